@@ -1,0 +1,347 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * The handlers' calls of include/mod_websocket.h that need the loop. On the connection's own loop they
+ * act at once; from another thread they become tasks of it.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/conn.h"
+#include "protocol/close.h"
+
+/* The engine of this process, for calls that name a connection by its id. */
+static ws_engine *the_engine;
+
+void ws_api_engine(ws_engine *engine)
+{
+    __atomic_store_n(&the_engine, engine, __ATOMIC_RELEASE);
+}
+
+typedef struct api_task {
+    ws_task task;
+    ws_id id;
+    ws_frames *frames;
+    unsigned broadcast_to; /**< location index */
+    int code;
+    ws_bytes *reason;
+    void (*fn)(ws_conn *c, void *arg);
+    void *arg;
+} api_task;
+
+/* Give a task to the loop of an id. @return WS_QUEUED, WS_GONE, WS_FULL; only with WS_QUEUED the task
+ * is taken over. */
+static ws_status post(ws_id id, api_task *t)
+{
+    ws_engine *e = __atomic_load_n(&the_engine, __ATOMIC_ACQUIRE);
+    ws_loop *loop = e ? ws_id_loop(e, id) : NULL;
+    if (!t) {
+        return WS_FULL;
+    }
+    t->id = id;
+    return loop && ws_loop_post(loop, &t->task) == 0 ? WS_QUEUED : WS_GONE;
+}
+
+static int on_loop(const ws_conn *c)
+{
+    return ws_loop_current() == c->loop;
+}
+
+/* ---- Sending ---- */
+
+static ws_status send_frames(ws_conn *c, ws_frames *f)
+{
+    if (ws_state_of(c) != WS_OPEN) {
+        ws_frames_unref(f);
+        return WS_GONE;
+    }
+    if (ws_conn_full(c)) {
+        ws_frames_unref(f);
+        ws_conn_too_slow(c);
+        return WS_FULL;
+    }
+    return ws_conn_send_frames(c, f);
+}
+
+static void do_send(ws_loop *loop, ws_task *task)
+{
+    api_task *t = (api_task *)task;
+    ws_conn *c = ws_conn_find(loop, t->id);
+    if (c) {
+        send_frames(c, t->frames);
+    }
+    else {
+        ws_frames_unref(t->frames);
+    }
+    free(t);
+}
+
+static ws_status post_frame(ws_id id, unsigned first, const void *data, apr_size_t len)
+{
+    api_task *t = ws_task_new(sizeof(*t), do_send);
+    ws_frames *f = ws_frames_build(first, data, len);
+    ws_status s;
+    if (!t || !f) {
+        free(t);
+        free(f);
+        return WS_FULL;
+    }
+    t->frames = f;
+    if ((s = post(id, t)) != WS_QUEUED) {
+        ws_frames_unref(f);
+        free(t);
+    }
+    return s;
+}
+
+static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_size_t len)
+{
+    if (ws_state_of(c) != WS_OPEN) {
+        return WS_GONE;
+    }
+    if (!on_loop(c)) {
+        return post_frame(c->id, first, data, len);
+    }
+    if (ws_conn_full(c)) {
+        ws_conn_too_slow(c);
+        return WS_FULL;
+    }
+    return ws_conn_send(c, first, data, len);
+}
+
+ws_status ws_send(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    return send_frame(c, WS_FIN | (unsigned)type, data, len);
+}
+
+ws_status ws_ping(ws_conn *c, const char *data, apr_size_t len)
+{
+    return len > WS_CONTROL_MAX ? WS_TOO_BIG : send_frame(c, WS_FIN | WS_OP_PING, data, len);
+}
+
+apr_size_t ws_queued(ws_conn *c)
+{
+    return ws_queue_bytes(&c->out) + (on_loop(c) && c->loop->corked == c ? c->loop->cork_len : 0);
+}
+
+ws_status ws_send_to(ws_id id, ws_type type, const char *data, apr_size_t len)
+{
+    return post_frame(id, WS_FIN | (unsigned)type, data, len);
+}
+
+/* ---- Closing ---- */
+
+static void do_close(ws_loop *loop, ws_task *task)
+{
+    api_task *t = (api_task *)task;
+    ws_conn *c = ws_conn_find(loop, t->id);
+    if (c) {
+        ws_conn_close(c, t->code, t->reason ? (char *)t->reason->data : NULL,
+                      t->reason ? t->reason->len : 0);
+    }
+    free(t->reason);
+    free(t);
+}
+
+ws_status ws_close_id(ws_id id, int code, const char *reason)
+{
+    api_task *t = ws_task_new(sizeof(*t), do_close);
+    ws_status s;
+    if (t) {
+        t->code = code;
+        t->reason = reason ? ws_bytes_new(reason, strlen(reason)) : NULL;
+    }
+    if ((s = post(id, t)) != WS_QUEUED && t) {
+        free(t->reason);
+        free(t);
+    }
+    return s;
+}
+
+ws_status ws_close(ws_conn *c, int code, const char *reason)
+{
+    if (ws_state_of(c) != WS_OPEN) {
+        return WS_GONE;
+    }
+    if (!on_loop(c)) {
+        return ws_close_id(c->id, code, reason);
+    }
+    ws_conn_close(c, code, reason, reason ? strlen(reason) : 0);
+    return WS_QUEUED;
+}
+
+/* ---- Broadcast ---- */
+
+static void do_broadcast(ws_loop *loop, ws_task *task)
+{
+    api_task *t = (api_task *)task;
+    for (ws_conn *c = loop->heads[t->broadcast_to]; c; c = c->next) {
+        if (c->id != t->id) {
+            send_frames(c, ws_frames_ref(t->frames));
+        }
+    }
+    ws_frames_unref(t->frames);
+    free(t);
+}
+
+ws_status ws_broadcast(ws_location *here, ws_type type, const char *data, apr_size_t len,
+                       ws_id except)
+{
+    ws_engine *e = here->engine;
+    ws_frames *f = ws_frames_build(WS_FIN | (unsigned)type, data, len);
+    ws_status s = f ? WS_QUEUED : WS_FULL;
+    for (unsigned i = 0; f && i < e->options.loops; i++) {
+        api_task *t = ws_task_new(sizeof(*t), do_broadcast);
+        if (!t) {
+            s = WS_FULL;
+            break;
+        }
+        t->broadcast_to = here->index;
+        t->id = except;
+        t->frames = ws_frames_ref(f);
+        if (ws_loop_post(&e->loops[i], &t->task) < 0) {
+            ws_frames_unref(f);
+            free(t);
+        }
+    }
+    if (f) {
+        ws_frames_unref(f);
+    }
+    return s;
+}
+
+/* ---- Reading ---- */
+
+static void hold(ws_conn *c, void *arg)
+{
+    if (arg) {
+        ws_conn_hold(c, WS_HELD_HANDLER);
+    }
+    else {
+        ws_conn_release(c, WS_HELD_HANDLER);
+    }
+}
+
+static void do_hold(ws_loop *loop, ws_task *task)
+{
+    api_task *t = (api_task *)task;
+    ws_conn *c = ws_conn_find(loop, t->id);
+    if (c && ws_state_of(c) == WS_OPEN) {
+        hold(c, t->arg);
+        ws_conn_watch(c);
+    }
+    free(t);
+}
+
+static void pause_or_resume(ws_conn *c, void *paused)
+{
+    api_task *t;
+    if (ws_state_of(c) != WS_OPEN) {
+        return;
+    }
+    if (on_loop(c)) {
+        hold(c, paused); /* the socket is looked after at the callback's end */
+        return;
+    }
+    if ((t = ws_task_new(sizeof(*t), do_hold))) {
+        t->arg = paused;
+        if (post(c->id, t) != WS_QUEUED) {
+            free(t);
+        }
+    }
+}
+
+void ws_pause(ws_conn *c)
+{
+    pause_or_resume(c, c);
+}
+
+void ws_resume(ws_conn *c)
+{
+    pause_or_resume(c, NULL);
+}
+
+/* ---- Running on the loop ---- */
+
+static void do_run(ws_loop *loop, ws_task *task)
+{
+    api_task *t = (api_task *)task;
+    ws_conn *c = ws_conn_find(loop, t->id);
+    if (c && !c->closed_told) {
+        ws_call_run(c, t->fn, t->arg);
+    }
+    else {
+        t->fn(NULL, t->arg);
+    }
+    free(t);
+}
+
+ws_status ws_run(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg)
+{
+    api_task *t = ws_task_new(sizeof(*t), do_run);
+    ws_status s;
+    if (t) {
+        t->fn = fn;
+        t->arg = arg;
+    }
+    if ((s = post(id, t)) != WS_QUEUED) {
+        free(t);
+    }
+    return s;
+}
+
+/* ---- What a connection is ---- */
+
+ws_id ws_conn_id(const ws_conn *c)
+{
+    return c->id;
+}
+
+ws_state ws_conn_state(const ws_conn *c)
+{
+    return ws_state_of(c);
+}
+
+void *ws_data(const ws_conn *c)
+{
+    return c->data;
+}
+
+void ws_set_data(ws_conn *c, void *data)
+{
+    c->data = data;
+}
+
+void *ws_config(const ws_conn *c)
+{
+    return c->location->config;
+}
+
+ws_location *ws_conn_location(const ws_conn *c)
+{
+    return c->location;
+}
+
+apr_pool_t *ws_pool(ws_conn *c)
+{
+    if (!c->pool && apr_pool_create_unmanaged(&c->pool) != APR_SUCCESS) {
+        c->pool = NULL;
+    }
+    return c->pool;
+}
+
+int ws_version(const ws_conn *c)
+{
+    return c->version;
+}
+
+const char *ws_vhost(const ws_conn *c)
+{
+    return c->settings->vhost;
+}
+
+int ws_secure(const ws_conn *c)
+{
+    return c->secure;
+}

@@ -1,0 +1,330 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Beginning, keeping alive and end of a connection. */
+
+#include "engine/conn.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/adopt.h"
+#include "protocol/close.h"
+
+/* How long we wait for the peer to close its side of the socket when everything has been said, in
+ * milliseconds. Closing at once would reset the connection if the peer has sent something more, and
+ * a reset can destroy our Close frame on its way. */
+#define LINGER 2000
+
+/* A housekeeping alarm may come this much later, milliseconds: many connections share a slot. */
+#define SLACK 256
+
+/* An id: process 16 bits, loop 6, place 20, generation 22. */
+#define GENERATION_BITS 22
+#define PLACE_BITS 20
+#define LOOP_BITS 6
+
+static ws_id make_id(const ws_loop *loop, apr_uint32_t place, apr_uint32_t generation)
+{
+    ws_id id = loop->engine->options.process & 0xFFFF;
+    id = id << LOOP_BITS | loop->index;
+    id = id << PLACE_BITS | place;
+    return id << GENERATION_BITS | generation;
+}
+
+static apr_uint32_t place_of(ws_id id)
+{
+    return (apr_uint32_t)(id >> GENERATION_BITS) & ((1u << PLACE_BITS) - 1);
+}
+
+ws_loop *ws_id_loop(ws_engine *engine, ws_id id)
+{
+    unsigned index = (unsigned)(id >> (GENERATION_BITS + PLACE_BITS)) & ((1u << LOOP_BITS) - 1);
+    if (id == 0 || id >> (64 - 16) != (engine->options.process & 0xFFFF)
+        || index >= engine->options.loops) {
+        return NULL;
+    }
+    return &engine->loops[index];
+}
+
+ws_conn *ws_conn_find(ws_loop *loop, ws_id id)
+{
+    ws_conn *c = ws_slab_at(&loop->slab, place_of(id));
+    return c && c->id == id && !c->gone ? c : NULL;
+}
+
+ws_bytes *ws_bytes_new(const void *data, apr_size_t len)
+{
+    ws_bytes *b = malloc(sizeof(*b) + len);
+    if (b) {
+        memcpy(b->data, data, len);
+        b->len = b->size = len;
+        b->pos = 0;
+    }
+    return b;
+}
+
+static void set_state(ws_conn *c, ws_state state)
+{
+    __atomic_store_n(&c->state, (unsigned char)state, __ATOMIC_RELAXED);
+}
+
+static void alarm_in(ws_conn *c, apr_uint32_t ms)
+{
+    apr_uint32_t due = c->loop->now + ms;
+    ws_wheel_set(&c->loop->wheel, &c->alarm, (due | (SLACK - 1)) + 1);
+}
+
+static void housekeeping(ws_alarm *a)
+{
+    ws_conn *c = (ws_conn *)((char *)a - offsetof(ws_conn, alarm));
+    apr_uint32_t interval = c->settings->ping_interval, silent;
+
+    if (c->shut) {
+        ws_conn_end(c, "closed; the peer did not close its side");
+        return;
+    }
+    if (ws_state_of(c) != WS_OPEN) {
+        ws_conn_end(c, "the closing handshake took too long (WebSocketCloseTimeout)");
+        return;
+    }
+    if (c->held) {
+        /* Answers are not read either, so nothing can be asked. */
+        c->pinged = 0;
+        alarm_in(c, interval);
+        return;
+    }
+    if (c->pinged) {
+        ws_conn_end(c, "no answer to a ping (WebSocketPing)");
+        return;
+    }
+    silent = c->loop->now - c->heard;
+    if (silent < interval) {
+        alarm_in(c, interval - silent);
+        return;
+    }
+    c->pinged = 1;
+    ws_conn_send(c, WS_FIN | WS_OP_PING, NULL, 0);
+    alarm_in(c, c->settings->ping_grace);
+}
+
+/* Connections that came together are not to ping together. */
+static apr_uint32_t spread(ws_loop *loop, apr_uint32_t ms)
+{
+    loop->seed = loop->seed * 1664525u + 1013904223u;
+    return ms - (apr_uint32_t)((apr_uint64_t)(ms / 2) * loop->seed >> 32);
+}
+
+static void link_to_location(ws_conn *c)
+{
+    ws_conn **head = &c->loop->heads[c->location->index];
+    c->next = *head;
+    if (c->next) {
+        c->next->link = &c->next;
+    }
+    c->link = head;
+    *head = c;
+}
+
+void ws_adopt(ws_loop *loop, ws_task *task)
+{
+    ws_adoption *a = (ws_adoption *)task;
+    apr_uint32_t place, generation;
+    ws_conn *c = ws_slab_take(&loop->slab, &place);
+
+    if (!c) {
+        ws_log(loop->engine, WS_LOG_ERROR, NULL, "out of memory: a connection is dropped");
+        ws_adoption_drop(a);
+        ws_loop_left(loop);
+        return;
+    }
+    generation = (c->generation + 1) & ((1u << GENERATION_BITS) - 1);
+    memset(c, 0, sizeof(*c));
+    c->generation = generation;
+    c->id = make_id(loop, place, generation);
+    c->loop = loop;
+    c->location = a->location;
+    c->settings = a->settings;
+    c->fd = a->fd;
+    c->ssl = a->ssl;
+    c->secure = a->secure;
+    c->version = (unsigned char)a->version;
+    c->data = a->data;
+    c->pool = a->pool;
+    c->strings = a->strings;
+    c->rest = a->early;
+    c->resume = a->early != NULL;
+    c->watched = -1;
+    c->heard = loop->now;
+    c->alarm.fn = housekeeping;
+    free(a);
+
+    ws_parser_init(&c->parser, WS_SERVER, c->settings->max_frame, c->settings->max_message);
+    link_to_location(c);
+    if (c->ssl) {
+        ws_tls_adopt(c);
+    }
+    set_state(c, WS_OPEN);
+    if (c->settings->ping_interval) {
+        alarm_in(c, spread(loop, c->settings->ping_interval));
+    }
+    if (ws_calls_init(c) < 0) {
+        ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
+    }
+    else {
+        ws_call_open(c);
+    }
+    if (loop->close_code && !c->gone) {
+        ws_conn_close(c, loop->close_code, loop->close_reason, strlen(loop->close_reason));
+    }
+    if (!c->gone && (c->resume || c->ssl)) {
+        ws_conn_read(c); /* OpenSSL may hold records already */
+    }
+    if (!c->gone) {
+        ws_conn_watch(c);
+    }
+}
+
+void ws_conn_watch(ws_conn *c)
+{
+    int events = 0;
+    if (c->gone) {
+        return;
+    }
+    if (!c->held || c->deaf) {
+        events |= WS_READABLE;
+    }
+    if (c->out.count || c->cipher_out) {
+        events |= WS_WRITABLE;
+    }
+    if (events != c->watched) {
+        if (ws_poller_set(c->loop->poller, c->fd, c, c->watched, (unsigned)events)
+            != APR_SUCCESS) {
+            ws_conn_end(c, "the socket cannot be watched");
+            return;
+        }
+        c->watched = events;
+    }
+}
+
+void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_len)
+{
+    unsigned char payload[WS_CONTROL_MAX];
+    size_t len;
+
+    if (ws_state_of(c) != WS_OPEN) {
+        return;
+    }
+    len = ws_close_build(payload, code, reason, reason_len);
+    if (!c->end_code) {
+        /* What goes over the wire counts, not what was asked for. */
+        c->end_code = len ? (apr_uint16_t)(payload[0] << 8 | payload[1]) : WS_CLOSE_NO_STATUS;
+        c->end_reason = len > 2 ? ws_bytes_new(payload + 2, len - 2) : NULL;
+    }
+    if (len && c->end_code != code && c->end_code == WS_CLOSE_INTERNAL) {
+        ws_log(c->loop->engine, WS_LOG_WARNING, c,
+               "handler %s closes with code %d, which may not be sent: 1011 is", c->location->name,
+               code);
+    }
+    ws_conn_send(c, WS_FIN | WS_OP_CLOSE, payload, len);
+    set_state(c, WS_CLOSING);
+    ws_conn_release(c, WS_HELD_HANDLER); /* the peer's Close has to be seen */
+    alarm_in(c, c->settings->close_timeout);
+}
+
+/* Nothing more is to be read: end as soon as everything has been written. */
+static void end_after_writing(ws_conn *c)
+{
+    c->deaf = 1;
+    c->finish = 1;
+}
+
+void ws_conn_fail(ws_conn *c, int code, const char *text)
+{
+    ws_log(c->loop->engine, WS_LOG_INFO, c, "failing the connection with %d: %s", code, text);
+    ws_conn_close(c, code, text, strlen(text));
+    end_after_writing(c);
+}
+
+void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t reason_len)
+{
+    if (ws_state_of(c) == WS_OPEN) {
+        c->end_code = (apr_uint16_t)code;
+        c->end_reason = reason_len ? ws_bytes_new(reason, reason_len) : NULL;
+        ws_conn_close(c, code, NULL, 0); /* RFC 6455, section 5.5.1: echo the code */
+    }
+    end_after_writing(c);
+}
+
+static void let_go_of_buffers(ws_conn *c)
+{
+    ws_queue_clear(&c->out);
+    free(c->message);
+    free(c->rest);
+    free(c->cipher_out);
+    c->message = c->rest = c->cipher_out = NULL;
+    c->resume = 0;
+}
+
+void ws_conn_finish(ws_conn *c)
+{
+    c->shut = 1;
+    set_state(c, WS_CLOSED);
+    ws_timers_end(c);
+    ws_call_close(c);
+    let_go_of_buffers(c);
+    ws_socket_shutdown(c);
+    alarm_in(c, LINGER);
+    ws_conn_watch(c);
+}
+
+void ws_conn_end(ws_conn *c, const char *why)
+{
+    ws_loop *loop = c->loop;
+    if (c->gone) {
+        return;
+    }
+    c->gone = 1;
+    set_state(c, WS_CLOSED);
+    ws_log(loop->engine, WS_LOG_DEBUG, c, "end, code %d: %s",
+           c->end_code ? c->end_code : WS_CLOSE_ABNORMAL, why);
+    ws_wheel_clear(&loop->wheel, &c->alarm);
+    ws_timers_end(c);
+    ws_call_close(c);
+    let_go_of_buffers(c);
+    if (c->watched >= 0) {
+        ws_poller_remove(loop->poller, c->fd);
+    }
+    if (c->ssl) {
+        SSL_free(c->ssl);
+    }
+    close(c->fd);
+    *c->link = c->next;
+    if (c->next) {
+        c->next->link = c->link;
+    }
+    c->next = loop->gone;
+    loop->gone = c;
+}
+
+void ws_conn_sweep(ws_loop *loop)
+{
+    ws_conn **link = &loop->gone, *c;
+    while ((c = *link)) {
+        if (c->dirty || !ws_calls_over(c)) {
+            link = &c->next;
+            continue;
+        }
+        *link = c->next;
+        ws_timers_free(c);
+        ws_calls_free(c);
+        free(c->strings);
+        free(c->end_reason);
+        if (c->pool) {
+            apr_pool_destroy(c->pool);
+        }
+        ws_slab_give(&loop->slab, place_of(c->id));
+        c->id = 0;
+        ws_loop_left(loop);
+    }
+}

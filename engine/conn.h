@@ -1,0 +1,197 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** A connection, as the engine's files know it. For its loop's thread, but where said otherwise. */
+
+#ifndef WS_ENGINE_CONN_H
+#define WS_ENGINE_CONN_H
+
+#include "engine/frames.h"
+#include "engine/loop.h"
+#include "protocol/frame.h"
+#include "protocol/utf8.h"
+
+/** Bytes in a buffer of the connection's own. */
+typedef struct ws_bytes {
+    apr_size_t len, size, pos;
+    unsigned char data[];
+} ws_bytes;
+
+/** Why the socket is not read: bits of ws_conn.held. */
+enum {
+    WS_HELD_HANDLER = 0x1, /**< ws_pause() */
+    WS_HELD_QUEUE = 0x2,   /**< much waits to be sent */
+    WS_HELD_JOBS = 0x4     /**< much waits for a WS_BLOCKING handler */
+};
+
+/** A copy of len bytes; NULL when there is no memory. */
+ws_bytes *ws_bytes_new(const void *data, apr_size_t len);
+
+typedef struct ws_jobs ws_jobs;
+
+struct ws_conn {
+    ws_loop *loop;
+    ws_location *location;
+    const ws_settings *settings;
+    SSL *ssl;
+    int fd;            /**< -1 in a free place */
+    int watched;       /**< events that the poller watches for, -1 if none yet */
+    ws_id id;          /**< 0 in a free place; read by ws_find on the loop only */
+    ws_parser parser;
+    ws_bytes *message; /**< the beginning of a message, until it is whole */
+    ws_bytes *rest;    /**< input that could not be parsed yet, or not delivered while held */
+    ws_queue out;
+    ws_bytes *cipher_out; /**< TLS records that the socket did not take */
+    void *data;
+    apr_pool_t *pool;
+    char *strings;       /**< see ws_strings_pack */
+    ws_alarm alarm;      /**< ping, close timeout */
+    ws_timer *timers;
+    ws_jobs *jobs;       /**< of a WS_BLOCKING handler */
+    ws_conn *next, **link; /**< connections of the location in this loop */
+    ws_conn *next_dirty;
+    apr_uint32_t heard;  /**< loop time of the last input */
+    apr_uint32_t generation; /**< of the place */
+    apr_uint16_t end_code;   /**< of the Close frame that came or went first, 0 if there was none */
+    unsigned char state;       /**< ws_state; atomic, read by other threads */
+    unsigned char held;        /**< WS_HELD_... */
+    unsigned char version;
+    ws_utf8_state utf8;
+    unsigned secure : 1;
+    unsigned opened : 1;      /**< on_open has been called, or is a job */
+    unsigned dirty : 1;
+    unsigned deaf : 1;        /**< input is read and forgotten: the connection is ending */
+    unsigned finish : 1;      /**< to be ended as soon as everything has been written */
+    unsigned shut : 1;        /**< our side of the socket is closed; waits for the peer's */
+    unsigned pinged : 1;      /**< a ping waits for an answer */
+    unsigned want_drain : 1;  /**< on_drain is owed */
+    unsigned gone : 1;        /**< on the loop's list of connections to free */
+    unsigned closed_told : 1; /**< on_close has been called, or is a job */
+    unsigned broken : 1;      /**< a write failed inside a callback: to be ended behind it */
+    unsigned resume : 1;      /**< c->rest is to be delivered at the end of the turn */
+    ws_bytes *end_reason;     /**< of that frame, NULL if empty */
+};
+
+/* conn.c: beginnings and ends */
+
+/** The connection of an id in this loop, or NULL if it has gone. */
+ws_conn *ws_conn_find(ws_loop *loop, ws_id id);
+
+/** Which loop an id belongs to, NULL if it is not of this process.  [any thread] */
+ws_loop *ws_id_loop(ws_engine *engine, ws_id id);
+
+/** Send a Close frame (the peer's is awaited) and forbid all further sends. */
+void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_len);
+
+/** Fail the connection: RFC 6455, section 7.1.7. text is for the log and the Close frame. */
+void ws_conn_fail(ws_conn *c, int code, const char *text);
+
+/** The peer's Close frame. */
+void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t reason_len);
+
+/** Everything has been written and c->finish is set: close our side of the socket. */
+void ws_conn_finish(ws_conn *c);
+
+/** The connection is broken or done: tell the handler, let go of everything. why is for the log. */
+void ws_conn_end(ws_conn *c, const char *why);
+
+/** Free what ended during this turn of the loop. */
+void ws_conn_sweep(ws_loop *loop);
+
+/** Watch the socket for what the connection wants now. */
+void ws_conn_watch(ws_conn *c);
+
+void ws_conn_hold(ws_conn *c, unsigned why);
+void ws_conn_release(ws_conn *c, unsigned why);
+
+static inline ws_state ws_state_of(const ws_conn *c)
+{
+    return (ws_state)__atomic_load_n(&c->state, __ATOMIC_RELAXED);
+}
+
+/* input.c */
+
+/** The socket is readable, or there may be input in c->rest or in OpenSSL. */
+void ws_conn_read(ws_conn *c);
+
+/* output.c */
+
+/** A frame of the connection's own. Gathered while its callback runs. @return as ws_send, for any
+ *  opcode, whatever waits already; state is not looked at */
+ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len);
+
+/** A shared frame; takes over the reference. */
+ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f);
+
+/** Between the two, sends to c are gathered. They nest not; there is one corked connection. */
+void ws_conn_cork(ws_conn *c);
+void ws_conn_uncork(ws_conn *c);
+
+/** Write what waits, as far as the socket takes it. */
+void ws_conn_flush(ws_conn *c);
+
+/** Flush what was queued during this turn. */
+void ws_conn_flush_dirty(ws_loop *loop);
+
+/** Whether a message finds no room in the send queue. */
+int ws_conn_full(const ws_conn *c);
+
+/** A message was refused for that: the connection is closed, the log says so. */
+void ws_conn_too_slow(ws_conn *c);
+
+/* socket.c and tls.c */
+
+/** Bytes read; 0 at the end; -1 when there is nothing to read; -2 when it is broken. *more is set
+ *  if another read would give bytes without asking the socket. */
+apr_ssize_t ws_socket_read(ws_conn *c, void *buf, apr_size_t size, int *more);
+
+/** Bytes taken, 0 if there is no room; -2 when it is broken. */
+apr_ssize_t ws_socket_write(ws_conn *c, const struct iovec *iov, int n);
+
+/** Whether bytes that ws_socket_write took still wait to be given to the socket; tries it.
+ *  -2 when it is broken. */
+int ws_socket_pending(ws_conn *c);
+
+/** Close our side; with TLS, say so to the peer first. */
+void ws_socket_shutdown(ws_conn *c);
+
+apr_status_t ws_tls_init(ws_loop *loop);
+void ws_tls_destroy(ws_loop *loop);
+/** Give the SSL the loop's BIOs. */
+void ws_tls_adopt(ws_conn *c);
+apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more);
+apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n);
+int ws_tls_pending(ws_conn *c);
+void ws_tls_shutdown(ws_conn *c);
+
+/* calls.c: the handler's callbacks, on the loop or as jobs of the pool */
+
+/** Before the first of them. @return 0, or -1 when there is no memory */
+int ws_calls_init(ws_conn *c);
+void ws_call_open(ws_conn *c);
+void ws_call_message(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len);
+void ws_call_pong(ws_conn *c, const unsigned char *data, apr_size_t len);
+void ws_call_drain(ws_conn *c);
+/** On_close, if on_open was called; a second call does nothing. */
+void ws_call_close(ws_conn *c);
+void ws_call_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg);
+void ws_call_timer(ws_conn *c, ws_timer *t);
+/** The pool has called on_close (or there is none): c may be freed. */
+int ws_calls_over(const ws_conn *c);
+void ws_calls_free(ws_conn *c);
+
+/* timers.c */
+
+/** No timer fires any more; on_close may still stop them. */
+void ws_timers_end(ws_conn *c);
+void ws_timers_free(ws_conn *c);
+/** The pool has called t's fn. */
+void ws_timer_done(ws_conn *c, ws_timer *t);
+/** Call fn unless it was stopped. */
+void ws_timer_call(ws_conn *c, ws_timer *t);
+
+/* strings.c */
+
+/** Pack a connection's strings into one block; NULL when there is no memory. */
+char *ws_strings_pack(const ws_strings *s);
+
+#endif

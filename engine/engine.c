@@ -1,0 +1,278 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/adopt.h"
+
+/* How long destroying waits for WS_BLOCKING callbacks that do not return, milliseconds. */
+#define DESTROY_WAIT 5000
+
+void ws_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)
+{
+    const ws_settings *settings = c ? c->settings : NULL;
+    char text[1024];
+    va_list args;
+    if (!engine->options.logs(level, settings)) {
+        return;
+    }
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    engine->options.log(level, settings, c, text);
+}
+
+static apr_status_t set_up(ws_engine *e)
+{
+    apr_status_t rv;
+    if ((rv = apr_thread_mutex_create(&e->lock, APR_THREAD_MUTEX_DEFAULT, e->pool)) != APR_SUCCESS
+        || (rv = apr_thread_cond_create(&e->empty, e->pool)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (!(e->loops = calloc(e->options.loops, sizeof(*e->loops)))) {
+        return APR_ENOMEM;
+    }
+    for (unsigned i = 0; i < e->options.loops; i++) {
+        e->loops[i].wake_fd = -1;
+    }
+    for (unsigned i = 0; i < e->options.loops; i++) {
+        if ((rv = ws_loop_init(&e->loops[i], e, i)) != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    for (unsigned i = 0; i < e->options.loops; i++) {
+        if ((rv = ws_loop_start(&e->loops[i])) != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t ws_engine_create(ws_engine **engine, const ws_engine_options *options,
+                              apr_pool_t *pool)
+{
+    ws_engine *e = calloc(1, sizeof(*e));
+    apr_status_t rv;
+    if (!e) {
+        return APR_ENOMEM;
+    }
+    e->options = *options;
+    if ((rv = apr_pool_create(&e->pool, pool)) != APR_SUCCESS) {
+        free(e);
+        return rv;
+    }
+    for (unsigned i = 0; i < options->location_count; i++) {
+        options->locations[i]->engine = e;
+        options->locations[i]->index = i;
+    }
+    if ((rv = set_up(e)) != APR_SUCCESS) {
+        ws_engine_destroy(e);
+        return rv;
+    }
+    *engine = e;
+    return APR_SUCCESS;
+}
+
+static apr_uint32_t count_of(const ws_loop *loop)
+{
+    return __atomic_load_n(&loop->count, __ATOMIC_RELAXED);
+}
+
+static ws_loop *least_busy(ws_engine *e)
+{
+    ws_loop *best = &e->loops[0];
+    for (unsigned i = 1; i < e->options.loops; i++) {
+        if (count_of(&e->loops[i]) < count_of(best)) {
+            best = &e->loops[i];
+        }
+    }
+    return best;
+}
+
+void ws_adoption_drop(ws_adoption *a)
+{
+    if (a->ssl) {
+        SSL_free(a->ssl);
+    }
+    close(a->fd);
+    if (a->pool) {
+        apr_pool_destroy(a->pool);
+    }
+    free(a->strings);
+    free(a->early);
+    free(a);
+}
+
+apr_status_t ws_engine_add(ws_engine *e, const ws_newcomer *n)
+{
+    ws_loop *loop = least_busy(e);
+    apr_status_t rv = ESHUTDOWN;
+    ws_adoption *a = ws_task_new(sizeof(*a), ws_adopt);
+
+    if (!a) {
+        if (n->ssl) {
+            SSL_free(n->ssl);
+        }
+        close(n->fd);
+        if (n->pool) {
+            apr_pool_destroy(n->pool);
+        }
+        return APR_ENOMEM;
+    }
+    a->fd = n->fd;
+    a->ssl = n->ssl;
+    a->secure = n->secure;
+    a->location = n->location;
+    a->settings = n->settings;
+    a->version = n->version;
+    a->data = n->data;
+    a->pool = n->pool;
+    a->strings = ws_strings_pack(&n->strings);
+    a->early = n->early_len ? ws_bytes_new(n->early, n->early_len) : NULL;
+    if (!a->strings || (n->early_len && !a->early)) {
+        ws_adoption_drop(a);
+        return APR_ENOMEM;
+    }
+    __atomic_add_fetch(&loop->count, 1, __ATOMIC_RELAXED);
+    if (__atomic_load_n(&e->stopping, __ATOMIC_ACQUIRE) || ws_loop_post(loop, &a->task) < 0) {
+        ws_loop_left(loop);
+        ws_adoption_drop(a);
+        return rv;
+    }
+    return APR_SUCCESS;
+}
+
+void ws_loop_left(ws_loop *loop)
+{
+    ws_engine *e = loop->engine;
+    if (__atomic_sub_fetch(&loop->count, 1, __ATOMIC_RELEASE) == 0) {
+        apr_thread_mutex_lock(e->lock);
+        apr_thread_cond_broadcast(e->empty);
+        apr_thread_mutex_unlock(e->lock);
+    }
+}
+
+apr_size_t ws_engine_count(ws_engine *e)
+{
+    apr_size_t n = 0;
+    for (unsigned i = 0; i < e->options.loops; i++) {
+        n += __atomic_load_n(&e->loops[i].count, __ATOMIC_ACQUIRE);
+    }
+    return n;
+}
+
+typedef struct close_task {
+    ws_task task;
+    int code;
+    const char *reason;
+} close_task;
+
+static void close_all(ws_loop *loop, ws_task *task)
+{
+    close_task *t = (close_task *)task;
+    loop->close_code = t->code;
+    loop->close_reason = t->reason;
+    for (unsigned i = 0; i < loop->engine->options.location_count; i++) {
+        for (ws_conn *c = loop->heads[i]; c; c = c->next) {
+            ws_conn_close(c, t->code, t->reason, strlen(t->reason));
+        }
+    }
+    free(t);
+}
+
+void ws_engine_close_all(ws_engine *e, int code, const char *reason)
+{
+    for (unsigned i = 0; i < e->options.loops; i++) {
+        close_task *t = ws_task_new(sizeof(*t), close_all);
+        if (t) {
+            t->code = code;
+            t->reason = reason;
+            if (ws_loop_post(&e->loops[i], &t->task) < 0) {
+                free(t);
+            }
+        }
+    }
+}
+
+int ws_engine_wait(ws_engine *e, apr_uint32_t timeout)
+{
+    apr_time_t until = apr_time_now() + apr_time_from_msec(timeout);
+    apr_size_t left;
+    apr_thread_mutex_lock(e->lock);
+    while ((left = ws_engine_count(e)) > 0) {
+        apr_interval_time_t rest = until - apr_time_now();
+        if (rest <= 0 || APR_STATUS_IS_TIMEUP(apr_thread_cond_timedwait(e->empty, e->lock, rest))) {
+            left = ws_engine_count(e);
+            break;
+        }
+    }
+    apr_thread_mutex_unlock(e->lock);
+    return left == 0;
+}
+
+static void break_all(ws_loop *loop, ws_task *task)
+{
+    for (unsigned i = 0; i < loop->engine->options.location_count; i++) {
+        while (loop->heads[i]) {
+            ws_conn_end(loop->heads[i], "the server stops");
+        }
+    }
+    free(task);
+}
+
+static void stop_running(ws_loop *loop, ws_task *task)
+{
+    loop->running = 0;
+    apr_thread_mutex_lock(loop->task_lock);
+    loop->closed = 1;
+    apr_thread_mutex_unlock(loop->task_lock);
+    free(task);
+}
+
+static void post_all(ws_engine *e, void (*fn)(ws_loop *loop, ws_task *task))
+{
+    for (unsigned i = 0; i < e->options.loops; i++) {
+        ws_task *t = e->loops[i].thread ? ws_task_new(sizeof(*t), fn) : NULL;
+        if (t && ws_loop_post(&e->loops[i], t) < 0) {
+            free(t);
+        }
+    }
+}
+
+void ws_engine_destroy(ws_engine *e)
+{
+    apr_status_t rv;
+    __atomic_store_n(&e->stopping, 1, __ATOMIC_RELEASE);
+    if (e->loops) {
+        post_all(e, break_all);
+        if (!ws_engine_wait(e, DESTROY_WAIT)) {
+            /* Somebody's callback does not return. Its thread still uses the engine, so the memory
+             * stays; the process is about to end anyway. */
+            ws_log(e, WS_LOG_ERROR, NULL, "a WS_BLOCKING handler does not return from a callback");
+            return;
+        }
+        post_all(e, stop_running);
+        for (unsigned i = 0; i < e->options.loops; i++) {
+            if (e->loops[i].thread) {
+                apr_thread_join(&rv, e->loops[i].thread);
+            }
+        }
+    }
+    if (e->threads) {
+        apr_thread_pool_destroy(e->threads);
+    }
+    if (e->loops) {
+        for (unsigned i = 0; i < e->options.loops; i++) {
+            ws_loop_destroy(&e->loops[i]);
+        }
+        free(e->loops);
+    }
+    apr_pool_destroy(e->pool);
+    free(e);
+}

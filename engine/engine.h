@@ -1,0 +1,110 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * The engine: event loops that own connections. Whoever drives it (httpd/, a client program, a unit
+ * test) creates one for a process, hands it open sockets, and stops it.
+ */
+
+#ifndef WS_ENGINE_ENGINE_H
+#define WS_ENGINE_ENGINE_H
+
+#include <apr_pools.h>
+#include <apr_thread_proc.h>
+#include <openssl/ssl.h>
+
+#include "include/mod_websocket.h"
+
+typedef struct ws_engine ws_engine;
+typedef struct ws_loop ws_loop;
+
+/** What a Location sets for its connections. Shared by many connections, never changed. Zeroed before
+ *  it is filled, so that two can be compared with memcmp. */
+typedef struct ws_settings {
+    apr_uint64_t max_frame;     /**< bytes */
+    apr_uint64_t max_message;   /**< bytes */
+    apr_uint64_t send_queue;    /**< bytes that may wait before sends are refused */
+    apr_uint32_t ping_interval; /**< milliseconds without traffic, 0: no pings */
+    apr_uint32_t ping_grace;    /**< milliseconds to answer one */
+    apr_uint32_t close_timeout; /**< milliseconds for the closing handshake */
+    const char *vhost;          /**< for ws_vhost(), or NULL */
+    const void *server;         /**< the owner's, for its log */
+} ws_settings;
+
+struct ws_location {
+    const ws_handler *handler;
+    void *config;
+    const char *name;  /**< the handler's, for the log */
+    ws_engine *engine; /**< set by ws_engine_create */
+    unsigned index;    /**< likewise */
+};
+
+typedef enum { WS_LOG_ERROR, WS_LOG_WARNING, WS_LOG_INFO, WS_LOG_DEBUG } ws_log_level;
+
+/** Writes a line to the owner's log. c may be NULL.  [any thread] */
+typedef void ws_log_fn(ws_log_level level, const ws_settings *settings, const ws_conn *c,
+                       const char *text);
+
+typedef struct ws_engine_options {
+    unsigned loops;    /**< event loops, 1 to WS_LOOPS_MAX */
+    unsigned blocking; /**< greatest number of threads for WS_BLOCKING handlers */
+    unsigned process;  /**< 16 bits that tell this process's connection ids from another's */
+    ws_location **locations;
+    unsigned location_count;
+    ws_log_fn *log;
+    /** Whether a line of this level would be written, so that none is made in vain. */
+    int (*logs)(ws_log_level level, const ws_settings *settings);
+} ws_engine_options;
+
+#define WS_LOOPS_MAX 64
+
+/** Strings of a connection; copied. All but uri may be NULL. */
+typedef struct ws_strings {
+    const char *uri, *args, *user, *peer, *protocol;
+    const char *const *headers; /**< name, value, name, value ..., NULL */
+} ws_strings;
+
+/** An open connection whose handshake has been answered. */
+typedef struct ws_newcomer {
+    int fd;   /**< non-blocking socket; the engine's from now on */
+    SSL *ssl; /**< established, without BIOs, one reference that becomes the engine's; or NULL */
+    int secure; /**< the client came over TLS */
+    ws_location *location;
+    const ws_settings *settings; /**< lives as long as the engine */
+    int version;
+    void *data;       /**< ws_data() */
+    apr_pool_t *pool; /**< ws_pool(), unmanaged, the engine's from now on; or NULL */
+    ws_strings strings;
+    const void *early; /**< bytes that came behind the handshake; copied */
+    apr_size_t early_len;
+} ws_newcomer;
+
+/**
+ * Create and start the loops, each a thread with all signals blocked.
+ * @param pool  the engine's own sub-pool hangs on it
+ */
+apr_status_t ws_engine_create(ws_engine **engine, const ws_engine_options *options,
+                              apr_pool_t *pool);
+
+/**
+ * Give a connection to the loop that has the fewest.  [any thread]
+ * @return APR_SUCCESS; APR_ENOMEM or ESHUTDOWN (it is stopping): then fd, ssl and pool have been
+ *         released
+ */
+apr_status_t ws_engine_add(ws_engine *engine, const ws_newcomer *newcomer);
+
+/** Connections, those on their way in included.  [any thread] */
+apr_size_t ws_engine_count(ws_engine *engine);
+
+/** Close all connections as ws_close does; those that come later too.  [any thread] */
+void ws_engine_close_all(ws_engine *engine, int code, const char *reason);
+
+/** Wait until there are no connections. @return 1 if there are none; 0 after timeout milliseconds */
+int ws_engine_wait(ws_engine *engine, apr_uint32_t timeout);
+
+/** The engine that ws_send_to and the like speak to; NULL: none, all connections are gone. */
+void ws_api_engine(ws_engine *engine);
+
+/** Break what connections there are, call their on_close, end the threads and free everything. */
+void ws_engine_destroy(ws_engine *engine);
+
+#endif

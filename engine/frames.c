@@ -1,0 +1,181 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "engine/frames.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Smallest buffer for bytes that are copied behind a queue: many short messages share one. */
+#define APPEND_SIZE 4096
+
+ws_frames *ws_frames_new(apr_size_t size)
+{
+    ws_frames *f = size > APR_SIZE_MAX / 2 ? NULL : malloc(sizeof(*f) + size);
+    if (f) {
+        f->refs = 1;
+        f->pong = 0;
+        f->len = 0;
+        f->size = size;
+    }
+    return f;
+}
+
+ws_frames *ws_frames_build(unsigned first, const void *payload, apr_size_t len)
+{
+    unsigned char head[WS_HEADER_MAX];
+    size_t n = ws_frame_header(head, first, len, NULL);
+    ws_frames *f = len > APR_SIZE_MAX / 2 ? NULL : ws_frames_new(n + len);
+    if (f) {
+        memcpy(f->data, head, n);
+        if (len) {
+            memcpy(f->data + n, payload, len);
+        }
+        f->len = n + len;
+        f->pong = (first & 0xF) == WS_OP_PONG;
+    }
+    return f;
+}
+
+ws_frames *ws_frames_ref(ws_frames *f)
+{
+    __atomic_add_fetch(&f->refs, 1, __ATOMIC_RELAXED);
+    return f;
+}
+
+void ws_frames_unref(ws_frames *f)
+{
+    if (__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        free(f);
+    }
+}
+
+static ws_frames **at(const ws_queue *q, apr_uint32_t i)
+{
+    return &q->ring[(q->head + i) & (q->size - 1)];
+}
+
+static void add_bytes(ws_queue *q, apr_size_t n)
+{
+    __atomic_store_n(&q->bytes, q->bytes + n, __ATOMIC_RELAXED);
+}
+
+apr_size_t ws_queue_bytes(const ws_queue *q)
+{
+    return __atomic_load_n(&q->bytes, __ATOMIC_RELAXED);
+}
+
+static int reserve(ws_queue *q)
+{
+    apr_uint32_t size = q->size ? q->size * 2 : 4;
+    ws_frames **ring;
+    if (q->count < q->size) {
+        return 0;
+    }
+    if (!(ring = malloc(size * sizeof(*ring)))) {
+        return -1;
+    }
+    for (apr_uint32_t i = 0; i < q->count; i++) {
+        ring[i] = *at(q, i);
+    }
+    free(q->ring);
+    q->ring = ring;
+    q->size = size;
+    q->head = 0;
+    return 0;
+}
+
+int ws_queue_push(ws_queue *q, ws_frames *f)
+{
+    if (reserve(q) < 0) {
+        ws_frames_unref(f);
+        return -1;
+    }
+    *at(q, q->count++) = f;
+    add_bytes(q, f->len);
+    return 0;
+}
+
+int ws_queue_append(ws_queue *q, const struct iovec *iov, int n)
+{
+    ws_frames *f = q->count ? *at(q, q->count - 1) : NULL;
+    apr_size_t len = 0;
+    for (int i = 0; i < n; i++) {
+        len += iov[i].iov_len;
+    }
+    if (!f || f->size - f->len < len || f->pong || __atomic_load_n(&f->refs, __ATOMIC_ACQUIRE) > 1) {
+        if (!(f = ws_frames_new(len < APPEND_SIZE ? APPEND_SIZE : len))
+            || ws_queue_push(q, f) < 0) {
+            return -1;
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        if (iov[i].iov_len) {
+            memcpy(f->data + f->len, iov[i].iov_base, iov[i].iov_len);
+            f->len += iov[i].iov_len;
+        }
+    }
+    add_bytes(q, len);
+    return 0;
+}
+
+int ws_queue_push_control(ws_queue *q, ws_frames *f)
+{
+    apr_uint32_t i = q->sent > 0 || q->cut; /* nothing may come between the halves of a frame */
+    if (f->pong && i < q->count && (*at(q, i))->pong) {
+        add_bytes(q, f->len - (*at(q, i))->len);
+        ws_frames_unref(*at(q, i));
+        *at(q, i) = f;
+        return 0;
+    }
+    if (reserve(q) < 0) {
+        ws_frames_unref(f);
+        return -1;
+    }
+    for (apr_uint32_t j = q->count++; j > i; j--) {
+        *at(q, j) = *at(q, j - 1);
+    }
+    *at(q, i) = f;
+    add_bytes(q, f->len);
+    return 0;
+}
+
+int ws_queue_peek(const ws_queue *q, struct iovec *iov, int max)
+{
+    int n = 0;
+    for (apr_uint32_t i = 0; i < q->count && n < max; i++, n++) {
+        apr_size_t sent = i ? 0 : q->sent;
+        iov[n].iov_base = (*at(q, i))->data + sent;
+        iov[n].iov_len = (*at(q, i))->len - sent;
+    }
+    return n;
+}
+
+void ws_queue_drop(ws_queue *q, apr_size_t n)
+{
+    add_bytes(q, -n);
+    n += q->sent;
+    while (q->count && n >= (*at(q, 0))->len) {
+        n -= (*at(q, 0))->len;
+        ws_frames_unref(*at(q, 0));
+        q->head = (q->head + 1) & (q->size - 1);
+        q->count--;
+        q->cut = 0;
+    }
+    q->sent = n;
+    if (!q->count) {
+        ws_queue_clear(q);
+    }
+}
+
+void ws_queue_clear(ws_queue *q)
+{
+    for (apr_uint32_t i = 0; i < q->count; i++) {
+        ws_frames_unref(*at(q, i));
+    }
+    free(q->ring);
+    q->ring = NULL;
+    q->size = q->head = q->count = 0;
+    q->sent = 0;
+    q->cut = 0;
+    __atomic_store_n(&q->bytes, 0, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,59 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Frames that wait to be written: counted buffers, and the queue of a connection. */
+
+#ifndef WS_ENGINE_FRAMES_H
+#define WS_ENGINE_FRAMES_H
+
+#include <apr.h>
+#include <sys/uio.h>
+
+#include "protocol/frame.h"
+
+/** Bytes ready for the wire. A frame that is broadcast stands in many queues. */
+typedef struct ws_frames {
+    apr_uint32_t refs; /**< atomic */
+    unsigned char pong; /**< a Pong, which a newer one may replace */
+    apr_size_t len, size;
+    unsigned char data[];
+} ws_frames;
+
+/** Room for size bytes, empty, one reference; NULL when there is no memory. */
+ws_frames *ws_frames_new(apr_size_t size);
+
+/** A whole frame. first: opcode and WS_FIN. */
+ws_frames *ws_frames_build(unsigned first, const void *payload, apr_size_t len);
+
+ws_frames *ws_frames_ref(ws_frames *f);
+void ws_frames_unref(ws_frames *f);
+
+/** A ring of counted buffers, which exists only while something waits. */
+typedef struct ws_queue {
+    ws_frames **ring;
+    apr_uint32_t size, head, count;
+    apr_size_t sent;  /**< of the first buffer, bytes */
+    unsigned char cut; /**< the first buffer begins inside a frame whose start has been sent */
+    apr_size_t bytes; /**< that wait, in all; read by other threads, atomic */
+} ws_queue;
+
+/** Take over a reference. @return 0, or -1 when there is no memory: the reference is released */
+int ws_queue_push(ws_queue *q, ws_frames *f);
+
+/** Copy bytes behind what waits, into its last buffer where that has room and is nobody else's. */
+int ws_queue_append(ws_queue *q, const struct iovec *iov, int n);
+
+/** Put a control frame before all frames of which nothing has been sent. A waiting Pong is replaced by
+ *  a newer one (RFC 6455, section 5.5.3). Takes over the reference, as ws_queue_push. */
+int ws_queue_push_control(ws_queue *q, ws_frames *f);
+
+/** What comes next. @return how many entries of iov were filled */
+int ws_queue_peek(const ws_queue *q, struct iovec *iov, int max);
+
+/** Forget n bytes that have been written. */
+void ws_queue_drop(ws_queue *q, apr_size_t n);
+
+void ws_queue_clear(ws_queue *q);
+
+apr_size_t ws_queue_bytes(const ws_queue *q);
+
+#endif

@@ -1,0 +1,233 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * From the socket to messages. The loop's buffer receives for all its connections: a frame that
+ * arrives whole is delivered where it lies. A connection has buffers of its own only for a message
+ * whose end is still to come, and for a frame header that was cut.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/conn.h"
+#include "protocol/close.h"
+
+/* The payload of a frame that has this much to come is read straight to its place in the message. */
+#define DIRECT_MIN (16 * 1024)
+
+/* First size of a message's buffer; it doubles as the payload comes in, so that a header which
+ * announces much costs nothing. */
+#define MESSAGE_MIN (4 * 1024)
+#define DIRECT_SIZE (64 * 1024)
+
+/* Turns of reading before others get theirs. */
+#define ROUNDS 4
+
+/* Make room for more bytes at the end of the message. total: what the message has announced so far. */
+static ws_bytes *reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
+{
+    ws_bytes *m = c->message;
+    apr_size_t len = m ? m->len : 0, size = m ? m->size : 0;
+    if (m && size - len >= more) {
+        return m;
+    }
+    size = size ? size * 2 : MESSAGE_MIN;
+    if (size < len + more) {
+        size = len + more;
+    }
+    if (size > total && total >= len + more) {
+        size = (apr_size_t)total;
+    }
+    if (!(m = realloc(m, sizeof(*m) + size))) {
+        return NULL;
+    }
+    if (!c->message) {
+        m->len = 0;
+    }
+    m->size = size;
+    return c->message = m;
+}
+
+static void forget_message(ws_conn *c)
+{
+    free(c->message);
+    c->message = NULL;
+}
+
+static void take_data(ws_conn *c, const ws_piece *p)
+{
+    const unsigned char *data = p->data;
+    apr_size_t len = p->len;
+
+    if (ws_state_of(c) != WS_OPEN) {
+        forget_message(c); /* we have said Close: nobody waits for it */
+        return;
+    }
+    if (p->opcode == WS_OP_TEXT) {
+        if (p->flags & WS_MESSAGE_FIRST) {
+            c->utf8 = WS_UTF8_START;
+        }
+        c->utf8 = ws_utf8_check(c->utf8, data, len);
+        if (c->utf8 == WS_UTF8_REJECT
+            || (c->utf8 != WS_UTF8_START && (p->flags & WS_MESSAGE_LAST))) {
+            ws_conn_fail(c, WS_CLOSE_BAD_DATA, "text is not UTF-8");
+            return;
+        }
+    }
+    if ((p->flags & WS_MESSAGE_FIRST) && (p->flags & WS_MESSAGE_LAST)) {
+        ws_call_message(c, (ws_type)p->opcode, data, len);
+        return;
+    }
+    if (len) {
+        ws_bytes *m = c->message;
+        if (m && data == m->data + m->len) {
+            m->len += len; /* it was read to its place */
+        }
+        else if ((m = reserve(c, len, c->parser.message_len))) {
+            memcpy(m->data + m->len, data, len);
+            m->len += len;
+        }
+        else {
+            ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
+            return;
+        }
+    }
+    if (p->flags & WS_MESSAGE_LAST) {
+        static const unsigned char nothing[1];
+        ws_bytes *m = c->message;
+        ws_call_message(c, (ws_type)p->opcode, m ? m->data : nothing, m ? m->len : 0);
+        forget_message(c);
+    }
+}
+
+static void take_control(ws_conn *c, const ws_piece *p)
+{
+    int code;
+    const char *reason;
+    size_t reason_len;
+
+    switch (p->opcode) {
+    case WS_OP_PING:
+        if (ws_state_of(c) == WS_OPEN) {
+            ws_conn_send(c, WS_FIN | WS_OP_PONG, p->data, p->len);
+        }
+        break;
+    case WS_OP_PONG:
+        if (ws_state_of(c) == WS_OPEN) {
+            ws_call_pong(c, p->data, p->len);
+        }
+        break;
+    default:
+        switch (ws_close_parse(p->data, p->len, &code, &reason, &reason_len)) {
+        case 0:
+            ws_conn_closed_by_peer(c, code, reason, reason_len);
+            break;
+        case WS_CLOSE_BAD_DATA:
+            ws_conn_fail(c, WS_CLOSE_BAD_DATA, "reason of the Close frame is not UTF-8");
+            break;
+        default:
+            ws_conn_fail(c, WS_CLOSE_PROTOCOL_ERROR, "Close frame has no valid status code");
+        }
+    }
+}
+
+/* Deliver what the input holds. @return where what could not be delivered yet begins */
+static unsigned char *take(ws_conn *c, unsigned char *data, apr_size_t *len)
+{
+    ws_piece piece;
+    ws_parse_error error;
+
+    while (*len && !c->held && !c->deaf && !c->broken) {
+        switch (ws_parser_next(&c->parser, &data, len, &piece, &error)) {
+        case WS_PARSE_DATA:
+            take_data(c, &piece);
+            break;
+        case WS_PARSE_CONTROL:
+            take_control(c, &piece);
+            break;
+        case WS_PARSE_FAIL:
+            ws_conn_fail(c, error.code, error.text);
+            break;
+        case WS_PARSE_MORE:
+            return data;
+        }
+        /* Replies to a client that does not read would fill the queue: leave the rest for later. */
+        if (c->out.count && ws_queue_bytes(&c->out) > c->settings->send_queue / 4) {
+            ws_conn_hold(c, WS_HELD_QUEUE);
+        }
+    }
+    return data;
+}
+
+/* Deliver len bytes of input, of which the first kept are copied from c->rest. */
+static void deliver(ws_conn *c, unsigned char *data, apr_size_t kept, apr_size_t len)
+{
+    if (kept) {
+        memcpy(data, c->rest->data, kept);
+    }
+    free(c->rest);
+    c->rest = NULL;
+    c->resume = 0;
+
+    ws_conn_cork(c);
+    data = take(c, data, &len);
+    /* Keep a cut header, and what came while the connection was held. */
+    if (len && !c->deaf && !(c->rest = ws_bytes_new(data, len))) {
+        ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
+    }
+    ws_conn_uncork(c);
+}
+
+/* Where the next bytes of the socket belong: in the message, if much of its frame is to come. */
+static unsigned char *place(ws_conn *c, apr_size_t *space)
+{
+    apr_uint64_t left = c->parser.left;
+    *space = WS_INPUT_SIZE;
+    if (c->message && !c->ssl && !c->deaf && left >= DIRECT_MIN) {
+        ws_bytes *m = reserve(c, left < DIRECT_SIZE ? (apr_size_t)left : DIRECT_SIZE,
+                              c->parser.message_len);
+        if (m) { /* no memory: the copy behind the loop's buffer will find out */
+            *space = m->size - m->len < left ? m->size - m->len : (apr_size_t)left;
+            return m->data + m->len;
+        }
+    }
+    return c->loop->input;
+}
+
+/* One read. @return whether another is worth trying */
+static int read_once(ws_conn *c)
+{
+    apr_size_t kept = c->rest ? c->rest->len : 0, space;
+    unsigned char *data;
+    apr_ssize_t n;
+    int more = 0;
+
+    if (c->resume && !c->deaf) { /* what came while the connection was held, before anything new */
+        deliver(c, c->loop->input, kept, kept);
+        return 1;
+    }
+    data = place(c, &space);
+    n = ws_socket_read(c, data + kept, space - kept, &more);
+    if (n == -1) {
+        return 0;
+    }
+    if (n <= 0) {
+        ws_conn_end(c, n < 0     ? "the connection broke"
+                       : c->shut ? "closed"
+                                 : "the peer closed the connection without a Close frame");
+        return 0;
+    }
+    c->heard = c->loop->now;
+    c->pinged = 0;
+    if (!c->deaf) {
+        deliver(c, data, kept, kept + (apr_size_t)n);
+    }
+    return more;
+}
+
+void ws_conn_read(ws_conn *c)
+{
+    int rounds = 0;
+    while (!c->gone && (!c->held || c->deaf) && read_once(c) && ++rounds < ROUNDS) {
+    }
+}

@@ -1,0 +1,190 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "engine/loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/conn.h"
+
+#define READY_MAX 256
+
+static __thread ws_loop *current;
+
+ws_loop *ws_loop_current(void)
+{
+    return current;
+}
+
+void *ws_task_new(apr_size_t size, void (*fn)(ws_loop *loop, ws_task *task))
+{
+    ws_task *t = calloc(1, size);
+    if (t) {
+        t->fn = fn;
+    }
+    return t;
+}
+
+int ws_loop_post(ws_loop *loop, ws_task *task)
+{
+    int wake, closed;
+    apr_thread_mutex_lock(loop->task_lock);
+    closed = loop->closed;
+    wake = !closed && !loop->woken && current != loop; /* its own thread looks before it waits */
+    if (!closed) {
+        task->next = NULL;
+        *loop->tasks_end = task;
+        loop->tasks_end = &task->next;
+        loop->woken |= wake;
+    }
+    apr_thread_mutex_unlock(loop->task_lock);
+    if (wake) {
+        apr_uint64_t one = 1;
+        while (write(loop->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR) {
+        }
+    }
+    return closed ? -1 : 0;
+}
+
+static apr_uint32_t milliseconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (apr_uint32_t)((apr_uint64_t)t.tv_sec * 1000 + (apr_uint64_t)t.tv_nsec / 1000000);
+}
+
+/* @return the tasks that are there, in order */
+static ws_task *take_tasks(ws_loop *loop)
+{
+    ws_task *tasks;
+    apr_thread_mutex_lock(loop->task_lock);
+    tasks = loop->tasks;
+    loop->tasks = NULL;
+    loop->tasks_end = &loop->tasks;
+    loop->woken = 0;
+    apr_thread_mutex_unlock(loop->task_lock);
+    return tasks;
+}
+
+static int has_tasks(ws_loop *loop)
+{
+    int has;
+    apr_thread_mutex_lock(loop->task_lock);
+    has = loop->tasks != NULL;
+    apr_thread_mutex_unlock(loop->task_lock);
+    return has;
+}
+
+static void do_tasks(ws_loop *loop)
+{
+    ws_task *t = take_tasks(loop), *next;
+    for (; t; t = next) {
+        next = t->next;
+        t->fn(loop, t);
+    }
+}
+
+static void handle(ws_loop *loop, const ws_ready *r)
+{
+    ws_conn *c = r->what;
+    if (!c) { /* the wake-up */
+        apr_uint64_t count;
+        if (read(loop->wake_fd, &count, sizeof(count)) < 0) {
+            return; /* a wake-up that was not needed */
+        }
+        return;
+    }
+    if (!c->gone && (r->events & WS_WRITABLE)) {
+        ws_conn_flush(c);
+    }
+    if (!c->gone && (r->events & WS_READABLE)) {
+        ws_conn_read(c);
+    }
+    if (!c->gone && (r->events & WS_BROKEN)) {
+        ws_conn_end(c, "the connection broke");
+    }
+}
+
+static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *arg)
+{
+    ws_loop *loop = arg;
+    ws_ready ready[READY_MAX];
+
+    current = loop;
+    while (loop->running) {
+        int timeout = has_tasks(loop) ? 0 : ws_wheel_timeout(&loop->wheel, loop->now);
+        int n = ws_poller_wait(loop->poller, ready, READY_MAX, timeout);
+        loop->now = milliseconds();
+        for (int i = 0; i < n; i++) {
+            handle(loop, &ready[i]);
+        }
+        do_tasks(loop);
+        ws_wheel_run(&loop->wheel, loop->now);
+        ws_conn_flush_dirty(loop);
+        ws_conn_sweep(loop);
+    }
+    apr_thread_exit(thread, APR_SUCCESS);
+    return NULL;
+}
+
+apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index)
+{
+    apr_status_t rv;
+    loop->engine = engine;
+    loop->index = index;
+    loop->tasks_end = &loop->tasks;
+    loop->now = milliseconds();
+    loop->seed = loop->now * 2654435761u + index;
+    loop->wake_fd = -1;
+    ws_wheel_init(&loop->wheel, loop->now);
+    loop->input = malloc(WS_INPUT_SIZE);
+    loop->cork = malloc(WS_CORK_SIZE);
+    loop->heads = calloc(engine->options.location_count + 1, sizeof(*loop->heads));
+    if (!loop->input || !loop->cork || !loop->heads
+        || ws_slab_init(&loop->slab, sizeof(ws_conn)) < 0) {
+        return APR_ENOMEM;
+    }
+    if ((loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
+        return errno;
+    }
+    if ((rv = ws_poller_create(&loop->poller)) != APR_SUCCESS
+        || (rv = ws_poller_set(loop->poller, loop->wake_fd, NULL, -1, WS_READABLE)) != APR_SUCCESS
+        || (rv = apr_thread_mutex_create(&loop->task_lock, APR_THREAD_MUTEX_DEFAULT, engine->pool))
+               != APR_SUCCESS) {
+        return rv;
+    }
+    return ws_tls_init(loop);
+}
+
+apr_status_t ws_loop_start(ws_loop *loop)
+{
+    sigset_t all, before;
+    apr_status_t rv;
+    /* Signals are for the threads of whoever drives the engine. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    loop->running = 1;
+    rv = apr_thread_create(&loop->thread, NULL, run, loop, loop->engine->pool);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rv;
+}
+
+void ws_loop_destroy(ws_loop *loop)
+{
+    if (loop->poller) {
+        ws_poller_destroy(loop->poller);
+    }
+    if (loop->wake_fd >= 0) {
+        close(loop->wake_fd);
+    }
+    ws_tls_destroy(loop);
+    ws_slab_destroy(&loop->slab);
+    free(loop->heads);
+    free(loop->cork);
+    free(loop->input);
+}

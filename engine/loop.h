@@ -1,0 +1,104 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * One event loop: a thread, the connections it owns, and the tasks that other threads give it.
+ * Everything here but ws_loop_post is for the loop's own thread.
+ */
+
+#ifndef WS_ENGINE_LOOP_H
+#define WS_ENGINE_LOOP_H
+
+#include <apr_thread_cond.h>
+#include <apr_thread_mutex.h>
+#include <apr_thread_pool.h>
+
+#include "engine/engine.h"
+#include "engine/poller.h"
+#include "engine/slab.h"
+#include "engine/wheel.h"
+
+/** Receive buffer of a loop, bytes. */
+#define WS_INPUT_SIZE (512 * 1024)
+
+/** Sends of one callback that are gathered before they are written, bytes. */
+#define WS_CORK_SIZE (128 * 1024)
+
+/** Plaintext that goes into OpenSSL at a time, bytes: four records. */
+#define WS_TLS_CHUNK (64 * 1024)
+
+/** What another thread wants done on a loop. Ends with whatever fn needs. */
+typedef struct ws_task ws_task;
+struct ws_task {
+    ws_task *next;
+    /** Runs on the loop; releases the task. */
+    void (*fn)(ws_loop *loop, ws_task *task);
+};
+
+struct ws_loop {
+    ws_engine *engine;
+    unsigned index;
+    ws_poller *poller;
+    int wake_fd;
+    apr_thread_t *thread;
+    apr_uint32_t now; /**< milliseconds, monotonic; read once a turn */
+    apr_uint32_t seed; /**< for spreading pings */
+    int running;
+
+    apr_thread_mutex_t *task_lock; /**< of the four below */
+    ws_task *tasks, **tasks_end;
+    int woken;  /**< a wake-up is on its way */
+    int closed; /**< takes no more tasks */
+
+    apr_uint32_t count; /**< connections, those on their way in included; atomic */
+
+    ws_wheel wheel;
+    ws_slab slab;
+    ws_conn **heads; /**< first connection of each location */
+    ws_conn *dirty;  /**< connections with something to write at the end of the turn */
+    ws_conn *gone;   /**< connections to free at the end of the turn */
+    int close_code;  /**< what newcomers are closed with, 0 while they are welcome */
+    const char *close_reason;
+
+    unsigned char *input; /**< WS_INPUT_SIZE */
+    ws_conn *corked;      /**< whose callback runs */
+    unsigned char *cork;  /**< WS_CORK_SIZE */
+    apr_size_t cork_len;
+
+    BIO *bio;                  /**< shared by the loop's SSL objects; the fields below are theirs */
+    unsigned char *cipher_in;     /**< what the socket gave, WS_INPUT_SIZE */
+    apr_size_t cipher_in_pos, cipher_in_len;
+    unsigned char *cipher_out;    /**< what the socket is to get */
+    apr_size_t cipher_out_len, cipher_out_size;
+    unsigned char *plain;         /**< where frames are put together for OpenSSL, WS_TLS_CHUNK */
+};
+
+struct ws_engine {
+    apr_pool_t *pool;
+    ws_engine_options options;
+    ws_loop *loops;
+    apr_thread_pool_t *threads; /**< for WS_BLOCKING handlers, made with the first of them */
+    apr_thread_mutex_t *lock;   /**< of threads and empty */
+    apr_thread_cond_t *empty;   /**< a connection has gone */
+    int stopping;               /**< atomic */
+};
+
+apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index);
+apr_status_t ws_loop_start(ws_loop *loop);
+/** After its thread has ended. */
+void ws_loop_destroy(ws_loop *loop);
+
+/** Give a task to a loop.  [any thread]  @return 0; -1 when the loop has ended: the task is still the
+ *  caller's */
+int ws_loop_post(ws_loop *loop, ws_task *task);
+
+/** The loop whose thread this is, or NULL.  [any thread] */
+ws_loop *ws_loop_current(void);
+
+/** A task with its fn set, or NULL when there is no memory. */
+void *ws_task_new(apr_size_t size, void (*fn)(ws_loop *loop, ws_task *task));
+
+/** A line for the log, made only if the level is on.  [any thread] */
+void ws_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+#endif

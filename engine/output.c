@@ -1,0 +1,247 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * From sends to the socket. While a callback of the connection runs, its frames are gathered in the
+ * loop's cork buffer and written together at its end. What the socket does not take, and what
+ * others send, is queued.
+ */
+
+#include <string.h>
+
+#include "engine/conn.h"
+
+#define IOVECS 64
+
+static int idle(const ws_conn *c)
+{
+    return c->out.count == 0 && !c->cipher_out;
+}
+
+static void mark_dirty(ws_conn *c)
+{
+    if (!c->dirty) {
+        c->dirty = 1;
+        c->next_dirty = c->loop->dirty;
+        c->loop->dirty = c;
+    }
+}
+
+/* The low mark: on_drain comes and reading goes on when no more than this waits. */
+static apr_size_t low_mark(const ws_conn *c)
+{
+    return c->settings->send_queue / 4;
+}
+
+/* Queue what is left of iov behind its first done bytes. */
+static int keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
+{
+    int cut = c->out.count == 0 && done > 0;
+    while (n > 0 && done >= iov->iov_len) {
+        done -= iov->iov_len;
+        iov++;
+        n--;
+    }
+    if (n == 0) {
+        return 0;
+    }
+    iov->iov_base = (char *)iov->iov_base + done;
+    iov->iov_len -= done;
+    if (ws_queue_append(&c->out, iov, n) < 0) {
+        return -1;
+    }
+    c->out.cut |= cut;
+    c->want_drain = 1;
+    return 1;
+}
+
+/* Write to a socket for which nothing waits. 0: all has gone; 1: the rest is queued; -1: broken. */
+static int write_now(ws_conn *c, struct iovec *iov, int n)
+{
+    apr_ssize_t done = ws_socket_write(c, iov, n);
+    int rest = done < 0 ? -1 : keep(c, iov, n, (apr_size_t)done);
+    if (rest < 0) {
+        c->broken = 1;
+    }
+    return rest;
+}
+
+ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
+{
+    ws_loop *loop = c->loop;
+    unsigned char head[WS_HEADER_MAX];
+    size_t n = ws_frame_header(head, first, len, NULL);
+    struct iovec iov[3] = {
+        {loop->cork, loop->cork_len}, {head, n}, {(void *)payload, len}};
+
+    if (c->broken) {
+        return WS_GONE;
+    }
+    if (loop->corked == c && idle(c)) {
+        int rest;
+        if (len < WS_CORK_SIZE && loop->cork_len + n + len <= WS_CORK_SIZE) {
+            memcpy(loop->cork + loop->cork_len, head, n);
+            if (len) {
+                memcpy(loop->cork + loop->cork_len + n, payload, len);
+            }
+            loop->cork_len += n + len;
+            return WS_SENT;
+        }
+        loop->cork_len = 0;
+        rest = write_now(c, iov, 3);
+        return rest < 0 ? WS_GONE : rest ? WS_QUEUED : WS_SENT;
+    }
+    if ((first & 0x8) && c->out.count && (first & 0xF) != WS_OP_CLOSE) {
+        ws_frames *f = ws_frames_build(first, payload, len);
+        if (!f || ws_queue_push_control(&c->out, f) < 0) {
+            return WS_FULL;
+        }
+    }
+    else {
+        if (ws_queue_append(&c->out, iov + 1, 2) < 0) {
+            return WS_FULL;
+        }
+        c->want_drain = 1;
+    }
+    mark_dirty(c);
+    return WS_QUEUED;
+}
+
+/* Put what is gathered in the cork buffer on its way. */
+static void pull_cork(ws_conn *c)
+{
+    struct iovec iov = {c->loop->cork, c->loop->cork_len};
+    if (c->loop->cork_len) {
+        c->loop->cork_len = 0;
+        write_now(c, &iov, 1);
+    }
+}
+
+ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
+{
+    if (c->loop->corked == c) {
+        pull_cork(c);
+    }
+    if (c->broken) {
+        ws_frames_unref(f);
+        return WS_GONE;
+    }
+    if (ws_queue_push(&c->out, f) < 0) {
+        return WS_FULL;
+    }
+    mark_dirty(c);
+    return WS_QUEUED;
+}
+
+void ws_conn_cork(ws_conn *c)
+{
+    c->loop->corked = c;
+}
+
+/* What follows from how much waits to be written. */
+static void settle(ws_conn *c)
+{
+    apr_size_t waiting;
+    if (c->gone) {
+        return;
+    }
+    if (c->broken) {
+        ws_conn_end(c, "the socket cannot be written to");
+        return;
+    }
+    if (idle(c) && c->finish && !c->shut) {
+        ws_conn_finish(c);
+        return;
+    }
+    waiting = ws_queue_bytes(&c->out);
+    if (waiting > low_mark(c)) {
+        ws_conn_hold(c, WS_HELD_QUEUE);
+    }
+    else {
+        ws_conn_release(c, WS_HELD_QUEUE);
+    }
+    ws_conn_watch(c);
+}
+
+void ws_conn_uncork(ws_conn *c)
+{
+    pull_cork(c);
+    c->loop->corked = NULL;
+    settle(c);
+}
+
+void ws_conn_flush(ws_conn *c)
+{
+    struct iovec iov[IOVECS];
+    int state = c->gone || c->broken ? 0 : ws_socket_pending(c);
+    while (state == 0 && c->out.count && !c->broken) {
+        int n = ws_queue_peek(&c->out, iov, IOVECS);
+        apr_size_t len = 0;
+        apr_ssize_t done = ws_socket_write(c, iov, n);
+        for (int i = 0; i < n; i++) {
+            len += iov[i].iov_len;
+        }
+        if (done < 0) {
+            state = -1;
+            break;
+        }
+        ws_queue_drop(&c->out, (apr_size_t)done);
+        if ((apr_size_t)done < len || c->cipher_out) {
+            c->want_drain = 1;
+            break;
+        }
+    }
+    if (state < 0) {
+        c->broken = 1;
+    }
+    settle(c);
+    if (!c->gone && c->want_drain && ws_queue_bytes(&c->out) <= low_mark(c)) {
+        c->want_drain = 0;
+        ws_call_drain(c);
+    }
+}
+
+void ws_conn_flush_dirty(ws_loop *loop)
+{
+    ws_conn *c;
+    while ((c = loop->dirty)) {
+        loop->dirty = c->next_dirty;
+        c->dirty = 0;
+        if (!c->gone) {
+            ws_conn_flush(c);
+        }
+        if (!c->gone && c->resume && !c->held) {
+            ws_conn_read(c);
+        }
+    }
+}
+
+void ws_conn_hold(ws_conn *c, unsigned why)
+{
+    c->held |= why;
+}
+
+void ws_conn_release(ws_conn *c, unsigned why)
+{
+    if (!(c->held & why)) {
+        return;
+    }
+    c->held &= ~why;
+    if (!c->held && c->rest) {
+        c->resume = 1;
+        mark_dirty(c);
+    }
+}
+
+int ws_conn_full(const ws_conn *c)
+{
+    return ws_queue_bytes(&c->out) >= c->settings->send_queue;
+}
+
+void ws_conn_too_slow(ws_conn *c)
+{
+    ws_log(c->loop->engine, WS_LOG_INFO, c,
+           "closing: the client reads too slowly, %" APR_SIZE_T_FMT
+           " bytes wait to be sent (WebSocketSendQueue)",
+           ws_queue_bytes(&c->out));
+    ws_conn_close(c, WS_CLOSE_POLICY, "too slow", 8);
+}

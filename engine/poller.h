@@ -1,0 +1,37 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** What the loop needs of the kernel to wait for sockets; level-triggered. */
+
+#ifndef WS_ENGINE_POLLER_H
+#define WS_ENGINE_POLLER_H
+
+#include <apr_errno.h>
+
+typedef struct ws_poller ws_poller;
+
+enum {
+    WS_READABLE = 0x1,
+    WS_WRITABLE = 0x2,
+    WS_BROKEN = 0x4 /**< both directions are gone; reported whether asked for or not */
+};
+
+typedef struct ws_ready {
+    void *what;      /**< as given to ws_poller_set */
+    unsigned events; /**< WS_READABLE... */
+} ws_ready;
+
+apr_status_t ws_poller_create(ws_poller **p);
+void ws_poller_destroy(ws_poller *p);
+
+/** Watch fd for other events than before. old: what it was watched for, -1 if it was not. */
+apr_status_t ws_poller_set(ws_poller *p, int fd, void *what, int old, unsigned events);
+void ws_poller_remove(ws_poller *p, int fd);
+
+/**
+ * Wait until something is ready.
+ * @param timeout  milliseconds, -1 for ever
+ * @return how many entries of ready were filled; 0 also when a signal came
+ */
+int ws_poller_wait(ws_poller *p, ws_ready *ready, int max, int timeout);
+
+#endif

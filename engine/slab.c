@@ -1,0 +1,80 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "engine/slab.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define NONE 0xFFFFFFFFu
+
+int ws_slab_init(ws_slab *s, apr_size_t size)
+{
+    memset(s, 0, sizeof(*s));
+    s->size = size;
+    s->first = s->last = NONE;
+    /* Tables for the greatest number of places: what is not used is never touched, so costs only
+     * addresses. */
+    s->chunks = calloc(WS_SLAB_PLACES / WS_SLAB_CHUNK, sizeof(*s->chunks));
+    s->next = calloc(WS_SLAB_PLACES, sizeof(*s->next));
+    if (!s->chunks || !s->next) {
+        ws_slab_destroy(s);
+        return -1;
+    }
+    return 0;
+}
+
+void ws_slab_destroy(ws_slab *s)
+{
+    for (apr_uint32_t i = 0; i < s->count; i += WS_SLAB_CHUNK) {
+        free(s->chunks[i / WS_SLAB_CHUNK]);
+    }
+    free(s->chunks);
+    free(s->next);
+    memset(s, 0, sizeof(*s));
+}
+
+static int grow(ws_slab *s)
+{
+    void *chunk;
+    if (s->count >= WS_SLAB_PLACES || !(chunk = calloc(WS_SLAB_CHUNK, s->size))) {
+        return -1;
+    }
+    s->chunks[s->count / WS_SLAB_CHUNK] = chunk;
+    for (int i = 0; i < WS_SLAB_CHUNK; i++) {
+        ws_slab_give(s, s->count++);
+    }
+    return 0;
+}
+
+void *ws_slab_take(ws_slab *s, apr_uint32_t *place)
+{
+    if (s->first == NONE && grow(s) < 0) {
+        return NULL;
+    }
+    *place = s->first;
+    s->first = s->next[s->first];
+    if (s->first == NONE) {
+        s->last = NONE;
+    }
+    return ws_slab_at(s, *place);
+}
+
+void ws_slab_give(ws_slab *s, apr_uint32_t place)
+{
+    s->next[place] = NONE;
+    if (s->last == NONE) {
+        s->first = place;
+    }
+    else {
+        s->next[s->last] = place;
+    }
+    s->last = place;
+}
+
+void *ws_slab_at(const ws_slab *s, apr_uint32_t place)
+{
+    if (place >= s->count) {
+        return NULL;
+    }
+    return (char *)s->chunks[place / WS_SLAB_CHUNK] + (place % WS_SLAB_CHUNK) * s->size;
+}

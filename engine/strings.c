@@ -1,0 +1,95 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * The strings of a connection in one block, so that 100,000 idle connections do not carry eight
+ * pointers each: a tag and a text, each ending with NUL, then a tag 0. Header values follow their
+ * names.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "engine/conn.h"
+
+enum { END, URI, ARGS, USER, PEER, PROTOCOL, HEADER, VALUE };
+
+static char *put(char *out, char tag, const char *text)
+{
+    size_t len = strlen(text) + 1;
+    *out++ = tag;
+    memcpy(out, text, len);
+    return out + len;
+}
+
+char *ws_strings_pack(const ws_strings *s)
+{
+    const char *const texts[] = {s->uri, s->args, s->user, s->peer, s->protocol};
+    size_t size = 1;
+    char *block, *out;
+    for (int i = 0; i < 5; i++) {
+        size += texts[i] ? strlen(texts[i]) + 2 : 0;
+    }
+    for (const char *const *h = s->headers; h && *h; h++) {
+        size += strlen(*h) + 2;
+    }
+    if (!(out = block = malloc(size))) {
+        return NULL;
+    }
+    for (int i = 0; i < 5; i++) {
+        if (texts[i]) {
+            out = put(out, (char)(URI + i), texts[i]);
+        }
+    }
+    for (const char *const *h = s->headers; h && *h; h += 2) {
+        out = put(out, HEADER, h[0]);
+        out = put(out, VALUE, h[1]);
+    }
+    *out = END;
+    return block;
+}
+
+static const char *find(const ws_conn *c, char tag)
+{
+    for (const char *s = c->strings; *s != END; s += strlen(s) + 1) {
+        if (*s == tag) {
+            return s + 1;
+        }
+    }
+    return NULL;
+}
+
+const char *ws_uri(const ws_conn *c)
+{
+    return find(c, URI);
+}
+
+const char *ws_args(const ws_conn *c)
+{
+    return find(c, ARGS);
+}
+
+const char *ws_user(const ws_conn *c)
+{
+    return find(c, USER);
+}
+
+const char *ws_peer(const ws_conn *c)
+{
+    return find(c, PEER);
+}
+
+const char *ws_protocol(const ws_conn *c)
+{
+    return find(c, PROTOCOL);
+}
+
+const char *ws_header(const ws_conn *c, const char *name)
+{
+    for (const char *s = c->strings; *s != END; s += strlen(s) + 1) {
+        if (*s == HEADER && !strcasecmp(s + 1, name)) {
+            return s + strlen(s) + 2; /* the next text, without its tag */
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,200 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * Timers of handlers. A timer is made and stopped on any thread that runs a callback, but set, fired
+ * and freed on the loop: what another thread wants comes as a task, in order.
+ */
+
+#include <stdlib.h>
+
+#include "engine/conn.h"
+
+struct ws_timer {
+    ws_alarm alarm;
+    ws_timer *next; /**< of the connection's */
+    ws_conn *c;
+    ws_timer_fn fn;
+    void *arg;
+    apr_uint32_t interval;
+    int stopped; /**< atomic: fn is not to be called any more */
+    int busy;    /**< fired, fn has not returned: freed behind it */
+    int over;    /**< to be freed as soon as it is not busy */
+};
+
+typedef struct timer_task {
+    ws_task task;
+    ws_id id;
+    ws_timer *timer;
+    apr_uint32_t due;
+    ws_loop *loop;
+} timer_task;
+
+static void unlink_and_free(ws_conn *c, ws_timer *t)
+{
+    ws_timer **link = &c->timers;
+    while (*link && *link != t) {
+        link = &(*link)->next;
+    }
+    if (*link) {
+        *link = t->next;
+    }
+    free(t);
+}
+
+/* The loop has done with it. */
+static void let_go(ws_conn *c, ws_timer *t)
+{
+    ws_wheel_clear(&c->loop->wheel, &t->alarm);
+    t->over = 1;
+    if (!t->busy) {
+        unlink_and_free(c, t);
+    }
+}
+
+static void fire(ws_alarm *a)
+{
+    ws_timer *t = (ws_timer *)a;
+    ws_conn *c = t->c;
+    if (t->interval) {
+        apr_uint32_t due = a->due + t->interval;
+        /* A loop that was held up does not catch up call by call. */
+        if ((apr_int32_t)(c->loop->now - due) > 0) {
+            due = c->loop->now + t->interval;
+        }
+        ws_wheel_set(&c->loop->wheel, a, due);
+        if (t->busy) {
+            return; /* the handler is still at the last one */
+        }
+    }
+    else {
+        t->over = 1;
+    }
+    t->busy = 1;
+    ws_call_timer(c, t);
+}
+
+void ws_timer_call(ws_conn *c, ws_timer *t)
+{
+    if (!__atomic_load_n(&t->stopped, __ATOMIC_ACQUIRE)) {
+        t->fn(c, t->arg);
+    }
+}
+
+static void done(ws_conn *c, ws_timer *t)
+{
+    t->busy = 0;
+    if (t->over) {
+        unlink_and_free(c, t);
+    }
+}
+
+/* Tasks refer to the timer itself: a connection is freed behind a task of its last job, and tasks
+ * keep their order. */
+
+static void do_done(ws_loop *loop, ws_task *task)
+{
+    timer_task *tt = (timer_task *)task;
+    (void)loop;
+    done(tt->timer->c, tt->timer);
+    free(tt);
+}
+
+static void do_stop(ws_loop *loop, ws_task *task)
+{
+    timer_task *tt = (timer_task *)task;
+    (void)loop;
+    let_go(tt->timer->c, tt->timer);
+    free(tt);
+}
+
+static void set(ws_timer *t, apr_uint32_t due)
+{
+    ws_conn *c = t->c;
+    t->next = c->timers;
+    c->timers = t;
+    if (!c->closed_told) {
+        ws_wheel_set(&c->loop->wheel, &t->alarm, due);
+    }
+}
+
+static void do_set(ws_loop *loop, ws_task *task)
+{
+    timer_task *tt = (timer_task *)task;
+    set(tt->timer, loop->now + tt->due);
+    free(tt);
+}
+
+/* @return 0, or -1: there is no memory, or the loop has ended */
+static int post(ws_timer *t, void (*fn)(ws_loop *, ws_task *), apr_uint32_t delay)
+{
+    timer_task *tt = ws_task_new(sizeof(*tt), fn);
+    if (!tt) {
+        return -1;
+    }
+    tt->timer = t;
+    tt->due = delay;
+    if (ws_loop_post(t->c->loop, &tt->task) < 0) {
+        free(tt);
+        return -1;
+    }
+    return 0;
+}
+
+void ws_timer_done(ws_conn *c, ws_timer *t)
+{
+    if (ws_loop_current() == c->loop) {
+        done(c, t);
+    }
+    else {
+        post(t, do_done, 0); /* no memory: it is freed with the connection */
+    }
+}
+
+ws_timer *ws_timer_start(ws_conn *c, apr_uint32_t delay, apr_uint32_t interval, ws_timer_fn fn,
+                         void *arg)
+{
+    ws_timer *t = ws_state_of(c) == WS_CLOSED ? NULL : calloc(1, sizeof(*t));
+    if (!t) {
+        return NULL;
+    }
+    t->alarm.fn = fire;
+    t->c = c;
+    t->fn = fn;
+    t->arg = arg;
+    t->interval = interval && interval < 10 ? 10 : interval;
+    if (ws_loop_current() == c->loop) {
+        set(t, c->loop->now + delay);
+    }
+    else if (post(t, do_set, delay) < 0) {
+        free(t);
+        return NULL;
+    }
+    return t;
+}
+
+void ws_timer_stop(ws_conn *c, ws_timer *t)
+{
+    __atomic_store_n(&t->stopped, 1, __ATOMIC_RELEASE);
+    if (ws_loop_current() == c->loop) {
+        let_go(c, t);
+    }
+    else {
+        post(t, do_stop, 0);
+    }
+}
+
+void ws_timers_end(ws_conn *c)
+{
+    for (ws_timer *t = c->timers; t; t = t->next) {
+        ws_wheel_clear(&c->loop->wheel, &t->alarm);
+    }
+}
+
+void ws_timers_free(ws_conn *c)
+{
+    ws_timer *t;
+    while ((t = c->timers)) {
+        c->timers = t->next;
+        free(t);
+    }
+}

@@ -1,0 +1,271 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * TLS over a non-blocking socket. The SSL objects of a loop share one pair of BIOs: what the socket
+ * gave lies in the loop's cipher_in, what it is to get is gathered in cipher_out. So one system call
+ * carries many records, and an idle connection holds no buffer of ours.
+ */
+
+#include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "engine/conn.h"
+
+/* What OpenSSL may hold back of earlier input, and would add to what one read decrypts: at most one
+ * record that was not whole, and one that was not read. */
+#define HELD_BACK (2 * (SSL3_RT_MAX_PLAIN_LENGTH + 1024))
+
+/* All loops share it; ws_engine_create makes it before there are threads. */
+static BIO_METHOD *method;
+
+static int bio_read(BIO *bio, char *buf, int size)
+{
+    ws_loop *loop = BIO_get_data(bio);
+    apr_size_t n = loop->cipher_in_len - loop->cipher_in_pos;
+    BIO_clear_retry_flags(bio);
+    if (n == 0) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    if (n > (apr_size_t)size) {
+        n = (apr_size_t)size;
+    }
+    memcpy(buf, loop->cipher_in + loop->cipher_in_pos, n);
+    loop->cipher_in_pos += n;
+    return (int)n;
+}
+
+static int bio_write(BIO *bio, const char *buf, int len)
+{
+    ws_loop *loop = BIO_get_data(bio);
+    apr_size_t size = loop->cipher_out_size;
+    BIO_clear_retry_flags(bio);
+    if (len <= 0) {
+        return 0;
+    }
+    while (size - loop->cipher_out_len < (apr_size_t)len) {
+        size *= 2;
+    }
+    if (size > loop->cipher_out_size) {
+        unsigned char *grown = realloc(loop->cipher_out, size);
+        if (!grown) {
+            return -1;
+        }
+        loop->cipher_out = grown;
+        loop->cipher_out_size = size;
+    }
+    memcpy(loop->cipher_out + loop->cipher_out_len, buf, (apr_size_t)len);
+    loop->cipher_out_len += (apr_size_t)len;
+    return len;
+}
+
+static long bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
+{
+    (void)bio, (void)num, (void)ptr;
+    return cmd == BIO_CTRL_FLUSH;
+}
+
+apr_status_t ws_tls_init(ws_loop *loop)
+{
+    BIO *bio;
+    if (!method) {
+        if (!(method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "websocket"))) {
+            return APR_ENOMEM;
+        }
+        BIO_meth_set_read(method, bio_read);
+        BIO_meth_set_write(method, bio_write);
+        BIO_meth_set_ctrl(method, bio_ctrl);
+    }
+    loop->cipher_out_size = WS_TLS_CHUNK + 4096;
+    loop->cipher_in = malloc(WS_INPUT_SIZE);
+    loop->cipher_out = malloc(loop->cipher_out_size);
+    loop->plain = malloc(WS_TLS_CHUNK);
+    loop->bio = bio = BIO_new(method);
+    if (!loop->cipher_in || !loop->cipher_out || !loop->plain || !bio) {
+        return APR_ENOMEM;
+    }
+    BIO_set_data(bio, loop);
+    BIO_set_init(bio, 1);
+    return APR_SUCCESS;
+}
+
+void ws_tls_destroy(ws_loop *loop)
+{
+    BIO_free(loop->bio);
+    free(loop->cipher_in);
+    free(loop->cipher_out);
+    free(loop->plain);
+}
+
+void ws_tls_adopt(ws_conn *c)
+{
+    /* SSL_set_bio takes one reference when both are the same. */
+    BIO_up_ref(c->loop->bio);
+    SSL_set_bio(c->ssl, c->loop->bio, c->loop->bio);
+    SSL_set_mode(c->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
+                             | SSL_MODE_RELEASE_BUFFERS);
+}
+
+/* Give the socket what is in cipher_out; keep what it does not take. Nothing is encrypted before
+ * that has left, so there is at most one such rest. 0, 1 if something waits, -2 if broken. */
+static int give(ws_conn *c)
+{
+    ws_loop *loop = c->loop;
+    unsigned char *data = loop->cipher_out;
+    apr_size_t len = loop->cipher_out_len;
+    ws_bytes *kept = c->cipher_out;
+    apr_ssize_t n;
+
+    loop->cipher_out_len = 0;
+    if (kept) {
+        /* A record that OpenSSL wrote by itself (a KeyUpdate's answer) goes behind the rest. */
+        if (len) {
+            ws_bytes *grown = realloc(kept, sizeof(*kept) + kept->len + len);
+            if (!grown) {
+                return -2;
+            }
+            kept = c->cipher_out = grown;
+            memcpy(kept->data + kept->len, data, len);
+            kept->len += len;
+        }
+        data = kept->data + kept->pos;
+        len = kept->len - kept->pos;
+    }
+    if (len == 0) {
+        return 0;
+    }
+    do {
+        n = send(c->fd, data, len, MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN) {
+        return -2;
+    }
+    n = n < 0 ? 0 : n;
+    if ((apr_size_t)n == len) {
+        free(kept);
+        c->cipher_out = NULL;
+        return 0;
+    }
+    if (kept) {
+        kept->pos += (apr_size_t)n;
+        return 1;
+    }
+    len -= (apr_size_t)n;
+    if (!(kept = malloc(sizeof(*kept) + len))) {
+        return -2;
+    }
+    memcpy(kept->data, data + n, len);
+    kept->len = kept->size = len;
+    kept->pos = 0;
+    c->cipher_out = kept;
+    return 1;
+}
+
+int ws_tls_pending(ws_conn *c)
+{
+    return give(c);
+}
+
+apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more)
+{
+    ws_loop *loop = c->loop;
+    apr_size_t got = 0;
+    apr_ssize_t n;
+    int full, over = 0, error = SSL_ERROR_NONE;
+
+    do {
+        n = recv(c->fd, loop->cipher_in, size - HELD_BACK, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN) {
+        return -2;
+    }
+    full = n > 0 && (apr_size_t)n >= size - HELD_BACK;
+    over = n == 0;
+    loop->cipher_in_pos = 0;
+    loop->cipher_in_len = n > 0 ? (apr_size_t)n : 0;
+
+    ERR_clear_error();
+    while (got < size) {
+        int r = SSL_read(c->ssl, (char *)buf + got, (int)(size - got));
+        if (r <= 0) {
+            error = SSL_get_error(c->ssl, r);
+            break;
+        }
+        got += (apr_size_t)r;
+    }
+    if (give(c) < 0) {
+        return -2;
+    }
+    /* What came behind the last whole record, an end or an error, comes with the next read. */
+    *more = full || (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ);
+    if (got > 0) {
+        return (apr_ssize_t)got;
+    }
+    switch (error) {
+    case SSL_ERROR_WANT_READ:
+        return over ? 0 : -1;
+    case SSL_ERROR_ZERO_RETURN:
+        return 0;
+    default:
+        return -2;
+    }
+}
+
+apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n)
+{
+    ws_loop *loop = c->loop;
+    apr_size_t total = 0;
+    int i = 0, state = c->cipher_out ? give(c) : 0;
+    apr_size_t done = 0; /* of iov[i] */
+
+    while (state == 0 && i < n) {
+        apr_size_t len = 0, sealed = 0;
+        const unsigned char *plain = loop->plain;
+        if (i == n - 1) { /* one piece: from where it lies */
+            plain = (unsigned char *)iov[i].iov_base + done;
+            len = iov[i].iov_len - done;
+            if (len > WS_TLS_CHUNK) {
+                len = WS_TLS_CHUNK;
+            }
+            done += len;
+            i += done == iov[i].iov_len;
+        }
+        else {
+            while (i < n && len < WS_TLS_CHUNK) {
+                apr_size_t part = iov[i].iov_len - done;
+                if (part > WS_TLS_CHUNK - len) {
+                    part = WS_TLS_CHUNK - len;
+                }
+                memcpy(loop->plain + len, (unsigned char *)iov[i].iov_base + done, part);
+                len += part;
+                done += part;
+                if (done == iov[i].iov_len) {
+                    done = 0;
+                    i++;
+                }
+            }
+        }
+        ERR_clear_error();
+        while (sealed < len) { /* partial writes are on: a record at a time */
+            int r = SSL_write(c->ssl, plain + sealed, (int)(len - sealed));
+            if (r <= 0) {
+                return -2;
+            }
+            sealed += (apr_size_t)r;
+        }
+        total += len;
+        state = give(c);
+    }
+    return state < 0 ? -2 : (apr_ssize_t)total;
+}
+
+void ws_tls_shutdown(ws_conn *c)
+{
+    ERR_clear_error();
+    SSL_shutdown(c->ssl);
+    give(c);
+}

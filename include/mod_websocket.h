@@ -1,0 +1,386 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * @file mod_websocket.h
+ * @brief How to write a WebSocket handler for mod_websocket: header and manual in one.
+ *
+ * A handler is a table of callbacks. The smallest one, whole:
+ *
+ *     #include "mod_websocket.h"
+ *
+ *     static void echo(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+ *     {
+ *         ws_send(c, type, data, len);
+ *     }
+ *
+ *     WS_HANDLER(echo) = { .on_message = echo };
+ *
+ * Build it with `apxs -c ws_echo.c`, copy .libs/ws_echo.so where you like, and say
+ * `WebSocketHandler /path/ws_echo.so` in a <Location>. Link against nothing: the module
+ * exports the functions below.
+ *
+ * THREADS. A connection belongs to one event loop, a thread of the httpd child. Its callbacks run
+ * there, never two at a time. A callback that waits (a database, a file, a lock that is held for
+ * long) stops every other connection of the loop: such a handler sets WS_BLOCKING, and its
+ * callbacks then run on a pool of threads, still one at a time and in order for each connection.
+ *
+ * Each function says from where it may be called:
+ *   [callback]  inside a callback of this connection, also a WS_BLOCKING one;
+ *   [any]       from any thread of the child process, at any time between start and stop.
+ *
+ * POINTERS. What a callback is given (data, reason) is valid until the callback returns. A ws_conn
+ * is valid from on_open until on_close returns. Whoever wants to reach a connection later, or from
+ * another thread, keeps its ws_id and uses ws_send_to(), ws_close_id() or ws_run().
+ *
+ * PROCESSES. httpd runs several child processes, and each has its own connections and its own copy
+ * of a handler's variables.
+ *
+ * ABI LOG (WS_ABI is the date of the last change that old handlers cannot be loaded with; callbacks
+ * are only ever added at the end of ws_handler, so that older handlers go on working):
+ *   20261121  first version
+ */
+
+#ifndef MOD_WEBSOCKET_H
+#define MOD_WEBSOCKET_H
+
+#include <apr.h>
+#include <apr_errno.h>
+#include <apr_pools.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WS_ABI 20261121
+
+/** Marks the functions that the module exports to handlers. */
+#define WS_API __attribute__((visibility("default")))
+
+/** One WebSocket connection. Opaque; see POINTERS above. */
+typedef struct ws_conn ws_conn;
+
+/** A handshake request that on_request decides about. Opaque; valid until on_request returns. */
+typedef struct ws_request ws_request;
+
+/** One WebSocketHandler line of the configuration, and all its connections in this process. */
+typedef struct ws_location ws_location;
+
+/** httpd's request; handlers that look into it include httpd.h. */
+struct request_rec;
+
+/**
+ * Names a connection for as long as the server runs: it carries the child process, the place in the
+ * child and a generation, so that a stale id is answered WS_GONE, never with somebody else's
+ * connection. 0 names no connection.
+ */
+typedef apr_uint64_t ws_id;
+
+/** Type of a message; the values are the opcodes of RFC 6455, section 5.2. */
+typedef enum { WS_TEXT = 1, WS_BINARY = 2 } ws_type;
+
+/** What became of a send. Negative: the message was not taken. */
+typedef enum {
+    WS_SENT = 0,   /**< taken; it leaves at the end of the callback at the latest */
+    WS_QUEUED = 1, /**< taken; it waits behind others, or for another thread */
+    WS_FULL = -1,  /**< not taken: the send queue (WebSocketSendQueue) has no room, or no memory */
+    WS_GONE = -2,  /**< not taken: the connection is closing, closed or unknown */
+    WS_TOO_BIG = -3 /**< not taken: longer than the protocol allows (ws_ping: 125 bytes) */
+} ws_status;
+
+/** Where a connection stands: RFC 6455, sections 4.1 and 7.1. */
+typedef enum {
+    WS_OPEN = 1,    /**< messages go both ways */
+    WS_CLOSING = 2, /**< a Close frame was sent or received; nothing can be sent any more */
+    WS_CLOSED = 3   /**< the connection is gone; only inside on_close */
+} ws_state;
+
+/** Status codes of the Close frame: RFC 6455, section 7.4.1, and the IANA registry. */
+enum {
+    WS_CLOSE_NORMAL = 1000,
+    WS_CLOSE_GOING_AWAY = 1001,
+    WS_CLOSE_PROTOCOL_ERROR = 1002,
+    WS_CLOSE_UNSUPPORTED = 1003,
+    WS_CLOSE_NO_STATUS = 1005, /**< never sent; on_close: the peer's Close frame had no code */
+    WS_CLOSE_ABNORMAL = 1006,  /**< never sent; on_close: the connection broke */
+    WS_CLOSE_BAD_DATA = 1007,
+    WS_CLOSE_POLICY = 1008,
+    WS_CLOSE_TOO_BIG = 1009,
+    WS_CLOSE_EXTENSION = 1010,
+    WS_CLOSE_INTERNAL = 1011,
+    WS_CLOSE_RESTART = 1012,
+    WS_CLOSE_TRY_LATER = 1013
+};
+
+/** ws_handler.flags: callbacks may block, and run on a pool of threads. */
+#define WS_BLOCKING 0x1u
+
+/**
+ * A handler: flags and callbacks. All are optional; what is left out does nothing.
+ */
+typedef struct ws_handler {
+    /** WS_BLOCKING or 0. */
+    unsigned flags;
+
+    /**
+     * Names of request headers of the handshake to keep for ws_header(), separated by commas:
+     * "Cookie, User-Agent". NULL: none, which costs no memory.
+     */
+    const char *keep_headers;
+
+    /**
+     * At start-up in the parent process, as root where httpd starts as root: once for each
+     * `key=value` on the WebSocketHandler line, and once more with key and value NULL when the line
+     * is complete. *config is NULL at first and then what the call before left there; allocate it
+     * from pconf, which lives until the next reload. A handler without this callback takes no keys.
+     * @return NULL, or a text that says what is wrong; httpd prints it with file and line and does
+     *         not start (a reload keeps the running server's configuration).
+     */
+    const char *(*configure)(apr_pool_t *pconf, const char *key, const char *value, void **config);
+
+    /**
+     * In each child process before its first connection, for each WebSocketHandler line, with
+     * httpd's user and group. May create threads.
+     * @param pchild  lives until the child ends
+     * @param here    for ws_broadcast(); lives until stop returns
+     * @return APR_SUCCESS, or an error, which is logged; this line's handshakes are then answered
+     *         503 in this child.
+     */
+    apr_status_t (*start)(apr_pool_t *pchild, void *config, ws_location *here);
+
+    /** In each child process after the last on_close, once for each successful start. */
+    void (*stop)(void *config);
+
+    /**
+     * A handshake that is valid and that httpd's access control let through. May block: it runs on
+     * one of httpd's worker threads, several at once.
+     * @return 0 to accept; an HTTP status of 400 to 599 to refuse with httpd's ErrorDocument for it;
+     *         anything else is refused with 500.
+     */
+    int (*on_request)(ws_request *rq, void *config);
+
+    /** The handshake's answer has been sent, the connection is open. */
+    void (*on_open)(ws_conn *c);
+
+    /**
+     * A whole message. Text is valid UTF-8 (RFC 6455, section 8.1). data is not NUL-terminated;
+     * len is at most WebSocketMaxMessageSize, in bytes, and may be 0.
+     */
+    void (*on_message)(ws_conn *c, ws_type type, const char *data, apr_size_t len);
+
+    /** A Pong frame, an answer to ws_ping() or unasked for; len 0 to 125 bytes. */
+    void (*on_pong)(ws_conn *c, const char *data, apr_size_t len);
+
+    /** A send was WS_QUEUED or WS_FULL, and the queue is down to a quarter of its size or less. */
+    void (*on_drain)(ws_conn *c);
+
+    /**
+     * The connection is gone: exactly once for each on_open, and the last callback.
+     * @param code    what ended it: the code of the Close frame that came first, the peer's or ours;
+     *                WS_CLOSE_NO_STATUS if that had none; WS_CLOSE_ABNORMAL if there was none
+     * @param reason  UTF-8, len 0 to 123 bytes, not NUL-terminated
+     */
+    void (*on_close)(ws_conn *c, int code, const char *reason, apr_size_t len);
+} ws_handler;
+
+/** What a handler's shared object exports, and what a module registers as a provider. */
+typedef struct ws_handler_descriptor {
+    apr_uint32_t magic;        /**< WS_MAGIC */
+    apr_uint32_t abi;          /**< WS_ABI at the handler's build */
+    apr_uint32_t size;         /**< sizeof(ws_handler) at the handler's build, bytes */
+    const char *name;          /**< for the log */
+    const ws_handler *handler; /**< static */
+} ws_handler_descriptor;
+
+#define WS_MAGIC 0x57534844u /* "WSHD" */
+
+/** The symbol that WS_HANDLER defines and the module looks for in a shared object. */
+#define WS_DESCRIPTOR_SYMBOL "ws_handler_descriptor_v1"
+
+/**
+ * Defines the handler of a shared object; one for each file, at its end:
+ *
+ *     WS_HANDLER(chat) = { .on_open = join, .on_message = say, .on_close = leave };
+ */
+#define WS_HANDLER(NAME)                                                                           \
+    extern __attribute__((visibility("hidden"))) const ws_handler NAME##_ws_handler;               \
+    WS_API extern const ws_handler_descriptor ws_handler_descriptor_v1;                            \
+    const ws_handler_descriptor ws_handler_descriptor_v1 = {WS_MAGIC, WS_ABI, sizeof(ws_handler),  \
+                                                            #NAME, &NAME##_ws_handler};            \
+    const ws_handler NAME##_ws_handler
+
+/**
+ * An httpd module can be a handler without a shared object of its own. It fills a
+ * ws_handler_descriptor and registers it in its register_hooks:
+ *
+ *     ap_register_provider(p, WS_PROVIDER_GROUP, "name", WS_PROVIDER_VERSION, &descriptor);
+ *
+ * The configuration says `WebSocketHandler name`, below the module's LoadModule.
+ */
+#define WS_PROVIDER_GROUP "websocket_handler"
+#define WS_PROVIDER_VERSION "1"
+
+/* ---- The handshake: inside on_request, on its thread ------------------------------------------ */
+
+/** httpd's request_rec, with everything that httpd knows: user, headers, notes, TLS variables. */
+WS_API struct request_rec *ws_request_rec(ws_request *rq);
+
+/** The value of a request header, or NULL. Valid until on_request returns. */
+WS_API const char *ws_request_header(ws_request *rq, const char *name);
+
+/**
+ * The subprotocols that the client offers, in its order of preference, as it wrote them
+ * ("chat, superchat"), or NULL.
+ */
+WS_API const char *ws_request_protocols(ws_request *rq);
+
+/**
+ * Choose the subprotocol of the answer. Without this call it is the first of the client's that the
+ * `protocol=` of the WebSocketHandler line names, or none. NULL chooses none.
+ * @return APR_SUCCESS; APR_EINVAL if the client did not offer it (the choice is then unchanged).
+ */
+WS_API apr_status_t ws_request_choose_protocol(ws_request *rq, const char *protocol);
+
+/**
+ * Add a header to the answer, the 101 or the refusal: Set-Cookie, say. Copied.
+ * @return APR_SUCCESS; APR_EINVAL for a name or value that cannot stand in a header, and for the
+ *         names that the handshake itself uses (Connection, Upgrade, Sec-WebSocket-*).
+ */
+WS_API apr_status_t ws_request_add_header(ws_request *rq, const char *name, const char *value);
+
+/**
+ * A pool that becomes the connection's (ws_pool), made by the first call (8 KiB). It is destroyed
+ * after on_close, or when the handshake fails; its cleanups are the place to release what
+ * ws_request_set_data() points to.
+ */
+WS_API apr_pool_t *ws_request_pool(ws_request *rq);
+
+/** Attach the handler's own data: ws_data() returns it. */
+WS_API void ws_request_set_data(ws_request *rq, void *data);
+
+/* ---- Sending ---------------------------------------------------------------------------------- */
+
+/**
+ * Send one message. data is copied or sent before the call returns. Text must be UTF-8; that is not
+ * checked. Sends to the connection whose callback runs leave together at its end, in one system
+ * call where they fit.
+ * @param len  bytes
+ * @return WS_SENT, WS_QUEUED, WS_FULL, WS_GONE.  [callback]
+ */
+WS_API ws_status ws_send(ws_conn *c, ws_type type, const char *data, apr_size_t len);
+
+/**
+ * Send a Ping frame with up to 125 bytes; the answer comes to on_pong. WebSocketPing needs no help
+ * from a handler. @return as ws_send, or WS_TOO_BIG.  [callback]
+ */
+WS_API ws_status ws_ping(ws_conn *c, const char *data, apr_size_t len);
+
+/**
+ * Start the closing handshake: what was sent before goes first, then a Close frame; on_close
+ * follows when the peer answers, or after WebSocketCloseTimeout.
+ * @param code    1000 to 1003, 1007 to 1014 or 3000 to 4999; WS_CLOSE_NO_STATUS for a frame
+ *                without code; any other is sent as 1011 and logged
+ * @param reason  UTF-8, cut at a character's end to 123 bytes; NULL for none
+ * @return WS_QUEUED, or WS_GONE if it is closing already.  [callback]
+ */
+WS_API ws_status ws_close(ws_conn *c, int code, const char *reason);
+
+/** Bytes that wait to be sent, frame headers included.  [callback] */
+WS_API apr_size_t ws_queued(ws_conn *c);
+
+/** ws_send() to a connection of this process by its id. WS_QUEUED or WS_GONE, or WS_FULL when there
+ *  is no memory. A connection that is found gone, or whose queue is found full, after the call has
+ *  returned WS_QUEUED loses the message; the latter is logged.  [any] */
+WS_API ws_status ws_send_to(ws_id id, ws_type type, const char *data, apr_size_t len);
+
+/** ws_close() by id. @return WS_QUEUED or WS_GONE, or WS_FULL when there is no memory.  [any] */
+WS_API ws_status ws_close_id(ws_id id, int code, const char *reason);
+
+/**
+ * Send one message to all open connections of a WebSocketHandler line in this process. The frame is
+ * made once and shared.
+ * @param except  a connection to leave out (the sender, say), or 0
+ * @return WS_QUEUED, or WS_FULL when there is no memory.  [any]
+ */
+WS_API ws_status ws_broadcast(ws_location *here, ws_type type, const char *data, apr_size_t len,
+                              ws_id except);
+
+/* ---- Reading ---------------------------------------------------------------------------------- */
+
+/**
+ * Stop reading from the socket: no message is delivered until ws_resume(), and the peer is slowed
+ * down by TCP. Pings are not answered meanwhile, and missing pongs are forgiven.  [callback]
+ */
+WS_API void ws_pause(ws_conn *c);
+
+/** Read again. Not counted: one ws_resume() ends any number of ws_pause().  [callback] */
+WS_API void ws_resume(ws_conn *c);
+
+/* ---- What a connection is --------------------------------------------------------------------- */
+/* Strings live as long as the connection and are never changed.  [callback] */
+
+WS_API ws_id ws_conn_id(const ws_conn *c);
+WS_API ws_state ws_conn_state(const ws_conn *c);
+/** The handler's own data, NULL at first. */
+WS_API void *ws_data(const ws_conn *c);
+WS_API void ws_set_data(ws_conn *c, void *data);
+/** What configure left, or NULL. */
+WS_API void *ws_config(const ws_conn *c);
+WS_API ws_location *ws_conn_location(const ws_conn *c);
+/** The connection's pool, made by the first call (8 KiB), destroyed after on_close; NULL when there
+ *  is no memory. */
+WS_API apr_pool_t *ws_pool(ws_conn *c);
+/** The subprotocol, or NULL. */
+WS_API const char *ws_protocol(const ws_conn *c);
+/** Sec-WebSocket-Version: 13, 8 or 7. */
+WS_API int ws_version(const ws_conn *c);
+/** Path of the request, decoded, as in r->uri. */
+WS_API const char *ws_uri(const ws_conn *c);
+/** Query string as sent, without the question mark, or NULL. */
+WS_API const char *ws_args(const ws_conn *c);
+/** r->user, or NULL. */
+WS_API const char *ws_user(const ws_conn *c);
+/** The client's address as text, mod_remoteip's idea of it. */
+WS_API const char *ws_peer(const ws_conn *c);
+/** ServerName of the virtual host, or NULL. */
+WS_API const char *ws_vhost(const ws_conn *c);
+/** 1 if the connection came over TLS to this server. */
+WS_API int ws_secure(const ws_conn *c);
+/** A request header that keep_headers names (case does not matter), or NULL. */
+WS_API const char *ws_header(const ws_conn *c, const char *name);
+
+/* ---- Time and other threads ------------------------------------------------------------------- */
+
+typedef struct ws_timer ws_timer;
+
+/** A timer's function; it runs as a callback of the connection. */
+typedef void (*ws_timer_fn)(ws_conn *c, void *arg);
+
+/**
+ * Call fn after delay, and from then on every interval. Timers are coarse: they fire up to 20 ms
+ * late, or later if the loop is busy; the intervals do not drift. Timers end with their connection.
+ * @param delay     milliseconds, at most 2^31
+ * @param interval  milliseconds, 0 for once; at least 10
+ * @return the timer, valid until ws_timer_stop() or, with interval 0, until fn returns; NULL when
+ *         there is no memory or the connection is closed.  [callback, not WS_BLOCKING ones: there
+ *         use ws_run() to get to the loop first]
+ */
+WS_API ws_timer *ws_timer_start(ws_conn *c, apr_uint32_t delay, apr_uint32_t interval,
+                                ws_timer_fn fn, void *arg);
+
+/** Stop a timer, also from inside its own fn; fn is not called any more.  [callback] */
+WS_API void ws_timer_stop(ws_conn *c, ws_timer *t);
+
+/**
+ * Run fn as a callback of the connection: on its loop, or for a WS_BLOCKING handler on the pool, in
+ * order with its other callbacks.
+ * @return WS_QUEUED: fn is called exactly once, with c NULL if the connection has gone by then (on
+ *         which thread is then open), so that arg can be released; WS_GONE or WS_FULL (no memory):
+ *         fn is not called.  [any]
+ */
+WS_API ws_status ws_run(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
