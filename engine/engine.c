@@ -11,8 +11,8 @@
 
 #include "engine/adopt.h"
 
-/* How long destroying waits for WS_BLOCKING callbacks that do not return, milliseconds. */
-#define DESTROY_WAIT 5000
+/* How long stopping waits for WS_BLOCKING callbacks that do not return, milliseconds. */
+#define STOP_WAIT 5000
 
 void ws_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)
 {
@@ -72,6 +72,7 @@ apr_status_t ws_engine_create(ws_engine **engine, const ws_engine_options *optio
         options->locations[i]->index = i;
     }
     if ((rv = set_up(e)) != APR_SUCCESS) {
+        ws_engine_stop(e);
         ws_engine_destroy(e);
         return rv;
     }
@@ -95,15 +96,25 @@ static ws_loop *least_busy(ws_engine *e)
     return best;
 }
 
+static void drop(int fd, SSL *ssl, apr_pool_t *pool)
+{
+    if (ssl) {
+        SSL_free(ssl);
+    }
+    close(fd);
+    if (pool) {
+        apr_pool_destroy(pool);
+    }
+}
+
+void ws_newcomer_drop(const ws_newcomer *n)
+{
+    drop(n->fd, n->ssl, n->pool);
+}
+
 void ws_adoption_drop(ws_adoption *a)
 {
-    if (a->ssl) {
-        SSL_free(a->ssl);
-    }
-    close(a->fd);
-    if (a->pool) {
-        apr_pool_destroy(a->pool);
-    }
+    drop(a->fd, a->ssl, a->pool);
     free(a->strings);
     free(a->early);
     free(a);
@@ -116,13 +127,7 @@ apr_status_t ws_engine_add(ws_engine *e, const ws_newcomer *n)
     ws_adoption *a = ws_task_new(sizeof(*a), ws_adopt);
 
     if (!a) {
-        if (n->ssl) {
-            SSL_free(n->ssl);
-        }
-        close(n->fd);
-        if (n->pool) {
-            apr_pool_destroy(n->pool);
-        }
+        ws_newcomer_drop(n);
         return APR_ENOMEM;
     }
     a->fd = n->fd;
@@ -245,28 +250,34 @@ static void post_all(ws_engine *e, void (*fn)(ws_loop *loop, ws_task *task))
     }
 }
 
-void ws_engine_destroy(ws_engine *e)
+int ws_engine_stop(ws_engine *e)
 {
     apr_status_t rv;
     __atomic_store_n(&e->stopping, 1, __ATOMIC_RELEASE);
-    if (e->loops) {
-        post_all(e, break_all);
-        if (!ws_engine_wait(e, DESTROY_WAIT)) {
-            /* Somebody's callback does not return. Its thread still uses the engine, so the memory
-             * stays; the process is about to end anyway. */
-            ws_log(e, WS_LOG_ERROR, NULL, "a WS_BLOCKING handler does not return from a callback");
-            return;
-        }
-        post_all(e, stop_running);
-        for (unsigned i = 0; i < e->options.loops; i++) {
-            if (e->loops[i].thread) {
-                apr_thread_join(&rv, e->loops[i].thread);
-            }
+    if (!e->loops) {
+        return 1;
+    }
+    post_all(e, break_all);
+    if (!ws_engine_wait(e, STOP_WAIT)) {
+        ws_log(e, WS_LOG_ERROR, NULL, "a WS_BLOCKING handler does not return from a callback");
+        return 0;
+    }
+    post_all(e, stop_running);
+    for (unsigned i = 0; i < e->options.loops; i++) {
+        if (e->loops[i].thread) {
+            apr_thread_join(&rv, e->loops[i].thread);
+            e->loops[i].thread = NULL;
         }
     }
     if (e->threads) {
         apr_thread_pool_destroy(e->threads);
+        e->threads = NULL;
     }
+    return 1;
+}
+
+void ws_engine_destroy(ws_engine *e)
+{
     if (e->loops) {
         for (unsigned i = 0; i < e->options.loops; i++) {
             ws_loop_destroy(&e->loops[i]);

@@ -92,6 +92,9 @@ apr_status_t ws_engine_create(ws_engine **engine, const ws_engine_options *optio
  */
 apr_status_t ws_engine_add(ws_engine *engine, const ws_newcomer *newcomer);
 
+/** Release the fd, ssl and pool of a connection that is not given to an engine. */
+void ws_newcomer_drop(const ws_newcomer *newcomer);
+
 /** Connections, those on their way in included.  [any thread] */
 apr_size_t ws_engine_count(ws_engine *engine);
 
@@ -104,7 +107,15 @@ int ws_engine_wait(ws_engine *engine, apr_uint32_t timeout);
 /** The engine that ws_send_to and the like speak to; NULL: none, all connections are gone. */
 void ws_api_engine(ws_engine *engine);
 
-/** Break what connections there are, call their on_close, end the threads and free everything. */
+/**
+ * Break what connections there are, call their on_close and end the threads. Calls that other threads
+ * still make are answered WS_GONE until the engine is destroyed.
+ * @return 0 if a WS_BLOCKING callback did not return within 5 s: its thread goes on, and the engine
+ *         must not be destroyed
+ */
+int ws_engine_stop(ws_engine *engine);
+
+/** Free everything; after ws_engine_stop. */
 void ws_engine_destroy(ws_engine *engine);
 
 #endif

@@ -1,0 +1,229 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/child.h"
+
+#include <ap_mpm.h>
+#include <apr_atomic.h>
+#include <apr_shm.h>
+#include <apr_signal.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <openssl/crypto.h>
+#include <scoreboard.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "httpd/config.h"
+#include "httpd/takeover.h"
+
+extern module AP_MODULE_DECLARE_DATA websocket_module;
+APLOG_USE_MODULE(websocket);
+
+/* Event loops of a child when WebSocketThreads does not say. */
+#define LOOPS_MAX_DEFAULT 4
+#define BLOCKING_DEFAULT 16
+
+/* After a reload connections live on this long, milliseconds. */
+#define DRAIN_TIMEOUT (5 * 60 * 1000)
+
+/* A server that stops has to be gone before it is killed: farewell within this, milliseconds. */
+#define FAREWELL 1500
+
+static ws_engine *engine;
+static server_rec *main_server;
+static int stop_at_once;        /* told to go without grace */
+static ap_generation_t generation; /* of the configuration that this child serves */
+static volatile sig_atomic_t terminated;
+
+/* Numbers for child processes, never the same for two of them: in memory that all share. */
+static apr_uint32_t *process_counter;
+
+ws_engine *ws_child_engine(void)
+{
+    return __atomic_load_n(&engine, __ATOMIC_ACQUIRE);
+}
+
+int ws_parent_init(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    (void)pconf, (void)plog, (void)ptemp;
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        return OK;
+    }
+    /* On the process's pool, found again after a reload: ids must not come twice. */
+    apr_pool_userdata_get((void **)&process_counter, "mod_websocket processes", s->process->pool);
+    if (!process_counter) {
+        apr_shm_t *shm;
+        apr_status_t rv = apr_shm_create(&shm, sizeof(*process_counter), NULL, s->process->pool);
+        if (rv != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "websocket: no shared memory");
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+        process_counter = apr_shm_baseaddr_get(shm);
+        *process_counter = 0;
+        apr_pool_userdata_setn(process_counter, "mod_websocket processes", NULL, s->process->pool);
+    }
+    /* mod_ssl hands us its objects: both have to mean the same by them. */
+    if (OpenSSL_version_num() >> 20 != OPENSSL_VERSION_NUMBER >> 20) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "websocket: built for %s, but mod_ssl has brought %s: build the module again",
+                     OPENSSL_VERSION_TEXT, OpenSSL_version(OPENSSL_VERSION));
+    }
+    return OK;
+}
+
+/* ---- The engine's log is httpd's ---- */
+
+static int level_of(ws_log_level level)
+{
+    static const int levels[] = {APLOG_ERR, APLOG_WARNING, APLOG_INFO, APLOG_DEBUG};
+    return levels[level];
+}
+
+static const server_rec *server_of(const ws_settings *settings)
+{
+    return settings ? settings->server : main_server;
+}
+
+static int engine_logs(ws_log_level level, const ws_settings *settings)
+{
+    return APLOG_IS_LEVEL(server_of(settings), level_of(level));
+}
+
+static void engine_log(ws_log_level level, const ws_settings *settings, const ws_conn *c,
+                       const char *text)
+{
+    if (c) {
+        ap_log_error(APLOG_MARK, level_of(level), 0, server_of(settings),
+                     "websocket: [client %s] %s, connection %016" APR_UINT64_T_HEX_FMT ": %s",
+                     ws_peer(c) ? ws_peer(c) : "-", ws_uri(c), ws_conn_id(c), text);
+    }
+    else {
+        ap_log_error(APLOG_MARK, level_of(level), 0, server_of(settings), "websocket: %s", text);
+    }
+}
+
+/* ---- The end ---- */
+
+void ws_child_stopping(apr_pool_t *pchild, int graceful)
+{
+    (void)pchild;
+    stop_at_once = !graceful;
+}
+
+static void on_sigterm(int sig)
+{
+    (void)sig;
+    terminated = 1;
+}
+
+/* prefork calls every end ungraceful; but if the parent has read a new configuration, it is a
+ * reload. */
+static int reloaded(void)
+{
+    return ap_scoreboard_image && ap_scoreboard_image->global->running_generation != generation;
+}
+
+/* httpd ends this child as soon as pchild is cleaned up. Connections are let go on until then. */
+static apr_status_t say_farewell(void *pchild)
+{
+    ws_engine *e = engine;
+    (void)pchild;
+    if (!stop_at_once || reloaded()) {
+        /* A stop that comes meanwhile is a SIGTERM. */
+        apr_time_t until = apr_time_now() + apr_time_from_msec(DRAIN_TIMEOUT);
+        apr_signal(SIGTERM, on_sigterm);
+        apr_signal_unblock(SIGTERM);
+        while (!terminated && apr_time_now() < until && !ws_engine_wait(e, 100)) {
+        }
+        if (!terminated) {
+            ws_engine_close_all(e, WS_CLOSE_RESTART, "server restarts");
+        }
+    }
+    ws_engine_close_all(e, WS_CLOSE_GOING_AWAY, "server stops");
+    ws_engine_wait(e, FAREWELL);
+    /* From here on handshakes are refused; handlers may still send by id, in vain. */
+    __atomic_store_n(&engine, NULL, __ATOMIC_RELEASE);
+    if (!ws_engine_stop(e)) {
+        return APR_SUCCESS;
+    }
+    for (int i = 0; i < ws_registry->nelts; i++) {
+        ws_registration *reg = APR_ARRAY_IDX(ws_registry, i, ws_registration *);
+        if (reg->started == APR_SUCCESS && reg->location.handler->stop) {
+            reg->location.handler->stop(reg->location.config);
+        }
+    }
+    ws_api_engine(NULL);
+    ws_engine_destroy(e);
+    return APR_SUCCESS;
+}
+
+/* ---- The beginning ---- */
+
+/* Every connection is a descriptor, and Debian's limit is 8,192. */
+static void raise_descriptor_limit(server_rec *s)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, errno, s,
+                         "websocket: the limit of descriptors cannot be raised");
+        }
+    }
+}
+
+static unsigned default_loops(void)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    int threaded = 0;
+    ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
+    /* Where every child serves one request at a time there are many children. */
+    return !threaded || cpus < 1 ? 1 : cpus > LOOPS_MAX_DEFAULT ? LOOPS_MAX_DEFAULT : (unsigned)cpus;
+}
+
+void ws_child_init(apr_pool_t *pchild, server_rec *s)
+{
+    const ws_server_config *conf = ws_server_config_of(s);
+    ws_engine_options options = {.log = engine_log, .logs = engine_logs};
+    apr_status_t rv;
+    ws_engine *e;
+
+    main_server = s;
+    if (!ws_registry || !ws_registry->nelts) {
+        return;
+    }
+    raise_descriptor_limit(s);
+    options.loops = conf->loops ? conf->loops : default_loops();
+    options.blocking = conf->blocking ? conf->blocking : BLOCKING_DEFAULT;
+    options.process = apr_atomic_inc32(process_counter) + 1;
+    options.location_count = (unsigned)ws_registry->nelts;
+    options.locations = apr_palloc(pchild, options.location_count * sizeof(*options.locations));
+    for (unsigned i = 0; i < options.location_count; i++) {
+        options.locations[i] = &APR_ARRAY_IDX(ws_registry, i, ws_registration *)->location;
+    }
+    ws_takeover_child_init(pchild, s);
+    if ((rv = ws_settings_init(pchild)) != APR_SUCCESS
+        || (rv = ws_engine_create(&e, &options, pchild)) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
+                     "websocket: no event loops: handshakes are refused in this child");
+        return;
+    }
+    ws_api_engine(e);
+    for (int i = 0; i < ws_registry->nelts; i++) {
+        ws_registration *reg = APR_ARRAY_IDX(ws_registry, i, ws_registration *);
+        const ws_handler *h = reg->location.handler;
+        reg->started = h->start ? h->start(pchild, reg->location.config, &reg->location)
+                                : APR_SUCCESS;
+        if (reg->started != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_ERR, reg->started, s,
+                         "websocket: handler %s could not start: its handshakes are answered 503 in "
+                         "this child",
+                         reg->location.name);
+        }
+    }
+    generation = ap_scoreboard_image ? ap_scoreboard_image->global->running_generation : 0;
+    engine = e;
+    apr_pool_pre_cleanup_register(pchild, pchild, say_farewell);
+}

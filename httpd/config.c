@@ -1,0 +1,356 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/config.h"
+
+#include <apr_strings.h>
+#include <apr_thread_mutex.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "httpd/child.h"
+#include "protocol/handshake.h"
+
+#define DEFAULT_MESSAGE (1024 * 1024)
+#define DEFAULT_SEND_QUEUE (1024 * 1024)
+#define DEFAULT_PING_INTERVAL 20000
+#define DEFAULT_PING_GRACE 10000
+#define DEFAULT_CLOSE_TIMEOUT 5000
+
+/* Milliseconds that the loops' 32-bit clock can tell apart, with room to spare. */
+#define INTERVAL_MAX (24 * 3600 * 1000)
+
+void *ws_create_dir_config(apr_pool_t *p, char *dir)
+{
+    ws_dir_config *d = apr_pcalloc(p, sizeof(*d));
+    (void)dir;
+    d->max_frame = d->max_message = d->send_queue = -1;
+    d->ping_interval = d->ping_grace = d->close_timeout = -1;
+    return d;
+}
+
+#define MERGE(field, unset) d->field = a->field != (unset) ? a->field : b->field
+
+void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
+{
+    const ws_dir_config *b = base, *a = add, *o = a->origins ? a : b;
+    ws_dir_config *d = apr_pcalloc(p, sizeof(*d));
+    MERGE(handlers, NULL);
+    MERGE(versions, 0);
+    MERGE(max_frame, -1);
+    MERGE(max_message, -1);
+    MERGE(send_queue, -1);
+    MERGE(ping_interval, -1);
+    MERGE(ping_grace, -1);
+    MERGE(close_timeout, -1);
+    d->origins = o->origins;
+    d->origin_same = o->origin_same;
+    d->origin_any = o->origin_any;
+    return d;
+}
+
+void *ws_create_server_config(apr_pool_t *p, server_rec *s)
+{
+    (void)s;
+    return apr_pcalloc(p, sizeof(ws_server_config));
+}
+
+/* ---- Settings of a request ---- */
+
+static apr_uint64_t or_default(apr_int64_t value, apr_uint64_t otherwise)
+{
+    return value < 0 ? otherwise : (apr_uint64_t)value;
+}
+
+/* Merged sections live as long as their request, so connections cannot point to them; but there are
+ * only as many different settings as the configuration can make. */
+static struct interned {
+    struct interned *next;
+    ws_settings settings;
+} *interned;
+static apr_thread_mutex_t *interned_lock;
+
+apr_status_t ws_settings_init(apr_pool_t *pchild)
+{
+    return apr_thread_mutex_create(&interned_lock, APR_THREAD_MUTEX_DEFAULT, pchild);
+}
+
+const ws_settings *ws_settings_of(request_rec *r)
+{
+    const ws_dir_config *d = ws_dir_config_of(r);
+    struct interned *i;
+    ws_settings s;
+
+    memset(&s, 0, sizeof(s)); /* padding too: memcmp looks at it */
+    s.max_message = or_default(d->max_message, DEFAULT_MESSAGE);
+    s.max_frame = or_default(d->max_frame, s.max_message);
+    s.send_queue = or_default(d->send_queue, DEFAULT_SEND_QUEUE);
+    s.ping_interval = (apr_uint32_t)or_default(d->ping_interval, DEFAULT_PING_INTERVAL);
+    s.ping_grace = (apr_uint32_t)or_default(d->ping_grace, DEFAULT_PING_GRACE);
+    s.close_timeout = (apr_uint32_t)or_default(d->close_timeout, DEFAULT_CLOSE_TIMEOUT);
+    s.vhost = r->server->server_hostname;
+    s.server = r->server;
+
+    apr_thread_mutex_lock(interned_lock);
+    for (i = interned; i && memcmp(&i->settings, &s, sizeof(s)); i = i->next) {
+    }
+    if (!i && (i = malloc(sizeof(*i)))) {
+        i->settings = s;
+        i->next = interned;
+        interned = i;
+    }
+    apr_thread_mutex_unlock(interned_lock);
+    return i ? &i->settings : NULL;
+}
+
+unsigned ws_versions_of(const ws_dir_config *d)
+{
+    return d->versions ? d->versions : WS_V13 | WS_V8 | WS_V7;
+}
+
+int ws_origin_allowed(const ws_dir_config *d, const char *origin, const char *host)
+{
+    /* A client without Origin is no browser: it can claim any origin it likes. */
+    if (!origin || (d->origins && d->origin_any)) {
+        return 1;
+    }
+    if ((!d->origins || d->origin_same) && host && ws_origin_same(origin, host)) {
+        return 1;
+    }
+    for (int i = 0; d->origins && i < d->origins->nelts; i++) {
+        if (ws_origin_equal(origin, APR_ARRAY_IDX(d->origins, i, const char *))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* ---- Directives ---- */
+
+/* A directive whose argument is wrong names itself, what it was given, and what it takes. */
+static const char *wrong(cmd_parms *cmd, const char *arg, const char *takes)
+{
+    return apr_psprintf(cmd->pool, "%s: \"%s\" is wrong, it takes %s", cmd->cmd->name, arg, takes);
+}
+
+static const char *set_handler(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    ws_dir_config *d = config;
+    ws_registration *reg;
+    const char *error;
+
+    if (argc == 0) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, " takes ", cmd->cmd->errmsg, NULL);
+    }
+    if (argc == 1 && !strcasecmp(argv[0], "off")) {
+        if (d->handlers && d->handlers->nelts) {
+            return "WebSocketHandler off stands beside another handler of this section: remove one";
+        }
+        d->handlers = apr_array_make(cmd->pool, 0, sizeof(ws_registration *));
+        return NULL;
+    }
+    if ((error = ws_registry_add(cmd, argc, argv, &reg))) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL);
+    }
+    if (!d->handlers) {
+        d->handlers = apr_array_make(cmd->pool, 1, sizeof(ws_registration *));
+    }
+    else if (!d->handlers->nelts) {
+        return "WebSocketHandler off stands beside another handler of this section: remove one";
+    }
+    for (int i = 0; i < d->handlers->nelts; i++) {
+        const ws_registration *other = APR_ARRAY_IDX(d->handlers, i, ws_registration *);
+        if (!reg->protocols && !other->protocols) {
+            return apr_psprintf(cmd->pool,
+                                "WebSocketHandler %s: this section has a handler without protocol= "
+                                "already (%s); only one can be the default, give the others "
+                                "protocol=",
+                                argv[0], other->location.name);
+        }
+        for (int j = 0; reg->protocols && other->protocols && j < reg->protocols->nelts; j++) {
+            const char *protocol = APR_ARRAY_IDX(reg->protocols, j, const char *);
+            for (int k = 0; k < other->protocols->nelts; k++) {
+                if (!strcmp(protocol, APR_ARRAY_IDX(other->protocols, k, const char *))) {
+                    return apr_psprintf(cmd->pool,
+                                        "WebSocketHandler %s: subprotocol \"%s\" belongs to handler "
+                                        "%s of this section already; name it once",
+                                        argv[0], protocol, other->location.name);
+                }
+            }
+        }
+    }
+    APR_ARRAY_PUSH(d->handlers, ws_registration *) = reg;
+    return NULL;
+}
+
+/* The field of ws_dir_config that a directive sets. */
+static apr_int64_t *field(cmd_parms *cmd, void *config)
+{
+    return (apr_int64_t *)((char *)config + (apr_size_t)(apr_uintptr_t)cmd->info);
+}
+
+static const char *set_size(cmd_parms *cmd, void *config, const char *arg)
+{
+    char *end;
+    apr_int64_t n = apr_strtoi64(arg, &end, 10);
+    int shift = 0;
+    switch (*end) {
+    case 'k':
+    case 'K':
+        shift = 10;
+        end++;
+        break;
+    case 'm':
+    case 'M':
+        shift = 20;
+        end++;
+        break;
+    case 'g':
+    case 'G':
+        shift = 30;
+        end++;
+        break;
+    }
+    if (end == arg || *end || n < 1 || n > (APR_INT64_MAX >> 1 >> shift)) {
+        return wrong(cmd, arg, "a size of at least 1 byte, such as 65536, 64K, 1M or 2G");
+    }
+    *field(cmd, config) = n << shift;
+    return NULL;
+}
+
+static int parse_interval(const char *arg, apr_int64_t min, apr_int64_t *ms)
+{
+    apr_interval_time_t t;
+    if (ap_timeout_parameter_parse(arg, &t, "s") != APR_SUCCESS || t < 0) {
+        return 0;
+    }
+    *ms = t / 1000;
+    return *ms >= min && *ms <= INTERVAL_MAX;
+}
+
+static const char *set_ping(cmd_parms *cmd, void *config, const char *interval, const char *grace)
+{
+    ws_dir_config *d = config;
+    static const char takes[] = "an interval of 100ms to 24h (20s, 500ms, 2min) or off, and then "
+                                "the time to answer, likewise";
+    if (!strcasecmp(interval, "off")) {
+        d->ping_interval = 0;
+        return grace ? wrong(cmd, grace, "nothing behind off") : NULL;
+    }
+    if (!parse_interval(interval, 100, &d->ping_interval)) {
+        return wrong(cmd, interval, takes);
+    }
+    if (grace && !parse_interval(grace, 100, &d->ping_grace)) {
+        return wrong(cmd, grace, takes);
+    }
+    return NULL;
+}
+
+static const char *set_interval(cmd_parms *cmd, void *config, const char *arg)
+{
+    return parse_interval(arg, 1, field(cmd, config))
+               ? NULL
+               : wrong(cmd, arg, "an interval of 1ms to 24h, such as 5s, 500ms or 1min");
+}
+
+static const char *set_origins(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    ws_dir_config *d = config;
+    static const char takes[] = "same, any, or origins such as https://www.example.org and "
+                                "http://localhost:8080 (scheme, host and port, no path)";
+    if (argc == 0) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, " takes ", takes, NULL);
+    }
+    d->origins = apr_array_make(cmd->pool, argc, sizeof(const char *));
+    d->origin_same = d->origin_any = 0;
+    for (int i = 0; i < argc; i++) {
+        if (!strcasecmp(argv[i], "same")) {
+            d->origin_same = 1;
+        }
+        else if (!strcasecmp(argv[i], "any")) {
+            if (argc > 1) {
+                return wrong(cmd, argv[i], "any alone: it lets in what else is listed");
+            }
+            d->origin_any = 1;
+        }
+        else if (ws_origin_valid(argv[i])) {
+            APR_ARRAY_PUSH(d->origins, const char *) = argv[i];
+        }
+        else {
+            return wrong(cmd, argv[i], takes);
+        }
+    }
+    return NULL;
+}
+
+static const char *set_versions(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    ws_dir_config *d = config;
+    static const char takes[] = "one or more of 13, 8 and 7";
+    if (argc == 0) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, " takes ", takes, NULL);
+    }
+    d->versions = 0;
+    for (int i = 0; i < argc; i++) {
+        unsigned bit = ws_version_bit(argv[i], strlen(argv[i]));
+        if (!bit) {
+            return wrong(cmd, argv[i], takes);
+        }
+        d->versions |= bit;
+    }
+    return NULL;
+}
+
+static int parse_count(const char *arg, unsigned max, unsigned *n)
+{
+    char *end;
+    apr_int64_t value = apr_strtoi64(arg, &end, 10);
+    *n = (unsigned)value;
+    return end != arg && !*end && value >= 1 && value <= max;
+}
+
+static const char *set_threads(cmd_parms *cmd, void *config, const char *loops,
+                               const char *blocking)
+{
+    ws_server_config *s = ws_server_config_of(cmd->server);
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    (void)config;
+    if (error) {
+        return error;
+    }
+    if (!parse_count(loops, WS_LOOPS_MAX, &s->loops)) {
+        return wrong(cmd, loops, "a number of event loops from 1 to 64");
+    }
+    if (blocking && !parse_count(blocking, WS_BLOCKING_MAX, &s->blocking)) {
+        return wrong(cmd, blocking, "a number of threads for blocking handlers from 1 to 1024");
+    }
+    return NULL;
+}
+
+#define FIELD(name) ((void *)APR_OFFSETOF(ws_dir_config, name))
+
+/* Where code is loaded or a limit is lifted, .htaccess has no say. */
+#define WHERE (RSRC_CONF | ACCESS_CONF)
+
+const command_rec ws_directives[] = {
+    AP_INIT_TAKE_ARGV("WebSocketHandler", set_handler, NULL, WHERE,
+                      "a handler's file or name, then [protocol=a,b] [key=value ...]; or off"),
+    AP_INIT_TAKE12("WebSocketThreads", set_threads, NULL, RSRC_CONF,
+                   "the number of event loops in each child process, and then the greatest number "
+                   "of threads for blocking handlers"),
+    AP_INIT_TAKE1("WebSocketMaxMessageSize", set_size, FIELD(max_message), WHERE,
+                  "the greatest size of a received message, in bytes or with K, M or G"),
+    AP_INIT_TAKE1("WebSocketMaxFrameSize", set_size, FIELD(max_frame), WHERE,
+                  "the greatest payload of a received frame, in bytes or with K, M or G"),
+    AP_INIT_TAKE12("WebSocketPing", set_ping, NULL, WHERE,
+                   "the time without traffic after which a ping is sent, and then the time to answer "
+                   "it; or off"),
+    AP_INIT_TAKE1("WebSocketCloseTimeout", set_interval, FIELD(close_timeout), WHERE,
+                  "the time that the closing handshake may take"),
+    AP_INIT_TAKE_ARGV("WebSocketOrigin", set_origins, NULL, WHERE,
+                      "same, any, or the origins whose pages may connect"),
+    AP_INIT_TAKE_ARGV("WebSocketVersions", set_versions, NULL, WHERE,
+                      "the protocol versions that are spoken, of 13, 8 and 7"),
+    AP_INIT_TAKE1("WebSocketSendQueue", set_size, FIELD(send_queue), WHERE,
+                  "how much may wait to be sent to a client, in bytes or with K, M or G"),
+    {NULL}};

@@ -1,0 +1,85 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** What the configuration says: per Location and per server. */
+
+#ifndef WS_HTTPD_CONFIG_H
+#define WS_HTTPD_CONFIG_H
+
+#include <httpd.h>
+#include <http_config.h>
+
+#include "engine/engine.h"
+
+extern module AP_MODULE_DECLARE_DATA websocket_module;
+
+/** One WebSocketHandler line. */
+typedef struct ws_registration {
+    ws_location location;
+    apr_array_header_t *protocols; /**< const char *; NULL: the Location's default handler */
+    const char *file;              /**< the shared object, or NULL for a provider */
+    apr_status_t started;          /**< what the handler's start returned in this child */
+} ws_registration;
+
+/** Fields that are not set have the value of the enclosing section, or else the default. */
+typedef struct ws_dir_config {
+    apr_array_header_t *handlers; /**< ws_registration *; NULL: not set; empty: switched off */
+    apr_array_header_t *origins;  /**< const char *; NULL: not set */
+    int origin_same, origin_any;  /**< with origins */
+    unsigned versions;            /**< WS_V13...; 0: not set */
+    apr_int64_t max_frame, max_message, send_queue; /**< bytes; -1: not set */
+    apr_int64_t ping_interval, ping_grace, close_timeout; /**< milliseconds; -1: not set */
+} ws_dir_config;
+
+/** Of the main server. */
+typedef struct ws_server_config {
+    unsigned loops;    /**< 0: not set */
+    unsigned blocking; /**< 0: not set */
+    conn_rec *stub;    /**< stands for httpd's conn_rec in mod_ssl's callbacks, see takeover.c */
+} ws_server_config;
+
+void *ws_create_dir_config(apr_pool_t *p, char *dir);
+void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add);
+void *ws_create_server_config(apr_pool_t *p, server_rec *s);
+
+/** The directive table. */
+extern const command_rec ws_directives[];
+
+static inline ws_dir_config *ws_dir_config_of(const request_rec *r)
+{
+    return ap_get_module_config(r->per_dir_config, &websocket_module);
+}
+
+static inline ws_server_config *ws_server_config_of(const server_rec *s)
+{
+    return ap_get_module_config(s->module_config, &websocket_module);
+}
+
+/**
+ * The settings of a request's Location, defaults filled in. One copy for all connections with the
+ * same values: it lives as long as the child.
+ * @return NULL when there is no memory
+ */
+const ws_settings *ws_settings_of(request_rec *r);
+
+/** Versions that a Location speaks, WS_V13... */
+unsigned ws_versions_of(const ws_dir_config *d);
+
+/** Whether a Location lets pages of this origin connect; origin may be NULL. */
+int ws_origin_allowed(const ws_dir_config *d, const char *origin, const char *host);
+
+/* registry.c */
+
+/** All WebSocketHandler lines of the configuration: ws_registration *. Emptied by ws_registry_reset. */
+extern apr_array_header_t *ws_registry;
+
+/** pre_config: a new configuration is going to be read. */
+void ws_registry_reset(apr_pool_t *pconf);
+
+/**
+ * Load and check a handler and hand it its keys.
+ * @param args  what stands behind the directive's name
+ * @return NULL, or what is wrong
+ */
+const char *ws_registry_add(cmd_parms *cmd, int argc, char *const argv[], ws_registration **added);
+
+#endif

@@ -1,0 +1,168 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Handlers: finding, loading and checking what a WebSocketHandler line names. */
+
+#include <httpd.h>
+#include <http_config.h>
+#include <ap_provider.h>
+#include <apr_strings.h>
+#include <dlfcn.h>
+#include <string.h>
+
+#include "httpd/config.h"
+#include "protocol/handshake.h"
+
+apr_array_header_t *ws_registry;
+
+void ws_registry_reset(apr_pool_t *pconf)
+{
+    ws_registry = apr_array_make(pconf, 8, sizeof(ws_registration *));
+}
+
+/* Handlers' shared objects lie in websocket/ beside our own, wherever that is. */
+static const char *handler_path(apr_pool_t *p, const char *file)
+{
+    Dl_info self;
+    const char *slash;
+    if (*file == '/' || !dladdr(&websocket_module, &self) || !self.dli_fname
+        || !(slash = strrchr(self.dli_fname, '/'))) {
+        return file;
+    }
+    return apr_psprintf(p, "%.*s/websocket/%s", (int)(slash - self.dli_fname), self.dli_fname,
+                        file);
+}
+
+static apr_status_t unload(void *handle)
+{
+    dlclose(handle);
+    return APR_SUCCESS;
+}
+
+static const char *load(apr_pool_t *p, const char *path, const ws_handler_descriptor **d)
+{
+    /* Not apr_dso_load: that makes every handler's symbols global, and two handlers that both have
+     * a function "join" would share one. */
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!handle) {
+        return apr_psprintf(p, "cannot load the handler: %s", dlerror());
+    }
+    apr_pool_cleanup_register(p, handle, unload, apr_pool_cleanup_null);
+    if (!(*d = dlsym(handle, WS_DESCRIPTOR_SYMBOL))) {
+        return apr_psprintf(p,
+                            "%s is not a WebSocket handler: it has no symbol %s; define one with "
+                            "WS_HANDLER(name) = {...} from mod_websocket.h",
+                            path, WS_DESCRIPTOR_SYMBOL);
+    }
+    return NULL;
+}
+
+/* Also lets in handlers built when ws_handler had fewer callbacks: *whole gets a full table. */
+static const char *check(apr_pool_t *p, const char *name, const ws_handler_descriptor *d,
+                         const ws_handler **whole)
+{
+    ws_handler *copy;
+    if (d->magic != WS_MAGIC) {
+        return apr_psprintf(p, "handler %s: its descriptor is damaged (magic %08x, not %08x)", name,
+                            d->magic, WS_MAGIC);
+    }
+    if (d->abi != WS_ABI) {
+        return apr_psprintf(p,
+                            "handler %s was built for ABI %u of mod_websocket.h, this module has "
+                            "ABI %u: build it again with this module's header",
+                            name, d->abi, (unsigned)WS_ABI);
+    }
+    if (d->size > sizeof(ws_handler)) {
+        return apr_psprintf(p,
+                            "handler %s was built with a newer mod_websocket.h (its table has %u "
+                            "bytes, this module knows %u): install the newer module, or build the "
+                            "handler again with this module's header",
+                            name, d->size, (unsigned)sizeof(ws_handler));
+    }
+    copy = apr_pcalloc(p, sizeof(*copy));
+    memcpy(copy, d->handler, d->size);
+    *whole = copy;
+    return NULL;
+}
+
+static const char *set_protocols(cmd_parms *cmd, ws_registration *reg, const char *list)
+{
+    const char *token;
+    size_t len;
+    if (!ws_protocols_valid(list)) {
+        return apr_psprintf(cmd->pool,
+                            "protocol=%s: name subprotocols as they stand in "
+                            "Sec-WebSocket-Protocol, separated by commas, each once",
+                            list);
+    }
+    if (!reg->protocols) {
+        reg->protocols = apr_array_make(cmd->pool, 2, sizeof(const char *));
+    }
+    while ((token = ws_list_next(&list, &len))) {
+        APR_ARRAY_PUSH(reg->protocols, const char *) = apr_pstrmemdup(cmd->pool, token, len);
+    }
+    return NULL;
+}
+
+static const char *configure(cmd_parms *cmd, ws_registration *reg, int argc, char *const argv[])
+{
+    const ws_handler *h = reg->location.handler;
+    const char *error = NULL;
+    for (int i = 0; i < argc && !error; i++) {
+        const char *equals = strchr(argv[i], '=');
+        const char *key, *value;
+        if (!equals || equals == argv[i]) {
+            return apr_psprintf(cmd->pool, "\"%s\": behind the handler's name stand key=value pairs",
+                                argv[i]);
+        }
+        key = apr_pstrmemdup(cmd->pool, argv[i], (apr_size_t)(equals - argv[i]));
+        value = equals + 1;
+        if (!strcmp(key, "protocol")) {
+            error = set_protocols(cmd, reg, value);
+        }
+        else if (!h->configure) {
+            error = apr_psprintf(cmd->pool, "handler %s takes no keys but protocol=, not \"%s\"",
+                                 reg->location.name, key);
+        }
+        else if ((error = h->configure(cmd->pool, key, value, &reg->location.config))) {
+            error = apr_psprintf(cmd->pool, "handler %s, %s: %s", reg->location.name, argv[i],
+                                 error);
+        }
+    }
+    if (!error && h->configure
+        && (error = h->configure(cmd->pool, NULL, NULL, &reg->location.config))) {
+        error = apr_psprintf(cmd->pool, "handler %s: %s", reg->location.name, error);
+    }
+    return error;
+}
+
+const char *ws_registry_add(cmd_parms *cmd, int argc, char *const argv[], ws_registration **added)
+{
+    ws_registration *reg = apr_pcalloc(cmd->pool, sizeof(*reg));
+    const ws_handler_descriptor *d = NULL;
+    const char *name = argv[0], *error = NULL;
+    size_t len = strlen(name);
+
+    if (strchr(name, '/') || (len > 3 && !strcmp(name + len - 3, ".so"))) {
+        reg->file = handler_path(cmd->pool, name);
+        error = load(cmd->pool, reg->file, &d);
+    }
+    else if (!(d = ap_lookup_provider(WS_PROVIDER_GROUP, name, WS_PROVIDER_VERSION))) {
+        error = apr_psprintf(cmd->pool,
+                             "no module has registered a WebSocket handler \"%s\": put its "
+                             "LoadModule above this line; the name of a file ends in .so",
+                             name);
+    }
+    if (!error) {
+        error = check(cmd->pool, name, d, &reg->location.handler);
+    }
+    if (error) {
+        return error;
+    }
+    reg->location.name = apr_pstrdup(cmd->pool, d->name);
+    if ((error = configure(cmd, reg, argc - 1, argv + 1))) {
+        return error;
+    }
+    APR_ARRAY_PUSH(ws_registry, ws_registration *) = reg;
+    *added = reg;
+    return NULL;
+}

@@ -1,0 +1,59 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The handlers' calls of include/mod_websocket.h for on_request. */
+
+#include "httpd/request.h"
+
+#include <apr_strings.h>
+#include <string.h>
+
+#include "protocol/handshake.h"
+
+struct request_rec *ws_request_rec(ws_request *rq)
+{
+    return rq->r;
+}
+
+const char *ws_request_header(ws_request *rq, const char *name)
+{
+    return apr_table_get(rq->r->headers_in, name);
+}
+
+const char *ws_request_protocols(ws_request *rq)
+{
+    return ws_request_header(rq, "Sec-WebSocket-Protocol");
+}
+
+apr_status_t ws_request_choose_protocol(ws_request *rq, const char *protocol)
+{
+    const char *offered = ws_request_protocols(rq);
+    if (protocol && (!offered || !ws_list_has(offered, protocol, strlen(protocol), 0))) {
+        return APR_EINVAL;
+    }
+    rq->protocol = apr_pstrdup(rq->r->pool, protocol);
+    return APR_SUCCESS;
+}
+
+apr_status_t ws_request_add_header(ws_request *rq, const char *name, const char *value)
+{
+    if (!ws_is_token(name, strlen(name)) || value[strcspn(value, "\r\n")]
+        || !strcasecmp(name, "Connection") || !strcasecmp(name, "Upgrade")
+        || !strncasecmp(name, "Sec-WebSocket-", 14)) {
+        return APR_EINVAL;
+    }
+    apr_table_add(rq->headers, name, value);
+    return APR_SUCCESS;
+}
+
+apr_pool_t *ws_request_pool(ws_request *rq)
+{
+    if (!rq->pool && apr_pool_create_unmanaged(&rq->pool) != APR_SUCCESS) {
+        rq->pool = NULL;
+    }
+    return rq->pool;
+}
+
+void ws_request_set_data(ws_request *rq, void *data)
+{
+    rq->data = data;
+}

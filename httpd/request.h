@@ -1,0 +1,20 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** A handshake request on its way through the handler's on_request. */
+
+#ifndef WS_HTTPD_REQUEST_H
+#define WS_HTTPD_REQUEST_H
+
+#include <httpd.h>
+
+#include "include/mod_websocket.h"
+
+struct ws_request {
+    request_rec *r;
+    const char *protocol; /**< chosen subprotocol, or NULL */
+    apr_table_t *headers; /**< of the answer */
+    apr_pool_t *pool;     /**< the connection's, or NULL */
+    void *data;
+};
+
+#endif

@@ -1,0 +1,294 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/takeover.h"
+
+#include <apr_strings.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <http_connection.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <mod_ssl_openssl.h>
+#include <string.h>
+#include <util_filter.h>
+
+#include "httpd/child.h"
+#include "httpd/config.h"
+
+/* What httpd can have read beyond the request: one read of the core filter (8,000 bytes) and what
+ * mod_ssl has decrypted. Anything near this is a mistake. */
+#define EARLY_MAX (256 * 1024)
+
+#define GATE "WEBSOCKET_GATE"
+
+/** What we know of a connection while it is httpd's. */
+typedef struct ws_owned {
+    SSL *ssl;
+    int taken;
+    ws_newcomer newcomer;
+} ws_owned;
+
+static ap_filter_rec_t *gate_handle;
+
+static ws_owned *owned_of(conn_rec *c)
+{
+    return ap_get_module_config(c->conn_config, &websocket_module);
+}
+
+static int pre_connection(conn_rec *c, void *csd)
+{
+    (void)csd;
+    if (c->master) {
+        return DECLINED; /* a stream of HTTP/2 has no socket of its own */
+    }
+    ap_set_module_config(c->conn_config, &websocket_module, apr_pcalloc(c->pool, sizeof(ws_owned)));
+    return OK;
+}
+
+static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
+{
+    ws_owned *o = owned_of(c);
+    if (!is_proxy && o) {
+        o->ssl = ssl;
+    }
+    return OK;
+}
+
+/* ---- What httpd has read already ---- */
+
+typedef struct gate_ctx {
+    apr_bucket_brigade *rest; /**< what the core filter had read */
+    int closed;
+} gate_ctx;
+
+/**
+ * Stands between the core filter and everything above while a connection is drained. It lets through
+ * what the core filter has read already, and then says EAGAIN instead of reading the socket: so
+ * draining ends, however fast the client sends, and the rest stays in the socket for the loop.
+ */
+static apr_status_t gate(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode,
+                         apr_read_type_e block, apr_off_t readbytes)
+{
+    gate_ctx *ctx = f->ctx;
+    apr_bucket *after, *b;
+    apr_status_t rv;
+
+    (void)block;
+    if (!ctx->closed) {
+        ctx->closed = 1;
+        rv = ap_get_brigade(f->next, ctx->rest, AP_MODE_EXHAUSTIVE, APR_NONBLOCK_READ, 0);
+        if (rv != APR_SUCCESS && !APR_STATUS_IS_EAGAIN(rv)) {
+            return rv;
+        }
+        for (b = APR_BRIGADE_FIRST(ctx->rest); b != APR_BRIGADE_SENTINEL(ctx->rest); b = after) {
+            after = APR_BUCKET_NEXT(b);
+            if (APR_BUCKET_IS_SOCKET(b) || APR_BUCKET_IS_METADATA(b)) {
+                apr_bucket_delete(b);
+            }
+        }
+    }
+    if (APR_BRIGADE_EMPTY(ctx->rest)) {
+        return APR_EAGAIN;
+    }
+    if (mode != AP_MODE_READBYTES) {
+        return APR_ENOTIMPL;
+    }
+    rv = apr_brigade_partition(ctx->rest, readbytes, &after);
+    if (rv != APR_SUCCESS && rv != APR_INCOMPLETE) {
+        return rv;
+    }
+    while ((b = APR_BRIGADE_FIRST(ctx->rest)) != after && b != APR_BRIGADE_SENTINEL(ctx->rest)) {
+        APR_BUCKET_REMOVE(b);
+        APR_BRIGADE_INSERT_TAIL(bb, b);
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t drain(conn_rec *c, ws_newcomer *n)
+{
+    apr_bucket_brigade *bb = apr_brigade_create(c->pool, c->bucket_alloc);
+    gate_ctx *ctx = apr_pcalloc(c->pool, sizeof(*ctx));
+    char *early = NULL;
+    apr_size_t len = 0;
+    apr_status_t rv;
+
+    ctx->rest = apr_brigade_create(c->pool, c->bucket_alloc);
+    ap_add_input_filter_handle(gate_handle, ctx, NULL, c);
+    for (;;) {
+        apr_size_t piece;
+        apr_off_t length = 0;
+        rv = ap_get_brigade(c->input_filters, bb, AP_MODE_READBYTES, APR_NONBLOCK_READ, 8192);
+        if (rv != APR_SUCCESS || APR_BRIGADE_EMPTY(bb)) {
+            break;
+        }
+        apr_brigade_length(bb, 1, &length);
+        if (len + (apr_size_t)length > EARLY_MAX) {
+            return APR_ENOSPC;
+        }
+        char *grown = apr_palloc(c->pool, len + (apr_size_t)length + 1);
+        if (len) {
+            memcpy(grown, early, len);
+        }
+        piece = (apr_size_t)length;
+        if ((rv = apr_brigade_flatten(bb, grown + len, &piece)) != APR_SUCCESS) {
+            return rv;
+        }
+        early = grown;
+        len += piece;
+        apr_brigade_cleanup(bb);
+    }
+    apr_brigade_cleanup(bb);
+    n->early = early;
+    n->early_len = len;
+    return rv == APR_SUCCESS || APR_STATUS_IS_EAGAIN(rv) ? APR_SUCCESS : rv;
+}
+
+const char *ws_takeover_obstacle(conn_rec *c)
+{
+    /* Filters that are done with a connection when its socket is taken away, or that httpd itself
+     * needs. Any other one would miss the bytes that it was put there to see. */
+    static const char *const known[] = {"ssl/tls filter", "ssl/tls coalescing filter", "reqtimeout",
+                                        "log_input_output", "http_in", "core_in", "core",
+                                        "websocket_gate"};
+    const ws_owned *o = owned_of(c);
+
+    if (!o || c->master) {
+        return "it is a stream of HTTP/2";
+    }
+    for (int i = 0; i < 2; i++) {
+        for (ap_filter_t *f = i ? c->output_filters : c->input_filters; f; f = f->next) {
+            unsigned j;
+            for (j = 0; j < sizeof(known) / sizeof(*known); j++) {
+                if (!strcasecmp(f->frec->name, known[j])) {
+                    break;
+                }
+            }
+            if (j == sizeof(known) / sizeof(*known)) {
+                return apr_psprintf(c->pool, "filter %s has to see its bytes", f->frec->name);
+            }
+            if (!strncasecmp(f->frec->name, "ssl/tls", 7) && !o->ssl) {
+                return "its TLS connection is unknown to this module";
+            }
+        }
+    }
+    return NULL;
+}
+
+apr_status_t ws_takeover(request_rec *r, const ws_newcomer *n)
+{
+    conn_rec *c = r->connection;
+    ws_owned *o = owned_of(c);
+    apr_socket_t *socket = ap_get_conn_socket(c);
+    apr_os_sock_t fd;
+    apr_status_t rv;
+
+    /* From here on the request has the connection's filters only: no HTTP is spoken any more. */
+    r->input_filters = r->proto_input_filters = c->input_filters;
+    r->output_filters = r->proto_output_filters = c->output_filters;
+    c->keepalive = AP_CONN_CLOSE;
+
+    o->newcomer = *n;
+    if ((rv = drain(c, &o->newcomer)) != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = apr_os_sock_get(&fd, socket)) != APR_SUCCESS) {
+        return rv;
+    }
+    if ((o->newcomer.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0) {
+        return errno;
+    }
+    /* The request's pool goes before the connection's. */
+    o->newcomer.strings.uri = apr_pstrdup(c->pool, n->strings.uri);
+    o->newcomer.strings.args = apr_pstrdup(c->pool, n->strings.args);
+    o->newcomer.strings.user = apr_pstrdup(c->pool, n->strings.user);
+    o->newcomer.strings.peer = apr_pstrdup(c->pool, n->strings.peer);
+    o->newcomer.strings.protocol = apr_pstrdup(c->pool, n->strings.protocol);
+    if (n->strings.headers) {
+        apr_array_header_t *headers = apr_array_make(c->pool, 8, sizeof(const char *));
+        for (const char *const *h = n->strings.headers; *h; h++) {
+            APR_ARRAY_PUSH(headers, const char *) = apr_pstrdup(c->pool, *h);
+        }
+        APR_ARRAY_PUSH(headers, const char *) = NULL;
+        o->newcomer.strings.headers = (const char *const *)headers->elts;
+    }
+    if (o->ssl) {
+        SSL_up_ref(o->ssl);
+        o->newcomer.ssl = o->ssl;
+        o->newcomer.secure = 1;
+    }
+    o->taken = 1;
+    return APR_SUCCESS;
+}
+
+/* ---- The moment between httpd and the engine ---- */
+
+static void no_info(const SSL *ssl, int where, int ret)
+{
+    (void)ssl, (void)where, (void)ret;
+}
+
+/* mod_ssl has to let go of its SSL: it frees its own state, and neither sends nor frees ours. */
+static void detach_ssl(conn_rec *c, SSL *ssl)
+{
+    SSL_set_quiet_shutdown(ssl, 1);
+    ap_shutdown_conn(c, 0);
+    SSL_set_quiet_shutdown(ssl, 0);
+    SSL_set_shutdown(ssl, 0);
+    SSL_set_bio(ssl, NULL, NULL);
+    SSL_set_info_callback(ssl, no_info);
+    /* mod_ssl's key-log callback looks for a conn_rec here, also at a KeyUpdate in a year. */
+    SSL_set_app_data(ssl, ws_server_config_of(c->base_server)->stub);
+}
+
+static int pre_close_connection(conn_rec *c)
+{
+    ws_owned *o = owned_of(c);
+    ws_engine *engine;
+    apr_status_t rv = APR_EGENERAL;
+
+    if (!o || !o->taken) {
+        return OK;
+    }
+    o->taken = 0;
+    if (o->newcomer.ssl) {
+        detach_ssl(c, o->newcomer.ssl);
+    }
+    c->aborted = 1; /* httpd closes its descriptor without shutdown(2): ours stays open */
+    if ((engine = ws_child_engine())) {
+        rv = ws_engine_add(engine, &o->newcomer);
+    }
+    else {
+        ws_newcomer_drop(&o->newcomer);
+    }
+    if (rv != APR_SUCCESS) {
+        ap_log_cerror(APLOG_MARK, APLOG_ERR, rv, c, "websocket: the connection is lost");
+    }
+    return OK;
+}
+
+void ws_takeover_child_init(apr_pool_t *pchild, server_rec *s)
+{
+    for (; s; s = s->next) {
+        conn_rec *stub = apr_pcalloc(pchild, sizeof(*stub));
+        /* A virtual host without directives of ours shares the main server's configuration. */
+        ws_server_config *own = apr_pmemdup(pchild, ws_server_config_of(s), sizeof(*own));
+        ap_set_module_config(s->module_config, &websocket_module, own);
+        stub->pool = pchild;
+        stub->base_server = s;
+        stub->conn_config = ap_create_conn_config(pchild);
+        stub->notes = apr_table_make(pchild, 1);
+        stub->client_ip = (char *)"-";
+        stub->local_ip = (char *)"-";
+        stub->log_id = "-";
+        own->stub = stub;
+    }
+}
+
+void ws_takeover_register(apr_pool_t *p)
+{
+    (void)p;
+    gate_handle = ap_register_input_filter(GATE, gate, NULL, (ap_filter_type)(AP_FTYPE_NETWORK - 1));
+    ap_hook_pre_connection(pre_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_pre_close_connection(pre_close_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    APR_OPTIONAL_HOOK(ssl, pre_handshake, pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);
+}

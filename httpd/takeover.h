@@ -1,0 +1,32 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * Taking a connection out of httpd: its worker thread, conn_rec and pools go back to httpd, the
+ * socket and its TLS state go to a loop of the engine.
+ */
+
+#ifndef WS_HTTPD_TAKEOVER_H
+#define WS_HTTPD_TAKEOVER_H
+
+#include <httpd.h>
+
+#include "engine/engine.h"
+
+/** register_hooks: the filter that takeover needs, and the connection's hooks. */
+void ws_takeover_register(apr_pool_t *p);
+
+/** child_init: what stands for httpd's conn_rec in the callbacks of mod_ssl. */
+void ws_takeover_child_init(apr_pool_t *pchild, server_rec *s);
+
+/** Why a connection cannot be taken over, or NULL if it can. */
+const char *ws_takeover_obstacle(conn_rec *c);
+
+/**
+ * After the 101 has been sent: collect what httpd has read already, and mark the connection, so that
+ * it goes to the engine when httpd is done with the request.
+ * @param n  location, settings, version, data, pool and strings are filled in; strings are copied
+ * @return APR_SUCCESS, or why it failed; n->pool is then still the caller's
+ */
+apr_status_t ws_takeover(request_rec *r, const ws_newcomer *n);
+
+#endif

@@ -1,0 +1,309 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/upgrade.h"
+
+#include <apr_strings.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <string.h>
+#include <util_filter.h>
+
+#include "httpd/child.h"
+#include "httpd/config.h"
+#include "httpd/request.h"
+#include "httpd/takeover.h"
+#include "protocol/handshake.h"
+
+extern module AP_MODULE_DECLARE_DATA websocket_module;
+APLOG_USE_MODULE(websocket);
+
+static const char *header(const request_rec *r, const char *name)
+{
+    return apr_table_get(r->headers_in, name);
+}
+
+static int wanted(const request_rec *r)
+{
+    const ws_dir_config *d = ws_dir_config_of(r);
+    return d->handlers && d->handlers->nelts && ws_handshake_wanted(header(r, "Upgrade"));
+}
+
+int ws_upgrade_map_to_storage(request_rec *r)
+{
+    if (!wanted(r)) {
+        return DECLINED;
+    }
+    r->handler = "websocket"; /* mod_dir's FallbackResource is for what has no handler */
+    return OK;
+}
+
+/* Why a handshake is refused, for whoever runs the server. */
+#define REFUSED APLOG_MARK, APLOG_INFO, 0
+
+/* RFC 6455, section 4.2.1. @return OK, or the status to refuse with */
+static int check(request_rec *r, const ws_dir_config *d, int *version)
+{
+    const ws_handshake h = {.method = r->method,
+                            .http = r->proto_num,
+                            .host = header(r, "Host"),
+                            .upgrade = header(r, "Upgrade"),
+                            .connection = header(r, "Connection"),
+                            .key = header(r, "Sec-WebSocket-Key"),
+                            .version = header(r, "Sec-WebSocket-Version")};
+    const char *problem = "", *length = header(r, "Content-Length"), *origin = NULL, *protocols;
+    int status = ws_handshake_check(&h, ws_versions_of(d), version, &problem);
+
+    if (status == HTTP_UPGRADE_REQUIRED) {
+        char spoken[32];
+        apr_table_setn(r->err_headers_out, "Sec-WebSocket-Version",
+                       apr_pstrdup(r->pool, ws_versions_text(ws_versions_of(d), spoken)));
+    }
+    else if (!status && (header(r, "Transfer-Encoding") || (length && strcmp(length, "0")))) {
+        status = HTTP_BAD_REQUEST;
+        problem = "the request has a body";
+    }
+    else if (!status && (protocols = header(r, "Sec-WebSocket-Protocol"))
+             && !ws_protocols_valid(protocols)) {
+        status = HTTP_BAD_REQUEST;
+        problem = "Sec-WebSocket-Protocol is not a list of different tokens";
+    }
+    if (status) {
+        ap_log_rerror(REFUSED, r, "websocket: handshake refused with %d: %s", status, problem);
+        return status;
+    }
+    if (*version != 13) { /* hybi-07 to hybi-12, section 5.1 */
+        origin = header(r, "Sec-WebSocket-Origin");
+    }
+    if (!origin) {
+        origin = header(r, "Origin");
+    }
+    if (!ws_origin_allowed(d, origin, h.host)) {
+        ap_log_rerror(REFUSED, r,
+                      "websocket: handshake refused with 403: pages of origin \"%s\" may not connect "
+                      "to %s (WebSocketOrigin)",
+                      origin, h.host);
+        return HTTP_FORBIDDEN;
+    }
+    return OK;
+}
+
+/* The client's order of preference decides; *protocol is set to what was agreed on, or NULL. */
+static ws_registration *choose(request_rec *r, const ws_dir_config *d, const char **protocol)
+{
+    const char *list = header(r, "Sec-WebSocket-Protocol"), *token;
+    ws_registration *otherwise = NULL;
+    size_t len;
+
+    *protocol = NULL;
+    while (list && (token = ws_list_next(&list, &len))) {
+        for (int i = 0; i < d->handlers->nelts; i++) {
+            ws_registration *reg = APR_ARRAY_IDX(d->handlers, i, ws_registration *);
+            for (int j = 0; reg->protocols && j < reg->protocols->nelts; j++) {
+                const char *p = APR_ARRAY_IDX(reg->protocols, j, const char *);
+                if (strlen(p) == len && !memcmp(p, token, len)) {
+                    *protocol = p;
+                    return reg;
+                }
+            }
+        }
+    }
+    for (int i = 0; i < d->handlers->nelts; i++) {
+        ws_registration *reg = APR_ARRAY_IDX(d->handlers, i, ws_registration *);
+        if (!reg->protocols) {
+            otherwise = reg;
+        }
+    }
+    return otherwise;
+}
+
+/* ---- The answer ---- */
+
+static apr_status_t swallow(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    (void)f;
+    return apr_brigade_cleanup(bb);
+}
+
+/*
+ * mod_headers works in an output filter, which a 101 does not pass. Its filter is run here on nothing,
+ * with an end behind it, so that `Header set` and `Header always set` hold for the 101 too. Afterwards
+ * the request has no output filters but the connection's, so nobody meets that end.
+ */
+static void run_mod_headers(request_rec *r)
+{
+    ap_filter_t *f = r->output_filters;
+    while (f && strcasecmp(f->frec->name, "fixup_headers_out")) {
+        f = f->next;
+    }
+    if (f) {
+        ap_filter_rec_t *rec = apr_pcalloc(r->pool, sizeof(*rec));
+        ap_filter_t *end = apr_pcalloc(r->pool, sizeof(*end));
+        rec->name = "websocket_end";
+        rec->filter_func.out_func = swallow;
+        end->frec = rec;
+        end->r = r;
+        end->c = r->connection;
+        f->next = end;
+        ap_pass_brigade(f, apr_brigade_create(r->pool, r->connection->bucket_alloc));
+    }
+}
+
+static int add_header(void *headers, const char *name, const char *value)
+{
+    apr_table_add(headers, name, value);
+    return 1;
+}
+
+static int send_101(request_rec *r, const ws_request *rq)
+{
+    conn_rec *c = r->connection;
+    char accept[WS_ACCEPT_SIZE];
+
+    apr_table_do(add_header, r->err_headers_out, rq->headers, NULL);
+    run_mod_headers(r);
+    r->headers_out = apr_table_overlay(r->pool, r->err_headers_out, r->headers_out);
+    apr_table_clear(r->err_headers_out);
+
+    ws_accept_key(header(r, "Sec-WebSocket-Key"), accept);
+    apr_table_setn(r->headers_out, "Upgrade", "websocket");
+    apr_table_setn(r->headers_out, "Connection", "Upgrade");
+    apr_table_set(r->headers_out, "Sec-WebSocket-Accept", accept);
+    if (rq->protocol) {
+        apr_table_setn(r->headers_out, "Sec-WebSocket-Protocol", rq->protocol);
+    }
+    r->status = HTTP_SWITCHING_PROTOCOLS;
+    r->status_line = ap_get_status_line(HTTP_SWITCHING_PROTOCOLS);
+    /* Its clock is for requests. */
+    ap_remove_input_filter_byhandle(c->input_filters, "reqtimeout");
+    ap_send_interim_response(r, 1);
+    return c->aborted || c->data_in_output_filters ? -1 : 0;
+}
+
+/* ---- The request headers that a handler keeps ---- */
+
+static const char *const *kept_headers(request_rec *r, const char *names)
+{
+    apr_array_header_t *kept;
+    const char *name;
+    size_t len;
+
+    if (!names) {
+        return NULL;
+    }
+    kept = apr_array_make(r->pool, 4, sizeof(const char *));
+    while ((name = ws_list_next(&names, &len))) {
+        const char *value;
+        name = apr_pstrmemdup(r->pool, name, len);
+        if ((value = header(r, name))) {
+            APR_ARRAY_PUSH(kept, const char *) = name;
+            APR_ARRAY_PUSH(kept, const char *) = value;
+        }
+    }
+    APR_ARRAY_PUSH(kept, const char *) = NULL;
+    return (const char *const *)kept->elts;
+}
+
+/* ---- All of it ---- */
+
+static int ask_handler(ws_request *rq, const ws_registration *reg)
+{
+    const ws_handler *h = reg->location.handler;
+    int status = h->on_request ? h->on_request(rq, reg->location.config) : 0;
+    if (status == 0) {
+        return OK;
+    }
+    if (status < 400 || status > 599) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, rq->r,
+                      "websocket: handler %s returned %d from on_request, which is neither 0 nor a "
+                      "status of 400 to 599: refused with 500",
+                      reg->location.name, status);
+        status = HTTP_INTERNAL_SERVER_ERROR;
+    }
+    else {
+        ap_log_rerror(REFUSED, rq->r, "websocket: handler %s refuses with %d", reg->location.name,
+                      status);
+    }
+    apr_table_do(add_header, rq->r->err_headers_out, rq->headers, NULL);
+    return status;
+}
+
+static int upgrade(request_rec *r, ws_request *rq)
+{
+    const ws_dir_config *d = ws_dir_config_of(r);
+    const ws_settings *settings;
+    ws_registration *reg;
+    ws_newcomer n;
+    const char *obstacle;
+    int version, status = check(r, d, &version);
+
+    if (status != OK) {
+        return status;
+    }
+    if (!(reg = choose(r, d, &rq->protocol))) {
+        ap_log_rerror(REFUSED, r,
+                      "websocket: handshake refused with 400: no handler here speaks a subprotocol "
+                      "of \"%s\", and none is the default (a WebSocketHandler without protocol=)",
+                      header(r, "Sec-WebSocket-Protocol") ? header(r, "Sec-WebSocket-Protocol") : "");
+        return HTTP_BAD_REQUEST;
+    }
+    if (!ws_child_engine() || reg->started != APR_SUCCESS || !(settings = ws_settings_of(r))) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, reg->started, r,
+                      "websocket: handshake refused with 503: handler %s %s", reg->location.name,
+                      reg->started != APR_SUCCESS ? "could not start in this child"
+                                                  : "has no event loop in this child");
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    if ((obstacle = ws_takeover_obstacle(r->connection))) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "websocket: handshake refused with 501: the connection cannot be taken over: %s",
+                      obstacle);
+        return HTTP_NOT_IMPLEMENTED;
+    }
+    if ((status = ask_handler(rq, reg)) != OK) {
+        return status;
+    }
+    if (send_101(r, rq) < 0) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "websocket: the client went away at its 101");
+        r->connection->keepalive = AP_CONN_CLOSE;
+        return DONE;
+    }
+
+    memset(&n, 0, sizeof(n));
+    n.location = &reg->location;
+    n.settings = settings;
+    n.version = version;
+    n.data = rq->data;
+    n.pool = rq->pool;
+    n.strings.uri = r->uri;
+    n.strings.args = r->args;
+    n.strings.user = r->user;
+    n.strings.peer = r->useragent_ip;
+    n.strings.protocol = rq->protocol;
+    n.strings.headers = kept_headers(r, reg->location.handler->keep_headers);
+    if ((apr_status_t)(status = ws_takeover(r, &n)) != APR_SUCCESS) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, status, r,
+                      "websocket: the connection could not be taken over");
+        r->connection->aborted = 1;
+        return DONE;
+    }
+    rq->pool = NULL; /* the connection's now */
+    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: version %d, handler %s, subprotocol %s",
+                  version, reg->location.name, rq->protocol ? rq->protocol : "none");
+    return OK;
+}
+
+int ws_upgrade_handler(request_rec *r)
+{
+    ws_request rq = {.r = r};
+    int status;
+
+    if (!wanted(r)) {
+        return DECLINED;
+    }
+    rq.headers = apr_table_make(r->pool, 4);
+    status = upgrade(r, &rq);
+    if (rq.pool) {
+        apr_pool_destroy(rq.pool);
+    }
+    return status;
+}

@@ -1,0 +1,57 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * mod_websocket: WebSocket connections for Apache httpd that cost httpd nothing.
+ *
+ * A connection's way, and where to read about it:
+ *
+ *   configuration          httpd/config.c     directives, merging, the settings of a request
+ *                          httpd/registry.c   handlers: loading and checking
+ *   handshake              httpd/upgrade.c    request -> on_request -> 101
+ *                          protocol/handshake.c
+ *   take-over              httpd/takeover.c   socket and TLS leave httpd
+ *   messages               engine/conn.c      a connection's life on its event loop
+ *                          engine/input.c     socket -> protocol/frame.c -> messages
+ *                          engine/output.c    sends -> socket
+ *                          engine/calls.c     the handler's callbacks
+ *   end of the child       httpd/child.c
+ */
+
+
+#include <httpd.h>
+#include <http_connection.h>
+#include <http_config.h>
+#include <http_request.h>
+#include <mpm_common.h>
+
+#include "httpd/child.h"
+#include "httpd/config.h"
+#include "httpd/takeover.h"
+#include "httpd/upgrade.h"
+
+static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    (void)plog, (void)ptemp;
+    ws_registry_reset(pconf);
+    return OK;
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(ws_parent_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(ws_child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_stopping(ws_child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_map_to_storage(ws_upgrade_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_handler(ws_upgrade_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ws_takeover_register(p);
+}
+
+AP_DECLARE_MODULE(websocket) = {STANDARD20_MODULE_STUFF,
+                                ws_create_dir_config,
+                                ws_merge_dir_config,
+                                ws_create_server_config,
+                                NULL,
+                                ws_directives,
+                                register_hooks,
+                                0};
