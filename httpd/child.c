@@ -18,7 +18,6 @@
 #include "httpd/config.h"
 #include "httpd/takeover.h"
 
-extern module AP_MODULE_DECLARE_DATA websocket_module;
 APLOG_USE_MODULE(websocket);
 
 /* Event loops of a child when WebSocketThreads does not say. */

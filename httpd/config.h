@@ -10,7 +10,7 @@
 
 #include "engine/engine.h"
 
-extern module AP_MODULE_DECLARE_DATA websocket_module;
+extern module AP_MODULE_DECLARE_DATA websocket_module WS_API;
 
 /** One WebSocketHandler line. */
 typedef struct ws_registration {

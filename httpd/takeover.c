@@ -2,6 +2,7 @@
 
 #include "httpd/takeover.h"
 
+#include <apr_portable.h>
 #include <apr_strings.h>
 #include <errno.h>
 #include <fcntl.h>

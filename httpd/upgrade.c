@@ -14,7 +14,6 @@
 #include "httpd/takeover.h"
 #include "protocol/handshake.h"
 
-extern module AP_MODULE_DECLARE_DATA websocket_module;
 APLOG_USE_MODULE(websocket);
 
 static const char *header(const request_rec *r, const char *name)
