@@ -50,8 +50,56 @@ static int on_loop(const ws_conn *c)
 
 /* ---- Sending ---- */
 
+static ws_status send_frames(ws_conn *c, ws_frames *f);
+
+/* Whether a frame has to wait because another message is being sent in parts. */
+static int must_wait(ws_conn *c, unsigned first)
+{
+    if (first & 0x8) { /* a control frame */
+        return 0;
+    }
+    if (c->parting && (first & 0xF) != WS_OP_CONTINUATION) {
+        return 1;
+    }
+    c->parting = !(first & WS_FIN);
+    return 0;
+}
+
+/* Takes over the reference. */
+static ws_status send_later(ws_conn *c, ws_frames *f)
+{
+    if (!f || (!c->later && !(c->later = calloc(1, sizeof(*c->later))))) {
+        if (f) {
+            ws_frames_unref(f);
+        }
+        return WS_FULL;
+    }
+    return ws_queue_push(c->later, f) < 0 ? WS_FULL : WS_QUEUED;
+}
+
+/* The last part has been sent: so is what waited for it. */
+static void send_waiting(ws_conn *c)
+{
+    ws_queue *later = c->later;
+    ws_frames *f;
+    if (c->parting || !later) {
+        return;
+    }
+    c->later = NULL;
+    while ((f = ws_queue_shift(later))) {
+        send_frames(c, f);
+    }
+    ws_queue_clear(later);
+    free(later);
+}
+
 static ws_status send_frames(ws_conn *c, ws_frames *f)
 {
+    ws_status s = WS_GONE;
+    unsigned first = f->data[0];
+    apr_size_t len;
+    const unsigned char *payload = ws_frames_payload(f, &len);
+
     if (ws_state_of(c) != WS_OPEN) {
         ws_frames_unref(f);
         return WS_GONE;
@@ -61,7 +109,18 @@ static ws_status send_frames(ws_conn *c, ws_frames *f)
         ws_conn_too_slow(c);
         return WS_FULL;
     }
-    return ws_conn_send_frames(c, f);
+    if (must_wait(c, first)) {
+        return send_later(c, f);
+    }
+    if (c->settings->fragment && len > c->settings->fragment) {
+        s = ws_conn_send_message(c, first, payload, len);
+        ws_frames_unref(f);
+    }
+    else {
+        s = ws_conn_send_frames(c, f);
+    }
+    send_waiting(c);
+    return s;
 }
 
 static void do_send(ws_loop *loop, ws_task *task)
@@ -97,6 +156,7 @@ static ws_status post_frame(ws_id id, unsigned first, const void *data, apr_size
 
 static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_size_t len)
 {
+    ws_status s;
     if (ws_state_of(c) != WS_OPEN) {
         return WS_GONE;
     }
@@ -107,12 +167,31 @@ static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_si
         ws_conn_too_slow(c);
         return WS_FULL;
     }
-    return ws_conn_send(c, first, data, len);
+    if (must_wait(c, first)) {
+        return send_later(c, ws_frames_build(first, data, len));
+    }
+    s = ws_conn_send_message(c, first, data, len);
+    send_waiting(c);
+    return s;
 }
 
 ws_status ws_send(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     return send_frame(c, WS_FIN | (unsigned)type, data, len);
+}
+
+ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where)
+{
+    unsigned first = where & WS_FIRST ? (unsigned)type : WS_OP_CONTINUATION;
+    ws_status s;
+    if (c->parts == !!(where & WS_FIRST)) {
+        return WS_MISPLACED;
+    }
+    s = send_frame(c, (where & WS_LAST ? WS_FIN : 0) | first, data, len);
+    if (s >= 0) {
+        c->parts = !(where & WS_LAST);
+    }
+    return s;
 }
 
 ws_status ws_ping(ws_conn *c, const char *data, apr_size_t len)
@@ -122,7 +201,9 @@ ws_status ws_ping(ws_conn *c, const char *data, apr_size_t len)
 
 apr_size_t ws_queued(ws_conn *c)
 {
-    return ws_queue_bytes(&c->out) + (on_loop(c) && c->loop->corked == c ? c->loop->cork_len : 0);
+    return ws_queue_bytes(&c->out)
+           + (on_loop(c) && c->later ? ws_queue_bytes(c->later) : 0)
+           + (on_loop(c) && c->loop->corked == c ? c->loop->cork_len : 0);
 }
 
 ws_status ws_send_to(ws_id id, ws_type type, const char *data, apr_size_t len)

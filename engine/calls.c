@@ -17,13 +17,14 @@
 /* Jobs of one connection before others get the thread. */
 #define TURN 16
 
-typedef enum { OPEN, MESSAGE, PONG, DRAIN, RUN, TIMER, CLOSE } job_kind;
+typedef enum { OPEN, MESSAGE, FRAME, PONG, DRAIN, RUN, TIMER, CLOSE } job_kind;
 
 typedef struct job job;
 struct job {
     job *next;
     job_kind kind;
     ws_type type;
+    unsigned where;
     ws_timer *timer;
     void (*fn)(ws_conn *c, void *arg);
     void *arg;
@@ -101,6 +102,9 @@ static void do_job(ws_conn *c, job *j)
         break;
     case MESSAGE:
         h->on_message(c, j->type, j->data, j->len);
+        break;
+    case FRAME:
+        h->on_frame(c, j->type, j->data, j->len, j->where);
         break;
     case PONG:
         h->on_pong(c, j->data, j->len);
@@ -301,6 +305,21 @@ void ws_call_message(ws_conn *c, ws_type type, const unsigned char *data, apr_si
         return;
     }
     handler_of(c)->on_message(c, type, (const char *)data, len);
+}
+
+void ws_call_frame(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len,
+                   unsigned where)
+{
+    if (c->jobs) {
+        job *j = job_new(FRAME, data, len);
+        if (j) {
+            j->type = type;
+            j->where = where;
+        }
+        give(c, j);
+        return;
+    }
+    handler_of(c)->on_frame(c, type, (const char *)data, len, where);
 }
 
 void ws_call_pong(ws_conn *c, const unsigned char *data, apr_size_t len)

@@ -159,7 +159,12 @@ void ws_adopt(ws_loop *loop, ws_task *task)
     c->alarm.fn = housekeeping;
     free(a);
 
-    ws_parser_init(&c->parser, WS_SERVER, c->settings->max_frame, c->settings->max_message);
+    if (c->location->handler->on_frame && (c->location->handler->flags & WS_ANY_SIZE)) {
+        ws_parser_init(&c->parser, WS_SERVER, APR_INT64_MAX, APR_INT64_MAX);
+    }
+    else {
+        ws_parser_init(&c->parser, WS_SERVER, c->settings->max_frame, c->settings->max_message);
+    }
     link_to_location(c);
     if (c->ssl) {
         ws_tls_adopt(c);
@@ -259,6 +264,11 @@ void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t
 static void let_go_of_buffers(ws_conn *c)
 {
     ws_queue_clear(&c->out);
+    if (c->later) {
+        ws_queue_clear(c->later);
+        free(c->later);
+        c->later = NULL;
+    }
     free(c->message);
     free(c->rest);
     free(c->cipher_out);

@@ -40,6 +40,7 @@ struct ws_conn {
     ws_bytes *message; /**< the beginning of a message, until it is whole */
     ws_bytes *rest;    /**< input that could not be parsed yet, or not delivered while held */
     ws_queue out;
+    ws_queue *later;   /**< messages that wait for the last part of another, NULL if none */
     ws_bytes *cipher_out; /**< TLS records that the socket did not take */
     void *data;
     apr_pool_t *pool;
@@ -56,6 +57,7 @@ struct ws_conn {
     unsigned char held;        /**< WS_HELD_... */
     unsigned char version;
     ws_utf8_state utf8;
+    unsigned char parts; /**< the handler has begun a message in parts; its callbacks' thread's */
     unsigned secure : 1;
     unsigned opened : 1;      /**< on_open has been called, or is a job */
     unsigned dirty : 1;
@@ -67,6 +69,7 @@ struct ws_conn {
     unsigned gone : 1;        /**< on the loop's list of connections to free */
     unsigned closed_told : 1; /**< on_close has been called, or is a job */
     unsigned broken : 1;      /**< a write failed inside a callback: to be ended behind it */
+    unsigned parting : 1; /**< a frame without FIN has been sent, its message goes on */
     unsigned resume : 1;      /**< c->rest is to be delivered at the end of the turn */
     ws_bytes *end_reason;     /**< of that frame, NULL if empty */
 };
@@ -114,6 +117,9 @@ static inline ws_state ws_state_of(const ws_conn *c)
 void ws_conn_read(ws_conn *c);
 
 /* output.c */
+
+/** A message, cut into frames of WebSocketFragmentSize. Returns as ws_conn_send. */
+ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, apr_size_t len);
 
 /** A frame of the connection's own. Gathered while its callback runs. @return as ws_send, for any
  *  opcode, whatever waits already; state is not looked at */
@@ -169,6 +175,9 @@ void ws_tls_shutdown(ws_conn *c);
 int ws_calls_init(ws_conn *c);
 void ws_call_open(ws_conn *c);
 void ws_call_message(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len);
+/** on_frame; where: WS_FIRST, WS_LAST */
+void ws_call_frame(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len,
+                   unsigned where);
 void ws_call_pong(ws_conn *c, const unsigned char *data, apr_size_t len);
 void ws_call_drain(ws_conn *c);
 /** On_close, if on_open was called; a second call does nothing. */

@@ -23,6 +23,7 @@ typedef struct ws_settings {
     apr_uint64_t max_frame;     /**< bytes */
     apr_uint64_t max_message;   /**< bytes */
     apr_uint64_t send_queue;    /**< bytes that may wait before sends are refused */
+    apr_uint64_t fragment;      /**< greatest payload of a sent frame, bytes; 0: any */
     apr_uint32_t ping_interval; /**< milliseconds without traffic, 0: no pings */
     apr_uint32_t ping_grace;    /**< milliseconds to answer one */
     apr_uint32_t close_timeout; /**< milliseconds for the closing handshake */

@@ -36,6 +36,14 @@ ws_frames *ws_frames_build(unsigned first, const void *payload, apr_size_t len)
     return f;
 }
 
+const unsigned char *ws_frames_payload(const ws_frames *f, apr_size_t *len)
+{
+    unsigned n = f->data[1] & 0x7F; /* we send no masked frames: RFC 6455, section 5.2 */
+    apr_size_t head = n == 127 ? 10 : n == 126 ? 4 : 2;
+    *len = f->len - head;
+    return f->data + head;
+}
+
 ws_frames *ws_frames_ref(ws_frames *f)
 {
     __atomic_add_fetch(&f->refs, 1, __ATOMIC_RELAXED);
@@ -165,6 +173,17 @@ void ws_queue_drop(ws_queue *q, apr_size_t n)
     if (!q->count) {
         ws_queue_clear(q);
     }
+}
+
+ws_frames *ws_queue_shift(ws_queue *q)
+{
+    ws_frames *f = q->count ? *at(q, 0) : NULL;
+    if (f) {
+        q->head = (q->head + 1) & (q->size - 1);
+        q->count--;
+        add_bytes(q, -f->len);
+    }
+    return f;
 }
 
 void ws_queue_clear(ws_queue *q)

@@ -24,6 +24,9 @@ ws_frames *ws_frames_new(apr_size_t size);
 /** A whole frame. first: opcode and WS_FIN. */
 ws_frames *ws_frames_build(unsigned first, const void *payload, apr_size_t len);
 
+/** The payload of a whole frame. */
+const unsigned char *ws_frames_payload(const ws_frames *f, apr_size_t *len);
+
 ws_frames *ws_frames_ref(ws_frames *f);
 void ws_frames_unref(ws_frames *f);
 
@@ -51,6 +54,10 @@ int ws_queue_peek(const ws_queue *q, struct iovec *iov, int max);
 
 /** Forget n bytes that have been written. */
 void ws_queue_drop(ws_queue *q, apr_size_t n);
+
+/** Take out the first buffer, with its reference; NULL if there is none. Nothing of it may have been
+ *  sent. */
+ws_frames *ws_queue_shift(ws_queue *q);
 
 void ws_queue_clear(ws_queue *q);
 

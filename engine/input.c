@@ -74,6 +74,12 @@ static void take_data(ws_conn *c, const ws_piece *p)
             return;
         }
     }
+    if (c->location->handler->on_frame) {
+        unsigned where = (p->flags & WS_MESSAGE_FIRST ? WS_FIRST : 0)
+                         | (p->flags & WS_MESSAGE_LAST ? WS_LAST : 0);
+        ws_call_frame(c, (ws_type)p->opcode, data, len, where);
+        return;
+    }
     if ((p->flags & WS_MESSAGE_FIRST) && (p->flags & WS_MESSAGE_LAST)) {
         ws_call_message(c, (ws_type)p->opcode, data, len);
         return;

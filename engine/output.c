@@ -106,6 +106,22 @@ ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size
     return WS_QUEUED;
 }
 
+ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
+{
+    apr_size_t most = (apr_size_t)c->settings->fragment;
+    const char *data = payload;
+    if (most && !(first & 0x8)) {
+        for (; len > most; data += most, len -= most) {
+            ws_status s = ws_conn_send(c, first & ~WS_FIN, data, most);
+            if (s < 0) {
+                return s;
+            }
+            first = (first & WS_FIN) | WS_OP_CONTINUATION;
+        }
+    }
+    return ws_conn_send(c, first, data, len);
+}
+
 /* Put what is gathered in the cork buffer on its way. */
 static void pull_cork(ws_conn *c)
 {
@@ -234,7 +250,8 @@ void ws_conn_release(ws_conn *c, unsigned why)
 
 int ws_conn_full(const ws_conn *c)
 {
-    return ws_queue_bytes(&c->out) >= c->settings->send_queue;
+    apr_size_t later = c->later ? ws_queue_bytes(c->later) : 0;
+    return ws_queue_bytes(&c->out) + later >= c->settings->send_queue;
 }
 
 void ws_conn_too_slow(ws_conn *c)

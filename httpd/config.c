@@ -13,6 +13,7 @@
 
 #define DEFAULT_MESSAGE (1024 * 1024)
 #define DEFAULT_SEND_QUEUE (1024 * 1024)
+#define DEFAULT_FRAGMENT (16 * 1024)
 #define DEFAULT_PING_INTERVAL 20000
 #define DEFAULT_PING_GRACE 10000
 #define DEFAULT_CLOSE_TIMEOUT 5000
@@ -25,7 +26,7 @@ void *ws_create_dir_config(apr_pool_t *p, char *dir)
     ws_dir_config *d = apr_pcalloc(p, sizeof(*d));
     (void)dir;
     d->max_frame = d->max_message = d->send_queue = -1;
-    d->ping_interval = d->ping_grace = d->close_timeout = -1;
+    d->fragment = d->ping_interval = d->ping_grace = d->close_timeout = -1;
     return d;
 }
 
@@ -40,6 +41,7 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     MERGE(max_frame, -1);
     MERGE(max_message, -1);
     MERGE(send_queue, -1);
+    MERGE(fragment, -1);
     MERGE(ping_interval, -1);
     MERGE(ping_grace, -1);
     MERGE(close_timeout, -1);
@@ -85,6 +87,7 @@ const ws_settings *ws_settings_of(request_rec *r)
     s.max_message = or_default(d->max_message, DEFAULT_MESSAGE);
     s.max_frame = or_default(d->max_frame, s.max_message);
     s.send_queue = or_default(d->send_queue, DEFAULT_SEND_QUEUE);
+    s.fragment = or_default(d->fragment, 0);
     s.ping_interval = (apr_uint32_t)or_default(d->ping_interval, DEFAULT_PING_INTERVAL);
     s.ping_grace = (apr_uint32_t)or_default(d->ping_grace, DEFAULT_PING_GRACE);
     s.close_timeout = (apr_uint32_t)or_default(d->close_timeout, DEFAULT_CLOSE_TIMEOUT);
@@ -216,6 +219,18 @@ static const char *set_size(cmd_parms *cmd, void *config, const char *arg)
     }
     *field(cmd, config) = n << shift;
     return NULL;
+}
+
+static const char *set_fragment(cmd_parms *cmd, void *config, const char *arg)
+{
+    ws_dir_config *d = config;
+    if (!strcasecmp(arg, "off") || !strcasecmp(arg, "on")) {
+        d->fragment = strcasecmp(arg, "on") ? 0 : DEFAULT_FRAGMENT;
+        return NULL;
+    }
+    return set_size(cmd, config, arg)
+               ? wrong(cmd, arg, "off, on (16K), or a size of at least 1 byte, such as 4096 or 64K")
+               : NULL;
 }
 
 static int parse_interval(const char *arg, apr_int64_t min, apr_int64_t *ms)
@@ -351,6 +366,8 @@ const command_rec ws_directives[] = {
                       "same, any, or the origins whose pages may connect"),
     AP_INIT_TAKE_ARGV("WebSocketVersions", set_versions, NULL, WHERE,
                       "the protocol versions that are spoken, of 13, 8 and 7"),
+    AP_INIT_TAKE1("WebSocketFragmentSize", set_fragment, FIELD(fragment), WHERE,
+                  "off, on, or the greatest payload of a sent frame, in bytes or with K, M or G"),
     AP_INIT_TAKE1("WebSocketSendQueue", set_size, FIELD(send_queue), WHERE,
                   "how much may wait to be sent to a client, in bytes or with K, M or G"),
     {NULL}};

@@ -84,7 +84,8 @@ typedef enum {
     WS_QUEUED = 1, /**< taken; it waits behind others, or for another thread */
     WS_FULL = -1,  /**< not taken: the send queue (WebSocketSendQueue) has no room, or no memory */
     WS_GONE = -2,  /**< not taken: the connection is closing, closed or unknown */
-    WS_TOO_BIG = -3 /**< not taken: longer than the protocol allows (ws_ping: 125 bytes) */
+    WS_TOO_BIG = -3, /**< not taken: longer than the protocol allows (ws_ping: 125 bytes) */
+    WS_MISPLACED = -4 /**< not taken: no such part is due, see ws_send_part */
 } ws_status;
 
 /** Where a connection stands: RFC 6455, sections 4.1 and 7.1. */
@@ -114,11 +115,19 @@ enum {
 /** ws_handler.flags: callbacks may block, and run on a pool of threads. */
 #define WS_BLOCKING 0x1u
 
+/** ws_handler.flags, with on_frame: messages and frames of any size are let in; WebSocketMaxMessageSize
+ *  and WebSocketMaxFrameSize do not hold for this handler. */
+#define WS_ANY_SIZE 0x2u
+
+/** on_frame, ws_send_part: where a piece stands in its message. A message of one piece has both. */
+#define WS_FIRST 0x1u
+#define WS_LAST 0x2u
+
 /**
  * A handler: flags and callbacks. All are optional; what is left out does nothing.
  */
 typedef struct ws_handler {
-    /** WS_BLOCKING or 0. */
+    /** WS_BLOCKING, WS_ANY_SIZE, or 0. */
     unsigned flags;
 
     /**
@@ -180,6 +189,16 @@ typedef struct ws_handler {
      * @param reason  UTF-8, len 0 to 123 bytes, not NUL-terminated
      */
     void (*on_close)(ws_conn *c, int code, const char *reason, apr_size_t len);
+
+    /**
+     * Instead of on_message: a piece of a message, as it arrives. Pieces have the size in which the
+     * network delivers them, up to 512 KiB; nothing is put together, so a message of any size passes
+     * through in bounded memory. A piece of text may end inside a character; what is not UTF-8 fails
+     * the connection as soon as it is seen, after earlier pieces have been delivered.
+     * @param len    bytes, may be 0
+     * @param where  WS_FIRST and WS_LAST, or 0 in the middle
+     */
+    void (*on_frame)(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where);
 } ws_handler;
 
 /** What a handler's shared object exports, and what a module registers as a provider. */
@@ -267,6 +286,18 @@ WS_API void ws_request_set_data(ws_request *rq, void *data);
  * @return WS_SENT, WS_QUEUED, WS_FULL, WS_GONE.  [callback]
  */
 WS_API ws_status ws_send(ws_conn *c, ws_type type, const char *data, apr_size_t len);
+
+/**
+ * Send one message in parts, each a frame of its own (RFC 6455, section 5.4), so that a message of any
+ * size is sent in bounded memory. Other messages that are sent to the connection meanwhile
+ * (ws_send, ws_send_to, ws_broadcast) wait for the last part; control frames go between the parts.
+ * @param type   of the message, the same for all its parts
+ * @param where  WS_FIRST for the first, WS_LAST for the last part (which may be empty)
+ * @return as ws_send; WS_MISPLACED for a first part before the last one's end, or another part
+ *         without a first. A part that was refused can be sent again.  [callback]
+ */
+WS_API ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t len,
+                              unsigned where);
 
 /**
  * Send a Ping frame with up to 125 bytes; the answer comes to on_pong. WebSocketPing needs no help
