@@ -1,0 +1,210 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "protocol/frame.h"
+
+#include <string.h>
+
+#include "protocol/close.h"
+#include "protocol/mask.h"
+
+/* A frame's header as it stands on the wire. */
+typedef struct header {
+    unsigned opcode, rsv, fin;
+    uint64_t len;
+} header;
+
+void ws_parser_init(ws_parser *p, ws_role role, uint64_t max_frame, uint64_t max_message)
+{
+    memset(p, 0, sizeof(*p));
+    p->role = (unsigned char)role;
+    p->max_frame = max_frame;
+    p->max_message = max_message;
+}
+
+static ws_parse_result fail(ws_parse_error *error, int code, const char *text)
+{
+    error->code = code;
+    error->text = text;
+    return WS_PARSE_FAIL;
+}
+
+static uint64_t big_endian(const unsigned char *data, int n)
+{
+    uint64_t value = 0;
+    for (int i = 0; i < n; i++) {
+        value = value << 8 | data[i];
+    }
+    return value;
+}
+
+/* RFC 6455, sections 5.2, 5.4 and 5.5, as far as the first two bytes tell. @return NULL or what is
+ * wrong */
+static const char *check_start(const ws_parser *p, const header *h)
+{
+    switch (h->opcode) {
+    case WS_OP_CONTINUATION:
+        return !p->opcode ? "continuation frame without a message"
+               : h->rsv   ? "reserved bit in a continuation frame"
+                          : NULL;
+    case WS_OP_TEXT:
+    case WS_OP_BINARY:
+        return p->opcode             ? "new message inside a fragmented one"
+               : h->rsv & ~p->rsv_ok ? "reserved bit without an extension"
+                                     : NULL;
+    case WS_OP_CLOSE:
+    case WS_OP_PING:
+    case WS_OP_PONG:
+        return h->rsv                    ? "reserved bit in a control frame"
+               : !h->fin                 ? "control frame is fragmented"
+               : h->len > WS_CONTROL_MAX ? "control frame is longer than 125 bytes"
+                                         : NULL;
+    default:
+        return "opcode is reserved";
+    }
+}
+
+/* Whole control frames only. */
+static ws_parse_result take_control(const ws_parser *p, const header *h, unsigned char *payload,
+                                    const unsigned char *key, ws_piece *piece)
+{
+    piece->opcode = (unsigned char)h->opcode;
+    piece->rsv = 0;
+    piece->flags = WS_MESSAGE_FIRST | WS_MESSAGE_LAST | WS_FRAME_LAST;
+    piece->data = payload;
+    piece->len = (size_t)h->len;
+    if (p->role == WS_SERVER) {
+        unsigned char mask[4];
+        memcpy(mask, key, 4);
+        ws_mask(payload, piece->len, mask);
+    }
+    return WS_PARSE_CONTROL;
+}
+
+/* A data frame begins. */
+static void begin_frame(ws_parser *p, const header *h, const unsigned char *key)
+{
+    if (h->opcode != WS_OP_CONTINUATION) {
+        p->opcode = (unsigned char)h->opcode;
+        p->rsv = (unsigned char)h->rsv;
+        p->message_len = 0;
+        p->first = 1;
+    }
+    p->message_len += h->len;
+    p->left = h->len;
+    p->fin = (unsigned char)h->fin;
+    p->in_frame = 1;
+    if (p->role == WS_SERVER) {
+        memcpy(p->mask, key, 4);
+    }
+}
+
+/* What the input has of the current frame's payload. */
+static ws_parse_result take_payload(ws_parser *p, unsigned char **data, size_t *len,
+                                    ws_piece *piece)
+{
+    size_t n = *len < p->left ? *len : (size_t)p->left;
+    if (n == 0 && p->left > 0) {
+        return WS_PARSE_MORE;
+    }
+    piece->opcode = p->opcode;
+    piece->rsv = p->rsv;
+    piece->flags = p->first ? WS_MESSAGE_FIRST : 0;
+    piece->data = *data;
+    piece->len = n;
+    if (p->role == WS_SERVER) {
+        ws_mask(*data, n, p->mask);
+    }
+    p->first = 0;
+    p->left -= n;
+    if (p->left == 0) {
+        p->in_frame = 0;
+        piece->flags |= WS_FRAME_LAST;
+        if (p->fin) {
+            p->opcode = 0;
+            piece->flags |= WS_MESSAGE_LAST;
+        }
+    }
+    *data += n;
+    *len -= n;
+    return WS_PARSE_DATA;
+}
+
+ws_parse_result ws_parser_next(ws_parser *p, unsigned char **data, size_t *len, ws_piece *piece,
+                               ws_parse_error *error)
+{
+    unsigned char *in = *data;
+    size_t key_len = p->role == WS_SERVER ? 4 : 0, size;
+    const char *wrong;
+    header h;
+
+    if (p->in_frame) {
+        return take_payload(p, data, len, piece);
+    }
+    if (*len < 2) {
+        return WS_PARSE_MORE;
+    }
+    h.opcode = in[0] & 0x0F;
+    h.rsv = in[0] & (WS_RSV1 | WS_RSV2 | WS_RSV3);
+    h.fin = in[0] & WS_FIN;
+    h.len = in[1] & 0x7F;
+    if ((in[1] & 0x80) != (key_len ? 0x80 : 0)) { /* section 5.1 */
+        return fail(error, 1002, key_len ? "frame is not masked" : "frame is masked");
+    }
+    if ((wrong = check_start(p, &h))) {
+        return fail(error, 1002, wrong);
+    }
+    size = h.len == 127 ? 10 : h.len == 126 ? 4 : 2;
+    if (*len < size) {
+        return WS_PARSE_MORE;
+    }
+    if (size > 2) {
+        h.len = big_endian(in + 2, (int)size - 2);
+        if (h.len >> 63) {
+            return fail(error, 1002, "frame length has its highest bit set");
+        }
+        if (h.len < (size == 4 ? 126u : 65536u)) {
+            return fail(error, 1002, "frame length is not in its shortest form");
+        }
+    }
+    size += key_len;
+    if (h.opcode & 0x8) {
+        if (*len < size + h.len) {
+            return WS_PARSE_MORE;
+        }
+        *data += size + h.len;
+        *len -= size + h.len;
+        return take_control(p, &h, in + size, in + size - key_len, piece);
+    }
+    /* The limits before the masking key has come: a peer that announces too much is not waited for. */
+    if (h.len > p->max_frame) {
+        return fail(error, 1009, "frame is too big");
+    }
+    if (h.len > p->max_message - (h.opcode ? 0 : p->message_len)) {
+        return fail(error, 1009, "message is too big");
+    }
+    if (*len < size) {
+        return WS_PARSE_MORE;
+    }
+    begin_frame(p, &h, in + size - key_len);
+    *data += size;
+    *len -= size;
+    return take_payload(p, data, len, piece);
+}
+
+size_t ws_frame_header(unsigned char *out, unsigned first, uint64_t len,
+                       const unsigned char mask[4])
+{
+    int n = len < 126 ? 0 : len < 65536 ? 2 : 8;
+    size_t size = 2 + (size_t)n;
+    out[0] = (unsigned char)first;
+    out[1] = (unsigned char)((mask ? 0x80 : 0) | (n == 0 ? len : n == 2 ? 126 : 127));
+    for (int i = n - 1; i >= 0; i--) {
+        out[2 + i] = (unsigned char)len;
+        len >>= 8;
+    }
+    if (mask) {
+        memcpy(out + size, mask, 4);
+        size += 4;
+    }
+    return size;
+}

@@ -1,0 +1,259 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "protocol/handshake.h"
+
+#include <apr_base64.h>
+#include <apr_sha1.h>
+#include <string.h>
+#include <strings.h>
+
+/* RFC 6455, section 1.3 */
+#define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+static const struct {
+    const char *number;
+    int value;
+    unsigned bit;
+} known_versions[] = {{"13", 13, WS_V13}, {"8", 8, WS_V8}, {"7", 7, WS_V7}};
+
+#define VERSIONS (sizeof(known_versions) / sizeof(*known_versions))
+
+const char *ws_list_next(const char **list, size_t *len)
+{
+    const char *s = *list, *end;
+    s += strspn(s, " \t,");
+    end = s + strcspn(s, ",");
+    *list = end;
+    while (end > s && (end[-1] == ' ' || end[-1] == '\t')) {
+        end--;
+    }
+    *len = (size_t)(end - s);
+    return *len ? s : NULL;
+}
+
+int ws_list_has(const char *list, const char *element, size_t len, int nocase)
+{
+    const char *e;
+    size_t n;
+    while ((e = ws_list_next(&list, &n))) {
+        if (n == len && !(nocase ? strncasecmp(e, element, n) : strncmp(e, element, n))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int ws_is_token(const char *s, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if (c <= ' ' || c >= 0x7F || strchr("\"(),/:;<=>?@[\\]{}", c)) {
+            return 0;
+        }
+    }
+    return len > 0;
+}
+
+int ws_protocols_valid(const char *list)
+{
+    const char *rest = list, *e;
+    size_t len;
+    int count = 0;
+    while ((e = ws_list_next(&rest, &len))) {
+        if (!ws_is_token(e, len) || ws_list_has(rest, e, len, 0)) {
+            return 0;
+        }
+        count++;
+    }
+    return count > 0;
+}
+
+int ws_handshake_wanted(const char *upgrade)
+{
+    return upgrade && ws_list_has(upgrade, "websocket", 9, 1);
+}
+
+unsigned ws_version_bit(const char *number, size_t len)
+{
+    for (size_t i = 0; i < VERSIONS; i++) {
+        if (strlen(known_versions[i].number) == len
+            && !memcmp(known_versions[i].number, number, len)) {
+            return known_versions[i].bit;
+        }
+    }
+    return 0;
+}
+
+const char *ws_versions_text(unsigned versions, char *out)
+{
+    *out = '\0';
+    for (size_t i = 0; i < VERSIONS; i++) {
+        if (versions & known_versions[i].bit) {
+            strcat(out, *out ? ", " : "");
+            strcat(out, known_versions[i].number);
+        }
+    }
+    return out;
+}
+
+/* The base64 form of 16 bytes: 22 characters and "==", the last character having four zero bits. */
+static int key_valid(const char *key)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    return strlen(key) == 24 && strspn(key, digits) == 22 && !strcmp(key + 22, "==")
+           && strchr("AQgw", key[21]);
+}
+
+int ws_handshake_check(const ws_handshake *h, unsigned versions, int *version, const char **problem)
+{
+    unsigned bit = h->version ? ws_version_bit(h->version, strlen(h->version)) : 0;
+
+    /* Section 4.2.1, in its order. */
+    if (strcmp(h->method, "GET")) {
+        *problem = "the method is not GET";
+    }
+    else if (h->http < 1001) {
+        *problem = "HTTP is older than 1.1";
+    }
+    else if (!h->host || !*h->host) {
+        *problem = "there is no Host header";
+    }
+    else if (!ws_handshake_wanted(h->upgrade)) {
+        *problem = "Upgrade does not name websocket";
+    }
+    else if (!h->connection || !ws_list_has(h->connection, "upgrade", 7, 1)) {
+        *problem = "Connection does not name upgrade";
+    }
+    else if (!(bit & versions)) {
+        *problem = h->version ? "Sec-WebSocket-Version names no version that is spoken here"
+                              : "there is no Sec-WebSocket-Version header";
+        return 426;
+    }
+    else if (!h->key) {
+        *problem = "there is no Sec-WebSocket-Key header";
+    }
+    else if (!key_valid(h->key)) {
+        *problem = "Sec-WebSocket-Key is not the base64 form of 16 bytes";
+    }
+    else {
+        for (size_t i = 0; i < VERSIONS; i++) {
+            if (known_versions[i].bit == bit) {
+                *version = known_versions[i].value;
+            }
+        }
+        return 0;
+    }
+    return 400;
+}
+
+void ws_accept_key(const char *key, char out[WS_ACCEPT_SIZE])
+{
+    unsigned char digest[APR_SHA1_DIGESTSIZE];
+    apr_sha1_ctx_t sha;
+    apr_sha1_init(&sha);
+    apr_sha1_update(&sha, key, (unsigned)strlen(key));
+    apr_sha1_update(&sha, GUID, sizeof(GUID) - 1);
+    apr_sha1_final(digest, &sha);
+    apr_base64_encode_binary(out, digest, sizeof(digest));
+}
+
+/* ---- Origins: RFC 6454 ---- */
+
+typedef struct authority {
+    const char *host, *port;
+    size_t host_len, port_len;
+} authority;
+
+/* host [":" port], the host perhaps an IPv6 address in brackets. @return 0 if it is something else */
+static int parse_authority(const char *text, authority *a)
+{
+    const char *end = *text == '[' ? strchr(text, ']') : text + strcspn(text, ":/?#@ ");
+    if (!end) {
+        return 0;
+    }
+    end += *text == '[';
+    a->host = text;
+    a->host_len = (size_t)(end - text);
+    a->port = NULL;
+    a->port_len = 0;
+    if (*end == ':') {
+        a->port = end + 1;
+        a->port_len = strspn(a->port, "0123456789");
+        end = a->port + a->port_len;
+        if (a->port_len < 1 || a->port_len > 5) {
+            return 0;
+        }
+    }
+    return a->host_len > 0 && !*end;
+}
+
+/* @return what stands behind the scheme, or NULL */
+static const char *parse_scheme(const char *origin, size_t *len)
+{
+    const char *colon = strstr(origin, "://");
+    if (!colon || colon == origin) {
+        return NULL;
+    }
+    *len = (size_t)(colon - origin);
+    for (size_t i = 0; i < *len; i++) {
+        char c = origin[i] | 0x20;
+        if (!(c >= 'a' && c <= 'z') && (i == 0 || !strchr("0123456789+-.", origin[i]))) {
+            return NULL;
+        }
+    }
+    return colon + 3;
+}
+
+static void default_port(const char *scheme, size_t len, authority *a)
+{
+    if (!a->port) {
+        a->port = len == 5 && !strncasecmp(scheme, "https", 5)  ? "443"
+                  : len == 4 && !strncasecmp(scheme, "http", 4) ? "80"
+                                                                : "";
+        a->port_len = strlen(a->port);
+    }
+}
+
+static int authority_equal(const authority *a, const authority *b)
+{
+    return a->host_len == b->host_len && !strncasecmp(a->host, b->host, a->host_len)
+           && a->port_len == b->port_len && !memcmp(a->port, b->port, a->port_len);
+}
+
+int ws_origin_same(const char *origin, const char *host)
+{
+    authority o, h;
+    size_t len;
+    const char *rest = parse_scheme(origin, &len);
+    if (!rest || !parse_authority(rest, &o) || !parse_authority(host, &h)) {
+        return 0;
+    }
+    default_port(origin, len, &o);
+    default_port(origin, len, &h);
+    return authority_equal(&o, &h);
+}
+
+int ws_origin_equal(const char *a, const char *b)
+{
+    authority aa, ba;
+    size_t a_len, b_len;
+    const char *a_rest = parse_scheme(a, &a_len), *b_rest = parse_scheme(b, &b_len);
+    if (!a_rest || !b_rest) {
+        return !strcmp(a, b) && !strcmp(a, "null");
+    }
+    if (a_len != b_len || strncasecmp(a, b, a_len) || !parse_authority(a_rest, &aa)
+        || !parse_authority(b_rest, &ba)) {
+        return 0;
+    }
+    default_port(a, a_len, &aa);
+    default_port(b, b_len, &ba);
+    return authority_equal(&aa, &ba);
+}
+
+int ws_origin_valid(const char *origin)
+{
+    authority a;
+    size_t len;
+    const char *rest = parse_scheme(origin, &len);
+    return !strcmp(origin, "null") || (rest && parse_authority(rest, &a));
+}
