@@ -1,0 +1,111 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * The connection to the echo handler. It lives in a worker of its own, so that what the page draws
+ * is not counted as time on the way.
+ *
+ * Asked by the page:
+ *   {ask: "open", url, offer}    {ask: "send", data}    {ask: "burst", total}    {ask: "close"}
+ * Told to the page:
+ *   {tell: "open", protocol, extensions}
+ *   {tell: "closed", code, reason, wasClean, opened}
+ *   {tell: "refused", why}                the browser does not even try; why: an exception's name
+ *   {tell: "sent", kind, size, text}      kind: text or binary; size in bytes; text: its beginning
+ *   {tell: "arrived", kind, size, text, ms, same}
+ *                                         ms since it was sent; same: it is what was sent
+ *   {tell: "burst", total, left, ms}      a burst has ended, with left pings not answered
+ */
+"use strict";
+
+const SHOWN_BYTES = 24, SHOWN_LETTERS = 500;
+
+let socket = null;
+let waiting = []; // what was sent and has not come back: {data, at}, in the order it was sent
+let burst = null; // {total, left, at}
+
+function summary(data) {
+    if (typeof data === "string") {
+        return {kind: "text", size: new TextEncoder().encode(data).length,
+                text: data.slice(0, SHOWN_LETTERS)};
+    }
+    const size = data.byteLength;
+    const hex = [...new Uint8Array(data, 0, Math.min(SHOWN_BYTES, size))]
+        .map(byte => byte.toString(16).padStart(2, "0")).join(" ");
+    return {kind: "binary", size, text: hex + (size > SHOWN_BYTES ? " …" : "")};
+}
+
+function same(a, b) {
+    if (typeof a === "string" || typeof b === "string") {
+        return a === b;
+    }
+    const x = new Uint8Array(a), y = new Uint8Array(b);
+    return x.length === y.length && x.every((byte, i) => byte === y[i]);
+}
+
+function send(data) {
+    waiting.push({data, at: performance.now()});
+    socket.send(data);
+    postMessage({tell: "sent", ...summary(data)});
+}
+
+function ping() {
+    send(`ping ${burst.total - burst.left + 1}`);
+}
+
+function endBurst(now) {
+    if (burst) {
+        postMessage({tell: "burst", total: burst.total, left: burst.left, ms: now - burst.at});
+        burst = null;
+    }
+}
+
+function arrived(data) {
+    const now = performance.now();
+    const sent = waiting.shift();
+    postMessage({tell: "arrived", ...summary(data), ms: now - sent.at,
+                 same: same(data, sent.data)});
+    if (burst && --burst.left > 0) {
+        ping();
+    } else {
+        endBurst(now);
+    }
+}
+
+function open(url, offer) {
+    let opened = false;
+    try {
+        socket = new WebSocket(url, offer);
+    } catch (e) {
+        postMessage({tell: "refused", why: e.name});
+        return;
+    }
+    waiting = [];
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+        opened = true;
+        postMessage({tell: "open", protocol: socket.protocol, extensions: socket.extensions});
+    };
+    socket.onmessage = e => arrived(e.data);
+    socket.onclose = e => {
+        endBurst(performance.now());
+        postMessage({tell: "closed", code: e.code, reason: e.reason, wasClean: e.wasClean, opened});
+    };
+}
+
+onmessage = ({data: message}) => {
+    switch (message.ask) {
+    case "open":
+        open(message.url, message.offer);
+        break;
+    case "send":
+        send(message.data);
+        break;
+    case "burst":
+        burst = {total: message.total, left: message.total, at: performance.now()};
+        ping();
+        break;
+    case "close":
+        socket.close(1000, "thanks");
+        break;
+    }
+};
