@@ -11,7 +11,9 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static pthread_mutex_t tap_lock = PTHREAD_MUTEX_INITIALIZER;
 static int tap_run, tap_failed;
@@ -119,6 +121,21 @@ static int tap_is_mem(const char *file, int line, const void *got, size_t got_le
 #define is_str(...) tap_is_str(__FILE__, __LINE__, __VA_ARGS__)
 /** is_mem(got, got_len, expected, expected_len, name...) */
 #define is_mem(...) tap_is_mem(__FILE__, __LINE__, __VA_ARGS__)
+
+/** A test cannot go on: what it waits for does not come, the machine denies a socket. */
+TAP_PRINTF(1, 2)
+__attribute__((noreturn)) static void bail_out(const char *format, ...)
+{
+    va_list args;
+    pthread_mutex_lock(&tap_lock);
+    fputs("Bail out! ", stdout);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    putchar('\n');
+    fflush(stdout);
+    _exit(255);
+}
 
 /** Print the plan. @return what main is to return: 0 if all checks have passed */
 TAP_UNUSED static int done_testing(void)
