@@ -37,9 +37,15 @@ function hint(...parts) {
 }
 
 const scheme = () => document.querySelector("[name=scheme]:checked").value;
+const offered = () => $("offer").value.split(/[\s,]+/).filter(name => name);
 
 /** Why it did not open is more than a browser tells a page. */
 function explain() {
+    if (offered().length && !offered().includes("echo")) {
+        hint("The connection did not open. This server speaks the subprotocol echo, and a browser "
+             + "gives up when none of those that it offered is chosen.");
+        return;
+    }
     const a = document.createElement("a");
     a.href = a.textContent = `${scheme() === "wss" ? "https" : "http"}://${authority(scheme())}/`;
     if (scheme() === "wss" && !secure) {
@@ -61,7 +67,7 @@ function connect() {
         $(id).textContent = "–";
     }
     show("connecting");
-    echo.postMessage({ask: "open", url, offer: $("offer").value.split(/[\s,]+/).filter(s => s)});
+    echo.postMessage({ask: "open", url, offer: offered()});
 }
 
 function disconnect() {
