@@ -1,0 +1,343 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * A real engine for tests: one location, connections with names, and a record of what their handler
+ * was told. A test waits for what it expects; it never waits for a time.
+ */
+
+#ifndef WS_T_UNIT_RIG_H
+#define WS_T_UNIT_RIG_H
+
+#include <apr_general.h>
+#include <dirent.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "engine/conn.h"
+#include "engine/engine.h"
+#include "t/unit/wire.h"
+
+/* ---- The record: lines of callbacks, by the name of their connection ---- */
+
+typedef struct line {
+    struct line *next;
+    const char *name;
+    char text[TEXT_SIZE + 32];
+} line;
+
+static pthread_mutex_t record_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t record_more = PTHREAD_COND_INITIALIZER;
+static line *record, **record_end = &record;
+static unsigned opens, closes; /* callbacks of that kind, ever */
+
+static inline struct timespec patience(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_sec += PATIENCE / 1000;
+    return t;
+}
+
+/** Add a line to the record.  [any thread] */
+__attribute__((format(printf, 2, 3))) static inline void note(const char *name, const char *format,
+                                                              ...)
+{
+    line *l = calloc(1, sizeof(*l));
+    va_list args;
+    va_start(args, format);
+    vsnprintf(l->text, sizeof(l->text), format, args);
+    va_end(args);
+    l->name = name ? name : "";
+    pthread_mutex_lock(&record_lock);
+    *record_end = l;
+    record_end = &l->next;
+    pthread_cond_broadcast(&record_more);
+    pthread_mutex_unlock(&record_lock);
+}
+
+/** Wait for the next line of a name, and take it. Valid until the next call of the thread. */
+static inline const char *told(const char *name)
+{
+    static __thread char text[TEXT_SIZE + 32];
+    struct timespec until = patience();
+    pthread_mutex_lock(&record_lock);
+    for (;;) {
+        line **link = &record, *l;
+        while ((l = *link) && strcmp(l->name, name)) {
+            link = &l->next;
+        }
+        if (l) {
+            if (!(*link = l->next)) {
+                record_end = link;
+            }
+            memcpy(text, l->text, sizeof(text));
+            free(l);
+            break;
+        }
+        if (pthread_cond_timedwait(&record_more, &record_lock, &until) != 0) {
+            pthread_mutex_unlock(&record_lock);
+            bail_out("\"%s\" is told nothing", name);
+        }
+    }
+    pthread_mutex_unlock(&record_lock);
+    return text;
+}
+
+/** told_is(name, text, name of the check...): check the next line of a name. */
+#define told_is(NAME, ...) is_str(told(NAME), __VA_ARGS__)
+
+/** How many lines wait to be taken. */
+static inline int untold(void)
+{
+    int n = 0;
+    pthread_mutex_lock(&record_lock);
+    for (line *l = record; l; l = l->next) {
+        diag("%s: %s", l->name, l->text);
+        n++;
+    }
+    pthread_mutex_unlock(&record_lock);
+    return n;
+}
+
+/* ---- Callbacks that write the record ---- */
+
+/** The connection's name: its data. */
+static inline const char *name_of(const ws_conn *c)
+{
+    return ws_data(c);
+}
+
+static inline void rec_open(ws_conn *c)
+{
+    __atomic_add_fetch(&opens, 1, __ATOMIC_RELAXED);
+    note(name_of(c), "open");
+}
+
+static inline void rec_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    char text[TEXT_SIZE];
+    note(name_of(c), "%s", describe(text, (int)type, data, len));
+}
+
+static inline void rec_pong(ws_conn *c, const char *data, apr_size_t len)
+{
+    char text[TEXT_SIZE];
+    note(name_of(c), "%s", describe(text, PONG, data, len));
+}
+
+static inline void rec_drain(ws_conn *c)
+{
+    note(name_of(c), "drain");
+}
+
+static inline void rec_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+{
+    __atomic_add_fetch(&closes, 1, __ATOMIC_RELAXED);
+    note(name_of(c), "close %d \"%.*s\"%s", code, (int)len, reason,
+         ws_conn_state(c) == WS_CLOSED ? "" : ", in a wrong state");
+}
+
+static inline void rec_and_echo(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    rec_message(c, type, data, len);
+    ws_send(c, type, data, len);
+}
+
+/** Callbacks that all write the record; messages come back. */
+#define RECORDER                                                                                   \
+    .on_open = rec_open, .on_pong = rec_pong, .on_drain = rec_drain, .on_close = rec_close
+#define ECHO_RECORDER .on_message = rec_and_echo, RECORDER
+
+/* ---- The engine ---- */
+
+typedef struct rig {
+    apr_pool_t *pool;
+    ws_engine *engine;
+    ws_settings settings;
+    ws_location location, *locations[1];
+    int descriptors; /**< open before it was made */
+} rig;
+
+static int log_lines; /* of the engine, at warning or error level; atomic */
+
+static inline void rig_log(ws_log_level level, const ws_settings *settings, const ws_conn *c,
+                           const char *text)
+{
+    (void)settings, (void)c;
+    if (level <= WS_LOG_WARNING) {
+        __atomic_add_fetch(&log_lines, 1, __ATOMIC_RELAXED);
+        diag("log: %s", text);
+    }
+}
+
+static inline int rig_logs(ws_log_level level, const ws_settings *settings)
+{
+    (void)level, (void)settings;
+    return 1;
+}
+
+/** Open descriptors of the process. */
+static inline int descriptors(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    int n = 0;
+    while (readdir(d)) {
+        n++;
+    }
+    closedir(d);
+    return n;
+}
+
+/** Limits that no test meets by chance; no pings. */
+#define RIG_SETTINGS                                                                               \
+    {                                                                                              \
+        .max_frame = 64 << 20, .max_message = 64 << 20, .send_queue = 1 << 20,                     \
+        .close_timeout = PATIENCE, .ping_grace = PATIENCE                                          \
+    }
+
+/** Start one with this handler; settings may have been set before. */
+static inline void rig_start(rig *r, const ws_handler *handler, unsigned loops)
+{
+    ws_engine_options o = {.loops = loops,
+                           .blocking = 4,
+                           .process = 7,
+                           .locations = r->locations,
+                           .location_count = 1,
+                           .log = rig_log,
+                           .logs = rig_logs};
+    apr_initialize();
+    r->descriptors = descriptors();
+    if (!r->settings.max_frame) {
+        r->settings = (ws_settings)RIG_SETTINGS;
+    }
+    r->location = (ws_location){.handler = handler, .name = "test"};
+    r->locations[0] = &r->location;
+    apr_pool_create(&r->pool, NULL);
+    if (ws_engine_create(&r->engine, &o, r->pool) != APR_SUCCESS) {
+        bail_out("no engine");
+    }
+    ws_api_engine(r->engine);
+}
+
+/** Stop and free it; checks that nothing is left over. */
+static inline void rig_stop(rig *r)
+{
+    ok(ws_engine_stop(r->engine), "the engine stops");
+    is_int(ws_engine_count(r->engine), 0, "no connection is left");
+    ws_api_engine(NULL);
+    ws_engine_destroy(r->engine);
+    apr_pool_destroy(r->pool);
+    is_int(closes, opens, "one on_close for each on_open");
+    is_int(untold(), 0, "no callback was unexpected");
+    is_int(descriptors(), r->descriptors, "no descriptor is left open");
+}
+
+/** What a connection of this name would be given to the engine as. */
+static inline ws_newcomer rig_newcomer(rig *r, int fd, const char *name)
+{
+    return (ws_newcomer){.fd = fd,
+                         .location = &r->location,
+                         .settings = &r->settings,
+                         .version = 13,
+                         .data = (void *)name,
+                         .strings = {.uri = "/test", .peer = "127.0.0.1"}};
+}
+
+/** Make a connection of a pair of sockets. @return the client's end */
+static inline wire rig_join_pair(rig *r, const char *name, const int fd[2])
+{
+    ws_newcomer n = rig_newcomer(r, fd[1], name);
+    if (ws_engine_add(r->engine, &n) != APR_SUCCESS) {
+        bail_out("the engine takes no connection");
+    }
+    return (wire){.fd = fd[0]};
+}
+
+static inline wire rig_join(rig *r, const char *name)
+{
+    int fd[2];
+    unix_pair(fd);
+    return rig_join_pair(r, name, fd);
+}
+
+/** One over TCP, with small buffers in the kernel. */
+static inline wire rig_join_narrow(rig *r, const char *name)
+{
+    int fd[2];
+    tcp_pair(fd);
+    small_buffers(fd);
+    return rig_join_pair(r, name, fd);
+}
+
+/* ---- On a loop's thread ---- */
+
+typedef struct errand {
+    ws_task task;
+    void (*fn)(ws_loop *loop, void *arg);
+    void *arg;
+    sem_t *done;
+} errand;
+
+static inline void run_errand(ws_loop *loop, ws_task *task)
+{
+    errand *e = (errand *)task;
+    e->fn(loop, e->arg);
+    sem_post(e->done);
+    free(e);
+}
+
+static inline void sem_must(sem_t *s, const char *what)
+{
+    struct timespec until = patience();
+    while (sem_timedwait(s, &until) < 0) {
+        if (errno != EINTR) {
+            bail_out("%s", what);
+        }
+    }
+}
+
+/** Do something on a loop's thread, between the callbacks, and wait until it is done. */
+static inline void on_loop_of(rig *r, unsigned index, void (*fn)(ws_loop *loop, void *arg),
+                              void *arg)
+{
+    sem_t done;
+    errand *e = ws_task_new(sizeof(*e), run_errand);
+    sem_init(&done, 0, 0);
+    e->fn = fn;
+    e->arg = arg;
+    e->done = &done;
+    if (ws_loop_post(&r->engine->loops[index], &e->task) < 0) {
+        bail_out("the loop takes no task");
+    }
+    sem_must(&done, "a loop does not come back");
+    sem_destroy(&done);
+}
+
+static inline void nothing(ws_loop *loop, void *arg)
+{
+    (void)loop, (void)arg;
+}
+
+/** Wait until a loop has ended the turn that it is in, and another. */
+static inline void turns(rig *r, unsigned index)
+{
+    on_loop_of(r, index, nothing, NULL);
+    on_loop_of(r, index, nothing, NULL);
+}
+
+/** Wait until something is so on a loop; looks once a turn of it. */
+static inline void until(rig *r, unsigned index, void (*fn)(ws_loop *loop, void *arg), void *arg,
+                         const int *so)
+{
+    struct timespec deadline = patience(), now;
+    for (on_loop_of(r, index, fn, arg); !*so; on_loop_of(r, index, fn, arg)) {
+        clock_gettime(CLOCK_REALTIME, &now);
+        if (now.tv_sec > deadline.tv_sec) {
+            bail_out("what is waited for does not come");
+        }
+        usleep(1000);
+    }
+}
+
+#endif

@@ -1,0 +1,338 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * The client's end of a connection, for tests of the engine: bytes and masked frames out, frames in as
+ * short texts such as `text "hello"` or `close 1000 "bye"`. It knows framing on its own account, so
+ * that a mistake of the protocol room is not made twice.
+ */
+
+#ifndef WS_T_UNIT_WIRE_H
+#define WS_T_UNIT_WIRE_H
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "t/unit/tap.h"
+
+/** Nothing that is waited for takes this long, however slow the machine; milliseconds. */
+#define PATIENCE 120000
+
+#define TEXT_SIZE 512
+
+typedef struct wire {
+    int fd;
+    SSL *ssl;          /**< or NULL */
+    unsigned char *in; /**< came, and has not been asked for yet */
+    size_t pos, len, size;
+    int deaf;        /**< nothing is read while something is written */
+    const char *end; /**< "eof", "reset" ... once there is no more to come */
+} wire;
+
+enum { FIN = 0x80, CONT = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
+
+/* ---- Sockets ---- */
+
+static inline void nonblocking(int fd)
+{
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}
+
+/** Two ends of a connection, both non-blocking. */
+static inline void unix_pair(int fd[2])
+{
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) < 0) {
+        bail_out("socketpair: %s", strerror(errno));
+    }
+    nonblocking(fd[0]);
+    nonblocking(fd[1]);
+}
+
+/** The same over loopback TCP. */
+static inline void tcp_pair(int fd[2])
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(a);
+    int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    fd[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(l, (struct sockaddr *)&a, len) < 0 || listen(l, 1) < 0
+        || getsockname(l, (struct sockaddr *)&a, &len) < 0
+        || connect(fd[0], (struct sockaddr *)&a, len) < 0
+        || (fd[1] = accept4(l, NULL, NULL, SOCK_CLOEXEC)) < 0) {
+        bail_out("no TCP over loopback: %s", strerror(errno));
+    }
+    close(l);
+    nonblocking(fd[0]);
+    nonblocking(fd[1]);
+}
+
+/** Small buffers in the kernel, so that a peer that does not read is soon felt. */
+static inline void small_buffers(const int fd[2])
+{
+    int size = 4096;
+    for (int i = 0; i < 2; i++) {
+        setsockopt(fd[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+        setsockopt(fd[i], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+    }
+}
+
+/* ---- Bytes ---- */
+
+/* @return bytes, 0 if there are none now; w->end is set when there will be no more */
+static inline size_t wire_try_read(wire *w)
+{
+    ssize_t n;
+    if (w->end) {
+        return 0;
+    }
+    if (w->size - w->len < 65536) {
+        w->size = w->size * 2 + 65536;
+        if (!(w->in = realloc(w->in, w->size))) {
+            bail_out("no memory");
+        }
+    }
+    if (w->ssl) {
+        ERR_clear_error();
+        n = SSL_read(w->ssl, w->in + w->len, 65536);
+        if (n <= 0) {
+            switch (SSL_get_error(w->ssl, (int)n)) {
+            case SSL_ERROR_WANT_READ:
+            case SSL_ERROR_WANT_WRITE:
+                return 0;
+            case SSL_ERROR_ZERO_RETURN:
+                w->end = "close_notify";
+                return 0;
+            default:
+                w->end = "broken";
+                return 0;
+            }
+        }
+    }
+    else {
+        n = recv(w->fd, w->in + w->len, 65536, 0);
+        if (n <= 0) {
+            w->end = n == 0 ? "eof" : errno == EAGAIN || errno == EINTR ? NULL : "reset";
+            return 0;
+        }
+    }
+    w->len += (size_t)n;
+    return (size_t)n;
+}
+
+static inline void wire_wait(const wire *w, short events)
+{
+    struct pollfd p = {.fd = w->fd, .events = events};
+    if (poll(&p, 1, PATIENCE) == 0) {
+        bail_out("nothing happens on a connection");
+    }
+}
+
+/** Read until there are at least n bytes or no more to come. @return whether there are */
+static inline int wire_need(wire *w, size_t n)
+{
+    while (w->len - w->pos < n && !w->end) {
+        if (!wire_try_read(w) && !w->end) {
+            wire_wait(w, POLLIN);
+        }
+    }
+    return w->len - w->pos >= n;
+}
+
+/** Send bytes, all of them; what comes meanwhile is kept. A broken connection swallows them. */
+static inline void wire_send(wire *w, const void *data, size_t len)
+{
+    const char *p = data;
+    while (len > 0) {
+        ssize_t n;
+        if (w->ssl) {
+            ERR_clear_error();
+            n = SSL_write(w->ssl, p, len > 65536 ? 65536 : (int)len);
+            if (n <= 0) {
+                int error = SSL_get_error(w->ssl, (int)n);
+                if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
+                    return;
+                }
+            }
+        }
+        else {
+            n = send(w->fd, p, len, MSG_NOSIGNAL);
+            if (n < 0 && errno != EAGAIN && errno != EINTR) {
+                return;
+            }
+        }
+        if (n > 0) {
+            p += n;
+            len -= (size_t)n;
+            continue;
+        }
+        if (w->deaf || w->end) {
+            wire_wait(w, POLLOUT);
+        }
+        else if (!wire_try_read(w)) {
+            wire_wait(w, w->end ? POLLOUT : POLLIN | POLLOUT);
+        }
+    }
+}
+
+static inline void wire_free(wire *w)
+{
+    if (w->ssl) {
+        SSL_free(w->ssl);
+    }
+    free(w->in);
+    if (w->fd >= 0) {
+        close(w->fd);
+    }
+    memset(w, 0, sizeof(*w));
+    w->fd = -1;
+}
+
+/** Close a TCP connection with a reset. */
+static inline void wire_reset(wire *w)
+{
+    struct linger l = {1, 0};
+    setsockopt(w->fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+    wire_free(w);
+}
+
+/* ---- Frames out ---- */
+
+/** Longest header of a client's frame. */
+#define HEAD_MAX 14
+
+/** A client's frame into out (HEAD_MAX + len bytes): RFC 6455, section 5.2. @return its length */
+static inline size_t frame_put(unsigned char *out, int first, const void *payload, size_t len)
+{
+    static const unsigned char key[4] = {0x37, 0xfa, 0x21, 0x3d};
+    unsigned char *p = out;
+    *p++ = (unsigned char)first;
+    if (len < 126) {
+        *p++ = (unsigned char)(0x80 | len);
+    }
+    else {
+        int bytes = len < 65536 ? 2 : 8;
+        *p++ = bytes == 2 ? 0xFE : 0xFF;
+        for (int i = bytes - 1; i >= 0; i--) {
+            *p++ = (unsigned char)(i < 8 ? (uint64_t)len >> (8 * i) : 0);
+        }
+    }
+    memcpy(p, key, 4);
+    p += 4;
+    for (size_t i = 0; i < len; i++) {
+        p[i] = ((const unsigned char *)payload)[i] ^ key[i & 3];
+    }
+    return (size_t)(p - out) + len;
+}
+
+static inline void wire_frame(wire *w, int first, const void *payload, size_t len)
+{
+    unsigned char *f = malloc(HEAD_MAX + len);
+    wire_send(w, f, frame_put(f, first, payload, len));
+    free(f);
+}
+
+static inline void wire_text(wire *w, const char *text)
+{
+    wire_frame(w, FIN | TEXT, text, strlen(text));
+}
+
+/** A Close frame; code 0 for an empty one. */
+static inline void wire_close(wire *w, int code, const char *reason)
+{
+    unsigned char p[125] = {(unsigned char)(code >> 8), (unsigned char)code};
+    memcpy(p + 2, reason, strlen(reason));
+    wire_frame(w, FIN | CLOSE, p, code ? 2 + strlen(reason) : 0);
+}
+
+/* ---- Frames in ---- */
+
+/** A message or control frame as a text: what it is, and its payload, or if that is long its length
+ *  and sum. out: TEXT_SIZE bytes */
+static inline const char *describe(char *out, int opcode, const void *payload, size_t len)
+{
+    static const char *const names[16] = {
+        "continuation", "text", "binary", [8] = "close", "ping", "pong"};
+    const unsigned char *p = payload;
+    char *o = out + sprintf(out, "%s", names[opcode] ? names[opcode] : "reserved");
+    if (opcode == CLOSE && len >= 2) {
+        o += sprintf(o, " %d", p[0] << 8 | p[1]);
+        p += 2;
+        len -= 2;
+    }
+    if (len > 125) {
+        uint64_t sum = 14695981039346656037u;
+        for (size_t i = 0; i < len; i++) {
+            sum = (sum ^ p[i]) * 1099511628211u;
+        }
+        sprintf(o, " of %zu bytes, sum %016llx", len, (unsigned long long)sum);
+    }
+    else if (len > 0) {
+        o += sprintf(o, " \"");
+        for (size_t i = 0; i < len; i++) {
+            o += p[i] >= ' ' && p[i] < 0x7F ? sprintf(o, "%c", p[i]) : sprintf(o, "\\%02x", p[i]);
+        }
+        sprintf(o, "\"");
+    }
+    return out;
+}
+
+/**
+ * The next frame; "eof", "reset", "close_notify" or "broken" when there is none. A fragment of a
+ * message has "+" behind it if more follows. Valid until the next call.
+ */
+static inline const char *wire_next(wire *w)
+{
+    static __thread char text[TEXT_SIZE];
+    unsigned char *p;
+    uint64_t len;
+    size_t head = 2;
+
+    if (!wire_need(w, head)) {
+        return w->len == w->pos ? w->end : "a cut frame";
+    }
+    p = w->in + w->pos;
+    if (p[0] & 0x70 || p[1] & 0x80) {
+        return "a frame that is masked or has reserved bits";
+    }
+    len = p[1];
+    if (len >= 126) {
+        head += len == 126 ? 2 : 8;
+        if (!wire_need(w, head)) {
+            return "a cut frame";
+        }
+        p = w->in + w->pos;
+        len = 0;
+        for (size_t i = 2; i < head; i++) {
+            len = len << 8 | p[i];
+        }
+        if (len < (head == 4 ? 126 : 65536)) {
+            return "a length that is not in its shortest form";
+        }
+    }
+    if (!wire_need(w, head + len)) {
+        return "a cut frame";
+    }
+    p = w->in + w->pos;
+    describe(text, p[0] & 0xF, p + head, len);
+    if (!(p[0] & FIN)) {
+        strcat(text, " +");
+    }
+    w->pos += head + len;
+    if (w->pos == w->len) {
+        w->pos = w->len = 0;
+    }
+    return text;
+}
+
+/** wire_next_is(w, text, name...): check the next frame. */
+#define wire_next_is(W, ...) is_str(wire_next(W), __VA_ARGS__)
+
+#endif
