@@ -1,0 +1,73 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Places of the slab: each given to one at a time, never moved, reused in turn. */
+
+#include "engine/slab.h"
+
+#include <stdlib.h>
+
+#include "t/unit/tap.h"
+
+#define N (3 * WS_SLAB_CHUNK + 7)
+
+typedef struct thing {
+    apr_uint32_t mine;
+    char rest[100];
+} thing;
+
+int main(void)
+{
+    static thing *at[N];
+    static apr_uint32_t place[N];
+    apr_uint32_t p, q;
+    ws_slab s;
+    int zeroed = 1, kept = 1, found = 1;
+    thing *t;
+
+    is_int(ws_slab_init(&s, sizeof(thing)), 0, "a slab");
+    ok(!ws_slab_at(&s, 0), "has no place at first");
+    for (unsigned i = 0; i < N; i++) {
+        thing zero = {0};
+        at[i] = ws_slab_take(&s, &place[i]);
+        zeroed &= !memcmp(at[i], &zero, sizeof(zero));
+        at[i]->mine = place[i];
+    }
+    ok(zeroed, "new places are zeroed");
+    for (unsigned i = 0; i < N; i++) {
+        kept &= at[i]->mine == place[i];
+        found &= ws_slab_at(&s, place[i]) == (void *)at[i];
+        for (unsigned j = 0; j < i; j++) {
+            kept &= place[i] != place[j];
+        }
+    }
+    ok(kept, "no place is given twice, also across chunks");
+    ok(found, "a place is found by its number");
+    ok(!ws_slab_at(&s, 4 * WS_SLAB_CHUNK), "one that never existed is not");
+    ok(!ws_slab_at(&s, WS_SLAB_PLACES), "nor one that cannot exist");
+    ok(!ws_slab_at(&s, 0xFFFFFFFFu), "nor any number");
+
+    /* The places of the last chunk that are still free come before those given back now. */
+    ws_slab_give(&s, place[5]);
+    ws_slab_give(&s, place[3]);
+    for (unsigned i = N; i < 4 * WS_SLAB_CHUNK; i++) {
+        ws_slab_take(&s, &p);
+    }
+    ok(p != place[5] && p != place[3], "a place rests as long as others are free");
+    t = ws_slab_take(&s, &p);
+    ws_slab_take(&s, &q);
+    ok(p == place[5] && q == place[3], "the one longest free is used first");
+    is_int(t->mine, place[5], "and as it was left");
+    ws_slab_destroy(&s);
+
+    is_int(ws_slab_init(&s, 1), 0, "a slab of the smallest places");
+    for (unsigned i = 0; i < WS_SLAB_PLACES; i++) {
+        if (!ws_slab_take(&s, &p)) {
+            bail_out("place %u of %u is not given", i, WS_SLAB_PLACES);
+        }
+    }
+    ok(!ws_slab_take(&s, &p), "is full at its greatest number");
+    ws_slab_give(&s, 77);
+    ok(ws_slab_take(&s, &p) && p == 77, "until a place is given back");
+    ws_slab_destroy(&s);
+    return done_testing();
+}
