@@ -370,4 +370,4 @@ const command_rec ws_directives[] = {
                   "off, on, or the greatest payload of a sent frame, in bytes or with K, M or G"),
     AP_INIT_TAKE1("WebSocketSendQueue", set_size, FIELD(send_queue), WHERE,
                   "how much may wait to be sent to a client, in bytes or with K, M or G"),
-    {NULL}};
+    {.name = NULL}};
