@@ -50,7 +50,7 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
         long seconds = strtol(value, &end, 10);
 
         if (end == value || *end != '\0' || seconds < 1 || seconds > 86400) {
-            return "interval must be a whole number of seconds, 1 to 86400";
+            return "takes whole seconds, 1 to 86400";
         }
         config->interval = (apr_uint32_t)seconds * 1000;
         return NULL;
@@ -60,11 +60,11 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
 
         config->format = apr_pstrdup(pconf, value);
         if (print_time(config, time(NULL), text) == 0) {
-            return "format must be a format of strftime that makes 1 to 127 bytes";
+            return "takes a format of strftime that makes 1 to 127 bytes";
         }
         return NULL;
     }
-    return apr_pstrcat(pconf, "unknown key \"", key, "\"; there are interval and format", NULL);
+    return "unknown key; there are interval and format";
 }
 
 /* A client too slow for the time misses some of it: WS_FULL needs no answer here. */
