@@ -28,11 +28,14 @@ static const time_config defaults = {"%Y-%m-%dT%H:%M:%S%z", 1000};
 #define TEXT_SIZE 128
 
 /** The length of the text, 0 if there is none or if it is too long. */
-static apr_size_t print_time(const time_config *config, time_t now, char text[TEXT_SIZE])
+static apr_size_t print_time(const time_config *config, char text[TEXT_SIZE])
 {
+    struct timespec now;
     struct tm local;
 
-    return strftime(text, TEXT_SIZE, config->format, localtime_r(&now, &local));
+    /* Not time(2): it may lag behind by a tick of the kernel's, and tell the second before. */
+    clock_gettime(CLOCK_REALTIME, &now);
+    return strftime(text, TEXT_SIZE, config->format, localtime_r(&now.tv_sec, &local));
 }
 
 static const char *configure(apr_pool_t *pconf, const char *key, const char *value, void **data)
@@ -59,7 +62,7 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
         char text[TEXT_SIZE];
 
         config->format = apr_pstrdup(pconf, value);
-        if (print_time(config, time(NULL), text) == 0) {
+        if (print_time(config, text) == 0) {
             return "takes a format of strftime that makes 1 to 127 bytes";
         }
         return NULL;
@@ -73,7 +76,7 @@ static void tell(ws_conn *c, void *arg)
     char text[TEXT_SIZE];
 
     (void)arg;
-    ws_send(c, WS_TEXT, text, print_time(ws_config(c), time(NULL), text));
+    ws_send(c, WS_TEXT, text, print_time(ws_config(c), text));
 }
 
 static void open_clock(ws_conn *c)
