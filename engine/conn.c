@@ -75,6 +75,14 @@ static void alarm_in(ws_conn *c, apr_uint32_t ms)
     ws_wheel_set(&c->loop->wheel, &c->alarm, (due | (SLACK - 1)) + 1);
 }
 
+/* Some time between half of it and all of it: connections that came together, or were spoken to
+ * together, are not to ping together. */
+static apr_uint32_t spread(ws_loop *loop, apr_uint32_t ms)
+{
+    loop->seed = loop->seed * 1664525u + 1013904223u;
+    return ms - (apr_uint32_t)((apr_uint64_t)(ms / 2) * loop->seed >> 32);
+}
+
 static void housekeeping(ws_alarm *a)
 {
     ws_conn *c = (ws_conn *)((char *)a - offsetof(ws_conn, alarm));
@@ -89,9 +97,15 @@ static void housekeeping(ws_alarm *a)
         return;
     }
     if (c->held) {
-        /* Answers are not read either, so nothing can be asked. */
+        /* Answers are not read either, so nothing can be asked. But a peer that does not take what
+         * is sent to it is not waited for. */
+        if ((c->held & WS_HELD_QUEUE) && !c->moved) {
+            ws_conn_end(c, "the client reads nothing (WebSocketPing)");
+            return;
+        }
+        c->moved = 0;
         c->pinged = 0;
-        alarm_in(c, interval);
+        alarm_in(c, interval + c->settings->ping_grace);
         return;
     }
     if (c->pinged) {
@@ -99,20 +113,13 @@ static void housekeeping(ws_alarm *a)
         return;
     }
     silent = c->loop->now - c->heard;
-    if (silent < interval) {
-        alarm_in(c, interval - silent);
+    if (silent < interval / 2) {
+        alarm_in(c, spread(c->loop, interval) - silent);
         return;
     }
     c->pinged = 1;
     ws_conn_send(c, WS_FIN | WS_OP_PING, NULL, 0);
     alarm_in(c, c->settings->ping_grace);
-}
-
-/* Connections that came together are not to ping together. */
-static apr_uint32_t spread(ws_loop *loop, apr_uint32_t ms)
-{
-    loop->seed = loop->seed * 1664525u + 1013904223u;
-    return ms - (apr_uint32_t)((apr_uint64_t)(ms / 2) * loop->seed >> 32);
 }
 
 static void link_to_location(ws_conn *c)

@@ -65,6 +65,7 @@ struct ws_conn {
     unsigned finish : 1;      /**< to be ended as soon as everything has been written */
     unsigned shut : 1;        /**< our side of the socket is closed; waits for the peer's */
     unsigned pinged : 1;      /**< a ping waits for an answer */
+    unsigned moved : 1;       /**< something was written since housekeeping looked */
     unsigned want_drain : 1;  /**< on_drain is owed */
     unsigned gone : 1;        /**< on the loop's list of connections to free */
     unsigned closed_told : 1; /**< on_close has been called, or is a job */

@@ -144,6 +144,7 @@ ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
     if (ws_queue_push(&c->out, f) < 0) {
         return WS_FULL;
     }
+    c->want_drain = 1; /* whoever was told WS_QUEUED waits for it */
     mark_dirty(c);
     return WS_QUEUED;
 }
@@ -201,6 +202,7 @@ void ws_conn_flush(ws_conn *c)
             break;
         }
         ws_queue_drop(&c->out, (apr_size_t)done);
+        c->moved |= done > 0;
         if ((apr_size_t)done < len || c->cipher_out) {
             c->want_drain = 1;
             break;

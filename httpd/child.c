@@ -39,6 +39,13 @@ static volatile sig_atomic_t terminated;
 /* Numbers for child processes, never the same for two of them: in memory that all share. */
 static apr_uint32_t *process_counter;
 
+static int threaded(void)
+{
+    int is = 0;
+    ap_mpm_query(AP_MPMQ_IS_THREADED, &is);
+    return is != AP_MPMQ_NOT_SUPPORTED;
+}
+
 ws_engine *ws_child_engine(void)
 {
     return __atomic_load_n(&engine, __ATOMIC_ACQUIRE);
@@ -117,11 +124,12 @@ static void on_sigterm(int sig)
     terminated = 1;
 }
 
-/* prefork calls every end ungraceful; but if the parent has read a new configuration, it is a
- * reload. */
+/* prefork calls every end ungraceful; there, if the parent has read a new configuration, it is a
+ * reload. (An ungraceful restart looks the same, and ends the wait with a second SIGTERM.) */
 static int reloaded(void)
 {
-    return ap_scoreboard_image && ap_scoreboard_image->global->running_generation != generation;
+    return !threaded() && ap_scoreboard_image
+           && ap_scoreboard_image->global->running_generation != generation;
 }
 
 /* httpd ends this child as soon as pchild is cleaned up. Connections are let go on until then. */
@@ -176,10 +184,8 @@ static void raise_descriptor_limit(server_rec *s)
 static unsigned default_loops(void)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    int threaded = 0;
-    ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
     /* Where every child serves one request at a time there are many children. */
-    return !threaded || cpus < 1 ? 1 : cpus > LOOPS_MAX_DEFAULT ? LOOPS_MAX_DEFAULT : (unsigned)cpus;
+    return !threaded() || cpus < 1 ? 1 : cpus > LOOPS_MAX_DEFAULT ? LOOPS_MAX_DEFAULT : (unsigned)cpus;
 }
 
 void ws_child_init(apr_pool_t *pchild, server_rec *s)

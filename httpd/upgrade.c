@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 #include <http_log.h>
 #include <http_protocol.h>
+#include <http_request.h>
 #include <string.h>
 #include <util_filter.h>
 
@@ -24,12 +25,24 @@ static const char *header(const request_rec *r, const char *name)
 static int wanted(const request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
-    return d->handlers && d->handlers->nelts && ws_handshake_wanted(header(r, "Upgrade"));
+    /* The page for a refused handshake is asked for with the handshake's headers. */
+    int error_page = r->prev && ap_is_HTTP_ERROR(r->prev->status);
+    return d->handlers && d->handlers->nelts && !error_page
+           && ws_handshake_wanted(header(r, "Upgrade"));
 }
 
 int ws_upgrade_map_to_storage(request_rec *r)
 {
-    if (!wanted(r)) {
+    ap_conf_vector_t *before = r->per_dir_config;
+    int ours;
+    if (!header(r, "Upgrade")) {
+        return DECLINED;
+    }
+    /* ap_process_request_internal has put the server's own configuration here for this hook; what
+     * the Locations say is found again (and kept) by this walk. */
+    ours = ap_location_walk(r) == OK && wanted(r);
+    r->per_dir_config = before;
+    if (!ours) {
         return DECLINED;
     }
     r->handler = "websocket"; /* mod_dir's FallbackResource is for what has no handler */
@@ -56,6 +69,9 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
         char spoken[32];
         apr_table_setn(r->err_headers_out, "Sec-WebSocket-Version",
                        apr_pstrdup(r->pool, ws_versions_text(ws_versions_of(d), spoken)));
+        /* RFC 9110, section 15.5.22 */
+        apr_table_setn(r->err_headers_out, "Upgrade", "websocket");
+        apr_table_mergen(r->err_headers_out, "Connection", "Upgrade");
     }
     else if (!status && (header(r, "Transfer-Encoding") || (length && strcmp(length, "0")))) {
         status = HTTP_BAD_REQUEST;

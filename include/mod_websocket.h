@@ -82,7 +82,8 @@ typedef enum { WS_TEXT = 1, WS_BINARY = 2 } ws_type;
 typedef enum {
     WS_SENT = 0,   /**< taken; it leaves at the end of the callback at the latest */
     WS_QUEUED = 1, /**< taken; it waits behind others, or for another thread */
-    WS_FULL = -1,  /**< not taken: the send queue (WebSocketSendQueue) has no room, or no memory */
+    WS_FULL = -1,  /**< not taken: as much as WebSocketSendQueue allows waits already, and the connection
+                        is being closed for it; or there is no memory */
     WS_GONE = -2,  /**< not taken: the connection is closing, closed or unknown */
     WS_TOO_BIG = -3, /**< not taken: longer than the protocol allows (ws_ping: 125 bytes) */
     WS_MISPLACED = -4 /**< not taken: no such part is due, see ws_send_part */
@@ -179,7 +180,8 @@ typedef struct ws_handler {
     /** A Pong frame, an answer to ws_ping() or unasked for; len 0 to 125 bytes. */
     void (*on_pong)(ws_conn *c, const char *data, apr_size_t len);
 
-    /** A send was WS_QUEUED or WS_FULL, and the queue is down to a quarter of its size or less. */
+    /** Something had to wait to be sent, and now no more than a quarter of WebSocketSendQueue waits.
+     *  A handler that sends much stops at WS_QUEUED and goes on here. */
     void (*on_drain)(ws_conn *c);
 
     /**
@@ -294,7 +296,7 @@ WS_API ws_status ws_send(ws_conn *c, ws_type type, const char *data, apr_size_t 
  * @param type   of the message, the same for all its parts
  * @param where  WS_FIRST for the first, WS_LAST for the last part (which may be empty)
  * @return as ws_send; WS_MISPLACED for a first part before the last one's end, or another part
- *         without a first. A part that was refused can be sent again.  [callback]
+ *         without a first.  [callback]
  */
 WS_API ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t len,
                               unsigned where);
@@ -392,8 +394,7 @@ typedef void (*ws_timer_fn)(ws_conn *c, void *arg);
  * @param delay     milliseconds, at most 2^31
  * @param interval  milliseconds, 0 for once; at least 10
  * @return the timer, valid until ws_timer_stop() or, with interval 0, until fn returns; NULL when
- *         there is no memory or the connection is closed.  [callback, not WS_BLOCKING ones: there
- *         use ws_run() to get to the loop first]
+ *         there is no memory or the connection is closed.  [callback]
  */
 WS_API ws_timer *ws_timer_start(ws_conn *c, apr_uint32_t delay, apr_uint32_t interval,
                                 ws_timer_fn fn, void *arg);
