@@ -70,7 +70,7 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
     return "unknown key; there are interval and format";
 }
 
-/* A client too slow for the time misses some of it: WS_FULL needs no answer here. */
+/* A client too slow for the time is closed by the module: WS_FULL needs no answer here. */
 static void tell(ws_conn *c, void *arg)
 {
     char text[TEXT_SIZE];
