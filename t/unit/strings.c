@@ -1,0 +1,55 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** What a connection knows of its handshake, packed and looked up. */
+
+#include <stdlib.h>
+
+#include "engine/conn.h"
+#include "t/unit/tap.h"
+
+int main(void)
+{
+    /* A name that is another's beginning, a value that is a name, values that are empty. */
+    const char *const headers[] = {"Cookie", "a=b; c=d", "X", "",        "X-Empty", "",  "X-Name",
+                                   "Host",   "Host",     "h", "X-Name-", "last",    NULL};
+    ws_strings all = {"/uri", "a=1&b=2", "user", "192.0.2.1", "chat", headers};
+    ws_strings few = {.uri = "/"};
+    ws_strings blank = {"", "", "", "", "", NULL};
+    ws_settings settings = {.vhost = "example.org"};
+    ws_conn c = {
+        .strings = ws_strings_pack(&all), .settings = &settings, .version = 8, .secure = 1};
+
+    is_str(ws_uri(&c), "/uri", "uri");
+    is_str(ws_args(&c), "a=1&b=2", "args");
+    is_str(ws_user(&c), "user", "user");
+    is_str(ws_peer(&c), "192.0.2.1", "peer");
+    is_str(ws_protocol(&c), "chat", "protocol");
+    is_str(ws_header(&c, "Cookie"), "a=b; c=d", "a header");
+    is_str(ws_header(&c, "COOKIE"), "a=b; c=d", "case does not matter");
+    is_str(ws_header(&c, "X"), "", "an empty header");
+    is_str(ws_header(&c, "X-Empty"), "", "another");
+    is_str(ws_header(&c, "X-Name"), "Host", "a value that looks like a name");
+    is_str(ws_header(&c, "host"), "h", "is none");
+    is_str(ws_header(&c, "X-Name-"), "last", "the last header");
+    is_str(ws_header(&c, "Cooki"), NULL, "a header that was not kept");
+    is_str(ws_header(&c, ""), NULL, "no name");
+    is_str(ws_vhost(&c), "example.org", "vhost");
+    is_int(ws_version(&c), 8, "version");
+    is_int(ws_secure(&c), 1, "secure");
+    free(c.strings);
+
+    c.strings = ws_strings_pack(&few);
+    is_str(ws_uri(&c), "/", "uri alone");
+    is_str(ws_args(&c), NULL, "no args");
+    is_str(ws_user(&c), NULL, "no user");
+    is_str(ws_peer(&c), NULL, "no peer");
+    is_str(ws_protocol(&c), NULL, "no protocol");
+    is_str(ws_header(&c, "Cookie"), NULL, "no headers");
+    free(c.strings);
+
+    c.strings = ws_strings_pack(&blank);
+    is_str(ws_args(&c), "", "empty args are not the same as none");
+    is_str(ws_protocol(&c), "", "nor is an empty protocol");
+    free(c.strings);
+    return done_testing();
+}
