@@ -33,6 +33,9 @@ struct job {
 };
 
 struct ws_jobs {
+    ws_work work;
+    ws_conn *c;
+    ws_threads *threads;
     apr_thread_mutex_t *lock; /**< of what stands above over */
     apr_pool_t *pool;         /**< of the lock */
     job *first, **last;
@@ -125,13 +128,12 @@ static void do_job(ws_conn *c, job *j)
     }
 }
 
-static void *APR_THREAD_FUNC do_jobs(apr_thread_t *thread, void *arg)
+static void do_jobs(ws_work *work)
 {
-    ws_conn *c = arg;
+    ws_jobs *jobs = (ws_jobs *)((char *)work - offsetof(ws_jobs, work));
+    ws_conn *c = jobs->c;
     ws_loop *loop = c->loop;
-    ws_jobs *jobs = c->jobs;
 
-    (void)thread;
     for (int i = 0;; i++) {
         job *j;
         int release = 0;
@@ -141,10 +143,9 @@ static void *APR_THREAD_FUNC do_jobs(apr_thread_t *thread, void *arg)
             jobs->running = again;
             apr_thread_mutex_unlock(jobs->lock);
             if (again) {
-                apr_thread_pool_push(loop->engine->threads, do_jobs, c,
-                                     APR_THREAD_TASK_PRIORITY_NORMAL, NULL);
+                ws_threads_give(jobs->threads, &jobs->work);
             }
-            return NULL;
+            return;
         }
         j = jobs->first;
         if (!(jobs->first = j->next)) {
@@ -164,22 +165,23 @@ static void *APR_THREAD_FUNC do_jobs(apr_thread_t *thread, void *arg)
         if (j->kind == CLOSE) {
             free(j);
             ws_loop_post(loop, &jobs->last_task); /* and the loop frees the connection */
-            return NULL;
+            return;
         }
         free(j);
     }
 }
 
 /* The engine's threads, made for the first who needs them. */
-static apr_thread_pool_t *threads(ws_engine *e)
+static ws_threads *threads(ws_engine *e)
 {
+    ws_threads *t;
     apr_thread_mutex_lock(e->lock);
-    if (!e->threads
-        && apr_thread_pool_create(&e->threads, 0, e->options.blocking, e->pool) != APR_SUCCESS) {
+    if (!e->threads && ws_threads_create(&e->threads, e->options.blocking) != APR_SUCCESS) {
         e->threads = NULL;
     }
+    t = e->threads;
     apr_thread_mutex_unlock(e->lock);
-    return e->threads;
+    return t;
 }
 
 static job *job_new(job_kind kind, const void *data, apr_size_t len)
@@ -222,26 +224,24 @@ static void give(ws_conn *c, job *j)
         ws_conn_hold(c, WS_HELD_JOBS);
     }
     apr_thread_mutex_unlock(jobs->lock);
-    if (start
-        && apr_thread_pool_push(c->loop->engine->threads, do_jobs, c,
-                                APR_THREAD_TASK_PRIORITY_NORMAL, NULL)
-               != APR_SUCCESS) {
-        ws_log(c->loop->engine, WS_LOG_ERROR, c,
-               "no thread for WS_BLOCKING handler %s: its callbacks run on the event loop",
-               c->location->name);
-        do_jobs(NULL, c);
+    if (start) {
+        ws_threads_give(jobs->threads, &jobs->work);
     }
 }
 
 int ws_calls_init(ws_conn *c)
 {
+    ws_threads *pool;
     ws_jobs *jobs;
     if (!(handler_of(c)->flags & WS_BLOCKING)) {
         return 0;
     }
-    if (!threads(c->loop->engine) || !(jobs = calloc(1, sizeof(*jobs)))) {
+    if (!(pool = threads(c->loop->engine)) || !(jobs = calloc(1, sizeof(*jobs)))) {
         return -1;
     }
+    jobs->work.fn = do_jobs;
+    jobs->c = c;
+    jobs->threads = pool;
     jobs->last = &jobs->first;
     jobs->last_task.fn = set_over;
     if (!(jobs->close = job_new(CLOSE, NULL, 0))

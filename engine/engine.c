@@ -270,7 +270,7 @@ int ws_engine_stop(ws_engine *e)
         }
     }
     if (e->threads) {
-        apr_thread_pool_destroy(e->threads);
+        ws_threads_destroy(e->threads);
         e->threads = NULL;
     }
     return 1;

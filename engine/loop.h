@@ -10,11 +10,11 @@
 
 #include <apr_thread_cond.h>
 #include <apr_thread_mutex.h>
-#include <apr_thread_pool.h>
 
 #include "engine/engine.h"
 #include "engine/poller.h"
 #include "engine/slab.h"
+#include "engine/threads.h"
 #include "engine/wheel.h"
 
 /** Receive buffer of a loop, bytes. */
@@ -76,7 +76,7 @@ struct ws_engine {
     apr_pool_t *pool;
     ws_engine_options options;
     ws_loop *loops;
-    apr_thread_pool_t *threads; /**< for WS_BLOCKING handlers, made with the first of them */
+    ws_threads *threads; /**< for WS_BLOCKING handlers, made with the first of them */
     apr_thread_mutex_t *lock;   /**< of threads and empty */
     apr_thread_cond_t *empty;   /**< a connection has gone */
     int stopping;               /**< atomic */
