@@ -6,25 +6,395 @@
 
 static const ws_handler echo = {ECHO_RECORDER};
 
-static void echoes(rig *r)
+/* For messages that are many or long: what comes back is looked at, the record is not. */
+static void only_echo(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    ws_send(c, type, data, len);
+}
+
+static const ws_handler quiet = {
+    .on_open = rec_open, .on_message = only_echo, .on_close = rec_close};
+
+static const ws_handler deaf = {.on_open = rec_open, .on_close = rec_close};
+
+static wire join(rig *r)
 {
     wire w = rig_join(r, "a");
-    told_is("a", "open", "on_open");
+    told_is("a", "open", "a connection");
+    return w;
+}
+
+static void leave(wire *w)
+{
+    wire_close(w, 1000, "");
+    wire_next_is(w, "close 1000", "its Close is answered");
+    wire_next_is(w, "eof", "the server ends it");
+    told_is("a", "close 1000 \"\"", "on_close");
+    wire_free(w);
+}
+
+static void echoes(rig *r)
+{
+    wire w = join(r);
     wire_text(&w, "hello");
     told_is("a", "text \"hello\"", "the handler gets the message");
     wire_next_is(&w, "text \"hello\"", "the client gets the handler's answer");
-    wire_close(&w, 1000, "bye");
-    wire_next_is(&w, "close 1000", "Close is answered");
-    wire_next_is(&w, "eof", "and the server closes first");
-    told_is("a", "close 1000 \"bye\"", "on_close has the peer's code and reason");
+    wire_frame(&w, FIN | BINARY, "\x00\xff", 2);
+    told_is("a", "binary \"\\00\\ff\"", "a binary message");
+    wire_next_is(&w, "binary \"\\00\\ff\"", "and its answer");
+    wire_text(&w, "");
+    told_is("a", "text", "an empty message");
+    wire_next_is(&w, "text", "and its answer");
+    wire_frame(&w, FIN | PONG, "unasked", 7);
+    told_is("a", "pong \"unasked\"", "a Pong that nobody asked for");
+    wire_frame(&w, FIN | PING, "are you there", 13);
+    wire_next_is(&w, "pong \"are you there\"", "a Ping is answered with its payload");
+    wire_frame(&w, FIN | PING, "", 0);
+    wire_next_is(&w, "pong", "also an empty one");
+    leave(&w);
+}
+
+/* A stream with every kind of frame, some 700 bytes. */
+static size_t all_kinds(unsigned char *out)
+{
+    static const char letters[200] = {[0 ... 199] = 'x'};
+    size_t n = frame_put(out, FIN | TEXT, "one", 3);
+    n += frame_put(out + n, FIN | BINARY, letters, 126); /* a length of 16 bits */
+    n += frame_put(out + n, TEXT, "\xc3", 1);            /* half a letter */
+    n += frame_put(out + n, FIN | PING, "p", 1);
+    n += frame_put(out + n, CONT, "", 0);
+    n += frame_put(out + n, FIN | PONG, letters, 125);
+    n += frame_put(out + n, FIN | CONT, "\xa4.", 2);
+    n += frame_put(out + n, FIN | TEXT, "", 0);
+    n += frame_put(out + n, BINARY, letters, 125);
+    n += frame_put(out + n, FIN | CONT, "", 0);
+    return n;
+}
+
+static int all_kinds_told(void)
+{
+    char sums[2][TEXT_SIZE], letters[126];
+    memset(letters, 'x', sizeof(letters));
+    describe(sums[0], BINARY, letters, 126);
+    describe(sums[1], BINARY, letters, 125);
+    return !strcmp(told("a"), "text \"one\"") && !strcmp(told("a"), sums[0])
+           && !strncmp(told("a"), "pong \"xxx", 9) && !strcmp(told("a"), "text \"\\c3\\a4.\"")
+           && !strcmp(told("a"), "text") && !strcmp(told("a"), sums[1]);
+}
+
+static int all_kinds_echoed(wire *w)
+{
+    char sums[2][TEXT_SIZE], letters[126];
+    memset(letters, 'x', sizeof(letters));
+    describe(sums[0], BINARY, letters, 126);
+    describe(sums[1], BINARY, letters, 125);
+    return !strcmp(wire_next(w), "text \"one\"") && !strcmp(wire_next(w), sums[0])
+           && !strcmp(wire_next(w), "pong \"p\"") && !strcmp(wire_next(w), "text \"\\c3\\a4.\"")
+           && !strcmp(wire_next(w), "text") && !strcmp(wire_next(w), sums[1]);
+}
+
+static void any_cut_is_the_same(rig *r)
+{
+    unsigned char stream[1024];
+    size_t n = all_kinds(stream);
+    wire w = join(r);
+    int right = 0;
+
+    for (size_t cut = 0; cut < n; cut++) {
+        wire_send(&w, stream, cut);
+        on_loop_of(r, 0, nothing, NULL);
+        wire_send(&w, stream + cut, n - cut);
+        right += all_kinds_told() && all_kinds_echoed(&w);
+    }
+    is_int(right, (long long)n, "a stream of all kinds of frames, cut at each byte");
+
+    for (size_t i = 0; i < n; i++) {
+        wire_send(&w, stream + i, 1);
+        turns(r, 0);
+    }
+    ok(all_kinds_told() && all_kinds_echoed(&w), "and one byte at a time");
+    leave(&w);
+}
+
+/* The connections of a loop that hold a buffer of their own. */
+static void count_buffers(ws_loop *loop, void *arg)
+{
+    for (ws_conn *c = loop->heads[0]; c; c = c->next) {
+        *(int *)arg += c->message || c->rest || c->out.ring || c->cipher_out;
+    }
+}
+
+static void an_idle_connection_owns_no_buffer(rig *r)
+{
+    unsigned char stream[1024];
+    size_t n = all_kinds(stream);
+    wire w = join(r);
+    int buffers = 0;
+    wire_send(&w, stream, n - 3);
+    turns(r, 0);
+    on_loop_of(r, 0, count_buffers, &buffers);
+    ok(buffers, "half a frame is kept in a buffer");
+    wire_send(&w, stream + n - 3, 3);
+    ok(all_kinds_told() && all_kinds_echoed(&w), "the other half comes");
+    turns(r, 0);
+    buffers = 0;
+    on_loop_of(r, 0, count_buffers, &buffers);
+    is_int(buffers, 0, "the idle connection owns none");
+    leave(&w);
+}
+
+static void long_messages(rig *r)
+{
+    static const size_t sizes[] = {
+        65535, 65536, 100000, WS_INPUT_SIZE - 14, WS_INPUT_SIZE, WS_INPUT_SIZE + 1, 9 << 20};
+    char *data = malloc(9 << 20), text[TEXT_SIZE];
+    for (size_t i = 0; i < 9 << 20; i++) {
+        data[i] = (char)(i * 7 + (i >> 10));
+    }
+    for (int tcp = 0; tcp < 2; tcp++) {
+        int fd[2];
+        wire w;
+        (tcp ? tcp_pair : unix_pair)(fd);
+        w = rig_join_pair(r, "a", fd);
+        told_is("a", "open", "a connection over %s", tcp ? "TCP" : "a socket pair");
+        for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+            describe(text, BINARY, data, sizes[i]);
+            wire_frame(&w, FIN | BINARY, data, sizes[i]);
+            wire_next_is(&w, text, "%zu bytes there and back", sizes[i]);
+        }
+        leave(&w);
+    }
+    free(data);
+}
+
+static unsigned dice(void)
+{
+    static unsigned seed = 11;
+    return (seed = seed * 1664525u + 1013904223u) >> 8;
+}
+
+/* A message in random fragments with Pings between them. @return its length on the wire */
+static size_t fragments(unsigned char *out, int opcode, const char *data, size_t len, int *pings)
+{
+    size_t n = 0, done = 0;
+    for (int first = 1;; first = 0) {
+        size_t part = dice() % (dice() % 3 ? 30000 : 50);
+        int last = part >= len - done;
+        part = last ? len - done : part;
+        n += frame_put(out + n, (last ? FIN : 0) | (first ? opcode : CONT), data + done, part);
+        done += part;
+        if (last) {
+            return n;
+        }
+        if (dice() % 5 == 0) {
+            n += frame_put(out + n, FIN | PING, "ping", 4);
+            ++*pings;
+        }
+    }
+}
+
+/* Random messages in random fragments, control frames between them, all in random cuts. */
+static void a_storm(rig *r)
+{
+    enum { MESSAGES = 300, SIZE = 1 << 18 };
+    unsigned char *stream = malloc((size_t)2 * SIZE);
+    char *data = malloc(SIZE), text[TEXT_SIZE];
+    int right = 0;
+    wire w = join(r);
+
+    for (size_t i = 0; i < SIZE; i++) {
+        data[i] = (char)(' ' + i % 95);
+    }
+    for (int m = 0; m < MESSAGES; m++) {
+        int opcode = m % 2 ? TEXT : BINARY, pings = 0;
+        size_t len = dice() % (m % 10 == 0 ? SIZE - 1000 : m % 4 ? 300 : 40000), n;
+        const char *payload = data + dice() % 1000;
+        n = fragments(stream, opcode, payload, len, &pings);
+        for (size_t i = 0, part; i < n; i += part) {
+            part = 1 + dice() % (dice() % 4 ? 70000 : 20);
+            part = part < n - i ? part : n - i;
+            wire_send(&w, stream + i, part);
+            if (dice() % 3) {
+                on_loop_of(r, 0, nothing, NULL);
+            }
+        }
+        while (pings > 0 && !strcmp(wire_next(&w), "pong \"ping\"")) {
+            pings--;
+        }
+        describe(text, opcode, payload, len);
+        right += !pings && !strcmp(wire_next(&w), text);
+    }
+    is_int(right, MESSAGES, "random messages in random fragments and cuts come back as they were");
+    leave(&w);
+    free(stream);
+    free(data);
+}
+
+static void many_in_one_read(rig *r)
+{
+    enum { MANY = 20000 };
+    unsigned char *stream = malloc((size_t)MANY * 32);
+    char text[32];
+    size_t n = 0;
+    int right = 0;
+    wire w = join(r);
+    for (int i = 0; i < MANY; i++) {
+        n += frame_put(stream + n, FIN | TEXT, text, (size_t)sprintf(text, "%d", i));
+    }
+    wire_send(&w, stream, n);
+    for (int i = 0; i < MANY; i++) {
+        sprintf(text, "text \"%d\"", i);
+        right += !strcmp(wire_next(&w), text);
+    }
+    is_int(right, MANY, "pipelined messages come back, each in its turn");
+    leave(&w);
+    free(stream);
+}
+
+static void early_bytes(rig *r)
+{
+    unsigned char stream[64];
+    size_t n = frame_put(stream, FIN | TEXT, "early", 5);
+    n += frame_put(stream + n, FIN | TEXT, "late", 4);
+    for (size_t cut = 1; cut <= n; cut += 3) {
+        int fd[2];
+        ws_newcomer newcomer;
+        wire w;
+        unix_pair(fd);
+        newcomer = rig_newcomer(r, fd[1], "a");
+        newcomer.early = stream;
+        newcomer.early_len = cut;
+        is_int(ws_engine_add(r->engine, &newcomer), APR_SUCCESS, "%zu bytes came early", cut);
+        w = (wire){.fd = fd[0]};
+        told_is("a", "open", "on_open comes first");
+        wire_send(&w, stream + cut, n - cut);
+        told_is("a", "text \"early\"", "then what came early");
+        told_is("a", "text \"late\"", "then the rest");
+        wire_next_is(&w, "text \"early\"", "the first answer");
+        wire_next_is(&w, "text \"late\"", "the second");
+        leave(&w);
+    }
+}
+
+/* What comes back for a stream that breaks a rule: Close with this code, and the end. */
+static void is_refused(rig *r, const unsigned char *stream, size_t n, int code, const char *name)
+{
+    char expected[TEXT_SIZE];
+    const char *text;
+    wire w = join(r);
+    wire_send(&w, stream, n);
+    sprintf(expected, "close %d \"", code);
+    text = wire_next(&w);
+    ok(!strncmp(text, expected, strlen(expected)), "%s: %s", name, text);
+    sprintf(expected, "%s", text);
+    wire_next_is(&w, "eof", "%s: the server ends it", name);
+    text = told("a");
+    ok(!strcmp(text, expected), "%s: on_close has the same: %s", name, text);
     wire_free(&w);
+}
+
+static void limits(rig *r)
+{
+    unsigned char stream[4096];
+    static const char data[2000] = {[0 ... 1999] = 'x'};
+    char text[TEXT_SIZE];
+    size_t n;
+    wire w = join(r);
+    wire_frame(&w, FIN | TEXT, data, 1000);
+    told_is("a", describe(text, TEXT, data, 1000), "a frame as long as a frame may be");
+    wire_next_is(&w, text, "and its answer");
+    wire_frame(&w, TEXT, data, 1000);
+    wire_frame(&w, FIN | CONT, data, 500);
+    told_is("a", describe(text, TEXT, data, 1500), "a message as long as a message may be");
+    wire_next_is(&w, text, "and its answer");
+    leave(&w);
+
+    n = frame_put(stream, FIN | TEXT, data, 1001);
+    is_refused(r, stream, n, 1009, "a frame that is too long");
+    is_refused(r, stream, 8, 1009, "its header alone");
+    n = frame_put(stream, TEXT, data, 1000);
+    n += frame_put(stream + n, FIN | CONT, data, 501);
+    is_refused(r, stream, n, 1009, "a message that is too long");
+    n = frame_put(stream, BINARY, data, 1000);
+    memcpy(stream + n, "\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00", 14);
+    is_refused(r, stream, n + 14, 1002, "a length with its highest bit set");
+    memcpy(stream + n, "\x80\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00", 14);
+    is_refused(r, stream, n + 14, 1009, "the greatest length there is");
+}
+
+static void what_is_not_utf8(rig *r)
+{
+    unsigned char stream[256];
+    size_t n = frame_put(stream, FIN | TEXT, "abc\xff", 4);
+    is_refused(r, stream, n, 1007, "a byte that no text has");
+    n = frame_put(stream, FIN | TEXT, "abc\xc3", 4);
+    is_refused(r, stream, n, 1007, "half a letter at the end");
+    n = frame_put(stream, TEXT, "abc\xed\xa0", 5);
+    is_refused(r, stream, n, 1007, "a surrogate in a message that has not ended");
+    n = frame_put(stream, FIN | TEXT, "\xed\xa0 and much more that is still to come", 30);
+    is_refused(r, stream, 8, 1007, "one in a frame that has not ended");
+    n = frame_put(stream, TEXT, "\xe2\x82", 2);
+    n += frame_put(stream + n, FIN | CONT, "", 0);
+    is_refused(r, stream, n, 1007, "half a letter and an empty end");
+}
+
+static void broken_frames(rig *r)
+{
+    static const struct {
+        const char *name;
+        size_t len;
+        const char *bytes;
+    } cases[] = {
+        {"a frame that is not masked", 7, "\x81\x05hello"},
+        {"a reserved bit", 6, "\xc1\x80\x00\x00\x00\x00"},
+        {"a reserved opcode", 6, "\x83\x80\x00\x00\x00\x00"},
+        {"a reserved control opcode", 6, "\x8b\x80\x00\x00\x00\x00"},
+        {"a fragmented Ping", 6, "\x09\x80\x00\x00\x00\x00"},
+        {"a Ping of 126 bytes", 8, "\x89\xfe\x00\x7e\x00\x00\x00\x00"},
+        {"a continuation of nothing", 6, "\x80\x80\x00\x00\x00\x00"},
+        {"a message inside another", 12, "\x01\x80\x00\x00\x00\x00\x81\x80\x00\x00\x00\x00"},
+        {"a length that is not in its shortest form", 8, "\x81\xfe\x00\x7d\x00\x00\x00\x00"},
+        {"a Close frame of one byte", 7, "\x88\x81\x00\x00\x00\x00x"},
+    };
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        is_refused(r, (const unsigned char *)cases[i].bytes, cases[i].len, 1002, cases[i].name);
+    }
+}
+
+static void nobody_listens(rig *r)
+{
+    wire w = join(r);
+    unsigned char stream[1024];
+    wire_send(&w, stream, all_kinds(stream));
+    wire_next_is(&w, "pong \"p\"", "Pings are answered without the handler");
+    leave(&w);
+}
+
+static void with(const ws_handler *handler, ws_settings settings, void (*const *tests)(rig *r))
+{
+    rig r = {.settings = settings};
+    rig_start(&r, handler, 1);
+    for (; *tests; tests++) {
+        (*tests)(&r);
+    }
+    rig_stop(&r);
 }
 
 int main(void)
 {
-    rig r = {0};
-    rig_start(&r, &echo, 1);
-    echoes(&r);
-    rig_stop(&r);
+    static void (*const recorded[])(rig * r) = {
+        echoes,      any_cut_is_the_same, an_idle_connection_owns_no_buffer,
+        early_bytes, what_is_not_utf8,    broken_frames,
+        NULL};
+    static void (*const limited[])(rig * r) = {limits, NULL};
+    static void (*const counted[])(rig * r) = {long_messages, a_storm, many_in_one_read, NULL};
+    static void (*const ignored[])(rig * r) = {nobody_listens, NULL};
+    ws_settings wide = RIG_SETTINGS, tight = RIG_SETTINGS;
+    tight.max_frame = 1000;
+    tight.max_message = 1500;
+    with(&echo, wide, recorded);
+    with(&echo, tight, limited);
+    with(&quiet, wide, counted);
+    with(&deaf, wide, ignored);
     return done_testing();
 }
