@@ -105,7 +105,9 @@ static void handle(ws_loop *loop, const ws_ready *r)
     if (!c->gone && (r->events & WS_READABLE)) {
         ws_conn_read(c);
     }
-    if (!c->gone && (r->events & WS_BROKEN)) {
+    /* What lies in a broken socket can still be read; reading it finds the end, turns later if it is
+     * much. */
+    if (!c->gone && (r->events & (WS_BROKEN | WS_READABLE)) == WS_BROKEN) {
         ws_conn_end(c, "the connection broke");
     }
 }
