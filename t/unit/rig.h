@@ -261,11 +261,11 @@ static inline wire rig_join(rig *r, const char *name)
     return rig_join_pair(r, name, fd);
 }
 
-/** One over TCP, with small buffers in the kernel. */
+/** One with small buffers in the kernel. */
 static inline wire rig_join_narrow(rig *r, const char *name)
 {
     int fd[2];
-    tcp_pair(fd);
+    unix_pair(fd);
     small_buffers(fd);
     return rig_join_pair(r, name, fd);
 }

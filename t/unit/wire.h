@@ -65,8 +65,7 @@ static inline void tcp_pair(int fd[2])
     fd[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (bind(l, (struct sockaddr *)&a, len) < 0 || listen(l, 1) < 0
         || getsockname(l, (struct sockaddr *)&a, &len) < 0
-        || connect(fd[0], (struct sockaddr *)&a, len) < 0
-        || (fd[1] = accept4(l, NULL, NULL, SOCK_CLOEXEC)) < 0) {
+        || connect(fd[0], (struct sockaddr *)&a, len) < 0 || (fd[1] = accept(l, NULL, NULL)) < 0) {
         bail_out("no TCP over loopback: %s", strerror(errno));
     }
     close(l);

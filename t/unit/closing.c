@@ -1,0 +1,410 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Every way a connection can end, and what on_close is told: once, and the right thing. */
+
+#include <sys/ioctl.h>
+
+#include "t/unit/rig.h"
+
+/* Does what the message says: "close CODE REASON" with what comes of it, or "send N" bytes. */
+static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    char text[TEXT_SIZE], reason[TEXT_SIZE] = "";
+    int n;
+    (void)type;
+    if (len >= sizeof(text)) {
+        note(name_of(c), "a long message");
+        return;
+    }
+    memcpy(text, data, len);
+    text[len] = 0;
+    if (sscanf(text, "close %d %[^\n]", &n, reason) > 0) {
+        is_int(ws_close(c, n, *reason ? reason : NULL), WS_QUEUED, "ws_close() begins to close");
+        is_int(ws_conn_state(c), WS_CLOSING, "the state changes at once");
+        is_int(ws_close(c, 1000, NULL), WS_GONE, "a second ws_close() comes too late");
+        is_int(ws_send(c, WS_TEXT, "x", 1), WS_GONE, "and so does ws_send()");
+        is_int(ws_ping(c, "x", 1), WS_GONE, "and ws_ping()");
+    }
+    else if (sscanf(text, "send %d", &n) == 1) {
+        char *payload = calloc(1, (size_t)n);
+        ws_send(c, WS_BINARY, payload, (apr_size_t)n);
+        free(payload);
+    }
+    else {
+        note(name_of(c), "%s", text);
+    }
+}
+
+/* Nothing works in on_close any more, and nothing breaks. */
+static void farewell(ws_conn *c, int code, const char *reason, apr_size_t len)
+{
+    int refused = ws_send(c, WS_TEXT, "x", 1) == WS_GONE && ws_ping(c, "x", 1) == WS_GONE
+                  && ws_close(c, 1000, NULL) == WS_GONE && !ws_timer_start(c, 0, 0, NULL, NULL);
+    ws_pause(c);
+    ws_resume(c);
+    if (!refused || ws_queued(c) || ws_send_to(ws_conn_id(c), WS_TEXT, "x", 1) > WS_QUEUED) {
+        note(name_of(c), "something can be done in on_close");
+    }
+    rec_close(c, code, reason, len);
+}
+
+static const ws_handler handler = {
+    .on_message = obey, .on_open = rec_open, .on_pong = rec_pong, .on_close = farewell};
+
+static wire join(rig *r)
+{
+    wire w = rig_join(r, "a");
+    told_is("a", "open", "a connection");
+    return w;
+}
+
+static void end(rig *r, wire *w)
+{
+    struct timespec deadline = patience(), now;
+    wire_free(w);
+    for (clock_gettime(CLOCK_REALTIME, &now); ws_engine_count(r->engine) > 0; usleep(1000)) {
+        clock_gettime(CLOCK_REALTIME, &now);
+        if (now.tv_sec > deadline.tv_sec) {
+            bail_out("the connection does not go");
+        }
+    }
+}
+
+static void the_peer_closes(rig *r)
+{
+    static const struct {
+        int code;
+        const char *reason, *answer, *told;
+    } cases[] = {{1000, "bye", "close 1000", "close 1000 \"bye\""},
+                 {0, "", "close", "close 1005 \"\""},
+                 {1001, "", "close 1001", "close 1001 \"\""},
+                 {4999, "our own", "close 4999", "close 4999 \"our own\""},
+                 {1005, "", "close 1002 \"Close frame has no valid status code\"",
+                  "close 1002 \"Close frame has no valid status code\""},
+                 {999, "", "close 1002 \"Close frame has no valid status code\"",
+                  "close 1002 \"Close frame has no valid status code\""},
+                 {1000, "\xff", "close 1007 \"reason of the Close frame is not UTF-8\"",
+                  "close 1007 \"reason of the Close frame is not UTF-8\""}};
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        wire w = join(r);
+        wire_close(&w, cases[i].code, cases[i].reason);
+        wire_next_is(&w, cases[i].answer, "the peer's Close %d is answered", cases[i].code);
+        told_is("a", cases[i].told, "on_close");
+        wire_next_is(&w, "eof", "the server closes first");
+        end(r, &w);
+    }
+}
+
+static void the_peer_does_not_wait(rig *r)
+{
+    wire w = join(r);
+    wire_close(&w, 1000, "gone");
+    end(r, &w);
+    told_is("a", "close 1000 \"gone\"", "Close and the end at once: on_close has the peer's code");
+}
+
+static void what_comes_behind_close_is_ignored(rig *r)
+{
+    unsigned char stream[64];
+    size_t n = frame_put(stream, TEXT, "begun", 5); /* a message that never ends */
+    wire w = join(r);
+    n += frame_put(stream + n, FIN | CLOSE, "\x03\xe8", 2);
+    n += frame_put(stream + n, FIN | CONT, "more", 4);
+    n += frame_put(stream + n, FIN | CLOSE, "\x03\xe9", 2);
+    wire_send(&w, stream, n);
+    wire_next_is(&w, "close 1000", "one Close is answered");
+    told_is("a", "close 1000 \"\"", "on_close has the first one's code");
+    wire_next_is(&w, "eof", "and that is all");
+    wire_send(&w, "\xff\xff\xff\xff", 4);
+    end(r, &w);
+}
+
+static void we_close(rig *r)
+{
+    static const struct {
+        const char *command, *frame, *told;
+    } cases[] = {{"close 1000 bye", "close 1000 \"bye\"", "close 1000 \"bye\""},
+                 {"close 4321", "close 4321", "close 4321 \"\""},
+                 {"close 1005 none", "close", "close 1005 \"\""},
+                 {"close 1006 never", "close 1011 \"never\"", "close 1011 \"never\""},
+                 {"close 70000 never", "close 1011 \"never\"", "close 1011 \"never\""}};
+    int lines = log_lines;
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        wire w = join(r);
+        wire_text(&w, cases[i].command);
+        wire_next_is(&w, cases[i].frame, "the frame for \"%s\"", cases[i].command);
+        wire_text(&w, "not delivered any more");
+        wire_frame(&w, FIN | PING, "nor answered", 12);
+        wire_close(&w, 1000, "the answer");
+        wire_next_is(&w, "eof", "the server closes when it is answered");
+        told_is("a", cases[i].told, "on_close has our own code");
+        end(r, &w);
+    }
+    is_int(log_lines - lines, 2, "codes that may not be sent are logged");
+}
+
+static void a_long_reason_is_cut(rig *r)
+{
+    char command[TEXT_SIZE] = "close 3000 ", reason[TEXT_SIZE] = "";
+    unsigned char payload[125] = {3000 >> 8, 3000 & 0xFF};
+    char text[TEXT_SIZE];
+    wire w = join(r);
+    for (int i = 0; i < 61; i++) {
+        strcat(reason, "\xc3\xa4"); /* two bytes each */
+    }
+    memcpy(payload + 2, reason, 122);
+    strcat(command, reason);
+    strcat(command, "\xc3\xa4 and more");
+    wire_text(&w, command);
+    wire_next_is(&w, describe(text, CLOSE, payload, 124),
+                 "a reason that is too long ends with a whole letter");
+    wire_close(&w, 3000, "");
+    wire_next_is(&w, "eof", "the server closes");
+    sprintf(text, "close 3000 \"%s\"", reason);
+    told_is("a", text, "on_close has what was sent");
+    end(r, &w);
+}
+
+static void both_close(rig *r)
+{
+    wire w = join(r);
+    unsigned char stream[64];
+    size_t n = frame_put(stream, FIN | TEXT, "close 3001 ours", 15);
+    n += frame_put(stream + n, FIN | CLOSE, "\x03\xe8", 2);
+    wire_send(&w, stream, n);
+    wire_next_is(&w, "close 3001 \"ours\"", "our Close crosses the peer's");
+    wire_next_is(&w, "eof", "and is the answer to it");
+    told_is("a", "close 3001 \"ours\"", "on_close has the one that was first");
+    end(r, &w);
+}
+
+static void the_connection_breaks(rig *r)
+{
+    int fd[2];
+    wire w = join(r);
+    end(r, &w);
+    told_is("a", "close 1006 \"\"", "an end without Close is 1006");
+
+    w = join(r);
+    wire_send(&w, "\x81\xfe\x01", 3);
+    end(r, &w);
+    told_is("a", "close 1006 \"\"", "also inside a header");
+
+    w = join(r);
+    wire_send(&w, "\x81\xfe\x01\x00\x00\x00\x00\x00half of it", 18);
+    turns(r, 0);
+    end(r, &w);
+    told_is("a", "close 1006 \"\"", "also inside a message");
+
+    tcp_pair(fd);
+    w = rig_join_pair(r, "a", fd);
+    told_is("a", "open", "a connection over TCP");
+    wire_reset(&w);
+    told_is("a", "close 1006 \"\"", "a reset is 1006");
+    end(r, &w);
+
+    w = join(r);
+    wire_text(&w, "close 1000");
+    wire_next_is(&w, "close 1000", "our Close");
+    end(r, &w);
+    told_is("a", "close 1000 \"\"", "an end instead of an answer: our code stands");
+}
+
+static void wait_on_loop(ws_loop *loop, void *go)
+{
+    (void)loop;
+    sem_must(go, "the test does not let the loop go on");
+}
+
+static void *hold_loop(void *arg)
+{
+    void **r_and_go = arg;
+    on_loop_of(r_and_go[0], 0, wait_on_loop, r_and_go[1]);
+    return NULL;
+}
+
+/* A loop that is busy while a client sends much and resets finds both at once. */
+static void what_came_before_a_reset_is_delivered(rig *r)
+{
+    enum { SIZE = 50000, FRAME = 8 + SIZE };
+    unsigned char *stream = calloc(1, FRAME);
+    sem_t go;
+    pthread_t holder;
+    int fd[2], here, right = 0, size = 8 << 20;
+    ssize_t sent = 0, n;
+    wire w;
+
+    frame_put(stream, FIN | BINARY, stream, SIZE);
+    tcp_pair(fd);
+    setsockopt(fd[1], SOL_SOCKET, SO_RCVBUF, &size,
+               sizeof(size)); /* as far as the system lets us */
+    w = rig_join_pair(r, "a", fd);
+    told_is("a", "open", "a connection over TCP");
+    turns(r, 0);
+    sem_init(&go, 0, 0);
+    pthread_create(&holder, NULL, hold_loop, (void *[]){r, &go});
+    while ((n = send(w.fd, stream + sent % FRAME, (size_t)(FRAME - sent % FRAME), MSG_NOSIGNAL))
+           > 0) {
+        sent += n;
+    }
+    wire_reset(&w);
+    ioctl(fd[1], FIONREAD, &here);
+    sem_post(&go);
+    pthread_join(holder, NULL);
+    while (!strcmp(told("a"), "a long message")) {
+        right++;
+    }
+    diag("%d bytes lay in the socket", here);
+    ok(right > 0 && right >= here / FRAME, "what the socket held before a reset is delivered");
+    free(stream);
+}
+
+static void our_close_is_not_answered(rig *r)
+{
+    wire w = join(r);
+    wire_text(&w, "close 1000 tired");
+    wire_next_is(&w, "close 1000 \"tired\"", "our Close");
+    wire_text(&w, "a message instead of an answer");
+    wire_next_is(&w, "eof", "a peer that does not answer is left");
+    told_is("a", "close 1000 \"tired\"", "on_close has our code");
+    end(r, &w);
+}
+
+static void the_peer_keeps_its_side_open(rig *r)
+{
+    wire w = join(r);
+    int so = 0;
+    wire_close(&w, 1000, "");
+    wire_next_is(&w, "close 1000", "Close is answered");
+    wire_next_is(&w, "eof", "the server ends its side");
+    told_is("a", "close 1000 \"\"", "on_close does not wait for the peer's");
+    while (!so) {
+        struct pollfd p = {.fd = w.fd, .events = 0};
+        wire_text(&w, "still here");
+        so = poll(&p, 1, 1) > 0 && (p.revents & (POLLHUP | POLLERR));
+    }
+    ok(so, "the server lets go of a peer that does not");
+    end(r, &w);
+}
+
+static void what_was_sent_goes_before_close(rig *r)
+{
+    unsigned char stream[64], *payload = calloc(1, 900000);
+    char text[TEXT_SIZE];
+    wire w = rig_join_narrow(r, "a");
+    size_t n = frame_put(stream, FIN | TEXT, "send 900000", 11);
+    told_is("a", "open", "a connection with small buffers");
+    n += frame_put(stream + n, FIN | TEXT, "close 1000 done", 15);
+    wire_send(&w, stream, n);
+    turns(r, 0);
+    wire_next_is(&w, describe(text, BINARY, payload, 900000), "a long message waits, and goes");
+    wire_next_is(&w, "close 1000 \"done\"", "our Close goes behind it");
+    wire_close(&w, 1000, "");
+    wire_next_is(&w, "eof", "the server closes");
+    told_is("a", "close 1000 \"done\"", "on_close");
+    wire_free(&w);
+
+    w = rig_join_narrow(r, "a");
+    told_is("a", "open", "another");
+    wire_text(&w, "send 900000");
+    wire_close(&w, 1000, "peer");
+    turns(r, 0);
+    wire_next_is(&w, text, "a long message goes before the answer to the peer's Close");
+    wire_next_is(&w, "close 1000", "the answer");
+    wire_next_is(&w, "eof", "the server closes");
+    told_is("a", "close 1000 \"peer\"", "on_close");
+    end(r, &w);
+    free(payload);
+}
+
+static void the_engine_stops(rig *r)
+{
+    wire a = join(r), b = rig_join(r, "b");
+    told_is("b", "open", "another");
+    wire_text(&b, "close 4000");
+    wire_next_is(&b, "close 4000", "one has begun to close");
+    ok(ws_engine_stop(r->engine), "the engine stops");
+    told_is("a", "close 1006 \"\"", "an open connection breaks");
+    told_is("b", "close 4000 \"\"", "one that was closing has its code");
+    wire_next_is(&a, "eof", "the client sees the end");
+    wire_next_is(&b, "eof", "and so does the other");
+    wire_free(&a);
+    wire_free(&b);
+}
+
+/* Hundreds of connections, each ended by both sides at some point of its life. */
+static void all_at_once(rig *r)
+{
+    enum { MANY = 400 };
+    static wire w[MANY];
+    unsigned seed = 3;
+    for (int i = 0; i < MANY; i++) {
+        w[i] = rig_join(r, "many");
+    }
+    for (int i = 0; i < MANY; i++) {
+        static const char *const commands[] = {"close 1000 x", "send 300000", "close 3000",
+                                               "hello"};
+        unsigned dice = (seed = seed * 1664525u + 1013904223u) >> 8;
+        wire_text(&w[i], commands[dice % 4]);
+        if (dice & 4) {
+            wire_close(&w[i], 1000, "");
+        }
+        if (dice & 8) {
+            wire_send(&w[i], dice & 16 ? "\xff\xff" : "\x81", dice & 16 ? 2 : 1);
+        }
+        if (dice & 32) {
+            shutdown(w[i].fd, SHUT_WR);
+        }
+        if (dice & 64) {
+            wire_free(&w[i]);
+        }
+    }
+    for (int i = 0; i < MANY; i++) {
+        if (w[i].fd >= 0) {
+            wire_free(&w[i]);
+        }
+    }
+    for (int closed = 0; closed < MANY;) {
+        closed += !strncmp(told("many"), "close ", 6);
+    }
+    ok(1, "each of %d connections has its on_close", MANY);
+    while (ws_engine_count(r->engine) > 0) {
+        usleep(1000);
+    }
+    while (record) { /* what the others said before they went */
+        told("many");
+    }
+}
+
+static void with(ws_settings settings, void (*const *tests)(rig *r))
+{
+    rig r = {.settings = settings};
+    rig_start(&r, &handler, 1);
+    for (; *tests; tests++) {
+        (*tests)(&r);
+    }
+    rig_stop(&r);
+}
+
+int main(void)
+{
+    static void (*const patient[])(rig * r) = {the_peer_closes,
+                                               the_peer_does_not_wait,
+                                               what_comes_behind_close_is_ignored,
+                                               we_close,
+                                               a_long_reason_is_cut,
+                                               both_close,
+                                               the_connection_breaks,
+                                               what_came_before_a_reset_is_delivered,
+                                               the_peer_keeps_its_side_open,
+                                               what_was_sent_goes_before_close,
+                                               all_at_once,
+                                               the_engine_stops,
+                                               NULL};
+    static void (*const hasty[])(rig * r) = {our_close_is_not_answered, NULL};
+    ws_settings slow = RIG_SETTINGS, quick = RIG_SETTINGS;
+    quick.close_timeout = 50;
+    with(slow, patient);
+    with(quick, hasty);
+    return done_testing();
+}
