@@ -1,0 +1,221 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# The handlers' API, call by call, for handlers on the loop and for WS_BLOCKING ones.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Client qw(frame_bytes TEXT BINARY CLOSE PING PONG);
+
+my $api      = Httpd::compile('api');
+my $blocking = Httpd::compile('api', Httpd::read_file("$Httpd::TOP/t/handlers/api.c"), '-DBLOCKING');
+
+my $httpd = Httpd->start(
+    conf => <<"END");
+<Location /loop>
+    WebSocketHandler $api greeting=hello
+    WebSocketPing 20s
+</Location>
+<Location /blocking>
+    WebSocketHandler $blocking greeting=hello
+</Location>
+<Location /failing>
+    WebSocketHandler $api start=fail
+</Location>
+<Location /small-queue>
+    WebSocketHandler $api
+    WebSocketSendQueue 40000
+</Location>
+END
+
+sub ask {
+    my ($c, $command) = @_;
+    $c->text($command);
+    return ($c->message)[1];
+}
+
+# On prefork each connection has a process of its own, so what is about others cannot be seen there.
+my $one_child = $Httpd::MPM ne 'prefork';
+
+for my $path ('/loop', '/blocking') {
+    my $open = sub { my ($name, %o) = @_; Client->new($httpd, "$path?name=$name", %o) };
+    my $id = $path =~ s{/}{}r;
+
+    # ---- What a connection is ----
+    my $c = $open->("who$id", headers => ['X-Kept: a value', 'X-Third: not kept']);
+    is(ask($c, 'who'), "uri=$path args=name=who$id user=none peer=127.0.0.1 vhost=localhost protocol=none version=13 "
+            . 'secure=0 kept=a value/none greeting=hello state=1', "$id: accessors");
+    like(ask(Client->new($httpd, "$path?name=tls", tls => 1, version => 8), 'who'),
+        qr/version=8 secure=1/, "$id: accessors over TLS");
+    is(ask($c, 'pool'), 'from the pool', "$id: ws_pool");
+
+    # ---- Sending ----
+    is(ask($c, "any text"), 'any text', "$id: ws_send");
+    $c->text('ping me');
+    is_deeply([($c->frame)[0, 1]], [PING, 'me'], "$id: ws_ping sends a ping");
+    $c->send(PONG, 'me');
+    is(($c->message)[1], 'pong me', "$id: on_pong");
+    is(ask($c, 'ping ' . 'x' x 126), 'too big', "$id: ws_ping of 126 bytes is refused");
+    $c->text('parts');
+    is(($c->message)[1], 'misplaced', "$id: a middle part without a first is refused");
+    my @frames = map { [($c->frame)[0, 1, 2]] } 1 .. 5;
+    is_deeply([map { $_->[1] } grep { $_->[0] != PING } @frames], ['one ', 'two ', 'three', 'behind the parts'],
+        "$id: ws_send_part, and what was sent meanwhile behind it");
+    is_deeply([map { sprintf '%02x', $_->[2] } grep { $_->[0] != PING } @frames], ['01', '00', '80', '81'],
+        "$id: as one fragmented message");
+    is((grep { $_->[0] == PING } @frames), 1, "$id: with a ping between");
+
+    # ---- Closing ----
+    $c = $open->("closer$id");
+    $c->text('close 4001 enough');
+    $c->expect_close(4001, "$id: ws_close");
+    is($c->{reason}, 'enough', "$id: with its reason");
+    ok($httpd->wait_log(qr/api: after close: gone, gone, state 2/), "$id: nothing can be sent behind it")
+        if $path eq '/loop';
+    ok($httpd->wait_log(qr/api: closed closer$id 4001 "enough" state 3, gone/), "$id: on_close has code and reason");
+    ok($httpd->wait_log(qr/api: pool destroyed closer$id/), "$id: then the pool goes");
+    $c = $open->("badcode$id");
+    $c->text('close 1006');
+    $c->expect_close(1011, "$id: a code that may not be sent becomes 1011");
+    $c = $open->("nocode$id");
+    $c->text('close 1005');
+    $c->expect_close(undef, "$id: WS_CLOSE_NO_STATUS sends a frame without code");
+    ok($httpd->wait_log(qr/api: closed nocode$id 1005 ""/), "$id: and on_close is told 1005");
+    $c = $open->("longreason$id");
+    $c->text('close 1000 ' . "\xc3\xa9" x 80);
+    $c->expect_close(1000, "$id: a long reason");
+    is($c->{reason}, "\xc3\xa9" x 61, "$id: is cut at a character's end");
+
+    # ---- Timers ----
+    $c = $open->("timer$id");
+    is(ask($c, 'timer 10 10 3'), 'tick', "$id: a timer ticks");
+    is_deeply([map { ($c->message)[1] } 1 .. 3], ['tick', 'tick', 'stopped'], "$id: again, until it is stopped");
+    is(ask($c, 'timer 10 0 5'), 'tick', "$id: a timer without interval ticks");
+    is(ask($c, 'still there'), 'still there', "$id: once");
+    $c = $open->("lefttimer$id");
+    is(ask($c, 'timer 10 10 1000'), 'tick', "$id: a timer that is left running");
+    $c->drop;
+    ok($httpd->wait_log(qr/api: closed lefttimer$id 1006/), "$id: ends with its connection, stopped in on_close");
+
+    # ---- Reading ----
+    $c = $open->("pause$id");
+    $c->raw(join '', map { frame_bytes(TEXT, $_) } 'pause 200', 'one', 'two');
+    is_deeply([map { ($c->message)[1] } 1 .. 3], ['resumed', 'one', 'two'], "$id: ws_pause holds what came in the same read")
+        if $path eq '/loop';
+    if ($path eq '/blocking') {    # what the pool has already goes on, the socket is not read
+        my @all = map { ($c->message)[1] } 1 .. 3;
+        is_deeply([sort @all], ['one', 'resumed', 'two'], "$id: ws_pause loses nothing");
+    }
+    $c->text('pause 100');
+    $c->raw_bytewise(frame_bytes(TEXT, 'cut'));
+    is(join(' ', map { ($c->message)[1] } 1 .. 2), 'resumed cut', "$id: nor what comes cut while paused");
+
+    # ---- Slow readers ----
+    $c = $open->("flood$id");
+    $c->text('flood 3000');
+    ok($httpd->wait_log(qr/api: flood waits flood$id/), "$id: a send that has to wait is WS_QUEUED");
+    my ($n, $type, $data) = (0);
+    $n++ while (($type, $data) = $c->message) && $type == BINARY;
+    is("$n $data", '3000 flood over', "$id: on_drain lets the handler go on, nothing is lost");
+
+    # ---- By id ----
+    SKIP: {
+        skip 'each child of prefork has one connection of this test', 9 if !$one_child;
+        my ($a, $b) = ($open->("a$id"), $open->("b$id"));
+        my ($a_id, $b_id) = map { ask($_, 'id') } $a, $b;
+        isnt($a_id, $b_id, "$id: ids differ");
+        is(ask($a, "to $b_id hello b"), 'queued', "$id: ws_send_to");
+        is(($b->message)[1], 'hello b', "$id: arrives");
+        is(ask($a, "run $b_id"), 'queued', "$id: ws_run");
+        is(($b->message)[1], "ran a$id", "$id: runs as the other's callback");
+        is(ask($a, "closeid $b_id"), 'queued', "$id: ws_close_id");
+        $b->expect_close(4000, "$id: closes it");
+        ok($httpd->wait_log(qr/api: pool destroyed b$id/), "$id: it is gone");
+        ask($a, "run $b_id");
+        ok($httpd->wait_log(qr/api: ran without a$id/), "$id: ws_run of a connection that is gone says so");
+        ask($a, "to $b_id nobody");
+        is(ask($a, "to 123456789 nobody"), 'gone', "$id: an id of another process is gone");
+    }
+
+    # ---- Ends ----
+    $c = $open->("peer$id");
+    $c->close(3456, 'my reason');
+    $c->expect_close(3456, "$id: the peer's Close is answered with its code");
+    ok($httpd->wait_log(qr/api: closed peer$id 3456 "my reason"/), "$id: on_close has the peer's code and reason");
+    $c = $open->("peerempty$id");
+    $c->close;
+    $c->expect_close(undef, "$id: a Close without code is answered without");
+    ok($httpd->wait_log(qr/api: closed peerempty$id 1005 ""/), "$id: on_close is told 1005");
+    $c = $open->("broken$id");
+    $c->drop;
+    ok($httpd->wait_log(qr/api: closed broken$id 1006 ""/), "$id: a connection that breaks: 1006");
+    $c = $open->("wrong$id");
+    $c->send(TEXT, "\xff");
+    $c->expect_close(1007, "$id: a connection that is failed");
+    ok($httpd->wait_log(qr/api: closed wrong$id 1007/), "$id: on_close has our code");
+    $_ = $httpd->error_log;
+    my (%opened, %closed);
+    $opened{$1}++ while /api: open (\w+)/g;
+    $closed{$1}++ while /api: closed (\w+)/g;
+    is_deeply([grep { ($closed{$_} || 0) > 1 } keys %opened], [], "$id: on_close came once at most for each");
+}
+
+# ---- Broadcast, within one child ----
+SKIP: {
+    skip 'each child of prefork has one connection of this test', 3 if !$one_child;
+    my @all = map { Client->new($httpd, "/loop?name=all$_") } 1 .. 20;
+    ask($_, 'here') for @all;
+    my ($sender, @others) = @all;
+    $sender->text('others news');
+    is_deeply([map { ($_->message)[1] } @others], [('news') x 19], 'ws_broadcast reaches all others');
+    $sender->text('all more');
+    is_deeply([map { ($_->message)[1] } @all], [('more') x 20], 'ws_broadcast reaches all');
+    is(ask($sender, 'only mine'), 'only mine', 'the sender had no copy of the first');
+}
+
+# ---- The send queue's bound ----
+{
+    my $c = Client->new($httpd, '/small-queue?name=slow', rcvbuf => 4096);
+    $c->text('burst 100000');
+    my (undef, $queued) = $httpd->wait_log(qr/api: burst ended full, (\d+) queued/);
+    cmp_ok($queued, '>=', 40000, 'WS_FULL comes when WebSocketSendQueue is full');
+    cmp_ok($queued, '<', 40000 + 11000, 'and not a message later');
+    ok($httpd->wait_log(qr/closing: the client reads too slowly.*WebSocketSendQueue/), 'the log says why it is closed');
+    $c->expect_close(1008, 'the connection is closed with 1008');
+    ok($httpd->wait_log(qr/api: closed slow 1008/), 'and on_close is told');
+}
+
+# ---- WS_BLOCKING: who waits ----
+SKIP: {
+    skip 'each child of prefork has one connection of this test', 3 if !$one_child;
+    my ($sleeper, $other) = map { Client->new($httpd, "/blocking?name=$_") } qw(sleeper other);
+    $sleeper->raw(join '', map { frame_bytes(TEXT, $_) } 'sleep 1500', 'first', 'second');
+    is(ask($other, 'awake'), 'awake', 'another connection of a blocking handler goes on');
+    ok(!length $sleeper->{in}, 'while the first still sleeps');
+    is_deeply([map { ($sleeper->message)[1] } 1 .. 3], ['slept', 'first', 'second'], 'whose messages keep their order');
+}
+
+# ---- on_request ----
+is((Client->refused($httpd, '/loop?refuse=403'))[0], 403, 'on_request refuses with its status');
+ok($httpd->wait_log(qr/handler api refuses with 403/), 'the log says which handler');
+is((Client->refused($httpd, '/loop?refuse=429'))[0], 429, 'any status of 400 to 599');
+is((Client->refused($httpd, '/loop?refuse=200'))[0], 500, 'a status that refuses nothing becomes 500');
+is(join('|', (Client->refused($httpd, '/loop?cookie&refuse=401'))[1]->header('Set-Cookie')), 'a=1|b=2; HttpOnly',
+    'headers of a refusal');
+is(join('|', Client->new($httpd, '/loop?cookie')->header('Set-Cookie')), 'a=1|b=2; HttpOnly', 'headers of the 101');
+is(Client->new($httpd, '/loop?badheader')->header('X-Results'), 'refused', 'headers that may not be set are refused');
+{
+    my $c = Client->new($httpd, '/loop?protocol=b', protocol => 'a, b');
+    is($c->header('Sec-WebSocket-Protocol') . ' ' . $c->header('X-Choice'), 'b ok', 'on_request chooses a subprotocol');
+    like(ask($c, 'who'), qr/protocol=b/, 'which the connection knows');
+    $c = Client->new($httpd, '/loop?protocol=c', protocol => 'a, b');
+    is($c->header('X-Choice'), 'no', 'one that was not offered is refused');
+}
+is((Client->refused($httpd, '/failing'))[0], 503, 'a handler that could not start: 503');
+ok($httpd->wait_log(qr/handler api could not start/), 'and the log says so');
+
+$httpd->stop;
+like($httpd->error_log, qr/api: stop/, 'stop is called in the end');
+done_testing;

@@ -1,0 +1,342 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * A handler that does what its client tells it to, one call of the API for each command, and writes to
+ * the error log what becomes of its connections. Compiled with -DBLOCKING it is a WS_BLOCKING one.
+ */
+
+#include <apr_strings.h>
+#include <httpd.h>
+#include <http_protocol.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mod_websocket.h"
+
+typedef struct state {
+    ws_timer *timer;
+    int left;      /* ticks until the timer stops itself */
+    char name[32]; /* attached by on_request */
+    char flood[32];
+    int flood_left;
+} state;
+
+static void say(const char *what, const char *name)
+{
+    /* Not stderr: httpd has given that stream a buffer when it went to the background. */
+    dprintf(STDERR_FILENO, "api: %s %s\n", what, name);
+}
+
+__attribute__((format(printf, 2, 3))) static void reply(ws_conn *c, const char *format, ...)
+{
+    char text[2048];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    ws_send(c, WS_TEXT, text, strlen(text));
+}
+
+static const char *status_name(ws_status s)
+{
+    switch (s) {
+    case WS_SENT:
+        return "sent";
+    case WS_QUEUED:
+        return "queued";
+    case WS_FULL:
+        return "full";
+    case WS_GONE:
+        return "gone";
+    case WS_TOO_BIG:
+        return "too big";
+    default:
+        return "misplaced";
+    }
+}
+
+static const char *or_none(const char *s)
+{
+    return s ? s : "none";
+}
+
+/* ---- Configuration and life of a child ---- */
+
+typedef struct config {
+    const char *greeting;
+    int fail_start;
+} config;
+
+static const char *configure(apr_pool_t *p, const char *key, const char *value, void **conf)
+{
+    config *c = *conf;
+    if (!c) {
+        c = *conf = apr_pcalloc(p, sizeof(*c));
+    }
+    if (!key) {
+        return c->greeting && !*c->greeting ? "greeting= wants a text" : NULL;
+    }
+    if (!strcmp(key, "greeting")) {
+        c->greeting = value;
+        return NULL;
+    }
+    if (!strcmp(key, "start") && !strcmp(value, "fail")) {
+        c->fail_start = 1;
+        return NULL;
+    }
+    return "unknown key; there are greeting and start";
+}
+
+static apr_status_t start(apr_pool_t *pchild, void *conf, ws_location *here)
+{
+    (void)pchild, (void)here;
+    say("start", ((config *)conf)->fail_start ? "fails" : "works");
+    return ((config *)conf)->fail_start ? APR_EGENERAL : APR_SUCCESS;
+}
+
+static void stop(void *conf)
+{
+    (void)conf;
+    say("stop", "");
+}
+
+/* ---- Handshake: the query string says what to do ---- */
+
+static apr_status_t released(void *s)
+{
+    say("pool destroyed", ((state *)s)->name);
+    return APR_SUCCESS;
+}
+
+static int on_request(ws_request *rq, void *conf)
+{
+    request_rec *r = ws_request_rec(rq);
+    const char *args = r->args ? r->args : "", *is;
+    state *s = apr_pcalloc(ws_request_pool(rq), sizeof(*s));
+    (void)conf;
+
+    apr_cpystrn(s->name, (is = strstr(args, "name=")) ? is + 5 : "nobody", sizeof(s->name));
+    apr_pool_cleanup_register(ws_request_pool(rq), s, released, apr_pool_cleanup_null);
+    ws_request_set_data(rq, s);
+    if (strstr(args, "cookie")) {
+        ws_request_add_header(rq, "Set-Cookie", "a=1");
+        ws_request_add_header(rq, "Set-Cookie", "b=2; HttpOnly");
+    }
+    if (strstr(args, "badheader")) {
+        ws_request_add_header(rq, "X-Results",
+                              ws_request_add_header(rq, "Upgrade", "x") == APR_EINVAL
+                                      && ws_request_add_header(rq, "X-A", "a\r\nX-B: b") == APR_EINVAL
+                                      && ws_request_add_header(rq, "X A", "a") == APR_EINVAL
+                                  ? "refused"
+                                  : "taken");
+    }
+    if ((is = strstr(args, "protocol="))) {
+        ws_request_add_header(rq, "X-Choice",
+                              ws_request_choose_protocol(rq, is + 9) == APR_SUCCESS ? "ok" : "no");
+    }
+    if ((is = strstr(args, "refuse="))) {
+        return atoi(is + 7);
+    }
+    return 0;
+}
+
+/* ---- Commands ---- */
+
+static void tick(ws_conn *c, void *arg)
+{
+    state *s = ws_data(c);
+    reply(c, "%s", (char *)arg);
+    if (--s->left == 0) {
+        ws_timer_stop(c, s->timer);
+        s->timer = NULL;
+        reply(c, "stopped");
+    }
+}
+
+static void resume(ws_conn *c, void *arg)
+{
+    (void)arg;
+    ws_resume(c);
+    reply(c, "resumed");
+}
+
+static void ran(ws_conn *c, void *arg)
+{
+    say(c ? "ran with" : "ran without", arg);
+    if (c) {
+        reply(c, "ran %s", (char *)arg);
+    }
+    free(arg);
+}
+
+static void flood(ws_conn *c)
+{
+    state *s = ws_data(c);
+    char *payload = calloc(1, 10000);
+    ws_status status = WS_SENT;
+    while (s->flood_left > 0 && status == WS_SENT) {
+        status = ws_send(c, WS_BINARY, payload, 10000);
+        s->flood_left -= status >= 0;
+    }
+    snprintf(s->flood, sizeof(s->flood), "%s", status_name(status));
+    if (status == WS_QUEUED) {
+        say("flood waits", s->name);
+    }
+    else if (s->flood_left == 0) {
+        reply(c, "flood over");
+    }
+    free(payload);
+}
+
+static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    char text[1024], *arg;
+    state *s = ws_data(c);
+
+    if (type == WS_BINARY || len >= sizeof(text)) {
+        ws_send(c, type, data, len);
+        return;
+    }
+    memcpy(text, data, len);
+    text[len] = '\0';
+    if ((arg = strchr(text, ' '))) {
+        *arg++ = '\0';
+    }
+    else {
+        arg = text + len;
+    }
+    if (!strcmp(text, "id")) {
+        reply(c, "%llx", (unsigned long long)ws_conn_id(c));
+    }
+    else if (!strcmp(text, "who")) {
+        reply(c, "uri=%s args=%s user=%s peer=%s vhost=%s protocol=%s version=%d secure=%d kept=%s/%s "
+                 "greeting=%s state=%d",
+              ws_uri(c), or_none(ws_args(c)), or_none(ws_user(c)), ws_peer(c), or_none(ws_vhost(c)),
+              or_none(ws_protocol(c)), ws_version(c), ws_secure(c), or_none(ws_header(c, "x-kept")),
+              or_none(ws_header(c, "X-Other")), or_none(((config *)ws_config(c))->greeting),
+              ws_conn_state(c));
+    }
+    else if (!strcmp(text, "close")) {
+        char *reason = strchr(arg, ' ');
+        ws_close(c, atoi(arg), reason ? reason + 1 : NULL);
+        dprintf(STDERR_FILENO, "api: after close: %s, %s, state %d\n",
+                status_name(ws_send(c, WS_TEXT, "late", 4)), status_name(ws_close(c, 1000, NULL)),
+                ws_conn_state(c));
+    }
+    else if (!strcmp(text, "ping")) {
+        ws_status status = ws_ping(c, arg, strlen(arg));
+        if (status < 0) {
+            reply(c, "%s", status_name(status));
+        }
+    }
+    else if (!strcmp(text, "timer")) { /* DELAY INTERVAL TICKS */
+        unsigned delay = 0, interval = 0;
+        sscanf(arg, "%u %u %d", &delay, &interval, &s->left);
+        s->timer = ws_timer_start(c, delay, interval, tick, (void *)"tick");
+        if (!interval) {
+            s->timer = NULL; /* it is gone as soon as it has fired */
+        }
+    }
+    else if (!strcmp(text, "pause")) {
+        ws_pause(c);
+        ws_timer_start(c, (apr_uint32_t)atoi(arg), 0, resume, NULL);
+    }
+    else if (!strcmp(text, "to")) {
+        char *rest = strchr(arg, ' ');
+        reply(c, "%s", status_name(ws_send_to(strtoull(arg, NULL, 16), WS_TEXT, rest + 1,
+                                              strlen(rest + 1))));
+    }
+    else if (!strcmp(text, "closeid")) {
+        reply(c, "%s", status_name(ws_close_id(strtoull(arg, NULL, 16), 4000, "by id")));
+    }
+    else if (!strcmp(text, "run")) {
+        char *copy = strdup(s->name);
+        ws_status status = ws_run(strtoull(arg, NULL, 16), ran, copy);
+        if (status != WS_QUEUED) {
+            free(copy);
+        }
+        reply(c, "%s", status_name(status));
+    }
+    else if (!strcmp(text, "all") || !strcmp(text, "others")) {
+        ws_broadcast(ws_conn_location(c), WS_TEXT, arg, strlen(arg),
+                     *text == 'o' ? ws_conn_id(c) : 0);
+    }
+    else if (!strcmp(text, "parts")) {
+        reply(c, "%s", status_name(ws_send_part(c, WS_TEXT, "x", 1, 0)));
+        ws_send_part(c, WS_TEXT, "one ", 4, WS_FIRST);
+        reply(c, "behind the parts");
+        ws_ping(c, "between", 7);
+        ws_send_part(c, WS_TEXT, "two ", 4, 0);
+        ws_send_part(c, WS_TEXT, "three", 5, WS_LAST);
+    }
+    else if (!strcmp(text, "flood")) { /* N messages of 10,000 bytes, as the client takes them */
+        s->flood_left = atoi(arg);
+        flood(c);
+    }
+    else if (!strcmp(text, "burst")) { /* N messages of 10,000 bytes at once */
+        char *payload = calloc(1, 10000);
+        ws_status status = WS_SENT;
+        for (int i = atoi(arg); i > 0 && status >= 0; i--) {
+            status = ws_send(c, WS_BINARY, payload, 10000);
+        }
+        dprintf(STDERR_FILENO, "api: burst ended %s, %lu queued\n", status_name(status),
+                (unsigned long)ws_queued(c));
+        free(payload);
+    }
+    else if (!strcmp(text, "sleep")) {
+        usleep((useconds_t)atoi(arg) * 1000);
+        reply(c, "slept");
+    }
+    else if (!strcmp(text, "pool")) {
+        reply(c, "%s", apr_pstrdup(ws_pool(c), "from the pool"));
+    }
+    else {
+        ws_send(c, type, data, len);
+    }
+}
+
+static void on_open(ws_conn *c)
+{
+    say("open", ((state *)ws_data(c))->name);
+}
+
+static void on_pong(ws_conn *c, const char *data, apr_size_t len)
+{
+    reply(c, "pong %.*s", (int)len, data);
+}
+
+static void on_drain(ws_conn *c)
+{
+    state *s = ws_data(c);
+    if (s->flood_left > 0) {
+        flood(c);
+    }
+}
+
+static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+{
+    state *s = ws_data(c);
+    dprintf(STDERR_FILENO, "api: closed %s %d \"%.*s\" state %d, %s\n", s->name, code, (int)len, reason,
+            ws_conn_state(c), status_name(ws_send(c, WS_TEXT, "x", 1)));
+    if (s->timer) {
+        ws_timer_stop(c, s->timer);
+    }
+}
+
+WS_HANDLER(api) = {
+#ifdef BLOCKING
+    .flags = WS_BLOCKING,
+#endif
+    .keep_headers = "X-Kept, X-Other",
+    .configure = configure,
+    .start = start,
+    .stop = stop,
+    .on_request = on_request,
+    .on_open = on_open,
+    .on_message = on_message,
+    .on_pong = on_pong,
+    .on_drain = on_drain,
+    .on_close = on_close,
+};
