@@ -19,8 +19,7 @@ typedef struct state {
     ws_timer *timer;
     int left;      /* ticks until the timer stops itself */
     char name[32]; /* attached by on_request */
-    char flood[32];
-    int flood_left;
+    int flooding, flood_left;
 } state;
 
 static void say(const char *what, const char *name)
@@ -180,12 +179,12 @@ static void flood(ws_conn *c)
         status = ws_send(c, WS_BINARY, payload, 10000);
         s->flood_left -= status >= 0;
     }
-    snprintf(s->flood, sizeof(s->flood), "%s", status_name(status));
-    if (status == WS_QUEUED) {
-        say("flood waits", s->name);
-    }
-    else if (s->flood_left == 0) {
+    if (s->flood_left == 0) {
+        s->flooding = 0;
         reply(c, "flood over");
+    }
+    else {
+        say("flood waits", s->name);
     }
     free(payload);
 }
@@ -273,6 +272,7 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
     }
     else if (!strcmp(text, "flood")) { /* N messages of 10,000 bytes, as the client takes them */
         s->flood_left = atoi(arg);
+        s->flooding = 1;
         flood(c);
     }
     else if (!strcmp(text, "burst")) { /* N messages of 10,000 bytes at once */
@@ -310,7 +310,7 @@ static void on_pong(ws_conn *c, const char *data, apr_size_t len)
 static void on_drain(ws_conn *c)
 {
     state *s = ws_data(c);
-    if (s->flood_left > 0) {
+    if (s->flooding) {
         flood(c);
     }
 }
