@@ -17,7 +17,6 @@
  *   end of the child       httpd/child.c
  */
 
-
 #include <httpd.h>
 #include <http_connection.h>
 #include <http_config.h>

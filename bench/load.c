@@ -27,10 +27,10 @@
 typedef struct peer {
     int fd;
     SSL *ssl;
-    unsigned char *out;  /**< what is not written yet, of the loop's batch */
+    unsigned char *out; /**< what is not written yet, of the loop's batch */
     size_t out_len, out_pos;
-    size_t expected;     /**< bytes of the current echoed batch that are still to come */
-    size_t seen;         /**< bytes of it that have come */
+    size_t expected; /**< bytes of the current echoed batch that are still to come */
+    size_t seen;     /**< bytes of it that have come */
 } peer;
 
 static struct {
@@ -40,7 +40,8 @@ static struct {
     long pid;
 } opt = {.connections = 64, .in_flight = 1, .seconds = 5, .size = 20, .path = "/echo"};
 
-static unsigned char *request, *reply; /* a batch of in_flight frames: masked, and as it comes back */
+static unsigned char *request,
+    *reply; /* a batch of in_flight frames: masked, and as it comes back */
 static size_t request_len, reply_len;
 static SSL_CTX *tls;
 

@@ -32,7 +32,7 @@ APLOG_USE_MODULE(websocket);
 
 static ws_engine *engine;
 static server_rec *main_server;
-static int stop_at_once;        /* told to go without grace */
+static int stop_at_once;           /* told to go without grace */
 static ap_generation_t generation; /* of the configuration that this child serves */
 static volatile sig_atomic_t terminated;
 
@@ -185,7 +185,9 @@ static unsigned default_loops(void)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     /* Where every child serves one request at a time there are many children. */
-    return !threaded() || cpus < 1 ? 1 : cpus > LOOPS_MAX_DEFAULT ? LOOPS_MAX_DEFAULT : (unsigned)cpus;
+    return !threaded() || cpus < 1    ? 1
+           : cpus > LOOPS_MAX_DEFAULT ? LOOPS_MAX_DEFAULT
+                                      : (unsigned)cpus;
 }
 
 void ws_child_init(apr_pool_t *pchild, server_rec *s)
@@ -219,13 +221,14 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
     for (int i = 0; i < ws_registry->nelts; i++) {
         ws_registration *reg = APR_ARRAY_IDX(ws_registry, i, ws_registration *);
         const ws_handler *h = reg->location.handler;
-        reg->started = h->start ? h->start(pchild, reg->location.config, &reg->location)
-                                : APR_SUCCESS;
+        reg->started =
+            h->start ? h->start(pchild, reg->location.config, &reg->location) : APR_SUCCESS;
         if (reg->started != APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, reg->started, s,
-                         "websocket: handler %s could not start: its handshakes are answered 503 in "
-                         "this child",
-                         reg->location.name);
+            ap_log_error(
+                APLOG_MARK, APLOG_ERR, reg->started, s,
+                "websocket: handler %s could not start: its handshakes are answered 503 in "
+                "this child",
+                reg->location.name);
         }
     }
     generation = ap_scoreboard_image ? ap_scoreboard_image->global->running_generation : 0;

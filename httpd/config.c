@@ -69,7 +69,7 @@ static apr_uint64_t or_default(apr_int64_t value, apr_uint64_t otherwise)
 static struct interned {
     struct interned *next;
     ws_settings settings;
-} *interned;
+} * interned;
 static apr_thread_mutex_t *interned_lock;
 
 apr_status_t ws_settings_init(apr_pool_t *pchild)
@@ -174,10 +174,11 @@ static const char *set_handler(cmd_parms *cmd, void *config, int argc, char *con
             const char *protocol = APR_ARRAY_IDX(reg->protocols, j, const char *);
             for (int k = 0; k < other->protocols->nelts; k++) {
                 if (!strcmp(protocol, APR_ARRAY_IDX(other->protocols, k, const char *))) {
-                    return apr_psprintf(cmd->pool,
-                                        "WebSocketHandler %s: subprotocol \"%s\" belongs to handler "
-                                        "%s of this section already; name it once",
-                                        argv[0], protocol, other->location.name);
+                    return apr_psprintf(
+                        cmd->pool,
+                        "WebSocketHandler %s: subprotocol \"%s\" belongs to handler "
+                        "%s of this section already; name it once",
+                        argv[0], protocol, other->location.name);
                 }
             }
         }
@@ -357,9 +358,10 @@ const command_rec ws_directives[] = {
                   "the greatest size of a received message, in bytes or with K, M or G"),
     AP_INIT_TAKE1("WebSocketMaxFrameSize", set_size, FIELD(max_frame), WHERE,
                   "the greatest payload of a received frame, in bytes or with K, M or G"),
-    AP_INIT_TAKE12("WebSocketPing", set_ping, NULL, WHERE,
-                   "the time without traffic after which a ping is sent, and then the time to answer "
-                   "it; or off"),
+    AP_INIT_TAKE12(
+        "WebSocketPing", set_ping, NULL, WHERE,
+        "the time without traffic after which a ping is sent, and then the time to answer "
+        "it; or off"),
     AP_INIT_TAKE1("WebSocketCloseTimeout", set_interval, FIELD(close_timeout), WHERE,
                   "the time that the closing handshake may take"),
     AP_INIT_TAKE_ARGV("WebSocketOrigin", set_origins, NULL, WHERE,

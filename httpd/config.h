@@ -26,8 +26,8 @@ typedef struct ws_dir_config {
     apr_array_header_t *origins;  /**< const char *; NULL: not set */
     int origin_same, origin_any;  /**< with origins */
     unsigned versions;            /**< WS_V13...; 0: not set */
-    apr_int64_t max_frame, max_message, send_queue; /**< bytes; -1: not set */
-    apr_int64_t fragment; /**< bytes, 0: off; -1: not set */
+    apr_int64_t max_frame, max_message, send_queue;       /**< bytes; -1: not set */
+    apr_int64_t fragment;                                 /**< bytes, 0: off; -1: not set */
     apr_int64_t ping_interval, ping_grace, close_timeout; /**< milliseconds; -1: not set */
 } ws_dir_config;
 

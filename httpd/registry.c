@@ -111,8 +111,8 @@ static const char *configure(cmd_parms *cmd, ws_registration *reg, int argc, cha
         const char *equals = strchr(argv[i], '=');
         const char *key, *value;
         if (!equals || equals == argv[i]) {
-            return apr_psprintf(cmd->pool, "\"%s\": behind the handler's name stand key=value pairs",
-                                argv[i]);
+            return apr_psprintf(cmd->pool,
+                                "\"%s\": behind the handler's name stand key=value pairs", argv[i]);
         }
         key = apr_pstrmemdup(cmd->pool, argv[i], (apr_size_t)(equals - argv[i]));
         value = equals + 1;
@@ -124,8 +124,8 @@ static const char *configure(cmd_parms *cmd, ws_registration *reg, int argc, cha
                                  reg->location.name, key);
         }
         else if ((error = h->configure(cmd->pool, key, value, &reg->location.config))) {
-            error = apr_psprintf(cmd->pool, "handler %s, %s: %s", reg->location.name, argv[i],
-                                 error);
+            error =
+                apr_psprintf(cmd->pool, "handler %s, %s: %s", reg->location.name, argv[i], error);
         }
     }
     if (!error && h->configure

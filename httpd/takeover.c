@@ -148,9 +148,10 @@ const char *ws_takeover_obstacle(conn_rec *c)
 {
     /* Filters that are done with a connection when its socket is taken away, or that httpd itself
      * needs. Any other one would miss the bytes that it was put there to see. */
-    static const char *const known[] = {"ssl/tls filter", "ssl/tls coalescing filter", "reqtimeout",
-                                        "log_input_output", "http_in", "core_in", "core",
-                                        "websocket_gate"};
+    static const char *const known[] = {"ssl/tls filter", "ssl/tls coalescing filter",
+                                        "reqtimeout",     "log_input_output",
+                                        "http_in",        "core_in",
+                                        "core",           "websocket_gate"};
     const ws_owned *o = owned_of(c);
 
     if (!o || c->master) {
@@ -288,7 +289,8 @@ void ws_takeover_child_init(apr_pool_t *pchild, server_rec *s)
 void ws_takeover_register(apr_pool_t *p)
 {
     (void)p;
-    gate_handle = ap_register_input_filter(GATE, gate, NULL, (ap_filter_type)(AP_FTYPE_NETWORK - 1));
+    gate_handle =
+        ap_register_input_filter(GATE, gate, NULL, (ap_filter_type)(AP_FTYPE_NETWORK - 1));
     ap_hook_pre_connection(pre_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_pre_close_connection(pre_close_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
     APR_OPTIONAL_HOOK(ssl, pre_handshake, pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);

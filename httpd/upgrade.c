@@ -93,10 +93,11 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
         origin = header(r, "Origin");
     }
     if (!ws_origin_allowed(d, origin, h.host)) {
-        ap_log_rerror(REFUSED, r,
-                      "websocket: handshake refused with 403: pages of origin \"%s\" may not connect "
-                      "to %s (WebSocketOrigin)",
-                      origin, h.host);
+        ap_log_rerror(
+            REFUSED, r,
+            "websocket: handshake refused with 403: pages of origin \"%s\" may not connect "
+            "to %s (WebSocketOrigin)",
+            origin, h.host);
         return HTTP_FORBIDDEN;
     }
     return OK;
@@ -258,7 +259,8 @@ static int upgrade(request_rec *r, ws_request *rq)
         ap_log_rerror(REFUSED, r,
                       "websocket: handshake refused with 400: no handler here speaks a subprotocol "
                       "of \"%s\", and none is the default (a WebSocketHandler without protocol=)",
-                      header(r, "Sec-WebSocket-Protocol") ? header(r, "Sec-WebSocket-Protocol") : "");
+                      header(r, "Sec-WebSocket-Protocol") ? header(r, "Sec-WebSocket-Protocol")
+                                                          : "");
         return HTTP_BAD_REQUEST;
     }
     if (!ws_child_engine() || reg->started != APR_SUCCESS || !(settings = ws_settings_of(r))) {
@@ -269,9 +271,10 @@ static int upgrade(request_rec *r, ws_request *rq)
         return HTTP_SERVICE_UNAVAILABLE;
     }
     if ((obstacle = ws_takeover_obstacle(r->connection))) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                      "websocket: handshake refused with 501: the connection cannot be taken over: %s",
-                      obstacle);
+        ap_log_rerror(
+            APLOG_MARK, APLOG_ERR, 0, r,
+            "websocket: handshake refused with 501: the connection cannot be taken over: %s",
+            obstacle);
         return HTTP_NOT_IMPLEMENTED;
     }
     if ((status = ask_handler(rq, reg)) != OK) {
@@ -302,8 +305,9 @@ static int upgrade(request_rec *r, ws_request *rq)
         return DONE;
     }
     rq->pool = NULL; /* the connection's now */
-    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: version %d, handler %s, subprotocol %s",
-                  version, reg->location.name, rq->protocol ? rq->protocol : "none");
+    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
+                  "websocket: version %d, handler %s, subprotocol %s", version, reg->location.name,
+                  rq->protocol ? rq->protocol : "none");
     return OK;
 }
 

@@ -82,10 +82,11 @@ typedef enum { WS_TEXT = 1, WS_BINARY = 2 } ws_type;
 typedef enum {
     WS_SENT = 0,   /**< taken; it leaves at the end of the callback at the latest */
     WS_QUEUED = 1, /**< taken; it waits behind others, or for another thread */
-    WS_FULL = -1,  /**< not taken: as much as WebSocketSendQueue allows waits already, and the connection
+    WS_FULL =
+        -1, /**< not taken: as much as WebSocketSendQueue allows waits already, and the connection
                         is being closed for it; or there is no memory */
-    WS_GONE = -2,  /**< not taken: the connection is closing, closed or unknown */
-    WS_TOO_BIG = -3, /**< not taken: longer than the protocol allows (ws_ping: 125 bytes) */
+    WS_GONE = -2,     /**< not taken: the connection is closing, closed or unknown */
+    WS_TOO_BIG = -3,  /**< not taken: longer than the protocol allows (ws_ping: 125 bytes) */
     WS_MISPLACED = -4 /**< not taken: no such part is due, see ws_send_part */
 } ws_status;
 
