@@ -100,7 +100,7 @@ ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size
         if (ws_queue_append(&c->out, iov + 1, 2) < 0) {
             return WS_FULL;
         }
-        c->want_drain = 1;
+        c->want_drain |= !(first & 0x8); /* a ping of ours is nothing that a handler waits for */
     }
     mark_dirty(c);
     return WS_QUEUED;
@@ -204,7 +204,6 @@ void ws_conn_flush(ws_conn *c)
         ws_queue_drop(&c->out, (apr_size_t)done);
         c->moved |= done > 0;
         if ((apr_size_t)done < len || c->cipher_out) {
-            c->want_drain = 1;
             break;
         }
     }
@@ -235,6 +234,9 @@ void ws_conn_flush_dirty(ws_loop *loop)
 
 void ws_conn_hold(ws_conn *c, unsigned why)
 {
+    if (why & ~c->held & WS_HELD_QUEUE) {
+        c->moved = 1; /* the time that housekeeping gives the peer begins now */
+    }
     c->held |= why;
 }
 
