@@ -96,6 +96,13 @@ static void housekeeping(ws_alarm *a)
         ws_conn_end(c, "the closing handshake took too long (WebSocketCloseTimeout)");
         return;
     }
+    if (c->pinged) {
+        /* A loop that was held up comes here before it has read everybody's answer. */
+        ws_conn_read(c);
+        if (c->gone || ws_state_of(c) != WS_OPEN) {
+            return;
+        }
+    }
     if (c->held) {
         /* Answers are not read either, so nothing can be asked. But a peer that does not take what
          * is sent to it is not waited for. */

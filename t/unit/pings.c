@@ -1,0 +1,228 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Keeping idle connections alive, and finding those that are not. */
+
+#include "t/unit/rig.h"
+
+/* "pause": stops reading. "fill": sends more than the kernel and half the send queue take. */
+static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    static const char much[800000];
+    (void)type;
+    if (len == 5 && !memcmp(data, "pause", 5)) {
+        ws_pause(c);
+        note(name_of(c), "paused");
+    }
+    else if (len == 4 && !memcmp(data, "fill", 4)) {
+        is_int(ws_send(c, WS_BINARY, much, sizeof(much)), WS_QUEUED, "a long message waits");
+        note(name_of(c), "filled");
+    }
+    else {
+        ws_send(c, WS_TEXT, data, len);
+    }
+}
+
+static const ws_handler handler = {.on_message = obey, RECORDER};
+
+static wire join(rig *r, const char *name)
+{
+    wire w = rig_join_narrow(r, name);
+    told_is(name, "open", "a connection");
+    return w;
+}
+
+static void leave(wire *w, const char *name)
+{
+    wire_close(w, 1000, "");
+    wire_next_is(w, "close 1000", "it is alive: its Close is answered");
+    told_is(name, "close 1000 \"\"", "on_close");
+    wire_free(w);
+}
+
+typedef struct state {
+    int exists, held, alarmed;
+    apr_uint32_t due;
+} state;
+
+/* Make housekeeping come at once. */
+static void hurry(ws_loop *loop, void *arg)
+{
+    ws_conn *c = loop->heads[0];
+    state *s = arg;
+    ws_wheel_set(&loop->wheel, &c->alarm, loop->now);
+    s->held = c->held;
+    s->due = c->alarm.due;
+}
+
+static void answers_keep_it_alive(rig *r)
+{
+    wire w = join(r, "a");
+    state s;
+    for (int i = 0; i < 3; i++) {
+        wire_next_is(&w, "ping", "an idle connection is pinged");
+        wire_frame(&w, FIN | PONG, "", 0);
+        told_is("a", "pong", "its answer is told; nothing was queued, so no on_drain comes");
+        on_loop_of(r, 0, hurry, &s); /* a long grace does not have to pass for the next one */
+    }
+    wire_next_is(&w, "ping", "and pinged again");
+    wire_text(&w, "something else");
+    wire_next_is(&w, "text \"something else\"", "anything is an answer");
+    on_loop_of(r, 0, hurry, &s);
+    wire_next_is(&w, "ping", "so the next Ping comes");
+    leave(&w, "a");
+}
+
+static void silence_ends_it(rig *r)
+{
+    wire w = join(r, "a");
+    wire_next_is(&w, "ping", "a silent client is pinged");
+    wire_next_is(&w, "eof", "and left");
+    told_is("a", "close 1006 \"\"", "on_close");
+    wire_free(&w);
+}
+
+static void resume(ws_conn *c, void *arg)
+{
+    (void)arg;
+    ws_resume(c);
+}
+
+/* Time enough for others to be found dead. */
+static void wait_for_others(rig *r)
+{
+    for (int i = 0; i < 2; i++) {
+        wire w = join(r, "other");
+        told_is("other", "close 1006 \"\"", "another connection is found dead meanwhile");
+        wire_free(&w);
+    }
+}
+
+static ws_id first_id;
+
+static void find_first(ws_loop *loop, void *arg)
+{
+    (void)arg;
+    first_id = loop->heads[0]->id;
+}
+
+static void nobody_is_asked_while_nothing_is_read(rig *r)
+{
+    wire w = join(r, "a");
+    on_loop_of(r, 0, find_first, NULL);
+    wire_text(&w, "pause");
+    told_is("a", "paused", "a handler does not read");
+    wait_for_others(r);
+    wire_close(&w, 1000, "");
+    turns(r, 0);
+    is_int(untold(), 0, "its connection is not ended");
+    is_int(ws_run(first_id, resume, NULL), WS_QUEUED, "it reads again");
+    told_is("a", "close 1000 \"\"", "and gets what came meanwhile");
+    wire_free(&w);
+}
+
+static void a_client_that_reads_nothing_is_left(rig *r)
+{
+    wire w = join(r, "a");
+    wire_text(&w, "fill");
+    told_is("a", "filled", "the client does not read");
+    told_is("a", "close 1006 \"\"", "and is left");
+    wire_free(&w);
+}
+
+static void look(ws_loop *loop, void *arg)
+{
+    ws_conn *c = loop->heads[0];
+    state *s = arg;
+    s->exists = c != NULL;
+    s->alarmed = !c || c->alarm.due != s->due;
+}
+
+static void its_time_begins_when_it_stops_reading(rig *r)
+{
+    static const char much[800000];
+    char text[TEXT_SIZE];
+    state s = {0};
+    wire w = join(r, "a");
+    wire_text(&w, "fill");
+    told_is("a", "filled", "the client does not read yet");
+    on_loop_of(r, 0, hurry, &s);
+    ok(s.held & WS_HELD_QUEUE, "so nothing is read from it either");
+    until(r, 0, look, &s, &s.alarmed);
+    ok(s.exists, "it is not left because housekeeping comes just now");
+    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)), "it reads");
+    told_is("a", "drain", "on_drain");
+    leave(&w, "a");
+}
+
+/* Housekeeping finds everybody asked and nobody heard, behind a wait for the test to go on. */
+static void ask_all_and_wait(ws_loop *loop, void *go)
+{
+    for (ws_conn *c = loop->heads[0]; c; c = c->next) {
+        c->pinged = 1;
+        ws_wheel_set(&loop->wheel, &c->alarm, loop->now);
+    }
+    sem_must(go, "the test does not let the loop go on");
+    usleep(50000); /* the clock is to be behind that time in any case */
+}
+
+static void *hold_loop(void *arg)
+{
+    void **r_and_go = arg;
+    on_loop_of(r_and_go[0], 0, ask_all_and_wait, r_and_go[1]);
+    return NULL;
+}
+
+static void a_loop_that_was_held_up_blames_nobody(rig *r)
+{
+    enum { MANY = 600 }; /* more than come with one turn of the loop */
+    static wire w[MANY];
+    void *r_and_go[2];
+    sem_t go;
+    pthread_t holder;
+    int alive = 0;
+    for (int i = 0; i < MANY; i++) {
+        w[i] = join(r, "a");
+    }
+    sem_init(&go, 0, 0);
+    r_and_go[0] = r;
+    r_and_go[1] = &go;
+    pthread_create(&holder, NULL, hold_loop, r_and_go);
+    for (int i = 0; i < MANY; i++) {
+        wire_text(&w[i], "alive");
+    }
+    sem_post(&go);
+    pthread_join(holder, NULL);
+    for (int i = 0; i < MANY; i++) {
+        alive += !strcmp(wire_next(&w[i]), "text \"alive\"");
+        wire_free(&w[i]);
+    }
+    is_int(alive, MANY, "answers that waited in their sockets count");
+    for (int i = 0; i < MANY; i++) {
+        told("a");
+    }
+}
+
+static void with(apr_uint32_t interval, apr_uint32_t grace, void (*const *tests)(rig *r))
+{
+    rig r = {.settings = RIG_SETTINGS};
+    r.settings.ping_interval = interval;
+    r.settings.ping_grace = grace;
+    rig_start(&r, &handler, 1);
+    for (; *tests; tests++) {
+        (*tests)(&r);
+    }
+    rig_stop(&r);
+}
+
+int main(void)
+{
+    static void (*const patient[])(rig * r) = {answers_keep_it_alive, NULL};
+    static void (*const rare[])(rig * r) = {its_time_begins_when_it_stops_reading,
+                                            a_loop_that_was_held_up_blames_nobody, NULL};
+    static void (*const hasty[])(rig * r) = {silence_ends_it, nobody_is_asked_while_nothing_is_read,
+                                             a_client_that_reads_nothing_is_left, NULL};
+    with(20, PATIENCE, patient);
+    with(PATIENCE * 4, PATIENCE, rare);
+    with(20, 50, hasty);
+    return done_testing();
+}
