@@ -114,6 +114,8 @@ ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, 
         for (; len > most; data += most, len -= most) {
             ws_status s = ws_conn_send(c, first & ~WS_FIN, data, most);
             if (s < 0) {
+                c->broken = 1; /* half a message cannot be taken back */
+                mark_dirty(c);
                 return s;
             }
             first = (first & WS_FIN) | WS_OP_CONTINUATION;

@@ -9,7 +9,6 @@
 #include <http_core.h>
 #include <http_log.h>
 #include <openssl/crypto.h>
-#include <scoreboard.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -30,11 +29,14 @@ APLOG_USE_MODULE(websocket);
 /* A server that stops has to be gone before it is killed: farewell within this, milliseconds. */
 #define FAREWELL 1500
 
+/* One that was let go on until the end of its time need not hurry, milliseconds. */
+#define LAST_WORDS 5000
+
 static ws_engine *engine;
 static server_rec *main_server;
 static int stop_at_once;           /* told to go without grace */
-static ap_generation_t generation; /* of the configuration that this child serves */
-static volatile sig_atomic_t terminated;
+static volatile sig_atomic_t terminated; /* SIGTERM has come */
+static void (*mpm_sigterm)(int);         /* prefork's handler of it */
 
 /* Numbers for child processes, never the same for two of them: in memory that all share. */
 static apr_uint32_t *process_counter;
@@ -115,21 +117,17 @@ static void engine_log(ws_log_level level, const ws_settings *settings, const ws
 void ws_child_stopping(apr_pool_t *pchild, int graceful)
 {
     (void)pchild;
-    stop_at_once = !graceful;
+    /* prefork says 0 whatever the reason; but what is to end at once it tells by SIGTERM, and a
+     * reload, too many idle children and MaxConnectionsPerChild in other ways. */
+    stop_at_once = threaded() ? !graceful : terminated;
 }
 
 static void on_sigterm(int sig)
 {
-    (void)sig;
     terminated = 1;
-}
-
-/* prefork calls every end ungraceful; there, if the parent has read a new configuration, it is a
- * reload. (An ungraceful restart looks the same, and ends the wait with a second SIGTERM.) */
-static int reloaded(void)
-{
-    return !threaded() && ap_scoreboard_image
-           && ap_scoreboard_image->global->running_generation != generation;
+    if (mpm_sigterm) {
+        mpm_sigterm(sig);
+    }
 }
 
 /* httpd ends this child as soon as pchild is cleaned up. Connections are let go on until then. */
@@ -137,15 +135,17 @@ static apr_status_t say_farewell(void *pchild)
 {
     ws_engine *e = engine;
     (void)pchild;
-    if (!stop_at_once || reloaded()) {
-        /* A stop that comes meanwhile is a SIGTERM. */
+    if (!stop_at_once) {
+        /* A stop that comes meanwhile is a SIGTERM, and the MPM has done with those. */
         apr_time_t until = apr_time_now() + apr_time_from_msec(DRAIN_TIMEOUT);
+        mpm_sigterm = NULL;
         apr_signal(SIGTERM, on_sigterm);
         apr_signal_unblock(SIGTERM);
         while (!terminated && apr_time_now() < until && !ws_engine_wait(e, 100)) {
         }
         if (!terminated) {
             ws_engine_close_all(e, WS_CLOSE_RESTART, "server restarts");
+            ws_engine_wait(e, LAST_WORDS);
         }
     }
     ws_engine_close_all(e, WS_CLOSE_GOING_AWAY, "server stops");
@@ -231,7 +231,9 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
                 reg->location.name);
         }
     }
-    generation = ap_scoreboard_image ? ap_scoreboard_image->global->running_generation : 0;
+    if (!threaded()) {
+        mpm_sigterm = apr_signal(SIGTERM, on_sigterm);
+    }
     engine = e;
     apr_pool_pre_cleanup_register(pchild, pchild, say_farewell);
 }

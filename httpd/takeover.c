@@ -146,12 +146,12 @@ static apr_status_t drain(conn_rec *c, ws_newcomer *n)
 
 const char *ws_takeover_obstacle(conn_rec *c)
 {
-    /* Filters that are done with a connection when its socket is taken away, or that httpd itself
-     * needs. Any other one would miss the bytes that it was put there to see. */
+    /* Filters that are done with a connection when its socket is taken away (mod_remoteip's has read
+     * the PROXY header), or that httpd itself needs. Any other one would miss the bytes that it was put there to see. */
     static const char *const known[] = {"ssl/tls filter", "ssl/tls coalescing filter",
                                         "reqtimeout",     "log_input_output",
                                         "http_in",        "core_in",
-                                        "core",           "websocket_gate"};
+                                        "core",           "remoteip_input",       "websocket_gate"};
     const ws_owned *o = owned_of(c);
 
     if (!o || c->master) {
