@@ -326,6 +326,59 @@ static inline void turns(rig *r, unsigned index)
     on_loop_of(r, index, nothing, NULL);
 }
 
+/* ---- Inside a callback ---- */
+
+typedef struct search {
+    const char *name;
+    ws_id id;
+} search;
+
+static inline void search_loop(ws_loop *loop, void *arg)
+{
+    search *s = arg;
+    for (ws_conn *c = loop->heads[0]; c; c = c->next) {
+        if (!strcmp(name_of(c), s->name)) {
+            s->id = c->id;
+        }
+    }
+}
+
+/** The id of the connection of a name, 0 if there is none. */
+static inline ws_id id_of(rig *r, const char *name)
+{
+    search s = {name, 0};
+    for (unsigned i = 0; i < r->engine->options.loops; i++) {
+        on_loop_of(r, i, search_loop, &s);
+    }
+    return s.id;
+}
+
+typedef struct call {
+    void (*fn)(ws_conn *c, void *arg);
+    void *arg;
+    sem_t done;
+} call;
+
+static inline void run_call(ws_conn *c, void *arg)
+{
+    call *l = arg;
+    l->fn(c, l->arg);
+    sem_post(&l->done);
+}
+
+/** Do something as a callback of the connection, and wait for it. @return as ws_run */
+static inline ws_status as_callback(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg)
+{
+    call l = {.fn = fn, .arg = arg};
+    ws_status s;
+    sem_init(&l.done, 0, 0);
+    if ((s = ws_run(id, run_call, &l)) == WS_QUEUED) {
+        sem_must(&l.done, "ws_run() does not call");
+    }
+    sem_destroy(&l.done);
+    return s;
+}
+
 /** Wait until something is so on a loop; looks once a turn of it. */
 static inline void until(rig *r, unsigned index, void (*fn)(ws_loop *loop, void *arg), void *arg,
                          const int *so)

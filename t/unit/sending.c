@@ -1,0 +1,257 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** What ws_send() answers, in which order things leave, and what happens when the client does not
+ *  read. */
+
+#include "t/unit/rig.h"
+
+static char much[900000];
+
+static const ws_handler handler = {.on_message = rec_message, RECORDER};
+
+static wire join(rig *r, wire (*how)(rig *r, const char *name))
+{
+    wire w = how(r, "a");
+    told_is("a", "open", "a connection");
+    return w;
+}
+
+static void leave(wire *w)
+{
+    wire_close(w, 1000, "");
+    wire_next_is(w, "close 1000", "its Close is answered");
+    told_is("a", "close 1000 \"\"", "on_close");
+    wire_free(w);
+}
+
+/* ---- One system call ---- */
+
+static void send_three(ws_conn *c, void *arg)
+{
+    (void)arg;
+    is_int(ws_queued(c), 0, "nothing waits");
+    is_int(ws_send(c, WS_TEXT, "one", 3), WS_SENT, "the first is sent");
+    is_int(ws_send(c, WS_BINARY, "two", 3), WS_SENT, "and the second");
+    is_int(ws_ping(c, "three", 5), WS_SENT, "and a Ping");
+    is_int(ws_queued(c), 5 + 5 + 7, "they leave at the callback's end");
+    is_int(ws_ping(c, much, 126), WS_TOO_BIG, "a Ping has 125 bytes at most");
+}
+
+static void sends_of_a_callback_leave_together(rig *r)
+{
+    int fd[2];
+    char packet[100];
+    wire w;
+    /* Sockets that keep the borders of writes. */
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) < 0) {
+        bail_out("socketpair: %s", strerror(errno));
+    }
+    nonblocking(fd[1]);
+    w = rig_join_pair(r, "a", fd);
+    told_is("a", "open", "a connection");
+    as_callback(id_of(r, "a"), send_three, NULL);
+    is_mem(packet, (size_t)recv(w.fd, packet, sizeof(packet), 0),
+           "\x81\x03one\x82\x03two\x89\x05three", 17, "one write for all");
+    nonblocking(w.fd);
+    leave(&w);
+}
+
+/* ---- The queue ---- */
+
+typedef struct fill {
+    int sent, queued, last;
+    apr_size_t most;
+} fill;
+
+/* Send numbered messages of 10,000 bytes until one is refused. */
+static void send_until_full(ws_conn *c, void *arg)
+{
+    fill *f = arg;
+    char message[10000] = "";
+    for (int i = 0;; i++) {
+        sprintf(message, "%d", i);
+        f->last = ws_send(c, WS_BINARY, message, sizeof(message));
+        f->sent += f->last == WS_SENT;
+        f->queued += f->last == WS_QUEUED;
+        f->most = ws_queued(c) > f->most ? ws_queued(c) : f->most;
+        if (f->last < 0) {
+            return;
+        }
+    }
+}
+
+static void a_client_that_is_too_slow_is_closed(rig *r)
+{
+    fill f = {0};
+    int right = 0;
+    const char *text;
+    wire w = join(r, rig_join_narrow);
+    as_callback(id_of(r, "a"), send_until_full, &f);
+    is_int(f.last, WS_FULL, "a client that does not read: the queue gets full");
+    ok(f.queued > 0, "%d sent, %d queued before", f.sent, f.queued);
+    ok(f.most >= 1 << 20 && f.most < (1 << 20) + 10000 + 128 * 1024,
+       "it holds what WebSocketSendQueue says, and at most a message more: %zu", f.most);
+    is_int(untold(), 0, "on_close does not come yet");
+    for (;;) {
+        char message[10000] = "", expected[TEXT_SIZE];
+        sprintf(message, "%d", right);
+        text = wire_next(&w);
+        if (strcmp(text, describe(expected, BINARY, message, sizeof(message)))) {
+            break;
+        }
+        right++;
+    }
+    is_int(right, f.sent + f.queued, "what was taken arrives, in order");
+    is_str(text, "close 1008 \"too slow\"", "then the client is told why");
+    wire_close(&w, 1008, "");
+    wire_next_is(&w, "eof", "and left");
+    told_is("a", "close 1008 \"too slow\"", "on_close, and no on_drain");
+    wire_free(&w);
+}
+
+static void send_much(ws_conn *c, void *arg)
+{
+    (void)arg;
+    is_int(ws_send(c, WS_BINARY, much, sizeof(much)), WS_QUEUED, "a long message waits");
+    ok(ws_queued(c) > sizeof(much) / 2 && ws_queued(c) <= sizeof(much) + 10,
+       "most of it: %zu bytes", ws_queued(c));
+}
+
+static void on_drain_comes_once(rig *r)
+{
+    char text[TEXT_SIZE];
+    wire w = join(r, rig_join_narrow);
+    as_callback(id_of(r, "a"), send_much, NULL);
+    wire_need(&w, sizeof(much) / 2);
+    is_int(untold(), 0, "no on_drain while more than a quarter of the queue waits");
+    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)), "the client reads it all");
+    told_is("a", "drain", "on_drain");
+    leave(&w);
+
+    w = join(r, rig_join);
+    wire_text(&w, "x");
+    told_is("a", "text \"x\"", "no on_drain where nothing had to wait");
+    leave(&w);
+}
+
+/* A handler that sends as fast as the client reads. */
+enum { STREAM = 5000 };
+static int streamed, waits;
+
+static void stream(ws_conn *c)
+{
+    char message[2000] = "";
+    while (streamed < STREAM) {
+        sprintf(message, "%d", streamed++);
+        if (ws_send(c, WS_BINARY, message, sizeof(message)) != WS_SENT) {
+            waits++;
+            return;
+        }
+    }
+}
+
+static const ws_handler streamer = {.on_open = stream, .on_drain = stream, .on_close = rec_close};
+
+static void a_stream_goes_on_at_on_drain(rig *r)
+{
+    int right = 0;
+    wire w = rig_join(r, "a");
+    opens++; /* the handler has an on_open of its own */
+    for (int i = 0; i < STREAM; i++) {
+        char message[2000] = "", expected[TEXT_SIZE];
+        sprintf(message, "%d", i);
+        right += !strcmp(wire_next(&w), describe(expected, BINARY, message, sizeof(message)));
+    }
+    is_int(right, STREAM, "a stream that stops at WS_QUEUED and goes on at on_drain arrives");
+    ok(waits > 1, "it had to wait %d times", waits);
+    leave(&w);
+}
+
+/* ---- What passes what waits ---- */
+
+static void send_two(ws_conn *c, void *arg)
+{
+    (void)arg;
+    is_int(ws_send(c, WS_BINARY, much, 150000), WS_QUEUED, "a long message waits");
+    is_int(ws_send(c, WS_TEXT, "next", 4), WS_QUEUED, "and another behind it");
+}
+
+static void the_newest_pong_passes_what_waits(rig *r)
+{
+    char text[TEXT_SIZE];
+    wire w = join(r, rig_join_narrow);
+    as_callback(id_of(r, "a"), send_two, NULL);
+    told_is("a", "drain", "on_drain: less than a quarter of the queue waits");
+    for (int i = 0; i < 5; i++) {
+        wire_frame(&w, FIN | PING, &"12345"[i], 1);
+        turns(r, 0);
+    }
+    wire_text(&w, "read");
+    told_is("a", "text \"read\"", "the Pings have been read");
+    wire_next_is(&w, describe(text, BINARY, much, 150000), "what was begun is ended");
+    wire_next_is(&w, "pong \"5\"", "the newest Pong comes, alone");
+    wire_next_is(&w, "text \"next\"", "then what waited");
+    leave(&w);
+}
+
+static void reading_waits_for_a_long_queue(rig *r)
+{
+    char text[TEXT_SIZE];
+    wire w = join(r, rig_join_narrow);
+    as_callback(id_of(r, "a"), send_much, NULL);
+    wire_text(&w, "hello");
+    turns(r, 0);
+    is_int(untold(), 0, "while much waits, nothing is read");
+    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)), "the client reads");
+    while (!strcmp(strcpy(text, told("a")), "drain")) {
+    }
+    is_str(text, "text \"hello\"", "then it is heard");
+    leave(&w);
+}
+
+static void close_inside(ws_conn *c, void *arg)
+{
+    (void)arg;
+    ws_send(c, WS_BINARY, much, sizeof(much));
+    ws_close(c, 1000, "enough");
+}
+
+static void no_on_drain_behind_close(rig *r)
+{
+    char text[TEXT_SIZE];
+    wire w = join(r, rig_join_narrow);
+    as_callback(id_of(r, "a"), close_inside, NULL);
+    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)), "a long message");
+    wire_next_is(&w, "close 1000 \"enough\"", "and Close");
+    wire_close(&w, 1000, "");
+    told_is("a", "close 1000 \"enough\"", "no on_drain comes once it closes");
+    wire_free(&w);
+}
+
+static void with(const ws_handler *h, void (*const *tests)(rig *r))
+{
+    rig r = {0};
+    rig_start(&r, h, 1);
+    for (; *tests; tests++) {
+        (*tests)(&r);
+    }
+    rig_stop(&r);
+}
+
+int main(void)
+{
+    static void (*const recorded[])(rig * r) = {sends_of_a_callback_leave_together,
+                                                a_client_that_is_too_slow_is_closed,
+                                                on_drain_comes_once,
+                                                the_newest_pong_passes_what_waits,
+                                                reading_waits_for_a_long_queue,
+                                                no_on_drain_behind_close,
+                                                NULL};
+    static void (*const streamed_tests[])(rig * r) = {a_stream_goes_on_at_on_drain, NULL};
+    for (size_t i = 0; i < sizeof(much); i++) {
+        much[i] = (char)(i * 7 + (i >> 10));
+    }
+    with(&handler, recorded);
+    with(&streamer, streamed_tests);
+    return done_testing();
+}
