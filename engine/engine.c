@@ -14,6 +14,9 @@
 /* How long stopping waits for WS_BLOCKING callbacks that do not return, milliseconds. */
 #define STOP_WAIT 5000
 
+/* Where closing all connections is spread, some are closed this often, milliseconds. */
+#define CLOSE_STEP 100
+
 void ws_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)
 {
     const ws_settings *settings = c ? c->settings : NULL;
@@ -176,28 +179,54 @@ typedef struct close_task {
     ws_task task;
     int code;
     const char *reason;
+    apr_uint32_t spread;
 } close_task;
+
+/* Close the first most open connections of a loop. @return how many are open; with most 0 it only
+ * counts */
+static apr_uint32_t close_first(ws_loop *loop, apr_uint32_t most)
+{
+    apr_uint32_t open = 0;
+    for (unsigned i = 0; i < loop->engine->options.location_count; i++) {
+        for (ws_conn *c = loop->heads[i]; c; c = c->next) {
+            if (ws_state_of(c) == WS_OPEN && open++ < most) {
+                ws_conn_close(c, loop->close_code, loop->close_reason, strlen(loop->close_reason));
+            }
+        }
+    }
+    return open;
+}
+
+static void close_step(ws_alarm *a)
+{
+    ws_loop *loop = (ws_loop *)((char *)a - offsetof(ws_loop, close_alarm));
+    apr_uint32_t steps = loop->close_steps--;
+    close_first(loop, (close_first(loop, 0) + steps - 1) / steps);
+    if (loop->close_steps) {
+        ws_wheel_set(&loop->wheel, a, loop->now + CLOSE_STEP);
+    }
+}
 
 static void close_all(ws_loop *loop, ws_task *task)
 {
     close_task *t = (close_task *)task;
     loop->close_code = t->code;
     loop->close_reason = t->reason;
-    for (unsigned i = 0; i < loop->engine->options.location_count; i++) {
-        for (ws_conn *c = loop->heads[i]; c; c = c->next) {
-            ws_conn_close(c, t->code, t->reason, strlen(t->reason));
-        }
-    }
+    loop->close_steps = t->spread / CLOSE_STEP + 1;
+    loop->close_alarm.fn = close_step;
+    ws_wheel_clear(&loop->wheel, &loop->close_alarm);
+    close_step(&loop->close_alarm);
     free(t);
 }
 
-void ws_engine_close_all(ws_engine *e, int code, const char *reason)
+void ws_engine_close_all(ws_engine *e, int code, const char *reason, apr_uint32_t spread)
 {
     for (unsigned i = 0; i < e->options.loops; i++) {
         close_task *t = ws_task_new(sizeof(*t), close_all);
         if (t) {
             t->code = code;
             t->reason = reason;
+            t->spread = spread;
             if (ws_loop_post(&e->loops[i], &t->task) < 0) {
                 free(t);
             }

@@ -99,8 +99,12 @@ void ws_newcomer_drop(const ws_newcomer *newcomer);
 /** Connections, those on their way in included.  [any thread] */
 apr_size_t ws_engine_count(ws_engine *engine);
 
-/** Close all connections as ws_close does; those that come later too.  [any thread] */
-void ws_engine_close_all(ws_engine *engine, int code, const char *reason);
+/**
+ * Close all connections as ws_close does; those that come later too.  [any thread]
+ * @param spread  milliseconds over which the Close frames are spread, so that the peers do not all
+ *                come back at once; 0: now
+ */
+void ws_engine_close_all(ws_engine *engine, int code, const char *reason, apr_uint32_t spread);
 
 /** Wait until there are no connections. @return 1 if there are none; 0 after timeout milliseconds */
 int ws_engine_wait(ws_engine *engine, apr_uint32_t timeout);

@@ -58,6 +58,8 @@ struct ws_loop {
     ws_conn *gone;   /**< connections to free at the end of the turn */
     int close_code;  /**< what newcomers are closed with, 0 while they are welcome */
     const char *close_reason;
+    ws_alarm close_alarm; /**< while they are spread */
+    apr_uint32_t close_steps;
 
     unsigned char *input; /**< WS_INPUT_SIZE */
     ws_conn *corked;      /**< whose callback runs */

@@ -23,8 +23,11 @@ APLOG_USE_MODULE(websocket);
 #define LOOPS_MAX_DEFAULT 4
 #define BLOCKING_DEFAULT 16
 
-/* After a reload connections live on this long, milliseconds. */
+/* WebSocketDrainTimeout when it does not say: connections of a child that was told to go live on this
+ * long, milliseconds; then they are closed over a while, so that the clients do not all come back to
+ * the new children at once. */
 #define DRAIN_TIMEOUT (5 * 60 * 1000)
+#define DRAIN_SPREAD (10 * 1000)
 
 /* A server that stops has to be gone before it is killed: farewell within this, milliseconds. */
 #define FAREWELL 1500
@@ -34,7 +37,8 @@ APLOG_USE_MODULE(websocket);
 
 static ws_engine *engine;
 static server_rec *main_server;
-static int stop_at_once;           /* told to go without grace */
+static int stop_at_once;                 /* told to go without grace */
+static apr_int64_t drain_timeout;        /* milliseconds */
 static volatile sig_atomic_t terminated; /* SIGTERM has come */
 static void (*mpm_sigterm)(int);         /* prefork's handler of it */
 
@@ -130,6 +134,18 @@ static void on_sigterm(int sig)
     }
 }
 
+/* @return whether all connections are gone, or a stop has come */
+static int wait_unless_terminated(ws_engine *e, apr_int64_t ms)
+{
+    apr_time_t until = apr_time_now() + apr_time_from_msec(ms);
+    while (!terminated && !ws_engine_wait(e, 100)) {
+        if (apr_time_now() >= until) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* httpd ends this child as soon as pchild is cleaned up. Connections are let go on until then. */
 static apr_status_t say_farewell(void *pchild)
 {
@@ -137,18 +153,15 @@ static apr_status_t say_farewell(void *pchild)
     (void)pchild;
     if (!stop_at_once) {
         /* A stop that comes meanwhile is a SIGTERM, and the MPM has done with those. */
-        apr_time_t until = apr_time_now() + apr_time_from_msec(DRAIN_TIMEOUT);
         mpm_sigterm = NULL;
         apr_signal(SIGTERM, on_sigterm);
         apr_signal_unblock(SIGTERM);
-        while (!terminated && apr_time_now() < until && !ws_engine_wait(e, 100)) {
-        }
-        if (!terminated) {
-            ws_engine_close_all(e, WS_CLOSE_RESTART, "server restarts");
-            ws_engine_wait(e, LAST_WORDS);
+        if (!wait_unless_terminated(e, drain_timeout)) {
+            ws_engine_close_all(e, WS_CLOSE_RESTART, "server restarts", DRAIN_SPREAD);
+            wait_unless_terminated(e, DRAIN_SPREAD + LAST_WORDS);
         }
     }
-    ws_engine_close_all(e, WS_CLOSE_GOING_AWAY, "server stops");
+    ws_engine_close_all(e, WS_CLOSE_GOING_AWAY, "server stops", 0);
     ws_engine_wait(e, FAREWELL);
     /* From here on handshakes are refused; handlers may still send by id, in vain. */
     __atomic_store_n(&engine, NULL, __ATOMIC_RELEASE);
@@ -203,6 +216,7 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
     }
     raise_descriptor_limit(s);
     options.loops = conf->loops ? conf->loops : default_loops();
+    drain_timeout = conf->drain ? conf->drain : DRAIN_TIMEOUT;
     options.blocking = conf->blocking ? conf->blocking : BLOCKING_DEFAULT;
     options.process = apr_atomic_inc32(process_counter) + 1;
     options.location_count = (unsigned)ws_registry->nelts;

@@ -343,6 +343,17 @@ static const char *set_threads(cmd_parms *cmd, void *config, const char *loops,
     return NULL;
 }
 
+static const char *set_drain(cmd_parms *cmd, void *config, const char *arg)
+{
+    ws_server_config *s = ws_server_config_of(cmd->server);
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    (void)config;
+    return error ? error
+           : parse_interval(arg, 1, &s->drain)
+               ? NULL
+               : wrong(cmd, arg, "an interval of 1ms to 24h, such as 5min, 30s or 1h");
+}
+
 #define FIELD(name) ((void *)APR_OFFSETOF(ws_dir_config, name))
 
 /* Where code is loaded or a limit is lifted, .htaccess has no say. */
@@ -354,6 +365,8 @@ const command_rec ws_directives[] = {
     AP_INIT_TAKE12("WebSocketThreads", set_threads, NULL, RSRC_CONF,
                    "the number of event loops in each child process, and then the greatest number "
                    "of threads for blocking handlers"),
+    AP_INIT_TAKE1("WebSocketDrainTimeout", set_drain, NULL, RSRC_CONF,
+                  "how long connections live on in a child process that httpd has told to go"),
     AP_INIT_TAKE1("WebSocketMaxMessageSize", set_size, FIELD(max_message), WHERE,
                   "the greatest size of a received message, in bytes or with K, M or G"),
     AP_INIT_TAKE1("WebSocketMaxFrameSize", set_size, FIELD(max_frame), WHERE,

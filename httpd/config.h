@@ -35,6 +35,7 @@ typedef struct ws_dir_config {
 typedef struct ws_server_config {
     unsigned loops;    /**< 0: not set */
     unsigned blocking; /**< 0: not set */
+    apr_int64_t drain; /**< milliseconds; 0: not set */
     conn_rec *stub;    /**< stands for httpd's conn_rec in mod_ssl's callbacks, see takeover.c */
 } ws_server_config;
 
