@@ -1,0 +1,106 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# A program run by a test: its output, what it is told, its end. It is ended when the object goes.
+#
+#   my $p = Program->start(qw(openssl s_client -connect), "127.0.0.1:$port");
+#   $p->write("K\n");   $p->wait_output(qr/KEYUPDATE/);   my $status = $p->finish;
+#   Program::tap('node', 't/clients/ws.js', $url);    # its "ok NAME", "not ok NAME" become tests
+
+package Program;
+
+use strict;
+use warnings;
+use Carp qw(croak);
+use IO::Select;
+use POSIX qw(dup2 _exit WNOHANG);
+use Socket;
+use Test::More;
+use Time::HiRes qw(time);
+use Httpd;
+
+# Standard input, output and error are one stream each way.
+sub start {
+    my ($class, @command) = @_;
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or croak "socketpair: $!";
+    my $pid = fork // croak "fork: $!";
+    if (!$pid) {
+        dup2(fileno $theirs, $_) for 0 .. 2;
+        exec { $command[0] } @command or _exit(127);
+    }
+    close $theirs;
+    $ours->autoflush(1);
+    return bless { pid => $pid, stream => $ours, output => '', owner => $$, name => $command[0] }, $class;
+}
+
+sub write {
+    my ($self, $bytes) = @_;
+    local $SIG{PIPE} = 'IGNORE';
+    return print { $self->{stream} } $bytes;
+}
+
+# No more input.
+sub end_input { shutdown $_[0]{stream}, 1 }
+
+# Read once; 0 at the end of the output.
+sub read_on {
+    my ($self, $until) = @_;
+    IO::Select->new($self->{stream})->can_read($until - time)
+        or croak "$self->{name} says nothing more: $self->{output}";
+    return sysread $self->{stream}, $self->{output}, 65536, length $self->{output};
+}
+
+# Wait until the output matches, and return the match with its groups. Output up to there is forgotten.
+sub wait_output {
+    my ($self, $match, $deadline) = @_;
+    my $until = time + ($deadline || $Httpd::DEADLINE);
+    while (1) {
+        if (my @found = $self->{output} =~ /($match)/) {
+            $self->{output} = substr $self->{output}, $+[0];
+            return wantarray ? @found : $found[0];
+        }
+        $self->read_on($until) or croak "$self->{name} ended before $match: $self->{output}";
+    }
+}
+
+# Wait for the end of its output and its own; returns the exit status (or with signal, as $?).
+sub finish {
+    my ($self, $deadline) = @_;
+    my $until = time + ($deadline || $Httpd::DEADLINE);
+    1 while $self->read_on($until);
+    waitpid delete $self->{pid}, 0;
+    return $? & 127 ? $? : $? >> 8;
+}
+
+sub output { $_[0]{output} }
+
+sub DESTROY {
+    my ($self) = @_;
+    return if !$self->{pid} || $self->{owner} != $$;
+    local ($?, $!);
+    kill 'KILL', $self->{pid};
+    waitpid $self->{pid}, 0;
+}
+
+# What a program prints when it is let run: (status, output).
+sub run {
+    my (@command) = @_;
+    my $self = Program->start(@command);
+    $self->end_input;
+    return ($self->finish, $self->output);
+}
+
+# A program that speaks TAP, without plan: each of its tests is one of ours. It ends with "done".
+sub tap {
+    my ($name, @command) = @_;
+    my ($status, $output) = run(@command);
+    my @other;
+    for (split /\n/, $output) {
+        if    (/^ok (.*)/)     { pass("$name: $1") }
+        elsif (/^not ok (.*)/) { fail("$name: $1"); diag(splice @other) }
+        elsif ($_ ne 'done')   { push @other, "$_\n" }
+    }
+    is($status, 0, "$name: ran to its end") && $output =~ /^done$/m
+        or diag("$name ended with $status: ", @other);
+}
+
+1;
