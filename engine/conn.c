@@ -161,7 +161,7 @@ void ws_adopt(ws_loop *loop, ws_task *task)
     c->settings = a->settings;
     c->fd = a->fd;
     c->ssl = a->ssl;
-    c->secure = a->secure;
+    c->secure = a->secure != 0;
     c->version = (unsigned char)a->version;
     c->data = a->data;
     c->pool = a->pool;

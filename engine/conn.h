@@ -51,14 +51,16 @@ struct ws_conn {
     ws_conn *next, **link; /**< connections of the location in this loop */
     ws_conn *next_dirty;
     apr_uint32_t heard;  /**< loop time of the last input */
+    /* These four are used by the threads of WS_BLOCKING callbacks, too, so they stand apart from the
+     * loop's small fields, which the compiler reads together. */
+    unsigned char state; /**< ws_state; atomic */
+    unsigned char version;
+    unsigned char secure;
+    unsigned char parts; /**< the handler has begun a message in parts; its callbacks' thread's */
     apr_uint32_t generation; /**< of the place */
     apr_uint16_t end_code;   /**< of the Close frame that came or went first, 0 if there was none */
-    unsigned char state;       /**< ws_state; atomic, read by other threads */
-    unsigned char held;        /**< WS_HELD_... */
-    unsigned char version;
+    unsigned char held;      /**< WS_HELD_... */
     ws_utf8_state utf8;
-    unsigned char parts; /**< the handler has begun a message in parts; its callbacks' thread's */
-    unsigned secure : 1;
     unsigned opened : 1;      /**< on_open has been called, or is a job */
     unsigned dirty : 1;
     unsigned deaf : 1;        /**< input is read and forgotten: the connection is ending */
