@@ -283,17 +283,22 @@ static inline const char *describe(char *out, int opcode, const void *payload, s
     return out;
 }
 
-/**
- * The next frame; "eof", "reset", "close_notify" or "broken" when there is none. A fragment of a
- * message has "+" behind it if more follows. Valid until the next call.
- */
-static inline const char *wire_next(wire *w)
+typedef struct frame {
+    int opcode, fin;
+    const unsigned char *payload; /**< valid until the next call */
+    size_t len;
+} frame;
+
+/** Read a frame. @return NULL; or what came instead: "eof", "reset", "close_notify", "broken" */
+static inline const char *wire_get(wire *w, frame *f)
 {
-    static __thread char text[TEXT_SIZE];
     unsigned char *p;
     uint64_t len;
     size_t head = 2;
 
+    if (w->pos == w->len) {
+        w->pos = w->len = 0;
+    }
     if (!wire_need(w, head)) {
         return w->len == w->pos ? w->end : "a cut frame";
     }
@@ -320,15 +325,23 @@ static inline const char *wire_next(wire *w)
         return "a cut frame";
     }
     p = w->in + w->pos;
-    describe(text, p[0] & 0xF, p + head, len);
-    if (!(p[0] & FIN)) {
-        strcat(text, " +");
-    }
+    *f = (frame){p[0] & 0xF, p[0] & FIN, p + head, len};
     w->pos += head + len;
-    if (w->pos == w->len) {
-        w->pos = w->len = 0;
+    return NULL;
+}
+
+/** The next frame, or what came instead. A fragment of a message has "+" behind it if more follows.
+ *  Valid until the next call. */
+static inline const char *wire_next(wire *w)
+{
+    static __thread char text[TEXT_SIZE];
+    frame f = {0};
+    const char *problem = wire_get(w, &f);
+    if (problem) {
+        return problem;
     }
-    return text;
+    describe(text, f.opcode, f.payload, f.len);
+    return f.fin ? text : strcat(text, " +");
 }
 
 /** wire_next_is(w, text, name...): check the next frame. */

@@ -1,0 +1,320 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Messages in pieces: on_frame, ws_send_part(), WebSocketFragmentSize. */
+
+#include "t/unit/rig.h"
+
+static char much[300000];
+
+static const char *place(unsigned where)
+{
+    static const char *const names[] = {"", " first", " last", " first last"};
+    return where < 4 ? names[where] : " nowhere";
+}
+
+static void rec_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where)
+{
+    char text[TEXT_SIZE];
+    note(name_of(c), "%s%s", describe(text, (int)type, data, len), place(where));
+}
+
+static void not_a_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    (void)type, (void)data, (void)len;
+    note(name_of(c), "on_message, though there is on_frame");
+}
+
+static const ws_handler recorder = {.on_frame = rec_frame, .on_message = not_a_message, RECORDER};
+
+static const ws_handler glutton = {.flags = WS_ANY_SIZE, .on_frame = rec_frame, RECORDER};
+
+static void frame_back(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where)
+{
+    if (ws_send_part(c, type, data, len, where) < 0) {
+        note(name_of(c), "a part is refused");
+    }
+}
+
+static const ws_handler mirror = {
+    .flags = WS_ANY_SIZE, .on_frame = frame_back, .on_open = rec_open, .on_close = rec_close};
+
+static const ws_handler blocking_mirror = {.flags = WS_ANY_SIZE | WS_BLOCKING,
+                                           .on_frame = frame_back,
+                                           .on_open = rec_open,
+                                           .on_close = rec_close};
+
+static wire join(rig *r)
+{
+    wire w = rig_join(r, "a");
+    told_is("a", "open", "a connection");
+    return w;
+}
+
+static void leave(wire *w)
+{
+    wire_close(w, 1000, "");
+    wire_next_is(w, "close 1000", "its Close is answered");
+    told_is("a", "close 1000 \"\"", "on_close");
+    wire_free(w);
+}
+
+/* ---- In ---- */
+
+static void pieces_come_as_they_arrive(rig *r)
+{
+    unsigned char stream[100];
+    size_t n;
+    wire w = join(r);
+    wire_text(&w, "whole");
+    told_is("a", "text \"whole\" first last", "a whole message is one piece");
+    wire_text(&w, "");
+    told_is("a", "text first last", "also an empty one");
+
+    wire_frame(&w, TEXT, "one", 3);
+    told_is("a", "text \"one\" first", "the first frame of a message");
+    wire_frame(&w, FIN | PING, "ping", 4);
+    wire_next_is(&w, "pong \"ping\"", "a Ping between");
+    wire_frame(&w, CONT, "two", 3);
+    told_is("a", "text \"two\"", "one in the middle");
+    wire_frame(&w, FIN | CONT, "three", 5);
+    told_is("a", "text \"three\" last", "the last");
+
+    n = frame_put(stream, FIN | BINARY, "half and half", 13);
+    wire_send(&w, stream, n - 9);
+    told_is("a", "binary \"half\" first", "half a frame is a piece");
+    wire_send(&w, stream + n - 9, 9);
+    told_is("a", "binary \" and half\" last", "and so is the other half");
+
+    wire_frame(&w, TEXT, "\xc3", 1);
+    told_is("a", "text \"\\c3\" first", "a piece of text may end inside a letter");
+    wire_frame(&w, FIN | CONT, "\xa4", 1);
+    told_is("a", "text \"\\a4\" last", "which the next one ends");
+    leave(&w);
+
+    w = join(r);
+    wire_frame(&w, TEXT, "good", 4);
+    told_is("a", "text \"good\" first", "text");
+    wire_frame(&w, CONT, "\xff", 1);
+    wire_next_is(&w, "close 1007 \"text is not UTF-8\"", "what is none is not delivered");
+    told_is("a", "close 1007 \"text is not UTF-8\"", "on_close");
+    wire_free(&w);
+
+    w = join(r);
+    wire_frame(&w, TEXT, "good\xe2\x82", 6);
+    told_is("a", "text \"good\\e2\\82\" first", "text");
+    wire_frame(&w, FIN | CONT, "", 0);
+    wire_next_is(&w, "close 1007 \"text is not UTF-8\"", "nor an end that comes too soon");
+    told_is("a", "close 1007 \"text is not UTF-8\"", "on_close");
+    wire_free(&w);
+}
+
+static void limits_hold_for_pieces(rig *r)
+{
+    wire w = join(r);
+    wire_frame(&w, BINARY, much, 1000);
+    ok(strstr(told("a"), "binary of 1000 bytes") != NULL, "the first frame");
+    wire_frame(&w, FIN | CONT, much, 600);
+    ok(!strncmp(wire_next(&w), "close 1009 ", 11), "a message beyond its limit is refused");
+    ok(!strncmp(told("a"), "close 1009 ", 11), "on_close");
+    wire_free(&w);
+}
+
+static void any_size_is_let_in(rig *r)
+{
+    wire w = join(r);
+    for (int i = 0; i < 10; i++) {
+        wire_frame(&w, i ? CONT : BINARY, much, 1600);
+        ok(strstr(told("a"), "binary of 1600 bytes") != NULL, "a frame beyond the limit");
+    }
+    /* A frame of 2^62 bytes, and another: the first bytes of it come through. */
+    wire_send(&w, "\x00\xff\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00some of it", 24);
+    told_is("a", "binary \"some of it\"", "a frame that no memory could hold");
+    wire_free(&w);
+    told_is("a", "close 1006 \"\"", "on_close");
+}
+
+/* What the client gets as one message, in however many frames. */
+static size_t whole_message(wire *w, unsigned char *out, int *fragments)
+{
+    size_t n = 0;
+    frame f = {0};
+    *fragments = 0;
+    do {
+        if (wire_get(w, &f) || f.opcode != (*fragments ? CONT : BINARY)) {
+            return (size_t)-1;
+        }
+        memcpy(out + n, f.payload, f.len);
+        n += f.len;
+        ++*fragments;
+    } while (!f.fin);
+    return n;
+}
+
+static void what_comes_in_pieces_goes_out_in_parts(rig *r)
+{
+    unsigned char *stream = malloc(sizeof(much) + 100), *back = malloc(sizeof(much) + 100);
+    wire w = join(r);
+    unsigned seed = 9;
+    int fragments, most = 0, right = 0;
+    for (int m = 0; m < 50; m++) {
+        size_t len = (seed = seed * 1664525u + 1013904223u) >> 8, n = 0, half, i = 0;
+        len %= m % 2 ? sizeof(much) : 2000;
+        half = len / 3;
+        n = frame_put(stream, BINARY, much, half);
+        n += frame_put(stream + n, FIN | CONT, much + half, len - half);
+        while (i < n) {
+            size_t part = 1 + (seed >> 9) % 50000;
+            part = part < n - i ? part : n - i;
+            wire_send(&w, stream + i, part);
+            on_loop_of(r, 0, nothing, NULL);
+            i += part;
+        }
+        n = whole_message(&w, back, &fragments);
+        most = fragments > most ? fragments : most;
+        right += n == len && !memcmp(back, much, len);
+    }
+    is_int(right, 50, "long messages come back whole");
+    ok(most > 2, "in up to %d frames", most);
+    leave(&w);
+    free(stream);
+    free(back);
+}
+
+/* ---- Out ---- */
+
+static void send_in_parts(ws_conn *c, void *arg)
+{
+    ws_location *here = arg;
+    is_int(ws_send_part(c, WS_TEXT, "x", 1, 0), WS_MISPLACED, "no middle without a beginning");
+    is_int(ws_send_part(c, WS_TEXT, "x", 1, WS_LAST), WS_MISPLACED, "nor an end");
+    is_int(ws_send_part(c, WS_TEXT, "all", 3, WS_FIRST | WS_LAST), WS_SENT, "one part of one");
+    is_int(ws_send_part(c, WS_TEXT, "first", 5, WS_FIRST), WS_SENT, "a beginning");
+    is_int(ws_send_part(c, WS_TEXT, "x", 1, WS_FIRST), WS_MISPLACED, "not another");
+    is_int(ws_send_part(c, WS_TEXT, "x", 1, WS_FIRST | WS_LAST), WS_MISPLACED, "of any kind");
+    is_int(ws_send(c, WS_BINARY, "whole", 5), WS_QUEUED, "a whole message has to wait");
+    is_int(ws_ping(c, "ping", 4), WS_SENT, "a Ping has not");
+    ok(ws_queued(c) > 7, "what waits is counted");
+    is_int(ws_broadcast(here, WS_BINARY, "to all", 6, 0), WS_QUEUED, "a broadcast");
+    is_int(ws_send_to(ws_conn_id(c), WS_BINARY, "by id", 5), WS_QUEUED, "and one by id");
+}
+
+static void send_the_rest(ws_conn *c, void *arg)
+{
+    (void)arg;
+    is_int(ws_send_part(c, WS_TEXT, "middle", 6, 0), WS_SENT, "a middle");
+    is_int(ws_send_part(c, WS_TEXT, "", 0, WS_LAST), WS_SENT, "an end");
+    is_int(ws_send_part(c, WS_BINARY, "again", 5, WS_FIRST), WS_QUEUED, "another beginning");
+    ws_close(c, 1000, "mid");
+    is_int(ws_send_part(c, WS_BINARY, "x", 1, WS_LAST), WS_GONE, "nothing behind Close");
+}
+
+static void nothing_comes_between_parts(rig *r)
+{
+    wire w = join(r);
+    as_callback(id_of(r, "a"), send_in_parts, &r->location);
+    wire_next_is(&w, "text \"all\"", "a message of one part");
+    wire_next_is(&w, "text \"first\" +", "a beginning");
+    wire_next_is(&w, "ping \"ping\"", "control frames may come between");
+    as_callback(id_of(r, "a"), send_the_rest, NULL);
+    wire_next_is(&w, "continuation \"middle\" +", "messages may not");
+    wire_next_is(&w, "continuation", "the end");
+    wire_next_is(&w, "binary \"whole\"", "then what has waited");
+    wire_next_is(&w, "binary \"to all\"", "in its order");
+    wire_next_is(&w, "binary \"by id\"", "all of it");
+    wire_next_is(&w, "binary \"again\" +", "another beginning");
+    wire_next_is(&w, "close 1000 \"mid\"", "Close ends it there");
+    wire_close(&w, 1000, "");
+    told_is("a", "close 1000 \"mid\"", "on_close");
+    wire_free(&w);
+}
+
+static void begin(ws_conn *c, void *arg)
+{
+    (void)arg;
+    is_int(ws_send_part(c, WS_TEXT, "first", 5, WS_FIRST), WS_SENT, "a beginning");
+    while (ws_send(c, WS_BINARY, much, 10000) == WS_QUEUED) {
+    }
+}
+
+static void what_waits_for_parts_is_bounded(rig *r)
+{
+    wire w = join(r);
+    as_callback(id_of(r, "a"), begin, NULL);
+    wire_next_is(&w, "text \"first\" +", "a beginning, and much behind it");
+    wire_next_is(&w, "close 1008 \"too slow\"", "too much");
+    wire_close(&w, 1008, "");
+    told_is("a", "close 1008 \"too slow\"", "on_close");
+    wire_free(&w);
+}
+
+/* ---- WebSocketFragmentSize ---- */
+
+static void send_long(ws_conn *c, void *arg)
+{
+    ws_location *here = arg;
+    ok(ws_send(c, WS_TEXT, "0123456789", 10) >= 0, "as long as a fragment");
+    ok(ws_send(c, WS_TEXT, "0123456789abcdefghijABC", 23) >= 0, "longer");
+    ok(ws_send_part(c, WS_BINARY, "0123456789ab", 12, WS_FIRST) >= 0, "a part that is longer");
+    ok(ws_send_part(c, WS_BINARY, "0123456789cd", 12, WS_LAST) >= 0, "two");
+    ok(ws_ping(c, "0123456789ab", 12) >= 0, "a Ping that is longer");
+    ws_broadcast(here, WS_TEXT, "broadcast to all", 16, 0);
+    ws_send_to(ws_conn_id(c), WS_TEXT, "a message by id", 15);
+    ws_broadcast(here, WS_TEXT, "short", 5, 0);
+}
+
+static void messages_are_cut_to_size(rig *r)
+{
+    wire w = join(r);
+    as_callback(id_of(r, "a"), send_long, &r->location);
+    wire_next_is(&w, "text \"0123456789\"", "a message of that size is one frame");
+    wire_next_is(&w, "text \"0123456789\" +", "a longer one");
+    wire_next_is(&w, "continuation \"abcdefghij\" +", "is cut");
+    wire_next_is(&w, "continuation \"ABC\"", "to frames of it");
+    wire_next_is(&w, "binary \"0123456789\" +", "and so is a part");
+    wire_next_is(&w, "continuation \"ab\" +", "which ends no message");
+    wire_next_is(&w, "continuation \"0123456789\" +", "and another");
+    wire_next_is(&w, "continuation \"cd\"", "that does");
+    wire_next_is(&w, "ping \"0123456789ab\"", "control frames are never cut");
+    wire_next_is(&w, "text \"broadcast \" +", "a broadcast");
+    wire_next_is(&w, "continuation \"to all\"", "is cut");
+    wire_next_is(&w, "text \"a message \" +", "and a message by id");
+    wire_next_is(&w, "continuation \"by id\"", "too");
+    wire_next_is(&w, "text \"short\"", "a short broadcast is not");
+    leave(&w);
+}
+
+static void with(const ws_handler *h, ws_settings settings, void (*const *tests)(rig *r))
+{
+    rig r = {.settings = settings};
+    rig_start(&r, h, 1);
+    for (; *tests; tests++) {
+        (*tests)(&r);
+    }
+    rig_stop(&r);
+}
+
+int main(void)
+{
+    static void (*const pieces[])(rig * r) = {pieces_come_as_they_arrive,
+                                              nothing_comes_between_parts,
+                                              what_waits_for_parts_is_bounded, NULL};
+    static void (*const limited[])(rig * r) = {limits_hold_for_pieces, NULL};
+    static void (*const unlimited[])(rig * r) = {any_size_is_let_in, NULL};
+    static void (*const mirrored[])(rig * r) = {what_comes_in_pieces_goes_out_in_parts, NULL};
+    static void (*const cut[])(rig * r) = {messages_are_cut_to_size, NULL};
+    ws_settings wide = RIG_SETTINGS, tight = RIG_SETTINGS, fragments = RIG_SETTINGS;
+    for (size_t i = 0; i < sizeof(much); i++) {
+        much[i] = (char)(i * 7 + (i >> 10));
+    }
+    tight.max_frame = 1000;
+    tight.max_message = 1500;
+    fragments.fragment = 10;
+    with(&recorder, wide, pieces);
+    with(&recorder, tight, limited);
+    with(&glutton, tight, unlimited);
+    with(&mirror, wide, mirrored);
+    with(&mirror, tight, mirrored);
+    with(&blocking_mirror, wide, mirrored);
+    with(&mirror, fragments, cut);
+    return done_testing();
+}
