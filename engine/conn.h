@@ -33,24 +33,24 @@ struct ws_conn {
     ws_location *location;
     const ws_settings *settings;
     SSL *ssl;
-    int fd;            /**< -1 in a free place */
-    int watched;       /**< events that the poller watches for, -1 if none yet */
-    ws_id id;          /**< 0 in a free place; read by ws_find on the loop only */
+    int fd;      /**< -1 in a free place */
+    int watched; /**< events that the poller watches for, -1 if none yet */
+    ws_id id;    /**< 0 in a free place; read by ws_find on the loop only */
     ws_parser parser;
     ws_bytes *message; /**< the beginning of a message, until it is whole */
     ws_bytes *rest;    /**< input that could not be parsed yet, or not delivered while held */
     ws_queue out;
-    ws_queue *later;   /**< messages that wait for the last part of another, NULL if none */
+    ws_queue *later;      /**< messages that wait for the last part of another, NULL if none */
     ws_bytes *cipher_out; /**< TLS records that the socket did not take */
     void *data;
     apr_pool_t *pool;
-    char *strings;       /**< see ws_strings_pack */
-    ws_alarm alarm;      /**< ping, close timeout */
+    char *strings;  /**< see ws_strings_pack */
+    ws_alarm alarm; /**< ping, close timeout */
     ws_timer *timers;
-    ws_jobs *jobs;       /**< of a WS_BLOCKING handler */
+    ws_jobs *jobs;         /**< of a WS_BLOCKING handler */
     ws_conn *next, **link; /**< connections of the location in this loop */
     ws_conn *next_dirty;
-    apr_uint32_t heard;  /**< loop time of the last input */
+    apr_uint32_t heard; /**< loop time of the last input */
     /* These four are used by the threads of WS_BLOCKING callbacks, too, so they stand apart from the
      * loop's small fields, which the compiler reads together. */
     unsigned char state; /**< ws_state; atomic */
@@ -61,7 +61,7 @@ struct ws_conn {
     apr_uint16_t end_code;   /**< of the Close frame that came or went first, 0 if there was none */
     unsigned char held;      /**< WS_HELD_... */
     ws_utf8_state utf8;
-    unsigned opened : 1;      /**< on_open has been called, or is a job */
+    unsigned opened : 1; /**< on_open has been called, or is a job */
     unsigned dirty : 1;
     unsigned deaf : 1;        /**< input is read and forgotten: the connection is ending */
     unsigned finish : 1;      /**< to be ended as soon as everything has been written */
@@ -72,7 +72,7 @@ struct ws_conn {
     unsigned gone : 1;        /**< on the loop's list of connections to free */
     unsigned closed_told : 1; /**< on_close has been called, or is a job */
     unsigned broken : 1;      /**< a write failed inside a callback: to be ended behind it */
-    unsigned parting : 1; /**< a frame without FIN has been sent, its message goes on */
+    unsigned parting : 1;     /**< a frame without FIN has been sent, its message goes on */
     unsigned resume : 1;      /**< c->rest is to be delivered at the end of the turn */
     ws_bytes *end_reason;     /**< of that frame, NULL if empty */
 };
