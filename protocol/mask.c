@@ -5,31 +5,92 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Vectors as the compiler knows them on every processor: SSE2 or NEON registers. */
-typedef uint32_t block __attribute__((vector_size(64), aligned(1), may_alias));
-typedef uint64_t word __attribute__((aligned(1), may_alias));
+#include "protocol/vectors.h"
 
-__attribute__((no_sanitize("alignment"))) void ws_mask(unsigned char *data, size_t len,
-                                                       unsigned char key[4])
+/* The key as it stands at byte i of the payload. */
+static inline uint32_t key_at(uint32_t key, size_t i)
 {
-    unsigned char rotated[4];
-    uint32_t k;
-    memcpy(&k, key, 4);
-    while (len >= sizeof(block)) {
-        *(block *)data ^= k;
-        data += sizeof(block);
-        len -= sizeof(block);
+    unsigned bits = 8 * (i & 3);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return key >> bits | key << (-bits & 31);
+#else
+    return key << bits | key >> (-bits & 31);
+#endif
+}
+
+/* 16 bytes are a vector on every processor that has any (SSE2, NEON); for others the compiler makes
+ * words of it. */
+#define BULK bulk_16
+#define TARGET
+#define WIDTH 16
+#include "protocol/mask_bulk.h"
+
+#ifdef WS_X86
+#define BULK bulk_avx2
+#define TARGET WS_TARGET("avx2")
+#define WIDTH 32
+#include "protocol/mask_bulk.h"
+#endif
+
+/* Below this many bytes, a call through a pointer costs more than vectors save. */
+#define BULK_MIN 64
+
+static void (*bulk)(unsigned char *data, size_t len, uint32_t key) = bulk_16;
+
+const char *ws_mask_use(int n)
+{
+    if (n == 0) {
+        bulk = bulk_16;
+        return "16 bytes at a time";
     }
-    while (len >= sizeof(word)) {
-        *(word *)data ^= (uint64_t)k << 32 | k;
-        data += sizeof(word);
-        len -= sizeof(word);
+#ifdef WS_X86
+    if (n == 1 && WS_PROCESSOR_HAS("avx2")) {
+        bulk = bulk_avx2;
+        return "AVX2";
+    }
+#endif
+    return NULL;
+}
+
+__attribute__((constructor)) static void choose(void)
+{
+    for (int n = 0; ws_mask_use(n); n++) {
+    }
+}
+
+/* Words that do not overlap, so that whoever reads the bytes next need not wait for two writes. */
+static inline void mask_short(unsigned char *data, size_t len, uint32_t key)
+{
+    const uint64_t keys = (uint64_t)key << 32 | key;
+    for (; len >= 8; data += 8, len -= 8) {
+        uint64_t word;
+        memcpy(&word, data, 8);
+        word ^= keys;
+        memcpy(data, &word, 8);
+    }
+    if (len >= 4) {
+        uint32_t word;
+        memcpy(&word, data, 4);
+        word ^= key;
+        memcpy(data, &word, 4);
+        data += 4;
+        len -= 4;
     }
     for (size_t i = 0; i < len; i++) {
-        data[i] ^= key[i & 3];
+        data[i] ^= ((const unsigned char *)&key)[i];
     }
-    for (size_t i = 0; i < 4; i++) {
-        rotated[i] = key[(len + i) & 3];
+}
+
+void ws_mask(unsigned char *data, size_t len, unsigned char key[4])
+{
+    uint32_t now, next;
+    memcpy(&now, key, 4);
+    next = key_at(now, len);
+    memcpy(key, &next, 4);
+    if (len < BULK_MIN) {
+        mask_short(data, len, now);
     }
-    memcpy(key, rotated, 4);
+    else {
+        bulk(data, len, now);
+    }
 }
