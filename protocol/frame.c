@@ -28,18 +28,17 @@ static ws_parse_result fail(ws_parse_error *error, int code, const char *text)
     return WS_PARSE_FAIL;
 }
 
-static uint64_t big_endian(const unsigned char *data, int n)
+static uint64_t big_endian(const unsigned char *data, size_t n)
 {
     uint64_t value = 0;
-    for (int i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         value = value << 8 | data[i];
     }
     return value;
 }
 
-/* RFC 6455, sections 5.2, 5.4 and 5.5, as far as the first two bytes tell. @return NULL or what is
- * wrong */
-static const char *check_start(const ws_parser *p, const header *h)
+/* RFC 6455, sections 5.2, 5.4 and 5.5, as far as the first byte tells. @return NULL or what is wrong */
+static inline const char *check_first(const ws_parser *p, const header *h)
 {
     switch (h->opcode) {
     case WS_OP_CONTINUATION:
@@ -54,10 +53,9 @@ static const char *check_start(const ws_parser *p, const header *h)
     case WS_OP_CLOSE:
     case WS_OP_PING:
     case WS_OP_PONG:
-        return h->rsv                    ? "reserved bit in a control frame"
-               : !h->fin                 ? "control frame is fragmented"
-               : h->len > WS_CONTROL_MAX ? "control frame is longer than 125 bytes"
-                                         : NULL;
+        return h->rsv    ? "reserved bit in a control frame"
+               : !h->fin ? "control frame is fragmented"
+                         : NULL;
     default:
         return "opcode is reserved";
     }
@@ -129,51 +127,56 @@ static ws_parse_result take_payload(ws_parser *p, unsigned char **data, size_t *
     return WS_PARSE_DATA;
 }
 
-ws_parse_result ws_parser_next(ws_parser *p, unsigned char **data, size_t *len, ws_piece *piece,
-                               ws_parse_error *error)
+/* A header, and a control frame's payload. @return WS_PARSE_DATA if a data frame has begun */
+static inline ws_parse_result take_header(ws_parser *p, unsigned char **data, size_t *len,
+                                          ws_piece *piece, ws_parse_error *error)
 {
     unsigned char *in = *data;
-    size_t key_len = p->role == WS_SERVER ? 4 : 0, size;
+    size_t key_len = p->role == WS_SERVER ? 4 : 0, size = 2;
     const char *wrong;
     header h;
 
-    if (p->in_frame) {
-        return take_payload(p, data, len, piece);
-    }
-    if (*len < 2) {
+    if (*len < 1) {
         return WS_PARSE_MORE;
     }
     h.opcode = in[0] & 0x0F;
     h.rsv = in[0] & (WS_RSV1 | WS_RSV2 | WS_RSV3);
     h.fin = in[0] & WS_FIN;
-    h.len = in[1] & 0x7F;
+    if ((wrong = check_first(p, &h))) {
+        return fail(error, 1002, wrong);
+    }
+    if (*len < 2) {
+        return WS_PARSE_MORE;
+    }
     if ((in[1] & 0x80) != (key_len ? 0x80 : 0)) { /* section 5.1 */
         return fail(error, 1002, key_len ? "frame is not masked" : "frame is masked");
     }
-    if ((wrong = check_start(p, &h))) {
-        return fail(error, 1002, wrong);
-    }
-    size = h.len == 127 ? 10 : h.len == 126 ? 4 : 2;
-    if (*len < size) {
-        return WS_PARSE_MORE;
-    }
-    if (size > 2) {
-        h.len = big_endian(in + 2, (int)size - 2);
-        if (h.len >> 63) {
-            return fail(error, 1002, "frame length has its highest bit set");
-        }
-        if (h.len < (size == 4 ? 126u : 65536u)) {
-            return fail(error, 1002, "frame length is not in its shortest form");
-        }
-    }
-    size += key_len;
+    h.len = in[1] & 0x7F;
     if (h.opcode & 0x8) {
+        if (h.len > WS_CONTROL_MAX) {
+            return fail(error, 1002, "control frame is longer than 125 bytes");
+        }
+        size += key_len;
         if (*len < size + h.len) {
             return WS_PARSE_MORE;
         }
         *data += size + h.len;
         *len -= size + h.len;
-        return take_control(p, &h, in + size, in + size - key_len, piece);
+        return take_control(p, &h, in + size, in + 2, piece);
+    }
+    if (h.len > 125) {
+        size_t n = h.len == 126 ? 2 : 8;
+        size += n;
+        if (*len < size) {
+            return WS_PARSE_MORE;
+        }
+        h.len = big_endian(in + 2, n);
+        if (h.len >> 63) {
+            return fail(error, 1002, "frame length has its highest bit set");
+        }
+        if (h.len < (n == 2 ? 126u : 65536u)) {
+            return fail(error, 1002, "frame length is not in its shortest form");
+        }
     }
     /* The limits before the masking key has come: a peer that announces too much is not waited for. */
     if (h.len > p->max_frame) {
@@ -182,12 +185,24 @@ ws_parse_result ws_parser_next(ws_parser *p, unsigned char **data, size_t *len, 
     if (h.len > p->max_message - (h.opcode ? 0 : p->message_len)) {
         return fail(error, 1009, "message is too big");
     }
-    if (*len < size) {
+    if (*len < size + key_len) {
         return WS_PARSE_MORE;
     }
-    begin_frame(p, &h, in + size - key_len);
-    *data += size;
-    *len -= size;
+    begin_frame(p, &h, in + size);
+    *data += size + key_len;
+    *len -= size + key_len;
+    return WS_PARSE_DATA;
+}
+
+ws_parse_result ws_parser_next(ws_parser *p, unsigned char **data, size_t *len, ws_piece *piece,
+                               ws_parse_error *error)
+{
+    if (!p->in_frame) {
+        ws_parse_result result = take_header(p, data, len, piece, error);
+        if (result != WS_PARSE_DATA) {
+            return result;
+        }
+    }
     return take_payload(p, data, len, piece);
 }
 

@@ -46,8 +46,7 @@ typedef struct ws_piece {
 } ws_piece;
 
 typedef enum {
-    WS_PARSE_MORE,    /**< what is left of the input is no whole header or control frame: give it again
-                           with what follows */
+    WS_PARSE_MORE,    /**< the input ends in a header or control frame: give it again with more */
     WS_PARSE_DATA,    /**< *piece is part of a data message */
     WS_PARSE_CONTROL, /**< *piece is a control frame; may come between the pieces of a message */
     WS_PARSE_FAIL     /**< *error tells; the parser must not be called again */
@@ -70,7 +69,7 @@ typedef struct ws_parser {
     unsigned char opcode;   /**< of the current message, 0 between messages */
     unsigned char rsv;      /**< of the current message */
     unsigned char fin;      /**< the current frame is the message's last */
-    unsigned char in_frame; /**< the current data frame's header has been read, its payload has not */
+    unsigned char in_frame; /**< a data frame's header has been read, not yet all its payload */
     unsigned char first;    /**< no piece of the current message has been given out */
 } ws_parser;
 
