@@ -10,6 +10,9 @@
 /* RFC 6455, section 1.3 */
 #define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+#define DIGITS "0123456789"
+
 static const struct {
     const char *number;
     int value;
@@ -60,10 +63,10 @@ int ws_protocols_valid(const char *list)
     size_t len;
     int count = 0;
     while ((e = ws_list_next(&rest, &len))) {
-        if (!ws_is_token(e, len) || ws_list_has(rest, e, len, 0)) {
+        /* The bound keeps a long list from costing the square of its length. */
+        if (++count > WS_PROTOCOLS_MAX || !ws_is_token(e, len) || ws_list_has(rest, e, len, 0)) {
             return 0;
         }
-        count++;
     }
     return count > 0;
 }
@@ -96,12 +99,11 @@ const char *ws_versions_text(unsigned versions, char *out)
     return out;
 }
 
-/* The base64 form of 16 bytes: 22 characters and "==", the last character having four zero bits. */
+/* Base64 that gives 16 bytes: 22 characters and "==". The last character's four spare bits may be
+ * anything, as in "AQIDBAUGBwgJCgsMDQ4PEC==", the example of RFC 6455, section 4.1. */
 static int key_valid(const char *key)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    return strlen(key) == 24 && strspn(key, digits) == 22 && !strcmp(key + 22, "==")
-           && strchr("AQgw", key[21]);
+    return strspn(key, LETTERS DIGITS "+/") == 22 && !strcmp(key + 22, "==");
 }
 
 int ws_handshake_check(const ws_handshake *h, unsigned versions, int *version, const char **problem)
@@ -160,64 +162,64 @@ void ws_accept_key(const char *key, char out[WS_ACCEPT_SIZE])
 /* ---- Origins: RFC 6454 ---- */
 
 typedef struct authority {
-    const char *host, *port;
-    size_t host_len, port_len;
+    const char *host;
+    size_t len;
+    unsigned port; /* 0 if there is none */
 } authority;
 
 /* host [":" port], the host perhaps an IPv6 address in brackets. @return 0 if it is something else */
 static int parse_authority(const char *text, authority *a)
 {
-    const char *end = *text == '[' ? strchr(text, ']') : text + strcspn(text, ":/?#@ ");
-    if (!end) {
-        return 0;
-    }
-    end += *text == '[';
+    size_t digits;
     a->host = text;
-    a->host_len = (size_t)(end - text);
-    a->port = NULL;
-    a->port_len = 0;
-    if (*end == ':') {
-        a->port = end + 1;
-        a->port_len = strspn(a->port, "0123456789");
-        end = a->port + a->port_len;
-        if (a->port_len < 1 || a->port_len > 5) {
+    a->port = 0;
+    if (*text == '[') {
+        a->len = 1 + strspn(text + 1, DIGITS "abcdefABCDEF:.");
+        if (a->len < 3 || text[a->len++] != ']') {
             return 0;
         }
     }
-    return a->host_len > 0 && !*end;
-}
-
-/* @return what stands behind the scheme, or NULL */
-static const char *parse_scheme(const char *origin, size_t *len)
-{
-    const char *colon = strstr(origin, "://");
-    if (!colon || colon == origin) {
-        return NULL;
+    else {
+        a->len = strspn(text, LETTERS DIGITS "-._");
     }
-    *len = (size_t)(colon - origin);
-    for (size_t i = 0; i < *len; i++) {
-        char c = origin[i] | 0x20;
-        if (!(c >= 'a' && c <= 'z') && (i == 0 || !strchr("0123456789+-.", origin[i]))) {
-            return NULL;
+    text += a->len;
+    if (*text == ':') {
+        text++;
+        digits = strspn(text, DIGITS);
+        if (digits > 5) {
+            return 0;
+        }
+        for (; digits > 0; digits--) {
+            a->port = 10 * a->port + (unsigned)(*text++ - '0');
+        }
+        if (a->port < 1 || a->port > 65535) {
+            return 0;
         }
     }
-    return colon + 3;
+    return a->len > 0 && !*text;
 }
 
-static void default_port(const char *scheme, size_t len, authority *a)
+/* @return what stands behind the scheme and "://", or NULL */
+static const char *parse_scheme(const char *origin, size_t *len)
 {
-    if (!a->port) {
-        a->port = len == 5 && !strncasecmp(scheme, "https", 5)  ? "443"
-                  : len == 4 && !strncasecmp(scheme, "http", 4) ? "80"
-                                                                : "";
-        a->port_len = strlen(a->port);
+    *len = strspn(origin, LETTERS DIGITS "+-.");
+    if (*len < 1 || !strchr(LETTERS, *origin) || strncmp(origin + *len, "://", 3)) {
+        return NULL;
     }
+    return origin + *len + 3;
 }
 
-static int authority_equal(const authority *a, const authority *b)
+static unsigned default_port(const char *scheme, size_t len)
 {
-    return a->host_len == b->host_len && !strncasecmp(a->host, b->host, a->host_len)
-           && a->port_len == b->port_len && !memcmp(a->port, b->port, a->port_len);
+    return len == 5 && !strncasecmp(scheme, "https", 5)  ? 443
+           : len == 4 && !strncasecmp(scheme, "http", 4) ? 80
+                                                         : 0;
+}
+
+static int authority_equal(const authority *a, const authority *b, unsigned port)
+{
+    return a->len == b->len && !strncasecmp(a->host, b->host, a->len)
+           && (a->port ? a->port : port) == (b->port ? b->port : port);
 }
 
 int ws_origin_same(const char *origin, const char *host)
@@ -228,9 +230,7 @@ int ws_origin_same(const char *origin, const char *host)
     if (!rest || !parse_authority(rest, &o) || !parse_authority(host, &h)) {
         return 0;
     }
-    default_port(origin, len, &o);
-    default_port(origin, len, &h);
-    return authority_equal(&o, &h);
+    return authority_equal(&o, &h, default_port(origin, len));
 }
 
 int ws_origin_equal(const char *a, const char *b)
@@ -245,9 +245,7 @@ int ws_origin_equal(const char *a, const char *b)
         || !parse_authority(b_rest, &ba)) {
         return 0;
     }
-    default_port(a, a_len, &aa);
-    default_port(b, b_len, &ba);
-    return authority_equal(&aa, &ba);
+    return authority_equal(&aa, &ba, default_port(a, a_len));
 }
 
 int ws_origin_valid(const char *origin)

@@ -35,7 +35,8 @@ int ws_handshake_wanted(const char *upgrade);
  * @param problem   set to what is wrong, for the log: names the header, static
  * @return 0 if it is right; 400; or 426 for a version that is not spoken (an absent one included)
  */
-int ws_handshake_check(const ws_handshake *h, unsigned versions, int *version, const char **problem);
+int ws_handshake_check(const ws_handshake *h, unsigned versions, int *version,
+                       const char **problem);
 
 /** The value of a 426's Sec-WebSocket-Version: "13, 8, 7", newest first. out: 32 bytes. */
 const char *ws_versions_text(unsigned versions, char *out);
@@ -62,9 +63,12 @@ int ws_list_has(const char *list, const char *element, size_t len, int nocase);
 /** Whether len characters are a token: RFC 9110, section 5.6.2; at least one. */
 int ws_is_token(const char *s, size_t len);
 
+/** Most subprotocols that one offer may name. */
+#define WS_PROTOCOLS_MAX 100
+
 /**
- * Whether the offer of subprotocols (Sec-WebSocket-Protocol) is well formed: a list of tokens, each
- * once (section 4.1).
+ * Whether the offer of subprotocols (Sec-WebSocket-Protocol) is well formed: a list of 1 to
+ * WS_PROTOCOLS_MAX tokens, each once (section 4.1).
  */
 int ws_protocols_valid(const char *list);
 
