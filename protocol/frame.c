@@ -139,9 +139,9 @@ static inline ws_parse_result take_header(ws_parser *p, unsigned char **data, si
     if (*len < 1) {
         return WS_PARSE_MORE;
     }
-    h.opcode = in[0] & 0x0F;
-    h.rsv = in[0] & (WS_RSV1 | WS_RSV2 | WS_RSV3);
-    h.fin = in[0] & WS_FIN;
+    h = (header){.opcode = in[0] & 0x0F,
+                 .rsv = in[0] & (WS_RSV1 | WS_RSV2 | WS_RSV3),
+                 .fin = in[0] & WS_FIN};
     if ((wrong = check_first(p, &h))) {
         return fail(error, 1002, wrong);
     }

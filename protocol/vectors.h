@@ -11,13 +11,14 @@
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
 #define WS_X86 1
-/** Compile one function for more than the flags allow; it may only be called if the processor can. */
-#define WS_TARGET(NAME) __attribute__((target(NAME)))
 #define WS_PROCESSOR_HAS(NAME) (__builtin_cpu_init(), __builtin_cpu_supports(NAME))
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #define WS_NEON 1
 #endif
+
+/** Compile one function for more than the flags allow; it may only be called if the processor can. */
+#define WS_TARGET(NAME) __attribute__((target(NAME)))
 
 /**
  * Take way n from now on: 0 is the plainest, the last one the choice at load time. Tests try each;
