@@ -1,0 +1,176 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# The end of a connection: RFC 6455, sections 5.5.1 and 7. What the handler is told is in its log lines.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use POSIX ();
+use Socket qw(SOL_SOCKET SO_LINGER);
+use Test::More;
+use Httpd;
+use Client qw(frame_bytes TEXT BINARY CLOSE PING CONTINUATION);
+
+my $api   = Httpd::compile('api');
+my $httpd = Httpd->start(conf => <<"END");
+WebSocketHandler $api
+WebSocketPing off
+<Location /impatient>
+    WebSocketCloseTimeout 300ms
+</Location>
+END
+
+my $number = 0;
+
+sub client {
+    my ($path, %o) = @_;
+    my $name = 'c' . ++$number;
+    my $c = Client->new($httpd, "$path?name=$name", %o);
+    $c->{name} = $name;
+    return $c;
+}
+
+# What on_close of a client's connection was told: "CODE REASON".
+sub told {
+    my ($c) = @_;
+    my (undef, $code, $reason) = $httpd->wait_log(qr/api: closed $c->{name} (\d+) "(.*?)"/);
+    return "$code $reason";
+}
+
+# ---- Codes: section 7.4 ----
+
+for my $code (1000 .. 1003, 1007 .. 1014, 3000, 3999, 4000, 4999) {
+    my $c = client('/');
+    $c->close($code, "reason $code");
+    $c->expect_close($code, "$code is a code: it is answered with itself");
+    is(told($c), "$code reason $code", "$code: on_close is told");
+}
+for my $code (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535) {
+    my $c = client('/');
+    $c->close($code);
+    $c->expect_close(1002, "$code is no code: 1002");
+    like(told($c), qr/^1002 /, "$code: on_close is told 1002");
+}
+
+# ---- The frame: section 5.5.1 ----
+
+for (
+    ['without a code', '', undef, qr/^1005 $/],
+    ['with one byte', "\x03", 1002, qr/^1002 /],
+    ['with the longest reason', pack('n', 1000) . 'r' x 123, 1000, qr/^1000 r{123}$/],
+    ['with a reason that is not UTF-8', pack('n', 1000) . "a\xff", 1007, qr/^1007 /],
+    ['with a reason that ends inside a character', pack('n', 1000) . "\xe2\x82", 1007, qr/^1007 /],
+    )
+{
+    my ($name, $payload, $code, $told) = @$_;
+    my $c = client('/');
+    $c->send(CLOSE, $payload);
+    $c->expect_close($code, "a Close frame $name");
+    like(told($c), $told, "a Close frame $name: on_close is told");
+}
+for (
+    ['a message', frame_bytes(TEXT, 'late')],
+    ['a ping', frame_bytes(PING, 'late')],
+    ['nonsense', "\xff\xff\xff\xff"],
+    ['a second Close', frame_bytes(CLOSE, pack 'n', 4002)],
+    )
+{
+    my ($name, $bytes) = @$_;
+    my $c = client('/');
+    $c->raw(frame_bytes(CLOSE, pack 'n', 4001) . $bytes);
+    my ($opcode, $payload) = $c->frame;
+    is("$opcode " . unpack('n', $payload), CLOSE . ' 4001', "$name behind a Close frame is not looked at");
+    ok($c->at_end, "$name behind a Close frame: nothing more is sent, and the stream ends in order");
+    is(told($c), '4001 ', "$name behind a Close frame: on_close is told of the first");
+}
+{
+    my $c = client('/');
+    $c->raw(frame_bytes(TEXT, 'begun', fin => 0) . frame_bytes(CLOSE, pack 'n', 1000));
+    $c->expect_close(1000, 'a Close frame inside a fragmented message');
+}
+
+# ---- The server begins ----
+
+for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
+    my $over = $tls ? "over $tls: " : '';
+    my $c = client('/', tls => $tls);
+    $c->text('close 4000 go');
+    $c->expect_close(4000, "${over}the server closes, the client answers, the server ends the stream");
+    is(told($c), '4000 go', "${over}on_close is told");
+    $c = client('/', tls => $tls);
+    $c->close(4001);
+    $c->expect_close(4001, "${over}the client closes, the server answers and ends the stream");
+}
+{
+    my $c = client('/');
+    $c->raw(frame_bytes(TEXT, 'close 4000 go') . frame_bytes(TEXT, 'too late') . frame_bytes(CLOSE, pack 'n', 1000));
+    my ($opcode, $payload) = $c->frame;
+    is("$opcode $payload", CLOSE . ' ' . pack('n', 4000) . 'go', 'both begin: one Close frame');
+    ok($c->at_end, 'both begin: no message is delivered between them');
+    is(told($c), '4000 go', 'both begin: on_close is told of the one that was first here');
+}
+{
+    my $c = client('/impatient');
+    $c->text('close 4000 go');
+    is(($c->frame)[0], CLOSE, 'the server closes, the client says nothing');
+    ok($c->at_end, 'the stream ends after WebSocketCloseTimeout');
+    is(told($c), '4000 go', 'on_close is told what was sent');
+    ok($httpd->wait_log(qr/the closing handshake took too long \(WebSocketCloseTimeout\)/), 'the log says so');
+}
+{
+    my $c = client('/');
+    $c->close(1000);
+    is(($c->frame)[0], CLOSE, 'a client that keeps its side of the socket open');
+    ok($httpd->wait_log(qr/code 1000: closed; the peer did not close its side/), 'is not waited for');
+}
+
+# ---- What was sent before goes first ----
+
+{
+    my $c = client('/', rcvbuf => 131072);
+    my @messages = map { chr(ord('a') + $_) x 600_000 } 0 .. 9;
+    my $writer = fork // die "fork: $!";
+    if (!$writer) {    # it waits where the server does not read, until the parent has
+        $c->raw(join('', map { frame_bytes(BINARY, $_) } @messages) . frame_bytes(CLOSE, pack 'n', 1000));
+        POSIX::_exit(0);
+    }
+    my @got = map { ($c->message)[1] } @messages;
+    ok("@got" eq "@messages", 'answers to a slow client come before the answer to its Close');
+    $c->expect_close(1000, 'which comes then');
+    waitpid $writer, 0;
+}
+
+# ---- Ends without a Close frame: 1006, section 7.1.5 ----
+
+{
+    my $c = client('/');
+    shutdown $c->socket, 1;
+    ok($c->at_end, 'a client that shuts its side: no Close frame is sent, the stream ends');
+    is(told($c), '1006 ', 'a client that shuts its side: 1006');
+
+    $c = client('/');
+    setsockopt $c->socket, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0;
+    $c->drop;
+    is(told($c), '1006 ', 'a reset connection: 1006');
+
+    $c = client('/', tls => 1);
+    $c->socket->close(SSL_no_shutdown => 0);
+    is(told($c), '1006 ', "TLS that is closed: 1006");
+
+    $c = client('/', tls => 1);
+    shutdown $c->socket, 1;
+    is(told($c), '1006 ', "TLS that is cut off: 1006");
+
+    $c = client('/');
+    $c->raw(substr frame_bytes(TEXT, 'never whole'), 0, 9);
+    $c->drop;
+    is(told($c), '1006 ', 'the end inside a frame: 1006');
+
+    $c = client('/');
+    $c->raw(frame_bytes(TEXT, 'x' x 100) . substr frame_bytes(CLOSE, pack 'n', 1000), 0, 3);
+    shutdown $c->socket, 1;
+    is(($c->frame)[0], TEXT, 'what came before the end is answered');
+    is(told($c), '1006 ', 'the end inside a Close frame: 1006');
+}
+
+done_testing;
