@@ -153,6 +153,13 @@ static apr_status_t say_farewell(void *pchild)
     (void)pchild;
     if (!stop_at_once) {
         /* A stop that comes meanwhile is a SIGTERM, and the MPM has done with those. */
+        if (ws_engine_count(e)) {
+            ap_log_error(APLOG_MARK, APLOG_INFO, 0, main_server,
+                         "websocket: this child has to go; its %" APR_SIZE_T_FMT
+                         " connections live on, for %" APR_INT64_T_FMT
+                         " s at most (WebSocketDrainTimeout)",
+                         ws_engine_count(e), (drain_timeout + 999) / 1000);
+        }
         mpm_sigterm = NULL;
         apr_signal(SIGTERM, on_sigterm);
         apr_signal_unblock(SIGTERM);
