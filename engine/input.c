@@ -173,13 +173,37 @@ static void deliver(ws_conn *c, unsigned char *data, apr_size_t kept, apr_size_t
     }
     free(c->rest);
     c->rest = NULL;
-    c->resume = 0;
 
     ws_conn_cork(c);
     data = take(c, data, &len);
     /* Keep a cut header, and what came while the connection was held. */
     if (len && !c->deaf && !(c->rest = ws_bytes_new(data, len))) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
+    }
+    ws_conn_uncork(c);
+}
+
+/* Deliver what came while the connection was held. It may be held again and again, behind each
+ * message: what is left then stays where it is. */
+static void deliver_kept(ws_conn *c)
+{
+    ws_bytes *rest = c->rest;
+    unsigned char *data = rest->data + rest->pos;
+    apr_size_t len = rest->len - rest->pos;
+    c->rest = NULL;
+    c->resume = 0;
+
+    ws_conn_cork(c);
+    data = take(c, data, &len);
+    if (len && c->held && !c->deaf) {
+        rest->pos = (apr_size_t)(data - rest->data);
+        c->rest = rest;
+    }
+    else {
+        if (len && !c->deaf && !(c->rest = ws_bytes_new(data, len))) {
+            ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
+        }
+        free(rest);
     }
     ws_conn_uncork(c);
 }
@@ -203,13 +227,14 @@ static unsigned char *place(ws_conn *c, apr_size_t *space)
 /* One read. @return whether another is worth trying */
 static int read_once(ws_conn *c)
 {
-    apr_size_t kept = c->rest ? c->rest->len : 0, space;
+    /* A header that was cut; more, from when the connection was held, only if it is not heard. */
+    apr_size_t kept = c->rest && !c->deaf ? c->rest->len : 0, space;
     unsigned char *data;
     apr_ssize_t n;
     int more = 0;
 
-    if (c->resume && !c->deaf) { /* what came while the connection was held, before anything new */
-        deliver(c, c->loop->input, kept, kept);
+    if (c->resume && !c->deaf) { /* before anything new */
+        deliver_kept(c);
         return 1;
     }
     data = place(c, &space);
