@@ -1,0 +1,294 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** ws_pause() and ws_resume(): nothing is lost, nothing changes its order. */
+
+#include "t/unit/rig.h"
+
+/* Pauses at "pause"; "both" pauses and resumes at once. */
+static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    rec_message(c, type, data, len);
+    if (len == 5 && !memcmp(data, "pause", 5)) {
+        ws_pause(c);
+        ws_pause(c);
+    }
+    if (len == 4 && !memcmp(data, "both", 4)) {
+        ws_pause(c);
+        ws_resume(c);
+    }
+}
+
+static void pong_pauses(ws_conn *c, const char *data, apr_size_t len)
+{
+    rec_pong(c, data, len);
+    ws_pause(c);
+}
+
+static const ws_handler handler = {
+    .on_message = obey, .on_open = rec_open, .on_pong = pong_pauses, .on_close = rec_close};
+
+static void open_paused(ws_conn *c)
+{
+    rec_open(c);
+    ws_pause(c);
+}
+
+static const ws_handler paused_from_the_start = {
+    .on_message = obey, .on_open = open_paused, .on_close = rec_close};
+
+static wire join(rig *r)
+{
+    wire w = rig_join(r, "a");
+    told_is("a", "open", "a connection");
+    return w;
+}
+
+static void leave(wire *w)
+{
+    wire_close(w, 1000, "");
+    wire_next_is(w, "close 1000", "its Close is answered");
+    told_is("a", "close 1000 \"\"", "on_close");
+    wire_free(w);
+}
+
+static void call_resume(ws_conn *c, void *arg)
+{
+    (void)arg;
+    ws_resume(c);
+}
+
+static void call_pause(ws_conn *c, void *arg)
+{
+    (void)arg;
+    ws_pause(c);
+}
+
+/* Nothing is told, though the loop had time to. */
+static void is_quiet(rig *r, const char *name)
+{
+    turns(r, 0);
+    is_int(untold(), 0, "%s", name);
+}
+
+static void messages_of_one_read_wait(rig *r)
+{
+    unsigned char stream[200];
+    size_t n = frame_put(stream, FIN | TEXT, "pause", 5);
+    wire w = join(r);
+    n += frame_put(stream + n, FIN | TEXT, "one", 3);
+    n += frame_put(stream + n, FIN | PING, "ping", 4);
+    n += frame_put(stream + n, FIN | TEXT, "pause", 5);
+    n += frame_put(stream + n, FIN | TEXT, "two", 3);
+    wire_send(&w, stream, n);
+    told_is("a", "text \"pause\"", "a handler pauses in the first of several messages");
+    is_quiet(r, "the others wait");
+    wire_text(&w, "three");
+    is_quiet(r, "and so does what comes later");
+    as_callback(id_of(r, "a"), call_resume, NULL);
+    told_is("a", "text \"one\"", "ws_resume() brings them");
+    told_is("a", "text \"pause\"", "until it pauses again");
+    wire_next_is(&w, "pong \"ping\"", "a Ping among them is answered");
+    is_quiet(r, "the rest waits again");
+    as_callback(id_of(r, "a"), call_resume, NULL);
+    told_is("a", "text \"two\"", "what had come before");
+    told_is("a", "text \"three\"", "then what came later");
+    leave(&w);
+}
+
+/* Wherever the input is cut when a connection is paused. */
+static void any_cut_is_the_same(rig *r)
+{
+    unsigned char stream[300];
+    char text[TEXT_SIZE], letters[130];
+    size_t pause = frame_put(stream, FIN | TEXT, "pause", 5), n = pause;
+    int right = 0;
+    wire w = join(r);
+    memset(letters, 'x', sizeof(letters));
+    n += frame_put(stream + n, TEXT, "first, ", 7);
+    n += frame_put(stream + n, FIN | CONT, "second", 6);
+    n += frame_put(stream + n, FIN | BINARY, letters, 130);
+    for (size_t cut = pause; cut <= n; cut++) {
+        wire_send(&w, stream, cut);
+        right += !strcmp(told("a"), "text \"pause\"");
+        turns(r, 0);
+        wire_send(&w, stream + cut, n - cut);
+        turns(r, 0);
+        right += !untold();
+        as_callback(id_of(r, "a"), call_resume, NULL);
+        right += !strcmp(told("a"), "text \"first, second\"");
+        right += !strcmp(told("a"), describe(text, BINARY, letters, 130));
+    }
+    is_int(right, 4 * (long long)(n - pause + 1), "cut at each byte behind the pause");
+
+    for (size_t cut = pause + 1; cut < n; cut++) {
+        wire_send(&w, stream + pause, cut - pause);
+        turns(r, 0);
+        as_callback(id_of(r, "a"), call_pause, NULL);
+        wire_send(&w, stream + cut, n - cut);
+        turns(r, 0);
+        as_callback(id_of(r, "a"), call_resume, NULL);
+        right -= !strcmp(told("a"), "text \"first, second\"");
+        right -= !strcmp(told("a"), describe(text, BINARY, letters, 130));
+    }
+    is_int(right, 4 * (long long)(n - pause + 1) - 2 * (long long)(n - pause - 1),
+           "paused at each byte");
+    leave(&w);
+}
+
+static void a_long_message_is_paused(rig *r)
+{
+    enum { LONG = 3 << 20 };
+    unsigned char *stream = malloc(LONG + HEAD_MAX);
+    char *data = malloc(LONG), text[TEXT_SIZE];
+    size_t n;
+    wire w = join(r);
+    for (size_t i = 0; i < LONG; i++) {
+        data[i] = (char)(i * 7 + (i >> 10));
+    }
+    n = frame_put(stream, FIN | BINARY, data, LONG);
+    describe(text, BINARY, data, LONG);
+    for (size_t i = 0, part = 300000; i < n; i += part) {
+        part = part < n - i ? part : n - i;
+        turns(r, 0); /* the socket is empty */
+        as_callback(id_of(r, "a"), call_pause, NULL);
+        wire_send(&w, stream + i, part / 4); /* fits into it while nobody reads */
+        as_callback(id_of(r, "a"), call_resume, NULL);
+        wire_send(&w, stream + i + part / 4, part - part / 4);
+    }
+    told_is("a", text, "a long message that is paused many times arrives");
+    leave(&w);
+    free(stream);
+    free(data);
+}
+
+static void in_one_callback(rig *r)
+{
+    unsigned char stream[100];
+    size_t n = frame_put(stream, FIN | TEXT, "both", 4);
+    wire w = join(r);
+    n += frame_put(stream + n, FIN | TEXT, "next", 4);
+    wire_send(&w, stream, n);
+    told_is("a", "text \"both\"", "paused and resumed in one callback");
+    told_is("a", "text \"next\"", "it goes on");
+    wire_frame(&w, FIN | PONG, "p", 1);
+    wire_text(&w, "behind");
+    told_is("a", "pong \"p\"", "on_pong pauses");
+    is_quiet(r, "a message behind it waits");
+    as_callback(id_of(r, "a"), call_resume, NULL);
+    as_callback(id_of(r, "a"), call_resume, NULL);
+    told_is("a", "text \"behind\"", "ws_resume() brings it");
+    leave(&w);
+}
+
+static void close_while_paused(rig *r)
+{
+    unsigned char stream[100];
+    size_t n = frame_put(stream, FIN | TEXT, "pause", 5);
+    wire w = join(r);
+    n += frame_put(stream + n, FIN | TEXT, "never delivered", 15);
+    wire_send(&w, stream, n);
+    told_is("a", "text \"pause\"", "a handler pauses");
+    is_int(ws_close_id(id_of(r, "a"), 3000, "closed"), WS_QUEUED, "and is closed");
+    wire_next_is(&w, "close 3000 \"closed\"", "our Close");
+    wire_close(&w, 3000, "");
+    wire_next_is(&w, "eof", "the peer's is seen");
+    told_is("a", "close 3000 \"closed\"", "on_close, without what waited");
+    wire_free(&w);
+
+    w = join(r);
+    wire_text(&w, "pause");
+    told_is("a", "text \"pause\"", "a handler pauses");
+    wire_text(&w, "last words");
+    wire_close(&w, 1000, "");
+    is_quiet(r, "the peer says something and closes");
+    as_callback(id_of(r, "a"), call_resume, NULL);
+    told_is("a", "text \"last words\"", "that comes when it reads again");
+    told_is("a", "close 1000 \"\"", "and then on_close");
+    wire_free(&w);
+}
+
+typedef struct kept {
+    const ws_bytes *rest;
+    apr_size_t pos;
+} kept;
+
+static void look(ws_loop *loop, void *arg)
+{
+    *(kept *)arg = (kept){loop->heads[0]->rest, loop->heads[0]->rest->pos};
+}
+
+static void what_waits_is_not_copied_each_time(rig *r)
+{
+    unsigned char stream[5 * 11];
+    kept before, after;
+    size_t n = 0;
+    wire w = join(r);
+    for (int i = 0; i < 5; i++) {
+        n += frame_put(stream + n, FIN | TEXT, "pause", 5);
+    }
+    wire_send(&w, stream, n);
+    told_is("a", "text \"pause\"", "a handler pauses behind each message");
+    as_callback(id_of(r, "a"), call_resume, NULL);
+    told_is("a", "text \"pause\"", "the second");
+    on_loop_of(r, 0, look, &before);
+    as_callback(id_of(r, "a"), call_resume, NULL);
+    told_is("a", "text \"pause\"", "the third");
+    on_loop_of(r, 0, look, &after);
+    ok(before.rest == after.rest, "what waits stays where it is");
+    is_int((long long)after.pos - (long long)before.pos, 11, "it begins a message later");
+    for (int i = 0; i < 2; i++) {
+        as_callback(id_of(r, "a"), call_resume, NULL);
+        told_is("a", "text \"pause\"", "another");
+    }
+    as_callback(id_of(r, "a"), call_resume, NULL);
+    leave(&w);
+}
+
+static void paused_in_on_open(rig *r)
+{
+    unsigned char stream[100];
+    size_t n = frame_put(stream, FIN | TEXT, "early", 5);
+    int fd[2];
+    ws_newcomer newcomer;
+    wire w;
+    n += frame_put(stream + n, FIN | TEXT, "pause", 5);
+    unix_pair(fd);
+    newcomer = rig_newcomer(r, fd[1], "a");
+    newcomer.early = stream;
+    newcomer.early_len = n - 2;
+    ws_engine_add(r->engine, &newcomer);
+    w = (wire){.fd = fd[0]};
+    wire_send(&w, stream + n - 2, 2);
+    told_is("a", "open", "on_open pauses");
+    is_quiet(r, "what came early waits");
+    as_callback(id_of(r, "a"), call_resume, NULL);
+    told_is("a", "text \"early\"", "ws_resume() brings it");
+    told_is("a", "text \"pause\"", "and what came behind");
+    as_callback(id_of(r, "a"), call_resume, NULL);
+    leave(&w);
+}
+
+static void with(const ws_handler *h, void (*const *tests)(rig *r))
+{
+    rig r = {0};
+    rig_start(&r, h, 1);
+    for (; *tests; tests++) {
+        (*tests)(&r);
+    }
+    rig_stop(&r);
+}
+
+int main(void)
+{
+    static void (*const tests[])(rig * r) = {messages_of_one_read_wait,
+                                             any_cut_is_the_same,
+                                             a_long_message_is_paused,
+                                             in_one_callback,
+                                             close_while_paused,
+                                             what_waits_is_not_copied_each_time,
+                                             NULL};
+    static void (*const at_open[])(rig * r) = {paused_in_on_open, NULL};
+    with(&handler, tests);
+    with(&paused_from_the_start, at_open);
+    return done_testing();
+}
