@@ -106,8 +106,10 @@ void ws_tls_adopt(ws_conn *c)
     /* SSL_set_bio takes one reference when both are the same. */
     BIO_up_ref(c->loop->bio);
     SSL_set_bio(c->ssl, c->loop->bio, c->loop->bio);
+    /* AUTO_RETRY, which mod_ssl has switched off: behind a KeyUpdate SSL_read is to go on with the
+     * records that lie in cipher_in, instead of saying WANT_READ. */
     SSL_set_mode(c->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
-                             | SSL_MODE_RELEASE_BUFFERS);
+                             | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
 }
 
 /* Give the socket what is in cipher_out; keep what it does not take. Nothing is encrypted before
@@ -253,6 +255,7 @@ apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n)
         while (sealed < len) { /* partial writes are on: a record at a time */
             int r = SSL_write(c->ssl, plain + sealed, (int)(len - sealed));
             if (r <= 0) {
+                loop->cipher_out_len = 0; /* it is shared: nothing of ours may go to another */
                 return -2;
             }
             sealed += (apr_size_t)r;
