@@ -145,6 +145,7 @@ sub key_update {
     }
     pass("TLS 1.3: $_[1]");
     kill 'STOP', $httpd->children;    # so that it reads both at once
+    Httpd::wait_for(sub { !grep { Httpd::read_file("/proc/$_/stat") !~ /\) T / } $httpd->children }, 'the children to stop');
     $update->();
     Httpd::wait_for(sub { unread() > 0 }, 'the key update to be sent');
     my $before = unread();
