@@ -1,0 +1,157 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# What becomes of connections when httpd stops, reloads, restarts, or ends a child process.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Client qw(TEXT CLOSE);
+
+my $api = Httpd::compile('api');
+
+sub server {
+    my ($conf, %o) = @_;
+    return Httpd->start(conf => "WebSocketHandler $api greeting=old\n" . ($conf // ''), %o);
+}
+
+sub ask {
+    my ($c, $command) = @_;
+    $c->text($command);
+    return ($c->message)[1];
+}
+
+sub greeting { return ask($_[0], 'who') =~ /greeting=(\w+)/ ? $1 : 'none' }
+
+# A connection to a child with this greeting: right after a reload an old one may still answer.
+sub connect_to {
+    my ($httpd, $greeting, $path) = @_;
+    return Httpd::wait_for(
+        sub {
+            my $c = eval { Client->new($httpd, $path) } or return;
+            return greeting($c) eq $greeting && $c;
+        },
+        "a child with greeting=$greeting"
+    );
+}
+
+# Closed by the server with this code; then the client closes its socket too, so that nobody waits for it.
+sub closed {
+    my ($c, $code, $name) = @_;
+    $c->expect_close($code, $name);
+    $c->drop;
+}
+
+sub ended {
+    my ($httpd) = @_;
+    return Httpd::wait_for(sub { !kill 0, $httpd->pid }, 'httpd to end');
+}
+
+# ---- Stop ----
+
+{
+    my $httpd = server();
+    my %open  = map { $_ => Client->new($httpd, "/?name=$_", tls => /tls/ ? 1 : 0) } qw(plain tls silent);
+    kill 'TERM', $httpd->pid;
+    closed($open{$_}, 1001, "stop: $_: closed with 1001") for qw(plain tls);
+    is(($open{silent}->frame)[0], CLOSE, 'stop: a client that does not answer');
+    ok(ended($httpd), 'stop: does not hold it up');
+    like($httpd->error_log, qr/api: closed $_ 1001 "server stops"/, "stop: $_: on_close is told") for keys %open;
+    like($httpd->error_log, qr/api: stop/, "stop: then the handler's stop");
+    unlike($httpd->error_log, qr/did not exit/, 'stop: no child had to be killed');
+}
+
+# ---- Reload ----
+
+{
+    my $httpd = server();
+    my %old = map { $_ => Client->new($httpd, "/?name=old$_", tls => /tls/ ? 1 : 0) } qw(plain tls other);
+    my %started = map { $_ => 1 } $httpd->children;
+    $httpd->write_conf("WebSocketHandler $api greeting=new");
+    $httpd->graceful;
+    my $new = connect_to($httpd, 'new', '/?name=new');
+    ok($new, 'reload: new connections have the new configuration');
+    for my $name (qw(plain tls)) {
+        is(join(',', map { ask($old{$name}, "m$_") } 1 .. 50), join(',', map {"m$_"} 1 .. 50),
+            "reload: an old connection goes on, $name");
+        is(greeting($old{$name}), 'old', "reload: with the old configuration, $name");
+    }
+    is(($httpd->get('/index.html'))[0], 200, 'reload: ordinary requests are answered');
+    for my $name (qw(plain tls)) {
+        $old{$name}->close(1000);
+        closed($old{$name}, 1000, "reload: an old connection ends in order, $name");
+    }
+
+    $httpd->write_conf("WebSocketHandler $api greeting=newest");
+    $httpd->graceful;
+    my $newest = connect_to($httpd, 'newest', '/?name=newest');
+    is(join(' ', map { greeting($_) } $old{other}, $new, $newest), 'old new newest', 'reload: again, there are three generations');
+
+    $httpd->write_conf('WebSocketHandler no-such-handler');
+    like($httpd->run('-k graceful'), qr/no-such-handler/, 'reload: a mistake in the new configuration is reported');
+    is(join(' ', map { greeting($_) } $old{other}, $new, $newest), 'old new newest', 'reload: and harms nobody');
+    is(greeting(Client->new($httpd, '/')), 'newest', 'reload: the configuration stays');
+
+    $old{other}->drop;
+    ok(Httpd::wait_for(sub { !grep { $started{$_} } $httpd->children }, 'the old children to end'),
+        'reload: an old child ends with its last connection');
+    kill 'TERM', $httpd->pid;
+    closed($_, 1001, 'reload, then stop: connections of all generations are closed with 1001') for $new, $newest;
+    ok(ended($httpd), 'reload, then stop: ends');
+}
+{
+    my $httpd = server('WebSocketDrainTimeout 100ms');
+    my @open  = map { Client->new($httpd, "/?name=drained$_", tls => $_ % 2) } 1 .. 6;
+    $httpd->graceful;
+    closed($_, 1012, 'reload: what is left after WebSocketDrainTimeout is closed with 1012') for @open;
+    ok($httpd->wait_log(qr/api: closed drained$_ 1012 /), "reload: on_close is told, $_") for 1 .. 6;
+}
+
+# ---- Restart ----
+
+{
+    my $httpd = server();
+    my $c = Client->new($httpd, '/?name=restarted');
+    kill 'HUP', $httpd->pid;
+    closed($c, 1001, 'restart: closed with 1001');
+    ok($httpd->wait_log(qr/api: closed restarted 1001/), 'restart: on_close is told');
+    ok(connect_to($httpd, 'old', '/'), 'restart: new connections are served');
+    unlike($httpd->error_log, qr/did not exit/, 'restart: no child had to be killed');
+}
+
+# ---- Graceful stop ----
+
+{
+    my $httpd = server('GracefulShutdownTimeout 0');
+    my $c = Client->new($httpd, '/?name=last');
+    kill 'WINCH', $httpd->pid;
+    ok(Httpd::wait_for(sub { !$httpd->connect }, 'the port to be closed'), 'graceful stop: nobody else comes in');
+    is(ask($c, 'still here'), 'still here', 'graceful stop: an open connection goes on');
+    $c->close(1000);
+    closed($c, 1000, 'graceful stop: until it is closed');
+    ok(ended($httpd), 'graceful stop: then httpd ends');
+}
+
+# ---- Children that httpd ends by itself ----
+
+{
+    my $httpd = server('MaxConnectionsPerChild 4', mpm_conf => $Httpd::MPM eq 'prefork'
+        ? "StartServers 2\nServerLimit 32\nMaxRequestWorkers 32\nMinSpareServers 1\nMaxSpareServers 4"
+        : "StartServers 1\nServerLimit 16\nThreadsPerChild 5\nMaxRequestWorkers 80\nMinSpareThreads 1\nMaxSpareThreads 80");
+    my @open = map { Client->new($httpd, "/?name=child$_", tls => $_ % 2) } 1 .. 20;
+    is(join(',', map { ask($_, 'live') } @open), join(',', ('live') x 20),
+        'MaxConnectionsPerChild: connections outlive the time of their child');
+    cmp_ok(scalar($httpd->children), '>', 2, 'MaxConnectionsPerChild: there are several children with connections');
+}
+{
+    # A child that is left with nothing but WebSockets looks idle to httpd, which ends it.
+    my $httpd = server('', mpm_conf => $Httpd::MPM eq 'prefork'
+        ? "StartServers 8\nServerLimit 32\nMaxRequestWorkers 32\nMinSpareServers 1\nMaxSpareServers 2"
+        : "StartServers 4\nServerLimit 8\nThreadsPerChild 5\nMaxRequestWorkers 40\nMinSpareThreads 5\nMaxSpareThreads 10");
+    my @open = map { Client->new($httpd, "/?name=idle$_", tls => $_ % 2) } 1 .. 20;
+    ok($httpd->wait_log(qr/its \d+ connections live on/), 'spare children: one with connections is told to go');
+    is(join(',', map { ask($_, 'live') } @open), join(',', ('live') x 20), 'spare children: its connections go on');
+}
+
+done_testing;
