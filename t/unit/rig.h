@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A real engine for tests: one location, connections with names, and a record of what their handler
- * was told. A test waits for what it expects; it never waits for a time.
+ * A real engine for tests: two locations with one handler, connections with names, and a record of
+ * what their handler was told. A test waits for what it expects; it never waits for a time.
  */
 
 #ifndef WS_T_UNIT_RIG_H
@@ -155,7 +155,7 @@ typedef struct rig {
     apr_pool_t *pool;
     ws_engine *engine;
     ws_settings settings;
-    ws_location location, *locations[1];
+    ws_location location, other, *locations[2];
     int descriptors; /**< open before it was made */
 } rig;
 
@@ -203,7 +203,7 @@ static inline void rig_start(rig *r, const ws_handler *handler, unsigned loops)
                            .blocking = 4,
                            .process = 7,
                            .locations = r->locations,
-                           .location_count = 1,
+                           .location_count = 2,
                            .log = rig_log,
                            .logs = rig_logs};
     apr_initialize();
@@ -212,7 +212,9 @@ static inline void rig_start(rig *r, const ws_handler *handler, unsigned loops)
         r->settings = (ws_settings)RIG_SETTINGS;
     }
     r->location = (ws_location){.handler = handler, .name = "test"};
+    r->other = (ws_location){.handler = handler, .name = "other"};
     r->locations[0] = &r->location;
+    r->locations[1] = &r->other;
     apr_pool_create(&r->pool, NULL);
     if (ws_engine_create(&r->engine, &o, r->pool) != APR_SUCCESS) {
         bail_out("no engine");
