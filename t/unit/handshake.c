@@ -1,0 +1,375 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The opening handshake, RFC 6455, section 4, and what its headers are made of. */
+
+#include "protocol/handshake.h"
+
+#include <stdlib.h>
+
+#include "t/unit/tap.h"
+
+#define ALL (WS_V13 | WS_V8 | WS_V7)
+
+/* Section 1.2, as far as it is checked here. */
+static const ws_handshake example = {.method = "GET",
+                                     .http = 1001,
+                                     .host = "server.example.com",
+                                     .upgrade = "websocket",
+                                     .connection = "Upgrade",
+                                     .key = "dGhlIHNhbXBsZSBub25jZQ==",
+                                     .version = "13"};
+
+static void accepted(ws_handshake h, unsigned versions, int expected, const char *name)
+{
+    int version = 0;
+    const char *problem = NULL;
+    is_int(ws_handshake_check(&h, versions, &version, &problem), 0, "right: %s", name);
+    is_int(version, expected, "right: %s: its version", name);
+    is_str(problem, NULL, "right: %s: no problem", name);
+}
+
+static void refused(ws_handshake h, unsigned versions, int status, const char *says,
+                    const char *name)
+{
+    int version = -1;
+    const char *problem = "";
+    is_int(ws_handshake_check(&h, versions, &version, &problem), status, "wrong: %s", name);
+    if (!ok(strstr(problem, says) != NULL, "wrong: %s: the problem names %s", name, says)) {
+        diag("the problem is: %s", problem);
+    }
+    is_int(version, -1, "wrong: %s: no version is set", name);
+}
+
+/* The example with one field that differs. */
+#define WITH(FIELD, VALUE)                                                                         \
+    ({                                                                                             \
+        ws_handshake h_ = example;                                                                 \
+        h_.FIELD = (VALUE);                                                                        \
+        h_;                                                                                        \
+    })
+
+static void what_is_accepted(void)
+{
+    accepted(example, ALL, 13, "the example of section 1.2");
+    accepted(example, WS_V13, 13, "with 13 alone spoken");
+    accepted(WITH(version, "8"), ALL, 8, "version 8");
+    accepted(WITH(version, "7"), ALL, 7, "version 7");
+    accepted(WITH(http, 2000), ALL, 13, "a later HTTP");
+    accepted(WITH(upgrade, "WebSocket"), ALL, 13, "Upgrade without regard to case");
+    accepted(WITH(upgrade, "h2c, websocket"), ALL, 13, "Upgrade in a list");
+    accepted(WITH(connection, "upgrade"), ALL, 13, "Connection without regard to case");
+    accepted(WITH(connection, "keep-alive, Upgrade"), ALL, 13, "Connection in a list");
+    accepted(WITH(connection, ",keep-alive ,\tUPGRADE ,"), ALL, 13, "in a list with blanks");
+    accepted(WITH(host, "[::1]:8080"), ALL, 13, "any host");
+    accepted(WITH(key, "AQIDBAUGBwgJCgsMDQ4PEC=="), ALL, 13, "the key of section 4.1");
+    accepted(WITH(key, "//////////////////////=="), ALL, 13, "a key of other digits");
+    accepted(WITH(key, "++++++++++++++++++++0A=="), ALL, 13, "and of the others");
+}
+
+static void what_is_refused(void)
+{
+    refused(WITH(method, "POST"), ALL, 400, "method", "another method");
+    refused(WITH(method, "get"), ALL, 400, "method", "a method in small letters");
+    refused(WITH(http, 1000), ALL, 400, "HTTP", "HTTP/1.0");
+    refused(WITH(http, 9), ALL, 400, "HTTP", "HTTP/0.9");
+    refused(WITH(host, NULL), ALL, 400, "Host", "no Host");
+    refused(WITH(host, ""), ALL, 400, "Host", "an empty Host");
+    refused(WITH(upgrade, NULL), ALL, 400, "Upgrade", "no Upgrade");
+    refused(WITH(upgrade, ""), ALL, 400, "Upgrade", "an empty Upgrade");
+    refused(WITH(upgrade, "websockets"), ALL, 400, "Upgrade", "another Upgrade");
+    refused(WITH(upgrade, "web socket"), ALL, 400, "Upgrade", "an Upgrade in two words");
+    refused(WITH(connection, NULL), ALL, 400, "Connection", "no Connection");
+    refused(WITH(connection, "keep-alive"), ALL, 400, "Connection", "another Connection");
+    refused(WITH(connection, "keep-alive Upgrade"), ALL, 400, "Connection", "no list");
+    refused(WITH(key, NULL), ALL, 400, "Sec-WebSocket-Key", "no key");
+    refused(WITH(key, ""), ALL, 400, "Sec-WebSocket-Key", "an empty key");
+    refused(WITH(key, "dGhlIHNhbXBsZSBub25j"), ALL, 400, "Sec-WebSocket-Key", "15 bytes");
+    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZWE="), ALL, 400, "Sec-WebSocket-Key", "17 bytes");
+    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZWFh"), ALL, 400, "Sec-WebSocket-Key", "18 bytes");
+    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZQ"), ALL, 400, "Sec-WebSocket-Key", "no padding");
+    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZQ="), ALL, 400, "Sec-WebSocket-Key", "half of it");
+    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZQ==="), ALL, 400, "Sec-WebSocket-Key", "too much");
+    refused(WITH(key, "dGhlIHNhbXBsZSBub-5jZQ=="), ALL, 400, "Sec-WebSocket-Key", "other digits");
+    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ=="), ALL, 400,
+            "Sec-WebSocket-Key", "two keys");
+}
+
+static void versions_that_are_not_spoken(void)
+{
+    static const char *const others[] = {"",    "0",    "6",     "9",   "12", "14",       "013",
+                                         "+13", "13.0", "13, 8", "113", "1",  "thirteen", "13 "};
+    refused(WITH(version, NULL), ALL, 426, "Sec-WebSocket-Version", "no version");
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
+        char name[40];
+        snprintf(name, sizeof(name), "version \"%s\"", others[i]);
+        refused(WITH(version, others[i]), ALL, 426, "Sec-WebSocket-Version", name);
+    }
+    refused(WITH(version, "8"), WS_V13 | WS_V7, 426, "Sec-WebSocket-Version", "8 switched off");
+    refused(WITH(version, "13"), WS_V8, 426, "Sec-WebSocket-Version", "13 switched off");
+}
+
+static void versions(void)
+{
+    char out[32];
+    is_str(ws_versions_text(ALL, out), "13, 8, 7", "all versions, newest first");
+    is_str(ws_versions_text(WS_V7 | WS_V13, out), "13, 7", "some of them");
+    is_str(ws_versions_text(WS_V8, out), "8", "one");
+    is_str(ws_versions_text(0, out), "", "none");
+    is_int(ws_version_bit("13", 2), WS_V13, "13");
+    is_int(ws_version_bit("8", 1), WS_V8, "8");
+    is_int(ws_version_bit("7,8", 1), WS_V7, "7, as many characters as are given");
+    is_int(ws_version_bit("13", 1), 0, "1 is none");
+    is_int(ws_version_bit("76", 2), 0, "76 is none");
+    is_int(ws_version_bit("", 0), 0, "nothing is none");
+}
+
+static void wanted(void)
+{
+    ok(ws_handshake_wanted("websocket"), "Upgrade: websocket wants a WebSocket");
+    ok(ws_handshake_wanted("TLS/1.0, WebSocket"), "in a list, too");
+    ok(!ws_handshake_wanted("h2c"), "another upgrade does not");
+    ok(!ws_handshake_wanted(""), "an empty one does not");
+    ok(!ws_handshake_wanted(NULL), "none does not");
+}
+
+static void accept_keys(void)
+{
+    char out[WS_ACCEPT_SIZE];
+    ws_accept_key("dGhlIHNhbXBsZSBub25jZQ==", out);
+    is_str(out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "section 1.3: the accept key of the example");
+}
+
+/* ---- Lists ---- */
+
+/* The elements, each in brackets. */
+static const char *elements(const char *list)
+{
+    static char out[200];
+    const char *e;
+    size_t len;
+    *out = '\0';
+    while ((e = ws_list_next(&list, &len))) {
+        sprintf(out + strlen(out), "[%.*s]", (int)len, e);
+    }
+    return out;
+}
+
+static void lists(void)
+{
+    is_str(elements("a"), "[a]", "a list of one");
+    is_str(elements("chat, superchat"), "[chat][superchat]", "a list of two");
+    is_str(elements("a,b,c"), "[a][b][c]", "without blanks");
+    is_str(elements(" \ta \t,\t b\t "), "[a][b]", "with blanks of all kinds");
+    is_str(elements(",, a,, ,b ,"), "[a][b]",
+           "RFC 9110, section 5.6.1.2: empty elements are skipped");
+    is_str(elements("two words, x"), "[two words][x]", "blanks within an element stay");
+    is_str(elements(""), "", "an empty list");
+    is_str(elements(" ,\t, "), "", "a list of nothing");
+
+    ok(ws_list_has("a, b, c", "b", 1, 0), "a list has its element");
+    ok(!ws_list_has("a, b, c", "d", 1, 0), "and no other");
+    ok(!ws_list_has("abc", "ab", 2, 0), "nor a part of one");
+    ok(!ws_list_has("ab", "abc", 3, 0), "nor one that is longer");
+    ok(!ws_list_has("Chat", "chat", 4, 0), "case counts");
+    ok(ws_list_has("Chat", "cHAT", 4, 1), "unless it is told not to");
+    ok(!ws_list_has("", "a", 1, 0), "an empty list has nothing");
+}
+
+static void tokens(void)
+{
+    static const char separators[] = "\"(),/:;<=>?@[\\]{} \t";
+    int wrong = 0;
+    for (int c = 0; c < 256; c++) {
+        char text[3] = {'a', (char)c, 'b'};
+        int is = c > ' ' && c < 127 && !strchr(separators, c);
+        wrong += ws_is_token(text, 3) != is;
+    }
+    is_int(wrong, 0, "RFC 9110, section 5.6.2: the characters of a token");
+    ok(ws_is_token("a", 1), "one character is a token");
+    ok(!ws_is_token("", 0), "none is not");
+    ok(ws_is_token("chat, x", 4), "only what is given counts");
+}
+
+static void protocols(void)
+{
+    /* Names of 3 characters and a comma each. */
+    char many[4 * (WS_PROTOCOLS_MAX + 1) + 1] = "";
+    for (int i = 0; i < WS_PROTOCOLS_MAX; i++) {
+        sprintf(many + strlen(many), "%s%03d", i ? "," : "", i);
+    }
+    ok(ws_protocols_valid("chat"), "one subprotocol");
+    ok(ws_protocols_valid("chat, superchat"), "two subprotocols");
+    ok(ws_protocols_valid("v1.example.org,v2.example.org"), "without blanks");
+    ok(ws_protocols_valid("chat, Chat"), "names differ by case");
+    ok(!ws_protocols_valid(""), "none at all is no offer");
+    ok(!ws_protocols_valid(" , "), "nor are empty ones");
+    ok(!ws_protocols_valid("chat, chat"), "a name twice");
+    ok(!ws_protocols_valid("a, b, c, a"), "a name twice, far apart");
+    ok(!ws_protocols_valid("chat, super chat"), "a name with a blank");
+    ok(!ws_protocols_valid("http://example.org/chat"), "a name with separators");
+    ok(!ws_protocols_valid("ch\xC3\xA4t"), "a name that is not ASCII");
+    ok(ws_protocols_valid(many), "as many as there may be");
+    strcat(many, ",abc");
+    ok(!ws_protocols_valid(many), "one more");
+}
+
+/* ---- Origins ---- */
+
+static void same_origin(void)
+{
+    static const struct {
+        const char *origin, *host;
+        int same;
+    } rows[] = {
+        {"https://example.org", "example.org", 1},
+        {"http://example.org", "example.org", 1},
+        {"https://Example.ORG", "eXample.org", 1},
+        {"HTTPS://example.org", "example.org:443", 1},
+        {"https://example.org:443", "example.org", 1},
+        {"http://example.org:80", "example.org", 1},
+        {"http://example.org", "example.org:80", 1},
+        {"https://example.org:8443", "example.org:8443", 1},
+        {"http://example.org", "example.org:443", 0},
+        {"https://example.org", "example.org:80", 0},
+        {"https://example.org:8443", "example.org", 0},
+        {"https://example.org", "example.org:8443", 0},
+        {"https://example.org:8443", "example.org:8444", 0},
+        {"https://example.org", "www.example.org", 0},
+        {"https://www.example.org", "example.org", 0},
+        {"https://example.org.evil.test", "example.org", 0},
+        {"https://evil.test", "example.org", 0},
+        {"https://example.org@evil.test", "example.org", 0},
+        {"https://evil.test/example.org", "example.org", 0},
+        {"https://example.org/", "example.org", 0},
+        {"https://127.0.0.1:8443", "127.0.0.1:8443", 1},
+        {"https://[::1]", "[::1]", 1},
+        {"https://[::1]:8443", "[::1]:8443", 1},
+        {"https://[2001:db8::A]:443", "[2001:DB8::a]", 1},
+        {"http://[::1]", "[::1]:80", 1},
+        {"https://[::1]", "[::2]", 0},
+        {"https://[::1]:8443", "[::1]", 0},
+        {"https://[::1]evil.test", "[::1]", 0},
+        {"https://[::1", "[::1", 0},
+        {"https://[]", "[]", 0},
+        {"null", "example.org", 0},
+        {"null", "null", 0},
+        {"", "", 0},
+        {"example.org", "example.org", 0},
+        {"https://", "", 0},
+        {"https://example.org", "", 0},
+        {"https://example.org:", "example.org", 0},
+        {"https://example.org", "example.org, example.org", 0},
+        {"https://example.org https://evil.test", "example.org", 0},
+        {"app://example.org", "example.org", 1},
+        {"app://example.org", "example.org:443", 0},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        is_int(!!ws_origin_same(rows[i].origin, rows[i].host), rows[i].same, "\"%s\" %s \"%s\"",
+               rows[i].origin, rows[i].same ? "names the host" : "does not name the host",
+               rows[i].host);
+    }
+}
+
+static void equal_origins(void)
+{
+    static const struct {
+        const char *a, *b;
+        int equal;
+    } rows[] = {
+        {"https://example.org", "https://example.org", 1},
+        {"https://example.org", "HTTPS://EXAMPLE.ORG", 1},
+        {"https://example.org", "https://example.org:443", 1},
+        {"http://example.org:80", "http://example.org", 1},
+        {"http://[::1]:80", "http://[::1]", 1},
+        {"http://example.org", "https://example.org", 0},
+        {"http://example.org:443", "https://example.org", 0},
+        {"https://example.org", "https://example.org:8443", 0},
+        {"https://example.org", "https://example.com", 0},
+        {"https://example.org", "https://example.orga", 0},
+        {"null", "null", 1},
+        {"null", "https://example.org", 0},
+        {"https://example.org", "null", 0},
+        {"", "", 0},
+        {"example.org", "example.org", 0},
+        {"https://example.org/", "https://example.org/", 0},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        is_int(!!ws_origin_equal(rows[i].a, rows[i].b), rows[i].equal, "\"%s\" %s \"%s\"",
+               rows[i].a, rows[i].equal ? "is" : "is not", rows[i].b);
+    }
+}
+
+static void valid_origins(void)
+{
+    static const char *const valid[] = {"https://example.org",
+                                        "http://localhost:8080",
+                                        "HTTP://EXAMPLE.ORG",
+                                        "https://xn--bcher-kva.example",
+                                        "https://a_b.example",
+                                        "http://127.0.0.1:1",
+                                        "http://[::1]",
+                                        "http://[::ffff:127.0.0.1]:65535",
+                                        "chrome-extension://aaaabbbbccccddddeeeeffffgggghhhh",
+                                        "web+x.y-z://host",
+                                        "null"};
+    static const char *const invalid[] = {"",
+                                          "*",
+                                          "any",
+                                          "NULL",
+                                          "example.org",
+                                          "example.org:443",
+                                          "//example.org",
+                                          "://example.org",
+                                          "https:example.org",
+                                          "https:/example.org",
+                                          "https://",
+                                          "https://:443",
+                                          "https://example.org/",
+                                          "https://example.org/x",
+                                          "https://example.org?x",
+                                          "https://example.org#x",
+                                          "https://user@example.org",
+                                          "https://user:1@example.org",
+                                          "https://*.example.org",
+                                          "https://example.org:",
+                                          "https://example.org:0",
+                                          "https://example.org:65536",
+                                          "https://example.org:123456",
+                                          "https://example.org:x",
+                                          "https://example.org:80:80",
+                                          "https://m\xC3\xBCnchen.example",
+                                          "https://a b",
+                                          " https://example.org",
+                                          "https://example.org ",
+                                          "1https://example.org",
+                                          "ht_tp://example.org",
+                                          "https://::1",
+                                          "https://[::1",
+                                          "https://[::1]x",
+                                          "https://[x]",
+                                          "https://[]",
+                                          "https://a,https://b"};
+    for (size_t i = 0; i < sizeof(valid) / sizeof(*valid); i++) {
+        ok(ws_origin_valid(valid[i]), "\"%s\" is an origin", valid[i]);
+    }
+    for (size_t i = 0; i < sizeof(invalid) / sizeof(*invalid); i++) {
+        ok(!ws_origin_valid(invalid[i]), "\"%s\" is no origin", invalid[i]);
+    }
+}
+
+int main(void)
+{
+    what_is_accepted();
+    what_is_refused();
+    versions_that_are_not_spoken();
+    versions();
+    wanted();
+    accept_keys();
+    lists();
+    tokens();
+    protocols();
+    same_origin();
+    equal_origins();
+    valid_origins();
+    return done_testing();
+}
