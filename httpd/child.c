@@ -37,10 +37,11 @@ APLOG_USE_MODULE(websocket);
 
 static ws_engine *engine;
 static server_rec *main_server;
-static int stop_at_once;                 /* told to go without grace */
-static apr_int64_t drain_timeout;        /* milliseconds */
-static volatile sig_atomic_t terminated; /* SIGTERM has come */
-static void (*mpm_sigterm)(int);         /* prefork's handler of it */
+static volatile sig_atomic_t stop_at_once; /* told to go without grace */
+static apr_int64_t drain_timeout;          /* milliseconds */
+static apr_time_t drain_end;               /* when it is over; 0: not told to go with grace */
+static volatile sig_atomic_t terminated;   /* SIGTERM has come */
+static void (*mpm_sigterm)(int);           /* prefork's handler of it */
 
 /* Numbers for child processes, never the same for two of them: in memory that all share. */
 static apr_uint32_t *process_counter;
@@ -118,12 +119,34 @@ static void engine_log(ws_log_level level, const ws_settings *settings, const ws
 
 /* ---- The end ---- */
 
+static apr_time_t end_of_drain(void)
+{
+    apr_time_t set = 0, end = apr_time_now() + apr_time_from_msec(drain_timeout);
+    return __atomic_compare_exchange_n(&drain_end, &set, end, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)
+               ? end
+               : set;
+}
+
+static void on_late_sigterm(int sig, siginfo_t *info, void *context)
+{
+    (void)sig, (void)context;
+    terminated |= info->si_pid != getpid(); /* the MPM's threads wake each other with it, too */
+}
+
 void ws_child_stopping(apr_pool_t *pchild, int graceful)
 {
     (void)pchild;
     /* prefork says 0 whatever the reason; but what is to end at once it tells by SIGTERM, and a
      * reload, too many idle children and MaxConnectionsPerChild in other ways. */
     stop_at_once = threaded() ? !graceful : terminated;
+    if (!stop_at_once) {
+        end_of_drain();
+    }
+    if (threaded() && graceful) {
+        /* The MPM waits for its threads now, and looks for nothing else. */
+        struct sigaction late = {.sa_sigaction = on_late_sigterm, .sa_flags = SA_SIGINFO};
+        sigaction(SIGTERM, &late, NULL);
+    }
 }
 
 static void on_sigterm(int sig)
@@ -135,9 +158,8 @@ static void on_sigterm(int sig)
 }
 
 /* @return whether all connections are gone, or a stop has come */
-static int wait_unless_terminated(ws_engine *e, apr_int64_t ms)
+static int wait_unless_terminated(ws_engine *e, apr_time_t until)
 {
-    apr_time_t until = apr_time_now() + apr_time_from_msec(ms);
     while (!terminated && !ws_engine_wait(e, 100)) {
         if (apr_time_now() >= until) {
             return 0;
@@ -146,26 +168,62 @@ static int wait_unless_terminated(ws_engine *e, apr_int64_t ms)
     return 1;
 }
 
+/* @return until when connections live on */
+static apr_time_t let_live_on(ws_engine *e)
+{
+    static int told;
+    if (ws_engine_count(e) && !__atomic_exchange_n(&told, 1, __ATOMIC_RELAXED)) {
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, main_server,
+                     "websocket: this child has to go; its %" APR_SIZE_T_FMT
+                     " connections live on, for %" APR_INT64_T_FMT
+                     " s at most (WebSocketDrainTimeout)",
+                     ws_engine_count(e), (drain_timeout + 999) / 1000);
+    }
+    return end_of_drain();
+}
+
+void ws_child_check(void)
+{
+    static int said;
+    ws_engine *e = ws_child_engine();
+    int code = 0, state = AP_MPMQ_RUNNING;
+
+    /* prefork's only thread is the relay's: child_stopping comes when that is over. */
+    if (threaded()
+            ? stop_at_once || __atomic_load_n(&drain_end, __ATOMIC_RELAXED)
+            : ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING) {
+        if (stop_at_once || terminated) {
+            code = WS_CLOSE_GOING_AWAY;
+        }
+        else if (e && apr_time_now() >= let_live_on(e)) {
+            code = WS_CLOSE_RESTART;
+        }
+    }
+    if (e && code && __atomic_exchange_n(&said, code, __ATOMIC_RELAXED) != code) {
+        if (code == WS_CLOSE_RESTART) {
+            ws_engine_close_all(e, code, "server restarts", DRAIN_SPREAD);
+        }
+        else {
+            ws_engine_close_all(e, code, "server stops", 0);
+        }
+    }
+}
+
 /* httpd ends this child as soon as pchild is cleaned up. Connections are let go on until then. */
 static apr_status_t say_farewell(void *pchild)
 {
     ws_engine *e = engine;
     (void)pchild;
     if (!stop_at_once) {
+        apr_time_t end = let_live_on(e);
         /* A stop that comes meanwhile is a SIGTERM, and the MPM has done with those. */
-        if (ws_engine_count(e)) {
-            ap_log_error(APLOG_MARK, APLOG_INFO, 0, main_server,
-                         "websocket: this child has to go; its %" APR_SIZE_T_FMT
-                         " connections live on, for %" APR_INT64_T_FMT
-                         " s at most (WebSocketDrainTimeout)",
-                         ws_engine_count(e), (drain_timeout + 999) / 1000);
-        }
         mpm_sigterm = NULL;
         apr_signal(SIGTERM, on_sigterm);
         apr_signal_unblock(SIGTERM);
-        if (!wait_unless_terminated(e, drain_timeout)) {
+        if (!wait_unless_terminated(e, end)) {
             ws_engine_close_all(e, WS_CLOSE_RESTART, "server restarts", DRAIN_SPREAD);
-            wait_unless_terminated(e, DRAIN_SPREAD + LAST_WORDS);
+            wait_unless_terminated(e,
+                                   apr_time_now() + apr_time_from_msec(DRAIN_SPREAD + LAST_WORDS));
         }
     }
     ws_engine_close_all(e, WS_CLOSE_GOING_AWAY, "server stops", 0);

@@ -21,6 +21,13 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s);
 /** child_stopping. */
 void ws_child_stopping(apr_pool_t *pchild, int graceful);
 
+/**
+ * A relay keeps one of the threads that the MPM waits for when the child is to go; only then is it
+ * the child's turn to end connections. So each relay calls this again and again, and when their time is
+ * over, connections are closed.
+ */
+void ws_child_check(void);
+
 /** This child's engine; NULL if there is none, or no more. */
 ws_engine *ws_child_engine(void);
 

@@ -25,6 +25,7 @@ void *ws_create_dir_config(apr_pool_t *p, char *dir)
 {
     ws_dir_config *d = apr_pcalloc(p, sizeof(*d));
     (void)dir;
+    d->relay = -1;
     d->max_frame = d->max_message = d->send_queue = -1;
     d->fragment = d->ping_interval = d->ping_grace = d->close_timeout = -1;
     return d;
@@ -38,6 +39,7 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     ws_dir_config *d = apr_pcalloc(p, sizeof(*d));
     MERGE(handlers, NULL);
     MERGE(versions, 0);
+    MERGE(relay, -1);
     MERGE(max_frame, -1);
     MERGE(max_message, -1);
     MERGE(send_queue, -1);
@@ -381,6 +383,9 @@ const command_rec ws_directives[] = {
                       "same, any, or the origins whose pages may connect"),
     AP_INIT_TAKE_ARGV("WebSocketVersions", set_versions, NULL, WHERE,
                       "the protocol versions that are spoken, of 13, 8 and 7"),
+    AP_INIT_FLAG("WebSocketRelay", ap_set_flag_slot, FIELD(relay), WHERE,
+                 "on: pass connections through httpd's filters, each with a thread of httpd's; or off: "
+                 "only where they cannot be taken over"),
     AP_INIT_TAKE1("WebSocketFragmentSize", set_fragment, FIELD(fragment), WHERE,
                   "off, on, or the greatest payload of a sent frame, in bytes or with K, M or G"),
     AP_INIT_TAKE1("WebSocketSendQueue", set_size, FIELD(send_queue), WHERE,

@@ -26,6 +26,7 @@ typedef struct ws_dir_config {
     apr_array_header_t *origins;  /**< const char *; NULL: not set */
     int origin_same, origin_any;  /**< with origins */
     unsigned versions;            /**< WS_V13...; 0: not set */
+    int relay;                    /**< -1: not set */
     apr_int64_t max_frame, max_message, send_queue;       /**< bytes; -1: not set */
     apr_int64_t fragment;                                 /**< bytes, 0: off; -1: not set */
     apr_int64_t ping_interval, ping_grace, close_timeout; /**< milliseconds; -1: not set */

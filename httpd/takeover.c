@@ -27,6 +27,8 @@ typedef struct ws_owned {
     SSL *ssl;
     int taken;
     ws_newcomer newcomer;
+    int streams; /**< of HTTP/2, that are WebSockets */
+    int told;    /**< their number was logged */
 } ws_owned;
 
 static ap_filter_rec_t *gate_handle;
@@ -174,6 +176,13 @@ const char *ws_takeover_obstacle(conn_rec *c)
         }
     }
     return NULL;
+}
+
+int ws_takeover_streams(conn_rec *c, int change)
+{
+    ws_owned *o = c->master ? owned_of(c->master) : NULL;
+    return o && __atomic_add_fetch(&o->streams, change, __ATOMIC_RELAXED) == WS_H2_STREAMS
+           && change > 0 && !__atomic_exchange_n(&o->told, 1, __ATOMIC_RELAXED);
 }
 
 apr_status_t ws_takeover(request_rec *r, const ws_newcomer *n)

@@ -21,6 +21,16 @@ void ws_takeover_child_init(apr_pool_t *pchild, server_rec *s);
 /** Why a connection cannot be taken over, or NULL if it can. */
 const char *ws_takeover_obstacle(conn_rec *c);
 
+/** Streams of one connection that mod_http2 serves at a time, to begin with. */
+#define WS_H2_STREAMS 6
+
+/**
+ * One WebSocket more (change 1) or less (-1) on the HTTP/2 connection that c is a stream of, if it is
+ * one.  [any thread]
+ * @return 1 when their number has reached WS_H2_STREAMS for the first time, else 0
+ */
+int ws_takeover_streams(conn_rec *c, int change);
+
 /**
  * After the 101 has been sent: collect what httpd has read already, and mark the connection, so that
  * it goes to the engine when httpd is done with the request.

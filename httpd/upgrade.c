@@ -11,6 +11,7 @@
 
 #include "httpd/child.h"
 #include "httpd/config.h"
+#include "httpd/relay.h"
 #include "httpd/request.h"
 #include "httpd/takeover.h"
 #include "protocol/handshake.h"
@@ -73,7 +74,9 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
         apr_table_setn(r->err_headers_out, "Upgrade", "websocket");
         apr_table_mergen(r->err_headers_out, "Connection", "Upgrade");
     }
-    else if (!status && (header(r, "Transfer-Encoding") || (length && strcmp(length, "0")))) {
+    else if (!status
+             && ((header(r, "Transfer-Encoding") && !r->connection->master) /* mod_http2 adds it */
+                 || (length && strcmp(length, "0")))) {
         status = HTTP_BAD_REQUEST;
         problem = "the request has a body";
     }
@@ -170,6 +173,28 @@ static int add_header(void *headers, const char *name, const char *value)
     return 1;
 }
 
+/*
+ * mod_http2 makes a 200 of it. It takes an interim response apart as text, and folds headers of one
+ * name into one, which two cookies do not survive; its filter for whole responses does better. Any
+ * brigade makes that filter send the headers.
+ */
+static void send_answer(request_rec *r)
+{
+    conn_rec *c = r->connection;
+    ap_filter_t *f = c->master ? r->proto_output_filters : NULL;
+    while (f && strcasecmp(f->frec->name, "h2_c2_response_out")) {
+        f = f->next;
+    }
+    if (f) {
+        apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);
+        APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(c->bucket_alloc));
+        ap_pass_brigade(f, bb);
+    }
+    else {
+        ap_send_interim_response(r, 1);
+    }
+}
+
 static int send_101(request_rec *r, const ws_request *rq)
 {
     conn_rec *c = r->connection;
@@ -191,7 +216,7 @@ static int send_101(request_rec *r, const ws_request *rq)
     r->status_line = ap_get_status_line(HTTP_SWITCHING_PROTOCOLS);
     /* Its clock is for requests. */
     ap_remove_input_filter_byhandle(c->input_filters, "reqtimeout");
-    ap_send_interim_response(r, 1);
+    send_answer(r);
     return c->aborted || c->data_in_output_filters ? -1 : 0;
 }
 
@@ -270,13 +295,6 @@ static int upgrade(request_rec *r, ws_request *rq)
                                                   : "has no event loop in this child");
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    if ((obstacle = ws_takeover_obstacle(r->connection))) {
-        ap_log_rerror(
-            APLOG_MARK, APLOG_ERR, 0, r,
-            "websocket: handshake refused with 501: the connection cannot be taken over: %s",
-            obstacle);
-        return HTTP_NOT_IMPLEMENTED;
-    }
     if ((status = ask_handler(rq, reg)) != OK) {
         return status;
     }
@@ -298,6 +316,15 @@ static int upgrade(request_rec *r, ws_request *rq)
     n.strings.peer = r->useragent_ip;
     n.strings.protocol = rq->protocol;
     n.strings.headers = kept_headers(r, reg->location.handler->keep_headers);
+    obstacle = d->relay > 0 ? "WebSocketRelay is on" : ws_takeover_obstacle(r->connection);
+    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
+                  "websocket: version %d, handler %s, subprotocol %s%s%s", version,
+                  reg->location.name, rq->protocol ? rq->protocol : "none",
+                  obstacle ? "; relayed: " : "", obstacle ? obstacle : "");
+    if (obstacle) {
+        rq->pool = NULL;
+        return ws_relay(r, &n);
+    }
     if ((apr_status_t)(status = ws_takeover(r, &n)) != APR_SUCCESS) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, status, r,
                       "websocket: the connection could not be taken over");
@@ -305,9 +332,6 @@ static int upgrade(request_rec *r, ws_request *rq)
         return DONE;
     }
     rq->pool = NULL; /* the connection's now */
-    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
-                  "websocket: version %d, handler %s, subprotocol %s", version, reg->location.name,
-                  rq->protocol ? rq->protocol : "none");
     return OK;
 }
 

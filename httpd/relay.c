@@ -1,0 +1,255 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/relay.h"
+
+#include <ap_mmn.h>
+#include <apr_buckets.h>
+#include <apr_portable.h>
+#include <errno.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_ssl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <util_filter.h>
+
+#include "httpd/child.h"
+#include "httpd/config.h"
+#include "httpd/takeover.h"
+
+APLOG_USE_MODULE(websocket);
+
+/* What is carried at a time, bytes. More than one such piece each way is never held here: a side that
+ * does not take its bytes stops the other one. */
+#define PIECE (32 * 1024)
+
+/* Events that no descriptor tells of, the end of the child and of HTTP/2's connection, are looked for
+ * this often, milliseconds. */
+#define TICK 1000
+
+typedef struct relay {
+    conn_rec *c;
+    int pair;                 /**< our end; the other one is the engine's socket */
+    apr_bucket_brigade *up;   /**< from the client; what the engine has not taken yet */
+    apr_bucket_brigade *down; /**< from the engine; empty but in carry_down() */
+    char *buf;                /**< what down points to, PIECE bytes */
+    int headers_ended;        /**< the end of the request, which is not the stream's, was seen */
+    int up_ended;             /**< nothing comes from the client any more; the engine knows */
+    int down_broken;          /**< the client takes nothing any more */
+    int over;
+} relay;
+
+/* ---- From the client to the engine ---- */
+
+static void end_up(relay *w)
+{
+    w->up_ended = 1;
+    apr_brigade_cleanup(w->up);
+    shutdown(w->pair, SHUT_WR);
+}
+
+/* @return 1 when it is gone; 0 when the engine's end is full; -1 when it is closed */
+static int send_bucket(relay *w, apr_bucket *b)
+{
+    const char *data;
+    apr_size_t len;
+    ssize_t sent;
+
+    if (apr_bucket_read(b, &data, &len, APR_BLOCK_READ) != APR_SUCCESS) {
+        return -1;
+    }
+    do {
+        sent = len ? send(w->pair, data, len, MSG_NOSIGNAL) : 0;
+    } while (sent < 0 && errno == EINTR);
+    if (sent < 0) {
+        return errno == EAGAIN ? 0 : -1;
+    }
+    if ((apr_size_t)sent < len) {
+        apr_bucket_split(b, (apr_size_t)sent);
+    }
+    apr_bucket_delete(b);
+    return (apr_size_t)sent == len;
+}
+
+/*
+ * Carry what the filters have, one piece. Whatever lies in the filters, decrypted or half of an
+ * HTTP/2 frame, is not seen by poll(): they are asked until they say EAGAIN.
+ * @return whether it is worth going on without waiting
+ */
+static int carry_up(relay *w)
+{
+    if (APR_BRIGADE_EMPTY(w->up)) {
+        apr_status_t rv =
+            ap_get_brigade(w->c->input_filters, w->up, AP_MODE_READBYTES, APR_NONBLOCK_READ, PIECE);
+        if (APR_STATUS_IS_EAGAIN(rv) || (rv == APR_SUCCESS && APR_BRIGADE_EMPTY(w->up))) {
+            return 0;
+        }
+        if (rv != APR_SUCCESS) {
+            end_up(w);
+            return 1;
+        }
+    }
+    while (!APR_BRIGADE_EMPTY(w->up)) {
+        apr_bucket *b = APR_BRIGADE_FIRST(w->up);
+        int sent = 1;
+        if (APR_BUCKET_IS_EOS(b) && w->headers_ended) {
+            end_up(w); /* END_STREAM */
+            break;
+        }
+        if (APR_BUCKET_IS_METADATA(b)) {
+            /* mod_http2 ends a request that is an upgrade, as if its body had come; the stream goes
+             * on. HTTP/1.1 has no such bucket. */
+            w->headers_ended |= APR_BUCKET_IS_EOS(b);
+            apr_bucket_delete(b);
+        }
+        else if ((sent = send_bucket(w, b)) < 0) {
+            end_up(w);
+            break;
+        }
+        if (!sent) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* ---- From the engine to the client ---- */
+
+/* @return whether it is worth going on without waiting */
+static int carry_down(relay *w)
+{
+    ssize_t n;
+    do {
+        n = recv(w->pair, w->buf, PIECE, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && errno == EAGAIN) {
+        return 0;
+    }
+    if (n <= 0) {
+        w->over = 1;
+    }
+    else if (!w->down_broken) {
+        APR_BRIGADE_INSERT_TAIL(
+            w->down, apr_bucket_transient_create(w->buf, (apr_size_t)n, w->c->bucket_alloc));
+        /* A filter may keep what is not flushed. So this waits for a slow client, Timeout at most. */
+        APR_BRIGADE_INSERT_TAIL(w->down, apr_bucket_flush_create(w->c->bucket_alloc));
+        w->down_broken = ap_pass_brigade(w->c->output_filters, w->down) != APR_SUCCESS;
+        apr_brigade_cleanup(w->down);
+    }
+    return 1;
+}
+
+/* ---- Both ---- */
+
+/* What tells of input; -1 when there is nothing any more. Asked for each time: a stopping MPM closes
+ * the sockets of its threads. */
+static int client_fd(conn_rec *c)
+{
+    int fd = -1;
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 129)
+    apr_pollfd_t p;
+    memset(&p, 0, sizeof(p));
+    if (ap_get_pollfd_from_conn(c, &p, NULL) != APR_SUCCESS) {
+        return -1;
+    }
+    if (p.desc_type == APR_POLL_FILE) {
+        apr_os_file_get(&fd, p.desc.f);
+    }
+    else if (p.desc_type == APR_POLL_SOCKET) {
+        apr_os_sock_get(&fd, p.desc.s);
+    }
+#else /* no WebSocket comes over HTTP/2 either */
+    apr_os_sock_get(&fd, ap_get_conn_socket(c));
+#endif
+    return fd;
+}
+
+static void wait_for_either(relay *w)
+{
+    int client = client_fd(w->c), full = !APR_BRIGADE_EMPTY(w->up);
+    struct pollfd p[2] = {{.fd = w->pair, .events = (short)(POLLIN | (full ? POLLOUT : 0))},
+                          {.fd = full || w->up_ended ? -1 : client, .events = POLLIN}};
+    if (client < 0 && !w->up_ended) {
+        w->c->aborted = 1;
+        return;
+    }
+    poll(p, 2, TICK);
+}
+
+static void carry(relay *w)
+{
+    while (!w->over) {
+        int more = 0;
+        if (!w->up_ended) {
+            more |= carry_up(w);
+        }
+        more |= carry_down(w);
+        w->down_broken |= w->c->aborted;
+        /* What the client said before it went can still lie in the filters; it counts. */
+        if (w->down_broken && (w->up_ended || (!more && APR_BRIGADE_EMPTY(w->up)))) {
+            w->over = 1;
+        }
+        if (!more && !w->over) {
+            wait_for_either(w);
+        }
+        ws_child_check();
+    }
+}
+
+static apr_status_t hand_over(relay *w, ws_newcomer *n)
+{
+    ws_engine *engine = ws_child_engine();
+    apr_status_t rv = ESHUTDOWN;
+    int pair[2];
+
+    if (!engine || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
+        if (engine) {
+            rv = errno;
+        }
+        n->fd = -1;
+        ws_newcomer_drop(n);
+        return rv;
+    }
+    w->pair = pair[0];
+    n->fd = pair[1];
+    if ((rv = ws_engine_add(engine, n)) != APR_SUCCESS) {
+        close(w->pair);
+    }
+    return rv;
+}
+
+int ws_relay(request_rec *r, ws_newcomer *n)
+{
+    conn_rec *c = r->connection;
+    relay w = {.c = c};
+    apr_status_t rv;
+
+    /* From here on the request has the connection's filters only: no HTTP is spoken any more. */
+    r->input_filters = r->proto_input_filters = c->input_filters;
+    r->output_filters = r->proto_output_filters = c->output_filters;
+    c->keepalive = AP_CONN_CLOSE;
+
+    n->secure = ap_ssl_conn_is_ssl(c);
+    if ((rv = hand_over(&w, n)) != APR_SUCCESS) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "websocket: the connection cannot be relayed");
+        c->aborted = 1;
+        return DONE;
+    }
+    w.up = apr_brigade_create(r->pool, c->bucket_alloc);
+    w.down = apr_brigade_create(r->pool, c->bucket_alloc);
+    w.buf = apr_palloc(r->pool, PIECE);
+    if (ws_takeover_streams(c, 1)) {
+        ap_log_rerror(
+            APLOG_MARK, APLOG_WARNING, 0, r,
+            "websocket: %d WebSockets on one HTTP/2 connection: each holds a thread of "
+            "mod_http2, which gives a connection so many to begin with; other requests on it "
+            "can have to wait until a WebSocket ends",
+            WS_H2_STREAMS);
+    }
+    carry(&w);
+    ws_takeover_streams(c, -1);
+    close(w.pair);
+    return OK;
+}

@@ -1,0 +1,24 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * A connection that cannot leave httpd: a stream of HTTP/2, or one with a filter that has to see its
+ * bytes. The engine gets one end of a socket pair, as if that were the client; the thread that took
+ * the handshake stays, and carries bytes between the other end and httpd's filters.
+ */
+
+#ifndef WS_HTTPD_RELAY_H
+#define WS_HTTPD_RELAY_H
+
+#include <httpd.h>
+
+#include "engine/engine.h"
+
+/**
+ * After the 101 has been sent: give the connection to the engine, and carry its bytes until both
+ * sides have ended.
+ * @param n  as for ws_takeover(); its pool is the engine's from now on, or is destroyed
+ * @return what the request's handler is to return
+ */
+int ws_relay(request_rec *r, ws_newcomer *n);
+
+#endif
