@@ -1,0 +1,35 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# The demo, as `make -f Makefile.apxs run` starts it, in Chromium over ws and wss.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Program;
+
+plan skip_all => 'the demo runs the event MPM' if $Httpd::MPM ne 'event';
+plan skip_all => 'the demo loads no sanitizer' if $ENV{WS_TEST_PRELOAD};
+
+my %port = map { $_ => Httpd::free_port() } qw(http https);
+my $shots = "$Httpd::BUILD/t/screenshots";
+File::Path::make_path($shots);
+
+local @ENV{qw(PORT SSL_PORT)} = @port{qw(http https)};
+my $demo = Program->start("$Httpd::TOP/demo/run", $Httpd::BUILD);
+$demo->wait_output(qr{http://localhost:$port{http}/});
+pass('the demo prints its address');
+$demo->wait_output(qr{https://localhost:$port{https}/});
+pass('and that for TLS');
+
+Program::tap('Chromium, http', 'node', 't/clients/page.js', "http://localhost:$port{http}/", $shots);
+Program::tap('Chromium, https', 'node', 't/clients/page.js', "https://localhost:$port{https}/", $shots);
+ok(-s "$shots/page-ws.png" && -s "$shots/page-wss.png", "screenshots are in $shots");
+
+kill 'INT', $demo->{pid};
+$demo->wait_output(qr/Stopped/);
+is($demo->finish, 0, 'the demo stops cleanly on Ctrl-C');
+ok(!IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port{http}), 'and leaves nothing behind');
+
+done_testing;
