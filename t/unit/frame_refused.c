@@ -107,10 +107,13 @@ static void limits(void)
     FRAME(FIN | PING, "does not count");
     FRAME(CONT, "j");
     FRAME(FIN | CONT, "");
-    FRAME(FIN | BINARY, "0123456789");
-    is_taken_as("binary \"0123456789\", + \"abcdefghi\", ping \"does not count\". + \"j\", + \"\"."
-                " binary \"0123456789\".",
-                "a message may be as long as its limit, and the next one begins anew");
+    is_taken_as("binary \"0123456789\", + \"abcdefghi\", ping \"does not count\". + \"j\", + \"\".",
+                "a message may be as long as its limit");
+    FRAME(FIN | BINARY, "one");
+    FRAME(BINARY, "0123456789");
+    FRAME(FIN | CONT, "0123456789");
+    is_taken_as("binary \"one\". binary \"0123456789\", + \"0123456789\".",
+                "and the next one, too: it begins anew");
     FRAME(BINARY, "0123456789");
     FRAME(CONT, "0123456789");
     FRAME(FIN | CONT, "!");

@@ -262,6 +262,8 @@ static void same_origin(void)
         {"https://example.org https://evil.test", "example.org", 0},
         {"app://example.org", "example.org", 1},
         {"app://example.org", "example.org:443", 0},
+        {"other://example.org", "example.org:443", 0},
+        {"file://example.org", "example.org:80", 0},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         is_int(!!ws_origin_same(rows[i].origin, rows[i].host), rows[i].same, "\"%s\" %s \"%s\"",
