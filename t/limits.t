@@ -1,0 +1,135 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Settings of server, virtual host and Location: each is inherited on its own, and the innermost counts.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Client qw(frame_bytes BINARY CONTINUATION);
+
+# A handler that says its name and the virtual host.
+sub named {
+    my ($name) = @_;
+    return Httpd::compile("called_$name", <<"END");
+#include <string.h>
+#include "mod_websocket.h"
+static void tell(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    (void)data, (void)len;
+    ws_send_part(c, type, "$name at ", strlen("$name at "), WS_FIRST);
+    ws_send_part(c, type, ws_vhost(c), strlen(ws_vhost(c)), WS_LAST);
+}
+WS_HANDLER($name) = {.on_message = tell};
+END
+}
+
+my $httpd = Httpd->start(conf => <<"END");
+WebSocketHandler ws_echo.so
+WebSocketMaxMessageSize 4000
+WebSocketMaxFrameSize 3000
+WebSocketVersions 13 8
+WebSocketOrigin any
+<VirtualHost *>
+    ServerName localhost
+</VirtualHost>
+<VirtualHost *>
+    ServerName one.example
+    WebSocketMaxFrameSize 2000
+    <Location /inner>
+        WebSocketMaxMessageSize 1000
+        <If "%{QUERY_STRING} == 'if'">
+            WebSocketMaxMessageSize 500
+        </If>
+    </Location>
+    <Location /inner/deeper>
+        WebSocketMaxFrameSize 700
+    </Location>
+    <Location /inner/off>
+        WebSocketHandler off
+    </Location>
+    <Location /inner/off/on>
+        WebSocketHandler @{[named('deep')]}
+        WebSocketVersions 7
+        WebSocketOrigin same
+    </Location>
+</VirtualHost>
+<VirtualHost *>
+    ServerName two.example
+    WebSocketHandler @{[named('second')]}
+    WebSocketMaxMessageSize 1K
+    <Location /large>
+        WebSocketHandler ws_echo.so
+        WebSocketMaxMessageSize 2M
+        WebSocketMaxFrameSize 1M
+    </Location>
+</VirtualHost>
+<Location /everywhere>
+    WebSocketMaxMessageSize 10
+</Location>
+END
+
+sub client {
+    my ($host, $path, %o) = @_;
+    my $version = $o{version} // 13;
+    my $c = Client->new($httpd, $path, expect => 0, request => join "\r\n", "GET $path HTTP/1.1", "Host: $host",
+        'Upgrade: websocket', 'Connection: Upgrade', "Sec-WebSocket-Version: $version",
+        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', $o{origin} ? "Origin: $o{origin}" : (), '', '');
+    $c->read_answer;
+    return $c;
+}
+
+# A message of $size bytes in frames of at most $frame.
+sub fragments {
+    my ($size, $frame, %o) = @_;
+    my ($left, @frames) = $size;
+    while ($left > 0) {
+        my $part = $left < $frame ? $left : $frame;
+        $left -= $part;
+        push @frames, frame_bytes(@frames ? CONTINUATION : BINARY, 'y' x $part, fin => !$left && !$o{more});
+    }
+    return join '', @frames;
+}
+
+# What is let in at most: payload of a frame, of a message.
+for (
+    ['localhost',   '/',                3000,    4000,    'the server sets both'],
+    ['one.example', '/',                2000,    4000,    'a virtual host sets one'],
+    ['one.example', '/inner',           1000,    1000,    'a Location sets the other'],
+    ['one.example', '/inner?if',        500,     500,     'an <If> inside of it'],
+    ['one.example', '/inner/deeper',    700,     1000,    'a Location inside of another'],
+    ['one.example', '/inner/deeper?if', 500,     500,     'and what is set around it'],
+    ['two.example', '/large',           1 << 20, 2 << 20, 'sizes with K and M'],
+    ['localhost',   '/everywhere',      10,      10,      "the server's Location"],
+    ['one.example', '/everywhere',      10,      10,      "the server's Location in a virtual host"],
+    )
+{
+    my ($host, $path, $frame, $message, $name) = @$_;
+    my $c = client($host, $path);
+    $c->raw(fragments($message, $frame));
+    is(length(($c->message)[1]), $message, "$name: a message of $message bytes in frames of $frame, at $host$path");
+    $c->send(BINARY, '', length => $frame + 1);
+    $c->expect_close(1009, "$name: a frame of one byte more is refused");
+    $c = client($host, $path);
+    $c->raw(fragments($message, $frame, more => 1) . frame_bytes(CONTINUATION, '', length => 1));
+    $c->expect_close(1009, "$name: a message of one byte more is refused");
+}
+
+# Handlers, versions and origins are lists, and each is replaced as a whole.
+sub answer {
+    my ($c) = @_;
+    $c->text('?');
+    return ($c->message)[1];
+}
+is(answer(client('two.example', '/')), 'second at two.example', 'a handler of a virtual host');
+is(answer(client('one.example', '/inner/off/on', version => 7)), 'deep at one.example', 'a handler below WebSocketHandler off');
+is(client('one.example', '/inner/off')->status,          404, 'WebSocketHandler off: an ordinary request');
+is(client('one.example', '/', version => 7)->status,     426, 'versions of the server');
+is(client('one.example', '/', version => 8)->status,     101, 'versions of the server: another');
+is(client('one.example', '/inner/off/on')->status,       426, 'versions of a Location');
+is(client('one.example', '/', origin => 'http://evil.example')->status, 101, 'origins of the server');
+is(client('one.example', '/inner/off/on', version => 7, origin => 'http://evil.example')->status,
+    403, 'origins of a Location');
+
+done_testing;

@@ -1,0 +1,89 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Pings find out who is gone, and leave everybody else alone.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Client qw(frame_bytes TEXT BINARY PING PONG);
+
+my $api   = Httpd::compile('api');
+my $httpd = Httpd->start(conf => <<"END");
+WebSocketHandler ws_echo.so
+WebSocketPing 100ms 1h
+<Location /off>
+    WebSocketPing off
+</Location>
+<Location /impatient>
+    WebSocketHandler $api
+    WebSocketPing 100ms 100ms
+    <If "%{QUERY_STRING} =~ /other/">
+        WebSocketPing 200ms
+    </If>
+</Location>
+END
+
+sub client {
+    my ($path, $name, %o) = @_;
+    return Client->new($httpd, "$path?name=$name", %o);
+}
+
+# The next frame has to be a ping; it is answered with $answer.
+sub pinged {
+    my ($c, @answer) = @_;
+    my ($opcode, $payload) = $c->frame;
+    return 0 if !defined $opcode || $opcode != PING;
+    $c->send(@answer ? @answer : (PONG, $payload));
+    return 1;
+}
+
+sub told { my ($name) = @_; return ($httpd->wait_log(qr/api: closed $name (\d+)/))[1] }
+
+for my $tls (0, 1) {
+    my ($over, $name) = $tls ? ('over TLS: ', 'tls') : ('', 'plain');
+    my $c = client('/impatient', "silent$name", tls => $tls);
+    is(($c->frame)[0], PING, "${over}a silent client is pinged");
+    ok($c->at_end, "${over}and if it does not answer, the connection ends without a Close frame");
+    is(told("silent$name"), 1006, "${over}on_close is told 1006");
+
+    $c = client('/', '', tls => $tls);
+    is((grep { pinged($c) } 1 .. 5), 5, "${over}a client that answers is pinged again and again");
+}
+ok($httpd->wait_log(qr/no answer to a ping \(WebSocketPing\)/), 'the log says why a connection ended');
+{
+    my $c = client('/', '');
+    is((grep { pinged($c, PONG, 'something else') } 1 .. 3), 3, 'a pong that answers no ping is a sign of life too');
+    is((grep { pinged($c, PING, '') && ($c->frame)[0] == PONG } 1 .. 3), 3, 'so is a ping');
+    is((grep { pinged($c, TEXT, "m$_") && ($c->frame)[1] eq "m$_" } 1 .. 3), 3, 'so is a message');
+}
+{
+    my ($off, $on) = (client('/off', ''), client('/', ''));
+    is((grep { pinged($on) } 1 .. 5), 5, 'while one client is pinged');
+    $off->text('nothing came before this');
+    is(($off->frame)[1], 'nothing came before this', 'another, with WebSocketPing off, is not');
+}
+{
+    my ($patient, $impatient) = (client('/', ''), client('/impatient', 'other'));
+    is(($patient->frame)[0],   PING, 'a client with a long time to answer is pinged');
+    is(($impatient->frame)[0], PING, 'so is another with a short one, of the section around its own');
+    ok($impatient->at_end, 'which ends');
+    $patient->text('late');
+    is(($patient->frame)[1], 'late', 'while the first goes on');
+}
+{
+    # For several times as long as an answer may take.
+    my $c = client('/impatient', 'paused', behind => frame_bytes(TEXT, 'pause 2000') . frame_bytes(TEXT, 'and then'));
+    is_deeply([map { ($c->message)[1] } 1 .. 2], ['resumed', 'and then'],
+        'a client that is not read cannot answer, and is not ended');
+}
+{
+    my $c = client('/impatient', 'deaf', rcvbuf => 65536);
+    my $data = frame_bytes(BINARY, 'x' x 60000);
+    1 while $c->raw($data);
+    is(told('deaf'), 1006, 'a client that sends and sends and reads nothing is ended');
+    ok($httpd->wait_log(qr/the client reads nothing \(WebSocketPing\)/), 'the log says why');
+}
+
+done_testing;
