@@ -1,0 +1,148 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# The tutorial's handlers, as a reader builds them: from docs/handlers.md, outside of the tree, by apxs
+# against the installed header. And what install and uninstall leave where.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use File::Temp qw(tempdir);
+use Httpd;
+use Client qw(frame_bytes TEXT BINARY);
+use Program;
+
+my $dir = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+chmod 0755, $dir;
+
+# ---- Installing ----
+
+my $dest = "$dir/installed";
+(my $build = $Httpd::BUILD) =~ s{/address-undefined$}{};
+my @make = ('make', '--no-print-directory', '-f', 'Makefile.apxs', "BUILD=$build", "DESTDIR=$dest");
+delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS)};
+my ($status, $output) = Program::run(@make, 'install');
+is($status, 0, 'make install') or diag($output);
+my $include = $dest . Httpd::apxs_query('INCLUDEDIR');
+my $modules = $dest . Httpd::apxs_query('LIBEXECDIR');
+ok(-f "$include/mod_websocket.h", 'the header is where apxs looks for headers');
+ok(-f "$modules/$_", "$_ is below apxs's modules directory")
+    for qw(mod_websocket.so websocket/ws_echo.so websocket/ws_time.so);
+
+# ---- Building ----
+
+my %file;
+my $text = Httpd::read_file("$Httpd::TOP/docs/handlers.md");
+$file{$1} = $2 while $text =~ /^```c file=(\S+)\n(.*?)^```$/msg;
+cmp_ok(scalar keys %file, '>=', 11, 'the tutorial has its listings');
+for my $name (sort keys %file) {
+    Httpd::write_file("$dir/build/$name", $file{$name});
+    my ($status, $output) = Program::run('sh', '-c',
+        "cd $dir/build && apxs -c -I $include -Wc,-Wall -Wc,-Wextra -Wc,-Werror -Wc,-Wno-missing-field-initializers $name");
+    is($status, 0, "$name is built by apxs against the installed header") or diag($output);
+}
+
+# ---- Using ----
+
+sub so { "$dir/build/.libs/$_[0].so" }
+my $journal = "$dir/journal";
+Httpd::write_file($journal, '');
+chmod 0666, $journal;
+my $httpd = Httpd->start(
+    load => 'LoadModule motd_module ' . so('mod_motd') . "\nMotdText \"The coffee is ready.\"",
+    conf => join '', map({"<Location /$_>\nWebSocketHandler " . so("ws_$_") . "\n</Location>\n"}
+            qw(echo count named chat oracle pour weigh)), <<"END");
+<Location /polite>
+    WebSocketHandler @{[so('ws_polite')]} "greeting=Good day" lines=3
+</Location>
+<Location /idle>
+    WebSocketHandler @{[so('ws_idle')]} patience=1
+</Location>
+<Location /journal>
+    WebSocketHandler @{[so('ws_journal')]} file=$journal
+</Location>
+<Location /motd>
+    SetHandler motd
+    WebSocketHandler motd
+</Location>
+END
+my $open = sub { Client->new($httpd, @_) };
+my $next = sub { ($_[0]->message)[1] };
+
+$open->('/echo')->echoes('hello', 'echo echoes');
+{
+    my $c = $open->('/count');
+    $c->text($_) for qw(a b);
+    is(join('|', map { $next->($c) } 1, 2), '1: a|2: b', 'count counts for each connection');
+    my $d = $open->('/count');
+    $d->text('c');
+    is($next->($d), '1: c', 'from one again for another');
+}
+{
+    is((Client->refused($httpd, '/named'))[0], 400, 'named wants a name');
+    is((Client->refused($httpd, '/named?name=admin'))[0], 403, 'and not that one');
+    my $c = $open->('/named?name=ann', headers => ['User-Agent: test'], protocol => 'x, named.v1');
+    is($c->header('Set-Cookie'), 'name=ann', 'named sets a cookie');
+    is($next->($c), 'Hello ann with test, we speak named.v1.', 'and knows its client');
+    $c->text('hi');
+    is($next->($c), 'ann, 1: hi', 'and keeps data');
+}
+{
+    my $c = $open->('/polite');
+    is($next->($c), 'Good day', 'polite greets as configured');
+    $c->echoes($_, "and takes line $_") for 1 .. 3;
+    $c->expect_close(1000, 'and closes after as many lines as configured');
+    my ($right, $said) = Httpd->check("<Location /x>\nWebSocketHandler " . so('ws_polite') . " lines=many\n</Location>");
+    like($said, qr/Syntax error on line \d+ of .*httpd\.conf:\s.*lines=many: takes a whole number/s,
+        'a wrong value is refused with file, line and the mend');
+}
+is($next->($open->('/idle')), 'Are you there?', 'idle asks who says nothing');
+SKIP: {
+    skip 'each child of prefork has a room of its own', 3 if $Httpd::MPM eq 'prefork';
+    my ($ann, $bob) = ($open->('/chat?name=ann'), undef);
+    $ann->text('alone');
+    is($next->($ann), 'ann: alone', 'chat tells everybody');
+    $bob = $open->('/chat?name=bob');
+    is($next->($ann), 'bob: (comes in)', 'who comes in');
+    $bob->close(1000);
+    is($next->($ann), 'bob: (leaves)', 'and who leaves');
+}
+{
+    my $c = $open->('/oracle');
+    $c->text('four');
+    is($next->($c), 'Your question has 4 bytes.', 'oracle answers from its thread');
+}
+{
+    my ($c, $bytes, $type, $data) = ($open->('/pour'), 0);
+    $c->text('8');
+    while (1) {
+        ($type, $data) = $c->message;
+        last if $type == TEXT;
+        $bytes += length $data;
+    }
+    is("$bytes $data", 8 * 1024 * 1024 . ' That was it.', 'pour sends much without filling the queue');
+}
+{
+    my $c = $open->('/weigh');
+    my $data = 'ab' x 1_500_000;
+    $c->binary($data);
+    is($next->($c), '3000000 bytes, sum ' . 1_500_000 * (97 + 98), 'weigh takes more than WebSocketMaxMessageSize');
+}
+{
+    my $c = $open->('/journal');
+    $c->text('dear diary');
+    is($next->($c), 'kept', 'journal answers');
+    like(Httpd::read_file($journal), qr/^dear diary$/m, 'and has written');
+}
+is($next->($open->('/motd')), 'The coffee is ready.', 'motd, a handler inside a module, tells its text over a WebSocket');
+is(($httpd->get('/motd'))[2], 'The coffee is ready.', 'and over HTTP');
+$httpd->stop;
+
+# ---- Uninstalling ----
+
+($status, $output) = Program::run(@make, 'uninstall');
+is($status, 0, 'make uninstall') or diag($output);
+my @left = split /\n/, (Program::run('find', $dest, '-type', 'f'))[1];
+is("@left", '', 'leaves no file');
+
+done_testing;
