@@ -56,7 +56,7 @@ my $httpd = Httpd->start(
     WebSocketHandler @{[so('ws_polite')]} "greeting=Good day" lines=3
 </Location>
 <Location /idle>
-    WebSocketHandler @{[so('ws_idle')]} patience=1
+    WebSocketHandler @{[so('ws_idle')]} patience=200
 </Location>
 <Location /journal>
     WebSocketHandler @{[so('ws_journal')]} file=$journal
