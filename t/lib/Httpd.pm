@@ -134,7 +134,8 @@ sub compile {
 sub new {
     my ($class, %arg) = @_;
     make_path("$BUILD/t");
-    my $root = tempdir("$BUILD/t/httpd-XXXXXX");
+    # Where httpd's own user can look too: the build may lie in a directory that is closed to it.
+    my $root = tempdir('mod_websocket-XXXXXX', TMPDIR => 1);
     chmod 0755, $root;
     make_path("$root/logs", "$root/htdocs");
     chmod 0777, "$root/logs";

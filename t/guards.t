@@ -1,0 +1,192 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# What guards any URL guards a WebSocket: access control, authentication, rewriting, virtual hosts.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Client;
+
+my $api   = Httpd::compile('api');
+my $certs = Httpd::certificates();
+
+# The passwords are "sesame", as htpasswd -s writes them.
+my $hash = '{SHA}CEo1Ae3vaEXy8eQZjsOiuBz1xrw=';
+
+my $httpd = Httpd->start(
+    files => {
+        users => "alice:$hash\nbob:$hash\n",
+        map { $_ => 'a page for who is refused' } 'htdocs/errors/403.html', 'htdocs/denied-below/page/403.html',
+    },
+    conf => <<"END",
+<Directory />
+    Require all denied
+</Directory>
+<Location />
+    Require all granted
+</Location>
+<Location /open>
+    WebSocketHandler $api
+</Location>
+<Location /denied>
+    WebSocketHandler $api
+    Require all denied
+    ErrorDocument 403 /errors/403.html
+</Location>
+<Location /denied-below>
+    WebSocketHandler $api
+    Require all denied
+    ErrorDocument 403 /denied-below/page/403.html
+</Location>
+<Location /denied-below/page>
+    Require all granted
+</Location>
+<Location /password>
+    WebSocketHandler $api
+    AuthType Basic
+    AuthName test
+    AuthUserFile users
+    Require valid-user
+</Location>
+<Location /password/alice>
+    Require user alice
+</Location>
+<Location /expr>
+    WebSocketHandler $api
+    Require expr %{HTTP:X-Ticket} == 'valid'
+</Location>
+<Location /address>
+    WebSocketHandler $api
+    Require ip 203.0.113.0/24
+</Location>
+RewriteEngine on
+RewriteRule ^/rewritten/(.*) /open/\$1?name=rewritten [PT]
+RewriteRule ^/forbidden /open [F]
+RewriteRule ^/moved /open [R=302,L]
+RewriteCond %{HTTP:Upgrade} websocket [NC]
+RewriteRule ^/by-header /open [PT]
+SetEnvIf X-Ticket valid ticket
+<Location /env>
+    WebSocketHandler $api
+    Require env ticket
+</Location>
+RemoteIPHeader X-Forwarded-For
+RemoteIPInternalProxy 127.0.0.1
+<VirtualHost *>
+    ServerName localhost
+    RewriteEngine on
+    RewriteOptions Inherit
+</VirtualHost>
+<VirtualHost *>
+    ServerName chat.example
+    <Location /chat>
+        WebSocketHandler $api
+    </Location>
+</VirtualHost>
+<VirtualHost *>
+    ServerName other.example
+</VirtualHost>
+END
+    ssl_conf => <<"END",
+SSLCACertificateFile $certs/ca.crt
+SSLVerifyClient optional
+<Location /certificate>
+    WebSocketHandler $api
+    Require ssl-verify-client
+    SSLUserName SSL_CLIENT_S_DN_CN
+</Location>
+<Location /certificate/name>
+    Require expr %{SSL_CLIENT_S_DN_CN} == 'somebody else'
+</Location>
+<Location /only-tls>
+    WebSocketHandler $api
+    Require ssl
+</Location>
+END
+);
+
+sub status { return (Client->refused($httpd, @_))[0] }
+
+sub who {
+    my $c = Client->new($httpd, @_);
+    $c->text('who');
+    return ($c->message)[1];
+}
+
+sub basic {
+    my ($name, $password) = @_;
+    require MIME::Base64;
+    return (headers => ['Authorization: Basic ' . MIME::Base64::encode("$name:$password", '')]);
+}
+
+# The end of a refused handshake's answer, whole.
+sub body {
+    my ($client) = @_;
+    my $length = $client->header('Content-Length');
+    $client->fill while length $client->{in} < $length;
+    return substr $client->{in}, 0, $length;
+}
+
+# ---- Access control ----
+like(who('/open'), qr/user=none/, 'Location grants what Directory / denies');
+my ($status, $refused) = Client->refused($httpd, '/denied');
+is($status, 403, 'Require all denied');
+is(body($refused), 'a page for who is refused', 'has its ErrorDocument');
+($status, $refused) = Client->refused($httpd, '/denied-below');
+is($status, 403, 'an ErrorDocument below the Location that is denied leaves it denied');
+is(body($refused), 'a page for who is refused', 'and is sent');
+is(status('/expr'), 403, 'Require expr');
+like(who('/expr', headers => ['X-Ticket: valid']), qr/state=1/, 'and who fulfils it');
+is(status('/env'), 403, 'Require env');
+like(who('/env', headers => ['X-Ticket: valid']), qr/state=1/, 'and who has it');
+
+# ---- Basic authentication ----
+($status, $refused) = Client->refused($httpd, '/password');
+is($status, 401, 'no password');
+like($refused->header('WWW-Authenticate') // '', qr/^Basic realm="test"/, 'is asked for one');
+is(status('/password', basic('alice', 'wrong')), 401, 'a wrong password');
+is(status('/password', basic('carol', 'sesame')), 401, 'a wrong name');
+like(who('/password', basic('alice', 'sesame')), qr/user=alice /, 'a right one, and the handler knows whose');
+like(who('/password', basic('bob', 'sesame')), qr/user=bob /, 'another user');
+is(status('/password/alice', basic('bob', 'sesame')), 401, 'Require user: another');
+like(who('/password/alice', basic('alice', 'sesame')), qr/user=alice /, 'Require user');
+Httpd::wait_for(sub { $httpd->access_log =~ m{^127\.0\.0\.1 alice "GET /password HTTP/1\.1" 101 }m },
+    'the access log to name the user');
+pass('the access log names the user');
+
+# ---- mod_rewrite ----
+like(who('/rewritten/deep'), qr{uri=/open/deep args=name=rewritten }, 'RewriteRule [PT] onto a Location');
+is(status('/forbidden'), 403, 'RewriteRule [F]');
+($status, $refused) = Client->refused($httpd, '/moved');
+is($status, 302, 'RewriteRule [R]');
+like($refused->header('Location') // '', qr{/open$}, 'names the other place');
+like(who('/by-header'), qr{uri=/open }, 'a RewriteCond on Upgrade');
+is(($httpd->get('/by-header'))[0], 404, 'which does not hold for others');
+
+# ---- mod_remoteip ----
+like(who('/open', headers => ['X-Forwarded-For: 203.0.113.7']), qr/peer=203\.0\.113\.7 /, 'the handler knows the client behind the proxy');
+is(status('/address'), 403, 'Require ip: another address');
+like(who('/address', headers => ['X-Forwarded-For: 203.0.113.7']), qr/peer=203\.0\.113\.7 /,
+    'Require ip: that of the client behind the proxy');
+
+# ---- TLS ----
+for my $tls (qw(TLSv1_2 TLSv1_3)) {
+    is(status('/certificate', tls => $tls), 403, "$tls: Require ssl-verify-client without a certificate");
+    like(who('/certificate', tls => $tls, cert => 1), qr/user=client peer=127\.0\.0\.1 .* secure=1/,
+        "$tls: with one, whose name the handler knows");
+    is(status('/certificate/name', tls => $tls, cert => 1), 403, "$tls: another's name is required");
+}
+like(who('/only-tls', tls => 1), qr/secure=1/, 'Require ssl');
+
+# ---- Virtual hosts ----
+my $host = sub { (request => join "\r\n", "GET $_[1] HTTP/1.1", "Host: $_[0]", 'Upgrade: websocket',
+    'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', '', '') };
+like(who('', $host->('chat.example', '/chat')), qr/vhost=chat\.example/, 'a Location of a virtual host');
+is(status('', $host->('other.example', '/chat')), 404, 'is no Location of another');
+is(status('/chat'), 404, 'nor of the first');
+is(status('/only-tls'), 404, 'nor has the plain one what the TLS one has');
+like(who('', $host->('other.example', '/open')), qr/vhost=other\.example/, 'the server\'s own are everyone\'s');
+
+done_testing;
