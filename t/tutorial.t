@@ -93,7 +93,7 @@ $open->('/echo')->echoes('hello', 'echo echoes');
     $c->echoes($_, "and takes line $_") for 1 .. 3;
     $c->expect_close(1000, 'and closes after as many lines as configured');
     my ($right, $said) = Httpd->check("<Location /x>\nWebSocketHandler " . so('ws_polite') . " lines=many\n</Location>");
-    like($said, qr/Syntax error on line \d+ of .*httpd\.conf:\s.*lines=many: takes a whole number/s,
+    like($said, qr/Syntax error on line \d+ of .*httpd\.conf:\s.*lines=many: .*whole number/s,
         'a wrong value is refused with file, line and the mend');
 }
 is($next->($open->('/idle')), 'Are you there?', 'idle asks who says nothing');

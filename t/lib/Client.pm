@@ -29,6 +29,7 @@ my $KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 # claims), form (7, 16 or 64 bits of length).
 sub frame_bytes {
     my ($opcode, $payload, %o) = @_;
+    $payload = "$payload";    # of a number too, the digits are masked
     my $fin  = $o{fin} // 1;
     my $mask = $o{mask} // "\x37\xfa\x21\x3d";
     my $len  = $o{length} // length $payload;
