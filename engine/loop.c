@@ -51,7 +51,7 @@ int ws_loop_post(ws_loop *loop, ws_task *task)
     return closed ? -1 : 0;
 }
 
-static apr_uint32_t milliseconds(void)
+apr_uint32_t ws_clock(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -120,9 +120,9 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *arg)
     (void)thread;
     current = loop;
     while (loop->running) {
-        int timeout = has_tasks(loop) ? 0 : ws_wheel_timeout(&loop->wheel, loop->now);
+        int timeout = has_tasks(loop) ? 0 : ws_wheel_timeout(&loop->wheel, ws_clock());
         int n = ws_poller_wait(loop->poller, ready, READY_MAX, timeout);
-        loop->now = milliseconds();
+        loop->now = ws_clock();
         for (int i = 0; i < n; i++) {
             handle(loop, &ready[i]);
         }
@@ -142,7 +142,7 @@ apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index)
     loop->engine = engine;
     loop->index = index;
     loop->tasks_end = &loop->tasks;
-    loop->now = milliseconds();
+    loop->now = ws_clock();
     loop->seed = loop->now * 2654435761u + index;
     loop->wake_fd = -1;
     ws_wheel_init(&loop->wheel, loop->now);

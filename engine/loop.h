@@ -93,6 +93,9 @@ void ws_loop_destroy(ws_loop *loop);
  *  caller's */
 int ws_loop_post(ws_loop *loop, ws_task *task);
 
+/** The clock of the loops, milliseconds, monotonic; it wraps.  [any thread] */
+apr_uint32_t ws_clock(void);
+
 /** The loop whose thread this is, or NULL.  [any thread] */
 ws_loop *ws_loop_current(void);
 

@@ -26,7 +26,6 @@ typedef struct timer_task {
     ws_id id;
     ws_timer *timer;
     apr_uint32_t due;
-    ws_loop *loop;
 } timer_task;
 
 static void unlink_and_free(ws_conn *c, ws_timer *t)
@@ -120,19 +119,20 @@ static void set(ws_timer *t, apr_uint32_t due)
 static void do_set(ws_loop *loop, ws_task *task)
 {
     timer_task *tt = (timer_task *)task;
-    set(tt->timer, loop->now + tt->due);
+    (void)loop;
+    set(tt->timer, tt->due);
     free(tt);
 }
 
 /* @return 0, or -1: there is no memory, or the loop has ended */
-static int post(ws_timer *t, void (*fn)(ws_loop *, ws_task *), apr_uint32_t delay)
+static int post(ws_timer *t, void (*fn)(ws_loop *, ws_task *), apr_uint32_t due)
 {
     timer_task *tt = ws_task_new(sizeof(*tt), fn);
     if (!tt) {
         return -1;
     }
     tt->timer = t;
-    tt->due = delay;
+    tt->due = due;
     if (ws_loop_post(t->c->loop, &tt->task) < 0) {
         free(tt);
         return -1;
@@ -154,6 +154,7 @@ ws_timer *ws_timer_start(ws_conn *c, apr_uint32_t delay, apr_uint32_t interval, 
                          void *arg)
 {
     ws_timer *t = ws_state_of(c) == WS_CLOSED ? NULL : calloc(1, sizeof(*t));
+    apr_uint32_t due;
     if (!t) {
         return NULL;
     }
@@ -162,10 +163,11 @@ ws_timer *ws_timer_start(ws_conn *c, apr_uint32_t delay, apr_uint32_t interval, 
     t->fn = fn;
     t->arg = arg;
     t->interval = interval && interval < 10 ? 10 : interval;
+    due = ws_clock() + delay; /* the loop's time is that of its turn's beginning */
     if (ws_loop_current() == c->loop) {
-        set(t, c->loop->now + delay);
+        set(t, due);
     }
-    else if (post(t, do_set, delay) < 0) {
+    else if (post(t, do_set, due) < 0) {
         free(t);
         return NULL;
     }
