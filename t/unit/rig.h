@@ -100,6 +100,23 @@ static inline int untold(void)
     return n;
 }
 
+/** Take all lines of a name that are there. */
+static inline void forget(const char *name)
+{
+    pthread_mutex_lock(&record_lock);
+    for (line **link = &record, *l; (l = *link);) {
+        if (strcmp(l->name, name)) {
+            link = &l->next;
+            continue;
+        }
+        if (!(*link = l->next)) {
+            record_end = link;
+        }
+        free(l);
+    }
+    pthread_mutex_unlock(&record_lock);
+}
+
 /* ---- Callbacks that write the record ---- */
 
 /** The connection's name: its data. */
