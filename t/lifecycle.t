@@ -22,14 +22,22 @@ sub ask {
     return ($c->message)[1];
 }
 
+# A connection that has left httpd for sure.
+sub client {
+    my ($httpd, $name, %o) = @_;
+    my $c = Client->new($httpd, "/?name=$name", %o);
+    ask($c, 'ready');
+    return $c;
+}
+
 sub greeting { return ask($_[0], 'who') =~ /greeting=(\w+)/ ? $1 : 'none' }
 
 # A connection to a child with this greeting: right after a reload an old one may still answer.
 sub connect_to {
-    my ($httpd, $greeting, $path) = @_;
+    my ($httpd, $greeting) = @_;
     return Httpd::wait_for(
         sub {
-            my $c = eval { Client->new($httpd, $path) } or return;
+            my $c = eval { client($httpd, $greeting) } or return;
             return greeting($c) eq $greeting && $c;
         },
         "a child with greeting=$greeting"
@@ -52,7 +60,7 @@ sub ended {
 
 {
     my $httpd = server();
-    my %open  = map { $_ => Client->new($httpd, "/?name=$_", tls => /tls/ ? 1 : 0) } qw(plain tls silent);
+    my %open  = map { $_ => client($httpd, $_, tls => /tls/ ? 1 : 0) } qw(plain tls silent);
     kill 'TERM', $httpd->pid;
     closed($open{$_}, 1001, "stop: $_: closed with 1001") for qw(plain tls);
     is(($open{silent}->frame)[0], CLOSE, 'stop: a client that does not answer');
@@ -66,11 +74,11 @@ sub ended {
 
 {
     my $httpd = server();
-    my %old = map { $_ => Client->new($httpd, "/?name=old$_", tls => /tls/ ? 1 : 0) } qw(plain tls other);
+    my %old = map { $_ => client($httpd, "old$_", tls => /tls/ ? 1 : 0) } qw(plain tls other);
     my %started = map { $_ => 1 } $httpd->children;
     $httpd->write_conf("WebSocketHandler $api greeting=new");
     $httpd->graceful;
-    my $new = connect_to($httpd, 'new', '/?name=new');
+    my $new = connect_to($httpd, 'new');
     ok($new, 'reload: new connections have the new configuration');
     for my $name (qw(plain tls)) {
         is(join(',', map { ask($old{$name}, "m$_") } 1 .. 50), join(',', map {"m$_"} 1 .. 50),
@@ -85,13 +93,13 @@ sub ended {
 
     $httpd->write_conf("WebSocketHandler $api greeting=newest");
     $httpd->graceful;
-    my $newest = connect_to($httpd, 'newest', '/?name=newest');
+    my $newest = connect_to($httpd, 'newest');
     is(join(' ', map { greeting($_) } $old{other}, $new, $newest), 'old new newest', 'reload: again, there are three generations');
 
     $httpd->write_conf('WebSocketHandler no-such-handler');
     like($httpd->run('-k graceful'), qr/no-such-handler/, 'reload: a mistake in the new configuration is reported');
     is(join(' ', map { greeting($_) } $old{other}, $new, $newest), 'old new newest', 'reload: and harms nobody');
-    is(greeting(Client->new($httpd, '/')), 'newest', 'reload: the configuration stays');
+    is(greeting(client($httpd, 'another')), 'newest', 'reload: the configuration stays');
 
     $old{other}->drop;
     ok(Httpd::wait_for(sub { !grep { $started{$_} } $httpd->children }, 'the old children to end'),
@@ -102,7 +110,7 @@ sub ended {
 }
 {
     my $httpd = server('WebSocketDrainTimeout 100ms');
-    my @open  = map { Client->new($httpd, "/?name=drained$_", tls => $_ % 2) } 1 .. 6;
+    my @open  = map { client($httpd, "drained$_", tls => $_ % 2) } 1 .. 6;
     $httpd->graceful;
     closed($_, 1012, 'reload: what is left after WebSocketDrainTimeout is closed with 1012') for @open;
     ok($httpd->wait_log(qr/api: closed drained$_ 1012 /), "reload: on_close is told, $_") for 1 .. 6;
@@ -112,11 +120,11 @@ sub ended {
 
 {
     my $httpd = server();
-    my $c = Client->new($httpd, '/?name=restarted');
+    my $c = client($httpd, 'restarted');
     kill 'HUP', $httpd->pid;
     closed($c, 1001, 'restart: closed with 1001');
     ok($httpd->wait_log(qr/api: closed restarted 1001/), 'restart: on_close is told');
-    ok(connect_to($httpd, 'old', '/'), 'restart: new connections are served');
+    ok(connect_to($httpd, 'old'), 'restart: new connections are served');
     unlike($httpd->error_log, qr/did not exit/, 'restart: no child had to be killed');
 }
 
@@ -124,7 +132,7 @@ sub ended {
 
 {
     my $httpd = server('GracefulShutdownTimeout 0');
-    my $c = Client->new($httpd, '/?name=last');
+    my $c = client($httpd, 'last');
     kill 'WINCH', $httpd->pid;
     ok(Httpd::wait_for(sub { !$httpd->connect }, 'the port to be closed'), 'graceful stop: nobody else comes in');
     is(ask($c, 'still here'), 'still here', 'graceful stop: an open connection goes on');
@@ -139,7 +147,7 @@ sub ended {
     my $httpd = server('MaxConnectionsPerChild 4', mpm_conf => $Httpd::MPM eq 'prefork'
         ? "StartServers 2\nServerLimit 32\nMaxRequestWorkers 32\nMinSpareServers 1\nMaxSpareServers 4"
         : "StartServers 1\nServerLimit 16\nThreadsPerChild 5\nMaxRequestWorkers 80\nMinSpareThreads 1\nMaxSpareThreads 80");
-    my @open = map { Client->new($httpd, "/?name=child$_", tls => $_ % 2) } 1 .. 20;
+    my @open = map { client($httpd, "child$_", tls => $_ % 2) } 1 .. 20;
     is(join(',', map { ask($_, 'live') } @open), join(',', ('live') x 20),
         'MaxConnectionsPerChild: connections outlive the time of their child');
     cmp_ok(scalar($httpd->children), '>', 2, 'MaxConnectionsPerChild: there are several children with connections');
@@ -149,7 +157,7 @@ sub ended {
     my $httpd = server('', mpm_conf => $Httpd::MPM eq 'prefork'
         ? "StartServers 8\nServerLimit 32\nMaxRequestWorkers 32\nMinSpareServers 1\nMaxSpareServers 2"
         : "StartServers 4\nServerLimit 8\nThreadsPerChild 5\nMaxRequestWorkers 40\nMinSpareThreads 5\nMaxSpareThreads 10");
-    my @open = map { Client->new($httpd, "/?name=idle$_", tls => $_ % 2) } 1 .. 20;
+    my @open = map { client($httpd, "idle$_", tls => $_ % 2) } 1 .. 20;
     ok($httpd->wait_log(qr/its \d+ connections live on/), 'spare children: one with connections is told to go');
     is(join(',', map { ask($_, 'live') } @open), join(',', ('live') x 20), 'spare children: its connections go on');
 }
