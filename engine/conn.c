@@ -83,6 +83,14 @@ static apr_uint32_t spread(ws_loop *loop, apr_uint32_t ms)
     return ms - (apr_uint32_t)((apr_uint64_t)(ms / 2) * loop->seed >> 32);
 }
 
+void ws_conn_answered(ws_conn *c)
+{
+    c->pinged = 0;
+    if (ws_state_of(c) == WS_OPEN) { /* else the alarm is for the closing handshake */
+        alarm_in(c, spread(c->loop, c->settings->ping_interval));
+    }
+}
+
 static void housekeeping(ws_alarm *a)
 {
     ws_conn *c = (ws_conn *)((char *)a - offsetof(ws_conn, alarm));

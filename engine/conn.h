@@ -103,6 +103,9 @@ void ws_conn_end(ws_conn *c, const char *why);
 /** Free what ended during this turn of the loop. */
 void ws_conn_sweep(ws_loop *loop);
 
+/** Something has come from a peer that was pinged: the next ping is due after an interval again. */
+void ws_conn_answered(ws_conn *c);
+
 /** Watch the socket for what the connection wants now. */
 void ws_conn_watch(ws_conn *c);
 

@@ -249,7 +249,9 @@ static int read_once(ws_conn *c)
         return 0;
     }
     c->heard = c->loop->now;
-    c->pinged = 0;
+    if (c->pinged) {
+        ws_conn_answered(c);
+    }
     if (!c->deaf) {
         deliver(c, data, kept, kept + (apr_size_t)n);
     }
