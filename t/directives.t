@@ -1,0 +1,249 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Directives: what they take, what they refuse and in which words, and what a reload makes of a mistake.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Client qw(BINARY);
+
+my $api = Httpd::compile('api');
+
+# httpd refuses this line, names its place, and says what is wrong with it.
+sub refuses {
+    my ($line, $match, $name, $before, $after) = @_;
+    my $httpd  = Httpd->new(conf => join "\n", $before // (), $line, $after // ());
+    my $output = $httpd->run('-t');
+    my $failed = $? != 0;
+    my @lines  = split /\n/, Httpd::read_file($httpd->root . '/httpd.conf');
+    my ($at)   = grep { $lines[$_ - 1] eq $line } reverse 1 .. @lines;
+    my $place  = "Syntax error on line $at of " . $httpd->root . '/httpd.conf:';
+    $output =~ s/^AH\d+: //mg;
+    ok($failed && $output =~ /^\Q$place\E\n(.*)/ms && $1 =~ $match, $name // "refused: $line") or diag($output);
+}
+
+sub takes {
+    my ($conf, $name) = @_;
+    my ($ok, $output) = Httpd->check($conf);
+    ok($ok, $name) or diag($output);
+}
+
+# ---- Values ----
+for my $directive (qw(WebSocketMaxMessageSize WebSocketMaxFrameSize WebSocketSendQueue)) {
+    refuses("$directive $_", qr/^$directive: "\Q$_\E" is wrong, it takes a size of at least 1 byte, such as 65536/)
+        for qw(0 -1 x 1x 1KB 1.5M 1T K 9223372036854775808 9999999999G);
+    refuses("$directive ''", qr/^$directive takes one argument/);
+    refuses($directive,      qr/^$directive takes one argument, .* in bytes or with K, M or G/);
+    refuses("$directive 1 2", qr/^$directive takes one argument/);
+    takes("$directive $_", "taken: $directive $_") for qw(1 65536 64k 1M 2G);
+}
+refuses("WebSocketFragmentSize $_", qr/^WebSocketFragmentSize: "\Q$_\E" is wrong, it takes off, on \(16K\), or a size/)
+    for qw(0 -5 yes 4KB);
+refuses('WebSocketFragmentSize', qr/^WebSocketFragmentSize takes one argument, off, on, or/);
+takes("WebSocketFragmentSize $_", "taken: WebSocketFragmentSize $_") for qw(off On 1 4096 64K);
+
+refuses("WebSocketPing $_", qr/^WebSocketPing: "\Q$_\E" is wrong, it takes an interval of 100ms to 24h.* or off/)
+    for qw(0 99ms 25h x 5q -1 5000000000000);
+refuses("WebSocketPing 20s $_", qr/^WebSocketPing: "\Q$_\E" is wrong, it takes .* and then the time to answer/)
+    for qw(0 99ms 25h off);
+refuses('WebSocketPing off 5s',   qr/^WebSocketPing: "5s" is wrong, it takes nothing behind off/);
+refuses('WebSocketPing',          qr/^WebSocketPing takes 1-2 arguments/);
+refuses('WebSocketPing 1s 1s 1s', qr/^WebSocketPing takes 1-2 arguments/);
+takes("WebSocketPing $_", "taken: WebSocketPing $_") for 'off', 'Off', '100ms', '24h', '20', '2min', '20s 100ms', '100ms 24h';
+
+for my $directive (qw(WebSocketCloseTimeout WebSocketDrainTimeout)) {
+    refuses("$directive $_", qr/^$directive: "\Q$_\E" is wrong, it takes an interval of 1ms to 24h, such as 5/)
+        for qw(0 0ms 25h x -1 off);
+    refuses($directive, qr/^$directive takes one argument/);
+    takes("$directive $_", "taken: $directive $_") for qw(1ms 24h 5 500ms 1min);
+}
+
+refuses("WebSocketOrigin $_", qr/^WebSocketOrigin: "\Q$_\E" is wrong, it takes same, any, or origins such as https:/)
+    for qw(example.org https:// https://a/ https://a/path http://a:x http://a:65536 //a *), 'http://';
+refuses('WebSocketOrigin any http://a', qr/^WebSocketOrigin: "any" is wrong, it takes any alone/);
+refuses('WebSocketOrigin http://a any', qr/^WebSocketOrigin: "any" is wrong, it takes any alone/);
+refuses('WebSocketOrigin',              qr/^WebSocketOrigin takes same, any, or origins/);
+takes("WebSocketOrigin $_", "taken: WebSocketOrigin $_")
+    for 'same', 'any', 'https://a', 'Same http://localhost:8080 https://[::1]:8443';
+
+refuses("WebSocketVersions $_", qr/^WebSocketVersions: "\Q$_\E" is wrong, it takes one or more of 13, 8 and 7/)
+    for qw(6 9 14 0 x 130 013 -13);
+refuses('WebSocketVersions 13 5', qr/^WebSocketVersions: "5" is wrong/);
+refuses('WebSocketVersions',      qr/^WebSocketVersions takes one or more of/);
+takes("WebSocketVersions $_", "taken: WebSocketVersions $_") for '13', '7 8 13', '8';
+
+refuses("WebSocketThreads $_", qr/^WebSocketThreads: "\Q$_\E" is wrong, it takes a number of event loops from 1 to 64/)
+    for qw(0 65 -1 x 2x 4294967297);
+refuses("WebSocketThreads 2 $_",
+    qr/^WebSocketThreads: "\Q$_\E" is wrong, it takes a number of threads for blocking handlers from 1 to 1024/)
+    for qw(0 1025 x);
+refuses('WebSocketThreads', qr/^WebSocketThreads takes 1-2 arguments/);
+takes("WebSocketThreads $_", "taken: WebSocketThreads $_") for '1', '64', '2 1', '2 1024';
+
+refuses('WebSocketRelay maybe', qr/^WebSocketRelay must be On or Off/);
+takes("WebSocketRelay $_", "taken: WebSocketRelay $_") for qw(on off);
+
+# ---- Places ----
+for my $line ('WebSocketThreads 2', 'WebSocketDrainTimeout 5s') {
+    my ($directive) = $line =~ /(\w+)/;
+    refuses($line, qr/^$directive cannot occur within <VirtualHost/, "refused in a virtual host: $line",
+        '<VirtualHost *>', '</VirtualHost>');
+    refuses($line, qr/^$directive not allowed (?:here|in <Location>)|^$directive cannot occur within <Location/,
+        "refused in a Location: $line", '<Location /x>', '</Location>');
+}
+
+# ---- Handlers that cannot be loaded ----
+sub handler {
+    my ($name, $magic, $abi, $size, $table) = @_;
+    $table //= 'static const ws_handler table = {.flags = 0};';
+    return Httpd::compile($name, <<"END");
+#include "mod_websocket.h"
+$table
+WS_API extern const ws_handler_descriptor ws_handler_descriptor_v1;
+const ws_handler_descriptor ws_handler_descriptor_v1 = {$magic, $abi, $size, "$name", (const void *)&table};
+END
+}
+my $in_folder = "$Httpd::BUILD/websocket";
+my $text      = "$Httpd::BUILD/t/handlers/text.$$.so";
+Httpd::write_file($text, "This is no shared object.\n" x 100);
+my $nothing = Httpd::compile('nothing', "int nothing_at_all;\n");
+my $damaged = handler('damaged', '0x12345678', 'WS_ABI',     'sizeof(ws_handler)');
+my $foreign = handler('foreign', 'WS_MAGIC',   'WS_ABI + 1', 'sizeof(ws_handler)');
+my $newer   = handler('newer',   'WS_MAGIC',   'WS_ABI',     'sizeof(ws_handler) + sizeof(void *)');
+my $missing = Httpd::compile('missing', <<'END');
+#include "mod_websocket.h"
+extern void defined_nowhere(ws_conn *c);
+WS_HANDLER(missing) = {.on_open = defined_nowhere};
+END
+
+my $h = 'WebSocketHandler';
+refuses($h,                  qr/^$h takes a handler's file or name, then \[protocol=a,b\] \[key=value \.\.\.\]; or off/);
+refuses("$h nosuch.so",      qr{^$h: cannot load the handler: \Q$in_folder\E/nosuch\.so: cannot open}, 'a file that is not there, in websocket/');
+refuses("$h sub/nosuch.so",  qr{^$h: cannot load the handler: \Q$in_folder\E/sub/nosuch\.so: }, 'a file below websocket/');
+refuses("$h /nosuch.so",     qr{^$h: cannot load the handler: /nosuch\.so: cannot open}, 'a file with its whole path');
+refuses("$h $text",          qr/^$h: cannot load the handler: \Q$text\E: .*ELF/, 'no shared object');
+refuses("$h $missing",       qr/^$h: cannot load the handler: .*defined_nowhere/, 'a shared object that lacks a function');
+refuses("$h $nothing",       qr/^$h: \Q$nothing\E is not a WebSocket handler: it has no symbol ws_handler_descriptor_v1; define one with WS_HANDLER/,
+    'a shared object without a handler');
+refuses("$h $damaged", qr/^$h: handler \Q$damaged\E: its descriptor is damaged \(magic 12345678, not 57534844\)/, 'a damaged descriptor');
+refuses("$h $foreign", qr/^$h: handler \Q$foreign\E was built for ABI \d+ of mod_websocket\.h, this module has ABI \d+: build it again/, 'another ABI');
+refuses("$h $newer", qr/^$h: handler \Q$newer\E was built with a newer mod_websocket\.h .* install the newer module/, 'a newer table');
+refuses("$h nosuch", qr/^$h: no module has registered a WebSocket handler "nosuch": put its LoadModule above/, 'a name that no module has registered');
+
+# ---- Keys ----
+refuses("$h ws_echo.so nonsense", qr/^$h: "nonsense": behind the handler's name stand key=value pairs/);
+refuses("$h ws_echo.so =value",   qr/^$h: "=value": behind the handler's name stand key=value pairs/);
+refuses("$h ws_echo.so key=1",    qr/^$h: handler echo takes no keys but protocol=, not "key"/);
+refuses("$h ws_echo.so protocol=$_", qr/^$h: protocol=\Q$_\E: name subprotocols as they stand/) for '', 'a,a', 'a;b', 'a/b';
+refuses("$h $api unknown=1",  qr/^$h: handler api, unknown=1: unknown key; there are greeting and start/, 'what configure says of a key');
+refuses("$h $api greeting=a start=2", qr/^$h: handler api, start=2: unknown key/, 'what configure says of a value');
+refuses("$h $api greeting=",  qr/^$h: handler api: greeting= wants a text/, 'what configure says in the end');
+takes("$h $api greeting=a=b", 'taken: a value with = in it');
+
+# ---- Several handlers of a section ----
+refuses("$h $api", qr/^$h \Q$api\E: this section has a handler without protocol= already \(echo\); only one can be the default/,
+    'a second default', "$h ws_echo.so");
+refuses("$h $api protocol=b,c", qr/^$h \Q$api\E: subprotocol "b" belongs to handler echo of this section already/,
+    'a subprotocol of two handlers', "$h ws_echo.so protocol=a,b");
+refuses("$h off", qr/^$h off stands beside another handler/, 'off behind a handler', "$h ws_echo.so");
+refuses("$h ws_echo.so", qr/^$h off stands beside another handler/, 'a handler behind off', "$h off");
+takes("$h ws_echo.so protocol=a\n$h $api\n$h $api protocol=b greeting=hi", 'taken: several handlers');
+
+# ---- .htaccess ----
+my %lines = (
+    WebSocketHandler        => 'ws_echo.so',
+    WebSocketThreads        => '2',
+    WebSocketDrainTimeout   => '5s',
+    WebSocketMaxMessageSize => '1M',
+    WebSocketMaxFrameSize   => '1M',
+    WebSocketSendQueue      => '1M',
+    WebSocketPing           => 'off',
+    WebSocketCloseTimeout   => '5s',
+    WebSocketOrigin         => 'any',
+    WebSocketVersions       => '13',
+    WebSocketRelay          => 'off',
+    WebSocketFragmentSize   => 'off',
+);
+my $old = handler('old', 'WS_MAGIC', 'WS_ABI', 'sizeof(table)', <<'END');
+static void echo(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    ws_send(c, type, data, len);
+}
+/* The beginning of ws_handler, as far as it went once. */
+static const struct {
+    unsigned flags;
+    const char *keep_headers;
+    void *configure, *start, *stop, *on_request, *on_open;
+    void (*on_message)(ws_conn *c, ws_type type, const char *data, apr_size_t len);
+} table = {.on_message = echo};
+END
+my $conf = <<"END";
+<Directory />
+    AllowOverride All
+</Directory>
+<Location /echo>
+    WebSocketHandler ws_echo.so
+</Location>
+<Location /old>
+    WebSocketHandler $old
+    WebSocketCloseTimeout 1s
+</Location>
+<Location /fragments>
+    WebSocketHandler ws_echo.so
+    WebSocketFragmentSize 1000
+</Location>
+<Location /fragments/default>
+    WebSocketFragmentSize on
+</Location>
+<Location /fragments/off>
+    WebSocketFragmentSize off
+</Location>
+END
+my $httpd = Httpd->start(
+    conf     => $conf,
+    files    => { map { ("htdocs/$_/.htaccess" => "$_ $lines{$_}\n", "htdocs/$_/index.html" => '') } keys %lines },
+);
+for my $directive (sort keys %lines) {
+    is(($httpd->get("/$directive/index.html"))[0], 500, ".htaccess may not set $directive");
+    ok($httpd->wait_log(qr{/htdocs/$directive/\.htaccess: $directive not allowed here}), 'the log says so');
+}
+my %known = map { $_ => 1 } `$Httpd::PROGRAM -L -f @{[$httpd->root]}/httpd.conf` =~ /^(WebSocket\w+) \(/mg;
+is_deeply([sort keys %known], [sort keys %lines], 'there are no other directives');
+
+# ---- What a handler of yesterday does today ----
+my $c = Client->new($httpd, '/old');
+$c->echoes('hello', 'a handler with the table of an older header works');
+$c->send(Client::PONG, 'x');
+$c->echoes('again', 'callbacks that its table has not are none');
+$c->close(1000);
+$c->expect_close(1000);
+
+# ---- Fragments ----
+for (['/fragments', [1000, 1000, 500]], ['/fragments/off', [2500]], ['/fragments/default', [2500]]) {
+    my ($path, $sizes) = @$_;
+    my $c = Client->new($httpd, $path);
+    $c->binary('x' x 2500);
+    my @frames = map { [$c->frame] } @$sizes;
+    is_deeply([map { length $_->[1] } @frames], $sizes, "$path: frames of 2,500 bytes");
+    is_deeply([map { $_->[2] } @frames], [map { ($_ == $#$sizes ? 0x80 : 0) | ($_ == 0 ? BINARY : 0) } 0 .. $#$sizes],
+        "$path: are one message");
+}
+$c = Client->new($httpd, '/fragments/default');
+$c->binary('x' x 40000);
+is_deeply([map { length(($c->frame)[1]) } 1 .. 3], [16384, 16384, 7232], 'WebSocketFragmentSize on is 16K');
+
+# ---- A mistake does not reach the running server ----
+$c = Client->new($httpd, '/echo');
+$httpd->write_conf("$conf\nWebSocketHandler nosuch.so");
+for my $command ('graceful', 'restart') {
+    my $output = $httpd->run("-k $command");
+    isnt($?, 0, "-k $command refuses a configuration with a mistake");
+    like($output, qr/cannot load the handler: .*nosuch\.so/, 'and says which');
+    $c->echoes('alive', 'connections live on');
+    Client->new($httpd, '/echo')->echoes('new', 'and there are new ones');
+}
+is($httpd->count_log(qr/resuming normal operations/), 1, 'nothing was reloaded');
+
+done_testing;
