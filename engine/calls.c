@@ -71,7 +71,13 @@ static void call_close(ws_conn *c)
 static void release(ws_loop *loop, ws_task *task)
 {
     ws_conn *c = ws_conn_find(loop, ((release_task *)task)->id);
+    int held = 0;
     if (c) {
+        apr_thread_mutex_lock(c->jobs->lock);
+        held = c->jobs->held; /* again, while this was on its way */
+        apr_thread_mutex_unlock(c->jobs->lock);
+    }
+    if (c && !held) {
         ws_conn_release(c, WS_HELD_JOBS);
         ws_conn_watch(c);
     }
@@ -202,13 +208,14 @@ static job *job_new(job_kind kind, const void *data, apr_size_t len)
 static void give(ws_conn *c, job *j)
 {
     ws_jobs *jobs = c->jobs;
-    int start, hold;
+    int start, hold, last;
 
     if (!j) {
         /* A callback that is lost would break the handler's idea of the connection. */
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
         return;
     }
+    last = j->kind == CLOSE;
     apr_thread_mutex_lock(jobs->lock);
     j->next = NULL;
     *jobs->last = j;
@@ -226,6 +233,9 @@ static void give(ws_conn *c, job *j)
     apr_thread_mutex_unlock(jobs->lock);
     if (start) {
         ws_threads_give(jobs->threads, &jobs->work);
+    }
+    if (hold && c->loop->corked != c && !last) {
+        ws_conn_watch(c); /* else it is done when the input has been taken */
     }
 }
 
