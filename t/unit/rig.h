@@ -172,6 +172,7 @@ typedef struct rig {
     apr_pool_t *pool;
     ws_engine *engine;
     ws_settings settings;
+    unsigned blocking; /**< threads for WS_BLOCKING handlers, 0: four */
     ws_location location, other, *locations[2];
     int descriptors; /**< open before it was made */
 } rig;
@@ -217,7 +218,7 @@ static inline int descriptors(void)
 static inline void rig_start(rig *r, const ws_handler *handler, unsigned loops)
 {
     ws_engine_options o = {.loops = loops,
-                           .blocking = 4,
+                           .blocking = r->blocking ? r->blocking : 4,
                            .process = 7,
                            .locations = r->locations,
                            .location_count = 2,

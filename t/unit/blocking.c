@@ -1,0 +1,565 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** WS_BLOCKING handlers: callbacks on threads of their own, one at a time and in order for each
+ *  connection, and nobody waits for another's. */
+
+#include "t/unit/rig.h"
+
+static sem_t gate; /* "wait" waits for it */
+
+static int inside, most_inside; /* callbacks at the same time, of connection "one"; atomic */
+
+static void enter(const ws_conn *c)
+{
+    int now = strcmp(name_of(c), "one") ? 0 : __atomic_add_fetch(&inside, 1, __ATOMIC_RELAXED);
+    if (now > __atomic_load_n(&most_inside, __ATOMIC_RELAXED)) {
+        __atomic_store_n(&most_inside, now, __ATOMIC_RELAXED);
+    }
+    if (ws_loop_current()) {
+        note(name_of(c), "a callback runs on an event loop");
+    }
+}
+
+static void leave_callback(const ws_conn *c)
+{
+    if (!strcmp(name_of(c), "one")) {
+        __atomic_sub_fetch(&inside, 1, __ATOMIC_RELAXED);
+    }
+}
+
+static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    enter(c);
+    if (len == 4 && !memcmp(data, "wait", 4)) {
+        note(name_of(c), "waits");
+        sem_must(&gate, "the test leaves a callback waiting");
+    }
+    rec_message(c, type, data, len);
+    leave_callback(c);
+}
+
+static void obey_pong(ws_conn *c, const char *data, apr_size_t len)
+{
+    enter(c);
+    rec_pong(c, data, len);
+    leave_callback(c);
+}
+
+static void obey_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+{
+    enter(c);
+    rec_close(c, code, reason, len);
+    leave_callback(c);
+}
+
+static const ws_handler handler = {.flags = WS_BLOCKING,
+                                   .on_open = rec_open,
+                                   .on_message = obey,
+                                   .on_pong = obey_pong,
+                                   .on_close = obey_close};
+
+static const ws_handler draining = {
+    .flags = WS_BLOCKING, .on_open = rec_open, .on_drain = rec_drain, .on_close = rec_close};
+
+static wire join(rig *r, const char *name)
+{
+    wire w = rig_join(r, name);
+    told_is(name, "open", "a connection");
+    return w;
+}
+
+static void leave(wire *w, const char *name)
+{
+    wire_close(w, 1000, "");
+    wire_next_is(w, "close 1000", "its Close is answered");
+    told_is(name, "close 1000 \"\"", "on_close");
+    wire_free(w);
+}
+
+/* Make a callback of the connection wait, so that everything else queues behind it. */
+static void block(wire *w, const char *name)
+{
+    wire_text(w, "wait");
+    told_is(name, "waits", "a callback waits");
+}
+
+static void unblock(const char *name)
+{
+    sem_post(&gate);
+    told_is(name, "text \"wait\"", "it goes on");
+}
+
+static void one_at_a_time_and_in_order(rig *r)
+{
+    enum { MANY = 2000 };
+    int right = 0;
+    wire w = join(r, "one");
+    for (int i = 0; i < MANY; i++) {
+        char text[20];
+        wire_frame(&w, FIN | (i % 3 ? TEXT : PONG), text, (size_t)sprintf(text, "%d", i));
+    }
+    for (int i = 0; i < MANY; i++) {
+        char text[30];
+        sprintf(text, "%s \"%d\"", i % 3 ? "text" : "pong", i);
+        right += !strcmp(told("one"), text);
+    }
+    is_int(right, MANY, "messages and pongs come in order");
+    is_int(most_inside, 1, "never two callbacks at a time");
+    leave(&w, "one");
+}
+
+/* ---- Nobody waits for another ---- */
+
+static sem_t here, there;
+
+static void meet(ws_conn *c, void *arg)
+{
+    (void)c;
+    sem_post(arg == &here ? &there : &here);
+    sem_must(arg, "two callbacks that wait for each other do not run at once");
+    note("met", "one");
+}
+
+static void callbacks_of_two_connections_meet(rig *r)
+{
+    wire a = join(r, "a"), b = join(r, "b");
+    ws_id id_a = id_of(r, "a"), id_b = id_of(r, "b");
+    for (int i = 0; i < 1000; i++) {
+        ws_run(id_a, meet, &here);
+        ws_run(id_b, meet, &there);
+        told("met");
+        told("met");
+    }
+    ok(1, "callbacks of two connections that wait for each other meet, again and again");
+    leave(&a, "a");
+    leave(&b, "b");
+}
+
+static void a_waiting_callback_holds_up_nobody(rig *r)
+{
+    static const char *const names[] = {"0", "1", "2", "3"};
+    wire w[4], late;
+    for (int i = 0; i < 4; i++) {
+        w[i] = join(r, names[i]);
+    }
+    for (int i = 0; i < 3; i++) {
+        block(&w[i], names[i]);
+    }
+    wire_text(&w[3], "hello");
+    told_is("3", "text \"hello\"", "three callbacks wait, a fourth runs");
+    block(&w[3], "3");
+    late = rig_join(r, "late");
+    wire_text(&late, "hello");
+    wire_frame(&w[0], FIN | PING, "", 0);
+    wire_next_is(&w[0], "pong", "when all four threads wait, Pings are answered still");
+    turns(r, 0);
+    is_int(untold(), 0, "and a fifth callback has to wait");
+    for (int i = 0; i < 4; i++) {
+        sem_post(&gate);
+    }
+    for (int i = 0; i < 4; i++) {
+        told_is(names[i], "text \"wait\"", "they go on");
+        leave(&w[i], names[i]);
+    }
+    told_is("late", "open", "and so does the fifth");
+    told_is("late", "text \"hello\"", "in its order");
+    leave(&late, "late");
+}
+
+/* Wait until the record has n lines. @return how many of them come before the first of a name */
+static int lines_before(const char *name, int n)
+{
+    int count = 0, before = 0;
+    struct timespec deadline = patience();
+    pthread_mutex_lock(&record_lock);
+    for (;;) {
+        before = -1;
+        count = 0;
+        for (line *l = record; l; l = l->next, count++) {
+            if (before < 0 && !strcmp(l->name, name)) {
+                before = count;
+            }
+        }
+        if (count >= n) {
+            break;
+        }
+        if (pthread_cond_timedwait(&record_more, &record_lock, &deadline) != 0) {
+            bail_out("%d callbacks instead of %d", count, n);
+        }
+    }
+    pthread_mutex_unlock(&record_lock);
+    return before;
+}
+
+static void the_threads_are_shared(rig *r)
+{
+    int before;
+    wire a = join(r, "a"), b = join(r, "b");
+    block(&a, "a");
+    for (int i = 0; i < 60; i++) {
+        wire_text(&a, "one of many");
+    }
+    turns(r, 0);
+    wire_text(&b, "the only one");
+    turns(r, 0);
+    sem_post(&gate);
+    before = lines_before("b", 62);
+    told_is("b", "text \"the only one\"", "a connection with few callbacks");
+    forget("a");
+    ok(before < 60, "does not wait for all of one with many: %d came before", before);
+    leave(&a, "a");
+    leave(&b, "b");
+}
+
+/* ---- Reading waits for the handler ---- */
+
+typedef struct state {
+    unsigned held;
+    int watched, wrong;
+} state;
+
+static void look(ws_loop *loop, void *arg)
+{
+    ws_conn *c = loop->heads[0];
+    state *s = arg;
+    s->held = c->held;
+    s->watched = c->watched;
+    /* A socket that is watched but not read keeps the loop from sleeping. */
+    s->wrong = c->held && (c->watched & WS_READABLE);
+}
+
+static void reading_waits_for_the_handler(rig *r)
+{
+    enum { MANY = 5000, LONG = 400000 };
+    unsigned char *stream = malloc((size_t)MANY * 32), *payload = calloc(1, LONG);
+    char text[TEXT_SIZE];
+    size_t n = 0;
+    int right = 0;
+    state s;
+    wire w = join(r, "a");
+
+    block(&w, "a");
+    for (int i = 0; i < MANY; i++) {
+        n += frame_put(stream + n, FIN | TEXT, text, (size_t)sprintf(text, "%d", i));
+    }
+    wire_send(&w, stream, n);
+    turns(r, 0);
+    on_loop_of(r, 0, look, &s);
+    is_int(s.held, WS_HELD_JOBS, "many messages: reading waits");
+    ok(!s.wrong, "and the loop sleeps meanwhile");
+    unblock("a");
+    for (int i = 0; i < MANY; i++) {
+        sprintf(text, "text \"%d\"", i);
+        right += !strcmp(told("a"), text);
+    }
+    is_int(right, MANY, "all come, in order");
+
+    block(&w, "a");
+    for (int i = 0; i < 3; i++) {
+        wire_frame(&w, FIN | BINARY, payload, LONG);
+    }
+    turns(r, 0);
+    on_loop_of(r, 0, look, &s);
+    is_int(s.held, WS_HELD_JOBS, "a few long messages: reading waits, too");
+    unblock("a");
+    describe(text, BINARY, payload, LONG);
+    for (int i = 0; i < 3; i++) {
+        told_is("a", text, "each comes");
+    }
+    leave(&w, "a");
+    free(stream);
+    free(payload);
+}
+
+static void take_permit(ws_conn *c, void *permit)
+{
+    (void)c;
+    sem_must(permit, "the test leaves a callback waiting");
+    note("done", "one");
+}
+
+static void wait_on_loop(ws_loop *loop, void *go)
+{
+    (void)loop;
+    sem_must(go, "the test does not let the loop go on");
+}
+
+static void *hold_loop(void *arg)
+{
+    void **r_and_go = arg;
+    on_loop_of(r_and_go[0], 0, wait_on_loop, r_and_go[1]);
+    return NULL;
+}
+
+static void calls_of_others_count(rig *r)
+{
+    sem_t permit, go;
+    pthread_t holder;
+    state s;
+    wire w = join(r, "a");
+    ws_id id = id_of(r, "a");
+    sem_init(&permit, 0, 0);
+    sem_init(&go, 0, 0);
+    for (int i = 0; i < 70; i++) {
+        ws_run(id, take_permit, &permit);
+    }
+    turns(r, 0);
+    wire_text(&w, "waits in the socket");
+    turns(r, 0);
+    on_loop_of(r, 0, look, &s);
+    is_int(s.held, WS_HELD_JOBS, "many calls by ws_run(): reading waits");
+    ok(!s.wrong, "and the loop sleeps meanwhile");
+
+    /* The handler catches up and reading is to go on, but before the loop knows there are more. */
+    pthread_create(&holder, NULL, hold_loop, (void *[]){r, &go});
+    for (int i = 0; i < 70; i++) {
+        ws_run(id, take_permit, &permit);
+    }
+    for (int i = 0; i < 50; i++) {
+        sem_post(&permit);
+    }
+    for (int i = 0; i < 50; i++) {
+        told("done");
+    }
+    sem_post(&go);
+    pthread_join(holder, NULL);
+    turns(r, 0);
+    on_loop_of(r, 0, look, &s);
+    is_int(s.held, WS_HELD_JOBS, "it goes on waiting if there are many again");
+    is_int(untold(), 0, "what is in the socket stays there");
+    for (int i = 0; i < 90; i++) {
+        sem_post(&permit);
+    }
+    for (int i = 0; i < 90; i++) {
+        told("done");
+    }
+    told_is("a", "text \"waits in the socket\"", "until the handler has caught up");
+    on_loop_of(r, 0, look, &s);
+    is_int(s.held, 0, "then nothing is held");
+    leave(&w, "a");
+}
+
+/* ---- Ends ---- */
+
+static void note_whether(ws_conn *c, void *arg)
+{
+    (void)arg;
+    note("whether", "%s", c ? "it is there" : "it has gone");
+}
+
+static void what_waits_comes_before_on_close(rig *r)
+{
+    for (int way = 0; way < 3; way++) {
+        wire w = join(r, "a");
+        ws_id id = id_of(r, "a");
+        block(&w, "a");
+        for (int i = 0; i < 10; i++) {
+            wire_text(&w, "waiting");
+        }
+        if (way == 0) {
+            wire_close(&w, 1000, "bye");
+            wire_next_is(&w, "close 1000", "the client closes and is answered at once");
+        }
+        else if (way == 1) {
+            turns(r, 0);
+            wire_free(&w);
+            w.fd = -1;
+        }
+        else {
+            turns(r, 0);
+            ws_close_id(id, 3000, "ours");
+            wire_next_is(&w, "close 3000 \"ours\"", "the server closes");
+            wire_close(&w, 3000, "");
+        }
+        turns(r, 0);
+        is_int(untold(), 0, "on_close waits for the callback");
+        unblock("a");
+        for (int i = 0; i < 10; i++) {
+            told_is("a", "text \"waiting\"", "then comes what waited");
+        }
+        told_is("a",
+                way == 0   ? "close 1000 \"bye\""
+                : way == 1 ? "close 1006 \"\""
+                           : "close 3000 \"ours\"",
+                "then on_close");
+        is_int(ws_run(id, note_whether, NULL), WS_QUEUED, "ws_run() behind it");
+        told_is("whether", "it has gone", "has no connection");
+        wire_free(&w);
+    }
+}
+
+static void talk(ws_conn *c, void *arg)
+{
+    (void)arg;
+    is_int(ws_send(c, WS_TEXT, "one", 3), WS_QUEUED, "a send waits for the loop");
+    is_int(ws_ping(c, "two", 3), WS_QUEUED, "and so does a Ping");
+    is_int(ws_send_to(ws_conn_id(c), WS_TEXT, "three", 5), WS_QUEUED, "and a send by id");
+    ws_set_data(c, (void *)name_of(c));
+    ok(ws_pool(c) != NULL && ws_version(c) == 13 && !ws_secure(c) && ws_queued(c) < 100,
+       "what a connection is");
+    is_int(ws_close(c, 3000, "four"), WS_QUEUED, "and a close");
+}
+
+static void a_callback_talks(rig *r)
+{
+    wire w = join(r, "a");
+    as_callback(id_of(r, "a"), talk, NULL);
+    wire_next_is(&w, "text \"one\"", "they leave in their order");
+    wire_next_is(&w, "ping \"two\"", "the Ping");
+    wire_next_is(&w, "text \"three\"", "the other message");
+    wire_next_is(&w, "close 3000 \"four\"", "Close");
+    wire_close(&w, 3000, "");
+    wire_next_is(&w, "eof", "the end");
+    told_is("a", "close 3000 \"four\"", "on_close");
+    wire_free(&w);
+}
+
+static void send_one(ws_conn *c, void *arg)
+{
+    (void)arg;
+    is_int(ws_send(c, WS_TEXT, "one", 3), WS_QUEUED, "a send waits for the loop");
+}
+
+static void on_drain_comes(rig *r)
+{
+    wire w = join(r, "a");
+    as_callback(id_of(r, "a"), send_one, NULL);
+    told_is("a", "drain", "on_drain comes when it has left");
+    wire_next_is(&w, "text \"one\"", "the client has it");
+    leave(&w, "a");
+}
+
+static void pause_here(ws_conn *c, void *arg)
+{
+    (void)arg;
+    ws_pause(c);
+}
+
+static void resume_here(ws_conn *c, void *arg)
+{
+    (void)arg;
+    ws_resume(c);
+}
+
+static void pausing(rig *r)
+{
+    wire w = join(r, "a");
+    ws_id id = id_of(r, "a");
+    as_callback(id, pause_here, NULL);
+    turns(r, 0);
+    wire_text(&w, "hello");
+    turns(r, 0);
+    is_int(untold(), 0, "a callback pauses");
+    as_callback(id, resume_here, NULL);
+    told_is("a", "text \"hello\"", "and resumes");
+    leave(&w, "a");
+}
+
+static void talk_to_nobody(ws_conn *c, void *arg)
+{
+    (void)arg;
+    if (ws_conn_state(c) == WS_CLOSED && ws_send(c, WS_TEXT, "x", 1) == WS_GONE
+        && ws_ping(c, "x", 1) == WS_GONE && ws_close(c, 1000, NULL) == WS_GONE
+        && !ws_timer_start(c, 0, 0, NULL, NULL) && ws_queued(c) == 0 && ws_pool(c)) {
+        note(name_of(c), "nobody listens");
+    }
+}
+
+static void the_connection_goes_meanwhile(rig *r)
+{
+    wire w = join(r, "a");
+    ws_id id = id_of(r, "a");
+    block(&w, "a");
+    ws_run(id, talk_to_nobody, NULL);
+    turns(r, 0);
+    wire_free(&w);
+    turns(r, 0);
+    unblock("a");
+    told_is("a", "nobody listens", "a callback finds its connection gone");
+    told_is("a", "close 1006 \"\"", "on_close");
+}
+
+static void a_storm(rig *r)
+{
+    enum { MANY = 40, TIMES = 100 };
+    wire w[MANY];
+    int right = 0;
+    for (int i = 0; i < MANY; i++) {
+        w[i] = rig_join(r, "storm");
+    }
+    for (int k = 0; k < TIMES; k++) {
+        for (int i = 0; i < MANY; i++) {
+            wire_text(&w[i], "hello");
+            if (k == TIMES / 2 && i % 4 == 0) {
+                wire_free(&w[i]);
+                w[i] = rig_join(r, "storm");
+            }
+        }
+    }
+    for (int i = 0; i < MANY; i++) {
+        wire_close(&w[i], 1000, "");
+        right += !strcmp(wire_next(&w[i]), "close 1000");
+        wire_free(&w[i]);
+    }
+    is_int(right, MANY, "many connections with many messages");
+    for (int closed = 0; closed < MANY + MANY / 4;) {
+        closed += !strncmp(told("storm"), "close ", 6);
+    }
+    forget("storm");
+}
+
+/* ---- The engine stops ---- */
+
+static void the_engine_stops(rig *r)
+{
+    wire w = join(r, "a");
+    block(&w, "a");
+    for (int i = 0; i < 10; i++) {
+        wire_text(&w, "waiting");
+    }
+    turns(r, 0);
+    is_int(ws_engine_stop(r->engine), 0, "an engine does not stop while a callback waits");
+    sem_post(&gate);
+    ok(ws_engine_stop(r->engine), "when it goes on, it does");
+    told_is("a", "text \"wait\"", "the callback that waited");
+    for (int i = 0; i < 10; i++) {
+        told_is("a", "text \"waiting\"", "those behind it");
+    }
+    told_is("a", "close 1006 \"\"", "and on_close have been called");
+    wire_free(&w);
+}
+
+static void with(const ws_handler *h, unsigned threads, void (*const *tests)(rig *r))
+{
+    rig r = {.blocking = threads};
+    rig_start(&r, h, 1);
+    for (; *tests; tests++) {
+        (*tests)(&r);
+    }
+    rig_stop(&r);
+}
+
+int main(void)
+{
+    static void (*const tests[])(rig * r) = {one_at_a_time_and_in_order,
+                                             callbacks_of_two_connections_meet,
+                                             a_waiting_callback_holds_up_nobody,
+                                             reading_waits_for_the_handler,
+                                             calls_of_others_count,
+                                             what_waits_comes_before_on_close,
+                                             a_callback_talks,
+                                             pausing,
+                                             the_connection_goes_meanwhile,
+                                             a_storm,
+                                             the_engine_stops,
+                                             NULL};
+    static void (*const drained[])(rig * r) = {on_drain_comes, NULL};
+    static void (*const of_one[])(rig * r) = {the_threads_are_shared, a_storm, NULL};
+    sem_init(&gate, 0, 0);
+    sem_init(&here, 0, 0);
+    sem_init(&there, 0, 0);
+    with(&handler, 4, tests);
+    with(&draining, 4, drained);
+    with(&handler, 1, of_one);
+    return done_testing();
+}
