@@ -312,6 +312,7 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
     }
     if (!threaded()) {
         mpm_sigterm = apr_signal(SIGTERM, on_sigterm);
+        apr_signal(SIGHUP, on_sigterm); /* an ungraceful restart; prefork's handler is the same */
     }
     engine = e;
     apr_pool_pre_cleanup_register(pchild, pchild, say_farewell);
