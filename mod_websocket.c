@@ -10,6 +10,7 @@
  *   handshake              httpd/upgrade.c    request -> on_request -> 101
  *                          protocol/handshake.c
  *   take-over              httpd/takeover.c   socket and TLS leave httpd
+ *                          httpd/relay.c      or stay there, and the bytes are carried
  *   messages               engine/conn.c      a connection's life on its event loop
  *                          engine/input.c     socket -> protocol/frame.c -> messages
  *                          engine/output.c    sends -> socket

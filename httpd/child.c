@@ -40,6 +40,7 @@ static server_rec *main_server;
 static volatile sig_atomic_t stop_at_once; /* told to go without grace */
 static apr_int64_t drain_timeout;          /* milliseconds */
 static apr_time_t drain_end;               /* when it is over; 0: not told to go with grace */
+static apr_time_t farewell_end;            /* 0: nobody has said goodbye */
 static volatile sig_atomic_t terminated;   /* SIGTERM has come */
 static void (*mpm_sigterm)(int);           /* prefork's handler of it */
 
@@ -119,11 +120,12 @@ static void engine_log(ws_log_level level, const ws_settings *settings, const ws
 
 /* ---- The end ---- */
 
-static apr_time_t end_of_drain(void)
+/* Set a point in time so many milliseconds from now, unless it is set already. @return it */
+static apr_time_t set_once(apr_time_t *when, apr_int64_t ms)
 {
-    apr_time_t set = 0, end = apr_time_now() + apr_time_from_msec(drain_timeout);
-    return __atomic_compare_exchange_n(&drain_end, &set, end, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)
-               ? end
+    apr_time_t set = 0, then = apr_time_now() + apr_time_from_msec(ms);
+    return __atomic_compare_exchange_n(when, &set, then, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)
+               ? then
                : set;
 }
 
@@ -140,7 +142,7 @@ void ws_child_stopping(apr_pool_t *pchild, int graceful)
      * reload, too many idle children and MaxConnectionsPerChild in other ways. */
     stop_at_once = threaded() ? !graceful : terminated;
     if (!stop_at_once) {
-        end_of_drain();
+        set_once(&drain_end, drain_timeout);
     }
     if (threaded() && graceful) {
         /* The MPM waits for its threads now, and looks for nothing else. */
@@ -179,40 +181,55 @@ static apr_time_t let_live_on(ws_engine *e)
                      " s at most (WebSocketDrainTimeout)",
                      ws_engine_count(e), (drain_timeout + 999) / 1000);
     }
-    return end_of_drain();
+    return set_once(&drain_end, drain_timeout);
 }
 
-void ws_child_check(void)
+/* @return when those that have not answered are left */
+static apr_time_t say_goodbye(ws_engine *e)
+{
+    static int said;
+    if (!__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED)) {
+        ws_engine_close_all(e, WS_CLOSE_GOING_AWAY, "server stops", 0);
+    }
+    return set_once(&farewell_end, FAREWELL);
+}
+
+/* Whether the MPM wants this child to go, with grace or without. */
+static int told_to_go(void)
+{
+    int state;
+    if (threaded()) {
+        return stop_at_once || __atomic_load_n(&drain_end, __ATOMIC_RELAXED);
+    }
+    /* Its only thread is the relay's: child_stopping comes when that is over. */
+    return ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING;
+}
+
+int ws_child_check(void)
 {
     static int said;
     ws_engine *e = ws_child_engine();
-    int code = 0, state = AP_MPMQ_RUNNING;
 
-    /* prefork's only thread is the relay's: child_stopping comes when that is over. */
-    if (threaded()
-            ? stop_at_once || __atomic_load_n(&drain_end, __ATOMIC_RELAXED)
-            : ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING) {
-        if (stop_at_once || terminated) {
-            code = WS_CLOSE_GOING_AWAY;
-        }
-        else if (e && apr_time_now() >= let_live_on(e)) {
-            code = WS_CLOSE_RESTART;
-        }
+    if (!e) {
+        return 1;
     }
-    if (e && code && __atomic_exchange_n(&said, code, __ATOMIC_RELAXED) != code) {
-        if (code == WS_CLOSE_RESTART) {
-            ws_engine_close_all(e, code, "server restarts", DRAIN_SPREAD);
-        }
-        else {
-            ws_engine_close_all(e, code, "server stops", 0);
-        }
+    if (!told_to_go()) {
+        return 0;
     }
+    if (stop_at_once || terminated) {
+        return apr_time_now() >= say_goodbye(e);
+    }
+    if (apr_time_now() >= let_live_on(e) && !__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED)) {
+        ws_engine_close_all(e, WS_CLOSE_RESTART, "server restarts", DRAIN_SPREAD);
+    }
+    return 0;
 }
 
 /* httpd ends this child as soon as pchild is cleaned up. Connections are let go on until then. */
 static apr_status_t say_farewell(void *pchild)
 {
     ws_engine *e = engine;
+    apr_time_t farewell;
     (void)pchild;
     if (!stop_at_once) {
         apr_time_t end = let_live_on(e);
@@ -226,8 +243,8 @@ static apr_status_t say_farewell(void *pchild)
                                    apr_time_now() + apr_time_from_msec(DRAIN_SPREAD + LAST_WORDS));
         }
     }
-    ws_engine_close_all(e, WS_CLOSE_GOING_AWAY, "server stops", 0);
-    ws_engine_wait(e, FAREWELL);
+    farewell = say_goodbye(e) - apr_time_now();
+    ws_engine_wait(e, farewell > 0 ? (apr_uint32_t)apr_time_as_msec(farewell) : 0);
     /* From here on handshakes are refused; handlers may still send by id, in vain. */
     __atomic_store_n(&engine, NULL, __ATOMIC_RELEASE);
     if (!ws_engine_stop(e)) {

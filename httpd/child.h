@@ -25,8 +25,9 @@ void ws_child_stopping(apr_pool_t *pchild, int graceful);
  * A relay keeps one of the threads that the MPM waits for when the child is to go; only then is it
  * the child's turn to end connections. So each relay calls this again and again, and when their time is
  * over, connections are closed.
+ * @return 1 when the relay has to end now, whatever it has left to do
  */
-void ws_child_check(void);
+int ws_child_check(void);
 
 /** This child's engine; NULL if there is none, or no more. */
 ws_engine *ws_child_engine(void);

@@ -194,7 +194,7 @@ static void carry(relay *w)
         if (!more && !w->over) {
             wait_for_either(w);
         }
-        ws_child_check();
+        w->over |= ws_child_check();
     }
 }
 

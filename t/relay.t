@@ -1,0 +1,291 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Connections that go through httpd's filters: by WebSocketRelay, or because a filter has to see them.
+# To client and handler they are like all others. (HTTP/2 has a test of its own.)
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Socket qw(SOL_SOCKET SO_LINGER);
+use Test::More;
+use Httpd;
+use Client qw(frame_bytes TEXT BINARY CLOSE);
+
+# Each connection keeps a thread; all are to be in one child.
+my %mpm = (prefork => "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMaxSpareServers 64",
+    map { $_ => "StartServers 1\nServerLimit 4\nThreadsPerChild 40\nMaxRequestWorkers 160\nMinSpareThreads 1" }
+        qw(event worker));
+my $mpm = $mpm{$Httpd::MPM};
+
+my $api   = Httpd::compile('api');
+my $httpd = Httpd->start(mpm_conf => $mpm, conf => <<"END");
+WebSocketHandler $api
+WebSocketRelay on
+WebSocketMaxMessageSize 16M
+<Location /small-queue>
+    WebSocketSendQueue 40000
+    WebSocketCloseTimeout 60s
+</Location>
+<Location /off>
+    WebSocketRelay off
+</Location>
+END
+
+my $number = 0;
+
+sub client {
+    my ($path, %o) = @_;
+    my $server = $o{server} || $httpd;
+    my $name   = 'r' . ++$number;
+    my $c = Client->new($server, "$path?cookie&name=$name", %o);
+    $c->{name} = $name;
+    return $c;
+}
+
+# What on_close of a client's connection was told: "CODE REASON".
+sub told {
+    my ($c) = @_;
+    my (undef, $code, $reason) = $c->{httpd}->wait_log(qr/api: closed $c->{name} (\d+) "(.*?)"/);
+    return "$code $reason";
+}
+
+# ---- The same as any other connection, over ws and wss ----
+
+for (['plain', 0], ['TLS 1.2', 'TLSv1_2'], ['TLS 1.3', 'TLSv1_3']) {
+    my ($name, $tls) = @$_;
+    my $c = client('/', tls => $tls);
+    is(join('|', $c->header('Set-Cookie')), 'a=1|b=2; HttpOnly', "$name: the 101 has the handler's headers");
+    for my $size (0, 1, 125, 126, 65_535, 65_536, 1_000_000, 5 * 1024 * 1024) {
+        my $message = join '', map { chr($_ * 7 % 251) } 1 .. 997;
+        $message = substr $message x ($size / 997 + 1), 0, $size;
+        $c->binary($message);
+        my ($type, $got) = $c->message;
+        ok($type == BINARY && $got eq $message, "$name: $size bytes are echoed");
+    }
+    $c->text('who');
+    like(($c->message)[1], qr/ peer=127\.0\.0\.1 .* secure=@{[$tls ? 1 : 0]} /, "$name: the handler knows who it is");
+    $c->close(4321, 'done');
+    $c->expect_close(4321, "$name: the client closes");
+    is(told($c), '4321 done', "$name: the handler is told");
+
+    for my $count (5, 2000, 60_000) {
+        my $behind = join '', map { frame_bytes(TEXT, "message $_") } 1 .. $count;
+        my $early = client('/', tls => $tls, behind => $behind);
+        my $right = grep { ($early->message)[1] eq "message $_" } 1 .. $count;
+        is($right, $count, "$name: $count messages right behind the handshake");
+    }
+    {
+        my $half = client('/', tls => $tls, behind => substr frame_bytes(TEXT, 'in pieces'), 0, 5);
+        $half->raw(substr frame_bytes(TEXT, 'in pieces'), 5);
+        is(($half->message)[1], 'in pieces', "$name: half a frame behind the handshake, the other later");
+    }
+
+    $c = client('/', tls => $tls);
+    $c->text('close 4002 enough');
+    $c->expect_close(4002, "$name: the server closes");
+    is($c->{reason}, 'enough', "$name: with its reason");
+    is(told($c), '4002 enough', "$name: which the handler is told");
+
+    $c = client('/', tls => $tls);
+    $c->text('a last message');
+    $c->drop;
+    like(told($c), qr/^1006 /, "$name: a client that goes without a word: 1006");
+
+    $c = client('/', tls => $tls);
+    $c->echoes('there', "$name: a client ...");
+    setsockopt $c->socket, SOL_SOCKET, SO_LINGER, pack 'II', 1, 0;
+    $c->drop;
+    like(told($c), qr/^1006 /, "$name: ... that resets its connection: 1006");
+}
+{
+    my $c = client('/');
+    shutdown $c->socket, 1;
+    ok($c->at_end, 'a client that ends its side without a Close frame: the other side ends too');
+    like(told($c), qr/^1006 /, 'and the handler is told 1006');
+
+    $c = client('/');
+    $c->raw(frame_bytes(TEXT, 'said') . frame_bytes(CLOSE, pack 'n', 4003));
+    shutdown $c->socket, 1;
+    is(($c->message)[1], 'said', 'a client that ends its side behind a Close frame gets what is due to it');
+    is_deeply([($c->frame)[0, 1]], [CLOSE, pack 'n', 4003], 'and the Close frame');
+    ok($c->at_end, 'and then the end');
+    is(told($c), '4003 ', 'and its code is what the handler is told');
+}
+{
+    my $c = client('/');
+    $c->raw("\xff");
+    $c->expect_close(1002, 'a broken frame is answered with 1002');
+}
+
+# ---- Slow readers ----
+
+{
+    my $c = client('/', rcvbuf => 65536);
+    $c->text('flood 3000');
+    ok($httpd->wait_log(qr/api: flood waits $c->{name}/), 'a client that does not read: the handler has to wait');
+    my $bytes = 0;
+    while (my ($type, $data) = $c->message) {
+        last if $type == TEXT;
+        $bytes += length $data;
+    }
+    is($bytes, 30_000_000, 'when it reads, on_drain lets the handler send all the rest');
+}
+{
+    my $c = client('/small-queue', rcvbuf => 65536);
+    $c->text('burst 3000');
+    ok($httpd->wait_log(qr/api: burst ended full/), 'a handler that does not wait finds the queue full');
+    $c->expect_close(1008, 'and the client is closed with 1008');
+}
+{
+    my $impatient = Httpd->start(mpm_conf => $mpm,
+        conf => "Timeout 1\nWebSocketHandler $api\nWebSocketRelay on\nWebSocketPing off\n");
+    my $idle = client('/', server => $impatient);
+    my $c    = client('/', server => $impatient, rcvbuf => 65536);
+    $c->text('flood 3000');
+    like(told($c), qr/^1006 /, 'a client that takes nothing is given up after Timeout');
+    $idle->echoes('still here', 'one that has nothing to say is not');
+}
+
+SKIP: {
+    skip 'sanitizers keep freed memory', 1 if $ENV{WS_TEST_PRELOAD};
+    my $c        = client('/');
+    my @children = $httpd->children;
+    my $memory   = sub {
+        my $kib = 0;
+        $kib += Httpd::read_file("/proc/$_/status") =~ /^VmRSS:\s+(\d+)/m ? $1 : 0 for @children;
+        return $kib;
+    };
+    my $some = sub {
+        for (1 .. 20) {
+            $c->raw(join '', map { frame_bytes(TEXT, "a small message $_") } 1 .. 1000);
+            $c->message for 1 .. 1000;
+        }
+        $c->binary('x' x 4_000_000), $c->message for 1 .. 5;
+    };
+    $some->();
+    my $before = $memory->();
+    $some->() for 1 .. 3;
+    cmp_ok($memory->() - $before, '<', 4096, 'what passes through leaves nothing behind');
+}
+
+# ---- The directive ----
+
+{
+    # A relayed request goes on until the WebSocket has ended.
+    my $off = client('/off');
+    ok($httpd->wait_log(qr/name=$off->{name} HTTP\S+ 101/, 1), 'WebSocketRelay off in a Location: taken over');
+    my $on = client('/on');
+    $on->echoes('x', 'WebSocketRelay on is inherited: the connection echoes');
+    unlike($httpd->access_log, qr/name=$on->{name} /, 'and httpd has not done with the request');
+    $on->close(1000);
+    $on->expect_close(1000);
+    ok($httpd->wait_log(qr/name=$on->{name} HTTP\S+ 101 -/, 1), 'until it ends; then it is logged, and as no abort');
+    my ($ok, $text) = Httpd->check("WebSocketRelay maybe\n");
+    ok(!$ok && $text =~ /WebSocketRelay must be On or Off/, 'anything but on and off is an error');
+}
+
+# ---- Filters of others ----
+
+{
+    my $dump = Httpd->start(modules => ['dumpio'], mpm_conf => $mpm, conf => <<"END");
+WebSocketHandler $api
+DumpIOInput On
+DumpIOOutput On
+LogLevel dumpio:trace7
+END
+    for my $tls (0, 1) {
+        my $name = $tls ? 'secure' : 'plain';
+        my $c = client('/', server => $dump, tls => $tls);
+        $c->binary($name, mask => '    '); # on the wire, lower case is upper case
+        is(($c->message)[1], $name, "$name: with mod_dumpio a connection echoes");
+        ok($dump->wait_log(qr/relayed: filter dumpio_in has to see its bytes/), "$name: relayed");
+        ok($dump->wait_log(qr/dumpio_in \(data-\w+\): .*    \U$name/), "$name: mod_dumpio sees what comes");
+        ok($dump->wait_log(qr/dumpio_out \(data-\w+\): .*$name/), "$name: and what goes");
+        $c->close(1000);
+        $c->expect_close(1000, "$name: and it is closed in order");
+    }
+}
+{
+    # A filter may keep what it likes until it is told to flush.
+    my $hoarder = Httpd::compile('hoarder', <<'END');
+#include <httpd.h>
+#include <http_config.h>
+#include <http_connection.h>
+#include <http_request.h>
+#include <util_filter.h>
+static apr_status_t hoard(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    apr_bucket *last = APR_BRIGADE_LAST(bb);
+    int flush = !APR_BRIGADE_EMPTY(bb) && (APR_BUCKET_IS_FLUSH(last) || AP_BUCKET_IS_EOR(last));
+    apr_bucket_brigade *all = f->ctx;
+    apr_status_t rv = ap_save_brigade(f, &all, &bb, f->c->pool);
+    f->ctx = all;
+    if (rv != APR_SUCCESS || !flush) {
+        return rv;
+    }
+    rv = ap_pass_brigade(f->next, all);
+    apr_brigade_cleanup(all);
+    return rv;
+}
+static int add(conn_rec *c, void *csd)
+{
+    (void)csd;
+    if (!c->master) {
+        ap_add_output_filter("HOARD", NULL, NULL, c);
+    }
+    return OK;
+}
+static void hooks(apr_pool_t *p)
+{
+    (void)p;
+    ap_register_output_filter("HOARD", hoard, NULL, AP_FTYPE_CONNECTION);
+    ap_hook_pre_connection(add, NULL, NULL, APR_HOOK_MIDDLE);
+}
+AP_DECLARE_MODULE(hoarder) = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL, hooks, 0};
+END
+    my $hoard = Httpd->start(load => "LoadModule hoarder_module $hoarder", mpm_conf => $mpm,
+        conf => "WebSocketHandler $api\n");
+    for my $tls (0, 1) {
+        my $c = client('/', server => $hoard, tls => $tls);
+        $c->echoes("message $_", 'a filter that keeps all until a flush is made to pass it on') for 1 .. 3;
+        $c->close(1000);
+        $c->expect_close(1000, 'to the end');
+    }
+}
+
+# ---- Reloads and stops ----
+
+my $conf = "WebSocketHandler $api\n<Location /relay>\nWebSocketRelay on\n</Location>\n";
+{
+    my $server = Httpd->start(mpm_conf => $mpm, conf => "WebSocketDrainTimeout 3s\n$conf");
+    my @c = map { client($_ % 2 ? '/relay' : '/', server => $server, tls => $_ >> 1 & 1) } 1 .. 8;
+    $server->graceful;
+    is((grep { $_->text('x'); ($_->frame)[1] eq 'x' } @c), 8, 'after a reload all connections live on, relayed or not');
+    my $new = client('/relay', server => $server);
+    is((grep { my ($opcode, $payload) = $_->frame; $opcode == CLOSE && unpack('n', $payload) == 1012 } @c),
+        8, 'at the end of WebSocketDrainTimeout all are closed with 1012');
+    $new->echoes('here', 'a new one is not');
+    my @old = map { told($_) } @c[0, 1];
+    is("@old", '1012 server restarts 1012 server restarts', 'the handler is told so');
+}
+{
+    my $server = Httpd->start(mpm_conf => $mpm, conf => $conf);
+    my @c = map { client($_ % 2 ? '/relay' : '/', server => $server, tls => $_ >> 1 & 1) } 1 .. 8;
+    $server->graceful;
+    $_->echoes('y', 'a connection of an old child') for @c[0, 1];
+    $server->stop;
+    my @ends = map { my ($opcode, $payload) = eval { $_->frame }; defined $opcode ? unpack 'n', $payload : 'none' } @c;
+    is("@ends[1, 3, 5, 7]", '1001 1001 1001 1001', 'a stop meanwhile: those that were taken over are closed with 1001');
+    is("@ends[0, 2, 4, 6]", $Httpd::MPM eq 'prefork' ? 'none none none none' : '1001 1001 1001 1001',
+        'those that are relayed too, but not on prefork');
+    unlike($server->error_log, qr/SIGKILL/, 'and nobody had to be killed');
+}
+{
+    my $server = Httpd->start(mpm_conf => $mpm, conf => $conf);
+    my @c = map { client('/relay', server => $server, tls => $_ % 2) } 1 .. 4;
+    $server->stop;
+    is((grep { eval { () = $_->frame; 1 } } @c), 4, 'a stop ends them');
+    unlike($server->error_log, qr/SIGKILL/, 'in time');
+}
+
+done_testing;
