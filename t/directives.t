@@ -209,7 +209,7 @@ for my $directive (sort keys %lines) {
     is(($httpd->get("/$directive/index.html"))[0], 500, ".htaccess may not set $directive");
     ok($httpd->wait_log(qr{/htdocs/$directive/\.htaccess: $directive not allowed here}), 'the log says so');
 }
-my %known = map { $_ => 1 } `$Httpd::PROGRAM -L -f @{[$httpd->root]}/httpd.conf` =~ /^(WebSocket\w+) \(/mg;
+my %known = map { $_ => 1 } $httpd->run('-L') =~ /^(WebSocket\w+) \(/mg;
 is_deeply([sort keys %known], [sort keys %lines], 'there are no other directives');
 
 # ---- What a handler of yesterday does today ----
