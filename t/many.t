@@ -7,7 +7,7 @@ use strict;
 use warnings;
 use lib 't/lib';
 use Test::More;
-use Time::HiRes qw(time);
+use Time::HiRes qw(sleep time);
 use Httpd;
 use Client qw(CLOSE PING);
 
@@ -49,8 +49,18 @@ sub only_one_busy {
     Httpd::wait_for(sub { ($httpd->status_value('BusyWorkers') // 0) == 1 }, 'all other workers to be idle');
 }
 
+# The children and their threads come one after the other.
+my $threads = 0;
+Httpd::wait_for(
+    sub {
+        my $before = $threads;
+        sleep 0.5;
+        $threads = threads();
+        return $threads == $before && $httpd->children == ($Httpd::MPM eq 'prefork' ? $workers : 1);
+    },
+    'all threads to be there'
+);
 only_one_busy();
-my $threads = threads();
 
 my @clients = map { Client->new($httpd, '/echo', $_ % 2 ? (tls => 1) : ()) } 1 .. $connections;
 is(scalar @clients, $connections, "$connections connections are open with $workers workers");
