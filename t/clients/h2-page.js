@@ -1,0 +1,52 @@
+// Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+// WebSockets over HTTP/2 with Chromium: node h2-page.js URL. The page of the URL has to come over HTTP/2, so that
+// there is a connection for them. Prints "ok NAME" or "not ok NAME" for each test, and "done".
+
+'use strict';
+
+const {chromium} = require('playwright-core');
+const [url] = process.argv.slice(2);
+const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
+
+(async () => {
+    const browser = await chromium.launch({
+        executablePath: '/usr/bin/chromium',
+        args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+            '--disable-component-update', '--disable-sync'],
+    });
+    const page = await browser.newPage({ignoreHTTPSErrors: true});
+    page.setDefaultTimeout(60000);
+    await page.goto(url);
+    check(await page.evaluate(() => performance.getEntriesByType('navigation')[0].nextHopProtocol) === 'h2',
+        'the page came over HTTP/2');
+    const [text, bytes, both, end] = await page.evaluate(async url => {
+        const open = () => new Promise((resolve, reject) => {
+            const c = new WebSocket(`${url.replace('https', 'wss')}chromium`);
+            c.binaryType = 'arraybuffer';
+            c.onopen = () => resolve(c);
+            c.onerror = reject;
+        });
+        const echo = (c, data) => new Promise(resolve => {
+            c.onmessage = event => resolve(event.data);
+            c.send(data);
+        });
+        const one = await open(), two = await open();
+        const data = new Uint8Array(1000000).map((_, i) => i * 7 % 251);
+        const got = new Uint8Array(await echo(one, data));
+        const end = new Promise(resolve => {
+            one.onclose = event => resolve(`${event.code} ${event.reason} ${event.wasClean}`);
+        });
+        return [await echo(one, 'h\u00e9llo'), got.length === data.length && got.every((x, i) => x === data[i]),
+            await Promise.all([echo(one, 'one'), echo(two, 'two')]), (one.close(4321, 'enough'), await end)];
+    }, url);
+    check(text === 'h\u00e9llo', 'text is echoed');
+    check(bytes, 'a million bytes are echoed');
+    check(`${both}` === 'one,two', 'two at a time');
+    check(end === '4321  true', `the end is clean: ${end}`);
+    await browser.close();
+    console.log('done');
+})().catch(error => {
+    console.log(`${error}`);
+    process.exit(1);
+});

@@ -1,0 +1,325 @@
+// Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+// WebSockets over HTTP/2 (RFC 8441) with node's own client: node h2.js PORT CA PART. Prints "ok NAME" or
+// "not ok NAME" for each test, and "done".
+
+'use strict';
+
+const fs = require('fs');
+const http2 = require('http2');
+const readline = require('readline');
+
+const [port, caFile, part] = process.argv.slice(2);
+const ca = fs.readFileSync(caFile);
+const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
+const TEXT = 1, BINARY = 2, CLOSE = 8;
+const MASK = Buffer.from([0x37, 0xfa, 0x21, 0x3d]);
+
+// Lines of standard input: whoever runs this says when to go on.
+const lines = readline.createInterface({input: process.stdin})[Symbol.asyncIterator]();
+const told = async () => (await lines.next()).value;
+
+function connect() {
+    return new Promise((resolve, reject) => {
+        const session = http2.connect(`https://localhost:${port}`, {ca});
+        session.on('error', reject);
+        session.on('remoteSettings', settings => {
+            session.extended = settings.enableConnectProtocol;
+            resolve(session);
+        });
+    });
+}
+
+function frame(opcode, data) {
+    const payload = Buffer.from(data);
+    for (let i = 0; i < payload.length; i++) {
+        payload[i] ^= MASK[i & 3];
+    }
+    let head;
+    if (payload.length < 126) {
+        head = Buffer.from([0x80 | opcode, 0x80 | payload.length]);
+    } else if (payload.length < 65536) {
+        head = Buffer.from([0x80 | opcode, 0xfe, 0, 0]);
+        head.writeUInt16BE(payload.length, 2);
+    } else {
+        head = Buffer.alloc(10);
+        head.set([0x80 | opcode, 0xff]);
+        head.writeBigUInt64BE(BigInt(payload.length), 2);
+    }
+    return Buffer.concat([head, MASK, payload]);
+}
+
+const code = number => { const b = Buffer.alloc(2); b.writeUInt16BE(number); return b; };
+
+// A WebSocket on a stream of its own.
+class Socket {
+    constructor(session, path, headers = {}) {
+        this.pieces = [];
+        this.length = 0;
+        this.stream = session.request({':method': 'CONNECT', ':protocol': 'websocket', ':scheme': 'https', ':path': path,
+            ':authority': `localhost:${port}`, 'sec-websocket-version': '13', ...headers});
+        this.stream.on('data', piece => { this.pieces.push(piece); this.length += piece.length; this.wake(); });
+        this.stream.on('end', () => { this.ended = true; this.wake(); });
+        this.stream.on('error', error => { this.error = error; });
+        this.closed = new Promise(resolve => this.stream.on('close', () => { this.wake(); resolve(this.stream.rstCode); }));
+        this.answer = new Promise(resolve => this.stream.on('response', headers => { this.headers = headers; resolve(headers); }));
+    }
+
+    wake() {
+        const waiting = this.waiting;
+        this.waiting = null;
+        if (waiting) {
+            waiting();
+        }
+    }
+
+    async bytes(count) {
+        while (this.length < count) {
+            if (this.ended || this.stream.destroyed) {
+                throw new Error(`the stream ended: ${this.error}`);
+            }
+            await new Promise(resolve => { this.waiting = resolve; });
+        }
+        const all = Buffer.concat(this.pieces);
+        this.pieces = count < all.length ? [all.subarray(count)] : [];
+        this.length -= count;
+        return all.subarray(0, count);
+    }
+
+    async frame() {
+        const head = await this.bytes(2);
+        let length = head[1];
+        if (length === 126) {
+            length = (await this.bytes(2)).readUInt16BE();
+        } else if (length === 127) {
+            length = Number((await this.bytes(8)).readBigUInt64BE());
+        }
+        return {opcode: head[0] & 15, data: await this.bytes(length)};
+    }
+
+    send(opcode, data) {
+        this.stream.write(frame(opcode, data));
+    }
+
+    async echo(data, opcode = typeof data === 'string' ? TEXT : BINARY) {
+        this.send(opcode, data);
+        const got = await this.frame();
+        return got.opcode === opcode && Buffer.compare(got.data, Buffer.from(data)) === 0;
+    }
+
+    // Whether Close with this code comes, and then the end of the stream, without a reset.
+    async closes(number, name) {
+        const got = await this.frame();
+        this.send(CLOSE, got.data.subarray(0, 2));
+        const right = got.opcode === CLOSE && got.data.readUInt16BE() === number;
+        check(right && await this.closed === 0 && this.ended, name);
+        return got.data.subarray(2).toString();
+    }
+}
+
+// An ordinary request on the same connection: its status.
+function get(session, path) {
+    return new Promise(resolve => {
+        const stream = session.request({':path': path});
+        let status;
+        stream.on('response', headers => { status = headers[':status']; });
+        stream.on('close', () => resolve(status));
+        stream.resume();
+        stream.end();
+    });
+}
+
+const parts = {
+    async messages() {
+        const session = await connect();
+        check(session.extended, 'the server offers extended CONNECT');
+        const c = new Socket(session, '/protocols', {'sec-websocket-protocol': 'other, echo', origin: `https://localhost:${port}`});
+        const headers = await c.answer;
+        check(headers[':status'] === 200, 'the answer is 200');
+        check(headers['sec-websocket-protocol'] === 'echo', 'it names the subprotocol');
+        check(headers['sec-websocket-accept'] === undefined && headers.upgrade === undefined && headers.connection === undefined,
+            'and none of what belongs to HTTP/1.1');
+        check(headers['x-always'] === 'always set', '"Header always set" holds for it');
+        const cookies = new Socket(session, '/?cookie&name=cookies');
+        check(`${(await cookies.answer)['set-cookie']}` === 'a=1,b=2; HttpOnly,c=3', 'cookies come one by one');
+
+        for (const size of [0, 1, 125, 126, 65535, 65536, 1000000, 5 << 20]) {
+            check(await c.echo(Buffer.alloc(size, 'bytes of a size')), `${size} bytes are echoed`);
+            check(await c.echo('t'.repeat(size)), `text of ${size} bytes is echoed`);
+        }
+        const early = new Socket(session, '/protocols');
+        early.send(TEXT, 'before the answer');
+        check((await early.frame()).data.toString() === 'before the answer', 'a message that does not wait for the answer');
+        for (let i = 0; i < 2000; i++) {
+            c.send(TEXT, `message ${i}`);
+        }
+        let right = 0;
+        for (let i = 0; i < 2000; i++) {
+            right += (await c.frame()).data.toString() === `message ${i}`;
+        }
+        check(right === 2000, '2000 messages at once come back in order');
+        cookies.send(TEXT, 'who');
+        const who = (await cookies.frame()).data.toString();
+        check(/peer=127\.0\.0\.1 .* version=13 secure=1 /.test(who), `the handler knows who it is: ${who}`);
+        session.destroy();
+    },
+
+    // What on_close is told is for the log.
+    async ends() {
+        const session = await connect();
+        const open = async name => { const c = new Socket(session, `/?name=${name}`); await c.answer; return c; };
+        let c = await open('client-closes');
+        c.send(CLOSE, Buffer.concat([code(4321), Buffer.from('done')]));
+        await c.closes(4321, 'the client closes');
+
+        c = await open('server-closes');
+        c.send(TEXT, 'close 4002 enough');
+        check(await c.closes(4002, 'the server closes') === 'enough', 'with its reason');
+
+        c = await open('breaks-the-rules');
+        c.stream.write(Buffer.from([0xff]));
+        await c.closes(1002, 'a broken frame is answered with 1002');
+
+        c = await open('says-and-ends');
+        c.send(TEXT, 'said');
+        c.stream.end(frame(CLOSE, code(4003)));
+        check((await c.frame()).data.toString() === 'said', 'a client that ends its stream behind a Close frame gets what is due to it');
+        check((await c.frame()).data.readUInt16BE() === 4003, 'and the Close frame');
+        check(await c.closed === 0 && c.ended, 'and then the end');
+
+        c = await open('ends-its-stream');
+        c.stream.end();
+        check(await c.closed === 0 && c.ended, 'a client that ends its stream without a Close frame: the other side ends too');
+
+        c = await open('resets-its-stream');
+        check(await c.echo('there'), 'a client ...');
+        c.stream.close(http2.constants.NGHTTP2_CANCEL);
+        await c.closed;
+        check(true, '... that resets its stream');
+
+        const left = [await open('is-gone-1'), await open('is-gone-2')];
+        check(await left[0].echo('x') && await left[1].echo('y'), 'a client that leaves with two of them open');
+        session.destroy();
+    },
+
+    async streams() {
+        const session = await connect();
+        const all = [];
+        for (let i = 0; i < 5; i++) {
+            all.push(new Socket(session, `/?name=stream-${i}`));
+        }
+        await Promise.all(all.map(c => c.answer));
+        const rounds = await Promise.all(all.map(async (c, i) => {
+            let right = 0;
+            for (let n = 0; n < 100; n++) {
+                right += await c.echo(Buffer.alloc(1000 * n, `round ${n} of ${i}`));
+            }
+            return right;
+        }));
+        check(`${rounds}` === '100,100,100,100,100', 'five on one connection, each with its own messages');
+        check(await get(session, '/index.html') === 200, 'an ordinary request between them is answered');
+        all[0].send(CLOSE, code(1000));
+        await all[0].closes(1000, 'one is closed');
+        check(await all[1].echo('still here'), 'the others go on');
+        session.destroy();
+    },
+
+    async refused() {
+        const session = await connect();
+        const status = async (path, headers) => (await new Socket(session, path, headers).answer)[':status'];
+        check(await status('/', {origin: 'https://evil.example'}) === 403, 'a page of another origin: 403');
+        check(await status('/', {'sec-websocket-version': '14'}) === 426, 'another version: 426');
+        check(await status('/protocols/only', {'sec-websocket-protocol': 'none'}) === 400, 'no handler for the subprotocol: 400');
+        check(await status('/?refuse=418') === 418, 'the status of a handler that refuses');
+        check(await status('/ordinary/') === 502, 'no WebSocket there: 502, from mod_http2');
+        check(await status('/', {':protocol': 'WebSocket'}) === 501, ':protocol: WebSocket: 501, from mod_http2');
+        session.destroy();
+    },
+
+    async slow() {
+        const session = await connect();
+        const c = new Socket(session, '/?name=slow');
+        await c.answer;
+        c.stream.pause();
+        c.send(TEXT, 'flood 3000');
+        console.log('not reading');
+        await told();
+        c.stream.resume();
+        let bytes = 0, got;
+        while ((got = await c.frame()).opcode === BINARY) {
+            bytes += got.data.length;
+        }
+        check(bytes === 30000000, 'when it reads, on_drain lets the handler send all the rest');
+        session.destroy();
+    },
+
+    async limit() {
+        const session = await connect();
+        const all = [];
+        for (let i = 0; i < 6; i++) {
+            all.push(new Socket(session, `/?name=limit-${i}`));
+        }
+        await Promise.all(all.map(c => c.answer));
+        const late = [new Socket(session, '/?name=seventh').answer, get(session, '/index.html')];
+        let answered = 0;
+        late.forEach(answer => answer.then(() => { answered++; }));
+        let right = 0;
+        for (let n = 0; n < 50; n++) {
+            right += (await Promise.all(all.map(c => c.echo(`round ${n}`)))).every(x => x);
+        }
+        check(right === 50, 'six on one connection echo');
+        check(answered === 0, 'meanwhile no other request is answered');
+        for (const c of all.slice(0, 2)) {
+            c.send(CLOSE, code(1000));
+            await c.closes(1000, 'one is closed');
+        }
+        await Promise.all(late);
+        check(true, 'then others are');
+        session.destroy();
+    },
+
+    async more() {
+        const session = await connect();
+        for (let i = 0; i < 20; i++) {
+            await get(session, '/index.html');
+        }
+        const all = [];
+        for (let i = 0; i < 10; i++) {
+            all.push(new Socket(session, `/?name=more-${i}`));
+        }
+        await Promise.all(all.map(c => c.answer));
+        check((await Promise.all(all.map(c => c.echo('hello')))).every(x => x), 'after requests that have ended, ten');
+        session.destroy();
+    },
+
+    // One connection for as long as it is wanted: each line is sent, each frame is printed.
+    async hold() {
+        const session = await connect();
+        const c = new Socket(session, '/?name=held');
+        await c.answer;
+        console.log('open');
+        (async () => {
+            for (let line; (line = await told()) !== undefined;) {
+                c.send(TEXT, line);
+            }
+        })();
+        for (let got;;) {
+            got = await c.frame();
+            console.log(got.opcode === CLOSE ? `close ${got.data.readUInt16BE()}` : `text ${got.data}`);
+            if (got.opcode === CLOSE) {
+                c.send(CLOSE, got.data.subarray(0, 2));
+                console.log(`end ${await c.closed}`);
+                break;
+            }
+        }
+        session.destroy();
+    },
+};
+
+parts[part]().then(() => {
+    console.log('done');
+    process.exit(0);
+}, error => {
+    console.log(error.stack);
+    process.exit(1);
+});

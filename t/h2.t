@@ -1,0 +1,174 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# WebSockets over HTTP/2: RFC 8441. Clients from node, Debian's python3-h2, haproxy in front, Chromium.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Client qw(TEXT BINARY);
+use Program;
+
+plan skip_all => 'mod_http2 is inactive with the prefork MPM' if $Httpd::MPM eq 'prefork';
+
+my $api  = Httpd::compile('api');
+my $conf = <<"END";
+Protocols h2 h2c http/1.1
+H2WebSockets on
+LogFormat "%{H2_STREAM_ID}e %H %>s %U%q" h2
+CustomLog logs/h2_log h2
+WebSocketMaxMessageSize 16M
+WebSocketHandler $api
+Header always set X-Always "always set"
+<Location "/">
+    Header always add Set-Cookie "c=3" "expr=%{QUERY_STRING} =~ /cookies/"
+</Location>
+<Location "/protocols">
+    WebSocketHandler ws_echo.so protocol=echo
+    WebSocketHandler ws_echo.so
+</Location>
+<Location "/protocols/only">
+    WebSocketHandler ws_echo.so protocol=echo
+</Location>
+<Location "/ordinary">
+    WebSocketHandler off
+</Location>
+END
+
+sub server {
+    my (%o) = @_;
+    return Httpd->start(
+        modules  => ['http2'],
+        files    => { 'htdocs/ordinary/index.html' => 'no WebSocket here' },
+        mpm_conf => "StartServers 1\nServerLimit 4\nThreadsPerChild 25\nMaxRequestWorkers 100\nMinSpareThreads 1",
+        conf     => $conf . ($o{conf} // ''),
+    );
+}
+
+my $httpd = server();
+my $ca    = Httpd::certificates() . '/ca.crt';
+
+sub node { my ($part, $server) = @_; return ('node', 't/clients/h2.js', ($server || $httpd)->ssl_port, $ca, $part) }
+sub h2_log { Httpd::read_file($httpd->root . '/logs/h2_log') }
+
+# What on_close of a connection was told.
+sub is_told {
+    my ($name, $told, $test, $server) = @_;
+    my (undef, $got) = ($server || $httpd)->wait_log(qr/api: closed \Q$name\E (\d+ ".*?")/);
+    is($got, $told, $test // "$name: the handler is told $told");
+}
+
+# ---- node ----
+
+Program::tap('node', node('messages'));
+like(h2_log(), qr{^\d+ HTTP/2\.0 101 /\?cookie&name=cookies$}m, 'the access log says that it was a stream of HTTP/2');
+ok($httpd->wait_log(qr/relayed: it is a stream of HTTP\/2/), 'and so does the error log');
+is_told('cookies', '1006 ""');
+
+Program::tap('node', node('ends'));
+is_told(@$_) for ['client-closes', '4321 "done"'], ['server-closes', '4002 "enough"'], ['says-and-ends', '4003 ""'],
+    ['ends-its-stream', '1006 ""'], ['resets-its-stream', '1006 ""'], ['is-gone-1', '1006 ""'], ['is-gone-2', '1006 ""'];
+Program::tap('node', node('streams'));
+Program::tap('node', node('refused'));
+is($httpd->count_log(qr/WebSockets on one HTTP\/2 connection/), 0, 'up to five on a connection, nothing is logged');
+
+{
+    my $slow = Program->start(node('slow'));
+    $slow->wait_output(qr/not reading/);
+    ok($httpd->wait_log(qr/api: flood waits slow/), 'a client that does not read: the handler has to wait');
+    $slow->write("go on\n");
+    ok($slow->wait_output(qr/^ok when it reads.*/m), 'when it reads, it gets all the rest');
+}
+
+# ---- How many there can be on one connection ----
+
+Program::tap('node', node('limit'));
+is($httpd->count_log(qr/\[websocket:warn\].* 6 WebSockets on one HTTP\/2 connection/), 1, 'the log says so, once');
+Program::tap('node', node('more'));
+is($httpd->count_log(qr/ 6 WebSockets on one HTTP\/2 connection/), 2, 'and once for another connection');
+
+# ---- Others ----
+
+Program::tap('python3-h2', '/usr/bin/python3', 't/clients/python-h2.py', $httpd->port);
+Program::tap('Chromium', 'node', 't/clients/h2-page.js', 'https://localhost:' . $httpd->ssl_port . '/');
+like(h2_log(), qr{^\d+ HTTP/2\.0 101 /chromium$}m, 'Chromium: it was a stream of HTTP/2');
+
+{
+    # HTTP/1.1 to haproxy, HTTP/2 from there. It passes the upgrade's token on as it came; mod_http2 knows it
+    # in lower case only.
+    my $port = Httpd::free_port();
+    my $file = $httpd->root . '/haproxy.cfg';
+    Httpd::write_file($file, <<"END");
+defaults
+    mode http
+    timeout connect 60s
+    timeout client 60s
+    timeout server 60s
+frontend front
+    bind 127.0.0.1:$port
+    http-request set-header Upgrade websocket if { hdr(Upgrade) -i websocket } !{ path /as-it-is }
+    default_backend back
+backend back
+    server httpd 127.0.0.1:@{[$httpd->ssl_port]} ssl verify none alpn h2 ws h2
+END
+    local $ENV{PATH} = "$ENV{PATH}:/usr/sbin";
+    my $haproxy = Program->start('haproxy', '-db', '-f', $file);
+    Httpd::wait_for(sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) }, 'haproxy to listen');
+    my $ask = sub {
+        my ($path, $token) = @_;
+        my $request = join "\r\n", "GET $path HTTP/1.1", 'Host: localhost', "Upgrade: $token", 'Connection: Upgrade',
+            'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', '', '';
+        return Client->refused($httpd, $path, port => $port, request => $request);
+    };
+    for my $token (qw(websocket WebSocket)) {
+        my ($status, $c) = $ask->("/haproxy-$token?name=haproxy-$token", $token);
+        is($status, 101, "haproxy, Upgrade: $token: 101");
+        is($c->header('Sec-WebSocket-Accept'), 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=', 'with the right key');
+        $c->echoes("through $token", 'it echoes');
+        my $data = 'big ' x 250_000;
+        $c->binary($data);
+        ok(($c->message)[1] eq $data, 'also much');
+        $c->close(4005, 'done');
+        $c->expect_close(4005, 'the end is in order');
+        is_told("haproxy-$token", '4005 "done"');
+        ok(Httpd::wait_for(sub { h2_log() =~ m{^\d+ HTTP/2\.0 101 /haproxy-$token}m }, 'the access log'),
+            'it came over HTTP/2');
+    }
+    is(($ask->('/as-it-is', 'WebSocket'))[0], 501, 'haproxy, a token that is not written in lower case: 501, from mod_http2');
+}
+
+# ---- Reloads and stops ----
+
+{
+    my $server = server(conf => "WebSocketDrainTimeout 3s\n");
+    my $held = Program->start(node('hold', $server));
+    $held->wait_output(qr/^open$/m);
+    $server->graceful;
+    $held->write("hello\n");
+    ok($held->wait_output(qr/^text hello$/m), 'after a reload a stream lives on');
+    ok($held->wait_output(qr/^close 1012$/m), 'at the end of WebSocketDrainTimeout it is closed with 1012');
+    ok($held->wait_output(qr/^end 0$/m), 'and ends in order');
+    is_told('held', '1012 "server restarts"', 'as the handler is told', $server);
+}
+{
+    my $server = server();
+    my $held = Program->start(node('hold', $server));
+    $held->wait_output(qr/^open$/m);
+    $server->graceful;
+    $held->write("hello\n");
+    $held->wait_output(qr/^text hello$/m);
+    $server->stop;
+    ok($held->wait_output(qr/^close 1001$/m), 'a stop after a reload: closed with 1001');
+    unlike($server->error_log, qr/SIGKILL/, 'nobody had to be killed');
+}
+{
+    my $server = server();
+    my $held = Program->start(node('hold', $server));
+    $held->wait_output(qr/^open$/m);
+    $server->stop;
+    ok($held->finish >= 0, 'a stop ends it');
+    unlike($server->error_log, qr/SIGKILL/, 'in time');
+}
+
+done_testing;
