@@ -1,0 +1,204 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# What the documents say of the code is what the code says: directives, their contexts and defaults, log
+# lines, the handlers' API, and that links lead somewhere.
+
+use strict;
+use warnings;
+use Test::More;
+
+sub slurp {
+    my ($file) = @_;
+    open my $f, '<', $file or die "$file: $!";
+    local $/;
+    return scalar <$f>;
+}
+
+sub without_comments {
+    my ($code) = @_;
+    $code =~ s{/\*.*?\*/}{ }gs;
+    return $code;
+}
+
+# The text of a section, its subsections included. A "#" inside a listing begins none.
+sub section {
+    my ($text, $heading) = @_;
+    my ($level) = $heading =~ /^(#+)/;
+    my ($inside, $listing, $found);
+    for my $line (split /^/, $text) {
+        $listing = !$listing if $line =~ /^```/;
+        $inside = 0 if !$listing && $line =~ /^(#+) / && length $1 <= length $level;
+        $found .= $line if $inside;
+        $inside = 1 if !$listing && $line eq "$heading\n";
+    }
+    return $found // '';
+}
+
+my $directives = slurp('docs/directives.md');
+my $handlers   = slurp('docs/handlers.md');
+my $header     = without_comments(slurp('include/mod_websocket.h'));
+my %source     = map { $_ => without_comments(slurp($_)) }
+    'mod_websocket.c', glob('httpd/*.[ch] engine/*.[ch] protocol/*.[ch] handlers/*.c');
+my $config = $source{'httpd/config.c'};
+
+# ---- Directives ----
+
+my %context = (WHERE => 'server config, virtual host, directory', RSRC_CONF => 'server config');
+my %directive;    # name => context
+while ($config =~ /AP_INIT_\w+\(\s*"(\w+)",\s*\w+,\s*(?:NULL|FIELD\(\w+\)),\s*(\w+),/g) {
+    $directive{$1} = $context{$2} || "unknown: $2";
+}
+cmp_ok(scalar(keys %directive), '==', scalar(() = $config =~ /AP_INIT_/g),
+    'the directive table can be read');
+
+for my $name (sort keys %directive) {
+    my $text = section($directives, "## $name");
+    like($text, qr/^- \*\*Syntax:\*\* `$name /m, "$name has its syntax");
+    like($text, qr/^- \*\*Default:\*\* ./m, "$name has its default");
+    my ($where) = $text =~ /^- \*\*Context:\*\* (.*)$/m;
+    is($where, $directive{$name}, "$name has its context");
+    like($text, qr/^- \*\*Override:\*\* none$/m, "$name is not for .htaccess");
+    like($text, qr/^\*Merging:\*/m, "$name says how it merges");
+    like($text, qr/^```apache\n[^`]*\b$name\b/m, "$name has an example");
+    like($directives, qr/^- \[$name\]\(#\L$name\E\): /m, "$name is in the list");
+}
+my @unknown = grep { !$directive{$_} } $directives =~ /^## (WebSocket\w+)$/mg;
+is("@unknown", '', 'there is no section for a directive that is not there');
+for my $document ('README.md', glob 'docs/*.md') {
+    my %said = map { $_ => 1 } slurp($document) =~ /\b(WebSocket[A-Z]\w+)/g;
+    @unknown = grep { !$directive{$_} } sort keys %said;
+    is("@unknown", '', "$document names no directive that is not there");
+}
+
+# ---- Defaults ----
+
+# The value of a #define that is a product of numbers.
+sub defined_as {
+    my ($file, $name) = @_;
+    my ($value) = $source{$file} =~ /^#define $name (.+)$/m;
+    $value = '' if !defined $value;
+    return undef if $value !~ /^[\d *()]+$/;
+    return eval $value;    ## no critic: digits, stars and parentheses
+}
+
+my %unit = (K => 1024, M => 1024**2, G => 1024**3, ms => 1, s => 1000, min => 60_000, h => 3_600_000);
+
+sub number {
+    my ($text) = @_;
+    return $text =~ /^(\d+)([a-zA-Z]*)$/ ? $1 * ($2 ? $unit{$2} // 0 : 1) : undef;
+}
+
+for (
+    ['WebSocketMaxMessageSize', 'httpd/config.c', 'DEFAULT_MESSAGE'],
+    ['WebSocketSendQueue',      'httpd/config.c', 'DEFAULT_SEND_QUEUE'],
+    ['WebSocketPing',           'httpd/config.c', 'DEFAULT_PING_INTERVAL', 'DEFAULT_PING_GRACE'],
+    ['WebSocketCloseTimeout',   'httpd/config.c', 'DEFAULT_CLOSE_TIMEOUT'],
+    ['WebSocketDrainTimeout',   'httpd/child.c',  'DRAIN_TIMEOUT'])
+{
+    my ($name, $file, @defines) = @$_;
+    my ($default) = (section($directives, "## $name")) =~ /^- \*\*Default:\*\* `$name (.*?)`$/m;
+    is_deeply([map { number($_) } split ' ', $default // ''],
+        [map { defined_as($file, $_) } @defines], "$name has the default of @defines");
+}
+
+my $fragment = section($directives, '## WebSocketFragmentSize');
+my ($on) = $fragment =~ /`on` means (\w+)/;
+is(number($on // ''), defined_as('httpd/config.c', 'DEFAULT_FRAGMENT'), 'what WebSocketFragmentSize on is');
+
+my $threads = section($directives, '## WebSocketThreads');
+my ($at_most, $blocking) = $threads =~ /^- \*\*Default:\*\*.* at most (\d+);.*`BLOCKING`: (\d+)$/m;
+is($at_most, defined_as('httpd/child.c', 'LOOPS_MAX_DEFAULT'), 'the default number of loops');
+is($blocking, defined_as('httpd/child.c', 'BLOCKING_DEFAULT'), 'the default number of blocking threads');
+
+# ---- Log lines and error texts ----
+# What stands in a block marked log is made by a format of the code; "..." stands for anything.
+
+my @formats;
+for my $code (values %source) {
+    $code =~ s/"\s*APR_\w+_FMT\b\s*"/d/g;
+    $code =~ s/(?<!\\)"\s*\n\s*"//g;
+    while ($code =~ /"((?:[^"\\\n]|\\.)*)"/g) {
+        my $format = $1;
+        $format =~ s/^websocket: //;
+        $format =~ s/\\"/"/g;
+        my @literal = split /%[-+ #0]*[\d.*]*(?:hh|h|ll|l|z)?[a-zA-Z]/, $format, -1;
+        next if length(join '', @literal) < 12;
+        my $regex = join '(.+?)', map { quotemeta } @literal;
+        push @formats, qr/^$regex$/;
+    }
+}
+
+# Words that a format fills in have to come from somewhere, too.
+sub known {
+    my ($line) = @_;
+    for my $format (@formats) {
+        my @filled = $line =~ $format or next;
+        return 1 if !grep { defined && $_ ne '1' && 4 <= (() = /\w+ /g) && !/^"|\.\.\.$/ && !known($_) } @filled;
+    }
+    return 0;
+}
+
+ok(!known('failing the connection with 1002: this text is not in the code'), 'an invented line is found');
+for my $document (glob 'docs/*.md') {
+    for my $block (slurp($document) =~ /^```log\n(.*?)^```$/msg) {
+        ok(known($_), "$document: $_") for split /\n/, $block;
+    }
+}
+
+# ---- The handlers' API ----
+
+my $reference = section($handlers, '## Reference');
+for (
+    ['### Callbacks', 'callback', $header =~ /^typedef struct ws_handler \{(.*?)^\} ws_handler;/ms
+            ? $1 =~ /\(\*(\w+)\)\(/g : ()],
+    ['### Calls', 'call', $header =~ /^WS_API\b[^;(]*?\b(ws_\w+)\(/mg])
+{
+    my ($heading, $kind, @names) = @$_;
+    my @column = map { /`(\w+)`/g } section($reference, $heading) =~ /^\| (`.*?) \|/mg;
+    cmp_ok(scalar @names, '>', 5, "the header's ${kind}s can be read");
+    is_deeply([sort @column], [sort @names], "the reference has each $kind");
+}
+
+# ---- Listings ----
+
+my %listing;
+while ($handlers =~ /^```c file=(\S+)\n(.*?)^```$/msg) {
+    my ($file, $text) = ($1, $2);
+    ok(!$listing{$file}++, "$file stands once");
+    my ($name) = $file =~ /^(?:ws|mod)_(\w+)\.c$/;
+    like($text, qr/^(?:WS_HANDLER|AP_DECLARE_MODULE)\($name\) = /m, "$file is a whole one");
+}
+my @unmarked = grep { !/ file=/ } $handlers =~ /^```(c\b.*)$/mg;
+is("@unmarked", '', 'each listing has the name of its file');
+
+# ---- Links ----
+
+# Anchors as forges make them of headings.
+sub anchors {
+    my ($file) = @_;
+    my %anchor;
+    (my $text = slurp($file)) =~ s/^```.*?^```$//msg;
+    while ($text =~ /^#+ (.+)$/mg) {
+        my $slug = lc $1;
+        $slug =~ s/[^\w\- ]//g;
+        $slug =~ tr/ /-/;
+        $anchor{$slug} = 1;
+    }
+    return \%anchor;
+}
+
+for my $document ('README.md', glob 'docs/*.md') {
+    (my $text = slurp($document)) =~ s/^```.*?^```$//msg;
+    $text =~ s/`[^`\n]*`//g;
+    (my $folder = $document) =~ s{[^/]+$}{};
+    my @lost;
+    for my $link ($text =~ /\]\(([^)\s]+)\)/g) {
+        next if $link =~ /^\w+:/;
+        my ($file, $anchor) = split /#/, $link, 2;
+        my $target = $file eq '' ? $document : "$folder$file";
+        push @lost, $link if !-e $target || defined $anchor && !anchors($target)->{$anchor};
+    }
+    is("@lost", '', "links of $document lead somewhere");
+}
+
+done_testing();
