@@ -103,7 +103,8 @@ for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
 }
 {
     my $c = client('/');
-    $c->raw(frame_bytes(TEXT, 'close 4000 go') . frame_bytes(TEXT, 'too late') . frame_bytes(CLOSE, pack 'n', 1000));
+    $c->raw(join '', frame_bytes(TEXT, 'close 4000 go'), frame_bytes(TEXT, 'too late'),
+        frame_bytes(CLOSE, pack 'n', 1000));
     my ($opcode, $payload) = $c->frame;
     is("$opcode $payload", CLOSE . ' ' . pack('n', 4000) . 'go', 'both begin: one Close frame');
     ok($c->at_end, 'both begin: no message is delivered between them');

@@ -65,7 +65,8 @@ sub ended {
     closed($open{$_}, 1001, "stop: $_: closed with 1001") for qw(plain tls);
     is(($open{silent}->frame)[0], CLOSE, 'stop: a client that does not answer');
     ok(ended($httpd), 'stop: does not hold it up');
-    like($httpd->error_log, qr/api: closed $_ 1001 "server stops"/, "stop: $_: on_close is told") for keys %open;
+    like($httpd->error_log, qr/api: closed $_ 1001 "server stops"/, "stop: $_: on_close is told")
+        for keys %open;
     like($httpd->error_log, qr/api: stop/, "stop: then the handler's stop");
     unlike($httpd->error_log, qr/did not exit/, 'stop: no child had to be killed');
 }
@@ -94,18 +95,20 @@ sub ended {
     $httpd->write_conf("WebSocketHandler $api greeting=newest");
     $httpd->graceful;
     my $newest = connect_to($httpd, 'newest');
-    is(join(' ', map { greeting($_) } $old{other}, $new, $newest), 'old new newest', 'reload: again, there are three generations');
+    my $generations = sub { return join ' ', map { greeting($_) } $old{other}, $new, $newest };
+    is($generations->(), 'old new newest', 'reload: again, there are three generations');
 
     $httpd->write_conf('WebSocketHandler no-such-handler');
     like($httpd->run('-k graceful'), qr/no-such-handler/, 'reload: a mistake in the new configuration is reported');
-    is(join(' ', map { greeting($_) } $old{other}, $new, $newest), 'old new newest', 'reload: and harms nobody');
+    is($generations->(), 'old new newest', 'reload: and harms nobody');
     is(greeting(client($httpd, 'another')), 'newest', 'reload: the configuration stays');
 
     $old{other}->drop;
     ok(Httpd::wait_for(sub { !grep { $started{$_} } $httpd->children }, 'the old children to end'),
         'reload: an old child ends with its last connection');
     kill 'TERM', $httpd->pid;
-    closed($_, 1001, 'reload, then stop: connections of all generations are closed with 1001') for $new, $newest;
+    closed($_, 1001, 'reload, then stop: connections of all generations are closed with 1001')
+        for $new, $newest;
     ok(ended($httpd), 'reload, then stop: ends');
 }
 {
@@ -144,22 +147,45 @@ sub ended {
 # ---- Children that httpd ends by itself ----
 
 {
-    my $httpd = server('MaxConnectionsPerChild 4', mpm_conf => $Httpd::MPM eq 'prefork'
-        ? "StartServers 2\nServerLimit 32\nMaxRequestWorkers 32\nMinSpareServers 1\nMaxSpareServers 4"
-        : "StartServers 1\nServerLimit 16\nThreadsPerChild 5\nMaxRequestWorkers 80\nMinSpareThreads 1\nMaxSpareThreads 80");
+    my $httpd = server('MaxConnectionsPerChild 4', mpm_conf => $Httpd::MPM eq 'prefork' ? <<'PREFORK' : <<'THREADS');
+StartServers 2
+ServerLimit 32
+MaxRequestWorkers 32
+MinSpareServers 1
+MaxSpareServers 4
+PREFORK
+StartServers 1
+ServerLimit 16
+ThreadsPerChild 5
+MaxRequestWorkers 80
+MinSpareThreads 1
+MaxSpareThreads 80
+THREADS
     my @open = map { client($httpd, "child$_", tls => $_ % 2) } 1 .. 20;
     is(join(',', map { ask($_, 'live') } @open), join(',', ('live') x 20),
         'MaxConnectionsPerChild: connections outlive the time of their child');
-    cmp_ok(scalar($httpd->children), '>', 2, 'MaxConnectionsPerChild: there are several children with connections');
+    cmp_ok(scalar($httpd->children), '>', 2, 'MaxConnectionsPerChild: several children have connections');
 }
 {
     # A child that is left with nothing but WebSockets looks idle to httpd, which ends it.
-    my $httpd = server('', mpm_conf => $Httpd::MPM eq 'prefork'
-        ? "StartServers 8\nServerLimit 32\nMaxRequestWorkers 32\nMinSpareServers 1\nMaxSpareServers 2"
-        : "StartServers 4\nServerLimit 8\nThreadsPerChild 5\nMaxRequestWorkers 40\nMinSpareThreads 5\nMaxSpareThreads 10");
+    my $httpd = server('', mpm_conf => $Httpd::MPM eq 'prefork' ? <<'PREFORK' : <<'THREADS');
+StartServers 8
+ServerLimit 32
+MaxRequestWorkers 32
+MinSpareServers 1
+MaxSpareServers 2
+PREFORK
+StartServers 4
+ServerLimit 8
+ThreadsPerChild 5
+MaxRequestWorkers 40
+MinSpareThreads 5
+MaxSpareThreads 10
+THREADS
     my @open = map { client($httpd, "idle$_", tls => $_ % 2) } 1 .. 20;
     ok($httpd->wait_log(qr/its \d+ connections live on/), 'spare children: one with connections is told to go');
-    is(join(',', map { ask($_, 'live') } @open), join(',', ('live') x 20), 'spare children: its connections go on');
+    is(join(',', map { ask($_, 'live') } @open), join(',', ('live') x 20),
+        'spare children: its connections go on');
 }
 
 done_testing;

@@ -108,7 +108,8 @@ for (
     my ($host, $path, $frame, $message, $name) = @$_;
     my $c = client($host, $path);
     $c->raw(fragments($message, $frame));
-    is(length(($c->message)[1]), $message, "$name: a message of $message bytes in frames of $frame, at $host$path");
+    is(length(($c->message)[1]), $message,
+        "$name: a message of $message bytes in frames of $frame, at $host$path");
     $c->send(BINARY, '', length => $frame + 1);
     $c->expect_close(1009, "$name: a frame of one byte more is refused");
     $c = client($host, $path);

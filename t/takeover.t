@@ -204,7 +204,8 @@ for (grep { $_->[1] } @transports) {
     my $c = Client->new($asking, '/', tls => 'TLSv1_2', cert => 1);
     $c->text(' asked');
     is(($c->message)[1], 'client asked', 'TLS 1.2: a certificate that the Location asks for');
-    my $s = s_client($asking, '/', '-tls1_3', '-enable_pha', '-cert', "$certs/client.crt", '-key', "$certs/client.key");
+    my $s = s_client($asking, '/', '-tls1_3', '-enable_pha', '-cert', "$certs/client.crt",
+        '-key', "$certs/client.key");
     $s->write(frame_bytes(TEXT, ' asked'));
     ok($s->wait_output(qr/\x01\x06client\x80\x06 asked/), 'TLS 1.3: a certificate that the Location asks for');
 }
