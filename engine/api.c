@@ -201,8 +201,7 @@ ws_status ws_ping(ws_conn *c, const char *data, apr_size_t len)
 
 apr_size_t ws_queued(ws_conn *c)
 {
-    return ws_queue_bytes(&c->out)
-           + (on_loop(c) && c->later ? ws_queue_bytes(c->later) : 0)
+    return ws_queue_bytes(&c->out) + (on_loop(c) && c->later ? ws_queue_bytes(c->later) : 0)
            + (on_loop(c) && c->loop->corked == c ? c->loop->cork_len : 0);
 }
 

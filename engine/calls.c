@@ -41,10 +41,10 @@ struct ws_jobs {
     job *first, **last;
     apr_uint32_t count;
     apr_size_t bytes;
-    job *close;   /**< made at the beginning, so that it cannot fail at the end */
-    int running;  /**< a thread has this connection, or will */
-    int held;     /**< WS_HELD_JOBS is set or will be */
-    int over;     /**< on_close has been called; the loop's */
+    job *close;        /**< made at the beginning, so that it cannot fail at the end */
+    int running;       /**< a thread has this connection, or will */
+    int held;          /**< WS_HELD_JOBS is set or will be */
+    int over;          /**< on_close has been called; the loop's */
     ws_task last_task; /**< sets over, behind all tasks that the jobs have posted */
 };
 
@@ -63,8 +63,7 @@ static void call_close(ws_conn *c)
     const ws_bytes *reason = c->end_reason;
     if (handler_of(c)->on_close) {
         handler_of(c)->on_close(c, c->end_code ? c->end_code : WS_CLOSE_ABNORMAL,
-                                reason ? (const char *)reason->data : "",
-                                reason ? reason->len : 0);
+                                reason ? (const char *)reason->data : "", reason ? reason->len : 0);
     }
 }
 

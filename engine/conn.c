@@ -225,8 +225,7 @@ void ws_conn_watch(ws_conn *c)
         events |= WS_WRITABLE;
     }
     if (events != c->watched) {
-        if (ws_poller_set(c->loop->poller, c->fd, c, c->watched, (unsigned)events)
-            != APR_SUCCESS) {
+        if (ws_poller_set(c->loop->poller, c->fd, c, c->watched, (unsigned)events) != APR_SUCCESS) {
             ws_conn_end(c, "the socket cannot be watched");
             return;
         }

@@ -66,8 +66,8 @@ typedef struct ws_strings {
 
 /** An open connection whose handshake has been answered. */
 typedef struct ws_newcomer {
-    int fd;   /**< non-blocking socket; the engine's from now on */
-    SSL *ssl; /**< established, without BIOs, one reference that becomes the engine's; or NULL */
+    int fd;     /**< non-blocking socket; the engine's from now on */
+    SSL *ssl;   /**< established, without BIOs, one reference that becomes the engine's; or NULL */
     int secure; /**< the client came over TLS */
     ws_location *location;
     const ws_settings *settings; /**< lives as long as the engine */

@@ -110,7 +110,8 @@ int ws_queue_append(ws_queue *q, const struct iovec *iov, int n)
     for (int i = 0; i < n; i++) {
         len += iov[i].iov_len;
     }
-    if (!f || f->size - f->len < len || f->pong || __atomic_load_n(&f->refs, __ATOMIC_ACQUIRE) > 1) {
+    if (!f || f->size - f->len < len || f->pong
+        || __atomic_load_n(&f->refs, __ATOMIC_ACQUIRE) > 1) {
         if (!(f = ws_frames_new(len < APPEND_SIZE ? APPEND_SIZE : len))
             || ws_queue_push(q, f) < 0) {
             return -1;

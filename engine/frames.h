@@ -12,7 +12,7 @@
 
 /** Bytes ready for the wire. A frame that is broadcast stands in many queues. */
 typedef struct ws_frames {
-    apr_uint32_t refs; /**< atomic */
+    apr_uint32_t refs;  /**< atomic */
     unsigned char pong; /**< a Pong, which a newer one may replace */
     apr_size_t len, size;
     unsigned char data[];
@@ -34,9 +34,9 @@ void ws_frames_unref(ws_frames *f);
 typedef struct ws_queue {
     ws_frames **ring;
     apr_uint32_t size, head, count;
-    apr_size_t sent;  /**< of the first buffer, bytes */
+    apr_size_t sent;   /**< of the first buffer, bytes */
     unsigned char cut; /**< the first buffer begins inside a frame whose start has been sent */
-    apr_size_t bytes; /**< that wait, in all; read by other threads, atomic */
+    apr_size_t bytes;  /**< that wait, in all; read by other threads, atomic */
 } ws_queue;
 
 /** Take over a reference. @return 0, or -1 when there is no memory: the reference is released */

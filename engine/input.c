@@ -214,8 +214,8 @@ static unsigned char *place(ws_conn *c, apr_size_t *space)
     apr_uint64_t left = c->parser.left;
     *space = WS_INPUT_SIZE;
     if (c->message && !c->ssl && !c->deaf && left >= DIRECT_MIN) {
-        ws_bytes *m = reserve(c, left < DIRECT_SIZE ? (apr_size_t)left : DIRECT_SIZE,
-                              c->parser.message_len);
+        ws_bytes *m =
+            reserve(c, left < DIRECT_SIZE ? (apr_size_t)left : DIRECT_SIZE, c->parser.message_len);
         if (m) { /* no memory: the copy behind the loop's buffer will find out */
             *space = m->size - m->len < left ? m->size - m->len : (apr_size_t)left;
             return m->data + m->len;

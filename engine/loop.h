@@ -40,7 +40,7 @@ struct ws_loop {
     ws_poller *poller;
     int wake_fd;
     apr_thread_t *thread;
-    apr_uint32_t now; /**< milliseconds, monotonic; read once a turn */
+    apr_uint32_t now;  /**< milliseconds, monotonic; read once a turn */
     apr_uint32_t seed; /**< for spreading pings */
     int running;
 
@@ -66,22 +66,22 @@ struct ws_loop {
     unsigned char *cork;  /**< WS_CORK_SIZE */
     apr_size_t cork_len;
 
-    BIO *bio;                  /**< shared by the loop's SSL objects; the fields below are theirs */
-    unsigned char *cipher_in;     /**< what the socket gave, WS_INPUT_SIZE */
+    BIO *bio;                 /**< shared by the loop's SSL objects; the fields below are theirs */
+    unsigned char *cipher_in; /**< what the socket gave, WS_INPUT_SIZE */
     apr_size_t cipher_in_pos, cipher_in_len;
-    unsigned char *cipher_out;    /**< what the socket is to get */
+    unsigned char *cipher_out; /**< what the socket is to get */
     apr_size_t cipher_out_len, cipher_out_size;
-    unsigned char *plain;         /**< where frames are put together for OpenSSL, WS_TLS_CHUNK */
+    unsigned char *plain; /**< where frames are put together for OpenSSL, WS_TLS_CHUNK */
 };
 
 struct ws_engine {
     apr_pool_t *pool;
     ws_engine_options options;
     ws_loop *loops;
-    ws_threads *threads; /**< for WS_BLOCKING handlers, made with the first of them */
-    apr_thread_mutex_t *lock;   /**< of threads and empty */
-    apr_thread_cond_t *empty;   /**< a connection has gone */
-    int stopping;               /**< atomic */
+    ws_threads *threads;      /**< for WS_BLOCKING handlers, made with the first of them */
+    apr_thread_mutex_t *lock; /**< of threads and empty */
+    apr_thread_cond_t *empty; /**< a connection has gone */
+    int stopping;             /**< atomic */
 };
 
 apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index);

@@ -70,8 +70,7 @@ ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size
     ws_loop *loop = c->loop;
     unsigned char head[WS_HEADER_MAX];
     size_t n = ws_frame_header(head, first, len, NULL);
-    struct iovec iov[3] = {
-        {loop->cork, loop->cork_len}, {head, n}, {(void *)payload, len}};
+    struct iovec iov[3] = {{loop->cork, loop->cork_len}, {head, n}, {(void *)payload, len}};
 
     if (c->broken) {
         return WS_GONE;

@@ -46,7 +46,7 @@ apr_status_t ws_poller_set(ws_poller *p, int fd, void *what, int old, unsigned e
         e.events |= EPOLLOUT;
     }
     return epoll_ctl(p->fd, old < 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &e) < 0 ? errno
-                                                                                : APR_SUCCESS;
+                                                                                 : APR_SUCCESS;
 }
 
 void ws_poller_remove(ws_poller *p, int fd)

@@ -15,10 +15,10 @@
 
 typedef struct ws_slab {
     void **chunks;
-    apr_size_t size;           /**< of a place, bytes */
-    apr_uint32_t count;        /**< places that exist */
-    apr_uint32_t *next;        /**< of each free place: the one that is free after it */
-    apr_uint32_t first, last;  /**< free places, count if none */
+    apr_size_t size;          /**< of a place, bytes */
+    apr_uint32_t count;       /**< places that exist */
+    apr_uint32_t *next;       /**< of each free place: the one that is free after it */
+    apr_uint32_t first, last; /**< free places, count if none */
 } ws_slab;
 
 /** size: bytes of a place. @return 0, or -1 when there is no memory */

@@ -383,9 +383,10 @@ const command_rec ws_directives[] = {
                       "same, any, or the origins whose pages may connect"),
     AP_INIT_TAKE_ARGV("WebSocketVersions", set_versions, NULL, WHERE,
                       "the protocol versions that are spoken, of 13, 8 and 7"),
-    AP_INIT_FLAG("WebSocketRelay", ap_set_flag_slot, FIELD(relay), WHERE,
-                 "on: pass connections through httpd's filters, each with a thread of httpd's; or off: "
-                 "only where they cannot be taken over"),
+    AP_INIT_FLAG(
+        "WebSocketRelay", ap_set_flag_slot, FIELD(relay), WHERE,
+        "on: pass connections through httpd's filters, each with a thread of httpd's; or off: "
+        "only where they cannot be taken over"),
     AP_INIT_TAKE1("WebSocketFragmentSize", set_fragment, FIELD(fragment), WHERE,
                   "off, on, or the greatest payload of a sent frame, in bytes or with K, M or G"),
     AP_INIT_TAKE1("WebSocketSendQueue", set_size, FIELD(send_queue), WHERE,

@@ -153,7 +153,8 @@ const char *ws_takeover_obstacle(conn_rec *c)
     static const char *const known[] = {"ssl/tls filter", "ssl/tls coalescing filter",
                                         "reqtimeout",     "log_input_output",
                                         "http_in",        "core_in",
-                                        "core",           "remoteip_input",       "websocket_gate"};
+                                        "core",           "remoteip_input",
+                                        "websocket_gate"};
     const ws_owned *o = owned_of(c);
 
     if (!o || c->master) {

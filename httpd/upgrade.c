@@ -317,10 +317,12 @@ static int upgrade(request_rec *r, ws_request *rq)
     n.strings.protocol = rq->protocol;
     n.strings.headers = kept_headers(r, reg->location.handler->keep_headers);
     obstacle = d->relay > 0 ? "WebSocketRelay is on" : ws_takeover_obstacle(r->connection);
-    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: version %d, handler %s, subprotocol %s",
-                  version, reg->location.name, rq->protocol ? rq->protocol : "none");
+    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
+                  "websocket: version %d, handler %s, subprotocol %s", version, reg->location.name,
+                  rq->protocol ? rq->protocol : "none");
     if (obstacle) {
-        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: the connection is relayed: %s", obstacle);
+        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: the connection is relayed: %s",
+                      obstacle);
         rq->pool = NULL;
         return ws_relay(r, &n);
     }

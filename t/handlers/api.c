@@ -126,7 +126,8 @@ static int on_request(ws_request *rq, void *conf)
     if (strstr(args, "badheader")) {
         ws_request_add_header(rq, "X-Results",
                               ws_request_add_header(rq, "Upgrade", "x") == APR_EINVAL
-                                      && ws_request_add_header(rq, "X-A", "a\r\nX-B: b") == APR_EINVAL
+                                      && ws_request_add_header(rq, "X-A", "a\r\nX-B: b")
+                                             == APR_EINVAL
                                       && ws_request_add_header(rq, "X A", "a") == APR_EINVAL
                                   ? "refused"
                                   : "taken");
@@ -210,8 +211,9 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
         reply(c, "%llx", (unsigned long long)ws_conn_id(c));
     }
     else if (!strcmp(text, "who")) {
-        reply(c, "uri=%s args=%s user=%s peer=%s vhost=%s protocol=%s version=%d secure=%d kept=%s/%s "
-                 "greeting=%s state=%d",
+        reply(c,
+              "uri=%s args=%s user=%s peer=%s vhost=%s protocol=%s version=%d secure=%d kept=%s/%s "
+              "greeting=%s state=%d",
               ws_uri(c), or_none(ws_args(c)), or_none(ws_user(c)), ws_peer(c), or_none(ws_vhost(c)),
               or_none(ws_protocol(c)), ws_version(c), ws_secure(c), or_none(ws_header(c, "x-kept")),
               or_none(ws_header(c, "X-Other")), or_none(((config *)ws_config(c))->greeting),
@@ -244,8 +246,9 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
     }
     else if (!strcmp(text, "to")) {
         char *rest = strchr(arg, ' ');
-        reply(c, "%s", status_name(ws_send_to(strtoull(arg, NULL, 16), WS_TEXT, rest + 1,
-                                              strlen(rest + 1))));
+        reply(
+            c, "%s",
+            status_name(ws_send_to(strtoull(arg, NULL, 16), WS_TEXT, rest + 1, strlen(rest + 1))));
     }
     else if (!strcmp(text, "closeid")) {
         reply(c, "%s", status_name(ws_close_id(strtoull(arg, NULL, 16), 4000, "by id")));
@@ -318,8 +321,8 @@ static void on_drain(ws_conn *c)
 static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
     state *s = ws_data(c);
-    dprintf(STDERR_FILENO, "api: closed %s %d \"%.*s\" state %d, %s\n", s->name, code, (int)len, reason,
-            ws_conn_state(c), status_name(ws_send(c, WS_TEXT, "x", 1)));
+    dprintf(STDERR_FILENO, "api: closed %s %d \"%.*s\" state %d, %s\n", s->name, code, (int)len,
+            reason, ws_conn_state(c), status_name(ws_send(c, WS_TEXT, "x", 1)));
     if (s->timer) {
         ws_timer_stop(c, s->timer);
     }
