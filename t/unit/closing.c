@@ -18,7 +18,7 @@ static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
     }
     memcpy(text, data, len);
     text[len] = 0;
-    if (sscanf(text, "close %d %[^\n]", &n, reason) > 0) {
+    if (sscanf(text, "close %d %199[^\n]", &n, reason) > 0) {
         is_int(ws_close(c, n, *reason ? reason : NULL), WS_QUEUED, "ws_close() begins to close");
         is_int(ws_conn_state(c), WS_CLOSING, "the state changes at once");
         is_int(ws_close(c, 1000, NULL), WS_GONE, "a second ws_close() comes too late");

@@ -40,7 +40,7 @@ static void send_three(ws_conn *c, void *arg)
 static void sends_of_a_callback_leave_together(rig *r)
 {
     int fd[2];
-    char packet[100];
+    char packet[100] = {0};
     wire w;
     /* Sockets that keep the borders of writes. */
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) < 0) {
