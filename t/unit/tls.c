@@ -1,0 +1,477 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** TLS connections, with OpenSSL's own client at the other end; each test for TLS 1.2 and for 1.3. */
+
+#include "t/unit/tls.h"
+
+static const ws_handler echo = {ECHO_RECORDER};
+
+static void only_echo(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    ws_send(c, type, data, len);
+}
+
+static const ws_handler quiet = {
+    .on_open = rec_open, .on_message = only_echo, .on_close = rec_close};
+
+static void leave(wire *w, const char *name)
+{
+    wire_close(w, 1000, "bye");
+    wire_next_is(w, "close 1000", "its Close is answered");
+    wire_next_is(w, "close_notify", "then TLS is closed, too");
+    told_is(name, "close 1000 \"bye\"", "on_close");
+    wire_free(w);
+}
+
+/* ---- Messages ---- */
+
+static void is_secure(ws_conn *c, void *arg)
+{
+    (void)arg;
+    is_int(ws_secure(c), 1, "it is known to be secure");
+}
+
+static void echoes(rig *r)
+{
+    wire w = join(r, "a");
+    wire_text(&w, "hello");
+    told_is("a", "text \"hello\"", "the handler gets the message");
+    wire_next_is(&w, "text \"hello\"", "the client gets the answer");
+    as_callback(id_of(r, "a"), is_secure, NULL);
+    wire_frame(&w, FIN | PING, "ping", 4);
+    wire_next_is(&w, "pong \"ping\"", "a Ping is answered");
+    ws_send_to(id_of(r, "a"), WS_TEXT, "by id", 5);
+    wire_next_is(&w, "text \"by id\"", "a message by id");
+    forget("a"); /* on_drain */
+    ws_broadcast(&r->location, WS_TEXT, "to all", 6, 0);
+    wire_next_is(&w, "text \"to all\"", "a broadcast");
+    turns(r, 0);
+    forget("a");
+    leave(&w, "a");
+}
+
+static int three_echoed(wire *w)
+{
+    return !strcmp(told("a"), "text \"one\"") && !strcmp(told("a"), "text \"two, three\"")
+           && !strcmp(wire_next(w), "text \"one\"") && !strcmp(wire_next(w), "text \"two, three\"");
+}
+
+static void records_in_any_cut(rig *r)
+{
+    unsigned char plain[100], cipher[300];
+    size_t n = frame_put(plain, FIN | TEXT, "one", 3), len = 1;
+    int right = 0;
+    wire w = join(r, "a");
+    n += frame_put(plain + n, TEXT, "two, ", 5);
+    n += frame_put(plain + n, FIN | CONT, "three", 5);
+    for (size_t cut = 0; cut < len; cut++) {
+        len = sealed(&w, cipher, sizeof(cipher), -1, plain, n);
+        send_raw(&w, cipher, cut);
+        turns(r, 0);
+        send_raw(&w, cipher + cut, len - cut);
+        right += three_echoed(&w);
+    }
+    is_int(right, (long long)len, "a record, cut at each byte");
+
+    len = sealed(&w, cipher, sizeof(cipher), -1, plain, n);
+    for (size_t i = 0; i < len; i++) {
+        send_raw(&w, cipher + i, 1);
+        turns(r, 0);
+    }
+    ok(three_echoed(&w), "and one byte at a time");
+    leave(&w, "a");
+}
+
+static void long_messages(rig *r)
+{
+    static const size_t sizes[] = {
+        16383, 16384, 16385, 65536, WS_TLS_CHUNK + 1, WS_INPUT_SIZE, WS_INPUT_SIZE + 1, 5 << 20};
+    char *data = malloc(5 << 20), text[TEXT_SIZE];
+    for (size_t i = 0; i < 5 << 20; i++) {
+        data[i] = (char)(i * 7 + (i >> 10));
+    }
+    for (int tcp = 0; tcp < 2; tcp++) {
+        int fd[2];
+        wire w;
+        (tcp ? tcp_pair : unix_pair)(fd);
+        w = join_pair(r, "a", fd);
+        for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+            wire_frame(&w, FIN | BINARY, data, sizes[i]);
+            wire_next_is(&w, describe(text, BINARY, data, sizes[i]), "%zu bytes there and back",
+                         sizes[i]);
+        }
+        leave(&w, "a");
+    }
+    free(data);
+}
+
+/* Many messages that come at once: each in a record of its own, or many in one. */
+static void many_at_once(rig *r)
+{
+    enum { MANY = 20000 };
+    unsigned char *stream = malloc((size_t)MANY * 32);
+    char text[40];
+    for (int each = 0; each < 2; each++) {
+        size_t n = 0;
+        int right = 0;
+        wire w = join(r, "a");
+        for (int i = 0; i < MANY; i++) {
+            size_t len = frame_put(stream + n, FIN | TEXT, text, (size_t)sprintf(text, "%d", i));
+            if (each) {
+                wire_send(&w, stream, len);
+            }
+            else {
+                n += len;
+            }
+        }
+        wire_send(&w, stream, n);
+        for (int i = 0; i < MANY; i++) {
+            sprintf(text, "text \"%d\"", i);
+            right += !strcmp(wire_next(&w), text);
+        }
+        is_int(right, MANY, "pipelined messages, %s", each ? "a record for each" : "long records");
+        leave(&w, "a");
+    }
+    free(stream);
+}
+
+/* ---- What the SSL object holds already ---- */
+
+static void records_that_openssl_has_read(rig *r)
+{
+    for (int early = 0; early < 2; early++) {
+        int fd[2];
+        char byte;
+        ws_newcomer n;
+        wire w;
+        unix_pair(fd);
+        n = rig_newcomer(r, fd[1], "a");
+        n.ssl = shake_hands(fd, &w);
+        SSL_set_read_ahead(n.ssl, 1);
+        if (early) { /* httpd has taken half a frame out of it */
+            n.early = "\x81\x85\x00\x00\x00\x00\x65\x61";
+            n.early_len = 8;
+            wire_send(&w, "rly", 3);
+        }
+        wire_text(&w, "one");
+        wire_text(&w, "two");
+        is_int(SSL_peek(n.ssl, &byte, 1), 1, "OpenSSL has read what came behind the handshake");
+        SSL_set_bio(n.ssl, NULL, NULL);
+        ws_engine_add(r->engine, &n);
+        told_is("a", "open", "a connection");
+        if (early) {
+            told_is("a", "text \"early\"", "what httpd had read goes before it");
+            wire_next_is(&w, "text \"early\"", "its answer");
+        }
+        told_is("a", "text \"one\"", "it is not waited for in the socket");
+        told_is("a", "text \"two\"", "nor what is behind it");
+        wire_next_is(&w, "text \"one\"", "the answer");
+        wire_next_is(&w, "text \"two\"", "and the other");
+        leave(&w, "a");
+    }
+}
+
+/* ---- KeyUpdate ---- */
+
+static void key_updates(rig *r)
+{
+    unsigned char plain[100], cipher[2000];
+    char text[40];
+    size_t n = 0;
+    int right = 0;
+    wire w = join(r, "a");
+    for (int i = 0; i < 20; i++) { /* a KeyUpdate and a message in each piece, all in one read */
+        sprintf(text, "%d", i);
+        n += sealed(&w, cipher + n, sizeof(cipher) - n, i % 2, plain,
+                    frame_put(plain, FIN | TEXT, text, strlen(text)));
+    }
+    send_raw(&w, cipher, n);
+    for (int i = 0; i < 20; i++) {
+        sprintf(text, "text \"%d\"", i);
+        right += !strcmp(told("a"), text) && !strcmp(wire_next(&w), text);
+    }
+    is_int(right, 20, "messages behind KeyUpdates, and answers under new keys");
+    wire_text(&w, "still");
+    told_is("a", "text \"still\"", "it goes on");
+    wire_next_is(&w, "text \"still\"", "both ways");
+    leave(&w, "a");
+}
+
+static void send_much(ws_conn *c, void *arg)
+{
+    for (int i = 0; i < 4; i++) {
+        ws_send(c, WS_BINARY, arg, 200000);
+    }
+}
+
+static void a_key_update_while_much_waits(rig *r)
+{
+    static char much[200000];
+    unsigned char plain[20], cipher[200];
+    char text[TEXT_SIZE];
+    int right = 0;
+    wire w = join_narrow(r, "a");
+    as_callback(id_of(r, "a"), send_much, much);
+    for (int i = 0; i < 4; i++) {
+        send_raw(&w, cipher,
+                 sealed(&w, cipher, sizeof(cipher), version == TLS1_3_VERSION ? 1 : -1, plain,
+                        frame_put(plain, FIN | PING, "ping", 4)));
+        turns(r, 0);
+    }
+    for (int i = 0, pongs = 0; i < 4; i += pongs == 0) {
+        const char *next = wire_next(&w);
+        pongs = !strcmp(next, "pong \"ping\"");
+        right += !strcmp(next, describe(text, BINARY, much, sizeof(much)));
+    }
+    is_int(right, 4, "a client that updates its keys before it reads gets what waited");
+    wire_text(&w, "still");
+    do { /* the Pings may have waited behind it all */
+        strcpy(text, wire_next(&w));
+    } while (!strcmp(text, "pong \"ping\""));
+    is_str(text, "text \"still\"", "it goes on");
+    forget("a");
+    leave(&w, "a");
+}
+
+/* ---- Slow clients ---- */
+
+static void fill(ws_conn *c, void *arg)
+{
+    int *taken = arg;
+    static char message[10000];
+    while (ws_send(c, WS_BINARY, message, sizeof(message)) >= 0) {
+        ++*taken;
+    }
+}
+
+static void a_client_that_is_too_slow(rig *r)
+{
+    static const char message[10000];
+    char expected[TEXT_SIZE];
+    int taken = 0, right = 0;
+    const char *text;
+    wire w = join_narrow(r, "a");
+    as_callback(id_of(r, "a"), fill, &taken);
+    describe(expected, BINARY, message, sizeof(message));
+    while (!strcmp(text = wire_next(&w), expected)) {
+        right++;
+    }
+    is_int(right, taken, "%d messages that were taken arrive", taken);
+    is_str(text, "close 1008 \"too slow\"", "then the client is told why no more come");
+    wire_close(&w, 1008, "");
+    wire_next_is(&w, "close_notify", "the end");
+    told_is("a", "close 1008 \"too slow\"", "on_close");
+    wire_free(&w);
+}
+
+static void pause_here(ws_conn *c, void *arg)
+{
+    (void)arg;
+    ws_pause(c);
+}
+
+static void resume_here(ws_conn *c, void *arg)
+{
+    (void)arg;
+    ws_resume(c);
+}
+
+static void pausing(rig *r)
+{
+    wire w = join(r, "a");
+    ws_id id = id_of(r, "a");
+    as_callback(id, pause_here, NULL);
+    wire_text(&w, "one");
+    wire_text(&w, "two");
+    turns(r, 0);
+    is_int(untold(), 0, "a paused connection is not read");
+    as_callback(id, resume_here, NULL);
+    told_is("a", "text \"one\"", "until it goes on");
+    told_is("a", "text \"two\"", "with all of it");
+    wire_next_is(&w, "text \"one\"", "answers");
+    wire_next_is(&w, "text \"two\"", "come");
+    leave(&w, "a");
+}
+
+/* ---- Several at once on one loop ---- */
+
+typedef struct talker {
+    wire w;
+    pthread_t thread;
+    unsigned seed;
+    int right;
+} talker;
+
+enum { TALKERS = 6, TALKS = 60 };
+
+static void *talk(void *arg)
+{
+    talker *t = arg;
+    static char data[400000];
+    char text[TEXT_SIZE];
+    for (int i = 0; i < TALKS; i++) {
+        unsigned dice = (t->seed = t->seed * 1664525u + 1013904223u) >> 8;
+        size_t len = i % 4 ? dice % 3000 : dice % 300000;
+        const char *payload = data + dice % 1000;
+        if (t->w.ssl && i % 7 == 0 && SSL_version(t->w.ssl) == TLS1_3_VERSION) {
+            SSL_key_update(t->w.ssl, i % 2);
+        }
+        wire_frame(&t->w, FIN | BINARY, payload, len);
+        wire_frame(&t->w, FIN | PING, payload, dice % 126);
+        for (int k = 0; k < 2; k++) {
+            char expected[2][TEXT_SIZE];
+            strcpy(text, wire_next(&t->w));
+            describe(expected[0], BINARY, payload, len);
+            describe(expected[1], PONG, payload, dice % 126);
+            t->right += !strcmp(text, expected[0]) || !strcmp(text, expected[1]);
+        }
+    }
+    return NULL;
+}
+
+static void nobody_gets_anothers_bytes(rig *r)
+{
+    talker t[TALKERS];
+    for (int i = 0; i < TALKERS; i++) {
+        t[i] = (talker){.seed = (unsigned)i};
+        t[i].w = i % 3 == 2 ? rig_join(r, "a") : i % 3 ? join_narrow(r, "a") : join(r, "a");
+        if (i % 3 == 2) {
+            told_is("a", "open", "one without TLS");
+        }
+    }
+    for (int i = 0; i < TALKERS; i++) {
+        pthread_create(&t[i].thread, NULL, talk, &t[i]);
+    }
+    for (int i = 0; i < TALKERS; i++) {
+        pthread_join(t[i].thread, NULL);
+        is_int(t[i].right, 2 * TALKS, "all answers of client %d are its own", i);
+    }
+    for (int i = 0; i < TALKERS; i++) {
+        wire_free(&t[i].w);
+        told_is("a", "close 1006 \"\"", "on_close");
+    }
+}
+
+/* ---- Ends ---- */
+
+static void ends(rig *r)
+{
+    unsigned char plain[100], cipher[1000];
+    BIO *memory;
+    size_t n;
+    wire w = join(r, "a");
+    SSL_shutdown(w.ssl);
+    told_is("a", "close 1006 \"\"", "close_notify without Close is 1006");
+    wire_free(&w);
+
+    w = join(r, "a");
+    memory = BIO_new(BIO_s_mem());
+    SSL_set0_wbio(w.ssl, memory);
+    wire_text(&w, "last");
+    SSL_shutdown(w.ssl);
+    n = (size_t)BIO_read(memory, cipher, sizeof(cipher));
+    SSL_set0_wbio(w.ssl, BIO_new_socket(w.fd, BIO_NOCLOSE));
+    send_raw(&w, cipher, n); /* both at once, and the socket stays open */
+    told_is("a", "text \"last\"", "a message before close_notify comes");
+    told_is("a", "close 1006 \"\"", "then 1006");
+    wire_free(&w);
+
+    w = join(r, "a");
+    n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | TEXT, "last", 4));
+    send_raw(&w, cipher, n);
+    wire_free(&w);
+    told_is("a", "text \"last\"", "a message before a truncation comes");
+    told_is("a", "close 1006 \"\"", "then 1006");
+
+    w = join(r, "a");
+    n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | TEXT, "last", 4));
+    send_raw(&w, cipher, n - 3);
+    turns(r, 0);
+    wire_free(&w);
+    told_is("a", "close 1006 \"\"", "a record that is cut is not delivered");
+
+    w = join(r, "a");
+    n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | TEXT, "last", 4));
+    memcpy(cipher + n, "this is no TLS record", 21);
+    send_raw(&w, cipher, n + 21);
+    told_is("a", "text \"last\"", "a message before garbage comes");
+    told_is("a", "close 1006 \"\"", "then 1006, garbage is no message");
+    wire_free(&w);
+
+    w = join(r, "a");
+    n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | TEXT, "last", 4));
+    cipher[n - 1] ^= 1;
+    send_raw(&w, cipher, n);
+    told_is("a", "close 1006 \"\"", "nor is a record that was changed");
+    wire_free(&w);
+
+    w = join(r, "a");
+    n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | CLOSE, "\x03\xe8", 2));
+    send_raw(&w, cipher, n);
+    wire_free(&w);
+    told_is("a", "close 1000 \"\"", "a client that does not wait for the answer to its Close");
+}
+
+static void renegotiation_is_refused(rig *r)
+{
+    wire w = join(r, "a");
+    ws_id id = id_of(r, "a");
+    SSL_renegotiate(w.ssl);
+    SSL_do_handshake(w.ssl);
+    turns(r, 0);
+    while (SSL_do_handshake(w.ssl) < 0 && SSL_get_error(w.ssl, -1) == SSL_ERROR_WANT_READ) {
+        wire_wait(&w, POLLIN);
+    }
+    ok(SSL_get_error(w.ssl, -1) == SSL_ERROR_SSL, "a client that renegotiates is refused");
+    ws_close_id(id, 1000, NULL);
+    wire_free(&w);
+    ok(!strncmp(told("a"), "close 1", 7), "on_close");
+}
+
+static void the_engine_stops(rig *r)
+{
+    static char much[200000];
+    wire a = join(r, "a"), b = join_narrow(r, "b");
+    as_callback(id_of(r, "b"), send_much, much);
+    ok(ws_engine_stop(r->engine), "the engine stops");
+    told_is("a", "close 1006 \"\"", "an idle connection");
+    told_is("b", "close 1006 \"\"", "one to which much was being sent");
+    wire_free(&a);
+    wire_free(&b);
+}
+
+static void with(const ws_handler *h, void (*const *tests)(rig *r))
+{
+    rig r = {0};
+    rig_start(&r, h, 1);
+    for (; *tests; tests++) {
+        (*tests)(&r);
+    }
+    rig_stop(&r);
+}
+
+int main(void)
+{
+    static void (*const of_1_2[])(rig * r) = {renegotiation_is_refused, NULL};
+    static void (*const of_1_3[])(rig * r) = {key_updates, NULL};
+    static void (*const recorded[])(rig * r) = {
+        echoes, records_in_any_cut, records_that_openssl_has_read, pausing, ends, NULL};
+    static void (*const counted[])(rig * r) = {long_messages,
+                                               many_at_once,
+                                               a_client_that_is_too_slow,
+                                               a_key_update_while_much_waits,
+                                               nobody_gets_anothers_bytes,
+                                               the_engine_stops,
+                                               NULL};
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL's own sockets, at the client's end */
+    make_contexts();
+    for (int i = 0; i < 2; i++) {
+        version = i ? TLS1_3_VERSION : TLS1_2_VERSION;
+        diag("TLS 1.%d", i + 2);
+        with(&echo, i ? of_1_3 : of_1_2);
+        with(&echo, recorded);
+        with(&quiet, counted);
+    }
+    free_contexts();
+    return done_testing();
+}
