@@ -152,9 +152,14 @@ void ws_adopt(ws_loop *loop, ws_task *task)
 {
     ws_adoption *a = (ws_adoption *)task;
     apr_uint32_t place, generation;
-    ws_conn *c = ws_slab_take(&loop->slab, &place);
+    ws_conn *c;
 
-    if (!c) {
+    if (__atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
+        ws_adoption_drop(a); /* all others have been ended, or will be: nobody would end this one */
+        ws_loop_left(loop);
+        return;
+    }
+    if (!(c = ws_slab_take(&loop->slab, &place))) {
         ws_log(loop->engine, WS_LOG_ERROR, NULL, "out of memory: a connection is dropped");
         ws_adoption_drop(a);
         ws_loop_left(loop);

@@ -131,6 +131,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *arg)
         ws_conn_flush_dirty(loop);
         ws_conn_sweep(loop);
     }
+    do_tasks(loop); /* that others have posted meanwhile: ws_run() has promised to call */
     /* Not apr_thread_exit(), which leaves this frame without a return: AddressSanitizer then takes
      * what the thread's end does with the stack for an overflow. */
     return NULL;
