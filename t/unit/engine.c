@@ -1,0 +1,460 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The engine's life: newcomers, closing all, stopping, and nothing left over. */
+
+#include <sys/resource.h>
+
+#include "t/unit/rig.h"
+
+static const ws_handler handler = {ECHO_RECORDER};
+
+static void count_open(ws_conn *c)
+{
+    (void)c;
+    __atomic_add_fetch(&opens, 1, __ATOMIC_RELAXED);
+}
+
+static void count_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+{
+    (void)c, (void)code, (void)reason, (void)len;
+    __atomic_add_fetch(&closes, 1, __ATOMIC_RELAXED);
+}
+
+static const ws_handler counter = {.on_open = count_open, .on_close = count_close};
+static const ws_handler slow_counter = {
+    .flags = WS_BLOCKING, .on_open = count_open, .on_close = count_close};
+
+static wire join(rig *r, const char *name)
+{
+    wire w = rig_join(r, name);
+    told_is(name, "open", "a connection");
+    return w;
+}
+
+static void leave(wire *w, const char *name)
+{
+    wire_close(w, 1000, "");
+    wire_next_is(w, "close 1000", "its Close is answered");
+    told_is(name, "close 1000 \"\"", "on_close");
+    wire_free(w);
+}
+
+static void nothing_happens(void)
+{
+    rig r = {0};
+    rig_start(&r, &handler, 1);
+    rig_stop(&r);
+    rig_start(&r, &handler, WS_LOOPS_MAX);
+    is_int(ws_engine_count(r.engine), 0, "no connections");
+    ok(ws_engine_wait(r.engine, 0), "there is nothing to wait for");
+    rig_stop(&r);
+}
+
+/* The limit that leaves so many descriptors. */
+static rlim_t limit_for(int few)
+{
+    int fd = 0;
+    for (;; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && few-- == 0) {
+            return (rlim_t)fd;
+        }
+    }
+}
+
+static void a_machine_without_descriptors(void)
+{
+    struct rlimit before, none;
+    ws_location location = {.handler = &handler, .name = "test"}, *locations[] = {&location};
+    ws_engine_options o = {.loops = 4,
+                           .blocking = 1,
+                           .locations = locations,
+                           .location_count = 1,
+                           .log = rig_log,
+                           .logs = rig_logs};
+    ws_engine *engine;
+    apr_pool_t *pool;
+    int open = descriptors(), refused = 0;
+    apr_initialize();
+    apr_pool_create(&pool, NULL);
+    getrlimit(RLIMIT_NOFILE, &before);
+    /* Each loop takes two: every count that does not suffice. */
+    for (int few = 0; few < 8; few++) {
+        none = before;
+        none.rlim_cur = limit_for(few);
+        setrlimit(RLIMIT_NOFILE, &none);
+        refused += ws_engine_create(&engine, &o, pool) != APR_SUCCESS;
+        setrlimit(RLIMIT_NOFILE, &before);
+    }
+    is_int(refused, 8, "no engine without descriptors for all of its loops");
+    is_int(descriptors(), open, "none is left open");
+    apr_pool_destroy(pool);
+}
+
+static void loops_share_the_connections(void)
+{
+    enum { LOOPS = 3, MANY = 30 };
+    rig r = {0};
+    wire w[MANY];
+    rig_start(&r, &counter, LOOPS);
+    for (int i = 0; i < MANY; i++) {
+        w[i] = rig_join(&r, "a");
+    }
+    is_int(ws_engine_count(r.engine), MANY, "they are counted");
+    ok(!ws_engine_wait(r.engine, 10), "and waited for");
+    for (unsigned i = 0; i < LOOPS; i++) {
+        is_int(__atomic_load_n(&r.engine->loops[i].count, __ATOMIC_RELAXED), MANY / LOOPS,
+               "loop %u has its share", i);
+    }
+    for (int i = 0; i < MANY; i++) {
+        wire_free(&w[i]);
+    }
+    ok(ws_engine_wait(r.engine, PATIENCE), "until they have gone");
+    rig_stop(&r);
+}
+
+static void a_connection_costs_little(void)
+{
+    /* With its strings and what malloc adds; the rest of 512 bytes. */
+    ok(sizeof(ws_conn) <= 384, "a connection has %zu bytes", sizeof(ws_conn));
+}
+
+/* ---- Pools ---- */
+
+static apr_status_t pool_gone(void *name)
+{
+    note(name, "pool gone");
+    return APR_SUCCESS;
+}
+
+static void use_pool(ws_conn *c, void *arg)
+{
+    apr_pool_t *p = ws_pool(c);
+    ok(p && p == ws_pool(c), "ws_pool() makes one pool");
+    apr_pool_cleanup_register(p, arg, pool_gone, apr_pool_cleanup_null);
+}
+
+static void is_own_pool(ws_conn *c, void *pool)
+{
+    ok(ws_pool(c) == pool, "ws_pool() is the pool of the handshake");
+}
+
+static void pools(void)
+{
+    rig r = {0};
+    int fd[2];
+    ws_newcomer n;
+    apr_pool_t *pool;
+    wire w;
+    rig_start(&r, &handler, 1);
+
+    w = join(&r, "a");
+    as_callback(id_of(&r, "a"), use_pool, (void *)"a");
+    leave(&w, "a");
+    told_is("a", "pool gone", "it goes behind on_close");
+
+    apr_pool_create_unmanaged(&pool);
+    apr_pool_cleanup_register(pool, "b", pool_gone, apr_pool_cleanup_null);
+    unix_pair(fd);
+    n = rig_newcomer(&r, fd[1], "b");
+    n.pool = pool;
+    ws_engine_add(r.engine, &n);
+    w = (wire){.fd = fd[0]};
+    told_is("b", "open", "a connection with a pool");
+    as_callback(id_of(&r, "b"), is_own_pool, pool);
+    wire_free(&w);
+    told_is("b", "close 1006 \"\"", "on_close");
+    told_is("b", "pool gone", "it goes behind it");
+    rig_stop(&r);
+}
+
+/* ---- Closing all ---- */
+
+static void all_are_closed(void)
+{
+    enum { MANY = 10 };
+    rig r = {0};
+    wire w[MANY], late;
+    rig_start(&r, &handler, 2);
+    for (int i = 0; i < MANY; i++) {
+        w[i] = join(&r, "a");
+    }
+    ws_engine_close_all(r.engine, 1001, "server stops", 0);
+    for (int i = 0; i < MANY; i++) {
+        wire_next_is(&w[i], "close 1001 \"server stops\"", "every connection is closed");
+    }
+    late = rig_join(&r, "late");
+    told_is("late", "open", "one that comes late");
+    wire_next_is(&late, "close 1001 \"server stops\"", "is closed, too");
+    wire_close(&late, 1001, "");
+    wire_next_is(&late, "eof", "the end");
+    told_is("late", "close 1001 \"server stops\"", "on_close");
+    wire_free(&late);
+    ok(!ws_engine_wait(r.engine, 10), "their answers are waited for");
+    for (int i = 0; i < MANY; i++) {
+        wire_close(&w[i], 1001, "");
+        told_is("a", "close 1001 \"server stops\"", "on_close");
+        wire_free(&w[i]);
+    }
+    ok(ws_engine_wait(r.engine, PATIENCE), "then there are none");
+    rig_stop(&r);
+}
+
+static void closing_is_spread(void)
+{
+    enum { MANY = 10 };
+    rig r = {0};
+    wire w[MANY], late;
+    int closed = -1;
+    rig_start(&r, &handler, 1);
+    for (int i = 0; i < MANY; i++) {
+        w[i] = join(&r, "a");
+    }
+    ws_engine_close_all(r.engine, 1012, "restart", PATIENCE * 100);
+    turns(&r, 0);
+    for (int i = 0; i < MANY; i++) {
+        if (wire_try_read(&w[i])) {
+            is_int(closed, -1, "one is closed at once");
+            wire_next_is(&w[i], "close 1012 \"restart\"", "with the code for all");
+            closed = i;
+        }
+    }
+    for (int i = 0; i < MANY; i++) {
+        if (i != closed) {
+            wire_text(&w[i], "still here");
+            wire_next_is(&w[i], "text \"still here\"", "the others work on");
+            told_is("a", "text \"still here\"", "for their time");
+        }
+    }
+    late = rig_join(&r, "late");
+    told_is("late", "open", "one that comes late");
+    wire_next_is(&late, "close 1012 \"restart\"", "is closed at once");
+    wire_free(&late);
+    told_is("late", "close 1012 \"restart\"", "on_close");
+
+    ws_engine_close_all(r.engine, 1001, "at last", 1000);
+    for (int i = 0; i < MANY; i++) {
+        if (i != closed) {
+            wire_next_is(&w[i], "close 1001 \"at last\"", "a shorter time replaces it");
+        }
+        wire_free(&w[i]);
+    }
+    for (int i = 0; i < MANY; i++) {
+        ok(!strncmp(told("a"), "close 10", 8), "on_close");
+    }
+    rig_stop(&r);
+}
+
+/* ---- Stopping ---- */
+
+static void many_are_broken(const ws_handler *h)
+{
+    enum { MANY = 1000 };
+    static wire w[MANY];
+    rig r = {0};
+    struct rlimit limit;
+    int ended = 0;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max < 4096 ? limit.rlim_max : 4096;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    rig_start(&r, h, 2);
+    for (int i = 0; i < MANY; i++) {
+        w[i] = rig_join(&r, "a");
+        if (i % 3 == 0) {
+            wire_send(&w[i], "\x81\xfe\x01\x00\x00\x00\x00\x00half a message", 22);
+        }
+        if (i % 3 == 1) {
+            wire_send(&w[i], "\x81", 1);
+        }
+    }
+    ok(ws_engine_stop(r.engine), "an engine with many connections stops");
+    for (int i = 0; i < MANY; i++) {
+        wire_need(&w[i], 1);
+        ended += w[i].end != NULL;
+        wire_free(&w[i]);
+    }
+    is_int(ended, MANY, "all are closed");
+    rig_stop(&r);
+}
+
+static void what_comes_after_the_stop(void)
+{
+    rig r = {0};
+    int fd[2];
+    ws_newcomer n;
+    apr_pool_t *pool;
+    wire w;
+    rig_start(&r, &handler, 2);
+    ok(ws_engine_stop(r.engine), "the engine stops");
+    apr_pool_create_unmanaged(&pool);
+    apr_pool_cleanup_register(pool, "late", pool_gone, apr_pool_cleanup_null);
+    unix_pair(fd);
+    n = rig_newcomer(&r, fd[1], "late");
+    n.early = "early";
+    n.early_len = 5;
+    n.pool = pool;
+    is_int(ws_engine_add(r.engine, &n), ESHUTDOWN, "a newcomer is refused");
+    w = (wire){.fd = fd[0]};
+    wire_next_is(&w, "eof", "its socket is closed");
+    told_is("late", "pool gone", "its pool is destroyed");
+    wire_free(&w);
+    is_int(ws_broadcast(&r.location, WS_TEXT, "x", 1, 0), WS_QUEUED, "nobody hears a broadcast");
+    is_int(ws_send_to((ws_id)7 << 48 | 1, WS_TEXT, "x", 1), WS_GONE, "nor a message");
+    rig_stop(&r);
+}
+
+/* Others do not know that the engine stops. */
+
+enum { THREADS = 3 };
+static int stopped;        /* atomic: the threads may end */
+static int queued, called; /* ws_run(); atomic */
+
+static void count_call(ws_conn *c, void *arg)
+{
+    (void)c, (void)arg;
+    __atomic_add_fetch(&called, 1, __ATOMIC_RELAXED);
+}
+
+static void *keep_coming(void *arg)
+{
+    rig *r = arg;
+    while (!__atomic_load_n(&stopped, __ATOMIC_ACQUIRE)) {
+        int fd[2];
+        ws_newcomer n;
+        unix_pair(fd);
+        n = rig_newcomer(r, fd[1], "late");
+        ws_engine_add(r->engine, &n);
+        close(fd[0]);
+    }
+    return NULL;
+}
+
+static void *keep_calling(void *arg)
+{
+    (void)arg;
+    while (!__atomic_load_n(&stopped, __ATOMIC_ACQUIRE)) {
+        ws_id id = (ws_id)7 << 48 | 1 << 22 | 1;
+        if (ws_run(id, count_call, NULL) == WS_QUEUED) {
+            __atomic_add_fetch(&queued, 1, __ATOMIC_RELAXED);
+        }
+        ws_send_to(id, WS_TEXT, "x", 1);
+    }
+    return NULL;
+}
+
+static void while_others_go_on(void *(*others)(void *arg), const char *name)
+{
+    enum { TIMES = 100 };
+    int stops = 0, none = 0;
+    for (int i = 0; i < TIMES; i++) {
+        rig r = {.settings = RIG_SETTINGS};
+        pthread_t threads[THREADS];
+        ws_engine_options o = {.loops = 2,
+                               .blocking = 1,
+                               .process = 7,
+                               .locations = r.locations,
+                               .location_count = 2,
+                               .log = rig_log,
+                               .logs = rig_logs};
+        r.location = r.other = (ws_location){.handler = &counter, .name = "test"};
+        r.locations[0] = &r.location;
+        r.locations[1] = &r.other;
+        __atomic_store_n(&stopped, 0, __ATOMIC_RELEASE);
+        apr_pool_create(&r.pool, NULL);
+        if (ws_engine_create(&r.engine, &o, r.pool) != APR_SUCCESS) {
+            bail_out("no engine");
+        }
+        ws_api_engine(r.engine);
+        for (int k = 0; k < THREADS; k++) {
+            pthread_create(&threads[k], NULL, others, &r);
+        }
+        usleep((useconds_t)(i * 37 % 3000));
+        stops += ws_engine_stop(r.engine);
+        none += ws_engine_count(r.engine) == 0;
+        __atomic_store_n(&stopped, 1, __ATOMIC_RELEASE);
+        for (int k = 0; k < THREADS; k++) {
+            pthread_join(threads[k], NULL);
+        }
+        ws_api_engine(NULL);
+        ws_engine_destroy(r.engine);
+        apr_pool_destroy(r.pool);
+    }
+    is_int(stops, TIMES, "the engine stops while %s", name);
+    is_int(called, queued, "each ws_run() that was queued has called");
+    is_int(closes, opens, "one on_close for each on_open");
+    diag("%d newcomers left, %d of %d calls", none, called, queued);
+}
+
+/* ---- A newcomer whose thread has just seen that the engine does not stop ---- */
+
+static sem_t held, go;
+
+static void wait_on_loop(ws_loop *loop, void *arg)
+{
+    (void)loop;
+    sem_post(arg);
+    sem_must(&go, "the test does not let the loop go on");
+}
+
+static void *hold_loop(void *r)
+{
+    on_loop_of(r, 0, wait_on_loop, &held);
+    return NULL;
+}
+
+static void *stop(void *r)
+{
+    ok(ws_engine_stop(((rig *)r)->engine), "the engine stops");
+    return NULL;
+}
+
+static int has_task(ws_loop *loop)
+{
+    int has;
+    apr_thread_mutex_lock(loop->task_lock);
+    has = loop->tasks != NULL;
+    apr_thread_mutex_unlock(loop->task_lock);
+    return has;
+}
+
+static void a_newcomer_slips_in(void)
+{
+    rig r = {0};
+    pthread_t holder, stopper;
+    wire w;
+    rig_start(&r, &counter, 1);
+    sem_init(&held, 0, 0);
+    sem_init(&go, 0, 0);
+    pthread_create(&holder, NULL, hold_loop, &r);
+    sem_must(&held, "the loop is not held");
+    pthread_create(&stopper, NULL, stop, &r);
+    while (!has_task(&r.engine->loops[0])) { /* what ends all connections */
+        usleep(1000);
+    }
+    __atomic_store_n(&r.engine->stopping, 0, __ATOMIC_RELEASE); /* as its thread saw it */
+    w = rig_join(&r, "late");
+    __atomic_store_n(&r.engine->stopping, 1, __ATOMIC_RELEASE);
+    sem_post(&go);
+    pthread_join(holder, NULL);
+    pthread_join(stopper, NULL);
+    wire_next_is(&w, "eof", "its connection is closed");
+    wire_free(&w);
+    rig_stop(&r);
+}
+
+int main(void)
+{
+    nothing_happens();
+    a_machine_without_descriptors();
+    loops_share_the_connections();
+    a_connection_costs_little();
+    pools();
+    all_are_closed();
+    closing_is_spread();
+    many_are_broken(&counter);
+    many_are_broken(&slow_counter);
+    what_comes_after_the_stop();
+    a_newcomer_slips_in();
+    while_others_go_on(keep_coming, "others bring connections");
+    while_others_go_on(keep_calling, "others call by id");
+    return done_testing();
+}
