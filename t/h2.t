@@ -62,7 +62,8 @@ sub is_told {
 # ---- node ----
 
 Program::tap('node', node('messages'));
-like(h2_log(), qr{^\d+ HTTP/2\.0 101 /\?cookie&name=cookies$}m, 'the access log says that it was a stream of HTTP/2');
+ok(Httpd::wait_for(sub { h2_log() =~ m{^\d+ HTTP/2\.0 101 /\?cookie&name=cookies$}m }, 'the access log'),
+    'the access log says that it was a stream of HTTP/2');
 ok($httpd->wait_log(qr/relayed: it is a stream of HTTP\/2/), 'and so does the error log');
 is_told('cookies', '1006 ""');
 
@@ -92,7 +93,8 @@ is($httpd->count_log(qr/ 6 WebSockets on one HTTP\/2 connection/), 2, 'and once 
 
 Program::tap('python3-h2', '/usr/bin/python3', 't/clients/python-h2.py', $httpd->port);
 Program::tap('Chromium', 'node', 't/clients/h2-page.js', 'https://localhost:' . $httpd->ssl_port . '/');
-like(h2_log(), qr{^\d+ HTTP/2\.0 101 /chromium$}m, 'Chromium: it was a stream of HTTP/2');
+ok(Httpd::wait_for(sub { h2_log() =~ m{^\d+ HTTP/2\.0 101 /chromium$}m }, 'the access log'),
+    'Chromium: it was a stream of HTTP/2');
 
 {
     # HTTP/1.1 to haproxy, HTTP/2 from there. It passes the upgrade's token on as it came; mod_http2 knows it
