@@ -9,7 +9,7 @@ static sem_t gate; /* "wait" waits for it */
 
 static int inside, most_inside; /* callbacks at the same time, of connection "one"; atomic */
 
-static void enter(const ws_conn *c)
+static void enter_callback(const ws_conn *c)
 {
     int now = strcmp(name_of(c), "one") ? 0 : __atomic_add_fetch(&inside, 1, __ATOMIC_RELAXED);
     if (now > __atomic_load_n(&most_inside, __ATOMIC_RELAXED)) {
@@ -29,7 +29,7 @@ static void leave_callback(const ws_conn *c)
 
 static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
-    enter(c);
+    enter_callback(c);
     if (len == 4 && !memcmp(data, "wait", 4)) {
         note(name_of(c), "waits");
         sem_must(&gate, "the test leaves a callback waiting");
@@ -40,14 +40,14 @@ static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 
 static void obey_pong(ws_conn *c, const char *data, apr_size_t len)
 {
-    enter(c);
+    enter_callback(c);
     rec_pong(c, data, len);
     leave_callback(c);
 }
 
 static void obey_close(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
-    enter(c);
+    enter_callback(c);
     rec_close(c, code, reason, len);
     leave_callback(c);
 }
@@ -60,21 +60,6 @@ static const ws_handler handler = {.flags = WS_BLOCKING,
 
 static const ws_handler draining = {
     .flags = WS_BLOCKING, .on_open = rec_open, .on_drain = rec_drain, .on_close = rec_close};
-
-static wire join(rig *r, const char *name)
-{
-    wire w = rig_join(r, name);
-    told_is(name, "open", "a connection");
-    return w;
-}
-
-static void leave(wire *w, const char *name)
-{
-    wire_close(w, 1000, "");
-    wire_next_is(w, "close 1000", "its Close is answered");
-    told_is(name, "close 1000 \"\"", "on_close");
-    wire_free(w);
-}
 
 /* Make a callback of the connection wait, so that everything else queues behind it. */
 static void block(wire *w, const char *name)
@@ -93,7 +78,7 @@ static void one_at_a_time_and_in_order(rig *r)
 {
     enum { MANY = 2000 };
     int right = 0;
-    wire w = join(r, "one");
+    wire w = enter(r, "one");
     for (int i = 0; i < MANY; i++) {
         char text[20];
         wire_frame(&w, FIN | (i % 3 ? TEXT : PONG), text, (size_t)sprintf(text, "%d", i));
@@ -122,7 +107,7 @@ static void meet(ws_conn *c, void *arg)
 
 static void callbacks_of_two_connections_meet(rig *r)
 {
-    wire a = join(r, "a"), b = join(r, "b");
+    wire a = enter(r, "a"), b = enter(r, "b");
     ws_id id_a = id_of(r, "a"), id_b = id_of(r, "b");
     for (int i = 0; i < 1000; i++) {
         ws_run(id_a, meet, &here);
@@ -140,7 +125,7 @@ static void a_waiting_callback_holds_up_nobody(rig *r)
     static const char *const names[] = {"0", "1", "2", "3"};
     wire w[4], late;
     for (int i = 0; i < 4; i++) {
-        w[i] = join(r, names[i]);
+        w[i] = enter(r, names[i]);
     }
     for (int i = 0; i < 3; i++) {
         block(&w[i], names[i]);
@@ -194,7 +179,7 @@ static int lines_before(const char *name, int n)
 static void the_threads_are_shared(rig *r)
 {
     int before;
-    wire a = join(r, "a"), b = join(r, "b");
+    wire a = enter(r, "a"), b = enter(r, "b");
     block(&a, "a");
     for (int i = 0; i < 60; i++) {
         wire_text(&a, "one of many");
@@ -236,7 +221,7 @@ static void reading_waits_for_the_handler(rig *r)
     size_t n = 0;
     int right = 0;
     state s;
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
 
     block(&w, "a");
     for (int i = 0; i < MANY; i++) {
@@ -278,28 +263,14 @@ static void take_permit(ws_conn *c, void *permit)
     note("done", "one");
 }
 
-static void wait_on_loop(ws_loop *loop, void *go)
-{
-    (void)loop;
-    sem_must(go, "the test does not let the loop go on");
-}
-
-static void *hold_loop(void *arg)
-{
-    void **r_and_go = arg;
-    on_loop_of(r_and_go[0], 0, wait_on_loop, r_and_go[1]);
-    return NULL;
-}
-
 static void calls_of_others_count(rig *r)
 {
-    sem_t permit, go;
-    pthread_t holder;
+    sem_t permit;
+    hold h;
     state s;
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
     ws_id id = id_of(r, "a");
     sem_init(&permit, 0, 0);
-    sem_init(&go, 0, 0);
     for (int i = 0; i < 70; i++) {
         ws_run(id, take_permit, &permit);
     }
@@ -311,7 +282,7 @@ static void calls_of_others_count(rig *r)
     ok(!s.wrong, "and the loop sleeps meanwhile");
 
     /* The handler catches up and reading is to go on, but before the loop knows there are more. */
-    pthread_create(&holder, NULL, hold_loop, (void *[]){r, &go});
+    hold_loop(&h, r);
     for (int i = 0; i < 70; i++) {
         ws_run(id, take_permit, &permit);
     }
@@ -321,8 +292,7 @@ static void calls_of_others_count(rig *r)
     for (int i = 0; i < 50; i++) {
         told("done");
     }
-    sem_post(&go);
-    pthread_join(holder, NULL);
+    let_loop_go(&h);
     turns(r, 0);
     on_loop_of(r, 0, look, &s);
     is_int(s.held, WS_HELD_JOBS, "it goes on waiting if there are many again");
@@ -350,7 +320,7 @@ static void note_whether(ws_conn *c, void *arg)
 static void what_waits_comes_before_on_close(rig *r)
 {
     for (int way = 0; way < 3; way++) {
-        wire w = join(r, "a");
+        wire w = enter(r, "a");
         ws_id id = id_of(r, "a");
         block(&w, "a");
         for (int i = 0; i < 10; i++) {
@@ -402,7 +372,7 @@ static void talk(ws_conn *c, void *arg)
 
 static void a_callback_talks(rig *r)
 {
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
     as_callback(id_of(r, "a"), talk, NULL);
     wire_next_is(&w, "text \"one\"", "they leave in their order");
     wire_next_is(&w, "ping \"two\"", "the Ping");
@@ -422,35 +392,23 @@ static void send_one(ws_conn *c, void *arg)
 
 static void on_drain_comes(rig *r)
 {
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
     as_callback(id_of(r, "a"), send_one, NULL);
     told_is("a", "drain", "on_drain comes when it has left");
     wire_next_is(&w, "text \"one\"", "the client has it");
     leave(&w, "a");
 }
 
-static void pause_here(ws_conn *c, void *arg)
-{
-    (void)arg;
-    ws_pause(c);
-}
-
-static void resume_here(ws_conn *c, void *arg)
-{
-    (void)arg;
-    ws_resume(c);
-}
-
 static void pausing(rig *r)
 {
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
     ws_id id = id_of(r, "a");
-    as_callback(id, pause_here, NULL);
+    as_callback(id, do_pause, NULL);
     turns(r, 0);
     wire_text(&w, "hello");
     turns(r, 0);
     is_int(untold(), 0, "a callback pauses");
-    as_callback(id, resume_here, NULL);
+    as_callback(id, do_resume, NULL);
     told_is("a", "text \"hello\"", "and resumes");
     leave(&w, "a");
 }
@@ -467,7 +425,7 @@ static void talk_to_nobody(ws_conn *c, void *arg)
 
 static void the_connection_goes_meanwhile(rig *r)
 {
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
     ws_id id = id_of(r, "a");
     block(&w, "a");
     ws_run(id, talk_to_nobody, NULL);
@@ -512,7 +470,7 @@ static void a_storm(rig *r)
 
 static void the_engine_stops(rig *r)
 {
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
     block(&w, "a");
     for (int i = 0; i < 10; i++) {
         wire_text(&w, "waiting");
@@ -529,37 +487,27 @@ static void the_engine_stops(rig *r)
     wire_free(&w);
 }
 
-static void with(const ws_handler *h, unsigned threads, void (*const *tests)(rig *r))
-{
-    rig r = {.blocking = threads};
-    rig_start(&r, h, 1);
-    for (; *tests; tests++) {
-        (*tests)(&r);
-    }
-    rig_stop(&r);
-}
-
 int main(void)
 {
-    static void (*const tests[])(rig * r) = {one_at_a_time_and_in_order,
-                                             callbacks_of_two_connections_meet,
-                                             a_waiting_callback_holds_up_nobody,
-                                             reading_waits_for_the_handler,
-                                             calls_of_others_count,
-                                             what_waits_comes_before_on_close,
-                                             a_callback_talks,
-                                             pausing,
-                                             the_connection_goes_meanwhile,
-                                             a_storm,
-                                             the_engine_stops,
-                                             NULL};
-    static void (*const drained[])(rig * r) = {on_drain_comes, NULL};
-    static void (*const of_one[])(rig * r) = {the_threads_are_shared, a_storm, NULL};
+    static test *const tests[] = {one_at_a_time_and_in_order,
+                                  callbacks_of_two_connections_meet,
+                                  a_waiting_callback_holds_up_nobody,
+                                  reading_waits_for_the_handler,
+                                  calls_of_others_count,
+                                  what_waits_comes_before_on_close,
+                                  a_callback_talks,
+                                  pausing,
+                                  the_connection_goes_meanwhile,
+                                  a_storm,
+                                  the_engine_stops,
+                                  NULL};
+    static test *const drained[] = {on_drain_comes, NULL};
+    static test *const of_one[] = {the_threads_are_shared, a_storm, NULL};
     sem_init(&gate, 0, 0);
     sem_init(&here, 0, 0);
     sem_init(&there, 0, 0);
-    with(&handler, 4, tests);
-    with(&draining, 4, drained);
-    with(&handler, 1, of_one);
+    rig_run((rig){.blocking = 4}, &handler, 1, tests);
+    rig_run((rig){.blocking = 4}, &draining, 1, drained);
+    rig_run((rig){.blocking = 1}, &handler, 1, of_one);
     return done_testing();
 }

@@ -51,23 +51,10 @@ static void farewell(ws_conn *c, int code, const char *reason, apr_size_t len)
 static const ws_handler handler = {
     .on_message = obey, .on_open = rec_open, .on_pong = rec_pong, .on_close = farewell};
 
-static wire join(rig *r)
-{
-    wire w = rig_join(r, "a");
-    told_is("a", "open", "a connection");
-    return w;
-}
-
 static void end(rig *r, wire *w)
 {
-    struct timespec deadline = patience(), now;
     wire_free(w);
-    for (clock_gettime(CLOCK_REALTIME, &now); ws_engine_count(r->engine) > 0; usleep(1000)) {
-        clock_gettime(CLOCK_REALTIME, &now);
-        if (now.tv_sec > deadline.tv_sec) {
-            bail_out("the connection does not go");
-        }
-    }
+    nobody_is_left(r);
 }
 
 static void the_peer_closes(rig *r)
@@ -86,7 +73,7 @@ static void the_peer_closes(rig *r)
                  {1000, "\xff", "close 1007 \"reason of the Close frame is not UTF-8\"",
                   "close 1007 \"reason of the Close frame is not UTF-8\""}};
     for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        wire w = join(r);
+        wire w = enter(r, "a");
         wire_close(&w, cases[i].code, cases[i].reason);
         wire_next_is(&w, cases[i].answer, "the peer's Close %d is answered", cases[i].code);
         told_is("a", cases[i].told, "on_close");
@@ -97,7 +84,7 @@ static void the_peer_closes(rig *r)
 
 static void the_peer_does_not_wait(rig *r)
 {
-    wire w = join(r);
+    wire w = enter(r, "a");
     wire_close(&w, 1000, "gone");
     end(r, &w);
     told_is("a", "close 1000 \"gone\"", "Close and the end at once: on_close has the peer's code");
@@ -107,7 +94,7 @@ static void what_comes_behind_close_is_ignored(rig *r)
 {
     unsigned char stream[64];
     size_t n = frame_put(stream, TEXT, "begun", 5); /* a message that never ends */
-    wire w = join(r);
+    wire w = enter(r, "a");
     n += frame_put(stream + n, FIN | CLOSE, "\x03\xe8", 2);
     n += frame_put(stream + n, FIN | CONT, "more", 4);
     n += frame_put(stream + n, FIN | CLOSE, "\x03\xe9", 2);
@@ -130,7 +117,7 @@ static void we_close(rig *r)
                  {"close 70000 never", "close 1011 \"never\"", "close 1011 \"never\""}};
     int lines = log_lines;
     for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        wire w = join(r);
+        wire w = enter(r, "a");
         wire_text(&w, cases[i].command);
         wire_next_is(&w, cases[i].frame, "the frame for \"%s\"", cases[i].command);
         wire_text(&w, "not delivered any more");
@@ -148,7 +135,7 @@ static void a_long_reason_is_cut(rig *r)
     char command[TEXT_SIZE] = "close 3000 ", reason[TEXT_SIZE] = "";
     unsigned char payload[125] = {3000 >> 8, 3000 & 0xFF};
     char text[TEXT_SIZE];
-    wire w = join(r);
+    wire w = enter(r, "a");
     for (int i = 0; i < 61; i++) {
         strcat(reason, "\xc3\xa4"); /* two bytes each */
     }
@@ -167,7 +154,7 @@ static void a_long_reason_is_cut(rig *r)
 
 static void both_close(rig *r)
 {
-    wire w = join(r);
+    wire w = enter(r, "a");
     unsigned char stream[64];
     size_t n = frame_put(stream, FIN | TEXT, "close 3001 ours", 15);
     n += frame_put(stream + n, FIN | CLOSE, "\x03\xe8", 2);
@@ -181,16 +168,16 @@ static void both_close(rig *r)
 static void the_connection_breaks(rig *r)
 {
     int fd[2];
-    wire w = join(r);
+    wire w = enter(r, "a");
     end(r, &w);
     told_is("a", "close 1006 \"\"", "an end without Close is 1006");
 
-    w = join(r);
+    w = enter(r, "a");
     wire_send(&w, "\x81\xfe\x01", 3);
     end(r, &w);
     told_is("a", "close 1006 \"\"", "also inside a header");
 
-    w = join(r);
+    w = enter(r, "a");
     wire_send(&w, "\x81\xfe\x01\x00\x00\x00\x00\x00half of it", 18);
     turns(r, 0);
     end(r, &w);
@@ -203,24 +190,11 @@ static void the_connection_breaks(rig *r)
     told_is("a", "close 1006 \"\"", "a reset is 1006");
     end(r, &w);
 
-    w = join(r);
+    w = enter(r, "a");
     wire_text(&w, "close 1000");
     wire_next_is(&w, "close 1000", "our Close");
     end(r, &w);
     told_is("a", "close 1000 \"\"", "an end instead of an answer: our code stands");
-}
-
-static void wait_on_loop(ws_loop *loop, void *go)
-{
-    (void)loop;
-    sem_must(go, "the test does not let the loop go on");
-}
-
-static void *hold_loop(void *arg)
-{
-    void **r_and_go = arg;
-    on_loop_of(r_and_go[0], 0, wait_on_loop, r_and_go[1]);
-    return NULL;
 }
 
 /* A loop that is busy while a client sends much and resets finds both at once. */
@@ -228,8 +202,7 @@ static void what_came_before_a_reset_is_delivered(rig *r)
 {
     enum { SIZE = 50000, FRAME = 8 + SIZE };
     unsigned char *stream = calloc(1, FRAME);
-    sem_t go;
-    pthread_t holder;
+    hold h;
     int fd[2], here, right = 0, size = 8 << 20;
     ssize_t sent = 0, n;
     wire w;
@@ -241,16 +214,14 @@ static void what_came_before_a_reset_is_delivered(rig *r)
     w = rig_join_pair(r, "a", fd);
     told_is("a", "open", "a connection over TCP");
     turns(r, 0);
-    sem_init(&go, 0, 0);
-    pthread_create(&holder, NULL, hold_loop, (void *[]){r, &go});
+    hold_loop(&h, r);
     while ((n = send(w.fd, stream + sent % FRAME, (size_t)(FRAME - sent % FRAME), MSG_NOSIGNAL))
            > 0) {
         sent += n;
     }
     wire_reset(&w);
     ioctl(fd[1], FIONREAD, &here);
-    sem_post(&go);
-    pthread_join(holder, NULL);
+    let_loop_go(&h);
     while (!strcmp(told("a"), "a long message")) {
         right++;
     }
@@ -261,7 +232,7 @@ static void what_came_before_a_reset_is_delivered(rig *r)
 
 static void our_close_is_not_answered(rig *r)
 {
-    wire w = join(r);
+    wire w = enter(r, "a");
     wire_text(&w, "close 1000 tired");
     wire_next_is(&w, "close 1000 \"tired\"", "our Close");
     wire_text(&w, "a message instead of an answer");
@@ -272,7 +243,7 @@ static void our_close_is_not_answered(rig *r)
 
 static void the_peer_keeps_its_side_open(rig *r)
 {
-    wire w = join(r);
+    wire w = enter(r, "a");
     int so = 0;
     wire_close(&w, 1000, "");
     wire_next_is(&w, "close 1000", "Close is answered");
@@ -291,9 +262,8 @@ static void what_was_sent_goes_before_close(rig *r)
 {
     unsigned char stream[64], *payload = calloc(1, 900000);
     char text[TEXT_SIZE];
-    wire w = rig_join_narrow(r, "a");
+    wire w = enter_narrow(r, "a");
     size_t n = frame_put(stream, FIN | TEXT, "send 900000", 11);
-    told_is("a", "open", "a connection with small buffers");
     n += frame_put(stream + n, FIN | TEXT, "close 1000 done", 15);
     wire_send(&w, stream, n);
     turns(r, 0);
@@ -304,8 +274,7 @@ static void what_was_sent_goes_before_close(rig *r)
     told_is("a", "close 1000 \"done\"", "on_close");
     wire_free(&w);
 
-    w = rig_join_narrow(r, "a");
-    told_is("a", "open", "another");
+    w = enter_narrow(r, "a");
     wire_text(&w, "send 900000");
     wire_close(&w, 1000, "peer");
     turns(r, 0);
@@ -319,7 +288,7 @@ static void what_was_sent_goes_before_close(rig *r)
 
 static void the_engine_stops(rig *r)
 {
-    wire a = join(r), b = rig_join(r, "b");
+    wire a = enter(r, "a"), b = rig_join(r, "b");
     told_is("b", "open", "another");
     wire_text(&b, "close 4000");
     wire_next_is(&b, "close 4000", "one has begun to close");
@@ -368,41 +337,29 @@ static void all_at_once(rig *r)
         closed += !strncmp(told("many"), "close ", 6);
     }
     ok(1, "each of %d connections has its on_close", MANY);
-    while (ws_engine_count(r->engine) > 0) {
-        usleep(1000);
-    }
+    nobody_is_left(r);
     forget("many"); /* what the others said before they went */
-}
-
-static void with(ws_settings settings, void (*const *tests)(rig *r))
-{
-    rig r = {.settings = settings};
-    rig_start(&r, &handler, 1);
-    for (; *tests; tests++) {
-        (*tests)(&r);
-    }
-    rig_stop(&r);
 }
 
 int main(void)
 {
-    static void (*const patient[])(rig * r) = {the_peer_closes,
-                                               the_peer_does_not_wait,
-                                               what_comes_behind_close_is_ignored,
-                                               we_close,
-                                               a_long_reason_is_cut,
-                                               both_close,
-                                               the_connection_breaks,
-                                               what_came_before_a_reset_is_delivered,
-                                               the_peer_keeps_its_side_open,
-                                               what_was_sent_goes_before_close,
-                                               all_at_once,
-                                               the_engine_stops,
-                                               NULL};
-    static void (*const hasty[])(rig * r) = {our_close_is_not_answered, NULL};
+    static test *const patient[] = {the_peer_closes,
+                                    the_peer_does_not_wait,
+                                    what_comes_behind_close_is_ignored,
+                                    we_close,
+                                    a_long_reason_is_cut,
+                                    both_close,
+                                    the_connection_breaks,
+                                    what_came_before_a_reset_is_delivered,
+                                    the_peer_keeps_its_side_open,
+                                    what_was_sent_goes_before_close,
+                                    all_at_once,
+                                    the_engine_stops,
+                                    NULL};
+    static test *const hasty[] = {our_close_is_not_answered, NULL};
     ws_settings slow = RIG_SETTINGS, quick = RIG_SETTINGS;
     quick.close_timeout = 50;
-    with(slow, patient);
-    with(quick, hasty);
+    rig_run((rig){.settings = slow}, &handler, 1, patient);
+    rig_run((rig){.settings = quick}, &handler, 1, hasty);
     return done_testing();
 }

@@ -24,21 +24,6 @@ static const ws_handler counter = {.on_open = count_open, .on_close = count_clos
 static const ws_handler slow_counter = {
     .flags = WS_BLOCKING, .on_open = count_open, .on_close = count_close};
 
-static wire join(rig *r, const char *name)
-{
-    wire w = rig_join(r, name);
-    told_is(name, "open", "a connection");
-    return w;
-}
-
-static void leave(wire *w, const char *name)
-{
-    wire_close(w, 1000, "");
-    wire_next_is(w, "close 1000", "its Close is answered");
-    told_is(name, "close 1000 \"\"", "on_close");
-    wire_free(w);
-}
-
 static void nothing_happens(void)
 {
     rig r = {0};
@@ -147,7 +132,7 @@ static void pools(void)
     wire w;
     rig_start(&r, &handler, 1);
 
-    w = join(&r, "a");
+    w = enter(&r, "a");
     as_callback(id_of(&r, "a"), use_pool, (void *)"a");
     leave(&w, "a");
     told_is("a", "pool gone", "it goes behind on_close");
@@ -176,7 +161,7 @@ static void all_are_closed(void)
     wire w[MANY], late;
     rig_start(&r, &handler, 2);
     for (int i = 0; i < MANY; i++) {
-        w[i] = join(&r, "a");
+        w[i] = enter(&r, "a");
     }
     ws_engine_close_all(r.engine, 1001, "server stops", 0);
     for (int i = 0; i < MANY; i++) {
@@ -207,7 +192,7 @@ static void closing_is_spread(void)
     int closed = -1;
     rig_start(&r, &handler, 1);
     for (int i = 0; i < MANY; i++) {
-        w[i] = join(&r, "a");
+        w[i] = enter(&r, "a");
     }
     ws_engine_close_all(r.engine, 1012, "restart", PATIENCE * 100);
     turns(&r, 0);
@@ -386,21 +371,6 @@ static void while_others_go_on(void *(*others)(void *arg), const char *name)
 
 /* ---- A newcomer whose thread has just seen that the engine does not stop ---- */
 
-static sem_t held, go;
-
-static void wait_on_loop(ws_loop *loop, void *arg)
-{
-    (void)loop;
-    sem_post(arg);
-    sem_must(&go, "the test does not let the loop go on");
-}
-
-static void *hold_loop(void *r)
-{
-    on_loop_of(r, 0, wait_on_loop, &held);
-    return NULL;
-}
-
 static void *stop(void *r)
 {
     ok(ws_engine_stop(((rig *)r)->engine), "the engine stops");
@@ -419,13 +389,11 @@ static int has_task(ws_loop *loop)
 static void a_newcomer_slips_in(void)
 {
     rig r = {0};
-    pthread_t holder, stopper;
+    pthread_t stopper;
+    hold h;
     wire w;
     rig_start(&r, &counter, 1);
-    sem_init(&held, 0, 0);
-    sem_init(&go, 0, 0);
-    pthread_create(&holder, NULL, hold_loop, &r);
-    sem_must(&held, "the loop is not held");
+    hold_loop(&h, &r);
     pthread_create(&stopper, NULL, stop, &r);
     while (!has_task(&r.engine->loops[0])) { /* what ends all connections */
         usleep(1000);
@@ -433,8 +401,7 @@ static void a_newcomer_slips_in(void)
     __atomic_store_n(&r.engine->stopping, 0, __ATOMIC_RELEASE); /* as its thread saw it */
     w = rig_join(&r, "late");
     __atomic_store_n(&r.engine->stopping, 1, __ATOMIC_RELEASE);
-    sem_post(&go);
-    pthread_join(holder, NULL);
+    let_loop_go(&h);
     pthread_join(stopper, NULL);
     wire_next_is(&w, "eof", "its connection is closed");
     wire_free(&w);

@@ -9,21 +9,6 @@ enum { LOOPS = 3, MANY = 12, THREADS = 4, TIMES = 500 };
 static const ws_handler handler = {
     .on_message = rec_message, .on_open = rec_open, .on_close = rec_close};
 
-static wire join(rig *r, const char *name)
-{
-    wire w = rig_join(r, name);
-    told_is(name, "open", "a connection");
-    return w;
-}
-
-static void leave(wire *w, const char *name)
-{
-    wire_close(w, 1000, "");
-    wire_next_is(w, "close 1000", "its Close is answered");
-    told_is(name, "close 1000 \"\"", "on_close");
-    wire_free(w);
-}
-
 static void note_name(ws_conn *c, void *arg)
 {
     note("run", "%s for %s", (char *)arg, c ? name_of(c) : "nobody");
@@ -31,7 +16,7 @@ static void note_name(ws_conn *c, void *arg)
 
 static void by_id(rig *r)
 {
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
     ws_id id = id_of(r, "a");
     int right = 0;
     for (int i = 0; i < 1000; i++) {
@@ -58,7 +43,7 @@ static void by_id(rig *r)
 
 static void who_is_gone(rig *r)
 {
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
     ws_id id = id_of(r, "a"), strange = id ^ (ws_id)1 << 48;
     wire_free(&w);
     told_is("a", "close 1006 \"\"", "a connection goes");
@@ -98,9 +83,7 @@ static void a_stale_id_names_nobody_else(rig *r)
         }
         wire_free(&w);
         told("a");
-        while (ws_engine_count(r->engine)) {
-            usleep(100);
-        }
+        nobody_is_left(r);
     }
     ok(again > 0, "places are used again");
 }
@@ -134,7 +117,7 @@ static void threads_keep_their_order(rig *r)
     caller callers[THREADS];
     pthread_t threads[THREADS];
     int right = 0;
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
     ws_id id = id_of(r, "a");
     for (int i = 0; i < THREADS; i++) {
         callers[i] = (caller){.id = id, .number = i};
@@ -172,7 +155,7 @@ static void run_again(ws_conn *c, void *arg)
 static void inside_a_callback(rig *r)
 {
     int left = 3;
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
     ws_run(id_of(r, "a"), run_again, &left);
     told_is("run", "3", "ws_run() inside a callback");
     told_is("run", "2", "runs behind it");
@@ -202,7 +185,7 @@ static void to_all(rig *r)
     int fd[2], right = 0;
     ws_id closing, except;
     for (int i = 0; i < MANY; i++) {
-        w[i] = join(r, names[i]);
+        w[i] = enter(r, names[i]);
     }
     unix_pair(fd);
     n = rig_newcomer(r, fd[1], "stranger");
@@ -257,8 +240,7 @@ static void one_that_does_not_read(rig *r)
     static const char much[300000];
     char text[TEXT_SIZE], expected[TEXT_SIZE];
     int right = 0, taken = 0;
-    wire slow = rig_join_narrow(r, "slow"), quick = join(r, "quick");
-    told_is("slow", "open", "a connection");
+    wire slow = enter_narrow(r, "slow"), quick = enter(r, "quick");
     describe(expected, BINARY, much, sizeof(much));
     for (int i = 0; i < 10; i++) {
         ws_broadcast(&r->location, WS_BINARY, much, sizeof(much), 0);
@@ -370,16 +352,6 @@ static void a_storm(rig *r)
            "each ws_run() that was queued has called once");
 }
 
-static void with(const ws_handler *h, void (*const *tests)(rig *r))
-{
-    rig r = {0};
-    rig_start(&r, h, LOOPS);
-    for (; *tests; tests++) {
-        (*tests)(&r);
-    }
-    rig_stop(&r);
-}
-
 static void without_an_engine(void)
 {
     is_int(ws_send_to(1, WS_TEXT, "x", 1), WS_GONE, "without an engine there is nobody");
@@ -389,18 +361,18 @@ static void without_an_engine(void)
 
 int main(void)
 {
-    static void (*const tests[])(rig * r) = {by_id,
-                                             who_is_gone,
-                                             a_stale_id_names_nobody_else,
-                                             threads_keep_their_order,
-                                             inside_a_callback,
-                                             to_all,
-                                             one_that_does_not_read,
-                                             NULL};
-    static void (*const storms[])(rig * r) = {a_storm, NULL};
+    static test *const tests[] = {by_id,
+                                  who_is_gone,
+                                  a_stale_id_names_nobody_else,
+                                  threads_keep_their_order,
+                                  inside_a_callback,
+                                  to_all,
+                                  one_that_does_not_read,
+                                  NULL};
+    static test *const storms[] = {a_storm, NULL};
     without_an_engine();
-    with(&handler, tests);
-    with(&in_storm, storms);
+    rig_run((rig){0}, &handler, LOOPS, tests);
+    rig_run((rig){0}, &in_storm, LOOPS, storms);
     without_an_engine();
     return done_testing();
 }

@@ -17,25 +17,9 @@ static const ws_handler quiet = {
 
 static const ws_handler deaf = {.on_open = rec_open, .on_close = rec_close};
 
-static wire join(rig *r)
-{
-    wire w = rig_join(r, "a");
-    told_is("a", "open", "a connection");
-    return w;
-}
-
-static void leave(wire *w)
-{
-    wire_close(w, 1000, "");
-    wire_next_is(w, "close 1000", "its Close is answered");
-    wire_next_is(w, "eof", "the server ends it");
-    told_is("a", "close 1000 \"\"", "on_close");
-    wire_free(w);
-}
-
 static void echoes(rig *r)
 {
-    wire w = join(r);
+    wire w = enter(r, "a");
     wire_text(&w, "hello");
     told_is("a", "text \"hello\"", "the handler gets the message");
     wire_next_is(&w, "text \"hello\"", "the client gets the handler's answer");
@@ -51,7 +35,7 @@ static void echoes(rig *r)
     wire_next_is(&w, "pong \"are you there\"", "a Ping is answered with its payload");
     wire_frame(&w, FIN | PING, "", 0);
     wire_next_is(&w, "pong", "also an empty one");
-    leave(&w);
+    leave(&w, "a");
 }
 
 /* A stream with every kind of frame, some 700 bytes. */
@@ -97,7 +81,7 @@ static void any_cut_is_the_same(rig *r)
 {
     unsigned char stream[1024];
     size_t n = all_kinds(stream);
-    wire w = join(r);
+    wire w = enter(r, "a");
     int right = 0;
 
     for (size_t cut = 0; cut < n; cut++) {
@@ -113,7 +97,7 @@ static void any_cut_is_the_same(rig *r)
         turns(r, 0);
     }
     ok(all_kinds_told() && all_kinds_echoed(&w), "and one byte at a time");
-    leave(&w);
+    leave(&w, "a");
 }
 
 /* The connections of a loop that hold a buffer of their own. */
@@ -128,7 +112,7 @@ static void an_idle_connection_owns_no_buffer(rig *r)
 {
     unsigned char stream[1024];
     size_t n = all_kinds(stream);
-    wire w = join(r);
+    wire w = enter(r, "a");
     int buffers = 0;
     wire_send(&w, stream, n - 3);
     turns(r, 0);
@@ -140,7 +124,7 @@ static void an_idle_connection_owns_no_buffer(rig *r)
     buffers = 0;
     on_loop_of(r, 0, count_buffers, &buffers);
     is_int(buffers, 0, "the idle connection owns none");
-    leave(&w);
+    leave(&w, "a");
 }
 
 static void long_messages(rig *r)
@@ -162,7 +146,7 @@ static void long_messages(rig *r)
             wire_frame(&w, FIN | BINARY, data, sizes[i]);
             wire_next_is(&w, text, "%zu bytes there and back", sizes[i]);
         }
-        leave(&w);
+        leave(&w, "a");
     }
     free(data);
 }
@@ -200,7 +184,7 @@ static void a_storm(rig *r)
     unsigned char *stream = malloc((size_t)2 * SIZE);
     char *data = malloc(SIZE), text[TEXT_SIZE];
     int right = 0;
-    wire w = join(r);
+    wire w = enter(r, "a");
 
     for (size_t i = 0; i < SIZE; i++) {
         data[i] = (char)(' ' + i % 95);
@@ -225,7 +209,7 @@ static void a_storm(rig *r)
         right += !pings && !strcmp(wire_next(&w), text);
     }
     is_int(right, MESSAGES, "random messages in random fragments and cuts come back as they were");
-    leave(&w);
+    leave(&w, "a");
     free(stream);
     free(data);
 }
@@ -237,7 +221,7 @@ static void many_in_one_read(rig *r)
     char text[32];
     size_t n = 0;
     int right = 0;
-    wire w = join(r);
+    wire w = enter(r, "a");
     for (int i = 0; i < MANY; i++) {
         n += frame_put(stream + n, FIN | TEXT, text, (size_t)sprintf(text, "%d", i));
     }
@@ -247,7 +231,7 @@ static void many_in_one_read(rig *r)
         right += !strcmp(wire_next(&w), text);
     }
     is_int(right, MANY, "pipelined messages come back, each in its turn");
-    leave(&w);
+    leave(&w, "a");
     free(stream);
 }
 
@@ -272,7 +256,7 @@ static void early_bytes(rig *r)
         told_is("a", "text \"late\"", "then the rest");
         wire_next_is(&w, "text \"early\"", "the first answer");
         wire_next_is(&w, "text \"late\"", "the second");
-        leave(&w);
+        leave(&w, "a");
     }
 }
 
@@ -281,7 +265,7 @@ static void is_refused(rig *r, const unsigned char *stream, size_t n, int code, 
 {
     char expected[TEXT_SIZE];
     const char *text;
-    wire w = join(r);
+    wire w = enter(r, "a");
     wire_send(&w, stream, n);
     sprintf(expected, "close %d \"", code);
     text = wire_next(&w);
@@ -299,7 +283,7 @@ static void limits(rig *r)
     static const char data[2000] = {[0 ... 1999] = 'x'};
     char text[TEXT_SIZE];
     size_t n;
-    wire w = join(r);
+    wire w = enter(r, "a");
     wire_frame(&w, FIN | TEXT, data, 1000);
     told_is("a", describe(text, TEXT, data, 1000), "a frame as long as a frame may be");
     wire_next_is(&w, text, "and its answer");
@@ -307,7 +291,7 @@ static void limits(rig *r)
     wire_frame(&w, FIN | CONT, data, 500);
     told_is("a", describe(text, TEXT, data, 1500), "a message as long as a message may be");
     wire_next_is(&w, text, "and its answer");
-    leave(&w);
+    leave(&w, "a");
 
     n = frame_put(stream, FIN | TEXT, data, 1001);
     is_refused(r, stream, n, 1009, "a frame that is too long");
@@ -363,38 +347,28 @@ static void broken_frames(rig *r)
 
 static void nobody_listens(rig *r)
 {
-    wire w = join(r);
+    wire w = enter(r, "a");
     unsigned char stream[1024];
     wire_send(&w, stream, all_kinds(stream));
     wire_next_is(&w, "pong \"p\"", "Pings are answered without the handler");
-    leave(&w);
-}
-
-static void with(const ws_handler *handler, ws_settings settings, void (*const *tests)(rig *r))
-{
-    rig r = {.settings = settings};
-    rig_start(&r, handler, 1);
-    for (; *tests; tests++) {
-        (*tests)(&r);
-    }
-    rig_stop(&r);
+    leave(&w, "a");
 }
 
 int main(void)
 {
-    static void (*const recorded[])(rig * r) = {
+    static test *const recorded[] = {
         echoes,      any_cut_is_the_same, an_idle_connection_owns_no_buffer,
         early_bytes, what_is_not_utf8,    broken_frames,
         NULL};
-    static void (*const limited[])(rig * r) = {limits, NULL};
-    static void (*const counted[])(rig * r) = {long_messages, a_storm, many_in_one_read, NULL};
-    static void (*const ignored[])(rig * r) = {nobody_listens, NULL};
+    static test *const limited[] = {limits, NULL};
+    static test *const counted[] = {long_messages, a_storm, many_in_one_read, NULL};
+    static test *const ignored[] = {nobody_listens, NULL};
     ws_settings wide = RIG_SETTINGS, tight = RIG_SETTINGS;
     tight.max_frame = 1000;
     tight.max_message = 1500;
-    with(&echo, wide, recorded);
-    with(&echo, tight, limited);
-    with(&quiet, wide, counted);
-    with(&deaf, wide, ignored);
+    rig_run((rig){.settings = wide}, &echo, 1, recorded);
+    rig_run((rig){.settings = tight}, &echo, 1, limited);
+    rig_run((rig){.settings = wide}, &quiet, 1, counted);
+    rig_run((rig){.settings = wide}, &deaf, 1, ignored);
     return done_testing();
 }

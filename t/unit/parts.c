@@ -43,28 +43,13 @@ static const ws_handler blocking_mirror = {.flags = WS_ANY_SIZE | WS_BLOCKING,
                                            .on_open = rec_open,
                                            .on_close = rec_close};
 
-static wire join(rig *r)
-{
-    wire w = rig_join(r, "a");
-    told_is("a", "open", "a connection");
-    return w;
-}
-
-static void leave(wire *w)
-{
-    wire_close(w, 1000, "");
-    wire_next_is(w, "close 1000", "its Close is answered");
-    told_is("a", "close 1000 \"\"", "on_close");
-    wire_free(w);
-}
-
 /* ---- In ---- */
 
 static void pieces_come_as_they_arrive(rig *r)
 {
     unsigned char stream[100];
     size_t n;
-    wire w = join(r);
+    wire w = enter(r, "a");
     wire_text(&w, "whole");
     told_is("a", "text \"whole\" first last", "a whole message is one piece");
     wire_text(&w, "");
@@ -89,9 +74,9 @@ static void pieces_come_as_they_arrive(rig *r)
     told_is("a", "text \"\\c3\" first", "a piece of text may end inside a letter");
     wire_frame(&w, FIN | CONT, "\xa4", 1);
     told_is("a", "text \"\\a4\" last", "which the next one ends");
-    leave(&w);
+    leave(&w, "a");
 
-    w = join(r);
+    w = enter(r, "a");
     wire_frame(&w, TEXT, "good", 4);
     told_is("a", "text \"good\" first", "text");
     wire_frame(&w, CONT, "\xff", 1);
@@ -99,7 +84,7 @@ static void pieces_come_as_they_arrive(rig *r)
     told_is("a", "close 1007 \"text is not UTF-8\"", "on_close");
     wire_free(&w);
 
-    w = join(r);
+    w = enter(r, "a");
     wire_frame(&w, TEXT, "good\xe2\x82", 6);
     told_is("a", "text \"good\\e2\\82\" first", "text");
     wire_frame(&w, FIN | CONT, "", 0);
@@ -110,7 +95,7 @@ static void pieces_come_as_they_arrive(rig *r)
 
 static void limits_hold_for_pieces(rig *r)
 {
-    wire w = join(r);
+    wire w = enter(r, "a");
     wire_frame(&w, BINARY, much, 1000);
     ok(strstr(told("a"), "binary of 1000 bytes") != NULL, "the first frame");
     wire_frame(&w, FIN | CONT, much, 600);
@@ -121,7 +106,7 @@ static void limits_hold_for_pieces(rig *r)
 
 static void any_size_is_let_in(rig *r)
 {
-    wire w = join(r);
+    wire w = enter(r, "a");
     for (int i = 0; i < 10; i++) {
         wire_frame(&w, i ? CONT : BINARY, much, 1600);
         ok(strstr(told("a"), "binary of 1600 bytes") != NULL, "a frame beyond the limit");
@@ -153,7 +138,7 @@ static size_t whole_message(wire *w, unsigned char *out, int *fragments)
 static void what_comes_in_pieces_goes_out_in_parts(rig *r)
 {
     unsigned char *stream = malloc(sizeof(much) + 100), *back = malloc(sizeof(much) + 100);
-    wire w = join(r);
+    wire w = enter(r, "a");
     unsigned seed = 9;
     int fragments, most = 0, right = 0;
     for (int m = 0; m < 50; m++) {
@@ -175,7 +160,7 @@ static void what_comes_in_pieces_goes_out_in_parts(rig *r)
     }
     is_int(right, 50, "long messages come back whole");
     ok(most > 2, "in up to %d frames", most);
-    leave(&w);
+    leave(&w, "a");
     free(stream);
     free(back);
 }
@@ -210,7 +195,7 @@ static void send_the_rest(ws_conn *c, void *arg)
 
 static void nothing_comes_between_parts(rig *r)
 {
-    wire w = join(r);
+    wire w = enter(r, "a");
     as_callback(id_of(r, "a"), send_in_parts, &r->location);
     wire_next_is(&w, "text \"all\"", "a message of one part");
     wire_next_is(&w, "text \"first\" +", "a beginning");
@@ -238,7 +223,7 @@ static void begin(ws_conn *c, void *arg)
 
 static void what_waits_for_parts_is_bounded(rig *r)
 {
-    wire w = join(r);
+    wire w = enter(r, "a");
     as_callback(id_of(r, "a"), begin, NULL);
     wire_next_is(&w, "text \"first\" +", "a beginning, and much behind it");
     wire_next_is(&w, "close 1008 \"too slow\"", "too much");
@@ -264,7 +249,7 @@ static void send_long(ws_conn *c, void *arg)
 
 static void messages_are_cut_to_size(rig *r)
 {
-    wire w = join(r);
+    wire w = enter(r, "a");
     as_callback(id_of(r, "a"), send_long, &r->location);
     wire_next_is(&w, "text \"0123456789\"", "a message of that size is one frame");
     wire_next_is(&w, "text \"0123456789\" +", "a longer one");
@@ -280,28 +265,17 @@ static void messages_are_cut_to_size(rig *r)
     wire_next_is(&w, "text \"a message \" +", "and a message by id");
     wire_next_is(&w, "continuation \"by id\"", "too");
     wire_next_is(&w, "text \"short\"", "a short broadcast is not");
-    leave(&w);
-}
-
-static void with(const ws_handler *h, ws_settings settings, void (*const *tests)(rig *r))
-{
-    rig r = {.settings = settings};
-    rig_start(&r, h, 1);
-    for (; *tests; tests++) {
-        (*tests)(&r);
-    }
-    rig_stop(&r);
+    leave(&w, "a");
 }
 
 int main(void)
 {
-    static void (*const pieces[])(rig * r) = {pieces_come_as_they_arrive,
-                                              nothing_comes_between_parts,
-                                              what_waits_for_parts_is_bounded, NULL};
-    static void (*const limited[])(rig * r) = {limits_hold_for_pieces, NULL};
-    static void (*const unlimited[])(rig * r) = {any_size_is_let_in, NULL};
-    static void (*const mirrored[])(rig * r) = {what_comes_in_pieces_goes_out_in_parts, NULL};
-    static void (*const cut[])(rig * r) = {messages_are_cut_to_size, NULL};
+    static test *const pieces[] = {pieces_come_as_they_arrive, nothing_comes_between_parts,
+                                   what_waits_for_parts_is_bounded, NULL};
+    static test *const limited[] = {limits_hold_for_pieces, NULL};
+    static test *const unlimited[] = {any_size_is_let_in, NULL};
+    static test *const mirrored[] = {what_comes_in_pieces_goes_out_in_parts, NULL};
+    static test *const cut[] = {messages_are_cut_to_size, NULL};
     ws_settings wide = RIG_SETTINGS, tight = RIG_SETTINGS, fragments = RIG_SETTINGS;
     for (size_t i = 0; i < sizeof(much); i++) {
         much[i] = (char)(i * 7 + (i >> 10));
@@ -309,12 +283,12 @@ int main(void)
     tight.max_frame = 1000;
     tight.max_message = 1500;
     fragments.fragment = 10;
-    with(&recorder, wide, pieces);
-    with(&recorder, tight, limited);
-    with(&glutton, tight, unlimited);
-    with(&mirror, wide, mirrored);
-    with(&mirror, tight, mirrored);
-    with(&blocking_mirror, wide, mirrored);
-    with(&mirror, fragments, cut);
+    rig_run((rig){.settings = wide}, &recorder, 1, pieces);
+    rig_run((rig){.settings = tight}, &recorder, 1, limited);
+    rig_run((rig){.settings = tight}, &glutton, 1, unlimited);
+    rig_run((rig){.settings = wide}, &mirror, 1, mirrored);
+    rig_run((rig){.settings = tight}, &mirror, 1, mirrored);
+    rig_run((rig){.settings = wide}, &blocking_mirror, 1, mirrored);
+    rig_run((rig){.settings = fragments}, &mirror, 1, cut);
     return done_testing();
 }

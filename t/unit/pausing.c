@@ -36,33 +36,6 @@ static void open_paused(ws_conn *c)
 static const ws_handler paused_from_the_start = {
     .on_message = obey, .on_open = open_paused, .on_close = rec_close};
 
-static wire join(rig *r)
-{
-    wire w = rig_join(r, "a");
-    told_is("a", "open", "a connection");
-    return w;
-}
-
-static void leave(wire *w)
-{
-    wire_close(w, 1000, "");
-    wire_next_is(w, "close 1000", "its Close is answered");
-    told_is("a", "close 1000 \"\"", "on_close");
-    wire_free(w);
-}
-
-static void call_resume(ws_conn *c, void *arg)
-{
-    (void)arg;
-    ws_resume(c);
-}
-
-static void call_pause(ws_conn *c, void *arg)
-{
-    (void)arg;
-    ws_pause(c);
-}
-
 /* Nothing is told, though the loop had time to. */
 static void is_quiet(rig *r, const char *name)
 {
@@ -74,7 +47,7 @@ static void messages_of_one_read_wait(rig *r)
 {
     unsigned char stream[200];
     size_t n = frame_put(stream, FIN | TEXT, "pause", 5);
-    wire w = join(r);
+    wire w = enter(r, "a");
     n += frame_put(stream + n, FIN | TEXT, "one", 3);
     n += frame_put(stream + n, FIN | PING, "ping", 4);
     n += frame_put(stream + n, FIN | TEXT, "pause", 5);
@@ -84,15 +57,15 @@ static void messages_of_one_read_wait(rig *r)
     is_quiet(r, "the others wait");
     wire_text(&w, "three");
     is_quiet(r, "and so does what comes later");
-    as_callback(id_of(r, "a"), call_resume, NULL);
+    as_callback(id_of(r, "a"), do_resume, NULL);
     told_is("a", "text \"one\"", "ws_resume() brings them");
     told_is("a", "text \"pause\"", "until it pauses again");
     wire_next_is(&w, "pong \"ping\"", "a Ping among them is answered");
     is_quiet(r, "the rest waits again");
-    as_callback(id_of(r, "a"), call_resume, NULL);
+    as_callback(id_of(r, "a"), do_resume, NULL);
     told_is("a", "text \"two\"", "what had come before");
     told_is("a", "text \"three\"", "then what came later");
-    leave(&w);
+    leave(&w, "a");
 }
 
 /* Wherever the input is cut when a connection is paused. */
@@ -102,7 +75,7 @@ static void any_cut_is_the_same(rig *r)
     char text[TEXT_SIZE], letters[130];
     size_t pause = frame_put(stream, FIN | TEXT, "pause", 5), n = pause;
     int right = 0;
-    wire w = join(r);
+    wire w = enter(r, "a");
     memset(letters, 'x', sizeof(letters));
     n += frame_put(stream + n, TEXT, "first, ", 7);
     n += frame_put(stream + n, FIN | CONT, "second", 6);
@@ -114,7 +87,7 @@ static void any_cut_is_the_same(rig *r)
         wire_send(&w, stream + cut, n - cut);
         turns(r, 0);
         right += !untold();
-        as_callback(id_of(r, "a"), call_resume, NULL);
+        as_callback(id_of(r, "a"), do_resume, NULL);
         right += !strcmp(told("a"), "text \"first, second\"");
         right += !strcmp(told("a"), describe(text, BINARY, letters, 130));
     }
@@ -123,16 +96,16 @@ static void any_cut_is_the_same(rig *r)
     for (size_t cut = pause + 1; cut < n; cut++) {
         wire_send(&w, stream + pause, cut - pause);
         turns(r, 0);
-        as_callback(id_of(r, "a"), call_pause, NULL);
+        as_callback(id_of(r, "a"), do_pause, NULL);
         wire_send(&w, stream + cut, n - cut);
         turns(r, 0);
-        as_callback(id_of(r, "a"), call_resume, NULL);
+        as_callback(id_of(r, "a"), do_resume, NULL);
         right -= !strcmp(told("a"), "text \"first, second\"");
         right -= !strcmp(told("a"), describe(text, BINARY, letters, 130));
     }
     is_int(right, 4 * (long long)(n - pause + 1) - 2 * (long long)(n - pause - 1),
            "paused at each byte");
-    leave(&w);
+    leave(&w, "a");
 }
 
 static void a_long_message_is_paused(rig *r)
@@ -141,7 +114,7 @@ static void a_long_message_is_paused(rig *r)
     unsigned char *stream = malloc(LONG + HEAD_MAX);
     char *data = malloc(LONG), text[TEXT_SIZE];
     size_t n;
-    wire w = join(r);
+    wire w = enter(r, "a");
     for (size_t i = 0; i < LONG; i++) {
         data[i] = (char)(i * 7 + (i >> 10));
     }
@@ -150,13 +123,13 @@ static void a_long_message_is_paused(rig *r)
     for (size_t i = 0, part = 300000; i < n; i += part) {
         part = part < n - i ? part : n - i;
         turns(r, 0); /* the socket is empty */
-        as_callback(id_of(r, "a"), call_pause, NULL);
+        as_callback(id_of(r, "a"), do_pause, NULL);
         wire_send(&w, stream + i, part / 4); /* fits into it while nobody reads */
-        as_callback(id_of(r, "a"), call_resume, NULL);
+        as_callback(id_of(r, "a"), do_resume, NULL);
         wire_send(&w, stream + i + part / 4, part - part / 4);
     }
     told_is("a", text, "a long message that is paused many times arrives");
-    leave(&w);
+    leave(&w, "a");
     free(stream);
     free(data);
 }
@@ -165,7 +138,7 @@ static void in_one_callback(rig *r)
 {
     unsigned char stream[100];
     size_t n = frame_put(stream, FIN | TEXT, "both", 4);
-    wire w = join(r);
+    wire w = enter(r, "a");
     n += frame_put(stream + n, FIN | TEXT, "next", 4);
     wire_send(&w, stream, n);
     told_is("a", "text \"both\"", "paused and resumed in one callback");
@@ -174,17 +147,17 @@ static void in_one_callback(rig *r)
     wire_text(&w, "behind");
     told_is("a", "pong \"p\"", "on_pong pauses");
     is_quiet(r, "a message behind it waits");
-    as_callback(id_of(r, "a"), call_resume, NULL);
-    as_callback(id_of(r, "a"), call_resume, NULL);
+    as_callback(id_of(r, "a"), do_resume, NULL);
+    as_callback(id_of(r, "a"), do_resume, NULL);
     told_is("a", "text \"behind\"", "ws_resume() brings it");
-    leave(&w);
+    leave(&w, "a");
 }
 
 static void close_while_paused(rig *r)
 {
     unsigned char stream[100];
     size_t n = frame_put(stream, FIN | TEXT, "pause", 5);
-    wire w = join(r);
+    wire w = enter(r, "a");
     n += frame_put(stream + n, FIN | TEXT, "never delivered", 15);
     wire_send(&w, stream, n);
     told_is("a", "text \"pause\"", "a handler pauses");
@@ -195,13 +168,13 @@ static void close_while_paused(rig *r)
     told_is("a", "close 3000 \"closed\"", "on_close, without what waited");
     wire_free(&w);
 
-    w = join(r);
+    w = enter(r, "a");
     wire_text(&w, "pause");
     told_is("a", "text \"pause\"", "a handler pauses");
     wire_text(&w, "last words");
     wire_close(&w, 1000, "");
     is_quiet(r, "the peer says something and closes");
-    as_callback(id_of(r, "a"), call_resume, NULL);
+    as_callback(id_of(r, "a"), do_resume, NULL);
     told_is("a", "text \"last words\"", "that comes when it reads again");
     told_is("a", "close 1000 \"\"", "and then on_close");
     wire_free(&w);
@@ -222,26 +195,26 @@ static void what_waits_is_not_copied_each_time(rig *r)
     unsigned char stream[5 * 11];
     kept before, after;
     size_t n = 0;
-    wire w = join(r);
+    wire w = enter(r, "a");
     for (int i = 0; i < 5; i++) {
         n += frame_put(stream + n, FIN | TEXT, "pause", 5);
     }
     wire_send(&w, stream, n);
     told_is("a", "text \"pause\"", "a handler pauses behind each message");
-    as_callback(id_of(r, "a"), call_resume, NULL);
+    as_callback(id_of(r, "a"), do_resume, NULL);
     told_is("a", "text \"pause\"", "the second");
     on_loop_of(r, 0, look, &before);
-    as_callback(id_of(r, "a"), call_resume, NULL);
+    as_callback(id_of(r, "a"), do_resume, NULL);
     told_is("a", "text \"pause\"", "the third");
     on_loop_of(r, 0, look, &after);
     ok(before.rest == after.rest, "what waits stays where it is");
     is_int((long long)after.pos - (long long)before.pos, 11, "it begins a message later");
     for (int i = 0; i < 2; i++) {
-        as_callback(id_of(r, "a"), call_resume, NULL);
+        as_callback(id_of(r, "a"), do_resume, NULL);
         told_is("a", "text \"pause\"", "another");
     }
-    as_callback(id_of(r, "a"), call_resume, NULL);
-    leave(&w);
+    as_callback(id_of(r, "a"), do_resume, NULL);
+    leave(&w, "a");
 }
 
 static void paused_in_on_open(rig *r)
@@ -261,34 +234,24 @@ static void paused_in_on_open(rig *r)
     wire_send(&w, stream + n - 2, 2);
     told_is("a", "open", "on_open pauses");
     is_quiet(r, "what came early waits");
-    as_callback(id_of(r, "a"), call_resume, NULL);
+    as_callback(id_of(r, "a"), do_resume, NULL);
     told_is("a", "text \"early\"", "ws_resume() brings it");
     told_is("a", "text \"pause\"", "and what came behind");
-    as_callback(id_of(r, "a"), call_resume, NULL);
-    leave(&w);
-}
-
-static void with(const ws_handler *h, void (*const *tests)(rig *r))
-{
-    rig r = {0};
-    rig_start(&r, h, 1);
-    for (; *tests; tests++) {
-        (*tests)(&r);
-    }
-    rig_stop(&r);
+    as_callback(id_of(r, "a"), do_resume, NULL);
+    leave(&w, "a");
 }
 
 int main(void)
 {
-    static void (*const tests[])(rig * r) = {messages_of_one_read_wait,
-                                             any_cut_is_the_same,
-                                             a_long_message_is_paused,
-                                             in_one_callback,
-                                             close_while_paused,
-                                             what_waits_is_not_copied_each_time,
-                                             NULL};
-    static void (*const at_open[])(rig * r) = {paused_in_on_open, NULL};
-    with(&handler, tests);
-    with(&paused_from_the_start, at_open);
+    static test *const tests[] = {messages_of_one_read_wait,
+                                  any_cut_is_the_same,
+                                  a_long_message_is_paused,
+                                  in_one_callback,
+                                  close_while_paused,
+                                  what_waits_is_not_copied_each_time,
+                                  NULL};
+    static test *const at_open[] = {paused_in_on_open, NULL};
+    rig_run((rig){0}, &handler, 1, tests);
+    rig_run((rig){0}, &paused_from_the_start, 1, at_open);
     return done_testing();
 }

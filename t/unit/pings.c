@@ -24,21 +24,6 @@ static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 
 static const ws_handler handler = {.on_message = obey, RECORDER};
 
-static wire join(rig *r, const char *name)
-{
-    wire w = rig_join_narrow(r, name);
-    told_is(name, "open", "a connection");
-    return w;
-}
-
-static void leave(wire *w, const char *name)
-{
-    wire_close(w, 1000, "");
-    wire_next_is(w, "close 1000", "it is alive: its Close is answered");
-    told_is(name, "close 1000 \"\"", "on_close");
-    wire_free(w);
-}
-
 typedef struct state {
     int exists, held, alarmed;
     apr_uint32_t due;
@@ -56,7 +41,7 @@ static void hurry(ws_loop *loop, void *arg)
 
 static void answers_keep_it_alive(rig *r)
 {
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
     state s;
     for (int i = 0; i < 3; i++) {
         wire_next_is(&w, "ping", "an idle connection is pinged");
@@ -74,7 +59,7 @@ static void answers_keep_it_alive(rig *r)
 
 static void silence_ends_it(rig *r)
 {
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
     wire_next_is(&w, "ping", "a silent client is pinged");
     wire_next_is(&w, "eof", "and left");
     told_is("a", "close 1006 \"\"", "on_close");
@@ -91,7 +76,7 @@ static void resume(ws_conn *c, void *arg)
 static void wait_for_others(rig *r)
 {
     for (int i = 0; i < 2; i++) {
-        wire w = join(r, "other");
+        wire w = enter(r, "other");
         told_is("other", "close 1006 \"\"", "another connection is found dead meanwhile");
         wire_free(&w);
     }
@@ -107,7 +92,7 @@ static void find_first(ws_loop *loop, void *arg)
 
 static void nobody_is_asked_while_nothing_is_read(rig *r)
 {
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
     on_loop_of(r, 0, find_first, NULL);
     wire_text(&w, "pause");
     told_is("a", "paused", "a handler does not read");
@@ -122,7 +107,7 @@ static void nobody_is_asked_while_nothing_is_read(rig *r)
 
 static void a_client_that_reads_nothing_is_left(rig *r)
 {
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
     wire_text(&w, "fill");
     told_is("a", "filled", "the client does not read");
     told_is("a", "close 1006 \"\"", "and is left");
@@ -142,7 +127,7 @@ static void its_time_begins_when_it_stops_reading(rig *r)
     static const char much[800000];
     char text[TEXT_SIZE];
     state s = {0};
-    wire w = join(r, "a");
+    wire w = enter(r, "a");
     wire_text(&w, "fill");
     told_is("a", "filled", "the client does not read yet");
     on_loop_of(r, 0, hurry, &s);
@@ -154,44 +139,27 @@ static void its_time_begins_when_it_stops_reading(rig *r)
     leave(&w, "a");
 }
 
-/* Housekeeping finds everybody asked and nobody heard, behind a wait for the test to go on. */
-static void ask_all_and_wait(ws_loop *loop, void *go)
-{
-    for (ws_conn *c = loop->heads[0]; c; c = c->next) {
-        c->pinged = 1;
-        ws_wheel_set(&loop->wheel, &c->alarm, loop->now);
-    }
-    sem_must(go, "the test does not let the loop go on");
-    usleep(50000); /* the clock is to be behind that time in any case */
-}
-
-static void *hold_loop(void *arg)
-{
-    void **r_and_go = arg;
-    on_loop_of(r_and_go[0], 0, ask_all_and_wait, r_and_go[1]);
-    return NULL;
-}
-
 static void a_loop_that_was_held_up_blames_nobody(rig *r)
 {
     enum { MANY = 600 }; /* more than come with one turn of the loop */
     static wire w[MANY];
-    void *r_and_go[2];
-    sem_t go;
-    pthread_t holder;
+    ws_loop *loop = &r->engine->loops[0];
+    hold h;
     int alive = 0;
     for (int i = 0; i < MANY; i++) {
-        w[i] = join(r, "a");
+        w[i] = enter(r, "a");
     }
-    sem_init(&go, 0, 0);
-    r_and_go[0] = r;
-    r_and_go[1] = &go;
-    pthread_create(&holder, NULL, hold_loop, r_and_go);
+    hold_loop(&h, r);
+    /* Everybody has been asked, and the time to answer is over. */
+    for (ws_conn *c = loop->heads[0]; c; c = c->next) {
+        c->pinged = 1;
+        ws_wheel_set(&loop->wheel, &c->alarm, loop->now);
+    }
     for (int i = 0; i < MANY; i++) {
         wire_text(&w[i], "alive");
     }
-    sem_post(&go);
-    pthread_join(holder, NULL);
+    usleep(50000); /* the loop's clock is to be behind that time in any case */
+    let_loop_go(&h);
     for (int i = 0; i < MANY; i++) {
         alive += !strcmp(wire_next(&w[i]), "text \"alive\"");
         wire_free(&w[i]);
@@ -202,27 +170,19 @@ static void a_loop_that_was_held_up_blames_nobody(rig *r)
     }
 }
 
-static void with(apr_uint32_t interval, apr_uint32_t grace, void (*const *tests)(rig *r))
-{
-    rig r = {.settings = RIG_SETTINGS};
-    r.settings.ping_interval = interval;
-    r.settings.ping_grace = grace;
-    rig_start(&r, &handler, 1);
-    for (; *tests; tests++) {
-        (*tests)(&r);
-    }
-    rig_stop(&r);
-}
-
 int main(void)
 {
-    static void (*const patient[])(rig * r) = {answers_keep_it_alive, NULL};
-    static void (*const rare[])(rig * r) = {its_time_begins_when_it_stops_reading,
-                                            a_loop_that_was_held_up_blames_nobody, NULL};
-    static void (*const hasty[])(rig * r) = {silence_ends_it, nobody_is_asked_while_nothing_is_read,
-                                             a_client_that_reads_nothing_is_left, NULL};
-    with(20, PATIENCE, patient);
-    with(PATIENCE * 4, PATIENCE, rare);
-    with(20, 50, hasty);
+    static test *const patient[] = {answers_keep_it_alive, NULL};
+    static test *const rare[] = {its_time_begins_when_it_stops_reading,
+                                 a_loop_that_was_held_up_blames_nobody, NULL};
+    static test *const hasty[] = {silence_ends_it, nobody_is_asked_while_nothing_is_read,
+                                  a_client_that_reads_nothing_is_left, NULL};
+    rig setup = {.settings = RIG_SETTINGS};
+    setup.settings.ping_interval = 20;
+    rig_run(setup, &handler, 1, patient);
+    setup.settings.ping_grace = 50;
+    rig_run(setup, &handler, 1, hasty);
+    setup.settings.ping_interval = PATIENCE;
+    rig_run(setup, &handler, 1, rare);
     return done_testing();
 }

@@ -281,13 +281,55 @@ static inline wire rig_join(rig *r, const char *name)
     return rig_join_pair(r, name, fd);
 }
 
+/** A connection whose on_open has come. */
+static inline wire enter(rig *r, const char *name)
+{
+    wire w = rig_join(r, name);
+    told_is(name, "open", "a connection");
+    return w;
+}
+
 /** One with small buffers in the kernel. */
-static inline wire rig_join_narrow(rig *r, const char *name)
+static inline wire enter_narrow(rig *r, const char *name)
 {
     int fd[2];
+    wire w;
     unix_pair(fd);
     small_buffers(fd);
-    return rig_join_pair(r, name, fd);
+    w = rig_join_pair(r, name, fd);
+    told_is(name, "open", "a connection with small buffers");
+    return w;
+}
+
+/** A closing handshake that ends well. */
+static inline void leave(wire *w, const char *name)
+{
+    wire_close(w, 1000, "bye");
+    wire_next_is(w, "close 1000", "its Close is answered");
+    wire_next_is(w, w->ssl ? "close_notify" : "eof", "and the server ends it");
+    told_is(name, "close 1000 \"bye\"", "on_close");
+    wire_free(w);
+}
+
+/** Wait until all connections have gone. */
+static inline void nobody_is_left(rig *r)
+{
+    if (!ws_engine_wait(r->engine, PATIENCE)) {
+        bail_out("a connection does not go");
+    }
+}
+
+typedef void test(rig *r);
+
+/** Tests with one engine. setup: what rig_start() may find set */
+static inline void rig_run(rig setup, const ws_handler *handler, unsigned loops, test *const *tests)
+{
+    rig r = setup;
+    rig_start(&r, handler, loops);
+    for (; *tests; tests++) {
+        (*tests)(&r);
+    }
+    rig_stop(&r);
 }
 
 /* ---- On a loop's thread ---- */
@@ -346,6 +388,45 @@ static inline void turns(rig *r, unsigned index)
     on_loop_of(r, index, nothing, NULL);
 }
 
+/** A loop that stands still. */
+typedef struct hold {
+    rig *r;
+    sem_t held, go;
+    pthread_t thread;
+} hold;
+
+static inline void stand_still(ws_loop *loop, void *arg)
+{
+    hold *h = arg;
+    (void)loop;
+    sem_post(&h->held);
+    sem_must(&h->go, "the test does not let the loop go on");
+}
+
+static inline void *run_hold(void *arg)
+{
+    on_loop_of(((hold *)arg)->r, 0, stand_still, arg);
+    return NULL;
+}
+
+/** Make the first loop stand still, so that what happens meanwhile comes to it at once. */
+static inline void hold_loop(hold *h, rig *r)
+{
+    h->r = r;
+    sem_init(&h->held, 0, 0);
+    sem_init(&h->go, 0, 0);
+    pthread_create(&h->thread, NULL, run_hold, h);
+    sem_must(&h->held, "the loop does not stand still");
+}
+
+static inline void let_loop_go(hold *h)
+{
+    sem_post(&h->go);
+    pthread_join(h->thread, NULL);
+    sem_destroy(&h->held);
+    sem_destroy(&h->go);
+}
+
 /* ---- Inside a callback ---- */
 
 typedef struct search {
@@ -397,6 +478,18 @@ static inline ws_status as_callback(ws_id id, void (*fn)(ws_conn *c, void *arg),
     }
     sem_destroy(&l.done);
     return s;
+}
+
+static inline void do_pause(ws_conn *c, void *arg)
+{
+    (void)arg;
+    ws_pause(c);
+}
+
+static inline void do_resume(ws_conn *c, void *arg)
+{
+    (void)arg;
+    ws_resume(c);
 }
 
 /** Wait until something is so on a loop; looks once a turn of it. */

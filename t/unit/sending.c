@@ -9,21 +9,6 @@ static char much[900000];
 
 static const ws_handler handler = {.on_message = rec_message, RECORDER};
 
-static wire join(rig *r, wire (*how)(rig *r, const char *name))
-{
-    wire w = how(r, "a");
-    told_is("a", "open", "a connection");
-    return w;
-}
-
-static void leave(wire *w)
-{
-    wire_close(w, 1000, "");
-    wire_next_is(w, "close 1000", "its Close is answered");
-    told_is("a", "close 1000 \"\"", "on_close");
-    wire_free(w);
-}
-
 /* ---- One system call ---- */
 
 static void send_three(ws_conn *c, void *arg)
@@ -53,7 +38,7 @@ static void sends_of_a_callback_leave_together(rig *r)
     is_mem(packet, (size_t)recv(w.fd, packet, sizeof(packet), 0),
            "\x81\x03one\x82\x03two\x89\x05three", 17, "one write for all");
     nonblocking(w.fd);
-    leave(&w);
+    leave(&w, "a");
 }
 
 /* ---- The queue ---- */
@@ -85,7 +70,7 @@ static void a_client_that_is_too_slow_is_closed(rig *r)
     fill f = {0};
     int right = 0;
     const char *text;
-    wire w = join(r, rig_join_narrow);
+    wire w = enter_narrow(r, "a");
     as_callback(id_of(r, "a"), send_until_full, &f);
     is_int(f.last, WS_FULL, "a client that does not read: the queue gets full");
     ok(f.queued > 0, "%d sent, %d queued before", f.sent, f.queued);
@@ -120,18 +105,18 @@ static void send_much(ws_conn *c, void *arg)
 static void on_drain_comes_once(rig *r)
 {
     char text[TEXT_SIZE];
-    wire w = join(r, rig_join_narrow);
+    wire w = enter_narrow(r, "a");
     as_callback(id_of(r, "a"), send_much, NULL);
     wire_need(&w, sizeof(much) / 2);
     is_int(untold(), 0, "no on_drain while more than a quarter of the queue waits");
     wire_next_is(&w, describe(text, BINARY, much, sizeof(much)), "the client reads it all");
     told_is("a", "drain", "on_drain");
-    leave(&w);
+    leave(&w, "a");
 
-    w = join(r, rig_join);
+    w = enter(r, "a");
     wire_text(&w, "x");
     told_is("a", "text \"x\"", "no on_drain where nothing had to wait");
-    leave(&w);
+    leave(&w, "a");
 }
 
 /* A handler that sends as fast as the client reads. */
@@ -164,7 +149,7 @@ static void a_stream_goes_on_at_on_drain(rig *r)
     }
     is_int(right, STREAM, "a stream that stops at WS_QUEUED and goes on at on_drain arrives");
     ok(waits > 1, "it had to wait %d times", waits);
-    leave(&w);
+    leave(&w, "a");
 }
 
 /* ---- What passes what waits ---- */
@@ -179,7 +164,7 @@ static void send_two(ws_conn *c, void *arg)
 static void the_newest_pong_passes_what_waits(rig *r)
 {
     char text[TEXT_SIZE];
-    wire w = join(r, rig_join_narrow);
+    wire w = enter_narrow(r, "a");
     as_callback(id_of(r, "a"), send_two, NULL);
     told_is("a", "drain", "on_drain: less than a quarter of the queue waits");
     for (int i = 0; i < 5; i++) {
@@ -191,13 +176,13 @@ static void the_newest_pong_passes_what_waits(rig *r)
     wire_next_is(&w, describe(text, BINARY, much, 150000), "what was begun is ended");
     wire_next_is(&w, "pong \"5\"", "the newest Pong comes, alone");
     wire_next_is(&w, "text \"next\"", "then what waited");
-    leave(&w);
+    leave(&w, "a");
 }
 
 static void reading_waits_for_a_long_queue(rig *r)
 {
     char text[TEXT_SIZE];
-    wire w = join(r, rig_join_narrow);
+    wire w = enter_narrow(r, "a");
     as_callback(id_of(r, "a"), send_much, NULL);
     wire_text(&w, "hello");
     turns(r, 0);
@@ -206,7 +191,7 @@ static void reading_waits_for_a_long_queue(rig *r)
     while (!strcmp(strcpy(text, told("a")), "drain")) {
     }
     is_str(text, "text \"hello\"", "then it is heard");
-    leave(&w);
+    leave(&w, "a");
 }
 
 static void close_inside(ws_conn *c, void *arg)
@@ -219,7 +204,7 @@ static void close_inside(ws_conn *c, void *arg)
 static void no_on_drain_behind_close(rig *r)
 {
     char text[TEXT_SIZE];
-    wire w = join(r, rig_join_narrow);
+    wire w = enter_narrow(r, "a");
     as_callback(id_of(r, "a"), close_inside, NULL);
     wire_next_is(&w, describe(text, BINARY, much, sizeof(much)), "a long message");
     wire_next_is(&w, "close 1000 \"enough\"", "and Close");
@@ -228,30 +213,20 @@ static void no_on_drain_behind_close(rig *r)
     wire_free(&w);
 }
 
-static void with(const ws_handler *h, void (*const *tests)(rig *r))
-{
-    rig r = {0};
-    rig_start(&r, h, 1);
-    for (; *tests; tests++) {
-        (*tests)(&r);
-    }
-    rig_stop(&r);
-}
-
 int main(void)
 {
-    static void (*const recorded[])(rig * r) = {sends_of_a_callback_leave_together,
-                                                a_client_that_is_too_slow_is_closed,
-                                                on_drain_comes_once,
-                                                the_newest_pong_passes_what_waits,
-                                                reading_waits_for_a_long_queue,
-                                                no_on_drain_behind_close,
-                                                NULL};
-    static void (*const streamed_tests[])(rig * r) = {a_stream_goes_on_at_on_drain, NULL};
+    static test *const recorded[] = {sends_of_a_callback_leave_together,
+                                     a_client_that_is_too_slow_is_closed,
+                                     on_drain_comes_once,
+                                     the_newest_pong_passes_what_waits,
+                                     reading_waits_for_a_long_queue,
+                                     no_on_drain_behind_close,
+                                     NULL};
+    static test *const streamed_tests[] = {a_stream_goes_on_at_on_drain, NULL};
     for (size_t i = 0; i < sizeof(much); i++) {
         much[i] = (char)(i * 7 + (i >> 10));
     }
-    with(&handler, recorded);
-    with(&streamer, streamed_tests);
+    rig_run((rig){0}, &handler, 1, recorded);
+    rig_run((rig){0}, &streamer, 1, streamed_tests);
     return done_testing();
 }

@@ -95,21 +95,6 @@ static void stop_in_on_close(ws_conn *c, int code, const char *reason, apr_size_
 static const ws_handler on_the_loop = {CALLBACKS};
 static const ws_handler blocking = {.flags = WS_BLOCKING, CALLBACKS};
 
-static wire join(rig *r)
-{
-    wire w = rig_join(r, "a");
-    told_is("a", "open", "a connection");
-    return w;
-}
-
-static void leave(wire *w)
-{
-    wire_close(w, 1000, "");
-    wire_next_is(w, "close 1000", "its Close is answered");
-    told_is("a", "close 1000 \"\"", "on_close");
-    wire_free(w);
-}
-
 /* Wait until a timer started now has fired: those before it had their time. */
 static void let_time_pass(rig *r, const char *name, apr_uint32_t delay)
 {
@@ -121,7 +106,7 @@ static void let_time_pass(rig *r, const char *name, apr_uint32_t delay)
 static void once(rig *r)
 {
     static const apr_uint32_t delays[] = {0, 1, 10, 50, 200};
-    wire w = join(r);
+    wire w = enter(r, "a");
     for (unsigned i = 0; i < sizeof(delays) / sizeof(*delays); i++) {
         timer t = {.name = "once", .delay = delays[i], .fn = fire};
         as_callback(id_of(r, "a"), start, &t);
@@ -131,24 +116,24 @@ static void once(rig *r)
         let_time_pass(r, "a", 50);
         is_int(t.calls, 1, "and not again");
     }
-    leave(&w);
+    leave(&w, "a");
 }
 
 static void a_slow_callback_does_not_hasten_it(rig *r)
 {
     timer t = {.name = "late", .delay = 100, .fn = fire};
-    wire w = join(r);
+    wire w = enter(r, "a");
     as_callback(id_of(r, "a"), start_late, &t);
     told_is("late", "1 of a", "a timer that is started late in a callback");
     ok(t.fired[0] - t.started >= 99, "has its whole delay: %lld of 100 ms", t.fired[0] - t.started);
-    leave(&w);
+    leave(&w, "a");
 }
 
 static void at_intervals(rig *r)
 {
     timer t = {.name = "often", .delay = 30, .interval = 20, .fn = fire};
     timer hasty = {.name = "hasty", .delay = 0, .interval = 1, .fn = fire};
-    wire w = join(r);
+    wire w = enter(r, "a");
     int right = 1;
     as_callback(id_of(r, "a"), start, &t);
     for (int i = 1; i <= 10; i++) {
@@ -175,7 +160,7 @@ static void at_intervals(rig *r)
        hasty.fired[10] - hasty.started);
     let_time_pass(r, "a", 100);
     forget("hasty");
-    leave(&w);
+    leave(&w, "a");
 }
 
 static void stopped_inside(rig *r)
@@ -184,7 +169,7 @@ static void stopped_inside(rig *r)
     timer o = {.name = "itself", .delay = 10, .fn = fire_and_stop};
     timer a = {.name = "either", .delay = 20, .fn = fire_and_stop_other};
     timer b = {.name = "either", .delay = 20, .fn = fire_and_stop_other};
-    wire w = join(r);
+    wire w = enter(r, "a");
     as_callback(id_of(r, "a"), start, &t);
     told_is("itself", "1 of a", "a timer that stops itself");
     let_time_pass(r, "a", 100);
@@ -198,7 +183,7 @@ static void stopped_inside(rig *r)
     told_is("either", "1 of a", "of two that stop each other");
     let_time_pass(r, "a", 100);
     is_int(a.calls + b.calls, 1, "one fires");
-    leave(&w);
+    leave(&w, "a");
 }
 
 static void stopped_before(rig *r)
@@ -206,13 +191,13 @@ static void stopped_before(rig *r)
     timer t = {.name = "never", .delay = 60000, .fn = fire};
     timer u = {.name = "never", .delay = 60000, .interval = 1000, .fn = fire};
     timer v = {.name = "never", .delay = 60000, .interval = 1000, .fn = fire};
-    wire w = join(r);
+    wire w = enter(r, "a");
     as_callback(id_of(r, "a"), start, &t);
     as_callback(id_of(r, "a"), start, &u);
     as_callback(id_of(r, "a"), stop, &t);
     as_callback(id_of(r, "a"), start, &v);
     farewell = &u;
-    leave(&w); /* one stopped, one stopped in on_close, one that ends with the connection */
+    leave(&w, "a"); /* one stopped, one stopped in on_close, one that ends with the connection */
     farewell = NULL;
 }
 
@@ -221,7 +206,7 @@ static void many(rig *r)
     enum { MANY = 500 };
     static timer t[MANY];
     int right = 0;
-    wire w = join(r);
+    wire w = enter(r, "a");
     for (int i = 0; i < MANY; i++) {
         t[i] = (timer){.name = "many", .delay = (apr_uint32_t)(i * 7919 % 300), .fn = fire};
         as_callback(id_of(r, "a"), start, &t[i]);
@@ -233,14 +218,14 @@ static void many(rig *r)
         right += t[i].calls == 1 && t[i].fired[0] - t[i].started >= t[i].delay - 1LL;
     }
     is_int(right, MANY, "%d timers fire, each once and not before its time", MANY);
-    leave(&w);
+    leave(&w, "a");
 }
 
 static void no_timer_behind_on_close(rig *r)
 {
     static timer t;
     int calls;
-    wire w = join(r), other;
+    wire w = enter(r, "a"), other;
     t = (timer){.name = "ends", .delay = 0, .interval = 10, .fn = fire};
     as_callback(id_of(r, "a"), start, &t);
     told_is("ends", "1 of a", "a timer at short intervals");
@@ -261,7 +246,7 @@ static void no_timer_behind_on_close(rig *r)
 static void a_slow_one_does_not_pile_up(rig *r)
 {
     timer t = {.name = "slow", .delay = 0, .interval = 10, .fn = fire_slowly};
-    wire w = join(r);
+    wire w = enter(r, "a");
     as_callback(id_of(r, "a"), start, &t);
     for (int i = 0; i < 5; i++) {
         told("slow");
@@ -272,32 +257,23 @@ static void a_slow_one_does_not_pile_up(rig *r)
     ok(t.calls < 20, "%d calls of a timer that takes ten times its interval", t.calls);
     let_time_pass(r, "a", 50);
     forget("slow");
-    leave(&w);
-}
-
-static void with(const ws_handler *h, const char *name, void (*const *tests)(rig *r))
-{
-    rig r = {0};
-    diag("%s", name);
-    rig_start(&r, h, 1);
-    for (; *tests; tests++) {
-        (*tests)(&r);
-    }
-    rig_stop(&r);
+    leave(&w, "a");
 }
 
 int main(void)
 {
-    static void (*const tests[])(rig * r) = {once,
-                                             a_slow_callback_does_not_hasten_it,
-                                             at_intervals,
-                                             stopped_inside,
-                                             stopped_before,
-                                             many,
-                                             no_timer_behind_on_close,
-                                             a_slow_one_does_not_pile_up,
-                                             NULL};
-    with(&on_the_loop, "on the loop", tests);
-    with(&blocking, "on a thread of its own", tests);
+    static test *const tests[] = {once,
+                                  a_slow_callback_does_not_hasten_it,
+                                  at_intervals,
+                                  stopped_inside,
+                                  stopped_before,
+                                  many,
+                                  no_timer_behind_on_close,
+                                  a_slow_one_does_not_pile_up,
+                                  NULL};
+    diag("on the loop");
+    rig_run((rig){0}, &on_the_loop, 1, tests);
+    diag("on threads of their own");
+    rig_run((rig){0}, &blocking, 1, tests);
     return done_testing();
 }

@@ -14,15 +14,6 @@ static void only_echo(ws_conn *c, ws_type type, const char *data, apr_size_t len
 static const ws_handler quiet = {
     .on_open = rec_open, .on_message = only_echo, .on_close = rec_close};
 
-static void leave(wire *w, const char *name)
-{
-    wire_close(w, 1000, "bye");
-    wire_next_is(w, "close 1000", "its Close is answered");
-    wire_next_is(w, "close_notify", "then TLS is closed, too");
-    told_is(name, "close 1000 \"bye\"", "on_close");
-    wire_free(w);
-}
-
 /* ---- Messages ---- */
 
 static void is_secure(ws_conn *c, void *arg)
@@ -33,7 +24,7 @@ static void is_secure(ws_conn *c, void *arg)
 
 static void echoes(rig *r)
 {
-    wire w = join(r, "a");
+    wire w = tls_enter(r, "a");
     wire_text(&w, "hello");
     told_is("a", "text \"hello\"", "the handler gets the message");
     wire_next_is(&w, "text \"hello\"", "the client gets the answer");
@@ -61,7 +52,7 @@ static void records_in_any_cut(rig *r)
     unsigned char plain[100], cipher[300];
     size_t n = frame_put(plain, FIN | TEXT, "one", 3), len = 1;
     int right = 0;
-    wire w = join(r, "a");
+    wire w = tls_enter(r, "a");
     n += frame_put(plain + n, TEXT, "two, ", 5);
     n += frame_put(plain + n, FIN | CONT, "three", 5);
     for (size_t cut = 0; cut < len; cut++) {
@@ -94,7 +85,7 @@ static void long_messages(rig *r)
         int fd[2];
         wire w;
         (tcp ? tcp_pair : unix_pair)(fd);
-        w = join_pair(r, "a", fd);
+        w = tls_enter_pair(r, "a", fd);
         for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
             wire_frame(&w, FIN | BINARY, data, sizes[i]);
             wire_next_is(&w, describe(text, BINARY, data, sizes[i]), "%zu bytes there and back",
@@ -114,7 +105,7 @@ static void many_at_once(rig *r)
     for (int each = 0; each < 2; each++) {
         size_t n = 0;
         int right = 0;
-        wire w = join(r, "a");
+        wire w = tls_enter(r, "a");
         for (int i = 0; i < MANY; i++) {
             size_t len = frame_put(stream + n, FIN | TEXT, text, (size_t)sprintf(text, "%d", i));
             if (each) {
@@ -179,7 +170,7 @@ static void key_updates(rig *r)
     char text[40];
     size_t n = 0;
     int right = 0;
-    wire w = join(r, "a");
+    wire w = tls_enter(r, "a");
     for (int i = 0; i < 20; i++) { /* a KeyUpdate and a message in each piece, all in one read */
         sprintf(text, "%d", i);
         n += sealed(&w, cipher + n, sizeof(cipher) - n, i % 2, plain,
@@ -210,7 +201,7 @@ static void a_key_update_while_much_waits(rig *r)
     unsigned char plain[20], cipher[200];
     char text[TEXT_SIZE];
     int right = 0;
-    wire w = join_narrow(r, "a");
+    wire w = tls_enter_narrow(r, "a");
     as_callback(id_of(r, "a"), send_much, much);
     for (int i = 0; i < 4; i++) {
         send_raw(&w, cipher,
@@ -250,7 +241,7 @@ static void a_client_that_is_too_slow(rig *r)
     char expected[TEXT_SIZE];
     int taken = 0, right = 0;
     const char *text;
-    wire w = join_narrow(r, "a");
+    wire w = tls_enter_narrow(r, "a");
     as_callback(id_of(r, "a"), fill, &taken);
     describe(expected, BINARY, message, sizeof(message));
     while (!strcmp(text = wire_next(&w), expected)) {
@@ -264,28 +255,16 @@ static void a_client_that_is_too_slow(rig *r)
     wire_free(&w);
 }
 
-static void pause_here(ws_conn *c, void *arg)
-{
-    (void)arg;
-    ws_pause(c);
-}
-
-static void resume_here(ws_conn *c, void *arg)
-{
-    (void)arg;
-    ws_resume(c);
-}
-
 static void pausing(rig *r)
 {
-    wire w = join(r, "a");
+    wire w = tls_enter(r, "a");
     ws_id id = id_of(r, "a");
-    as_callback(id, pause_here, NULL);
+    as_callback(id, do_pause, NULL);
     wire_text(&w, "one");
     wire_text(&w, "two");
     turns(r, 0);
     is_int(untold(), 0, "a paused connection is not read");
-    as_callback(id, resume_here, NULL);
+    as_callback(id, do_resume, NULL);
     told_is("a", "text \"one\"", "until it goes on");
     told_is("a", "text \"two\"", "with all of it");
     wire_next_is(&w, "text \"one\"", "answers");
@@ -334,7 +313,9 @@ static void nobody_gets_anothers_bytes(rig *r)
     talker t[TALKERS];
     for (int i = 0; i < TALKERS; i++) {
         t[i] = (talker){.seed = (unsigned)i};
-        t[i].w = i % 3 == 2 ? rig_join(r, "a") : i % 3 ? join_narrow(r, "a") : join(r, "a");
+        t[i].w = i % 3 == 2 ? rig_join(r, "a")
+                 : i % 3    ? tls_enter_narrow(r, "a")
+                            : tls_enter(r, "a");
         if (i % 3 == 2) {
             told_is("a", "open", "one without TLS");
         }
@@ -359,12 +340,12 @@ static void ends(rig *r)
     unsigned char plain[100], cipher[1000];
     BIO *memory;
     size_t n;
-    wire w = join(r, "a");
+    wire w = tls_enter(r, "a");
     SSL_shutdown(w.ssl);
     told_is("a", "close 1006 \"\"", "close_notify without Close is 1006");
     wire_free(&w);
 
-    w = join(r, "a");
+    w = tls_enter(r, "a");
     memory = BIO_new(BIO_s_mem());
     SSL_set0_wbio(w.ssl, memory);
     wire_text(&w, "last");
@@ -376,21 +357,21 @@ static void ends(rig *r)
     told_is("a", "close 1006 \"\"", "then 1006");
     wire_free(&w);
 
-    w = join(r, "a");
+    w = tls_enter(r, "a");
     n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | TEXT, "last", 4));
     send_raw(&w, cipher, n);
     wire_free(&w);
     told_is("a", "text \"last\"", "a message before a truncation comes");
     told_is("a", "close 1006 \"\"", "then 1006");
 
-    w = join(r, "a");
+    w = tls_enter(r, "a");
     n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | TEXT, "last", 4));
     send_raw(&w, cipher, n - 3);
     turns(r, 0);
     wire_free(&w);
     told_is("a", "close 1006 \"\"", "a record that is cut is not delivered");
 
-    w = join(r, "a");
+    w = tls_enter(r, "a");
     n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | TEXT, "last", 4));
     memcpy(cipher + n, "this is no TLS record", 21);
     send_raw(&w, cipher, n + 21);
@@ -398,14 +379,14 @@ static void ends(rig *r)
     told_is("a", "close 1006 \"\"", "then 1006, garbage is no message");
     wire_free(&w);
 
-    w = join(r, "a");
+    w = tls_enter(r, "a");
     n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | TEXT, "last", 4));
     cipher[n - 1] ^= 1;
     send_raw(&w, cipher, n);
     told_is("a", "close 1006 \"\"", "nor is a record that was changed");
     wire_free(&w);
 
-    w = join(r, "a");
+    w = tls_enter(r, "a");
     n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | CLOSE, "\x03\xe8", 2));
     send_raw(&w, cipher, n);
     wire_free(&w);
@@ -414,7 +395,7 @@ static void ends(rig *r)
 
 static void renegotiation_is_refused(rig *r)
 {
-    wire w = join(r, "a");
+    wire w = tls_enter(r, "a");
     ws_id id = id_of(r, "a");
     SSL_renegotiate(w.ssl);
     SSL_do_handshake(w.ssl);
@@ -431,7 +412,7 @@ static void renegotiation_is_refused(rig *r)
 static void the_engine_stops(rig *r)
 {
     static char much[200000];
-    wire a = join(r, "a"), b = join_narrow(r, "b");
+    wire a = tls_enter(r, "a"), b = tls_enter_narrow(r, "b");
     as_callback(id_of(r, "b"), send_much, much);
     ok(ws_engine_stop(r->engine), "the engine stops");
     told_is("a", "close 1006 \"\"", "an idle connection");
@@ -440,37 +421,27 @@ static void the_engine_stops(rig *r)
     wire_free(&b);
 }
 
-static void with(const ws_handler *h, void (*const *tests)(rig *r))
-{
-    rig r = {0};
-    rig_start(&r, h, 1);
-    for (; *tests; tests++) {
-        (*tests)(&r);
-    }
-    rig_stop(&r);
-}
-
 int main(void)
 {
-    static void (*const of_1_2[])(rig * r) = {renegotiation_is_refused, NULL};
-    static void (*const of_1_3[])(rig * r) = {key_updates, NULL};
-    static void (*const recorded[])(rig * r) = {
+    static test *const of_1_2[] = {renegotiation_is_refused, NULL};
+    static test *const of_1_3[] = {key_updates, NULL};
+    static test *const recorded[] = {
         echoes, records_in_any_cut, records_that_openssl_has_read, pausing, ends, NULL};
-    static void (*const counted[])(rig * r) = {long_messages,
-                                               many_at_once,
-                                               a_client_that_is_too_slow,
-                                               a_key_update_while_much_waits,
-                                               nobody_gets_anothers_bytes,
-                                               the_engine_stops,
-                                               NULL};
+    static test *const counted[] = {long_messages,
+                                    many_at_once,
+                                    a_client_that_is_too_slow,
+                                    a_key_update_while_much_waits,
+                                    nobody_gets_anothers_bytes,
+                                    the_engine_stops,
+                                    NULL};
     signal(SIGPIPE, SIG_IGN); /* OpenSSL's own sockets, at the client's end */
     make_contexts();
     for (int i = 0; i < 2; i++) {
         version = i ? TLS1_3_VERSION : TLS1_2_VERSION;
         diag("TLS 1.%d", i + 2);
-        with(&echo, i ? of_1_3 : of_1_2);
-        with(&echo, recorded);
-        with(&quiet, counted);
+        rig_run((rig){0}, &echo, 1, i ? of_1_3 : of_1_2);
+        rig_run((rig){0}, &echo, 1, recorded);
+        rig_run((rig){0}, &quiet, 1, counted);
     }
     free_contexts();
     return done_testing();

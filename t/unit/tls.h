@@ -83,7 +83,7 @@ static inline SSL *shake_hands(const int fd[2], wire *w)
     return server;
 }
 
-static inline wire join_pair(rig *r, const char *name, const int fd[2])
+static inline wire tls_enter_pair(rig *r, const char *name, const int fd[2])
 {
     wire w;
     ws_newcomer n = rig_newcomer(r, fd[1], name);
@@ -97,19 +97,19 @@ static inline wire join_pair(rig *r, const char *name, const int fd[2])
     return w;
 }
 
-static inline wire join(rig *r, const char *name)
+static inline wire tls_enter(rig *r, const char *name)
 {
     int fd[2];
     unix_pair(fd);
-    return join_pair(r, name, fd);
+    return tls_enter_pair(r, name, fd);
 }
 
-static inline wire join_narrow(rig *r, const char *name)
+static inline wire tls_enter_narrow(rig *r, const char *name)
 {
     int fd[2];
     unix_pair(fd);
     small_buffers(fd);
-    return join_pair(r, name, fd);
+    return tls_enter_pair(r, name, fd);
 }
 
 /* What the client would write, without writing it. */
