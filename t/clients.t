@@ -19,7 +19,7 @@ my $httpd = Httpd->start(conf => <<'END');
 END
 
 my $ca  = Httpd::certificates() . '/ca.crt';
-my %url = (ws => 'ws://localhost:' . $httpd->port . '/echo', wss => 'wss://localhost:' . $httpd->ssl_port . '/echo');
+my %url = (ws => 'ws://127.0.0.1:' . $httpd->port . '/echo', wss => 'wss://127.0.0.1:' . $httpd->ssl_port . '/echo');
 
 # ---- npm and Python ----
 
@@ -55,7 +55,7 @@ for my $version (qw(draft-ietf-hybi-17 draft-ietf-hybi-10)) {
 
 # ---- curl: what is not a WebSocket, and what is refused ----
 
-my $http = 'http://localhost:' . $httpd->port;
+my $http = 'http://127.0.0.1:' . $httpd->port;
 my $curl = sub {
     my ($status, $output) = Program::run(qw(curl -sS -o /dev/null --max-time 60 -w), '%{http_code}', @_);
     return $output;

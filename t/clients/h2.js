@@ -21,7 +21,7 @@ const told = async () => (await lines.next()).value;
 
 function connect() {
     return new Promise((resolve, reject) => {
-        const session = http2.connect(`https://localhost:${port}`, {ca});
+        const session = http2.connect(`https://127.0.0.1:${port}`, {ca, servername: 'localhost'});
         session.on('error', reject);
         session.on('remoteSettings', settings => {
             session.extended = settings.enableConnectProtocol;
