@@ -16,6 +16,7 @@
  *                          engine/output.c    sends -> socket
  *                          engine/calls.c     the handler's callbacks
  *   end of the child       httpd/child.c
+ *   what children share    httpd/shared.c     memory, and a slot in it for each child
  */
 
 #include <httpd.h>
@@ -26,6 +27,7 @@
 
 #include "httpd/child.h"
 #include "httpd/config.h"
+#include "httpd/shared.h"
 #include "httpd/takeover.h"
 #include "httpd/upgrade.h"
 
@@ -44,6 +46,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_stopping(ws_child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_map_to_storage(ws_upgrade_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_handler(ws_upgrade_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ws_shared_register(p);
     ws_takeover_register(p);
 }
 

@@ -3,8 +3,6 @@
 #include "httpd/child.h"
 
 #include <ap_mpm.h>
-#include <apr_atomic.h>
-#include <apr_shm.h>
 #include <apr_signal.h>
 #include <http_core.h>
 #include <http_log.h>
@@ -15,6 +13,7 @@
 #include <unistd.h>
 
 #include "httpd/config.h"
+#include "httpd/shared.h"
 #include "httpd/takeover.h"
 
 APLOG_USE_MODULE(websocket);
@@ -44,9 +43,6 @@ static apr_time_t farewell_end;            /* 0: nobody has said goodbye */
 static volatile sig_atomic_t terminated;   /* SIGTERM has come */
 static void (*mpm_sigterm)(int);           /* prefork's handler of it */
 
-/* Numbers for child processes, never the same for two of them: in memory that all share. */
-static apr_uint32_t *process_counter;
-
 static int threaded(void)
 {
     int is = 0;
@@ -65,18 +61,8 @@ int ws_parent_init(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK;
     }
-    /* On the process's pool, found again after a reload: ids must not come twice. */
-    apr_pool_userdata_get((void **)&process_counter, "mod_websocket processes", s->process->pool);
-    if (!process_counter) {
-        apr_shm_t *shm;
-        apr_status_t rv = apr_shm_create(&shm, sizeof(*process_counter), NULL, s->process->pool);
-        if (rv != APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "websocket: no shared memory");
-            return HTTP_INTERNAL_SERVER_ERROR;
-        }
-        process_counter = apr_shm_baseaddr_get(shm);
-        *process_counter = 0;
-        apr_pool_userdata_setn(process_counter, "mod_websocket processes", NULL, s->process->pool);
+    if (ws_shared_init(s) != APR_SUCCESS) {
+        return HTTP_INTERNAL_SERVER_ERROR;
     }
     /* mod_ssl hands us its objects: both have to mean the same by them. */
     if (OpenSSL_version_num() >> 20 != OPENSSL_VERSION_NUMBER >> 20) {
@@ -297,10 +283,11 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
         return;
     }
     raise_descriptor_limit(s);
+    ws_shared_child_init(s);
     options.loops = conf->loops ? conf->loops : default_loops();
     drain_timeout = conf->drain ? conf->drain : DRAIN_TIMEOUT;
     options.blocking = conf->blocking ? conf->blocking : BLOCKING_DEFAULT;
-    options.process = apr_atomic_inc32(process_counter) + 1;
+    options.process = ws_shared_process();
     options.location_count = (unsigned)ws_registry->nelts;
     options.locations = apr_palloc(pchild, options.location_count * sizeof(*options.locations));
     for (unsigned i = 0; i < options.location_count; i++) {
