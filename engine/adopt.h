@@ -15,10 +15,12 @@ typedef struct ws_adoption {
     ws_location *location;
     const ws_settings *settings;
     int version;
+    int connecting;
     void *data;
     apr_pool_t *pool;
     char *strings;
     ws_bytes *early; /**< or NULL */
+    ws_hixie *hixie; /**< likewise */
 } ws_adoption;
 
 /** The task's fn: takes the connection in. */

@@ -52,6 +52,13 @@ static int on_loop(const ws_conn *c)
 
 static ws_status send_frames(ws_conn *c, ws_frames *f);
 
+/* Versions 76 and 75 know text, and no control frames but the closing one. */
+static int unsupported(const ws_conn *c, unsigned first)
+{
+    unsigned opcode = first & 0xF;
+    return c->hixie && (opcode == WS_OP_BINARY || opcode == WS_OP_PING);
+}
+
 /* Whether a frame has to wait because another message is being sent in parts. */
 static int must_wait(ws_conn *c, unsigned first)
 {
@@ -104,6 +111,12 @@ static ws_status send_frames(ws_conn *c, ws_frames *f)
         ws_frames_unref(f);
         return WS_GONE;
     }
+    if (unsupported(c, first)) {
+        ws_log(c->loop->engine, WS_LOG_DEBUG, c, "version %d has no such message: it is dropped",
+               c->version);
+        ws_frames_unref(f);
+        return WS_UNSUPPORTED;
+    }
     if (ws_conn_full(c)) {
         ws_frames_unref(f);
         ws_conn_too_slow(c);
@@ -112,7 +125,7 @@ static ws_status send_frames(ws_conn *c, ws_frames *f)
     if (must_wait(c, first)) {
         return send_later(c, f);
     }
-    if (c->settings->fragment && len > c->settings->fragment) {
+    if (c->hixie || (c->settings->fragment && len > c->settings->fragment)) {
         s = ws_conn_send_message(c, first, payload, len);
         ws_frames_unref(f);
     }
@@ -159,6 +172,9 @@ static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_si
     ws_status s;
     if (ws_state_of(c) != WS_OPEN) {
         return WS_GONE;
+    }
+    if (unsupported(c, first)) {
+        return WS_UNSUPPORTED;
     }
     if (!on_loop(c)) {
         return post_frame(c->id, first, data, len);

@@ -100,6 +100,11 @@ static void housekeeping(ws_alarm *a)
         ws_conn_end(c, "closed; the peer did not close its side");
         return;
     }
+    if (ws_state_of(c) == WS_CONNECTING) {
+        ws_conn_end(c, "the client did not end its handshake of version 76 "
+                       "(WebSocketCloseTimeout)");
+        return;
+    }
     if (ws_state_of(c) != WS_OPEN) {
         ws_conn_end(c, "the closing handshake took too long (WebSocketCloseTimeout)");
         return;
@@ -120,6 +125,10 @@ static void housekeeping(ws_alarm *a)
         }
         c->moved = 0;
         c->pinged = 0;
+        alarm_in(c, interval + c->settings->ping_grace);
+        return;
+    }
+    if (c->hixie) { /* ws_hixie_keep_alive() has seen to it; only what is held is looked after */
         alarm_in(c, interval + c->settings->ping_grace);
         return;
     }
@@ -148,11 +157,46 @@ static void link_to_location(ws_conn *c)
     *head = c;
 }
 
+static void init_parser(ws_conn *c)
+{
+    const ws_handler *h = c->location->handler;
+    int any = h->on_frame && (h->flags & WS_ANY_SIZE);
+    apr_uint64_t frame = any ? APR_INT64_MAX : c->settings->max_frame;
+    apr_uint64_t message = any ? APR_INT64_MAX : c->settings->max_message;
+    ws_parser_init(&c->parser, WS_SERVER, frame, message);
+    if (c->hixie) {
+        c->hixie->max = frame < message ? frame : message;
+    }
+}
+
+void ws_conn_open(ws_conn *c)
+{
+    ws_loop *loop = c->loop;
+    set_state(c, WS_OPEN);
+    ws_wheel_clear(&loop->wheel, &c->alarm);
+    if (c->hixie) {
+        ws_hixie_keep_alive(c);
+    }
+    if (c->settings->ping_interval) {
+        alarm_in(c, spread(loop, c->settings->ping_interval));
+    }
+    if (ws_calls_init(c) < 0) {
+        ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
+    }
+    else {
+        ws_call_open(c);
+    }
+    if (loop->close_code && !c->gone) {
+        ws_conn_close(c, loop->close_code, loop->close_reason, strlen(loop->close_reason));
+    }
+}
+
 void ws_adopt(ws_loop *loop, ws_task *task)
 {
     ws_adoption *a = (ws_adoption *)task;
     apr_uint32_t place, generation;
     ws_conn *c;
+    int connecting;
 
     if (__atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
         ws_adoption_drop(a); /* all others have been ended, or will be: nobody would end this one */
@@ -181,33 +225,23 @@ void ws_adopt(ws_loop *loop, ws_task *task)
     c->strings = a->strings;
     c->rest = a->early;
     c->resume = a->early != NULL;
+    c->hixie = a->hixie;
     c->watched = -1;
     c->heard = loop->now;
     c->alarm.fn = housekeeping;
+    connecting = a->connecting;
     free(a);
 
-    if (c->location->handler->on_frame && (c->location->handler->flags & WS_ANY_SIZE)) {
-        ws_parser_init(&c->parser, WS_SERVER, APR_INT64_MAX, APR_INT64_MAX);
-    }
-    else {
-        ws_parser_init(&c->parser, WS_SERVER, c->settings->max_frame, c->settings->max_message);
-    }
+    init_parser(c);
     link_to_location(c);
     if (c->ssl) {
         ws_tls_adopt(c);
     }
-    set_state(c, WS_OPEN);
-    if (c->settings->ping_interval) {
-        alarm_in(c, spread(loop, c->settings->ping_interval));
-    }
-    if (ws_calls_init(c) < 0) {
-        ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
+    if (connecting) {
+        alarm_in(c, c->settings->close_timeout);
     }
     else {
-        ws_call_open(c);
-    }
-    if (loop->close_code && !c->gone) {
-        ws_conn_close(c, loop->close_code, loop->close_reason, strlen(loop->close_reason));
+        ws_conn_open(c);
     }
     if (!c->gone && (c->resume || c->ssl)) {
         ws_conn_read(c); /* OpenSSL may hold records already */
@@ -355,6 +389,7 @@ void ws_conn_sweep(ws_loop *loop)
         ws_timers_free(c);
         ws_calls_free(c);
         free(c->strings);
+        free(c->hixie);
         free(c->end_reason);
         if (c->pool) {
             apr_pool_destroy(c->pool);

@@ -8,6 +8,7 @@
 #include "engine/frames.h"
 #include "engine/loop.h"
 #include "protocol/frame.h"
+#include "protocol/hixie.h"
 #include "protocol/utf8.h"
 
 /** Bytes in a buffer of the connection's own. */
@@ -39,6 +40,7 @@ struct ws_conn {
     ws_parser parser;
     ws_bytes *message; /**< the beginning of a message, until it is whole */
     ws_bytes *rest;    /**< input that could not be parsed yet, or not delivered while held */
+    ws_hixie *hixie;   /**< the parser of versions 76 and 75, NULL for all others */
     ws_queue out;
     ws_queue *later;      /**< messages that wait for the last part of another, NULL if none */
     ws_bytes *cipher_out; /**< TLS records that the socket did not take */
@@ -79,6 +81,9 @@ struct ws_conn {
 
 /* conn.c: beginnings and ends */
 
+/** The handshake is over: from now on there are messages. */
+void ws_conn_open(ws_conn *c);
+
 /** The connection of an id in this loop, or NULL if it has gone. */
 ws_conn *ws_conn_find(ws_loop *loop, ws_id id);
 
@@ -112,6 +117,9 @@ void ws_conn_watch(ws_conn *c);
 void ws_conn_hold(ws_conn *c, unsigned why);
 void ws_conn_release(ws_conn *c, unsigned why);
 
+/** Before WS_OPEN: version 76 waits for the end of the handshake. */
+#define WS_CONNECTING ((ws_state)0)
+
 static inline ws_state ws_state_of(const ws_conn *c)
 {
     return (ws_state)__atomic_load_n(&c->state, __ATOMIC_RELAXED);
@@ -131,6 +139,9 @@ ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, 
  *  opcode, whatever waits already; state is not looked at */
 ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len);
 
+/** Bytes of whatever framing, as ws_conn_send. */
+ws_status ws_conn_send_bytes(ws_conn *c, const void *bytes, apr_size_t len);
+
 /** A shared frame; takes over the reference. */
 ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f);
 
@@ -141,6 +152,9 @@ void ws_conn_uncork(ws_conn *c);
 /** Write what waits, as far as the socket takes it. */
 void ws_conn_flush(ws_conn *c);
 
+/** Flush at the end of this turn. */
+void ws_conn_mark_dirty(ws_conn *c);
+
 /** Flush what was queued during this turn. */
 void ws_conn_flush_dirty(ws_loop *loop);
 
@@ -149,6 +163,21 @@ int ws_conn_full(const ws_conn *c);
 
 /** A message was refused for that: the connection is closed, the log says so. */
 void ws_conn_too_slow(ws_conn *c);
+
+/* hixie.c: versions 76 and 75 */
+
+/** Before c->state is WS_OPEN: take the third key, if it is there, answer it, and open the connection.
+ *  @return whether it is open */
+int ws_hixie_shake(ws_conn *c, unsigned char **data, size_t *len);
+
+/** ws_conn_send() for them. A Close frame is FF 00, or the end behind all that waits. */
+ws_status ws_hixie_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len);
+
+/** The client has closed its side, which is how a connection of version 75 ends. */
+void ws_hixie_ended(ws_conn *c);
+
+/** Instead of pings. */
+void ws_hixie_keep_alive(ws_conn *c);
 
 /* socket.c and tls.c */
 

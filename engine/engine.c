@@ -120,6 +120,7 @@ void ws_adoption_drop(ws_adoption *a)
     drop(a->fd, a->ssl, a->pool);
     free(a->strings);
     free(a->early);
+    free(a->hixie);
     free(a);
 }
 
@@ -143,7 +144,11 @@ apr_status_t ws_engine_add(ws_engine *e, const ws_newcomer *n)
     a->pool = n->pool;
     a->strings = ws_strings_pack(&n->strings);
     a->early = n->early_len ? ws_bytes_new(n->early, n->early_len) : NULL;
-    if (!a->strings || (n->early_len && !a->early)) {
+    a->connecting = n->connecting;
+    if (n->version > 13 && (a->hixie = calloc(1, sizeof(*a->hixie)))) {
+        memcpy(a->hixie->numbers, n->numbers, sizeof(a->hixie->numbers));
+    }
+    if (!a->strings || (n->early_len && !a->early) || (n->version > 13 && !a->hixie)) {
         ws_adoption_drop(a);
         return APR_ENOMEM;
     }

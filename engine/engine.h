@@ -72,8 +72,10 @@ typedef struct ws_newcomer {
     ws_location *location;
     const ws_settings *settings; /**< lives as long as the engine */
     int version;
-    void *data;       /**< ws_data() */
-    apr_pool_t *pool; /**< ws_pool(), unmanaged, the engine's from now on; or NULL */
+    int connecting; /**< version 76: its third key is still to be read, from early or the socket */
+    unsigned char numbers[8]; /**< then those of its other keys, see ws_hixie_numbers() */
+    void *data;               /**< ws_data() */
+    apr_pool_t *pool;         /**< ws_pool(), unmanaged, the engine's from now on; or NULL */
     ws_strings strings;
     const void *early; /**< bytes that came behind the handshake; copied */
     apr_size_t early_len;

@@ -137,14 +137,18 @@ static void take_control(ws_conn *c, const ws_piece *p)
     }
 }
 
-/* Deliver what the input holds. @return where what could not be delivered yet begins */
-static unsigned char *take(ws_conn *c, unsigned char *data, apr_size_t *len)
+/* Deliver what the input holds. drafts: of versions 76 and 75. @return where what could not be
+ * delivered yet begins */
+static inline __attribute__((always_inline)) unsigned char *take_frames(ws_conn *c,
+                                                                        unsigned char *data,
+                                                                        apr_size_t *len, int drafts)
 {
     ws_piece piece;
     ws_parse_error error;
 
     while (*len && !c->held && !c->deaf && !c->broken) {
-        switch (ws_parser_next(&c->parser, &data, len, &piece, &error)) {
+        switch (drafts ? ws_hixie_next(c->hixie, &data, len, &piece, &error)
+                       : ws_parser_next(&c->parser, &data, len, &piece, &error)) {
         case WS_PARSE_DATA:
             take_data(c, &piece);
             break;
@@ -163,6 +167,17 @@ static unsigned char *take(ws_conn *c, unsigned char *data, apr_size_t *len)
         }
     }
     return data;
+}
+
+static unsigned char *take(ws_conn *c, unsigned char *data, apr_size_t *len)
+{
+    if (!c->hixie) {
+        return take_frames(c, data, len, 0);
+    }
+    if (ws_state_of(c) == WS_CONNECTING && !ws_hixie_shake(c, &data, len)) {
+        return data;
+    }
+    return take_frames(c, data, len, 1);
 }
 
 /* Deliver len bytes of input, of which the first kept are copied from c->rest. */
@@ -243,6 +258,9 @@ static int read_once(ws_conn *c)
         return 0;
     }
     if (n <= 0) {
+        if (n == 0 && c->hixie) {
+            ws_hixie_ended(c);
+        }
         ws_conn_end(c, n < 0     ? "the connection broke"
                        : c->shut ? "closed"
                                  : "the peer closed the connection without a Close frame");

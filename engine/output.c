@@ -17,7 +17,7 @@ static int idle(const ws_conn *c)
     return c->out.count == 0 && !c->cipher_out;
 }
 
-static void mark_dirty(ws_conn *c)
+void ws_conn_mark_dirty(ws_conn *c)
 {
     if (!c->dirty) {
         c->dirty = 1;
@@ -65,11 +65,12 @@ static int write_now(ws_conn *c, struct iovec *iov, int n)
     return rest;
 }
 
-ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
+/* A frame's header of n bytes, and its payload. */
+static inline __attribute__((always_inline)) ws_status gather(ws_conn *c, unsigned first,
+                                                              unsigned char *head, size_t n,
+                                                              const void *payload, apr_size_t len)
 {
     ws_loop *loop = c->loop;
-    unsigned char head[WS_HEADER_MAX];
-    size_t n = ws_frame_header(head, first, len, NULL);
     struct iovec iov[3] = {{loop->cork, loop->cork_len}, {head, n}, {(void *)payload, len}};
 
     if (c->broken) {
@@ -101,8 +102,23 @@ ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size
         }
         c->want_drain |= !(first & 0x8); /* a ping of ours is nothing that a handler waits for */
     }
-    mark_dirty(c);
+    ws_conn_mark_dirty(c);
     return WS_QUEUED;
+}
+
+ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
+{
+    unsigned char head[WS_HEADER_MAX];
+    if (c->hixie) {
+        return ws_hixie_send(c, first, payload, len);
+    }
+    return gather(c, first, head, ws_frame_header(head, first, len, NULL), payload, len);
+}
+
+ws_status ws_conn_send_bytes(ws_conn *c, const void *bytes, apr_size_t len)
+{
+    unsigned char none[1];
+    return gather(c, WS_OP_TEXT, none, 0, bytes, len);
 }
 
 ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
@@ -114,7 +130,7 @@ ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, 
             ws_status s = ws_conn_send(c, first & ~WS_FIN, data, most);
             if (s < 0) {
                 c->broken = 1; /* half a message cannot be taken back */
-                mark_dirty(c);
+                ws_conn_mark_dirty(c);
                 return s;
             }
             first = (first & WS_FIN) | WS_OP_CONTINUATION;
@@ -146,7 +162,7 @@ ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
         return WS_FULL;
     }
     c->want_drain = 1; /* whoever was told WS_QUEUED waits for it */
-    mark_dirty(c);
+    ws_conn_mark_dirty(c);
     return WS_QUEUED;
 }
 
@@ -249,7 +265,7 @@ void ws_conn_release(ws_conn *c, unsigned why)
     c->held &= ~why;
     if (!c->held && c->rest) {
         c->resume = 1;
-        mark_dirty(c);
+        ws_conn_mark_dirty(c);
     }
 }
 

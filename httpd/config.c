@@ -304,7 +304,7 @@ static const char *set_origins(cmd_parms *cmd, void *config, int argc, char *con
 static const char *set_versions(cmd_parms *cmd, void *config, int argc, char *const argv[])
 {
     ws_dir_config *d = config;
-    static const char takes[] = "one or more of 13, 8 and 7";
+    static const char takes[] = "one or more of 13, 8, 7, 76 and 75";
     if (argc == 0) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name, " takes ", takes, NULL);
     }
@@ -382,7 +382,7 @@ const command_rec ws_directives[] = {
     AP_INIT_TAKE_ARGV("WebSocketOrigin", set_origins, NULL, WHERE,
                       "same, any, or the origins whose pages may connect"),
     AP_INIT_TAKE_ARGV("WebSocketVersions", set_versions, NULL, WHERE,
-                      "the protocol versions that are spoken, of 13, 8 and 7"),
+                      "the protocol versions that are spoken, of 13, 8, 7, 76 and 75"),
     AP_INIT_FLAG(
         "WebSocketRelay", ap_set_flag_slot, FIELD(relay), WHERE,
         "on: pass connections through httpd's filters, each with a thread of httpd's; or off: "

@@ -38,7 +38,7 @@ apr_status_t ws_request_add_header(ws_request *rq, const char *name, const char 
 {
     if (!ws_is_token(name, strlen(name)) || value[strcspn(value, "\r\n")]
         || !strcasecmp(name, "Connection") || !strcasecmp(name, "Upgrade")
-        || !strncasecmp(name, "Sec-WebSocket-", 14)) {
+        || !strncasecmp(name, "Sec-WebSocket-", 14) || !strncasecmp(name, "WebSocket-", 10)) {
         return APR_EINVAL;
     }
     apr_table_add(rq->headers, name, value);

@@ -11,10 +11,12 @@
 
 #include "httpd/child.h"
 #include "httpd/config.h"
+#include "httpd/hixie.h"
 #include "httpd/relay.h"
 #include "httpd/request.h"
 #include "httpd/takeover.h"
 #include "protocol/handshake.h"
+#include "protocol/hixie.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -62,26 +64,37 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
                             .upgrade = header(r, "Upgrade"),
                             .connection = header(r, "Connection"),
                             .key = header(r, "Sec-WebSocket-Key"),
-                            .version = header(r, "Sec-WebSocket-Version")};
+                            .version = header(r, "Sec-WebSocket-Version"),
+                            .draft = header(r, "Sec-WebSocket-Draft"),
+                            .key1 = header(r, "Sec-WebSocket-Key1"),
+                            .key2 = header(r, "Sec-WebSocket-Key2")};
     const char *problem = "", *length = header(r, "Content-Length"), *origin = NULL, *protocols;
-    int status = ws_handshake_check(&h, ws_versions_of(d), version, &problem);
+    /* RFC 8441 knows no handshake but that of RFC 6455, so mod_http2 makes up a key of that kind. */
+    unsigned drafts = r->connection->master ? WS_V76 | WS_V75 : 0;
+    unsigned versions = ws_versions_of(d) & ~drafts;
+    int status = ws_handshake_check(&h, versions, version, &problem);
 
     if (status == HTTP_UPGRADE_REQUIRED) {
         char spoken[32];
-        apr_table_setn(r->err_headers_out, "Sec-WebSocket-Version",
-                       apr_pstrdup(r->pool, ws_versions_text(ws_versions_of(d), spoken)));
+        if (*ws_versions_text(versions, spoken)) {
+            apr_table_setn(r->err_headers_out, "Sec-WebSocket-Version",
+                           apr_pstrdup(r->pool, spoken));
+        }
         /* RFC 9110, section 15.5.22 */
         apr_table_setn(r->err_headers_out, "Upgrade", "websocket");
         apr_table_mergen(r->err_headers_out, "Connection", "Upgrade");
     }
     else if (!status
              && ((header(r, "Transfer-Encoding") && !r->connection->master) /* mod_http2 adds it */
-                 || (length && strcmp(length, "0")))) {
+                 || (length && strcmp(length, "0") && (*version != 76 || strcmp(length, "8"))))) {
         status = HTTP_BAD_REQUEST;
         problem = "the request has a body";
     }
-    else if (!status && (protocols = header(r, "Sec-WebSocket-Protocol"))
-             && !ws_protocols_valid(protocols)) {
+    if (!status && *version > 13) {
+        ws_hixie_request(r);
+    }
+    if (!status && (protocols = header(r, "Sec-WebSocket-Protocol"))
+        && !ws_protocols_valid(protocols)) {
         status = HTTP_BAD_REQUEST;
         problem = "Sec-WebSocket-Protocol is not a list of different tokens";
     }
@@ -89,7 +102,7 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
         ap_log_rerror(REFUSED, r, "websocket: handshake refused with %d: %s", status, problem);
         return status;
     }
-    if (*version != 13) { /* hybi-07 to hybi-12, section 5.1 */
+    if (*version == 8 || *version == 7) { /* hybi-07 to hybi-12, section 5.1 */
         origin = header(r, "Sec-WebSocket-Origin");
     }
     if (!origin) {
@@ -195,25 +208,35 @@ static void send_answer(request_rec *r)
     }
 }
 
-static int send_101(request_rec *r, const ws_request *rq)
+static int send_101(request_rec *r, const ws_request *rq, int version)
 {
     conn_rec *c = r->connection;
-    char accept[WS_ACCEPT_SIZE];
+    apr_table_t *first = apr_table_make(r->pool, 2), *others;
 
     apr_table_do(add_header, r->err_headers_out, rq->headers, NULL);
     run_mod_headers(r);
-    r->headers_out = apr_table_overlay(r->pool, r->err_headers_out, r->headers_out);
+    others = apr_table_overlay(r->pool, r->err_headers_out, r->headers_out);
     apr_table_clear(r->err_headers_out);
+    apr_table_unset(others, "Upgrade");
+    apr_table_unset(others, "Connection");
+    /* Before all others: version 75 wants them so (hixie-75, section 3.1). */
+    apr_table_setn(first, "Upgrade", version > 13 ? "WebSocket" : "websocket");
+    apr_table_setn(first, "Connection", "Upgrade");
+    r->headers_out = apr_table_overlay(r->pool, first, others);
 
-    ws_accept_key(header(r, "Sec-WebSocket-Key"), accept);
-    apr_table_setn(r->headers_out, "Upgrade", "websocket");
-    apr_table_setn(r->headers_out, "Connection", "Upgrade");
-    apr_table_set(r->headers_out, "Sec-WebSocket-Accept", accept);
-    if (rq->protocol) {
-        apr_table_setn(r->headers_out, "Sec-WebSocket-Protocol", rq->protocol);
-    }
     r->status = HTTP_SWITCHING_PROTOCOLS;
     r->status_line = ap_get_status_line(HTTP_SWITCHING_PROTOCOLS);
+    if (version > 13) {
+        ws_hixie_answer_headers(r, version, rq->protocol);
+    }
+    else {
+        char accept[WS_ACCEPT_SIZE];
+        ws_accept_key(header(r, "Sec-WebSocket-Key"), accept);
+        apr_table_set(r->headers_out, "Sec-WebSocket-Accept", accept);
+        if (rq->protocol) {
+            apr_table_setn(r->headers_out, "Sec-WebSocket-Protocol", rq->protocol);
+        }
+    }
     /* Its clock is for requests. */
     ap_remove_input_filter_byhandle(c->input_filters, "reqtimeout");
     send_answer(r);
@@ -298,7 +321,7 @@ static int upgrade(request_rec *r, ws_request *rq)
     if ((status = ask_handler(rq, reg)) != OK) {
         return status;
     }
-    if (send_101(r, rq) < 0) {
+    if (send_101(r, rq, version) < 0) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "websocket: the client went away at its 101");
         r->connection->keepalive = AP_CONN_CLOSE;
         return DONE;
@@ -308,6 +331,11 @@ static int upgrade(request_rec *r, ws_request *rq)
     n.location = &reg->location;
     n.settings = settings;
     n.version = version;
+    if (version == 76) { /* the headers have gone: no proxy keeps the third key back for them */
+        n.connecting = 1;
+        ws_hixie_numbers(header(r, "Sec-WebSocket-Key1"), header(r, "Sec-WebSocket-Key2"),
+                         n.numbers);
+    }
     n.data = rq->data;
     n.pool = rq->pool;
     n.strings.uri = r->uri;

@@ -85,9 +85,10 @@ typedef enum {
     WS_FULL =
         -1, /**< not taken: as much as WebSocketSendQueue allows waits already, and the connection
                         is being closed for it; or there is no memory */
-    WS_GONE = -2,     /**< not taken: the connection is closing, closed or unknown */
-    WS_TOO_BIG = -3,  /**< not taken: longer than the protocol allows (ws_ping: 125 bytes) */
-    WS_MISPLACED = -4 /**< not taken: no such part is due, see ws_send_part */
+    WS_GONE = -2,       /**< not taken: the connection is closing, closed or unknown */
+    WS_TOO_BIG = -3,    /**< not taken: longer than the protocol allows (ws_ping: 125 bytes) */
+    WS_MISPLACED = -4,  /**< not taken: no such part is due, see ws_send_part */
+    WS_UNSUPPORTED = -5 /**< not taken: the connection is of version 76 or 75, see ws_version */
 } ws_status;
 
 /** Where a connection stands: RFC 6455, sections 4.1 and 7.1. */
@@ -265,7 +266,8 @@ WS_API apr_status_t ws_request_choose_protocol(ws_request *rq, const char *proto
 /**
  * Add a header to the answer, the 101 or the refusal: Set-Cookie, say. Copied.
  * @return APR_SUCCESS; APR_EINVAL for a name or value that cannot stand in a header, and for the
- *         names that the handshake itself uses (Connection, Upgrade, Sec-WebSocket-*).
+ *         names that the handshake itself uses (Connection, Upgrade, Sec-WebSocket-*,
+ *         WebSocket-*).
  */
 WS_API apr_status_t ws_request_add_header(ws_request *rq, const char *name, const char *value);
 
@@ -286,7 +288,7 @@ WS_API void ws_request_set_data(ws_request *rq, void *data);
  * checked. Sends to the connection whose callback runs leave together at its end, in one system
  * call where they fit.
  * @param len  bytes
- * @return WS_SENT, WS_QUEUED, WS_FULL, WS_GONE.  [callback]
+ * @return WS_SENT, WS_QUEUED, WS_FULL, WS_GONE, WS_UNSUPPORTED.  [callback]
  */
 WS_API ws_status ws_send(ws_conn *c, ws_type type, const char *data, apr_size_t len);
 
@@ -322,8 +324,9 @@ WS_API ws_status ws_close(ws_conn *c, int code, const char *reason);
 WS_API apr_size_t ws_queued(ws_conn *c);
 
 /** ws_send() to a connection of this process by its id. WS_QUEUED or WS_GONE, or WS_FULL when there
- *  is no memory. A connection that is found gone, or whose queue is found full, after the call has
- *  returned WS_QUEUED loses the message; the latter is logged.  [any] */
+ *  is no memory. A connection that is found gone, or whose queue is found full, or whose version has
+ *  no binary messages, after the call has returned WS_QUEUED loses the message; the latter two are
+ *  logged.  [any] */
 WS_API ws_status ws_send_to(ws_id id, ws_type type, const char *data, apr_size_t len);
 
 /** ws_close() by id. @return WS_QUEUED or WS_GONE, or WS_FULL when there is no memory.  [any] */
@@ -331,7 +334,7 @@ WS_API ws_status ws_close_id(ws_id id, int code, const char *reason);
 
 /**
  * Send one message to all open connections of a WebSocketHandler line in this process. The frame is
- * made once and shared.
+ * made once and shared. Those of versions 76 and 75 are passed over if it is binary.
  * @param except  a connection to leave out (the sender, say), or 0
  * @return WS_QUEUED, or WS_FULL when there is no memory.  [any]
  */
@@ -365,7 +368,15 @@ WS_API ws_location *ws_conn_location(const ws_conn *c);
 WS_API apr_pool_t *ws_pool(ws_conn *c);
 /** The subprotocol, or NULL. */
 WS_API const char *ws_protocol(const ws_conn *c);
-/** Sec-WebSocket-Version: 13, 8 or 7. */
+/**
+ * Version of the protocol: 13, 8 or 7; or 76 or 75, where WebSocketVersions lets these drafts in. They
+ * have text only, and no pings, so for them
+ *   - ws_send() and ws_send_part() of WS_BINARY, and ws_ping(), return WS_UNSUPPORTED; on_pong does not
+ *     come;
+ *   - text that is not UTF-8 does no harm: a byte 0xFF in it is sent as U+FFFD;
+ *   - code and reason of ws_close() are not sent, but on_close is told them; a close by the client comes
+ *     as WS_CLOSE_NO_STATUS. 75 has no closing handshake at all: the end of the stream is its close.
+ */
 WS_API int ws_version(const ws_conn *c);
 /** Path of the request, decoded, as in r->uri. */
 WS_API const char *ws_uri(const ws_conn *c);

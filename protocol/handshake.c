@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "protocol/hixie.h"
+
 /* RFC 6455, section 1.3 */
 #define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -17,9 +19,13 @@ static const struct {
     const char *number;
     int value;
     unsigned bit;
-} known_versions[] = {{"13", 13, WS_V13}, {"8", 8, WS_V8}, {"7", 7, WS_V7}};
+} known_versions[] = {
+    {"13", 13, WS_V13}, {"8", 8, WS_V8}, {"7", 7, WS_V7}, {"76", 76, WS_V76}, {"75", 75, WS_V75}};
 
 #define VERSIONS (sizeof(known_versions) / sizeof(*known_versions))
+
+/* Those that Sec-WebSocket-Version can name. */
+#define NUMBERED (WS_V13 | WS_V8 | WS_V7)
 
 const char *ws_list_next(const char **list, size_t *len)
 {
@@ -91,7 +97,7 @@ const char *ws_versions_text(unsigned versions, char *out)
 {
     *out = '\0';
     for (size_t i = 0; i < VERSIONS; i++) {
-        if (versions & known_versions[i].bit) {
+        if (versions & NUMBERED & known_versions[i].bit) {
             strcat(out, *out ? ", " : "");
             strcat(out, known_versions[i].number);
         }
@@ -106,9 +112,45 @@ static int key_valid(const char *key)
     return strspn(key, LETTERS DIGITS "+/") == 22 && !strcmp(key + 22, "==");
 }
 
+/* The bit of a request's version, or 0. *problem is set to why it is refused if it is not spoken. */
+static unsigned version_of(const ws_handshake *h, const char **problem)
+{
+    if (h->version) {
+        *problem = "Sec-WebSocket-Version names no version that is spoken here";
+        return ws_version_bit(h->version, strlen(h->version)) & NUMBERED;
+    }
+    if (h->draft) {
+        *problem = "Sec-WebSocket-Draft: a draft that is not spoken here";
+        return 0;
+    }
+    if (h->key1 || h->key2) {
+        *problem = "it is of version 76, which is not spoken here (WebSocketVersions)";
+        return WS_V76;
+    }
+    if (!h->key) {
+        *problem = "there is neither Sec-WebSocket-Version nor a key: version 75, which is not "
+                   "spoken here (WebSocketVersions)";
+        return WS_V75;
+    }
+    *problem = "there is no Sec-WebSocket-Version header";
+    return 0;
+}
+
+/* @return NULL, or what is wrong with the keys */
+static const char *check_keys(const ws_handshake *h, unsigned bit)
+{
+    unsigned char numbers[WS_HIXIE_NUMBERS];
+    return bit == WS_V75        ? NULL
+           : bit == WS_V76      ? ws_hixie_numbers(h->key1, h->key2, numbers)
+           : !h->key            ? "there is no Sec-WebSocket-Key header"
+           : !key_valid(h->key) ? "Sec-WebSocket-Key is not the base64 form of 16 bytes"
+                                : NULL;
+}
+
 int ws_handshake_check(const ws_handshake *h, unsigned versions, int *version, const char **problem)
 {
-    unsigned bit = h->version ? ws_version_bit(h->version, strlen(h->version)) : 0;
+    const char *unspoken, *wrong;
+    unsigned bit = version_of(h, &unspoken);
 
     /* Section 4.2.1, in its order. */
     if (strcmp(h->method, "GET")) {
@@ -127,15 +169,11 @@ int ws_handshake_check(const ws_handshake *h, unsigned versions, int *version, c
         *problem = "Connection does not name upgrade";
     }
     else if (!(bit & versions)) {
-        *problem = h->version ? "Sec-WebSocket-Version names no version that is spoken here"
-                              : "there is no Sec-WebSocket-Version header";
+        *problem = unspoken;
         return 426;
     }
-    else if (!h->key) {
-        *problem = "there is no Sec-WebSocket-Key header";
-    }
-    else if (!key_valid(h->key)) {
-        *problem = "Sec-WebSocket-Key is not the base64 form of 16 bytes";
+    else if ((wrong = check_keys(h, bit))) {
+        *problem = wrong;
     }
     else {
         for (size_t i = 0; i < VERSIONS; i++) {

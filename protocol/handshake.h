@@ -2,7 +2,8 @@
 
 /**
  * The opening handshake of RFC 6455, section 4, and of the drafts hybi-07 to hybi-16 (versions 7 and
- * 8), which differ from it in the name of the Origin header alone.
+ * 8), which differ from it in the name of the Origin header alone. Requests of the oldest drafts, 76
+ * and 75, are told apart from them here; hixie.h has the rest of theirs.
  */
 
 #ifndef WS_PROTOCOL_HANDSHAKE_H
@@ -11,7 +12,7 @@
 #include <stddef.h>
 
 /** Bits of the versions that a server may speak. */
-enum { WS_V13 = 0x1, WS_V8 = 0x2, WS_V7 = 0x4 };
+enum { WS_V13 = 0x1, WS_V8 = 0x2, WS_V7 = 0x4, WS_V76 = 0x8, WS_V75 = 0x10 };
 
 /** What a client's handshake request says; headers are NULL where it has none of that name, and
  *  several of one name are joined with ", ". */
@@ -23,13 +24,17 @@ typedef struct ws_handshake {
     const char *connection; /**< Connection */
     const char *key;        /**< Sec-WebSocket-Key */
     const char *version;    /**< Sec-WebSocket-Version */
+    const char *draft;      /**< Sec-WebSocket-Draft, of hybi-01 to -03 */
+    const char *key1;       /**< Sec-WebSocket-Key1, of version 76 */
+    const char *key2;       /**< Sec-WebSocket-Key2 */
 } ws_handshake;
 
 /** Whether a request wants to become a WebSocket connection: its Upgrade header names "websocket". */
 int ws_handshake_wanted(const char *upgrade);
 
 /**
- * Check a handshake request: RFC 6455, section 4.2.1.
+ * Check a handshake request: RFC 6455, section 4.2.1. A request without Sec-WebSocket-Version is of
+ * version 76 if it has that version's keys, and of 75 if it has no key at all.
  * @param versions  the versions spoken here, WS_V13...
  * @param version   set to the request's version if that is one of them
  * @param problem   set to what is wrong, for the log: names the header, static
@@ -38,7 +43,8 @@ int ws_handshake_wanted(const char *upgrade);
 int ws_handshake_check(const ws_handshake *h, unsigned versions, int *version,
                        const char **problem);
 
-/** The value of a 426's Sec-WebSocket-Version: "13, 8, 7", newest first. out: 32 bytes. */
+/** The value of a 426's Sec-WebSocket-Version: "13, 8, 7", newest first; versions that are not told
+ *  by that header do not stand in it. out: 32 bytes. */
 const char *ws_versions_text(unsigned versions, char *out);
 
 /** The bit of a version's number ("13"), or 0. */

@@ -108,6 +108,60 @@ static void versions_that_are_not_spoken(void)
     refused(WITH(version, "13"), WS_V8, 426, "Sec-WebSocket-Version", "13 switched off");
 }
 
+/* ---- Versions 76 and 75, which no header names ---- */
+
+/* hybi-00, section 1.3, as far as it is checked here. */
+static const ws_handshake example_76 = {.method = "GET",
+                                        .http = 1001,
+                                        .host = "example.com",
+                                        .upgrade = "WebSocket",
+                                        .connection = "Upgrade",
+                                        .key1 = "4 @1  46546xW%0l 1 5",
+                                        .key2 = "12998 5 Y3 1  .P00"};
+
+/* The example of 76 with one field that differs. */
+#define WITH_76(FIELD, VALUE)                                                                      \
+    ({                                                                                             \
+        ws_handshake h_ = example_76;                                                              \
+        h_.FIELD = (VALUE);                                                                        \
+        h_;                                                                                        \
+    })
+
+static void the_oldest_versions(void)
+{
+    const ws_handshake example_75 = {.method = "GET",
+                                     .http = 1001,
+                                     .host = "example.com",
+                                     .upgrade = "WebSocket",
+                                     .connection = "Upgrade"};
+    ws_handshake h;
+
+    accepted(example_76, WS_V76, 76, "the example of hybi-00");
+    accepted(example_76, ALL | WS_V76 | WS_V75, 76, "beside all others");
+    accepted(example_75, WS_V75, 75, "a request without any key");
+    accepted(example_75, ALL | WS_V76 | WS_V75, 75, "beside all others");
+    accepted(example, ALL | WS_V76 | WS_V75, 13, "13 where the oldest are spoken");
+    accepted(WITH(version, "7"), ALL | WS_V76 | WS_V75, 7, "7 where the oldest are spoken");
+
+    refused(example_76, ALL | WS_V75, 426, "version 76", "76 switched off");
+    refused(example_75, ALL | WS_V76, 426, "version 75", "75 switched off");
+    refused(WITH_76(key2, NULL), ALL | WS_V75, 426, "version 76", "half of 76's keys");
+    refused(WITH_76(key2, NULL), WS_V76, 400, "Sec-WebSocket-Key2", "no second key");
+    refused(WITH_76(key1, NULL), WS_V76, 400, "Sec-WebSocket-Key1", "no first key");
+    refused(WITH_76(key1, "1 2 3"), WS_V76, 400, "Sec-WebSocket-Key1", "a key with a remainder");
+    refused(WITH_76(upgrade, "h2c"), WS_V76, 400, "Upgrade", "76 with another Upgrade");
+    refused(WITH_76(method, "POST"), WS_V76, 400, "method", "76 with another method");
+    refused(WITH_76(draft, "2"), WS_V76, 426, "Sec-WebSocket-Draft", "hybi-02 is not 76");
+    refused(WITH(version, "76"), ALL | WS_V76, 426, "Sec-WebSocket-Version", "76 in the header");
+    refused(WITH(version, "75"), ALL | WS_V75, 426, "Sec-WebSocket-Version", "75 in the header");
+    refused(WITH(version, NULL), ALL | WS_V75, 426, "Sec-WebSocket-Version",
+            "a key of RFC 6455 without a version is not 75");
+
+    h = example_75;
+    h.connection = "close";
+    refused(h, WS_V75, 400, "Connection", "75 with another Connection");
+}
+
 static void versions(void)
 {
     char out[32];
@@ -115,11 +169,15 @@ static void versions(void)
     is_str(ws_versions_text(WS_V7 | WS_V13, out), "13, 7", "some of them");
     is_str(ws_versions_text(WS_V8, out), "8", "one");
     is_str(ws_versions_text(0, out), "", "none");
+    is_str(ws_versions_text(ALL | WS_V76 | WS_V75, out), "13, 8, 7", "those that have a number");
+    is_str(ws_versions_text(WS_V76 | WS_V75, out), "", "which the oldest do not");
+    is_int(ws_version_bit("76", 2), WS_V76, "76");
+    is_int(ws_version_bit("75", 2), WS_V75, "75");
     is_int(ws_version_bit("13", 2), WS_V13, "13");
     is_int(ws_version_bit("8", 1), WS_V8, "8");
     is_int(ws_version_bit("7,8", 1), WS_V7, "7, as many characters as are given");
     is_int(ws_version_bit("13", 1), 0, "1 is none");
-    is_int(ws_version_bit("76", 2), 0, "76 is none");
+    is_int(ws_version_bit("77", 2), 0, "77 is none");
     is_int(ws_version_bit("", 0), 0, "nothing is none");
 }
 
@@ -364,6 +422,7 @@ int main(void)
     what_is_accepted();
     what_is_refused();
     versions_that_are_not_spoken();
+    the_oldest_versions();
     versions();
     wanted();
     accept_keys();

@@ -1,0 +1,87 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** What connections of versions 76 and 75 do otherwise: the end of the handshake, frames out, the end. */
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "engine/conn.h"
+
+/* There are no pings in these versions, so the kernel is to find out whether the peer is still there. It
+ * asks so often before it gives up. */
+#define PROBES 3
+
+static int seconds(apr_uint32_t ms)
+{
+    return (int)((ms + 999) / 1000);
+}
+
+void ws_hixie_keep_alive(ws_conn *c)
+{
+    int on = 1, probes = PROBES, idle = seconds(c->settings->ping_interval),
+        between = seconds((c->settings->ping_grace + PROBES - 1) / PROBES);
+    if (!c->settings->ping_interval) {
+        return;
+    }
+    /* A relay's end is no TCP socket, and takes none of these: httpd's goes on as it is. */
+    setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof(between));
+    setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+    setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+}
+
+int ws_hixie_shake(ws_conn *c, unsigned char **data, size_t *len)
+{
+    unsigned char answer[WS_HIXIE_ANSWER];
+    if (*len < WS_HIXIE_KEY3) {
+        return 0;
+    }
+    ws_hixie_answer(c->hixie->numbers, *data, answer);
+    *data += WS_HIXIE_KEY3;
+    *len -= WS_HIXIE_KEY3;
+    ws_conn_send_bytes(c, answer, sizeof(answer));
+    ws_conn_open(c);
+    if (c->gone) {
+        *len = 0;
+        return 0;
+    }
+    ws_conn_cork(c); /* on_open had it */
+    return 1;
+}
+
+/* In the middle of a text FF 00 would end that, and begin another. */
+static ws_status send_close(ws_conn *c)
+{
+    static const unsigned char closing[] = {0xFF, 0x00};
+    if (c->version == 76 && !c->parting) {
+        return ws_conn_send_bytes(c, closing, sizeof(closing));
+    }
+    c->deaf = 1;
+    c->finish = 1;
+    ws_conn_mark_dirty(c);
+    return WS_QUEUED;
+}
+
+ws_status ws_hixie_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
+{
+    unsigned char *bytes;
+    ws_status s;
+    if ((first & 0xF) == WS_OP_CLOSE) {
+        return send_close(c);
+    }
+    if (len > APR_SIZE_MAX / 4 || !(bytes = malloc(ws_hixie_frame_max(payload, len)))) {
+        return WS_FULL;
+    }
+    s = ws_conn_send_bytes(c, bytes, ws_hixie_frame(bytes, first, payload, len));
+    free(bytes);
+    return s;
+}
+
+void ws_hixie_ended(ws_conn *c)
+{
+    if (c->version == 75 && ws_state_of(c) == WS_OPEN && ws_hixie_between(c->hixie)) {
+        c->end_code = WS_CLOSE_NO_STATUS;
+    }
+}
