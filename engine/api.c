@@ -81,7 +81,7 @@ static ws_status send_later(ws_conn *c, ws_frames *f)
         }
         return WS_FULL;
     }
-    return ws_queue_push(c->later, f) < 0 ? WS_FULL : WS_QUEUED;
+    return ws_queue_push(c->later, f, c->loop->now) < 0 ? WS_FULL : WS_QUEUED;
 }
 
 /* The last part has been sent: so is what waited for it. */
@@ -100,12 +100,40 @@ static void send_waiting(ws_conn *c)
     free(later);
 }
 
+/* Whether a frame can be sent, as far as clients that are slow are concerned. The first part of a
+ * message in parts may have been dropped; then so are the others. */
+static inline ws_status admit(ws_conn *c, unsigned first)
+{
+    if ((first & 0xF) == WS_OP_CONTINUATION && !c->parting) {
+        return WS_DROPPED;
+    }
+    return c->out.count || c->later ? ws_slow_admit(c, first) : WS_SENT;
+}
+
+/* A message as it goes over the wire, in a buffer of its own that can be dropped. Takes over the
+ * reference. */
+static ws_frames *shape(const ws_conn *c, ws_frames *f)
+{
+    apr_size_t len, most = (apr_size_t)c->settings->fragment;
+    const unsigned char *payload = ws_frames_payload(f, &len);
+    ws_frames *shaped = c->hixie             ? ws_hixie_build(payload, len)
+                        : most && len > most ? ws_frames_build_cut(f->data[0], payload, len, most)
+                                             : ws_frames_ref(f);
+    if (shaped && shaped != f) {
+        shaped->key = f->key;
+    }
+    ws_frames_unref(f);
+    return shaped;
+}
+
 static ws_status send_frames(ws_conn *c, ws_frames *f)
 {
     ws_status s = WS_GONE;
     unsigned first = f->data[0];
     apr_size_t len;
     const unsigned char *payload = ws_frames_payload(f, &len);
+    ws_queue *older;
+    apr_uint32_t place;
 
     if (ws_state_of(c) != WS_OPEN) {
         ws_frames_unref(f);
@@ -117,15 +145,24 @@ static ws_status send_frames(ws_conn *c, ws_frames *f)
         ws_frames_unref(f);
         return WS_UNSUPPORTED;
     }
-    if (ws_conn_full(c)) {
+    if (f->key && (older = ws_slow_find(c, f->key, &place))) {
+        if (older == &c->out && !(f = shape(c, f))) {
+            return WS_FULL;
+        }
+        ws_queue_replace(older, place, f, c->loop->now);
+        return WS_QUEUED;
+    }
+    if ((s = admit(c, first)) < 0) {
         ws_frames_unref(f);
-        ws_conn_too_slow(c);
-        return WS_FULL;
+        return s;
     }
     if (must_wait(c, first)) {
         return send_later(c, f);
     }
-    if (c->hixie || (c->settings->fragment && len > c->settings->fragment)) {
+    if (f->whole && ws_slow_drops(c)) {
+        s = (f = shape(c, f)) ? ws_conn_send_frames(c, f) : WS_FULL;
+    }
+    else if (c->hixie || (c->settings->fragment && len > c->settings->fragment)) {
         s = ws_conn_send_message(c, first, payload, len);
         ws_frames_unref(f);
     }
@@ -149,7 +186,8 @@ static void do_send(ws_loop *loop, ws_task *task)
     free(t);
 }
 
-static ws_status post_frame(ws_id id, unsigned first, const void *data, apr_size_t len)
+static ws_status post_frame(ws_id id, unsigned first, const void *data, apr_size_t len,
+                            apr_uint64_t key)
 {
     api_task *t = ws_task_new(sizeof(*t), do_send);
     ws_frames *f = ws_frames_build(first, data, len);
@@ -159,6 +197,7 @@ static ws_status post_frame(ws_id id, unsigned first, const void *data, apr_size
         free(f);
         return WS_FULL;
     }
+    f->key = key;
     t->frames = f;
     if ((s = post(id, t)) != WS_QUEUED) {
         ws_frames_unref(f);
@@ -167,7 +206,8 @@ static ws_status post_frame(ws_id id, unsigned first, const void *data, apr_size
     return s;
 }
 
-static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_size_t len)
+static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_size_t len,
+                            apr_uint64_t key)
 {
     ws_status s;
     if (ws_state_of(c) != WS_OPEN) {
@@ -177,11 +217,18 @@ static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_si
         return WS_UNSUPPORTED;
     }
     if (!on_loop(c)) {
-        return post_frame(c->id, first, data, len);
+        return post_frame(c->id, first, data, len, key);
     }
-    if (ws_conn_full(c)) {
-        ws_conn_too_slow(c);
-        return WS_FULL;
+    if ((c->out.count || c->later) && ws_slow_drops(c) && (first & WS_FIN) && !(first & 0x8)
+        && (first & 0xF) != WS_OP_CONTINUATION) {
+        ws_frames *f = ws_frames_build(first, data, len);
+        if (f) {
+            f->key = key;
+        }
+        return f ? send_frames(c, f) : WS_FULL;
+    }
+    if ((s = admit(c, first)) < 0) {
+        return s;
     }
     if (must_wait(c, first)) {
         return send_later(c, ws_frames_build(first, data, len));
@@ -193,7 +240,13 @@ static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_si
 
 ws_status ws_send(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
-    return send_frame(c, WS_FIN | (unsigned)type, data, len);
+    return send_frame(c, WS_FIN | (unsigned)type, data, len, 0);
+}
+
+ws_status ws_send_keyed(ws_conn *c, ws_type type, const char *data, apr_size_t len,
+                        apr_uint64_t key)
+{
+    return send_frame(c, WS_FIN | (unsigned)type, data, len, key);
 }
 
 ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where)
@@ -203,7 +256,7 @@ ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t le
     if (c->parts == !!(where & WS_FIRST)) {
         return WS_MISPLACED;
     }
-    s = send_frame(c, (where & WS_LAST ? WS_FIN : 0) | first, data, len);
+    s = send_frame(c, (where & WS_LAST ? WS_FIN : 0) | first, data, len, 0);
     if (s >= 0) {
         c->parts = !(where & WS_LAST);
     }
@@ -212,7 +265,7 @@ ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t le
 
 ws_status ws_ping(ws_conn *c, const char *data, apr_size_t len)
 {
-    return len > WS_CONTROL_MAX ? WS_TOO_BIG : send_frame(c, WS_FIN | WS_OP_PING, data, len);
+    return len > WS_CONTROL_MAX ? WS_TOO_BIG : send_frame(c, WS_FIN | WS_OP_PING, data, len, 0);
 }
 
 apr_size_t ws_queued(ws_conn *c)
@@ -223,7 +276,7 @@ apr_size_t ws_queued(ws_conn *c)
 
 ws_status ws_send_to(ws_id id, ws_type type, const char *data, apr_size_t len)
 {
-    return post_frame(id, WS_FIN | (unsigned)type, data, len);
+    return post_frame(id, WS_FIN | (unsigned)type, data, len, 0);
 }
 
 /* ---- Closing ---- */
@@ -284,9 +337,18 @@ static void do_broadcast(ws_loop *loop, ws_task *task)
 ws_status ws_broadcast(ws_location *here, ws_type type, const char *data, apr_size_t len,
                        ws_id except)
 {
+    return ws_broadcast_keyed(here, type, data, len, except, 0);
+}
+
+ws_status ws_broadcast_keyed(ws_location *here, ws_type type, const char *data, apr_size_t len,
+                             ws_id except, apr_uint64_t key)
+{
     ws_engine *e = here->engine;
     ws_frames *f = ws_frames_build(WS_FIN | (unsigned)type, data, len);
     ws_status s = f ? WS_QUEUED : WS_FULL;
+    if (f) {
+        f->key = key;
+    }
     for (unsigned i = 0; f && i < e->options.loops; i++) {
         api_task *t = ws_task_new(sizeof(*t), do_broadcast);
         if (!t) {

@@ -356,6 +356,9 @@ void ws_conn_end(ws_conn *c, const char *why)
     }
     c->gone = 1;
     set_state(c, WS_CLOSED);
+    if (c->dropped) {
+        ws_slow_over(c);
+    }
     ws_log(loop->engine, WS_LOG_DEBUG, c, "end, code %d: %s",
            c->end_code ? c->end_code : WS_CLOSE_ABNORMAL, why);
     ws_wheel_clear(&loop->wheel, &c->alarm);

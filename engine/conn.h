@@ -52,7 +52,8 @@ struct ws_conn {
     ws_jobs *jobs;         /**< of a WS_BLOCKING handler */
     ws_conn *next, **link; /**< connections of the location in this loop */
     ws_conn *next_dirty;
-    apr_uint32_t heard; /**< loop time of the last input */
+    apr_uint32_t heard;   /**< loop time of the last input */
+    apr_uint32_t dropped; /**< messages, since the client began to be too slow */
     /* These four are used by the threads of WS_BLOCKING callbacks, too, so they stand apart from the
      * loop's small fields, which the compiler reads together. */
     unsigned char state; /**< ws_state; atomic */
@@ -70,6 +71,7 @@ struct ws_conn {
     unsigned shut : 1;        /**< our side of the socket is closed; waits for the peer's */
     unsigned pinged : 1;      /**< a ping waits for an answer */
     unsigned moved : 1;       /**< something was written since housekeeping looked */
+    unsigned stuck : 1;       /**< the socket has not taken all that it was given */
     unsigned want_drain : 1;  /**< on_drain is owed */
     unsigned gone : 1;        /**< on the loop's list of connections to free */
     unsigned closed_told : 1; /**< on_close has been called, or is a job */
@@ -155,14 +157,34 @@ void ws_conn_flush(ws_conn *c);
 /** Flush at the end of this turn. */
 void ws_conn_mark_dirty(ws_conn *c);
 
+/** The same inside a callback: what follows from it is seen to at its end. */
+void ws_conn_write(ws_conn *c);
+
 /** Flush what was queued during this turn. */
 void ws_conn_flush_dirty(ws_loop *loop);
 
-/** Whether a message finds no room in the send queue. */
-int ws_conn_full(const ws_conn *c);
+/* slow.c: clients that read too slowly */
 
-/** A message was refused for that: the connection is closed, the log says so. */
-void ws_conn_too_slow(ws_conn *c);
+/** Whether messages to such a client are dropped, not the client. */
+static inline int ws_slow_drops(const ws_conn *c)
+{
+    return c->settings->slow != WS_SLOW_CLOSE;
+}
+
+/**
+ * A frame is to be sent behind what waits: do what the Location says about a client that is too slow.
+ * @return WS_SENT: it may be sent; WS_FULL: the connection is being closed; WS_DROPPED
+ */
+ws_status ws_slow_admit(ws_conn *c, unsigned first);
+
+/** Where a message with this key waits that a newer one is to replace, or NULL. */
+ws_queue *ws_slow_find(ws_conn *c, apr_uint64_t key, apr_uint32_t *place);
+
+/** Drop what has waited too long. */
+void ws_slow_trim(ws_conn *c);
+
+/** Nothing waits any more, or the connection is gone: the log says what it has cost. */
+void ws_slow_over(ws_conn *c);
 
 /* hixie.c: versions 76 and 75 */
 
@@ -172,6 +194,9 @@ int ws_hixie_shake(ws_conn *c, unsigned char **data, size_t *len);
 
 /** ws_conn_send() for them. A Close frame is FF 00, or the end behind all that waits. */
 ws_status ws_hixie_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len);
+
+/** A text message in a buffer of its own; NULL when there is no memory. */
+ws_frames *ws_hixie_build(const void *payload, apr_size_t len);
 
 /** The client has closed its side, which is how a connection of version 75 ends. */
 void ws_hixie_ended(ws_conn *c);

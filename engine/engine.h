@@ -17,16 +17,26 @@
 typedef struct ws_engine ws_engine;
 typedef struct ws_loop ws_loop;
 
+/** What is done when a message is to be sent to a client that reads too slowly. */
+typedef enum {
+    WS_SLOW_CLOSE,       /**< close the connection */
+    WS_SLOW_DROP_NEWEST, /**< do not take the message */
+    WS_SLOW_DROP_OLDEST, /**< drop those that have waited longest */
+    WS_SLOW_KEEP_LATEST  /**< the same; and of those with a key only the newest waits */
+} ws_slow;
+
 /** What a Location sets for its connections. Shared by many connections, never changed. Zeroed before
  *  it is filled, so that two can be compared with memcmp. */
 typedef struct ws_settings {
     apr_uint64_t max_frame;     /**< bytes */
     apr_uint64_t max_message;   /**< bytes */
-    apr_uint64_t send_queue;    /**< bytes that may wait before sends are refused */
+    apr_uint64_t send_queue;    /**< bytes that may wait before a client is too slow */
     apr_uint64_t fragment;      /**< greatest payload of a sent frame, bytes; 0: any */
     apr_uint32_t ping_interval; /**< milliseconds without traffic, 0: no pings */
     apr_uint32_t ping_grace;    /**< milliseconds to answer one */
     apr_uint32_t close_timeout; /**< milliseconds for the closing handshake */
+    apr_uint32_t slow;          /**< what is done about a client that is too slow: ws_slow */
+    apr_uint32_t behind;        /**< milliseconds that a message may wait before it is, 0: any */
     const char *vhost;          /**< for ws_vhost(), or NULL */
     const void *server;         /**< the owner's, for its log */
 } ws_settings;

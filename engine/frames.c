@@ -13,27 +13,51 @@ ws_frames *ws_frames_new(apr_size_t size)
     ws_frames *f = size > APR_SIZE_MAX / 2 ? NULL : malloc(sizeof(*f) + size);
     if (f) {
         f->refs = 1;
-        f->pong = 0;
+        f->pong = f->whole = 0;
+        f->key = 0;
         f->len = 0;
         f->size = size;
     }
     return f;
 }
 
+static void add_frame(ws_frames *f, unsigned first, const void *payload, apr_size_t len)
+{
+    f->len += ws_frame_header(f->data + f->len, first, len, NULL);
+    if (len) {
+        memcpy(f->data + f->len, payload, len);
+        f->len += len;
+    }
+}
+
+ws_frames *ws_frames_build_cut(unsigned first, const void *payload, apr_size_t len, apr_size_t most)
+{
+    const char *data = payload;
+    unsigned char head[WS_HEADER_MAX];
+    apr_size_t heads = ws_frame_header(head, first, most && len > most ? most : len, NULL);
+    ws_frames *f;
+    int whole = (first & WS_FIN) && (first & 0xF) && !(first & 0x8);
+
+    if (most && len > most) {
+        heads *= (len - 1) / most + 1;
+    }
+    if (len > APR_SIZE_MAX / 4 || heads > APR_SIZE_MAX / 4 || !(f = ws_frames_new(heads + len))) {
+        return NULL;
+    }
+    f->whole = (unsigned char)whole;
+    f->pong = (first & 0xF) == WS_OP_PONG;
+    for (; most && len > most; data += most, len -= most) {
+        add_frame(f, first & ~WS_FIN, data, most);
+        first = (first & WS_FIN) | WS_OP_CONTINUATION;
+    }
+    add_frame(f, first, data, len);
+    f->size = f->len; /* the last header can be shorter; nothing is to be added */
+    return f;
+}
+
 ws_frames *ws_frames_build(unsigned first, const void *payload, apr_size_t len)
 {
-    unsigned char head[WS_HEADER_MAX];
-    size_t n = ws_frame_header(head, first, len, NULL);
-    ws_frames *f = len > APR_SIZE_MAX / 2 ? NULL : ws_frames_new(n + len);
-    if (f) {
-        memcpy(f->data, head, n);
-        if (len) {
-            memcpy(f->data + n, payload, len);
-        }
-        f->len = n + len;
-        f->pong = (first & 0xF) == WS_OP_PONG;
-    }
-    return f;
+    return ws_frames_build_cut(first, payload, len, 0);
 }
 
 const unsigned char *ws_frames_payload(const ws_frames *f, apr_size_t *len)
@@ -57,9 +81,19 @@ void ws_frames_unref(ws_frames *f)
     }
 }
 
-static ws_frames **at(const ws_queue *q, apr_uint32_t i)
+static ws_entry *at(const ws_queue *q, apr_uint32_t i)
 {
     return &q->ring[(q->head + i) & (q->size - 1)];
+}
+
+static apr_uint32_t hint_of(apr_uint64_t key)
+{
+    return (apr_uint32_t)(key * 0x9E3779B97F4A7C15u >> 32); /* keys may differ in any bits */
+}
+
+static ws_entry entry_of(ws_frames *f, apr_uint32_t now)
+{
+    return (ws_entry){f, now, hint_of(f->key)};
 }
 
 static void add_bytes(ws_queue *q, apr_size_t n)
@@ -75,7 +109,7 @@ apr_size_t ws_queue_bytes(const ws_queue *q)
 static int reserve(ws_queue *q)
 {
     apr_uint32_t size = q->size ? q->size * 2 : 4;
-    ws_frames **ring;
+    ws_entry *ring;
     if (q->count < q->size) {
         return 0;
     }
@@ -92,20 +126,20 @@ static int reserve(ws_queue *q)
     return 0;
 }
 
-int ws_queue_push(ws_queue *q, ws_frames *f)
+int ws_queue_push(ws_queue *q, ws_frames *f, apr_uint32_t now)
 {
     if (reserve(q) < 0) {
         ws_frames_unref(f);
         return -1;
     }
-    *at(q, q->count++) = f;
+    *at(q, q->count++) = entry_of(f, now);
     add_bytes(q, f->len);
     return 0;
 }
 
-int ws_queue_append(ws_queue *q, const struct iovec *iov, int n)
+int ws_queue_append(ws_queue *q, const struct iovec *iov, int n, apr_uint32_t now)
 {
-    ws_frames *f = q->count ? *at(q, q->count - 1) : NULL;
+    ws_frames *f = q->count ? at(q, q->count - 1)->frames : NULL;
     apr_size_t len = 0;
     for (int i = 0; i < n; i++) {
         len += iov[i].iov_len;
@@ -113,7 +147,7 @@ int ws_queue_append(ws_queue *q, const struct iovec *iov, int n)
     if (!f || f->size - f->len < len || f->pong
         || __atomic_load_n(&f->refs, __ATOMIC_ACQUIRE) > 1) {
         if (!(f = ws_frames_new(len < APPEND_SIZE ? APPEND_SIZE : len))
-            || ws_queue_push(q, f) < 0) {
+            || ws_queue_push(q, f, now) < 0) {
             return -1;
         }
     }
@@ -127,13 +161,54 @@ int ws_queue_append(ws_queue *q, const struct iovec *iov, int n)
     return 0;
 }
 
-int ws_queue_push_control(ws_queue *q, ws_frames *f)
+const ws_entry *ws_queue_at(const ws_queue *q, apr_uint32_t i)
 {
-    apr_uint32_t i = q->sent > 0 || q->cut; /* nothing may come between the halves of a frame */
-    if (f->pong && i < q->count && (*at(q, i))->pong) {
-        add_bytes(q, f->len - (*at(q, i))->len);
-        ws_frames_unref(*at(q, i));
-        *at(q, i) = f;
+    return at(q, i);
+}
+
+apr_uint32_t ws_queue_untouched(const ws_queue *q)
+{
+    return q->count && (q->sent > 0 || q->cut);
+}
+
+apr_uint32_t ws_queue_find(const ws_queue *q, apr_uint64_t key)
+{
+    apr_uint32_t i, hint = hint_of(key);
+    for (i = ws_queue_untouched(q); i < q->count; i++) {
+        if (at(q, i)->hint == hint && at(q, i)->frames->key == key) {
+            break;
+        }
+    }
+    return i;
+}
+
+void ws_queue_replace(ws_queue *q, apr_uint32_t i, ws_frames *f, apr_uint32_t now)
+{
+    add_bytes(q, f->len - at(q, i)->frames->len);
+    ws_frames_unref(at(q, i)->frames);
+    *at(q, i) = entry_of(f, now);
+}
+
+void ws_queue_remove(ws_queue *q, apr_uint32_t i)
+{
+    ws_frames *f = at(q, i)->frames;
+    add_bytes(q, -f->len);
+    for (; i > 0; i--) { /* what is taken out stands near the head */
+        *at(q, i) = *at(q, i - 1);
+    }
+    q->head = (q->head + 1) & (q->size - 1);
+    q->count--;
+    ws_frames_unref(f);
+    if (!q->count) {
+        ws_queue_clear(q);
+    }
+}
+
+int ws_queue_push_control(ws_queue *q, ws_frames *f, apr_uint32_t now)
+{
+    apr_uint32_t i = ws_queue_untouched(q); /* nothing may come between the halves of a frame */
+    if (f->pong && i < q->count && at(q, i)->frames->pong) {
+        ws_queue_replace(q, i, f, at(q, i)->since);
         return 0;
     }
     if (reserve(q) < 0) {
@@ -143,7 +218,8 @@ int ws_queue_push_control(ws_queue *q, ws_frames *f)
     for (apr_uint32_t j = q->count++; j > i; j--) {
         *at(q, j) = *at(q, j - 1);
     }
-    *at(q, i) = f;
+    /* It is no younger than what it goes before: who looks at the first place sees how long that waits. */
+    *at(q, i) = entry_of(f, i + 1 < q->count ? at(q, i + 1)->since : now);
     add_bytes(q, f->len);
     return 0;
 }
@@ -153,8 +229,8 @@ int ws_queue_peek(const ws_queue *q, struct iovec *iov, int max)
     int n = 0;
     for (apr_uint32_t i = 0; i < q->count && n < max; i++, n++) {
         apr_size_t sent = i ? 0 : q->sent;
-        iov[n].iov_base = (*at(q, i))->data + sent;
-        iov[n].iov_len = (*at(q, i))->len - sent;
+        iov[n].iov_base = at(q, i)->frames->data + sent;
+        iov[n].iov_len = at(q, i)->frames->len - sent;
     }
     return n;
 }
@@ -163,9 +239,9 @@ void ws_queue_drop(ws_queue *q, apr_size_t n)
 {
     add_bytes(q, -n);
     n += q->sent;
-    while (q->count && n >= (*at(q, 0))->len) {
-        n -= (*at(q, 0))->len;
-        ws_frames_unref(*at(q, 0));
+    while (q->count && n >= at(q, 0)->frames->len) {
+        n -= at(q, 0)->frames->len;
+        ws_frames_unref(at(q, 0)->frames);
         q->head = (q->head + 1) & (q->size - 1);
         q->count--;
         q->cut = 0;
@@ -178,7 +254,7 @@ void ws_queue_drop(ws_queue *q, apr_size_t n)
 
 ws_frames *ws_queue_shift(ws_queue *q)
 {
-    ws_frames *f = q->count ? *at(q, 0) : NULL;
+    ws_frames *f = q->count ? at(q, 0)->frames : NULL;
     if (f) {
         q->head = (q->head + 1) & (q->size - 1);
         q->count--;
@@ -190,7 +266,7 @@ ws_frames *ws_queue_shift(ws_queue *q)
 void ws_queue_clear(ws_queue *q)
 {
     for (apr_uint32_t i = 0; i < q->count; i++) {
-        ws_frames_unref(*at(q, i));
+        ws_frames_unref(at(q, i)->frames);
     }
     free(q->ring);
     q->ring = NULL;

@@ -79,6 +79,16 @@ ws_status ws_hixie_send(ws_conn *c, unsigned first, const void *payload, apr_siz
     return s;
 }
 
+ws_frames *ws_hixie_build(const void *payload, apr_size_t len)
+{
+    ws_frames *f = len > APR_SIZE_MAX / 4 ? NULL : ws_frames_new(ws_hixie_frame_max(payload, len));
+    if (f) {
+        f->size = f->len = ws_hixie_frame(f->data, WS_FIN | WS_OP_TEXT, payload, len);
+        f->whole = 1;
+    }
+    return f;
+}
+
 void ws_hixie_ended(ws_conn *c)
 {
     if (c->version == 75 && ws_state_of(c) == WS_OPEN && ws_hixie_between(c->hixie)) {

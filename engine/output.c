@@ -46,10 +46,11 @@ static int keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
     }
     iov->iov_base = (char *)iov->iov_base + done;
     iov->iov_len -= done;
-    if (ws_queue_append(&c->out, iov, n) < 0) {
+    if (ws_queue_append(&c->out, iov, n, c->loop->now) < 0) {
         return -1;
     }
     c->out.cut |= cut;
+    c->stuck = 1;
     c->want_drain = 1;
     return 1;
 }
@@ -92,12 +93,12 @@ static inline __attribute__((always_inline)) ws_status gather(ws_conn *c, unsign
     }
     if ((first & 0x8) && c->out.count && (first & 0xF) != WS_OP_CLOSE) {
         ws_frames *f = ws_frames_build(first, payload, len);
-        if (!f || ws_queue_push_control(&c->out, f) < 0) {
+        if (!f || ws_queue_push_control(&c->out, f, loop->now) < 0) {
             return WS_FULL;
         }
     }
     else {
-        if (ws_queue_append(&c->out, iov + 1, 2) < 0) {
+        if (ws_queue_append(&c->out, iov + 1, 2, loop->now) < 0) {
             return WS_FULL;
         }
         c->want_drain |= !(first & 0x8); /* a ping of ours is nothing that a handler waits for */
@@ -158,7 +159,7 @@ ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
         ws_frames_unref(f);
         return WS_GONE;
     }
-    if (ws_queue_push(&c->out, f) < 0) {
+    if (ws_queue_push(&c->out, f, c->loop->now) < 0) {
         return WS_FULL;
     }
     c->want_drain = 1; /* whoever was told WS_QUEUED waits for it */
@@ -203,7 +204,7 @@ void ws_conn_uncork(ws_conn *c)
     settle(c);
 }
 
-void ws_conn_flush(ws_conn *c)
+void ws_conn_write(ws_conn *c)
 {
     struct iovec iov[IOVECS];
     int state = c->gone || c->broken ? 0 : ws_socket_pending(c);
@@ -226,6 +227,18 @@ void ws_conn_flush(ws_conn *c)
     }
     if (state < 0) {
         c->broken = 1;
+    }
+    c->stuck = !idle(c);
+}
+
+void ws_conn_flush(ws_conn *c)
+{
+    if (c->out.count && c->settings->behind && ws_slow_drops(c)) {
+        ws_slow_trim(c);
+    }
+    ws_conn_write(c);
+    if (c->dropped && !c->out.count) {
+        ws_slow_over(c);
     }
     settle(c);
     if (!c->gone && c->want_drain && ws_queue_bytes(&c->out) <= low_mark(c)) {
@@ -267,19 +280,4 @@ void ws_conn_release(ws_conn *c, unsigned why)
         c->resume = 1;
         ws_conn_mark_dirty(c);
     }
-}
-
-int ws_conn_full(const ws_conn *c)
-{
-    apr_size_t later = c->later ? ws_queue_bytes(c->later) : 0;
-    return ws_queue_bytes(&c->out) + later >= c->settings->send_queue;
-}
-
-void ws_conn_too_slow(ws_conn *c)
-{
-    ws_log(c->loop->engine, WS_LOG_INFO, c,
-           "closing: the client reads too slowly, %" APR_SIZE_T_FMT
-           " bytes wait to be sent (WebSocketSendQueue)",
-           ws_queue_bytes(&c->out));
-    ws_conn_close(c, WS_CLOSE_POLICY, "too slow", 8);
 }

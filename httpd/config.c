@@ -25,7 +25,8 @@ void *ws_create_dir_config(apr_pool_t *p, char *dir)
 {
     ws_dir_config *d = apr_pcalloc(p, sizeof(*d));
     (void)dir;
-    d->relay = -1;
+    d->relay = d->slow = -1;
+    d->behind = -1;
     d->max_frame = d->max_message = d->send_queue = -1;
     d->fragment = d->ping_interval = d->ping_grace = d->close_timeout = -1;
     return d;
@@ -47,6 +48,8 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     MERGE(ping_interval, -1);
     MERGE(ping_grace, -1);
     MERGE(close_timeout, -1);
+    MERGE(slow, -1);
+    MERGE(behind, -1);
     d->origins = o->origins;
     d->origin_same = o->origin_same;
     d->origin_any = o->origin_any;
@@ -93,6 +96,8 @@ const ws_settings *ws_settings_of(request_rec *r)
     s.ping_interval = (apr_uint32_t)or_default(d->ping_interval, DEFAULT_PING_INTERVAL);
     s.ping_grace = (apr_uint32_t)or_default(d->ping_grace, DEFAULT_PING_GRACE);
     s.close_timeout = (apr_uint32_t)or_default(d->close_timeout, DEFAULT_CLOSE_TIMEOUT);
+    s.slow = d->slow < 0 ? WS_SLOW_CLOSE : (apr_uint32_t)d->slow;
+    s.behind = (apr_uint32_t)or_default(d->behind, 0);
     s.vhost = r->server->server_hostname;
     s.server = r->server;
 
@@ -271,6 +276,30 @@ static const char *set_interval(cmd_parms *cmd, void *config, const char *arg)
                : wrong(cmd, arg, "an interval of 1ms to 24h, such as 5s, 500ms or 1min");
 }
 
+static const char *set_slow_reader(cmd_parms *cmd, void *config, const char *policy,
+                                   const char *behind)
+{
+    static const char *const policies[] = {"close", "drop-newest", "drop-oldest", "keep-latest"};
+    ws_dir_config *d = config;
+    int i = 0;
+    while (i < 4 && strcasecmp(policy, policies[i])) {
+        i++;
+    }
+    if (i == 4) {
+        return wrong(cmd, policy, "close, drop-newest, drop-oldest or keep-latest");
+    }
+    d->slow = i;
+    if (behind && !strcasecmp(behind, "off")) {
+        d->behind = 0;
+    }
+    else if (behind && !parse_interval(behind, 1, &d->behind)) {
+        return wrong(
+            cmd, behind,
+            "behind the policy how long a message may wait, 1ms to 24h (5s, 500ms), or off");
+    }
+    return NULL;
+}
+
 static const char *set_origins(cmd_parms *cmd, void *config, int argc, char *const argv[])
 {
     ws_dir_config *d = config;
@@ -391,4 +420,8 @@ const command_rec ws_directives[] = {
                   "off, on, or the greatest payload of a sent frame, in bytes or with K, M or G"),
     AP_INIT_TAKE1("WebSocketSendQueue", set_size, FIELD(send_queue), WHERE,
                   "how much may wait to be sent to a client, in bytes or with K, M or G"),
+    AP_INIT_TAKE12(
+        "WebSocketSlowReader", set_slow_reader, NULL, WHERE,
+        "close, drop-newest, drop-oldest or keep-latest, and then how long a message may "
+        "wait, or off"),
     {.name = NULL}};

@@ -84,11 +84,13 @@ typedef enum {
     WS_QUEUED = 1, /**< taken; it waits behind others, or for another thread */
     WS_FULL =
         -1, /**< not taken: as much as WebSocketSendQueue allows waits already, and the connection
-                        is being closed for it; or there is no memory */
-    WS_GONE = -2,       /**< not taken: the connection is closing, closed or unknown */
-    WS_TOO_BIG = -3,    /**< not taken: longer than the protocol allows (ws_ping: 125 bytes) */
-    WS_MISPLACED = -4,  /**< not taken: no such part is due, see ws_send_part */
-    WS_UNSUPPORTED = -5 /**< not taken: the connection is of version 76 or 75, see ws_version */
+                        is being closed for it (WebSocketSlowReader); or there is no memory */
+    WS_GONE = -2,        /**< not taken: the connection is closing, closed or unknown */
+    WS_TOO_BIG = -3,     /**< not taken: longer than the protocol allows (ws_ping: 125 bytes) */
+    WS_MISPLACED = -4,   /**< not taken: no such part is due, see ws_send_part */
+    WS_UNSUPPORTED = -5, /**< not taken: the connection is of version 76 or 75, see ws_version */
+    WS_DROPPED = -6 /**< not taken: the client reads too slowly, and WebSocketSlowReader leaves the
+                              connection open */
 } ws_status;
 
 /** Where a connection stands: RFC 6455, sections 4.1 and 7.1. */
@@ -288,9 +290,18 @@ WS_API void ws_request_set_data(ws_request *rq, void *data);
  * checked. Sends to the connection whose callback runs leave together at its end, in one system
  * call where they fit.
  * @param len  bytes
- * @return WS_SENT, WS_QUEUED, WS_FULL, WS_GONE, WS_UNSUPPORTED.  [callback]
+ * @return WS_SENT, WS_QUEUED, WS_FULL, WS_DROPPED, WS_GONE, WS_UNSUPPORTED.  [callback]
  */
 WS_API ws_status ws_send(ws_conn *c, ws_type type, const char *data, apr_size_t len);
+
+/**
+ * ws_send() with a key, any number but 0, that says what the message is about: the price of one share,
+ * say. Where WebSocketSlowReader says keep-latest, a message that still waits is replaced by a newer
+ * one with its key, in its place. Elsewhere the key means nothing.
+ * @return as ws_send  [callback]
+ */
+WS_API ws_status ws_send_keyed(ws_conn *c, ws_type type, const char *data, apr_size_t len,
+                               apr_uint64_t key);
 
 /**
  * Send one message in parts, each a frame of its own (RFC 6455, section 5.4), so that a message of any
@@ -299,14 +310,16 @@ WS_API ws_status ws_send(ws_conn *c, ws_type type, const char *data, apr_size_t 
  * @param type   of the message, the same for all its parts
  * @param where  WS_FIRST for the first, WS_LAST for the last part (which may be empty)
  * @return as ws_send; WS_MISPLACED for a first part before the last one's end, or another part
- *         without a first.  [callback]
+ *         without a first. A first part that was dropped has begun nothing. Parts behind it are never
+ *         dropped: one that finds the queue full closes the connection.  [callback]
  */
 WS_API ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t len,
                               unsigned where);
 
 /**
  * Send a Ping frame with up to 125 bytes; the answer comes to on_pong. WebSocketPing needs no help
- * from a handler. @return as ws_send, or WS_TOO_BIG.  [callback]
+ * from a handler. Where the queue is full it is not taken, and nothing else happens.
+ * @return as ws_send, or WS_TOO_BIG; never WS_FULL for the sake of the queue.  [callback]
  */
 WS_API ws_status ws_ping(ws_conn *c, const char *data, apr_size_t len);
 
@@ -340,6 +353,10 @@ WS_API ws_status ws_close_id(ws_id id, int code, const char *reason);
  */
 WS_API ws_status ws_broadcast(ws_location *here, ws_type type, const char *data, apr_size_t len,
                               ws_id except);
+
+/** ws_broadcast() with a key, see ws_send_keyed().  [any] */
+WS_API ws_status ws_broadcast_keyed(ws_location *here, ws_type type, const char *data,
+                                    apr_size_t len, ws_id except, apr_uint64_t key);
 
 /* ---- Reading ---------------------------------------------------------------------------------- */
 

@@ -53,6 +53,14 @@ refuses('WebSocketPing',          qr/^WebSocketPing takes 1-2 arguments/);
 refuses('WebSocketPing 1s 1s 1s', qr/^WebSocketPing takes 1-2 arguments/);
 takes("WebSocketPing $_", "taken: WebSocketPing $_") for 'off', 'Off', '100ms', '24h', '20', '2min', '20s 100ms', '100ms 24h';
 
+refuses("WebSocketSlowReader $_", qr/^WebSocketSlowReader: "\Q$_\E" is wrong, it takes close, drop-newest, drop-oldest or/)
+    for qw(drop 5s off);
+refuses("WebSocketSlowReader close $_", qr/^WebSocketSlowReader: "\Q$_\E" is wrong, it takes behind the policy how long/)
+    for qw(0 25h x -1);
+refuses('WebSocketSlowReader', qr/^WebSocketSlowReader takes 1-2 arguments/);
+takes("WebSocketSlowReader $_", "taken: WebSocketSlowReader $_")
+    for 'close', 'Drop-Newest', 'drop-oldest 1ms', 'keep-latest 24h', 'close off';
+
 for my $directive (qw(WebSocketCloseTimeout WebSocketDrainTimeout)) {
     refuses("$directive $_", qr/^$directive: "\Q$_\E" is wrong, it takes an interval of 1ms to 24h, such as 5/)
         for qw(0 0ms 25h x -1 off);
@@ -159,6 +167,7 @@ my %lines = (
     WebSocketMaxMessageSize => '1M',
     WebSocketMaxFrameSize   => '1M',
     WebSocketSendQueue      => '1M',
+    WebSocketSlowReader     => 'close',
     WebSocketPing           => 'off',
     WebSocketCloseTimeout   => '5s',
     WebSocketOrigin         => 'any',

@@ -51,6 +51,8 @@ static const char *status_name(ws_status s)
         return "gone";
     case WS_TOO_BIG:
         return "too big";
+    case WS_DROPPED:
+        return "dropped";
     default:
         return "misplaced";
     }

@@ -35,14 +35,14 @@ static void take(ws_queue *q, apr_size_t n)
 static void append(ws_queue *q, const char *a, const char *b)
 {
     struct iovec iov[2] = {{(void *)a, strlen(a)}, {(void *)b, strlen(b)}};
-    if (ws_queue_append(q, iov, 2) < 0) {
+    if (ws_queue_append(q, iov, 2, 0) < 0) {
         bail_out("no memory");
     }
 }
 
 static void control(ws_queue *q, unsigned opcode, const char *text)
 {
-    if (ws_queue_push_control(q, ws_frames_build(FIN | opcode, text, strlen(text))) < 0) {
+    if (ws_queue_push_control(q, ws_frames_build(FIN | opcode, text, strlen(text)), 0) < 0) {
         bail_out("no memory");
     }
 }
@@ -69,7 +69,7 @@ static void bytes_keep_their_order(void)
     append(&q, "one", "");
     append(&q, " two", " three");
     is_int(q.count, 1, "what is appended shares a buffer");
-    ws_queue_push(&q, ws_frames_build(FIN | WS_OP_TEXT, "four", 4));
+    ws_queue_push(&q, ws_frames_build(FIN | WS_OP_TEXT, "four", 4), 0);
     append(&q, "five", "");
     COMES_OUT_AS(&q,
                  "one two three\x81\x04"
@@ -83,7 +83,7 @@ static void bytes_keep_their_order(void)
 
     f = ws_frames_build(FIN | WS_OP_BINARY, "shared", 6);
     f->size = f->len; /* exact, as it is made */
-    ws_queue_push(&q, ws_frames_ref(f));
+    ws_queue_push(&q, ws_frames_ref(f), 0);
     append(&q, "own", "");
     is_mem(f->data, f->len, "\x82\x06shared", 8, "a shared frame is not appended to");
     COMES_OUT_AS(&q, "\x82\x06sharedown", "behind a shared frame");
@@ -91,7 +91,7 @@ static void bytes_keep_their_order(void)
     ws_frames_unref(f);
 
     f = ws_frames_new(100);
-    ws_queue_push(&q, ws_frames_ref(f));
+    ws_queue_push(&q, ws_frames_ref(f), 0);
     append(&q, "x", "");
     is_int(f->len, 0, "nor one with room, while it is in another queue");
     ws_queue_clear(&q);
@@ -108,7 +108,7 @@ static void control_frames_go_first(void)
     append(&q, "data", "");
     append(&q, "", "more");
     take(&q, 1);
-    ws_queue_push(&q, ws_frames_build(FIN | WS_OP_TEXT, "t", 1));
+    ws_queue_push(&q, ws_frames_build(FIN | WS_OP_TEXT, "t", 1), 0);
     control(&q, WS_OP_PING, "p");
     COMES_OUT_AS(&q, "datamore\x89\x01p\x81\x01t", "a Ping waits for what is partly sent");
 
@@ -120,7 +120,7 @@ static void control_frames_go_first(void)
 
     append(&q, "rest", "");
     q.cut = 1;
-    ws_queue_push(&q, ws_frames_build(FIN | WS_OP_TEXT, "t", 1));
+    ws_queue_push(&q, ws_frames_build(FIN | WS_OP_TEXT, "t", 1), 0);
     take(&q, 4);
     control(&q, WS_OP_PING, "p");
     COMES_OUT_AS(&q, "rest\x89\x01p\x81\x01t", "and passes what comes behind it");
@@ -203,13 +203,13 @@ static void agrees_with_a_plain_array(void)
             n += !n;
             if (r % 2) {
                 struct iovec iov[2] = {{piece, n / 2}, {piece + n / 2, n - n / 2}};
-                ws_queue_append(&q, iov, 2);
+                ws_queue_append(&q, iov, 2, 0);
             }
             else {
                 ws_frames *f = ws_frames_new(n);
                 memcpy(f->data, piece, n);
                 f->len = n;
-                ws_queue_push(&q, f);
+                ws_queue_push(&q, f, 0);
             }
             memcpy(expected + len, piece, n);
             len += n;
@@ -233,7 +233,7 @@ static void a_queue_that_is_dropped_gives_all_back(void)
     ws_queue q[3] = {{0}};
     for (int i = 0; i < 3; i++) {
         for (int j = 0; j < 10; j++) {
-            ws_queue_push(&q[i], ws_frames_ref(f));
+            ws_queue_push(&q[i], ws_frames_ref(f), 0);
         }
     }
     is_int(f->refs, 31, "a frame is in three queues ten times");

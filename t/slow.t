@@ -1,0 +1,228 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Clients that read too slowly, or not at all, or never say anything whole: none costs more than its
+# bounds in memory and processor time, and nobody else is served worse for it.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Client qw(frame_bytes TEXT BINARY CLOSE PING PONG);
+
+# "pour N": so many messages of 10,000 bytes, in turns of 20, numbered; their key is the number modulo 10.
+my $pump = Httpd::compile('pump', <<'END');
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "mod_websocket.h"
+static char name[32];
+static void pour(ws_conn *c, void *arg)
+{
+    int *left = arg;
+    for (int i = 0; c && i < 20 && *left > 0; i++) {
+        static char message[10000];
+        ws_status s;
+        memset(message, ' ', sizeof(message));
+        snprintf(message, sizeof(message), "%d", --*left);
+        s = ws_send_keyed(c, WS_TEXT, message, sizeof(message), 1 + (apr_uint64_t)*left % 10);
+        if (s < 0 && s != WS_DROPPED) {
+            *left = 0;
+        }
+    }
+    if (!c || !*left || ws_run(ws_conn_id(c), pour, left) != WS_QUEUED) {
+        dprintf(STDERR_FILENO, "pump: %s has poured\n", c ? ws_uri(c) : "nobody");
+        free(left);
+    }
+}
+static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    if (type == WS_TEXT && len > 5 && !memcmp(data, "pour ", 5)) {
+        int *left = malloc(sizeof(*left));
+        memcpy(name, data + 5, len - 5 < sizeof(name) ? len - 5 : sizeof(name) - 1);
+        *left = atoi(name);
+        pour(c, left);
+        return;
+    }
+    ws_send(c, type, data, len);
+}
+WS_HANDLER(pump) = {.on_message = on_message};
+END
+
+my $httpd = Httpd->start(conf => <<"END");
+WebSocketHandler $pump
+WebSocketSendQueue 100K
+<Location /newest>
+    WebSocketSlowReader drop-newest
+</Location>
+<Location /oldest>
+    WebSocketSlowReader drop-oldest
+</Location>
+<Location /latest>
+    WebSocketSlowReader keep-latest 1h
+</Location>
+<Location /behind>
+    WebSocketSendQueue 1G
+    WebSocketSlowReader close 1ms
+</Location>
+<Location /impatient>
+    WebSocketPing 100ms 100ms
+</Location>
+END
+
+sub sum {
+    my ($get) = @_;
+    my $sum = 0;
+    $sum += $get->($_) for $httpd->children;
+    return $sum;
+}
+
+sub memory    { return sum(sub { Httpd::read_file("/proc/$_[0]/status") =~ /^VmRSS:\s+(\d+)/m ? $1 : 0 }) }
+sub processor { return sum(sub { my @f = split ' ', Httpd::read_file("/proc/$_[0]/stat"); ($f[13] // 0) + ($f[14] // 0) }) }
+
+# Sanitizers keep freed memory.
+sub little_memory {
+    my ($before, $name) = @_;
+SKIP: {
+        skip 'sanitizers keep freed memory', 1 if $ENV{WS_TEST_PRELOAD};
+        cmp_ok(memory() - $before, '<', 8192, "$name: memory, KiB");
+    }
+}
+
+# What has come, as numbers of messages.
+sub numbers {
+    my ($c, $last) = @_;
+    my @numbers;
+    do {
+        my ($type, $text) = $c->message;
+        length $text == 10000 or BAIL_OUT('a message is cut');
+        push @numbers, $text + 0;
+    } while ($numbers[-1] != $last);
+    return @numbers;
+}
+
+sub pour {
+    my ($path, $n) = @_;
+    my $c = Client->new($httpd, $path, rcvbuf => 65536);
+    $c->text("pour $n");
+    return $c;
+}
+
+my $everybody = Client->new($httpd, '/');
+$everybody->echoes('hello', 'somebody else');
+
+# ---- One that never reads ----
+
+my $before = memory();
+{
+    my $c = pour('/', 3000);
+    ok($httpd->wait_log(qr/closing: the client reads too slowly, \d+ bytes wait to be sent \(WebSocketSendQueue\)/),
+        'close: the log says why');
+    $c->expect_close(1008, 'close: the client is told');
+}
+for my $policy (qw(newest oldest latest)) {
+    no warnings 'numeric';
+    my $c = pour("/$policy", 3000);
+    $httpd->wait_log(qr{pump: /$policy has poured});
+    little_memory($before, "$policy: 30 MB to a client that does not read");
+    $c->text('behind it');
+    my $end = $policy eq 'newest' ? undef : 0;
+    my (@got, $answer);
+    while (my (undef, $text) = $c->message) {
+        length $text == 10000 ? push @got, $text + 0 : ($answer = $text);
+        last if defined $answer;
+        last if $policy ne 'newest' && $got[-1] == 0;
+        $c->text('behind it') if $policy eq 'newest' && @got % 10 == 0;
+    }
+    ok(@got > 2 && @got < 3000, "$policy: " . @got . ' of 3000 messages arrive, whole');
+    if ($policy eq 'latest') {
+        is_deeply([sort map { $_ % 10 } @got[-10 .. -1]], [0 .. 9], 'latest: at the end one of each key');
+    }
+    else {
+        is_deeply(\@got, [sort { $b <=> $a } @got], "$policy: in order");
+    }
+    is($got[0],  2999, "$policy: the first");
+    is($got[-1], 0,    "$policy: the last") if $policy ne 'newest';
+    cmp_ok($got[-1], '>', 0, "$policy: not the last") if $policy eq 'newest';
+    ok($httpd->wait_log(qr{/$policy, .*: messages are dropped: the client reads too slowly, \d+ bytes wait}),
+        "$policy: the log says so") if $policy ne 'latest';
+    ok($httpd->wait_log(qr{/$policy, .*: \d+ messages were dropped \(WebSocketSlowReader\)}),
+        "$policy: and how many, when nothing waits any more") if $policy ne 'latest';
+}
+{
+    my $c = pour('/behind', 100_000_000);
+    ok($httpd->wait_log(qr/closing: the client reads too slowly, a message has waited for \d+ ms \(WebSocketSlowReader\)/),
+        'a message that waits too long: the log says so');
+    while (my ($opcode, $payload) = $c->frame) {
+        next if $opcode != CLOSE;
+        is(unpack('n', $payload), 1008, 'a message that waits too long: close');
+        last;
+    }
+}
+$everybody->echoes('1', 'somebody else is served');
+
+# ---- One that sends a byte at a time ----
+
+{
+    my @clients = map { Client->new($httpd, '/impatient') } 1 .. 50;
+    my $announced = substr frame_bytes(BINARY, '', length => 1_000_000), 0, 14;
+    $before = memory();
+    $_->raw_bytewise($announced) for @clients;
+    $_->raw_bytewise('x' x 200) for @clients[0 .. 4];
+    little_memory($before, 'messages of which a byte comes at a time, 50 MB announced');
+    is((grep { 1 while $_->frame; $_->{eof} } @clients), 50, 'who says nothing for long is ended');
+}
+
+# ---- One that says nothing ----
+
+{
+    my @clients = map { Client->new($httpd, '/impatient') } 1 .. 50;
+    is((grep { my ($opcode) = $_->frame; $opcode == PING && $_->at_end } @clients), 50, 'who opens and says nothing is ended');
+}
+
+# ---- One that pings without end and never reads ----
+
+{
+    my $c = Client->new($httpd, '/', rcvbuf => 65536);
+    my $pings = frame_bytes(PING, 'p' x 125) x 5000;
+    $before = memory();
+    $c->raw($pings) for 1 .. 20;
+    $everybody->echoes('2', 'while 100,000 pings come, somebody else is served');
+    little_memory($before, '100,000 pings to answer');
+    my ($ticks, $pongs) = (processor(), 0);
+    select undef, undef, undef, 1;
+    cmp_ok(processor() - $ticks, '<', 50, 'what waits to be read costs no processor time');
+    $c->text('end');
+    while (my ($opcode, $payload) = $c->frame) {
+        last if $opcode == TEXT;
+        $pongs++ if $opcode == PONG && $payload eq 'p' x 125;
+    }
+    cmp_ok($pongs, '>', 0, "$pongs pongs come, whole, and then the answer to a message");
+}
+
+# ---- One that sends and does not read the answers ----
+
+{
+    my $c = Client->new($httpd, '/oldest', rcvbuf => 65536);
+    $before = memory();
+    my $sent = 0;
+    $c->socket->blocking(0);
+    my $message = frame_bytes(BINARY, 'e' x 10000);
+    # As much as the server takes: it stops reading when its answers wait.
+    my $tail = '';
+    while ($sent < 100_000_000) {
+        $tail = $message if $tail eq '';
+        my $n = $c->socket->syswrite($tail);
+        if (!defined $n) {
+            IO::Select->new($c->socket)->can_write(2) ? next : last;
+        }
+        substr $tail, 0, $n, '';
+        $sent += $n;
+    }
+    cmp_ok($sent, '<', 100_000_000, "an echo is not asked for more while answers wait, even where they could be dropped: $sent");
+    little_memory($before, 'answers that nobody reads');
+}
+$everybody->echoes('3', 'somebody else is served');
+
+done_testing;
