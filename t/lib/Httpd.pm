@@ -305,8 +305,22 @@ sub graceful {
     wait_for(sub { $self->count_log(qr/resuming normal operations/) > $before }, 'the reload');
 }
 
+# The event MPM's close_worker_sockets() looks, when the child is told to stop, at sockets that a worker thread
+# may be freeing at that moment: a child that crashes then is httpd's own. So threads that are about to end a
+# connection may do so; those that wait for their client sleep, as do idle ones. A flood never sleeps: it is not waited for.
+sub wait_asleep {
+    my ($self) = @_;
+    for (1 .. 100) {
+        my @state = map { read_file($_) =~ /\) (\S)/ ? $1 : () }
+            map { glob "/proc/$_/task/*/stat" } $self->children;
+        return if !grep { $_ ne 'S' } @state;
+        sleep 0.01;
+    }
+}
+
 sub stop {
     my ($self) = @_;
+    $self->wait_asleep if $self->{pid};
     my $pid = delete $self->{pid} or return;
     kill 'TERM', $pid;
     wait_for(sub { !kill(0, $pid) }, 'httpd to end');
