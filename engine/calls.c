@@ -67,6 +67,18 @@ static void call_close(ws_conn *c)
     }
 }
 
+/* On the loop, the watchdog sees which callback runs. */
+
+static inline void enter(const ws_conn *c, const char *what)
+{
+    ws_call_enter(&c->loop->call, c, what);
+}
+
+static inline void leave(ws_conn *c)
+{
+    ws_call_leave(&c->loop->call, c);
+}
+
 static void release(ws_loop *loop, ws_task *task)
 {
     ws_conn *c = ws_conn_find(loop, ((release_task *)task)->id);
@@ -294,7 +306,9 @@ void ws_call_open(ws_conn *c)
         return;
     }
     ws_conn_cork(c);
+    enter(c, "on_open");
     handler_of(c)->on_open(c);
+    leave(c);
     ws_conn_uncork(c);
 }
 
@@ -313,7 +327,9 @@ void ws_call_message(ws_conn *c, ws_type type, const unsigned char *data, apr_si
         give(c, j);
         return;
     }
+    enter(c, "on_message");
     handler_of(c)->on_message(c, type, (const char *)data, len);
+    leave(c);
 }
 
 void ws_call_frame(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len,
@@ -328,7 +344,9 @@ void ws_call_frame(ws_conn *c, ws_type type, const unsigned char *data, apr_size
         give(c, j);
         return;
     }
+    enter(c, "on_frame");
     handler_of(c)->on_frame(c, type, (const char *)data, len, where);
+    leave(c);
 }
 
 void ws_call_pong(ws_conn *c, const unsigned char *data, apr_size_t len)
@@ -340,7 +358,9 @@ void ws_call_pong(ws_conn *c, const unsigned char *data, apr_size_t len)
         give(c, job_new(PONG, data, len));
         return;
     }
+    enter(c, "on_pong");
     handler_of(c)->on_pong(c, (const char *)data, len);
+    leave(c);
 }
 
 void ws_call_drain(ws_conn *c)
@@ -353,7 +373,9 @@ void ws_call_drain(ws_conn *c)
         return;
     }
     ws_conn_cork(c);
+    enter(c, "on_drain");
     handler_of(c)->on_drain(c);
+    leave(c);
     ws_conn_uncork(c);
 }
 
@@ -372,7 +394,9 @@ void ws_call_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg)
         return;
     }
     ws_conn_cork(c);
+    enter(c, "a function of ws_run()");
     fn(c, arg);
+    leave(c);
     ws_conn_uncork(c);
 }
 
@@ -390,7 +414,9 @@ void ws_call_timer(ws_conn *c, ws_timer *t)
         return;
     }
     ws_conn_cork(c);
+    enter(c, "a timer's function");
     ws_timer_call(c, t);
+    leave(c);
     ws_timer_done(c, t);
     ws_conn_uncork(c);
 }
@@ -407,5 +433,7 @@ void ws_call_close(ws_conn *c)
         give(c, j);
         return;
     }
+    enter(c, "on_close");
     call_close(c);
+    leave(c);
 }

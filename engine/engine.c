@@ -54,7 +54,8 @@ static apr_status_t set_up(ws_engine *e)
             return rv;
         }
     }
-    return APR_SUCCESS;
+    return e->options.watchdog ? ws_watchdog_start(&e->watchdog, e, e->options.watchdog)
+                               : APR_SUCCESS;
 }
 
 apr_status_t ws_engine_create(ws_engine **engine, const ws_engine_options *options,
@@ -152,7 +153,9 @@ apr_status_t ws_engine_add(ws_engine *e, const ws_newcomer *n)
         ws_adoption_drop(a);
         return APR_ENOMEM;
     }
-    __atomic_add_fetch(&loop->count, 1, __ATOMIC_RELAXED);
+    if (__atomic_fetch_add(&loop->count, 1, __ATOMIC_SEQ_CST) == 0 && e->watchdog) {
+        ws_watchdog_wake(e->watchdog);
+    }
     if (__atomic_load_n(&e->stopping, __ATOMIC_ACQUIRE) || ws_loop_post(loop, &a->task) < 0) {
         ws_loop_left(loop);
         ws_adoption_drop(a);
@@ -175,7 +178,7 @@ apr_size_t ws_engine_count(ws_engine *e)
 {
     apr_size_t n = 0;
     for (unsigned i = 0; i < e->options.loops; i++) {
-        n += __atomic_load_n(&e->loops[i].count, __ATOMIC_ACQUIRE);
+        n += __atomic_load_n(&e->loops[i].count, __ATOMIC_SEQ_CST);
     }
     return n;
 }
@@ -303,6 +306,8 @@ int ws_engine_stop(ws_engine *e)
             e->loops[i].thread = NULL;
         }
     }
+    ws_watchdog_stop(e->watchdog);
+    e->watchdog = NULL;
     if (e->threads) {
         ws_threads_destroy(e->threads);
         e->threads = NULL;

@@ -58,6 +58,7 @@ typedef void ws_log_fn(ws_log_level level, const ws_settings *settings, const ws
 typedef struct ws_engine_options {
     unsigned loops;    /**< event loops, 1 to WS_LOOPS_MAX */
     unsigned blocking; /**< greatest number of threads for WS_BLOCKING handlers */
+    unsigned watchdog; /**< milliseconds that a callback may take before the log names it, 0: any */
     unsigned process;  /**< 16 bits that tell this process's connection ids from another's */
     ws_location **locations;
     unsigned location_count;

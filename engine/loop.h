@@ -15,6 +15,7 @@
 #include "engine/poller.h"
 #include "engine/slab.h"
 #include "engine/threads.h"
+#include "engine/watchdog.h"
 #include "engine/wheel.h"
 
 /** Receive buffer of a loop, bytes. */
@@ -62,6 +63,7 @@ struct ws_loop {
     apr_uint32_t close_steps;
 
     unsigned char *input; /**< WS_INPUT_SIZE */
+    ws_call call;         /**< the callback that runs */
     ws_conn *corked;      /**< whose callback runs */
     unsigned char *cork;  /**< WS_CORK_SIZE */
     apr_size_t cork_len;
@@ -78,6 +80,7 @@ struct ws_engine {
     apr_pool_t *pool;
     ws_engine_options options;
     ws_loop *loops;
+    ws_watchdog *watchdog;    /**< or NULL */
     ws_threads *threads;      /**< for WS_BLOCKING handlers, made with the first of them */
     apr_thread_mutex_t *lock; /**< of threads and empty */
     apr_thread_cond_t *empty; /**< a connection has gone */

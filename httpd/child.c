@@ -22,6 +22,9 @@ APLOG_USE_MODULE(websocket);
 #define LOOPS_MAX_DEFAULT 4
 #define BLOCKING_DEFAULT 16
 
+/* WebSocketWatchdog when it does not say, milliseconds. */
+#define WATCHDOG_DEFAULT (1000)
+
 /* WebSocketDrainTimeout when it does not say: connections of a child that was told to go live on this
  * long, milliseconds; then they are closed over a while, so that the clients do not all come back to
  * the new children at once. */
@@ -287,6 +290,9 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
     options.loops = conf->loops ? conf->loops : default_loops();
     drain_timeout = conf->drain ? conf->drain : DRAIN_TIMEOUT;
     options.blocking = conf->blocking ? conf->blocking : BLOCKING_DEFAULT;
+    options.watchdog = conf->watchdog > 0    ? (unsigned)conf->watchdog
+                       : conf->watchdog == 0 ? WATCHDOG_DEFAULT
+                                             : 0;
     options.process = ws_shared_process();
     options.location_count = (unsigned)ws_registry->nelts;
     options.locations = apr_palloc(pchild, options.location_count * sizeof(*options.locations));

@@ -385,6 +385,23 @@ static const char *set_drain(cmd_parms *cmd, void *config, const char *arg)
                : wrong(cmd, arg, "an interval of 1ms to 24h, such as 5min, 30s or 1h");
 }
 
+static const char *set_watchdog(cmd_parms *cmd, void *config, const char *arg)
+{
+    ws_server_config *s = ws_server_config_of(cmd->server);
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    (void)config;
+    if (error) {
+        return error;
+    }
+    if (!strcasecmp(arg, "off")) {
+        s->watchdog = -1;
+        return NULL;
+    }
+    return parse_interval(arg, 10, &s->watchdog)
+               ? NULL
+               : wrong(cmd, arg, "an interval of 10ms to 24h, such as 1s or 500ms, or off");
+}
+
 #define FIELD(name) ((void *)APR_OFFSETOF(ws_dir_config, name))
 
 /* Where code is loaded or a limit is lifted, .htaccess has no say. */
@@ -398,6 +415,8 @@ const command_rec ws_directives[] = {
                    "of threads for blocking handlers"),
     AP_INIT_TAKE1("WebSocketDrainTimeout", set_drain, NULL, RSRC_CONF,
                   "how long connections live on in a child process that httpd has told to go"),
+    AP_INIT_TAKE1("WebSocketWatchdog", set_watchdog, NULL, RSRC_CONF,
+                  "how long a handler's callback may take before the log names it, or off"),
     AP_INIT_TAKE1("WebSocketMaxMessageSize", set_size, FIELD(max_message), WHERE,
                   "the greatest size of a received message, in bytes or with K, M or G"),
     AP_INIT_TAKE1("WebSocketMaxFrameSize", set_size, FIELD(max_frame), WHERE,

@@ -36,10 +36,11 @@ typedef struct ws_dir_config {
 
 /** Of the main server. */
 typedef struct ws_server_config {
-    unsigned loops;    /**< 0: not set */
-    unsigned blocking; /**< 0: not set */
-    apr_int64_t drain; /**< milliseconds; 0: not set */
-    conn_rec *stub;    /**< stands for httpd's conn_rec in mod_ssl's callbacks, see takeover.c */
+    unsigned loops;       /**< 0: not set */
+    unsigned blocking;    /**< 0: not set */
+    apr_int64_t drain;    /**< milliseconds; 0: not set */
+    apr_int64_t watchdog; /**< milliseconds; 0: not set; -1: off */
+    conn_rec *stub;       /**< stands for httpd's conn_rec in mod_ssl's callbacks, see takeover.c */
 } ws_server_config;
 
 void *ws_create_dir_config(apr_pool_t *p, char *dir);

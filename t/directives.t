@@ -53,6 +53,9 @@ refuses('WebSocketPing',          qr/^WebSocketPing takes 1-2 arguments/);
 refuses('WebSocketPing 1s 1s 1s', qr/^WebSocketPing takes 1-2 arguments/);
 takes("WebSocketPing $_", "taken: WebSocketPing $_") for 'off', 'Off', '100ms', '24h', '20', '2min', '20s 100ms', '100ms 24h';
 
+refuses("WebSocketWatchdog $_", qr/^WebSocketWatchdog: "\Q$_\E" is wrong, it takes an interval of 10ms to 24h.* or off/)
+    for qw(0 9ms 25h x -1);
+takes("WebSocketWatchdog $_", "taken: WebSocketWatchdog $_") for qw(off 10ms 24h 2);
 refuses("WebSocketSlowReader $_", qr/^WebSocketSlowReader: "\Q$_\E" is wrong, it takes close, drop-newest, drop-oldest or/)
     for qw(drop 5s off);
 refuses("WebSocketSlowReader close $_", qr/^WebSocketSlowReader: "\Q$_\E" is wrong, it takes behind the policy how long/)
@@ -164,6 +167,7 @@ my %lines = (
     WebSocketHandler        => 'ws_echo.so',
     WebSocketThreads        => '2',
     WebSocketDrainTimeout   => '5s',
+    WebSocketWatchdog       => '5s',
     WebSocketMaxMessageSize => '1M',
     WebSocketMaxFrameSize   => '1M',
     WebSocketSendQueue      => '1M',

@@ -94,6 +94,7 @@ for (
     ['WebSocketSendQueue',      'httpd/config.c', 'DEFAULT_SEND_QUEUE'],
     ['WebSocketPing',           'httpd/config.c', 'DEFAULT_PING_INTERVAL', 'DEFAULT_PING_GRACE'],
     ['WebSocketCloseTimeout',   'httpd/config.c', 'DEFAULT_CLOSE_TIMEOUT'],
+    ['WebSocketWatchdog',       'httpd/child.c',  'WATCHDOG_DEFAULT'],
     ['WebSocketDrainTimeout',   'httpd/child.c',  'DRAIN_TIMEOUT'])
 {
     my ($name, $file, @defines) = @$_;

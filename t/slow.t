@@ -53,6 +53,7 @@ END
 my $httpd = Httpd->start(conf => <<"END");
 WebSocketHandler $pump
 WebSocketSendQueue 100K
+WebSocketPing off
 <Location /newest>
     WebSocketSlowReader drop-newest
 </Location>

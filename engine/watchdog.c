@@ -1,0 +1,148 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "engine/watchdog.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "engine/conn.h"
+
+/* It looks so often within the time that a callback may take, but not more often than every so many
+ * milliseconds. */
+#define LOOKS 4
+#define LOOK_MIN 5
+
+/* What was seen of a loop. */
+typedef struct seen {
+    apr_uint32_t number; /**< of the call that it was in */
+    apr_uint32_t since;
+    int in_call, told;
+} seen;
+
+struct ws_watchdog {
+    ws_engine *engine;
+    apr_uint32_t limit;
+    apr_thread_t *thread;
+    apr_thread_mutex_t *lock;
+    apr_thread_cond_t *wake;
+    int asleep; /**< atomic; there are no connections */
+    int stopping;
+    seen seen[];
+};
+
+/* The call may return at any time. What is said of it is right if it is still in it afterwards. */
+static void tell(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t now)
+{
+    const ws_conn *c = __atomic_load_n(&call->c, __ATOMIC_RELAXED);
+    const char *what = __atomic_load_n(&call->what, __ATOMIC_ACQUIRE);
+    const ws_settings *settings = c->settings;
+    const char *handler = c->location->name;
+    ws_id id = c->id;
+    char text[256];
+
+    if (!what || __atomic_load_n(&call->number, __ATOMIC_ACQUIRE) != s->number) {
+        return;
+    }
+    s->told = 1;
+    __atomic_store_n(&call->since, s->since, __ATOMIC_RELAXED);
+    __atomic_store_n(&call->late, s->number, __ATOMIC_RELEASE);
+    snprintf(text, sizeof(text),
+             "handler %s has not returned from %s for %u ms, connection %016" APR_UINT64_T_HEX_FMT
+             ": its event loop waits (WebSocketWatchdog)",
+             handler, what, now - s->since, id);
+    if (w->engine->options.logs(WS_LOG_WARNING, settings)) {
+        w->engine->options.log(WS_LOG_WARNING, settings, NULL, text);
+    }
+}
+
+static void look(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t now)
+{
+    int in_call = __atomic_load_n(&call->what, __ATOMIC_ACQUIRE) != NULL;
+    apr_uint32_t number = __atomic_load_n(&call->number, __ATOMIC_RELAXED);
+    if (!in_call || !s->in_call || number != s->number) {
+        *s = (seen){.number = number, .since = now, .in_call = in_call};
+    }
+    else if (!s->told && now - s->since >= w->limit) {
+        tell(w, call, s, now);
+    }
+}
+
+void ws_call_late(ws_call *call, ws_conn *c)
+{
+    apr_uint32_t late = __atomic_exchange_n(&call->late, 0, __ATOMIC_ACQUIRE);
+    if (late == call->number) {
+        ws_log(c->loop->engine, WS_LOG_WARNING, c,
+               "handler %s has returned, after %u ms (WebSocketWatchdog)", c->location->name,
+               ws_clock() - __atomic_load_n(&call->since, __ATOMIC_RELAXED));
+    }
+}
+
+static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *arg)
+{
+    ws_watchdog *w = arg;
+    apr_uint32_t step = w->limit / LOOKS < LOOK_MIN ? LOOK_MIN : w->limit / LOOKS;
+    (void)thread;
+
+    apr_thread_mutex_lock(w->lock);
+    while (!w->stopping) {
+        __atomic_store_n(&w->asleep, 1, __ATOMIC_SEQ_CST);
+        if (ws_engine_count(w->engine) == 0) {
+            apr_thread_cond_wait(w->wake, w->lock);
+            continue;
+        }
+        __atomic_store_n(&w->asleep, 0, __ATOMIC_SEQ_CST);
+        apr_thread_cond_timedwait(w->wake, w->lock, apr_time_from_msec(step));
+        for (unsigned i = 0; i < w->engine->options.loops; i++) {
+            look(w, &w->engine->loops[i].call, &w->seen[i], ws_clock());
+        }
+    }
+    apr_thread_mutex_unlock(w->lock);
+    return NULL;
+}
+
+apr_status_t ws_watchdog_start(ws_watchdog **watchdog, ws_engine *engine, apr_uint32_t limit)
+{
+    ws_watchdog *w =
+        apr_pcalloc(engine->pool, sizeof(*w) + engine->options.loops * sizeof(*w->seen));
+    sigset_t all, before;
+    apr_status_t rv;
+
+    w->engine = engine;
+    w->limit = limit;
+    if ((rv = apr_thread_mutex_create(&w->lock, APR_THREAD_MUTEX_DEFAULT, engine->pool))
+            != APR_SUCCESS
+        || (rv = apr_thread_cond_create(&w->wake, engine->pool)) != APR_SUCCESS) {
+        return rv;
+    }
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    rv = apr_thread_create(&w->thread, NULL, run, w, engine->pool);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rv == APR_SUCCESS) {
+        *watchdog = w;
+    }
+    return rv;
+}
+
+void ws_watchdog_wake(ws_watchdog *w)
+{
+    if (__atomic_load_n(&w->asleep, __ATOMIC_SEQ_CST)) {
+        apr_thread_mutex_lock(w->lock);
+        apr_thread_cond_signal(w->wake);
+        apr_thread_mutex_unlock(w->lock);
+    }
+}
+
+void ws_watchdog_stop(ws_watchdog *w)
+{
+    apr_status_t rv;
+    if (!w) {
+        return;
+    }
+    apr_thread_mutex_lock(w->lock);
+    w->stopping = 1;
+    apr_thread_cond_signal(w->wake);
+    apr_thread_mutex_unlock(w->lock);
+    apr_thread_join(&rv, w->thread);
+}

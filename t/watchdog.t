@@ -1,0 +1,86 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# A handler that blocks its event loop is named in the log, while it does and when it has done; others
+# lose nothing by it.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Client qw(frame_bytes TEXT);
+
+my $api      = Httpd::compile('api');
+my $blocking = Httpd::compile('api', Httpd::read_file('t/handlers/api.c'), '-DBLOCKING');
+my $httpd    = Httpd->start(conf => <<"END");
+WebSocketThreads 1
+WebSocketWatchdog 100ms
+WebSocketPing off
+WebSocketHandler $api
+<Location /blocking>
+    WebSocketHandler $blocking
+</Location>
+END
+
+sub client { my ($path, %o) = @_; return Client->new($httpd, $path, %o) }
+
+my $late = qr/handler api has not returned from on_message for \d+ ms, connection ([0-9a-f]{16}): its event loop waits \(WebSocketWatchdog\)/;
+my $over = qr/\/, connection ([0-9a-f]{16}): handler api has returned, after (\d+) ms \(WebSocketWatchdog\)/;
+
+for my $tls (0, 1) {
+    my ($over_tls) = $tls ? ' (TLS)' : '';
+    my ($sleeper, @others) = map { client('/', tls => $tls) } 0 .. 5;
+    $sleeper->text('id');
+    my $id = sprintf '%016s', ($sleeper->message)[1];
+    my ($told, $ended) = ($httpd->count_log($late), $httpd->count_log($over));
+    $sleeper->text('sleep 3000');
+    Httpd::wait_for(sub { $httpd->count_log($late) > $told }, 'the watchdog to bark');
+    is($httpd->count_log($over), $ended, "the log names a callback that still runs$over_tls");
+    my @named = $httpd->error_log =~ /$late/g;
+    is($named[-1], $id, "and its connection$over_tls");
+
+    for my $i (1 .. 200) {
+        $_->text("message $i") for @others;
+    }
+    my $right = 0;
+    for my $c (@others) {
+        for my $i (1 .. 200) {
+            $right++ if ($c->message)[1] eq "message $i";
+        }
+    }
+    is($right, 200 * @others, "what others send meanwhile comes back, in order$over_tls");
+    is(($sleeper->message)[1], 'slept', "the one that has slept goes on$over_tls");
+    Httpd::wait_for(sub { $httpd->count_log($over) > $ended }, 'the watchdog to see the end');
+    my ($who, $ms) = @{[$httpd->error_log =~ /$over/g]}[-2, -1];
+    is($who, $id, "the log says when it has returned$over_tls");
+    cmp_ok($ms, '>=', 1500, "and after how long$over_tls");
+    is($httpd->count_log($late), $told + 1, "once for each time$over_tls");
+    $_->echoes('still here') for $sleeper, @others;
+}
+{
+    my $c = client('/');
+    my $told = $httpd->count_log($late);
+    for (1 .. 20) {
+        $c->text('sleep 30');
+        $c->message;
+    }
+    my $sleeper = client('/blocking');
+    $sleeper->text('sleep 2000');
+    $c->echoes('at once', 'a blocking handler holds up nobody');
+    is(($sleeper->message)[1], 'slept', 'it takes its time');
+    $c->text('timer 0 0 1');
+    is(($c->message)[1], 'tick', 'other callbacks are calls, too');
+    $c->text('sleep 1000');
+    $c->message;
+    Httpd::wait_for(sub { $httpd->count_log($late) > $told }, 'the watchdog to bark again');
+    ok($httpd->error_log !~ m{/blocking.*WebSocketWatchdog}, 'the blocking handler is not named');
+}
+{
+    my $quiet = Httpd->start(conf => "WebSocketThreads 1\nWebSocketWatchdog off\nWebSocketHandler $api\n");
+    my $c = Client->new($quiet, '/');
+    $c->text('sleep 1500');
+    is(($c->message)[1], 'slept', 'WebSocketWatchdog off');
+    is($quiet->count_log(qr/WebSocketWatchdog/), 0, 'says nothing');
+}
+
+done_testing;
