@@ -53,6 +53,8 @@ static const char *status_name(ws_status s)
         return "too big";
     case WS_DROPPED:
         return "dropped";
+    case WS_UNSUPPORTED:
+        return "unsupported";
     default:
         return "misplaced";
     }

@@ -1,0 +1,320 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Versions 76 (hixie-76, hybi-00) and 75 (hixie-75), byte by byte: handshakes, texts, ends; plain, with
+# TLS, and relayed. (t/matrix.t has clients that were written elsewhere.)
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Digest::MD5 qw(md5);
+use Test::More;
+use Httpd;
+use Client qw(TEXT BINARY);
+
+# A relayed connection keeps a thread; all are to be in one child.
+my %mpm = (prefork => "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMaxSpareServers 64",
+    map { $_ => "StartServers 1\nServerLimit 4\nThreadsPerChild 40\nMaxRequestWorkers 160\nMinSpareThreads 1" }
+        qw(event worker));
+
+my $api   = Httpd::compile('api');
+my $httpd = Httpd->start(mpm_conf => $mpm{$Httpd::MPM}, conf => <<"END");
+WebSocketHandler $api protocol=chat
+WebSocketHandler $api
+WebSocketVersions 13 76 75
+WebSocketThreads 1
+Header always set X-Always "there"
+<Location /relay>
+    WebSocketRelay on
+</Location>
+<Location /default>
+    WebSocketVersions 13 8 7
+</Location>
+<Location /only75>
+    WebSocketVersions 75
+</Location>
+<Location /small>
+    WebSocketMaxMessageSize 1000
+</Location>
+<Location /hasty>
+    WebSocketCloseTimeout 200ms
+</Location>
+<Location /hasty-relay>
+    WebSocketCloseTimeout 200ms
+    WebSocketRelay on
+</Location>
+END
+
+# The example of hybi-00, section 1.3.
+my ($KEY1, $KEY2, $KEY3, $ANSWER) = ('4 @1  46546xW%0l 1 5', '12998 5 Y3 1  .P00', '^n:ds[4U', '8jKS\'y:G*Co,Wxa-');
+
+my $number = 0;
+
+# A handshake's request. %o: tls, origin, protocol, and headers => [...] more of them.
+sub request {
+    my ($version, $path, %o) = @_;
+    my $host = 'localhost:' . ($o{tls} ? $httpd->ssl_port : $httpd->port);
+    my $name = $version == 76 ? 'Sec-WebSocket-Protocol' : 'WebSocket-Protocol';
+    return join "\r\n", "GET $path HTTP/1.1", 'Upgrade: WebSocket', 'Connection: Upgrade', "Host: $host",
+        exists $o{origin} ? $o{origin} ? "Origin: $o{origin}" : () : "Origin: http" . ($o{tls} ? 's' : '') . "://$host",
+        $o{protocol} ? "$name: $o{protocol}" : (),
+        $version == 76 ? ("Sec-WebSocket-Key1: $KEY1", "Sec-WebSocket-Key2: $KEY2") : (),
+        @{ $o{headers} || [] }, '', '';
+}
+
+# The next bytes of the server.
+sub take {
+    my ($c, $length) = @_;
+    $c->fill while length $c->{in} < $length;
+    return substr $c->{in}, 0, $length, '';
+}
+
+# An open connection. %o as for request(), and behind => bytes behind the handshake.
+sub client {
+    my ($version, $path, %o) = @_;
+    my $name = 'h' . ++$number;
+    my $c = Client->new($httpd, $path, tls => $o{tls}, request => request($version, "$path?cookie&name=$name", %o),
+        behind => ($version == 76 ? $KEY3 : '') . ($o{behind} // ''));
+    $c->{name} = $name;
+    is(take($c, 16), $ANSWER, "version 76, $path: the answer to the third key") if $version == 76;
+    return $c;
+}
+
+sub refused {
+    my ($version, $path, %o) = @_;
+    return Client->refused($httpd, $path, request => request($version, $path, %o));
+}
+
+sub say_text { my ($c, $text) = @_; return $c->raw("\0$text\xff") }
+
+# The next text of the server.
+sub text {
+    my ($c) = @_;
+    $c->fill until $c->{in} =~ s/\A\0([^\xff]*)\xff//;
+    return $1;
+}
+
+# What on_close of a client's connection was told: "CODE REASON".
+sub told {
+    my ($c) = @_;
+    my (undef, $code, $reason) = $httpd->wait_log(qr/api: closed $c->{name} (\d+) "(.*?)"/);
+    return "$code $reason";
+}
+
+# ---- Handshakes ----
+
+for my $path (qw(/ /relay)) {
+    for my $tls (0, 1) {
+        my $way = "$path, " . ($tls ? 'wss' : 'ws');
+        my $host = 'localhost:' . ($tls ? $httpd->ssl_port : $httpd->port);
+        my ($http, $ws) = $tls ? qw(https wss) : qw(http ws);
+        for my $version (76, 75) {
+            my $sec = $version == 76 ? 'Sec-' : '';
+            my $c = client($version, $path, tls => $tls, protocol => 'chat');
+            my $first = $version == 76 ? 'WebSocket Protocol Handshake' : 'Web Socket Protocol Handshake';
+            like($c->head, qr{\AHTTP/1\.1 101 $first\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n},
+                "$way, $version: the answer begins as the draft demands");
+            is($c->header("${sec}WebSocket-Origin"), "$http://$host", "$way, $version: the origin");
+            is($c->header("${sec}WebSocket-Location"), "$ws://$host$path?cookie&name=$c->{name}",
+                "$way, $version: the URL that was asked for");
+            is($c->header("${sec}WebSocket-Protocol"), 'chat', "$way, $version: the subprotocol");
+            is(join('|', $c->header('Set-Cookie')), 'a=1|b=2; HttpOnly', "$way, $version: the handler's headers");
+            is($c->header('Sec-WebSocket-Accept'), undef, "$way, $version: nothing of RFC 6455");
+            say_text($c, 'who');
+            like(text($c), qr/ protocol=chat version=$version secure=$tls /, "$way, $version: what the handler knows");
+        }
+
+        # A proxy that keeps back what is behind the headers until it sees those of the answer.
+        my $c = Client->new($httpd, $path, tls => $tls, request => request(76, "$path?name=proxy$number", tls => $tls));
+        is($c->status, 101, "$way: the headers of the answer come before the third key");
+        is($c->{in}, '', "$way: and no more");
+        $c->raw_bytewise(substr $KEY3, 0, 7);
+        ok(!IO::Select->new($c->socket)->can_read(0.1), "$way: nor after seven bytes of it");
+        is($httpd->count_log(qr/api: open proxy$number\b/), 0, "$way: the handler knows nothing yet");
+        $c->raw(substr $KEY3, 7);
+        is(take($c, 16), $ANSWER, "$way: the eighth is answered");
+        say_text($c, 'hello');
+        is(text($c), 'hello', "$way: and the connection echoes");
+
+        for my $version (76, 75) {
+            for my $count (5, 60_000) {
+                my $behind = join '', map {"\0message $_\xff"} 1 .. $count;
+                my $early = client($version, $path, tls => $tls, behind => $behind);
+                my $right = grep { text($early) eq "message $_" } 1 .. $count;
+                is($right, $count, "$way, $version: $count messages right behind the handshake");
+            }
+        }
+    }
+}
+
+{
+    my $c = client(76, '/', origin => '');
+    is($c->header('Sec-WebSocket-Origin'), undef, 'no origin, none in the answer');
+    $c = client(76, '/', headers => ['Content-Length: 8']);
+    say_text($c, 'x');
+    is(text($c), 'x', 'a client that counts its third key as a body');
+    $c = client(76, '/', headers => ['WebSocket-Protocol: chat']);
+    is($c->header('Sec-WebSocket-Protocol'), 'chat', '76: the subprotocol in the header of 75');
+    $c = client(75, '/', protocol => 'unknown');
+    is($c->header('WebSocket-Protocol'), undef, 'an unknown subprotocol is not agreed on');
+    my $port = $httpd->port;
+    $c = Client->new($httpd, '/', request => request(75, "http://localhost:$port/a%20b?c=d"));
+    is($c->header('WebSocket-Location'), "ws://localhost:$port/a%20b?c=d", 'a request with a whole URL');
+    $c = Client->new($httpd, '/', request => request(76, '/'), behind => 'any bytes');
+    is(take($c, 16), md5(pack('NN', 829309203, 259970620) . 'any byte'), 'another third key');
+}
+{
+    my $front = Httpd->start(conf => <<"END");
+ServerName https://www.example.org
+WebSocketHandler ws_echo.so
+WebSocketVersions 75
+END
+    my $c = Client->new($front, '/', request => request(75, '/x', origin => ''));
+    like($c->header('WebSocket-Location'), qr{^wss://localhost:\d+/x$}, 'TLS that ends in front: wss');
+}
+
+# ---- Refusals ----
+
+for (
+    ['76, off by default', 76, '/default', 426, qr/refused with 426: it is of version 76, which/],
+    ['75, off by default', 75, '/default', 426, qr/refused with 426: there is neither Sec-WebSocket-Version nor a key/],
+    ['76, where only 75 is spoken', 76, '/only75', 426, qr/refused with 426: it is of version 76, which/],
+    ['hybi-02', 76, '/', 426, qr/refused with 426: Sec-WebSocket-Draft/, headers => ['Sec-WebSocket-Draft: 2']],
+    ['another page with 76', 76, '/', 403, qr/refused with 403: pages of origin "http:\/\/evil/, origin => 'http://evil.example'],
+    ['another page with 75', 75, '/', 403, qr/refused with 403: pages of origin "http:\/\/evil/, origin => 'http://evil.example'],
+    ['a body with 76', 76, '/', 400, qr/refused with 400: the request has a body/, headers => ['Content-Length: 9']],
+    ['a body with 75', 75, '/', 400, qr/refused with 400: the request has a body/, headers => ['Content-Length: 8']],
+    ['a handler that refuses', 76, '/?refuse=404', 404, qr/handler api refuses with 404/],
+    )
+{
+    my ($name, $version, $path, $expected, $log, %o) = @$_;
+    my $before = $httpd->count_log($log);
+    my ($status, $c) = refused($version, $path, %o);
+    is($status, $expected, "$name is refused with $expected");
+    is($c->header('Sec-WebSocket-Version'), $path eq '/default' ? '13, 8, 7' : $path eq '/only75' ? undef : '13',
+        "$name: the versions that have a number") if $expected == 426;
+    Httpd::wait_for(sub { $httpd->count_log($log) > $before }, "a log line for $name");
+    pass("$name: the log says so");
+}
+for my $key (1, 2) {
+    (my $wrong = request(76, '/')) =~ s/^(Sec-WebSocket-Key$key: ).*?\r$/${1}1 2 3\r/m;
+    is((Client->refused($httpd, '/', request => $wrong))[0], 400, "a wrong key $key is refused with 400");
+    ok($httpd->wait_log(qr/refused with 400: Sec-WebSocket-Key$key is not a number/), 'the log says which');
+}
+for my $path (qw(/hasty /hasty-relay)) {
+    my $c = Client->new($httpd, $path, request => request(76, "$path?name=never"), behind => 'seven..');
+    ok($c->at_end, "$path: a client that does not send all of its third key is left");
+}
+ok($httpd->wait_log(qr/the client did not end its handshake of version 76 \(WebSocketCloseTimeout\)/), 'the log says so');
+is($httpd->count_log(qr/api: (?:open|closed) never/), 0, 'and no handler hears of it');
+
+# ---- Texts ----
+
+for my $path (qw(/ /relay)) {
+    for my $version (76, 75) {
+        my $way = "$path, $version";
+        my $c = client($version, $path, tls => 1);
+        for my $size (0, 1, 125, 126, 65_535, 65_536, 1_000_000) {
+            my $text = substr +("\xc3\xa4" . join '', 'a' .. 'z') x ($size / 28 + 1), 0, $size;
+            $text =~ s/\xc3\z/x/;    # no half of a character
+            say_text($c, $text);
+            ok(text($c) eq $text, "$way: $size bytes are echoed");
+        }
+        $c->raw("\x80\x83\x74" . "\xff" x 500 . "\x05something else\xff\0next\xff");
+        is(text($c), 'next', "$way: frames of other kinds are passed over");
+        say_text($c, 'ping x');
+        say_text($c, 'parts');
+        is(text($c), 'unsupported', "$way: there are no pings");
+        my @texts = map { text($c) } 1 .. 3;
+        is("@texts", 'misplaced one two three behind the parts', "$way: a message in parts");
+        say_text($c, 'timer 10 10 2');
+        is(join(' ', map { text($c) } 1 .. 3), 'tick tick stopped', "$way: timers");
+        say_text($c, 'close 4002 enough');
+        is(take($c, 2), "\xff\0", "$way: the server closes") if $version == 76;
+        $c->raw("\xff\0") if $version == 76;
+        ok($c->at_end, "$way: the server ends the connection");
+        is(told($c), '4002 enough', "$way: on_close is told what the handler said");
+    }
+}
+
+SKIP: {
+    skip 'each child of prefork has one connection of this test', 11 if $Httpd::MPM eq 'prefork';
+    my %c = map { $_ => client($_, '/', $_ == 75 ? (tls => 1) : ()) } 76, 75;
+    $c{13} = Client->new($httpd, '/');
+    $c{relay} = client(76, '/relay');
+    $c{13}->text('all to everybody');
+    is(($c{13}->message)[1], 'to everybody', 'a broadcast: to 13');
+    is(text($c{$_}), 'to everybody', "a broadcast: to $_") for 76, 75, 'relay';
+    say_text($c{75}, 'others back');
+    is(($c{13}->message)[1], 'back', 'a broadcast by 75: to 13');
+    is(text($c{$_}), 'back', "a broadcast by 75: to $_") for 76, 'relay';
+    say_text($c{76}, 'id');
+    my $id = text($c{76});
+    $c{13}->text("to $id by id");
+    is(text($c{76}), 'by id', 'a text by id');
+    $c{13}->text("closeid $id");
+    is(take($c{76}, 2), "\xff\0", 'a close by id');
+}
+
+# ---- Ends ----
+
+for my $path (qw(/ /relay)) {
+    for my $tls (0, 1) {
+        my $way = "$path, " . ($tls ? 'wss' : 'ws');
+        my $c = client(76, $path, tls => $tls);
+        $c->raw("\0last words\xff\xff\0");
+        is(text($c), 'last words', "$way, 76: what came before the close is answered");
+        is(take($c, 2), "\xff\0", "$way, 76: and the close");
+        ok($c->at_end, "$way, 76: and then the connection ends");
+        is(told($c), '1005 ', "$way, 76: on_close: the client gave no code");
+
+        $c = client(76, $path, tls => $tls);
+        say_text($c, 'gone');
+        $c->drop;
+        is(told($c), '1006 ', "$way, 76: a client that just goes: 1006");
+
+        $c = client(75, $path, tls => $tls);
+        say_text($c, 'one');
+        is(text($c), 'one', "$way, 75: a client ...");
+        $tls ? $c->socket->close : $c->drop;
+        is(told($c), '1005 ', "$way, 75: ... that just goes, which is all it can do: 1005");
+
+        $c = client(75, $path, tls => $tls);
+        $c->raw("\0half a text");
+        $tls ? $c->socket->close : $c->drop;
+        is(told($c), '1006 ', "$way, 75: or goes in the middle of a text: 1006");
+    }
+}
+
+for (
+    ['no text', '/', "\0\xc3(\xff", 1007, 'text is not UTF-8'],
+    ['a text beyond the limit', '/small', "\0" . 'x' x 1001, 1009, 'message is too big'],
+    ['a frame beyond the limit', '/small', "\x80\x87\x69", 1009, 'frame is too big'],
+    ['a length without end', '/', "\x80" x 11, 1002, 'frame length has too many bytes'],
+    )
+{
+    my ($name, $path, $bytes, $code, $text) = @$_;
+    for my $version (76, 75) {
+        my $c = client($version, $path);
+        $c->raw($bytes);
+        is(take($c, 2), "\xff\0", "$name, 76: the server closes") if $version == 76;
+        ok($c->at_end, "$name, $version: the connection ends");
+        is(told($c), "$code $text", "$name, $version: on_close is told why");
+    }
+}
+{
+    my $c = client(76, '/small');
+    say_text($c, 'x' x 1000);
+    is(text($c), 'x' x 1000, 'a text as long as the limit');
+}
+
+{
+    my @c = map { client($_, '/') } 76, 75;
+    $httpd->stop;
+    for my $c (@c) {
+        is(take($c, 2), "\xff\0", 'the server stops: 76 is closed') if $c->header('Sec-WebSocket-Location');
+        ok($c->at_end, 'the server stops: the connection ends');
+        is(told($c), '1001 server stops', 'and on_close is told why');
+    }
+}
+
+done_testing;
