@@ -31,6 +31,9 @@ Header always set X-Always "always set"
 <Location "/protocols/only">
     WebSocketHandler ws_echo.so protocol=echo
 </Location>
+<Location "/old">
+    WebSocketVersions 13 76 75
+</Location>
 <Location "/ordinary">
     WebSocketHandler off
 </Location>

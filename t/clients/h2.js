@@ -229,6 +229,9 @@ const parts = {
         const status = async (path, headers) => (await new Socket(session, path, headers).answer)[':status'];
         check(await status('/', {origin: 'https://evil.example'}) === 403, 'a page of another origin: 403');
         check(await status('/', {'sec-websocket-version': '14'}) === 426, 'another version: 426');
+        const keys = {'sec-websocket-key1': '4 @1  46546xW%0l 1 5', 'sec-websocket-key2': '12998 5 Y3 1  .P00'};
+        check(await status('/old', {'sec-websocket-version': undefined, ...keys}) === 426, 'version 76, which HTTP/2 has not: 426');
+        check(await status('/old', {'sec-websocket-version': undefined}) === 426, 'version 75, likewise: 426');
         check(await status('/protocols/only', {'sec-websocket-protocol': 'none'}) === 400, 'no handler for the subprotocol: 400');
         check(await status('/?refuse=418') === 418, 'the status of a handler that refuses');
         check(await status('/ordinary/') === 502, 'no WebSocket there: 502, from mod_http2');

@@ -1,0 +1,83 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Clients that nobody here wrote: each with every version that it speaks, over every way in. (HTTP/2 has a
+# test of its own.)
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Program;
+
+my $httpd = Httpd->start(files => { 'htdocs/page/index.html' => "<!doctype html><title>a page</title>\n" },
+    conf => <<'END');
+WebSocketHandler ws_echo.so protocol=echo
+WebSocketHandler ws_echo.so
+WebSocketVersions 13 8 7 76 75
+<Location /relay>
+    WebSocketRelay on
+</Location>
+<Location /page>
+    WebSocketVersions 13
+</Location>
+END
+
+my $ca  = Httpd::certificates() . '/ca.crt';
+my $ws  = 'ws://127.0.0.1:' . $httpd->port;
+my $wss = 'wss://127.0.0.1:' . $httpd->ssl_port;
+
+# ---- The matrix ----
+# A client is a program of t/clients/: its name, its versions, and its command line up to the version, behind
+# which come URL and CA. One without versions speaks 13 and is not told so.
+
+my @clients = (
+    ['npm ws', [13, 8], 'node', 't/clients/echo.js', 'ws'],
+    ['npm websocket', [13, 8], 'node', 't/clients/echo.js', 'websocket'],
+    ['npm faye-websocket', [13], 'node', 't/clients/echo.js', 'faye-websocket'],
+    ['python3-websockets', [], '/usr/bin/python3', 't/clients/echo.py'],
+    ['libprotocol-websocket-perl', [13, 8, 76, 75], $^X, 't/clients/echo.pl'],
+    ['ruby-websocket', [13, 8, 7, 76, 75], 'ruby', 't/clients/echo.rb'],
+);
+my @ways = (['ws', "$ws/echo"], ['wss', "$wss/echo"], ['ws, relayed', "$ws/relay"], ['wss, relayed', "$wss/relay"]);
+
+for my $client (@clients) {
+    my ($name, $versions, @command) = @$client;
+    for my $version (@$versions ? @$versions : '') {
+        for my $way (@ways) {
+            my ($way_name, $url) = @$way;
+            Program::tap(join(', ', $name, $version ? "version $version" : (), $way_name),
+                @command, $version ? $version : (), $url, $ca);
+        }
+    }
+}
+
+# The versions are not only said to be spoken.
+my %seen;
+$seen{$_}++ for $httpd->error_log =~ /websocket: version (\d+), handler echo/g;
+my %expected = (13 => 6, 8 => 4, 7 => 1, 76 => 2, 75 => 2);
+ok(($seen{$_} || 0) >= @ways * $expected{$_}, "version $_ was spoken by $expected{$_} clients, over each way")
+    for sort keys %expected;
+
+# ---- A browser, which does not care for the MPM ----
+
+SKIP: {
+    skip 'Chromium speaks with the event MPM only', 5 if $Httpd::MPM ne 'event';
+    my @pages = map { my $page = s/^ws/http/r; map { ("$page/page/", $_) } "$_/echo", "$_/relay" } $ws, $wss;
+    Program::tap('Chromium', 'node', 't/clients/chromium.js', @pages);
+}
+
+# ---- curl: what is not a WebSocket, and what is refused ----
+
+my $http = 'http://127.0.0.1:' . $httpd->port . '/page';
+my $curl = sub {
+    my ($status, $output) = Program::run(qw(curl -sS -o /dev/null --max-time 60 -w), '%{http_code}', @_);
+    return $output;
+};
+my @upgrade = ('-H', 'Connection: Upgrade', '-H', 'Upgrade: websocket');
+is($curl->("$http/index.html"), 200, 'curl: an ordinary request');
+is($curl->("$http/echo"), 404, 'curl: an ordinary request for a WebSocket location without content');
+is($curl->(@upgrade, "$http/echo"), 426, 'curl: no version');
+is($curl->(@upgrade, '-H', 'Sec-WebSocket-Version: 13', "$http/echo"), 400, 'curl: no key');
+
+done_testing;
