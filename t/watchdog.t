@@ -33,7 +33,7 @@ for my $tls (0, 1) {
     $sleeper->text('id');
     my $id = sprintf '%016s', ($sleeper->message)[1];
     my ($told, $ended) = ($httpd->count_log($late), $httpd->count_log($over));
-    $sleeper->text('sleep 3000');
+    $sleeper->text('sleep 1500');
     Httpd::wait_for(sub { $httpd->count_log($late) > $told }, 'the watchdog to bark');
     is($httpd->count_log($over), $ended, "the log names a callback that still runs$over_tls");
     my @named = $httpd->error_log =~ /$late/g;
@@ -53,7 +53,7 @@ for my $tls (0, 1) {
     Httpd::wait_for(sub { $httpd->count_log($over) > $ended }, 'the watchdog to see the end');
     my ($who, $ms) = @{[$httpd->error_log =~ /$over/g]}[-2, -1];
     is($who, $id, "the log says when it has returned$over_tls");
-    cmp_ok($ms, '>=', 1500, "and after how long$over_tls");
+    cmp_ok($ms, '>=', 700, "and after how long$over_tls");
     is($httpd->count_log($late), $told + 1, "once for each time$over_tls");
     $_->echoes('still here') for $sleeper, @others;
 }
@@ -65,10 +65,10 @@ for my $tls (0, 1) {
         $c->message;
     }
     my $sleeper = client('/blocking');
-    $sleeper->text('sleep 2000');
+    $sleeper->text('sleep 800');
     $c->echoes('at once', 'a blocking handler holds up nobody');
     is(($sleeper->message)[1], 'slept', 'it takes its time');
-    $c->text('timer 0 0 1');
+    $c->text('timer 0 0 2');
     is(($c->message)[1], 'tick', 'other callbacks are calls, too');
     $c->text('sleep 1000');
     $c->message;
