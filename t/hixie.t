@@ -170,6 +170,7 @@ WebSocketVersions 75
 END
     my $c = Client->new($front, '/', request => request(75, '/x', origin => ''));
     like($c->header('WebSocket-Location'), qr{^wss://localhost:\d+/x$}, 'TLS that ends in front: wss');
+    $c->drop;
 }
 
 # ---- Refusals ----
@@ -308,12 +309,18 @@ for (
 }
 
 {
-    my @c = map { client($_, '/') } 76, 75;
-    $httpd->stop;
-    for my $c (@c) {
-        is(take($c, 2), "\xff\0", 'the server stops: 76 is closed') if $c->header('Sec-WebSocket-Location');
-        ok($c->at_end, 'the server stops: the connection ends');
-        is(told($c), '1001 server stops', 'and on_close is told why');
+    my %c = map { $_ => client($_, '/') } 76, 75;
+    $httpd->graceful;
+    for my $version (76, 75) {
+        say_text($c{$version}, 'still there');
+        is(text($c{$version}), 'still there', "a reload: $version lives on");
+    }
+    kill 'TERM', $httpd->pid;
+    is(take($c{76}, 2), "\xff\0", 'the server stops: 76 is closed');
+    $c{76}->raw("\xff\0");
+    for my $version (76, 75) {
+        ok($c{$version}->at_end, "the server stops: the connection of $version ends");
+        is(told($c{$version}), '1001 server stops', 'and on_close is told why');
     }
 }
 
