@@ -27,6 +27,8 @@
 
 #include "httpd/child.h"
 #include "httpd/config.h"
+#include "httpd/counters.h"
+#include "httpd/metrics.h"
 #include "httpd/shared.h"
 #include "httpd/takeover.h"
 #include "httpd/upgrade.h"
@@ -47,6 +49,8 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_map_to_storage(ws_upgrade_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_handler(ws_upgrade_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ws_shared_register(p);
+    ws_counters_register();
+    ws_metrics_register();
     ws_takeover_register(p);
 }
 

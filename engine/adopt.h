@@ -11,7 +11,7 @@ typedef struct ws_adoption {
     ws_task task;
     int fd;
     SSL *ssl;
-    int secure;
+    int secure, relayed;
     ws_location *location;
     const ws_settings *settings;
     int version;

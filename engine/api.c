@@ -126,6 +126,13 @@ static ws_frames *shape(const ws_conn *c, ws_frames *f)
     return shaped;
 }
 
+static void trace_out(const ws_conn *c, unsigned first, const void *payload, apr_size_t len)
+{
+    if (c->settings->trace) {
+        ws_trace_out(c, first, payload, len);
+    }
+}
+
 static ws_status send_frames(ws_conn *c, ws_frames *f)
 {
     ws_status s = WS_GONE;
@@ -149,6 +156,8 @@ static ws_status send_frames(ws_conn *c, ws_frames *f)
         if (older == &c->out && !(f = shape(c, f))) {
             return WS_FULL;
         }
+        ws_conn_count_sent(c, first, len);
+        ws_count(c->loop->counters, WS_COUNT_DROPPED, 1);
         ws_queue_replace(older, place, f, c->loop->now);
         return WS_QUEUED;
     }
@@ -159,7 +168,9 @@ static ws_status send_frames(ws_conn *c, ws_frames *f)
     if (must_wait(c, first)) {
         return send_later(c, f);
     }
+    ws_conn_count_sent(c, first, len);
     if (f->whole && ws_slow_drops(c)) {
+        trace_out(c, first, payload, len);
         s = (f = shape(c, f)) ? ws_conn_send_frames(c, f) : WS_FULL;
     }
     else if (c->hixie || (c->settings->fragment && len > c->settings->fragment)) {
@@ -167,6 +178,7 @@ static ws_status send_frames(ws_conn *c, ws_frames *f)
         ws_frames_unref(f);
     }
     else {
+        trace_out(c, first, payload, len);
         s = ws_conn_send_frames(c, f);
     }
     send_waiting(c);
@@ -233,6 +245,7 @@ static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_si
     if (must_wait(c, first)) {
         return send_later(c, ws_frames_build(first, data, len));
     }
+    ws_conn_count_sent(c, first, len);
     s = ws_conn_send_message(c, first, data, len);
     send_waiting(c);
     return s;

@@ -120,6 +120,7 @@ static void housekeeping(ws_alarm *a)
         /* Answers are not read either, so nothing can be asked. But a peer that does not take what
          * is sent to it is not waited for. */
         if ((c->held & WS_HELD_QUEUE) && !c->moved) {
+            ws_count(c->loop->counters, WS_COUNT_SLOW_STALLED, 1);
             ws_conn_end(c, "the client reads nothing (WebSocketPing)");
             return;
         }
@@ -133,6 +134,8 @@ static void housekeeping(ws_alarm *a)
         return;
     }
     if (c->pinged) {
+        c->missed = 1;
+        ws_count(c->loop->counters, WS_COUNT_PINGS_MISSED, 1);
         ws_conn_end(c, "no answer to a ping (WebSocketPing)");
         return;
     }
@@ -142,6 +145,7 @@ static void housekeeping(ws_alarm *a)
         return;
     }
     c->pinged = 1;
+    ws_count(c->loop->counters, WS_COUNT_PINGS_SENT, 1);
     ws_conn_send(c, WS_FIN | WS_OP_PING, NULL, 0);
     alarm_in(c, c->settings->ping_grace);
 }
@@ -219,6 +223,8 @@ void ws_adopt(ws_loop *loop, ws_task *task)
     c->fd = a->fd;
     c->ssl = a->ssl;
     c->secure = a->secure != 0;
+    c->way = a->relayed ? WS_WAY_RELAY : a->ssl ? WS_WAY_TLS : WS_WAY_DIRECT;
+    c->tally.start = apr_time_now();
     c->version = (unsigned char)a->version;
     c->data = a->data;
     c->pool = a->pool;
@@ -234,6 +240,8 @@ void ws_adopt(ws_loop *loop, ws_task *task)
 
     init_parser(c);
     link_to_location(c);
+    ws_count(loop->counters, (ws_counter)(WS_COUNT_OPEN_DIRECT + c->way), 1);
+    ws_count(loop->counters, (ws_counter)(WS_COUNT_TOTAL_DIRECT + c->way), 1);
     if (c->ssl) {
         ws_tls_adopt(c);
     }
@@ -285,12 +293,17 @@ void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_l
         /* What goes over the wire counts, not what was asked for. */
         c->end_code = len ? (apr_uint16_t)(payload[0] << 8 | payload[1]) : WS_CLOSE_NO_STATUS;
         c->end_reason = len > 2 ? ws_bytes_new(payload + 2, len - 2) : NULL;
+        c->closer = WS_CLOSER_SERVER;
     }
     if (len && c->end_code != code && c->end_code == WS_CLOSE_INTERNAL) {
         ws_log(c->loop->engine, WS_LOG_WARNING, c,
                "handler %s closes with code %d, which may not be sent: 1011 is", c->location->name,
                code);
     }
+    ws_count(c->loop->counters,
+             ws_counter_of_code(WS_COUNT_SENT_1000,
+                                len ? payload[0] << 8 | payload[1] : WS_CLOSE_NO_STATUS),
+             1);
     ws_conn_send(c, WS_FIN | WS_OP_CLOSE, payload, len);
     set_state(c, WS_CLOSING);
     ws_conn_release(c, WS_HELD_HANDLER); /* the peer's Close has to be seen */
@@ -313,7 +326,9 @@ void ws_conn_fail(ws_conn *c, int code, const char *text)
 
 void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t reason_len)
 {
+    ws_count(c->loop->counters, ws_counter_of_code(WS_COUNT_RECEIVED_1000, code), 1);
     if (ws_state_of(c) == WS_OPEN) {
+        c->closer = WS_CLOSER_CLIENT;
         c->end_code = (apr_uint16_t)code;
         c->end_reason = reason_len ? ws_bytes_new(reason, reason_len) : NULL;
         ws_conn_close(c, code, NULL, 0); /* RFC 6455, section 5.5.1: echo the code */
@@ -334,6 +349,7 @@ static void let_go_of_buffers(ws_conn *c)
     free(c->cipher_out);
     c->message = c->rest = c->cipher_out = NULL;
     c->resume = 0;
+    ws_conn_note_queue(c);
 }
 
 void ws_conn_finish(ws_conn *c)
@@ -365,6 +381,11 @@ void ws_conn_end(ws_conn *c, const char *why)
     ws_timers_end(c);
     ws_call_close(c);
     let_go_of_buffers(c);
+    ws_count(loop->counters, (ws_counter)(WS_COUNT_OPEN_DIRECT + c->way), -1);
+    ws_count(loop->counters, WS_COUNT_ABNORMAL, !c->end_code);
+    if (loop->engine->options.on_end) {
+        loop->engine->options.on_end(c, why);
+    }
     if (c->watched >= 0) {
         ws_poller_remove(loop->poller, c->fd);
     }

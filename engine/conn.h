@@ -52,6 +52,7 @@ struct ws_conn {
     ws_jobs *jobs;         /**< of a WS_BLOCKING handler */
     ws_conn *next, **link; /**< connections of the location in this loop */
     ws_conn *next_dirty;
+    ws_tally tally;
     apr_uint32_t heard;   /**< loop time of the last input */
     apr_uint32_t dropped; /**< messages, since the client began to be too slow */
     /* These four are used by the threads of WS_BLOCKING callbacks, too, so they stand apart from the
@@ -78,6 +79,9 @@ struct ws_conn {
     unsigned broken : 1;      /**< a write failed inside a callback: to be ended behind it */
     unsigned parting : 1;     /**< a frame without FIN has been sent, its message goes on */
     unsigned resume : 1;      /**< c->rest is to be delivered at the end of the turn */
+    unsigned missed : 1;      /**< a ping was not answered in time */
+    unsigned way : 2;         /**< ws_way */
+    unsigned closer : 2;      /**< ws_closer */
     ws_bytes *end_reason;     /**< of that frame, NULL if empty */
 };
 
@@ -163,6 +167,12 @@ void ws_conn_write(ws_conn *c);
 /** Flush what was queued during this turn. */
 void ws_conn_flush_dirty(ws_loop *loop);
 
+/** Note how much waits to be sent now. */
+void ws_conn_note_queue(ws_conn *c);
+
+/** Count a frame of a message that is sent, as its handler gave it. first: its first byte */
+void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len);
+
 /* slow.c: clients that read too slowly */
 
 /** Whether messages to such a client are dropped, not the client. */
@@ -203,6 +213,14 @@ void ws_hixie_ended(ws_conn *c);
 
 /** Instead of pings. */
 void ws_hixie_keep_alive(ws_conn *c);
+
+/* trace.c: lines for who looks on; to be called only if c->settings->trace is set */
+
+/** A piece that was received. */
+void ws_trace_in(const ws_conn *c, const ws_piece *p);
+
+/** A frame that is sent, or waits to be. first: its first byte */
+void ws_trace_out(const ws_conn *c, unsigned first, const void *payload, apr_size_t len);
 
 /* socket.c and tls.c */
 

@@ -41,6 +41,13 @@ static apr_status_t set_up(ws_engine *e)
     if (!(e->loops = calloc(e->options.loops, sizeof(*e->loops)))) {
         return APR_ENOMEM;
     }
+    if (!e->options.counters) {
+        apr_size_t size = e->options.loops * sizeof(ws_counters);
+        if (!(e->own_counters = aligned_alloc(_Alignof(ws_counters), size))) {
+            return APR_ENOMEM;
+        }
+        e->options.counters = memset(e->own_counters, 0, size);
+    }
     for (unsigned i = 0; i < e->options.loops; i++) {
         e->loops[i].wake_fd = -1;
     }
@@ -138,6 +145,7 @@ apr_status_t ws_engine_add(ws_engine *e, const ws_newcomer *n)
     a->fd = n->fd;
     a->ssl = n->ssl;
     a->secure = n->secure;
+    a->relayed = n->relayed;
     a->location = n->location;
     a->settings = n->settings;
     a->version = n->version;
@@ -323,6 +331,7 @@ void ws_engine_destroy(ws_engine *e)
         }
         free(e->loops);
     }
+    free(e->own_counters);
     apr_pool_destroy(e->pool);
     free(e);
 }

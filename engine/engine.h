@@ -12,6 +12,7 @@
 #include <apr_thread_proc.h>
 #include <openssl/ssl.h>
 
+#include "engine/counters.h"
 #include "include/mod_websocket.h"
 
 typedef struct ws_engine ws_engine;
@@ -39,6 +40,8 @@ typedef struct ws_settings {
     apr_uint32_t behind;        /**< milliseconds that a message may wait before it is, 0: any */
     const char *vhost;          /**< for ws_vhost(), or NULL */
     const void *server;         /**< the owner's, for its log */
+    const void *log;            /**< likewise, for on_end; or NULL */
+    int trace;                  /**< frames are logged; 2: with their first bytes */
 } ws_settings;
 
 struct ws_location {
@@ -49,7 +52,7 @@ struct ws_location {
     unsigned index;    /**< likewise */
 };
 
-typedef enum { WS_LOG_ERROR, WS_LOG_WARNING, WS_LOG_INFO, WS_LOG_DEBUG } ws_log_level;
+typedef enum { WS_LOG_ERROR, WS_LOG_WARNING, WS_LOG_INFO, WS_LOG_DEBUG, WS_LOG_TRACE } ws_log_level;
 
 /** Writes a line to the owner's log. c may be NULL.  [any thread] */
 typedef void ws_log_fn(ws_log_level level, const ws_settings *settings, const ws_conn *c,
@@ -65,6 +68,11 @@ typedef struct ws_engine_options {
     ws_log_fn *log;
     /** Whether a line of this level would be written, so that none is made in vain. */
     int (*logs)(ws_log_level level, const ws_settings *settings);
+    /** A row for each loop, in cache lines of its own, which lives longer than the engine; NULL: the
+     *  engine has its own. */
+    ws_counters *counters;
+    /** A connection has ended; why is in words. On its loop, and must not block. May be NULL. */
+    void (*on_end)(const ws_conn *c, const char *why);
 } ws_engine_options;
 
 #define WS_LOOPS_MAX 64
@@ -77,9 +85,10 @@ typedef struct ws_strings {
 
 /** An open connection whose handshake has been answered. */
 typedef struct ws_newcomer {
-    int fd;     /**< non-blocking socket; the engine's from now on */
-    SSL *ssl;   /**< established, without BIOs, one reference that becomes the engine's; or NULL */
-    int secure; /**< the client came over TLS */
+    int fd;      /**< non-blocking socket; the engine's from now on */
+    SSL *ssl;    /**< established, without BIOs, one reference that becomes the engine's; or NULL */
+    int secure;  /**< the client came over TLS */
+    int relayed; /**< fd leads to a relay, not to the client */
     ws_location *location;
     const ws_settings *settings; /**< lives as long as the engine */
     int version;
@@ -105,6 +114,36 @@ apr_status_t ws_engine_create(ws_engine **engine, const ws_engine_options *optio
  *         released
  */
 apr_status_t ws_engine_add(ws_engine *engine, const ws_newcomer *newcomer);
+
+typedef enum { WS_WAY_DIRECT, WS_WAY_TLS, WS_WAY_RELAY } ws_way;
+
+/** Who sent the first Close frame. */
+typedef enum { WS_CLOSER_NOBODY, WS_CLOSER_CLIENT, WS_CLOSER_SERVER } ws_closer;
+
+/** What a connection has done so far. */
+typedef struct ws_tally {
+    apr_time_t start;
+    apr_uint64_t messages_in, messages_out;
+    apr_uint64_t bytes_in, bytes_out; /**< payload of messages, uncompressed */
+    apr_uint64_t wire_in, wire_out;   /**< of frames, without TLS */
+    apr_uint32_t queued, most_queued; /**< bytes waiting to be sent; at most 4 GiB are noted */
+} ws_tally;
+
+typedef struct ws_report {
+    const ws_tally *tally;
+    ws_way way;
+    ws_closer closer;
+    int code;           /**< of the Close frame that came or went first; 1006: none */
+    const char *reason; /**< not NUL-terminated */
+    apr_size_t reason_len;
+    int pings_missed;
+    const ws_location *location;
+    const ws_settings *settings;
+} ws_report;
+
+/** All that is known of a connection beyond the calls of mod_websocket.h. Pointers live as long as the
+ *  connection. */
+void ws_conn_report(const ws_conn *c, ws_report *report);
 
 /** Release the fd, ssl and pool of a connection that is not given to an engine. */
 void ws_newcomer_drop(const ws_newcomer *newcomer);

@@ -63,6 +63,12 @@ static void take_data(ws_conn *c, const ws_piece *p)
         forget_message(c); /* we have said Close: nobody waits for it */
         return;
     }
+    c->tally.bytes_in += len;
+    ws_count(c->loop->counters, WS_COUNT_BYTES_IN, (apr_int64_t)len);
+    if (p->flags & WS_MESSAGE_LAST) {
+        c->tally.messages_in++;
+        ws_count(c->loop->counters, WS_COUNT_MESSAGES_IN, 1);
+    }
     if (p->opcode == WS_OP_TEXT) {
         if (p->flags & WS_MESSAGE_FIRST) {
             c->utf8 = WS_UTF8_START;
@@ -147,8 +153,12 @@ static inline __attribute__((always_inline)) unsigned char *take_frames(ws_conn 
     ws_parse_error error;
 
     while (*len && !c->held && !c->deaf && !c->broken) {
-        switch (drafts ? ws_hixie_next(c->hixie, &data, len, &piece, &error)
-                       : ws_parser_next(&c->parser, &data, len, &piece, &error)) {
+        ws_parse_result result = drafts ? ws_hixie_next(c->hixie, &data, len, &piece, &error)
+                                        : ws_parser_next(&c->parser, &data, len, &piece, &error);
+        if (c->settings->trace && (result == WS_PARSE_DATA || result == WS_PARSE_CONTROL)) {
+            ws_trace_in(c, &piece);
+        }
+        switch (result) {
         case WS_PARSE_DATA:
             take_data(c, &piece);
             break;
@@ -267,6 +277,8 @@ static int read_once(ws_conn *c)
         return 0;
     }
     c->heard = c->loop->now;
+    c->tally.wire_in += (apr_size_t)n;
+    ws_count(c->loop->counters, WS_COUNT_WIRE_IN, n);
     if (c->pinged) {
         ws_conn_answered(c);
     }

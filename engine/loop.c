@@ -142,6 +142,7 @@ apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index)
     apr_status_t rv;
     loop->engine = engine;
     loop->index = index;
+    loop->counters = &engine->options.counters[index];
     loop->tasks_end = &loop->tasks;
     loop->now = ws_clock();
     loop->seed = loop->now * 2654435761u + index;

@@ -44,6 +44,7 @@ struct ws_loop {
     apr_uint32_t now;  /**< milliseconds, monotonic; read once a turn */
     apr_uint32_t seed; /**< for spreading pings */
     int running;
+    ws_counters *counters; /**< this loop's row */
 
     apr_thread_mutex_t *task_lock; /**< of the four below */
     ws_task *tasks, **tasks_end;
@@ -79,6 +80,7 @@ struct ws_loop {
 struct ws_engine {
     apr_pool_t *pool;
     ws_engine_options options;
+    ws_counters *own_counters; /**< where the options bring none */
     ws_loop *loops;
     ws_watchdog *watchdog;    /**< or NULL */
     ws_threads *threads;      /**< for WS_BLOCKING handlers, made with the first of them */

@@ -55,11 +55,46 @@ static int keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
     return 1;
 }
 
+static void count_written(ws_conn *c, apr_ssize_t n)
+{
+    if (n > 0) {
+        c->tally.wire_out += (apr_size_t)n;
+        ws_count(c->loop->counters, WS_COUNT_WIRE_OUT, n);
+    }
+}
+
+void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len)
+{
+    if (first & 0x8) {
+        return; /* a control frame */
+    }
+    c->tally.bytes_out += len;
+    ws_count(c->loop->counters, WS_COUNT_BYTES_OUT, (apr_int64_t)len);
+    if (first & WS_FIN) {
+        c->tally.messages_out++;
+        ws_count(c->loop->counters, WS_COUNT_MESSAGES_OUT, 1);
+    }
+}
+
+void ws_conn_note_queue(ws_conn *c)
+{
+    apr_size_t waiting = ws_queue_bytes(&c->out) + (c->later ? ws_queue_bytes(c->later) : 0);
+    apr_uint32_t now = waiting < 0xFFFFFFFFu ? (apr_uint32_t)waiting : 0xFFFFFFFFu;
+    if (now != c->tally.queued) {
+        ws_count(c->loop->counters, WS_COUNT_QUEUED, (apr_int64_t)now - c->tally.queued);
+        c->tally.queued = now;
+        if (now > c->tally.most_queued) {
+            c->tally.most_queued = now;
+        }
+    }
+}
+
 /* Write to a socket for which nothing waits. 0: all has gone; 1: the rest is queued; -1: broken. */
 static int write_now(ws_conn *c, struct iovec *iov, int n)
 {
     apr_ssize_t done = ws_socket_write(c, iov, n);
     int rest = done < 0 ? -1 : keep(c, iov, n, (apr_size_t)done);
+    count_written(c, done);
     if (rest < 0) {
         c->broken = 1;
     }
@@ -110,6 +145,9 @@ static inline __attribute__((always_inline)) ws_status gather(ws_conn *c, unsign
 ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
 {
     unsigned char head[WS_HEADER_MAX];
+    if (c->settings->trace) {
+        ws_trace_out(c, first, payload, len);
+    }
     if (c->hixie) {
         return ws_hixie_send(c, first, payload, len);
     }
@@ -187,6 +225,7 @@ static void settle(ws_conn *c)
         ws_conn_finish(c);
         return;
     }
+    ws_conn_note_queue(c);
     waiting = ws_queue_bytes(&c->out);
     if (waiting > low_mark(c)) {
         ws_conn_hold(c, WS_HELD_QUEUE);
@@ -208,6 +247,7 @@ void ws_conn_write(ws_conn *c)
 {
     struct iovec iov[IOVECS];
     int state = c->gone || c->broken ? 0 : ws_socket_pending(c);
+    ws_conn_note_queue(c);
     while (state == 0 && c->out.count && !c->broken) {
         int n = ws_queue_peek(&c->out, iov, IOVECS);
         apr_size_t len = 0;
@@ -220,6 +260,7 @@ void ws_conn_write(ws_conn *c)
             break;
         }
         ws_queue_drop(&c->out, (apr_size_t)done);
+        count_written(c, done);
         c->moved |= done > 0;
         if ((apr_size_t)done < len || c->cipher_out) {
             break;

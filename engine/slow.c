@@ -44,6 +44,7 @@ static int behind(const ws_conn *c)
 
 static void count_drop(ws_conn *c)
 {
+    ws_count(c->loop->counters, WS_COUNT_DROPPED, 1);
     if (!c->dropped++) {
         ws_log(c->loop->engine, WS_LOG_INFO, c,
                "messages are dropped: the client reads too slowly, %" APR_SIZE_T_FMT
@@ -119,6 +120,7 @@ static ws_status too_slow(ws_conn *c)
                " bytes wait to be sent (WebSocketSendQueue)",
                ws_queue_bytes(&c->out));
     }
+    ws_count(c->loop->counters, WS_COUNT_SLOW_QUEUE, 1);
     ws_conn_close(c, WS_CLOSE_POLICY, "too slow", 8);
     return WS_FULL;
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "httpd/config.h"
+#include "httpd/counters.h"
 #include "httpd/shared.h"
 #include "httpd/takeover.h"
 
@@ -67,6 +68,9 @@ int ws_parent_init(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
     if (ws_shared_init(s) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    if (ws_counters_init(s) != APR_SUCCESS) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     /* mod_ssl hands us its objects: both have to mean the same by them. */
     if (OpenSSL_version_num() >> 20 != OPENSSL_VERSION_NUMBER >> 20) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
@@ -80,7 +84,7 @@ int ws_parent_init(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
 
 static int level_of(ws_log_level level)
 {
-    static const int levels[] = {APLOG_ERR, APLOG_WARNING, APLOG_INFO, APLOG_DEBUG};
+    static const int levels[] = {APLOG_ERR, APLOG_WARNING, APLOG_INFO, APLOG_DEBUG, APLOG_TRACE4};
     return levels[level];
 }
 
@@ -294,6 +298,7 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
                        : conf->watchdog == 0 ? WATCHDOG_DEFAULT
                                              : 0;
     options.process = ws_shared_process();
+    options.counters = ws_counters_child_init(options.loops);
     options.location_count = (unsigned)ws_registry->nelts;
     options.locations = apr_palloc(pchild, options.location_count * sizeof(*options.locations));
     for (unsigned i = 0; i < options.location_count; i++) {

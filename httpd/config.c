@@ -4,12 +4,15 @@
 
 #include <apr_strings.h>
 #include <apr_thread_mutex.h>
+#include <http_log.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "httpd/child.h"
 #include "protocol/handshake.h"
+
+APLOG_USE_MODULE(websocket);
 
 #define DEFAULT_MESSAGE (1024 * 1024)
 #define DEFAULT_SEND_QUEUE (1024 * 1024)
@@ -100,6 +103,9 @@ const ws_settings *ws_settings_of(request_rec *r)
     s.behind = (apr_uint32_t)or_default(d->behind, 0);
     s.vhost = r->server->server_hostname;
     s.server = r->server;
+    s.trace = APLOG_IS_LEVEL(r->server, APLOG_TRACE6)   ? 2
+              : APLOG_IS_LEVEL(r->server, APLOG_TRACE4) ? 1
+                                                        : 0;
 
     apr_thread_mutex_lock(interned_lock);
     for (i = interned; i && memcmp(&i->settings, &s, sizeof(s)); i = i->next) {

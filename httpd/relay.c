@@ -17,6 +17,7 @@
 
 #include "httpd/child.h"
 #include "httpd/config.h"
+#include "httpd/counters.h"
 #include "httpd/takeover.h"
 
 APLOG_USE_MODULE(websocket);
@@ -232,7 +233,10 @@ int ws_relay(request_rec *r, ws_newcomer *n)
     c->keepalive = AP_CONN_CLOSE;
 
     n->secure = ap_ssl_conn_is_ssl(c);
+    n->relayed = 1;
     if ((rv = hand_over(&w, n)) != APR_SUCCESS) {
+        ws_counters_add(APR_STATUS_IS_EMFILE(rv) ? WS_COUNT_REFUSED_DESCRIPTORS
+                                                 : WS_COUNT_REFUSED_SERVER);
         ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "websocket: the connection cannot be relayed");
         c->aborted = 1;
         return DONE;

@@ -15,6 +15,7 @@
 
 #include "httpd/child.h"
 #include "httpd/config.h"
+#include "httpd/counters.h"
 
 /* What httpd can have read beyond the request: one read of the core filter (8,000 bytes) and what
  * mod_ssl has decrypted. Anything near this is a mistake. */
@@ -273,6 +274,7 @@ static int pre_close_connection(conn_rec *c)
         ws_newcomer_drop(&o->newcomer);
     }
     if (rv != APR_SUCCESS) {
+        ws_counters_add(WS_COUNT_REFUSED_SERVER);
         ap_log_cerror(APLOG_MARK, APLOG_ERR, rv, c, "websocket: the connection is lost");
     }
     return OK;

@@ -11,6 +11,7 @@
 
 #include "httpd/child.h"
 #include "httpd/config.h"
+#include "httpd/counters.h"
 #include "httpd/hixie.h"
 #include "httpd/relay.h"
 #include "httpd/request.h"
@@ -50,6 +51,12 @@ int ws_upgrade_map_to_storage(request_rec *r)
     }
     r->handler = "websocket"; /* mod_dir's FallbackResource is for what has no handler */
     return OK;
+}
+
+static int refuse(ws_counter why, int status)
+{
+    ws_counters_add(why);
+    return status;
 }
 
 /* Why a handshake is refused, for whoever runs the server. */
@@ -100,7 +107,9 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
     }
     if (status) {
         ap_log_rerror(REFUSED, r, "websocket: handshake refused with %d: %s", status, problem);
-        return status;
+        return refuse(status == HTTP_UPGRADE_REQUIRED ? WS_COUNT_REFUSED_VERSION
+                                                      : WS_COUNT_REFUSED_REQUEST,
+                      status);
     }
     if (*version == 8 || *version == 7) { /* hybi-07 to hybi-12, section 5.1 */
         origin = header(r, "Sec-WebSocket-Origin");
@@ -114,7 +123,7 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
             "websocket: handshake refused with 403: pages of origin \"%s\" may not connect "
             "to %s (WebSocketOrigin)",
             origin, h.host);
-        return HTTP_FORBIDDEN;
+        return refuse(WS_COUNT_REFUSED_ORIGIN, HTTP_FORBIDDEN);
     }
     return OK;
 }
@@ -288,7 +297,7 @@ static int ask_handler(ws_request *rq, const ws_registration *reg)
                       status);
     }
     apr_table_do(add_header, rq->r->err_headers_out, rq->headers, NULL);
-    return status;
+    return refuse(WS_COUNT_REFUSED_HANDLER, status);
 }
 
 static int upgrade(request_rec *r, ws_request *rq)
@@ -309,14 +318,14 @@ static int upgrade(request_rec *r, ws_request *rq)
                       "of \"%s\", and none is the default (a WebSocketHandler without protocol=)",
                       header(r, "Sec-WebSocket-Protocol") ? header(r, "Sec-WebSocket-Protocol")
                                                           : "");
-        return HTTP_BAD_REQUEST;
+        return refuse(WS_COUNT_REFUSED_SUBPROTOCOL, HTTP_BAD_REQUEST);
     }
     if (!ws_child_engine() || reg->started != APR_SUCCESS || !(settings = ws_settings_of(r))) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, reg->started, r,
                       "websocket: handshake refused with 503: handler %s %s", reg->location.name,
                       reg->started != APR_SUCCESS ? "could not start in this child"
                                                   : "has no event loop in this child");
-        return HTTP_SERVICE_UNAVAILABLE;
+        return refuse(WS_COUNT_REFUSED_SERVER, HTTP_SERVICE_UNAVAILABLE);
     }
     if ((status = ask_handler(rq, reg)) != OK) {
         return status;
@@ -324,7 +333,7 @@ static int upgrade(request_rec *r, ws_request *rq)
     if (send_101(r, rq, version) < 0) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "websocket: the client went away at its 101");
         r->connection->keepalive = AP_CONN_CLOSE;
-        return DONE;
+        return refuse(WS_COUNT_REFUSED_LOST, DONE);
     }
 
     memset(&n, 0, sizeof(n));
@@ -358,7 +367,9 @@ static int upgrade(request_rec *r, ws_request *rq)
         ap_log_rerror(APLOG_MARK, APLOG_ERR, status, r,
                       "websocket: the connection could not be taken over");
         r->connection->aborted = 1;
-        return DONE;
+        return refuse(APR_STATUS_IS_EMFILE((apr_status_t)status) ? WS_COUNT_REFUSED_DESCRIPTORS
+                                                                 : WS_COUNT_REFUSED_SERVER,
+                      DONE);
     }
     rq->pool = NULL; /* the connection's now */
     return OK;

@@ -1,0 +1,115 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * What is counted. Status pages, JSON, Prometheus and the table in docs/operating.md follow from the
+ * table here.
+ *
+ * Each loop has a row of its own, in cache lines of its own, and only its thread writes there: an
+ * addition, no lock and no atomic operation. Everybody may read, at any time.
+ */
+
+#ifndef WS_ENGINE_COUNTERS_H
+#define WS_ENGINE_COUNTERS_H
+
+#include <apr.h>
+
+/** Codes of Close frames that are counted each for itself; all others are "other". */
+#define WS_COUNTED_CODES(X)                                                                        \
+    X(1000)                                                                                        \
+    X(1001) X(1002) X(1003) X(1005) X(1007) X(1008) X(1009) X(1010) X(1011) X(1012) X(1013) X(1014)
+
+/**
+ * X(id, type, metric, label, value, help). A COUNTER only grows, and keeps what children counted that
+ * are no more; a GAUGE is what is now. Rows of one metric stand together and differ in the label's
+ * value; the help stands with the first. Metrics get the prefix "websocket_".
+ */
+#define WS_COUNTERS(X, CODE_RECEIVED, CODE_SENT)                                                   \
+    X(OPEN_DIRECT, GAUGE, "connections", "way", "direct",                                          \
+      "Open connections, by their way in: taken over from httpd, with TLS, or relayed by a "       \
+      "thread of httpd")                                                                           \
+    X(OPEN_TLS, GAUGE, "connections", "way", "tls", "")                                            \
+    X(OPEN_RELAY, GAUGE, "connections", "way", "relay", "")                                        \
+    X(TOTAL_DIRECT, COUNTER, "connections_total", "way", "direct", "Connections ever opened")      \
+    X(TOTAL_TLS, COUNTER, "connections_total", "way", "tls", "")                                   \
+    X(TOTAL_RELAY, COUNTER, "connections_total", "way", "relay", "")                               \
+    X(REFUSED_REQUEST, COUNTER, "handshakes_refused_total", "reason", "request",                   \
+      "Handshakes that were refused: wrong request, version not spoken, origin not allowed, no "   \
+      "handler for a subprotocol, by the handler, by a limit, by a child without engine or "       \
+      "memory, without free descriptors; or lost: the client went away at its 101")                \
+    X(REFUSED_VERSION, COUNTER, "handshakes_refused_total", "reason", "version", "")               \
+    X(REFUSED_ORIGIN, COUNTER, "handshakes_refused_total", "reason", "origin", "")                 \
+    X(REFUSED_SUBPROTOCOL, COUNTER, "handshakes_refused_total", "reason", "subprotocol", "")       \
+    X(REFUSED_HANDLER, COUNTER, "handshakes_refused_total", "reason", "handler", "")               \
+    X(REFUSED_LIMIT, COUNTER, "handshakes_refused_total", "reason", "limit", "")                   \
+    X(REFUSED_SERVER, COUNTER, "handshakes_refused_total", "reason", "server", "")                 \
+    X(REFUSED_DESCRIPTORS, COUNTER, "handshakes_refused_total", "reason", "descriptors", "")       \
+    X(REFUSED_LOST, COUNTER, "handshakes_refused_total", "reason", "lost", "")                     \
+    X(MESSAGES_IN, COUNTER, "messages_total", "direction", "in", "Messages, whole ones")           \
+    X(MESSAGES_OUT, COUNTER, "messages_total", "direction", "out", "")                             \
+    X(BYTES_IN, COUNTER, "message_bytes_total", "direction", "in",                                 \
+      "Payload of messages, as handlers see it: after decompression, before compression")          \
+    X(BYTES_OUT, COUNTER, "message_bytes_total", "direction", "out", "")                           \
+    X(WIRE_IN, COUNTER, "wire_bytes_total", "direction", "in",                                     \
+      "Frames with their headers and control frames, compressed if they are, without what TLS "    \
+      "adds")                                                                                      \
+    X(WIRE_OUT, COUNTER, "wire_bytes_total", "direction", "out", "")                               \
+    WS_COUNTED_CODES(CODE_RECEIVED)                                                                \
+    CODE_RECEIVED(other)                                                                           \
+    WS_COUNTED_CODES(CODE_SENT)                                                                    \
+    CODE_SENT(other)                                                                               \
+    X(ABNORMAL, COUNTER, "abnormal_total", "", "",                                                 \
+      "Connections that ended without a Close frame from either side")                             \
+    X(PINGS_SENT, COUNTER, "pings_sent_total", "", "", "Pings sent to silent clients")             \
+    X(PINGS_MISSED, COUNTER, "pings_missed_total", "", "",                                         \
+      "Pings without an answer in time; the connection is ended")                                  \
+    X(QUEUED, GAUGE, "send_queue_bytes", "", "", "Bytes that wait for slow clients")               \
+    X(SLOW_QUEUE, COUNTER, "slow_clients_total", "reason", "queue",                                \
+      "Connections ended since the client reads too slowly: too much waited or for too long, or "  \
+      "it took nothing at all for the time of a ping")                                             \
+    X(SLOW_STALLED, COUNTER, "slow_clients_total", "reason", "stalled", "")                        \
+    X(DROPPED, COUNTER, "messages_dropped_total", "", "",                                          \
+      "Messages dropped, or replaced by newer ones, for clients that read too slowly")             \
+    X(LOG_LOST, COUNTER, "log_lost_total", "", "",                                                 \
+      "Records of WebSocketLog that were lost, since the log took nothing for too long")
+
+typedef enum ws_counter {
+#define WS_ID(id, type, metric, label, value, help) WS_COUNT_##id,
+#define WS_ID_RECEIVED(code) WS_COUNT_RECEIVED_##code,
+#define WS_ID_SENT(code) WS_COUNT_SENT_##code,
+    WS_COUNTERS(WS_ID, WS_ID_RECEIVED, WS_ID_SENT) WS_COUNTER_COUNT
+#undef WS_ID
+#undef WS_ID_RECEIVED
+#undef WS_ID_SENT
+} ws_counter;
+
+/** A row. */
+typedef struct ws_counters {
+    apr_uint64_t value[WS_COUNTER_COUNT];
+} __attribute__((aligned(64))) ws_counters;
+
+/** Of a row that nobody else writes to. n may be negative, for gauges. */
+static inline void ws_count(ws_counters *row, ws_counter which, apr_int64_t n)
+{
+    /* Plain instructions; only the compiler is told that others read. */
+    apr_uint64_t *v = &row->value[which];
+    __atomic_store_n(v, __atomic_load_n(v, __ATOMIC_RELAXED) + (apr_uint64_t)n, __ATOMIC_RELAXED);
+}
+
+/** Of a row that many threads write to. */
+static inline void ws_count_shared(ws_counters *row, ws_counter which, apr_int64_t n)
+{
+    __atomic_add_fetch(&row->value[which], (apr_uint64_t)n, __ATOMIC_RELAXED);
+}
+
+/** Where a Close frame's code is counted. first: WS_COUNT_RECEIVED_1000 or WS_COUNT_SENT_1000 */
+ws_counter ws_counter_of_code(ws_counter first, int code);
+
+/** What the table says of a counter. */
+typedef struct ws_counter_info {
+    const char *metric, *label, *value, *help;
+    int gauge;
+} ws_counter_info;
+
+extern const ws_counter_info ws_counter_table[WS_COUNTER_COUNT];
+
+#endif

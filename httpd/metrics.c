@@ -1,0 +1,121 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/metrics.h"
+
+#include <http_protocol.h>
+#include <mod_status.h>
+#include <string.h>
+
+#include "httpd/counters.h"
+#include "httpd/shared.h"
+
+/* Whether a row of the table begins a new metric. */
+static int begins(unsigned i)
+{
+    return i == 0 || strcmp(ws_counter_table[i - 1].metric, ws_counter_table[i].metric) != 0;
+}
+
+static unsigned children(void)
+{
+    unsigned n = 0;
+    ws_shared_owner owner;
+    for (unsigned s = 0; s < ws_shared_slots(); s++) {
+        n += (unsigned)ws_shared_owner_of(s, &owner);
+    }
+    return n;
+}
+
+void ws_metrics_prometheus(ws_text *t)
+{
+    ws_counters sum;
+    ws_counters_sum(&sum);
+    ws_text_printf(t,
+                   "# HELP websocket_children Child processes that serve WebSockets, old and new\n"
+                   "# TYPE websocket_children gauge\n"
+                   "websocket_children %u\n",
+                   children());
+    for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
+        const ws_counter_info *c = &ws_counter_table[i];
+        if (begins(i)) {
+            ws_text_printf(t, "# HELP websocket_%s %s\n# TYPE websocket_%s %s\n", c->metric,
+                           c->help, c->metric, c->gauge ? "gauge" : "counter");
+        }
+        ws_text_printf(t, "websocket_%s", c->metric);
+        if (*c->label) {
+            ws_text_printf(t, "{%s=\"%s\"}", c->label, c->value);
+        }
+        ws_text_printf(t, " %" APR_UINT64_T_FMT "\n", sum.value[i]);
+    }
+}
+
+void ws_metrics_json(ws_text *t)
+{
+    ws_counters sum;
+    ws_counters_sum(&sum);
+    ws_text_printf(t, "{\"children\":%u", children());
+    for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
+        const ws_counter_info *c = &ws_counter_table[i];
+        if (begins(i)) {
+            ws_text_printf(t, ",\"%s\":%s", c->metric, *c->label ? "{" : "");
+        }
+        else {
+            ws_text_puts(t, ",");
+        }
+        if (*c->label) {
+            ws_text_printf(t, "\"%s\":", c->value);
+        }
+        ws_text_printf(t, "%" APR_UINT64_T_FMT, sum.value[i]);
+        if (*c->label && (i + 1 == WS_COUNTER_COUNT || begins(i + 1))) {
+            ws_text_puts(t, "}");
+        }
+    }
+    ws_text_puts(t, "}");
+}
+
+/* ---- mod_status ---- */
+
+static void short_page(request_rec *r, const ws_counters *sum)
+{
+    ap_rprintf(r, "websocket_children: %u\n", children());
+    for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
+        const ws_counter_info *c = &ws_counter_table[i];
+        ap_rprintf(r, "websocket_%s%s%s: %" APR_UINT64_T_FMT "\n", c->metric, *c->value ? "_" : "",
+                   c->value, sum->value[i]);
+    }
+}
+
+static void page(request_rec *r, const ws_counters *sum)
+{
+    ap_rprintf(r,
+               "<hr>\n<h2>WebSockets</h2>\n<p>%u child processes with WebSockets</p>\n"
+               "<table border=\"0\">\n",
+               children());
+    for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
+        const ws_counter_info *c = &ws_counter_table[i];
+        if (begins(i)) {
+            ap_rprintf(r, "%s<tr title=\"%s\"><th align=\"left\">%s</th><td>",
+                       i ? "</td></tr>\n" : "", c->help, c->metric);
+        }
+        ap_rprintf(r, "%s%s<b>%" APR_UINT64_T_FMT "</b> ", c->value, *c->value ? " " : "",
+                   sum->value[i]);
+    }
+    ap_rputs("</td></tr>\n</table>\n", r);
+}
+
+static int status_hook(request_rec *r, int flags)
+{
+    ws_counters sum;
+    ws_counters_sum(&sum);
+    if (flags & AP_STATUS_SHORT) {
+        short_page(r, &sum);
+    }
+    else {
+        page(r, &sum);
+    }
+    return OK;
+}
+
+void ws_metrics_register(void)
+{
+    APR_OPTIONAL_HOOK(ap, status_hook, status_hook, NULL, NULL, APR_HOOK_MIDDLE);
+}

@@ -1,0 +1,21 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The counters of all children as text. */
+
+#ifndef WS_HTTPD_METRICS_H
+#define WS_HTTPD_METRICS_H
+
+#include <httpd.h>
+
+#include "engine/text.h"
+
+/** register_hooks: a section in mod_status. */
+void ws_metrics_register(void);
+
+/** Prometheus' text format, version 0.0.4. */
+void ws_metrics_prometheus(ws_text *t);
+
+/** An object: the value of each metric, or an object by its label's values. */
+void ws_metrics_json(ws_text *t);
+
+#endif

@@ -1,0 +1,146 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# What mod_status shows of WebSockets, and what becomes of it when children end.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Client qw(TEXT BINARY);
+
+my $prefork = $Httpd::MPM eq 'prefork';
+my $httpd = Httpd->start(
+    ($prefork ? () : (mpm_conf => <<'MPM')),
+StartServers 2
+ServerLimit 8
+ThreadsPerChild 8
+MaxRequestWorkers 16
+MinSpareThreads 1
+MaxSpareThreads 16
+MPM
+    conf => <<'END');
+<Location /echo>
+    WebSocketHandler ws_echo.so protocol=echo
+    WebSocketHandler ws_echo.so
+</Location>
+<Location /relayed>
+    WebSocketHandler ws_echo.so
+    WebSocketRelay on
+</Location>
+<Location /picky>
+    WebSocketHandler ws_echo.so protocol=picky
+</Location>
+END
+
+# All values of mod_status, by name.
+sub values_now {
+    my (undef, undef, $body) = $httpd->get('/server-status?auto');
+    return { $body =~ /^(websocket_\w+): (\d+)$/mg };
+}
+
+# Wait until values have grown by so much since $before.
+sub grown {
+    my ($before, %by) = @_;
+    my $now;
+    return eval {
+        Httpd::wait_for(sub {
+            $now = values_now();
+            return !grep { $now->{"websocket_$_"} - $before->{"websocket_$_"} != $by{$_} } keys %by;
+        }, 'values');
+    } || do {
+        diag(join ', ', map {"$_ $before->{\"websocket_$_\"} -> $now->{\"websocket_$_\"}"} sort keys %by);
+        0;
+    };
+}
+
+{
+    my $before = values_now();
+    my @plain = map { Client->new($httpd, '/echo') } 1 .. 2;
+    my $tls = Client->new($httpd, '/echo', tls => 1);
+    my $relayed = Client->new($httpd, '/relayed');
+    ok(grown($before, connections_direct => 2, connections_tls => 1, connections_relay => 1,
+        connections_total_direct => 2, connections_total_tls => 1, connections_total_relay => 1),
+        'connections are counted by their way in');
+    $plain[0]->text('hello');
+    $plain[0]->frame;
+    $tls->text('x' x 1000);
+    $tls->frame;
+    ok(grown($before, messages_total_in => 2, messages_total_out => 2, message_bytes_total_in => 1005,
+        message_bytes_total_out => 1005, wire_bytes_total_in => 5 + 6 + 1000 + 8,
+        wire_bytes_total_out => 5 + 2 + 1000 + 4), 'messages and bytes are counted, both ways');
+    $plain[0]->close(1000);
+    $plain[0]->frame;
+    $plain[1]->close(4321);
+    $plain[1]->frame;
+    undef $tls;
+    ok(grown($before, close_received_total_1000 => 1, close_received_total_other => 1,
+        close_sent_total_1000 => 1, close_sent_total_other => 1, abnormal_total => 1),
+        'Close frames are counted by code, and connections without one');
+    undef @plain;
+    undef $relayed;
+    ok(grown($before, connections_direct => 0, connections_tls => 0, connections_relay => 0,
+        connections_total_direct => 2), 'open connections go down again, totals do not');
+}
+{
+    my $before = values_now();
+    Client->refused($httpd, '/echo', version => 9);
+    Client->refused($httpd, '/echo', key => 'short');
+    Client->refused($httpd, '/echo', origin => 'http://elsewhere.example');
+    Client->refused($httpd, '/picky', protocol => 'other');
+    ok(grown($before, handshakes_refused_total_version => 1, handshakes_refused_total_request => 1,
+        handshakes_refused_total_origin => 1, handshakes_refused_total_subprotocol => 1),
+        'refused handshakes are counted by reason');
+}
+{
+    my (undef, undef, $body) = $httpd->get('/server-status');
+    like($body, qr{<h2>WebSockets</h2>}, 'the page of mod_status has a section');
+    like($body, qr{<th align="left">messages_total</th><td>in <b>\d+</b> out <b>\d+</b>},
+        'with the counters');
+}
+
+# The child that owns a connection: the one that dies with it.
+{
+    my $before = values_now();
+    my @clients = map { Client->new($httpd, '/echo') } 1 .. 6;
+    for my $c (@clients) {
+        $c->text('hello');
+        $c->frame;
+    }
+    ok(grown($before, connections_direct => 6, messages_total_in => 6), 'before a child dies');
+    my %alive = map { $_ => 1 } $httpd->children;
+    my ($victim) = sort { $a <=> $b } keys %alive;
+    kill 'KILL', $victim;
+    Httpd::wait_for(sub { !grep { $_ == $victim } $httpd->children }, 'the child to be buried');
+    my $lost = grep { !ping_answered($_) } @clients;
+    ok(grown($before, connections_direct => 6 - $lost), "a killed child's open connections go ($lost)");
+    my $now = values_now();
+    is($now->{websocket_messages_total_in} - $before->{websocket_messages_total_in}, 6 + 6 - $lost,
+        'and what it has counted stays');
+    is($now->{websocket_connections_total_direct} - $before->{websocket_connections_total_direct}, 6,
+        'totals never go down');
+}
+
+sub ping_answered {
+    my ($c) = @_;
+    return 0 if !$c->text('still there');
+    my ($opcode) = $c->frame;
+    return defined $opcode && $opcode == TEXT;
+}
+
+{
+    my $before = values_now();
+    my $old = Client->new($httpd, '/echo');
+    ok(grown($before, connections_direct => 1), 'before a reload');
+    $httpd->graceful;
+    $old->text('over there');
+    $old->frame;
+    my $new = Client->new($httpd, '/echo');
+    ok(grown($before, connections_direct => 2, messages_total_in => 1),
+        'old and new children are counted together');
+    undef $old;
+    ok(grown($before, connections_direct => 1, connections_total_direct => 2, messages_total_in => 1),
+        'when an old child has ended, what it has counted stays');
+}
+
+done_testing;
