@@ -70,7 +70,7 @@
     X(DROPPED, COUNTER, "messages_dropped_total", "", "",                                          \
       "Messages dropped, or replaced by newer ones, for clients that read too slowly")             \
     X(LOG_LOST, COUNTER, "log_lost_total", "", "",                                                 \
-      "Records of WebSocketLog that were lost, since the log took nothing for too long")
+      "Log records of connections that were lost, since the log took nothing for too long")
 
 typedef enum ws_counter {
 #define WS_ID(id, type, metric, label, value, help) WS_COUNT_##id,

@@ -11,7 +11,8 @@
 static const char *const names[16] = {"continuation", "text", "binary", "?", "?", "?", "?", "?",
                                       "close",        "ping", "pong",   "?", "?", "?", "?", "?"};
 
-/* The first bytes in quotes, what is not printable ASCII as \xHH; nothing if they are not wanted. */
+/* The first bytes in quotes, what is not printable ASCII as %HH, which httpd's log leaves as it is;
+ * nothing if they are not wanted. */
 static const char *show(const ws_conn *c, const unsigned char *data, apr_size_t len,
                         char buf[4 * SHOWN + 8])
 {
@@ -21,8 +22,9 @@ static const char *show(const ws_conn *c, const unsigned char *data, apr_size_t 
     }
     out += sprintf(out, ": \"");
     for (apr_size_t i = 0; i < len && i < SHOWN; i++) {
-        int plain = data[i] >= ' ' && data[i] < 127 && data[i] != '"' && data[i] != '\\';
-        out += sprintf(out, plain ? "%c" : "\\x%02x", data[i]);
+        int plain =
+            data[i] >= ' ' && data[i] < 127 && data[i] != '"' && data[i] != '\\' && data[i] != '%';
+        out += sprintf(out, plain ? "%c" : "%%%02x", data[i]);
     }
     sprintf(out, len > SHOWN ? "\"..." : "\"");
     return buf;

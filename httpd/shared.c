@@ -22,6 +22,9 @@ APLOG_USE_MODULE(websocket);
 
 #define RECLAIMERS_MAX 8
 
+/* apr_shm keeps a length of its own before the memory that it gives. */
+#define CACHE_LINE 64
+
 /* A slot is taken by a child, from 0 to its pid; it is given back by the parent alone. */
 typedef struct slot {
     pid_t pid; /* atomic; the rest is valid while it is not 0 */
@@ -59,14 +62,14 @@ void *ws_shared_table(server_rec *s, const char *name, apr_size_t size, apr_size
     apr_pool_userdata_get((void **)&t, key, process);
     if (!t) {
         apr_shm_t *shm;
-        apr_status_t rv = apr_shm_create(&shm, size, NULL, process);
+        apr_status_t rv = apr_shm_create(&shm, size + CACHE_LINE, NULL, process);
         if (rv != APR_SUCCESS) {
             ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
                          "websocket: no shared memory, %" APR_SIZE_T_FMT " bytes", size);
             return NULL;
         }
         t = apr_palloc(process, sizeof(*t));
-        t->start = apr_shm_baseaddr_get(shm);
+        t->start = (void *)APR_ALIGN((apr_uintptr_t)apr_shm_baseaddr_get(shm), CACHE_LINE);
         t->size = size;
         /* Not ..._setn: httpd unloads the module at a reload, and with it what a key points to. */
         apr_pool_userdata_set(t, key, NULL, process);

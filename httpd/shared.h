@@ -41,7 +41,7 @@ void ws_shared_child_init(server_rec *s);
  * @param size   bytes, at least 1. After a reload that asks for another size it is what it was: only a
  *               stop and start can change it, since old children go on using it
  * @param actual NULL, or set to the size that it has
- * @return aligned to a page; NULL when there is no memory
+ * @return aligned to 64 bytes; NULL when there is no memory
  */
 void *ws_shared_table(server_rec *s, const char *name, apr_size_t size, apr_size_t *actual);
 

@@ -179,6 +179,34 @@ for my $name (sort keys %named) {
     ok($name =~ m{/} ? -e $name || -e "include/$name" : $file{$last}, "there is a file $name");
 }
 
+# ---- Counters ----
+
+# The table of docs/operating.md, made from that of the code.
+sub counter_rows {
+    my ($h, $c) = map { slurp("engine/counters.$_") =~ s/\\\n//gr } qw(h c);
+    my @codes = ($h =~ /define WS_COUNTED_CODES\(X\)(.*)/)[0] =~ /X\((\d+)\)/g;
+    my ($table) = $h =~ /define WS_COUNTERS\(.*?\)\s+(.*)/;
+    my (@order, %metric);
+    while ($table =~ /\bX\(\w+, (\w+), "(\w+)", "(\w*)", "(\w*)",\s*((?:"[^"]*"\s*)+)\)|CODE_(\w+)\(other\)/g) {
+        my ($type, $metric, $label, $value, $help, $kind) = ($1, $2, $3, $4, $5, $6);
+        ($metric, $type, $label) = (($c =~ /INFO_$kind\(code\) \{"(\w+)"/)[0], 'COUNTER', 'code') if $kind;
+        ($help) = $c =~ /define ${kind}_HELP\s+(".*")/ if $kind;
+        push @order, $metric if !$metric{$metric};
+        my $m = $metric{$metric} ||= { type => lc $type, help => join('', $help =~ /"([^"]*)"/g) };
+        $m->{label} = $label;
+        push @{ $m->{values} }, $kind ? (@codes, 'other') : $value;
+    }
+    return map {
+        my $m = $metric{$_};
+        my $labels = $m->{label} ? "`$m->{label}`: " . join(', ', @{ $m->{values} }) : '';
+        "| `websocket_$_` | $m->{type} | $labels | $m->{help} |";
+    } @order;
+}
+
+my @rows = section(slurp('docs/operating.md'), '### Counters') =~ /^(\| `websocket_.*)$/mg;
+is_deeply([@rows[1 .. $#rows]], [counter_rows()], 'the table of counters is that of the code');
+cmp_ok(scalar @rows, '>', 12, 'which can be read');
+
 # ---- Listings ----
 
 my %listing;
