@@ -39,6 +39,16 @@ sub values_now {
     return { $body =~ /^(websocket_\w+): (\d+)$/mg };
 }
 
+# Values when all connections of earlier tests are gone.
+sub values_at_rest {
+    my $now;
+    Httpd::wait_for(sub {
+        $now = values_now();
+        return !grep { $now->{"websocket_connections_$_"} } qw(direct tls relay);
+    }, 'connections to go');
+    return $now;
+}
+
 # Wait until values have grown by so much since $before.
 sub grown {
     my ($before, %by) = @_;
@@ -55,7 +65,7 @@ sub grown {
 }
 
 {
-    my $before = values_now();
+    my $before = values_at_rest();
     my @plain = map { Client->new($httpd, '/echo') } 1 .. 2;
     my $tls = Client->new($httpd, '/echo', tls => 1);
     my $relayed = Client->new($httpd, '/relayed');
@@ -83,7 +93,7 @@ sub grown {
         connections_total_direct => 2), 'open connections go down again, totals do not');
 }
 {
-    my $before = values_now();
+    my $before = values_at_rest();
     Client->refused($httpd, '/echo', version => 9);
     Client->refused($httpd, '/echo', key => 'short');
     Client->refused($httpd, '/echo', origin => 'http://elsewhere.example');
@@ -101,7 +111,7 @@ sub grown {
 
 # The child that owns a connection: the one that dies with it.
 {
-    my $before = values_now();
+    my $before = values_at_rest();
     my @clients = map { Client->new($httpd, '/echo') } 1 .. 6;
     for my $c (@clients) {
         $c->text('hello');
@@ -129,7 +139,7 @@ sub ping_answered {
 }
 
 {
-    my $before = values_now();
+    my $before = values_at_rest();
     my $old = Client->new($httpd, '/echo');
     ok(grown($before, connections_direct => 1), 'before a reload');
     $httpd->graceful;
