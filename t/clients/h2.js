@@ -283,7 +283,8 @@ const parts = {
 
     async more() {
         const session = await connect();
-        for (let i = 0; i < 20; i++) {
+        // mod_http2 does not count a request whose answer is still on its way when the worker has ended it.
+        for (let i = 0; i < 200; i++) {
             await get(session, '/index.html');
         }
         const all = [];
