@@ -93,5 +93,6 @@ void ws_hixie_ended(ws_conn *c)
 {
     if (c->version == 75 && ws_state_of(c) == WS_OPEN && ws_hixie_between(c->hixie)) {
         c->end_code = WS_CLOSE_NO_STATUS;
+        c->closer = WS_CLOSER_CLIENT;
     }
 }
