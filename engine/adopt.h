@@ -18,6 +18,7 @@ typedef struct ws_adoption {
     int connecting;
     void *data;
     apr_pool_t *pool;
+    ws_ticket *ticket;
     char *strings;
     ws_bytes *early; /**< or NULL */
     ws_hixie *hixie; /**< likewise */

@@ -104,6 +104,9 @@ static void send_waiting(ws_conn *c)
  * message in parts may have been dropped; then so are the others. */
 static inline ws_status admit(ws_conn *c, unsigned first)
 {
+    if (c->meter && !(first & 0x8)) {
+        ws_meter_touch(c);
+    }
     if ((first & 0xF) == WS_OP_CONTINUATION && !c->parting) {
         return WS_DROPPED;
     }

@@ -184,7 +184,7 @@ void ws_conn_open(ws_conn *c)
     if (c->settings->ping_interval) {
         alarm_in(c, spread(loop, c->settings->ping_interval));
     }
-    if (ws_calls_init(c) < 0) {
+    if (ws_calls_init(c) < 0 || ws_meter_start(c) < 0) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
     }
     else {
@@ -228,6 +228,7 @@ void ws_adopt(ws_loop *loop, ws_task *task)
     c->version = (unsigned char)a->version;
     c->data = a->data;
     c->pool = a->pool;
+    c->ticket = a->ticket;
     c->strings = a->strings;
     c->rest = a->early;
     c->resume = a->early != NULL;
@@ -378,6 +379,7 @@ void ws_conn_end(ws_conn *c, const char *why)
     ws_log(loop->engine, WS_LOG_DEBUG, c, "end, code %d: %s",
            c->end_code ? c->end_code : WS_CLOSE_ABNORMAL, why);
     ws_wheel_clear(&loop->wheel, &c->alarm);
+    ws_meter_end(c);
     ws_timers_end(c);
     ws_call_close(c);
     let_go_of_buffers(c);
@@ -393,6 +395,9 @@ void ws_conn_end(ws_conn *c, const char *why)
         SSL_free(c->ssl);
     }
     close(c->fd);
+    if (c->ticket) {
+        c->ticket->release(c->ticket);
+    }
     *c->link = c->next;
     if (c->next) {
         c->next->link = c->link;

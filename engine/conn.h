@@ -7,6 +7,7 @@
 
 #include "engine/frames.h"
 #include "engine/loop.h"
+#include "engine/meter.h"
 #include "protocol/frame.h"
 #include "protocol/hixie.h"
 #include "protocol/utf8.h"
@@ -49,6 +50,8 @@ struct ws_conn {
     char *strings;  /**< see ws_strings_pack */
     ws_alarm alarm; /**< ping, close timeout */
     ws_timer *timers;
+    ws_meter *meter;       /**< if it has bounds */
+    ws_ticket *ticket;     /**< of who counts it, or NULL */
     ws_jobs *jobs;         /**< of a WS_BLOCKING handler */
     ws_conn *next, **link; /**< connections of the location in this loop */
     ws_conn *next_dirty;

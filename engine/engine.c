@@ -107,7 +107,7 @@ static ws_loop *least_busy(ws_engine *e)
     return best;
 }
 
-static void drop(int fd, SSL *ssl, apr_pool_t *pool)
+static void drop(int fd, SSL *ssl, apr_pool_t *pool, ws_ticket *ticket)
 {
     if (ssl) {
         SSL_free(ssl);
@@ -116,16 +116,19 @@ static void drop(int fd, SSL *ssl, apr_pool_t *pool)
     if (pool) {
         apr_pool_destroy(pool);
     }
+    if (ticket) {
+        ticket->release(ticket);
+    }
 }
 
 void ws_newcomer_drop(const ws_newcomer *n)
 {
-    drop(n->fd, n->ssl, n->pool);
+    drop(n->fd, n->ssl, n->pool, n->ticket);
 }
 
 void ws_adoption_drop(ws_adoption *a)
 {
-    drop(a->fd, a->ssl, a->pool);
+    drop(a->fd, a->ssl, a->pool, a->ticket);
     free(a->strings);
     free(a->early);
     free(a->hixie);
@@ -151,6 +154,7 @@ apr_status_t ws_engine_add(ws_engine *e, const ws_newcomer *n)
     a->version = n->version;
     a->data = n->data;
     a->pool = n->pool;
+    a->ticket = n->ticket;
     a->strings = ws_strings_pack(&n->strings);
     a->early = n->early_len ? ws_bytes_new(n->early, n->early_len) : NULL;
     a->connecting = n->connecting;

@@ -26,6 +26,13 @@ typedef enum {
     WS_SLOW_KEEP_LATEST  /**< the same; and of those with a key only the newest waits */
 } ws_slow;
 
+/** What an open connection may do in a time; 0: anything. */
+typedef struct ws_bounds {
+    apr_uint64_t messages, message_burst; /**< frames that come, a second and at once */
+    apr_uint64_t bytes, byte_burst;       /**< of payload that come, a second and at once */
+    apr_uint32_t lifetime, idle;          /**< milliseconds */
+} ws_bounds;
+
 /** What a Location sets for its connections. Shared by many connections, never changed. Zeroed before
  *  it is filled, so that two can be compared with memcmp. */
 typedef struct ws_settings {
@@ -38,6 +45,7 @@ typedef struct ws_settings {
     apr_uint32_t close_timeout; /**< milliseconds for the closing handshake */
     apr_uint32_t slow;          /**< what is done about a client that is too slow: ws_slow */
     apr_uint32_t behind;        /**< milliseconds that a message may wait before it is, 0: any */
+    ws_bounds bounds[2];        /**< those that hold, and those of which only the log tells */
     const char *vhost;          /**< for ws_vhost(), or NULL */
     const void *server;         /**< the owner's, for its log */
     const void *log;            /**< likewise, for on_end; or NULL */
@@ -83,6 +91,13 @@ typedef struct ws_strings {
     const char *const *headers; /**< name, value, name, value ..., NULL */
 } ws_strings;
 
+/** Who counts connections learns by it when one is gone. */
+typedef struct ws_ticket ws_ticket;
+struct ws_ticket {
+    /** Called once, on any thread; releases the ticket. */
+    void (*release)(ws_ticket *ticket);
+};
+
 /** An open connection whose handshake has been answered. */
 typedef struct ws_newcomer {
     int fd;      /**< non-blocking socket; the engine's from now on */
@@ -95,6 +110,7 @@ typedef struct ws_newcomer {
     int connecting; /**< version 76: its third key is still to be read, from early or the socket */
     unsigned char numbers[8]; /**< then those of its other keys, see ws_hixie_numbers() */
     void *data;               /**< ws_data() */
+    ws_ticket *ticket;        /**< or NULL; released when the connection is gone or dropped */
     apr_pool_t *pool;         /**< ws_pool(), unmanaged, the engine's from now on; or NULL */
     ws_strings strings;
     const void *early; /**< bytes that came behind the handshake; copied */
@@ -110,8 +126,8 @@ apr_status_t ws_engine_create(ws_engine **engine, const ws_engine_options *optio
 
 /**
  * Give a connection to the loop that has the fewest.  [any thread]
- * @return APR_SUCCESS; APR_ENOMEM or ESHUTDOWN (it is stopping): then fd, ssl and pool have been
- *         released
+ * @return APR_SUCCESS; APR_ENOMEM or ESHUTDOWN (it is stopping): then fd, ssl, pool and ticket have
+ *         been released
  */
 apr_status_t ws_engine_add(ws_engine *engine, const ws_newcomer *newcomer);
 
@@ -145,7 +161,7 @@ typedef struct ws_report {
  *  connection. */
 void ws_conn_report(const ws_conn *c, ws_report *report);
 
-/** Release the fd, ssl and pool of a connection that is not given to an engine. */
+/** Release the fd, ssl, pool and ticket of a connection that is not given to an engine. */
 void ws_newcomer_drop(const ws_newcomer *newcomer);
 
 /** Connections, those on their way in included.  [any thread] */

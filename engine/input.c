@@ -160,9 +160,18 @@ static inline __attribute__((always_inline)) unsigned char *take_frames(ws_conn 
         }
         switch (result) {
         case WS_PARSE_DATA:
+            if (c->meter) {
+                ws_meter_touch(c);
+                if (!ws_meter_take(c, piece.len, (piece.flags & WS_FRAME_LAST) != 0)) {
+                    break;
+                }
+            }
             take_data(c, &piece);
             break;
         case WS_PARSE_CONTROL:
+            if (c->meter && piece.opcode != WS_OP_CLOSE && !ws_meter_take(c, piece.len, 1)) {
+                break;
+            }
             take_control(c, &piece);
             break;
         case WS_PARSE_FAIL:

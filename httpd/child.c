@@ -14,6 +14,7 @@
 
 #include "httpd/config.h"
 #include "httpd/counters.h"
+#include "httpd/limits.h"
 #include "httpd/shared.h"
 #include "httpd/takeover.h"
 
@@ -65,7 +66,7 @@ int ws_parent_init(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK;
     }
-    if (ws_shared_init(s) != APR_SUCCESS) {
+    if (ws_shared_init(s) != APR_SUCCESS || ws_limits_init(s) < 0) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (ws_counters_init(s) != APR_SUCCESS) {
@@ -291,6 +292,7 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
     }
     raise_descriptor_limit(s);
     ws_shared_child_init(s);
+    ws_limits_child_init(pchild, s);
     options.loops = conf->loops ? conf->loops : default_loops();
     drain_timeout = conf->drain ? conf->drain : DRAIN_TIMEOUT;
     options.blocking = conf->blocking ? conf->blocking : BLOCKING_DEFAULT;

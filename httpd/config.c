@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "httpd/child.h"
+#include "httpd/limits.h"
 #include "protocol/handshake.h"
 
 APLOG_USE_MODULE(websocket);
@@ -53,6 +54,7 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     MERGE(close_timeout, -1);
     MERGE(slow, -1);
     MERGE(behind, -1);
+    d->limits = ws_limits_merge(p, b->limits, a->limits);
     d->origins = o->origins;
     d->origin_same = o->origin_same;
     d->origin_any = o->origin_any;
@@ -101,6 +103,7 @@ const ws_settings *ws_settings_of(request_rec *r)
     s.close_timeout = (apr_uint32_t)or_default(d->close_timeout, DEFAULT_CLOSE_TIMEOUT);
     s.slow = d->slow < 0 ? WS_SLOW_CLOSE : (apr_uint32_t)d->slow;
     s.behind = (apr_uint32_t)or_default(d->behind, 0);
+    ws_limits_bounds(d->limits, s.bounds);
     s.vhost = r->server->server_hostname;
     s.server = r->server;
     s.trace = APLOG_IS_LEVEL(r->server, APLOG_TRACE6)   ? 2
@@ -391,6 +394,11 @@ static const char *set_drain(cmd_parms *cmd, void *config, const char *arg)
                : wrong(cmd, arg, "an interval of 1ms to 24h, such as 5min, 30s or 1h");
 }
 
+static const char *set_limit(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    return ws_limit_add(cmd, &((ws_dir_config *)config)->limits, argc, argv);
+}
+
 static const char *set_watchdog(cmd_parms *cmd, void *config, const char *arg)
 {
     ws_server_config *s = ws_server_config_of(cmd->server);
@@ -449,4 +457,7 @@ const command_rec ws_directives[] = {
         "WebSocketSlowReader", set_slow_reader, NULL, WHERE,
         "close, drop-newest, drop-oldest or keep-latest, and then how long a message may "
         "wait, or off"),
+    AP_INIT_TAKE_ARGV("WebSocketLimit", set_limit, NULL, WHERE,
+                      "connections=, handshakes=, messages=, bytes=, lifetime= or idle=, then "
+                      "burst=, key= and dry-run; or off"),
     {.name = NULL}};

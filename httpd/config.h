@@ -25,6 +25,7 @@ typedef struct ws_dir_config {
     apr_array_header_t *handlers; /**< ws_registration *; NULL: not set; empty: switched off */
     apr_array_header_t *origins;  /**< const char *; NULL: not set */
     int origin_same, origin_any;  /**< with origins */
+    apr_array_header_t *limits;   /**< see limits.h; NULL: not set */
     unsigned versions;            /**< WS_V13...; 0: not set */
     int relay;                    /**< -1: not set */
     apr_int64_t max_frame, max_message, send_queue;       /**< bytes; -1: not set */

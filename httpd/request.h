@@ -7,7 +7,7 @@
 
 #include <httpd.h>
 
-#include "include/mod_websocket.h"
+#include "engine/engine.h"
 
 struct ws_request {
     request_rec *r;
@@ -15,6 +15,7 @@ struct ws_request {
     apr_table_t *headers; /**< of the answer */
     apr_pool_t *pool;     /**< the connection's, or NULL */
     void *data;
+    ws_ticket *ticket; /**< of who counts connections, or NULL */
 };
 
 #endif

@@ -13,6 +13,7 @@
 #include "httpd/config.h"
 #include "httpd/counters.h"
 #include "httpd/hixie.h"
+#include "httpd/limits.h"
 #include "httpd/relay.h"
 #include "httpd/request.h"
 #include "httpd/takeover.h"
@@ -327,7 +328,8 @@ static int upgrade(request_rec *r, ws_request *rq)
                                                   : "has no event loop in this child");
         return refuse(WS_COUNT_REFUSED_SERVER, HTTP_SERVICE_UNAVAILABLE);
     }
-    if ((status = ask_handler(rq, reg)) != OK) {
+    if ((status = ws_limits_admit(r, d->limits, &rq->ticket)) != OK
+        || (status = ask_handler(rq, reg)) != OK) {
         return status;
     }
     if (send_101(r, rq, version) < 0) {
@@ -347,6 +349,7 @@ static int upgrade(request_rec *r, ws_request *rq)
     }
     n.data = rq->data;
     n.pool = rq->pool;
+    n.ticket = rq->ticket;
     n.strings.uri = r->uri;
     n.strings.args = r->args;
     n.strings.user = r->user;
@@ -361,6 +364,7 @@ static int upgrade(request_rec *r, ws_request *rq)
         ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: the connection is relayed: %s",
                       obstacle);
         rq->pool = NULL;
+        rq->ticket = NULL;
         return ws_relay(r, &n);
     }
     if ((apr_status_t)(status = ws_takeover(r, &n)) != APR_SUCCESS) {
@@ -372,6 +376,7 @@ static int upgrade(request_rec *r, ws_request *rq)
                       DONE);
     }
     rq->pool = NULL; /* the connection's now */
+    rq->ticket = NULL;
     return OK;
 }
 
@@ -387,6 +392,9 @@ int ws_upgrade_handler(request_rec *r)
     status = upgrade(r, &rq);
     if (rq.pool) {
         apr_pool_destroy(rq.pool);
+    }
+    if (rq.ticket) {
+        rq.ticket->release(rq.ticket);
     }
     return status;
 }

@@ -1,0 +1,446 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/limits.h"
+
+#include <ap_expr.h>
+#include <ap_mpm.h>
+#include <apr_strings.h>
+#include <apr_tables.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "httpd/tallies.h"
+
+APLOG_USE_MODULE(websocket);
+
+/* Milliseconds that the loops' 32-bit clock can tell apart, with room to spare. */
+#define INTERVAL_MAX (24 * 3600 * 1000)
+
+/* Greatest number, rate or burst: products of two stay within 64 bits. */
+#define NUMBER_MAX (1000000000)
+#define BYTES_MAX (1024ll * 1024 * 1024 * 1024)
+
+/* Seconds after which a client that was refused may come again, where nobody can know. */
+#define RETRY_AFTER 10
+
+/* Descriptors that are left to httpd: so many, and so many for each of its threads; but not more than
+ * one in MARGIN_PART of all. */
+#define MARGIN 32
+#define MARGIN_THREAD 2
+#define MARGIN_PART 4
+
+typedef enum { OFF, CONNECTIONS, HANDSHAKES, MESSAGES, BYTES, LIFETIME, IDLE } limit_kind;
+
+static const char *const names[] = {"off",   "connections", "handshakes", "messages",
+                                    "bytes", "lifetime",    "idle"};
+
+struct ws_limit {
+    limit_kind kind;
+    int dry_run;
+    apr_uint64_t value;        /**< a number, or milliseconds */
+    apr_uint64_t burst;        /**< of a rate */
+    int by_address;            /**< counted for each address */
+    const ap_expr_info_t *key; /**< or for each value of this, or NULL */
+    const char *text;          /**< of the line, for the log */
+    apr_uint64_t seed;         /**< of keys: tells this line from all others, after a reload too */
+};
+
+/* ---- The directive ---- */
+
+static int counting_lines; /* of the configuration */
+static apr_hash_t *seeds;  /* names of lines so far: how many have this one */
+
+void ws_limits_reset(apr_pool_t *pconf)
+{
+    counting_lines = 0;
+    seeds = apr_hash_make(pconf);
+}
+
+static apr_uint64_t mix(apr_uint64_t hash, const void *data, apr_size_t len)
+{
+    const unsigned char *p = data;
+    for (; len; len--) { /* FNV-1a */
+        hash = (hash ^ *p++) * 0x100000001B3u;
+    }
+    /* So that the upper bits, which choose the place, depend on the last ones, too. */
+    hash ^= hash >> 29;
+    hash *= 0xBF58476D1CE4E5B9u;
+    return hash ^ hash >> 32;
+}
+
+/* A line is known again after a reload by where it stands and what it counts. */
+static apr_uint64_t seed_of(cmd_parms *cmd, const ws_limit *l, const char *key)
+{
+    const server_rec *s = cmd->server;
+    const char *name =
+        apr_psprintf(cmd->pool, "%s:%u %s %s %s %d", s->server_hostname ? s->server_hostname : "",
+                     s->port, cmd->path ? cmd->path : "", names[l->kind], key, l->dry_run);
+    int *same = apr_hash_get(seeds, name, APR_HASH_KEY_STRING);
+    if (!same) {
+        same = apr_pcalloc(cmd->pool, sizeof(*same));
+        apr_hash_set(seeds, name, APR_HASH_KEY_STRING, same);
+    }
+    name = apr_psprintf(cmd->pool, "%s %d", name, (*same)++);
+    return mix(0xCBF29CE484222325u, name, strlen(name));
+}
+
+static int parse_number(const char *text, limit_kind kind, apr_uint64_t *n)
+{
+    char *end;
+    apr_int64_t value;
+    int shift = 0;
+    if (kind == LIFETIME || kind == IDLE) {
+        apr_interval_time_t t;
+        if (ap_timeout_parameter_parse(text, &t, "s") != APR_SUCCESS) {
+            return 0;
+        }
+        *n = (apr_uint64_t)t / 1000;
+        return t >= 1000 && t / 1000 <= INTERVAL_MAX;
+    }
+    value = apr_strtoi64(text, &end, 10);
+    if (kind == BYTES && *end) {
+        shift = strchr("kK", *end) ? 10 : strchr("mM", *end) ? 20 : strchr("gG", *end) ? 30 : 0;
+        end += shift > 0;
+    }
+    *n = (apr_uint64_t)value << shift;
+    return end != text && !*end && value >= 1
+           && value <= (kind == BYTES ? BYTES_MAX >> shift : NUMBER_MAX);
+}
+
+static const char *takes(cmd_parms *cmd, const char *word)
+{
+    return apr_psprintf(
+        cmd->pool,
+        "WebSocketLimit: \"%s\" is wrong, it takes one of connections=N, handshakes=N, messages=N, "
+        "bytes=SIZE (a second), lifetime=INTERVAL and idle=INTERVAL (1ms to 24h), and behind it "
+        "burst=N, key=address or key=EXPRESSION, and dry-run; or off",
+        word);
+}
+
+static const char *parse_word(cmd_parms *cmd, ws_limit *l, const char *word, const char **key)
+{
+    const char *equals = strchr(word, '=');
+    apr_size_t len = equals ? (apr_size_t)(equals - word) : 0;
+
+    if (!strcasecmp(word, "dry-run")) {
+        l->dry_run = 1;
+        return NULL;
+    }
+    if (!equals) {
+        return takes(cmd, word);
+    }
+    if (!strncasecmp(word, "key=", 4)) {
+        const char *error = NULL;
+        *key = equals + 1;
+        if (!strcasecmp(*key, "address")) {
+            l->by_address = 1;
+        }
+        else if (!(l->key =
+                       ap_expr_parse_cmd(cmd, *key, AP_EXPR_FLAG_STRING_RESULT, &error, NULL))) {
+            return apr_psprintf(cmd->pool, "WebSocketLimit: \"%s\" is no expression: %s", word,
+                                error);
+        }
+        return NULL;
+    }
+    if (!strncasecmp(word, "burst=", 6)) {
+        return parse_number(equals + 1, l->kind == BYTES ? BYTES : MESSAGES, &l->burst)
+                   ? NULL
+                   : takes(cmd, word);
+    }
+    for (limit_kind k = CONNECTIONS; k <= IDLE; k++) {
+        if (strlen(names[k]) == len && !strncasecmp(word, names[k], len)) {
+            if (l->kind != OFF) {
+                return apr_psprintf(
+                    cmd->pool, "WebSocketLimit: \"%s\" stands behind %s: write a line for each",
+                    word, names[l->kind]);
+            }
+            l->kind = k;
+            return parse_number(equals + 1, k, &l->value) ? NULL : takes(cmd, word);
+        }
+    }
+    return takes(cmd, word);
+}
+
+static const char *fits_together(cmd_parms *cmd, const ws_limit *l, const char *key)
+{
+    if (l->burst && (l->kind == CONNECTIONS || l->kind == LIFETIME || l->kind == IDLE)) {
+        return apr_psprintf(cmd->pool,
+                            "WebSocketLimit: %s= has no burst=, which is for a number a second",
+                            names[l->kind]);
+    }
+    if (key && l->kind != CONNECTIONS && l->kind != HANDSHAKES) {
+        return apr_psprintf(cmd->pool,
+                            "WebSocketLimit: %s= has no key=: it holds for each connection",
+                            names[l->kind]);
+    }
+    return NULL;
+}
+
+const char *ws_limit_add(cmd_parms *cmd, apr_array_header_t **limits, int argc, char *const argv[])
+{
+    ws_limit *l = apr_pcalloc(cmd->pool, sizeof(*l));
+    const char *error = NULL, *key = NULL;
+
+    if (argc == 0) {
+        return takes(cmd, "");
+    }
+    l->text = "";
+    if (argc > 1 || strcasecmp(argv[0], "off")) {
+        for (int i = 0; i < argc && !error; i++) {
+            error =
+                i || strchr(argv[0], '=') ? parse_word(cmd, l, argv[i], &key) : takes(cmd, argv[0]);
+            if (!error && l->kind == OFF) {
+                error = takes(cmd, argv[0]);
+            }
+            l->text = apr_pstrcat(cmd->pool, l->text, i ? " " : "", argv[i], NULL);
+        }
+    }
+    if (error || (error = fits_together(cmd, l, key))) {
+        return error;
+    }
+    if (!*limits) {
+        *limits = apr_array_make(cmd->pool, 2, sizeof(ws_limit *));
+    }
+    for (int i = 0; i < (*limits)->nelts; i++) {
+        const ws_limit *other = APR_ARRAY_IDX(*limits, i, ws_limit *);
+        if (l->kind >= MESSAGES && other->kind == l->kind && other->dry_run == l->dry_run) {
+            return apr_psprintf(cmd->pool,
+                                "WebSocketLimit: this section has \"%s\" already; only another "
+                                "dry-run can stand beside it",
+                                other->text);
+        }
+    }
+    if (!l->burst) {
+        l->burst = l->value;
+    }
+    if (l->kind == CONNECTIONS || l->kind == HANDSHAKES) {
+        l->seed = seed_of(cmd, l, key ? key : "");
+        counting_lines++;
+    }
+    APR_ARRAY_PUSH(*limits, ws_limit *) = l;
+    return NULL;
+}
+
+apr_array_header_t *ws_limits_merge(apr_pool_t *p, apr_array_header_t *outer,
+                                    apr_array_header_t *inner)
+{
+    /* An "off" has a say about the outer ones only. */
+    for (int i = 0; inner && i < inner->nelts; i++) {
+        if (APR_ARRAY_IDX(inner, i, ws_limit *)->kind == OFF) {
+            return inner;
+        }
+    }
+    return !inner ? outer : !outer ? inner : apr_array_append(p, outer, inner);
+}
+
+void ws_limits_bounds(const apr_array_header_t *limits, ws_bounds bounds[2])
+{
+    for (int i = 0; limits && i < limits->nelts; i++) { /* the innermost comes last */
+        const ws_limit *l = APR_ARRAY_IDX(limits, i, ws_limit *);
+        ws_bounds *b = &bounds[l->dry_run];
+        switch (l->kind) {
+        case MESSAGES:
+            b->messages = l->value;
+            b->message_burst = l->burst;
+            break;
+        case BYTES:
+            b->bytes = l->value;
+            b->byte_burst = l->burst;
+            break;
+        case LIFETIME:
+            b->lifetime = (apr_uint32_t)l->value;
+            break;
+        case IDLE:
+            b->idle = (apr_uint32_t)l->value;
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+/* ---- Life of a process ---- */
+
+static rlim_t descriptor_mark; /* a connection with a descriptor above it is refused; 0: unknown */
+static int table_told, mark_told; /* atomic */
+
+int ws_limits_init(server_rec *s)
+{
+    return counting_lines ? ws_tallies_init(s) : 0;
+}
+
+void ws_limits_child_init(apr_pool_t *pchild, server_rec *s)
+{
+    struct rlimit limit;
+    int threads = 1;
+    (void)s;
+    if (counting_lines) {
+        ws_tallies_child_init(pchild);
+    }
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        rlim_t margin = MARGIN + MARGIN_THREAD * (rlim_t)(threads > 0 ? threads : 1);
+        if (margin > limit.rlim_cur / MARGIN_PART) {
+            margin = limit.rlim_cur / MARGIN_PART;
+        }
+        descriptor_mark = limit.rlim_cur - margin;
+    }
+}
+
+/* ---- Handshakes ---- */
+
+typedef struct limits_ticket {
+    ws_ticket ticket;
+    unsigned count;
+    apr_uint32_t places[];
+} limits_ticket;
+
+static void release(ws_ticket *ticket)
+{
+    limits_ticket *t = (limits_ticket *)ticket;
+    for (unsigned i = 0; i < t->count; i++) {
+        ws_tally_less(t->places[i]);
+    }
+    free(t);
+}
+
+/* Who has an IPv6 address has a network of 2^64 of them, and is counted as one. */
+static apr_uint64_t network_of(const apr_sockaddr_t *a, apr_uint64_t seed)
+{
+    const unsigned char *address = a->ipaddr_ptr;
+    apr_size_t len = (apr_size_t)a->ipaddr_len;
+    if (len == sizeof(struct in6_addr)) {
+        int is_ipv4 = IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)a->ipaddr_ptr);
+        address += is_ipv4 ? 12 : 0;
+        len = is_ipv4 ? 4 : 8;
+    }
+    return mix(seed, address, len) | 1;
+}
+
+/* For whom this handshake is counted. @return 0: for nobody, or the key */
+static apr_uint64_t key_of(request_rec *r, const ws_limit *l, const char **text)
+{
+    const char *error = NULL;
+    *text = "";
+    if (l->by_address) {
+        *text = r->useragent_ip;
+        return network_of(r->useragent_addr, l->seed);
+    }
+    if (l->key) {
+        *text = ap_expr_str_exec(r, l->key, &error);
+        if (error) {
+            ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                          "websocket: \"WebSocketLimit %s\" cannot be applied: %s", l->text, error);
+            return 0;
+        }
+        return *text && **text ? mix(l->seed, *text, strlen(*text)) | 1 : 0;
+    }
+    return l->seed | 1;
+}
+
+static void table_full(request_rec *r)
+{
+    if (!__atomic_exchange_n(&table_told, 1, __ATOMIC_RELAXED)) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "websocket: the table of WebSocketLimit is full, or this child has none: "
+                      "handshakes with keys that find no place are let in uncounted");
+    }
+}
+
+/* @return whether the handshake is to be refused */
+static int refused(request_rec *r, const ws_limit *l, const char *key, apr_int64_t retry_after)
+{
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                  l->dry_run
+                      ? "websocket: dry run: handshake would be refused with 503: as many as "
+                        "allowed already%s%s (WebSocketLimit %s)"
+                      : "websocket: handshake refused with 503: as many as allowed already%s%s "
+                        "(WebSocketLimit %s)",
+                  *key ? ", for " : "", key, l->text);
+    if (l->dry_run) {
+        return 0;
+    }
+    apr_table_setn(r->err_headers_out, "Retry-After",
+                   apr_psprintf(r->pool, "%" APR_INT64_T_FMT, retry_after));
+    return 1;
+}
+
+static int descriptors_short(request_rec *r)
+{
+    /* The kernel gives out the lowest number that is free: so it tells how many are not. */
+    int level, fd = descriptor_mark ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0) : 0;
+    if (fd > 0) {
+        close(fd);
+    }
+    if (fd < 0 ? errno != EMFILE : (rlim_t)fd < descriptor_mark || !descriptor_mark) {
+        return 0;
+    }
+    level = __atomic_exchange_n(&mark_told, 1, __ATOMIC_RELAXED) ? APLOG_INFO : APLOG_ERR;
+    ap_log_rerror(APLOG_MARK, level, 0, r,
+                  "websocket: handshake refused with 503: descriptors run short, the rest of this "
+                  "child's is for httpd. A higher hard limit (LimitNOFILE, ulimit -Hn) mends it");
+    apr_table_setn(r->err_headers_out, "Retry-After", APR_STRINGIFY(RETRY_AFTER));
+    return 1;
+}
+
+/* @return whether l lets the handshake in; a place is added to the ticket */
+static int admits(request_rec *r, const ws_limit *l, limits_ticket *t)
+{
+    const char *text;
+    apr_uint64_t key = key_of(r, l, &text);
+
+    if (!key) {
+        return 1;
+    }
+    if (l->kind == HANDSHAKES) {
+        apr_int64_t wait = ws_pace(key, l->value, l->burst);
+        if (wait < 0) {
+            table_full(r);
+        }
+        return wait <= 0 || !refused(r, l, text, wait / APR_USEC_PER_SEC + 1);
+    }
+    if (l->kind == CONNECTIONS) {
+        apr_uint32_t sum, place = ws_tally_more(key, &sum);
+        if (place == WS_TALLY_NONE) {
+            table_full(r);
+            return 1;
+        }
+        t->places[t->count++] = place;
+        return sum <= l->value || !refused(r, l, text, RETRY_AFTER);
+    }
+    return 1;
+}
+
+int ws_limits_admit(request_rec *r, const apr_array_header_t *limits, ws_ticket **ticket)
+{
+    limits_ticket *t;
+    int n = limits ? limits->nelts : 0, i;
+
+    *ticket = NULL;
+    if (descriptors_short(r)) {
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    if (!n) {
+        return OK;
+    }
+    if (!(t = malloc(sizeof(*t) + (apr_size_t)n * sizeof(*t->places)))) {
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    t->ticket.release = release;
+    t->count = 0;
+    for (i = 0; i < n && admits(r, APR_ARRAY_IDX(limits, i, ws_limit *), t); i++) {
+    }
+    if (i < n || !t->count) {
+        release(&t->ticket);
+        return i < n ? HTTP_SERVICE_UNAVAILABLE : OK;
+    }
+    *ticket = &t->ticket;
+    return OK;
+}

@@ -1,0 +1,360 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# WebSocketLimit: connections and handshakes are counted across all children and reloads, and given back
+# whatever becomes of them; what an open connection may do.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use MIME::Base64 qw(encode_base64);
+use Test::More;
+use Time::HiRes qw(time);
+use Httpd;
+use Client qw(frame_bytes TEXT BINARY CLOSE PING PONG);
+
+# The last test wants many. A soft limit is lifted by the shell, for httpd too.
+my $files = 1500;
+if (!$ENV{WS_TEST_FILES}) {
+    $ENV{WS_TEST_FILES} = 1;
+    exec 'sh', '-c', "test \$(ulimit -n) -ge $files 2>/dev/null || ulimit -n $files 2>/dev/null; exec \"\$@\"",
+        'sh', $^X, $0;
+}
+chomp(my $limit = `sh -c 'ulimit -n'`);
+
+my $api = Httpd::compile('api');
+my $pid = Httpd::compile('pid', <<'END');
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "mod_websocket.h"
+static void tell(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    char text[20];
+    (void)type, (void)data, (void)len;
+    sprintf(text, "%ld", (long)getpid());
+    ws_send(c, WS_TEXT, text, strlen(text));
+}
+WS_HANDLER(pid) = {.on_message = tell};
+END
+
+# The password is "sesame", as htpasswd -s writes it.
+my $hash = '{SHA}CEo1Ae3vaEXy8eQZjsOiuBz1xrw=';
+
+# Several children from the beginning.
+my $mpm_conf = $Httpd::MPM eq 'prefork'
+    ? "StartServers 6\nServerLimit 32\nMaxRequestWorkers 32\nMinSpareServers 6\nMaxSpareServers 32"
+    : "StartServers 4\nServerLimit 16\nThreadsPerChild 4\nMaxRequestWorkers 64\nMinSpareThreads 16\nMaxSpareThreads 64";
+
+my $httpd = Httpd->start(
+    mpm_conf => $mpm_conf,
+    files    => { users => "alice:$hash\nbob:$hash\n" },
+    conf     => <<"END");
+WebSocketHandler $api
+WebSocketPing off
+RemoteIPHeader X-Forwarded-For
+RemoteIPInternalProxy 127.0.0.0/8
+<Location /total>
+    WebSocketLimit connections=3
+</Location>
+<Location /address>
+    WebSocketLimit connections=2 key=address
+</Location>
+<Location /user>
+    WebSocketLimit connections=1 "key=%{REMOTE_USER}"
+</Location>
+<Location /user/login>
+    AuthType Basic
+    AuthName test
+    AuthUserFile users
+    Require valid-user
+</Location>
+<Location /query>
+    WebSocketLimit connections=2 "key=%{QUERY_STRING}"
+    WebSocketLimit connections=5
+</Location>
+<Location /query/inner>
+    WebSocketLimit connections=1
+</Location>
+<Location /query/off>
+    WebSocketLimit off
+</Location>
+<Location /dry>
+    WebSocketLimit connections=1 dry-run
+</Location>
+<Location /pids>
+    WebSocketHandler $pid
+    WebSocketLimit connections=20
+</Location>
+<Location /pace>
+    WebSocketLimit handshakes=1 burst=4
+</Location>
+<Location /pace/address>
+    WebSocketLimit off
+    WebSocketLimit handshakes=1 key=address
+</Location>
+<Location /messages>
+    WebSocketLimit messages=1 burst=10
+</Location>
+<Location /messages/dry>
+    WebSocketLimit off
+    WebSocketLimit messages=1 burst=10 dry-run
+</Location>
+<Location /messages/more>
+    WebSocketLimit messages=1000000
+</Location>
+<Location /bytes>
+    WebSocketLimit bytes=1K burst=10K
+</Location>
+<Location /lifetime>
+    WebSocketLimit lifetime=300ms
+</Location>
+<Location /lifetime/dry>
+    WebSocketLimit off
+    WebSocketLimit lifetime=1ms dry-run
+</Location>
+<Location /idle>
+    WebSocketLimit idle=300ms
+</Location>
+<Location /idle/time>
+    WebSocketHandler ws_time.so
+    WebSocketLimit idle=10s
+    WebSocketLimit idle=500ms dry-run
+</Location>
+END
+
+sub client { my ($path, %o) = @_; return Client->new($httpd, $path, %o) }
+sub refused { my ($path, %o) = @_; return Client->refused($httpd, $path, %o) }
+
+# Try until there is room again.
+sub enter {
+    my ($path, %o) = @_;
+    my $c;
+    Httpd::wait_for(sub {
+        $c = Client->new($httpd, $path, %o, expect => 0);
+        $c->read_answer;
+        return $c->status == 101;
+    }, "room at $path");
+    return $c;
+}
+
+sub is_full {
+    my ($path, $name, %o) = @_;
+    my ($status, $c) = refused($path, %o);
+    is($status, 503, $name);
+    like($c->header('Retry-After') // 'none', qr/^[1-9]\d*$/, "$name: Retry-After");
+}
+
+# ---- Connections ----
+
+for my $tls (0, 1) {
+    my $over = $tls ? ' (TLS)' : '';
+    my @c = map { $tls ? enter('/total', tls => $tls) : client('/total') } 1 .. 3;
+    is_full('/total', "a fourth connection$over") for 1 .. 10;    # whichever child takes it
+    ok($httpd->wait_log(qr/handshake refused with 503: as many as allowed already \(WebSocketLimit connections=3\)/),
+        "the log says why$over");
+    $c[0]->close(1000);
+    $c[0]->expect_close(1000);
+    push @c, enter('/total', tls => $tls);
+    pass("room when one has closed$over");
+    $c[1]->drop;
+    push @c, enter('/total', tls => $tls);
+    pass("room when one has gone$over");
+    is_full('/total', "no more than that$over");
+    $c[2]->echoes('still here', "those inside go on$over");
+}
+{
+    refused('/total?refuse=403') for 1 .. 10;
+    my @c = map { enter('/total') } 1 .. 3;
+    pass('what a handler refuses is not counted');
+    is((refused('/total?refuse=403'))[0], 503, 'and a handler is not asked about one too many');
+}
+{
+    my @c = map { client('/address', from => '127.0.0.2') } 1 .. 2;
+    is_full('/address', 'a third connection of an address', from => '127.0.0.2');
+    ok($httpd->wait_log(qr/as many as allowed already, for 127\.0\.0\.2 \(WebSocketLimit connections=2 key=address\)/), 'the log says whose');
+    push @c, map { client('/address', from => '127.0.0.3') } 1 .. 2;
+    pass('another address has its own');
+    push @c, client('/address', from => '127.0.0.2', headers => ['X-Forwarded-For: 203.0.113.7']);
+    pass('so has a client behind a proxy');
+    push @c, client('/address', from => '127.0.0.3', headers => ['X-Forwarded-For: 203.0.113.7']);
+    is_full('/address', 'whichever proxy', from => '127.0.0.4', headers => ['X-Forwarded-For: 203.0.113.7']);
+    push @c, map { client('/address', headers => ["X-Forwarded-For: 2001:db8:0:1::$_"]) } 1 .. 2;
+    is_full('/address', 'an IPv6 network', headers => ['X-Forwarded-For: 2001:db8:0:1:2:3:4:5']);
+    push @c, client('/address', headers => ['X-Forwarded-For: 2001:db8:0:2::1']);
+    pass('another has its own');
+    push @c, client('/total');
+    pass('other limits count for themselves');
+}
+{
+    my %login = map { $_ => ['Authorization: Basic ' . encode_base64("$_:sesame", '')] } qw(alice bob);
+    my @c = client('/user/login', headers => $login{alice});
+    is_full('/user/login', 'a second connection of a user', headers => $login{alice});
+    push @c, client('/user/login', headers => $login{bob});
+    pass('another user');
+    push @c, map { client('/user') } 1 .. 3;
+    pass('nobody is not counted');
+}
+{
+    my @c = map { client('/query?a') } 1 .. 2;
+    is_full('/query?a', 'a third of one value');
+    push @c, map { client('/query?b') } 1 .. 2;
+    push @c, client('/query/inner?c');
+    is_full('/query/inner?d', 'one more than the inner section allows');
+    is_full('/query?e', 'one more than the outer section allows, which counts those of the inner one');
+    push @c, map { client('/query/off?a') } 1 .. 3;
+    pass('WebSocketLimit off');
+}
+{
+    my @c = map { client('/dry') } 1 .. 4;
+    is($httpd->count_log(qr/dry run: handshake would be refused with 503: as many as allowed already \(WebSocketLimit connections=1 dry-run\)/),
+        3, 'a dry run lets in, and logs');
+}
+
+# ---- Reloads, and children that die ----
+
+{
+    my @c = map { enter('/total') } 1 .. 3;
+    $httpd->graceful;
+    is_full('/total', 'after a reload, connections of old children count') for 1 .. 10;
+    $_->echoes('still here') for @c;
+    (shift @c)->drop;
+    push @c, enter('/total');
+    is_full('/total', 'and are given back') for 1 .. 5;
+}
+{
+    my @c = map { client('/pids') } 1 .. 20;
+    is_full('/pids', 'twenty connections');
+    my %of;
+    for my $c (@c) {
+        $c->text('?');
+        push @{ $of{ ($c->message)[1] } }, $c;
+    }
+    my ($victim) = sort { $a <=> $b } keys %of;
+    my $n = @{ $of{$victim} };
+    note(scalar(keys %of) . " children have connections, $n are killed");
+    kill 'KILL', $victim;
+    my @new = map { enter('/pids') } 1 .. $n;
+    is_full('/pids', 'a child that was killed gives its connections back, and no more');
+    push @new, grep { !$_->{broken} } map { @{ $of{$_} } } grep { $_ != $victim } keys %of;
+    is(scalar @new, 20, 'those of the others go on');
+}
+
+# ---- Handshakes ----
+
+{
+    my (@status, $retry);
+    for (1 .. 30) {
+        my ($status, $c) = refused('/pace');
+        push @status, $status;
+        $retry //= $c->header('Retry-After') if $status == 503;
+    }
+    is("@status[0..3]", '101 101 101 101', 'handshakes: as many as burst at once');
+    cmp_ok(scalar(grep { $_ == 503 } @status), '>', 0, 'then some are refused');
+    like($retry // 'none', qr/^[1-9]\d*$/, 'and told when to come again');
+    ok(enter('/pace'), 'later there is room again');
+    my %seen;
+    for my $from (2, 3) {
+        $seen{(refused('/pace/address', from => "127.0.0.$from"))[0]}++ for 1 .. 20;
+        ok($seen{101} && $seen{503}, "handshakes of an address: 127.0.0.$from");
+        %seen = ();
+    }
+}
+
+# ---- What an open connection may do ----
+
+sub answers {
+    my ($path, $bytes) = @_;
+    my $c = client($path);
+    $c->raw($bytes);
+    my $n = 0;
+    while (my ($opcode, $payload) = $c->frame) {
+        return ($n, unpack('n', $payload), substr $payload, 2) if $opcode == CLOSE;
+        $n++;
+        return $n if $opcode == TEXT && $payload eq 'last';
+    }
+    return ($n, 0, '');
+}
+
+for (
+    ['messages', '/messages', frame_bytes(TEXT, 'm') x 100, 'messages'],
+    ['pings', '/messages', frame_bytes(PING, 'p') x 100, 'messages'],
+    ['frames of one message', '/messages', frame_bytes(TEXT, 'f', fin => 0) . frame_bytes(0, 'f', fin => 0) x 100, 'messages'],
+    ['bytes', '/bytes', frame_bytes(BINARY, 'x' x 1000) x 100, 'bytes'],
+    ['one long message', '/bytes', frame_bytes(BINARY, 'x' x 100_000), 'bytes'],
+    )
+{
+    my ($name, $path, $bytes, $what) = @$_;
+    my ($n, $code, $reason) = answers($path, $bytes);
+    is($code, 1008, "too many $name: 1008");
+    is($reason, "more $what than WebSocketLimit allows", "too many $name: the client is told");
+    cmp_ok($n, '>=', 10, "too many $name: the burst goes through") if $path eq '/messages' && $name ne 'frames of one message';
+    cmp_ok($n, '<', 100, "too many $name: not all");
+}
+ok($httpd->wait_log(qr/failing the connection with 1008: more messages than WebSocketLimit allows/), 'the log says so');
+is_deeply([answers('/messages/dry', frame_bytes(TEXT, 'm') x 50 . frame_bytes(TEXT, 'last'))], [51], 'a dry run lets all through');
+is($httpd->count_log(qr/dry run: it would be failed with 1008: more messages than WebSocketLimit allows/), 1, 'and logs it once');
+is_deeply([answers('/messages/more', frame_bytes(TEXT, 'm') x 500 . frame_bytes(TEXT, 'last'))], [501], 'an inner section allows more');
+
+{
+    my $c = client('/lifetime');
+    $c->expect_close(1001, 'a lifetime that is over: 1001');
+    is($c->{reason}, 'its lifetime is over', 'the client is told');
+    ok($httpd->wait_log(qr/closing: its lifetime is over \(WebSocketLimit\)/), 'so is the log');
+    $c = client('/lifetime/dry');
+    ok($httpd->wait_log(qr/dry run: it would be closed: its lifetime is over \(WebSocketLimit\)/), 'lifetime: a dry run logs');
+    $c->echoes('on', 'and lets live');
+}
+{
+    my $c = client('/idle');
+    $c->send(PING, '') for 1 .. 3;
+    $c->expect_close(1001, 'no message for too long, pings or not: 1001');
+    is($c->{reason}, 'no message for too long', 'the client is told');
+    $c = client('/idle/time');
+    $c->message for 1 .. 3;
+    ok($httpd->wait_log(qr{/idle/time, .*: dry run: it would be closed: no message for too long \(WebSocketLimit\)}), 'idle: a dry run logs');
+    $c->message;
+    pass('who is sent messages is not idle');
+}
+
+# ---- Descriptors ----
+
+{
+    local $Httpd::PROGRAM = "ulimit -n 200; $Httpd::PROGRAM";
+    my $short = Httpd->start(conf => "WebSocketHandler ws_echo.so\nWebSocketPing off\n",
+        mpm_conf => $Httpd::MPM eq 'prefork'
+        ? "StartServers 1\nServerLimit 1\nMaxRequestWorkers 1"
+        : "StartServers 1\nServerLimit 1\nThreadsPerChild 4\nMaxRequestWorkers 4");
+    my (@c, $status, $c);
+    while (@c < 200) {
+        ($status, $c) = Client->refused($short, '/');
+        last if $status != 101;
+        push @c, $c;
+    }
+    is($status, 503, 'descriptors run short after ' . @c . ' connections');
+    ok($short->wait_log(qr/\[websocket:error\].*handshake refused with 503: descriptors run short, the rest of this child's is for httpd/),
+        'the log says so');
+    is((Client->refused($short, '/'))[0], 503, 'once more');
+    is($short->count_log(qr/\[websocket:error\].*descriptors run short/), 1, 'as an error once');
+    is(($short->get('/index.html'))[0], 200, 'ordinary requests are served') for 1 .. 5;
+    $_->drop for splice @c, 0, 20;
+    Httpd::wait_for(sub { (Client->refused($short, '/'))[0] == 101 }, 'descriptors to be free again');
+    pass('and WebSockets again, when some have gone');
+}
+
+# ---- The table ----
+
+SKIP: {
+    # Many children share the table's places, and one of them gets all the keys.
+    skip 'the same on all MPMs', 2 if $Httpd::MPM ne 'event';
+    skip "ulimit -n allows $limit open files", 2 if $limit ne 'unlimited' && $limit < $files;
+    my $server = Httpd->start(conf => <<'END', mpm_conf => "StartServers 1\nServerLimit 400\nThreadsPerChild 25\nMaxRequestWorkers 25\n");
+WebSocketHandler ws_echo.so
+WebSocketPing off
+WebSocketLimit connections=1 "key=%{QUERY_STRING}"
+END
+    my @c = map { Client->new($server, "/?key$_") } 1 .. 1300;
+    is($server->count_log(qr/the table of WebSocketLimit is full/), 1, 'a table that is full is logged once');
+    is((Client->refused($server, '/?key1'))[0], 503, 'those that have a place count');
+}
+
+done_testing;
