@@ -360,10 +360,10 @@ static int refused(request_rec *r, const ws_limit *l, const char *key, apr_int64
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                   l->dry_run
                       ? "websocket: dry run: handshake would be refused with 503: as many as "
-                        "allowed already%s%s (WebSocketLimit %s)"
-                      : "websocket: handshake refused with 503: as many as allowed already%s%s "
+                        "allowed already, for %s (WebSocketLimit %s)"
+                      : "websocket: handshake refused with 503: as many as allowed already, for %s "
                         "(WebSocketLimit %s)",
-                  *key ? ", for " : "", key, l->text);
+                  *key ? key : "everybody", l->text);
     if (l->dry_run) {
         return 0;
     }

@@ -53,6 +53,19 @@ refuses('WebSocketPing',          qr/^WebSocketPing takes 1-2 arguments/);
 refuses('WebSocketPing 1s 1s 1s', qr/^WebSocketPing takes 1-2 arguments/);
 takes("WebSocketPing $_", "taken: WebSocketPing $_") for 'off', 'Off', '100ms', '24h', '20', '2min', '20s 100ms', '100ms 24h';
 
+refuses("WebSocketLimit $_", qr/^WebSocketLimit: "[^"]*" is wrong, it takes one of connections=N, .* or off/)
+    for 'x', 'connections', 'connections=', 'connections=0', 'connections=1x', 'connections=1K', 'connections=-1', 'off 1', 'dry-run',
+    'burst=5', 'messages=1 burst=0', 'bytes=2T', 'lifetime=0', 'idle=25h', 'key=address', 'messages=5 rate=1', '';
+refuses('WebSocketLimit connections=1 messages=1', qr/^WebSocketLimit: "messages=1" stands behind connections: write a line for each/);
+refuses("WebSocketLimit $_=1 burst=2", qr/^WebSocketLimit: $_= has no burst=/) for qw(connections lifetime idle);
+refuses("WebSocketLimit $_=1 key=address", qr/^WebSocketLimit: $_= has no key=/) for qw(messages bytes lifetime idle);
+refuses('WebSocketLimit connections=1 key=%{X', qr/^WebSocketLimit: "key=%\{X" is no expression: /);
+refuses('WebSocketLimit messages=2', qr/^WebSocketLimit: this section has "messages=1" already; only another dry-run/,
+    undef, 'WebSocketLimit messages=1');
+takes("WebSocketLimit $_", "taken: WebSocketLimit $_")
+    for 'off', 'connections=1', 'Connections=100000 KEY=address Dry-Run', 'handshakes=5 burst=10 "key=%{REMOTE_USER}-%{REMOTE_ADDR}"',
+    'messages=100', 'bytes=1m burst=64K', 'lifetime=1ms', 'idle=24h dry-run';
+takes("WebSocketLimit messages=1\nWebSocketLimit messages=2 dry-run\nWebSocketLimit connections=1\nWebSocketLimit connections=1", 'several limits');
 refuses("WebSocketWatchdog $_", qr/^WebSocketWatchdog: "\Q$_\E" is wrong, it takes an interval of 10ms to 24h.* or off/)
     for qw(0 9ms 25h x -1);
 takes("WebSocketWatchdog $_", "taken: WebSocketWatchdog $_") for qw(off 10ms 24h 2);
@@ -172,6 +185,7 @@ my %lines = (
     WebSocketMaxFrameSize   => '1M',
     WebSocketSendQueue      => '1M',
     WebSocketSlowReader     => 'close',
+    WebSocketLimit          => 'connections=5',
     WebSocketPing           => 'off',
     WebSocketCloseTimeout   => '5s',
     WebSocketOrigin         => 'any',
