@@ -16,7 +16,7 @@
  *                          engine/output.c    sends -> socket
  *                          engine/calls.c     the handler's callbacks
  *   limits                 httpd/limits.c     WebSocketLimit
- *                          httpd/tallies.c    counts across processes
+ *                          httpd/census.c     counts across processes
  *                          engine/meter.c     of one connection
  *   end of the child       httpd/child.c
  *   what children share    httpd/shared.c     memory, and a slot in it for each child
@@ -35,7 +35,7 @@
 #include "httpd/limits.h"
 #include "httpd/shared.h"
 #include "httpd/takeover.h"
-#include "httpd/tallies.h"
+#include "httpd/census.h"
 #include "httpd/upgrade.h"
 
 static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
@@ -57,7 +57,7 @@ static void register_hooks(apr_pool_t *p)
     ws_shared_register(p);
     ws_counters_register();
     ws_metrics_register();
-    ws_tallies_register();
+    ws_census_register();
     ws_takeover_register(p);
 }
 

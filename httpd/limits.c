@@ -16,7 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "httpd/tallies.h"
+#include "httpd/census.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -273,7 +273,7 @@ static int table_told, mark_told; /* atomic */
 
 int ws_limits_init(server_rec *s)
 {
-    return counting_lines ? ws_tallies_init(s) : 0;
+    return counting_lines ? ws_census_init(s) : 0;
 }
 
 void ws_limits_child_init(apr_pool_t *pchild, server_rec *s)
@@ -282,7 +282,7 @@ void ws_limits_child_init(apr_pool_t *pchild, server_rec *s)
     int threads = 1;
     (void)s;
     if (counting_lines) {
-        ws_tallies_child_init(pchild);
+        ws_census_child_init(pchild);
     }
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
@@ -306,7 +306,7 @@ static void release(ws_ticket *ticket)
 {
     limits_ticket *t = (limits_ticket *)ticket;
     for (unsigned i = 0; i < t->count; i++) {
-        ws_tally_less(t->places[i]);
+        ws_census_remove(t->places[i]);
     }
     free(t);
 }
@@ -407,8 +407,8 @@ static int admits(request_rec *r, const ws_limit *l, limits_ticket *t)
         return wait <= 0 || !refused(r, l, text, wait / APR_USEC_PER_SEC + 1);
     }
     if (l->kind == CONNECTIONS) {
-        apr_uint32_t sum, place = ws_tally_more(key, &sum);
-        if (place == WS_TALLY_NONE) {
+        apr_uint32_t sum, place = ws_census_add(key, &sum);
+        if (place == WS_CENSUS_NONE) {
             table_full(r);
             return 1;
         }

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-#include "httpd/tallies.h"
+#include "httpd/census.h"
 
 #include <apr_thread_mutex.h>
 #include <string.h>
@@ -56,14 +56,14 @@ static void clear(unsigned slot)
     }
 }
 
-int ws_tallies_init(server_rec *s)
+int ws_census_init(server_rec *s)
 {
     unsigned slots = ws_shared_slots();
     apr_size_t all = PLACES_IN_ALL / slots;
 
     for (places = PLACES_MIN; places * 2 <= all && places < PLACES_MAX; places *= 2) {
     }
-    tallies = ws_shared_table(s, "tallies", sizeof(*tallies) * places * slots, NULL);
+    tallies = ws_shared_table(s, "census", sizeof(*tallies) * places * slots, NULL);
     paces = ws_shared_table(s, "paces", sizeof(*paces) * PACES, NULL);
     if (!tallies || !paces) {
         return -1;
@@ -77,7 +77,7 @@ int ws_tallies_init(server_rec *s)
     return 0;
 }
 
-void ws_tallies_child_init(apr_pool_t *pchild)
+void ws_census_child_init(apr_pool_t *pchild)
 {
     int slot = ws_shared_slot();
     if (tallies && slot >= 0
@@ -87,7 +87,7 @@ void ws_tallies_child_init(apr_pool_t *pchild)
     }
 }
 
-void ws_tallies_register(void)
+void ws_census_register(void)
 {
     ws_shared_on_reclaim(clear);
 }
@@ -116,37 +116,37 @@ static apr_uint32_t count_in(const tally *t, apr_uint64_t key)
 /* Under the lock. */
 static apr_uint32_t add(apr_uint64_t key)
 {
-    apr_uint32_t spare = WS_TALLY_NONE;
+    apr_uint32_t spare = WS_CENSUS_NONE;
     for (apr_uint32_t i = 0; i < WINDOW; i++) {
         apr_uint32_t place = place_of(key, i, places);
         if (own[place].key == key) {
             __atomic_add_fetch(&own[place].count, 1, __ATOMIC_SEQ_CST);
             return place;
         }
-        if (!own[place].key && spare == WS_TALLY_NONE) {
+        if (!own[place].key && spare == WS_CENSUS_NONE) {
             spare = place;
         }
     }
-    if (spare != WS_TALLY_NONE) {
+    if (spare != WS_CENSUS_NONE) {
         __atomic_store_n(&own[spare].count, 1, __ATOMIC_SEQ_CST);
         __atomic_store_n(&own[spare].key, key, __ATOMIC_SEQ_CST);
     }
     return spare;
 }
 
-apr_uint32_t ws_tally_more(apr_uint64_t key, apr_uint32_t *sum)
+apr_uint32_t ws_census_add(apr_uint64_t key, apr_uint32_t *sum)
 {
     apr_uint32_t place;
     *sum = 0;
     if (!own) {
-        return WS_TALLY_NONE;
+        return WS_CENSUS_NONE;
     }
     apr_thread_mutex_lock(lock);
     place = add(key);
     apr_thread_mutex_unlock(lock);
     /* Counted first, summed up then: of two children that let in the last one at the same time, at
      * least one sees both. */
-    for (unsigned i = 0; place != WS_TALLY_NONE && i < ws_shared_slots(); i++) {
+    for (unsigned i = 0; place != WS_CENSUS_NONE && i < ws_shared_slots(); i++) {
         ws_shared_owner owner;
         if (table_of(i) == own || ws_shared_owner_of(i, &owner)) {
             *sum += count_in(table_of(i), key);
@@ -155,7 +155,7 @@ apr_uint32_t ws_tally_more(apr_uint64_t key, apr_uint32_t *sum)
     return place;
 }
 
-void ws_tally_less(apr_uint32_t place)
+void ws_census_remove(apr_uint32_t place)
 {
     apr_thread_mutex_lock(lock);
     if (__atomic_sub_fetch(&own[place].count, 1, __ATOMIC_SEQ_CST) == 0) {

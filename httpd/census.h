@@ -9,38 +9,37 @@
  * pace is one number that all children share.
  */
 
-#ifndef WS_HTTPD_TALLIES_H
-#define WS_HTTPD_TALLIES_H
+#ifndef WS_HTTPD_CENSUS_H
+#define WS_HTTPD_CENSUS_H
 
 #include <httpd.h>
 
 /** post_config, behind ws_shared_init(). @return 0, or -1 when there is no memory */
-int ws_tallies_init(server_rec *s);
+int ws_census_init(server_rec *s);
 
 /** child_init, behind ws_shared_child_init(). */
-void ws_tallies_child_init(apr_pool_t *pchild);
+void ws_census_child_init(apr_pool_t *pchild);
 
 /** register_hooks. */
-void ws_tallies_register(void);
+void ws_census_register(void);
 
-/** What a tally returns when the table is full, or this child has none. */
-#define WS_TALLY_NONE 0xFFFFFFFFu
+/** What is returned when the table is full, or this child has none. */
+#define WS_CENSUS_NONE 0xFFFFFFFFu
 
 /**
  * One more connection with this key.  [child, any thread]
  * @param key  not 0
  * @param sum  set to how many there are now in all children
- * @return the place, for ws_tally_less(); WS_TALLY_NONE: it was not counted
+ * @return the place, for ws_census_remove(); WS_CENSUS_NONE: it was not counted
  */
-apr_uint32_t ws_tally_more(apr_uint64_t key, apr_uint32_t *sum);
+apr_uint32_t ws_census_add(apr_uint64_t key, apr_uint32_t *sum);
 
 /** One less.  [child, any thread] */
-void ws_tally_less(apr_uint32_t place);
+void ws_census_remove(apr_uint32_t place);
 
 /**
  * One more event at a pace of so many a second, and so many at once.  [child, any thread]
  * @param key   not 0
- * @param take  whether it is counted if it comes too early
  * @return microseconds until there would have been room; 0 when there was; -1 when the table is full
  */
 apr_int64_t ws_pace(apr_uint64_t key, apr_uint64_t rate, apr_uint64_t burst);
