@@ -92,11 +92,11 @@ refuses('WebSocketOrigin',              qr/^WebSocketOrigin takes same, any, or 
 takes("WebSocketOrigin $_", "taken: WebSocketOrigin $_")
     for 'same', 'any', 'https://a', 'Same http://localhost:8080 https://[::1]:8443';
 
-refuses("WebSocketVersions $_", qr/^WebSocketVersions: "\Q$_\E" is wrong, it takes one or more of 13, 8 and 7/)
+refuses("WebSocketVersions $_", qr/^WebSocketVersions: "\Q$_\E" is wrong, it takes one or more of 13, 8, 7, 76 and 75/)
     for qw(6 9 14 0 x 130 013 -13);
 refuses('WebSocketVersions 13 5', qr/^WebSocketVersions: "5" is wrong/);
 refuses('WebSocketVersions',      qr/^WebSocketVersions takes one or more of/);
-takes("WebSocketVersions $_", "taken: WebSocketVersions $_") for '13', '7 8 13', '8';
+takes("WebSocketVersions $_", "taken: WebSocketVersions $_") for '13', '7 8 13', '8', '13 8 7 76 75', '75';
 
 refuses("WebSocketThreads $_", qr/^WebSocketThreads: "\Q$_\E" is wrong, it takes a number of event loops from 1 to 64/)
     for qw(0 65 -1 x 2x 4294967297);
