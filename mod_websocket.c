@@ -15,6 +15,7 @@
  *                          engine/input.c     socket -> protocol/frame.c -> messages
  *                          engine/output.c    sends -> socket
  *                          engine/calls.c     the handler's callbacks
+ *                          httpd/connlog.c    a record at its end
  *   limits                 httpd/limits.c     WebSocketLimit
  *                          httpd/census.c     counts across processes
  *                          engine/meter.c     of one connection
@@ -25,11 +26,13 @@
 #include <httpd.h>
 #include <http_connection.h>
 #include <http_config.h>
+#include <http_log.h>
 #include <http_request.h>
 #include <mpm_common.h>
 
 #include "httpd/child.h"
 #include "httpd/config.h"
+#include "httpd/connlog.h"
 #include "httpd/counters.h"
 #include "httpd/metrics.h"
 #include "httpd/limits.h"
@@ -42,6 +45,7 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
     (void)plog, (void)ptemp;
     ws_registry_reset(pconf);
+    ws_connlog_reset(pconf);
     ws_limits_reset(pconf);
     return OK;
 }
@@ -49,6 +53,7 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 static void register_hooks(apr_pool_t *p)
 {
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_open_logs(ws_connlog_open, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(ws_parent_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(ws_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_stopping(ws_child_stopping, NULL, NULL, APR_HOOK_MIDDLE);

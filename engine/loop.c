@@ -3,14 +3,13 @@
 #include "engine/loop.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "engine/conn.h"
+#include "engine/thread.h"
 
 #define READY_MAX 256
 
@@ -169,15 +168,8 @@ apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index)
 
 apr_status_t ws_loop_start(ws_loop *loop)
 {
-    sigset_t all, before;
-    apr_status_t rv;
-    /* Signals are for the threads of whoever drives the engine. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     loop->running = 1;
-    rv = apr_thread_create(&loop->thread, NULL, run, loop, loop->engine->pool);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rv;
+    return ws_thread_create(&loop->thread, run, loop, loop->engine->pool);
 }
 
 void ws_loop_destroy(ws_loop *loop)

@@ -6,8 +6,8 @@
 #include <apr_thread_cond.h>
 #include <apr_thread_mutex.h>
 #include <apr_thread_proc.h>
-#include <pthread.h>
-#include <signal.h>
+
+#include "engine/thread.h"
 
 struct ws_threads {
     apr_thread_mutex_t *lock; /**< of everything below */
@@ -51,12 +51,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *arg)
 /* Under the lock. Threads are kept until the end. */
 static apr_status_t add_thread(ws_threads *t)
 {
-    sigset_t all, before;
-    apr_status_t rv;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rv = apr_thread_create(&t->threads[t->count], NULL, run, t, t->pool);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    apr_status_t rv = ws_thread_create(&t->threads[t->count], run, t, t->pool);
     t->count += rv == APR_SUCCESS;
     return rv;
 }

@@ -2,11 +2,10 @@
 
 #include "engine/watchdog.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 
 #include "engine/conn.h"
+#include "engine/thread.h"
 
 /* It looks so often within the time that a callback may take, but not more often than every so many
  * milliseconds. */
@@ -105,7 +104,6 @@ apr_status_t ws_watchdog_start(ws_watchdog **watchdog, ws_engine *engine, apr_ui
 {
     ws_watchdog *w =
         apr_pcalloc(engine->pool, sizeof(*w) + engine->options.loops * sizeof(*w->seen));
-    sigset_t all, before;
     apr_status_t rv;
 
     w->engine = engine;
@@ -115,10 +113,7 @@ apr_status_t ws_watchdog_start(ws_watchdog **watchdog, ws_engine *engine, apr_ui
         || (rv = apr_thread_cond_create(&w->wake, engine->pool)) != APR_SUCCESS) {
         return rv;
     }
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rv = apr_thread_create(&w->thread, NULL, run, w, engine->pool);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    rv = ws_thread_create(&w->thread, run, w, engine->pool);
     if (rv == APR_SUCCESS) {
         *watchdog = w;
     }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "httpd/config.h"
+#include "httpd/connlog.h"
 #include "httpd/counters.h"
 #include "httpd/limits.h"
 #include "httpd/shared.h"
@@ -224,6 +225,7 @@ static apr_status_t say_farewell(void *pchild)
 {
     ws_engine *e = engine;
     apr_time_t farewell;
+    int stopped;
     (void)pchild;
     if (!stop_at_once) {
         apr_time_t end = let_live_on(e);
@@ -241,7 +243,9 @@ static apr_status_t say_farewell(void *pchild)
     ws_engine_wait(e, farewell > 0 ? (apr_uint32_t)apr_time_as_msec(farewell) : 0);
     /* From here on handshakes are refused; handlers may still send by id, in vain. */
     __atomic_store_n(&engine, NULL, __ATOMIC_RELEASE);
-    if (!ws_engine_stop(e)) {
+    stopped = ws_engine_stop(e);
+    ws_connlog_child_exit();
+    if (!stopped) {
         return APR_SUCCESS;
     }
     for (int i = 0; i < ws_registry->nelts; i++) {
@@ -307,6 +311,8 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
         options.locations[i] = &APR_ARRAY_IDX(ws_registry, i, ws_registration *)->location;
     }
     ws_takeover_child_init(pchild, s);
+    ws_connlog_child_init(pchild, s);
+    options.on_end = ws_connlog_on_end;
     if ((rv = ws_settings_init(pchild)) != APR_SUCCESS
         || (rv = ws_engine_create(&e, &options, pchild)) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,

@@ -45,6 +45,7 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     MERGE(handlers, NULL);
     MERGE(versions, 0);
     MERGE(relay, -1);
+    MERGE(log, NULL);
     MERGE(max_frame, -1);
     MERGE(max_message, -1);
     MERGE(send_queue, -1);
@@ -106,6 +107,7 @@ const ws_settings *ws_settings_of(request_rec *r)
     ws_limits_bounds(d->limits, s.bounds);
     s.vhost = r->server->server_hostname;
     s.server = r->server;
+    s.log = d->log == &ws_connlog_off ? NULL : d->log;
     s.trace = APLOG_IS_LEVEL(r->server, APLOG_TRACE6)   ? 2
               : APLOG_IS_LEVEL(r->server, APLOG_TRACE4) ? 1
                                                         : 0;
@@ -416,6 +418,13 @@ static const char *set_watchdog(cmd_parms *cmd, void *config, const char *arg)
                : wrong(cmd, arg, "an interval of 10ms to 24h, such as 1s or 500ms, or off");
 }
 
+static const char *set_log(cmd_parms *cmd, void *config, const char *where, const char *format)
+{
+    ws_dir_config *d = config;
+    const char *error = ws_connlog_parse(cmd, where, format, &d->log);
+    return error ? apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL) : NULL;
+}
+
 #define FIELD(name) ((void *)APR_OFFSETOF(ws_dir_config, name))
 
 /* Where code is loaded or a limit is lifted, .htaccess has no say. */
@@ -460,4 +469,8 @@ const command_rec ws_directives[] = {
     AP_INIT_TAKE_ARGV("WebSocketLimit", set_limit, NULL, WHERE,
                       "connections=, handshakes=, messages=, bytes=, lifetime= or idle=, then "
                       "burst=, key= and dry-run; or off"),
+    AP_INIT_TAKE12(
+        "WebSocketLog", set_log, NULL, WHERE,
+        "a file, or | and a program, for a record of each connection that has ended, and "
+        "then json or a format; or off"),
     {.name = NULL}};

@@ -9,6 +9,7 @@
 #include <http_config.h>
 
 #include "engine/engine.h"
+#include "httpd/connlog.h"
 
 extern module AP_MODULE_DECLARE_DATA websocket_module WS_API;
 
@@ -28,6 +29,7 @@ typedef struct ws_dir_config {
     apr_array_header_t *limits;   /**< see limits.h; NULL: not set */
     unsigned versions;            /**< WS_V13...; 0: not set */
     int relay;                    /**< -1: not set */
+    const ws_connlog *log;        /**< NULL: not set */
     apr_int64_t max_frame, max_message, send_queue;       /**< bytes; -1: not set */
     apr_int64_t fragment;                                 /**< bytes, 0: off; -1: not set */
     apr_int64_t ping_interval, ping_grace, close_timeout; /**< milliseconds; -1: not set */

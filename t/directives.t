@@ -192,6 +192,7 @@ my %lines = (
     WebSocketVersions       => '13',
     WebSocketRelay          => 'off',
     WebSocketFragmentSize   => 'off',
+    WebSocketLog            => 'logs/x json',
 );
 my $old = handler('old', 'WS_MAGIC', 'WS_ABI', 'sizeof(table)', <<'END');
 static void echo(ws_conn *c, ws_type type, const char *data, apr_size_t len)

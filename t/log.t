@@ -5,7 +5,10 @@
 use strict;
 use warnings;
 use lib 't/lib';
+use File::Temp;
+use JSON::PP;
 use Test::More;
+use Time::HiRes;
 use Httpd;
 use Client qw(TEXT BINARY);
 
@@ -35,6 +38,215 @@ END
     @want = map { $want[2 * $_] . ($level eq 'trace6' ? $want[2 * $_ + 1] : '') } 0 .. 4;
     @want = () if $level eq 'trace3';
     is_deeply(\@seen, \@want, "frames at $level");
+}
+
+# ---- WebSocketLog: errors of the configuration ----
+
+for (
+    ['logs/x "%{nothing}w"', qr/there is no field %\{nothing\}w; there are id, handler,/],
+    ['logs/x "%y"',          qr/"%y": there are %a %h/],
+    ['logs/x "%{x"',         qr/"%\{x" has no closing brace/],
+    ['logs/x "%{x}u"',       qr/%u takes nothing in braces/],
+    ['logs/x "%{min}T"',     qr/it takes s, ms or us/],
+    ['logs/x "%i"',          qr/%i takes the name of a header/],
+    ['logs/x plain',         qr/"plain" is neither json nor a format/],
+    ['|',                    qr/"\|" is no file and no program/],
+    ['off json',             qr/nothing stands behind off/])
+{
+    my ($line, $error) = @$_;
+    my ($ok, $output) = Httpd->check("WebSocketLog $line");
+    ok(!$ok && $output =~ /WebSocketLog: .*$error/ && $output =~ /httpd\.conf/, "httpd -t: WebSocketLog $line")
+        or diag($output);
+}
+
+# ---- WebSocketLog: records ----
+
+# All lines of a log, as soon as there are as many as that.
+sub records {
+    my ($httpd, $file, $number) = @_;
+    my @lines;
+    Httpd::wait_for(sub {
+        @lines = split /\n/, Httpd::read_file($httpd->root . "/logs/$file");
+        return @lines >= $number;
+    }, "$number lines in $file");
+    is(scalar @lines, $number, "$file has as many lines as there were connections");
+    return @lines;
+}
+
+sub close_with {
+    my ($c, @close) = @_;
+    $c->close(@close);
+    $c->frame;
+    $c->at_end;
+    $c->drop;
+}
+
+my $httpd = Httpd->start(
+    files => { users => "jane:{SHA}2jmj7l5rSw0yVb/vlWAYkK/YBwk=\n" },    # an empty password
+    conf  => <<'END');
+WebSocketLog logs/plain
+<Location /echo>
+    WebSocketHandler ws_echo.so protocol=echo
+    WebSocketHandler ws_echo.so
+</Location>
+<Location /echo/json>
+    WebSocketLog logs/json json
+</Location>
+<Location /echo/own>
+    WebSocketLog logs/own "%a %h [%v] %u %U%q %{usec}t %{ms}T %D %I %O %P%% %{X-Kept}i %{id}w %{handler}w \"%{reason}w\" %{why}w"
+</Location>
+<Location /echo/same>
+    WebSocketLog logs/own "%U"
+</Location>
+<Location /echo/off>
+    WebSocketLog off
+</Location>
+<Location /echo/relayed>
+    WebSocketLog logs/ways "%{way}w %{closer}w %{code}w"
+    WebSocketRelay on
+</Location>
+<Location /echo/ways>
+    WebSocketLog logs/ways "%{way}w %{closer}w %{code}w"
+    WebSocketMaxMessageSize 1K
+</Location>
+<Location /echo/pinged>
+    WebSocketLog logs/pinged "%{pings-missed}w %{closer}w %{code}w %{why}w"
+    WebSocketPing 100ms 100ms
+</Location>
+<Location /echo/queue>
+    WebSocketLog logs/queue "%{most-queued}w"
+    WebSocketMaxMessageSize 64M
+</Location>
+<Location /echo/user>
+    WebSocketLog logs/user "%u"
+    AuthType Basic
+    AuthName x
+    AuthUserFile users
+    Require valid-user
+</Location>
+END
+
+{
+    my $c = Client->new($httpd, '/echo?token=1', protocol => 'echo');
+    $c->echoes('hello');
+    $c->send(BINARY, 'xx', fin => 0);
+    $c->send(0, 'x' x 998);
+    $c->message;
+    close_with($c, 1000, 'bye "now"');
+    my ($line) = records($httpd, 'plain', 1);
+    like($line, qr{^\[\d+/\w+/\d+:[\d:]+ [+-]\d+\] 127\.0\.0\.1 - localhost "/echo\?token=1" direct v13 echo \d+s in=2/1005 out=2/1005 client 1000 "bye \\"now\\""$},
+        'the default format');
+}
+{
+    my $c = Client->new($httpd, '/echo/json?a=%22', protocol => 'echo', tls => 1);
+    $c->echoes('hello');
+    close_with($c, 4000, "\xc3\xa4\"\\\x01</script>");
+    my ($line) = records($httpd, 'json', 1);
+    my $record = JSON::PP->new->utf8->decode($line);
+    like(delete $record->{start}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'json: when it began');
+    like(delete $record->{milliseconds}, qr/^\d+$/, 'json: how long it took');
+    like(delete $record->{id}, qr/^[0-9a-f]{16}$/, 'json: its id');
+    is(delete $record->{why}, 'closed', 'json: why it ended');
+    is_deeply($record, {
+        address => '127.0.0.1', user => undef, vhost => 'localhost', uri => '/echo/json', args => 'a=%22',
+        handler => 'echo', subprotocol => 'echo', version => 13, way => 'tls', messages_in => 1,
+        messages_out => 1, bytes_in => 5, bytes_out => 5, wire_in => 6 + 5 + 6 + 2 + 14,
+        wire_out => 2 + 5 + 2 + 2, code => 4000, reason => "\xe4\"\\\x01</script>", closer => 'client',
+        most_queued => 0, pings_missed => 0,
+    }, 'json: all the rest');
+}
+{
+    my $before = int(Time::HiRes::time() * 1e6);
+    my $c = Client->new($httpd, '/echo/own');
+    $c->echoes('hello');
+    close_with($c, 1000, "line\nbreak \xc3\xa4");
+    my ($line) = records($httpd, 'own', 1);
+    like($line, qr{^127\.0\.0\.1 127\.0\.0\.1 \[localhost\] - /echo/own (\d+) (\d+) (\d+) 32 11 \d+% - [0-9a-f]{16} echo "line\\nbreak \\xc3\\xa4" closed$},
+        'a format of its own');
+    my ($start, $ms, $us) = $line =~ m{/echo/own (\d+) (\d+) (\d+)};
+    cmp_ok($start, '>=', $before, 'it began after the client connected');
+    is($ms, int($us / 1000), 'durations in two units are the same');
+    close_with(Client->new($httpd, '/echo/same'), 1000);
+    is((records($httpd, 'own', 2))[1], '/echo/same', 'two formats in one file');
+}
+{
+    close_with(Client->new($httpd, '/echo/off'), 1000);
+    close_with(Client->new($httpd, '/echo/relayed'), 1001);
+    is((records($httpd, 'ways', 1))[0], 'relay client 1001', 'a relayed connection');
+    my $c = Client->new($httpd, '/echo/ways');
+    $c->text('x' x 2000);
+    $c->expect_close(1009);
+    is((records($httpd, 'ways', 2))[1], 'direct server 1009', 'closed by the server');
+    Client->new($httpd, '/echo/ways')->drop;
+    is((records($httpd, 'ways', 3))[2], 'direct nobody 1006', 'ended without a Close frame');
+    close_with(Client->new($httpd, '/echo/ways'));
+    is((records($httpd, 'ways', 4))[3], 'direct client 1005', 'closed without a code');
+    records($httpd, 'plain', 1);    # that with "off" is nowhere
+}
+{
+    my $c = Client->new($httpd, '/echo/pinged');
+    is((records($httpd, 'pinged', 1))[0], '1 nobody 1006 no answer to a ping (WebSocketPing)', 'a missed ping');
+}
+{
+    my $c = Client->new($httpd, '/echo/queue');
+    my $data = 'x' x 16_000_000;    # more than the sockets hold
+    $c->text($data);
+    Httpd::wait_for(sub { $httpd->status_value('websocket_send_queue_bytes') > 1000 }, 'a queue');
+    is(($c->message)[1], $data, 'a long message comes back');
+    close_with($c, 1000);
+    cmp_ok((records($httpd, 'queue', 1))[0], '>', 1000, 'the most bytes that waited');
+    is($httpd->status_value('websocket_send_queue_bytes'), 0, 'which wait no more');
+}
+{
+    my $c = Client->new($httpd, '/echo/user', headers => ['Authorization: Basic amFuZTo=']);
+    close_with($c, 1000);
+    is((records($httpd, 'user', 1))[0], 'jane', 'the user');
+}
+undef $httpd;
+
+# ---- WebSocketLog: a program ----
+
+# Writes what it reads to a file, line by line, with its process id.
+my $dir = File::Temp->newdir;
+chmod 0755, "$dir";
+Httpd::write_file("$dir/program", <<'END');
+#!/bin/sh
+echo start $$ >> "$1"
+while read -r line; do echo "$$ $line" >> "$1"; done
+END
+$httpd = Httpd->start(conf => <<"END");
+<Location /echo>
+    WebSocketHandler ws_echo.so
+    WebSocketLog "|/bin/sh $dir/program $dir/piped" "%{reason}w"
+</Location>
+END
+
+sub piped {
+    my ($number) = @_;
+    my @lines;
+    Httpd::wait_for(sub {
+        @lines = grep { !/start/ } split /\n/, Httpd::read_file("$dir/piped");
+        return @lines >= $number;
+    }, "$number records from the program");
+    return map { (split ' ')[1] } @lines;
+}
+
+{
+    my @old = map { Client->new($httpd, '/echo') } 1 .. 3;
+    close_with($old[0], 1000, 'first');
+    is_deeply([piped(1)], ['first'], 'a program gets records');
+    $httpd->graceful;
+    close_with(Client->new($httpd, '/echo'), 1000, 'new');
+    is_deeply([sort(piped(2))], [qw(first new)], 'those of new children after a reload');
+    close_with($old[1], 1000, 'old');
+    is_deeply([sort(piped(3))], [qw(first new old)], 'and those of old children');
+    my $starts = () = Httpd::read_file("$dir/piped") =~ /start/g;
+    is($starts, 1, 'it is not started again for that');
+    my ($pid) = Httpd::read_file("$dir/piped") =~ /start (\d+)/;
+    kill 'KILL', $pid;
+    Httpd::wait_for(sub { (() = Httpd::read_file("$dir/piped") =~ /start/g) == 2 }, 'the program to be started again');
+    close_with($old[2], 1000, 'again');
+    is_deeply([sort(piped(4))], [qw(again first new old)], 'but if it ends; no record is lost');
 }
 
 done_testing;
