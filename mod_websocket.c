@@ -19,6 +19,7 @@
  *   limits                 httpd/limits.c     WebSocketLimit
  *                          httpd/census.c     counts across processes
  *                          engine/meter.c     of one connection
+ *   access, again          httpd/reauthorize.c
  *   end of the child       httpd/child.c
  *   what children share    httpd/shared.c     memory, and a slot in it for each child
  */
@@ -36,6 +37,7 @@
 #include "httpd/counters.h"
 #include "httpd/metrics.h"
 #include "httpd/limits.h"
+#include "httpd/reauthorize.h"
 #include "httpd/shared.h"
 #include "httpd/takeover.h"
 #include "httpd/census.h"
@@ -63,6 +65,7 @@ static void register_hooks(apr_pool_t *p)
     ws_counters_register();
     ws_metrics_register();
     ws_census_register();
+    ws_reauthorize_register(p);
     ws_takeover_register(p);
 }
 

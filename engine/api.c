@@ -477,6 +477,11 @@ ws_state ws_conn_state(const ws_conn *c)
     return ws_state_of(c);
 }
 
+ws_ticket *ws_conn_ticket(const ws_conn *c)
+{
+    return c->ticket;
+}
+
 void *ws_data(const ws_conn *c)
 {
     return c->data;

@@ -75,19 +75,11 @@ static void alarm_in(ws_conn *c, apr_uint32_t ms)
     ws_wheel_set(&c->loop->wheel, &c->alarm, (due | (SLACK - 1)) + 1);
 }
 
-/* Some time between half of it and all of it: connections that came together, or were spoken to
- * together, are not to ping together. */
-static apr_uint32_t spread(ws_loop *loop, apr_uint32_t ms)
-{
-    loop->seed = loop->seed * 1664525u + 1013904223u;
-    return ms - (apr_uint32_t)((apr_uint64_t)(ms / 2) * loop->seed >> 32);
-}
-
 void ws_conn_answered(ws_conn *c)
 {
     c->pinged = 0;
     if (ws_state_of(c) == WS_OPEN) { /* else the alarm is for the closing handshake */
-        alarm_in(c, spread(c->loop, c->settings->ping_interval));
+        alarm_in(c, ws_loop_spread(c->loop, c->settings->ping_interval));
     }
 }
 
@@ -141,7 +133,7 @@ static void housekeeping(ws_alarm *a)
     }
     silent = c->loop->now - c->heard;
     if (silent < interval / 2) {
-        alarm_in(c, spread(c->loop, interval) - silent);
+        alarm_in(c, ws_loop_spread(c->loop, interval) - silent);
         return;
     }
     c->pinged = 1;
@@ -182,7 +174,7 @@ void ws_conn_open(ws_conn *c)
         ws_hixie_keep_alive(c);
     }
     if (c->settings->ping_interval) {
-        alarm_in(c, spread(loop, c->settings->ping_interval));
+        alarm_in(c, ws_loop_spread(loop, c->settings->ping_interval));
     }
     if (ws_calls_init(c) < 0 || ws_meter_start(c) < 0) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
@@ -395,9 +387,8 @@ void ws_conn_end(ws_conn *c, const char *why)
         SSL_free(c->ssl);
     }
     close(c->fd);
-    if (c->ticket) {
-        c->ticket->release(c->ticket);
-    }
+    ws_tickets_release(c->ticket);
+    c->ticket = NULL;
     *c->link = c->next;
     if (c->next) {
         c->next->link = c->link;

@@ -116,9 +116,7 @@ static void drop(int fd, SSL *ssl, apr_pool_t *pool, ws_ticket *ticket)
     if (pool) {
         apr_pool_destroy(pool);
     }
-    if (ticket) {
-        ticket->release(ticket);
-    }
+    ws_tickets_release(ticket);
 }
 
 void ws_newcomer_drop(const ws_newcomer *n)

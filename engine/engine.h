@@ -45,6 +45,7 @@ typedef struct ws_settings {
     apr_uint32_t close_timeout; /**< milliseconds for the closing handshake */
     apr_uint32_t slow;          /**< what is done about a client that is too slow: ws_slow */
     apr_uint32_t behind;        /**< milliseconds that a message may wait before it is, 0: any */
+    apr_uint32_t recheck;       /**< milliseconds between two calls of recheck, 0: none */
     ws_bounds bounds[2];        /**< those that hold, and those of which only the log tells */
     const char *vhost;          /**< for ws_vhost(), or NULL */
     const void *server;         /**< the owner's, for its log */
@@ -79,6 +80,8 @@ typedef struct ws_engine_options {
     /** A row for each loop, in cache lines of its own, which lives longer than the engine; NULL: the
      *  engine has its own. */
     ws_counters *counters;
+    /** Look whether the connection may go on. On its loop, and must not block. May be NULL. */
+    void (*recheck)(ws_conn *c);
     /** A connection has ended; why is in words. On its loop, and must not block. May be NULL. */
     void (*on_end)(const ws_conn *c, const char *why);
 } ws_engine_options;
@@ -96,7 +99,18 @@ typedef struct ws_ticket ws_ticket;
 struct ws_ticket {
     /** Called once, on any thread; releases the ticket. */
     void (*release)(ws_ticket *ticket);
+    ws_ticket *next; /**< of another one; or NULL */
 };
+
+/** Release a ticket and all behind it. */
+static inline void ws_tickets_release(ws_ticket *ticket)
+{
+    while (ticket) {
+        ws_ticket *next = ticket->next;
+        ticket->release(ticket);
+        ticket = next;
+    }
+}
 
 /** An open connection whose handshake has been answered. */
 typedef struct ws_newcomer {
@@ -161,7 +175,10 @@ typedef struct ws_report {
  *  connection. */
 void ws_conn_report(const ws_conn *c, ws_report *report);
 
-/** Release the fd, ssl, pool and ticket of a connection that is not given to an engine. */
+/** The connection's tickets, or NULL. */
+ws_ticket *ws_conn_ticket(const ws_conn *c);
+
+/** Release the fd, ssl, pool and tickets of a connection that is not given to an engine. */
 void ws_newcomer_drop(const ws_newcomer *newcomer);
 
 /** Connections, those on their way in included.  [any thread] */

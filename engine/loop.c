@@ -20,6 +20,12 @@ ws_loop *ws_loop_current(void)
     return current;
 }
 
+apr_uint32_t ws_loop_spread(ws_loop *loop, apr_uint32_t ms)
+{
+    loop->seed = loop->seed * 1664525u + 1013904223u;
+    return ms - (apr_uint32_t)((apr_uint64_t)(ms / 2) * loop->seed >> 32);
+}
+
 void *ws_task_new(apr_size_t size, void (*fn)(ws_loop *loop, ws_task *task))
 {
     ws_task *t = calloc(1, size);

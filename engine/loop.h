@@ -101,6 +101,10 @@ int ws_loop_post(ws_loop *loop, ws_task *task);
 /** The clock of the loops, milliseconds, monotonic; it wraps.  [any thread] */
 apr_uint32_t ws_clock(void);
 
+/** Some time between half of ms and all of it: connections that came together, or were spoken to
+ *  together, are not to do the same thing together. */
+apr_uint32_t ws_loop_spread(ws_loop *loop, apr_uint32_t ms);
+
 /** The loop whose thread this is, or NULL.  [any thread] */
 ws_loop *ws_loop_current(void);
 

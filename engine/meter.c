@@ -31,7 +31,7 @@ typedef struct due {
 struct ws_meter {
     apr_uint32_t active; /**< loop time of the last message */
     bucket messages[KINDS], bytes[KINDS];
-    due lifetime[KINDS], idle[KINDS];
+    due lifetime[KINDS], idle[KINDS], recheck;
 };
 
 static const ws_bounds *bounds(const ws_conn *c, int kind)
@@ -80,6 +80,21 @@ static void look_if_idle(ws_alarm *a)
         return;
     }
     over(d, "no message for too long");
+}
+
+static void set_recheck(ws_conn *c)
+{
+    apr_uint32_t interval = c->settings->recheck;
+    set_alarm(c, &c->meter->recheck, c->loop->now + ws_loop_spread(c->loop, interval));
+}
+
+static void recheck(ws_alarm *a)
+{
+    ws_conn *c = ((due *)a)->c;
+    if (ws_state_of(c) == WS_OPEN) {
+        set_recheck(c);
+        c->loop->engine->options.recheck(c);
+    }
 }
 
 void ws_meter_touch(ws_conn *c)
@@ -145,7 +160,7 @@ int ws_meter_start(ws_conn *c)
 {
     static const ws_bounds none[KINDS];
     ws_meter *m;
-    if (!memcmp(c->settings->bounds, none, sizeof(none))) {
+    if (!memcmp(c->settings->bounds, none, sizeof(none)) && !c->settings->recheck) {
         return 0;
     }
     if (!(m = calloc(1, sizeof(*m)))) {
@@ -168,6 +183,10 @@ int ws_meter_start(ws_conn *c)
             set_alarm(c, &m->idle[kind], c->loop->now + b->idle);
         }
     }
+    m->recheck = (due){.alarm.fn = recheck, .c = c};
+    if (c->settings->recheck && c->loop->engine->options.recheck) {
+        set_recheck(c);
+    }
     return 0;
 }
 
@@ -177,6 +196,9 @@ void ws_meter_end(ws_conn *c)
     for (int kind = 0; m && kind < KINDS; kind++) {
         ws_wheel_clear(&c->loop->wheel, &m->lifetime[kind].alarm);
         ws_wheel_clear(&c->loop->wheel, &m->idle[kind].alarm);
+    }
+    if (m) {
+        ws_wheel_clear(&c->loop->wheel, &m->recheck.alarm);
     }
     free(m);
     c->meter = NULL;

@@ -2,7 +2,7 @@
 
 /**
  * What an open connection may do in a time: messages and bytes a second, its lifetime, its time
- * without messages. Only connections with such bounds have a meter.
+ * without messages; and whether it is looked at again. Only connections with such bounds have a meter.
  */
 
 #ifndef WS_ENGINE_METER_H

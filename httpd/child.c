@@ -16,6 +16,7 @@
 #include "httpd/connlog.h"
 #include "httpd/counters.h"
 #include "httpd/limits.h"
+#include "httpd/reauthorize.h"
 #include "httpd/shared.h"
 #include "httpd/takeover.h"
 
@@ -248,6 +249,7 @@ static apr_status_t say_farewell(void *pchild)
     if (!stopped) {
         return APR_SUCCESS;
     }
+    ws_reauthorize_stop();
     for (int i = 0; i < ws_registry->nelts; i++) {
         ws_registration *reg = APR_ARRAY_IDX(ws_registry, i, ws_registration *);
         if (reg->started == APR_SUCCESS && reg->location.handler->stop) {
@@ -286,7 +288,7 @@ static unsigned default_loops(void)
 void ws_child_init(apr_pool_t *pchild, server_rec *s)
 {
     const ws_server_config *conf = ws_server_config_of(s);
-    ws_engine_options options = {.log = engine_log, .logs = engine_logs};
+    ws_engine_options options = {.log = engine_log, .logs = engine_logs, .recheck = ws_reauthorize};
     apr_status_t rv;
     ws_engine *e;
 
@@ -314,6 +316,7 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
     ws_connlog_child_init(pchild, s);
     options.on_end = ws_connlog_on_end;
     if ((rv = ws_settings_init(pchild)) != APR_SUCCESS
+        || (rv = ws_reauthorize_child_init(pchild)) != APR_SUCCESS
         || (rv = ws_engine_create(&e, &options, pchild)) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
                      "websocket: no event loops: handshakes are refused in this child");

@@ -30,7 +30,7 @@ void *ws_create_dir_config(apr_pool_t *p, char *dir)
     ws_dir_config *d = apr_pcalloc(p, sizeof(*d));
     (void)dir;
     d->relay = d->slow = -1;
-    d->behind = -1;
+    d->behind = d->reauthorize = -1;
     d->max_frame = d->max_message = d->send_queue = -1;
     d->fragment = d->ping_interval = d->ping_grace = d->close_timeout = -1;
     return d;
@@ -55,6 +55,7 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     MERGE(close_timeout, -1);
     MERGE(slow, -1);
     MERGE(behind, -1);
+    MERGE(reauthorize, -1);
     d->limits = ws_limits_merge(p, b->limits, a->limits);
     d->origins = o->origins;
     d->origin_same = o->origin_same;
@@ -104,6 +105,7 @@ const ws_settings *ws_settings_of(request_rec *r)
     s.close_timeout = (apr_uint32_t)or_default(d->close_timeout, DEFAULT_CLOSE_TIMEOUT);
     s.slow = d->slow < 0 ? WS_SLOW_CLOSE : (apr_uint32_t)d->slow;
     s.behind = (apr_uint32_t)or_default(d->behind, 0);
+    s.recheck = (apr_uint32_t)or_default(d->reauthorize, 0);
     ws_limits_bounds(d->limits, s.bounds);
     s.vhost = r->server->server_hostname;
     s.server = r->server;
@@ -287,6 +289,18 @@ static const char *set_interval(cmd_parms *cmd, void *config, const char *arg)
                : wrong(cmd, arg, "an interval of 1ms to 24h, such as 5s, 500ms or 1min");
 }
 
+static const char *set_reauthorize(cmd_parms *cmd, void *config, const char *arg)
+{
+    ws_dir_config *d = config;
+    if (!strcasecmp(arg, "off")) {
+        d->reauthorize = 0;
+        return NULL;
+    }
+    return parse_interval(arg, 100, &d->reauthorize)
+               ? NULL
+               : wrong(cmd, arg, "an interval of 100ms to 24h, such as 5min or 30s, or off");
+}
+
 static const char *set_slow_reader(cmd_parms *cmd, void *config, const char *policy,
                                    const char *behind)
 {
@@ -466,6 +480,8 @@ const command_rec ws_directives[] = {
         "WebSocketSlowReader", set_slow_reader, NULL, WHERE,
         "close, drop-newest, drop-oldest or keep-latest, and then how long a message may "
         "wait, or off"),
+    AP_INIT_TAKE1("WebSocketReauthorize", set_reauthorize, NULL, WHERE,
+                  "how often access to an open connection is checked again, or off"),
     AP_INIT_TAKE_ARGV("WebSocketLimit", set_limit, NULL, WHERE,
                       "connections=, handshakes=, messages=, bytes=, lifetime= or idle=, then "
                       "burst=, key= and dry-run; or off"),

@@ -441,6 +441,7 @@ int ws_limits_admit(request_rec *r, const apr_array_header_t *limits, ws_ticket 
         release(&t->ticket);
         return i < n ? HTTP_SERVICE_UNAVAILABLE : OK;
     }
+    t->ticket.next = NULL;
     *ticket = &t->ticket;
     return OK;
 }

@@ -14,6 +14,7 @@
 #include "httpd/counters.h"
 #include "httpd/hixie.h"
 #include "httpd/limits.h"
+#include "httpd/reauthorize.h"
 #include "httpd/relay.h"
 #include "httpd/request.h"
 #include "httpd/takeover.h"
@@ -301,6 +302,23 @@ static int ask_handler(ws_request *rq, const ws_registration *reg)
     return refuse(WS_COUNT_REFUSED_HANDLER, status);
 }
 
+/* For WebSocketReauthorize. @return OK, or the status to refuse with */
+static int keep_handshake(request_rec *r, const ws_settings *settings, ws_ticket **tickets)
+{
+    ws_ticket *saved;
+    if (!settings->recheck) {
+        return OK;
+    }
+    if (!(saved = ws_reauthorize_save(r))) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, APR_ENOMEM, r,
+                      "websocket: handshake refused with 503: out of memory");
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    saved->next = *tickets;
+    *tickets = saved;
+    return OK;
+}
+
 static int upgrade(request_rec *r, ws_request *rq)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
@@ -329,6 +347,7 @@ static int upgrade(request_rec *r, ws_request *rq)
         return refuse(WS_COUNT_REFUSED_SERVER, HTTP_SERVICE_UNAVAILABLE);
     }
     if ((status = ws_limits_admit(r, d->limits, &rq->ticket)) != OK
+        || (status = keep_handshake(r, settings, &rq->ticket)) != OK
         || (status = ask_handler(rq, reg)) != OK) {
         return status;
     }
@@ -393,8 +412,6 @@ int ws_upgrade_handler(request_rec *r)
     if (rq.pool) {
         apr_pool_destroy(rq.pool);
     }
-    if (rq.ticket) {
-        rq.ticket->release(rq.ticket);
-    }
+    ws_tickets_release(rq.ticket);
     return status;
 }

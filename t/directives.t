@@ -66,6 +66,9 @@ takes("WebSocketLimit $_", "taken: WebSocketLimit $_")
     for 'off', 'connections=1', 'Connections=100000 KEY=address Dry-Run', 'handshakes=5 burst=10 "key=%{REMOTE_USER}-%{REMOTE_ADDR}"',
     'messages=100', 'bytes=1m burst=64K', 'lifetime=1ms', 'idle=24h dry-run';
 takes("WebSocketLimit messages=1\nWebSocketLimit messages=2 dry-run\nWebSocketLimit connections=1\nWebSocketLimit connections=1", 'several limits');
+refuses("WebSocketReauthorize $_", qr/^WebSocketReauthorize: "\Q$_\E" is wrong, it takes an interval of 100ms to 24h.* or off/)
+    for qw(0 99ms 25h x -1);
+takes("WebSocketReauthorize $_", "taken: WebSocketReauthorize $_") for qw(off 100ms 24h 60 5min);
 refuses("WebSocketWatchdog $_", qr/^WebSocketWatchdog: "\Q$_\E" is wrong, it takes an interval of 10ms to 24h.* or off/)
     for qw(0 9ms 25h x -1);
 takes("WebSocketWatchdog $_", "taken: WebSocketWatchdog $_") for qw(off 10ms 24h 2);
@@ -186,6 +189,7 @@ my %lines = (
     WebSocketSendQueue      => '1M',
     WebSocketSlowReader     => 'close',
     WebSocketLimit          => 'connections=5',
+    WebSocketReauthorize    => 'off',
     WebSocketPing           => 'off',
     WebSocketCloseTimeout   => '5s',
     WebSocketOrigin         => 'any',

@@ -1,0 +1,303 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/reauthorize.h"
+
+#include <ap_mpm.h>
+#include <apr_strings.h>
+#include <apr_thread_mutex.h>
+#include <http_config.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <http_request.h>
+#include <http_ssl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/threads.h"
+#include "httpd/child.h"
+#include "httpd/config.h"
+
+APLOG_USE_MODULE(websocket);
+
+/* Threads for checks. With prefork, one: modules may take it for granted there that no two requests are
+ * served at the same time, and two more would make it worse. */
+#define THREADS_MAX 4
+
+/* Set in the environment of a check, so that `Require env` can tell it from a handshake. */
+#define ENVIRONMENT "WEBSOCKET_REAUTHORIZE"
+
+/* Strings of a saved handshake, in this order; then names and values of its headers. */
+enum { METHOD, URI, PROTOCOL, REQUEST_LINE, HOST, CLIENT, LOCAL, STRINGS };
+
+typedef struct saved {
+    ws_ticket ticket;
+    unsigned refs; /**< atomic: the connection's, and a check's */
+    int busy;      /**< atomic: a check is on its way */
+    server_rec *base, *server;
+    apr_port_t client_port, local_port;
+    int proto_num, tls;
+    unsigned headers;
+    char text[]; /**< strings, each with its NUL */
+} saved;
+
+typedef struct check {
+    ws_work work;
+    ws_id id;
+    saved *handshake;
+} check;
+
+static apr_thread_mutex_t *lock; /* of threads */
+static ws_threads *threads;      /* made for the first check */
+
+/* ---- What is kept ---- */
+
+static void unref(saved *s)
+{
+    if (__atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        free(s);
+    }
+}
+
+static void release(ws_ticket *ticket)
+{
+    unref((saved *)ticket);
+}
+
+static char *put(char *at, const char *text)
+{
+    apr_size_t len = text ? strlen(text) : 0;
+    memcpy(at, text ? text : "", len + 1);
+    return at + len + 1;
+}
+
+ws_ticket *ws_reauthorize_save(request_rec *r)
+{
+    const conn_rec *c = r->connection;
+    const apr_array_header_t *headers = apr_table_elts(r->headers_in);
+    const apr_table_entry_t *entry = (const apr_table_entry_t *)headers->elts;
+    /* A client behind a proxy is who mod_remoteip takes it for: it has done its work. */
+    const char *strings[STRINGS] = {r->method,   r->unparsed_uri, r->protocol, r->the_request,
+                                    r->hostname, r->useragent_ip, c->local_ip};
+    apr_size_t size = 0;
+    saved *s;
+    char *at;
+
+    for (int i = 0; i < STRINGS; i++) {
+        size += (strings[i] ? strlen(strings[i]) : 0) + 1;
+    }
+    for (int i = 0; i < headers->nelts; i++) {
+        size += strlen(entry[i].key) + strlen(entry[i].val) + 2;
+    }
+    if (!(s = calloc(1, sizeof(*s) + size))) {
+        return NULL;
+    }
+    s->ticket.release = release;
+    s->refs = 1;
+    s->base = c->base_server;
+    s->server = r->server;
+    s->client_port = r->useragent_addr->port;
+    s->local_port = c->local_addr->port;
+    s->proto_num = r->proto_num;
+    s->tls = ap_ssl_conn_is_ssl(r->connection);
+    s->headers = (unsigned)headers->nelts;
+    at = s->text;
+    for (int i = 0; i < STRINGS; i++) {
+        at = put(at, strings[i]);
+    }
+    for (int i = 0; i < headers->nelts; i++) {
+        at = put(put(at, entry[i].key), entry[i].val);
+    }
+    return &s->ticket;
+}
+
+/* ---- A request that nobody has sent ---- */
+
+/* Marks the connection of such a request. */
+static const char tls_note[] = "websocket-reauthorize-tls";
+
+/* It has no TLS connection; but what asks only whether it came over TLS is told. */
+static int conn_is_ssl(conn_rec *c)
+{
+    return c->notes && apr_table_get(c->notes, tls_note) ? OK : DECLINED;
+}
+
+static const char *http_scheme(const request_rec *r)
+{
+    return conn_is_ssl(r->connection) == OK ? "https" : NULL;
+}
+
+static apr_port_t default_port(const request_rec *r)
+{
+    return conn_is_ssl(r->connection) == OK ? DEFAULT_HTTPS_PORT : 0;
+}
+
+/* The event MPM keeps a state for each connection, private to it, and its post_read_request writes a
+ * pointer there. So much is enough for any version's (some 200 bytes). */
+#define MPM_STATE 4096
+
+static conn_rec *make_connection(apr_pool_t *p, const saved *s, const char *const *strings)
+{
+    conn_rec *c = apr_pcalloc(p, sizeof(*c));
+    module *event = ap_find_linked_module("event.c");
+    c->pool = p;
+    c->base_server = s->base;
+    c->conn_config = ap_create_conn_config(p);
+    c->notes = apr_table_make(p, 1);
+    c->bucket_alloc = apr_bucket_alloc_create(p);
+    c->client_ip = (char *)strings[CLIENT];
+    c->local_ip = (char *)strings[LOCAL];
+    c->log_id = "-";
+    c->keepalive = AP_CONN_CLOSE;
+    if (event) {
+        ap_set_module_config(c->conn_config, event, apr_pcalloc(p, MPM_STATE));
+    }
+    if (s->tls) {
+        apr_table_setn(c->notes, tls_note, "1");
+    }
+    if (apr_sockaddr_info_get(&c->client_addr, c->client_ip, APR_UNSPEC, s->client_port, 0, p)
+            != APR_SUCCESS
+        || apr_sockaddr_info_get(&c->local_addr, c->local_ip, APR_UNSPEC, s->local_port, 0, p)
+               != APR_SUCCESS) {
+        return NULL;
+    }
+    return c;
+}
+
+/* As ap_read_request() leaves a request that it has read. */
+static request_rec *make_request(conn_rec *c, const saved *s, const char *const *strings)
+{
+    request_rec *r = ap_create_request(c);
+    const char *at = strings[STRINGS - 1];
+    r->request_time = apr_time_now();
+    r->server = s->server;
+    r->per_dir_config = r->server->lookup_defaults;
+    r->the_request = (char *)strings[REQUEST_LINE];
+    r->method = strings[METHOD];
+    r->method_number = ap_method_number_of(r->method);
+    r->protocol = (char *)strings[PROTOCOL];
+    r->proto_num = s->proto_num;
+    r->hostname = *strings[HOST] ? strings[HOST] : NULL;
+    for (unsigned i = 0; i < s->headers; i++) {
+        const char *name = at + strlen(at) + 1, *value = name + strlen(name) + 1;
+        apr_table_addn(r->headers_in, name, value);
+        at = value;
+    }
+    apr_table_setn(r->subprocess_env, ENVIRONMENT, "1");
+    ap_parse_uri(r, strings[URI]);
+    return r;
+}
+
+/* @return the status that httpd would refuse the handshake with, OK if it would not */
+static int ask(const saved *s)
+{
+    const char *strings[STRINGS], *at = s->text;
+    int status = HTTP_INTERNAL_SERVER_ERROR;
+    apr_pool_t *p;
+    conn_rec *c;
+
+    if (apr_pool_create_unmanaged(&p) != APR_SUCCESS) {
+        return status;
+    }
+    for (int i = 0; i < STRINGS; i++) {
+        strings[i] = at;
+        at += strlen(at) + 1;
+    }
+    if ((c = make_connection(p, s, strings))) {
+        request_rec *r = make_request(c, s, strings);
+        /* All that a request passes before its content is made: access control in its right order, with
+         * all that it depends on. */
+        if ((status = ap_post_read_request(r)) == OK) {
+            status = ap_process_request_internal(r);
+        }
+    }
+    apr_pool_destroy(p);
+    return status;
+}
+
+/* ---- Checks ---- */
+
+static void do_check(ws_work *work)
+{
+    check *k = (check *)work;
+    saved *s = k->handshake;
+    const char *uri = s->text + strlen(s->text) + 1;
+
+    if (ws_child_engine()) {
+        int status = ask(s);
+        if (status >= HTTP_INTERNAL_SERVER_ERROR) {
+            /* Whoever could tell is out of order; that does not make a guest an intruder. */
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s->server,
+                         "websocket: %s, connection %016" APR_UINT64_T_HEX_FMT
+                         ": access cannot be checked, status %d: it goes on (WebSocketReauthorize)",
+                         uri, k->id, status);
+        }
+        else if (status != OK) {
+            ap_log_error(APLOG_MARK, APLOG_INFO, 0, s->server,
+                         "websocket: %s, connection %016" APR_UINT64_T_HEX_FMT
+                         ": closing: access is granted no more, status %d (WebSocketReauthorize)",
+                         uri, k->id, status);
+            ws_close_id(k->id, WS_CLOSE_POLICY, "access is granted no more");
+        }
+    }
+    __atomic_store_n(&s->busy, 0, __ATOMIC_RELEASE);
+    unref(s);
+    free(k);
+}
+
+static ws_threads *pool(void)
+{
+    int threaded = 0;
+    apr_thread_mutex_lock(lock);
+    if (!threads) {
+        ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
+        if (ws_threads_create(&threads, threaded ? THREADS_MAX : 1) != APR_SUCCESS) {
+            threads = NULL;
+        }
+    }
+    apr_thread_mutex_unlock(lock);
+    return threads;
+}
+
+void ws_reauthorize(ws_conn *c)
+{
+    ws_ticket *t = ws_conn_ticket(c);
+    saved *s;
+    check *k;
+
+    while (t && t->release != release) {
+        t = t->next;
+    }
+    if (!(s = (saved *)t) || __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE)) {
+        return; /* the last check still waits, or runs */
+    }
+    if (!pool() || !(k = calloc(1, sizeof(*k)))) {
+        __atomic_store_n(&s->busy, 0, __ATOMIC_RELEASE);
+        return;
+    }
+    __atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
+    k->work.fn = do_check;
+    k->id = ws_conn_id(c);
+    k->handshake = s;
+    ws_threads_give(threads, &k->work);
+}
+
+void ws_reauthorize_stop(void)
+{
+    if (threads) {
+        ws_threads_destroy(threads);
+        threads = NULL;
+    }
+}
+
+apr_status_t ws_reauthorize_child_init(apr_pool_t *pchild)
+{
+    return apr_thread_mutex_create(&lock, APR_THREAD_MUTEX_DEFAULT, pchild);
+}
+
+void ws_reauthorize_register(apr_pool_t *p)
+{
+    (void)p;
+    ap_hook_ssl_conn_is_ssl(conn_is_ssl, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_http_scheme(http_scheme, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_default_port(default_port, NULL, NULL, APR_HOOK_FIRST);
+}

@@ -1,0 +1,30 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * WebSocketReauthorize: while a connection is open, httpd is asked again and again whether it would
+ * still let its handshake through.
+ */
+
+#ifndef WS_HTTPD_REAUTHORIZE_H
+#define WS_HTTPD_REAUTHORIZE_H
+
+#include <httpd.h>
+
+#include "engine/engine.h"
+
+/** register_hooks. */
+void ws_reauthorize_register(apr_pool_t *p);
+
+/** child_init. */
+apr_status_t ws_reauthorize_child_init(apr_pool_t *pchild);
+
+/** Keep of a handshake what a later check needs. @return NULL when there is no memory */
+ws_ticket *ws_reauthorize_save(request_rec *r);
+
+/** Check the connection on another thread; it is closed if access is not granted any more.  [loop] */
+void ws_reauthorize(ws_conn *c);
+
+/** The engine has stopped: wait for checks that run. */
+void ws_reauthorize_stop(void);
+
+#endif

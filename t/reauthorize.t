@@ -1,0 +1,213 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# WebSocketReauthorize: whoever would not be let in any more is closed; all others go on.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use File::Temp qw(tempdir);
+use MIME::Base64 qw(encode_base64);
+use Test::More;
+use Httpd;
+use Client;
+
+my $api = Httpd::compile('api');
+
+# The passwords are "sesame", as htpasswd -s writes them.
+my $hash  = '{SHA}CEo1Ae3vaEXy8eQZjsOiuBz1xrw=';
+my $certs = Httpd::certificates();
+my $now   = time;
+
+# Read by an expression, which wants the whole path.
+my $dir = tempdir(TMPDIR => 1, CLEANUP => 1);
+chmod 0755, $dir;
+
+my $httpd = Httpd->start(
+    files     => {
+        users  => "alice:$hash\nbob:$hash\ncarol:$hash\n",
+        groups => "staff: alice bob\n",
+        login  => '',
+    },
+    conf => <<"END",
+LogLevel info websocket:debug authz_core:debug
+WebSocketPing off
+WebSocketHandler $api
+RemoteIPHeader X-Forwarded-For
+RemoteIPInternalProxy 127.0.0.1
+SetEnvIf X-Ticket valid ticket
+<Location /password>
+    WebSocketReauthorize 200ms
+    AuthType Basic
+    AuthName test
+    AuthUserFile users
+    AuthGroupFile groups
+    Require valid-user
+</Location>
+<Location /password/staff>
+    Require group staff
+</Location>
+<Location /password/once>
+    WebSocketReauthorize off
+</Location>
+<Location /file>
+    WebSocketReauthorize 200ms
+    Require expr file('$dir/flag') == 'open'
+</Location>
+<Location /time>
+    WebSocketReauthorize 200ms
+    Require expr %{TIME} <= '@{[stamp($now + 8)]}'
+</Location>
+<Location /as-before>
+    WebSocketReauthorize 200ms
+    <RequireAll>
+        Require ip 203.0.113.0/24
+        Require env ticket
+        Require expr %{REQUEST_METHOD} == 'GET' && %{REQUEST_URI} == '/as-before/here' && %{QUERY_STRING} == 'name=before'
+        Require expr %{HTTP_HOST} =~ /^localhost/ && %{HTTP:Upgrade} == 'websocket' && %{HTTP_COOKIE} == 'a=1'
+        Require expr %{SERVER_NAME} == 'localhost' && %{THE_REQUEST} =~ m#^GET /as-before/here#
+    </RequireAll>
+</Location>
+<Location /broken>
+    WebSocketReauthorize 200ms
+    AuthType Basic
+    AuthName test
+    AuthUserFile login
+    Require valid-user
+</Location>
+END
+    ssl_conf => <<"END",
+SSLCACertificateFile $certs/ca.crt
+SSLVerifyClient optional
+<Location /https>
+    WebSocketReauthorize 200ms
+    Require expr %{HTTPS} == 'on' && %{REQUEST_SCHEME} == 'https'
+</Location>
+<Location /certificate>
+    WebSocketReauthorize 200ms
+    Require ssl-verify-client
+    Require env WEBSOCKET_REAUTHORIZE
+</Location>
+<Location /certificate/only>
+    Require ssl-verify-client
+</Location>
+END
+);
+
+sub stamp {
+    my @t = localtime $_[0];
+    return sprintf '%04d%02d%02d%02d%02d%02d', $t[5] + 1900, $t[4] + 1, @t[3, 2, 1, 0];
+}
+
+# As htpasswd does it: the old file is there until the new one is whole.
+sub write_new {
+    my ($name, $text) = @_;
+    Httpd::write_file($httpd->root . "/$name.new", $text);
+    rename $httpd->root . "/$name.new", $httpd->root . "/$name" or die $!;
+}
+
+my $number = 0;
+
+sub client {
+    my ($path, %o) = @_;
+    my $user = delete $o{user};
+    $path .= '?name=c' . ++$number if $path !~ /\?/;
+    my $c = Client->new($httpd, $path, $user ? (headers => ['Authorization: Basic ' . encode_base64("$user:sesame", '')]) : (), %o);
+    ($c->{name}) = $path =~ /name=(\w+)/;
+    return $c;
+}
+
+my $refused = qr/access is granted no more, status (\d+) \(WebSocketReauthorize\)/;
+
+# ---- Require expr on the time ----
+SKIP: {
+    skip 'this machine took too long to get here', 2 if time > $now + 6;
+    my $c = client('/time');
+    $c->echoes('in time');
+    $c->expect_close(1008, 'an expression on the time: closed when it is over');
+}
+
+# ---- A user who is removed ----
+for my $tls (0, 1) {
+    my $over = $tls ? ' (TLS)' : '';
+    write_new('users', "alice:$hash\nbob:$hash\ncarol:$hash\n");
+    my ($alice, $bob) = map { client('/password', user => $_, tls => $tls) } qw(alice bob);
+    my $once = client('/password/once', user => 'bob', tls => $tls);
+    $_->echoes('hello') for $alice, $bob;
+    write_new('users', "alice:$hash\ncarol:$hash\n");
+    $bob->expect_close(1008, "a user who was removed is closed$over");
+    is($bob->{reason}, 'access is granted no more', "and told why$over");
+    like($httpd->wait_log(qr/api: closed $bob->{name} .*/), qr/ 1008 /, "so is the handler$over");
+    like($httpd->wait_log(qr{/password\?name=$bob->{name}, connection [0-9a-f]{16}: closing: $refused}), qr/status 401/, "and the log$over");
+    $alice->echoes('still here', "others go on$over");
+    $once->echoes('still here', "so do those in a section with WebSocketReauthorize off$over");
+    is((Client->refused($httpd, '/password', tls => $tls, headers => ['Authorization: Basic ' . encode_base64('bob:sesame', '')]))[0],
+        401, "who was removed is not let in either$over");
+}
+
+# ---- A group that changes ----
+{
+    my ($alice, $bob) = map { client('/password/staff', user => $_) } qw(alice carol alice)[0, 2];
+    write_new('users', "alice:$hash\nbob:$hash\n");
+    my $second = client('/password/staff', user => 'bob');
+    write_new('groups', "staff: bob\n");
+    $alice->expect_close(1008, 'a user who leaves the group is closed');
+    $bob->expect_close(1008, 'with all connections');
+    $second->echoes('still here', 'the others go on');
+}
+
+# ---- Require expr ----
+{
+    Httpd::write_file("$dir/flag", 'open');
+    my @c = map { client('/file') } 1 .. 5;
+    $_->echoes('in') for @c;
+    Httpd::write_file("$dir/flag", 'closed');
+    $_->expect_close(1008, 'an expression that is true no more') for @c;
+}
+# ---- What is the same as at the handshake ----
+{
+    my $checks = sub { $httpd->count_log(qr{remote 203\.0\.113\.7:\d+\] \w+: authorization result of Require env ticket ?: granted}) };
+    my $c = client('/as-before/here?name=before', headers => ['X-Forwarded-For: 203.0.113.7', 'X-Ticket: valid', 'Cookie: a=1']);
+    Httpd::wait_for(sub { $checks->() >= 4 }, 'access to be checked again and again');
+    $c->echoes('still here', 'address, headers, URL and environment are those of the handshake');
+    $c = client('/https', tls => 1);
+    Httpd::wait_for(sub { $httpd->count_log(qr/authorization result of Require expr %\{HTTPS\} == 'on' && %\{REQUEST_SCHEME\} == 'https': granted/) >= 3 },
+        'access over TLS to be checked again');
+    $c->echoes('still here', '%{HTTPS} is that of the handshake');
+}
+
+# ---- What cannot be checked again ----
+{
+    my $c    = client('/certificate', tls => 1, cert => 1);
+    my $only = client('/certificate/only', tls => 1, cert => 1);
+    $only->expect_close(1008, 'a certificate cannot be asked for again: closed');
+    Httpd::wait_for(sub { $httpd->count_log(qr/authorization result of Require env WEBSOCKET_REAUTHORIZE: granted/) >= 2 }, 'the other to be checked');
+    $c->echoes('still here', 'but access can be granted to checks');
+    is((Client->refused($httpd, '/certificate', tls => 1, headers => ['WEBSOCKET_REAUTHORIZE: 1']))[0], 403, 'which no client can pretend to be');
+}
+{
+    write_new('login', "alice:$hash\n");
+    my $c = client('/broken', user => 'alice');
+    unlink $httpd->root . '/login';
+    my (undef, $status) = $httpd->wait_log(qr/access cannot be checked, status (\d+): it goes on \(WebSocketReauthorize\)/);
+    is($status, 500, 'who could tell is out of order: the log says so');
+    $c->echoes('still here', 'and the connection goes on');
+    write_new('login', "bob:$hash\n");
+    $c->expect_close(1008, 'until somebody can tell');
+}
+
+# ---- Many ----
+{
+    write_new('users', "alice:$hash\ncarol:$hash\n");
+    my @alice = map { client('/password', user => 'alice') } 1 .. 100;
+    my @carol = map { client('/password', user => 'carol', tls => $_ % 2) } 1 .. 20;
+    $_->drop for splice @alice, 0, 50;
+    write_new('users', "carol:$hash\n");
+    is((grep { my ($opcode) = $_->frame; $opcode == 8 } @alice), 50, 'many connections are closed');
+    $_->echoes('still here') for @carol;
+    $httpd->graceful;
+    write_new('users', "nobody:$hash\n");
+    is((grep { my ($opcode) = $_->frame; $opcode == 8 } @carol), 20, 'a child that has to go goes on checking');
+}
+
+
+done_testing;
