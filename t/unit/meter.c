@@ -144,6 +144,29 @@ static void an_idle_connection_ends(rig *r)
     is_ended(r, &w, "1001 \"no message for too long\"", "idle");
 }
 
+static int looks; /* atomic */
+
+static void look(ws_conn *c)
+{
+    if (ws_conn_ticket(c) && __atomic_add_fetch(&looks, 1, __ATOMIC_RELAXED) == 3) {
+        ws_close(c, 4000, "seen enough");
+    }
+}
+
+static void release(ws_ticket *t);
+static ws_ticket *ticket(void);
+
+static void a_connection_is_looked_at_again_and_again(rig *r)
+{
+    ws_settings s = RIG_SETTINGS;
+    wire w;
+    s.recheck = 1;
+    r->engine->options.recheck = look;
+    w = enter_bounded(r, &s, ticket());
+    is_ended(r, &w, "4000 \"seen enough\"", "looked at");
+    is_int(looks, 3, "three times");
+}
+
 /* ---- Tickets ---- */
 
 static int released; /* atomic */
@@ -156,7 +179,7 @@ static void release(ws_ticket *t)
 
 static ws_ticket *ticket(void)
 {
-    ws_ticket *t = malloc(sizeof(*t));
+    ws_ticket *t = calloc(1, sizeof(*t));
     t->release = release;
     return t;
 }
@@ -166,6 +189,12 @@ static void tickets_come_back(rig *r)
     ws_settings s = RIG_SETTINGS;
     ws_newcomer n = {.fd = -1, .ticket = ticket()};
     wire w = enter_bounded(r, &s, ticket());
+    ws_ticket *t = ticket();
+    released = 0;
+    t->next = ticket();
+    ws_tickets_release(t);
+    is_int(released, 2, "a chain of tickets");
+    released = 0;
     is_int(released, 0, "a ticket of an open connection");
     leave(&w, "a");
     nobody_is_left(r);
@@ -181,15 +210,12 @@ static void tickets_come_back(rig *r)
 
 int main(void)
 {
-    static test *const tests[] = {a_burst_and_no_more,
-                                  empty_fragments_are_frames_too,
-                                  bytes_count_as_they_come,
-                                  tokens_come_back,
-                                  a_dry_run_only_tells,
-                                  a_lifetime_ends,
-                                  an_idle_connection_ends,
-                                  tickets_come_back,
-                                  NULL};
+    static test *const tests[] = {
+        a_burst_and_no_more,      empty_fragments_are_frames_too,
+        bytes_count_as_they_come, tokens_come_back,
+        a_dry_run_only_tells,     a_lifetime_ends,
+        an_idle_connection_ends,  a_connection_is_looked_at_again_and_again,
+        tickets_come_back,        NULL};
     rig_run((rig){0}, &handler, 1, tests);
     return done_testing();
 }
