@@ -22,6 +22,8 @@
  *   access, again          httpd/reauthorize.c
  *   end of the child       httpd/child.c
  *   what children share    httpd/shared.c     memory, and a slot in it for each child
+ *                          httpd/siblings.c   messages from child to child
+ *   what it is doing       httpd/counters.c, httpd/metrics.c, httpd/list.c, httpd/status.c
  */
 
 #include <httpd.h>
@@ -35,10 +37,12 @@
 #include "httpd/config.h"
 #include "httpd/connlog.h"
 #include "httpd/counters.h"
-#include "httpd/metrics.h"
 #include "httpd/limits.h"
+#include "httpd/list.h"
+#include "httpd/metrics.h"
 #include "httpd/reauthorize.h"
 #include "httpd/shared.h"
+#include "httpd/status.h"
 #include "httpd/takeover.h"
 #include "httpd/census.h"
 #include "httpd/upgrade.h"
@@ -60,10 +64,12 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_init(ws_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_stopping(ws_child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_map_to_storage(ws_upgrade_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_handler(ws_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(ws_upgrade_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ws_shared_register(p);
     ws_counters_register();
     ws_metrics_register();
+    ws_list_register();
     ws_census_register();
     ws_reauthorize_register(p);
     ws_takeover_register(p);

@@ -178,6 +178,24 @@ void ws_conn_report(const ws_conn *c, ws_report *report);
 /** The connection's tickets, or NULL. */
 ws_ticket *ws_conn_ticket(const ws_conn *c);
 
+/** Run fn on a loop; between two turns of its connections.  [any thread]
+ *  @return 0; -1 when there is no memory, or the loop has ended: fn is not called */
+int ws_engine_visit(ws_engine *engine, unsigned loop,
+                    void (*fn)(ws_engine *engine, unsigned loop, void *arg), void *arg);
+
+/** How many loops there are: 0 to this number minus 1.  [any thread] */
+unsigned ws_engine_loops(const ws_engine *engine);
+
+/** The connection at a place, from 0 on; NULL for a free one. *end: there is none from here on.
+ *  [that loop] */
+const ws_conn *ws_engine_at(ws_engine *engine, unsigned loop, apr_uint32_t place, int *end);
+
+/** The loop that an id belongs to; -1 if it is not of this process.  [any thread] */
+int ws_engine_loop_of(ws_engine *engine, ws_id id);
+
+/** The connection of an id, or NULL if it has gone.  [that loop] */
+ws_conn *ws_engine_find(ws_engine *engine, unsigned loop, ws_id id);
+
 /** Release the fd, ssl, pool and tickets of a connection that is not given to an engine. */
 void ws_newcomer_drop(const ws_newcomer *newcomer);
 

@@ -18,6 +18,7 @@
 #include "httpd/limits.h"
 #include "httpd/reauthorize.h"
 #include "httpd/shared.h"
+#include "httpd/siblings.h"
 #include "httpd/takeover.h"
 
 APLOG_USE_MODULE(websocket);
@@ -74,6 +75,7 @@ int ws_parent_init(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
     if (ws_counters_init(s) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    ws_siblings_init(s);
     /* mod_ssl hands us its objects: both have to mean the same by them. */
     if (OpenSSL_version_num() >> 20 != OPENSSL_VERSION_NUMBER >> 20) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
@@ -244,6 +246,7 @@ static apr_status_t say_farewell(void *pchild)
     ws_engine_wait(e, farewell > 0 ? (apr_uint32_t)apr_time_as_msec(farewell) : 0);
     /* From here on handshakes are refused; handlers may still send by id, in vain. */
     __atomic_store_n(&engine, NULL, __ATOMIC_RELEASE);
+    ws_siblings_child_exit();
     stopped = ws_engine_stop(e);
     ws_connlog_child_exit();
     if (!stopped) {
@@ -314,6 +317,7 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
     }
     ws_takeover_child_init(pchild, s);
     ws_connlog_child_init(pchild, s);
+    ws_siblings_child_init(pchild, s);
     options.on_end = ws_connlog_on_end;
     if ((rv = ws_settings_init(pchild)) != APR_SUCCESS
         || (rv = ws_reauthorize_child_init(pchild)) != APR_SUCCESS

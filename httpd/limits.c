@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "httpd/census.h"
+#include "httpd/counters.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -367,6 +368,7 @@ static int refused(request_rec *r, const ws_limit *l, const char *key, apr_int64
     if (l->dry_run) {
         return 0;
     }
+    ws_counters_add(WS_COUNT_REFUSED_LIMIT);
     apr_table_setn(r->err_headers_out, "Retry-After",
                    apr_psprintf(r->pool, "%" APR_INT64_T_FMT, retry_after));
     return 1;
@@ -386,6 +388,7 @@ static int descriptors_short(request_rec *r)
     ap_log_rerror(APLOG_MARK, level, 0, r,
                   "websocket: handshake refused with 503: descriptors run short, the rest of this "
                   "child's is for httpd. A higher hard limit (LimitNOFILE, ulimit -Hn) mends it");
+    ws_counters_add(WS_COUNT_REFUSED_DESCRIPTORS);
     apr_table_setn(r->err_headers_out, "Retry-After", APR_STRINGIFY(RETRY_AFTER));
     return 1;
 }

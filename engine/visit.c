@@ -1,0 +1,59 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** For the engine's owner: looking at connections, each on its loop. */
+
+#include <stdlib.h>
+
+#include "engine/conn.h"
+
+typedef struct visit_task {
+    ws_task task;
+    void (*fn)(ws_engine *engine, unsigned loop, void *arg);
+    void *arg;
+} visit_task;
+
+static void do_visit(ws_loop *loop, ws_task *task)
+{
+    visit_task *t = (visit_task *)task;
+    t->fn(loop->engine, loop->index, t->arg);
+    free(t);
+}
+
+int ws_engine_visit(ws_engine *e, unsigned loop,
+                    void (*fn)(ws_engine *engine, unsigned loop, void *arg), void *arg)
+{
+    visit_task *t = ws_task_new(sizeof(*t), do_visit);
+    if (!t) {
+        return -1;
+    }
+    t->fn = fn;
+    t->arg = arg;
+    if (ws_loop_post(&e->loops[loop], &t->task) < 0) {
+        free(t);
+        return -1;
+    }
+    return 0;
+}
+
+unsigned ws_engine_loops(const ws_engine *e)
+{
+    return e->options.loops;
+}
+
+const ws_conn *ws_engine_at(ws_engine *e, unsigned loop, apr_uint32_t place, int *end)
+{
+    const ws_conn *c = ws_slab_at(&e->loops[loop].slab, place);
+    *end = !c;
+    return c && c->id && !c->gone ? c : NULL;
+}
+
+int ws_engine_loop_of(ws_engine *e, ws_id id)
+{
+    const ws_loop *loop = ws_id_loop(e, id);
+    return loop ? (int)loop->index : -1;
+}
+
+ws_conn *ws_engine_find(ws_engine *e, unsigned loop, ws_id id)
+{
+    return ws_conn_find(&e->loops[loop], id);
+}

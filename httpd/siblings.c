@@ -1,0 +1,247 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/siblings.h"
+
+#include <apr_thread_cond.h>
+#include <apr_thread_mutex.h>
+#include <errno.h>
+#include <http_log.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "engine/thread.h"
+#include "httpd/shared.h"
+
+APLOG_USE_MODULE(websocket);
+
+/* Each costs the parent two descriptors, and each child one. */
+#define PAIRS_MAX 512
+
+#define MAGIC 0x57536231 /* of this form of head */
+
+typedef struct head {
+    apr_uint32_t magic;
+    apr_uint16_t kind, from;
+    apr_uint32_t from_process, to_process, request, none;
+} head;
+
+typedef struct pairs {
+    unsigned count;
+    int fd[][2]; /* [0] is read by the slot's owner, [1] is written by all */
+} pairs;
+
+/* Somebody who waits for an answer. */
+typedef struct waiter {
+    struct waiter *next;
+    apr_uint32_t request;
+    void *answer;
+    apr_size_t size;
+    apr_ssize_t got; /* -1: nothing yet */
+} waiter;
+
+static pairs *sockets;
+static void (*receivers[WS_SIBLING_KINDS])(const ws_sibling_message *m);
+static apr_thread_mutex_t *lock; /* of the three below */
+static apr_thread_cond_t *answered;
+static waiter *waiters;
+static apr_uint32_t requests;
+static apr_thread_t *thread;
+static int stop_fd = -1;
+
+void ws_siblings_on(ws_sibling_kind kind, void (*fn)(const ws_sibling_message *m))
+{
+    receivers[kind] = fn;
+}
+
+/* ---- Parent ---- */
+
+static int make_pair(int fd[2])
+{
+    struct rlimit limit;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) == 0) {
+        return 1;
+    }
+    if (errno != EMFILE || getrlimit(RLIMIT_NOFILE, &limit) < 0
+        || limit.rlim_cur >= limit.rlim_max) {
+        return 0;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0
+           && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) == 0;
+}
+
+void ws_siblings_init(server_rec *s)
+{
+    static const char key[] = "mod_websocket siblings";
+    apr_pool_t *process = s->process->pool;
+    unsigned most = ws_shared_slots() < PAIRS_MAX ? ws_shared_slots() : PAIRS_MAX;
+
+    apr_pool_userdata_get((void **)&sockets, key, process);
+    if (sockets) {
+        return;
+    }
+    sockets = apr_pcalloc(process, sizeof(*sockets) + most * sizeof(*sockets->fd));
+    while (sockets->count < most && make_pair(sockets->fd[sockets->count])) {
+        sockets->count++;
+    }
+    if (sockets->count < most) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,
+                     "websocket: only %u child processes can be asked for their connections, more "
+                     "descriptors (ulimit -n) mend it",
+                     sockets->count);
+    }
+    apr_pool_userdata_set(sockets, key, NULL, process);
+}
+
+/* ---- Sending ---- */
+
+static int send_to(unsigned slot, const head *h, const void *data, apr_size_t len)
+{
+    struct iovec iov[2] = {{(void *)h, sizeof(*h)}, {(void *)data, len}};
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
+    return slot < sockets->count
+                   && sendmsg(sockets->fd[slot][1], &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0
+               ? 0
+               : -1;
+}
+
+int ws_siblings_answer(const ws_sibling_message *m, const void *data, apr_size_t len)
+{
+    head h = {.magic = MAGIC,
+              .kind = WS_SIBLING_ANSWER,
+              .from = (apr_uint16_t)ws_shared_slot(),
+              .from_process = ws_shared_process(),
+              .to_process = m->from_process,
+              .request = m->request};
+    return send_to(m->from, &h, data, len);
+}
+
+apr_ssize_t ws_siblings_ask(unsigned slot, ws_sibling_kind kind, const void *data, apr_size_t len,
+                            void *answer, apr_size_t size, apr_uint32_t timeout)
+{
+    apr_time_t until = apr_time_now() + apr_time_from_msec(timeout), left;
+    waiter w = {.answer = answer, .size = size, .got = -1}, **link;
+    head h = {.magic = MAGIC,
+              .kind = (apr_uint16_t)kind,
+              .from = (apr_uint16_t)ws_shared_slot(),
+              .from_process = ws_shared_process()};
+    ws_shared_owner owner;
+
+    if (!thread || !ws_shared_owner_of(slot, &owner)) {
+        return -1;
+    }
+    h.to_process = owner.process;
+    apr_thread_mutex_lock(lock);
+    h.request = w.request = ++requests;
+    w.next = waiters;
+    waiters = &w;
+    if (send_to(slot, &h, data, len) == 0) {
+        while (w.got < 0 && (left = until - apr_time_now()) > 0) {
+            apr_thread_cond_timedwait(answered, lock, left);
+        }
+    }
+    for (link = &waiters; *link != &w; link = &(*link)->next) {
+    }
+    *link = w.next;
+    apr_thread_mutex_unlock(lock);
+    return w.got;
+}
+
+/* ---- Receiving ---- */
+
+static void take_answer(const ws_sibling_message *m)
+{
+    apr_thread_mutex_lock(lock);
+    for (waiter *w = waiters; w; w = w->next) {
+        if (w->request == m->request && w->got < 0) {
+            apr_size_t len = m->len < w->size ? m->len : w->size;
+            memcpy(w->answer, m->data, len);
+            w->got = (apr_ssize_t)len;
+            apr_thread_cond_broadcast(answered);
+        }
+    }
+    apr_thread_mutex_unlock(lock);
+}
+
+static void receive(const unsigned char *bytes, apr_size_t len)
+{
+    const head *h = (const head *)bytes;
+    ws_sibling_message m;
+    /* What was meant for the slot's last owner can still lie there. */
+    if (len < sizeof(*h) || h->magic != MAGIC || h->to_process != ws_shared_process()) {
+        return;
+    }
+    m.from = h->from;
+    m.from_process = h->from_process;
+    m.request = h->request;
+    m.data = bytes + sizeof(*h);
+    m.len = len - sizeof(*h);
+    if (h->kind == WS_SIBLING_ANSWER) {
+        take_answer(&m);
+    }
+    else if (h->kind < WS_SIBLING_KINDS && receivers[h->kind]) {
+        receivers[h->kind](&m);
+    }
+}
+
+static void *APR_THREAD_FUNC run(apr_thread_t *self, void *buffer)
+{
+    struct pollfd p[2] = {{.fd = sockets->fd[ws_shared_slot()][0], .events = POLLIN},
+                          {.fd = stop_fd, .events = POLLIN}};
+    (void)self;
+    while (!p[1].revents) {
+        ssize_t n;
+        if (poll(p, 2, -1) < 0 && errno != EINTR) {
+            break;
+        }
+        while ((n = recv(p[0].fd, buffer, sizeof(head) + WS_SIBLING_SIZE, MSG_DONTWAIT)) > 0) {
+            receive(buffer, (apr_size_t)n);
+        }
+    }
+    return NULL;
+}
+
+void ws_siblings_child_init(apr_pool_t *pchild, server_rec *s)
+{
+    int own = ws_shared_slot();
+    apr_status_t rv;
+    void *buffer;
+
+    if (own < 0 || (unsigned)own >= sockets->count) {
+        return; /* which has been logged */
+    }
+    for (unsigned i = 0; i < sockets->count; i++) {
+        if (i != (unsigned)own) {
+            close(sockets->fd[i][0]);
+        }
+    }
+    buffer = apr_palloc(pchild, sizeof(head) + WS_SIBLING_SIZE);
+    stop_fd = eventfd(0, EFD_CLOEXEC);
+    rv = stop_fd < 0 ? errno : APR_SUCCESS;
+    if (rv != APR_SUCCESS
+        || (rv = apr_thread_mutex_create(&lock, APR_THREAD_MUTEX_DEFAULT, pchild)) != APR_SUCCESS
+        || (rv = apr_thread_cond_create(&answered, pchild)) != APR_SUCCESS
+        || (rv = ws_thread_create(&thread, run, buffer, pchild)) != APR_SUCCESS) {
+        thread = NULL;
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
+                     "websocket: no thread for the other child processes: what this one has is "
+                     "missing in websocket-status");
+    }
+}
+
+void ws_siblings_child_exit(void)
+{
+    apr_uint64_t one = 1;
+    apr_status_t rv;
+    if (thread) {
+        while (write(stop_fd, &one, sizeof(one)) < 0 && errno == EINTR) {
+        }
+        apr_thread_join(&rv, thread);
+        thread = NULL;
+    }
+}

@@ -1,0 +1,280 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/status.h"
+
+#include <apr_strings.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "httpd/counters.h"
+#include "httpd/list.h"
+#include "httpd/metrics.h"
+#include "httpd/shared.h"
+#include "protocol/handshake.h"
+
+APLOG_USE_MODULE(websocket);
+
+#define LIMIT_DEFAULT 50
+
+/* What a request that closes a connection has to say in WebSocket-Status. */
+#define CLOSE_WORD "close"
+
+/* The page is a file of its own, which the assembler puts here. */
+__asm__(".pushsection .rodata\n"
+        ".hidden ws_status_html\n"
+        ".global ws_status_html\n"
+        "ws_status_html:\n"
+        ".incbin \"httpd/status.html\"\n"
+        ".byte 0\n"
+        ".popsection\n");
+extern const char ws_status_html[];
+
+/* ---- The query string ---- */
+
+/* A decoded argument of the query string, "" for one without value, or NULL. */
+static const char *argument(request_rec *r, const char *name)
+{
+    apr_size_t len = strlen(name);
+    for (const char *a = r->args; a; a = strchr(a, '&') ? strchr(a, '&') + 1 : NULL) {
+        if (!strncmp(a, name, len) && (a[len] == '=' || a[len] == '&' || !a[len])) {
+            const char *from = a + len + (a[len] == '=');
+            char *value = apr_pstrmemdup(r->pool, from, strcspn(from, "&"));
+            ap_unescape_urlencoded(value);
+            return value;
+        }
+    }
+    return NULL;
+}
+
+static unsigned number(request_rec *r, const char *name, unsigned otherwise, unsigned max)
+{
+    const char *text = argument(r, name);
+    apr_int64_t n = text ? apr_atoi64(text) : otherwise;
+    return n < 0 ? 0 : n > (apr_int64_t)max ? max : (unsigned)n;
+}
+
+static void read_query(request_rec *r, ws_list_query *q)
+{
+    const char *filter = argument(r, "filter"), *sort = argument(r, "sort");
+    apr_cpystrn(q->filter, filter ? filter : "", sizeof(q->filter));
+    q->sort = ws_list_sorts[0];
+    for (const char *const *s = ws_list_sorts; sort && *s; s++) {
+        if (!strcmp(*s, sort)) {
+            q->sort = *s;
+        }
+    }
+    q->descending = number(r, "descending", 0, 1) != 0;
+    q->limit = number(r, "limit", LIMIT_DEFAULT, 1000);
+    q->offset = number(r, "offset", 0, WS_LIST_MAX - q->limit);
+}
+
+/* ---- JSON ---- */
+
+static void put_text(ws_text *t, const char *name, const char *value)
+{
+    ws_text_printf(t, ",\"%s\":", name);
+    ws_text_json(t, *value ? value : NULL, strlen(value));
+}
+
+static void put_number(ws_text *t, const char *name, apr_uint64_t n)
+{
+    ws_text_printf(t, ",\"%s\":%" APR_UINT64_T_FMT, name, n);
+}
+
+static void put_connection(ws_text *t, const ws_listed *l)
+{
+    static const char *const ways[] = {"direct", "tls", "relay"};
+    ws_text_printf(t, "{\"id\":\"%016" APR_UINT64_T_HEX_FMT "\",\"start\":\"", l->id);
+    ws_text_time(t, l->start);
+    ws_text_puts(t, "\"");
+    put_text(t, "address", ws_listed_text(l, WS_LISTED_ADDRESS));
+    put_text(t, "user", ws_listed_text(l, WS_LISTED_USER));
+    put_text(t, "vhost", ws_listed_text(l, WS_LISTED_VHOST));
+    put_text(t, "uri", ws_listed_text(l, WS_LISTED_URI));
+    put_text(t, "subprotocol", ws_listed_text(l, WS_LISTED_SUBPROTOCOL));
+    put_text(t, "handler", ws_listed_text(l, WS_LISTED_HANDLER));
+    put_text(t, "way", l->way < 3 ? ways[l->way] : "");
+    put_number(t, "version", l->version);
+    put_number(t, "messages_in", l->messages_in);
+    put_number(t, "messages_out", l->messages_out);
+    put_number(t, "bytes_in", l->bytes_in);
+    put_number(t, "bytes_out", l->bytes_out);
+    put_number(t, "wire_in", l->wire_in);
+    put_number(t, "wire_out", l->wire_out);
+    put_number(t, "queued", l->queued);
+    put_number(t, "pid", l->pid);
+    ws_text_puts(t, "}");
+}
+
+static void put_children(ws_text *t)
+{
+    const char *comma = "";
+    for (unsigned s = 0; s < ws_shared_slots(); s++) {
+        ws_shared_owner owner;
+        ws_counters sum;
+        if (!ws_shared_owner_of(s, &owner)) {
+            continue;
+        }
+        ws_counters_of_slot(s, &sum);
+        ws_text_printf(t, "%s{\"pid\":%ld,\"generation\":%d,\"started\":\"", comma, (long)owner.pid,
+                       owner.generation);
+        ws_text_time(t, owner.started_at);
+        ws_text_puts(t, "\"");
+        put_number(t, "connections",
+                   sum.value[WS_COUNT_OPEN_DIRECT] + sum.value[WS_COUNT_OPEN_TLS]
+                       + sum.value[WS_COUNT_OPEN_RELAY]);
+        ws_text_puts(t, "}");
+        comma = ",";
+    }
+}
+
+static void make_json(request_rec *r, ws_text *t)
+{
+    ws_list_query q;
+    ws_list list;
+    read_query(r, &q);
+    ws_list_make(r->pool, &q, &list);
+
+    ws_text_puts(t, "{\"now\":\"");
+    ws_text_time(t, apr_time_now());
+    ws_text_puts(t, "\",\"counters\":");
+    ws_metrics_json(t);
+    ws_text_puts(t, ",\"children\":[");
+    put_children(t);
+    ws_text_puts(t, "],\"missing\":[");
+    for (unsigned i = 0; i < list.missing_count; i++) {
+        ws_text_printf(t, "%s%u", i ? "," : "", list.missing[i]);
+    }
+    ws_text_puts(t, "]");
+    put_number(t, "matching", list.matching);
+    put_number(t, "offset", q.offset);
+    put_number(t, "limit", q.limit);
+    ws_text_puts(t, ",\"connections\":[");
+    for (unsigned i = 0; i < list.count; i++) {
+        ws_text_puts(t, i ? "," : "");
+        put_connection(t, list.first[i]);
+    }
+    ws_text_puts(t, "]}\n");
+}
+
+/* ---- Answers ---- */
+
+static int send_text(request_rec *r, const char *type, ws_text *t)
+{
+    int status = OK;
+    ap_set_content_type(r, type);
+    ap_set_content_length(r, (apr_off_t)t->len);
+    if (t->broken) {
+        status = HTTP_INTERNAL_SERVER_ERROR;
+    }
+    else if (!r->header_only) {
+        ap_rwrite(t->data, (int)t->len, r);
+    }
+    ws_text_free(t);
+    return status;
+}
+
+static int wants_json(request_rec *r)
+{
+    const char *accept = apr_table_get(r->headers_in, "Accept");
+    return accept && ap_strstr_c(accept, "application/json") && !ap_strstr_c(accept, "text/html");
+}
+
+static int show(request_rec *r)
+{
+    ws_text t = {0};
+    /* Who is connected is nobody else's business, and old a second later. */
+    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
+    if (argument(r, "prometheus")) {
+        ws_metrics_prometheus(&t);
+        return send_text(r, "text/plain; version=0.0.4; charset=utf-8", &t);
+    }
+    apr_table_mergen(r->headers_out, "Vary", "Accept");
+    if (wants_json(r)) {
+        make_json(r, &t);
+        return send_text(r, "application/json", &t);
+    }
+    /* Everything that the page needs is in it. Nobody may frame it, and let its buttons be clicked. */
+    apr_table_setn(
+        r->headers_out, "Content-Security-Policy",
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+        "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'");
+    ws_text_puts(&t, ws_status_html);
+    return send_text(r, "text/html; charset=utf-8", &t);
+}
+
+/*
+ * A page of another site can send a POST here with the user's credentials, but not with a header of
+ * its own choice: for that the browser would ask this server first (CORS), which says nothing. Browsers
+ * say besides where a request comes from.
+ */
+static const char *foreign(request_rec *r)
+{
+    const char *word = apr_table_get(r->headers_in, "WebSocket-Status");
+    const char *site = apr_table_get(r->headers_in, "Sec-Fetch-Site");
+    const char *origin = apr_table_get(r->headers_in, "Origin");
+    const char *host = apr_table_get(r->headers_in, "Host");
+    if (!word || strcmp(word, CLOSE_WORD)) {
+        return "it has no header \"WebSocket-Status: " CLOSE_WORD "\"";
+    }
+    if (site && strcmp(site, "same-origin") && strcmp(site, "none")) {
+        return "it comes from another site's page";
+    }
+    if (origin && (!host || !ws_origin_same(origin, host))) {
+        return "it comes from a page of another origin";
+    }
+    return NULL;
+}
+
+static int close_one(request_rec *r)
+{
+    const char *id = argument(r, "close"), *problem = foreign(r);
+    ws_text t = {0};
+    char *end;
+    ws_id number;
+    int closed;
+
+    if (problem) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                      "websocket: a request to close a connection is refused: %s", problem);
+        return HTTP_FORBIDDEN;
+    }
+    number = id ? (ws_id)strtoull(id, &end, 16) : 0;
+    if (!id || strlen(id) != 16 || *end) {
+        return HTTP_BAD_REQUEST;
+    }
+    if ((closed = ap_discard_request_body(r)) != OK) {
+        return closed;
+    }
+    if ((closed = ws_list_close(number)) < 0) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                      "websocket: connection %s cannot be closed: its child does not answer", id);
+        return HTTP_GATEWAY_TIME_OUT;
+    }
+    if (!closed) {
+        return HTTP_NOT_FOUND;
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "websocket: connection %s is closed by %s", id,
+                  r->user ? r->user : r->useragent_ip);
+    ws_text_printf(&t, "{\"closed\":\"%s\"}\n", id);
+    return send_text(r, "application/json", &t);
+}
+
+int ws_status_handler(request_rec *r)
+{
+    if (!r->handler || strcmp(r->handler, "websocket-status")) {
+        return DECLINED;
+    }
+    r->allowed |= AP_METHOD_BIT << M_GET | AP_METHOD_BIT << M_POST;
+    switch (r->method_number) {
+    case M_GET:
+        return show(r);
+    case M_POST:
+        return close_one(r);
+    default:
+        return DECLINED;
+    }
+}

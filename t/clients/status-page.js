@@ -1,0 +1,66 @@
+// Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+// The status page in a real Chromium: node status-page.js URL SCREENSHOT-FOLDER. There are connections to
+// /echo/page/1 ... /echo/page/60. Prints "ok NAME" or "not ok NAME" for each test, and "done".
+
+'use strict';
+
+const {chromium} = require('playwright-core');
+const [url, folder] = process.argv.slice(2);
+const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
+
+(async () => {
+    const browser = await chromium.launch({
+        executablePath: '/usr/bin/chromium',
+        args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+            '--disable-component-update', '--disable-sync'],
+    });
+    const page = await browser.newPage({viewport: {width: 1360, height: 900}, colorScheme: 'light'});
+    page.setDefaultTimeout(60000);
+    const errors = [];
+    page.on('pageerror', error => errors.push(`${error}`));
+    page.on('console', m => m.type() === 'error' && !m.text().includes('404') && errors.push(m.text()));
+    const rows = number => page.waitForFunction(n => document.querySelectorAll('#rows tr').length === n, number);
+    const first = uri => page.waitForFunction(uri =>
+        document.querySelector('#rows tr .uri')?.textContent === uri, uri);
+
+    await page.goto(url);
+    await rows(50);
+    check(true, 'the page shows 50 connections');
+    check((await page.locator('#range').innerText()).startsWith('1\u201350 of '), 'and how many there are');
+    check(/open connections/.test(await page.locator('#cards').innerText()), 'and the counters');
+    await page.screenshot({path: `${folder}/status-light.png`});
+    await page.click('#next');
+    await page.waitForFunction(() => document.getElementById('next').disabled);
+    check(await page.locator('#rows tr').count() < 50, 'the next page has the rest');
+    await page.click('#previous');
+    await rows(50);
+    await page.fill('#filter', '/echo/page/');
+    await page.selectOption('#limit', '200');
+    await rows(60);
+    check(true, 'filtered, and more rows');
+    await page.click('th[data-sort=uri]');
+    await first('/echo/page/1');
+    check(true, 'a click on a head sorts');
+    await page.click('th[data-sort=uri]');
+    await first('/echo/page/9');
+    check(true, 'a second one the other way round');
+    await page.fill('#filter', '/echo/page/42');
+    await rows(1);
+    await page.click('#rows button');
+    await rows(0);
+    check(true, 'a connection that was closed disappears');
+    await page.fill('#filter', 'page');
+    await rows(59);
+    await page.emulateMedia({colorScheme: 'dark'});
+    await page.screenshot({path: `${folder}/status-dark.png`});
+    await page.setViewportSize({width: 360, height: 740});
+    check(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth),
+        'the page fits a phone of 360 pixels');
+    check(errors.length === 0, `no error in the page ${errors.join('; ')}`);
+    await browser.close();
+    console.log('done');
+})().catch(error => {
+    console.log(`${error}`);
+    process.exit(1);
+});

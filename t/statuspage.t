@@ -1,0 +1,232 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# SetHandler websocket-status: JSON, Prometheus, the page in Chromium; connections of all children are
+# listed and can be closed.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use File::Path;
+use JSON::PP;
+use Test::More;
+use Httpd;
+use Program;
+use Client qw(TEXT);
+
+my $prefork = $Httpd::MPM eq 'prefork';
+my $httpd = Httpd->start(
+    ($prefork ? () : (mpm_conf => <<'MPM')),
+StartServers 3
+ServerLimit 8
+ThreadsPerChild 8
+MaxRequestWorkers 24
+MinSpareThreads 1
+MaxSpareThreads 24
+MPM
+    files => { users => "jane:{SHA}2jmj7l5rSw0yVb/vlWAYkK/YBwk=\n" },
+    conf => <<'END');
+WebSocketPing off
+WebSocketDrainTimeout 1h
+<Location /echo>
+    WebSocketHandler ws_echo.so protocol=echo
+    WebSocketHandler ws_echo.so
+</Location>
+<Location /echo/jane>
+    AuthType Basic
+    AuthName x
+    AuthUserFile users
+    Require valid-user
+</Location>
+<Location /websocket-status>
+    SetHandler websocket-status
+</Location>
+<Location /metrics>
+    SetHandler websocket-status
+    Require expr "%{QUERY_STRING} =~ /^prometheus=?$/"
+</Location>
+END
+
+sub status {
+    my ($query) = @_;
+    my ($status, $head, $body) = $httpd->get('/websocket-status' . ($query ? "?$query" : ''), 'Accept: application/json');
+    is($status, 200, 'status 200') if $status != 200;
+    return JSON::PP->new->utf8->decode($body);
+}
+
+sub post {
+    my ($query, @headers) = @_;
+    return $httpd->request('POST', "/websocket-status?$query", 'Content-Length: 0', @headers);
+}
+
+# Wait until so many connections are listed.
+sub listed {
+    my ($number, $query) = @_;
+    my $s;
+    Httpd::wait_for(sub { $s = status($query); $s->{matching} == $number }, "$number connections");
+    return $s;
+}
+
+# Connections in at least two children, with what they are told.
+my @clients;
+for my $n (1 .. 12) {
+    my $c = Client->new($httpd, "/echo/$n", protocol => $n % 2 ? 'echo' : undef, tls => $n == 3);
+    for (1 .. $n) {
+        $c->text('x' x 100);
+        $c->frame;
+    }
+    push @clients, $c;
+}
+
+# ---- JSON ----
+{
+    my $s = listed(12);
+    is(scalar @{ $s->{connections} }, 12, 'all connections of all children are listed');
+    my %pids = map { $_->{pid} => 1 } @{ $s->{connections} };
+    my %children = map { $_->{pid} => $_->{connections} } @{ $s->{children} };
+    is(scalar(grep { !defined $children{$_} } keys %pids), 0, 'of children that are listed, too');
+    my $sum = 0;
+    $sum += $_ for values %children;
+    is($sum, 12, 'with how many they have');
+    is_deeply($s->{missing}, [], 'no child is missing');
+    is($s->{counters}{messages_total}{in}, 78, 'counters');
+    my ($third) = grep { $_->{uri} eq '/echo/3' } @{ $s->{connections} };
+    like(delete $third->{id}, qr/^[0-9a-f]{16}$/, 'a connection has an id');
+    like(delete $third->{start}, qr/^\d{4}-\d\d-\d\dT/, 'and a time');
+    ok($children{ delete $third->{pid} }, 'and a process');
+    is_deeply($third, {
+        address => '127.0.0.1', user => undef, vhost => 'localhost', uri => '/echo/3', subprotocol => 'echo',
+        handler => 'echo', way => 'tls', version => 13, messages_in => 3, messages_out => 3, bytes_in => 300,
+        bytes_out => 300, wire_in => 318, wire_out => 306, queued => 0,
+    }, 'and all else');
+}
+
+# ---- Filter, sort, paging ----
+{
+    my $uris = sub { join ' ', map { $_->{uri} =~ m{([^/]+)$} } @{ status($_[0])->{connections} } };
+    is($uris->('sort=start'), join(' ', 1 .. 12), 'sorted by age');
+    is($uris->('sort=start&descending=1'), join(' ', reverse 1 .. 12), 'and the other way round');
+    is($uris->('sort=bytes_in&descending=1&limit=3'), '12 11 10', 'sorted by bytes');
+    is($uris->('sort=messages_out&limit=3&offset=4'), '5 6 7', 'a page of it');
+    is($uris->('sort=messages_in&limit=5&offset=10'), '11 12', 'the last page');
+    is($uris->('sort=uri'), '1 10 11 12 2 3 4 5 6 7 8 9', 'sorted by a text');
+    is($uris->('sort=uri&offset=100'), '', 'beyond the end');
+    is($uris->('filter=CHO%2F1&sort=start'), '1 10 11 12', 'filtered by a part of the URI');
+    is(status('filter=CHO%2F1&limit=1')->{matching}, 4, 'with how many match');
+    is($uris->('filter=nobody'), '', 'filtered by what nobody has');
+    my ($c) = @{ status('filter=/echo/7')->{connections} };
+    is($uris->("filter=$c->{id}"), '7', 'filtered by id');
+    is($uris->('sort=nothing&limit=x&offset=-5&descending=y'), '', 'arguments without sense');
+    my $jane = Client->new($httpd, '/echo/jane', headers => ['Authorization: Basic amFuZTo=']);
+    is(listed(1, 'filter=jane')->{connections}[0]{user}, 'jane', 'a user');
+}
+listed(12);
+
+# ---- Prometheus ----
+{
+    my (undef, $head, $body) = $httpd->get('/websocket-status?prometheus');
+    like($head, qr{^Content-Type: text/plain; version=0\.0\.4}m, "Prometheus' type");
+    my (%type, %help, @bad, %value, $metric);
+    for (split /\n/, $body) {
+        if (/^# HELP (\w+) \S.*$/) { $help{ $metric = $1 }++ }
+        elsif (/^# TYPE (\w+) (counter|gauge)$/) { $type{$1} = $2; push @bad, $_ if $1 ne $metric }
+        elsif (/^((\w+?)(_total)?(?:\{\w+="\w+"\})?) (\d+)$/) {
+            $value{$1} = $4;
+            push @bad, $_ if $2 . ($3 // '') ne $metric || ($type{$metric} eq 'counter') != defined $3;
+        }
+        else { push @bad, $_ }
+    }
+    is_deeply(\@bad, [], 'each line is a sample of the metric above, counters end in _total');
+    is_deeply([grep { $help{$_} != 1 } keys %help], [], 'each metric has one HELP');
+    is($value{'websocket_connections{way="direct"}'}, 11, 'a gauge');
+    is($value{'websocket_messages_total{direction="out"}'}, 78, 'a counter');
+}
+
+is(($httpd->get('/metrics?prometheus='))[0], 200, 'Prometheus alone can be let in');
+is(($httpd->get("/metrics$_"))[0], 403, "and nobody else: $_") for '', '?prometheus&x', '?x=prometheus';
+
+# ---- What is answered ----
+{
+    my ($status, $head, $body) = $httpd->get('/websocket-status', 'Accept: text/html,application/json;q=0.9');
+    like($head, qr{^Content-Type: text/html}m, 'a browser gets the page');
+    like($head, qr{^Content-Security-Policy: default-src 'none'.*frame-ancestors 'none'}m, 'which may do little');
+    like($head, qr{^Cache-Control: no-store}m, 'and is not kept');
+    unlike($body, qr{(?:src|href)=|url\(|//\w+\.\w}, 'and names nothing outside of itself');
+    is(($httpd->request('HEAD', '/websocket-status'))[0], 200, 'HEAD');
+    is(($httpd->request('PUT', '/websocket-status', 'Content-Length: 0'))[0], 405, 'other methods are refused');
+}
+
+# ---- Closing ----
+my @word = ('WebSocket-Status: close');
+sub id_of { my ($uri) = @_; return status("filter=$uri")->{connections}[0]{id} }
+{
+    my $id = id_of('/echo/12');
+    for (['no header of ours'], ['another site', @word, 'Sec-Fetch-Site: cross-site'],
+        ['the same site, another origin', @word, 'Sec-Fetch-Site: same-site'],
+        ['another origin', @word, 'Origin: http://elsewhere.example'], ['a wrong word', 'WebSocket-Status: open'])
+    {
+        my ($name, @headers) = @$_;
+        is((post("close=$id", @headers))[0], 403, "a POST is refused: $name");
+    }
+    ok($httpd->wait_log(qr/a request to close a connection is refused: it comes from another site's page/), 'the log says why');
+    is((post('close=12', @word))[0], 400, 'what is no id is refused');
+    is((post('', @word))[0], 400, 'so is nothing');
+    is((post('close=00ff000000000001', @word))[0], 404, 'an id of nobody is not found');
+    $clients[11]->echoes('still there', 'up to now it is open');
+    for my $n (1 .. 4, 12) {    # in whichever children they are
+        my ($c) = grep { $_->{uri} eq "/echo/$n" } @{ status("filter=/echo/$n")->{connections} };
+        my ($status, undef, $body) = post("close=$c->{id}", @word, 'Origin: http://localhost:' . $httpd->port,
+            'Sec-Fetch-Site: same-origin');
+        is($status, 200, "connection $n is closed");
+        $clients[$n - 1]->expect_close(1008, 'with 1008');
+        is($clients[$n - 1]{reason}, 'closed by the administrator', 'and a reason');
+    }
+    is((post("close=$id", @word))[0], 404, 'a connection that is gone is not found');
+    ok($httpd->wait_log(qr/connection $id is closed by 127\.0\.0\.1/), 'the log says who did it');
+}
+
+# ---- Children that are old, stopped, killed ----
+{
+    my $before = listed(7);
+    my %old = map { $_->{pid} => 1 } @{ $before->{connections} };
+    $httpd->graceful;
+    my $new = Client->new($httpd, '/echo/new');
+    my $s = listed(8);
+    ok(!$old{ (grep { $_->{uri} eq '/echo/new' } @{ $s->{connections} })[0]{pid} },
+        'connections of old and new children are listed together');
+    my ($stopped) = sort keys %old;
+    my $theirs = grep { $_->{pid} == $stopped } @{ $s->{connections} };
+    cmp_ok($theirs, '>', 0, 'a child with connections');
+    kill 'STOP', $stopped;
+    $s = status();
+    is_deeply($s->{missing}, [$stopped], 'a child that does not answer is named');
+    is($s->{matching}, 8 - $theirs, 'all others are listed');
+    my ($id) = map { $_->{id} } grep { $_->{pid} == $stopped } @{ $before->{connections} };
+    is((post("close=$id", @word))[0], 504, 'its connections cannot be closed');
+    kill 'CONT', $stopped;
+    $s = listed(8);
+    is_deeply($s->{missing}, [], 'when it goes on, nothing is missing');
+
+    my ($in, $total) = ($s->{counters}{messages_total}{in}, $s->{counters}{connections_total}{direct});
+    kill 'KILL', $stopped;
+    $s = listed(8 - $theirs);
+    Httpd::wait_for(sub { $s = status(); !grep { $_->{pid} == $stopped } @{ $s->{children} } }, 'the child to be buried');
+    is($s->{counters}{messages_total}{in}, $in, "what a killed child's connections said stays counted");
+    is($s->{counters}{connections_total}{direct}, $total, 'so do they');
+    my $open = 0;
+    $open += $_ for values %{ $s->{counters}{connections} };
+    is($open, 8 - $theirs, 'but they are open no more');
+}
+
+# ---- The page ----
+SKIP: {
+    skip 'one browser is enough', 1 if $Httpd::MPM ne 'event' || $ENV{WS_TEST_PRELOAD};
+    my $shots = "$Httpd::BUILD/t/screenshots";
+    File::Path::make_path($shots);
+    @clients = map { Client->new($httpd, "/echo/page/$_", protocol => 'echo') } 1 .. 60;
+    $_->echoes('hello', 'a client of the page') for @clients[0 .. 2];
+    Program::tap('Chromium', 'node', 't/clients/status-page.js', 'http://localhost:' . $httpd->port . '/websocket-status', $shots);
+    ok(-s "$shots/status-light.png" && -s "$shots/status-dark.png", "screenshots are in $shots");
+    $clients[41]->expect_close(1008, 'what was clicked is closed');
+}
+
+done_testing;
