@@ -317,7 +317,6 @@ int ws_engine_stop(ws_engine *e)
         }
     }
     ws_watchdog_stop(e->watchdog);
-    e->watchdog = NULL;
     if (e->threads) {
         ws_threads_destroy(e->threads);
         e->threads = NULL;

@@ -132,7 +132,7 @@ void ws_watchdog_wake(ws_watchdog *w)
 void ws_watchdog_stop(ws_watchdog *w)
 {
     apr_status_t rv;
-    if (!w) {
+    if (!w || !w->thread) {
         return;
     }
     apr_thread_mutex_lock(w->lock);
@@ -140,4 +140,5 @@ void ws_watchdog_stop(ws_watchdog *w)
     apr_thread_cond_signal(w->wake);
     apr_thread_mutex_unlock(w->lock);
     apr_thread_join(&rv, w->thread);
+    w->thread = NULL;
 }

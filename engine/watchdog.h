@@ -50,7 +50,7 @@ apr_status_t ws_watchdog_start(ws_watchdog **watchdog, ws_engine *engine, apr_ui
 /** A first connection has come: there is something to watch.  [any thread] */
 void ws_watchdog_wake(ws_watchdog *watchdog);
 
-/** End its thread. NULL is none. */
+/** End its thread; it may still be woken, in vain. NULL is none. */
 void ws_watchdog_stop(ws_watchdog *watchdog);
 
 #endif

@@ -173,6 +173,7 @@ typedef struct rig {
     ws_engine *engine;
     ws_settings settings;
     unsigned blocking; /**< threads for WS_BLOCKING handlers, 0: four */
+    unsigned watchdog; /**< milliseconds, 0: none */
     ws_location location, other, *locations[2];
     int descriptors; /**< open before it was made */
 } rig;
@@ -219,6 +220,7 @@ static inline void rig_start(rig *r, const ws_handler *handler, unsigned loops)
 {
     ws_engine_options o = {.loops = loops,
                            .blocking = r->blocking ? r->blocking : 4,
+                           .watchdog = r->watchdog,
                            .process = 7,
                            .locations = r->locations,
                            .location_count = 2,

@@ -1,0 +1,110 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Callbacks that hold up their loop. */
+
+#include "t/unit/rig.h"
+
+static int lines(void)
+{
+    return __atomic_load_n(&log_lines, __ATOMIC_RELAXED);
+}
+
+static void wait_for_lines(int n)
+{
+    for (int i = 0; lines() < n; i++) {
+        if (i > PATIENCE) {
+            bail_out("the watchdog says nothing");
+        }
+        usleep(1000);
+    }
+}
+
+/* Does not return before the log has a line more. */
+static void block(void)
+{
+    wait_for_lines(lines() + 1);
+}
+
+static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    rec_message(c, type, data, len);
+    if (len == 5 && !memcmp(data, "block", 5)) {
+        block();
+    }
+    ws_send(c, type, data, len);
+}
+
+static void on_pong(ws_conn *c, const char *data, apr_size_t len)
+{
+    block();
+    rec_pong(c, data, len);
+}
+
+static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+{
+    block();
+    rec_close(c, code, reason, len);
+}
+
+static const ws_handler handler = {
+    .on_message = on_message, .on_open = rec_open, .on_pong = on_pong, .on_close = on_close};
+
+static void a_callback_is_named_while_it_runs(rig *r)
+{
+    wire w = enter(r, "a"), other = enter(r, "b");
+    wire_text(&w, "block");
+    for (int i = 0; i < 100; i++) {
+        wire_text(&other, "meanwhile");
+    }
+    wire_next_is(&w, "text \"block\"", "on_message: the log names it, and it returns");
+    wait_for_lines(2);
+    ok(1, "the log says so, too");
+    told_is("a", "text \"block\"", "it was called");
+    for (int i = 0; i < 100; i++) {
+        told_is("b", "text \"meanwhile\"", "another connection gets all its messages");
+        wire_next_is(&other, "text \"meanwhile\"", "and answers");
+    }
+    wire_frame(&w, FIN | PONG, "x", 1);
+    told_is("a", "pong \"x\"", "on_pong: the log names it");
+    wait_for_lines(4);
+    leave(&w, "a");
+    wait_for_lines(6);
+    ok(1, "on_close: the log names it");
+    leave(&other, "b");
+    wait_for_lines(8);
+    nobody_is_left(r);
+}
+
+/* Longer than the watchdog's time together, none by itself. */
+static void a_short_nap(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    usleep(25000);
+    ws_send(c, type, data, len);
+}
+
+static const ws_handler napper = {
+    .on_message = a_short_nap, .on_open = rec_open, .on_close = rec_close};
+
+static void many_short_callbacks_are_no_long_one(rig *r)
+{
+    int before = lines(), answers = 0;
+    wire w = enter(r, "a");
+    for (int i = 0; i < 100; i++) {
+        wire_text(&w, "nap");
+    }
+    for (int i = 0; i < 100; i++) {
+        answers += !strcmp(wire_next(&w), "text \"nap\"");
+    }
+    is_int(answers, 100, "many short callbacks");
+    is_int(lines(), before, "are no long one");
+    leave(&w, "a");
+}
+
+int main(void)
+{
+    static test *const tests[] = {a_callback_is_named_while_it_runs, NULL};
+    static test *const naps[] = {many_short_callbacks_are_no_long_one, NULL};
+    rig_run((rig){.watchdog = 20}, &handler, 1, tests);
+    rig_run((rig){.watchdog = 2000}, &napper, 1, naps);
+    return done_testing();
+}
