@@ -7,6 +7,7 @@
  *
  *   configuration          httpd/config.c     directives, merging, the settings of a request
  *                          httpd/registry.c   handlers: loading and checking
+ *                          httpd/directory.c  a directory of them
  *   handshake              httpd/upgrade.c    request -> on_request -> 101
  *                          protocol/handshake.c
  *   take-over              httpd/takeover.c   socket and TLS leave httpd

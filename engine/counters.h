@@ -33,7 +33,8 @@
     X(TOTAL_TLS, COUNTER, "connections_total", "way", "tls", "")                                   \
     X(TOTAL_RELAY, COUNTER, "connections_total", "way", "relay", "")                               \
     X(REFUSED_REQUEST, COUNTER, "handshakes_refused_total", "reason", "request",                   \
-      "Handshakes that were refused: wrong request, version not spoken, origin not allowed, no "   \
+      "Handshakes that were refused: wrong request or path, version not spoken, origin not "       \
+      "allowed, no "                                                                               \
       "handler for a subprotocol, by the handler, by a limit, by a child without engine or "       \
       "memory, without free descriptors; or lost: the client went away at its 101")                \
     X(REFUSED_VERSION, COUNTER, "handshakes_refused_total", "reason", "version", "")               \

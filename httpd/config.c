@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "httpd/child.h"
+#include "httpd/directory.h"
 #include "httpd/limits.h"
 #include "protocol/handshake.h"
 
@@ -43,6 +44,7 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     const ws_dir_config *b = base, *a = add, *o = a->origins ? a : b;
     ws_dir_config *d = apr_pcalloc(p, sizeof(*d));
     MERGE(handlers, NULL);
+    d->directory = a->handlers ? a->directory : b->directory;
     MERGE(versions, 0);
     MERGE(relay, -1);
     MERGE(log, NULL);
@@ -166,7 +168,7 @@ static const char *set_handler(cmd_parms *cmd, void *config, int argc, char *con
         return apr_pstrcat(cmd->pool, cmd->cmd->name, " takes ", cmd->cmd->errmsg, NULL);
     }
     if (argc == 1 && !strcasecmp(argv[0], "off")) {
-        if (d->handlers && d->handlers->nelts) {
+        if (d->handlers && (d->handlers->nelts || d->directory)) {
             return "WebSocketHandler off stands beside another handler of this section: remove one";
         }
         d->handlers = apr_array_make(cmd->pool, 0, sizeof(ws_registration *));
@@ -177,6 +179,10 @@ static const char *set_handler(cmd_parms *cmd, void *config, int argc, char *con
     }
     if (!d->handlers) {
         d->handlers = apr_array_make(cmd->pool, 1, sizeof(ws_registration *));
+    }
+    else if (d->directory) {
+        return "WebSocketHandler stands beside WebSocketHandlerDirectory: remove one, or give it a "
+               "section of its own";
     }
     else if (!d->handlers->nelts) {
         return "WebSocketHandler off stands beside another handler of this section: remove one";
@@ -204,6 +210,22 @@ static const char *set_handler(cmd_parms *cmd, void *config, int argc, char *con
         }
     }
     APR_ARRAY_PUSH(d->handlers, ws_registration *) = reg;
+    return NULL;
+}
+
+static const char *set_directory(cmd_parms *cmd, void *config, const char *path)
+{
+    ws_dir_config *d = config;
+    const char *error;
+    if (d->handlers) {
+        return "WebSocketHandlerDirectory stands beside another one, or a WebSocketHandler, of "
+               "this "
+               "section: remove one, or give it a section of its own";
+    }
+    if ((error = ws_directory_load(cmd, path, &d->directory))) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL);
+    }
+    d->handlers = apr_array_make(cmd->pool, 0, sizeof(ws_registration *));
     return NULL;
 }
 
@@ -447,6 +469,8 @@ static const char *set_log(cmd_parms *cmd, void *config, const char *where, cons
 const command_rec ws_directives[] = {
     AP_INIT_TAKE_ARGV("WebSocketHandler", set_handler, NULL, WHERE,
                       "a handler's file or name, then [protocol=a,b] [key=value ...]; or off"),
+    AP_INIT_TAKE1("WebSocketHandlerDirectory", set_directory, NULL, WHERE,
+                  "a directory of handlers, of which the next segment of the path names one"),
     AP_INIT_TAKE12("WebSocketThreads", set_threads, NULL, RSRC_CONF,
                    "the number of event loops in each child process, and then the greatest number "
                    "of threads for blocking handlers"),

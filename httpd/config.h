@@ -21,15 +21,19 @@ typedef struct ws_registration {
     apr_status_t started;          /**< what the handler's start returned in this child */
 } ws_registration;
 
+typedef struct ws_directory ws_directory; /* directory.h */
+
 /** Fields that are not set have the value of the enclosing section, or else the default. */
 typedef struct ws_dir_config {
-    apr_array_header_t *handlers; /**< ws_registration *; NULL: not set; empty: switched off */
-    apr_array_header_t *origins;  /**< const char *; NULL: not set */
-    int origin_same, origin_any;  /**< with origins */
-    apr_array_header_t *limits;   /**< see limits.h; NULL: not set */
-    unsigned versions;            /**< WS_V13...; 0: not set */
-    int relay;                    /**< -1: not set */
-    const ws_connlog *log;        /**< NULL: not set */
+    apr_array_header_t *handlers;  /**< ws_registration *; NULL: not set; empty: switched off, or a
+                                       directory of them */
+    const ws_directory *directory; /**< set with handlers; or NULL */
+    apr_array_header_t *origins;   /**< const char *; NULL: not set */
+    int origin_same, origin_any;   /**< with origins */
+    apr_array_header_t *limits;    /**< see limits.h; NULL: not set */
+    unsigned versions;             /**< WS_V13...; 0: not set */
+    int relay;                     /**< -1: not set */
+    const ws_connlog *log;         /**< NULL: not set */
     apr_int64_t max_frame, max_message, send_queue;       /**< bytes; -1: not set */
     apr_int64_t fragment;                                 /**< bytes, 0: off; -1: not set */
     apr_int64_t ping_interval, ping_grace, close_timeout; /**< milliseconds; -1: not set */
@@ -84,6 +88,9 @@ extern apr_array_header_t *ws_registry;
 
 /** pre_config: a new configuration is going to be read. */
 void ws_registry_reset(apr_pool_t *pconf);
+
+/** A file that does not begin with a slash lies in websocket/ beside our own, wherever that is. */
+const char *ws_handler_path(apr_pool_t *p, const char *file);
 
 /**
  * Load and check a handler and hand it its keys.

@@ -19,8 +19,7 @@ void ws_registry_reset(apr_pool_t *pconf)
     ws_registry = apr_array_make(pconf, 8, sizeof(ws_registration *));
 }
 
-/* Handlers' shared objects lie in websocket/ beside our own, wherever that is. */
-static const char *handler_path(apr_pool_t *p, const char *file)
+const char *ws_handler_path(apr_pool_t *p, const char *file)
 {
     Dl_info self;
     const char *slash;
@@ -143,7 +142,7 @@ const char *ws_registry_add(cmd_parms *cmd, int argc, char *const argv[], ws_reg
     size_t len = strlen(name);
 
     if (strchr(name, '/') || (len > 3 && !strcmp(name + len - 3, ".so"))) {
-        reg->file = handler_path(cmd->pool, name);
+        reg->file = ws_handler_path(cmd->pool, name);
         error = load(cmd->pool, reg->file, &d);
     }
     else if (!(d = ap_lookup_provider(WS_PROVIDER_GROUP, name, WS_PROVIDER_VERSION))) {

@@ -12,6 +12,7 @@
 #include "httpd/child.h"
 #include "httpd/config.h"
 #include "httpd/counters.h"
+#include "httpd/directory.h"
 #include "httpd/hixie.h"
 #include "httpd/limits.h"
 #include "httpd/reauthorize.h"
@@ -33,7 +34,7 @@ static int wanted(const request_rec *r)
     const ws_dir_config *d = ws_dir_config_of(r);
     /* The page for a refused handshake is asked for with the handshake's headers. */
     int error_page = r->prev && ap_is_HTTP_ERROR(r->prev->status);
-    return d->handlers && d->handlers->nelts && !error_page
+    return d->handlers && (d->handlers->nelts || d->directory) && !error_page
            && ws_handshake_wanted(header(r, "Upgrade"));
 }
 
@@ -131,13 +132,12 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
 }
 
 /* The client's order of preference decides; *protocol is set to what was agreed on, or NULL. */
-static ws_registration *choose(request_rec *r, const ws_dir_config *d, const char **protocol)
+static ws_registration *by_protocol(request_rec *r, const ws_dir_config *d, const char **protocol)
 {
     const char *list = header(r, "Sec-WebSocket-Protocol"), *token;
     ws_registration *otherwise = NULL;
     size_t len;
 
-    *protocol = NULL;
     while (list && (token = ws_list_next(&list, &len))) {
         for (int i = 0; i < d->handlers->nelts; i++) {
             ws_registration *reg = APR_ARRAY_IDX(d->handlers, i, ws_registration *);
@@ -157,6 +157,34 @@ static ws_registration *choose(request_rec *r, const ws_dir_config *d, const cha
         }
     }
     return otherwise;
+}
+
+/* @return OK, or the status to refuse with */
+static int choose(request_rec *r, const ws_dir_config *d, const char **protocol,
+                  ws_registration **reg)
+{
+    const char *name;
+    apr_size_t len;
+
+    *protocol = NULL;
+    if (d->directory) {
+        if (!(*reg = ws_directory_find(d->directory, r->uri, &name, &len))) {
+            ap_log_rerror(REFUSED, r,
+                          "websocket: handshake refused with 404: there is no handler \"%.*s\" in "
+                          "%s (WebSocketHandlerDirectory)",
+                          (int)len, name, ws_directory_path(d->directory));
+            return refuse(WS_COUNT_REFUSED_REQUEST, HTTP_NOT_FOUND);
+        }
+    }
+    else if (!(*reg = by_protocol(r, d, protocol))) {
+        const char *offered = header(r, "Sec-WebSocket-Protocol");
+        ap_log_rerror(REFUSED, r,
+                      "websocket: handshake refused with 400: no handler here speaks a subprotocol "
+                      "of \"%s\", and none is the default (a WebSocketHandler without protocol=)",
+                      offered ? offered : "");
+        return refuse(WS_COUNT_REFUSED_SUBPROTOCOL, HTTP_BAD_REQUEST);
+    }
+    return OK;
 }
 
 /* ---- The answer ---- */
@@ -331,13 +359,8 @@ static int upgrade(request_rec *r, ws_request *rq)
     if (status != OK) {
         return status;
     }
-    if (!(reg = choose(r, d, &rq->protocol))) {
-        ap_log_rerror(REFUSED, r,
-                      "websocket: handshake refused with 400: no handler here speaks a subprotocol "
-                      "of \"%s\", and none is the default (a WebSocketHandler without protocol=)",
-                      header(r, "Sec-WebSocket-Protocol") ? header(r, "Sec-WebSocket-Protocol")
-                                                          : "");
-        return refuse(WS_COUNT_REFUSED_SUBPROTOCOL, HTTP_BAD_REQUEST);
+    if ((status = choose(r, d, &rq->protocol, &reg)) != OK) {
+        return status;
     }
     if (!ws_child_engine() || reg->started != APR_SUCCESS || !(settings = ws_settings_of(r))) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, reg->started, r,

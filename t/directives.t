@@ -181,6 +181,7 @@ takes("$h ws_echo.so protocol=a\n$h $api\n$h $api protocol=b greeting=hi", 'take
 # ---- .htaccess ----
 my %lines = (
     WebSocketHandler        => 'ws_echo.so',
+    WebSocketHandlerDirectory => '/',
     WebSocketThreads        => '2',
     WebSocketDrainTimeout   => '5s',
     WebSocketWatchdog       => '5s',
