@@ -37,6 +37,7 @@
 #include "httpd/child.h"
 #include "httpd/config.h"
 #include "httpd/connlog.h"
+#include "httpd/extensions.h"
 #include "httpd/counters.h"
 #include "httpd/limits.h"
 #include "httpd/list.h"
@@ -54,6 +55,7 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     ws_registry_reset(pconf);
     ws_connlog_reset(pconf);
     ws_limits_reset(pconf);
+    ws_extensions_reset(pconf);
     return OK;
 }
 
@@ -68,6 +70,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_handler(ws_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(ws_upgrade_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ws_shared_register(p);
+    ws_extensions_register();
     ws_counters_register();
     ws_metrics_register();
     ws_list_register();

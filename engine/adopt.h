@@ -20,7 +20,8 @@ typedef struct ws_adoption {
     apr_pool_t *pool;
     ws_ticket *ticket;
     char *strings;
-    ws_bytes *early; /**< or NULL */
+    ws_chain *chain; /**< or NULL */
+    ws_bytes *early; /**< likewise */
     ws_hixie *hixie; /**< likewise */
 } ws_adoption;
 

@@ -115,13 +115,20 @@ static inline ws_status admit(ws_conn *c, unsigned first)
 
 /* A message as it goes over the wire, in a buffer of its own that can be dropped. Takes over the
  * reference. */
-static ws_frames *shape(const ws_conn *c, ws_frames *f)
+static ws_frames *shape(ws_conn *c, ws_frames *f)
 {
     apr_size_t len, most = (apr_size_t)c->settings->fragment;
-    const unsigned char *payload = ws_frames_payload(f, &len);
-    ws_frames *shaped = c->hixie             ? ws_hixie_build(payload, len)
-                        : most && len > most ? ws_frames_build_cut(f->data[0], payload, len, most)
-                                             : ws_frames_ref(f);
+    unsigned first = f->data[0];
+    const void *as_it_is = ws_frames_payload(f, &len), *payload = as_it_is;
+    ws_frames *shaped;
+    if (c->chain && ws_chain_send(c, &first, &payload, &len) < 0) {
+        ws_frames_unref(f);
+        return NULL;
+    }
+    shaped = c->hixie ? ws_hixie_build(payload, len)
+             : (most && len > most) || payload != as_it_is
+                 ? ws_frames_build_cut(first, payload, len, most)
+                 : ws_frames_ref(f);
     if (shaped && shaped != f) {
         shaped->key = f->key;
     }
@@ -134,6 +141,24 @@ static void trace_out(const ws_conn *c, unsigned first, const void *payload, apr
     if (c->settings->trace) {
         ws_trace_out(c, first, payload, len);
     }
+}
+
+/* Takes over the reference. */
+static ws_status send_extended(ws_conn *c, ws_frames *f)
+{
+    ws_frames *made = ws_chain_shared(c, f);
+    ws_status s;
+    apr_size_t len;
+    const unsigned char *payload = ws_frames_payload(made ? made : f, &len);
+    if (made) {
+        trace_out(c, made->data[0], payload, len);
+        s = ws_conn_send_frames(c, made);
+    }
+    else {
+        s = ws_conn_send_message(c, f->data[0], payload, len);
+    }
+    ws_frames_unref(f);
+    return s;
 }
 
 static ws_status send_frames(ws_conn *c, ws_frames *f)
@@ -179,6 +204,9 @@ static ws_status send_frames(ws_conn *c, ws_frames *f)
     else if (c->hixie || (c->settings->fragment && len > c->settings->fragment)) {
         s = ws_conn_send_message(c, first, payload, len);
         ws_frames_unref(f);
+    }
+    else if (c->chain && !(first & 0x8)) {
+        s = send_extended(c, f);
     }
     else {
         trace_out(c, first, payload, len);
@@ -346,6 +374,7 @@ static void do_broadcast(ws_loop *loop, ws_task *task)
             send_frames(c, ws_frames_ref(t->frames));
         }
     }
+    ws_chain_forget_shared(loop);
     ws_frames_unref(t->frames);
     free(t);
 }

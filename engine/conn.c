@@ -160,6 +160,9 @@ static void init_parser(ws_conn *c)
     apr_uint64_t frame = any ? APR_INT64_MAX : c->settings->max_frame;
     apr_uint64_t message = any ? APR_INT64_MAX : c->settings->max_message;
     ws_parser_init(&c->parser, WS_SERVER, frame, message);
+    if (c->chain) {
+        ws_chain_adopt(c);
+    }
     if (c->hixie) {
         c->hixie->max = frame < message ? frame : message;
     }
@@ -225,6 +228,7 @@ void ws_adopt(ws_loop *loop, ws_task *task)
     c->rest = a->early;
     c->resume = a->early != NULL;
     c->hixie = a->hixie;
+    c->chain = a->chain;
     c->watched = -1;
     c->heard = loop->now;
     c->alarm.fn = housekeeping;
@@ -340,6 +344,8 @@ static void let_go_of_buffers(ws_conn *c)
     free(c->message);
     free(c->rest);
     free(c->cipher_out);
+    ws_chain_free(c->chain);
+    c->chain = NULL;
     c->message = c->rest = c->cipher_out = NULL;
     c->resume = 0;
     ws_conn_note_queue(c);

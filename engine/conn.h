@@ -41,6 +41,7 @@ struct ws_conn {
     ws_parser parser;
     ws_bytes *message; /**< the beginning of a message, until it is whole */
     ws_bytes *rest;    /**< input that could not be parsed yet, or not delivered while held */
+    ws_chain *chain;   /**< extensions, NULL if there are none */
     ws_hixie *hixie;   /**< the parser of versions 76 and 75, NULL for all others */
     ws_queue out;
     ws_queue *later;      /**< messages that wait for the last part of another, NULL if none */
@@ -138,6 +139,14 @@ static inline ws_state ws_state_of(const ws_conn *c)
 
 /** The socket is readable, or there may be input in c->rest or in OpenSSL. */
 void ws_conn_read(ws_conn *c);
+
+/**
+ * A piece of a message for the handler.
+ * @param where  WS_FIRST, WS_LAST
+ * @param total  how long the message may get as far as is known: no more room is made than that
+ */
+void ws_conn_deliver(ws_conn *c, unsigned opcode, const unsigned char *data, apr_size_t len,
+                     unsigned where, apr_uint64_t total);
 
 /* output.c */
 

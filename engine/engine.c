@@ -107,8 +107,9 @@ static ws_loop *least_busy(ws_engine *e)
     return best;
 }
 
-static void drop(int fd, SSL *ssl, apr_pool_t *pool, ws_ticket *ticket)
+static void drop(int fd, SSL *ssl, apr_pool_t *pool, ws_ticket *ticket, ws_chain *chain)
 {
+    ws_chain_free(chain);
     if (ssl) {
         SSL_free(ssl);
     }
@@ -121,12 +122,12 @@ static void drop(int fd, SSL *ssl, apr_pool_t *pool, ws_ticket *ticket)
 
 void ws_newcomer_drop(const ws_newcomer *n)
 {
-    drop(n->fd, n->ssl, n->pool, n->ticket);
+    drop(n->fd, n->ssl, n->pool, n->ticket, n->chain);
 }
 
 void ws_adoption_drop(ws_adoption *a)
 {
-    drop(a->fd, a->ssl, a->pool, a->ticket);
+    drop(a->fd, a->ssl, a->pool, a->ticket, a->chain);
     free(a->strings);
     free(a->early);
     free(a->hixie);
@@ -153,6 +154,7 @@ apr_status_t ws_engine_add(ws_engine *e, const ws_newcomer *n)
     a->data = n->data;
     a->pool = n->pool;
     a->ticket = n->ticket;
+    a->chain = n->chain;
     a->strings = ws_strings_pack(&n->strings);
     a->early = n->early_len ? ws_bytes_new(n->early, n->early_len) : NULL;
     a->connecting = n->connecting;

@@ -18,6 +18,10 @@
 typedef struct ws_engine ws_engine;
 typedef struct ws_loop ws_loop;
 
+/** The extensions that were agreed on for a connection: engine/extend.h. */
+typedef struct ws_chain ws_chain;
+struct ws_extension;
+
 /** What is done when a message is to be sent to a client that reads too slowly. */
 typedef enum {
     WS_SLOW_CLOSE,       /**< close the connection */
@@ -74,6 +78,9 @@ typedef struct ws_engine_options {
     unsigned process;  /**< 16 bits that tell this process's connection ids from another's */
     ws_location **locations;
     unsigned location_count;
+    /** All that connections may bring; which of them is ws_extension_use.index. */
+    const struct ws_extension *const *extensions;
+    unsigned extension_count;
     ws_log_fn *log;
     /** Whether a line of this level would be written, so that none is made in vain. */
     int (*logs)(ws_log_level level, const ws_settings *settings);
@@ -126,6 +133,7 @@ typedef struct ws_newcomer {
     void *data;               /**< ws_data() */
     ws_ticket *ticket;        /**< or NULL; released when the connection is gone or dropped */
     apr_pool_t *pool;         /**< ws_pool(), unmanaged, the engine's from now on; or NULL */
+    ws_chain *chain;          /**< extensions, the engine's from now on; or NULL */
     ws_strings strings;
     const void *early; /**< bytes that came behind the handshake; copied */
     apr_size_t early_len;
@@ -140,8 +148,8 @@ apr_status_t ws_engine_create(ws_engine **engine, const ws_engine_options *optio
 
 /**
  * Give a connection to the loop that has the fewest.  [any thread]
- * @return APR_SUCCESS; APR_ENOMEM or ESHUTDOWN (it is stopping): then fd, ssl, pool and ticket have
- *         been released
+ * @return APR_SUCCESS; APR_ENOMEM or ESHUTDOWN (it is stopping): then fd, ssl, pool, ticket and chain
+ *         have been released
  */
 apr_status_t ws_engine_add(ws_engine *engine, const ws_newcomer *newcomer);
 
@@ -196,7 +204,7 @@ int ws_engine_loop_of(ws_engine *engine, ws_id id);
 /** The connection of an id, or NULL if it has gone.  [that loop] */
 ws_conn *ws_engine_find(ws_engine *engine, unsigned loop, ws_id id);
 
-/** Release the fd, ssl, pool and tickets of a connection that is not given to an engine. */
+/** Release the fd, ssl, pool, ticket and chain of a connection that is not given to an engine. */
 void ws_newcomer_drop(const ws_newcomer *newcomer);
 
 /** Connections, those on their way in included.  [any thread] */

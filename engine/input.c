@@ -20,6 +20,9 @@
 #define MESSAGE_MIN (4 * 1024)
 #define DIRECT_SIZE (64 * 1024)
 
+/* Input that goes through extensions at a time, where a handler takes pieces of messages, bytes. */
+#define EXTENDED_STEP 4096
+
 /* Turns of reading before others get theirs. */
 #define ROUNDS 4
 
@@ -54,40 +57,33 @@ static void forget_message(ws_conn *c)
     c->message = NULL;
 }
 
-static void take_data(ws_conn *c, const ws_piece *p)
+static inline __attribute__((always_inline)) void deliver_piece(ws_conn *c, unsigned opcode,
+                                                                const unsigned char *data,
+                                                                apr_size_t len, unsigned where,
+                                                                apr_uint64_t total)
 {
-    const unsigned char *data = p->data;
-    apr_size_t len = p->len;
-
-    if (ws_state_of(c) != WS_OPEN) {
-        forget_message(c); /* we have said Close: nobody waits for it */
-        return;
-    }
     c->tally.bytes_in += len;
     ws_count(c->loop->counters, WS_COUNT_BYTES_IN, (apr_int64_t)len);
-    if (p->flags & WS_MESSAGE_LAST) {
+    if (where & WS_LAST) {
         c->tally.messages_in++;
         ws_count(c->loop->counters, WS_COUNT_MESSAGES_IN, 1);
     }
-    if (p->opcode == WS_OP_TEXT) {
-        if (p->flags & WS_MESSAGE_FIRST) {
+    if (opcode == WS_OP_TEXT) {
+        if (where & WS_FIRST) {
             c->utf8 = WS_UTF8_START;
         }
         c->utf8 = ws_utf8_check(c->utf8, data, len);
-        if (c->utf8 == WS_UTF8_REJECT
-            || (c->utf8 != WS_UTF8_START && (p->flags & WS_MESSAGE_LAST))) {
+        if (c->utf8 == WS_UTF8_REJECT || (c->utf8 != WS_UTF8_START && (where & WS_LAST))) {
             ws_conn_fail(c, WS_CLOSE_BAD_DATA, "text is not UTF-8");
             return;
         }
     }
     if (c->location->handler->on_frame) {
-        unsigned where = (p->flags & WS_MESSAGE_FIRST ? WS_FIRST : 0)
-                         | (p->flags & WS_MESSAGE_LAST ? WS_LAST : 0);
-        ws_call_frame(c, (ws_type)p->opcode, data, len, where);
+        ws_call_frame(c, (ws_type)opcode, data, len, where);
         return;
     }
-    if ((p->flags & WS_MESSAGE_FIRST) && (p->flags & WS_MESSAGE_LAST)) {
-        ws_call_message(c, (ws_type)p->opcode, data, len);
+    if ((where & WS_FIRST) && (where & WS_LAST)) {
+        ws_call_message(c, (ws_type)opcode, data, len);
         return;
     }
     if (len) {
@@ -95,7 +91,7 @@ static void take_data(ws_conn *c, const ws_piece *p)
         if (m && data == m->data + m->len) {
             m->len += len; /* it was read to its place */
         }
-        else if ((m = reserve(c, len, c->parser.message_len))) {
+        else if ((m = reserve(c, len, total))) {
             memcpy(m->data + m->len, data, len);
             m->len += len;
         }
@@ -104,12 +100,34 @@ static void take_data(ws_conn *c, const ws_piece *p)
             return;
         }
     }
-    if (p->flags & WS_MESSAGE_LAST) {
+    if (where & WS_LAST) {
         static const unsigned char nothing[1];
         ws_bytes *m = c->message;
-        ws_call_message(c, (ws_type)p->opcode, m ? m->data : nothing, m ? m->len : 0);
+        ws_call_message(c, (ws_type)opcode, m ? m->data : nothing, m ? m->len : 0);
         forget_message(c);
     }
+}
+
+void ws_conn_deliver(ws_conn *c, unsigned opcode, const unsigned char *data, apr_size_t len,
+                     unsigned where, apr_uint64_t total)
+{
+    deliver_piece(c, opcode, data, len, where, total);
+}
+
+static void take_data(ws_conn *c, const ws_piece *p)
+{
+    if (ws_state_of(c) != WS_OPEN) {
+        forget_message(c); /* we have said Close: nobody waits for it */
+        return;
+    }
+    if (c->chain && ws_chain_wants(c, p)) {
+        ws_chain_receive(c, p);
+        return;
+    }
+    deliver_piece(c, p->opcode, p->data, p->len,
+                  (p->flags & WS_MESSAGE_FIRST ? WS_FIRST : 0)
+                      | (p->flags & WS_MESSAGE_LAST ? WS_LAST : 0),
+                  c->parser.message_len);
 }
 
 static void take_control(ws_conn *c, const ws_piece *p)
@@ -188,8 +206,24 @@ static inline __attribute__((always_inline)) unsigned char *take_frames(ws_conn 
     return data;
 }
 
+/* Little input can become much output in an extension. A handler that takes pieces as they come can
+ * pause between these. */
+static unsigned char *take_in_steps(ws_conn *c, unsigned char *data, apr_size_t *len)
+{
+    apr_size_t step, left;
+    do {
+        step = left = *len < EXTENDED_STEP ? *len : EXTENDED_STEP;
+        data = take_frames(c, data, &left, 0);
+        *len -= step - left;
+    } while (*len && left < step && !c->held && !c->deaf && !c->broken);
+    return data;
+}
+
 static unsigned char *take(ws_conn *c, unsigned char *data, apr_size_t *len)
 {
+    if (c->chain && c->location->handler->on_frame) {
+        return take_in_steps(c, data, len);
+    }
     if (!c->hixie) {
         return take_frames(c, data, len, 0);
     }
@@ -247,7 +281,7 @@ static unsigned char *place(ws_conn *c, apr_size_t *space)
 {
     apr_uint64_t left = c->parser.left;
     *space = WS_INPUT_SIZE;
-    if (c->message && !c->ssl && !c->deaf && left >= DIRECT_MIN) {
+    if (c->message && !c->ssl && !c->chain && !c->deaf && left >= DIRECT_MIN) {
         ws_bytes *m =
             reserve(c, left < DIRECT_SIZE ? (apr_size_t)left : DIRECT_SIZE, c->parser.message_len);
         if (m) { /* no memory: the copy behind the loop's buffer will find out */

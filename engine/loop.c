@@ -187,6 +187,7 @@ void ws_loop_destroy(ws_loop *loop)
         close(loop->wake_fd);
     }
     ws_tls_destroy(loop);
+    ws_chain_loop_end(loop);
     ws_slab_destroy(&loop->slab);
     free(loop->heads);
     free(loop->cork);

@@ -12,6 +12,7 @@
 #include <apr_thread_mutex.h>
 
 #include "engine/engine.h"
+#include "engine/extend.h"
 #include "engine/poller.h"
 #include "engine/slab.h"
 #include "engine/threads.h"
@@ -68,6 +69,13 @@ struct ws_loop {
     ws_conn *corked;      /**< whose callback runs */
     unsigned char *cork;  /**< WS_CORK_SIZE */
     apr_size_t cork_len;
+
+    void *shared[WS_EXTENSIONS_MAX]; /**< what extensions share, by ws_extension_use.index */
+    unsigned char *made;             /**< where they put together what is sent */
+    apr_size_t made_len, made_size;
+    struct ws_frames *shared_from, *shared_made; /**< a broadcast message, and what became of it */
+    const ws_extension_use *shared_use;          /**< by this */
+    apr_uint64_t shared_agreed;
 
     BIO *bio;                 /**< shared by the loop's SSL objects; the fields below are theirs */
     unsigned char *cipher_in; /**< what the socket gave, WS_INPUT_SIZE */

@@ -163,19 +163,33 @@ ws_status ws_conn_send_bytes(ws_conn *c, const void *bytes, apr_size_t len)
 ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
 {
     apr_size_t most = (apr_size_t)c->settings->fragment;
-    const char *data = payload;
+    const char *data;
+    int bound = 0; /* it cannot be taken back any more */
+    ws_status s;
+    if (c->chain && !(first & 0x8)) {
+        s = c->broken ? WS_GONE : ws_chain_send(c, &first, &payload, &len);
+        if (s < 0) {
+            return s;
+        }
+        bound = 1; /* what comes later may build on it */
+    }
+    data = payload;
     if (most && !(first & 0x8)) {
         for (; len > most; data += most, len -= most) {
-            ws_status s = ws_conn_send(c, first & ~WS_FIN, data, most);
-            if (s < 0) {
-                c->broken = 1; /* half a message cannot be taken back */
+            if ((s = ws_conn_send(c, first & ~WS_FIN, data, most)) < 0) {
+                c->broken = 1;
                 ws_conn_mark_dirty(c);
                 return s;
             }
             first = (first & WS_FIN) | WS_OP_CONTINUATION;
         }
     }
-    return ws_conn_send(c, first, data, len);
+    s = ws_conn_send(c, first, data, len);
+    if (s < 0 && bound) {
+        c->broken = 1;
+        ws_conn_mark_dirty(c);
+    }
+    return s;
 }
 
 /* Put what is gathered in the cork buffer on its way. */

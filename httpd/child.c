@@ -14,6 +14,7 @@
 
 #include "httpd/config.h"
 #include "httpd/connlog.h"
+#include "httpd/extensions.h"
 #include "httpd/counters.h"
 #include "httpd/limits.h"
 #include "httpd/reauthorize.h"
@@ -72,7 +73,7 @@ int ws_parent_init(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
     if (ws_shared_init(s) != APR_SUCCESS || ws_limits_init(s) < 0) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (ws_counters_init(s) != APR_SUCCESS) {
+    if (ws_counters_init(s) != APR_SUCCESS || ws_extensions_init(s) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     ws_siblings_init(s);
@@ -302,6 +303,7 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
     raise_descriptor_limit(s);
     ws_shared_child_init(s);
     ws_limits_child_init(pchild, s);
+    ws_extensions_child_init();
     options.loops = conf->loops ? conf->loops : default_loops();
     drain_timeout = conf->drain ? conf->drain : DRAIN_TIMEOUT;
     options.blocking = conf->blocking ? conf->blocking : BLOCKING_DEFAULT;
@@ -311,6 +313,7 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
     options.process = ws_shared_process();
     options.counters = ws_counters_child_init(options.loops);
     options.location_count = (unsigned)ws_registry->nelts;
+    options.extensions = ws_extensions_all(&options.extension_count);
     options.locations = apr_palloc(pchild, options.location_count * sizeof(*options.locations));
     for (unsigned i = 0; i < options.location_count; i++) {
         options.locations[i] = &APR_ARRAY_IDX(ws_registry, i, ws_registration *)->location;

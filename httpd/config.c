@@ -12,6 +12,7 @@
 #include "httpd/child.h"
 #include "httpd/directory.h"
 #include "httpd/limits.h"
+#include "httpd/extensions.h"
 #include "protocol/handshake.h"
 
 APLOG_USE_MODULE(websocket);
@@ -33,6 +34,7 @@ void *ws_create_dir_config(apr_pool_t *p, char *dir)
     d->relay = d->slow = -1;
     d->behind = d->reauthorize = -1;
     d->max_frame = d->max_message = d->send_queue = -1;
+    d->compression = (ws_compression){-1, -1, -1, -1, -1, -1};
     d->fragment = d->ping_interval = d->ping_grace = d->close_timeout = -1;
     return d;
 }
@@ -45,6 +47,8 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     ws_dir_config *d = apr_pcalloc(p, sizeof(*d));
     MERGE(handlers, NULL);
     d->directory = a->handlers ? a->directory : b->directory;
+    MERGE(extensions, NULL);
+    ws_merge_compression(&d->compression, &b->compression, &a->compression);
     MERGE(versions, 0);
     MERGE(relay, -1);
     MERGE(log, NULL);
@@ -235,7 +239,7 @@ static apr_int64_t *field(cmd_parms *cmd, void *config)
     return (apr_int64_t *)((char *)config + (apr_size_t)(apr_uintptr_t)cmd->info);
 }
 
-static const char *set_size(cmd_parms *cmd, void *config, const char *arg)
+int ws_parse_size(const char *arg, apr_int64_t min, apr_int64_t *size)
 {
     char *end;
     apr_int64_t n = apr_strtoi64(arg, &end, 10);
@@ -257,11 +261,18 @@ static const char *set_size(cmd_parms *cmd, void *config, const char *arg)
         end++;
         break;
     }
-    if (end == arg || *end || n < 1 || n > (APR_INT64_MAX >> 1 >> shift)) {
-        return wrong(cmd, arg, "a size of at least 1 byte, such as 65536, 64K, 1M or 2G");
+    if (end == arg || *end || n < min || n > (APR_INT64_MAX >> 1 >> shift)) {
+        return 0;
     }
-    *field(cmd, config) = n << shift;
-    return NULL;
+    *size = n << shift;
+    return 1;
+}
+
+static const char *set_size(cmd_parms *cmd, void *config, const char *arg)
+{
+    return ws_parse_size(arg, 1, field(cmd, config))
+               ? NULL
+               : wrong(cmd, arg, "a size of at least 1 byte, such as 65536, 64K, 1M or 2G");
 }
 
 static const char *set_fragment(cmd_parms *cmd, void *config, const char *arg)
@@ -513,4 +524,9 @@ const command_rec ws_directives[] = {
         "WebSocketLog", set_log, NULL, WHERE,
         "a file, or | and a program, for a record of each connection that has ended, and "
         "then json or a format; or off"),
+    AP_INIT_TAKE_ARGV("WebSocketExtension", ws_set_extension, NULL, WHERE,
+                      "an extension's file or name, then [key=value ...]; or off"),
+    AP_INIT_TAKE_ARGV("WebSocketCompression", ws_set_compression, NULL, WHERE,
+                      "off or on, and then [level=1-9] [window=8-15] [client-window=8-15] "
+                      "[takeover=on|off] [threshold=SIZE] [memory=SIZE]"),
     {.name = NULL}};

@@ -23,6 +23,12 @@ typedef struct ws_registration {
 
 typedef struct ws_directory ws_directory; /* directory.h */
 
+/** What WebSocketCompression says; -1: not set. */
+typedef struct ws_compression {
+    int on, level, window, client_window, takeover;
+    apr_int64_t threshold; /**< bytes */
+} ws_compression;
+
 /** Fields that are not set have the value of the enclosing section, or else the default. */
 typedef struct ws_dir_config {
     apr_array_header_t *handlers;  /**< ws_registration *; NULL: not set; empty: switched off, or a
@@ -40,15 +46,18 @@ typedef struct ws_dir_config {
     apr_int64_t reauthorize;                              /**< milliseconds, 0: off; -1: not set */
     int slow;                                             /**< ws_slow; -1: not set */
     apr_int64_t behind;                                   /**< milliseconds, 0: any; -1: not set */
+    apr_array_header_t *extensions; /**< ws_extension_use *; NULL: not set; empty: none */
+    ws_compression compression;
 } ws_dir_config;
 
 /** Of the main server. */
 typedef struct ws_server_config {
-    unsigned loops;       /**< 0: not set */
-    unsigned blocking;    /**< 0: not set */
-    apr_int64_t drain;    /**< milliseconds; 0: not set */
-    apr_int64_t watchdog; /**< milliseconds; 0: not set; -1: off */
-    conn_rec *stub;       /**< stands for httpd's conn_rec in mod_ssl's callbacks, see takeover.c */
+    unsigned loops;                  /**< 0: not set */
+    unsigned blocking;               /**< 0: not set */
+    apr_int64_t drain;               /**< milliseconds; 0: not set */
+    apr_int64_t watchdog;            /**< milliseconds; 0: not set; -1: off */
+    apr_uint64_t compression_memory; /**< bytes; 0: not set */
+    conn_rec *stub; /**< stands for httpd's conn_rec in mod_ssl's callbacks, see takeover.c */
 } ws_server_config;
 
 void *ws_create_dir_config(apr_pool_t *p, char *dir);
@@ -81,7 +90,35 @@ unsigned ws_versions_of(const ws_dir_config *d);
 /** Whether a Location lets pages of this origin connect; origin may be NULL. */
 int ws_origin_allowed(const ws_dir_config *d, const char *origin, const char *host);
 
+/** Read a size as directives take it: bytes, or with K, M or G. @return 0 if it is none, or less than
+ *  min */
+int ws_parse_size(const char *arg, apr_int64_t min, apr_int64_t *size);
+
 /* registry.c */
+
+/** A kind of what can be loaded: handlers, extensions. */
+typedef struct ws_plugin_kind {
+    const char *noun, *header, *macro; /**< for error texts */
+    const char *symbol;                /**< of the descriptor in a shared object */
+    const char *group, *version;       /**< of providers */
+    apr_uint32_t magic, abi, size;     /**< what the descriptor has to say */
+} ws_plugin_kind;
+
+/** What ws_handler_descriptor and ws_extension_descriptor have in common. */
+typedef struct ws_plugin_descriptor {
+    apr_uint32_t magic, abi, size;
+    const char *name;
+    const void *table;
+} ws_plugin_descriptor;
+
+/**
+ * Find what a directive names: a shared object, or what a module has registered.
+ * @param file   set to the shared object, or NULL for a provider
+ * @param table  set to a copy of its table of callbacks, those that it does not have NULL
+ * @return NULL, or what is wrong
+ */
+const char *ws_plugin_find(apr_pool_t *p, const ws_plugin_kind *kind, const char *name,
+                           const char **file, const ws_plugin_descriptor **d, const void **table);
 
 /** All WebSocketHandler lines of the configuration: ws_registration *. Emptied by ws_registry_reset. */
 extern apr_array_header_t *ws_registry;

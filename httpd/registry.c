@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Handlers: finding, loading and checking what a WebSocketHandler line names. */
+/** Handlers and extensions: finding, loading and checking what a WebSocketHandler or WebSocketExtension
+ *  line names. */
 
 #include <httpd.h>
 #include <http_config.h>
@@ -37,51 +38,83 @@ static apr_status_t unload(void *handle)
     return APR_SUCCESS;
 }
 
-static const char *load(apr_pool_t *p, const char *path, const ws_handler_descriptor **d)
+static const char *load(apr_pool_t *p, const ws_plugin_kind *kind, const char *path,
+                        const ws_plugin_descriptor **d)
 {
     /* Not apr_dso_load: that makes every handler's symbols global, and two handlers that both have
      * a function "join" would share one. */
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
-        return apr_psprintf(p, "cannot load the handler: %s", dlerror());
+        return apr_psprintf(p, "cannot load the %s: %s", kind->noun, dlerror());
     }
     apr_pool_cleanup_register(p, handle, unload, apr_pool_cleanup_null);
-    if (!(*d = dlsym(handle, WS_DESCRIPTOR_SYMBOL))) {
+    if (!(*d = dlsym(handle, kind->symbol))) {
         return apr_psprintf(p,
-                            "%s is not a WebSocket handler: it has no symbol %s; define one with "
-                            "WS_HANDLER(name) = {...} from mod_websocket.h",
-                            path, WS_DESCRIPTOR_SYMBOL);
+                            "%s is not a WebSocket %s: it has no symbol %s; define one with "
+                            "%s(name) = {...} from %s",
+                            path, kind->noun, kind->symbol, kind->macro, kind->header);
     }
     return NULL;
 }
 
-/* Also lets in handlers built when ws_handler had fewer callbacks: *whole gets a full table. */
-static const char *check(apr_pool_t *p, const char *name, const ws_handler_descriptor *d,
-                         const ws_handler **whole)
+/* Also lets in what was built when the table had fewer callbacks: *whole gets a full one. */
+static const char *check(apr_pool_t *p, const ws_plugin_kind *kind, const char *name,
+                         const ws_plugin_descriptor *d, const void **whole)
 {
-    ws_handler *copy;
-    if (d->magic != WS_MAGIC) {
-        return apr_psprintf(p, "handler %s: its descriptor is damaged (magic %08x, not %08x)", name,
-                            d->magic, WS_MAGIC);
+    void *copy;
+    if (d->magic != kind->magic) {
+        return apr_psprintf(p, "%s %s: its descriptor is damaged (magic %08x, not %08x)",
+                            kind->noun, name, d->magic, kind->magic);
     }
-    if (d->abi != WS_ABI) {
+    if (d->abi != kind->abi) {
         return apr_psprintf(p,
-                            "handler %s was built for ABI %u of mod_websocket.h, this module has "
+                            "%s %s was built for ABI %u of %s, this module has "
                             "ABI %u: build it again with this module's header",
-                            name, d->abi, (unsigned)WS_ABI);
+                            kind->noun, name, d->abi, kind->header, kind->abi);
     }
-    if (d->size > sizeof(ws_handler)) {
+    if (d->size > kind->size) {
         return apr_psprintf(p,
-                            "handler %s was built with a newer mod_websocket.h (its table has %u "
+                            "%s %s was built with a newer %s (its table has %u "
                             "bytes, this module knows %u): install the newer module, or build the "
-                            "handler again with this module's header",
-                            name, d->size, (unsigned)sizeof(ws_handler));
+                            "%s again with this module's header",
+                            kind->noun, name, kind->header, d->size, kind->size, kind->noun);
     }
-    copy = apr_pcalloc(p, sizeof(*copy));
-    memcpy(copy, d->handler, d->size);
+    copy = apr_pcalloc(p, kind->size);
+    memcpy(copy, d->table, d->size);
     *whole = copy;
     return NULL;
 }
+
+const char *ws_plugin_find(apr_pool_t *p, const ws_plugin_kind *kind, const char *name,
+                           const char **file, const ws_plugin_descriptor **d, const void **table)
+{
+    const char *error;
+    size_t len = strlen(name);
+    *file = NULL;
+    if (strchr(name, '/') || (len > 3 && !strcmp(name + len - 3, ".so"))) {
+        *file = ws_handler_path(p, name);
+        if ((error = load(p, kind, *file, d))) {
+            return error;
+        }
+    }
+    else if (!(*d = ap_lookup_provider(kind->group, name, kind->version))) {
+        return apr_psprintf(p,
+                            "no module has registered a WebSocket %s \"%s\": put its "
+                            "LoadModule above this line; the name of a file ends in .so",
+                            kind->noun, name);
+    }
+    return check(p, kind, name, *d, table);
+}
+
+static const ws_plugin_kind handlers = {.noun = "handler",
+                                        .header = "mod_websocket.h",
+                                        .macro = "WS_HANDLER",
+                                        .symbol = WS_DESCRIPTOR_SYMBOL,
+                                        .group = WS_PROVIDER_GROUP,
+                                        .version = WS_PROVIDER_VERSION,
+                                        .magic = WS_MAGIC,
+                                        .abi = WS_ABI,
+                                        .size = sizeof(ws_handler)};
 
 static const char *set_protocols(cmd_parms *cmd, ws_registration *reg, const char *list)
 {
@@ -137,26 +170,14 @@ static const char *configure(cmd_parms *cmd, ws_registration *reg, int argc, cha
 const char *ws_registry_add(cmd_parms *cmd, int argc, char *const argv[], ws_registration **added)
 {
     ws_registration *reg = apr_pcalloc(cmd->pool, sizeof(*reg));
-    const ws_handler_descriptor *d = NULL;
-    const char *name = argv[0], *error = NULL;
-    size_t len = strlen(name);
+    const ws_plugin_descriptor *d;
+    const void *table;
+    const char *error = ws_plugin_find(cmd->pool, &handlers, argv[0], &reg->file, &d, &table);
 
-    if (strchr(name, '/') || (len > 3 && !strcmp(name + len - 3, ".so"))) {
-        reg->file = ws_handler_path(cmd->pool, name);
-        error = load(cmd->pool, reg->file, &d);
-    }
-    else if (!(d = ap_lookup_provider(WS_PROVIDER_GROUP, name, WS_PROVIDER_VERSION))) {
-        error = apr_psprintf(cmd->pool,
-                             "no module has registered a WebSocket handler \"%s\": put its "
-                             "LoadModule above this line; the name of a file ends in .so",
-                             name);
-    }
-    if (!error) {
-        error = check(cmd->pool, name, d, &reg->location.handler);
-    }
     if (error) {
         return error;
     }
+    reg->location.handler = table;
     reg->location.name = apr_pstrdup(cmd->pool, d->name);
     if ((error = configure(cmd, reg, argc - 1, argv + 1))) {
         return error;

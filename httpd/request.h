@@ -7,13 +7,15 @@
 
 #include <httpd.h>
 
-#include "engine/engine.h"
+#include "engine/extend.h"
 
 struct ws_request {
     request_rec *r;
-    const char *protocol; /**< chosen subprotocol, or NULL */
-    apr_table_t *headers; /**< of the answer */
-    apr_pool_t *pool;     /**< the connection's, or NULL */
+    const char *protocol;   /**< chosen subprotocol, or NULL */
+    apr_table_t *headers;   /**< of the answer */
+    apr_pool_t *pool;       /**< the connection's, or NULL */
+    ws_chain *chain;        /**< extensions agreed on, or NULL */
+    const char *extensions; /**< as the answer names them, or NULL */
     void *data;
     ws_ticket *ticket; /**< of who counts connections, or NULL */
 };

@@ -11,6 +11,7 @@
 
 #include "httpd/child.h"
 #include "httpd/config.h"
+#include "httpd/extensions.h"
 #include "httpd/counters.h"
 #include "httpd/directory.h"
 #include "httpd/hixie.h"
@@ -78,7 +79,8 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
                             .draft = header(r, "Sec-WebSocket-Draft"),
                             .key1 = header(r, "Sec-WebSocket-Key1"),
                             .key2 = header(r, "Sec-WebSocket-Key2")};
-    const char *problem = "", *length = header(r, "Content-Length"), *origin = NULL, *protocols;
+    const char *problem = "", *length = header(r, "Content-Length"), *origin = NULL, *protocols,
+               *extensions;
     /* RFC 8441 knows no handshake but that of RFC 6455, so mod_http2 makes up a key of that kind. */
     unsigned drafts = r->connection->master ? WS_V76 | WS_V75 : 0;
     unsigned versions = ws_versions_of(d) & ~drafts;
@@ -107,6 +109,11 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
         && !ws_protocols_valid(protocols)) {
         status = HTTP_BAD_REQUEST;
         problem = "Sec-WebSocket-Protocol is not a list of different tokens";
+    }
+    if (!status && *version <= 13 && (extensions = header(r, "Sec-WebSocket-Extensions"))
+        && !ws_extensions_valid(r, extensions)) {
+        status = HTTP_BAD_REQUEST;
+        problem = "Sec-WebSocket-Extensions is not a list of extensions (RFC 6455, section 9.1)";
     }
     if (status) {
         ap_log_rerror(REFUSED, r, "websocket: handshake refused with %d: %s", status, problem);
@@ -275,6 +282,9 @@ static int send_101(request_rec *r, const ws_request *rq, int version)
         if (rq->protocol) {
             apr_table_setn(r->headers_out, "Sec-WebSocket-Protocol", rq->protocol);
         }
+        if (rq->extensions) {
+            apr_table_setn(r->headers_out, "Sec-WebSocket-Extensions", rq->extensions);
+        }
     }
     /* Its clock is for requests. */
     ap_remove_input_filter_byhandle(c->input_filters, "reqtimeout");
@@ -374,6 +384,10 @@ static int upgrade(request_rec *r, ws_request *rq)
         || (status = ask_handler(rq, reg)) != OK) {
         return status;
     }
+    if (version <= 13) {
+        rq->chain = ws_extensions_negotiate(r, settings, header(r, "Sec-WebSocket-Extensions"),
+                                            &rq->extensions);
+    }
     if (send_101(r, rq, version) < 0) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "websocket: the client went away at its 101");
         r->connection->keepalive = AP_CONN_CLOSE;
@@ -392,6 +406,7 @@ static int upgrade(request_rec *r, ws_request *rq)
     n.data = rq->data;
     n.pool = rq->pool;
     n.ticket = rq->ticket;
+    n.chain = rq->chain;
     n.strings.uri = r->uri;
     n.strings.args = r->args;
     n.strings.user = r->user;
@@ -407,6 +422,7 @@ static int upgrade(request_rec *r, ws_request *rq)
                       obstacle);
         rq->pool = NULL;
         rq->ticket = NULL;
+        rq->chain = NULL;
         return ws_relay(r, &n);
     }
     if ((apr_status_t)(status = ws_takeover(r, &n)) != APR_SUCCESS) {
@@ -419,6 +435,7 @@ static int upgrade(request_rec *r, ws_request *rq)
     }
     rq->pool = NULL; /* the connection's now */
     rq->ticket = NULL;
+    rq->chain = NULL;
     return OK;
 }
 
@@ -432,6 +449,7 @@ int ws_upgrade_handler(request_rec *r)
     }
     rq.headers = apr_table_make(r->pool, 4);
     status = upgrade(r, &rq);
+    ws_chain_free(rq.chain);
     if (rq.pool) {
         apr_pool_destroy(rq.pool);
     }

@@ -21,7 +21,9 @@ enum {
 };
 
 /** Reserved bits as they stand in a frame's first byte. */
-enum { WS_RSV1 = 0x40, WS_RSV2 = 0x20, WS_RSV3 = 0x10 };
+#define WS_RSV1 0x40
+#define WS_RSV2 0x20
+#define WS_RSV3 0x10
 
 /** Longest frame header, bytes: 2, an 8-byte length, a 4-byte masking key. */
 #define WS_HEADER_MAX 14

@@ -161,6 +161,17 @@ for (
     is_deeply([sort @column], [sort @names], "the reference has each $kind");
 }
 
+# ---- The extensions' API ----
+
+{
+    my $text = slurp('docs/extensions.md');
+    my $api  = without_comments(slurp('include/websocket_extension.h'));
+    my ($table) = $api =~ /^typedef struct ws_extension \{(.*?)^\} ws_extension;/ms;
+    for my $name ($table =~ /\(\*(\w+)\)\(/g, $api =~ /^WS_API\b[^;(]*?\b(ws_\w+)\(/mg) {
+        like($text, qr/`$name(?:\(\))?`/, "docs/extensions.md tells of $name");
+    }
+}
+
 # ---- Names of functions and files in the description of the inside ----
 
 my $inside = slurp('docs/architecture.md');

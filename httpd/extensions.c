@@ -1,0 +1,428 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/extensions.h"
+
+#include <apr_strings.h>
+#include <http_log.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "httpd/shared.h"
+#include "protocol/deflate.h"
+#include "protocol/frame.h"
+#include "protocol/handshake.h"
+#include "protocol/offer.h"
+
+APLOG_USE_MODULE(websocket);
+
+#define DEFAULT_LEVEL 6
+#define DEFAULT_THRESHOLD 64
+#define DEFAULT_MEMORY (256u * 1024 * 1024)
+
+/* What the configuration has loaded, by index. Descriptors tell them apart: tables are copies. */
+static const ws_extension *extensions[WS_EXTENSIONS_MAX];
+static const ws_plugin_descriptor *descriptors[WS_EXTENSIONS_MAX];
+static unsigned extension_count;
+
+#define DEFLATE_INDEX 0
+
+void ws_extensions_reset(apr_pool_t *pconf)
+{
+    (void)pconf;
+    extensions[DEFLATE_INDEX] = &ws_deflate;
+    extension_count = 1;
+}
+
+const ws_extension *const *ws_extensions_all(unsigned *count)
+{
+    *count = extension_count;
+    return extensions;
+}
+
+/* ---- zlib's memory ---- */
+
+/* A row for each child, in a cache line of its own. */
+typedef struct account {
+    apr_uint64_t used;
+    char apart[56];
+} account;
+
+static account *accounts;
+static account alone; /* of a child that has no slot: nobody else knows of it */
+
+static apr_uint64_t used_by_all(void)
+{
+    apr_uint64_t sum = __atomic_load_n(&alone.used, __ATOMIC_RELAXED);
+    for (unsigned i = 0; accounts && i < ws_shared_slots(); i++) {
+        sum += __atomic_load_n(&accounts[i].used, __ATOMIC_RELAXED);
+    }
+    return sum;
+}
+
+static ws_deflate_memory memory = {DEFAULT_MEMORY, &alone.used, used_by_all};
+
+static void reclaim(unsigned slot)
+{
+    if (accounts) {
+        __atomic_store_n(&accounts[slot].used, 0, __ATOMIC_RELAXED);
+    }
+}
+
+void ws_extensions_register(void)
+{
+    ws_shared_on_reclaim(reclaim);
+}
+
+apr_status_t ws_extensions_init(server_rec *s)
+{
+    apr_uint64_t limit = ws_server_config_of(s)->compression_memory;
+    memory.limit = limit ? limit : DEFAULT_MEMORY;
+    accounts = ws_shared_table(s, "compression", ws_shared_slots() * sizeof(*accounts), NULL);
+    return accounts ? APR_SUCCESS : APR_ENOMEM;
+}
+
+void ws_extensions_child_init(void)
+{
+    int slot = ws_shared_slot();
+    if (slot >= 0 && accounts) {
+        memory.mine = &accounts[slot].used;
+    }
+}
+
+/* ---- WebSocketExtension ---- */
+
+static const ws_plugin_kind kind = {.noun = "extension",
+                                    .header = "websocket_extension.h",
+                                    .macro = "WS_EXTENSION",
+                                    .symbol = WS_EXTENSION_SYMBOL,
+                                    .group = WS_EXTENSION_PROVIDER_GROUP,
+                                    .version = WS_EXTENSION_PROVIDER_VERSION,
+                                    .magic = WS_EXTENSION_MAGIC,
+                                    .abi = WS_EXTENSION_ABI,
+                                    .size = sizeof(ws_extension)};
+
+static const char *check(apr_pool_t *p, const char *file, const char *name, const ws_extension *e)
+{
+    if (!name || !ws_is_token(name, strlen(name))) {
+        return apr_psprintf(p,
+                            "extension %s: its name \"%s\" cannot stand in a header: letters, "
+                            "digits and !#$%%&'*+-.^_`|~ can",
+                            file, name ? name : "");
+    }
+    if (!strcmp(name, WS_DEFLATE_NAME)) {
+        return "permessage-deflate is there already: see WebSocketCompression";
+    }
+    if (e->rsv & ~(unsigned)(WS_RSV1 | WS_RSV2 | WS_RSV3)) {
+        return apr_psprintf(p, "extension %s claims bits that are none of WS_RSV1 to WS_RSV3",
+                            name);
+    }
+    if (!e->negotiate || !e->receive || !e->send) {
+        return apr_psprintf(p, "extension %s has no %s", name,
+                            !e->negotiate ? "negotiate"
+                            : !e->receive ? "receive"
+                                          : "send");
+    }
+    return NULL;
+}
+
+/* @return its index; -1 if there are too many */
+static int index_of(const ws_plugin_descriptor *d, const ws_extension *e)
+{
+    for (unsigned i = DEFLATE_INDEX + 1; i < extension_count; i++) {
+        if (descriptors[i] == d) {
+            return (int)i;
+        }
+    }
+    if (extension_count == WS_EXTENSIONS_MAX) {
+        return -1;
+    }
+    descriptors[extension_count] = d;
+    extensions[extension_count] = e;
+    return (int)extension_count++;
+}
+
+static const char *configure(cmd_parms *cmd, ws_extension_use *use, int argc, char *const argv[])
+{
+    const ws_extension *e = use->extension;
+    const char *error = NULL;
+    for (int i = 0; i < argc; i++) {
+        const char *equals = strchr(argv[i], '=');
+        if (!equals || equals == argv[i]) {
+            return apr_psprintf(cmd->pool,
+                                "\"%s\": behind the extension's name stand key=value "
+                                "pairs",
+                                argv[i]);
+        }
+        if (!e->configure) {
+            return apr_psprintf(cmd->pool, "extension %s takes no keys, not \"%s\"", use->name,
+                                argv[i]);
+        }
+        error = e->configure(cmd->pool,
+                             apr_pstrmemdup(cmd->pool, argv[i], (apr_size_t)(equals - argv[i])),
+                             equals + 1, &use->config);
+        if (error) {
+            return apr_psprintf(cmd->pool, "extension %s, %s: %s", use->name, argv[i], error);
+        }
+    }
+    if (e->configure && (error = e->configure(cmd->pool, NULL, NULL, &use->config))) {
+        error = apr_psprintf(cmd->pool, "extension %s: %s", use->name, error);
+    }
+    return error;
+}
+
+const char *ws_set_extension(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    ws_dir_config *d = config;
+    ws_extension_use *use;
+    const ws_plugin_descriptor *found;
+    const char *error, *file;
+    const void *table;
+    int index;
+
+    if (argc == 0) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, " takes ", cmd->cmd->errmsg, NULL);
+    }
+    if (argc == 1 && !strcasecmp(argv[0], "off")) {
+        if (d->extensions) {
+            return "WebSocketExtension off stands beside another one of this section: remove one";
+        }
+        d->extensions = apr_array_make(cmd->pool, 0, sizeof(ws_extension_use *));
+        return NULL;
+    }
+    if (d->extensions && !d->extensions->nelts) {
+        return "WebSocketExtension off stands beside another one of this section: remove one";
+    }
+    use = apr_pcalloc(cmd->pool, sizeof(*use));
+    error = ws_plugin_find(cmd->pool, &kind, argv[0], &file, &found, &table);
+    if (!error) {
+        use->extension = table;
+        use->name = apr_pstrdup(cmd->pool, found->name);
+        error = check(cmd->pool, argv[0], found->name, table);
+    }
+    if (!error && (index = index_of(found, table)) < 0) {
+        error = apr_psprintf(cmd->pool, "there can be %d different extensions at most",
+                             WS_EXTENSIONS_MAX - 1);
+    }
+    if (!error) {
+        use->index = (unsigned)index;
+        error = configure(cmd, use, argc - 1, argv + 1);
+    }
+    if (error) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL);
+    }
+    if (!d->extensions) {
+        d->extensions = apr_array_make(cmd->pool, 1, sizeof(ws_extension_use *));
+    }
+    APR_ARRAY_PUSH(d->extensions, ws_extension_use *) = use;
+    return NULL;
+}
+
+/* ---- WebSocketCompression ---- */
+
+static int parse_number(const char *text, int min, int max, int *n)
+{
+    char *end;
+    apr_int64_t value = apr_strtoi64(text, &end, 10);
+    *n = (int)value;
+    return end != text && !*end && value >= min && value <= max;
+}
+
+static const char *set_memory(cmd_parms *cmd, const char *value)
+{
+    apr_int64_t size;
+    if (ap_check_cmd_context(cmd, GLOBAL_ONLY)) {
+        return "memory= is for the whole server: it stands outside of all sections";
+    }
+    if (!ws_parse_size(value, 1, &size)) {
+        return "memory= takes what zlib may use in all child processes together, such as 256M or "
+               "1G";
+    }
+    ws_server_config_of(cmd->server)->compression_memory = (apr_uint64_t)size;
+    return NULL;
+}
+
+static const char *set_key(cmd_parms *cmd, ws_compression *c, const char *key, const char *value)
+{
+    if (!strcmp(key, "level")) {
+        return parse_number(value, 1, 9, &c->level) ? NULL : "level= takes 1 (fast) to 9 (small)";
+    }
+    if (!strcmp(key, "window")) {
+        return parse_number(value, WS_DEFLATE_BITS_MIN, WS_DEFLATE_BITS_MAX, &c->window)
+                   ? NULL
+                   : "window= takes 8 (256 bytes) to 15 (32 KiB)";
+    }
+    if (!strcmp(key, "client-window")) {
+        return parse_number(value, WS_DEFLATE_BITS_MIN, WS_DEFLATE_BITS_MAX, &c->client_window)
+                   ? NULL
+                   : "client-window= takes 8 (256 bytes) to 15 (32 KiB)";
+    }
+    if (!strcmp(key, "takeover")) {
+        c->takeover = !strcasecmp(value, "on");
+        return c->takeover || !strcasecmp(value, "off") ? NULL : "takeover= takes on or off";
+    }
+    if (!strcmp(key, "threshold")) {
+        return ws_parse_size(value, 0, &c->threshold)
+                   ? NULL
+                   : "threshold= takes the size of the shortest message that is compressed, such "
+                     "as 64 or 1K";
+    }
+    if (!strcmp(key, "memory")) {
+        return set_memory(cmd, value);
+    }
+    return "level=, window=, client-window=, takeover=, threshold= and memory= are there";
+}
+
+const char *ws_set_compression(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    ws_dir_config *d = config;
+    if (argc == 0 || (strcasecmp(argv[0], "on") && strcasecmp(argv[0], "off"))) {
+        return apr_psprintf(cmd->pool, "%s: \"%s\" is wrong, it takes %s", cmd->cmd->name,
+                            argc ? argv[0] : "", cmd->cmd->errmsg);
+    }
+    d->compression.on = !strcasecmp(argv[0], "on");
+    for (int i = 1; i < argc; i++) {
+        const char *equals = strchr(argv[i], '=');
+        const char *error;
+        if (!equals) {
+            return apr_psprintf(cmd->pool, "%s: \"%s\" is wrong, behind %s stand key=value pairs",
+                                cmd->cmd->name, argv[i], argv[0]);
+        }
+        error =
+            set_key(cmd, &d->compression,
+                    apr_pstrmemdup(cmd->pool, argv[i], (apr_size_t)(equals - argv[i])), equals + 1);
+        if (error) {
+            return apr_psprintf(cmd->pool, "%s: \"%s\" is wrong: %s", cmd->cmd->name, argv[i],
+                                error);
+        }
+    }
+    return NULL;
+}
+
+#define MERGE(field) merged->field = add->field != -1 ? add->field : base->field
+
+void ws_merge_compression(ws_compression *merged, const ws_compression *base,
+                          const ws_compression *add)
+{
+    MERGE(on);
+    MERGE(level);
+    MERGE(window);
+    MERGE(client_window);
+    MERGE(takeover);
+    MERGE(threshold);
+}
+
+/* Merged sections live as long as their request; these live as long as the child, as the settings of
+ * config.c do. */
+typedef struct interned interned;
+static struct interned {
+    interned *next;
+    ws_deflate_config config;
+    ws_extension_use use;
+} * all_interned;
+
+static int or_default(int value, int otherwise)
+{
+    return value < 0 ? otherwise : value;
+}
+
+static const ws_extension_use *deflate_of(const ws_compression *c)
+{
+    interned *i, *first = __atomic_load_n(&all_interned, __ATOMIC_ACQUIRE);
+    ws_deflate_config config;
+    memset(&config, 0, sizeof(config));
+    config.level = or_default(c->level, DEFAULT_LEVEL);
+    config.window = or_default(c->window, WS_DEFLATE_BITS_MAX);
+    config.client_window = or_default(c->client_window, WS_DEFLATE_BITS_MAX);
+    config.takeover = c->takeover > 0;
+    config.threshold = c->threshold < 0 ? DEFAULT_THRESHOLD : (apr_size_t)c->threshold;
+    config.memory = &memory;
+    for (i = first; i && memcmp(&i->config, &config, sizeof(config)); i = i->next) {
+    }
+    if (!i && (i = malloc(sizeof(*i)))) {
+        i->config = config;
+        i->use = (ws_extension_use){&ws_deflate, WS_DEFLATE_NAME, &i->config, DEFLATE_INDEX};
+        /* Two threads may add the same: then it is there twice. */
+        i->next = first;
+        while (!__atomic_compare_exchange_n(&all_interned, &i->next, i, 0, __ATOMIC_RELEASE,
+                                            __ATOMIC_RELAXED)) {
+        }
+    }
+    return i ? &i->use : NULL;
+}
+
+/* ---- The handshake ---- */
+
+int ws_extensions_valid(request_rec *r, const char *header)
+{
+    char *list = apr_pstrdup(r->pool, header);
+    ws_offer offer;
+    int result;
+    while ((result = ws_offer_next(&list, &offer)) > 0) {
+    }
+    return result == 0;
+}
+
+/* The extensions of the Location that an offer can be for. */
+static const ws_extension_use *find(request_rec *r, const char *name, unsigned n)
+{
+    const ws_dir_config *d = ws_dir_config_of(r);
+    if (!strcmp(name, WS_DEFLATE_NAME)) {
+        return n == 0 && d->compression.on > 0 ? deflate_of(&d->compression) : NULL;
+    }
+    for (int i = 0; d->extensions && i < d->extensions->nelts; i++) {
+        const ws_extension_use *use = APR_ARRAY_IDX(d->extensions, i, ws_extension_use *);
+        if (!strcmp(name, use->name) && n-- == 0) {
+            return use;
+        }
+    }
+    return NULL;
+}
+
+/* RSV bits are not shared, and no extension is used twice. */
+static int is_free(const ws_extension_use *use, unsigned used, unsigned bits)
+{
+    return !(used >> use->index & 1) && !(use->extension->rsv & bits);
+}
+
+ws_chain *ws_extensions_negotiate(request_rec *r, const ws_settings *settings, const char *header,
+                                  const char **answer)
+{
+    const ws_dir_config *d = ws_dir_config_of(r);
+    char *list;
+    ws_chain *chain = NULL;
+    unsigned used = 0, bits = 0;
+    unsigned most = 1 + (d->extensions ? (unsigned)d->extensions->nelts : 0);
+    ws_offer offer;
+
+    *answer = NULL;
+    if (!header || (d->compression.on <= 0 && !d->extensions)) {
+        return NULL;
+    }
+    list = apr_pstrdup(r->pool, header);
+    while (ws_offer_next(&list, &offer) > 0) {
+        const ws_extension_use *use;
+        for (unsigned n = 0; (use = find(r, offer.name, n)); n++) {
+            ws_negotiation negotiation = {.count = offer.count, .parameters = offer.parameters};
+            negotiation.may_drop = settings->slow != WS_SLOW_CLOSE;
+            if (offer.count > WS_PARAMETERS_MAX || !is_free(use, used, bits)
+                || (!chain && !(chain = ws_chain_new(most)))
+                || !use->extension->negotiate(&negotiation, use->config)) {
+                continue;
+            }
+            ws_chain_add(chain, use, &negotiation);
+            used |= 1u << use->index;
+            bits |= use->extension->rsv;
+            *answer = apr_pstrcat(r->pool, *answer ? *answer : "", *answer ? ", " : "", use->name,
+                                  *negotiation.answer ? "; " : "", negotiation.answer, NULL);
+            break;
+        }
+    }
+    if (!*answer) {
+        ws_chain_free(chain);
+        chain = NULL;
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
+                  "websocket: extensions offered \"%s\", agreed \"%s\"", header,
+                  *answer ? *answer : "none");
+    return chain;
+}

@@ -1,0 +1,559 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "protocol/deflate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+/* What is inflated, or deflated, at a time, bytes. */
+#define CHUNK (32 * 1024)
+
+/* The empty stored block at whose end a sender flushes, as far as it is left out: section 7.2.1. */
+static const unsigned char tail[] = {0x00, 0x00, 0xFF, 0xFF};
+
+/* A zlib state, one direction of it. */
+typedef struct stream stream;
+struct stream {
+    z_stream z;
+    stream *next;
+    apr_size_t cost; /* bytes */
+    int level, bits; /* what it was made for */
+    int ended;       /* the last byte was the last of a block with BFINAL */
+};
+
+/* Of a loop. */
+typedef struct shared {
+    stream *inflaters, *deflaters; /* in nobody's use */
+    unsigned char inflated[CHUNK], deflated[CHUNK];
+} shared;
+
+/* Of a connection; only there while one of them is. */
+typedef struct state {
+    stream *in, *out;
+} state;
+
+/* Of each direction, so many unused ones are kept by a loop; one if memory gets scarce. */
+#define SPARE 4
+
+/* ---- What was agreed on, in 64 bits ---- */
+
+enum { SERVER_TAKEOVER = 0x100, CLIENT_TAKEOVER = 0x200 };
+
+static int server_bits(const ws_extended *x)
+{
+    return (int)(x->agreed & 0xF);
+}
+
+static int client_bits(const ws_extended *x)
+{
+    return (int)(x->agreed >> 4 & 0xF);
+}
+
+/* ---- Memory ---- */
+
+/* zlib's deflate with a window of 256 bytes is broken (it takes 512); but it never looks back by more
+ * than its window less 262 bytes, so that one of 512 keeps within 256. */
+static int deflate_bits(int bits)
+{
+    return bits < 9 ? 9 : bits;
+}
+
+static int memory_level(int bits)
+{
+    return bits < 10 ? 3 : bits > 15 ? 8 : bits - 7;
+}
+
+/* zconf.h: (1 << (windowBits + 2)) + (1 << (memLevel + 9)), and the state itself. */
+static apr_size_t deflate_cost(int bits)
+{
+    return ((apr_size_t)1 << (deflate_bits(bits) + 2)) + ((apr_size_t)1 << (memory_level(bits) + 9))
+           + 6 * 1024;
+}
+
+static apr_size_t inflate_cost(int bits)
+{
+    return ((apr_size_t)1 << bits) + 7 * 1024;
+}
+
+/* @return 0, or -1: used goes beyond limit then, and nothing is taken */
+static int take(const ws_deflate_memory *m, apr_size_t cost, apr_uint64_t limit)
+{
+    if (m && cost) {
+        __atomic_add_fetch(m->mine, cost, __ATOMIC_RELAXED);
+        if (m->used() > limit) {
+            __atomic_sub_fetch(m->mine, cost, __ATOMIC_RELAXED);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void give_back(const ws_deflate_memory *m, apr_size_t cost)
+{
+    if (m && cost) {
+        __atomic_sub_fetch(m->mine, cost, __ATOMIC_RELAXED);
+    }
+}
+
+/* What a connection was promised, for as long as it lives. */
+static apr_size_t promised(apr_uint64_t agreed)
+{
+    return (agreed & SERVER_TAKEOVER ? deflate_cost((int)(agreed & 0xF)) : 0)
+           + (agreed & CLIENT_TAKEOVER ? inflate_cost((int)(agreed >> 4 & 0xF)) : 0);
+}
+
+static const ws_deflate_memory *memory_of(const ws_extended *x)
+{
+    return ((const ws_deflate_config *)x->config)->memory;
+}
+
+/* ---- Negotiation: section 7.1 ---- */
+
+typedef struct offer {
+    int server_no_takeover, client_no_takeover;
+    int server_bits; /* 0: not offered */
+    int client_bits; /* likewise */
+} offer;
+
+/* @return 8 to 15, or 0 for anything else */
+static int window_bits(const char *value)
+{
+    if (value && value[0] >= '8' && value[0] <= '9' && !value[1]) {
+        return value[0] - '0';
+    }
+    if (value && value[0] == '1' && value[1] >= '0' && value[1] <= '5' && !value[2]) {
+        return 10 + value[1] - '0';
+    }
+    return 0;
+}
+
+/* @return whether the offer is valid: no parameter twice, none unknown, none with a wrong value */
+static int read_offer(const ws_negotiation *n, offer *o)
+{
+    memset(o, 0, sizeof(*o));
+    for (apr_size_t i = 0; i < n->count; i++) {
+        const ws_parameter *p = &n->parameters[i];
+        if (!strcmp(p->name, "server_no_context_takeover")) {
+            if (p->value || o->server_no_takeover++) {
+                return 0;
+            }
+        }
+        else if (!strcmp(p->name, "client_no_context_takeover")) {
+            if (p->value || o->client_no_takeover++) {
+                return 0;
+            }
+        }
+        else if (!strcmp(p->name, "server_max_window_bits")) {
+            if (o->server_bits || !(o->server_bits = window_bits(p->value))) {
+                return 0;
+            }
+        }
+        else if (!strcmp(p->name, "client_max_window_bits")) {
+            if (o->client_bits
+                || !(o->client_bits = p->value ? window_bits(p->value) : WS_DEFLATE_BITS_MAX)) {
+                return 0;
+            }
+        }
+        else {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int at_most(int bits, int most)
+{
+    return bits < most ? bits : most;
+}
+
+static int negotiate(ws_negotiation *n, void *config)
+{
+    const ws_deflate_config *conf = config;
+    const ws_deflate_memory *m = conf->memory;
+    int server, client;
+    offer o;
+    char *end = n->answer;
+
+    if (!read_offer(n, &o)) {
+        return 0;
+    }
+    server = at_most(o.server_bits ? o.server_bits : WS_DEFLATE_BITS_MAX, conf->window);
+    client = o.client_bits ? at_most(o.client_bits, conf->client_window) : WS_DEFLATE_BITS_MAX;
+    n->agreed = (apr_uint64_t)(server | client << 4);
+    if (conf->takeover) {
+        n->agreed |= o.server_no_takeover || n->may_drop ? 0 : SERVER_TAKEOVER;
+        n->agreed |= o.client_no_takeover ? 0 : CLIENT_TAKEOVER;
+        /* A quarter is left to those that need little. */
+        if (m && take(m, promised(n->agreed), m->limit - m->limit / 4) < 0) {
+            n->agreed &= ~(apr_uint64_t)(SERVER_TAKEOVER | CLIENT_TAKEOVER);
+        }
+    }
+    if (m && !promised(n->agreed) && m->used() + inflate_cost(client) > m->limit) {
+        return 0;
+    }
+    n->stateless = !(n->agreed & SERVER_TAKEOVER);
+    if (n->stateless) {
+        end += sprintf(end, "; server_no_context_takeover");
+    }
+    if (!(n->agreed & CLIENT_TAKEOVER)) {
+        end += sprintf(end, "; client_no_context_takeover");
+    }
+    if (o.server_bits || server < WS_DEFLATE_BITS_MAX) {
+        end += sprintf(end, "; server_max_window_bits=%d", server);
+    }
+    if (o.client_bits && client < WS_DEFLATE_BITS_MAX) {
+        end += sprintf(end, "; client_max_window_bits=%d", client);
+    }
+    if (*n->answer) {
+        memmove(n->answer, n->answer + 2, (size_t)(end - n->answer) - 1);
+    }
+    return 1;
+}
+
+/* ---- zlib's states ---- */
+
+static shared *shared_of(ws_extended *x)
+{
+    return *x->shared ? *x->shared : (*x->shared = calloc(1, sizeof(shared)));
+}
+
+static state *state_of(ws_extended *x)
+{
+    return x->state ? x->state : (x->state = calloc(1, sizeof(state)));
+}
+
+static void forget_state(ws_extended *x)
+{
+    state *s = x->state;
+    if (s && !s->in && !s->out) {
+        free(s);
+        x->state = NULL;
+    }
+}
+
+/* One from the loop, made for the same. */
+static stream *reuse(stream **list, int level, int bits)
+{
+    for (stream **link = list; *link; link = &(*link)->next) {
+        stream *s = *link;
+        if (s->level == level && s->bits == bits) {
+            *link = s->next;
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static unsigned length(const stream *list)
+{
+    unsigned n = 0;
+    for (; list; list = list->next) {
+        n++;
+    }
+    return n;
+}
+
+/* cost 0: it has been promised. level 0: an inflater. */
+static stream *make(const ws_deflate_memory *m, int level, int bits, apr_size_t cost)
+{
+    stream *s = take(m, cost, m ? m->limit : 0) == 0 ? calloc(1, sizeof(*s)) : NULL;
+    int ok = s
+             && (level ? deflateInit2(&s->z, level, Z_DEFLATED, -deflate_bits(bits),
+                                      memory_level(bits), Z_DEFAULT_STRATEGY)
+                       : inflateInit2(&s->z, -bits))
+                    == Z_OK;
+    if (ok) {
+        s->level = level;
+        s->bits = bits;
+        s->cost = cost;
+        return s;
+    }
+    if (s) {
+        give_back(m, cost);
+        free(s);
+    }
+    return NULL;
+}
+
+static void destroy(const ws_deflate_memory *m, stream *s)
+{
+    give_back(m, s->cost);
+    if (s->level) {
+        deflateEnd(&s->z);
+    }
+    else {
+        inflateEnd(&s->z);
+    }
+    free(s);
+}
+
+static stream *inflater(ws_extended *x, shared *sh)
+{
+    state *s = state_of(x);
+    if (s && !s->in) {
+        if (x->agreed & CLIENT_TAKEOVER) {
+            s->in = make(memory_of(x), 0, client_bits(x), 0);
+        }
+        else if (!(s->in = reuse(&sh->inflaters, 0, client_bits(x)))) {
+            s->in = make(memory_of(x), 0, client_bits(x), inflate_cost(client_bits(x)));
+        }
+    }
+    return s ? s->in : NULL;
+}
+
+static stream *deflater(ws_extended *x, shared *sh)
+{
+    int level = ((const ws_deflate_config *)x->config)->level, bits = server_bits(x);
+    state *s = state_of(x);
+    if (s && !s->out) {
+        if (x->agreed & SERVER_TAKEOVER) {
+            s->out = make(memory_of(x), level, bits, 0);
+        }
+        else if (!(s->out = reuse(&sh->deflaters, level, bits))) {
+            s->out = make(memory_of(x), level, bits, deflate_cost(bits));
+        }
+    }
+    return s ? s->out : NULL;
+}
+
+/* Give one back to the loop, or let go of it. */
+static void retire(ws_extended *x, stream **list, stream *s)
+{
+    const ws_deflate_memory *m = memory_of(x);
+    unsigned spare = length(*list);
+    int keep = !spare || (spare < SPARE && !(m && m->used() > m->limit / 2));
+    if (keep && (s->level ? deflateReset(&s->z) : inflateReset(&s->z)) == Z_OK) {
+        s->next = *list;
+        *list = s;
+        return;
+    }
+    destroy(m, s);
+}
+
+/* A message ends. */
+static void end_in(ws_extended *x, shared *sh)
+{
+    state *s = x->state;
+    if (!(x->agreed & CLIENT_TAKEOVER)) {
+        retire(x, &sh->inflaters, s->in);
+        s->in = NULL;
+        forget_state(x);
+    }
+}
+
+static void end_out(ws_extended *x, shared *sh)
+{
+    state *s = x->state;
+    if (!(x->agreed & SERVER_TAKEOVER)) {
+        retire(x, &sh->deflaters, s->out);
+        s->out = NULL;
+        forget_state(x);
+    }
+}
+
+/* ---- Inflate: section 7.2.2 ---- */
+
+/* What inflate_piece returns beside 0 and close codes: whoever got the data wants no more. */
+#define STOPPED (-2)
+
+/* Inflate, and deliver all that fills the loop's chunk. *len: bytes in the chunk */
+static int inflate_piece(ws_extended *x, stream *s, shared *sh, const unsigned char *data,
+                         apr_size_t len, apr_size_t *out)
+{
+    z_stream *z = &s->z;
+    z->next_in = (unsigned char *)data;
+    z->avail_in = (uInt)len;
+    s->ended = 0;
+    for (;;) {
+        int result;
+        z->next_out = sh->inflated + *out;
+        z->avail_out = (uInt)(CHUNK - *out);
+        result = inflate(z, Z_SYNC_FLUSH);
+        *out = CHUNK - z->avail_out;
+        if (result == Z_STREAM_END) {
+            /* A block with BFINAL (section 7.2.3.4); what follows may still refer to what was before. */
+            result = inflateResetKeep(z);
+            s->ended = z->avail_in == 0;
+        }
+        if (result != Z_OK && result != Z_BUF_ERROR) {
+            return result == Z_MEM_ERROR ? WS_CLOSE_INTERNAL : WS_CLOSE_BAD_DATA;
+        }
+        if (*out == CHUNK) {
+            *out = 0;
+            if (ws_extension_deliver(x, sh->inflated, CHUNK, 0)) {
+                return STOPPED;
+            }
+        }
+        else if (z->avail_in == 0) {
+            return 0;
+        }
+    }
+}
+
+/* Whether zlib stands between two blocks, at a byte's beginning: see data_type in zlib.h, Z_BLOCK. */
+static int between_blocks(const stream *s)
+{
+    return (s->z.data_type & 128) && !(s->z.data_type & 63);
+}
+
+static int receive_message(ws_extended *x, unsigned char *data, apr_size_t len, unsigned where)
+{
+    shared *sh = shared_of(x);
+    stream *s = sh ? inflater(x, sh) : NULL;
+    apr_size_t out = 0;
+    int result = 0;
+
+    if (!s) {
+        forget_state(x);
+        return WS_CLOSE_TRY_LATER;
+    }
+    while (len && !result) { /* zlib counts in 32 bits */
+        apr_size_t piece = len < (1u << 30) ? len : 1u << 30;
+        result = inflate_piece(x, s, sh, data, piece, &out);
+        data += piece;
+        len -= piece;
+    }
+    if (!result && (where & WS_LAST) && !s->ended) {
+        result = inflate_piece(x, s, sh, tail, sizeof(tail), &out);
+        if (!result && !between_blocks(s)) {
+            result = WS_CLOSE_BAD_DATA; /* it was cut */
+        }
+    }
+    if (!result && (where & WS_LAST)) {
+        end_in(x, sh);
+        ws_extension_deliver(x, sh->inflated, out, 1);
+    }
+    else if (!result && out) {
+        ws_extension_deliver(x, sh->inflated, out, 0);
+    }
+    return result == STOPPED ? 0 : result;
+}
+
+/* ---- Deflate: section 7.2.1 ---- */
+
+/* Whether a message is better sent as it is: its end has come, and it has not become shorter. */
+static int useless(const ws_extended *x, unsigned where, apr_size_t len, apr_size_t out)
+{
+    return (where & WS_FIRST) && (where & WS_LAST) && !(x->agreed & SERVER_TAKEOVER)
+           && out - sizeof(tail) >= len;
+}
+
+static int send_piece(ws_extended *x, stream *s, shared *sh, const unsigned char *data,
+                      apr_size_t len, unsigned where)
+{
+    z_stream *z = &s->z;
+    apr_size_t out = 0, left = len;
+    int emitted = 0;
+
+    z->avail_in = 0;
+    z->next_in = (unsigned char *)data;
+    do {
+        apr_size_t piece = left < (1u << 30) ? left : 1u << 30;
+        z->avail_in = (uInt)piece;
+        left -= piece;
+        for (;;) {
+            z->next_out = sh->deflated + out;
+            z->avail_out = (uInt)(CHUNK - out);
+            if (deflate(z, left ? Z_NO_FLUSH : Z_SYNC_FLUSH) == Z_STREAM_ERROR) {
+                return WS_CLOSE_INTERNAL;
+            }
+            out = CHUNK - z->avail_out;
+            if (z->avail_out) {
+                break;
+            }
+            /* All but what may turn out to be the tail. */
+            if (ws_extension_emit(x, sh->deflated, CHUNK - sizeof(tail), 0)) {
+                return WS_CLOSE_INTERNAL;
+            }
+            emitted = 1;
+            memmove(sh->deflated, sh->deflated + CHUNK - sizeof(tail), sizeof(tail));
+            out = sizeof(tail);
+        }
+    } while (left);
+
+    if (!(where & WS_LAST)) {
+        return ws_extension_emit(x, sh->deflated, out, 0) ? WS_CLOSE_INTERNAL : 0;
+    }
+    if (out < sizeof(tail)) { /* nothing new since the last flush: section 7.2.3.6 */
+        sh->deflated[0] = 0;
+        out = 1 + sizeof(tail);
+    }
+    if (!emitted && useless(x, where, len, out)) {
+        return WS_PASS_BY;
+    }
+    return ws_extension_emit(x, sh->deflated, out - sizeof(tail), 1) ? WS_CLOSE_INTERNAL : 0;
+}
+
+static int send_message(ws_extended *x, ws_type type, const unsigned char *data, apr_size_t len,
+                        unsigned where)
+{
+    const ws_deflate_config *conf = x->config;
+    shared *sh;
+    stream *s;
+    int result;
+
+    (void)type;
+    if ((where & WS_FIRST) && (where & WS_LAST) && len < conf->threshold) {
+        return WS_PASS_BY;
+    }
+    if (!(sh = shared_of(x)) || !(s = deflater(x, sh))) {
+        forget_state(x);
+        return where & WS_FIRST ? WS_PASS_BY : WS_CLOSE_INTERNAL;
+    }
+    result = send_piece(x, s, sh, data, len, where);
+    if (where & WS_LAST) {
+        end_out(x, sh);
+    }
+    return result;
+}
+
+/* ---- The end ---- */
+
+static void close_connection(ws_extended *x)
+{
+    state *s = x->state;
+    shared *sh = x->shared ? *x->shared : NULL;
+    give_back(memory_of(x), promised(x->agreed));
+    if (s && s->in) {
+        if (x->agreed & CLIENT_TAKEOVER) {
+            destroy(memory_of(x), s->in);
+        }
+        else {
+            retire(x, &sh->inflaters, s->in);
+        }
+    }
+    if (s && s->out) {
+        if (x->agreed & SERVER_TAKEOVER) {
+            destroy(memory_of(x), s->out);
+        }
+        else {
+            retire(x, &sh->deflaters, s->out);
+        }
+    }
+    free(s);
+    x->state = NULL;
+}
+
+static void end_loop(void *p)
+{
+    shared *sh = p;
+    stream *s;
+    while ((s = sh->inflaters)) {
+        sh->inflaters = s->next;
+        destroy(NULL, s); /* the process ends: so does its account */
+    }
+    while ((s = sh->deflaters)) {
+        sh->deflaters = s->next;
+        destroy(NULL, s);
+    }
+    free(sh);
+}
+
+const ws_extension ws_deflate = {.rsv = WS_RSV1,
+                                 .negotiate = negotiate,
+                                 .receive = receive_message,
+                                 .send = send_message,
+                                 .close = close_connection,
+                                 .end = end_loop};

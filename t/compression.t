@@ -1,0 +1,450 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# permessage-deflate (RFC 7692): what is agreed on, messages, windows, limits, memory.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Compress::Raw::Zlib;
+use Client qw(TEXT BINARY CONTINUATION PING CLOSE);
+use Httpd;
+
+use constant RSV1 => 0x40;
+my $TAIL = "\x00\x00\xff\xff";
+
+my $api      = Httpd::compile('api');
+my $pieces   = Httpd::compile('pieces', <<'END');
+#include "mod_websocket.h"
+static void piece(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where)
+{
+    ws_send_part(c, type, data, len, where);
+}
+WS_HANDLER(pieces) = {.flags = WS_ANY_SIZE, .on_frame = piece};
+END
+
+our $httpd = Httpd->start(log_level => 'trace4', conf => <<"END");
+WebSocketHandler $api
+WebSocketCompression on threshold=0
+WebSocketMaxMessageSize 4M
+WebSocketMaxFrameSize 4M
+<Location /takeover>
+    WebSocketCompression on takeover=on
+</Location>
+<Location /small>
+    WebSocketCompression on window=10 client-window=9 takeover=on
+</Location>
+<Location /threshold>
+    WebSocketCompression on threshold=100
+</Location>
+<Location /off>
+    WebSocketCompression off
+</Location>
+<Location /fragments>
+    WebSocketCompression on takeover=on
+    WebSocketFragmentSize 10
+</Location>
+<Location /pieces>
+    WebSocketHandler $pieces
+</Location>
+<Location /drops>
+    WebSocketCompression on takeover=on
+    WebSocketSlowReader drop-oldest
+</Location>
+<Location /relay>
+    WebSocketRelay on
+</Location>
+<Location /limit>
+    WebSocketMaxMessageSize 1M
+    WebSocketMaxFrameSize 1M
+</Location>
+END
+
+# ---- What is agreed on ----
+
+sub agreed {
+    my ($path, $offer) = @_;
+    my $c = Client->new($httpd, $path, headers => ["Sec-WebSocket-Extensions: $offer"]);
+    return scalar($c->header('Sec-WebSocket-Extensions')) // 'nothing';
+}
+
+my $none = 'server_no_context_takeover; client_no_context_takeover';
+for (
+    ['/',         'permessage-deflate', $none],
+    ['/takeover', 'permessage-deflate', ''],
+    ['/takeover', 'permessage-deflate; server_no_context_takeover', 'server_no_context_takeover'],
+    ['/takeover', 'permessage-deflate; client_no_context_takeover', 'client_no_context_takeover'],
+    ['/takeover', 'permessage-deflate; server_max_window_bits=9', 'server_max_window_bits=9'],
+    ['/takeover', 'permessage-deflate; server_max_window_bits="9"', 'server_max_window_bits=9'],
+    ['/takeover', 'permessage-deflate; server_max_window_bits=15', 'server_max_window_bits=15'],
+    ['/takeover', 'permessage-deflate; client_max_window_bits', ''],
+    ['/takeover', 'permessage-deflate; client_max_window_bits=12', 'client_max_window_bits=12'],
+    ['/small',    'permessage-deflate', 'server_max_window_bits=10'],
+    ['/small',    'permessage-deflate; client_max_window_bits', 'server_max_window_bits=10; client_max_window_bits=9'],
+    ['/small',    'permessage-deflate; server_max_window_bits=8', 'server_max_window_bits=8'],
+    ['/small',    'permessage-deflate; server_max_window_bits=15', 'server_max_window_bits=10'],
+    ['/small',    'permessage-deflate; client_max_window_bits=8', 'server_max_window_bits=10; client_max_window_bits=8'],
+    ['/takeover', 'permessage-deflate; server_max_window_bits=16, permessage-deflate', ''],
+    ['/takeover', 'x-unknown, permessage-deflate; client_no_context_takeover, permessage-deflate',
+        'client_no_context_takeover'],
+    ['/drops', 'permessage-deflate', 'server_no_context_takeover'])
+{
+    my ($path, $offer, $answer) = @$_;
+    is(agreed($path, $offer), join('; ', 'permessage-deflate', $answer || ()), "$path is offered $offer");
+}
+for my $offer (
+    'x-unknown',
+    (map {"permessage-deflate; $_"} 'unknown', 'server_no_context_takeover=1', 'client_no_context_takeover=1',
+        'server_max_window_bits', 'server_max_window_bits=7', 'server_max_window_bits=16', 'server_max_window_bits=09',
+        'server_max_window_bits=1x', 'client_max_window_bits=7', 'client_max_window_bits=16',
+        'client_max_window_bits=x', 'server_max_window_bits=9; server_max_window_bits=9',
+        'client_max_window_bits; client_max_window_bits', 'server_no_context_takeover; server_no_context_takeover',
+        'client_no_context_takeover; client_no_context_takeover', join '; ', map {"a$_=1"} 1 .. 40))
+{
+    is(agreed('/takeover', $offer), 'nothing', 'declined: ' . substr $offer, 0, 90);
+}
+is(agreed('/off', 'permessage-deflate'), 'nothing', 'WebSocketCompression off');
+is(Client->new($httpd, '/')->header('Sec-WebSocket-Extensions'), undef, 'who offers nothing is answered nothing');
+is(Client->new($httpd, '/takeover', version => 8, headers => ['Sec-WebSocket-Extensions: permessage-deflate'])
+        ->header('Sec-WebSocket-Extensions'), 'permessage-deflate', 'version 8 can have it, too');
+
+for my $bad ('permessage-deflate;', '; a', 'a b', 'a; b=', 'a; b="', 'a; b="c', 'a; b="c d"', 'a; b=""', 'a=b', 'a; =b',
+    "a; b=\"\\", '"a"', 'a; b c')
+{
+    my ($status) = Client->refused($httpd, '/', headers => ["Sec-WebSocket-Extensions: $bad"]);
+    is($status, 400, "refused: $bad");
+}
+$httpd->wait_log(qr/refused with 400: Sec-WebSocket-Extensions is not a list of extensions/);
+
+# ---- A client ----
+
+# %o: path, offer, tls, in and out (zlib's window bits), takeover (both keep their windows)
+sub client {
+    my (%o) = @_;
+    my $c = Client->new($httpd, $o{path} // '/',
+        headers => ['Sec-WebSocket-Extensions: ' . ($o{offer} // 'permessage-deflate')], tls => $o{tls});
+    $c->{deflater} = sub { deflater($o{out} // 15) };
+    $c->{inflater} = sub { inflater($o{in} // 15) };
+    $c->{kept_deflater} = $c->{deflater}->() if $o{takeover};
+    $c->{kept_inflater} = $c->{inflater}->() if $o{takeover};
+    return $c;
+}
+
+sub deflater {
+    my ($bits) = @_;
+    return (Compress::Raw::Zlib::Deflate->new(-WindowBits => -$bits, -AppendOutput => 1))[0];
+}
+
+sub inflater {
+    my ($bits) = @_;
+    return (Compress::Raw::Zlib::Inflate->new(-WindowBits => -$bits, -AppendOutput => 1, -LimitOutput => 0))[0];
+}
+
+sub squeeze {
+    my ($c, $data) = @_;
+    my $d = $c->{kept_deflater} // $c->{deflater}->();
+    my $out = '';
+    $d->deflate($data, $out);
+    $d->flush($out, Z_SYNC_FLUSH);
+    $out =~ s/\Q$TAIL\E\z// or die 'no tail';
+    return $out;
+}
+
+sub squeezed {
+    my ($c, $type, $data) = @_;
+    $c->send($type, squeeze($c, $data), rsv => RSV1);
+}
+
+# The next message: its text, how many bytes of it came compressed (undef: it did not), and how many frames.
+sub message {
+    my ($c) = @_;
+    my ($all, $compressed, $frames) = ('', undef, 0);
+    while (my ($opcode, $payload, $first) = $c->frame) {
+        next if $opcode == PING;
+        die 'Close instead of a message: ' . unpack('n', $payload) if $opcode == CLOSE;
+        $compressed = $first & RSV1 if !$frames++;
+        die 'a reserved bit on a continuation' if $frames > 1 && $first & 0x70;
+        $all .= $payload;
+        last if $first & 0x80;
+    }
+    return ($all, undef, $frames) if !$compressed;
+    my ($in, $out) = ($all . $TAIL, '');
+    my $i = $c->{kept_inflater} // $c->{inflater}->();
+    my $status = $i->inflate($in, $out);
+    die "inflate: $status" if $status != Z_OK && $status != Z_BUF_ERROR;
+    return ($out, length $all, $frames);
+}
+
+sub echo_is {
+    my ($c, $text, $name) = @_;
+    squeezed($c, BINARY, $text);
+    my ($got, $compressed) = message($c);
+    ok($got eq $text, $name);
+    return $compressed;
+}
+
+my $json = join ',', map {qq({"id":$_,"name":"number $_","tags":["a","b"]})} 1 .. 200;
+my $noise = join '', map { chr rand 256 } 1 .. 70000;
+
+# ---- Messages both ways ----
+
+for (['without takeover', path => '/'], ['with takeover', path => '/takeover', takeover => 1],
+    ['over TLS', path => '/', tls => 1], ['relayed', path => '/relay'], ['relayed TLS', path => '/relay', tls => 1])
+{
+    my ($name, %o) = @$_;
+    my $c = client(%o);
+    echo_is($c, $_->[1], "$name: $_->[0]")
+        for ['nothing', ''], ['a byte', 'x'], ['JSON', $json], ['JSON again', $json], ['what cannot be compressed', $noise],
+        ['a million zeros', "\0" x 1_000_000], ['many repeats', 'repeat after me ' x 20_000];
+    squeezed($c, TEXT, 'id');
+    like((message($c))[0], qr/^\w{13,16}$/, "$name: text");
+    $c->text('id');
+    like((message($c))[0], qr/^\w{13,16}$/, "$name: and a message that was not compressed");
+    $c->close(1000);
+    $c->expect_close(1000, "$name: the end");
+}
+{
+    my $c = client(path => '/takeover', takeover => 1);
+    my $first = echo_is($c, $json, 'a message');
+    my $again = echo_is($c, $json, 'and once more');
+    cmp_ok($again, '<', $first / 4, 'takeover: the second is much shorter');
+    $c = client(path => '/');
+    $first = echo_is($c, $json, 'a message');
+    is(echo_is($c, $json, 'and once more'), $first, 'no takeover: the second is as long');
+    $c = client(path => '/threshold');
+    is(echo_is($c, 'x' x 99, 'a short message'), undef, 'below the threshold it is not compressed');
+    ok(defined echo_is($c, 'x' x 100, 'a longer one'), 'from there on it is');
+    is(echo_is($c, substr($noise, 0, 1000), 'noise'), undef, 'what does not get shorter is sent as it is');
+}
+
+# ---- Windows ----
+
+for my $bits (8 .. 15) {
+    # zlib has no deflate for 8; one that never looks back further than 256 bytes does for both.
+    my $far = join '', map { ($noise =~ /\A.{$_}(.{300})/s)[0] x 2 } map { $_ * 300 } 0 .. 60;
+    my $c = client(path => '/takeover', takeover => 1, in => $bits, out => $bits == 8 ? 15 : $bits,
+        offer => "permessage-deflate; server_max_window_bits=$bits; client_max_window_bits=" . ($bits == 8 ? 15 : $bits));
+    echo_is($c, $_, "windows of $bits bits") for $far . $far, $json, $far;
+}
+# ---- Frames ----
+
+{
+    my $c = client();
+    my $z = squeeze($c, $json);
+    my $third = int length($z) / 3;
+    $c->send(BINARY, substr($z, 0, $third), rsv => RSV1, fin => 0);
+    $c->send(PING, 'between');
+    is(join(' ', ($c->frame)[0, 1]), '10 between', 'a ping between the frames of a compressed message');
+    $c->send(CONTINUATION, substr($z, $third, $third), fin => 0);
+    $c->send(CONTINUATION, '', fin => 0);
+    $c->send(CONTINUATION, substr $z, 2 * $third);
+    is((message($c))[0], $json, 'a compressed message in fragments');
+    $c->raw_bytewise(Client::frame_bytes(BINARY, squeeze($c, 'byte for byte'), rsv => RSV1));
+    is((message($c))[0], 'byte for byte', 'byte for byte');
+}
+for (['on a continuation', [TEXT, 'a', fin => 0], [CONTINUATION, 'b', rsv => RSV1]],
+    ['on a ping', [PING, '', rsv => RSV1]], ['on a Close', [CLOSE, '', rsv => RSV1]],
+    ['another than was agreed on', [TEXT, 'a', rsv => 0x20]], ['two of them', [TEXT, 'a', rsv => 0x60]])
+{
+    my ($name, @frames) = @$_;
+    my $c = client();
+    $c->send(@$_) for @frames;
+    $c->expect_close(1002, "a reserved bit $name");
+}
+{
+    my $c = Client->new($httpd, '/');
+    $c->text('x', rsv => RSV1);
+    $c->expect_close(1002, 'a compressed message without an agreement');
+}
+
+# ---- What cannot be read ----
+
+for (['noise', substr $noise, 0, 500], ['a reserved type of block', "\x07"], ['a cut message', 'cut'],
+    ['a distance too far back', "\x4a\x04\x22\x00"])
+{
+    my ($name, $data) = @$_;
+    my $c = client();
+    $data = substr squeeze($c, $json), 0, 700 if $data eq 'cut';
+    $c->send(BINARY, $data, rsv => RSV1);
+    $c->expect_close(1007, $name);
+}
+{
+    my $c = client();
+    squeezed($c, TEXT, "\xff");
+    $c->expect_close(1007, 'text that is not UTF-8 when it has been inflated');
+    $c = client(path => '/pieces');
+    squeezed($c, TEXT, $json . "\xc3");
+    my @frame;
+    do { @frame = $c->frame } until $frame[0] == CLOSE;
+    is(unpack('n', $frame[1]), 1007, 'text that ends inside a character');
+
+    # Blocks with BFINAL: RFC 7692, section 7.2.3.4.
+    my $final = sub {
+        my $out = '';
+        my $d = deflater(15);
+        $d->deflate($_[0], $out);
+        $d->flush($out, Z_FINISH);
+        return $out;
+    };
+    $c = client();
+    $c->send(BINARY, $final->('final') . "\x00", rsv => RSV1);
+    is((message($c))[0], 'final', 'a block with BFINAL');
+    $c->send(BINARY, $final->('final'), rsv => RSV1);
+    is((message($c))[0], 'final', 'and without the empty block behind it');
+    $c->send(BINARY, $final->('one ') . $final->('two') . "\x00", rsv => RSV1);
+    is((message($c))[0], 'one two', 'and two of them');
+}
+
+# ---- Handlers ----
+
+{
+    # Those of one process: its number stands in their ids.
+    my (@c, $process);
+    while (@c < 3) {
+        my $c = @c == 1 ? Client->new($httpd, '/') : client();
+        $c->text('id');
+        my ($id) = message($c);
+        $process //= substr $id, 0, -12;
+        push @c, $c if substr($id, 0, -12) eq $process;
+    }
+    $c[0]->text('all ' . 'to all ' x 50);
+    is((message($_))[0], 'to all ' x 50, 'a broadcast to clients with and without compression') for @c;
+    my $c = client(path => '/takeover', takeover => 1);
+    squeezed($c, TEXT, 'parts');
+    my ($refusal) = message($c);
+    my ($text, $compressed, $frames) = message($c);
+    is($text, 'one two three', 'a message in parts');
+    cmp_ok($frames, '>', 2, 'each a frame');
+    ok($compressed, 'compressed');
+    $c = client(path => '/fragments', takeover => 1);
+    squeezed($c, BINARY, $json);
+    ($text, $compressed, $frames) = message($c);
+    is($text, $json, 'WebSocketFragmentSize');
+    is($frames, int(($compressed + 9) / 10), 'cuts what has been compressed');
+    $c = client(path => '/pieces', takeover => 0);
+    squeezed($c, BINARY, $json x 100);
+    ($text, $compressed, $frames) = message($c);
+    ok($text eq $json x 100, 'on_frame and ws_send_part');
+    $c = client(path => '/drops');
+    echo_is($c, $json, 'where messages may be dropped');
+}
+
+# ---- Limits ----
+
+# How much the child has grown at most, in kilobytes.
+sub peak { return Httpd::read_file("/proc/$_[0]/status") =~ /^VmHWM:\s+(\d+)/m ? $1 : 0 }
+
+SKIP: {
+    skip 'a bomb is measured with the event MPM, without a sanitizer', 3
+        if $Httpd::MPM ne 'event' || $ENV{WS_TEST_PRELOAD};
+    my ($bomb, $mib) = ('', "\0" x (1 << 20));
+    my $d = deflater(15);
+    $d->deflate($mib, $bomb) for 1 .. 100;
+    $d->flush($bomb, Z_SYNC_FLUSH);
+    cmp_ok(length $bomb, '<', 110_000, '100 MiB of zeros are short');
+    my ($child) = $httpd->children;
+    echo_is(client(path => '/limit'), 'x' x 100_000, 'a child that has compressed before');
+    Httpd::write_file("/proc/$child/clear_refs", '5');    # the peak is now
+    my $before = peak($child);
+    my $c = client(path => '/limit');
+    $c->send(BINARY, $bomb, rsv => RSV1);
+    $c->expect_close(1009, 'a bomb is answered with 1009');
+    cmp_ok(peak($child) - $before, '<', 2 * 1024, 'and the child grows by less than the limit and 1 MiB')
+        or diag('by ' . (peak($child) - $before) . ' KiB');
+}
+{
+    my $c = client(path => '/limit');
+    squeezed($c, BINARY, "\0" x (1 << 20));
+    is(length +(message($c))[0], 1 << 20, 'a message of just the limit');
+    squeezed($c, BINARY, "\0" x ((1 << 20) + 1));
+    $c->expect_close(1009, 'and one byte more');
+}
+
+# ---- Memory ----
+
+# A window of 15 bits each way: 256 KiB and 6 KiB for one direction, 32 KiB and 7 KiB for the other.
+my $each = (256 + 6 + 32 + 7) * 1024;
+
+sub server {
+    my ($memory) = @_;
+    return Httpd->start(conf => "WebSocketHandler ws_echo.so\nWebSocketCompression on takeover=on threshold=0 memory=$memory");
+}
+
+{
+    local $httpd = server('2M');
+    my @c = map { client() } 1 .. 6;
+    my @kept = grep { $_->header('Sec-WebSocket-Extensions') eq 'permessage-deflate' } @c;
+    is(scalar @kept, int((2 << 20) * 3 / 4 / $each), 'three quarters of the memory are for takeover');
+    is($c[5]->header('Sec-WebSocket-Extensions'), "permessage-deflate; $none", 'then there is none');
+    ok(defined echo_is($c[5], $json, 'and messages go without'), 'compressed');
+    # What messages without takeover have used stays with the loop: it is as much as one connection's.
+    for my $kept (splice @kept, 0, 2) {
+        $kept->close(1000);
+        $kept->expect_close(1000, 'one of them goes');
+    }
+    Httpd::wait_for(sub { client()->header('Sec-WebSocket-Extensions') eq 'permessage-deflate' },
+        'memory that a connection gives back');
+    kill 'KILL', $httpd->children; # the parent may notice them only after a second
+    Httpd::wait_for(
+        sub {
+            my @new = eval { map { client() } 1 .. 4 };
+            return @new && !grep { $_->header('Sec-WebSocket-Extensions') ne 'permessage-deflate' } @new;
+        },
+        'memory of a child that was killed');
+    pass('a child that dies gives its memory back');
+}
+{
+    local $httpd = server('400K');
+    my @c = map { client() } 1 .. 12;
+    is($c[0]->header('Sec-WebSocket-Extensions'), "permessage-deflate; $none", 'too little for takeover');
+    my $z = squeeze($c[0], $json);
+    my $full = 0;
+    for my $c (@c) {
+        $c->send(BINARY, substr($z, 0, 100), rsv => RSV1, fin => 0);
+        $c->send(PING, 'there?');
+        my ($opcode, $payload) = $c->frame;
+        last if $full = $opcode == CLOSE && unpack('n', $payload) == 1013;
+    }
+    ok($full, 'a message that finds no memory for it closes its connection with 1013');
+    is(client()->header('Sec-WebSocket-Extensions'), undef, 'and a new one is not compressed at all');
+    undef @c;
+    Httpd::wait_for(sub { client()->header('Sec-WebSocket-Extensions') }, 'memory to be free again');
+}
+
+SKIP: {
+    skip 'memory is measured with the event MPM, without a sanitizer', 1
+        if $Httpd::MPM ne 'event' || $ENV{WS_TEST_PRELOAD};
+    local $httpd = Httpd->start(conf => "WebSocketHandler ws_echo.so\nWebSocketThreads 1\n"
+            . 'WebSocketCompression on threshold=0');
+    my ($child) = Httpd::wait_for(sub { ($httpd->children)[0] }, 'a child');
+    my $used = sub { Httpd::read_file("/proc/$child/smaps_rollup") =~ /^Pss:\s+(\d+)/m ? $1 : 0 };
+    my $join = sub { my $c = client(); squeezed($c, BINARY, $json); message($c); return $c };
+    my @c = map { $join->() } 1 .. 100;
+    my $before = $used->();
+    push @c, map { $join->() } 1 .. 200;
+    cmp_ok(($used->() - $before) / 200, '<', 2, 'an idle connection without takeover keeps no state of zlib')
+        or diag(($used->() - $before) / 200 . ' KiB');
+}
+
+# ---- Directives ----
+
+for (
+    ['WebSocketCompression', '"" is wrong, it takes off or on'],
+    ['WebSocketCompression yes', '"yes" is wrong, it takes off or on'],
+    ['WebSocketCompression on fast', '"fast" is wrong, behind on stand key=value pairs'],
+    ['WebSocketCompression on speed=9', '"speed=9" is wrong: level='],
+    ['WebSocketCompression on level=0', '"level=0" is wrong: level= takes 1'],
+    ['WebSocketCompression on level=10', '"level=10" is wrong: level= takes 1'],
+    ['WebSocketCompression on window=7', '"window=7" is wrong: window= takes 8'],
+    ['WebSocketCompression on client-window=16', '"client-window=16" is wrong: client-window= takes 8'],
+    ['WebSocketCompression on takeover=maybe', '"takeover=maybe" is wrong: takeover= takes on or off'],
+    ['WebSocketCompression on threshold=-1', '"threshold=-1" is wrong: threshold= takes'],
+    ['WebSocketCompression on memory=lots', '"memory=lots" is wrong: memory= takes'],
+    ["<Location /x>\nWebSocketCompression on memory=1M\n</Location>", 'memory= is for the whole server'])
+{
+    my ($conf, $error) = @$_;
+    my ($ok, $output) = Httpd->check($conf);
+    ok(!$ok && index($output, $error) >= 0 && $output =~ /line \d+/, $conf) or diag($output);
+}
+
+done_testing;
