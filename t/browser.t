@@ -27,6 +27,10 @@ Program::tap('Chromium, http', 'node', 't/clients/page.js', "http://localhost:$p
 Program::tap('Chromium, https', 'node', 't/clients/page.js', "https://localhost:$port{https}/", $shots);
 ok(-s "$shots/page-ws.png" && -s "$shots/page-wss.png", "screenshots are in $shots");
 
+my $status = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port{http});
+print $status "GET /websocket-status HTTP/1.0\r\n\r\n";
+like(join('', <$status>), qr{200 OK.*<title>WebSockets</title>}s, 'the demo has the status page');
+
 kill 'INT', $demo->{pid};
 $demo->wait_output(qr/Stopped/);
 is($demo->finish, 0, 'the demo stops cleanly on Ctrl-C');

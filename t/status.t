@@ -9,6 +9,15 @@ use Test::More;
 use Httpd;
 use Client qw(TEXT BINARY);
 
+my $never = Httpd::compile('never', <<'END');
+#include "mod_websocket.h"
+static int refuse(ws_request *r, void *config)
+{
+    (void)r, (void)config;
+    return 402;
+}
+WS_HANDLER(never) = {.on_request = refuse};
+END
 my $prefork = $Httpd::MPM eq 'prefork';
 my $httpd = Httpd->start(
     ($prefork ? () : (mpm_conf => <<'MPM')),
@@ -19,7 +28,7 @@ MaxRequestWorkers 16
 MinSpareThreads 1
 MaxSpareThreads 16
 MPM
-    conf => <<'END');
+    conf => <<"END");
 <Location /echo>
     WebSocketHandler ws_echo.so protocol=echo
     WebSocketHandler ws_echo.so
@@ -30,6 +39,13 @@ MPM
 </Location>
 <Location /picky>
     WebSocketHandler ws_echo.so protocol=picky
+</Location>
+<Location /never>
+    WebSocketHandler $never
+</Location>
+<Location /full>
+    WebSocketHandler ws_echo.so
+    WebSocketLimit connections=1
 </Location>
 END
 
@@ -98,9 +114,12 @@ sub grown {
     Client->refused($httpd, '/echo', key => 'short');
     Client->refused($httpd, '/echo', origin => 'http://elsewhere.example');
     Client->refused($httpd, '/picky', protocol => 'other');
-    ok(grown($before, handshakes_refused_total_version => 1, handshakes_refused_total_request => 1,
-        handshakes_refused_total_origin => 1, handshakes_refused_total_subprotocol => 1),
+    Client->refused($httpd, '/never');
+    my $held = Client->new($httpd, "/full");
+    Client->refused($httpd, '/full');
+    ok(grown($before, map { ("handshakes_refused_total_$_" => 1) } qw(version request origin subprotocol handler limit)),
         'refused handshakes are counted by reason');
+    is($httpd->count_log(qr/handshake refused with \d+: |handler never refuses with 402/), 6, 'and each is explained in the log');
 }
 {
     my (undef, undef, $body) = $httpd->get('/server-status');
@@ -119,16 +138,23 @@ sub grown {
     }
     ok(grown($before, connections_direct => 6, messages_total_in => 6), 'before a child dies');
     my %alive = map { $_ => 1 } $httpd->children;
-    my ($victim) = sort { $a <=> $b } keys %alive;
+    my ($victim) = map { $_->[0] } sort { $b->[1] <=> $a->[1] } map { [$_, busy($_)] } keys %alive;
     kill 'KILL', $victim;
     Httpd::wait_for(sub { !grep { $_ == $victim } $httpd->children }, 'the child to be buried');
     my $lost = grep { !ping_answered($_) } @clients;
+    cmp_ok($lost, '>', 0, 'a child with connections is killed');
     ok(grown($before, connections_direct => 6 - $lost), "a killed child's open connections go ($lost)");
     my $now = values_now();
     is($now->{websocket_messages_total_in} - $before->{websocket_messages_total_in}, 6 + 6 - $lost,
         'and what it has counted stays');
     is($now->{websocket_connections_total_direct} - $before->{websocket_connections_total_direct}, 6,
         'totals never go down');
+}
+
+# How many sockets a process has: that with most has connections.
+sub busy {
+    my ($pid) = @_;
+    return scalar grep { (readlink // '') =~ /^socket:/ } glob "/proc/$pid/fd/*";
 }
 
 sub ping_answered {
