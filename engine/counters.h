@@ -54,6 +54,13 @@
       "Frames with their headers and control frames, compressed if they are, without what TLS "    \
       "adds")                                                                                      \
     X(WIRE_OUT, COUNTER, "wire_bytes_total", "direction", "out", "")                               \
+    X(COMPRESSED_IN, COUNTER, "compressed_bytes_total", "direction", "in",                         \
+      "Payload of compressed messages (or those that another extension transforms), as it is on "  \
+      "the wire")                                                                                  \
+    X(COMPRESSED_OUT, COUNTER, "compressed_bytes_total", "direction", "out", "")                   \
+    X(DECOMPRESSED_IN, COUNTER, "decompressed_bytes_total", "direction", "in",                     \
+      "The same, as handlers see it")                                                              \
+    X(DECOMPRESSED_OUT, COUNTER, "decompressed_bytes_total", "direction", "out", "")               \
     WS_COUNTED_CODES(CODE_RECEIVED)                                                                \
     CODE_RECEIVED(other)                                                                           \
     WS_COUNTED_CODES(CODE_SENT)                                                                    \

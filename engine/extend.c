@@ -99,6 +99,7 @@ static int arrive(ws_chain *chain, unsigned char *data, apr_size_t len, int last
         return -1;
     }
     chain->delivered += len;
+    ws_count(c->loop->counters, WS_COUNT_DECOMPRESSED_IN, (apr_int64_t)len);
     ws_conn_deliver(c, chain->opcode, data, len, where, c->parser.max_message);
     return ws_state_of(c) == WS_OPEN ? 0 : -1;
 }
@@ -163,6 +164,7 @@ int ws_chain_wants(const ws_conn *c, const ws_piece *p)
 void ws_chain_receive(ws_conn *c, const ws_piece *p)
 {
     int last = (p->flags & WS_MESSAGE_LAST) != 0;
+    ws_count(c->loop->counters, WS_COUNT_COMPRESSED_IN, (apr_int64_t)p->len);
     if (deliver(c->chain, c->chain->count, p->data, p->len, last) == 0 && last && !c->chain->ended
         && ws_state_of(c) == WS_OPEN && !c->deaf && !c->broken) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "an extension has lost the end of the message");
@@ -220,11 +222,18 @@ int ws_extension_emit(ws_extended *x, const void *data, apr_size_t len, int last
     return emit(s->chain, (unsigned)(s - s->chain->steps) + 1, data, len, last);
 }
 
+static void count_sent(ws_loop *loop, apr_size_t before, apr_size_t after)
+{
+    ws_count(loop->counters, WS_COUNT_DECOMPRESSED_OUT, (apr_int64_t)before);
+    ws_count(loop->counters, WS_COUNT_COMPRESSED_OUT, (apr_int64_t)after);
+}
+
 ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_size_t *len)
 {
     ws_chain *chain = c->chain;
     ws_loop *loop = c->loop;
     unsigned opcode = *first & 0xF;
+    apr_size_t before = *len;
 
     if (loop->made_size > KEEP_MAX) {
         free(loop->made);
@@ -254,6 +263,9 @@ ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_s
             }
         }
     }
+    if (*payload == loop->made && loop->made) {
+        count_sent(loop, before, *len);
+    }
     return WS_SENT;
 }
 
@@ -274,7 +286,7 @@ ws_frames *ws_chain_shared(ws_conn *c, ws_frames *f)
     const step *s = &c->chain->steps[0];
     const void *payload, *as_it_is;
     unsigned first = f->data[0];
-    apr_size_t len;
+    apr_size_t len, after;
     ws_frames *made;
 
     if (c->chain->count != 1 || !s->stateless || !f->whole) {
@@ -282,6 +294,11 @@ ws_frames *ws_chain_shared(ws_conn *c, ws_frames *f)
     }
     if (loop->shared_from == f && loop->shared_use == s->use
         && loop->shared_agreed == s->x.agreed) {
+        if (loop->shared_made != f) {
+            ws_frames_payload(f, &len);
+            ws_frames_payload(loop->shared_made, &after);
+            count_sent(loop, len, after);
+        }
         return ws_frames_ref(loop->shared_made);
     }
     payload = as_it_is = ws_frames_payload(f, &len);

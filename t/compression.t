@@ -426,6 +426,25 @@ SKIP: {
         or diag(($used->() - $before) / 200 . ' KiB');
 }
 
+# ---- Counters ----
+
+{
+    local $httpd = Httpd->start(conf => "WebSocketHandler ws_echo.so\nWebSocketCompression on\n"
+            . "<Location /metrics>\nSetHandler websocket-status\n</Location>");
+    my $c = client();
+    my $size = echo_is($c, 'x' x 10_000, 'a message to be counted');
+    echo_is($c, 'short', 'one whose answer is too short');
+    my $in = length(squeeze($c, 'x' x 10_000)) + length squeeze($c, 'short');
+    my (undef, undef, $text) = $httpd->get('/metrics?prometheus');
+    my %counted = $text =~ /^websocket_(\w*compressed_bytes_total\{direction="\w+"\}) (\d+)$/mg;
+    is_deeply(\%counted, {
+        'compressed_bytes_total{direction="in"}'    => $in,
+        'decompressed_bytes_total{direction="in"}'  => 10_005,
+        'compressed_bytes_total{direction="out"}'   => $size,
+        'decompressed_bytes_total{direction="out"}' => 10_000,
+    }, 'bytes are counted before and after');
+}
+
 # ---- Directives ----
 
 for (

@@ -182,6 +182,8 @@ takes("$h ws_echo.so protocol=a\n$h $api\n$h $api protocol=b greeting=hi", 'take
 my %lines = (
     WebSocketHandler        => 'ws_echo.so',
     WebSocketHandlerDirectory => '/',
+    WebSocketExtension      => 'off',
+    WebSocketCompression    => 'on',
     WebSocketThreads        => '2',
     WebSocketDrainTimeout   => '5s',
     WebSocketWatchdog       => '5s',
