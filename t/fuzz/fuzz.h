@@ -1,0 +1,83 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * What fuzz targets have in common. A target is t/fuzz/NAME.c, a libFuzzer program that checks what must
+ * hold for every input; t/fuzz/NAME.seeds has inputs to begin with.
+ */
+
+#ifndef WS_T_FUZZ_FUZZ_H
+#define WS_T_FUZZ_FUZZ_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+/** What must hold. libFuzzer keeps the input of a program that aborts. */
+#define MUST(CONDITION)                                                                            \
+    do {                                                                                           \
+        if (!(CONDITION)) {                                                                        \
+            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #CONDITION);         \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+/** Bytes in memory of exactly their size, so that AddressSanitizer sees who reads beyond. */
+static inline unsigned char *copy_of(const void *data, size_t len)
+{
+    unsigned char *copy = malloc(len ? len : 1);
+    if (len) {
+        memcpy(copy, data, len);
+    }
+    return copy;
+}
+
+/** The next byte of the input, or 0 at its end. */
+static inline unsigned take_byte(const uint8_t **data, size_t *len)
+{
+    if (*len == 0) {
+        return 0;
+    }
+    (*len)--;
+    return *(*data)++;
+}
+
+/** Lengths to cut an input into, made of a number: small ones, and now and then a large one. */
+static inline size_t next_cut(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return (*state >> 16) % ((*state >> 30) ? 7 : 200) + 1;
+}
+
+/**
+ * RFC 3629 as it stands there: one character after another.
+ * @return 1 if a text is valid, 0 if it is the beginning of a valid one, -1 if it is neither
+ */
+static inline int utf8_reference(const unsigned char *s, size_t len)
+{
+    for (size_t i = 0; i < len;) {
+        size_t n = s[i] < 0x80 ? 1 : s[i] < 0xE0 ? 2 : s[i] < 0xF0 ? 3 : 4;
+        if ((s[i] >= 0x80 && s[i] < 0xC2) || s[i] > 0xF4) {
+            return -1;
+        }
+        for (size_t k = 1; k < n; k++) {
+            unsigned char low = 0x80, high = 0xBF;
+            if (i + k == len) {
+                return 0;
+            }
+            if (k == 1) {
+                low = s[i] == 0xE0 ? 0xA0 : s[i] == 0xF0 ? 0x90 : low;
+                high = s[i] == 0xED ? 0x9F : s[i] == 0xF4 ? 0x8F : high;
+            }
+            if (s[i + k] < low || s[i + k] > high) {
+                return -1;
+            }
+        }
+        i += n;
+    }
+    return 1;
+}
+
+#endif

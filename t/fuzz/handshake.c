@@ -1,0 +1,259 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * A handshake request, as text: whatever it says, it is accepted or refused with a reason; and what is
+ * accepted holds to RFC 6455, section 4.1. Lists, tokens and origins are read as plain code reads them.
+ */
+
+#include "protocol/handshake.h"
+
+#include <apr_base64.h>
+#include <strings.h>
+
+#include "protocol/hixie.h"
+
+#include "t/fuzz/fuzz.h"
+
+/* A request's headers; those of one name are joined, as httpd does it. */
+typedef struct request {
+    char *method, *http;
+    char *upgrade, *connection, *host, *key, *version, *draft, *key1, *key2, *protocol, *origin;
+} request;
+
+static void add(char **field, const char *value)
+{
+    if (!*field) {
+        *field = strdup(value);
+    }
+    else {
+        size_t size = strlen(*field) + strlen(value) + 3;
+        char *joined = malloc(size);
+        MUST(joined);
+        snprintf(joined, size, "%s, %s", *field, value);
+        free(*field);
+        *field = joined;
+    }
+    MUST(*field);
+}
+
+/* A line of a request; text is overwritten. */
+static void read_line(request *r, char *line)
+{
+    const struct {
+        const char *name;
+        char **field;
+    } headers[] = {
+        {"Upgrade", &r->upgrade},
+        {"Connection", &r->connection},
+        {"Host", &r->host},
+        {"Sec-WebSocket-Key", &r->key},
+        {"Sec-WebSocket-Version", &r->version},
+        {"Sec-WebSocket-Draft", &r->draft},
+        {"Sec-WebSocket-Key1", &r->key1},
+        {"Sec-WebSocket-Key2", &r->key2},
+        {"Sec-WebSocket-Protocol", &r->protocol},
+        {"WebSocket-Protocol", &r->protocol},
+        {"Sec-WebSocket-Origin", &r->origin},
+        {"Origin", &r->origin},
+    };
+    char *value;
+    if (!r->method) {
+        char *end = line + strlen(line), *space = strchr(line, ' ');
+        r->http = strdup(end - line > 8 ? end - 8 : "");
+        if (space) {
+            *space = '\0';
+        }
+        r->method = strdup(line);
+        MUST(r->http && r->method);
+        return;
+    }
+    if (!(value = strchr(line, ':'))) {
+        return;
+    }
+    *value++ = '\0';
+    value += strspn(value, " ");
+    for (size_t i = 0; i < sizeof(headers) / sizeof(*headers); i++) {
+        if (!strcasecmp(line, headers[i].name)) {
+            add(headers[i].field, value);
+        }
+    }
+}
+
+static void read_request(request *r, const input *in)
+{
+    char *text = malloc(in->len + 1), *line = text, *next;
+    MUST(text);
+    memcpy(text, in->data, in->len);
+    text[in->len] = '\0';
+    for (; line; line = next) {
+        if ((next = strchr(line, '\n'))) {
+            *next++ = '\0';
+        }
+        line[strcspn(line, "\r")] = '\0';
+        read_line(r, line);
+    }
+    free(text);
+}
+
+static void free_request(request *r)
+{
+    char **fields = (char **)r;
+    for (size_t i = 0; i < sizeof(*r) / sizeof(*fields); i++) {
+        free(fields[i]);
+    }
+}
+
+/* ---- What must hold ---- */
+
+/* Section 4.1, and hybi-00, section 5.2, for the number of a key. */
+static int number_right(const char *key)
+{
+    unsigned long long number = 0, spaces = 0;
+    for (; *key; key++) {
+        if (*key >= '0' && *key <= '9') {
+            number = number * 10 + (unsigned)(*key - '0');
+            if (number > 4294967295u) {
+                return 0;
+            }
+        }
+        spaces += *key == ' ';
+    }
+    return spaces && number % spaces == 0;
+}
+
+static void accepted(const ws_handshake *h, unsigned versions, int version)
+{
+    MUST(!strcmp(h->method, "GET") && h->http >= 1001);
+    MUST(h->host && *h->host && ws_handshake_wanted(h->upgrade));
+    MUST(ws_list_has(h->connection, "Upgrade", 7, 1));
+    if (version == 76) {
+        MUST(versions & WS_V76 && !h->version && !h->draft);
+        MUST(number_right(h->key1) && number_right(h->key2));
+    }
+    else if (version == 75) {
+        MUST(versions & WS_V75 && !h->version && !h->draft && !h->key && !h->key1 && !h->key2);
+    }
+    else {
+        char accept[WS_ACCEPT_SIZE + 1], bytes[32];
+        MUST(version == 13 || version == 8 || version == 7);
+        MUST(atoi(h->version) == version);
+        MUST(ws_version_bit(h->version, strlen(h->version)) & versions);
+        MUST(strlen(h->key) == 24 && apr_base64_decode_len(h->key) <= (int)sizeof(bytes));
+        MUST(apr_base64_decode(bytes, h->key) == 16);
+        accept[WS_ACCEPT_SIZE] = '!';
+        ws_accept_key(h->key, accept);
+        MUST(accept[WS_ACCEPT_SIZE] == '!' && strlen(accept) == WS_ACCEPT_SIZE - 1);
+        MUST(apr_base64_decode(bytes, accept) == 20);
+    }
+}
+
+static void checked(const ws_handshake *h, unsigned versions)
+{
+    const char *problem = NULL;
+    int version = -1, status = ws_handshake_check(h, versions, &version, &problem);
+    MUST(status == 0 || status == 400 || status == 426);
+    MUST((status == 0) == (version != -1) && (status == 0) == !problem);
+    if (status == 0) {
+        accepted(h, versions, version);
+    }
+    else {
+        MUST(*problem);
+    }
+}
+
+/* The elements of a list, cut at commas. */
+static void listed(const char *list)
+{
+    const char *rest = list, *from = list, *e;
+    size_t len;
+    int count = 0, tokens = 1, twice = 0;
+    do {
+        const char *end = from + strcspn(from, ",");
+        const char *first = from + strspn(from, " \t"), *last = end;
+        while (last > first && (last[-1] == ' ' || last[-1] == '\t')) {
+            last--;
+        }
+        if (first < last) {
+            e = ws_list_next(&rest, &len);
+            MUST(e == first && len == (size_t)(last - first));
+            MUST(ws_list_has(list, e, len, 0) && ws_list_has(list, e, len, 1));
+            count++;
+            tokens &= ws_is_token(e, len);
+            twice |= ws_list_has(rest, e, len, 0);
+        }
+        from = end + 1;
+    } while (from[-1]);
+    MUST(!ws_list_next(&rest, &len));
+    if (count <= WS_PROTOCOLS_MAX) {
+        MUST(ws_protocols_valid(list) == (count > 0 && tokens && !twice));
+    }
+    else {
+        MUST(!ws_protocols_valid(list));
+    }
+}
+
+static void tokened(const char *s)
+{
+    /* RFC 9110, section 5.6.2 */
+    static const char others[] = "!#$%&'*+-.^_`|~";
+    int token = *s != '\0';
+    for (const char *c = s; *c; c++) {
+        token &= (*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z')
+                 || strchr(others, *c) != NULL;
+    }
+    MUST(ws_is_token(s, strlen(s)) == token);
+}
+
+static void of_origins(const char *origin, const char *host)
+{
+    char with_scheme[4096];
+    int n = snprintf(with_scheme, sizeof(with_scheme), "http://%s", host);
+    if (ws_origin_valid(origin)) {
+        MUST(ws_origin_equal(origin, origin));
+    }
+    MUST(ws_origin_equal(origin, with_scheme) == ws_origin_equal(with_scheme, origin));
+    if (n < (int)sizeof(with_scheme) && ws_origin_valid(with_scheme)) {
+        MUST(ws_origin_same(with_scheme, host));
+        if (ws_origin_equal(origin, with_scheme)) {
+            MUST(ws_origin_same(origin, host));
+        }
+    }
+    if (ws_origin_same(origin, host)) {
+        MUST(ws_origin_valid(origin) && strcmp(origin, "null"));
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    input in = {data, len};
+    unsigned versions = choice(&in) & 0x1F;
+    char text[32];
+    request r = {0};
+    ws_handshake h;
+
+    read_request(&r, &in);
+    h = (ws_handshake){.method = r.method,
+                       .http = !strcmp(r.http, "HTTP/1.0") ? 1000 : 1001,
+                       .host = r.host,
+                       .upgrade = r.upgrade,
+                       .connection = r.connection,
+                       .key = r.key,
+                       .version = r.version,
+                       .draft = r.draft,
+                       .key1 = r.key1,
+                       .key2 = r.key2};
+    checked(&h, versions);
+    MUST(strlen(ws_versions_text(versions, text)) < sizeof(text));
+    if (r.protocol) {
+        listed(r.protocol);
+        tokened(r.protocol);
+    }
+    if (r.connection) {
+        listed(r.connection);
+    }
+    if (r.origin && r.host) {
+        of_origins(r.origin, r.host);
+    }
+    free_request(&r);
+    return 0;
+}

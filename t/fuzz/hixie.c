@@ -1,0 +1,92 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Versions 76 and 75: the same events however the input is cut; keys; and what is written is what is
+ * read. Input: a byte of settings, four that cut, then the stream.
+ */
+
+#include "protocol/hixie.h"
+#include "t/fuzz/events.h"
+
+static ws_parse_result next(void *parser, unsigned char **data, size_t *len, ws_piece *piece,
+                            ws_parse_error *error)
+{
+    ws_parse_result result = ws_hixie_next(parser, data, len, piece, error);
+    if (result == WS_PARSE_DATA) {
+        MUST(piece->opcode == WS_OP_TEXT && piece->rsv == 0);
+        MUST(!memchr(piece->data, 0xFF, piece->len));
+    }
+    else if (result == WS_PARSE_CONTROL) {
+        MUST(piece->opcode == WS_OP_CLOSE && piece->len == 0);
+    }
+    else if (result == WS_PARSE_MORE) {
+        MUST(*len == 0);
+    }
+    return result;
+}
+
+/* Two lines of the input as keys. */
+static void keys(const uint8_t *data, size_t len)
+{
+    const uint8_t *line = len ? memchr(data, '\n', len) : NULL;
+    unsigned char numbers[WS_HIXIE_NUMBERS], answer[WS_HIXIE_ANSWER];
+    char *first, *second;
+    if (!line) {
+        return;
+    }
+    first = strndup((const char *)data, (size_t)(line - data));
+    second = strndup((const char *)line + 1, (size_t)(data + len - line - 1));
+    if (!ws_hixie_numbers(first, second, numbers)) {
+        MUST(strpbrk(first, "0123456789") || !memcmp(numbers, "\0\0\0\0", 4));
+        MUST(strchr(first, ' ') && strchr(second, ' '));
+        ws_hixie_answer(numbers, numbers, answer);
+    }
+    else {
+        MUST(ws_hixie_numbers(NULL, second, numbers) && ws_hixie_numbers(first, NULL, numbers));
+    }
+    free(first);
+    free(second);
+}
+
+/* A text there and back: what is no 0xFF stays as it is. */
+static void there_and_back(const uint8_t *data, size_t len)
+{
+    size_t max = ws_hixie_frame_max(data, len), wire, at = 0;
+    unsigned char *out = malloc(max), *in = out;
+    ws_hixie p = {.max = UINT64_MAX};
+    ws_parse_error error;
+    ws_piece piece;
+    wire = ws_hixie_frame(out, WS_FIN | WS_OP_TEXT, data, len);
+    MUST(wire <= max);
+    MUST(ws_hixie_next(&p, &in, &wire, &piece, &error) == WS_PARSE_DATA);
+    MUST(piece.flags == (WS_MESSAGE_FIRST | WS_MESSAGE_LAST | WS_FRAME_LAST) && wire == 0);
+    MUST(ws_hixie_between(&p));
+    for (size_t i = 0; i < len; i++) {
+        if (data[i] == 0xFF) {
+            MUST(piece.len - at >= 3 && !memcmp(piece.data + at, "\xef\xbf\xbd", 3));
+            at += 3;
+        }
+        else {
+            MUST(at < piece.len && piece.data[at] == data[i]);
+            at++;
+        }
+    }
+    MUST(at == piece.len);
+    free(out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    unsigned settings = take_byte(&data, &len);
+    ws_hixie whole = {.max = settings & 1 ? 20 : settings & 2 ? 20000 : UINT64_MAX}, cut = whole;
+    uint32_t cuts = 0;
+    for (int i = 0; i < 4; i++) {
+        cuts = cuts << 8 | take_byte(&data, &len);
+    }
+    if (same_in_pieces(next, &whole, &cut, cuts, data, len)) {
+        MUST(whole.state == cut.state && whole.left == cut.left);
+    }
+    keys(data, len);
+    there_and_back(data, len);
+    return 0;
+}

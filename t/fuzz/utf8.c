@@ -1,0 +1,44 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * UTF-8 validation in all its ways against a plain reference, whole and in pieces. Input: a byte that
+ * shifts the text behind that much ASCII, one that cuts it, then the text.
+ */
+
+#include "protocol/utf8.h"
+#include "protocol/vectors.h"
+#include "t/fuzz/fuzz.h"
+
+static void is(ws_utf8_state got, int reference)
+{
+    MUST((got == WS_UTF8_REJECT) == (reference < 0));
+    MUST((got == WS_UTF8_START) == (reference > 0));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    size_t shift = take_byte(&data, &len) % 130;
+    uint32_t cuts = take_byte(&data, &len);
+    unsigned char *text = malloc(shift + len ? shift + len : 1);
+    int reference;
+
+    memset(text, 'x', shift);
+    memcpy(text + shift, data, len);
+    len += shift;
+    reference = utf8_reference(text, len);
+    for (int n = 0; ws_utf8_use(n); n++) {
+        ws_utf8_state state = WS_UTF8_START;
+        uint32_t c = cuts;
+        is(ws_utf8_check(WS_UTF8_START, text, len), reference);
+        for (size_t at = 0; at < len;) {
+            size_t cut = next_cut(&c);
+            cut = cut < len - at ? cut : len - at;
+            state = ws_utf8_check(state, text + at, cut);
+            at += cut;
+            is(state, utf8_reference(text, at)); /* as soon as it is certain */
+        }
+        is(state, reference);
+    }
+    free(text);
+    return 0;
+}
