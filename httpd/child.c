@@ -37,6 +37,9 @@ APLOG_USE_MODULE(websocket);
 #define DRAIN_TIMEOUT (5 * 60 * 1000)
 #define DRAIN_SPREAD (10 * 1000)
 
+/* Within this a worker thread has taken a connection that waits for it, milliseconds. */
+#define WORKER_WAKES 50
+
 /* A server that stops has to be gone before it is killed: farewell within this, milliseconds. */
 #define FAREWELL 1500
 
@@ -147,6 +150,11 @@ void ws_child_stopping(apr_pool_t *pchild, int graceful)
         /* The MPM waits for its threads now, and looks for nothing else. */
         struct sigaction late = {.sa_sigaction = on_late_sigterm, .sa_flags = SA_SIGINFO};
         sigaction(SIGTERM, &late, NULL);
+        /* Behind this hook event's listener, which calls it at MaxConnectionsPerChild, looks whether there
+         * are connections, and ends if not. WebSockets are none; nor is what it has just accepted before
+         * a worker has taken it. That one would wait for ever: who was to see the rest of its TLS
+         * handshake come is gone. */
+        apr_sleep(apr_time_from_msec(WORKER_WAKES));
     }
 }
 

@@ -1,0 +1,112 @@
+// Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+// Many connections to an echo, each with a numbered message at a steady pace; watches that each comes
+// back, once and in order.
+//
+//   steady.js INTERVAL_MS CA URL...
+//
+// Standard input: "open N" opens N more, by turns to each URL, and answers "opened TOTAL" when they are;
+// "count" answers "echoed TOTAL"; "end" sends nothing more, waits for what is on its way, closes, and
+// answers "ended TOTAL". What goes wrong is told at once: "wrong WHAT".
+
+'use strict';
+
+const fs = require('fs');
+const readline = require('readline');
+const WebSocket = require('ws');
+
+const [interval, ca, ...urls] = process.argv.slice(2);
+const options = { ca: fs.readFileSync(ca), perMessageDeflate: false };
+const open = new Set();
+let opened = 0, echoed = 0, ending = false, wrong = 0;
+
+function say(text) {
+    process.stdout.write(text + '\n');
+}
+
+function complain(text) {
+    if (wrong++ < 20) {
+        say('wrong ' + text);
+    }
+}
+
+// Resolves when it is open.
+function connect(number) {
+    const url = urls[number % urls.length];
+    const c = { name: `${number} (${url})`, sent: 0, seen: 0 };
+    c.ws = new WebSocket(url, options);
+    c.ws.on('message', data => {
+        const n = Number(data.toString());
+        if (n !== c.seen + 1) {
+            complain(`${c.name}: message ${n} comes behind ${c.seen}`);
+        }
+        c.seen = n;
+        echoed++;
+    });
+    c.ws.on('error', error => complain(`${c.name}: ${error.message}`));
+    c.ws.on('close', code => {
+        clearInterval(c.timer);
+        open.delete(c);
+        if (!ending) {
+            complain(`${c.name}: closed with ${code}`);
+        }
+    });
+    return new Promise(resolve => c.ws.on('open', () => {
+        open.add(c);
+        opened++;
+        // Spread over the interval.
+        setTimeout(() => {
+            if (!ending) {
+                c.timer = setInterval(() => c.ws.send(String(++c.sent)), Number(interval));
+            }
+        }, Math.random() * interval);
+        resolve();
+    }));
+}
+
+async function add(n) {
+    for (let done = 0; done < n; done += 20) {
+        const batch = [];
+        for (let i = done; i < n && i < done + 20; i++) {
+            batch.push(connect(opened + batch.length));
+        }
+        await Promise.all(batch);
+    }
+    say('opened ' + opened);
+}
+
+function end() {
+    ending = true;
+    for (const c of open) {
+        clearInterval(c.timer);
+    }
+    const wait = setInterval(() => {
+        if ([...open].some(c => c.seen < c.sent)) {
+            return;
+        }
+        clearInterval(wait);
+        const all = [...open];
+        for (const c of all) {
+            c.ws.on('close', code => code === 1000 || complain(`${c.name}: the end is ${code}`));
+            c.ws.close(1000);
+        }
+        const closed = setInterval(() => {
+            if (open.size === 0) {
+                clearInterval(closed);
+                say('ended ' + all.length);
+                process.exit(wrong ? 1 : 0);
+            }
+        }, 20);
+    }, 20);
+}
+
+readline.createInterface({ input: process.stdin }).on('line', line => {
+    const [what, n] = line.split(' ');
+    if (what === 'open') {
+        add(Number(n));
+    } else if (what === 'count') {
+        say('echoed ' + echoed);
+    } else if (what === 'end') {
+        end();
+    }
+});

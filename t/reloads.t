@@ -1,0 +1,85 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# A thousand connections with steady traffic, half of them over TLS, while children come and go: too many
+# idle ones, MaxConnectionsPerChild, ten reloads in a row. No message is lost, doubled or out of order,
+# and no connection is dropped.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Time::HiRes qw(sleep);
+use Httpd;
+use Program;
+
+my ($connections, $reloads) = ($ENV{WS_TEST_CONNECTIONS} || 1000, 10);
+
+# The client needs a descriptor for each. A soft limit is lifted by the shell, for httpd too.
+my $files = $connections + 300 * $reloads;
+if (!$ENV{WS_TEST_FILES}) {
+    $ENV{WS_TEST_FILES} = 1;
+    exec 'sh', '-c', "test \$(ulimit -n) -ge $files 2>/dev/null || ulimit -n $files 2>/dev/null; exec \"\$@\"",
+        'sh', $^X, $0;
+}
+chomp(my $limit = `sh -c 'ulimit -n'`);
+plan skip_all => "$connections connections need $files open files, ulimit -n allows $limit"
+    if $limit ne 'unlimited' && $limit < $files;
+
+# Children that have to go keep their places.
+my $prefork = $Httpd::MPM eq 'prefork';
+my $httpd = Httpd->start(
+    conf     => "WebSocketHandler ws_echo.so\nWebSocketPing 20s 10min\nWebSocketDrainTimeout 1h\n"
+        . 'MaxConnectionsPerChild ' . ($prefork ? 100 : 150) . "\n",
+    mpm_conf => $prefork
+    ? "StartServers 10\nServerLimit 250\nMaxRequestWorkers 250\nMinSpareServers 2\nMaxSpareServers 4"
+    : "StartServers 6\nServerLimit 150\nThreadsPerChild 5\nMaxRequestWorkers 750\nMinSpareThreads 5\nMaxSpareThreads 15",
+);
+
+my $certs  = Httpd::certificates();
+my $client = Program->start('node', "$Httpd::TOP/t/clients/steady.js", 200, "$certs/ca.crt",
+    'ws://127.0.0.1:' . $httpd->port . '/', 'wss://127.0.0.1:' . $httpd->ssl_port . '/');
+
+sub ask {
+    my ($what, $answer) = @_;
+    $client->write("$what\n");
+    return ($client->wait_output(qr/^$answer (\d+)$/m))[1];
+}
+
+# So many messages are echoed from now on.
+sub traffic {
+    my ($n) = @_;
+    my $until = ask('count', 'echoed') + $n;
+    Httpd::wait_for(sub { ask('count', 'echoed') >= $until }, "$n messages");
+}
+
+is(ask("open $connections", 'opened'), $connections, "$connections connections");
+traffic($connections);
+
+# httpd looks for idle children once a second; those that have served their number go, too.
+Httpd::wait_for(sub { $httpd->count_log(qr/this child has to go; its \d+ connections live on/) >= 5 }, 'children to go');
+pass($httpd->count_log(qr/this child has to go/) . ' children had to go, idle or with their number of connections');
+traffic($connections);
+
+my $total = $connections;
+for my $i (1 .. $reloads) {
+    # New ones while httpd reloads: a handshake that is on its way is not lost.
+    $total += 20;
+    $client->write("open 20\n");
+    $httpd->graceful;
+    $client->wait_output(qr/^opened $total$/m);
+    traffic(100);
+}
+pass("$reloads reloads");
+traffic($connections);
+
+my $children = () = $httpd->children;
+cmp_ok($children, '>', $reloads, "$children children, old and new");
+is(ask('end', 'ended'), $total, "all $total connections have lived until their end");
+my $status = $client->finish;
+is($status, 0, 'no message was lost, doubled or out of order, no connection dropped');
+my @wrong = $client->output =~ /^wrong (.*)$/mg;
+is("@wrong", '', 'nothing went wrong');
+Httpd::wait_for(sub { my $n = () = $httpd->children; $n < $children }, 'old children to end');
+pass('old children end when their last connection has gone');
+
+done_testing;
