@@ -18,6 +18,16 @@ WebSocketVersions 13 8 7 76 75
 <Location /relay>
     WebSocketRelay on
 </Location>
+<Location /compressed>
+    WebSocketCompression on threshold=0
+</Location>
+<Location /compressed/takeover>
+    WebSocketCompression on takeover=on
+</Location>
+<Location /compressed/relay>
+    WebSocketCompression on takeover=on
+    WebSocketRelay on
+</Location>
 <Location /page>
     WebSocketVersions 13
 </Location>
@@ -39,12 +49,17 @@ my @clients = (
     ['libprotocol-websocket-perl', [13, 8, 76, 75], $^X, 't/clients/echo.pl'],
     ['ruby-websocket', [13, 8, 7, 76, 75], 'ruby', 't/clients/echo.rb'],
 );
+my %compresses = map { $_ => 1 } 'npm ws', 'npm faye-websocket', 'python3-websockets';
+my @compressed = (
+    ['ws, compressed', "$ws/compressed/echo"], ['wss, compressed with takeover', "$wss/compressed/takeover"],
+    ['wss, compressed, relayed', "$wss/compressed/relay"],
+);
 my @ways = (['ws', "$ws/echo"], ['wss', "$wss/echo"], ['ws, relayed', "$ws/relay"], ['wss, relayed', "$wss/relay"]);
 
 for my $client (@clients) {
     my ($name, $versions, @command) = @$client;
     for my $version (@$versions ? @$versions : '') {
-        for my $way (@ways) {
+        for my $way (@ways, $compresses{$name} ? @compressed : ()) {
             my ($way_name, $url) = @$way;
             Program::tap(join(', ', $name, $version ? "version $version" : (), $way_name),
                 @command, $version ? $version : (), $url, $ca);
@@ -62,8 +77,8 @@ ok(($seen{$_} || 0) >= @ways * $expected{$_}, "version $_ was spoken by $expecte
 # ---- A browser, which does not care for the MPM ----
 
 SKIP: {
-    skip 'Chromium speaks with the event MPM only', 5 if $Httpd::MPM ne 'event';
-    my @pages = map { my $page = s/^ws/http/r; map { ("$page/page/", $_) } "$_/echo", "$_/relay" } $ws, $wss;
+    skip 'Chromium speaks with the event MPM only', 9 if $Httpd::MPM ne 'event';
+    my @pages = map { my $page = s/^ws/http/r; map { ("$page/page/", $_) } "$_/echo", "$_/relay", "$_/compressed/echo", "$_/compressed/takeover" } $ws, $wss;
     Program::tap('Chromium', 'node', 't/clients/chromium.js', @pages);
 }
 

@@ -18,6 +18,9 @@ const echo = url => new Promise(resolve => {
     c.binaryType = 'arraybuffer';
     c.onclose = event => resolve([...wrong, ...event.code === 4321 && event.wasClean ? [] : [`the end: ${event.code}`]]);
     c.onopen = async () => {
+        if (/^permessage-deflate/.test(c.extensions) !== /compressed/.test(url)) {
+            wrong.push(`compression: ${c.extensions}`);
+        }
         if (c.protocol !== 'echo') {
             wrong.push('the subprotocol');
         }

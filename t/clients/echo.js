@@ -1,22 +1,22 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
 // Echo with a client from npm: node echo.js ws|websocket|faye-websocket VERSION URL CA.
-// Prints "ok NAME" or "not ok NAME" for each test, and "done".
+// A URL with "compressed" in it asks for permessage-deflate. Prints "ok NAME" or "not ok NAME" for each test, and "done".
 
 'use strict';
 
 const fs = require('fs');
 const [library, version, url, caFile] = process.argv.slice(2);
 const ca = fs.readFileSync(caFile);
-const protocol = 'echo';
+const protocol = 'echo', compressed = /compressed/.test(url);
 
 // Each opens a connection and gives it as {protocol, send(data), close(code, reason), onmessage, onclose}.
 const open = {
     ws: (done, failed) => {
         const WebSocket = require('ws');
-        const socket = new WebSocket(url, protocol, {ca, protocolVersion: +version, perMessageDeflate: false});
+        const socket = new WebSocket(url, protocol, {ca, protocolVersion: +version, perMessageDeflate: compressed && {threshold: 0}});
         const c = {send: data => socket.send(data), close: (code, why) => socket.close(code, why)};
-        socket.on('open', () => { c.protocol = socket.protocol; done(c); });
+        socket.on('open', () => { c.protocol = socket.protocol; c.extensions = socket.extensions; done(c); });
         socket.on('message', (data, binary) => c.onmessage(binary ? data : data.toString()));
         socket.on('close', (code, why) => c.onclose(code, why.toString()));
         socket.on('error', failed);
@@ -41,7 +41,7 @@ const open = {
     },
     'faye-websocket': (done, failed) => {
         const WebSocket = require('faye-websocket');
-        const socket = new WebSocket.Client(url, [protocol], {tls: {ca}});
+        const socket = new WebSocket.Client(url, [protocol], {tls: {ca}, extensions: compressed ? [require('permessage-deflate')] : []});
         const c = {send: data => socket.send(data), close: (code, why) => socket.close(code, why)};
         socket.on('open', () => { c.protocol = socket.protocol; done(c); });
         socket.on('message', e => c.onmessage(typeof e.data === 'string' ? e.data : Buffer.from(e.data)));
@@ -58,6 +58,9 @@ open(async c => {
     const same = (a, b) => typeof a === typeof b && (typeof a === 'string' ? a === b : Buffer.compare(a, b) === 0);
 
     check(c.protocol === protocol, 'the subprotocol is agreed on');
+    if (c.extensions !== undefined) {
+        check(/^permessage-deflate/.test(c.extensions) === compressed, 'compression, if it is asked for');
+    }
     for (const text of ['', 'hello', 'h\u00e9 \u20ac \u{1f600}', 'long '.repeat(40000)]) {
         check(same(await echoed(text), text), `text of ${text.length} characters`);
     }

@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-"""Echo with Debian's python3-websockets: echo.py URL CA. Prints "ok NAME" or "not ok NAME", and "done"."""
+"""Echo with Debian's python3-websockets: echo.py URL CA. A URL with
+"compressed" in it asks for permessage-deflate. Prints "ok NAME" or "not ok NAME", and "done"."""
 
 import asyncio
 import ssl
@@ -9,6 +10,7 @@ import sys
 import websockets
 
 url, ca = sys.argv[1:]
+compressed = "compressed" in url
 tls = ssl.create_default_context(cafile=ca) if url.startswith("wss") else None
 
 
@@ -18,9 +20,14 @@ def check(right, name):
 
 async def main():
     async with websockets.connect(
-        url, ssl=tls, subprotocols=["unknown", "echo"], max_size=None, compression=None
+        url,
+        ssl=tls,
+        subprotocols=["unknown", "echo"],
+        max_size=None,
+        compression="deflate" if compressed else None,
     ) as c:
         check(c.subprotocol == "echo", "the subprotocol is agreed on")
+        check(bool(c.extensions) == compressed, "compression, if it is asked for")
         for text in ["", "hello", "h\u00e9 \u20ac \U0001f600", "long " * 40000]:
             await c.send(text)
             check(await c.recv() == text, f"text of {len(text)} characters")
