@@ -22,6 +22,7 @@ WebSocketMaxMessageSize 16M
 WebSocketHandler $api
 Header always set X-Always "always set"
 <Location "/">
+    WebSocketCompression on takeover=on
     Header always add Set-Cookie "c=3" "expr=%{QUERY_STRING} =~ /cookies/"
 </Location>
 <Location "/protocols">

@@ -20,7 +20,7 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
     await page.goto(url);
     check(await page.evaluate(() => performance.getEntriesByType('navigation')[0].nextHopProtocol) === 'h2',
         'the page came over HTTP/2');
-    const [text, bytes, both, end] = await page.evaluate(async url => {
+    const [text, bytes, both, compressed, end] = await page.evaluate(async url => {
         const open = () => new Promise((resolve, reject) => {
             const c = new WebSocket(`${url.replace('https', 'wss')}chromium`);
             c.binaryType = 'arraybuffer';
@@ -38,11 +38,12 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
             one.onclose = event => resolve(`${event.code} ${event.reason} ${event.wasClean}`);
         });
         return [await echo(one, 'h\u00e9llo'), got.length === data.length && got.every((x, i) => x === data[i]),
-            await Promise.all([echo(one, 'one'), echo(two, 'two')]), (one.close(4321, 'enough'), await end)];
+            await Promise.all([echo(one, 'one'), echo(two, 'two')]), one.extensions, (one.close(4321, 'enough'), await end)];
     }, url);
     check(text === 'h\u00e9llo', 'text is echoed');
     check(bytes, 'a million bytes are echoed');
     check(`${both}` === 'one,two', 'two at a time');
+    check(/^permessage-deflate/.test(compressed), 'compressed');
     check(end === '4321  true', `the end is clean: ${end}`);
     await browser.close();
     console.log('done');

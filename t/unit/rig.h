@@ -174,6 +174,8 @@ typedef struct rig {
     ws_settings settings;
     unsigned blocking; /**< threads for WS_BLOCKING handlers, 0: four */
     unsigned watchdog; /**< milliseconds, 0: none */
+    const ws_extension *const *extensions;
+    unsigned extension_count;
     ws_location location, other, *locations[2];
     int descriptors; /**< open before it was made */
 } rig;
@@ -224,6 +226,8 @@ static inline void rig_start(rig *r, const ws_handler *handler, unsigned loops)
                            .process = 7,
                            .locations = r->locations,
                            .location_count = 2,
+                           .extensions = r->extensions,
+                           .extension_count = r->extension_count,
                            .log = rig_log,
                            .logs = rig_logs};
     apr_initialize();
