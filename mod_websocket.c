@@ -42,6 +42,7 @@
 #include "httpd/limits.h"
 #include "httpd/list.h"
 #include "httpd/metrics.h"
+#include "httpd/places.h"
 #include "httpd/reauthorize.h"
 #include "httpd/shared.h"
 #include "httpd/status.h"
@@ -76,6 +77,7 @@ static void register_hooks(apr_pool_t *p)
     ws_list_register();
     ws_census_register();
     ws_reauthorize_register(p);
+    ws_places_register(p);
     ws_takeover_register(p);
 }
 

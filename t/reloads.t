@@ -9,6 +9,7 @@ use warnings;
 use lib 't/lib';
 use Test::More;
 use Time::HiRes qw(sleep);
+use Client;
 use Httpd;
 use Program;
 
@@ -81,5 +82,26 @@ my @wrong = $client->output =~ /^wrong (.*)$/mg;
 is("@wrong", '', 'nothing went wrong');
 Httpd::wait_for(sub { my $n = () = $httpd->children; $n < $children }, 'old children to end');
 pass('old children end when their last connection has gone');
+
+# ---- Too few places for children ----
+{
+    my $full = Httpd->start(
+        conf     => "WebSocketHandler ws_echo.so\nWebSocketPing off\n",
+        mpm_conf => $prefork
+        ? "StartServers 1\nServerLimit 3\nMaxRequestWorkers 3\nMinSpareServers 1\nMaxSpareServers 3"
+        : "StartServers 1\nServerLimit 3\nThreadsPerChild 2\nMaxRequestWorkers 6\nMinSpareThreads 1\nMaxSpareThreads 6",
+    );
+    my $told = qr/all 3 places for child processes are taken, \d of them by old ones that still have WebSockets/;
+    my @old;
+    for (1 .. 3) {
+        push @old, Client->new($full, '/');
+        $full->graceful;
+    }
+    ok($full->wait_log($told), 'the log says when old children have taken all places');
+    $_->echoes('still here', 'their connections go on') for @old;
+    $_->drop for @old;
+    Httpd::wait_for(sub { ($full->get('/index.html'))[0] == 200 }, 'a new child');
+    is($full->count_log($told), 1, 'it has said so once');
+}
 
 done_testing;
