@@ -1,0 +1,84 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# One message of 500 MiB passes through a handler with on_frame and WS_ANY_SIZE, and out of one with
+# ws_send_part, while the child's memory stays as it is.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use IO::Select;
+
+my $stream = Httpd::compile('stream');
+my $client = "$Httpd::BUILD/t/stream.$$";
+my $said   = `@{[Httpd::apxs_query('CC')]} -O2 -std=gnu11 -Wall -Wextra -Werror $Httpd::TOP/t/clients/stream.c -o $client -lssl -lcrypto 2>&1`;
+is($said, '', 'the client compiles');
+END { unlink $client if $client }
+
+# AddressSanitizer keeps what is freed, and is slow.
+my $sanitized = $ENV{WS_TEST_PRELOAD};
+my $mib       = $sanitized ? 30 : 500;
+my $allowed   = 2048;    # KiB
+
+my $httpd = Httpd->start(
+    # One child, whose memory can be looked at.
+    mpm_conf => $Httpd::MPM eq 'prefork'
+    ? "StartServers 1\nServerLimit 1\nMaxRequestWorkers 1\nMinSpareServers 1\nMaxSpareServers 1"
+    : "StartServers 1\nServerLimit 1\nThreadsPerChild 5\nMaxRequestWorkers 5\nMinSpareThreads 1\nMaxSpareThreads 5",
+    conf => <<"END",
+WebSocketThreads 1
+<Location /stream>
+    WebSocketHandler $stream
+    WebSocketMaxMessageSize 1K
+    WebSocketPing off
+</Location>
+END
+);
+my @children = $httpd->children;
+is(scalar @children, 1, 'there is one child');
+
+# KiB that are in memory.
+sub resident {
+    my ($kib) = Httpd::read_file("/proc/$children[0]/smaps_rollup") =~ /^Rss:\s+(\d+) kB$/m;
+    return $kib;
+}
+
+# Let the client do something; returns what it said and the child's greatest size meanwhile.
+sub run {
+    my ($tls, $what, $size) = @_;
+    my $peak = 0;
+    open my $out, '-|', $client, $tls ? $httpd->ssl_port : $httpd->port,
+        $tls ? Httpd::certificates() . '/ca.crt' : '-', '/stream', $what, $size
+        or die "$client: $!";
+    my $select = IO::Select->new($out);
+    do {
+        my $now = resident();
+        $peak = $now if $now > $peak;
+    } while (!$select->can_read(0.05));
+    my $said = <$out> // '';
+    close $out;
+    chomp $said;
+    return ($said, $peak);
+}
+
+my %name = (frames => 'in many frames', one => 'in a single frame', receive => 'sent in parts to a client that rests');
+for my $tls (0, 1) {
+    my $way = $tls ? 'wss' : 'ws';
+    run($tls, $_, 2) for sort keys %name;    # what is made once, buffers and code, is there now
+    for my $what (sort keys %name) {
+        my $before = resident();
+        my ($said, $peak) = run($tls, $what, $mib);
+        my $after = resident();
+        is($said, $mib * 1024 * 1024 . ' bytes, right', "$way: $mib MiB $name{$what}");
+        SKIP: {
+            skip 'a sanitizer has a memory of its own', 2 if $sanitized;
+            note "$before KiB before, at most $peak, $after after";
+            cmp_ok($peak - $before,  '<', $allowed, "$way, $name{$what}: the child does not grow meanwhile");
+            cmp_ok($after - $before, '<', $allowed, "$way, $name{$what}: nor has it in the end");
+        }
+    }
+}
+is_deeply([$httpd->children], \@children, 'it has been the same child');
+
+done_testing;
