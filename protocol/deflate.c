@@ -409,6 +409,9 @@ static int receive_message(ws_extended *x, unsigned char *data, apr_size_t len, 
         forget_state(x);
         return WS_CLOSE_TRY_LATER;
     }
+    if (where & WS_FIRST) {
+        s->ended = 0; /* the last message's end is not this one's, which may have no byte at all */
+    }
     while (len && !result) { /* zlib counts in 32 bits */
         apr_size_t piece = len < (1u << 30) ? len : 1u << 30;
         result = inflate_piece(x, s, sh, data, piece, &out);

@@ -293,6 +293,10 @@ for (['noise', substr $noise, 0, 500], ['a reserved type of block', "\x07"], ['a
     is((message($c))[0], 'final', 'and without the empty block behind it');
     $c->send(BINARY, $final->('one ') . $final->('two') . "\x00", rsv => RSV1);
     is((message($c))[0], 'one two', 'and two of them');
+    $c->send(BINARY, $final->('final'), rsv => RSV1);
+    is((message($c))[0], 'final', 'one at the end');
+    $c->send(BINARY, '', rsv => RSV1);
+    $c->expect_close(1007, 'which is not the end of the next message, that has no byte at all');
 }
 
 # ---- Handlers ----

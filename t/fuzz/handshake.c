@@ -1,106 +1,38 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A handshake request, as text: whatever it says, it is accepted or refused with a reason; and what is
- * accepted holds to RFC 6455, section 4.1. Lists, tokens and origins are read as plain code reads them.
+ * A handshake request: whatever it says, it is accepted or refused with a reason; and what is accepted
+ * holds to RFC 6455, section 4.1. Lists, tokens and origins are read as plain code reads them.
  */
 
 #include "protocol/handshake.h"
 
 #include <apr_base64.h>
-#include <strings.h>
-
-#include "protocol/hixie.h"
 
 #include "t/fuzz/fuzz.h"
 
-/* A request's headers; those of one name are joined, as httpd does it. */
+/* The lines of an input, in this order. One that is not there is a header that is not. */
 typedef struct request {
-    char *method, *http;
-    char *upgrade, *connection, *host, *key, *version, *draft, *key1, *key2, *protocol, *origin;
+    char *upgrade, *connection, *key, *version, *protocol, *host, *origin, *other_origin, *method;
+    char *draft, *key1, *key2;
 } request;
 
-static void add(char **field, const char *value)
+/* @return the text that the lines stand in, to be freed */
+static char *read_request(request *r, const uint8_t *data, size_t len)
 {
-    if (!*field) {
-        *field = strdup(value);
-    }
-    else {
-        size_t size = strlen(*field) + strlen(value) + 3;
-        char *joined = malloc(size);
-        MUST(joined);
-        snprintf(joined, size, "%s, %s", *field, value);
-        free(*field);
-        *field = joined;
-    }
-    MUST(*field);
-}
-
-/* A line of a request; text is overwritten. */
-static void read_line(request *r, char *line)
-{
-    const struct {
-        const char *name;
-        char **field;
-    } headers[] = {
-        {"Upgrade", &r->upgrade},
-        {"Connection", &r->connection},
-        {"Host", &r->host},
-        {"Sec-WebSocket-Key", &r->key},
-        {"Sec-WebSocket-Version", &r->version},
-        {"Sec-WebSocket-Draft", &r->draft},
-        {"Sec-WebSocket-Key1", &r->key1},
-        {"Sec-WebSocket-Key2", &r->key2},
-        {"Sec-WebSocket-Protocol", &r->protocol},
-        {"WebSocket-Protocol", &r->protocol},
-        {"Sec-WebSocket-Origin", &r->origin},
-        {"Origin", &r->origin},
-    };
-    char *value;
-    if (!r->method) {
-        char *end = line + strlen(line), *space = strchr(line, ' ');
-        r->http = strdup(end - line > 8 ? end - 8 : "");
-        if (space) {
-            *space = '\0';
-        }
-        r->method = strdup(line);
-        MUST(r->http && r->method);
-        return;
-    }
-    if (!(value = strchr(line, ':'))) {
-        return;
-    }
-    *value++ = '\0';
-    value += strspn(value, " ");
-    for (size_t i = 0; i < sizeof(headers) / sizeof(*headers); i++) {
-        if (!strcasecmp(line, headers[i].name)) {
-            add(headers[i].field, value);
-        }
-    }
-}
-
-static void read_request(request *r, const input *in)
-{
-    char *text = malloc(in->len + 1), *line = text, *next;
+    char **fields = (char **)r, *text = malloc(len + 1), *line = text;
     MUST(text);
-    memcpy(text, in->data, in->len);
-    text[in->len] = '\0';
-    for (; line; line = next) {
-        if ((next = strchr(line, '\n'))) {
-            *next++ = '\0';
+    memcpy(text, data, len);
+    text[len] = '\0';
+    for (size_t i = 0; i < sizeof(*r) / sizeof(*fields) && line; i++) {
+        char *end = strchr(line, '\n');
+        fields[i] = line;
+        if (end) {
+            *end++ = '\0';
         }
-        line[strcspn(line, "\r")] = '\0';
-        read_line(r, line);
+        line = end;
     }
-    free(text);
-}
-
-static void free_request(request *r)
-{
-    char **fields = (char **)r;
-    for (size_t i = 0; i < sizeof(*r) / sizeof(*fields); i++) {
-        free(fields[i]);
-    }
+    return text;
 }
 
 /* ---- What must hold ---- */
@@ -225,15 +157,14 @@ static void of_origins(const char *origin, const char *host)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    input in = {data, len};
-    unsigned versions = choice(&in) & 0x1F;
-    char text[32];
+    unsigned how = take_byte(&data, &len), versions = how & 0x1F;
+    char text[32], *lines;
     request r = {0};
     ws_handshake h;
 
-    read_request(&r, &in);
-    h = (ws_handshake){.method = r.method,
-                       .http = !strcmp(r.http, "HTTP/1.0") ? 1000 : 1001,
+    lines = read_request(&r, data, len);
+    h = (ws_handshake){.method = r.method ? r.method : "GET",
+                       .http = how & 0x20 ? 1000 : 1001,
                        .host = r.host,
                        .upgrade = r.upgrade,
                        .connection = r.connection,
@@ -242,6 +173,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
                        .draft = r.draft,
                        .key1 = r.key1,
                        .key2 = r.key2};
+    if (how & 0x80) { /* requests of versions 76 and 75 have none of these */
+        h.version = h.draft = h.key = NULL;
+    }
+    if (how & 0x40) {
+        h.key1 = h.key2 = NULL;
+    }
     checked(&h, versions);
     MUST(strlen(ws_versions_text(versions, text)) < sizeof(text));
     if (r.protocol) {
@@ -254,6 +191,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (r.origin && r.host) {
         of_origins(r.origin, r.host);
     }
-    free_request(&r);
+    if (r.other_origin) {
+        of_origins(r.origin, r.other_origin);
+        MUST(ws_origin_equal(r.origin, r.other_origin)
+             == ws_origin_equal(r.other_origin, r.origin));
+    }
+    free(lines);
     return 0;
 }

@@ -12,19 +12,6 @@
 
 #include "t/fuzz/fuzz.h"
 
-/* This target sends and receives nothing. */
-int ws_extension_deliver(ws_extended *x, unsigned char *data, apr_size_t len, int last)
-{
-    (void)x, (void)data, (void)len, (void)last;
-    abort();
-}
-
-int ws_extension_emit(ws_extended *x, const void *data, apr_size_t len, int last)
-{
-    (void)x, (void)data, (void)len, (void)last;
-    abort();
-}
-
 static apr_size_t kept(const ws_offer *o)
 {
     return o->count < WS_PARAMETERS_MAX ? o->count : WS_PARAMETERS_MAX;
@@ -133,28 +120,27 @@ static void negotiated(const ws_offer *o, const ws_deflate_config *conf, int may
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    input in = {data, len};
-    unsigned how = choice(&in);
+    unsigned how = take_byte(&data, &len);
     ws_deflate_config conf = {.level = 6,
                               .window = 8 + (int)(how & 7),
                               .client_window = 15 - (int)(how >> 3 & 7),
                               .takeover = how >> 6 & 1};
-    char *text = malloc(in.len + 1), *list = text;
+    char *text = malloc(len + 1), *list = text;
     ws_offer o;
     int result;
 
     MUST(text);
-    memcpy(text, in.data, in.len);
-    text[in.len] = '\0';
+    memcpy(text, data, len);
+    text[len] = '\0';
     while ((result = ws_offer_next(&list, &o)) > 0) {
-        MUST(list >= text && list <= text + in.len);
+        MUST(list >= text && list <= text + len);
         MUST(ws_is_token(o.name, strlen(o.name)));
         for (apr_size_t i = 0; i < kept(&o); i++) {
             const ws_parameter *p = &o.parameters[i];
             MUST(ws_is_token(p->name, strlen(p->name)));
             MUST(!p->value || ws_is_token(p->value, strlen(p->value)));
         }
-        read_again(&o, in.len);
+        read_again(&o, len);
         if (o.count <= WS_PARAMETERS_MAX) {
             negotiated(&o, &conf, how >> 7);
         }
