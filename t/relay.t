@@ -254,6 +254,50 @@ END
     }
 }
 
+# ---- TLS that this module cannot take over ----
+
+{
+    # A filter that looks like mod_ssl's, on connections whose SSL object nobody has shown us.
+    my $foreign = Httpd::compile('foreign_tls', <<'END');
+#include <httpd.h>
+#include <http_config.h>
+#include <http_connection.h>
+#include <util_filter.h>
+static apr_status_t in(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode,
+                       apr_read_type_e block, apr_off_t n)
+{
+    return ap_get_brigade(f->next, bb, mode, block, n);
+}
+static apr_status_t out(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    return ap_pass_brigade(f->next, bb);
+}
+static int add(conn_rec *c, void *csd)
+{
+    (void)csd;
+    ap_add_input_filter("SSL/TLS FILTER", NULL, NULL, c);
+    ap_add_output_filter("SSL/TLS FILTER", NULL, NULL, c);
+    return OK;
+}
+static void hooks(apr_pool_t *p)
+{
+    (void)p;
+    ap_register_input_filter("SSL/TLS FILTER", in, NULL, AP_FTYPE_CONNECTION + 5);
+    ap_register_output_filter("SSL/TLS FILTER", out, NULL, AP_FTYPE_CONNECTION + 5);
+    ap_hook_pre_connection(add, NULL, NULL, APR_HOOK_MIDDLE);
+}
+AP_DECLARE_MODULE(foreign_tls) = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL, hooks, 0};
+END
+    my $server = Httpd->start(load => "LoadModule foreign_tls_module $foreign", mpm_conf => $mpm,
+        conf => "WebSocketHandler $api\n");
+    my $c = client('/', server => $server);
+    $c->echoes('x' x 100_000, 'TLS whose SSL object could not be taken is relayed');
+    $c->close(1000);
+    $c->expect_close(1000, 'to the end');
+    $server->wait_log(qr/the connection is relayed: its TLS connection is unknown to this module/);
+    $server->stop;
+}
+
 # ---- Reloads and stops ----
 
 my $conf = "WebSocketHandler $api\n<Location /relay>\nWebSocketRelay on\n</Location>\n";
