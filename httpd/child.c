@@ -150,10 +150,9 @@ void ws_child_stopping(apr_pool_t *pchild, int graceful)
         /* The MPM waits for its threads now, and looks for nothing else. */
         struct sigaction late = {.sa_sigaction = on_late_sigterm, .sa_flags = SA_SIGINFO};
         sigaction(SIGTERM, &late, NULL);
-        /* Behind this hook event's listener, which calls it at MaxConnectionsPerChild, looks whether there
-         * are connections, and ends if not. WebSockets are none; nor is what it has just accepted before
-         * a worker has taken it. That one would wait for ever: who was to see the rest of its TLS
-         * handshake come is gone. */
+        /* Event's listener calls this at MaxConnectionsPerChild; behind it, threads end for which there
+         * are no connections (worker_thread_should_exit_early()). WebSockets are none; nor is what was
+         * accepted just now before a worker has taken it out of their queue: nobody would any more. */
         apr_sleep(apr_time_from_msec(WORKER_WAKES));
     }
 }
