@@ -8,7 +8,6 @@ use warnings;
 use lib 't/lib';
 use Test::More;
 use Httpd;
-use IO::Select;
 
 my $stream = Httpd::compile('stream');
 my $client = "$Httpd::BUILD/t/stream.$$";
@@ -38,28 +37,28 @@ END
 my @children = $httpd->children;
 is(scalar @children, 1, 'there is one child');
 
-# KiB that are in memory.
-sub resident {
-    my ($kib) = Httpd::read_file("/proc/$children[0]/smaps_rollup") =~ /^Rss:\s+(\d+) kB$/m;
-    return $kib;
+# KiB of the child: what is in memory (RSS), or the most that was since forget_peak (HWM).
+sub memory {
+    my ($what) = @_;
+    return Httpd::read_file("/proc/$children[0]/status") =~ /^Vm$what:\s+(\d+) kB$/m ? $1 : die "no Vm$what";
 }
 
-# Let the client do something; returns what it said and the child's greatest size meanwhile.
+# proc(5), /proc/PID/clear_refs
+sub forget_peak {
+    open my $file, '>', "/proc/$children[0]/clear_refs" or die "clear_refs: $!";
+    syswrite $file, "5\n" or die "clear_refs: $!";
+}
+
+# Let the client do something, and return what it said.
 sub run {
     my ($tls, $what, $size) = @_;
-    my $peak = 0;
     open my $out, '-|', $client, $tls ? $httpd->ssl_port : $httpd->port,
         $tls ? Httpd::certificates() . '/ca.crt' : '-', '/stream', $what, $size
         or die "$client: $!";
-    my $select = IO::Select->new($out);
-    do {
-        my $now = resident();
-        $peak = $now if $now > $peak;
-    } while (!$select->can_read(0.05));
     my $said = <$out> // '';
     close $out;
     chomp $said;
-    return ($said, $peak);
+    return $said;
 }
 
 my %name = (frames => 'in many frames', one => 'in a single frame', receive => 'sent in parts to a client that rests');
@@ -67,9 +66,10 @@ for my $tls (0, 1) {
     my $way = $tls ? 'wss' : 'ws';
     run($tls, $_, 2) for sort keys %name;    # what is made once, buffers and code, is there now
     for my $what (sort keys %name) {
-        my $before = resident();
-        my ($said, $peak) = run($tls, $what, $mib);
-        my $after = resident();
+        forget_peak();
+        my $before = memory('HWM');
+        my $said = run($tls, $what, $mib);
+        my ($peak, $after) = (memory('HWM'), memory('RSS'));
         is($said, $mib * 1024 * 1024 . ' bytes, right', "$way: $mib MiB $name{$what}");
         SKIP: {
             skip 'a sanitizer has a memory of its own', 2 if $sanitized;
