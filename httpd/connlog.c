@@ -29,6 +29,7 @@ APLOG_USE_MODULE(websocket);
 typedef struct target {
     const char *name; /**< with its |, if it is a program */
     int fd;
+    int losing; /**< in this child: that records are lost has been logged */
 } target;
 
 struct ws_connlog {
@@ -132,7 +133,7 @@ int ws_connlog_open(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
 
 typedef struct record {
     struct record *next;
-    int fd;
+    target *target;
     apr_size_t len;
     char data[];
 } record;
@@ -143,7 +144,6 @@ static struct {
     apr_thread_cond_t *done;
     record *first, **end;
     apr_size_t waiting; /* bytes, those that are being written included */
-    int losing;         /* that a record was lost has been logged */
     int ending, ended;
     apr_thread_t *thread;
 } list;
@@ -156,7 +156,7 @@ static int write_record(const record *r)
 {
     apr_size_t done = 0;
     while (done < r->len) {
-        ssize_t n = write(r->fd, r->data + done, r->len - done);
+        ssize_t n = write(r->target->fd, r->data + done, r->len - done);
         if (n < 0 && errno != EINTR) {
             return errno;
         }
@@ -165,13 +165,14 @@ static int write_record(const record *r)
     return 0;
 }
 
-static void lost(apr_status_t why, const char *text)
+/* Under the lock. */
+static void lost(target *t, apr_status_t why, const char *text)
 {
     ws_counters_add(WS_COUNT_LOG_LOST);
-    if (!list.losing) {
-        list.losing = 1;
+    if (!t->losing) {
+        t->losing = 1;
         ap_log_error(APLOG_MARK, APLOG_ERR, why, main_server,
-                     "websocket: records of WebSocketLog are lost: %s", text);
+                     "websocket: records of WebSocketLog are lost: %s: %s", t->name, text);
     }
 }
 
@@ -196,10 +197,10 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *data)
         error = write_record(r);
         apr_thread_mutex_lock(list.lock);
         if (error) {
-            lost(error, "they cannot be written");
+            lost(r->target, error, "it cannot be written");
         }
-        else if (list.losing && !list.first) {
-            list.losing = 0;
+        else if (!list.first) { /* it has caught up */
+            r->target->losing = 0;
         }
         list.waiting -= r->len;
         free(r);
@@ -226,7 +227,7 @@ void ws_connlog_on_end(const ws_conn *c, const char *why)
     r = t.broken ? NULL : malloc(sizeof(*r) + t.len);
     if (r) {
         r->next = NULL;
-        r->fd = log->target->fd;
+        r->target = log->target;
         r->len = t.len;
         memcpy(r->data, t.data, t.len);
     }
@@ -234,7 +235,7 @@ void ws_connlog_on_end(const ws_conn *c, const char *why)
 
     apr_thread_mutex_lock(list.lock);
     if (!r || list.waiting + r->len > WAITING_MAX) {
-        lost(0, r ? "the log takes too little" : "out of memory");
+        lost(log->target, 0, r ? "it takes too little" : "out of memory");
         free(r);
     }
     else {

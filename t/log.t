@@ -14,30 +14,34 @@ use Client qw(TEXT BINARY);
 
 # ---- Frames at trace levels ----
 
-for my $level (qw(trace3 trace4 trace6)) {
-    my $httpd = Httpd->start(log_level => $level, conf => <<'END');
+{
+    my $httpd = Httpd->start(log_level => 'trace4', ssl_conf => 'LogLevel websocket:trace6', conf => <<'END');
 <Location /echo>
     WebSocketHandler ws_echo.so
 </Location>
 END
-    my $c = Client->new($httpd, '/echo');
-    $c->send(TEXT, 'he"llo', fin => 0);
-    $c->send(0, "\x01\xc3\xa4" . 'x' x 80);
-    $c->message;
-    $c->close(1000, 'bye');
-    $c->frame;
-    $httpd->wait_log(qr/end, code 1000/);
-    my @seen = map { /: ((?:in|out): .*)/ ? $1 : () } split /\n/, $httpd->error_log;
-    my @want = (
-        'in: text, 6 bytes', ': "he%22llo"',
-        'in: text fin, 83 bytes', ': "%01%c3%a4' . 'x' x 61 . '"...',
-        'out: text fin, 89 bytes', ': "he%22llo%01%c3%a4' . 'x' x 55 . '"...',
-        'in: close fin, 5 bytes', ': "%03%e8bye"',
-        'out: close fin, 2 bytes', ': "%03%e8"'
-    );
-    @want = map { $want[2 * $_] . ($level eq 'trace6' ? $want[2 * $_ + 1] : '') } 0 .. 4;
-    @want = () if $level eq 'trace3';
-    is_deeply(\@seen, \@want, "frames at $level");
+    my $seen = 0;
+    for my $level (qw(trace4 trace6)) {
+        my $c = Client->new($httpd, '/echo', tls => $level eq 'trace6');
+        $c->send(TEXT, 'he"llo', fin => 0);
+        $c->send(0, "\x01\xc3\xa4" . 'x' x 80);
+        $c->message;
+        $c->close(1000, 'bye');
+        $c->frame;
+        $c->drop;
+        Httpd::wait_for(sub { $httpd->count_log(qr/end, code 1000/) > $seen }, 'the end');
+        my @seen = map { /: ((?:in|out): .*)/ ? $1 : () } split /\n/, $httpd->error_log;
+        splice @seen, 0, 5 * $seen++;
+        my @want = (
+            'in: text, 6 bytes', ': "he%22llo"',
+            'in: text fin, 83 bytes', ': "%01%c3%a4' . 'x' x 61 . '"...',
+            'out: text fin, 89 bytes', ': "he%22llo%01%c3%a4' . 'x' x 55 . '"...',
+            'in: close fin, 5 bytes', ': "%03%e8bye"',
+            'out: close fin, 2 bytes', ': "%03%e8"'
+        );
+        @want = map { $want[2 * $_] . ($level eq 'trace6' ? $want[2 * $_ + 1] : '') } 0 .. 4;
+        is_deeply(\@seen, \@want, "frames at $level");
+    }
 }
 
 # ---- WebSocketLog: errors of the configuration ----
@@ -82,6 +86,7 @@ sub close_with {
 }
 
 my $httpd = Httpd->start(
+    log_level => 'trace3',
     files => { users => "jane:{SHA}2jmj7l5rSw0yVb/vlWAYkK/YBwk=\n" },    # an empty password
     conf  => <<'END');
 WebSocketLog logs/plain
@@ -202,6 +207,7 @@ END
     close_with($c, 1000);
     is((records($httpd, 'user', 1))[0], 'jane', 'the user');
 }
+is($httpd->count_log(qr/: (?:in|out): /), 0, 'no frames at trace3');
 undef $httpd;
 
 # ---- WebSocketLog: a program ----
@@ -218,6 +224,12 @@ $httpd = Httpd->start(conf => <<"END");
 <Location /echo>
     WebSocketHandler ws_echo.so
     WebSocketLog "|/bin/sh $dir/program $dir/piped" "%{reason}w"
+</Location>
+<Location /echo/full>
+    WebSocketLog /dev/full
+</Location>
+<Location /echo/stuck>
+    WebSocketLog "|/bin/sleep 1000" "%U%U%U%U%U%U%U%U%U%U%U%U%U%U%U%U%U%U%U%U"
 </Location>
 END
 
@@ -247,6 +259,32 @@ sub piped {
     Httpd::wait_for(sub { (() = Httpd::read_file("$dir/piped") =~ /start/g) == 2 }, 'the program to be started again');
     close_with($old[2], 1000, 'again');
     is_deeply([sort(piped(4))], [qw(again first new old)], 'but if it ends; no record is lost');
+}
+
+# ---- WebSocketLog: a log that takes nothing ----
+
+sub lost_records {
+    my $lost = 0;
+    Httpd::wait_for(sub { $lost = $httpd->status_value('websocket_log_lost_total') }, 'lost records');
+    return $lost;
+}
+
+close_with(Client->new($httpd, '/echo/full'), 1000);
+ok($httpd->wait_log(qr/No space left on device: .*records of WebSocketLog are lost: \/dev\/full: it cannot be written/),
+    'a full disk is told');
+is(lost_records(), 1, 'and counted');
+{
+    # 75 KB each, more than 4 MiB and what the pipe takes, in whichever child.
+    my $long = '/echo/stuck' . ('/' . 'x' x 200) x 19;
+    my $until = time + $Httpd::DEADLINE;
+    until ($httpd->status_value('websocket_log_lost_total') > 1 || time > $until) {
+        close_with(Client->new($httpd, $long), 1000) for 1 .. 10;
+    }
+    ok($httpd->wait_log(qr/records of WebSocketLog are lost: \|\/bin\/sleep 1000: it takes too little/), 'a program that does not read is told');
+    cmp_ok(lost_records(), '>', 1, 'and counted');
+    Client->new($httpd, '/echo')->echoes('hello', 'nobody waits for it');
+    $httpd->stop;
+    pass('nor does the end');
 }
 
 done_testing;
