@@ -122,6 +122,10 @@ WebSocketLog logs/plain
     WebSocketLog logs/queue "%{most-queued}w"
     WebSocketMaxMessageSize 64M
 </Location>
+<Location /echo/deflated>
+    WebSocketCompression on
+    WebSocketLog logs/deflated "%{bytes-in}w %{wire-in}w %{bytes-out}w %{wire-out}w"
+</Location>
 <Location /echo/user>
     WebSocketLog logs/user "%u"
     AuthType Basic
@@ -201,6 +205,15 @@ END
     close_with($c, 1000);
     cmp_ok((records($httpd, 'queue', 1))[0], '>', 1000, 'the most bytes that waited');
     is($httpd->status_value('websocket_send_queue_bytes'), 0, 'which wait no more');
+}
+{
+    my $c = Client->new($httpd, '/echo/deflated', headers => ['Sec-WebSocket-Extensions: permessage-deflate']);
+    $c->text('x' x 10_000);
+    $c->frame;
+    close_with($c);
+    my @bytes = split ' ', (records($httpd, 'deflated', 1))[0];
+    is_deeply([@bytes[0 .. 2]], [10_000, 10_000 + 8 + 6, 10_000], 'bytes before compression');
+    cmp_ok($bytes[3], '<', 200, 'and behind it');
 }
 {
     my $c = Client->new($httpd, '/echo/user', headers => ['Authorization: Basic amFuZTo=']);
