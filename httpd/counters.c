@@ -28,7 +28,7 @@ static void add_up(ws_counters *sum, const ws_counters *row)
     }
 }
 
-void ws_counters_of_slot(unsigned slot, ws_counters *sum)
+static void sum_up(unsigned slot, ws_counters *sum)
 {
     const child *c = &memory->child[slot];
     unsigned rows = __atomic_load_n(&c->rows, __ATOMIC_ACQUIRE);
@@ -38,13 +38,21 @@ void ws_counters_of_slot(unsigned slot, ws_counters *sum)
     }
 }
 
+apr_uint64_t ws_counters_open(unsigned slot)
+{
+    ws_counters sum;
+    sum_up(slot, &sum);
+    return sum.value[WS_COUNT_OPEN_DIRECT] + sum.value[WS_COUNT_OPEN_TLS]
+           + sum.value[WS_COUNT_OPEN_RELAY];
+}
+
 /* Nobody writes to these rows any more; others may read. What a counter has counted stays; what a
  * gauge showed is gone with the child. */
 static void fold(unsigned slot)
 {
     child *c = &memory->child[slot];
     ws_counters sum;
-    ws_counters_of_slot(slot, &sum);
+    sum_up(slot, &sum);
     __atomic_add_fetch(&memory->folding, 1, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
         if (!ws_counter_table[i].gauge) {

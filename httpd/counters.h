@@ -26,7 +26,7 @@ void ws_counters_add(ws_counter which);
 /** Sum up all children, those that are no more included.  [any process, any thread] */
 void ws_counters_sum(ws_counters *sum);
 
-/** Sum up one child.  [any process, any thread] */
-void ws_counters_of_slot(unsigned slot, ws_counters *sum);
+/** The open connections of one child.  [any process, any thread] */
+apr_uint64_t ws_counters_open(unsigned slot);
 
 #endif

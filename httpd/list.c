@@ -10,12 +10,13 @@
 #include <unistd.h>
 
 #include "httpd/child.h"
+#include "httpd/counters.h"
 #include "httpd/shared.h"
 #include "httpd/siblings.h"
 
 /* How long one child may take for one answer, and all of them together, milliseconds. */
-#define ANSWER_TIMEOUT 500
-#define LIST_TIMEOUT 3000
+#define ANSWER_TIMEOUT 1000
+#define LIST_TIMEOUT 5000
 
 /* A loop is not held up by a listing for longer than it takes to look at so many places. */
 #define PLACES 1024
@@ -329,8 +330,9 @@ void ws_list_make(apr_pool_t *p, const ws_list_query *query, ws_list *list)
     l.items = apr_palloc(p, l.size * sizeof(*l.items));
     for (unsigned s = 0; s < ws_shared_slots(); s++) {
         ws_shared_owner owner, now;
-        if (ws_shared_owner_of(s, &owner) && !ask(s, query, &l, list, bytes, until)
-            && ws_shared_owner_of(s, &now) && now.process == owner.process) { /* it lives */
+        if (ws_shared_owner_of(s, &owner) && ws_counters_open(s)
+            && !ask(s, query, &l, list, bytes, until) && ws_shared_owner_of(s, &now)
+            && now.process == owner.process && ws_counters_open(s)) { /* it is not just ending */
             if (list->missing_count < sizeof(list->missing) / sizeof(*list->missing)) {
                 list->missing[list->missing_count++] = (unsigned)owner.pid;
             }

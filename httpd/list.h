@@ -59,7 +59,7 @@ extern const char *const ws_list_sorts[];
 /** register_hooks: what this child answers. */
 void ws_list_register(void);
 
-/** Ask all children. Takes at most 3 seconds, half a second for each that does not answer.
+/** Ask all children. Takes at most 5 seconds, a second for each that does not answer.
  *  [threads of httpd] */
 void ws_list_make(apr_pool_t *p, const ws_list_query *query, ws_list *list);
 

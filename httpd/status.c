@@ -113,18 +113,14 @@ static void put_children(ws_text *t)
     const char *comma = "";
     for (unsigned s = 0; s < ws_shared_slots(); s++) {
         ws_shared_owner owner;
-        ws_counters sum;
         if (!ws_shared_owner_of(s, &owner)) {
             continue;
         }
-        ws_counters_of_slot(s, &sum);
         ws_text_printf(t, "%s{\"pid\":%ld,\"generation\":%d,\"started\":\"", comma, (long)owner.pid,
                        owner.generation);
         ws_text_time(t, owner.started_at);
         ws_text_puts(t, "\"");
-        put_number(t, "connections",
-                   sum.value[WS_COUNT_OPEN_DIRECT] + sum.value[WS_COUNT_OPEN_TLS]
-                       + sum.value[WS_COUNT_OPEN_RELAY]);
+        put_number(t, "connections", ws_counters_open(s));
         ws_text_puts(t, "}");
         comma = ",";
     }

@@ -197,7 +197,7 @@ sub id_of { my ($uri) = @_; return status("filter=$uri")->{connections}[0]{id} }
     my $theirs = grep { $_->{pid} == $stopped } @{ $s->{connections} };
     cmp_ok($theirs, '>', 0, 'a child with connections');
     kill 'STOP', $stopped;
-    $s = status();
+    Httpd::wait_for(sub { $s = status(); @{ $s->{missing} } == 1 }, 'a list without one child');
     is_deeply($s->{missing}, [$stopped], 'a child that does not answer is named');
     is($s->{matching}, 8 - $theirs, 'all others are listed');
     my ($id) = map { $_->{id} } grep { $_->{pid} == $stopped } @{ $before->{connections} };
