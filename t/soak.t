@@ -1,0 +1,23 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# bench/soak, for some seconds: clients that talk, are slow, abort, or send garbage, with reloads among
+# them. Memory and descriptors are flat, and every echo is right.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Program;
+
+my ($seconds, $connections, $rate) = $ENV{WS_TEST_PRELOAD} ? (6, 40, 200) : (6, 100, 1000);
+my $soak = Program->start($^X, "$Httpd::TOP/bench/soak", $seconds, $connections, $rate);
+my $status = $soak->finish(300);
+my $output = $soak->output;
+my @echoes = $output =~ /echoes (\d+)/g;
+is(scalar(grep { $_ > 0 } @echoes), 6, 'six rounds, each with echoes');
+is(join("\n", $output =~ /^(.*(?:wrong: |GROWS|httpd: ).*)$/mg), '', 'nothing went wrong or grew');
+like($output, qr/^without reloads: descriptors [^\n]*: flat\n.*^with reloads: descriptors [^\n]*: flat$/ms, 'descriptors are flat');
+is($status, 0, 'the soak ends well') or diag($output);
+
+done_testing;
