@@ -112,6 +112,15 @@ static void fail(const char *what)
     exit(1);
 }
 
+static void *grown(void *memory, size_t size)
+{
+    void *new = realloc(memory, size);
+    if (!new) {
+        fail("memory");
+    }
+    return new;
+}
+
 static const char *name_of(const client *c)
 {
     static const char *names[] = {"talks", "packs", "idle",    "vanishes", "aborts",
@@ -159,9 +168,7 @@ static void put(client *c, const void *data, size_t len)
     }
     if (c->out_len + len > c->out_size) {
         c->out_size = (c->out_len + len) * 2;
-        if (!(c->out = realloc(c->out, c->out_size))) {
-            fail("memory");
-        }
+        c->out = grown(c->out, c->out_size);
     }
     memcpy(c->out + c->out_len, data, len);
     c->out_len += len;
@@ -171,8 +178,10 @@ static void put_frame(client *c, unsigned first, const void *data, size_t len)
 {
     unsigned char header[WS_HEADER_MAX], mask[4];
     unsigned key = (unsigned)random();
+    size_t header_len;
     memcpy(mask, &key, sizeof(mask));
-    put(c, header, ws_frame_header(header, first, len, mask));
+    header_len = ws_frame_header(header, first, len, mask);
+    put(c, header, header_len);
     put(c, data, len);
     ws_mask(c->out + c->out_len - len, len, mask);
 }
@@ -211,11 +220,8 @@ static void talk(client *c, size_t size, int times)
 
     if (size > room) {
         room = size;
-        text = realloc(text, room);
-        packed = realloc(packed, room + room / 100 + 100);
-        if (!text || !packed) {
-            fail("memory");
-        }
+        text = grown(text, room);
+        packed = grown(packed, room + room / 100 + 100);
     }
     c->seed = below(1000);
     c->size = size;
@@ -300,9 +306,7 @@ static int unpack(client *c, const ws_piece *piece)
     unsigned char text[65536];
     int last = piece->flags & WS_MESSAGE_LAST;
 
-    if (!(c->packed = realloc(c->packed, c->packed_len + piece->len + sizeof(tail)))) {
-        fail("memory");
-    }
+    c->packed = grown(c->packed, c->packed_len + piece->len + sizeof(tail));
     memcpy(c->packed + c->packed_len, piece->data, piece->len);
     c->packed_len += piece->len;
     if (!last) {
