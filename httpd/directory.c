@@ -152,8 +152,14 @@ ws_registration *ws_directory_find(const ws_directory *d, const char *uri, const
                                    apr_size_t *len)
 {
     const entry *e = (const entry *)d->entries->elts;
-    const char *segment = uri + strlen(d->base);
+    apr_size_t base = strlen(d->base);
+    const char *segment = uri + base;
 
+    if (strncmp(uri, d->base, base)) { /* a module has changed it since the section was found */
+        *name = uri;
+        *len = strlen(uri);
+        return NULL;
+    }
     *name = *segment == '/' ? segment + 1 : segment;
     *len = strcspn(*name, "/");
     if (!**name) {
