@@ -34,6 +34,7 @@ typedef struct pace {
 
 static tally *tallies; /* ws_shared_slots() tables */
 static apr_uint32_t places;
+static unsigned char *used; /* whether anything was ever written to a slot's table; atomic */
 static pace *paces;
 static apr_thread_mutex_t *lock; /* of this child's table */
 static tally *own;
@@ -43,16 +44,23 @@ static tally *table_of(unsigned slot)
     return tallies + (apr_size_t)slot * places;
 }
 
+/* Even to read a page of shared memory is to have it. */
+static int is_used(unsigned slot)
+{
+    return __atomic_load_n(&used[slot], __ATOMIC_SEQ_CST);
+}
+
 static void clear(unsigned slot)
 {
-    if (tallies) {
+    if (tallies && is_used(slot)) {
         tally *t = table_of(slot);
-        for (apr_uint32_t i = 0; i < places; i++) { /* reading touches no page that was not used */
+        for (apr_uint32_t i = 0; i < places; i++) {
             if (t[i].key) {
                 __atomic_store_n(&t[i].count, 0, __ATOMIC_SEQ_CST);
                 __atomic_store_n(&t[i].key, 0, __ATOMIC_SEQ_CST);
             }
         }
+        __atomic_store_n(&used[slot], 0, __ATOMIC_SEQ_CST);
     }
 }
 
@@ -64,8 +72,9 @@ int ws_census_init(server_rec *s)
     for (places = PLACES_MIN; places * 2 <= all && places < PLACES_MAX; places *= 2) {
     }
     tallies = ws_shared_table(s, "census", sizeof(*tallies) * places * slots, NULL);
+    used = ws_shared_table(s, "census-used", slots, NULL);
     paces = ws_shared_table(s, "paces", sizeof(*paces) * PACES, NULL);
-    if (!tallies || !paces) {
+    if (!tallies || !used || !paces) {
         return -1;
     }
     for (unsigned i = 0; i < slots; i++) {
@@ -142,13 +151,14 @@ apr_uint32_t ws_census_add(apr_uint64_t key, apr_uint32_t *sum)
         return WS_CENSUS_NONE;
     }
     apr_thread_mutex_lock(lock);
+    __atomic_store_n(&used[ws_shared_slot()], 1, __ATOMIC_SEQ_CST);
     place = add(key);
     apr_thread_mutex_unlock(lock);
     /* Counted first, summed up then: of two children that let in the last one at the same time, at
      * least one sees both. */
     for (unsigned i = 0; place != WS_CENSUS_NONE && i < ws_shared_slots(); i++) {
         ws_shared_owner owner;
-        if (table_of(i) == own || ws_shared_owner_of(i, &owner)) {
+        if (is_used(i) && (table_of(i) == own || ws_shared_owner_of(i, &owner))) {
             *sum += count_in(table_of(i), key);
         }
     }
