@@ -281,6 +281,14 @@ sub request {
     my $answer = do { local $/; <$socket> } // '';
     my ($head, $body) = split /\r\n\r\n/, $answer, 2;
     my ($status) = ($head // '') =~ m{^HTTP/1.1 (\d+)};
+    if (($head // '') =~ /^Transfer-Encoding: chunked\r?$/mi) {
+        my ($chunks, $at) = ($body, 0);
+        $body = '';
+        while (substr($chunks, $at) =~ /\A([0-9a-fA-F]+)[^\n]*\n/) {
+            $body .= substr $chunks, $at + length $&, hex $1;
+            $at += length($&) + hex($1) + 2;
+        }
+    }
     return ($status // 0, $head, $body);
 }
 
