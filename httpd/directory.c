@@ -153,13 +153,14 @@ ws_registration *ws_directory_find(const ws_directory *d, const char *uri, const
 {
     const entry *e = (const entry *)d->entries->elts;
     apr_size_t base = strlen(d->base);
-    const char *segment = uri + base;
+    const char *segment;
 
     if (strncmp(uri, d->base, base)) { /* a module has changed it since the section was found */
         *name = uri;
         *len = strlen(uri);
         return NULL;
     }
+    segment = uri + base;
     *name = *segment == '/' ? segment + 1 : segment;
     *len = strcspn(*name, "/");
     if (!**name) {
