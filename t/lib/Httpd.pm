@@ -63,6 +63,11 @@ sub free_port {
     croak 'no free port';
 }
 
+# For a test in which httpd plays no part, or one that no MPM changes: it is run once, under event.
+sub once {
+    plan skip_all => 'the same under every MPM' if $MPM ne 'event';
+}
+
 # Wait until $what->() is true, and return that.
 sub wait_for {
     my ($what, $name) = @_;
