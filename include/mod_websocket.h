@@ -82,6 +82,7 @@ typedef enum { WS_TEXT = 1, WS_BINARY = 2 } ws_type;
 typedef enum {
     WS_SENT = 0,   /**< taken; it leaves at the end of the callback at the latest */
     WS_QUEUED = 1, /**< taken; it waits behind others, or for another thread */
+    WS_HANDED = 2, /**< handed to the process that owns the connection: ws_send_anywhere */
     WS_FULL =
         -1, /**< not taken: as much as WebSocketSendQueue allows waits already, and the connection
                         is being closed for it (WebSocketSlowReader); or there is no memory */
@@ -89,8 +90,11 @@ typedef enum {
     WS_TOO_BIG = -3,     /**< not taken: longer than the protocol allows (ws_ping: 125 bytes) */
     WS_MISPLACED = -4,   /**< not taken: no such part is due, see ws_send_part */
     WS_UNSUPPORTED = -5, /**< not taken: the connection is of version 76 or 75, see ws_version */
-    WS_DROPPED = -6 /**< not taken: the client reads too slowly, and WebSocketSlowReader leaves the
+    WS_DROPPED = -6, /**< not taken: the client reads too slowly, and WebSocketSlowReader leaves the
                               connection open */
+    WS_BAD_NAME = -7,  /**< not taken: no name of a channel, see ws_channel_valid */
+    WS_FORBIDDEN = -8, /**< not taken: WebSocketSubscribe does not let this connection */
+    WS_LIMIT = -9      /**< not taken: more channels than WebSocketChannels allows */
 } ws_status;
 
 /** Where a connection stands: RFC 6455, sections 4.1 and 7.1. */
@@ -127,6 +131,42 @@ enum {
 /** on_frame, ws_send_part: where a piece stands in its message. A message of one piece has both. */
 #define WS_FIRST 0x1u
 #define WS_LAST 0x2u
+
+/** A message's place in the history of its channel. */
+typedef struct ws_position {
+    apr_uint64_t
+        epoch; /**< of the history: another one when it was lost or cleared; 0: no position */
+    apr_uint64_t offset; /**< 1 for the first message of the epoch, then one more each */
+} ws_position;
+
+/** What happens on a channel. */
+typedef enum {
+    WS_EVENT_MESSAGE = 1, /**< published */
+    WS_EVENT_LIVE = 2, /**< this connection's subscription: what it resumed has been delivered; the
+                               position is that of the newest message before it */
+    WS_EVENT_GAP = 3,  /**< messages before the next one are missing, and are not to be had */
+    WS_EVENT_JOIN = 4, /**< a member has come, or one has new data; only with WS_WATCH */
+    WS_EVENT_LEAVE = 5 /**< a member has gone; only with WS_WATCH */
+} ws_event_kind;
+
+/** An event, as on_channel gets it. Pointers are valid until it returns. */
+typedef struct ws_event {
+    ws_event_kind kind;
+    ws_type type;           /**< of a message */
+    const char *channel;    /**< NUL-terminated */
+    const char *data;       /**< of a message; of a member */
+    apr_size_t len;         /**< bytes */
+    ws_position position;   /**< epoch 0: the channel has no history */
+    apr_uint64_t server;    /**< of the member, see ws_server() */
+    ws_id id;               /**< of the member */
+    struct ws_forms *forms; /**< private */
+} ws_event;
+
+/** What on_channel returns: a message is not sent to this connection, or as it was published. Greater
+ *  numbers, up to WS_FORMS_MAX: in a form that ws_event_form() has made. */
+#define WS_FORM_NONE 0
+#define WS_FORM_AS_IS 1
+#define WS_FORMS_MAX 7
 
 /**
  * A handler: flags and callbacks. All are optional; what is left out does nothing.
@@ -205,6 +245,15 @@ typedef struct ws_handler {
      * @param where  WS_FIRST and WS_LAST, or 0 in the middle
      */
     void (*on_frame)(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where);
+
+    /**
+     * Something has happened on a channel that this connection is subscribed to: see it, and say
+     * whether and how it is to be sent. Without this callback messages are sent as they were
+     * published, and nothing else is.
+     * @return WS_FORM_NONE, WS_FORM_AS_IS (messages only; of other events nothing is sent), or the
+     *         number of a form
+     */
+    int (*on_channel)(ws_conn *c, const ws_event *event);
 } ws_handler;
 
 /** What a handler's shared object exports, and what a module registers as a provider. */
@@ -439,6 +488,143 @@ WS_API void ws_timer_stop(ws_conn *c, ws_timer *t);
  *         fn is not called.  [any]
  */
 WS_API ws_status ws_run(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg);
+
+/* ---- Channels --------------------------------------------------------------------------------- */
+/*
+ * A channel is a name. Who publishes to it reaches all connections that are subscribed to it, in all
+ * child processes, old generations after a reload too, and with a bus between machines on all of them.
+ * What one thread publishes to a channel arrives in that order. docs/channels.md tells what is
+ * guaranteed.
+ */
+
+/** Greatest length of a channel's name, and of what is known of a member, bytes. */
+#define WS_CHANNEL_MAX 200
+#define WS_MEMBER_MAX 1024
+
+/** Whether this is a channel's name: 1 to WS_CHANNEL_MAX of A-Z a-z 0-9 - _ . ~ : / @ + = , !  [any] */
+WS_API int ws_channel_valid(const char *channel);
+
+/** ws_subscription.flags */
+#define WS_RESUME 0x1u /**< first deliver what is kept behind `after` */
+#define WS_MEMBER 0x2u /**< be a member of the channel, seen by others: ws_presence() */
+#define WS_WATCH 0x4u  /**< be told of members that come and go: WS_EVENT_JOIN, WS_EVENT_LEAVE */
+
+/** How to subscribe. */
+typedef struct ws_subscription {
+    unsigned flags;
+    ws_position after;     /**< with WS_RESUME; epoch 0: all that is kept */
+    const char *member;    /**< with WS_MEMBER: what others are to know, UTF-8; copied */
+    apr_size_t member_len; /**< bytes, at most WS_MEMBER_MAX */
+} ws_subscription;
+
+/**
+ * Subscribe the connection. What is published from now on is delivered to it: first WS_EVENT_LIVE comes,
+ * behind what is resumed; then messages, in the order in which they were published; with a history, in
+ * the order of their positions, each exactly once. Its end unsubscribes it.
+ * @param how  NULL: as one with all zero. If it is subscribed already, only its member's data is changed
+ * @return WS_QUEUED; WS_BAD_NAME; WS_FORBIDDEN; WS_LIMIT; WS_TOO_BIG (member_len); WS_GONE; WS_FULL: no
+ *         memory.  [callback]
+ */
+WS_API ws_status ws_subscribe(ws_conn *c, const char *channel, const ws_subscription *how);
+
+/** End a subscription: nothing of the channel is delivered any more. @return WS_QUEUED, or WS_GONE if
+ *  there is none.  [callback] */
+WS_API ws_status ws_unsubscribe(ws_conn *c, const char *channel);
+
+/** Call fn for each channel that the connection is subscribed to, at once.  [callback] */
+WS_API void ws_subscriptions(ws_conn *c, void (*fn)(const char *channel, void *arg), void *arg);
+
+/** What became of a message that was published. */
+typedef struct ws_published {
+    ws_status status; /**< WS_QUEUED: it is on its way. WS_FULL: nobody gets it, see ws_publish */
+    ws_position position;   /**< epoch 0: the channel has no history */
+    apr_uint32_t receivers; /**< connections that were subscribed, as far as is known here */
+    apr_uint32_t missed; /**< processes or machines that could not be reached, and were counted */
+} ws_published;
+
+/** Is told what became of a message. Must not block.  [any thread] */
+typedef void (*ws_published_fn)(const ws_published *what, void *arg);
+
+/**
+ * Publish a message. It is copied. Text must be UTF-8; that is not checked.
+ * @param len     bytes, at most WS_PUBLISH_MAX
+ * @param except  a connection that does not get it (the sender, say), or 0
+ * @param fn      NULL, or called exactly once where WS_QUEUED is returned: before that, or later from
+ *                another thread
+ * @return WS_QUEUED; WS_BAD_NAME; WS_TOO_BIG; WS_FULL: as much waits for a loop, a process or the
+ *         history as WebSocketBusQueue allows, or there is no memory. Nobody gets it then, so that it
+ *         can be published again later; a counter shows it; WS_GONE: the server stops.  [any]
+ */
+WS_API ws_status ws_publish(const char *channel, ws_type type, const char *data, apr_size_t len,
+                            ws_id except, ws_published_fn fn, void *arg);
+
+/** Greatest message that can be published: 16 MiB. */
+#define WS_PUBLISH_MAX (16 * 1024 * 1024)
+
+/** How many connections are subscribed to a channel, in all processes of this httpd, and on other
+ *  machines as far as their bus knows; 0 for no channel's name.  [any] */
+WS_API apr_uint32_t ws_subscribers(const char *channel);
+
+/** A member of a channel. */
+typedef struct ws_member {
+    apr_uint64_t server; /**< see ws_server() */
+    ws_id id;            /**< of its connection */
+    const char *data;    /**< as ws_subscription.member */
+    apr_size_t len;
+} ws_member;
+
+/** Gets the members of a channel. complete is 0 if a process has not answered in time. Pointers are
+ *  valid until it returns; must not block.  [any thread] */
+typedef void (*ws_presence_fn)(const char *channel, const ws_member *members, apr_size_t count,
+                               int complete, void *arg);
+
+/** Ask who is a member of a channel. @return WS_QUEUED: fn is called exactly once, within two seconds,
+ *  also before this returns; WS_BAD_NAME, WS_FULL, WS_GONE: it is not.  [any] */
+WS_API ws_status ws_presence(const char *channel, ws_presence_fn fn, void *arg);
+
+/** What a client may do on a channel. */
+typedef enum { WS_MAY_SUBSCRIBE, WS_MAY_PUBLISH } ws_action;
+
+/**
+ * What WebSocketSubscribe or WebSocketPublish says of this connection and this channel. ws_subscribe()
+ * asks by itself; who publishes what a client has sent asks first.
+ * @return 1: yes; 0: no; -1: there is no such directive, the handler decides.  [callback]
+ */
+WS_API int ws_may(ws_conn *c, ws_action action, const char *channel);
+
+/** This httpd, among those that a bus connects: a random number, the same in all its processes until it
+ *  stops.  [any] */
+WS_API apr_uint64_t ws_server(void);
+
+/**
+ * ws_send_to() wherever the connection is.
+ * @param server  the httpd that it belongs to; 0: this one
+ * @return WS_QUEUED: it is of this process; WS_HANDED: another process, or a machine's bus, has been
+ *         given the message, and will find the connection or not; WS_GONE: its process is no more;
+ *         WS_TOO_BIG; WS_FULL: as ws_publish.  [any]
+ */
+WS_API ws_status ws_send_anywhere(apr_uint64_t server, ws_id id, ws_type type, const char *data,
+                                  apr_size_t len);
+
+/**
+ * ws_broadcast() in all processes, old and new, and on all machines, that have a WebSocketHandler line
+ * with the same handler in the same virtual host and section.
+ * @return WS_QUEUED, WS_TOO_BIG, WS_FULL as ws_publish.  [any]
+ */
+WS_API ws_status ws_broadcast_everywhere(ws_location *here, ws_type type, const char *data,
+                                         apr_size_t len, ws_id except);
+
+/** Whether a form of this message has been made.  [inside on_channel] */
+WS_API int ws_event_has_form(const ws_event *event, int form);
+
+/**
+ * Make a form of an event: what is to be sent instead. It is made for the first connection that wants it,
+ * framed once, and shared by all others of the loop whose on_channel returns its number.
+ * @param form  2 to WS_FORMS_MAX; what each means is the handler's own affair
+ * @return form, or WS_FORM_NONE when there is no memory.  [inside on_channel]
+ */
+WS_API int ws_event_form(const ws_event *event, int form, ws_type type, const char *data,
+                         apr_size_t len);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,56 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * The channels of a process: which connections of which loops are subscribed to what, and how messages
+ * get from a publisher to a history, to buses and to loops.
+ *
+ *   name -> ws_channel (registry.c, one lock, briefly) -> for each loop a list of subscriptions, which
+ *   only that loop's thread touches
+ *
+ * Publishing: [history gives a position ->] buses -> a task for each loop that has subscribers.
+ */
+
+#ifndef WS_CHANNELS_CHANNELS_H
+#define WS_CHANNELS_CHANNELS_H
+
+#include "channels/bus.h"
+#include "channels/history.h"
+#include "engine/engine.h"
+
+typedef struct ws_channels_options {
+    ws_engine *engine;
+    ws_node self;        /**< this process */
+    ws_bus *local;       /**< to the other processes of this httpd, or NULL */
+    ws_bus *remote;      /**< to other machines, or NULL */
+    ws_history *history; /**< or NULL */
+    unsigned channels;   /**< greatest number in this process, 0: any */
+    apr_size_t queue;    /**< bytes of messages that may wait for a loop; 0: 8 MiB */
+    /** As ws_may(); NULL: no directives. On any thread on which the connection's callbacks run. */
+    int (*may)(ws_conn *c, ws_action action, const char *channel);
+} ws_channels_options;
+
+/** What the handlers' calls of mod_websocket.h use from now on. Before the first connection.
+ *  @return NULL when there is no memory */
+WS_API ws_channels *ws_channels_create(const ws_channels_options *options, apr_pool_t *pool);
+
+/** The process's channels, or NULL.  [any thread] */
+WS_API ws_channels *ws_channels_current(void);
+
+/** Publishing is refused from now on (WS_GONE). The buses have ended or do so now; engine and history
+ *  still run. */
+void ws_channels_stop(ws_channels *h);
+
+/** After ws_engine_stop() and the history's end: nothing is called any more. */
+void ws_channels_destroy(ws_channels *h);
+
+/** The options, as they were given.  [any thread] */
+WS_API const ws_channels_options *ws_channels_options_of(const ws_channels *h);
+
+/** Forget what a channel's history has kept. @return WS_QUEUED: done is called exactly once; WS_GONE: it
+ *  has no history.  [any thread] */
+WS_API ws_status ws_channels_clear(const char *channel, ws_clear_done done, void *arg);
+
+/* Counters, see engine/counters.h: channels, subscriptions, messages published and delivered, refused,
+ * missed, gaps. */
+
+#endif

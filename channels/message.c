@@ -1,0 +1,78 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "channels/message.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "protocol/frame.h"
+
+/* What the path of a URL carries as it is, and no pattern has a meaning for. */
+static int allowed(unsigned char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')
+           || (c && strchr("-_.~:/@+=,!", c));
+}
+
+int ws_channel_valid_len(const char *channel, apr_size_t len)
+{
+    if (len == 0 || len > WS_CHANNEL_MAX) {
+        return 0;
+    }
+    for (apr_size_t i = 0; i < len; i++) {
+        if (!allowed((unsigned char)channel[i])) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+int ws_channel_valid(const char *channel)
+{
+    return channel && ws_channel_valid_len(channel, strlen(channel));
+}
+
+/* FNV-1a, then mixed once more: tables take its lower bits. */
+apr_uint64_t ws_channel_hash(const char *channel, apr_size_t len)
+{
+    apr_uint64_t h = 0xCBF29CE484222325u;
+    for (apr_size_t i = 0; i < len; i++) {
+        h = (h ^ (unsigned char)channel[i]) * 0x100000001B3u;
+    }
+    h ^= h >> 32;
+    h *= 0x9E3779B97F4A7C15u;
+    h ^= h >> 29;
+    return h ? h : 1;
+}
+
+ws_message *ws_message_new(const char *channel, ws_type type, const char *data, apr_size_t len)
+{
+    apr_size_t name = strlen(channel), size;
+    ws_message *m = calloc(1, sizeof(*m) + name + 1);
+    if (!m || !(m->frames = ws_frames_build(WS_FIN | (unsigned)type, data, len))) {
+        free(m);
+        return NULL;
+    }
+    m->refs = 1;
+    m->type = type;
+    m->data = (const char *)ws_frames_payload(m->frames, &size);
+    m->len = size;
+    m->hash = ws_channel_hash(channel, name);
+    m->channel_len = (unsigned)name;
+    memcpy(m->channel, channel, name + 1);
+    return m;
+}
+
+ws_message *ws_message_ref(ws_message *m)
+{
+    __atomic_add_fetch(&m->refs, 1, __ATOMIC_RELAXED);
+    return m;
+}
+
+void ws_message_unref(ws_message *m)
+{
+    if (__atomic_sub_fetch(&m->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        ws_frames_unref(m->frames);
+        free(m);
+    }
+}

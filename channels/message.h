@@ -1,0 +1,44 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** A message on a channel: framed once, counted, shared by all who deliver it. */
+
+#ifndef WS_CHANNELS_MESSAGE_H
+#define WS_CHANNELS_MESSAGE_H
+
+#include "engine/frames.h"
+#include "include/mod_websocket.h"
+
+/** Nothing of it changes once it is on its way; before, its publisher or its history sets position. */
+typedef struct ws_message {
+    apr_uint32_t refs; /**< atomic */
+    ws_type type;
+    const char *data; /**< inside frames */
+    apr_size_t len;
+    ws_frames *frames;    /**< a whole frame */
+    ws_position position; /**< epoch 0: none */
+    apr_uint64_t server;  /**< httpd of the publisher */
+    ws_id except;         /**< a connection of that server that does not get it, or 0 */
+    apr_uint64_t hash;    /**< of the channel's name */
+    unsigned channel_len;
+    char channel[]; /**< NUL-terminated */
+} ws_message;
+
+/** One reference; NULL when there is no memory. The channel's name is valid. */
+WS_API ws_message *ws_message_new(const char *channel, ws_type type, const char *data,
+                                  apr_size_t len);
+WS_API ws_message *ws_message_ref(ws_message *m);
+WS_API void ws_message_unref(ws_message *m);
+
+/** What a message costs while it waits, bytes. */
+static inline apr_size_t ws_message_cost(const ws_message *m)
+{
+    return sizeof(*m) + sizeof(*m->frames) + m->channel_len + m->len + 64;
+}
+
+/** Hash of a channel's name; the same in all processes of all machines.  */
+WS_API apr_uint64_t ws_channel_hash(const char *channel, apr_size_t len);
+
+/** As ws_channel_valid(). */
+WS_API int ws_channel_valid_len(const char *channel, apr_size_t len);
+
+#endif

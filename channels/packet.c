@@ -1,0 +1,106 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "channels/packet.h"
+
+#include <string.h>
+
+static unsigned char *put(unsigned char *at, apr_uint64_t n, int bytes)
+{
+    while (bytes--) {
+        *at++ = (unsigned char)(n >> 8 * bytes);
+    }
+    return at;
+}
+
+static apr_uint64_t get(const unsigned char **at, int bytes)
+{
+    apr_uint64_t n = 0;
+    while (bytes--) {
+        n = n << 8 | *(*at)++;
+    }
+    return n;
+}
+
+apr_size_t ws_packet_head(const ws_packet *p, unsigned char *out)
+{
+    unsigned char *at = out;
+    at = put(at, WS_PACKET_VERSION, 1);
+    at = put(at, p->kind, 1);
+    at = put(at, p->type, 1);
+    at = put(at, p->flags, 1);
+    at = put(at, ws_packet_size(p), 4);
+    at = put(at, p->from.server, 8);
+    at = put(at, p->from.process, 4);
+    at = put(at, p->request, 4);
+    at = put(at, p->id, 8);
+    at = put(at, p->position.epoch, 8);
+    at = put(at, p->position.offset, 8);
+    at = put(at, p->channel_len, 1);
+    if (p->channel_len) {
+        memcpy(at, p->channel, p->channel_len);
+    }
+    return WS_PACKET_HEAD + p->channel_len;
+}
+
+/* Whether a packet can be what its kind says. */
+static int makes_sense(const ws_packet *p)
+{
+    switch (p->kind) {
+    case WS_PACKET_MESSAGE:
+    case WS_PACKET_BROADCAST:
+        return p->channel_len && (p->type == WS_TEXT || p->type == WS_BINARY);
+    case WS_PACKET_SEND:
+        return p->type == WS_TEXT || p->type == WS_BINARY;
+    case WS_PACKET_JOIN:
+    case WS_PACKET_LEAVE:
+    case WS_PACKET_WHO:
+    case WS_PACKET_HERE:
+        return p->channel_len && ws_channel_valid_len(p->channel, p->channel_len);
+    case WS_PACKET_MISSED:
+        return 1;
+    }
+    return 0;
+}
+
+apr_size_t ws_packet_decode(ws_packet *p, const void *bytes, apr_size_t len)
+{
+    const unsigned char *at = bytes;
+    apr_uint64_t version, size;
+
+    memset(p, 0, sizeof(*p));
+    if (len < 8) {
+        return 0;
+    }
+    version = get(&at, 1);
+    p->kind = (ws_packet_kind)get(&at, 1);
+    p->type = (ws_type)get(&at, 1);
+    p->flags = (unsigned)get(&at, 1);
+    size = get(&at, 4);
+    if (size < 8 || size > len) {
+        return 0;
+    }
+    if (version != WS_PACKET_VERSION) {
+        p->kind = (ws_packet_kind)0;
+        return size;
+    }
+    if (size < WS_PACKET_HEAD) {
+        return 0;
+    }
+    p->from.server = get(&at, 8);
+    p->from.process = (apr_uint32_t)get(&at, 4);
+    p->request = (apr_uint32_t)get(&at, 4);
+    p->id = get(&at, 8);
+    p->position.epoch = get(&at, 8);
+    p->position.offset = get(&at, 8);
+    p->channel_len = (unsigned)get(&at, 1);
+    if (size < WS_PACKET_HEAD + p->channel_len) {
+        return 0;
+    }
+    p->channel = (const char *)at;
+    p->data = p->channel + p->channel_len;
+    p->len = size - WS_PACKET_HEAD - p->channel_len;
+    if (!makes_sense(p)) {
+        p->kind = (ws_packet_kind)0;
+    }
+    return size;
+}

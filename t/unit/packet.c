@@ -1,0 +1,133 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/* What travels on a bus, as bytes. */
+
+#include "channels/packet.h"
+#include "t/unit/tap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const ws_packet whole = {.kind = WS_PACKET_MESSAGE,
+                                .type = WS_TEXT,
+                                .flags = WS_PACKET_STORED,
+                                .from = {0x0102030405060708, 0x090A},
+                                .request = 0x0B0C0D0E,
+                                .id = 0x1112131415161718,
+                                .position = {0x2122232425262728, 0x3132333435363738},
+                                .channel = "news",
+                                .channel_len = 4,
+                                .data = "hello",
+                                .len = 5};
+
+static apr_size_t build(const ws_packet *p, unsigned char *out)
+{
+    apr_size_t n = ws_packet_head(p, out);
+    memcpy(out + n, p->data, p->len);
+    return n + p->len;
+}
+
+static void layout(void)
+{
+    static const unsigned char expected[] =
+        "\x01\x01\x01\x02\x00\x00\x00\x3A\x01\x02\x03\x04\x05\x06\x07\x08\x00\x00\x09\x0A"
+        "\x0B\x0C\x0D\x0E\x11\x12\x13\x14\x15\x16\x17\x18\x21\x22\x23\x24\x25\x26\x27\x28"
+        "\x31\x32\x33\x34\x35\x36\x37\x38\x04newshello";
+    unsigned char out[256];
+    apr_size_t n = build(&whole, out);
+    is_int(n, sizeof(expected) - 1, "a packet is as long as its parts");
+    is_int(n, ws_packet_size(&whole), "and as ws_packet_size() says");
+    ok(!memcmp(out, expected, n), "its bytes are those that packet.h describes");
+}
+
+static void back_again(void)
+{
+    unsigned char out[256];
+    apr_size_t n = build(&whole, out);
+    ws_packet p;
+    is_int(ws_packet_decode(&p, out, n), n, "it is read");
+    ok(p.kind == whole.kind && p.type == whole.type && p.flags == whole.flags
+           && p.from.server == whole.from.server && p.from.process == whole.from.process
+           && p.request == whole.request && p.id == whole.id
+           && p.position.epoch == whole.position.epoch
+           && p.position.offset == whole.position.offset,
+       "its numbers are what they were");
+    ok(p.channel_len == 4 && !memcmp(p.channel, "news", 4), "so is the channel");
+    ok(p.len == 5 && !memcmp(p.data, "hello", 5), "and the data");
+    memcpy(out + n, out, n); /* another one behind it */
+    is_int(ws_packet_decode(&p, out, 2 * n), n, "of two packets the first is read");
+}
+
+static void pieces(void)
+{
+    unsigned char out[256];
+    apr_size_t n = build(&whole, out);
+    int taken = 0;
+    for (apr_size_t i = 0; i < n; i++) {
+        unsigned char *piece = malloc(i ? i : 1); /* so that a sanitizer sees what reads beyond */
+        ws_packet p;
+        memcpy(piece, out, i);
+        taken += ws_packet_decode(&p, piece, i) != 0;
+        free(piece);
+    }
+    is_int(taken, 0, "no part of a packet is taken for one");
+}
+
+static void strangers(void)
+{
+    unsigned char out[256];
+    apr_size_t n = build(&whole, out);
+    ws_packet p;
+    out[0] = 2;
+    is_int(ws_packet_decode(&p, out, n), n, "a packet of another version is skipped");
+    is_int(p.kind, 0, "and has no kind");
+    out[0] = WS_PACKET_VERSION;
+    out[1] = 99;
+    is_int(ws_packet_decode(&p, out, n), n, "so is one of an unknown kind");
+    is_int(p.kind, 0, "which has none either");
+    out[1] = WS_PACKET_MESSAGE;
+    out[2] = 7;
+    ws_packet_decode(&p, out, n);
+    is_int(p.kind, 0, "a message is text or binary");
+    out[2] = 1;
+    out[7] = WS_PACKET_HEAD - 1;
+    is_int(ws_packet_decode(&p, out, n), 0, "a packet that is shorter than its head is broken");
+    out[7] = WS_PACKET_HEAD + 3;
+    is_int(ws_packet_decode(&p, out, n), 0, "so is one that is shorter than its channel's name");
+    out[7] = 0;
+    is_int(ws_packet_decode(&p, out, n), 0, "and one without length");
+    out[7] = (unsigned char)n;
+    out[1] = WS_PACKET_JOIN;
+    out[WS_PACKET_HEAD] = ' ';
+    ws_packet_decode(&p, out, n);
+    is_int(p.kind, 0, "a channel's name has no blanks");
+}
+
+static void names(void)
+{
+    char longest[WS_CHANNEL_MAX + 2];
+    memset(longest, 'a', sizeof(longest));
+    longest[WS_CHANNEL_MAX] = 0;
+    ok(ws_channel_valid("a") && ws_channel_valid("Room-1_x.y~z:/@+=,!"), "names of channels");
+    ok(ws_channel_valid(longest), "one of 200 bytes");
+    longest[WS_CHANNEL_MAX] = 'a';
+    longest[WS_CHANNEL_MAX + 1] = 0;
+    ok(!ws_channel_valid(longest), "none of 201");
+    ok(!ws_channel_valid("") && !ws_channel_valid(NULL), "none without a byte");
+    ok(!ws_channel_valid("a b") && !ws_channel_valid("a*") && !ws_channel_valid("a?")
+           && !ws_channel_valid("\xC3\xBC") && !ws_channel_valid("a\n") && !ws_channel_valid("%41"),
+       "none with blanks, patterns, bytes beyond ASCII, controls or escapes");
+    ok(!ws_channel_valid_len("a\0b", 3), "none with a NUL");
+    ok(ws_channel_hash("a", 1) != ws_channel_hash("b", 1), "two names have two hashes");
+    ok(ws_channel_hash("ab", 1) == ws_channel_hash("a", 1), "of the bytes that are given");
+}
+
+int main(void)
+{
+    layout();
+    back_again();
+    pieces();
+    strangers();
+    names();
+    return done_testing();
+}
