@@ -5,6 +5,8 @@
  * act at once; from another thread they become tasks of it.
  */
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -492,6 +494,21 @@ ws_status ws_run(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg)
         free(t);
     }
     return s;
+}
+
+/* ---- The log ---- */
+
+void ws_conn_log(ws_conn *c, ws_log_level level, const char *format, ...)
+{
+    ws_engine *e = c->loop->engine;
+    char text[1024];
+    va_list args;
+    if (e->options.logs(level, c->settings)) {
+        va_start(args, format);
+        vsnprintf(text, sizeof(text), format, args);
+        va_end(args);
+        e->options.log(level, c->settings, c, text);
+    }
 }
 
 /* ---- What a connection is ---- */

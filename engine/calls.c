@@ -17,15 +17,16 @@
 /* Jobs of one connection before others get the thread. */
 #define TURN 16
 
-typedef enum { OPEN, MESSAGE, FRAME, PONG, DRAIN, RUN, TIMER, CLOSE } job_kind;
+typedef enum { OPEN, MESSAGE, FRAME, PONG, DRAIN, RUN, TIMER, WATCH, CLOSE } job_kind;
 
 typedef struct job job;
 struct job {
     job *next;
     job_kind kind;
     ws_type type;
-    unsigned where;
+    unsigned where; /* of a piece; of a watch its events */
     ws_timer *timer;
+    ws_watch *watch;
     void (*fn)(ws_conn *c, void *arg);
     void *arg;
     apr_size_t len;
@@ -138,6 +139,10 @@ static void do_job(ws_conn *c, job *j)
     case TIMER:
         ws_timer_call(c, j->timer);
         ws_timer_done(c, j->timer);
+        break;
+    case WATCH:
+        ws_watch_call(c, j->watch, j->where);
+        ws_watch_done(c, j->watch);
         break;
     case CLOSE:
         call_close(c);
@@ -418,6 +423,28 @@ void ws_call_timer(ws_conn *c, ws_timer *t)
     ws_timer_call(c, t);
     leave(c);
     ws_timer_done(c, t);
+    ws_conn_uncork(c);
+}
+
+void ws_call_watch(ws_conn *c, ws_watch *w, unsigned events)
+{
+    if (c->jobs) {
+        job *j = job_new(WATCH, NULL, 0);
+        if (j) {
+            j->watch = w;
+            j->where = events;
+        }
+        else {
+            ws_watch_done(c, w);
+        }
+        give(c, j);
+        return;
+    }
+    ws_conn_cork(c);
+    enter(c, "a function of ws_watch_start()");
+    ws_watch_call(c, w, events);
+    leave(c);
+    ws_watch_done(c, w);
     ws_conn_uncork(c);
 }
 

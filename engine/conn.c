@@ -355,7 +355,7 @@ void ws_conn_finish(ws_conn *c)
 {
     c->shut = 1;
     set_state(c, WS_CLOSED);
-    ws_timers_end(c);
+    ws_owned_end(c);
     ws_call_close(c);
     let_go_of_buffers(c);
     ws_socket_shutdown(c);
@@ -378,7 +378,7 @@ void ws_conn_end(ws_conn *c, const char *why)
            c->end_code ? c->end_code : WS_CLOSE_ABNORMAL, why);
     ws_wheel_clear(&loop->wheel, &c->alarm);
     ws_meter_end(c);
-    ws_timers_end(c);
+    ws_owned_end(c);
     ws_call_close(c);
     let_go_of_buffers(c);
     ws_count(loop->counters, (ws_counter)(WS_COUNT_OPEN_DIRECT + c->way), -1);
@@ -412,7 +412,7 @@ void ws_conn_sweep(ws_loop *loop)
             continue;
         }
         *link = c->next;
-        ws_timers_free(c);
+        ws_owned_free(c);
         ws_calls_free(c);
         free(c->strings);
         free(c->hixie);

@@ -30,6 +30,16 @@ ws_bytes *ws_bytes_new(const void *data, apr_size_t len);
 
 typedef struct ws_jobs ws_jobs;
 
+/** What a handler has made and what ends with its connection; the beginning of a timer, a watch. */
+typedef struct ws_owned ws_owned;
+struct ws_owned {
+    ws_owned *next;
+    /** Nothing comes of it any more; on_close may still stop it. */
+    void (*end)(ws_conn *c, ws_owned *o);
+    /** Behind the last of the connection's callbacks. */
+    void (*free)(ws_owned *o);
+};
+
 struct ws_conn {
     ws_loop *loop;
     ws_location *location;
@@ -48,9 +58,9 @@ struct ws_conn {
     ws_bytes *cipher_out; /**< TLS records that the socket did not take */
     void *data;
     apr_pool_t *pool;
-    char *strings;  /**< see ws_strings_pack */
-    ws_alarm alarm; /**< ping, close timeout */
-    ws_timer *timers;
+    char *strings;         /**< see ws_strings_pack */
+    ws_alarm alarm;        /**< ping, close timeout */
+    ws_owned *owned;       /**< timers, watches */
     ws_meter *meter;       /**< if it has bounds */
     ws_ticket *ticket;     /**< of who counts it, or NULL */
     ws_jobs *jobs;         /**< of a WS_BLOCKING handler */
@@ -187,10 +197,15 @@ void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len);
 
 /* slow.c: clients that read too slowly */
 
+static inline ws_slow ws_slow_policy(const ws_conn *c)
+{
+    return c->location->handler->flags & WS_LOSSLESS ? WS_SLOW_CLOSE : (ws_slow)c->settings->slow;
+}
+
 /** Whether messages to such a client are dropped, not the client. */
 static inline int ws_slow_drops(const ws_conn *c)
 {
-    return c->settings->slow != WS_SLOW_CLOSE;
+    return ws_slow_policy(c) != WS_SLOW_CLOSE;
 }
 
 /**
@@ -274,19 +289,49 @@ void ws_call_drain(ws_conn *c);
 void ws_call_close(ws_conn *c);
 void ws_call_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg);
 void ws_call_timer(ws_conn *c, ws_timer *t);
+void ws_call_watch(ws_conn *c, ws_watch *w, unsigned events);
 /** The pool has called on_close (or there is none): c may be freed. */
 int ws_calls_over(const ws_conn *c);
 void ws_calls_free(ws_conn *c);
 
+/* owned.c */
+
+void ws_owned_link(ws_conn *c, ws_owned *o);
+/** Whether it is linked or not. */
+void ws_owned_unlink(ws_conn *c, ws_owned *o);
+/** End, and free, all of a connection's. */
+void ws_owned_end(ws_conn *c);
+void ws_owned_free(ws_conn *c);
+
 /* timers.c */
 
-/** No timer fires any more; on_close may still stop them. */
-void ws_timers_end(ws_conn *c);
-void ws_timers_free(ws_conn *c);
 /** The pool has called t's fn. */
 void ws_timer_done(ws_conn *c, ws_timer *t);
 /** Call fn unless it was stopped. */
 void ws_timer_call(ws_conn *c, ws_timer *t);
+
+/* watch.c */
+
+/** How the poller names a watch, in the place of a connection. */
+static inline void *ws_watch_tag(ws_watch *w)
+{
+    return (char *)w + 1;
+}
+
+/** The watch of a tag; NULL if it is a connection. */
+static inline ws_watch *ws_watch_of(void *tag)
+{
+    return (apr_uintptr_t)tag & 1 ? (ws_watch *)((char *)tag - 1) : NULL;
+}
+
+/** Its descriptor is ready. */
+void ws_watch_ready(ws_watch *w, unsigned events);
+/** Call fn unless it was stopped. */
+void ws_watch_call(ws_conn *c, ws_watch *w, unsigned events);
+/** That has been done, or cannot be. */
+void ws_watch_done(ws_conn *c, ws_watch *w);
+/** Free those that were stopped in this turn. */
+void ws_watches_sweep(ws_loop *loop);
 
 /* strings.c */
 

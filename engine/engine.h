@@ -65,8 +65,6 @@ struct ws_location {
     unsigned index;    /**< likewise */
 };
 
-typedef enum { WS_LOG_ERROR, WS_LOG_WARNING, WS_LOG_INFO, WS_LOG_DEBUG, WS_LOG_TRACE } ws_log_level;
-
 /** Writes a line to the owner's log. c may be NULL.  [any thread] */
 typedef void ws_log_fn(ws_log_level level, const ws_settings *settings, const ws_conn *c,
                        const char *text);

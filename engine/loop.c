@@ -104,6 +104,10 @@ static void handle(ws_loop *loop, const ws_ready *r)
         }
         return;
     }
+    if (ws_watch_of(c)) {
+        ws_watch_ready(ws_watch_of(c), r->events);
+        return;
+    }
     if (!c->gone && (r->events & WS_WRITABLE)) {
         ws_conn_flush(c);
     }
@@ -135,6 +139,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *arg)
         ws_wheel_run(&loop->wheel, loop->now);
         ws_conn_flush_dirty(loop);
         ws_conn_sweep(loop);
+        ws_watches_sweep(loop);
     }
     do_tasks(loop); /* that others have posted meanwhile: ws_run() has promised to call */
     /* Not apr_thread_exit(), which leaves this frame without a return: AddressSanitizer then takes
@@ -186,6 +191,7 @@ void ws_loop_destroy(ws_loop *loop)
     if (loop->wake_fd >= 0) {
         close(loop->wake_fd);
     }
+    ws_watches_sweep(loop);
     ws_tls_destroy(loop);
     ws_chain_loop_end(loop);
     ws_slab_destroy(&loop->slab);

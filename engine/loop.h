@@ -56,10 +56,11 @@ struct ws_loop {
 
     ws_wheel wheel;
     ws_slab slab;
-    ws_conn **heads; /**< first connection of each location */
-    ws_conn *dirty;  /**< connections with something to write at the end of the turn */
-    ws_conn *gone;   /**< connections to free at the end of the turn */
-    int close_code;  /**< what newcomers are closed with, 0 while they are welcome */
+    ws_conn **heads;        /**< first connection of each location */
+    ws_conn *dirty;         /**< connections with something to write at the end of the turn */
+    ws_conn *gone;          /**< connections to free at the end of the turn */
+    ws_watch *watches_gone; /**< likewise */
+    int close_code;         /**< what newcomers are closed with, 0 while they are welcome */
     const char *close_reason;
     ws_alarm close_alarm; /**< while they are spread */
     apr_uint32_t close_steps;

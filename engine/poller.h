@@ -5,15 +5,9 @@
 #ifndef WS_ENGINE_POLLER_H
 #define WS_ENGINE_POLLER_H
 
-#include <apr_errno.h>
+#include "include/mod_websocket.h" /* WS_READABLE and its like */
 
 typedef struct ws_poller ws_poller;
-
-enum {
-    WS_READABLE = 0x1,
-    WS_WRITABLE = 0x2,
-    WS_BROKEN = 0x4 /**< both directions are gone; reported whether asked for or not */
-};
 
 typedef struct ws_ready {
     void *what;      /**< as given to ws_poller_set */

@@ -78,12 +78,12 @@ void ws_slow_trim(ws_conn *c)
 {
     ws_queue *q = &c->out;
     apr_uint32_t i = ws_queue_untouched(q);
-    if (c->settings->slow == WS_SLOW_DROP_NEWEST) {
+    if (ws_slow_policy(c) == WS_SLOW_DROP_NEWEST) {
         return;
     }
     while (i < q->count) {
         const ws_frames *f = ws_queue_at(q, i)->frames;
-        if (!f->whole || (f->key && c->settings->slow == WS_SLOW_KEEP_LATEST)) {
+        if (!f->whole || (f->key && ws_slow_policy(c) == WS_SLOW_KEEP_LATEST)) {
             i++; /* the latest of its key is what the client has to know, however old */
         }
         else if (age(c, q, i) > c->settings->behind) {
@@ -98,7 +98,7 @@ void ws_slow_trim(ws_conn *c)
 ws_queue *ws_slow_find(ws_conn *c, apr_uint64_t key, apr_uint32_t *place)
 {
     ws_queue *queues[] = {&c->out, c->later};
-    for (int n = 0; c->settings->slow == WS_SLOW_KEEP_LATEST && n < 2 && queues[n]; n++) {
+    for (int n = 0; ws_slow_policy(c) == WS_SLOW_KEEP_LATEST && n < 2 && queues[n]; n++) {
         if ((*place = ws_queue_find(queues[n], key)) < queues[n]->count) {
             return queues[n];
         }
@@ -134,7 +134,7 @@ ws_status ws_slow_admit(ws_conn *c, unsigned first)
     if (first & 0x8) {
         return full(c) ? WS_DROPPED : WS_SENT; /* no reason to close, nor to grow for ever */
     }
-    switch ((ws_slow)c->settings->slow) {
+    switch (ws_slow_policy(c)) {
     case WS_SLOW_CLOSE:
         return full(c) || behind(c) ? too_slow(c) : WS_SENT;
     case WS_SLOW_DROP_NEWEST:

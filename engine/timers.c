@@ -10,8 +10,8 @@
 #include "engine/conn.h"
 
 struct ws_timer {
+    ws_owned owned;
     ws_alarm alarm;
-    ws_timer *next; /**< of the connection's */
     ws_conn *c;
     ws_timer_fn fn;
     void *arg;
@@ -30,13 +30,7 @@ typedef struct timer_task {
 
 static void unlink_and_free(ws_conn *c, ws_timer *t)
 {
-    ws_timer **link = &c->timers;
-    while (*link && *link != t) {
-        link = &(*link)->next;
-    }
-    if (*link) {
-        *link = t->next;
-    }
+    ws_owned_unlink(c, &t->owned);
     free(t);
 }
 
@@ -52,7 +46,7 @@ static void let_go(ws_conn *c, ws_timer *t)
 
 static void fire(ws_alarm *a)
 {
-    ws_timer *t = (ws_timer *)a;
+    ws_timer *t = (ws_timer *)((char *)a - offsetof(ws_timer, alarm));
     ws_conn *c = t->c;
     if (t->interval) {
         apr_uint32_t due = a->due + t->interval;
@@ -109,8 +103,7 @@ static void do_stop(ws_loop *loop, ws_task *task)
 static void set(ws_timer *t, apr_uint32_t due)
 {
     ws_conn *c = t->c;
-    t->next = c->timers;
-    c->timers = t;
+    ws_owned_link(c, &t->owned);
     if (!c->closed_told) {
         ws_wheel_set(&c->loop->wheel, &t->alarm, due);
     }
@@ -150,6 +143,16 @@ void ws_timer_done(ws_conn *c, ws_timer *t)
     }
 }
 
+static void end(ws_conn *c, ws_owned *o)
+{
+    ws_wheel_clear(&c->loop->wheel, &((ws_timer *)o)->alarm);
+}
+
+static void free_timer(ws_owned *o)
+{
+    free(o);
+}
+
 ws_timer *ws_timer_start(ws_conn *c, apr_uint32_t delay, apr_uint32_t interval, ws_timer_fn fn,
                          void *arg)
 {
@@ -158,6 +161,8 @@ ws_timer *ws_timer_start(ws_conn *c, apr_uint32_t delay, apr_uint32_t interval, 
     if (!t) {
         return NULL;
     }
+    t->owned.end = end;
+    t->owned.free = free_timer;
     t->alarm.fn = fire;
     t->c = c;
     t->fn = fn;
@@ -182,21 +187,5 @@ void ws_timer_stop(ws_conn *c, ws_timer *t)
     }
     else {
         post(t, do_stop, 0);
-    }
-}
-
-void ws_timers_end(ws_conn *c)
-{
-    for (ws_timer *t = c->timers; t; t = t->next) {
-        ws_wheel_clear(&c->loop->wheel, &t->alarm);
-    }
-}
-
-void ws_timers_free(ws_conn *c)
-{
-    ws_timer *t;
-    while ((t = c->timers)) {
-        c->timers = t->next;
-        free(t);
     }
 }

@@ -34,6 +34,11 @@ apr_status_t ws_request_choose_protocol(ws_request *rq, const char *protocol)
     return APR_SUCCESS;
 }
 
+const char *ws_request_protocol(ws_request *rq)
+{
+    return rq->protocol;
+}
+
 apr_status_t ws_request_add_header(ws_request *rq, const char *name, const char *value)
 {
     if (!ws_is_token(name, strlen(name)) || value[strcspn(value, "\r\n")]

@@ -128,6 +128,10 @@ enum {
  *  and WebSocketMaxFrameSize do not hold for this handler. */
 #define WS_ANY_SIZE 0x2u
 
+/** ws_handler.flags: no message to a client may be missing, for they are one stream of bytes, say. Where
+ *  WebSocketSlowReader would drop some, the connection is closed, as with its policy "close". */
+#define WS_LOSSLESS 0x4u
+
 /** on_frame, ws_send_part: where a piece stands in its message. A message of one piece has both. */
 #define WS_FIRST 0x1u
 #define WS_LAST 0x2u
@@ -172,7 +176,7 @@ typedef struct ws_event {
  * A handler: flags and callbacks. All are optional; what is left out does nothing.
  */
 typedef struct ws_handler {
-    /** WS_BLOCKING, WS_ANY_SIZE, or 0. */
+    /** WS_BLOCKING, WS_ANY_SIZE, WS_LOSSLESS, or 0. */
     unsigned flags;
 
     /**
@@ -313,6 +317,9 @@ WS_API const char *ws_request_protocols(ws_request *rq);
  * @return APR_SUCCESS; APR_EINVAL if the client did not offer it (the choice is then unchanged).
  */
 WS_API apr_status_t ws_request_choose_protocol(ws_request *rq, const char *protocol);
+
+/** The subprotocol that the answer names as things stand, or NULL. */
+WS_API const char *ws_request_protocol(ws_request *rq);
 
 /**
  * Add a header to the answer, the 101 or the refusal: Set-Cookie, say. Copied.
@@ -459,6 +466,17 @@ WS_API int ws_secure(const ws_conn *c);
 /** A request header that keep_headers names (case does not matter), or NULL. */
 WS_API const char *ws_header(const ws_conn *c, const char *name);
 
+/** Levels of the log, httpd's: error, warn, info, debug, trace4. */
+typedef enum { WS_LOG_ERROR, WS_LOG_WARNING, WS_LOG_INFO, WS_LOG_DEBUG, WS_LOG_TRACE } ws_log_level;
+
+/**
+ * Write a line about the connection to httpd's error log, where it stands with the module's own: client,
+ * path and id come before it. Made only if `LogLevel websocket:...` is as high. The line has at most
+ * 1,023 bytes.  [callback]
+ */
+WS_API void ws_conn_log(ws_conn *c, ws_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* ---- Time and other threads ------------------------------------------------------------------- */
 
 typedef struct ws_timer ws_timer;
@@ -479,6 +497,39 @@ WS_API ws_timer *ws_timer_start(ws_conn *c, apr_uint32_t delay, apr_uint32_t int
 
 /** Stop a timer, also from inside its own fn; fn is not called any more.  [callback] */
 WS_API void ws_timer_stop(ws_conn *c, ws_timer *t);
+
+/** What a descriptor is ready for. */
+enum {
+    WS_READABLE = 0x1,
+    WS_WRITABLE = 0x2,
+    WS_BROKEN = 0x4 /**< both directions are gone, or an error waits; what came before can still be
+                         read. Reported whether asked for or not, but not to a watch of 0 */
+};
+
+/** A descriptor of the handler's that the connection's loop watches. */
+typedef struct ws_watch ws_watch;
+
+/** A watch's function; it runs as a callback of the connection. events: WS_READABLE... */
+typedef void (*ws_watch_fn)(ws_conn *c, int fd, unsigned events, void *arg);
+
+/**
+ * Call fn whenever a descriptor is ready: a socket, a pipe, a pidfd, anything that epoll(7) takes; not
+ * a file. It is called again as long as that is so. Non-blocking descriptors are for handlers on the
+ * loop; what a WS_BLOCKING handler does with its own is its own affair. Watches end with their
+ * connection, before on_close; the descriptor stays the handler's, to be closed in on_close, or behind
+ * ws_watch_stop().
+ * @param events  WS_READABLE, WS_WRITABLE, both, or 0: nothing is reported for now
+ * @return the watch, valid until ws_watch_stop() or until on_close returns; NULL when there is no memory,
+ *         the descriptor cannot be watched (a file; one that is watched already), or the connection is
+ *         closed. If a WS_BLOCKING handler's cannot be watched, its connection ends.  [callback]
+ */
+WS_API ws_watch *ws_watch_start(ws_conn *c, int fd, unsigned events, ws_watch_fn fn, void *arg);
+
+/** Watch for other events from now on; also from inside its own fn.  [callback] */
+WS_API void ws_watch_set(ws_conn *c, ws_watch *w, unsigned events);
+
+/** Stop a watch, also from inside its own fn; fn is not called any more.  [callback] */
+WS_API void ws_watch_stop(ws_conn *c, ws_watch *w);
 
 /**
  * Run fn as a callback of the connection: on its loop, or for a WS_BLOCKING handler on the pool, in

@@ -209,10 +209,10 @@ is(join('|', Client->new($httpd, '/loop?cookie')->header('Set-Cookie')), 'a=1|b=
 is(Client->new($httpd, '/loop?badheader')->header('X-Results'), 'refused', 'headers that may not be set are refused');
 {
     my $c = Client->new($httpd, '/loop?protocol=b', protocol => 'a, b');
-    is($c->header('Sec-WebSocket-Protocol') . ' ' . $c->header('X-Choice'), 'b ok', 'on_request chooses a subprotocol');
+    is($c->header('Sec-WebSocket-Protocol') . ' ' . $c->header('X-Choice') . ' ' . $c->header('X-Chosen'), 'b ok b', 'on_request chooses a subprotocol');
     like(ask($c, 'who'), qr/protocol=b/, 'which the connection knows');
     $c = Client->new($httpd, '/loop?protocol=c', protocol => 'a, b');
-    is($c->header('X-Choice'), 'no', 'one that was not offered is refused');
+    is($c->header('X-Choice') . ' ' . $c->header('X-Chosen'), 'no none', 'one that was not offered is refused');
 }
 is((Client->refused($httpd, '/failing'))[0], 503, 'a handler that could not start: 503');
 ok($httpd->wait_log(qr/handler api could not start/), 'and the log says so');

@@ -139,6 +139,8 @@ static int on_request(ws_request *rq, void *conf)
     if ((is = strstr(args, "protocol="))) {
         ws_request_add_header(rq, "X-Choice",
                               ws_request_choose_protocol(rq, is + 9) == APR_SUCCESS ? "ok" : "no");
+        ws_request_add_header(rq, "X-Chosen",
+                              ws_request_protocol(rq) ? ws_request_protocol(rq) : "none");
     }
     if ((is = strstr(args, "refuse="))) {
         return atoi(is + 7);

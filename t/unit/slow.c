@@ -472,6 +472,37 @@ static void many_small_messages_are_many(rig *r)
     nobody_is_left(r);
 }
 
+static void nothing_is_missing_for_who_says_so(rig *r)
+{
+    ws_settings s = settings(WS_SLOW_DROP_OLDEST);
+    wire w = enter_with(r, "a", &s);
+    ws_id id = id_of(r, "a");
+    int taken = 0, numbers[2 * MANY];
+    while (taken < MANY && send_one(id, taken, 0).got >= 0) {
+        taken++;
+    }
+    ok(taken < MANY, "WS_LOSSLESS: a message that finds no room is not taken");
+    is_int(read_until(&w, taken - 1, numbers), taken, "WS_LOSSLESS: none before it is missing");
+    wire_next_is(&w, "close 1008 \"too slow\"", "WS_LOSSLESS: and the connection is closed");
+    wire_close(&w, 1008, "");
+    told_is("a", "close 1008 \"too slow\"", "on_close");
+    wire_free(&w);
+}
+
+static void log_a_line(ws_conn *c, void *arg)
+{
+    ws_conn_log(c, WS_LOG_WARNING, "%s, from a handler", (const char *)arg);
+}
+
+static void a_handler_logs(rig *r)
+{
+    wire w = enter(r, "a");
+    int before = log_lines;
+    as_callback(id_of(r, "a"), log_a_line, "a line");
+    is_int(log_lines, before + 1, "ws_conn_log() writes a line");
+    leave(&w, "a");
+}
+
 int main(void)
 {
     static test *const tests[] = {the_newest_is_dropped,
@@ -490,6 +521,10 @@ int main(void)
                                   pings_do_not_close,
                                   many_small_messages_are_many,
                                   NULL};
+    static test *const of_a_stream[] = {nothing_is_missing_for_who_says_so, a_handler_logs, NULL};
+    static const ws_handler stream = {
+        .flags = WS_LOSSLESS, .on_open = rec_open, .on_close = rec_close};
     rig_run((rig){0}, &handler, 1, tests);
+    rig_run((rig){0}, &stream, 1, of_a_stream);
     return done_testing();
 }

@@ -1,0 +1,269 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * Handlers' descriptors on the loop of a connection. A watch is made, changed and stopped on any thread
+ * that runs a callback, but only its loop speaks to the poller: what another thread wants comes as a
+ * task, in order.
+ *
+ * The threads of a WS_BLOCKING handler may close a descriptor before the loop has heard that it is
+ * watched no more, and its number may be somebody else's by then: so for these the loop watches a
+ * duplicate. While their fn is due, the poller is not asked, or it would report the same again and again.
+ */
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/conn.h"
+
+struct ws_watch {
+    ws_owned owned;
+    ws_watch *next; /**< of the loop's that are to be freed */
+    ws_conn *c;
+    int fd;        /**< the handler's, what fn is told */
+    int duplicate; /**< or -1 */
+    ws_watch_fn fn;
+    void *arg;
+    unsigned events;  /**< what the handler wants; the loop's */
+    unsigned watched; /**< what the poller looks for, 0: it does not know the descriptor */
+    int stopped;      /**< atomic: fn is not to be called any more */
+    int busy;         /**< fn is called, or is a job */
+    int over;         /**< to be freed as soon as it is not busy */
+};
+
+typedef struct watch_task {
+    ws_task task;
+    ws_watch *watch;
+    unsigned events;
+} watch_task;
+
+static int polled(const ws_watch *w)
+{
+    return w->duplicate >= 0 ? w->duplicate : w->fd;
+}
+
+/* Ask the poller for what is wanted now. */
+static apr_status_t apply(ws_watch *w)
+{
+    ws_poller *p = w->c->loop->poller;
+    int waits = w->over || w->c->closed_told || (w->busy && w->c->jobs);
+    unsigned events = waits ? 0 : w->events;
+    apr_status_t rv = APR_SUCCESS;
+    if (events == w->watched) {
+        return APR_SUCCESS;
+    }
+    if (!events) { /* not merely for no events: what is broken is always reported */
+        ws_poller_remove(p, polled(w));
+    }
+    else {
+        rv =
+            ws_poller_set(p, polled(w), ws_watch_tag(w), w->watched ? (int)w->watched : -1, events);
+    }
+    w->watched = rv == APR_SUCCESS ? events : w->watched;
+    return rv;
+}
+
+static void apply_or_end(ws_watch *w)
+{
+    ws_conn *c = w->c;
+    apr_status_t rv = apply(w);
+    if (rv != APR_SUCCESS && !c->broken) {
+        ws_log(c->loop->engine, WS_LOG_ERROR, c, "descriptor %d cannot be watched: %s", w->fd,
+               strerror(rv));
+        c->broken = 1; /* ended at the end of the turn: this may be inside a callback of it */
+        ws_conn_mark_dirty(c);
+    }
+}
+
+static void end(ws_conn *c, ws_owned *o)
+{
+    ws_watch *w = (ws_watch *)o;
+    if (w->watched) {
+        ws_poller_remove(c->loop->poller, polled(w));
+        w->watched = 0;
+    }
+}
+
+static void release(ws_owned *o)
+{
+    ws_watch *w = (ws_watch *)o;
+    if (w->duplicate >= 0) {
+        close(w->duplicate);
+    }
+    free(w);
+}
+
+/* What the poller has reported in this turn may still name it: freed at the end of the turn. */
+static void unlink_watch(ws_watch *w)
+{
+    ws_owned_unlink(w->c, &w->owned);
+    w->next = w->c->loop->watches_gone;
+    w->c->loop->watches_gone = w;
+}
+
+static void let_go(ws_watch *w)
+{
+    if (w->over) {
+        return;
+    }
+    w->over = 1;
+    apply(w);
+    if (!w->busy) {
+        unlink_watch(w);
+    }
+}
+
+static void done(ws_watch *w)
+{
+    w->busy = 0;
+    if (w->over) {
+        unlink_watch(w);
+    }
+    else if (!w->c->gone) {
+        apply_or_end(w);
+    }
+}
+
+void ws_watch_ready(ws_watch *w, unsigned events)
+{
+    ws_conn *c = w->c;
+    /* It may have been stopped or changed earlier in this turn. */
+    events &= w->events | WS_BROKEN;
+    if (w->over || w->busy || !w->watched || c->gone || c->closed_told || !events) {
+        return;
+    }
+    w->busy = 1;
+    if (c->jobs) {
+        apply(w);
+    }
+    ws_call_watch(c, w, events);
+}
+
+void ws_watch_call(ws_conn *c, ws_watch *w, unsigned events)
+{
+    if (!__atomic_load_n(&w->stopped, __ATOMIC_ACQUIRE)) {
+        w->fn(c, w->fd, events, w->arg);
+    }
+}
+
+/* Tasks refer to the watch itself: a connection is freed behind a task of its last job, and tasks keep
+ * their order. */
+
+static void do_done(ws_loop *loop, ws_task *task)
+{
+    (void)loop;
+    done(((watch_task *)task)->watch);
+    free(task);
+}
+
+static void do_stop(ws_loop *loop, ws_task *task)
+{
+    (void)loop;
+    let_go(((watch_task *)task)->watch);
+    free(task);
+}
+
+static void do_set(ws_loop *loop, ws_task *task)
+{
+    watch_task *t = (watch_task *)task;
+    (void)loop;
+    t->watch->events = t->events;
+    if (!t->watch->c->gone) {
+        apply_or_end(t->watch);
+    }
+    free(t);
+}
+
+static void do_start(ws_loop *loop, ws_task *task)
+{
+    ws_watch *w = ((watch_task *)task)->watch;
+    ws_owned_link(w->c, &w->owned);
+    do_set(loop, task);
+}
+
+/* @return 0, or -1: there is no memory, or the loop has ended */
+static int post(ws_watch *w, void (*fn)(ws_loop *, ws_task *), unsigned events)
+{
+    watch_task *t = ws_task_new(sizeof(*t), fn);
+    if (!t) {
+        return -1;
+    }
+    t->watch = w;
+    t->events = events;
+    if (ws_loop_post(w->c->loop, &t->task) < 0) {
+        free(t);
+        return -1;
+    }
+    return 0;
+}
+
+void ws_watch_done(ws_conn *c, ws_watch *w)
+{
+    if (ws_loop_current() == c->loop) {
+        done(w);
+    }
+    else {
+        post(w, do_done, 0); /* no memory: it reports no more, and is freed with the connection */
+    }
+}
+
+ws_watch *ws_watch_start(ws_conn *c, int fd, unsigned events, ws_watch_fn fn, void *arg)
+{
+    ws_watch *w = ws_state_of(c) == WS_CLOSED ? NULL : calloc(1, sizeof(*w));
+    if (!w) {
+        return NULL;
+    }
+    w->owned.end = end;
+    w->owned.free = release;
+    w->c = c;
+    w->fd = fd;
+    w->duplicate = -1;
+    w->fn = fn;
+    w->arg = arg;
+    w->events = events & (WS_READABLE | WS_WRITABLE);
+    if (ws_loop_current() == c->loop) {
+        if (apply(w) == APR_SUCCESS) {
+            ws_owned_link(c, &w->owned);
+            return w;
+        }
+    }
+    else if ((w->duplicate = fcntl(fd, F_DUPFD_CLOEXEC, 3)) >= 0
+             && post(w, do_start, w->events) == 0) {
+        return w;
+    }
+    release(&w->owned);
+    return NULL;
+}
+
+void ws_watch_set(ws_conn *c, ws_watch *w, unsigned events)
+{
+    events &= WS_READABLE | WS_WRITABLE;
+    if (ws_loop_current() == c->loop) {
+        w->events = events;
+        apply_or_end(w);
+    }
+    else {
+        post(w, do_set, events);
+    }
+}
+
+void ws_watch_stop(ws_conn *c, ws_watch *w)
+{
+    __atomic_store_n(&w->stopped, 1, __ATOMIC_RELEASE);
+    if (ws_loop_current() == c->loop) {
+        let_go(w);
+    }
+    else {
+        post(w, do_stop, 0);
+    }
+}
+
+void ws_watches_sweep(ws_loop *loop)
+{
+    ws_watch *w;
+    while ((w = loop->watches_gone)) {
+        loop->watches_gone = w->next;
+        release(&w->owned);
+    }
+}

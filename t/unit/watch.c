@@ -1,0 +1,309 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Descriptors of handlers: on the loop, and on the threads of a WS_BLOCKING handler. */
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include "t/unit/rig.h"
+
+/* A watch of one end of a socket pair. One line of the record for each call that reads something. */
+typedef struct pair {
+    const char *name;
+    int ours, theirs;
+    unsigned events;
+    ws_watch *w;
+    struct pair *other; /* stopped by stop_other */
+    int calls;
+    int fail; /* it is expected to */
+} pair;
+
+static pair *farewell; /* on_close stops this one and closes it */
+
+static void farewell_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+{
+    if (farewell) {
+        ws_watch_stop(c, farewell->w);
+        close(farewell->theirs);
+        farewell = NULL;
+    }
+    rec_close(c, code, reason, len);
+}
+
+static const ws_handler on_the_loop = {
+    .on_open = rec_open, .on_message = rec_and_echo, .on_close = farewell_close};
+static const ws_handler blocking = {.flags = WS_BLOCKING,
+                                    .on_open = rec_open,
+                                    .on_message = rec_and_echo,
+                                    .on_close = farewell_close};
+
+static pair pair_new(const char *name, unsigned events)
+{
+    int fd[2];
+    unix_pair(fd);
+    fcntl(fd[1], F_SETFL, O_NONBLOCK);
+    return (pair){.name = name, .ours = fd[0], .theirs = fd[1], .events = events};
+}
+
+static void pair_free(pair *p)
+{
+    close(p->ours);
+    close(p->theirs);
+}
+
+static void say(const pair *p, const char *text)
+{
+    if (write(p->ours, text, strlen(text)) < 0) {
+        bail_out("write: %s", strerror(errno));
+    }
+}
+
+/* Reads one byte, so that what is there is reported again. */
+static void take(ws_conn *c, int fd, unsigned events, void *arg)
+{
+    pair *p = arg;
+    char byte;
+    ssize_t n = events & WS_READABLE ? read(fd, &byte, 1) : -1;
+    p->calls++;
+    if (n > 0) {
+        note(p->name, "'%c' of %s", byte, name_of(c));
+    }
+    else if (n == 0) {
+        note(p->name, "end%s", events & WS_BROKEN ? ", broken" : "");
+        ws_watch_stop(c, p->w);
+    }
+    else if (events & WS_WRITABLE) {
+        note(p->name, "writable");
+        ws_watch_set(c, p->w, WS_READABLE);
+    }
+}
+
+static void take_and_stop_other(ws_conn *c, int fd, unsigned events, void *arg)
+{
+    pair *p = arg;
+    take(c, fd, events, arg);
+    if (p->other->w) {
+        ws_watch_stop(c, p->other->w);
+        p->w = NULL;
+    }
+}
+
+static void start_with(ws_conn *c, pair *p, ws_watch_fn fn)
+{
+    p->w = ws_watch_start(c, p->theirs, p->events, fn, p);
+    if ((p->w == NULL) != p->fail) {
+        note(p->name, "ws_watch_start() is wrong");
+    }
+}
+
+static void start(ws_conn *c, void *arg)
+{
+    start_with(c, arg, take);
+}
+
+static void start_two(ws_conn *c, void *arg)
+{
+    pair *p = arg;
+    start_with(c, p, take_and_stop_other);
+    start_with(c, p->other, take_and_stop_other);
+}
+
+static void for_nothing(ws_conn *c, void *arg)
+{
+    ws_watch_set(c, ((pair *)arg)->w, 0);
+}
+
+static void for_reading(ws_conn *c, void *arg)
+{
+    ws_watch_set(c, ((pair *)arg)->w, WS_READABLE);
+}
+
+static void stop(ws_conn *c, void *arg)
+{
+    ws_watch_stop(c, ((pair *)arg)->w);
+}
+
+/* Stops it, closes the descriptor, and gives its number to one that is watched from then on. */
+static void stop_and_reuse(ws_conn *c, void *arg)
+{
+    pair *p = arg, *other = p->other;
+    int number = p->theirs;
+    ws_watch_stop(c, p->w);
+    if (dup2(other->theirs, number) != number) {
+        note(p->name, "dup2: %s", strerror(errno));
+    }
+    close(other->theirs);
+    other->theirs = number;
+    p->theirs = -1;
+    start(c, other);
+}
+
+/* Two turns of the loop and a callback behind them: what had to be told has been. */
+static void settle(rig *r, const char *conn)
+{
+    turns(r, 0);
+    as_callback(id_of(r, conn), do_resume, NULL);
+    turns(r, 0);
+}
+
+static void it_is_told_again_and_again(rig *r)
+{
+    pair p = pair_new("pair", WS_READABLE);
+    wire w = enter(r, "a");
+    as_callback(id_of(r, "a"), start, &p);
+    settle(r, "a");
+    is_int(p.calls, 0, "nothing is reported of a descriptor that is not ready");
+    say(&p, "xyz");
+    told_is("pair", "'x' of a", "a readable one is");
+    told_is("pair", "'y' of a", "as long as it is");
+    told_is("pair", "'z' of a", "until all has been read");
+    wire_text(&w, "hello");
+    told_is("a", "text \"hello\"", "messages go on");
+    wire_next_is(&w, "text \"hello\"", "as ever");
+    as_callback(id_of(r, "a"), stop, &p);
+    settle(r, "a");
+    say(&p, "q");
+    settle(r, "a");
+    is_int(untold(), 0, "a stopped one tells nothing");
+    leave(&w, "a");
+    pair_free(&p);
+}
+
+static void events_change(rig *r)
+{
+    pair p = pair_new("pair", WS_READABLE | WS_WRITABLE);
+    wire w = enter(r, "a");
+    as_callback(id_of(r, "a"), start, &p);
+    told_is("pair", "writable", "a writable one");
+    settle(r, "a");
+    is_int(untold(), 0, "is watched for reading only, as its function has said");
+    as_callback(id_of(r, "a"), for_nothing, &p);
+    settle(r, "a");
+    say(&p, "x");
+    shutdown(p.ours, SHUT_RDWR);
+    settle(r, "a");
+    is_int(untold(), 0, "a watch for nothing tells nothing, not even that it is broken");
+    as_callback(id_of(r, "a"), for_reading, &p);
+    told_is("pair", "'x' of a", "one for reading again tells what has come");
+    told_is("pair", "end, broken", "and the end");
+    leave(&w, "a");
+    pair_free(&p);
+}
+
+static void one_stops_another(rig *r)
+{
+    pair p = pair_new("either", WS_READABLE), q = pair_new("either", WS_READABLE);
+    hold h;
+    wire w = enter(r, "a");
+    p.other = &q;
+    q.other = &p;
+    as_callback(id_of(r, "a"), start_two, &p);
+    settle(r, "a");
+    hold_loop(&h, r);
+    say(&p, "x");
+    say(&q, "x");
+    let_loop_go(&h);
+    told_is("either", "'x' of a", "of two that are ready at once and stop each other");
+    settle(r, "a");
+    is_int(p.calls + q.calls, 1, "one is told");
+    leave(&w, "a");
+    pair_free(&p);
+    pair_free(&q);
+}
+
+static void a_number_comes_again(rig *r)
+{
+    pair p = pair_new("first", WS_READABLE), q = pair_new("second", WS_READABLE);
+    wire w = enter(r, "a");
+    p.other = &q;
+    as_callback(id_of(r, "a"), start, &p);
+    settle(r, "a");
+    as_callback(id_of(r, "a"), stop_and_reuse, &p);
+    say(&q, "x");
+    told_is("second", "'x' of a",
+            "a number that was closed and used again is watched as the new one");
+    close(p.ours);
+    settle(r, "a");
+    is_int(p.calls, 0, "and not as the old one");
+    leave(&w, "a");
+    pair_free(&q);
+}
+
+static void what_cannot_be_watched(rig *r)
+{
+    pair p = {.name = "file", .events = WS_READABLE, .fail = 1};
+    wire w = enter(r, "a");
+    p.theirs = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (r->location.handler->flags & WS_BLOCKING) {
+        p.fail = 0;
+        as_callback(id_of(r, "a"), start, &p);
+        told_is("a", "close 1006 \"\"", "a file cannot be watched: the connection ends");
+        log_lines--;
+        wire_free(&w);
+    }
+    else {
+        as_callback(id_of(r, "a"), start, &p);
+        settle(r, "a");
+        is_int(untold(), 0, "a file cannot be watched: ws_watch_start() says so");
+        leave(&w, "a");
+    }
+    close(p.theirs);
+}
+
+static void they_end_with_the_connection(rig *r)
+{
+    pair p = pair_new("left", WS_READABLE), q = pair_new("stopped", WS_READABLE);
+    wire w = enter(r, "a");
+    as_callback(id_of(r, "a"), start, &p);
+    as_callback(id_of(r, "a"), start, &q);
+    farewell = &q;
+    leave(&w, "a"); /* one is stopped and closed in on_close, one ends with the connection */
+    nobody_is_left(r);
+    say(&p, "x");
+    w = enter(r, "b");
+    settle(r, "b");
+    is_int(p.calls, 0, "nothing is told behind on_close");
+    leave(&w, "b");
+    pair_free(&p);
+    close(q.ours);
+}
+
+static void many(rig *r)
+{
+    enum { MANY = 100 };
+    static pair p[MANY];
+    int right = 0;
+    wire w = enter(r, "a");
+    for (int i = 0; i < MANY; i++) {
+        p[i] = pair_new("many", WS_READABLE);
+        as_callback(id_of(r, "a"), start, &p[i]);
+    }
+    for (int i = 0; i < MANY; i++) {
+        say(&p[i], "1");
+    }
+    for (int i = 0; i < MANY; i++) {
+        right += !strcmp(told("many"), "'1' of a");
+    }
+    is_int(right, MANY, "%d descriptors of one connection", MANY);
+    leave(&w, "a");
+    for (int i = 0; i < MANY; i++) {
+        pair_free(&p[i]);
+    }
+}
+
+int main(void)
+{
+    static test *const tests[] = {it_is_told_again_and_again,
+                                  events_change,
+                                  one_stops_another,
+                                  a_number_comes_again,
+                                  what_cannot_be_watched,
+                                  they_end_with_the_connection,
+                                  many,
+                                  NULL};
+    diag("on the loop");
+    rig_run((rig){0}, &on_the_loop, 1, tests);
+    diag("on threads of their own");
+    rig_run((rig){0}, &blocking, 1, tests);
+    return done_testing();
+}
