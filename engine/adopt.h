@@ -14,6 +14,7 @@ typedef struct ws_adoption {
     int secure, relayed;
     ws_location *location;
     const ws_settings *settings;
+    ws_outgoing *outgoing; /**< or NULL */
     int version;
     int connecting;
     void *data;
@@ -31,7 +32,18 @@ void ws_adopt(ws_loop *loop, ws_task *task);
 /** Release everything of a connection that nobody takes in. */
 void ws_adoption_drop(ws_adoption *a);
 
-/** One connection less. */
-void ws_loop_left(ws_loop *loop);
+/** Take a connection in at once: on its loop, where it has been counted already. @return as
+ *  ws_engine_add */
+apr_status_t ws_adopt_here(ws_loop *loop, const ws_newcomer *newcomer);
+
+/** One connection more, and less; outgoing ones are counted apart.  [any thread] */
+void ws_loop_entered(ws_loop *loop, int outgoing);
+void ws_loop_left(ws_loop *loop, int outgoing);
+
+/** The loop with the fewest connections.  [any thread] */
+ws_loop *ws_engine_least_busy(ws_engine *engine);
+
+/** All that ws_engine_wait waits for.  [any thread] */
+apr_size_t ws_engine_count_all(ws_engine *engine);
 
 #endif

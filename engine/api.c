@@ -21,6 +21,11 @@ void ws_api_engine(ws_engine *engine)
     __atomic_store_n(&the_engine, engine, __ATOMIC_RELEASE);
 }
 
+ws_engine *ws_api_engine_now(void)
+{
+    return __atomic_load_n(&the_engine, __ATOMIC_ACQUIRE);
+}
+
 typedef struct api_task {
     ws_task task;
     ws_id id;
@@ -36,7 +41,7 @@ typedef struct api_task {
  * is taken over. */
 static ws_status post(ws_id id, api_task *t)
 {
-    ws_engine *e = __atomic_load_n(&the_engine, __ATOMIC_ACQUIRE);
+    ws_engine *e = ws_api_engine_now();
     ws_loop *loop = e ? ws_id_loop(e, id) : NULL;
     if (!t) {
         return WS_FULL;
@@ -128,9 +133,9 @@ static ws_frames *shape(ws_conn *c, ws_frames *f)
         return NULL;
     }
     shaped = c->hixie ? ws_hixie_build(payload, len)
-             : (most && len > most) || payload != as_it_is
-                 ? ws_frames_build_cut(first, payload, len, most)
-                 : ws_frames_ref(f);
+             : (most && len > most) || payload != as_it_is || ws_is_client(c) ? ws_frames_build_cut(
+                   first, payload, len, most, ws_is_client(c) ? &c->loop->masks : NULL)
+                                                                              : ws_frames_ref(f);
     if (shaped && shaped != f) {
         shaped->key = f->key;
     }
@@ -203,7 +208,8 @@ static ws_status send_frames(ws_conn *c, ws_frames *f)
         trace_out(c, first, payload, len);
         s = (f = shape(c, f)) ? ws_conn_send_frames(c, f) : WS_FULL;
     }
-    else if (c->hixie || (c->settings->fragment && len > c->settings->fragment)) {
+    else if (c->hixie || ws_is_client(c)
+             || (c->settings->fragment && len > c->settings->fragment)) {
         s = ws_conn_send_message(c, first, payload, len);
         ws_frames_unref(f);
     }
@@ -447,6 +453,9 @@ static void pause_or_resume(ws_conn *c, void *paused)
     }
     if (on_loop(c)) {
         hold(c, paused); /* the socket is looked after at the callback's end */
+        if (c->loop->corked != c) {
+            ws_conn_mark_dirty(c); /* it was another connection's: at the turn's */
+        }
         return;
     }
     if ((t = ws_task_new(sizeof(*t), do_hold))) {
@@ -545,7 +554,7 @@ void *ws_config(const ws_conn *c)
 
 ws_location *ws_conn_location(const ws_conn *c)
 {
-    return c->location;
+    return ws_is_client(c) ? NULL : c->location;
 }
 
 apr_pool_t *ws_pool(ws_conn *c)

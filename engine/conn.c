@@ -159,7 +159,7 @@ static void init_parser(ws_conn *c)
     int any = h->on_frame && (h->flags & WS_ANY_SIZE);
     apr_uint64_t frame = any ? APR_INT64_MAX : c->settings->max_frame;
     apr_uint64_t message = any ? APR_INT64_MAX : c->settings->max_message;
-    ws_parser_init(&c->parser, WS_SERVER, frame, message);
+    ws_parser_init(&c->parser, ws_is_client(c) ? WS_CLIENT : WS_SERVER, frame, message);
     if (c->chain) {
         ws_chain_adopt(c);
     }
@@ -195,17 +195,17 @@ void ws_adopt(ws_loop *loop, ws_task *task)
     ws_adoption *a = (ws_adoption *)task;
     apr_uint32_t place, generation;
     ws_conn *c;
-    int connecting;
+    int connecting, outgoing = a->outgoing != NULL;
 
     if (__atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
         ws_adoption_drop(a); /* all others have been ended, or will be: nobody would end this one */
-        ws_loop_left(loop);
+        ws_loop_left(loop, outgoing);
         return;
     }
     if (!(c = ws_slab_take(&loop->slab, &place))) {
         ws_log(loop->engine, WS_LOG_ERROR, NULL, "out of memory: a connection is dropped");
         ws_adoption_drop(a);
-        ws_loop_left(loop);
+        ws_loop_left(loop, outgoing);
         return;
     }
     generation = (c->generation + 1) & ((1u << GENERATION_BITS) - 1);
@@ -218,7 +218,10 @@ void ws_adopt(ws_loop *loop, ws_task *task)
     c->fd = a->fd;
     c->ssl = a->ssl;
     c->secure = a->secure != 0;
-    c->way = a->relayed ? WS_WAY_RELAY : a->ssl ? WS_WAY_TLS : WS_WAY_DIRECT;
+    c->way = outgoing     ? WS_WAY_OUTGOING
+             : a->relayed ? WS_WAY_RELAY
+             : a->ssl     ? WS_WAY_TLS
+                          : WS_WAY_DIRECT;
     c->tally.start = apr_time_now();
     c->version = (unsigned char)a->version;
     c->data = a->data;
@@ -290,7 +293,7 @@ void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_l
         /* What goes over the wire counts, not what was asked for. */
         c->end_code = len ? (apr_uint16_t)(payload[0] << 8 | payload[1]) : WS_CLOSE_NO_STATUS;
         c->end_reason = len > 2 ? ws_bytes_new(payload + 2, len - 2) : NULL;
-        c->closer = WS_CLOSER_SERVER;
+        c->closer = ws_is_client(c) ? WS_CLOSER_CLIENT : WS_CLOSER_SERVER;
     }
     if (len && c->end_code != code && c->end_code == WS_CLOSE_INTERNAL) {
         ws_log(c->loop->engine, WS_LOG_WARNING, c,
@@ -325,7 +328,7 @@ void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t
 {
     ws_count(c->loop->counters, ws_counter_of_code(WS_COUNT_RECEIVED_1000, code), 1);
     if (ws_state_of(c) == WS_OPEN) {
-        c->closer = WS_CLOSER_CLIENT;
+        c->closer = ws_is_client(c) ? WS_CLOSER_SERVER : WS_CLOSER_CLIENT;
         c->end_code = (apr_uint16_t)code;
         c->end_reason = reason_len ? ws_bytes_new(reason, reason_len) : NULL;
         ws_conn_close(c, code, NULL, 0); /* RFC 6455, section 5.5.1: echo the code */
@@ -358,7 +361,9 @@ void ws_conn_finish(ws_conn *c)
     ws_owned_end(c);
     ws_call_close(c);
     let_go_of_buffers(c);
-    ws_socket_shutdown(c);
+    if (!ws_is_client(c)) { /* RFC 6455, section 7.1.1: the server is to close first */
+        ws_socket_shutdown(c);
+    }
     alarm_in(c, LINGER);
     ws_conn_watch(c);
 }
@@ -406,6 +411,7 @@ void ws_conn_end(ws_conn *c, const char *why)
 void ws_conn_sweep(ws_loop *loop)
 {
     ws_conn **link = &loop->gone, *c;
+    int outgoing;
     while ((c = *link)) {
         if (c->dirty || !ws_calls_over(c)) {
             link = &c->next;
@@ -420,8 +426,12 @@ void ws_conn_sweep(ws_loop *loop)
         if (c->pool) {
             apr_pool_destroy(c->pool);
         }
+        outgoing = ws_is_client(c);
+        if (outgoing) {
+            free((ws_outgoing *)c->location);
+        }
         ws_slab_give(&loop->slab, place_of(c->id));
         c->id = 0;
-        ws_loop_left(loop);
+        ws_loop_left(loop, outgoing);
     }
 }

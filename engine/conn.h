@@ -40,6 +40,13 @@ struct ws_owned {
     void (*free)(ws_owned *o);
 };
 
+/** What an outgoing connection has of its own where others share it. */
+struct ws_outgoing {
+    ws_location location; /**< first: ws_conn.location leads here */
+    ws_settings settings;
+    char host[]; /**< for settings.vhost */
+};
+
 struct ws_conn {
     ws_loop *loop;
     ws_location *location;
@@ -94,7 +101,7 @@ struct ws_conn {
     unsigned parting : 1;     /**< a frame without FIN has been sent, its message goes on */
     unsigned resume : 1;      /**< c->rest is to be delivered at the end of the turn */
     unsigned missed : 1;      /**< a ping was not answered in time */
-    unsigned way : 2;         /**< ws_way */
+    unsigned way : 2;         /**< ws_way; WS_WAY_OUTGOING: we are the client */
     unsigned closer : 2;      /**< ws_closer */
     ws_bytes *end_reason;     /**< of that frame, NULL if empty */
 };
@@ -139,6 +146,12 @@ void ws_conn_release(ws_conn *c, unsigned why);
 
 /** Before WS_OPEN: version 76 waits for the end of the handshake. */
 #define WS_CONNECTING ((ws_state)0)
+
+/** Whether we are the client. */
+static inline int ws_is_client(const ws_conn *c)
+{
+    return c->way == WS_WAY_OUTGOING;
+}
 
 static inline ws_state ws_state_of(const ws_conn *c)
 {

@@ -93,10 +93,11 @@ apr_status_t ws_engine_create(ws_engine **engine, const ws_engine_options *optio
 
 static apr_uint32_t count_of(const ws_loop *loop)
 {
-    return __atomic_load_n(&loop->count, __ATOMIC_RELAXED);
+    return __atomic_load_n(&loop->count, __ATOMIC_RELAXED)
+           + __atomic_load_n(&loop->outgoing, __ATOMIC_RELAXED);
 }
 
-static ws_loop *least_busy(ws_engine *e)
+ws_loop *ws_engine_least_busy(ws_engine *e)
 {
     ws_loop *best = &e->loops[0];
     for (unsigned i = 1; i < e->options.loops; i++) {
@@ -107,9 +108,11 @@ static ws_loop *least_busy(ws_engine *e)
     return best;
 }
 
-static void drop(int fd, SSL *ssl, apr_pool_t *pool, ws_ticket *ticket, ws_chain *chain)
+static void drop(int fd, SSL *ssl, apr_pool_t *pool, ws_ticket *ticket, ws_chain *chain,
+                 ws_outgoing *outgoing)
 {
     ws_chain_free(chain);
+    free(outgoing);
     if (ssl) {
         SSL_free(ssl);
     }
@@ -122,34 +125,34 @@ static void drop(int fd, SSL *ssl, apr_pool_t *pool, ws_ticket *ticket, ws_chain
 
 void ws_newcomer_drop(const ws_newcomer *n)
 {
-    drop(n->fd, n->ssl, n->pool, n->ticket, n->chain);
+    drop(n->fd, n->ssl, n->pool, n->ticket, n->chain, n->outgoing);
 }
 
 void ws_adoption_drop(ws_adoption *a)
 {
-    drop(a->fd, a->ssl, a->pool, a->ticket, a->chain);
+    drop(a->fd, a->ssl, a->pool, a->ticket, a->chain, a->outgoing);
     free(a->strings);
     free(a->early);
     free(a->hixie);
     free(a);
 }
 
-apr_status_t ws_engine_add(ws_engine *e, const ws_newcomer *n)
+/* @return NULL when there is no memory: the newcomer has been dropped */
+static ws_adoption *adoption_of(const ws_newcomer *n)
 {
-    ws_loop *loop = least_busy(e);
-    apr_status_t rv = ESHUTDOWN;
     ws_adoption *a = ws_task_new(sizeof(*a), ws_adopt);
 
     if (!a) {
         ws_newcomer_drop(n);
-        return APR_ENOMEM;
+        return NULL;
     }
     a->fd = n->fd;
     a->ssl = n->ssl;
     a->secure = n->secure;
     a->relayed = n->relayed;
-    a->location = n->location;
-    a->settings = n->settings;
+    a->location = n->outgoing ? &n->outgoing->location : n->location;
+    a->settings = n->outgoing ? &n->outgoing->settings : n->settings;
+    a->outgoing = n->outgoing;
     a->version = n->version;
     a->data = n->data;
     a->pool = n->pool;
@@ -163,23 +166,51 @@ apr_status_t ws_engine_add(ws_engine *e, const ws_newcomer *n)
     }
     if (!a->strings || (n->early_len && !a->early) || (n->version > 13 && !a->hixie)) {
         ws_adoption_drop(a);
+        return NULL;
+    }
+    return a;
+}
+
+apr_status_t ws_engine_add(ws_engine *e, const ws_newcomer *n)
+{
+    ws_loop *loop = ws_engine_least_busy(e);
+    ws_adoption *a = adoption_of(n);
+
+    if (!a) {
         return APR_ENOMEM;
     }
-    if (__atomic_fetch_add(&loop->count, 1, __ATOMIC_SEQ_CST) == 0 && e->watchdog) {
-        ws_watchdog_wake(e->watchdog);
-    }
+    ws_loop_entered(loop, 0);
     if (__atomic_load_n(&e->stopping, __ATOMIC_ACQUIRE) || ws_loop_post(loop, &a->task) < 0) {
-        ws_loop_left(loop);
+        ws_loop_left(loop, 0);
         ws_adoption_drop(a);
-        return rv;
+        return ESHUTDOWN;
     }
     return APR_SUCCESS;
 }
 
-void ws_loop_left(ws_loop *loop)
+apr_status_t ws_adopt_here(ws_loop *loop, const ws_newcomer *n)
+{
+    ws_adoption *a = adoption_of(n);
+    if (!a) {
+        ws_loop_left(loop, n->outgoing != NULL);
+        return APR_ENOMEM;
+    }
+    ws_adopt(loop, &a->task);
+    return APR_SUCCESS;
+}
+
+void ws_loop_entered(ws_loop *loop, int outgoing)
+{
+    apr_uint32_t *count = outgoing ? &loop->outgoing : &loop->count;
+    if (__atomic_fetch_add(count, 1, __ATOMIC_SEQ_CST) == 0 && loop->engine->watchdog) {
+        ws_watchdog_wake(loop->engine->watchdog);
+    }
+}
+
+void ws_loop_left(ws_loop *loop, int outgoing)
 {
     ws_engine *e = loop->engine;
-    if (__atomic_sub_fetch(&loop->count, 1, __ATOMIC_RELEASE) == 0) {
+    if (__atomic_sub_fetch(outgoing ? &loop->outgoing : &loop->count, 1, __ATOMIC_RELEASE) == 0) {
         apr_thread_mutex_lock(e->lock);
         apr_thread_cond_broadcast(e->empty);
         apr_thread_mutex_unlock(e->lock);
@@ -207,7 +238,7 @@ typedef struct close_task {
 static apr_uint32_t close_first(ws_loop *loop, apr_uint32_t most)
 {
     apr_uint32_t open = 0;
-    for (unsigned i = 0; i < loop->engine->options.location_count; i++) {
+    for (unsigned i = 0; i <= loop->engine->options.location_count; i++) {
         for (ws_conn *c = loop->heads[i]; c; c = c->next) {
             if (ws_state_of(c) == WS_OPEN && open++ < most) {
                 ws_conn_close(c, loop->close_code, loop->close_reason, strlen(loop->close_reason));
@@ -254,15 +285,24 @@ void ws_engine_close_all(ws_engine *e, int code, const char *reason, apr_uint32_
     }
 }
 
+apr_size_t ws_engine_count_all(ws_engine *e)
+{
+    apr_size_t n = ws_engine_count(e);
+    for (unsigned i = 0; i < e->options.loops; i++) {
+        n += __atomic_load_n(&e->loops[i].outgoing, __ATOMIC_SEQ_CST);
+    }
+    return n;
+}
+
 int ws_engine_wait(ws_engine *e, apr_uint32_t timeout)
 {
     apr_time_t until = apr_time_now() + apr_time_from_msec(timeout);
     apr_size_t left;
     apr_thread_mutex_lock(e->lock);
-    while ((left = ws_engine_count(e)) > 0) {
+    while ((left = ws_engine_count_all(e)) > 0) {
         apr_interval_time_t rest = until - apr_time_now();
         if (rest <= 0 || APR_STATUS_IS_TIMEUP(apr_thread_cond_timedwait(e->empty, e->lock, rest))) {
-            left = ws_engine_count(e);
+            left = ws_engine_count_all(e);
             break;
         }
     }
@@ -272,7 +312,8 @@ int ws_engine_wait(ws_engine *e, apr_uint32_t timeout)
 
 static void break_all(ws_loop *loop, ws_task *task)
 {
-    for (unsigned i = 0; i < loop->engine->options.location_count; i++) {
+    ws_guests_stop(loop);
+    for (unsigned i = 0; i <= loop->engine->options.location_count; i++) {
         while (loop->heads[i]) {
             ws_conn_end(loop->heads[i], "the server stops");
         }

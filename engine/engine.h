@@ -65,6 +65,12 @@ struct ws_location {
     unsigned index;    /**< likewise */
 };
 
+/** How a connection came; the last one was made from here. */
+typedef enum { WS_WAY_DIRECT, WS_WAY_TLS, WS_WAY_RELAY, WS_WAY_OUTGOING } ws_way;
+
+/** A connection made from here has a location and settings of its own: engine/conn.h. */
+typedef struct ws_outgoing ws_outgoing;
+
 /** Writes a line to the owner's log. c may be NULL.  [any thread] */
 typedef void ws_log_fn(ws_log_level level, const ws_settings *settings, const ws_conn *c,
                        const char *text);
@@ -82,6 +88,8 @@ typedef struct ws_engine_options {
     ws_log_fn *log;
     /** Whether a line of this level would be written, so that none is made in vain. */
     int (*logs)(ws_log_level level, const ws_settings *settings);
+    /** permessage-deflate as outgoing connections offer it, which extensions[0] then is; or NULL */
+    const struct ws_deflate_config *deflate;
     /** A row for each loop, in cache lines of its own, which lives longer than the engine; NULL: the
      *  engine has its own. */
     ws_counters *counters;
@@ -125,6 +133,8 @@ typedef struct ws_newcomer {
     int relayed; /**< fd leads to a relay, not to the client */
     ws_location *location;
     const ws_settings *settings; /**< lives as long as the engine */
+    ws_outgoing
+        *outgoing; /**< NULL; or what stands for both, malloc'ed, the engine's from now on */
     int version;
     int connecting; /**< version 76: its third key is still to be read, from early or the socket */
     unsigned char numbers[8]; /**< then those of its other keys, see ws_hixie_numbers() */
@@ -150,8 +160,6 @@ apr_status_t ws_engine_create(ws_engine **engine, const ws_engine_options *optio
  *         have been released
  */
 apr_status_t ws_engine_add(ws_engine *engine, const ws_newcomer *newcomer);
-
-typedef enum { WS_WAY_DIRECT, WS_WAY_TLS, WS_WAY_RELAY } ws_way;
 
 /** Who sent the first Close frame. */
 typedef enum { WS_CLOSER_NOBODY, WS_CLOSER_CLIENT, WS_CLOSER_SERVER } ws_closer;
@@ -205,7 +213,7 @@ ws_conn *ws_engine_find(ws_engine *engine, unsigned loop, ws_id id);
 /** Release the fd, ssl, pool, ticket and chain of a connection that is not given to an engine. */
 void ws_newcomer_drop(const ws_newcomer *newcomer);
 
-/** Connections, those on their way in included.  [any thread] */
+/** Connections of clients, those on their way in included. Outgoing ones are not counted.  [any thread] */
 apr_size_t ws_engine_count(ws_engine *engine);
 
 /**
@@ -215,11 +223,12 @@ apr_size_t ws_engine_count(ws_engine *engine);
  */
 void ws_engine_close_all(ws_engine *engine, int code, const char *reason, apr_uint32_t spread);
 
-/** Wait until there are no connections. @return 1 if there are none; 0 after timeout milliseconds */
+/** Wait until there are no connections at all, and no attempts to make some. @return 1 if there are none; 0 after timeout milliseconds */
 int ws_engine_wait(ws_engine *engine, apr_uint32_t timeout);
 
 /** The engine that ws_send_to and the like speak to; NULL: none, all connections are gone. */
 void ws_api_engine(ws_engine *engine);
+ws_engine *ws_api_engine_now(void);
 
 /**
  * Break what connections there are, call their on_close and end the threads. Calls that other threads

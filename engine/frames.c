@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "protocol/mask.h"
+
 /* Smallest buffer for bytes that are copied behind a queue: many short messages share one. */
 #define APPEND_SIZE 4096
 
@@ -21,20 +23,28 @@ ws_frames *ws_frames_new(apr_size_t size)
     return f;
 }
 
-static void add_frame(ws_frames *f, unsigned first, const void *payload, apr_size_t len)
+static void add_frame(ws_frames *f, unsigned first, const void *payload, apr_size_t len,
+                      ws_masks *masks)
 {
-    f->len += ws_frame_header(f->data + f->len, first, len, NULL);
+    unsigned char *key = masks ? ws_masks_next(masks) : NULL;
+    f->len += ws_frame_header(f->data + f->len, first, len, key);
     if (len) {
         memcpy(f->data + f->len, payload, len);
+        if (key) {
+            ws_mask(f->data + f->len, len, key);
+        }
         f->len += len;
     }
 }
 
-ws_frames *ws_frames_build_cut(unsigned first, const void *payload, apr_size_t len, apr_size_t most)
+ws_frames *ws_frames_build_cut(unsigned first, const void *payload, apr_size_t len, apr_size_t most,
+                               ws_masks *masks)
 {
+    static const unsigned char any[4];
     const char *data = payload;
     unsigned char head[WS_HEADER_MAX];
-    apr_size_t heads = ws_frame_header(head, first, most && len > most ? most : len, NULL);
+    apr_size_t heads =
+        ws_frame_header(head, first, most && len > most ? most : len, masks ? any : NULL);
     ws_frames *f;
     int whole = (first & WS_FIN) && (first & 0xF) && !(first & 0x8);
 
@@ -47,22 +57,22 @@ ws_frames *ws_frames_build_cut(unsigned first, const void *payload, apr_size_t l
     f->whole = (unsigned char)whole;
     f->pong = (first & 0xF) == WS_OP_PONG;
     for (; most && len > most; data += most, len -= most) {
-        add_frame(f, first & ~WS_FIN, data, most);
+        add_frame(f, first & ~WS_FIN, data, most, masks);
         first = (first & WS_FIN) | WS_OP_CONTINUATION;
     }
-    add_frame(f, first, data, len);
+    add_frame(f, first, data, len, masks);
     f->size = f->len; /* the last header can be shorter; nothing is to be added */
     return f;
 }
 
 ws_frames *ws_frames_build(unsigned first, const void *payload, apr_size_t len)
 {
-    return ws_frames_build_cut(first, payload, len, 0);
+    return ws_frames_build_cut(first, payload, len, 0, NULL);
 }
 
 const unsigned char *ws_frames_payload(const ws_frames *f, apr_size_t *len)
 {
-    unsigned n = f->data[1] & 0x7F; /* we send no masked frames: RFC 6455, section 5.2 */
+    unsigned n = f->data[1] & 0x7F; /* not masked: RFC 6455, section 5.2 */
     apr_size_t head = n == 127 ? 10 : n == 126 ? 4 : 2;
     *len = f->len - head;
     return f->data + head;

@@ -8,6 +8,7 @@
 #include <apr.h>
 #include <sys/uio.h>
 
+#include "engine/masks.h"
 #include "protocol/frame.h"
 
 /** Bytes ready for the wire. A frame that is broadcast stands in many queues. */
@@ -26,11 +27,12 @@ ws_frames *ws_frames_new(apr_size_t size);
 /** A whole frame. first: opcode and WS_FIN. */
 ws_frames *ws_frames_build(unsigned first, const void *payload, apr_size_t len);
 
-/** The same as frames with a payload of at most so many bytes, 0: any. */
-ws_frames *ws_frames_build_cut(unsigned first, const void *payload, apr_size_t len,
-                               apr_size_t most);
+/** The same as frames with a payload of at most so many bytes, 0: any; with keys from masks, each masked
+ *  with one, unless that is NULL. */
+ws_frames *ws_frames_build_cut(unsigned first, const void *payload, apr_size_t len, apr_size_t most,
+                               ws_masks *masks);
 
-/** The payload of a whole frame. */
+/** The payload of a whole frame that is not masked. */
 const unsigned char *ws_frames_payload(const ws_frames *f, apr_size_t *len);
 
 ws_frames *ws_frames_ref(ws_frames *f);

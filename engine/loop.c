@@ -97,6 +97,9 @@ static void do_tasks(ws_loop *loop)
 static void handle(ws_loop *loop, const ws_ready *r)
 {
     ws_conn *c = r->what;
+    if (ws_guest_ready(r)) {
+        return;
+    }
     if (!c) { /* the wake-up */
         apr_uint64_t count;
         if (read(loop->wake_fd, &count, sizeof(count)) < 0) {
@@ -140,8 +143,10 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *arg)
         ws_conn_flush_dirty(loop);
         ws_conn_sweep(loop);
         ws_watches_sweep(loop);
+        ws_guests_sweep(loop);
     }
     do_tasks(loop); /* that others have posted meanwhile: ws_run() has promised to call */
+    ws_guests_sweep(loop);
     /* Not apr_thread_exit(), which leaves this frame without a return: AddressSanitizer then takes
      * what the thread's end does with the stack for an overflow. */
     return NULL;

@@ -13,6 +13,8 @@
 
 #include "engine/engine.h"
 #include "engine/extend.h"
+#include "engine/guest.h"
+#include "engine/masks.h"
 #include "engine/poller.h"
 #include "engine/slab.h"
 #include "engine/threads.h"
@@ -52,15 +54,18 @@ struct ws_loop {
     int woken;  /**< a wake-up is on its way */
     int closed; /**< takes no more tasks */
 
-    apr_uint32_t count; /**< connections, those on their way in included; atomic */
+    apr_uint32_t count;    /**< connections, those on their way in included; atomic */
+    apr_uint32_t outgoing; /**< likewise, of those made from here; not in count */
 
     ws_wheel wheel;
     ws_slab slab;
-    ws_conn **heads;        /**< first connection of each location */
+    ws_conn **heads;        /**< first connection of each location; the last is of outgoing ones */
     ws_conn *dirty;         /**< connections with something to write at the end of the turn */
     ws_conn *gone;          /**< connections to free at the end of the turn */
     ws_watch *watches_gone; /**< likewise */
-    int close_code;         /**< what newcomers are closed with, 0 while they are welcome */
+    ws_guest *guests, *guests_gone;
+    ws_masks masks;
+    int close_code; /**< what newcomers are closed with, 0 while they are welcome */
     const char *close_reason;
     ws_alarm close_alarm; /**< while they are spread */
     apr_uint32_t close_steps;

@@ -9,8 +9,12 @@
 #include <string.h>
 
 #include "engine/conn.h"
+#include "protocol/mask.h"
 
 #define IOVECS 64
+
+/* A frame of at most so many bytes is masked on its way to where it is gathered. */
+#define MASKED_MAX (16 * 1024)
 
 static int idle(const ws_conn *c)
 {
@@ -101,6 +105,22 @@ static int write_now(ws_conn *c, struct iovec *iov, int n)
     return rest;
 }
 
+/* A control frame for itself. */
+static ws_frames *frame_of(unsigned first, const unsigned char *head, size_t n, const void *payload,
+                           apr_size_t len)
+{
+    ws_frames *f = ws_frames_new(n + len);
+    if (f) {
+        memcpy(f->data, head, n);
+        if (len) {
+            memcpy(f->data + n, payload, len);
+        }
+        f->len = n + len;
+        f->pong = (first & 0xF) == WS_OP_PONG;
+    }
+    return f;
+}
+
 /* A frame's header of n bytes, and its payload. */
 static inline __attribute__((always_inline)) ws_status gather(ws_conn *c, unsigned first,
                                                               unsigned char *head, size_t n,
@@ -127,7 +147,7 @@ static inline __attribute__((always_inline)) ws_status gather(ws_conn *c, unsign
         return rest < 0 ? WS_GONE : rest ? WS_QUEUED : WS_SENT;
     }
     if ((first & 0x8) && c->out.count && (first & 0xF) != WS_OP_CLOSE) {
-        ws_frames *f = ws_frames_build(first, payload, len);
+        ws_frames *f = frame_of(first, head, n, payload, len);
         if (!f || ws_queue_push_control(&c->out, f, loop->now) < 0) {
             return WS_FULL;
         }
@@ -142,11 +162,59 @@ static inline __attribute__((always_inline)) ws_status gather(ws_conn *c, unsign
     return WS_QUEUED;
 }
 
+/* Put what is gathered in the cork buffer on its way. */
+static void pull_cork(ws_conn *c)
+{
+    struct iovec iov = {c->loop->cork, c->loop->cork_len};
+    if (c->loop->cork_len) {
+        c->loop->cork_len = 0;
+        write_now(c, &iov, 1);
+    }
+}
+
+/* A frame of a client's: RFC 6455, section 5.3. The handler's bytes are not ours to change. */
+static ws_status send_masked(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
+{
+    unsigned char head[WS_HEADER_MAX], masked[MASKED_MAX], *key;
+    ws_frames *f;
+    size_t n;
+
+    if (len <= sizeof(masked)) {
+        key = ws_masks_next(&c->loop->masks);
+        n = ws_frame_header(head, first, len, key);
+        if (len) {
+            memcpy(masked, payload, len);
+            ws_mask(masked, len, key);
+        }
+        return gather(c, first, head, n, masked, len);
+    }
+    if (!(f = ws_frames_build_cut(first, payload, len, 0, &c->loop->masks))) {
+        return WS_FULL;
+    }
+    if (c->loop->corked == c) {
+        pull_cork(c);
+    }
+    if (c->broken || ws_queue_push(&c->out, f, c->loop->now) < 0) {
+        return c->broken ? ws_frames_unref(f), WS_GONE : WS_FULL;
+    }
+    ws_conn_mark_dirty(c);
+    if (!c->stuck) {
+        ws_conn_write(c);
+    }
+    if (c->out.count) {
+        c->want_drain = 1;
+    }
+    return c->broken ? WS_GONE : c->out.count ? WS_QUEUED : WS_SENT;
+}
+
 ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
 {
     unsigned char head[WS_HEADER_MAX];
     if (c->settings->trace) {
         ws_trace_out(c, first, payload, len);
+    }
+    if (ws_is_client(c)) {
+        return send_masked(c, first, payload, len);
     }
     if (c->hixie) {
         return ws_hixie_send(c, first, payload, len);
@@ -190,16 +258,6 @@ ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, 
         ws_conn_mark_dirty(c);
     }
     return s;
-}
-
-/* Put what is gathered in the cork buffer on its way. */
-static void pull_cork(ws_conn *c)
-{
-    struct iovec iov = {c->loop->cork, c->loop->cork_len};
-    if (c->loop->cork_len) {
-        c->loop->cork_len = 0;
-        write_now(c, &iov, 1);
-    }
 }
 
 ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)

@@ -63,7 +63,7 @@ static const char *const field_names[] = {
     FIELDS(NAME)};
 #define FIELD_COUNT (sizeof(field_names) / sizeof(*field_names))
 
-static const char *const ways[] = {"direct", "tls", "relay"};
+static const char *const ways[] = {"direct", "tls", "relay", "outgoing"};
 static const char *const closers[] = {"nobody", "client", "server"};
 
 static const char *id_of(const source *s, char buf[20])

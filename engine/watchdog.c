@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "engine/conn.h"
+#include "engine/adopt.h"
 #include "engine/thread.h"
 
 /* It looks so often within the time that a callback may take, but not more often than every so many
@@ -86,7 +86,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *arg)
     apr_thread_mutex_lock(w->lock);
     while (!w->stopping) {
         __atomic_store_n(&w->asleep, 1, __ATOMIC_SEQ_CST);
-        if (ws_engine_count(w->engine) == 0) {
+        if (ws_engine_count_all(w->engine) == 0) {
             apr_thread_cond_wait(w->wake, w->lock);
             continue;
         }

@@ -99,7 +99,7 @@ static int level_of(ws_log_level level)
 
 static const server_rec *server_of(const ws_settings *settings)
 {
-    return settings ? settings->server : main_server;
+    return settings && settings->server ? settings->server : main_server;
 }
 
 static int engine_logs(ws_log_level level, const ws_settings *settings)
@@ -165,10 +165,11 @@ static void on_sigterm(int sig)
     }
 }
 
-/* @return whether all connections are gone, or a stop has come */
+/* @return whether all clients are gone, or a stop has come. What handlers have connected to is no reason
+ * to live on. */
 static int wait_unless_terminated(ws_engine *e, apr_time_t until)
 {
-    while (!terminated && !ws_engine_wait(e, 100)) {
+    while (!terminated && ws_engine_count(e) && !ws_engine_wait(e, 100)) {
         if (apr_time_now() >= until) {
             return 0;
         }

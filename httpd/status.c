@@ -85,7 +85,7 @@ static void put_number(ws_text *t, const char *name, apr_uint64_t n)
 
 static void put_connection(ws_text *t, const ws_listed *l)
 {
-    static const char *const ways[] = {"direct", "tls", "relay"};
+    static const char *const ways[] = {"direct", "tls", "relay", "outgoing"};
     ws_text_printf(t, "{\"id\":\"%016" APR_UINT64_T_HEX_FMT "\",\"start\":\"", l->id);
     ws_text_time(t, l->start);
     ws_text_puts(t, "\"");
@@ -95,7 +95,7 @@ static void put_connection(ws_text *t, const ws_listed *l)
     put_text(t, "uri", ws_listed_text(l, WS_LISTED_URI));
     put_text(t, "subprotocol", ws_listed_text(l, WS_LISTED_SUBPROTOCOL));
     put_text(t, "handler", ws_listed_text(l, WS_LISTED_HANDLER));
-    put_text(t, "way", l->way < 3 ? ways[l->way] : "");
+    put_text(t, "way", l->way < sizeof(ways) / sizeof(*ways) ? ways[l->way] : "");
     put_number(t, "version", l->version);
     put_number(t, "messages_in", l->messages_in);
     put_number(t, "messages_out", l->messages_out);

@@ -477,6 +477,96 @@ typedef enum { WS_LOG_ERROR, WS_LOG_WARNING, WS_LOG_INFO, WS_LOG_DEBUG, WS_LOG_T
 WS_API void ws_conn_log(ws_conn *c, ws_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* ---- Connections to other servers -------------------------------------------------------------- */
+
+/** An attempt to connect. 0 names none. */
+typedef apr_uint64_t ws_attempt;
+
+/** ws_connect_options: a time or length that is not to be limited; ping_interval: no pings. */
+#define WS_NEVER 0xFFFFFFFFu
+
+/** What ws_connect() is to do. Zeroed but for what is wanted; all strings are copied. Times are
+ *  milliseconds; 0 stands for the default. */
+typedef struct ws_connect_options {
+    apr_size_t size; /**< sizeof(ws_connect_options) */
+
+    /** "wss://user:password@host:port/path?query"; ws for no TLS. User and password are sent as Basic
+     *  credentials. IPv6 addresses stand in brackets. */
+    const char *url;
+    /** The connection's callbacks: on_open to on_frame, flags, and keep_headers, which names headers of
+     *  the server's answer. Lives as long as the connection. */
+    const ws_handler *handler;
+    /** Becomes the connection's ws_data(). */
+    void *data;
+    /**
+     * There will be no connection; nothing else is called then. May call ws_connect(). On the event
+     * loop, also for WS_BLOCKING handlers: it must not wait.
+     * @param data    that of these options
+     * @param reason  what stood in the way: "connect: Connection refused", "handshake: server answered
+     *                403", "certificate: host name mismatch"; docs/client.md lists them. Valid until
+     *                on_failure returns.
+     * @param status  the HTTP status of an answer that refused, or 0
+     */
+    void (*on_failure)(void *data, const char *reason, int status);
+
+    int version;           /**< 13 (the default) or 8 */
+    const char *protocols; /**< subprotocols to offer, in order of preference: "chat, superchat" */
+    const char *origin;    /**< Origin, which browsers send */
+    const char *const *headers; /**< further request headers: name, value, name, value ..., NULL */
+    int deflate;                /**< WS_DEFLATE_..., 0: permessage-deflate is not offered */
+
+    const char *ca_file;     /**< certificates (PEM) to trust; NULL: the system's */
+    const char *certificate; /**< our own (PEM, with its chain), if the server asks for one */
+    const char *key;         /**< its key (PEM); NULL: it is in the same file */
+    const char *
+        server_name; /**< the name to ask for and to find in the certificate; NULL: the URL's host */
+    int insecure; /**< 1: whoever answers is believed. The certificate is not looked at at all. */
+
+    const char *proxy; /**< HTTP proxy that is asked to CONNECT: "http://user:password@host:port" */
+    const char *source; /**< local address to connect from; NULL: any */
+    unsigned redirects; /**< how many redirects are followed; 0: a redirect is a failure */
+
+    apr_uint32_t lookup_timeout;    /**< for the names of server or proxy; 5 s */
+    apr_uint32_t connect_timeout;   /**< for each address of theirs; 5 s */
+    apr_uint32_t handshake_timeout; /**< from there to the end of the handshake; 10 s */
+    apr_uint32_t close_timeout;     /**< of the closing handshake; as of the caller, or 5 s */
+    apr_uint32_t
+        ping_interval;       /**< without traffic; as of the caller, or 20 s; WS_NEVER: no pings */
+    apr_uint32_t ping_grace; /**< to answer one; as of the caller, or 10 s */
+
+    apr_size_t max_answer;    /**< of the answer's head, bytes; 16 KiB */
+    apr_uint64_t max_message; /**< bytes; as of the caller, or 1 MiB; WS_NEVER: any */
+    apr_uint64_t max_frame;   /**< likewise */
+    apr_size_t send_queue;    /**< bytes that may wait to be sent; as of the caller, or 1 MiB */
+    apr_size_t fragment;      /**< greatest payload of a sent frame, bytes; 0: any */
+    int trace; /**< the log tells of each frame; 2: with its first bytes. As of the caller, or not */
+} ws_connect_options;
+
+/** ws_connect_options.deflate: offer permessage-deflate (RFC 7692), WITHOUT_TAKEOVER so that no window
+ *  is kept from message to message, which saves memory on both sides. */
+#define WS_DEFLATE_OFFER 1
+#define WS_DEFLATE_WITHOUT_TAKEOVER 2
+
+/**
+ * Connect to another WebSocket server. The connection is one like any other, with callbacks of its own;
+ * ws_conn_location() and ws_config() of it are NULL, ws_peer() is the server's address, ws_uri() and
+ * ws_args() are the URL's, and ws_vhost() is the URL's host.
+ *
+ * Given a connection c it comes to the same event loop, so that callbacks of the two never run at the
+ * same time, and unless one of the handlers is WS_BLOCKING each may call for the other what is marked
+ * [callback]; c's limits and times hold for it where the options say nothing.
+ *
+ * @param c  the connection whose callback this is, or NULL: then it comes to the loop that calls, or
+ *           else to the one with the fewest connections
+ * @return an attempt, of which on_open or on_failure will tell, never before this returns; 0 when there
+ *         is no memory, no handler, or the server stops: nothing is called.  [any], with c [callback]
+ */
+WS_API ws_attempt ws_connect(ws_conn *c, const ws_connect_options *options);
+
+/** Give an attempt up: on_failure is not called, nor on_open if it has not been called yet. From another
+ *  thread either can be called meanwhile. An attempt that is over is left alone.  [any] */
+WS_API void ws_connect_cancel(ws_attempt attempt);
+
 /* ---- Time and other threads ------------------------------------------------------------------- */
 
 typedef struct ws_timer ws_timer;

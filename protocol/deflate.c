@@ -7,6 +7,8 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "protocol/offer.h"
+
 /* What is inflated, or deflated, at a time, bytes. */
 #define CHUNK (32 * 1024)
 
@@ -210,6 +212,45 @@ static int negotiate(ws_negotiation *n, void *config)
         memmove(n->answer, n->answer + 2, (size_t)(end - n->answer) - 1);
     }
     return 1;
+}
+
+/* ---- The other side of it: section 7.1, as the client sees it. Its own window is the client's. ---- */
+
+const char *ws_deflate_offer(int takeover)
+{
+    return takeover ? WS_DEFLATE_NAME "; client_max_window_bits"
+                    : WS_DEFLATE_NAME "; client_max_window_bits; server_no_context_takeover; "
+                                      "client_no_context_takeover";
+}
+
+const char *ws_deflate_agree(const ws_deflate_config *config, int takeover,
+                             const struct ws_offer *answer, apr_uint64_t *agreed)
+{
+    ws_negotiation n = {.count = answer->count, .parameters = answer->parameters};
+    const ws_deflate_memory *m = config->memory;
+    int ours, theirs;
+    offer o;
+
+    for (apr_size_t i = 0; i < n.count && i < WS_PARAMETERS_MAX; i++) {
+        if (!strcmp(n.parameters[i].name, "client_max_window_bits") && !n.parameters[i].value) {
+            return "client_max_window_bits has no value in the answer"; /* section 7.1.2.2 */
+        }
+    }
+    if (n.count > WS_PARAMETERS_MAX || !read_offer(&n, &o)) {
+        return "the server chose parameters of permessage-deflate that there are not";
+    }
+    if (!takeover && !o.server_no_takeover) {
+        return "the server keeps a window that it was asked not to keep"; /* section 7.1.1.1 */
+    }
+    ours = at_most(o.client_bits ? o.client_bits : WS_DEFLATE_BITS_MAX, config->window);
+    theirs = o.server_bits ? o.server_bits : WS_DEFLATE_BITS_MAX;
+    *agreed = (apr_uint64_t)(ours | theirs << 4);
+    *agreed |= takeover && config->takeover && !o.client_no_takeover ? SERVER_TAKEOVER : 0;
+    *agreed |= o.server_no_takeover ? 0 : CLIENT_TAKEOVER;
+    if (m && take(m, promised(*agreed), m->limit) < 0) {
+        return "there is no memory left for compression";
+    }
+    return NULL;
 }
 
 /* ---- zlib's states ---- */

@@ -33,6 +33,19 @@ typedef struct ws_deflate_config {
     const ws_deflate_memory *memory; /**< NULL: without limit */
 } ws_deflate_config;
 
+struct ws_offer;
+
+/** What a client with this configuration offers, whole; takeover: whether windows may be kept. */
+const char *ws_deflate_offer(int takeover);
+
+/**
+ * A server's answer to that offer.
+ * @param agreed  set to what was agreed on, seen from the client: for ws_negotiation.agreed
+ * @return NULL; or what is wrong, static
+ */
+const char *ws_deflate_agree(const ws_deflate_config *config, int takeover,
+                             const struct ws_offer *answer, apr_uint64_t *agreed);
+
 #define WS_DEFLATE_NAME "permessage-deflate"
 
 extern const ws_extension ws_deflate;

@@ -1,0 +1,146 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Programs without httpd: an engine for outgoing connections alone. */
+
+#include <apr_general.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/tls.h"
+#include "engine/adopt.h"
+#include "include/websocket_client.h"
+#include "protocol/deflate.h"
+
+#define BLOCKING_DEFAULT 4
+
+struct ws_client {
+    apr_pool_t *pool;
+    ws_engine *engine;
+    struct reason *reasons;
+};
+
+/* Of Close frames that loops may still send. */
+typedef struct reason {
+    struct reason *next;
+    char text[];
+} reason;
+
+/* There is one at a time: the calls that name connections by their ids mean that one. */
+static int exists;
+static ws_client_options options_of_it;
+
+static int logs(ws_log_level level, const ws_settings *settings)
+{
+    (void)settings;
+    return options_of_it.log && level <= options_of_it.log_level;
+}
+
+static void write_log(ws_log_level level, const ws_settings *settings, const ws_conn *c,
+                      const char *text)
+{
+    (void)settings;
+    options_of_it.log(level, c, text);
+}
+
+static apr_status_t set_up(ws_client *client)
+{
+    static const ws_extension *const extensions[] = {&ws_deflate};
+    static unsigned process; /* ids of an earlier client's connections are nobody's */
+    const ws_engine_options options = {.loops = options_of_it.loops ? options_of_it.loops : 1,
+                                       .blocking = options_of_it.blocking ? options_of_it.blocking
+                                                                          : BLOCKING_DEFAULT,
+                                       .process = ++process,
+                                       .extensions = extensions,
+                                       .extension_count = 1,
+                                       .log = write_log,
+                                       .logs = logs};
+    apr_status_t rv = apr_pool_create_unmanaged(&client->pool);
+    if (rv == APR_SUCCESS) {
+        rv = ws_engine_create(&client->engine, &options, client->pool);
+    }
+    return rv;
+}
+
+apr_status_t ws_client_create(ws_client **client, const ws_client_options *options)
+{
+    ws_client *new;
+    apr_status_t rv;
+
+    *client = NULL;
+    if (__atomic_exchange_n(&exists, 1, __ATOMIC_ACQ_REL)) {
+        return APR_EEXIST;
+    }
+    memset(&options_of_it, 0, sizeof(options_of_it));
+    if (options) {
+        memcpy(&options_of_it, options,
+               options->size < sizeof(*options) ? options->size : sizeof(*options));
+    }
+    rv = options_of_it.loops > WS_LOOPS_MAX ? APR_EINVAL : apr_initialize();
+    if (rv == APR_SUCCESS) {
+        if ((new = calloc(1, sizeof(*new))) && (rv = set_up(new)) == APR_SUCCESS) {
+            ws_api_engine(new->engine);
+            *client = new;
+            return APR_SUCCESS;
+        }
+        if (new &&new->pool) {
+            apr_pool_destroy(new->pool);
+        }
+        rv = new ? rv : APR_ENOMEM;
+        free(new);
+        apr_terminate();
+    }
+    __atomic_store_n(&exists, 0, __ATOMIC_RELEASE);
+    return rv;
+}
+
+apr_size_t ws_client_count(ws_client *client)
+{
+    return ws_engine_count_all(client->engine);
+}
+
+int ws_client_wait(ws_client *client, apr_uint32_t timeout)
+{
+    if (timeout == WS_NEVER) {
+        while (!ws_engine_wait(client->engine, 60 * 1000)) {
+        }
+        return 1;
+    }
+    return ws_engine_wait(client->engine, timeout);
+}
+
+void ws_client_close_all(ws_client *client, int code, const char *text)
+{
+    struct reason *r = malloc(sizeof(*r) + (text ? strlen(text) : 0) + 1);
+    if (r) {
+        strcpy(r->text, text ? text : "");
+        r->next = __atomic_load_n(&client->reasons, __ATOMIC_RELAXED);
+        while (!__atomic_compare_exchange_n(&client->reasons, &r->next, r, 1, __ATOMIC_RELEASE,
+                                            __ATOMIC_RELAXED)) {
+        }
+    }
+    ws_engine_close_all(client->engine, code, r ? r->text : "", 0);
+}
+
+void ws_client_free(ws_client *client)
+{
+    reason *r;
+    int stopped;
+    if (!client) {
+        return;
+    }
+    stopped = ws_engine_stop(client->engine);
+    ws_api_engine(NULL);
+    if (!stopped) {
+        return; /* a callback does not return; the engine is its stage until the process ends */
+    }
+    ws_engine_destroy(client->engine);
+    ws_tls_forget();
+    apr_pool_destroy(client->pool);
+    while ((r = client->reasons)) {
+        client->reasons = r->next;
+        free(r);
+    }
+    free(client);
+    apr_terminate();
+    __atomic_store_n(&exists, 0, __ATOMIC_RELEASE);
+}

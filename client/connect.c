@@ -1,0 +1,179 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** ws_connect() and ws_connect_cancel(): from whatever thread to a loop. */
+
+#include <apr_strings.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/attempt.h"
+#include "engine/adopt.h"
+
+/* What holds where neither the options nor a connection say anything; milliseconds, bytes. */
+#define LOOKUP_TIMEOUT 5000
+#define CONNECT_TIMEOUT 5000
+#define HANDSHAKE_TIMEOUT 10000
+#define CLOSE_TIMEOUT 5000
+#define PING_INTERVAL 20000
+#define PING_GRACE 10000
+#define MAX_ANSWER (16 * 1024)
+#define MAX_MESSAGE (1024 * 1024)
+#define SEND_QUEUE (1024 * 1024)
+
+/* An attempt's number: a counter, and the loop. */
+#define LOOP_BITS 6
+
+static apr_uint64_t counter;
+
+static const char *const *copy_headers(apr_pool_t *p, const char *const *headers)
+{
+    apr_array_header_t *copy = apr_array_make(p, 8, sizeof(const char *));
+    for (; headers && *headers; headers++) {
+        APR_ARRAY_PUSH(copy, const char *) = apr_pstrdup(p, *headers);
+    }
+    if (copy->nelts % 2) { /* a name without a value */
+        APR_ARRAY_PUSH(copy, const char *) = "";
+    }
+    APR_ARRAY_PUSH(copy, const char *) = NULL;
+    return (const char *const *)copy->elts;
+}
+
+static void set_default(apr_uint32_t *field, apr_uint32_t value)
+{
+    if (!*field) {
+        *field = value;
+    }
+}
+
+static void copy_options(ws_trial *t, const ws_connect_options *options)
+{
+    ws_connect_options *o = &t->o;
+    const char **const strings[] = {&o->url,         &o->protocols,   &o->origin,
+                                    &o->ca_file,     &o->certificate, &o->key,
+                                    &o->server_name, &o->proxy,       &o->source};
+    /* A caller that was built with an older header has a shorter one. */
+    memcpy(o, options, options->size < sizeof(*o) ? options->size : sizeof(*o));
+    for (unsigned i = 0; i < sizeof(strings) / sizeof(*strings); i++) {
+        *strings[i] = apr_pstrdup(t->pool, *strings[i]);
+    }
+    o->headers = copy_headers(t->pool, o->headers);
+    o->version = o->version ? o->version : 13;
+    o->max_answer = o->max_answer ? o->max_answer : MAX_ANSWER;
+    set_default(&o->lookup_timeout, LOOKUP_TIMEOUT);
+    set_default(&o->connect_timeout, CONNECT_TIMEOUT);
+    set_default(&o->handshake_timeout, HANDSHAKE_TIMEOUT);
+}
+
+static apr_uint64_t length(apr_uint64_t wanted, apr_uint64_t otherwise)
+{
+    return wanted == WS_NEVER ? APR_INT64_MAX : wanted ? wanted : otherwise;
+}
+
+static void settle(ws_trial *t, const ws_conn *c)
+{
+    const ws_connect_options *o = &t->o;
+    ws_settings *s = &t->settings;
+    if (c) {
+        *s = *c->settings;
+    }
+    else {
+        s->max_frame = s->max_message = MAX_MESSAGE;
+        s->send_queue = SEND_QUEUE;
+        s->ping_interval = PING_INTERVAL;
+        s->ping_grace = PING_GRACE;
+        s->close_timeout = CLOSE_TIMEOUT;
+    }
+    /* What is said of clients is not said of the servers that handlers connect to. */
+    memset(s->bounds, 0, sizeof(s->bounds));
+    s->slow = WS_SLOW_CLOSE;
+    s->behind = s->recheck = 0;
+    s->log = NULL;
+    s->max_frame = length(o->max_frame, o->max_message ? length(o->max_message, 0) : s->max_frame);
+    s->max_message = length(o->max_message, s->max_message);
+    s->send_queue = o->send_queue ? o->send_queue : s->send_queue;
+    s->fragment = o->fragment;
+    s->ping_interval = o->ping_interval == WS_NEVER ? 0
+                       : o->ping_interval           ? o->ping_interval
+                                                    : s->ping_interval;
+    s->ping_grace = o->ping_grace ? o->ping_grace : s->ping_grace ? s->ping_grace : PING_GRACE;
+    s->close_timeout = o->close_timeout ? o->close_timeout : s->close_timeout;
+    s->trace = o->trace ? o->trace : s->trace;
+}
+
+static ws_trial *trial_new(const ws_connect_options *options, const ws_conn *c)
+{
+    apr_pool_t *pool;
+    ws_trial *t;
+    if (apr_pool_create_unmanaged(&pool) != APR_SUCCESS) {
+        return NULL;
+    }
+    t = apr_pcalloc(pool, sizeof(*t));
+    t->pool = pool;
+    copy_options(t, options);
+    settle(t, c);
+    ws_trial_init(t);
+    return t;
+}
+
+ws_attempt ws_connect(ws_conn *c, const ws_connect_options *options)
+{
+    ws_loop *loop = c ? c->loop : ws_loop_current();
+    ws_engine *e = loop ? loop->engine : ws_api_engine_now();
+    ws_attempt id;
+    ws_trial *t;
+
+    if (!e || options->size < offsetof(ws_connect_options, version) || !options->url
+        || !options->handler || __atomic_load_n(&e->stopping, __ATOMIC_ACQUIRE)
+        || !(t = trial_new(options, c))) {
+        return 0;
+    }
+    loop = loop ? loop : ws_engine_least_busy(e);
+    id = t->id = __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED) << LOOP_BITS | loop->index;
+    ws_loop_entered(loop, 1);
+    if (loop == ws_loop_current()) {
+        ws_guest_enter(loop, &t->guest); /* so that ws_connect_cancel() finds it */
+    }
+    if (ws_loop_post(loop, &t->start) < 0) {
+        if (t->guest.loop) {
+            *t->guest.link = t->guest.next;
+        }
+        ws_loop_left(loop, 1);
+        apr_pool_destroy(t->pool);
+        return 0;
+    }
+    return id;
+}
+
+/* ---- Giving up ---- */
+
+typedef struct cancel_task {
+    ws_task task;
+    ws_attempt id;
+} cancel_task;
+
+static void do_cancel(ws_loop *loop, ws_task *task)
+{
+    ws_trial_cancel(loop, ((cancel_task *)task)->id);
+    free(task);
+}
+
+void ws_connect_cancel(ws_attempt attempt)
+{
+    ws_loop *here = ws_loop_current();
+    ws_engine *e = here ? here->engine : ws_api_engine_now();
+    unsigned index = (unsigned)attempt & ((1u << LOOP_BITS) - 1);
+    cancel_task *task;
+    if (!attempt || !e || index >= e->options.loops) {
+        return;
+    }
+    if (here == &e->loops[index] && ws_trial_cancel(here, attempt)) {
+        return;
+    }
+    if ((task = ws_task_new(sizeof(*task), do_cancel))) {
+        task->id = attempt;
+        if (ws_loop_post(&e->loops[index], &task->task) < 0) {
+            free(task);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The request for a WebSocket, its answer, and what follows from that. */
+
+#include <apr_strings.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "client/attempt.h"
+#include "engine/adopt.h"
+#include "protocol/deflate.h"
+#include "protocol/handshake.h"
+#include "protocol/offer.h"
+
+/* ---- The request ---- */
+
+static int takeover(const ws_trial *t)
+{
+    return t->o.deflate == WS_DEFLATE_OFFER;
+}
+
+/* Without those that are meant for one server only. */
+static const char *const *harmless_headers(const ws_trial *t)
+{
+    apr_array_header_t *kept = apr_array_make(t->pool, 8, sizeof(const char *));
+    for (const char *const *h = t->o.headers; h && *h; h += 2) {
+        if (strcasecmp(h[0], "Authorization") && strcasecmp(h[0], "Cookie")
+            && strcasecmp(h[0], "Host")) {
+            APR_ARRAY_PUSH(kept, const char *) = h[0];
+            APR_ARRAY_PUSH(kept, const char *) = h[1];
+        }
+    }
+    APR_ARRAY_PUSH(kept, const char *) = NULL;
+    return (const char *const *)kept->elts;
+}
+
+static ws_ask ask_of(const ws_trial *t, char host[WS_AUTHORITY_SIZE])
+{
+    return (ws_ask){.host = ws_url_authority(&t->url, 0, host),
+                    .target = t->url.target,
+                    .key = t->key,
+                    .version = t->o.version,
+                    .protocols = t->o.protocols,
+                    .extensions = t->o.deflate ? ws_deflate_offer(takeover(t)) : NULL,
+                    .origin = t->o.origin,
+                    .authorization = ws_trial_credentials(t, &t->url),
+                    .headers = t->strange ? harmless_headers(t) : t->o.headers};
+}
+
+void ws_trial_ask(ws_trial *t)
+{
+    unsigned char random[16];
+    char host[WS_AUTHORITY_SIZE];
+    ws_ask ask;
+    ws_random(random, sizeof(random));
+    ws_key_text(random, t->key);
+    ask = ask_of(t, host);
+    t->out_len = ws_ask_write(&ask, NULL, 0);
+    t->out = apr_palloc(t->pool, t->out_len + 1);
+    ws_ask_write(&ask, t->out, t->out_len + 1);
+    t->out_sent = 0;
+    t->stage = WS_AT_ANSWER;
+    ws_trial_answered(t);
+}
+
+/* ---- Extensions ---- */
+
+/* All values of a header, joined as one list; NULL if there are none. */
+static char *joined(const ws_trial *t, const ws_answer *a, const char *name)
+{
+    const char *value;
+    char *all = NULL;
+    size_t at = 0;
+    while ((value = ws_answer_header(a, name, &at))) {
+        all = all ? apr_pstrcat(t->pool, all, ", ", value, NULL) : apr_pstrdup(t->pool, value);
+    }
+    return all;
+}
+
+/* *chain is set to what was agreed on, or NULL. @return NULL, or what is wrong */
+static const char *extend(const ws_trial *t, const ws_answer *a, ws_chain **chain)
+{
+    /* The engine's tables live longer than its connections do; without them ours do. */
+    static const ws_deflate_config plain = {.level = 6,
+                                            .window = WS_DEFLATE_BITS_MAX,
+                                            .client_window = WS_DEFLATE_BITS_MAX,
+                                            .takeover = 1,
+                                            .threshold = 64};
+    static ws_extension_use use = {&ws_deflate, WS_DEFLATE_NAME, NULL, 0};
+    const ws_deflate_config *config = t->guest.loop->engine->options.deflate;
+    ws_negotiation n = {0};
+    ws_offer answer;
+    const char *wrong;
+    char *list = joined(t, a, "Sec-WebSocket-Extensions");
+
+    *chain = NULL;
+    if (!list) {
+        return NULL;
+    }
+    switch (ws_offer_next(&list, &answer)) {
+    case 0:
+        return NULL;
+    case 1:
+        break;
+    default:
+        return "the answer's Sec-WebSocket-Extensions is malformed";
+    }
+    if (strcmp(answer.name, WS_DEFLATE_NAME)) {
+        return "the server chose an extension that was not offered";
+    }
+    config = config ? config : &plain;
+    if ((wrong = ws_deflate_agree(config, takeover(t), &answer, &n.agreed))) {
+        return wrong;
+    }
+    /* Every loop comes here with the same configuration. */
+    __atomic_store_n(&use.config, (void *)config, __ATOMIC_RELAXED);
+    if (!(*chain = ws_chain_new(1))) {
+        return "out of memory";
+    }
+    ws_chain_add(*chain, &use, &n);
+    if (ws_offer_next(&list, &answer) != 0) {
+        ws_chain_free(*chain);
+        *chain = NULL;
+        return "the server chose an extension twice, or one that was not offered";
+    }
+    return NULL;
+}
+
+/* ---- It is done ---- */
+
+/* The headers of the answer that the handler keeps. */
+static const char *const *kept_headers(const ws_trial *t, const ws_answer *a)
+{
+    const char *names = t->o.handler->keep_headers, *name;
+    apr_array_header_t *kept;
+    size_t len;
+    if (!names) {
+        return NULL;
+    }
+    kept = apr_array_make(t->pool, 4, sizeof(const char *));
+    while ((name = ws_list_next(&names, &len))) {
+        const char *value;
+        name = apr_pstrmemdup(t->pool, name, len);
+        if ((value = joined(t, a, name))) {
+            APR_ARRAY_PUSH(kept, const char *) = name;
+            APR_ARRAY_PUSH(kept, const char *) = value;
+        }
+    }
+    APR_ARRAY_PUSH(kept, const char *) = NULL;
+    return (const char *const *)kept->elts;
+}
+
+static const char *peer_of(const ws_trial *t)
+{
+    char host[64];
+    const struct addrinfo *a = t->address;
+    return getnameinfo(a->ai_addr, a->ai_addrlen, host, sizeof(host), NULL, 0, NI_NUMERICHOST) == 0
+               ? apr_pstrdup(t->pool, host)
+               : NULL;
+}
+
+static ws_outgoing *outgoing_of(const ws_trial *t)
+{
+    size_t len = strlen(t->url.host) + 1;
+    ws_outgoing *o = calloc(1, sizeof(*o) + len);
+    if (o) {
+        memcpy(o->host, t->url.host, len);
+        o->settings = t->settings;
+        o->settings.vhost = o->host;
+        o->location.handler = t->o.handler;
+        o->location.name = "outgoing";
+        o->location.engine = t->guest.loop->engine;
+        o->location.index = o->location.engine->options.location_count;
+    }
+    return o;
+}
+
+static void become_connection(ws_trial *t, const ws_answer *a, apr_size_t head)
+{
+    ws_loop *loop = t->guest.loop;
+    char host[WS_AUTHORITY_SIZE];
+    const char *wrong, *protocol, *query = strchr(t->url.target, '?');
+    ws_ask ask = ask_of(t, host);
+    ws_newcomer n = {.fd = t->fd,
+                     .ssl = t->ssl,
+                     .secure = t->ssl != NULL,
+                     .version = t->o.version,
+                     .data = t->o.data,
+                     .early = t->in + head,
+                     .early_len = t->in_len - head};
+
+    if (ws_answer_check(a, &ask, &protocol, &wrong) < 0 || (wrong = extend(t, a, &n.chain))) {
+        ws_trial_fail(t, a->status, "handshake: %s", wrong);
+        return;
+    }
+    if (!(n.outgoing = outgoing_of(t))) {
+        ws_chain_free(n.chain);
+        ws_trial_fail(t, a->status, "handshake: out of memory");
+        return;
+    }
+    n.strings.uri = apr_pstrmemdup(t->pool, t->url.target, strcspn(t->url.target, "?"));
+    n.strings.args = query ? query + 1 : NULL;
+    n.strings.peer = peer_of(t);
+    n.strings.protocol = protocol;
+    n.strings.headers = kept_headers(t, a);
+    ws_guest_unwatch(&t->guest);
+    t->fd = -1; /* it is the connection's now */
+    t->ssl = NULL;
+    ws_trial_end(t);
+    ws_loop_entered(loop, 1);
+    if (ws_adopt_here(loop, &n) != APR_SUCCESS && t->o.on_failure) {
+        t->o.on_failure(t->o.data, "handshake: out of memory", 0);
+    }
+}
+
+/* ---- Or not ---- */
+
+static int same_server(const ws_url *a, const ws_url *b)
+{
+    return !strcasecmp(a->host, b->host) && a->port == b->port && a->secure == b->secure;
+}
+
+static void redirect(ws_trial *t, const ws_answer *a)
+{
+    char text[WS_URL_SIZE];
+    const char *wrong = "the URL is too long", *location;
+    size_t at = 0;
+    ws_url to;
+
+    if (!(location = ws_answer_header(a, "Location", &at))) {
+        ws_trial_fail(t, a->status, "redirect: server answered %d without a Location", a->status);
+        return;
+    }
+    if (t->redirects++ == t->o.redirects) {
+        ws_trial_fail(t, a->status, "redirect: more than %u of them", t->o.redirects);
+        return;
+    }
+    if (ws_url_resolve(&t->url, location, text) < 0
+        || ws_url_parse(&to, text, apr_palloc(t->pool, WS_URL_ROOM(strlen(text))), &wrong) < 0) {
+        ws_trial_fail(t, a->status, "redirect: %s", wrong);
+        return;
+    }
+    if (t->url.secure && !to.secure) {
+        ws_trial_fail(t, a->status, "redirect: it leads from wss to ws");
+        return;
+    }
+    if (same_server(&t->url, &to)) {
+        to.user = to.user ? to.user : t->url.user;
+        to.password = to.user == t->url.user ? t->url.password : to.password;
+    }
+    else {
+        t->strange = 1;
+    }
+    t->url = to;
+    ws_trial_again(t);
+}
+
+void ws_trial_answered(ws_trial *t)
+{
+    static const char who[] = "handshake";
+    ws_answer answer;
+    const char *wrong;
+    apr_size_t head;
+
+    if (!ws_trial_send(t, who)) {
+        return;
+    }
+    while ((head = ws_trial_read_head(t, who))) {
+        int status;
+        if (ws_answer_parse(&answer, t->in, head, &wrong) < 0) {
+            ws_trial_fail(t, 0, "handshake: %s", wrong);
+            return;
+        }
+        status = answer.status;
+        if (status == 101) {
+            become_connection(t, &answer, head);
+            return;
+        }
+        if (status < 200) { /* RFC 9110, section 15.2: another one follows */
+            t->in_len -= head;
+            memmove(t->in, t->in + head, t->in_len);
+            continue;
+        }
+        if (t->o.redirects
+            && (status == 301 || status == 302 || status == 303 || status == 307
+                || status == 308)) {
+            redirect(t, &answer);
+        }
+        else {
+            ws_trial_fail(t, status, "handshake: server answered %d", status);
+        }
+        return;
+    }
+}

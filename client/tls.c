@@ -1,0 +1,251 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "client/tls.h"
+
+#include <arpa/inet.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- Contexts. To read the system's certificates takes tens of milliseconds, so they are kept. ---- */
+
+/* Contexts that are kept at most: a process has few sets of files. */
+#define KEPT_MAX 32
+
+typedef struct kept {
+    struct kept *next;
+    char *stamp; /* files with their times and sizes */
+    SSL_CTX *context;
+} kept;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static kept *all;
+
+static void add_stamp(char **out, const char *file)
+{
+    struct stat s;
+    if (!file) {
+        *out += sprintf(*out, "-\n");
+        return;
+    }
+    if (stat(file, &s) < 0) {
+        memset(&s, 0, sizeof(s));
+    }
+    *out += sprintf(*out, "%s\n%lld.%09ld %lld %lld\n", file, (long long)s.st_mtim.tv_sec,
+                    s.st_mtim.tv_nsec, (long long)s.st_size, (long long)s.st_ino);
+}
+
+/* @return malloc'ed */
+static char *stamp_of(const ws_tls_files *f)
+{
+    const char *const files[] = {f->ca_file, f->certificate, f->key};
+    size_t size = 16;
+    char *stamp, *out;
+    for (int i = 0; i < 3; i++) {
+        size += (files[i] ? strlen(files[i]) : 0) + 96;
+    }
+    if (!(stamp = out = malloc(size))) {
+        return NULL;
+    }
+    for (int i = 0; i < 3; i++) {
+        add_stamp(&out, files[i]);
+    }
+    sprintf(out, "%d", f->insecure);
+    return stamp;
+}
+
+/* The last one of OpenSSL's complaints. */
+static const char *complaint(void)
+{
+    unsigned long e = ERR_peek_last_error();
+    const char *text = e ? ERR_reason_error_string(e) : NULL;
+    return text ? text : "no reason is known";
+}
+
+static int refuse(char *error, const char *what, const char *file)
+{
+    snprintf(error, WS_TLS_ERROR, "certificate: %s %s: %s", what, file, complaint());
+    return -1;
+}
+
+static int load(SSL_CTX *context, const ws_tls_files *f, char *error)
+{
+    const char *key = f->key ? f->key : f->certificate;
+    if (!f->insecure) {
+        if (f->ca_file ? SSL_CTX_load_verify_locations(context, f->ca_file, NULL) != 1
+                       : SSL_CTX_set_default_verify_paths(context) != 1) {
+            return refuse(error, "no trusted certificates in",
+                          f->ca_file ? f->ca_file : "the system's store");
+        }
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    }
+    if (f->certificate) {
+        if (SSL_CTX_use_certificate_chain_file(context, f->certificate) != 1) {
+            return refuse(error, "no certificate in", f->certificate);
+        }
+        if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1
+            || SSL_CTX_check_private_key(context) != 1) {
+            return refuse(error, "no key of the certificate in", key);
+        }
+    }
+    return 0;
+}
+
+static SSL_CTX *make(const ws_tls_files *f, char *error)
+{
+    static const unsigned char http[] = "\x08http/1.1";
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    if (!context) {
+        snprintf(error, WS_TLS_ERROR, "tls: out of memory");
+        return NULL;
+    }
+    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    SSL_CTX_set_alpn_protos(context, http, sizeof(http) - 1);
+    /* Sessions are not resumed: there is nobody to keep them. */
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    if (load(context, f, error) < 0) {
+        SSL_CTX_free(context);
+        return NULL;
+    }
+    return context;
+}
+
+static void keep(char *stamp, SSL_CTX *context)
+{
+    unsigned count = 0;
+    kept *k = malloc(sizeof(*k)), **link;
+    if (!k) {
+        free(stamp);
+        return;
+    }
+    *k = (kept){all, stamp, context};
+    SSL_CTX_up_ref(context);
+    all = k;
+    for (link = &all; *link; link = &(*link)->next) {
+        if (++count == KEPT_MAX && (*link)->next) {
+            kept *oldest = (*link)->next; /* there is no other behind it */
+            (*link)->next = NULL;
+            SSL_CTX_free(oldest->context);
+            free(oldest->stamp);
+            free(oldest);
+        }
+    }
+}
+
+SSL_CTX *ws_tls_context(const ws_tls_files *f, char *error)
+{
+    char *stamp = stamp_of(f);
+    SSL_CTX *context = NULL;
+    if (!stamp) {
+        snprintf(error, WS_TLS_ERROR, "tls: out of memory");
+        return NULL;
+    }
+    pthread_mutex_lock(&lock);
+    for (kept *k = all; k && !context; k = k->next) {
+        if (!strcmp(k->stamp, stamp)) {
+            context = k->context;
+            SSL_CTX_up_ref(context);
+        }
+    }
+    if (!context) {
+        ERR_clear_error();
+        if ((context = make(f, error))) {
+            keep(stamp, context);
+            stamp = NULL;
+        }
+        ERR_clear_error();
+    }
+    pthread_mutex_unlock(&lock);
+    free(stamp);
+    return context;
+}
+
+void ws_tls_forget(void)
+{
+    kept *k;
+    pthread_mutex_lock(&lock);
+    while ((k = all)) {
+        all = k->next;
+        SSL_CTX_free(k->context);
+        free(k->stamp);
+        free(k);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+/* ---- Connections ---- */
+
+static int is_address(const char *name)
+{
+    unsigned char buf[sizeof(struct in6_addr)];
+    return inet_pton(AF_INET, name, buf) == 1 || inet_pton(AF_INET6, name, buf) == 1;
+}
+
+SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *name, int insecure)
+{
+    SSL *ssl = SSL_new(context);
+    X509_VERIFY_PARAM *verify = ssl ? SSL_get0_param(ssl) : NULL;
+    int address = is_address(name), ok = ssl && SSL_set_fd(ssl, fd);
+
+    if (ok && !insecure) { /* RFC 9110, section 4.3.4 */
+        X509_VERIFY_PARAM_set_hostflags(verify, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+        ok = address ? X509_VERIFY_PARAM_set1_ip_asc(verify, name)
+                     : X509_VERIFY_PARAM_set1_host(verify, name, 0);
+    }
+    if (ok && !address) { /* RFC 6066, section 3: names only */
+        ok = SSL_set_tlsext_host_name(ssl, name) == 1;
+    }
+    if (!ok) {
+        SSL_free(ssl);
+        return NULL;
+    }
+    SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_set_connect_state(ssl);
+    return ssl;
+}
+
+void ws_tls_explain(const SSL *ssl, int ssl_error, int system_error, char *error)
+{
+    long verify = SSL_get_verify_result(ssl);
+    unsigned long e = ERR_peek_error();
+
+    if (ERR_GET_REASON(e) == SSL_R_CERTIFICATE_VERIFY_FAILED && verify != X509_V_OK) {
+        const char *what;
+        switch (verify) {
+        case X509_V_ERR_HOSTNAME_MISMATCH:
+        case X509_V_ERR_IP_ADDRESS_MISMATCH:
+            what = "host name mismatch";
+            break;
+        case X509_V_ERR_CERT_HAS_EXPIRED:
+            what = "expired";
+            break;
+        case X509_V_ERR_CERT_NOT_YET_VALID:
+            what = "not valid yet";
+            break;
+        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+        case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+        case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+        case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+            what = "unknown CA";
+            break;
+        default:
+            what = X509_verify_cert_error_string(verify);
+        }
+        snprintf(error, WS_TLS_ERROR, "certificate: %s", what);
+    }
+    else if (e && ERR_GET_REASON(e) != SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+        snprintf(error, WS_TLS_ERROR, "tls: %s", complaint());
+    }
+    else if (ssl_error == SSL_ERROR_SYSCALL && system_error) {
+        snprintf(error, WS_TLS_ERROR, "tls: %s", strerror(system_error));
+    }
+    else {
+        snprintf(error, WS_TLS_ERROR, "tls: the server closed the connection");
+    }
+    ERR_clear_error();
+}

@@ -1,0 +1,223 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "protocol/url.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+#define DIGITS "0123456789"
+
+static const struct {
+    const char *scheme;
+    int secure, http;
+} schemes[] = {{"ws", 0, 0}, {"wss", 1, 0}, {"http", 0, 1}, {"https", 1, 1}};
+
+#define SCHEMES (sizeof(schemes) / sizeof(*schemes))
+
+static unsigned default_port(const ws_url *url)
+{
+    return url->secure ? 443 : 80;
+}
+
+static int digit_of(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* Put len characters with %HH decoded at *out, which moves behind their NUL. @return NULL if a %HH is
+ * broken or a control character comes of it: it would end the header that it is put in */
+static const char *decode(char **out, const char *s, size_t len)
+{
+    char *start = *out;
+    for (size_t i = 0; i < len; i++) {
+        char c = s[i];
+        if (c == '%') {
+            int high = i + 2 < len ? digit_of(s[i + 1]) : -1;
+            int low = i + 2 < len ? digit_of(s[i + 2]) : -1;
+            if (high < 0 || low < 0) {
+                return NULL;
+            }
+            c = (char)(high << 4 | low);
+            i += 2;
+        }
+        if ((unsigned char)c < ' ' || c == 127) {
+            return NULL;
+        }
+        *(*out)++ = c;
+    }
+    *(*out)++ = '\0';
+    return start;
+}
+
+static const char *keep(char **out, const char *s, size_t len)
+{
+    char *start = *out;
+    memcpy(start, s, len);
+    start[len] = '\0';
+    *out += len + 1;
+    return start;
+}
+
+/* user[:password] */
+static const char *read_user(ws_url *url, char **out, const char *s, size_t len)
+{
+    const char *colon = memchr(s, ':', len);
+    size_t user = colon ? (size_t)(colon - s) : len;
+    if (!(url->user = decode(out, s, user))
+        || !(url->password = colon ? decode(out, colon + 1, len - user - 1) : "")) {
+        return "the user or password in the URL has a broken %HH or a control character";
+    }
+    if (strchr(url->user, ':')) {
+        return "a user's name cannot have a colon";
+    }
+    return NULL;
+}
+
+/* host[:port] */
+static const char *read_host(ws_url *url, char **out, const char *s, size_t len)
+{
+    const char *end = s + len, *host = s, *rest;
+    size_t size;
+    if (len && *s == '[') {
+        size = strspn(s + 1, DIGITS "abcdefABCDEF:.");
+        rest = s + 1 + size;
+        if (size < 2 || rest >= end || *rest++ != ']') {
+            return "the URL's address in brackets is no IPv6 address";
+        }
+        host++;
+        url->ipv6 = 1;
+    }
+    else {
+        size = strspn(s, LETTERS DIGITS "-._");
+        rest = s + (size < len ? size : len);
+        size = (size_t)(rest - s);
+        if (!size) {
+            return "the URL has no host, or one with characters that no host has";
+        }
+    }
+    url->host = keep(out, host, size);
+    url->port = default_port(url);
+    if (rest < end && *rest == ':') {
+        unsigned port = 0;
+        rest++;
+        if (rest == end) {
+            return NULL; /* RFC 3986, section 6.2.3 */
+        }
+        for (int i = 0; i < 6 && rest < end && *rest >= '0' && *rest <= '9'; i++) {
+            port = 10 * port + (unsigned)(*rest++ - '0');
+        }
+        if (port < 1 || port > 65535) {
+            return "the URL's port is not 1 to 65535";
+        }
+        url->port = port;
+    }
+    url->port_given = url->port != default_port(url);
+    return rest == end ? NULL : "the URL's host has characters that no host has";
+}
+
+/* Path and query. */
+static const char *read_target(ws_url *url, char **out, const char *s)
+{
+    for (const char *c = s; *c; c++) {
+        if (*c == '#') {
+            return "the URL has a fragment (#), which RFC 6455, section 3, does not allow";
+        }
+        if (*c <= ' ' || *c >= 127) {
+            return "the URL's path has a character that has to be written as %HH";
+        }
+    }
+    url->target = *out;
+    if (*s != '/') {
+        *(*out)++ = '/';
+    }
+    keep(out, s, strlen(s));
+    return NULL;
+}
+
+static const char *parse(ws_url *url, const char *text, char *out)
+{
+    const char *colon = strstr(text, "://"), *s, *at = NULL, *wrong;
+    size_t len, i;
+
+    memset(url, 0, sizeof(*url));
+    if (strlen(text) >= WS_URL_SIZE) {
+        return "the URL is too long";
+    }
+    len = colon ? (size_t)(colon - text) : 0;
+    for (i = 0; i < SCHEMES; i++) {
+        if (len && strlen(schemes[i].scheme) == len && !strncasecmp(schemes[i].scheme, text, len)) {
+            break;
+        }
+    }
+    if (i == SCHEMES) {
+        return "the URL begins neither with ws:// nor with wss://";
+    }
+    url->secure = schemes[i].secure;
+    url->http = schemes[i].http;
+    s = colon + 3;
+    len = strcspn(s, "/?#");
+    for (i = 0; i < len; i++) {
+        at = s[i] == '@' ? s + i : at;
+    }
+    if (at) {
+        if ((wrong = read_user(url, &out, s, (size_t)(at - s)))) {
+            return wrong;
+        }
+        len -= (size_t)(at + 1 - s);
+        s = at + 1;
+    }
+    if ((wrong = read_host(url, &out, s, len))) {
+        return wrong;
+    }
+    return read_target(url, &out, s + len);
+}
+
+int ws_url_parse(ws_url *url, const char *text, char *room, const char **wrong)
+{
+    return (*wrong = parse(url, text, room)) ? -1 : 0;
+}
+
+int ws_url_resolve(const ws_url *from, const char *location, char out[WS_URL_SIZE])
+{
+    char authority[WS_AUTHORITY_SIZE];
+    size_t path = strcspn(from->target, "?");
+    const char *fragment = strchr(location, '#'); /* it is the browser's affair, not ours */
+    int len = fragment ? (int)(fragment - location) : (int)strlen(location), n;
+
+    if (strstr(location, "://") && strcspn(location, "/?#") > 0 && *location != '/'
+        && location[strcspn(location, ":/?#")] == ':') {
+        n = snprintf(out, WS_URL_SIZE, "%.*s", len, location);
+    }
+    else if (!strncmp(location, "//", 2)) {
+        n = snprintf(out, WS_URL_SIZE, "%s:%.*s", from->secure ? "wss" : "ws", len, location);
+    }
+    else {
+        ws_url_authority(from, 1, authority);
+        if (*location == '/') {
+            path = 0;
+        }
+        else if (*location != '?') {
+            while (path > 0 && from->target[path - 1] != '/') {
+                path--;
+            }
+        }
+        n = snprintf(out, WS_URL_SIZE, "%s://%s%.*s%.*s", from->secure ? "wss" : "ws", authority,
+                     (int)path, from->target, len, location);
+    }
+    return n >= 0 && n < WS_URL_SIZE ? 0 : -1;
+}
+
+const char *ws_url_authority(const ws_url *url, int always, char out[WS_AUTHORITY_SIZE])
+{
+    char port[16] = "";
+    if (always || url->port_given) {
+        snprintf(port, sizeof(port), ":%u", url->port);
+    }
+    snprintf(out, WS_AUTHORITY_SIZE, url->ipv6 ? "[%s]%s" : "%s%s", url->host, port);
+    return out;
+}
