@@ -1,0 +1,230 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# wsbench: what it prints is what happened, and a server's mistake does not pass.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use JSON::PP qw(decode_json);
+use Test::More;
+use Httpd;
+use Program;
+
+Httpd::once();
+
+# Every tenth message comes back with its last byte changed.
+my $wrong = Httpd::compile('wrong', <<'END');
+#include "mod_websocket.h"
+#include <string.h>
+static void change(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    static unsigned count;
+    char copy[64];
+    memcpy(copy, data, len);
+    copy[len - 1] ^= __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED) % 10 == 0;
+    ws_send(c, type, copy, len);
+}
+WS_HANDLER(wrong) = {.on_message = change};
+END
+
+# Takes 20 ms for each message.
+my $slow = Httpd::compile('slow', <<'END');
+#include "mod_websocket.h"
+#include <unistd.h>
+static void wait_and_echo(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    usleep(20000);
+    ws_send(c, type, data, len);
+}
+WS_HANDLER(slow) = {.on_message = wait_and_echo};
+END
+
+my $all = Httpd::compile('all', <<'END');
+#include "mod_websocket.h"
+#include <string.h>
+static void to_all(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    if (len == 5 && !memcmp(data, "hello", 5)) {
+        ws_send(c, WS_TEXT, "welcome", 7);
+        return;
+    }
+    ws_broadcast(ws_conn_location(c), type, data, len, 0);
+}
+WS_HANDLER(all) = {.on_message = to_all};
+END
+
+my $httpd = Httpd->start(conf => <<"END", log_level => 'notice');
+<LocationMatch "^/(?:echo|deflate|full)\$">
+    WebSocketHandler ws_echo.so
+</LocationMatch>
+<Location /wrong>
+    WebSocketHandler $wrong
+</Location>
+<Location /slow>
+    WebSocketHandler $slow
+</Location>
+<Location /all>
+    WebSocketHandler $all
+</Location>
+<Location /deflate>
+    WebSocketCompression on
+</Location>
+<Location /full>
+    WebSocketLimit connections=4
+</Location>
+END
+my ($ws, $wss) = ('ws://127.0.0.1:' . $httpd->port, 'wss://localhost:' . $httpd->ssl_port);
+my $ca      = Httpd::certificates() . '/ca.crt';
+my $program = "$Httpd::BUILD/bin/wsbench";
+
+# (status, what its JSON says)
+sub bench {
+    my ($status, $output) = Program::run($program, '--json', qw(-t 0.1 -w 0.02), @_);
+    my $r = eval { decode_json($output) } or diag($output);
+    return ($status, $r);
+}
+
+sub right {
+    my ($name, @arguments) = @_;
+    my ($status, $r) = bench(@arguments);
+    is($status, 0, "$name: ends with 0") or diag(explain($r));
+    is_deeply([ @$r{qw(failed lost wrong problem)} ], [ 0, 0, 0, undef ], "$name: all went well");
+    return $r;
+}
+
+# ---- Echo ----
+
+my $r = right('echo', '-c', 10, '-m', 4, '-P', $httpd->root . '/httpd.pid', "$ws/echo");
+is($r->{opened}, 10, '10 connections');
+cmp_ok($r->{messages}, '>', 40, 'more messages than were in flight at first');
+cmp_ok(abs($r->{messages} / $r->{seconds} / $r->{rate} - 1), '<', 0.01, 'the rate is that of messages');
+my @latency = @{ $r->{latency_us} }{qw(p50 p90 p99 p99.9 max)};
+is("@latency", join(' ', sort { $a <=> $b } @latency), 'percentiles rise');
+cmp_ok($latency[0], '>', 0, 'from more than nothing');
+cmp_ok($latency[-1], '<', ($r->{seconds} + 60) * 1e6, 'to less than the time that it took');
+cmp_ok($r->{$_}, '>', 0, "$_ is known") for qw(server_cpu server_cpu_us_each server_memory_kib own_cpu);
+cmp_ok(abs($r->{server_cpu} * $r->{seconds} * 1e6 / $r->{messages} / $r->{server_cpu_us_each} - 1),
+    '<', 0.01, 'processor time for each message is that of all');
+
+for (
+    [ 'nothing',         qw(-s 0) ],
+    [ '126 bytes',       qw(-s 126) ],
+    [ '1 MiB, by 4',     qw(-s 1m -c 3 -m 4) ],
+    [ 'text',            qw(-s 1000 -C text) ],
+    [ 'UTF-8',           qw(-s 997 -C utf8 -m 3) ],
+    [ 'UTF-8, one byte', qw(-s 1 -C utf8) ],
+    [ 'two workers',     qw(-j 2 -c 5) ])
+{
+    my ($name, @arguments) = @$_;
+    cmp_ok(right($name, @arguments, "$ws/echo")->{messages}, '>', 0, "$name: messages");
+}
+
+cmp_ok(right('TLS', '-s', '40k', '-m', 3, '--cacert', $ca, "$wss/echo")->{messages}, '>', 0, 'TLS: messages');
+is(right('two URLs', '-c', 8, '-k', "$ws/echo", "$wss/echo")->{opened}, 8, 'dealt out to both');
+for my $how ('on', 'takeover') {
+    my $option = $how eq 'on' ? '--deflate' : "--deflate=$how";
+    $r = right("compressed, $how", $option, qw(-C json -s 3000 -m 2), "$ws/deflate");
+    is($r->{deflate}, $how, "compressed: $how");
+    cmp_ok($r->{messages}, '>', 0, "compressed, $how: messages");
+}
+
+# ---- A mistake of the server's ----
+
+(my $status, $r) = bench('-c', 5, "$ws/wrong");
+is($status, 1, 'changed messages: ends with 1');
+cmp_ok($r->{wrong}, '>', 0, 'they are counted');
+cmp_ok($r->{wrong}, '<', $r->{messages}, 'the others are not');
+like($r->{problem}, qr/^message \d+ of connection \d+ is not what was sent$/, 'the first one is told');
+
+for (
+    [ 'no WebSocket here',       qr/^handshake: the server answered 404 /, 8, "$ws/nothing" ],
+    [ 'an unknown certificate',  qr/^TLS handshake: .*certificate/,        8, "$wss/echo" ],
+    [ 'a wrong name',            qr/^TLS handshake: .*mismatch/,           8, '--cacert', $ca,
+        'wss://127.1:' . $httpd->ssl_port . '/echo' ],
+    [ 'no compression',          qr/^handshake: the server does not comp/, 8, '-z', "$ws/echo" ],
+    [ 'a limit of the server',   qr/^handshake: the server answered 503 /, 4, "$ws/full" ])
+{
+    my ($name, $problem, $failed, @arguments) = @$_;
+    ($status, $r) = bench('-c', 8, @arguments);
+    is($status, 1, "$name: ends with 1");
+    like($r->{problem}, $problem, "$name: told");
+    is($r->{failed}, $failed, "$name: all that met it are counted");
+}
+
+# ---- A rate ----
+
+$r = right('a rate', qw(-r 200 -c 10 -t 1), "$ws/echo");
+cmp_ok($r->{messages}, '<', 300, 'no more messages than are wanted');
+my $closed = right('slow server, closed loop', '-c', 1, "$ws/slow");
+my $open   = right('slow server, open loop', qw(-c 1 -r 100 -t 1 -w 0), "$ws/slow");
+cmp_ok($open->{latency_us}{max}, '>', 5 * $closed->{latency_us}{p50},
+    'by a rate, latency has the time that a message waits for its turn');
+
+# ---- Fan-out ----
+
+for (
+    [ 'one by one',  1 ],
+    [ 'eight',       1, '-m', 8 ],
+    [ 'two workers', 1, '-j', 2 ],
+    [ 'a rate',      0, '-r', 50 ])
+{
+    my ($name, $loop, @arguments) = @$_;
+    $r = right("fan-out, $name", qw(-f -c 20 -s 100), @arguments, "$ws/all");
+    is($r->{opened}, 21, 'subscribers and a publisher');
+    cmp_ok($r->{deliveries}, '>=', 20, 'deliveries');
+    $loop
+        ? cmp_ok($r->{to_last_us}{p50}, '>=', $r->{first_to_last_us}{p50}, 'the last one is behind the first')
+        : is($r->{to_last_us}, undef, 'with a rate there are no batches');
+}
+right('fan-out, behind a greeting', qw(-f -c 4 --hello hello --skip 1), "$ws/all");
+
+# ---- Idle, connect, sources ----
+
+$r = right('idle', '--idle', '-c', 50, '--pid', $httpd->pid, "$ws/echo");
+is($r->{messages}, 0, 'idle: nothing while it was measured');
+ok(defined $r->{server_bytes_per_connection}, 'memory of a connection');
+$r = right('connect', '--connect', '-c', 4, '-k', "$ws/echo", "$wss/echo");
+cmp_ok($r->{handshakes}, '>', 4, 'connections are opened again');
+$r = right('sources', qw(-c 6 -S 127.0.0.5-127.0.0.7), "$ws/echo?source");
+my %from = map { $_ => 1 } $httpd->access_log =~ m{^(\S+) .*/echo\?source}mg;
+is_deeply([ sort keys %from ], [qw(127.0.0.5 127.0.0.6 127.0.0.7)], 'from each of three addresses');
+
+# ---- Text ----
+
+(undef, my $text) = Program::run($program, qw(-t 0.2 -c 2 --pid), $httpd->pid, "$ws/echo");
+like($text, qr/^echo +2 connections, 20 bytes binary, 1 in flight, 0\.\d s$/m, 'text: what was done');
+like($text, qr/^messages +\d+, \d+ a second, [\d.]+ MB a second$/m, 'messages');
+like($text, qr/^latency +p50 [\d.]+ p90 [\d.]+ p99 [\d.]+ p99\.9 [\d.]+ max [\d.]+ us$/m, 'latency');
+like($text, qr/^server +[\d.]+ of a processor, [\d.]+ us for each message$/m, 'the server');
+like($text, qr/^load +1 worker, [\d.]+ of a processor, the busiest [\d.]+/m, 'itself');
+unlike($text, qr/\r/, 'no progress where there is no terminal');
+
+# ---- Command line, and what stands about it ----
+
+for (
+    [ 'no URL', qr/there is no URL/ ],
+    [ 'another scheme', qr/begins with ws/, 'http://127.0.0.1/' ],
+    [ 'a number', qr/--connections: "many" is not a number/, qw(-c many ws://127.0.0.1/) ],
+    [ 'a size', qr/--size: "3x" is not a size/, qw(-s 3x ws://127.0.0.1/) ],
+    [ 'a kind', qr/--content: "prose"/, qw(-C prose ws://127.0.0.1/) ],
+    [ 'addresses', qr/--sources: "here"/, qw(-S here ws://127.0.0.1/) ],
+    [ 'an unknown option', qr/unrecognized option/, '--nothing' ])
+{
+    my ($name, $text, @arguments) = @$_;
+    my ($status, $output) = Program::run($program, @arguments);
+    is($status, 2, "wrong command line, $name: ends with 2");
+    like($output, $text, "$name: told");
+    like($output, qr/wsbench --help/, "$name: help is named");
+}
+($status, my $help) = Program::run($program, '--help');
+is($status, 0, '--help');
+my %option = map { $_ => 1 } $help =~ /(--[a-z][a-z-]+)/g;
+my $page = Httpd::read_file('docs/man/wsbench.1');
+is(join(' ', grep { $page !~ /^\.(?:BR?|TP) .*\Q$_\E\b/m } sort keys %option), '', 'the man page has each option');
+(undef, my $completed) = Program::run('bash', '-c',
+    "PATH=$Httpd::BUILD/bin:\$PATH; . tools/completion/wsbench; COMP_WORDS=(wsbench --conn) COMP_CWORD=1; _wsbench; "
+        . 'echo "${COMPREPLY[*]}"');
+is($completed, "--connect --connections\n", 'completion');
+
+$httpd->stop;
+done_testing;

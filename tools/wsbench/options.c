@@ -1,0 +1,307 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include <arpa/inet.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/wsbench/greeting.h"
+
+options opt = {.connections = 64,
+               .in_flight = 1,
+               .workers = 1,
+               .opening = 64,
+               .size = 20,
+               .seconds = 5,
+               .warm_up = 0.5};
+
+enum { OPT_IDLE = 256, OPT_CONNECT, OPT_HELLO, OPT_SKIP, OPT_CACERT, OPT_PID, OPT_OPENING };
+
+static const struct option long_options[] = {{"connections", 1, NULL, 'c'},
+                                             {"in-flight", 1, NULL, 'm'},
+                                             {"size", 1, NULL, 's'},
+                                             {"rate", 1, NULL, 'r'},
+                                             {"time", 1, NULL, 't'},
+                                             {"warm-up", 1, NULL, 'w'},
+                                             {"workers", 1, NULL, 'j'},
+                                             {"content", 1, NULL, 'C'},
+                                             {"deflate", 2, NULL, 'z'},
+                                             {"fan-out", 2, NULL, 'f'},
+                                             {"idle", 0, NULL, OPT_IDLE},
+                                             {"connect", 0, NULL, OPT_CONNECT},
+                                             {"hello", 1, NULL, OPT_HELLO},
+                                             {"skip", 1, NULL, OPT_SKIP},
+                                             {"header", 1, NULL, 'H'},
+                                             {"insecure", 0, NULL, 'k'},
+                                             {"cacert", 1, NULL, OPT_CACERT},
+                                             {"sources", 1, NULL, 'S'},
+                                             {"opening", 1, NULL, OPT_OPENING},
+                                             {"pid-file", 1, NULL, 'P'},
+                                             {"pid", 1, NULL, OPT_PID},
+                                             {"json", 0, NULL, 'J'},
+                                             {"quiet", 0, NULL, 'q'},
+                                             {"help", 0, NULL, 'h'},
+                                             {NULL, 0, NULL, 0}};
+
+static const char usage[] =
+    "wsbench [OPTION]... URL...\n"
+    "Loads a WebSocket server, and says what it can bear and what that costs it.\n"
+    "Connections are dealt out to the URLs in turn.\n"
+    "\n"
+    "What is done: messages to an echo, as many as come back; or\n"
+    "  -r, --rate N           N messages a second, however slow the answers are\n"
+    "  -f, --fan-out[=URL]    connections only listen; one more publishes, at URL\n"
+    "      --idle             one echo each, then silence\n"
+    "      --connect          handshake and close, again and again\n"
+    "How much:\n"
+    "  -c, --connections N    open at the same time (64)\n"
+    "  -m, --in-flight N      messages on their way for each connection (1)\n"
+    "  -s, --size BYTES       of a message (20); k and m multiply by 1024 and 1024 x 1024\n"
+    "  -t, --time SECONDS     to measure (5)\n"
+    "  -w, --warm-up SECONDS  before that (0.5)\n"
+    "  -j, --workers N        processes that make the load (1)\n"
+    "Messages:\n"
+    "  -C, --content KIND     binary, text, utf8 or json (binary)\n"
+    "  -z, --deflate[=takeover]  compress, each message by itself or with a kept window\n"
+    "      --hello TEXT       what a listening connection sends first\n"
+    "      --skip N           messages that come to it before those that are published\n"
+    "Connections:\n"
+    "  -H, --header LINE      one more header of the handshake\n"
+    "  -k, --insecure         any certificate will do\n"
+    "      --cacert FILE      trust these instead of the system's\n"
+    "  -S, --sources A[-B]    IPv4 addresses to come from\n"
+    "      --opening N        opened at the same time by each worker (64)\n"
+    "The server, on this machine, for its processor time and memory:\n"
+    "  -P, --pid-file FILE    of its first process\n"
+    "      --pid N            the same\n"
+    "Output:\n"
+    "      --json             one object\n"
+    "  -q, --quiet            no progress on the terminal\n"
+    "  -h, --help\n"
+    "Ends with 0; 1 if a connection failed or a message was wrong; 2 if the command line is.\n";
+
+static void wrong(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+static void wrong(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("wsbench: ", stderr);
+    vfprintf(stderr, format, args);
+    fputs("; wsbench --help tells more\n", stderr);
+    va_end(args);
+    exit(2);
+}
+
+static double number(const char *text, const char *name, double least, double most)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end || !(value >= least && value <= most)) {
+        wrong("--%s: \"%s\" is not a number from %g to %g", name, text, least, most);
+    }
+    return value;
+}
+
+static size_t bytes(const char *text)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+    unsigned shift = *end == 'k' ? 10 : *end == 'm' ? 20 : 0;
+    if (end == text || *text == '-' || end[shift > 0] || value > (1ul << 30) >> shift) {
+        wrong("--size: \"%s\" is not a size up to 1 GiB", text);
+    }
+    return value << shift;
+}
+
+static int one_of(const char *text, const char *name, const char *const *words)
+{
+    for (int i = 0; words[i]; i++) {
+        if (!strcmp(text, words[i])) {
+            return i;
+        }
+    }
+    wrong("--%s: \"%s\" is none of its kinds", name, text);
+}
+
+static void read_sources(const char *text)
+{
+    char first[INET_ADDRSTRLEN] = "", last[INET_ADDRSTRLEN] = "";
+    struct in_addr a, b;
+    if (sscanf(text, "%15[0-9.]-%15[0-9.]", first, last) < 1 || inet_pton(AF_INET, first, &a) != 1
+        || inet_pton(AF_INET, *last ? last : first, &b) != 1 || ntohl(b.s_addr) < ntohl(a.s_addr)) {
+        wrong("--sources: \"%s\" is neither an IPv4 address nor two with a dash", text);
+    }
+    opt.source = ntohl(a.s_addr);
+    opt.sources = ntohl(b.s_addr) - opt.source + 1;
+}
+
+static void add_header(const char *line)
+{
+    char *all;
+    if (!strchr(line, ':') || strpbrk(line, "\r\n")) {
+        wrong("--header: \"%s\" is not \"Name: value\"", line);
+    }
+    if (asprintf(&all, "%s%s\r\n", opt.headers ? opt.headers : "", line) < 0) {
+        exit(1);
+    }
+    free(opt.headers);
+    opt.headers = all;
+}
+
+static void read_pid_file(const char *name)
+{
+    FILE *f = fopen(name, "r");
+    if (!f || fscanf(f, "%ld", &opt.pid) != 1 || opt.pid <= 0) {
+        wrong("--pid-file: %s has no process in it", name);
+    }
+    fclose(f);
+}
+
+static void read_target(target *t, const char *url)
+{
+    const char *problem = greeting_target(t, url);
+    if (problem) {
+        wrong("%s: %s", url, problem);
+    }
+}
+
+static void read_option(int o, const char **publish)
+{
+    static const char *const contents[] = {"binary", "text", "utf8", "json", NULL};
+    static const char *const windows[] = {"takeover", NULL};
+    switch (o) {
+    case 'c':
+        opt.connections = (unsigned)number(optarg, "connections", 1, 4e6);
+        break;
+    case 'm':
+        opt.in_flight = (unsigned)number(optarg, "in-flight", 1, FAN_RING / 2);
+        break;
+    case 's':
+        opt.size = bytes(optarg);
+        break;
+    case 'r':
+        opt.rate = number(optarg, "rate", 0.001, 1e9);
+        break;
+    case 't':
+        opt.seconds = number(optarg, "time", 0.1, 1e6);
+        break;
+    case 'w':
+        opt.warm_up = number(optarg, "warm-up", 0, 1e6);
+        break;
+    case 'j':
+        opt.workers = (unsigned)number(optarg, "workers", 1, 256);
+        break;
+    case 'C':
+        opt.content = (bench_content)one_of(optarg, "content", contents);
+        break;
+    case 'z':
+        opt.deflate =
+            optarg && one_of(optarg, "deflate", windows) == 0 ? DEFLATE_TAKEOVER : DEFLATE_ON;
+        break;
+    case 'f':
+        opt.mode = MODE_FAN;
+        *publish = optarg;
+        break;
+    case OPT_IDLE:
+        opt.mode = MODE_IDLE;
+        break;
+    case OPT_CONNECT:
+        opt.mode = MODE_CONNECT;
+        break;
+    case OPT_HELLO:
+        opt.hello = optarg;
+        if (strlen(optarg) > 65536) {
+            wrong("--hello: a text of up to 64 KiB");
+        }
+        break;
+    case OPT_SKIP:
+        opt.skip = (unsigned)number(optarg, "skip", 0, 1e9);
+        break;
+    case 'H':
+        add_header(optarg);
+        break;
+    case 'k':
+        opt.insecure = 1;
+        break;
+    case OPT_CACERT:
+        opt.ca_file = optarg;
+        break;
+    case 'S':
+        read_sources(optarg);
+        break;
+    case OPT_OPENING:
+        opt.opening = (unsigned)number(optarg, "opening", 1, 4096);
+        break;
+    case 'P':
+        read_pid_file(optarg);
+        break;
+    case OPT_PID:
+        opt.pid = (long)number(optarg, "pid", 1, 1e9);
+        break;
+    case 'J':
+        opt.json = 1;
+        break;
+    case 'q':
+        opt.quiet = 1;
+        break;
+    case 'h':
+        fputs(usage, stdout);
+        exit(0);
+    default:
+        fputs("wsbench --help tells more\n", stderr);
+        exit(2);
+    }
+}
+
+/* A source address has at most 28,232 ports towards one of the server's, as Linux has it. */
+#define PORTS 25000u
+
+static void choose_sources(void)
+{
+    const struct sockaddr_in *to = (struct sockaddr_in *)&opt.targets[0].address;
+    unsigned needed = opt.connections / PORTS + 1;
+    if (opt.mode == MODE_CONNECT && needed < 8) {
+        needed = 8; /* ports rest for a minute behind each connection */
+    }
+    if (!opt.sources && needed > 1 && to->sin_family == AF_INET
+        && ntohl(to->sin_addr.s_addr) >> 24 == 127) {
+        opt.source = INADDR_LOOPBACK + 1;
+        opt.sources = needed;
+    }
+}
+
+void options_read(int argc, char **argv)
+{
+    const char *publish = NULL;
+    int o;
+    while ((o = getopt_long(argc, argv, "c:m:s:r:t:w:j:C:z::f::H:kS:P:qh", long_options, NULL))
+           != -1) {
+        read_option(o, &publish);
+    }
+    if (optind == argc) {
+        wrong("there is no URL");
+    }
+    if (opt.rate > 0 && opt.mode != MODE_ECHO && opt.mode != MODE_FAN) {
+        wrong("--rate is for messages");
+    }
+    if (opt.workers > opt.connections) {
+        opt.workers = opt.connections;
+    }
+    opt.target_count = (unsigned)(argc - optind);
+    if (!(opt.targets = calloc(opt.target_count, sizeof(*opt.targets)))) {
+        exit(1);
+    }
+    for (unsigned i = 0; i < opt.target_count; i++) {
+        read_target(&opt.targets[i], argv[optind + (int)i]);
+    }
+    if (opt.mode == MODE_FAN) {
+        read_target(&opt.publisher, publish ? publish : argv[optind]);
+    }
+    choose_sources();
+    if (!isatty(STDERR_FILENO)) {
+        opt.quiet = 1;
+    }
+}

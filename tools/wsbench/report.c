@@ -1,0 +1,190 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include <stdio.h>
+
+#include "tools/wsbench/wsbench.h"
+
+/* What a figure for each stands for. */
+static const char *unit(void)
+{
+    return opt.mode == MODE_CONNECT ? "handshake" : opt.mode == MODE_FAN ? "delivery" : "message";
+}
+
+static const char *units(void)
+{
+    return opt.mode == MODE_CONNECT ? "handshakes"
+           : opt.mode == MODE_FAN   ? "deliveries"
+                                    : "messages";
+}
+
+static uint64_t units_done(const result *r)
+{
+    return opt.mode == MODE_CONNECT ? r->closed : r->messages;
+}
+
+static const char *mode_name(void)
+{
+    static const char *const names[] = {"echo", "fan-out", "idle", "connect"};
+    return names[opt.mode];
+}
+
+static const char *content_name(void)
+{
+    static const char *const names[] = {"binary", "text", "utf8", "json"};
+    return names[opt.content];
+}
+
+static double per(double value, double n)
+{
+    return n > 0 ? value / n : 0;
+}
+
+static const struct {
+    const char *name;
+    double part;
+} parts[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}, {"max", 1}};
+
+#define PARTS (sizeof(parts) / sizeof(*parts))
+
+static void text_latency(const char *name, const histogram *h)
+{
+    if (h->count > 0) {
+        printf("%-12s", name);
+        for (unsigned i = 0; i < PARTS; i++) {
+            printf(" %s %.1f", parts[i].name, (double)histogram_at(h, parts[i].part) / 1e3);
+        }
+        printf(" us\n");
+    }
+}
+
+static void as_text(const result *r)
+{
+    double n = (double)units_done(r);
+    printf("%-12s %u connections", mode_name(), opt.connections);
+    if (opt.mode == MODE_ECHO || opt.mode == MODE_FAN) {
+        printf(", %zu bytes %s, ", opt.size, content_name());
+        opt.rate > 0 ? printf("%g a second", opt.rate) : printf("%u in flight", opt.in_flight);
+    }
+    printf("%s, %.1f s\n", opt.deflate ? ", compressed" : "", r->seconds);
+    if (r->problem) {
+        printf("%-12s %s (%llu connections failed, %llu were lost, %llu messages were wrong)\n",
+               "PROBLEM", r->problem, (unsigned long long)r->failed, (unsigned long long)r->lost,
+               (unsigned long long)r->wrong);
+    }
+    if (opt.mode != MODE_IDLE) {
+        printf("%-12s %.0f, %.0f a second", units(), n, per(n, r->seconds));
+        if (r->bytes > 0) {
+            printf(", %.1f MB a second", per((double)r->bytes / 1e6, r->seconds));
+        }
+        printf("\n");
+    }
+    text_latency("latency", &r->latency);
+    text_latency("to the last", &shared->complete);
+    text_latency("first-last", &shared->spread);
+    if (r->server_cpu >= 0) {
+        printf("%-12s %.2f of a processor", "server", per(r->server_cpu, r->seconds));
+        if (n > 0 && opt.mode != MODE_IDLE) {
+            printf(", %.2f us for each %s", per(r->server_cpu * 1e6, n), unit());
+        }
+        printf("\n");
+    }
+    if (r->memory_before >= 0 && r->memory >= 0) {
+        printf("%-12s %.0f KiB before, %.0f KiB now, %.0f bytes a connection\n", "memory",
+               r->memory_before, r->memory,
+               per((r->memory - r->memory_before) * 1024, (double)r->opened));
+    }
+    printf("%-12s %u worker%s, %.2f of a processor, the busiest %.2f%s\n", "load", opt.workers,
+           opt.workers > 1 ? "s" : "", per(r->own_cpu, r->seconds), per(r->busiest_cpu, r->seconds),
+           per(r->busiest_cpu, r->seconds) > 0.9 ? ": it may be what limits (--workers)" : "");
+}
+
+/* ---- JSON ---- */
+
+static void json_text(const char *name, const char *text)
+{
+    printf(",\"%s\":", name);
+    if (!text) {
+        printf("null");
+        return;
+    }
+    putchar('"');
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\') {
+            printf("\\%c", c);
+        }
+        else if (c < ' ' || c >= 127) {
+            printf("\\u%04x", c);
+        }
+        else {
+            putchar(c);
+        }
+    }
+    putchar('"');
+}
+
+/* A number that may not be known: then it is negative. */
+static void json_number(const char *name, double value)
+{
+    value < 0 ? printf(",\"%s\":null", name) : printf(",\"%s\":%.6g", name, value);
+}
+
+static void json_count(const char *name, uint64_t value)
+{
+    printf(",\"%s\":%llu", name, (unsigned long long)value);
+}
+
+static void json_latency(const char *name, const histogram *h)
+{
+    if (h->count == 0) {
+        printf(",\"%s\":null", name);
+        return;
+    }
+    printf(",\"%s\":{", name);
+    for (unsigned i = 0; i < PARTS; i++) {
+        printf("%s\"%s\":%.3f", i ? "," : "", parts[i].name,
+               (double)histogram_at(h, parts[i].part) / 1e3);
+    }
+    putchar('}');
+}
+
+static void as_json(const result *r)
+{
+    double n = (double)units_done(r);
+    printf("{\"mode\":\"%s\"", mode_name());
+    json_count("connections", opt.connections);
+    json_count("in_flight", opt.in_flight);
+    json_count("size", opt.size);
+    json_text("content", content_name());
+    json_text("deflate", opt.deflate == DEFLATE_ON ? "on" : opt.deflate ? "takeover" : "off");
+    json_number("rate_wanted", opt.rate > 0 ? opt.rate : -1);
+    json_number("seconds", r->seconds);
+    json_count("opened", r->opened);
+    json_count("failed", r->failed);
+    json_count("lost", r->lost);
+    json_count("wrong", r->wrong);
+    json_text("problem", r->problem);
+    json_count(units(), units_done(r));
+    json_number("rate", per(n, r->seconds));
+    json_number("bytes_per_second", per((double)r->bytes, r->seconds));
+    json_latency("latency_us", &r->latency);
+    json_latency("to_last_us", &shared->complete);
+    json_latency("first_to_last_us", &shared->spread);
+    json_number("server_cpu", r->server_cpu < 0 ? -1 : per(r->server_cpu, r->seconds));
+    json_number("server_cpu_us_each",
+                r->server_cpu < 0 || n <= 0 ? -1 : per(r->server_cpu * 1e6, n));
+    json_number("server_memory_kib", r->memory);
+    if (r->memory_before >= 0 && r->memory >= 0) {
+        printf(",\"server_bytes_per_connection\":%.0f",
+               per((r->memory - r->memory_before) * 1024, (double)r->opened));
+    }
+    json_count("workers", opt.workers);
+    json_number("own_cpu", per(r->own_cpu, r->seconds));
+    json_number("busiest_worker_cpu", per(r->busiest_cpu, r->seconds));
+    printf("}\n");
+}
+
+void report(const result *r)
+{
+    opt.json ? as_json(r) : as_text(r);
+}

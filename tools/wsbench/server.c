@@ -1,0 +1,101 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** What the server's processes use, as the kernel has it in /proc. */
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "tools/wsbench/wsbench.h"
+
+/* Of a thread, nanoseconds: schedstat has them all; a kernel without it has ticks. */
+static double thread_cpu(long pid, long thread)
+{
+    char name[96];
+    double value = -1;
+    FILE *f;
+    snprintf(name, sizeof(name), "/proc/%ld/task/%ld/schedstat", pid, thread);
+    if ((f = fopen(name, "r"))) {
+        if (fscanf(f, "%lf", &value) != 1) {
+            value = -1;
+        }
+        fclose(f);
+        return value / 1e9;
+    }
+    snprintf(name, sizeof(name), "/proc/%ld/task/%ld/stat", pid, thread);
+    if ((f = fopen(name, "r"))) {
+        double user, system;
+        /* The name, in parentheses, may have anything in it; a thread's own seldom does. */
+        if (fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lf %lf", &user,
+                   &system)
+            == 2) {
+            value = (user + system) / (double)sysconf(_SC_CLK_TCK);
+        }
+        fclose(f);
+    }
+    return value;
+}
+
+static double process_cpu(long pid)
+{
+    char name[64];
+    double sum = -1;
+    struct dirent *entry;
+    DIR *threads;
+    snprintf(name, sizeof(name), "/proc/%ld/task", pid);
+    if (!(threads = opendir(name))) {
+        return -1;
+    }
+    while ((entry = readdir(threads))) {
+        long thread = strtol(entry->d_name, NULL, 10);
+        double cpu = thread > 0 ? thread_cpu(pid, thread) : -1;
+        if (cpu >= 0) {
+            sum = sum < 0 ? cpu : sum + cpu;
+        }
+    }
+    closedir(threads);
+    return sum;
+}
+
+static double process_memory(long pid)
+{
+    char name[64], line[256];
+    double kib = -1;
+    FILE *f;
+    snprintf(name, sizeof(name), "/proc/%ld/smaps_rollup", pid);
+    if ((f = fopen(name, "r"))) {
+        while (fgets(line, sizeof(line), f)) {
+            sscanf(line, "Pss: %lf", &kib);
+        }
+        fclose(f);
+    }
+    return kib;
+}
+
+static double of_all(long pid, double (*value)(long pid))
+{
+    char name[64];
+    double sum = value(pid);
+    long child;
+    FILE *f;
+    snprintf(name, sizeof(name), "/proc/%ld/task/%ld/children", pid, pid);
+    if (sum >= 0 && (f = fopen(name, "r"))) {
+        while (fscanf(f, "%ld", &child) == 1) {
+            double more = of_all(child, value);
+            sum += more > 0 ? more : 0;
+        }
+        fclose(f);
+    }
+    return sum;
+}
+
+double server_cpu(long pid)
+{
+    return pid ? of_all(pid, process_cpu) : -1;
+}
+
+double server_memory(long pid)
+{
+    return pid ? of_all(pid, process_memory) : -1;
+}

@@ -1,0 +1,428 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** A worker: its loop, when messages are due, and what is counted. */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/wsbench/peer.h"
+
+/* What the events of these two point to. */
+static char wake_event, timer_event;
+
+static struct {
+    unsigned next_to_open;
+    unsigned next_to_send; /* MODE_ECHO with a rate: in turn */
+    uint64_t scheduled;    /* messages that have become due by the rate */
+    double interval;       /* nanoseconds between two of them, 0: there is no rate */
+    int timer;
+    bench_phase phase;
+} this;
+
+uint64_t nanoseconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
+}
+
+/* ---- Fan-out, a batch at a time ---- */
+
+static peer *publisher(worker *w)
+{
+    return opt.mode == MODE_FAN && w->number == 0 ? &w->peers[w->count - 1] : NULL;
+}
+
+static void publish_batch(worker *w)
+{
+    uint64_t then = nanoseconds();
+    peer *p = publisher(w);
+    if (p->state != PEER_OPEN) {
+        return;
+    }
+    __atomic_store_n(&shared->first, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&shared->waiting, __atomic_load_n(&shared->participants, __ATOMIC_ACQUIRE),
+                     __ATOMIC_RELEASE);
+    for (unsigned i = 0; i < opt.in_flight; i++) {
+        peer_due(w, p, then);
+    }
+    peer_write(w, p);
+}
+
+static void wake(unsigned worker_number)
+{
+    uint64_t one = 1;
+    if (write(shared->worker[worker_number].wake, &one, sizeof(one)) < 0) {
+        perror("wsbench: eventfd");
+    }
+}
+
+/* All subscribers of this worker have the batch. */
+static void batch_over_here(worker *w)
+{
+    uint64_t begun = __atomic_load_n(&shared->published_at[(w->target - opt.in_flight) % FAN_RING],
+                                     __ATOMIC_RELAXED);
+    w->target += opt.in_flight;
+    w->at_target = 0;
+    if (__atomic_sub_fetch(&shared->waiting, 1, __ATOMIC_ACQ_REL) == 0) {
+        uint64_t first = __atomic_load_n(&shared->first, __ATOMIC_RELAXED), now = nanoseconds();
+        if (w->measuring && first) {
+            histogram_add(&shared->complete, now - begun);
+            histogram_add(&shared->spread, now > first ? now - first : 0);
+        }
+        __atomic_store_n(&shared->batch_over, 1, __ATOMIC_RELEASE);
+        wake(0);
+    }
+}
+
+static void delivered(worker *w, peer *p)
+{
+    uint64_t none = 0;
+    if (opt.rate > 0) {
+        return;
+    }
+    if (!__atomic_load_n(&shared->first, __ATOMIC_RELAXED)) {
+        __atomic_compare_exchange_n(&shared->first, &none, w->now, 0, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED);
+    }
+    if (p->got + 1 == w->target && ++w->at_target == w->subscribers) {
+        batch_over_here(w);
+    }
+}
+
+static void subscriber_lost(worker *w, const peer *p)
+{
+    w->subscribers--;
+    if (p->got == w->target) {
+        w->at_target--;
+    }
+    if (opt.rate > 0 || this.phase < PHASE_RUN) {
+        return;
+    }
+    if (w->subscribers == 0) {
+        __atomic_sub_fetch(&shared->participants, 1, __ATOMIC_ACQ_REL);
+    }
+    if (w->at_target == w->subscribers) {
+        batch_over_here(w);
+    }
+}
+
+/* ---- What peers tell ---- */
+
+void worker_opened(worker *w, peer *p)
+{
+    w->opening--;
+    w->open++;
+    w->board->opened++;
+    if (opt.mode == MODE_CONNECT) {
+        if (w->measuring) {
+            histogram_add(&w->board->latency, nanoseconds() - p->started);
+        }
+        peer_close(w, p);
+    }
+    else if (opt.mode == MODE_FAN && !p->publisher) {
+        w->subscribers++;
+    }
+}
+
+void worker_gone(worker *w, peer *p, int was_open)
+{
+    if (!was_open) {
+        w->opening--;
+        return;
+    }
+    w->open--;
+    if (opt.mode == MODE_FAN && !p->publisher) {
+        subscriber_lost(w, p);
+    }
+}
+
+/* Whether each echo calls for the next message. */
+static int closed_loop(void)
+{
+    return opt.mode == MODE_ECHO && opt.rate == 0
+           && (this.phase == PHASE_RUN || this.phase == PHASE_MEASURE);
+}
+
+void worker_message(worker *w, peer *p)
+{
+    uint64_t then;
+    if (opt.mode == MODE_FAN) {
+        then = __atomic_load_n(&shared->published_at[p->got % FAN_RING], __ATOMIC_RELAXED);
+    }
+    else if (p->got >= p->due) { /* more than was sent: it has been counted as wrong */
+        w->board->wrong++;
+        p->due++;
+        p->sent++;
+        return;
+    }
+    else {
+        then = p->times[p->got & (p->times_size - 1)];
+    }
+    w->board->messages++;
+    w->board->bytes += opt.size;
+    if (w->measuring) {
+        histogram_add(&w->board->latency, w->now > then ? w->now - then : 0);
+    }
+    if (opt.mode == MODE_FAN) {
+        delivered(w, p);
+    }
+    else if (closed_loop()) {
+        peer_due(w, p, w->now);
+    }
+}
+
+/* ---- Phases ---- */
+
+/* One message each, or as many as are to be in flight. */
+static void start_all(worker *w, unsigned messages)
+{
+    for (unsigned i = 0; i < w->count; i++) {
+        peer *p = &w->peers[i];
+        if (p->state == PEER_OPEN && !p->publisher) {
+            for (unsigned m = 0; m < messages; m++) {
+                peer_due(w, p, nanoseconds());
+            }
+            peer_write(w, p);
+        }
+    }
+}
+
+/* How many messages become due in this worker a second. */
+static double rate_here(const worker *w)
+{
+    return opt.mode == MODE_FAN ? (w->number == 0 ? opt.rate : 0)
+                                : opt.rate * w->count / opt.connections;
+}
+
+static void begin_run(worker *w)
+{
+    if (opt.rate > 0) {
+        double rate = rate_here(w);
+        this.interval = rate > 0 ? SECOND / rate : 0;
+    }
+    else if (opt.mode == MODE_ECHO) {
+        start_all(w, opt.in_flight);
+    }
+    else if (opt.mode == MODE_FAN && w->number == 0) {
+        publish_batch(w);
+    }
+}
+
+static void follow_phase(worker *w)
+{
+    bench_phase phase = phase_now();
+    while (this.phase < phase) {
+        this.phase++;
+        w->measuring = this.phase == PHASE_MEASURE;
+        switch (this.phase) {
+        case PHASE_GREET:
+            if (opt.mode == MODE_IDLE) {
+                start_all(w, 1);
+            }
+            if (w->subscribers > 0) {
+                __atomic_add_fetch(&shared->participants, 1, __ATOMIC_ACQ_REL);
+            }
+            break;
+        case PHASE_RUN:
+            begin_run(w);
+            break;
+        case PHASE_DRAIN:
+            this.interval = 0;
+            break;
+        default:
+            break;
+        }
+        __atomic_store_n(&w->board->phase, this.phase, __ATOMIC_RELEASE);
+    }
+}
+
+/* ---- The loop ---- */
+
+static void open_some(worker *w)
+{
+    while (this.next_to_open < w->count && w->opening < opt.opening) {
+        w->opening++;
+        peer_open(w, &w->peers[this.next_to_open++]);
+    }
+}
+
+/* MODE_CONNECT: those that have come to their end begin again. */
+static void open_again(worker *w)
+{
+    for (unsigned i = 0; i < w->count && this.phase < PHASE_DRAIN; i++) {
+        if (w->peers[i].state == PEER_GONE) {
+            w->opening++;
+            peer_open(w, &w->peers[i]);
+        }
+    }
+}
+
+static peer *next_open(worker *w)
+{
+    for (unsigned i = 0; i < w->count; i++) {
+        peer *p = &w->peers[this.next_to_send++ % w->count];
+        if (p->state == PEER_OPEN) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+/* Messages whose time has come by the rate: those of a worker that was held up count from when they should
+ * have been sent. What is due at once leaves at once. @return when the next one is due, 0: there is none */
+static uint64_t send_due(worker *w)
+{
+    uint64_t now = nanoseconds(), due = 0;
+    unsigned from = this.next_to_send, n;
+    while (this.interval > 0) {
+        peer *p = publisher(w);
+        due = shared->start + (uint64_t)((double)this.scheduled * this.interval);
+        if (due > now) {
+            break;
+        }
+        this.scheduled++;
+        if ((p = p ? p : next_open(w)) && p->state == PEER_OPEN) {
+            peer_due(w, p, due);
+        }
+    }
+    if (publisher(w)) {
+        from = w->count - 1;
+        this.next_to_send = w->count;
+    }
+    n = this.next_to_send - from < w->count ? this.next_to_send - from : w->count;
+    for (unsigned i = 0; i < n; i++) {
+        peer *p = &w->peers[(from + i) % w->count];
+        if (p->state == PEER_OPEN && p->sent < p->due && !p->pending) {
+            peer_write(w, p);
+        }
+    }
+    return due;
+}
+
+/* The timer's own event is edge-triggered, so it need not be read. */
+static void set_timer(uint64_t due)
+{
+    struct itimerspec t = {
+        .it_value = {.tv_sec = (time_t)(due / SECOND), .tv_nsec = (long)(due % SECOND)}};
+    timerfd_settime(this.timer, TFD_TIMER_ABSTIME, &t, NULL);
+}
+
+static void woken(worker *w)
+{
+    uint64_t count;
+    if (read(w->board->wake, &count, sizeof(count)) < 0 && errno != EAGAIN) {
+        perror("wsbench: eventfd");
+    }
+    if (w->number == 0 && __atomic_exchange_n(&shared->batch_over, 0, __ATOMIC_ACQUIRE)
+        && (this.phase == PHASE_RUN || this.phase == PHASE_MEASURE)) {
+        publish_batch(w);
+    }
+}
+
+static int all_back(const worker *w)
+{
+    for (unsigned i = 0; i < w->count; i++) {
+        const peer *p = &w->peers[i];
+        if (p->state == PEER_OPEN && opt.mode != MODE_FAN && p->got < p->due) {
+            return 0;
+        }
+    }
+    return opt.mode != MODE_CONNECT || w->open + w->opening == 0;
+}
+
+static void watch(worker *w, int fd, void *event)
+{
+    struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.ptr = event};
+    epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e);
+}
+
+static void *some(size_t n, size_t size)
+{
+    void *memory = calloc(n, size);
+    if (!memory) {
+        fputs("wsbench: out of memory\n", stderr);
+        _exit(1);
+    }
+    return memory;
+}
+
+/* Connections are dealt out in turn: the publisher is one more of the first worker's. */
+static void prepare(worker *w, unsigned number)
+{
+    unsigned share = opt.connections / opt.workers + (number < opt.connections % opt.workers);
+    w->number = number;
+    w->board = &shared->worker[number];
+    w->count = share + (opt.mode == MODE_FAN && number == 0);
+    w->peers = some(w->count ? w->count : 1, sizeof(*w->peers));
+    for (unsigned i = 0; i < share; i++) {
+        w->peers[i].fd = -1;
+        w->peers[i].number = i * opt.workers + number;
+        w->peers[i].to = &opt.targets[w->peers[i].number % opt.target_count];
+    }
+    if (w->count > share) {
+        w->peers[share].fd = -1;
+        w->peers[share].publisher = 1;
+        w->peers[share].to = &opt.publisher;
+    }
+    w->target = opt.in_flight;
+    w->in = some(1, WORKER_BUFFER);
+    w->out = some(1, WORKER_BUFFER);
+    if (opt.deflate) {
+        w->inflated = some(1, WORKER_BUFFER);
+        inflateInit2(&w->inflater, -15);
+    }
+    w->epoll = epoll_create1(EPOLL_CLOEXEC);
+    this.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    watch(w, w->board->wake, &wake_event);
+    watch(w, this.timer, &timer_event);
+    payload_forked();
+}
+
+void worker_run(unsigned number)
+{
+    static worker w;
+    struct epoll_event events[256];
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prepare(&w, number);
+    while (this.phase < PHASE_STOP) {
+        uint64_t due;
+        int n;
+        open_some(&w);
+        due = send_due(&w);
+        if (due) {
+            set_timer(due);
+        }
+        n = epoll_wait(w.epoll, events, 256, 1000);
+        w.now = nanoseconds();
+        for (int i = 0; i < n; i++) {
+            void *event = events[i].data.ptr;
+            if (event == &wake_event) {
+                woken(&w);
+            }
+            else if (event != &timer_event) {
+                peer *p = event;
+                if (i > 0) {
+                    w.now = nanoseconds();
+                }
+                if (p->state != PEER_GONE) {
+                    peer_event(&w, p, events[i].events);
+                }
+            }
+        }
+        follow_phase(&w);
+        if (opt.mode == MODE_CONNECT) {
+            open_again(&w);
+        }
+        w.board->idle = this.phase == PHASE_DRAIN && all_back(&w);
+    }
+    _exit(0);
+}
