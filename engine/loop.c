@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "engine/conn.h"
@@ -54,13 +53,6 @@ int ws_loop_post(ws_loop *loop, ws_task *task)
         }
     }
     return closed ? -1 : 0;
-}
-
-apr_uint32_t ws_clock(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (apr_uint32_t)((apr_uint64_t)t.tv_sec * 1000 + (apr_uint64_t)t.tv_nsec / 1000000);
 }
 
 /* @return the tasks that are there, in order */
@@ -133,7 +125,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *arg)
     current = loop;
     while (loop->running) {
         int timeout = has_tasks(loop) ? 0 : ws_wheel_timeout(&loop->wheel, ws_clock());
-        int n = ws_poller_wait(loop->poller, ready, READY_MAX, timeout);
+        int n = ws_poller_wait(loop->poller, ready, READY_MAX, ws_clock_patience(timeout));
         loop->now = ws_clock();
         for (int i = 0; i < n; i++) {
             handle(loop, &ready[i]);

@@ -11,6 +11,7 @@
 #include <apr_thread_cond.h>
 #include <apr_thread_mutex.h>
 
+#include "engine/clock.h"
 #include "engine/engine.h"
 #include "engine/extend.h"
 #include "engine/guest.h"
@@ -111,9 +112,6 @@ void ws_loop_destroy(ws_loop *loop);
 /** Give a task to a loop.  [any thread]  @return 0; -1 when the loop has ended: the task is still the
  *  caller's */
 int ws_loop_post(ws_loop *loop, ws_task *task);
-
-/** The clock of the loops, milliseconds, monotonic; it wraps.  [any thread] */
-apr_uint32_t ws_clock(void);
 
 /** Some time between half of ms and all of it: connections that came together, or were spoken to
  *  together, are not to do the same thing together. */

@@ -136,4 +136,7 @@ const char *ws_handler_path(apr_pool_t *p, const char *file);
  */
 const char *ws_registry_add(cmd_parms *cmd, int argc, char *const argv[], ws_registration **added);
 
+/** The subprotocol of these len characters, if the line's protocol= names it; or NULL. */
+const char *ws_registration_speaks(const ws_registration *reg, const char *token, size_t len);
+
 #endif

@@ -186,3 +186,14 @@ const char *ws_registry_add(cmd_parms *cmd, int argc, char *const argv[], ws_reg
     *added = reg;
     return NULL;
 }
+
+const char *ws_registration_speaks(const ws_registration *reg, const char *token, size_t len)
+{
+    for (int i = 0; reg->protocols && i < reg->protocols->nelts; i++) {
+        const char *p = APR_ARRAY_IDX(reg->protocols, i, const char *);
+        if (strlen(p) == len && !memcmp(p, token, len)) {
+            return p;
+        }
+    }
+    return NULL;
+}

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The handlers' calls of include/mod_websocket.h for on_request. */
+/** The handlers' calls of include/mod_websocket.h for on_request, and what is kept of the request. No
+ *  function of httpd is called here: wshandler-test has this file, too. */
 
 #include "httpd/request.h"
 
@@ -61,4 +62,26 @@ apr_pool_t *ws_request_pool(ws_request *rq)
 void ws_request_set_data(ws_request *rq, void *data)
 {
     rq->data = data;
+}
+
+const char *const *ws_request_kept(request_rec *r, const char *names)
+{
+    apr_array_header_t *kept;
+    const char *name;
+    size_t len;
+
+    if (!names) {
+        return NULL;
+    }
+    kept = apr_array_make(r->pool, 4, sizeof(const char *));
+    while ((name = ws_list_next(&names, &len))) {
+        const char *value;
+        name = apr_pstrmemdup(r->pool, name, len);
+        if ((value = apr_table_get(r->headers_in, name))) {
+            APR_ARRAY_PUSH(kept, const char *) = name;
+            APR_ARRAY_PUSH(kept, const char *) = value;
+        }
+    }
+    APR_ARRAY_PUSH(kept, const char *) = NULL;
+    return (const char *const *)kept->elts;
 }

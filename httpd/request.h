@@ -20,4 +20,7 @@ struct ws_request {
     ws_ticket *ticket; /**< of who counts connections, or NULL */
 };
 
+/** The request headers of these names, as ws_strings.headers; NULL for NULL. From r->pool. */
+const char *const *ws_request_kept(request_rec *r, const char *names);
+
 #endif

@@ -148,12 +148,8 @@ static ws_registration *by_protocol(request_rec *r, const ws_dir_config *d, cons
     while (list && (token = ws_list_next(&list, &len))) {
         for (int i = 0; i < d->handlers->nelts; i++) {
             ws_registration *reg = APR_ARRAY_IDX(d->handlers, i, ws_registration *);
-            for (int j = 0; reg->protocols && j < reg->protocols->nelts; j++) {
-                const char *p = APR_ARRAY_IDX(reg->protocols, j, const char *);
-                if (strlen(p) == len && !memcmp(p, token, len)) {
-                    *protocol = p;
-                    return reg;
-                }
+            if ((*protocol = ws_registration_speaks(reg, token, len))) {
+                return reg;
             }
         }
     }
@@ -292,30 +288,6 @@ static int send_101(request_rec *r, const ws_request *rq, int version)
     return c->aborted || c->data_in_output_filters ? -1 : 0;
 }
 
-/* ---- The request headers that a handler keeps ---- */
-
-static const char *const *kept_headers(request_rec *r, const char *names)
-{
-    apr_array_header_t *kept;
-    const char *name;
-    size_t len;
-
-    if (!names) {
-        return NULL;
-    }
-    kept = apr_array_make(r->pool, 4, sizeof(const char *));
-    while ((name = ws_list_next(&names, &len))) {
-        const char *value;
-        name = apr_pstrmemdup(r->pool, name, len);
-        if ((value = header(r, name))) {
-            APR_ARRAY_PUSH(kept, const char *) = name;
-            APR_ARRAY_PUSH(kept, const char *) = value;
-        }
-    }
-    APR_ARRAY_PUSH(kept, const char *) = NULL;
-    return (const char *const *)kept->elts;
-}
-
 /* ---- All of it ---- */
 
 static int ask_handler(ws_request *rq, const ws_registration *reg)
@@ -412,7 +384,7 @@ static int upgrade(request_rec *r, ws_request *rq)
     n.strings.user = r->user;
     n.strings.peer = r->useragent_ip;
     n.strings.protocol = rq->protocol;
-    n.strings.headers = kept_headers(r, reg->location.handler->keep_headers);
+    n.strings.headers = ws_request_kept(r, reg->location.handler->keep_headers);
     obstacle = d->relay > 0 ? "WebSocketRelay is on" : ws_takeover_obstacle(r->connection);
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
                   "websocket: version %d, handler %s, subprotocol %s", version, reg->location.name,

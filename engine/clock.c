@@ -1,0 +1,34 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "engine/clock.h"
+
+#include <time.h>
+
+static int held;               /* set before there are threads */
+static apr_uint32_t time_held; /* atomic */
+
+apr_uint32_t ws_clock(void)
+{
+    struct timespec t;
+    if (held) {
+        return __atomic_load_n(&time_held, __ATOMIC_RELAXED);
+    }
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (apr_uint32_t)((apr_uint64_t)t.tv_sec * 1000 + (apr_uint64_t)t.tv_nsec / 1000000);
+}
+
+void ws_clock_hold(void)
+{
+    time_held = ws_clock();
+    held = 1;
+}
+
+void ws_clock_advance(apr_uint32_t ms)
+{
+    __atomic_add_fetch(&time_held, ms, __ATOMIC_RELAXED);
+}
+
+int ws_clock_patience(int ms)
+{
+    return held && ms > 0 ? -1 : ms;
+}

@@ -1,0 +1,241 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# wshandler-test: the stock handlers and the tutorial's pass their transcripts, and what is not as a
+# transcript says is told so that one can read it.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use File::Temp qw(tempdir);
+use Httpd;
+use Program;
+
+Httpd::once();
+my $dir     = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+my $program = "$Httpd::BUILD/bin/wshandler-test";
+local $ENV{ASAN_OPTIONS} = 'detect_leaks=1';
+
+sub play { return Program::run($program, @_) }
+
+# ---- The API is whole ----
+
+{
+    my @names = `nm -D --defined-only $Httpd::BUILD/mod_websocket.so` =~ / T (ws_\w+)$/mg;
+    my %there = map { $_ => 1 } `nm -D --defined-only $program` =~ / (\w+)$/mg;
+    cmp_ok(scalar @names, '>', 40, 'the calls that the module exports can be read');
+    is(join(' ', grep { !$there{$_} } @names), '', 'handlers find each of them');
+}
+
+# ---- Handlers ----
+
+my %file;
+my $text = Httpd::read_file("$Httpd::TOP/docs/handlers.md");
+$file{$1} = $2 while $text =~ /^```c file=ws_(\w+)\.c\n(.*?)^```$/msg;
+my %so = map { $_ => "$Httpd::BUILD/websocket/ws_$_.so" } qw(echo time);
+$so{$_} = Httpd::compile("harness_$_", $file{$_}) for qw(chat named polite idle oracle pour journal weigh);
+my $journal = "$dir/journal";
+my %keys = (journal => ["file=$journal"]);
+for my $transcript (glob 't/transcripts/*.transcript') {
+    my ($handler) = $transcript =~ m{/(\w+)[^/]*$};
+    next if !$so{$handler};
+    my ($status, $output) = play($so{$handler}, $transcript =~ /-/ ? () : @{ $keys{$handler} || [] }, $transcript);
+    is($status, 0, "$transcript passes") or diag($output);
+    like($output, qr/^ok 1 - \Q$transcript\E:\d+: .*^1\.\.\d+$/ms, 'and says so in TAP');
+}
+is(Httpd::read_file($journal), "dear diary\n", 'a handler does what it does');
+
+# ---- What is wrong is told ----
+
+# A transcript's output is as expected: {...} is a regular expression.
+sub told {
+    my ($name, $handler, $transcript, $expected_status, $expected, @options) = @_;
+    Httpd::write_file("$dir/$name", $transcript);
+    my ($status, $output) = play(@options, $so{$handler} || $handler, "$dir/$name");
+    $output =~ s{\Q$dir\E/}{}g;
+    is($status, $expected_status, "$name: exit code") or diag($output);
+    my $regex = join '', map { /^\{(.*)\}$/s ? $1 : quotemeta } split /(\{.*?\})/, $expected;
+    like($output, qr/\A$regex\z/s, "$name is told");
+}
+
+told('another-text', 'echo', <<'END', 1, <<'TOLD');
+connect /
+> "hello"
+< "hallo"
+> "well"
+< "well"
+END
+not ok 1 - another-text:3: < "hallo"
+#   expected: text "hallo"
+#   got:      text "hello"
+#   they differ from byte 1 on, text "hallo" and text "hello"
+ok 2 - another-text:5: < "well"
+1..2
+TOLD
+told('another-length', 'echo', <<'END', 1, <<'TOLD');
+connect /
+> "ab" * 1000
+< "ab" * 999
+END
+not ok 1 - another-length:3: < "ab" * 999
+#   expected: text "{(?:ab)+}" and 1838 bytes more
+#   got:      text "{(?:ab)+}" and 1840 bytes more
+#   expected 1998 bytes, got 2000
+#   they differ from byte 1998 on, text "abababababababab" and text "ababababababababab"
+1..1
+TOLD
+told('another-kind', 'echo', <<'END', 1, <<'TOLD');
+connect /
+> binary 61 62
+< "ab"
+> close 1000
+< nothing
+< break
+END
+not ok 1 - another-kind:3: < "ab"
+#   expected: text "ab"
+#   got:      binary 61 62
+ok 2 - another-kind:5: < nothing
+not ok 3 - another-kind:6: < break
+#   expected: break
+#   got:      nothing
+1..3
+TOLD
+told('too-much', 'echo', <<'END', 1, <<'TOLD');
+connect ann /
+ann> "a\tb"
+ann> "c"
+END
+not ok 1 - too-much:3: ann< nothing more
+#   got: text "a\tb"
+#   got: text "c"
+1..1
+TOLD
+told('too-little', 'echo', <<'END', 1, <<'TOLD', '--patience=0.01');
+connect /
+< text ~ ^a+$
+END
+not ok 1 - too-little:2: < text ~ ^a+$
+#   expected: text ~ ^a+$
+#   got:      nothing
+1..1
+TOLD
+told('another-answer', 'named', <<'END', 1, <<'TOLD');
+connect /?name=admin
+connect /?name=ann
+< 101
+    Set-Cookie: name=bob
+< anything
+> close
+> "more"
+END
+not ok 1 - another-answer:1: connect /?name=admin
+#   the handshake is refused with 403
+not ok 2 - another-answer:3: < 101
+#   expected: Set-Cookie: name=bob
+#   got:      Set-Cookie: name=ann
+ok 3 - another-answer:5: < anything
+not ok 4 - another-answer:7: > "more"
+#   the connection has ended
+1..4
+TOLD
+told('no-error', 'time', <<'END', 1, <<'TOLD');
+configure fails "x"
+END
+not ok 1 - no-error:1: configure fails "x"
+#   expected: x
+#   got:      no error
+1..1
+TOLD
+told('not-configured', 'polite', "connect /\n", 2, <<'TOLD');
+wshandler-test: handler polite: greeting= is missing: what is a client welcomed with?
+1..0
+TOLD
+told('no-handler', "$Httpd::BUILD/mod_websocket.so", "connect /\n", 2, <<'TOLD');
+wshandler-test: {.*}
+1..0
+TOLD
+
+# Mistakes in a transcript.
+my @mistakes = (
+    ['> "a'          => 'the closing quote is missing'],
+    ['> "\q"'        => 'in quotes, a backslash stands before n, r, t, 0, \\, " or xHH'],
+    ['> binary 0'    => 'bytes are pairs of hexadecimal digits: 00 7f ff'],
+    ['> text'        => 'what is sent is missing: "text" in quotes, or bytes: 00 7f ff'],
+    ['> "a" b'       => '"b" does not belong here'],
+    ['> close 99'    => 'a number of 1000 to 4999 is missing'],
+    ['> ping "p" * 126' => 'a control frame has at most 125 bytes'],
+    ['> "a" * 99999999' => 'a number of 1 to 67108864 is missing'],
+    ['< text ~ ('    => 'the regular expression: {[^\n]+}'],
+    ['< pause'       => '"pause": text, binary, ping, pong, close, break, anything or nothing can be expected, and'
+            . ' behind connect a status'],
+    ['> nothing'     => '"nothing": a client sends text, binary, ping, pong or close; it may break, pause or resume'],
+    ['say "x"'       => '"say "x"": a line is connect, NAME> ..., NAME< ..., wait, configure, start fails, or a directive'],
+    ['wait 5'        => 'wait takes a time: 200ms, 5s, 2min, 1h'],
+    ['connect ann'   => 'connect [NAME] /PATH: the path begins with a slash'],
+    ["connect /\n    version 9" => 'versions are 13, 8, 7, 76 and 75'],
+    ["wait 1s\n    Header: x" => 'only lines about a connect or a status are indented'],
+    ["connect /\n    colour red" => '"colour red": behind connect stand headers, Name: value, and user, peer, vhost,'
+            . ' version, secure, mute, env NAME VALUE'],
+);
+for (@mistakes) {
+    my ($line, $what) = @$_;
+    my $number = 1 + ($line =~ tr/\n//);
+    told('mistake', 'echo', "$line\n", 2, "wshandler-test: mistake:$number: $what\n", '--check');
+}
+told('nobody', 'echo', "ann> \"x\"\n", 2, "wshandler-test: nobody:1: nobody called \"ann\" has connected\n1..0\n");
+told('unheeded', 'echo', "WebSocketPing 5s\nconnect /\n", 2,
+    "wshandler-test: unheeded: WebSocketPing 5s: is not heeded here; there are WebSocketMaxFrameSize,"
+    . " WebSocketMaxMessageSize, WebSocketSendQueue, WebSocketFragmentSize and WebSocketSlowReader\n1..0\n");
+
+# ---- What a handler does not get ----
+
+{
+    my $handler = <<'END';
+#include <httpd.h>
+#include <http_core.h>
+#include <http_main.h>
+#include <http_log.h>
+#include "mod_websocket.h"
+static int on_request(ws_request *rq, void *config)
+{
+    ap_log_error("x", 1, APLOG_NO_MODULE, APLOG_WARNING, 0, ap_server_conf, "user %s", ws_request_rec(rq)->user);
+    return ws_request_rec(rq)->user ? 0 : ap_satisfies(ws_request_rec(rq));
+}
+static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    for (;;) {
+    }
+}
+WS_HANDLER(odd) = {.on_request = on_request, .on_message = on_message};
+END
+    $so{odd} = Httpd::compile('harness_odd', $handler, '-Wno-unused-parameter');
+    told('httpd', 'odd', "connect /\n", 2, <<'TOLD');
+# log: user (null)
+Bail out! the handler calls ap_satisfies(): that is httpd's, and there is no httpd here
+TOLD
+    told('endless', 'odd', "connect /\n    user ann\n> \"x\"\n", 2, <<'TOLD', '-p', '0.5');
+# log: user ann
+Bail out! a callback of the handler does not return within 0.5 s
+TOLD
+}
+
+# ---- The program itself ----
+
+{
+    my ($status, $output) = play('--help');
+    is($status, 0, '--help');
+    like($output, qr/^Usage: wshandler-test .*^  -p, --patience=/ms, 'tells its options');
+    for (['x.so'], ['/nowhere.so', 't'], ['--patience=x', 'a', 'b'], ['--what'], [$so{echo}, 'a=b'],
+        [$so{echo}, '/nowhere']) {
+        is((play(@$_))[0], 2, "@$_ is refused");
+    }
+    my $page = "$Httpd::TOP/docs/man/wshandler-test.1";
+    is(`man --warnings -E UTF-8 -l -Tutf8 -Z $page 2>&1 >/dev/null`, '', 'its man page is well formed');
+    my $man = Httpd::read_file($page);
+    $man =~ s/\\-/-/g;
+    like($man, qr/\Q--$_\E\b/, "and has --$_") for $output =~ /--(\w+)/g;
+    is(system('bash', '-n', "$Httpd::TOP/tools/completion/wshandler-test"), 0, 'its completion is a script');
+}
+
+done_testing;

@@ -1,0 +1,147 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** wshandler-test: play transcripts to a handler, without httpd. */
+
+#include <apr_general.h>
+#include <apr_getopt.h>
+#include <apr_strings.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/clock.h"
+#include "tools/wshandler-test/play.h"
+#include "tools/wshandler-test/stage.h"
+
+/* Exit codes. */
+enum { PASSED, FAILED, NOT_PLAYED };
+
+static const char usage[] =
+    "Usage: wshandler-test [OPTIONS] HANDLER.so [KEY=VALUE ...] TRANSCRIPT...\n"
+    "Plays transcripts of what clients and a WebSocket handler say to each other, without httpd.\n"
+    "\n"
+    "  -v, --verbose           show the module's and the handler's log (-vv: every frame's event)\n"
+    "  -n, --check             read the transcripts, and play nothing\n"
+    "  -p, --patience=SECONDS  how long a message or a callback is waited for (10)\n"
+    "  -h, --help              this text\n"
+    "\n"
+    "A transcript:\n"
+    "    connect ann /chat?name=ann       > and < alone, if there is only one client\n"
+    "        Cookie: a=b\n"
+    "    ann> \"hello\"                     the client sends\n"
+    "    ann< \"ann: hello\"                and the handler answers\n"
+    "    wait 5s                          no time goes by but so\n"
+    "    ann< close 1000 \"bye\"\n"
+    "\n"
+    "The output is TAP. Exit code: 0 all was as expected, 1 something was not, 2 it could not be\n"
+    "played. wshandler-test(1) has the whole language.\n";
+
+static const apr_getopt_option_t options[] = {{"verbose", 'v', 0, NULL},
+                                              {"check", 'n', 0, NULL},
+                                              {"patience", 'p', 1, NULL},
+                                              {"help", 'h', 0, NULL},
+                                              {0}};
+
+static __attribute__((noreturn)) void give_up(const char *text)
+{
+    fprintf(stderr, "wshandler-test: %s\n", text);
+    exit(NOT_PLAYED);
+}
+
+static int set_patience(const char *text)
+{
+    char *end;
+    double seconds = strtod(text, &end);
+    ws_stage_patience = (int)(seconds * 1000);
+    return end > text && !*end && seconds >= 0.001 && seconds <= 3600;
+}
+
+/* Options only; @return where the rest begins */
+static int read_options(int argc, const char *const *argv, apr_pool_t *pool, int *only_check)
+{
+    apr_getopt_t *o;
+    const char *value;
+    apr_status_t rv;
+    int c;
+    apr_getopt_init(&o, pool, argc, argv);
+    while ((rv = apr_getopt_long(o, options, &c, &value)) == APR_SUCCESS) {
+        switch (c) {
+        case 'v':
+            ws_stage_log_level = ws_stage_log_level < WS_LOG_DEBUG ? WS_LOG_DEBUG : WS_LOG_TRACE;
+            break;
+        case 'n':
+            *only_check = 1;
+            break;
+        case 'p':
+            if (!set_patience(value)) {
+                give_up("--patience takes seconds, 0.001 to 3600");
+            }
+            break;
+        default:
+            fputs(usage, stdout);
+            exit(PASSED);
+        }
+    }
+    if (rv != APR_EOF) {
+        give_up("try --help");
+    }
+    return o->ind;
+}
+
+/* The module would look for a name without path in its own folder. */
+static const char *handler_file(const char *name)
+{
+    char *path = realpath(name, NULL);
+    if (!path) {
+        fprintf(stderr, "wshandler-test: ");
+        perror(name);
+        exit(NOT_PLAYED);
+    }
+    return path;
+}
+
+int main(int argc, const char *const argv[])
+{
+    apr_pool_t *pool;
+    apr_array_header_t *keys;
+    ws_checks checks = {0, 0};
+    const char *handler, *error;
+    int i, only_check = 0, not_played = 0;
+
+    apr_app_initialize(&argc, &argv, NULL);
+    atexit(apr_terminate);
+    apr_pool_create(&pool, NULL);
+    keys = apr_array_make(pool, 4, sizeof(char *));
+    i = read_options(argc, argv, pool, &only_check);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    ws_clock_hold();
+    if (argc - i < 2) {
+        give_up("a handler and a transcript are missing; try --help");
+    }
+    handler = handler_file(argv[i++]);
+    for (; i < argc && strchr(argv[i], '='); i++) {
+        APR_ARRAY_PUSH(keys, const char *) = argv[i];
+    }
+    if (i == argc) {
+        give_up("the transcript is missing; try --help");
+    }
+    for (; i < argc; i++) {
+        ws_transcript t;
+        if ((error = ws_transcript_read(&t, argv[i], pool))) {
+            give_up(error);
+        }
+        if (!only_check && (error = ws_play(&checks, &t, handler, keys, pool))) {
+            fprintf(stderr, "wshandler-test: %s\n", error);
+            not_played = 1;
+        }
+    }
+    free((void *)handler);
+    if (only_check) {
+        return PASSED;
+    }
+    if (!checks.run && !not_played) {
+        give_up("the transcript expects nothing");
+    }
+    printf("1..%d\n", checks.run);
+    return not_played ? NOT_PLAYED : checks.failed ? FAILED : PASSED;
+}

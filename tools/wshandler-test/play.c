@@ -1,0 +1,370 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "tools/wshandler-test/play.h"
+
+#include <apr_strings.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "include/mod_websocket.h"
+#include "tools/wshandler-test/stage.h"
+
+/* Bytes of a message that the report shows. */
+#define SHOWN 160
+
+typedef struct play {
+    const ws_transcript *t;
+    ws_checks *checks;
+    ws_stage *stage;
+    apr_pool_t *pool;
+    apr_array_header_t *actors; /* ws_actor * */
+} play;
+
+/* ---- The report ---- */
+
+static void diag(const char *head, const char *text)
+{
+    printf("#   %s%s\n", head, text);
+}
+
+static void check(play *p, int passed, const ws_step *s, const char *what)
+{
+    p->checks->run++;
+    p->checks->failed += !passed;
+    printf("%s %d - %s:%u: %s\n", passed ? "ok" : "not ok", p->checks->run, p->t->file, s->line,
+           what);
+}
+
+static const char *shown(const play *p, const ws_happening *e)
+{
+    if (!e) {
+        return "nothing";
+    }
+    if (e->say == WS_SAY_BREAK) {
+        return e->len ? apr_psprintf(p->pool, "a frame that is wrong: %s", e->data)
+                      : "break (the connection ended without a Close frame)";
+    }
+    return ws_transcript_show(e->say, e->code, e->data, e->len, SHOWN, p->pool);
+}
+
+static const char *wanted(const play *p, const ws_step *s)
+{
+    const char *head;
+    if (!s->pattern) {
+        return ws_transcript_show(s->say, s->code, s->data, s->len, SHOWN, p->pool);
+    }
+    head = ws_transcript_show(s->say, s->code, NULL, 0, 0, p->pool);
+    return apr_pstrcat(p->pool, head, " ~ ", s->pattern, NULL);
+}
+
+/* Where two messages begin to differ. */
+static void show_difference(play *p, const ws_step *s, const ws_happening *e)
+{
+    apr_size_t at = 0, least = s->len < e->len ? s->len : e->len;
+    while (at < least && s->data[at] == e->data[at]) {
+        at++;
+    }
+    if (at == least && s->len == e->len) {
+        return;
+    }
+    if (s->len != e->len) {
+        diag("", apr_psprintf(p->pool, "expected %" APR_SIZE_T_FMT " bytes, got %" APR_SIZE_T_FMT,
+                              s->len, e->len));
+    }
+    if (at) {
+        apr_size_t from = at > 16 ? at - 16 : 0;
+        diag("they differ from byte ",
+             apr_psprintf(
+                 p->pool, "%" APR_SIZE_T_FMT " on, %s and %s", at,
+                 ws_transcript_show(s->say, 0, s->data + from, s->len - from, 32, p->pool),
+                 ws_transcript_show(e->say, 0, e->data + from, e->len - from, 32, p->pool)));
+    }
+}
+
+static void settle(play *p)
+{
+    ws_stage_settle(p->stage, p->actors);
+}
+
+/* ---- Expectations ---- */
+
+static int matches(const ws_step *s, const char *data, apr_size_t len)
+{
+    regmatch_t whole = {.rm_so = 0, .rm_eo = (regoff_t)len};
+    if (s->pattern) {
+        return regexec(&s->regex, data, 1, &whole, REG_STARTEND) == 0;
+    }
+    return !s->data || (s->len == len && !memcmp(s->data, data, len));
+}
+
+static int fits(const ws_step *s, const ws_happening *e)
+{
+    if (!e) {
+        return s->say == WS_SAY_NOTHING;
+    }
+    if (s->say == WS_SAY_ANYTHING) {
+        return e->say == WS_SAY_TEXT || e->say == WS_SAY_BINARY;
+    }
+    return s->say == e->say && (!s->code || s->code == e->code)
+           && (s->say == WS_SAY_BREAK ? !e->len : matches(s, e->data, e->len));
+}
+
+static long now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* The next event of a peer. What no thread of ours is going to send, one of the handler's own may. */
+static ws_happening *next_event(play *p, ws_actor *peer, int patience)
+{
+    long until = now_ms() + (peer->lost ? 0 : patience);
+    ws_happening *e;
+    settle(p);
+    while (!(e = ws_actor_take(peer))) {
+        long left = until - now_ms();
+        struct pollfd fd = {.fd = peer->fd, .events = POLLIN};
+        if (left <= 0 || peer->fd < 0 || peer->paused) {
+            peer->lost |= patience > 0;
+            return NULL;
+        }
+        poll(&fd, 1, (int)left);
+        settle(p);
+    }
+    return e;
+}
+
+static void expect(play *p, ws_actor *peer, const ws_step *s)
+{
+    ws_happening *e = next_event(p, peer, s->say == WS_SAY_NOTHING ? 0 : ws_stage_patience);
+    int passed = fits(s, e);
+    check(p, passed, s, s->source);
+    if (!passed) {
+        diag("expected: ", wanted(p, s));
+        diag("got:      ", shown(p, e));
+        if (e && s->data && s->say == e->say && !s->pattern) {
+            show_difference(p, s, e);
+        }
+    }
+    free(e);
+}
+
+static void expect_status(play *p, const ws_actor *peer, const ws_step *s)
+{
+    const apr_array_header_t *headers = apr_table_elts(s->headers);
+    const char *missing = NULL;
+    for (int i = 0; i < headers->nelts; i++) {
+        const apr_table_entry_t *h = &APR_ARRAY_IDX(headers, i, apr_table_entry_t);
+        const apr_array_header_t *answer = apr_table_elts(peer->answer);
+        int found = 0;
+        for (int j = 0; j < answer->nelts; j++) {
+            const apr_table_entry_t *a = &APR_ARRAY_IDX(answer, j, apr_table_entry_t);
+            found |= !strcasecmp(a->key, h->key) && !strcmp(a->val, h->val);
+        }
+        if (!found) {
+            missing = apr_psprintf(p->pool, "%s: %s", h->key, h->val);
+        }
+    }
+    check(p, s->code == peer->status && !missing, s, s->source);
+    if (s->code != peer->status) {
+        diag("expected: ", apr_itoa(p->pool, s->code));
+        diag("got:      ", apr_itoa(p->pool, peer->status));
+    }
+    if (missing) {
+        const apr_array_header_t *answer = apr_table_elts(peer->answer);
+        diag("expected: ", missing);
+        for (int j = 0; j < answer->nelts; j++) {
+            const apr_table_entry_t *a = &APR_ARRAY_IDX(answer, j, apr_table_entry_t);
+            diag(j ? "          " : "got:      ", apr_pstrcat(p->pool, a->key, ": ", a->val, NULL));
+        }
+        if (!answer->nelts) {
+            diag("got:      ", "no headers");
+        }
+    }
+}
+
+/* ---- Steps ---- */
+
+static ws_actor *find(const play *p, const char *name)
+{
+    for (int i = p->actors->nelts; i-- > 0;) {
+        ws_actor *peer = APR_ARRAY_IDX(p->actors, i, ws_actor *);
+        if (!strcmp(peer->name, name)) {
+            return peer;
+        }
+    }
+    return NULL;
+}
+
+/* What came, and nobody has expected. */
+static void check_silence(play *p, ws_actor *peer, const ws_step *s)
+{
+    ws_happening *e = ws_actor_take(peer);
+    if (e) {
+        check(p, 0, s, apr_psprintf(p->pool, "%s< nothing more", peer->name));
+        for (; e; e = ws_actor_take(peer)) {
+            diag("got: ", shown(p, e));
+            free(e);
+        }
+    }
+}
+
+static void connect_peer(play *p, const ws_step *s, const ws_step *next)
+{
+    ws_actor *peer = find(p, s->name);
+    if (peer) { /* the name is used again */
+        settle(p);
+        check_silence(p, peer, s);
+    }
+    peer = apr_pcalloc(p->pool, sizeof(*peer));
+    peer->name = s->name;
+    peer->fd = -1;
+    peer->last = &peer->first;
+    peer->answer = apr_table_make(p->pool, 4);
+    APR_ARRAY_PUSH(p->actors, ws_actor *) = peer;
+    ws_stage_connect(p->stage, peer, s);
+    if (!(next && next->kind == WS_STEP_STATUS) && peer->status != 101) {
+        check(p, 0, s, s->source);
+        diag("the handshake is refused with ", apr_itoa(p->pool, peer->status));
+    }
+    settle(p);
+}
+
+static const char *play_step(play *p, const ws_step *s, const ws_step *next)
+{
+    ws_actor *peer;
+    if (s->kind == WS_STEP_CONNECT) {
+        connect_peer(p, s, next);
+        return NULL;
+    }
+    if (s->kind == WS_STEP_WAIT) {
+        ws_stage_pass(p->stage, p->actors, s->time);
+        return NULL;
+    }
+    if (!(peer = find(p, s->name))) {
+        return apr_psprintf(p->pool, "%s:%u: nobody called \"%s\" has connected", p->t->file,
+                            s->line, s->name);
+    }
+    switch (s->kind) {
+    case WS_STEP_STATUS:
+        expect_status(p, peer, s);
+        break;
+    case WS_STEP_EXPECT:
+        expect(p, peer, s);
+        break;
+    default:
+        if (peer->fd < 0) {
+            check(p, 0, s, s->source);
+            diag("", "the connection has ended");
+            break;
+        }
+        ws_actor_say(peer, s);
+        settle(p);
+    }
+    return NULL;
+}
+
+/* Whoever is left says goodbye. */
+static void part(play *p, const ws_step *last)
+{
+    static const ws_step bye = {
+        .kind = WS_STEP_SEND, .say = WS_SAY_CLOSE, .code = 1001, .data = ""};
+    settle(p);
+    for (int i = 0; i < p->actors->nelts; i++) {
+        check_silence(p, APR_ARRAY_IDX(p->actors, i, ws_actor *), last);
+    }
+    for (int i = 0; i < p->actors->nelts; i++) {
+        ws_actor *peer = APR_ARRAY_IDX(p->actors, i, ws_actor *);
+        peer->paused = 0;
+        if (peer->fd >= 0 && !peer->close_code) {
+            ws_actor_say(peer, &bye);
+        }
+    }
+    settle(p);
+    for (int i = 0; i < p->actors->nelts; i++) {
+        ws_actor_free(APR_ARRAY_IDX(p->actors, i, ws_actor *));
+    }
+}
+
+/* ---- All of it ---- */
+
+static const char *set_up(play *p)
+{
+    const apr_array_header_t *settings = apr_table_elts(p->t->settings);
+    for (int i = 0; i < settings->nelts; i++) {
+        const apr_table_entry_t *e = &APR_ARRAY_IDX(settings, i, apr_table_entry_t);
+        const char *error = ws_stage_set(p->stage, e->key, e->val);
+        if (error) {
+            return apr_psprintf(p->pool, "%s: %s %s: %s", p->t->file, e->key, e->val, error);
+        }
+    }
+    return NULL;
+}
+
+/* A first step that is about the beginning. @return whether there is one */
+static int check_beginning(play *p, ws_step_kind kind, const char *got)
+{
+    const ws_step *s = (const ws_step *)p->t->steps->elts;
+    int passed;
+    if (!p->t->steps->nelts || s->kind != kind) {
+        return 0;
+    }
+    passed = got && matches(s, got, strlen(got));
+    check(p, passed, s, s->source);
+    if (!passed) {
+        diag("expected: ", s->pattern ? apr_pstrcat(p->pool, "~ ", s->pattern, NULL)
+                           : s->data  ? apr_pstrmemdup(p->pool, s->data, s->len)
+                                      : "an error");
+        diag("got:      ", got ? got : "no error");
+    }
+    return 1;
+}
+
+static const char *play_steps(play *p)
+{
+    const ws_step *steps = (const ws_step *)p->t->steps->elts;
+    const char *error = NULL;
+    char reason[128];
+    apr_status_t rv = ws_stage_start(p->stage);
+    int n = p->t->steps->nelts, i;
+
+    apr_strerror(rv, reason, sizeof(reason));
+    i = check_beginning(p, WS_STEP_START_FAILS, rv != APR_SUCCESS ? reason : NULL);
+    if (rv != APR_SUCCESS) {
+        return i ? NULL : apr_psprintf(p->pool, "the handler's start: %s", reason);
+    }
+    for (; i < n && !error; i++) {
+        error = play_step(p, &steps[i], i + 1 < n ? &steps[i + 1] : NULL);
+    }
+    if (n) {
+        part(p, &steps[n - 1]);
+    }
+    return error;
+}
+
+const char *ws_play(ws_checks *checks, const ws_transcript *t, const char *handler,
+                    const apr_array_header_t *keys, apr_pool_t *pool)
+{
+    play p = {.t = t, .checks = checks};
+    apr_array_header_t *all;
+    const char *error;
+    apr_pool_create(&p.pool, pool);
+    p.actors = apr_array_make(p.pool, 4, sizeof(ws_actor *));
+    all = apr_array_append(p.pool, keys, t->keys);
+    error = ws_stage_configure(&p.stage, handler, all->nelts, (char *const *)all->elts, p.pool);
+    if (!check_beginning(&p, WS_STEP_CONFIGURE_FAILS, error) && !error && !(error = set_up(&p))) {
+        error = play_steps(&p);
+        ws_stage_stop(p.stage);
+    }
+    else if (t->steps->nelts
+             && ((const ws_step *)t->steps->elts)->kind == WS_STEP_CONFIGURE_FAILS) {
+        error = NULL;
+    }
+    error = error ? apr_pstrdup(pool, error) : NULL;
+    apr_pool_destroy(p.pool);
+    return error;
+}

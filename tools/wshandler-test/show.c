@@ -1,0 +1,79 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** What was said, as a transcript writes it. */
+
+#include <apr_strings.h>
+#include <stdio.h>
+
+#include "include/mod_websocket.h"
+#include "tools/wshandler-test/transcript.h"
+
+static const char *name_of(ws_say say)
+{
+    switch (say) {
+    case WS_SAY_TEXT:
+        return "text";
+    case WS_SAY_BINARY:
+        return "binary";
+    case WS_SAY_CLOSE:
+        return "close";
+    case WS_SAY_PING:
+        return "ping";
+    case WS_SAY_PONG:
+        return "pong";
+    case WS_SAY_BREAK:
+        return "break";
+    case WS_SAY_NOTHING:
+        return "nothing";
+    default:
+        return "anything";
+    }
+}
+
+static const char *show(const char *data, apr_size_t len, int hex, apr_size_t most, apr_pool_t *p)
+{
+    apr_size_t n = most && most < len ? most : len;
+    char *text = apr_palloc(p, 4 * n + 8), *out = text;
+    if (!hex) {
+        *out++ = '"';
+    }
+    for (apr_size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)data[i];
+        if (hex) {
+            out += sprintf(out, i ? " %02x" : "%02x", c);
+        }
+        else if (c == '\n' || c == '\r' || c == '\t' || c == '"' || c == '\\') {
+            *out++ = '\\';
+            *out++ = c == '\n' ? 'n' : c == '\r' ? 'r' : c == '\t' ? 't' : (char)c;
+        }
+        else if (c < ' ' || c == 127) {
+            out += sprintf(out, "\\x%02x", c);
+        }
+        else {
+            *out++ = (char)c;
+        }
+    }
+    if (!hex) {
+        *out++ = '"';
+    }
+    *out = '\0';
+    return len > n ? apr_psprintf(p, "%s and %" APR_SIZE_T_FMT " bytes more", text, len - n) : text;
+}
+
+const char *ws_transcript_show(ws_say say, int code, const char *data, apr_size_t len,
+                               apr_size_t most, apr_pool_t *p)
+{
+    if (say == WS_SAY_CLOSE) {
+        return code == 0 || code == WS_CLOSE_NO_STATUS
+                   ? "close"
+                   : apr_psprintf(p, len ? "close %d %s" : "close %d", code,
+                                  len ? show(data, len, 0, most, p) : "");
+    }
+    if (!data) {
+        return name_of(say);
+    }
+    if (say > WS_SAY_PONG || ((say == WS_SAY_PING || say == WS_SAY_PONG) && !len)) {
+        return name_of(say);
+    }
+    return apr_pstrcat(p, name_of(say), " ", show(data, len, say == WS_SAY_BINARY, most, p), NULL);
+}

@@ -1,0 +1,75 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** A transcript: what clients and a handler say to each other, read from a file. */
+
+#ifndef WS_TOOLS_TRANSCRIPT_H
+#define WS_TOOLS_TRANSCRIPT_H
+
+#include <apr_tables.h>
+#include <regex.h>
+
+typedef enum {
+    WS_STEP_CONFIGURE_FAILS, /**< expect; its text is configure's */
+    WS_STEP_START_FAILS,     /**< expect */
+    WS_STEP_CONNECT,
+    WS_STEP_STATUS, /**< expect an answer to the handshake */
+    WS_STEP_SEND,
+    WS_STEP_EXPECT,
+    WS_STEP_WAIT
+} ws_step_kind;
+
+/** What is sent or expected. The first ones have the values of their opcodes. */
+typedef enum {
+    WS_SAY_TEXT = 0x1,
+    WS_SAY_BINARY = 0x2,
+    WS_SAY_CLOSE = 0x8,
+    WS_SAY_PING = 0x9,
+    WS_SAY_PONG = 0xA,
+    WS_SAY_BREAK,   /**< the end, without a Close frame */
+    WS_SAY_PAUSE,   /**< send: the client stops reading */
+    WS_SAY_RESUME,  /**< send: and reads on */
+    WS_SAY_NOTHING, /**< expect */
+    WS_SAY_ANYTHING /**< expect: one message, whatever it is */
+} ws_say;
+
+/** The client of a connect step, beyond its headers. */
+typedef struct ws_who {
+    const char *user, *auth_type, *peer, *vhost;
+    int version, secure, mute;
+    apr_table_t *env; /**< variables of the request */
+} ws_who;
+
+typedef struct ws_step {
+    ws_step_kind kind;
+    unsigned line;
+    const char *source; /**< the line, for the report */
+    const char *name;   /**< of the connection, "" for the only one */
+    ws_say say;
+    const char *data; /**< bytes, or a Close frame's reason; NULL: any */
+    apr_size_t len;
+    const char *pattern; /**< instead of data: it has to match this one */
+    regex_t regex;
+    int code;             /**< of a Close frame, or a status; 0: any */
+    unsigned where;       /**< send: WS_FIRST, WS_LAST */
+    apr_uint32_t time;    /**< wait: milliseconds */
+    const char *uri;      /**< connect */
+    ws_who who;           /**< connect */
+    apr_table_t *headers; /**< connect: of the request; status: that the answer has to have */
+} ws_step;
+
+/** What stands in front: settings, as directives name them, and keys. */
+typedef struct ws_transcript {
+    const char *file;
+    apr_array_header_t *keys;  /**< char *: key=value */
+    apr_table_t *settings;     /**< directive and value */
+    apr_array_header_t *steps; /**< ws_step */
+} ws_transcript;
+
+/** @return NULL, or what is wrong, with file and line */
+const char *ws_transcript_read(ws_transcript *t, const char *file, apr_pool_t *p);
+
+/** What was said as a transcript writes it. most: bytes of data that are shown, 0: all */
+const char *ws_transcript_show(ws_say say, int code, const char *data, apr_size_t len,
+                               apr_size_t most, apr_pool_t *p);
+
+#endif
