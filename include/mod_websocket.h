@@ -118,7 +118,8 @@ enum {
     WS_CLOSE_EXTENSION = 1010,
     WS_CLOSE_INTERNAL = 1011,
     WS_CLOSE_RESTART = 1012,
-    WS_CLOSE_TRY_LATER = 1013
+    WS_CLOSE_TRY_LATER = 1013,
+    WS_CLOSE_BAD_GATEWAY = 1014
 };
 
 /** ws_handler.flags: callbacks may block, and run on a pool of threads. */

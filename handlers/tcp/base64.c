@@ -1,0 +1,79 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "base64.h"
+
+static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+apr_size_t base64_encode(char *text, const unsigned char *data, apr_size_t len)
+{
+    char *to = text;
+
+    for (; len >= 3; data += 3, len -= 3) {
+        apr_uint32_t bits = (apr_uint32_t)data[0] << 16 | (apr_uint32_t)data[1] << 8 | data[2];
+        *to++ = digits[bits >> 18];
+        *to++ = digits[bits >> 12 & 63];
+        *to++ = digits[bits >> 6 & 63];
+        *to++ = digits[bits & 63];
+    }
+    if (len) {
+        apr_uint32_t bits =
+            (apr_uint32_t)data[0] << 16 | (len > 1 ? (apr_uint32_t)data[1] << 8 : 0);
+        *to++ = digits[bits >> 18];
+        *to++ = digits[bits >> 12 & 63];
+        *to++ = len > 1 ? digits[bits >> 6 & 63] : '=';
+        *to++ = '=';
+    }
+    return (apr_size_t)(to - text);
+}
+
+static int value_of(char c)
+{
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : -1;
+}
+
+apr_ssize_t base64_decode(base64_state *s, unsigned char *data, const char *text, apr_size_t len,
+                          int last)
+{
+    unsigned char *to = data;
+
+    for (; len; text++, len--) {
+        int value = value_of(*text);
+
+        if (*text == '=') {
+            if (s->digits + s->padding < 2 || s->digits + s->padding > 3) {
+                return -1;
+            }
+            s->padding++;
+            continue;
+        }
+        if (value < 0 || s->padding) {
+            return -1;
+        }
+        s->bits = s->bits << 6 | (apr_uint32_t)value;
+        if (++s->digits == 4) {
+            *to++ = (unsigned char)(s->bits >> 16);
+            *to++ = (unsigned char)(s->bits >> 8);
+            *to++ = (unsigned char)s->bits;
+            s->digits = 0;
+        }
+    }
+    if (last) {
+        /* Padding may be left out, but if it is there it is complete. */
+        if (s->digits == 1 || (s->padding && s->digits + s->padding != 4)) {
+            return -1;
+        }
+        if (s->digits == 2) {
+            *to++ = (unsigned char)(s->bits >> 4);
+        }
+        else if (s->digits == 3) {
+            *to++ = (unsigned char)(s->bits >> 10);
+            *to++ = (unsigned char)(s->bits >> 2);
+        }
+    }
+    return to - data;
+}

@@ -1,0 +1,205 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "target.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include <apr_file_io.h>
+#include <apr_lib.h>
+#include <apr_strings.h>
+
+#define UNIX_PREFIX "unix:"
+
+/* A line of a file of tokens, bytes. */
+#define LINE_SIZE 4096
+
+static int is_unix(const char *text)
+{
+    return strncmp(text, UNIX_PREFIX, sizeof(UNIX_PREFIX) - 1) == 0;
+}
+
+/* The port's number behind a colon, 0 if it is none. */
+static int port_of(const char *colon)
+{
+    char *end;
+    long port = strtol(colon + 1, &end, 10);
+    return apr_isdigit(colon[1]) && *end == '\0' && port >= 1 && port <= 65535 ? (int)port : 0;
+}
+
+const char *tcp_target_check(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+
+    if (is_unix(text)) {
+        const char *path = text + sizeof(UNIX_PREFIX) - 1;
+        if (*path != '/') {
+            return "takes an absolute path behind unix:";
+        }
+        return strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path)
+                   ? NULL
+                   : "the path of a unix socket has at most 107 bytes";
+    }
+    if (colon == NULL || colon == text || !port_of(colon)
+        || (*text == '[' ? colon[-1] != ']' : memchr(text, ':', (size_t)(colon - text)) != NULL)) {
+        return "takes host:port, [address]:port or unix:/path";
+    }
+    return NULL;
+}
+
+static tcp_address *address_new(apr_pool_t *pool, const void *at, socklen_t len)
+{
+    tcp_address *a = apr_pcalloc(pool, sizeof(*a));
+    memcpy(&a->at, at, len);
+    a->len = len;
+    return a;
+}
+
+tcp_address *tcp_target_resolve(apr_pool_t *pool, const char *text, const char **error)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *found;
+    tcp_address *first = NULL, **last = &first;
+    const char *colon = strrchr(text, ':');
+    char *host;
+    int rv;
+
+    if (is_unix(text)) {
+        struct sockaddr_un un = {.sun_family = AF_UNIX};
+        apr_cpystrn(un.sun_path, text + sizeof(UNIX_PREFIX) - 1, sizeof(un.sun_path));
+        return address_new(pool, &un, sizeof(un));
+    }
+    host = *text == '[' ? apr_pstrmemdup(pool, text + 1, (size_t)(colon - text) - 2)
+                        : apr_pstrmemdup(pool, text, (size_t)(colon - text));
+    if ((rv = getaddrinfo(host, colon + 1, &hints, &found)) != 0) {
+        *error = rv == EAI_SYSTEM ? strerror(errno) : gai_strerror(rv);
+        return NULL;
+    }
+    for (const struct addrinfo *i = found; i; i = i->ai_next) {
+        *last = address_new(pool, i->ai_addr, i->ai_addrlen);
+        last = &(*last)->next;
+    }
+    freeaddrinfo(found);
+    return first;
+}
+
+/* ---- Tokens: a line for each, "TOKEN: TARGET"; blank lines, and those that begin with # ---- */
+
+typedef struct {
+    apr_file_t *file;
+    int number;
+    char text[LINE_SIZE];
+    char *token, *target; /* in text */
+    const char *wrong;    /* what is wrong with it, or NULL */
+} line;
+
+static char *trim(char *s)
+{
+    char *end = s + strlen(s);
+    while (end > s && apr_isspace(end[-1])) {
+        *--end = '\0';
+    }
+    while (apr_isspace(*s)) {
+        s++;
+    }
+    return s;
+}
+
+/* The next line with a token. @return whether there is one */
+static int line_next(line *l)
+{
+    while (apr_file_gets(l->text, sizeof(l->text), l->file) == APR_SUCCESS) {
+        size_t len = strlen(l->text);
+        char *text = trim(l->text), *colon = strchr(text, ':');
+
+        l->number++;
+        if (*text == '\0' || *text == '#') {
+            continue;
+        }
+        l->token = l->target = text;
+        if (len == sizeof(l->text) - 1) {
+            l->wrong = "the line is too long";
+        }
+        else if (colon == NULL || colon == text) {
+            l->wrong = "a line is TOKEN: TARGET";
+        }
+        else {
+            *colon = '\0';
+            l->token = trim(text);
+            l->target = trim(colon + 1);
+            l->wrong = tcp_target_check(l->target);
+        }
+        return 1;
+    }
+    return 0;
+}
+
+static const char *tokens_open(line *l, apr_pool_t *pool, const char *file)
+{
+    char text[128];
+    apr_status_t rv = apr_file_open(&l->file, file, APR_FOPEN_READ | APR_FOPEN_BUFFERED,
+                                    APR_FPROT_OS_DEFAULT, pool);
+    l->number = 0;
+    return rv == APR_SUCCESS ? NULL
+                             : apr_psprintf(pool, "%s cannot be read: %s", file,
+                                            apr_strerror(rv, text, sizeof(text)));
+}
+
+const char *tcp_tokens_check(apr_pool_t *pool, const char *file)
+{
+    line l;
+    const char *error = tokens_open(&l, pool, file);
+
+    if (error != NULL) {
+        return error;
+    }
+    while (error == NULL && line_next(&l)) {
+        if (l.wrong != NULL) {
+            error = apr_psprintf(pool, "line %d of %s: %s", l.number, file, l.wrong);
+        }
+    }
+    apr_file_close(l.file);
+    return error;
+}
+
+/* A token can be a secret: how long this takes does not tell where two differ. */
+static int same(const char *a, const char *b)
+{
+    size_t len = strlen(a);
+    unsigned char differ = 0;
+
+    if (strlen(b) != len) {
+        return 0;
+    }
+    for (size_t i = 0; i < len; i++) {
+        differ |= (unsigned char)(a[i] ^ b[i]);
+    }
+    return differ == 0;
+}
+
+const char *tcp_tokens_find(apr_pool_t *pool, const char *file, const char *token,
+                            const char **error)
+{
+    const char *target = NULL;
+    line l;
+
+    if ((*error = tokens_open(&l, pool, file)) != NULL) {
+        return NULL;
+    }
+    while (target == NULL && *error == NULL && line_next(&l)) {
+        if (!same(l.token, token)) {
+            continue;
+        }
+        if (l.wrong != NULL) {
+            *error = apr_psprintf(pool, "line %d of %s: %s", l.number, file, l.wrong);
+        }
+        else {
+            target = apr_pstrdup(pool, l.target);
+        }
+    }
+    apr_file_close(l.file);
+    return target;
+}

@@ -1,0 +1,501 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * A bridge to a TCP or unix-socket service: its bytes are binary messages, or base64 in text ones.
+ *
+ *     WebSocketHandler ws_tcp.so to=host:port|[address]:port|unix:/path [connect-timeout=TIME]
+ *     WebSocketHandler ws_tcp.so tokens=FILE [parameter=NAME] [connect-timeout=TIME]
+ *
+ * docs/bridges.md tells all of it. Names are looked up in on_request, on a thread of httpd; everything
+ * else is done on the connection's loop, without waiting: the service's socket is a second descriptor
+ * that the loop watches.
+ */
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <apr_strings.h>
+#include <httpd.h>
+#include <http_log.h>
+
+#include "mod_websocket.h"
+
+#include "../keys.h"
+#include "base64.h"
+#include "target.h"
+
+/* Read from the service, or decoded for it, at a time, bytes; one message each. */
+#define PIECE (48 * 1024)
+
+/* What a service has sent that nobody wants any more is read, so that its end is a FIN and not a reset,
+ * which could take from it what it has not read yet. So many times at most. */
+#define LAST_READS 16
+
+#define CONNECT_TIMEOUT (10 * 1000)
+#define CONNECT_TIMEOUT_MAX (10 * 60 * 1000)
+
+typedef struct {
+    const char *to, *tokens, *parameter;
+    apr_uint32_t timeout; /* milliseconds */
+} tcp_config;
+
+typedef struct {
+    const char *target;   /* as it is written */
+    tcp_address *address; /* that is tried, then those behind it */
+    int fd;               /* -1: none */
+    ws_watch *watch;
+    ws_timer *timer; /* while it connects */
+    int base64;
+    int up;    /* connected */
+    int full;  /* enough waits for the client: on_drain goes on */
+    int ended; /* the service says no more */
+    base64_state decoder;
+    char *rest; /* what the service has not taken */
+    apr_size_t rest_len, rest_pos;
+    apr_uint64_t sent, received; /* bytes of the service's */
+} bridge;
+
+/* ---- Configuration ---- */
+
+static const char *configure(apr_pool_t *pconf, const char *key, const char *value, void **data)
+{
+    tcp_config *config = *data;
+
+    if (config == NULL) {
+        *data = config = apr_pcalloc(pconf, sizeof(*config));
+        config->timeout = CONNECT_TIMEOUT;
+    }
+    if (key == NULL) {
+        return (config->to == NULL) == (config->tokens == NULL)
+                   ? "takes either to=TARGET or tokens=FILE: where is the service?"
+               : config->parameter && !config->tokens ? "parameter= belongs to tokens="
+                                                      : NULL;
+    }
+    if (strcmp(key, "to") == 0) {
+        config->to = apr_pstrdup(pconf, value);
+        return tcp_target_check(value);
+    }
+    if (strcmp(key, "tokens") == 0) {
+        config->tokens = apr_pstrdup(pconf, value);
+        return *value == '/' ? tcp_tokens_check(pconf, value) : "takes an absolute path";
+    }
+    if (strcmp(key, "parameter") == 0) {
+        config->parameter = apr_pstrdup(pconf, value);
+        return *value && !value[strcspn(value, "&=%+")] ? NULL : "takes the name of a parameter";
+    }
+    if (strcmp(key, "connect-timeout") == 0) {
+        return key_interval(value, 1, CONNECT_TIMEOUT_MAX, &config->timeout)
+                   ? NULL
+                   : "takes a time with its unit, 1ms to 10min";
+    }
+    return "unknown key; there are to, tokens, parameter and connect-timeout";
+}
+
+/* ---- The handshake ---- */
+
+/* The value of a parameter of the query string, decoded, or NULL. */
+static char *parameter_of(request_rec *r, const char *name)
+{
+    const char *args = r->args ? r->args : "";
+    size_t len = strlen(name);
+
+    while (*args) {
+        char *pair = ap_getword(r->pool, &args, '&');
+        if (strncmp(pair, name, len) == 0 && pair[len] == '=') {
+            return ap_unescape_urlencoded(pair + len + 1) == OK ? pair + len + 1 : NULL;
+        }
+    }
+    return NULL;
+}
+
+/* @return where to, or NULL: refused with *status */
+static const char *choose_target(request_rec *r, const tcp_config *config, int *status)
+{
+    const char *name = config->parameter ? config->parameter : "token", *token, *target, *error;
+
+    if (config->to != NULL) {
+        return config->to;
+    }
+    if ((token = parameter_of(r, name)) == NULL || *token == '\0') {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                      "websocket: tcp: the request has no parameter %s", name);
+        *status = HTTP_FORBIDDEN;
+        return NULL;
+    }
+    if ((target = tcp_tokens_find(r->pool, config->tokens, token, &error)) == NULL) {
+        *status = error ? HTTP_INTERNAL_SERVER_ERROR : HTTP_FORBIDDEN;
+        ap_log_rerror(APLOG_MARK, error ? APLOG_ERR : APLOG_INFO, 0, r,
+                      "websocket: tcp: no service for this token: %s",
+                      error ? error : "it is not in the file");
+    }
+    return target;
+}
+
+static int on_request(ws_request *rq, void *data)
+{
+    request_rec *r = ws_request_rec(rq);
+    apr_pool_t *pool = ws_request_pool(rq);
+    const char *target, *error = "", *protocol;
+    int status;
+    bridge *b;
+
+    if (pool == NULL) {
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    if ((target = choose_target(r, data, &status)) == NULL) {
+        return status;
+    }
+    b = apr_pcalloc(pool, sizeof(*b));
+    b->fd = -1;
+    b->target = apr_pstrdup(pool, target);
+    if ((b->address = tcp_target_resolve(pool, target, &error)) == NULL) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "websocket: tcp: %s has no address: %s",
+                      target, error);
+        return HTTP_BAD_GATEWAY;
+    }
+    /* What `protocol=` of the line has chosen stays, if it is one of the two. */
+    protocol = ws_request_protocol(rq);
+    if (!protocol || (strcmp(protocol, "binary") != 0 && strcmp(protocol, "base64") != 0)) {
+        if (ws_request_choose_protocol(rq, "binary") != APR_SUCCESS) {
+            ws_request_choose_protocol(rq, "base64");
+        }
+        protocol = ws_request_protocol(rq);
+    }
+    b->base64 = protocol && strcmp(protocol, "base64") == 0;
+    ws_request_set_data(rq, b);
+    return 0;
+}
+
+/* ---- Ends ---- */
+
+static void give_up(ws_conn *c, bridge *b, int code, const char *what, int error)
+{
+    char reason[124];
+
+    ws_conn_log(c, b->up ? WS_LOG_INFO : WS_LOG_WARNING, "service %s %s: %s", b->target, what,
+                strerror(error));
+    apr_snprintf(reason, sizeof(reason), "the service %s: %s", what, strerror(error));
+    b->ended = 1;
+    ws_close(c, code, reason);
+}
+
+static void broken(ws_conn *c, bridge *b, int error)
+{
+    if (b->watch != NULL) {
+        ws_watch_stop(c, b->watch);
+        b->watch = NULL;
+    }
+    give_up(c, b, WS_CLOSE_BAD_GATEWAY, "has broken the connection", error);
+}
+
+/* ---- From the client to the service ---- */
+
+static void watch_what_is_wanted(ws_conn *c, bridge *b)
+{
+    if (b->watch != NULL) {
+        ws_watch_set(c, b->watch,
+                     (b->full || b->ended ? 0 : WS_READABLE) | (b->rest ? WS_WRITABLE : 0));
+    }
+}
+
+/* @return how much it takes, -1 if it is broken */
+static apr_ssize_t give(ws_conn *c, bridge *b, const char *data, apr_size_t len)
+{
+    apr_ssize_t n = send(b->fd, data, len, MSG_NOSIGNAL);
+
+    if (n >= 0) {
+        b->sent += (apr_size_t)n;
+        return n;
+    }
+    if (errno == EAGAIN || errno == EINTR) {
+        return 0;
+    }
+    broken(c, b, errno);
+    return -1;
+}
+
+/* Behind what it has not taken yet. While there is any, the client is not read: so this is never more
+ * than the piece that one call of on_frame brings. */
+static void keep(ws_conn *c, bridge *b, const char *data, apr_size_t len)
+{
+    char *more = realloc(b->rest, b->rest_len + len);
+
+    if (more == NULL) {
+        give_up(c, b, WS_CLOSE_INTERNAL, "cannot be sent to", ENOMEM);
+        return;
+    }
+    memcpy(more + b->rest_len, data, len);
+    b->rest = more;
+    b->rest_len += len;
+    ws_pause(c);
+    watch_what_is_wanted(c, b);
+}
+
+static void to_service(ws_conn *c, bridge *b, const char *data, apr_size_t len)
+{
+    apr_ssize_t n = b->rest == NULL && len ? give(c, b, data, len) : 0;
+
+    if (n >= 0 && (apr_size_t)n < len) {
+        keep(c, b, data + n, len - (apr_size_t)n);
+    }
+}
+
+static void give_rest(ws_conn *c, bridge *b)
+{
+    apr_ssize_t n = give(c, b, b->rest + b->rest_pos, b->rest_len - b->rest_pos);
+
+    if (n > 0) {
+        b->rest_pos += (apr_size_t)n;
+    }
+    if (b->rest_pos == b->rest_len) {
+        free(b->rest);
+        b->rest = NULL;
+        b->rest_len = b->rest_pos = 0;
+        ws_resume(c);
+        watch_what_is_wanted(c, b);
+    }
+}
+
+static void on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where)
+{
+    bridge *b = ws_data(c);
+    char bytes[PIECE + 8];
+
+    if (b->fd < 0 || ws_conn_state(c) != WS_OPEN) {
+        return;
+    }
+    if (!b->base64) {
+        to_service(c, b, data, len); /* of a text message, too */
+        return;
+    }
+    if (type != WS_TEXT) {
+        ws_close(c, WS_CLOSE_UNSUPPORTED, "with subprotocol base64 messages are text");
+        return;
+    }
+    if (where & WS_FIRST) {
+        memset(&b->decoder, 0, sizeof(b->decoder));
+    }
+    do {
+        apr_size_t part = len < PIECE / 3 * 4 ? len : PIECE / 3 * 4;
+        apr_ssize_t n = base64_decode(&b->decoder, (unsigned char *)bytes, data, part,
+                                      part == len && (where & WS_LAST));
+        if (n < 0) {
+            ws_close(c, WS_CLOSE_BAD_DATA, "the message is not base64");
+            return;
+        }
+        to_service(c, b, bytes, (apr_size_t)n);
+        data += part;
+        len -= part;
+    } while (len && ws_conn_state(c) == WS_OPEN);
+}
+
+/* ---- From the service to the client ---- */
+
+static void from_service(ws_conn *c, bridge *b)
+{
+    char bytes[PIECE], text[BASE64_SIZE(PIECE)];
+    apr_ssize_t n = recv(b->fd, bytes, sizeof(bytes), 0);
+    ws_status status;
+
+    if (n == 0) {
+        b->ended = 1; /* what it has not taken of the client's may still go to it */
+        ws_close(c, WS_CLOSE_NORMAL, "the service has closed the connection");
+    }
+    else if (n > 0) {
+        b->received += (apr_size_t)n;
+        status = b->base64 ? ws_send(c, WS_TEXT, text,
+                                     base64_encode(text, (unsigned char *)bytes, (apr_size_t)n))
+                           : ws_send(c, WS_BINARY, bytes, (apr_size_t)n);
+        b->full = status == WS_QUEUED;
+    }
+    else if (errno != EAGAIN && errno != EINTR) {
+        broken(c, b, errno);
+    }
+    watch_what_is_wanted(c, b);
+}
+
+static void on_drain(ws_conn *c)
+{
+    bridge *b = ws_data(c);
+
+    b->full = 0;
+    if (b->up) {
+        watch_what_is_wanted(c, b);
+    }
+}
+
+static void exchange(ws_conn *c, int fd, unsigned events, void *arg)
+{
+    bridge *b = arg;
+
+    (void)fd;
+    /* A broken socket is read, too: what came before is there, and then the error. */
+    if (!b->ended && !b->full && (events & (WS_READABLE | WS_BROKEN))) {
+        from_service(c, b);
+    }
+    if (b->rest && b->watch && (events & (WS_WRITABLE | WS_BROKEN))) {
+        give_rest(c, b);
+    }
+}
+
+/* ---- Connecting ---- */
+
+static void connected(ws_conn *c, bridge *b)
+{
+    int on = 1;
+
+    b->up = 1;
+    if (b->timer != NULL) {
+        ws_timer_stop(c, b->timer);
+        b->timer = NULL;
+    }
+    if (b->address->at.ss_family != AF_UNIX) {
+        setsockopt(b->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        setsockopt(b->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    }
+    ws_conn_log(c, WS_LOG_DEBUG, "service %s is connected", b->target);
+    ws_resume(c);
+}
+
+static void let_go(ws_conn *c, bridge *b)
+{
+    if (b->watch != NULL) {
+        ws_watch_stop(c, b->watch);
+        b->watch = NULL;
+    }
+    if (b->fd >= 0) {
+        close(b->fd);
+        b->fd = -1;
+    }
+}
+
+static void connect_to_next(ws_conn *c, bridge *b, int error);
+
+static void on_ready(ws_conn *c, int fd, unsigned events, void *arg)
+{
+    bridge *b = arg;
+    int error = 0;
+    socklen_t size = sizeof(error);
+
+    if (b->up) {
+        exchange(c, fd, events, arg);
+        return;
+    }
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) {
+        error = errno;
+    }
+    if (error != 0) {
+        let_go(c, b);
+        b->address = b->address->next;
+        connect_to_next(c, b, error);
+        return;
+    }
+    connected(c, b);
+    watch_what_is_wanted(c, b);
+}
+
+/* error: of the address before, which is told if there is none left. */
+static void connect_to_next(ws_conn *c, bridge *b, int error)
+{
+    for (; b->address; b->address = b->address->next) {
+        const tcp_address *a = b->address;
+        int now;
+
+        b->fd = socket(a->at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        now = b->fd >= 0 && connect(b->fd, (const struct sockaddr *)&a->at, a->len) == 0;
+        error = now ? 0 : errno;
+        if (now || (b->fd >= 0 && error == EINPROGRESS)) {
+            b->watch = ws_watch_start(c, b->fd, now ? WS_READABLE : WS_WRITABLE, on_ready, b);
+            if (b->watch != NULL) {
+                if (now) {
+                    connected(c, b);
+                }
+                return;
+            }
+            error = ENOMEM;
+        }
+        let_go(c, b);
+    }
+    /* EAGAIN: the queue of a unix socket is full. EMFILE, ENOMEM and the like are our own. */
+    give_up(c, b,
+            error == EAGAIN || error == EMFILE || error == ENFILE || error == ENOMEM
+                ? WS_CLOSE_TRY_LATER
+                : WS_CLOSE_BAD_GATEWAY,
+            "cannot be reached", error);
+}
+
+static void too_late(ws_conn *c, void *arg)
+{
+    bridge *b = arg;
+
+    b->timer = NULL;
+    let_go(c, b);
+    give_up(c, b, WS_CLOSE_BAD_GATEWAY, "cannot be reached", ETIMEDOUT);
+}
+
+static void on_open(ws_conn *c)
+{
+    const tcp_config *config = ws_config(c);
+    bridge *b = ws_data(c);
+
+    if (!b->base64 && ws_version(c) > 13) {
+        ws_close(c, WS_CLOSE_UNSUPPORTED, "this version has no binary messages: use base64");
+        return;
+    }
+    ws_pause(c);
+    connect_to_next(c, b, 0);
+    if (!b->up && b->fd >= 0
+        && (b->timer = ws_timer_start(c, config->timeout, 0, too_late, b)) == NULL) {
+        give_up(c, b, WS_CLOSE_INTERNAL, "cannot be waited for", ENOMEM);
+    }
+}
+
+/* ---- The client has gone ---- */
+
+/* A client that has closed properly has said all: so has this side to the service. One whose connection
+ * broke may not have, and the service is to know it. */
+static void hang_up(const bridge *b, int cut)
+{
+    char bytes[PIECE];
+
+    if (cut) {
+        struct linger reset = {.l_onoff = 1, .l_linger = 0};
+        setsockopt(b->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    }
+    else {
+        shutdown(b->fd, SHUT_WR);
+        for (int i = 0; i < LAST_READS && recv(b->fd, bytes, sizeof(bytes), 0) > 0; i++) {
+        }
+    }
+    close(b->fd);
+}
+
+static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+{
+    bridge *b = ws_data(c);
+
+    (void)reason, (void)len;
+    if (b->up) {
+        ws_conn_log(c, WS_LOG_DEBUG,
+                    "service %s is let go: %" APR_UINT64_T_FMT " bytes to it, %" APR_UINT64_T_FMT
+                    " bytes from it",
+                    b->target, b->sent, b->received);
+    }
+    if (b->fd >= 0) {
+        hang_up(b, b->rest != NULL || code == WS_CLOSE_ABNORMAL);
+    }
+    free(b->rest);
+}
+
+WS_HANDLER(tcp) = {.flags = WS_ANY_SIZE | WS_LOSSLESS,
+                   .configure = configure,
+                   .on_request = on_request,
+                   .on_open = on_open,
+                   .on_frame = on_frame,
+                   .on_drain = on_drain,
+                   .on_close = on_close};

@@ -1,0 +1,383 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# The bridge to TCP and unix-socket services: where to, bytes both ways, who waits for whom, and ends.
+# The test itself is the service.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Digest::SHA qw(sha1_hex);
+use File::Temp qw(tempdir);
+use IO::Select;
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+use MIME::Base64;
+use Socket qw(SOCK_STREAM SOL_SOCKET SO_LINGER SHUT_WR);
+use Time::HiRes qw(sleep time);
+use Httpd;
+use Client qw(frame_bytes TEXT BINARY CLOSE CONTINUATION);
+
+my $dir = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+chmod 0755, $dir;
+
+sub tcp_service {
+    return IO::Socket::INET->new(Listen => $_[0] // 20, LocalAddr => '127.0.0.1') || die "listen: $!";
+}
+my $service = tcp_service();
+my $unix = IO::Socket::UNIX->new(Listen => 1, Local => "$dir/socket") || die "listen: $!";
+chmod 0777, "$dir/socket";
+
+sub accepted {
+    my ($listener) = @_;
+    IO::Select->new($listener)->can_read($Httpd::DEADLINE) or die 'nobody connects';
+    my $socket = $listener->accept;
+    $socket->autoflush(1);
+    return $socket;
+}
+
+sub read_exactly {
+    my ($socket, $n) = @_;
+    my $data = '';
+    while (length $data < $n) {
+        IO::Select->new($socket)->can_read($Httpd::DEADLINE) or die "nothing more: " . length $data;
+        my $got = sysread $socket, $data, $n - length $data, length $data;
+        last if !$got;
+    }
+    return $data;
+}
+
+# How the stream ends: "end", or what is wrong with it.
+sub ending {
+    my ($socket) = @_;
+    IO::Select->new($socket)->can_read($Httpd::DEADLINE) or die 'no end comes';
+    my $got = sysread $socket, my $data, 65536;
+    return !defined $got ? "$!" : $got ? "data: $data" : 'end';
+}
+
+# Bytes in messages of the client's, put together until there are so many.
+sub messages {
+    my ($client, $n) = @_;
+    my ($data, %types) = '';
+    while (length $data < $n) {
+        my ($type, $piece) = $client->message;
+        $types{$type}++;
+        $data .= $type == TEXT ? decode_base64($piece) : $piece;
+    }
+    return wantarray ? ($data, join ' ', keys %types) : $data;
+}
+
+my $tokens = "$dir/tokens";
+my $at = '127.0.0.1:' . $service->sockport;
+Httpd::write_file($tokens, "# who may go where\n\n  desk : $at \nlocal: unix:$dir/socket\nodd&token: $at\n");
+my $nobody = do { my $s = tcp_service(); $s->sockport };    # is closed again
+
+# A service that never accepts: its queue is full, so that whoever comes waits.
+my $deaf = tcp_service(1);
+my @queue = map {
+    IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $deaf->sockport, Blocking => 0)
+} 1 .. 8;
+sleep 0.1;
+
+my $httpd = Httpd->start(conf => <<"END");
+WebSocketVersions 13 76
+<Location /fixed>
+    WebSocketHandler ws_tcp.so to=$at
+</Location>
+<Location /named>
+    WebSocketHandler ws_tcp.so to=localhost:@{[$service->sockport]}
+</Location>
+<Location /unix>
+    WebSocketHandler ws_tcp.so to=unix:$dir/socket
+</Location>
+<Location /token>
+    WebSocketHandler ws_tcp.so tokens=$tokens
+</Location>
+<Location /key>
+    WebSocketHandler ws_tcp.so tokens=$tokens parameter=key
+</Location>
+<Location /nobody>
+    WebSocketHandler ws_tcp.so to=127.0.0.1:$nobody
+</Location>
+<Location /nowhere>
+    WebSocketHandler ws_tcp.so to=unix:$dir/none
+</Location>
+<Location /unknown>
+    WebSocketHandler ws_tcp.so to=no-such-host.invalid:80
+</Location>
+<Location /deaf>
+    WebSocketHandler ws_tcp.so to=127.0.0.1:@{[$deaf->sockport]} connect-timeout=300ms
+</Location>
+<Location /base64-only>
+    WebSocketHandler ws_tcp.so to=$at protocol=base64
+</Location>
+<Location /small>
+    WebSocketHandler ws_tcp.so to=$at
+    WebSocketSendQueue 100K
+    WebSocketSlowReader drop-oldest 50ms
+</Location>
+END
+
+# A client, and the service's end of its bridge.
+sub bridge {
+    my ($path, %o) = @_;
+    my $listener = delete $o{service} // $service;
+    my $client = Client->new($httpd, $path, %o);
+    return ($client, accepted($listener));
+}
+
+# ---- Where to ----
+
+{
+    my ($c, $s) = bridge('/fixed');
+    is($c->header('Sec-WebSocket-Protocol'), undef, 'without a subprotocol');
+    print $s "RFB 003.008\n";
+    is_deeply([$c->message], [BINARY, "RFB 003.008\n"], 'the service speaks first: bytes are binary messages');
+    $c->binary("RFB 003.008\n");
+    is(read_exactly($s, 12), "RFB 003.008\n", 'and messages are bytes');
+    $c->text('plain text');
+    is(read_exactly($s, 10), 'plain text', 'those of text, too');
+    $c->raw(join '', frame_bytes(BINARY, 'in ', fin => 0), frame_bytes(CONTINUATION, '', fin => 0),
+        frame_bytes(CONTINUATION, 'pieces'));
+    is(read_exactly($s, 9), 'in pieces', 'in fragments, too');
+    ok($httpd->wait_log(qr/service \Q$at\E is connected/), 'the log has the beginning');
+    $c->close(1000);
+    $c->expect_close(1000, 'the client closes');
+    is(ending($s), 'end', 'the service reads the end');
+    ok($httpd->wait_log(qr/service \Q$at\E is let go: 31 bytes to it, 12 bytes from it/), 'the log has the end');
+}
+for (['/named', $service, 'a name'], ['/unix', $unix, 'a unix socket'], ['/token?token=desk', $service, 'a token'],
+    ['/token?a=b&token=local&token=desk', $unix, 'the first of two tokens'],
+    ['/key?token=local&key=odd%26token', $service, 'another parameter, encoded'])
+{
+    my ($path, $listener, $name) = @$_;
+    my ($c, $s) = bridge($path, service => $listener);
+    $c->binary('hello');
+    is(read_exactly($s, 5), 'hello', "to $name");
+}
+for (['/token', 403, qr/has no parameter token/], ['/token?token=', 403, qr/has no parameter token/],
+    ['/token?token=127.0.0.1:22', 403, qr/no service for this token: it is not in the file/], ['/token?token=des', 403, qr/it is not in the file/],
+    ['/token?token=%00', 403, qr/has no parameter|not in/], ['/unknown', 502, qr/no-such-host.invalid:80 has no address/])
+{
+    my ($path, $status, $log) = @$_;
+    is((Client->refused($httpd, $path))[0], $status, "$path is refused with $status");
+    ok($httpd->wait_log($log), 'and the log says why');
+}
+Httpd::write_file($tokens, "new: $at\nbad: nowhere\n");
+{
+    my ($c, $s) = bridge('/token?token=new');
+    $c->binary('hello');
+    is(read_exactly($s, 5), 'hello', 'a token that was added while httpd runs');
+    is((Client->refused($httpd, '/token?token=desk'))[0], 403, 'and one that was taken away');
+    is((Client->refused($httpd, '/token?token=bad'))[0], 500, 'one whose target is none');
+    ok($httpd->wait_log(qr/line 2 of \Q$tokens\E: takes host:port/), 'the log says where');
+    rename $tokens, "$tokens.gone";
+    is((Client->refused($httpd, '/token?token=new'))[0], 500, 'a file that has gone');
+    ok($httpd->wait_log(qr/\Q$tokens\E cannot be read/), 'is named in the log');
+    rename "$tokens.gone", $tokens;
+    $c->binary('still');
+    is(read_exactly($s, 5), 'still', 'open bridges do not care');
+}
+
+# ---- Subprotocols ----
+
+{
+    my ($c, $s) = bridge('/fixed', protocol => 'base64, binary');
+    is($c->header('Sec-WebSocket-Protocol'), 'binary', 'binary, where a client offers both');
+    print $s "\0\xff";
+    is_deeply([$c->message], [BINARY, "\0\xff"], 'is bytes');
+
+    ($c, $s) = bridge('/fixed', protocol => 'base64');
+    is($c->header('Sec-WebSocket-Protocol'), 'base64', 'base64, where it does not');
+    for my $bytes ("\0", "\0\xff", "\0\xff\x10", join '', map { chr } 0 .. 255) {
+        print $s $bytes;
+        my ($type, $text) = $c->message;
+        is("$type $text", TEXT . ' ' . encode_base64($bytes, ''), length($bytes) . ' bytes come as text');
+        $c->text(encode_base64($bytes, ''));
+        is(read_exactly($s, length $bytes), $bytes, 'and go as text');
+    }
+    $c->raw(join '', frame_bytes(TEXT, 'aGV', fin => 0), frame_bytes(CONTINUATION, 'sb', fin => 0),
+        frame_bytes(CONTINUATION, 'G8'));
+    is(read_exactly($s, 5), 'hello', 'cut anywhere, and without its padding');
+    my $much = join '', map { chr(rand 256) } 1 .. 300_000;
+    $c->text(encode_base64($much, ''));
+    is(sha1_hex(read_exactly($s, length $much)), sha1_hex($much), 'a large message');
+    $c->binary('aGVsbG8=');
+    $c->expect_close(1003, 'a binary message is refused');
+    is(ending($s), 'end', 'and the service reads the end');
+    for my $wrong ('a', 'aG=', 'a===', 'aGVsbG8=x', 'aGVs bG8=', '=', 'aGVsbG8==') {
+        ($c, $s) = bridge('/fixed', protocol => 'base64');
+        $c->text($wrong);
+        $c->expect_close(1007, "'$wrong' is not base64");
+    }
+    ($c, $s) = bridge('/base64-only', protocol => 'binary, base64');
+    is($c->header('Sec-WebSocket-Protocol'), 'base64', 'what protocol= says holds');
+    print $s 'x';
+    is_deeply([$c->message], [TEXT, 'eA=='], 'also for the bytes');
+    ($c, $s) = bridge('/fixed', protocol => 'mine');
+    is($c->header('Sec-WebSocket-Protocol'), undef, 'an unknown one is none');
+}
+{
+    my $request = join "\r\n", 'GET /fixed HTTP/1.1', 'Host: localhost', 'Upgrade: WebSocket', 'Connection: Upgrade',
+        'Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5', 'Sec-WebSocket-Key2: 12998 5 Y3 1  .P00',
+        'Sec-WebSocket-Protocol: base64', '', '^n:ds[4U';
+    my ($c, $s) = bridge('/fixed', request => $request);
+    $c->fill while length $c->{in} < 16;
+    substr $c->{in}, 0, 16, '';
+    print $s 'old';
+    $c->fill while length $c->{in} < 6;
+    is($c->{in}, "\0b2xk\xff", 'version 76 has base64');
+    $request =~ s/^Sec-WebSocket-Protocol.*?\n//m;
+    $c = Client->new($httpd, '/fixed', request => $request);
+    $c->fill while length $c->{in} < 18;
+    is(substr($c->{in}, 16), "\xff\0", 'and nothing without: it is closed');
+}
+
+# ---- Who cannot be reached ----
+
+for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such file/],
+    ['/deaf', 1014, qr/Connection timed out/])
+{
+    my ($path, $code, $why) = @$_;
+    my $c = Client->new($httpd, $path);
+    $c->binary('is anybody there?');
+    $c->expect_close($code, "$path: closed with $code");
+    like($c->{reason}, qr/^the service cannot be reached: $why/, 'with a reason');
+    ok($httpd->wait_log(qr/$path, connection \w+: service \S+ cannot be reached: $why/), 'the log has it, too');
+}
+{
+    my $c = Client->new($httpd, '/deaf');
+    $c->drop;
+    ok(Httpd::wait_for(sub { $httpd->count_log(qr{/deaf, connection \w+: end, code 1014}) == 2 }, 'its end'),
+        'a client that goes while its bridge connects');
+}
+
+# ---- Ends ----
+
+{
+    my ($c, $s) = bridge('/fixed');
+    print $s 'last words';
+    close $s;
+    is_deeply([$c->message], [BINARY, 'last words'], 'the service ends: all that it said comes first');
+    $c->expect_close(1000, 'then the connection is closed with 1000');
+    is($c->{reason}, 'the service has closed the connection', 'and a reason');
+
+    ($c, $s) = bridge('/fixed');
+    print $s 'half';
+    shutdown $s, SHUT_WR;
+    is_deeply([$c->message], [BINARY, 'half'], 'the service ends its half');
+    $c->expect_close(1000, 'there are no halves here: 1000');
+    is(ending($s), 'end', 'the service reads the end');
+
+    ($c, $s) = bridge('/fixed');
+    $c->echoes($_, 'a word both ways') for map { print $s $_; $_ } 'x';
+    is(read_exactly($s, 1), 'x', 'which is taken');
+    setsockopt $s, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0;
+    close $s;
+    $c->expect_close(1014, 'a service that breaks: 1014');
+    like($c->{reason}, qr/^the service has broken the connection: Connection reset/, 'with a reason');
+
+    ($c, $s) = bridge('/fixed');
+    $c->binary('x');
+    is(read_exactly($s, 1), 'x', 'a client');
+    $c->drop;
+    like(ending($s), qr/reset/, 'that breaks: the service is reset, for it may not have had all');
+
+    ($c, $s) = bridge('/unix', service => $unix);
+    $c->binary('x');
+    is(read_exactly($s, 1), 'x', 'the same');
+    $c->drop;
+    is(ending($s), 'end', 'on a unix socket is the end');
+
+    ($c, $s) = bridge('/fixed');
+    print $s 'y' x 100_000;    # nobody reads it
+    $c->binary('z' x 300_000);
+    $c->close(1000);
+    is(sha1_hex(read_exactly($s, 300_000)), sha1_hex('z' x 300_000), 'a client says much and closes: all of it arrives');
+    is(ending($s), 'end', 'and then the end, though not all was read that the service has said');
+}
+
+# ---- Who waits for whom ----
+
+# Write until nothing goes any more. Returns how many bytes went.
+sub fill_up {
+    my ($socket, $bytes) = @_;
+    my ($done, $last) = (0, time);
+    $socket->blocking(0);
+    while ($done < length $bytes && time - $last < 0.5) {
+        my $n = syswrite $socket, $bytes, 65536, $done;
+        if ($n) {
+            $done += $n;
+            $last = time;
+        }
+        else {
+            sleep 0.02;
+        }
+    }
+    return $done;
+}
+
+my $much = 32 << 20;
+my $block = join '', map { chr(rand 256) } 1 .. 65536;
+my $bytes = $block x ($much / 65536);
+my $sum = sha1_hex($bytes);
+{
+    my ($c, $s) = bridge('/fixed');
+    my $frame = frame_bytes(BINARY, $bytes, mask => "\0\0\0\0");
+    my $done = fill_up($c->socket, $frame);
+    cmp_ok($done, '<', length $frame, 'a service that does not read: the client has to wait');
+    my $pid = fork // die "fork: $!";
+    if (!$pid) {
+        $c->raw(substr $frame, $done);
+        POSIX::_exit(0);
+    }
+    is(sha1_hex(read_exactly($s, $much)), $sum, 'when it reads, all comes');
+    waitpid $pid, 0;
+    print $s 'thanks';
+    is_deeply([$c->message], [BINARY, 'thanks'], 'and the bridge goes on');
+}
+for my $path ('/fixed', '/small') {
+    my ($c, $s) = bridge($path, rcvbuf => 65536);
+    my $done = fill_up($s, $bytes);
+    cmp_ok($done, '<', $much, "$path: a client that does not read: the service has to wait");
+    my $pid = fork // die "fork: $!";
+    if (!$pid) {
+        $s->blocking(1);
+        for (my $i = $done; $i < $much;) {
+            $i += syswrite $s, $bytes, 1 << 20, $i;
+        }
+        POSIX::_exit(0);
+    }
+    my ($data, $types) = messages($c, $much);
+    is(sha1_hex($data), $sum, 'when it reads, all comes, whatever WebSocketSlowReader says');
+    is($types, BINARY, 'as binary messages');
+    waitpid $pid, 0;
+}
+
+# ---- Configuration ----
+
+Httpd::write_file("$dir/good", "desk: $at\n");
+
+for (['', 'to=TARGET or tokens=FILE'], ["to=$at tokens=$dir/good", 'to=TARGET or tokens=FILE'],
+    ["to=$at parameter=x", 'parameter= belongs to tokens='], ['to=localhost', 'takes host:port'],
+    ['to=localhost:0', 'takes host:port'], ['to=::1:80', 'takes host:port'], ['to=:80', 'takes host:port'],
+    ['to=unix:x', 'absolute path'], ['to=unix:/' . 'x' x 120, 'at most 107 bytes'], ['tokens=x', 'absolute path'],
+    ["tokens=$dir/none", 'cannot be read'], ["tokens=$tokens", "line 2 of $tokens: takes host:port"],
+    ["tokens=$dir/good parameter=a=b", 'name of a parameter'], ["to=$at connect-timeout=5", 'with its unit'],
+    ["to=$at connect-timeout=0s", 'with its unit'], ["to=$at connect-timeout=11min", 'with its unit'],
+    ["to=$at colour=red", 'unknown key'])
+{
+    my ($keys, $text) = @$_;
+    my ($right, $said) = Httpd->check("<Location /x>\nWebSocketHandler ws_tcp.so $keys\n</Location>");
+    like($said, qr/Syntax error on line \d+ of .*httpd\.conf:\s.*(?:$text)/s, "ws_tcp.so $keys: refused");
+}
+ok((Httpd->check("<Location /x>\nWebSocketHandler ws_tcp.so to=[::1]:80 connect-timeout=1min\n</Location>"))[0],
+    'an address of IPv6');
+
+# ---- Nothing is left ----
+
+Httpd::wait_for(sub { $httpd->count_log(qr/is let go/) == $httpd->count_log(qr/is connected/) }, 'the last on_close');
+my $open = `cat /proc/net/tcp | awk '\$4 == "01"' | grep -ci ":@{[sprintf '%04X', $service->sockport]} "`;
+is($open + 0, 0, 'no bridge is left open');
+$httpd->stop;
+done_testing;
