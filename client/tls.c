@@ -105,6 +105,8 @@ static SSL_CTX *make(const ws_tls_files *f, char *error)
     }
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_alpn_protos(context, http, sizeof(http) - 1);
+    /* httpd may ask for a certificate only when it knows the path. */
+    SSL_CTX_set_post_handshake_auth(context, 1);
     /* Sessions are not resumed: there is nobody to keep them. */
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     if (load(context, f, error) < 0) {

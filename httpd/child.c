@@ -322,6 +322,7 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
     options.counters = ws_counters_child_init(options.loops);
     options.location_count = (unsigned)ws_registry->nelts;
     options.extensions = ws_extensions_all(&options.extension_count);
+    options.deflate = ws_extensions_outgoing();
     options.locations = apr_palloc(pchild, options.location_count * sizeof(*options.locations));
     for (unsigned i = 0; i < options.location_count; i++) {
         options.locations[i] = &APR_ARRAY_IDX(ws_registry, i, ws_registration *)->location;

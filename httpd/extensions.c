@@ -89,6 +89,17 @@ void ws_extensions_child_init(void)
     }
 }
 
+const ws_deflate_config *ws_extensions_outgoing(void)
+{
+    static const ws_deflate_config config = {.level = DEFAULT_LEVEL,
+                                             .window = WS_DEFLATE_BITS_MAX,
+                                             .client_window = WS_DEFLATE_BITS_MAX,
+                                             .takeover = 1,
+                                             .threshold = DEFAULT_THRESHOLD,
+                                             .memory = &memory};
+    return &config;
+}
+
 /* ---- WebSocketExtension ---- */
 
 static const ws_plugin_kind kind = {.noun = "extension",

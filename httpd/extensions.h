@@ -42,4 +42,7 @@ int ws_extensions_valid(request_rec *r, const char *header);
 ws_chain *ws_extensions_negotiate(request_rec *r, const ws_settings *settings, const char *header,
                                   const char **answer);
 
+/** permessage-deflate as outgoing connections offer it. */
+const struct ws_deflate_config *ws_extensions_outgoing(void);
+
 #endif

@@ -1,0 +1,442 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# libwsclient against servers that were written elsewhere and our own, over all its options; and against
+# servers that do everything wrong. Each of those has an error of its own.
+
+use strict;
+use warnings;
+use Digest::SHA qw(sha1_base64);
+use IO::Socket::INET;
+use IO::Socket::SSL;
+use IO::Socket::SSL::Utils;
+use MIME::Base64;
+use Test::More;
+use lib 't/lib';
+use Httpd;
+use Program;
+
+Httpd::once();
+
+my $certs = Httpd::certificates();
+my $dir   = "$Httpd::BUILD/t/client";
+mkdir $dir;
+
+# ---- The program under test, built as anybody's would be ----
+
+sub build {
+    my ($out, @how) = @_;
+    my $sanitizer = $Httpd::BUILD =~ m{/([\w,-]+)$} && $1 ne 'build' ? '-fsanitize=' . $1 =~ tr/-/,/r : '';
+    my $flags = `apr-1-config --includes --cppflags --link-ld --libs` =~ tr/\n/ /r;
+    my $command = "gcc -std=gnu11 -g -Wall -Wextra -Werror $sanitizer -I$Httpd::TOP/include -o $out @how"
+        . " $flags " . `apu-1-config --link-ld` =~ tr/\n/ /r . '-lssl -lcrypto -lz -lpthread';
+    my $output = `$command 2>&1`;
+    is($?, 0, "$out is built") or BAIL_OUT($output);
+}
+build("$dir/connect", "$Httpd::TOP/t/clients/connect.c", "$Httpd::BUILD/libwsclient.a");
+my $p = Program->start("$dir/connect");
+
+my $number = 0;
+
+# Connect; the name of the connection, and what becomes of it.
+sub connect_to {
+    my ($url, @options) = @_;
+    my $name = 'n' . ++$number;
+    $p->write(join(' ', 'connect', $name, $url, @options) . "\n");
+    return $name;
+}
+
+# The next line about a connection.
+sub told {
+    my ($name) = @_;
+    return ($p->wait_output(qr/^$name (.*)\n/m))[1];
+}
+
+sub opened {
+    my ($what, $url, @options) = @_;
+    my $name = connect_to($url, @options);
+    my $told = told($name);
+    like($told, qr/^open /, "$what: open") or return (undef, $told);
+    return ($name, $told);
+}
+
+sub failed {
+    my ($what, $match, $url, @options) = @_;
+    like(told(connect_to($url, @options)), qr/^failed \d+ $match$/, $what);
+}
+
+sub ended {
+    my ($what, $name) = @_;
+    $p->write("close $name 4321 enough\n");
+    is(told($name), 'close 4321 enough', "$what: the close code comes back");
+}
+
+sub echoes {
+    my ($what, $name) = @_;
+    my @wrong;
+    for my $text ('hello', "h\x{c3}\x{a9} \x{e2}\x{82}\x{ac}", 'long ' x 5000) {
+        $p->write("send $name $text\n");
+        my $told = told($name);
+        push @wrong, substr $told, 0, 100 if $told ne "text $text";
+    }
+    for my $size (0, 1, 125, 126, 16384, 16385, 65535, 65536, 131072, 1000000) {
+        $p->write("bytes $name $size\n");
+        my $told = told($name);
+        push @wrong, $told if $told ne "binary $size, 0 wrong";
+    }
+    $p->write("parts $name 5 abc\n");
+    my $told = told($name);
+    push @wrong, $told if $told ne 'text abcabcabcabcabc';
+    $p->write("ping $name\n");
+    $told = told($name);
+    push @wrong, $told if $told ne 'pong ping';
+    is_deeply(\@wrong, [], "$what: messages of all sizes, parts and pings come back");
+}
+
+# ---- Servers ----
+
+my $tunnel_port = Httpd::free_port();
+my $httpd       = Httpd->start(
+    modules => [qw(proxy proxy_connect)],
+    files   => { passwords => "user:" . crypt('secret', 'ab') . "\n" },
+    ssl_conf => "SSLCACertificateFile $certs/ca.crt\n<Location /certified>\nSSLVerifyClient require\n</Location>",
+    conf    => <<"END");
+WebSocketMaxMessageSize 100M
+<Location /echo>
+    WebSocketHandler ws_echo.so protocol=echo
+    WebSocketHandler ws_echo.so
+    WebSocketVersions 13 8
+    Header always set X-Kept "%{HTTP_X_GIVEN}e"
+    SetEnvIf X-Given (.*) HTTP_X_GIVEN=\$1
+</Location>
+<Location /certified>
+    WebSocketHandler ws_echo.so
+</Location>
+<Location /compressed>
+    WebSocketHandler ws_echo.so
+    WebSocketCompression on takeover=on
+</Location>
+<Location /small>
+    WebSocketHandler ws_echo.so
+    WebSocketCompression on takeover=off
+</Location>
+<Location /private>
+    WebSocketHandler ws_echo.so
+    AuthType Basic
+    AuthName test
+    AuthUserFile passwords
+    Require valid-user
+</Location>
+Redirect 307 /moved /echo?moved
+Redirect 302 /round /round
+Redirect 308 /down ws://127.0.0.1:1/
+Listen 127.0.0.1:$tunnel_port
+<VirtualHost 127.0.0.1:$tunnel_port>
+    ProxyRequests On
+    AllowCONNECT 1-65535
+    <Proxy "*">
+        AuthType Basic
+        AuthName tunnel
+        AuthUserFile passwords
+        Require valid-user
+    </Proxy>
+</VirtualHost>
+END
+my ($plain, $tls) = ($httpd->port, $httpd->ssl_port);
+my $ca = "ca_file=$certs/ca.crt";
+my $big = 'max_message=100000000';
+
+my %port;
+my @others = (Program->start('node', 't/clients/servers.js', "$certs/server.crt", "$certs/server.key"),
+    Program->start('/usr/bin/python3', 't/clients/server.py', "$certs/server.crt", "$certs/server.key"));
+for my $other (@others) {
+    my ($all) = $other->wait_output(qr/\A(?s:.*)ready\n/);
+    $port{$1} = $2 while $all =~ /^(\S+) (\d+)$/mg;
+}
+
+for my $case (
+    ['httpd, version 13', "ws://127.0.0.1:$plain/echo"],
+    ['httpd, version 8', "ws://127.0.0.1:$plain/echo", 'version=8'],
+    ['httpd, TLS', "wss://localhost:$tls/echo", $ca],
+    ['httpd, TLS, version 8', "wss://127.0.0.1:$tls/echo", $ca, 'version=8'],
+    ['httpd, compression', "ws://127.0.0.1:$plain/compressed", 'deflate=1'],
+    ['httpd, TLS, compression', "wss://localhost:$tls/compressed", $ca, 'deflate=1'],
+    ['httpd, compression without takeover', "ws://127.0.0.1:$plain/compressed", 'deflate=2'],
+    ['httpd, which will not keep windows', "ws://127.0.0.1:$plain/small", 'deflate=1'],
+    ['npm ws', "ws://127.0.0.1:$port{ws}/"],
+    ['npm ws, TLS, compression', "wss://localhost:$port{'ws-tls'}/", $ca, 'deflate=1'],
+    ['npm ws, compression without takeover', "ws://127.0.0.1:$port{ws}/", 'deflate=2'],
+    ['npm websocket, version 13', "ws://127.0.0.1:$port{websocket}/"],
+    ['npm websocket, version 8', "ws://127.0.0.1:$port{websocket}/", 'version=8'],
+    ['npm websocket, TLS', "wss://localhost:$port{'websocket-tls'}/", $ca],
+    ['npm websocket, TLS, version 8', "wss://localhost:$port{'websocket-tls'}/", $ca, 'version=8'],
+    ['python3-websockets', "ws://127.0.0.1:$port{python}/"],
+    ['python3-websockets, TLS, compression', "wss://localhost:$port{'python-tls'}/", $ca, 'deflate=1'],
+    ['a blocking handler', "ws://127.0.0.1:$plain/echo", 'blocking=1'],
+    ['fragments', "ws://127.0.0.1:$port{ws}/", 'fragment=1000'],
+    ['fragments, compression', "ws://127.0.0.1:$port{ws}/", 'fragment=1000', 'deflate=1'])
+{
+    my ($what, $url, @options) = @$case;
+    my ($name, $told) = opened($what, $url, $big, 'protocols=other,echo', @options);
+    $name or do { diag($told); next };
+    my $version = $what =~ /version 8/ ? 8 : 13;
+    my $secure  = $url =~ /^wss/ ? 1 : 0;
+    like($told, qr/version=$version secure=$secure/, "$what: its version, its TLS");
+    like($told, qr/ protocol=echo /, "$what: the subprotocol") if $url !~ m{/(compressed|small)};
+    echoes($what, $name);
+    ended($what, $name);
+}
+
+# ---- What is told to the server, and of it ----
+
+{
+    my (undef, $told) = opened('URL', "ws://127.0.0.1:$plain/echo?a=b&c", 'header=X-Given:this');
+    like($told, qr{ peer=127\.0\.0\.1 uri=/echo args=a=b&c host=127\.0\.0\.1 }, 'address and URL');
+    like($told, qr/ server=this$/, 'a further header arrives, one of the answer is kept');
+}
+opened('own origin', "ws://127.0.0.1:$plain/echo", "origin=http://127.0.0.1:$plain");
+failed('Origin is sent', 'handshake: server answered 403', "ws://127.0.0.1:$plain/echo",
+    'origin=http://evil.example');
+failed('Sec-WebSocket-Origin in version 8', 'handshake: server answered 403', "ws://127.0.0.1:$plain/echo",
+    'version=8', 'origin=http://evil.example');
+failed('without credentials', 'handshake: server answered 401', "ws://127.0.0.1:$plain/private");
+failed('wrong credentials', 'handshake: server answered 401', "ws://user:wrong\@127.0.0.1:$plain/private");
+opened('credentials', "ws://user:secr%65t\@127.0.0.1:$plain/private");
+failed('no WebSocket', 'handshake: server answered 404', "ws://127.0.0.1:$plain/nothing");
+failed('a redirect unasked for', 'handshake: server answered 307', "ws://127.0.0.1:$plain/moved");
+{
+    my (undef, $told) = opened('a redirect', "ws://127.0.0.1:$plain/moved", 'redirects=1');
+    like($told, qr{uri=/echo args=moved }, 'is followed');
+}
+failed('a redirect in a circle', 'redirect: more than 3 of them', "ws://127.0.0.1:$plain/round", 'redirects=3');
+failed('a redirect to what is not secure', 'redirect: it leads from wss to ws',
+    "wss://127.0.0.1:$tls/down", $ca, 'redirects=3');
+opened('a source address', "ws://127.0.0.1:$plain/echo", 'source=127.0.0.5');
+failed('no address of ours', 'connect: Cannot assign requested address', "ws://127.0.0.1:$plain/echo",
+    'source=192.0.2.1');
+
+# ---- Certificates ----
+
+opened('the certificate of a name', "wss://localhost:$tls/echo", $ca);
+opened('of an address', "wss://127.0.0.1:$tls/echo", $ca);
+opened('another name is asked for', "wss://127.0.0.2:$port{'ws-tls'}/", $ca, 'server_name=localhost')
+    if IO::Socket::INET->new(PeerAddr => '127.0.0.2', PeerPort => $port{'ws-tls'});
+failed('a CA that the system does not know', 'certificate: unknown CA', "wss://localhost:$tls/echo");
+failed('no such file', qr/certificate: no trusted certificates in \S+: .+/, "wss://localhost:$tls/echo",
+    'ca_file=/nonexistent');
+failed('another host', 'certificate: host name mismatch', "wss://localhost:$tls/echo", $ca,
+    'server_name=example.org');
+failed('another address', 'certificate: host name mismatch', "wss://localhost:$tls/echo", $ca,
+    'server_name=127.0.0.9');
+opened('insecure', "wss://localhost:$tls/echo", 'insecure=1');
+failed('none of ours', qr/(?:tls|handshake): .+/, "wss://localhost:$tls/certified", $ca);
+opened('our certificate', "wss://localhost:$tls/certified", $ca, "certificate=$certs/client.crt",
+    "key=$certs/client.key");
+failed('a key of another certificate', qr/certificate: no key of the certificate in \S+: .+/,
+    "wss://localhost:$tls/echo", "certificate=$certs/client.crt", "key=$certs/server.key");
+failed('no TLS there', qr/tls: .+/, "wss://localhost:$plain/echo", $ca);
+failed('TLS there', qr/handshake: server answered 400/, "ws://localhost:$tls/echo");
+
+# ---- Proxies ----
+
+for my $case (["ws://127.0.0.1:$plain/echo"], ["wss://localhost:$tls/echo", $ca],
+    ["wss://localhost:$port{'ws-tls'}/", $ca, 'deflate=1'])
+{
+    my ($url, @options) = @$case;
+    my ($name) = opened("$url by a proxy", $url, $big, "proxy=http://user:secret\@127.0.0.1:$tunnel_port",
+        @options);
+    $name and echoes("$url by a proxy", $name);
+}
+failed('a proxy that refuses', 'proxy: it answered 407', "ws://127.0.0.1:$plain/echo",
+    "proxy=http://127.0.0.1:$tunnel_port");
+failed('a proxy that does not reach it', 'proxy: it answered 503', 'ws://127.0.0.1:1/',
+    "proxy=http://user:secret\@127.0.0.1:$tunnel_port");
+failed('a proxy that is none', 'proxy: its URL is not http://host:port', 'ws://127.0.0.1:1/', 'proxy=ftp://x');
+failed('a proxy that is not there', 'connect: Connection refused', "ws://127.0.0.1:$plain/echo",
+    'proxy=http://127.0.0.1:1');
+
+# ---- Servers that do everything wrong ----
+
+my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die $!;
+my $bad      = 'ws://127.0.0.1:' . $listener->sockport . '/';
+
+sub accepted {
+    my ($s, $head) = ($listener->accept, '');
+    1 while $head !~ /\r\n\r\n\z/ && sysread $s, $head, 4096, length $head;
+    return ($s, $head);
+}
+
+sub right_answer {
+    my ($head, @more) = @_;
+    my ($key) = $head =~ /^Sec-WebSocket-Key: (\S+)\r$/m;
+    my $accept = sha1_base64($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11') . '=';
+    return join "\r\n", 'HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade',
+        "Sec-WebSocket-Accept: $accept", @more, '', '';
+}
+
+# What becomes of a connection to a server that gives this answer.
+sub answered {
+    my ($answer, @options) = @_;
+    my $name = connect_to($bad, @options);
+    my ($s, $head) = accepted();
+    $answer = $answer->($head) if ref $answer;
+    local $SIG{PIPE} = 'IGNORE';
+    syswrite $s, $answer;
+    return ($name, $s, $head);
+}
+
+sub badly_answered {
+    my ($what, $error, $answer, @options) = @_;
+    my ($name) = answered($answer, @options);
+    is(told($name), "failed $error", $what);
+}
+
+badly_answered('a wrong key', '101 handshake: Sec-WebSocket-Accept does not fit our key',
+    sub { right_answer($_[0] =~ s/Key: ./Key: _/r) });
+badly_answered('no key', '101 handshake: the answer has not one Sec-WebSocket-Accept',
+    sub { right_answer(@_) =~ s/Sec-WebSocket-Accept.*\r\n//r });
+badly_answered('another upgrade', "101 handshake: the answer's Upgrade is not websocket",
+    sub { right_answer(@_) =~ s/: websocket/: h2c/r });
+badly_answered('no upgrade', "101 handshake: the answer's Connection does not name upgrade",
+    sub { right_answer(@_) =~ s/: Upgrade/: close/r });
+badly_answered('a subprotocol', '101 handshake: the server chose a subprotocol that was not offered',
+    sub { right_answer(@_, 'Sec-WebSocket-Protocol: b') }, 'protocols=a,c');
+badly_answered('an extension', '101 handshake: the server chose an extension that was not offered',
+    sub { right_answer(@_, 'Sec-WebSocket-Extensions: permessage-deflate') });
+badly_answered('another extension', '101 handshake: the server chose an extension that was not offered',
+    sub { right_answer(@_, 'Sec-WebSocket-Extensions: x-other') }, 'deflate=1');
+badly_answered('parameters',
+    '101 handshake: the server chose parameters of permessage-deflate that there are not',
+    sub { right_answer(@_, 'Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=7') }, 'deflate=1');
+badly_answered('a window that is kept', '101 handshake: the server keeps a window that it was asked not to keep',
+    sub { right_answer(@_, 'Sec-WebSocket-Extensions: permessage-deflate') }, 'deflate=2');
+badly_answered('another protocol', '0 handshake: the answer is not HTTP/1.1', "SSH-2.0-OpenSSH_9.2\r\n");
+badly_answered('HTTP/2', '0 handshake: the answer is not HTTP/1.1', "HTTP/2 101\r\n\r\n");
+badly_answered('a wild header', '0 handshake: a header line of the answer has no name and colon',
+    "HTTP/1.1 101 Yes\r\nwhat is this\r\n\r\n");
+badly_answered('an oversized answer', "0 handshake: the answer's head is longer than 16384 bytes",
+    "HTTP/1.1 101 Yes\r\n" . "X-Long: and so on\r\n" x 1000);
+badly_answered('a bound of our own', "0 handshake: the answer's head is longer than 100 bytes",
+    "HTTP/1.1 101 Yes\r\n" . "X-Long: and so on\r\n" x 10, 'max_answer=100');
+{
+    my $name = connect_to($bad);
+    my ($s) = accepted();
+    close $s;
+    is(told($name), 'failed 0 handshake: the connection was closed before an answer', 'an end');
+}
+{
+    my ($name, $s) = answered("HTTP/1.1 101 Yes\r\n", 'handshake_timeout=1000');
+    my $endless = 0;
+    until ($p->output =~ /^$name failed/m) {    # a byte now and then, for ever
+        local $SIG{PIPE} = 'IGNORE';
+        syswrite $s, $endless++ ? 'x' : 'X: ';
+        IO::Select->new($p->{stream})->can_read(0.05) and $p->read_on(time + 60);
+    }
+    is(told($name), 'failed 0 handshake: no answer in 1000 ms', 'an endless answer');
+}
+is(told((answered('', 'handshake_timeout=200'))[0]), 'failed 0 handshake: no answer in 200 ms', 'a silent server');
+{
+    my ($name, $s, $head) = answered(
+        sub { "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" . right_answer(@_) . "\x81\x05early" });
+    like(told($name), qr/^open /, 'an interim answer is passed over');
+    is(told($name), 'text early', 'a message right behind the answer');
+    syswrite $s, "\x81\x85\1\2\3\4abcde";
+    like(told($name), qr/^close 1002 frame is masked$/, 'a masked frame from a server');
+    my $bytes = '';
+    1 while length $bytes < 6 && sysread $s, $bytes, 4096, length $bytes;
+    is(ord(substr $bytes, 1, 1) & 0x80, 0x80, 'what we send is masked');
+    is(unpack('n', substr($bytes, 2, 4) ^ substr($bytes, 6, 2) . "\0\0"), 1002, 'the server is told');
+}
+{
+    my ($name, $s, $head) = answered(sub { right_answer(@_) }, 'max_message=1000');
+    like(told($name), qr/^open /, 'a bound on messages');
+    syswrite $s, "\x82\x7e\x03\xe9";
+    is(told($name), 'close 1009 frame is too big', 'holds');
+}
+{
+    my ($name, $s, $head) = answered(sub { right_answer(@_) }, 'ping_interval=200', 'ping_grace=200');
+    like(told($name), qr/^open /, 'pings');
+    is(told($name), 'close 1006 ', 'a server that does not answer them is given up');
+}
+{
+    my ($name, $s, $head) = answered(sub { right_answer(@_) }, 'close_timeout=200');
+    like(told($name), qr/^open /, 'a close');
+    $p->write("close $name 1000 bye\n");
+    is(told($name), 'close 1000 bye', 'that is not answered is waited for so long');
+}
+{
+    my $full = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die $!;
+    my @filling;
+    for (1 .. 8) {
+        push @filling, IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $full->sockport, Blocking => 0);
+    }
+    failed('a server that takes no connections', 'connect: no answer in 300 ms',
+        'ws://127.0.0.1:' . $full->sockport . '/', 'connect_timeout=300');
+}
+
+# Each kind of certificate: a CA, and what is wrong with the certificate.
+{
+    my @ca = CERT_create(CA => 1, subject => { commonName => 'another CA' });
+    PEM_cert2file($ca[0], "$dir/ca.crt");
+    my $day = 86400;
+    my %names = (subject => { commonName => 'localhost' }, subjectAltNames => [[DNS => 'localhost']]);
+    for my $case (
+        ['right', '', 'handshake: the answer is not HTTP/1.1'],
+        ['expired', 'expired', '', not_before => time - 9 * $day, not_after => time - 2 * $day],
+        ['not valid yet', 'not valid yet', '', not_before => time + 2 * $day, not_after => time + 9 * $day],
+        ['of another host', 'host name mismatch', '', subjectAltNames => [[DNS => 'other.example']]],
+        ['of its own making', 'unknown CA', '', issuer => undef])
+    {
+        my ($what, $certificate, $error, %how) = @$case;
+        my ($cert, $key) = CERT_create(%names, issuer => \@ca, %how);
+        my $name = connect_to($bad =~ s/^ws:/wss:/r =~ s/127.0.0.1/localhost/r, "ca_file=$dir/ca.crt");
+        my $s    = $listener->accept;
+        my $ok   = IO::Socket::SSL->start_SSL($s, SSL_server => 1, SSL_cert => $cert, SSL_key => $key);
+        if ($ok) {
+            is($s->get_servername, 'localhost', 'the server is asked for by name');
+            sysread $s, my $head, 4096;
+            syswrite $s, "no HTTP\r\n\r\n";
+        }
+        is(told($name), 'failed 0 ' . ($error || "certificate: $certificate"), "a certificate that is $what");
+    }
+}
+
+# ---- What cannot even be asked ----
+
+for my $case (
+    ['http://127.0.0.1/', 'url: the URL begins neither with ws:// nor with wss://'],
+    ['ws://127.0.0.1/#there', 'url: the URL has a fragment (#), which RFC 6455, section 3, does not allow'],
+    ['ws://127.0.0.1:0/', "url: the URL's port is not 1 to 65535"],
+    ['ws://name.invalid/', qr/lookup: .+/],
+    ['ws://127.0.0.1/', 'request: version 76 is neither 13 nor 8', 'version=76'],
+    ['ws://127.0.0.1/', 'request: the subprotocols are no list of different tokens', 'protocols=a,a'],
+    ['ws://127.0.0.1/', "request: a further header is one of the handshake's own", 'header=Upgrade:h2c'],
+    ['ws://127.0.0.1/', "request: a further header's name is no token", 'header=X(Y:z'],
+    ['ws://127.0.0.1:1/', 'connect: Connection refused'])
+{
+    my ($url, $error, @options) = @$case;
+    failed("@$case[0, 2 .. $#$case]", ref $error ? $error : quotemeta $error, $url, @options);
+}
+
+# ---- Giving up, trying again, and the end ----
+
+{
+    my $name = connect_to('ws://127.0.0.1:1/', 'retry=2');
+    is(told($name), 'failed 0 connect: Connection refused', "time $_: on_failure may connect again") for 1 .. 3;
+}
+{
+    my $name = connect_to($bad);
+    my ($s) = accepted();
+    $p->write("cancel $name\n");
+    is(told($name), 'cancelled', 'an attempt is given up');
+    is(sysread($s, my $none, 1), 0, 'which closes its socket');
+}
+my ($open) = opened('open at the end', "wss://localhost:$tls/echo", $ca, 'deflate=1');
+my ($late, $silent) = answered('');
+$p->end_input;
+is($p->finish, 0, 'the client ends, and no sanitizer complains') or diag($p->output);
+like($p->output, qr/^$open close 1006 $/m, 'what is still open is broken and told so');
+like($p->output, qr/^$late failed 0 stopped$/m, 'what is not open yet has failed');
+unlike($p->output, qr/Sanitizer|runtime error/, 'no complaints');
+$_->end_input, $_->finish for @others;
+
+done_testing();
