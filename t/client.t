@@ -25,7 +25,7 @@ mkdir $dir;
 
 sub build {
     my ($out, @how) = @_;
-    my $sanitizer = $Httpd::BUILD =~ m{/([\w,-]+)$} && $1 ne 'build' ? '-fsanitize=' . $1 =~ tr/-/,/r : '';
+    my $sanitizer = $ENV{WS_TEST_PRELOAD} ? '-fsanitize=address,undefined' : '';
     my $flags = `apr-1-config --includes --cppflags --link-ld --libs` =~ tr/\n/ /r;
     my $command = "gcc -std=gnu11 -g -Wall -Wextra -Werror $sanitizer -I$Httpd::TOP/include -o $out @how"
         . " $flags " . `apu-1-config --link-ld` =~ tr/\n/ /r . '-lssl -lcrypto -lz -lpthread';
