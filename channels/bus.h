@@ -8,7 +8,7 @@
  * this server (packet.from.server) back to it.
  *
  * THREADS. All functions may be called from any thread at any time, never block, and never call up
- * (ws_channels_receive) before they return.
+ * (ws_channels_receive) before they return. Who calls up holds no lock that they take.
  *
  * ORDER. What one process hands to a bus for another process, by publish and send, arrives in that order
  * or not at all.
@@ -57,7 +57,7 @@ struct ws_bus {
 
 /**
  * A packet has come. Packets of one sender are to be brought in order, by one thread at a time.
- * May wait for loops that are far behind, a second at most: that is what slows senders down.
+ * May wait for loops that are behind, a few seconds: that is what slows senders down.
  */
 WS_API void ws_channels_receive(ws_channels *h, const ws_packet *p);
 

@@ -57,8 +57,6 @@ static int on_loop(const ws_conn *c)
 
 /* ---- Sending ---- */
 
-static ws_status send_frames(ws_conn *c, ws_frames *f);
-
 /* Versions 76 and 75 know text, and no control frames but the closing one. */
 static int unsupported(const ws_conn *c, unsigned first)
 {
@@ -101,7 +99,7 @@ static void send_waiting(ws_conn *c)
     }
     c->later = NULL;
     while ((f = ws_queue_shift(later))) {
-        send_frames(c, f);
+        ws_conn_share(c, f);
     }
     ws_queue_clear(later);
     free(later);
@@ -168,7 +166,7 @@ static ws_status send_extended(ws_conn *c, ws_frames *f)
     return s;
 }
 
-static ws_status send_frames(ws_conn *c, ws_frames *f)
+ws_status ws_conn_share(ws_conn *c, ws_frames *f)
 {
     ws_status s = WS_GONE;
     unsigned first = f->data[0];
@@ -229,7 +227,7 @@ static void do_send(ws_loop *loop, ws_task *task)
     api_task *t = (api_task *)task;
     ws_conn *c = ws_conn_find(loop, t->id);
     if (c) {
-        send_frames(c, t->frames);
+        ws_conn_share(c, t->frames);
     }
     else {
         ws_frames_unref(t->frames);
@@ -237,24 +235,29 @@ static void do_send(ws_loop *loop, ws_task *task)
     free(t);
 }
 
-static ws_status post_frame(ws_id id, unsigned first, const void *data, apr_size_t len,
-                            apr_uint64_t key)
+ws_status ws_conn_share_later(ws_id id, ws_frames *f)
 {
     api_task *t = ws_task_new(sizeof(*t), do_send);
-    ws_frames *f = ws_frames_build(first, data, len);
     ws_status s;
-    if (!t || !f) {
-        free(t);
-        free(f);
-        return WS_FULL;
+    if (t) {
+        t->frames = f;
     }
-    f->key = key;
-    t->frames = f;
     if ((s = post(id, t)) != WS_QUEUED) {
         ws_frames_unref(f);
         free(t);
     }
     return s;
+}
+
+static ws_status post_frame(ws_id id, unsigned first, const void *data, apr_size_t len,
+                            apr_uint64_t key)
+{
+    ws_frames *f = ws_frames_build(first, data, len);
+    if (!f) {
+        return WS_FULL;
+    }
+    f->key = key;
+    return ws_conn_share_later(id, f);
 }
 
 static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_size_t len,
@@ -276,7 +279,7 @@ static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_si
         if (f) {
             f->key = key;
         }
-        return f ? send_frames(c, f) : WS_FULL;
+        return f ? ws_conn_share(c, f) : WS_FULL;
     }
     if ((s = admit(c, first)) < 0) {
         return s;
@@ -379,7 +382,7 @@ static void do_broadcast(ws_loop *loop, ws_task *task)
     api_task *t = (api_task *)task;
     for (ws_conn *c = loop->heads[t->broadcast_to]; c; c = c->next) {
         if (c->id != t->id) {
-            send_frames(c, ws_frames_ref(t->frames));
+            ws_conn_share(c, ws_frames_ref(t->frames));
         }
     }
     ws_chain_forget_shared(loop);

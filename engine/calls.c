@@ -112,6 +112,7 @@ static void set_over(ws_loop *loop, ws_task *task)
     ws_jobs *jobs = (ws_jobs *)((char *)task - offsetof(ws_jobs, last_task));
     (void)loop;
     jobs->over = 1;
+    ws_call_leave_channels(jobs->c);
 }
 
 static void do_job(ws_conn *c, job *j)
@@ -285,6 +286,15 @@ int ws_calls_init(ws_conn *c)
     return 0;
 }
 
+apr_uint32_t ws_calls_waiting(const ws_conn *c)
+{
+    apr_uint32_t n;
+    apr_thread_mutex_lock(c->jobs->lock);
+    n = c->jobs->count;
+    apr_thread_mutex_unlock(c->jobs->lock);
+    return n;
+}
+
 int ws_calls_over(const ws_conn *c)
 {
     return !c->jobs || !c->opened || c->jobs->over;
@@ -384,6 +394,17 @@ void ws_call_drain(ws_conn *c)
     ws_conn_uncork(c);
 }
 
+int ws_call_channel(ws_conn *c, const ws_event *event)
+{
+    int form;
+    ws_conn_cork(c);
+    enter(c, "on_channel");
+    form = handler_of(c)->on_channel(c, event);
+    leave(c);
+    ws_conn_uncork(c);
+    return form;
+}
+
 void ws_call_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg)
 {
     if (c->jobs) {
@@ -463,4 +484,5 @@ void ws_call_close(ws_conn *c)
     enter(c, "on_close");
     call_close(c);
     leave(c);
+    ws_call_leave_channels(c);
 }

@@ -47,6 +47,9 @@ struct ws_outgoing {
     char host[]; /**< for settings.vhost */
 };
 
+/** What channels/ keeps of a connection. */
+typedef struct ws_subscriptions ws_subscriptions;
+
 struct ws_conn {
     ws_loop *loop;
     ws_location *location;
@@ -65,13 +68,14 @@ struct ws_conn {
     ws_bytes *cipher_out; /**< TLS records that the socket did not take */
     void *data;
     apr_pool_t *pool;
-    char *strings;         /**< see ws_strings_pack */
-    ws_alarm alarm;        /**< ping, close timeout */
-    ws_owned *owned;       /**< timers, watches */
-    ws_meter *meter;       /**< if it has bounds */
-    ws_ticket *ticket;     /**< of who counts it, or NULL */
-    ws_jobs *jobs;         /**< of a WS_BLOCKING handler */
-    ws_conn *next, **link; /**< connections of the location in this loop */
+    char *strings;              /**< see ws_strings_pack */
+    ws_alarm alarm;             /**< ping, close timeout */
+    ws_owned *owned;            /**< timers, watches */
+    ws_meter *meter;            /**< if it has bounds */
+    ws_ticket *ticket;          /**< of who counts it, or NULL */
+    ws_jobs *jobs;              /**< of a WS_BLOCKING handler */
+    ws_subscriptions *channels; /**< NULL: it is subscribed to nothing */
+    ws_conn *next, **link;      /**< connections of the location in this loop */
     ws_conn *next_dirty;
     ws_tally tally;
     apr_uint32_t heard;   /**< loop time of the last input */
@@ -185,6 +189,16 @@ ws_status ws_conn_send_bytes(ws_conn *c, const void *bytes, apr_size_t len);
 
 /** A shared frame; takes over the reference. */
 ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f);
+
+/** Send a whole frame as ws_send_to() does: transformed, cut or dropped as the connection wants it. Who
+ *  sends it to many calls ws_chain_forget_shared() behind the last. Takes over the reference. */
+ws_status ws_conn_share(ws_conn *c, ws_frames *f);
+
+/** Run fn for the connection on its loop, unless it has gone.  [any thread of its callbacks] */
+void ws_engine_visit_conn(ws_conn *c, void (*fn)(ws_conn *c));
+
+/** ws_conn_share() from another thread. Takes over the reference. */
+ws_status ws_conn_share_later(ws_id id, ws_frames *f);
 
 /** Between the two, sends to c are gathered. They nest not; there is one corked connection. */
 void ws_conn_cork(ws_conn *c);
@@ -300,9 +314,20 @@ void ws_call_pong(ws_conn *c, const unsigned char *data, apr_size_t len);
 void ws_call_drain(ws_conn *c);
 /** On_close, if on_open was called; a second call does nothing. */
 void ws_call_close(ws_conn *c);
+/** on_channel, for all but WS_BLOCKING handlers. */
+int ws_call_channel(ws_conn *c, const ws_event *event);
+/** Its on_close has been called. */
+static inline void ws_call_leave_channels(ws_conn *c)
+{
+    if (c->channels) {
+        c->loop->engine->channels->leave(c);
+    }
+}
 void ws_call_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg);
 void ws_call_timer(ws_conn *c, ws_timer *t);
 void ws_call_watch(ws_conn *c, ws_watch *w, unsigned events);
+/** Callbacks of a WS_BLOCKING handler that wait. */
+apr_uint32_t ws_calls_waiting(const ws_conn *c);
 /** The pool has called on_close (or there is none): c may be freed. */
 int ws_calls_over(const ws_conn *c);
 void ws_calls_free(ws_conn *c);

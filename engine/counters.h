@@ -79,6 +79,19 @@
     X(SLOW_STALLED, COUNTER, "slow_clients_total", "reason", "stalled", "")                        \
     X(DROPPED, COUNTER, "messages_dropped_total", "", "",                                          \
       "Messages dropped, or replaced by newer ones, for clients that read too slowly")             \
+    X(CHANNELS, GAUGE, "channels", "", "",                                                         \
+      "Channels with subscribers, counted in each child process for itself")                       \
+    X(SUBSCRIPTIONS, GAUGE, "subscriptions", "", "", "Subscriptions of connections to channels")   \
+    X(PUBLISHED, COUNTER, "published_total", "", "", "Messages published to channels here")        \
+    X(PUBLISH_REFUSED, COUNTER, "publish_refused_total", "", "",                                   \
+      "Messages that publishers were told to try again later, since too much waited "              \
+      "(WebSocketBusQueue)")                                                                       \
+    X(DELIVERED, COUNTER, "delivered_total", "", "",                                               \
+      "Messages of channels, counted for each connection that they were sent to")                  \
+    X(BUS_MISSED, COUNTER, "bus_missed_total", "", "",                                             \
+      "Messages of channels that did not reach a process, since it did not read for too long")     \
+    X(GAPS, COUNTER, "channel_gaps_total", "", "",                                                 \
+      "Connections that were told that messages of a channel are missing")                         \
     X(LOG_LOST, COUNTER, "log_lost_total", "", "",                                                 \
       "Log records of connections that were lost, since the log took nothing for too long")
 

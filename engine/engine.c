@@ -91,6 +91,11 @@ apr_status_t ws_engine_create(ws_engine **engine, const ws_engine_options *optio
     return APR_SUCCESS;
 }
 
+void ws_engine_channels(ws_engine *e, const ws_channels_hooks *hooks)
+{
+    e->channels = hooks;
+}
+
 static apr_uint32_t count_of(const ws_loop *loop)
 {
     return __atomic_load_n(&loop->count, __ATOMIC_RELAXED)

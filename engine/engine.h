@@ -50,6 +50,7 @@ typedef struct ws_settings {
     apr_uint32_t slow;          /**< what is done about a client that is too slow: ws_slow */
     apr_uint32_t behind;        /**< milliseconds that a message may wait before it is, 0: any */
     apr_uint32_t recheck;       /**< milliseconds between two calls of recheck, 0: none */
+    apr_uint32_t subscriptions; /**< channels that a connection may be subscribed to */
     ws_bounds bounds[2];        /**< those that hold, and those of which only the log tells */
     const char *vhost;          /**< for ws_vhost(), or NULL */
     const void *server;         /**< the owner's, for its log */
@@ -63,6 +64,8 @@ struct ws_location {
     const char *name;  /**< the handler's, for the log */
     ws_engine *engine; /**< set by ws_engine_create */
     unsigned index;    /**< likewise */
+    const char
+        *key; /**< tells the line from others, in all processes and on all machines; or NULL */
 };
 
 /** How a connection came; the last one was made from here. */
@@ -98,6 +101,14 @@ typedef struct ws_engine_options {
     /** A connection has ended; why is in words. On its loop, and must not block. May be NULL. */
     void (*on_end)(const ws_conn *c, const char *why);
 } ws_engine_options;
+
+/** What channels/ does for connections that have subscriptions. All on their loop. */
+typedef struct ws_channels_hooks {
+    /** on_close has been called: the subscriptions end. */
+    void (*leave)(ws_conn *c);
+    /** Little or nothing waits any more to be sent, as for on_drain. */
+    void (*drained)(ws_conn *c);
+} ws_channels_hooks;
 
 #define WS_LOOPS_MAX 64
 
@@ -225,6 +236,9 @@ void ws_engine_close_all(ws_engine *engine, int code, const char *reason, apr_ui
 
 /** Wait until there are no connections at all, and no attempts to make some. @return 1 if there are none; 0 after timeout milliseconds */
 int ws_engine_wait(ws_engine *engine, apr_uint32_t timeout);
+
+/** Before there are connections; hooks live as long as the engine. */
+void ws_engine_channels(ws_engine *engine, const ws_channels_hooks *hooks);
 
 /** The engine that ws_send_to and the like speak to; NULL: none, all connections are gone. */
 void ws_api_engine(ws_engine *engine);

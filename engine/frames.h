@@ -52,8 +52,8 @@ typedef struct ws_entry {
 typedef struct ws_queue {
     ws_entry *ring;
     apr_uint32_t size, head, count;
-    apr_size_t sent;   /**< of the first buffer, bytes */
     unsigned char cut; /**< the first buffer begins inside a frame whose start has been sent */
+    apr_size_t sent;   /**< of the first buffer, bytes */
     apr_size_t bytes;  /**< that wait, in all; read by other threads, atomic */
 } ws_queue;
 

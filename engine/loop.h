@@ -97,11 +97,12 @@ struct ws_engine {
     ws_engine_options options;
     ws_counters *own_counters; /**< where the options bring none */
     ws_loop *loops;
-    ws_watchdog *watchdog;    /**< or NULL */
-    ws_threads *threads;      /**< for WS_BLOCKING handlers, made with the first of them */
-    apr_thread_mutex_t *lock; /**< of threads and empty */
-    apr_thread_cond_t *empty; /**< a connection has gone */
-    int stopping;             /**< atomic */
+    ws_watchdog *watchdog;             /**< or NULL */
+    ws_threads *threads;               /**< for WS_BLOCKING handlers, made with the first of them */
+    apr_thread_mutex_t *lock;          /**< of threads and empty */
+    apr_thread_cond_t *empty;          /**< a connection has gone */
+    int stopping;                      /**< atomic */
+    const ws_channels_hooks *channels; /**< or NULL */
 };
 
 apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index);

@@ -356,6 +356,9 @@ void ws_conn_flush(ws_conn *c)
     settle(c);
     if (!c->gone && c->want_drain && ws_queue_bytes(&c->out) <= low_mark(c)) {
         c->want_drain = 0;
+        if (c->channels) {
+            c->loop->engine->channels->drained(c);
+        }
         ws_call_drain(c);
     }
 }

@@ -35,6 +35,34 @@ int ws_engine_visit(ws_engine *e, unsigned loop,
     return 0;
 }
 
+typedef struct conn_task {
+    ws_task task;
+    ws_id id;
+    void (*fn)(ws_conn *c);
+} conn_task;
+
+static void do_visit_conn(ws_loop *loop, ws_task *task)
+{
+    conn_task *t = (conn_task *)task;
+    ws_conn *c = ws_conn_find(loop, t->id);
+    if (c) {
+        t->fn(c);
+    }
+    free(t);
+}
+
+void ws_engine_visit_conn(ws_conn *c, void (*fn)(ws_conn *c))
+{
+    conn_task *t = ws_task_new(sizeof(*t), do_visit_conn);
+    if (t) {
+        t->id = c->id;
+        t->fn = fn;
+        if (ws_loop_post(c->loop, &t->task) < 0) {
+            free(t);
+        }
+    }
+}
+
 unsigned ws_engine_loops(const ws_engine *e)
 {
     return e->options.loops;

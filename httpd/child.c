@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "httpd/channels.h"
 #include "httpd/config.h"
 #include "httpd/connlog.h"
 #include "httpd/extensions.h"
@@ -80,6 +81,9 @@ int ws_parent_init(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     ws_siblings_init(s);
+    if (ws_httpd_channels_init(s) < 0) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     /* mod_ssl hands us its objects: both have to mean the same by them. */
     if (OpenSSL_version_num() >> 20 != OPENSSL_VERSION_NUMBER >> 20) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
@@ -255,6 +259,7 @@ static apr_status_t say_farewell(void *pchild)
     ws_engine_wait(e, farewell > 0 ? (apr_uint32_t)apr_time_as_msec(farewell) : 0);
     /* From here on handshakes are refused; handlers may still send by id, in vain. */
     __atomic_store_n(&engine, NULL, __ATOMIC_RELEASE);
+    ws_httpd_channels_child_stop();
     ws_siblings_child_exit();
     stopped = ws_engine_stop(e);
     ws_connlog_child_exit();
@@ -269,6 +274,7 @@ static apr_status_t say_farewell(void *pchild)
         }
     }
     ws_api_engine(NULL);
+    ws_httpd_channels_child_exit();
     ws_engine_destroy(e);
     return APR_SUCCESS;
 }
@@ -339,6 +345,7 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
         return;
     }
     ws_api_engine(e);
+    ws_httpd_channels_child_init(pchild, s, e);
     for (int i = 0; i < ws_registry->nelts; i++) {
         ws_registration *reg = APR_ARRAY_IDX(ws_registry, i, ws_registration *);
         const ws_handler *h = reg->location.handler;

@@ -23,6 +23,7 @@ APLOG_USE_MODULE(websocket);
 #define DEFAULT_PING_INTERVAL 20000
 #define DEFAULT_PING_GRACE 10000
 #define DEFAULT_CLOSE_TIMEOUT 5000
+#define DEFAULT_SUBSCRIPTIONS 100
 
 /* Milliseconds that the loops' 32-bit clock can tell apart, with room to spare. */
 #define INTERVAL_MAX (24 * 3600 * 1000)
@@ -35,7 +36,7 @@ void *ws_create_dir_config(apr_pool_t *p, char *dir)
     d->behind = d->reauthorize = -1;
     d->max_frame = d->max_message = d->send_queue = -1;
     d->compression = (ws_compression){-1, -1, -1, -1, -1, -1};
-    d->fragment = d->ping_interval = d->ping_grace = d->close_timeout = -1;
+    d->subscriptions = d->fragment = d->ping_interval = d->ping_grace = d->close_timeout = -1;
     return d;
 }
 
@@ -57,6 +58,7 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     MERGE(send_queue, -1);
     MERGE(fragment, -1);
     MERGE(ping_interval, -1);
+    MERGE(subscriptions, -1);
     MERGE(ping_grace, -1);
     MERGE(close_timeout, -1);
     MERGE(slow, -1);
@@ -112,6 +114,7 @@ const ws_settings *ws_settings_of(request_rec *r)
     s.slow = d->slow < 0 ? WS_SLOW_CLOSE : (apr_uint32_t)d->slow;
     s.behind = (apr_uint32_t)or_default(d->behind, 0);
     s.recheck = (apr_uint32_t)or_default(d->reauthorize, 0);
+    s.subscriptions = (apr_uint32_t)or_default(d->subscriptions, DEFAULT_SUBSCRIPTIONS);
     ws_limits_bounds(d->limits, s.bounds);
     s.vhost = r->server->server_hostname;
     s.server = r->server;

@@ -167,6 +167,18 @@ static const char *configure(cmd_parms *cmd, ws_registration *reg, int argc, cha
     return error;
 }
 
+/* The same for the same line in other processes, after a reload, and on other machines; one byte tells its
+ * length on a bus. */
+static const char *key_of(cmd_parms *cmd, const char *handler)
+{
+    const server_rec *s = cmd->server;
+    const char *key =
+        apr_psprintf(cmd->pool, "%s:%u %s %s", s->server_hostname ? s->server_hostname : "",
+                     s->port, cmd->path ? cmd->path : "", handler);
+    apr_size_t len = strlen(key);
+    return len > 255 ? key + len - 255 : key;
+}
+
 const char *ws_registry_add(cmd_parms *cmd, int argc, char *const argv[], ws_registration **added)
 {
     ws_registration *reg = apr_pcalloc(cmd->pool, sizeof(*reg));
@@ -182,6 +194,7 @@ const char *ws_registry_add(cmd_parms *cmd, int argc, char *const argv[], ws_reg
     if ((error = configure(cmd, reg, argc - 1, argv + 1))) {
         return error;
     }
+    reg->location.key = key_of(cmd, argv[0]);
     APR_ARRAY_PUSH(ws_registry, ws_registration *) = reg;
     *added = reg;
     return NULL;

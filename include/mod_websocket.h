@@ -674,7 +674,7 @@ WS_API ws_status ws_subscribe(ws_conn *c, const char *channel, const ws_subscrip
 WS_API ws_status ws_unsubscribe(ws_conn *c, const char *channel);
 
 /** Call fn for each channel that the connection is subscribed to, at once.  [callback] */
-WS_API void ws_subscriptions(ws_conn *c, void (*fn)(const char *channel, void *arg), void *arg);
+WS_API void ws_subscriptions_of(ws_conn *c, void (*fn)(const char *channel, void *arg), void *arg);
 
 /** What became of a message that was published. */
 typedef struct ws_published {

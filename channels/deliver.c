@@ -1,0 +1,292 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * Delivery in a loop. First each seat's handler says in which form it wants an event; then each form is
+ * sent to all who want it, so that what extensions share is made once for all of them.
+ */
+
+#include "channels/deliver.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A WS_BLOCKING handler that has so many callbacks before it is not waited for. */
+#define CALLS_MAX 4096
+
+struct ws_forms {
+    ws_frames *made[WS_FORMS_MAX + 1];
+};
+
+static void forms_free(struct ws_forms *forms)
+{
+    for (int i = 0; i <= WS_FORMS_MAX; i++) {
+        if (forms->made[i]) {
+            ws_frames_unref(forms->made[i]);
+        }
+    }
+}
+
+int ws_event_has_form(const ws_event *event, int form)
+{
+    return form >= 2 && form <= WS_FORMS_MAX && event->forms->made[form];
+}
+
+int ws_event_form(const ws_event *event, int form, ws_type type, const char *data, apr_size_t len)
+{
+    ws_frames *f;
+    if (form < 2 || form > WS_FORMS_MAX
+        || !(f = ws_frames_build(WS_FIN | (unsigned)type, data, len))) {
+        return WS_FORM_NONE;
+    }
+    if (event->forms->made[form]) {
+        ws_frames_unref(event->forms->made[form]);
+    }
+    event->forms->made[form] = f;
+    return form;
+}
+
+static ws_event event_of(ws_event_kind kind, const ws_channel *ch, const ws_message *m,
+                         const ws_seat *seat, struct ws_forms *forms)
+{
+    ws_event e = {.kind = kind, .channel = ch->name, .data = "", .forms = forms};
+    if (m) {
+        e.type = m->type;
+        e.data = m->data;
+        e.len = m->len;
+        e.position = m->position;
+    }
+    else if (seat) {
+        e.position = seat->at;
+    }
+    if (m && kind != WS_EVENT_MESSAGE) {
+        e.server = m->server;
+        e.id = m->except;
+    }
+    return e;
+}
+
+/* The frames of a form, a reference; NULL if there are none. */
+static ws_frames *frames_of(int form, ws_event_kind kind, const ws_message *m,
+                            const struct ws_forms *forms)
+{
+    ws_frames *f = form == WS_FORM_AS_IS && kind == WS_EVENT_MESSAGE ? m->frames
+                   : form >= 2 && form <= WS_FORMS_MAX               ? forms->made[form]
+                                                                     : NULL;
+    return f ? ws_frames_ref(f) : NULL;
+}
+
+/* ---- Handlers whose callbacks may block ---- */
+
+typedef struct late_call {
+    ws_channels *h;
+    ws_channel *ch;
+    ws_event event;
+    ws_message *m; /* or NULL */
+} late_call;
+
+static void call_late(ws_conn *c, void *arg)
+{
+    late_call *l = arg;
+    struct ws_forms forms = {{NULL}};
+    l->event.forms = &forms;
+    if (c && ws_conn_state(c) == WS_OPEN) {
+        int form = c->location->handler->on_channel(c, &l->event);
+        ws_frames *f = frames_of(form, l->event.kind, l->m, &forms);
+        if (f && ws_conn_share_later(ws_conn_id(c), f) >= 0) {
+            ws_channels_count(l->h, WS_COUNT_DELIVERED, 1);
+        }
+    }
+    forms_free(&forms);
+    ws_channel_unref(l->h, l->ch);
+    if (l->m) {
+        ws_message_unref(l->m);
+    }
+    free(l);
+}
+
+static void call_later(ws_channels *h, const ws_seat *seat, const ws_event *event, ws_message *m)
+{
+    ws_conn *c = seat->c;
+    late_call *l = malloc(sizeof(*l));
+    if (!l || ws_calls_waiting(c) > CALLS_MAX) {
+        free(l);
+        ws_conn_fail(c, WS_CLOSE_INTERNAL, "the handler does not keep pace with its channels");
+        return;
+    }
+    l->h = h;
+    l->ch = ws_channel_ref(h, seat->ch);
+    l->event = *event;
+    l->m = m ? ws_message_ref(m) : NULL;
+    ws_call_run(c, call_late, l);
+}
+
+/* ---- Seats ---- */
+
+static int concerns(const ws_channels *h, const ws_seat *seat, ws_event_kind kind,
+                    const ws_message *m)
+{
+    if (ws_state_of(seat->c) != WS_OPEN) {
+        return 0;
+    }
+    switch (kind) {
+    case WS_EVENT_MESSAGE:
+        return (m->except != seat->c->id || m->server != h->options.self.server)
+               && (m->position.epoch != seat->at.epoch || m->position.offset > seat->at.offset
+                   || !m->position.epoch);
+    case WS_EVENT_JOIN:
+    case WS_EVENT_LEAVE:
+        return seat->flags & WS_WATCH;
+    default:
+        return 1;
+    }
+}
+
+/* What the seat's handler wants of the event: the number of a form. The seat may be gone afterwards. */
+static int ask(ws_channels *h, ws_seat *seat, ws_event_kind kind, ws_message *m,
+               struct ws_forms *forms)
+{
+    ws_conn *c = seat->c;
+    ws_event event;
+    if (kind == WS_EVENT_GAP) {
+        ws_count(c->loop->counters, WS_COUNT_GAPS, 1);
+    }
+    if (!c->location->handler->on_channel) {
+        return WS_FORM_AS_IS;
+    }
+    event = event_of(kind, seat->ch, m, seat, forms);
+    if (c->jobs) {
+        call_later(h, seat, &event, m);
+        return WS_FORM_NONE;
+    }
+    return ws_call_channel(c, &event);
+}
+
+static void send_form(ws_seat *seat, ws_frames *f)
+{
+    ws_loop *loop = seat->c->loop;
+    if (ws_conn_share(seat->c, ws_frames_ref(f)) >= 0) {
+        ws_count(loop->counters, WS_COUNT_DELIVERED, 1);
+    }
+}
+
+static void deliver_to_one(ws_channels *h, ws_seat *seat, ws_event_kind kind, ws_message *m)
+{
+    struct ws_forms forms = {{NULL}};
+    ws_room *room = ws_room_of(seat->c->loop, seat->ch);
+    apr_uint32_t place = seat->place;
+    ws_loop *loop = seat->c->loop;
+    ws_frames *f;
+    int form;
+
+    if (!concerns(h, seat, kind, m)) {
+        return;
+    }
+    room->visiting++;
+    form = ask(h, seat, kind, m, &forms);
+    if (room->seats[place] == seat && (f = frames_of(form, kind, m, &forms))) {
+        send_form(seat, f);
+        ws_frames_unref(f);
+    }
+    ws_chain_forget_shared(loop);
+    room->visiting--;
+    forms_free(&forms);
+}
+
+static void deliver_to_all(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_event_kind kind,
+                           ws_message *m)
+{
+    struct ws_forms forms = {{NULL}};
+    ws_room *room = ws_room_of(loop, ch);
+    apr_uint32_t n = room->used; /* who comes meanwhile has come later */
+    unsigned used = 0;
+
+    room->visiting++;
+    for (apr_uint32_t i = 0; i < n; i++) {
+        ws_seat *seat = room->seats[i];
+        int form;
+        if (!seat) {
+            continue;
+        }
+        seat->form = WS_FORM_NONE;
+        if (seat->live && concerns(h, seat, kind, m)) {
+            form = ask(h, seat, kind, m, &forms);
+            if (room->seats[i] == seat && form > 0 && form <= WS_FORMS_MAX) {
+                seat->form = (unsigned char)form;
+                used |= 1u << form;
+            }
+        }
+    }
+    for (int form = 1; used >> form; form++) {
+        ws_frames *f = used >> form & 1 ? frames_of(form, kind, m, &forms) : NULL;
+        if (!f) {
+            continue;
+        }
+        for (apr_uint32_t i = 0; i < n; i++) {
+            if (room->seats[i] && room->seats[i]->form == form) {
+                send_form(room->seats[i], f);
+            }
+        }
+        ws_chain_forget_shared(loop);
+        ws_frames_unref(f);
+    }
+    room->visiting--;
+    forms_free(&forms);
+}
+
+void ws_deliver_now(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_event_kind kind,
+                    ws_message *m, ws_seat *only)
+{
+    if (only) {
+        deliver_to_one(h, only, kind, m);
+    }
+    else {
+        deliver_to_all(h, loop, ch, kind, m);
+    }
+    ws_room_close_holes(ws_room_of(loop, ch));
+}
+
+/* ---- From other threads ---- */
+
+typedef struct delivery {
+    ws_task task;
+    ws_channels *h;
+    ws_channel *ch;
+    ws_event_kind kind;
+    ws_message *m;
+} delivery;
+
+static void do_deliver(ws_loop *loop, ws_task *task)
+{
+    delivery *d = (delivery *)task;
+    __atomic_sub_fetch(&d->h->halls[loop->index].waiting, ws_message_cost(d->m), __ATOMIC_RELAXED);
+    if (d->kind == WS_EVENT_MESSAGE && d->ch->kept) {
+        ws_deliver_in_order(d->h, loop, d->ch, d->m);
+    }
+    else {
+        ws_deliver_now(d->h, loop, d->ch, d->kind, d->m, NULL);
+    }
+    ws_channel_unref(d->h, d->ch);
+    ws_message_unref(d->m);
+    free(d);
+}
+
+int ws_deliver(ws_channels *h, unsigned loop, ws_channel *ch, ws_event_kind kind, ws_message *m)
+{
+    delivery *d = ws_task_new(sizeof(*d), do_deliver);
+    if (!d) {
+        return -1;
+    }
+    d->h = h;
+    d->ch = ws_channel_ref(h, ch);
+    d->kind = kind;
+    d->m = ws_message_ref(m);
+    __atomic_add_fetch(&h->halls[loop].waiting, ws_message_cost(m), __ATOMIC_RELAXED);
+    if (ws_loop_post(&h->options.engine->loops[loop], &d->task) < 0) {
+        __atomic_sub_fetch(&h->halls[loop].waiting, ws_message_cost(m), __ATOMIC_RELAXED);
+        ws_channel_unref(h, ch);
+        ws_message_unref(m);
+        free(d);
+        return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,29 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Who is a member of which channel, here and in other processes. */
+
+#ifndef WS_CHANNELS_PRESENCE_H
+#define WS_CHANNELS_PRESENCE_H
+
+#include "channels/registry.h"
+
+/** @return 0, or -1 when there is no memory */
+int ws_presence_init(ws_channels *h, apr_pool_t *pool);
+void ws_presence_end(ws_channels *h);
+
+/** A connection of this process is a member, or has new data.  [any thread] */
+void ws_presence_join(ws_channels *h, const ws_channel *ch, ws_id id, const char *data,
+                      apr_size_t len);
+/** It is none any more. */
+void ws_presence_leave(ws_channels *h, const ws_channel *ch, ws_id id);
+
+/** One more connection, or one less, of this process is told of members. */
+void ws_presence_watch(ws_channels *h, const ws_channel *ch, int change);
+
+/** JOIN, LEAVE, WHO and HERE of others. */
+void ws_presence_receive(ws_channels *h, const ws_packet *p);
+
+/** Packets were lost: ask again. */
+void ws_presence_again(ws_channels *h);
+
+#endif

@@ -1,0 +1,463 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The way of a message from its publisher, here or in another process, to histories, buses and loops. */
+
+#include "channels/channels.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "channels/deliver.h"
+#include "channels/presence.h"
+
+/* A loop that takes nothing for so long stands still, and is not waited for, milliseconds. */
+#define PATIENCE 5000
+
+#define QUEUE_DEFAULT (8 * 1024 * 1024)
+
+static ws_channels *the_channels;
+
+ws_channels *ws_channels_current(void)
+{
+    return __atomic_load_n(&the_channels, __ATOMIC_ACQUIRE);
+}
+
+const ws_channels_options *ws_channels_options_of(const ws_channels *h)
+{
+    return &h->options;
+}
+
+extern const ws_channels_hooks ws_channels_for_engine;
+
+ws_channels *ws_channels_create(const ws_channels_options *options, apr_pool_t *pool)
+{
+    ws_channels *h = apr_pcalloc(pool, sizeof(*h));
+    h->options = *options;
+    h->pool = pool;
+    h->loops = ws_engine_loops(options->engine);
+    if (!h->options.queue) {
+        h->options.queue = QUEUE_DEFAULT;
+    }
+    if (apr_thread_mutex_create(&h->lock, APR_THREAD_MUTEX_DEFAULT, pool) != APR_SUCCESS
+        || ws_presence_init(h, pool) < 0) {
+        return NULL;
+    }
+    ws_engine_channels(options->engine, &ws_channels_for_engine);
+    __atomic_store_n(&the_channels, h, __ATOMIC_RELEASE);
+    return h;
+}
+
+void ws_channels_stop(ws_channels *h)
+{
+    __atomic_store_n(&h->stopped, 1, __ATOMIC_RELEASE);
+}
+
+void ws_channels_destroy(ws_channels *h)
+{
+    __atomic_store_n(&the_channels, NULL, __ATOMIC_RELEASE);
+    ws_presence_end(h);
+    free(h->table);
+}
+
+/* The process's channels while one can publish. */
+static ws_channels *running(void)
+{
+    ws_channels *h = ws_channels_current();
+    return h && !__atomic_load_n(&h->stopped, __ATOMIC_ACQUIRE) ? h : NULL;
+}
+
+/* ---- To loops ---- */
+
+static apr_uint32_t seats_in(const ws_channel *ch, unsigned loop)
+{
+    return __atomic_load_n(&ch->rooms[loop].count, __ATOMIC_SEQ_CST);
+}
+
+typedef enum { STANDS_STILL = -1, FULL = 0, ROOM = 1 } room_state;
+
+/* Whether a loop can take a message. It has that room for itself who looks last; a few may be too many. */
+static room_state room_in(ws_channels *h, unsigned loop, const ws_message *m)
+{
+    ws_hall *hall = &h->halls[loop];
+    apr_uint32_t since = __atomic_load_n(&hall->full_since, __ATOMIC_RELAXED), now;
+    apr_size_t waiting = __atomic_load_n(&hall->waiting, __ATOMIC_RELAXED);
+    if (!waiting || waiting + ws_message_cost(m) <= h->options.queue) {
+        if (since) {
+            __atomic_store_n(&hall->full_since, 0, __ATOMIC_RELAXED);
+        }
+        return ROOM;
+    }
+    now = ws_clock() | 1;
+    if (!since) {
+        __atomic_store_n(&hall->full_since, now, __ATOMIC_RELAXED);
+        return FULL;
+    }
+    return now - since < PATIENCE ? FULL : STANDS_STILL;
+}
+
+static int must_wait(ws_channels *h, const ws_channel *ch, const ws_message *m)
+{
+    for (unsigned i = 0; ch && i < h->loops; i++) {
+        if (seats_in(ch, i) && room_in(h, i, m) == FULL) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* A message that can go to a loop no more. What has a history is read from there. */
+static void lose(ws_channels *h, unsigned loop, const ws_channel *ch)
+{
+    if (!ch->kept) {
+        ws_channels_count(h, WS_COUNT_BUS_MISSED, 1);
+    }
+    ws_look_again(h, loop);
+}
+
+static apr_uint32_t to_loops(ws_channels *h, ws_channel *ch, ws_message *m)
+{
+    apr_uint32_t receivers = 0;
+    for (unsigned i = 0; ch && i < h->loops; i++) {
+        apr_uint32_t seats = seats_in(ch, i);
+        if (!seats) {
+            continue;
+        }
+        receivers += seats;
+        if (room_in(h, i, m) != ROOM || ws_deliver(h, i, ch, WS_EVENT_MESSAGE, m) < 0) {
+            lose(h, i, ch);
+        }
+    }
+    return receivers;
+}
+
+/* ---- To everybody ---- */
+
+static ws_packet packet_of(const ws_channels *h, const ws_message *m)
+{
+    return (ws_packet){.kind = WS_PACKET_MESSAGE,
+                       .type = m->type,
+                       .from = h->options.self,
+                       .id = m->except,
+                       .position = m->position,
+                       .channel = m->channel,
+                       .channel_len = m->channel_len,
+                       .hash = m->hash,
+                       .data = m->data,
+                       .len = m->len};
+}
+
+static apr_uint32_t subscribers_elsewhere(const ws_channels *h, const char *name, unsigned len,
+                                          apr_uint64_t hash)
+{
+    ws_bus *local = h->options.local, *remote = h->options.remote;
+    return (local ? local->subscribers(local, name, len, hash) : 0)
+           + (remote ? remote->subscribers(remote, name, len, hash) : 0);
+}
+
+/* Nobody gets it, or all do. flags: WS_PACKET_STORED */
+static void route(ws_channels *h, ws_message *m, unsigned flags, ws_published *what)
+{
+    ws_channel *ch = ws_channel_find(h, m->channel, m->channel_len, m->hash);
+    ws_packet p = packet_of(h, m);
+    ws_bus *local = h->options.local, *remote = h->options.remote;
+    apr_uint32_t reached = 0;
+
+    p.flags = flags;
+    what->status = WS_QUEUED;
+    what->position = m->position;
+    if (!(flags & WS_PACKET_STORED) && must_wait(h, ch, m)) {
+        what->status = WS_FULL;
+    }
+    if (what->status == WS_QUEUED && local) {
+        what->status = local->publish(local, &p, &reached, &what->missed);
+    }
+    if (what->status == WS_QUEUED) {
+        what->receivers = subscribers_elsewhere(h, m->channel, m->channel_len, m->hash);
+        if (remote && remote->publish(remote, &p, &reached, &what->missed) < 0) {
+            what->missed++; /* the others have it already */
+        }
+        what->receivers += to_loops(h, ch, m);
+    }
+    ws_channels_count(h, what->status < 0 ? WS_COUNT_PUBLISH_REFUSED : WS_COUNT_PUBLISHED, 1);
+    if (what->missed) {
+        ws_channels_count(h, WS_COUNT_BUS_MISSED, what->missed);
+    }
+    if (ch) {
+        ws_channel_unref(h, ch);
+    }
+}
+
+/* ---- With a history ---- */
+
+typedef struct keeping {
+    ws_channels *h;
+    ws_message *m;
+    ws_published_fn fn;
+    void *arg;
+} keeping;
+
+static void has_been_kept(void *arg, apr_status_t status, ws_position position)
+{
+    keeping *k = arg;
+    ws_published what = {.status = WS_FULL};
+    if (status == APR_SUCCESS) {
+        k->m->position = position;
+        route(k->h, k->m, WS_PACKET_STORED, &what);
+    }
+    else {
+        ws_channels_count(k->h, WS_COUNT_PUBLISH_REFUSED, 1);
+        ws_log(k->h->options.engine, WS_LOG_WARNING, NULL,
+               "channel %s: a message could not be kept, status %d: it is not published",
+               k->m->channel, (int)status);
+    }
+    if (k->fn) {
+        k->fn(&what, k->arg);
+    }
+    ws_message_unref(k->m);
+    free(k);
+}
+
+static ws_status keep(ws_channels *h, ws_message *m, ws_published_fn fn, void *arg)
+{
+    keeping *k = malloc(sizeof(*k));
+    ws_status s = WS_FULL;
+    if (k) {
+        *k = (keeping){h, ws_message_ref(m), fn, arg};
+        s = h->options.history->append(h->options.history, m, has_been_kept, k);
+    }
+    if (s < 0) {
+        ws_channels_count(h, WS_COUNT_PUBLISH_REFUSED, 1);
+        if (k) {
+            ws_message_unref(m);
+        }
+        free(k);
+    }
+    return s;
+}
+
+ws_status ws_publish(const char *channel, ws_type type, const char *data, apr_size_t len,
+                     ws_id except, ws_published_fn fn, void *arg)
+{
+    ws_channels *h = running();
+    ws_history *history = h ? h->options.history : NULL;
+    ws_published what = {.status = WS_FULL};
+    ws_message *m;
+
+    if (!ws_channel_valid(channel)) {
+        return WS_BAD_NAME;
+    }
+    if (len > WS_PUBLISH_MAX) {
+        return WS_TOO_BIG;
+    }
+    if (!h) {
+        return WS_GONE;
+    }
+    if (!(m = ws_message_new(channel, type, data, len))) {
+        return WS_FULL;
+    }
+    m->server = h->options.self.server;
+    m->except = except;
+    if (history && history->keeps(history, channel)) {
+        what.status = keep(h, m, fn, arg);
+    }
+    else {
+        route(h, m, 0, &what);
+        if (what.status == WS_QUEUED && fn) {
+            fn(&what, arg);
+        }
+    }
+    ws_message_unref(m);
+    return what.status;
+}
+
+ws_status ws_channels_clear(const char *channel, ws_clear_done done, void *arg)
+{
+    ws_channels *h = running();
+    ws_history *history = h ? h->options.history : NULL;
+    if (!ws_channel_valid(channel) || !history || !history->keeps(history, channel)) {
+        return WS_GONE;
+    }
+    history->clear(history, channel, done, arg);
+    return WS_QUEUED;
+}
+
+apr_uint32_t ws_subscribers(const char *channel)
+{
+    ws_channels *h = running();
+    apr_uint32_t n;
+    apr_uint64_t hash;
+    unsigned len;
+    ws_channel *ch;
+    if (!h || !ws_channel_valid(channel)) {
+        return 0;
+    }
+    len = (unsigned)strlen(channel);
+    hash = ws_channel_hash(channel, len);
+    n = subscribers_elsewhere(h, channel, len, hash);
+    if ((ch = ws_channel_find(h, channel, len, hash))) {
+        for (unsigned i = 0; i < h->loops; i++) {
+            n += seats_in(ch, i);
+        }
+        ws_channel_unref(h, ch);
+    }
+    return n;
+}
+
+apr_uint64_t ws_server(void)
+{
+    ws_channels *h = ws_channels_current();
+    return h ? h->options.self.server : 0;
+}
+
+/* ---- To one connection, to a location ---- */
+
+/* The process in an id: see engine/conn.c. */
+static apr_uint32_t process_of(ws_id id)
+{
+    return (apr_uint32_t)(id >> 48);
+}
+
+ws_status ws_send_anywhere(apr_uint64_t server, ws_id id, ws_type type, const char *data,
+                           apr_size_t len)
+{
+    ws_channels *h = running();
+    ws_node to = {server, process_of(id)};
+    ws_packet p = {.kind = WS_PACKET_SEND, .type = type, .id = id, .data = data, .len = len};
+    ws_status s = WS_GONE;
+
+    if (len > WS_PUBLISH_MAX) {
+        return WS_TOO_BIG;
+    }
+    if (!h || !id) {
+        return WS_GONE;
+    }
+    to.server = server ? server : h->options.self.server;
+    if (to.server == h->options.self.server && to.process == (h->options.self.process & 0xFFFF)) {
+        return ws_send_to(id, type, data, len);
+    }
+    p.from = h->options.self;
+    if (h->options.local) {
+        s = h->options.local->send(h->options.local, &to, &p);
+    }
+    if (s == WS_GONE && to.server != h->options.self.server && h->options.remote) {
+        s = h->options.remote->send(h->options.remote, &to, &p);
+    }
+    return s;
+}
+
+ws_status ws_broadcast_everywhere(ws_location *here, ws_type type, const char *data, apr_size_t len,
+                                  ws_id except)
+{
+    ws_channels *h = running();
+    ws_bus *buses[] = {h ? h->options.local : NULL, h ? h->options.remote : NULL};
+    ws_packet p = {
+        .kind = WS_PACKET_BROADCAST, .type = type, .id = except, .data = data, .len = len};
+
+    if (len > WS_PUBLISH_MAX) {
+        return WS_TOO_BIG;
+    }
+    if (h && here->key) {
+        p.from = h->options.self;
+        p.channel = here->key;
+        p.channel_len = (unsigned)strlen(here->key);
+        p.hash = ws_channel_hash(p.channel, p.channel_len);
+    }
+    for (int i = 0; i < 2 && p.channel; i++) {
+        apr_uint32_t reached = 0, missed = 0;
+        ws_status s = buses[i] ? buses[i]->publish(buses[i], &p, &reached, &missed) : WS_QUEUED;
+        if (s < 0 && i == 0) {
+            ws_channels_count(h, WS_COUNT_PUBLISH_REFUSED, 1);
+            return s;
+        }
+        if (missed) {
+            ws_channels_count(h, WS_COUNT_BUS_MISSED, missed);
+        }
+    }
+    return ws_broadcast(here, type, data, len, except);
+}
+
+/* ---- From other processes ---- */
+
+static void receive_message(ws_channels *h, const ws_packet *p)
+{
+    char name[WS_CHANNEL_MAX + 1];
+    ws_channel *ch;
+    ws_message *m;
+
+    if (!ws_channel_valid_len(p->channel, p->channel_len)) {
+        return;
+    }
+    ch =
+        ws_channel_find(h, p->channel, p->channel_len, ws_channel_hash(p->channel, p->channel_len));
+    if (!ch) {
+        return;
+    }
+    memcpy(name, p->channel, p->channel_len);
+    name[p->channel_len] = 0;
+    if ((m = ws_message_new(name, p->type, p->data, p->len))) {
+        m->position = p->position;
+        m->server = p->from.server;
+        m->except = p->id;
+        /* Loops that are behind hold up the bus a while, which is how senders come to know. */
+        while (must_wait(h, ch, m)) {
+            apr_sleep(1000);
+        }
+        to_loops(h, ch, m);
+        ws_message_unref(m);
+    }
+    else {
+        ws_channels_missed(h, 1);
+    }
+    ws_channel_unref(h, ch);
+}
+
+static void receive_broadcast(ws_channels *h, const ws_packet *p)
+{
+    const ws_engine_options *o = &h->options.engine->options;
+    ws_id except = p->from.server == h->options.self.server ? p->id : 0;
+    for (unsigned i = 0; i < o->location_count; i++) {
+        ws_location *l = o->locations[i];
+        if (l->key && strlen(l->key) == p->channel_len
+            && !memcmp(l->key, p->channel, p->channel_len)) {
+            ws_broadcast(l, p->type, p->data, p->len, except);
+        }
+    }
+}
+
+void ws_channels_receive(ws_channels *h, const ws_packet *p)
+{
+    if (__atomic_load_n(&h->stopped, __ATOMIC_ACQUIRE)) {
+        return;
+    }
+    switch (p->kind) {
+    case WS_PACKET_MESSAGE:
+        receive_message(h, p);
+        break;
+    case WS_PACKET_JOIN:
+    case WS_PACKET_LEAVE:
+    case WS_PACKET_WHO:
+    case WS_PACKET_HERE:
+        ws_presence_receive(h, p);
+        break;
+    case WS_PACKET_SEND:
+        ws_send_to(p->id, p->type, p->data, p->len);
+        break;
+    case WS_PACKET_BROADCAST:
+        receive_broadcast(h, p);
+        break;
+    case WS_PACKET_MISSED:
+        ws_channels_missed(h, 0); /* who could not send them has counted them */
+        break;
+    }
+}
+
+void ws_channels_missed(ws_channels *h, apr_uint64_t how_many)
+{
+    if (how_many) {
+        ws_channels_count(h, WS_COUNT_BUS_MISSED, (apr_int64_t)how_many);
+    }
+    for (unsigned i = 0; i < h->loops; i++) {
+        ws_look_again(h, i);
+    }
+    ws_presence_again(h);
+}

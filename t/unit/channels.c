@@ -1,0 +1,676 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Subscribing, publishing and presence in one process, beside one that a test plays. */
+
+#include "channels/channels.h"
+#include "t/unit/keeper.h"
+#include "t/unit/rig.h"
+
+/* ---- A bus with one other process, which is the test ---- */
+
+#define OTHER ((ws_node){1, 8})
+
+static struct {
+    ws_bus bus;
+    pthread_mutex_t lock;
+    int wants, refuses, other_has_ended;
+    apr_uint32_t elsewhere; /* subscribers */
+    apr_uint32_t last_request;
+} other;
+
+static ws_status other_want(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash,
+                            int change)
+{
+    (void)b, (void)channel, (void)len, (void)hash;
+    __atomic_add_fetch(&other.wants, change, __ATOMIC_RELAXED);
+    return WS_QUEUED;
+}
+
+static void note_packet(const char *how, const ws_packet *p)
+{
+    static const char *const kinds[] = {"?",    "message", "join",      "leave", "who",
+                                        "here", "send",    "broadcast", "missed"};
+    other.last_request = p->request;
+    note("other", "%s %s %.*s \"%.*s\" %u", how, kinds[p->kind], (int)p->channel_len,
+         p->channel ? p->channel : "", p->kind == WS_PACKET_HERE ? 0 : (int)p->len,
+         p->data ? p->data : "", (unsigned)p->position.offset);
+}
+
+static ws_status other_publish(ws_bus *b, const ws_packet *p, apr_uint32_t *reached,
+                               apr_uint32_t *missed)
+{
+    (void)b;
+    if (other.refuses && !(p->flags & WS_PACKET_STORED)) {
+        return WS_FULL;
+    }
+    *missed += (apr_uint32_t)other.refuses;
+    *reached += (apr_uint32_t)!other.refuses;
+    note_packet("gets", p);
+    return WS_QUEUED;
+}
+
+static ws_status other_send(ws_bus *b, const ws_node *to, const ws_packet *p)
+{
+    (void)b;
+    if (to->process != OTHER.process) {
+        return WS_GONE;
+    }
+    note_packet("is sent", p);
+    return WS_HANDED;
+}
+
+static apr_uint32_t other_subscribers(ws_bus *b, const char *channel, unsigned len,
+                                      apr_uint64_t hash)
+{
+    (void)b, (void)channel, (void)len, (void)hash;
+    return other.elsewhere;
+}
+
+static int other_alive(ws_bus *b, const ws_node *node)
+{
+    (void)b, (void)node;
+    return !__atomic_load_n(&other.other_has_ended, __ATOMIC_RELAXED);
+}
+
+static ws_packet from_other(ws_packet_kind kind, const char *channel, const char *data)
+{
+    return (ws_packet){.kind = kind,
+                       .type = WS_TEXT,
+                       .from = OTHER,
+                       .channel = channel,
+                       .channel_len = (unsigned)strlen(channel),
+                       .data = data,
+                       .len = strlen(data)};
+}
+
+static void other_says(ws_packet p)
+{
+    ws_channels_receive(ws_channels_current(), &p);
+}
+
+/* ---- Handlers ---- */
+
+enum { RAW = 2 };
+
+/* Messages that begin with "no" are not for this handler's connections, those with "up" in capitals. */
+static int on_channel(ws_conn *c, const ws_event *e)
+{
+    static const char *const kinds[] = {"?", "message", "live", "gap", "join", "leave"};
+    if (e->kind != WS_EVENT_MESSAGE) {
+        note(name_of(c), "%s %s \"%.*s\" %u/%u", kinds[e->kind], e->channel, (int)e->len, e->data,
+             (unsigned)e->position.epoch, (unsigned)e->position.offset);
+        return WS_FORM_NONE;
+    }
+    if (e->len >= 2 && !memcmp(e->data, "no", 2)) {
+        return WS_FORM_NONE;
+    }
+    if (e->len >= 2 && !memcmp(e->data, "up", 2)) {
+        if (!ws_event_has_form(e, RAW)) {
+            note("forms", "made");
+            ws_event_form(e, RAW, WS_BINARY, "UP", 2);
+        }
+        return RAW;
+    }
+    return WS_FORM_AS_IS;
+}
+
+#define NOTES .on_open = rec_open, .on_message = rec_message, .on_close = rec_close
+
+static const ws_handler watching = {.on_channel = on_channel, NOTES};
+static const ws_handler blocking = {.flags = WS_BLOCKING, .on_channel = on_channel, NOTES};
+static const ws_handler plain = {NOTES};
+
+/* ---- What tests do ---- */
+
+static keeper history;
+static ws_channels_options with;
+
+typedef struct deed {
+    const char *channel;
+    ws_subscription how;
+    ws_status status;
+} deed;
+
+static void do_subscribe(ws_conn *c, void *arg)
+{
+    deed *d = arg;
+    d->status = ws_subscribe(c, d->channel, &d->how);
+}
+
+static void do_unsubscribe(ws_conn *c, void *arg)
+{
+    deed *d = arg;
+    d->status = ws_unsubscribe(c, d->channel);
+}
+
+static ws_status subscribe(rig *r, const char *name, const char *channel, unsigned flags)
+{
+    deed d = {.channel = channel,
+              .how = {.flags = flags, .member = name, .member_len = strlen(name)}};
+    as_callback(id_of(r, name), do_subscribe, &d);
+    return d.status;
+}
+
+static void resume(rig *r, const char *name, const char *channel, ws_position after)
+{
+    deed d = {.channel = channel, .how = {.flags = WS_RESUME, .after = after}};
+    as_callback(id_of(r, name), do_subscribe, &d);
+    is_int(d.status, WS_QUEUED, "%s resumes from %u", name, (unsigned)after.offset);
+}
+
+static ws_status unsubscribe(rig *r, const char *name, const char *channel)
+{
+    deed d = {.channel = channel};
+    as_callback(id_of(r, name), do_unsubscribe, &d);
+    return d.status;
+}
+
+static ws_status publish(const char *channel, const char *text)
+{
+    return ws_publish(channel, WS_TEXT, text, strlen(text), 0, NULL, NULL);
+}
+
+/* One that is subscribed. */
+static wire enter_channel(rig *r, const char *name, const char *channel, unsigned flags)
+{
+    wire w = enter(r, name);
+    is_int(subscribe(r, name, channel, flags), WS_QUEUED, "%s subscribes to %s", name, channel);
+    return w;
+}
+
+static void leave_quietly(wire *w, const char *name)
+{
+    wire_close(w, 1000, "bye");
+    while (strcmp(wire_next(w), "eof")) {
+    }
+    while (strncmp(told(name), "close", 5)) {
+    }
+    wire_free(w);
+}
+
+/* ---- Publishing ---- */
+
+static ws_published published;
+
+static void has_been_published(const ws_published *what, void *arg)
+{
+    (void)arg;
+    published = *what;
+    note("publisher", "%d %u/%u, %u receivers, %u missed", what->status,
+         (unsigned)what->position.epoch, (unsigned)what->position.offset, what->receivers,
+         what->missed);
+}
+
+static void subscribers_get_what_is_published(rig *r)
+{
+    wire a = enter_channel(r, "a", "news", 0), b = enter_channel(r, "b", "news", 0);
+    wire c = enter_channel(r, "c", "other", 0);
+
+    is_int(ws_subscribers("news"), 2, "two subscribers are counted");
+    is_int(publish("news", "one"), WS_QUEUED, "a message is published");
+    is_int(publish("news", "two"), WS_QUEUED, "and another");
+    is_int(ws_publish("news", WS_BINARY, "three", 5, id_of(r, "b"), NULL, NULL), WS_QUEUED,
+           "and one for all but b");
+    publish("other", "four");
+    publish("news", "five");
+    wire_next_is(&a, "text \"one\"", "a gets the first");
+    wire_next_is(&a, "text \"two\"", "and the second");
+    wire_next_is(&a, "binary \"three\"", "and the third");
+    wire_next_is(&a, "text \"five\"", "and the last");
+    wire_next_is(&b, "text \"one\"", "b gets the first");
+    wire_next_is(&b, "text \"two\"", "and the second");
+    wire_next_is(&b, "text \"five\"", "and the last, but not the third");
+    wire_next_is(&c, "text \"four\"", "c gets what is published to its channel, and nothing else");
+    is_int(unsubscribe(r, "a", "news"), WS_QUEUED, "a unsubscribes");
+    is_int(unsubscribe(r, "a", "news"), WS_GONE, "which it can only once");
+    publish("news", "six");
+    is_int(subscribe(r, "a", "news", 0), WS_QUEUED, "it comes back");
+    is_int(subscribe(r, "a", "news", 0), WS_QUEUED, "once more changes nothing");
+    publish("news", "seven");
+    wire_next_is(&a, "text \"seven\"", "what came meanwhile it has not got");
+    wire_next_is(&b, "text \"six\"", "b has");
+    wire_next_is(&b, "text \"seven\"", "and everything since");
+    leave(&a, "a");
+    leave(&b, "b");
+    is_int(publish("news", "eight"), WS_QUEUED, "one can publish where nobody is");
+    is_int(ws_subscribers("news"), 0, "none is counted any more");
+    leave(&c, "c");
+}
+
+static void what_is_wrong_is_refused(rig *r)
+{
+    char longest[WS_CHANNEL_MAX + 2];
+    wire a = enter(r, "a");
+    memset(longest, 'x', sizeof(longest));
+    longest[WS_CHANNEL_MAX + 1] = 0;
+    is_int(publish("no blanks", "x"), WS_BAD_NAME, "publishing to what is no name");
+    is_int(publish("", "x"), WS_BAD_NAME, "to no name");
+    is_int(publish(longest, "x"), WS_BAD_NAME, "to one that is too long");
+    is_int(ws_publish("a", WS_TEXT, "", WS_PUBLISH_MAX + 1, 0, NULL, NULL), WS_TOO_BIG,
+           "more than can be published");
+    is_int(subscribe(r, "a", "no blanks", 0), WS_BAD_NAME, "subscribing to what is no name");
+    r->settings.subscriptions = 2;
+    is_int(subscribe(r, "a", "1", 0), WS_QUEUED, "a first channel");
+    is_int(subscribe(r, "a", "2", 0), WS_QUEUED, "a second one");
+    is_int(subscribe(r, "a", "3", 0), WS_LIMIT, "no third where two are allowed");
+    is_int(subscribe(r, "a", "2", 0), WS_QUEUED, "one that it has already is none more");
+    r->settings.subscriptions = 0;
+    is_int(subscribe(r, "a", "3", 0), WS_QUEUED, "a third where any number is");
+    is_int(subscribe(r, "a", "4", 0), WS_LIMIT, "no fourth in a process that keeps three");
+    is_int(unsubscribe(r, "a", "1"), WS_QUEUED, "with one less");
+    is_int(subscribe(r, "a", "4", 0), WS_QUEUED, "there is room");
+    leave(&a, "a");
+    nobody_is_left(r);
+    is_int(other.wants, 0, "the bus knows of no subscriber any more");
+}
+
+static void a_publisher_is_told(rig *r)
+{
+    wire a = enter_channel(r, "a", "news", 0);
+    other.elsewhere = 5;
+    ws_publish("news", WS_TEXT, "x", 1, 0, has_been_published, NULL);
+    told_is("publisher", "1 0/0, 6 receivers, 0 missed",
+            "it is told who gets it, here and elsewhere");
+    other.elsewhere = 0;
+    wire_next_is(&a, "text \"x\"", "who does");
+    leave(&a, "a");
+}
+
+static void nobody_gets_what_is_refused(rig *r)
+{
+    wire a = enter_channel(r, "a", "news", 0);
+    other.refuses = 1;
+    is_int(publish("news", "refused"), WS_FULL, "where the bus is full, the publisher is told");
+    other.refuses = 0;
+    is_int(publish("news", "taken"), WS_QUEUED, "later it is not");
+    wire_next_is(&a, "text \"taken\"", "what was refused has not been delivered here either");
+    leave(&a, "a");
+}
+
+static void a_loop_that_is_behind_is_not_given_more(rig *r)
+{
+    static char big[60000];
+    wire a = enter_channel(r, "a", "news", 0);
+    hold h;
+    int n = 0;
+    memset(big, 'x', sizeof(big) - 1);
+    hold_loop(&h, r);
+    while (n < 100 && publish("news", big) == WS_QUEUED) {
+        n++;
+    }
+    is_int(n, 3, "so much may wait");
+    is_int(publish("elsewhere", "x"), WS_QUEUED, "other channels do not mind");
+    let_loop_go(&h);
+    for (int i = 0; i < n; i++) {
+        wire_next(&a);
+    }
+    turns(r, 0);
+    is_int(publish("news", "next"), WS_QUEUED, "then there is room again");
+    wire_next_is(&a, "text \"next\"", "and nothing was lost");
+    leave(&a, "a");
+}
+
+/* ---- From the other process ---- */
+
+static void the_bus_brings_and_takes(rig *r)
+{
+    wire a = enter_channel(r, "a", "news", 0);
+    ws_id id = id_of(r, "a");
+    ws_packet p;
+    forget("other");
+    publish("news", "out");
+    told_is("other", "gets message news \"out\" 0", "what is published goes to the bus");
+    other_says(from_other(WS_PACKET_MESSAGE, "news", "in"));
+    wire_next_is(&a, "text \"out\"", "and to subscribers here");
+    wire_next_is(&a, "text \"in\"", "who get what comes from it");
+    p = from_other(WS_PACKET_MESSAGE, "news", "not for a");
+    p.from.server = 1;
+    p.id = id;
+    other_says(p);
+    p.from.server = 42;
+    p.data = "for a";
+    p.len = 5;
+    other_says(p);
+    wire_next_is(&a, "text \"for a\"",
+                 "but for who published it; ids of other servers are others'");
+    other_says(from_other(WS_PACKET_MESSAGE, "nobody", "x"));
+    p = from_other(WS_PACKET_SEND, "", "straight");
+    p.id = id;
+    other_says(p);
+    wire_next_is(&a, "text \"straight\"", "a message for one connection");
+    p = from_other(WS_PACKET_BROADCAST, "the key", "to all");
+    other_says(p);
+    wire_next_is(&a, "text \"to all\"", "one for a location");
+    p.channel = "another";
+    p.channel_len = 7;
+    other_says(p);
+
+    is_int(ws_send_anywhere(0, id, WS_TEXT, "here", 4), WS_QUEUED, "by id: it is here");
+    wire_next_is(&a, "text \"here\"", "and is found");
+    is_int(ws_send_anywhere(1, (ws_id)8 << 48 | 1, WS_TEXT, "there", 5), WS_HANDED,
+           "it is in the other process");
+    told_is("other", "is sent send  \"there\" 0", "which is given it");
+    is_int(ws_send_anywhere(0, (ws_id)9 << 48 | 1, WS_TEXT, "x", 1), WS_GONE,
+           "its process is no more");
+    is_int(ws_send_anywhere(0, 0, WS_TEXT, "x", 1), WS_GONE, "0 is no connection");
+    is_int(ws_broadcast_everywhere(&r->location, WS_TEXT, "everywhere", 10, 0), WS_QUEUED,
+           "a broadcast everywhere");
+    told_is("other", "gets broadcast the key \"everywhere\" 0", "goes to the bus");
+    wire_next_is(&a, "text \"everywhere\"", "and to those here");
+    leave(&a, "a");
+    forget("other");
+}
+
+/* ---- What a handler sees ---- */
+
+static void a_handler_sees_and_decides(rig *r)
+{
+    wire a = enter_channel(r, "a", "news", 0), b = enter_channel(r, "b", "news", 0);
+    told_is("a", "live news \"\" 0/0", "first comes that it is live");
+    told_is("b", "live news \"\" 0/0", "for each");
+    publish("news", "none of it");
+    publish("news", "upper");
+    publish("news", "as it is");
+    wire_next_is(&a, "binary \"UP\"", "a message is sent in the handler's form, or not at all");
+    wire_next_is(&a, "text \"as it is\"", "or as it is");
+    wire_next_is(&b, "binary \"UP\"", "the other one gets the same");
+    wire_next_is(&b, "text \"as it is\"", "likewise");
+    told_is("forms", "made", "the form was made once");
+    if (ws_engine_loops(r->engine) == 1 && !(r->location.handler->flags & WS_BLOCKING)) {
+        forget("other");
+        is_int(untold(), 0, "not twice");
+    }
+    forget("forms");
+    leave(&a, "a");
+    leave(&b, "b");
+    forget("other");
+}
+
+/* ---- Members ---- */
+
+static void list_members(const char *channel, const ws_member *m, apr_size_t n, int complete,
+                         void *arg)
+{
+    char text[200] = "";
+    (void)arg;
+    for (apr_size_t i = 0; i < n; i++) {
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), " %.*s", (int)m[i].len,
+                 m[i].data);
+    }
+    note("list", "%s:%s%s", channel, text, complete ? "" : ", and perhaps more");
+}
+
+static ws_packet here(const char *member, unsigned flags)
+{
+    static char data[64];
+    ws_packet p = from_other(WS_PACKET_HERE, "room", data);
+    memcpy(data, "\0\0\0\0\0\0\0\1\0", 9);
+    data[9] = (char)strlen(member);
+    memcpy(data + 10, member, strlen(member));
+    p.len = *member ? 10 + strlen(member) : 0;
+    p.flags = flags;
+    p.request = other.last_request;
+    return p;
+}
+
+static void members_come_and_go(rig *r)
+{
+    wire a = enter(r, "a"), b;
+    ws_packet p;
+
+    forget("other");
+    is_int(subscribe(r, "a", "room", WS_MEMBER | WS_WATCH), WS_QUEUED, "a enters and looks");
+    told_is("other", "gets who room \"\" 0", "others are asked who is there");
+    told_is("other", "gets join room \"a\" 0", "and told that a is");
+    told_is("a", "live room \"\" 0/0", "a is live");
+    told_is("a", "join room \"a\" 0/0", "and the first to be told of");
+    is_int(ws_presence("room", list_members, NULL), WS_QUEUED, "somebody asks who is there");
+    is_int(untold(), 0, "and waits for the answer");
+    other_says(here("z", WS_PACKET_LAST));
+    ok(strstr(told("list"), "z") != NULL, "which comes with that of the others");
+    ws_presence("room", list_members, NULL);
+    ok(strstr(told("list"), "z") != NULL, "then it is known");
+
+    b = enter(r, "b");
+    is_int(subscribe(r, "b", "room", WS_MEMBER), WS_QUEUED, "b enters");
+    told_is("b", "live room \"\" 0/0", "and is live");
+    told_is("a", "join room \"b\" 0/0", "a is told");
+    told_is("other", "gets join room \"b\" 0", "so are others");
+    p = from_other(WS_PACKET_JOIN, "room", "y");
+    p.id = 2;
+    other_says(p);
+    told_is("a", "join room \"y\" 0/0", "one enters elsewhere");
+    p.data = "Y";
+    other_says(p);
+    told_is("a", "join room \"Y\" 0/0", "and has new data");
+    other_says(p);
+    p = from_other(WS_PACKET_LEAVE, "room", "");
+    p.id = 2;
+    other_says(p);
+    told_is("a", "leave room \"Y\" 0/0", "and leaves; what was no news was not told");
+    p = from_other(WS_PACKET_WHO, "room", "");
+    other_says(p);
+    told_is("other", "is sent here room \"\" 0", "others are answered");
+    is_int(unsubscribe(r, "b", "room"), WS_QUEUED, "b leaves");
+    told_is("other", "gets leave room \"\" 0", "others are told");
+    told_is("a", "leave room \"b\" 0/0", "so is a");
+
+    ws_channels_missed(ws_channels_current(), 1);
+    told_is("a", "gap room \"\" 0/0", "when packets were lost, everybody is told");
+    told_is("other", "gets who room \"\" 0", "and others are asked again");
+    other_says(here("x", 0));
+    told_is("a", "join room \"x\" 0/0", "what is new in their answer is told");
+    p = here("", WS_PACKET_LAST);
+    other_says(p);
+
+    __atomic_store_n(&other.other_has_ended, 1, __ATOMIC_RELAXED);
+    told_is("a", "leave room \"x\" 0/0", "its process has ended: so have its members");
+    other.other_has_ended = 0;
+    leave_quietly(&a, "a");
+    leave(&b, "b");
+    nobody_is_left(r);
+    forget("other");
+    is_int(ws_presence("room", list_members, NULL), WS_QUEUED, "the room is asked for");
+    told_is("list", "room:, and perhaps more", "where nobody answers, that is said");
+    forget("other");
+}
+
+/* ---- With a history ---- */
+
+static ws_packet kept_by_other(const char *text, apr_uint64_t epoch, apr_uint64_t offset)
+{
+    ws_packet p = from_other(WS_PACKET_MESSAGE, "kept", text);
+    p.position = (ws_position){epoch, offset};
+    return p;
+}
+
+/* The other process publishes, and its message does not come here, yet. */
+static void other_keeps(const char *text)
+{
+    ws_message *m = ws_message_new("kept", WS_TEXT, text, strlen(text));
+    m->position = (ws_position){history.head.epoch, ++history.head.offset};
+    history.kept[history.head.offset] = m;
+}
+
+static void everybody_gets_everything_once(rig *r)
+{
+    wire a = enter_channel(r, "a", "kept", 0), b;
+    told_is("a", "live kept \"\" 77/0", "it begins at the beginning");
+    ws_publish("kept", WS_TEXT, "1", 1, 0, has_been_published, NULL);
+    told_is("publisher", "1 77/1, 1 receivers, 0 missed", "a message has a position");
+    wire_next_is(&a, "text \"1\"", "and is delivered");
+    other_keeps("2");
+    other_keeps("3");
+    other_says(kept_by_other("3", 77, 3));
+    other_says(kept_by_other("2", 77, 2));
+    publish("kept", "4");
+    wire_next_is(&a, "text \"2\"", "one that was overtaken comes first");
+    wire_next_is(&a, "text \"3\"", "then the one that overtook it");
+    wire_next_is(&a, "text \"4\"", "and none of them twice");
+    other_keeps("5");
+    publish("kept", "6");
+    wire_next_is(&a, "text \"5\"", "one that was lost is there");
+    wire_next_is(&a, "text \"6\"", "before the one behind it");
+    other_keeps("7");
+    ws_channels_missed(ws_channels_current(), 1);
+    wire_next_is(&a, "text \"7\"", "where something was missed it is looked for");
+
+    b = enter(r, "b");
+    resume(r, "b", "kept", (ws_position){77, 4});
+    wire_next_is(&b, "text \"5\"", "who resumes gets what was missed");
+    wire_next_is(&b, "text \"6\"", "all of it");
+    wire_next_is(&b, "text \"7\"", "in order");
+    told_is("b", "live kept \"\" 77/7", "and is live");
+    publish("kept", "8");
+    wire_next_is(&b, "text \"8\"", "and gets what comes then");
+    wire_next_is(&a, "text \"8\"", "as the others do");
+    is_int(unsubscribe(r, "b", "kept"), WS_QUEUED, "it goes");
+    history.first = 4;
+    resume(r, "b", "kept", (ws_position){77, 1});
+    told_is("b", "gap kept \"\" 77/1", "who comes too late is told so");
+    for (int i = 4; i <= 8; i++) {
+        wire_next(&b);
+    }
+    told_is("b", "live kept \"\" 77/8", "and gets what there is");
+    unsubscribe(r, "b", "kept");
+    resume(r, "b", "kept", (ws_position){0, 0});
+    for (int i = 4; i <= 8; i++) {
+        wire_next(&b);
+    }
+    told_is("b", "live kept \"\" 77/8", "all that is kept is no gap");
+    unsubscribe(r, "b", "kept");
+    resume(r, "b", "news", (ws_position){77, 1});
+    told_is("b", "gap news \"\" 0/0", "where nothing is kept, nothing can be resumed");
+    told_is("b", "live news \"\" 0/0", "but there is a future");
+
+    history.broken = 1;
+    ws_publish("kept", WS_TEXT, "x", 1, 0, has_been_published, NULL);
+    told_is("publisher", "-1 0/0, 0 receivers, 0 missed", "what cannot be kept is not published");
+    history.broken = 0;
+    history.full = 1;
+    is_int(publish("kept", "x"), WS_FULL, "too much waits to be kept");
+    history.full = 0;
+    leave(&a, "a");
+    leave(&b, "b");
+    forget("other");
+}
+
+static void has_been_cleared(void *arg, apr_status_t status)
+{
+    (void)arg;
+    note("cleared", "%d", (int)status);
+}
+
+static void an_epoch_ends(rig *r)
+{
+    wire a = enter_channel(r, "a", "kept", 0);
+    ok(!strncmp(told("a"), "live", 4), "a is live");
+    for (int i = 1; i <= KEEPER_MAX; i++) {
+        if (history.kept[i]) {
+            ws_message_unref(history.kept[i]);
+            history.kept[i] = NULL;
+        }
+    }
+    is_int(ws_channels_clear("kept", has_been_cleared, NULL), WS_QUEUED, "its history is cleared");
+    told_is("cleared", "0", "which is told");
+    is_int(ws_channels_clear("news", has_been_cleared, NULL), WS_GONE, "where there is one");
+    history.first = 1;
+    publish("kept", "new");
+    ok(!strncmp(told("a"), "gap", 3), "a history that was cleared is a gap");
+    wire_next_is(&a, "text \"new\"", "what comes then is delivered");
+    publish("kept", "newer");
+    wire_next_is(&a, "text \"newer\"", "and goes on");
+    leave(&a, "a");
+    forget("other");
+}
+
+static void many_are_resumed_in_pages(rig *r)
+{
+    enum { MANY = 3000 };
+    char text[100];
+    int wrong = 0;
+    wire a;
+    memset(text, 'x', sizeof(text));
+    for (int i = 0; i < MANY; i++) {
+        sprintf(text, "%d", i);
+        text[strlen(text)] = ' ';
+        ws_publish("kept", WS_TEXT, text, sizeof(text), 0, NULL, NULL);
+    }
+    forget("other");
+    a = enter_narrow(r, "a");
+    resume(r, "a", "kept", (ws_position){history.head.epoch, 0});
+    for (int i = 0; i < MANY; i++) {
+        char expected[20];
+        sprintf(expected, "text \"%d ", i);
+        wrong += strncmp(wire_next(&a), expected, strlen(expected)) != 0;
+        if (i == MANY / 2) {
+            publish("kept", "more");
+        }
+    }
+    is_int(wrong, 0, "a client that is slower than its history gets it all, in order");
+    wire_next_is(&a, "text \"more\"", "and then what was published meanwhile");
+    leave_quietly(&a, "a");
+    forget("other");
+}
+
+/* ---- */
+
+static void start(rig *r, const ws_handler *handler, unsigned loops)
+{
+    rig_start(r, handler, loops);
+    r->location.key = "the key";
+    other.bus =
+        (ws_bus){"other", other_want, other_publish, other_send, other_subscribers, other_alive};
+    keeper_start(&history);
+    with.engine = r->engine;
+    with.self = (ws_node){1, 7};
+    with.local = &other.bus;
+    with.history = &history.store;
+    with.channels = 3;
+    with.queue = 200000;
+    if (!ws_channels_create(&with, r->pool)) {
+        bail_out("no channels");
+    }
+}
+
+static void stop(rig *r)
+{
+    nobody_is_left(r);
+    forget("other");
+    ws_channels_stop(ws_channels_current());
+    is_int(publish("news", "x"), WS_GONE, "who stops publishes no more");
+    ws_engine_stop(r->engine);
+    ws_channels_destroy(ws_channels_current());
+    keeper_end(&history);
+    rig_stop(r);
+    is_int(other.wants, 0, "nothing is wanted any more");
+}
+
+static void run(const ws_handler *handler, unsigned loops, test *const *tests)
+{
+    rig r = {0};
+    start(&r, handler, loops);
+    for (; *tests; tests++) {
+        (*tests)(&r);
+    }
+    stop(&r);
+}
+
+int main(void)
+{
+    static test *const basics[] = {subscribers_get_what_is_published,
+                                   what_is_wrong_is_refused,
+                                   a_publisher_is_told,
+                                   nobody_gets_what_is_refused,
+                                   a_loop_that_is_behind_is_not_given_more,
+                                   the_bus_brings_and_takes,
+                                   NULL};
+    static test *const seen[] = {a_handler_sees_and_decides, members_come_and_go,
+                                 everybody_gets_everything_once, an_epoch_ends, NULL};
+    static test *const slow[] = {many_are_resumed_in_pages, NULL};
+    run(&plain, 1, basics);
+    run(&watching, 1, seen);
+    run(&blocking, 3, seen);
+    run(&plain, 1, slow);
+    return done_testing();
+}
