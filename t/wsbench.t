@@ -227,4 +227,18 @@ is(join(' ', grep { $page !~ /^\.(?:BR?|TP) .*\Q$_\E\b/m } sort keys %option), '
 is($completed, "--connect --connections\n", 'completion');
 
 $httpd->stop;
+
+# ---- bench/compare, which calls it ----
+
+{
+    local @ENV{qw(BENCH CELLS SERVERS ROUNDS SECONDS JSON PEER)} =
+        ('utf8', 'text', 'ours,raw,nobody', 1, 0.1, $httpd->root . '/results.json', 'nobody=/nonexistent');
+    ($status, my $table) = Program::run($^X, 'bench/compare');
+    is($status, 0, 'bench/compare');
+    like($table, qr/^missing: nobody: it has ended/m, 'a server that does not start is missing');
+    like($table, qr/^\| 16 KiB, text \| [\d.]+ \| [\d.]+ \| \d+\.\d+ \| - \|$/m, 'a row of the table');
+    my $json = decode_json(Httpd::read_file($ENV{JSON}));
+    cmp_ok($json->{medians}{'utf8: 16 KiB, text'}{$_}, '>', 0, "JSON: the median of $_") for qw(ours raw);
+}
+
 done_testing;

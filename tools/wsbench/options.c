@@ -18,33 +18,31 @@ options opt = {.connections = 64,
                .seconds = 5,
                .warm_up = 0.5};
 
-enum { OPT_IDLE = 256, OPT_CONNECT, OPT_HELLO, OPT_SKIP, OPT_CACERT, OPT_PID, OPT_OPENING };
+enum {
+    OPT_IDLE = 256,
+    OPT_CONNECT,
+    OPT_HELLO,
+    OPT_SKIP,
+    OPT_CACERT,
+    OPT_PID,
+    OPT_OPENING,
+    OPT_RAW
+};
 
-static const struct option long_options[] = {{"connections", 1, NULL, 'c'},
-                                             {"in-flight", 1, NULL, 'm'},
-                                             {"size", 1, NULL, 's'},
-                                             {"rate", 1, NULL, 'r'},
-                                             {"time", 1, NULL, 't'},
-                                             {"warm-up", 1, NULL, 'w'},
-                                             {"workers", 1, NULL, 'j'},
-                                             {"content", 1, NULL, 'C'},
-                                             {"deflate", 2, NULL, 'z'},
-                                             {"fan-out", 2, NULL, 'f'},
-                                             {"idle", 0, NULL, OPT_IDLE},
-                                             {"connect", 0, NULL, OPT_CONNECT},
-                                             {"hello", 1, NULL, OPT_HELLO},
-                                             {"skip", 1, NULL, OPT_SKIP},
-                                             {"header", 1, NULL, 'H'},
-                                             {"insecure", 0, NULL, 'k'},
-                                             {"cacert", 1, NULL, OPT_CACERT},
-                                             {"sources", 1, NULL, 'S'},
-                                             {"opening", 1, NULL, OPT_OPENING},
-                                             {"pid-file", 1, NULL, 'P'},
-                                             {"pid", 1, NULL, OPT_PID},
-                                             {"json", 0, NULL, 'J'},
-                                             {"quiet", 0, NULL, 'q'},
-                                             {"help", 0, NULL, 'h'},
-                                             {NULL, 0, NULL, 0}};
+static const struct option long_options[] = {
+    {"connections", 1, NULL, 'c'}, {"in-flight", 1, NULL, 'm'},
+    {"size", 1, NULL, 's'},        {"rate", 1, NULL, 'r'},
+    {"time", 1, NULL, 't'},        {"warm-up", 1, NULL, 'w'},
+    {"workers", 1, NULL, 'j'},     {"content", 1, NULL, 'C'},
+    {"deflate", 2, NULL, 'z'},     {"fan-out", 2, NULL, 'f'},
+    {"idle", 0, NULL, OPT_IDLE},   {"connect", 0, NULL, OPT_CONNECT},
+    {"hello", 1, NULL, OPT_HELLO}, {"skip", 1, NULL, OPT_SKIP},
+    {"raw", 0, NULL, OPT_RAW},     {"header", 1, NULL, 'H'},
+    {"insecure", 0, NULL, 'k'},    {"cacert", 1, NULL, OPT_CACERT},
+    {"sources", 1, NULL, 'S'},     {"opening", 1, NULL, OPT_OPENING},
+    {"pid-file", 1, NULL, 'P'},    {"pid", 1, NULL, OPT_PID},
+    {"json", 0, NULL, 'J'},        {"quiet", 0, NULL, 'q'},
+    {"help", 0, NULL, 'h'},        {NULL, 0, NULL, 0}};
 
 static const char usage[] =
     "wsbench [OPTION]... URL...\n"
@@ -69,6 +67,7 @@ static const char usage[] =
     "      --hello TEXT       what a listening connection sends first\n"
     "      --skip N           messages that come to it before those that are published\n"
     "Connections:\n"
+    "      --raw              no handshake: a server that sends back all as it came\n"
     "  -H, --header LINE      one more header of the handshake\n"
     "  -k, --insecure         any certificate will do\n"
     "      --cacert FILE      trust these instead of the system's\n"
@@ -217,6 +216,9 @@ static void read_option(int o, const char **publish)
             wrong("--hello: a text of up to 64 KiB");
         }
         break;
+    case OPT_RAW:
+        opt.raw = 1;
+        break;
     case OPT_SKIP:
         opt.skip = (unsigned)number(optarg, "skip", 0, 1e9);
         break;
@@ -286,6 +288,9 @@ void options_read(int argc, char **argv)
     }
     if (opt.rate > 0 && opt.mode != MODE_ECHO && opt.mode != MODE_FAN) {
         wrong("--rate is for messages");
+    }
+    if (opt.raw && (opt.deflate || opt.mode == MODE_CONNECT)) {
+        wrong("--raw has neither handshakes nor compression");
     }
     if (opt.workers > opt.connections) {
         opt.workers = opt.connections;

@@ -437,6 +437,26 @@ static int parse(worker *w, peer *p, unsigned char *data, size_t len)
     }
 }
 
+/* Handshake and extensions are agreed on. @return as flush_pending */
+static int begin(worker *w, peer *p)
+{
+    if (p->deflate == DEFLATE_TAKEOVER) {
+        p->windows = must(calloc(1, sizeof(*p->windows)));
+        inflateInit2(&p->windows->in, -15);
+        deflateInit2(&p->windows->out, 1, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
+    }
+    ws_parser_init(&p->parser, opt.raw ? WS_SERVER : WS_CLIENT, UINT64_MAX >> 1, UINT64_MAX >> 1);
+    p->parser.rsv_ok = p->deflate ? WS_RSV1 : 0;
+    p->skip = p->publisher ? 0 : opt.skip;
+    p->state = PEER_OPEN;
+    if (opt.hello && !p->publisher
+        && send_frame(w, p, WS_OP_TEXT, opt.hello, strlen(opt.hello)) < 0) {
+        return -1;
+    }
+    worker_opened(w, p);
+    return p->state == PEER_GONE ? -1 : 0;
+}
+
 /* The answer to the handshake, and what came behind it. @return as flush_pending */
 static int take_answer(worker *w, peer *p, unsigned char *data, size_t len)
 {
@@ -452,21 +472,7 @@ static int take_answer(worker *w, peer *p, unsigned char *data, size_t len)
         p->rest_len = len;
         return 0;
     }
-    if (p->deflate == DEFLATE_TAKEOVER) {
-        p->windows = must(calloc(1, sizeof(*p->windows)));
-        inflateInit2(&p->windows->in, -15);
-        deflateInit2(&p->windows->out, 1, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
-    }
-    ws_parser_init(&p->parser, WS_CLIENT, UINT64_MAX >> 1, UINT64_MAX >> 1);
-    p->parser.rsv_ok = p->deflate ? WS_RSV1 : 0;
-    p->skip = p->publisher ? 0 : opt.skip;
-    p->state = PEER_OPEN;
-    if (opt.hello && !p->publisher
-        && send_frame(w, p, WS_OP_TEXT, opt.hello, strlen(opt.hello)) < 0) {
-        return -1;
-    }
-    worker_opened(w, p);
-    return p->state == PEER_GONE ? -1 : parse(w, p, data + head, len - head);
+    return begin(w, p) < 0 ? -1 : parse(w, p, data + head, len - head);
 }
 
 /* The server has closed the socket. */
@@ -519,6 +525,10 @@ static void read_all(worker *w, peer *p, int end)
 
 static void start_handshake(worker *w, peer *p)
 {
+    if (opt.raw) {
+        begin(w, p);
+        return;
+    }
     p->state = PEER_HANDSHAKE;
     send_bytes(w, p, (const unsigned char *)p->to->request, p->to->request_len);
 }

@@ -58,6 +58,7 @@ typedef struct options {
     const char *hello;   /**< what a subscriber sends first, or NULL */
     char *headers;       /**< further ones of the handshake, each with CR LF */
     const char *ca_file; /**< NULL: the system's */
+    int raw;             /**< no handshake, and our own frames come back */
     int insecure, json, quiet;
     long pid; /**< the server's, 0: not known */
     uint32_t
