@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "client/attempt.h"
+#include "client/connect.h"
 #include "engine/adopt.h"
 
 /* What holds where neither the options nor a connection say anything; milliseconds, bytes. */
@@ -70,12 +71,12 @@ static apr_uint64_t length(apr_uint64_t wanted, apr_uint64_t otherwise)
     return wanted == WS_NEVER ? APR_INT64_MAX : wanted ? wanted : otherwise;
 }
 
-static void settle(ws_trial *t, const ws_conn *c)
+static void settle(ws_trial *t, const ws_settings *base)
 {
     const ws_connect_options *o = &t->o;
     ws_settings *s = &t->settings;
-    if (c) {
-        *s = *c->settings;
+    if (base) {
+        *s = *base;
     }
     else {
         s->max_frame = s->max_message = MAX_MESSAGE;
@@ -101,7 +102,7 @@ static void settle(ws_trial *t, const ws_conn *c)
     s->trace = o->trace ? o->trace : s->trace;
 }
 
-static ws_trial *trial_new(const ws_connect_options *options, const ws_conn *c)
+static ws_trial *trial_new(const ws_connect_options *options, const ws_settings *base)
 {
     apr_pool_t *pool;
     ws_trial *t;
@@ -111,24 +112,21 @@ static ws_trial *trial_new(const ws_connect_options *options, const ws_conn *c)
     t = apr_pcalloc(pool, sizeof(*t));
     t->pool = pool;
     copy_options(t, options);
-    settle(t, c);
+    settle(t, base);
     ws_trial_init(t);
     return t;
 }
 
-ws_attempt ws_connect(ws_conn *c, const ws_connect_options *options)
+ws_attempt ws_connect_from(ws_engine *e, ws_loop *loop, const ws_settings *base,
+                           const ws_connect_options *options)
 {
-    ws_loop *loop = c ? c->loop : ws_loop_current();
-    ws_engine *e = loop ? loop->engine : ws_api_engine_now();
     ws_attempt id;
     ws_trial *t;
 
-    if (!e || options->size < offsetof(ws_connect_options, version) || !options->url
-        || !options->handler || __atomic_load_n(&e->stopping, __ATOMIC_ACQUIRE)
-        || !(t = trial_new(options, c))) {
+    if (options->size < offsetof(ws_connect_options, version) || !options->url || !options->handler
+        || __atomic_load_n(&e->stopping, __ATOMIC_ACQUIRE) || !(t = trial_new(options, base))) {
         return 0;
     }
-    loop = loop ? loop : ws_engine_least_busy(e);
     id = t->id = __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED) << LOOP_BITS | loop->index;
     ws_loop_entered(loop, 1);
     if (loop == ws_loop_current()) {
@@ -136,13 +134,24 @@ ws_attempt ws_connect(ws_conn *c, const ws_connect_options *options)
     }
     if (ws_loop_post(loop, &t->start) < 0) {
         if (t->guest.loop) {
-            *t->guest.link = t->guest.next;
+            loop->guests = t->guest.next;
         }
         ws_loop_left(loop, 1);
         apr_pool_destroy(t->pool);
         return 0;
     }
     return id;
+}
+
+ws_attempt ws_connect(ws_conn *c, const ws_connect_options *options)
+{
+    ws_loop *loop = c ? c->loop : ws_loop_current();
+    ws_engine *e = loop ? loop->engine : ws_api_engine_now();
+    if (!e) {
+        return 0;
+    }
+    return ws_connect_from(e, loop ? loop : ws_engine_least_busy(e), c ? c->settings : NULL,
+                           options);
 }
 
 /* ---- Giving up ---- */

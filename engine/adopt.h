@@ -40,9 +40,6 @@ apr_status_t ws_adopt_here(ws_loop *loop, const ws_newcomer *newcomer);
 void ws_loop_entered(ws_loop *loop, int outgoing);
 void ws_loop_left(ws_loop *loop, int outgoing);
 
-/** The loop with the fewest connections.  [any thread] */
-ws_loop *ws_engine_least_busy(ws_engine *engine);
-
 /** All that ws_engine_wait waits for.  [any thread] */
 apr_size_t ws_engine_count_all(ws_engine *engine);
 

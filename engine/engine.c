@@ -178,7 +178,7 @@ static ws_adoption *adoption_of(const ws_newcomer *n)
 
 apr_status_t ws_engine_add(ws_engine *e, const ws_newcomer *n)
 {
-    ws_loop *loop = ws_engine_least_busy(e);
+    ws_loop *loop = n->loop ? n->loop : ws_engine_least_busy(e);
     ws_adoption *a = adoption_of(n);
 
     if (!a) {

@@ -138,7 +138,8 @@ static inline void ws_tickets_release(ws_ticket *ticket)
 
 /** An open connection whose handshake has been answered. */
 typedef struct ws_newcomer {
-    int fd;      /**< non-blocking socket; the engine's from now on */
+    ws_loop *loop; /**< where it is to come to, NULL: any */
+    int fd;        /**< non-blocking socket; the engine's from now on */
     SSL *ssl;    /**< established, without BIOs, one reference that becomes the engine's; or NULL */
     int secure;  /**< the client came over TLS */
     int relayed; /**< fd leads to a relay, not to the client */
@@ -207,6 +208,9 @@ ws_ticket *ws_conn_ticket(const ws_conn *c);
  *  @return 0; -1 when there is no memory, or the loop has ended: fn is not called */
 int ws_engine_visit(ws_engine *engine, unsigned loop,
                     void (*fn)(ws_engine *engine, unsigned loop, void *arg), void *arg);
+
+/** The loop with the fewest connections.  [any thread] */
+ws_loop *ws_engine_least_busy(ws_engine *engine);
 
 /** How many loops there are: 0 to this number minus 1.  [any thread] */
 unsigned ws_engine_loops(const ws_engine *engine);

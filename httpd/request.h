@@ -18,6 +18,7 @@ struct ws_request {
     const char *extensions; /**< as the answer names them, or NULL */
     void *data;
     ws_ticket *ticket; /**< of who counts connections, or NULL */
+    ws_loop *loop;     /**< of what has been connected to for it, or NULL */
 };
 
 /** The request headers of these names, as ws_strings.headers; NULL for NULL. From r->pool. */

@@ -367,6 +367,7 @@ static int upgrade(request_rec *r, ws_request *rq)
     }
 
     memset(&n, 0, sizeof(n));
+    n.loop = rq->loop;
     n.location = &reg->location;
     n.settings = settings;
     n.version = version;

@@ -564,6 +564,16 @@ typedef struct ws_connect_options {
  */
 WS_API ws_attempt ws_connect(ws_conn *c, const ws_connect_options *options);
 
+/**
+ * ws_connect() inside on_request: for the client whose handshake that is. The limits and times of its
+ * Location hold, and its connection comes to the same event loop. on_request may wait, as it is on a
+ * thread of httpd, until on_open or on_failure has been called on the loop: so it can answer with what
+ * the other server has answered. A handler that does has to let go of the connection if there will be no
+ * on_open for the client, in a cleanup of ws_request_pool().
+ * @return as ws_connect
+ */
+WS_API ws_attempt ws_request_connect(ws_request *rq, const ws_connect_options *options);
+
 /** Give an attempt up: on_failure is not called, nor on_open if it has not been called yet. From another
  *  thread either can be called meanwhile. An attempt that is over is left alone.  [any] */
 WS_API void ws_connect_cancel(ws_attempt attempt);

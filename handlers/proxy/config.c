@@ -1,0 +1,257 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "config.h"
+
+#include <string.h>
+
+#include <apr_lib.h>
+#include <apr_strings.h>
+
+#include "../keys.h"
+
+#define TIMEOUT_MAX (10 * 60 * 1000)
+#define RETRY (10 * 1000)
+
+/* A server's answer is waited for by a thread of httpd. */
+#define HANDSHAKE_TIMEOUT (10 * 1000)
+#define CONNECT_TIMEOUT (3 * 1000)
+
+static const char *takes_time = "takes a time with its unit, 1ms to 10min";
+static const char *takes_switch = "takes on or off";
+static const char *takes_file = "takes an absolute path";
+static const char *takes_names = "takes names of headers, separated by commas";
+
+static proxy_config *config_new(apr_pool_t *p)
+{
+    proxy_config *config = apr_pcalloc(p, sizeof(*config));
+    config->servers = apr_array_make(p, 2, sizeof(proxy_server));
+    config->headers = apr_array_make(p, 4, sizeof(const char *));
+    config->forwarded = 1;
+    config->retry = RETRY;
+    config->options.size = sizeof(config->options);
+    config->options.connect_timeout = CONNECT_TIMEOUT;
+    config->options.handshake_timeout = HANDSHAKE_TIMEOUT;
+    return config;
+}
+
+/* Elements between commas; NULL at the end. */
+static char *next(apr_pool_t *p, const char **list)
+{
+    size_t len = strcspn(*list, ",");
+    char *element = **list ? apr_pstrmemdup(p, *list, len) : NULL;
+    *list += len + ((*list)[len] == ',');
+    return element;
+}
+
+static const char *set_servers(apr_pool_t *p, proxy_config *config, const char *list)
+{
+    char *url;
+    while ((url = next(p, &list))) {
+        const char *at = strchr(url, '@'), *slash;
+        proxy_server *s;
+        size_t scheme = strncmp(url, "wss://", 6) == 0 ? 6 : strncmp(url, "ws://", 5) == 0 ? 5 : 0;
+        if (!scheme || !url[scheme] || strchr(url, '#') || url[strcspn(url, " \"<>")]) {
+            return "takes ws://host:port/path or wss://host:port/path, several separated by commas";
+        }
+        slash = strchr(url + scheme, '/');
+        s = apr_array_push(config->servers);
+        s->url = url;
+        s->failed = 0;
+        s->shown = at && (!slash || at < slash)
+                       ? apr_pstrcat(p, apr_pstrmemdup(p, url, scheme), at + 1, NULL)
+                       : url;
+    }
+    return NULL;
+}
+
+static int is_token(const char *s)
+{
+    for (const char *c = s; *c; c++) {
+        if (!apr_isalnum(*c) && !strchr("!#$%&'*+-.^_`|~", *c)) {
+            return 0;
+        }
+    }
+    return *s != '\0';
+}
+
+/* Those of the handshake, and those that belong to one connection (RFC 9110, section 7.6.1). */
+static int is_reserved(const char *name)
+{
+    static const char *const names[] = {
+        "Host", "Upgrade", "Connection", "Content-Length",    "Keep-Alive",
+        "TE",   "Trailer", "Origin",     "Transfer-Encoding", "Proxy-Connection"};
+    for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (strcasecmp(names[i], name) == 0) {
+            return 1;
+        }
+    }
+    return strncasecmp(name, "Sec-WebSocket-", 14) == 0;
+}
+
+static const char *set_headers(apr_pool_t *p, proxy_config *config, const char *list)
+{
+    char *name;
+    while ((name = next(p, &list))) {
+        if (!is_token(name)) {
+            return takes_names;
+        }
+        if (is_reserved(name)) {
+            return apr_pstrcat(p, name, " is the handshake's own, and is not passed on as it is",
+                               NULL);
+        }
+        APR_ARRAY_PUSH(config->headers, const char *) = name;
+    }
+    return NULL;
+}
+
+static const char *set_switch(const char *value, int on, int off, int *field)
+{
+    if (strcasecmp(value, "on") && strcasecmp(value, "off")) {
+        return takes_switch;
+    }
+    *field = strcasecmp(value, "on") == 0 ? on : off;
+    return NULL;
+}
+
+static const char *set_interval(const char *value, apr_uint32_t *field)
+{
+    return key_interval(value, 1, TIMEOUT_MAX, field) ? NULL : takes_time;
+}
+
+static const char *set_file(apr_pool_t *p, const char *value, const char **field)
+{
+    *field = apr_pstrdup(p, value);
+    return *value == '/' ? NULL : takes_file;
+}
+
+static const char *set_origin(apr_pool_t *p, proxy_config *config, const char *value)
+{
+    config->origin = strcasecmp(value, "pass") == 0   ? NULL
+                     : strcasecmp(value, "none") == 0 ? ""
+                                                      : apr_pstrdup(p, value);
+    return !config->origin || !*config->origin || strstr(value, "://")
+               ? NULL
+               : "takes pass, none, or an origin: https://example.org";
+}
+
+const char *proxy_configure(apr_pool_t *p, const char *key, const char *value, void **data)
+{
+    proxy_config *config = *data;
+    ws_connect_options *o;
+
+    if (config == NULL) {
+        *data = config = config_new(p);
+    }
+    o = &config->options;
+    if (key == NULL) {
+        return config->servers->nelts ? NULL : "takes to=URL: where is the server?";
+    }
+    if (strcmp(key, "to") == 0) {
+        return set_servers(p, config, value);
+    }
+    if (strcmp(key, "headers") == 0) {
+        return set_headers(p, config, value);
+    }
+    if (strcmp(key, "user") == 0) {
+        config->user_header = apr_pstrdup(p, value);
+        return is_token(value) && !is_reserved(value) ? NULL : "takes the name of a header";
+    }
+    if (strcmp(key, "origin") == 0) {
+        return set_origin(p, config, value);
+    }
+    if (strcmp(key, "forwarded") == 0) {
+        return set_switch(value, 1, 0, &config->forwarded);
+    }
+    if (strcmp(key, "preserve-host") == 0) {
+        return set_switch(value, 1, 0, &config->preserve_host);
+    }
+    if (strcmp(key, "compression") == 0) {
+        return set_switch(value, WS_DEFLATE_OFFER, 0, &o->deflate);
+    }
+    if (strcmp(key, "insecure") == 0) {
+        return set_switch(value, 1, 0, &o->insecure);
+    }
+    if (strcmp(key, "ca") == 0) {
+        return set_file(p, value, &o->ca_file);
+    }
+    if (strcmp(key, "certificate") == 0) {
+        return set_file(p, value, &o->certificate);
+    }
+    if (strcmp(key, "key") == 0) {
+        return set_file(p, value, &o->key);
+    }
+    if (strcmp(key, "server-name") == 0) {
+        o->server_name = apr_pstrdup(p, value);
+        return *value ? NULL : "takes the name in the server's certificate";
+    }
+    if (strcmp(key, "via") == 0) {
+        o->proxy = apr_pstrdup(p, value);
+        return strncmp(value, "http://", 7) == 0 ? NULL : "takes http://host:port";
+    }
+    if (strcmp(key, "connect-timeout") == 0) {
+        return set_interval(value, &o->connect_timeout);
+    }
+    if (strcmp(key, "timeout") == 0) {
+        return set_interval(value, &o->handshake_timeout);
+    }
+    if (strcmp(key, "retry") == 0) {
+        return set_interval(value, &config->retry);
+    }
+    return "unknown key; there are to, headers, user, origin, forwarded, preserve-host, "
+           "compression, "
+           "ca, certificate, key, server-name, insecure, via, connect-timeout, timeout and retry";
+}
+
+/* ---- What the server is told ---- */
+
+static void add(apr_array_header_t *headers, const char *name, const char *value)
+{
+    if (value && *value) {
+        APR_ARRAY_PUSH(headers, const char *) = name;
+        APR_ARRAY_PUSH(headers, const char *) = value;
+    }
+}
+
+/* Behind what a proxy in front of this one has said. */
+static void add_to(request_rec *r, apr_array_header_t *headers, const char *name, const char *value)
+{
+    const char *before = apr_table_get(r->headers_in, name);
+    add(headers, name, before && value ? apr_pstrcat(r->pool, before, ", ", value, NULL) : value);
+}
+
+const char *const *proxy_headers(ws_request *rq, const proxy_config *config)
+{
+    request_rec *r = ws_request_rec(rq);
+    apr_array_header_t *headers = apr_array_make(r->pool, 16, sizeof(const char *));
+    const char *host = ws_request_header(rq, "Host");
+
+    for (int i = 0; i < config->headers->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(config->headers, i, const char *);
+        if (!config->user_header || strcasecmp(name, config->user_header) != 0) {
+            add(headers, name, ws_request_header(rq, name));
+        }
+    }
+    if (config->user_header) { /* what the client says of itself is not believed */
+        add(headers, config->user_header, r->user);
+    }
+    if (config->forwarded) {
+        add_to(r, headers, "X-Forwarded-For", r->connection->client_ip);
+        add_to(r, headers, "X-Forwarded-Host", host);
+        add_to(r, headers, "X-Forwarded-Server", r->server->server_hostname);
+    }
+    if (config->preserve_host) {
+        add(headers, "Host", host);
+    }
+    APR_ARRAY_PUSH(headers, const char *) = NULL;
+    return (const char *const *)headers->elts;
+}
+
+const char *proxy_url(request_rec *r, const proxy_server *server)
+{
+    const char *path;
+    if (!r->args || strchr(server->url, '?')) {
+        return server->url;
+    }
+    path = strchr(strstr(server->url, "://") + 3, '/');
+    return apr_pstrcat(r->pool, server->url, path ? "?" : "/?", r->args, NULL);
+}

@@ -1,0 +1,400 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# The bridge to other WebSocket servers: which one, what it is told, messages of all sizes both ways, who
+# waits for whom, pings, limits, and ends. The test itself is the server where its bytes matter.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Digest::SHA qw(sha1_base64);
+use IO::Select;
+use IO::Socket::INET;
+use Time::HiRes qw(time);
+use Httpd;
+use Client qw(frame_bytes TEXT BINARY CLOSE PING PONG CONTINUATION);
+
+my $listener = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1') or die "listen: $!";
+my $server   = 'ws://127.0.0.1:' . $listener->sockport;
+my $closed   = Httpd::free_port();
+my $ca       = Httpd::certificates() . '/ca.crt';
+my ($plain, $tls) = (Httpd::free_port(), Httpd::free_port());
+
+my $httpd = Httpd->start(
+    files => { passwords => "user:" . crypt('secret', 'ab') . "\n" },
+    conf  => <<"END");
+Listen 127.0.0.1:$plain
+Listen 127.0.0.1:$tls
+WebSocketMaxMessageSize 64M
+WebSocketOrigin any
+<VirtualHost 127.0.0.1:$plain>
+    <Location /echo>
+        WebSocketHandler ws_echo.so protocol=second
+        WebSocketHandler ws_echo.so
+        WebSocketCompression on takeover=on
+    </Location>
+    <Location /forbidden>
+        WebSocketHandler ws_echo.so
+        Require all denied
+    </Location>
+</VirtualHost>
+<VirtualHost 127.0.0.1:$tls>
+    SSLEngine on
+    SSLCertificateFile @{[Httpd::certificates()]}/server.crt
+    SSLCertificateKeyFile @{[Httpd::certificates()]}/server.key
+    <Location /echo>
+        WebSocketHandler ws_echo.so
+    </Location>
+</VirtualHost>
+<Location /plain>
+    WebSocketHandler ws_proxy.so to=ws://127.0.0.1:$plain/echo
+</Location>
+<Location /tls>
+    WebSocketHandler ws_proxy.so to=wss://localhost:$tls/echo ca=$ca
+</Location>
+<Location /compressed>
+    WebSocketHandler ws_proxy.so to=ws://127.0.0.1:$plain/echo compression=on
+    WebSocketCompression on
+</Location>
+<Location /unknown-ca>
+    WebSocketHandler ws_proxy.so to=wss://localhost:$tls/echo
+</Location>
+<Location /forbidden>
+    WebSocketHandler ws_proxy.so to=ws://127.0.0.1:$plain/forbidden,ws://127.0.0.1:$plain/echo
+</Location>
+<Location /refused>
+    WebSocketHandler ws_proxy.so to=ws://127.0.0.1:$closed/
+</Location>
+<Location /failover>
+    WebSocketHandler ws_proxy.so to=ws://me:secret\@127.0.0.1:$closed/,ws://127.0.0.1:$plain/echo retry=10min
+</Location>
+<Location /slow>
+    WebSocketHandler ws_proxy.so to=$server/ timeout=300ms
+</Location>
+<Location /test>
+    WebSocketHandler ws_proxy.so to=$server/path headers=Cookie,X-User,User-Agent user=X-User
+    WebSocketCloseTimeout 30s
+    WebSocketPing 30s
+</Location>
+<Location /test/private>
+    AuthType Basic
+    AuthName test
+    AuthUserFile passwords
+    Require valid-user
+</Location>
+<Location /bare>
+    WebSocketHandler ws_proxy.so to=$server/path?own forwarded=off origin=none preserve-host=on
+</Location>
+<Location /small>
+    WebSocketHandler ws_proxy.so to=$server/
+    WebSocketMaxMessageSize 1000
+</Location>
+<Location /pinged>
+    WebSocketHandler ws_proxy.so to=$server/
+    WebSocketPing 500ms 30s
+</Location>
+END
+
+# ---- The test as the server ----
+
+# A connection of the proxy's: (socket, request).
+sub accepted {
+    IO::Select->new($listener)->can_read($Httpd::DEADLINE) or die 'nobody connects';
+    my $s = $listener->accept;
+    my $head = '';
+    1 while $head !~ /\r\n\r\n\z/ && sysread $s, $head, 1, length $head;
+    return ($s, $head);
+}
+
+sub answer {
+    my ($s, $head, @headers) = @_;
+    my ($key) = $head =~ /^Sec-WebSocket-Key: (\S+)\r$/m;
+    syswrite $s, join "\r\n", 'HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade',
+        'Sec-WebSocket-Accept: ' . sha1_base64($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11') . '=', @headers, '', '';
+}
+
+# A client by the proxy: (client, socket, request).
+sub bridged {
+    my ($path, $more, %o) = @_;
+    my $c = Client->new($httpd, $path, %o, expect => 0);
+    my ($s, $head) = accepted();
+    answer($s, $head, @{ $more || [] });
+    $c->read_answer;
+    is($c->status, 101, "$path: connected") or diag($c->head);
+    return ($c, $s, $head);
+}
+
+sub take {
+    my ($s, $n) = @_;
+    my $data = '';
+    while (length $data < $n) {
+        IO::Select->new($s)->can_read($Httpd::DEADLINE) or die 'nothing more from the proxy';
+        sysread $s, $data, $n - length $data, length $data or return $data;
+    }
+    return $data;
+}
+
+# The next frame from the proxy: (opcode, payload, first byte); empty at the end.
+sub frame {
+    my ($s) = @_;
+    my $head = take($s, 2);
+    return if length $head < 2;
+    my ($first, $len) = unpack 'CC', $head;
+    die 'the proxy does not mask' if !($len & 0x80);
+    $len &= 0x7F;
+    $len = $len == 126 ? unpack 'n', take($s, 2) : $len == 127 ? unpack 'Q>', take($s, 8) : $len;
+    my $mask = take($s, 4);
+    my $payload = take($s, $len);
+    return ($first & 0x0F, $payload ^ substr($mask x ($len / 4 + 1), 0, $len), $first);
+}
+
+sub say_to {
+    my ($s, $opcode, $payload, %o) = @_;
+    syswrite $s, frame_bytes($opcode, $payload, mask => '', %o);
+}
+
+# ---- There and back ----
+
+for my $case (
+    ['/plain'],
+    ['/plain', tls => 1],
+    ['/tls'],
+    ['/tls', tls => 1],
+    ['/plain', version => 8],
+    ['/compressed'],
+    ['/compressed', headers => ['Sec-WebSocket-Extensions: permessage-deflate']])
+{
+    my ($path, %o) = @$case;
+    my $what = join ' ', $path, map { ref $_ ? @$_ : $_ } %o;
+    my $c = Client->new($httpd, $path, %o);
+    my @wrong;
+    for my $size (0, 1, 125, 126, 65535, 65536, 1_000_000) {
+        my $data = join '', map { chr($_ * 7 & 0xFF) } 1 .. $size & 0xFFFF;
+        $data .= "\0" x ($size - length $data);
+        $c->binary($data);
+        my ($type, $got) = $c->message;
+        push @wrong, $size if $o{headers} ? 0 : $type != BINARY || $got ne $data;
+    }
+    is("@wrong", '', "$what: messages of all sizes come back");
+    $c->text("h\x{c3}\x{a9}");
+    is(($c->message)[0], TEXT, "$what: text is text");
+    $c->text('in', fin => 0);
+    $c->send(PING, 'between');
+    $c->send(CONTINUATION, 'parts');
+    my @got = ($c->frame, ($c->message)[1]);
+    is_deeply([@got[0, 1]], [PONG, 'between'], "$what: pings are answered between the parts of a message");
+    is($got[3], 'inparts', "$what: which comes back") if !$o{headers};
+    $c->close(4321, 'enough');
+    is(unpack('n', ($c->frame)[1]), 4321, "$what: closed");
+}
+{
+    my $c = Client->new($httpd, '/plain', protocol => 'first, second');
+    is($c->header('Sec-WebSocket-Protocol'), 'second', 'the subprotocol is the one that the server has chosen');
+    $c = Client->new($httpd, '/plain', protocol => 'other');
+    is($c->header('Sec-WebSocket-Protocol'), undef, 'or none');
+}
+
+# ---- No connection ----
+
+is((Client->refused($httpd, '/refused'))[0], 502, 'a server that is not there');
+is((Client->refused($httpd, '/unknown-ca'))[0], 502, 'a certificate that nobody vouches for');
+$httpd->wait_log(qr{proxy: no connection to wss://localhost:$tls/echo: certificate: unknown CA});
+is((Client->refused($httpd, '/forbidden'))[0], 403, "a server's refusal is passed on, and no other is asked");
+for my $time (1, 2) {
+    Client->new($httpd, '/failover')->echoes('hello', "failover, time $time");
+}
+my $seen = qr{proxy: no connection to ws://127\.0\.0\.1:$closed/: connect: Connection refused};
+cmp_ok($httpd->count_log($seen), '>=', 2, 'the log names it, without its password');
+cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last') if $Httpd::MPM ne 'prefork';
+{
+    my $c = Client->new($httpd, '/slow', expect => 0);
+    my ($s) = accepted();
+    $c->read_answer;
+    is($c->status, 504, 'a server that does not answer');
+}
+{
+    my $c = Client->new($httpd, '/slow', expect => 0);
+    my ($s) = accepted();
+    syswrite $s, "HTTP/1.1 503 Not Now\r\n\r\n";
+    $c->read_answer;
+    is($c->status, 502, 'a server that cannot');
+}
+{
+    my $c = Client->new($httpd, '/test', expect => 0);
+    my ($s, $head) = accepted();
+    $c->drop;
+    answer($s, $head);
+    my ($opcode, $payload) = frame($s);
+    is($opcode, CLOSE, 'a client that goes away while the server is asked: the server learns it');
+}
+
+# ---- What the server is told ----
+
+{
+    my (undef, undef, $head) = bridged('/test?a=b', [], origin => 'http://there.example', protocol => 'x, y',
+        headers => ['Cookie: a=b', 'X-User: forged', 'X-Secret: s', 'X-Forwarded-For: 192.0.2.1']);
+    like($head, qr{^GET /path\?a=b HTTP/1\.1\r$}m, "its path, the client's query string");
+    like($head, qr{^Host: 127\.0\.0\.1:\d+\r$}m, 'its own name');
+    like($head, qr{^Origin: http://there\.example\r$}m, 'the origin');
+    like($head, qr{^Sec-WebSocket-Protocol: x, y\r$}m, 'the subprotocols');
+    like($head, qr{^Cookie: a=b\r$}m, 'a header that is chosen');
+    unlike($head, qr/X-Secret|X-User|forged/, 'no other, and no user where there is none');
+    like($head, qr{^X-Forwarded-For: 192\.0\.2\.1, 127\.0\.0\.1\r$}m, 'who asks');
+    like($head, qr{^X-Forwarded-Host: localhost:\d+\r$}m, 'and for what');
+    (undef, undef, $head) = bridged('/test/private', [],
+        headers => ['X-User: forged', 'Authorization: Basic dXNlcjpzZWNyZXQ=']);
+    like($head, qr{^X-User: user\r$}m, 'the user that httpd knows');
+    unlike($head, qr/forged|Authorization/, 'and only that');
+    (undef, undef, $head) = bridged('/bare?a=b', [], origin => 'http://there.example');
+    like($head, qr{^GET /path\?own HTTP/1\.1\r$}m, 'a query string of its own');
+    like($head, qr{^Host: localhost:\d+\r$}m, "the client's Host");
+    unlike($head, qr/Forwarded|Origin/, 'nothing else');
+}
+
+# ---- Pings, limits ----
+
+{
+    my ($c, $s) = bridged('/pinged');
+    my ($at_client) = $c->frame;
+    my ($at_server) = frame($s);
+    is_deeply([$at_client, $at_server], [PING, PING], 'each side is pinged for itself');
+    $c->send(PING, 'mine');
+    $c->text('behind it');
+    my @got;
+    while (my ($opcode, $payload) = frame($s)) {
+        next if $opcode == PING;
+        @got = ($opcode, $payload);
+        last;
+    }
+    is_deeply(\@got, [TEXT, 'behind it'], "a client's ping is not passed on");
+}
+{
+    my ($c, $s) = bridged('/small');
+    $c->binary('x' x 1001);
+    is(unpack('n', (frame($s))[1]), 1009, 'a message of the client that is too big');
+    $c->expect_close(1009, 'ends both');
+    ($c, $s) = bridged('/small');
+    say_to($s, BINARY, 'x' x 1001);
+    is(unpack('n', (frame($s))[1]), 1009, 'and one of the server');
+    $c->expect_close(1009, 'does, too');
+    ($c, $s) = bridged('/small');
+    say_to($s, TEXT, "\xff");
+    is(unpack('n', (frame($s))[1]), 1007, 'and text of the server that is not UTF-8');
+    $c->expect_close(1007, 'does, too');
+}
+
+# ---- Pieces pass as they come ----
+
+{
+    my ($c, $s) = bridged('/test');
+    $c->raw(substr frame_bytes(TEXT, 'x' x 1000), 0, 500);
+    my ($opcode, $payload, $first) = frame($s);
+    ok($opcode == TEXT && !($first & 0x80), 'half a message passes before its other half has come');
+    $c->drop;
+    my @close = frame($s);
+    is_deeply([$close[0], unpack 'n', $close[1]], [CLOSE, 1001], 'the server learns that the client is lost');
+}
+
+# ---- Who waits for whom ----
+
+my $piece = join '', map { chr($_ & 0xFF) } 1 .. 65536;
+my $count = 1024;    # of pieces: 64 MiB, more than all sockets on the way hold
+
+# Write as many pieces as are taken until nothing more is for a while.
+sub flood {
+    my ($socket, $bytes) = @_;
+    my ($sent, $at, $left) = (0, 0, $count);
+    $socket->blocking(0);
+    local $SIG{PIPE} = 'IGNORE';
+    while ($left && IO::Select->new($socket)->can_write(1)) {
+        my $n = syswrite $socket, $bytes, length($bytes) - $at, $at;
+        $at += $n || 0;
+        $sent += $n || 0;
+        ($at, $left) = (0, $left - 1) if $at == length $bytes;
+    }
+    return ($sent, $left, $at);
+}
+
+for my $direction (qw(client server)) {
+    my ($c, $s) = bridged('/test');
+    my ($from, $to) = $direction eq 'client' ? ($c->socket, $s) : ($s, $c->socket);
+    my $frame = frame_bytes(BINARY, $piece, $direction eq 'client' ? (mask => "\0\0\0\0") : (mask => ''));
+    my ($sent, $left, $at) = flood($from, $frame);
+    cmp_ok($left, '>', 0, "the $direction is slowed down when the other side does not read")
+        or diag("$sent bytes were taken");
+    my ($child) = $httpd->children;
+    # Both ends go on, until everything has arrived.
+    my ($received, $buffer, $writing) = (0, '', IO::Select->new($from));
+    my ($expect, $wrong, $until) = (length($piece) * $count, 0, time + $Httpd::DEADLINE);
+    $to->blocking(0);
+    while ($received < $expect && time < $until) {
+        my ($r, $w) = IO::Select->select(IO::Select->new($to), $left ? $writing : undef, undef, 5);
+        for (@{ $w || [] }) {
+            my $n = syswrite $from, $frame, length($frame) - $at, $at;
+            $at += $n || 0;
+            ($at, $left) = (0, $left - 1) if $at == length $frame;
+        }
+        for (@{ $r || [] }) {
+            sysread $to, $buffer, 1 << 20, length $buffer or last;
+        }
+        while (length $buffer >= 14) {    # frames, however they are cut
+            my ($first, $second) = unpack 'CC', $buffer;
+            my ($len, $head) = ($second & 0x7F, 2);
+            ($len, $head) = $len == 126 ? (unpack('x2n', $buffer), 4) : $len == 127 ? (unpack('x2Q>', $buffer), 10)
+                : ($len, $head);
+            my $mask = $second & 0x80 ? substr $buffer, $head, 4 : '';
+            $head += length $mask;
+            last if length $buffer < $head + $len;
+            my $data = substr $buffer, $head, $len;
+            $data ^= substr $mask x ($len / 4 + 1), 0, $len if $mask ne '';
+            substr $buffer, 0, $head + $len, '';
+            my $offset = $received % 65536;
+            $wrong++ if $data ne substr $piece x (2 + $len / 65536), $offset, $len;
+            $received += $len;
+        }
+    }
+    is($received, $expect, "everything of the $direction\'s arrives");
+    is($wrong, 0, 'unchanged');
+}
+
+# ---- Ends ----
+
+{
+    my ($c, $s) = bridged('/test');
+    $c->close(4000, 'from the client');
+    is_deeply([frame($s)], [CLOSE, pack('n', 4000) . 'from the client', 0x88], "the client's code and reason are passed on");
+    ($c, $s) = bridged('/test');
+    $c->close;
+    is_deeply([frame($s)], [CLOSE, '', 0x88], 'also if there is none');
+    ($c, $s) = bridged('/test');
+    say_to($s, CLOSE, pack('n', 4001) . 'from the server');
+    $c->expect_close(4001, "the server's code");
+    is($c->{reason}, 'from the server', 'and reason');
+    ($c, $s) = bridged('/test');
+    say_to($s, TEXT, 'last words');
+    close $s;
+    is(($c->message)[1], 'last words', 'what a server has said before it breaks the connection arrives');
+    $c->expect_close(1014, 'and then the code for that');
+    ($c, $s) = bridged('/test');
+    say_to($s, TEXT, 'masked', mask => 'abcd');
+    $c->expect_close(1002, 'a server that masks its frames');
+}
+
+# ---- Configuration ----
+
+for my $case (
+    ['', qr/takes to=URL: where is the server\?/],
+    ['to=http://x/', qr{takes ws://host:port/path or wss://host:port/path}],
+    ['to=ws://x/ headers=Host', qr/Host is the handshake's own/],
+    ['to=ws://x/ timeout=5', qr/takes a time with its unit/],
+    ['to=ws://x/ insecure=perhaps', qr/takes on or off/],
+    ['to=ws://x/ origin=example.org', qr/takes pass, none, or an origin/],
+    ['to=ws://x/ ca=here', qr/takes an absolute path/],
+    ['to=ws://x/ what=that', qr/unknown key; there are to, /])
+{
+    my ($keys, $error) = @$case;
+    my ($right, $output) = Httpd->check("<Location /x>\nWebSocketHandler ws_proxy.so $keys\n</Location>");
+    ok(!$right && $output =~ $error, "ws_proxy.so $keys") or diag($output);
+}
+
+done_testing();
