@@ -544,6 +544,11 @@ static void begin(ws_trial *t)
     look_up(t);
 }
 
+static void delay_is_over(ws_alarm *a)
+{
+    begin((ws_trial *)((char *)a - offsetof(ws_trial, alarm)));
+}
+
 static void start(ws_loop *loop, ws_task *task)
 {
     ws_trial *t = (ws_trial *)((char *)task - offsetof(ws_trial, start));
@@ -557,6 +562,10 @@ static void start(ws_loop *loop, ws_task *task)
     else if (t->stage == WS_AT_START) { /* it may have been given up, too */
         if (__atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
             stop(&t->guest);
+        }
+        else if (t->o.delay) {
+            t->alarm.fn = delay_is_over;
+            set_alarm(t, t->o.delay);
         }
         else {
             begin(t);

@@ -541,6 +541,7 @@ typedef struct ws_connect_options {
     apr_size_t send_queue;    /**< bytes that may wait to be sent; as of the caller, or 1 MiB */
     apr_size_t fragment;      /**< greatest payload of a sent frame, bytes; 0: any */
     int trace; /**< the log tells of each frame; 2: with its first bytes. As of the caller, or not */
+    apr_uint32_t delay; /**< before anything is done: for whoever connects again and again */
 } ws_connect_options;
 
 /** ws_connect_options.deflate: offer permessage-deflate (RFC 7692), WITHOUT_TAKEOVER so that no window

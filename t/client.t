@@ -430,6 +430,66 @@ for my $case (
     is(told($name), 'cancelled', 'an attempt is given up');
     is(sysread($s, my $none, 1), 0, 'which closes its socket');
 }
+# ---- The listings of docs/client.md ----
+
+my %file;
+my $text = Httpd::read_file("$Httpd::TOP/docs/client.md");
+$file{$1} = $2 while $text =~ /^```c file=(\S+)\n(.*?)^```$/msg;
+is_deeply([sort keys %file], ['talk.c', 'ws_feed.c'], 'docs/client.md has its listings');
+{
+    # As installed, and found by pkg-config. A sanitized library would need the sanitizer's runtime.
+    (my $build = $Httpd::BUILD) =~ s{/address-undefined$}{};
+    delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS)};
+    my ($status, $output) = Program::run('make', '--no-print-directory', '-f', 'Makefile.apxs', "BUILD=$build",
+        "DESTDIR=$dir/installed", 'install');
+    is($status, 0, 'make install') or diag($output);
+    my $lib = "$dir/installed/usr/local/lib";
+    Httpd::write_file("$dir/talk.c", $file{'talk.c'});
+    local $ENV{PKG_CONFIG_PATH} = "$lib/pkgconfig";
+    my $flags = `pkg-config --define-prefix --cflags --libs libwsclient` =~ tr/\n/ /r;
+    ($status, $output) = Program::run('sh', '-c', "gcc -Wall -Wextra -Werror $dir/talk.c -o $dir/talk $flags");
+    is($status, 0, 'the program is built as it says there') or diag($output);
+    my @exported = map { /^\S+ T (\S+)$/ ? $1 : () } `nm -D --defined-only $lib/libwsclient.so`;
+    my %public;
+    for my $header (qw(mod_websocket.h websocket_client.h websocket_extension.h)) {
+        $public{$_} = 1 for Httpd::read_file("$Httpd::TOP/include/$header") =~ /^WS_API\b[^;(]*?\b(ws_\w+)\(/mg;
+    }
+    is(join(' ', grep { !$public{$_} } @exported), '', 'the shared library exports the public API alone');
+    my @archived = map { /^\S+ [TDBR] (\S+)$/ ? $1 : () } `nm -g --defined-only $lib/libwsclient.a`;
+    is(join(' ', grep { !$public{$_} } @archived), '', 'so does the archive');
+
+    local $ENV{LD_LIBRARY_PATH} = $lib;
+    local $ENV{CA} = "$certs/ca.crt";
+    my $talk = Program->start("$dir/talk", "wss://localhost:$tls/echo");
+    $talk->wait_output(qr/^connected to 127\.0\.0\.1$/m);
+    $talk->write("one\ntwo\n");
+    $talk->wait_output(qr/^one\r?\ntwo\r?$/m);
+    $talk->end_input;
+    is($talk->finish, 0, 'it talks, and ends well') or diag($talk->output);
+    like($talk->output, qr/^closed with 1000 no more lines$/m, 'and in order');
+    delete local $ENV{CA};
+    $talk = Program->start("$dir/talk", "wss://localhost:$tls/echo");
+    $talk->wait_output(qr/^certificate: unknown CA$/m);
+    is($talk->finish, 1, 'or says why it does not');
+}
+{
+    my $so = Httpd::compile('feed', $file{'ws_feed.c'});
+    my $feeder = Httpd->start(conf => <<"END");
+<Location /feed>
+    WebSocketHandler $so from=$bad
+</Location>
+END
+    for my $time (1, 2) {
+        my ($s, $head) = accepted();
+        syswrite $s, right_answer($head);
+        my ($client, undef) = opened("a client of the feed, time $time", 'ws://127.0.0.1:' . $feeder->port . '/feed');
+        syswrite $s, "\x81\x04news";
+        is(told($client), 'text news', 'it is told the news');
+    }
+}
+
+# ---- The end ----
+
 my ($open) = opened('open at the end', "wss://localhost:$tls/echo", $ca, 'deflate=1');
 my ($late, $silent) = answered('');
 $p->end_input;
