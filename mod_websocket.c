@@ -24,6 +24,10 @@
  *   end of the child       httpd/child.c
  *   what children share    httpd/shared.c     memory, and a slot in it for each child
  *                          httpd/siblings.c   messages from child to child
+ *   channels               channels/          subscribers, publishing, presence, resuming
+ *                          httpd/channels.c   in a child
+ *                          httpd/localbus.c   from child to child, to those in httpd/wants.c
+ *                          httpd/channelrules.c  who may
  *   what it is doing       httpd/counters.c, httpd/metrics.c, httpd/list.c, httpd/status.c
  */
 
@@ -34,6 +38,7 @@
 #include <http_request.h>
 #include <mpm_common.h>
 
+#include "httpd/channelrules.h"
 #include "httpd/child.h"
 #include "httpd/config.h"
 #include "httpd/connlog.h"
@@ -41,6 +46,7 @@
 #include "httpd/counters.h"
 #include "httpd/limits.h"
 #include "httpd/list.h"
+#include "httpd/localbus.h"
 #include "httpd/metrics.h"
 #include "httpd/places.h"
 #include "httpd/reauthorize.h"
@@ -78,6 +84,8 @@ static void register_hooks(apr_pool_t *p)
     ws_census_register();
     ws_reauthorize_register(p);
     ws_places_register(p);
+    ws_localbus_register();
+    ws_channelrules_register();
     ws_takeover_register(p);
 }
 

@@ -11,7 +11,7 @@
 static int allowed(unsigned char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')
-           || (c && strchr("-_.~:/@+=,!", c));
+           || (c && strchr("-_.~:/@+=!", c));
 }
 
 int ws_channel_valid_len(const char *channel, apr_size_t len)

@@ -55,6 +55,7 @@ typedef struct ws_settings {
     const char *vhost;          /**< for ws_vhost(), or NULL */
     const void *server;         /**< the owner's, for its log */
     const void *log;            /**< likewise, for on_end; or NULL */
+    const void *may[2];         /**< likewise: what WebSocketSubscribe and WebSocketPublish say */
     int trace;                  /**< frames are logged; 2: with their first bytes */
 } ws_settings;
 

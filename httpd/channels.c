@@ -5,12 +5,15 @@
 #include <apr_general.h>
 #include <http_log.h>
 
+#include "httpd/channelrules.h"
 #include "httpd/config.h"
+#include "httpd/localbus.h"
 #include "httpd/shared.h"
 
 APLOG_USE_MODULE(websocket);
 
 #define CHANNELS_DEFAULT 65536
+#define QUEUE_DEFAULT (8 * 1024 * 1024)
 
 static apr_uint64_t *number; /* of this httpd, kept across reloads */
 static ws_channels *channels;
@@ -21,14 +24,19 @@ int ws_httpd_channels_init(server_rec *s)
     while (number && !*number) {
         apr_generate_random_bytes((unsigned char *)number, sizeof(*number));
     }
-    return number ? 0 : -1;
+    return number && ws_localbus_init(s) == 0 ? 0 : -1;
 }
 
 void ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s, ws_engine *engine)
 {
-    ws_channels_options options = {.engine = engine, .channels = CHANNELS_DEFAULT};
+    const ws_server_config *conf = ws_server_config_of(s);
+    ws_channels_options options = {.engine = engine};
+    options.channels = conf->channels ? conf->channels : CHANNELS_DEFAULT;
+    options.queue = conf->bus_queue ? (apr_size_t)conf->bus_queue : QUEUE_DEFAULT;
+    options.may = ws_channelrules_may;
     options.self.server = *number;
     options.self.process = ws_shared_process() & 0xFFFF;
+    options.local = ws_localbus_child_init(pchild, s, *number, options.queue);
     if (!(channels = ws_channels_create(&options, pchild))) {
         ap_log_error(APLOG_MARK, APLOG_ERR, APR_ENOMEM, s,
                      "websocket: no channels in this child: nobody can subscribe");
@@ -39,6 +47,7 @@ void ws_httpd_channels_child_stop(void)
 {
     if (channels) {
         ws_channels_stop(channels);
+        ws_localbus_child_stop();
     }
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "httpd/channelrules.h"
 #include "httpd/child.h"
 #include "httpd/directory.h"
 #include "httpd/limits.h"
@@ -24,6 +25,9 @@ APLOG_USE_MODULE(websocket);
 #define DEFAULT_PING_GRACE 10000
 #define DEFAULT_CLOSE_TIMEOUT 5000
 #define DEFAULT_SUBSCRIPTIONS 100
+
+#define SUBSCRIPTIONS_MAX 100000
+#define CHANNELS_MAX 10000000
 
 /* Milliseconds that the loops' 32-bit clock can tell apart, with room to spare. */
 #define INTERVAL_MAX (24 * 3600 * 1000)
@@ -59,6 +63,8 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     MERGE(fragment, -1);
     MERGE(ping_interval, -1);
     MERGE(subscriptions, -1);
+    MERGE(may[WS_MAY_SUBSCRIBE], NULL);
+    MERGE(may[WS_MAY_PUBLISH], NULL);
     MERGE(ping_grace, -1);
     MERGE(close_timeout, -1);
     MERGE(slow, -1);
@@ -116,6 +122,8 @@ const ws_settings *ws_settings_of(request_rec *r)
     s.recheck = (apr_uint32_t)or_default(d->reauthorize, 0);
     s.subscriptions = (apr_uint32_t)or_default(d->subscriptions, DEFAULT_SUBSCRIPTIONS);
     ws_limits_bounds(d->limits, s.bounds);
+    s.may[WS_MAY_SUBSCRIBE] = d->may[WS_MAY_SUBSCRIBE];
+    s.may[WS_MAY_PUBLISH] = d->may[WS_MAY_PUBLISH];
     s.vhost = r->server->server_hostname;
     s.server = r->server;
     s.log = d->log == &ws_connlog_off ? NULL : d->log;
@@ -435,6 +443,42 @@ static const char *set_threads(cmd_parms *cmd, void *config, const char *loops,
     return NULL;
 }
 
+static const char *set_rule(cmd_parms *cmd, void *config, const char *arg)
+{
+    ws_action action = (ws_action)(apr_uintptr_t)cmd->info;
+    return ws_channelrule_parse(cmd, arg, &((ws_dir_config *)config)->may[action]);
+}
+
+static const char *set_subscriptions(cmd_parms *cmd, void *config, const char *arg)
+{
+    unsigned n;
+    if (!parse_count(arg, SUBSCRIPTIONS_MAX, &n)) {
+        return wrong(cmd, arg, "a number of channels from 1 to 100000");
+    }
+    ((ws_dir_config *)config)->subscriptions = n;
+    return NULL;
+}
+
+static const char *set_channels(cmd_parms *cmd, void *config, const char *arg)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    (void)config;
+    return error ? error
+           : parse_count(arg, CHANNELS_MAX, &ws_server_config_of(cmd->server)->channels)
+               ? NULL
+               : wrong(cmd, arg, "a number of channels from 1 to 10000000");
+}
+
+static const char *set_bus_queue(cmd_parms *cmd, void *config, const char *arg)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    (void)config;
+    return error ? error
+           : ws_parse_size(arg, 65536, &ws_server_config_of(cmd->server)->bus_queue)
+               ? NULL
+               : wrong(cmd, arg, "a size of at least 64K, such as 1M or 64M");
+}
+
 static const char *set_drain(cmd_parms *cmd, void *config, const char *arg)
 {
     ws_server_config *s = ws_server_config_of(cmd->server);
@@ -520,6 +564,19 @@ const command_rec ws_directives[] = {
         "wait, or off"),
     AP_INIT_TAKE1("WebSocketReauthorize", set_reauthorize, NULL, WHERE,
                   "how often access to an open connection is checked again, or off"),
+    AP_INIT_TAKE1("WebSocketSubscribe", set_rule, (void *)WS_MAY_SUBSCRIBE, WHERE,
+                  "all, none, handler, or an expression that is true for who may subscribe to "
+                  "%{WEBSOCKET_CHANNEL}"),
+    AP_INIT_TAKE1("WebSocketPublish", set_rule, (void *)WS_MAY_PUBLISH, WHERE,
+                  "all, none, handler, or an expression that is true for who may publish to "
+                  "%{WEBSOCKET_CHANNEL}"),
+    AP_INIT_TAKE1("WebSocketSubscriptions", set_subscriptions, NULL, WHERE,
+                  "how many channels a connection may be subscribed to"),
+    AP_INIT_TAKE1("WebSocketChannels", set_channels, NULL, RSRC_CONF,
+                  "how many channels a child process may have"),
+    AP_INIT_TAKE1("WebSocketBusQueue", set_bus_queue, NULL, RSRC_CONF,
+                  "how much may wait for a process or a loop before publishing is refused, in "
+                  "bytes or with K, M or G"),
     AP_INIT_TAKE_ARGV("WebSocketLimit", set_limit, NULL, WHERE,
                       "connections=, handshakes=, messages=, bytes=, lifetime= or idle=, then "
                       "burst=, key= and dry-run; or off"),

@@ -47,6 +47,7 @@ typedef struct ws_dir_config {
     apr_int64_t subscriptions;                            /**< -1: not set */
     int slow;                                             /**< ws_slow; -1: not set */
     apr_int64_t behind;                                   /**< milliseconds, 0: any; -1: not set */
+    const struct ws_channel_rule *may[2];                 /**< by ws_action; NULL: not set */
     apr_array_header_t *extensions; /**< ws_extension_use *; NULL: not set; empty: none */
     ws_compression compression;
 } ws_dir_config;
@@ -57,6 +58,8 @@ typedef struct ws_server_config {
     unsigned blocking;               /**< 0: not set */
     apr_int64_t drain;               /**< milliseconds; 0: not set */
     apr_int64_t watchdog;            /**< milliseconds; 0: not set; -1: off */
+    unsigned channels;               /**< of a child; 0: not set */
+    apr_int64_t bus_queue;           /**< bytes; 0: not set */
     apr_uint64_t compression_memory; /**< bytes; 0: not set */
     conn_rec *stub; /**< stands for httpd's conn_rec in mod_ssl's callbacks, see takeover.c */
 } ws_server_config;

@@ -187,10 +187,28 @@ static request_rec *make_request(conn_rec *c, const saved *s, const char *const 
     return r;
 }
 
+static void take_apart(const saved *s, const char *strings[STRINGS])
+{
+    const char *at = s->text;
+    for (int i = 0; i < STRINGS; i++) {
+        strings[i] = at;
+        at += strlen(at) + 1;
+    }
+}
+
+static saved *saved_of(const ws_conn *c)
+{
+    ws_ticket *t = ws_conn_ticket(c);
+    while (t && t->release != release) {
+        t = t->next;
+    }
+    return (saved *)t;
+}
+
 /* @return the status that httpd would refuse the handshake with, OK if it would not */
 static int ask(const saved *s)
 {
-    const char *strings[STRINGS], *at = s->text;
+    const char *strings[STRINGS];
     int status = HTTP_INTERNAL_SERVER_ERROR;
     apr_pool_t *p;
     conn_rec *c;
@@ -198,10 +216,7 @@ static int ask(const saved *s)
     if (apr_pool_create_unmanaged(&p) != APR_SUCCESS) {
         return status;
     }
-    for (int i = 0; i < STRINGS; i++) {
-        strings[i] = at;
-        at += strlen(at) + 1;
-    }
+    take_apart(s, strings);
     if ((c = make_connection(p, s, strings))) {
         request_rec *r = make_request(c, s, strings);
         /* All that a request passes before its content is made: access control in its right order, with
@@ -212,6 +227,26 @@ static int ask(const saved *s)
     }
     apr_pool_destroy(p);
     return status;
+}
+
+request_rec *ws_reauthorize_request(ws_conn *conn, apr_pool_t *p)
+{
+    const char *strings[STRINGS];
+    const saved *s = saved_of(conn);
+    request_rec *r;
+    conn_rec *c;
+    if (!s) {
+        return NULL;
+    }
+    take_apart(s, strings);
+    if (!(c = make_connection(p, s, strings))) {
+        return NULL;
+    }
+    r = make_request(c, s, strings);
+    r->user = (char *)ws_user(conn);
+    r->useragent_ip = c->client_ip;
+    r->useragent_addr = c->client_addr;
+    return r;
 }
 
 /* ---- Checks ---- */
@@ -260,14 +295,10 @@ static ws_threads *pool(void)
 
 void ws_reauthorize(ws_conn *c)
 {
-    ws_ticket *t = ws_conn_ticket(c);
-    saved *s;
+    saved *s = saved_of(c);
     check *k;
 
-    while (t && t->release != release) {
-        t = t->next;
-    }
-    if (!(s = (saved *)t) || __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE)) {
+    if (!s || __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE)) {
         return; /* the last check still waits, or runs */
     }
     if (!pool() || !(k = calloc(1, sizeof(*k)))) {

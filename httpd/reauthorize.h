@@ -21,6 +21,13 @@ apr_status_t ws_reauthorize_child_init(apr_pool_t *pchild);
 /** Keep of a handshake what a later check needs. @return NULL when there is no memory */
 ws_ticket *ws_reauthorize_save(request_rec *r);
 
+/**
+ * A request as the handshake's was, made of what has been kept, for expressions: method, URI, headers,
+ * addresses and user are there, nothing that modules have added to it.
+ * @return NULL if nothing has been kept, or there is no memory  [callback]
+ */
+request_rec *ws_reauthorize_request(ws_conn *conn, apr_pool_t *p);
+
 /** Check the connection on another thread; it is closed if access is not granted any more.  [loop] */
 void ws_reauthorize(ws_conn *c);
 

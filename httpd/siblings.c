@@ -22,6 +22,9 @@ APLOG_USE_MODULE(websocket);
 /* Each costs the parent two descriptors, and each child one. */
 #define PAIRS_MAX 512
 
+/* What may lie in a socket, bytes. As much as the system allows where it does not allow that. */
+#define SOCKET_BUFFER (4 * 1024 * 1024)
+
 #define MAGIC 0x57536231 /* of this form of head */
 
 typedef struct head {
@@ -60,10 +63,19 @@ void ws_siblings_on(ws_sibling_kind kind, void (*fn)(const ws_sibling_message *m
 
 /* ---- Parent ---- */
 
+static void set_buffer(int fd)
+{
+    int size = SOCKET_BUFFER;
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0) {
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    }
+}
+
 static int make_pair(int fd[2])
 {
     struct rlimit limit;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) == 0) {
+        set_buffer(fd[1]);
         return 1;
     }
     if (errno != EMFILE || getrlimit(RLIMIT_NOFILE, &limit) < 0
@@ -100,14 +112,65 @@ void ws_siblings_init(server_rec *s)
 
 /* ---- Sending ---- */
 
+typedef union passed_fd {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(int))];
+} passed_fd;
+
+static int send_iov(unsigned slot, const head *h, const struct iovec *data, int n, int fd)
+{
+    struct iovec iov[1 + WS_SIBLING_IOVECS] = {{(void *)h, sizeof(*h)}};
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = (apr_size_t)n + 1};
+    passed_fd control;
+
+    if (slot >= sockets->count) {
+        errno = ENOTCONN;
+        return -1;
+    }
+    memcpy(iov + 1, data, (apr_size_t)n * sizeof(*data));
+    if (fd >= 0) {
+        struct cmsghdr *c = &control.align;
+        memset(&control, 0, sizeof(control));
+        m.msg_control = &control;
+        m.msg_controllen = sizeof(control);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(fd));
+        memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+    }
+    return sendmsg(sockets->fd[slot][1], &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 0;
+}
+
 static int send_to(unsigned slot, const head *h, const void *data, apr_size_t len)
 {
-    struct iovec iov[2] = {{(void *)h, sizeof(*h)}, {(void *)data, len}};
-    struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
-    return slot < sockets->count
-                   && sendmsg(sockets->fd[slot][1], &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0
-               ? 0
-               : -1;
+    struct iovec iov = {(void *)data, len};
+    return send_iov(slot, h, &iov, 1, -1);
+}
+
+int ws_siblings_send(unsigned slot, apr_uint32_t process, ws_sibling_kind kind,
+                     const struct iovec *iov, int n, int fd)
+{
+    head h = {.magic = MAGIC,
+              .kind = (apr_uint16_t)kind,
+              .from = (apr_uint16_t)ws_shared_slot(),
+              .from_process = ws_shared_process(),
+              .to_process = process};
+    return send_iov(slot, &h, iov, n, fd);
+}
+
+int ws_siblings_socket(unsigned slot)
+{
+    return sockets->fd[slot][1];
+}
+
+unsigned ws_siblings_count(void)
+{
+    return sockets ? sockets->count : 0;
+}
+
+int ws_siblings_reachable(void)
+{
+    return thread != NULL;
 }
 
 int ws_siblings_answer(const ws_sibling_message *m, const void *data, apr_size_t len)
@@ -168,7 +231,7 @@ static void take_answer(const ws_sibling_message *m)
     apr_thread_mutex_unlock(lock);
 }
 
-static void receive(const unsigned char *bytes, apr_size_t len)
+static void receive(const unsigned char *bytes, apr_size_t len, int fd)
 {
     const head *h = (const head *)bytes;
     ws_sibling_message m;
@@ -181,6 +244,7 @@ static void receive(const unsigned char *bytes, apr_size_t len)
     m.request = h->request;
     m.data = bytes + sizeof(*h);
     m.len = len - sizeof(*h);
+    m.fd = fd;
     if (h->kind == WS_SIBLING_ANSWER) {
         take_answer(&m);
     }
@@ -189,18 +253,43 @@ static void receive(const unsigned char *bytes, apr_size_t len)
     }
 }
 
+/* @return bytes, or -1 when nothing is there */
+static ssize_t receive_one(int from, void *buffer)
+{
+    passed_fd control;
+    struct iovec iov = {buffer, sizeof(head) + WS_SIBLING_SIZE};
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = &control,
+                       .msg_controllen = sizeof(control)};
+    ssize_t n = recvmsg(from, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n >= 0) {
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        int fd = -1;
+        if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+            memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+        }
+        receive(buffer, (apr_size_t)n, fd);
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+    return n;
+}
+
 static void *APR_THREAD_FUNC run(apr_thread_t *self, void *buffer)
 {
     struct pollfd p[2] = {{.fd = sockets->fd[ws_shared_slot()][0], .events = POLLIN},
                           {.fd = stop_fd, .events = POLLIN}};
     (void)self;
     while (!p[1].revents) {
-        ssize_t n;
         if (poll(p, 2, -1) < 0 && errno != EINTR) {
             break;
         }
-        while ((n = recv(p[0].fd, buffer, sizeof(head) + WS_SIBLING_SIZE, MSG_DONTWAIT)) > 0) {
-            receive(buffer, (apr_size_t)n);
+        while (receive_one(p[0].fd, buffer) > 0) {
+            if (poll(&p[1], 1, 0) > 0) {
+                break;
+            }
         }
     }
     return NULL;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <util_filter.h>
 
+#include "httpd/channelrules.h"
 #include "httpd/child.h"
 #include "httpd/config.h"
 #include "httpd/extensions.h"
@@ -312,11 +313,12 @@ static int ask_handler(ws_request *rq, const ws_registration *reg)
     return refuse(WS_COUNT_REFUSED_HANDLER, status);
 }
 
-/* For WebSocketReauthorize. @return OK, or the status to refuse with */
+/* For WebSocketReauthorize, and for expressions about channels. @return OK, or the status to refuse with */
 static int keep_handshake(request_rec *r, const ws_settings *settings, ws_ticket **tickets)
 {
     ws_ticket *saved;
-    if (!settings->recheck) {
+    if (!settings->recheck && !ws_channelrule_needs_request(settings->may[0])
+        && !ws_channelrule_needs_request(settings->may[1])) {
         return OK;
     }
     if (!(saved = ws_reauthorize_save(r))) {

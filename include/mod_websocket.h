@@ -654,7 +654,7 @@ WS_API ws_status ws_run(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg);
 #define WS_CHANNEL_MAX 200
 #define WS_MEMBER_MAX 1024
 
-/** Whether this is a channel's name: 1 to WS_CHANNEL_MAX of A-Z a-z 0-9 - _ . ~ : / @ + = , !  [any] */
+/** Whether this is a channel's name: 1 to WS_CHANNEL_MAX of A-Z a-z 0-9 - _ . ~ : / @ + = !  [any] */
 WS_API int ws_channel_valid(const char *channel);
 
 /** ws_subscription.flags */

@@ -108,14 +108,15 @@ static void names(void)
     char longest[WS_CHANNEL_MAX + 2];
     memset(longest, 'a', sizeof(longest));
     longest[WS_CHANNEL_MAX] = 0;
-    ok(ws_channel_valid("a") && ws_channel_valid("Room-1_x.y~z:/@+=,!"), "names of channels");
+    ok(ws_channel_valid("a") && ws_channel_valid("Room-1_x.y~z:/@+=!"), "names of channels");
     ok(ws_channel_valid(longest), "one of 200 bytes");
     longest[WS_CHANNEL_MAX] = 'a';
     longest[WS_CHANNEL_MAX + 1] = 0;
     ok(!ws_channel_valid(longest), "none of 201");
     ok(!ws_channel_valid("") && !ws_channel_valid(NULL), "none without a byte");
     ok(!ws_channel_valid("a b") && !ws_channel_valid("a*") && !ws_channel_valid("a?")
-           && !ws_channel_valid("\xC3\xBC") && !ws_channel_valid("a\n") && !ws_channel_valid("%41"),
+           && !ws_channel_valid("a,b") && !ws_channel_valid("\xC3\xBC") && !ws_channel_valid("a\n")
+           && !ws_channel_valid("%41"),
        "none with blanks, patterns, bytes beyond ASCII, controls or escapes");
     ok(!ws_channel_valid_len("a\0b", 3), "none with a NUL");
     ok(ws_channel_hash("a", 1) != ws_channel_hash("b", 1), "two names have two hashes");

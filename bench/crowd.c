@@ -1,0 +1,287 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * A crowd on a channel:
+ *
+ *     crowd PORT PATH SUBSCRIBERS PUBLISHERS
+ *
+ * Subscribers listen; publishers publish on the same channel, each its next message as soon as it has
+ * its last one back. "ready" is printed when all are connected, "at N" while N messages have come back to
+ * their publishers. A publisher whose connection breaks comes back; a subscriber's is counted as lost.
+ *
+ * A line on standard input ends the publishing. Then it is looked whether every subscriber that is left
+ * has got every message that came back to its publisher, once, and those of each publisher in order:
+ *
+ *     left=990 lost=10 messages=800 missing=0 twice=0 disordered=0
+ */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MESSAGES 20000 /* of a publisher, at most */
+#define PUBLISHERS 32
+#define QUIET 20 /* seconds without anything new, after which what is missing is missing */
+
+typedef struct member {
+    int fd, open, publisher; /* its number, or -1 */
+    size_t len;
+    unsigned char in[4096];
+    int last[PUBLISHERS]; /* number of the last message of each publisher */
+    unsigned char *got;   /* bits, by publisher and number */
+} member;
+
+static struct sockaddr_in server = {.sin_family = AF_INET};
+static const char *path;
+static int epoll_fd, publishers, publishing = 1, failed;
+static int sent[PUBLISHERS]; /* the number of its last message */
+static unsigned char *back;  /* bits of what has come back */
+static long came_back, lost, twice, disordered, opened, news;
+
+static size_t bit(int publisher, int number)
+{
+    return (size_t)publisher * MESSAGES + (size_t)number;
+}
+
+static int test(const unsigned char *bits, size_t i)
+{
+    return bits[i / 8] >> i % 8 & 1;
+}
+
+static void set(unsigned char *bits, size_t i)
+{
+    bits[i / 8] |= (unsigned char)(1 << i % 8);
+}
+
+static int say(member *m, const void *data, size_t len)
+{
+    return send(m->fd, data, len, MSG_NOSIGNAL) == (ssize_t)len;
+}
+
+static void dial(member *m)
+{
+    char request[512];
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = m};
+    int n = snprintf(request, sizeof(request),
+                     "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+                     "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                     path);
+    m->len = 0;
+    m->open = 0;
+    m->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    while (connect(m->fd, (struct sockaddr *)&server, sizeof(server)) < 0) {
+        if (errno != EINTR && errno != ECONNREFUSED && errno != ECONNRESET) {
+            perror("connect");
+            exit(1);
+        }
+        usleep(10000);
+    }
+    say(m, request, (size_t)n);
+    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, m->fd, &e);
+}
+
+static void publish(member *m)
+{
+    unsigned char frame[64] = {0x81, 0, 0, 0, 0, 0}; /* masked with zeroes */
+    int n;
+    if (!publishing || sent[m->publisher] == MESSAGES - 1) {
+        return;
+    }
+    n = snprintf((char *)frame + 6, sizeof(frame) - 6, "%d %d", m->publisher, ++sent[m->publisher]);
+    frame[1] = (unsigned char)(0x80 | n);
+    say(m, frame, 6 + (size_t)n);
+}
+
+static void take_message(member *m, const char *text)
+{
+    int publisher, number;
+    if (sscanf(text, "%d %d", &publisher, &number) != 2 || publisher < 0 || publisher >= publishers
+        || number < 1 || number >= MESSAGES) {
+        fprintf(stderr, "not one of ours: %s\n", text);
+        failed = 1;
+        return;
+    }
+    news++;
+    if (test(m->got, bit(publisher, number))) {
+        twice++;
+    }
+    else if (number < m->last[publisher]) {
+        disordered++;
+    }
+    set(m->got, bit(publisher, number));
+    m->last[publisher] = number;
+    if (publisher == m->publisher && number == sent[publisher]) {
+        set(back, bit(publisher, number));
+        if (++came_back % 50 == 0) {
+            printf("at %ld\n", came_back);
+            fflush(stdout);
+        }
+        publish(m);
+    }
+}
+
+/* @return bytes that were used */
+static size_t take_one(member *m, size_t from)
+{
+    unsigned char *at = m->in + from;
+    size_t left = m->len - from;
+    if (!m->open) {
+        unsigned char *end = memmem(at, left, "\r\n\r\n", 4);
+        if (!end) {
+            return 0;
+        }
+        if (memcmp(at, "HTTP/1.1 101", 12) != 0) {
+            fprintf(stderr, "refused: %.60s\n", at);
+            exit(1);
+        }
+        m->open = 1;
+        opened++;
+        if (m->publisher >= 0 && sent[m->publisher]) {
+            publish(m); /* it has come back */
+        }
+        return (size_t)(end + 4 - at);
+    }
+    if (left < 2 || left < 2u + at[1]) {
+        return 0;
+    }
+    if (at[0] == 0x81) {
+        char text[128];
+        memcpy(text, at + 2, at[1]);
+        text[at[1]] = 0;
+        take_message(m, text);
+    }
+    return 2u + at[1];
+}
+
+static void ended(member *m)
+{
+    close(m->fd);
+    m->fd = -1;
+    if (m->publisher >= 0) {
+        dial(m);
+    }
+    else {
+        lost++;
+    }
+}
+
+static void take(member *m)
+{
+    ssize_t n = recv(m->fd, m->in + m->len, sizeof(m->in) - m->len, 0);
+    size_t used = 0, one;
+    if (n <= 0) {
+        ended(m);
+        return;
+    }
+    m->len += (size_t)n;
+    while (used < m->len && (one = take_one(m, used))) {
+        used += one;
+    }
+    memmove(m->in, m->in + used, m->len - used);
+    m->len -= used;
+}
+
+/* @return whether a line has come on standard input */
+static int turn(int timeout)
+{
+    struct epoll_event e[64];
+    int n = epoll_wait(epoll_fd, e, 64, timeout), line = 0;
+    for (int i = 0; i < n; i++) {
+        if (e[i].data.ptr) {
+            take(e[i].data.ptr);
+        }
+        else {
+            char text[64];
+            line |= read(0, text, sizeof(text)) >= 0;
+            epoll_ctl(epoll_fd, EPOLL_CTL_DEL, 0, NULL);
+        }
+    }
+    return line;
+}
+
+static long missing(const member *all, int count)
+{
+    long n = 0;
+    for (int i = 0; i < count; i++) {
+        for (int p = 0; all[i].fd >= 0 && all[i].publisher < 0 && p < publishers; p++) {
+            for (int k = 1; k <= sent[p]; k++) {
+                n += test(back, bit(p, k)) && !test(all[i].got, bit(p, k));
+            }
+        }
+    }
+    return n;
+}
+
+int main(int argc, char **argv)
+{
+    struct rlimit files;
+    struct epoll_event in = {.events = EPOLLIN};
+    size_t bits;
+    member *all;
+    int subscribers, count;
+    long last, left;
+    time_t since;
+
+    if (argc != 5) {
+        fprintf(stderr, "usage: crowd PORT PATH SUBSCRIBERS PUBLISHERS\n");
+        return 2;
+    }
+    server.sin_port = htons((unsigned short)atoi(argv[1]));
+    server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    path = argv[2];
+    subscribers = atoi(argv[3]);
+    publishers = atoi(argv[4]);
+    if (publishers < 1 || publishers > PUBLISHERS || getrlimit(RLIMIT_NOFILE, &files) < 0) {
+        fprintf(stderr, "1 to %d publishers\n", PUBLISHERS);
+        return 2;
+    }
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    bits = ((size_t)publishers * MESSAGES + 7) / 8;
+    back = calloc(1, bits);
+    count = subscribers + publishers;
+    all = calloc((size_t)count, sizeof(*all));
+    for (int i = 0; i < count; i++) {
+        all[i].publisher = i < subscribers ? -1 : i - subscribers;
+        all[i].got = calloc(1, bits);
+        dial(&all[i]);
+        while (opened + 50 < i) {
+            turn(-1);
+        }
+    }
+    while (opened < count) {
+        turn(-1);
+    }
+    printf("ready\n");
+    fflush(stdout);
+    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, 0, &in);
+    for (int i = subscribers; i < count; i++) {
+        publish(&all[i]);
+    }
+    while (!turn(-1)) {
+    }
+    publishing = 0;
+    for (since = time(NULL), last = -1;
+         (left = missing(all, count)) && time(NULL) - since < QUIET;) {
+        if (last != left) {
+            last = left;
+            since = time(NULL);
+        }
+        for (int i = 0; i < 1000; i++) {
+            turn(1);
+        }
+    }
+    printf("left=%ld lost=%ld messages=%ld missing=%ld twice=%ld disordered=%ld\n",
+           subscribers - lost, lost, came_back, left, twice, disordered);
+    return failed;
+}

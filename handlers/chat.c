@@ -1,0 +1,215 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * A chat with rooms: an example of channels to read, and to begin with.
+ *
+ *     WebSocketHandler ws_chat.so
+ *
+ * A client says where it wants to be and who it is, and then what it has to say:
+ *
+ *     {"enter":"lobby","name":"Ann"}
+ *     {"say":"Hello"}
+ *
+ * and is told what happens in its room:
+ *
+ *     {"kind":"room","room":"lobby","id":"00aa..."}                   it is there; id is its own
+ *     {"kind":"here","id":"00bb...","name":"Bob"}                     Bob is there, or has come
+ *     {"kind":"said","id":"00bb...","name":"Bob","text":"Hello","at":1700000000}
+ *     {"kind":"left","id":"00bb...","name":"Bob"}
+ *     {"kind":"missed"}                                               something that was said
+ *     {"kind":"error","text":"..."}
+ *
+ * A room is a channel, "chat/" and its name, so that it spans all processes; where WebSocketHistory keeps
+ * it, who enters is told first what was said before. Who is there is known by presence.
+ */
+
+#include "mod_websocket.h"
+
+#include <apr_strings.h>
+#include <apr_time.h>
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NICK_MAX 40
+#define WORDS_MAX 4000
+
+#define JSON 2 /* of ws_event_form() */
+
+typedef struct guest {
+    char name[NICK_MAX + 1];
+    char channel[WS_CHANNEL_MAX + 1]; /* empty: in no room */
+} guest;
+
+/* ---- JSON ---- */
+
+static cJSON *object(const char *kind, ws_id id, const char *name, apr_size_t len)
+{
+    cJSON *o = cJSON_CreateObject();
+    char text[WS_MEMBER_MAX + 1];
+    cJSON_AddStringToObject(o, "kind", kind);
+    if (id) {
+        apr_snprintf(text, sizeof(text), "%016" APR_UINT64_T_HEX_FMT, id);
+        cJSON_AddStringToObject(o, "id", text);
+    }
+    if (name) {
+        apr_cpystrn(text, name, len < sizeof(text) ? len + 1 : sizeof(text));
+        cJSON_AddStringToObject(o, "name", text);
+    }
+    return o;
+}
+
+/* Takes over the object. Also from other threads, where the guest may have gone. */
+static void tell(ws_id id, cJSON *o)
+{
+    char *text = cJSON_PrintUnformatted(o);
+    if (text) {
+        ws_send_to(id, WS_TEXT, text, strlen(text));
+    }
+    cJSON_free(text);
+    cJSON_Delete(o);
+}
+
+static void complain(ws_conn *c, const char *text)
+{
+    cJSON *o = object("error", 0, NULL, 0);
+    cJSON_AddStringToObject(o, "text", text);
+    tell(ws_conn_id(c), o);
+}
+
+/* ---- What happens in a room ---- */
+
+/* For the guest that has just entered. */
+static void list_guests(const char *channel, const ws_member *members, apr_size_t count,
+                        int complete, void *arg)
+{
+    ws_id *id = arg;
+    (void)channel, (void)complete;
+    for (apr_size_t i = 0; i < count; i++) {
+        tell(*id, object("here", members[i].id, members[i].data, members[i].len));
+    }
+    free(id);
+}
+
+static void has_entered(ws_conn *c, const char *channel)
+{
+    cJSON *o = object("room", ws_conn_id(c), NULL, 0);
+    ws_id *id = malloc(sizeof(*id));
+    cJSON_AddStringToObject(o, "room", strchr(channel, '/') + 1);
+    tell(ws_conn_id(c), o);
+    if (id) {
+        *id = ws_conn_id(c);
+        if (ws_presence(channel, list_guests, id) < 0) {
+            free(id);
+        }
+    }
+}
+
+static int on_channel(ws_conn *c, const ws_event *e)
+{
+    cJSON *o;
+    char *text;
+    int form;
+    switch (e->kind) {
+    case WS_EVENT_MESSAGE:
+        return WS_FORM_AS_IS;
+    case WS_EVENT_LIVE:
+        has_entered(c, e->channel);
+        return WS_FORM_NONE;
+    case WS_EVENT_GAP:
+        o = object("missed", 0, NULL, 0);
+        break;
+    default:
+        o = object(e->kind == WS_EVENT_JOIN ? "here" : "left", e->id, e->data, e->len);
+    }
+    /* Made for the first guest, and sent to all. */
+    text = cJSON_PrintUnformatted(o);
+    form = ws_event_has_form(e, JSON) ? JSON
+           : text                     ? ws_event_form(e, JSON, WS_TEXT, text, strlen(text))
+                                      : WS_FORM_NONE;
+    cJSON_free(text);
+    cJSON_Delete(o);
+    return form;
+}
+
+/* ---- What guests do ---- */
+
+static void leave(ws_conn *c, guest *g)
+{
+    if (*g->channel) {
+        ws_unsubscribe(c, g->channel);
+        *g->channel = 0;
+    }
+}
+
+static void enter(ws_conn *c, guest *g, const char *room, const char *name)
+{
+    ws_subscription how = {.flags = WS_MEMBER | WS_WATCH | WS_RESUME, .member = g->name};
+    char channel[WS_CHANNEL_MAX + 1];
+    apr_snprintf(channel, sizeof(channel), "chat/%s", room);
+    if (!name || !*name || strlen(name) > NICK_MAX || strlen(room) > NICK_MAX
+        || !ws_channel_valid(channel)) {
+        complain(c,
+                 "A room's name has letters, digits and - _ . only; yours is not empty; both have "
+                 "at most 40 bytes.");
+        return;
+    }
+    leave(c, g);
+    apr_cpystrn(g->name, name, sizeof(g->name));
+    how.member_len = strlen(name);
+    if (ws_subscribe(c, channel, &how) < 0) {
+        complain(c, "This room is closed to you.");
+        return;
+    }
+    apr_cpystrn(g->channel, channel, sizeof(g->channel));
+}
+
+static void say(ws_conn *c, const guest *g, const char *words)
+{
+    cJSON *o = object("said", ws_conn_id(c), g->name, strlen(g->name));
+    char *text;
+    cJSON_AddStringToObject(o, "text", words);
+    cJSON_AddNumberToObject(o, "at", (double)apr_time_as_msec(apr_time_now()));
+    text = cJSON_PrintUnformatted(o);
+    if (!*g->channel || strlen(words) > WORDS_MAX) {
+        complain(c, *g->channel ? "That is too long." : "Enter a room first.");
+    }
+    else if (!text || ws_publish(g->channel, WS_TEXT, text, strlen(text), 0, NULL, NULL) < 0) {
+        complain(c, "Too much is being said; say that again later.");
+    }
+    cJSON_free(text);
+    cJSON_Delete(o);
+}
+
+static void on_open(ws_conn *c)
+{
+    ws_set_data(c, calloc(1, sizeof(guest)));
+}
+
+static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    cJSON *o = type == WS_TEXT ? cJSON_ParseWithLength(data, len) : NULL;
+    const char *room = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "enter"));
+    const char *words = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "say"));
+    guest *g = ws_data(c);
+    if (g && room) {
+        enter(c, g, room, cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "name")));
+    }
+    else if (g && words) {
+        say(c, g, words);
+    }
+    else {
+        complain(c, "Enter a room, or say something.");
+    }
+    cJSON_Delete(o);
+}
+
+/* Whoever is gone has left the room by that. */
+static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+{
+    (void)code, (void)reason, (void)len;
+    free(ws_data(c));
+}
+
+WS_HANDLER(chat) = {
+    .on_open = on_open, .on_message = on_message, .on_channel = on_channel, .on_close = on_close};

@@ -1,0 +1,262 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Channels across child processes: everybody gets everything once and in order, also while children come,
+# go and are killed; the stock handler; who may; presence.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use IPC::Open2;
+use JSON::PP;
+use Time::HiRes qw(sleep);
+use Httpd;
+use Client;
+
+my $subscribers = $ENV{WS_TEST_SUBSCRIBERS} || ($ENV{WS_TEST_PRELOAD} ? 300 : 1000);
+
+my $httpd = Httpd->start(
+    modules  => [qw(auth_basic authn_core authn_file authz_user)],
+    mpm_conf => $Httpd::MPM eq 'prefork'
+    ? "StartServers 4\nServerLimit 16\nMaxRequestWorkers 16\nMinSpareServers 4\nMaxSpareServers 16"
+    : "StartServers 4\nServerLimit 12\nThreadsPerChild 8\nMaxRequestWorkers 32\n"
+        . "MinSpareThreads 24\nMaxSpareThreads 32",
+    log_level => 'info',
+    conf      => <<'END',
+WebSocketThreads 2
+WebSocketPing off
+WebSocketDrainTimeout 1min
+<Location /crowd>
+    WebSocketHandler ws_channel.so channel=crowd publish=on
+</Location>
+<Location /room>
+    WebSocketHandler ws_channel.so channel=room:%{path:2} presence=on publish=on echo=off
+    WebSocketSubscribe "%{WEBSOCKET_CHANNEL} =~ m#^(room:|open/)# && ! (%{QUERY_STRING} =~ /name=mallory/)"
+    WebSocketSubscriptions 3
+</Location>
+<Location /listen>
+    WebSocketHandler ws_channel.so channel=room:1
+    WebSocketPublish none
+</Location>
+<Location /write>
+    WebSocketHandler ws_channel.so channel=room:1
+    WebSocketPublish "%{REMOTE_ADDR} == '127.0.0.1' && %{WEBSOCKET_CHANNEL} == 'room:1'"
+</Location>
+<Location /args>
+    WebSocketHandler ws_channel.so channel=%{arg:to}
+</Location>
+<Location /ws-status>
+    SetHandler websocket-status
+</Location>
+<Location /chat>
+    WebSocketHandler ws_chat.so
+</Location>
+END
+);
+
+# Which child a connection belongs to stands in its id.
+sub process_of { return hex substr $_[0], 0, 4 }
+
+# ---- The crowd ----
+
+sub crowd {
+    my $pid = open2(my $out, my $in, "$ENV{WS_TEST_BUILD}/bench/crowd", $httpd->port, '/crowd', $subscribers, 8);
+    return { pid => $pid, out => $out, in => $in, at => 0 };
+}
+
+sub line_of {
+    my ($crowd) = @_;
+    local $SIG{ALRM} = sub { die "the crowd says nothing\n" };
+    alarm $Httpd::DEADLINE * 6;
+    my $line = readline $crowd->{out};
+    alarm 0;
+    return $line // die "the crowd has ended\n";
+}
+
+# Wait until so many more messages have been published and have come back.
+sub go_on {
+    my ($crowd, $messages) = @_;
+    my $until = $crowd->{at} + $messages;
+    while ($crowd->{at} < $until) {
+        $crowd->{at} = $1 if line_of($crowd) =~ /^at (\d+)/;
+    }
+}
+
+sub result {
+    my ($crowd) = @_;
+    print { $crowd->{in} } "stop\n";
+    close $crowd->{in};
+    my $line;
+    do { $line = line_of($crowd) } until $line =~ /left=/;
+    waitpid $crowd->{pid}, 0;
+    return $line =~ /left=(\d+) lost=(\d+) messages=(\d+) (.*)/;
+}
+
+{
+    my $crowd = crowd();
+    is(line_of($crowd), "ready\n", "$subscribers subscribers and 8 publishers in 4 children");
+    go_on($crowd, 100);
+
+    my @children = $httpd->children;
+    kill 'KILL', $children[0];
+    Httpd::wait_for(sub { !grep { $_ == $children[0] } $httpd->children }, 'a child to be killed');
+    go_on($crowd, 100);
+    pass('publishing goes on when a child has been killed');
+    $httpd->graceful;
+    go_on($crowd, 100);
+    pass('and after a graceful reload');
+
+    # New children of the new generation, beside the old one's.
+    my @new = grep { my $pid = $_; !grep { $_ == $pid } @children } $httpd->children;
+    kill 'KILL', $new[0] if @new;
+    go_on($crowd, 100);
+    my ($left, $lost, $messages, $faults) = result($crowd);
+    cmp_ok($lost, '<', $subscribers, 'only connections of killed children were lost');
+    is($left + $lost, $subscribers, 'all others are left');
+    cmp_ok($messages, '>=', 400, "$messages messages have come back to their publishers");
+    is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in order');
+}
+
+# ---- The stock handler ----
+
+sub client {
+    my ($path, %arg) = @_;
+    return Client->new($httpd, $path, %arg);
+}
+
+sub json_client {
+    my ($path) = @_;
+    return client($path, protocol => 'channel.v1.json');
+}
+
+sub told {
+    my ($client) = @_;
+    my ($type, $data) = $client->message;
+    return decode_json($data);
+}
+
+sub say_json { my ($client, %o) = @_; return $client->text(encode_json(\%o)) }
+
+# The next one that is of a type.
+sub told_type {
+    my ($client, $type) = @_;
+    my $o;
+    do { $o = told($client) } until $o->{type} eq $type;
+    return $o;
+}
+
+sub subscribers_are {
+    my ($client, $channel, $n) = @_;
+    Httpd::wait_for(
+        sub {
+            say_json($client, type => 'presence', channel => $channel, id => 'count');
+            return told_type($client, 'presence')->{subscribers} == $n;
+        },
+        "$n subscribers of $channel"
+    );
+}
+
+{
+    my $ann = json_client('/room/1?name=Ann');
+    is_deeply(told($ann), { type => 'subscribed', channel => 'room:1' }, 'a client is subscribed to the channel of its URL');
+    my $join = told($ann);
+    is($join->{type}, 'join', 'a member is told of itself');
+    is($join->{data}, 'Ann', 'by name');
+    my $bob = client('/room/1?name=Bob+B%C3%B6b');
+    $join = told_type($ann, 'join');
+    is($join->{data}, "Bob B\xF6b", 'and of others');
+    say_json($ann, type => 'presence', channel => 'room:1', id => 7);
+    my $here = told_type($ann, 'presence');
+    is(join(',', sort map { $_->{data} } @{ $here->{members} }), "Ann,Bob B\xF6b", 'it asks who is there');
+    is($here->{id},          7, 'with an id of its own');
+    is($here->{subscribers}, 2, 'and how many listen');
+    ok($here->{complete}, 'and is told that this is all');
+
+    say_json($ann, type => 'publish', channel => 'room:1', data => 'Hello', id => 8);
+    is_deeply(told_type($ann, 'published'), { type => 'published', channel => 'room:1', id => 8, receivers => 2 },
+        'it publishes, and is told how many get it');
+    is(($bob->message)[1], 'Hello', 'one without subprotocol gets it as it is');
+    $bob->text('Hi');
+    is_deeply(told($ann), { type => 'message', channel => 'room:1', data => 'Hi' }, 'and publishes what it sends');
+    $bob->binary("\x00\xFF");
+    is_deeply(told($ann), { type => 'message', channel => 'room:1', data => 'AP8=', encoding => 'base64' }, 'bytes too');
+    say_json($ann, type => 'publish', channel => 'room:1', data => { x => [1] });
+    is(($bob->message)[1], '{"x":[1]}', 'JSON is published as text');
+
+    say_json($ann, type => 'publish', channel => 'room:2', data => 'x', id => 9);
+    is_deeply(told($ann), { type => 'error', channel => 'room:2', error => 'not allowed', id => 9 },
+        'it may publish only where it is subscribed');
+    say_json($ann, type => 'subscribe', channel => 'open/1', id => 10, member => 'Ann', watch => JSON::PP::true);
+    is_deeply(told($ann), { type => 'subscribed', channel => 'open/1' }, 'it subscribes to more channels');
+    is(told($ann)->{type}, 'join', 'as a member');
+    say_json($ann, type => 'subscribe', channel => 'secret', id => 11);
+    is(told($ann)->{error}, 'not allowed', 'but not to all (WebSocketSubscribe)');
+    say_json($ann, type => 'subscribe', channel => 'open/2');
+    is(told($ann)->{type}, 'subscribed', 'a third');
+    say_json($ann, type => 'subscribe', channel => 'open/3');
+    is(told($ann)->{error}, 'too many channels', 'and no fourth (WebSocketSubscriptions)');
+    say_json($ann, type => 'unsubscribe', channel => 'open/2');
+    is(told($ann)->{type}, 'unsubscribed', 'it unsubscribes');
+    say_json($ann, type => 'unsubscribe', channel => 'open/2');
+    is(told($ann)->{error}, 'not subscribed', 'once');
+    for my $wrong ('{', '[]', '{"type":"publish"}', '{"type":"x","channel":"room:1"}',
+        '{"type":"subscribe","channel":"a b"}', '{"type":"subscribe","channel":"open/1","after":"x"}')
+    {
+        $ann->text($wrong);
+        is(told($ann)->{type}, 'error', "an error: $wrong");
+    }
+
+    my $listener = client('/listen');
+    $listener->text('x');
+    $listener->expect_close(1008, 'who may not publish is closed (WebSocketPublish none)');
+    my $writer = client('/write');
+    $writer->text('written');
+    is(told($ann)->{data}, 'written', 'who may by an expression, may');
+    $writer->close;
+
+    my $mallory = client('/room/1?name=mallory');
+    $mallory->expect_close(1008, 'who may not subscribe to the channel of its URL is closed');
+    my $nowhere = client('/args?to=a%20b');
+    $nowhere->expect_close(1008, 'so is who names what is no channel');
+
+    $bob->close;
+    is(told_type($ann, 'leave')->{data}, "Bob B\xF6b", 'who goes leaves');
+    $ann->close;
+}
+
+# ---- Presence across processes ----
+
+{
+    my $watcher = json_client('/room/9?name=watcher');
+    my $own     = process_of(told_type($watcher, 'join')->{member});
+    my @others  = map { client("/room/9?name=other$_") } 1 .. 12;
+    my %of;
+    for (1 .. 12) {
+        my $join = told_type($watcher, 'join');
+        push @{ $of{ process_of($join->{member}) } }, $join->{data};
+    }
+    my ($process) = grep { $_ != $own } keys %of;
+SKIP: {
+        skip 'all are in one child', 2 if !$process;
+        # Its pid: it is the one whose connections break.
+        my $gone = @{ $of{$process} };
+        my ($pid) = child_of($process);
+        kill 'KILL', $pid;
+        my @left = map { told_type($watcher, 'leave')->{data} } 1 .. $gone;
+        is_deeply([sort @left], [sort @{ $of{$process} }], 'members of a killed child leave');
+        say_json($watcher, type => 'presence', channel => 'room:9');
+        is(scalar @{ told_type($watcher, 'presence')->{members} }, 13 - $gone, 'the others are there');
+    }
+    $watcher->close;
+}
+
+# The list of connections says which child has one.
+sub child_of {
+    my ($process) = @_;
+    my (undef, undef, $body) = $httpd->get('/ws-status?limit=1000', 'Accept: application/json');
+    return map { $_->{pid} } grep { process_of($_->{id}) == $process } @{ decode_json($body)->{connections} };
+}
+
+$httpd->stop;
+is_deeply([$httpd->complaints], [], 'no child crashed');
+done_testing;
