@@ -1,0 +1,317 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "channels/history_lmdb.h"
+
+#include <apr_fnmatch.h>
+#include <apr_strings.h>
+#include <apr_thread_cond.h>
+#include <apr_thread_mutex.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/thread.h"
+
+#define QUEUE_DEFAULT (8 * 1024 * 1024)
+
+/* A page that is read has at least one message, and others until it has so many bytes. */
+#define PAGE_BYTES (256 * 1024)
+
+/* Written in one transaction. */
+#define BATCH 256
+
+typedef struct job job;
+struct job {
+    job *next;
+    ws_message *m; /**< to keep; or NULL */
+    ws_append_done append_done;
+    ws_clear_done clear_done;
+    void *arg;
+    const ws_keep *keep;
+    apr_status_t status;
+    ws_position at;
+    char channel[]; /**< to clear */
+};
+
+typedef struct store {
+    ws_history base;
+    ws_history_lmdb_options options;
+    ws_records *records;
+    apr_thread_t *thread;
+    apr_thread_mutex_t *lock; /**< of what follows */
+    apr_thread_cond_t *work;
+    job *first, **last;
+    apr_size_t waiting; /**< bytes */
+    int stop;
+} store;
+
+const ws_keep *ws_history_rule_of(const ws_history_rule *rules, unsigned count, const char *channel)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (apr_fnmatch(rules[i].pattern, channel, 0) == APR_SUCCESS) {
+            return rules[i].keep.count ? &rules[i].keep : NULL;
+        }
+    }
+    return NULL;
+}
+
+static const ws_keep *keep_of(const store *s, const char *channel)
+{
+    return ws_history_rule_of(s->options.rules, s->options.rule_count, channel);
+}
+
+static int keeps(ws_history *h, const char *channel)
+{
+    return keep_of((store *)h, channel) != NULL;
+}
+
+/* ---- Writing ---- */
+
+static apr_status_t do_job(ws_change *c, job *j)
+{
+    return j->m ? ws_change_append(c, j->m, j->keep, &j->at) : ws_change_clear(c, j->channel);
+}
+
+/* @return how it ended; with anything but APR_SUCCESS nothing has happened */
+static apr_status_t do_jobs(store *s, job *first, const job *end, unsigned harder)
+{
+    ws_change *c;
+    apr_status_t rv = ws_change_begin(s->records, harder, &c);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    for (job *j = first; j != end; j = j->next) {
+        j->status = do_job(c, j);
+    }
+    return ws_change_end(c);
+}
+
+/* One that failed among others is tried alone, so that it fails alone. */
+static void do_one(store *s, job *j)
+{
+    apr_status_t rv = APR_ENOSPC;
+    for (unsigned harder = 0; rv == APR_ENOSPC && harder <= WS_CHANGE_HARDEST; harder++) {
+        rv = do_jobs(s, j, j->next, harder);
+    }
+    if (rv != APR_SUCCESS) {
+        j->status = rv;
+    }
+}
+
+static void answer(job *j)
+{
+    if (j->m) {
+        j->append_done(j->arg, j->status, j->at);
+        ws_message_unref(j->m);
+    }
+    else {
+        j->clear_done(j->arg, j->status);
+    }
+    free(j);
+}
+
+static void write_jobs(store *s, job *first)
+{
+    while (first) {
+        job *end = first;
+        for (unsigned n = 0; end && n < BATCH; n++) {
+            end = end->next;
+        }
+        if (do_jobs(s, first, end, 0) != APR_SUCCESS) {
+            for (job *j = first; j != end; j = j->next) {
+                do_one(s, j);
+            }
+        }
+        while (first != end) {
+            job *j = first;
+            first = j->next;
+            answer(j);
+        }
+    }
+}
+
+static void *APR_THREAD_FUNC run(apr_thread_t *self, void *arg)
+{
+    store *s = arg;
+    (void)self;
+    apr_thread_mutex_lock(s->lock);
+    for (;;) {
+        job *jobs = s->first;
+        if (jobs) {
+            s->first = NULL;
+            s->last = &s->first;
+            s->waiting = 0;
+            apr_thread_mutex_unlock(s->lock);
+            write_jobs(s, jobs);
+            apr_thread_mutex_lock(s->lock);
+        }
+        else if (s->stop) {
+            break;
+        }
+        else {
+            apr_thread_cond_wait(s->work, s->lock);
+        }
+    }
+    apr_thread_mutex_unlock(s->lock);
+    return NULL;
+}
+
+/* @return 0, or -1 when too much waits already */
+static int give(store *s, job *j, apr_size_t cost)
+{
+    int full;
+    apr_thread_mutex_lock(s->lock);
+    full = s->stop || (s->first && s->waiting + cost > s->options.queue);
+    if (!full) {
+        s->waiting += cost;
+        *s->last = j;
+        s->last = &j->next;
+        apr_thread_cond_signal(s->work);
+    }
+    apr_thread_mutex_unlock(s->lock);
+    return full ? -1 : 0;
+}
+
+static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void *arg)
+{
+    store *s = (store *)h;
+    const ws_keep *keep = keep_of(s, m->channel);
+    job *j = calloc(1, sizeof(*j));
+    if (!j) {
+        return WS_FULL;
+    }
+    j->m = ws_message_ref(m);
+    j->append_done = done;
+    j->arg = arg;
+    j->keep = keep;
+    if (!keep) { /* nobody asks for that; it is told that there is no position */
+        j->status = APR_EINVAL;
+        answer(j);
+        return WS_QUEUED;
+    }
+    if (give(s, j, ws_message_cost(m)) < 0) {
+        ws_message_unref(m);
+        free(j);
+        return WS_FULL;
+    }
+    return WS_QUEUED;
+}
+
+static void clear(ws_history *h, const char *channel, ws_clear_done done, void *arg)
+{
+    apr_size_t len = strlen(channel) + 1;
+    job *j = calloc(1, sizeof(*j) + len);
+    if (j) {
+        memcpy(j->channel, channel, len);
+        j->clear_done = done;
+        j->arg = arg;
+    }
+    if (!j || give((store *)h, j, 0) < 0) {
+        free(j);
+        done(arg, APR_ENOMEM);
+    }
+}
+
+/* ---- Reading ---- */
+
+typedef struct page {
+    const char *channel;
+    ws_message **messages;
+    unsigned count, size, max;
+    apr_size_t bytes;
+    apr_status_t status;
+    int more;
+} page;
+
+static int add_to_page(const ws_past *past, void *arg)
+{
+    page *p = arg;
+    ws_message *m;
+    if (p->count == p->max || (p->count && p->bytes + past->len > PAGE_BYTES)) {
+        p->more = 1;
+        return 1;
+    }
+    if (p->count == p->size) {
+        unsigned size = p->size ? 2 * p->size : 16;
+        ws_message **grown = realloc(p->messages, size * sizeof(*grown));
+        if (!grown) {
+            p->status = APR_ENOMEM;
+            return 1;
+        }
+        p->messages = grown;
+        p->size = size;
+    }
+    if (!(m = ws_message_new(p->channel, past->type, past->data, past->len))) {
+        p->status = APR_ENOMEM;
+        return 1;
+    }
+    m->position = past->at;
+    m->server = past->server;
+    m->except = past->except;
+    p->messages[p->count++] = m;
+    p->bytes += past->len;
+    return 0;
+}
+
+static void read_channel(ws_history *h, const char *channel, ws_position after, unsigned max,
+                         ws_read_done done, void *arg)
+{
+    store *s = (store *)h;
+    page p = {.channel = channel, .max = max};
+    ws_history_page result = {.status = APR_SUCCESS};
+    ws_span span;
+
+    result.status =
+        ws_records_read(s->records, channel, after, max ? add_to_page : NULL, &p, &span);
+    if (result.status == APR_SUCCESS) {
+        result.status = p.status;
+    }
+    result.messages = p.messages;
+    result.count = p.count;
+    result.head = span.last;
+    result.gap = span.gap;
+    result.more = p.more;
+    done(arg, &result);
+    while (p.count) {
+        ws_message_unref(p.messages[--p.count]);
+    }
+    free(p.messages);
+}
+
+/* ---- Beginning and end ---- */
+
+apr_status_t ws_history_lmdb_create(ws_history **h, const ws_history_lmdb_options *options,
+                                    apr_pool_t *pool)
+{
+    store *s = apr_pcalloc(pool, sizeof(*s));
+    apr_status_t rv;
+
+    s->base = (ws_history){"lmdb", keeps, append, read_channel, clear};
+    s->options = *options;
+    s->options.queue = options->queue ? options->queue : QUEUE_DEFAULT;
+    s->last = &s->first;
+    if ((rv = apr_thread_mutex_create(&s->lock, APR_THREAD_MUTEX_DEFAULT, pool)) != APR_SUCCESS
+        || (rv = apr_thread_cond_create(&s->work, pool)) != APR_SUCCESS
+        || (rv =
+                ws_records_open(&s->records, options->directory, options->size, options->log, pool))
+               != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = ws_thread_create(&s->thread, run, s, pool)) != APR_SUCCESS) {
+        ws_records_close(s->records);
+        return rv;
+    }
+    *h = &s->base;
+    return APR_SUCCESS;
+}
+
+void ws_history_lmdb_destroy(ws_history *h)
+{
+    store *s = (store *)h;
+    apr_status_t rv;
+    apr_thread_mutex_lock(s->lock);
+    s->stop = 1;
+    apr_thread_cond_signal(s->work);
+    apr_thread_mutex_unlock(s->lock);
+    apr_thread_join(&rv, s->thread);
+    ws_records_close(s->records);
+}
