@@ -21,6 +21,7 @@
  *                          httpd/census.c     counts across processes
  *                          engine/meter.c     of one connection
  *   access, again          httpd/reauthorize.c
+ *   history                channels/history_lmdb.c  and httpd/history.c
  *   end of the child       httpd/child.c
  *   what children share    httpd/shared.c     memory, and a slot in it for each child
  *                          httpd/siblings.c   messages from child to child
@@ -43,6 +44,7 @@
 #include "httpd/config.h"
 #include "httpd/connlog.h"
 #include "httpd/extensions.h"
+#include "httpd/history.h"
 #include "httpd/counters.h"
 #include "httpd/limits.h"
 #include "httpd/list.h"
@@ -63,6 +65,7 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     ws_connlog_reset(pconf);
     ws_limits_reset(pconf);
     ws_extensions_reset(pconf);
+    ws_httpd_history_reset(pconf);
     return OK;
 }
 

@@ -8,6 +8,7 @@
 #include "httpd/channelrules.h"
 #include "httpd/config.h"
 #include "httpd/localbus.h"
+#include "httpd/history.h"
 #include "httpd/shared.h"
 
 APLOG_USE_MODULE(websocket);
@@ -37,6 +38,7 @@ void ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s, ws_engine *
     options.self.server = *number;
     options.self.process = ws_shared_process() & 0xFFFF;
     options.local = ws_localbus_child_init(pchild, s, *number, options.queue);
+    options.history = ws_httpd_history_child_init(pchild, s);
     if (!(channels = ws_channels_create(&options, pchild))) {
         ap_log_error(APLOG_MARK, APLOG_ERR, APR_ENOMEM, s,
                      "websocket: no channels in this child: nobody can subscribe");
@@ -53,6 +55,7 @@ void ws_httpd_channels_child_stop(void)
 
 void ws_httpd_channels_child_exit(void)
 {
+    ws_httpd_history_child_exit();
     if (channels) {
         ws_channels_destroy(channels);
         channels = NULL;

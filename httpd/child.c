@@ -16,6 +16,7 @@
 #include "httpd/config.h"
 #include "httpd/connlog.h"
 #include "httpd/extensions.h"
+#include "httpd/history.h"
 #include "httpd/counters.h"
 #include "httpd/limits.h"
 #include "httpd/reauthorize.h"
@@ -70,7 +71,7 @@ ws_engine *ws_child_engine(void)
 
 int ws_parent_init(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    (void)pconf, (void)plog, (void)ptemp;
+    (void)pconf, (void)plog;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK;
     }
@@ -81,6 +82,9 @@ int ws_parent_init(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     ws_siblings_init(s);
+    if (ws_httpd_history_init(ptemp, s) != APR_SUCCESS) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     if (ws_httpd_channels_init(s) < 0) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }

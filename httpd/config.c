@@ -14,6 +14,7 @@
 #include "httpd/directory.h"
 #include "httpd/limits.h"
 #include "httpd/extensions.h"
+#include "httpd/history.h"
 #include "protocol/handshake.h"
 
 APLOG_USE_MODULE(websocket);
@@ -536,6 +537,11 @@ const command_rec ws_directives[] = {
                   "how long connections live on in a child process that httpd has told to go"),
     AP_INIT_TAKE1("WebSocketWatchdog", set_watchdog, NULL, RSRC_CONF,
                   "how long a handler's callback may take before the log names it, or off"),
+    AP_INIT_TAKE23("WebSocketHistory", ws_httpd_history_add, NULL, RSRC_CONF,
+                   "a pattern of channels' names, how many messages of each are kept, or off, and "
+                   "then how long"),
+    AP_INIT_TAKE1("WebSocketHistorySize", ws_httpd_history_size, NULL, RSRC_CONF,
+                  "the greatest size of the file in which messages are kept"),
     AP_INIT_TAKE1("WebSocketMaxMessageSize", set_size, FIELD(max_message), WHERE,
                   "the greatest size of a received message, in bytes or with K, M or G"),
     AP_INIT_TAKE1("WebSocketMaxFrameSize", set_size, FIELD(max_frame), WHERE,
