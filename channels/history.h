@@ -65,7 +65,8 @@ struct ws_history {
     void (*read)(ws_history *h, const char *channel, ws_position after, unsigned max,
                  ws_read_done done, void *arg);
 
-    /** Forget a channel's messages; what comes then has a new epoch. */
+    /** Forget a channel's messages. Positions go on, or begin in a new epoch: behind one of before there
+     *  is a gap, unless it was that of the newest message. */
     void (*clear)(ws_history *h, const char *channel, ws_clear_done done, void *arg);
 };
 

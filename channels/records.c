@@ -57,7 +57,7 @@ typedef struct turn {
 
 typedef struct totals {
     apr_uint64_t turn, id; /* last that were given */
-    apr_uint64_t epoch;    /* likewise */
+    apr_uint64_t epoch;    /* likewise: a clock that never stands still between two of them */
     apr_uint64_t lost;     /* when a channel was forgotten last; at first when the file was made */
     apr_uint64_t cost;     /* bytes */
 } totals;
@@ -214,6 +214,13 @@ static int drop_first(change *c, apr_uint64_t id)
     return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
 }
 
+/* No position is ever given twice, whatever the system's clock does. */
+static apr_uint64_t next_epoch(change *c)
+{
+    apr_uint64_t now = (apr_uint64_t)c->now;
+    return c->totals.epoch = now > c->totals.epoch ? now : c->totals.epoch + 1;
+}
+
 /* The end of a channel's time, if it is still as it was. */
 static int forget_channel(change *c, const turn *t)
 {
@@ -235,7 +242,7 @@ static int forget_channel(change *c, const turn *t)
         return 0;
     }
     c->totals.cost -= cost_of_channel(strlen(name));
-    c->totals.lost = (apr_uint64_t)c->now;
+    c->totals.lost = next_epoch(c);
     rc = del(c, CHANNELS, text_val(name));
     return rc ? rc : del(c, NAMES, key);
 }
@@ -289,10 +296,7 @@ static int new_channel(change *c, const char *name, channel *ch)
     pair_key k;
     int rc;
     ch->id = ++c->totals.id;
-    /* No position is ever given twice, whatever the clock does. */
-    c->totals.epoch =
-        (apr_uint64_t)c->now > c->totals.epoch ? (apr_uint64_t)c->now : c->totals.epoch + 1;
-    ch->epoch = c->totals.epoch;
+    ch->epoch = next_epoch(c);
     ch->next = 1;
     c->totals.cost += cost_of_channel(strlen(name));
     rc = put(c, NAMES, number_key(&k, ch->id), name, strlen(name), 0);
@@ -435,7 +439,7 @@ static int follows(ws_position after, const channel *ch, apr_uint64_t first, con
     }
     /* Before the channel's first message, and no earlier life of it has been forgotten since. */
     return !after.epoch
-           || (!after.offset && after.epoch < ch->epoch && t->lost < after.epoch && first == 1);
+           || (!after.offset && after.epoch < ch->epoch && t->lost <= after.epoch && first == 1);
 }
 
 static int give(MDB_cursor *cursor, const channel *ch, apr_uint64_t offset,
@@ -531,8 +535,8 @@ apr_status_t ws_records_read(ws_records *h, const char *name, ws_position after,
         }
         else if (rc == MDB_NOTFOUND) {
             rc = 0;
-            span->last.epoch = (apr_uint64_t)now > t.epoch ? (apr_uint64_t)now : t.epoch + 1;
-            span->gap = after.epoch && (after.offset || after.epoch <= t.lost);
+            span->last.epoch = t.epoch; /* its first message will have a later one */
+            span->gap = after.epoch && (after.offset || after.epoch < t.lost);
         }
     }
     rc = ws_lmdb_end(h->lmdb, txn, rc);

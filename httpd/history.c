@@ -63,10 +63,11 @@ const char *ws_httpd_history_add(cmd_parms *cmd, void *config, const char *patte
     else {
         n = apr_strtoi64(count, &end, 10);
         if (end == count || *end || n < 1 || n > COUNT_MAX) {
-            return apr_psprintf(cmd->pool,
-                                "WebSocketHistory: \"%s\" is wrong, behind the pattern it takes how "
-                                "many messages are kept, 1 to %d, or off",
-                                count, COUNT_MAX);
+            return apr_psprintf(
+                cmd->pool,
+                "WebSocketHistory: \"%s\" is wrong, behind the pattern it takes how "
+                "many messages are kept, 1 to %d, or off",
+                count, COUNT_MAX);
         }
         rule.keep.count = (apr_uint32_t)n;
     }

@@ -38,7 +38,7 @@ my $directives = slurp('docs/directives.md');
 my $handlers   = slurp('docs/handlers.md');
 my $header     = without_comments(slurp('include/mod_websocket.h'));
 my %source     = map { $_ => without_comments(slurp($_)) }
-    'mod_websocket.c', glob('httpd/*.[ch] engine/*.[ch] protocol/*.[ch] client/*.[ch] handlers/*.c handlers/*/*.[ch]');
+    'mod_websocket.c', glob('httpd/*.[ch] engine/*.[ch] protocol/*.[ch] client/*.[ch] channels/*.[ch] handlers/*.c handlers/*/*.[ch]');
 my $config = $source{'httpd/config.c'};
 
 # ---- Directives ----
