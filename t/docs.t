@@ -45,7 +45,7 @@ my $config = $source{'httpd/config.c'};
 
 my %context = (WHERE => 'server config, virtual host, directory', RSRC_CONF => 'server config');
 my %directive;    # name => context
-while ($config =~ /AP_INIT_\w+\(\s*"(\w+)",\s*\w+,\s*(?:NULL|FIELD\(\w+\)),\s*(\w+),/g) {
+while ($config =~ /AP_INIT_\w+\(\s*"(\w+)",\s*\w+,\s*(?:NULL|FIELD\(\w+\)|\(void \*\)\w+),\s*(\w+),/g) {
     $directive{$1} = $context{$2} || "unknown: $2";
 }
 cmp_ok(scalar(keys %directive), '==', scalar(() = $config =~ /AP_INIT_/g),
@@ -94,6 +94,9 @@ for (
     ['WebSocketSendQueue',      'httpd/config.c', 'DEFAULT_SEND_QUEUE'],
     ['WebSocketPing',           'httpd/config.c', 'DEFAULT_PING_INTERVAL', 'DEFAULT_PING_GRACE'],
     ['WebSocketCloseTimeout',   'httpd/config.c', 'DEFAULT_CLOSE_TIMEOUT'],
+    ['WebSocketSubscriptions',  'httpd/config.c',   'DEFAULT_SUBSCRIPTIONS'],
+    ['WebSocketChannels',       'httpd/channels.c', 'CHANNELS_DEFAULT'],
+    ['WebSocketBusQueue',       'httpd/channels.c', 'QUEUE_DEFAULT'],
     ['WebSocketWatchdog',       'httpd/child.c',  'WATCHDOG_DEFAULT'],
     ['WebSocketDrainTimeout',   'httpd/child.c',  'DRAIN_TIMEOUT'])
 {
