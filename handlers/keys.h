@@ -35,4 +35,25 @@ static inline int key_interval(const char *value, apr_uint32_t least, apr_uint32
     return 1;
 }
 
+/** A whole number from least to most, of bytes with K or M behind it. @return whether it is one */
+static inline int key_number(const char *value, apr_uint32_t least, apr_uint32_t most,
+                             apr_uint32_t *number)
+{
+    char *unit;
+    apr_uint64_t n = strtoul(value, &unit, 10);
+
+    if (unit == value || *value < '0' || *value > '9' || n > most) {
+        return 0;
+    }
+    n *= strcmp(unit, "") == 0    ? 1
+         : strcmp(unit, "K") == 0 ? 1024
+         : strcmp(unit, "M") == 0 ? 1024 * 1024
+                                  : 0;
+    if (n < least || n > most) {
+        return 0;
+    }
+    *number = (apr_uint32_t)n;
+    return 1;
+}
+
 #endif

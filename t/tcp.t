@@ -243,7 +243,7 @@ for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such fi
     $c->binary('is anybody there?');
     $c->expect_close($code, "$path: closed with $code");
     like($c->{reason}, qr/^the service cannot be reached: $why/, 'with a reason');
-    ok($httpd->wait_log(qr/$path, connection \w+: service \S+ cannot be reached: $why/), 'the log has it, too');
+    ok($httpd->wait_log(qr/$path, connection \w+: the service \S+ cannot be reached: $why/), 'the log has it, too');
 }
 {
     my $c = Client->new($httpd, '/deaf');

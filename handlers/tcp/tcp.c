@@ -26,6 +26,7 @@
 #include "mod_websocket.h"
 
 #include "../keys.h"
+#include "../outbox.h"
 #include "base64.h"
 #include "target.h"
 
@@ -55,8 +56,8 @@ typedef struct {
     int full;  /* enough waits for the client: on_drain goes on */
     int ended; /* the service says no more */
     base64_state decoder;
-    char *rest; /* what the service has not taken */
-    apr_size_t rest_len, rest_pos;
+    outbox rest;                 /* what the service has not taken */
+    int waits;                   /* there is some */
     apr_uint64_t sent, received; /* bytes of the service's */
 } bridge;
 
@@ -177,7 +178,7 @@ static void give_up(ws_conn *c, bridge *b, int code, const char *what, int error
 {
     char reason[124];
 
-    ws_conn_log(c, b->up ? WS_LOG_INFO : WS_LOG_WARNING, "service %s %s: %s", b->target, what,
+    ws_conn_log(c, b->up ? WS_LOG_INFO : WS_LOG_WARNING, "the service %s %s: %s", b->target, what,
                 strerror(error));
     apr_snprintf(reason, sizeof(reason), "the service %s: %s", what, strerror(error));
     b->ended = 1;
@@ -199,65 +200,38 @@ static void watch_what_is_wanted(ws_conn *c, bridge *b)
 {
     if (b->watch != NULL) {
         ws_watch_set(c, b->watch,
-                     (b->full || b->ended ? 0 : WS_READABLE) | (b->rest ? WS_WRITABLE : 0));
+                     (b->full || b->ended ? 0 : WS_READABLE) | (b->waits ? WS_WRITABLE : 0));
     }
 }
 
-/* @return how much it takes, -1 if it is broken */
-static apr_ssize_t give(ws_conn *c, bridge *b, const char *data, apr_size_t len)
+/* Give the service what waits for it. The client is not read while something does: so this is never
+ * more than the piece that one call of on_frame brings. */
+static void give(ws_conn *c, bridge *b)
 {
-    apr_ssize_t n = send(b->fd, data, len, MSG_NOSIGNAL);
+    apr_size_t before = outbox_left(&b->rest);
+    int waited = b->waits, error = outbox_write(&b->rest, b->fd);
 
-    if (n >= 0) {
-        b->sent += (apr_size_t)n;
-        return n;
+    b->sent += before - outbox_left(&b->rest);
+    b->waits = outbox_left(&b->rest) > 0;
+    if (error) {
+        broken(c, b, error);
     }
-    if (errno == EAGAIN || errno == EINTR) {
-        return 0;
+    else if (b->waits && !waited) {
+        ws_pause(c);
     }
-    broken(c, b, errno);
-    return -1;
-}
-
-/* Behind what it has not taken yet. While there is any, the client is not read: so this is never more
- * than the piece that one call of on_frame brings. */
-static void keep(ws_conn *c, bridge *b, const char *data, apr_size_t len)
-{
-    char *more = realloc(b->rest, b->rest_len + len);
-
-    if (more == NULL) {
-        give_up(c, b, WS_CLOSE_INTERNAL, "cannot be sent to", ENOMEM);
-        return;
+    else if (!b->waits && waited) {
+        ws_resume(c);
     }
-    memcpy(more + b->rest_len, data, len);
-    b->rest = more;
-    b->rest_len += len;
-    ws_pause(c);
     watch_what_is_wanted(c, b);
 }
 
 static void to_service(ws_conn *c, bridge *b, const char *data, apr_size_t len)
 {
-    apr_ssize_t n = b->rest == NULL && len ? give(c, b, data, len) : 0;
-
-    if (n >= 0 && (apr_size_t)n < len) {
-        keep(c, b, data + n, len - (apr_size_t)n);
+    if (outbox_add(&b->rest, data, len) < 0) {
+        give_up(c, b, WS_CLOSE_INTERNAL, "cannot be sent to", ENOMEM);
     }
-}
-
-static void give_rest(ws_conn *c, bridge *b)
-{
-    apr_ssize_t n = give(c, b, b->rest + b->rest_pos, b->rest_len - b->rest_pos);
-
-    if (n > 0) {
-        b->rest_pos += (apr_size_t)n;
-    }
-    if (b->rest_pos == b->rest_len) {
-        free(b->rest);
-        b->rest = NULL;
-        b->rest_len = b->rest_pos = 0;
-        ws_resume(c);
-        watch_what_is_wanted(c, b);
+    else if (!b->waits) {
+        give(c, b);
     }
 }
 
@@ -338,8 +312,8 @@ static void exchange(ws_conn *c, int fd, unsigned events, void *arg)
     if (!b->ended && !b->full && (events & (WS_READABLE | WS_BROKEN))) {
         from_service(c, b);
     }
-    if (b->rest && b->watch && (events & (WS_WRITABLE | WS_BROKEN))) {
-        give_rest(c, b);
+    if (b->waits && b->watch && (events & (WS_WRITABLE | WS_BROKEN))) {
+        give(c, b);
     }
 }
 
@@ -487,9 +461,9 @@ static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
                     b->target, b->sent, b->received);
     }
     if (b->fd >= 0) {
-        hang_up(b, b->rest != NULL || code == WS_CLOSE_ABNORMAL);
+        hang_up(b, b->waits || code == WS_CLOSE_ABNORMAL);
     }
-    free(b->rest);
+    outbox_clear(&b->rest);
 }
 
 WS_HANDLER(tcp) = {.flags = WS_ANY_SIZE | WS_LOSSLESS,

@@ -1,0 +1,553 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * A program for each connection, messages on its standard input and output; or one for all of them.
+ *
+ *     WebSocketHandler ws_exec.so "command=/path/program argument ..." [directory=/path]
+ *         [framing=line|nul|length] [type=text|binary] [shared=on] [max=N] [longest=SIZE]
+ *         [stderr=N|off] [stop=TIME,TIME,TIME]
+ *
+ * docs/bridges.md tells all of it. Programs are started in on_request, on a thread of httpd, which may
+ * wait for the disk; so a program that cannot be started is a status of HTTP. Its pipes are watched by
+ * the connection's loop; what else it needs is the keeper's affair (keeper.h). A shared program is the
+ * hub's (hub.h).
+ */
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <apr_strings.h>
+#include <httpd.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <util_script.h>
+
+#include "exec.h"
+#include "hub.h"
+#include "keeper.h"
+#include "slots.h"
+
+#include "../keys.h"
+
+/* Read from a program at a time, bytes, and so many times before others have their turn. */
+#define READ_SIZE (32 * 1024)
+#define ROUNDS 4
+
+/* The same when it has ended, and what it has left behind may write on. */
+#define LAST_ROUNDS 64
+
+#define DEFAULT_MAX 100
+#define DEFAULT_LONGEST (1024 * 1024)
+#define DEFAULT_LINES 10
+#define STOP_MAX (60 * 1000)
+
+typedef struct session {
+    exec_program *program;
+    int in, out; /* -1: closed */
+    ws_watch *in_watch, *out_watch;
+    outbox to;  /* what the program has not taken */
+    int waits;  /* there is some */
+    char *from; /* what it has written, without a whole message */
+    apr_size_t from_len;
+    int full;  /* enough waits for the client: on_drain goes on */
+    int ended; /* the program has */
+    int over;  /* the connection is being closed */
+    exec_config *config;
+} session;
+
+/* ---- Configuration ---- */
+
+static const char *set_command(apr_pool_t *pconf, exec_config *config, const char *value)
+{
+    struct stat st;
+
+    if (apr_tokenize_to_argv(value, &config->argv, pconf) != APR_SUCCESS || !config->argv[0]
+        || config->argv[0][0] != '/') {
+        return "takes the absolute path of a program, and its arguments";
+    }
+    if (stat(config->argv[0], &st) < 0) {
+        return apr_psprintf(pconf, "%s: %s", config->argv[0], strerror(errno));
+    }
+    return S_ISREG(st.st_mode) && (st.st_mode & 0111)
+               ? NULL
+               : apr_psprintf(pconf, "%s is no file that can be executed: chmod +x",
+                              config->argv[0]);
+}
+
+static const char *set_stop(apr_pool_t *pconf, exec_config *config, const char *value)
+{
+    char *last, *times = apr_pstrdup(pconf, value);
+    apr_uint32_t after = 0;
+    int n = 0;
+
+    for (char *t = apr_strtok(times, ",", &last); t; t = apr_strtok(NULL, ",", &last)) {
+        if (n == EXEC_STEPS || !key_interval(t, after, STOP_MAX, &config->stop_at[n])) {
+            n = 0;
+            break;
+        }
+        after = config->stop_at[n++];
+    }
+    return n == EXEC_STEPS ? NULL
+                           : "takes three times from 1ms to 60s, none before the last: 1s,3s,5s";
+}
+
+/* @return the place of the value in a list of words, -1 if it is none */
+static int word(const char *value, const char *const *words)
+{
+    for (int i = 0; words[i]; i++) {
+        if (strcmp(value, words[i]) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static const char *set(apr_pool_t *pconf, exec_config *config, const char *key, const char *value)
+{
+    static const char *const framings[] = {"line", "nul", "length", NULL};
+    static const char *const types[] = {"text", "binary", NULL};
+    static const char *const switches[] = {"off", "on", NULL};
+    int n;
+
+    if (strcmp(key, "command") == 0) {
+        return set_command(pconf, config, value);
+    }
+    if (strcmp(key, "directory") == 0) {
+        config->directory = apr_pstrdup(pconf, value);
+        return *value == '/' ? NULL : "takes an absolute path";
+    }
+    if (strcmp(key, "framing") == 0) {
+        config->framing = (exec_framing)(n = word(value, framings));
+        return n >= 0 ? NULL : "takes line, nul or length";
+    }
+    if (strcmp(key, "type") == 0) {
+        config->type = (n = word(value, types)) ? WS_BINARY : WS_TEXT;
+        return n >= 0 ? NULL : "takes text or binary";
+    }
+    if (strcmp(key, "shared") == 0) {
+        config->shared = n = word(value, switches);
+        return n >= 0 ? NULL : "takes on or off";
+    }
+    if (strcmp(key, "max") == 0) {
+        return key_number(value, 1, 100000, &config->max) ? NULL
+                                                          : "takes a whole number, 1 to 100000";
+    }
+    if (strcmp(key, "longest") == 0) {
+        return key_number(value, 1, 1024 * 1024 * 1024, &config->longest)
+                   ? NULL
+                   : "takes a size in bytes, or with K or M, up to 1024M";
+    }
+    if (strcmp(key, "stderr") == 0) {
+        config->lines = 0;
+        return strcmp(value, "off") == 0 || key_number(value, 1, 10000, &config->lines)
+                   ? NULL
+                   : "takes the lines a second that are logged, 1 to 10000, or off";
+    }
+    if (strcmp(key, "stop") == 0) {
+        return set_stop(pconf, config, value);
+    }
+    return "unknown key; there are command, directory, framing, type, shared, max, longest, stderr "
+           "and stop";
+}
+
+static const char *configure(apr_pool_t *pconf, const char *key, const char *value, void **data)
+{
+    static const exec_config defaults = {.type = WS_TEXT,
+                                         .max = DEFAULT_MAX,
+                                         .longest = DEFAULT_LONGEST,
+                                         .lines = DEFAULT_LINES,
+                                         .stop_at = {1000, 3000, 5000}};
+    exec_config *config = *data;
+
+    if (config == NULL) {
+        *data = config = apr_pmemdup(pconf, &defaults, sizeof(defaults));
+    }
+    if (key != NULL) {
+        return set(pconf, config, key, value);
+    }
+    if (config->argv == NULL) {
+        return "command= is missing: which program?";
+    }
+    if (config->directory == NULL) {
+        config->directory = ap_make_dirstr_parent(pconf, config->argv[0]);
+    }
+    if ((config->slots = exec_slots_new(pconf, config->max)) == NULL) {
+        return "there is no memory for so many";
+    }
+    return NULL;
+}
+
+static apr_status_t start(apr_pool_t *pchild, void *data, ws_location *here)
+{
+    exec_config *config = data;
+
+    (void)pchild;
+    if ((config->keeper = exec_keeper_new(config)) == NULL) {
+        return APR_ENOMEM;
+    }
+    if (config->shared && (config->hub = exec_hub_new(config, here)) == NULL) {
+        exec_keeper_stop(config->keeper);
+        return APR_ENOMEM;
+    }
+    return APR_SUCCESS;
+}
+
+static void stop(void *data)
+{
+    exec_config *config = data;
+
+    if (config->hub != NULL) {
+        exec_hub_stop(config->hub);
+    }
+    exec_keeper_stop(config->keeper);
+    if (config->hub != NULL) {
+        exec_hub_free(config->hub);
+    }
+}
+
+/* ---- The handshake ---- */
+
+/* That of a CGI program (RFC 3875), and what mod_ssl and SetEnv have added. */
+static char **environment(request_rec *r, ws_request *rq)
+{
+    const char *protocol = ws_request_protocol(rq);
+
+    ap_add_common_vars(r);
+    ap_add_cgi_vars(r);
+    if (protocol != NULL) {
+        apr_table_setn(r->subprocess_env, "WEBSOCKET_PROTOCOL", protocol);
+    }
+    return ap_create_environment(r->pool, r->subprocess_env);
+}
+
+int exec_launch(const exec_config *config, request_rec *r, char *const *env, exec_process *process,
+                int **slot)
+{
+    const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
+    exec_start how = {.argv = config->argv,
+                      .env = env,
+                      .directory = config->directory,
+                      .cpu = core->limit_cpu,
+                      .mem = core->limit_mem,
+                      .nproc = core->limit_nproc};
+    const char *what;
+    int error;
+
+    if ((*slot = exec_slot_take(config->slots, config->max)) == NULL) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                      "websocket: exec: refused with 503: %u programs run already (max=)",
+                      config->max);
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    if ((error = exec_spawn(&how, process, &what)) != 0) {
+        exec_slot_set(*slot, 0);
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, error, r,
+                      "websocket: exec: the program cannot be started: %s", what);
+        return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE
+                   ? HTTP_SERVICE_UNAVAILABLE
+                   : HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return 0;
+}
+
+/* The session's pool is destroyed behind on_close; or if the handshake fails after all, without. */
+static apr_status_t end_session(void *data)
+{
+    session *s = data;
+
+    if (s->in >= 0) {
+        close(s->in);
+    }
+    outbox_clear(&s->to);
+    free(s->from);
+    exec_stop(s->program, s->out);
+    exec_release(s->program);
+    return APR_SUCCESS;
+}
+
+static int on_request(ws_request *rq, void *data)
+{
+    exec_config *config = data;
+    request_rec *r = ws_request_rec(rq);
+    exec_process process;
+    apr_pool_t *pool;
+    session *s;
+    int *slot, status;
+
+    if (config->hub != NULL) {
+        return exec_hub_ready(config->hub, r);
+    }
+    if ((pool = ws_request_pool(rq)) == NULL) {
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    if ((status = exec_launch(config, r, environment(r, rq), &process, &slot)) != 0) {
+        return status;
+    }
+    s = apr_pcalloc(pool, sizeof(*s));
+    s->config = config;
+    s->in = process.in;
+    s->out = process.out;
+    s->program = exec_keep(config->keeper, &process, slot, r->server,
+                           apr_psprintf(r->pool, "[client %s] %s", r->useragent_ip, r->uri));
+    if (s->program == NULL) {
+        close(s->in);
+        close(s->out);
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    apr_pool_cleanup_register(pool, s, end_session, apr_pool_cleanup_null);
+    ws_request_set_data(rq, s);
+    return 0;
+}
+
+/* ---- From the client to the program ---- */
+
+static void watch_what_is_wanted(ws_conn *c, session *s)
+{
+    if (s->in_watch != NULL) {
+        ws_watch_set(c, s->in_watch, s->waits ? WS_WRITABLE : 0);
+    }
+    if (s->out_watch != NULL) {
+        ws_watch_set(c, s->out_watch, s->full ? 0 : WS_READABLE);
+    }
+}
+
+static void close_watched(ws_conn *c, ws_watch **watch, int *fd)
+{
+    if (*watch != NULL) {
+        ws_watch_stop(c, *watch);
+        *watch = NULL;
+    }
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+}
+
+static void give(ws_conn *c, session *s)
+{
+    int waited = s->waits, error = outbox_write(&s->to, s->in);
+
+    if (error) { /* it reads no more; what it writes may go on */
+        ws_conn_log(c, WS_LOG_DEBUG, "the program has closed its standard input");
+        outbox_clear(&s->to);
+        close_watched(c, &s->in_watch, &s->in);
+    }
+    s->waits = outbox_left(&s->to) > 0;
+    if (s->waits && !waited) {
+        ws_pause(c);
+    }
+    else if (!s->waits && waited) {
+        ws_resume(c);
+    }
+    watch_what_is_wanted(c, s);
+}
+
+static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    exec_config *config = ws_config(c);
+    session *s = ws_data(c);
+
+    if (type != config->type) {
+        ws_close(c, WS_CLOSE_UNSUPPORTED,
+                 config->type == WS_TEXT ? "text only, please" : "binary messages only, please");
+        return;
+    }
+    if (config->hub != NULL) {
+        exec_hub_message(config->hub, c, data, len);
+        return;
+    }
+    if (s->in < 0) {
+        return;
+    }
+    if (exec_put(&s->to, config->framing, data, len) < 0) {
+        ws_close(c, WS_CLOSE_INTERNAL, "out of memory");
+        return;
+    }
+    if (!s->waits) {
+        give(c, s);
+    }
+}
+
+static void on_writable(ws_conn *c, int fd, unsigned events, void *arg)
+{
+    (void)fd, (void)events;
+    give(c, arg);
+}
+
+/* ---- From the program to the client ---- */
+
+/* Send the whole messages that are there, until enough waits. */
+static void deliver(ws_conn *c, session *s, int over)
+{
+    const exec_config *config = s->config;
+    apr_size_t done = 0;
+
+    while (!s->full && !s->over && done < s->from_len) {
+        const char *start;
+        char *mended;
+        apr_size_t len;
+        ws_status status;
+        apr_ssize_t n = exec_get(config->framing, s->from + done, s->from_len - done, over,
+                                 config->longest, &start, &len);
+        if (n == 0) {
+            break;
+        }
+        if (n < 0) {
+            ws_conn_log(c, WS_LOG_ERROR,
+                        "the program writes a message of more than %u bytes "
+                        "(longest=)",
+                        config->longest);
+            ws_close(c, WS_CLOSE_INTERNAL, "a message of the program is too long");
+            s->over = 1;
+            break;
+        }
+        mended = config->type == WS_TEXT ? exec_mend(start, &len) : NULL;
+        status = ws_send(c, config->type, mended ? mended : start, len);
+        free(mended);
+        s->full = status == WS_QUEUED;
+        done += (apr_size_t)n;
+    }
+    s->from_len -= done;
+    if (s->from_len == 0) {
+        free(s->from);
+        s->from = NULL;
+    }
+    else if (done) {
+        memmove(s->from, s->from + done, s->from_len);
+    }
+}
+
+/* @return as read(2) */
+static ssize_t read_more(session *s)
+{
+    char *more = realloc(s->from, s->from_len + READ_SIZE);
+    ssize_t n;
+
+    if (more == NULL) {
+        errno = ENOMEM;
+        return -1;
+    }
+    s->from = more;
+    n = read(s->out, s->from + s->from_len, READ_SIZE);
+    if (n > 0) {
+        s->from_len += (apr_size_t)n;
+    }
+    return n;
+}
+
+/* Take what there is, until enough waits for the client. */
+static void take(ws_conn *c, session *s)
+{
+    int rounds = s->ended ? LAST_ROUNDS : ROUNDS;
+    ssize_t n = 1;
+
+    deliver(c, s, s->out < 0);
+    while (s->out >= 0 && !s->full && !s->over && rounds-- > 0 && (n = read_more(s)) > 0) {
+        deliver(c, s, 0);
+    }
+    /* What the program has left behind may hold the pipe open; but it was the program that counted. */
+    if (s->out >= 0 && !s->full && !s->over
+        && (s->ended || n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))) {
+        close_watched(c, &s->out_watch, &s->out);
+        deliver(c, s, 1);
+    }
+    watch_what_is_wanted(c, s);
+}
+
+static void close_if_over(ws_conn *c, session *s)
+{
+    int status = s->program->status;
+    char text[64], reason[80];
+
+    if (!s->ended || s->out >= 0 || s->full || s->over) {
+        return;
+    }
+    s->over = 1;
+    exec_status_text(status, text, sizeof(text));
+    ws_conn_log(c, status ? WS_LOG_INFO : WS_LOG_DEBUG, "the program %s", text);
+    apr_snprintf(reason, sizeof(reason), "the program %s", text);
+    ws_close(c, status ? WS_CLOSE_INTERNAL : WS_CLOSE_NORMAL, reason);
+}
+
+static void on_readable(ws_conn *c, int fd, unsigned events, void *arg)
+{
+    (void)fd, (void)events;
+    take(c, arg);
+}
+
+static void on_drain(ws_conn *c)
+{
+    exec_config *config = ws_config(c);
+    session *s = ws_data(c);
+
+    if (config->hub == NULL) {
+        s->full = 0;
+        take(c, s);
+        close_if_over(c, s);
+    }
+}
+
+/* ---- Beginning and end ---- */
+
+void exec_on_end(ws_conn *c, void *arg)
+{
+    if (c != NULL) {
+        session *s = ws_data(c);
+
+        s->ended = 1;
+        take(c, s);
+        close_if_over(c, s);
+    }
+    exec_release(arg);
+}
+
+static void on_open(ws_conn *c)
+{
+    exec_config *config = ws_config(c);
+    session *s = ws_data(c);
+
+    if (config->type == WS_BINARY && ws_version(c) > 13) {
+        ws_close(c, WS_CLOSE_UNSUPPORTED, "this version has no binary messages");
+        return;
+    }
+    if (config->hub != NULL) {
+        exec_hub_join(config->hub, c);
+        return;
+    }
+    s->in_watch = ws_watch_start(c, s->in, 0, on_writable, s);
+    s->out_watch = ws_watch_start(c, s->out, WS_READABLE, on_readable, s);
+    if (s->in_watch == NULL || s->out_watch == NULL) {
+        ws_close(c, WS_CLOSE_INTERNAL, "out of memory");
+        return;
+    }
+    if (exec_belongs_to(s->program, ws_conn_id(c))) {
+        s->ended = 1;
+        take(c, s);
+        close_if_over(c, s);
+    }
+}
+
+static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+{
+    exec_config *config = ws_config(c);
+
+    (void)reason, (void)len;
+    if (config->hub != NULL) {
+        exec_hub_leave(config->hub, c, code);
+    }
+    else {
+        apr_pool_cleanup_run(ws_pool(c), ws_data(c), end_session);
+    }
+}
+
+WS_HANDLER(exec) = {.configure = configure,
+                    .start = start,
+                    .stop = stop,
+                    .on_request = on_request,
+                    .on_open = on_open,
+                    .on_message = on_message,
+                    .on_drain = on_drain,
+                    .on_close = on_close};

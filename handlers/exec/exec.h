@@ -1,0 +1,36 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** What the files of the handler exec share. */
+
+#ifndef WS_EXEC_H
+#define WS_EXEC_H
+
+#include <httpd.h>
+
+#include "mod_websocket.h"
+
+#include "framing.h"
+#include "spawn.h"
+
+/** Steps of stopping a program whose standard input has been closed: SIGINT, SIGTERM, SIGKILL. */
+#define EXEC_STEPS 3
+
+typedef struct exec_keeper exec_keeper;
+typedef struct exec_hub exec_hub;
+
+typedef struct exec_config {
+    char **argv;
+    const char *directory;
+    exec_framing framing;
+    ws_type type;
+    int shared;
+    apr_uint32_t max;                 /**< programs at once */
+    apr_uint32_t longest;             /**< message of a program, bytes */
+    apr_uint32_t lines;               /**< of standard error that are logged, a second; 0: none */
+    apr_uint32_t stop_at[EXEC_STEPS]; /**< milliseconds from the closing of standard input */
+    int *slots;                       /**< max of them, see slots.h */
+    exec_keeper *keeper;              /**< of this child process */
+    exec_hub *hub;                    /**< likewise, where the program is shared */
+} exec_config;
+
+#endif

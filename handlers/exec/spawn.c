@@ -1,0 +1,142 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * A child of fork() in a process with threads may do nothing but async-signal-safe calls, and copies the
+ * page tables of all of httpd first. posix_spawn() avoids both, but sets no limits. So this does what
+ * posix_spawn() does inside: a child that borrows our memory while this thread waits (CLONE_VM and
+ * CLONE_VFORK), makes system calls only, and is gone with execve(2) or _exit(2). All signals are blocked
+ * meanwhile, so that no handler of httpd's runs in it. Other threads go on; of their locks it takes none.
+ */
+
+#include "spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define STACK_SIZE (64 * 1024)
+
+/* The module raises the limit of descriptors as far as it goes. A program that closes all that there may
+ * be, or uses select(2), wants the usual one. */
+#define DESCRIPTORS 1024
+
+typedef struct {
+    const exec_start *start;
+    int fd[3];
+    struct rlimit descriptors;
+    const char *what;
+    int error;
+} child_arg;
+
+static void limit(int which, const struct rlimit *to)
+{
+    if (to) {
+        setrlimit((__rlimit_resource_t)which, to);
+    }
+}
+
+/* In the child. */
+static int run(void *arg)
+{
+    child_arg *c = arg;
+    struct sigaction normal = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    setsid();
+    c->what = "its pipes";
+    for (int i = 0; i < 3; i++) {
+        if (dup2(c->fd[i], i) < 0) {
+            goto failed;
+        }
+    }
+    /* All of ours are close-on-exec; those of other modules need not be. */
+    syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
+    c->what = c->start->directory;
+    if (chdir(c->start->directory) < 0) {
+        goto failed;
+    }
+    limit(RLIMIT_CPU, c->start->cpu);
+    limit(RLIMIT_AS, c->start->mem); /* which one httpd means, too: APR's choice on Linux */
+    limit(RLIMIT_NPROC, c->start->nproc);
+    limit(RLIMIT_NOFILE, &c->descriptors);
+    for (int i = 1; i < NSIG; i++) {
+        sigaction(i, &normal, NULL); /* httpd ignores some, which would be inherited */
+    }
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    c->what = c->start->argv[0];
+    execve(c->start->argv[0], c->start->argv, c->start->env);
+failed:
+    c->error = errno;
+    _exit(127);
+}
+
+static void close_both(int fd[2])
+{
+    if (fd[0] >= 0) {
+        close(fd[0]);
+        close(fd[1]);
+    }
+}
+
+int exec_spawn(const exec_start *start, exec_process *process, const char **what)
+{
+    int pipes[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}};
+    child_arg c = {.start = start, .error = 0};
+    sigset_t all, before;
+    int error = 0;
+    char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+
+    *what = "memory";
+    if (stack == MAP_FAILED) {
+        return errno;
+    }
+    *what = "its pipes";
+    for (int i = 0; i < 3 && !error; i++) {
+        int ours = i == 0;
+        error = pipe2(pipes[i], O_CLOEXEC) < 0 || fcntl(pipes[i][ours], F_SETFL, O_NONBLOCK) < 0
+                    ? errno
+                    : 0;
+        c.fd[i] = pipes[i][!ours];
+    }
+    if (!error) {
+        getrlimit(RLIMIT_NOFILE, &c.descriptors);
+        if (c.descriptors.rlim_cur > DESCRIPTORS) {
+            c.descriptors.rlim_cur = DESCRIPTORS;
+        }
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        process->pid = clone(run, stack + STACK_SIZE,
+                             CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &c, &process->pidfd);
+        error = process->pid < 0 ? errno : c.error;
+        *what = process->pid < 0 ? "a process" : c.what;
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (process->pid >= 0 && error) {
+            close(process->pidfd);
+            while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR) {
+            }
+        }
+    }
+    munmap(stack, STACK_SIZE);
+    if (error) {
+        for (int i = 0; i < 3; i++) {
+            close_both(pipes[i]);
+        }
+        return error;
+    }
+    process->in = pipes[0][1];
+    process->out = pipes[1][0];
+    process->err = pipes[2][0];
+    for (int i = 0; i < 3; i++) {
+        close(c.fd[i]);
+    }
+    return 0;
+}

@@ -1,0 +1,28 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Starting a program from a process with threads. */
+
+#ifndef WS_EXEC_SPAWN_H
+#define WS_EXEC_SPAWN_H
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+typedef struct exec_start {
+    char *const *argv; /**< argv[0] is its file */
+    char *const *env;
+    const char *directory;
+    const struct rlimit *cpu, *mem, *nproc; /**< or NULL */
+} exec_start;
+
+/** A program that runs, and our ends of its pipes: non-blocking, close-on-exec. */
+typedef struct exec_process {
+    pid_t pid; /**< leads a session and a process group of its own */
+    int pidfd;
+    int in, out, err;
+} exec_process;
+
+/** @return 0, or an error; *what is then what failed */
+int exec_spawn(const exec_start *start, exec_process *process, const char **what);
+
+#endif

@@ -1,0 +1,64 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Bytes that wait until a non-blocking socket or pipe takes them. Owns no memory while none do. */
+
+#ifndef WS_HANDLERS_OUTBOX_H
+#define WS_HANDLERS_OUTBOX_H
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <apr.h>
+
+/** Zeroed at first. */
+typedef struct outbox {
+    char *data;
+    apr_size_t len, pos;
+} outbox;
+
+static inline apr_size_t outbox_left(const outbox *o)
+{
+    return o->len - o->pos;
+}
+
+static inline void outbox_clear(outbox *o)
+{
+    free(o->data);
+    memset(o, 0, sizeof(*o));
+}
+
+/** Put bytes behind the others. @return 0; -1 when there is no memory */
+static inline int outbox_add(outbox *o, const void *data, apr_size_t len)
+{
+    char *more;
+
+    if (len == 0) {
+        return 0;
+    }
+    if ((more = realloc(o->data, o->len + len)) == NULL) {
+        return -1;
+    }
+    memcpy(more + o->len, data, len);
+    o->data = more;
+    o->len += len;
+    return 0;
+}
+
+/** Write what it takes. SIGPIPE is ignored in httpd. @return 0, or the error that it is broken with */
+static inline int outbox_write(outbox *o, int fd)
+{
+    while (outbox_left(o)) {
+        ssize_t n = write(fd, o->data + o->pos, outbox_left(o));
+
+        if (n < 0 && errno != EINTR) {
+            return errno == EAGAIN ? 0 : errno;
+        }
+        o->pos += n > 0 ? (apr_size_t)n : 0;
+    }
+    outbox_clear(o);
+    return 0;
+}
+
+#endif

@@ -1,0 +1,454 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Programs behind WebSockets: messages both ways, their environment, ends of all kinds, who waits for whom,
+# limits, and that nothing is left of them.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Digest::SHA qw(sha1_hex);
+use File::Temp qw(tempdir);
+use MIME::Base64 ();
+use POSIX ();
+use Time::HiRes qw(sleep time);
+use Httpd;
+use Client qw(frame_bytes TEXT BINARY CLOSE);
+
+my $dir = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+chmod 0777, $dir;
+
+# A program of the test's: its text; returns its path.
+sub program {
+    my ($name, $text) = @_;
+    $text = "#!/usr/bin/perl\n\$| = 1; use strict; use warnings;\n$text" if $text !~ /^#!/;
+    Httpd::write_file("$dir/$name", $text);
+    chmod 0755, "$dir/$name";
+    return "$dir/$name";
+}
+
+my %program = (
+    echo    => program('echo', 'binmode STDIN; binmode STDOUT; print while <STDIN>; '),
+    nul     => program('nul', '$/ = "\0"; while (<STDIN>) { chomp; print "<$_>\0"; }'),
+    length  => program('length', 'while (read STDIN, my $n, 4) { read STDIN, my $d, unpack "N", $n; print $n, scalar reverse $d }'),
+    say     => program('say', <<'END'),
+while (<STDIN>) {
+    chomp;
+    if (/^env (\w+)/)      { print exists $ENV{$1} ? "$1=$ENV{$1}\n" : "$1 is not set\n" }
+    elsif (/^pid/)         { print "$$ ", getpgrp, "\n" }
+    elsif (/^cwd/)         { print readlink("/proc/self/cwd"), "\n" }
+    elsif (/^fds/)         { opendir my $d, '/proc/self/fd'; my $own = fileno $d; print join(' ', sort grep { /\d/ && $_ != $own } readdir $d), "\n" }
+    elsif (/^limits (.*)/) { open my $f, '<', '/proc/self/limits'; print grep /^$1/, <$f> }
+    elsif (/^signals/)     { open my $f, '<', '/proc/self/status'; print join ' ', map { /^Sig(?:Blk|Ign):\s+0*(\w+)/ ? $1 : () } <$f>; print "\n" }
+    elsif (/^args/)        { print join('|', @ARGV), "\n" }
+    elsif (/^exit (\d+)/)  { print "last words"; exit $1 }
+    elsif (/^kill (\d+)/)  { kill $1, $$; sleep 60 }
+    elsif (/^raw (.*)/)    { print eval qq("$1"), "\n" }
+    elsif (/^err (.*)/)    { print STDERR "$1\n"; print "said\n" }
+    elsif (/^errs (\d+)/)  { print STDERR "complaint $_\n" for 1 .. $1; print "said\n" }
+    elsif (/^leave/)       { if (!fork) { sleep 600 } print "left\n"; exit 0 }
+    elsif (/^shut/)        { close STDIN; print "shut\n"; sleep 60 }
+    elsif (/^quiet/)       { close STDOUT; sleep 60 }
+    elsif (/^much (\d+)/)  { print 'x' x 99, "\n" for 1 .. $1; print "over\n" }
+    elsif (/^long (\d+)/)  { print 'x' x $1, "\n" }
+    elsif (/^deaf/)        { print "deaf\n"; kill 'STOP', $$ }
+}
+print STDERR "input has ended\n";
+END
+    # What it writes down when it is stopped, and how long that takes.
+    stubborn => program('stubborn', <<'END'),
+open my $log, '>>', $ARGV[0]; $log->autoflush(1) if $log->can('autoflush'); select((select($log), $| = 1)[0]);
+my %ends = map { $_ => 1 } split /,/, $ARGV[1];
+for my $s (qw(INT TERM)) { $SIG{$s} = sub { print $log "$s "; exit 3 if $ends{$s} } }
+print "ready\n";
+1 while <STDIN>;
+print $log 'EOF ';
+exit 0 if $ends{EOF};
+sleep 1 while 1;
+END
+);
+
+my $conf = join '', map { "<Location /$_>\n    WebSocketHandler ws_exec.so command=$program{$_} type=text\n</Location>\n" } qw(echo say);
+my $httpd = Httpd->start(
+    modules => ['authn_anon'],
+    conf => <<"END",
+WebSocketSendQueue 1M
+$conf
+<Location /nul>
+    WebSocketHandler ws_exec.so command=$program{nul} framing=nul
+</Location>
+<Location /length>
+    WebSocketHandler ws_exec.so command=$program{length} framing=length type=binary
+</Location>
+<Location /args>
+    WebSocketHandler ws_exec.so "command=$program{say} one 'two words' three" directory=/usr protocol=chat
+    SetEnv SET_BY httpd
+    RLimitCPU 100 200
+    RLimitMEM 1000000000
+    RLimitNPROC 5000
+    AuthType Basic
+    AuthName test
+    AuthBasicProvider anon
+    Anonymous *
+    Require valid-user
+</Location>
+<Location /tls>
+    WebSocketHandler ws_exec.so command=$program{say}
+    SSLOptions +StdEnvVars
+</Location>
+<Location /short>
+    WebSocketHandler ws_exec.so command=$program{say} longest=1K stderr=3
+</Location>
+<Location /off>
+    WebSocketHandler ws_exec.so command=$program{say} stderr=off
+</Location>
+<Location /two>
+    WebSocketHandler ws_exec.so command=$program{say} max=2
+</Location>
+@{[map { "<Location /stop-$_>\n    WebSocketHandler ws_exec.so \"command=$program{stubborn} $dir/$_ $_\" stop=100ms,200ms,300ms\n</Location>\n" } qw(EOF INT TERM KILL)]}
+<Location /gone>
+    WebSocketHandler ws_exec.so command=$dir/gone
+</Location>
+<Location /greet>
+    WebSocketHandler ws_exec.so command=$Httpd::TOP/docs/examples/greet.sh
+</Location>
+<Location /tally>
+    WebSocketHandler ws_exec.so command=$Httpd::TOP/docs/examples/tally.py framing=length type=binary
+</Location>
+<Location /room>
+    WebSocketHandler ws_exec.so command=$Httpd::TOP/docs/examples/room.pl shared=on
+</Location>
+<Location /shared>
+    WebSocketHandler ws_exec.so command=$program{shared} shared=on
+</Location>
+END
+) if program('gone', '') && ($program{shared} = program('shared', <<'END'));
+while (<STDIN>) {
+    chomp;
+    my ($id, $kind, $text) = split /\t/, $_, 3;
+    if ($kind eq 'open')             { my @f = split /\t/, $text, -1; print "$id\tmessage\t", join('|', @f), " $$\n" }
+    elsif ($kind eq 'close')         { print STDERR "$id closed $text\n" }
+    elsif ($text =~ /^exit (\d+)/)   { exit $1 }
+    elsif ($text =~ /^close (.*)/)   { print "$id\tclose\t$1\n" }
+    elsif ($text eq 'rubbish')       { print "what is this\n"; print "$id\tmessage\tstill here\n" }
+    elsif ($text eq 'wait')          { sleep 2 }
+    elsif ($text eq 'other')         { print "ffffffffffffffff\tmessage\tnobody\n"; print "$id\tmessage\tsent\n" }
+    elsif ($text =~ /^x/)            { $main::n += length $text }
+    elsif ($text eq 'sum')           { print "$id\tmessage\t$main::n\n" }
+    else                             { print "$id\tmessage\t$text\n" }
+}
+END
+unlink "$dir/gone";
+
+sub open_at { my ($path, @o) = @_; return Client->new($httpd, $path, @o) }
+sub ask { my ($c, $text) = @_; $c->text($text); return ($c->message)[1] }
+
+# ---- Messages ----
+
+{
+    my $c = open_at('/echo');
+    $c->echoes($_, 'a line there and back') for 'hello', '', "gr\xc3\xbc\xc3\x9fe";
+    $c->text("one\ntwo");
+    is(($c->message)[1] . '|' . ($c->message)[1], 'one|two', 'a message of two lines is two lines');
+    my $long = 'x' x 1_000_000;
+    $c->text($long);
+    is(sha1_hex(($c->message)[1]), sha1_hex($long), 'a long line');
+    $c->binary('x');
+    $c->expect_close(1003, 'binary messages are refused where type=text');
+
+    $c = open_at('/nul');
+    is(ask($c, "a\nb"), "<a\nb>", 'framing=nul: messages may have newlines');
+    $c = open_at('/length');
+    $c->binary($_), is(($c->message)[1], scalar reverse($_), 'framing=length: ' . length($_) . ' bytes of any kind')
+        for "\0\n\xff", '', 'x' x 300, join '', map { chr(rand 256) } 1 .. 70000;
+    $c->text('x');
+    $c->expect_close(1003, 'text is refused where type=binary');
+}
+{
+    my $c = open_at('/say');
+    is(ask($c, 'raw \xff\xe2\x82\xac\xc3'), "\xef\xbf\xbd\xe2\x82\xac\xef\xbf\xbd", 'what is not UTF-8 becomes U+FFFD');
+    is(ask($c, 'raw \xed\xa0\x80 \xf5 \xc0\x80 \xf0\x9f\x98\x80'),
+        join(' ', "\xef\xbf\xbd" x 3, "\xef\xbf\xbd", "\xef\xbf\xbd" x 2, "\xf0\x9f\x98\x80"), 'byte by byte');
+    is(ask($c, 'raw a\nb'), 'a', 'two lines');
+    is(($c->message)[1], 'b', 'are two messages');
+}
+
+# ---- What a program finds ----
+
+{
+    my $c = open_at('/say?a=b%20c', headers => ['X-Thing: 42', 'Cookie: x=y']);
+    is(ask($c, "env $_->[0]"), $_->[1], "$_->[0] in the environment")
+        for ['QUERY_STRING', 'QUERY_STRING=a=b%20c'], ['REQUEST_METHOD', 'REQUEST_METHOD=GET'],
+        ['SCRIPT_NAME', 'SCRIPT_NAME=/say'], ['REMOTE_ADDR', 'REMOTE_ADDR=127.0.0.1'],
+        ['HTTP_X_THING', 'HTTP_X_THING=42'], ['HTTP_COOKIE', 'HTTP_COOKIE=x=y'], ['GATEWAY_INTERFACE', 'GATEWAY_INTERFACE=CGI/1.1'],
+        ['SERVER_PORT', 'SERVER_PORT=' . $httpd->port], ['REMOTE_USER', 'REMOTE_USER is not set'],
+        ['WEBSOCKET_PROTOCOL', 'WEBSOCKET_PROTOCOL is not set'], ['HTTPS', 'HTTPS is not set'];
+    my ($pid, $group) = split ' ', ask($c, 'pid');
+    is($pid, $group, 'it leads a process group');
+    is(ask($c, 'fds'), '0 1 2', 'it has three descriptors');
+    like(ask($c, 'signals'), qr/^0 (?:0|80)$/, 'no signal is blocked or ignored (but for SIGFPE, by Perl)');
+    like(ask($c, 'limits Max open files'), qr/^Max open files\s+1024\s/, 'the usual limit of descriptors');
+    is(ask($c, 'cwd'), $dir, 'it runs in its own directory');
+
+    $c = open_at('/args', protocol => 'chat', headers => ['Authorization: Basic ' . MIME::Base64::encode_base64('ann:x', '')]);
+    is(ask($c, 'args'), 'one|two words|three', 'arguments');
+    is(ask($c, 'cwd'), '/usr', 'directory=');
+    is(ask($c, "env $_->[0]"), "$_->[0]=$_->[1]", $_->[0])
+        for ['REMOTE_USER', 'ann'], ['AUTH_TYPE', 'Basic'], ['WEBSOCKET_PROTOCOL', 'chat'], ['SET_BY', 'httpd'];
+    like(ask($c, 'env HTTP_AUTHORIZATION'), qr/not set/, 'but not the password');
+    like(ask($c, 'limits Max cpu time'), qr/^Max cpu time\s+100\s+200\s/, 'RLimitCPU');
+    like(ask($c, 'limits Max address space'), qr/^Max address space\s+1000000000\s/, 'RLimitMEM');
+    like(ask($c, 'limits Max processes'), qr/^Max processes\s+5000\s/, 'RLimitNPROC');
+
+    $c = open_at('/tls', tls => 'TLSv1_3');
+    is(ask($c, "env $_->[0]"), "$_->[0]=$_->[1]", "$_->[0] with TLS") for ['HTTPS', 'on'], ['SSL_PROTOCOL', 'TLSv1.3'];
+}
+
+# ---- Ends ----
+
+for (['exit 0', 1000, 'the program has ended with status 0'], ['exit 3', 1011, 'the program has ended with status 3'],
+    ['kill 9', 1011, 'the program was ended by signal 9'])
+{
+    my ($command, $code, $reason) = @$_;
+    my $c = open_at('/say');
+    $c->text($command);
+    is(($c->message)[1], 'last words', 'a last line needs no end') if $command =~ /exit/;
+    $c->expect_close($code, "$command: $code");
+    is($c->{reason}, $reason, 'with a reason');
+    ok($httpd->wait_log(qr/\Q$reason\E/), 'in the log, too');
+}
+{
+    my $c = open_at('/say');
+    is(ask($c, 'leave'), 'left', 'a program that leaves another behind');
+    $c->expect_close(1000, 'ends all the same');
+    $c = open_at('/say');
+    my ($pid) = split ' ', ask($c, 'pid');
+    is(ask($c, 'shut'), 'shut', 'a program that closes its standard input');
+    $c->text('x' x 100) for 1 .. 10;
+    ok($httpd->wait_log(qr/the program has closed its standard input/), 'is told nothing more');
+    kill 'KILL', $pid;
+    $c->expect_close(1011, 'until it ends');
+    $c = open_at('/short');
+    is(length ask($c, 'long 1024'), 1024, 'a message of longest= bytes');
+    $c->text('long 1025');
+    $c->expect_close(1011, 'a longer one ends the connection');
+    ok($httpd->wait_log(qr/writes a message of more than 1024 bytes/), 'the log says why');
+    $c = open_at('/short');
+    $c->text('raw ' . 'x' x 900);
+    is(length(($c->message)[1]), 900, 'a line that comes in pieces is no longer for that');
+}
+for (['EOF', 'EOF '], ['INT', 'EOF INT '], ['TERM', 'EOF INT TERM '], ['KILL', 'EOF INT TERM ']) {
+    my ($end, $log) = @$_;
+    my $c = open_at("/stop-$end");
+    is(($c->message)[1], 'ready', "stopping: a program that ends by $end");
+    $c->close(1000);
+    $c->expect_close(1000, 'its client closes');
+    is(Httpd::wait_for(sub { my $t = Httpd::read_file("$dir/$end"); length $t >= length $log ? $t : '' }, 'the last step'), $log,
+        "sees $log");
+    ok($httpd->wait_log(qr{/stop-KILL: the program was ended by signal 9: it did not end by itself}), 'killed, and logged') if $end eq 'KILL';
+}
+{
+    my $c = open_at('/say');
+    ask($c, 'pid');
+    $c->drop;
+    ok($httpd->wait_log(qr{\[client 127.0.0.1\] /say: input has ended}), 'a client that breaks: the program reads the end');
+}
+
+# ---- Standard error ----
+
+{
+    my $c = open_at('/say');
+    is(ask($c, 'err trouble ahead'), 'said', 'a program complains');
+    ok($httpd->wait_log(qr{websocket: exec: \[client 127.0.0.1\] /say: trouble ahead}), 'which is logged');
+    $c = open_at('/short');
+    is(ask($c, 'errs 100'), 'said', 'much');
+    $c->close(1000);
+    $c->expect_close(1000, 'and ends');
+    my (undef, $n) = $httpd->wait_log(qr{/short: (\d+) lines of standard error were left out});
+    my $said = $httpd->count_log(qr{/short: complaint});
+    cmp_ok($said, '<=', 9, "stderr=3: $said lines are logged");
+    cmp_ok($said + $n, '>=', 100, 'and the others counted');
+    $c = open_at('/off');
+    is(ask($c, 'err unheard'), 'said', 'stderr=off');
+    ask($c, 'pid');
+    is($httpd->count_log(qr/unheard/), 0, 'logs nothing');
+}
+
+# ---- Who waits for whom ----
+
+sub fill_up {
+    my ($socket, $bytes) = @_;
+    my ($done, $last) = (0, time);
+    while ($done < length $bytes && time - $last < 0.5) {
+        my $n = syswrite $socket, $bytes, 65536, $done;
+        $n ? ($done += $n, $last = time) : sleep 0.02;
+    }
+    return $done;
+}
+{
+    my $c = open_at('/say');
+    my ($pid) = split ' ', ask($c, 'pid');
+    is(ask($c, 'deaf'), 'deaf', 'a program that stops reading');
+    my $frames = frame_bytes(TEXT, 'args' . 'x' x 900) x 20_000;
+    my $done = fill_up($c->socket, $frames);
+    cmp_ok($done, '<', length $frames, "stops the client ($done bytes)");
+    kill 'CONT', $pid;
+    my $child = fork // die "fork: $!";
+    if (!$child) {
+        $c->raw(substr $frames, $done);
+        $c->raw(frame_bytes(TEXT, 'args'));
+        $c->raw(frame_bytes(TEXT, 'env PATH'));
+        POSIX::_exit(0);
+    }
+    my ($n, $text) = (0);
+    $n++ while ($text = ($c->message)[1]) !~ /^PATH/;
+    waitpid $child, 0;
+    is($n, 20_001, 'when it reads again, nothing is missing');
+
+    $c = open_at('/say', rcvbuf => 32768);
+    ($pid) = split ' ', ask($c, 'pid');
+    $c->text('much 200000');
+    my $written = sub { Httpd::read_file("/proc/$pid/io") =~ /^wchar: (\d+)/m ? $1 : 0 };
+    my ($before, $now) = (-1, 0);
+    ($before, $now) = ($now, sleep(0.3) && $written->()) while $now != $before;
+    cmp_ok($now, '<', 15_000_000, "a client that does not read stops the program ($now bytes)");
+    my $lines = 0;
+    $lines++ while ($text = ($c->message)[1]) ne 'over';
+    is($lines, 200_000, 'when it reads, nothing is missing');
+}
+
+# ---- Limits ----
+
+{
+    my @c = map { open_at('/two') } 1, 2;
+    my ($status) = Client->refused($httpd, '/two');
+    is($status, 503, 'max=2: a third is refused with 503');
+    ok($httpd->wait_log(qr/refused with 503: 2 programs run already/), 'and the log says why');
+    $c[0]->text('exit 0');
+    $c[0]->message;
+    $c[0]->expect_close(1000, 'one ends');
+    my $c;
+    ok(Httpd::wait_for(sub { $c = eval { open_at('/two') } }, 'a place'), 'then there is room');
+    unlink "$dir/gone";
+    is((Client->refused($httpd, '/gone'))[0], 500, 'a program that is not there any more');
+    ok($httpd->wait_log(qr{No such file or directory: .*cannot be started: \Q$dir\E/gone}), 'is named in the log');
+}
+
+# ---- Shared ----
+
+{
+    my ($ann, $bob) = (open_at('/shared?name=ann'), undef);
+    my ($who, $pid) = split ' ', ($ann->message)[1];
+    is($who, '127.0.0.1||/shared|name=ann', 'a shared program is told who comes');
+    is(ask($ann, "tab\there"), "tab\there", 'messages are tagged');
+    is(ask($ann, 'other'), 'sent', 'an id that is none of its own reaches nobody');
+    is(ask($ann, 'rubbish'), 'still here', 'a line without a tag');
+    ok($httpd->wait_log(qr/the program writes what is not ID TAB message.*what is this/), 'is logged');
+    $ann->text("two\nlines");
+    $ann->expect_close(1003, 'a line cannot be forged');
+    ok($httpd->wait_log(qr/\b[0-9a-f]{16} closed 1003/), 'it is told who goes');
+    $ann = open_at('/shared');
+    $ann->message;
+    $ann->text('close 4001 enough of you');
+    $ann->expect_close(4001, 'it closes with a code');
+    is($ann->{reason}, 'enough of you', 'and a reason');
+    $ann = open_at('/shared');
+    $ann->message;
+    $ann->text('wait');
+    my $frames = frame_bytes(TEXT, 'x' x 1000) x 3000;
+    $ann->raw($frames);
+    is(ask($ann, 'sum'), 3_000_000, 'what it has no time for waits');
+    SKIP: {
+        skip 'each child of prefork has a program of its own', 3 if $Httpd::MPM eq 'prefork';
+        my @all = map { open_at('/shared') } 1 .. 5;
+        my @pids = map { (split ' ', ($_->message)[1])[1] } @all;
+        is_deeply(\@pids, [($pid) x 5], 'there is one for all');
+        $all[0]->text('exit 7');
+        $_->expect_close(1011, 'when it ends, so do they') for @all[0 .. 1];
+    }
+    $ann = open_at('/room?name=ann');
+    is(($ann->message)[1], 'ann comes in', 'docs/examples/room.pl');
+    SKIP: {
+        skip 'each child of prefork has a room of its own', 3 if $Httpd::MPM eq 'prefork';
+        $bob = open_at('/room?name=bob');
+        is(($ann->message)[1], 'bob comes in', 'tells everybody who comes');
+        is(ask($bob, 'hello'), 'bob comes in', 'himself, too');
+        is(($ann->message)[1], 'bob: hello', 'what he says');
+        $bob->text('/quit');
+        is(($ann->message)[1], 'bob has left', 'and that he goes');
+    }
+}
+
+# ---- The other examples ----
+
+{
+    my $c = open_at('/greet');
+    is(($c->message)[1], 'Welcome, stranger from 127.0.0.1. Who is it to be?', 'docs/examples/greet.sh');
+    is(ask($c, 'world'), 'Hello, world.', 'greets');
+    is(ask($c, 'bye'), 'Good bye.', 'says good bye');
+    $c->expect_close(1000, 'and goes');
+    $c = open_at('/tally');
+    $c->binary('12345');
+    is(($c->message)[1], '5 bytes, 5 in all', 'docs/examples/tally.py');
+    $c->binary("\n" x 70000);
+    is(($c->message)[1], '70000 bytes, 70005 in all', 'counts');
+}
+
+# ---- A hundred at once ----
+
+# Processes that httpd's children have started, and that are still there in any way.
+sub programs {
+    return map { Httpd::read_file($_) =~ /(\d+)/g } map { glob "/proc/$_/task/*/children" } $httpd->children;
+}
+sub descriptors { return { map { my $p = $_; $p => scalar grep { (readlink($_) // '') =~ /pipe:|pidfd/ } glob "/proc/$p/fd/*" } $httpd->children } }
+{
+    my $most = $Httpd::MPM eq 'prefork' ? 40 : 100;
+    for my $round (1 .. 2) {
+        my @c = map { open_at('/echo') } 1 .. $most;
+        $_->text("round $round") for @c;
+        is(scalar(grep { ($_->message)[1] eq "round $round" } @c), $most, "$most programs at once answer");
+        my $i = 0;
+        $i++ % 2 ? $_->drop : $_->close(1000) for @c;
+    }
+    my $left;
+    ok(Httpd::wait_for(sub {
+        $left = grep { Httpd::read_file("/proc/$_/cmdline") !~ m{/(?:shared|room\.pl)\b} } programs();
+        !$left;
+    }, 'the programs to end'), 'all end with their clients, and no zombie is left');
+    my $before = descriptors();
+    {
+        my @c = map { open_at('/echo') } 1 .. 10;
+        $_->echoes('x', 'once more') for @c;
+    }
+    ok(Httpd::wait_for(sub { my $now = descriptors(); !grep { $now->{$_} > ($before->{$_} // 0) } keys %$now }, 'descriptors'),
+        'and no descriptor is left');
+}
+
+# ---- A reload, and the end of httpd ----
+
+{
+    my $c = open_at('/echo');
+    my $d = open_at('/stop-KILL');
+    is(($d->message)[1], 'ready', 'programs run');
+    program('gone', '');
+    $httpd->graceful;
+    $c->echoes('still', 'and live on through a reload');
+    $httpd->stop;
+    like(Httpd::read_file("$dir/KILL"), qr/EOF .*TERM/, 'one that does not end by itself is stopped with httpd');
+}
+
+# ---- Configuration ----
+
+for (['', 'command= is missing'], ['command=perl', 'absolute path'], ["command=$dir/none", 'No such file'],
+    ["command=$dir", 'no file that can be executed'], ['command=/etc/passwd', 'no file that can be executed'],
+    ['command=/bin/cat framing=word', 'line, nul or length'], ['command=/bin/cat type=json', 'text or binary'],
+    ['command=/bin/cat shared=yes', 'on or off'], ['command=/bin/cat max=0', 'whole number'],
+    ['command=/bin/cat longest=2G', 'size in bytes'], ['command=/bin/cat stderr=none', 'lines a second'],
+    ['command=/bin/cat stop=1s,2s', 'three times'], ['command=/bin/cat stop=3s,2s,1s', 'three times'],
+    ['command=/bin/cat directory=tmp', 'absolute path'], ['command=/bin/cat colour=red', 'unknown key'])
+{
+    my ($keys, $text) = @$_;
+    my ($right, $said) = Httpd->check("<Location /x>\nWebSocketHandler ws_exec.so $keys\n</Location>");
+    like($said, qr/Syntax error on line \d+ of .*httpd\.conf:\s.*\Q$text\E/s, "ws_exec.so $keys: refused");
+}
+done_testing;
