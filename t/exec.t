@@ -68,7 +68,7 @@ sleep 1 while 1;
 END
 );
 
-my $conf = join '', map { "<Location /$_>\n    WebSocketHandler ws_exec.so command=$program{$_} type=text\n</Location>\n" } qw(echo say);
+my $conf = join '', map { "<Location /$_>\n    WebSocketHandler ws_exec.so command=$program{$_} type=text max=300\n</Location>\n" } qw(echo say);
 my $httpd = Httpd->start(
     modules => ['authn_anon'],
     conf => <<"END",
@@ -369,12 +369,13 @@ sub fill_up {
     $ann = open_at('/room?name=ann');
     is(($ann->message)[1], 'ann comes in', 'docs/examples/room.pl');
     SKIP: {
-        skip 'each child of prefork has a room of its own', 3 if $Httpd::MPM eq 'prefork';
+        skip 'each child of prefork has a room of its own', 5 if $Httpd::MPM eq 'prefork';
         $bob = open_at('/room?name=bob');
         is(($ann->message)[1], 'bob comes in', 'tells everybody who comes');
         is(ask($bob, 'hello'), 'bob comes in', 'himself, too');
         is(($ann->message)[1], 'bob: hello', 'what he says');
         $bob->text('/quit');
+        $bob->expect_close(1000, 'and closes who wants to go');
         is(($ann->message)[1], 'bob has left', 'and that he goes');
     }
 }
@@ -422,6 +423,21 @@ sub descriptors { return { map { my $p = $_; $p => scalar grep { (readlink($_) /
     }
     ok(Httpd::wait_for(sub { my $now = descriptors(); !grep { $now->{$_} > ($before->{$_} // 0) } keys %$now }, 'descriptors'),
         'and no descriptor is left');
+}
+
+{
+    my @c = (open_at('/echo'), open_at('/shared'), open_at('/say', tls => 1));
+    my @open;
+    for my $pid ($httpd->children) {
+        for my $file (glob "/proc/$pid/fdinfo/*") {
+            my ($flags) = Httpd::read_file($file) =~ /^flags:\s+(\d+)/m or next;
+            my ($fd) = $file =~ /(\d+)$/;
+            my ($what, $ours) = map { readlink("/proc/$_/fd/$fd") // '' } $pid, $$;
+            next if $fd <= 2 || $what eq $ours;    # what the test was started with is none of httpd's
+            push @open, "$fd: $what" if !(oct($flags) & 02000000);
+        }
+    }
+    is("@open", '', 'every descriptor of a child is close-on-exec, but for the three that programs have');
 }
 
 # ---- A reload, and the end of httpd ----
