@@ -145,8 +145,6 @@ static int open_bases(ws_lmdb *m)
 
 static int try_open(ws_lmdb *m)
 {
-    MDB_envinfo info;
-    MDB_stat shape;
     struct stat there;
     int fd, rc, directory = lock_directory(m);
 
@@ -164,19 +162,12 @@ static int try_open(ws_lmdb *m)
     mdb_env_set_maxreaders(m->env, READERS_MAX);
     mdb_env_set_mapsize(m->env, m->options.size);
     if (!(rc = mdb_env_open(m->env, m->options.directory, FLAGS, MODE))
-        && !(rc = mdb_env_info(m->env, &info)) && !(rc = mdb_env_stat(m->env, &shape))
         && !(rc = mdb_env_get_fd(m->env, &fd)) && fstat(fd, &there) < 0) {
         rc = errno;
     }
     if (!rc) {
-        /* The end of a file that was cut off would be a SIGBUS. */
-        if ((apr_uint64_t)there.st_size < (info.me_last_pgno + 1) * shape.ms_psize) {
-            rc = MDB_CORRUPTED;
-        }
         m->inode = there.st_ino;
         m->device = there.st_dev;
-    }
-    if (!rc) {
         mdb_reader_check(m->env, NULL);
         rc = open_bases(m);
     }
