@@ -429,6 +429,9 @@ ws_status ws_broadcast_keyed(ws_location *here, ws_type type, const char *data, 
 
 static void hold(ws_conn *c, void *arg)
 {
+    if (!ws_conn_hears(c)) {
+        return;
+    }
     if (arg) {
         ws_conn_hold(c, WS_HELD_HANDLER);
     }
@@ -441,7 +444,7 @@ static void do_hold(ws_loop *loop, ws_task *task)
 {
     api_task *t = (api_task *)task;
     ws_conn *c = ws_conn_find(loop, t->id);
-    if (c && ws_state_of(c) == WS_OPEN) {
+    if (c) {
         hold(c, t->arg);
         ws_conn_watch(c);
     }
@@ -451,7 +454,7 @@ static void do_hold(ws_loop *loop, ws_task *task)
 static void pause_or_resume(ws_conn *c, void *paused)
 {
     api_task *t;
-    if (ws_state_of(c) != WS_OPEN) {
+    if (ws_state_of(c) == WS_CLOSED) {
         return;
     }
     if (on_loop(c)) {

@@ -306,7 +306,9 @@ void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_l
              1);
     ws_conn_send(c, WS_FIN | WS_OP_CLOSE, payload, len);
     set_state(c, WS_CLOSING);
-    ws_conn_release(c, WS_HELD_HANDLER); /* the peer's Close has to be seen */
+    if (!ws_conn_hears(c)) {
+        ws_conn_release(c, WS_HELD_HANDLER); /* the peer's Close has to be seen */
+    }
     alarm_in(c, c->settings->close_timeout);
 }
 

@@ -162,6 +162,14 @@ static inline ws_state ws_state_of(const ws_conn *c)
     return (ws_state)__atomic_load_n(&c->state, __ATOMIC_RELAXED);
 }
 
+/** Whether messages that come are for the handler. */
+static inline int ws_conn_hears(const ws_conn *c)
+{
+    ws_state state = ws_state_of(c);
+    return state == WS_OPEN
+           || (state == WS_CLOSING && !c->deaf && (c->location->handler->flags & WS_HEAR_OUT));
+}
+
 /* input.c */
 
 /** The socket is readable, or there may be input in c->rest or in OpenSSL. */

@@ -89,7 +89,7 @@ static int arrive(ws_chain *chain, unsigned char *data, apr_size_t len, int last
     ws_conn *c = chain->c;
     unsigned where = (chain->begun ? 0 : WS_FIRST) | (last ? WS_LAST : 0);
 
-    if (ws_state_of(c) != WS_OPEN || c->deaf || c->broken || chain->ended) {
+    if (!ws_conn_hears(c) || c->deaf || c->broken || chain->ended) {
         return -1;
     }
     chain->begun = 1;
@@ -101,7 +101,7 @@ static int arrive(ws_chain *chain, unsigned char *data, apr_size_t len, int last
     chain->delivered += len;
     ws_count(c->loop->counters, WS_COUNT_DECOMPRESSED_IN, (apr_int64_t)len);
     ws_conn_deliver(c, chain->opcode, data, len, where, c->parser.max_message);
-    return ws_state_of(c) == WS_OPEN ? 0 : -1;
+    return ws_conn_hears(c) ? 0 : -1;
 }
 
 static int receive(step *s, unsigned char *data, apr_size_t len, int last)
@@ -166,7 +166,7 @@ void ws_chain_receive(ws_conn *c, const ws_piece *p)
     int last = (p->flags & WS_MESSAGE_LAST) != 0;
     ws_count(c->loop->counters, WS_COUNT_COMPRESSED_IN, (apr_int64_t)p->len);
     if (deliver(c->chain, c->chain->count, p->data, p->len, last) == 0 && last && !c->chain->ended
-        && ws_state_of(c) == WS_OPEN && !c->deaf && !c->broken) {
+        && ws_conn_hears(c) && !c->deaf && !c->broken) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "an extension has lost the end of the message");
     }
 }

@@ -116,7 +116,7 @@ void ws_conn_deliver(ws_conn *c, unsigned opcode, const unsigned char *data, apr
 
 static void take_data(ws_conn *c, const ws_piece *p)
 {
-    if (ws_state_of(c) != WS_OPEN) {
+    if (!ws_conn_hears(c)) {
         forget_message(c); /* we have said Close: nobody waits for it */
         return;
     }

@@ -133,6 +133,10 @@ enum {
  *  WebSocketSlowReader would drop some, the connection is closed, as with its policy "close". */
 #define WS_LOSSLESS 0x4u
 
+/** ws_handler.flags: ws_close() only ends what we say; what the peer had still to say (RFC 6455, section
+ *  1.4) is delivered until its Close frame comes, or WebSocketCloseTimeout is over. */
+#define WS_HEAR_OUT 0x8u
+
 /** on_frame, ws_send_part: where a piece stands in its message. A message of one piece has both. */
 #define WS_FIRST 0x1u
 #define WS_LAST 0x2u
@@ -177,7 +181,7 @@ typedef struct ws_event {
  * A handler: flags and callbacks. All are optional; what is left out does nothing.
  */
 typedef struct ws_handler {
-    /** WS_BLOCKING, WS_ANY_SIZE, WS_LOSSLESS, or 0. */
+    /** WS_BLOCKING, WS_ANY_SIZE, WS_LOSSLESS, WS_HEAR_OUT, or 0. */
     unsigned flags;
 
     /**

@@ -51,6 +51,17 @@ static void farewell(ws_conn *c, int code, const char *reason, apr_size_t len)
 static const ws_handler handler = {
     .on_message = obey, .on_open = rec_open, .on_pong = rec_pong, .on_close = farewell};
 
+static void obey_or_pause(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    obey(c, type, data, len);
+    if (len == 5 && !memcmp(data, "pause", 5)) {
+        ws_pause(c);
+    }
+}
+
+static const ws_handler listener = {
+    .flags = WS_HEAR_OUT, .on_message = obey_or_pause, .on_open = rec_open, .on_close = farewell};
+
 static void end(rig *r, wire *w)
 {
     wire_free(w);
@@ -301,6 +312,31 @@ static void the_engine_stops(rig *r)
     wire_free(&b);
 }
 
+static void the_peer_is_heard_out(rig *r)
+{
+    wire w = enter(r, "a");
+    wire_text(&w, "close 1000 enough");
+    wire_next_is(&w, "close 1000 \"enough\"", "the handler closes");
+    wire_text(&w, "one thing more");
+    told_is("a", "one thing more", "WS_HEAR_OUT: what comes behind that is delivered");
+    wire_text(&w, "pause");
+    told_is("a", "pause", "the handler can pause even now");
+    wire_text(&w, "and another");
+    turns(r, 0);
+    is_int(untold(), 0, "nothing is delivered then");
+    is_int(as_callback(id_of(r, "a"), do_resume, NULL), WS_QUEUED, "it goes on");
+    told_is("a", "and another", "with what came meanwhile");
+    wire_close(&w, 1000, "");
+    told_is("a", "close 1000 \"enough\"", "until the peer says Close, too");
+    end(r, &w);
+
+    w = enter(r, "a");
+    wire_close(&w, 1000, "bye");
+    wire_text(&w, "not this");
+    told_is("a", "close 1000 \"bye\"", "but nothing behind the peer's own Close");
+    end(r, &w);
+}
+
 /* Hundreds of connections, each ended by both sides at some point of its life. */
 static void all_at_once(rig *r)
 {
@@ -356,10 +392,12 @@ int main(void)
                                     all_at_once,
                                     the_engine_stops,
                                     NULL};
+    static test *const hearing[] = {the_peer_is_heard_out, NULL};
     static test *const hasty[] = {our_close_is_not_answered, NULL};
     ws_settings slow = RIG_SETTINGS, quick = RIG_SETTINGS;
     quick.close_timeout = 50;
     rig_run((rig){.settings = slow}, &handler, 1, patient);
+    rig_run((rig){.settings = slow}, &listener, 1, hearing);
     rig_run((rig){.settings = quick}, &handler, 1, hasty);
     return done_testing();
 }
