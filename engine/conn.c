@@ -335,6 +335,13 @@ void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t
         c->end_reason = reason_len ? ws_bytes_new(reason, reason_len) : NULL;
         ws_conn_close(c, code, NULL, 0); /* RFC 6455, section 5.5.1: echo the code */
     }
+    else if (ws_conn_hears(c) && code != c->end_code) {
+        /* Behind our Close, it has found something else to say. */
+        c->closer = ws_is_client(c) ? WS_CLOSER_SERVER : WS_CLOSER_CLIENT;
+        c->end_code = (apr_uint16_t)code;
+        free(c->end_reason);
+        c->end_reason = reason_len ? ws_bytes_new(reason, reason_len) : NULL;
+    }
     end_after_writing(c);
 }
 

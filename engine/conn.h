@@ -185,6 +185,19 @@ void ws_conn_deliver(ws_conn *c, unsigned opcode, const unsigned char *data, apr
 
 /* output.c */
 
+/** Where reading goes on, and on_drain comes: bytes that wait to be sent. */
+static inline apr_size_t ws_low_mark(const ws_conn *c)
+{
+    return (apr_size_t)(c->settings->send_queue / 4);
+}
+
+/** Whether so much waits that nothing more is to be read. Not where we are the client: if both ends did
+ *  so, they could wait for each other for ever. */
+static inline int ws_conn_backs_up(const ws_conn *c)
+{
+    return !ws_is_client(c) && ws_queue_bytes(&c->out) > ws_low_mark(c);
+}
+
 /** A message, cut into frames of WebSocketFragmentSize. Returns as ws_conn_send. */
 ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, apr_size_t len);
 

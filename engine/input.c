@@ -199,7 +199,7 @@ static inline __attribute__((always_inline)) unsigned char *take_frames(ws_conn 
             return data;
         }
         /* Replies to a client that does not read would fill the queue: leave the rest for later. */
-        if (c->out.count && ws_queue_bytes(&c->out) > c->settings->send_queue / 4) {
+        if (c->out.count && ws_conn_backs_up(c)) {
             ws_conn_hold(c, WS_HELD_QUEUE);
         }
     }

@@ -30,12 +30,6 @@ void ws_conn_mark_dirty(ws_conn *c)
     }
 }
 
-/* The low mark: on_drain comes and reading goes on when no more than this waits. */
-static apr_size_t low_mark(const ws_conn *c)
-{
-    return c->settings->send_queue / 4;
-}
-
 /* Queue what is left of iov behind its first done bytes. */
 static int keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
 {
@@ -285,7 +279,6 @@ void ws_conn_cork(ws_conn *c)
 /* What follows from how much waits to be written. */
 static void settle(ws_conn *c)
 {
-    apr_size_t waiting;
     if (c->gone) {
         return;
     }
@@ -298,8 +291,7 @@ static void settle(ws_conn *c)
         return;
     }
     ws_conn_note_queue(c);
-    waiting = ws_queue_bytes(&c->out);
-    if (waiting > low_mark(c)) {
+    if (ws_conn_backs_up(c)) {
         ws_conn_hold(c, WS_HELD_QUEUE);
     }
     else {
@@ -354,7 +346,7 @@ void ws_conn_flush(ws_conn *c)
         ws_slow_over(c);
     }
     settle(c);
-    if (!c->gone && c->want_drain && ws_queue_bytes(&c->out) <= low_mark(c)) {
+    if (!c->gone && c->want_drain && ws_queue_bytes(&c->out) <= ws_low_mark(c)) {
         c->want_drain = 0;
         if (c->channels) {
             c->loop->engine->channels->drained(c);

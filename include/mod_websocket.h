@@ -134,7 +134,8 @@ enum {
 #define WS_LOSSLESS 0x4u
 
 /** ws_handler.flags: ws_close() only ends what we say; what the peer had still to say (RFC 6455, section
- *  1.4) is delivered until its Close frame comes, or WebSocketCloseTimeout is over. */
+ *  1.4) is delivered until its Close frame comes, or WebSocketCloseTimeout is over. If that has another
+ *  code than ours, it is the one that on_close is told. */
 #define WS_HEAR_OUT 0x8u
 
 /** on_frame, ws_send_part: where a piece stands in its message. A message of one piece has both. */

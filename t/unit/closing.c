@@ -331,6 +331,13 @@ static void the_peer_is_heard_out(rig *r)
     end(r, &w);
 
     w = enter(r, "a");
+    wire_text(&w, "close 1000 enough");
+    wire_next_is(&w, "close 1000 \"enough\"", "the handler closes");
+    wire_close(&w, 1009, "too much");
+    told_is("a", "close 1009 \"too much\"", "a code of the peer's own is what counts");
+    end(r, &w);
+
+    w = enter(r, "a");
     wire_close(&w, 1000, "bye");
     wire_text(&w, "not this");
     told_is("a", "close 1000 \"bye\"", "but nothing behind the peer's own Close");

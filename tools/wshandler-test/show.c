@@ -34,7 +34,7 @@ static const char *show(const char *data, apr_size_t len, int hex, apr_size_t mo
 {
     apr_size_t n = most && most < len ? most : len;
     char *text = apr_palloc(p, 4 * n + 8), *out = text;
-    if (!hex) {
+    if (!hex || !n) {
         *out++ = '"';
     }
     for (apr_size_t i = 0; i < n; i++) {
@@ -53,7 +53,7 @@ static const char *show(const char *data, apr_size_t len, int hex, apr_size_t mo
             *out++ = (char)c;
         }
     }
-    if (!hex) {
+    if (!hex || !n) {
         *out++ = '"';
     }
     *out = '\0';

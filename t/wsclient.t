@@ -1,0 +1,278 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# wsclient: in pipes and at a terminal.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Digest::SHA qw(sha1_base64);
+use File::Temp qw(tempdir);
+use IO::Socket::INET;
+use Httpd;
+use Program;
+
+Httpd::once();
+my $dir     = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+my $program = "$Httpd::BUILD/bin/wsclient";
+my $certs   = Httpd::certificates();
+local $ENV{ASAN_OPTIONS} = 'detect_leaks=1';
+delete local @ENV{qw(NO_COLOR XDG_STATE_HOME)};
+
+my ($idle) = Httpd::read_file("$Httpd::TOP/docs/handlers.md") =~ /^```c file=ws_idle\.c\n(.*?)^```$/ms;
+$idle = Httpd::compile('wsclient_idle', $idle);
+my $httpd = Httpd->start(
+    modules  => ['negotiation'],
+    ssl_conf => "SSLCACertificateFile $certs/ca.crt\nSSLVerifyClient optional",
+    conf     => <<"END");
+<Location /echo>
+    WebSocketHandler ws_echo.so
+    WebSocketCompression on
+</Location>
+<Location /small>
+    WebSocketHandler ws_echo.so
+    WebSocketMaxMessageSize 10
+</Location>
+<Location /agreed>
+    WebSocketHandler ws_echo.so protocol=a,b
+    WebSocketOrigin any
+</Location>
+<Location /idle>
+    WebSocketHandler $idle patience=300
+</Location>
+<Location /time>
+    WebSocketHandler ws_time.so
+</Location>
+<Location /escapes>
+    WebSocketHandler ws_time.so "format=\e]0;%Y\a"
+</Location>
+<Location /certified>
+    WebSocketHandler ws_echo.so
+    Require ssl-verify-client
+</Location>
+Redirect /old /echo
+END
+my ($port, $ssl_port) = ($httpd->port, $httpd->ssl_port);
+my $ws = "ws://127.0.0.1:$port";
+my $wss = "wss://127.0.0.1:$ssl_port";
+
+# Of wsclient with this input: exit code, standard output, standard error.
+sub talk {
+    my ($input, @arguments) = @_;
+    Httpd::write_file("$dir/in", $input);
+    system('sh', '-c', "exec \"\$0\" \"\$@\" <$dir/in >$dir/out 2>$dir/err", $program, @arguments);
+    return ($? & 127 ? $? : $? >> 8, Httpd::read_file("$dir/out"), Httpd::read_file("$dir/err"));
+}
+
+# ---- Messages ----
+
+is_deeply([talk("one\n\ntwo\nlast", "$ws/echo")], [0, "one\n\ntwo\nlast\n", ''], 'a line is a message');
+is_deeply([talk('', "127.0.0.1:$port/echo")], [0, '', ''], 'no line is none; ws:// can be left out');
+my $long = 'wörd' x 50_000;
+is_deeply([talk("$long\nx\n", "$ws/echo")], [0, "$long\nx\n", ''], 'a line may be long, cut where it may');
+{
+    my ($status, $output, $error) = talk("right\nwr\xffng\n", "$ws/echo");
+    is($status, 5, 'bytes that are not UTF-8: exit code');
+    is($error, "wsclient: input: line 2: this is not UTF-8; --binary sends any bytes\n", 'and what to do');
+}
+is_deeply([talk("00 7f80ff\n\n0a\n", '--hex', "$ws/echo")], [0, "00 7f 80 ff\n\n0a\n", ''], '--hex');
+is((talk("00 7\n", '-x', "$ws/echo"))[2], "wsclient: input: line 1: a hexadecimal digit is missing\n", 'its slips');
+is((talk("xy\n", '-x', "$ws/echo"))[0], 5, 'are told');
+{
+    my ($status, $output) = talk("a\"\\\tb\n", '--json', "$ws/echo");
+    is($status, 0, '--json');
+    is($output, <<'END', 'tells open, message and close');
+{"event":"open","peer":"127.0.0.1","version":13}
+{"event":"message","text":"a\"\\\u0009b"}
+{"event":"close","code":1000,"reason":"","clean":true}
+END
+    is((split /\n/, (talk("00ff\n", '-jx', "$ws/echo"))[1])[1], '{"event":"message","base64":"AP8="}', 'bytes in base64');
+    is((talk('', '--json', "$ws/nothing"))[1],
+        "{\"event\":\"failure\",\"reason\":\"handshake: server answered 404\",\"status\":404}\n", 'and a failure');
+    ($status, $output) = Program::run('/usr/bin/python3', '-c', <<'END', $program, "$ws/echo");
+import json, subprocess, sys
+text = "".join(map(chr, range(1, 128))).replace("\n", "") + "\u20ac\U0001f600"
+out = subprocess.run([sys.argv[1], "--json", sys.argv[2]], input=text.encode(), stdout=subprocess.PIPE).stdout
+print([json.loads(l) for l in out.splitlines()][1] == {"event": "message", "text": text})
+END
+    is($output, "True\n", 'every character survives JSON');
+}
+like((talk('', '--count=2', "$ws/time"))[1], qr/^20[^\n]+\n20[^\n]+\n$/, '--count waits for so many messages');
+is((talk('0123456789a', "$ws/small"))[0], 1, 'the server closes with an error: exit code');
+like((talk('0123456789a', "$ws/small"))[2], qr/^wsclient: the server closed the connection: 1009 /, 'and why');
+is((talk('', '--stay', '--timeout=0.2', "$ws/echo"))[0], 4, '--stay stays, until --timeout');
+is((talk('', '--stay', '--timeout=0.2', '-q', "$ws/echo"))[2], '', '--quiet says nothing');
+
+# ---- Much of it ----
+
+my $bytes = 64 * 1024 * 1024;
+for (['plain', "$ws/echo"], ['TLS', '-k', "$wss/echo"]) {
+    my ($name, @arguments) = @$_;
+    my ($status, $output) = Program::run('/usr/bin/python3', '-c', <<'END', $program, $bytes, @arguments);
+import hashlib, os, resource, subprocess, sys, threading, time
+count = int(sys.argv[2])
+client = subprocess.Popen([sys.argv[1], "--binary"] + sys.argv[3:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+sent, came = hashlib.sha256(), hashlib.sha256()
+def send():
+    block = os.urandom(1 << 20)
+    for i in range(count >> 20):
+        client.stdin.write(block)
+        sent.update(block)
+        block = block[i:] + block[:i]
+    client.stdin.close()
+thread = threading.Thread(target=send)
+thread.start()
+# Nobody reads until everything on the way is full.
+before = -1
+while True:
+    now = [int(l.split()[1]) for l in open("/proc/%d/io" % client.pid) if l.startswith("rchar")][0]
+    if now == before and now > 0:
+        break
+    before = now
+    time.sleep(0.3)
+print("held" if now < count else "not held: %d" % now)
+while True:
+    data = client.stdout.read(1 << 18)
+    if not data:
+        break
+    came.update(data)
+thread.join()
+print(client.wait(), sent.digest() == came.digest())
+print("bounded" if resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < (400 << 10) else "memory")
+END
+    is($output, "held\n0 True\nbounded\n", "$name: 64 MiB go through echo and a slow reader unchanged, in bounded memory")
+        or diag($status);
+}
+my $text = join '', map {"line $_\n"} 1 .. 20_000;
+is_deeply([talk($text, '--deflate', "$ws/echo")], [0, $text, ''], 'many lines, compressed');
+
+# ---- What is shown ----
+
+like((talk("hi\n", '--frames', "$ws/echo"))[2],
+    qr/^-> text fin, 2 bytes: "hi"\n<- text fin, 2 bytes: "hi"\n|^-> text fin.*-> close fin/s, '--frames');
+{
+    my ($status) = talk("say \"it\"\n\n\\\n", "--record=$dir/echo.transcript", '-o', 'http://here', '-s', 'b,a', '-H', 'X: y', "$ws/agreed?q");
+    is($status, 0, '--record');
+    my $transcript = Httpd::read_file("$dir/echo.transcript");
+    like($transcript, qr{^connect /agreed\?q\n    Origin: http://here\n    Sec-WebSocket-Protocol: b,a\n    X: y\n< 101\n    Sec-WebSocket-Protocol: b$}m,
+        'has the handshake');
+    my ($played, $output) = Program::run("$Httpd::BUILD/bin/wshandler-test", "$Httpd::BUILD/websocket/ws_echo.so", 'protocol=a,b',
+        "$dir/echo.transcript");
+    is($played, 0, 'and can be played') or diag($transcript, $output);
+    talk('', "--record=$dir/idle.transcript", '--count=1', "$ws/idle");
+    $transcript = Httpd::read_file("$dir/idle.transcript");
+    like($transcript, qr/^wait \d+ms\n< text "Are you there\?"$/m, 'a pause of the server is a wait');
+    ($played, $output) = Program::run("$Httpd::BUILD/bin/wshandler-test", $idle, 'patience=300', "$dir/idle.transcript");
+    is($played, 0, 'and can be played') or diag($transcript, $output);
+    is((talk('', '--record=/nowhere/at/all', "$ws/echo"))[0], 5, 'a file that cannot be written');
+}
+
+# ---- Handshake ----
+
+# A server that answers one connection as told, and then goes away; returns its port and what tells what it was told.
+sub server {
+    my ($answer) = @_;
+    my $listen = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die;
+    pipe my $read, my $write or die;
+    my $pid = fork // die;
+    if (!$pid) {
+        close $read;
+        my $client = $listen->accept;
+        local $/ = "\r\n\r\n";
+        my $request = <$client>;
+        print $write $request;
+        close $write;
+        print $client $answer->($request) . '';
+        POSIX::_exit(0);
+    }
+    close $write;
+    return ($listen->sockport, sub { local $/; my $told = <$read>; waitpid $pid, 0; $told });
+}
+{
+    my ($own, $told) = server(sub {"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"});
+    my ($status, undef, $error) = talk('', '--version=8', '-H', 'X-Test:1', '--header', 'X-More: a b', '--origin', 'http://x',
+        '-s', 'chat,b', '-z',
+        "ws://me:secret\@127.0.0.1:$own/p?q");
+    is($status, 3, 'refused: exit code');
+    is($error, "wsclient: handshake: server answered 403\n", 'and why');
+    my $request = $told->();
+    like($request, qr/^\Q$_\E\r$/m, "the request has $_")
+        for 'GET /p?q HTTP/1.1', 'X-Test: 1', 'X-More: a b', 'Sec-WebSocket-Version: 8', 'Sec-WebSocket-Origin: http://x',
+        'Authorization: Basic bWU6c2VjcmV0';
+    like($request, qr/^Sec-WebSocket-Protocol: chat, ?b\r$/m, 'subprotocols');
+    like($request, qr/^Sec-WebSocket-Extensions: permessage-deflate/m, 'and extensions');
+}
+{
+    my ($own, $told) = server(sub {"HTTP/1.1 502 No\r\n\r\n"});
+    my ($status, undef, $error) = talk('', "--proxy=http://127.0.0.1:$own", 'ws://far.test/');
+    is($status, 3, '--proxy');
+    like($told->(), qr/^CONNECT far\.test:80 HTTP/, 'is asked');
+}
+{
+    my $accept = sub {
+        my ($key) = $_[0] =~ /^Sec-WebSocket-Key: (\S+)/m;
+        return "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+            . sha1_base64($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11') . "=\r\n\r\n\x81\x04half";
+    };
+    my ($own, $told) = server($accept);
+    my ($status, $output, $error) = talk('', '--stay', "ws://127.0.0.1:$own/");
+    is_deeply([$status, $output, $error], [1, "half\n", "wsclient: the connection broke\n"], 'a connection that breaks');
+    $told->();
+    ($own, $told) = server($accept);
+    is((talk('', '--count=2', "ws://127.0.0.1:$own/"))[0], 1, 'fewer messages than --count wants');
+    $told->();
+}
+is((talk('', "$ws/old"))[0], 3, 'a redirect is not followed');
+is_deeply([talk('x', '--location', "$ws/old")], [0, "x\n", ''], 'but with --location');
+is((talk('x', "$wss/echo"))[0], 3, 'an unknown certificate');
+like((talk('x', "$wss/echo"))[2], qr/^wsclient: certificate: /, 'is told');
+is_deeply([talk('x', "--cacert=$certs/ca.crt", "$wss/echo")], [0, "x\n", ''], '--cacert');
+is_deeply([talk('x', '--insecure', "$wss/echo")], [0, "x\n", ''], '--insecure');
+is((talk('x', '-k', "$wss/certified"))[0], 3, 'a server that wants a certificate');
+is_deeply([talk('x', '-k', "--cert=$certs/client.crt", "--key=$certs/client.key", "$wss/certified")], [0, "x\n", ''],
+    '--cert and --key');
+is((talk('x', "--cacert=$certs/ca.crt", '--server-name=other.test', "$wss/echo"))[0], 3, '--server-name');
+
+# ---- Ends ----
+
+{
+    my $p = Program->start($program, '--json', '--stay', "$ws/echo");
+    $p->wait_output(qr/"open"/);
+    kill 'INT', $p->{pid};
+    is($p->finish, 130, 'SIGINT ends it');
+    like($p->output, qr/"close","code":1001,.*"clean":true/, 'with a Close frame');
+    is(system("yes | head -200000 | $program $ws/echo | head -1 >$dir/out; exit \$?") >> 8, 0, 'a reader that has had enough');
+    is(Httpd::read_file("$dir/out"), "y\n", 'has got what it wanted');
+}
+for (['--ping=0.05', "$ws/echo"]) {
+    my $p = Program->start($program, '--frames', '--stay', @$_);
+    $p->wait_output(qr/-> ping.*<- pong/s);
+    pass('--ping');
+}
+
+# ---- A terminal ----
+
+Program::tap('terminal', '/usr/bin/python3', 't/clients/terminal.py', $program, "$ws/echo", "$ws/escapes", "$dir/state");
+
+# ---- The program itself ----
+
+{
+    my ($status, $usage) = talk('', '--help');
+    is($status, 0, '--help');
+    for (['--what', 'ws://x'], [], ['a', 'b'], ['--version=7', 'x'], ['-H', 'x', 'y'], ['-jb', 'x'], ['-c', '0', 'x'],
+        ['-s', 'a,,a', 'x'], ['--timeout=soon', 'x'])
+    {
+        is((talk('', @$_))[0], 2, "@$_ is refused");
+    }
+    my $page = "$Httpd::TOP/docs/man/wsclient.1";
+    is(`man --warnings -E UTF-8 -l -Tutf8 -Z $page 2>&1 >/dev/null`, '', 'its man page is well formed');
+    my $man        = Httpd::read_file($page) =~ s/\\-/-/gr;
+    my $completion = Httpd::read_file("$Httpd::TOP/tools/completion/wsclient");
+    for ($usage =~ /(--[\w-]+)/g) {
+        like($man, qr/\Q$_\E\b/, "the man page has $_");
+        like($completion, qr/\Q$_\E\b/, "and so has the completion");
+    }
+    is(system('bash', '-n', "$Httpd::TOP/tools/completion/wsclient"), 0, 'its completion is a script');
+}
+
+done_testing;

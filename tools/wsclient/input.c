@@ -1,0 +1,152 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "tools/wsclient/input.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "protocol/utf8.h"
+#include "tools/wsclient/session.h"
+
+/* A message of --binary, and a part of a long line, bytes. */
+#define BLOCK (64 * 1024)
+
+static char data[BLOCK];
+static size_t len, pos; /* what was read, and what of it has been sent */
+static int at_end;      /* of input */
+static int inside;      /* a part of the line has been sent */
+static ws_utf8_state utf8;
+static int half = -1; /* hexadecimal: a digit that waits for its second */
+static unsigned long line_number = 1;
+
+int ws_input_over(void)
+{
+    return at_end && pos == len && !inside;
+}
+
+static const char *wrong(const char *what)
+{
+    static char text[128];
+    snprintf(text, sizeof(text), "line %lu: %s", line_number, what);
+    return text;
+}
+
+/* Two digits are a byte; blanks are for the reader. */
+static const char *send_hex(const char *from, size_t n, unsigned where)
+{
+    static char bytes[BLOCK];
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)from[i];
+        int digit = isdigit(c) ? c - '0' : tolower(c) - 'a' + 10;
+        if (isspace(c) && half < 0) {
+            continue;
+        }
+        if (!isxdigit(c)) {
+            return wrong("bytes are pairs of hexadecimal digits: 00 7f ff");
+        }
+        if (half < 0) {
+            half = digit;
+            continue;
+        }
+        bytes[count++] = (char)(half * 16 + digit);
+        half = -1;
+    }
+    if ((where & WS_LAST) && half >= 0) {
+        return wrong("a hexadecimal digit is missing");
+    }
+    ws_session_send(WS_BINARY, where, bytes, count);
+    return NULL;
+}
+
+/* A line, or a part of one. */
+static const char *send_piece(const char *from, size_t n, int last)
+{
+    unsigned where = (inside ? 0 : WS_FIRST) | (last ? WS_LAST : 0);
+    const char *error = NULL;
+    if (ws_options.form == WS_FORM_HEX) {
+        error = send_hex(from, n, where);
+    }
+    else {
+        utf8 = ws_utf8_check(inside ? utf8 : WS_UTF8_START, (const unsigned char *)from, n);
+        if (utf8 == WS_UTF8_REJECT || (last && utf8 != WS_UTF8_START)) {
+            return wrong("this is not UTF-8; --binary sends any bytes");
+        }
+        ws_session_send(WS_TEXT, where, from, n);
+    }
+    inside = !last;
+    line_number += last != 0;
+    return error;
+}
+
+const char *ws_input_line(const char *line, apr_size_t n)
+{
+    const char *error = NULL;
+    /* Never two parts of BLOCK at once in send_hex()'s buffer. */
+    while (!error && n > BLOCK) {
+        error = send_piece(line, BLOCK, 0);
+        line += BLOCK;
+        n -= BLOCK;
+    }
+    error = error ? error : send_piece(line, n, 1);
+    if (error) {
+        half = -1;
+    }
+    return error;
+}
+
+/* The end of the next message in data, or NULL: more has to be read. */
+static const char *next_end(void)
+{
+    const char *newline;
+    if (ws_options.form == WS_FORM_BINARY) {
+        return pos < len ? data + len : NULL;
+    }
+    if ((newline = memchr(data + pos, '\n', len - pos))) {
+        return newline;
+    }
+    return len - pos == BLOCK || (at_end && (pos < len || inside)) ? data + len : NULL;
+}
+
+const char *ws_input_send(void)
+{
+    const char *end, *error = NULL;
+    while (!error && ws_session_takes() && (end = next_end())) {
+        size_t n = (size_t)(end - data) - pos;
+        int newline = end < data + len;
+        if (ws_options.form == WS_FORM_BINARY) {
+            ws_session_send(WS_BINARY, WS_FIRST | WS_LAST, data + pos, n);
+        }
+        else {
+            error = send_piece(data + pos, n, newline || at_end);
+        }
+        pos += n + (newline ? 1 : 0);
+    }
+    return error;
+}
+
+int ws_input_wanted(void)
+{
+    return !at_end && ws_session_takes() && !next_end();
+}
+
+const char *ws_input_read(void)
+{
+    ssize_t n;
+    memmove(data, data + pos, len - pos);
+    len -= pos;
+    pos = 0;
+    n = read(STDIN_FILENO, data + len, BLOCK - len);
+    if (n < 0 && errno != EINTR && errno != EAGAIN) {
+        at_end = 1;
+        return strerror(errno);
+    }
+    if (n == 0) {
+        at_end = 1;
+    }
+    len += n > 0 ? (size_t)n : 0;
+    return ws_input_send();
+}

@@ -1,0 +1,197 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** wsclient: a WebSocket client for terminals and pipes. The main thread has the input; the connection
+ *  is its loop's. */
+
+#include <apr_general.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/wsclient/input.h"
+#include "tools/wsclient/output.h"
+#include "tools/wsclient/record.h"
+#include "tools/wsclient/session.h"
+#include "tools/wsclient/terminal.h"
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    interrupted = 1;
+    ws_session_wake();
+}
+
+static void set_signals(void)
+{
+    struct sigaction end = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    signal(SIGPIPE, SIG_IGN);
+    sigaction(SIGINT, &end, NULL); /* a second one ends the program there and then */
+    sigaction(SIGTERM, &end, NULL);
+}
+
+static long now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ---- Input, when there is a connection ---- */
+
+static void say(const char *error)
+{
+    ws_output_note(WS_TONE_BAD, "wsclient: input: %s", error);
+}
+
+/* @return WS_EXIT_DONE, or WS_EXIT_IO */
+static ws_exit take_input(int readable)
+{
+    const char *error;
+    if (ws_options.terminal) {
+        if (readable) {
+            ws_terminal_read();
+        }
+        return WS_EXIT_DONE;
+    }
+    if ((error = readable ? ws_input_read() : ws_input_send())) {
+        say(error);
+        return WS_EXIT_IO;
+    }
+    return WS_EXIT_DONE;
+}
+
+static int input_wanted(void)
+{
+    return ws_options.terminal ? ws_session_now() == WS_SESSION_OPEN && !ws_terminal_over()
+                               : ws_input_wanted();
+}
+
+static int input_over(void)
+{
+    return ws_options.terminal ? ws_terminal_over() : ws_input_over();
+}
+
+static void show(void)
+{
+    char *text = ws_output_take();
+    if (text) {
+        ws_terminal_show(text);
+        free(text);
+    }
+}
+
+/* ---- All of it ---- */
+
+/* What is waited for: input, news of the session, the end of --timeout. @return whether input is there */
+static int wait_for_something(long until)
+{
+    struct pollfd fds[2] = {{.fd = ws_session_fd(), .events = POLLIN},
+                            {.fd = input_wanted() ? STDIN_FILENO : -1, .events = POLLIN}};
+    long left = until ? until - now_ms() : -1;
+    if (until && left < 0) {
+        left = 0;
+    }
+    if (poll(fds, 2, (int)left) <= 0) {
+        return 0;
+    }
+    if (fds[0].revents) {
+        ws_session_woken();
+    }
+    return fds[1].revents != 0;
+}
+
+/* Before it is too late for everything else. @return WS_EXIT_DONE to go on */
+static ws_exit must_end(long until)
+{
+    if (interrupted) {
+        return WS_EXIT_INTERRUPT;
+    }
+    if (until && now_ms() >= until) {
+        if (!ws_options.quiet) {
+            ws_output_note(WS_TONE_BAD, "wsclient: timeout");
+        }
+        return WS_EXIT_TIMEOUT;
+    }
+    if (ws_output_error()) {
+        if (ws_output_error() != EPIPE) { /* whoever read has had enough */
+            ws_output_note(WS_TONE_BAD, "wsclient: output: %s", strerror(ws_output_error()));
+        }
+        return WS_EXIT_IO;
+    }
+    return WS_EXIT_DONE;
+}
+
+static ws_exit run(void)
+{
+    long until = ws_options.timeout ? now_ms() + (long)ws_options.timeout : 0;
+    int prompted = 0, closing = 0;
+    for (;;) {
+        int readable = wait_for_something(until);
+        ws_exit end = must_end(until);
+        if (ws_session_now() == WS_SESSION_OPEN && ws_options.terminal && !prompted) {
+            show();
+            ws_terminal_start();
+            prompted = 1;
+        }
+        show();
+        if (end == WS_EXIT_DONE && ws_session_now() == WS_SESSION_OVER) {
+            return ws_session_exit();
+        }
+        if (end == WS_EXIT_DONE && ws_session_now() == WS_SESSION_OPEN && !closing) {
+            end = take_input(readable);
+        }
+        if (end != WS_EXIT_DONE) {
+            return end;
+        }
+        /* With --count, what is still to come is waited for. */
+        if (!closing && input_over() && !ws_options.stay
+            && (!ws_options.count || ws_options.terminal)) {
+            ws_session_close(WS_CLOSE_NORMAL);
+            closing = 1;
+        }
+    }
+}
+
+int main(int argc, char *argv[])
+{
+    apr_pool_t *pool;
+    const char *error;
+    ws_exit end;
+
+    apr_initialize();
+    atexit(apr_terminate);
+    apr_pool_create(&pool, NULL);
+    ws_options_read(argc, argv, pool);
+    ws_output_init();
+    if (ws_options.record && ws_record_open(ws_options.record) < 0) {
+        fprintf(stderr, "wsclient: %s: %s\n", ws_options.record, strerror(errno));
+        return WS_EXIT_IO;
+    }
+    if ((error = ws_session_start())) {
+        fprintf(stderr, "wsclient: %s\n", error);
+        return WS_EXIT_NO_SERVER;
+    }
+    set_signals();
+    end = run();
+    ws_session_leave();
+    if (end != WS_EXIT_IO) {
+        ws_output_end();
+    }
+    ws_terminal_end();
+    show();
+    if (ws_output_error() && (end == WS_EXIT_DONE || end == WS_EXIT_CLOSED)) {
+        end = WS_EXIT_IO;
+    }
+    if (ws_record_end() < 0) {
+        fprintf(stderr, "wsclient: %s: not all of it could be written\n", ws_options.record);
+        end = WS_EXIT_IO;
+    }
+    return end;
+}

@@ -1,0 +1,221 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "tools/wsclient/output.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tools/wsclient/options.h"
+#include "tools/wsclient/session.h"
+
+/* The terminal has this much to show: more has to wait, bytes. */
+#define SHOWN_MAX (1 << 20)
+
+/* Of the loop, and of the main thread when that is gone: what standard output did not take. */
+static char *kept;
+static apr_size_t kept_len, kept_pos;
+static ws_watch *watch;
+static int is_file; /* never keeps us waiting */
+static int error;   /* atomic: errno of the first write that failed */
+
+/* For the terminal, under the lock. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char *shown;
+static apr_size_t shown_len, shown_size;
+static ws_id paused; /* the connection that waits for it, or 0 */
+
+void ws_output_init(void)
+{
+    struct stat st;
+    is_file = fstat(STDOUT_FILENO, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+int ws_output_error(void)
+{
+    return __atomic_load_n(&error, __ATOMIC_ACQUIRE);
+}
+
+/* ---- Standard output ---- */
+
+static int takes_more(void)
+{
+    struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return is_file || poll(&p, 1, 0) > 0;
+}
+
+/* Write without waiting. A pipe that is ready has room for PIPE_BUF; it is not made non-blocking, since
+ * it is not ours alone. @return bytes taken */
+static apr_size_t write_some(const char *data, apr_size_t len)
+{
+    apr_size_t done = 0;
+    while (done < len && takes_more()) {
+        apr_size_t most = is_file ? len - done : PIPE_BUF;
+        ssize_t n = write(STDOUT_FILENO, data + done, len - done < most ? len - done : most);
+        if (n < 0 && errno != EINTR && errno != EAGAIN) {
+            __atomic_store_n(&error, errno, __ATOMIC_RELEASE);
+            ws_session_wake();
+            return len; /* to nowhere */
+        }
+        done += n > 0 ? (apr_size_t)n : 0;
+    }
+    return done;
+}
+
+static void on_ready(ws_conn *c, int fd, unsigned events, void *arg)
+{
+    (void)fd, (void)events, (void)arg;
+    kept_pos += write_some(kept + kept_pos, kept_len - kept_pos);
+    if (kept_pos == kept_len) {
+        kept_len = kept_pos = 0;
+        ws_watch_set(c, watch, 0);
+        ws_resume(c);
+    }
+}
+
+static void keep(const char *data, apr_size_t len)
+{
+    char *more = realloc(kept, kept_len + len);
+    if (!more) {
+        __atomic_store_n(&error, ENOMEM, __ATOMIC_RELEASE);
+        return;
+    }
+    kept = more;
+    memcpy(kept + kept_len, data, len);
+    kept_len += len;
+}
+
+void ws_output_write(ws_conn *c, const void *data, apr_size_t len)
+{
+    apr_size_t done = kept_len || ws_output_error() ? 0 : write_some(data, len);
+    if (done == len || ws_output_error()) {
+        return;
+    }
+    keep((const char *)data + done, len - done);
+    if (watch) {
+        ws_watch_set(c, watch, WS_WRITABLE);
+    }
+    else if (c) {
+        watch = ws_watch_start(c, STDOUT_FILENO, WS_WRITABLE, on_ready, NULL);
+    }
+    if (watch) {
+        ws_pause(c);
+    }
+}
+
+void ws_output_end(void)
+{
+    watch = NULL; /* it has ended with its connection */
+    while (kept_pos < kept_len && !ws_output_error()) {
+        struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
+        poll(&p, 1, -1);
+        kept_pos += write_some(kept + kept_pos, kept_len - kept_pos);
+    }
+    free(kept);
+    kept = NULL;
+}
+
+/* ---- The terminal ---- */
+
+/* Under the lock. */
+static void append(const char *data, apr_size_t len)
+{
+    if (shown_size - shown_len < len + 1) {
+        char *more = realloc(shown, (shown_len + len + 1) * 2);
+        if (!more) {
+            return;
+        }
+        shown = more;
+        shown_size = (shown_len + len + 1) * 2;
+    }
+    memcpy(shown + shown_len, data, len);
+    shown_len += len;
+    shown[shown_len] = '\0';
+}
+
+static const char *colour(ws_tone tone)
+{
+    static const char *const codes[] = {"", "\33[32m", "\33[2m", "\33[36m", "\33[35m", "\33[31m"};
+    return ws_options.colour ? codes[tone] : "";
+}
+
+/* Whether a byte of UTF-8 would do something to a terminal: C0 and DEL, and of U+0080 to U+009F, which are
+ * C2 80 to C2 9F, the first. */
+static int acts(const char *s, const char *end)
+{
+    unsigned char c = (unsigned char)*s;
+    return (c < ' ' && c != '\n' && c != '\t') || c == 127
+           || (c == 0xC2 && s + 1 < end && (unsigned char)s[1] < 0xA0);
+}
+
+void ws_output_show(ws_conn *c, ws_tone tone, const char *mark, const char *data, apr_size_t len)
+{
+    const char *end = data + len;
+    pthread_mutex_lock(&lock);
+    append(colour(tone), strlen(colour(tone)));
+    append(mark, strlen(mark));
+    for (const char *s = data; s < end; s++) {
+        if (acts(s, end)) {
+            char hex[8] = "";
+            snprintf(hex, sizeof(hex), "\\x%02x", (unsigned char)*s);
+            append(hex, strlen(hex));
+        }
+        else {
+            append(s, 1);
+        }
+    }
+    append(*colour(tone) ? "\33[m\n" : "\n", *colour(tone) ? 4 : 1);
+    if (c && shown_len > SHOWN_MAX && !paused) {
+        paused = ws_conn_id(c);
+        ws_pause(c);
+    }
+    pthread_mutex_unlock(&lock);
+    ws_session_wake();
+}
+
+static void go_on(ws_conn *c, void *arg)
+{
+    (void)arg;
+    if (c) {
+        ws_resume(c);
+    }
+}
+
+char *ws_output_take(void)
+{
+    char *text;
+    ws_id id;
+    pthread_mutex_lock(&lock);
+    text = shown;
+    id = paused;
+    shown = NULL;
+    shown_len = shown_size = 0;
+    paused = 0;
+    pthread_mutex_unlock(&lock);
+    if (id) {
+        ws_run(id, go_on, NULL);
+    }
+    return text;
+}
+
+void ws_output_note(ws_tone tone, const char *format, ...)
+{
+    char text[4096];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (ws_options.terminal) {
+        ws_output_show(NULL, tone, "", text, strlen(text));
+    }
+    else {
+        fprintf(stderr, "%s%s%s\n", colour(tone), text, *colour(tone) ? "\33[m" : "");
+    }
+}

@@ -1,0 +1,105 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "tools/wsclient/record.h"
+
+#include <apr_strings.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "tools/wshandler-test/transcript.h"
+#include "tools/wsclient/options.h"
+
+/* The server took this long to say something: its handler may have had a timer, milliseconds. */
+#define PAUSE 100
+
+/* So much later than it was, no timer is still to come that had come then; milliseconds. */
+#define SLACK 30
+
+static FILE *file;
+static apr_uint64_t start, waited; /* milliseconds: of the session, and what the transcript waits */
+
+static apr_uint64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (apr_uint64_t)t.tv_sec * 1000 + (apr_uint64_t)t.tv_nsec / 1000000;
+}
+
+int ws_record_open(const char *name)
+{
+    start = now();
+    return (file = fopen(name, "w")) ? 0 : -1;
+}
+
+static void put_header(const char *name, const char *value)
+{
+    if (value) {
+        fprintf(file, "    %s: %s\n", name, value);
+    }
+}
+
+void ws_record_connect(int status, const char *protocol)
+{
+    const ws_connect_options *to = &ws_options.to;
+    const char *path = strstr(to->url, "://") + 3;
+    path += strcspn(path, "/?#");
+    if (!file) {
+        return;
+    }
+    start = now();
+    fprintf(file, "# Recorded by wsclient.\n\nconnect %s%.*s\n", *path == '/' ? "" : "/",
+            (int)strcspn(path, "#"), path);
+    put_header("Origin", to->origin);
+    put_header("Sec-WebSocket-Protocol", to->protocols);
+    for (const char *const *h = to->headers; *h; h += 2) {
+        put_header(h[0], h[1]);
+    }
+    if (to->version == 8) {
+        fputs("    version 8\n", file);
+    }
+    fprintf(file, "< %d\n", status);
+    put_header("Sec-WebSocket-Protocol", protocol);
+}
+
+static void put(char sign, const char *before, ws_say say, int code, const char *data,
+                apr_size_t len, const char *behind)
+{
+    apr_pool_t *pool;
+    apr_uint64_t at = now() - start;
+    const char *shown;
+    size_t word;
+    apr_pool_create(&pool, NULL);
+    if (sign == '<' && at > waited + PAUSE) {
+        fprintf(file, "wait %dms\n", (int)(at + SLACK - waited));
+        waited = at + SLACK;
+    }
+    shown = ws_transcript_show(say, code, data, len, 0, pool);
+    word = strcspn(shown, " ");
+    fprintf(file, "%c %.*s%s%s%s%s\n", sign, (int)word, shown, shown[word] ? " " : "", before,
+            shown[word] ? shown + word + 1 : "", behind);
+    apr_pool_destroy(pool);
+}
+
+void ws_record_message(char sign, ws_type type, const char *data, apr_size_t len, unsigned where)
+{
+    if (file) {
+        put(sign, where & WS_FIRST ? "" : "...", (ws_say)type, 0, data, len,
+            where & WS_LAST ? "" : "...");
+    }
+}
+
+void ws_record_close(char sign, int code, const char *reason, apr_size_t len)
+{
+    if (file) {
+        put(sign, "", code == WS_CLOSE_ABNORMAL ? WS_SAY_BREAK : WS_SAY_CLOSE, code,
+            code == WS_CLOSE_ABNORMAL ? NULL : reason, len, "");
+    }
+}
+
+int ws_record_end(void)
+{
+    int failed = file && (ferror(file) | fclose(file));
+    file = NULL;
+    return failed ? -1 : 0;
+}
