@@ -17,7 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "channels/channels.h"
 #include "engine/conn.h"
+#include "httpd/child.h"
 #include "httpd/config.h"
 #include "httpd/request.h"
 #include "protocol/handshake.h"
@@ -32,8 +34,11 @@ struct ws_stage {
     ws_settings settings;
     server_rec *server;
     ws_engine *engine;
+    ws_channels *channels;
     int started;
 };
+
+static ws_stage *current;
 
 void ws_stage_bail_out(const char *format, ...)
 {
@@ -52,7 +57,7 @@ void ws_stage_bail_out(const char *format, ...)
 const char *ws_stage_configure(ws_stage **stage, const char *handler, int argc, char *const argv[],
                                apr_pool_t *pool)
 {
-    cmd_parms cmd = {.pool = pool};
+    cmd_parms cmd = {.pool = pool, .path = (char *)"/"};
     char **args = apr_palloc(pool, sizeof(*args) * ((apr_size_t)argc + 1));
     const char *error;
     ws_stage *s = *stage = apr_pcalloc(pool, sizeof(*s));
@@ -64,6 +69,7 @@ const char *ws_stage_configure(ws_stage **stage, const char *handler, int argc, 
     s->server->server_hostname = "localhost";
     s->server->port = 80;
     s->server->log.level = APLOG_TRACE8; /* ours decides what is shown */
+    cmd.server = s->server;
     args[0] = (char *)handler;
     memcpy(args + 1, argv, sizeof(*args) * (apr_size_t)argc);
     ws_registry_reset(pool);
@@ -150,6 +156,9 @@ apr_status_t ws_stage_start(ws_stage *s)
         return rv;
     }
     ws_api_engine(s->engine);
+    s->channels = ws_channels_create(
+        &(ws_channels_options){.engine = s->engine, .self = {.server = 1, .process = 1}}, s->pool);
+    current = s;
     rv = h->start ? h->start(s->pool, s->location->config, s->location) : APR_SUCCESS;
     s->started = rv == APR_SUCCESS;
     return rv;
@@ -158,14 +167,33 @@ apr_status_t ws_stage_start(ws_stage *s)
 void ws_stage_stop(ws_stage *s)
 {
     const ws_handler *h = s->location->handler;
-    if (!s->engine || !ws_engine_stop(s->engine)) {
+    if (!s->engine) {
+        return;
+    }
+    ws_channels_stop(s->channels);
+    if (!ws_engine_stop(s->engine)) {
         return;
     }
     if (s->started && h->stop) {
         h->stop(s->location->config);
     }
+    ws_channels_destroy(s->channels);
     ws_api_engine(NULL);
     ws_engine_destroy(s->engine);
+    current = NULL;
+}
+
+/* What outgoing.c asks of the module. */
+
+ws_engine *ws_child_engine(void)
+{
+    return current->engine;
+}
+
+const ws_settings *ws_settings_of(request_rec *r)
+{
+    (void)r;
+    return &current->settings;
 }
 
 /* ---- The handshake ---- */
@@ -275,6 +303,7 @@ void ws_stage_connect(ws_stage *s, ws_actor *p, const ws_step *connect)
     if (p->status == HTTP_SWITCHING_PROTOCOLS && make_pair(fd) == 0) {
         const ws_newcomer n = {
             .fd = fd[1],
+            .loop = rq.loop,
             .secure = connect->who.secure,
             .location = s->location,
             .settings = &s->settings,
