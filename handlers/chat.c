@@ -93,10 +93,7 @@ static void list_guests(const char *channel, const ws_member *members, apr_size_
 
 static void has_entered(ws_conn *c, const char *channel)
 {
-    cJSON *o = object("room", ws_conn_id(c), NULL, 0);
     ws_id *id = malloc(sizeof(*id));
-    cJSON_AddStringToObject(o, "room", strchr(channel, '/') + 1);
-    tell(ws_conn_id(c), o);
     if (id) {
         *id = ws_conn_id(c);
         if (ws_presence(channel, list_guests, id) < 0) {
@@ -146,6 +143,7 @@ static void enter(ws_conn *c, guest *g, const char *room, const char *name)
 {
     ws_subscription how = {.flags = WS_MEMBER | WS_WATCH | WS_RESUME, .member = g->name};
     char channel[WS_CHANNEL_MAX + 1];
+    cJSON *o;
     apr_snprintf(channel, sizeof(channel), "chat/%s", room);
     if (!name || !*name || strlen(name) > NICK_MAX || strlen(room) > NICK_MAX
         || !ws_channel_valid(channel)) {
@@ -157,6 +155,9 @@ static void enter(ws_conn *c, guest *g, const char *room, const char *name)
     leave(c, g);
     apr_cpystrn(g->name, name, sizeof(g->name));
     how.member_len = strlen(name);
+    o = object("room", ws_conn_id(c), NULL, 0);
+    cJSON_AddStringToObject(o, "room", room);
+    tell(ws_conn_id(c), o); /* then what was said there before, and what is said now */
     if (ws_subscribe(c, channel, &how) < 0) {
         complain(c, "This room is closed to you.");
         return;

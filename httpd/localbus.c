@@ -211,13 +211,11 @@ static int hand_over(unsigned slot, parcel *p)
 /* Small packets leave together. @return 0, or -1 when the socket takes no more */
 static int send_some(unsigned slot, outbox *b)
 {
-    struct iovec iov[WS_SIBLING_IOVECS];
+    struct iovec iov[WS_SIBLING_IOVECS] = {{NULL, 0}};
     apr_size_t size = 0;
     int n = 0, fd = b->first->parcel->fd;
 
-    if (fd >= 0) {
-        iov[n++] = (struct iovec){NULL, 0};
-    }
+    n += fd >= 0; /* an empty one: what goes is the file */
     for (waiting *w = fd < 0 ? b->first : NULL; w && n < WS_SIBLING_IOVECS; w = w->next) {
         if (w->parcel->fd >= 0 || size + w->parcel->len > WS_SIBLING_SIZE) {
             break;

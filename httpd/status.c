@@ -120,6 +120,7 @@ static void put_children(ws_text *t)
                        owner.generation);
         ws_text_time(t, owner.started_at);
         ws_text_puts(t, "\"");
+        put_number(t, "process", owner.process & 0xFFFF); /* as in ids */
         put_number(t, "connections", ws_counters_open(s));
         ws_text_puts(t, "}");
         comma = ",";

@@ -23,8 +23,10 @@ pass('the demo prints its address');
 $demo->wait_output(qr{https://localhost:$port{https}/});
 pass('and that for TLS');
 
-Program::tap('Chromium, http', 'node', 't/clients/page.js', "http://localhost:$port{http}/", $shots);
-Program::tap('Chromium, https', 'node', 't/clients/page.js', "https://localhost:$port{https}/", $shots);
+Program::tap('the chat in Chromium', 'node', 't/clients/chat-page.js', "http://localhost:$port{http}/", $shots);
+ok(-s "$shots/chat.png", 'there is a screenshot of it');
+Program::tap('Chromium, http', 'node', 't/clients/page.js', "http://localhost:$port{http}/echo.html", $shots);
+Program::tap('Chromium, https', 'node', 't/clients/page.js', "https://localhost:$port{https}/echo.html", $shots);
 ok(-s "$shots/page-ws.png" && -s "$shots/page-wss.png", "screenshots are in $shots");
 
 my $status = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port{http});

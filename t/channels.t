@@ -16,7 +16,6 @@ use Client;
 my $subscribers = $ENV{WS_TEST_SUBSCRIBERS} || ($ENV{WS_TEST_PRELOAD} ? 300 : 1000);
 
 my $httpd = Httpd->start(
-    modules  => [qw(auth_basic authn_core authn_file authz_user)],
     mpm_conf => $Httpd::MPM eq 'prefork'
     ? "StartServers 4\nServerLimit 16\nMaxRequestWorkers 16\nMinSpareServers 4\nMaxSpareServers 16"
     : "StartServers 4\nServerLimit 12\nThreadsPerChild 8\nMaxRequestWorkers 32\n"

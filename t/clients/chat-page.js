@@ -1,0 +1,90 @@
+// Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+// The demo's chat in two windows of a real Chromium: node chat-page.js URL SCREENSHOT-FOLDER. Prints "ok NAME" or
+// "not ok NAME" for each test, and "done".
+
+'use strict';
+
+const {chromium} = require('playwright-core');
+const [url, folder] = process.argv.slice(2);
+const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
+
+(async () => {
+    const browser = await chromium.launch({
+        executablePath: '/usr/bin/chromium',
+        args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+            '--disable-component-update', '--disable-sync'],
+    });
+    const errors = [];
+    const open = async name => {
+        const page = await browser.newPage({viewport: {width: 1280, height: 900}});
+        page.setDefaultTimeout(60000);
+        page.on('pageerror', error => errors.push(`${error}`));
+        await page.goto(url);
+        await page.waitForSelector('#state[data-state=open]');
+        await page.fill('#name', name);
+        await page.click('#enter');
+        await page.waitForSelector(`#here li[data-name="${name}"][data-mine=true]`);
+        return page;
+    };
+    const say = async (page, text) => {
+        await page.fill('#say', text);
+        await page.click('#send');
+    };
+    const hears = (page, name, text) => page.waitForSelector(`#said li[data-name="${name}"][data-text="${text}"]`);
+
+    const ann = await open('Ann'), bob = await open('B\u00f6b');
+    await ann.waitForSelector('#here li[data-name="B\u00f6b"]');
+    await bob.waitForSelector('#here li[data-name="Ann"]');
+    check(true, 'two windows see each other');
+    await say(ann, 'Hello, \u{1f600}');
+    await hears(bob, 'Ann', 'Hello, \u{1f600}');
+    await hears(ann, 'Ann', 'Hello, \u{1f600}');
+    check(await ann.locator('#said li[data-mine=true]').count() > 0, 'what one says comes to both, and is marked as one\'s own');
+    await say(bob, '<b>Hi</b>');
+    await hears(ann, 'B\u00f6b', '<b>Hi</b>');
+    check(true, 'what looks like markup is text');
+
+    await bob.fill('#room', 'kitchen');
+    await bob.click('#enter');
+    await bob.waitForSelector('#where:text("kitchen")');
+    await ann.waitForFunction(() => !document.querySelector('#here li[data-name="B\u00f6b"]'));
+    check(true, 'who goes to another room is gone from the first');
+    await say(bob, 'Nobody here');
+    await hears(bob, 'B\u00f6b', 'Nobody here');
+    await bob.fill('#room', 'no blanks');
+    await bob.click('#enter');
+    await bob.waitForSelector('#hint:not([hidden])');
+    check(true, 'a room that cannot be is explained');
+    await bob.fill('#room', 'lobby');
+    await bob.click('#enter');
+    await ann.waitForSelector('#here li[data-name="B\u00f6b"]');
+    check(await ann.locator('#said li[data-text="Nobody here"]').count() === 0, 'rooms do not hear each other');
+
+    await ann.click('#crowd');
+    await ann.waitForFunction(() => document.querySelectorAll('#here li').length >= 22);
+    check(true, 'guests come');
+    const processes = await ann.evaluate(() => new Set([...document.querySelectorAll('#here li')]
+        .map(item => item.dataset.process)).size);
+    check(processes > 1, `they are in ${processes} processes`);
+    await ann.waitForFunction(() => Number(document.getElementById('rate').textContent.replace(/\D/g, '')) > 20);
+    check(true, 'the plot shows messages that are delivered');
+    await ann.waitForFunction(() => [...document.querySelectorAll('#processes li')]
+        .reduce((sum, item) => sum + Number(item.dataset.connections), 0) >= 22);
+    check(true, 'and connections of each process');
+    await ann.waitForFunction(() => document.querySelector('#plot .edge').getAttribute('d').split('L').length > 5);
+    await ann.screenshot({path: `${folder}/chat.png`, fullPage: true});
+    await bob.setViewportSize({width: 360, height: 740});
+    check(await bob.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth),
+        'the page fits a phone of 360 pixels');
+    await bob.screenshot({path: `${folder}/chat-phone.png`, fullPage: true});
+    await bob.close();
+    await ann.waitForFunction(() => !document.querySelector('#here li[data-name="B\u00f6b"]'));
+    check(true, 'who closes the window is gone');
+    check(errors.length === 0, `no errors in the page ${errors}`);
+    await browser.close();
+    console.log('done');
+})().catch(error => {
+    console.log(`not ok ${error}`);
+    process.exit(1);
+});
