@@ -138,9 +138,15 @@ static const char *take_line(ws_answer *a, char *line, char *end)
     return NULL;
 }
 
+/* The CRLF that ends a line; the head has one at its end. */
+static char *end_of_line(char *line, const char *end_of_head)
+{
+    return memmem(line, (size_t)(end_of_head - line), "\r\n", 2);
+}
+
 int ws_answer_parse(ws_answer *a, char *head, size_t len, const char **wrong)
 {
-    char *line = head, *last = head + len - 2, *end;
+    char *line, *last = head + len - 2, *end;
     const char *problem;
     int digits;
 
@@ -162,9 +168,9 @@ int ws_answer_parse(ws_answer *a, char *head, size_t len, const char **wrong)
     if (head[8] != ' ' || digits < 3 || (line[3] != ' ' && line[3] != '\r') || a->status < 100) {
         return fail(wrong, "the answer has no status");
     }
-    line = strstr(line, "\r\n") + 2;
+    line = end_of_line(line, head + len) + 2;
     for (; line < last; line = end + 2) {
-        end = strstr(line, "\r\n");
+        end = end_of_line(line, head + len);
         if ((problem = take_line(a, line, end))) {
             return fail(wrong, problem);
         }

@@ -1,0 +1,418 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * ws_connect() on an engine: names and their addresses, attempts that are given up at any time, and two
+ * connections of one loop that speak for each other. The name service is the test's.
+ */
+
+#include <arpa/inet.h>
+#include <netdb.h>
+
+#include "protocol/answer.h"
+#include "protocol/handshake.h"
+#include "t/unit/rig.h"
+
+/* ---- A name service: "slow" answers when it is told to, "two" has two addresses ---- */
+
+static sem_t asked, answer;
+
+static void add_address(struct addrinfo ***end, const char *address, const char *port)
+{
+    struct addrinfo *a = calloc(1, sizeof(*a) + sizeof(struct sockaddr_in));
+    struct sockaddr_in *in = (struct sockaddr_in *)(a + 1);
+    in->sin_family = AF_INET;
+    in->sin_port = htons((uint16_t)atoi(port));
+    inet_pton(AF_INET, address, &in->sin_addr);
+    a->ai_family = AF_INET;
+    a->ai_socktype = SOCK_STREAM;
+    a->ai_addr = (struct sockaddr *)in;
+    a->ai_addrlen = sizeof(*in);
+    **end = a;
+    *end = &a->ai_next;
+}
+
+int getaddrinfo(const char *name, const char *port, const struct addrinfo *hints,
+                struct addrinfo **found)
+{
+    struct in_addr in;
+    *found = NULL;
+    if (inet_pton(AF_INET, name, &in) == 1) {
+        add_address(&found, name, port);
+        return 0;
+    }
+    if (hints->ai_flags & AI_NUMERICHOST) {
+        return EAI_NONAME;
+    }
+    if (!strcmp(name, "slow")) {
+        sem_post(&asked);
+        sem_must(&answer, "nobody lets the name service answer");
+    }
+    if (!strcmp(name, "two")) {
+        add_address(&found, "127.0.0.2", port); /* nobody listens there */
+        add_address(&found, "127.0.0.1", port);
+        return 0;
+    }
+    if (!strcmp(name, "slow")) {
+        add_address(&found, "127.0.0.1", port);
+        return 0;
+    }
+    return EAI_NONAME;
+}
+
+void freeaddrinfo(struct addrinfo *a)
+{
+    while (a) {
+        struct addrinfo *next = a->ai_next;
+        free(a);
+        a = next;
+    }
+}
+
+/* ---- A server ---- */
+
+static int listener;
+static unsigned port;
+
+static void listen_somewhere(void)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(in);
+    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(listener, (struct sockaddr *)&in, sizeof(in)) < 0 || listen(listener, 16) < 0
+        || getsockname(listener, (struct sockaddr *)&in, &len) < 0) {
+        bail_out("no listener");
+    }
+    port = ntohs(in.sin_port);
+}
+
+static const char *url(const char *host)
+{
+    static __thread char text[64];
+    snprintf(text, sizeof(text), "ws://%s:%u/path?query", host, port);
+    return text;
+}
+
+/* A connection, whose request has been read. */
+static int request_come(char key[WS_KEY_SIZE])
+{
+    char head[2048] = "";
+    size_t len = 0;
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    while (!strstr(head, "\r\n\r\n")) {
+        ssize_t n = recv(fd, head + len, sizeof(head) - 1 - len, 0);
+        if (n <= 0) {
+            bail_out("no request");
+        }
+        len += (size_t)n;
+        head[len] = '\0';
+    }
+    memcpy(key, strstr(head, "Sec-WebSocket-Key: ") + 19, WS_KEY_SIZE - 1);
+    key[WS_KEY_SIZE - 1] = '\0';
+    return fd;
+}
+
+static void grant(int fd, const char *key)
+{
+    char text[256], accept[WS_ACCEPT_SIZE];
+    ws_accept_key(key, accept);
+    snprintf(text, sizeof(text),
+             "HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+             "Sec-WebSocket-Accept: %s\r\n\r\n",
+             accept);
+    send(fd, text, strlen(text), MSG_NOSIGNAL);
+}
+
+/* ---- What is told ---- */
+
+static const ws_handler handler = {.on_message = rec_message, RECORDER};
+
+static void failed(void *data, const char *reason, int status)
+{
+    note(data, "failed %d %s", status, reason);
+}
+
+static ws_connect_options to(const char *name, const char *where)
+{
+    return (ws_connect_options){.size = sizeof(ws_connect_options),
+                                .url = where,
+                                .handler = &handler,
+                                .data = (void *)name,
+                                .on_failure = failed,
+                                .ping_interval = WS_NEVER};
+}
+
+static ws_attempt attempt(const char *name, const char *host)
+{
+    ws_connect_options o = to(name, url(host));
+    return ws_connect(NULL, &o);
+}
+
+/* The server's end of a new connection. */
+static int connected(const char *name, const char *host)
+{
+    char key[WS_KEY_SIZE];
+    int fd;
+    ok(attempt(name, host) != 0, "%s is tried", name);
+    fd = request_come(key);
+    grant(fd, key);
+    told_is(name, "open", "and opened");
+    return fd;
+}
+
+/* An unmasked frame. */
+static void say(int fd, const char *text)
+{
+    char frame[130] = {(char)0x81, (char)strlen(text)};
+    memcpy(frame + 2, text, strlen(text));
+    send(fd, frame, 2 + strlen(text), MSG_NOSIGNAL);
+}
+
+/* The server goes, and the connection with it. */
+static void leave_server(rig *r, int fd, const char *name)
+{
+    close(fd);
+    told_is(name, "close 1006 \"\"", "its end is told");
+    nobody_is_left(r);
+}
+
+/* ---- Tests ---- */
+
+static void each_address_is_tried(rig *r)
+{
+    int fd = connected("two", "two");
+    is_int(ws_engine_count(r->engine), 0, "it is no client");
+    ok(!ws_engine_wait(r->engine, 10), "but it is waited for");
+    leave_server(r, fd, "two");
+    attempt("nobody", "nobody");
+    told_is("nobody", "failed 0 lookup: Name or service not known", "a name that there is not");
+    nobody_is_left(r);
+}
+
+static void a_slow_name_service(rig *r)
+{
+    ws_connect_options o;
+    char key[WS_KEY_SIZE];
+    int other, fd;
+
+    attempt("slow", "slow");
+    sem_must(&asked, "no thread asks");
+    turns(r, 0);
+    other = connected("meanwhile", "127.0.0.1");
+    ok(1, "the loop goes on meanwhile");
+    o = to("late", url("slow"));
+    o.lookup_timeout = 50;
+    ws_connect(NULL, &o);
+    sem_must(&asked, "no thread asks");
+    told_is("late", "failed 0 lookup: no answer in 50 ms", "it is not waited for longer than that");
+    sem_post(&answer);
+    sem_post(&answer);
+    fd = request_come(key);
+    grant(fd, key);
+    told_is("slow", "open", "who has waited is connected");
+    close(other);
+    told_is("meanwhile", "close 1006 \"\"", "its end");
+    leave_server(r, fd, "slow");
+}
+
+static void given_up(rig *r)
+{
+    char key[WS_KEY_SIZE], byte;
+    ws_attempt a = attempt("slow", "slow");
+    int fd;
+
+    sem_must(&asked, "no thread asks");
+    ws_connect_cancel(a);
+    nobody_is_left(r);
+    sem_post(&answer);
+    a = attempt("answered", "127.0.0.1");
+    fd = request_come(key);
+    ws_connect_cancel(a);
+    is_int((int)recv(fd, &byte, 1, 0), 0, "its socket is closed");
+    close(fd);
+    nobody_is_left(r);
+    ws_connect_cancel(a);
+    ws_connect_cancel(0);
+    ws_connect_cancel(12345);
+    turns(r, 0);
+    is_int(untold(), 0, "nothing is told of what was given up, before a lookup's end or behind it");
+}
+
+static void give_up_at_once(ws_loop *loop, void *arg)
+{
+    ws_connect_options o = to("never", "no URL at all");
+    (void)loop, (void)arg;
+    ws_connect_cancel(ws_connect(NULL, &o));
+    o.delay = PATIENCE;
+    *(ws_attempt *)arg = ws_connect(NULL, &o);
+}
+
+static void given_up_at_once(rig *r)
+{
+    ws_attempt delayed;
+    on_loop_of(r, 0, give_up_at_once, &delayed);
+    turns(r, 0);
+    ws_connect_cancel(delayed);
+    nobody_is_left(r);
+    is_int(untold(), 0, "nothing is told of what was given up before it began");
+}
+
+static void a_delay(rig *r)
+{
+    ws_connect_options o = to("delayed", "no URL at all");
+    o.delay = 20;
+    ws_connect(NULL, &o);
+    told_is("delayed", "failed 0 url: the URL begins neither with ws:// nor with wss://",
+            "a delay ends");
+    nobody_is_left(r);
+}
+
+static void nothing_is_tried(rig *r)
+{
+    ws_connect_options o = to("x", url("127.0.0.1"));
+    (void)r;
+    o.handler = NULL;
+    is_int((int)ws_connect(NULL, &o), 0, "without a handler");
+    o = to("x", NULL);
+    is_int((int)ws_connect(NULL, &o), 0, "without a URL");
+    o = to("x", url("127.0.0.1"));
+    o.size = 0;
+    is_int((int)ws_connect(NULL, &o), 0, "without the options' size");
+}
+
+/* ---- Two connections of one loop: the client's handler says what is done to the other ---- */
+
+static ws_conn *server_side;
+
+static void other_open(ws_conn *c)
+{
+    rec_open(c);
+    server_side = c;
+}
+
+static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    static const ws_handler other = {.on_open = other_open,
+                                     .on_message = rec_message,
+                                     .on_drain = rec_drain,
+                                     .on_close = rec_close};
+    if (!strncmp(data, "connect", len)) {
+        ws_connect_options o = to("other", url("127.0.0.1"));
+        o.handler = &other;
+        ws_connect(c, &o);
+    }
+    else if (!strncmp(data, "pause", len)) {
+        ws_pause(server_side);
+    }
+    else if (!strncmp(data, "resume", len)) {
+        ws_resume(server_side);
+    }
+    else if (!strncmp(data, "close", len)) {
+        ws_close(server_side, 4000, "over");
+    }
+    else {
+        ws_send(server_side, type, data, len);
+    }
+    note("client", "%.*s", (int)len, data);
+}
+
+static const ws_handler both = {.on_open = rec_open, .on_message = obey, .on_close = rec_close};
+
+static void order(wire *w, const char *what)
+{
+    wire_text(w, what);
+    told_is("client", what, "an order");
+}
+
+static void one_speaks_for_the_other(rig *r)
+{
+    wire w = enter(r, "client");
+    char key[WS_KEY_SIZE], frame[32];
+    int fd;
+
+    order(&w, "connect");
+    fd = request_come(key);
+    grant(fd, key);
+    told_is("other", "open", "a connection to the same loop");
+    is_int((int)server_side->settings->max_message, (int)r->settings.max_message,
+           "the client's limits hold for it");
+    ok(ws_conn_location(server_side) == NULL, "it is of no WebSocketHandler line");
+    is_str(ws_uri(server_side), "/path", "the URL's path");
+    is_str(ws_args(server_side), "query", "and query");
+    is_int(server_side->loop == &r->engine->loops[0], 1, "the same loop");
+
+    order(&w, "hello");
+    is_int((int)recv(fd, frame, 11, MSG_WAITALL), 11, "a message for the other");
+    is_int((unsigned char)frame[1], 0x85, "is masked");
+    told_is("other", "drain", "which had to wait for the turn's end");
+    for (int i = 0; i < 5; i++) {
+        frame[6 + i] ^= frame[2 + i % 4];
+    }
+    is_mem(frame + 6, 5, "hello", 5, "as a client's are");
+
+    order(&w, "pause");
+    say(fd, "one");
+    say(fd, "two");
+    turns(r, 0);
+    turns(r, 0);
+    is_int(untold(), 0, "it does not read while it is paused");
+    order(&w, "resume");
+    told_is("other", "text \"one\"", "and goes on");
+    told_is("other", "text \"two\"", "where it was");
+
+    order(&w, "close");
+    is_int((int)recv(fd, frame, 12, MSG_WAITALL), 12, "its Close goes");
+    is_int((unsigned char)frame[0], 0x88, "as it should");
+    close(fd);
+    told_is("other", "close 4000 \"over\"", "on_close");
+    leave(&w, "client");
+    nobody_is_left(r);
+}
+
+/* ---- The end of the engine, with attempts in all their stages ---- */
+
+static void the_end(void)
+{
+    rig r = {0};
+    char key[WS_KEY_SIZE];
+    ws_connect_options o;
+    int fd;
+
+    rig_start(&r, &handler, 2);
+    attempt("in the lookup", "slow");
+    sem_must(&asked, "no thread asks");
+    attempt("in the handshake", "127.0.0.1");
+    fd = request_come(key);
+    o = to("delayed", url("127.0.0.1"));
+    o.delay = PATIENCE;
+    ws_connect(NULL, &o);
+    turns(&r, 0);
+    turns(&r, 1);
+    ws_engine_stop(r.engine);
+    told_is("in the lookup", "failed 0 stopped", "an attempt in its lookup");
+    told_is("in the handshake", "failed 0 stopped", "in its handshake");
+    told_is("delayed", "failed 0 stopped", "before its beginning");
+    is_int((int)ws_connect(NULL, &o), 0, "no other begins");
+    close(fd);
+    sem_post(&answer);
+    rig_stop(&r);
+}
+
+int main(void)
+{
+    static test *const tests[] = {each_address_is_tried,
+                                  a_slow_name_service,
+                                  given_up,
+                                  given_up_at_once,
+                                  a_delay,
+                                  nothing_is_tried,
+                                  NULL};
+    static test *const pairs[] = {one_speaks_for_the_other, NULL};
+    sem_init(&asked, 0, 0);
+    sem_init(&answer, 0, 0);
+    listen_somewhere();
+    rig_run((rig){0}, &handler, 2, tests);
+    rig_run((rig){0}, &both, 1, pairs);
+    the_end();
+    close(listener);
+    return done_testing();
+}
