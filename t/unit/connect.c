@@ -285,8 +285,8 @@ static ws_conn *server_side;
 
 static void other_open(ws_conn *c)
 {
-    rec_open(c);
     server_side = c;
+    rec_open(c);
 }
 
 static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
