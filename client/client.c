@@ -49,12 +49,13 @@ static apr_status_t set_up(ws_client *client)
     const ws_engine_options options = {.loops = options_of_it.loops ? options_of_it.loops : 1,
                                        .blocking = options_of_it.blocking ? options_of_it.blocking
                                                                           : BLOCKING_DEFAULT,
-                                       .process = ++process,
+                                       .process = process + 1,
                                        .extensions = extensions,
                                        .extension_count = 1,
                                        .log = write_log,
                                        .logs = logs};
     apr_status_t rv = apr_pool_create_unmanaged(&client->pool);
+    process++;
     if (rv == APR_SUCCESS) {
         rv = ws_engine_create(&client->engine, &options, client->pool);
     }

@@ -113,7 +113,8 @@ static void housekeeping(ws_alarm *a)
          * is sent to it is not waited for. */
         if ((c->held & WS_HELD_QUEUE) && !c->moved) {
             ws_count(c->loop->counters, WS_COUNT_SLOW_STALLED, 1);
-            ws_conn_end(c, "the client reads nothing (WebSocketPing)");
+            ws_conn_end(c, ws_is_client(c) ? "the server reads nothing (WebSocketPing)"
+                                           : "the client reads nothing (WebSocketPing)");
             return;
         }
         c->moved = 0;

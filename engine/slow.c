@@ -116,9 +116,9 @@ static ws_status too_slow(ws_conn *c)
     }
     else {
         ws_log(c->loop->engine, WS_LOG_INFO, c,
-               "closing: the client reads too slowly, %" APR_SIZE_T_FMT
+               "closing: the %s reads too slowly, %" APR_SIZE_T_FMT
                " bytes wait to be sent (WebSocketSendQueue)",
-               ws_queue_bytes(&c->out));
+               ws_is_client(c) ? "server" : "client", ws_queue_bytes(&c->out));
     }
     ws_count(c->loop->counters, WS_COUNT_SLOW_QUEUE, 1);
     ws_conn_close(c, WS_CLOSE_POLICY, "too slow", 8);

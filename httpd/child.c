@@ -119,8 +119,11 @@ static void engine_log(ws_log_level level, const ws_settings *settings, const ws
                        const char *text)
 {
     if (c) {
+        ws_report report;
+        ws_conn_report(c, &report);
         ap_log_error(APLOG_MARK, level_of(level), 0, server_of(settings),
-                     "websocket: [client %s] %s, connection %016" APR_UINT64_T_HEX_FMT ": %s",
+                     "websocket: [%s %s] %s, connection %016" APR_UINT64_T_HEX_FMT ": %s",
+                     report.way == WS_WAY_OUTGOING ? "server" : "client",
                      ws_peer(c) ? ws_peer(c) : "-", ws_uri(c), ws_conn_id(c), text);
     }
     else {
