@@ -283,5 +283,10 @@ int main(int argc, char **argv)
     }
     printf("left=%ld lost=%ld messages=%ld missing=%ld twice=%ld disordered=%ld\n",
            subscribers - lost, lost, came_back, left, twice, disordered);
+    for (int i = 0; i < count; i++) {
+        free(all[i].got);
+    }
+    free(all);
+    free(back);
     return failed;
 }

@@ -29,6 +29,7 @@ APLOG_USE_MODULE(websocket);
 
 #define SUBSCRIPTIONS_MAX 100000
 #define CHANNELS_MAX 10000000
+#define BUS_QUEUE_MIN (64 * 1024)
 
 /* Milliseconds that the loops' 32-bit clock can tell apart, with room to spare. */
 #define INTERVAL_MAX (24 * 3600 * 1000)
@@ -473,9 +474,10 @@ static const char *set_channels(cmd_parms *cmd, void *config, const char *arg)
 static const char *set_bus_queue(cmd_parms *cmd, void *config, const char *arg)
 {
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    apr_int64_t *size = &ws_server_config_of(cmd->server)->bus_queue;
     (void)config;
     return error ? error
-           : ws_parse_size(arg, 65536, &ws_server_config_of(cmd->server)->bus_queue)
+           : ws_parse_size(arg, 1, size) && *size >= BUS_QUEUE_MIN
                ? NULL
                : wrong(cmd, arg, "a size of at least 64K, such as 1M or 64M");
 }

@@ -8,6 +8,7 @@ use warnings;
 use lib 't/lib';
 use Test::More;
 use IPC::Open2;
+use Socket qw(IPPROTO_TCP TCP_NODELAY);
 use JSON::PP;
 use Time::HiRes qw(sleep);
 use Httpd;
@@ -25,6 +26,7 @@ my $httpd = Httpd->start(
 WebSocketThreads 2
 WebSocketPing off
 WebSocketDrainTimeout 1min
+WebSocketBusQueue 64K
 <Location /crowd>
     WebSocketHandler ws_channel.so channel=crowd publish=on
 </Location>
@@ -32,6 +34,7 @@ WebSocketDrainTimeout 1min
     WebSocketHandler ws_channel.so channel=room:%{path:2} presence=on publish=on echo=off
     WebSocketSubscribe "%{WEBSOCKET_CHANNEL} =~ m#^(room:|open/)# && ! (%{QUERY_STRING} =~ /name=mallory/)"
     WebSocketSubscriptions 3
+    WebSocketCloseTimeout 200ms
 </Location>
 <Location /listen>
     WebSocketHandler ws_channel.so channel=room:1
@@ -116,11 +119,20 @@ sub result {
     is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in order');
 }
 
+# The list of connections says which child has one.
+sub child_of {
+    my ($process) = @_;
+    my (undef, undef, $body) = $httpd->get('/ws-status?limit=1000', 'Accept: application/json');
+    return map { $_->{pid} } grep { process_of($_->{id}) == $process } @{ decode_json($body)->{connections} };
+}
+
 # ---- The stock handler ----
 
 sub client {
     my ($path, %arg) = @_;
-    return Client->new($httpd, $path, %arg);
+    my $client = Client->new($httpd, $path, %arg);
+    setsockopt $client->socket, IPPROTO_TCP, TCP_NODELAY, 1;
+    return $client;
 }
 
 sub json_client {
@@ -249,11 +261,74 @@ SKIP: {
     $watcher->close;
 }
 
-# The list of connections says which child has one.
-sub child_of {
-    my ($process) = @_;
-    my (undef, undef, $body) = $httpd->get('/ws-status?limit=1000', 'Accept: application/json');
-    return map { $_->{pid} } grep { process_of($_->{id}) == $process } @{ decode_json($body)->{connections} };
+# ---- Too much ----
+
+# Two members of a room in two children: the one that publishes, and the pid of the other's child.
+sub two_apart {
+    my ($room) = @_;
+    my $publisher = json_client("/room/$room?name=publisher");
+    my $own       = process_of(told_type($publisher, 'join')->{member});
+    my @same;
+    for (1 .. 100) {
+        my $other = client("/room/$room?name=other");
+        my $process = process_of(told_type($publisher, 'join')->{member});
+        return ($publisher, $other, child_of($process), @same) if $process != $own;
+        push @same, $other;
+    }
+    die "all connections are in one child\n";
+}
+
+sub counter {
+    my ($name) = @_;
+    return ($httpd->get('/ws-status?prometheus=1'))[2] =~ /^websocket_$name (\d+)$/m ? $1 : undef;
+}
+
+{
+    my ($publisher, $other, $pid, @same) = two_apart('full');
+    $_->close for @same;
+    my $refused = counter('publish_refused_total');
+    kill 'STOP', $pid;
+    my ($taken, $number, $error) = (0, 0);
+    my $filler = 'x' x 20000;
+    while (!$error && $number < 5000) {
+        $number++;
+        say_json($publisher, type => 'publish', channel => 'room:full', data => "$number $filler", id => $number);
+        my $o;
+        do { $o = told($publisher) } until defined $o->{id};
+        $o->{type} eq 'published' ? $taken++ : ($error = $o->{error});
+    }
+    is($error, 'try again later', "when a child takes no more, its publisher is told so, after $taken messages");
+    is($taken, $number - 1, 'and at once');
+    cmp_ok(counter('publish_refused_total'), '>', $refused, 'it is counted');
+    kill 'CONT', $pid;
+    my @numbers = map { ($other->message)[1] =~ /^(\d+) / } 1 .. $taken;
+    is_deeply(\@numbers, [1 .. $taken], 'all that was taken arrives, in order');
+    Httpd::wait_for(
+        sub {
+            say_json($publisher, type => 'publish', channel => 'room:full', data => 'last', id => 'last');
+            my $o;
+            do { $o = told($publisher) } until defined $o->{id};
+            return $o->{type} eq 'published';
+        },
+        'room in the queue'
+    );
+    is(($other->message)[1], 'last', 'nothing of what was refused, and then what was published later');
+    is(counter('bus_missed_total'), 0, 'nothing was missed');
+    $_->close for $publisher, $other;
+}
+
+{
+    my ($publisher, $other, $pid, @same) = two_apart('big');
+    my $lazy = client('/room/big?name=lazy', rcvbuf => 4096);
+    my $big  = join '', map { chr(65 + $_ % 26) } 1 .. 100_000;
+    my $wrong = 0;
+    for my $n (1 .. 60) {
+        say_json($publisher, type => 'publish', channel => 'room:big', data => "$n $big");
+        $wrong++ if ($other->message)[1] ne "$n $big";
+    }
+    is($wrong, 0, 'messages of 100 KB arrive in other children, while somebody does not read');
+    ok(told_type($publisher, 'leave'), 'who does not is closed');
+    $_->close for $publisher, $other, @same;
 }
 
 $httpd->stop;
