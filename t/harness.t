@@ -32,17 +32,17 @@ sub play { return Program::run($program, @_) }
 my %file;
 my $text = Httpd::read_file("$Httpd::TOP/docs/handlers.md");
 $file{$1} = $2 while $text =~ /^```c file=ws_(\w+)\.c\n(.*?)^```$/msg;
-my %so = map { $_ => "$Httpd::BUILD/websocket/ws_$_.so" } qw(echo time);
-$so{$_} = Httpd::compile("harness_$_", $file{$_}) for qw(chat named polite idle oracle pour journal weigh);
+my %so = map { $_ => Httpd::compile("harness_$_", $file{$_}) } qw(chat named polite idle oracle pour journal weigh);
 my $journal = "$dir/journal";
 my %keys = (journal => ["file=$journal"]);
-for my $transcript (glob 't/transcripts/*.transcript') {
-    my ($handler) = $transcript =~ m{/(\w+)[^/]*$};
-    next if !$so{$handler};
-    my ($status, $output) = play($so{$handler}, $transcript =~ /-/ ? () : @{ $keys{$handler} || [] }, $transcript);
+for my $transcript (glob 't/transcripts/*.transcript t/transcripts/tutorial/*.transcript') {
+    my ($tutorial, $handler, $wrong) = $transcript =~ m{(tutorial)?/(\w+)(-wrong)?\.};
+    my $file = $tutorial ? $so{$handler} : "$Httpd::BUILD/websocket/ws_$handler.so";
+    my ($status, $output) = play($file, $wrong ? () : @{ $keys{$handler} || [] }, $transcript);
     is($status, 0, "$transcript passes") or diag($output);
     like($output, qr/^ok 1 - \Q$transcript\E:\d+: .*^1\.\.\d+$/ms, 'and says so in TAP');
 }
+$so{$_} = "$Httpd::BUILD/websocket/ws_$_.so" for qw(echo time);
 is(Httpd::read_file($journal), "dear diary\n", 'a handler does what it does');
 
 # ---- What is wrong is told ----
