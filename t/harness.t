@@ -8,6 +8,8 @@ use warnings;
 use lib 't/lib';
 use Test::More;
 use File::Temp qw(tempdir);
+use IO::Socket::INET;
+use POSIX ();
 use Httpd;
 use Program;
 
@@ -34,7 +36,21 @@ my $text = Httpd::read_file("$Httpd::TOP/docs/handlers.md");
 $file{$1} = $2 while $text =~ /^```c file=ws_(\w+)\.c\n(.*?)^```$/msg;
 my %so = map { $_ => Httpd::compile("harness_$_", $file{$_}) } qw(chat named polite idle oracle pour journal weigh);
 my $journal = "$dir/journal";
-my %keys = (journal => ["file=$journal"]);
+my $service = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die;
+my %keys = (journal => ["file=$journal"], tcp => ['to=127.0.0.1:' . $service->sockport]);
+
+# What tcp is a bridge to: an echo, until a NUL comes.
+my $echo = fork // die;
+if (!$echo) {
+    while (my $client = $service->accept) {
+        next if fork;
+        while (sysread $client, my $bytes, 65536) {
+            syswrite $client, $bytes;
+            last if $bytes =~ /\0/;
+        }
+        POSIX::_exit(0);
+    }
+}
 for my $transcript (glob 't/transcripts/*.transcript t/transcripts/tutorial/*.transcript') {
     my ($tutorial, $handler, $wrong) = $transcript =~ m{(tutorial)?/(\w+)(-wrong)?\.};
     my $file = $tutorial ? $so{$handler} : "$Httpd::BUILD/websocket/ws_$handler.so";
@@ -43,6 +59,8 @@ for my $transcript (glob 't/transcripts/*.transcript t/transcripts/tutorial/*.tr
     like($output, qr/^ok 1 - \Q$transcript\E:\d+: .*^1\.\.\d+$/ms, 'and says so in TAP');
 }
 $so{$_} = "$Httpd::BUILD/websocket/ws_$_.so" for qw(echo time);
+kill 'KILL', $echo;
+waitpid $echo, 0;
 is(Httpd::read_file($journal), "dear diary\n", 'a handler does what it does');
 
 # ---- What is wrong is told ----
