@@ -288,8 +288,12 @@ static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_si
         return send_later(c, ws_frames_build(first, data, len));
     }
     ws_conn_count_sent(c, first, len);
-    s = ws_conn_send_message(c, first, data, len);
-    send_waiting(c);
+    /* As it is, if nothing has to be made of it. */
+    s = (c->chain || c->settings->fragment ? ws_conn_send_message : ws_conn_send)(c, first, data,
+                                                                                  len);
+    if (c->later) {
+        send_waiting(c);
+    }
     return s;
 }
 

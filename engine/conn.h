@@ -241,7 +241,18 @@ void ws_conn_flush_dirty(ws_loop *loop);
 void ws_conn_note_queue(ws_conn *c);
 
 /** Count a frame of a message that is sent, as its handler gave it. first: its first byte */
-void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len);
+static inline void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len)
+{
+    if (first & 0x8) {
+        return; /* a control frame */
+    }
+    c->tally.bytes_out += len;
+    ws_count(c->loop->counters, WS_COUNT_BYTES_OUT, (apr_int64_t)len);
+    if (first & WS_FIN) {
+        c->tally.messages_out++;
+        ws_count(c->loop->counters, WS_COUNT_MESSAGES_OUT, 1);
+    }
+}
 
 /* slow.c: clients that read too slowly */
 

@@ -184,6 +184,7 @@ static inline __attribute__((always_inline)) unsigned char *take_frames(ws_conn 
                     break;
                 }
             }
+            c->loop->last_input = *len == 0;
             take_data(c, &piece);
             break;
         case WS_PARSE_CONTROL:

@@ -12,7 +12,9 @@
 
 #define READY_MAX 256
 
-static __thread ws_loop *current;
+/* At a place that is known when the module is loaded: to ask for it by a call, as a shared object does
+ * otherwise, would cost each ws_send() more than its own checks. */
+static __thread ws_loop *current __attribute__((tls_model("initial-exec")));
 
 ws_loop *ws_loop_current(void)
 {

@@ -76,6 +76,7 @@ struct ws_loop {
     ws_conn *corked;      /**< whose callback runs */
     unsigned char *cork;  /**< WS_CORK_SIZE */
     apr_size_t cork_len;
+    int last_input; /**< the message that its handler has is the last of what has come */
 
     void *shared[WS_EXTENSIONS_MAX]; /**< what extensions share, by ws_extension_use.index */
     unsigned char *made;             /**< where they put together what is sent */

@@ -61,19 +61,6 @@ static void count_written(ws_conn *c, apr_ssize_t n)
     }
 }
 
-void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len)
-{
-    if (first & 0x8) {
-        return; /* a control frame */
-    }
-    c->tally.bytes_out += len;
-    ws_count(c->loop->counters, WS_COUNT_BYTES_OUT, (apr_int64_t)len);
-    if (first & WS_FIN) {
-        c->tally.messages_out++;
-        ws_count(c->loop->counters, WS_COUNT_MESSAGES_OUT, 1);
-    }
-}
-
 void ws_conn_note_queue(ws_conn *c)
 {
     apr_size_t waiting = ws_queue_bytes(&c->out) + (c->later ? ws_queue_bytes(c->later) : 0);
@@ -115,10 +102,32 @@ static ws_frames *frame_of(unsigned first, const unsigned char *head, size_t n, 
     return f;
 }
 
+/* Payload of this size and more is written from where it lies, with what is gathered before it, if it
+ * answers the last of the input: to gather one more answer would save a system call, there is none. */
+#define COPY_MAX (8 * 1024)
+
+/* Whether the cork buffer takes a frame with this payload. */
+static inline int corks(const ws_conn *c, apr_size_t len)
+{
+    const ws_loop *loop = c->loop;
+    return loop->corked == c && !c->broken && idle(c) && len < WS_CORK_SIZE
+           && loop->cork_len + WS_HEADER_MAX + len <= WS_CORK_SIZE
+           && (len < COPY_MAX || !loop->last_input || c->ssl);
+}
+
+/* Behind a header of n bytes that has been written there. */
+static inline ws_status cork(ws_loop *loop, size_t n, const void *payload, apr_size_t len)
+{
+    if (len) {
+        memcpy(loop->cork + loop->cork_len + n, payload, len);
+    }
+    loop->cork_len += n + len;
+    return WS_SENT;
+}
+
 /* A frame's header of n bytes, and its payload. */
-static inline __attribute__((always_inline)) ws_status gather(ws_conn *c, unsigned first,
-                                                              unsigned char *head, size_t n,
-                                                              const void *payload, apr_size_t len)
+static ws_status gather(ws_conn *c, unsigned first, unsigned char *head, size_t n,
+                        const void *payload, apr_size_t len)
 {
     ws_loop *loop = c->loop;
     struct iovec iov[3] = {{loop->cork, loop->cork_len}, {head, n}, {(void *)payload, len}};
@@ -126,16 +135,12 @@ static inline __attribute__((always_inline)) ws_status gather(ws_conn *c, unsign
     if (c->broken) {
         return WS_GONE;
     }
+    if (corks(c, len)) {
+        memcpy(loop->cork + loop->cork_len, head, n);
+        return cork(loop, n, payload, len);
+    }
     if (loop->corked == c && idle(c)) {
         int rest;
-        if (len < WS_CORK_SIZE && loop->cork_len + n + len <= WS_CORK_SIZE) {
-            memcpy(loop->cork + loop->cork_len, head, n);
-            if (len) {
-                memcpy(loop->cork + loop->cork_len + n, payload, len);
-            }
-            loop->cork_len += n + len;
-            return WS_SENT;
-        }
         loop->cork_len = 0;
         rest = write_now(c, iov, 3);
         return rest < 0 ? WS_GONE : rest ? WS_QUEUED : WS_SENT;
@@ -160,9 +165,15 @@ static inline __attribute__((always_inline)) ws_status gather(ws_conn *c, unsign
 static void pull_cork(ws_conn *c)
 {
     struct iovec iov = {c->loop->cork, c->loop->cork_len};
-    if (c->loop->cork_len) {
-        c->loop->cork_len = 0;
-        write_now(c, &iov, 1);
+    apr_ssize_t done;
+    if (!iov.iov_len) {
+        return;
+    }
+    c->loop->cork_len = 0;
+    done = ws_socket_write(c, &iov, 1);
+    count_written(c, done);
+    if (done != (apr_ssize_t)iov.iov_len && (done < 0 || keep(c, &iov, 1, (apr_size_t)done) < 0)) {
+        c->broken = 1;
     }
 }
 
@@ -212,6 +223,11 @@ ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size
     }
     if (c->hixie) {
         return ws_hixie_send(c, first, payload, len);
+    }
+    if (corks(c, len)) {
+        ws_loop *loop = c->loop;
+        return cork(loop, ws_frame_header(loop->cork + loop->cork_len, first, len, NULL), payload,
+                    len);
     }
     return gather(c, first, head, ws_frame_header(head, first, len, NULL), payload, len);
 }
@@ -273,6 +289,7 @@ ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
 
 void ws_conn_cork(ws_conn *c)
 {
+    c->loop->last_input = 0;
     c->loop->corked = c;
 }
 
@@ -300,11 +317,20 @@ static void settle(ws_conn *c)
     ws_conn_watch(c);
 }
 
+/* Whether settle() would find nothing to do: all has been written, and all was so before. */
+static inline int settled(const ws_conn *c)
+{
+    return c->watched == WS_READABLE && !c->out.count && !c->cipher_out && !c->later
+           && !c->tally.queued && !c->held && !c->gone && !c->broken && !c->finish;
+}
+
 void ws_conn_uncork(ws_conn *c)
 {
     pull_cork(c);
     c->loop->corked = NULL;
-    settle(c);
+    if (!settled(c)) {
+        settle(c);
+    }
 }
 
 void ws_conn_write(ws_conn *c)
