@@ -1,0 +1,57 @@
+// Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+// The tutorial's pages in Chromium: node tutorial.js dashboard|desktop URL FOLDER. Screenshots go to FOLDER. Prints
+// "ok NAME" or "not ok NAME" for each test, and "done".
+
+'use strict';
+
+const {chromium} = require('playwright-core');
+const [which, url, folder] = process.argv.slice(2);
+const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
+
+const tests = {
+    async dashboard(page, text) {
+        await page.waitForSelector('#state.live');
+        check(true, 'it is live');
+        await page.waitForFunction(() => document.querySelector('path.us').getAttribute('d')?.split('L').length >= 4);
+        check(/^\d+$/.test(await text('cpu')) && await text('cpu') <= 100, `a processor's load: ${await text('cpu')} %`);
+        check(await text('free') > 0, `free memory: ${await text('free')} GiB`);
+        check(/^[\d,]+$/.test(await text('switches')), `context switches: ${await text('switches')}`);
+        await page.screenshot({path: `${folder}/dashboard.png`, fullPage: true});
+        await page.setViewportSize({width: 360, height: 740});
+        check(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth),
+            'it fits a phone of 360 pixels');
+        await page.screenshot({path: `${folder}/dashboard-phone.png`, fullPage: true});
+    },
+    async desktop(page, text) {
+        await page.waitForFunction(() => document.getElementById('state').textContent === 'connected');
+        check(true, 'noVNC is connected');
+        await page.waitForFunction(() => {
+            const canvas = document.querySelector('canvas');
+            const colours = new Set(new Uint32Array(canvas.getContext('2d').getImageData(0, 0, 64, 64).data.buffer));
+            return canvas.width === 1024 && canvas.height === 768 && colours.size > 1;
+        });
+        check(true, 'and shows a screen of 1024 x 768 with a pattern on it');
+        await page.screenshot({path: `${folder}/desktop.png`});
+    },
+};
+
+(async () => {
+    const browser = await chromium.launch({
+        executablePath: '/usr/bin/chromium',
+        args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+            '--disable-component-update', '--disable-sync'],
+    });
+    const page = await browser.newPage({viewport: {width: 1100, height: 700}});
+    const errors = [];
+    page.setDefaultTimeout(60000);
+    page.on('pageerror', error => errors.push(error.message));
+    await page.goto(url);
+    await tests[which](page, async id => (await page.locator(`#${id}`).innerText()).trim());
+    check(errors.length === 0, `no error in the page ${errors.join('; ')}`);
+    await browser.close();
+    console.log('done');
+})().catch(error => {
+    console.log(`${error}`);
+    process.exit(1);
+});

@@ -1,0 +1,96 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# docs/tutorial.md, command by command and file by file, as a reader follows it. Only ports, the display and the
+# place of the build are others than it says.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use File::Path qw(make_path);
+use File::Temp qw(tempdir);
+use Httpd;
+use Program;
+
+Httpd::once();
+plan skip_all => 'the tutorial loads no sanitizer' if $ENV{WS_TEST_PRELOAD};
+
+my $home = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+chmod 0755, $home;
+my $port = Httpd::free_port();
+my ($display) = grep { !-e "/tmp/.X$_-lock" } map { 100 + int rand 800 } 1 .. 100;
+my $shots = "$Httpd::BUILD/t/screenshots";
+make_path($shots);
+my $url = "http://127.0.0.1:$port";
+
+sub here {
+    my ($text) = @_;
+    $text =~ s/\b8080\b/$port/g;
+    $text =~ s/:7\b/:$display/g;
+    $text =~ s{\$(?:TOP|\{TOP\})/build/}{$Httpd::BUILD/}g;
+    $text =~ s{localhost}{127.0.0.1}g;
+    $text =~ s{^make -f Makefile.apxs$}{make -f Makefile.apxs BUILD=$Httpd::BUILD}m;
+    return $text;
+}
+
+# A block of commands, in the shell that the blocks before have left: its environment and its folder.
+my $state = "$home/.state";
+Httpd::write_file($state, "cd '$Httpd::TOP'\n");
+sub shell {
+    my ($commands) = @_;
+    local $ENV{HOME} = $home;
+    local $ENV{npm_config_prefer_offline} = 'true';    # t/package.json has brought it
+    local $ENV{npm_config_cache} = $ENV{npm_config_cache} // (getpwuid $>)[7] . '/.npm';
+    delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS)};
+    my ($status, $output) = Program::run('bash', '-ec',
+        ". '$state'\n" . here($commands) . "\n{ export -p; printf 'cd %q\\n' \"\$PWD\"; } > '$state'\n");
+    is($status, 0, 'commands: ' . ($commands =~ s/\n.*//sr)) or diag($output);
+    return $output;
+}
+
+my $text = Httpd::read_file("$Httpd::TOP/docs/tutorial.md");
+my @blocks;
+push @blocks, [$1, $2, $3] while $text =~ /^```(\w+)(?: (\S+))?\n(.*?)^```$/msg;
+cmp_ok(scalar @blocks, '>=', 14, 'the tutorial has its blocks');
+
+# What a reader sees when a command has been run.
+my %seen = (
+    'localhost:8080/vmstat' => sub {
+        like($_[0], qr/procs .*\n\s*r\s+b\s+swpd.*\n(?:\s*\d+){17}\s*$/, 'three lines of vmstat');
+    },
+    '-f $PWD/httpd.conf' => sub {
+        Httpd::wait_for(sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) }, 'the server');
+        pass('the server runs');
+    },
+    '-k graceful' => sub {
+        my @wsclient = ("$Httpd::BUILD/bin/wsclient", "ws://127.0.0.1:$port/desktops?token=desk-2");
+        ok(Httpd::wait_for(sub { (Program::run(@wsclient))[1] =~ /\b403\b/ }, 'the new configuration'), 'another token is refused');
+        Program::tap('the desktop', 'node', 't/clients/tutorial.js', 'desktop', "$url/desk.html?token=desk-1", $shots);
+    },
+    '-k stop' => sub {
+        Httpd::wait_for(sub { !-e "$home/live/httpd.pid" }, 'the server to end');
+        pass('the server has ended');
+    },
+);
+
+for (@blocks) {
+    my ($kind, $what, $content) = @$_;
+    if ($kind eq 'sh') {
+        my $output = shell($content);
+        for my $end (keys %seen) {
+            $seen{$end}->($output) if (split /\n/, $content)[0] =~ /\Q$end\E$/;
+        }
+    }
+    elsif (($what // '') =~ /^(file|append)=(.*)/) {
+        my ($how, $file) = ($1, "$home/live/$2");
+        Httpd::write_file($file, ($how eq 'append' ? Httpd::read_file($file) : '') . here($content));
+        Program::tap('the dashboard', 'node', 't/clients/tutorial.js', 'dashboard', "$url/", $shots)
+            if $file =~ /index\.html$/;
+    }
+}
+my $log = Httpd::read_file("$home/live/error.log");
+unlike($log, qr/\[(?:\w+:)?(?:error|crit|emerg)\]/, 'the log has no error');
+ok(-s "$shots/$_.png", "screenshot $_") for qw(dashboard dashboard-phone desktop);
+ok(!-e "/tmp/.X$display-lock" || Httpd::wait_for(sub { !-e "/tmp/.X$display-lock" }, 'the VNC server to end'),
+    'the VNC server has ended');
+done_testing;
