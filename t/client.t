@@ -16,6 +16,7 @@ use Httpd;
 use Program;
 
 Httpd::once();
+$SIG{PIPE} = 'IGNORE';
 
 my $certs = Httpd::certificates();
 my $dir   = "$Httpd::BUILD/t/client";
@@ -483,9 +484,16 @@ END
         my ($s, $head) = accepted();
         syswrite $s, right_answer($head);
         my ($client, undef) = opened("a client of the feed, time $time", 'ws://127.0.0.1:' . $feeder->port . '/feed');
+        $p->write("ping $client\n");    # behind its 101 it comes to the loop: news before that are not for it
+        is(told($client), 'pong ping', 'which is there');
         syswrite $s, "\x81\x04news";
         is(told($client), 'text news', 'it is told the news');
+        ended('a client of the feed', $client);
     }
+    my ($old) = $feeder->children;
+    $feeder->graceful;
+    Httpd::wait_for(sub { !grep { $_ == $old } $feeder->children }, 'the old child to end');
+    pass('a child process does not live on for the sake of what it has connected to');
 }
 
 # ---- The end ----

@@ -94,7 +94,9 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
 
 static void on_pong(ws_conn *c, const char *data, apr_size_t len)
 {
-    say(name_of(c), "pong %.*s", (int)len, data);
+    if (len) { /* else it answers a ping of the engine's */
+        say(name_of(c), "pong %.*s", (int)len, data);
+    }
 }
 
 static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)

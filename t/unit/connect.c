@@ -326,8 +326,8 @@ static void order(wire *w, const char *what)
 static void one_speaks_for_the_other(rig *r)
 {
     wire w = enter(r, "client");
-    char key[WS_KEY_SIZE], frame[32];
-    int fd;
+    char key[WS_KEY_SIZE], frame[32], masks[8][4];
+    int fd, same = 0;
 
     order(&w, "connect");
     fd = request_come(key);
@@ -348,6 +348,17 @@ static void one_speaks_for_the_other(rig *r)
         frame[6 + i] ^= frame[2 + i % 4];
     }
     is_mem(frame + 6, 5, "hello", 5, "as a client's are");
+
+    for (int i = 0; i < 8; i++) {
+        order(&w, "again");
+        told_is("other", "drain", "another message");
+        recv(fd, frame, 11, MSG_WAITALL);
+        memcpy(masks[i], frame + 2, 4);
+        for (int j = 0; j < i; j++) {
+            same += !memcmp(masks[i], masks[j], 4);
+        }
+    }
+    is_int(same, 0, "each with a mask of its own");
 
     order(&w, "pause");
     say(fd, "one");
