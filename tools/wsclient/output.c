@@ -99,10 +99,13 @@ void ws_output_write(ws_conn *c, const void *data, apr_size_t len)
         return;
     }
     keep((const char *)data + done, len - done);
+    if (!c) {
+        return; /* ws_output_end() sees to it */
+    }
     if (watch) {
         ws_watch_set(c, watch, WS_WRITABLE);
     }
-    else if (c) {
+    else {
         watch = ws_watch_start(c, STDOUT_FILENO, WS_WRITABLE, on_ready, NULL);
     }
     if (watch) {
