@@ -7,6 +7,7 @@ use strict;
 use warnings;
 use Digest::SHA qw(sha1_base64);
 use IO::Socket::INET;
+use IO::Socket::IP;
 use IO::Socket::SSL;
 use IO::Socket::SSL::Utils;
 use MIME::Base64;
@@ -261,7 +262,7 @@ my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or d
 my $bad      = 'ws://127.0.0.1:' . $listener->sockport . '/';
 
 sub accepted {
-    my ($s, $head) = ($listener->accept, '');
+    my ($s, $head) = (($_[0] || $listener)->accept, '');
     1 while $head !~ /\r\n\r\n\z/ && sysread $s, $head, 4096, length $head;
     return ($s, $head);
 }
@@ -399,6 +400,16 @@ is(told((answered('', 'handshake_timeout=200'))[0]), 'failed 0 handshake: no ans
         }
         is(told($name), 'failed 0 ' . ($error || "certificate: $certificate"), "a certificate that is $what");
     }
+}
+
+# An address in brackets.
+SKIP: {
+    my $six = IO::Socket::IP->new(Listen => 1, LocalHost => '::1') or skip 'there is no IPv6 here', 2;
+    my $name = connect_to('ws://[::1]:' . $six->sockport . '/');
+    my ($s, $head) = accepted($six);
+    like($head, qr/^Host: \[::1\]:\d+\r$/m, 'an IPv6 address');
+    syswrite $s, right_answer($head);
+    like(told($name), qr/^open .* peer=::1 .* host=::1 /, 'is connected to');
 }
 
 # ---- What cannot even be asked ----

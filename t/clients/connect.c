@@ -334,7 +334,16 @@ int main(void)
     static char line[LINE];
     const ws_client_options options = {
         .size = sizeof(options), .loops = 2, .log = show, .log_level = WS_LOG_DEBUG};
-    ws_client *client;
+    const ws_client_options wrong = {.size = sizeof(wrong), .loops = 65};
+    ws_client *client, *second;
+    if (ws_client_create(&client, &wrong) != APR_EINVAL
+        || ws_client_create(&client, NULL) != APR_SUCCESS) {
+        return 1;
+    }
+    if (ws_client_create(&second, NULL) != APR_EEXIST || !ws_client_wait(client, WS_NEVER)) {
+        return 1;
+    }
+    ws_client_free(client);
     if (ws_client_create(&client, &options) != APR_SUCCESS) {
         return 1;
     }
