@@ -39,6 +39,7 @@
 #include <http_request.h>
 #include <mpm_common.h>
 
+#include "httpd/channelhttp.h"
 #include "httpd/channelrules.h"
 #include "httpd/child.h"
 #include "httpd/config.h"
@@ -66,6 +67,7 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     ws_limits_reset(pconf);
     ws_extensions_reset(pconf);
     ws_httpd_history_reset(pconf);
+    ws_channel_http_reset();
     return OK;
 }
 
@@ -77,6 +79,8 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_init(ws_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_stopping(ws_child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_map_to_storage(ws_upgrade_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_map_to_storage(ws_channel_http_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_handler(ws_channel_http_handler, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_handler(ws_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(ws_upgrade_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ws_shared_register(p);

@@ -130,7 +130,7 @@ static ws_frames *shape(ws_conn *c, ws_frames *f)
         ws_frames_unref(f);
         return NULL;
     }
-    shaped = c->hixie ? ws_hixie_build(payload, len)
+    shaped = c->hixie ? ws_hixie_build(c, payload, len)
              : (most && len > most) || payload != as_it_is || ws_is_client(c) ? ws_frames_build_cut(
                    first, payload, len, most, ws_is_client(c) ? &c->loop->masks : NULL)
                                                                               : ws_frames_ref(f);

@@ -292,7 +292,7 @@ int ws_hixie_shake(ws_conn *c, unsigned char **data, size_t *len);
 ws_status ws_hixie_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len);
 
 /** A text message in a buffer of its own; NULL when there is no memory. */
-ws_frames *ws_hixie_build(const void *payload, apr_size_t len);
+ws_frames *ws_hixie_build(const ws_conn *c, const void *payload, apr_size_t len);
 
 /** The client has closed its side, which is how a connection of version 75 ends. */
 void ws_hixie_ended(ws_conn *c);

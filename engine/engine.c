@@ -167,6 +167,7 @@ static ws_adoption *adoption_of(const ws_newcomer *n)
     a->early = n->early_len ? ws_bytes_new(n->early, n->early_len) : NULL;
     a->connecting = n->connecting;
     if (n->version > 13 && (a->hixie = calloc(1, sizeof(*a->hixie)))) {
+        a->hixie->ignore = n->version == WS_VERSION_STREAM;
         memcpy(a->hixie->numbers, n->numbers, sizeof(a->hixie->numbers));
     }
     if (!a->strings || (n->early_len && !a->early) || (n->version > 13 && !a->hixie)) {

@@ -113,6 +113,10 @@ typedef struct ws_channels_hooks {
 
 #define WS_LOOPS_MAX 64
 
+/** In place of a version: no WebSocket. What its handler sends, as text, goes out as it is, what the peer
+ *  sends is forgotten, and the end of the stream is the close. */
+#define WS_VERSION_STREAM 100
+
 /** Strings of a connection; copied. All but uri may be NULL. */
 typedef struct ws_strings {
     const char *uri, *args, *user, *peer, *protocol;

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "engine/conn.h"
@@ -71,6 +72,9 @@ ws_status ws_hixie_send(ws_conn *c, unsigned first, const void *payload, apr_siz
     if ((first & 0xF) == WS_OP_CLOSE) {
         return send_close(c);
     }
+    if (c->version == WS_VERSION_STREAM) {
+        return ws_conn_send_bytes(c, payload, len);
+    }
     if (len > APR_SIZE_MAX / 4 || !(bytes = malloc(ws_hixie_frame_max(payload, len)))) {
         return WS_FULL;
     }
@@ -79,8 +83,17 @@ ws_status ws_hixie_send(ws_conn *c, unsigned first, const void *payload, apr_siz
     return s;
 }
 
-ws_frames *ws_hixie_build(const void *payload, apr_size_t len)
+ws_frames *ws_hixie_build(const ws_conn *c, const void *payload, apr_size_t len)
 {
+    if (c->version == WS_VERSION_STREAM) {
+        ws_frames *raw = ws_frames_new(len);
+        if (raw) {
+            memcpy(raw->data, payload, len);
+            raw->size = raw->len = len;
+            raw->whole = 1;
+        }
+        return raw;
+    }
     ws_frames *f = len > APR_SIZE_MAX / 4 ? NULL : ws_frames_new(ws_hixie_frame_max(payload, len));
     if (f) {
         f->size = f->len = ws_hixie_frame(f->data, WS_FIN | WS_OP_TEXT, payload, len);
@@ -91,7 +104,7 @@ ws_frames *ws_hixie_build(const void *payload, apr_size_t len)
 
 void ws_hixie_ended(ws_conn *c)
 {
-    if (c->version == 75 && ws_state_of(c) == WS_OPEN && ws_hixie_between(c->hixie)) {
+    if (c->version != 76 && ws_state_of(c) == WS_OPEN && ws_hixie_between(c->hixie)) {
         c->end_code = WS_CLOSE_NO_STATUS;
         c->closer = WS_CLOSER_CLIENT;
     }

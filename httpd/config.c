@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "httpd/channelhttp.h"
 #include "httpd/channelrules.h"
 #include "httpd/child.h"
 #include "httpd/directory.h"
@@ -58,6 +59,7 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     ws_merge_compression(&d->compression, &b->compression, &a->compression);
     MERGE(versions, 0);
     MERGE(relay, -1);
+    MERGE(channel_http, NULL);
     MERGE(log, NULL);
     MERGE(max_frame, -1);
     MERGE(max_message, -1);
@@ -580,6 +582,8 @@ const command_rec ws_directives[] = {
                   "%{WEBSOCKET_CHANNEL}"),
     AP_INIT_TAKE1("WebSocketSubscriptions", set_subscriptions, NULL, WHERE,
                   "how many channels a connection may be subscribed to"),
+    AP_INIT_TAKE_ARGV("WebSocketChannelHTTP", ws_channel_http_set, NULL, WHERE,
+                      "publish, subscribe or both; or off"),
     AP_INIT_TAKE1("WebSocketChannels", set_channels, NULL, RSRC_CONF,
                   "how many channels a child process may have"),
     AP_INIT_TAKE1("WebSocketBusQueue", set_bus_queue, NULL, RSRC_CONF,

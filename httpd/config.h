@@ -47,6 +47,7 @@ typedef struct ws_dir_config {
     apr_int64_t subscriptions;                            /**< -1: not set */
     int slow;                                             /**< ws_slow; -1: not set */
     apr_int64_t behind;                                   /**< milliseconds, 0: any; -1: not set */
+    const struct ws_channel_http *channel_http;           /**< NULL: not set */
     const struct ws_channel_rule *may[2];                 /**< by ws_action; NULL: not set */
     apr_array_header_t *extensions; /**< ws_extension_use *; NULL: not set; empty: none */
     ws_compression compression;

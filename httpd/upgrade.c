@@ -204,7 +204,7 @@ static apr_status_t swallow(ap_filter_t *f, apr_bucket_brigade *bb)
  * with an end behind it, so that `Header set` and `Header always set` hold for the 101 too. Afterwards
  * the request has no output filters but the connection's, so nobody meets that end.
  */
-static void run_mod_headers(request_rec *r)
+void ws_upgrade_run_mod_headers(request_rec *r)
 {
     ap_filter_t *f = r->output_filters;
     while (f && strcasecmp(f->frec->name, "fixup_headers_out")) {
@@ -257,7 +257,7 @@ static int send_101(request_rec *r, const ws_request *rq, int version)
     apr_table_t *first = apr_table_make(r->pool, 2), *others;
 
     apr_table_do(add_header, r->err_headers_out, rq->headers, NULL);
-    run_mod_headers(r);
+    ws_upgrade_run_mod_headers(r);
     others = apr_table_overlay(r->pool, r->err_headers_out, r->headers_out);
     apr_table_clear(r->err_headers_out);
     apr_table_unset(others, "Upgrade");
@@ -314,7 +314,7 @@ static int ask_handler(ws_request *rq, const ws_registration *reg)
 }
 
 /* For WebSocketReauthorize, and for expressions about channels. @return OK, or the status to refuse with */
-static int keep_handshake(request_rec *r, const ws_settings *settings, ws_ticket **tickets)
+int ws_upgrade_keep_request(request_rec *r, const ws_settings *settings, ws_ticket **tickets)
 {
     ws_ticket *saved;
     if (!settings->recheck && !ws_channelrule_needs_request(settings->may[0])
@@ -354,7 +354,7 @@ static int upgrade(request_rec *r, ws_request *rq)
         return refuse(WS_COUNT_REFUSED_SERVER, HTTP_SERVICE_UNAVAILABLE);
     }
     if ((status = ws_limits_admit(r, d->limits, &rq->ticket)) != OK
-        || (status = keep_handshake(r, settings, &rq->ticket)) != OK
+        || (status = ws_upgrade_keep_request(r, settings, &rq->ticket)) != OK
         || (status = ask_handler(rq, reg)) != OK) {
         return status;
     }

@@ -7,10 +7,19 @@
 
 #include <httpd.h>
 
+#include "engine/engine.h"
+
 /** map_to_storage: a handshake has no file, and no directory to be redirected to. */
 int ws_upgrade_map_to_storage(request_rec *r);
 
 /** handler: answers handshakes where a WebSocketHandler stands, declines everything else. */
 int ws_upgrade_handler(request_rec *r);
+
+/** Run the filter of mod_headers over r->headers_out, for an answer that httpd does not send. */
+void ws_upgrade_run_mod_headers(request_rec *r);
+
+/** Keep what WebSocketReauthorize and expressions about channels have to know of a request, if they are
+ *  configured: a ticket more. @return OK, or the status to refuse with */
+int ws_upgrade_keep_request(request_rec *r, const ws_settings *settings, ws_ticket **tickets);
 
 #endif

@@ -129,6 +129,10 @@ ws_parse_result ws_hixie_next(ws_hixie *p, unsigned char **data, size_t *len, ws
                               ws_parse_error *error)
 {
     ws_parse_result result = WS_PARSE_MORE;
+    if (p->ignore) {
+        *data += *len;
+        *len = 0;
+    }
     while (*len > 0 && result == WS_PARSE_MORE) {
         size_t n = 1;
         switch (p->state) {

@@ -44,6 +44,7 @@ typedef struct ws_hixie {
     unsigned char state;  /**< what the next byte belongs to */
     unsigned char type;   /**< of the current frame, its first byte */
     unsigned char digits; /**< bytes of its length that have come */
+    unsigned char ignore; /**< there are no frames: all input is skipped; the caller's */
     unsigned char first;  /**< nothing of the current text has been given out */
     unsigned char numbers[WS_HIXIE_NUMBERS]; /**< for the caller, until the third key has come */
 } ws_hixie;

@@ -1,0 +1,177 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# WebSocketChannelHTTP: publishing, counting and clearing by HTTP.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Client qw(TEXT BINARY);
+use Httpd;
+use JSON::PP;
+
+my $httpd = Httpd->start(conf => <<'END');
+WebSocketHistory kept/* 100
+<Location "/ws">
+    WebSocketHandler ws_channel.so channel=%{arg:channel} presence=on
+</Location>
+<Location "/plain">
+    WebSocketHandler ws_channel.so channel=%{arg:channel}
+</Location>
+<Location "/channels">
+    WebSocketChannelHTTP publish
+    WebSocketMaxMessageSize 100
+    WebSocketPublish "%{WEBSOCKET_CHANNEL} != 'secret'"
+</Location>
+<Location "/closed">
+    WebSocketChannelHTTP publish
+    Require all denied
+</Location>
+<Location "/user">
+    WebSocketChannelHTTP publish
+    AuthType Basic
+    AuthName publishers
+    AuthUserFile users
+    Require valid-user
+</Location>
+END
+
+# With curl: (status, answer, headers).
+sub curl {
+    my ($path, @arg) = @_;
+    my $url = 'http://127.0.0.1:' . $httpd->port . $path;
+    open my $pipe, '-|', 'curl', '-s', '-g', '-m', 50, '-D', '-', @arg, $url or die $!;
+    my $all = do { local $/; <$pipe> } // '';
+    close $pipe;
+    $all =~ s{\AHTTP/1.1 100 .*?\r\n\r\n}{}s;
+    my ($head, $body) = split /\r\n\r\n/, $all, 2;
+    my ($status) = $head =~ m{^HTTP/1.1 (\d+)};
+    return ($status, eval { decode_json($body) }, $head);
+}
+
+my $c = Client->new($httpd, '/plain?channel=news');
+Httpd::wait_for(sub { (curl('/channels/news'))[1]{channels}[0]{subscribers} == 1 }, 'the subscriber');
+
+my ($status, $answer, $head) = curl('/channels/news', '-d', 'hello');
+is($status, 200, 'published');
+is_deeply($answer, { published => [{ channel => 'news', receivers => 1 }] }, 'to one');
+like($head, qr{^Content-Type: application/json\r?$}m, 'the answer is JSON');
+is_deeply([$c->message], [TEXT, 'hello'], 'who gets it');
+curl('/channels/news', '-H', 'Content-Type: application/octet-stream', '--data-binary', "\x01\xff");
+is_deeply([$c->message], [BINARY, "\x01\xff"], 'binary by its type');
+curl('/channels/news', '-H', 'Content-Type: application/json; charset=UTF-8', '-d', '{"a":1}');
+is_deeply([$c->message], [TEXT, '{"a":1}'], 'JSON is text');
+curl('/channels/news', '-H', 'Content-Type:', '--data-binary', 'x');
+is_deeply([$c->message], [BINARY, 'x'], 'without a type it is binary');
+curl('/channels/news', '-H', 'Content-Type: text/plain', '-H', 'Transfer-Encoding: chunked', '-d', 'chunked');
+is_deeply([$c->message], [TEXT, 'chunked'], 'in chunks');
+curl('/channels/news', '-H', 'Content-Type: text/plain', '-X', 'POST');
+is_deeply([$c->message], [TEXT, ''], 'an empty one');
+
+# Several at once, and positions.
+my $d = Client->new($httpd, '/plain?channel=kept/a');
+Httpd::wait_for(sub { (curl('/channels/kept/a'))[1]{channels}[0]{subscribers} == 1 }, 'the other');
+($status, $answer) = curl('/channels/kept/a?channel=news&channel=kept%2Fb', '-d', 'all');
+is($status, 200, 'to several channels');
+my %by = map { $_->{channel} => $_ } @{ $answer->{published} };
+is_deeply([sort keys %by], ['kept/a', 'kept/b', 'news'], 'each has its answer');
+like($by{'kept/a'}{position}, qr/^[0-9a-f]+-1$/, 'with a position where there is a history');
+ok(!exists $by{news}{position}, 'and none where there is none');
+is($by{'kept/a'}{receivers}, 1, 'and its receivers');
+is(($c->message)[1], 'all', 'one gets it');
+is(($d->message)[1], 'all', 'the other, too');
+curl('/channels/kept/a', '-d', 'more');
+my $e = Client->new($httpd, '/plain?channel=kept/a&after=' . $by{'kept/a'}{position});
+is(($e->message)[1], 'more', 'the position is one to resume from');
+
+# Presence.
+my $m = Client->new($httpd, '/ws?channel=room&name=Ann');
+my $here;
+Httpd::wait_for(
+    sub {
+        $here = (curl('/channels/room'))[1]{channels}[0];
+        @{ $here->{members} || [] } == 1;
+    },
+    'the member');
+is($here->{members}[0]{data}, 'Ann', 'who is there');
+is($here->{subscribers}, 1, 'how many');
+ok($here->{complete}, 'all have answered');
+
+# Clearing.
+($status, $answer) = curl('/channels/kept/a', '-X', 'DELETE');
+is($status, 200, 'cleared');
+is_deeply($answer, { cleared => [{ channel => 'kept/a' }] }, 'which');
+my $f = Client->new($httpd, '/plain?channel=kept/a&after=all');
+curl('/channels/kept/a', '-d', 'after');
+is(($f->message)[1], 'after', 'what was kept is not there any more');
+
+# What is wrong.
+my $long = 'x' x 101;
+for (
+    ['no channel',       400, qr/no channel/,   '/channels',              '-d', 'x'],
+    ['a bad name',       400, qr/a name has/,   '/channels/a%20b',        '-d', 'x'],
+    ['one of several',   400, qr/a name has/,   '/channels/a?channel=%3C', '-d', 'x'],
+    ['too many',         400, qr/too many/,     '/channels/a?' . join('&', map {"channel=c$_"} 1 .. 100), '-d', 'x'],
+    ['not UTF-8',        400, qr/not UTF-8/,    '/channels/a', '--data-binary', "\xff"],
+    ['another encoding', 415, qr/UTF-8/,        '/channels/a', '-H', 'Content-Type: text/plain; charset=latin1', '-d', 'x'],
+    ['too large',        413, qr/larger/,       '/channels/a', '-d', $long],
+    ['too large, in chunks', 413, qr/larger/,   '/channels/a', '-H', 'Transfer-Encoding: chunked', '-d', $long],
+    ['a method',         405, qr/none of those/, '/channels/a', '-X', 'PUT', '-d', 'x'],
+    ['no history',       404, qr/no history/,   '/channels/a', '-X', 'DELETE'],
+    ['not allowed',      403, qr/WebSocketPublish/, '/channels/secret', '-d', 'x'],
+    ['one not allowed',  403, qr/WebSocketPublish/, '/channels/a?channel=secret', '-d', 'x'],
+    ['a foreign page',   403, qr/WebSocketOrigin/, '/channels/a', '-H', 'Origin: http://evil.example', '-d', 'x'])
+{
+    my ($what, $expected, $why, @request) = @$_;
+    my ($got, $text, $answer_head) = curl(@request);
+    is($got, $expected, "$what: $expected");
+    like($text->{error}, $why, "$what: $text->{error}");
+    like($answer_head, qr/^Allow: GET, HEAD, POST, DELETE\r?$/m, 'with what is allowed') if $expected == 405;
+}
+is((curl('/closed/a', '-d', 'x'))[0], 403, "httpd's Require guards it");
+is((curl('/user/a', '-d', 'x'))[0], 401, 'so does its authentication');
+like($httpd->error_log, qr/channels: refused with 413/, 'the log tells who was refused');
+is(($httpd->get('/index.html'))[0], 200, 'other URLs are as they were');
+
+# ---- The examples of docs/channels.md ----
+
+{
+    my ($text) = Httpd::read_file('docs/channels.md') =~ /\A(.*)\z/s;
+    my $address = 'http://127.0.0.1:' . $httpd->port;
+    my $g = Client->new($httpd, '/plain?channel=chat/lobby');
+    Httpd::wait_for(sub { (curl('/channels/chat/lobby'))[1]{channels}[0]{subscribers} == 1 }, 'the reader');
+    my %example = $text =~ /^```(sh|python|php)\n(.*?)^```$/msg;
+    is_deeply([sort keys %example], [qw(php python sh)], 'there are examples');
+    s{https?://www\.example\.org}{$address}g for values %example;
+    my ($curl) = $example{sh} =~ /^(curl .*?lobby)$/ms;
+    my $output = `$curl 2>/dev/null`;
+    is(decode_json($output)->{published}[0]{receivers}, 1, 'curl publishes');
+    is(($g->message)[1], 'Hello', 'what it says');
+    Httpd::write_file($httpd->root . '/publish.py', $example{python});
+    $output = `/usr/bin/python3 @{[$httpd->root]}/publish.py 2>&1`;
+    like($output, qr/^1\n/, 'Python publishes');
+    is(($g->message)[1], '{"from": "Python"}', 'what it says');
+}
+
+# ---- The directive ----
+
+for (
+    ['WebSocketChannelHTTP publish', qr/it can stand in a <Location> without wildcards/],
+    ['<LocationMatch "x"> WebSocketChannelHTTP publish', qr/without wildcards/],
+    ['<Location "/x"> WebSocketChannelHTTP', qr/takes publish, subscribe, or both/],
+    ['<Location "/x"> WebSocketChannelHTTP publish off', qr/"off" is wrong/],
+    ['WebSocketHistory * 0', qr/"0" is wrong, behind the pattern it takes how many/],
+    ['WebSocketHistory * 5 never', qr/"never" is wrong, behind the count/],
+    ['WebSocketHistory * off 5s', qr/nothing can stand behind off/],
+    ['WebSocketHistorySize 5', qr/at least 1M/],
+    ['<Location "/x"> WebSocketHistory * 5', qr/not allowed in <Location>/])
+{
+    my ($line, $why) = @$_;
+    my ($section, $inside) = $line =~ /^(<\w+ \S+>) (.*)/;
+    my ($name) = ($section // '') =~ /^<(\w+)/;
+    my ($right, $text) = Httpd->check($section ? "$section\n$inside\n</$name>\n" : "$line\n");
+    ok(!$right, "$line is refused");
+    like($text, $why, 'with the reason');
+}
+
+done_testing();
