@@ -95,7 +95,9 @@ static int as_event(const ws_event *e)
     if (ws_event_has_form(e, AS_EVENT)) {
         return AS_EVENT;
     }
-    add_position(&t, "id: ", e->position, "\n");
+    if (e->kind != WS_EVENT_GAP) { /* what comes next has one */
+        add_position(&t, "id: ", e->position, "\n");
+    }
     if (e->kind == WS_EVENT_MESSAGE && e->type == WS_TEXT) {
         add_lines(&t, e->data, e->len);
     }
@@ -416,7 +418,8 @@ int ws_eventstream_serve(request_rec *r, const char *channel)
     n.strings =
         (ws_strings){.uri = r->uri, .args = r->args, .user = r->user, .peer = r->useragent_ip};
     ap_discard_request_body(r);
-    obstacle = ws_takeover_obstacle(r->connection);
+    obstacle = ws_dir_config_of(r)->relay > 0 ? "WebSocketRelay is on"
+                                              : ws_takeover_obstacle(r->connection);
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: channel %s: %s%s%s", channel,
                   s->polls ? "a poll" : "an event stream",
                   obstacle ? ", with a thread of httpd's: " : "", obstacle ? obstacle : "");

@@ -1,0 +1,183 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Subscribers that speak HTTP: EventSource and long polling.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use JSON::PP;
+use Program;
+
+my $channels = <<'END';
+<Location "/channels">
+    WebSocketChannelHTTP publish
+</Location>
+<Location "/events">
+    WebSocketChannelHTTP subscribe
+    WebSocketSubscribe "%{WEBSOCKET_CHANNEL} != 'secret'"
+    Header set X-Mark there
+</Location>
+<Location "/both">
+    WebSocketChannelHTTP publish subscribe
+</Location>
+<Location "/relayed">
+    WebSocketChannelHTTP subscribe
+    WebSocketRelay on
+    Header set X-Mark there
+</Location>
+END
+my $httpd = Httpd->start(
+    modules  => ['headers', $Httpd::MPM eq 'prefork' ? () : 'http2'],
+    files    => { 'htdocs/page.html' => "<!DOCTYPE html>\n" },
+    conf     => "WebSocketHistory kept/* 5\n$channels",
+    ssl_conf => $channels . ($Httpd::MPM eq 'prefork' ? '' : "Protocols h2 http/1.1\n")
+);
+my $url = 'http://127.0.0.1:' . $httpd->port;
+my $tls = 'https://localhost:' . $httpd->ssl_port;
+
+# A curl that goes on; what it has got so far is in ->().
+my @running;
+
+sub stream {
+    my ($path, @arg) = @_;
+    my $file = $httpd->root . '/stream.' . @running;
+    my $at = $path =~ /^http/ ? $path : $url . $path;
+    my $pid = fork // die $!;
+    if (!$pid) {
+        open STDOUT, '>', $file or die $!;
+        exec 'curl', '-sSN', '-i', '-g', '-m', 60, '--cacert', Httpd::certificates() . '/ca.crt', @arg, $at;
+    }
+    push @running, $pid;
+    return sub { Httpd::read_file($file) =~ s/\r\n/\n/gr };
+}
+
+sub events { return stream($_[0], '-H', 'Accept: text/event-stream', @_[1 .. $#_]) }
+
+sub has {
+    my ($stream, $match, $name) = @_;
+    Httpd::wait_for(sub { $stream->() =~ $match }, $name);
+    pass($name);
+}
+
+sub publish {
+    my ($channel, $text, @arg) = @_;
+    my $answer = decode_json(`curl -s -m 50 $url/channels/$channel @arg --data-binary '$text'`);
+    return $answer->{published}[0];
+}
+
+sub subscribers {
+    my ($channel) = @_;
+    return decode_json(`curl -s -m 50 $url/channels/$channel`)->{channels}[0]{subscribers};
+}
+
+# ---- EventSource ----
+
+my $plain = events('/events/news');
+has($plain, qr/event: live\ndata:\n\n/, 'live at once');
+like($plain->(), qr{\AHTTP/1.1 200 OK\n}, 'the answer is an ordinary one');
+like($plain->(), qr{^Content-Type: text/event-stream$}m, 'an event stream');
+like($plain->(), qr{^Cache-Control: no-store$}m, 'which nobody keeps');
+like($plain->(), qr{^X-Mark: there$}m, "mod_headers' headers are there");
+unlike($plain->(), qr/^id:/m, 'no position without a history');
+is(publish('news', 'hello', '-H "Content-Type: text/plain"')->{receivers}, 1, 'it is a subscriber');
+has($plain, qr/^data: hello\n\n/m, 'a message');
+publish('news', "one\ntwo", '-H "Content-Type: text/plain"');
+has($plain, qr/^data: one\ndata: two\n\n/m, 'of two lines');
+publish('news', "\x01\x02", '-H "Content-Type: application/octet-stream"');
+has($plain, qr/^event: binary\ndata: AQI=\n\n/m, 'binary ones in base64');
+publish('news', '', '-X POST -H "Content-Type: text/plain"');
+has($plain, qr/^data: \n\n/m, 'an empty one');
+
+my $first = publish('kept/a', 'm1')->{position};
+publish('kept/a', "m$_") for 2 .. 3;
+my $kept = events('/events/kept/a', '-H', "Last-Event-ID: $first");
+has($kept, qr/^event: live\n/m, 'resumed');
+my ($epoch) = split /-/, $first;
+like($kept->(), qr/\n\nid: $epoch-2\ndata: m2\n\nid: $epoch-3\ndata: m3\n\nid: $epoch-3\nevent: live\n/,
+    'what was missed comes in order, each with its position');
+publish('kept/a', 'm4');
+has($kept, qr/^id: $epoch-4\ndata: m4\n\n\z/m, 'and goes on live');
+publish('kept/a', "m$_") for 5 .. 7;
+my $late = events("/events/kept/a?after=$first");
+has($late, qr/^event: live\n/m, 'who comes too late');
+like($late->(), qr/\n\nevent: gap\ndata:\n\nid: $epoch-3\ndata: m3\n\n/, 'is told that there is a gap');
+has(events("$tls/events/kept/a?after=all", '--http1.1'), qr/data: m7\n\nid: $epoch-7\nevent: live/, 'over TLS');
+has(events('/both/kept/a?after=all'), qr/data: m7/, 'where one can publish as well');
+
+# ---- Long polling ----
+
+sub poll {
+    my ($path) = @_;
+    my ($head, $body) = split /\n\n/, `curl -s -i -g -m 60 '$url$path'` =~ s/\r\n/\n/gr, 2;
+    return (decode_json($body), $head);
+}
+
+my ($answer, $head) = poll("/events/kept/a?after=$epoch-5");
+is_deeply([map { $_->{data} } @{ $answer->{messages} }], ['m6', 'm7'], 'what was missed, at once');
+is($answer->{position}, "$epoch-7", 'and from where to go on');
+ok(!$answer->{gap}, 'without a gap');
+like($head, qr{^Content-Type: application/json$}m, 'as JSON');
+like($head, qr{^X-Mark: there$}m, "with mod_headers' headers");
+($answer) = poll("/events/kept/a?after=$first");
+ok($answer->{gap}, 'or with one');
+my $poll = stream("/events/kept/a?after=$epoch-7");
+Httpd::wait_for(sub { subscribers('kept/a') >= 5 }, 'the poll to wait');
+publish('kept/a', 'm8');
+has($poll, qr/"messages":\[\{"data":"m8","position":"$epoch-8"\}\]/, 'or when there is something');
+($answer) = poll("/events/kept/a?after=$epoch-8&wait=1");
+is_deeply($answer, { channel => 'kept/a', messages => [], gap => JSON::PP::false, position => "$epoch-8" },
+    'or when it has waited');
+has(stream("/both/kept/a?after=all"), qr/"m8"/, 'where one can publish as well');
+
+# ---- With a thread of httpd's ----
+
+my $relayed = events("/relayed/kept/a?after=$epoch-7");
+has($relayed, qr/data: m8\n\nid: $epoch-8\nevent: live/, 'relayed');
+like($relayed->(), qr{^X-Mark: there$}m, "with mod_headers' headers");
+($answer) = poll("/relayed/kept/a?after=$epoch-7");
+is($answer->{messages}[0]{data}, 'm8', 'a poll, too');
+SKIP: {
+    skip 'mod_http2 is inactive with the prefork MPM', 2 if $Httpd::MPM eq 'prefork';
+    my $h2 = events("$tls/events/kept/a?after=$epoch-7", '--http2');
+    has($h2, qr/data: m8\n\nid: $epoch-8\nevent: live/, 'over HTTP/2');
+    like($h2->(), qr{\AHTTP/2 200}, 'which it is');
+    kill 'KILL', pop @running;
+}
+kill 'KILL', pop @running;
+
+# ---- Chromium ----
+
+SKIP: {
+    skip 'no MPM changes what Chromium sees', 1 if $Httpd::MPM ne 'event' || $ENV{WS_TEST_PRELOAD};
+    my $begin = publish('kept/chromium', 'm1')->{position};
+    publish('kept/chromium', "m$_") for 2, 3;
+    Program::tap('EventSource in Chromium', 'node', 't/clients/events-page.js', "$url/page.html",
+        "$url/events/kept/chromium", "$url/channels/kept/chromium", $begin);
+}
+
+# ---- What is wrong ----
+
+for (['/events/a?channel=b', 400], ['/events', 400], ['/events/a?after=now', 400], ['/events/secret', 403]) {
+    my ($path, $status) = @$_;
+    is(($httpd->get($path, 'Accept: text/event-stream'))[0], $status, "$path: $status");
+}
+is(($httpd->request('POST', '/events/a', 'Content-Length: 0'))[0], 405, 'nobody publishes there');
+
+# ---- The end ----
+
+kill 'KILL', pop @running for 1 .. 3;
+kill 'KILL', $running[0];
+Httpd::wait_for(sub { subscribers('news') == 0 }, 'who is gone to be noticed');
+pass('who goes is gone');
+$httpd->graceful;
+publish('kept/a', 'm9');
+has($kept, qr/^data: m9\n/m, 'a reload ends nothing');
+kill 'TERM', $httpd->pid;
+waitpid $running[1], 0;
+is($? >> 8, 0, 'an end in order');
+Httpd::wait_for(sub { !kill 0, $httpd->pid }, 'the end');
+kill 'KILL', @running;
+
+done_testing();
