@@ -24,6 +24,9 @@
  * 9 seconds after it was told to stop, and connections have had their time of that. */
 #define LAST_WORDS 1000
 
+/* Of a program that another module has waited for: exit status 255. */
+#define UNKNOWN_STATUS 0xFF00
+
 struct exec_keeper {
     const exec_config *config;
     exec_side side;
@@ -161,12 +164,17 @@ static void tell(exec_program *p)
 static int reap(exec_keeper *k, exec_program *p)
 {
     int status;
+    pid_t waited;
     char text[64];
 
     /* What it leaves behind in its process group is told that the session is over, as by a terminal. Its
      * number is nobody else's before waitpid(2). */
     kill(-p->pid, SIGHUP);
-    if (waitpid(p->pid, &status, WNOHANG) != p->pid) {
+    waited = waitpid(p->pid, &status, WNOHANG);
+    if (waited < 0 && errno == ECHILD) {
+        status = UNKNOWN_STATUS;
+    }
+    else if (waited != p->pid) {
         return 0;
     }
     if (p->err >= 0) {
