@@ -13,6 +13,9 @@
 
 #define IOVECS 64
 
+/* Pieces that are no longer than this on average are joined before they are written, bytes. */
+#define JOIN_MAX 1024
+
 /* A frame of at most so many bytes is masked on its way to where it is gathered. */
 #define MASKED_MAX (16 * 1024)
 
@@ -333,6 +336,22 @@ void ws_conn_uncork(ws_conn *c)
     }
 }
 
+/* Many small pieces cost the kernel more than one copy of them costs here. */
+static int join(ws_loop *loop, struct iovec *iov, int n, apr_size_t len)
+{
+    apr_size_t at = 0;
+    if (n < 3 || len > (apr_size_t)n * JOIN_MAX || len > WS_CORK_SIZE || loop->cork_len) {
+        return n;
+    }
+    for (int i = 0; i < n; i++) {
+        memcpy(loop->cork + at, iov[i].iov_base, iov[i].iov_len);
+        at += iov[i].iov_len;
+    }
+    iov->iov_base = loop->cork;
+    iov->iov_len = len;
+    return 1;
+}
+
 void ws_conn_write(ws_conn *c)
 {
     struct iovec iov[IOVECS];
@@ -341,10 +360,11 @@ void ws_conn_write(ws_conn *c)
     while (state == 0 && c->out.count && !c->broken) {
         int n = ws_queue_peek(&c->out, iov, IOVECS);
         apr_size_t len = 0;
-        apr_ssize_t done = ws_socket_write(c, iov, n);
+        apr_ssize_t done;
         for (int i = 0; i < n; i++) {
             len += iov[i].iov_len;
         }
+        done = ws_socket_write(c, iov, join(c->loop, iov, n, len));
         if (done < 0) {
             state = -1;
             break;
