@@ -178,6 +178,24 @@ refuses("$h off", qr/^$h off stands beside another handler/, 'off behind a handl
 refuses("$h ws_echo.so", qr/^$h off stands beside another handler/, 'a handler behind off', "$h off");
 takes("$h ws_echo.so protocol=a\n$h $api\n$h $api protocol=b greeting=hi", 'taken: several handlers');
 
+refuses("WebSocketSubscriptions $_", qr/^WebSocketSubscriptions: "\Q$_\E" is wrong, it takes a number of channels from 1 to 100000/)
+    for qw(0 -1 x 1K 100001);
+refuses("WebSocketChannels $_", qr/^WebSocketChannels: "\Q$_\E" is wrong, it takes a number of channels from 1 to 10000000/)
+    for qw(0 -1 x 1K 10000001);
+refuses("WebSocketBusQueue $_", qr/^WebSocketBusQueue: "\Q$_\E" is wrong, it takes a size of at least 64K/)
+    for qw(0 -1 x 63K 65535);
+for my $directive (qw(WebSocketSubscribe WebSocketPublish)) {
+    refuses(qq($directive "%{WEBSOCKET_CHANNEL} =="), qr/^$directive takes all, none, handler, or an expression, in quotes/);
+    refuses(qq($directive "%{NO_SUCH_VARIABLE} == 'x'"), qr/^$directive takes all, none, handler, or an expression, in quotes/);
+    takes("$directive $_", "taken: $directive $_")
+        for qw(all None handler), q("%{WEBSOCKET_CHANNEL} == 'x'"), q("%{REMOTE_USER} == 'ann' && %{websocket_channel} =~ /^a/");
+}
+takes("$_", "taken: $_") for 'WebSocketSubscriptions 100000', 'WebSocketChannels 10000000', 'WebSocketBusQueue 64K';
+for my $directive (qw(WebSocketChannels WebSocketBusQueue)) {
+    my (undef, $output) = Httpd->check("<VirtualHost *>\n$directive 100000\n</VirtualHost>");
+    like($output, qr/$directive cannot occur within <VirtualHost> section/, "$directive is for the whole server");
+}
+
 # ---- .htaccess ----
 my %lines = (
     WebSocketHandler        => 'ws_echo.so',
@@ -200,6 +218,13 @@ my %lines = (
     WebSocketRelay          => 'off',
     WebSocketFragmentSize   => 'off',
     WebSocketLog            => 'logs/x json',
+    WebSocketSubscribe      => 'all',
+    WebSocketPublish        => 'none',
+    WebSocketSubscriptions  => '5',
+    WebSocketChannels       => '5',
+    WebSocketBusQueue       => '1M',
+    WebSocketHistory        => 'news 10',
+    WebSocketHistorySize    => '64M',
 );
 my $old = handler('old', 'WS_MAGIC', 'WS_ABI', 'sizeof(table)', <<'END');
 static void echo(ws_conn *c, ws_type type, const char *data, apr_size_t len)
