@@ -380,6 +380,15 @@ for my $direction (qw(client server)) {
     $c->expect_close(1002, 'a server that masks its frames');
 }
 
+{
+    my ($c, $s) = bridged('/test');
+    $httpd->graceful;
+    $c->text('there');
+    is_deeply([(frame($s))[0, 1]], [TEXT, 'there'], 'a reload ends neither side');
+    say_to($s, TEXT, 'and back');
+    is(($c->message)[1], 'and back', 'both go on');
+}
+
 # ---- Configuration ----
 
 for my $case (
