@@ -234,7 +234,7 @@ Bail out! the handler calls ap_satisfies(): that is httpd's, and there is no htt
 TOLD
     told('endless', 'odd', "connect /\n    user ann\n> \"x\"\n", 2, <<'TOLD', '-p', '0.5');
 # log: user ann
-Bail out! a callback of the handler does not return within 0.5 s
+Bail out! a callback of the handler does not return within 2 s
 TOLD
 }
 

@@ -24,6 +24,9 @@
 #include "httpd/request.h"
 #include "protocol/handshake.h"
 
+/* A callback may take this long at least, milliseconds. */
+#define CALLBACK_MIN 2000
+
 int ws_stage_patience = 10000;
 ws_log_level ws_stage_log_level = WS_LOG_WARNING;
 
@@ -363,13 +366,19 @@ static void pass(barrier *b)
     pthread_mutex_unlock(&b->lock);
 }
 
+/* Milliseconds that a callback may take. Who is impatient for messages need not have a fast machine. */
+static int callback_patience(void)
+{
+    return ws_stage_patience > CALLBACK_MIN ? ws_stage_patience : CALLBACK_MIN;
+}
+
 static int wait_all(barrier *b)
 {
     struct timespec until;
     int rv = 0;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += (long)(ws_stage_patience % 1000) * 1000000;
-    until.tv_sec += ws_stage_patience / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec += (long)(callback_patience() % 1000) * 1000000;
+    until.tv_sec += callback_patience() / 1000 + until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&b->lock);
     while (b->left && rv == 0) {
@@ -419,7 +428,7 @@ static void one_turn(ws_stage *s, visit *v)
     ws_loop_post(&s->engine->loops[0], &v->task);
     if (wait_all(&barrier_all)) {
         ws_stage_bail_out("a callback of the handler does not return within %g s",
-                          ws_stage_patience / 1000.0);
+                          callback_patience() / 1000.0);
     }
 }
 
