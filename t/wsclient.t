@@ -103,6 +103,11 @@ like((talk('0123456789a', "$ws/small"))[2], qr/^wsclient: the server closed the 
 is((talk('', '--stay', '--timeout=0.2', "$ws/echo"))[0], 4, '--stay stays, until --timeout');
 is((talk('', '--stay', '--timeout=0.2', '-q', "$ws/echo"))[2], '', '--quiet says nothing');
 
+is(system("$program --json $ws/echo <&- >$dir/out 2>&1") >> 8, 0, 'without standard input');
+like(Httpd::read_file("$dir/out"), qr/"close","code":1000,.*"clean":true/, 'there is nothing to say');
+is(system("echo x | $program $ws/echo >/dev/full 2>$dir/err") >> 8, 5, 'output that cannot be written: exit code');
+is(Httpd::read_file("$dir/err"), "wsclient: output: No space left on device\n", 'and why');
+
 # ---- Much of it ----
 
 my $bytes = 64 * 1024 * 1024;

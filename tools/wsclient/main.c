@@ -5,6 +5,7 @@
 
 #include <apr_general.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -159,12 +160,24 @@ static ws_exit run(void)
     }
 }
 
+/* Descriptors 0 to 2 that the caller has closed become nobody's socket. */
+static void open_standard(void)
+{
+    int fd;
+    while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO) {
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 int main(int argc, char *argv[])
 {
     apr_pool_t *pool;
     const char *error;
     ws_exit end;
 
+    open_standard();
     apr_initialize();
     atexit(apr_terminate);
     apr_pool_create(&pool, NULL);

@@ -93,6 +93,23 @@ static int count_message(ws_conn *c, int last)
     return 1;
 }
 
+/* A message, or a piece of one. Short lines leave in one call. */
+static void write_out(ws_conn *c, ws_type type, const char *data, apr_size_t len, int last)
+{
+    char line[1024];
+    int newline = last && type == WS_TEXT && ws_options.form == WS_FORM_LINES;
+    if (newline && len < sizeof(line)) {
+        memcpy(line, data, len);
+        line[len] = '\n';
+        ws_output_write(c, line, len + 1);
+        return;
+    }
+    ws_output_write(c, data, len);
+    if (newline) {
+        ws_output_write(c, "\n", 1);
+    }
+}
+
 /* Whole messages. */
 
 static void show_hex(ws_conn *c, const char *data, apr_size_t len)
@@ -134,10 +151,7 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
         ws_output_show(c, WS_TONE_MESSAGE, "< ", data, len);
     }
     else {
-        ws_output_write(c, data, len);
-        if (ws_options.form == WS_FORM_LINES && type == WS_TEXT) {
-            ws_output_write(c, "\n", 1);
-        }
+        write_out(c, type, data, len, 1);
     }
 }
 
@@ -147,10 +161,7 @@ static void on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len,
     if (!count_message(c, where & WS_LAST)) {
         return;
     }
-    ws_output_write(c, data, len);
-    if ((where & WS_LAST) && ws_options.form == WS_FORM_LINES && type == WS_TEXT) {
-        ws_output_write(c, "\n", 1);
-    }
+    write_out(c, type, data, len, where & WS_LAST);
 }
 
 /* ---- Beginning and end ---- */
@@ -172,8 +183,10 @@ static void on_open(ws_conn *c)
 
 static void give_back(apr_size_t bytes)
 {
-    __atomic_sub_fetch(&in_flight, bytes, __ATOMIC_ACQ_REL);
-    ws_session_wake();
+    apr_size_t before = __atomic_fetch_sub(&in_flight, bytes, __ATOMIC_ACQ_REL);
+    if (before >= IN_FLIGHT_MAX && before - bytes < IN_FLIGHT_MAX) {
+        ws_session_wake();
+    }
 }
 
 static void on_drain(ws_conn *c)
