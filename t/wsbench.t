@@ -231,7 +231,7 @@ $httpd->stop;
 # ---- bench/compare, which calls it ----
 
 {
-    local @ENV{qw(BENCH CELLS SERVERS ROUNDS SECONDS JSON PEER)} =
+    local @ENV{qw(BENCH CELLS SERVERS ROUNDS DURATION JSON PEER)} =
         ('utf8', 'text', 'ours,raw,nobody', 1, 0.1, $httpd->root . '/results.json', 'nobody=/nonexistent');
     ($status, my $table) = Program::run($^X, 'bench/compare');
     is($status, 0, 'bench/compare');
