@@ -117,6 +117,15 @@ static void housekeeping(ws_alarm *a)
                                            : "the client reads nothing (WebSocketPing)");
             return;
         }
+        /* Nor for one that has closed its side while nothing was taken from it for so long: whoever
+         * holds it may never go on. */
+        if (c->loop->now - c->heard > interval && ws_socket_half_closed(c)) {
+            ws_conn_end(c, ws_is_client(c)
+                               ? "the server has gone while it was not read (WebSocketPing)"
+                               : "the client has gone while it was not read "
+                                 "(WebSocketPing)");
+            return;
+        }
         c->moved = 0;
         c->pinged = 0;
         alarm_in(c, interval + c->settings->ping_grace);

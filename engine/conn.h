@@ -321,6 +321,9 @@ apr_ssize_t ws_socket_write(ws_conn *c, const struct iovec *iov, int n);
  *  -2 when it is broken. */
 int ws_socket_pending(ws_conn *c);
 
+/** Whether the peer has closed its side, as far as that has come through. */
+int ws_socket_half_closed(const ws_conn *c);
+
 /** Close our side; with TLS, say so to the peer first. */
 void ws_socket_shutdown(ws_conn *c);
 

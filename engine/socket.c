@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -53,6 +54,12 @@ apr_ssize_t ws_socket_write(ws_conn *c, const struct iovec *iov, int n)
 int ws_socket_pending(ws_conn *c)
 {
     return c->ssl ? ws_tls_pending(c) : 0;
+}
+
+int ws_socket_half_closed(const ws_conn *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+    return poll(&p, 1, 0) > 0;
 }
 
 void ws_socket_shutdown(ws_conn *c)

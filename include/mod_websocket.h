@@ -424,7 +424,9 @@ WS_API ws_status ws_broadcast_keyed(ws_location *here, ws_type type, const char 
 
 /**
  * Stop reading from the socket: no message is delivered until ws_resume(), and the peer is slowed
- * down by TCP. Pings are not answered meanwhile, and missing pongs are forgiven.  [callback]
+ * down by TCP. Pings are not answered meanwhile, and missing pongs are forgiven; but a peer that closes
+ * its side of the stream, and of which nothing is read for as long as WebSocketPing says, has gone.
+ * [callback]
  */
 WS_API void ws_pause(ws_conn *c);
 

@@ -170,13 +170,25 @@ static void a_loop_that_was_held_up_blames_nobody(rig *r)
     }
 }
 
+static void who_goes_while_nothing_is_read_is_not_kept(rig *r)
+{
+    wire w = enter(r, "a");
+    wire_text(&w, "pause");
+    told_is("a", "paused", "a handler does not read");
+    wire_text(&w, "unread");
+    shutdown(w.fd, SHUT_WR);
+    told_is("a", "close 1006 \"\"", "and the client goes: that is found all the same");
+    wire_free(&w);
+}
+
 int main(void)
 {
     static test *const patient[] = {answers_keep_it_alive, NULL};
     static test *const rare[] = {its_time_begins_when_it_stops_reading,
                                  a_loop_that_was_held_up_blames_nobody, NULL};
     static test *const hasty[] = {silence_ends_it, nobody_is_asked_while_nothing_is_read,
-                                  a_client_that_reads_nothing_is_left, NULL};
+                                  a_client_that_reads_nothing_is_left,
+                                  who_goes_while_nothing_is_read_is_not_kept, NULL};
     rig setup = {.settings = RIG_SETTINGS};
     setup.settings.ping_interval = 20;
     rig_run(setup, &handler, 1, patient);
