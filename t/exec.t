@@ -186,7 +186,10 @@ sub ask { my ($c, $text) = @_; $c->text($text); return ($c->message)[1] }
     my ($pid, $group) = split ' ', ask($c, 'pid');
     is($pid, $group, 'it leads a process group');
     is(ask($c, 'fds'), '0 1 2', 'it has three descriptors');
-    like(ask($c, 'signals'), qr/^0 (?:0|80)$/, 'no signal is blocked or ignored (but for SIGFPE, by Perl)');
+    # SIGFPE is ignored by Perl; the two below SIGRTMIN are the C library's, which lets nobody touch them.
+    no warnings 'portable';    # 64 bits
+    my ($blocked, $ignored) = map { hex } split ' ', ask($c, 'signals');
+    is($blocked | ($ignored & ~0x180000080), 0, 'no signal is blocked or ignored');
     like(ask($c, 'limits Max open files'), qr/^Max open files\s+1024\s/, 'the usual limit of descriptors');
     is(ask($c, 'cwd'), $dir, 'it runs in its own directory');
 
