@@ -28,7 +28,7 @@ typedef struct ws_history_lmdb_options {
 } ws_history_lmdb_options;
 
 /** What is kept of a channel, or NULL if nothing is. */
-const ws_keep *ws_history_rule_of(const ws_history_rule *rules, unsigned count,
+WS_API const ws_keep *ws_history_rule_of(const ws_history_rule *rules, unsigned count,
                                   const char *channel);
 
 /** As ws_records_open(), and its thread. @param pool  lives longer */

@@ -2,12 +2,16 @@
 
 #include "httpd/channels.h"
 
+#include <httpd.h>
+
+#include <ap_provider.h>
 #include <apr_general.h>
 #include <http_log.h>
 
 #include "httpd/channelrules.h"
 #include "httpd/config.h"
 #include "httpd/localbus.h"
+#include "httpd/remotebus.h"
 #include "httpd/history.h"
 #include "httpd/shared.h"
 
@@ -18,6 +22,7 @@ APLOG_USE_MODULE(websocket);
 
 static apr_uint64_t *number; /* of this httpd, kept across reloads */
 static ws_channels *channels;
+static const ws_remote_bus *remote; /* or NULL */
 
 int ws_httpd_channels_init(server_rec *s)
 {
@@ -38,7 +43,15 @@ void ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s, ws_engine *
     options.self.server = *number;
     options.self.process = ws_shared_process() & 0xFFFF;
     options.local = ws_localbus_child_init(pchild, s, *number, options.queue);
-    options.history = ws_httpd_history_child_init(pchild, s);
+    remote = ap_lookup_provider(WS_REMOTE_BUS_GROUP, "remote", WS_REMOTE_BUS_VERSION);
+    if (remote && remote->configured()) {
+        const ws_history_rule *rules;
+        unsigned count = ws_httpd_history_rules(&rules);
+        remote->child_init(pchild, s, &options, rules, count);
+    }
+    else {
+        options.history = ws_httpd_history_child_init(pchild, s);
+    }
     if (!(channels = ws_channels_create(&options, pchild))) {
         ap_log_error(APLOG_MARK, APLOG_ERR, APR_ENOMEM, s,
                      "websocket: no channels in this child: nobody can subscribe");
@@ -56,6 +69,9 @@ void ws_httpd_channels_child_stop(void)
 void ws_httpd_channels_child_exit(void)
 {
     ws_httpd_history_child_exit();
+    if (remote) {
+        remote->child_exit();
+    }
     if (channels) {
         ws_channels_destroy(channels);
         channels = NULL;

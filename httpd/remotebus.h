@@ -1,0 +1,28 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** How another module brings a bus to other machines: as a provider. */
+
+#ifndef WS_HTTPD_REMOTEBUS_H
+#define WS_HTTPD_REMOTEBUS_H
+
+#include <httpd.h>
+
+#include "channels/history_lmdb.h"
+#include "channels/channels.h"
+
+/** ap_register_provider(p, WS_REMOTE_BUS_GROUP, "remote", WS_REMOTE_BUS_VERSION, &table) */
+#define WS_REMOTE_BUS_GROUP "websocket_bus"
+#define WS_REMOTE_BUS_VERSION "1"
+
+typedef struct ws_remote_bus {
+    /** Whether it is configured; then it has the histories as well.  [post_config, child_init] */
+    int (*configured)(void);
+    /** child_init: fills in options->remote and options->history, from options->self and queue. What it
+     *  logs, it logs itself. */
+    void (*child_init)(apr_pool_t *pchild, server_rec *s, ws_channels_options *options,
+                       const ws_history_rule *rules, unsigned rule_count);
+    /** Behind ws_engine_stop(). */
+    void (*child_exit)(void);
+} ws_remote_bus;
+
+#endif

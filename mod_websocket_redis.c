@@ -1,0 +1,176 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * mod_websocket_redis: channels across machines, by way of Redis. A module of its own, so that
+ * mod_websocket needs no Redis; it brings the directive WebSocketBus. What it does is in redis/.
+ */
+
+#include <httpd.h>
+
+#include <ap_provider.h>
+#include <apr_strings.h>
+#include <apr_uri.h>
+#include <http_config.h>
+#include <http_log.h>
+
+#include "httpd/remotebus.h"
+#include "redis/bus.h"
+
+extern module AP_MODULE_DECLARE_DATA websocket_redis_module WS_API;
+
+#define PORT 6379
+#define SENTINEL_PORT 26379
+
+static int is_set;
+static ws_redis_options settings;
+static server_rec *main_server;
+static ws_redis *redis;
+
+static const char takes[] =
+    "takes redis://[user:password@]host[:port][/db], unix:/path, or "
+    "sentinel://[user:password@]host[:port]/master[/db], and then prefix=TEXT";
+
+static const char *parse_db(apr_pool_t *p, const char *text, int *db)
+{
+    char *end;
+    apr_int64_t n = apr_strtoi64(text, &end, 10);
+    if (end == text || *end || n < 0 || n > 65535) {
+        return apr_psprintf(p, "WebSocketBus: \"%s\" is no number of a database", text);
+    }
+    *db = (int)n;
+    return NULL;
+}
+
+static const char *parse_url(apr_pool_t *p, const char *url, ws_redis_options *o)
+{
+    apr_uri_t u;
+    int sentinel;
+    char *slash;
+    if (!strncmp(url, "unix:/", 6)) {
+        o->path = url + 5;
+        return NULL;
+    }
+    if (apr_uri_parse(p, url, &u) != APR_SUCCESS || !u.scheme) {
+        return apr_psprintf(p, "WebSocketBus: \"%s\" is wrong, it %s", url, takes);
+    }
+    if (!strcmp(u.scheme, "rediss")) {
+        return "WebSocketBus: rediss:// needs a hiredis with TLS (1.0 or later), and this one was "
+               "built without: let stunnel or a Redis on this machine speak TLS, and say redis:// "
+               "or unix: to that";
+    }
+    sentinel = !strcmp(u.scheme, "sentinel");
+    if ((!sentinel && strcmp(u.scheme, "redis")) || !u.hostname || !*u.hostname) {
+        return apr_psprintf(p, "WebSocketBus: \"%s\" is wrong, it %s", url, takes);
+    }
+    o->host = u.hostname;
+    o->port = u.port ? u.port : sentinel ? SENTINEL_PORT : PORT;
+    o->user = u.user && *u.user ? u.user : NULL;
+    o->password = u.password;
+    if (o->user && !o->password) {
+        return "WebSocketBus: a user has a password: user:password@";
+    }
+    if (u.path && *u.path) {
+        u.path++;
+    }
+    if (sentinel) {
+        if (!u.path || !*u.path) {
+            return "WebSocketBus: behind the sentinel stands the name of the master: "
+                   "sentinel://host/mymaster";
+        }
+        o->master = u.path;
+        slash = strchr(u.path, '/');
+        if (!slash) {
+            return NULL;
+        }
+        *slash = 0;
+        u.path = slash + 1;
+    }
+    return u.path && *u.path ? parse_db(p, u.path, &o->db) : NULL;
+}
+
+static const char *set_bus(cmd_parms *cmd, void *config, const char *url, const char *more)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    (void)config;
+    if (error) {
+        return error;
+    }
+    if (is_set) {
+        return "WebSocketBus: there can be one";
+    }
+    memset(&settings, 0, sizeof(settings));
+    settings.prefix = "websocket:";
+    if (more && strncmp(more, "prefix=", 7)) {
+        return apr_psprintf(cmd->pool, "WebSocketBus: \"%s\" is wrong, it %s", more, takes);
+    }
+    if (more) {
+        settings.prefix = more + 7;
+        if (strlen(settings.prefix) > 100 || strchr(settings.prefix, '{')) {
+            return "WebSocketBus: a prefix has at most 100 characters, and none of them is {";
+        }
+    }
+    is_set = 1;
+    return parse_url(cmd->pool, url, &settings);
+}
+
+static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    (void)pconf, (void)plog, (void)ptemp;
+    is_set = 0;
+    return OK;
+}
+
+static void log_line(ws_log_level level, const char *text)
+{
+    ap_log_error(APLOG_MARK, level == WS_LOG_ERROR ? APLOG_ERR : APLOG_WARNING, 0, main_server,
+                 "websocket: %s", text);
+}
+
+static int configured(void)
+{
+    return is_set;
+}
+
+static void child_init(apr_pool_t *pchild, server_rec *s, ws_channels_options *options,
+                       const ws_history_rule *rules, unsigned rule_count)
+{
+    apr_status_t rv;
+    main_server = s;
+    settings.self = options->self;
+    settings.queue = options->queue;
+    settings.rules = rules;
+    settings.rule_count = rule_count;
+    settings.log = log_line;
+    if ((rv = ws_redis_create(&redis, &settings, pchild)) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
+                     "websocket: no WebSocketBus in this child: other machines are not reached");
+        redis = NULL;
+        return;
+    }
+    options->remote = ws_redis_bus(redis);
+    options->history = ws_redis_history(redis);
+}
+
+static void child_exit(void)
+{
+    if (redis) {
+        ws_redis_destroy(redis);
+        redis = NULL;
+    }
+}
+
+static const ws_remote_bus provider = {configured, child_init, child_exit};
+
+static void register_hooks(apr_pool_t *p)
+{
+    ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_register_provider(p, WS_REMOTE_BUS_GROUP, "remote", WS_REMOTE_BUS_VERSION, &provider);
+}
+
+static const command_rec directives[] = {
+    AP_INIT_TAKE12("WebSocketBus", set_bus, NULL, RSRC_CONF,
+                   "the Redis that connects machines, and then prefix=TEXT"),
+    {.name = NULL}};
+
+AP_DECLARE_MODULE(websocket_redis) = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, directives,
+                                      register_hooks,          0};

@@ -1,0 +1,368 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The bus: what is published goes to Redis, and the thread that hears what comes from there. */
+
+#include "redis/bus.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "engine/thread.h"
+#include "redis/private.h"
+
+/* Processes say so often that they live, and have ended when they have not for so long, milliseconds. */
+#define BEAT 2000
+#define DEAD 10000
+
+/* How many subscribers a channel has here, and whether the hearer has told Redis. */
+typedef struct want {
+    int count, told;
+    char name[WS_CHANNEL_MAX + 1];
+} want;
+
+/* ---- What others are known to live ---- */
+
+typedef struct peer {
+    ws_node node;
+    apr_time_t seen;
+} peer;
+
+#define PEERS_MAX 1024
+
+static peer peers[PEERS_MAX];
+static unsigned peer_count;
+
+/* Under the lock. */
+static peer *peer_of(const ws_node *node)
+{
+    unsigned i = 0;
+    while (i < peer_count
+           && (peers[i].node.server != node->server || peers[i].node.process != node->process)) {
+        i++;
+    }
+    return i < peer_count ? &peers[i] : NULL;
+}
+
+static void has_been_seen(ws_redis *r, const ws_node *node)
+{
+    peer *p;
+    apr_thread_mutex_lock(r->lock);
+    p = peer_of(node);
+    if (!p && peer_count < PEERS_MAX) {
+        p = &peers[peer_count++];
+    }
+    for (unsigned i = 0; !p && i < PEERS_MAX; i++) { /* one that has ended gives its place */
+        if (apr_time_now() - peers[i].seen > apr_time_from_msec(2 * DEAD)) {
+            p = &peers[i];
+        }
+    }
+    if (p) {
+        p->node = *node;
+        p->seen = apr_time_now();
+    }
+    apr_thread_mutex_unlock(r->lock);
+}
+
+static int alive(ws_bus *b, const ws_node *node)
+{
+    ws_redis *r = WS_REDIS_OF(b, bus);
+    int lives = 1;
+    const peer *p;
+    if (node->server == r->options.self.server) {
+        return -1;
+    }
+    /* While nobody is heard, nothing is known. */
+    if (!__atomic_load_n(&r->away, __ATOMIC_RELAXED)) {
+        apr_thread_mutex_lock(r->lock);
+        p = peer_of(node);
+        lives = !p || apr_time_now() - p->seen < apr_time_from_msec(DEAD);
+        apr_thread_mutex_unlock(r->lock);
+    }
+    return lives;
+}
+
+/* ---- Publishing ---- */
+
+static void has_been_sent(ws_redis *r, ws_redis_job *j, const redisReply *reply)
+{
+    (void)j;
+    if (!reply || reply->type == REDIS_REPLY_ERROR) {
+        __atomic_add_fetch(&r->lost, 1, __ATOMIC_RELAXED);
+    }
+}
+
+/* @return 0, or -1: it has not been taken */
+static int give_packet(ws_redis *r, const ws_packet *p, const char *kind, const char *name, int len)
+{
+    unsigned char head[WS_PACKET_HEAD + WS_CHANNEL_MAX];
+    ws_redis_job *j = ws_redis_job_new(3);
+    apr_size_t head_len = ws_packet_head(p, head);
+    if (j && (j->argv[2] = malloc(head_len + p->len + 1))) {
+        memcpy(j->argv[2], head, head_len);
+        if (p->len) {
+            memcpy(j->argv[2] + head_len, p->data, p->len);
+        }
+        j->lens[2] = head_len + p->len;
+        j->cost += j->lens[2];
+        j->done = has_been_sent;
+        if (ws_redis_job_printf(j, 0, "PUBLISH") == 0
+            && ws_redis_job_printf(j, 1, "%s%s%.*s", r->options.prefix, kind, len, name) == 0
+            && ws_redis_give(r, j) == 0) {
+            return 0;
+        }
+    }
+    if (j) {
+        ws_redis_job_free(j);
+    }
+    return -1;
+}
+
+static ws_status publish(ws_bus *b, const ws_packet *p, apr_uint32_t *reached, apr_uint32_t *missed)
+{
+    ws_redis *r = WS_REDIS_OF(b, bus);
+    int everybody = p->kind == WS_PACKET_BROADCAST;
+    if (give_packet(r, p, everybody ? "all" : "c:", everybody ? "" : p->channel,
+                    everybody ? 0 : (int)p->channel_len)
+        < 0) {
+        ++*missed;
+        return WS_QUEUED;
+    }
+    ++*reached;
+    return WS_QUEUED;
+}
+
+static ws_status send_to(ws_bus *b, const ws_node *to, const ws_packet *p)
+{
+    ws_redis *r = WS_REDIS_OF(b, bus);
+    char name[40];
+    int len;
+    if (to->server == r->options.self.server || !alive(b, to)) {
+        return WS_GONE;
+    }
+    len = snprintf(name, sizeof(name), "%llx.%x", (unsigned long long)to->server, to->process);
+    return give_packet(r, p, "n:", name, len) < 0 ? WS_FULL : WS_HANDED;
+}
+
+static apr_uint32_t subscribers(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash)
+{
+    (void)b, (void)channel, (void)len, (void)hash;
+    return 0; /* nobody knows without asking */
+}
+
+static void wake(ws_redis *r)
+{
+    apr_uint64_t one = 1;
+    if (write(r->wake, &one, sizeof(one)) < 0) {
+        return; /* it is awake */
+    }
+}
+
+static ws_status want_channel(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash,
+                              int change)
+{
+    ws_redis *r = WS_REDIS_OF(b, bus);
+    int changed = 0;
+    want *w;
+    (void)hash;
+    apr_thread_mutex_lock(r->lock);
+    w = apr_hash_get(r->wanted, channel, len);
+    if (!w && change > 0 && (w = calloc(1, sizeof(*w)))) {
+        memcpy(w->name, channel, len);
+        apr_hash_set(r->wanted, w->name, len, w);
+    }
+    if (w) {
+        w->count += change;
+        changed = (w->count > 0) != w->told;
+    }
+    apr_thread_mutex_unlock(r->lock);
+    if (changed) {
+        wake(r);
+    }
+    return w || change < 0 ? WS_QUEUED : WS_FULL;
+}
+
+/* ---- Hearing ---- */
+
+/* Tell Redis what has changed; all: everything, on a new connection. */
+static void tell_wants(ws_redis *r, redisContext *c, int all)
+{
+    apr_thread_mutex_lock(r->lock);
+    for (apr_hash_index_t *i = apr_hash_first(NULL, r->wanted); i;) {
+        void *value;
+        want *w;
+        apr_hash_this(i, NULL, NULL, &value);
+        w = value;
+        i = apr_hash_next(i);
+        if (w->count > 0 && (all || !w->told)) {
+            redisAppendCommand(c, "SUBSCRIBE %sc:%s", r->options.prefix, w->name);
+            w->told = 1;
+        }
+        else if (w->count <= 0) {
+            if (w->told && !all) {
+                redisAppendCommand(c, "UNSUBSCRIBE %sc:%s", r->options.prefix, w->name);
+            }
+            apr_hash_set(r->wanted, w->name, (apr_ssize_t)strlen(w->name), NULL);
+            free(w);
+        }
+    }
+    apr_thread_mutex_unlock(r->lock);
+}
+
+static void hear(ws_redis *r, const redisReply *reply)
+{
+    ws_channels *h = ws_channels_current();
+    ws_packet p;
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3
+        || reply->element[2]->type != REDIS_REPLY_STRING
+        || strcmp(reply->element[0]->str, "message")) {
+        return; /* an answer to SUBSCRIBE */
+    }
+    if (!ws_packet_decode(&p, reply->element[2]->str, (apr_size_t)reply->element[2]->len)
+        || p.from.server == r->options.self.server) {
+        return;
+    }
+    has_been_seen(r, &p.from);
+    if (h && p.kind && (p.kind != WS_PACKET_MISSED || p.len)) {
+        ws_channels_receive(h, &p);
+    }
+}
+
+/* A packet that says nothing but that we live. */
+static void beat(ws_redis *r)
+{
+    ws_packet p = {.kind = WS_PACKET_MISSED, .from = r->options.self, .channel = "", .data = ""};
+    give_packet(r, &p, "all", "", 0);
+}
+
+static int write_all(redisContext *c)
+{
+    int done = 0;
+    while (!done) {
+        if (redisBufferWrite(c, &done) != REDIS_OK) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Until the connection breaks, or all is to end. */
+static void hear_all(ws_redis *r, redisContext *c)
+{
+    apr_time_t next = 0;
+    redisAppendCommand(c, "SUBSCRIBE %sall %sn:%llx.%x", r->options.prefix, r->options.prefix,
+                       (unsigned long long)r->options.self.server, r->options.self.process);
+    tell_wants(r, c, 1);
+    while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
+        struct pollfd p[2] = {{.fd = c->fd, .events = POLLIN}, {.fd = r->wake, .events = POLLIN}};
+        void *reply = NULL;
+        apr_uint64_t n;
+        if (write_all(c) < 0) {
+            return;
+        }
+        if (apr_time_now() >= next) {
+            beat(r);
+            next = apr_time_now() + apr_time_from_msec(BEAT);
+        }
+        if (poll(p, 2, BEAT) < 0 && errno != EINTR) {
+            return;
+        }
+        if (p[1].revents && read(r->wake, &n, sizeof(n)) > 0) {
+            tell_wants(r, c, 0);
+        }
+        if (p[0].revents && redisBufferRead(c) != REDIS_OK) {
+            return;
+        }
+        while (redisGetReplyFromReader(c, &reply) == REDIS_OK && reply) {
+            hear(r, reply);
+            freeReplyObject(reply);
+            reply = NULL;
+        }
+        if (c->err) {
+            return;
+        }
+    }
+}
+
+static void *APR_THREAD_FUNC hear_thread(apr_thread_t *self, void *arg)
+{
+    ws_redis *r = arg;
+    unsigned attempts = 0;
+    int told = 0, was_there = 0;
+    (void)self;
+    while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
+        redisContext *c = ws_redis_connect(r, &told);
+        if (c) {
+            attempts = 0;
+            __atomic_store_n(&r->away, 0, __ATOMIC_RELAXED);
+            /* What others have said meanwhile is in histories, or lost. */
+            if (was_there && ws_channels_current()) {
+                ws_channels_missed(ws_channels_current(),
+                                   1 + __atomic_exchange_n(&r->lost, 0, __ATOMIC_RELAXED));
+            }
+            was_there = 1;
+            hear_all(r, c);
+            redisFree(c);
+            __atomic_store_n(&r->away, 1, __ATOMIC_RELAXED);
+        }
+        ws_redis_back_off(r, &attempts);
+    }
+    return NULL;
+}
+
+/* ---- Beginning and end ---- */
+
+apr_status_t ws_redis_create(ws_redis **redis, const ws_redis_options *options, apr_pool_t *pool)
+{
+    ws_redis *r = apr_pcalloc(pool, sizeof(*r));
+    apr_status_t rv;
+    r->bus = (ws_bus){"redis", want_channel, publish, send_to, subscribers, alive};
+    r->options = *options;
+    r->last = &r->first;
+    r->away = 1;
+    ws_redis_history_init(r);
+    /* Of its own, since it is used by several threads; under the lock. */
+    if ((rv = apr_pool_create_unmanaged(&r->pool)) != APR_SUCCESS
+        || (rv = apr_thread_mutex_create(&r->lock, APR_THREAD_MUTEX_DEFAULT, pool)) != APR_SUCCESS
+        || (rv = apr_thread_cond_create(&r->work, pool)) != APR_SUCCESS) {
+        return rv;
+    }
+    r->wanted = apr_hash_make(r->pool);
+    if ((r->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0) {
+        return errno;
+    }
+    if ((rv = ws_thread_create(&r->sender, ws_redis_send_all, r, pool)) != APR_SUCCESS
+        || (rv = ws_thread_create(&r->hearer, hear_thread, r, pool)) != APR_SUCCESS) {
+        return rv;
+    }
+    *redis = r;
+    return APR_SUCCESS;
+}
+
+ws_bus *ws_redis_bus(ws_redis *r)
+{
+    return &r->bus;
+}
+
+ws_history *ws_redis_history(ws_redis *r)
+{
+    return r->options.rule_count ? &r->history : NULL;
+}
+
+void ws_redis_destroy(ws_redis *r)
+{
+    apr_status_t rv;
+    apr_thread_mutex_lock(r->lock);
+    __atomic_store_n(&r->stop, 1, __ATOMIC_RELAXED);
+    apr_thread_cond_signal(r->work);
+    apr_thread_mutex_unlock(r->lock);
+    wake(r);
+    apr_thread_join(&rv, r->sender);
+    apr_thread_join(&rv, r->hearer);
+    close(r->wake);
+    apr_pool_destroy(r->pool);
+}

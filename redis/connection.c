@@ -1,0 +1,291 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Connections to Redis, and the thread that sends. */
+
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/thread.h"
+#include "redis/private.h"
+
+#define TIMEOUT 5         /* of connecting and of answers, seconds */
+#define BACK_OFF_MIN 50   /* milliseconds */
+#define BACK_OFF_MAX 2000 /* milliseconds */
+#define BATCH 256         /* commands that are on their way at a time */
+
+/* ---- Jobs ---- */
+
+ws_redis_job *ws_redis_job_new(int argc)
+{
+    ws_redis_job *j = calloc(1, sizeof(*j));
+    if (j) {
+        j->argc = argc;
+        j->argv = calloc((size_t)argc, sizeof(*j->argv));
+        j->lens = calloc((size_t)argc, sizeof(*j->lens));
+        j->cost = sizeof(*j);
+    }
+    if (j && (!j->argv || !j->lens)) {
+        ws_redis_job_free(j);
+        return NULL;
+    }
+    return j;
+}
+
+int ws_redis_job_set(ws_redis_job *j, int i, const void *data, size_t len)
+{
+    if (!(j->argv[i] = malloc(len + 1))) {
+        return -1;
+    }
+    memcpy(j->argv[i], data, len);
+    j->argv[i][len] = 0;
+    j->lens[i] = len;
+    j->cost += len;
+    return 0;
+}
+
+int ws_redis_job_printf(ws_redis_job *j, int i, const char *format, ...)
+{
+    char text[WS_CHANNEL_MAX + 300];
+    va_list args;
+    int len;
+    va_start(args, format);
+    len = vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    return len < 0 || len >= (int)sizeof(text) ? -1 : ws_redis_job_set(j, i, text, (size_t)len);
+}
+
+void ws_redis_job_free(ws_redis_job *j)
+{
+    for (int i = 0; j->argv && i < j->argc; i++) {
+        free(j->argv[i]);
+    }
+    if (j->m) {
+        ws_message_unref(j->m);
+    }
+    free(j->argv);
+    free(j->lens);
+    free(j);
+}
+
+int ws_redis_give(ws_redis *r, ws_redis_job *j)
+{
+    int full;
+    apr_thread_mutex_lock(r->lock);
+    full = r->stop || (r->waiting && r->waiting + j->cost > r->options.queue);
+    if (!full) {
+        r->waiting += j->cost;
+        *r->last = j;
+        r->last = &j->next;
+        apr_thread_cond_signal(r->work);
+    }
+    apr_thread_mutex_unlock(r->lock);
+    return full ? -1 : 0;
+}
+
+/* ---- Connecting ---- */
+
+static redisContext *failed(ws_redis *r, redisContext *c, redisReply *reply, int *told)
+{
+    char text[400];
+    if (!*told) {
+        snprintf(text, sizeof(text), "redis: %s: %s; trying again",
+                 r->options.path ? r->options.path : r->options.host,
+                 reply && reply->type == REDIS_REPLY_ERROR ? reply->str
+                 : c                                       ? c->errstr
+                                                           : "out of memory");
+        r->options.log(WS_LOG_WARNING, text);
+        *told = 1;
+    }
+    if (reply) {
+        freeReplyObject(reply);
+    }
+    if (c) {
+        redisFree(c);
+    }
+    return NULL;
+}
+
+static redisContext *open_socket(const ws_redis *r, const char *host, int port)
+{
+    struct timeval timeout = {TIMEOUT, 0};
+    redisContext *c = r->options.path ? redisConnectUnixWithTimeout(r->options.path, timeout)
+                                      : redisConnectWithTimeout(host, port, timeout);
+    if (c && !c->err) {
+        redisSetTimeout(c, timeout);
+    }
+    return c;
+}
+
+/* @return the master's connection, or that of the sentinel with an error in it */
+static redisContext *ask_sentinel(const ws_redis *r, redisContext *c)
+{
+    redisReply *reply = redisCommand(c, "SENTINEL get-master-addr-by-name %s", r->options.master);
+    redisContext *master;
+    if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
+        if (reply) {
+            c->err = REDIS_ERR_OTHER;
+            snprintf(c->errstr, sizeof(c->errstr), "the sentinel does not know %s",
+                     r->options.master);
+            freeReplyObject(reply);
+        }
+        return c;
+    }
+    master = open_socket(r, reply->element[0]->str, atoi(reply->element[1]->str));
+    freeReplyObject(reply);
+    redisFree(c);
+    return master;
+}
+
+static int refused(const redisReply *reply)
+{
+    return !reply || reply->type == REDIS_REPLY_ERROR;
+}
+
+redisContext *ws_redis_connect(ws_redis *r, int *told)
+{
+    const ws_redis_options *o = &r->options;
+    redisContext *c = open_socket(r, o->host, o->port);
+    redisReply *reply;
+
+    if (c && !c->err && o->master) {
+        c = ask_sentinel(r, c);
+    }
+    if (!c || c->err) {
+        return failed(r, c, NULL, told);
+    }
+    if (o->password) {
+        reply = o->user ? redisCommand(c, "AUTH %s %s", o->user, o->password)
+                        : redisCommand(c, "AUTH %s", o->password);
+        if (refused(reply)) {
+            return failed(r, c, reply, told);
+        }
+        freeReplyObject(reply);
+    }
+    if (refused(reply = redisCommand(c, "SELECT %d", o->db))) {
+        return failed(r, c, reply, told);
+    }
+    freeReplyObject(reply);
+    if (*told) {
+        r->options.log(WS_LOG_WARNING, "redis: connected again");
+        *told = 0;
+    }
+    return c;
+}
+
+void ws_redis_back_off(ws_redis *r, unsigned *attempts)
+{
+    unsigned ms = BACK_OFF_MIN << (*attempts > 6 ? 6 : *attempts);
+    ms = ms > BACK_OFF_MAX ? BACK_OFF_MAX : ms;
+    ++*attempts;
+    for (unsigned slept = 0; slept < ms && !__atomic_load_n(&r->stop, __ATOMIC_RELAXED);
+         slept += BACK_OFF_MIN) {
+        apr_sleep(BACK_OFF_MIN * 1000);
+    }
+}
+
+/* ---- Sending ---- */
+
+static void end_job(ws_redis *r, ws_redis_job *j, const redisReply *reply)
+{
+    j->done(r, j, reply);
+    ws_redis_job_free(j);
+}
+
+/* @return 0, or -1 when the connection has broken: jobs that have no answer are left in *jobs */
+static int send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
+{
+    int sent = 0;
+    for (ws_redis_job *j = *jobs; j && sent < BATCH; j = j->next, sent++) {
+        redisAppendCommandArgv(c, j->argc, (const char **)j->argv, j->lens);
+    }
+    while (sent--) {
+        ws_redis_job *j = *jobs;
+        redisReply *reply = NULL;
+        if (redisGetReply(c, (void **)&reply) != REDIS_OK) {
+            return -1;
+        }
+        /* A server that is starting answers, but not yet with what was asked for. */
+        if (j->lasting && reply->type == REDIS_REPLY_ERROR
+            && (!strncmp(reply->str, "LOADING", 7) || !strncmp(reply->str, "READONLY", 8))) {
+            freeReplyObject(reply);
+            return -1;
+        }
+        *jobs = j->next;
+        end_job(r, j, reply);
+        freeReplyObject(reply);
+    }
+    return 0;
+}
+
+/* What is not to outlive its connection. */
+static void drop_fleeting(ws_redis *r, ws_redis_job **jobs)
+{
+    while (*jobs) {
+        ws_redis_job *j = *jobs;
+        if (j->lasting) {
+            jobs = &j->next;
+        }
+        else {
+            *jobs = j->next;
+            end_job(r, j, NULL);
+        }
+    }
+}
+
+void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *arg)
+{
+    ws_redis *r = arg;
+    redisContext *c = NULL;
+    ws_redis_job *jobs = NULL;
+    unsigned attempts = 0;
+    int told = 0, stop = 0;
+    (void)self;
+    while (!stop || jobs) {
+        ws_redis_job **end = &jobs;
+        apr_thread_mutex_lock(r->lock);
+        while (!jobs && !r->first && !r->stop) {
+            apr_thread_cond_wait(r->work, r->lock);
+        }
+        while (*end) {
+            end = &(*end)->next;
+        }
+        *end = r->first;
+        r->first = NULL;
+        r->last = &r->first;
+        if (!attempts) {
+            r->waiting = 0; /* what is on its way, while there is a way, does not count */
+        }
+        stop = r->stop;
+        apr_thread_mutex_unlock(r->lock);
+        if (jobs && !c && !(c = ws_redis_connect(r, &told))) {
+            drop_fleeting(r, &jobs);
+            while (stop && jobs) {
+                ws_redis_job *j = jobs;
+                jobs = j->next;
+                end_job(r, j, NULL);
+            }
+            if (!stop) {
+                ws_redis_back_off(r, &attempts);
+            }
+            continue;
+        }
+        while (jobs && c) {
+            if (send_batch(r, c, &jobs) < 0) {
+                redisFree(c);
+                c = NULL;
+                ws_redis_back_off(r, &attempts);
+            }
+            else {
+                attempts = 0;
+            }
+        }
+    }
+    if (c) {
+        redisFree(c);
+    }
+    return NULL;
+}

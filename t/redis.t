@@ -1,0 +1,171 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Channels across machines: two httpds and a Redis, which goes away and comes back.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Client;
+use Httpd;
+use JSON::PP;
+use Redis;
+
+Httpd::once();
+
+my $redis = Redis->start;
+my $load  = "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so";
+my $conf  = <<'END';
+WebSocketHistory kept/* 100000
+WebSocketPing off
+<Location "/ws">
+    WebSocketHandler ws_channel.so channel=%{arg:channel} publish=on
+</Location>
+<Location "/members">
+    WebSocketHandler ws_channel.so channel=%{arg:channel} presence=on
+</Location>
+<Location "/channels">
+    WebSocketChannelHTTP publish
+</Location>
+END
+
+# One by its port, the other by its socket.
+my $one = Httpd->start(load => $load, conf => 'WebSocketBus redis://127.0.0.1:' . $redis->port . "\n$conf");
+my $two = Httpd->start(load => $load, conf => 'WebSocketBus unix:' . $redis->socket . "\n$conf");
+my $stranger = Httpd->start(load => $load,
+    conf => 'WebSocketBus redis://127.0.0.1:' . $redis->port . "/1 prefix=other:\n$conf");
+
+sub http {
+    my ($httpd, $method, $path, $body) = @_;
+    $body //= '';
+    my ($status, undef, $text) = $httpd->request($method, $path, 'Content-Type: text/plain',
+        'Content-Length: ' . length($body), '', $body);
+    return ($status, eval { decode_json($text) });
+}
+
+# HTTP with a body: request() ends the headers itself.
+sub publish {
+    my ($httpd, $channel, $text) = @_;
+    my $socket = $httpd->connect or die $!;
+    print $socket "POST /channels/$channel HTTP/1.0\r\nContent-Type: text/plain\r\nContent-Length: ",
+        length $text, "\r\n\r\n$text";
+    my $answer = do { local $/; <$socket> } // '';
+    my ($status) = $answer =~ m{^HTTP/1.1 (\d+)};
+    return ($status, eval { decode_json(($answer =~ /\r\n\r\n(.*)/s)[0]) });
+}
+
+# Subscribed in Redis, too?
+sub heard {
+    my ($channel, $n) = @_;
+    Httpd::wait_for(
+        sub { $redis->cli('PUBSUB', 'NUMSUB', "websocket:c:$channel") =~ /^$n$/m },
+        "$n processes to hear $channel");
+}
+
+# ---- Without a history ----
+
+my $a = Client->new($one, '/ws?channel=news');
+my $b = Client->new($two, '/ws?channel=news');
+my $x = Client->new($stranger, '/ws?channel=news');
+heard('news', 2);
+my ($status, $answer) = publish($one, 'news', 'from one');
+is($status, 200, 'published');
+is(($a->message)[1], 'from one', 'here');
+is(($b->message)[1], 'from one', 'and there');
+publish($two, 'news', 'from two');
+is(($a->message)[1], 'from two', 'once each: the next one here');
+is(($b->message)[1], 'from two', 'and there');
+publish($stranger, 'news', 'mine');
+is(($x->message)[1], 'mine', 'with another prefix one is among oneself');
+publish($one, 'news', 'x' x 100_000);
+is(length(($b->message)[1]), 100_000, 'a large one');
+is(length(($a->message)[1]), 100_000, 'here, too');
+
+# ---- Presence ----
+
+my $ann = Client->new($one, '/members?channel=room&name=Ann', protocol => 'channel.v1.json');
+heard('room', 1);
+my $bob = Client->new($two, '/members?channel=room&name=Bob', protocol => 'channel.v1.json');
+Httpd::wait_for(
+    sub {
+        my (undef, $here) = http($two, 'GET', '/channels/room');
+        return join(',', sort map { $_->{data} } @{ $here->{channels}[0]{members} || [] }) eq 'Ann,Bob';
+    },
+    'all members, of both');
+pass('members of both machines are seen');
+
+# ---- With a history, while Redis is restarted ----
+
+my @readers = map { Client->new($_, '/ws?channel=kept/a') } $one, $two, $one, $two;
+heard('kept/a', 2);
+my ($first, $position);
+for my $i (1 .. 20) {
+    (undef, $answer) = publish($i % 2 ? $one : $two, 'kept/a', "m$i");
+    $first //= $answer->{published}[0]{position};
+}
+like($first, qr/^[0-9a-f]+-1$/, 'positions come from Redis');
+
+$redis->stop;
+$one->wait_log(qr/redis: .*trying again/);
+$two->wait_log(qr/redis: .*trying again/);
+my $local = Client->new($one, '/ws?channel=local');
+publish($one, 'local', 'meanwhile');
+is(($local->message)[1], 'meanwhile', 'while Redis is away local delivery goes on');
+publish($one, 'news', 'lost');
+is(($a->message)[1], 'lost', 'also of what others would hear');
+
+# Publishers by WebSocket, who do not wait: their messages do.
+my @json = map { Client->new($_, '/ws?channel=kept/a', protocol => 'channel.v1.json') } $one, $two;
+for my $i (1 .. 10) {
+    $_->text(encode_json({ type => 'publish', channel => 'kept/a', data => "n$i" })) for @json;
+}
+$redis->again;
+$one->wait_log(qr/redis: connected again/);
+$two->wait_log(qr/redis: connected again/);
+heard('kept/a', 2);
+publish($two, 'kept/a', 'end');
+
+my @wrong;
+my @want = ((map {"m$_"} 1 .. 20), (map { ("n$_") x 2 } 1 .. 10), 'end');
+for my $r (@readers) {
+    my @got = map { ($r->message)[1] } @want;
+    push @wrong, "@got" if join(' ', sort @got) ne join(' ', sort @want) || $got[0] ne 'm1' || $got[19] ne 'm20';
+}
+is("@wrong", '', 'nothing is lost or doubled: all readers have all messages, once');
+
+my $back = Client->new($two, "/ws?channel=kept/a&after=$first");
+my @resumed = map { ($back->message)[1] } 2 .. @want;
+is("@resumed[0 .. 18]", join(' ', map {"m$_"} 2 .. 20), 'what the other machine published can be resumed');
+is(join(' ', sort @resumed), join(' ', sort @want[1 .. $#want]), 'up to the last, each once');
+
+publish($one, 'news', 'again');
+is(($b->message)[1], 'again', 'what has no history is heard again');
+
+# ---- Passwords ----
+
+my $locked = Redis->start(options => ['--requirepass', 'secret', qw(--user web on >pass ~* &* +@all)]);
+my $acl = Httpd->start(load => $load, conf => 'WebSocketBus redis://web:pass@127.0.0.1:' . $locked->port . "\n$conf");
+my $wrong = Httpd->start(load => $load, conf => 'WebSocketBus redis://:no@127.0.0.1:' . $locked->port . "\n$conf");
+($status, $answer) = publish($acl, 'kept/b', 'x');
+like($answer->{published}[0]{position}, qr/-1$/, 'with an ACL user');
+$wrong->wait_log(qr/redis: 127.0.0.1: .*(?:WRONGPASS|invalid)/);
+pass('a wrong password is told');
+
+# ---- The directive ----
+
+for (
+    ['rediss://host',         qr/rediss:.. needs a hiredis with TLS/],
+    ['http://host',           qr/"http:..host" is wrong, it takes redis:/],
+    ['redis://host/x',        qr/"x" is no number of a database/],
+    ['redis://user@host',     qr/a user has a password/],
+    ['sentinel://host',       qr/name of the master/],
+    ['redis://host suffix=x', qr/"suffix=x" is wrong/],
+    ["redis://host\nWebSocketBus redis://host", qr/there can be one/])
+{
+    my ($what, $why) = @$_;
+    my ($right, $text) = Httpd->check("WebSocketBus $what\n", load => $load);
+    ok(!$right, "WebSocketBus $what is refused");
+    like($text, $why, 'with the reason');
+}
+
+done_testing();
