@@ -70,6 +70,15 @@ void ws_trial_answered(ws_trial *t);
 /** To another server: what has been is forgotten. */
 void ws_trial_again(ws_trial *t);
 
+/** Basic credentials of a URL, from the attempt's pool: "Basic ..."; NULL if it has none. */
+const char *ws_trial_credentials(const ws_trial *t, const ws_url *url);
+
+/* wire.c */
+
+/** What a call of OpenSSL has not done: wait until it can be called again. @return 0, or -2 for an error,
+ *  in t->error */
+apr_ssize_t ws_trial_wanted(ws_trial *t, int result);
+
 /**
  * Read until a head is whole.
  * @param who  in words, for what can go wrong
@@ -79,8 +88,5 @@ apr_size_t ws_trial_read_head(ws_trial *t, const char *who);
 
 /** Send what is left of t->out. @return whether all of it has gone; if not, there is nothing to do now */
 int ws_trial_send(ws_trial *t, const char *who);
-
-/** Basic credentials of a URL, from the attempt's pool: "Basic ..."; NULL if it has none. */
-const char *ws_trial_credentials(const ws_trial *t, const ws_url *url);
 
 #endif
