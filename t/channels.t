@@ -30,6 +30,10 @@ WebSocketBusQueue 64K
 <Location /crowd>
     WebSocketHandler ws_channel.so channel=crowd publish=on
 </Location>
+WebSocketHistory kept:* 1000
+<Location /kept>
+    WebSocketHandler ws_channel.so channel=kept:crowd publish=on
+</Location>
 <Location /room>
     WebSocketHandler ws_channel.so channel=room:%{path:2} presence=on publish=on echo=off
     WebSocketSubscribe "%{WEBSOCKET_CHANNEL} =~ m#^(room:|open/)# && ! (%{QUERY_STRING} =~ /name=mallory/)"
@@ -66,7 +70,8 @@ sub process_of { return hex substr $_[0], 0, 4 }
 # ---- The crowd ----
 
 sub crowd {
-    my $pid = open2(my $out, my $in, "$ENV{WS_TEST_BUILD}/bench/crowd", $httpd->port, '/crowd', $subscribers, 8);
+    my ($path, $subscribers) = @_;
+    my $pid = open2(my $out, my $in, "$ENV{WS_TEST_BUILD}/bench/crowd", $httpd->port, $path, $subscribers, 8);
     return { pid => $pid, out => $out, in => $in, at => 0 };
 }
 
@@ -98,9 +103,10 @@ sub result {
     return $line =~ /left=(\d+) lost=(\d+) messages=(\d+) (.*)/;
 }
 
-{
-    my $crowd = crowd();
-    is(line_of($crowd), "ready\n", "$subscribers subscribers and 8 publishers in 4 children");
+for (['/crowd', $subscribers], ['/kept', $subscribers / 4]) {
+    my ($path, $subscribers) = @$_;
+    my $crowd = crowd($path, $subscribers);
+    is(line_of($crowd), "ready\n", "$path: $subscribers subscribers and 8 publishers in 4 children");
     go_on($crowd, 100);
 
     my @children = $httpd->children;

@@ -60,6 +60,8 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
     await bob.click('#enter');
     await ann.waitForSelector('#here li[data-name="B\u00f6b"]');
     check(await ann.locator('#said li[data-text="Nobody here"]').count() === 0, 'rooms do not hear each other');
+    await hears(bob, 'Ann', 'Hello, \u{1f600}');
+    check(await bob.locator('#said li[data-text="Nobody here"]').count() === 0, 'who comes back is told what was said');
 
     await ann.click('#crowd');
     await ann.waitForFunction(() => document.querySelectorAll('#here li').length >= 22);
