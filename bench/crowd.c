@@ -6,7 +6,7 @@
  *     crowd PORT PATH SUBSCRIBERS PUBLISHERS
  *
  * Subscribers listen; publishers publish on the same channel, each its next message as soon as it has
- * its last one back. "ready" is printed when all are connected, "at N" while N messages have come back to
+ * its last one back. "ready" is printed when all are subscribed, "at N" while N messages have come back to
  * their publishers. A publisher whose connection breaks comes back; a subscriber's is counted as lost.
  *
  * A line on standard input ends the publishing. Then it is looked whether every subscriber that is left
@@ -33,6 +33,7 @@
 
 typedef struct member {
     int fd, open, publisher; /* its number, or -1 */
+    int heard;               /* it is subscribed: it has heard a call */
     int here;                /* its last message that went over this connection */
     size_t len;
     unsigned char in[4096];
@@ -45,7 +46,7 @@ static const char *path;
 static int epoll_fd, publishers, publishing = 1, failed;
 static int sent[PUBLISHERS]; /* the number of its last message */
 static unsigned char *back;  /* bits of what has come back */
-static long came_back, lost, twice, disordered, opened, news;
+static long heard, came_back, lost, twice, disordered, opened, news;
 
 static size_t bit(int publisher, int number)
 {
@@ -90,6 +91,13 @@ static void dial(member *m)
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, m->fd, &e);
 }
 
+/* The answer to a handshake comes before the subscription is in place. */
+static void call(member *m)
+{
+    static const unsigned char frame[] = {0x81, 0x81, 0, 0, 0, 0, '?'};
+    say(m, frame, sizeof(frame));
+}
+
 static void publish(member *m)
 {
     unsigned char frame[64] = {0x81, 0, 0, 0, 0, 0}; /* masked with zeroes */
@@ -106,6 +114,11 @@ static void publish(member *m)
 static void take_message(member *m, const char *text)
 {
     int publisher, number;
+    if (*text == '?') {
+        heard += !m->heard;
+        m->heard = 1;
+        return;
+    }
     if (sscanf(text, "%d %d", &publisher, &number) != 2 || publisher < 0 || publisher >= publishers
         || number < 1 || number >= MESSAGES) {
         fprintf(stderr, "not one of ours: %s\n", text);
@@ -264,6 +277,12 @@ int main(int argc, char **argv)
     }
     while (opened < count) {
         turn(-1);
+    }
+    while (heard < count) {
+        call(&all[subscribers]);
+        for (int i = 0; i < 100 && heard < count; i++) {
+            turn(1);
+        }
     }
     printf("ready\n");
     fflush(stdout);
