@@ -29,7 +29,7 @@ typedef struct ws_history_lmdb_options {
 
 /** What is kept of a channel, or NULL if nothing is. */
 WS_API const ws_keep *ws_history_rule_of(const ws_history_rule *rules, unsigned count,
-                                  const char *channel);
+                                         const char *channel);
 
 /** As ws_records_open(), and its thread. @param pool  lives longer */
 apr_status_t ws_history_lmdb_create(ws_history **h, const ws_history_lmdb_options *options,
