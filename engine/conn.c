@@ -104,6 +104,7 @@ static void housekeeping(ws_alarm *a)
     if (c->pinged) {
         /* A loop that was held up comes here before it has read everybody's answer. */
         ws_conn_read(c);
+        ws_loop_catch_up(c->loop);
         if (c->gone || ws_state_of(c) != WS_OPEN) {
             return;
         }
@@ -243,6 +244,7 @@ void ws_adopt(ws_loop *loop, ws_task *task)
     c->hixie = a->hixie;
     c->chain = a->chain;
     c->watched = -1;
+    c->ringed = loop->ring && !c->ssl;
     c->heard = loop->now;
     c->alarm.fn = housekeeping;
     connecting = a->connecting;
@@ -269,24 +271,66 @@ void ws_adopt(ws_loop *loop, ws_task *task)
     }
 }
 
+/* The ring reads; the poller is asked whether the socket takes something again, and while nothing is
+ * read, whether it breaks. */
+static apr_status_t watch_ringed(ws_conn *c, int events)
+{
+    int poll = events != WS_READABLE;
+    apr_status_t rv = APR_SUCCESS;
+    if ((events & WS_READABLE) && !c->receiving) {
+        ws_ring_receive(c->loop->ring, c->fd, c);
+        c->receiving = 1;
+    }
+    else if (!(events & WS_READABLE) && c->receiving && !c->stopping) {
+        ws_ring_stop(c->loop->ring, c);
+        c->stopping = 1;
+    }
+    if (poll && !(c->polled && events == c->watched)) {
+        rv = ws_poller_set(c->loop->poller, c->fd, c, c->polled ? c->watched : -1,
+                           (unsigned)(events & ~WS_READABLE));
+    }
+    else if (!poll && c->polled) {
+        ws_poller_remove(c->loop->poller, c->fd);
+    }
+    c->polled = poll && rv == APR_SUCCESS;
+    return rv;
+}
+
 void ws_conn_watch(ws_conn *c)
 {
     int events = 0;
+    apr_status_t rv = APR_SUCCESS;
     if (c->gone) {
         return;
     }
     if (!c->held || c->deaf) {
         events |= WS_READABLE;
     }
-    if (c->out.count || c->cipher_out) {
+    if (c->ringed ? c->stuck : c->out.count || c->cipher_out) {
         events |= WS_WRITABLE;
     }
-    if (events != c->watched) {
-        if (ws_poller_set(c->loop->poller, c->fd, c, c->watched, (unsigned)events) != APR_SUCCESS) {
-            ws_conn_end(c, "the socket cannot be watched");
-            return;
-        }
-        c->watched = events;
+    if (c->ringed && (events != c->watched || !c->receiving != !(events & WS_READABLE))) {
+        rv = watch_ringed(c, events);
+    }
+    else if (events != c->watched) {
+        rv = ws_poller_set(c->loop->poller, c->fd, c, c->watched, (unsigned)events);
+    }
+    if (rv != APR_SUCCESS) {
+        ws_conn_end(c, "the socket cannot be watched");
+        return;
+    }
+    c->watched = events;
+}
+
+/* Before the socket is closed. */
+static void let_go_of_socket(ws_conn *c)
+{
+    if (c->receiving && !c->stopping) {
+        ws_ring_stop(c->loop->ring, c);
+        c->stopping = 1;
+    }
+    if (c->ringed ? c->polled : c->watched >= 0) {
+        ws_poller_remove(c->loop->poller, c->fd);
     }
 }
 
@@ -394,6 +438,9 @@ void ws_conn_end(ws_conn *c, const char *why)
         return;
     }
     c->gone = 1;
+    if (c->sending) {
+        ws_ring_submit(loop->ring); /* while there is a socket */
+    }
     set_state(c, WS_CLOSED);
     if (c->dropped) {
         ws_slow_over(c);
@@ -410,9 +457,7 @@ void ws_conn_end(ws_conn *c, const char *why)
     if (loop->engine->options.on_end) {
         loop->engine->options.on_end(c, why);
     }
-    if (c->watched >= 0) {
-        ws_poller_remove(loop->poller, c->fd);
-    }
+    let_go_of_socket(c);
     if (c->ssl) {
         SSL_free(c->ssl);
     }
@@ -432,7 +477,7 @@ void ws_conn_sweep(ws_loop *loop)
     ws_conn **link = &loop->gone, *c;
     int outgoing;
     while ((c = *link)) {
-        if (c->dirty || !ws_calls_over(c)) {
+        if (c->dirty || c->receiving || !ws_calls_over(c)) {
             link = &c->next;
             continue;
         }

@@ -56,7 +56,7 @@ struct ws_conn {
     const ws_settings *settings;
     SSL *ssl;
     int fd;      /**< -1 in a free place */
-    int watched; /**< events that the poller watches for, -1 if none yet */
+    int watched; /**< events that the poller or the ring watches for, -1 if none yet */
     ws_id id;    /**< 0 in a free place; read by ws_find on the loop only */
     ws_parser parser;
     ws_bytes *message; /**< the beginning of a message, until it is whole */
@@ -107,6 +107,11 @@ struct ws_conn {
     unsigned missed : 1;      /**< a ping was not answered in time */
     unsigned way : 2;         /**< ws_way; WS_WAY_OUTGOING: we are the client */
     unsigned closer : 2;      /**< ws_closer */
+    unsigned ringed : 1;      /**< the loop's ring receives and sends; the poller does the rest */
+    unsigned polled : 1;      /**< with a ring: the poller knows the socket */
+    unsigned receiving : 1;   /**< the ring has the socket; the place cannot be given away */
+    unsigned stopping : 1;    /**< and has been told to let go of it */
+    unsigned sending : 1;     /**< the ring has something to send; not yet known to have gone */
     ws_bytes *end_reason;     /**< of that frame, NULL if empty */
 };
 
@@ -183,6 +188,9 @@ void ws_conn_read(ws_conn *c);
 void ws_conn_deliver(ws_conn *c, unsigned opcode, const unsigned char *data, apr_size_t len,
                      unsigned where, apr_uint64_t total);
 
+/** The ring has received something, or that has ended. */
+void ws_conn_received(ws_conn *c, const ws_ready *r);
+
 /* output.c */
 
 /** Where reading goes on, and on_drain comes: bytes that wait to be sent. */
@@ -236,6 +244,15 @@ void ws_conn_write(ws_conn *c);
 
 /** Flush what was queued during this turn. */
 void ws_conn_flush_dirty(ws_loop *loop);
+
+/** With a ring, give it what is queued: the last thing in a turn. */
+void ws_conn_send_queues(ws_loop *loop);
+
+/** What the ring has sent, see ws_ring_sent_fn; what is a connection. */
+void ws_conn_sent(void *what, const unsigned char *data, apr_size_t len, int done);
+
+/** The socket takes something again. */
+void ws_conn_writable(ws_conn *c);
 
 /** Note how much waits to be sent now. */
 void ws_conn_note_queue(ws_conn *c);

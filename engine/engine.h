@@ -79,7 +79,14 @@ typedef struct ws_outgoing ws_outgoing;
 typedef void ws_log_fn(ws_log_level level, const ws_settings *settings, const ws_conn *c,
                        const char *text);
 
+/** What loops wait for their sockets with. */
+typedef enum {
+    WS_BACKEND_EPOLL,
+    WS_BACKEND_URING /**< io_uring; epoll, with a warning in the log, where that cannot be had */
+} ws_backend;
+
 typedef struct ws_engine_options {
+    ws_backend backend;
     unsigned loops;    /**< event loops, 1 to WS_LOOPS_MAX */
     unsigned blocking; /**< greatest number of threads for WS_BLOCKING handlers */
     unsigned watchdog; /**< milliseconds that a callback may take before the log names it, 0: any */

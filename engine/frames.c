@@ -171,6 +171,22 @@ int ws_queue_append(ws_queue *q, const struct iovec *iov, int n, apr_uint32_t no
     return 0;
 }
 
+int ws_queue_prepend(ws_queue *q, const void *data, apr_size_t n, int cut, apr_uint32_t now)
+{
+    ws_frames *f = reserve(q) < 0 ? NULL : ws_frames_new(n);
+    if (!f) {
+        return -1;
+    }
+    memcpy(f->data, data, n);
+    f->len = n;
+    q->head--;
+    q->count++;
+    *at(q, 0) = entry_of(f, now);
+    q->cut = cut != 0;
+    add_bytes(q, n);
+    return 0;
+}
+
 const ws_entry *ws_queue_at(const ws_queue *q, apr_uint32_t i)
 {
     return at(q, i);

@@ -64,6 +64,10 @@ int ws_queue_push(ws_queue *q, ws_frames *f, apr_uint32_t now);
 /** Copy bytes behind what waits, into its last buffer where that has room and is nobody else's. */
 int ws_queue_append(ws_queue *q, const struct iovec *iov, int n, apr_uint32_t now);
 
+/** Put what is left of bytes on their way before all that waits, of which nothing has been sent: n of
+ *  data. cut: it begins inside a frame */
+int ws_queue_prepend(ws_queue *q, const void *data, apr_size_t n, int cut, apr_uint32_t now);
+
 /** Put a control frame before all frames of which nothing has been sent. A waiting Pong is replaced by
  *  a newer one (RFC 6455, section 5.5.3). Takes over the reference, as ws_queue_push. */
 int ws_queue_push_control(ws_queue *q, ws_frames *f, apr_uint32_t now);

@@ -6,6 +6,7 @@
  * whose end is still to come, and for a frame header that was cut.
  */
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -293,11 +294,37 @@ static unsigned char *place(ws_conn *c, apr_size_t *space)
     return c->loop->input;
 }
 
+/* What c->rest has to be put before: a header that was cut; more, from when the connection was held, only if
+ * it is not heard. */
+static apr_size_t to_put_before(const ws_conn *c)
+{
+    return c->rest && !c->deaf ? c->rest->len : 0;
+}
+
+static void over(ws_conn *c, int broke)
+{
+    if (!broke && c->hixie) {
+        ws_hixie_ended(c);
+    }
+    ws_conn_end(c, broke     ? "the connection broke"
+                   : c->shut ? "closed"
+                             : "the peer closed the connection without a Close frame");
+}
+
+static void note_input(ws_conn *c, apr_ssize_t n)
+{
+    c->heard = c->loop->now;
+    c->tally.wire_in += (apr_size_t)n;
+    ws_count(c->loop->counters, WS_COUNT_WIRE_IN, n);
+    if (c->pinged) {
+        ws_conn_answered(c);
+    }
+}
+
 /* One read. @return whether another is worth trying */
 static int read_once(ws_conn *c)
 {
-    /* A header that was cut; more, from when the connection was held, only if it is not heard. */
-    apr_size_t kept = c->rest && !c->deaf ? c->rest->len : 0, space;
+    apr_size_t kept = to_put_before(c), space;
     unsigned char *data;
     apr_ssize_t n;
     int more = 0;
@@ -306,30 +333,68 @@ static int read_once(ws_conn *c)
         deliver_kept(c);
         return 1;
     }
+    if (c->ringed) {
+        return 0;
+    }
     data = place(c, &space);
     n = ws_socket_read(c, data + kept, space - kept, &more);
     if (n == -1) {
         return 0;
     }
     if (n <= 0) {
-        if (n == 0 && c->hixie) {
-            ws_hixie_ended(c);
-        }
-        ws_conn_end(c, n < 0     ? "the connection broke"
-                       : c->shut ? "closed"
-                                 : "the peer closed the connection without a Close frame");
+        over(c, n < 0);
         return 0;
     }
-    c->heard = c->loop->now;
-    c->tally.wire_in += (apr_size_t)n;
-    ws_count(c->loop->counters, WS_COUNT_WIRE_IN, n);
-    if (c->pinged) {
-        ws_conn_answered(c);
-    }
+    note_input(c, n);
     if (!c->deaf) {
         deliver(c, data, kept, kept + (apr_size_t)n);
     }
     return more;
+}
+
+/* Put it behind what is there already, for the end of the turn or when the connection is released. */
+static void keep_input(ws_conn *c, const unsigned char *data, apr_size_t len)
+{
+    ws_bytes *rest = realloc(c->rest, sizeof(*rest) + c->rest->len + len);
+    if (!rest) {
+        ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
+        ws_conn_mark_dirty(c);
+        return;
+    }
+    memcpy(rest->data + rest->len, data, len);
+    rest->len = rest->size = rest->len + len;
+    c->rest = rest;
+    if (!c->held) {
+        c->resume = 1;
+        ws_conn_mark_dirty(c);
+    }
+}
+
+void ws_conn_received(ws_conn *c, const ws_ready *r)
+{
+    apr_size_t kept = to_put_before(c), len = (apr_size_t)r->len;
+    if (!r->more) {
+        c->receiving = c->stopping = 0;
+    }
+    if (c->gone) {
+        return;
+    }
+    if (r->len > 0) {
+        note_input(c, r->len);
+        if (kept && (c->held || c->resume || kept > WS_RING_HEADROOM)) {
+            keep_input(c, r->data, len);
+        }
+        else if (!c->deaf) {
+            deliver(c, r->data - kept, kept, kept + len);
+        }
+    }
+    else if (r->len != -ENOBUFS && r->len != -ECANCELED && r->len != -EINTR && r->len != -EAGAIN
+             && (c->deaf || !(c->held || c->resume))) { /* else it is found again, behind c->rest */
+        over(c, r->len < 0);
+    }
+    if (!r->more && !c->gone) {
+        ws_conn_watch(c);
+    }
 }
 
 void ws_conn_read(ws_conn *c)

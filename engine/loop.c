@@ -12,6 +12,9 @@
 
 #define READY_MAX 256
 
+/* Rounds of ws_loop_catch_up(): somebody may never stop to send. */
+#define CATCH_UP_MAX 1000
+
 /* At a place that is known when the module is loaded: to ask for it by a call, as a shared object does
  * otherwise, would cost each ws_send() more than its own checks. */
 static __thread ws_loop *current __attribute__((tls_model("initial-exec")));
@@ -91,6 +94,11 @@ static void do_tasks(ws_loop *loop)
 static void handle(ws_loop *loop, const ws_ready *r)
 {
     ws_conn *c = r->what;
+    if (r->events == WS_RECEIVED) {
+        ws_conn_received(c, r);
+        ws_ring_give_back(loop->ring, r);
+        return;
+    }
     if (ws_guest_ready(r)) {
         return;
     }
@@ -106,38 +114,74 @@ static void handle(ws_loop *loop, const ws_ready *r)
         return;
     }
     if (!c->gone && (r->events & WS_WRITABLE)) {
-        ws_conn_flush(c);
+        ws_conn_writable(c);
     }
     if (!c->gone && (r->events & WS_READABLE)) {
         ws_conn_read(c);
     }
     /* What lies in a broken socket can still be read; reading it finds the end, turns later if it is
-     * much. */
-    if (!c->gone && (r->events & (WS_BROKEN | WS_READABLE)) == WS_BROKEN) {
+     * much. So it does where a ring reads. */
+    if (!c->gone && (r->events & (WS_BROKEN | WS_READABLE)) == WS_BROKEN && !c->receiving) {
         ws_conn_end(c, "the connection broke");
     }
+}
+
+/* @return how often something was received by a ring */
+static int wait_and_handle(ws_loop *loop, int timeout)
+{
+    ws_ready ready[READY_MAX];
+    int n = loop->ring ? ws_ring_wait(loop->ring, ready, READY_MAX, timeout)
+                       : ws_poller_wait(loop->poller, ready, READY_MAX, timeout);
+    int received = 0;
+    loop->now = ws_clock();
+    for (int i = 0; i < n; i++) {
+        received += ready[i].events == WS_RECEIVED;
+        handle(loop, &ready[i]);
+    }
+    return received;
+}
+
+void ws_loop_catch_up(ws_loop *loop)
+{
+    for (int i = 0; loop->ring && i < CATCH_UP_MAX && wait_and_handle(loop, 0) > 0; i++) {
+    }
+}
+
+/* In the loop's own thread, the only one that the kernel lets use it. */
+static void make_ring(ws_loop *loop)
+{
+    char text[120];
+    apr_status_t rv = ws_ring_create(&loop->ring, loop->poller, WS_CORK_SIZE, ws_conn_sent);
+    if (rv != APR_SUCCESS) {
+        ws_log(loop->engine, WS_LOG_WARNING, NULL,
+               "io_uring cannot be used (%s), epoll is instead (WebSocketBackend)",
+               apr_strerror(rv, text, sizeof(text)));
+        return;
+    }
+    free(loop->cork);
+    loop->cork = ws_ring_room(loop->ring);
 }
 
 static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *arg)
 {
     ws_loop *loop = arg;
-    ws_ready ready[READY_MAX];
 
     (void)thread;
     current = loop;
+    if (loop->engine->options.backend == WS_BACKEND_URING) {
+        make_ring(loop);
+    }
     while (loop->running) {
-        int timeout = has_tasks(loop) ? 0 : ws_wheel_timeout(&loop->wheel, ws_clock());
-        int n = ws_poller_wait(loop->poller, ready, READY_MAX, ws_clock_patience(timeout));
-        loop->now = ws_clock();
-        for (int i = 0; i < n; i++) {
-            handle(loop, &ready[i]);
-        }
+        int timeout =
+            loop->dirty || has_tasks(loop) ? 0 : ws_wheel_timeout(&loop->wheel, ws_clock());
+        wait_and_handle(loop, ws_clock_patience(timeout));
         do_tasks(loop);
         ws_wheel_run(&loop->wheel, loop->now);
         ws_conn_flush_dirty(loop);
         ws_conn_sweep(loop);
         ws_watches_sweep(loop);
         ws_guests_sweep(loop);
+        ws_conn_send_queues(loop);
     }
     do_tasks(loop); /* that others have posted meanwhile: ws_run() has promised to call */
     ws_guests_sweep(loop);
@@ -184,6 +228,12 @@ apr_status_t ws_loop_start(ws_loop *loop)
 
 void ws_loop_destroy(ws_loop *loop)
 {
+    if (loop->ring) {
+        ws_ring_destroy(loop->ring);
+    }
+    else {
+        free(loop->cork);
+    }
     if (loop->poller) {
         ws_poller_destroy(loop->poller);
     }
@@ -195,6 +245,5 @@ void ws_loop_destroy(ws_loop *loop)
     ws_chain_loop_end(loop);
     ws_slab_destroy(&loop->slab);
     free(loop->heads);
-    free(loop->cork);
     free(loop->input);
 }

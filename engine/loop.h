@@ -17,6 +17,7 @@
 #include "engine/guest.h"
 #include "engine/masks.h"
 #include "engine/poller.h"
+#include "engine/ring.h"
 #include "engine/slab.h"
 #include "engine/threads.h"
 #include "engine/watchdog.h"
@@ -43,6 +44,7 @@ struct ws_loop {
     ws_engine *engine;
     unsigned index;
     ws_poller *poller;
+    ws_ring *ring; /**< or NULL: the poller does it all */
     int wake_fd;
     apr_thread_t *thread;
     apr_uint32_t now;  /**< milliseconds, monotonic; read once a turn */
@@ -62,6 +64,7 @@ struct ws_loop {
     ws_slab slab;
     ws_conn **heads;        /**< first connection of each location; the last is of outgoing ones */
     ws_conn *dirty;         /**< connections with something to write at the end of the turn */
+    ws_conn *senders;       /**< with a ring: those whose queues are sent when the turn is over */
     ws_conn *gone;          /**< connections to free at the end of the turn */
     ws_watch *watches_gone; /**< likewise */
     ws_guest *guests, *guests_gone;
@@ -74,7 +77,7 @@ struct ws_loop {
     unsigned char *input; /**< WS_INPUT_SIZE */
     ws_call call;         /**< the callback that runs */
     ws_conn *corked;      /**< whose callback runs */
-    unsigned char *cork;  /**< WS_CORK_SIZE */
+    unsigned char *cork;  /**< WS_CORK_SIZE; with a ring, a room of that */
     apr_size_t cork_len;
     int last_input; /**< the message that its handler has is the last of what has come */
 
@@ -114,6 +117,10 @@ void ws_loop_destroy(ws_loop *loop);
 /** Give a task to a loop.  [any thread]  @return 0; -1 when the loop has ended: the task is still the
  *  caller's */
 int ws_loop_post(ws_loop *loop, ws_task *task);
+
+/** Handle what is ready, and again, until nothing is for now: before somebody is ended for what he has
+ *  not said. With a ring, between callbacks; without one there is nothing to do. */
+void ws_loop_catch_up(ws_loop *loop);
 
 /** Some time between half of ms and all of it: connections that came together, or were spoken to
  *  together, are not to do the same thing together. */

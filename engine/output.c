@@ -6,6 +6,7 @@
  * others send, is queued.
  */
 
+#include <errno.h>
 #include <string.h>
 
 #include "engine/conn.h"
@@ -21,7 +22,13 @@
 
 static int idle(const ws_conn *c)
 {
-    return c->out.count == 0 && !c->cipher_out;
+    return c->out.count == 0 && !c->cipher_out && !c->sending;
+}
+
+/* What is gathered may follow what the ring is going to send: they leave as one. */
+static int joins(const ws_conn *c)
+{
+    return c->sending && c->out.count == 0 && ws_ring_is_last(c->loop->ring, c);
 }
 
 void ws_conn_mark_dirty(ws_conn *c)
@@ -58,8 +65,8 @@ static int keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
 
 static void count_written(ws_conn *c, apr_ssize_t n)
 {
-    if (n > 0) {
-        c->tally.wire_out += (apr_size_t)n;
+    if (n) {
+        c->tally.wire_out += (apr_uint64_t)n;
         ws_count(c->loop->counters, WS_COUNT_WIRE_OUT, n);
     }
 }
@@ -80,9 +87,9 @@ void ws_conn_note_queue(ws_conn *c)
 /* Write to a socket for which nothing waits. 0: all has gone; 1: the rest is queued; -1: broken. */
 static int write_now(ws_conn *c, struct iovec *iov, int n)
 {
-    apr_ssize_t done = ws_socket_write(c, iov, n);
+    apr_ssize_t done = c->broken ? -1 : c->out.count ? 0 : ws_socket_write(c, iov, n);
     int rest = done < 0 ? -1 : keep(c, iov, n, (apr_size_t)done);
-    count_written(c, done);
+    count_written(c, done > 0 ? done : 0);
     if (rest < 0) {
         c->broken = 1;
     }
@@ -113,9 +120,9 @@ static ws_frames *frame_of(unsigned first, const unsigned char *head, size_t n, 
 static inline int corks(const ws_conn *c, apr_size_t len)
 {
     const ws_loop *loop = c->loop;
-    return loop->corked == c && !c->broken && idle(c) && len < WS_CORK_SIZE
+    return loop->corked == c && !c->broken && (idle(c) || joins(c)) && len < WS_CORK_SIZE
            && loop->cork_len + WS_HEADER_MAX + len <= WS_CORK_SIZE
-           && (len < COPY_MAX || !loop->last_input || c->ssl);
+           && (len < COPY_MAX || !loop->last_input || c->ssl || c->sending);
 }
 
 /* Behind a header of n bytes that has been written there. */
@@ -142,9 +149,12 @@ static ws_status gather(ws_conn *c, unsigned first, unsigned char *head, size_t 
         memcpy(loop->cork + loop->cork_len, head, n);
         return cork(loop, n, payload, len);
     }
-    if (loop->corked == c && idle(c)) {
+    if (loop->corked == c && (idle(c) || joins(c))) {
         int rest;
         loop->cork_len = 0;
+        if (c->sending) {
+            ws_ring_submit(loop->ring); /* which may leave something in the queue */
+        }
         rest = write_now(c, iov, 3);
         return rest < 0 ? WS_GONE : rest ? WS_QUEUED : WS_SENT;
     }
@@ -164,17 +174,36 @@ static ws_status gather(ws_conn *c, unsigned first, unsigned char *head, size_t 
     return WS_QUEUED;
 }
 
+/* What is gathered leaves when the turn is over. */
+static void ring_cork(ws_conn *c, struct iovec *iov)
+{
+    ws_loop *loop = c->loop;
+    if (c->broken || !(idle(c) || joins(c))) {
+        write_now(c, iov, 1);
+        return;
+    }
+    ws_ring_send(loop->ring, c->fd, c, iov->iov_base, iov->iov_len);
+    c->sending = 1;
+    count_written(c, (apr_ssize_t)iov->iov_len); /* ws_conn_sent() knows better if need be */
+    loop->cork = ws_ring_room(loop->ring);
+}
+
 /* Put what is gathered in the cork buffer on its way. */
 static void pull_cork(ws_conn *c)
 {
-    struct iovec iov = {c->loop->cork, c->loop->cork_len};
+    ws_loop *loop = c->loop;
+    struct iovec iov = {loop->cork, loop->cork_len};
     apr_ssize_t done;
     if (!iov.iov_len) {
         return;
     }
-    c->loop->cork_len = 0;
+    loop->cork_len = 0;
+    if (c->ringed) {
+        ring_cork(c, &iov);
+        return;
+    }
     done = ws_socket_write(c, &iov, 1);
-    count_written(c, done);
+    count_written(c, done > 0 ? done : 0);
     if (done != (apr_ssize_t)iov.iov_len && (done < 0 || keep(c, &iov, 1, (apr_size_t)done) < 0)) {
         c->broken = 1;
     }
@@ -292,8 +321,15 @@ ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
 
 void ws_conn_cork(ws_conn *c)
 {
-    c->loop->last_input = 0;
-    c->loop->corked = c;
+    ws_loop *loop = c->loop;
+    if (loop->ring && !loop->cork_len) {
+        if (c->sending && !joins(c)) {
+            ws_ring_submit(loop->ring); /* what is gathered now has to leave behind it */
+        }
+        loop->cork = ws_ring_room(loop->ring);
+    }
+    loop->last_input = 0;
+    loop->corked = c;
 }
 
 /* What follows from how much waits to be written. */
@@ -309,6 +345,9 @@ static void settle(ws_conn *c)
     if (idle(c) && c->finish && !c->shut) {
         ws_conn_finish(c);
         return;
+    }
+    if (c->sending && c->finish) {
+        ws_ring_hurry(c->loop->ring); /* ws_conn_sent() brings us here again */
     }
     ws_conn_note_queue(c);
     if (ws_conn_backs_up(c)) {
@@ -355,7 +394,11 @@ static int join(ws_loop *loop, struct iovec *iov, int n, apr_size_t len)
 void ws_conn_write(ws_conn *c)
 {
     struct iovec iov[IOVECS];
-    int state = c->gone || c->broken ? 0 : ws_socket_pending(c);
+    int state;
+    if (c->sending) {
+        ws_ring_submit(c->loop->ring);
+    }
+    state = c->gone || c->broken ? 0 : ws_socket_pending(c);
     ws_conn_note_queue(c);
     while (state == 0 && c->out.count && !c->broken) {
         int n = ws_queue_peek(&c->out, iov, IOVECS);
@@ -387,7 +430,15 @@ void ws_conn_flush(ws_conn *c)
     if (c->out.count && c->settings->behind && ws_slow_drops(c)) {
         ws_slow_trim(c);
     }
-    ws_conn_write(c);
+    if (!c->ringed) {
+        ws_conn_write(c);
+    }
+    else if (c->out.count && !c->stuck && !c->broken) {
+        c->dirty = 1;
+        c->next_dirty = c->loop->senders;
+        c->loop->senders = c;
+        return; /* ws_conn_sent() brings us here again */
+    }
     if (c->dropped && !c->out.count) {
         ws_slow_over(c);
     }
@@ -399,6 +450,70 @@ void ws_conn_flush(ws_conn *c)
         }
         ws_call_drain(c);
     }
+}
+
+void ws_conn_writable(ws_conn *c)
+{
+    c->stuck = 0;
+    if (c->ringed) {
+        ws_conn_mark_dirty(c);
+    }
+    else {
+        ws_conn_flush(c);
+    }
+}
+
+/* Nothing else happens between this and the system call: buffers in queues stay where they are. */
+void ws_conn_send_queues(ws_loop *loop)
+{
+    struct iovec iov[WS_RING_IOVECS];
+    ws_conn *c;
+    while ((c = loop->senders)) {
+        loop->senders = c->next_dirty;
+        c->dirty = 0;
+        if (c->sending) {
+            ws_ring_submit(loop->ring);
+        }
+        if (c->gone) {
+            continue;
+        }
+        if (c->broken || c->stuck || !c->out.count) {
+            ws_conn_mark_dirty(c);
+            continue;
+        }
+        ws_ring_send_pieces(loop->ring, c->fd, c, iov,
+                            ws_queue_peek(&c->out, iov, WS_RING_IOVECS));
+        c->sending = 1;
+    }
+}
+
+/* Inside a system call of whoever: what follows from it is seen to at the end of the turn. */
+void ws_conn_sent(void *what, const unsigned char *data, apr_size_t len, int done)
+{
+    ws_conn *c = what;
+    apr_size_t n = done > 0 ? (apr_size_t)done : 0;
+    c->sending = 0;
+    if (c->gone || (data && n == len && !c->finish)) {
+        return;
+    }
+    if (data) {
+        count_written(c, (apr_ssize_t)n - (apr_ssize_t)len);
+    }
+    else {
+        ws_queue_drop(&c->out, n);
+        count_written(c, (apr_ssize_t)n);
+        c->moved |= n > 0;
+    }
+    if (n < len) {
+        if ((done < 0 && done != -EAGAIN)
+            || (data && ws_queue_prepend(&c->out, data + n, len - n, n > 0, c->loop->now) < 0)) {
+            c->broken = 1;
+        }
+        c->stuck = 1;
+        c->want_drain |= data != NULL;
+    }
+    ws_conn_note_queue(c);
+    ws_conn_mark_dirty(c);
 }
 
 void ws_conn_flush_dirty(ws_loop *loop)

@@ -54,6 +54,11 @@ void ws_poller_remove(ws_poller *p, int fd)
     epoll_ctl(p->fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
+int ws_poller_descriptor(const ws_poller *p)
+{
+    return p->fd;
+}
+
 int ws_poller_wait(ws_poller *p, ws_ready *ready, int max, int timeout)
 {
     int n = epoll_wait(p->fd, p->events, max < BATCH ? max : BATCH, timeout);

@@ -217,10 +217,18 @@ static inline int descriptors(void)
         .close_timeout = PATIENCE, .ping_grace = PATIENCE                                          \
     }
 
+/** WS_TEST_BACKEND=io_uring chooses it for all tests. */
+static inline ws_backend rig_backend(void)
+{
+    const char *name = getenv("WS_TEST_BACKEND");
+    return name && !strcmp(name, "io_uring") ? WS_BACKEND_URING : WS_BACKEND_EPOLL;
+}
+
 /** Start one with this handler; settings may have been set before. */
 static inline void rig_start(rig *r, const ws_handler *handler, unsigned loops)
 {
-    ws_engine_options o = {.loops = loops,
+    ws_engine_options o = {.backend = rig_backend(),
+                           .loops = loops,
                            .blocking = r->blocking ? r->blocking : 4,
                            .watchdog = r->watchdog,
                            .process = 7,

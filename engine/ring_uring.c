@@ -1,0 +1,500 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "engine/ring.h"
+
+#ifndef WS_WITH_URING
+
+apr_status_t ws_ring_check(void)
+{
+    return APR_ENOTIMPL;
+}
+
+apr_status_t ws_ring_create(ws_ring **ring, ws_poller *poller, apr_size_t room,
+                            ws_ring_sent_fn *sent)
+{
+    (void)ring, (void)poller, (void)room, (void)sent;
+    return APR_ENOTIMPL;
+}
+
+/* Without a ring nobody calls these. */
+
+void ws_ring_destroy(ws_ring *r)
+{
+    (void)r;
+}
+
+int ws_ring_wait(ws_ring *r, ws_ready *ready, int max, int timeout)
+{
+    (void)r, (void)ready, (void)max, (void)timeout;
+    return 0;
+}
+
+void ws_ring_give_back(ws_ring *r, const ws_ready *ready)
+{
+    (void)r, (void)ready;
+}
+
+void ws_ring_receive(ws_ring *r, int fd, void *what)
+{
+    (void)r, (void)fd, (void)what;
+}
+
+void ws_ring_stop(ws_ring *r, void *what)
+{
+    (void)r, (void)what;
+}
+
+unsigned char *ws_ring_room(ws_ring *r)
+{
+    (void)r;
+    return NULL;
+}
+
+void ws_ring_send(ws_ring *r, int fd, void *what, const unsigned char *room, apr_size_t len)
+{
+    (void)r, (void)fd, (void)what, (void)room, (void)len;
+}
+
+int ws_ring_is_last(const ws_ring *r, const void *what)
+{
+    (void)r, (void)what;
+    return 0;
+}
+
+void ws_ring_send_pieces(ws_ring *r, int fd, void *what, const struct iovec *iov, int n)
+{
+    (void)r, (void)fd, (void)what, (void)iov, (void)n;
+}
+
+void ws_ring_hurry(ws_ring *r)
+{
+    (void)r;
+}
+
+void ws_ring_submit(ws_ring *r)
+{
+    (void)r;
+}
+
+#else
+
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* Requests of one system call; sends among them. */
+#define ENTRIES 512
+
+/* What the kernel can report before we have looked. It keeps more than that elsewhere. */
+#define COMPLETIONS 4096
+
+/* Buffers for what is received, a power of two. Newer kernels report about 20 sockets at a time; older
+ * ones all, and then some of them wait until buffers have been given back. */
+#define BUFFERS 128
+#define BUFFER_SIZE (32 * 1024)
+#define GROUP 0
+
+/* Rooms are cut from this, bytes. */
+#define ROOMS_SIZE (1024 * 1024)
+
+/* Pieces of the sends of one system call. */
+#define IOVECS 2048
+
+/* How often what the kernel has no memory for is tried again. */
+#define TRIES 100
+
+/* What a completion is about: the lowest bits of its user_data. Nothing: 0. */
+enum { TAG_RECEIVE = 1, TAG_SEND = 2, TAG_POLLER = 3, TAGS = 7 };
+
+#define FLAGS                                                                                      \
+    (IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL             \
+     | IORING_SETUP_CQSIZE)
+
+#define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT | MSG_WAITALL)
+
+typedef struct ring_send {
+    void *what;
+    const unsigned char *data; /* NULL: pieces */
+    apr_size_t len;
+    int done;
+    struct io_uring_sqe *sqe;
+    struct msghdr message;
+} ring_send;
+
+typedef struct completion {
+    apr_uint64_t about;
+    int result;
+    unsigned flags;
+} completion;
+
+struct ws_ring {
+    struct io_uring uring;
+    ws_poller *poller;
+    ws_ring_sent_fn *sent;
+    int polled; /* the poller's descriptor is */
+    int hurry;
+    void *memory; /* of the buffers and of what tells the kernel where they are */
+    struct io_uring_buf_ring *shown;
+    unsigned char *buffers;
+    int given_back; /* buffers that the kernel has not been told of */
+
+    completion *came; /* completions that were taken from the kernel */
+    unsigned first, last, size;
+
+    ring_send sends[ENTRIES];
+    unsigned send_count, iovec_count;
+    struct iovec iovecs[IOVECS];
+    unsigned char *rooms;
+    apr_size_t room, used; /* of a room; of all */
+};
+
+/* ---- Beginning and end ---- */
+
+#define SHOWN_SIZE (BUFFERS * sizeof(struct io_uring_buf))
+#define MEMORY_SIZE (SHOWN_SIZE + (apr_size_t)BUFFERS * BUFFER_SIZE)
+
+static void show(ws_ring *r, unsigned short buffer)
+{
+    unsigned char *at = r->buffers + (apr_size_t)buffer * BUFFER_SIZE + WS_RING_HEADROOM;
+    io_uring_buf_ring_add(r->shown, at, BUFFER_SIZE - WS_RING_HEADROOM, buffer,
+                          io_uring_buf_ring_mask(BUFFERS), r->given_back++);
+}
+
+static void advance(ws_ring *r)
+{
+    io_uring_buf_ring_advance(r->shown, r->given_back);
+    r->given_back = 0;
+}
+
+static apr_status_t open_ring(ws_ring *r)
+{
+    struct io_uring_params params = {.flags = FLAGS, .cq_entries = COMPLETIONS};
+    struct io_uring_buf_reg reg = {.ring_entries = BUFFERS, .bgid = GROUP};
+    int rv = io_uring_queue_init_params(ENTRIES, &r->uring, &params);
+    if (rv < 0) {
+        return -rv;
+    }
+    /* Buffers hold nothing that a child of a fork could want. */
+    r->memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (r->memory == MAP_FAILED) {
+        rv = -errno;
+        io_uring_queue_exit(&r->uring);
+        return -rv;
+    }
+    madvise(r->memory, MEMORY_SIZE, MADV_DONTFORK);
+    r->shown = r->memory;
+    r->buffers = (unsigned char *)r->memory + SHOWN_SIZE;
+    reg.ring_addr = (unsigned long)r->shown;
+    if ((rv = io_uring_register_buf_ring(&r->uring, &reg, 0)) < 0) {
+        io_uring_queue_exit(&r->uring);
+        munmap(r->memory, MEMORY_SIZE);
+        return -rv;
+    }
+    io_uring_buf_ring_init(r->shown);
+    for (unsigned short i = 0; i < BUFFERS; i++) {
+        show(r, i);
+    }
+    advance(r);
+    io_uring_register_ring_fd(&r->uring); /* spares each call a look-up; if not, it does not matter */
+    return APR_SUCCESS;
+}
+
+apr_status_t ws_ring_create(ws_ring **ring, ws_poller *poller, apr_size_t room,
+                            ws_ring_sent_fn *sent)
+{
+    ws_ring *r = calloc(1, sizeof(*r));
+    apr_status_t rv;
+    if (!r || !(r->rooms = malloc(ROOMS_SIZE))) {
+        free(r);
+        return APR_ENOMEM;
+    }
+    if ((rv = open_ring(r)) != APR_SUCCESS) {
+        free(r->rooms);
+        free(r);
+        return rv;
+    }
+    r->poller = poller;
+    r->room = room;
+    r->sent = sent;
+    *ring = r;
+    return APR_SUCCESS;
+}
+
+apr_status_t ws_ring_check(void)
+{
+    ws_ring *r;
+    apr_status_t rv = ws_ring_create(&r, NULL, 0, NULL);
+    if (rv == APR_SUCCESS) {
+        ws_ring_destroy(r);
+    }
+    return rv;
+}
+
+void ws_ring_destroy(ws_ring *r)
+{
+    io_uring_queue_exit(&r->uring);
+    munmap(r->memory, MEMORY_SIZE);
+    free(r->came);
+    free(r->rooms);
+    free(r);
+}
+
+/* ---- Completions ---- */
+
+/* Room for n more. */
+static int reserve(ws_ring *r, unsigned n)
+{
+    unsigned size = r->size ? r->size : 256, count = r->last - r->first;
+    completion *grown;
+    if (r->first && r->last + n > r->size) {
+        memmove(r->came, r->came + r->first, count * sizeof(*r->came));
+        r->first = 0;
+        r->last = count;
+    }
+    while (size - count < n) {
+        size *= 2;
+    }
+    if (size > r->size) {
+        if (!(grown = realloc(r->came, size * sizeof(*grown)))) {
+            return -1;
+        }
+        r->came = grown;
+        r->size = size;
+    }
+    return 0;
+}
+
+/* Take what the kernel has reported, all of it: a send that has failed may be the last. */
+static int drain(ws_ring *r)
+{
+    unsigned n;
+    while ((n = io_uring_cq_ready(&r->uring)) || io_uring_cq_has_overflow(&r->uring)) {
+        struct io_uring_cqe *cqe;
+        unsigned head, seen = 0;
+        if (reserve(r, n) < 0) {
+            return -1;
+        }
+        io_uring_for_each_cqe(&r->uring, head, cqe)
+        {
+            if (seen == n) {
+                break;
+            }
+            if ((cqe->user_data & TAGS) == TAG_SEND) {
+                r->sends[cqe->user_data / (TAGS + 1)].done = cqe->res;
+            }
+            else if (cqe->user_data) {
+                r->came[r->last++] = (completion){cqe->user_data, cqe->res, cqe->flags};
+            }
+            seen++;
+        }
+        io_uring_cq_advance(&r->uring, seen);
+        if (io_uring_cq_has_overflow(&r->uring)) {
+            io_uring_get_events(&r->uring);
+        }
+    }
+    return 0;
+}
+
+/* All that there is has been submitted, unless the kernel had no memory: what became of the sends. */
+static void settle(ws_ring *r)
+{
+    unsigned n = r->send_count;
+    int known;
+    for (int i = 0; io_uring_sq_ready(&r->uring) && i < TRIES; i++) {
+        drain(r);
+        io_uring_submit(&r->uring);
+    }
+    known = drain(r) == 0 && !io_uring_sq_ready(&r->uring);
+    r->send_count = 0;
+    r->iovec_count = 0;
+    r->used = 0;
+    for (unsigned i = 0; i < n; i++) {
+        ring_send *s = &r->sends[i];
+        if (!known) {
+            io_uring_prep_nop(s->sqe); /* its memory may be gone when the kernel finds some */
+            s->sqe->user_data = 0;
+            s->done = -ENOMEM;
+        }
+        r->sent(s->what, s->data, s->len, s->done);
+    }
+}
+
+static struct io_uring_sqe *request(ws_ring *r)
+{
+    struct io_uring_sqe *sqe;
+    while (!(sqe = io_uring_get_sqe(&r->uring))) {
+        ws_ring_submit(r);
+    }
+    return sqe;
+}
+
+void ws_ring_submit(ws_ring *r)
+{
+    io_uring_submit(&r->uring);
+    settle(r);
+}
+
+void ws_ring_hurry(ws_ring *r)
+{
+    r->hurry = 1;
+}
+
+static void enter(ws_ring *r, int timeout)
+{
+    struct io_uring_cqe *cqe;
+    struct __kernel_timespec t = {timeout / 1000, (long long)(timeout % 1000) * 1000000};
+    if (timeout == 0) {
+        io_uring_submit_and_get_events(&r->uring);
+    }
+    else {
+        io_uring_submit_and_wait_timeout(&r->uring, &cqe, 1, timeout < 0 ? NULL : &t, NULL);
+    }
+}
+
+int ws_ring_wait(ws_ring *r, ws_ready *ready, int max, int timeout)
+{
+    int n = 0, look = 0;
+    if (!r->polled) {
+        struct io_uring_sqe *sqe = request(r);
+        io_uring_prep_poll_add(sqe, ws_poller_descriptor(r->poller), POLLIN);
+        sqe->user_data = TAG_POLLER;
+        r->polled = 1;
+    }
+    advance(r);
+    enter(r, r->hurry || r->first < r->last ? 0 : timeout);
+    r->hurry = 0;
+    settle(r);
+    while (n < max && r->first < r->last) {
+        const completion *c = &r->came[r->first++];
+        if (c->about == TAG_POLLER) {
+            r->polled = 0;
+            look = 1;
+            max--; /* a place is left for the poller */
+            continue;
+        }
+        ready[n].what = (void *)(apr_uintptr_t)(c->about & ~(apr_uint64_t)TAGS);
+        ready[n].events = WS_RECEIVED;
+        ready[n].len = c->result;
+        ready[n].more = (c->flags & IORING_CQE_F_MORE) != 0;
+        ready[n].buffered = (c->flags & IORING_CQE_F_BUFFER) != 0;
+        ready[n].buffer = (unsigned short)(c->flags >> IORING_CQE_BUFFER_SHIFT);
+        ready[n].data =
+            r->buffers + (apr_size_t)ready[n].buffer * BUFFER_SIZE + WS_RING_HEADROOM;
+        n++;
+    }
+    if (r->first == r->last) {
+        r->first = r->last = 0;
+    }
+    return look ? n + ws_poller_wait(r->poller, ready + n, max + 1 - n, 0) : n;
+}
+
+/* ---- Receiving ---- */
+
+void ws_ring_give_back(ws_ring *r, const ws_ready *ready)
+{
+    if (ready->buffered) {
+        show(r, ready->buffer);
+    }
+}
+
+void ws_ring_receive(ws_ring *r, int fd, void *what)
+{
+    struct io_uring_sqe *sqe = request(r);
+    io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = GROUP;
+    sqe->user_data = (apr_uintptr_t)what | TAG_RECEIVE;
+}
+
+void ws_ring_stop(ws_ring *r, void *what)
+{
+    struct io_uring_sqe *sqe = request(r);
+    io_uring_prep_cancel64(sqe, (apr_uintptr_t)what | TAG_RECEIVE, 0);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    sqe->user_data = 0;
+}
+
+/* ---- Sending ---- */
+
+unsigned char *ws_ring_room(ws_ring *r)
+{
+    if (ROOMS_SIZE - r->used < r->room) {
+        ws_ring_submit(r);
+    }
+    return r->rooms + r->used;
+}
+
+static ring_send *add(ws_ring *r, void *what, const unsigned char *data, apr_size_t len)
+{
+    struct io_uring_sqe *sqe;
+    ring_send *s;
+    if (r->send_count == ENTRIES) {
+        ws_ring_submit(r);
+    }
+    sqe = request(r);
+    s = &r->sends[r->send_count];
+    s->what = what;
+    s->data = data;
+    s->len = len;
+    s->done = (int)len; /* unless it is reported: IOSQE_CQE_SKIP_SUCCESS */
+    s->sqe = sqe;
+    return s;
+}
+
+static void mark(ws_ring *r, ring_send *s)
+{
+    s->sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    s->sqe->user_data = (apr_uint64_t)r->send_count++ * (TAGS + 1) + TAG_SEND;
+}
+
+int ws_ring_is_last(const ws_ring *r, const void *what)
+{
+    const ring_send *s = &r->sends[r->send_count - 1];
+    return r->send_count && s->what == what && s->data;
+}
+
+void ws_ring_send(ws_ring *r, int fd, void *what, const unsigned char *room, apr_size_t len)
+{
+    ring_send *s;
+    if (ws_ring_is_last(r, what)) {
+        s = &r->sends[r->send_count - 1];
+        s->sqe->len += (unsigned)len;
+        s->len += len;
+        s->done += (int)len;
+    }
+    else {
+        s = add(r, what, room, len);
+        io_uring_prep_send(s->sqe, fd, room, len, SEND_FLAGS);
+        mark(r, s);
+    }
+    r->used = (apr_size_t)(room - r->rooms) + len;
+}
+
+void ws_ring_send_pieces(ws_ring *r, int fd, void *what, const struct iovec *iov, int n)
+{
+    ring_send *s;
+    apr_size_t len = 0;
+    if (r->iovec_count + (unsigned)n > IOVECS) {
+        ws_ring_submit(r);
+    }
+    for (int i = 0; i < n; i++) {
+        len += iov[i].iov_len;
+    }
+    s = add(r, what, NULL, len);
+    if (n == 1) {
+        io_uring_prep_send(s->sqe, fd, iov->iov_base, len, SEND_FLAGS);
+    }
+    else {
+        struct iovec *copy = memcpy(r->iovecs + r->iovec_count, iov, (unsigned)n * sizeof(*iov));
+        r->iovec_count += (unsigned)n;
+        s->message = (struct msghdr){.msg_iov = copy, .msg_iovlen = (apr_size_t)n};
+        io_uring_prep_sendmsg(s->sqe, fd, &s->message, SEND_FLAGS);
+    }
+    mark(r, s);
+    r->hurry = 1; /* its owner keeps the pieces until it is over */
+}
+
+#endif
