@@ -325,6 +325,7 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
     ws_shared_child_init(s);
     ws_limits_child_init(pchild, s);
     ws_extensions_child_init();
+    options.backend = conf->backend;
     options.loops = conf->loops ? conf->loops : default_loops();
     drain_timeout = conf->drain ? conf->drain : DRAIN_TIMEOUT;
     options.blocking = conf->blocking ? conf->blocking : BLOCKING_DEFAULT;

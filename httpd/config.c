@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/ring.h"
 #include "httpd/channelhttp.h"
 #include "httpd/channelrules.h"
 #include "httpd/child.h"
@@ -484,6 +485,40 @@ static const char *set_bus_queue(cmd_parms *cmd, void *config, const char *arg)
                : wrong(cmd, arg, "a size of at least 64K, such as 1M or 64M");
 }
 
+static const char *set_backend(cmd_parms *cmd, void *config, const char *arg)
+{
+    ws_server_config *s = ws_server_config_of(cmd->server);
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    char text[120];
+    apr_status_t rv;
+    (void)config;
+    if (error) {
+        return error;
+    }
+    if (!strcasecmp(arg, "epoll")) {
+        s->backend = WS_BACKEND_EPOLL;
+        return NULL;
+    }
+    if (strcasecmp(arg, "io_uring")) {
+        return wrong(cmd, arg, "epoll or io_uring");
+    }
+    s->backend = WS_BACKEND_URING;
+    if ((rv = ws_ring_check()) == APR_SUCCESS) {
+        return NULL;
+    }
+    if (rv == APR_ENOTIMPL) {
+        return "WebSocketBackend: this module was built without io_uring; build it where "
+               "liburing-dev (2.3 or newer) is installed, or say epoll";
+    }
+    return apr_psprintf(
+        cmd->pool, "WebSocketBackend: the kernel refuses io_uring: %s. %s, or say epoll",
+        apr_strerror(rv, text, sizeof(text)),
+        APR_STATUS_IS_EACCES(rv) || rv == EPERM
+            ? "Set the sysctl kernel.io_uring_disabled to 0, or allow io_uring_setup(2) in the "
+              "container's seccomp profile"
+            : "It takes Linux 6.1 or newer");
+}
+
 static const char *set_drain(cmd_parms *cmd, void *config, const char *arg)
 {
     ws_server_config *s = ws_server_config_of(cmd->server);
@@ -537,6 +572,8 @@ const command_rec ws_directives[] = {
     AP_INIT_TAKE12("WebSocketThreads", set_threads, NULL, RSRC_CONF,
                    "the number of event loops in each child process, and then the greatest number "
                    "of threads for blocking handlers"),
+    AP_INIT_TAKE1("WebSocketBackend", set_backend, NULL, RSRC_CONF,
+                  "how event loops wait for their sockets: epoll or io_uring"),
     AP_INIT_TAKE1("WebSocketDrainTimeout", set_drain, NULL, RSRC_CONF,
                   "how long connections live on in a child process that httpd has told to go"),
     AP_INIT_TAKE1("WebSocketWatchdog", set_watchdog, NULL, RSRC_CONF,

@@ -57,6 +57,7 @@ typedef struct ws_dir_config {
 typedef struct ws_server_config {
     unsigned loops;                  /**< 0: not set */
     unsigned blocking;               /**< 0: not set */
+    ws_backend backend;
     apr_int64_t drain;               /**< milliseconds; 0: not set */
     apr_int64_t watchdog;            /**< milliseconds; 0: not set; -1: off */
     unsigned channels;               /**< of a child; 0: not set */

@@ -109,11 +109,16 @@ refuses("WebSocketThreads 2 $_",
 refuses('WebSocketThreads', qr/^WebSocketThreads takes 1-2 arguments/);
 takes("WebSocketThreads $_", "taken: WebSocketThreads $_") for '1', '64', '2 1', '2 1024';
 
+refuses("WebSocketBackend $_", qr/^WebSocketBackend: "\Q$_\E" is wrong, it takes epoll or io_uring/)
+    for qw(poll kqueue 1);
+refuses('WebSocketBackend', qr/^WebSocketBackend takes one argument/);
+takes("WebSocketBackend $_", "taken: WebSocketBackend $_") for qw(epoll Epoll);
+
 refuses('WebSocketRelay maybe', qr/^WebSocketRelay must be On or Off/);
 takes("WebSocketRelay $_", "taken: WebSocketRelay $_") for qw(on off);
 
 # ---- Places ----
-for my $line ('WebSocketThreads 2', 'WebSocketDrainTimeout 5s') {
+for my $line ('WebSocketThreads 2', 'WebSocketDrainTimeout 5s', 'WebSocketBackend epoll') {
     my ($directive) = $line =~ /(\w+)/;
     refuses($line, qr/^$directive cannot occur within <VirtualHost/, "refused in a virtual host: $line",
         '<VirtualHost *>', '</VirtualHost>');
@@ -204,6 +209,7 @@ my %lines = (
     WebSocketCompression    => 'on',
     WebSocketThreads        => '2',
     WebSocketDrainTimeout   => '5s',
+    WebSocketBackend        => 'epoll',
     WebSocketWatchdog       => '5s',
     WebSocketMaxMessageSize => '1M',
     WebSocketMaxFrameSize   => '1M',

@@ -167,6 +167,7 @@ sub write_conf {
     my $mpm  = $self->{mpm_conf} || $MPM_CONF{$MPM};
     my $ssl  = $self->{ssl_conf} // '';
     my $websocket = $self->{no_module} ? '' : "LoadModule websocket_module $BUILD/mod_websocket.so";
+    $websocket .= "\nWebSocketBackend $ENV{WS_TEST_BACKEND}" if $websocket && $ENV{WS_TEST_BACKEND};
     write_file("$root/httpd.conf", <<"END");
 ServerRoot $root
 ServerName localhost
