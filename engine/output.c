@@ -481,8 +481,7 @@ void ws_conn_send_queues(ws_loop *loop)
             ws_conn_mark_dirty(c);
             continue;
         }
-        ws_ring_send_pieces(loop->ring, c->fd, c, iov,
-                            ws_queue_peek(&c->out, iov, WS_RING_IOVECS));
+        ws_ring_send_pieces(loop->ring, c->fd, c, iov, ws_queue_peek(&c->out, iov, WS_RING_IOVECS));
         c->sending = 1;
     }
 }

@@ -198,7 +198,7 @@ static apr_status_t open_ring(ws_ring *r)
         show(r, i);
     }
     advance(r);
-    io_uring_register_ring_fd(&r->uring); /* spares each call a look-up; if not, it does not matter */
+    io_uring_register_ring_fd(&r->uring); /* spares each call a look-up; it may fail */
     return APR_SUCCESS;
 }
 
@@ -381,8 +381,7 @@ int ws_ring_wait(ws_ring *r, ws_ready *ready, int max, int timeout)
         ready[n].more = (c->flags & IORING_CQE_F_MORE) != 0;
         ready[n].buffered = (c->flags & IORING_CQE_F_BUFFER) != 0;
         ready[n].buffer = (unsigned short)(c->flags >> IORING_CQE_BUFFER_SHIFT);
-        ready[n].data =
-            r->buffers + (apr_size_t)ready[n].buffer * BUFFER_SIZE + WS_RING_HEADROOM;
+        ready[n].data = r->buffers + (apr_size_t)ready[n].buffer * BUFFER_SIZE + WS_RING_HEADROOM;
         n++;
     }
     if (r->first == r->last) {
@@ -452,8 +451,8 @@ static void mark(ws_ring *r, ring_send *s)
 
 int ws_ring_is_last(const ws_ring *r, const void *what)
 {
-    const ring_send *s = &r->sends[r->send_count - 1];
-    return r->send_count && s->what == what && s->data;
+    const ring_send *s = r->sends + r->send_count;
+    return r->send_count && s[-1].what == what && s[-1].data;
 }
 
 void ws_ring_send(ws_ring *r, int fd, void *what, const unsigned char *room, apr_size_t len)

@@ -55,8 +55,8 @@ typedef struct ws_dir_config {
 
 /** Of the main server. */
 typedef struct ws_server_config {
-    unsigned loops;                  /**< 0: not set */
-    unsigned blocking;               /**< 0: not set */
+    unsigned loops;    /**< 0: not set */
+    unsigned blocking; /**< 0: not set */
     ws_backend backend;
     apr_int64_t drain;               /**< milliseconds; 0: not set */
     apr_int64_t watchdog;            /**< milliseconds; 0: not set; -1: off */

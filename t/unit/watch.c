@@ -18,7 +18,9 @@ typedef struct pair {
     int fail; /* it is expected to */
 } pair;
 
-static pair *farewell; /* on_close stops this one and closes it */
+/* On_close stops this one and closes it. Atomic, since ThreadSanitizer does not see that what a ring
+ * receives was sent before. */
+static pair *_Atomic farewell;
 
 static void farewell_close(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
