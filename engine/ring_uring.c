@@ -103,6 +103,9 @@ void ws_ring_submit(ws_ring *r)
 /* Pieces of the sends of one system call. */
 #define IOVECS 2048
 
+/* Pieces that are no longer than this on average are joined, bytes: one copy is cheaper than many. */
+#define JOIN_MAX 1024
+
 /* How often what the kernel has no memory for is tried again. */
 #define TRIES 100
 
@@ -482,12 +485,23 @@ void ws_ring_send_pieces(ws_ring *r, int fd, void *what, const struct iovec *iov
     for (int i = 0; i < n; i++) {
         len += iov[i].iov_len;
     }
-    s = add(r, what, NULL, len);
-    if (n == 1) {
+    if (n > 2 && len <= (apr_size_t)n * JOIN_MAX && len <= r->room) {
+        unsigned char *room = ws_ring_room(r), *end = room;
+        for (int i = 0; i < n; i++) {
+            end = (unsigned char *)memcpy(end, iov[i].iov_base, iov[i].iov_len) + iov[i].iov_len;
+        }
+        s = add(r, what, NULL, len);
+        r->used = (apr_size_t)(end - r->rooms);
+        io_uring_prep_send(s->sqe, fd, room, len, SEND_FLAGS);
+    }
+    else if (n == 1) {
+        s = add(r, what, NULL, len);
         io_uring_prep_send(s->sqe, fd, iov->iov_base, len, SEND_FLAGS);
     }
     else {
-        struct iovec *copy = memcpy(r->iovecs + r->iovec_count, iov, (unsigned)n * sizeof(*iov));
+        struct iovec *copy;
+        s = add(r, what, NULL, len);
+        copy = memcpy(r->iovecs + r->iovec_count, iov, (unsigned)n * sizeof(*iov));
         r->iovec_count += (unsigned)n;
         s->message = (struct msghdr){.msg_iov = copy, .msg_iovlen = (apr_size_t)n};
         io_uring_prep_sendmsg(s->sqe, fd, &s->message, SEND_FLAGS);

@@ -221,7 +221,14 @@ static inline int descriptors(void)
 static inline ws_backend rig_backend(void)
 {
     const char *name = getenv("WS_TEST_BACKEND");
-    return name && !strcmp(name, "io_uring") ? WS_BACKEND_URING : WS_BACKEND_EPOLL;
+    if (!name || strcmp(name, "io_uring")) {
+        return WS_BACKEND_EPOLL;
+    }
+    if (ws_ring_check() != APR_SUCCESS) {
+        printf("1..0 # SKIP there is no io_uring\n");
+        exit(0);
+    }
+    return WS_BACKEND_URING;
 }
 
 /** Start one with this handler; settings may have been set before. */
