@@ -229,6 +229,7 @@ my %lines = (
     WebSocketSubscriptions  => '5',
     WebSocketChannels       => '5',
     WebSocketBusQueue       => '1M',
+    WebSocketChannelHTTP    => 'on',
     WebSocketHistory        => 'news 10',
     WebSocketHistorySize    => '64M',
 );

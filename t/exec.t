@@ -27,6 +27,9 @@ sub program {
     return "$dir/$name";
 }
 
+# Where httpd's own user can read them: the project may lie in a directory that is closed to it.
+my %example = map { $_ => program($_, Httpd::read_file("$Httpd::TOP/docs/examples/$_")) } qw(greet.sh tally.py room.pl);
+
 my %program = (
     echo    => program('echo', 'binmode STDIN; binmode STDOUT; print while <STDIN>; '),
     nul     => program('nul', '$/ = "\0"; while (<STDIN>) { chomp; print "<$_>\0"; }'),
@@ -110,13 +113,13 @@ $conf
     WebSocketHandler ws_exec.so command=$dir/gone
 </Location>
 <Location /greet>
-    WebSocketHandler ws_exec.so command=$Httpd::TOP/docs/examples/greet.sh
+    WebSocketHandler ws_exec.so command=$example{'greet.sh'}
 </Location>
 <Location /tally>
-    WebSocketHandler ws_exec.so command=$Httpd::TOP/docs/examples/tally.py framing=length type=binary
+    WebSocketHandler ws_exec.so command=$example{'tally.py'} framing=length type=binary
 </Location>
 <Location /room>
-    WebSocketHandler ws_exec.so command=$Httpd::TOP/docs/examples/room.pl shared=on
+    WebSocketHandler ws_exec.so command=$example{'room.pl'} shared=on
 </Location>
 <Location /shared>
     WebSocketHandler ws_exec.so command=$program{shared} shared=on

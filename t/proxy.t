@@ -8,6 +8,7 @@ use warnings;
 use lib 't/lib';
 use Test::More;
 use Digest::SHA qw(sha1_base64);
+use File::Temp qw(tempdir);
 use IO::Select;
 use IO::Socket::INET;
 use Time::HiRes qw(time);
@@ -17,7 +18,11 @@ use Client qw(frame_bytes TEXT BINARY CLOSE PING PONG CONTINUATION);
 my $listener = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1') or die "listen: $!";
 my $server   = 'ws://127.0.0.1:' . $listener->sockport;
 my $closed   = Httpd::free_port();
-my $ca       = Httpd::certificates() . '/ca.crt';
+my $tmp      = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+my $ca       = "$tmp/ca.crt";
+# Where httpd's own user can read it: the build may lie in a directory that is closed to it.
+chmod 0755, $tmp;
+Httpd::write_file($ca, Httpd::read_file(Httpd::certificates() . '/ca.crt'));
 my ($plain, $tls) = (Httpd::free_port(), Httpd::free_port());
 
 my $httpd = Httpd->start(

@@ -99,6 +99,7 @@ sub read_file {
 sub certificates {
     my $dir = "$BUILD/t/certificates";
     return $dir if -e "$dir/done";
+    make_path("$BUILD/t");
     my $new = tempdir("$BUILD/t/new-XXXXXX");
     my $run = sub { system("@_ >>$new/log 2>&1") == 0 or croak "openssl: " . read_file("$new/log") };
     my $key = '-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes';
