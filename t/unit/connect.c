@@ -77,7 +77,9 @@ static void listen_somewhere(void)
 {
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(in);
+    struct timeval patience = {.tv_sec = 60};
     listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     if (bind(listener, (struct sockaddr *)&in, sizeof(in)) < 0 || listen(listener, 16) < 0
         || getsockname(listener, (struct sockaddr *)&in, &len) < 0) {
         bail_out("no listener");
@@ -92,7 +94,7 @@ static const char *url(const char *host)
     return text;
 }
 
-/* A connection, whose request has been read. */
+/* A connection, whose request has been read. One that was given up before may still stand in line. */
 static int request_come(char key[WS_KEY_SIZE])
 {
     char head[2048] = "";
@@ -100,8 +102,14 @@ static int request_come(char key[WS_KEY_SIZE])
     int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
     while (!strstr(head, "\r\n\r\n")) {
         ssize_t n = recv(fd, head + len, sizeof(head) - 1 - len, 0);
+        if (fd < 0) {
+            bail_out("no connection");
+        }
         if (n <= 0) {
-            bail_out("no request");
+            close(fd);
+            fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+            len = 0;
+            continue;
         }
         len += (size_t)n;
         head[len] = '\0';
