@@ -8,10 +8,13 @@ use warnings;
 use lib 't/lib';
 use Test::More;
 use File::Temp qw(tempdir);
+use IO::Select;
 use IO::Socket::INET;
 use POSIX ();
+use Client qw(TEXT CLOSE);
 use Httpd;
 use Program;
+use Server qw(accepted answer frame say_to);
 
 Httpd::once();
 my $dir     = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
@@ -36,31 +39,105 @@ my $text = Httpd::read_file("$Httpd::TOP/docs/handlers.md");
 $file{$1} = $2 while $text =~ /^```c file=ws_(\w+)\.c\n(.*?)^```$/msg;
 my %so = map { $_ => Httpd::compile("harness_$_", $file{$_}) } qw(chat named polite idle oracle pour journal weigh);
 my $journal = "$dir/journal";
-my $service = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die;
-my %keys = (journal => ["file=$journal"], tcp => ['to=127.0.0.1:' . $service->sockport]);
+my ($service, $upstream) = map { IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die } 1 .. 2;
+my %keys = (
+    journal       => ["file=$journal"],
+    tcp           => ['to=127.0.0.1:' . $service->sockport],
+    proxy         => ['to=ws://127.0.0.1:' . $upstream->sockport],
+    exec          => ["command=$dir/program $dir/ends", 'stop=1ms,60s,60s'],
+    'exec-max'    => ["command=$dir/program $dir/ends"],
+    'exec-shared' => ["command=$Httpd::TOP/docs/examples/room.pl"],
+);
+
+# What exec starts.
+Httpd::write_file("$dir/program", <<'END');
+#!/bin/sh
+trap '' INT
+while read -r line; do
+    case $line in
+    variables)
+        echo "$REQUEST_METHOD $REQUEST_URI $SCRIPT_NAME $QUERY_STRING $REMOTE_USER $REMOTE_ADDR" \
+            "$HTTP_X_COLOUR $ROOM ${HTTP_AUTHORIZATION:-none}"
+        ;;
+    exit*) exit "${line#exit }" ;;
+    kill) kill -KILL $$ ;;
+    stay)
+        trap 'echo by SIGINT > "$1"; exit' INT
+        echo staying
+        while :; do sleep 1; done
+        ;;
+    'how did it end?') cat "$1" ;;
+    *) printf '%s\n' "$line" ;;
+    esac
+done
+echo at the end of input > "$1"
+END
+chmod 0755, "$dir/program";
+POSIX::mkfifo("$dir/ends", 0600) or die "mkfifo: $!";
 
 # What tcp is a bridge to: an echo, until a NUL comes.
-my $echo = fork // die;
-if (!$echo) {
-    while (my $client = $service->accept) {
-        next if fork;
-        while (sysread $client, my $bytes, 65536) {
-            syswrite $client, $bytes;
-            last if $bytes =~ /\0/;
+sub echo_bytes {
+    my ($client) = @_;
+    while (sysread $client, my $bytes, 65536) {
+        syswrite $client, $bytes;
+        last if $bytes =~ /\0/;
+    }
+}
+
+# And proxy: a server that echoes frames, and obeys a few. It answers with the status of the query string.
+pipe my $left, my $leaves or die;
+$leaves->autoflush(1);
+sub echo_frames {
+    my ($client, $head) = @_;
+    if ($head =~ m{^GET /\?status=(\d*) }) {
+        syswrite $client, "HTTP/1.1 $1 No\r\nContent-Length: 0\r\n\r\n" if $1;
+        return;
+    }
+    answer($client, $head, $head =~ /^Sec-WebSocket-Protocol: .*second/m ? 'Sec-WebSocket-Protocol: second' : ());
+    while (my ($opcode, $payload, $first) = frame($client)) {
+        my $said = $opcode == TEXT ? $payload : '';
+        if ($opcode == CLOSE) {
+            printf $leaves "%s %s\n", unpack 'n a*', $payload;
+            say_to($client, CLOSE, $payload);
+            return;
         }
+        return if $said eq 'break';
+        if ($said eq 'close') {
+            say_to($client, CLOSE, pack 'n a*', 4001, 'from the server');
+            frame($client);
+            return;
+        }
+        $payload = $said eq 'request' ? $head =~ s/\r.*//sr
+            : $said eq 'who left?' ? <$left> =~ s/\n//r
+            : $said =~ /^header (.*)/ && $head =~ /^$1: (.*)\r$/m ? $1 : $payload;
+        say_to($client, $opcode, $payload, fin => $first >> 7);
+    }
+}
+
+# Each connection has a process of its own.
+sub serve {
+    my ($listener, $take, $speak) = @_;
+    my $pid = fork // die;
+    return $pid if $pid;
+    $SIG{CHLD} = 'IGNORE';
+    while (IO::Select->new($listener)->can_read) {
+        my @client = $take->($listener);
+        next if fork;
+        $speak->(@client);
         POSIX::_exit(0);
     }
 }
+my @servers = (serve($service, sub { $_[0]->accept }, \&echo_bytes), serve($upstream, \&accepted, \&echo_frames));
 for my $transcript (glob 't/transcripts/*.transcript t/transcripts/tutorial/*.transcript') {
-    my ($tutorial, $handler, $wrong) = $transcript =~ m{(tutorial)?/(\w+)(-wrong)?\.};
+    my ($tutorial, $name, $handler, $wrong) = $transcript =~ m{(tutorial)?/((\w+)(?:-(?:(wrong)|\w+))?)\.};
     my $file = $tutorial ? $so{$handler} : "$Httpd::BUILD/websocket/ws_$handler.so";
-    my ($status, $output) = play($file, $wrong ? () : @{ $keys{$handler} || [] }, $transcript);
+    my ($status, $output) = play($file, $wrong ? () : @{ $keys{$name} || [] }, $transcript);
     is($status, 0, "$transcript passes") or diag($output);
     like($output, qr/^ok 1 - \Q$transcript\E:\d+: .*^1\.\.\d+$/ms, 'and says so in TAP');
 }
 $so{$_} = "$Httpd::BUILD/websocket/ws_$_.so" for qw(echo time);
-kill 'KILL', $echo;
-waitpid $echo, 0;
+kill 'KILL', @servers;
+waitpid $_, 0 for @servers;
 is(Httpd::read_file($journal), "dear diary\n", 'a handler does what it does');
 
 # ---- What is wrong is told ----

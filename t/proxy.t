@@ -7,13 +7,13 @@ use strict;
 use warnings;
 use lib 't/lib';
 use Test::More;
-use Digest::SHA qw(sha1_base64);
 use File::Temp qw(tempdir);
 use IO::Select;
 use IO::Socket::INET;
 use Time::HiRes qw(time);
 use Httpd;
 use Client qw(frame_bytes TEXT BINARY CLOSE PING PONG CONTINUATION);
+use Server qw(accepted answer frame say_to);
 
 my $listener = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1') or die "listen: $!";
 my $server   = 'ws://127.0.0.1:' . $listener->sockport;
@@ -102,60 +102,15 @@ END
 
 # ---- The test as the server ----
 
-# A connection of the proxy's: (socket, request).
-sub accepted {
-    IO::Select->new($listener)->can_read($Httpd::DEADLINE) or die 'nobody connects';
-    my $s = $listener->accept;
-    my $head = '';
-    1 while $head !~ /\r\n\r\n\z/ && sysread $s, $head, 1, length $head;
-    return ($s, $head);
-}
-
-sub answer {
-    my ($s, $head, @headers) = @_;
-    my ($key) = $head =~ /^Sec-WebSocket-Key: (\S+)\r$/m;
-    syswrite $s, join "\r\n", 'HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade',
-        'Sec-WebSocket-Accept: ' . sha1_base64($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11') . '=', @headers, '', '';
-}
-
 # A client by the proxy: (client, socket, request).
 sub bridged {
     my ($path, $more, %o) = @_;
     my $c = Client->new($httpd, $path, %o, expect => 0);
-    my ($s, $head) = accepted();
+    my ($s, $head) = accepted($listener);
     answer($s, $head, @{ $more || [] });
     $c->read_answer;
     is($c->status, 101, "$path: connected") or diag($c->head);
     return ($c, $s, $head);
-}
-
-sub take {
-    my ($s, $n) = @_;
-    my $data = '';
-    while (length $data < $n) {
-        IO::Select->new($s)->can_read($Httpd::DEADLINE) or die 'nothing more from the proxy';
-        sysread $s, $data, $n - length $data, length $data or return $data;
-    }
-    return $data;
-}
-
-# The next frame from the proxy: (opcode, payload, first byte); empty at the end.
-sub frame {
-    my ($s) = @_;
-    my $head = take($s, 2);
-    return if length $head < 2;
-    my ($first, $len) = unpack 'CC', $head;
-    die 'the proxy does not mask' if !($len & 0x80);
-    $len &= 0x7F;
-    $len = $len == 126 ? unpack 'n', take($s, 2) : $len == 127 ? unpack 'Q>', take($s, 8) : $len;
-    my $mask = take($s, 4);
-    my $payload = take($s, $len);
-    return ($first & 0x0F, $payload ^ substr($mask x ($len / 4 + 1), 0, $len), $first);
-}
-
-sub say_to {
-    my ($s, $opcode, $payload, %o) = @_;
-    syswrite $s, frame_bytes($opcode, $payload, mask => '', %o);
 }
 
 # ---- There and back ----
@@ -213,20 +168,20 @@ cmp_ok($httpd->count_log($seen), '>=', 2, 'the log names it, without its passwor
 cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last') if $Httpd::MPM ne 'prefork';
 {
     my $c = Client->new($httpd, '/slow', expect => 0);
-    my ($s) = accepted();
+    my ($s) = accepted($listener);
     $c->read_answer;
     is($c->status, 504, 'a server that does not answer');
 }
 {
     my $c = Client->new($httpd, '/slow', expect => 0);
-    my ($s) = accepted();
+    my ($s) = accepted($listener);
     syswrite $s, "HTTP/1.1 503 Not Now\r\n\r\n";
     $c->read_answer;
     is($c->status, 502, 'a server that cannot');
 }
 {
     my $c = Client->new($httpd, '/test', expect => 0);
-    my ($s, $head) = accepted();
+    my ($s, $head) = accepted($listener);
     $c->drop;
     answer($s, $head);
     my ($opcode, $payload) = frame($s);

@@ -2,7 +2,7 @@
 
 /**
  * A stand-in for each function of httpd, so that any handler can be loaded. One that is called ends the
- * test and names itself. stand_in.c has those that do something, and they win.
+ * test and names itself. stand_in.c and environment.c have those that do something, and they win.
  */
 
 #include "tools/wshandler-test/stage.h"

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <httpd.h>
 #include <http_config.h>
+#include <http_core.h>
 #include <http_log.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,8 @@ ws_log_level ws_stage_log_level = WS_LOG_WARNING;
 
 struct ws_stage {
     apr_pool_t *pool;
+    core_dir_config core; /* nothing is set in it */
+    void *per_dir_config[1];
     ws_registration *reg;
     ws_location *location;
     ws_settings settings;
@@ -72,6 +75,7 @@ const char *ws_stage_configure(ws_stage **stage, const char *handler, int argc, 
     s->server->server_hostname = "localhost";
     s->server->port = 80;
     s->server->log.level = APLOG_TRACE8; /* ours decides what is shown */
+    s->per_dir_config[AP_CORE_MODULE_INDEX] = &s->core;
     cmd.server = s->server;
     args[0] = (char *)handler;
     memcpy(args + 1, argv, sizeof(*args) * (apr_size_t)argc);
@@ -219,6 +223,7 @@ static request_rec *make_request(ws_stage *s, const ws_step *step, apr_pool_t *p
     apr_sockaddr_info_get(&c->client_addr, c->client_ip, APR_UNSPEC, 0, 0, pool);
     c->local_addr = c->client_addr;
     r->connection = c;
+    r->per_dir_config = (ap_conf_vector_t *)s->per_dir_config;
     r->useragent_ip = c->client_ip;
     r->useragent_addr = c->client_addr;
     r->request_time = apr_time_now();
