@@ -51,6 +51,12 @@ my %MPM_CONF = (
 );
 $MPM_CONF{worker} = $MPM_CONF{event};
 
+# A test that waits for what never comes ends, and its httpd with it.
+if ($0 =~ /\.t$/) {
+    $SIG{ALRM} = sub { croak 'the test takes too long' };
+    alarm 10 * $DEADLINE;
+}
+
 # What a connection would meet on any of the ports given out so far.
 my %given;
 
