@@ -3,10 +3,11 @@
 /**
  * A crowd on a channel:
  *
- *     crowd PORT PATH SUBSCRIBERS PUBLISHERS
+ *     crowd PORT[,PORT...] PATH SUBSCRIBERS PUBLISHERS
  *
- * Subscribers listen; publishers publish on the same channel, each its next message as soon as it has
- * its last one back. "ready" is printed when all are subscribed, "at N" while N messages have come back to
+ * Both are spread over the ports, those of servers that share the channel. Subscribers listen;
+ * publishers publish on the same channel, each its next message as soon as it has its last one back.
+ * "ready" is printed when all are subscribed, "at N" while N messages have come back to
  * their publishers. A publisher whose connection breaks comes back; a subscriber's is counted as lost.
  *
  * A line on standard input ends the publishing. Then it is looked whether every subscriber that is left
@@ -29,10 +30,12 @@
 
 #define MESSAGES 20000 /* of a publisher, at most */
 #define PUBLISHERS 32
+#define PORTS 8
 #define QUIET 20 /* seconds without anything new, after which what is missing is missing */
 
 typedef struct member {
     int fd, open, publisher; /* its number, or -1 */
+    unsigned short port;     /* in network order */
     int heard;               /* it is subscribed: it has heard a call */
     int here;                /* its last message that went over this connection */
     size_t len;
@@ -41,7 +44,6 @@ typedef struct member {
     unsigned char *got;   /* bits, by publisher and number */
 } member;
 
-static struct sockaddr_in server = {.sin_family = AF_INET};
 static const char *path;
 static int epoll_fd, publishers, publishing = 1, failed;
 static int sent[PUBLISHERS]; /* the number of its last message */
@@ -71,6 +73,9 @@ static int say(member *m, const void *data, size_t len)
 static void dial(member *m)
 {
     char request[512];
+    const struct sockaddr_in server = {.sin_family = AF_INET,
+                                       .sin_port = m->port,
+                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = m};
     int n = snprintf(request, sizeof(request),
                      "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
@@ -80,7 +85,7 @@ static void dial(member *m)
     m->len = 0;
     m->open = m->here = 0;
     m->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    while (connect(m->fd, (struct sockaddr *)&server, sizeof(server)) < 0) {
+    while (connect(m->fd, (const struct sockaddr *)&server, sizeof(server)) < 0) {
         if (errno != EINTR && errno != ECONNREFUSED && errno != ECONNRESET) {
             perror("connect");
             exit(1);
@@ -237,22 +242,34 @@ static long missing(const member *all, int count)
     return n;
 }
 
+/* @return how many */
+static int parse_ports(const char *text, unsigned short *ports)
+{
+    int n = 0;
+    while (text && n < PORTS) {
+        ports[n++] = htons((unsigned short)atoi(text));
+        text = strchr(text, ',');
+        text += text != NULL;
+    }
+    return n;
+}
+
 int main(int argc, char **argv)
 {
+    unsigned short ports[PORTS];
     struct rlimit files;
     struct epoll_event in = {.events = EPOLLIN};
     size_t bits;
     member *all;
-    int subscribers, count;
+    int subscribers, count, port_count;
     long last, left;
     time_t since;
 
     if (argc != 5) {
-        fprintf(stderr, "usage: crowd PORT PATH SUBSCRIBERS PUBLISHERS\n");
+        fprintf(stderr, "usage: crowd PORT[,PORT...] PATH SUBSCRIBERS PUBLISHERS\n");
         return 2;
     }
-    server.sin_port = htons((unsigned short)atoi(argv[1]));
-    server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    port_count = parse_ports(argv[1], ports);
     path = argv[2];
     subscribers = atoi(argv[3]);
     publishers = atoi(argv[4]);
@@ -269,6 +286,7 @@ int main(int argc, char **argv)
     all = calloc((size_t)count, sizeof(*all));
     for (int i = 0; i < count; i++) {
         all[i].publisher = i < subscribers ? -1 : i - subscribers;
+        all[i].port = ports[i % port_count];
         all[i].got = calloc(1, bits);
         dial(&all[i]);
         while (opened + 50 < i) {

@@ -19,6 +19,9 @@
 #define BEAT 2000
 #define DEAD 10000
 
+/* A connection over which nothing has come for so long is given up. */
+#define SILENT (2 * BEAT + BEAT / 2)
+
 /* How many subscribers a channel has here, and whether the hearer has told Redis. */
 typedef struct want {
     int count, told;
@@ -91,7 +94,7 @@ static int alive(ws_bus *b, const ws_node *node)
 static void has_been_sent(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 {
     (void)j;
-    if (!reply || reply->type == REDIS_REPLY_ERROR) {
+    if (!reply || ws_redis_refused(r, reply)) {
         __atomic_add_fetch(&r->lost, 1, __ATOMIC_RELAXED);
     }
 }
@@ -217,10 +220,16 @@ static void hear(ws_redis *r, const redisReply *reply)
 {
     ws_channels *h = ws_channels_current();
     ws_packet p;
+    char text[400];
+    if (reply->type == REDIS_REPLY_ERROR) { /* each command that is sent here is sent once */
+        snprintf(text, sizeof(text), "redis: %s", reply->str);
+        r->options.log(WS_LOG_WARNING, text);
+        return;
+    }
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3
         || reply->element[2]->type != REDIS_REPLY_STRING
         || strcmp(reply->element[0]->str, "message")) {
-        return; /* an answer to SUBSCRIBE */
+        return; /* an answer to SUBSCRIBE or PING */
     }
     if (!ws_packet_decode(&p, reply->element[2]->str, (apr_size_t)reply->element[2]->len)
         || p.from.server == r->options.self.server) {
@@ -253,7 +262,7 @@ static int write_all(redisContext *c)
 /* Until the connection breaks, or all is to end. */
 static void hear_all(ws_redis *r, redisContext *c)
 {
-    apr_time_t next = 0;
+    apr_time_t next = 0, heard = apr_time_now();
     redisAppendCommand(c, "SUBSCRIBE %sall %sn:%llx.%x", r->options.prefix, r->options.prefix,
                        (unsigned long long)r->options.self.server, r->options.self.process);
     tell_wants(r, c, 1);
@@ -261,12 +270,14 @@ static void hear_all(ws_redis *r, redisContext *c)
         struct pollfd p[2] = {{.fd = c->fd, .events = POLLIN}, {.fd = r->wake, .events = POLLIN}};
         void *reply = NULL;
         apr_uint64_t n;
-        if (write_all(c) < 0) {
-            return;
-        }
         if (apr_time_now() >= next) {
+            /* A machine that has lost its power closes no connection. It is asked, and answers. */
+            redisAppendCommand(c, "PING");
             beat(r);
             next = apr_time_now() + apr_time_from_msec(BEAT);
+        }
+        if (write_all(c) < 0 || apr_time_now() - heard > apr_time_from_msec(SILENT)) {
+            return;
         }
         if (poll(p, 2, BEAT) < 0 && errno != EINTR) {
             return;
@@ -274,8 +285,11 @@ static void hear_all(ws_redis *r, redisContext *c)
         if (p[1].revents && read(r->wake, &n, sizeof(n)) > 0) {
             tell_wants(r, c, 0);
         }
-        if (p[0].revents && redisBufferRead(c) != REDIS_OK) {
-            return;
+        if (p[0].revents) {
+            if (redisBufferRead(c) != REDIS_OK) {
+                return;
+            }
+            heard = apr_time_now();
         }
         while (redisGetReplyFromReader(c, &reply) == REDIS_OK && reply) {
             hear(r, reply);

@@ -16,6 +16,9 @@
 #define BACK_OFF_MIN 50   /* milliseconds */
 #define BACK_OFF_MAX 2000 /* milliseconds */
 #define BATCH 256         /* commands that are on their way at a time */
+#define CONFIRM 1000      /* how long a replica may take to have what its master has, milliseconds */
+#define ALONE 10          /* seconds, after it has not: then it is asked again, */
+#define PROBE 50          /* for so long, milliseconds */
 
 /* ---- Jobs ---- */
 
@@ -93,7 +96,9 @@ static redisContext *failed(ws_redis *r, redisContext *c, redisReply *reply, int
     char text[400];
     if (!*told) {
         snprintf(text, sizeof(text), "redis: %s: %s; trying again",
-                 r->options.path ? r->options.path : r->options.host,
+                 r->options.path       ? r->options.path
+                 : c && c->tcp.host    ? c->tcp.host /* the master that a sentinel has named */
+                                       : r->options.host,
                  reply && reply->type == REDIS_REPLY_ERROR ? reply->str
                  : c                                       ? c->errstr
                                                            : "out of memory");
@@ -145,6 +150,24 @@ static int refused(const redisReply *reply)
     return !reply || reply->type == REDIS_REPLY_ERROR;
 }
 
+/* A sentinel may name a master that is none yet, or none any more: nothing is sent there. @return 1; or
+ * 0, with an error in the connection */
+static int is_master(redisContext *c)
+{
+    redisReply *reply = redisCommand(c, "ROLE");
+    int is = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements
+             && !strcmp(reply->element[0]->str, "master");
+    if (reply && !is) {
+        c->err = REDIS_ERR_OTHER;
+        snprintf(c->errstr, sizeof(c->errstr), "%.100s",
+                 refused(reply) ? reply->str : "this is no master");
+    }
+    if (reply) {
+        freeReplyObject(reply);
+    }
+    return is;
+}
+
 redisContext *ws_redis_connect(ws_redis *r, int *told)
 {
     const ws_redis_options *o = &r->options;
@@ -169,6 +192,9 @@ redisContext *ws_redis_connect(ws_redis *r, int *told)
         return failed(r, c, reply, told);
     }
     freeReplyObject(reply);
+    if (o->master && !is_master(c)) {
+        return failed(r, c, NULL, told);
+    }
     if (*told) {
         r->options.log(WS_LOG_WARNING, "redis: connected again");
         *told = 0;
@@ -195,30 +221,91 @@ static void end_job(ws_redis *r, ws_redis_job *j, const redisReply *reply)
     ws_redis_job_free(j);
 }
 
+int ws_redis_refused(ws_redis *r, const redisReply *reply)
+{
+    char text[sizeof(r->refusal) + 10];
+    if (reply->type != REDIS_REPLY_ERROR) {
+        return 0;
+    }
+    if (strncmp(r->refusal, reply->str, sizeof(r->refusal) - 1) != 0) {
+        snprintf(r->refusal, sizeof(r->refusal), "%s", reply->str);
+        snprintf(text, sizeof(text), "redis: %s", r->refusal);
+        r->options.log(WS_LOG_WARNING, text);
+    }
+    return 1;
+}
+
+/* A server that is starting, or is no master or no longer one, answers, but not what was asked for. */
+static int is_for_later(const redisReply *reply)
+{
+    static const char *const why[] = {"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS"};
+    int later = 0;
+    for (size_t i = 0; reply->type == REDIS_REPLY_ERROR && i < sizeof(why) / sizeof(*why); i++) {
+        later |= strstr(reply->str, why[i]) != NULL; /* before Redis 7 a script's error has it inside */
+    }
+    return later;
+}
+
+/*
+ * Whether a replica is to have what this batch has written or read before anybody is told of it. What a master
+ * takes with it would otherwise have been seen already, and its positions would be given a second time.
+ */
+static int is_confirmed(const ws_redis *r, const ws_redis_job *j, int count)
+{
+    int lasting = 0;
+    for (; j && count; j = j->next, count--) {
+        lasting |= j->lasting;
+    }
+    return lasting && r->options.master && apr_time_now() >= r->alone;
+}
+
+/* @return 0, or -1 when the connection has broken */
+static int take_confirmation(ws_redis *r, redisContext *c)
+{
+    redisReply *reply = NULL;
+    if (redisGetReply(c, (void **)&reply) != REDIS_OK) {
+        return -1;
+    }
+    r->alone = ws_redis_refused(r, reply) || !reply->integer
+                   ? apr_time_now() + apr_time_from_sec(ALONE)
+                   : 0;
+    freeReplyObject(reply);
+    return 0;
+}
+
 /* @return 0, or -1 when the connection has broken: jobs that have no answer are left in *jobs */
 static int send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
 {
-    int sent = 0;
+    redisReply *replies[BATCH];
+    int confirm = is_confirmed(r, *jobs, BATCH), sent = 0, got = 0, rv = 0;
     for (ws_redis_job *j = *jobs; j && sent < BATCH; j = j->next, sent++) {
         redisAppendCommandArgv(c, j->argc, (const char **)j->argv, j->lens);
     }
-    while (sent--) {
-        ws_redis_job *j = *jobs;
-        redisReply *reply = NULL;
-        if (redisGetReply(c, (void **)&reply) != REDIS_OK) {
-            return -1;
-        }
-        /* A server that is starting answers, but not yet with what was asked for. */
-        if (j->lasting && reply->type == REDIS_REPLY_ERROR
-            && (!strncmp(reply->str, "LOADING", 7) || !strncmp(reply->str, "READONLY", 8))) {
-            freeReplyObject(reply);
-            return -1;
-        }
-        *jobs = j->next;
-        end_job(r, j, reply);
-        freeReplyObject(reply);
+    if (confirm) {
+        redisAppendCommand(c, "WAIT 1 %d", r->alone ? PROBE : CONFIRM);
     }
-    return 0;
+    while (got < sent && redisGetReply(c, (void **)&replies[got]) == REDIS_OK) {
+        got++;
+    }
+    if (got < sent) {
+        rv = -1;
+    }
+    if (confirm && (rv < 0 || take_confirmation(r, c) < 0)) {
+        rv = -1;
+    }
+    for (int i = 0; i < got; i++) {
+        ws_redis_job *j = *jobs;
+        if (j->lasting && ((confirm && rv < 0) || is_for_later(replies[i]))) {
+            rv = -1;
+            jobs = &j->next; /* and again, over the next connection, in order */
+        }
+        else {
+            *jobs = j->next;
+            end_job(r, j, replies[i]);
+        }
+        freeReplyObject(replies[i]);
+    }
+    return rv;
 }
 
 /* What is not to outlive its connection. */

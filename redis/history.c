@@ -79,8 +79,8 @@ static void has_kept(ws_redis *r, ws_redis_job *j, const redisReply *reply)
     if (reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
         at = (ws_position){number_of(reply->element[0]), number_of(reply->element[1])};
     }
-    else if (reply && reply->type == REDIS_REPLY_ERROR) {
-        r->options.log(WS_LOG_WARNING, reply->str);
+    else if (reply) {
+        ws_redis_refused(r, reply);
     }
     j->append_done(j->arg, at.epoch ? APR_SUCCESS : APR_EGENERAL, at);
 }
@@ -155,7 +155,7 @@ static void has_read(ws_redis *r, ws_redis_job *j, const redisReply *reply)
     ws_history_page page = {.status = APR_EGENERAL};
     const ws_keep *keep = keep_of(r, j->channel);
     ws_message **messages = NULL;
-    if (reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 3) {
+    if (reply && !ws_redis_refused(r, reply) && reply->type == REDIS_REPLY_ARRAY && reply->elements == 3) {
         const redisReply *entries = reply->element[2];
         apr_uint64_t first;
         page.status = APR_SUCCESS;
@@ -218,8 +218,7 @@ static void read_channel(ws_history *h, const char *channel, ws_position after, 
 
 static void has_cleared(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 {
-    (void)r;
-    j->clear_done(j->arg, reply && reply->type == REDIS_REPLY_INTEGER ? APR_SUCCESS : APR_EGENERAL);
+    j->clear_done(j->arg, reply && !ws_redis_refused(r, reply) ? APR_SUCCESS : APR_EGENERAL);
 }
 
 static void clear(ws_history *h, const char *channel, ws_clear_done done, void *arg)

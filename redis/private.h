@@ -49,6 +49,9 @@ struct ws_redis {
     int wake;          /**< eventfd of the hearer: wanted has changed, or stop */
     int away;          /**< atomic: the hearer has no connection */
     apr_uint64_t lost; /**< packets that were not sent while there was none */
+    /* The sender's own: */
+    char refusal[200];  /**< what Redis has last refused */
+    apr_time_t alone;   /**< no replica confirms: none is asked until then */
 };
 
 #define WS_REDIS_OF(pointer, field) ((ws_redis *)((char *)(pointer)-offsetof(ws_redis, field)))
@@ -64,6 +67,9 @@ void ws_redis_job_free(ws_redis_job *j);
 
 /** Give it to the sender. @return 0; -1 when too much waits: the job is still the caller's */
 int ws_redis_give(ws_redis *r, ws_redis_job *j);
+
+/** Whether an answer is an error, which is logged if it is another than the last. Sender only. */
+int ws_redis_refused(ws_redis *r, const redisReply *reply);
 
 /** Connect, log in and choose the database. @return NULL when it fails, which is logged once */
 redisContext *ws_redis_connect(ws_redis *r, int *told);

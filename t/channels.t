@@ -7,14 +7,14 @@ use strict;
 use warnings;
 use lib 't/lib';
 use Test::More;
-use IPC::Open2;
 use Socket qw(IPPROTO_TCP TCP_NODELAY);
 use JSON::PP;
 use Time::HiRes qw(sleep);
 use Httpd;
 use Client;
+use Crowd;
 
-my $subscribers = $ENV{WS_TEST_SUBSCRIBERS} || ($ENV{WS_TEST_PRELOAD} ? 300 : 1000);
+my $subscribers = Crowd::size();
 
 my $httpd = Httpd->start(
     mpm_conf => $Httpd::MPM eq 'prefork'
@@ -87,62 +87,28 @@ sub one_of {
     return (sort { ($open{$a} // 0) <=> ($open{$b} // 0) } @children)[0];
 }
 
-sub crowd {
-    my ($path, $subscribers) = @_;
-    my $pid = open2(my $out, my $in, "$ENV{WS_TEST_BUILD}/bench/crowd", $httpd->port, $path, $subscribers, 8);
-    return { pid => $pid, out => $out, in => $in, at => 0 };
-}
-
-sub line_of {
-    my ($crowd) = @_;
-    local $SIG{ALRM} = sub { die "the crowd says nothing\n" };
-    alarm $Httpd::DEADLINE * 6;
-    my $line = readline $crowd->{out};
-    alarm 0;
-    return $line // die "the crowd has ended\n";
-}
-
-# Wait until so many more messages have been published and have come back.
-sub go_on {
-    my ($crowd, $messages) = @_;
-    my $until = $crowd->{at} + $messages;
-    while ($crowd->{at} < $until) {
-        $crowd->{at} = $1 if line_of($crowd) =~ /^at (\d+)/;
-    }
-}
-
-sub result {
-    my ($crowd) = @_;
-    print { $crowd->{in} } "stop\n";
-    close $crowd->{in};
-    my $line;
-    do { $line = line_of($crowd) } until $line =~ /left=/;
-    waitpid $crowd->{pid}, 0;
-    return $line =~ /left=(\d+) lost=(\d+) messages=(\d+) (.*)/;
-}
-
 for (['/crowd', $subscribers], ['/kept', $subscribers / 4]) {
     my ($path, $subscribers) = @$_;
     Httpd::wait_for(\&several_children, 'several children');
-    my $crowd = crowd($path, $subscribers);
-    is(line_of($crowd), "ready\n", "$path: $subscribers subscribers and 8 publishers in several children");
-    go_on($crowd, 100);
+    my $crowd = Crowd->start([$httpd], $path, $subscribers);
+    pass("$path: $subscribers subscribers and 8 publishers in several children");
+    $crowd->go_on(100);
 
     my @children = $httpd->children;
     my $victim = one_of(@children);
     kill 'KILL', $victim;
     Httpd::wait_for(sub { !grep { $_ == $victim } $httpd->children }, 'a child to be killed');
-    go_on($crowd, 100);
+    $crowd->go_on(100);
     pass('publishing goes on when a child has been killed');
     $httpd->graceful;
-    go_on($crowd, 100);
+    $crowd->go_on(100);
     pass('and after a graceful reload');
 
     # New children of the new generation, beside the old one's.
     my @new = grep { my $pid = $_; !grep { $_ == $pid } @children } $httpd->children;
     kill 'KILL', one_of(@new) if @new;
-    go_on($crowd, 100);
-    my ($left, $lost, $messages, $faults) = result($crowd);
+    $crowd->go_on(100);
+    my ($left, $lost, $messages, $faults) = $crowd->result;
     cmp_ok($lost, '<', $subscribers, 'only connections of killed children were lost');
     is($left + $lost, $subscribers, 'all others are left');
     cmp_ok($messages, '>=', 400, "$messages messages have come back to their publishers");

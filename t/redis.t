@@ -7,6 +7,7 @@ use warnings;
 use lib 't/lib';
 use Test::More;
 use Client;
+use Crowd;
 use Httpd;
 use JSON::PP;
 use Redis;
@@ -56,9 +57,9 @@ sub publish {
 
 # Subscribed in Redis, too?
 sub heard {
-    my ($channel, $n) = @_;
+    my ($channel, $n, $server) = @_;
     Httpd::wait_for(
-        sub { $redis->cli('PUBSUB', 'NUMSUB', "websocket:c:$channel") =~ /^$n$/m },
+        sub { ($server || $redis)->cli('PUBSUB', 'NUMSUB', "websocket:c:$channel") =~ /^$n$/m },
         "$n processes to hear $channel");
 }
 
@@ -141,13 +142,99 @@ is(join(' ', sort @resumed), join(' ', sort @want[1 .. $#want]), 'up to the last
 publish($one, 'news', 'again');
 is(($b->message)[1], 'again', 'what has no history is heard again');
 
-# ---- Passwords ----
+# ---- A crowd, while Redis is killed ----
 
-my $locked = Redis->start(options => ['--requirepass', 'secret', qw(--user web on >pass ~* &* +@all)]);
-my $acl = Httpd->start(load => $load, conf => 'WebSocketBus redis://web:pass@127.0.0.1:' . $locked->port . "\n$conf");
-my $wrong = Httpd->start(load => $load, conf => 'WebSocketBus redis://:no@127.0.0.1:' . $locked->port . "\n$conf");
+{
+    my $subscribers = Crowd::size();
+    my @both = map {
+        Httpd->start(load => $load, log_level => 'info', conf => "WebSocketBus $_\nWebSocketThreads 2\n$conf",
+            mpm_conf => "StartServers 3\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32\n"
+                . "MinSpareThreads 16\nMaxSpareThreads 32")
+    } 'redis://127.0.0.1:' . $redis->port, 'unix:' . $redis->socket;
+    my $crowd = Crowd->start(\@both, '/ws?channel=kept/crowd', $subscribers);
+    $crowd->go_on(200);
+    $redis->stop('KILL');
+    $_->wait_log(qr/redis: .*trying again/) for @both;
+    $redis->again;
+    $crowd->go_on(200);
+    my ($left, $lost, $messages, $faults) = $crowd->result;
+    is($left, $subscribers, "$subscribers subscribers in the children of two httpds are left when Redis was killed");
+    cmp_ok($messages, '>=', 400, "$messages messages have come back to their publishers");
+    is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in order');
+    $_->stop for @both;
+}
+
+# ---- A sentinel ----
+
+{
+    my $master   = Redis->start;
+    my $replica  = Redis->start(options => ['--replicaof', '127.0.0.1', $master->port]);
+    my $port     = $replica->port;
+    my $sentinel = Redis->start(watches => $master);
+    Httpd::wait_for(sub { $replica->cli('INFO', 'replication') =~ /master_link_status:up/ }, 'the replica');
+    Httpd::wait_for(sub { $sentinel->cli(qw(SENTINEL replicas mymaster)) =~ /^$port$/m }, 'the sentinel to see it');
+    my @both = map {
+        Httpd->start(load => $load, conf => 'WebSocketBus sentinel://127.0.0.1:' . $sentinel->port . "/mymaster\n$conf")
+    } 1, 2;
+    my @readers = map { Client->new($_, '/ws?channel=kept/s') } @both;
+    my @writers = map { Client->new($_, '/ws?channel=kept/s', protocol => 'channel.v1.json') } @both;
+    heard('kept/s', 2, $master);
+    my (undef, $answer) = publish($both[0], 'kept/s', 'first');
+    my $first = $answer->{published}[0]{position};
+    like($first, qr/-1$/, 'a sentinel names the master');
+    publish($both[$_ % 2], 'kept/s', "m$_") for 1 .. 10;
+
+    my @plain = map { Client->new($_, '/ws?channel=plain') } @both;
+    heard('plain', 2, $master);
+    $master->stop('KILL');
+    $_->wait_log(qr/redis: .*trying again/) for @both;
+    for my $i (1 .. 5) {
+        $_->text(encode_json({ type => 'publish', channel => 'kept/s', data => "n$i" })) for @writers;
+    }
+    heard('kept/s', 2, $replica);
+    publish($both[1], 'kept/s', 'end');
+
+    my @want = ('first', (map {"m$_"} 1 .. 10), (map { ("n$_") x 2 } 1 .. 5), 'end');
+    my $all  = join ' ', sort @want;
+    my @got;
+    for my $r (@readers) {
+        push @got, [map { ($r->message)[1] } @want];
+        is(join(' ', sort @{ $got[-1] }), $all, 'when a replica was promoted, a reader has all messages, once');
+    }
+    is("@{$got[0]}", "@{$got[1]}", 'in the same order');
+    my $back = Client->new($both[1], "/ws?channel=kept/s&after=$first");
+    is(join(' ', map { ($back->message)[1] } 2 .. @want), "@{$got[0]}[1 .. $#want]",
+        'positions of before are good');
+    heard('plain', 2, $replica);
+    publish($both[0], 'plain', 'again');
+    is(($_->message)[1], 'again', 'what has no history is heard again') for @plain;
+}
+
+# ---- Users ----
+
+# What the docs say that it takes, and no more.
+my $rights = join ' ', '~site:* &site:* +@connection', map {"+$_"}
+    qw(publish subscribe unsubscribe eval del get set hget hsetnx hincrby xadd xrange expire);
+my $locked = Redis->start(options => ['--requirepass', 'secret', '--user', 'web', 'on', '>pass', split ' ', $rights]);
+my $at     = '127.0.0.1:' . $locked->port;
+my $acl    = Httpd->start(load => $load, conf => "WebSocketBus redis://web:pass\@$at prefix=site:\n$conf");
+my $third  = Client->new($acl, '/ws?channel=kept/b&after=all');
 ($status, $answer) = publish($acl, 'kept/b', 'x');
 like($answer->{published}[0]{position}, qr/-1$/, 'with an ACL user');
+is(($third->message)[1], 'x', 'who hears');
+my $again = Client->new($acl, '/ws?channel=kept/b&after=all');
+is(($again->message)[1], 'x', 'and reads');
+($status) = http($acl, 'DELETE', '/channels/kept/b');
+is($status, 200, 'and clears');
+is($acl->count_log(qr/redis: /), 0, 'without a complaint');
+
+my $outside = Httpd->start(load => $load, conf => "WebSocketBus redis://web:pass\@$at\n$conf");
+($status) = publish($outside, 'kept/b', 'x');
+is($status, 503, 'nothing outside of the prefix is for that user');
+$outside->wait_log(qr/redis: .*NOPERM.*channel|redis: .*permission.* channel/i);
+$outside->wait_log(qr/redis: .*NOPERM.*key|redis: .*permission.* key/i);
+pass('which the log says, of channels and keys');
+my $wrong = Httpd->start(load => $load, conf => "WebSocketBus redis://:no\@$at\n$conf");
 $wrong->wait_log(qr/redis: 127.0.0.1: .*(?:WRONGPASS|invalid)/);
 pass('a wrong password is told');
 

@@ -2,7 +2,8 @@
 
 # A private redis-server on a free port and a unix socket, ended when the object goes.
 #
-#   my $redis = Redis->start(password => 'secret');   $redis->stop;   $redis->again;   $redis->cli('PING');
+#   my $redis = Redis->start(options => [...]);   $redis->stop;   $redis->again;   $redis->cli('PING');
+#   my $sentinel = Redis->start(watches => $redis);   # under the name "mymaster"
 
 package Redis;
 
@@ -20,20 +21,41 @@ sub start {
     return $self->again;
 }
 
-# Everything is written to a file before it is answered, so that a restart finds it.
 sub again {
     my ($self) = @_;
+    my @options = $self->{watches} ? $self->sentinel_options : $self->server_options;
     my $pid = fork // die $!;
     if (!$pid) {
         open STDOUT, '>>', "$self->{dir}/log" or die $!;
         open STDERR, '>&', \*STDOUT;
-        exec '/usr/bin/redis-server', '--port', $self->{port}, '--bind', '127.0.0.1', '--dir', $self->{dir},
-            '--unixsocket', $self->socket, '--unixsocketperm', '777', '--appendonly', 'yes', '--appendfsync',
-            'always', '--save', '', $self->{sentinel} ? ('--sentinel') : (), @{ $self->{options} || [] };
+        exec '/usr/bin/redis-server', @options;
     }
     $self->{pid} = $pid;
     Httpd::wait_for(sub { ($self->cli('PING') // '') =~ /PONG|NOAUTH/ }, 'redis-server');
     return $self;
+}
+
+# Everything is written to a file before it is answered, so that a restart finds it.
+sub server_options {
+    my ($self) = @_;
+    return ('--port', $self->{port}, '--bind', '127.0.0.1', '--dir', $self->{dir}, '--unixsocket', $self->socket,
+        '--unixsocketperm', '777', '--appendonly', 'yes', '--appendfsync', 'always', '--save', '',
+        '--repl-diskless-sync-delay', 0, @{ $self->{options} || [] });
+}
+
+# A sentinel writes into its configuration what it has learned.
+sub sentinel_options {
+    my ($self) = @_;
+    my $file = "$self->{dir}/sentinel.conf";
+    Httpd::write_file($file, <<"END") if !-e $file;
+port $self->{port}
+bind 127.0.0.1
+dir $self->{dir}
+sentinel monitor mymaster 127.0.0.1 @{[$self->{watches}->port]} 1
+sentinel down-after-milliseconds mymaster 300
+sentinel failover-timeout mymaster 3000
+END
+    return ($file, '--sentinel');
 }
 
 sub port   { $_[0]{port} }
