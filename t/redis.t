@@ -30,11 +30,18 @@ WebSocketPing off
 </Location>
 END
 
+my @httpds;
+
+sub httpd {
+    my ($text, %arg) = @_;
+    push @httpds, Httpd->start(load => $load, conf => "$text\n$conf", %arg);
+    return $httpds[-1];
+}
+
 # One by its port, the other by its socket.
-my $one = Httpd->start(load => $load, conf => 'WebSocketBus redis://127.0.0.1:' . $redis->port . "\n$conf");
-my $two = Httpd->start(load => $load, conf => 'WebSocketBus unix:' . $redis->socket . "\n$conf");
-my $stranger = Httpd->start(load => $load,
-    conf => 'WebSocketBus redis://127.0.0.1:' . $redis->port . "/1 prefix=other:\n$conf");
+my $one      = httpd('WebSocketBus redis://127.0.0.1:' . $redis->port);
+my $two      = httpd('WebSocketBus unix:' . $redis->socket);
+my $stranger = httpd('WebSocketBus redis://127.0.0.1:' . $redis->port . '/1 prefix=other:');
 
 sub http {
     my ($httpd, $method, $path, $body) = @_;
@@ -147,7 +154,7 @@ is(($b->message)[1], 'again', 'what has no history is heard again');
 {
     my $subscribers = Crowd::size();
     my @both = map {
-        Httpd->start(load => $load, log_level => 'info', conf => "WebSocketBus $_\nWebSocketThreads 2\n$conf",
+        httpd("WebSocketBus $_\nWebSocketThreads 2", log_level => 'info',
             mpm_conf => "StartServers 3\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32\n"
                 . "MinSpareThreads 16\nMaxSpareThreads 32")
     } 'redis://127.0.0.1:' . $redis->port, 'unix:' . $redis->socket;
@@ -161,7 +168,6 @@ is(($b->message)[1], 'again', 'what has no history is heard again');
     is($left, $subscribers, "$subscribers subscribers in the children of two httpds are left when Redis was killed");
     cmp_ok($messages, '>=', 400, "$messages messages have come back to their publishers");
     is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in order');
-    $_->stop for @both;
 }
 
 # ---- A sentinel ----
@@ -171,11 +177,9 @@ is(($b->message)[1], 'again', 'what has no history is heard again');
     my $replica  = Redis->start(options => ['--replicaof', '127.0.0.1', $master->port]);
     my $port     = $replica->port;
     my $sentinel = Redis->start(watches => $master);
+    my @both = map { httpd('WebSocketBus sentinel://127.0.0.1:' . $sentinel->port . '/mymaster') } 1, 2;
     Httpd::wait_for(sub { $replica->cli('INFO', 'replication') =~ /master_link_status:up/ }, 'the replica');
     Httpd::wait_for(sub { $sentinel->cli(qw(SENTINEL replicas mymaster)) =~ /^$port$/m }, 'the sentinel to see it');
-    my @both = map {
-        Httpd->start(load => $load, conf => 'WebSocketBus sentinel://127.0.0.1:' . $sentinel->port . "/mymaster\n$conf")
-    } 1, 2;
     my @readers = map { Client->new($_, '/ws?channel=kept/s') } @both;
     my @writers = map { Client->new($_, '/ws?channel=kept/s', protocol => 'channel.v1.json') } @both;
     heard('kept/s', 2, $master);
@@ -217,7 +221,7 @@ my $rights = join ' ', '~site:* &site:* +@connection', map {"+$_"}
     qw(publish subscribe unsubscribe eval del get set hget hsetnx hincrby xadd xrange expire);
 my $locked = Redis->start(options => ['--requirepass', 'secret', '--user', 'web', 'on', '>pass', split ' ', $rights]);
 my $at     = '127.0.0.1:' . $locked->port;
-my $acl    = Httpd->start(load => $load, conf => "WebSocketBus redis://web:pass\@$at prefix=site:\n$conf");
+my $acl    = httpd("WebSocketBus redis://web:pass\@$at prefix=site:");
 my $third  = Client->new($acl, '/ws?channel=kept/b&after=all');
 ($status, $answer) = publish($acl, 'kept/b', 'x');
 like($answer->{published}[0]{position}, qr/-1$/, 'with an ACL user');
@@ -228,13 +232,13 @@ is(($again->message)[1], 'x', 'and reads');
 is($status, 200, 'and clears');
 is($acl->count_log(qr/redis: /), 0, 'without a complaint');
 
-my $outside = Httpd->start(load => $load, conf => "WebSocketBus redis://web:pass\@$at\n$conf");
+my $outside = httpd("WebSocketBus redis://web:pass\@$at");
 ($status) = publish($outside, 'kept/b', 'x');
 is($status, 503, 'nothing outside of the prefix is for that user');
 $outside->wait_log(qr/redis: .*NOPERM.*channel|redis: .*permission.* channel/i);
 $outside->wait_log(qr/redis: .*NOPERM.*key|redis: .*permission.* key/i);
 pass('which the log says, of channels and keys');
-my $wrong = Httpd->start(load => $load, conf => "WebSocketBus redis://:no\@$at\n$conf");
+my $wrong = httpd("WebSocketBus redis://:no\@$at");
 $wrong->wait_log(qr/redis: 127.0.0.1: .*(?:WRONGPASS|invalid)/);
 pass('a wrong password is told');
 
@@ -255,4 +259,8 @@ for (
     like($text, $why, 'with the reason');
 }
 
+# All at the same time: each takes some seconds.
+kill 'TERM', map { $_->pid } @httpds;
+$_->stop for @httpds;
+is_deeply([map { $_->complaints } @httpds], [], 'no child crashed');
 done_testing();
