@@ -73,9 +73,8 @@ static int say(member *m, const void *data, size_t len)
 static void dial(member *m)
 {
     char request[512];
-    const struct sockaddr_in server = {.sin_family = AF_INET,
-                                       .sin_port = m->port,
-                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const struct sockaddr_in server = {
+        .sin_family = AF_INET, .sin_port = m->port, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = m};
     int n = snprintf(request, sizeof(request),
                      "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"

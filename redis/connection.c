@@ -16,9 +16,9 @@
 #define BACK_OFF_MIN 50   /* milliseconds */
 #define BACK_OFF_MAX 2000 /* milliseconds */
 #define BATCH 256         /* commands that are on their way at a time */
-#define CONFIRM 1000      /* how long a replica may take to have what its master has, milliseconds */
-#define ALONE 10          /* seconds, after it has not: then it is asked again, */
-#define PROBE 50          /* for so long, milliseconds */
+#define CONFIRM 1000 /* how long a replica may take to have what its master has, milliseconds */
+#define ALONE 10     /* seconds, after it has not: then it is asked again, */
+#define PROBE 50     /* for so long, milliseconds */
 
 /* ---- Jobs ---- */
 
@@ -96,9 +96,9 @@ static redisContext *failed(ws_redis *r, redisContext *c, redisReply *reply, int
     char text[400];
     if (!*told) {
         snprintf(text, sizeof(text), "redis: %s: %s; trying again",
-                 r->options.path       ? r->options.path
-                 : c && c->tcp.host    ? c->tcp.host /* the master that a sentinel has named */
-                                       : r->options.host,
+                 r->options.path    ? r->options.path
+                 : c && c->tcp.host ? c->tcp.host /* the master that a sentinel has named */
+                                    : r->options.host,
                  reply && reply->type == REDIS_REPLY_ERROR ? reply->str
                  : c                                       ? c->errstr
                                                            : "out of memory");
@@ -241,7 +241,8 @@ static int is_for_later(const redisReply *reply)
     static const char *const why[] = {"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS"};
     int later = 0;
     for (size_t i = 0; reply->type == REDIS_REPLY_ERROR && i < sizeof(why) / sizeof(*why); i++) {
-        later |= strstr(reply->str, why[i]) != NULL; /* before Redis 7 a script's error has it inside */
+        later |=
+            strstr(reply->str, why[i]) != NULL; /* before Redis 7 a script's error has it inside */
     }
     return later;
 }

@@ -155,7 +155,8 @@ static void has_read(ws_redis *r, ws_redis_job *j, const redisReply *reply)
     ws_history_page page = {.status = APR_EGENERAL};
     const ws_keep *keep = keep_of(r, j->channel);
     ws_message **messages = NULL;
-    if (reply && !ws_redis_refused(r, reply) && reply->type == REDIS_REPLY_ARRAY && reply->elements == 3) {
+    if (reply && !ws_redis_refused(r, reply) && reply->type == REDIS_REPLY_ARRAY
+        && reply->elements == 3) {
         const redisReply *entries = reply->element[2];
         apr_uint64_t first;
         page.status = APR_SUCCESS;

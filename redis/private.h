@@ -50,8 +50,8 @@ struct ws_redis {
     int away;          /**< atomic: the hearer has no connection */
     apr_uint64_t lost; /**< packets that were not sent while there was none */
     /* The sender's own: */
-    char refusal[200];  /**< what Redis has last refused */
-    apr_time_t alone;   /**< no replica confirms: none is asked until then */
+    char refusal[200]; /**< what Redis has last refused */
+    apr_time_t alone;  /**< no replica confirms: none is asked until then */
 };
 
 #define WS_REDIS_OF(pointer, field) ((ws_redis *)((char *)(pointer)-offsetof(ws_redis, field)))
