@@ -70,12 +70,20 @@ sub heard {
         "$n processes to hear $channel");
 }
 
+# The answer to a handshake comes before the subscription.
+sub subscribed {
+    my ($httpd, $channel) = @_;
+    Httpd::wait_for(sub { (http($httpd, 'GET', "/channels/$channel"))[1]{channels}[0]{subscribers} },
+        "a subscriber of $channel");
+}
+
 # ---- Without a history ----
 
 my $a = Client->new($one, '/ws?channel=news');
 my $b = Client->new($two, '/ws?channel=news');
 my $x = Client->new($stranger, '/ws?channel=news');
 heard('news', 2);
+subscribed($stranger, 'news');
 my ($status, $answer) = publish($one, 'news', 'from one');
 is($status, 200, 'published');
 is(($a->message)[1], 'from one', 'here');
@@ -117,6 +125,7 @@ $redis->stop;
 $one->wait_log(qr/redis: .*trying again/);
 $two->wait_log(qr/redis: .*trying again/);
 my $local = Client->new($one, '/ws?channel=local');
+subscribed($one, 'local');
 publish($one, 'local', 'meanwhile');
 is(($local->message)[1], 'meanwhile', 'while Redis is away local delivery goes on');
 publish($one, 'news', 'lost');
