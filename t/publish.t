@@ -140,7 +140,8 @@ is(($httpd->get('/index.html'))[0], 200, 'other URLs are as they were');
     my $address = 'http://127.0.0.1:' . $httpd->port;
     my $g = Client->new($httpd, '/plain?channel=chat/lobby');
     Httpd::wait_for(sub { (curl('/channels/chat/lobby'))[1]{channels}[0]{subscribers} == 1 }, 'the reader');
-    my %example = $text =~ /^```(sh|python|php)\n(.*?)^```$/msg;
+    my %example;    # the first of each language
+    $example{$1} //= $2 while $text =~ /^```(sh|python|php)\n(.*?)^```$/msg;
     is_deeply([sort keys %example], [qw(php python sh)], 'there are examples');
     s{https?://www\.example\.org}{$address}g for values %example;
     my ($curl) = $example{sh} =~ /^(curl .*?lobby)$/ms;
