@@ -155,8 +155,11 @@ my @resumed = map { ($back->message)[1] } 2 .. @want;
 is("@resumed[0 .. 18]", join(' ', map {"m$_"} 2 .. 20), 'what the other machine published can be resumed');
 is(join(' ', sort @resumed), join(' ', sort @want[1 .. $#want]), 'up to the last, each once');
 
+# What was published while Redis was away may have been on its way when it came back.
 publish($one, 'news', 'again');
-is(($b->message)[1], 'again', 'what has no history is heard again');
+my $next = ($b->message)[1];
+$next = ($b->message)[1] if $next eq 'lost';
+is($next, 'again', 'what has no history is heard again');
 
 # ---- A crowd, while Redis is killed ----
 
