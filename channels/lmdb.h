@@ -2,7 +2,7 @@
 
 /**
  * A file of LMDB's that many processes use at the same time: opening it, transactions, and what is done
- * when it turns out to be damaged. What lies in it is history_lmdb.c's.
+ * when it turns out to be damaged. What lies in it is records.c's.
  *
  * A process that is killed at any moment damages nothing: LMDB never writes over what the last commit
  * refers to, its lock is a robust mutex that the next one takes over, and the places of readers that

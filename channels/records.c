@@ -557,20 +557,36 @@ apr_status_t ws_records_inspect(const char *directory, apr_uint64_t size, ws_lmd
     return ws_lmdb_inspect(&options, uid, gid);
 }
 
+/* From now on it is known that nothing was lost. Who opens a file that is known already changes nothing:
+ * there may be no room for it, while somebody reads. */
+static apr_status_t begin_totals(ws_records *h)
+{
+    totals t;
+    MDB_txn *txn;
+    ws_change *c;
+    apr_status_t rv;
+    int rc = ws_lmdb_begin(h->lmdb, 0, &txn);
+    if (!rc) {
+        rc = ws_lmdb_end(h->lmdb, txn, get(h, txn, TOTALS, text_val("totals"), &t, sizeof(t)));
+    }
+    if (rc != MDB_NOTFOUND) {
+        return status_of(rc);
+    }
+    rv = ws_change_begin(h, 0, &c);
+    return rv == APR_SUCCESS ? ws_change_end(c) : rv;
+}
+
 apr_status_t ws_records_open(ws_records **h, const char *directory, apr_uint64_t size,
                              ws_lmdb_log_fn *log, apr_pool_t *pool)
 {
     ws_lmdb_options options = options_of(apr_pstrdup(pool, directory), size, log);
-    ws_change *c;
     apr_status_t rv;
     *h = apr_pcalloc(pool, sizeof(**h));
     (*h)->budget = SHARE(size);
     if ((rv = ws_lmdb_open(&(*h)->lmdb, &options, pool)) != APR_SUCCESS) {
         return rv;
     }
-    /* From now on it is known that nothing was lost. */
-    if ((rv = ws_change_begin(*h, 0, &c)) != APR_SUCCESS
-        || (rv = ws_change_end(c)) != APR_SUCCESS) {
+    if ((rv = begin_totals(*h)) != APR_SUCCESS) {
         ws_lmdb_close((*h)->lmdb);
     }
     return rv;

@@ -432,6 +432,7 @@ static void killed_processes(void)
     is_int(wrong, 0, "80 processes were killed while they wrote, %d messages are in order",
            (int)before);
     flood(h, 20000, 3, SIZE);
+    wrong = 0;
     for (int i = 0; i < 5; i++) {
         pid_t pid = spawn(read_until_killed, 0);
         wait_progress(1);
@@ -439,8 +440,29 @@ static void killed_processes(void)
         wait_end(pid);
         wrong += flood(h, 20000, 3, SIZE);
     }
-    wrong = 0;
     is_int(wrong, 0, "readers that were killed keep no room");
+    ws_records_close(h);
+}
+
+static void open_and_read(int arg)
+{
+    ws_records *h = open_history();
+    (void)arg;
+    _exit(!(h && read_from(h, "flood0", everything)->count));
+}
+
+static void no_room(void)
+{
+    ws_records *h = open_history();
+    pid_t pid = spawn(read_until_killed, 0);
+    wait_progress(1);
+    while (flood(h, 20000, 1, 1) == 0) {
+    }
+    ok(1, "while somebody reads and does not end, there is room no more");
+    is_int(wait_end(spawn(open_and_read, 0)), 0, "a process can open it and read nevertheless");
+    kill(pid, SIGKILL);
+    wait_end(pid);
+    is_int(flood(h, 20000, 3, SIZE), 0, "room again, when the reader is no more");
     ws_records_close(h);
 }
 
@@ -558,6 +580,7 @@ int main(void)
     mkdir(directory, 0700);
     many_processes();
     killed_processes();
+    no_room();
     remove_directory();
     mkdir(directory, 0700);
     with_damage("cut off", cut);
