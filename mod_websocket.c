@@ -23,6 +23,7 @@
  *   access, again          httpd/reauthorize.c
  *   history                channels/history_lmdb.c  and httpd/history.c
  *   end of the child       httpd/child.c
+ *                          httpd/stranded.c   what httpd leaves behind then
  *   what children share    httpd/shared.c     memory, and a slot in it for each child
  *                          httpd/siblings.c   messages from child to child
  *   channels               channels/          subscribers, publishing, presence, resuming

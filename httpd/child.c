@@ -22,6 +22,7 @@
 #include "httpd/reauthorize.h"
 #include "httpd/shared.h"
 #include "httpd/siblings.h"
+#include "httpd/stranded.h"
 #include "httpd/takeover.h"
 
 APLOG_USE_MODULE(websocket);
@@ -38,9 +39,6 @@ APLOG_USE_MODULE(websocket);
  * the new children at once. */
 #define DRAIN_TIMEOUT (5 * 60 * 1000)
 #define DRAIN_SPREAD (10 * 1000)
-
-/* Within this a worker thread has taken a connection that waits for it, milliseconds. */
-#define WORKER_WAKES 50
 
 /* A server that stops has to be gone before it is killed: farewell within this, milliseconds. */
 #define FAREWELL 1500
@@ -161,10 +159,7 @@ void ws_child_stopping(apr_pool_t *pchild, int graceful)
         /* The MPM waits for its threads now, and looks for nothing else. */
         struct sigaction late = {.sa_sigaction = on_late_sigterm, .sa_flags = SA_SIGINFO};
         sigaction(SIGTERM, &late, NULL);
-        /* Event's listener calls this at MaxConnectionsPerChild; behind it, threads end for which there
-         * are no connections (worker_thread_should_exit_early()). WebSockets are none; nor is what was
-         * accepted just now before a worker has taken it out of their queue: nobody would any more. */
-        apr_sleep(apr_time_from_msec(WORKER_WAKES));
+        ws_stranded_look();
     }
 }
 
@@ -180,9 +175,12 @@ static void on_sigterm(int sig)
  * to live on. */
 static int wait_unless_terminated(ws_engine *e, apr_time_t until)
 {
-    while (!terminated && ws_engine_count(e) && !ws_engine_wait(e, 100)) {
+    while (!terminated && (ws_engine_count(e) || ws_stranded_count())) {
         if (apr_time_now() >= until) {
             return 0;
+        }
+        if (ws_engine_wait(e, 100) && ws_stranded_count()) {
+            apr_sleep(apr_time_from_msec(20));
         }
     }
     return 1;
@@ -264,6 +262,7 @@ static apr_status_t say_farewell(void *pchild)
     }
     farewell = say_goodbye(e) - apr_time_now();
     ws_engine_wait(e, farewell > 0 ? (apr_uint32_t)apr_time_as_msec(farewell) : 0);
+    ws_stranded_end();
     /* From here on handshakes are refused; handlers may still send by id, in vain. */
     __atomic_store_n(&engine, NULL, __ATOMIC_RELEASE);
     ws_httpd_channels_child_stop();
@@ -342,6 +341,7 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
         options.locations[i] = &APR_ARRAY_IDX(ws_registry, i, ws_registration *)->location;
     }
     ws_takeover_child_init(pchild, s);
+    ws_stranded_child_init(s);
     ws_connlog_child_init(pchild, s);
     ws_siblings_child_init(pchild, s);
     options.on_end = ws_connlog_on_end;

@@ -16,6 +16,7 @@
 #include "httpd/child.h"
 #include "httpd/config.h"
 #include "httpd/counters.h"
+#include "httpd/stranded.h"
 
 /* What httpd can have read beyond the request: one read of the core filter (8,000 bytes) and what
  * mod_ssl has decrypted. Anything near this is a mistake. */
@@ -41,9 +42,12 @@ static ws_owned *owned_of(conn_rec *c)
 
 static int pre_connection(conn_rec *c, void *csd)
 {
-    (void)csd;
     if (c->master) {
         return DECLINED; /* a stream of HTTP/2 has no socket of its own */
+    }
+    if (!ws_stranded_begins(csd)) {
+        c->aborted = 1;
+        return HTTP_SERVICE_UNAVAILABLE;
     }
     ap_set_module_config(c->conn_config, &websocket_module, apr_pcalloc(c->pool, sizeof(ws_owned)));
     return OK;

@@ -175,10 +175,10 @@ MaxRequestWorkers 32
 MinSpareServers 1
 MaxSpareServers 2
 PREFORK
-StartServers 4
-ServerLimit 8
+StartServers 16
+ServerLimit 16
 ThreadsPerChild 5
-MaxRequestWorkers 40
+MaxRequestWorkers 80
 MinSpareThreads 5
 MaxSpareThreads 10
 THREADS

@@ -83,6 +83,44 @@ is("@wrong", '', 'nothing went wrong');
 Httpd::wait_for(sub { my $n = () = $httpd->children; $n < $children }, 'old children to end');
 pass('old children end when their last connection has gone');
 
+# ---- What event's workers leave in their queue ----
+
+if ($Httpd::MPM eq 'event') {
+    my $strand = Httpd::compile('strand');
+    my $httpd = Httpd->start(
+        modules => ['http2'],
+        load    => "LoadModule strand_module $strand",
+        conf    => "WebSocketHandler ws_echo.so\nWebSocketPing off\nProtocols h2 h2c http/1.1\n",
+    );
+    my ($plain, $tls) = ('127.0.0.1:' . $httpd->port, '127.0.0.1:' . $httpd->ssl_port);
+    my $stays = Client->new($httpd, '/');
+    open my $file, '>', $httpd->root . '/strand' or die $!;
+    my @curl    = (qw(curl -sS -m 60 -o /dev/null -w), '%{http_version} %{http_code}', '--cacert', "$certs/ca.crt");
+    my @clients = map {(
+        ["a WebSocket over $_->[0]", qr/^opened 1$/m, 'node', "$Httpd::TOP/t/clients/steady.js", 20, "$certs/ca.crt", $_->[1]],
+        ["a request over $_->[0]", qr/1\.1 200/, @curl, '--http1.1', "$_->[2]/index.html"],
+        ["a request of HTTP/2 over $_->[0]", qr/^2 200/, @curl, $_->[3], "$_->[2]/index.html"],
+    )} ['TCP', "ws://$plain/", "http://$plain", '--http2-prior-knowledge'], ['TLS', "wss://$tls/", "https://$tls", '--http2'];
+    my @running = map { Program->start(@$_[2 .. $#$_]) } @clients;
+    $_->write("open 1\n") for @running;
+    Httpd::wait_for(sub { $httpd->count_log(qr/strand: one more/) >= @clients }, 'all to be stranded');
+    unlink $httpd->root . '/strand';
+    $httpd->graceful;
+    for (0 .. $#clients) {
+        ok($running[$_]->wait_output($clients[$_][1]), "$clients[$_][0] that no worker had taken: is served");
+    }
+    for (grep { $clients[$_][2] eq 'node' } 0 .. $#clients) {
+        $running[$_]->write("end\n");
+        is($running[$_]->finish, 0, "$clients[$_][0]: until its end");
+    }
+    is($httpd->count_log(qr/httpd had forgotten a connection/), @clients, 'the log has a line for each');
+    $stays->echoes('still here', 'the others are as they were');
+    $stays->drop;
+    my ($old) = $httpd->error_log =~ /pid (\d+).*httpd had forgotten/;
+    Httpd::wait_for(sub { !kill 0, $old }, 'the old child to end');
+    pass('and the old child ends');
+}
+
 # ---- Too few places for children ----
 {
     my $full = Httpd->start(
