@@ -25,6 +25,7 @@ sub start {
     my $pid = fork // croak "fork: $!";
     if (!$pid) {
         dup2(fileno $theirs, $_) for 0 .. 2;
+        $SIG{INT} = 'DEFAULT';    # a shell ignores it in what it runs in the background
         exec { $command[0] } @command or _exit(127);
     }
     close $theirs;
