@@ -372,7 +372,8 @@ static int inspect(ws_lmdb *m)
         return errno == ENOENT ? IN_ORDER : HOPELESS;
     }
     status = in_a_process(verdict, m);
-    if (status >= 0 && WIFSIGNALED(status)) {
+    /* What catches the signal, a sanitizer say, ends the process with a status of its own. */
+    if (status >= 0 && (WIFSIGNALED(status) || WEXITSTATUS(status) > HOPELESS)) {
         set_aside(m, there.st_ino, "it cannot be read");
         return SET_ASIDE;
     }
