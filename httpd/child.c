@@ -309,7 +309,7 @@ static unsigned default_loops(void)
                                       : (unsigned)cpus;
 }
 
-void ws_child_init(apr_pool_t *pchild, server_rec *s)
+static void begin(apr_pool_t *pchild, server_rec *s)
 {
     const ws_server_config *conf = ws_server_config_of(s);
     ws_engine_options options = {.log = engine_log, .logs = engine_logs, .recheck = ws_reauthorize};
@@ -373,4 +373,17 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
     }
     engine = e;
     apr_pool_pre_cleanup_register(pchild, pchild, say_farewell);
+}
+
+void ws_child_init(apr_pool_t *pchild, server_rec *s)
+{
+    sigset_t deadly, before;
+    /* prefork's handler of these (just_die() in prefork.c) cleans up all pools wherever it has interrupted
+     * the child, be it in the middle of malloc(). They wait until everything stands. */
+    sigemptyset(&deadly);
+    sigaddset(&deadly, SIGTERM);
+    sigaddset(&deadly, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &deadly, &before);
+    begin(pchild, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
