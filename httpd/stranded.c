@@ -37,6 +37,7 @@ typedef struct accepted {
 
 typedef struct served {
     struct served *next;
+    apr_thread_t *thread;
     apr_pool_t *pool; /**< its thread's */
     int fd, serving;  /**< both the client's socket; fd breaks it, -1: it has ended */
 } served;
@@ -52,9 +53,9 @@ static apr_thread_mutex_t *lock; /* of what is below */
 static apr_pool_t *pool;
 static accepted *waiting;
 static served *all;
-static apr_thread_t *threads[256];
-static unsigned thread_count;
+static apr_thread_t *looker;
 static int looking, ended;
+static int slot; /* in the scoreboard, set by the looker: the parent writes it after the fork */
 
 /* ---- What has been accepted ---- */
 
@@ -142,7 +143,7 @@ void ws_stranded_child_init(server_rec *s)
 
 /* ---- Serving them ---- */
 
-/* Its place in the scoreboard. */
+/* @return this child's place in the scoreboard, or -1 */
 static int place(void)
 {
     int limit = 0;
@@ -162,7 +163,6 @@ static void *APR_THREAD_FUNC serve(apr_thread_t *self, void *arg)
     served *s = arg;
     apr_socket_t *socket = NULL;
     ap_sb_handle_t *score;
-    int slot = place();
     conn_rec *c;
 
     ap_create_sb_handle(&score, s->pool, slot < 0 ? 0 : slot, 0);
@@ -214,14 +214,13 @@ static int take(apr_socket_t *from)
 static void rescue(accepted *a)
 {
     served *s = apr_pcalloc(pool, sizeof(*s));
-    if (thread_count == sizeof(threads) / sizeof(*threads) || (s->serving = take(a->socket)) < 0) {
+    if ((s->serving = take(a->socket)) < 0) {
         return;
     }
     a->ours = 1;
     s->fd = fcntl(s->serving, F_DUPFD_CLOEXEC, 3);
     if (apr_pool_create_unmanaged(&s->pool) == APR_SUCCESS
-        && ws_thread_create(&threads[thread_count], serve, s, pool) == APR_SUCCESS) {
-        thread_count++;
+        && ws_thread_create(&s->thread, serve, s, pool) == APR_SUCCESS) {
         s->next = all;
         all = s;
         return;
@@ -230,19 +229,14 @@ static void rescue(accepted *a)
     close(s->fd);
 }
 
-/* Set by event.c when nothing more is accepted. */
-static int listeners_are_closed(void)
-{
-    int slot = place();
-    return slot < 0 || ap_get_scoreboard_process(slot)->quiescing;
-}
-
 static void *APR_THREAD_FUNC look(apr_thread_t *self, void *arg)
 {
     (void)self, (void)arg;
+    slot = place();
     for (int ms = 0; ms < PATIENCE && !__atomic_load_n(&ended, __ATOMIC_RELAXED);) {
         apr_sleep(apr_time_from_msec(TICK));
-        ms += listeners_are_closed() ? TICK : 0;
+        /* event.c sets it when nothing more is accepted. */
+        ms += slot < 0 || ap_get_scoreboard_process(slot)->quiescing ? TICK : 0;
     }
     apr_thread_mutex_lock(lock);
     for (accepted *a = waiting; a && !ended; a = a->next) {
@@ -259,8 +253,8 @@ void ws_stranded_look(void)
         return;
     }
     apr_thread_mutex_lock(lock);
-    if (!thread_count && !ended && ws_thread_create(&threads[0], look, NULL, pool) == APR_SUCCESS) {
-        thread_count = looking = 1;
+    if (!looker && !ended) {
+        looking = ws_thread_create(&looker, look, NULL, pool) == APR_SUCCESS;
     }
     apr_thread_mutex_unlock(lock);
 }
@@ -295,8 +289,11 @@ void ws_stranded_end(void)
         }
     }
     apr_thread_mutex_unlock(lock);
+    if (looker) {
+        apr_thread_join(&rv, looker);
+    }
     /* None is added any more. */
-    for (unsigned i = 0; i < thread_count; i++) {
-        apr_thread_join(&rv, threads[i]);
+    for (served *s = all; s; s = s->next) {
+        apr_thread_join(&rv, s->thread);
     }
 }
