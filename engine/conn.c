@@ -271,6 +271,14 @@ void ws_adopt(ws_loop *loop, ws_task *task)
     }
 }
 
+static void stop_receiving(ws_conn *c)
+{
+    if (c->receiving && !c->stopping) {
+        ws_ring_stop(c->loop->ring, c);
+        c->stopping = 1;
+    }
+}
+
 /* The ring reads; the poller is asked whether the socket takes something again, and while nothing is
  * read, whether it breaks. */
 static apr_status_t watch_ringed(ws_conn *c, int events)
@@ -281,9 +289,8 @@ static apr_status_t watch_ringed(ws_conn *c, int events)
         ws_ring_receive(c->loop->ring, c->fd, c);
         c->receiving = 1;
     }
-    else if (!(events & WS_READABLE) && c->receiving && !c->stopping) {
-        ws_ring_stop(c->loop->ring, c);
-        c->stopping = 1;
+    else if (!(events & WS_READABLE)) {
+        stop_receiving(c);
     }
     if (poll && !(c->polled && events == c->watched)) {
         rv = ws_poller_set(c->loop->poller, c->fd, c, c->polled ? c->watched : -1,
@@ -325,10 +332,7 @@ void ws_conn_watch(ws_conn *c)
 /* Before the socket is closed. */
 static void let_go_of_socket(ws_conn *c)
 {
-    if (c->receiving && !c->stopping) {
-        ws_ring_stop(c->loop->ring, c);
-        c->stopping = 1;
-    }
+    stop_receiving(c);
     if (c->ringed ? c->polled : c->watched >= 0) {
         ws_poller_remove(c->loop->poller, c->fd);
     }

@@ -119,9 +119,7 @@ static int give_packet(ws_redis *r, const ws_packet *p, const char *kind, const 
             return 0;
         }
     }
-    if (j) {
-        ws_redis_job_free(j);
-    }
+    ws_redis_job_free(j);
     return -1;
 }
 

@@ -63,6 +63,9 @@ int ws_redis_job_printf(ws_redis_job *j, int i, const char *format, ...)
 
 void ws_redis_job_free(ws_redis_job *j)
 {
+    if (!j) {
+        return;
+    }
     for (int i = 0; j->argv && i < j->argc; i++) {
         free(j->argv[i]);
     }
@@ -309,12 +312,12 @@ static int send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
     return rv;
 }
 
-/* What is not to outlive its connection. */
-static void drop_fleeting(ws_redis *r, ws_redis_job **jobs)
+/* There will be no answer: to what is not to outlive its connection, or to all of them. */
+static void give_up(ws_redis *r, ws_redis_job **jobs, int all)
 {
     while (*jobs) {
         ws_redis_job *j = *jobs;
-        if (j->lasting) {
+        if (j->lasting && !all) {
             jobs = &j->next;
         }
         else {
@@ -350,12 +353,7 @@ void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *arg)
         stop = r->stop;
         apr_thread_mutex_unlock(r->lock);
         if (jobs && !c && !(c = ws_redis_connect(r, &told))) {
-            drop_fleeting(r, &jobs);
-            while (stop && jobs) {
-                ws_redis_job *j = jobs;
-                jobs = j->next;
-                end_job(r, j, NULL);
-            }
+            give_up(r, &jobs, stop);
             if (!stop) {
                 ws_redis_back_off(r, &attempts);
             }

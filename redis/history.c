@@ -169,7 +169,7 @@ static void has_read(ws_redis *r, ws_redis_job *j, const redisReply *reply)
             }
         }
         page.messages = messages;
-        page.more = entries->elements > j->max;
+        page.more = j->max && entries->elements > j->max;
         first = page.count ? messages[0]->position.offset
                 : !j->max && entries->elements
                     ? strtoull(entries->element[0]->element[0]->str, NULL, 10)
@@ -177,9 +177,6 @@ static void has_read(ws_redis *r, ws_redis_job *j, const redisReply *reply)
         page.gap = j->after.epoch
                    && (j->after.epoch != page.head.epoch || j->after.offset > page.head.offset
                        || j->after.offset + 1 < first);
-        if (!j->max) {
-            page.more = 0;
-        }
     }
     j->read_done(j->arg, &page);
     for (unsigned i = 0; i < page.count; i++) {
@@ -208,9 +205,7 @@ static void read_channel(ws_history *h, const char *channel, ws_position after, 
         || ws_redis_job_printf(j, 6, "%llu", (unsigned long long)after.epoch) < 0
         || ws_redis_job_printf(j, 7, "%llu", (unsigned long long)after.offset) < 0
         || ws_redis_job_printf(j, 8, "%u", max + 1) < 0 || ws_redis_give(r, j) < 0) {
-        if (j) {
-            ws_redis_job_free(j);
-        }
+        ws_redis_job_free(j);
         done(arg, &nothing);
     }
 }
@@ -235,9 +230,7 @@ static void clear(ws_history *h, const char *channel, ws_clear_done done, void *
     if (!j || ws_redis_job_printf(j, 0, "DEL") < 0
         || ws_redis_job_printf(j, 1, "%s{%s}:m", r->options.prefix, channel) < 0
         || ws_redis_give(r, j) < 0) {
-        if (j) {
-            ws_redis_job_free(j);
-        }
+        ws_redis_job_free(j);
         done(arg, APR_ENOMEM);
     }
 }

@@ -63,6 +63,8 @@ ws_redis_job *ws_redis_job_new(int argc);
 int ws_redis_job_set(ws_redis_job *j, int i, const void *data, size_t len);
 int ws_redis_job_printf(ws_redis_job *j, int i, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/** NULL is nothing to free. */
 void ws_redis_job_free(ws_redis_job *j);
 
 /** Give it to the sender. @return 0; -1 when too much waits: the job is still the caller's */
