@@ -13,7 +13,7 @@
 #include <http_config.h>
 #include <http_log.h>
 
-#include "httpd/remotebus.h"
+#include "httpd/bus_remote.h"
 #include "redis/bus.h"
 
 extern module AP_MODULE_DECLARE_DATA websocket_redis_module WS_API;

@@ -259,7 +259,7 @@ static void talk(client *c, size_t size, int times)
     c->due = now() + PATIENCE;
 }
 
-static void say_goodbye(client *c)
+static void close_all(client *c)
 {
     static const unsigned char normal[] = {1000 >> 8, 1000 & 0xFF};
     put_frame(c, WS_FIN | WS_OP_CLOSE, normal, sizeof(normal));
@@ -607,7 +607,7 @@ static void act(client *c)
         return;
     }
     else {
-        say_goodbye(c);
+        close_all(c);
     }
     if (!flush(c)) {
         if (c->stage != CLOSING) {

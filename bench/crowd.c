@@ -36,7 +36,7 @@
 typedef struct member {
     int fd, open, publisher; /* its number, or -1 */
     unsigned short port;     /* in network order */
-    int heard;               /* it is subscribed: it has heard a call */
+    int received;            /* it is subscribed: it has heard a call */
     int here;                /* its last message that went over this connection */
     size_t len;
     unsigned char in[4096];
@@ -119,8 +119,8 @@ static void take_message(member *m, const char *text)
 {
     int publisher, number;
     if (*text == '?') {
-        heard += !m->heard;
-        m->heard = 1;
+        heard += !m->received;
+        m->received = 1;
         return;
     }
     if (sscanf(text, "%d %d", &publisher, &number) != 2 || publisher < 0 || publisher >= publishers

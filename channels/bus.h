@@ -3,7 +3,7 @@
 /**
  * What a bus is: a table of functions that carry packets to other processes.
  *
- * There is one bus between the processes of this httpd (httpd/localbus.c), and there can be one more to
+ * There is one bus between the processes of this httpd (httpd/bus_local.c), and there can be one more to
  * other machines. A packet is handed to both; a bus to other machines does not deliver what comes from
  * this server (packet.from.server) back to it.
  *

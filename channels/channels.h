@@ -4,7 +4,7 @@
  * The channels of a process: which connections of which loops are subscribed to what, and how messages
  * get from a publisher to a history, to buses and to loops.
  *
- *   name -> ws_channel (registry.c, one lock, briefly) -> for each loop a list of subscriptions, which
+ *   name -> ws_channel (subscriptions.c, one lock, briefly) -> for each loop a list of subscriptions, which
  *   only that loop's thread touches
  *
  * Publishing: [history gives a position ->] buses -> a task for each loop that has subscribers.

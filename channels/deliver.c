@@ -14,21 +14,21 @@
 #define CALLS_MAX 4096
 
 struct ws_forms {
-    ws_frames *made[WS_FORMS_MAX + 1];
+    ws_frames *built[WS_FORMS_MAX + 1];
 };
 
 static void forms_free(struct ws_forms *forms)
 {
     for (int i = 0; i <= WS_FORMS_MAX; i++) {
-        if (forms->made[i]) {
-            ws_frames_unref(forms->made[i]);
+        if (forms->built[i]) {
+            ws_frames_unref(forms->built[i]);
         }
     }
 }
 
 int ws_event_has_form(const ws_event *event, int form)
 {
-    return form >= 2 && form <= WS_FORMS_MAX && event->forms->made[form];
+    return form >= 2 && form <= WS_FORMS_MAX && event->forms->built[form];
 }
 
 int ws_event_form(const ws_event *event, int form, ws_type type, const char *data, apr_size_t len)
@@ -38,15 +38,15 @@ int ws_event_form(const ws_event *event, int form, ws_type type, const char *dat
         || !(f = ws_frames_build(WS_FIN | (unsigned)type, data, len))) {
         return WS_FORM_NONE;
     }
-    if (event->forms->made[form]) {
-        ws_frames_unref(event->forms->made[form]);
+    if (event->forms->built[form]) {
+        ws_frames_unref(event->forms->built[form]);
     }
-    event->forms->made[form] = f;
+    event->forms->built[form] = f;
     return form;
 }
 
 static ws_event event_of(ws_event_kind kind, const ws_channel *ch, const ws_message *m,
-                         const ws_seat *seat, struct ws_forms *forms)
+                         const ws_sub *seat, struct ws_forms *forms)
 {
     ws_event e = {.kind = kind, .channel = ch->name, .data = "", .forms = forms};
     if (m) {
@@ -70,7 +70,7 @@ static ws_frames *frames_of(int form, ws_event_kind kind, const ws_message *m,
                             const struct ws_forms *forms)
 {
     ws_frames *f = form == WS_FORM_AS_IS && kind == WS_EVENT_MESSAGE ? m->frames
-                   : form >= 2 && form <= WS_FORMS_MAX               ? forms->made[form]
+                   : form >= 2 && form <= WS_FORMS_MAX               ? forms->built[form]
                                                                      : NULL;
     return f ? ws_frames_ref(f) : NULL;
 }
@@ -104,11 +104,11 @@ static void call_late(ws_conn *c, void *arg)
     free(l);
 }
 
-static void call_later(ws_channels *h, const ws_seat *seat, const ws_event *event, ws_message *m)
+static void call_later(ws_channels *h, const ws_sub *seat, const ws_event *event, ws_message *m)
 {
     ws_conn *c = seat->c;
     late_call *l = malloc(sizeof(*l));
-    if (!l || ws_calls_waiting(c) > CALLS_MAX) {
+    if (!l || ws_cb_waiting(c) > CALLS_MAX) {
         free(l);
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "the handler does not keep pace with its channels");
         return;
@@ -117,12 +117,12 @@ static void call_later(ws_channels *h, const ws_seat *seat, const ws_event *even
     l->ch = ws_channel_ref(h, seat->ch);
     l->event = *event;
     l->m = m ? ws_message_ref(m) : NULL;
-    ws_call_run(c, call_late, l);
+    ws_cb_run(c, call_late, l);
 }
 
 /* ---- Seats ---- */
 
-static int concerns(const ws_channels *h, const ws_seat *seat, ws_event_kind kind,
+static int concerns(const ws_channels *h, const ws_sub *seat, ws_event_kind kind,
                     const ws_message *m)
 {
     if (ws_state_of(seat->c) != WS_OPEN) {
@@ -142,7 +142,7 @@ static int concerns(const ws_channels *h, const ws_seat *seat, ws_event_kind kin
 }
 
 /* What the seat's handler wants of the event: the number of a form. The seat may be gone afterwards. */
-static int ask(ws_channels *h, ws_seat *seat, ws_event_kind kind, ws_message *m,
+static int ask(ws_channels *h, ws_sub *seat, ws_event_kind kind, ws_message *m,
                struct ws_forms *forms)
 {
     ws_conn *c = seat->c;
@@ -158,10 +158,10 @@ static int ask(ws_channels *h, ws_seat *seat, ws_event_kind kind, ws_message *m,
         call_later(h, seat, &event, m);
         return WS_FORM_NONE;
     }
-    return ws_call_channel(c, &event);
+    return ws_cb_channel(c, &event);
 }
 
-static void send_form(ws_seat *seat, ws_frames *f)
+static void send_form(ws_sub *seat, ws_frames *f)
 {
     ws_loop *loop = seat->c->loop;
     if (ws_conn_share(seat->c, ws_frames_ref(f)) >= 0) {
@@ -169,10 +169,10 @@ static void send_form(ws_seat *seat, ws_frames *f)
     }
 }
 
-static void deliver_to_one(ws_channels *h, ws_seat *seat, ws_event_kind kind, ws_message *m)
+static void deliver_to_one(ws_channels *h, ws_sub *seat, ws_event_kind kind, ws_message *m)
 {
     struct ws_forms forms = {{NULL}};
-    ws_room *room = ws_room_of(seat->c->loop, seat->ch);
+    ws_sub_list *room = ws_sub_list_of(seat->c->loop, seat->ch);
     apr_uint32_t place = seat->place;
     ws_loop *loop = seat->c->loop;
     ws_frames *f;
@@ -196,13 +196,13 @@ static void deliver_to_all(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_eve
                            ws_message *m)
 {
     struct ws_forms forms = {{NULL}};
-    ws_room *room = ws_room_of(loop, ch);
+    ws_sub_list *room = ws_sub_list_of(loop, ch);
     apr_uint32_t n = room->used; /* who comes meanwhile has come later */
     unsigned used = 0;
 
     room->visiting++;
     for (apr_uint32_t i = 0; i < n; i++) {
-        ws_seat *seat = room->seats[i];
+        ws_sub *seat = room->seats[i];
         int form;
         if (!seat) {
             continue;
@@ -234,7 +234,7 @@ static void deliver_to_all(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_eve
 }
 
 void ws_deliver_now(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_event_kind kind,
-                    ws_message *m, ws_seat *only)
+                    ws_message *m, ws_sub *only)
 {
     if (only) {
         deliver_to_one(h, only, kind, m);
@@ -242,7 +242,7 @@ void ws_deliver_now(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_event_kind
     else {
         deliver_to_all(h, loop, ch, kind, m);
     }
-    ws_room_close_holes(ws_room_of(loop, ch));
+    ws_sub_list_compact(ws_sub_list_of(loop, ch));
 }
 
 /* ---- From other threads ---- */

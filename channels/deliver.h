@@ -5,7 +5,7 @@
 #ifndef WS_CHANNELS_DELIVER_H
 #define WS_CHANNELS_DELIVER_H
 
-#include "channels/registry.h"
+#include "channels/subscriptions.h"
 
 /**
  * Have an event delivered in a loop: a message to those who live there, members' news to those who watch.
@@ -16,10 +16,10 @@ int ws_deliver(ws_channels *h, unsigned loop, ws_channel *ch, ws_event_kind kind
 
 /** Deliver to all live seats of a room, or to one.  [loop] */
 void ws_deliver_now(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_event_kind kind,
-                    ws_message *m, ws_seat *only);
+                    ws_message *m, ws_sub *only);
 
 /** A subscription is in place: bring it to where the room is, behind what it resumes.  [loop] */
-void ws_catch_up(ws_channels *h, ws_seat *seat);
+void ws_catch_up(ws_channels *h, ws_sub *seat);
 
 /** Its client has read what it was sent: go on with that.  [loop] */
 void ws_catch_up_drained(ws_conn *c);

@@ -35,7 +35,7 @@ struct job {
 typedef struct store {
     ws_history base;
     ws_history_lmdb_options options;
-    ws_records *records;
+    ws_history_records *records;
     apr_thread_t *thread;
     apr_thread_mutex_t *lock; /**< of what follows */
     apr_thread_cond_t *work;
@@ -261,7 +261,7 @@ static void read_channel(ws_history *h, const char *channel, ws_position after, 
     ws_span span;
 
     result.status =
-        ws_records_read(s->records, channel, after, max ? add_to_page : NULL, &p, &span);
+        ws_history_records_read(s->records, channel, after, max ? add_to_page : NULL, &p, &span);
     if (result.status == APR_SUCCESS) {
         result.status = p.status;
     }
@@ -291,13 +291,13 @@ apr_status_t ws_history_lmdb_create(ws_history **h, const ws_history_lmdb_option
     s->last = &s->first;
     if ((rv = apr_thread_mutex_create(&s->lock, APR_THREAD_MUTEX_DEFAULT, pool)) != APR_SUCCESS
         || (rv = apr_thread_cond_create(&s->work, pool)) != APR_SUCCESS
-        || (rv =
-                ws_records_open(&s->records, options->directory, options->size, options->log, pool))
+        || (rv = ws_history_records_open(&s->records, options->directory, options->size,
+                                         options->log, pool))
                != APR_SUCCESS) {
         return rv;
     }
     if ((rv = ws_thread_create(&s->thread, run, s, pool)) != APR_SUCCESS) {
-        ws_records_close(s->records);
+        ws_history_records_close(s->records);
         return rv;
     }
     *h = &s->base;
@@ -313,5 +313,5 @@ void ws_history_lmdb_destroy(ws_history *h)
     apr_thread_cond_signal(s->work);
     apr_thread_mutex_unlock(s->lock);
     apr_thread_join(&rv, s->thread);
-    ws_records_close(s->records);
+    ws_history_records_close(s->records);
 }

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The history that all children of an httpd share, in a file: records.h behind the functions of history.h.
+ * The history that all children of an httpd share, in a file: history_records.h behind the functions of history.h.
  * A thread writes; what has come while it wrote is its next transaction, so the more there is to write,
  * the less each message costs. Reads happen at once, in the thread that asks: they take no lock.
  */
@@ -10,7 +10,7 @@
 #define WS_CHANNELS_HISTORY_LMDB_H
 
 #include "channels/history.h"
-#include "channels/records.h"
+#include "channels/history_records.h"
 
 /** What is kept of which channels. The first rule that fits a name counts. */
 typedef struct ws_history_rule {
@@ -19,19 +19,19 @@ typedef struct ws_history_rule {
 } ws_history_rule;
 
 typedef struct ws_history_lmdb_options {
-    const char *directory; /**< of the file, see ws_lmdb_options */
+    const char *directory; /**< of the file, see ws_history_env_options */
     apr_uint64_t size;     /**< the file becomes no larger, bytes */
     const ws_history_rule *rules;
     unsigned rule_count;
     apr_size_t queue; /**< bytes of messages that may wait to be written; 0: 8 MiB */
-    ws_lmdb_log_fn *log;
+    ws_history_env_log_fn *log;
 } ws_history_lmdb_options;
 
 /** What is kept of a channel, or NULL if nothing is. */
 WS_API const ws_keep *ws_history_rule_of(const ws_history_rule *rules, unsigned count,
                                          const char *channel);
 
-/** As ws_records_open(), and its thread. @param pool  lives longer */
+/** As ws_history_records_open(), and its thread. @param pool  lives longer */
 apr_status_t ws_history_lmdb_create(ws_history **h, const ws_history_lmdb_options *options,
                                     apr_pool_t *pool);
 

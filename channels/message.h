@@ -5,7 +5,7 @@
 #ifndef WS_CHANNELS_MESSAGE_H
 #define WS_CHANNELS_MESSAGE_H
 
-#include "engine/frames.h"
+#include "engine/send_queue.h"
 #include "include/mod_websocket.h"
 
 /** Nothing of it changes once it is on its way; before, its publisher or its history sets position. */

@@ -445,7 +445,7 @@ static void tick(ws_alarm *alarm)
     p->armed = wanted;
     apr_thread_mutex_unlock(p->lock);
     if (wanted) {
-        ws_wheel_set(&loop->wheel, alarm, loop->now + TICK);
+        ws_timer_wheel_set(&loop->wheel, alarm, loop->now + TICK);
     }
     give_answers(answers);
 }
@@ -453,14 +453,14 @@ static void tick(ws_alarm *alarm)
 static void set_alarm(ws_engine *engine, unsigned loop, void *arg)
 {
     ws_presence_state *p = arg;
-    ws_wheel_set(&engine->loops[loop].wheel, &p->alarm, engine->loops[loop].now + TICK);
+    ws_timer_wheel_set(&engine->loops[loop].wheel, &p->alarm, engine->loops[loop].now + TICK);
 }
 
 /* Under the lock. */
 static void arm(ws_channels *h)
 {
     if (!h->presence->armed) {
-        h->presence->armed = ws_engine_visit(h->options.engine, 0, set_alarm, h->presence) == 0;
+        h->presence->armed = ws_engine_on_loop(h->options.engine, 0, set_alarm, h->presence) == 0;
     }
 }
 

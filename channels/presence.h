@@ -5,7 +5,7 @@
 #ifndef WS_CHANNELS_PRESENCE_H
 #define WS_CHANNELS_PRESENCE_H
 
-#include "channels/registry.h"
+#include "channels/subscriptions.h"
 
 /** @return 0, or -1 when there is no memory */
 int ws_presence_init(ws_channels *h, apr_pool_t *pool);

@@ -78,7 +78,7 @@ typedef enum { STANDS_STILL = -1, FULL = 0, ROOM = 1 } room_state;
 /* Whether a loop can take a message. It has that room for itself who looks last; a few may be too many. */
 static room_state room_in(ws_channels *h, unsigned loop, const ws_message *m)
 {
-    ws_hall *hall = &h->halls[loop];
+    ws_sub_table *hall = &h->halls[loop];
     apr_uint32_t since = __atomic_load_n(&hall->full_since, __ATOMIC_RELAXED), now;
     apr_size_t waiting = __atomic_load_n(&hall->waiting, __ATOMIC_RELAXED);
     if (!waiting || waiting + ws_message_cost(m) <= h->options.queue) {

@@ -13,7 +13,7 @@
 
 /* ---- From a WS_BLOCKING handler's thread ---- */
 
-typedef struct errand {
+typedef struct loop_call {
     ws_task task; /* first */
     ws_status (*fn)(ws_channels *h, ws_conn *c, void *arg);
     ws_channels *h;
@@ -21,11 +21,11 @@ typedef struct errand {
     void *arg;
     ws_status status;
     sem_t done;
-} errand;
+} loop_call;
 
-static void run_errand(ws_loop *loop, ws_task *task)
+static void run_loop_call(ws_loop *loop, ws_task *task)
 {
-    errand *e = (errand *)task;
+    loop_call *e = (loop_call *)task;
     (void)loop;
     e->status = e->fn(e->h, e->c, e->arg);
     sem_post(&e->done);
@@ -36,7 +36,7 @@ static ws_status on_its_loop(ws_conn *c, ws_status (*fn)(ws_channels *h, ws_conn
                              void *arg)
 {
     ws_channels *h = ws_channels_current();
-    errand e = {.task = {.fn = run_errand}, .fn = fn, .h = h, .c = c, .arg = arg};
+    loop_call e = {.task = {.fn = run_loop_call}, .fn = fn, .h = h, .c = c, .arg = arg};
     if (!h) {
         return WS_GONE;
     }
@@ -57,11 +57,11 @@ static ws_status on_its_loop(ws_conn *c, ws_status (*fn)(ws_channels *h, ws_conn
 
 /* ---- Subscribing ---- */
 
-typedef struct wish {
+typedef struct sub_args {
     const char *name;
     unsigned len;
     const ws_subscription *how;
-} wish;
+} sub_args;
 
 static ws_status want(ws_channels *h, const ws_channel *ch, int change)
 {
@@ -79,7 +79,7 @@ static ws_status want(ws_channels *h, const ws_channel *ch, int change)
     return WS_QUEUED;
 }
 
-static void leave(ws_channels *h, ws_seat *seat)
+static void leave(ws_channels *h, ws_sub *seat)
 {
     if (seat->flags & WS_MEMBER) {
         ws_presence_leave(h, seat->ch, seat->c->id);
@@ -88,17 +88,17 @@ static void leave(ws_channels *h, ws_seat *seat)
         ws_presence_watch(h, seat->ch, -1);
     }
     want(h, seat->ch, -1);
-    ws_seat_give(h, seat);
+    ws_sub_give(h, seat);
 }
 
 static ws_status take_seat(ws_channels *h, ws_conn *c, ws_channel *ch, const ws_subscription *how)
 {
-    ws_seat *seat;
+    ws_sub *seat;
     ws_status s = want(h, ch, 1);
     if (s < 0) {
         return s;
     }
-    if (!(seat = ws_seat_take(h, c, ch))) {
+    if (!(seat = ws_sub_take(h, c, ch))) {
         want(h, ch, -1);
         return WS_FULL;
     }
@@ -119,10 +119,10 @@ static ws_status take_seat(ws_channels *h, ws_conn *c, ws_channel *ch, const ws_
 
 static ws_status subscribe(ws_channels *h, ws_conn *c, void *arg)
 {
-    const wish *w = arg;
+    const sub_args *w = arg;
     ws_status s = WS_QUEUED;
     ws_channel *ch;
-    ws_seat *seat;
+    ws_sub *seat;
 
     if (ws_state_of(c) != WS_OPEN) {
         return WS_GONE;
@@ -130,7 +130,7 @@ static ws_status subscribe(ws_channels *h, ws_conn *c, void *arg)
     if (!(ch = ws_channel_take(h, w->name, w->len, &s))) {
         return s;
     }
-    if ((seat = ws_seat_find(c, ch))) {
+    if ((seat = ws_sub_find(c, ch))) {
         if (seat->flags & w->how->flags & WS_MEMBER) {
             ws_presence_join(h, ch, c->id, w->how->member, w->how->member_len);
         }
@@ -149,7 +149,7 @@ static ws_status subscribe(ws_channels *h, ws_conn *c, void *arg)
 ws_status ws_subscribe(ws_conn *c, const char *channel, const ws_subscription *how)
 {
     static const ws_subscription plainly = {0};
-    wish w = {channel, 0, how ? how : &plainly};
+    sub_args w = {channel, 0, how ? how : &plainly};
     if (!ws_channel_valid(channel)) {
         return WS_BAD_NAME;
     }
@@ -166,7 +166,7 @@ ws_status ws_subscribe(ws_conn *c, const char *channel, const ws_subscription *h
 static ws_status unsubscribe(ws_channels *h, ws_conn *c, void *arg)
 {
     const char *name = arg;
-    ws_seat *seat = c->channels ? c->channels->first : NULL;
+    ws_sub *seat = c->channels ? c->channels->first : NULL;
     while (seat && strcmp(seat->ch->name, name)) {
         seat = seat->next;
     }
@@ -182,16 +182,16 @@ ws_status ws_unsubscribe(ws_conn *c, const char *channel)
     return channel ? on_its_loop(c, unsubscribe, (void *)channel) : WS_GONE;
 }
 
-typedef struct tour {
+typedef struct iter {
     void (*fn)(const char *channel, void *arg);
     void *arg;
-} tour;
+} iter;
 
 static ws_status go_through(ws_channels *h, ws_conn *c, void *arg)
 {
-    const tour *t = arg;
+    const iter *t = arg;
     (void)h;
-    for (ws_seat *seat = c->channels ? c->channels->first : NULL; seat; seat = seat->next) {
+    for (ws_sub *seat = c->channels ? c->channels->first : NULL; seat; seat = seat->next) {
         t->fn(seat->ch->name, t->arg);
     }
     return WS_QUEUED;
@@ -199,7 +199,7 @@ static ws_status go_through(ws_channels *h, ws_conn *c, void *arg)
 
 void ws_subscriptions_of(ws_conn *c, void (*fn)(const char *channel, void *arg), void *arg)
 {
-    tour t = {fn, arg};
+    iter t = {fn, arg};
     on_its_loop(c, go_through, &t);
 }
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "client/tls.h"
-#include "engine/adopt.h"
+#include "engine/handoff.h"
 #include "include/websocket_client.h"
 #include "protocol/deflate.h"
 

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/attempt.h"
+#include "client/connector.h"
 #include "client/connect.h"
-#include "engine/adopt.h"
+#include "engine/handoff.h"
 
 /* What holds where neither the options nor a connection say anything; milliseconds, bytes. */
 #define LOOKUP_TIMEOUT 5000
@@ -47,7 +47,7 @@ static void set_default(apr_uint32_t *field, apr_uint32_t value)
     }
 }
 
-static void copy_options(ws_trial *t, const ws_connect_options *options)
+static void copy_options(ws_connector *t, const ws_connect_options *options)
 {
     ws_connect_options *o = &t->o;
     const char **const strings[] = {&o->url,         &o->protocols,   &o->origin,
@@ -71,7 +71,7 @@ static apr_uint64_t length(apr_uint64_t wanted, apr_uint64_t otherwise)
     return wanted == WS_NEVER ? APR_INT64_MAX : wanted ? wanted : otherwise;
 }
 
-static void settle(ws_trial *t, const ws_settings *base)
+static void settle(ws_connector *t, const ws_settings *base)
 {
     const ws_connect_options *o = &t->o;
     ws_settings *s = &t->settings;
@@ -102,10 +102,10 @@ static void settle(ws_trial *t, const ws_settings *base)
     s->trace = o->trace ? o->trace : s->trace;
 }
 
-static ws_trial *trial_new(const ws_connect_options *options, const ws_settings *base)
+static ws_connector *trial_new(const ws_connect_options *options, const ws_settings *base)
 {
     apr_pool_t *pool;
-    ws_trial *t;
+    ws_connector *t;
     if (apr_pool_create_unmanaged(&pool) != APR_SUCCESS) {
         return NULL;
     }
@@ -113,7 +113,7 @@ static ws_trial *trial_new(const ws_connect_options *options, const ws_settings 
     t->pool = pool;
     copy_options(t, options);
     settle(t, base);
-    ws_trial_init(t);
+    ws_connector_init(t);
     return t;
 }
 
@@ -121,7 +121,7 @@ ws_attempt ws_connect_from(ws_engine *e, ws_loop *loop, const ws_settings *base,
                            const ws_connect_options *options)
 {
     ws_attempt id;
-    ws_trial *t;
+    ws_connector *t;
 
     if (options->size < offsetof(ws_connect_options, version) || !options->url || !options->handler
         || __atomic_load_n(&e->stopping, __ATOMIC_ACQUIRE) || !(t = trial_new(options, base))) {
@@ -130,7 +130,7 @@ ws_attempt ws_connect_from(ws_engine *e, ws_loop *loop, const ws_settings *base,
     id = t->id = __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED) << LOOP_BITS | loop->index;
     ws_loop_entered(loop, 1);
     if (loop == ws_loop_current()) {
-        ws_guest_enter(loop, &t->guest); /* so that ws_connect_cancel() finds it */
+        ws_source_enter(loop, &t->guest); /* so that ws_connect_cancel() finds it */
     }
     if (ws_loop_post(loop, &t->start) < 0) {
         if (t->guest.loop) {
@@ -163,7 +163,7 @@ typedef struct cancel_task {
 
 static void do_cancel(ws_loop *loop, ws_task *task)
 {
-    ws_trial_cancel(loop, ((cancel_task *)task)->id);
+    ws_connector_cancel(loop, ((cancel_task *)task)->id);
     free(task);
 }
 
@@ -176,7 +176,7 @@ void ws_connect_cancel(ws_attempt attempt)
     if (!attempt || !e || index >= e->options.loops) {
         return;
     }
-    if (here == &e->loops[index] && ws_trial_cancel(here, attempt)) {
+    if (here == &e->loops[index] && ws_connector_cancel(here, attempt)) {
         return;
     }
     if ((task = ws_task_new(sizeof(*task), do_cancel))) {

@@ -8,21 +8,21 @@
 #include <string.h>
 #include <strings.h>
 
-#include "client/attempt.h"
-#include "engine/adopt.h"
+#include "client/connector.h"
+#include "engine/handoff.h"
 #include "protocol/deflate.h"
 #include "protocol/handshake.h"
-#include "protocol/offer.h"
+#include "protocol/extension_header.h"
 
 /* ---- The request ---- */
 
-static int takeover(const ws_trial *t)
+static int takeover(const ws_connector *t)
 {
     return t->o.deflate == WS_DEFLATE_OFFER;
 }
 
 /* Without those that are meant for one server only. */
-static const char *const *harmless_headers(const ws_trial *t)
+static const char *const *harmless_headers(const ws_connector *t)
 {
     apr_array_header_t *kept = apr_array_make(t->pool, 8, sizeof(const char *));
     for (const char *const *h = t->o.headers; h && *h; h += 2) {
@@ -36,51 +36,51 @@ static const char *const *harmless_headers(const ws_trial *t)
     return (const char *const *)kept->elts;
 }
 
-static ws_ask ask_of(const ws_trial *t, char host[WS_AUTHORITY_SIZE])
+static ws_client_request ask_of(const ws_connector *t, char host[WS_AUTHORITY_SIZE])
 {
-    return (ws_ask){.host = ws_url_authority(&t->url, 0, host),
-                    .target = t->url.target,
-                    .key = t->key,
-                    .version = t->o.version,
-                    .protocols = t->o.protocols,
-                    .extensions = t->o.deflate ? ws_deflate_offer(takeover(t)) : NULL,
-                    .origin = t->o.origin,
-                    .authorization = ws_trial_credentials(t, &t->url),
-                    .headers = t->strange ? harmless_headers(t) : t->o.headers};
+    return (ws_client_request){.host = ws_url_authority(&t->url, 0, host),
+                               .target = t->url.target,
+                               .key = t->key,
+                               .version = t->o.version,
+                               .protocols = t->o.protocols,
+                               .extensions = t->o.deflate ? ws_deflate_offer(takeover(t)) : NULL,
+                               .origin = t->o.origin,
+                               .authorization = ws_connector_credentials(t, &t->url),
+                               .headers = t->strange ? harmless_headers(t) : t->o.headers};
 }
 
-void ws_trial_ask(ws_trial *t)
+void ws_connector_ask(ws_connector *t)
 {
     unsigned char random[16];
     char host[WS_AUTHORITY_SIZE];
-    ws_ask ask;
+    ws_client_request ask;
     ws_random(random, sizeof(random));
     ws_key_text(random, t->key);
     ask = ask_of(t, host);
-    t->out_len = ws_ask_write(&ask, NULL, 0);
+    t->out_len = ws_client_request_write(&ask, NULL, 0);
     t->out = apr_palloc(t->pool, t->out_len + 1);
-    ws_ask_write(&ask, t->out, t->out_len + 1);
+    ws_client_request_write(&ask, t->out, t->out_len + 1);
     t->out_sent = 0;
     t->stage = WS_AT_ANSWER;
-    ws_trial_answered(t);
+    ws_connector_answered(t);
 }
 
 /* ---- Extensions ---- */
 
 /* All values of a header, joined as one list; NULL if there are none. */
-static char *joined(const ws_trial *t, const ws_answer *a, const char *name)
+static char *joined(const ws_connector *t, const ws_client_response *a, const char *name)
 {
     const char *value;
     char *all = NULL;
     size_t at = 0;
-    while ((value = ws_answer_header(a, name, &at))) {
+    while ((value = ws_client_response_header(a, name, &at))) {
         all = all ? apr_pstrcat(t->pool, all, ", ", value, NULL) : apr_pstrdup(t->pool, value);
     }
     return all;
 }
 
 /* *chain is set to what was agreed on, or NULL. @return NULL, or what is wrong */
-static const char *extend(const ws_trial *t, const ws_answer *a, ws_chain **chain)
+static const char *extend(const ws_connector *t, const ws_client_response *a, ws_chain **chain)
 {
     /* The engine's tables live longer than its connections do; without them ours do. */
     static const ws_deflate_config plain = {.level = 6,
@@ -131,7 +131,7 @@ static const char *extend(const ws_trial *t, const ws_answer *a, ws_chain **chai
 /* ---- It is done ---- */
 
 /* The headers of the answer that the handler keeps. */
-static const char *const *kept_headers(const ws_trial *t, const ws_answer *a)
+static const char *const *kept_headers(const ws_connector *t, const ws_client_response *a)
 {
     const char *names = t->o.handler->keep_headers, *name;
     apr_array_header_t *kept;
@@ -140,7 +140,7 @@ static const char *const *kept_headers(const ws_trial *t, const ws_answer *a)
         return NULL;
     }
     kept = apr_array_make(t->pool, 4, sizeof(const char *));
-    while ((name = ws_list_next(&names, &len))) {
+    while ((name = ws_connections_next(&names, &len))) {
         const char *value;
         name = apr_pstrmemdup(t->pool, name, len);
         if ((value = joined(t, a, name))) {
@@ -152,7 +152,7 @@ static const char *const *kept_headers(const ws_trial *t, const ws_answer *a)
     return (const char *const *)kept->elts;
 }
 
-static const char *peer_of(const ws_trial *t)
+static const char *peer_of(const ws_connector *t)
 {
     char host[64];
     const struct addrinfo *a = t->address;
@@ -161,7 +161,7 @@ static const char *peer_of(const ws_trial *t)
                : NULL;
 }
 
-static ws_outgoing *outgoing_of(const ws_trial *t)
+static ws_outgoing *outgoing_of(const ws_connector *t)
 {
     size_t len = strlen(t->url.host) + 1;
     ws_outgoing *o = calloc(1, sizeof(*o) + len);
@@ -177,13 +177,13 @@ static ws_outgoing *outgoing_of(const ws_trial *t)
     return o;
 }
 
-static void become_connection(ws_trial *t, const ws_answer *a, apr_size_t head)
+static void become_connection(ws_connector *t, const ws_client_response *a, apr_size_t head)
 {
     ws_loop *loop = t->guest.loop;
     char host[WS_AUTHORITY_SIZE];
     const char *wrong, *protocol, *query = strchr(t->url.target, '?');
-    ws_ask ask = ask_of(t, host);
-    ws_newcomer n = {.fd = t->fd,
+    ws_client_request ask = ask_of(t, host);
+    ws_new_conn n = {.fd = t->fd,
                      .ssl = t->ssl,
                      .secure = t->ssl != NULL,
                      .version = t->o.version,
@@ -191,13 +191,14 @@ static void become_connection(ws_trial *t, const ws_answer *a, apr_size_t head)
                      .early = t->in + head,
                      .early_len = t->in_len - head};
 
-    if (ws_answer_check(a, &ask, &protocol, &wrong) < 0 || (wrong = extend(t, a, &n.chain))) {
-        ws_trial_fail(t, a->status, "handshake: %s", wrong);
+    if (ws_client_response_check(a, &ask, &protocol, &wrong) < 0
+        || (wrong = extend(t, a, &n.chain))) {
+        ws_connector_fail(t, a->status, "handshake: %s", wrong);
         return;
     }
     if (!(n.outgoing = outgoing_of(t))) {
         ws_chain_free(n.chain);
-        ws_trial_fail(t, a->status, "handshake: out of memory");
+        ws_connector_fail(t, a->status, "handshake: out of memory");
         return;
     }
     n.strings.uri = apr_pstrmemdup(t->pool, t->url.target, strcspn(t->url.target, "?"));
@@ -205,12 +206,12 @@ static void become_connection(ws_trial *t, const ws_answer *a, apr_size_t head)
     n.strings.peer = peer_of(t);
     n.strings.protocol = protocol;
     n.strings.headers = kept_headers(t, a);
-    ws_guest_unwatch(&t->guest);
+    ws_source_unwatch(&t->guest);
     t->fd = -1; /* it is the connection's now */
     t->ssl = NULL;
-    ws_trial_end(t);
+    ws_connector_end(t);
     ws_loop_entered(loop, 1);
-    if (ws_adopt_here(loop, &n) != APR_SUCCESS && t->o.on_failure) {
+    if (ws_handoff_here(loop, &n) != APR_SUCCESS && t->o.on_failure) {
         t->o.on_failure(t->o.data, "handshake: out of memory", 0);
     }
 }
@@ -222,28 +223,29 @@ static int same_server(const ws_url *a, const ws_url *b)
     return !strcasecmp(a->host, b->host) && a->port == b->port && a->secure == b->secure;
 }
 
-static void redirect(ws_trial *t, const ws_answer *a)
+static void redirect(ws_connector *t, const ws_client_response *a)
 {
     char text[WS_URL_SIZE];
     const char *wrong = "the URL is too long", *location;
     size_t at = 0;
     ws_url to;
 
-    if (!(location = ws_answer_header(a, "Location", &at))) {
-        ws_trial_fail(t, a->status, "redirect: server answered %d without a Location", a->status);
+    if (!(location = ws_client_response_header(a, "Location", &at))) {
+        ws_connector_fail(t, a->status, "redirect: server answered %d without a Location",
+                          a->status);
         return;
     }
     if (t->redirects++ == t->o.redirects) {
-        ws_trial_fail(t, a->status, "redirect: more than %u of them", t->o.redirects);
+        ws_connector_fail(t, a->status, "redirect: more than %u of them", t->o.redirects);
         return;
     }
     if (ws_url_resolve(&t->url, location, text) < 0
         || ws_url_parse(&to, text, apr_palloc(t->pool, WS_URL_ROOM(strlen(text))), &wrong) < 0) {
-        ws_trial_fail(t, a->status, "redirect: %s", wrong);
+        ws_connector_fail(t, a->status, "redirect: %s", wrong);
         return;
     }
     if (t->url.secure && !to.secure) {
-        ws_trial_fail(t, a->status, "redirect: it leads from wss to ws");
+        ws_connector_fail(t, a->status, "redirect: it leads from wss to ws");
         return;
     }
     if (same_server(&t->url, &to)) {
@@ -254,23 +256,23 @@ static void redirect(ws_trial *t, const ws_answer *a)
         t->strange = 1;
     }
     t->url = to;
-    ws_trial_again(t);
+    ws_connector_again(t);
 }
 
-void ws_trial_answered(ws_trial *t)
+void ws_connector_answered(ws_connector *t)
 {
     static const char who[] = "handshake";
-    ws_answer answer;
+    ws_client_response answer;
     const char *wrong;
     apr_size_t head;
 
-    if (!ws_trial_send(t, who)) {
+    if (!ws_connector_send(t, who)) {
         return;
     }
-    while ((head = ws_trial_read_head(t, who))) {
+    while ((head = ws_connector_read_head(t, who))) {
         int status;
-        if (ws_answer_parse(&answer, t->in, head, &wrong) < 0) {
-            ws_trial_fail(t, 0, "handshake: %s", wrong);
+        if (ws_client_response_parse(&answer, t->in, head, &wrong) < 0) {
+            ws_connector_fail(t, 0, "handshake: %s", wrong);
             return;
         }
         status = answer.status;
@@ -289,7 +291,7 @@ void ws_trial_answered(ws_trial *t)
             redirect(t, &answer);
         }
         else {
-            ws_trial_fail(t, status, "handshake: server answered %d", status);
+            ws_connector_fail(t, status, "handshake: server answered %d", status);
         }
         return;
     }

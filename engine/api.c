@@ -80,28 +80,28 @@ static int must_wait(ws_conn *c, unsigned first)
 /* Takes over the reference. */
 static ws_status send_later(ws_conn *c, ws_frames *f)
 {
-    if (!f || (!c->later && !(c->later = calloc(1, sizeof(*c->later))))) {
+    if (!f || (!c->deferred && !(c->deferred = calloc(1, sizeof(*c->deferred))))) {
         if (f) {
             ws_frames_unref(f);
         }
         return WS_FULL;
     }
-    return ws_queue_push(c->later, f, c->loop->now) < 0 ? WS_FULL : WS_QUEUED;
+    return ws_send_queue_push(c->deferred, f, c->loop->now) < 0 ? WS_FULL : WS_QUEUED;
 }
 
 /* The last part has been sent: so is what waited for it. */
 static void send_waiting(ws_conn *c)
 {
-    ws_queue *later = c->later;
+    ws_send_queue *later = c->deferred;
     ws_frames *f;
     if (c->parting || !later) {
         return;
     }
-    c->later = NULL;
-    while ((f = ws_queue_shift(later))) {
+    c->deferred = NULL;
+    while ((f = ws_send_queue_shift(later))) {
         ws_conn_share(c, f);
     }
-    ws_queue_clear(later);
+    ws_send_queue_clear(later);
     free(later);
 }
 
@@ -110,12 +110,12 @@ static void send_waiting(ws_conn *c)
 static inline ws_status admit(ws_conn *c, unsigned first)
 {
     if (c->meter && !(first & 0x8)) {
-        ws_meter_touch(c);
+        ws_rate_limit_touch(c);
     }
     if ((first & 0xF) == WS_OP_CONTINUATION && !c->parting) {
         return WS_DROPPED;
     }
-    return c->out.count || c->later ? ws_slow_admit(c, first) : WS_SENT;
+    return c->out.count || c->deferred ? ws_backpressure_admit(c, first) : WS_SENT;
 }
 
 /* A message as it goes over the wire, in a buffer of its own that can be dropped. Takes over the
@@ -172,7 +172,7 @@ ws_status ws_conn_share(ws_conn *c, ws_frames *f)
     unsigned first = f->data[0];
     apr_size_t len;
     const unsigned char *payload = ws_frames_payload(f, &len);
-    ws_queue *older;
+    ws_send_queue *older;
     apr_uint32_t place;
 
     if (ws_state_of(c) != WS_OPEN) {
@@ -185,13 +185,13 @@ ws_status ws_conn_share(ws_conn *c, ws_frames *f)
         ws_frames_unref(f);
         return WS_UNSUPPORTED;
     }
-    if (f->key && (older = ws_slow_find(c, f->key, &place))) {
+    if (f->key && (older = ws_backpressure_find(c, f->key, &place))) {
         if (older == &c->out && !(f = shape(c, f))) {
             return WS_FULL;
         }
         ws_conn_count_sent(c, first, len);
         ws_count(c->loop->counters, WS_COUNT_DROPPED, 1);
-        ws_queue_replace(older, place, f, c->loop->now);
+        ws_send_queue_replace(older, place, f, c->loop->now);
         return WS_QUEUED;
     }
     if ((s = admit(c, first)) < 0) {
@@ -202,7 +202,7 @@ ws_status ws_conn_share(ws_conn *c, ws_frames *f)
         return send_later(c, f);
     }
     ws_conn_count_sent(c, first, len);
-    if (f->whole && ws_slow_drops(c)) {
+    if (f->whole && ws_backpressure_drops(c)) {
         trace_out(c, first, payload, len);
         s = (f = shape(c, f)) ? ws_conn_send_frames(c, f) : WS_FULL;
     }
@@ -273,8 +273,8 @@ static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_si
     if (!on_loop(c)) {
         return post_frame(c->id, first, data, len, key);
     }
-    if ((c->out.count || c->later) && ws_slow_drops(c) && (first & WS_FIN) && !(first & 0x8)
-        && (first & 0xF) != WS_OP_CONTINUATION) {
+    if ((c->out.count || c->deferred) && ws_backpressure_drops(c) && (first & WS_FIN)
+        && !(first & 0x8) && (first & 0xF) != WS_OP_CONTINUATION) {
         ws_frames *f = ws_frames_build(first, data, len);
         if (f) {
             f->key = key;
@@ -291,7 +291,7 @@ static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_si
     /* As it is, if nothing has to be made of it. */
     s = (c->chain || c->settings->fragment ? ws_conn_send_message : ws_conn_send)(c, first, data,
                                                                                   len);
-    if (c->later) {
+    if (c->deferred) {
         send_waiting(c);
     }
     return s;
@@ -329,7 +329,8 @@ ws_status ws_ping(ws_conn *c, const char *data, apr_size_t len)
 
 apr_size_t ws_queued(ws_conn *c)
 {
-    return ws_queue_bytes(&c->out) + (on_loop(c) && c->later ? ws_queue_bytes(c->later) : 0)
+    return ws_send_queue_bytes(&c->out)
+           + (on_loop(c) && c->deferred ? ws_send_queue_bytes(c->deferred) : 0)
            + (on_loop(c) && c->loop->corked == c ? c->loop->cork_len : 0);
 }
 
@@ -433,7 +434,7 @@ ws_status ws_broadcast_keyed(ws_location *here, ws_type type, const char *data, 
 
 static void hold(ws_conn *c, void *arg)
 {
-    if (!ws_conn_hears(c)) {
+    if (!ws_conn_accepts_input(c)) {
         return;
     }
     if (arg) {
@@ -493,7 +494,7 @@ static void do_run(ws_loop *loop, ws_task *task)
     api_task *t = (api_task *)task;
     ws_conn *c = ws_conn_find(loop, t->id);
     if (c && !c->closed_told) {
-        ws_call_run(c, t->fn, t->arg);
+        ws_cb_run(c, t->fn, t->arg);
     }
     else {
         t->fn(NULL, t->arg);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/adopt.h"
+#include "engine/handoff.h"
 #include "protocol/close.h"
 
 /* How long we wait for the peer to close its side of the socket when everything has been said, in
@@ -50,7 +50,7 @@ ws_loop *ws_id_loop(ws_engine *engine, ws_id id)
 ws_conn *ws_conn_find(ws_loop *loop, ws_id id)
 {
     ws_conn *c = ws_slab_at(&loop->slab, place_of(id));
-    return c && c->id == id && !c->gone ? c : NULL;
+    return c && c->id == id && !c->freed ? c : NULL;
 }
 
 ws_bytes *ws_bytes_new(const void *data, apr_size_t len)
@@ -72,7 +72,7 @@ static void set_state(ws_conn *c, ws_state state)
 static void alarm_in(ws_conn *c, apr_uint32_t ms)
 {
     apr_uint32_t due = c->loop->now + ms;
-    ws_wheel_set(&c->loop->wheel, &c->alarm, (due | (SLACK - 1)) + 1);
+    ws_timer_wheel_set(&c->loop->wheel, &c->alarm, (due | (SLACK - 1)) + 1);
 }
 
 void ws_conn_answered(ws_conn *c)
@@ -88,7 +88,7 @@ static void housekeeping(ws_alarm *a)
     ws_conn *c = (ws_conn *)((char *)a - offsetof(ws_conn, alarm));
     apr_uint32_t interval = c->settings->ping_interval, silent;
 
-    if (c->shut) {
+    if (c->write_shut) {
         ws_conn_end(c, "closed; the peer did not close its side");
         return;
     }
@@ -105,7 +105,7 @@ static void housekeeping(ws_alarm *a)
         /* A loop that was held up comes here before it has read everybody's answer. */
         ws_conn_read(c);
         ws_loop_catch_up(c->loop);
-        if (c->gone || ws_state_of(c) != WS_OPEN) {
+        if (c->freed || ws_state_of(c) != WS_OPEN) {
             return;
         }
     }
@@ -120,7 +120,7 @@ static void housekeeping(ws_alarm *a)
         }
         /* Nor for one that has closed its side while nothing was taken from it for so long: whoever
          * holds it may never go on. */
-        if (c->loop->now - c->heard > interval && ws_socket_half_closed(c)) {
+        if (c->loop->now - c->last_input > interval && ws_socket_half_closed(c)) {
             ws_conn_end(c, ws_is_client(c)
                                ? "the server has gone while it was not read (WebSocketPing)"
                                : "the client has gone while it was not read "
@@ -142,7 +142,7 @@ static void housekeeping(ws_alarm *a)
         ws_conn_end(c, "no answer to a ping (WebSocketPing)");
         return;
     }
-    silent = c->loop->now - c->heard;
+    silent = c->loop->now - c->last_input;
     if (silent < interval / 2) {
         alarm_in(c, ws_loop_spread(c->loop, interval) - silent);
         return;
@@ -183,39 +183,39 @@ void ws_conn_open(ws_conn *c)
 {
     ws_loop *loop = c->loop;
     set_state(c, WS_OPEN);
-    ws_wheel_clear(&loop->wheel, &c->alarm);
+    ws_timer_wheel_clear(&loop->wheel, &c->alarm);
     if (c->hixie) {
         ws_hixie_keep_alive(c);
     }
     if (c->settings->ping_interval) {
         alarm_in(c, ws_loop_spread(loop, c->settings->ping_interval));
     }
-    if (ws_calls_init(c) < 0 || ws_meter_start(c) < 0) {
+    if (ws_cb_init(c) < 0 || ws_rate_limit_start(c) < 0) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
     }
     else {
-        ws_call_open(c);
+        ws_cb_open(c);
     }
-    if (loop->close_code && !c->gone) {
+    if (loop->close_code && !c->freed) {
         ws_conn_close(c, loop->close_code, loop->close_reason, strlen(loop->close_reason));
     }
 }
 
-void ws_adopt(ws_loop *loop, ws_task *task)
+void ws_handoff_accept(ws_loop *loop, ws_task *task)
 {
-    ws_adoption *a = (ws_adoption *)task;
+    ws_handoff *a = (ws_handoff *)task;
     apr_uint32_t place, generation;
     ws_conn *c;
     int connecting, outgoing = a->outgoing != NULL;
 
     if (__atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
-        ws_adoption_drop(a); /* all others have been ended, or will be: nobody would end this one */
+        ws_handoff_drop(a); /* all others have been ended, or will be: nobody would end this one */
         ws_loop_left(loop, outgoing);
         return;
     }
     if (!(c = ws_slab_take(&loop->slab, &place))) {
         ws_log(loop->engine, WS_LOG_ERROR, NULL, "out of memory: a connection is dropped");
-        ws_adoption_drop(a);
+        ws_handoff_drop(a);
         ws_loop_left(loop, outgoing);
         return;
     }
@@ -229,10 +229,10 @@ void ws_adopt(ws_loop *loop, ws_task *task)
     c->fd = a->fd;
     c->ssl = a->ssl;
     c->secure = a->secure != 0;
-    c->way = outgoing     ? WS_WAY_OUTGOING
-             : a->relayed ? WS_WAY_RELAY
-             : a->ssl     ? WS_WAY_TLS
-                          : WS_WAY_DIRECT;
+    c->transport = outgoing     ? WS_TRANSPORT_OUTGOING
+                   : a->relayed ? WS_TRANSPORT_RELAY
+                   : a->ssl     ? WS_TRANSPORT_TLS
+                                : WS_TRANSPORT_DIRECT;
     c->tally.start = apr_time_now();
     c->version = (unsigned char)a->version;
     c->data = a->data;
@@ -245,15 +245,15 @@ void ws_adopt(ws_loop *loop, ws_task *task)
     c->chain = a->chain;
     c->watched = -1;
     c->ringed = loop->ring && !c->ssl;
-    c->heard = loop->now;
+    c->last_input = loop->now;
     c->alarm.fn = housekeeping;
     connecting = a->connecting;
     free(a);
 
     init_parser(c);
     link_to_location(c);
-    ws_count(loop->counters, (ws_counter)(WS_COUNT_OPEN_DIRECT + c->way), 1);
-    ws_count(loop->counters, (ws_counter)(WS_COUNT_TOTAL_DIRECT + c->way), 1);
+    ws_count(loop->counters, (ws_counter)(WS_COUNT_OPEN_DIRECT + c->transport), 1);
+    ws_count(loop->counters, (ws_counter)(WS_COUNT_TOTAL_DIRECT + c->transport), 1);
     if (c->ssl) {
         ws_tls_adopt(c);
     }
@@ -263,10 +263,10 @@ void ws_adopt(ws_loop *loop, ws_task *task)
     else {
         ws_conn_open(c);
     }
-    if (!c->gone && (c->resume || c->ssl)) {
+    if (!c->freed && (c->resume || c->ssl)) {
         ws_conn_read(c); /* OpenSSL may hold records already */
     }
-    if (!c->gone) {
+    if (!c->freed) {
         ws_conn_watch(c);
     }
 }
@@ -307,13 +307,13 @@ void ws_conn_watch(ws_conn *c)
 {
     int events = 0;
     apr_status_t rv = APR_SUCCESS;
-    if (c->gone) {
+    if (c->freed) {
         return;
     }
-    if (!c->held || c->deaf) {
+    if (!c->held || c->discard_input) {
         events |= WS_READABLE;
     }
-    if (c->ringed ? c->stuck : c->out.count || c->cipher_out) {
+    if (c->ringed ? c->write_blocked : c->out.count || c->cipher_out) {
         events |= WS_WRITABLE;
     }
     if (c->ringed && (events != c->watched || !c->receiving != !(events & WS_READABLE))) {
@@ -351,7 +351,7 @@ void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_l
         /* What goes over the wire counts, not what was asked for. */
         c->end_code = len ? (apr_uint16_t)(payload[0] << 8 | payload[1]) : WS_CLOSE_NO_STATUS;
         c->end_reason = len > 2 ? ws_bytes_new(payload + 2, len - 2) : NULL;
-        c->closer = ws_is_client(c) ? WS_CLOSER_CLIENT : WS_CLOSER_SERVER;
+        c->closed_by = ws_is_client(c) ? WS_CLOSED_BY_CLIENT : WS_CLOSED_BY_SERVER;
     }
     if (len && c->end_code != code && c->end_code == WS_CLOSE_INTERNAL) {
         ws_log(c->loop->engine, WS_LOG_WARNING, c,
@@ -364,7 +364,7 @@ void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_l
              1);
     ws_conn_send(c, WS_FIN | WS_OP_CLOSE, payload, len);
     set_state(c, WS_CLOSING);
-    if (!ws_conn_hears(c)) {
+    if (!ws_conn_accepts_input(c)) {
         ws_conn_release(c, WS_HELD_HANDLER); /* the peer's Close has to be seen */
     }
     alarm_in(c, c->settings->close_timeout);
@@ -373,7 +373,7 @@ void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_l
 /* Nothing more is to be read: end as soon as everything has been written. */
 static void end_after_writing(ws_conn *c)
 {
-    c->deaf = 1;
+    c->discard_input = 1;
     c->finish = 1;
 }
 
@@ -388,14 +388,14 @@ void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t
 {
     ws_count(c->loop->counters, ws_counter_of_code(WS_COUNT_RECEIVED_1000, code), 1);
     if (ws_state_of(c) == WS_OPEN) {
-        c->closer = ws_is_client(c) ? WS_CLOSER_SERVER : WS_CLOSER_CLIENT;
+        c->closed_by = ws_is_client(c) ? WS_CLOSED_BY_SERVER : WS_CLOSED_BY_CLIENT;
         c->end_code = (apr_uint16_t)code;
         c->end_reason = reason_len ? ws_bytes_new(reason, reason_len) : NULL;
         ws_conn_close(c, code, NULL, 0); /* RFC 6455, section 5.5.1: echo the code */
     }
-    else if (ws_conn_hears(c) && code != c->end_code) {
+    else if (ws_conn_accepts_input(c) && code != c->end_code) {
         /* Behind our Close, it has found something else to say. */
-        c->closer = ws_is_client(c) ? WS_CLOSER_SERVER : WS_CLOSER_CLIENT;
+        c->closed_by = ws_is_client(c) ? WS_CLOSED_BY_SERVER : WS_CLOSED_BY_CLIENT;
         c->end_code = (apr_uint16_t)code;
         free(c->end_reason);
         c->end_reason = reason_len ? ws_bytes_new(reason, reason_len) : NULL;
@@ -405,11 +405,11 @@ void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t
 
 static void let_go_of_buffers(ws_conn *c)
 {
-    ws_queue_clear(&c->out);
-    if (c->later) {
-        ws_queue_clear(c->later);
-        free(c->later);
-        c->later = NULL;
+    ws_send_queue_clear(&c->out);
+    if (c->deferred) {
+        ws_send_queue_clear(c->deferred);
+        free(c->deferred);
+        c->deferred = NULL;
     }
     free(c->message);
     free(c->rest);
@@ -423,10 +423,10 @@ static void let_go_of_buffers(ws_conn *c)
 
 void ws_conn_finish(ws_conn *c)
 {
-    c->shut = 1;
+    c->write_shut = 1;
     set_state(c, WS_CLOSED);
-    ws_owned_end(c);
-    ws_call_close(c);
+    ws_resource_end(c);
+    ws_cb_close(c);
     let_go_of_buffers(c);
     if (!ws_is_client(c)) { /* RFC 6455, section 7.1.1: the server is to close first */
         ws_socket_shutdown(c);
@@ -438,25 +438,25 @@ void ws_conn_finish(ws_conn *c)
 void ws_conn_end(ws_conn *c, const char *why)
 {
     ws_loop *loop = c->loop;
-    if (c->gone) {
+    if (c->freed) {
         return;
     }
-    c->gone = 1;
+    c->freed = 1;
     if (c->sending) {
         ws_ring_submit(loop->ring); /* while there is a socket */
     }
     set_state(c, WS_CLOSED);
     if (c->dropped) {
-        ws_slow_over(c);
+        ws_backpressure_over(c);
     }
     ws_log(loop->engine, WS_LOG_DEBUG, c, "end, code %d: %s",
            c->end_code ? c->end_code : WS_CLOSE_ABNORMAL, why);
-    ws_wheel_clear(&loop->wheel, &c->alarm);
-    ws_meter_end(c);
-    ws_owned_end(c);
-    ws_call_close(c);
+    ws_timer_wheel_clear(&loop->wheel, &c->alarm);
+    ws_rate_limit_end(c);
+    ws_resource_end(c);
+    ws_cb_close(c);
     let_go_of_buffers(c);
-    ws_count(loop->counters, (ws_counter)(WS_COUNT_OPEN_DIRECT + c->way), -1);
+    ws_count(loop->counters, (ws_counter)(WS_COUNT_OPEN_DIRECT + c->transport), -1);
     ws_count(loop->counters, WS_COUNT_ABNORMAL, !c->end_code);
     if (loop->engine->options.on_end) {
         loop->engine->options.on_end(c, why);
@@ -472,22 +472,22 @@ void ws_conn_end(ws_conn *c, const char *why)
     if (c->next) {
         c->next->link = c->link;
     }
-    c->next = loop->gone;
-    loop->gone = c;
+    c->next = loop->freed;
+    loop->freed = c;
 }
 
 void ws_conn_sweep(ws_loop *loop)
 {
-    ws_conn **link = &loop->gone, *c;
+    ws_conn **link = &loop->freed, *c;
     int outgoing;
     while ((c = *link)) {
-        if (c->dirty || c->receiving || !ws_calls_over(c)) {
+        if (c->dirty || c->receiving || !ws_cb_over(c)) {
             link = &c->next;
             continue;
         }
         *link = c->next;
-        ws_owned_free(c);
-        ws_calls_free(c);
+        ws_resource_free(c);
+        ws_cb_free(c);
         free(c->strings);
         free(c->hixie);
         free(c->end_reason);

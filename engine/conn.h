@@ -5,9 +5,9 @@
 #ifndef WS_ENGINE_CONN_H
 #define WS_ENGINE_CONN_H
 
-#include "engine/frames.h"
+#include "engine/send_queue.h"
 #include "engine/loop.h"
-#include "engine/meter.h"
+#include "engine/rate_limit.h"
 #include "protocol/frame.h"
 #include "protocol/hixie.h"
 #include "protocol/utf8.h"
@@ -31,13 +31,13 @@ ws_bytes *ws_bytes_new(const void *data, apr_size_t len);
 typedef struct ws_jobs ws_jobs;
 
 /** What a handler has made and what ends with its connection; the beginning of a timer, a watch. */
-typedef struct ws_owned ws_owned;
-struct ws_owned {
-    ws_owned *next;
+typedef struct ws_resource ws_resource;
+struct ws_resource {
+    ws_resource *next;
     /** Nothing comes of it any more; on_close may still stop it. */
-    void (*end)(ws_conn *c, ws_owned *o);
+    void (*end)(ws_conn *c, ws_resource *o);
     /** Behind the last of the connection's callbacks. */
-    void (*free)(ws_owned *o);
+    void (*free)(ws_resource *o);
 };
 
 /** What an outgoing connection has of its own where others share it. */
@@ -63,23 +63,23 @@ struct ws_conn {
     ws_bytes *rest;    /**< input that could not be parsed yet, or not delivered while held */
     ws_chain *chain;   /**< extensions, NULL if there are none */
     ws_hixie *hixie;   /**< the parser of versions 76 and 75, NULL for all others */
-    ws_queue out;
-    ws_queue *later;      /**< messages that wait for the last part of another, NULL if none */
-    ws_bytes *cipher_out; /**< TLS records that the socket did not take */
+    ws_send_queue out;
+    ws_send_queue *deferred; /**< messages that wait for the last part of another, NULL if none */
+    ws_bytes *cipher_out;    /**< TLS records that the socket did not take */
     void *data;
     apr_pool_t *pool;
     char *strings;              /**< see ws_strings_pack */
     ws_alarm alarm;             /**< ping, close timeout */
-    ws_owned *owned;            /**< timers, watches */
-    ws_meter *meter;            /**< if it has bounds */
+    ws_resource *owned;         /**< timers, watches */
+    ws_rate_limit *meter;       /**< if it has bounds */
     ws_ticket *ticket;          /**< of who counts it, or NULL */
     ws_jobs *jobs;              /**< of a WS_BLOCKING handler */
     ws_subscriptions *channels; /**< NULL: it is subscribed to nothing */
     ws_conn *next, **link;      /**< connections of the location in this loop */
     ws_conn *next_dirty;
     ws_tally tally;
-    apr_uint32_t heard;   /**< loop time of the last input */
-    apr_uint32_t dropped; /**< messages, since the client began to be too slow */
+    apr_uint32_t last_input; /**< loop time of the last input */
+    apr_uint32_t dropped;    /**< messages, since the client began to be too slow */
     /* These four are used by the threads of WS_BLOCKING callbacks, too, so they stand apart from the
      * loop's small fields, which the compiler reads together. */
     unsigned char state; /**< ws_state; atomic */
@@ -92,27 +92,27 @@ struct ws_conn {
     ws_utf8_state utf8;
     unsigned opened : 1; /**< on_open has been called, or is a job */
     unsigned dirty : 1;
-    unsigned deaf : 1;        /**< input is read and forgotten: the connection is ending */
-    unsigned finish : 1;      /**< to be ended as soon as everything has been written */
-    unsigned shut : 1;        /**< our side of the socket is closed; waits for the peer's */
-    unsigned pinged : 1;      /**< a ping waits for an answer */
-    unsigned moved : 1;       /**< something was written since housekeeping looked */
-    unsigned stuck : 1;       /**< the socket has not taken all that it was given */
-    unsigned want_drain : 1;  /**< on_drain is owed */
-    unsigned gone : 1;        /**< on the loop's list of connections to free */
-    unsigned closed_told : 1; /**< on_close has been called, or is a job */
-    unsigned broken : 1;      /**< a write failed inside a callback: to be ended behind it */
-    unsigned parting : 1;     /**< a frame without FIN has been sent, its message goes on */
-    unsigned resume : 1;      /**< c->rest is to be delivered at the end of the turn */
-    unsigned missed : 1;      /**< a ping was not answered in time */
-    unsigned way : 2;         /**< ws_way; WS_WAY_OUTGOING: we are the client */
-    unsigned closer : 2;      /**< ws_closer */
-    unsigned ringed : 1;      /**< the loop's ring receives and sends; the poller does the rest */
-    unsigned polled : 1;      /**< with a ring: the poller knows the socket */
-    unsigned receiving : 1;   /**< the ring has the socket; the place cannot be given away */
-    unsigned stopping : 1;    /**< and has been told to let go of it */
-    unsigned sending : 1;     /**< the ring has something to send; not yet known to have gone */
-    ws_bytes *end_reason;     /**< of that frame, NULL if empty */
+    unsigned discard_input : 1; /**< input is read and forgotten: the connection is ending */
+    unsigned finish : 1;        /**< to be ended as soon as everything has been written */
+    unsigned write_shut : 1;    /**< our side of the socket is closed; waits for the peer's */
+    unsigned pinged : 1;        /**< a ping waits for an answer */
+    unsigned moved : 1;         /**< something was written since housekeeping looked */
+    unsigned write_blocked : 1; /**< the socket has not taken all that it was given */
+    unsigned want_drain : 1;    /**< on_drain is owed */
+    unsigned freed : 1;         /**< on the loop's list of connections to free */
+    unsigned closed_told : 1;   /**< on_close has been called, or is a job */
+    unsigned broken : 1;        /**< a write failed inside a callback: to be ended behind it */
+    unsigned parting : 1;       /**< a frame without FIN has been sent, its message goes on */
+    unsigned resume : 1;        /**< c->rest is to be delivered at the end of the turn */
+    unsigned missed : 1;        /**< a ping was not answered in time */
+    unsigned transport : 2;     /**< ws_transport; WS_TRANSPORT_OUTGOING: we are the client */
+    unsigned closed_by : 2;     /**< ws_closed_by */
+    unsigned ringed : 1;        /**< the loop's ring receives and sends; the poller does the rest */
+    unsigned polled : 1;        /**< with a ring: the poller knows the socket */
+    unsigned receiving : 1;     /**< the ring has the socket; the place cannot be given away */
+    unsigned stopping : 1;      /**< and has been told to let go of it */
+    unsigned sending : 1;       /**< the ring has something to send; not yet known to have gone */
+    ws_bytes *end_reason;       /**< of that frame, NULL if empty */
 };
 
 /* conn.c: beginnings and ends */
@@ -159,7 +159,7 @@ void ws_conn_release(ws_conn *c, unsigned why);
 /** Whether we are the client. */
 static inline int ws_is_client(const ws_conn *c)
 {
-    return c->way == WS_WAY_OUTGOING;
+    return c->transport == WS_TRANSPORT_OUTGOING;
 }
 
 static inline ws_state ws_state_of(const ws_conn *c)
@@ -168,11 +168,12 @@ static inline ws_state ws_state_of(const ws_conn *c)
 }
 
 /** Whether messages that come are for the handler. */
-static inline int ws_conn_hears(const ws_conn *c)
+static inline int ws_conn_accepts_input(const ws_conn *c)
 {
     ws_state state = ws_state_of(c);
     return state == WS_OPEN
-           || (state == WS_CLOSING && !c->deaf && (c->location->handler->flags & WS_HEAR_OUT));
+           || (state == WS_CLOSING && !c->discard_input
+               && (c->location->handler->flags & WS_HEAR_OUT));
 }
 
 /* input.c */
@@ -203,7 +204,7 @@ static inline apr_size_t ws_low_mark(const ws_conn *c)
  *  so, they could wait for each other for ever. */
 static inline int ws_conn_backs_up(const ws_conn *c)
 {
-    return !ws_is_client(c) && ws_queue_bytes(&c->out) > ws_low_mark(c);
+    return !ws_is_client(c) && ws_send_queue_bytes(&c->out) > ws_low_mark(c);
 }
 
 /** A message, cut into frames of WebSocketFragmentSize. Returns as ws_conn_send. */
@@ -224,7 +225,7 @@ ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f);
 ws_status ws_conn_share(ws_conn *c, ws_frames *f);
 
 /** Run fn for the connection on its loop, unless it has gone.  [any thread of its callbacks] */
-void ws_engine_visit_conn(ws_conn *c, void (*fn)(ws_conn *c));
+void ws_engine_on_conn(ws_conn *c, void (*fn)(ws_conn *c));
 
 /** ws_conn_share() from another thread. Takes over the reference. */
 ws_status ws_conn_share_later(ws_id id, ws_frames *f);
@@ -271,33 +272,33 @@ static inline void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len
     }
 }
 
-/* slow.c: clients that read too slowly */
+/* backpressure.c: clients that read too slowly */
 
-static inline ws_slow ws_slow_policy(const ws_conn *c)
+static inline ws_slow ws_backpressure_policy(const ws_conn *c)
 {
     return c->location->handler->flags & WS_LOSSLESS ? WS_SLOW_CLOSE : (ws_slow)c->settings->slow;
 }
 
 /** Whether messages to such a client are dropped, not the client. */
-static inline int ws_slow_drops(const ws_conn *c)
+static inline int ws_backpressure_drops(const ws_conn *c)
 {
-    return ws_slow_policy(c) != WS_SLOW_CLOSE;
+    return ws_backpressure_policy(c) != WS_SLOW_CLOSE;
 }
 
 /**
  * A frame is to be sent behind what waits: do what the Location says about a client that is too slow.
  * @return WS_SENT: it may be sent; WS_FULL: the connection is being closed; WS_DROPPED
  */
-ws_status ws_slow_admit(ws_conn *c, unsigned first);
+ws_status ws_backpressure_admit(ws_conn *c, unsigned first);
 
 /** Where a message with this key waits that a newer one is to replace, or NULL. */
-ws_queue *ws_slow_find(ws_conn *c, apr_uint64_t key, apr_uint32_t *place);
+ws_send_queue *ws_backpressure_find(ws_conn *c, apr_uint64_t key, apr_uint32_t *place);
 
 /** Drop what has waited too long. */
-void ws_slow_trim(ws_conn *c);
+void ws_backpressure_trim(ws_conn *c);
 
 /** Nothing waits any more, or the connection is gone: the log says what it has cost. */
-void ws_slow_over(ws_conn *c);
+void ws_backpressure_over(ws_conn *c);
 
 /* hixie.c: versions 76 and 75 */
 
@@ -353,45 +354,45 @@ apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n);
 int ws_tls_pending(ws_conn *c);
 void ws_tls_shutdown(ws_conn *c);
 
-/* calls.c: the handler's callbacks, on the loop or as jobs of the pool */
+/* callbacks.c: the handler's callbacks, on the loop or as jobs of the pool */
 
 /** Before the first of them. @return 0, or -1 when there is no memory */
-int ws_calls_init(ws_conn *c);
-void ws_call_open(ws_conn *c);
-void ws_call_message(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len);
+int ws_cb_init(ws_conn *c);
+void ws_cb_open(ws_conn *c);
+void ws_cb_message(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len);
 /** on_frame; where: WS_FIRST, WS_LAST */
-void ws_call_frame(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len,
-                   unsigned where);
-void ws_call_pong(ws_conn *c, const unsigned char *data, apr_size_t len);
-void ws_call_drain(ws_conn *c);
+void ws_cb_frame(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len,
+                 unsigned where);
+void ws_cb_pong(ws_conn *c, const unsigned char *data, apr_size_t len);
+void ws_cb_drain(ws_conn *c);
 /** On_close, if on_open was called; a second call does nothing. */
-void ws_call_close(ws_conn *c);
+void ws_cb_close(ws_conn *c);
 /** on_channel, for all but WS_BLOCKING handlers. */
-int ws_call_channel(ws_conn *c, const ws_event *event);
+int ws_cb_channel(ws_conn *c, const ws_event *event);
 /** Its on_close has been called. */
-static inline void ws_call_leave_channels(ws_conn *c)
+static inline void ws_cb_leave_channels(ws_conn *c)
 {
     if (c->channels) {
         c->loop->engine->channels->leave(c);
     }
 }
-void ws_call_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg);
-void ws_call_timer(ws_conn *c, ws_timer *t);
-void ws_call_watch(ws_conn *c, ws_watch *w, unsigned events);
+void ws_cb_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg);
+void ws_cb_timer(ws_conn *c, ws_timer *t);
+void ws_cb_watch(ws_conn *c, ws_watch *w, unsigned events);
 /** Callbacks of a WS_BLOCKING handler that wait. */
-apr_uint32_t ws_calls_waiting(const ws_conn *c);
+apr_uint32_t ws_cb_waiting(const ws_conn *c);
 /** The pool has called on_close (or there is none): c may be freed. */
-int ws_calls_over(const ws_conn *c);
-void ws_calls_free(ws_conn *c);
+int ws_cb_over(const ws_conn *c);
+void ws_cb_free(ws_conn *c);
 
-/* owned.c */
+/* resources.c */
 
-void ws_owned_link(ws_conn *c, ws_owned *o);
+void ws_resource_link(ws_conn *c, ws_resource *o);
 /** Whether it is linked or not. */
-void ws_owned_unlink(ws_conn *c, ws_owned *o);
+void ws_resource_unlink(ws_conn *c, ws_resource *o);
 /** End, and free, all of a connection's. */
-void ws_owned_end(ws_conn *c);
-void ws_owned_free(ws_conn *c);
+void ws_resource_end(ws_conn *c);
+void ws_resource_free(ws_conn *c);
 
 /* timers.c */
 

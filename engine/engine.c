@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/adopt.h"
+#include "engine/handoff.h"
 
 /* How long stopping waits for WS_BLOCKING callbacks that do not return, milliseconds. */
 #define STOP_WAIT 5000
@@ -128,12 +128,12 @@ static void drop(int fd, SSL *ssl, apr_pool_t *pool, ws_ticket *ticket, ws_chain
     ws_tickets_release(ticket);
 }
 
-void ws_newcomer_drop(const ws_newcomer *n)
+void ws_new_conn_drop(const ws_new_conn *n)
 {
     drop(n->fd, n->ssl, n->pool, n->ticket, n->chain, n->outgoing);
 }
 
-void ws_adoption_drop(ws_adoption *a)
+void ws_handoff_drop(ws_handoff *a)
 {
     drop(a->fd, a->ssl, a->pool, a->ticket, a->chain, a->outgoing);
     free(a->strings);
@@ -143,12 +143,12 @@ void ws_adoption_drop(ws_adoption *a)
 }
 
 /* @return NULL when there is no memory: the newcomer has been dropped */
-static ws_adoption *adoption_of(const ws_newcomer *n)
+static ws_handoff *adoption_of(const ws_new_conn *n)
 {
-    ws_adoption *a = ws_task_new(sizeof(*a), ws_adopt);
+    ws_handoff *a = ws_task_new(sizeof(*a), ws_handoff_accept);
 
     if (!a) {
-        ws_newcomer_drop(n);
+        ws_new_conn_drop(n);
         return NULL;
     }
     a->fd = n->fd;
@@ -171,16 +171,16 @@ static ws_adoption *adoption_of(const ws_newcomer *n)
         memcpy(a->hixie->numbers, n->numbers, sizeof(a->hixie->numbers));
     }
     if (!a->strings || (n->early_len && !a->early) || (n->version > 13 && !a->hixie)) {
-        ws_adoption_drop(a);
+        ws_handoff_drop(a);
         return NULL;
     }
     return a;
 }
 
-apr_status_t ws_engine_add(ws_engine *e, const ws_newcomer *n)
+apr_status_t ws_engine_add(ws_engine *e, const ws_new_conn *n)
 {
     ws_loop *loop = n->loop ? n->loop : ws_engine_least_busy(e);
-    ws_adoption *a = adoption_of(n);
+    ws_handoff *a = adoption_of(n);
 
     if (!a) {
         return APR_ENOMEM;
@@ -188,20 +188,20 @@ apr_status_t ws_engine_add(ws_engine *e, const ws_newcomer *n)
     ws_loop_entered(loop, 0);
     if (__atomic_load_n(&e->stopping, __ATOMIC_ACQUIRE) || ws_loop_post(loop, &a->task) < 0) {
         ws_loop_left(loop, 0);
-        ws_adoption_drop(a);
+        ws_handoff_drop(a);
         return ESHUTDOWN;
     }
     return APR_SUCCESS;
 }
 
-apr_status_t ws_adopt_here(ws_loop *loop, const ws_newcomer *n)
+apr_status_t ws_handoff_here(ws_loop *loop, const ws_new_conn *n)
 {
-    ws_adoption *a = adoption_of(n);
+    ws_handoff *a = adoption_of(n);
     if (!a) {
         ws_loop_left(loop, n->outgoing != NULL);
         return APR_ENOMEM;
     }
-    ws_adopt(loop, &a->task);
+    ws_handoff_accept(loop, &a->task);
     return APR_SUCCESS;
 }
 
@@ -260,7 +260,7 @@ static void close_step(ws_alarm *a)
     apr_uint32_t steps = loop->close_steps--;
     close_first(loop, (close_first(loop, 0) + steps - 1) / steps);
     if (loop->close_steps) {
-        ws_wheel_set(&loop->wheel, a, loop->now + CLOSE_STEP);
+        ws_timer_wheel_set(&loop->wheel, a, loop->now + CLOSE_STEP);
     }
 }
 
@@ -271,7 +271,7 @@ static void close_all(ws_loop *loop, ws_task *task)
     loop->close_reason = t->reason;
     loop->close_steps = t->spread / CLOSE_STEP + 1;
     loop->close_alarm.fn = close_step;
-    ws_wheel_clear(&loop->wheel, &loop->close_alarm);
+    ws_timer_wheel_clear(&loop->wheel, &loop->close_alarm);
     close_step(&loop->close_alarm);
     free(t);
 }
@@ -318,7 +318,7 @@ int ws_engine_wait(ws_engine *e, apr_uint32_t timeout)
 
 static void break_all(ws_loop *loop, ws_task *task)
 {
-    ws_guests_stop(loop);
+    ws_sources_stop(loop);
     for (unsigned i = 0; i <= loop->engine->options.location_count; i++) {
         while (loop->heads[i]) {
             ws_conn_end(loop->heads[i], "the server stops");
@@ -367,7 +367,7 @@ int ws_engine_stop(ws_engine *e)
     }
     ws_watchdog_stop(e->watchdog);
     if (e->threads) {
-        ws_threads_destroy(e->threads);
+        ws_thread_pool_destroy(e->threads);
         e->threads = NULL;
     }
     return 1;

@@ -18,7 +18,7 @@
 typedef struct ws_engine ws_engine;
 typedef struct ws_loop ws_loop;
 
-/** The extensions that were agreed on for a connection: engine/extend.h. */
+/** The extensions that were agreed on for a connection: engine/extensions.h. */
 typedef struct ws_chain ws_chain;
 struct ws_extension;
 
@@ -70,7 +70,12 @@ struct ws_location {
 };
 
 /** How a connection came; the last one was made from here. */
-typedef enum { WS_WAY_DIRECT, WS_WAY_TLS, WS_WAY_RELAY, WS_WAY_OUTGOING } ws_way;
+typedef enum {
+    WS_TRANSPORT_DIRECT,
+    WS_TRANSPORT_TLS,
+    WS_TRANSPORT_RELAY,
+    WS_TRANSPORT_OUTGOING
+} ws_transport;
 
 /** A connection made from here has a location and settings of its own: engine/conn.h. */
 typedef struct ws_outgoing ws_outgoing;
@@ -149,7 +154,7 @@ static inline void ws_tickets_release(ws_ticket *ticket)
 }
 
 /** An open connection whose handshake has been answered. */
-typedef struct ws_newcomer {
+typedef struct ws_new_conn {
     ws_loop *loop; /**< where it is to come to, NULL: any */
     int fd;        /**< non-blocking socket; the engine's from now on */
     SSL *ssl;    /**< established, without BIOs, one reference that becomes the engine's; or NULL */
@@ -169,7 +174,7 @@ typedef struct ws_newcomer {
     ws_strings strings;
     const void *early; /**< bytes that came behind the handshake; copied */
     apr_size_t early_len;
-} ws_newcomer;
+} ws_new_conn;
 
 /**
  * Create and start the loops, each a thread with all signals blocked.
@@ -183,10 +188,10 @@ apr_status_t ws_engine_create(ws_engine **engine, const ws_engine_options *optio
  * @return APR_SUCCESS; APR_ENOMEM or ESHUTDOWN (it is stopping): then fd, ssl, pool, ticket and chain
  *         have been released
  */
-apr_status_t ws_engine_add(ws_engine *engine, const ws_newcomer *newcomer);
+apr_status_t ws_engine_add(ws_engine *engine, const ws_new_conn *newcomer);
 
 /** Who sent the first Close frame. */
-typedef enum { WS_CLOSER_NOBODY, WS_CLOSER_CLIENT, WS_CLOSER_SERVER } ws_closer;
+typedef enum { WS_CLOSED_BY_NOBODY, WS_CLOSED_BY_CLIENT, WS_CLOSED_BY_SERVER } ws_closed_by;
 
 /** What a connection has done so far. */
 typedef struct ws_tally {
@@ -197,29 +202,29 @@ typedef struct ws_tally {
     apr_uint32_t queued, most_queued; /**< bytes waiting to be sent; at most 4 GiB are noted */
 } ws_tally;
 
-typedef struct ws_report {
+typedef struct ws_conn_info {
     const ws_tally *tally;
-    ws_way way;
-    ws_closer closer;
+    ws_transport transport;
+    ws_closed_by closed_by;
     int code;           /**< of the Close frame that came or went first; 1006: none */
     const char *reason; /**< not NUL-terminated */
     apr_size_t reason_len;
     int pings_missed;
     const ws_location *location;
     const ws_settings *settings;
-} ws_report;
+} ws_conn_info;
 
 /** All that is known of a connection beyond the calls of mod_websocket.h. Pointers live as long as the
  *  connection. */
-void ws_conn_report(const ws_conn *c, ws_report *report);
+void ws_conn_inspect(const ws_conn *c, ws_conn_info *report);
 
 /** The connection's tickets, or NULL. */
 ws_ticket *ws_conn_ticket(const ws_conn *c);
 
 /** Run fn on a loop; between two turns of its connections.  [any thread]
  *  @return 0; -1 when there is no memory, or the loop has ended: fn is not called */
-int ws_engine_visit(ws_engine *engine, unsigned loop,
-                    void (*fn)(ws_engine *engine, unsigned loop, void *arg), void *arg);
+int ws_engine_on_loop(ws_engine *engine, unsigned loop,
+                      void (*fn)(ws_engine *engine, unsigned loop, void *arg), void *arg);
 
 /** The loop with the fewest connections.  [any thread] */
 ws_loop *ws_engine_least_busy(ws_engine *engine);
@@ -238,7 +243,7 @@ int ws_engine_loop_of(ws_engine *engine, ws_id id);
 ws_conn *ws_engine_find(ws_engine *engine, unsigned loop, ws_id id);
 
 /** Release the fd, ssl, pool, ticket and chain of a connection that is not given to an engine. */
-void ws_newcomer_drop(const ws_newcomer *newcomer);
+void ws_new_conn_drop(const ws_new_conn *newcomer);
 
 /** Connections of clients, those on their way in included. Outgoing ones are not counted.  [any thread] */
 apr_size_t ws_engine_count(ws_engine *engine);

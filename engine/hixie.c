@@ -44,7 +44,7 @@ int ws_hixie_shake(ws_conn *c, unsigned char **data, size_t *len)
     *len -= WS_HIXIE_KEY3;
     ws_conn_send_bytes(c, answer, sizeof(answer));
     ws_conn_open(c);
-    if (c->gone) {
+    if (c->freed) {
         *len = 0;
         return 0;
     }
@@ -59,7 +59,7 @@ static ws_status send_close(ws_conn *c)
     if (c->version == 76 && !c->parting) {
         return ws_conn_send_bytes(c, closing, sizeof(closing));
     }
-    c->deaf = 1;
+    c->discard_input = 1;
     c->finish = 1;
     ws_conn_mark_dirty(c);
     return WS_QUEUED;
@@ -106,6 +106,6 @@ void ws_hixie_ended(ws_conn *c)
 {
     if (c->version != 76 && ws_state_of(c) == WS_OPEN && ws_hixie_between(c->hixie)) {
         c->end_code = WS_CLOSE_NO_STATUS;
-        c->closer = WS_CLOSER_CLIENT;
+        c->closed_by = WS_CLOSED_BY_CLIENT;
     }
 }

@@ -80,11 +80,11 @@ static inline __attribute__((always_inline)) void deliver_piece(ws_conn *c, unsi
         }
     }
     if (c->location->handler->on_frame) {
-        ws_call_frame(c, (ws_type)opcode, data, len, where);
+        ws_cb_frame(c, (ws_type)opcode, data, len, where);
         return;
     }
     if ((where & WS_FIRST) && (where & WS_LAST)) {
-        ws_call_message(c, (ws_type)opcode, data, len);
+        ws_cb_message(c, (ws_type)opcode, data, len);
         return;
     }
     if (len) {
@@ -104,7 +104,7 @@ static inline __attribute__((always_inline)) void deliver_piece(ws_conn *c, unsi
     if (where & WS_LAST) {
         static const unsigned char nothing[1];
         ws_bytes *m = c->message;
-        ws_call_message(c, (ws_type)opcode, m ? m->data : nothing, m ? m->len : 0);
+        ws_cb_message(c, (ws_type)opcode, m ? m->data : nothing, m ? m->len : 0);
         forget_message(c);
     }
 }
@@ -117,7 +117,7 @@ void ws_conn_deliver(ws_conn *c, unsigned opcode, const unsigned char *data, apr
 
 static void take_data(ws_conn *c, const ws_piece *p)
 {
-    if (!ws_conn_hears(c)) {
+    if (!ws_conn_accepts_input(c)) {
         forget_message(c); /* we have said Close: nobody waits for it */
         return;
     }
@@ -145,7 +145,7 @@ static void take_control(ws_conn *c, const ws_piece *p)
         break;
     case WS_OP_PONG:
         if (ws_state_of(c) == WS_OPEN) {
-            ws_call_pong(c, p->data, p->len);
+            ws_cb_pong(c, p->data, p->len);
         }
         break;
     default:
@@ -171,7 +171,7 @@ static inline __attribute__((always_inline)) unsigned char *take_frames(ws_conn 
     ws_piece piece;
     ws_parse_error error;
 
-    while (*len && !c->held && !c->deaf && !c->broken) {
+    while (*len && !c->held && !c->discard_input && !c->broken) {
         ws_parse_result result = drafts ? ws_hixie_next(c->hixie, &data, len, &piece, &error)
                                         : ws_parser_next(&c->parser, &data, len, &piece, &error);
         if (c->settings->trace && (result == WS_PARSE_DATA || result == WS_PARSE_CONTROL)) {
@@ -180,8 +180,8 @@ static inline __attribute__((always_inline)) unsigned char *take_frames(ws_conn 
         switch (result) {
         case WS_PARSE_DATA:
             if (c->meter) {
-                ws_meter_touch(c);
-                if (!ws_meter_take(c, piece.len, (piece.flags & WS_FRAME_LAST) != 0)) {
+                ws_rate_limit_touch(c);
+                if (!ws_rate_limit_take(c, piece.len, (piece.flags & WS_FRAME_LAST) != 0)) {
                     break;
                 }
             }
@@ -189,7 +189,7 @@ static inline __attribute__((always_inline)) unsigned char *take_frames(ws_conn 
             take_data(c, &piece);
             break;
         case WS_PARSE_CONTROL:
-            if (c->meter && piece.opcode != WS_OP_CLOSE && !ws_meter_take(c, piece.len, 1)) {
+            if (c->meter && piece.opcode != WS_OP_CLOSE && !ws_rate_limit_take(c, piece.len, 1)) {
                 break;
             }
             take_control(c, &piece);
@@ -217,7 +217,7 @@ static unsigned char *take_in_steps(ws_conn *c, unsigned char *data, apr_size_t 
         step = left = *len < EXTENDED_STEP ? *len : EXTENDED_STEP;
         data = take_frames(c, data, &left, 0);
         *len -= step - left;
-    } while (*len && left < step && !c->held && !c->deaf && !c->broken);
+    } while (*len && left < step && !c->held && !c->discard_input && !c->broken);
     return data;
 }
 
@@ -247,7 +247,7 @@ static void deliver(ws_conn *c, unsigned char *data, apr_size_t kept, apr_size_t
     ws_conn_cork(c);
     data = take(c, data, &len);
     /* Keep a cut header, and what came while the connection was held. */
-    if (len && !c->deaf && !(c->rest = ws_bytes_new(data, len))) {
+    if (len && !c->discard_input && !(c->rest = ws_bytes_new(data, len))) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
     }
     ws_conn_uncork(c);
@@ -265,12 +265,12 @@ static void deliver_kept(ws_conn *c)
 
     ws_conn_cork(c);
     data = take(c, data, &len);
-    if (len && c->held && !c->deaf) {
+    if (len && c->held && !c->discard_input) {
         rest->pos = (apr_size_t)(data - rest->data);
         c->rest = rest;
     }
     else {
-        if (len && !c->deaf && !(c->rest = ws_bytes_new(data, len))) {
+        if (len && !c->discard_input && !(c->rest = ws_bytes_new(data, len))) {
             ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
         }
         free(rest);
@@ -283,7 +283,7 @@ static unsigned char *place(ws_conn *c, apr_size_t *space)
 {
     apr_uint64_t left = c->parser.left;
     *space = WS_INPUT_SIZE;
-    if (c->message && !c->ssl && !c->chain && !c->deaf && left >= DIRECT_MIN) {
+    if (c->message && !c->ssl && !c->chain && !c->discard_input && left >= DIRECT_MIN) {
         ws_bytes *m =
             reserve(c, left < DIRECT_SIZE ? (apr_size_t)left : DIRECT_SIZE, c->parser.message_len);
         if (m) { /* no memory: the copy behind the loop's buffer will find out */
@@ -298,7 +298,7 @@ static unsigned char *place(ws_conn *c, apr_size_t *space)
  * it is not heard. */
 static apr_size_t to_put_before(const ws_conn *c)
 {
-    return c->rest && !c->deaf ? c->rest->len : 0;
+    return c->rest && !c->discard_input ? c->rest->len : 0;
 }
 
 static void over(ws_conn *c, int broke)
@@ -306,14 +306,14 @@ static void over(ws_conn *c, int broke)
     if (!broke && c->hixie) {
         ws_hixie_ended(c);
     }
-    ws_conn_end(c, broke     ? "the connection broke"
-                   : c->shut ? "closed"
-                             : "the peer closed the connection without a Close frame");
+    ws_conn_end(c, broke           ? "the connection broke"
+                   : c->write_shut ? "closed"
+                                   : "the peer closed the connection without a Close frame");
 }
 
 static void note_input(ws_conn *c, apr_ssize_t n)
 {
-    c->heard = c->loop->now;
+    c->last_input = c->loop->now;
     c->tally.wire_in += (apr_size_t)n;
     ws_count(c->loop->counters, WS_COUNT_WIRE_IN, n);
     if (c->pinged) {
@@ -329,7 +329,7 @@ static int read_once(ws_conn *c)
     apr_ssize_t n;
     int more = 0;
 
-    if (c->resume && !c->deaf) { /* before anything new */
+    if (c->resume && !c->discard_input) { /* before anything new */
         deliver_kept(c);
         return 1;
     }
@@ -346,7 +346,7 @@ static int read_once(ws_conn *c)
         return 0;
     }
     note_input(c, n);
-    if (!c->deaf) {
+    if (!c->discard_input) {
         deliver(c, data, kept, kept + (apr_size_t)n);
     }
     return more;
@@ -376,7 +376,7 @@ void ws_conn_received(ws_conn *c, const ws_ready *r)
     if (!r->more) {
         c->receiving = c->stopping = 0;
     }
-    if (c->gone) {
+    if (c->freed) {
         return;
     }
     if (r->len > 0) {
@@ -384,15 +384,16 @@ void ws_conn_received(ws_conn *c, const ws_ready *r)
         if (kept && (c->held || c->resume || kept > WS_RING_HEADROOM)) {
             keep_input(c, r->data, len);
         }
-        else if (!c->deaf) {
+        else if (!c->discard_input) {
             deliver(c, r->data - kept, kept, kept + len);
         }
     }
     else if (r->len != -ENOBUFS && r->len != -ECANCELED && r->len != -EINTR && r->len != -EAGAIN
-             && (c->deaf || !(c->held || c->resume))) { /* else it is found again, behind c->rest */
+             && (c->discard_input
+                 || !(c->held || c->resume))) { /* else it is found again, behind c->rest */
         over(c, r->len < 0);
     }
-    if (!r->more && !c->gone) {
+    if (!r->more && !c->freed) {
         ws_conn_watch(c);
     }
 }
@@ -400,6 +401,6 @@ void ws_conn_received(ws_conn *c, const ws_ready *r)
 void ws_conn_read(ws_conn *c)
 {
     int rounds = 0;
-    while (!c->gone && (!c->held || c->deaf) && read_once(c) && ++rounds < ROUNDS) {
+    while (!c->freed && (!c->held || c->discard_input) && read_once(c) && ++rounds < ROUNDS) {
     }
 }

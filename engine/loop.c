@@ -99,7 +99,7 @@ static void handle(ws_loop *loop, const ws_ready *r)
         ws_ring_give_back(loop->ring, r);
         return;
     }
-    if (ws_guest_ready(r)) {
+    if (ws_source_ready(r)) {
         return;
     }
     if (!c) { /* the wake-up */
@@ -113,15 +113,15 @@ static void handle(ws_loop *loop, const ws_ready *r)
         ws_watch_ready(ws_watch_of(c), r->events);
         return;
     }
-    if (!c->gone && (r->events & WS_WRITABLE)) {
+    if (!c->freed && (r->events & WS_WRITABLE)) {
         ws_conn_writable(c);
     }
-    if (!c->gone && (r->events & WS_READABLE)) {
+    if (!c->freed && (r->events & WS_READABLE)) {
         ws_conn_read(c);
     }
     /* What lies in a broken socket can still be read; reading it finds the end, turns later if it is
      * much. So it does where a ring reads. */
-    if (!c->gone && (r->events & (WS_BROKEN | WS_READABLE)) == WS_BROKEN && !c->receiving) {
+    if (!c->freed && (r->events & (WS_BROKEN | WS_READABLE)) == WS_BROKEN && !c->receiving) {
         ws_conn_end(c, "the connection broke");
     }
 }
@@ -173,18 +173,18 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *arg)
     }
     while (loop->running) {
         int timeout =
-            loop->dirty || has_tasks(loop) ? 0 : ws_wheel_timeout(&loop->wheel, ws_clock());
+            loop->dirty || has_tasks(loop) ? 0 : ws_timer_wheel_timeout(&loop->wheel, ws_clock());
         wait_and_handle(loop, ws_clock_patience(timeout));
         do_tasks(loop);
-        ws_wheel_run(&loop->wheel, loop->now);
+        ws_timer_wheel_run(&loop->wheel, loop->now);
         ws_conn_flush_dirty(loop);
         ws_conn_sweep(loop);
         ws_watches_sweep(loop);
-        ws_guests_sweep(loop);
+        ws_sources_sweep(loop);
         ws_conn_send_queues(loop);
     }
     do_tasks(loop); /* that others have posted meanwhile: ws_run() has promised to call */
-    ws_guests_sweep(loop);
+    ws_sources_sweep(loop);
     /* Not apr_thread_exit(), which leaves this frame without a return: AddressSanitizer then takes
      * what the thread's end does with the stack for an overflow. */
     return NULL;
@@ -200,7 +200,7 @@ apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index)
     loop->now = ws_clock();
     loop->seed = loop->now * 2654435761u + index;
     loop->wake_fd = -1;
-    ws_wheel_init(&loop->wheel, loop->now);
+    ws_timer_wheel_init(&loop->wheel, loop->now);
     loop->input = malloc(WS_INPUT_SIZE);
     loop->cork = malloc(WS_CORK_SIZE);
     loop->heads = calloc(engine->options.location_count + 1, sizeof(*loop->heads));

@@ -13,15 +13,15 @@
 
 #include "engine/clock.h"
 #include "engine/engine.h"
-#include "engine/extend.h"
-#include "engine/guest.h"
-#include "engine/masks.h"
+#include "engine/extensions.h"
+#include "engine/source.h"
+#include "engine/mask_keys.h"
 #include "engine/poller.h"
 #include "engine/ring.h"
 #include "engine/slab.h"
-#include "engine/threads.h"
+#include "engine/thread_pool.h"
 #include "engine/watchdog.h"
-#include "engine/wheel.h"
+#include "engine/timer_wheel.h"
 
 /** Receive buffer of a loop, bytes. */
 #define WS_INPUT_SIZE (512 * 1024)
@@ -60,15 +60,15 @@ struct ws_loop {
     apr_uint32_t count;    /**< connections, those on their way in included; atomic */
     apr_uint32_t outgoing; /**< likewise, of those made from here; not in count */
 
-    ws_wheel wheel;
+    ws_timer_wheel wheel;
     ws_slab slab;
     ws_conn **heads;        /**< first connection of each location; the last is of outgoing ones */
     ws_conn *dirty;         /**< connections with something to write at the end of the turn */
     ws_conn *senders;       /**< with a ring: those whose queues are sent when the turn is over */
-    ws_conn *gone;          /**< connections to free at the end of the turn */
+    ws_conn *freed;         /**< connections to free at the end of the turn */
     ws_watch *watches_gone; /**< likewise */
-    ws_guest *guests, *guests_gone;
-    ws_masks masks;
+    ws_source *guests, *guests_gone;
+    ws_mask_keys masks;
     int close_code; /**< what newcomers are closed with, 0 while they are welcome */
     const char *close_reason;
     ws_alarm close_alarm; /**< while they are spread */
@@ -82,8 +82,8 @@ struct ws_loop {
     int last_input; /**< the message that its handler has is the last of what has come */
 
     void *shared[WS_EXTENSIONS_MAX]; /**< what extensions share, by ws_extension_use.index */
-    unsigned char *made;             /**< where they put together what is sent */
-    apr_size_t made_len, made_size;
+    unsigned char *scratch;          /**< where they put together what is sent */
+    apr_size_t scratch_len, made_size;
     struct ws_frames *shared_from, *shared_made; /**< a broadcast message, and what became of it */
     const ws_extension_use *shared_use;          /**< by this */
     apr_uint64_t shared_agreed;
@@ -102,7 +102,7 @@ struct ws_engine {
     ws_counters *own_counters; /**< where the options bring none */
     ws_loop *loops;
     ws_watchdog *watchdog;             /**< or NULL */
-    ws_threads *threads;               /**< for WS_BLOCKING handlers, made with the first of them */
+    ws_thread_pool *threads;           /**< for WS_BLOCKING handlers, made with the first of them */
     apr_thread_mutex_t *lock;          /**< of threads and empty */
     apr_thread_cond_t *empty;          /**< a connection has gone */
     int stopping;                      /**< atomic */

@@ -54,11 +54,11 @@ static int keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
     }
     iov->iov_base = (char *)iov->iov_base + done;
     iov->iov_len -= done;
-    if (ws_queue_append(&c->out, iov, n, c->loop->now) < 0) {
+    if (ws_send_queue_append(&c->out, iov, n, c->loop->now) < 0) {
         return -1;
     }
-    c->out.cut |= cut;
-    c->stuck = 1;
+    c->out.partial |= cut;
+    c->write_blocked = 1;
     c->want_drain = 1;
     return 1;
 }
@@ -73,7 +73,8 @@ static void count_written(ws_conn *c, apr_ssize_t n)
 
 void ws_conn_note_queue(ws_conn *c)
 {
-    apr_size_t waiting = ws_queue_bytes(&c->out) + (c->later ? ws_queue_bytes(c->later) : 0);
+    apr_size_t waiting =
+        ws_send_queue_bytes(&c->out) + (c->deferred ? ws_send_queue_bytes(c->deferred) : 0);
     apr_uint32_t now = waiting < 0xFFFFFFFFu ? (apr_uint32_t)waiting : 0xFFFFFFFFu;
     if (now != c->tally.queued) {
         ws_count(c->loop->counters, WS_COUNT_QUEUED, (apr_int64_t)now - c->tally.queued);
@@ -160,12 +161,12 @@ static ws_status gather(ws_conn *c, unsigned first, unsigned char *head, size_t 
     }
     if ((first & 0x8) && c->out.count && (first & 0xF) != WS_OP_CLOSE) {
         ws_frames *f = frame_of(first, head, n, payload, len);
-        if (!f || ws_queue_push_control(&c->out, f, loop->now) < 0) {
+        if (!f || ws_send_queue_push_control(&c->out, f, loop->now) < 0) {
             return WS_FULL;
         }
     }
     else {
-        if (ws_queue_append(&c->out, iov + 1, 2, loop->now) < 0) {
+        if (ws_send_queue_append(&c->out, iov + 1, 2, loop->now) < 0) {
             return WS_FULL;
         }
         c->want_drain |= !(first & 0x8); /* a ping of ours is nothing that a handler waits for */
@@ -217,7 +218,7 @@ static ws_status send_masked(ws_conn *c, unsigned first, const void *payload, ap
     size_t n;
 
     if (len <= sizeof(masked)) {
-        key = ws_masks_next(&c->loop->masks);
+        key = ws_mask_keys_next(&c->loop->masks);
         n = ws_frame_header(head, first, len, key);
         if (len) {
             memcpy(masked, payload, len);
@@ -231,11 +232,11 @@ static ws_status send_masked(ws_conn *c, unsigned first, const void *payload, ap
     if (c->loop->corked == c) {
         pull_cork(c);
     }
-    if (c->broken || ws_queue_push(&c->out, f, c->loop->now) < 0) {
+    if (c->broken || ws_send_queue_push(&c->out, f, c->loop->now) < 0) {
         return c->broken ? ws_frames_unref(f), WS_GONE : WS_FULL;
     }
     ws_conn_mark_dirty(c);
-    if (!c->stuck) {
+    if (!c->write_blocked) {
         ws_conn_write(c);
     }
     if (c->out.count) {
@@ -311,7 +312,7 @@ ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
         ws_frames_unref(f);
         return WS_GONE;
     }
-    if (ws_queue_push(&c->out, f, c->loop->now) < 0) {
+    if (ws_send_queue_push(&c->out, f, c->loop->now) < 0) {
         return WS_FULL;
     }
     c->want_drain = 1; /* whoever was told WS_QUEUED waits for it */
@@ -335,14 +336,14 @@ void ws_conn_cork(ws_conn *c)
 /* What follows from how much waits to be written. */
 static void settle(ws_conn *c)
 {
-    if (c->gone) {
+    if (c->freed) {
         return;
     }
     if (c->broken) {
         ws_conn_end(c, "the socket cannot be written to");
         return;
     }
-    if (idle(c) && c->finish && !c->shut) {
+    if (idle(c) && c->finish && !c->write_shut) {
         ws_conn_finish(c);
         return;
     }
@@ -362,8 +363,8 @@ static void settle(ws_conn *c)
 /* Whether settle() would find nothing to do: all has been written, and all was so before. */
 static inline int settled(const ws_conn *c)
 {
-    return c->watched == WS_READABLE && !c->out.count && !c->cipher_out && !c->later
-           && !c->tally.queued && !c->held && !c->gone && !c->broken && !c->finish;
+    return c->watched == WS_READABLE && !c->out.count && !c->cipher_out && !c->deferred
+           && !c->tally.queued && !c->held && !c->freed && !c->broken && !c->finish;
 }
 
 void ws_conn_uncork(ws_conn *c)
@@ -398,10 +399,10 @@ void ws_conn_write(ws_conn *c)
     if (c->sending) {
         ws_ring_submit(c->loop->ring);
     }
-    state = c->gone || c->broken ? 0 : ws_socket_pending(c);
+    state = c->freed || c->broken ? 0 : ws_socket_pending(c);
     ws_conn_note_queue(c);
     while (state == 0 && c->out.count && !c->broken) {
-        int n = ws_queue_peek(&c->out, iov, IOVECS);
+        int n = ws_send_queue_peek(&c->out, iov, IOVECS);
         apr_size_t len = 0;
         apr_ssize_t done;
         for (int i = 0; i < n; i++) {
@@ -412,7 +413,7 @@ void ws_conn_write(ws_conn *c)
             state = -1;
             break;
         }
-        ws_queue_drop(&c->out, (apr_size_t)done);
+        ws_send_queue_drop(&c->out, (apr_size_t)done);
         count_written(c, done);
         c->moved |= done > 0;
         if ((apr_size_t)done < len || c->cipher_out) {
@@ -422,39 +423,39 @@ void ws_conn_write(ws_conn *c)
     if (state < 0) {
         c->broken = 1;
     }
-    c->stuck = !idle(c);
+    c->write_blocked = !idle(c);
 }
 
 void ws_conn_flush(ws_conn *c)
 {
-    if (c->out.count && c->settings->behind && ws_slow_drops(c)) {
-        ws_slow_trim(c);
+    if (c->out.count && c->settings->behind && ws_backpressure_drops(c)) {
+        ws_backpressure_trim(c);
     }
     if (!c->ringed) {
         ws_conn_write(c);
     }
-    else if (c->out.count && !c->stuck && !c->broken) {
+    else if (c->out.count && !c->write_blocked && !c->broken) {
         c->dirty = 1;
         c->next_dirty = c->loop->senders;
         c->loop->senders = c;
         return; /* ws_conn_sent() brings us here again */
     }
     if (c->dropped && !c->out.count) {
-        ws_slow_over(c);
+        ws_backpressure_over(c);
     }
     settle(c);
-    if (!c->gone && c->want_drain && ws_queue_bytes(&c->out) <= ws_low_mark(c)) {
+    if (!c->freed && c->want_drain && ws_send_queue_bytes(&c->out) <= ws_low_mark(c)) {
         c->want_drain = 0;
         if (c->channels) {
             c->loop->engine->channels->drained(c);
         }
-        ws_call_drain(c);
+        ws_cb_drain(c);
     }
 }
 
 void ws_conn_writable(ws_conn *c)
 {
-    c->stuck = 0;
+    c->write_blocked = 0;
     if (c->ringed) {
         ws_conn_mark_dirty(c);
     }
@@ -474,14 +475,15 @@ void ws_conn_send_queues(ws_loop *loop)
         if (c->sending) {
             ws_ring_submit(loop->ring);
         }
-        if (c->gone) {
+        if (c->freed) {
             continue;
         }
-        if (c->broken || c->stuck || !c->out.count) {
+        if (c->broken || c->write_blocked || !c->out.count) {
             ws_conn_mark_dirty(c);
             continue;
         }
-        ws_ring_send_pieces(loop->ring, c->fd, c, iov, ws_queue_peek(&c->out, iov, WS_RING_IOVECS));
+        ws_ring_send_pieces(loop->ring, c->fd, c, iov,
+                            ws_send_queue_peek(&c->out, iov, WS_RING_IOVECS));
         c->sending = 1;
     }
 }
@@ -492,23 +494,24 @@ void ws_conn_sent(void *what, const unsigned char *data, apr_size_t len, int don
     ws_conn *c = what;
     apr_size_t n = done > 0 ? (apr_size_t)done : 0;
     c->sending = 0;
-    if (c->gone || (data && n == len && !c->finish)) {
+    if (c->freed || (data && n == len && !c->finish)) {
         return;
     }
     if (data) {
         count_written(c, (apr_ssize_t)n - (apr_ssize_t)len);
     }
     else {
-        ws_queue_drop(&c->out, n);
+        ws_send_queue_drop(&c->out, n);
         count_written(c, (apr_ssize_t)n);
         c->moved |= n > 0;
     }
     if (n < len) {
         if ((done < 0 && done != -EAGAIN)
-            || (data && ws_queue_prepend(&c->out, data + n, len - n, n > 0, c->loop->now) < 0)) {
+            || (data
+                && ws_send_queue_prepend(&c->out, data + n, len - n, n > 0, c->loop->now) < 0)) {
             c->broken = 1;
         }
-        c->stuck = 1;
+        c->write_blocked = 1;
         c->want_drain |= data != NULL;
     }
     ws_conn_note_queue(c);
@@ -521,10 +524,10 @@ void ws_conn_flush_dirty(ws_loop *loop)
     while ((c = loop->dirty)) {
         loop->dirty = c->next_dirty;
         c->dirty = 0;
-        if (!c->gone) {
+        if (!c->freed) {
             ws_conn_flush(c);
         }
-        if (!c->gone && c->resume && !c->held) {
+        if (!c->freed && c->resume && !c->held) {
             ws_conn_read(c);
         }
     }

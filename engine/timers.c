@@ -10,7 +10,7 @@
 #include "engine/conn.h"
 
 struct ws_timer {
-    ws_owned owned;
+    ws_resource owned;
     ws_alarm alarm;
     ws_conn *c;
     ws_timer_fn fn;
@@ -30,14 +30,14 @@ typedef struct timer_task {
 
 static void unlink_and_free(ws_conn *c, ws_timer *t)
 {
-    ws_owned_unlink(c, &t->owned);
+    ws_resource_unlink(c, &t->owned);
     free(t);
 }
 
 /* The loop has done with it. */
 static void let_go(ws_conn *c, ws_timer *t)
 {
-    ws_wheel_clear(&c->loop->wheel, &t->alarm);
+    ws_timer_wheel_clear(&c->loop->wheel, &t->alarm);
     t->over = 1;
     if (!t->busy) {
         unlink_and_free(c, t);
@@ -54,7 +54,7 @@ static void fire(ws_alarm *a)
         if ((apr_int32_t)(c->loop->now - due) > 0) {
             due = c->loop->now + t->interval;
         }
-        ws_wheel_set(&c->loop->wheel, a, due);
+        ws_timer_wheel_set(&c->loop->wheel, a, due);
         if (t->busy) {
             return; /* the handler is still at the last one */
         }
@@ -63,7 +63,7 @@ static void fire(ws_alarm *a)
         t->over = 1;
     }
     t->busy = 1;
-    ws_call_timer(c, t);
+    ws_cb_timer(c, t);
 }
 
 void ws_timer_call(ws_conn *c, ws_timer *t)
@@ -103,9 +103,9 @@ static void do_stop(ws_loop *loop, ws_task *task)
 static void set(ws_timer *t, apr_uint32_t due)
 {
     ws_conn *c = t->c;
-    ws_owned_link(c, &t->owned);
+    ws_resource_link(c, &t->owned);
     if (!c->closed_told) {
-        ws_wheel_set(&c->loop->wheel, &t->alarm, due);
+        ws_timer_wheel_set(&c->loop->wheel, &t->alarm, due);
     }
 }
 
@@ -143,12 +143,12 @@ void ws_timer_done(ws_conn *c, ws_timer *t)
     }
 }
 
-static void end(ws_conn *c, ws_owned *o)
+static void end(ws_conn *c, ws_resource *o)
 {
-    ws_wheel_clear(&c->loop->wheel, &((ws_timer *)o)->alarm);
+    ws_timer_wheel_clear(&c->loop->wheel, &((ws_timer *)o)->alarm);
 }
 
-static void free_timer(ws_owned *o)
+static void free_timer(ws_resource *o)
 {
     free(o);
 }

@@ -18,7 +18,7 @@
 #include "engine/conn.h"
 
 struct ws_watch {
-    ws_owned owned;
+    ws_resource owned;
     ws_watch *next; /**< of the loop's that are to be freed */
     ws_conn *c;
     int fd;        /**< the handler's, what fn is told */
@@ -76,7 +76,7 @@ static void apply_or_end(ws_watch *w)
     }
 }
 
-static void end(ws_conn *c, ws_owned *o)
+static void end(ws_conn *c, ws_resource *o)
 {
     ws_watch *w = (ws_watch *)o;
     if (w->watched) {
@@ -85,7 +85,7 @@ static void end(ws_conn *c, ws_owned *o)
     }
 }
 
-static void release(ws_owned *o)
+static void release(ws_resource *o)
 {
     ws_watch *w = (ws_watch *)o;
     if (w->duplicate >= 0) {
@@ -97,7 +97,7 @@ static void release(ws_owned *o)
 /* What the poller has reported in this turn may still name it: freed at the end of the turn. */
 static void unlink_watch(ws_watch *w)
 {
-    ws_owned_unlink(w->c, &w->owned);
+    ws_resource_unlink(w->c, &w->owned);
     w->next = w->c->loop->watches_gone;
     w->c->loop->watches_gone = w;
 }
@@ -120,7 +120,7 @@ static void done(ws_watch *w)
     if (w->over) {
         unlink_watch(w);
     }
-    else if (!w->c->gone) {
+    else if (!w->c->freed) {
         apply_or_end(w);
     }
 }
@@ -130,14 +130,14 @@ void ws_watch_ready(ws_watch *w, unsigned events)
     ws_conn *c = w->c;
     /* It may have been stopped or changed earlier in this turn. */
     events &= w->events | WS_BROKEN;
-    if (w->over || w->busy || !w->watched || c->gone || c->closed_told || !events) {
+    if (w->over || w->busy || !w->watched || c->freed || c->closed_told || !events) {
         return;
     }
     w->busy = 1;
     if (c->jobs) {
         apply(w);
     }
-    ws_call_watch(c, w, events);
+    ws_cb_watch(c, w, events);
 }
 
 void ws_watch_call(ws_conn *c, ws_watch *w, unsigned events)
@@ -169,7 +169,7 @@ static void do_set(ws_loop *loop, ws_task *task)
     watch_task *t = (watch_task *)task;
     (void)loop;
     t->watch->events = t->events;
-    if (!t->watch->c->gone) {
+    if (!t->watch->c->freed) {
         apply_or_end(t->watch);
     }
     free(t);
@@ -178,7 +178,7 @@ static void do_set(ws_loop *loop, ws_task *task)
 static void do_start(ws_loop *loop, ws_task *task)
 {
     ws_watch *w = ((watch_task *)task)->watch;
-    ws_owned_link(w->c, &w->owned);
+    ws_resource_link(w->c, &w->owned);
     do_set(loop, task);
 }
 
@@ -224,7 +224,7 @@ ws_watch *ws_watch_start(ws_conn *c, int fd, unsigned events, ws_watch_fn fn, vo
     w->events = events & (WS_READABLE | WS_WRITABLE);
     if (ws_loop_current() == c->loop) {
         if (apply(w) == APR_SUCCESS) {
-            ws_owned_link(c, &w->owned);
+            ws_resource_link(c, &w->owned);
             return w;
         }
     }

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "engine/adopt.h"
+#include "engine/handoff.h"
 #include "engine/thread.h"
 
 /* It looks so often within the time that a callback may take, but not more often than every so many
@@ -67,7 +67,7 @@ static void look(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t now)
     }
 }
 
-void ws_call_late(ws_call *call, ws_conn *c)
+void ws_cb_late(ws_call *call, ws_conn *c)
 {
     apr_uint32_t late = __atomic_exchange_n(&call->late, 0, __ATOMIC_ACQUIRE);
     if (late == call->number) {

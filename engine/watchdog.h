@@ -26,7 +26,7 @@ typedef struct ws_call {
     apr_uint32_t since;  /**< when that one was first seen, ws_clock() */
 } ws_call;
 
-static inline void ws_call_enter(ws_call *call, const ws_conn *c, const char *what)
+static inline void ws_cb_enter(ws_call *call, const ws_conn *c, const char *what)
 {
     __atomic_store_n(&call->c, c, __ATOMIC_RELAXED);
     __atomic_store_n(&call->number, call->number + 1, __ATOMIC_RELAXED);
@@ -34,13 +34,13 @@ static inline void ws_call_enter(ws_call *call, const ws_conn *c, const char *wh
 }
 
 /** A late call has returned: the log says so. */
-void ws_call_late(ws_call *call, ws_conn *c);
+void ws_cb_late(ws_call *call, ws_conn *c);
 
-static inline void ws_call_leave(ws_call *call, ws_conn *c)
+static inline void ws_cb_leave(ws_call *call, ws_conn *c)
 {
     __atomic_store_n(&call->what, NULL, __ATOMIC_RELEASE);
     if (__atomic_load_n(&call->late, __ATOMIC_ACQUIRE)) {
-        ws_call_late(call, c);
+        ws_cb_late(call, c);
     }
 }
 

@@ -8,12 +8,12 @@
 #include <apr_general.h>
 #include <http_log.h>
 
-#include "httpd/channelrules.h"
+#include "httpd/channel_acl.h"
 #include "httpd/config.h"
-#include "httpd/localbus.h"
-#include "httpd/remotebus.h"
+#include "httpd/bus_local.h"
+#include "httpd/bus_remote.h"
 #include "httpd/history.h"
-#include "httpd/shared.h"
+#include "httpd/shm.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -26,11 +26,11 @@ static const ws_remote_bus *remote; /* or NULL */
 
 int ws_httpd_channels_init(server_rec *s)
 {
-    number = ws_shared_table(s, "server", sizeof(*number), NULL);
+    number = ws_shm_table(s, "server", sizeof(*number), NULL);
     while (number && !*number) {
         apr_generate_random_bytes((unsigned char *)number, sizeof(*number));
     }
-    return number && ws_localbus_init(s) == 0 ? 0 : -1;
+    return number && ws_bus_local_init(s) == 0 ? 0 : -1;
 }
 
 void ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s, ws_engine *engine)
@@ -41,8 +41,8 @@ void ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s, ws_engine *
     options.queue = conf->bus_queue ? (apr_size_t)conf->bus_queue : QUEUE_DEFAULT;
     options.may = ws_channelrules_may;
     options.self.server = *number;
-    options.self.process = ws_shared_process() & 0xFFFF;
-    options.local = ws_localbus_child_init(pchild, s, *number, options.queue);
+    options.self.process = ws_shm_process() & 0xFFFF;
+    options.local = ws_bus_local_child_init(pchild, s, *number, options.queue);
     remote = ap_lookup_provider(WS_REMOTE_BUS_GROUP, "remote", WS_REMOTE_BUS_VERSION);
     if (remote && remote->configured()) {
         const ws_history_rule *rules;
@@ -62,7 +62,7 @@ void ws_httpd_channels_child_stop(void)
 {
     if (channels) {
         ws_channels_stop(channels);
-        ws_localbus_child_stop();
+        ws_bus_local_child_stop();
     }
 }
 

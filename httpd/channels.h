@@ -9,7 +9,7 @@
 
 #include "channels/channels.h"
 
-/** post_config, behind ws_shared_init(). @return 0, or -1 when there is no memory */
+/** post_config, behind ws_shm_init(). @return 0, or -1 when there is no memory */
 int ws_httpd_channels_init(server_rec *s);
 
 /** child_init, behind the engine's creation and before its first connection. */

@@ -14,14 +14,14 @@
 
 #include "httpd/channels.h"
 #include "httpd/config.h"
-#include "httpd/connlog.h"
+#include "httpd/connection_log.h"
 #include "httpd/extensions.h"
 #include "httpd/history.h"
 #include "httpd/counters.h"
 #include "httpd/limits.h"
 #include "httpd/reauthorize.h"
-#include "httpd/shared.h"
-#include "httpd/siblings.h"
+#include "httpd/shm.h"
+#include "httpd/ipc.h"
 #include "httpd/stranded.h"
 #include "httpd/takeover.h"
 
@@ -41,17 +41,17 @@ APLOG_USE_MODULE(websocket);
 #define DRAIN_SPREAD (10 * 1000)
 
 /* A server that stops has to be gone before it is killed: farewell within this, milliseconds. */
-#define FAREWELL 1500
+#define STOP_GRACE 1500
 
 /* One that was let go on until the end of its time need not hurry, milliseconds. */
-#define LAST_WORDS 5000
+#define CLOSE_GRACE 5000
 
 static ws_engine *engine;
 static server_rec *main_server;
 static volatile sig_atomic_t stop_at_once; /* told to go without grace */
 static apr_int64_t drain_timeout;          /* milliseconds */
 static apr_time_t drain_end;               /* when it is over; 0: not told to go with grace */
-static apr_time_t farewell_end;            /* 0: nobody has said goodbye */
+static apr_time_t stop_end;                /* 0: nobody has said goodbye */
 static volatile sig_atomic_t terminated;   /* SIGTERM has come */
 static void (*mpm_sigterm)(int);           /* prefork's handler of it */
 
@@ -73,13 +73,13 @@ int ws_parent_init(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK;
     }
-    if (ws_shared_init(s) != APR_SUCCESS || ws_limits_init(s) < 0) {
+    if (ws_shm_init(s) != APR_SUCCESS || ws_limits_init(s) < 0) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (ws_counters_init(s) != APR_SUCCESS || ws_extensions_init(s) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    ws_siblings_init(s);
+    ws_ipc_init(s);
     if (ws_httpd_history_init(ptemp, s) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -117,11 +117,11 @@ static void engine_log(ws_log_level level, const ws_settings *settings, const ws
                        const char *text)
 {
     if (c) {
-        ws_report report;
-        ws_conn_report(c, &report);
+        ws_conn_info report;
+        ws_conn_inspect(c, &report);
         ap_log_error(APLOG_MARK, level_of(level), 0, server_of(settings),
                      "websocket: [%s %s] %s, connection %016" APR_UINT64_T_HEX_FMT ": %s",
-                     report.way == WS_WAY_OUTGOING ? "server" : "client",
+                     report.transport == WS_TRANSPORT_OUTGOING ? "server" : "client",
                      ws_peer(c) ? ws_peer(c) : "-", ws_uri(c), ws_conn_id(c), text);
     }
     else {
@@ -187,7 +187,7 @@ static int wait_unless_terminated(ws_engine *e, apr_time_t until)
 }
 
 /* @return until when connections live on */
-static apr_time_t let_live_on(ws_engine *e)
+static apr_time_t start_drain(ws_engine *e)
 {
     static int told;
     if (ws_engine_count(e) && !__atomic_exchange_n(&told, 1, __ATOMIC_RELAXED)) {
@@ -201,13 +201,13 @@ static apr_time_t let_live_on(ws_engine *e)
 }
 
 /* @return when those that have not answered are left */
-static apr_time_t say_goodbye(ws_engine *e)
+static apr_time_t close_all(ws_engine *e)
 {
     static int said;
     if (!__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED)) {
         ws_engine_close_all(e, WS_CLOSE_GOING_AWAY, "server stops", 0);
     }
-    return set_once(&farewell_end, FAREWELL);
+    return set_once(&stop_end, STOP_GRACE);
 }
 
 /* Whether the MPM wants this child to go, with grace or without. */
@@ -233,23 +233,23 @@ int ws_child_check(void)
         return 0;
     }
     if (stop_at_once || terminated) {
-        return apr_time_now() >= say_goodbye(e);
+        return apr_time_now() >= close_all(e);
     }
-    if (apr_time_now() >= let_live_on(e) && !__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED)) {
+    if (apr_time_now() >= start_drain(e) && !__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED)) {
         ws_engine_close_all(e, WS_CLOSE_RESTART, "server restarts", DRAIN_SPREAD);
     }
     return 0;
 }
 
 /* httpd ends this child as soon as pchild is cleaned up. Connections are let go on until then. */
-static apr_status_t say_farewell(void *pchild)
+static apr_status_t child_cleanup(void *pchild)
 {
     ws_engine *e = engine;
     apr_time_t farewell;
     int stopped;
     (void)pchild;
     if (!stop_at_once) {
-        apr_time_t end = let_live_on(e);
+        apr_time_t end = start_drain(e);
         /* A stop that comes meanwhile is a SIGTERM, and the MPM has done with those. */
         mpm_sigterm = NULL;
         apr_signal(SIGTERM, on_sigterm);
@@ -257,24 +257,24 @@ static apr_status_t say_farewell(void *pchild)
         if (!wait_unless_terminated(e, end)) {
             ws_engine_close_all(e, WS_CLOSE_RESTART, "server restarts", DRAIN_SPREAD);
             wait_unless_terminated(e,
-                                   apr_time_now() + apr_time_from_msec(DRAIN_SPREAD + LAST_WORDS));
+                                   apr_time_now() + apr_time_from_msec(DRAIN_SPREAD + CLOSE_GRACE));
         }
     }
-    farewell = say_goodbye(e) - apr_time_now();
+    farewell = close_all(e) - apr_time_now();
     ws_engine_wait(e, farewell > 0 ? (apr_uint32_t)apr_time_as_msec(farewell) : 0);
     ws_stranded_end();
     /* From here on handshakes are refused; handlers may still send by id, in vain. */
     __atomic_store_n(&engine, NULL, __ATOMIC_RELEASE);
     ws_httpd_channels_child_stop();
-    ws_siblings_child_exit();
+    ws_ipc_child_exit();
     stopped = ws_engine_stop(e);
-    ws_connlog_child_exit();
+    ws_connection_log_child_exit();
     if (!stopped) {
         return APR_SUCCESS;
     }
     ws_reauthorize_stop();
-    for (int i = 0; i < ws_registry->nelts; i++) {
-        ws_registration *reg = APR_ARRAY_IDX(ws_registry, i, ws_registration *);
+    for (int i = 0; i < ws_handler_lines->nelts; i++) {
+        ws_handler_line *reg = APR_ARRAY_IDX(ws_handler_lines, i, ws_handler_line *);
         if (reg->started == APR_SUCCESS && reg->location.handler->stop) {
             reg->location.handler->stop(reg->location.config);
         }
@@ -317,11 +317,11 @@ static void begin(apr_pool_t *pchild, server_rec *s)
     ws_engine *e;
 
     main_server = s;
-    if (!ws_registry || !ws_registry->nelts) {
+    if (!ws_handler_lines || !ws_handler_lines->nelts) {
         return;
     }
     raise_descriptor_limit(s);
-    ws_shared_child_init(s);
+    ws_shm_child_init(s);
     ws_limits_child_init(pchild, s);
     ws_extensions_child_init();
     options.backend = conf->backend;
@@ -331,20 +331,20 @@ static void begin(apr_pool_t *pchild, server_rec *s)
     options.watchdog = conf->watchdog > 0    ? (unsigned)conf->watchdog
                        : conf->watchdog == 0 ? WATCHDOG_DEFAULT
                                              : 0;
-    options.process = ws_shared_process();
+    options.process = ws_shm_process();
     options.counters = ws_counters_child_init(options.loops);
-    options.location_count = (unsigned)ws_registry->nelts;
+    options.location_count = (unsigned)ws_handler_lines->nelts;
     options.extensions = ws_extensions_all(&options.extension_count);
     options.deflate = ws_extensions_outgoing();
     options.locations = apr_palloc(pchild, options.location_count * sizeof(*options.locations));
     for (unsigned i = 0; i < options.location_count; i++) {
-        options.locations[i] = &APR_ARRAY_IDX(ws_registry, i, ws_registration *)->location;
+        options.locations[i] = &APR_ARRAY_IDX(ws_handler_lines, i, ws_handler_line *)->location;
     }
     ws_takeover_child_init(pchild, s);
     ws_stranded_child_init(s);
-    ws_connlog_child_init(pchild, s);
-    ws_siblings_child_init(pchild, s);
-    options.on_end = ws_connlog_on_end;
+    ws_connection_log_child_init(pchild, s);
+    ws_ipc_child_init(pchild, s);
+    options.on_end = ws_connection_log_on_end;
     if ((rv = ws_settings_init(pchild)) != APR_SUCCESS
         || (rv = ws_reauthorize_child_init(pchild)) != APR_SUCCESS
         || (rv = ws_engine_create(&e, &options, pchild)) != APR_SUCCESS) {
@@ -354,8 +354,8 @@ static void begin(apr_pool_t *pchild, server_rec *s)
     }
     ws_api_engine(e);
     ws_httpd_channels_child_init(pchild, s, e);
-    for (int i = 0; i < ws_registry->nelts; i++) {
-        ws_registration *reg = APR_ARRAY_IDX(ws_registry, i, ws_registration *);
+    for (int i = 0; i < ws_handler_lines->nelts; i++) {
+        ws_handler_line *reg = APR_ARRAY_IDX(ws_handler_lines, i, ws_handler_line *);
         const ws_handler *h = reg->location.handler;
         reg->started =
             h->start ? h->start(pchild, reg->location.config, &reg->location) : APR_SUCCESS;
@@ -372,7 +372,7 @@ static void begin(apr_pool_t *pchild, server_rec *s)
         apr_signal(SIGHUP, on_sigterm); /* an ungraceful restart; prefork's handler is the same */
     }
     engine = e;
-    apr_pool_pre_cleanup_register(pchild, pchild, say_farewell);
+    apr_pool_pre_cleanup_register(pchild, pchild, child_cleanup);
 }
 
 void ws_child_init(apr_pool_t *pchild, server_rec *s)

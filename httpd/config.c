@@ -10,10 +10,10 @@
 #include <string.h>
 
 #include "engine/ring.h"
-#include "httpd/channelhttp.h"
-#include "httpd/channelrules.h"
+#include "httpd/channel_http.h"
+#include "httpd/channel_acl.h"
 #include "httpd/child.h"
-#include "httpd/directory.h"
+#include "httpd/handler_directory.h"
 #include "httpd/limits.h"
 #include "httpd/extensions.h"
 #include "httpd/history.h"
@@ -131,7 +131,7 @@ const ws_settings *ws_settings_of(request_rec *r)
     s.may[WS_MAY_PUBLISH] = d->may[WS_MAY_PUBLISH];
     s.vhost = r->server->server_hostname;
     s.server = r->server;
-    s.log = d->log == &ws_connlog_off ? NULL : d->log;
+    s.log = d->log == &ws_connection_log_off ? NULL : d->log;
     s.trace = APLOG_IS_LEVEL(r->server, APLOG_TRACE6)   ? 2
               : APLOG_IS_LEVEL(r->server, APLOG_TRACE4) ? 1
                                                         : 0;
@@ -181,7 +181,7 @@ static const char *wrong(cmd_parms *cmd, const char *arg, const char *takes)
 static const char *set_handler(cmd_parms *cmd, void *config, int argc, char *const argv[])
 {
     ws_dir_config *d = config;
-    ws_registration *reg;
+    ws_handler_line *reg;
     const char *error;
 
     if (argc == 0) {
@@ -191,14 +191,14 @@ static const char *set_handler(cmd_parms *cmd, void *config, int argc, char *con
         if (d->handlers && (d->handlers->nelts || d->directory)) {
             return "WebSocketHandler off stands beside another handler of this section: remove one";
         }
-        d->handlers = apr_array_make(cmd->pool, 0, sizeof(ws_registration *));
+        d->handlers = apr_array_make(cmd->pool, 0, sizeof(ws_handler_line *));
         return NULL;
     }
-    if ((error = ws_registry_add(cmd, argc, argv, &reg))) {
+    if ((error = ws_plugins_add_handler(cmd, argc, argv, &reg))) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL);
     }
     if (!d->handlers) {
-        d->handlers = apr_array_make(cmd->pool, 1, sizeof(ws_registration *));
+        d->handlers = apr_array_make(cmd->pool, 1, sizeof(ws_handler_line *));
     }
     else if (d->directory) {
         return "WebSocketHandler stands beside WebSocketHandlerDirectory: remove one, or give it a "
@@ -208,7 +208,7 @@ static const char *set_handler(cmd_parms *cmd, void *config, int argc, char *con
         return "WebSocketHandler off stands beside another handler of this section: remove one";
     }
     for (int i = 0; i < d->handlers->nelts; i++) {
-        const ws_registration *other = APR_ARRAY_IDX(d->handlers, i, ws_registration *);
+        const ws_handler_line *other = APR_ARRAY_IDX(d->handlers, i, ws_handler_line *);
         if (!reg->protocols && !other->protocols) {
             return apr_psprintf(cmd->pool,
                                 "WebSocketHandler %s: this section has a handler without protocol= "
@@ -229,7 +229,7 @@ static const char *set_handler(cmd_parms *cmd, void *config, int argc, char *con
             }
         }
     }
-    APR_ARRAY_PUSH(d->handlers, ws_registration *) = reg;
+    APR_ARRAY_PUSH(d->handlers, ws_handler_line *) = reg;
     return NULL;
 }
 
@@ -242,10 +242,10 @@ static const char *set_directory(cmd_parms *cmd, void *config, const char *path)
                "this "
                "section: remove one, or give it a section of its own";
     }
-    if ((error = ws_directory_load(cmd, path, &d->directory))) {
+    if ((error = ws_handler_directory_load(cmd, path, &d->directory))) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL);
     }
-    d->handlers = apr_array_make(cmd->pool, 0, sizeof(ws_registration *));
+    d->handlers = apr_array_make(cmd->pool, 0, sizeof(ws_handler_line *));
     return NULL;
 }
 
@@ -555,7 +555,7 @@ static const char *set_watchdog(cmd_parms *cmd, void *config, const char *arg)
 static const char *set_log(cmd_parms *cmd, void *config, const char *where, const char *format)
 {
     ws_dir_config *d = config;
-    const char *error = ws_connlog_parse(cmd, where, format, &d->log);
+    const char *error = ws_connection_log_parse(cmd, where, format, &d->log);
     return error ? apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL) : NULL;
 }
 

@@ -9,19 +9,19 @@
 #include <http_config.h>
 
 #include "engine/engine.h"
-#include "httpd/connlog.h"
+#include "httpd/connection_log.h"
 
 extern module AP_MODULE_DECLARE_DATA websocket_module WS_API;
 
 /** One WebSocketHandler line. */
-typedef struct ws_registration {
+typedef struct ws_handler_line {
     ws_location location;
     apr_array_header_t *protocols; /**< const char *; NULL: the Location's default handler */
     const char *file;              /**< the shared object, or NULL for a provider */
     apr_status_t started;          /**< what the handler's start returned in this child */
-} ws_registration;
+} ws_handler_line;
 
-typedef struct ws_directory ws_directory; /* directory.h */
+typedef struct ws_handler_directory ws_handler_directory; /* handler_directory.h */
 
 /** What WebSocketCompression says; -1: not set. */
 typedef struct ws_compression {
@@ -31,15 +31,15 @@ typedef struct ws_compression {
 
 /** Fields that are not set have the value of the enclosing section, or else the default. */
 typedef struct ws_dir_config {
-    apr_array_header_t *handlers;  /**< ws_registration *; NULL: not set; empty: switched off, or a
+    apr_array_header_t *handlers; /**< ws_handler_line *; NULL: not set; empty: switched off, or a
                                        directory of them */
-    const ws_directory *directory; /**< set with handlers; or NULL */
-    apr_array_header_t *origins;   /**< const char *; NULL: not set */
-    int origin_same, origin_any;   /**< with origins */
-    apr_array_header_t *limits;    /**< see limits.h; NULL: not set */
-    unsigned versions;             /**< WS_V13...; 0: not set */
-    int relay;                     /**< -1: not set */
-    const ws_connlog *log;         /**< NULL: not set */
+    const ws_handler_directory *directory;                /**< set with handlers; or NULL */
+    apr_array_header_t *origins;                          /**< const char *; NULL: not set */
+    int origin_same, origin_any;                          /**< with origins */
+    apr_array_header_t *limits;                           /**< see limits.h; NULL: not set */
+    unsigned versions;                                    /**< WS_V13...; 0: not set */
+    int relay;                                            /**< -1: not set */
+    const ws_connection_log *log;                         /**< NULL: not set */
     apr_int64_t max_frame, max_message, send_queue;       /**< bytes; -1: not set */
     apr_int64_t fragment;                                 /**< bytes, 0: off; -1: not set */
     apr_int64_t ping_interval, ping_grace, close_timeout; /**< milliseconds; -1: not set */
@@ -48,7 +48,7 @@ typedef struct ws_dir_config {
     int slow;                                             /**< ws_slow; -1: not set */
     apr_int64_t behind;                                   /**< milliseconds, 0: any; -1: not set */
     const struct ws_channel_http *channel_http;           /**< NULL: not set */
-    const struct ws_channel_rule *may[2];                 /**< by ws_action; NULL: not set */
+    const struct ws_channel_acl *may[2];                  /**< by ws_action; NULL: not set */
     apr_array_header_t *extensions; /**< ws_extension_use *; NULL: not set; empty: none */
     ws_compression compression;
 } ws_dir_config;
@@ -100,7 +100,7 @@ int ws_origin_allowed(const ws_dir_config *d, const char *origin, const char *ho
  *  min */
 int ws_parse_size(const char *arg, apr_int64_t min, apr_int64_t *size);
 
-/* registry.c */
+/* plugins.c */
 
 /** A kind of what can be loaded: handlers, extensions. */
 typedef struct ws_plugin_kind {
@@ -126,11 +126,11 @@ typedef struct ws_plugin_descriptor {
 const char *ws_plugin_find(apr_pool_t *p, const ws_plugin_kind *kind, const char *name,
                            const char **file, const ws_plugin_descriptor **d, const void **table);
 
-/** All WebSocketHandler lines of the configuration: ws_registration *. Emptied by ws_registry_reset. */
-extern apr_array_header_t *ws_registry;
+/** All WebSocketHandler lines of the configuration: ws_handler_line *. Emptied by ws_plugins_reset. */
+extern apr_array_header_t *ws_handler_lines;
 
 /** pre_config: a new configuration is going to be read. */
-void ws_registry_reset(apr_pool_t *pconf);
+void ws_plugins_reset(apr_pool_t *pconf);
 
 /** A file that does not begin with a slash lies in websocket/ beside our own, wherever that is. */
 const char *ws_handler_path(apr_pool_t *p, const char *file);
@@ -140,9 +140,10 @@ const char *ws_handler_path(apr_pool_t *p, const char *file);
  * @param args  what stands behind the directive's name
  * @return NULL, or what is wrong
  */
-const char *ws_registry_add(cmd_parms *cmd, int argc, char *const argv[], ws_registration **added);
+const char *ws_plugins_add_handler(cmd_parms *cmd, int argc, char *const argv[],
+                                   ws_handler_line **added);
 
 /** The subprotocol of these len characters, if the line's protocol= names it; or NULL. */
-const char *ws_registration_speaks(const ws_registration *reg, const char *token, size_t len);
+const char *ws_handler_line_speaks(const ws_handler_line *reg, const char *token, size_t len);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "httpd/shared.h"
+#include "httpd/shm.h"
 
 /* Rows that are not used are not touched, and so cost no memory. */
 typedef struct child {
@@ -13,8 +13,8 @@ typedef struct child {
 } child;
 
 typedef struct counters {
-    unsigned folding; /* atomic; odd while a child's rows move to the totals */
-    ws_counters gone; /* of children that are no more */
+    unsigned folding;  /* atomic; odd while a child's rows move to the totals */
+    ws_counters ended; /* of children that are no more */
     child child[];
 } counters;
 
@@ -56,7 +56,7 @@ static void fold(unsigned slot)
     __atomic_add_fetch(&memory->folding, 1, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
         if (!ws_counter_table[i].gauge) {
-            ws_count(&memory->gone, (ws_counter)i, (apr_int64_t)sum.value[i]);
+            ws_count(&memory->ended, (ws_counter)i, (apr_int64_t)sum.value[i]);
         }
     }
     memset(c->row, 0, c->rows * sizeof(*c->row));
@@ -71,12 +71,12 @@ void ws_counters_sum(ws_counters *sum)
         while ((before = __atomic_load_n(&memory->folding, __ATOMIC_SEQ_CST)) & 1) {
         }
         memset(sum, 0, sizeof(*sum));
-        add_up(sum, &memory->gone);
-        for (unsigned s = 0; s < ws_shared_slots(); s++) {
+        add_up(sum, &memory->ended);
+        for (unsigned s = 0; s < ws_shm_slots(); s++) {
             const child *c = &memory->child[s];
-            ws_shared_owner owner;
+            ws_shm_owner owner;
             unsigned rows =
-                ws_shared_owner_of(s, &owner) ? __atomic_load_n(&c->rows, __ATOMIC_ACQUIRE) : 0;
+                ws_shm_owner_of(s, &owner) ? __atomic_load_n(&c->rows, __ATOMIC_ACQUIRE) : 0;
             for (unsigned r = 0; r < rows; r++) {
                 add_up(sum, &c->row[r]);
             }
@@ -86,14 +86,14 @@ void ws_counters_sum(ws_counters *sum)
 
 apr_status_t ws_counters_init(server_rec *s)
 {
-    memory = ws_shared_table(s, "counters",
-                             sizeof(*memory) + ws_shared_slots() * sizeof(*memory->child), NULL);
+    memory = ws_shm_table(s, "counters", sizeof(*memory) + ws_shm_slots() * sizeof(*memory->child),
+                          NULL);
     return memory ? APR_SUCCESS : APR_ENOMEM;
 }
 
 ws_counters *ws_counters_child_init(unsigned loops)
 {
-    int slot = ws_shared_slot();
+    int slot = ws_shm_slot();
     child *c;
     if (slot < 0) {
         return NULL;
@@ -111,5 +111,5 @@ void ws_counters_add(ws_counter which)
 
 void ws_counters_register(void)
 {
-    ws_shared_on_reclaim(fold);
+    ws_shm_on_reclaim(fold);
 }

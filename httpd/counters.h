@@ -13,10 +13,10 @@
 /** register_hooks. */
 void ws_counters_register(void);
 
-/** post_config, behind ws_shared_init(). */
+/** post_config, behind ws_shm_init(). */
 apr_status_t ws_counters_init(server_rec *s);
 
-/** child_init, behind ws_shared_child_init(). @return rows for so many loops; NULL if this child has
+/** child_init, behind ws_shm_child_init(). @return rows for so many loops; NULL if this child has
  *  no slot */
 ws_counters *ws_counters_child_init(unsigned loops);
 

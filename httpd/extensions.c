@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "httpd/shared.h"
+#include "httpd/shm.h"
 #include "protocol/deflate.h"
 #include "protocol/frame.h"
 #include "protocol/handshake.h"
-#include "protocol/offer.h"
+#include "protocol/extension_header.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -53,7 +53,7 @@ static account alone; /* of a child that has no slot: nobody else knows of it */
 static apr_uint64_t used_by_all(void)
 {
     apr_uint64_t sum = __atomic_load_n(&alone.used, __ATOMIC_RELAXED);
-    for (unsigned i = 0; accounts && i < ws_shared_slots(); i++) {
+    for (unsigned i = 0; accounts && i < ws_shm_slots(); i++) {
         sum += __atomic_load_n(&accounts[i].used, __ATOMIC_RELAXED);
     }
     return sum;
@@ -70,20 +70,20 @@ static void reclaim(unsigned slot)
 
 void ws_extensions_register(void)
 {
-    ws_shared_on_reclaim(reclaim);
+    ws_shm_on_reclaim(reclaim);
 }
 
 apr_status_t ws_extensions_init(server_rec *s)
 {
     apr_uint64_t limit = ws_server_config_of(s)->compression_memory;
     memory.limit = limit ? limit : DEFAULT_MEMORY;
-    accounts = ws_shared_table(s, "compression", ws_shared_slots() * sizeof(*accounts), NULL);
+    accounts = ws_shm_table(s, "compression", ws_shm_slots() * sizeof(*accounts), NULL);
     return accounts ? APR_SUCCESS : APR_ENOMEM;
 }
 
 void ws_extensions_child_init(void)
 {
-    int slot = ws_shared_slot();
+    int slot = ws_shm_slot();
     if (slot >= 0 && accounts) {
         memory.mine = &accounts[slot].used;
     }

@@ -5,7 +5,7 @@
 #ifndef WS_HTTPD_EXTENSIONS_H
 #define WS_HTTPD_EXTENSIONS_H
 
-#include "engine/extend.h"
+#include "engine/extensions.h"
 #include "httpd/config.h"
 
 /** pre_config: forget what the last configuration had. */
@@ -17,7 +17,7 @@ apr_status_t ws_extensions_init(server_rec *s);
 /** Register the cleaning up behind children.  [register_hooks] */
 void ws_extensions_register(void);
 
-/** child_init, behind ws_shared_child_init(). */
+/** child_init, behind ws_shm_child_init(). */
 void ws_extensions_child_init(void);
 
 /** What the configuration has loaded, in the order of their indices. */

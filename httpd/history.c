@@ -86,7 +86,7 @@ const char *ws_httpd_history_size(cmd_parms *cmd, void *config, const char *arg)
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
     (void)config;
     return error ? error
-           : ws_parse_size(arg, 1, &size) && size >= WS_RECORDS_SIZE_MIN
+           : ws_parse_size(arg, 1, &size) && size >= WS_HISTORY_RECORDS_SIZE_MIN
                ? NULL
                : apr_psprintf(cmd->pool,
                               "WebSocketHistorySize: \"%s\" is wrong, it takes a size of at least "
@@ -137,7 +137,7 @@ apr_status_t ws_httpd_history_init(apr_pool_t *ptemp, server_rec *s)
             return errno;
         }
     }
-    return ws_records_inspect(path, (apr_uint64_t)size, log_line, uid, gid);
+    return ws_history_records_inspect(path, (apr_uint64_t)size, log_line, uid, gid);
 }
 
 ws_history *ws_httpd_history_child_init(apr_pool_t *pchild, server_rec *s)

@@ -16,7 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "httpd/census.h"
+#include "httpd/limit_table.h"
 #include "httpd/counters.h"
 
 APLOG_USE_MODULE(websocket);
@@ -274,7 +274,7 @@ static int table_told, mark_told; /* atomic */
 
 int ws_limits_init(server_rec *s)
 {
-    return counting_lines ? ws_census_init(s) : 0;
+    return counting_lines ? ws_limit_table_init(s) : 0;
 }
 
 void ws_limits_child_init(apr_pool_t *pchild, server_rec *s)
@@ -283,7 +283,7 @@ void ws_limits_child_init(apr_pool_t *pchild, server_rec *s)
     int threads = 1;
     (void)s;
     if (counting_lines) {
-        ws_census_child_init(pchild);
+        ws_limit_table_child_init(pchild);
     }
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
@@ -307,7 +307,7 @@ static void release(ws_ticket *ticket)
 {
     limits_ticket *t = (limits_ticket *)ticket;
     for (unsigned i = 0; i < t->count; i++) {
-        ws_census_remove(t->places[i]);
+        ws_limit_table_remove(t->places[i]);
     }
     free(t);
 }
@@ -403,14 +403,14 @@ static int admits(request_rec *r, const ws_limit *l, limits_ticket *t)
         return 1;
     }
     if (l->kind == HANDSHAKES) {
-        apr_int64_t wait = ws_pace(key, l->value, l->burst);
+        apr_int64_t wait = ws_rate(key, l->value, l->burst);
         if (wait < 0) {
             table_full(r);
         }
         return wait <= 0 || !refused(r, l, text, wait / APR_USEC_PER_SEC + 1);
     }
     if (l->kind == CONNECTIONS) {
-        apr_uint32_t sum, place = ws_census_add(key, &sum);
+        apr_uint32_t sum, place = ws_limit_table_add(key, &sum);
         if (place == WS_CENSUS_NONE) {
             table_full(r);
             return 1;

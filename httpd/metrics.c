@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "httpd/counters.h"
-#include "httpd/shared.h"
+#include "httpd/shm.h"
 
 /* Whether a row of the table begins a new metric. */
 static int begins(unsigned i)
@@ -18,58 +18,59 @@ static int begins(unsigned i)
 static unsigned children(void)
 {
     unsigned n = 0;
-    ws_shared_owner owner;
-    for (unsigned s = 0; s < ws_shared_slots(); s++) {
-        n += (unsigned)ws_shared_owner_of(s, &owner);
+    ws_shm_owner owner;
+    for (unsigned s = 0; s < ws_shm_slots(); s++) {
+        n += (unsigned)ws_shm_owner_of(s, &owner);
     }
     return n;
 }
 
-void ws_metrics_prometheus(ws_text *t)
+void ws_metrics_prometheus(ws_strbuf *t)
 {
     ws_counters sum;
     ws_counters_sum(&sum);
-    ws_text_printf(t,
-                   "# HELP websocket_children Child processes that serve WebSockets, old and new\n"
-                   "# TYPE websocket_children gauge\n"
-                   "websocket_children %u\n",
-                   children());
+    ws_strbuf_printf(
+        t,
+        "# HELP websocket_children Child processes that serve WebSockets, old and new\n"
+        "# TYPE websocket_children gauge\n"
+        "websocket_children %u\n",
+        children());
     for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
         const ws_counter_info *c = &ws_counter_table[i];
         if (begins(i)) {
-            ws_text_printf(t, "# HELP websocket_%s %s\n# TYPE websocket_%s %s\n", c->metric,
-                           c->help, c->metric, c->gauge ? "gauge" : "counter");
+            ws_strbuf_printf(t, "# HELP websocket_%s %s\n# TYPE websocket_%s %s\n", c->metric,
+                             c->help, c->metric, c->gauge ? "gauge" : "counter");
         }
-        ws_text_printf(t, "websocket_%s", c->metric);
+        ws_strbuf_printf(t, "websocket_%s", c->metric);
         if (*c->label) {
-            ws_text_printf(t, "{%s=\"%s\"}", c->label, c->value);
+            ws_strbuf_printf(t, "{%s=\"%s\"}", c->label, c->value);
         }
-        ws_text_printf(t, " %" APR_UINT64_T_FMT "\n", sum.value[i]);
+        ws_strbuf_printf(t, " %" APR_UINT64_T_FMT "\n", sum.value[i]);
     }
 }
 
-void ws_metrics_json(ws_text *t)
+void ws_metrics_json(ws_strbuf *t)
 {
     ws_counters sum;
     ws_counters_sum(&sum);
-    ws_text_printf(t, "{\"children\":%u", children());
+    ws_strbuf_printf(t, "{\"children\":%u", children());
     for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
         const ws_counter_info *c = &ws_counter_table[i];
         if (begins(i)) {
-            ws_text_printf(t, ",\"%s\":%s", c->metric, *c->label ? "{" : "");
+            ws_strbuf_printf(t, ",\"%s\":%s", c->metric, *c->label ? "{" : "");
         }
         else {
-            ws_text_puts(t, ",");
+            ws_strbuf_puts(t, ",");
         }
         if (*c->label) {
-            ws_text_printf(t, "\"%s\":", c->value);
+            ws_strbuf_printf(t, "\"%s\":", c->value);
         }
-        ws_text_printf(t, "%" APR_UINT64_T_FMT, sum.value[i]);
+        ws_strbuf_printf(t, "%" APR_UINT64_T_FMT, sum.value[i]);
         if (*c->label && (i + 1 == WS_COUNTER_COUNT || begins(i + 1))) {
-            ws_text_puts(t, "}");
+            ws_strbuf_puts(t, "}");
         }
     }
-    ws_text_puts(t, "}");
+    ws_strbuf_puts(t, "}");
 }
 
 /* ---- mod_status ---- */

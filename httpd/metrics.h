@@ -7,15 +7,15 @@
 
 #include <httpd.h>
 
-#include "engine/text.h"
+#include "engine/strbuf.h"
 
 /** register_hooks: a section in mod_status. */
 void ws_metrics_register(void);
 
 /** Prometheus' text format, version 0.0.4. */
-void ws_metrics_prometheus(ws_text *t);
+void ws_metrics_prometheus(ws_strbuf *t);
 
 /** An object: the value of each metric, or an object by its label's values. */
-void ws_metrics_json(ws_text *t);
+void ws_metrics_json(ws_strbuf *t);
 
 #endif

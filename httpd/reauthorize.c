@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/threads.h"
+#include "engine/thread_pool.h"
 #include "httpd/child.h"
 #include "httpd/config.h"
 
@@ -47,7 +47,7 @@ typedef struct check {
 } check;
 
 static apr_thread_mutex_t *lock; /* of threads */
-static ws_threads *threads;      /* made for the first check */
+static ws_thread_pool *threads;  /* made for the first check */
 
 /* ---- What is kept ---- */
 
@@ -279,13 +279,13 @@ static void do_check(ws_work *work)
     free(k);
 }
 
-static ws_threads *pool(void)
+static ws_thread_pool *pool(void)
 {
     int threaded = 0;
     apr_thread_mutex_lock(lock);
     if (!threads) {
         ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
-        if (ws_threads_create(&threads, threaded ? THREADS_MAX : 1) != APR_SUCCESS) {
+        if (ws_thread_pool_create(&threads, threaded ? THREADS_MAX : 1) != APR_SUCCESS) {
             threads = NULL;
         }
     }
@@ -309,13 +309,13 @@ void ws_reauthorize(ws_conn *c)
     k->work.fn = do_check;
     k->id = ws_conn_id(c);
     k->handshake = s;
-    ws_threads_give(threads, &k->work);
+    ws_thread_pool_push(threads, &k->work);
 }
 
 void ws_reauthorize_stop(void)
 {
     if (threads) {
-        ws_threads_destroy(threads);
+        ws_thread_pool_destroy(threads);
         threads = NULL;
     }
 }

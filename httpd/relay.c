@@ -199,7 +199,7 @@ static void carry(relay *w)
     }
 }
 
-static apr_status_t hand_over(relay *w, ws_newcomer *n)
+static apr_status_t hand_over(relay *w, ws_new_conn *n)
 {
     ws_engine *engine = ws_child_engine();
     apr_status_t rv = ESHUTDOWN;
@@ -210,7 +210,7 @@ static apr_status_t hand_over(relay *w, ws_newcomer *n)
             rv = errno;
         }
         n->fd = -1;
-        ws_newcomer_drop(n);
+        ws_new_conn_drop(n);
         return rv;
     }
     w->pair = pair[0];
@@ -221,7 +221,7 @@ static apr_status_t hand_over(relay *w, ws_newcomer *n)
     return rv;
 }
 
-int ws_relay(request_rec *r, ws_newcomer *n)
+int ws_relay(request_rec *r, ws_new_conn *n)
 {
     conn_rec *c = r->connection;
     relay w = {.c = c};

@@ -19,6 +19,6 @@
  * @param n  as for ws_takeover(); its pool is the engine's from now on, or is destroyed
  * @return what the request's handler is to return
  */
-int ws_relay(request_rec *r, ws_newcomer *n);
+int ws_relay(request_rec *r, ws_new_conn *n);
 
 #endif

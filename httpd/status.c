@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "httpd/counters.h"
-#include "httpd/list.h"
+#include "httpd/connections.h"
 #include "httpd/metrics.h"
-#include "httpd/shared.h"
+#include "httpd/shm.h"
 #include "protocol/handshake.h"
 
 APLOG_USE_MODULE(websocket);
@@ -55,47 +55,47 @@ static unsigned number(request_rec *r, const char *name, unsigned otherwise, uns
     return n < 0 ? 0 : n > (apr_int64_t)max ? max : (unsigned)n;
 }
 
-static void read_query(request_rec *r, ws_list_query *q)
+static void read_query(request_rec *r, ws_connections_query *q)
 {
     const char *filter = argument(r, "filter"), *sort = argument(r, "sort");
     apr_cpystrn(q->filter, filter ? filter : "", sizeof(q->filter));
-    q->sort = ws_list_sorts[0];
-    for (const char *const *s = ws_list_sorts; sort && *s; s++) {
+    q->sort = ws_connections_sorts[0];
+    for (const char *const *s = ws_connections_sorts; sort && *s; s++) {
         if (!strcmp(*s, sort)) {
             q->sort = *s;
         }
     }
     q->descending = number(r, "descending", 0, 1) != 0;
     q->limit = number(r, "limit", LIMIT_DEFAULT, 1000);
-    q->offset = number(r, "offset", 0, WS_LIST_MAX - q->limit);
+    q->offset = number(r, "offset", 0, WS_CONNECTIONS_MAX - q->limit);
 }
 
 /* ---- JSON ---- */
 
-static void put_text(ws_text *t, const char *name, const char *value)
+static void put_text(ws_strbuf *t, const char *name, const char *value)
 {
-    ws_text_printf(t, ",\"%s\":", name);
-    ws_text_json(t, *value ? value : NULL, strlen(value));
+    ws_strbuf_printf(t, ",\"%s\":", name);
+    ws_strbuf_json(t, *value ? value : NULL, strlen(value));
 }
 
-static void put_number(ws_text *t, const char *name, apr_uint64_t n)
+static void put_number(ws_strbuf *t, const char *name, apr_uint64_t n)
 {
-    ws_text_printf(t, ",\"%s\":%" APR_UINT64_T_FMT, name, n);
+    ws_strbuf_printf(t, ",\"%s\":%" APR_UINT64_T_FMT, name, n);
 }
 
-static void put_connection(ws_text *t, const ws_listed *l)
+static void put_connection(ws_strbuf *t, const ws_connection_info *l)
 {
     static const char *const ways[] = {"direct", "tls", "relay", "outgoing"};
-    ws_text_printf(t, "{\"id\":\"%016" APR_UINT64_T_HEX_FMT "\",\"start\":\"", l->id);
-    ws_text_time(t, l->start);
-    ws_text_puts(t, "\"");
-    put_text(t, "address", ws_listed_text(l, WS_LISTED_ADDRESS));
-    put_text(t, "user", ws_listed_text(l, WS_LISTED_USER));
-    put_text(t, "vhost", ws_listed_text(l, WS_LISTED_VHOST));
-    put_text(t, "uri", ws_listed_text(l, WS_LISTED_URI));
-    put_text(t, "subprotocol", ws_listed_text(l, WS_LISTED_SUBPROTOCOL));
-    put_text(t, "handler", ws_listed_text(l, WS_LISTED_HANDLER));
-    put_text(t, "way", l->way < sizeof(ways) / sizeof(*ways) ? ways[l->way] : "");
+    ws_strbuf_printf(t, "{\"id\":\"%016" APR_UINT64_T_HEX_FMT "\",\"start\":\"", l->id);
+    ws_strbuf_time(t, l->start);
+    ws_strbuf_puts(t, "\"");
+    put_text(t, "address", ws_connection_text(l, WS_LISTED_ADDRESS));
+    put_text(t, "user", ws_connection_text(l, WS_LISTED_USER));
+    put_text(t, "vhost", ws_connection_text(l, WS_LISTED_VHOST));
+    put_text(t, "uri", ws_connection_text(l, WS_LISTED_URI));
+    put_text(t, "subprotocol", ws_connection_text(l, WS_LISTED_SUBPROTOCOL));
+    put_text(t, "handler", ws_connection_text(l, WS_LISTED_HANDLER));
+    put_text(t, "way", l->transport < sizeof(ways) / sizeof(*ways) ? ways[l->transport] : "");
     put_number(t, "version", l->version);
     put_number(t, "messages_in", l->messages_in);
     put_number(t, "messages_out", l->messages_out);
@@ -105,60 +105,60 @@ static void put_connection(ws_text *t, const ws_listed *l)
     put_number(t, "wire_out", l->wire_out);
     put_number(t, "queued", l->queued);
     put_number(t, "pid", l->pid);
-    ws_text_puts(t, "}");
+    ws_strbuf_puts(t, "}");
 }
 
-static void put_children(ws_text *t)
+static void put_children(ws_strbuf *t)
 {
     const char *comma = "";
-    for (unsigned s = 0; s < ws_shared_slots(); s++) {
-        ws_shared_owner owner;
-        if (!ws_shared_owner_of(s, &owner)) {
+    for (unsigned s = 0; s < ws_shm_slots(); s++) {
+        ws_shm_owner owner;
+        if (!ws_shm_owner_of(s, &owner)) {
             continue;
         }
-        ws_text_printf(t, "%s{\"pid\":%ld,\"generation\":%d,\"started\":\"", comma, (long)owner.pid,
-                       owner.generation);
-        ws_text_time(t, owner.started_at);
-        ws_text_puts(t, "\"");
+        ws_strbuf_printf(t, "%s{\"pid\":%ld,\"generation\":%d,\"started\":\"", comma,
+                         (long)owner.pid, owner.generation);
+        ws_strbuf_time(t, owner.started_at);
+        ws_strbuf_puts(t, "\"");
         put_number(t, "process", owner.process & 0xFFFF); /* as in ids */
         put_number(t, "connections", ws_counters_open(s));
-        ws_text_puts(t, "}");
+        ws_strbuf_puts(t, "}");
         comma = ",";
     }
 }
 
-static void make_json(request_rec *r, ws_text *t)
+static void make_json(request_rec *r, ws_strbuf *t)
 {
-    ws_list_query q;
-    ws_list list;
+    ws_connections_query q;
+    ws_connections list;
     read_query(r, &q);
-    ws_list_make(r->pool, &q, &list);
+    ws_connections_make(r->pool, &q, &list);
 
-    ws_text_puts(t, "{\"now\":\"");
-    ws_text_time(t, apr_time_now());
-    ws_text_puts(t, "\",\"counters\":");
+    ws_strbuf_puts(t, "{\"now\":\"");
+    ws_strbuf_time(t, apr_time_now());
+    ws_strbuf_puts(t, "\",\"counters\":");
     ws_metrics_json(t);
-    ws_text_puts(t, ",\"children\":[");
+    ws_strbuf_puts(t, ",\"children\":[");
     put_children(t);
-    ws_text_puts(t, "],\"missing\":[");
+    ws_strbuf_puts(t, "],\"missing\":[");
     for (unsigned i = 0; i < list.missing_count; i++) {
-        ws_text_printf(t, "%s%u", i ? "," : "", list.missing[i]);
+        ws_strbuf_printf(t, "%s%u", i ? "," : "", list.missing[i]);
     }
-    ws_text_puts(t, "]");
+    ws_strbuf_puts(t, "]");
     put_number(t, "matching", list.matching);
     put_number(t, "offset", q.offset);
     put_number(t, "limit", q.limit);
-    ws_text_puts(t, ",\"connections\":[");
+    ws_strbuf_puts(t, ",\"connections\":[");
     for (unsigned i = 0; i < list.count; i++) {
-        ws_text_puts(t, i ? "," : "");
+        ws_strbuf_puts(t, i ? "," : "");
         put_connection(t, list.first[i]);
     }
-    ws_text_puts(t, "]}\n");
+    ws_strbuf_puts(t, "]}\n");
 }
 
 /* ---- Answers ---- */
 
-static int send_text(request_rec *r, const char *type, ws_text *t)
+static int send_text(request_rec *r, const char *type, ws_strbuf *t)
 {
     int status = OK;
     ap_set_content_type(r, type);
@@ -169,7 +169,7 @@ static int send_text(request_rec *r, const char *type, ws_text *t)
     else if (!r->header_only) {
         ap_rwrite(t->data, (int)t->len, r);
     }
-    ws_text_free(t);
+    ws_strbuf_free(t);
     return status;
 }
 
@@ -181,7 +181,7 @@ static int wants_json(request_rec *r)
 
 static int show(request_rec *r)
 {
-    ws_text t = {0};
+    ws_strbuf t = {0};
     /* Who is connected is nobody else's business, and old a second later. */
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
@@ -199,7 +199,7 @@ static int show(request_rec *r)
         r->headers_out, "Content-Security-Policy",
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
         "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'");
-    ws_text_puts(&t, ws_status_html);
+    ws_strbuf_puts(&t, ws_status_html);
     return send_text(r, "text/html; charset=utf-8", &t);
 }
 
@@ -229,7 +229,7 @@ static const char *foreign(request_rec *r)
 static int close_one(request_rec *r)
 {
     const char *id = argument(r, "close"), *problem = foreign(r);
-    ws_text t = {0};
+    ws_strbuf t = {0};
     char *end;
     ws_id number;
     int closed;
@@ -246,7 +246,7 @@ static int close_one(request_rec *r)
     if ((closed = ap_discard_request_body(r)) != OK) {
         return closed;
     }
-    if ((closed = ws_list_close(number)) < 0) {
+    if ((closed = ws_connections_close(number)) < 0) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
                       "websocket: connection %s cannot be closed: its child does not answer", id);
         return HTTP_GATEWAY_TIME_OUT;
@@ -256,7 +256,7 @@ static int close_one(request_rec *r)
     }
     ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "websocket: connection %s is closed by %s", id,
                   r->user ? r->user : r->useragent_ip);
-    ws_text_printf(&t, "{\"closed\":\"%s\"}\n", id);
+    ws_strbuf_printf(&t, "{\"closed\":\"%s\"}\n", id);
     return send_text(r, "application/json", &t);
 }
 

@@ -53,9 +53,9 @@ static apr_thread_mutex_t *lock; /* of what is below */
 static apr_pool_t *pool;
 static accepted *waiting;
 static served *all;
-static apr_thread_t *looker;
+static apr_thread_t *monitor;
 static int looking, ended;
-static int slot; /* in the scoreboard, set by the looker: the parent writes it after the fork */
+static int slot; /* in the scoreboard, set by the monitor: the parent writes it after the fork */
 
 /* ---- What has been accepted ---- */
 
@@ -253,8 +253,8 @@ void ws_stranded_look(void)
         return;
     }
     apr_thread_mutex_lock(lock);
-    if (!looker && !ended) {
-        looking = ws_thread_create(&looker, look, NULL, pool) == APR_SUCCESS;
+    if (!monitor && !ended) {
+        looking = ws_thread_create(&monitor, look, NULL, pool) == APR_SUCCESS;
     }
     apr_thread_mutex_unlock(lock);
 }
@@ -289,8 +289,8 @@ void ws_stranded_end(void)
         }
     }
     apr_thread_mutex_unlock(lock);
-    if (looker) {
-        apr_thread_join(&rv, looker);
+    if (monitor) {
+        apr_thread_join(&rv, monitor);
     }
     /* None is added any more. */
     for (served *s = all; s; s = s->next) {

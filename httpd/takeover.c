@@ -25,17 +25,17 @@
 #define GATE "WEBSOCKET_GATE"
 
 /** What we know of a connection while it is httpd's. */
-typedef struct ws_owned {
+typedef struct ws_resource {
     SSL *ssl;
     int taken;
-    ws_newcomer newcomer;
+    ws_new_conn newcomer;
     int streams; /**< of HTTP/2, that are WebSockets */
     int told;    /**< their number was logged */
-} ws_owned;
+} ws_resource;
 
 static ap_filter_rec_t *gate_handle;
 
-static ws_owned *owned_of(conn_rec *c)
+static ws_resource *owned_of(conn_rec *c)
 {
     return ap_get_module_config(c->conn_config, &websocket_module);
 }
@@ -49,13 +49,14 @@ static int pre_connection(conn_rec *c, void *csd)
         c->aborted = 1;
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    ap_set_module_config(c->conn_config, &websocket_module, apr_pcalloc(c->pool, sizeof(ws_owned)));
+    ap_set_module_config(c->conn_config, &websocket_module,
+                         apr_pcalloc(c->pool, sizeof(ws_resource)));
     return OK;
 }
 
 static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
 {
-    ws_owned *o = owned_of(c);
+    ws_resource *o = owned_of(c);
     if (!is_proxy && o) {
         o->ssl = ssl;
     }
@@ -112,7 +113,7 @@ static apr_status_t gate(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t
     return APR_SUCCESS;
 }
 
-static apr_status_t drain(conn_rec *c, ws_newcomer *n)
+static apr_status_t drain(conn_rec *c, ws_new_conn *n)
 {
     apr_bucket_brigade *bb = apr_brigade_create(c->pool, c->bucket_alloc);
     gate_ctx *ctx = apr_pcalloc(c->pool, sizeof(*ctx));
@@ -160,7 +161,7 @@ const char *ws_takeover_obstacle(conn_rec *c)
                                         "http_in",        "core_in",
                                         "core",           "remoteip_input",
                                         "websocket_gate"};
-    const ws_owned *o = owned_of(c);
+    const ws_resource *o = owned_of(c);
 
     if (!o || c->master) {
         return "it is a stream of HTTP/2";
@@ -186,15 +187,15 @@ const char *ws_takeover_obstacle(conn_rec *c)
 
 int ws_takeover_streams(conn_rec *c, int change)
 {
-    ws_owned *o = c->master ? owned_of(c->master) : NULL;
+    ws_resource *o = c->master ? owned_of(c->master) : NULL;
     return o && __atomic_add_fetch(&o->streams, change, __ATOMIC_RELAXED) == WS_H2_STREAMS
            && change > 0 && !__atomic_exchange_n(&o->told, 1, __ATOMIC_RELAXED);
 }
 
-apr_status_t ws_takeover(request_rec *r, const ws_newcomer *n)
+apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n)
 {
     conn_rec *c = r->connection;
-    ws_owned *o = owned_of(c);
+    ws_resource *o = owned_of(c);
     apr_socket_t *socket = ap_get_conn_socket(c);
     apr_os_sock_t fd;
     apr_status_t rv;
@@ -259,7 +260,7 @@ static void detach_ssl(conn_rec *c, SSL *ssl)
 
 static int pre_close_connection(conn_rec *c)
 {
-    ws_owned *o = owned_of(c);
+    ws_resource *o = owned_of(c);
     ws_engine *engine;
     apr_status_t rv = APR_EGENERAL;
 
@@ -275,7 +276,7 @@ static int pre_close_connection(conn_rec *c)
         rv = ws_engine_add(engine, &o->newcomer);
     }
     else {
-        ws_newcomer_drop(&o->newcomer);
+        ws_new_conn_drop(&o->newcomer);
     }
     if (rv != APR_SUCCESS) {
         ws_counters_add(WS_COUNT_REFUSED_SERVER);

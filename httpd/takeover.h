@@ -37,6 +37,6 @@ int ws_takeover_streams(conn_rec *c, int change);
  * @param n  location, settings, version, data, pool and strings are filled in; strings are copied
  * @return APR_SUCCESS, or why it failed; n->pool is then still the caller's
  */
-apr_status_t ws_takeover(request_rec *r, const ws_newcomer *n);
+apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n);
 
 #endif

@@ -9,17 +9,17 @@
 #include <string.h>
 #include <util_filter.h>
 
-#include "httpd/channelrules.h"
+#include "httpd/channel_acl.h"
 #include "httpd/child.h"
 #include "httpd/config.h"
 #include "httpd/extensions.h"
 #include "httpd/counters.h"
-#include "httpd/directory.h"
+#include "httpd/handler_directory.h"
 #include "httpd/hixie.h"
 #include "httpd/limits.h"
 #include "httpd/reauthorize.h"
 #include "httpd/relay.h"
-#include "httpd/request.h"
+#include "httpd/request_api.h"
 #include "httpd/takeover.h"
 #include "protocol/handshake.h"
 #include "protocol/hixie.h"
@@ -140,22 +140,22 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
 }
 
 /* The client's order of preference decides; *protocol is set to what was agreed on, or NULL. */
-static ws_registration *by_protocol(request_rec *r, const ws_dir_config *d, const char **protocol)
+static ws_handler_line *by_protocol(request_rec *r, const ws_dir_config *d, const char **protocol)
 {
     const char *list = header(r, "Sec-WebSocket-Protocol"), *token;
-    ws_registration *otherwise = NULL;
+    ws_handler_line *otherwise = NULL;
     size_t len;
 
-    while (list && (token = ws_list_next(&list, &len))) {
+    while (list && (token = ws_connections_next(&list, &len))) {
         for (int i = 0; i < d->handlers->nelts; i++) {
-            ws_registration *reg = APR_ARRAY_IDX(d->handlers, i, ws_registration *);
-            if ((*protocol = ws_registration_speaks(reg, token, len))) {
+            ws_handler_line *reg = APR_ARRAY_IDX(d->handlers, i, ws_handler_line *);
+            if ((*protocol = ws_handler_line_speaks(reg, token, len))) {
                 return reg;
             }
         }
     }
     for (int i = 0; i < d->handlers->nelts; i++) {
-        ws_registration *reg = APR_ARRAY_IDX(d->handlers, i, ws_registration *);
+        ws_handler_line *reg = APR_ARRAY_IDX(d->handlers, i, ws_handler_line *);
         if (!reg->protocols) {
             otherwise = reg;
         }
@@ -165,18 +165,18 @@ static ws_registration *by_protocol(request_rec *r, const ws_dir_config *d, cons
 
 /* @return OK, or the status to refuse with */
 static int choose(request_rec *r, const ws_dir_config *d, const char **protocol,
-                  ws_registration **reg)
+                  ws_handler_line **reg)
 {
     const char *name;
     apr_size_t len;
 
     *protocol = NULL;
     if (d->directory) {
-        if (!(*reg = ws_directory_find(d->directory, r->uri, &name, &len))) {
+        if (!(*reg = ws_handler_directory_find(d->directory, r->uri, &name, &len))) {
             ap_log_rerror(REFUSED, r,
                           "websocket: handshake refused with 404: there is no handler \"%.*s\" in "
                           "%s (WebSocketHandlerDirectory)",
-                          (int)len, name, ws_directory_path(d->directory));
+                          (int)len, name, ws_handler_directory_path(d->directory));
             return refuse(WS_COUNT_REFUSED_REQUEST, HTTP_NOT_FOUND);
         }
     }
@@ -291,7 +291,7 @@ static int send_101(request_rec *r, const ws_request *rq, int version)
 
 /* ---- All of it ---- */
 
-static int ask_handler(ws_request *rq, const ws_registration *reg)
+static int ask_handler(ws_request *rq, const ws_handler_line *reg)
 {
     const ws_handler *h = reg->location.handler;
     int status = h->on_request ? h->on_request(rq, reg->location.config) : 0;
@@ -335,8 +335,8 @@ static int upgrade(request_rec *r, ws_request *rq)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
     const ws_settings *settings;
-    ws_registration *reg;
-    ws_newcomer n;
+    ws_handler_line *reg;
+    ws_new_conn n;
     const char *obstacle;
     int version, status = check(r, d, &version);
 

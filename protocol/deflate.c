@@ -7,7 +7,7 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "protocol/offer.h"
+#include "protocol/extension_header.h"
 
 /* What is inflated, or deflated, at a time, bytes. */
 #define CHUNK (32 * 1024)

@@ -61,10 +61,10 @@ void ws_accept_key(const char *key, char out[WS_ACCEPT_SIZE]);
  * elements. *list moves behind the element.
  * @return the element's first character and its length, or NULL at the end
  */
-const char *ws_list_next(const char **list, size_t *len);
+const char *ws_connections_next(const char **list, size_t *len);
 
 /** Whether a list has this element; without regard to case if nocase. */
-int ws_list_has(const char *list, const char *element, size_t len, int nocase);
+int ws_connections_has(const char *list, const char *element, size_t len, int nocase);
 
 /** Whether len characters are a token: RFC 9110, section 5.6.2; at least one. */
 int ws_is_token(const char *s, size_t len);

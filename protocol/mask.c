@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "protocol/vectors.h"
+#include "protocol/simd.h"
 
 /* The key as it stands at byte i of the payload. */
 static inline uint32_t key_at(uint32_t key, size_t i)

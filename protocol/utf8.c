@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "protocol/vectors.h"
+#include "protocol/simd.h"
 
 /* ---- Byte by byte ----
  *

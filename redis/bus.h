@@ -30,7 +30,7 @@ typedef struct ws_redis_options {
     apr_size_t queue; /**< bytes that may wait to be sent */
     const ws_history_rule *rules;
     unsigned rule_count;
-    ws_lmdb_log_fn *log;
+    ws_history_env_log_fn *log;
 } ws_redis_options;
 
 typedef struct ws_redis ws_redis;

@@ -9,8 +9,8 @@
  *
  * docs/bridges.md tells all of it. Programs are started in on_request, on a thread of httpd, which may
  * wait for the disk; so a program that cannot be started is a status of HTTP. Its pipes are watched by
- * the connection's loop; what else it needs is the keeper's affair (keeper.h). A shared program is the
- * hub's (hub.h).
+ * the connection's loop; what else it needs is the keeper's affair (supervisor.h). A shared program is the
+ * hub's (shared.h).
  */
 
 #include <errno.h>
@@ -26,8 +26,8 @@
 #include <util_script.h>
 
 #include "exec.h"
-#include "hub.h"
-#include "keeper.h"
+#include "shared.h"
+#include "supervisor.h"
 #include "slots.h"
 
 #include "../keys.h"
@@ -387,7 +387,7 @@ static void deliver(ws_conn *c, session *s, int over)
 
     while (!s->full && !s->over && done < s->from_len) {
         const char *start;
-        char *mended;
+        char *fixed;
         apr_size_t len;
         ws_status status;
         apr_ssize_t n = exec_get(config->framing, s->from + done, s->from_len - done, over,
@@ -404,9 +404,9 @@ static void deliver(ws_conn *c, session *s, int over)
             s->over = 1;
             break;
         }
-        mended = config->type == WS_TEXT ? exec_mend(start, &len) : NULL;
-        status = ws_send(c, config->type, mended ? mended : start, len);
-        free(mended);
+        fixed = config->type == WS_TEXT ? exec_fix_utf8(start, &len) : NULL;
+        status = ws_send(c, config->type, fixed ? fixed : start, len);
+        free(fixed);
         s->full = status == WS_QUEUED;
         done += (apr_size_t)n;
     }
@@ -523,7 +523,7 @@ static void on_open(ws_conn *c)
         ws_close(c, WS_CLOSE_INTERNAL, "out of memory");
         return;
     }
-    if (exec_belongs_to(s->program, ws_conn_id(c))) {
+    if (exec_set_owner(s->program, ws_conn_id(c))) {
         s->ended = 1;
         take(c, s);
         close_if_over(c, s);

@@ -70,11 +70,11 @@ static apr_size_t character(const unsigned char *s, apr_size_t len)
     return n;
 }
 
-char *exec_mend(const char *text, apr_size_t *len)
+char *exec_fix_utf8(const char *text, apr_size_t *len)
 {
     const unsigned char *s = (const unsigned char *)text;
     apr_size_t wrong = 0, n;
-    char *mended, *to;
+    char *fixed, *to;
 
     for (apr_size_t i = 0; i < *len; i += n ? n : 1) {
         n = character(s + i, *len - i);
@@ -83,7 +83,7 @@ char *exec_mend(const char *text, apr_size_t *len)
     if (wrong == 0) {
         return NULL;
     }
-    if ((to = mended = malloc(*len + 2 * wrong)) == NULL) {
+    if ((to = fixed = malloc(*len + 2 * wrong)) == NULL) {
         *len = 0;
         return NULL;
     }
@@ -92,6 +92,6 @@ char *exec_mend(const char *text, apr_size_t *len)
         memcpy(to, n ? text + i : "\xEF\xBF\xBD", n ? n : 3);
         to += n ? n : 3;
     }
-    *len = (apr_size_t)(to - mended);
-    return mended;
+    *len = (apr_size_t)(to - fixed);
+    return fixed;
 }

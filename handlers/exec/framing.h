@@ -32,6 +32,6 @@ apr_ssize_t exec_get(exec_framing framing, const char *data, apr_size_t len, int
  * @return NULL if it is; else a copy in which each wrong byte is U+FFFD, to be freed. NULL with *len 0
  *         when there is no memory.
  */
-char *exec_mend(const char *text, apr_size_t *len);
+char *exec_fix_utf8(const char *text, apr_size_t *len);
 
 #endif

@@ -6,7 +6,7 @@
  */
 
 #include "protocol/mask.h"
-#include "protocol/vectors.h"
+#include "protocol/simd.h"
 #include "t/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

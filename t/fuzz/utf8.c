@@ -6,7 +6,7 @@
  */
 
 #include "protocol/utf8.h"
-#include "protocol/vectors.h"
+#include "protocol/simd.h"
 #include "t/fuzz/fuzz.h"
 
 static void is(ws_utf8_state got, int reference)

@@ -53,4 +53,5 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_pre_connection(pre_connection, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
-AP_DECLARE_MODULE(strand) = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL, register_hooks, 0};
+AP_DECLARE_MODULE(strand) = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL,
+                             register_hooks,          0};

@@ -3,7 +3,7 @@
 /** Subscribing, publishing and presence in one process, beside one that a test plays. */
 
 #include "channels/channels.h"
-#include "t/unit/keeper.h"
+#include "t/unit/supervisor.h"
 #include "t/unit/rig.h"
 
 /* ---- A bus with one other process, which is the test ---- */

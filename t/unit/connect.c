@@ -8,7 +8,7 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 
-#include "protocol/answer.h"
+#include "protocol/client_handshake.h"
 #include "protocol/handshake.h"
 #include "t/unit/rig.h"
 

@@ -95,7 +95,7 @@ static const ws_handler pieces = {
 
 static wire join_by(rig *r, const char *name, int version, const int fd[2], const char *early)
 {
-    ws_newcomer n = rig_newcomer(r, fd[1], name);
+    ws_new_conn n = rig_newcomer(r, fd[1], name);
     n.version = version;
     n.connecting = version == 76;
     n.early = early;
@@ -516,7 +516,7 @@ static void hurry(ws_loop *loop, void *arg)
     ws_conn *c = loop->heads[0];
     alarms *a = arg;
     a->count += c->alarm.due != a->due;
-    ws_wheel_set(&loop->wheel, &c->alarm, loop->now);
+    ws_timer_wheel_set(&loop->wheel, &c->alarm, loop->now);
     a->due = c->alarm.due;
     a->count *= c->alarm.due == loop->now;
 }

@@ -127,7 +127,7 @@ static void pools(void)
 {
     rig r = {0};
     int fd[2];
-    ws_newcomer n;
+    ws_new_conn n;
     apr_pool_t *pool;
     wire w;
     rig_start(&r, &handler, 1);
@@ -265,7 +265,7 @@ static void what_comes_after_the_stop(void)
 {
     rig r = {0};
     int fd[2];
-    ws_newcomer n;
+    ws_new_conn n;
     apr_pool_t *pool;
     wire w;
     rig_start(&r, &handler, 2);
@@ -304,7 +304,7 @@ static void *keep_coming(void *arg)
     rig *r = arg;
     while (!__atomic_load_n(&stopped, __ATOMIC_ACQUIRE)) {
         int fd[2];
-        ws_newcomer n;
+        ws_new_conn n;
         unix_pair(fd);
         n = rig_newcomer(r, fd[1], "late");
         ws_engine_add(r->engine, &n);

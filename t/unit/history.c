@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "channels/records.h"
+#include "channels/history_records.h"
 #include "t/unit/tap.h"
 
 #define SIZE (4u * 1024 * 1024)
@@ -48,14 +48,14 @@ static void remove_directory(void)
     rmdir(directory);
 }
 
-static ws_records *open_history(void)
+static ws_history_records *open_history(void)
 {
-    ws_records *h;
-    return ws_records_open(&h, directory, SIZE, note, pool) == APR_SUCCESS ? h : NULL;
+    ws_history_records *h;
+    return ws_history_records_open(&h, directory, SIZE, note, pool) == APR_SUCCESS ? h : NULL;
 }
 
-static apr_status_t append_bytes(ws_records *h, const char *channel, ws_keep keep, const char *data,
-                                 apr_size_t len, ws_position *at)
+static apr_status_t append_bytes(ws_history_records *h, const char *channel, ws_keep keep,
+                                 const char *data, apr_size_t len, ws_position *at)
 {
     ws_message *m = ws_message_new(channel, WS_BINARY, data, len);
     apr_status_t rv = APR_ENOSPC;
@@ -71,14 +71,15 @@ static apr_status_t append_bytes(ws_records *h, const char *channel, ws_keep kee
     return rv;
 }
 
-static ws_position append(ws_records *h, const char *channel, apr_uint32_t count, const char *text)
+static ws_position append(ws_history_records *h, const char *channel, apr_uint32_t count,
+                          const char *text)
 {
     ws_position at = {0, 0};
     append_bytes(h, channel, (ws_keep){count, 0}, text, strlen(text), &at);
     return at;
 }
 
-static apr_status_t clear(ws_records *h, const char *channel)
+static apr_status_t clear(ws_history_records *h, const char *channel)
 {
     ws_change *c;
     apr_status_t rv = ws_change_begin(h, 0, &c);
@@ -113,25 +114,26 @@ static int take(const ws_past *past, void *arg)
 
 static const ws_position everything = {0, 0};
 
-static reading *read_some(ws_records *h, const char *channel, ws_position after, apr_uint64_t most)
+static reading *read_some(ws_history_records *h, const char *channel, ws_position after,
+                          apr_uint64_t most)
 {
     static reading r;
     memset(&r, 0, sizeof(r));
     r.most = most;
-    if (ws_records_read(h, channel, after, take, &r, &r.span) != APR_SUCCESS) {
+    if (ws_history_records_read(h, channel, after, take, &r, &r.span) != APR_SUCCESS) {
         strcpy(r.text, "error");
     }
     return &r;
 }
 
-static reading *read_from(ws_records *h, const char *channel, ws_position after)
+static reading *read_from(ws_history_records *h, const char *channel, ws_position after)
 {
     return read_some(h, channel, after, 0);
 }
 
 static void positions(void)
 {
-    ws_records *h = open_history();
+    ws_history_records *h = open_history();
     ws_position a, b, c, before, other;
     reading *r;
 
@@ -180,16 +182,16 @@ static void positions(void)
     ok(read_from(h, "news", c)->span.gap, "who had not, some");
     is_int(append(h, "news", 3, "f").offset, 6, "the next offset follows");
     is_str(read_from(h, "other", everything)->text, "x", "other channels are as they were");
-    ws_records_close(h);
+    ws_history_records_close(h);
 
     h = open_history();
     is_str(read_from(h, "news", before)->text, "f", "it outlives those who use it");
-    ws_records_close(h);
+    ws_history_records_close(h);
 }
 
 static void ages(void)
 {
-    ws_records *h = open_history();
+    ws_history_records *h = open_history();
     ws_keep keep = {10, 1};
     ws_position at, first;
     reading *r;
@@ -207,7 +209,7 @@ static void ages(void)
     r = read_from(h, "aged", first);
     ok(r->count == 1 && at.offset == 2 && !r->span.gap, "the next one follows; it may be empty");
     is_int(read_from(h, "ageless", everything)->count, 1, "without an age it stays");
-    ws_records_close(h);
+    ws_history_records_close(h);
 }
 
 static apr_off_t file_size(const char *name)
@@ -217,7 +219,7 @@ static apr_off_t file_size(const char *name)
 }
 
 /* Publish far more than there is room for. @return how many appends failed */
-static int flood(ws_records *h, apr_size_t most, int channels, apr_uint64_t bytes)
+static int flood(ws_history_records *h, apr_size_t most, int channels, apr_uint64_t bytes)
 {
     char *data = malloc(most);
     int failed = 0;
@@ -238,7 +240,7 @@ static int flood(ws_records *h, apr_size_t most, int channels, apr_uint64_t byte
 static void sizes(void)
 {
     static char huge[SIZE];
-    ws_records *h = open_history();
+    ws_history_records *h = open_history();
     ws_keep keep = {10, 0};
     ws_position at, old;
     reading *r;
@@ -263,7 +265,7 @@ static void sizes(void)
     ok(!r->count && r->span.gap, "then nobody knows what was there");
     is_int(append_bytes(h, "x", keep, huge, SIZE, &at), APR_ENOSPC,
            "what is larger than all is refused");
-    ws_records_close(h);
+    ws_history_records_close(h);
 }
 
 /* ---- Processes ---- */
@@ -291,7 +293,7 @@ static int wait_end(pid_t pid)
 
 static void write_many(int who)
 {
-    ws_records *h = open_history();
+    ws_history_records *h = open_history();
     for (int i = 0; i < EACH; i++) {
         char text[20];
         snprintf(text, sizeof(text), "%d.%d", who, i);
@@ -299,7 +301,7 @@ static void write_many(int who)
             _exit(1);
         }
     }
-    ws_records_close(h);
+    ws_history_records_close(h);
 }
 
 typedef struct order {
@@ -322,7 +324,7 @@ static int check_order(const ws_past *past, void *arg)
 static void many_processes(void)
 {
     pid_t pids[WRITERS];
-    ws_records *h = open_history();
+    ws_history_records *h = open_history();
     order o = {{0}, 0, 0};
     ws_position seen;
     int ended = 0, bad = 0, reads = 0;
@@ -337,7 +339,7 @@ static void many_processes(void)
     for (int last = 0; !last; reads++) {
         int status;
         last = ended == WRITERS;
-        ws_records_read(h, "busy", seen, check_order, &o, &span);
+        ws_history_records_read(h, "busy", seen, check_order, &o, &span);
         bad += span.gap;
 
         seen = (ws_position){span.last.epoch, o.offset};
@@ -348,7 +350,7 @@ static void many_processes(void)
     is_int(bad, 0, "%d processes write at the same time (%d looks)", WRITERS, reads);
     is_int(o.offset, WRITERS * EACH, "all messages are there");
     is_int(o.wrong, 0, "each once, those of each process in order");
-    ws_records_close(h);
+    ws_history_records_close(h);
     (void)pids;
 }
 
@@ -356,7 +358,7 @@ static int progress[2];
 
 static void write_until_killed(int i)
 {
-    ws_records *h = open_history();
+    ws_history_records *h = open_history();
     static char data[3000];
     ws_keep keep = {200, 0};
     ws_position at;
@@ -381,10 +383,10 @@ static int stop_reading(const ws_past *past, void *arg)
 
 static void read_until_killed(int arg)
 {
-    ws_records *h = open_history();
+    ws_history_records *h = open_history();
     ws_span span;
     (void)arg;
-    ws_records_read(h, "flood0", everything, stop_reading, NULL, &span);
+    ws_history_records_read(h, "flood0", everything, stop_reading, NULL, &span);
 }
 
 static void wait_progress(int bytes)
@@ -403,7 +405,7 @@ static void forget_progress(void)
 
 static void killed_processes(void)
 {
-    ws_records *h = open_history();
+    ws_history_records *h = open_history();
     apr_uint64_t before = 0;
     ws_position at;
     reading *r;
@@ -441,19 +443,19 @@ static void killed_processes(void)
         wrong += flood(h, 20000, 3, SIZE);
     }
     is_int(wrong, 0, "readers that were killed keep no room");
-    ws_records_close(h);
+    ws_history_records_close(h);
 }
 
 static void open_and_read(int arg)
 {
-    ws_records *h = open_history();
+    ws_history_records *h = open_history();
     (void)arg;
     _exit(!(h && read_from(h, "flood0", everything)->count));
 }
 
 static void no_room(void)
 {
-    ws_records *h = open_history();
+    ws_history_records *h = open_history();
     pid_t pid = spawn(read_until_killed, 0);
     int wrong = 0;
     wait_progress(1);
@@ -469,7 +471,7 @@ static void no_room(void)
     kill(pid, SIGKILL);
     wait_end(pid);
     is_int(flood(h, 20000, 3, SIZE), 0, "room again, when the reader is no more");
-    ws_records_close(h);
+    ws_history_records_close(h);
 }
 
 /* ---- Damage ---- */
@@ -490,17 +492,18 @@ static void overwrite(apr_off_t at, apr_size_t len)
 
 static void with_damage(const char *what, void (*damage)(void))
 {
-    ws_records *h = open_history(), *other;
+    ws_history_records *h = open_history(), *other;
     ws_position at;
 
     flood(h, 300, 30, SIZE / 4);
     at = append(h, "news", 10, "old");
-    ws_records_close(h);
-    is_int(ws_records_inspect(directory, SIZE, note, 0, 0), APR_SUCCESS, "%s: in order first",
-           what);
+    ws_history_records_close(h);
+    is_int(ws_history_records_inspect(directory, SIZE, note, 0, 0), APR_SUCCESS,
+           "%s: in order first", what);
     lines = 0;
     damage();
-    is_int(ws_records_inspect(directory, SIZE, note, 0, 0), APR_SUCCESS, "%s: not fatal", what);
+    is_int(ws_history_records_inspect(directory, SIZE, note, 0, 0), APR_SUCCESS, "%s: not fatal",
+           what);
     ok(file_size("data.mdb.damaged") > 0 && file_size("data.mdb") < 0, "%s: set aside", what);
     h = open_history();
     ok(h && append(h, "news", 10, "new").epoch > at.epoch, "%s: a new epoch", what);
@@ -523,7 +526,7 @@ static void with_damage(const char *what, void (*damage)(void))
         pool = saved;
     }
     is_str(read_from(h, "news", everything)->text, "theirs", "%s: and is heard in it", what);
-    ws_records_close(h);
+    ws_history_records_close(h);
     remove_directory();
     mkdir(directory, 0700);
 }
@@ -561,15 +564,16 @@ static void empty_pages(void)
 
 static void not_ours(void)
 {
-    ws_records *h;
-    ws_records_close(open_history());
+    ws_history_records *h;
+    ws_history_records_close(open_history());
     if (geteuid() == 0) {
-        int status = ws_records_inspect(directory, SIZE, note, 65534, 65534);
+        int status = ws_history_records_inspect(directory, SIZE, note, 65534, 65534);
         ok(status != APR_SUCCESS && strstr(last_line, "owner"), "who may not look is told: %s",
            last_line);
     }
     remove_directory();
-    ok(ws_records_open(&h, directory, SIZE, note, pool) != APR_SUCCESS, "no directory, no file");
+    ok(ws_history_records_open(&h, directory, SIZE, note, pool) != APR_SUCCESS,
+       "no directory, no file");
     ok(strstr(last_line, "cannot be opened") != NULL, "%s", last_line);
 }
 

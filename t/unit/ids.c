@@ -181,7 +181,7 @@ static void broadcast_inside(ws_conn *c, void *arg)
 static void to_all(rig *r)
 {
     wire w[MANY], stranger;
-    ws_newcomer n;
+    ws_new_conn n;
     int fd[2], right = 0;
     ws_id closing, except;
     for (int i = 0; i < MANY; i++) {

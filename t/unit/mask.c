@@ -4,7 +4,7 @@
 
 #include "protocol/mask.h"
 
-#include "protocol/vectors.h"
+#include "protocol/simd.h"
 
 #include "t/unit/fence.h"
 #include "t/unit/random.h"

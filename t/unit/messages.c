@@ -242,7 +242,7 @@ static void early_bytes(rig *r)
     n += frame_put(stream + n, FIN | TEXT, "late", 4);
     for (size_t cut = 1; cut <= n; cut += 3) {
         int fd[2];
-        ws_newcomer newcomer;
+        ws_new_conn newcomer;
         wire w;
         unix_pair(fd);
         newcomer = rig_newcomer(r, fd[1], "a");

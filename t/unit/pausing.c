@@ -222,7 +222,7 @@ static void paused_in_on_open(rig *r)
     unsigned char stream[100];
     size_t n = frame_put(stream, FIN | TEXT, "early", 5);
     int fd[2];
-    ws_newcomer newcomer;
+    ws_new_conn newcomer;
     wire w;
     n += frame_put(stream + n, FIN | TEXT, "pause", 5);
     unix_pair(fd);

@@ -34,7 +34,7 @@ static void hurry(ws_loop *loop, void *arg)
 {
     ws_conn *c = loop->heads[0];
     state *s = arg;
-    ws_wheel_set(&loop->wheel, &c->alarm, loop->now);
+    ws_timer_wheel_set(&loop->wheel, &c->alarm, loop->now);
     s->held = c->held;
     s->due = c->alarm.due;
 }
@@ -153,7 +153,7 @@ static void a_loop_that_was_held_up_blames_nobody(rig *r)
     /* Everybody has been asked, and the time to answer is over. */
     for (ws_conn *c = loop->heads[0]; c; c = c->next) {
         c->pinged = 1;
-        ws_wheel_set(&loop->wheel, &c->alarm, loop->now);
+        ws_timer_wheel_set(&loop->wheel, &c->alarm, loop->now);
     }
     for (int i = 0; i < MANY; i++) {
         wire_text(&w[i], "alive");

@@ -275,9 +275,9 @@ static inline void rig_stop(rig *r)
 }
 
 /** What a connection of this name would be given to the engine as. */
-static inline ws_newcomer rig_newcomer(rig *r, int fd, const char *name)
+static inline ws_new_conn rig_newcomer(rig *r, int fd, const char *name)
 {
-    return (ws_newcomer){.fd = fd,
+    return (ws_new_conn){.fd = fd,
                          .location = &r->location,
                          .settings = &r->settings,
                          .version = 13,
@@ -288,7 +288,7 @@ static inline ws_newcomer rig_newcomer(rig *r, int fd, const char *name)
 /** Make a connection of a pair of sockets. @return the client's end */
 static inline wire rig_join_pair(rig *r, const char *name, const int fd[2])
 {
-    ws_newcomer n = rig_newcomer(r, fd[1], name);
+    ws_new_conn n = rig_newcomer(r, fd[1], name);
     if (ws_engine_add(r->engine, &n) != APR_SUCCESS) {
         bail_out("the engine takes no connection");
     }
@@ -355,16 +355,16 @@ static inline void rig_run(rig setup, const ws_handler *handler, unsigned loops,
 
 /* ---- On a loop's thread ---- */
 
-typedef struct errand {
+typedef struct loop_call {
     ws_task task;
     void (*fn)(ws_loop *loop, void *arg);
     void *arg;
     sem_t *done;
-} errand;
+} loop_call;
 
-static inline void run_errand(ws_loop *loop, ws_task *task)
+static inline void run_loop_call(ws_loop *loop, ws_task *task)
 {
-    errand *e = (errand *)task;
+    loop_call *e = (loop_call *)task;
     e->fn(loop, e->arg);
     sem_post(e->done);
     free(e);
@@ -385,7 +385,7 @@ static inline void on_loop_of(rig *r, unsigned index, void (*fn)(ws_loop *loop, 
                               void *arg)
 {
     sem_t done;
-    errand *e = ws_task_new(sizeof(*e), run_errand);
+    loop_call *e = ws_task_new(sizeof(*e), run_loop_call);
     sem_init(&done, 0, 0);
     e->fn = fn;
     e->arg = arg;

@@ -133,7 +133,7 @@ static void records_that_openssl_has_read(rig *r)
     for (int early = 0; early < 2; early++) {
         int fd[2];
         char byte;
-        ws_newcomer n;
+        ws_new_conn n;
         wire w;
         unix_pair(fd);
         n = rig_newcomer(r, fd[1], "a");

@@ -86,7 +86,7 @@ static inline SSL *shake_hands(const int fd[2], wire *w)
 static inline wire tls_enter_pair(rig *r, const char *name, const int fd[2])
 {
     wire w;
-    ws_newcomer n = rig_newcomer(r, fd[1], name);
+    ws_new_conn n = rig_newcomer(r, fd[1], name);
     n.ssl = shake_hands(fd, &w);
     n.secure = 1;
     SSL_set_bio(n.ssl, NULL, NULL);
@@ -132,7 +132,7 @@ static inline size_t sealed(wire *w, unsigned char *out, size_t size, int key_up
 /* Put bytes into the socket as they are. */
 static inline void send_raw(wire *w, const void *data, size_t len)
 {
-    wire raw = {.fd = w->fd, .deaf = 1};
+    wire raw = {.fd = w->fd, .discard_input = 1};
     wire_send(&raw, data, len);
 }
 

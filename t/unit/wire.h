@@ -33,8 +33,8 @@ typedef struct wire {
     SSL *ssl;          /**< or NULL */
     unsigned char *in; /**< came, and has not been asked for yet */
     size_t pos, len, size;
-    int deaf;        /**< nothing is read while something is written */
-    const char *end; /**< "eof", "reset" ... once there is no more to come */
+    int discard_input; /**< nothing is read while something is written */
+    const char *end;   /**< "eof", "reset" ... once there is no more to come */
 } wire;
 
 enum { FIN = 0x80, CONT = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
@@ -172,7 +172,7 @@ static inline void wire_send(wire *w, const void *data, size_t len)
             len -= (size_t)n;
             continue;
         }
-        if (w->deaf || w->end) {
+        if (w->discard_input || w->end) {
             wire_wait(w, POLLOUT);
         }
         else if (!wire_try_read(w)) {

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tools/wsbench/greeting.h"
+#include "tools/wsbench/handshake.h"
 
 options opt = {.connections = 64,
                .in_flight = 1,

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tools/wsbench/peer.h"
+#include "tools/wsbench/connection.h"
 
 /* What the events of these two point to. */
 static char wake_event, timer_event;

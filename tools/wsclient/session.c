@@ -199,7 +199,7 @@ static void on_drain(ws_conn *c)
 static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
     /* Behind the peer's Close frame nothing is heard: without one, something may be missing. */
-    int whole = c->deaf, closed_by_server = c->closer == WS_CLOSER_SERVER;
+    int whole = c->discard_input, closed_by_server = c->closed_by == WS_CLOSED_BY_SERVER;
     int normal =
         code == WS_CLOSE_NORMAL || code == WS_CLOSE_GOING_AWAY || code == WS_CLOSE_NO_STATUS;
     int missing = ws_options.count && received < ws_options.count;

@@ -11,7 +11,7 @@
 
 #include "engine/clock.h"
 #include "tools/wshandler-test/play.h"
-#include "tools/wshandler-test/stage.h"
+#include "tools/wshandler-test/harness.h"
 
 /* Exit codes. */
 enum { PASSED, FAILED, NOT_PLAYED };
@@ -52,7 +52,7 @@ static int set_patience(const char *text)
 {
     char *end;
     double seconds = strtod(text, &end);
-    ws_stage_patience = (int)(seconds * 1000);
+    ws_harness_patience = (int)(seconds * 1000);
     return end > text && !*end && seconds >= 0.001 && seconds <= 3600;
 }
 
@@ -67,7 +67,8 @@ static int read_options(int argc, const char *const *argv, apr_pool_t *pool, int
     while ((rv = apr_getopt_long(o, options, &c, &value)) == APR_SUCCESS) {
         switch (c) {
         case 'v':
-            ws_stage_log_level = ws_stage_log_level < WS_LOG_DEBUG ? WS_LOG_DEBUG : WS_LOG_TRACE;
+            ws_harness_log_level =
+                ws_harness_log_level < WS_LOG_DEBUG ? WS_LOG_DEBUG : WS_LOG_TRACE;
             break;
         case 'n':
             *only_check = 1;

@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "include/mod_websocket.h"
-#include "tools/wshandler-test/stage.h"
+#include "tools/wshandler-test/harness.h"
 
 /* Bytes of a message that the report shows. */
 #define SHOWN 160
@@ -18,9 +18,9 @@
 typedef struct play {
     const ws_transcript *t;
     ws_checks *checks;
-    ws_stage *stage;
+    ws_harness *stage;
     apr_pool_t *pool;
-    apr_array_header_t *actors; /* ws_actor * */
+    apr_array_header_t *actors; /* ws_test_client * */
 } play;
 
 /* ---- The report ---- */
@@ -86,7 +86,7 @@ static void show_difference(play *p, const ws_step *s, const ws_happening *e)
 
 static void settle(play *p)
 {
-    ws_stage_settle(p->stage, p->actors);
+    ws_harness_settle(p->stage, p->actors);
 }
 
 /* ---- Expectations ---- */
@@ -120,12 +120,12 @@ static long now_ms(void)
 }
 
 /* The next event of a peer. What no thread of ours is going to send, one of the handler's own may. */
-static ws_happening *next_event(play *p, ws_actor *peer, int patience)
+static ws_happening *next_event(play *p, ws_test_client *peer, int patience)
 {
     long until = now_ms() + (peer->lost ? 0 : patience);
     ws_happening *e;
     settle(p);
-    while (!(e = ws_actor_take(peer))) {
+    while (!(e = ws_test_client_take(peer))) {
         long left = until - now_ms();
         struct pollfd fd = {.fd = peer->fd, .events = POLLIN};
         if (left <= 0 || peer->fd < 0 || peer->paused) {
@@ -138,9 +138,9 @@ static ws_happening *next_event(play *p, ws_actor *peer, int patience)
     return e;
 }
 
-static void expect(play *p, ws_actor *peer, const ws_step *s)
+static void expect(play *p, ws_test_client *peer, const ws_step *s)
 {
-    ws_happening *e = next_event(p, peer, s->say == WS_SAY_NOTHING ? 0 : ws_stage_patience);
+    ws_happening *e = next_event(p, peer, s->say == WS_SAY_NOTHING ? 0 : ws_harness_patience);
     int passed = fits(s, e);
     check(p, passed, s, s->source);
     if (!passed) {
@@ -153,7 +153,7 @@ static void expect(play *p, ws_actor *peer, const ws_step *s)
     free(e);
 }
 
-static void expect_status(play *p, const ws_actor *peer, const ws_step *s)
+static void expect_status(play *p, const ws_test_client *peer, const ws_step *s)
 {
     const apr_array_header_t *headers = apr_table_elts(s->headers);
     const char *missing = NULL;
@@ -189,10 +189,10 @@ static void expect_status(play *p, const ws_actor *peer, const ws_step *s)
 
 /* ---- Steps ---- */
 
-static ws_actor *find(const play *p, const char *name)
+static ws_test_client *find(const play *p, const char *name)
 {
     for (int i = p->actors->nelts; i-- > 0;) {
-        ws_actor *peer = APR_ARRAY_IDX(p->actors, i, ws_actor *);
+        ws_test_client *peer = APR_ARRAY_IDX(p->actors, i, ws_test_client *);
         if (!strcmp(peer->name, name)) {
             return peer;
         }
@@ -201,12 +201,12 @@ static ws_actor *find(const play *p, const char *name)
 }
 
 /* What came, and nobody has expected. */
-static void check_silence(play *p, ws_actor *peer, const ws_step *s)
+static void check_silence(play *p, ws_test_client *peer, const ws_step *s)
 {
-    ws_happening *e = ws_actor_take(peer);
+    ws_happening *e = ws_test_client_take(peer);
     if (e) {
         check(p, 0, s, apr_psprintf(p->pool, "%s< nothing more", peer->name));
-        for (; e; e = ws_actor_take(peer)) {
+        for (; e; e = ws_test_client_take(peer)) {
             diag("got: ", shown(p, e));
             free(e);
         }
@@ -215,7 +215,7 @@ static void check_silence(play *p, ws_actor *peer, const ws_step *s)
 
 static void connect_peer(play *p, const ws_step *s, const ws_step *next)
 {
-    ws_actor *peer = find(p, s->name);
+    ws_test_client *peer = find(p, s->name);
     if (peer) { /* the name is used again */
         settle(p);
         check_silence(p, peer, s);
@@ -225,8 +225,8 @@ static void connect_peer(play *p, const ws_step *s, const ws_step *next)
     peer->fd = -1;
     peer->last = &peer->first;
     peer->answer = apr_table_make(p->pool, 4);
-    APR_ARRAY_PUSH(p->actors, ws_actor *) = peer;
-    ws_stage_connect(p->stage, peer, s);
+    APR_ARRAY_PUSH(p->actors, ws_test_client *) = peer;
+    ws_harness_connect(p->stage, peer, s);
     if (!(next && next->kind == WS_STEP_STATUS) && peer->status != 101) {
         check(p, 0, s, s->source);
         diag("the handshake is refused with ", apr_itoa(p->pool, peer->status));
@@ -236,13 +236,13 @@ static void connect_peer(play *p, const ws_step *s, const ws_step *next)
 
 static const char *play_step(play *p, const ws_step *s, const ws_step *next)
 {
-    ws_actor *peer;
+    ws_test_client *peer;
     if (s->kind == WS_STEP_CONNECT) {
         connect_peer(p, s, next);
         return NULL;
     }
     if (s->kind == WS_STEP_WAIT) {
-        ws_stage_pass(p->stage, p->actors, s->time);
+        ws_harness_pass(p->stage, p->actors, s->time);
         return NULL;
     }
     if (!(peer = find(p, s->name))) {
@@ -262,7 +262,7 @@ static const char *play_step(play *p, const ws_step *s, const ws_step *next)
             diag("", "the connection has ended");
             break;
         }
-        ws_actor_say(peer, s);
+        ws_test_client_say(peer, s);
         settle(p);
     }
     return NULL;
@@ -275,18 +275,18 @@ static void part(play *p, const ws_step *last)
         .kind = WS_STEP_SEND, .say = WS_SAY_CLOSE, .code = 1001, .data = ""};
     settle(p);
     for (int i = 0; i < p->actors->nelts; i++) {
-        check_silence(p, APR_ARRAY_IDX(p->actors, i, ws_actor *), last);
+        check_silence(p, APR_ARRAY_IDX(p->actors, i, ws_test_client *), last);
     }
     for (int i = 0; i < p->actors->nelts; i++) {
-        ws_actor *peer = APR_ARRAY_IDX(p->actors, i, ws_actor *);
+        ws_test_client *peer = APR_ARRAY_IDX(p->actors, i, ws_test_client *);
         peer->paused = 0;
         if (peer->fd >= 0 && !peer->close_code) {
-            ws_actor_say(peer, &bye);
+            ws_test_client_say(peer, &bye);
         }
     }
     settle(p);
     for (int i = 0; i < p->actors->nelts; i++) {
-        ws_actor_free(APR_ARRAY_IDX(p->actors, i, ws_actor *));
+        ws_test_client_free(APR_ARRAY_IDX(p->actors, i, ws_test_client *));
     }
 }
 
@@ -297,7 +297,7 @@ static const char *set_up(play *p)
     const apr_array_header_t *settings = apr_table_elts(p->t->settings);
     for (int i = 0; i < settings->nelts; i++) {
         const apr_table_entry_t *e = &APR_ARRAY_IDX(settings, i, apr_table_entry_t);
-        const char *error = ws_stage_set(p->stage, e->key, e->val);
+        const char *error = ws_harness_set(p->stage, e->key, e->val);
         if (error) {
             return apr_psprintf(p->pool, "%s: %s %s: %s", p->t->file, e->key, e->val, error);
         }
@@ -329,7 +329,7 @@ static const char *play_steps(play *p)
     const ws_step *steps = (const ws_step *)p->t->steps->elts;
     const char *error = NULL;
     char reason[128];
-    apr_status_t rv = ws_stage_start(p->stage);
+    apr_status_t rv = ws_harness_start(p->stage);
     int n = p->t->steps->nelts, i;
 
     apr_strerror(rv, reason, sizeof(reason));
@@ -353,12 +353,12 @@ const char *ws_play(ws_checks *checks, const ws_transcript *t, const char *handl
     apr_array_header_t *all;
     const char *error;
     apr_pool_create(&p.pool, pool);
-    p.actors = apr_array_make(p.pool, 4, sizeof(ws_actor *));
+    p.actors = apr_array_make(p.pool, 4, sizeof(ws_test_client *));
     all = apr_array_append(p.pool, keys, t->keys);
-    error = ws_stage_configure(&p.stage, handler, all->nelts, (char *const *)all->elts, p.pool);
+    error = ws_harness_configure(&p.stage, handler, all->nelts, (char *const *)all->elts, p.pool);
     if (!check_beginning(&p, WS_STEP_CONFIGURE_FAILS, error) && !error && !(error = set_up(&p))) {
         error = play_steps(&p);
-        ws_stage_stop(p.stage);
+        ws_harness_stop(p.stage);
     }
     else if (t->steps->nelts
              && ((const ws_step *)t->steps->elts)->kind == WS_STEP_CONFIGURE_FAILS) {

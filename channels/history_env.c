@@ -1,0 +1,420 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "channels/history_env.h"
+
+#include <apr_strings.h>
+#include <apr_thread_rwlock.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Transactions that read at the same time, in all processes together. */
+#define READERS_MAX 1024
+
+/* NOTLS: a reader's place belongs to its transaction, not to its thread. */
+#define FLAGS (MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD)
+#define MODE 0600
+
+/* How the process that inspects a file ends. */
+enum { IN_ORDER = 0, SET_ASIDE = 1, HOPELESS = 2 };
+
+struct ws_history_env {
+    ws_history_env_options options;
+    const char *data, *lock_file, *damaged;
+    apr_time_t said; /**< when its error was logged last; atomic */
+    apr_thread_rwlock_t
+        *lock;    /**< held for reading by transactions, for writing when env changes */
+    MDB_env *env; /**< or NULL: it could not be opened again */
+    MDB_dbi base[WS_HISTORY_ENV_BASES];
+    dev_t
+        device; /**< of the data's file, so that it is noticed when another one stands in its place */
+    ino_t inode;
+};
+
+static void say(const ws_history_env *m, ws_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void say(const ws_history_env *m, ws_log_level level, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    m->options.log(level, text);
+}
+
+static int is_damage(int rc)
+{
+    switch (rc) {
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_PANIC:
+    case MDB_INVALID:
+    case MDB_VERSION_MISMATCH:
+    case MDB_INCOMPATIBLE:
+        return 1;
+    }
+    return 0;
+}
+
+static void init(ws_history_env *m, const ws_history_env_options *options, apr_pool_t *pool)
+{
+    m->options = *options;
+    m->data = apr_pstrcat(pool, options->directory, "/data.mdb", NULL);
+    m->lock_file = apr_pstrcat(pool, options->directory, "/lock.mdb", NULL);
+    m->damaged = apr_pstrcat(pool, m->data, ".damaged", NULL);
+}
+
+/* ---- Opening ---- */
+
+static int replaced(const ws_history_env *m)
+{
+    struct stat there;
+    return stat(m->data, &there) < 0 || there.st_ino != m->inode || there.st_dev != m->device;
+}
+
+static void close_env(ws_history_env *m)
+{
+    if (m->env) {
+        mdb_env_close(m->env);
+        m->env = NULL;
+    }
+}
+
+/* Data and LMDB's lock belong together: nobody opens one of them while somebody exchanges both.
+ * @return what close(2) ends, -1 for an error */
+static int lock_directory(const ws_history_env *m)
+{
+    int fd = open(m->options.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_EX) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* Take the file away from under its name, unless somebody else has done so. Those who use it notice. */
+static void set_aside(ws_history_env *m, ino_t inode, const char *why)
+{
+    struct stat there;
+    int fd = lock_directory(m);
+    if (fd >= 0 && stat(m->data, &there) == 0 && there.st_ino == inode) {
+        unlink(m->lock_file);
+        if (rename(m->data, m->damaged) < 0) {
+            unlink(m->data);
+        }
+        say(m, WS_LOG_ERROR, "history: %s was damaged (%s): set aside as %s, a new one begins",
+            m->data, why, m->damaged);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+/* LMDB aborts the process behind this. The next one is not to meet the same. */
+static void failed_assertion(MDB_env *env, const char *why)
+{
+    ws_history_env *m = mdb_env_get_userctx(env);
+    set_aside(m, m->inode, why);
+}
+
+static int open_bases(ws_history_env *m)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(m->env, NULL, 0, &txn);
+    if (rc) {
+        return rc;
+    }
+    for (unsigned i = 0; !rc && m->options.names[i]; i++) {
+        rc = mdb_dbi_open(txn, m->options.names[i], MDB_CREATE, &m->base[i]);
+    }
+    if (rc) {
+        mdb_txn_abort(txn);
+        return rc;
+    }
+    return mdb_txn_commit(txn);
+}
+
+static int try_open(ws_history_env *m)
+{
+    struct stat there;
+    int fd, rc, directory = lock_directory(m);
+
+    if (directory < 0) {
+        return errno;
+    }
+    if ((rc = mdb_env_create(&m->env))) {
+        m->env = NULL;
+        close(directory);
+        return rc;
+    }
+    mdb_env_set_userctx(m->env, m);
+    mdb_env_set_assert(m->env, failed_assertion);
+    mdb_env_set_maxdbs(m->env, WS_HISTORY_ENV_BASES);
+    mdb_env_set_maxreaders(m->env, READERS_MAX);
+    mdb_env_set_mapsize(m->env, m->options.size);
+    if (!(rc = mdb_env_open(m->env, m->options.directory, FLAGS, MODE))
+        && !(rc = mdb_env_get_fd(m->env, &fd)) && fstat(fd, &there) < 0) {
+        rc = errno;
+    }
+    if (!rc) {
+        m->inode = there.st_ino;
+        m->device = there.st_dev;
+        mdb_reader_check(m->env, NULL);
+        rc = open_bases(m);
+    }
+    if (rc) {
+        close_env(m);
+    }
+    close(directory);
+    return rc;
+}
+
+static int open_env(ws_history_env *m)
+{
+    int rc = MDB_PANIC;
+    for (int i = 0; i < 3; i++) {
+        struct stat before;
+        ino_t inode = stat(m->data, &before) == 0 ? before.st_ino : 0;
+        rc = try_open(m);
+        if (is_damage(rc)) {
+            if (inode) {
+                set_aside(m, inode, mdb_strerror(rc));
+            }
+            continue;
+        }
+        if (!rc && replaced(m)) { /* between our open and now */
+            close_env(m);
+            continue;
+        }
+        break;
+    }
+    return rc;
+}
+
+apr_status_t ws_history_env_open(ws_history_env **lmdb, const ws_history_env_options *options,
+                                 apr_pool_t *pool)
+{
+    ws_history_env *m = apr_pcalloc(pool, sizeof(*m));
+    apr_status_t rv;
+    int rc;
+
+    init(m, options, pool);
+    if ((rv = apr_thread_rwlock_create(&m->lock, pool)) != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rc = open_env(m))) {
+        say(m, WS_LOG_ERROR, "history: %s cannot be opened: %s", m->data, mdb_strerror(rc));
+        return rc > 0 ? rc : APR_EGENERAL;
+    }
+    *lmdb = m;
+    return APR_SUCCESS;
+}
+
+void ws_history_env_close(ws_history_env *m)
+{
+    close_env(m);
+    apr_thread_rwlock_destroy(m->lock);
+}
+
+/* Another file is there, or its map has grown. */
+static int open_again(ws_history_env *m, int even_if_the_same)
+{
+    int rc = 0;
+    apr_thread_rwlock_wrlock(m->lock);
+    if (!m->env || even_if_the_same || replaced(m)) {
+        close_env(m);
+        rc = open_env(m);
+    }
+    apr_thread_rwlock_unlock(m->lock);
+    return rc;
+}
+
+/* ---- Transactions ---- */
+
+int ws_history_env_begin(ws_history_env *m, int write, MDB_txn **txn)
+{
+    apr_time_t now;
+    int rc = 0;
+    *txn = NULL;
+    for (int i = 0; i < 3; i++) {
+        apr_thread_rwlock_rdlock(m->lock);
+        if (m->env && !replaced(m)) {
+            rc = mdb_txn_begin(m->env, NULL, write ? 0 : MDB_RDONLY, txn);
+            if (!rc) {
+                return 0; /* and holds the lock until ws_history_env_end() */
+            }
+            *txn = NULL;
+            if (rc == MDB_READERS_FULL) {
+                mdb_reader_check(m->env, NULL);
+            }
+            apr_thread_rwlock_unlock(m->lock);
+            if (rc == MDB_MAP_RESIZED) { /* by a process that was configured otherwise */
+                rc = open_again(m, 1);
+            }
+            else if (rc != MDB_READERS_FULL) {
+                break;
+            }
+        }
+        else {
+            apr_thread_rwlock_unlock(m->lock);
+            rc = open_again(m, 0);
+        }
+        if (rc && rc != MDB_READERS_FULL) {
+            break;
+        }
+    }
+    if (!rc) {
+        rc = EBUSY;
+    }
+    now = apr_time_now();
+    if (now - __atomic_exchange_n(&m->said, now, __ATOMIC_RELAXED) > apr_time_from_sec(1)) {
+        say(m, WS_LOG_ERROR, "history: %s cannot be used: %s", m->data, mdb_strerror(rc));
+    }
+    return rc;
+}
+
+MDB_dbi ws_history_env_base(const ws_history_env *m, unsigned i)
+{
+    return m->base[i];
+}
+
+int ws_history_env_end(ws_history_env *m, MDB_txn *txn, int rc)
+{
+    ino_t inode = m->inode;
+    if (rc) {
+        mdb_txn_abort(txn);
+    }
+    else {
+        rc = mdb_txn_commit(txn);
+    }
+    apr_thread_rwlock_unlock(m->lock);
+    if (is_damage(rc)) {
+        set_aside(m, inode, mdb_strerror(rc));
+        open_again(m, 0);
+    }
+    return rc;
+}
+
+void ws_history_env_forget_the_dead(ws_history_env *m)
+{
+    apr_thread_rwlock_rdlock(m->lock);
+    if (m->env) {
+        mdb_reader_check(m->env, NULL);
+    }
+    apr_thread_rwlock_unlock(m->lock);
+}
+
+/* ---- Inspecting, in a process of its own ---- */
+
+/* Read every byte. @return 0, or LMDB's error; if it returns at all */
+static int read_through(ws_history_env *m)
+{
+    MDB_txn *txn;
+    int rc = try_open(m);
+
+    if (rc || (rc = mdb_txn_begin(m->env, NULL, MDB_RDONLY, &txn))) {
+        return rc;
+    }
+    for (unsigned i = 0; !rc && m->options.names[i]; i++) {
+        MDB_cursor *cursor;
+        MDB_val key, value;
+        if ((rc = mdb_cursor_open(txn, m->base[i], &cursor))) {
+            break;
+        }
+        while (!(rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))) {
+            for (size_t at = 0; at < value.mv_size; at++) {
+                (void)((const volatile unsigned char *)value.mv_data)[at];
+            }
+        }
+        rc = rc == MDB_NOTFOUND ? 0 : rc;
+        mdb_cursor_close(cursor);
+    }
+    mdb_txn_abort(txn);
+    return rc;
+}
+
+/* @return what waitpid says of a process that does what fn says, -1 if there is none */
+static int in_a_process(int (*fn)(ws_history_env *m), ws_history_env *m)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(fn(m) & 0xFF);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR) {
+            return -1;
+        }
+    }
+    return pid > 0 ? status : -1;
+}
+
+/* LMDB's errors are negative, the system's positive: only the former are damage. */
+static int verdict(ws_history_env *m)
+{
+    int rc = read_through(m);
+    return is_damage(rc) ? SET_ASIDE : rc ? HOPELESS : IN_ORDER;
+}
+
+static int inspect(ws_history_env *m)
+{
+    struct stat there;
+    int status;
+    if (stat(m->data, &there) < 0) {
+        return errno == ENOENT ? IN_ORDER : HOPELESS;
+    }
+    status = in_a_process(verdict, m);
+    /* What catches the signal, a sanitizer say, ends the process with a status of its own. */
+    if (status >= 0 && (WIFSIGNALED(status) || WEXITSTATUS(status) > HOPELESS)) {
+        set_aside(m, there.st_ino, "it cannot be read");
+        return SET_ASIDE;
+    }
+    if (status >= 0 && WEXITSTATUS(status) == SET_ASIDE) {
+        set_aside(m, there.st_ino, "its pages make no sense");
+        return SET_ASIDE;
+    }
+    return status < 0 ? HOPELESS : WEXITSTATUS(status);
+}
+
+static uid_t as_user;
+static gid_t as_group;
+
+static int inspect_as_user(ws_history_env *m)
+{
+    if ((as_group && (setgroups(1, &as_group) < 0 || setgid(as_group) < 0))
+        || (as_user && setuid(as_user) < 0)) {
+        return HOPELESS;
+    }
+    return inspect(m);
+}
+
+apr_status_t ws_history_env_inspect(const ws_history_env_options *options, uid_t uid, gid_t gid)
+{
+    apr_pool_t *pool;
+    ws_history_env m = {.env = NULL};
+    int status;
+
+    if (apr_pool_create_unmanaged(&pool) != APR_SUCCESS) {
+        return APR_ENOMEM;
+    }
+    init(&m, options, pool);
+    as_user = uid;
+    as_group = gid;
+    status = in_a_process(inspect_as_user, &m);
+    if (status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) == HOPELESS) {
+        say(&m, WS_LOG_ERROR, "history: %s cannot be used: look at its owner and mode", m.data);
+        apr_pool_destroy(pool);
+        return APR_EGENERAL;
+    }
+    apr_pool_destroy(pool);
+    return APR_SUCCESS;
+}

@@ -1,0 +1,120 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * Who is subscribed to what. A channel exists while somebody has a reference: a seat, or work that is on
+ * its way. It has a room in each loop, which only that loop's thread enters; all that others see of a
+ * room is how many seats it has.
+ */
+
+#ifndef WS_CHANNELS_REGISTRY_H
+#define WS_CHANNELS_REGISTRY_H
+
+#include "channels/channels.h"
+#include "engine/conn.h"
+
+typedef struct ws_channel ws_channel;
+typedef struct ws_sub ws_sub;
+typedef struct ws_presence_state ws_presence_state;
+
+/** A connection's subscription to a channel. */
+struct ws_sub {
+    ws_sub *next; /**< of the same connection */
+    ws_conn *c;
+    ws_channel *ch;
+    apr_uint32_t place;   /**< in the room */
+    apr_uint32_t serial;  /**< tells it from an earlier one of the same connection and channel */
+    ws_position at;       /**< up to here it has everything */
+    unsigned char flags;  /**< WS_MEMBER, WS_WATCH */
+    unsigned char form;   /**< while an event is delivered */
+    unsigned live : 1;    /**< it gets what the room gets */
+    unsigned resumes : 1; /**< before, it is to get what is kept behind `at` */
+    unsigned waits : 1;   /**< with that until its client has read more */
+};
+
+struct ws_subscriptions {
+    ws_sub *first;
+    unsigned count;
+};
+
+/** A channel's seats in a loop. */
+typedef struct ws_sub_list {
+    apr_uint32_t count; /**< of seats; atomic, read by publishers */
+    ws_sub **seats;     /**< with holes while somebody goes through them */
+    apr_uint32_t used, size;
+    unsigned visiting; /**< depth */
+    int holes;
+    /* Of a channel with a history: */
+    int started;    /**< `at` is known */
+    int reading;    /**< what is missing is being read; what comes meanwhile will be read too */
+    int again;      /**< such has come */
+    int lost;       /**< the history could not be read: nobody knows what is missing */
+    ws_position at; /**< up to here all live seats have everything */
+} ws_sub_list;
+
+struct ws_channel {
+    ws_channel *next;  /**< in the table */
+    apr_uint32_t refs; /**< under the lock */
+    apr_uint64_t hash;
+    int kept; /**< it has a history */
+    unsigned len;
+    char *name;
+    ws_sub_list rooms[]; /**< one for each loop */
+};
+
+/** A loop, seen from here. */
+typedef struct ws_sub_table {
+    apr_size_t waiting;      /**< bytes of messages on their way to it; atomic */
+    apr_uint32_t full_since; /**< ws_clock() when that was too much, 0: it is not; atomic */
+    int looking;             /**< it has been told to look for what is missing; atomic */
+} ws_sub_table;
+
+struct ws_channels {
+    ws_channels_options options;
+    apr_pool_t *pool;
+    unsigned loops;
+    apr_thread_mutex_t *lock; /**< of the table and of refs in it */
+    ws_channel **table;
+    unsigned size, count;
+    apr_uint32_t serial; /**< atomic */
+    int stopped;         /**< atomic */
+    ws_presence_state *presence;
+    ws_sub_table halls[WS_LOOPS_MAX];
+};
+
+/** The channel of a name with one more reference, or NULL: nobody is subscribed.  [any thread] */
+ws_channel *ws_channel_find(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash);
+
+/** The same; made if there is none. @return NULL: *status is WS_LIMIT or WS_FULL  [any thread] */
+ws_channel *ws_channel_take(ws_channels *h, const char *name, unsigned len, ws_status *status);
+
+ws_channel *ws_channel_ref(ws_channels *h, ws_channel *ch);
+void ws_channel_unref(ws_channels *h, ws_channel *ch);
+
+/** All channels that have seats in a loop, each with a reference. @return how many; *all is to be freed */
+unsigned ws_channels_of_loop(ws_channels *h, unsigned loop, ws_channel ***all);
+
+/** The seat of a connection in a channel, or NULL.  [loop] */
+ws_sub *ws_sub_find(const ws_conn *c, const ws_channel *ch);
+
+/** A new one, in its room; the reference to the channel becomes the seat's, if there is one. @return NULL:
+ *  no memory  [loop] */
+ws_sub *ws_sub_take(ws_channels *h, ws_conn *c, ws_channel *ch);
+
+/** Free it. The reference to the channel is released.  [loop] */
+void ws_sub_give(ws_channels *h, ws_sub *seat);
+
+/** Close the holes of a room that nobody goes through any more.  [loop] */
+void ws_sub_list_compact(ws_sub_list *room);
+
+static inline ws_sub_list *ws_sub_list_of(const ws_loop *loop, ws_channel *ch)
+{
+    return &ch->rooms[loop->index];
+}
+
+/** A counter that many threads add to. */
+static inline void ws_channels_count(const ws_channels *h, ws_counter which, apr_int64_t n)
+{
+    ws_count_shared(h->options.engine->options.counters, which, n);
+}
+
+#endif

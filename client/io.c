@@ -1,0 +1,139 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Bytes of an attempt, to and from a proxy or server, with TLS or without. */
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "client/connector.h"
+
+/* First size of the buffer for an answer; it grows to ws_connect_options.max_answer. */
+#define ANSWER_MIN 2048
+
+apr_ssize_t ws_connector_wanted(ws_connector *t, int result)
+{
+    int system_error = errno, error = SSL_get_error(t->ssl, result);
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
+        ws_source_watch(&t->guest, t->fd, error == SSL_ERROR_WANT_READ ? WS_READABLE : WS_WRITABLE);
+        return 0;
+    }
+    ws_tls_explain(t->ssl, error, system_error, t->error);
+    return -2;
+}
+
+int ws_connector_send(ws_connector *t, const char *who)
+{
+    while (t->out_sent < t->out_len) {
+        const char *data = t->out + t->out_sent;
+        apr_size_t len = t->out_len - t->out_sent;
+        apr_ssize_t n;
+        if (t->ssl) {
+            ERR_clear_error();
+            n = SSL_write(t->ssl, data, (int)len);
+            if (n <= 0 && ws_connector_wanted(t, (int)n) < 0) {
+                ws_connector_fail(t, 0, "%s", t->error);
+            }
+        }
+        else if ((n = send(t->fd, data, len, MSG_NOSIGNAL)) < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            if (errno == EAGAIN) {
+                ws_source_watch(&t->guest, t->fd, WS_WRITABLE);
+            }
+            else {
+                ws_connector_fail(t, 0, "%s: %s", who, strerror(errno));
+            }
+        }
+        if (n <= 0) {
+            return 0;
+        }
+        t->out_sent += (apr_size_t)n;
+    }
+    ws_source_watch(&t->guest, t->fd, WS_READABLE);
+    return 1;
+}
+
+/* @return bytes; 0: nothing now; -1: the end; -2: an error, in t->error */
+static apr_ssize_t receive(ws_connector *t, char *data, apr_size_t len)
+{
+    apr_ssize_t n;
+    if (t->ssl) {
+        ERR_clear_error();
+        n = SSL_read(t->ssl, data, (int)len);
+        return n > 0 ? n
+               : SSL_get_error(t->ssl, (int)n) == SSL_ERROR_ZERO_RETURN
+                   ? -1
+                   : ws_connector_wanted(t, (int)n);
+    }
+    do {
+        n = recv(t->fd, data, len, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN) {
+        snprintf(t->error, sizeof(t->error), "%s", strerror(errno));
+        return -2;
+    }
+    return n > 0 ? n : n == 0 ? -1 : 0;
+}
+
+/* @return whether there is room for more of the answer */
+static int make_room(ws_connector *t)
+{
+    apr_size_t size = t->in_size ? t->in_size * 2 : ANSWER_MIN;
+    char *in;
+    if (t->in_len < t->in_size) {
+        return 1;
+    }
+    size = size < t->o.max_answer ? size : t->o.max_answer;
+    if (size <= t->in_len || !(in = realloc(t->in, size))) {
+        return 0;
+    }
+    t->in = in;
+    t->in_size = size;
+    return 1;
+}
+
+apr_size_t ws_connector_read_head(ws_connector *t, const char *who)
+{
+    for (;;) {
+        static const char begin[] = "HTTP/1.";
+        apr_size_t head = ws_client_response_head(t->in, t->in_len), n = t->in_len;
+        apr_ssize_t got;
+        if (memcmp(t->in ? t->in : begin, begin, n < 7 ? n : 7) != 0) {
+            ws_connector_fail(t, 0, "%s: the answer is not HTTP/1.1", who);
+            return 0;
+        }
+        if (head) {
+            return head;
+        }
+        if (!make_room(t)) {
+            ws_connector_fail(t, 0,
+                              "%s: the answer's head is longer than %" APR_SIZE_T_FMT " bytes", who,
+                              t->o.max_answer);
+            return 0;
+        }
+        got = receive(t, t->in + t->in_len, t->in_size - t->in_len);
+        if (got > 0) {
+            t->in_len += (apr_size_t)got;
+        }
+        else if (got == 0) {
+            return 0;
+        }
+        else if (got == -1) {
+            ws_connector_fail(t, 0, "%s: the connection was closed before an answer", who);
+            return 0;
+        }
+        else if (t->ssl) {
+            ws_connector_fail(t, 0, "%s", t->error);
+            return 0;
+        }
+        else {
+            ws_connector_fail(t, 0, "%s: %s", who, t->error);
+            return 0;
+        }
+    }
+}

@@ -1,0 +1,167 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * Clients that read too slowly: what may wait for them, in bytes and in time, and what is done when
+ * that is reached. A message is dropped as a whole, and only if nothing of it has been sent; control
+ * frames and messages in parts are never dropped once they are queued.
+ */
+
+#include "engine/conn.h"
+
+/* What is on its way cannot be dropped, and does not count where messages are: or else one long
+ * message would keep out all new ones. */
+static apr_size_t on_its_way(const ws_conn *c)
+{
+    const ws_send_queue *q = &c->out;
+    return q->count && (ws_send_queue_untouched(q) || !ws_send_queue_at(q, 0)->frames->whole)
+               ? ws_send_queue_at(q, 0)->frames->len - q->sent
+               : 0;
+}
+
+static apr_size_t cost(const ws_send_queue *q)
+{
+    return ws_send_queue_bytes(q) + q->count * WS_SEND_ENTRY_COST;
+}
+
+static int full(const ws_conn *c)
+{
+    apr_size_t waiting = cost(&c->out) + (c->deferred ? cost(c->deferred) : 0);
+    if (ws_backpressure_drops(c)) {
+        waiting -= on_its_way(c);
+    }
+    return waiting >= c->settings->send_queue;
+}
+
+static apr_uint32_t age(const ws_conn *c, const ws_send_queue *q, apr_uint32_t i)
+{
+    return c->loop->now - ws_send_queue_at(q, i)->since;
+}
+
+static int behind(const ws_conn *c)
+{
+    return c->settings->behind && c->out.count && age(c, &c->out, 0) > c->settings->behind;
+}
+
+static void count_drop(ws_conn *c)
+{
+    ws_count(c->loop->counters, WS_COUNT_DROPPED, 1);
+    if (!c->dropped++) {
+        ws_log(c->loop->engine, WS_LOG_INFO, c,
+               "messages are dropped: the client reads too slowly, %" APR_SIZE_T_FMT
+               " bytes wait to be sent (WebSocketSlowReader)",
+               ws_send_queue_bytes(&c->out));
+    }
+}
+
+static void drop(ws_conn *c, ws_send_queue *q, apr_uint32_t i)
+{
+    count_drop(c);
+    ws_send_queue_remove(q, i);
+}
+
+/* @return whether there was one that could be dropped */
+static int drop_oldest(ws_conn *c)
+{
+    ws_send_queue *queues[] = {&c->out, c->deferred};
+    for (int n = 0; n < 2 && queues[n]; n++) {
+        for (apr_uint32_t i = ws_send_queue_untouched(queues[n]); i < queues[n]->count; i++) {
+            if (ws_send_queue_at(queues[n], i)->frames->whole) {
+                drop(c, queues[n], i);
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+void ws_backpressure_trim(ws_conn *c)
+{
+    ws_send_queue *q = &c->out;
+    apr_uint32_t i = ws_send_queue_untouched(q);
+    if (ws_backpressure_policy(c) == WS_SLOW_DROP_NEWEST) {
+        return;
+    }
+    while (i < q->count) {
+        const ws_frames *f = ws_send_queue_at(q, i)->frames;
+        if (!f->whole || (f->key && ws_backpressure_policy(c) == WS_SLOW_KEEP_LATEST)) {
+            i++; /* the latest of its key is what the client has to know, however old */
+        }
+        else if (age(c, q, i) > c->settings->behind) {
+            drop(c, q, i);
+        }
+        else {
+            break; /* those behind it are younger */
+        }
+    }
+}
+
+ws_send_queue *ws_backpressure_find(ws_conn *c, apr_uint64_t key, apr_uint32_t *place)
+{
+    ws_send_queue *queues[] = {&c->out, c->deferred};
+    for (int n = 0; ws_backpressure_policy(c) == WS_SLOW_KEEP_LATEST && n < 2 && queues[n]; n++) {
+        if ((*place = ws_send_queue_find(queues[n], key)) < queues[n]->count) {
+            return queues[n];
+        }
+    }
+    return NULL;
+}
+
+static ws_status too_slow(ws_conn *c)
+{
+    if (behind(c)) {
+        ws_log(c->loop->engine, WS_LOG_INFO, c,
+               "closing: the client reads too slowly, a message has waited for %u ms "
+               "(WebSocketSlowReader)",
+               age(c, &c->out, 0));
+    }
+    else {
+        ws_log(c->loop->engine, WS_LOG_INFO, c,
+               "closing: the %s reads too slowly, %" APR_SIZE_T_FMT
+               " bytes wait to be sent (WebSocketSendQueue)",
+               ws_is_client(c) ? "server" : "client", ws_send_queue_bytes(&c->out));
+    }
+    ws_count(c->loop->counters, WS_COUNT_SLOW_QUEUE, 1);
+    ws_conn_close(c, WS_CLOSE_POLICY, "too slow", 8);
+    return WS_FULL;
+}
+
+ws_status ws_backpressure_admit(ws_conn *c, unsigned first)
+{
+    int part = (first & 0xF) == WS_OP_CONTINUATION; /* cannot be left out any more */
+    if (!c->write_blocked && full(c)) {
+        ws_conn_write(c); /* much has come in this turn: the client need not be slow */
+    }
+    if (first & 0x8) {
+        return full(c) ? WS_DROPPED : WS_SENT; /* no reason to close, nor to grow for ever */
+    }
+    switch (ws_backpressure_policy(c)) {
+    case WS_SLOW_CLOSE:
+        return full(c) || behind(c) ? too_slow(c) : WS_SENT;
+    case WS_SLOW_DROP_NEWEST:
+        if (!full(c) && !behind(c)) {
+            return WS_SENT;
+        }
+        break;
+    default:
+        if (c->settings->behind) {
+            ws_backpressure_trim(c);
+        }
+        while (full(c) && drop_oldest(c)) {
+        }
+        if (!full(c)) {
+            return WS_SENT;
+        }
+    }
+    if (part) {
+        return full(c) ? too_slow(c) : WS_SENT;
+    }
+    count_drop(c);
+    return WS_DROPPED;
+}
+
+void ws_backpressure_over(ws_conn *c)
+{
+    ws_log(c->loop->engine, WS_LOG_INFO, c, "%u messages were dropped (WebSocketSlowReader)",
+           c->dropped);
+    c->dropped = 0;
+}

@@ -1,0 +1,488 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * The handler's callbacks: called on the loop; or for a WS_BLOCKING handler, made into jobs that the
+ * engine's threads do, one at a time and in order for each connection.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/conn.h"
+
+/* Reading is held while more than this waits for the handler. */
+#define JOBS_MAX 64
+#define JOB_BYTES_MAX (1024 * 1024)
+
+/* Jobs of one connection before others get the thread. */
+#define TURN 16
+
+typedef enum { OPEN, MESSAGE, FRAME, PONG, DRAIN, RUN, TIMER, WATCH, CLOSE } job_kind;
+
+typedef struct job job;
+struct job {
+    job *next;
+    job_kind kind;
+    ws_type type;
+    unsigned where; /* of a piece; of a watch its events */
+    ws_timer *timer;
+    ws_watch *watch;
+    void (*fn)(ws_conn *c, void *arg);
+    void *arg;
+    apr_size_t len;
+    char data[];
+};
+
+struct ws_jobs {
+    ws_work work;
+    ws_conn *c;
+    ws_thread_pool *threads;
+    apr_thread_mutex_t *lock; /**< of what stands above over */
+    apr_pool_t *pool;         /**< of the lock */
+    job *first, **last;
+    apr_uint32_t count;
+    apr_size_t bytes;
+    job *close;        /**< made at the beginning, so that it cannot fail at the end */
+    int running;       /**< a thread has this connection, or will */
+    int held;          /**< WS_HELD_JOBS is set or will be */
+    int over;          /**< on_close has been called; the loop's */
+    ws_task last_task; /**< sets over, behind all tasks that the jobs have posted */
+};
+
+typedef struct release_task {
+    ws_task task;
+    ws_id id;
+} release_task;
+
+static const ws_handler *handler_of(const ws_conn *c)
+{
+    return c->location->handler;
+}
+
+static void call_close(ws_conn *c)
+{
+    const ws_bytes *reason = c->end_reason;
+    if (handler_of(c)->on_close) {
+        handler_of(c)->on_close(c, c->end_code ? c->end_code : WS_CLOSE_ABNORMAL,
+                                reason ? (const char *)reason->data : "", reason ? reason->len : 0);
+    }
+}
+
+/* On the loop, the watchdog sees which callback runs. */
+
+static inline void enter(const ws_conn *c, const char *what)
+{
+    ws_cb_enter(&c->loop->call, c, what);
+}
+
+static inline void leave(ws_conn *c)
+{
+    ws_cb_leave(&c->loop->call, c);
+}
+
+static void release(ws_loop *loop, ws_task *task)
+{
+    ws_conn *c = ws_conn_find(loop, ((release_task *)task)->id);
+    int held = 0;
+    if (c) {
+        apr_thread_mutex_lock(c->jobs->lock);
+        held = c->jobs->held; /* again, while this was on its way */
+        apr_thread_mutex_unlock(c->jobs->lock);
+    }
+    if (c && !held) {
+        ws_conn_release(c, WS_HELD_JOBS);
+        ws_conn_watch(c);
+    }
+    free(task);
+}
+
+static void post_release(ws_conn *c)
+{
+    release_task *t = ws_task_new(sizeof(*t), release);
+    if (t) {
+        t->id = c->id;
+        if (ws_loop_post(c->loop, &t->task) < 0) {
+            free(t);
+        }
+    }
+}
+
+static void set_over(ws_loop *loop, ws_task *task)
+{
+    ws_jobs *jobs = (ws_jobs *)((char *)task - offsetof(ws_jobs, last_task));
+    (void)loop;
+    jobs->over = 1;
+    ws_cb_leave_channels(jobs->c);
+}
+
+static void do_job(ws_conn *c, job *j)
+{
+    const ws_handler *h = handler_of(c);
+    switch (j->kind) {
+    case OPEN:
+        h->on_open(c);
+        break;
+    case MESSAGE:
+        h->on_message(c, j->type, j->data, j->len);
+        break;
+    case FRAME:
+        h->on_frame(c, j->type, j->data, j->len, j->where);
+        break;
+    case PONG:
+        h->on_pong(c, j->data, j->len);
+        break;
+    case DRAIN:
+        h->on_drain(c);
+        break;
+    case RUN:
+        j->fn(c, j->arg);
+        break;
+    case TIMER:
+        ws_timer_call(c, j->timer);
+        ws_timer_done(c, j->timer);
+        break;
+    case WATCH:
+        ws_watch_call(c, j->watch, j->where);
+        ws_watch_done(c, j->watch);
+        break;
+    case CLOSE:
+        call_close(c);
+        break;
+    }
+}
+
+static void do_jobs(ws_work *work)
+{
+    ws_jobs *jobs = (ws_jobs *)((char *)work - offsetof(ws_jobs, work));
+    ws_conn *c = jobs->c;
+    ws_loop *loop = c->loop;
+
+    for (int i = 0;; i++) {
+        job *j;
+        int release = 0;
+        apr_thread_mutex_lock(jobs->lock);
+        if (!jobs->first || i == TURN) {
+            int again = jobs->first != NULL;
+            jobs->running = again;
+            apr_thread_mutex_unlock(jobs->lock);
+            if (again) {
+                ws_thread_pool_push(jobs->threads, &jobs->work);
+            }
+            return;
+        }
+        j = jobs->first;
+        if (!(jobs->first = j->next)) {
+            jobs->last = &jobs->first;
+        }
+        jobs->count--;
+        jobs->bytes -= j->len;
+        if (jobs->held && jobs->count <= JOBS_MAX / 2 && jobs->bytes <= JOB_BYTES_MAX / 2) {
+            jobs->held = 0;
+            release = 1;
+        }
+        apr_thread_mutex_unlock(jobs->lock);
+        if (release) {
+            post_release(c);
+        }
+        do_job(c, j);
+        if (j->kind == CLOSE) {
+            free(j);
+            ws_loop_post(loop, &jobs->last_task); /* and the loop frees the connection */
+            return;
+        }
+        free(j);
+    }
+}
+
+/* The engine's threads, made for the first who needs them. */
+static ws_thread_pool *threads(ws_engine *e)
+{
+    ws_thread_pool *t;
+    apr_thread_mutex_lock(e->lock);
+    if (!e->threads && ws_thread_pool_create(&e->threads, e->options.blocking) != APR_SUCCESS) {
+        e->threads = NULL;
+    }
+    t = e->threads;
+    apr_thread_mutex_unlock(e->lock);
+    return t;
+}
+
+static job *job_new(job_kind kind, const void *data, apr_size_t len)
+{
+    job *j = malloc(sizeof(*j) + len);
+    if (j) {
+        memset(j, 0, sizeof(*j));
+        j->kind = kind;
+        j->len = len;
+        if (len) {
+            memcpy(j->data, data, len);
+        }
+    }
+    return j;
+}
+
+/* Takes over the job. */
+static void give(ws_conn *c, job *j)
+{
+    ws_jobs *jobs = c->jobs;
+    int start, hold, last;
+
+    if (!j) {
+        /* A callback that is lost would break the handler's idea of the connection. */
+        ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
+        return;
+    }
+    last = j->kind == CLOSE;
+    apr_thread_mutex_lock(jobs->lock);
+    j->next = NULL;
+    *jobs->last = j;
+    jobs->last = &j->next;
+    jobs->count++;
+    jobs->bytes += j->len;
+    start = !jobs->running;
+    jobs->running = 1;
+    hold = !jobs->held && (jobs->count > JOBS_MAX || jobs->bytes > JOB_BYTES_MAX);
+    if (hold) {
+        jobs->held = 1;
+        /* Under the lock: the release comes as a task, behind this. */
+        ws_conn_hold(c, WS_HELD_JOBS);
+    }
+    apr_thread_mutex_unlock(jobs->lock);
+    if (start) {
+        ws_thread_pool_push(jobs->threads, &jobs->work);
+    }
+    if (hold && c->loop->corked != c && !last) {
+        ws_conn_watch(c); /* else it is done when the input has been taken */
+    }
+}
+
+int ws_cb_init(ws_conn *c)
+{
+    ws_thread_pool *pool;
+    ws_jobs *jobs;
+    if (!(handler_of(c)->flags & WS_BLOCKING)) {
+        return 0;
+    }
+    if (!(pool = threads(c->loop->engine)) || !(jobs = calloc(1, sizeof(*jobs)))) {
+        return -1;
+    }
+    jobs->work.fn = do_jobs;
+    jobs->c = c;
+    jobs->threads = pool;
+    jobs->last = &jobs->first;
+    jobs->last_task.fn = set_over;
+    if (!(jobs->close = job_new(CLOSE, NULL, 0))
+        || apr_pool_create_unmanaged(&jobs->pool) != APR_SUCCESS
+        || apr_thread_mutex_create(&jobs->lock, APR_THREAD_MUTEX_DEFAULT, jobs->pool)
+               != APR_SUCCESS) {
+        if (jobs->pool) {
+            apr_pool_destroy(jobs->pool);
+        }
+        free(jobs->close);
+        free(jobs);
+        return -1;
+    }
+    c->jobs = jobs;
+    return 0;
+}
+
+apr_uint32_t ws_cb_waiting(const ws_conn *c)
+{
+    apr_uint32_t n;
+    apr_thread_mutex_lock(c->jobs->lock);
+    n = c->jobs->count;
+    apr_thread_mutex_unlock(c->jobs->lock);
+    return n;
+}
+
+int ws_cb_over(const ws_conn *c)
+{
+    return !c->jobs || !c->opened || c->jobs->over;
+}
+
+void ws_cb_free(ws_conn *c)
+{
+    if (c->jobs) {
+        free(c->jobs->close); /* if it was never given */
+        apr_pool_destroy(c->jobs->pool);
+        free(c->jobs);
+        c->jobs = NULL;
+    }
+}
+
+void ws_cb_open(ws_conn *c)
+{
+    c->opened = 1;
+    if (!handler_of(c)->on_open) {
+        return;
+    }
+    if (c->jobs) {
+        give(c, job_new(OPEN, NULL, 0));
+        return;
+    }
+    ws_conn_cork(c);
+    enter(c, "on_open");
+    handler_of(c)->on_open(c);
+    leave(c);
+    ws_conn_uncork(c);
+}
+
+/* Messages and pongs are called from input.c, which corks around all of one read. */
+
+void ws_cb_message(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len)
+{
+    if (!handler_of(c)->on_message) {
+        return;
+    }
+    if (c->jobs) {
+        job *j = job_new(MESSAGE, data, len);
+        if (j) {
+            j->type = type;
+        }
+        give(c, j);
+        return;
+    }
+    enter(c, "on_message");
+    handler_of(c)->on_message(c, type, (const char *)data, len);
+    leave(c);
+}
+
+void ws_cb_frame(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len,
+                 unsigned where)
+{
+    if (c->jobs) {
+        job *j = job_new(FRAME, data, len);
+        if (j) {
+            j->type = type;
+            j->where = where;
+        }
+        give(c, j);
+        return;
+    }
+    enter(c, "on_frame");
+    handler_of(c)->on_frame(c, type, (const char *)data, len, where);
+    leave(c);
+}
+
+void ws_cb_pong(ws_conn *c, const unsigned char *data, apr_size_t len)
+{
+    if (!handler_of(c)->on_pong) {
+        return;
+    }
+    if (c->jobs) {
+        give(c, job_new(PONG, data, len));
+        return;
+    }
+    enter(c, "on_pong");
+    handler_of(c)->on_pong(c, (const char *)data, len);
+    leave(c);
+}
+
+void ws_cb_drain(ws_conn *c)
+{
+    if (!handler_of(c)->on_drain || ws_state_of(c) != WS_OPEN) {
+        return;
+    }
+    if (c->jobs) {
+        give(c, job_new(DRAIN, NULL, 0));
+        return;
+    }
+    ws_conn_cork(c);
+    enter(c, "on_drain");
+    handler_of(c)->on_drain(c);
+    leave(c);
+    ws_conn_uncork(c);
+}
+
+int ws_cb_channel(ws_conn *c, const ws_event *event)
+{
+    int form;
+    ws_conn_cork(c);
+    enter(c, "on_channel");
+    form = handler_of(c)->on_channel(c, event);
+    leave(c);
+    ws_conn_uncork(c);
+    return form;
+}
+
+void ws_cb_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg)
+{
+    if (c->jobs) {
+        job *j = job_new(RUN, NULL, 0);
+        if (j) {
+            j->fn = fn;
+            j->arg = arg;
+        }
+        else {
+            fn(NULL, arg);
+        }
+        give(c, j);
+        return;
+    }
+    ws_conn_cork(c);
+    enter(c, "a function of ws_run()");
+    fn(c, arg);
+    leave(c);
+    ws_conn_uncork(c);
+}
+
+void ws_cb_timer(ws_conn *c, ws_timer *t)
+{
+    if (c->jobs) {
+        job *j = job_new(TIMER, NULL, 0);
+        if (j) {
+            j->timer = t;
+        }
+        else {
+            ws_timer_done(c, t);
+        }
+        give(c, j);
+        return;
+    }
+    ws_conn_cork(c);
+    enter(c, "a timer's function");
+    ws_timer_call(c, t);
+    leave(c);
+    ws_timer_done(c, t);
+    ws_conn_uncork(c);
+}
+
+void ws_cb_watch(ws_conn *c, ws_watch *w, unsigned events)
+{
+    if (c->jobs) {
+        job *j = job_new(WATCH, NULL, 0);
+        if (j) {
+            j->watch = w;
+            j->where = events;
+        }
+        else {
+            ws_watch_done(c, w);
+        }
+        give(c, j);
+        return;
+    }
+    ws_conn_cork(c);
+    enter(c, "a function of ws_watch_start()");
+    ws_watch_call(c, w, events);
+    leave(c);
+    ws_watch_done(c, w);
+    ws_conn_uncork(c);
+}
+
+void ws_cb_close(ws_conn *c)
+{
+    if (c->closed_told || !c->opened) {
+        return;
+    }
+    c->closed_told = 1;
+    if (c->jobs) {
+        job *j = c->jobs->close;
+        c->jobs->close = NULL;
+        give(c, j);
+        return;
+    }
+    enter(c, "on_close");
+    call_close(c);
+    leave(c);
+    ws_cb_leave_channels(c);
+}

@@ -1,0 +1,329 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "engine/extensions.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/conn.h"
+
+/* A buffer of the loop that had to grow beyond this for a message is not kept. */
+#define KEEP_MAX (256 * 1024)
+
+/* One extension of a connection. */
+typedef struct step {
+    ws_extended x; /* first: extensions give us this */
+    const ws_extension_use *use;
+    ws_chain *chain;
+    unsigned stateless : 1;
+    unsigned in : 1;       /* receive sees the pieces of the current message */
+    unsigned in_first : 1; /* and this one is the first */
+    unsigned out : 1;      /* likewise send */
+    unsigned out_first : 1;
+} step;
+
+struct ws_chain {
+    ws_conn *c;
+    unsigned count;
+    unsigned char opcode;   /* of the message that is received */
+    unsigned char type;     /* of the message that is sent */
+    unsigned char begun;    /* a piece of the message that is received has been delivered */
+    unsigned char ended;    /* and the last one */
+    unsigned char passing;  /* the message that is received goes through the chain */
+    apr_uint64_t delivered; /* of that message, bytes */
+    step steps[];
+};
+
+ws_chain *ws_chain_new(unsigned count)
+{
+    return calloc(1, sizeof(ws_chain) + count * sizeof(step));
+}
+
+void ws_chain_add(ws_chain *chain, const ws_extension_use *use, const ws_negotiation *n)
+{
+    step *s = &chain->steps[chain->count++];
+    s->use = use;
+    s->chain = chain;
+    s->x.config = use->config;
+    s->x.agreed = n->agreed;
+    s->stateless = n->stateless != 0;
+}
+
+unsigned ws_chain_rsv(const ws_chain *chain)
+{
+    unsigned rsv = 0;
+    for (unsigned i = 0; i < chain->count; i++) {
+        rsv |= chain->steps[i].use->extension->rsv;
+    }
+    return rsv;
+}
+
+void ws_chain_free(ws_chain *chain)
+{
+    for (unsigned i = 0; chain && i < chain->count; i++) {
+        step *s = &chain->steps[i];
+        if (s->use->extension->close) {
+            s->use->extension->close(&s->x);
+        }
+    }
+    free(chain);
+}
+
+void ws_chain_adopt(ws_conn *c)
+{
+    ws_chain *chain = c->chain;
+    chain->c = c;
+    c->parser.rsv_ok = (unsigned char)ws_chain_rsv(chain);
+    for (unsigned i = 0; i < chain->count; i++) {
+        chain->steps[i].x.shared = &c->loop->shared[chain->steps[i].use->index];
+    }
+}
+
+/* ---- In: from the last extension to the first ---- */
+
+static int deliver(ws_chain *chain, unsigned n, unsigned char *data, apr_size_t len, int last);
+
+/* To the handler. */
+static int arrive(ws_chain *chain, unsigned char *data, apr_size_t len, int last)
+{
+    ws_conn *c = chain->c;
+    unsigned where = (chain->begun ? 0 : WS_FIRST) | (last ? WS_LAST : 0);
+
+    if (!ws_conn_accepts_input(c) || c->discard_input || c->broken || chain->ended) {
+        return -1;
+    }
+    chain->begun = 1;
+    chain->ended = last != 0;
+    if (len > c->parser.max_message - chain->delivered) {
+        ws_conn_fail(c, WS_CLOSE_TOO_BIG, "message is too big");
+        return -1;
+    }
+    chain->delivered += len;
+    ws_count(c->loop->counters, WS_COUNT_DECOMPRESSED_IN, (apr_int64_t)len);
+    ws_conn_deliver(c, chain->opcode, data, len, where, c->parser.max_message);
+    return ws_conn_accepts_input(c) ? 0 : -1;
+}
+
+static int receive(step *s, unsigned char *data, apr_size_t len, int last)
+{
+    unsigned where = (s->in_first ? WS_FIRST : 0) | (last ? WS_LAST : 0);
+    int result;
+    s->in_first = 0;
+    result = s->use->extension->receive(&s->x, data, len, where);
+    if (result == WS_PASS_BY && (where & WS_FIRST)) {
+        s->in = 0;
+        return deliver(s->chain, (unsigned)(s - s->chain->steps), data, len, last);
+    }
+    if (result != 0) {
+        ws_log(s->chain->c->loop->engine, WS_LOG_INFO, s->chain->c,
+               "extension %s cannot read a message", s->use->name);
+        ws_conn_fail(s->chain->c, result < 0 ? WS_CLOSE_INTERNAL : result,
+                     "an extension cannot read the message");
+        return -1;
+    }
+    return 0;
+}
+
+/* Through the first n extensions of the chain. */
+static int deliver(ws_chain *chain, unsigned n, unsigned char *data, apr_size_t len, int last)
+{
+    while (n > 0) {
+        step *s = &chain->steps[--n];
+        if (s->in) {
+            return receive(s, data, len, last);
+        }
+    }
+    return arrive(chain, data, len, last);
+}
+
+int ws_extension_deliver(ws_extended *x, unsigned char *data, apr_size_t len, int last)
+{
+    step *s = (step *)x;
+    return deliver(s->chain, (unsigned)(s - s->chain->steps), data, len, last);
+}
+
+int ws_chain_wants(const ws_conn *c, const ws_piece *p)
+{
+    ws_chain *chain = c->chain;
+    if (p->flags & WS_MESSAGE_FIRST) {
+        chain->passing = 0;
+        for (unsigned i = 0; i < chain->count; i++) {
+            step *s = &chain->steps[i];
+            unsigned rsv = s->use->extension->rsv;
+            s->in = !rsv || (p->rsv & rsv);
+            s->in_first = 1;
+            chain->passing |= s->in;
+        }
+        chain->opcode = p->opcode;
+        chain->begun = chain->ended = 0;
+        chain->delivered = 0;
+    }
+    return chain->passing;
+}
+
+void ws_chain_receive(ws_conn *c, const ws_piece *p)
+{
+    int last = (p->flags & WS_MESSAGE_LAST) != 0;
+    ws_count(c->loop->counters, WS_COUNT_COMPRESSED_IN, (apr_int64_t)p->len);
+    if (deliver(c->chain, c->chain->count, p->data, p->len, last) == 0 && last && !c->chain->ended
+        && ws_conn_accepts_input(c) && !c->discard_input && !c->broken) {
+        ws_conn_fail(c, WS_CLOSE_INTERNAL, "an extension has lost the end of the message");
+    }
+}
+
+/* ---- Out: from the first extension to the last ---- */
+
+/* To the loop's buffer. */
+static int collect(ws_loop *loop, const void *data, apr_size_t len)
+{
+    if (loop->made_size - loop->scratch_len < len) {
+        apr_size_t size = loop->made_size ? loop->made_size : 4096;
+        unsigned char *made;
+        while (size - loop->scratch_len < len) {
+            if (size > APR_SIZE_MAX / 2) {
+                return -1;
+            }
+            size *= 2;
+        }
+        if (!(made = realloc(loop->scratch, size))) {
+            return -1;
+        }
+        loop->scratch = made;
+        loop->made_size = size;
+    }
+    if (len) {
+        memcpy(loop->scratch + loop->scratch_len, data, len);
+        loop->scratch_len += len;
+    }
+    return 0;
+}
+
+static int emit(ws_chain *chain, unsigned n, const void *data, apr_size_t len, int last)
+{
+    for (; n < chain->count; n++) {
+        step *s = &chain->steps[n];
+        if (s->out) {
+            unsigned where = (s->out_first ? WS_FIRST : 0) | (last ? WS_LAST : 0);
+            int result;
+            s->out_first = 0;
+            result = s->use->extension->send(&s->x, (ws_type)chain->type, data, len, where);
+            if (result != WS_PASS_BY || !(where & WS_FIRST)) {
+                return result ? -1 : 0;
+            }
+            s->out = 0;
+        }
+    }
+    return collect(chain->c->loop, data, len);
+}
+
+int ws_extension_emit(ws_extended *x, const void *data, apr_size_t len, int last)
+{
+    step *s = (step *)x;
+    return emit(s->chain, (unsigned)(s - s->chain->steps) + 1, data, len, last);
+}
+
+static void count_sent(ws_loop *loop, apr_size_t before, apr_size_t after)
+{
+    ws_count(loop->counters, WS_COUNT_DECOMPRESSED_OUT, (apr_int64_t)before);
+    ws_count(loop->counters, WS_COUNT_COMPRESSED_OUT, (apr_int64_t)after);
+}
+
+ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_size_t *len)
+{
+    ws_chain *chain = c->chain;
+    ws_loop *loop = c->loop;
+    unsigned opcode = *first & 0xF;
+    apr_size_t before = *len;
+
+    if (loop->made_size > KEEP_MAX) {
+        free(loop->scratch);
+        loop->scratch = NULL;
+        loop->made_size = 0;
+    }
+    loop->scratch_len = 0;
+    if (opcode != WS_OP_CONTINUATION) {
+        chain->type = (unsigned char)opcode;
+        for (unsigned i = 0; i < chain->count; i++) {
+            chain->steps[i].out = chain->steps[i].out_first = 1;
+        }
+    }
+    if (emit(chain, 0, *payload, *len, *first & WS_FIN) < 0) {
+        ws_log(loop->engine, WS_LOG_ERROR, c,
+               "a message cannot be sent: no memory to transform it");
+        c->broken = 1; /* the peer would not understand what comes behind it */
+        ws_conn_mark_dirty(c);
+        return WS_FULL;
+    }
+    for (unsigned i = 0; i < chain->count; i++) {
+        if (chain->steps[i].out) {
+            *payload = loop->scratch ? loop->scratch : (const unsigned char *)"";
+            *len = loop->scratch_len;
+            if (opcode != WS_OP_CONTINUATION) {
+                *first |= chain->steps[i].use->extension->rsv;
+            }
+        }
+    }
+    if (*payload == loop->scratch && loop->scratch) {
+        count_sent(loop, before, *len);
+    }
+    return WS_SENT;
+}
+
+/* ---- A message for many ---- */
+
+void ws_chain_forget_shared(ws_loop *loop)
+{
+    if (loop->shared_from) {
+        ws_frames_unref(loop->shared_from);
+        ws_frames_unref(loop->shared_made);
+        loop->shared_from = loop->shared_made = NULL;
+    }
+}
+
+ws_frames *ws_chain_shared(ws_conn *c, ws_frames *f)
+{
+    ws_loop *loop = c->loop;
+    const step *s = &c->chain->steps[0];
+    const void *payload, *as_it_is;
+    unsigned first = f->data[0];
+    apr_size_t len, after;
+    ws_frames *made;
+
+    if (c->chain->count != 1 || !s->stateless || !f->whole) {
+        return NULL;
+    }
+    if (loop->shared_from == f && loop->shared_use == s->use
+        && loop->shared_agreed == s->x.agreed) {
+        if (loop->shared_made != f) {
+            ws_frames_payload(f, &len);
+            ws_frames_payload(loop->shared_made, &after);
+            count_sent(loop, len, after);
+        }
+        return ws_frames_ref(loop->shared_made);
+    }
+    payload = as_it_is = ws_frames_payload(f, &len);
+    if (ws_chain_send(c, &first, &payload, &len) < 0
+        || !(made =
+                 payload == as_it_is ? ws_frames_ref(f) : ws_frames_build(first, payload, len))) {
+        return NULL;
+    }
+    made->key = f->key;
+    ws_chain_forget_shared(loop);
+    loop->shared_from = ws_frames_ref(f);
+    loop->shared_made = ws_frames_ref(made);
+    loop->shared_use = s->use;
+    loop->shared_agreed = s->x.agreed;
+    return made;
+}
+
+void ws_chain_loop_end(ws_loop *loop)
+{
+    ws_chain_forget_shared(loop);
+    free(loop->scratch);
+    for (unsigned i = 0; i < WS_EXTENSIONS_MAX; i++) {
+        const ws_extension *e = loop->shared[i] ? loop->engine->options.extensions[i] : NULL;
+        if (e && e->end) {
+            e->end(loop->shared[i]);
+        }
+    }
+}

@@ -1,0 +1,347 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "engine/log_format.h"
+
+#include <apr_strings.h>
+#include <apr_tables.h>
+#include <apr_time.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+/** What a record is made from. */
+typedef struct source {
+    const ws_conn *c;
+    const char *why;
+    ws_conn_info report;
+    apr_time_t end;
+} source;
+
+typedef struct value {
+    const char *text; /**< NULL: it has none, or is the number */
+    apr_size_t len;
+    int is_number;
+    apr_uint64_t number;
+} value;
+
+static value text_of(const char *s)
+{
+    value v = {.text = s, .len = s ? strlen(s) : 0};
+    return v;
+}
+
+static value number_of(apr_uint64_t n)
+{
+    value v = {.is_number = 1, .number = n};
+    return v;
+}
+
+/* ---- Our own fields: %{NAME}w, and with _ for - those of JSON ---- */
+
+#define FIELDS(X)                                                                                  \
+    X("id", text_of(id_of(s, buf)))                                                                \
+    X("handler", text_of(s->report.location->name))                                                \
+    X("subprotocol", text_of(ws_protocol(s->c)))                                                   \
+    X("version", number_of((apr_uint64_t)ws_version(s->c)))                                        \
+    X("way", text_of(ways[s->report.transport]))                                                   \
+    X("messages-in", number_of(s->report.tally->messages_in))                                      \
+    X("messages-out", number_of(s->report.tally->messages_out))                                    \
+    X("bytes-in", number_of(s->report.tally->bytes_in))                                            \
+    X("bytes-out", number_of(s->report.tally->bytes_out))                                          \
+    X("wire-in", number_of(s->report.tally->wire_in))                                              \
+    X("wire-out", number_of(s->report.tally->wire_out))                                            \
+    X("code", number_of((apr_uint64_t)s->report.code))                                             \
+    X("reason", ((value){.text = s->report.reason, .len = s->report.reason_len}))                  \
+    X("closer", text_of(closers[s->report.closed_by]))                                             \
+    X("why", text_of(s->why))                                                                      \
+    X("most-queued", number_of(s->report.tally->most_queued))                                      \
+    X("pings-missed", number_of((apr_uint64_t)s->report.pings_missed))
+
+static const char *const field_names[] = {
+#define NAME(name, get) name,
+    FIELDS(NAME)};
+#define FIELD_COUNT (sizeof(field_names) / sizeof(*field_names))
+
+static const char *const ways[] = {"direct", "tls", "relay", "outgoing"};
+static const char *const closers[] = {"nobody", "client", "server"};
+
+static const char *id_of(const source *s, char buf[20])
+{
+    snprintf(buf, 20, "%016" APR_UINT64_T_HEX_FMT, ws_conn_id(s->c));
+    return buf;
+}
+
+static value field(const source *s, unsigned index, char buf[20])
+{
+    unsigned i = 0;
+#define GET(name, get)                                                                             \
+    if (i++ == index) {                                                                            \
+        return get;                                                                                \
+    }
+    FIELDS(GET)
+    return text_of(NULL);
+}
+
+/* ---- JSON ---- */
+
+static void put_json(ws_strbuf *t, const char *name, value v)
+{
+    char key[32];
+    snprintf(key, sizeof(key), "%s", name);
+    for (char *p = key; *p; p++) {
+        *p = *p == '-' ? '_' : *p;
+    }
+    ws_strbuf_printf(t, ",\"%s\":", key);
+    if (v.is_number) {
+        ws_strbuf_printf(t, "%" APR_UINT64_T_FMT, v.number);
+    }
+    else {
+        ws_strbuf_json(t, v.text, v.len);
+    }
+}
+
+static void write_json(ws_strbuf *t, const source *s)
+{
+    char buf[20];
+    ws_strbuf_puts(t, "{\"start\":\"");
+    ws_strbuf_time(t, s->report.tally->start);
+    ws_strbuf_puts(t, "\"");
+    put_json(t, "milliseconds",
+             number_of((apr_uint64_t)apr_time_as_msec(s->end - s->report.tally->start)));
+    put_json(t, "address", text_of(ws_peer(s->c)));
+    put_json(t, "user", text_of(ws_user(s->c)));
+    put_json(t, "vhost", text_of(ws_vhost(s->c)));
+    put_json(t, "uri", text_of(ws_uri(s->c)));
+    put_json(t, "args", text_of(ws_args(s->c)));
+    for (unsigned i = 0; i < FIELD_COUNT; i++) {
+        put_json(t, field_names[i], field(s, i, buf));
+    }
+    ws_strbuf_puts(t, "}");
+}
+
+/* ---- Formats ---- */
+
+/** A piece of a format: letter 0 is a text that stands for itself. */
+typedef struct item {
+    char letter;
+    unsigned field;  /**< of w */
+    const char *arg; /**< what stands in braces, or NULL; or the text */
+} item;
+
+struct ws_log_format {
+    int json;
+    apr_array_header_t *items;
+};
+
+static void write_time(ws_strbuf *t, const char *format, apr_time_t when)
+{
+    char buf[256];
+    apr_size_t len = 0;
+    apr_time_exp_t e;
+    if (format && !strcmp(format, "sec")) {
+        ws_strbuf_printf(t, "%" APR_TIME_T_FMT, apr_time_sec(when));
+        return;
+    }
+    if (format && !strcmp(format, "msec")) {
+        ws_strbuf_printf(t, "%" APR_TIME_T_FMT, apr_time_as_msec(when));
+        return;
+    }
+    if (format && !strcmp(format, "usec")) {
+        ws_strbuf_printf(t, "%" APR_TIME_T_FMT, when);
+        return;
+    }
+    apr_time_exp_lt(&e, when);
+    apr_strftime(buf, &len, sizeof(buf), format ? format : "[%d/%b/%Y:%H:%M:%S %z]", &e);
+    ws_strbuf_add(t, buf, len);
+}
+
+static void write_duration(ws_strbuf *t, const char *unit, apr_time_t us)
+{
+    apr_time_t per = !unit || !strcmp(unit, "s") ? 1000000 : !strcmp(unit, "ms") ? 1000 : 1;
+    ws_strbuf_printf(t, "%" APR_TIME_T_FMT, us / per);
+}
+
+static void write_value(ws_strbuf *t, value v)
+{
+    if (v.is_number) {
+        ws_strbuf_printf(t, "%" APR_UINT64_T_FMT, v.number);
+    }
+    else {
+        ws_strbuf_escaped(t, v.text, v.len);
+    }
+}
+
+static void write_item(ws_strbuf *t, const item *i, const source *s)
+{
+    const ws_tally *tally = s->report.tally;
+    char buf[20];
+    switch (i->letter) {
+    case 'a':
+        write_value(t, text_of(ws_peer(s->c)));
+        break;
+    case 'u':
+        write_value(t, text_of(ws_user(s->c)));
+        break;
+    case 'v':
+        write_value(t, text_of(ws_vhost(s->c)));
+        break;
+    case 'U':
+        write_value(t, text_of(ws_uri(s->c)));
+        break;
+    case 'q': /* with its question mark; nothing if there is none */
+        if (ws_args(s->c)) {
+            ws_strbuf_puts(t, "?");
+            if (*ws_args(s->c)) {
+                write_value(t, text_of(ws_args(s->c)));
+            }
+        }
+        break;
+    case 'i':
+        write_value(t, text_of(ws_header(s->c, i->arg)));
+        break;
+    case 't':
+        write_time(t, i->arg, tally->start);
+        break;
+    case 'T':
+        write_duration(t, i->arg, s->end - tally->start);
+        break;
+    case 'D':
+        write_duration(t, "us", s->end - tally->start);
+        break;
+    case 'I':
+        write_value(t, number_of(tally->wire_in));
+        break;
+    case 'O':
+        write_value(t, number_of(tally->wire_out));
+        break;
+    case 'P':
+        write_value(t, number_of((apr_uint64_t)getpid()));
+        break;
+    case 'w':
+        write_value(t, field(s, i->field, buf));
+        break;
+    default:
+        ws_strbuf_puts(t, i->arg);
+    }
+}
+
+void ws_log_format_write(const ws_log_format *f, const ws_conn *c, const char *why, ws_strbuf *t)
+{
+    source s = {.c = c, .why = why, .end = apr_time_now()};
+    ws_conn_inspect(c, &s.report);
+    if (f->json) {
+        write_json(t, &s);
+    }
+    for (int i = 0; !f->json && i < f->items->nelts; i++) {
+        write_item(t, &APR_ARRAY_IDX(f->items, i, item), &s);
+    }
+    ws_strbuf_puts(t, "\n");
+}
+
+/* ---- Reading a format ---- */
+
+static const char *find_field(apr_pool_t *p, const char *name, unsigned *index)
+{
+    const char *all = "";
+    for (*index = 0; *index < FIELD_COUNT; (*index)++) {
+        if (!strcmp(field_names[*index], name)) {
+            return NULL;
+        }
+        all = apr_pstrcat(p, all, *index ? ", " : "", field_names[*index], NULL);
+    }
+    return apr_psprintf(p, "there is no field %%{%s}w; there are %s", name, all);
+}
+
+static const char *check(apr_pool_t *p, item *i)
+{
+    if (i->letter == 'w') {
+        return find_field(p, i->arg ? i->arg : "", &i->field);
+    }
+    if (i->letter == 'i') {
+        return i->arg && *i->arg ? NULL : "%i takes the name of a header: %{User-Agent}i";
+    }
+    if (i->letter == 'T' && i->arg && strcmp(i->arg, "s") && strcmp(i->arg, "ms")
+        && strcmp(i->arg, "us")) {
+        return apr_psprintf(p, "%%{%s}T: it takes s, ms or us", i->arg);
+    }
+    if (i->arg && i->letter != 'T' && i->letter != 't') {
+        return apr_psprintf(p, "%%{%s}%c: %%%c takes nothing in braces", i->arg, i->letter,
+                            i->letter);
+    }
+    return NULL;
+}
+
+/* What follows a percent sign. @return NULL, or what is wrong */
+static const char *parse_item(apr_pool_t *p, const char **text, item *i)
+{
+    const char *s = *text;
+    i->arg = NULL;
+    if (*s == '{') {
+        const char *end = strchr(s, '}');
+        if (!end) {
+            return apr_psprintf(p, "\"%%%s\" has no closing brace", s);
+        }
+        i->arg = apr_pstrmemdup(p, s + 1, (apr_size_t)(end - s - 1));
+        s = end + 1;
+    }
+    i->letter = *s == 'h' ? 'a' : *s; /* names are not looked up */
+    if (*s == '%' && !i->arg) {
+        i->letter = 0;
+        i->arg = "%";
+    }
+    else if (!*s || !strchr("auvUqitTDIOPw", i->letter)) {
+        return apr_psprintf(p,
+                            "\"%%%s\": there are %%a %%h %%u %%v %%U %%q %%{HEADER}i %%t %%T %%D "
+                            "%%I %%O %%P %%{NAME}w and %%%%",
+                            *text);
+    }
+    *text = s + 1;
+    return i->letter ? check(p, i) : NULL;
+}
+
+/* A text up to the next percent sign, with mod_log_config's \n, \t, \" and \\. */
+static const char *parse_text(apr_pool_t *p, const char **text)
+{
+    apr_size_t len = strcspn(*text, "%");
+    char *out = apr_pstrmemdup(p, *text, len), *to = out;
+    *text += len;
+    for (const char *from = out; *from; from++) {
+        if (*from == '\\' && from[1]) {
+            from++;
+            *to++ = *from == 'n' ? '\n' : *from == 't' ? '\t' : *from;
+        }
+        else {
+            *to++ = *from;
+        }
+    }
+    *to = '\0';
+    return out;
+}
+
+const char *ws_log_format_parse(apr_pool_t *p, const char *text, const ws_log_format **format)
+{
+    ws_log_format *f = apr_pcalloc(p, sizeof(*f));
+    const char *error = NULL;
+    *format = f;
+    if (!strcasecmp(text, "json")) {
+        f->json = 1;
+        return NULL;
+    }
+    if (!strchr(text, '%')) {
+        return apr_psprintf(p, "\"%s\" is neither json nor a format with fields such as %%a", text);
+    }
+    f->items = apr_array_make(p, 16, sizeof(item));
+    while (*text && !error) {
+        item i = {0};
+        if (*text == '%') {
+            text++;
+            error = parse_item(p, &text, &i);
+        }
+        else {
+            i.arg = parse_text(p, &text);
+        }
+        APR_ARRAY_PUSH(f->items, item) = i;
+    }
+    return error;
+}

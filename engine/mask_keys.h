@@ -1,0 +1,25 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Masking keys of outgoing connections: RFC 6455, section 5.3, wants each to be unpredictable. */
+
+#ifndef WS_ENGINE_MASKS_H
+#define WS_ENGINE_MASKS_H
+
+#include <stddef.h>
+
+/** Keys that are drawn from the kernel at a time. */
+#define WS_MASK_KEYS_COUNT 256
+
+/** Keys in stock; zeroed at first. For one thread. */
+typedef struct ws_mask_keys {
+    unsigned char keys[WS_MASK_KEYS_COUNT][4];
+    unsigned left;
+} ws_mask_keys;
+
+/** A fresh key. Valid until the next call; may be written to. */
+unsigned char *ws_mask_keys_next(ws_mask_keys *m);
+
+/** Random bytes from the kernel, at most 256. */
+void ws_random(void *out, size_t len);
+
+#endif

@@ -1,0 +1,205 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "engine/rate_limit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/conn.h"
+
+/* Tokens are counted in thousandths, since the clock counts milliseconds. */
+#define TOKEN 1000
+
+/* Alarms are rounded up to this, milliseconds: many connections share a slot. */
+#define SLACK 256
+
+/* Bounds of one kind: those that hold, and those of a dry run. */
+enum { REAL, DRY, KINDS };
+
+typedef struct bucket {
+    apr_int64_t tokens;
+    apr_uint32_t filled; /**< loop time */
+    unsigned told : 1;   /**< the log says once what a dry run would have done */
+} bucket;
+
+typedef struct due {
+    ws_alarm alarm;
+    ws_conn *c;
+    int kind;
+} due;
+
+struct ws_rate_limit {
+    apr_uint32_t active; /**< loop time of the last message */
+    bucket messages[KINDS], bytes[KINDS];
+    due lifetime[KINDS], idle[KINDS], recheck;
+};
+
+static const ws_bounds *bounds(const ws_conn *c, int kind)
+{
+    return &c->settings->bounds[kind];
+}
+
+static void set_alarm(ws_conn *c, due *d, apr_uint32_t when)
+{
+    ws_timer_wheel_set(&c->loop->wheel, &d->alarm, (when | (SLACK - 1)) + 1);
+}
+
+/* ---- Lifetime and idle time ---- */
+
+/* 1001: nothing is wrong with the client, which may come again. */
+static void over(const due *d, const char *reason)
+{
+    ws_conn *c = d->c;
+    ws_log(c->loop->engine, WS_LOG_INFO, c,
+           d->kind == DRY ? "dry run: it would be closed: %s (WebSocketLimit)"
+                          : "closing: %s (WebSocketLimit)",
+           reason);
+    if (d->kind == REAL) {
+        ws_conn_close(c, WS_CLOSE_GOING_AWAY, reason, strlen(reason));
+    }
+}
+
+static void lifetime_over(ws_alarm *a)
+{
+    due *d = (due *)a;
+    if (ws_state_of(d->c) == WS_OPEN) {
+        over(d, "its lifetime is over");
+    }
+}
+
+static void look_if_idle(ws_alarm *a)
+{
+    due *d = (due *)a;
+    ws_conn *c = d->c;
+    apr_uint32_t most = bounds(c, d->kind)->idle, idle = c->loop->now - c->meter->active;
+    if (ws_state_of(c) != WS_OPEN) {
+        return;
+    }
+    if (idle < most) {
+        set_alarm(c, d, c->meter->active + most);
+        return;
+    }
+    over(d, "no message for too long");
+}
+
+static void set_recheck(ws_conn *c)
+{
+    apr_uint32_t interval = c->settings->recheck;
+    set_alarm(c, &c->meter->recheck, c->loop->now + ws_loop_spread(c->loop, interval));
+}
+
+static void recheck(ws_alarm *a)
+{
+    ws_conn *c = ((due *)a)->c;
+    if (ws_state_of(c) == WS_OPEN) {
+        set_recheck(c);
+        c->loop->engine->options.recheck(c);
+    }
+}
+
+void ws_rate_limit_touch(ws_conn *c)
+{
+    c->meter->active = c->loop->now;
+}
+
+/* ---- Messages and bytes ---- */
+
+/* @return whether so many tokens were there, and have been taken */
+static int take(const ws_conn *c, bucket *b, apr_uint64_t rate, apr_uint64_t burst, apr_uint64_t n)
+{
+    apr_int64_t most = (apr_int64_t)burst * TOKEN;
+    apr_uint32_t passed = c->loop->now - b->filled;
+    b->filled = c->loop->now;
+    /* What lies between is at most a day: no overflow below a petabyte a second. */
+    b->tokens += (apr_int64_t)(passed * rate);
+    if (b->tokens > most) {
+        b->tokens = most;
+    }
+    if (b->tokens < (apr_int64_t)n * TOKEN) {
+        return 0;
+    }
+    b->tokens -= (apr_int64_t)n * TOKEN;
+    return 1;
+}
+
+/* @return whether the connection goes on */
+static int exceeded(ws_conn *c, bucket *b, int kind, const char *what)
+{
+    if (kind == REAL) {
+        ws_conn_fail(c, WS_CLOSE_POLICY, what);
+        return 0;
+    }
+    if (!b->told) {
+        b->told = 1;
+        ws_log(c->loop->engine, WS_LOG_INFO, c, "dry run: it would be failed with 1008: %s", what);
+    }
+    return 1;
+}
+
+int ws_rate_limit_take(ws_conn *c, apr_size_t len, unsigned frames)
+{
+    ws_rate_limit *m = c->meter;
+    for (int kind = 0; kind < KINDS; kind++) {
+        const ws_bounds *b = bounds(c, kind);
+        if (b->messages && frames
+            && !take(c, &m->messages[kind], b->messages, b->message_burst, frames)
+            && !exceeded(c, &m->messages[kind], kind, "more messages than WebSocketLimit allows")) {
+            return 0;
+        }
+        if (b->bytes && len && !take(c, &m->bytes[kind], b->bytes, b->byte_burst, len)
+            && !exceeded(c, &m->bytes[kind], kind, "more bytes than WebSocketLimit allows")) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* ---- Beginning and end ---- */
+
+int ws_rate_limit_start(ws_conn *c)
+{
+    static const ws_bounds none[KINDS];
+    ws_rate_limit *m;
+    if (!memcmp(c->settings->bounds, none, sizeof(none)) && !c->settings->recheck) {
+        return 0;
+    }
+    if (!(m = calloc(1, sizeof(*m)))) {
+        return -1;
+    }
+    c->meter = m;
+    ws_rate_limit_touch(c);
+    for (int kind = 0; kind < KINDS; kind++) {
+        const ws_bounds *b = bounds(c, kind);
+        m->messages[kind] =
+            (bucket){.tokens = (apr_int64_t)b->message_burst * TOKEN, .filled = c->loop->now};
+        m->bytes[kind] =
+            (bucket){.tokens = (apr_int64_t)b->byte_burst * TOKEN, .filled = c->loop->now};
+        m->lifetime[kind] = (due){.alarm.fn = lifetime_over, .c = c, .kind = kind};
+        m->idle[kind] = (due){.alarm.fn = look_if_idle, .c = c, .kind = kind};
+        if (b->lifetime) {
+            set_alarm(c, &m->lifetime[kind], c->loop->now + b->lifetime);
+        }
+        if (b->idle) {
+            set_alarm(c, &m->idle[kind], c->loop->now + b->idle);
+        }
+    }
+    m->recheck = (due){.alarm.fn = recheck, .c = c};
+    if (c->settings->recheck && c->loop->engine->options.recheck) {
+        set_recheck(c);
+    }
+    return 0;
+}
+
+void ws_rate_limit_end(ws_conn *c)
+{
+    ws_rate_limit *m = c->meter;
+    for (int kind = 0; m && kind < KINDS; kind++) {
+        ws_timer_wheel_clear(&c->loop->wheel, &m->lifetime[kind].alarm);
+        ws_timer_wheel_clear(&c->loop->wheel, &m->idle[kind].alarm);
+    }
+    if (m) {
+        ws_timer_wheel_clear(&c->loop->wheel, &m->recheck.alarm);
+    }
+    free(m);
+    c->meter = NULL;
+}

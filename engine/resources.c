@@ -1,0 +1,36 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "engine/conn.h"
+
+void ws_resource_link(ws_conn *c, ws_resource *o)
+{
+    o->next = c->owned;
+    c->owned = o;
+}
+
+void ws_resource_unlink(ws_conn *c, ws_resource *o)
+{
+    ws_resource **link = &c->owned;
+    while (*link && *link != o) {
+        link = &(*link)->next;
+    }
+    if (*link) {
+        *link = o->next;
+    }
+}
+
+void ws_resource_end(ws_conn *c)
+{
+    for (ws_resource *o = c->owned; o; o = o->next) {
+        o->end(c, o);
+    }
+}
+
+void ws_resource_free(ws_conn *c)
+{
+    ws_resource *o;
+    while ((o = c->owned)) {
+        c->owned = o->next;
+        o->free(o);
+    }
+}

@@ -1,0 +1,305 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "engine/send_queue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "protocol/mask.h"
+
+/* Smallest buffer for bytes that are copied behind a queue: many short messages share one. */
+#define APPEND_SIZE 4096
+
+ws_frames *ws_frames_new(apr_size_t size)
+{
+    ws_frames *f = size > APR_SIZE_MAX / 2 ? NULL : malloc(sizeof(*f) + size);
+    if (f) {
+        f->refs = 1;
+        f->pong = f->whole = 0;
+        f->key = 0;
+        f->len = 0;
+        f->size = size;
+    }
+    return f;
+}
+
+static void add_frame(ws_frames *f, unsigned first, const void *payload, apr_size_t len,
+                      ws_mask_keys *masks)
+{
+    unsigned char *key = masks ? ws_mask_keys_next(masks) : NULL;
+    f->len += ws_frame_header(f->data + f->len, first, len, key);
+    if (len) {
+        memcpy(f->data + f->len, payload, len);
+        if (key) {
+            ws_mask(f->data + f->len, len, key);
+        }
+        f->len += len;
+    }
+}
+
+ws_frames *ws_frames_build_cut(unsigned first, const void *payload, apr_size_t len, apr_size_t most,
+                               ws_mask_keys *masks)
+{
+    static const unsigned char any[4];
+    const char *data = payload;
+    unsigned char head[WS_HEADER_MAX];
+    apr_size_t heads =
+        ws_frame_header(head, first, most && len > most ? most : len, masks ? any : NULL);
+    ws_frames *f;
+    int whole = (first & WS_FIN) && (first & 0xF) && !(first & 0x8);
+
+    if (most && len > most) {
+        heads *= (len - 1) / most + 1;
+    }
+    if (len > APR_SIZE_MAX / 4 || heads > APR_SIZE_MAX / 4 || !(f = ws_frames_new(heads + len))) {
+        return NULL;
+    }
+    f->whole = (unsigned char)whole;
+    f->pong = (first & 0xF) == WS_OP_PONG;
+    for (; most && len > most; data += most, len -= most) {
+        add_frame(f, first & ~WS_FIN, data, most, masks);
+        first = (first & WS_FIN) | WS_OP_CONTINUATION;
+    }
+    add_frame(f, first, data, len, masks);
+    f->size = f->len; /* the last header can be shorter; nothing is to be added */
+    return f;
+}
+
+ws_frames *ws_frames_build(unsigned first, const void *payload, apr_size_t len)
+{
+    return ws_frames_build_cut(first, payload, len, 0, NULL);
+}
+
+const unsigned char *ws_frames_payload(const ws_frames *f, apr_size_t *len)
+{
+    unsigned n = f->data[1] & 0x7F; /* not masked: RFC 6455, section 5.2 */
+    apr_size_t head = n == 127 ? 10 : n == 126 ? 4 : 2;
+    *len = f->len - head;
+    return f->data + head;
+}
+
+ws_frames *ws_frames_ref(ws_frames *f)
+{
+    __atomic_add_fetch(&f->refs, 1, __ATOMIC_RELAXED);
+    return f;
+}
+
+void ws_frames_unref(ws_frames *f)
+{
+    if (__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        free(f);
+    }
+}
+
+static ws_send_entry *at(const ws_send_queue *q, apr_uint32_t i)
+{
+    return &q->ring[(q->head + i) & (q->size - 1)];
+}
+
+static apr_uint32_t hint_of(apr_uint64_t key)
+{
+    return (apr_uint32_t)(key * 0x9E3779B97F4A7C15u >> 32); /* keys may differ in any bits */
+}
+
+static ws_send_entry entry_of(ws_frames *f, apr_uint32_t now)
+{
+    return (ws_send_entry){f, now, hint_of(f->key)};
+}
+
+static void add_bytes(ws_send_queue *q, apr_size_t n)
+{
+    __atomic_store_n(&q->bytes, q->bytes + n, __ATOMIC_RELAXED);
+}
+
+apr_size_t ws_send_queue_bytes(const ws_send_queue *q)
+{
+    return __atomic_load_n(&q->bytes, __ATOMIC_RELAXED);
+}
+
+static int reserve(ws_send_queue *q)
+{
+    apr_uint32_t size = q->size ? q->size * 2 : 4;
+    ws_send_entry *ring;
+    if (q->count < q->size) {
+        return 0;
+    }
+    if (!(ring = malloc(size * sizeof(*ring)))) {
+        return -1;
+    }
+    for (apr_uint32_t i = 0; i < q->count; i++) {
+        ring[i] = *at(q, i);
+    }
+    free(q->ring);
+    q->ring = ring;
+    q->size = size;
+    q->head = 0;
+    return 0;
+}
+
+int ws_send_queue_push(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
+{
+    if (reserve(q) < 0) {
+        ws_frames_unref(f);
+        return -1;
+    }
+    *at(q, q->count++) = entry_of(f, now);
+    add_bytes(q, f->len);
+    return 0;
+}
+
+int ws_send_queue_append(ws_send_queue *q, const struct iovec *iov, int n, apr_uint32_t now)
+{
+    ws_frames *f = q->count ? at(q, q->count - 1)->frames : NULL;
+    apr_size_t len = 0;
+    for (int i = 0; i < n; i++) {
+        len += iov[i].iov_len;
+    }
+    if (!f || f->size - f->len < len || f->pong
+        || __atomic_load_n(&f->refs, __ATOMIC_ACQUIRE) > 1) {
+        if (!(f = ws_frames_new(len < APPEND_SIZE ? APPEND_SIZE : len))
+            || ws_send_queue_push(q, f, now) < 0) {
+            return -1;
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        if (iov[i].iov_len) {
+            memcpy(f->data + f->len, iov[i].iov_base, iov[i].iov_len);
+            f->len += iov[i].iov_len;
+        }
+    }
+    add_bytes(q, len);
+    return 0;
+}
+
+int ws_send_queue_prepend(ws_send_queue *q, const void *data, apr_size_t n, int cut,
+                          apr_uint32_t now)
+{
+    ws_frames *f = reserve(q) < 0 ? NULL : ws_frames_new(n);
+    if (!f) {
+        return -1;
+    }
+    memcpy(f->data, data, n);
+    f->len = n;
+    q->head--;
+    q->count++;
+    *at(q, 0) = entry_of(f, now);
+    q->partial = cut != 0;
+    add_bytes(q, n);
+    return 0;
+}
+
+const ws_send_entry *ws_send_queue_at(const ws_send_queue *q, apr_uint32_t i)
+{
+    return at(q, i);
+}
+
+apr_uint32_t ws_send_queue_untouched(const ws_send_queue *q)
+{
+    return q->count && (q->sent > 0 || q->partial);
+}
+
+apr_uint32_t ws_send_queue_find(const ws_send_queue *q, apr_uint64_t key)
+{
+    apr_uint32_t i, hint = hint_of(key);
+    for (i = ws_send_queue_untouched(q); i < q->count; i++) {
+        if (at(q, i)->hint == hint && at(q, i)->frames->key == key) {
+            break;
+        }
+    }
+    return i;
+}
+
+void ws_send_queue_replace(ws_send_queue *q, apr_uint32_t i, ws_frames *f, apr_uint32_t now)
+{
+    add_bytes(q, f->len - at(q, i)->frames->len);
+    ws_frames_unref(at(q, i)->frames);
+    *at(q, i) = entry_of(f, now);
+}
+
+void ws_send_queue_remove(ws_send_queue *q, apr_uint32_t i)
+{
+    ws_frames *f = at(q, i)->frames;
+    add_bytes(q, -f->len);
+    for (; i > 0; i--) { /* what is taken out stands near the head */
+        *at(q, i) = *at(q, i - 1);
+    }
+    q->head = (q->head + 1) & (q->size - 1);
+    q->count--;
+    ws_frames_unref(f);
+    if (!q->count) {
+        ws_send_queue_clear(q);
+    }
+}
+
+int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
+{
+    apr_uint32_t i =
+        ws_send_queue_untouched(q); /* nothing may come between the halves of a frame */
+    if (f->pong && i < q->count && at(q, i)->frames->pong) {
+        ws_send_queue_replace(q, i, f, at(q, i)->since);
+        return 0;
+    }
+    if (reserve(q) < 0) {
+        ws_frames_unref(f);
+        return -1;
+    }
+    for (apr_uint32_t j = q->count++; j > i; j--) {
+        *at(q, j) = *at(q, j - 1);
+    }
+    /* It is no younger than what it goes before: who looks at the first place sees how long that waits. */
+    *at(q, i) = entry_of(f, i + 1 < q->count ? at(q, i + 1)->since : now);
+    add_bytes(q, f->len);
+    return 0;
+}
+
+int ws_send_queue_peek(const ws_send_queue *q, struct iovec *iov, int max)
+{
+    int n = 0;
+    for (apr_uint32_t i = 0; i < q->count && n < max; i++, n++) {
+        apr_size_t sent = i ? 0 : q->sent;
+        iov[n].iov_base = at(q, i)->frames->data + sent;
+        iov[n].iov_len = at(q, i)->frames->len - sent;
+    }
+    return n;
+}
+
+void ws_send_queue_drop(ws_send_queue *q, apr_size_t n)
+{
+    add_bytes(q, -n);
+    n += q->sent;
+    while (q->count && n >= at(q, 0)->frames->len) {
+        n -= at(q, 0)->frames->len;
+        ws_frames_unref(at(q, 0)->frames);
+        q->head = (q->head + 1) & (q->size - 1);
+        q->count--;
+        q->partial = 0;
+    }
+    q->sent = n;
+    if (!q->count) {
+        ws_send_queue_clear(q);
+    }
+}
+
+ws_frames *ws_send_queue_shift(ws_send_queue *q)
+{
+    ws_frames *f = q->count ? at(q, 0)->frames : NULL;
+    if (f) {
+        q->head = (q->head + 1) & (q->size - 1);
+        q->count--;
+        add_bytes(q, -f->len);
+    }
+    return f;
+}
+
+void ws_send_queue_clear(ws_send_queue *q)
+{
+    for (apr_uint32_t i = 0; i < q->count; i++) {
+        ws_frames_unref(at(q, i)->frames);
+    }
+    free(q->ring);
+    q->ring = NULL;
+    q->size = q->head = q->count = 0;
+    q->sent = 0;
+    q->partial = 0;
+    __atomic_store_n(&q->bytes, 0, __ATOMIC_RELAXED);
+}

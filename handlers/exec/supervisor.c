@@ -1,0 +1,453 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "supervisor.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <http_log.h>
+
+#include "slots.h"
+
+/* A line of standard error in the log, bytes. */
+#define LINE_SIZE 1024
+
+/* What is read at a time of what nobody needs, or of standard error, bytes. */
+#define READ_SIZE 4096
+
+/* When the child process ends: SIGTERM at once, SIGKILL after this, milliseconds. httpd kills a child
+ * 9 seconds after it was told to stop, and connections have had their time of that. */
+#define CLOSE_GRACE 1000
+
+/* Of a program that another module has waited for: exit status 255. */
+#define UNKNOWN_STATUS 0xFF00
+
+struct exec_keeper {
+    const exec_config *config;
+    exec_side side;
+    pthread_mutex_t lock; /* of all below */
+    pthread_t thread;
+    int running;
+    int wake;
+    int over; /* the child process ends */
+    exec_program *programs;
+    unsigned count;
+};
+
+static const int signals[EXEC_STEPS] = {SIGINT, SIGTERM, SIGKILL};
+
+/* ---- Standard error ---- */
+
+static void log_line(exec_program *p, apr_uint32_t most)
+{
+    apr_int64_t now = apr_time_sec(apr_time_now());
+
+    if (now != p->second) {
+        if (p->unsaid) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, p->server,
+                         "websocket: exec: %s: %u lines of standard error were left out", p->who,
+                         p->unsaid);
+        }
+        p->second = now;
+        p->said = p->unsaid = 0;
+    }
+    if (p->line_len == 0) {
+        return;
+    }
+    if (p->said >= most) {
+        p->unsaid++;
+    }
+    else {
+        p->said++;
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, p->server, "websocket: exec: %s: %.*s", p->who,
+                     (int)p->line_len, p->line);
+    }
+    p->line_len = 0;
+}
+
+static void take_errors(exec_program *p, const char *data, apr_size_t len, apr_uint32_t most)
+{
+    for (; len; data++, len--) {
+        if (*data == '\n' || p->line_len == LINE_SIZE) {
+            log_line(p, most);
+        }
+        if (*data != '\n') {
+            p->line[p->line_len++] = *data;
+        }
+    }
+}
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+}
+
+/* Read until nothing is there; a program that writes without end gets another turn later. */
+static void read_errors(exec_program *p)
+{
+    char data[READ_SIZE];
+    ssize_t n = 1;
+
+    for (int i = 0; i < 16 && n > 0; i++) {
+        n = read(p->err, data, sizeof(data));
+        if (n > 0) {
+            take_errors(p, data, (apr_size_t)n, p->keeper->config->lines);
+        }
+    }
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        close_fd(&p->err);
+    }
+}
+
+static void forget_output(exec_program *p)
+{
+    char data[READ_SIZE];
+    ssize_t n = read(p->out, data, sizeof(data));
+
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        close_fd(&p->out);
+    }
+}
+
+/* ---- Ends ---- */
+
+const char *exec_status_text(int status, char *text, apr_size_t size)
+{
+    if (WIFSIGNALED(status)) {
+        snprintf(text, size, "was ended by signal %d", WTERMSIG(status));
+    }
+    else {
+        snprintf(text, size, "has ended with status %d", WEXITSTATUS(status));
+    }
+    return text;
+}
+
+/* Under the lock. */
+static void unref(exec_program *p)
+{
+    if (--p->refs == 0) {
+        free(p->line);
+        free(p->who);
+        free(p);
+    }
+}
+
+void exec_release(exec_program *p)
+{
+    exec_keeper *k = p->keeper;
+
+    pthread_mutex_lock(&k->lock);
+    unref(p);
+    pthread_mutex_unlock(&k->lock);
+}
+
+/* Under the lock. */
+static void tell(exec_program *p)
+{
+    if (p->conn) {
+        p->refs++;
+        if (ws_run(p->conn, exec_on_end, p) != WS_QUEUED) {
+            unref(p);
+        }
+    }
+}
+
+/* Its pidfd is readable: it is a zombie. Under the lock. @return whether it is one */
+static int reap(exec_keeper *k, exec_program *p)
+{
+    int status;
+    pid_t waited;
+    char text[64];
+
+    /* What it leaves behind in its process group is told that the session is over, as by a terminal. Its
+     * number is nobody else's before waitpid(2). */
+    kill(-p->pid, SIGHUP);
+    waited = waitpid(p->pid, &status, WNOHANG);
+    if (waited < 0 && errno == ECHILD) {
+        status = UNKNOWN_STATUS;
+    }
+    else if (waited != p->pid) {
+        return 0;
+    }
+    if (p->err >= 0) {
+        read_errors(p);
+    }
+    log_line(p, k->config->lines);
+    if (p->unsaid) {
+        p->second = 0;
+        log_line(p, k->config->lines);
+    }
+    ap_log_error(APLOG_MARK, p->steps == EXEC_STEPS ? APLOG_WARNING : APLOG_DEBUG, 0, p->server,
+                 "websocket: exec: %s: the program %s%s", p->who,
+                 exec_status_text(status, text, sizeof(text)),
+                 p->steps == EXEC_STEPS ? ": it did not end by itself" : "");
+    close_fd(&p->pidfd);
+    close_fd(&p->err);
+    close_fd(&p->out);
+    exec_slot_set(p->slot, 0);
+    p->status = status;
+    p->ended = 1;
+    tell(p);
+    return 1;
+}
+
+/* Take the steps of stopping that are due. @return milliseconds to the next, -1 if there is none */
+static int step(const exec_keeper *k, exec_program *p, apr_time_t now)
+{
+    apr_int64_t gone = apr_time_as_msec(now - p->stopped_at);
+
+    if (!p->stopping) {
+        return -1;
+    }
+    if (k->over && p->steps < 2) {
+        kill(-p->pid, SIGTERM);
+        p->steps = 2;
+        p->stopped_at = now;
+        gone = 0;
+    }
+    while (p->steps < EXEC_STEPS) {
+        apr_int64_t due = k->over ? CLOSE_GRACE : k->config->stop_at[p->steps];
+        if (gone < due) {
+            return (int)(due - gone);
+        }
+        kill(-p->pid, signals[p->steps++]);
+    }
+    return -1;
+}
+
+/* ---- The thread ---- */
+
+static int sooner(int a, int b)
+{
+    return a < 0 ? b : b < 0 ? a : a < b ? a : b;
+}
+
+/* Under the lock. @return how many */
+static unsigned fill(exec_keeper *k, struct pollfd *fds, int *timeout)
+{
+    unsigned n = 0;
+    apr_time_t now = apr_time_now();
+
+    fds[n++] = (struct pollfd){.fd = k->wake, .events = POLLIN};
+    for (exec_program *p = k->programs; p; p = p->next) {
+        *timeout = sooner(*timeout, step(k, p, now));
+        fds[n++] = (struct pollfd){.fd = p->pidfd, .events = POLLIN};
+        fds[n++] = (struct pollfd){.fd = p->err, .events = POLLIN};
+        fds[n++] = (struct pollfd){.fd = p->out, .events = POLLIN};
+    }
+    return n;
+}
+
+/* Under the lock. Programs that were added meanwhile stand in front of those that fill() saw.
+ * @return those that have ended */
+static exec_program *look(exec_keeper *k, const struct pollfd *fds, unsigned n)
+{
+    exec_program **link = &k->programs, *p, *dead = NULL;
+    unsigned i = 1;
+
+    for (unsigned added = k->count - (n - 1) / 3; added; added--) {
+        link = &(*link)->next;
+    }
+    for (; i < n && (p = *link); i += 3) {
+        if (fds[i + 1].revents && p->err >= 0) {
+            read_errors(p);
+        }
+        if (fds[i + 2].revents && p->out >= 0) {
+            forget_output(p);
+        }
+        if (fds[i].revents && reap(k, p)) {
+            *link = p->next;
+            k->count--;
+            p->next = dead;
+            dead = p;
+            continue;
+        }
+        link = &p->next;
+    }
+    return dead;
+}
+
+static void *run(void *arg)
+{
+    exec_keeper *k = arg;
+    exec_program *dead, *p;
+    struct pollfd *fds = NULL;
+    apr_uint64_t woken;
+
+    pthread_mutex_lock(&k->lock);
+    while (!k->over || k->programs) {
+        int timeout = -1, beside = 0;
+        unsigned n = 0;
+        struct pollfd *more = realloc(fds, (k->count * 3 + 3) * sizeof(*fds));
+
+        if (more != NULL) {
+            fds = more;
+            n = fill(k, fds, &timeout);
+        }
+        pthread_mutex_unlock(&k->lock);
+        if (more != NULL) {
+            beside = k->side.fill ? k->side.fill(k->side.data, fds + n) : 0;
+            poll(fds, n + (unsigned)beside, timeout);
+        }
+        else {
+            usleep(100 * 1000); /* no memory: perhaps later */
+        }
+        while (read(k->wake, &woken, sizeof(woken)) > 0) {
+        }
+        if (beside) {
+            k->side.act(k->side.data, fds + n, beside);
+        }
+        pthread_mutex_lock(&k->lock);
+        dead = more ? look(k, fds, n) : NULL;
+        pthread_mutex_unlock(&k->lock);
+        while ((p = dead)) {
+            dead = p->next;
+            if (k->side.ended) {
+                k->side.ended(k->side.data, p);
+            }
+            exec_release(p);
+        }
+        pthread_mutex_lock(&k->lock);
+    }
+    pthread_mutex_unlock(&k->lock);
+    free(fds);
+    return NULL;
+}
+
+void exec_wake(exec_keeper *k)
+{
+    apr_uint64_t one = 1;
+
+    while (write(k->wake, &one, sizeof(one)) < 0 && errno == EINTR) {
+    }
+}
+
+/* Under the lock. */
+static int start_thread(exec_keeper *k)
+{
+    sigset_t all, before;
+
+    if (!k->running) {
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        k->running = pthread_create(&k->thread, NULL, run, k) == 0;
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    return k->running;
+}
+
+/* ---- For others ---- */
+
+exec_keeper *exec_keeper_new(const exec_config *config)
+{
+    exec_keeper *k = calloc(1, sizeof(*k));
+
+    if (k == NULL || (k->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
+        free(k);
+        return NULL;
+    }
+    k->config = config;
+    pthread_mutex_init(&k->lock, NULL);
+    return k;
+}
+
+void exec_keeper_attend(exec_keeper *k, const exec_side *side)
+{
+    k->side = *side;
+}
+
+void exec_keeper_stop(exec_keeper *k)
+{
+    pthread_mutex_lock(&k->lock);
+    k->over = 1;
+    for (exec_program *p = k->programs; p; p = p->next) {
+        p->stopping = 1;
+    }
+    pthread_mutex_unlock(&k->lock);
+    if (k->running) {
+        exec_wake(k);
+        pthread_join(k->thread, NULL);
+    }
+    close(k->wake);
+    pthread_mutex_destroy(&k->lock);
+    free(k);
+}
+
+exec_program *exec_keep(exec_keeper *k, const exec_process *process, int *slot,
+                        const server_rec *server, const char *who)
+{
+    exec_program *p = calloc(1, sizeof(*p));
+    int kept = 0;
+
+    if (p != NULL && (p->line = malloc(LINE_SIZE)) != NULL && (p->who = strdup(who)) != NULL) {
+        p->keeper = k;
+        p->pid = process->pid;
+        p->pidfd = process->pidfd;
+        p->err = process->err;
+        p->out = -1;
+        p->slot = slot;
+        p->server = server;
+        p->refs = 2;
+        pthread_mutex_lock(&k->lock);
+        if ((kept = !k->over && start_thread(k))) {
+            p->next = k->programs;
+            k->programs = p;
+            k->count++;
+            exec_slot_set(slot, p->pid);
+        }
+        pthread_mutex_unlock(&k->lock);
+    }
+    if (kept) {
+        exec_wake(k);
+        return p;
+    }
+    if (p != NULL) {
+        free(p->line);
+        free(p->who);
+        free(p);
+    }
+    kill(-process->pid, SIGKILL);
+    while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+    close(process->pidfd);
+    close(process->err);
+    exec_slot_set(slot, 0);
+    return NULL;
+}
+
+void exec_stop(exec_program *p, int out)
+{
+    exec_keeper *k = p->keeper;
+
+    pthread_mutex_lock(&k->lock);
+    if (p->ended) {
+        close_fd(&out);
+    }
+    else {
+        p->out = out;
+        p->stopping = 1;
+        p->stopped_at = apr_time_now();
+    }
+    p->conn = 0;
+    pthread_mutex_unlock(&k->lock);
+    exec_wake(k);
+}
+
+int exec_set_owner(exec_program *p, ws_id id)
+{
+    int ended;
+
+    pthread_mutex_lock(&p->keeper->lock);
+    p->conn = id;
+    ended = p->ended;
+    pthread_mutex_unlock(&p->keeper->lock);
+    return ended;
+}

@@ -1,0 +1,550 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/bus_local.h"
+
+#include <apr_thread_mutex.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <http_log.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/loop.h"
+#include "engine/thread.h"
+#include "httpd/shm.h"
+#include "httpd/ipc.h"
+#include "httpd/interest.h"
+
+APLOG_USE_MODULE(websocket);
+
+/* A child that takes nothing for so long is not waited for any more: publishers are not refused for its
+ * sake, and it is told later that it has missed something. Milliseconds. */
+#define PATIENCE 5000
+
+/* How often it is looked whether a child for which something waits still lives, milliseconds. */
+#define LOOK 200
+
+/* What is sent yet when this child ends, milliseconds. */
+#define CLOSE_GRACE 500
+
+/* A packet as bytes, which waits in several queues. */
+typedef struct packet_ref {
+    unsigned refs;
+    int fd; /* a sealed file with the packet, where it is large; or -1 */
+    apr_size_t len;
+    unsigned char data[]; /* nothing, where it is in the file */
+} packet_ref;
+
+typedef struct waiting {
+    struct waiting *next;
+    packet_ref *packet_ref;
+} waiting;
+
+/* What waits for a child. */
+typedef struct outbox {
+    apr_uint32_t process; /* for which; 0: nobody */
+    waiting *first, **last;
+    apr_size_t bytes;
+    apr_uint32_t since;  /* ws_clock() when it took something for the last time */
+    apr_uint32_t missed; /* packets since it has stood still */
+} outbox;
+
+static struct {
+    ws_bus bus; /* first */
+    apr_uint64_t server;
+    apr_size_t queue;
+    const server_rec *log;
+    apr_thread_mutex_t *lock; /* of all below */
+    outbox *boxes;            /* for each slot */
+    unsigned *targets;        /* slots, while a packet is sent */
+    struct pollfd *polled;
+    int ended;
+    int wake_fd;
+    apr_thread_t *thread;
+} local = {.wake_fd = -1};
+
+/* ---- Parcels ---- */
+
+static void unref(packet_ref *p)
+{
+    if (--p->refs == 0) {
+        if (p->fd >= 0) {
+            close(p->fd);
+        }
+        free(p);
+    }
+}
+
+static int put_in_file(packet_ref *p, const void *head, apr_size_t head_len,
+                       const ws_packet *packet)
+{
+    struct iovec iov[2] = {{(void *)head, head_len}, {(void *)packet->data, packet->len}};
+    apr_size_t size = head_len + packet->len;
+    p->fd = memfd_create("websocket", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    return p->fd >= 0 && writev(p->fd, iov, 2) == (ssize_t)size
+                   && fcntl(p->fd, F_ADD_SEALS,
+                            F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
+                          == 0
+               ? 0
+               : -1;
+}
+
+static packet_ref *pack(const ws_packet *packet)
+{
+    unsigned char head[WS_PACKET_HEAD + 255];
+    apr_size_t n = ws_packet_head(packet, head), size = n + packet->len;
+    int large = size > WS_IPC_SIZE;
+    packet_ref *p = malloc(sizeof(*p) + (large ? 0 : size));
+    if (!p) {
+        return NULL;
+    }
+    p->refs = 1;
+    p->fd = -1;
+    p->len = size;
+    if (large) {
+        if (put_in_file(p, head, n, packet) < 0) {
+            unref(p);
+            return NULL;
+        }
+    }
+    else {
+        memcpy(p->data, head, n);
+        if (packet->len) {
+            memcpy(p->data + n, packet->data, packet->len);
+        }
+    }
+    return p;
+}
+
+/* ---- Outboxes; all under the lock ---- */
+
+static void throw_away(outbox *b)
+{
+    while (b->first) {
+        waiting *w = b->first;
+        b->first = w->next;
+        unref(w->packet_ref);
+        free(w);
+    }
+    b->last = &b->first;
+    b->bytes = 0;
+    b->missed = 0;
+}
+
+/* Whom a slot belongs to now; what waits for its last owner is nobody's. @return whether it has one */
+static int look_up(unsigned slot, ws_shm_owner *owner)
+{
+    outbox *b = &local.boxes[slot];
+    int owned = ws_shm_owner_of(slot, owner);
+    if (!owned || owner->process != b->process) {
+        throw_away(b);
+        b->process = owned ? owner->process : 0;
+    }
+    return owned;
+}
+
+static void wake(void)
+{
+    apr_uint64_t one = 1;
+    while (write(local.wake_fd, &one, sizeof(one)) < 0 && errno == EINTR) {
+    }
+}
+
+static int wait_in(outbox *b, packet_ref *p)
+{
+    waiting *w = malloc(sizeof(*w));
+    if (!w) {
+        return -1;
+    }
+    w->next = NULL;
+    w->packet_ref = p;
+    p->refs++;
+    if (!b->first) {
+        b->since = ws_clock();
+        wake();
+    }
+    *b->last = w;
+    b->last = &w->next;
+    b->bytes += p->len + sizeof(*w) + sizeof(*p);
+    return 0;
+}
+
+static int is_full(const outbox *b, apr_size_t len)
+{
+    return b->first && b->bytes + len > local.queue;
+}
+
+static int stands_still(const outbox *b)
+{
+    return b->first && ws_clock() - b->since >= PATIENCE;
+}
+
+static int send_now(unsigned slot, const outbox *b, const packet_ref *p)
+{
+    struct iovec iov = {(void *)p->data, p->fd < 0 ? p->len : 0};
+    return ws_ipc_send(slot, b->process, WS_IPC_PACKETS, &iov, 1, p->fd);
+}
+
+/* @return 0, or -1: it has to be told that it missed something */
+static int hand_over(unsigned slot, packet_ref *p)
+{
+    outbox *b = &local.boxes[slot];
+    if (!b->first && !b->missed && send_now(slot, b, p) == 0) {
+        return 0;
+    }
+    if (is_full(b, p->len) || wait_in(b, p) < 0) {
+        if (!b->missed++ && b->first) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, local.log,
+                         "websocket: the child in slot %u does not take messages of channels for "
+                         "%u s: it misses some",
+                         slot, (ws_clock() - b->since) / 1000);
+        }
+        return -1;
+    }
+    return 0;
+}
+
+/* Small packets leave together. @return 0, or -1 when the socket takes no more */
+static int send_some(unsigned slot, outbox *b)
+{
+    struct iovec iov[WS_IPC_IOVECS] = {{NULL, 0}};
+    apr_size_t size = 0;
+    int n = 0, fd = b->first->packet_ref->fd;
+
+    n += fd >= 0; /* an empty one: what goes is the file */
+    for (waiting *w = fd < 0 ? b->first : NULL; w && n < WS_IPC_IOVECS; w = w->next) {
+        if (w->packet_ref->fd >= 0 || size + w->packet_ref->len > WS_IPC_SIZE) {
+            break;
+        }
+        iov[n++] = (struct iovec){w->packet_ref->data, w->packet_ref->len};
+        size += w->packet_ref->len;
+    }
+    if (ws_ipc_send(slot, b->process, WS_IPC_PACKETS, iov, n, fd) < 0) {
+        return -1;
+    }
+    b->since = ws_clock();
+    while (n--) {
+        waiting *w = b->first;
+        b->first = w->next;
+        b->bytes -= w->packet_ref->len + sizeof(*w) + sizeof(*w->packet_ref);
+        unref(w->packet_ref);
+        free(w);
+    }
+    if (!b->first) {
+        b->last = &b->first;
+    }
+    return 0;
+}
+
+static void tell_missed(unsigned slot, outbox *b)
+{
+    char text[16];
+    ws_packet packet = {
+        .kind = WS_PACKET_MISSED, .from = {local.server, ws_shm_process() & 0xFFFF}, .data = text};
+    packet_ref *p;
+    packet.len = (apr_size_t)snprintf(text, sizeof(text), "%u", b->missed);
+    if ((p = pack(&packet))) {
+        if (send_now(slot, b, p) == 0 || wait_in(b, p) == 0) {
+            b->missed = 0;
+        }
+        unref(p);
+    }
+}
+
+static void empty(unsigned slot)
+{
+    outbox *b = &local.boxes[slot];
+    ws_shm_owner owner;
+    if (!b->first) {
+        return;
+    }
+    if (!look_up(slot, &owner)) {
+        return;
+    }
+    while (b->first && send_some(slot, b) == 0) {
+    }
+    if (!b->first && b->missed) {
+        tell_missed(slot, b);
+    }
+}
+
+/* ---- The thread that sends what waits ---- */
+
+static void *APR_THREAD_FUNC run(apr_thread_t *self, void *arg)
+{
+    unsigned count = ws_ipc_count();
+    apr_uint32_t end = 0;
+    (void)self, (void)arg;
+    for (;;) {
+        apr_uint64_t woken;
+        nfds_t n = 1;
+        int done;
+
+        local.polled[0] = (struct pollfd){.fd = local.wake_fd, .events = POLLIN};
+        apr_thread_mutex_lock(local.lock);
+        for (unsigned i = 0; i < count; i++) {
+            empty(i);
+            if (local.boxes[i].first) {
+                local.polled[n++] = (struct pollfd){.fd = ws_ipc_socket(i), .events = POLLOUT};
+            }
+        }
+        done = local.ended;
+        if (done && !end) {
+            end = (ws_clock() + CLOSE_GRACE) | 1;
+        }
+        apr_thread_mutex_unlock(local.lock);
+        if (done && (n == 1 || (apr_int32_t)(ws_clock() - end) >= 0)) {
+            return NULL;
+        }
+        if (poll(local.polled, n, n > 1 ? LOOK : -1) > 0 && local.polled[0].revents) {
+            if (read(local.wake_fd, &woken, sizeof(woken)) < 0) {
+                continue; /* a wake-up that was not needed */
+            }
+        }
+    }
+}
+
+/* ---- The bus ---- */
+
+static ws_status want(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash, int change)
+{
+    (void)b, (void)channel, (void)len;
+    ws_interest_change(hash, change);
+    return WS_QUEUED;
+}
+
+static apr_uint32_t subscribers(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash)
+{
+    apr_uint32_t n = 0;
+    int own = ws_shm_slot();
+    (void)b, (void)channel, (void)len;
+    for (unsigned i = 0; i < ws_ipc_count(); i++) {
+        ws_shm_owner owner;
+        if ((int)i != own && ws_interest_any(i) && ws_shm_owner_of(i, &owner)) {
+            n += ws_interest_count(i, hash);
+        }
+    }
+    return n;
+}
+
+/* @return how many slots are to get it, in local.targets */
+static unsigned find_targets(const ws_packet *p)
+{
+    int own = ws_shm_slot(), all = p->kind == WS_PACKET_BROADCAST;
+    unsigned n = 0;
+    for (unsigned i = 0; i < ws_ipc_count(); i++) {
+        ws_shm_owner owner;
+        if ((int)i != own && (all || ws_interest_has(i, p->hash)) && look_up(i, &owner)) {
+            local.targets[n++] = i;
+        }
+    }
+    return n;
+}
+
+static ws_status publish_locked(const ws_packet *p, apr_uint32_t *reached, apr_uint32_t *missed)
+{
+    unsigned n = local.ended ? 0 : find_targets(p);
+    apr_size_t size = ws_packet_size(p);
+    packet_ref *packet_ref;
+
+    for (unsigned i = 0; i < n && !(p->flags & WS_PACKET_STORED); i++) {
+        const outbox *b = &local.boxes[local.targets[i]];
+        if (is_full(b, size) && !stands_still(b)) {
+            return WS_FULL;
+        }
+    }
+    if (!n) {
+        return WS_QUEUED;
+    }
+    if (!(packet_ref = pack(p))) {
+        return WS_FULL;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (hand_over(local.targets[i], packet_ref) < 0) {
+            ++*missed;
+        }
+        else {
+            ++*reached;
+        }
+    }
+    unref(packet_ref);
+    return WS_QUEUED;
+}
+
+static ws_status publish(ws_bus *b, const ws_packet *p, apr_uint32_t *reached, apr_uint32_t *missed)
+{
+    ws_status s;
+    (void)b;
+    apr_thread_mutex_lock(local.lock);
+    s = publish_locked(p, reached, missed);
+    apr_thread_mutex_unlock(local.lock);
+    return s;
+}
+
+/* @return the slot of a process, -1 if it lives no more */
+static int slot_of(apr_uint32_t process)
+{
+    for (unsigned i = 0; i < ws_ipc_count(); i++) {
+        ws_shm_owner owner;
+        if (ws_shm_owner_of(i, &owner) && (owner.process & 0xFFFF) == process) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+static ws_status send_locked(unsigned slot, const ws_packet *p)
+{
+    ws_shm_owner owner;
+    outbox *b = &local.boxes[slot];
+    packet_ref *packet_ref;
+    ws_status s = WS_HANDED;
+    if (local.ended || !look_up(slot, &owner)) {
+        return WS_GONE;
+    }
+    if ((is_full(b, ws_packet_size(p))) || !(packet_ref = pack(p))) {
+        return WS_FULL;
+    }
+    if (hand_over(slot, packet_ref) < 0) {
+        s = WS_FULL;
+    }
+    unref(packet_ref);
+    return s;
+}
+
+static ws_status send_packet(ws_bus *b, const ws_node *to, const ws_packet *p)
+{
+    int slot = to->server == local.server ? slot_of(to->process) : -1;
+    ws_status s = WS_GONE;
+    (void)b;
+    if (slot >= 0) {
+        apr_thread_mutex_lock(local.lock);
+        s = send_locked((unsigned)slot, p);
+        apr_thread_mutex_unlock(local.lock);
+    }
+    return s;
+}
+
+static int alive(ws_bus *b, const ws_node *node)
+{
+    (void)b;
+    return node->server == local.server ? slot_of(node->process) >= 0 : -1;
+}
+
+/* ---- Receiving, on the siblings' thread ---- */
+
+static void take_packets(const unsigned char *at, apr_size_t len)
+{
+    ws_channels *h = ws_channels_current();
+    ws_packet p;
+    apr_size_t n;
+    while (h && (n = ws_packet_decode(&p, at, len))) {
+        if (p.kind) {
+            ws_channels_receive(h, &p);
+        }
+        at += n;
+        len -= n;
+    }
+}
+
+static void take_file(int fd)
+{
+    struct stat st;
+    void *bytes;
+    /* Nobody may shrink what is mapped. */
+    if (!(fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK) || fstat(fd, &st) < 0 || st.st_size <= 0) {
+        return;
+    }
+    bytes = mmap(NULL, (apr_size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes == MAP_FAILED) {
+        ws_channels_missed(ws_channels_current(), 1);
+        return;
+    }
+    take_packets(bytes, (apr_size_t)st.st_size);
+    munmap(bytes, (apr_size_t)st.st_size);
+}
+
+static void on_packets(const ws_ipc_message *m)
+{
+    if (!ws_channels_current()) {
+        return; /* nobody can have subscribed yet */
+    }
+    if (m->fd >= 0) {
+        take_file(m->fd);
+    }
+    else if (m->len == 0) {
+        ws_channels_missed(ws_channels_current(),
+                           1); /* there was no descriptor left for its file */
+    }
+    else {
+        take_packets(m->data, m->len);
+    }
+}
+
+/* ---- Beginning and end ---- */
+
+void ws_bus_local_register(void)
+{
+    ws_ipc_on(WS_IPC_PACKETS, on_packets);
+    ws_interest_register();
+}
+
+int ws_bus_local_init(server_rec *s)
+{
+    return ws_interest_init(s);
+}
+
+ws_bus *ws_bus_local_child_init(apr_pool_t *pchild, server_rec *s, apr_uint64_t server,
+                                apr_size_t queue)
+{
+    unsigned count = ws_ipc_count();
+    apr_status_t rv = APR_SUCCESS;
+
+    if (!ws_ipc_reachable() || ws_interest_child_init(pchild) < 0) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "websocket: this child hears nothing of channels from other child processes, "
+                     "and they hear nothing from it: more ServerLimit (and a stop and start) or "
+                     "more descriptors (ulimit -n) mend it");
+        return NULL;
+    }
+    local.bus = (ws_bus){"local", want, publish, send_packet, subscribers, alive};
+    local.server = server;
+    local.queue = queue;
+    local.log = s;
+    local.boxes = apr_pcalloc(pchild, count * sizeof(*local.boxes));
+    local.targets = apr_palloc(pchild, count * sizeof(*local.targets));
+    local.polled = apr_palloc(pchild, (count + 1) * sizeof(*local.polled));
+    for (unsigned i = 0; i < count; i++) {
+        local.boxes[i].last = &local.boxes[i].first;
+    }
+    local.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    rv = local.wake_fd < 0 ? errno : APR_SUCCESS;
+    if (rv != APR_SUCCESS
+        || (rv = apr_thread_mutex_create(&local.lock, APR_THREAD_MUTEX_DEFAULT, pchild))
+               != APR_SUCCESS
+        || (rv = ws_thread_create(&local.thread, run, NULL, pchild)) != APR_SUCCESS) {
+        local.thread = NULL;
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
+                     "websocket: no thread for messages of channels to other child processes");
+        return NULL;
+    }
+    return &local.bus;
+}
+
+void ws_bus_local_child_stop(void)
+{
+    apr_status_t rv;
+    if (local.thread) {
+        apr_thread_mutex_lock(local.lock);
+        local.ended = 1;
+        wake();
+        apr_thread_mutex_unlock(local.lock);
+        apr_thread_join(&rv, local.thread);
+        local.thread = NULL;
+    }
+}

@@ -1,0 +1,128 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/channel_acl.h"
+
+#include <ap_expr.h>
+#include <apr_strings.h>
+#include <http_log.h>
+#include <string.h>
+
+#include "httpd/config.h"
+#include "httpd/reauthorize.h"
+
+APLOG_USE_MODULE(websocket);
+
+#define VARIABLE "WEBSOCKET_CHANNEL"
+
+struct ws_channel_acl {
+    enum { HANDLER, NOBODY, EVERYBODY, EXPRESSION } kind;
+    ap_expr_info_t *expr;
+};
+
+/* ---- The variable ---- */
+
+static const char *variable(ap_expr_eval_ctx_t *ctx, const void *data)
+{
+    (void)data;
+    return ctx->r ? apr_table_get(ctx->r->notes, VARIABLE) : NULL;
+}
+
+static int look_up(ap_expr_lookup_parms *parms)
+{
+    if (parms->type != AP_EXPR_FUNC_VAR || strcasecmp(parms->name, VARIABLE)) {
+        return DECLINED;
+    }
+    *parms->func = (const void *)variable;
+    *parms->data = NULL;
+    return OK;
+}
+
+void ws_channelrules_register(void)
+{
+    ap_hook_expr_lookup(look_up, NULL, NULL, APR_HOOK_MIDDLE);
+}
+
+/* ---- The directives ---- */
+
+const char *ws_channelrule_parse(cmd_parms *cmd, const char *arg, const ws_channel_acl **rule)
+{
+    ws_channel_acl *parsed = apr_pcalloc(cmd->pool, sizeof(*parsed));
+    const char *error = NULL;
+    *rule = parsed;
+    if (!strcasecmp(arg, "all")) {
+        parsed->kind = EVERYBODY;
+    }
+    else if (!strcasecmp(arg, "none")) {
+        parsed->kind = NOBODY;
+    }
+    else if (!strcasecmp(arg, "handler")) {
+        parsed->kind = HANDLER;
+    }
+    else {
+        parsed->kind = EXPRESSION;
+        parsed->expr = ap_expr_parse_cmd(cmd, arg, 0, &error, NULL);
+    }
+    return error ? apr_psprintf(cmd->pool,
+                                "%s takes all, none, handler, or an expression, in quotes, that "
+                                "is true where it is allowed: %s",
+                                cmd->cmd->name, error)
+                 : NULL;
+}
+
+int ws_channelrule_needs_request(const ws_channel_acl *rule)
+{
+    return rule && rule->kind == EXPRESSION;
+}
+
+/* ---- Asking ---- */
+
+static int evaluate(request_rec *r, const ws_channel_acl *rule, const char *channel)
+{
+    const char *error = NULL;
+    int result;
+    apr_table_setn(r->notes, VARIABLE, channel);
+    result = ap_expr_exec(r, rule->expr, &error);
+    apr_table_unset(r->notes, VARIABLE);
+    if (result < 0 || error) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, r->server,
+                     "websocket: %s: the expression for channel %s fails, so that it is not "
+                     "allowed: %s",
+                     r->uri, channel, error ? error : "");
+        return 0;
+    }
+    return result > 0;
+}
+
+static int without_request(const ws_channel_acl *rule)
+{
+    return !rule || rule->kind == HANDLER ? -1 : rule->kind == EVERYBODY;
+}
+
+int ws_channelrules_may(ws_conn *c, ws_action action, const char *channel)
+{
+    ws_conn_info report;
+    const ws_channel_acl *rule;
+    apr_pool_t *p;
+    request_rec *r;
+    int result = 0;
+
+    ws_conn_inspect(c, &report);
+    rule = report.settings->may[action];
+    if (!ws_channelrule_needs_request(rule)) {
+        return without_request(rule);
+    }
+    if (apr_pool_create_unmanaged(&p) != APR_SUCCESS) {
+        return 0;
+    }
+    if ((r = ws_reauthorize_request(c, p))) {
+        result = evaluate(r, rule, channel);
+    }
+    apr_pool_destroy(p);
+    return result;
+}
+
+int ws_channelrules_request_may(request_rec *r, ws_action action, const char *channel)
+{
+    const ws_channel_acl *rule = ws_dir_config_of(r)->may[action];
+    return ws_channelrule_needs_request(rule) ? evaluate(r, rule, channel) : without_request(rule);
+}

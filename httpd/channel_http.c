@@ -1,0 +1,545 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/channel_http.h"
+
+#include <apr_fnmatch.h>
+#include <apr_strings.h>
+#include <apr_thread_cond.h>
+#include <apr_thread_mutex.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <http_request.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channels/channels.h"
+#include "engine/strbuf.h"
+#include "httpd/channel_acl.h"
+#include "httpd/config.h"
+#include "httpd/sse.h"
+#include "protocol/utf8.h"
+
+APLOG_USE_MODULE(websocket);
+
+/* Channels of one request. */
+#define NAMES_MAX 100
+
+/* How long a request waits to hear what became of it, seconds. */
+#define PATIENCE 10
+
+static int used;
+
+/* ---- The directive ---- */
+
+void ws_channel_http_reset(void)
+{
+    used = 0;
+}
+
+int ws_channel_http_used(void)
+{
+    return used;
+}
+
+const char *ws_channel_http_set(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    const ap_directive_t *section = cmd->directive->parent;
+    ws_channel_http *h = apr_pcalloc(cmd->pool, sizeof(*h));
+    apr_size_t len;
+
+    if (!section || strcasecmp(section->directive, "<Location") || *section->args == '~'
+        || apr_fnmatch_test(cmd->path)) {
+        return "WebSocketChannelHTTP: it can stand in a <Location> without wildcards: the path "
+               "that "
+               "follows names the channel";
+    }
+    for (int i = 0; i < argc; i++) {
+        if (!strcasecmp(argv[i], "publish")) {
+            h->what |= WS_CHANNEL_HTTP_PUBLISH;
+        }
+        else if (!strcasecmp(argv[i], "subscribe")) {
+            h->what |= WS_CHANNEL_HTTP_SUBSCRIBE;
+        }
+        else if (strcasecmp(argv[i], "off") || argc > 1) {
+            return apr_psprintf(cmd->pool,
+                                "WebSocketChannelHTTP: \"%s\" is wrong, it takes publish, "
+                                "subscribe, or both; or off",
+                                argv[i]);
+        }
+    }
+    if (!argc) {
+        return "WebSocketChannelHTTP takes publish, subscribe, or both; or off";
+    }
+    len = strlen(cmd->path);
+    h->base = apr_pstrmemdup(cmd->pool, cmd->path, cmd->path[len - 1] == '/' ? len - 1 : len);
+    ((ws_dir_config *)config)->channel_http = h;
+    if (h->what && !used) {
+        used = 1;
+        ws_sse_register(cmd->pool);
+    }
+    return NULL;
+}
+
+static const ws_channel_http *wanted(const request_rec *r)
+{
+    const ws_channel_http *h = ws_dir_config_of(r)->channel_http;
+    int error_page = r->prev && ap_is_HTTP_ERROR(r->prev->status);
+    return h && h->what && !error_page ? h : NULL;
+}
+
+/* There is no file: as ws_upgrade_map_to_storage(). */
+int ws_channel_http_map_to_storage(request_rec *r)
+{
+    ap_conf_vector_t *before = r->per_dir_config;
+    int ours;
+    if (!used) {
+        return DECLINED;
+    }
+    ours = ap_location_walk(r) == OK && wanted(r);
+    r->per_dir_config = before;
+    if (!ours) {
+        return DECLINED;
+    }
+    r->handler = "websocket";
+    return OK;
+}
+
+/* ---- Answers ---- */
+
+static int send_json(request_rec *r, int status, ws_strbuf *t)
+{
+    ws_strbuf_puts(t, "\n");
+    if (t->broken) {
+        ws_strbuf_free(t);
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    r->status = status;
+    ap_set_content_type(r, "application/json");
+    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    ap_set_content_length(r, (apr_off_t)t->len);
+    if (!r->header_only) {
+        ap_rwrite(t->data, (int)t->len, r);
+    }
+    ws_strbuf_free(t);
+    return OK;
+}
+
+/* Who is refused is told why, in a body, since clients are programs. */
+static int refuse(request_rec *r, int status, const char *why)
+{
+    ws_strbuf t = {NULL, 0, 0, 0};
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "websocket: channels: refused with %d: %s", status,
+                  why);
+    ws_strbuf_puts(&t, "{\"error\":");
+    ws_strbuf_json(&t, why, strlen(why));
+    ws_strbuf_puts(&t, "}");
+    ap_discard_request_body(r);
+    return send_json(r, status, &t);
+}
+
+static void add_position(ws_strbuf *t, ws_position p)
+{
+    if (p.epoch) {
+        ws_strbuf_printf(t, ",\"position\":\"%" APR_UINT64_T_HEX_FMT "-%" APR_UINT64_T_FMT "\"",
+                         p.epoch, p.offset);
+    }
+}
+
+/* ---- Waiting for what is told on other threads ---- */
+
+/* What one request waits for. Belongs to it and to those who are going to tell. */
+typedef struct waiting {
+    apr_uint32_t refs; /* atomic */
+    apr_pool_t *pool;
+    apr_thread_mutex_t *lock; /* of what follows */
+    apr_thread_cond_t *told;
+    unsigned open; /* that have not been told of */
+    ws_strbuf text;
+    int failed;
+} waiting;
+
+/* For one channel. */
+typedef struct part {
+    waiting *w;
+    char channel[WS_CHANNEL_MAX + 1];
+    apr_uint32_t subscribers;
+} part;
+
+static waiting *waiting_new(void)
+{
+    waiting *w = calloc(1, sizeof(*w));
+    if (!w || apr_pool_create_unmanaged(&w->pool) != APR_SUCCESS) {
+        free(w);
+        return NULL;
+    }
+    w->refs = 1;
+    apr_thread_mutex_create(&w->lock, APR_THREAD_MUTEX_DEFAULT, w->pool);
+    apr_thread_cond_create(&w->told, w->pool);
+    return w;
+}
+
+static void waiting_unref(waiting *w)
+{
+    if (__atomic_sub_fetch(&w->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        ws_strbuf_free(&w->text);
+        apr_pool_destroy(w->pool);
+        free(w);
+    }
+}
+
+static part *part_new(waiting *w, const char *channel)
+{
+    part *p = calloc(1, sizeof(*p));
+    if (p) {
+        p->w = w;
+        apr_cpystrn(p->channel, channel, sizeof(p->channel));
+        __atomic_add_fetch(&w->refs, 1, __ATOMIC_RELAXED);
+        apr_thread_mutex_lock(w->lock);
+        w->open++;
+        apr_thread_mutex_unlock(w->lock);
+    }
+    return p;
+}
+
+/* Begin to write about a channel. end_part() has to follow. */
+static ws_strbuf *begin_part(part *p)
+{
+    ws_strbuf *t = &p->w->text;
+    apr_thread_mutex_lock(p->w->lock);
+    ws_strbuf_puts(t, t->len ? "," : "");
+    ws_strbuf_puts(t, "{\"channel\":");
+    ws_strbuf_json(t, p->channel, strlen(p->channel));
+    return t;
+}
+
+static void end_part(part *p)
+{
+    waiting *w = p->w;
+    ws_strbuf_puts(&w->text, "}");
+    w->open--;
+    apr_thread_cond_signal(w->told);
+    apr_thread_mutex_unlock(w->lock);
+    free(p);
+    waiting_unref(w);
+}
+
+static void fail_part(part *p, const char *why)
+{
+    ws_strbuf *t = begin_part(p);
+    ws_strbuf_printf(t, ",\"error\":\"%s\"", why);
+    p->w->failed = 1;
+    end_part(p);
+}
+
+/* @return what to answer: 200, or 503 when something has failed, or nobody has told in time */
+static int wait_for_all(request_rec *r, waiting *w, const char *name)
+{
+    apr_time_t until = apr_time_now() + apr_time_from_sec(PATIENCE), left;
+    ws_strbuf t = {NULL, 0, 0, 0};
+    int status;
+    apr_thread_mutex_lock(w->lock);
+    while (w->open && (left = until - apr_time_now()) > 0) {
+        apr_thread_cond_timedwait(w->told, w->lock, left);
+    }
+    status = w->open || w->failed || w->text.broken ? HTTP_SERVICE_UNAVAILABLE : HTTP_OK;
+    ws_strbuf_printf(&t, "{\"%s\":[", name);
+    ws_strbuf_add(&t, w->text.data, w->text.len);
+    ws_strbuf_puts(&t, "]}");
+    apr_thread_mutex_unlock(w->lock);
+    waiting_unref(w);
+    if (status != HTTP_OK) {
+        apr_table_setn(r->err_headers_out, "Retry-After", "1");
+    }
+    return send_json(r, status, &t);
+}
+
+/* ---- POST ---- */
+
+static void has_been_published(const ws_published *what, void *arg)
+{
+    part *p = arg;
+    ws_strbuf *t;
+    if (what->status < 0) {
+        fail_part(p, "try again later");
+        return;
+    }
+    t = begin_part(p);
+    add_position(t, what->position);
+    ws_strbuf_printf(t, ",\"receivers\":%u", what->receivers);
+    if (what->missed) {
+        ws_strbuf_printf(t, ",\"missed\":%u", what->missed);
+    }
+    end_part(p);
+}
+
+/* The type of a message, by that of the body. @return 0 if it is text in another encoding */
+static ws_type type_of(request_rec *r)
+{
+    const char *type = apr_table_get(r->headers_in, "Content-Type");
+    char *main, *charset;
+    apr_size_t len;
+    if (!type) {
+        return WS_BINARY;
+    }
+    main = apr_pstrdup(r->pool, type);
+    ap_str_tolower(main);
+    charset = strstr(main, "charset=");
+    main[strcspn(main, "; \t")] = 0;
+    len = strlen(main);
+    if (strncmp(main, "text/", 5) && strcmp(main, "application/json")
+        && strcmp(main, "application/xml") && strcmp(main, "application/x-www-form-urlencoded")
+        && (len < 5 || strcmp(main + len - 5, "+json"))
+        && (len < 4 || strcmp(main + len - 4, "+xml"))) {
+        return WS_BINARY;
+    }
+    if (charset) {
+        charset += 8 + (charset[8] == '"');
+        if (strncmp(charset, "utf-8", 5) && strncmp(charset, "us-ascii", 8)) {
+            return 0;
+        }
+    }
+    return WS_TEXT;
+}
+
+/* @return OK, or the status to refuse with */
+static int read_body(request_rec *r, apr_size_t max, const char **data, apr_size_t *len)
+{
+    ws_strbuf t = {NULL, 0, 0, 0};
+    char buffer[8192];
+    long n = 0;
+    int status = ap_setup_client_block(r, REQUEST_CHUNKED_DECHUNK);
+    if (status != OK) {
+        return status;
+    }
+    if (r->remaining > (apr_off_t)max) {
+        return HTTP_REQUEST_ENTITY_TOO_LARGE;
+    }
+    if (ap_should_client_block(r)) {
+        while ((n = ap_get_client_block(r, buffer, sizeof(buffer))) > 0 && t.len <= max) {
+            ws_strbuf_add(&t, buffer, (apr_size_t)n);
+        }
+    }
+    status = n < 0         ? HTTP_BAD_REQUEST
+             : t.len > max ? HTTP_REQUEST_ENTITY_TOO_LARGE
+             : t.broken    ? HTTP_SERVICE_UNAVAILABLE
+                           : OK;
+    *data = apr_pmemdup(r->pool, t.data ? t.data : "", t.len);
+    *len = t.len;
+    ws_strbuf_free(&t);
+    return status;
+}
+
+static int publish(request_rec *r, const apr_array_header_t *names)
+{
+    const ws_settings *settings = ws_settings_of(r);
+    apr_size_t max = settings ? settings->max_message : 0, len;
+    const char *data;
+    ws_type type = type_of(r);
+    waiting *w;
+    int status;
+
+    if (!type) {
+        return refuse(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "text has to be in UTF-8");
+    }
+    if (max > WS_PUBLISH_MAX) {
+        max = WS_PUBLISH_MAX;
+    }
+    if ((status = read_body(r, max, &data, &len)) == HTTP_REQUEST_ENTITY_TOO_LARGE) {
+        return refuse(r, status, "the message is larger than WebSocketMaxMessageSize");
+    }
+    if (status != OK) {
+        return status;
+    }
+    if (type == WS_TEXT
+        && ws_utf8_check(WS_UTF8_START, (const unsigned char *)data, len) != WS_UTF8_START) {
+        return refuse(r, HTTP_BAD_REQUEST, "the text is not UTF-8");
+    }
+    if (!(w = waiting_new())) {
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    for (int i = 0; i < names->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+        part *p = part_new(w, name);
+        if (p && ws_publish(name, type, data, len, 0, has_been_published, p) < 0) {
+            fail_part(p, "try again later");
+        }
+        w->failed |= !p;
+    }
+    return wait_for_all(r, w, "published");
+}
+
+/* ---- GET ---- */
+
+static void has_members(const char *channel, const ws_member *members, apr_size_t count,
+                        int complete, void *arg)
+{
+    part *p = arg;
+    ws_strbuf *t = begin_part(p);
+    (void)channel;
+    ws_strbuf_printf(t, ",\"subscribers\":%u,\"members\":[", p->subscribers);
+    for (apr_size_t i = 0; i < count; i++) {
+        ws_strbuf_printf(t,
+                         "%s{\"member\":\"%016" APR_UINT64_T_HEX_FMT "\",\"data\":", i ? "," : "",
+                         members[i].id);
+        ws_strbuf_json(t, members[i].data, members[i].len);
+        ws_strbuf_puts(t, "}");
+    }
+    ws_strbuf_printf(t, "],\"complete\":%s", complete ? "true" : "false");
+    end_part(p);
+}
+
+static int count(request_rec *r, const apr_array_header_t *names)
+{
+    waiting *w = waiting_new();
+    if (!w) {
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    for (int i = 0; i < names->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+        part *p = part_new(w, name);
+        if (p) {
+            p->subscribers = ws_subscribers(name);
+        }
+        if (p && ws_presence(name, has_members, p) < 0) {
+            fail_part(p, "try again later");
+        }
+        w->failed |= !p;
+    }
+    return wait_for_all(r, w, "channels");
+}
+
+/* ---- DELETE ---- */
+
+static void has_been_cleared(void *arg, apr_status_t status)
+{
+    part *p = arg;
+    if (status != APR_SUCCESS) {
+        fail_part(p, "try again later");
+    }
+    else {
+        begin_part(p);
+        end_part(p);
+    }
+}
+
+static int clear(request_rec *r, const apr_array_header_t *names)
+{
+    const ws_channels_options *o = ws_channels_options_of(ws_channels_current());
+    waiting *w;
+    for (int i = 0; i < names->nelts; i++) {
+        if (!o->history || !o->history->keeps(o->history, APR_ARRAY_IDX(names, i, const char *))) {
+            return refuse(r, HTTP_NOT_FOUND, "the channel has no history");
+        }
+    }
+    if (!(w = waiting_new())) {
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    for (int i = 0; i < names->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+        part *p = part_new(w, name);
+        if (p && ws_channels_clear(name, has_been_cleared, p) < 0) {
+            fail_part(p, "try again later");
+        }
+        w->failed |= !p;
+    }
+    return wait_for_all(r, w, "cleared");
+}
+
+/* ---- All of it ---- */
+
+/* The channels that a URL names: its path behind the Location's, and each argument channel=. */
+static apr_array_header_t *names_of(request_rec *r, const ws_channel_http *h)
+{
+    apr_array_header_t *names = apr_array_make(r->pool, 4, sizeof(const char *));
+    apr_size_t base = strlen(h->base);
+    if (!strncmp(r->uri, h->base, base) && r->uri[base] == '/' && r->uri[base + 1]) {
+        APR_ARRAY_PUSH(names, const char *) = r->uri + base + 1;
+    }
+    for (const char *a = r->args; a; a = strchr(a, '&') ? strchr(a, '&') + 1 : NULL) {
+        if (!strncmp(a, "channel=", 8)) {
+            char *name = apr_pstrmemdup(r->pool, a + 8, strcspn(a + 8, "&"));
+            ap_unescape_urlencoded(name);
+            APR_ARRAY_PUSH(names, const char *) = name;
+        }
+    }
+    return names;
+}
+
+static const char *what_is_wrong(const apr_array_header_t *names)
+{
+    if (!names->nelts) {
+        return "no channel is named, neither by the path nor by channel=";
+    }
+    if (names->nelts > NAMES_MAX) {
+        return "too many channels are named, 100 is the most";
+    }
+    for (int i = 0; i < names->nelts; i++) {
+        if (!ws_channel_valid(APR_ARRAY_IDX(names, i, const char *))) {
+            return "a name has 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = , !";
+        }
+    }
+    return NULL;
+}
+
+static int may(request_rec *r, ws_action action, const apr_array_header_t *names)
+{
+    for (int i = 0; i < names->nelts; i++) {
+        if (!ws_channelrules_request_may(r, action, APR_ARRAY_IDX(names, i, const char *))) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+int ws_channel_http_handler(request_rec *r)
+{
+    const ws_channel_http *h = wanted(r);
+    const char *wrong, *origin = apr_table_get(r->headers_in, "Origin");
+    const char *allow = "GET, HEAD";
+    int publishes, subscribes;
+    apr_array_header_t *names;
+
+    if (!h) {
+        return DECLINED;
+    }
+    publishes = (h->what & WS_CHANNEL_HTTP_PUBLISH) != 0;
+    subscribes = (h->what & WS_CHANNEL_HTTP_SUBSCRIBE) != 0;
+    if (publishes) {
+        allow = "GET, HEAD, POST, DELETE";
+    }
+    /* A page of another site could send a POST with this one's cookies. */
+    if (!ws_origin_allowed(ws_dir_config_of(r), origin, apr_table_get(r->headers_in, "Host"))) {
+        return refuse(r, HTTP_FORBIDDEN, "pages of this origin may not (WebSocketOrigin)");
+    }
+    if (origin) {
+        apr_table_setn(r->err_headers_out, "Access-Control-Allow-Origin", origin);
+        apr_table_mergen(r->err_headers_out, "Vary", "Origin");
+    }
+    if (r->method_number != M_GET
+        && !(publishes && (r->method_number == M_POST || r->method_number == M_DELETE))) {
+        apr_table_setn(r->err_headers_out, "Allow", allow);
+        return refuse(r, HTTP_METHOD_NOT_ALLOWED, "the method is none of those in Allow");
+    }
+    names = names_of(r, h);
+    if ((wrong = what_is_wrong(names))) {
+        return refuse(r, HTTP_BAD_REQUEST, wrong);
+    }
+    if (!ws_channels_current()) {
+        return refuse(r, HTTP_SERVICE_UNAVAILABLE, "there are no channels in this process");
+    }
+    if (r->method_number == M_GET && subscribes && (!publishes || ws_sse_wanted(r))) {
+        if (names->nelts != 1) {
+            return refuse(r, HTTP_BAD_REQUEST, "one channel can be subscribed to");
+        }
+        if (!may(r, WS_MAY_SUBSCRIBE, names)) {
+            return refuse(r, HTTP_FORBIDDEN, "WebSocketSubscribe does not allow it");
+        }
+        return ws_sse_serve(r, APR_ARRAY_IDX(names, 0, const char *));
+    }
+    if (!may(r, WS_MAY_PUBLISH, names)) {
+        return refuse(r, HTTP_FORBIDDEN, "WebSocketPublish does not allow it");
+    }
+    return r->method_number == M_POST     ? publish(r, names)
+           : r->method_number == M_DELETE ? clear(r, names)
+                                          : count(r, names);
+}

@@ -1,0 +1,292 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/connection_log.h"
+
+#include <apr_portable.h>
+#include <apr_strings.h>
+#include <apr_thread_cond.h>
+#include <apr_thread_mutex.h>
+#include <errno.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/log_format.h"
+#include "engine/thread.h"
+#include "httpd/counters.h"
+
+APLOG_USE_MODULE(websocket);
+
+/* What may wait to be written in a child, bytes. */
+#define WAITING_MAX (4 * 1024 * 1024)
+
+/* How long the end of a child waits for a log that takes nothing, milliseconds. */
+#define EXIT_WAIT 1000
+
+/** A file, or a program behind a pipe: one for all lines that name it. */
+typedef struct target {
+    const char *name; /**< with its |, if it is a program */
+    int fd;
+    int losing; /**< in this child: that records are lost has been logged */
+} target;
+
+struct ws_connection_log {
+    target *target; /**< NULL: off */
+    const ws_log_format *format;
+};
+
+const ws_connection_log ws_connection_log_off;
+
+static apr_array_header_t *targets; /* target * */
+
+void ws_connection_log_reset(apr_pool_t *pconf)
+{
+    targets = apr_array_make(pconf, 2, sizeof(target *));
+}
+
+/* ---- Configuration ---- */
+
+static target *target_of(apr_pool_t *p, const char *name)
+{
+    target *t;
+    for (int i = 0; i < targets->nelts; i++) {
+        t = APR_ARRAY_IDX(targets, i, target *);
+        if (!strcmp(t->name, name)) {
+            return t;
+        }
+    }
+    t = apr_pcalloc(p, sizeof(*t));
+    t->name = name;
+    t->fd = -1;
+    APR_ARRAY_PUSH(targets, target *) = t;
+    return t;
+}
+
+const char *ws_connection_log_parse(cmd_parms *cmd, const char *where, const char *format,
+                                    const ws_connection_log **log)
+{
+    ws_connection_log *l;
+    const char *name = where, *error;
+    if (!strcasecmp(where, "off")) {
+        *log = &ws_connection_log_off;
+        return format ? "nothing stands behind off" : NULL;
+    }
+    if (*where == '|' ? !where[1] : !(name = ap_server_root_relative(cmd->pool, where))) {
+        return apr_psprintf(cmd->pool, "\"%s\" is no file and no program", where);
+    }
+    l = apr_pcalloc(cmd->pool, sizeof(*l));
+    if ((error =
+             ws_log_format_parse(cmd->pool, format ? format : WS_LOG_FORMAT_DEFAULT, &l->format))) {
+        return error;
+    }
+    l->target = target_of(cmd->pool, name);
+    *log = l;
+    return NULL;
+}
+
+/*
+ * On the process's pool: a program lives on through reloads, and old children, which still write to
+ * its pipe, with it. httpd starts it again if it ends.
+ */
+static piped_log *program_of(server_rec *s, const char *name)
+{
+    apr_pool_t *process = s->process->pool;
+    const char *key = apr_pstrcat(s->process->pconf, "mod_websocket log ", name, NULL);
+    piped_log *pl = NULL;
+    apr_pool_userdata_get((void **)&pl, key, process);
+    if (!pl && (pl = ap_open_piped_log(process, apr_pstrdup(process, name + 1)))) {
+        apr_pool_userdata_set(pl, key, NULL, process);
+    }
+    return pl;
+}
+
+int ws_connection_log_open(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    (void)plog, (void)ptemp;
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        return OK; /* this configuration is read a second time */
+    }
+    for (int i = 0; i < targets->nelts; i++) {
+        target *t = APR_ARRAY_IDX(targets, i, target *);
+        apr_file_t *file = NULL;
+        apr_status_t rv = APR_SUCCESS;
+        if (*t->name == '|') {
+            piped_log *pl = program_of(s, t->name);
+            file = pl ? ap_piped_log_write_fd(pl) : NULL;
+        }
+        else {
+            rv = apr_file_open(&file, t->name, APR_WRITE | APR_APPEND | APR_CREATE | APR_LARGEFILE,
+                               APR_OS_DEFAULT, pconf);
+        }
+        if (rv != APR_SUCCESS || !file) {
+            ap_log_error(APLOG_MARK, APLOG_STARTUP, rv, s,
+                         "websocket: WebSocketLog cannot be opened: %s", t->name);
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+        apr_os_file_get(&t->fd, file);
+    }
+    return OK;
+}
+
+/* ---- Writing ---- */
+
+typedef struct record {
+    struct record *next;
+    target *target;
+    apr_size_t len;
+    char data[];
+} record;
+
+static struct {
+    apr_thread_mutex_t *lock; /* of all below; NULL: there is no log */
+    apr_thread_cond_t *more;
+    apr_thread_cond_t *done;
+    record *first, **end;
+    apr_size_t waiting; /* bytes, those that are being written included */
+    int ending, ended;
+    apr_thread_t *thread;
+} list;
+
+static server_rec *main_server;
+
+/* A record is written by one write(2): so records of several processes do not mix in a file, and in a
+ * pipe up to PIPE_BUF bytes. */
+static int write_record(const record *r)
+{
+    apr_size_t done = 0;
+    while (done < r->len) {
+        ssize_t n = write(r->target->fd, r->data + done, r->len - done);
+        if (n < 0 && errno != EINTR) {
+            return errno;
+        }
+        done += n > 0 ? (apr_size_t)n : 0;
+    }
+    return 0;
+}
+
+/* Under the lock. */
+static void lost(target *t, apr_status_t why, const char *text)
+{
+    ws_counters_add(WS_COUNT_LOG_LOST);
+    if (!t->losing) {
+        t->losing = 1;
+        ap_log_error(APLOG_MARK, APLOG_ERR, why, main_server,
+                     "websocket: records of WebSocketLog are lost: %s: %s", t->name, text);
+    }
+}
+
+static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *data)
+{
+    (void)thread, (void)data;
+    apr_thread_mutex_lock(list.lock);
+    for (;;) {
+        record *r = list.first;
+        int error;
+        if (!r) {
+            if (list.ending) {
+                break;
+            }
+            apr_thread_cond_wait(list.more, list.lock);
+            continue;
+        }
+        if (!(list.first = r->next)) {
+            list.end = &list.first;
+        }
+        apr_thread_mutex_unlock(list.lock);
+        error = write_record(r);
+        apr_thread_mutex_lock(list.lock);
+        if (error) {
+            lost(r->target, error, "it cannot be written");
+        }
+        else if (!list.first) { /* it has caught up */
+            r->target->losing = 0;
+        }
+        list.waiting -= r->len;
+        free(r);
+    }
+    list.ended = 1;
+    apr_thread_cond_signal(list.done);
+    apr_thread_mutex_unlock(list.lock);
+    return NULL;
+}
+
+void ws_connection_log_on_end(const ws_conn *c, const char *why)
+{
+    ws_strbuf t = {0};
+    ws_conn_info report;
+    const ws_connection_log *log;
+    record *r;
+
+    ws_conn_inspect(c, &report);
+    log = report.settings->log;
+    if (!log || !list.lock) {
+        return;
+    }
+    ws_log_format_write(log->format, c, why, &t);
+    r = t.broken ? NULL : malloc(sizeof(*r) + t.len);
+    if (r) {
+        r->next = NULL;
+        r->target = log->target;
+        r->len = t.len;
+        memcpy(r->data, t.data, t.len);
+    }
+    ws_strbuf_free(&t);
+
+    apr_thread_mutex_lock(list.lock);
+    if (!r || list.waiting + r->len > WAITING_MAX) {
+        lost(log->target, 0, r ? "it takes too little" : "out of memory");
+        free(r);
+    }
+    else {
+        list.waiting += r->len;
+        *list.end = r;
+        list.end = &r->next;
+        apr_thread_cond_signal(list.more);
+    }
+    apr_thread_mutex_unlock(list.lock);
+}
+
+void ws_connection_log_child_init(apr_pool_t *pchild, server_rec *s)
+{
+    apr_thread_mutex_t *lock;
+    apr_status_t rv;
+    main_server = s;
+    list.end = &list.first;
+    if (!targets->nelts) {
+        return;
+    }
+    if ((rv = apr_thread_mutex_create(&lock, APR_THREAD_MUTEX_DEFAULT, pchild)) == APR_SUCCESS
+        && (rv = apr_thread_cond_create(&list.more, pchild)) == APR_SUCCESS
+        && (rv = apr_thread_cond_create(&list.done, pchild)) == APR_SUCCESS) {
+        list.lock = lock;
+        rv = ws_thread_create(&list.thread, run, NULL, pchild);
+    }
+    if (rv != APR_SUCCESS) {
+        list.lock = NULL;
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
+                     "websocket: no thread for WebSocketLog: nothing is logged in this child");
+    }
+}
+
+void ws_connection_log_child_exit(void)
+{
+    apr_time_t until = apr_time_now() + apr_time_from_msec(EXIT_WAIT), left;
+    apr_status_t rv;
+    int ended;
+    if (!list.lock) {
+        return;
+    }
+    apr_thread_mutex_lock(list.lock);
+    list.ending = 1;
+    apr_thread_cond_signal(list.more);
+    while (!list.ended && (left = until - apr_time_now()) > 0) {
+        apr_thread_cond_timedwait(list.done, list.lock, left);
+    }
+    ended = list.ended;
+    apr_thread_mutex_unlock(list.lock);
+    if (ended) {
+        apr_thread_join(&rv, list.thread);
+    }
+}

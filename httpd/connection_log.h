@@ -1,0 +1,41 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * WebSocketLog: a record of each connection that has ended. Loops only put records into a list; a
+ * thread of the child writes them, so that a full disk or a program that is slow holds up nobody.
+ */
+
+#ifndef WS_HTTPD_CONNLOG_H
+#define WS_HTTPD_CONNLOG_H
+
+#include <httpd.h>
+#include <http_config.h>
+
+#include "engine/engine.h"
+
+/** What one WebSocketLog line says. */
+typedef struct ws_connection_log ws_connection_log;
+
+/** Where a section says off. */
+extern const ws_connection_log ws_connection_log_off;
+
+/** pre_config: a new configuration is going to be read. */
+void ws_connection_log_reset(apr_pool_t *pconf);
+
+/** A WebSocketLog line. format may be NULL. @return NULL, or what is wrong */
+const char *ws_connection_log_parse(cmd_parms *cmd, const char *where, const char *format,
+                                    const ws_connection_log **log);
+
+/** open_logs. */
+int ws_connection_log_open(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+
+/** child_init: start the thread, if there is a log. */
+void ws_connection_log_child_init(apr_pool_t *pchild, server_rec *s);
+
+/** The engine has stopped: write what is left, for a second at most. */
+void ws_connection_log_child_exit(void);
+
+/** The engine's on_end. */
+void ws_connection_log_on_end(const ws_conn *c, const char *why);
+
+#endif

@@ -1,0 +1,74 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The open connections of all children, asked for through ipc.h. */
+
+#ifndef WS_HTTPD_LIST_H
+#define WS_HTTPD_LIST_H
+
+#include <httpd.h>
+
+#include "engine/engine.h"
+
+/** Longest text that a listing is filtered by, bytes. */
+#define WS_CONNECTIONS_FILTER 127
+
+/** Most that a listing can be asked for: offset and limit together. */
+#define WS_CONNECTIONS_MAX 10000
+
+/** Texts of a connection. */
+enum {
+    WS_LISTED_ADDRESS,
+    WS_LISTED_USER,
+    WS_LISTED_VHOST,
+    WS_LISTED_URI,
+    WS_LISTED_SUBPROTOCOL,
+    WS_LISTED_HANDLER,
+    WS_LISTED_TEXTS
+};
+
+/** A connection. Goes from child to child as it is. */
+typedef struct ws_connection_info {
+    apr_uint64_t id;
+    apr_int64_t start; /**< apr_time_t */
+    apr_uint64_t messages_in, messages_out, bytes_in, bytes_out, wire_in, wire_out;
+    apr_uint32_t queued;
+    apr_uint32_t pid;
+    apr_uint16_t size; /**< of all of it, bytes, a multiple of 8 */
+    unsigned char version, transport;
+    char texts[]; /**< one after the other, each with its NUL; an empty one is unknown */
+} ws_connection_info;
+
+typedef struct ws_connections_query {
+    char filter[WS_CONNECTIONS_FILTER
+                + 1]; /**< what a connection has to have in a text, in any case */
+    const char *sort; /**< one of ws_connections_sorts */
+    int descending;
+    unsigned offset, limit; /**< of what matches, sorted */
+} ws_connections_query;
+
+typedef struct ws_connections {
+    ws_connection_info **first; /**< count of them, on the pool */
+    unsigned count;
+    apr_uint64_t matching;
+    unsigned missing[64]; /**< pids of children that did not answer, as many as fit */
+    unsigned missing_count;
+} ws_connections;
+
+/** Names that a listing can be sorted by; NULL behind the last. */
+extern const char *const ws_connections_sorts[];
+
+/** register_hooks: what this child answers. */
+void ws_connections_register(void);
+
+/** Ask all children. Takes at most 5 seconds, a second for each that does not answer.
+ *  [threads of httpd] */
+void ws_connections_make(apr_pool_t *p, const ws_connections_query *query, ws_connections *list);
+
+/** Close a connection with 1008, in whichever child it is.  [threads of httpd]
+ *  @return 1; 0 if it is not there; -1 if its child does not answer */
+int ws_connections_close(ws_id id);
+
+/** A text of a connection. */
+const char *ws_connection_text(const ws_connection_info *l, unsigned which);
+
+#endif

@@ -1,0 +1,185 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The directory is read when the configuration is, and never again. A request only chooses among what
+ * was loaded then: no text of a client ever becomes part of a file's name, who can write to the
+ * directory cannot have code run before an administrator reloads, and a handler that is broken is
+ * found by `httpd -t`, not by the first client.
+ */
+
+#include "httpd/handler_directory.h"
+
+#include <apr_file_info.h>
+#include <apr_fnmatch.h>
+#include <apr_strings.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALPHANUMERIC "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+#define DEFAULT_NAME "_default"
+
+typedef struct entry {
+    const char *name, *file;
+    ws_handler_line *reg;
+} entry;
+
+struct ws_handler_directory {
+    const char *path;
+    const char *base;            /* the Location's path, without a slash at its end */
+    apr_array_header_t *entries; /* entry, by name */
+};
+
+/* @return what is wrong with the place of the directive, or NULL and the path that it stands for */
+static const char *find_base(cmd_parms *cmd, const char **base)
+{
+    const ap_directive_t *section = cmd->directive->parent;
+    apr_size_t len;
+
+    if (!section || !strcasecmp(section->directive, "<VirtualHost")) {
+        *base = "";
+        return NULL;
+    }
+    if (strcasecmp(section->directive, "<Location") || *section->args == '~'
+        || apr_fnmatch_test(cmd->path)) {
+        return "it can stand outside of sections, in a <VirtualHost>, or in a <Location> without "
+               "wildcards: the segment of the path that follows names the handler";
+    }
+    len = strlen(cmd->path);
+    *base = apr_pstrmemdup(cmd->pool, cmd->path, cmd->path[len - 1] == '/' ? len - 1 : len);
+    return NULL;
+}
+
+static int name_valid(const char *name)
+{
+    size_t len = strlen(name);
+    return !strcmp(name, DEFAULT_NAME)
+           || (len > 0 && len <= WS_DIRECTORY_NAME_MAX && strchr(ALPHANUMERIC, *name)
+               && strspn(name, ALPHANUMERIC "-_") == len);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
+}
+
+/* A file of the directory. Whatever ends in .so is meant to be a handler. */
+static const char *add_file(apr_pool_t *p, ws_handler_directory *d, const char *file)
+{
+    apr_size_t len = strlen(file);
+    entry *e;
+    if (*file == '.' || len < 3 || strcmp(file + len - 3, ".so")) {
+        return NULL;
+    }
+    e = apr_array_push(d->entries);
+    e->file = apr_pstrdup(p, file);
+    if (!strncmp(file, "ws_", 3)) {
+        file += 3;
+        len -= 3;
+    }
+    e->name = apr_pstrmemdup(p, file, len - 3);
+    if (name_valid(e->name)) {
+        return NULL;
+    }
+    return apr_psprintf(p,
+                        "%s/%s: the name of a handler here has 1 to %d letters, digits, - and _, "
+                        "the first a letter or digit, or is _default; then comes .so: rename or "
+                        "remove it",
+                        d->path, e->file, WS_DIRECTORY_NAME_MAX);
+}
+
+static const char *read_files(cmd_parms *cmd, ws_handler_directory *d)
+{
+    const char *error = NULL;
+    apr_finfo_t info;
+    apr_dir_t *dir;
+    char why[128];
+    apr_status_t rv = apr_dir_open(&dir, d->path, cmd->temp_pool);
+
+    if (rv == APR_SUCCESS) {
+        while (!error && (rv = apr_dir_read(&info, APR_FINFO_NAME, dir)) == APR_SUCCESS) {
+            error = add_file(cmd->pool, d, info.name);
+        }
+        apr_dir_close(dir);
+        if (error) {
+            return error;
+        }
+        if (APR_STATUS_IS_ENOENT(rv)) { /* its end */
+            return d->entries->nelts ? NULL
+                                     : apr_psprintf(cmd->pool,
+                                                    "there is no handler in %s: it takes files "
+                                                    "whose names end in .so",
+                                                    d->path);
+        }
+    }
+    return apr_psprintf(cmd->pool, "cannot read the directory %s: %s", d->path,
+                        apr_strerror(rv, why, sizeof(why)));
+}
+
+/* With the files in the order of their names, so that mistakes are always reported in the same one. */
+static const char *load_files(cmd_parms *cmd, ws_handler_directory *d)
+{
+    entry *e = (entry *)d->entries->elts;
+    qsort(e, (size_t)d->entries->nelts, sizeof(*e), by_name);
+    for (int i = 0; i < d->entries->nelts; i++) {
+        char *argv[] = {apr_pstrcat(cmd->pool, d->path, "/", e[i].file, NULL)};
+        const char *error;
+        if (i > 0 && !strcmp(e[i].name, e[i - 1].name)) {
+            return apr_psprintf(cmd->pool,
+                                "%s and %s in %s are both named \"%s\": rename or remove one",
+                                e[i - 1].file, e[i].file, d->path, e[i].name);
+        }
+        if ((error = ws_plugins_add_handler(cmd, 1, argv, &e[i].reg))) {
+            return apr_psprintf(cmd->pool, "%s: %s", argv[0], error);
+        }
+    }
+    return NULL;
+}
+
+const char *ws_handler_directory_load(cmd_parms *cmd, const char *path,
+                                      const ws_handler_directory **loaded)
+{
+    ws_handler_directory *d = apr_pcalloc(cmd->pool, sizeof(*d));
+    const char *error = find_base(cmd, &d->base);
+    d->path = ws_handler_path(cmd->pool, path);
+    d->entries = apr_array_make(cmd->pool, 8, sizeof(entry));
+    if (error || (error = read_files(cmd, d)) || (error = load_files(cmd, d))) {
+        return error;
+    }
+    *loaded = d;
+    return NULL;
+}
+
+ws_handler_line *ws_handler_directory_find(const ws_handler_directory *d, const char *uri,
+                                           const char **name, apr_size_t *len)
+{
+    const entry *e = (const entry *)d->entries->elts;
+    apr_size_t base = strlen(d->base);
+    const char *segment;
+
+    if (strncmp(uri, d->base, base)) { /* a module has changed it since the section was found */
+        *name = uri;
+        *len = strlen(uri);
+        return NULL;
+    }
+    segment = uri + base;
+    *name = *segment == '/' ? segment + 1 : segment;
+    *len = strcspn(*name, "/");
+    if (!**name) {
+        *name = DEFAULT_NAME;
+        *len = sizeof(DEFAULT_NAME) - 1;
+    }
+    else if (**name == '_') {
+        return NULL; /* the default is for the bare Location only */
+    }
+    for (int i = 0; i < d->entries->nelts; i++) {
+        if (strlen(e[i].name) == *len && !memcmp(e[i].name, *name, *len)) {
+            return e[i].reg;
+        }
+    }
+    return NULL;
+}
+
+const char *ws_handler_directory_path(const ws_handler_directory *d)
+{
+    return d->path;
+}

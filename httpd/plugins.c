@@ -1,0 +1,213 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Handlers and extensions: finding, loading and checking what a WebSocketHandler or WebSocketExtension
+ *  line names. */
+
+#include <httpd.h>
+#include <http_config.h>
+#include <ap_provider.h>
+#include <apr_strings.h>
+#include <dlfcn.h>
+#include <string.h>
+
+#include "httpd/config.h"
+#include "protocol/handshake.h"
+
+apr_array_header_t *ws_handler_lines;
+
+void ws_plugins_reset(apr_pool_t *pconf)
+{
+    ws_handler_lines = apr_array_make(pconf, 8, sizeof(ws_handler_line *));
+}
+
+const char *ws_handler_path(apr_pool_t *p, const char *file)
+{
+    Dl_info self;
+    const char *slash;
+    if (*file == '/' || !dladdr(&websocket_module, &self) || !self.dli_fname
+        || !(slash = strrchr(self.dli_fname, '/'))) {
+        return file;
+    }
+    return apr_psprintf(p, "%.*s/websocket/%s", (int)(slash - self.dli_fname), self.dli_fname,
+                        file);
+}
+
+static apr_status_t unload(void *handle)
+{
+    dlclose(handle);
+    return APR_SUCCESS;
+}
+
+static const char *load(apr_pool_t *p, const ws_plugin_kind *kind, const char *path,
+                        const ws_plugin_descriptor **d)
+{
+    /* Not apr_dso_load: that makes every handler's symbols global, and two handlers that both have
+     * a function "join" would share one. */
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!handle) {
+        return apr_psprintf(p, "cannot load the %s: %s", kind->noun, dlerror());
+    }
+    apr_pool_cleanup_register(p, handle, unload, apr_pool_cleanup_null);
+    if (!(*d = dlsym(handle, kind->symbol))) {
+        return apr_psprintf(p,
+                            "%s is not a WebSocket %s: it has no symbol %s; define one with "
+                            "%s(name) = {...} from %s",
+                            path, kind->noun, kind->symbol, kind->macro, kind->header);
+    }
+    return NULL;
+}
+
+/* Also lets in what was built when the table had fewer callbacks: *whole gets a full one. */
+static const char *check(apr_pool_t *p, const ws_plugin_kind *kind, const char *name,
+                         const ws_plugin_descriptor *d, const void **whole)
+{
+    void *copy;
+    if (d->magic != kind->magic) {
+        return apr_psprintf(p, "%s %s: its descriptor is damaged (magic %08x, not %08x)",
+                            kind->noun, name, d->magic, kind->magic);
+    }
+    if (d->abi != kind->abi) {
+        return apr_psprintf(p,
+                            "%s %s was built for ABI %u of %s, this module has "
+                            "ABI %u: build it again with this module's header",
+                            kind->noun, name, d->abi, kind->header, kind->abi);
+    }
+    if (d->size > kind->size) {
+        return apr_psprintf(p,
+                            "%s %s was built with a newer %s (its table has %u "
+                            "bytes, this module knows %u): install the newer module, or build the "
+                            "%s again with this module's header",
+                            kind->noun, name, kind->header, d->size, kind->size, kind->noun);
+    }
+    copy = apr_pcalloc(p, kind->size);
+    memcpy(copy, d->table, d->size);
+    *whole = copy;
+    return NULL;
+}
+
+const char *ws_plugin_find(apr_pool_t *p, const ws_plugin_kind *kind, const char *name,
+                           const char **file, const ws_plugin_descriptor **d, const void **table)
+{
+    const char *error;
+    size_t len = strlen(name);
+    *file = NULL;
+    if (strchr(name, '/') || (len > 3 && !strcmp(name + len - 3, ".so"))) {
+        *file = ws_handler_path(p, name);
+        if ((error = load(p, kind, *file, d))) {
+            return error;
+        }
+    }
+    else if (!(*d = ap_lookup_provider(kind->group, name, kind->version))) {
+        return apr_psprintf(p,
+                            "no module has registered a WebSocket %s \"%s\": put its "
+                            "LoadModule above this line; the name of a file ends in .so",
+                            kind->noun, name);
+    }
+    return check(p, kind, name, *d, table);
+}
+
+static const ws_plugin_kind handlers = {.noun = "handler",
+                                        .header = "mod_websocket.h",
+                                        .macro = "WS_HANDLER",
+                                        .symbol = WS_DESCRIPTOR_SYMBOL,
+                                        .group = WS_PROVIDER_GROUP,
+                                        .version = WS_PROVIDER_VERSION,
+                                        .magic = WS_MAGIC,
+                                        .abi = WS_ABI,
+                                        .size = sizeof(ws_handler)};
+
+static const char *set_protocols(cmd_parms *cmd, ws_handler_line *reg, const char *list)
+{
+    const char *token;
+    size_t len;
+    if (!ws_protocols_valid(list)) {
+        return apr_psprintf(cmd->pool,
+                            "protocol=%s: name subprotocols as they stand in "
+                            "Sec-WebSocket-Protocol, separated by commas, each once",
+                            list);
+    }
+    if (!reg->protocols) {
+        reg->protocols = apr_array_make(cmd->pool, 2, sizeof(const char *));
+    }
+    while ((token = ws_connections_next(&list, &len))) {
+        APR_ARRAY_PUSH(reg->protocols, const char *) = apr_pstrmemdup(cmd->pool, token, len);
+    }
+    return NULL;
+}
+
+static const char *configure(cmd_parms *cmd, ws_handler_line *reg, int argc, char *const argv[])
+{
+    const ws_handler *h = reg->location.handler;
+    const char *error = NULL;
+    for (int i = 0; i < argc && !error; i++) {
+        const char *equals = strchr(argv[i], '=');
+        const char *key, *value;
+        if (!equals || equals == argv[i]) {
+            return apr_psprintf(cmd->pool,
+                                "\"%s\": behind the handler's name stand key=value pairs", argv[i]);
+        }
+        key = apr_pstrmemdup(cmd->pool, argv[i], (apr_size_t)(equals - argv[i]));
+        value = equals + 1;
+        if (!strcmp(key, "protocol")) {
+            error = set_protocols(cmd, reg, value);
+        }
+        else if (!h->configure) {
+            error = apr_psprintf(cmd->pool, "handler %s takes no keys but protocol=, not \"%s\"",
+                                 reg->location.name, key);
+        }
+        else if ((error = h->configure(cmd->pool, key, value, &reg->location.config))) {
+            error =
+                apr_psprintf(cmd->pool, "handler %s, %s: %s", reg->location.name, argv[i], error);
+        }
+    }
+    if (!error && h->configure
+        && (error = h->configure(cmd->pool, NULL, NULL, &reg->location.config))) {
+        error = apr_psprintf(cmd->pool, "handler %s: %s", reg->location.name, error);
+    }
+    return error;
+}
+
+/* The same for the same line in other processes, after a reload, and on other machines; one byte tells its
+ * length on a bus. */
+static const char *key_of(cmd_parms *cmd, const char *handler)
+{
+    const server_rec *s = cmd->server;
+    const char *key =
+        apr_psprintf(cmd->pool, "%s:%u %s %s", s->server_hostname ? s->server_hostname : "",
+                     s->port, cmd->path ? cmd->path : "", handler);
+    apr_size_t len = strlen(key);
+    return len > 255 ? key + len - 255 : key;
+}
+
+const char *ws_plugins_add_handler(cmd_parms *cmd, int argc, char *const argv[],
+                                   ws_handler_line **added)
+{
+    ws_handler_line *reg = apr_pcalloc(cmd->pool, sizeof(*reg));
+    const ws_plugin_descriptor *d;
+    const void *table;
+    const char *error = ws_plugin_find(cmd->pool, &handlers, argv[0], &reg->file, &d, &table);
+
+    if (error) {
+        return error;
+    }
+    reg->location.handler = table;
+    reg->location.name = apr_pstrdup(cmd->pool, d->name);
+    if ((error = configure(cmd, reg, argc - 1, argv + 1))) {
+        return error;
+    }
+    reg->location.key = key_of(cmd, argv[0]);
+    APR_ARRAY_PUSH(ws_handler_lines, ws_handler_line *) = reg;
+    *added = reg;
+    return NULL;
+}
+
+const char *ws_handler_line_speaks(const ws_handler_line *reg, const char *token, size_t len)
+{
+    for (int i = 0; reg->protocols && i < reg->protocols->nelts; i++) {
+        const char *p = APR_ARRAY_IDX(reg->protocols, i, const char *);
+        if (strlen(p) == len && !memcmp(p, token, len)) {
+            return p;
+        }
+    }
+    return NULL;
+}

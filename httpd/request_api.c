@@ -1,0 +1,103 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The handlers' calls of include/mod_websocket.h for on_request, and what is kept of the request. No
+ *  function of httpd is called here: wshandler-test has this file, too. */
+
+#include "httpd/request_api.h"
+
+#include <apr_strings.h>
+#include <string.h>
+
+#include "client/connect.h"
+#include "httpd/child.h"
+#include "httpd/config.h"
+#include "protocol/handshake.h"
+
+struct request_rec *ws_request_rec(ws_request *rq)
+{
+    return rq->r;
+}
+
+const char *ws_request_header(ws_request *rq, const char *name)
+{
+    return apr_table_get(rq->r->headers_in, name);
+}
+
+const char *ws_request_protocols(ws_request *rq)
+{
+    return ws_request_header(rq, "Sec-WebSocket-Protocol");
+}
+
+apr_status_t ws_request_choose_protocol(ws_request *rq, const char *protocol)
+{
+    const char *offered = ws_request_protocols(rq);
+    if (protocol && (!offered || !ws_connections_has(offered, protocol, strlen(protocol), 0))) {
+        return APR_EINVAL;
+    }
+    rq->protocol = apr_pstrdup(rq->r->pool, protocol);
+    return APR_SUCCESS;
+}
+
+const char *ws_request_protocol(ws_request *rq)
+{
+    return rq->protocol;
+}
+
+apr_status_t ws_request_add_header(ws_request *rq, const char *name, const char *value)
+{
+    if (!ws_is_token(name, strlen(name)) || value[strcspn(value, "\r\n")]
+        || !strcasecmp(name, "Connection") || !strcasecmp(name, "Upgrade")
+        || !strncasecmp(name, "Sec-WebSocket-", 14) || !strncasecmp(name, "WebSocket-", 10)) {
+        return APR_EINVAL;
+    }
+    apr_table_add(rq->headers, name, value);
+    return APR_SUCCESS;
+}
+
+apr_pool_t *ws_request_pool(ws_request *rq)
+{
+    if (!rq->pool && apr_pool_create_unmanaged(&rq->pool) != APR_SUCCESS) {
+        rq->pool = NULL;
+    }
+    return rq->pool;
+}
+
+void ws_request_set_data(ws_request *rq, void *data)
+{
+    rq->data = data;
+}
+
+const char *const *ws_request_kept(request_rec *r, const char *names)
+{
+    apr_array_header_t *kept;
+    const char *name;
+    size_t len;
+
+    if (!names) {
+        return NULL;
+    }
+    kept = apr_array_make(r->pool, 4, sizeof(const char *));
+    while ((name = ws_connections_next(&names, &len))) {
+        const char *value;
+        name = apr_pstrmemdup(r->pool, name, len);
+        if ((value = apr_table_get(r->headers_in, name))) {
+            APR_ARRAY_PUSH(kept, const char *) = name;
+            APR_ARRAY_PUSH(kept, const char *) = value;
+        }
+    }
+    APR_ARRAY_PUSH(kept, const char *) = NULL;
+    return (const char *const *)kept->elts;
+}
+
+ws_attempt ws_request_connect(ws_request *rq, const ws_connect_options *options)
+{
+    ws_engine *e = ws_child_engine();
+    const ws_settings *settings = ws_settings_of(rq->r);
+    if (!e || !settings) {
+        return 0;
+    }
+    if (!rq->loop) {
+        rq->loop = ws_engine_least_busy(e);
+    }
+    return ws_connect_from(e, rq->loop, settings, options);
+}

@@ -1,0 +1,61 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/scoreboard.h"
+
+#include <ap_mpm.h>
+#include <http_log.h>
+#include <mpm_common.h>
+#include <scoreboard.h>
+
+#include "httpd/shm.h"
+
+APLOG_USE_MODULE(websocket);
+
+/* Whether the process has WebSockets: the children that have them own a slot. */
+static int is_ours(pid_t pid)
+{
+    for (unsigned i = 0; i < ws_shm_slots(); i++) {
+        ws_shm_owner owner;
+        if (ws_shm_owner_of(i, &owner) && owner.pid == pid) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* In the parent, every ten seconds. */
+static int monitor(apr_pool_t *p, server_rec *s)
+{
+    static int told; /* a reload loads the module again */
+    int limit = 0, generation = 0, taken = 0, old = 0;
+
+    (void)p;
+    if (told || !ap_scoreboard_image) {
+        return DECLINED;
+    }
+    ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &limit);
+    ap_mpm_query(AP_MPMQ_GENERATION, &generation);
+    for (int i = 0; i < limit; i++) {
+        const process_score *child = ap_get_scoreboard_process(i);
+        if (child && child->pid) {
+            taken++;
+            old += (child->quiescing || child->generation != generation) && is_ours(child->pid);
+        }
+    }
+    if (taken >= limit && old) {
+        told = 1;
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, s,
+            "websocket: all %d places for child processes are taken, %d of them by old ones "
+            "that still have WebSockets: requests may have to wait. More ServerLimit (and a "
+            "stop and start) or less WebSocketDrainTimeout mends it",
+            limit, old);
+    }
+    return DECLINED;
+}
+
+void ws_scoreboard_register(apr_pool_t *p)
+{
+    (void)p;
+    ap_hook_monitor(monitor, NULL, NULL, APR_HOOK_MIDDLE);
+}

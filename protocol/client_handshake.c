@@ -1,0 +1,248 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "protocol/client_handshake.h"
+
+#include <apr_base64.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "protocol/handshake.h"
+
+void ws_key_text(const unsigned char random[16], char out[WS_KEY_SIZE])
+{
+    apr_base64_encode_binary(out, random, 16);
+}
+
+/* ---- The request ---- */
+
+const char *ws_header_wrong(const char *name, const char *value)
+{
+    static const char *const own[] = {"Upgrade", "Connection", "Content-Length",
+                                      "Transfer-Encoding"};
+    if (!ws_is_token(name, strlen(name))) {
+        return "a further header's name is no token";
+    }
+    for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++) {
+        if (!strcasecmp(name, own[i])) {
+            return "a further header is one of the handshake's own";
+        }
+    }
+    if (!strncasecmp(name, "Sec-WebSocket-", 14)) {
+        return "a further header is one of the handshake's own";
+    }
+    for (; *value; value++) {
+        if (((unsigned char)*value < ' ' && *value != '\t') || *value == 127) {
+            return "a further header's value has a control character";
+        }
+    }
+    return NULL;
+}
+
+typedef struct writer {
+    char *out;
+    size_t len, size;
+} writer;
+
+__attribute__((format(printf, 2, 3))) static void put(writer *w, const char *format, ...)
+{
+    va_list args;
+    int n;
+    va_start(args, format);
+    n = vsnprintf(w->len < w->size ? w->out + w->len : NULL,
+                  w->len < w->size ? w->size - w->len : 0, format, args);
+    va_end(args);
+    w->len += n > 0 ? (size_t)n : 0;
+}
+
+static void put_header(writer *w, const char *name, const char *value)
+{
+    if (value && *value) {
+        put(w, "%s: %s\r\n", name, value);
+    }
+}
+
+static int has_header(const ws_client_request *ask, const char *name)
+{
+    for (const char *const *h = ask->headers; h && *h; h += 2) {
+        if (!strcasecmp(*h, name)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+size_t ws_client_request_write(const ws_client_request *ask, char *out, size_t size)
+{
+    writer w = {out, 0, size};
+    put(&w, "GET %s HTTP/1.1\r\n", ask->target);
+    if (!has_header(ask, "Host")) { /* somebody behind a tunnel may want another one */
+        put_header(&w, "Host", ask->host);
+    }
+    put(&w, "Upgrade: websocket\r\nConnection: Upgrade\r\n");
+    put(&w, "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: %d\r\n", ask->key, ask->version);
+    put_header(&w, "Sec-WebSocket-Protocol", ask->protocols);
+    put_header(&w, "Sec-WebSocket-Extensions", ask->extensions);
+    put_header(&w, ask->version < 13 ? "Sec-WebSocket-Origin" : "Origin", ask->origin);
+    if (!has_header(ask, "Authorization")) {
+        put_header(&w, "Authorization", ask->authorization);
+    }
+    for (const char *const *h = ask->headers; h && *h; h += 2) {
+        put(&w, "%s: %s\r\n", h[0], h[1]);
+    }
+    put(&w, "\r\n");
+    return w.len;
+}
+
+/* ---- The answer: RFC 9112, sections 4 and 5 ---- */
+
+size_t ws_client_response_head(const char *data, size_t len)
+{
+    const char *end = len < 4 ? NULL : memmem(data, len, "\r\n\r\n", 4);
+    return end ? (size_t)(end - data) + 4 : 0;
+}
+
+static int fail(const char **wrong, const char *text)
+{
+    *wrong = text;
+    return -1;
+}
+
+/* One header line, without its CRLF. @return NULL, or what is wrong */
+static const char *take_line(ws_client_response *a, char *line, char *end)
+{
+    char *colon = memchr(line, ':', (size_t)(end - line)), *value;
+    if (!colon || !ws_is_token(line, (size_t)(colon - line))) {
+        return "a header line of the answer has no name and colon";
+    }
+    if (a->count == WS_CLIENT_RESPONSE_LINES) {
+        return "the answer has too many header lines";
+    }
+    for (char *c = line; c < end; c++) {
+        if (((unsigned char)*c < ' ' && *c != '\t') || *c == 127) {
+            return "the answer has control characters in a header";
+        }
+    }
+    value = colon + 1;
+    value += strspn(value, " \t");
+    while (end > value && (end[-1] == ' ' || end[-1] == '\t')) {
+        end--;
+    }
+    if (value > end) {
+        value = end;
+    }
+    *colon = *end = '\0';
+    a->lines[a->count].name = line;
+    a->lines[a->count++].value = value;
+    return NULL;
+}
+
+/* The CRLF that ends a line; the head has one at its end. */
+static char *end_of_line(char *line, const char *end_of_head)
+{
+    return memmem(line, (size_t)(end_of_head - line), "\r\n", 2);
+}
+
+int ws_client_response_parse(ws_client_response *a, char *head, size_t len, const char **wrong)
+{
+    char *line, *last = head + len - 2, *end;
+    const char *problem;
+    int digits;
+
+    a->count = 0;
+    a->status = 0;
+    if (memchr(head, '\0', len)) {
+        return fail(wrong, "the answer has control characters in a header");
+    }
+    if (strncmp(head, "HTTP/1.", 7)) {
+        return fail(wrong, "the answer is not HTTP/1.1");
+    }
+    if (head[7] != '0' && head[7] != '1') {
+        return fail(wrong, "the answer is not HTTP/1.1");
+    }
+    line = head + 8 + strspn(head + 8, " ");
+    for (digits = 0; digits < 3 && line[digits] >= '0' && line[digits] <= '9'; digits++) {
+        a->status = 10 * a->status + line[digits] - '0';
+    }
+    if (head[8] != ' ' || digits < 3 || (line[3] != ' ' && line[3] != '\r') || a->status < 100) {
+        return fail(wrong, "the answer has no status");
+    }
+    line = end_of_line(line, head + len) + 2;
+    for (; line < last; line = end + 2) {
+        end = end_of_line(line, head + len);
+        if ((problem = take_line(a, line, end))) {
+            return fail(wrong, problem);
+        }
+    }
+    return 0;
+}
+
+const char *ws_client_response_header(const ws_client_response *a, const char *name, size_t *at)
+{
+    for (; *at < a->count; ++*at) {
+        if (!strcasecmp(a->lines[*at].name, name)) {
+            return a->lines[(*at)++].value;
+        }
+    }
+    return NULL;
+}
+
+/* The value of a header that may stand there once. *twice is set if it stands there more often. */
+static const char *only(const ws_client_response *a, const char *name, int *twice)
+{
+    size_t at = 0;
+    const char *value = ws_client_response_header(a, name, &at);
+    *twice = value && ws_client_response_header(a, name, &at);
+    return value;
+}
+
+/* Whether any header of the name names an element, in whatever case. */
+static int names(const ws_client_response *a, const char *name, const char *element)
+{
+    size_t at = 0;
+    const char *value;
+    while ((value = ws_client_response_header(a, name, &at))) {
+        if (ws_connections_has(value, element, strlen(element), 1)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int ws_client_response_check(const ws_client_response *a, const ws_client_request *ask,
+                             const char **protocol, const char **wrong)
+{
+    char accept[WS_ACCEPT_SIZE];
+    const char *value;
+    int twice;
+    size_t at = 0;
+
+    *protocol = NULL;
+    value = only(a, "Upgrade", &twice);
+    if (!value || twice || strcasecmp(value, "websocket")) { /* one value, and this one */
+        return fail(wrong, "the answer's Upgrade is not websocket");
+    }
+    if (!names(a, "Connection", "upgrade")) {
+        return fail(wrong, "the answer's Connection does not name upgrade");
+    }
+    value = only(a, "Sec-WebSocket-Accept", &twice);
+    if (!value || twice) {
+        return fail(wrong, "the answer has not one Sec-WebSocket-Accept");
+    }
+    ws_accept_key(ask->key, accept);
+    if (strcmp(value, accept)) {
+        return fail(wrong, "Sec-WebSocket-Accept does not fit our key");
+    }
+    value = only(a, "Sec-WebSocket-Protocol", &twice);
+    if (twice
+        || (value
+            && (!ask->protocols || !ws_connections_has(ask->protocols, value, strlen(value), 0)))) {
+        return fail(wrong, "the server chose a subprotocol that was not offered");
+    }
+    *protocol = value;
+    if (!ask->extensions && ws_client_response_header(a, "Sec-WebSocket-Extensions", &at)) {
+        return fail(wrong, "the server chose an extension that was not offered");
+    }
+    return 0;
+}

@@ -1,0 +1,174 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Formats of the log of connections: what is read, what is refused, what is written. */
+
+#include <apr_general.h>
+#include <apr_strings.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "engine/conn.h"
+#include "engine/log_format.h"
+#include "t/unit/tap.h"
+
+static apr_pool_t *pool;
+
+/* 2026-01-31 23:59:58.123456 UTC */
+#define START APR_INT64_C(1769903998123456)
+
+static ws_conn *connection(void)
+{
+    static const char *const headers[] = {"User-Agent", "a \"browser\"", NULL};
+    static ws_settings settings = {.vhost = "example.org"};
+    static ws_handler handler;
+    static ws_location location = {.handler = &handler, .name = "chat"};
+    static ws_conn c;
+    ws_strings s = {.uri = "/a b\x7f",
+                    .args = "q=1",
+                    .peer = "192.0.2.1",
+                    .protocol = "v1",
+                    .headers = headers};
+    c = (ws_conn){.id = 0x0001000000400002,
+                  .settings = &settings,
+                  .location = &location,
+                  .strings = ws_strings_pack(&s),
+                  .version = 13,
+                  .transport = WS_TRANSPORT_RELAY,
+                  .closed_by = WS_CLOSED_BY_SERVER,
+                  .missed = 1,
+                  .end_code = 1008,
+                  .end_reason = ws_bytes_new("\"no\"\n\xc3\xa4\xff", 8),
+                  .tally = {.start = START,
+                            .messages_in = 1,
+                            .messages_out = 2,
+                            .bytes_in = 3,
+                            .bytes_out = APR_UINT64_C(1) << 40,
+                            .wire_in = 5,
+                            .wire_out = 6,
+                            .most_queued = 7}};
+    return &c;
+}
+
+static void let_go(ws_conn *c)
+{
+    free(c->strings);
+    free(c->end_reason);
+}
+
+/* What a format makes of a connection, without the end of the line; or what is wrong with it. */
+static const char *made(const char *text)
+{
+    const ws_log_format *f;
+    const char *line = ws_log_format_parse(pool, text, &f);
+    ws_strbuf t = {0};
+    ws_conn *c;
+    if (line) {
+        return line;
+    }
+    c = connection();
+    ws_log_format_write(f, c, "why not", &t);
+    line = apr_pstrmemdup(pool, t.data, t.len);
+    ok(t.len && line[t.len - 1] == '\n' && strlen(line) == t.len, "a line, and its end");
+    let_go(c);
+    ws_strbuf_free(&t);
+    return apr_pstrmemdup(pool, line, strlen(line) - 1);
+}
+
+static void fields(void)
+{
+    is_str(made("%a %h %u %v"), "192.0.2.1 192.0.2.1 - example.org", "who and where");
+    is_str(made("%U%q"), "/a b\\x7f?q=1", "path and query string");
+    is_str(made("%{user-agent}i %{Cookie}i"), "a \\\"browser\\\" -", "headers that are kept");
+    is_str(made("%t"), "[31/Jan/2026:23:59:58 +0000]", "the time as in other logs");
+    is_str(made("%{%Y}t %{sec}t %{msec}t %{usec}t"),
+           "2026 1769903998 1769903998123 1769903998123456", "the time in other forms");
+    is_str(made("%I %O"), "5 6", "bytes on the wire");
+    is_str(made("%{id}w %{handler}w %{subprotocol}w %{version}w %{way}w"),
+           "0001000000400002 chat v1 13 relay", "what it is");
+    is_str(made("%{messages-in}w %{messages-out}w %{bytes-in}w %{bytes-out}w"),
+           "1 2 3 1099511627776", "messages and their bytes");
+    is_str(made("%{code}w %{reason}w %{closer}w %{why}w"),
+           "1008 \\\"no\\\"\\n\\xc3\\xa4\\xff server why not", "the end");
+    is_str(made("%{most-queued}w %{pings-missed}w %{wire-in}w %{wire-out}w"), "7 1 5 6",
+           "the rest");
+    is_str(made("100%% \\t\\\\\\\"%u\\n."), "100% \t\\\"-\n.", "text, with escapes");
+}
+
+static void durations(void)
+{
+    long long s, in_s, in_ms, in_us, us, now = apr_time_now() - START;
+    int n = sscanf(made("%T %{s}T %{ms}T %{us}T %D"), "%lld %lld %lld %lld %lld", &s, &in_s, &in_ms,
+                   &in_us, &us);
+    is_int(n, 5, "five durations");
+    ok(us >= now && us < now + 60000000, "since it began");
+    ok(in_us == us && in_ms == us / 1000 && in_s == us / 1000000 && s == in_s, "in all units");
+}
+
+static void json(void)
+{
+    const char *line = made("json"), *ms = strstr(line, ",\"milliseconds\":");
+    const char *after = ms ? strchr(ms + 1, ',') : NULL;
+    ok(!strncmp(line, "{\"start\":\"2026-01-31T23:59:58.123Z\"", 35), "begins with the time");
+    ok(after && apr_atoi64(ms + 16) > 0, "how long it lasted");
+    is_str(after ? after : "",
+           ",\"address\":\"192.0.2.1\",\"user\":null,\"vhost\":\"example.org\","
+           "\"uri\":\"/a b\\u007f\",\"args\":\"q=1\",\"id\":\"0001000000400002\","
+           "\"handler\":\"chat\",\"subprotocol\":\"v1\",\"version\":13,\"way\":\"relay\","
+           "\"messages_in\":1,\"messages_out\":2,\"bytes_in\":3,\"bytes_out\":1099511627776,"
+           "\"wire_in\":5,\"wire_out\":6,\"code\":1008,"
+           "\"reason\":\"\\\"no\\\"\\u000a\\u00c3\\u00a4\\u00ff\",\"closer\":\"server\","
+           "\"why\":\"why not\",\"most_queued\":7,\"pings_missed\":1}",
+           "all else, what is not UTF-8 as Latin-1");
+}
+
+static void refused(void)
+{
+    static const char *const wrong[][2] = {
+        {"plain", "\"plain\" is neither json nor a format with fields such as %a"},
+        {"%{x", "\"%{x\" has no closing brace"},
+        {"%{x}a", "%{x}a: %a takes nothing in braces"},
+        {"%{h}T", "%{h}T: it takes s, ms or us"},
+        {"%i", "%i takes the name of a header: %{User-Agent}i"},
+        {"%{}i", "%i takes the name of a header: %{User-Agent}i"},
+    };
+    for (unsigned i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+        is_str(made(wrong[i][0]), wrong[i][1], "%s", wrong[i][0]);
+    }
+    ok(!strncmp(made("%{code}w %"), "\"%\": there are %a %h", 20), "nothing behind a percent sign");
+    ok(!strncmp(made("%>s"), "\"%>s\": there are %a", 19), "a letter of another log");
+    ok(!strncmp(made("%{codes}w"), "there is no field %{codes}w; there are id, handler,", 51),
+       "an unknown field, and the known ones");
+    ok(!strncmp(made("%w"), "there is no field %{}w", 22), "no field");
+}
+
+static void codes(void)
+{
+    is_int(ws_counter_of_code(WS_COUNT_RECEIVED_1000, 1000), WS_COUNT_RECEIVED_1000, "1000");
+    is_int(ws_counter_of_code(WS_COUNT_RECEIVED_1000, 1005), WS_COUNT_RECEIVED_1005, "1005");
+    is_int(ws_counter_of_code(WS_COUNT_SENT_1000, 1014), WS_COUNT_SENT_1014, "1014");
+    is_int(ws_counter_of_code(WS_COUNT_SENT_1000, 4321), WS_COUNT_SENT_other, "any other");
+    is_int(ws_counter_of_code(WS_COUNT_RECEIVED_1000, 1004), WS_COUNT_RECEIVED_other, "a gap");
+    for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
+        const ws_counter_info *c = &ws_counter_table[i];
+        if (!*c->metric || (!*c->help && i && strcmp(c->metric, c[-1].metric))) {
+            ok(0, "row %u has a metric and a help", i);
+        }
+    }
+}
+
+int main(void)
+{
+    setenv("TZ", "UTC", 1);
+    tzset();
+    apr_initialize();
+    apr_pool_create(&pool, NULL);
+    fields();
+    durations();
+    json();
+    refused();
+    codes();
+    apr_pool_destroy(pool);
+    apr_terminate();
+    return done_testing();
+}

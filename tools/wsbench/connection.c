@@ -1,0 +1,626 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "tools/wsbench/connection.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "protocol/close.h"
+#include "protocol/mask.h"
+#include "tools/wsbench/handshake.h"
+
+static void *must(void *memory)
+{
+    if (!memory) {
+        fputs("wsbench: out of memory\n", stderr);
+        _exit(1);
+    }
+    return memory;
+}
+
+/* ---- Ends ---- */
+
+static void release(worker *w, peer *p)
+{
+    int was_open = p->state == PEER_OPEN || p->state == PEER_CLOSING;
+    if (p->ssl) {
+        SSL_free(p->ssl);
+        p->ssl = NULL;
+    }
+    if (p->fd >= 0) {
+        close(p->fd);
+        p->fd = -1;
+    }
+    if (p->windows) {
+        inflateEnd(&p->windows->in);
+        deflateEnd(&p->windows->out);
+        free(p->windows->packed);
+        free(p->windows);
+        p->windows = NULL;
+    }
+    free(p->times);
+    free(p->pending);
+    free(p->rest);
+    p->times = NULL;
+    p->pending = p->rest = NULL;
+    p->times_size = 0;
+    p->pending_len = p->pending_at = p->rest_len = 0;
+    p->state = PEER_GONE;
+    worker_gone(w, p, was_open);
+}
+
+void peer_fail(worker *w, peer *p, const char *format, ...)
+{
+    if (!w->board->problem[0]) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(w->board->problem, sizeof(w->board->problem), format, args);
+        va_end(args);
+    }
+    if (p->state == PEER_OPEN || p->state == PEER_CLOSING) {
+        w->board->lost++;
+    }
+    else {
+        w->board->failed++;
+    }
+    release(w, p);
+}
+
+/* ---- The socket ---- */
+
+/* What went wrong below us, in words. */
+static const char *reason(const peer *p)
+{
+    unsigned long error = p->ssl ? ERR_peek_last_error() : 0;
+    long verified = p->ssl ? SSL_get_verify_result(p->ssl) : X509_V_OK;
+    if (p->state == PEER_TLS && verified != X509_V_OK) {
+        return X509_verify_cert_error_string(verified);
+    }
+    return error && ERR_reason_error_string(error) ? ERR_reason_error_string(error)
+           : errno                                 ? strerror(errno)
+                                                   : "the server closed the connection";
+}
+
+/* @return bytes; 0: none for now; -1: the end (errno is 0 for one in order) */
+static ssize_t take(peer *p, void *buf, size_t size)
+{
+    ssize_t n;
+    int error;
+    errno = 0;
+    if (!p->ssl) {
+        do {
+            n = recv(p->fd, buf, size, 0);
+        } while (n < 0 && errno == EINTR);
+        return n < 0 && errno == EAGAIN ? 0 : n == 0 ? -1 : n;
+    }
+    ERR_clear_error();
+    n = SSL_read(p->ssl, buf, (int)size);
+    if (n > 0) {
+        return n;
+    }
+    error = SSL_get_error(p->ssl, (int)n);
+    return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : -1;
+}
+
+static ssize_t give(peer *p, const void *buf, size_t size)
+{
+    ssize_t n;
+    int error;
+    errno = 0;
+    if (!p->ssl) {
+        do {
+            n = send(p->fd, buf, size, MSG_NOSIGNAL);
+        } while (n < 0 && errno == EINTR);
+        return n < 0 && errno == EAGAIN ? 0 : n;
+    }
+    ERR_clear_error();
+    n = SSL_write(p->ssl, buf, (int)size);
+    if (n > 0) {
+        return n;
+    }
+    error = SSL_get_error(p->ssl, (int)n);
+    return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : -1;
+}
+
+/* @return 0, or -1: the peer has been released */
+static int flush_pending(worker *w, peer *p)
+{
+    while (p->pending_at < p->pending_len) {
+        ssize_t n = give(p, p->pending + p->pending_at, p->pending_len - p->pending_at);
+        if (n < 0) {
+            peer_fail(w, p, "write: %s", reason(p));
+            return -1;
+        }
+        if (n == 0) {
+            return 0;
+        }
+        p->pending_at += (size_t)n;
+    }
+    free(p->pending);
+    p->pending = NULL;
+    p->pending_len = p->pending_at = 0;
+    return 0;
+}
+
+/* Behind what is pending; what the socket does not take is pending from then on. @return as above */
+static int send_bytes(worker *w, peer *p, const unsigned char *data, size_t len)
+{
+    while (len > 0 && !p->pending) {
+        ssize_t n = give(p, data, len);
+        if (n < 0) {
+            peer_fail(w, p, "write: %s", reason(p));
+            return -1;
+        }
+        if (n == 0) {
+            break;
+        }
+        data += n;
+        len -= (size_t)n;
+    }
+    if (len > 0) {
+        /* The bytes keep their order, and OpenSSL is given again what it did not take. */
+        p->pending = must(realloc(p->pending, p->pending_len + len));
+        memcpy(p->pending + p->pending_len, data, len);
+        p->pending_len += len;
+    }
+    return 0;
+}
+
+/* ---- Messages out ---- */
+
+void peer_due(worker *w, peer *p, uint64_t then)
+{
+    uint64_t waiting = p->due - p->got;
+    if (opt.mode == MODE_FAN) {
+        __atomic_store_n(&shared->published_at[p->due % FAN_RING], then, __ATOMIC_RELAXED);
+    }
+    else {
+        if (waiting >= p->times_size) {
+            uint32_t size = p->times_size ? 2 * p->times_size : 1;
+            uint64_t *times;
+            while (size < opt.in_flight) {
+                size *= 2;
+            }
+            times = must(malloc(size * sizeof(*times)));
+            for (uint64_t i = p->got; i < p->due; i++) {
+                times[i & (size - 1)] = p->times[i & (p->times_size - 1)];
+            }
+            free(p->times);
+            p->times = times;
+            p->times_size = size;
+        }
+        p->times[p->due & (p->times_size - 1)] = then;
+    }
+    p->due++;
+    (void)w;
+}
+
+/* Compress the next message as the connection's history is. */
+static const unsigned char *pack(peer *p, size_t *len)
+{
+    peer_windows *x = p->windows;
+    if (p->sent_bytes == 0) {
+        x->packed_size = opt.size + opt.size / 1000 + 64;
+        x->packed = x->packed ? x->packed : must(malloc(x->packed_size));
+        x->out.next_in = (unsigned char *)payload_of(p->number, p->sent);
+        x->out.avail_in = (uInt)opt.size;
+        x->out.next_out = x->packed;
+        x->out.avail_out = (uInt)x->packed_size;
+        deflate(&x->out, Z_SYNC_FLUSH);
+        x->packed_len = x->packed_size - x->out.avail_out - 4;
+        if (p->forget) {
+            deflateReset(&x->out);
+        }
+    }
+    *len = x->packed_len;
+    return x->packed;
+}
+
+/* What the next message's frame contains. */
+static const unsigned char *contents(peer *p, size_t *len)
+{
+    *len = opt.size;
+    return p->deflate == DEFLATE_ON         ? payload_deflated(p->number, p->sent, len)
+           : p->deflate == DEFLATE_TAKEOVER ? pack(p, len)
+                                            : payload_of(p->number, p->sent);
+}
+
+/* Put frames of what is due into the worker's buffer, the last one perhaps in part. @return bytes */
+static size_t compose(worker *w, peer *p)
+{
+    size_t len = 0;
+    while (p->sent < p->due && WORKER_BUFFER - len > WS_HEADER_MAX) {
+        size_t size, piece, room;
+        const unsigned char *payload = contents(p, &size);
+        if (p->sent_bytes == 0) {
+            payload_mask(p->mask);
+            len += ws_frame_header(w->out + len,
+                                   WS_FIN | payload_opcode() | (p->deflate ? WS_RSV1 : 0), size,
+                                   p->mask);
+        }
+        room = WORKER_BUFFER - len;
+        piece = size - p->sent_bytes < room ? size - p->sent_bytes : room;
+        memcpy(w->out + len, payload + p->sent_bytes, piece);
+        ws_mask(w->out + len, piece, p->mask);
+        len += piece;
+        p->sent_bytes += piece;
+        if (p->sent_bytes == size) {
+            p->sent_bytes = 0;
+            p->sent++;
+        }
+    }
+    return len;
+}
+
+void peer_write(worker *w, peer *p)
+{
+    if (flush_pending(w, p) < 0) {
+        return;
+    }
+    while (!p->pending && p->sent < p->due && p->state == PEER_OPEN) {
+        if (send_bytes(w, p, w->out, compose(w, p)) < 0) {
+            return;
+        }
+    }
+}
+
+/* A frame beside the messages. Where it would fall into one that is being sent it is left out, which only
+ * a pong can meet; the pong to a later ping answers for it. @return as flush_pending */
+static int send_frame(worker *w, peer *p, unsigned opcode, const void *data, size_t len)
+{
+    unsigned char key[4];
+    size_t size;
+    if (p->sent_bytes > 0) {
+        return 0;
+    }
+    payload_mask(key);
+    size = ws_frame_header(w->out, WS_FIN | opcode, len, key);
+    memcpy(w->out + size, data, len);
+    ws_mask(w->out + size, len, key);
+    return send_bytes(w, p, w->out, size + len);
+}
+
+void peer_close(worker *w, peer *p)
+{
+    static const unsigned char normal[2] = {1000 >> 8, 1000 & 0xFF};
+    if (p->state == PEER_OPEN) {
+        p->state = PEER_CLOSING;
+        send_frame(w, p, WS_OP_CLOSE, normal, sizeof(normal));
+    }
+}
+
+/* ---- Messages in ---- */
+
+/* Part of the message as it was before it was compressed. */
+static void compare(peer *p, const unsigned char *data, size_t len)
+{
+    const unsigned char *wanted =
+        opt.mode == MODE_FAN ? payload_of(0, p->got) : payload_of(p->number, p->got);
+    if (p->bad || p->publisher || p->skip) {
+        return;
+    }
+    if (len > opt.size - p->got_bytes || memcmp(data, wanted + p->got_bytes, len)) {
+        p->bad = 1;
+    }
+    p->got_bytes += len;
+}
+
+/* @return 0, or -1 if it is no compressed data */
+static int inflate_piece(worker *w, peer *p, const unsigned char *data, size_t len)
+{
+    z_stream *z = p->windows ? &p->windows->in : &w->inflater;
+    z->next_in = (unsigned char *)data;
+    z->avail_in = (uInt)len;
+    for (;;) {
+        int result;
+        z->next_out = w->inflated;
+        z->avail_out = (uInt)WORKER_BUFFER;
+        result = inflate(z, Z_SYNC_FLUSH);
+        compare(p, w->inflated, WORKER_BUFFER - z->avail_out);
+        if (result != Z_OK && result != Z_BUF_ERROR) {
+            return -1;
+        }
+        if (z->avail_out > 0) {
+            return 0;
+        }
+    }
+}
+
+static void end_message(worker *w, peer *p, unsigned opcode)
+{
+    if (p->publisher) {
+        return;
+    }
+    if (p->skip) {
+        p->skip--;
+        return;
+    }
+    if (p->bad || p->got_bytes != opt.size || opcode != payload_opcode()) {
+        if (!w->board->problem[0]) {
+            snprintf(w->board->problem, sizeof(w->board->problem),
+                     "message %llu of connection %u is not what was sent",
+                     (unsigned long long)p->got + 1, p->number);
+        }
+        w->board->wrong++;
+    }
+    p->bad = 0;
+    p->got_bytes = 0;
+    worker_message(w, p);
+    p->got++;
+}
+
+/* @return as flush_pending */
+static int take_data(worker *w, peer *p, const ws_piece *piece)
+{
+    static const unsigned char tail[4] = {0, 0, 0xFF, 0xFF};
+    int last = (piece->flags & WS_MESSAGE_LAST) != 0;
+    if (piece->rsv & WS_RSV1) {
+        if (inflate_piece(w, p, piece->data, piece->len) < 0
+            || (last && inflate_piece(w, p, tail, sizeof(tail)) < 0)) {
+            peer_fail(w, p, "the server's compressed data is broken");
+            return -1;
+        }
+        if (last && !p->windows) {
+            inflateReset(&w->inflater);
+        }
+    }
+    else {
+        compare(p, piece->data, piece->len);
+    }
+    if (last) {
+        end_message(w, p, piece->opcode);
+    }
+    return p->state == PEER_GONE ? -1 : 0;
+}
+
+static int take_control(worker *w, peer *p, const ws_piece *piece)
+{
+    const char *why;
+    size_t why_len;
+    int code;
+    switch (piece->opcode) {
+    case WS_OP_PING:
+        return send_frame(w, p, WS_OP_PONG, piece->data, piece->len);
+    case WS_OP_CLOSE:
+        if (p->state == PEER_CLOSING) {
+            return 0; /* the server closes the socket next: RFC 6455, section 7.1.1 */
+        }
+        if (ws_close_parse(piece->data, piece->len, &code, &why, &why_len) == 0) {
+            peer_fail(w, p, "the server closed a connection: %d %.*s", code, (int)why_len, why);
+        }
+        else {
+            peer_fail(w, p, "the server sent a broken Close frame");
+        }
+        return -1;
+    default:
+        return 0;
+    }
+}
+
+/* @return as flush_pending */
+static int parse(worker *w, peer *p, unsigned char *data, size_t len)
+{
+    ws_parse_error error;
+    ws_piece piece;
+    for (;;) {
+        switch (ws_parser_next(&p->parser, &data, &len, &piece, &error)) {
+        case WS_PARSE_DATA:
+            if (take_data(w, p, &piece) < 0) {
+                return -1;
+            }
+            break;
+        case WS_PARSE_CONTROL:
+            if (take_control(w, p, &piece) < 0) {
+                return -1;
+            }
+            break;
+        case WS_PARSE_MORE:
+            if (len > 0) {
+                p->rest = must(realloc(p->rest, len));
+                memmove(p->rest, data, len);
+            }
+            p->rest_len = len;
+            return 0;
+        default:
+            peer_fail(w, p, "the server broke the protocol: %s", error.text);
+            return -1;
+        }
+    }
+}
+
+/* Handshake and extensions are agreed on. @return as flush_pending */
+static int begin(worker *w, peer *p)
+{
+    if (p->deflate == DEFLATE_TAKEOVER) {
+        p->windows = must(calloc(1, sizeof(*p->windows)));
+        inflateInit2(&p->windows->in, -15);
+        deflateInit2(&p->windows->out, 1, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
+    }
+    ws_parser_init(&p->parser, opt.raw ? WS_SERVER : WS_CLIENT, UINT64_MAX >> 1, UINT64_MAX >> 1);
+    p->parser.rsv_ok = p->deflate ? WS_RSV1 : 0;
+    p->skip = p->publisher ? 0 : opt.skip;
+    p->state = PEER_OPEN;
+    if (opt.hello && !p->publisher
+        && send_frame(w, p, WS_OP_TEXT, opt.hello, strlen(opt.hello)) < 0) {
+        return -1;
+    }
+    worker_opened(w, p);
+    return p->state == PEER_GONE ? -1 : 0;
+}
+
+/* The answer to the handshake, and what came behind it. @return as flush_pending */
+static int take_answer(worker *w, peer *p, unsigned char *data, size_t len)
+{
+    const char *wrong = NULL;
+    size_t head = greeting_check(p, (char *)data, len, &wrong);
+    if (wrong) {
+        peer_fail(w, p, "handshake: %s", wrong);
+        return -1;
+    }
+    if (!head) {
+        p->rest = must(realloc(p->rest, len + 1));
+        memcpy(p->rest, data, len);
+        p->rest_len = len;
+        return 0;
+    }
+    return begin(w, p) < 0 ? -1 : parse(w, p, data + head, len - head);
+}
+
+/* The server has closed the socket. */
+static void ended(worker *w, peer *p)
+{
+    if (p->state == PEER_CLOSING && (errno == 0 || errno == ECONNRESET)) {
+        w->board->closed++;
+        release(w, p);
+    }
+    else if (p->state == PEER_OPEN) {
+        peer_fail(w, p, "a connection was lost: %s", reason(p));
+    }
+    else {
+        peer_fail(w, p, "handshake: %s", reason(p));
+    }
+}
+
+/* Until the socket is empty: its events tell only of what is new. Less than there was room for is all
+ * that there was, but for an end. */
+static void read_all(worker *w, peer *p, int end)
+{
+    size_t room, rest;
+    ssize_t n;
+    do {
+        rest = p->rest_len;
+        room = WORKER_BUFFER - rest;
+        if (rest > 0) {
+            memcpy(w->in, p->rest, rest);
+        }
+        n = take(p, w->in + rest, room);
+        if (n < 0) {
+            ended(w, p);
+            return;
+        }
+        if (n == 0) {
+            return;
+        }
+        p->rest_len = 0;
+        if ((p->state == PEER_HANDSHAKE ? take_answer : parse)(w, p, w->in, rest + (size_t)n) < 0) {
+            return;
+        }
+        if (!p->rest_len) {
+            free(p->rest);
+            p->rest = NULL;
+        }
+    } while (end || p->ssl || (size_t)n == room);
+}
+
+/* ---- Beginnings ---- */
+
+static void start_handshake(worker *w, peer *p)
+{
+    if (opt.raw) {
+        begin(w, p);
+        return;
+    }
+    p->state = PEER_HANDSHAKE;
+    send_bytes(w, p, (const unsigned char *)p->to->request, p->to->request_len);
+}
+
+static void start_tls(worker *w, peer *p)
+{
+    if (!p->to->tls) {
+        start_handshake(w, p);
+        return;
+    }
+    p->ssl = must(SSL_new(tls));
+    SSL_set_fd(p->ssl, p->fd);
+    SSL_set_tlsext_host_name(p->ssl, p->to->host);
+    SSL_set1_host(p->ssl, p->to->host);
+    p->state = PEER_TLS;
+}
+
+static void shake_hands(worker *w, peer *p)
+{
+    int result, error;
+    ERR_clear_error();
+    errno = 0;
+    result = SSL_connect(p->ssl);
+    error = SSL_get_error(p->ssl, result);
+    if (result == 1) {
+        start_handshake(w, p);
+    }
+    else if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
+        peer_fail(w, p, "TLS handshake: %s", reason(p));
+    }
+}
+
+/* Each source address has its own ports towards the same server. */
+static int bind_source(const peer *p)
+{
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    int one = 1;
+    if (!opt.sources || p->to->address.ss_family != AF_INET) {
+        return 0;
+    }
+    /* Or else a port would be taken for all destinations at once. */
+    setsockopt(p->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+    from.sin_addr.s_addr = htonl(opt.source + p->number % opt.sources);
+    return bind(p->fd, (struct sockaddr *)&from, sizeof(from));
+}
+
+void peer_open(worker *w, peer *p)
+{
+    struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = p};
+    int one = 1;
+    p->state = PEER_CONNECTING;
+    p->deflate = DEFLATE_OFF;
+    p->bad = 0;
+    p->due = p->sent = p->got = 0;
+    p->sent_bytes = p->got_bytes = 0;
+    p->started = nanoseconds();
+    p->fd = socket(p->to->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (p->fd < 0) {
+        peer_fail(w, p, "socket: %s", strerror(errno));
+        return;
+    }
+    setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (bind_source(p) < 0) {
+        peer_fail(w, p, "bind: %s", strerror(errno));
+        return;
+    }
+    if ((connect(p->fd, (const struct sockaddr *)&p->to->address, p->to->address_len) < 0
+         && errno != EINPROGRESS)
+        || epoll_ctl(w->epoll, EPOLL_CTL_ADD, p->fd, &e) < 0) {
+        peer_fail(w, p, "connect: %s", strerror(errno));
+    }
+}
+
+void peer_event(worker *w, peer *p, unsigned events)
+{
+    if (p->state == PEER_CONNECTING) {
+        socklen_t size = sizeof(errno);
+        int error = 0;
+        getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+        if (error) {
+            peer_fail(w, p, "connect: %s", strerror(error));
+            return;
+        }
+        start_tls(w, p);
+    }
+    if (p->state == PEER_TLS) {
+        shake_hands(w, p);
+    }
+    if (p->state >= PEER_HANDSHAKE && p->state <= PEER_CLOSING) {
+        read_all(w, p, events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
+    }
+    if (p->state >= PEER_HANDSHAKE && p->state <= PEER_CLOSING) {
+        peer_write(w, p);
+    }
+}

@@ -1,0 +1,273 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "tools/wshandler-test/client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "include/mod_websocket.h"
+#include "protocol/close.h"
+#include "protocol/mask.h"
+
+/* Messages of any size come in. */
+#define ANY ((uint64_t)1 << 62)
+
+static void append(ws_buffer *b, const void *data, apr_size_t len)
+{
+    if (b->size - b->len < len) {
+        b->size = (b->len + len) * 2 + 4096;
+        if (!(b->data = realloc(b->data, b->size))) {
+            abort();
+        }
+    }
+    if (len) {
+        memcpy(b->data + b->len, data, len);
+        b->len += len;
+    }
+}
+
+static void consume(ws_buffer *b, apr_size_t n)
+{
+    b->len -= n;
+    memmove(b->data, b->data + n, b->len);
+}
+
+static void happens(ws_test_client *p, ws_say say, int code, const void *data, apr_size_t len)
+{
+    ws_happening *e = calloc(1, sizeof(*e) + len + 1);
+    if (!e) {
+        abort();
+    }
+    e->say = say;
+    e->code = code;
+    e->len = len;
+    if (len) {
+        memcpy(e->data, data, len);
+    }
+    *p->last = e;
+    p->last = &e->next;
+}
+
+void ws_test_client_open(ws_test_client *p, int fd)
+{
+    p->fd = fd;
+    ws_parser_init(&p->parser, WS_CLIENT, ANY, ANY);
+    p->hixie.max = ANY;
+}
+
+static void hang_up(ws_test_client *p)
+{
+    if (p->fd >= 0) {
+        close(p->fd);
+    }
+    p->fd = -1;
+    p->out.len = p->in.len = 0;
+}
+
+void ws_test_client_free(ws_test_client *p)
+{
+    ws_happening *e;
+    hang_up(p);
+    while ((e = ws_test_client_take(p))) {
+        free(e);
+    }
+    free(p->in.data);
+    free(p->out.data);
+    free(p->message.data);
+}
+
+/* ---- Out ---- */
+
+static void send_frame(ws_test_client *p, unsigned first, const void *data, apr_size_t len)
+{
+    /* Nobody listens in between, so any key does; one without zeroes shows what is not unmasked. */
+    static const unsigned char mask[4] = {0x37, 0xfa, 0x21, 0x3d};
+    unsigned char head[WS_HEADER_MAX] = {0};
+    apr_size_t at;
+    at = ws_frame_header(head, first, len, mask);
+    append(&p->out, head, at);
+    at = p->out.len;
+    append(&p->out, data, len);
+    for (apr_size_t i = 0; i < len; i++) {
+        p->out.data[at + i] ^= mask[i % 4];
+    }
+}
+
+static void send_old(ws_test_client *p, unsigned first, const void *data, apr_size_t len)
+{
+    if (first == (WS_FIN | WS_OP_CLOSE)) {
+        append(&p->out, "\xff\x00", 2);
+        return;
+    }
+    if (first & 0xF) {
+        append(&p->out, "", 1);
+    }
+    append(&p->out, data, len);
+    if (first & WS_FIN) {
+        append(&p->out, "\xff", 1);
+    }
+}
+
+static void send_close(ws_test_client *p, int code, const char *reason, apr_size_t len)
+{
+    unsigned char payload[WS_CONTROL_MAX];
+    p->close_code = code;
+    if (p->version == 75) {
+        shutdown(p->fd, SHUT_WR); /* its only way to say so */
+        return;
+    }
+    len = ws_close_build(payload, code, reason, len);
+    (p->version > 13 ? send_old : send_frame)(p, WS_FIN | WS_OP_CLOSE, payload, len);
+}
+
+void ws_test_client_say(ws_test_client *p, const ws_step *s)
+{
+    unsigned first = s->say;
+    switch (s->say) {
+    case WS_SAY_TEXT:
+    case WS_SAY_BINARY:
+        first =
+            (s->where & WS_FIRST ? first : WS_OP_CONTINUATION) | (s->where & WS_LAST ? WS_FIN : 0);
+        (p->version > 13 ? send_old : send_frame)(p, first, s->data, s->len);
+        break;
+    case WS_SAY_PING:
+    case WS_SAY_PONG:
+        if (p->version <= 13) {
+            send_frame(p, WS_FIN | first, s->data, s->len);
+        }
+        break;
+    case WS_SAY_CLOSE:
+        send_close(p, s->code, s->data, s->len);
+        break;
+    case WS_SAY_BREAK:
+        hang_up(p);
+        break;
+    default:
+        p->paused = s->say == WS_SAY_PAUSE;
+        break;
+    }
+}
+
+static int write_some(ws_test_client *p)
+{
+    int moved = 0;
+    while (p->fd >= 0 && p->out.len) {
+        ssize_t n = send(p->fd, p->out.data, p->out.len, MSG_NOSIGNAL);
+        if (n < 0) {
+            if (errno != EAGAIN && errno != EINTR) {
+                p->out.len = 0; /* that it is broken, reading tells */
+            }
+            break;
+        }
+        consume(&p->out, (apr_size_t)n);
+        moved = 1;
+    }
+    return moved;
+}
+
+/* ---- In ---- */
+
+static void on_close(ws_test_client *p, const ws_piece *piece)
+{
+    int code = 0;
+    const char *reason = "";
+    apr_size_t len = 0;
+    ws_close_parse(piece->data, piece->len, &code, &reason, &len);
+    p->close_told = 1;
+    /* What answers the client's own is the module's business, not the handler's. */
+    if (!p->close_code) {
+        happens(p, WS_SAY_CLOSE, code, reason, len);
+        send_close(p, code, NULL, 0);
+    }
+    else if (code != p->close_code && p->version <= 13) {
+        happens(p, WS_SAY_CLOSE, code, reason, len);
+    }
+}
+
+static void on_piece(ws_test_client *p, ws_parse_result what, const ws_piece *piece)
+{
+    if (what == WS_PARSE_DATA) {
+        append(&p->message, piece->data, piece->len);
+        if (piece->flags & WS_MESSAGE_LAST) {
+            happens(p, (ws_say)piece->opcode, 0, p->message.data, p->message.len);
+            p->message.len = 0;
+        }
+        return;
+    }
+    if (piece->opcode == WS_OP_CLOSE) {
+        on_close(p, piece);
+        return;
+    }
+    happens(p, (ws_say)piece->opcode, 0, piece->data, piece->len);
+    if (piece->opcode == WS_OP_PING && !p->mute && !p->close_code) {
+        send_frame(p, WS_FIN | WS_OP_PONG, piece->data, piece->len);
+    }
+}
+
+static void parse(ws_test_client *p)
+{
+    unsigned char *at = p->in.data;
+    size_t len = p->in.len;
+    ws_parse_error error;
+    ws_piece piece;
+    ws_parse_result r;
+    while ((r = p->version > 13 ? ws_hixie_next(&p->hixie, &at, &len, &piece, &error)
+                                : ws_parser_next(&p->parser, &at, &len, &piece, &error))
+               == WS_PARSE_DATA
+           || r == WS_PARSE_CONTROL) {
+        on_piece(p, r, &piece);
+    }
+    if (r == WS_PARSE_FAIL) {
+        happens(p, WS_SAY_BREAK, 0, error.text, strlen(error.text));
+        hang_up(p);
+        return;
+    }
+    consume(&p->in, p->in.len - len);
+}
+
+static int read_some(ws_test_client *p)
+{
+    unsigned char buf[65536];
+    int moved = 0;
+    while (p->fd >= 0 && !p->paused) {
+        ssize_t n = recv(p->fd, buf, sizeof(buf), 0);
+        if (n > 0) {
+            append(&p->in, buf, (apr_size_t)n);
+            parse(p);
+            moved = 1;
+        }
+        else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+            if (!p->close_told && p->version != 75) {
+                happens(p, WS_SAY_BREAK, 0, "", 0);
+            }
+            else if (p->version == 75 && !p->close_code) {
+                happens(p, WS_SAY_CLOSE, WS_CLOSE_NO_STATUS, "", 0);
+            }
+            hang_up(p);
+            moved = 1;
+        }
+        else {
+            break;
+        }
+    }
+    return moved;
+}
+
+int ws_test_client_move(ws_test_client *p)
+{
+    int moved = write_some(p);
+    moved |= read_some(p);
+    return moved | write_some(p);
+}
+
+ws_happening *ws_test_client_take(ws_test_client *p)
+{
+    ws_happening *e = p->first;
+    if (e && !(p->first = e->next)) {
+        p->last = &p->first;
+    }
+    return e;
+}

@@ -1,0 +1,482 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "tools/wshandler-test/harness.h"
+
+#include <apr_lib.h>
+#include <apr_strings.h>
+#include <apr_uri.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <httpd.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "channels/channels.h"
+#include "engine/conn.h"
+#include "httpd/child.h"
+#include "httpd/config.h"
+#include "httpd/request_api.h"
+#include "protocol/handshake.h"
+
+/* A callback may take this long at least, milliseconds. */
+#define CALLBACK_MIN 2000
+
+int ws_harness_patience = 10000;
+ws_log_level ws_harness_log_level = WS_LOG_WARNING;
+
+struct ws_harness {
+    apr_pool_t *pool;
+    core_dir_config core; /* nothing is set in it */
+    void *per_dir_config[1];
+    ws_handler_line *reg;
+    ws_location *location;
+    ws_settings settings;
+    server_rec *server;
+    ws_engine *engine;
+    ws_channels *channels;
+    int started;
+};
+
+static ws_harness *current;
+
+void ws_harness_bail_out(const char *format, ...)
+{
+    va_list args;
+    fputs("Bail out! ", stdout);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    putchar('\n');
+    fflush(stdout);
+    _exit(2); /* other threads are at work in what exit() would take apart */
+}
+
+/* ---- Loading ---- */
+
+const char *ws_harness_configure(ws_harness **stage, const char *handler, int argc,
+                                 char *const argv[], apr_pool_t *pool)
+{
+    cmd_parms cmd = {.pool = pool, .path = (char *)"/"};
+    char **args = apr_palloc(pool, sizeof(*args) * ((apr_size_t)argc + 1));
+    const char *error;
+    ws_harness *s = *stage = apr_pcalloc(pool, sizeof(*s));
+
+    s->pool = pool;
+    s->server = apr_pcalloc(pool, sizeof(*s->server));
+    s->server->process = apr_pcalloc(pool, sizeof(*s->server->process));
+    s->server->process->pool = s->server->process->pconf = pool;
+    s->server->server_hostname = "localhost";
+    s->server->port = 80;
+    s->server->log.level = APLOG_TRACE8; /* ours decides what is shown */
+    s->per_dir_config[AP_CORE_MODULE_INDEX] = &s->core;
+    cmd.server = s->server;
+    args[0] = (char *)handler;
+    memcpy(args + 1, argv, sizeof(*args) * (apr_size_t)argc);
+    ws_plugins_reset(pool);
+    if ((error = ws_plugins_add_handler(&cmd, argc + 1, args, &s->reg))) {
+        return error;
+    }
+    s->location = &s->reg->location;
+    s->settings = (ws_settings){.max_frame = 1 << 20,
+                                .max_message = 1 << 20,
+                                .send_queue = 1 << 20,
+                                .ping_grace = 10000,
+                                .close_timeout = 5000,
+                                .vhost = "localhost"};
+    return NULL;
+}
+
+static int parse_size(const char *text, apr_uint64_t *size)
+{
+    char *end;
+    apr_int64_t n = apr_strtoi64(text, &end, 10);
+    int shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
+    *size = (apr_uint64_t)n << shift;
+    return end > text && n >= 0 && n <= (apr_int64_t)1 << 32 && !end[shift != 0];
+}
+
+const char *ws_harness_set(ws_harness *s, const char *directive, const char *value)
+{
+    static const char *const policies[] = {"close", "drop-newest", "drop-oldest", "keep-latest"};
+    const struct {
+        const char *name;
+        apr_uint64_t *value;
+    } sizes[] = {{"WebSocketMaxFrameSize", &s->settings.max_frame},
+                 {"WebSocketMaxMessageSize", &s->settings.max_message},
+                 {"WebSocketSendQueue", &s->settings.send_queue},
+                 {"WebSocketFragmentSize", &s->settings.fragment}};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        if (!strcmp(directive, sizes[i].name)) {
+            return parse_size(value, sizes[i].value) ? NULL : "takes a size: 65536, 64K, 1M";
+        }
+    }
+    if (!strcmp(directive, "WebSocketSlowReader")) {
+        for (unsigned i = 0; i < 4; i++) {
+            if (!strcmp(value, policies[i])) {
+                s->settings.slow = i;
+                return NULL;
+            }
+        }
+        return "takes close, drop-newest, drop-oldest or keep-latest";
+    }
+    return "is not heeded here; there are WebSocketMaxFrameSize, WebSocketMaxMessageSize, "
+           "WebSocketSendQueue, WebSocketFragmentSize and WebSocketSlowReader";
+}
+
+/* ---- The engine ---- */
+
+static void show_log(ws_log_level level, const ws_settings *settings, const ws_conn *c,
+                     const char *text)
+{
+    (void)settings;
+    if (level <= ws_harness_log_level) {
+        printf("# log: %s%s%s\n", c ? ws_uri(c) : "", c ? ": " : "", text);
+    }
+}
+
+static int log_shows(ws_log_level level, const ws_settings *settings)
+{
+    (void)settings;
+    return level <= ws_harness_log_level;
+}
+
+apr_status_t ws_harness_start(ws_harness *s)
+{
+    const ws_handler *h = s->location->handler;
+    const ws_engine_options options = {.loops = 1,
+                                       .blocking = 4,
+                                       .process = 1,
+                                       .locations = &s->location,
+                                       .location_count = 1,
+                                       .log = show_log,
+                                       .logs = log_shows};
+    apr_status_t rv = ws_engine_create(&s->engine, &options, s->pool);
+    if (rv != APR_SUCCESS) {
+        s->engine = NULL;
+        return rv;
+    }
+    ws_api_engine(s->engine);
+    s->channels = ws_channels_create(
+        &(ws_channels_options){.engine = s->engine, .self = {.server = 1, .process = 1}}, s->pool);
+    current = s;
+    rv = h->start ? h->start(s->pool, s->location->config, s->location) : APR_SUCCESS;
+    s->started = rv == APR_SUCCESS;
+    return rv;
+}
+
+void ws_harness_stop(ws_harness *s)
+{
+    const ws_handler *h = s->location->handler;
+    if (!s->engine) {
+        return;
+    }
+    ws_channels_stop(s->channels);
+    if (!ws_engine_stop(s->engine)) {
+        return;
+    }
+    if (s->started && h->stop) {
+        h->stop(s->location->config);
+    }
+    ws_channels_destroy(s->channels);
+    ws_api_engine(NULL);
+    ws_engine_destroy(s->engine);
+    current = NULL;
+}
+
+/* What outgoing.c asks of the module. */
+
+ws_engine *ws_child_engine(void)
+{
+    return current->engine;
+}
+
+const ws_settings *ws_settings_of(request_rec *r)
+{
+    (void)r;
+    return &current->settings;
+}
+
+/* ---- The handshake ---- */
+
+/* Every request_rec has these; the rest of it is empty. */
+static request_rec *make_request(ws_harness *s, const ws_step *step, apr_pool_t *pool)
+{
+    request_rec *r = apr_pcalloc(pool, sizeof(*r));
+    conn_rec *c = apr_pcalloc(pool, sizeof(*c));
+    const ws_who *who = &step->who;
+    const char *question = strchr(step->uri, '?');
+    char *out;
+
+    c->pool = r->pool = pool;
+    c->base_server = r->server = s->server;
+    c->notes = apr_table_make(pool, 1);
+    c->client_ip = (char *)(who->peer ? who->peer : "127.0.0.1");
+    c->local_ip = "127.0.0.1";
+    c->bucket_alloc = apr_bucket_alloc_create(pool);
+    apr_sockaddr_info_get(&c->client_addr, c->client_ip, APR_UNSPEC, 0, 0, pool);
+    c->local_addr = c->client_addr;
+    r->connection = c;
+    r->per_dir_config = (ap_conf_vector_t *)s->per_dir_config;
+    r->useragent_ip = c->client_ip;
+    r->useragent_addr = c->client_addr;
+    r->request_time = apr_time_now();
+    r->protocol = "HTTP/1.1";
+    r->proto_num = HTTP_VERSION(1, 1);
+    r->method = "GET";
+    r->method_number = M_GET;
+    r->status = HTTP_OK;
+    r->handler = "websocket";
+    r->the_request = apr_pstrcat(pool, "GET ", step->uri, " HTTP/1.1", NULL);
+    r->unparsed_uri = apr_pstrdup(pool, step->uri);
+    apr_uri_parse(pool, step->uri, &r->parsed_uri);
+    r->args = question ? apr_pstrdup(pool, question + 1) : NULL;
+    r->uri = out = apr_pstrmemdup(
+        pool, step->uri, question ? (apr_size_t)(question - step->uri) : strlen(step->uri));
+    for (const char *in = out; *in; in++) {
+        if (*in == '%' && apr_isxdigit(in[1]) && apr_isxdigit(in[2])) {
+            const char digits[] = {in[1], in[2], '\0'};
+            *out++ = (char)strtol(digits, NULL, 16);
+            in += 2;
+        }
+        else {
+            *out++ = *in;
+        }
+    }
+    *out = '\0';
+    r->user = apr_pstrdup(pool, who->user);
+    r->ap_auth_type = (char *)who->auth_type;
+    r->hostname = who->vhost ? who->vhost : "localhost";
+    r->headers_in = apr_table_copy(pool, step->headers);
+    if (!apr_table_get(r->headers_in, "Host")) {
+        apr_table_setn(r->headers_in, "Host", r->hostname);
+    }
+    r->headers_out = apr_table_make(pool, 4);
+    r->err_headers_out = apr_table_make(pool, 4);
+    r->notes = apr_table_make(pool, 4);
+    r->subprocess_env = apr_table_copy(pool, who->env);
+    return r;
+}
+
+/* The first of the client's that the handler's protocol= names. */
+static const char *agree(const ws_harness *s, request_rec *r)
+{
+    const char *list = apr_table_get(r->headers_in, "Sec-WebSocket-Protocol"), *token,
+               *found = NULL;
+    size_t len;
+    while (!found && list && (token = ws_connections_next(&list, &len))) {
+        found = ws_handler_line_speaks(s->reg, token, len);
+    }
+    return found;
+}
+
+static int ask(const ws_harness *s, ws_request *rq)
+{
+    const ws_handler *h = s->location->handler;
+    int status = h->on_request ? h->on_request(rq, s->location->config) : 0;
+    if (status && (status < 400 || status > 599)) {
+        printf("# log: on_request returned %d, which is neither 0 nor a status of 400 to 599\n",
+               status);
+        status = HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return status ? status : HTTP_SWITCHING_PROTOCOLS;
+}
+
+static int make_pair(int fd[2])
+{
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd) < 0) {
+        perror("socketpair");
+        return -1;
+    }
+    return 0;
+}
+
+void ws_harness_connect(ws_harness *s, ws_test_client *p, const ws_step *connect)
+{
+    apr_pool_t *pool;
+    ws_request rq = {0};
+    int fd[2];
+
+    apr_pool_create(&pool, s->pool);
+    rq.r = make_request(s, connect, pool);
+    rq.headers = p->answer;
+    rq.protocol = agree(s, rq.r);
+    p->status = s->reg->protocols && !rq.protocol ? HTTP_BAD_REQUEST : ask(s, &rq);
+    if (p->status == HTTP_SWITCHING_PROTOCOLS && make_pair(fd) == 0) {
+        const ws_new_conn n = {
+            .fd = fd[1],
+            .loop = rq.loop,
+            .secure = connect->who.secure,
+            .location = s->location,
+            .settings = &s->settings,
+            .version = connect->who.version,
+            .data = rq.data,
+            .pool = rq.pool,
+            .strings = {.uri = rq.r->uri,
+                        .args = rq.r->args,
+                        .user = rq.r->user,
+                        .peer = rq.r->useragent_ip,
+                        .protocol = rq.protocol,
+                        .headers = ws_request_kept(rq.r, s->location->handler->keep_headers)}};
+        if (rq.protocol) {
+            apr_table_set(p->answer, "Sec-WebSocket-Protocol", rq.protocol);
+        }
+        p->version = connect->who.version;
+        p->mute = connect->who.mute;
+        ws_test_client_open(p, fd[0]);
+        ws_engine_add(s->engine, &n);
+    }
+    else if (rq.pool) {
+        apr_pool_destroy(rq.pool);
+    }
+    apr_pool_destroy(pool);
+}
+
+/* ---- Until all is quiet ---- */
+
+/* What the loop and the handler's callbacks have to come by before we go on. */
+typedef struct barrier {
+    pthread_mutex_t lock;
+    pthread_cond_t passed;
+    unsigned left; /* those that have not */
+} barrier;
+
+typedef struct visit {
+    ws_task task;
+    barrier *b;
+    int next; /* milliseconds to the next timer; -1: there is none */
+    int due;  /* there are timers whose time has come, but that wait for a tick's end */
+} visit;
+
+static barrier barrier_all = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+
+static void expect_more(barrier *b)
+{
+    pthread_mutex_lock(&b->lock);
+    b->left++;
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void pass(barrier *b)
+{
+    pthread_mutex_lock(&b->lock);
+    b->left--;
+    pthread_cond_signal(&b->passed);
+    pthread_mutex_unlock(&b->lock);
+}
+
+/* Milliseconds that a callback may take. Who is impatient for messages need not have a fast machine. */
+static int callback_patience(void)
+{
+    return ws_harness_patience > CALLBACK_MIN ? ws_harness_patience : CALLBACK_MIN;
+}
+
+static int wait_all(barrier *b)
+{
+    struct timespec until;
+    int rv = 0;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (long)(callback_patience() % 1000) * 1000000;
+    until.tv_sec += callback_patience() / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&b->lock);
+    while (b->left && rv == 0) {
+        rv = pthread_cond_timedwait(&b->passed, &b->lock, &until);
+    }
+    pthread_mutex_unlock(&b->lock);
+    return rv;
+}
+
+static void on_conn(ws_conn *c, void *arg)
+{
+    (void)c;
+    pass(arg);
+}
+
+static int any_due(const ws_timer_wheel *w, apr_uint32_t now)
+{
+    for (unsigned i = 0; w->count && i < WS_TIMER_WHEEL_SLOTS; i++) {
+        for (const ws_alarm *a = w->slot[i]; a; a = a->next) {
+            if ((apr_int32_t)(now - a->due) >= 0) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* Callbacks of a connection keep their order, so those before this one are over when it is called. */
+static void on_turn(ws_loop *loop, ws_task *task)
+{
+    visit *v = (visit *)task;
+    v->next = ws_timer_wheel_timeout(&loop->wheel, ws_clock());
+    v->due = any_due(&loop->wheel, ws_clock());
+    for (ws_conn *c = loop->heads[0]; c; c = c->next) {
+        expect_more(v->b);
+        if (ws_run(c->id, on_conn, v->b) != WS_QUEUED) {
+            pass(v->b);
+        }
+    }
+    pass(v->b);
+}
+
+static void one_turn(ws_harness *s, visit *v)
+{
+    *v = (visit){.task = {.fn = on_turn}, .b = &barrier_all};
+    expect_more(v->b);
+    ws_loop_post(&s->engine->loops[0], &v->task);
+    if (wait_all(&barrier_all)) {
+        ws_harness_bail_out("a callback of the handler does not return within %g s",
+                            callback_patience() / 1000.0);
+    }
+}
+
+static int move_all(const apr_array_header_t *actors)
+{
+    int moved = 0;
+    for (int i = 0; i < actors->nelts; i++) {
+        moved |= ws_test_client_move(APR_ARRAY_IDX(actors, i, ws_test_client *));
+    }
+    return moved;
+}
+
+/* What one connection's callback gives another takes a few turns to get there. */
+#define QUIET_TURNS 4
+
+static void settle(ws_harness *s, const apr_array_header_t *actors, visit *v)
+{
+    for (int quiet = 0; quiet < QUIET_TURNS; quiet++) {
+        one_turn(s, v);
+        if (move_all(actors)) {
+            quiet = 0;
+        }
+    }
+}
+
+void ws_harness_settle(ws_harness *s, const apr_array_header_t *actors)
+{
+    visit v;
+    settle(s, actors, &v);
+}
+
+void ws_harness_pass(ws_harness *s, const apr_array_header_t *actors, apr_uint32_t left)
+{
+    visit v;
+    settle(s, actors, &v);
+    while (left || v.due) {
+        apr_uint32_t step = v.next > 0 ? (apr_uint32_t)v.next : v.next < 0 ? left : 1;
+        if (left && step > left) {
+            step = left;
+        }
+        left -= step < left ? step : left;
+        ws_clock_advance(step);
+        one_turn(s, &v); /* the loop sees only then what time it is */
+        settle(s, actors, &v);
+    }
+}

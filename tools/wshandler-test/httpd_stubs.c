@@ -1,0 +1,65 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** What handlers and our own registry.c get in place of httpd: its log, and providers, of which there are
+ *  none. */
+
+#pragma GCC visibility push(default)
+#include <httpd.h>
+#include <ap_provider.h>
+#include <http_config.h>
+#include <http_log.h>
+#include <http_main.h>
+#pragma GCC visibility pop
+
+#include <stdio.h>
+
+#include "httpd/config.h"
+#include "tools/wshandler-test/harness.h"
+
+#pragma GCC visibility push(default)
+
+/* Its address is where the module lies, for handlers without a path. */
+module AP_MODULE_DECLARE_DATA websocket_module;
+
+/* As the log macros take it: any level is let through to the functions below. */
+server_rec *ap_server_conf;
+
+static void show(int level, apr_status_t status, const char *format, va_list args)
+{
+    static const ws_log_level levels[] = {WS_LOG_ERROR,   WS_LOG_ERROR, WS_LOG_ERROR, WS_LOG_ERROR,
+                                          WS_LOG_WARNING, WS_LOG_INFO,  WS_LOG_INFO,  WS_LOG_DEBUG};
+    char text[1024], reason[128] = "";
+    level &= APLOG_LEVELMASK;
+    if ((level > APLOG_DEBUG ? WS_LOG_TRACE : levels[level]) > ws_harness_log_level) {
+        return;
+    }
+    vsnprintf(text, sizeof(text), format, args);
+    if (status) {
+        apr_strerror(status, reason, sizeof(reason));
+    }
+    printf("# log: %s%s%s\n", reason, status ? ": " : "", text);
+}
+
+/* All of httpd's log functions: they differ in whom a line is about. */
+#define LOG_FUNCTION(NAME, TYPE)                                                                   \
+    void NAME(const char *file, int line, int module_index, int level, apr_status_t status,        \
+              TYPE about, const char *format, ...)                                                 \
+    {                                                                                              \
+        va_list args;                                                                              \
+        (void)file, (void)line, (void)module_index, (void)about;                                   \
+        va_start(args, format);                                                                    \
+        show(level, status, format, args);                                                         \
+        va_end(args);                                                                              \
+    }
+LOG_FUNCTION(ap_log_error_, const server_rec *)
+LOG_FUNCTION(ap_log_rerror_, const request_rec *)
+LOG_FUNCTION(ap_log_cerror_, const conn_rec *)
+LOG_FUNCTION(ap_log_perror_, apr_pool_t *)
+
+void *ap_lookup_provider(const char *group, const char *name, const char *version)
+{
+    (void)group, (void)name, (void)version;
+    return NULL;
+}
+
+#pragma GCC visibility pop
