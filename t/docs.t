@@ -38,7 +38,7 @@ my $directives = slurp('docs/directives.md');
 my $handlers   = slurp('docs/handlers.md');
 my $header     = without_comments(slurp('include/mod_websocket.h'));
 my %source     = map { $_ => without_comments(slurp($_)) }
-    'mod_websocket.c', 'mod_websocket_redis.c', glob('redis/*.[ch]'), glob('httpd/*.[ch] engine/*.[ch] protocol/*.[ch] client/*.[ch] channels/*.[ch] handlers/*.c handlers/*/*.[ch]');
+    'mod_websocket.c', 'mod_websocket_redis.c', glob('redis/*.[ch]'), glob('base/*.[ch] httpd/*.[ch] engine/*.[ch] protocol/*.[ch] client/*.[ch] channels/*.[ch] handlers/*.c handlers/*/*.[ch]');
 my $config = join '', @source{qw(httpd/config.c mod_websocket_redis.c)};
 
 # ---- Directives ----
@@ -162,6 +162,30 @@ for (
     my @column = map { /`(\w+)`/g } section($reference, $heading) =~ /^\| (`.*?) \|/mg;
     cmp_ok(scalar @names, '>', 5, "the header's ${kind}s can be read");
     is_deeply([sort @column], [sort @names], "the reference has each $kind");
+}
+
+# ---- Parsing, for handlers ----
+
+{
+    my $api    = without_comments(slurp('include/websocket_parse.h'));
+    my @names  = $api =~ /^WS_API\b[^;(]*?\b(ws_\w+)\(/mg;
+    my @column = section($reference, '### Parsing') =~ /^\| `(\w+)` \|/mg;
+    cmp_ok(scalar @names, '>=', 5, 'the functions of websocket_parse.h can be read');
+    is_deeply([sort @column], [sort @names], 'the reference has each of them');
+}
+
+# ---- Rooms ----
+# base/ and handlers/ include nothing of other rooms: quoted names are their own, or public headers.
+
+for my $file (glob 'base/*.[ch] handlers/*.[ch] handlers/*/*.[ch]') {
+    my ($room, $folder) = $file =~ m{^((\w+)(?:/\w+)*)/}s ? ($2, $1) : ();
+    my @foreign = grep {
+        my $name = $_;
+        !-e "include/$name" && !($room eq 'base' ? $name =~ m{^base/} : -e "$folder/$name");
+    } slurp($file) =~ /^\s*#\s*include\s+"([^"]+)"/mg;
+    is("@foreign", '', "$file includes only what its room may");
+    my @httpd = grep { m{^(?:http|ap_|util_)} } slurp($file) =~ /^\s*#\s*include\s+<([^>]+)>/mg;
+    is("@httpd", '', "$file knows no httpd") if $room eq 'base';
 }
 
 # ---- The extensions' API ----

@@ -1,0 +1,263 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/* Strict: a text is accepted as a whole or refused, and an error text names the range that was checked. */
+
+#include "base/parse.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include <apr_strings.h>
+
+typedef struct unit {
+    const char *name;
+    apr_int64_t factor;
+} unit;
+
+#define DAY (24 * 3600 * 1000)
+
+/* From the largest. */
+static const unit times[] = {
+    {"d", DAY}, {"h", 3600 * 1000}, {"min", 60 * 1000}, {"s", 1000}, {"ms", 1}};
+static const unit sizes[] = {
+    {"T", (apr_int64_t)1 << 40}, {"G", 1 << 30}, {"M", 1 << 20}, {"K", 1 << 10}, {"", 1}};
+#define UNITS 5
+
+/* ---- Numbers ---- */
+
+const char *ws_parse_digits(const char *text, apr_int64_t *n)
+{
+    apr_int64_t value = 0;
+    const char *at = text;
+
+    for (; *at >= '0' && *at <= '9'; at++) {
+        int digit = *at - '0';
+        if (value > (APR_INT64_MAX - digit) / 10) {
+            return NULL;
+        }
+        value = value * 10 + digit;
+    }
+    *n = value;
+    return at == text ? NULL : at;
+}
+
+static int parse_scaled(const char *text, const unit *units, apr_int64_t factor, apr_int64_t least,
+                        apr_int64_t most, apr_int64_t *n)
+{
+    apr_int64_t value;
+    const char *end = ws_parse_digits(text, &value);
+
+    if (!end) {
+        return 0;
+    }
+    if (*end) {
+        int i = 0;
+        while (i < UNITS && strcasecmp(end, units[i].name)) {
+            i++;
+        }
+        if (i == UNITS) {
+            return 0;
+        }
+        factor = units[i].factor;
+    }
+    if (value > most / factor || value * factor < least) {
+        return 0;
+    }
+    *n = value * factor;
+    return 1;
+}
+
+/* In the largest unit that leaves nothing over; a day is 24h. */
+static const char *parse_show(apr_pool_t *p, apr_int64_t value, const unit *units)
+{
+    for (int i = 0; value && i < UNITS; i++) {
+        int a_day = value == DAY && units[i].factor == DAY;
+        if (value % units[i].factor == 0 && !a_day) {
+            return apr_psprintf(p, "%" APR_INT64_T_FMT "%s", value / units[i].factor,
+                                units[i].name);
+        }
+    }
+    return "0";
+}
+
+const char *ws_parse_count(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
+                           apr_int64_t *n)
+{
+    apr_int64_t value;
+    const char *end = ws_parse_digits(text, &value);
+
+    if (end && !*end && value >= least && value <= most) {
+        *n = value;
+        return NULL;
+    }
+    return p ? apr_psprintf(p,
+                            "takes a whole number from %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT,
+                            least, most)
+             : "takes a whole number";
+}
+
+const char *ws_parse_size(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
+                          apr_int64_t *bytes)
+{
+    if (parse_scaled(text, sizes, 1, least, most, bytes)) {
+        return NULL;
+    }
+    return p ? apr_psprintf(p, "takes a size from %s to %s, in bytes or with K, M, G or T",
+                            parse_show(p, least, sizes), parse_show(p, most, sizes))
+             : "takes a size";
+}
+
+const char *ws_parse_interval(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
+                              apr_int64_t *ms)
+{
+    if (parse_scaled(text, times, 1000, least, most, ms)) {
+        return NULL;
+    }
+    return p ? apr_psprintf(p,
+                            "takes an interval from %s to %s, in seconds or with ms, s, min, h "
+                            "or d",
+                            parse_show(p, least, times), parse_show(p, most, times))
+             : "takes an interval";
+}
+
+/* ---- Options of programs ---- */
+
+/* @return 1, or 0 for what is no number */
+static int parse_thousandths(const char *text, apr_int64_t *n)
+{
+    apr_int64_t whole, part = 0;
+    const char *end = ws_parse_digits(text, &whole), *point = end;
+
+    if (!end || whole > APR_INT64_MAX / 1000 - 1) {
+        return 0;
+    }
+    if (*end == '.' && (!(end = ws_parse_digits(point + 1, &part)) || end - point > 4)) {
+        return 0;
+    }
+    for (apr_size_t digits = (apr_size_t)(end - point); digits && digits < 4; digits++) {
+        part *= 10;
+    }
+    *n = whole * 1000 + part;
+    return !*end;
+}
+
+const char *ws_parse_decimal(apr_pool_t *p, const char *text, double least, double most, double *n)
+{
+    apr_int64_t thousandths;
+    double value;
+
+    if (parse_thousandths(text, &thousandths)) {
+        value = (double)thousandths / 1000;
+        if (value >= least && value <= most) {
+            *n = value;
+            return NULL;
+        }
+    }
+    return apr_psprintf(p, "takes a number from %.15g to %.15g", least, most);
+}
+
+const char *ws_parse_seconds(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
+                             apr_int64_t *ms)
+{
+    apr_int64_t value;
+
+    if (parse_thousandths(text, &value) && value >= least && value <= most) {
+        *ms = value;
+        return NULL;
+    }
+    return ws_parse_interval(p, text, least, most, ms);
+}
+
+/* ---- Hexadecimal digits and percent-encoding ---- */
+
+int ws_hex_digit(int c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+int ws_parse_hex(const char *text, apr_size_t len, apr_uint64_t *n)
+{
+    apr_uint64_t value = 0;
+
+    if (len < 1 || len > 16) {
+        return 0;
+    }
+    for (apr_size_t i = 0; i < len; i++) {
+        int digit = ws_hex_digit(text[i]);
+        if (digit < 0) {
+            return 0;
+        }
+        value = value << 4 | (unsigned)digit;
+    }
+    *n = value;
+    return 1;
+}
+
+/* @return the next byte, decoded; 0 for what is refused */
+static int parse_byte(const char **at, const char *end, int form)
+{
+    const char *s = *at;
+    int high, low;
+
+    if (*s != '%') {
+        *at = s + 1;
+        return form && *s == '+' ? ' ' : (unsigned char)*s;
+    }
+    if (end - s < 3 || (high = ws_hex_digit(s[1])) < 0 || (low = ws_hex_digit(s[2])) < 0) {
+        return 0;
+    }
+    *at = s + 3;
+    return high * 16 + low;
+}
+
+int ws_percent_decode(const char *in, apr_size_t len, int form, char *out, apr_size_t size)
+{
+    const char *end = in + len;
+    apr_size_t n = 0;
+
+    while (in < end) {
+        int c = parse_byte(&in, end, form);
+        if (!c || n + 1 >= size || n == APR_INT32_MAX) {
+            return -1;
+        }
+        out[n++] = (char)c;
+    }
+    out[n] = '\0';
+    return (int)n;
+}
+
+static int parse_names(const char *in, apr_size_t len, const char *name)
+{
+    const char *end = in + len;
+
+    while (in < end) {
+        int c = parse_byte(&in, end, 1);
+        if (!c || c != (unsigned char)*name++) {
+            return 0;
+        }
+    }
+    return !*name;
+}
+
+int ws_query_next(const char **query, const char *name, char *value, apr_size_t size)
+{
+    const char *at = *query;
+
+    *value = '\0';
+    while (at && *at) {
+        apr_size_t len = strcspn(at, "&"), key = strcspn(at, "=&");
+        const char *argument = at;
+
+        at += len + (at[len] == '&');
+        if (parse_names(argument, key, name)) {
+            *query = at;
+            key += key < len;
+            return ws_percent_decode(argument + key, len - key, 1, value, size) < 0 ? -1 : 1;
+        }
+    }
+    *query = at;
+    return 0;
+}

@@ -1,0 +1,78 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * @file websocket_parse.h
+ * @brief Numbers, sizes, intervals and query arguments, as the module's own directives read them.
+ *
+ * For a handler's `configure` and the arguments of a request. Nothing is accepted that is not whole:
+ * no sign, no space, nothing after the unit.
+ *
+ *     if (strcmp(key, "timeout") == 0) {
+ *         return ws_parse_interval(pconf, value, 1, 60000, &config->timeout);
+ *     }
+ *
+ * All functions may be called from any thread. The module exports them, as it does those of
+ * mod_websocket.h: link against nothing.
+ */
+
+#ifndef WEBSOCKET_PARSE_H
+#define WEBSOCKET_PARSE_H
+
+#include "mod_websocket.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * A whole number: digits only.
+ * @param p      where the error text is allocated; NULL: the text is static and does not name the range
+ * @param least  0 or more
+ * @param n      not changed if the text is refused
+ * @return NULL, or what is expected: "takes a whole number from 1 to 64"
+ */
+WS_API const char *ws_parse_count(apr_pool_t *p, const char *text, apr_int64_t least,
+                                  apr_int64_t most, apr_int64_t *n);
+
+/**
+ * A size: digits, then nothing, K, M, G or T (powers of 1,024; case does not matter).
+ * @param bytes  not changed if the text is refused; least and most are bytes too
+ * @return as ws_parse_count
+ */
+WS_API const char *ws_parse_size(apr_pool_t *p, const char *text, apr_int64_t least,
+                                 apr_int64_t most, apr_int64_t *bytes);
+
+/**
+ * An interval: digits, then ms, s, min, h or d (case does not matter), or nothing for seconds.
+ * @param ms  milliseconds; not changed if the text is refused; least and most are milliseconds too
+ * @return as ws_parse_count
+ */
+WS_API const char *ws_parse_interval(apr_pool_t *p, const char *text, apr_int64_t least,
+                                     apr_int64_t most, apr_int64_t *ms);
+
+/**
+ * Decode %XX, and with `form` "+" as a space (application/x-www-form-urlencoded).
+ * @param size  of out, in bytes, with the NUL that ends the text
+ * @return the length of the text in out, or -1: a "%" without two hexadecimal digits, a NUL byte, or
+ *         more than out holds
+ */
+WS_API int ws_percent_decode(const char *in, apr_size_t len, int form, char *out, apr_size_t size);
+
+/**
+ * Find the next argument of a query string ("a=1&b=2") by its name, and decode its value.
+ *
+ *     const char *query = ws_args(c);
+ *     while ((found = ws_query_next(&query, "channel", name, sizeof(name))) > 0) { ... }
+ *
+ * @param query  NULL or a query string; moved behind the argument that was found
+ * @param value  "" for an argument without "="
+ * @param size   of value, in bytes; strlen(*query) + 1 is always enough
+ * @return 1 found; 0 there is none, value is ""; -1 there is one, which ws_percent_decode() refuses
+ */
+WS_API int ws_query_next(const char **query, const char *name, char *value, apr_size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

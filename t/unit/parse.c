@@ -1,0 +1,321 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Numbers, sizes, intervals, percent-encoding and query arguments: what is accepted, and what is refused. */
+
+#include "base/parse.h"
+
+#include <apr_general.h>
+
+#include "t/unit/tap.h"
+
+static apr_pool_t *pool;
+
+typedef const char *parser(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
+                           apr_int64_t *n);
+
+static void accepts(parser *parse, const char *text, apr_int64_t expected)
+{
+    apr_int64_t n = -1;
+    is_str(parse(pool, text, 0, APR_INT64_MAX, &n), NULL, "\"%s\" is accepted", text);
+    is_int(n, expected, "as what it says");
+}
+
+static void refuses(parser *parse, const char *const *texts, const char *kind)
+{
+    for (; *texts; texts++) {
+        apr_int64_t n = 42;
+        ok(parse(pool, *texts, 0, APR_INT64_MAX, &n) != NULL, "\"%.*s\" is no %s",
+           (int)strcspn(*texts, "\r\n"), *texts, kind);
+        is_int(n, 42, "and nothing is changed");
+    }
+}
+
+/* What no number begins or ends with. */
+static const char *const never[] = {"",
+                                    " ",
+                                    "-",
+                                    "-1",
+                                    "+1",
+                                    " 1",
+                                    "1 ",
+                                    "\t1",
+                                    "1\n",
+                                    "0x10",
+                                    "1e3",
+                                    "1.5",
+                                    "1.",
+                                    ".5",
+                                    "1,5",
+                                    "one",
+                                    "nan",
+                                    "inf",
+                                    "1_0",
+                                    "1;",
+                                    "1%",
+                                    "--1",
+                                    "1\r",
+                                    "१",
+                                    "1/2",
+                                    "1+1",
+                                    "off",
+                                    "on",
+                                    "01x",
+                                    "1-2",
+                                    "*",
+                                    "K",
+                                    "ms",
+                                    "s",
+                                    "G1",
+                                    "#1",
+                                    "1\\0",
+                                    "1'",
+                                    "\"1\"",
+                                    "9223372036854775808",
+                                    "99999999999999999999999999",
+                                    NULL};
+
+static void counts(void)
+{
+    static const char *const units[] = {"1K", "1s", "5 5", NULL};
+    apr_int64_t n = 7;
+    accepts(ws_parse_count, "0", 0);
+    accepts(ws_parse_count, "007", 7);
+    accepts(ws_parse_count, "9223372036854775807", APR_INT64_MAX);
+    refuses(ws_parse_count, never, "count");
+    refuses(ws_parse_count, units, "count");
+    is_str(ws_parse_count(pool, "0", 1, 64, &n), "takes a whole number from 1 to 64", "too small");
+    is_str(ws_parse_count(pool, "65", 1, 64, &n), "takes a whole number from 1 to 64", "too large");
+    is_str(ws_parse_count(NULL, "65", 1, 64, &n), "takes a whole number", "without a pool");
+    is_int(n, 7, "nothing is changed");
+    is_str(ws_parse_count(pool, "1", 1, 64, &n), NULL, "the least");
+    is_str(ws_parse_count(pool, "64", 1, 64, &n), NULL, "the most");
+    is_int(n, 64, "is taken");
+}
+
+static void sizes(void)
+{
+    static const char *const others[] = {"1KB",      "1Ki", "1KiB",        "1kk",  "1 K",
+                                         "1B",       "1P",  "1s",          "1M1K", "1.5M",
+                                         "8388608T", "1K ", "8589934592G", NULL};
+    apr_int64_t n = 7;
+    accepts(ws_parse_size, "65536", 65536);
+    accepts(ws_parse_size, "64K", 65536);
+    accepts(ws_parse_size, "64k", 65536);
+    accepts(ws_parse_size, "1M", 1 << 20);
+    accepts(ws_parse_size, "1m", 1 << 20);
+    accepts(ws_parse_size, "2G", (apr_int64_t)2 << 30);
+    accepts(ws_parse_size, "3t", (apr_int64_t)3 << 40);
+    accepts(ws_parse_size, "0", 0);
+    accepts(ws_parse_size, "0G", 0);
+    accepts(ws_parse_size, "8388607T", (apr_int64_t)8388607 << 40);
+    refuses(ws_parse_size, never, "size");
+    refuses(ws_parse_size, others, "size");
+    is_str(ws_parse_size(pool, "63K", 64 << 10, (apr_int64_t)2 << 30, &n),
+           "takes a size from 64K to 2G, in bytes or with K, M, G or T", "too small");
+    is_str(ws_parse_size(pool, "2147483649", 1, (apr_int64_t)2 << 30, &n),
+           "takes a size from 1 to 2G, in bytes or with K, M, G or T", "too large");
+    is_str(ws_parse_size(pool, "2000", 0, 1500, &n),
+           "takes a size from 0 to 1500, in bytes or with K, M, G or T", "bounds of no unit");
+    is_int(n, 7, "nothing is changed");
+    is_str(ws_parse_size(pool, "64k", 64 << 10, 1 << 30, &n), NULL, "the least");
+    is_str(ws_parse_size(pool, "1024M", 64 << 10, 1 << 30, &n), NULL, "the most");
+}
+
+static void intervals(void)
+{
+    static const char *const others[] = {"1h30min",
+                                         "20sec",
+                                         "5sfoo",
+                                         "1s500ms",
+                                         "5m",
+                                         "5mi",
+                                         "5mins",
+                                         "5minutes",
+                                         "1hr",
+                                         "1 s",
+                                         "s1",
+                                         "5s ",
+                                         "5 min",
+                                         "1w",
+                                         "1y",
+                                         "1us",
+                                         "1.5s",
+                                         "5ss",
+                                         "5s5",
+                                         "1day",
+                                         "5msx",
+                                         "1h,1min",
+                                         "1h 1",
+                                         "5\ts",
+                                         "106751991168d",
+                                         "-5s",
+                                         "5000000000000000000h",
+                                         "K",
+                                         "1K",
+                                         "1msms",
+                                         NULL};
+    apr_int64_t n = 7;
+    accepts(ws_parse_interval, "20", 20000);
+    accepts(ws_parse_interval, "0", 0);
+    accepts(ws_parse_interval, "500ms", 500);
+    accepts(ws_parse_interval, "500MS", 500);
+    accepts(ws_parse_interval, "20s", 20000);
+    accepts(ws_parse_interval, "20S", 20000);
+    accepts(ws_parse_interval, "2min", 120000);
+    accepts(ws_parse_interval, "2Min", 120000);
+    accepts(ws_parse_interval, "24h", 86400000);
+    accepts(ws_parse_interval, "1d", 86400000);
+    accepts(ws_parse_interval, "365d", APR_INT64_C(31536000000));
+    refuses(ws_parse_interval, never, "interval");
+    refuses(ws_parse_interval, others, "interval");
+    is_str(ws_parse_interval(pool, "99ms", 100, WS_INTERVAL_MAX, &n),
+           "takes an interval from 100ms to 24h, in seconds or with ms, s, min, h or d",
+           "too short");
+    is_str(ws_parse_interval(pool, "366d", 1000, APR_INT64_C(31536000000), &n),
+           "takes an interval from 1s to 365d, in seconds or with ms, s, min, h or d", "too long");
+    is_str(ws_parse_interval(pool, "2h", 0, 90 * 60000, &n),
+           "takes an interval from 0 to 90min, in seconds or with ms, s, min, h or d",
+           "bounds in their largest unit");
+    is_str(ws_parse_interval(NULL, "2h", 0, 1, &n), "takes an interval", "without a pool");
+    is_int(n, 7, "nothing is changed");
+    is_str(ws_parse_interval(pool, "86400", 100, WS_INTERVAL_MAX, &n), NULL, "the most");
+    is_str(ws_parse_interval(pool, "100ms", 100, WS_INTERVAL_MAX, &n), NULL, "the least");
+    is_int(n, 100, "is taken");
+}
+
+static void decimals(void)
+{
+    static const char *const others[] = {"1.2345", "1.5s", "1..5",  "1.5.5", "1.-5",
+                                         "1. 5",   "1.x",  "1.5ms", NULL};
+    double x = 7;
+    apr_int64_t n;
+    is_str(ws_parse_decimal(pool, "0.001", 0.001, 10, &x), NULL, "a number with a fraction");
+    ok(x == 0.001, "is that number");
+    is_str(ws_parse_decimal(pool, "2.5", 0, 10, &x), NULL, "another");
+    ok(x == 2.5, "is that number");
+    is_str(ws_parse_decimal(pool, "10.001", 0, 10, &x), "takes a number from 0 to 10", "too large");
+    ok(ws_parse_decimal(pool, "1e3", 0, 1e9, &x) != NULL, "no exponents");
+    ok(ws_parse_decimal(pool, "nan", 0, 1e9, &x) != NULL, "nor what is no number");
+    ok(x == 2.5, "nothing is changed");
+    is_str(ws_parse_seconds(pool, "2.05", 0, 10000, &n), NULL, "seconds with a fraction");
+    is_int(n, 2050, "in milliseconds");
+    is_str(ws_parse_seconds(pool, "500ms", 0, 10000, &n), NULL, "or with a unit");
+    is_int(n, 500, "in milliseconds");
+    accepts(ws_parse_seconds, "3", 3000);
+    for (const char *const *t = others; *t; t++) {
+        ok(ws_parse_seconds(pool, *t, 0, APR_INT64_MAX, &n) != NULL, "\"%s\" is refused", *t);
+    }
+}
+
+static void hexadecimal(void)
+{
+    apr_uint64_t n = 7;
+    ok(ws_parse_hex("00fFa9", 6, &n) && n == 0xFFA9, "hexadecimal digits");
+    ok(ws_parse_hex("ffffffffffffffff", 16, &n) && n == ~(apr_uint64_t)0, "16 of them");
+    n = 7;
+    ok(!ws_parse_hex("0x10", 4, &n), "no 0x");
+    ok(!ws_parse_hex("", 0, &n), "not none");
+    ok(!ws_parse_hex("00000000000000000", 17, &n), "not 17");
+    ok(!ws_parse_hex(" 1", 2, &n) && !ws_parse_hex("-1", 2, &n), "no space, no sign");
+    ok(n == 7, "nothing is changed");
+}
+
+static void decodes(const char *in, int form, const char *expected)
+{
+    char out[16];
+    int n = ws_percent_decode(in, strlen(in), form, out, sizeof(out));
+    is_int(n, expected ? (int)strlen(expected) : -1, "\"%s\" %s", in,
+           expected ? "is decoded" : "is refused");
+    if (n >= 0 && expected) {
+        is_str(out, expected, "to that");
+    }
+}
+
+static void percent(void)
+{
+    char out[4];
+    decodes("", 0, "");
+    decodes("a%20b+c", 0, "a b+c");
+    decodes("a%20b+c", 1, "a b c");
+    decodes("%2B%2b%25", 1, "++%");
+    decodes("%c3%A4", 1, "ä");
+    decodes("%", 0, NULL);
+    decodes("%4", 0, NULL);
+    decodes("%4g", 0, NULL);
+    decodes("%g4", 0, NULL);
+    decodes("%%41", 0, NULL);
+    decodes("% 1", 0, NULL);
+    decodes("%+1", 0, NULL);
+    decodes("%-1", 0, NULL);
+    decodes("%0x", 0, NULL);
+    decodes("a%00b", 0, NULL);
+    decodes("%u0041", 0, NULL);
+    decodes("123456789012345", 0, "123456789012345");
+    decodes("1234567890123456", 0, NULL);
+    is_int(ws_percent_decode("%414", 3, 0, out, sizeof(out)), 1, "no more than the length is read");
+    is_int(ws_percent_decode("%41", 2, 0, out, sizeof(out)), -1, "also behind a %%");
+    is_int(ws_percent_decode("a\0b", 3, 0, out, sizeof(out)), -1, "a NUL is refused");
+    is_int(ws_percent_decode("%41%42%43", 9, 0, out, sizeof(out)), 3, "what fits, fits");
+    is_int(ws_percent_decode("%41%42%43%44", 12, 0, out, sizeof(out)), -1, "and the NUL behind it");
+}
+
+static void finds(const char *query, const char *name, int result, const char *expected)
+{
+    char value[16] = "before";
+    const char *at = query;
+    is_int(ws_query_next(&at, name, value, sizeof(value)), result, "%s in %s", name,
+           query ? query : "nothing");
+    if (expected) {
+        is_str(value, expected, "its value");
+    }
+}
+
+static void queries(void)
+{
+    const char *at = "channel=a&x=1&channel=b%26c&channel&channel=%zz&chan%6Eel=d";
+    char value[16];
+    finds(NULL, "a", 0, "");
+    finds("", "a", 0, "");
+    finds("a=1&b=2", "a", 1, "1");
+    finds("a=1&b=2", "b", 1, "2");
+    finds("a=1&b=2", "c", 0, "");
+    finds("aa=1&a=2", "a", 1, "2");
+    finds("ba=1&a", "a", 1, "");
+    finds("a=", "a", 1, "");
+    finds("a=b=c&d", "a", 1, "b=c");
+    finds("&&a=1", "a", 1, "1");
+    finds("%61=x+y", "a", 1, "x y");
+    finds("%6=1&a=2", "a", 1, "2");
+    finds("b=a=1", "a", 0, "");
+    finds("a=%4", "a", -1, NULL);
+    finds("a=%4&41", "a", -1, NULL);
+    finds("b=%zz&a=1", "a", 1, "1");
+    finds("a=1234567890123456", "a", -1, NULL);
+    finds("=1&a=2", "", 1, "1");
+    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 1, "the first of several");
+    is_str(value, "a", "its value");
+    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 1, "the second");
+    is_str(value, "b&c", "its value");
+    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 1, "one without a value");
+    is_str(value, "", "its value");
+    is_int(ws_query_next(&at, "channel", value, sizeof(value)), -1, "one that is broken");
+    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 1, "the one behind it");
+    is_str(value, "d", "its value");
+    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 0, "no more");
+    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 0, "still none");
+}
+
+int main(void)
+{
+    apr_initialize();
+    apr_pool_create(&pool, NULL);
+    counts();
+    sizes();
+    intervals();
+    decimals();
+    hexadecimal();
+    percent();
+    queries();
+    apr_terminate();
+    return done_testing();
+}
