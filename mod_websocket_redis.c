@@ -13,6 +13,7 @@
 #include <http_config.h>
 #include <http_log.h>
 
+#include "base/parse.h"
 #include "httpd/bus_remote.h"
 #include "redis/bus.h"
 
@@ -32,19 +33,25 @@ static const char takes[] =
 
 static const char *parse_db(apr_pool_t *p, const char *text, int *db)
 {
-    char *end;
-    apr_int64_t n = apr_strtoi64(text, &end, 10);
-    if (end == text || *end || n < 0 || n > 65535) {
-        return apr_psprintf(p, "WebSocketBus: \"%s\" is no number of a database", text);
-    }
+    apr_int64_t n = 0;
+    const char *error = ws_parse_count(p, text, 0, 65535, &n);
     *db = (int)n;
-    return NULL;
+    return error ? apr_psprintf(p, "WebSocketBus: \"%s\" is no number of a database: it %s", text,
+                                error)
+                 : NULL;
+}
+
+/* @return 0 for what is not percent-encoded as it should be; NULL stays NULL */
+static int decode(char *text)
+{
+    return !text || ws_percent_decode(text, strlen(text), 0, text, strlen(text) + 1) >= 0;
 }
 
 static const char *parse_url(apr_pool_t *p, const char *url, ws_redis_options *o)
 {
     apr_uri_t u;
     int sentinel;
+    apr_int64_t port;
     char *slash;
     if (!strncmp(url, "unix:/", 6)) {
         o->path = url + 5;
@@ -63,7 +70,15 @@ static const char *parse_url(apr_pool_t *p, const char *url, ws_redis_options *o
         return apr_psprintf(p, "WebSocketBus: \"%s\" is wrong, it %s", url, takes);
     }
     o->host = u.hostname;
-    o->port = u.port ? u.port : sentinel ? SENTINEL_PORT : PORT;
+    port = sentinel ? SENTINEL_PORT : PORT;
+    if (u.port_str && ws_parse_count(p, u.port_str, 1, 65535, &port)) {
+        return apr_psprintf(p, "WebSocketBus: \"%s\" is no port: it takes 1 to 65535", u.port_str);
+    }
+    if (!decode(u.user) || !decode(u.password)) {
+        return "WebSocketBus: in the user's name and the password % is written as %25, @ as %40, "
+               ": as %3A and / as %2F";
+    }
+    o->port = (int)port;
     o->user = u.user && *u.user ? u.user : NULL;
     o->password = u.password;
     if (o->user && !o->password) {

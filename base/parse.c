@@ -17,11 +17,9 @@ typedef struct unit {
 #define DAY (24 * 3600 * 1000)
 
 /* From the largest. */
-static const unit times[] = {
-    {"d", DAY}, {"h", 3600 * 1000}, {"min", 60 * 1000}, {"s", 1000}, {"ms", 1}};
-static const unit sizes[] = {
-    {"T", (apr_int64_t)1 << 40}, {"G", 1 << 30}, {"M", 1 << 20}, {"K", 1 << 10}, {"", 1}};
-#define UNITS 5
+static const unit times[] = {{"d", DAY},  {"h", 3600 * 1000}, {"min", 60 * 1000},
+                             {"s", 1000}, {"ms", 1},          {NULL, 0}};
+static const unit sizes[] = {{"G", 1 << 30}, {"M", 1 << 20}, {"K", 1 << 10}, {"", 1}, {NULL, 0}};
 
 /* ---- Numbers ---- */
 
@@ -51,14 +49,12 @@ static int parse_scaled(const char *text, const unit *units, apr_int64_t factor,
         return 0;
     }
     if (*end) {
-        int i = 0;
-        while (i < UNITS && strcasecmp(end, units[i].name)) {
-            i++;
+        while (units->name && strcasecmp(end, units->name)) {
+            units++;
         }
-        if (i == UNITS) {
+        if (!(factor = units->factor)) {
             return 0;
         }
-        factor = units[i].factor;
     }
     if (value > most / factor || value * factor < least) {
         return 0;
@@ -68,16 +64,12 @@ static int parse_scaled(const char *text, const unit *units, apr_int64_t factor,
 }
 
 /* In the largest unit that leaves nothing over; a day is 24h. */
-static const char *parse_show(apr_pool_t *p, apr_int64_t value, const unit *units)
+static const char *parse_show(apr_pool_t *p, apr_int64_t value, const unit *u)
 {
-    for (int i = 0; value && i < UNITS; i++) {
-        int a_day = value == DAY && units[i].factor == DAY;
-        if (value % units[i].factor == 0 && !a_day) {
-            return apr_psprintf(p, "%" APR_INT64_T_FMT "%s", value / units[i].factor,
-                                units[i].name);
-        }
+    while (value % u->factor || (value == DAY && u->factor == DAY)) {
+        u++;
     }
-    return "0";
+    return value ? apr_psprintf(p, "%" APR_INT64_T_FMT "%s", value / u->factor, u->name) : "0";
 }
 
 const char *ws_parse_count(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
@@ -102,7 +94,7 @@ const char *ws_parse_size(apr_pool_t *p, const char *text, apr_int64_t least, ap
     if (parse_scaled(text, sizes, 1, least, most, bytes)) {
         return NULL;
     }
-    return p ? apr_psprintf(p, "takes a size from %s to %s, in bytes or with K, M, G or T",
+    return p ? apr_psprintf(p, "takes a size from %s to %s, in bytes or with K, M or G",
                             parse_show(p, least, sizes), parse_show(p, most, sizes))
              : "takes a size";
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "engine/ring.h"
 #include "httpd/channel_http.h"
 #include "httpd/channel_acl.h"
@@ -32,9 +33,6 @@ APLOG_USE_MODULE(websocket);
 #define SUBSCRIPTIONS_MAX 100000
 #define CHANNELS_MAX 10000000
 #define BUS_QUEUE_MIN (64 * 1024)
-
-/* Milliseconds that the loops' 32-bit clock can tell apart, with room to spare. */
-#define INTERVAL_MAX (24 * 3600 * 1000)
 
 void *ws_create_dir_config(apr_pool_t *p, char *dir)
 {
@@ -178,6 +176,13 @@ static const char *wrong(cmd_parms *cmd, const char *arg, const char *takes)
     return apr_psprintf(cmd->pool, "%s: \"%s\" is wrong, it takes %s", cmd->cmd->name, arg, takes);
 }
 
+const char *ws_refused(cmd_parms *cmd, const char *arg, const char *error, const char *more)
+{
+    return error ? apr_psprintf(cmd->pool, "%s: \"%s\" is wrong, it %s%s", cmd->cmd->name, arg,
+                                error, more)
+                 : NULL;
+}
+
 static const char *set_handler(cmd_parms *cmd, void *config, int argc, char *const argv[])
 {
     ws_dir_config *d = config;
@@ -255,40 +260,10 @@ static apr_int64_t *field(cmd_parms *cmd, void *config)
     return (apr_int64_t *)((char *)config + (apr_size_t)(apr_uintptr_t)cmd->info);
 }
 
-int ws_parse_size(const char *arg, apr_int64_t min, apr_int64_t *size)
-{
-    char *end;
-    apr_int64_t n = apr_strtoi64(arg, &end, 10);
-    int shift = 0;
-    switch (*end) {
-    case 'k':
-    case 'K':
-        shift = 10;
-        end++;
-        break;
-    case 'm':
-    case 'M':
-        shift = 20;
-        end++;
-        break;
-    case 'g':
-    case 'G':
-        shift = 30;
-        end++;
-        break;
-    }
-    if (end == arg || *end || n < min || n > (APR_INT64_MAX >> 1 >> shift)) {
-        return 0;
-    }
-    *size = n << shift;
-    return 1;
-}
-
 static const char *set_size(cmd_parms *cmd, void *config, const char *arg)
 {
-    return ws_parse_size(arg, 1, field(cmd, config))
-               ? NULL
-               : wrong(cmd, arg, "a size of at least 1 byte, such as 65536, 64K, 1M or 2G");
+    return ws_refused(cmd, arg, ws_parse_size(cmd->pool, arg, 1, WS_SIZE_MAX, field(cmd, config)),
+                      "");
 }
 
 static const char *set_fragment(cmd_parms *cmd, void *config, const char *arg)
@@ -298,44 +273,33 @@ static const char *set_fragment(cmd_parms *cmd, void *config, const char *arg)
         d->fragment = strcasecmp(arg, "on") ? 0 : DEFAULT_FRAGMENT;
         return NULL;
     }
-    return set_size(cmd, config, arg)
-               ? wrong(cmd, arg, "off, on (16K), or a size of at least 1 byte, such as 4096 or 64K")
-               : NULL;
-}
-
-static int parse_interval(const char *arg, apr_int64_t min, apr_int64_t *ms)
-{
-    apr_interval_time_t t;
-    if (ap_timeout_parameter_parse(arg, &t, "s") != APR_SUCCESS || t < 0) {
-        return 0;
-    }
-    *ms = t / 1000;
-    return *ms >= min && *ms <= INTERVAL_MAX;
+    return ws_refused(cmd, arg, ws_parse_size(cmd->pool, arg, 1, WS_SIZE_MAX, &d->fragment),
+                      ", or on (16K) or off");
 }
 
 static const char *set_ping(cmd_parms *cmd, void *config, const char *interval, const char *grace)
 {
     ws_dir_config *d = config;
-    static const char takes[] = "an interval of 100ms to 24h (20s, 500ms, 2min) or off, and then "
-                                "the time to answer, likewise";
+    const char *error;
     if (!strcasecmp(interval, "off")) {
         d->ping_interval = 0;
         return grace ? wrong(cmd, grace, "nothing behind off") : NULL;
     }
-    if (!parse_interval(interval, 100, &d->ping_interval)) {
-        return wrong(cmd, interval, takes);
+    error = ws_parse_interval(cmd->pool, interval, 100, WS_INTERVAL_MAX, &d->ping_interval);
+    if (error) {
+        return ws_refused(cmd, interval, error, "; or off");
     }
-    if (grace && !parse_interval(grace, 100, &d->ping_grace)) {
-        return wrong(cmd, grace, takes);
-    }
-    return NULL;
+    return grace ? ws_refused(
+               cmd, grace,
+               ws_parse_interval(cmd->pool, grace, 100, WS_INTERVAL_MAX, &d->ping_grace),
+               ", as the time to answer a ping")
+                 : NULL;
 }
 
 static const char *set_interval(cmd_parms *cmd, void *config, const char *arg)
 {
-    return parse_interval(arg, 1, field(cmd, config))
-               ? NULL
-               : wrong(cmd, arg, "an interval of 1ms to 24h, such as 5s, 500ms or 1min");
+    return ws_refused(
+        cmd, arg, ws_parse_interval(cmd->pool, arg, 1, WS_INTERVAL_MAX, field(cmd, config)), "");
 }
 
 static const char *set_reauthorize(cmd_parms *cmd, void *config, const char *arg)
@@ -345,9 +309,9 @@ static const char *set_reauthorize(cmd_parms *cmd, void *config, const char *arg
         d->reauthorize = 0;
         return NULL;
     }
-    return parse_interval(arg, 100, &d->reauthorize)
-               ? NULL
-               : wrong(cmd, arg, "an interval of 100ms to 24h, such as 5min or 30s, or off");
+    return ws_refused(cmd, arg,
+                      ws_parse_interval(cmd->pool, arg, 100, WS_INTERVAL_MAX, &d->reauthorize),
+                      "; or off");
 }
 
 static const char *set_slow_reader(cmd_parms *cmd, void *config, const char *policy,
@@ -365,13 +329,12 @@ static const char *set_slow_reader(cmd_parms *cmd, void *config, const char *pol
     d->slow = i;
     if (behind && !strcasecmp(behind, "off")) {
         d->behind = 0;
+        return NULL;
     }
-    else if (behind && !parse_interval(behind, 1, &d->behind)) {
-        return wrong(
-            cmd, behind,
-            "behind the policy how long a message may wait, 1ms to 24h (5s, 500ms), or off");
-    }
-    return NULL;
+    return behind ? ws_refused(cmd, behind,
+                               ws_parse_interval(cmd->pool, behind, 1, WS_INTERVAL_MAX, &d->behind),
+                               ", as the time that a message may wait; or off")
+                  : NULL;
 }
 
 static const char *set_origins(cmd_parms *cmd, void *config, int argc, char *const argv[])
@@ -422,12 +385,14 @@ static const char *set_versions(cmd_parms *cmd, void *config, int argc, char *co
     return NULL;
 }
 
-static int parse_count(const char *arg, unsigned max, unsigned *n)
+/* A number of 1 to max. */
+static const char *set_count(cmd_parms *cmd, const char *arg, unsigned max, const char *of,
+                             unsigned *n)
 {
-    char *end;
-    apr_int64_t value = apr_strtoi64(arg, &end, 10);
+    apr_int64_t value = *n;
+    const char *error = ws_parse_count(cmd->pool, arg, 1, max, &value);
     *n = (unsigned)value;
-    return end != arg && !*end && value >= 1 && value <= max;
+    return ws_refused(cmd, arg, error, of);
 }
 
 static const char *set_threads(cmd_parms *cmd, void *config, const char *loops,
@@ -439,13 +404,12 @@ static const char *set_threads(cmd_parms *cmd, void *config, const char *loops,
     if (error) {
         return error;
     }
-    if (!parse_count(loops, WS_LOOPS_MAX, &s->loops)) {
-        return wrong(cmd, loops, "a number of event loops from 1 to 64");
+    error = set_count(cmd, loops, WS_LOOPS_MAX, ", of event loops", &s->loops);
+    if (!error && blocking) {
+        error = set_count(cmd, blocking, WS_BLOCKING_MAX, ", of threads for blocking handlers",
+                          &s->blocking);
     }
-    if (blocking && !parse_count(blocking, WS_BLOCKING_MAX, &s->blocking)) {
-        return wrong(cmd, blocking, "a number of threads for blocking handlers from 1 to 1024");
-    }
-    return NULL;
+    return error;
 }
 
 static const char *set_rule(cmd_parms *cmd, void *config, const char *arg)
@@ -456,12 +420,10 @@ static const char *set_rule(cmd_parms *cmd, void *config, const char *arg)
 
 static const char *set_subscriptions(cmd_parms *cmd, void *config, const char *arg)
 {
-    unsigned n;
-    if (!parse_count(arg, SUBSCRIPTIONS_MAX, &n)) {
-        return wrong(cmd, arg, "a number of channels from 1 to 100000");
-    }
-    ((ws_dir_config *)config)->subscriptions = n;
-    return NULL;
+    return ws_refused(cmd, arg,
+                      ws_parse_count(cmd->pool, arg, 1, SUBSCRIPTIONS_MAX,
+                                     &((ws_dir_config *)config)->subscriptions),
+                      ", of channels");
 }
 
 static const char *set_channels(cmd_parms *cmd, void *config, const char *arg)
@@ -469,9 +431,8 @@ static const char *set_channels(cmd_parms *cmd, void *config, const char *arg)
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
     (void)config;
     return error ? error
-           : parse_count(arg, CHANNELS_MAX, &ws_server_config_of(cmd->server)->channels)
-               ? NULL
-               : wrong(cmd, arg, "a number of channels from 1 to 10000000");
+                 : set_count(cmd, arg, CHANNELS_MAX, ", of channels",
+                             &ws_server_config_of(cmd->server)->channels);
 }
 
 static const char *set_bus_queue(cmd_parms *cmd, void *config, const char *arg)
@@ -480,9 +441,8 @@ static const char *set_bus_queue(cmd_parms *cmd, void *config, const char *arg)
     apr_int64_t *size = &ws_server_config_of(cmd->server)->bus_queue;
     (void)config;
     return error ? error
-           : ws_parse_size(arg, 1, size) && *size >= BUS_QUEUE_MIN
-               ? NULL
-               : wrong(cmd, arg, "a size of at least 64K, such as 1M or 64M");
+                 : ws_refused(cmd, arg,
+                              ws_parse_size(cmd->pool, arg, BUS_QUEUE_MIN, WS_SIZE_MAX, size), "");
 }
 
 static const char *set_backend(cmd_parms *cmd, void *config, const char *arg)
@@ -525,9 +485,8 @@ static const char *set_drain(cmd_parms *cmd, void *config, const char *arg)
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
     (void)config;
     return error ? error
-           : parse_interval(arg, 1, &s->drain)
-               ? NULL
-               : wrong(cmd, arg, "an interval of 1ms to 24h, such as 5min, 30s or 1h");
+                 : ws_refused(cmd, arg,
+                              ws_parse_interval(cmd->pool, arg, 1, WS_INTERVAL_MAX, &s->drain), "");
 }
 
 static const char *set_limit(cmd_parms *cmd, void *config, int argc, char *const argv[])
@@ -547,9 +506,8 @@ static const char *set_watchdog(cmd_parms *cmd, void *config, const char *arg)
         s->watchdog = -1;
         return NULL;
     }
-    return parse_interval(arg, 10, &s->watchdog)
-               ? NULL
-               : wrong(cmd, arg, "an interval of 10ms to 24h, such as 1s or 500ms, or off");
+    return ws_refused(
+        cmd, arg, ws_parse_interval(cmd->pool, arg, 10, WS_INTERVAL_MAX, &s->watchdog), "; or off");
 }
 
 static const char *set_log(cmd_parms *cmd, void *config, const char *where, const char *format)

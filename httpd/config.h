@@ -96,10 +96,6 @@ unsigned ws_versions_of(const ws_dir_config *d);
 /** Whether a Location lets pages of this origin connect; origin may be NULL. */
 int ws_origin_allowed(const ws_dir_config *d, const char *origin, const char *host);
 
-/** Read a size as directives take it: bytes, or with K, M or G. @return 0 if it is none, or less than
- *  min */
-int ws_parse_size(const char *arg, apr_int64_t min, apr_int64_t *size);
-
 /* plugins.c */
 
 /** A kind of what can be loaded: handlers, extensions. */
@@ -145,5 +141,13 @@ const char *ws_plugins_add_handler(cmd_parms *cmd, int argc, char *const argv[],
 
 /** The subprotocol of these len characters, if the line's protocol= names it; or NULL. */
 const char *ws_handler_line_speaks(const ws_handler_line *reg, const char *token, size_t len);
+
+/**
+ * The error of a directive whose argument a parser of websocket_parse.h refuses.
+ * @param error  the parser's, NULL: none
+ * @param more   what follows it
+ * @return NULL where error is
+ */
+const char *ws_refused(cmd_parms *cmd, const char *arg, const char *error, const char *more);
 
 #endif

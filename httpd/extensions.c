@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "httpd/shm.h"
 #include "protocol/deflate.h"
 #include "protocol/frame.h"
@@ -230,57 +231,55 @@ const char *ws_set_extension(cmd_parms *cmd, void *config, int argc, char *const
 
 /* ---- WebSocketCompression ---- */
 
-static int parse_number(const char *text, int min, int max, int *n)
-{
-    char *end;
-    apr_int64_t value = apr_strtoi64(text, &end, 10);
-    *n = (int)value;
-    return end != text && !*end && value >= min && value <= max;
-}
-
 static const char *set_memory(cmd_parms *cmd, const char *value)
 {
-    apr_int64_t size;
+    apr_int64_t size = 0;
+    const char *error = ws_parse_size(cmd->pool, value, 1, WS_SIZE_MAX, &size);
     if (ap_check_cmd_context(cmd, GLOBAL_ONLY)) {
-        return "memory= is for the whole server: it stands outside of all sections";
+        return "is for the whole server: it stands outside of all sections";
     }
-    if (!ws_parse_size(value, 1, &size)) {
-        return "memory= takes what zlib may use in all child processes together, such as 256M or "
-               "1G";
+    if (!error) {
+        ws_server_config_of(cmd->server)->compression_memory = (apr_uint64_t)size;
     }
-    ws_server_config_of(cmd->server)->compression_memory = (apr_uint64_t)size;
-    return NULL;
+    return error;
 }
 
+static const char *set_number(cmd_parms *cmd, const char *value, int min, int max, int *n)
+{
+    apr_int64_t number = *n;
+    const char *error = ws_parse_count(cmd->pool, value, min, max, &number);
+    *n = (int)number;
+    return error;
+}
+
+static const char *set_takeover(ws_compression *c, const char *value)
+{
+    c->takeover = !strcasecmp(value, "on");
+    return c->takeover || !strcasecmp(value, "off") ? NULL : "takes on or off";
+}
+
+/* @return NULL, or what stands behind "key= " in the error */
 static const char *set_key(cmd_parms *cmd, ws_compression *c, const char *key, const char *value)
 {
     if (!strcmp(key, "level")) {
-        return parse_number(value, 1, 9, &c->level) ? NULL : "level= takes 1 (fast) to 9 (small)";
+        return set_number(cmd, value, 1, 9, &c->level);
     }
     if (!strcmp(key, "window")) {
-        return parse_number(value, WS_DEFLATE_BITS_MIN, WS_DEFLATE_BITS_MAX, &c->window)
-                   ? NULL
-                   : "window= takes 8 (256 bytes) to 15 (32 KiB)";
+        return set_number(cmd, value, WS_DEFLATE_BITS_MIN, WS_DEFLATE_BITS_MAX, &c->window);
     }
     if (!strcmp(key, "client-window")) {
-        return parse_number(value, WS_DEFLATE_BITS_MIN, WS_DEFLATE_BITS_MAX, &c->client_window)
-                   ? NULL
-                   : "client-window= takes 8 (256 bytes) to 15 (32 KiB)";
+        return set_number(cmd, value, WS_DEFLATE_BITS_MIN, WS_DEFLATE_BITS_MAX, &c->client_window);
     }
     if (!strcmp(key, "takeover")) {
-        c->takeover = !strcasecmp(value, "on");
-        return c->takeover || !strcasecmp(value, "off") ? NULL : "takeover= takes on or off";
+        return set_takeover(c, value);
     }
     if (!strcmp(key, "threshold")) {
-        return ws_parse_size(value, 0, &c->threshold)
-                   ? NULL
-                   : "threshold= takes the size of the shortest message that is compressed, such "
-                     "as 64 or 1K";
+        return ws_parse_size(cmd->pool, value, 0, WS_SIZE_MAX, &c->threshold);
     }
     if (!strcmp(key, "memory")) {
         return set_memory(cmd, value);
     }
-    return "level=, window=, client-window=, takeover=, threshold= and memory= are there";
+    return "is none of level=, window=, client-window=, takeover=, threshold= and memory=";
 }
 
 const char *ws_set_compression(cmd_parms *cmd, void *config, int argc, char *const argv[])
@@ -302,8 +301,8 @@ const char *ws_set_compression(cmd_parms *cmd, void *config, int argc, char *con
             set_key(cmd, &d->compression,
                     apr_pstrmemdup(cmd->pool, argv[i], (apr_size_t)(equals - argv[i])), equals + 1);
         if (error) {
-            return apr_psprintf(cmd->pool, "%s: \"%s\" is wrong: %s", cmd->cmd->name, argv[i],
-                                error);
+            return apr_psprintf(cmd->pool, "%s: \"%s\" is wrong: %.*s= %s", cmd->cmd->name, argv[i],
+                                (int)(equals - argv[i]), argv[i], error);
         }
     }
     return NULL;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <unixd.h>
 
+#include "base/parse.h"
 #include "httpd/config.h"
 
 APLOG_USE_MODULE(websocket);
@@ -18,7 +19,7 @@ APLOG_USE_MODULE(websocket);
 #define HISTORY_SIZE_DEFAULT (64 * 1024 * 1024)
 
 #define COUNT_MAX 1000000
-#define AGE_MAX (365 * 24 * 3600)
+#define AGE_MAX ((apr_int64_t)365 * 24 * 3600 * 1000) /* milliseconds */
 
 #define DIRECTORY "websocket-history"
 
@@ -33,51 +34,30 @@ void ws_httpd_history_reset(apr_pool_t *pconf)
     size = HISTORY_SIZE_DEFAULT;
 }
 
-static int parse_age(const char *arg, apr_uint32_t *seconds)
-{
-    apr_interval_time_t t;
-    if (ap_timeout_parameter_parse(arg, &t, "s") != APR_SUCCESS || t < apr_time_from_sec(1)
-        || t > apr_time_from_sec(AGE_MAX)) {
-        return 0;
-    }
-    *seconds = (apr_uint32_t)apr_time_sec(t);
-    return 1;
-}
-
 const char *ws_httpd_history_add(cmd_parms *cmd, void *config, const char *pattern,
                                  const char *count, const char *age)
 {
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
-    ws_history_rule rule = {pattern, {0, 0}};
-    apr_int64_t n;
-    char *end;
+    ws_history_rule *rule;
+    apr_int64_t n = 0, ms = 0;
+    int off = !strcasecmp(count, "off");
     (void)config;
     if (error) {
         return error;
     }
-    if (!strcasecmp(count, "off")) {
-        if (age) {
-            return "WebSocketHistory: nothing can stand behind off";
-        }
+    if (off && age) {
+        return "WebSocketHistory: nothing can stand behind off";
     }
-    else {
-        n = apr_strtoi64(count, &end, 10);
-        if (end == count || *end || n < 1 || n > COUNT_MAX) {
-            return apr_psprintf(
-                cmd->pool,
-                "WebSocketHistory: \"%s\" is wrong, behind the pattern it takes how "
-                "many messages are kept, 1 to %d, or off",
-                count, COUNT_MAX);
-        }
-        rule.keep.count = (apr_uint32_t)n;
+    if (!off && (error = ws_parse_count(cmd->pool, count, 1, COUNT_MAX, &n))) {
+        return ws_refused(cmd, count, error, ", of messages that are kept; or off");
     }
-    if (age && !parse_age(age, &rule.keep.age)) {
-        return apr_psprintf(cmd->pool,
-                            "WebSocketHistory: \"%s\" is wrong, behind the count it takes how long "
-                            "messages are kept, 1s to 365 days, such as 30s, 10min or 24h",
-                            age);
+    if (age && (error = ws_parse_interval(cmd->pool, age, 1000, AGE_MAX, &ms))) {
+        return ws_refused(cmd, age, error, ", as the time that messages are kept");
     }
-    APR_ARRAY_PUSH(rules, ws_history_rule) = rule;
+    rule = apr_array_push(rules);
+    rule->pattern = pattern;
+    rule->keep.count = (apr_uint32_t)n;
+    rule->keep.age = (apr_uint32_t)((ms + 999) / 1000);
     return NULL;
 }
 
@@ -86,12 +66,10 @@ const char *ws_httpd_history_size(cmd_parms *cmd, void *config, const char *arg)
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
     (void)config;
     return error ? error
-           : ws_parse_size(arg, 1, &size) && size >= WS_HISTORY_RECORDS_SIZE_MIN
-               ? NULL
-               : apr_psprintf(cmd->pool,
-                              "WebSocketHistorySize: \"%s\" is wrong, it takes a size of at least "
-                              "1M, such as 64M or 2G",
-                              arg);
+                 : ws_refused(
+                     cmd, arg,
+                     ws_parse_size(cmd->pool, arg, WS_HISTORY_RECORDS_SIZE_MIN, WS_SIZE_MAX, &size),
+                     "");
 }
 
 unsigned ws_httpd_history_rules(const ws_history_rule **all)

@@ -16,17 +16,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/parse.h"
 #include "httpd/limit_table.h"
 #include "httpd/counters.h"
 
 APLOG_USE_MODULE(websocket);
 
-/* Milliseconds that the loops' 32-bit clock can tell apart, with room to spare. */
-#define INTERVAL_MAX (24 * 3600 * 1000)
-
 /* Greatest number, rate or burst: products of two stay within 64 bits. */
 #define NUMBER_MAX (1000000000)
-#define BYTES_MAX (1024ll * 1024 * 1024 * 1024)
 
 /* Seconds after which a client that was refused may come again, where nobody can know. */
 #define RETRY_AFTER 10
@@ -92,27 +89,43 @@ static apr_uint64_t seed_of(cmd_parms *cmd, const ws_limit *l, const char *key)
     return mix(0xCBF29CE484222325u, name, strlen(name));
 }
 
-static int parse_number(const char *text, limit_kind kind, apr_uint64_t *n)
+/* The value behind "=", in what the kind counts: a number, bytes or milliseconds. */
+static const char *set_number(cmd_parms *cmd, const char *word, limit_kind kind, apr_uint64_t *n)
 {
-    char *end;
-    apr_int64_t value;
-    int shift = 0;
+    const char *value = strchr(word, '=') + 1, *error;
+    apr_int64_t number = 0;
     if (kind == LIFETIME || kind == IDLE) {
-        apr_interval_time_t t;
-        if (ap_timeout_parameter_parse(text, &t, "s") != APR_SUCCESS) {
-            return 0;
-        }
-        *n = (apr_uint64_t)t / 1000;
-        return t >= 1000 && t / 1000 <= INTERVAL_MAX;
+        error = ws_parse_interval(cmd->pool, value, 1, WS_INTERVAL_MAX, &number);
     }
-    value = apr_strtoi64(text, &end, 10);
-    if (kind == BYTES && *end) {
-        shift = strchr("kK", *end) ? 10 : strchr("mM", *end) ? 20 : strchr("gG", *end) ? 30 : 0;
-        end += shift > 0;
+    else if (kind == BYTES) {
+        error = ws_parse_size(cmd->pool, value, 1, WS_SIZE_MAX, &number);
     }
-    *n = (apr_uint64_t)value << shift;
-    return end != text && !*end && value >= 1
-           && value <= (kind == BYTES ? BYTES_MAX >> shift : NUMBER_MAX);
+    else {
+        error = ws_parse_count(cmd->pool, value, 1, NUMBER_MAX, &number);
+    }
+    *n = (apr_uint64_t)number;
+    return error ? apr_psprintf(cmd->pool, "WebSocketLimit: \"%s\" is wrong: %.*s= %s", word,
+                                (int)(value - 1 - word), word, error)
+                 : NULL;
+}
+
+static const char *set_key(cmd_parms *cmd, ws_limit *l, const char *word, const char *key)
+{
+    const char *error = NULL;
+    if (!strcasecmp(key, "address")) {
+        l->by_address = 1;
+        return NULL;
+    }
+    if (!strstr(key, "%{")) {
+        return apr_psprintf(cmd->pool,
+                            "WebSocketLimit: \"%s\" is the same for all clients: key= takes "
+                            "address, or an expression such as %%{REMOTE_USER}",
+                            word);
+    }
+    l->key = ap_expr_parse_cmd(cmd, key, AP_EXPR_FLAG_STRING_RESULT, &error, NULL);
+    return l->key ? NULL
+                  : apr_psprintf(cmd->pool, "WebSocketLimit: \"%s\" is no expression: %s", word,
+                                 error);
 }
 
 static const char *takes(cmd_parms *cmd, const char *word)
@@ -138,22 +151,11 @@ static const char *parse_word(cmd_parms *cmd, ws_limit *l, const char *word, con
         return takes(cmd, word);
     }
     if (!strncasecmp(word, "key=", 4)) {
-        const char *error = NULL;
         *key = equals + 1;
-        if (!strcasecmp(*key, "address")) {
-            l->by_address = 1;
-        }
-        else if (!(l->key =
-                       ap_expr_parse_cmd(cmd, *key, AP_EXPR_FLAG_STRING_RESULT, &error, NULL))) {
-            return apr_psprintf(cmd->pool, "WebSocketLimit: \"%s\" is no expression: %s", word,
-                                error);
-        }
-        return NULL;
+        return set_key(cmd, l, word, *key);
     }
     if (!strncasecmp(word, "burst=", 6)) {
-        return parse_number(equals + 1, l->kind == BYTES ? BYTES : MESSAGES, &l->burst)
-                   ? NULL
-                   : takes(cmd, word);
+        return set_number(cmd, word, l->kind == BYTES ? BYTES : MESSAGES, &l->burst);
     }
     for (limit_kind k = CONNECTIONS; k <= IDLE; k++) {
         if (strlen(names[k]) == len && !strncasecmp(word, names[k], len)) {
@@ -163,7 +165,7 @@ static const char *parse_word(cmd_parms *cmd, ws_limit *l, const char *word, con
                     word, names[l->kind]);
             }
             l->kind = k;
-            return parse_number(equals + 1, k, &l->value) ? NULL : takes(cmd, word);
+            return set_number(cmd, word, k, &l->value);
         }
     }
     return takes(cmd, word);

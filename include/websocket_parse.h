@@ -35,7 +35,7 @@ WS_API const char *ws_parse_count(apr_pool_t *p, const char *text, apr_int64_t l
                                   apr_int64_t most, apr_int64_t *n);
 
 /**
- * A size: digits, then nothing, K, M, G or T (powers of 1,024; case does not matter).
+ * A size: digits, then nothing, K, M or G (powers of 1,024; case does not matter).
  * @param bytes  not changed if the text is refused; least and most are bytes too
  * @return as ws_parse_count
  */

@@ -31,31 +31,44 @@ sub takes {
 }
 
 # ---- Values ----
+
+# What no interval is.
+my @nonsense = qw(1h30min 20sec 5sfoo 1s500ms 5m 5mi 5mins 1hr 1w 1us 1.5s 0x10 +5s 1e3 20K ss s5 5s5 1,5s);
 for my $directive (qw(WebSocketMaxMessageSize WebSocketMaxFrameSize WebSocketSendQueue)) {
-    refuses("$directive $_", qr/^$directive: "\Q$_\E" is wrong, it takes a size of at least 1 byte, such as 65536/)
-        for qw(0 -1 x 1x 1KB 1.5M 1T K 9223372036854775808 9999999999G);
+    refuses("$directive $_", qr/^$directive: "\Q$_\E" is wrong, it takes a size from 1 to 1024G, in bytes or with K, M or G/)
+        for qw(0 -1 x 1x 1KB 1.5M 1T K 9223372036854775808 9999999999G 1025G 1M1K 0x10 +1 1e3);
+    refuses(qq($directive "$_"), qr/^$directive: "$_" is wrong, it takes a size/) for ' 1', '1 ', '1 K';
     refuses("$directive ''", qr/^$directive takes one argument/);
     refuses($directive,      qr/^$directive takes one argument, .* in bytes or with K, M or G/);
     refuses("$directive 1 2", qr/^$directive takes one argument/);
     takes("$directive $_", "taken: $directive $_") for qw(1 65536 64k 1M 2G);
 }
-refuses("WebSocketFragmentSize $_", qr/^WebSocketFragmentSize: "\Q$_\E" is wrong, it takes off, on \(16K\), or a size/)
+refuses("WebSocketFragmentSize $_", qr/^WebSocketFragmentSize: "\Q$_\E" is wrong, it takes a size from 1 to 1024G, .*, or on \(16K\) or off/)
     for qw(0 -5 yes 4KB);
 refuses('WebSocketFragmentSize', qr/^WebSocketFragmentSize takes one argument, off, on, or/);
 takes("WebSocketFragmentSize $_", "taken: WebSocketFragmentSize $_") for qw(off On 1 4096 64K);
 
-refuses("WebSocketPing $_", qr/^WebSocketPing: "\Q$_\E" is wrong, it takes an interval of 100ms to 24h.* or off/)
-    for qw(0 99ms 25h x 5q -1 5000000000000);
-refuses("WebSocketPing 20s $_", qr/^WebSocketPing: "\Q$_\E" is wrong, it takes .* and then the time to answer/)
-    for qw(0 99ms 25h off);
+refuses("WebSocketPing $_", qr/^WebSocketPing: "\Q$_\E" is wrong, it takes an interval from 100ms to 24h, in seconds or with ms, s, min, h or d; or off/)
+    for qw(0 99ms 25h x 5q -1 5000000000000), @nonsense;
+refuses("WebSocketPing 20s $_", qr/^WebSocketPing: "\Q$_\E" is wrong, it takes an interval from 100ms to 24h,.*, as the time to answer a ping$/m)
+    for qw(0 99ms 25h off), @nonsense;
 refuses('WebSocketPing off 5s',   qr/^WebSocketPing: "5s" is wrong, it takes nothing behind off/);
 refuses('WebSocketPing',          qr/^WebSocketPing takes 1-2 arguments/);
 refuses('WebSocketPing 1s 1s 1s', qr/^WebSocketPing takes 1-2 arguments/);
 takes("WebSocketPing $_", "taken: WebSocketPing $_") for 'off', 'Off', '100ms', '24h', '20', '2min', '20s 100ms', '100ms 24h';
 
 refuses("WebSocketLimit $_", qr/^WebSocketLimit: "[^"]*" is wrong, it takes one of connections=N, .* or off/)
-    for 'x', 'connections', 'connections=', 'connections=0', 'connections=1x', 'connections=1K', 'connections=-1', 'off 1', 'dry-run',
-    'burst=5', 'messages=1 burst=0', 'bytes=2T', 'lifetime=0', 'idle=25h', 'key=address', 'messages=5 rate=1', '';
+    for 'x', 'connections', 'off 1', 'dry-run', 'burst=5', 'key=address', 'messages=5 rate=1', '';
+refuses("WebSocketLimit $_", qr/^WebSocketLimit: "(\w+)=[^"]*" is wrong: \1= takes a whole number from 1 to 1000000000$/m)
+    for map({ "connections=$_" } '', qw(0 1x 1K -1 +1 1.5 1000000001)), 'messages=1 burst=0', 'handshakes=1 burst=1K', 'messages=one';
+refuses("WebSocketLimit $_", qr/^WebSocketLimit: "(\w+)=[^"]*" is wrong: \1= takes a size from 1 to 1024G, /)
+    for qw(bytes=2T bytes=0 bytes=1KB bytes=1.5M), 'bytes=1 burst=1s';
+for my $kind (qw(lifetime idle)) {
+    refuses("WebSocketLimit $kind=$_", qr/^WebSocketLimit: "$kind=\Q$_\E" is wrong: $kind= takes an interval from 1ms to 24h, /)
+        for qw(0 25h), @nonsense;
+}
+refuses("WebSocketLimit connections=1 key=$_", qr/^WebSocketLimit: "key=$_" is the same for all clients: key= takes address, or an expression/)
+    for qw(ip addr user REMOTE_USER %REMOTE_ADDR);
 refuses('WebSocketLimit connections=1 messages=1', qr/^WebSocketLimit: "messages=1" stands behind connections: write a line for each/);
 refuses("WebSocketLimit $_=1 burst=2", qr/^WebSocketLimit: $_= has no burst=/) for qw(connections lifetime idle);
 refuses("WebSocketLimit $_=1 key=address", qr/^WebSocketLimit: $_= has no key=/) for qw(messages bytes lifetime idle);
@@ -66,25 +79,25 @@ takes("WebSocketLimit $_", "taken: WebSocketLimit $_")
     for 'off', 'connections=1', 'Connections=100000 KEY=address Dry-Run', 'handshakes=5 burst=10 "key=%{REMOTE_USER}-%{REMOTE_ADDR}"',
     'messages=100', 'bytes=1m burst=64K', 'lifetime=1ms', 'idle=24h dry-run';
 takes("WebSocketLimit messages=1\nWebSocketLimit messages=2 dry-run\nWebSocketLimit connections=1\nWebSocketLimit connections=1", 'several limits');
-refuses("WebSocketReauthorize $_", qr/^WebSocketReauthorize: "\Q$_\E" is wrong, it takes an interval of 100ms to 24h.* or off/)
-    for qw(0 99ms 25h x -1);
+refuses("WebSocketReauthorize $_", qr/^WebSocketReauthorize: "\Q$_\E" is wrong, it takes an interval from 100ms to 24h.*; or off/)
+    for qw(0 99ms 25h x -1), @nonsense;
 takes("WebSocketReauthorize $_", "taken: WebSocketReauthorize $_") for qw(off 100ms 24h 60 5min);
-refuses("WebSocketWatchdog $_", qr/^WebSocketWatchdog: "\Q$_\E" is wrong, it takes an interval of 10ms to 24h.* or off/)
-    for qw(0 9ms 25h x -1);
+refuses("WebSocketWatchdog $_", qr/^WebSocketWatchdog: "\Q$_\E" is wrong, it takes an interval from 10ms to 24h.*; or off/)
+    for qw(0 9ms 25h x -1), @nonsense;
 takes("WebSocketWatchdog $_", "taken: WebSocketWatchdog $_") for qw(off 10ms 24h 2);
 refuses("WebSocketSlowReader $_", qr/^WebSocketSlowReader: "\Q$_\E" is wrong, it takes close, drop-newest, drop-oldest or/)
     for qw(drop 5s off);
-refuses("WebSocketSlowReader close $_", qr/^WebSocketSlowReader: "\Q$_\E" is wrong, it takes behind the policy how long/)
-    for qw(0 25h x -1);
+refuses("WebSocketSlowReader close $_", qr/^WebSocketSlowReader: "\Q$_\E" is wrong, it takes an interval from 1ms to 24h.*, as the time that a message may wait; or off/)
+    for qw(0 25h x -1), @nonsense;
 refuses('WebSocketSlowReader', qr/^WebSocketSlowReader takes 1-2 arguments/);
 takes("WebSocketSlowReader $_", "taken: WebSocketSlowReader $_")
     for 'close', 'Drop-Newest', 'drop-oldest 1ms', 'keep-latest 24h', 'close off';
 
 for my $directive (qw(WebSocketCloseTimeout WebSocketDrainTimeout)) {
-    refuses("$directive $_", qr/^$directive: "\Q$_\E" is wrong, it takes an interval of 1ms to 24h, such as 5/)
-        for qw(0 0ms 25h x -1 off);
+    refuses("$directive $_", qr/^$directive: "\Q$_\E" is wrong, it takes an interval from 1ms to 24h, in seconds or with/)
+        for qw(0 0ms 25h x -1 off), @nonsense;
     refuses($directive, qr/^$directive takes one argument/);
-    takes("$directive $_", "taken: $directive $_") for qw(1ms 24h 5 500ms 1min);
+    takes("$directive $_", "taken: $directive $_") for qw(1ms 24h 5 500ms 1min 1d 20S 2Min);
 }
 
 refuses("WebSocketOrigin $_", qr/^WebSocketOrigin: "\Q$_\E" is wrong, it takes same, any, or origins such as https:/)
@@ -101,10 +114,10 @@ refuses('WebSocketVersions 13 5', qr/^WebSocketVersions: "5" is wrong/);
 refuses('WebSocketVersions',      qr/^WebSocketVersions takes one or more of/);
 takes("WebSocketVersions $_", "taken: WebSocketVersions $_") for '13', '7 8 13', '8', '13 8 7 76 75', '75';
 
-refuses("WebSocketThreads $_", qr/^WebSocketThreads: "\Q$_\E" is wrong, it takes a number of event loops from 1 to 64/)
+refuses("WebSocketThreads $_", qr/^WebSocketThreads: "\Q$_\E" is wrong, it takes a whole number from 1 to 64, of event loops/)
     for qw(0 65 -1 x 2x 4294967297);
 refuses("WebSocketThreads 2 $_",
-    qr/^WebSocketThreads: "\Q$_\E" is wrong, it takes a number of threads for blocking handlers from 1 to 1024/)
+    qr/^WebSocketThreads: "\Q$_\E" is wrong, it takes a whole number from 1 to 1024, of threads for blocking handlers/)
     for qw(0 1025 x);
 refuses('WebSocketThreads', qr/^WebSocketThreads takes 1-2 arguments/);
 takes("WebSocketThreads $_", "taken: WebSocketThreads $_") for '1', '64', '2 1', '2 1024';
@@ -183,11 +196,11 @@ refuses("$h off", qr/^$h off stands beside another handler/, 'off behind a handl
 refuses("$h ws_echo.so", qr/^$h off stands beside another handler/, 'a handler behind off', "$h off");
 takes("$h ws_echo.so protocol=a\n$h $api\n$h $api protocol=b greeting=hi", 'taken: several handlers');
 
-refuses("WebSocketSubscriptions $_", qr/^WebSocketSubscriptions: "\Q$_\E" is wrong, it takes a number of channels from 1 to 100000/)
+refuses("WebSocketSubscriptions $_", qr/^WebSocketSubscriptions: "\Q$_\E" is wrong, it takes a whole number from 1 to 100000, of channels/)
     for qw(0 -1 x 1K 100001);
-refuses("WebSocketChannels $_", qr/^WebSocketChannels: "\Q$_\E" is wrong, it takes a number of channels from 1 to 10000000/)
+refuses("WebSocketChannels $_", qr/^WebSocketChannels: "\Q$_\E" is wrong, it takes a whole number from 1 to 10000000, of channels/)
     for qw(0 -1 x 1K 10000001);
-refuses("WebSocketBusQueue $_", qr/^WebSocketBusQueue: "\Q$_\E" is wrong, it takes a size of at least 64K/)
+refuses("WebSocketBusQueue $_", qr/^WebSocketBusQueue: "\Q$_\E" is wrong, it takes a size from 64K to 1024G/)
     for qw(0 -1 x 63K 65535);
 for my $directive (qw(WebSocketSubscribe WebSocketPublish)) {
     refuses(qq($directive "%{WEBSOCKET_CHANNEL} =="), qr/^$directive takes all, none, handler, or an expression, in quotes/);

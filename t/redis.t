@@ -244,7 +244,7 @@ is(($again->message)[1], 'x', 'and reads');
 is($status, 200, 'and clears');
 is($acl->count_log(qr/redis: /), 0, 'without a complaint');
 
-my $outside = httpd("WebSocketBus redis://web:pass\@$at");
+my $outside = httpd("WebSocketBus redis://w%65b:p%61%73%73\@$at");    # percent-encoded, as in any URL
 ($status) = publish($outside, 'kept/b', 'x');
 is($status, 503, 'nothing outside of the prefix is for that user');
 $outside->wait_log(qr/redis: .*NOPERM.*channel|redis: .*permission.* channel/i);
@@ -259,7 +259,12 @@ pass('a wrong password is told');
 for (
     ['rediss://host',         qr/rediss:.. needs a hiredis with TLS/],
     ['http://host',           qr/"http:..host" is wrong, it takes redis:/],
-    ['redis://host/x',        qr/"x" is no number of a database/],
+    ['redis://host/x',        qr/"x" is no number of a database: it takes a whole number from 0 to 65535/],
+    ['redis://host/1x',       qr/"1x" is no number of a database/],
+    ['redis://host:0',        qr/"0" is no port: it takes 1 to 65535/],
+    ['redis://host:65536',    qr/"65536" is no port/],
+    ['redis://:50%@host',     qr/% is written as %25/],
+    ['redis://%zz:x@host',    qr/% is written as %25/],
     ['redis://user@host',     qr/a user has a password/],
     ['sentinel://host',       qr/name of the master/],
     ['redis://host suffix=x', qr/"suffix=x" is wrong/],

@@ -19,7 +19,7 @@ static apr_int64_t reference(const char *text, const char *units, const long *fa
     if (!digits || strlen(text + digits) > 4 || strchr(text, '|')) {
         return -1;
     }
-    for (size_t i = 0; i < digits && n < ((__extension__(__int128) 1) << 90); i++) {
+    for (size_t i = 0; i < digits && n < ((__extension__(__int128) 1) << 80); i++) {
         n = n * 10 + (text[i] - '0');
     }
     snprintf(unit, sizeof(unit), "|%s|", text + digits);
@@ -48,7 +48,7 @@ static void numbers(const char *text, apr_int64_t least, apr_int64_t most)
 {
     /* Factors from the last unit to the first. */
     static const long count[] = {1}, times[] = {1000, 86400000, 3600000, 60000, 1000, 1};
-    static const long sizes[] = {1, 1L << 40, 1L << 30, 1L << 20, 1L << 10};
+    static const long sizes[] = {1, 1L << 30, 1L << 20, 1L << 10};
     apr_int64_t n = UNREAD;
     const char *error = ws_parse_count(NULL, text, least, most, &n);
     check(error, n, reference(text, "||", count, least, most));
@@ -57,7 +57,7 @@ static void numbers(const char *text, apr_int64_t least, apr_int64_t most)
     check(error, n, reference(text, "|ms|s|min|h|d||", times, least, most));
     n = UNREAD;
     error = ws_parse_size(NULL, text, least, most, &n);
-    check(error, n, reference(text, "|k|m|g|t||", sizes, least, most));
+    check(error, n, reference(text, "|k|m|g||", sizes, least, most));
 }
 
 /* Each value that is found decodes to itself when it is encoded again, byte by byte. */
