@@ -58,7 +58,7 @@ static const char *parse_url(apr_pool_t *p, const char *url, ws_redis_options *o
         return NULL;
     }
     if (apr_uri_parse(p, url, &u) != APR_SUCCESS || !u.scheme) {
-        return apr_psprintf(p, "WebSocketBus: \"%s\" is wrong, it %s", url, takes);
+        return apr_psprintf(p, "WebSocketBus: the URL is wrong, it %s", takes);
     }
     if (!strcmp(u.scheme, "rediss")) {
         return "WebSocketBus: rediss:// needs a hiredis with TLS (1.0 or later), and this one was "
@@ -67,7 +67,7 @@ static const char *parse_url(apr_pool_t *p, const char *url, ws_redis_options *o
     }
     sentinel = !strcmp(u.scheme, "sentinel");
     if ((!sentinel && strcmp(u.scheme, "redis")) || !u.hostname || !*u.hostname) {
-        return apr_psprintf(p, "WebSocketBus: \"%s\" is wrong, it %s", url, takes);
+        return apr_psprintf(p, "WebSocketBus: the URL is wrong, it %s", takes);
     }
     o->host = u.hostname;
     port = sentinel ? SENTINEL_PORT : PORT;

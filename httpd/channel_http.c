@@ -17,6 +17,7 @@
 #include "httpd/channel_acl.h"
 #include "httpd/config.h"
 #include "httpd/sse.h"
+#include "httpd/upgrade.h"
 #include "protocol/utf8.h"
 
 APLOG_USE_MODULE(websocket);
@@ -128,12 +129,17 @@ static int send_json(request_rec *r, int status, ws_strbuf *t)
 static int refuse(request_rec *r, int status, const char *why)
 {
     ws_strbuf t = {NULL, 0, 0, 0};
+    int discarded;
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "websocket: channels: refused with %d: %s", status,
                   why);
+    r->status = status; /* after some of them, nothing more is read */
+    if ((discarded = ap_discard_request_body(r)) != OK) {
+        r->status = HTTP_OK;
+        return discarded; /* httpd's filter may have answered */
+    }
     ws_strbuf_puts(&t, "{\"error\":");
     ws_strbuf_json(&t, why, strlen(why));
     ws_strbuf_puts(&t, "}");
-    ap_discard_request_body(r);
     return send_json(r, status, &t);
 }
 
@@ -301,28 +307,64 @@ static ws_type type_of(request_rec *r)
     return WS_TEXT;
 }
 
-/* @return OK, or the status to refuse with */
-static int read_body(request_rec *r, apr_size_t max, const char **data, apr_size_t *len)
+/* Of one message, and the directive or bound that says so. */
+static apr_size_t body_max(request_rec *r, const char **whose)
 {
-    ws_strbuf t = {NULL, 0, 0, 0};
-    char buffer[8192];
-    long n = 0;
-    int status = ap_setup_client_block(r, REQUEST_CHUNKED_DECHUNK);
-    if (status != OK) {
-        return status;
+    const ws_settings *settings = ws_settings_of(r);
+    apr_size_t max = settings ? settings->max_message : 0;
+    *whose = "the message is larger than WebSocketMaxMessageSize";
+    if (max > WS_PUBLISH_MAX) {
+        *whose = "the message is larger than 16 MiB, the most that a channel takes";
+        max = WS_PUBLISH_MAX;
     }
-    if (r->remaining > (apr_off_t)max) {
-        return HTTP_REQUEST_ENTITY_TOO_LARGE;
-    }
-    if (ap_should_client_block(r)) {
-        while ((n = ap_get_client_block(r, buffer, sizeof(buffer))) > 0 && t.len <= max) {
-            ws_strbuf_add(&t, buffer, (apr_size_t)n);
+    return max;
+}
+
+/* @return OK; a status; or AP_FILTER_ERROR when httpd's filter has sent an error page already */
+static int read_some(request_rec *r, apr_bucket_brigade *bb, ws_strbuf *t, int *ended)
+{
+    apr_status_t rv =
+        ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ, HUGE_STRING_LEN);
+    for (apr_bucket *b = APR_BRIGADE_FIRST(bb);
+         rv == APR_SUCCESS && b != APR_BRIGADE_SENTINEL(bb) && !*ended; b = APR_BUCKET_NEXT(b)) {
+        const char *data;
+        apr_size_t len;
+        *ended = APR_BUCKET_IS_EOS(b);
+        if (!APR_BUCKET_IS_METADATA(b)
+            && (rv = apr_bucket_read(b, &data, &len, APR_BLOCK_READ)) == APR_SUCCESS) {
+            ws_strbuf_add(t, data, len);
         }
     }
-    status = n < 0         ? HTTP_BAD_REQUEST
-             : t.len > max ? HTTP_REQUEST_ENTITY_TOO_LARGE
-             : t.broken    ? HTTP_SERVICE_UNAVAILABLE
-                           : OK;
+    apr_brigade_cleanup(bb);
+    return rv == APR_SUCCESS ? OK : ap_map_http_request_error(rv, HTTP_BAD_REQUEST);
+}
+
+/* @param why  set where the answer is ours to make; NULL: httpd answers with the status
+ * @return OK, or what to refuse with */
+static int read_body(request_rec *r, const char **data, apr_size_t *len, const char **why)
+{
+    ws_strbuf t = {NULL, 0, 0, 0};
+    const char *whose;
+    apr_size_t max = body_max(r, &whose);
+    int ended = 0, status = ap_setup_client_block(r, REQUEST_CHUNKED_DECHUNK);
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+
+    *why =
+        status == HTTP_REQUEST_ENTITY_TOO_LARGE ? "the body is larger than LimitRequestBody" : NULL;
+    if (status == OK && r->remaining > (apr_off_t)max) {
+        *why = whose;
+        status = HTTP_REQUEST_ENTITY_TOO_LARGE;
+    }
+    while (status == OK && !ended && (r->read_chunked || r->remaining > 0)) {
+        status = read_some(r, bb, &t, &ended);
+        if (status == OK && t.len > max) {
+            *why = whose;
+            status = HTTP_REQUEST_ENTITY_TOO_LARGE;
+        }
+        else if (status == OK && t.broken) {
+            status = HTTP_SERVICE_UNAVAILABLE;
+        }
+    }
     *data = apr_pmemdup(r->pool, t.data ? t.data : "", t.len);
     *len = t.len;
     ws_strbuf_free(&t);
@@ -331,9 +373,8 @@ static int read_body(request_rec *r, apr_size_t max, const char **data, apr_size
 
 static int publish(request_rec *r, const apr_array_header_t *names)
 {
-    const ws_settings *settings = ws_settings_of(r);
-    apr_size_t max = settings ? settings->max_message : 0, len;
-    const char *data;
+    const char *data, *why;
+    apr_size_t len;
     ws_type type = type_of(r);
     waiting *w;
     int status;
@@ -341,14 +382,8 @@ static int publish(request_rec *r, const apr_array_header_t *names)
     if (!type) {
         return refuse(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "text has to be in UTF-8");
     }
-    if (max > WS_PUBLISH_MAX) {
-        max = WS_PUBLISH_MAX;
-    }
-    if ((status = read_body(r, max, &data, &len)) == HTTP_REQUEST_ENTITY_TOO_LARGE) {
-        return refuse(r, status, "the message is larger than WebSocketMaxMessageSize");
-    }
-    if (status != OK) {
-        return status;
+    if ((status = read_body(r, &data, &len, &why)) != OK) {
+        return why ? refuse(r, status, why) : status;
     }
     if (type == WS_TEXT
         && ws_utf8_check(WS_UTF8_START, (const unsigned char *)data, len) != WS_UTF8_START) {
@@ -502,6 +537,7 @@ int ws_channel_http_handler(request_rec *r)
     if (!h) {
         return DECLINED;
     }
+    ws_upgrade_restore_args(r);
     publishes = (h->what & WS_CHANNEL_HTTP_PUBLISH) != 0;
     subscribes = (h->what & WS_CHANNEL_HTTP_SUBSCRIBE) != 0;
     if (publishes) {

@@ -256,21 +256,22 @@ static void do_check(ws_work *work)
     check *k = (check *)work;
     saved *s = k->handshake;
     const char *uri = s->text + strlen(s->text) + 1;
+    int path = (int)strcspn(uri, "?"); /* a query string can hold a token */
 
     if (ws_child_engine()) {
         int status = ask(s);
         if (status >= HTTP_INTERNAL_SERVER_ERROR) {
             /* Whoever could tell is out of order; that does not make a guest an intruder. */
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s->server,
-                         "websocket: %s, connection %016" APR_UINT64_T_HEX_FMT
+                         "websocket: %.*s, connection %016" APR_UINT64_T_HEX_FMT
                          ": access cannot be checked, status %d: it goes on (WebSocketReauthorize)",
-                         uri, k->id, status);
+                         path, uri, k->id, status);
         }
         else if (status != OK) {
             ap_log_error(APLOG_MARK, APLOG_INFO, 0, s->server,
-                         "websocket: %s, connection %016" APR_UINT64_T_HEX_FMT
+                         "websocket: %.*s, connection %016" APR_UINT64_T_HEX_FMT
                          ": closing: access is granted no more, status %d (WebSocketReauthorize)",
-                         uri, k->id, status);
+                         path, uri, k->id, status);
             ws_close_id(k->id, WS_CLOSE_POLICY, "access is granted no more");
         }
     }

@@ -43,11 +43,34 @@ const char *ws_request_protocol(ws_request *rq)
     return rq->protocol;
 }
 
+/* Headers that belong to the protocol. */
+static int request_api_reserved(const char *name)
+{
+    static const char *const names[] = {"Connection", "Upgrade", "Content-Length",
+                                        "Transfer-Encoding", NULL};
+    for (const char *const *n = names; *n; n++) {
+        if (!strcasecmp(name, *n)) {
+            return 1;
+        }
+    }
+    return !strncasecmp(name, "Sec-WebSocket-", 14) || !strncasecmp(name, "WebSocket-", 10);
+}
+
+/* RFC 9110, section 5.5: visible characters, spaces, tabs, and bytes above 127. */
+static int request_api_field_value(const char *value)
+{
+    for (; *value; value++) {
+        if (((unsigned char)*value < ' ' && *value != '\t') || *value == 0x7F) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 apr_status_t ws_request_add_header(ws_request *rq, const char *name, const char *value)
 {
-    if (!ws_is_token(name, strlen(name)) || value[strcspn(value, "\r\n")]
-        || !strcasecmp(name, "Connection") || !strcasecmp(name, "Upgrade")
-        || !strncasecmp(name, "Sec-WebSocket-", 14) || !strncasecmp(name, "WebSocket-", 10)) {
+    if (!ws_is_token(name, strlen(name)) || !request_api_field_value(value)
+        || request_api_reserved(name)) {
         return APR_EINVAL;
     }
     apr_table_add(rq->headers, name, value);

@@ -18,6 +18,7 @@
 #include "httpd/child.h"
 #include "httpd/config.h"
 #include "httpd/limits.h"
+#include "httpd/response_headers.h"
 #include "httpd/takeover.h"
 #include "httpd/upgrade.h"
 
@@ -291,21 +292,41 @@ static int add_line(void *t, const char *name, const char *value)
     return 1;
 }
 
-/* Status line and headers of an answer that is not httpd's to send. */
-static ws_strbuf head_of(request_rec *r)
+/* The headers of an answer that is not httpd's to send; NULL if one of them may not be sent. */
+static const apr_table_t *headers_of(request_rec *r)
+{
+    static const char *const ours[] = {"Date",       "Server",         "Content-Type",
+                                       "Connection", "Content-Length", "Transfer-Encoding"};
+    apr_table_t *before[2] = {apr_table_copy(r->pool, r->headers_out),
+                              apr_table_copy(r->pool, r->err_headers_out)};
+    char *date = apr_palloc(r->pool, APR_RFC822_DATE_LEN);
+    apr_table_t *first = apr_table_make(r->pool, 4), *all;
+
+    ws_upgrade_run_mod_headers(r);
+    all = apr_table_overlay(r->pool, r->headers_out, r->err_headers_out);
+    for (unsigned i = 0; i < sizeof(ours) / sizeof(*ours); i++) {
+        apr_table_unset(all, ours[i]);
+    }
+    apr_rfc822_date(date, apr_time_now());
+    apr_table_setn(first, "Date", date);
+    apr_table_setn(first, "Server", ap_get_server_banner());
+    apr_table_setn(first, "Content-Type", r->content_type);
+    apr_table_setn(first, "Connection", "close");
+    all = apr_table_overlay(r->pool, first, all);
+    if (!ws_response_headers_valid(r, all)) {
+        r->headers_out = before[0];
+        r->err_headers_out = before[1];
+        r->content_type = NULL;
+        return NULL;
+    }
+    return all;
+}
+
+static ws_strbuf head_of(const apr_table_t *headers)
 {
     ws_strbuf t = {NULL, 0, 0, 0};
-    char date[APR_RFC822_DATE_LEN];
-    ws_upgrade_run_mod_headers(r);
-    apr_rfc822_date(date, apr_time_now());
-    ws_strbuf_printf(&t, "HTTP/1.1 200 OK\r\nDate: %s\r\nServer: %s\r\nContent-Type: %s\r\n", date,
-                     ap_get_server_banner(), r->content_type);
-    apr_table_unset(r->headers_out, "Date");
-    apr_table_unset(r->headers_out, "Server");
-    apr_table_unset(r->headers_out, "Content-Type");
-    apr_table_do(add_line, &t, apr_table_overlay(r->pool, r->headers_out, r->err_headers_out),
-                 NULL);
-    ws_strbuf_puts(&t, "Connection: close\r\n");
+    ws_strbuf_puts(&t, "HTTP/1.1 200 OK\r\n");
+    apr_table_do(add_line, &t, headers, NULL);
     return t;
 }
 
@@ -314,6 +335,10 @@ static int pump(request_rec *r, ws_new_conn *n)
 {
     char buffer[8192];
     int pair[2];
+    if (ap_rflush(r) < 0) { /* httpd's check refuses a header: it has answered */
+        ws_new_conn_drop(n);
+        return DONE;
+    }
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
         ws_new_conn_drop(n);
         return HTTP_SERVICE_UNAVAILABLE;
@@ -324,7 +349,6 @@ static int pump(request_rec *r, ws_new_conn *n)
         close(pair[1]);
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    ap_rflush(r); /* the headers */
     for (;;) {
         struct pollfd p = {.fd = pair[1], .events = POLLIN};
         ssize_t got;
@@ -345,9 +369,15 @@ static int pump(request_rec *r, ws_new_conn *n)
 static int take_over(request_rec *r, ws_new_conn *n, stream *s)
 {
     conn_rec *c = r->connection;
-    ws_strbuf head = head_of(r);
+    const apr_table_t *headers = headers_of(r);
+    ws_strbuf head;
     apr_status_t rv;
 
+    if (!headers) {
+        ws_new_conn_drop(n);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    head = head_of(headers);
     if (s->polls) {
         ws_strbuf_add(&head, "", 1);
         s->head = head.data; /* it goes out with the answer */
@@ -363,7 +393,7 @@ static int take_over(request_rec *r, ws_new_conn *n, stream *s)
         ws_strbuf_free(&head);
     }
     ap_remove_input_filter_byhandle(c->input_filters, "reqtimeout");
-    rv = c->aborted || c->data_in_output_filters || head.broken ? APR_EGENERAL : ws_takeover(r, n);
+    rv = c->aborted || head.broken ? APR_EGENERAL : ws_takeover(r, n);
     if (rv != APR_SUCCESS) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, rv, r,
                       "websocket: the connection could not be taken over");
@@ -406,7 +436,8 @@ int ws_sse_serve(request_rec *r, const char *channel)
         release(&s->ticket);
         return HTTP_BAD_REQUEST;
     }
-    if ((status = ws_limits_admit(r, ws_dir_config_of(r)->limits, &tickets)) != OK
+    if ((status = ap_discard_request_body(r)) != OK
+        || (status = ws_limits_admit(r, ws_dir_config_of(r)->limits, &tickets)) != OK
         || (status = ws_upgrade_keep_request(r, settings, &tickets)) != OK) {
         ws_tickets_release(tickets);
         release(&s->ticket);
@@ -418,7 +449,6 @@ int ws_sse_serve(request_rec *r, const char *channel)
     n.data = s;
     n.strings =
         (ws_strings){.uri = r->uri, .args = r->args, .user = r->user, .peer = r->useragent_ip};
-    ap_discard_request_body(r);
     obstacle = ws_dir_config_of(r)->relay > 0 ? "WebSocketRelay is on"
                                               : ws_takeover_obstacle(r->connection);
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: channel %s: %s%s%s", channel,

@@ -12,6 +12,7 @@
 #include "httpd/connections.h"
 #include "httpd/metrics.h"
 #include "httpd/shm.h"
+#include "httpd/upgrade.h"
 #include "protocol/handshake.h"
 
 APLOG_USE_MODULE(websocket);
@@ -265,6 +266,7 @@ int ws_status_handler(request_rec *r)
     if (!r->handler || strcmp(r->handler, "websocket-status")) {
         return DECLINED;
     }
+    ws_upgrade_restore_args(r);
     r->allowed |= AP_METHOD_BIT << M_GET | AP_METHOD_BIT << M_POST;
     switch (r->method_number) {
     case M_GET:

@@ -192,6 +192,19 @@ int ws_takeover_streams(conn_rec *c, int change)
            && change > 0 && !__atomic_exchange_n(&o->told, 1, __ATOMIC_RELAXED);
 }
 
+/* The answer before this one can still lie in httpd's filters, when the client sent both requests at once:
+ * it would be lost with them. */
+static apr_status_t takeover_flush(conn_rec *c)
+{
+    apr_bucket_brigade *bb = apr_brigade_create(c->pool, c->bucket_alloc);
+    apr_status_t rv;
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(c->bucket_alloc));
+    rv = ap_pass_brigade(c->output_filters, bb);
+    return rv != APR_SUCCESS                         ? rv
+           : c->aborted || c->data_in_output_filters ? APR_ECONNABORTED
+                                                     : APR_SUCCESS;
+}
+
 apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n)
 {
     conn_rec *c = r->connection;
@@ -205,6 +218,9 @@ apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n)
     r->output_filters = r->proto_output_filters = c->output_filters;
     c->keepalive = AP_CONN_CLOSE;
 
+    if ((rv = takeover_flush(c)) != APR_SUCCESS) {
+        return rv;
+    }
     o->newcomer = *n;
     if ((rv = drain(c, &o->newcomer)) != APR_SUCCESS) {
         return rv;

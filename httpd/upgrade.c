@@ -20,6 +20,7 @@
 #include "httpd/reauthorize.h"
 #include "httpd/relay.h"
 #include "httpd/request_api.h"
+#include "httpd/response_headers.h"
 #include "httpd/takeover.h"
 #include "protocol/handshake.h"
 #include "protocol/hixie.h"
@@ -62,6 +63,15 @@ static int refuse(ws_counter why, int status)
 {
     ws_counters_add(why);
     return status;
+}
+
+void ws_upgrade_restore_args(request_rec *r)
+{
+    apr_size_t uri = strlen(r->uri), file = r->filename ? strlen(r->filename) : 0;
+    int path_kept = r->uri == r->parsed_uri.path;
+    if (path_kept && file && (file < uri || strcmp(r->filename + file - uri, r->uri))) {
+        r->args = r->parsed_uri.query;
+    }
 }
 
 /* Why a handshake is refused, for whoever runs the server. */
@@ -251,9 +261,9 @@ static void send_answer(request_rec *r)
     }
 }
 
-static int send_101(request_rec *r, const ws_request *rq, int version)
+/* RFC 6455, section 4.2.2. @return whether all headers may be sent */
+static int make_101(request_rec *r, const ws_request *rq, int version)
 {
-    conn_rec *c = r->connection;
     apr_table_t *first = apr_table_make(r->pool, 2), *others;
 
     apr_table_do(add_header, r->err_headers_out, rq->headers, NULL);
@@ -283,10 +293,33 @@ static int send_101(request_rec *r, const ws_request *rq, int version)
             apr_table_setn(r->headers_out, "Sec-WebSocket-Extensions", rq->extensions);
         }
     }
+    return ws_response_headers_valid(r, r->headers_out);
+}
+
+/* @return OK, DONE if the client has gone, or the status to refuse with */
+static int send_101(request_rec *r, const ws_request *rq, int version)
+{
+    conn_rec *c = r->connection;
+    apr_table_t *before[2] = {apr_table_copy(r->pool, r->headers_out),
+                              apr_table_copy(r->pool, r->err_headers_out)};
+
+    if (!make_101(r, rq, version)) {
+        /* As if there had been none: httpd makes the error's headers anew. */
+        r->headers_out = before[0];
+        r->err_headers_out = before[1];
+        r->status = HTTP_OK;
+        r->status_line = NULL;
+        return refuse(WS_COUNT_REFUSED_SERVER, HTTP_INTERNAL_SERVER_ERROR);
+    }
     /* Its clock is for requests. */
     ap_remove_input_filter_byhandle(c->input_filters, "reqtimeout");
     send_answer(r);
-    return c->aborted || c->data_in_output_filters ? -1 : 0;
+    if (c->aborted || c->data_in_output_filters) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "websocket: the client went away at its 101");
+        c->keepalive = AP_CONN_CLOSE;
+        return refuse(WS_COUNT_REFUSED_LOST, DONE);
+    }
+    return OK;
 }
 
 /* ---- All of it ---- */
@@ -362,10 +395,8 @@ static int upgrade(request_rec *r, ws_request *rq)
         rq->chain = ws_extensions_negotiate(r, settings, header(r, "Sec-WebSocket-Extensions"),
                                             &rq->extensions);
     }
-    if (send_101(r, rq, version) < 0) {
-        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "websocket: the client went away at its 101");
-        r->connection->keepalive = AP_CONN_CLOSE;
-        return refuse(WS_COUNT_REFUSED_LOST, DONE);
+    if ((status = send_101(r, rq, version)) != OK) {
+        return status;
     }
 
     memset(&n, 0, sizeof(n));
@@ -422,6 +453,7 @@ int ws_upgrade_handler(request_rec *r)
     if (!wanted(r)) {
         return DECLINED;
     }
+    ws_upgrade_restore_args(r);
     rq.headers = apr_table_make(r->pool, 4);
     status = upgrade(r, &rq);
     ws_chain_free(rq.chain);

@@ -329,9 +329,9 @@ WS_API const char *ws_request_protocol(ws_request *rq);
 
 /**
  * Add a header to the answer, the 101 or the refusal: Set-Cookie, say. Copied.
- * @return APR_SUCCESS; APR_EINVAL for a name or value that cannot stand in a header, and for the
- *         names that the handshake itself uses (Connection, Upgrade, Sec-WebSocket-*,
- *         WebSocket-*).
+ * @return APR_SUCCESS; APR_EINVAL for a name that is no token, a value with control characters (RFC
+ *         9110, section 5.5), and for the names that the handshake itself uses (Connection, Upgrade,
+ *         Content-Length, Transfer-Encoding, Sec-WebSocket-*, WebSocket-*).
  */
 WS_API apr_status_t ws_request_add_header(ws_request *rq, const char *name, const char *value);
 

@@ -137,7 +137,9 @@ for my $tls (0, 1) {
     $bob->expect_close(1008, "a user who was removed is closed$over");
     is($bob->{reason}, 'access is granted no more', "and told why$over");
     like($httpd->wait_log(qr/api: closed $bob->{name} .*/), qr/ 1008 /, "so is the handler$over");
-    like($httpd->wait_log(qr{/password\?name=$bob->{name}, connection [0-9a-f]{16}: closing: $refused}), qr/status 401/, "and the log$over");
+    my $closing = qr{websocket: /password, connection [0-9a-f]{16}: closing: access is granted no more, status 401};
+    Httpd::wait_for(sub { $httpd->count_log($closing) == $tls + 1 }, 'the log');
+    unlike($httpd->error_log, qr/connection [0-9a-f]{16}: closing.*name=|name=.*: closing/, "and the log$over, without the query string");
     $alice->echoes('still here', "others go on$over");
     $once->echoes('still here', "so do those in a section with WebSocketReauthorize off$over");
     is((Client->refused($httpd, '/password', tls => $tls, headers => ['Authorization: Basic ' . encode_base64('bob:sesame', '')]))[0],

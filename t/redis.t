@@ -258,7 +258,7 @@ pass('a wrong password is told');
 
 for (
     ['rediss://host',         qr/rediss:.. needs a hiredis with TLS/],
-    ['http://host',           qr/"http:..host" is wrong, it takes redis:/],
+    ['http://host',           qr/the URL is wrong, it takes redis:/],
     ['redis://host/x',        qr/"x" is no number of a database: it takes a whole number from 0 to 65535/],
     ['redis://host/1x',       qr/"1x" is no number of a database/],
     ['redis://host:0',        qr/"0" is no port: it takes 1 to 65535/],

@@ -47,7 +47,7 @@ static const char *set_servers(apr_pool_t *p, proxy_config *config, const char *
 {
     char *url;
     while ((url = next(p, &list))) {
-        const char *at = strchr(url, '@'), *slash;
+        const char *at = strchr(url, '@'), *slash, *shown;
         proxy_server *s;
         size_t scheme = strncmp(url, "wss://", 6) == 0 ? 6 : strncmp(url, "ws://", 5) == 0 ? 5 : 0;
         if (!scheme || !url[scheme] || strchr(url, '#') || url[strcspn(url, " \"<>")]) {
@@ -57,9 +57,10 @@ static const char *set_servers(apr_pool_t *p, proxy_config *config, const char *
         s = apr_array_push(config->servers);
         s->url = url;
         s->failed = 0;
-        s->shown = at && (!slash || at < slash)
-                       ? apr_pstrcat(p, apr_pstrmemdup(p, url, scheme), at + 1, NULL)
-                       : url;
+        shown = at && (!slash || at < slash)
+                    ? apr_pstrcat(p, apr_pstrmemdup(p, url, scheme), at + 1, NULL)
+                    : url;
+        s->shown = apr_pstrmemdup(p, shown, strcspn(shown, "?")); /* a query can hold a token */
     }
     return NULL;
 }

@@ -1,0 +1,18 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Headers of answers that httpd's own filters do not send. */
+
+#ifndef WS_HTTPD_RESPONSE_HEADERS_H
+#define WS_HTTPD_RESPONSE_HEADERS_H
+
+#include <httpd.h>
+
+/**
+ * Check names and values as httpd's HTTP_HEADER filter does (RFC 9110, section 5.5): mod_headers can compute a
+ * value from the request, and a line break in it would split the answer. A name that is no token is
+ * accepted under `HttpProtocolOptions Unsafe`. Folded lines are refused. What is wrong is logged.
+ * @return whether all of them may be sent
+ */
+int ws_response_headers_valid(request_rec *r, const apr_table_t *headers);
+
+#endif

@@ -1,0 +1,74 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# A request that takes its connection out of httpd, in one segment with requests before it: their answers are
+# whole, and come first.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Client;
+use Httpd;
+use Test::More;
+
+my $sections = <<'END';
+<Location "/ws">
+    WebSocketHandler ws_echo.so
+</Location>
+<Location "/events">
+    WebSocketChannelHTTP subscribe
+    WebSocketSubscribe all
+</Location>
+<Location "/relayed">
+    WebSocketChannelHTTP subscribe
+    WebSocketSubscribe all
+    WebSocketRelay on
+</Location>
+END
+my $page  = join '', map {"line $_ of the page\n"} 1 .. 1000;
+my $httpd = Httpd->start(
+    files    => { 'htdocs/page.txt' => $page, 'htdocs/small.txt' => 'small' },
+    conf     => $sections,
+    ssl_conf => $sections
+);
+
+sub request {
+    my ($path, @headers) = @_;
+    return join "\r\n", "GET $path HTTP/1.1", 'Host: localhost', @headers, '', '';
+}
+
+# The body of the next answer, by its Content-Length.
+sub answer {
+    my ($c) = @_;
+    $c->read_answer;
+    my $len = $c->header('Content-Length') // 0;
+    $c->fill while length $c->{in} < $len;
+    return substr $c->{in}, 0, $len, '';
+}
+
+for my $tls (0, 1) {
+    for my $pages (['/page.txt'], ['/small.txt'], ['/small.txt', '/page.txt', '/small.txt']) {
+        my $before = join '', map { request($_) } @$pages;
+        my $name   = join(' ', @$pages) . ($tls ? ', TLS' : '');
+        my $begin  = sub {
+            my $c = Client->new($httpd, '', tls => $tls, expect => 0, request => $before . $_[0]);
+            is(answer($c), $_ eq '/page.txt' ? $page : 'small', "$_ before $_[1] is whole ($name)") for @$pages;
+            return $c;
+        };
+        for my $path ('/events', '/relayed') {
+            my $c = $begin->(request("$path/news?wait=0"), "a poll of $path");
+            $c->read_answer;
+            is($c->status, 200, "the poll is answered ($name)");
+            $c = $begin->(request("$path/news", 'Accept: text/event-stream'), "a stream of $path");
+            $c->read_answer;
+            $c->fill until $c->{in} =~ /event: live/;
+            pass("the stream is live ($name)");
+        }
+        my $c = $begin->(request('/ws', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13',
+                'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='), 'a WebSocket');
+        $c->read_answer;
+        is($c->status, 101, "the handshake is answered ($name)");
+        $c->echoes("the WebSocket ($name)");
+    }
+}
+$httpd->stop;
+done_testing;

@@ -1,0 +1,91 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Response headers that mod_headers computes from the request, in answers that this module writes itself: a line
+# break in them does not split the answer.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Client;
+use Httpd;
+use Test::More;
+
+my $split    = '%0d%0aX-Split:%20yes';
+my $sections = <<"END";
+RewriteEngine on
+<Location "/ws">
+    WebSocketHandler ws_echo.so
+    Header always set X-Path "expr=%{REQUEST_URI}"
+</Location>
+<Location "/relayed">
+    WebSocketHandler ws_echo.so
+    WebSocketRelay on
+    Header always set X-Path "expr=%{REQUEST_URI}"
+</Location>
+<Location "/success">
+    WebSocketHandler ws_echo.so
+    Header set X-Path "expr=%{REQUEST_URI}"
+</Location>
+<Location "/cookie">
+    WebSocketHandler ws_echo.so
+    Header always add Set-Cookie "expr=path=%{REQUEST_URI}"
+</Location>
+<Location "/refused">
+    WebSocketHandler ws_echo.so
+    WebSocketOrigin https://www.example.org
+    Header always set X-Path "expr=%{REQUEST_URI}"
+</Location>
+<Location "/path-events">
+    WebSocketChannelHTTP subscribe
+    WebSocketSubscribe all
+    Header always set X-Query "expr=%{unescape:%{QUERY_STRING}}"
+</Location>
+<Location "/relayed-events">
+    WebSocketChannelHTTP subscribe
+    WebSocketSubscribe all
+    WebSocketRelay on
+    Header always set X-Query "expr=%{unescape:%{QUERY_STRING}}"
+</Location>
+END
+my $h2    = $Httpd::MPM ne 'prefork';
+my $httpd = Httpd->start(
+    modules  => ['headers', $h2 ? 'http2' : ()],
+    conf     => $sections,
+    ssl_conf => $sections . ($h2 ? "Protocols h2 http/1.1\nH2WebSockets on\n" : ''),
+);
+
+for my $tls (0, 1) {
+    my $over = $tls ? ', TLS' : '';
+    for my $path (qw(/ws /relayed /success /cookie)) {
+        my ($status, $c) = Client->refused($httpd, "$path/$split", tls => $tls);
+        is($status, 500, "$path: a handshake is refused$over");
+        unlike($c->head, qr/^X-Split/mi, "$path: nothing is split$over");
+        $c = Client->new($httpd, "$path/a%20b", tls => $tls);
+        my ($value) = map { $c->header($_) // () } 'X-Path', 'Set-Cookie';
+        like($value, qr{$path/a b$}, "$path: other values are sent$over");
+        $c->echoes("$path$over");
+    }
+    my ($status, $c) = Client->refused($httpd, "/refused/$split", tls => $tls, origin => 'https://other.example');
+    unlike($c->head, qr/^X-Split/mi, "a refusal is not split$over");
+}
+$httpd->wait_log(qr/refused with 500: response header "X-Path": the value contains control characters/);
+my ($status) = Client->refused($httpd, '/ws/%7f%01');
+is($status, 500, 'other control characters');
+
+my $curl = 'curl -s -i -g -m 60 --cacert ' . Httpd::certificates() . '/ca.crt';
+my $https = 'https://localhost:' . $httpd->ssl_port;
+for (['', 'http://127.0.0.1:' . $httpd->port], ['--http1.1', $https], $h2 ? ['--http2', $https] : ()) {
+    my ($version, $url) = @$_;
+    for my $accept ('text/event-stream', 'application/json') {
+        for my $path (qw(/path-events /relayed-events)) {
+            my $answer = `$curl $version -H 'Accept: $accept' '$url$path/news?wait=0&x=$split'`;
+            unlike($answer, qr/^X-Split/mi, "$accept, $version $url$path: not split");
+            next if $version eq '--http2';    # there mod_http2 resets the stream, as for any page
+            like($answer, qr{^HTTP/\S+ 500 }, 'but refused') or diag $answer;
+            is(() = $answer =~ m{^HTTP/}mg, 1, 'once');
+        }
+    }
+    like(`$curl $version '$url/path-events/news?wait=0'`, qr/^x-query: wait=0\r.*"messages":\[\]/msi, "$version $url: other values are sent");
+}
+$httpd->stop;
+done_testing;

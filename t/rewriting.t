@@ -1,0 +1,67 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Arguments of the request line behind a front controller, and those of rules that are meant for a section.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Client;
+use Httpd;
+use JSON::PP;
+use Test::More;
+
+my $httpd = Httpd->start(
+    files => { 'htdocs/app/index.html' => 'the application' },
+    conf  => <<'END',
+WebSocketHistory kept/* 10
+RewriteEngine on
+RewriteRule ^/forced$ /ws?channel=forced [PT]
+RewriteRule ^/ws$ /ws?channel=named
+RewriteRule ^/app/(.*)$ /app/index.html?path=$1 [L]
+<Location "/channels">
+    WebSocketChannelHTTP publish
+    WebSocketPublish all
+</Location>
+<Location "/app/events">
+    WebSocketChannelHTTP publish subscribe
+    WebSocketSubscribe all
+    WebSocketPublish all
+</Location>
+<Location "/app/ws">
+    WebSocketHandler ws_channel.so channel=%{arg:channel}
+</Location>
+<Location "/ws">
+    WebSocketHandler ws_channel.so channel=%{arg:channel}
+</Location>
+END
+);
+my $url = 'http://127.0.0.1:' . $httpd->port;
+
+sub curl { my ($path, @arg) = @_; return decode_json(`curl -s -m 60 @arg '$url$path'`) }
+sub publish { my ($channel, $text) = @_; return curl("/channels/$channel", "-H 'Content-Type: text/plain' -d $text")->{published}[0] }
+
+like(($httpd->get('/app/some/page'))[2], qr/the application/, 'the front controller works');
+my $first = publish('kept/a', 'one')->{position};
+publish('kept/a', 'two');
+is_deeply([map { $_->{data} } @{ curl("/app/events/kept/a?after=$first&wait=60")->{messages} }],
+    ['two'], 'after= and wait= of a poll');
+is_deeply([map { $_->{channel} } @{ curl('/app/events/kept/a?channel=kept/b', '-d x')->{published} }],
+    ['kept/a', 'kept/b'], 'channel= of a publisher');
+
+my $has = sub { my ($channel) = @_; Httpd::wait_for(sub { curl("/channels/$channel")->{channels}[0]{subscribers} }, $channel) };
+my $c = Client->new($httpd, '/app/ws?channel=mine&after=all');
+$has->('mine');
+publish('mine', 'hello');
+is(($c->message)[1], 'hello', 'arguments of a WebSocket');
+$c = Client->new($httpd, '/forced?channel=other');
+$has->('forced');
+publish('other', 'not this');
+publish('forced', 'this');
+is(($c->message)[1], 'this', 'a rule that rewrites the path keeps its arguments');
+$c = Client->new($httpd, '/ws?channel=other');
+$has->('named');
+publish('other', 'not this');
+publish('named', 'this');
+is(($c->message)[1], 'this', 'and so does one that leaves the path as it is');
+$httpd->stop;
+done_testing;
