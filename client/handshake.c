@@ -140,7 +140,7 @@ static const char *const *kept_headers(const ws_connector *t, const ws_client_re
         return NULL;
     }
     kept = apr_array_make(t->pool, 4, sizeof(const char *));
-    while ((name = ws_connections_next(&names, &len))) {
+    while ((name = ws_header_list_next(&names, &len))) {
         const char *value;
         name = apr_pstrmemdup(t->pool, name, len);
         if ((value = joined(t, a, name))) {

@@ -129,7 +129,7 @@ static const char *set_protocols(cmd_parms *cmd, ws_handler_line *reg, const cha
     if (!reg->protocols) {
         reg->protocols = apr_array_make(cmd->pool, 2, sizeof(const char *));
     }
-    while ((token = ws_connections_next(&list, &len))) {
+    while ((token = ws_header_list_next(&list, &len))) {
         APR_ARRAY_PUSH(reg->protocols, const char *) = apr_pstrmemdup(cmd->pool, token, len);
     }
     return NULL;

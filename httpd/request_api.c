@@ -31,7 +31,7 @@ const char *ws_request_protocols(ws_request *rq)
 apr_status_t ws_request_choose_protocol(ws_request *rq, const char *protocol)
 {
     const char *offered = ws_request_protocols(rq);
-    if (protocol && (!offered || !ws_connections_has(offered, protocol, strlen(protocol), 0))) {
+    if (protocol && (!offered || !ws_header_list_has(offered, protocol, strlen(protocol), 0))) {
         return APR_EINVAL;
     }
     rq->protocol = apr_pstrdup(rq->r->pool, protocol);
@@ -100,7 +100,7 @@ const char *const *ws_request_kept(request_rec *r, const char *names)
         return NULL;
     }
     kept = apr_array_make(r->pool, 4, sizeof(const char *));
-    while ((name = ws_connections_next(&names, &len))) {
+    while ((name = ws_header_list_next(&names, &len))) {
         const char *value;
         name = apr_pstrmemdup(r->pool, name, len);
         if ((value = apr_table_get(r->headers_in, name))) {

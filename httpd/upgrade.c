@@ -156,7 +156,7 @@ static ws_handler_line *by_protocol(request_rec *r, const ws_dir_config *d, cons
     ws_handler_line *otherwise = NULL;
     size_t len;
 
-    while (list && (token = ws_connections_next(&list, &len))) {
+    while (list && (token = ws_header_list_next(&list, &len))) {
         for (int i = 0; i < d->handlers->nelts; i++) {
             ws_handler_line *reg = APR_ARRAY_IDX(d->handlers, i, ws_handler_line *);
             if ((*protocol = ws_handler_line_speaks(reg, token, len))) {

@@ -203,7 +203,7 @@ static int names(const ws_client_response *a, const char *name, const char *elem
     size_t at = 0;
     const char *value;
     while ((value = ws_client_response_header(a, name, &at))) {
-        if (ws_connections_has(value, element, strlen(element), 1)) {
+        if (ws_header_list_has(value, element, strlen(element), 1)) {
             return 1;
         }
     }
@@ -237,7 +237,7 @@ int ws_client_response_check(const ws_client_response *a, const ws_client_reques
     value = only(a, "Sec-WebSocket-Protocol", &twice);
     if (twice
         || (value
-            && (!ask->protocols || !ws_connections_has(ask->protocols, value, strlen(value), 0)))) {
+            && (!ask->protocols || !ws_header_list_has(ask->protocols, value, strlen(value), 0)))) {
         return fail(wrong, "the server chose a subprotocol that was not offered");
     }
     *protocol = value;

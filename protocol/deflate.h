@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * permessage-deflate (RFC 7692) on zlib, as an extension like any other.
+ * permessage-deflate (RFC 7692) with zlib, implemented through the public extension API.
  *
- * Without context takeover a connection holds a zlib state only while it is inside a message; the
- * states belong to the event loop. With it, each direction keeps its own.
+ * Without context takeover, a connection borrows a zlib state from its event loop for the duration of a
+ * message. With context takeover, each direction owns a state.
  */
 
 #ifndef WS_PROTOCOL_DEFLATE_H
@@ -12,36 +12,36 @@
 
 #include "include/websocket_extension.h"
 
-/** Bits of the LZ77 window: RFC 7692, sections 7.1.2.1 and 7.1.2.2. */
+/** Range of LZ77 window bits: RFC 7692, sections 7.1.2.1 and 7.1.2.2. */
 #define WS_DEFLATE_BITS_MIN 8
 #define WS_DEFLATE_BITS_MAX 15
 
-/** What zlib may use: all connections of all processes together. */
+/** The memory limit for zlib states, shared by all connections of all processes. */
 typedef struct ws_deflate_memory {
     apr_uint64_t limit;         /**< bytes */
-    apr_uint64_t *mine;         /**< of this process, bytes; atomic */
-    apr_uint64_t (*used)(void); /**< of all, bytes */
+    apr_uint64_t *mine;         /**< in use by this process, bytes; atomic */
+    apr_uint64_t (*used)(void); /**< returns the use of all processes, bytes */
 } ws_deflate_memory;
 
 /** The extension's configuration. */
 typedef struct ws_deflate_config {
-    int level;            /**< 1 (fast) to 9 (small) */
-    int window;           /**< bits of our window at most */
-    int client_window;    /**< bits of the client's window at most, if the client lets us choose */
-    int takeover;         /**< windows are kept from message to message */
-    apr_size_t threshold; /**< shorter messages are not compressed, bytes */
-    const ws_deflate_memory *memory; /**< NULL: without limit */
+    int level;  /**< 1 (fastest) to 9 (smallest output) */
+    int window; /**< maximum window bits for outgoing messages */
+    int client_window; /**< maximum window bits for incoming messages, if the client lets the server choose */
+    int takeover;                    /**< allow context takeover */
+    apr_size_t threshold;            /**< do not compress messages shorter than this, bytes */
+    const ws_deflate_memory *memory; /**< NULL: no limit */
 } ws_deflate_config;
 
 struct ws_offer;
 
-/** What a client with this configuration offers, whole; takeover: whether windows may be kept. */
+/** The offer of a client, a whole Sec-WebSocket-Extensions element. takeover: allow context takeover */
 const char *ws_deflate_offer(int takeover);
 
 /**
- * A server's answer to that offer.
- * @param agreed  set to what was agreed on, seen from the client: for ws_negotiation.agreed
- * @return NULL; or what is wrong, static
+ * Check the server's response to that offer.
+ * @param agreed  set to the agreed parameters from the client's view, for ws_negotiation.agreed
+ * @return NULL, or what is wrong, a static string
  */
 const char *ws_deflate_agree(const ws_deflate_config *config, int takeover,
                              const struct ws_offer *answer, apr_uint64_t *agreed);

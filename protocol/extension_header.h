@@ -1,23 +1,24 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The value of Sec-WebSocket-Extensions: RFC 6455, section 9.1. */
+/** Parser for the value of Sec-WebSocket-Extensions: RFC 6455, section 9.1. */
 
-#ifndef WS_PROTOCOL_OFFER_H
-#define WS_PROTOCOL_OFFER_H
+#ifndef WS_PROTOCOL_EXTENSION_HEADER_H
+#define WS_PROTOCOL_EXTENSION_HEADER_H
 
 #include "include/websocket_extension.h"
 
-/** An extension and its parameters, as one side names it. */
+/** One element: an extension's name and its parameters. */
 typedef struct ws_offer {
     const char *name;
-    apr_size_t count; /**< more than WS_PARAMETERS_MAX: only so many are there */
+    apr_size_t
+        count; /**< may exceed WS_PARAMETERS_MAX; parameters[] holds only the first WS_PARAMETERS_MAX */
     ws_parameter parameters[WS_PARAMETERS_MAX];
 } ws_offer;
 
 /**
- * Step through the value. *list moves behind the offer, whose strings stand in it, with NULs where
- * there were delimiters.
- * @return 1; 0 at the end; -1 if it is malformed
+ * Parse the next element. Advances *list past it and overwrites delimiters with NULs; the strings of the
+ * offer point into the list.
+ * @return 1; 0 at the end of the list; -1 if the element is malformed
  */
 int ws_offer_next(char **list, ws_offer *offer);
 

@@ -27,7 +27,7 @@ static const struct {
 /* Those that Sec-WebSocket-Version can name. */
 #define NUMBERED (WS_V13 | WS_V8 | WS_V7)
 
-const char *ws_connections_next(const char **list, size_t *len)
+const char *ws_header_list_next(const char **list, size_t *len)
 {
     const char *s = *list, *end;
     s += strspn(s, " \t,");
@@ -40,11 +40,11 @@ const char *ws_connections_next(const char **list, size_t *len)
     return *len ? s : NULL;
 }
 
-int ws_connections_has(const char *list, const char *element, size_t len, int nocase)
+int ws_header_list_has(const char *list, const char *element, size_t len, int nocase)
 {
     const char *e;
     size_t n;
-    while ((e = ws_connections_next(&list, &n))) {
+    while ((e = ws_header_list_next(&list, &n))) {
         if (n == len && !(nocase ? strncasecmp(e, element, n) : strncmp(e, element, n))) {
             return 1;
         }
@@ -68,10 +68,10 @@ int ws_protocols_valid(const char *list)
     const char *rest = list, *e;
     size_t len;
     int count = 0;
-    while ((e = ws_connections_next(&rest, &len))) {
+    while ((e = ws_header_list_next(&rest, &len))) {
         /* The bound keeps a long list from costing the square of its length. */
         if (++count > WS_PROTOCOLS_MAX || !ws_is_token(e, len)
-            || ws_connections_has(rest, e, len, 0)) {
+            || ws_header_list_has(rest, e, len, 0)) {
             return 0;
         }
     }
@@ -80,7 +80,7 @@ int ws_protocols_valid(const char *list)
 
 int ws_handshake_wanted(const char *upgrade)
 {
-    return upgrade && ws_connections_has(upgrade, "websocket", 9, 1);
+    return upgrade && ws_header_list_has(upgrade, "websocket", 9, 1);
 }
 
 unsigned ws_version_bit(const char *number, size_t len)
@@ -166,7 +166,7 @@ int ws_handshake_check(const ws_handshake *h, unsigned versions, int *version, c
     else if (!ws_handshake_wanted(h->upgrade)) {
         *problem = "Upgrade does not name websocket";
     }
-    else if (!h->connection || !ws_connections_has(h->connection, "upgrade", 7, 1)) {
+    else if (!h->connection || !ws_header_list_has(h->connection, "upgrade", 7, 1)) {
         *problem = "Connection does not name upgrade";
     }
     else if (!(bit & versions)) {

@@ -6,8 +6,8 @@
 #include <stddef.h>
 
 /**
- * Mask or unmask len bytes in place: RFC 6455, section 5.3. key is rotated so that key[0] belongs to
- * the byte behind the last one: a payload may come in any number of pieces.
+ * Mask or unmask len bytes in place: RFC 6455, section 5.3. Rotates key so that key[0] applies to the
+ * byte that follows: a payload may be masked in any number of pieces.
  */
 void ws_mask(unsigned char *data, size_t len, unsigned char key[4]);
 

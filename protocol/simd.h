@@ -1,12 +1,12 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * What masking and UTF-8 validation have in common: each has several ways to do its work, of which
- * the best that the processor knows is chosen when the program or module is loaded.
+ * Processor detection for masking and UTF-8 validation. Both select the fastest implementation that the
+ * processor supports when the module is loaded.
  */
 
-#ifndef WS_PROTOCOL_VECTORS_H
-#define WS_PROTOCOL_VECTORS_H
+#ifndef WS_PROTOCOL_SIMD_H
+#define WS_PROTOCOL_SIMD_H
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
@@ -17,13 +17,14 @@
 #define WS_NEON 1
 #endif
 
-/** Compile one function for more than the flags allow; it may only be called if the processor can. */
+/** Compile one function for an instruction set that the build flags do not enable. Call it only if the
+ *  processor supports that set. */
 #define WS_TARGET(NAME) __attribute__((target(NAME)))
 
 /**
- * Take way n from now on: 0 is the plainest, the last one the choice at load time. Tests try each;
- * not while another thread masks or validates.
- * @return its name, or NULL, with nothing changed, if there are no more than n on this processor
+ * Select implementation n: 0 is the portable one, the last one is the default. For tests; not safe while
+ * another thread masks or validates.
+ * @return its name, or NULL if this processor has no implementation n; the selection is unchanged then
  */
 const char *ws_mask_use(int n);
 const char *ws_utf8_use(int n);

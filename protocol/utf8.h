@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/** Where a text that comes in pieces stands; WS_UTF8_START at its beginning and at each character's. */
+/** Validator state of a text that arrives in pieces; WS_UTF8_START at each character boundary. */
 typedef unsigned char ws_utf8_state;
 
 #define WS_UTF8_START 0
@@ -14,8 +14,8 @@ typedef unsigned char ws_utf8_state;
 /**
  * Check the next len bytes of a text: RFC 3629 (no overlong forms, no surrogates, nothing above
  * U+10FFFF).
- * @return the state to go on with; WS_UTF8_REJECT at the first byte that no valid text can have here
- *         (RFC 6455, section 8.1), and for ever after. At the end of the text it must be WS_UTF8_START.
+ * @return the next state; WS_UTF8_REJECT from the first invalid byte on (RFC 6455, section 8.1). A
+ *         complete text ends in WS_UTF8_START.
  */
 ws_utf8_state ws_utf8_check(ws_utf8_state state, const unsigned char *data, size_t len);
 

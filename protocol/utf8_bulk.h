@@ -1,24 +1,24 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * UTF-8 validation with vectors, after Keiser and Lemire, "Validating UTF-8 in less than one
- * instruction per byte" (2020). Included once for each kind of vectors, with
+ * Vectorized UTF-8 validation, after Keiser and Lemire, "Validating UTF-8 in less than one
+ * instruction per byte" (2020). Included once per vector type with these macros:
  *
- *   BULK          the function's name
- *   TARGET        its attribute, or nothing
- *   WIDTH         of a vector, bytes
- *   TABLE(T)      a vector that LOOKUP takes, made of 16 bytes of memory
- *   LOOKUP(T, I)  for each byte of I, which is 0 to 15, the byte of the table with that number
+ *   BULK          name of the function
+ *   TARGET        its target attribute, or empty
+ *   WIDTH         vector width, bytes
+ *   TABLE(T)      load 16 bytes as a table for LOOKUP
+ *   LOOKUP(T, I)  for each byte of I (0 to 15), the table's byte with that index
  *   ANY_HIGH(V)   whether any byte of V has its highest bit set
  *
- * What two neighbours do wrong can be told by three half bytes: both of the first, the upper of the
- * second. Each half byte looks up the set of mistakes that it allows, and what all three allow is one.
- * A continuation byte after a continuation byte may be right, and must be there exactly if a lead byte
- * of 3 stands two, or one of 4 three bytes before it.
+ * Three nibbles identify an error in two adjacent bytes: both nibbles of the first byte and the high nibble
+ * of the second. Each nibble indexes a table of the errors it permits; an error that all three permit is
+ * real. Two continuation bytes in a row are valid exactly if a lead byte of a 3-byte character stands two
+ * bytes, or one of a 4-byte character three bytes, before the second.
  *
- * The first 3 bytes begin a text and have been checked, len is at least 3 + WIDTH. @return how many
- * bytes are whole characters; up to 4 more follow, which are the last character if it is valid so far,
- * whole or cut. BAD if there is a mistake.
+ * The first 3 bytes must begin a text and be valid; len must be at least 3 + WIDTH. @return the number of
+ * bytes in complete characters; up to 4 bytes follow, the last character, complete or truncated. BAD if an
+ * error was found.
  */
 
 TARGET static size_t BULK(const unsigned char *data, size_t len)
@@ -33,14 +33,14 @@ TARGET static size_t BULK(const unsigned char *data, size_t len)
 
     for (size_t i = 3; i < len; i += WIDTH) {
         vector first, second, pair, due;
-        /* ASCII for as long as it lasts, and as nothing before it waits for a continuation. */
+        /* Skip ASCII while no earlier lead byte needs a continuation. */
         while (len - i >= 4 * WIDTH
                && !ANY_HIGH(AT(i - 3) | AT(i) | AT(i + WIDTH) | AT(i + 2 * WIDTH)
                             | AT(i + 3 * WIDTH))) {
             i += 4 * WIDTH;
         }
         if (len - i < WIDTH) {
-            i = len - WIDTH; /* some bytes twice rather than a last step of another width */
+            i = len - WIDTH; /* check some bytes twice instead of a shorter last step */
         }
         first = AT(i - 1);
         second = AT(i);

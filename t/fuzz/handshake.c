@@ -57,7 +57,7 @@ static void accepted(const ws_handshake *h, unsigned versions, int version)
 {
     MUST(!strcmp(h->method, "GET") && h->http >= 1001);
     MUST(h->host && *h->host && ws_handshake_wanted(h->upgrade));
-    MUST(ws_connections_has(h->connection, "Upgrade", 7, 1));
+    MUST(ws_header_list_has(h->connection, "Upgrade", 7, 1));
     if (version == 76) {
         MUST(versions & WS_V76 && !h->version && !h->draft);
         MUST(number_right(h->key1) && number_right(h->key2));
@@ -106,16 +106,16 @@ static void listed(const char *list)
             last--;
         }
         if (first < last) {
-            e = ws_connections_next(&rest, &len);
+            e = ws_header_list_next(&rest, &len);
             MUST(e == first && len == (size_t)(last - first));
-            MUST(ws_connections_has(list, e, len, 0) && ws_connections_has(list, e, len, 1));
+            MUST(ws_header_list_has(list, e, len, 0) && ws_header_list_has(list, e, len, 1));
             count++;
             tokens &= ws_is_token(e, len);
-            twice |= ws_connections_has(rest, e, len, 0);
+            twice |= ws_header_list_has(rest, e, len, 0);
         }
         from = end + 1;
     } while (from[-1]);
-    MUST(!ws_connections_next(&rest, &len));
+    MUST(!ws_header_list_next(&rest, &len));
     if (count <= WS_PROTOCOLS_MAX) {
         MUST(ws_protocols_valid(list) == (count > 0 && tokens && !twice));
     }

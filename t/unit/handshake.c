@@ -206,7 +206,7 @@ static const char *elements(const char *list)
     const char *e;
     size_t len;
     *out = '\0';
-    while ((e = ws_connections_next(&list, &len))) {
+    while ((e = ws_header_list_next(&list, &len))) {
         sprintf(out + strlen(out), "[%.*s]", (int)len, e);
     }
     return out;
@@ -224,13 +224,13 @@ static void lists(void)
     is_str(elements(""), "", "an empty list");
     is_str(elements(" ,\t, "), "", "a list of nothing");
 
-    ok(ws_connections_has("a, b, c", "b", 1, 0), "a list has its element");
-    ok(!ws_connections_has("a, b, c", "d", 1, 0), "and no other");
-    ok(!ws_connections_has("abc", "ab", 2, 0), "nor a part of one");
-    ok(!ws_connections_has("ab", "abc", 3, 0), "nor one that is longer");
-    ok(!ws_connections_has("Chat", "chat", 4, 0), "case counts");
-    ok(ws_connections_has("Chat", "cHAT", 4, 1), "unless it is told not to");
-    ok(!ws_connections_has("", "a", 1, 0), "an empty list has nothing");
+    ok(ws_header_list_has("a, b, c", "b", 1, 0), "a list has its element");
+    ok(!ws_header_list_has("a, b, c", "d", 1, 0), "and no other");
+    ok(!ws_header_list_has("abc", "ab", 2, 0), "nor a part of one");
+    ok(!ws_header_list_has("ab", "abc", 3, 0), "nor one that is longer");
+    ok(!ws_header_list_has("Chat", "chat", 4, 0), "case counts");
+    ok(ws_header_list_has("Chat", "cHAT", 4, 1), "unless it is told not to");
+    ok(!ws_header_list_has("", "a", 1, 0), "an empty list has nothing");
 }
 
 static void tokens(void)

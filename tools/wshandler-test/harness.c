@@ -270,7 +270,7 @@ static const char *agree(const ws_harness *s, request_rec *r)
     const char *list = apr_table_get(r->headers_in, "Sec-WebSocket-Protocol"), *token,
                *found = NULL;
     size_t len;
-    while (!found && list && (token = ws_connections_next(&list, &len))) {
+    while (!found && list && (token = ws_header_list_next(&list, &len))) {
         found = ws_handler_line_speaks(s->reg, token, len);
     }
     return found;
