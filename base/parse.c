@@ -4,6 +4,7 @@
 
 #include "base/parse.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -136,6 +137,7 @@ static int parse_thousandths(const char *text, apr_int64_t *n)
 const char *ws_parse_decimal(apr_pool_t *p, const char *text, double least, double most, double *n)
 {
     apr_int64_t thousandths;
+    char expected[80];
     double value;
 
     if (parse_thousandths(text, &thousandths)) {
@@ -145,7 +147,9 @@ const char *ws_parse_decimal(apr_pool_t *p, const char *text, double least, doub
             return NULL;
         }
     }
-    return apr_psprintf(p, "takes a number from %.15g to %.15g", least, most);
+    snprintf(expected, sizeof(expected), "takes a number from %.15g to %.15g", least, most);
+    return p ? apr_pstrdup(p, expected)
+             : "takes a number"; /* APR's %g leaves out the zero of 0.5 */
 }
 
 const char *ws_parse_seconds(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
@@ -160,7 +164,7 @@ const char *ws_parse_seconds(apr_pool_t *p, const char *text, apr_int64_t least,
     return ws_parse_interval(p, text, least, most, ms);
 }
 
-/* ---- Hexadecimal digits and percent-encoding ---- */
+/* ---- Hexadecimal digits ---- */
 
 int ws_hex_digit(int c)
 {
@@ -187,6 +191,40 @@ int ws_parse_hex(const char *text, apr_size_t len, apr_uint64_t *n)
     *n = value;
     return 1;
 }
+
+int ws_parse_id(const char *text, apr_size_t len, ws_id *id)
+{
+    return len == 16 && ws_parse_hex(text, len, id);
+}
+
+/* ---- Positions ---- */
+
+int ws_parse_position(const char *text, ws_position *position)
+{
+    const char *dash = strchr(text, '-'), *end;
+    apr_uint64_t epoch;
+    apr_int64_t offset;
+
+    if (!strcmp(text, "all")) {
+        *position = (ws_position){0, 0};
+        return 1;
+    }
+    if (!dash || !ws_parse_hex(text, (apr_size_t)(dash - text), &epoch) || !epoch
+        || !(end = ws_parse_digits(dash + 1, &offset)) || *end) {
+        return 0;
+    }
+    *position = (ws_position){epoch, (apr_uint64_t)offset};
+    return 1;
+}
+
+const char *ws_print_position(ws_position position, char text[WS_POSITION_SIZE])
+{
+    apr_snprintf(text, WS_POSITION_SIZE, "%" APR_UINT64_T_HEX_FMT "-%" APR_UINT64_T_FMT,
+                 position.epoch, position.offset);
+    return text;
+}
+
+/* ---- Percent-encoding ---- */
 
 /* @return the next byte, decoded; 0 for what is refused */
 static int parse_byte(const char **at, const char *end, int form)

@@ -15,8 +15,9 @@
  * do more: docs/channels.md.
  */
 
-#include "mod_websocket.h"
+#include "websocket_parse.h"
 
+#include <apr_base64.h>
 #include <apr_strings.h>
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -37,41 +38,13 @@ typedef struct settings {
     int publish, echo, presence;
 } settings;
 
-/* ---- Configuration ---- */
-
-static const char *set_flag(const char *value, int *flag)
-{
-    *flag = !strcmp(value, "on");
-    return *flag || !strcmp(value, "off") ? NULL : "say on or off";
-}
-
-static const char *configure(apr_pool_t *pconf, const char *key, const char *value, void **config)
-{
-    settings *s = *config;
-    if (!s) {
-        s = *config = apr_pcalloc(pconf, sizeof(*s));
-        s->last = &s->channels;
-        s->echo = 1;
-    }
-    if (!key) {
-        return NULL;
-    }
-    if (!strcmp(key, "channel")) {
-        names *n = apr_pcalloc(pconf, sizeof(*n));
-        n->pattern = apr_pstrdup(pconf, value);
-        *s->last = n;
-        s->last = &n->next;
-        return strchr(value, '%') || ws_channel_valid(value)
-                   ? NULL
-                   : "a channel's name has 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = !";
-    }
-    return !strcmp(key, "publish")    ? set_flag(value, &s->publish)
-           : !strcmp(key, "echo")     ? set_flag(value, &s->echo)
-           : !strcmp(key, "presence") ? set_flag(value, &s->presence)
-                                      : "the keys are channel, publish, echo and presence";
-}
-
 /* ---- Names that come with the request ---- */
+
+static int argument(ws_conn *c, const char *name, char *out, apr_size_t size)
+{
+    const char *args = ws_args(c);
+    return ws_query_next(&args, name, out, size);
+}
 
 static int segment(ws_conn *c, int n, char *out, apr_size_t size)
 {
@@ -89,51 +62,52 @@ static int segment(ws_conn *c, int n, char *out, apr_size_t size)
     return 1;
 }
 
-static int argument(ws_conn *c, const char *name, apr_size_t len, char *out, apr_size_t size)
+#define PATH "path:"
+#define ARGUMENT "arg:"
+#define SEGMENTS_MAX 100
+
+/* A placeholder's value; without a connection, one that stands for any. @return 0 if there is no such
+ * placeholder, or its value is no part of a name */
+static int fill_in(ws_conn *c, const char *name, char *out, apr_size_t size)
 {
-    const char *a = ws_args(c);
-    while (a && (strncmp(a, name, len) || a[len] != '=')) {
-        a = strchr(a, '&') ? strchr(a, '&') + 1 : NULL;
-    }
-    *out = 0;
-    for (a = a ? a + len + 1 : ""; *a && *a != '&'; a++) {
-        char hex[3] = {a[0] == '%' ? a[1] : 0, a[0] == '%' && a[1] ? a[2] : 0, 0};
-        char *end;
-        long byte = strtol(hex, &end, 16);
-        if (size-- < 2) {
-            return 0;
+    apr_int64_t n;
+    apr_cpystrn(out, "x", size);
+    if (!strcmp(name, "user")) {
+        if (c) {
+            apr_cpystrn(out, ws_user(c) ? ws_user(c) : "", size);
         }
-        *out++ = hex[0] && end == hex + 2 ? (char)byte : *a == '+' ? ' ' : *a;
-        *out = 0;
-        a += hex[0] && end == hex + 2 ? 2 : 0;
+        return 1;
     }
-    return 1;
+    if (!strncmp(name, PATH, sizeof(PATH) - 1)) {
+        return !ws_parse_count(NULL, name + sizeof(PATH) - 1, 1, SEGMENTS_MAX, &n)
+               && (!c || segment(c, (int)n, out, size));
+    }
+    if (!strncmp(name, ARGUMENT, sizeof(ARGUMENT) - 1) && name[sizeof(ARGUMENT) - 1]) {
+        return !c || argument(c, name + sizeof(ARGUMENT) - 1, out, size) >= 0;
+    }
+    return 0;
 }
 
-/* Fill in %{...}. @return whether there is room */
+/* Fill in %{...}. @return whether that can be, and there is room */
 static int expand(ws_conn *c, const char *pattern, char *out, apr_size_t size)
 {
     while (*pattern) {
-        const char *end = pattern[0] == '%' && pattern[1] == '{' ? strchr(pattern, '}') : NULL;
-        apr_size_t len;
-        *out = 0;
+        const char *end = !strncmp(pattern, "%{", 2) ? strchr(pattern, '}') : NULL;
+        char name[WS_CHANNEL_MAX + 1];
+        apr_size_t len = 1;
         if (size < 2) {
             return 0;
         }
         if (!end) {
             *out = *pattern++;
-            len = 1;
         }
         else {
-            const char *name = pattern + 2;
-            int fits = !strncmp(name, "path:", 5) ? segment(c, atoi(name + 5), out, size)
-                       : !strncmp(name, "arg:", 4)
-                           ? argument(c, name + 4, (apr_size_t)(end - name - 4), out, size)
-                           : 1;
-            if (!strncmp(name, "user}", 5)) {
-                apr_cpystrn(out, ws_user(c) ? ws_user(c) : "", size);
+            apr_size_t n = (apr_size_t)(end - pattern) - 2;
+            if (n >= sizeof(name)) {
+                return 0;
             }
-            if (!fits) {
+            apr_cpystrn(name, pattern + 2, n + 1);
+            if (!fill_in(c, name, out, size)) {
                 return 0;
             }
             len = strlen(out);
@@ -146,6 +120,42 @@ static int expand(ws_conn *c, const char *pattern, char *out, apr_size_t size)
     return 1;
 }
 
+/* ---- Configuration ---- */
+
+static const char *set_flag(const char *value, int *flag)
+{
+    *flag = !strcmp(value, "on");
+    return *flag || !strcmp(value, "off") ? NULL : "say on or off";
+}
+
+static const char *configure(apr_pool_t *pconf, const char *key, const char *value, void **config)
+{
+    settings *s = *config;
+    char name[WS_CHANNEL_MAX + 1];
+    if (!s) {
+        s = *config = apr_pcalloc(pconf, sizeof(*s));
+        s->last = &s->channels;
+        s->echo = 1;
+    }
+    if (!key) {
+        return NULL;
+    }
+    if (!strcmp(key, "channel")) {
+        names *n = apr_pcalloc(pconf, sizeof(*n));
+        n->pattern = apr_pstrdup(pconf, value);
+        *s->last = n;
+        s->last = &n->next;
+        return expand(NULL, value, name, sizeof(name)) && ws_channel_valid(name)
+                   ? NULL
+                   : "takes a channel's name, 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = ! and of "
+                     "%{user}, %{path:N} (N from 1 to 100) and %{arg:NAME}";
+    }
+    return !strcmp(key, "publish")    ? set_flag(value, &s->publish)
+           : !strcmp(key, "echo")     ? set_flag(value, &s->echo)
+           : !strcmp(key, "presence") ? set_flag(value, &s->presence)
+                                      : "the keys are channel, publish, echo and presence";
+}
+
 /* ---- JSON ---- */
 
 static int speaks_json(const ws_conn *c)
@@ -156,36 +166,16 @@ static int speaks_json(const ws_conn *c)
 
 static void add_position(cJSON *o, ws_position p)
 {
-    char text[64];
+    char text[WS_POSITION_SIZE];
     if (p.epoch) {
-        apr_snprintf(text, sizeof(text), "%" APR_UINT64_T_HEX_FMT "-%" APR_UINT64_T_FMT, p.epoch,
-                     p.offset);
-        cJSON_AddStringToObject(o, "position", text);
+        cJSON_AddStringToObject(o, "position", ws_print_position(p, text));
     }
-}
-
-static int read_position(const char *text, ws_position *p)
-{
-    char *end;
-    if (!strcmp(text, "all")) {
-        *p = (ws_position){0, 0};
-        return 1;
-    }
-    p->epoch = strtoull(text, &end, 16);
-    if (end == text || *end != '-') {
-        return 0;
-    }
-    text = end + 1;
-    p->offset = strtoull(text, &end, 10);
-    return end != text && !*end && p->epoch;
 }
 
 /* Text as it is; in base64 what JSON or cJSON cannot carry: bytes, and text with a NUL. */
 static void add_data(cJSON *o, ws_type type, const char *data, apr_size_t len)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const unsigned char *in = (const unsigned char *)data;
-    char *text = malloc((len + 2) / 3 * 4 + len + 1), *at = text;
+    char *text = malloc((len + 2) / 3 * 4 + len + 1);
     if (!text) {
         return;
     }
@@ -194,15 +184,7 @@ static void add_data(cJSON *o, ws_type type, const char *data, apr_size_t len)
         text[len] = 0;
     }
     else {
-        for (apr_size_t i = 0; i < len; i += 3) {
-            unsigned n =
-                in[i] << 16 | (i + 1 < len ? in[i + 1] << 8 : 0) | (i + 2 < len ? in[i + 2] : 0);
-            *at++ = digits[n >> 18];
-            *at++ = digits[n >> 12 & 63];
-            *at++ = i + 1 < len ? digits[n >> 6 & 63] : '=';
-            *at++ = i + 2 < len ? digits[n & 63] : '=';
-        }
-        *at = 0;
+        apr_base64_encode_binary(text, (const unsigned char *)data, (int)len);
         cJSON_AddStringToObject(o, "encoding", "base64");
     }
     cJSON_AddStringToObject(o, "data", text);
@@ -444,7 +426,7 @@ static ws_status do_subscribe(ws_conn *c, const char *channel, const cJSON *o)
         ws_unsubscribe(c, channel); /* a configured one, in another way */
     }
     if (after) {
-        if (!read_position(after, &how.after)) {
+        if (!ws_parse_position(after, &how.after)) {
             return WS_MISPLACED;
         }
         how.flags |= WS_RESUME;
@@ -550,15 +532,17 @@ static void on_open(ws_conn *c)
     const settings *s = ws_config(c);
     char name[WS_CHANNEL_MAX + 2], after[64], member[WS_MEMBER_MAX];
     ws_subscription how = {0};
-    if (argument(c, "after", 5, after, sizeof(after)) && *after
-        && read_position(after, &how.after)) {
-        how.flags |= WS_RESUME;
+    int found = argument(c, "after", after, sizeof(after));
+    if (found < 0 || (*after && !ws_parse_position(after, &how.after))) {
+        ws_close(c, WS_CLOSE_POLICY, "after= is no position");
+        return;
     }
+    how.flags = *after ? WS_RESUME : 0;
     if (s->presence) {
         if (ws_user(c)) {
             apr_cpystrn(member, ws_user(c), sizeof(member));
         }
-        else if (!argument(c, "name", 4, member, sizeof(member))) {
+        else if (argument(c, "name", member, sizeof(member)) < 0) {
             *member = 0;
         }
         how.flags |= WS_MEMBER | WS_WATCH;

@@ -15,7 +15,7 @@
 
 #include <apr_strings.h>
 
-#include "mod_websocket.h"
+#include "websocket_parse.h"
 
 typedef struct {
     const char *format;
@@ -49,14 +49,11 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
         return NULL;
     }
     if (strcmp(key, "interval") == 0) {
-        char *end;
-        long seconds = strtol(value, &end, 10);
+        apr_int64_t ms = config->interval;
+        const char *error = ws_parse_interval(pconf, value, 1000, 24 * 3600 * 1000, &ms);
 
-        if (end == value || *end != '\0' || seconds < 1 || seconds > 86400) {
-            return "takes whole seconds, 1 to 86400";
-        }
-        config->interval = (apr_uint32_t)seconds * 1000;
-        return NULL;
+        config->interval = (apr_uint32_t)ms;
+        return error;
     }
     if (strcmp(key, "format") == 0) {
         char text[TEXT_SIZE];

@@ -13,9 +13,11 @@
 #include <string.h>
 
 #include "channels/channels.h"
+#include "base/parse.h"
 #include "engine/strbuf.h"
 #include "httpd/channel_acl.h"
 #include "httpd/config.h"
+#include "httpd/query.h"
 #include "httpd/sse.h"
 #include "httpd/upgrade.h"
 #include "protocol/utf8.h"
@@ -145,9 +147,9 @@ static int refuse(request_rec *r, int status, const char *why)
 
 static void add_position(ws_strbuf *t, ws_position p)
 {
+    char text[WS_POSITION_SIZE];
     if (p.epoch) {
-        ws_strbuf_printf(t, ",\"position\":\"%" APR_UINT64_T_HEX_FMT "-%" APR_UINT64_T_FMT "\"",
-                         p.epoch, p.offset);
+        ws_strbuf_printf(t, ",\"position\":\"%s\"", ws_print_position(p, text));
     }
 }
 
@@ -485,18 +487,12 @@ static int clear(request_rec *r, const apr_array_header_t *names)
 /* The channels that a URL names: its path behind the Location's, and each argument channel=. */
 static apr_array_header_t *names_of(request_rec *r, const ws_channel_http *h)
 {
-    apr_array_header_t *names = apr_array_make(r->pool, 4, sizeof(const char *));
+    apr_array_header_t *names = apr_array_make(r->pool, 1, sizeof(const char *));
     apr_size_t base = strlen(h->base);
     if (!strncmp(r->uri, h->base, base) && r->uri[base] == '/' && r->uri[base + 1]) {
         APR_ARRAY_PUSH(names, const char *) = r->uri + base + 1;
     }
-    for (const char *a = r->args; a; a = strchr(a, '&') ? strchr(a, '&') + 1 : NULL) {
-        if (!strncmp(a, "channel=", 8)) {
-            char *name = apr_pstrmemdup(r->pool, a + 8, strcspn(a + 8, "&"));
-            ap_unescape_urlencoded(name);
-            APR_ARRAY_PUSH(names, const char *) = name;
-        }
-    }
+    apr_array_cat(names, ws_arguments(r, "channel"));
     return names;
 }
 

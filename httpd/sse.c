@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #include "engine/strbuf.h"
+#include "base/parse.h"
+#include "httpd/query.h"
 #include "httpd/child.h"
 #include "httpd/config.h"
 #include "httpd/limits.h"
@@ -52,9 +54,9 @@ typedef struct stream {
 
 static void add_position(ws_strbuf *t, const char *before, ws_position p, const char *behind)
 {
+    char text[WS_POSITION_SIZE];
     if (p.epoch) {
-        ws_strbuf_printf(t, "%s%" APR_UINT64_T_HEX_FMT "-%" APR_UINT64_T_FMT "%s", before, p.epoch,
-                         p.offset, behind);
+        ws_strbuf_printf(t, "%s%s%s", before, ws_print_position(p, text), behind);
     }
 }
 
@@ -239,17 +241,6 @@ void ws_sse_register(apr_pool_t *pconf)
 
 /* ---- The request ---- */
 
-static const char *argument(request_rec *r, const char *name)
-{
-    apr_size_t len = strlen(name);
-    for (const char *a = r->args; a; a = strchr(a, '&') ? strchr(a, '&') + 1 : NULL) {
-        if (!strncmp(a, name, len) && a[len] == '=') {
-            return apr_pstrmemdup(r->pool, a + len + 1, strcspn(a + len + 1, "&"));
-        }
-    }
-    return NULL;
-}
-
 static int accepts_events(const request_rec *r)
 {
     const char *accept = apr_table_get(r->headers_in, "Accept");
@@ -258,24 +249,7 @@ static int accepts_events(const request_rec *r)
 
 int ws_sse_wanted(request_rec *r)
 {
-    return accepts_events(r) || argument(r, "after") != NULL;
-}
-
-/* @return 0 if it is none */
-static int parse_position(const char *text, ws_subscription *how)
-{
-    char *end;
-    how->flags = WS_RESUME;
-    if (!strcmp(text, "all")) {
-        return 1;
-    }
-    how->after.epoch = strtoull(text, &end, 16);
-    if (end == text || *end != '-' || !how->after.epoch) {
-        return 0;
-    }
-    text = end + 1;
-    how->after.offset = strtoull(text, &end, 10);
-    return end != text && !*end;
+    return accepts_events(r) || ws_argument(r, "after") != NULL;
 }
 
 static void release(ws_ticket *ticket)
@@ -412,12 +386,18 @@ int ws_sse_serve(request_rec *r, const char *channel)
     ws_new_conn n = {.fd = -1, .location = &registration->location, .version = WS_VERSION_STREAM};
     ws_ticket *tickets = NULL;
     stream *s;
+    ws_position position = {0, 0};
+    apr_int64_t ms = WAIT_DEFAULT;
     int status;
 
     if (!after || !*after) {
-        after = argument(r, "after");
+        after = ws_argument(r, "after");
     }
-    wait = argument(r, "wait");
+    wait = ws_argument(r, "wait");
+    if ((after && *after && !ws_parse_position(after, &position))
+        || (wait && ws_parse_interval(NULL, wait, 0, WS_INTERVAL_MAX, &ms))) {
+        return HTTP_BAD_REQUEST;
+    }
     ap_set_content_type(r, accepts_events(r) ? "text/event-stream" : "application/json");
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     apr_table_setn(r->headers_out, "X-Accel-Buffering", "no"); /* for proxies that collect */
@@ -429,12 +409,11 @@ int ws_sse_serve(request_rec *r, const char *channel)
     }
     s->ticket.release = release;
     s->polls = !accepts_events(r);
-    s->wait = wait ? (apr_uint32_t)apr_atoi64(wait) * 1000 : WAIT_DEFAULT;
-    s->wait = s->wait > WAIT_MAX ? WAIT_MAX : s->wait;
+    s->wait = ms > WAIT_MAX ? WAIT_MAX : (apr_uint32_t)ms;
     apr_cpystrn(s->channel, channel, sizeof(s->channel));
-    if (after && *after && !parse_position(after, &s->how)) {
-        release(&s->ticket);
-        return HTTP_BAD_REQUEST;
+    if (after && *after) {
+        s->how.flags = WS_RESUME;
+        s->how.after = position;
     }
     if ((status = ap_discard_request_body(r)) != OK
         || (status = ws_limits_admit(r, ws_dir_config_of(r)->limits, &tickets)) != OK

@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "httpd/counters.h"
 #include "httpd/connections.h"
 #include "httpd/metrics.h"
+#include "httpd/query.h"
 #include "httpd/shm.h"
 #include "httpd/upgrade.h"
 #include "protocol/handshake.h"
@@ -34,41 +36,39 @@ extern const char ws_status_html[];
 
 /* ---- The query string ---- */
 
-/* A decoded argument of the query string, "" for one without value, or NULL. */
-static const char *argument(request_rec *r, const char *name)
+/* @return 0 if there is such an argument, and it is no number; one above max is max */
+static int read_number(request_rec *r, const char *name, unsigned max, unsigned *n)
 {
-    apr_size_t len = strlen(name);
-    for (const char *a = r->args; a; a = strchr(a, '&') ? strchr(a, '&') + 1 : NULL) {
-        if (!strncmp(a, name, len) && (a[len] == '=' || a[len] == '&' || !a[len])) {
-            const char *from = a + len + (a[len] == '=');
-            char *value = apr_pstrmemdup(r->pool, from, strcspn(from, "&"));
-            ap_unescape_urlencoded(value);
-            return value;
-        }
+    const char *text = ws_argument(r, name);
+    apr_int64_t value = *n;
+    if (text && ws_parse_count(NULL, text, 0, APR_INT64_MAX, &value)) {
+        return 0;
     }
-    return NULL;
+    *n = value > (apr_int64_t)max ? max : (unsigned)value;
+    return 1;
 }
 
-static unsigned number(request_rec *r, const char *name, unsigned otherwise, unsigned max)
+/* @return 0 if a number is none, or there is no such order */
+static int read_query(request_rec *r, ws_connections_query *q)
 {
-    const char *text = argument(r, name);
-    apr_int64_t n = text ? apr_atoi64(text) : otherwise;
-    return n < 0 ? 0 : n > (apr_int64_t)max ? max : (unsigned)n;
-}
-
-static void read_query(request_rec *r, ws_connections_query *q)
-{
-    const char *filter = argument(r, "filter"), *sort = argument(r, "sort");
+    const char *filter = ws_argument(r, "filter"), *sort = ws_argument(r, "sort");
+    unsigned descending = 0;
     apr_cpystrn(q->filter, filter ? filter : "", sizeof(q->filter));
-    q->sort = ws_connections_sorts[0];
+    q->sort = sort ? NULL : ws_connections_sorts[0];
     for (const char *const *s = ws_connections_sorts; sort && *s; s++) {
         if (!strcmp(*s, sort)) {
             q->sort = *s;
         }
     }
-    q->descending = number(r, "descending", 0, 1) != 0;
-    q->limit = number(r, "limit", LIMIT_DEFAULT, 1000);
-    q->offset = number(r, "offset", 0, WS_CONNECTIONS_MAX - q->limit);
+    q->limit = LIMIT_DEFAULT;
+    q->offset = 0;
+    if (!q->sort || !read_number(r, "descending", 1, &descending)
+        || !read_number(r, "limit", 1000, &q->limit)
+        || !read_number(r, "offset", WS_CONNECTIONS_MAX - q->limit, &q->offset)) {
+        return 0;
+    }
+    q->descending = (int)descending;
+    return 1;
 }
 
 /* ---- JSON ---- */
@@ -128,12 +128,10 @@ static void put_children(ws_strbuf *t)
     }
 }
 
-static void make_json(request_rec *r, ws_strbuf *t)
+static void make_json(request_rec *r, const ws_connections_query *q, ws_strbuf *t)
 {
-    ws_connections_query q;
     ws_connections list;
-    read_query(r, &q);
-    ws_connections_make(r->pool, &q, &list);
+    ws_connections_make(r->pool, q, &list);
 
     ws_strbuf_puts(t, "{\"now\":\"");
     ws_strbuf_time(t, apr_time_now());
@@ -147,8 +145,8 @@ static void make_json(request_rec *r, ws_strbuf *t)
     }
     ws_strbuf_puts(t, "]");
     put_number(t, "matching", list.matching);
-    put_number(t, "offset", q.offset);
-    put_number(t, "limit", q.limit);
+    put_number(t, "offset", q->offset);
+    put_number(t, "limit", q->limit);
     ws_strbuf_puts(t, ",\"connections\":[");
     for (unsigned i = 0; i < list.count; i++) {
         ws_strbuf_puts(t, i ? "," : "");
@@ -182,17 +180,21 @@ static int wants_json(request_rec *r)
 
 static int show(request_rec *r)
 {
+    ws_connections_query q;
     ws_strbuf t = {0};
     /* Who is connected is nobody else's business, and old a second later. */
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
-    if (argument(r, "prometheus")) {
+    if (ws_argument(r, "prometheus")) {
         ws_metrics_prometheus(&t);
         return send_text(r, "text/plain; version=0.0.4; charset=utf-8", &t);
     }
     apr_table_mergen(r->headers_out, "Vary", "Accept");
     if (wants_json(r)) {
-        make_json(r, &t);
+        if (!read_query(r, &q)) {
+            return HTTP_BAD_REQUEST;
+        }
+        make_json(r, &q, &t);
         return send_text(r, "application/json", &t);
     }
     /* Everything that the page needs is in it. Nobody may frame it, and let its buttons be clicked. */
@@ -229,9 +231,8 @@ static const char *foreign(request_rec *r)
 
 static int close_one(request_rec *r)
 {
-    const char *id = argument(r, "close"), *problem = foreign(r);
+    const char *id = ws_argument(r, "close"), *problem = foreign(r);
     ws_strbuf t = {0};
-    char *end;
     ws_id number;
     int closed;
 
@@ -240,8 +241,7 @@ static int close_one(request_rec *r)
                       "websocket: a request to close a connection is refused: %s", problem);
         return HTTP_FORBIDDEN;
     }
-    number = id ? (ws_id)strtoull(id, &end, 16) : 0;
-    if (!id || strlen(id) != 16 || *end) {
+    if (!id || !ws_parse_id(id, strlen(id), &number)) {
         return HTTP_BAD_REQUEST;
     }
     if ((closed = ap_discard_request_body(r)) != OK) {

@@ -2,7 +2,7 @@
 
 /**
  * @file websocket_parse.h
- * @brief Numbers, sizes, intervals and query arguments, as the module's own directives read them.
+ * @brief Numbers, sizes, intervals, ids, positions and query arguments, as the module's own directives read them.
  *
  * For a handler's `configure` and the arguments of a request. Nothing is accepted that is not whole:
  * no sign, no space, nothing after the unit.
@@ -70,6 +70,22 @@ WS_API int ws_percent_decode(const char *in, apr_size_t len, int form, char *out
  * @return 1 found; 0 there is none, value is ""; -1 there is one, which ws_percent_decode() refuses
  */
 WS_API int ws_query_next(const char **query, const char *name, char *value, apr_size_t size);
+
+/** A connection's id: 16 hexadecimal digits. @return whether it is one; *id is not changed otherwise */
+WS_API int ws_parse_id(const char *text, apr_size_t len, ws_id *id);
+
+/** Bytes of the longest text of a position, with its NUL. */
+#define WS_POSITION_SIZE 40
+
+/**
+ * The text of a position in a channel's history: its epoch in hexadecimal digits, "-" and its offset; or
+ * "all" for epoch 0, all that is kept.
+ * @return whether it is one; *position is not changed otherwise
+ */
+WS_API int ws_parse_position(const char *text, ws_position *position);
+
+/** The text that ws_parse_position() reads, of a position whose epoch is not 0. @return text */
+WS_API const char *ws_print_position(ws_position position, char text[WS_POSITION_SIZE]);
 
 #ifdef __cplusplus
 }

@@ -33,7 +33,7 @@ sub takes {
 # ---- Values ----
 
 # What no interval is.
-my @nonsense = qw(1h30min 20sec 5sfoo 1s500ms 5m 5mi 5mins 1hr 1w 1us 1.5s 0x10 +5s 1e3 20K ss s5 5s5 1,5s);
+my @nonsense = qw(1h30min 20sec 5sfoo 1s500ms 5m 5mi 5mins 1hr 1w 1us 1.5s 0x10 +5s 1e3 20K ss s5 5s5);
 for my $directive (qw(WebSocketMaxMessageSize WebSocketMaxFrameSize WebSocketSendQueue)) {
     refuses("$directive $_", qr/^$directive: "\Q$_\E" is wrong, it takes a size from 1 to 1024G, in bytes or with K, M or G/)
         for qw(0 -1 x 1x 1KB 1.5M 1T K 9223372036854775808 9999999999G 1025G 1M1K 0x10 +1 1e3);
@@ -186,6 +186,11 @@ refuses("$h $api unknown=1",  qr/^$h: handler api, unknown=1: unknown key; there
 refuses("$h $api greeting=a start=2", qr/^$h: handler api, start=2: unknown key/, 'what configure says of a value');
 refuses("$h $api greeting=",  qr/^$h: handler api: greeting= wants a text/, 'what configure says in the end');
 takes("$h $api greeting=a=b", 'taken: a value with = in it');
+
+# ---- Placeholders of a channel's name ----
+refuses("$h ws_channel.so channel=$_", qr/^$h: handler channel, channel=\Q$_\E: takes a channel's name, 1 to 200 of .* %\{path:N\} \(N from 1 to 100\)/)
+    for qw(%{ip} %{path:0} %{path:} %{path:x} %{path:101} %{arg:} %{User} %{user %user a%20b a%{user}/%{no} room:%{path:1x}), 'x' x 200 . '%{user}';
+takes("$h ws_channel.so channel=$_", "taken: channel=$_") for qw(%{user} a:%{path:1}/%{path:100} room:%{arg:x}-%{user});
 
 # ---- Several handlers of a section ----
 refuses("$h $api", qr/^$h \Q$api\E: this section has a handler without protocol= already \(echo\); only one can be the default/,

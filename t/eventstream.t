@@ -159,7 +159,8 @@ SKIP: {
 
 # ---- What is wrong ----
 
-for (['/events/a?channel=b', 400], ['/events', 400], ['/events/a?after=now', 400], ['/events/secret', 403]) {
+for (['/events/a?channel=b', 400], ['/events', 400], (map { ["/events/a?$_", 400] }
+    qw(after=now after=%zz after=1-2x after=0x1-1 after=-1-1 wait=abc wait=5sec wait=-1 wait=1h30min), 'wait=+5'), ['/events/secret', 403]) {
     my ($path, $status) = @$_;
     is(($httpd->get($path, 'Accept: text/event-stream'))[0], $status, "$path: $status");
 }

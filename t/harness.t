@@ -266,7 +266,7 @@ my @mistakes = (
             . ' behind connect a status'],
     ['> nothing'     => '"nothing": a client sends text, binary, ping, pong or close; it may break, pause or resume'],
     ['say "x"'       => '"say "x"": a line is connect, NAME> ..., NAME< ..., wait, configure, start fails, or a directive'],
-    ['wait 5'        => 'wait takes a time: 200ms, 5s, 2min, 1h'],
+    ['wait 5sec'     => 'wait takes an interval from 0 to 2147483647ms, in seconds or with ms, s, min, h or d'],
     ['connect ann'   => 'connect [NAME] /PATH: the path begins with a slash'],
     ["connect /\n    version 9" => 'versions are 13, 8, 7, 76 and 75'],
     ["wait 1s\n    Header: x" => 'only lines about a connect or a status are indented'],

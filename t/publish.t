@@ -101,6 +101,8 @@ ok($here->{complete}, 'all have answered');
 ($status, $answer) = curl('/channels/kept/a', '-X', 'DELETE');
 is($status, 200, 'cleared');
 is_deeply($answer, { cleared => [{ channel => 'kept/a' }] }, 'which');
+my $lost = Client->new($httpd, '/plain?channel=kept/a&after=1-2x');
+$lost->expect_close(1008, 'a position that is none');
 my $f = Client->new($httpd, '/plain?channel=kept/a&after=all');
 curl('/channels/kept/a', '-d', 'after');
 is(($f->message)[1], 'after', 'what was kept is not there any more');
@@ -110,6 +112,7 @@ my $long = 'x' x 101;
 for (
     ['no channel',       400, qr/no channel/,   '/channels',              '-d', 'x'],
     ['a bad name',       400, qr/a name has/,   '/channels/a%20b',        '-d', 'x'],
+    ['a broken name',    400, qr/a name has/,   '/channels/a?channel=b%2', '-d', 'x'],
     ['one of several',   400, qr/a name has/,   '/channels/a?channel=%3C', '-d', 'x'],
     ['too many',         400, qr/too many/,     '/channels/a?' . join('&', map {"channel=c$_"} 1 .. 100), '-d', 'x'],
     ['not UTF-8',        400, qr/not UTF-8/,    '/channels/a', '--data-binary', "\xff"],

@@ -115,7 +115,8 @@ for my $n (1 .. 12) {
     is($uris->('filter=nobody'), '', 'filtered by what nobody has');
     my ($c) = @{ status('filter=/echo/7')->{connections} };
     is($uris->("filter=$c->{id}"), '7', 'filtered by id');
-    is($uris->('sort=nothing&limit=x&offset=-5&descending=y'), '', 'arguments without sense');
+    is(($httpd->get("/websocket-status?$_", 'Accept: application/json'))[0], 400, "$_: 400")
+        for qw(sort=nothing limit=x limit=1x offset=-5 descending=y limit=%31%zz offset=), 'limit=+5';
     my $jane = Client->new($httpd, '/echo/jane', headers => ['Authorization: Basic amFuZTo=']);
     is(listed(1, 'filter=jane')->{connections}[0]{user}, 'jane', 'a user');
 }

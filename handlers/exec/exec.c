@@ -30,7 +30,7 @@
 #include "supervisor.h"
 #include "slots.h"
 
-#include "../keys.h"
+#include "websocket_parse.h"
 
 /* Read from a program at a time, bytes, and so many times before others have their turn. */
 #define READ_SIZE (32 * 1024)
@@ -77,14 +77,28 @@ static const char *set_command(apr_pool_t *pconf, exec_config *config, const cha
                               config->argv[0]);
 }
 
+typedef const char *parser(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
+                           apr_int64_t *n);
+
+static const char *set_number(apr_pool_t *pconf, parser *parse, const char *value,
+                              apr_int64_t least, apr_int64_t most, apr_uint32_t *field)
+{
+    apr_int64_t n = *field;
+    const char *error = parse(pconf, value, least, most, &n);
+
+    *field = (apr_uint32_t)n;
+    return error;
+}
+
 static const char *set_stop(apr_pool_t *pconf, exec_config *config, const char *value)
 {
     char *last, *times = apr_pstrdup(pconf, value);
-    apr_uint32_t after = 0;
+    apr_uint32_t after = 1;
     int n = 0;
 
     for (char *t = apr_strtok(times, ",", &last); t; t = apr_strtok(NULL, ",", &last)) {
-        if (n == EXEC_STEPS || !key_interval(t, after, STOP_MAX, &config->stop_at[n])) {
+        if (n == EXEC_STEPS
+            || set_number(pconf, ws_parse_interval, t, after, STOP_MAX, &config->stop_at[n])) {
             n = 0;
             break;
         }
@@ -110,6 +124,7 @@ static const char *set(apr_pool_t *pconf, exec_config *config, const char *key, 
     static const char *const framings[] = {"line", "nul", "length", NULL};
     static const char *const types[] = {"text", "binary", NULL};
     static const char *const switches[] = {"off", "on", NULL};
+    const char *error;
     int n;
 
     if (strcmp(key, "command") == 0) {
@@ -132,19 +147,18 @@ static const char *set(apr_pool_t *pconf, exec_config *config, const char *key, 
         return n >= 0 ? NULL : "takes on or off";
     }
     if (strcmp(key, "max") == 0) {
-        return key_number(value, 1, 100000, &config->max) ? NULL
-                                                          : "takes a whole number, 1 to 100000";
+        return set_number(pconf, ws_parse_count, value, 1, 100000, &config->max);
     }
     if (strcmp(key, "longest") == 0) {
-        return key_number(value, 1, 1024 * 1024 * 1024, &config->longest)
-                   ? NULL
-                   : "takes a size in bytes, or with K or M, up to 1024M";
+        return set_number(pconf, ws_parse_size, value, 1, 1 << 30, &config->longest);
     }
     if (strcmp(key, "stderr") == 0) {
         config->lines = 0;
-        return strcmp(value, "off") == 0 || key_number(value, 1, 10000, &config->lines)
-                   ? NULL
-                   : "takes the lines a second that are logged, 1 to 10000, or off";
+        if (strcmp(value, "off") == 0
+            || !(error = set_number(pconf, ws_parse_count, value, 1, 10000, &config->lines))) {
+            return NULL;
+        }
+        return apr_pstrcat(pconf, error, ", of lines a second that are logged; or off", NULL);
     }
     if (strcmp(key, "stop") == 0) {
         return set_stop(pconf, config, value);

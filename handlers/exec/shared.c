@@ -13,6 +13,7 @@
 #include <util_script.h>
 
 #include "supervisor.h"
+#include "websocket_parse.h"
 
 /* A client that has something to say waits while more than this waits for the program, bytes; while four
  * times as much does, no new one comes in. */
@@ -148,39 +149,47 @@ static void send_to(exec_hub *h, ws_id id, const char *text, apr_size_t len)
 
 static void close_it(ws_id id, const char *text, apr_size_t len)
 {
-    char words[4 + 1 + 123 + 1], *reason;
-    long code;
+    char words[4 + 1 + 123 + 1], *reason = words, after;
+    apr_int64_t code = WS_CLOSE_NORMAL;
+    size_t digits;
 
     len = len < sizeof(words) - 1 ? len : sizeof(words) - 1;
     memcpy(words, text, len);
     words[len] = '\0';
-    code = strtol(words, &reason, 10);
-    ws_close_id(id, reason == words ? WS_CLOSE_NORMAL : (int)code, reason + (*reason == ' '));
+    digits = strcspn(words, " ");
+    after = words[digits];
+    words[digits] = '\0';
+    if (ws_parse_count(NULL, words, 1000, 4999, &code) == NULL) {
+        reason += digits + (after == ' ');
+    }
+    else { /* all of it is the reason */
+        words[digits] = after;
+    }
+    ws_close_id(id, (int)code, reason);
 }
 
 static void take_message(exec_hub *h, const char *line, apr_size_t len)
 {
     const char *kind = memchr(line, '\t', len), *text;
     apr_size_t id_len, kind_len, at;
-    char number[ID_SIZE];
     ws_id id = 0;
     int all;
 
-    if (kind == NULL || (id_len = (apr_size_t)(kind++ - line)) >= ID_SIZE
-        || (text = memchr(kind, '\t', len - id_len - 1)) == NULL) {
+    if (kind == NULL
+        || (text = memchr(kind + 1, '\t', len - (apr_size_t)(kind + 1 - line))) == NULL) {
         complain(h, line, len);
         return;
     }
+    id_len = (apr_size_t)(kind++ - line);
     kind_len = (apr_size_t)(text++ - kind);
-    len -= (apr_size_t)(text - line);
     all = id_len == 1 && *line == '*';
-    if (!all) {
-        memcpy(number, line, id_len);
-        number[id_len] = '\0';
-        id = (ws_id)apr_strtoi64(number, NULL, 16);
-        if (!list_find(&h->members, id, &at)) {
-            return; /* it has gone meanwhile */
-        }
+    if (!all && !ws_parse_id(line, id_len, &id)) {
+        complain(h, line, len);
+        return;
+    }
+    len -= (apr_size_t)(text - line);
+    if (!all && !list_find(&h->members, id, &at)) {
+        return; /* it has gone meanwhile */
     }
     if (kind_len == 7 && memcmp(kind, "message", 7) == 0) {
         send_to(h, id, text, len);

@@ -7,7 +7,7 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
-#include "../keys.h"
+#include "websocket_parse.h"
 
 #define TIMEOUT_MAX (10 * 60 * 1000)
 #define RETRY (10 * 1000)
@@ -16,7 +16,6 @@
 #define HANDSHAKE_TIMEOUT (10 * 1000)
 #define CONNECT_TIMEOUT (3 * 1000)
 
-static const char *takes_time = "takes a time with its unit, 1ms to 10min";
 static const char *takes_switch = "takes on or off";
 static const char *takes_file = "takes an absolute path";
 static const char *takes_names = "takes names of headers, separated by commas";
@@ -114,9 +113,12 @@ static const char *set_switch(const char *value, int on, int off, int *field)
     return NULL;
 }
 
-static const char *set_interval(const char *value, apr_uint32_t *field)
+static const char *set_interval(apr_pool_t *p, const char *value, apr_uint32_t *field)
 {
-    return key_interval(value, 1, TIMEOUT_MAX, field) ? NULL : takes_time;
+    apr_int64_t ms = *field;
+    const char *error = ws_parse_interval(p, value, 1, TIMEOUT_MAX, &ms);
+    *field = (apr_uint32_t)ms;
+    return error;
 }
 
 static const char *set_file(apr_pool_t *p, const char *value, const char **field)
@@ -190,13 +192,13 @@ const char *proxy_configure(apr_pool_t *p, const char *key, const char *value, v
         return strncmp(value, "http://", 7) == 0 ? NULL : "takes http://host:port";
     }
     if (strcmp(key, "connect-timeout") == 0) {
-        return set_interval(value, &o->connect_timeout);
+        return set_interval(p, value, &o->connect_timeout);
     }
     if (strcmp(key, "timeout") == 0) {
-        return set_interval(value, &o->handshake_timeout);
+        return set_interval(p, value, &o->handshake_timeout);
     }
     if (strcmp(key, "retry") == 0) {
-        return set_interval(value, &config->retry);
+        return set_interval(p, value, &config->retry);
     }
     return "unknown key; there are to, headers, user, origin, forwarded, preserve-host, "
            "compression, "

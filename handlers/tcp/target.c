@@ -13,6 +13,8 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
+#include "websocket_parse.h"
+
 #define UNIX_PREFIX "unix:"
 
 /* A line of a file of tokens, bytes. */
@@ -26,9 +28,8 @@ static int is_unix(const char *text)
 /* The port's number behind a colon, 0 if it is none. */
 static int port_of(const char *colon)
 {
-    char *end;
-    long port = strtol(colon + 1, &end, 10);
-    return apr_isdigit(colon[1]) && *end == '\0' && port >= 1 && port <= 65535 ? (int)port : 0;
+    apr_int64_t port = 0;
+    return ws_parse_count(NULL, colon + 1, 1, 65535, &port) ? 0 : (int)port;
 }
 
 const char *tcp_target_check(const char *text)

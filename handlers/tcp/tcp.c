@@ -25,7 +25,7 @@
 
 #include "mod_websocket.h"
 
-#include "../keys.h"
+#include "websocket_parse.h"
 #include "../outbox.h"
 #include "base64.h"
 #include "target.h"
@@ -63,6 +63,15 @@ typedef struct {
 
 /* ---- Configuration ---- */
 
+static const char *set_timeout(apr_pool_t *pconf, tcp_config *config, const char *value)
+{
+    apr_int64_t ms = config->timeout;
+    const char *error = ws_parse_interval(pconf, value, 1, CONNECT_TIMEOUT_MAX, &ms);
+
+    config->timeout = (apr_uint32_t)ms;
+    return error;
+}
+
 static const char *configure(apr_pool_t *pconf, const char *key, const char *value, void **data)
 {
     tcp_config *config = *data;
@@ -90,28 +99,21 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
         return *value && !value[strcspn(value, "&=%+")] ? NULL : "takes the name of a parameter";
     }
     if (strcmp(key, "connect-timeout") == 0) {
-        return key_interval(value, 1, CONNECT_TIMEOUT_MAX, &config->timeout)
-                   ? NULL
-                   : "takes a time with its unit, 1ms to 10min";
+        return set_timeout(pconf, config, value);
     }
     return "unknown key; there are to, tokens, parameter and connect-timeout";
 }
 
 /* ---- The handshake ---- */
 
-/* The value of a parameter of the query string, decoded, or NULL. */
-static char *parameter_of(request_rec *r, const char *name)
+/* The value of a parameter of the query string, decoded; NULL where there is none, or a broken one. */
+static const char *parameter_of(request_rec *r, const char *name)
 {
-    const char *args = r->args ? r->args : "";
-    size_t len = strlen(name);
+    const char *query = r->args;
+    apr_size_t size = query ? strlen(query) + 1 : 1;
+    char *value = apr_palloc(r->pool, size);
 
-    while (*args) {
-        char *pair = ap_getword(r->pool, &args, '&');
-        if (strncmp(pair, name, len) == 0 && pair[len] == '=') {
-            return ap_unescape_urlencoded(pair + len + 1) == OK ? pair + len + 1 : NULL;
-        }
-    }
-    return NULL;
+    return ws_query_next(&query, name, value, size) > 0 ? value : NULL;
 }
 
 /* @return where to, or NULL: refused with *status */

@@ -94,6 +94,21 @@ static void query(const char *text)
     free(value);
 }
 
+/* What is read is written as the same, but for the case of digits and zeros in front. */
+static void position(const char *text)
+{
+    char out[WS_POSITION_SIZE];
+    ws_position p = {0, 0}, again;
+    if (ws_parse_position(text, &p) && p.epoch) {
+        MUST(ws_parse_position(ws_print_position(p, out), &again));
+        MUST(again.epoch == p.epoch && again.offset == p.offset);
+        MUST(strlen(out) <= strlen(text));
+    }
+    else {
+        MUST(!p.epoch);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     apr_int64_t least = take_byte(&data, &len), most = least << take_byte(&data, &len) % 54;
@@ -103,6 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     text[len] = '\0';
     numbers(text, least, most);
     query(text);
+    position(text);
     free(text);
     return 0;
 }

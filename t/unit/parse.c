@@ -303,6 +303,56 @@ static void queries(void)
     is_int(ws_query_next(&at, "channel", value, sizeof(value)), 0, "still none");
 }
 
+static void ids(void)
+{
+    ws_id id = 7;
+    ok(ws_parse_id("00000000ffff0001", 16, &id) && id == 0xFFFF0001, "an id");
+    ok(ws_parse_id("FFFFFFFFFFFFFFFFx", 16, &id) && id == ~(ws_id)0, "no more than its length");
+    ok(!ws_parse_id("0000ffff0001", 12, &id), "a shorter one");
+    ok(!ws_parse_id("0x000000ffff0001", 16, &id), "0x");
+    ok(!ws_parse_id(" 0000000ffff0001", 16, &id), "a space");
+    ok(id == ~(ws_id)0, "nothing is changed");
+}
+
+static void positions(void)
+{
+    static const char *const wrong[] = {"",
+                                        "-",
+                                        "1",
+                                        "1-",
+                                        "-1",
+                                        "0-1",
+                                        "1--1",
+                                        "1-+1",
+                                        "1- 1",
+                                        " 1-1",
+                                        "0x1-1",
+                                        "1-1 ",
+                                        "1-0x1",
+                                        "g-1",
+                                        "All",
+                                        "all ",
+                                        "1-1-1",
+                                        "1-a",
+                                        "+1-1",
+                                        "12345678123456781-1",
+                                        "1-99999999999999999999",
+                                        NULL};
+    ws_position at = {7, 7};
+    char text[WS_POSITION_SIZE];
+    for (const char *const *w = wrong; *w; w++) {
+        ok(!ws_parse_position(*w, &at), "\"%s\" is no position", *w);
+    }
+    ok(at.epoch == 7 && at.offset == 7, "nothing is changed");
+    ok(ws_parse_position("fF-10", &at) && at.epoch == 255 && at.offset == 10, "a position");
+    is_str(ws_print_position(at, text), "ff-10", "and its text");
+    at = (ws_position){~(apr_uint64_t)0, ~(apr_uint64_t)0};
+    is_str(ws_print_position(at, text), "ffffffffffffffff-18446744073709551615",
+           "the longest fits");
+    ok(ws_parse_position("1-0", &at) && at.epoch == 1 && !at.offset, "before the first message");
+    ok(ws_parse_position("all", &at) && !at.epoch, "all");
+}
+
 int main(void)
 {
     apr_initialize();
@@ -312,6 +362,8 @@ int main(void)
     intervals();
     decimals();
     hexadecimal();
+    ids();
+    positions();
     percent();
     queries();
     apr_terminate();

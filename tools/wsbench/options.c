@@ -1,5 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+#include <apr_general.h>
 #include <arpa/inet.h>
 #include <getopt.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/parse.h"
 #include "tools/wsbench/handshake.h"
 
 options opt = {.connections = 64,
@@ -94,25 +96,37 @@ static void wrong(const char *format, ...)
     exit(2);
 }
 
-static double number(const char *text, const char *name, double least, double most)
+/* Longest time of an option, milliseconds. */
+#define TIME_MAX 1000000000
+
+static apr_pool_t *pool; /* of texts of errors */
+
+static void check(const char *error, const char *text, const char *name)
 {
-    char *end;
-    double value = strtod(text, &end);
-    if (end == text || *end || !(value >= least && value <= most)) {
-        wrong("--%s: \"%s\" is not a number from %g to %g", name, text, least, most);
+    if (error) {
+        wrong("--%s: \"%s\" is wrong, it %s", name, text, error);
     }
-    return value;
+}
+
+static unsigned count(const char *text, const char *name, apr_int64_t least, apr_int64_t most)
+{
+    apr_int64_t n = 0;
+    check(ws_parse_count(pool, text, least, most, &n), text, name);
+    return (unsigned)n;
+}
+
+static double seconds(const char *text, const char *name, apr_int64_t least)
+{
+    apr_int64_t ms = 0;
+    check(ws_parse_seconds(pool, text, least, TIME_MAX, &ms), text, name);
+    return (double)ms / 1000;
 }
 
 static size_t bytes(const char *text)
 {
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-    unsigned shift = *end == 'k' ? 10 : *end == 'm' ? 20 : 0;
-    if (end == text || *text == '-' || end[shift > 0] || value > (1ul << 30) >> shift) {
-        wrong("--size: \"%s\" is not a size up to 1 GiB", text);
-    }
-    return value << shift;
+    apr_int64_t n = 0;
+    check(ws_parse_size(pool, text, 0, 1 << 30, &n), text, "size");
+    return (size_t)n;
 }
 
 static int one_of(const char *text, const char *name, const char *const *words)
@@ -173,25 +187,25 @@ static void read_option(int o, const char **publish)
     static const char *const windows[] = {"takeover", NULL};
     switch (o) {
     case 'c':
-        opt.connections = (unsigned)number(optarg, "connections", 1, 4e6);
+        opt.connections = count(optarg, "connections", 1, 4000000);
         break;
     case 'm':
-        opt.in_flight = (unsigned)number(optarg, "in-flight", 1, FAN_RING / 2);
+        opt.in_flight = count(optarg, "in-flight", 1, FAN_RING / 2);
         break;
     case 's':
         opt.size = bytes(optarg);
         break;
     case 'r':
-        opt.rate = number(optarg, "rate", 0.001, 1e9);
+        check(ws_parse_decimal(pool, optarg, 0.001, 1e9, &opt.rate), optarg, "rate");
         break;
     case 't':
-        opt.seconds = number(optarg, "time", 0.1, 1e6);
+        opt.seconds = seconds(optarg, "time", 100);
         break;
     case 'w':
-        opt.warm_up = number(optarg, "warm-up", 0, 1e6);
+        opt.warm_up = seconds(optarg, "warm-up", 0);
         break;
     case 'j':
-        opt.workers = (unsigned)number(optarg, "workers", 1, 256);
+        opt.workers = count(optarg, "workers", 1, 256);
         break;
     case 'C':
         opt.content = (bench_content)one_of(optarg, "content", contents);
@@ -220,7 +234,7 @@ static void read_option(int o, const char **publish)
         opt.raw = 1;
         break;
     case OPT_SKIP:
-        opt.skip = (unsigned)number(optarg, "skip", 0, 1e9);
+        opt.skip = count(optarg, "skip", 0, 1000000000);
         break;
     case 'H':
         add_header(optarg);
@@ -235,13 +249,13 @@ static void read_option(int o, const char **publish)
         read_sources(optarg);
         break;
     case OPT_OPENING:
-        opt.opening = (unsigned)number(optarg, "opening", 1, 4096);
+        opt.opening = count(optarg, "opening", 1, 4096);
         break;
     case 'P':
         read_pid_file(optarg);
         break;
     case OPT_PID:
-        opt.pid = (long)number(optarg, "pid", 1, 1e9);
+        opt.pid = (long)count(optarg, "pid", 1, 1000000000);
         break;
     case 'J':
         opt.json = 1;
@@ -279,6 +293,8 @@ void options_read(int argc, char **argv)
 {
     const char *publish = NULL;
     int o;
+    apr_initialize();
+    apr_pool_create(&pool, NULL);
     while ((o = getopt_long(argc, argv, "c:m:s:r:t:w:j:C:z::f::H:kS:P:qh", long_options, NULL))
            != -1) {
         read_option(o, &publish);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/parse.h"
 #include "protocol/utf8.h"
 #include "tools/wsclient/session.h"
 
@@ -41,11 +42,11 @@ static const char *send_hex(const char *from, size_t n, unsigned where)
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)from[i];
-        int digit = isdigit(c) ? c - '0' : tolower(c) - 'a' + 10;
+        int digit = ws_hex_digit(c);
         if (isspace(c) && half < 0) {
             continue;
         }
-        if (!isxdigit(c)) {
+        if (digit < 0) {
             return wrong("bytes are pairs of hexadecimal digits: 00 7f ff");
         }
         if (half < 0) {

@@ -9,7 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/parse.h"
 #include "protocol/handshake.h"
+
+/* Longest time of an option, milliseconds. */
+#define TIME_MAX 1000000000
+
+/* Messages. */
+#define COUNT_MAX APR_INT64_C(1000000000000000)
 
 /* Redirects that --location follows. */
 #define REDIRECTS 10
@@ -116,14 +123,18 @@ __attribute__((noreturn, format(printf, 1, 2))) static void wrong(const char *fo
     exit(WS_EXIT_USAGE);
 }
 
-static double number(const char *text, const char *name, double least, double most)
+static void check(const char *error, const char *text, const char *name)
 {
-    char *end;
-    double value = strtod(text, &end);
-    if (end == text || *end || !(value >= least && value <= most)) {
-        wrong("--%s: \"%s\" is not a number of %.15g to %.15g", name, text, least, most);
+    if (error) {
+        wrong("--%s: \"%s\" is wrong, it %s", name, text, error);
     }
-    return value;
+}
+
+static apr_int64_t seconds(apr_pool_t *pool, const char *text, const char *name, apr_int64_t least)
+{
+    apr_int64_t ms = 0;
+    check(ws_parse_seconds(pool, text, least, TIME_MAX, &ms), text, name);
+    return ms;
 }
 
 static void add_header(apr_array_header_t *headers, const char *line)
@@ -142,7 +153,7 @@ static void add_header(apr_array_header_t *headers, const char *line)
 static void read_option(int c, apr_array_header_t *headers)
 {
     ws_connect_options *to = &ws_options.to;
-    double value;
+    apr_int64_t value = 0;
     switch (c) {
     case 'b':
         ws_options.form = WS_FORM_BINARY;
@@ -154,17 +165,18 @@ static void read_option(int c, apr_array_header_t *headers)
         ws_options.json = 1;
         break;
     case 'c':
-        ws_options.count = (apr_uint64_t)number(optarg, "count", 1, 1e15);
+        check(ws_parse_count(headers->pool, optarg, 1, COUNT_MAX, &value), optarg, "count");
+        ws_options.count = (apr_uint64_t)value;
         break;
     case OPT_STAY:
         ws_options.stay = 1;
         break;
     case 't':
-        ws_options.timeout = (apr_uint32_t)(number(optarg, "timeout", 0.001, 1e6) * 1000);
+        ws_options.timeout = (apr_uint32_t)seconds(headers->pool, optarg, "timeout", 1);
         break;
     case OPT_PING:
-        value = number(optarg, "ping", 0, 1e6);
-        to->ping_interval = value > 0 ? (apr_uint32_t)(value * 1000) + 1 : WS_NEVER;
+        value = seconds(headers->pool, optarg, "ping", 0);
+        to->ping_interval = value ? (apr_uint32_t)value : WS_NEVER;
         break;
     case 'H':
         add_header(headers, optarg);

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/parse.h"
 #include "channels/channels.h"
 #include "engine/conn.h"
 #include "httpd/child.h"
@@ -93,13 +94,12 @@ const char *ws_harness_configure(ws_harness **stage, const char *handler, int ar
     return NULL;
 }
 
-static int parse_size(const char *text, apr_uint64_t *size)
+static const char *set_size(ws_harness *s, const char *text, apr_uint64_t *size)
 {
-    char *end;
-    apr_int64_t n = apr_strtoi64(text, &end, 10);
-    int shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
-    *size = (apr_uint64_t)n << shift;
-    return end > text && n >= 0 && n <= (apr_int64_t)1 << 32 && !end[shift != 0];
+    apr_int64_t n = 0;
+    const char *error = ws_parse_size(s->pool, text, 0, (apr_int64_t)1 << 32, &n);
+    *size = (apr_uint64_t)n;
+    return error;
 }
 
 const char *ws_harness_set(ws_harness *s, const char *directive, const char *value)
@@ -114,7 +114,7 @@ const char *ws_harness_set(ws_harness *s, const char *directive, const char *val
                  {"WebSocketFragmentSize", &s->settings.fragment}};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
         if (!strcmp(directive, sizes[i].name)) {
-            return parse_size(value, sizes[i].value) ? NULL : "takes a size: 65536, 64K, 1M";
+            return set_size(s, value, sizes[i].value);
         }
     }
     if (!strcmp(directive, "WebSocketSlowReader")) {
@@ -212,7 +212,7 @@ static request_rec *make_request(ws_harness *s, const ws_step *step, apr_pool_t 
     conn_rec *c = apr_pcalloc(pool, sizeof(*c));
     const ws_who *who = &step->who;
     const char *question = strchr(step->uri, '?');
-    char *out;
+    apr_size_t len;
 
     c->pool = r->pool = pool;
     c->base_server = r->server = s->server;
@@ -237,19 +237,11 @@ static request_rec *make_request(ws_harness *s, const ws_step *step, apr_pool_t 
     r->unparsed_uri = apr_pstrdup(pool, step->uri);
     apr_uri_parse(pool, step->uri, &r->parsed_uri);
     r->args = question ? apr_pstrdup(pool, question + 1) : NULL;
-    r->uri = out = apr_pstrmemdup(
-        pool, step->uri, question ? (apr_size_t)(question - step->uri) : strlen(step->uri));
-    for (const char *in = out; *in; in++) {
-        if (*in == '%' && apr_isxdigit(in[1]) && apr_isxdigit(in[2])) {
-            const char digits[] = {in[1], in[2], '\0'};
-            *out++ = (char)strtol(digits, NULL, 16);
-            in += 2;
-        }
-        else {
-            *out++ = *in;
-        }
+    len = question ? (apr_size_t)(question - step->uri) : strlen(step->uri);
+    r->uri = apr_pstrmemdup(pool, step->uri, len);
+    if (ws_percent_decode(step->uri, len, 0, r->uri, len + 1) < 0) {
+        r->uri = apr_pstrmemdup(pool, step->uri, len);
     }
-    *out = '\0';
     r->user = apr_pstrdup(pool, who->user);
     r->ap_auth_type = (char *)who->auth_type;
     r->hostname = who->vhost ? who->vhost : "localhost";

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "engine/clock.h"
 #include "tools/wshandler-test/play.h"
 #include "tools/wshandler-test/harness.h"
@@ -50,10 +51,10 @@ static __attribute__((noreturn)) void give_up(const char *text)
 
 static int set_patience(const char *text)
 {
-    char *end;
-    double seconds = strtod(text, &end);
-    ws_harness_patience = (int)(seconds * 1000);
-    return end > text && !*end && seconds >= 0.001 && seconds <= 3600;
+    apr_int64_t ms = ws_harness_patience;
+    const char *error = ws_parse_seconds(NULL, text, 1, 3600 * 1000, &ms);
+    ws_harness_patience = (int)ms;
+    return !error;
 }
 
 /* Options only; @return where the rest begins */

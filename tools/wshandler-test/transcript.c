@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "include/mod_websocket.h"
+#include "base/parse.h"
+
+/* Milliseconds of the clock that is held. */
+#define WAIT_MAX APR_INT32_MAX
 
 /* Greatest data of one message, bytes: "x" * 1000000000 is a slip. */
 #define DATA_MAX (64 << 20)
@@ -80,11 +83,11 @@ static const char *rest(reader *r)
 
 static int number(reader *r, long from, long to, int *value)
 {
-    char *end;
-    long n;
+    apr_int64_t n = 0;
+    const char *end;
     skip_blanks(r);
-    n = strtol(r->line, &end, 10);
-    if (end == r->line || (*end && !apr_isspace(*end)) || n < from || n > to) {
+    end = ws_parse_digits(r->line, &n);
+    if (!end || (*end && !apr_isspace(*end)) || n < from || n > to) {
         return wrong(r, "a number of %ld to %ld is missing", from, to);
     }
     r->line = end;
@@ -93,11 +96,6 @@ static int number(reader *r, long from, long to, int *value)
 }
 
 /* ---- Data ---- */
-
-static int hex_digit(char c)
-{
-    return apr_isdigit(c) ? c - '0' : apr_isxdigit(c) ? apr_tolower(c) - 'a' + 10 : -1;
-}
 
 /* A text in quotes, with C's escapes. */
 static int quoted(reader *r, ws_step *s)
@@ -114,8 +112,8 @@ static int quoted(reader *r, ws_step *s)
         if (*in != '\\') {
             *out++ = *in;
         }
-        else if (in[1] == 'x' && hex_digit(in[2]) >= 0 && hex_digit(in[3]) >= 0) {
-            *out++ = (char)(hex_digit(in[2]) * 16 + hex_digit(in[3]));
+        else if (in[1] == 'x' && ws_hex_digit(in[2]) >= 0 && ws_hex_digit(in[3]) >= 0) {
+            *out++ = (char)(ws_hex_digit(in[2]) * 16 + ws_hex_digit(in[3]));
             in += 3;
         }
         else if (in[1] && (letter = strchr(letters, in[1]))) {
@@ -136,11 +134,11 @@ static int hexadecimal(reader *r, ws_step *s)
     const char *in = r->line;
     char *out = apr_palloc(r->pool, strlen(in) / 2 + 1);
     s->data = out;
-    for (; hex_digit(*in) >= 0; in += strspn(in, " \t")) {
-        if (hex_digit(in[1]) < 0) {
+    for (; ws_hex_digit(*in) >= 0; in += strspn(in, " \t")) {
+        if (ws_hex_digit(in[1]) < 0) {
             return wrong(r, "bytes are pairs of hexadecimal digits: 00 7f ff");
         }
-        *out++ = (char)(hex_digit(in[0]) * 16 + hex_digit(in[1]));
+        *out++ = (char)(ws_hex_digit(in[0]) * 16 + ws_hex_digit(in[1]));
         in += 2;
     }
     s->len = (apr_size_t)(out - s->data);
@@ -197,7 +195,7 @@ static int data(reader *r, ws_step *s)
     if (*r->line == '"') {
         return quoted(r, s) && repeated(r, s);
     }
-    if (hex_digit(*r->line) >= 0) {
+    if (ws_hex_digit(*r->line) >= 0) {
         return hexadecimal(r, s) && repeated(r, s);
     }
     return 1;
@@ -406,21 +404,11 @@ static int configure(reader *r)
 
 static int wait_for(reader *r)
 {
-    static const struct {
-        const char *unit;
-        apr_uint32_t ms;
-    } units[] = {{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}};
     ws_step *s = step(r, WS_STEP_WAIT, "");
-    const char *w = word(r);
-    char *end;
-    unsigned long n = strtoul(w, &end, 10);
-    for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
-        if (end > w && !strcmp(end, units[i].unit) && n <= 0x7FFFFFFFu / units[i].ms) {
-            s->time = (apr_uint32_t)n * units[i].ms;
-            return at_end(r);
-        }
-    }
-    return wrong(r, "wait takes a time: 200ms, 5s, 2min, 1h");
+    apr_int64_t ms = 0;
+    const char *error = ws_parse_interval(r->pool, word(r), 0, WAIT_MAX, &ms);
+    s->time = (apr_uint32_t)ms;
+    return error ? wrong(r, "wait %s", error) : at_end(r);
 }
 
 /* NAME> and NAME<, or the sign alone */
