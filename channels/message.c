@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/hash.h"
 #include "protocol/frame.h"
 
 /* What the path of a URL carries as it is, and no pattern has a meaning for. */
@@ -32,17 +33,9 @@ int ws_channel_valid(const char *channel)
     return channel && ws_channel_valid_len(channel, strlen(channel));
 }
 
-/* FNV-1a, then mixed once more: tables take its lower bits. */
 apr_uint64_t ws_channel_hash(const char *channel, apr_size_t len)
 {
-    apr_uint64_t h = 0xCBF29CE484222325u;
-    for (apr_size_t i = 0; i < len; i++) {
-        h = (h ^ (unsigned char)channel[i]) * 0x100000001B3u;
-    }
-    h ^= h >> 32;
-    h *= 0x9E3779B97F4A7C15u;
-    h ^= h >> 29;
-    return h ? h : 1;
+    return ws_hash(0, channel, len);
 }
 
 ws_message *ws_message_new(const char *channel, ws_type type, const char *data, apr_size_t len)

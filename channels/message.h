@@ -35,7 +35,7 @@ static inline apr_size_t ws_message_cost(const ws_message *m)
     return sizeof(*m) + sizeof(*m->frames) + m->channel_len + m->len + 64;
 }
 
-/** Hash of a channel's name; the same in all processes of all machines.  */
+/** Hash of a channel's name, by the key of this httpd; never 0.  [any thread] */
 WS_API apr_uint64_t ws_channel_hash(const char *channel, apr_size_t len);
 
 /** As ws_channel_valid(). */

@@ -32,6 +32,12 @@ APLOG_USE_MODULE(websocket);
 /* What is sent yet when this child ends, milliseconds. */
 #define CLOSE_GRACE 500
 
+/* A file that cannot change any more while it is read. */
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
+
+/* Its length has 32 bits. */
+#define PACKET_MAX APR_INT64_C(0xFFFFFFFF)
+
 /* A packet as bytes, which waits in several queues. */
 typedef struct packet_ref {
     unsigned refs;
@@ -87,9 +93,7 @@ static int put_in_file(packet_ref *p, const void *head, apr_size_t head_len,
     apr_size_t size = head_len + packet->len;
     p->fd = memfd_create("websocket", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     return p->fd >= 0 && writev(p->fd, iov, 2) == (ssize_t)size
-                   && fcntl(p->fd, F_ADD_SEALS,
-                            F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
-                          == 0
+                   && fcntl(p->fd, F_ADD_SEALS, SEALS) == 0
                ? 0
                : -1;
 }
@@ -325,7 +329,7 @@ static apr_uint32_t subscribers(ws_bus *b, const char *channel, unsigned len, ap
     (void)b, (void)channel, (void)len;
     for (unsigned i = 0; i < ws_ipc_count(); i++) {
         ws_shm_owner owner;
-        if ((int)i != own && ws_interest_any(i) && ws_shm_owner_of(i, &owner)) {
+        if ((int)i != own && ws_interest_count(i, hash) && ws_shm_owner_of(i, &owner)) {
             n += ws_interest_count(i, hash);
         }
     }
@@ -454,10 +458,11 @@ static void take_packets(const unsigned char *at, apr_size_t len)
 
 static void take_file(int fd)
 {
+    int seals = fcntl(fd, F_GET_SEALS);
     struct stat st;
     void *bytes;
-    /* Nobody may shrink what is mapped. */
-    if (!(fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK) || fstat(fd, &st) < 0 || st.st_size <= 0) {
+    if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st) < 0 || st.st_size <= 0
+        || st.st_size > PACKET_MAX) {
         return;
     }
     bytes = mmap(NULL, (apr_size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -488,15 +493,10 @@ static void on_packets(const ws_ipc_message *m)
 
 /* ---- Beginning and end ---- */
 
-void ws_bus_local_register(void)
+void ws_bus_local_register(apr_pool_t *p)
 {
+    (void)p;
     ws_ipc_on(WS_IPC_PACKETS, on_packets);
-    ws_interest_register();
-}
-
-int ws_bus_local_init(server_rec *s)
-{
-    return ws_interest_init(s);
 }
 
 ws_bus *ws_bus_local_child_init(apr_pool_t *pchild, server_rec *s, apr_uint64_t server,

@@ -9,18 +9,15 @@
  * process, bounded, and is sent by a thread.
  */
 
-#ifndef WS_HTTPD_LOCALBUS_H
-#define WS_HTTPD_LOCALBUS_H
+#ifndef WS_HTTPD_BUS_LOCAL_H
+#define WS_HTTPD_BUS_LOCAL_H
 
 #include <httpd.h>
 
 #include "channels/channels.h"
 
 /** register_hooks. */
-void ws_bus_local_register(void);
-
-/** post_config, behind ws_ipc_init(). @return 0, or -1 when there is no memory */
-int ws_bus_local_init(server_rec *s);
+void ws_bus_local_register(apr_pool_t *p);
 
 /**
  * child_init, behind ws_ipc_child_init().

@@ -37,8 +37,9 @@ static int look_up(ap_expr_lookup_parms *parms)
     return OK;
 }
 
-void ws_channelrules_register(void)
+void ws_channelrules_register(apr_pool_t *p)
 {
+    (void)p;
     ap_hook_expr_lookup(look_up, NULL, NULL, APR_HOOK_MIDDLE);
 }
 

@@ -14,7 +14,7 @@
 typedef struct ws_channel_acl ws_channel_acl;
 
 /** register_hooks: the variable of expressions that is the channel's name. */
-void ws_channelrules_register(void);
+void ws_channelrules_register(apr_pool_t *p);
 
 /** @return NULL, or what is wrong */
 const char *ws_channelrule_parse(cmd_parms *cmd, const char *arg, const ws_channel_acl **rule);

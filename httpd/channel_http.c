@@ -34,8 +34,9 @@ static int used;
 
 /* ---- The directive ---- */
 
-void ws_channel_http_reset(void)
+void ws_channel_http_reset(apr_pool_t *pconf)
 {
+    (void)pconf;
     used = 0;
 }
 
@@ -574,4 +575,11 @@ int ws_channel_http_handler(request_rec *r)
     return r->method_number == M_POST     ? publish(r, names)
            : r->method_number == M_DELETE ? clear(r, names)
                                           : count(r, names);
+}
+
+void ws_channel_http_register(apr_pool_t *p)
+{
+    (void)p;
+    ap_hook_map_to_storage(ws_channel_http_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_handler(ws_channel_http_handler, NULL, NULL, APR_HOOK_FIRST);
 }

@@ -21,7 +21,7 @@ typedef struct ws_channel_http {
 } ws_channel_http;
 
 /** pre_config. */
-void ws_channel_http_reset(void);
+void ws_channel_http_reset(apr_pool_t *pconf);
 
 /** WebSocketChannelHTTP. @return NULL, or what is wrong */
 const char *ws_channel_http_set(cmd_parms *cmd, void *config, int argc, char *const argv[]);
@@ -32,5 +32,8 @@ int ws_channel_http_used(void);
 /** The hooks of httpd. */
 int ws_channel_http_map_to_storage(request_rec *r);
 int ws_channel_http_handler(request_rec *r);
+
+/** register_hooks. */
+void ws_channel_http_register(apr_pool_t *p);
 
 #endif

@@ -20,23 +20,24 @@ APLOG_USE_MODULE(websocket);
 #define CHANNELS_DEFAULT 65536
 #define QUEUE_DEFAULT (8 * 1024 * 1024)
 
-static apr_uint64_t *number; /* of this httpd, kept across reloads */
+static apr_uint64_t *number; /* of this httpd; kept across reloads, and not shared */
 static ws_channels *channels;
 static const ws_remote_bus *remote; /* or NULL */
 
-int ws_httpd_channels_init(server_rec *s)
+apr_status_t ws_httpd_channels_init(apr_pool_t *ptemp, server_rec *s)
 {
-    number = ws_shm_table(s, "server", sizeof(*number), NULL);
-    while (number && !*number) {
-        apr_generate_random_bytes((unsigned char *)number, sizeof(*number));
-    }
-    return number && ws_bus_local_init(s) == 0 ? 0 : -1;
+    (void)ptemp, (void)s;
+    number = ws_shm_private("server", sizeof(*number));
+    return *number ? APR_SUCCESS
+                   : apr_generate_random_bytes((unsigned char *)number, sizeof(*number));
 }
 
-void ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s, ws_engine *engine)
+apr_status_t ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s,
+                                          ws_engine_options *engine_options)
 {
     const ws_server_config *conf = ws_server_config_of(s);
-    ws_channels_options options = {.engine = engine};
+    ws_channels_options options = {.engine = ws_api_engine_now()};
+    (void)engine_options;
     options.channels = conf->channels ? conf->channels : CHANNELS_DEFAULT;
     options.queue = conf->bus_queue ? (apr_size_t)conf->bus_queue : QUEUE_DEFAULT;
     options.may = ws_channelrules_may;
@@ -56,14 +57,16 @@ void ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s, ws_engine *
         ap_log_error(APLOG_MARK, APLOG_ERR, APR_ENOMEM, s,
                      "websocket: no channels in this child: nobody can subscribe");
     }
+    return APR_SUCCESS;
 }
 
-void ws_httpd_channels_child_stop(void)
+int ws_httpd_channels_child_stop(void)
 {
     if (channels) {
         ws_channels_stop(channels);
-        ws_bus_local_child_stop();
     }
+    ws_bus_local_child_stop();
+    return 1;
 }
 
 void ws_httpd_channels_child_exit(void)

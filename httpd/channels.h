@@ -9,17 +9,18 @@
 
 #include "channels/channels.h"
 
-/** post_config, behind ws_shm_init(). @return 0, or -1 when there is no memory */
-int ws_httpd_channels_init(server_rec *s);
+/** parent_init: the number of this httpd. */
+apr_status_t ws_httpd_channels_init(apr_pool_t *ptemp, server_rec *s);
 
-/** child_init, behind the engine's creation and before its first connection. */
-void ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s, ws_engine *engine);
+/** child_init, after the engine's creation and before its first connection. */
+apr_status_t ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s,
+                                          ws_engine_options *options);
 
-/** The child is to end: nothing comes from other processes any more, nothing is published. Before
- *  ws_engine_stop(). */
-void ws_httpd_channels_child_stop(void);
+/** child_stop, before ws_engine_stop(): nothing comes from other processes any more, nothing is
+ *  published. */
+int ws_httpd_channels_child_stop(void);
 
-/** After ws_engine_stop(). */
+/** child_exit, after ws_engine_stop(). */
 void ws_httpd_channels_child_exit(void);
 
 #endif

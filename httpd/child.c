@@ -5,25 +5,19 @@
 #include <ap_mpm.h>
 #include <apr_signal.h>
 #include <http_core.h>
+#include <http_config.h>
 #include <http_log.h>
+#include <mpm_common.h>
 #include <openssl/crypto.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "httpd/channels.h"
 #include "httpd/config.h"
-#include "httpd/connection_log.h"
-#include "httpd/extensions.h"
-#include "httpd/history.h"
-#include "httpd/counters.h"
-#include "httpd/limits.h"
-#include "httpd/reauthorize.h"
 #include "httpd/shm.h"
-#include "httpd/ipc.h"
 #include "httpd/stranded.h"
-#include "httpd/takeover.h"
+#include "httpd/subsystems.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -46,7 +40,8 @@ APLOG_USE_MODULE(websocket);
 /* One that was let go on until the end of its time need not hurry, milliseconds. */
 #define CLOSE_GRACE 5000
 
-static ws_engine *engine;
+static ws_engine *engine; /* takes handshakes */
+static ws_engine *created;
 static server_rec *main_server;
 static volatile sig_atomic_t stop_at_once; /* told to go without grace */
 static apr_int64_t drain_timeout;          /* milliseconds */
@@ -67,32 +62,16 @@ ws_engine *ws_child_engine(void)
     return __atomic_load_n(&engine, __ATOMIC_ACQUIRE);
 }
 
-int ws_parent_init(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+apr_status_t ws_child_parent_init(apr_pool_t *ptemp, server_rec *s)
 {
-    (void)pconf, (void)plog;
-    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
-        return OK;
-    }
-    if (ws_shm_init(s) != APR_SUCCESS || ws_limits_init(s) < 0) {
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    if (ws_counters_init(s) != APR_SUCCESS || ws_extensions_init(s) != APR_SUCCESS) {
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    ws_ipc_init(s);
-    if (ws_httpd_history_init(ptemp, s) != APR_SUCCESS) {
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    if (ws_httpd_channels_init(s) < 0) {
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
+    (void)ptemp;
     /* mod_ssl hands us its objects: both have to mean the same by them. */
     if (OpenSSL_version_num() >> 20 != OPENSSL_VERSION_NUMBER >> 20) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
                      "websocket: built for %s, but mod_ssl has brought %s: build the module again",
                      OPENSSL_VERSION_TEXT, OpenSSL_version(OPENSSL_VERSION));
     }
-    return OK;
+    return APR_SUCCESS;
 }
 
 /* ---- The engine's log is httpd's ---- */
@@ -146,7 +125,7 @@ static void on_late_sigterm(int sig, siginfo_t *info, void *context)
     terminated |= info->si_pid != getpid(); /* the MPM's threads wake each other with it, too */
 }
 
-void ws_child_stopping(apr_pool_t *pchild, int graceful)
+static void child_stopping(apr_pool_t *pchild, int graceful)
 {
     (void)pchild;
     /* prefork says 0 whatever the reason; but what is to end at once it tells by SIGTERM, and a
@@ -246,7 +225,6 @@ static apr_status_t child_cleanup(void *pchild)
 {
     ws_engine *e = engine;
     apr_time_t farewell;
-    int stopped;
     (void)pchild;
     if (!stop_at_once) {
         apr_time_t end = start_drain(e);
@@ -262,26 +240,9 @@ static apr_status_t child_cleanup(void *pchild)
     }
     farewell = close_all(e) - apr_time_now();
     ws_engine_wait(e, farewell > 0 ? (apr_uint32_t)apr_time_as_msec(farewell) : 0);
-    ws_stranded_end();
     /* From here on handshakes are refused; handlers may still send by id, in vain. */
     __atomic_store_n(&engine, NULL, __ATOMIC_RELEASE);
-    ws_httpd_channels_child_stop();
-    ws_ipc_child_exit();
-    stopped = ws_engine_stop(e);
-    ws_connection_log_child_exit();
-    if (!stopped) {
-        return APR_SUCCESS;
-    }
-    ws_reauthorize_stop();
-    for (int i = 0; i < ws_handler_lines->nelts; i++) {
-        ws_handler_line *reg = APR_ARRAY_IDX(ws_handler_lines, i, ws_handler_line *);
-        if (reg->started == APR_SUCCESS && reg->location.handler->stop) {
-            reg->location.handler->stop(reg->location.config);
-        }
-    }
-    ws_api_engine(NULL);
-    ws_httpd_channels_child_exit();
-    ws_engine_destroy(e);
+    ws_subsystems_child_exit();
     return APR_SUCCESS;
 }
 
@@ -309,73 +270,69 @@ static unsigned default_loops(void)
                                       : (unsigned)cpus;
 }
 
+apr_status_t ws_child_engine_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
+{
+    apr_status_t rv;
+    options->process = ws_shm_process();
+    options->location_count = (unsigned)ws_handler_lines->nelts;
+    options->locations = apr_palloc(pchild, options->location_count * sizeof(*options->locations));
+    for (unsigned i = 0; i < options->location_count; i++) {
+        options->locations[i] = &APR_ARRAY_IDX(ws_handler_lines, i, ws_handler_line *)->location;
+    }
+    (void)s;
+    if ((rv = ws_engine_create(&created, options, pchild)) == APR_SUCCESS) {
+        ws_api_engine(created);
+    }
+    return rv;
+}
+
+int ws_child_engine_stop(void)
+{
+    return ws_engine_stop(created);
+}
+
+void ws_child_engine_exit(void)
+{
+    ws_api_engine(NULL);
+    ws_engine_destroy(created);
+}
+
+static void configure(ws_engine_options *options, const ws_server_config *conf)
+{
+    options->backend = conf->backend;
+    options->loops = conf->loops ? conf->loops : default_loops();
+    options->blocking = conf->blocking ? conf->blocking : BLOCKING_DEFAULT;
+    options->watchdog = conf->watchdog > 0    ? (unsigned)conf->watchdog
+                        : conf->watchdog == 0 ? WATCHDOG_DEFAULT
+                                              : 0;
+    drain_timeout = conf->drain ? conf->drain : DRAIN_TIMEOUT;
+}
+
 static void begin(apr_pool_t *pchild, server_rec *s)
 {
-    const ws_server_config *conf = ws_server_config_of(s);
-    ws_engine_options options = {.log = engine_log, .logs = engine_logs, .recheck = ws_reauthorize};
+    ws_engine_options options = {.log = engine_log, .logs = engine_logs};
     apr_status_t rv;
-    ws_engine *e;
 
     main_server = s;
     if (!ws_handler_lines || !ws_handler_lines->nelts) {
         return;
     }
     raise_descriptor_limit(s);
-    ws_shm_child_init(s);
-    ws_limits_child_init(pchild, s);
-    ws_extensions_child_init();
-    options.backend = conf->backend;
-    options.loops = conf->loops ? conf->loops : default_loops();
-    drain_timeout = conf->drain ? conf->drain : DRAIN_TIMEOUT;
-    options.blocking = conf->blocking ? conf->blocking : BLOCKING_DEFAULT;
-    options.watchdog = conf->watchdog > 0    ? (unsigned)conf->watchdog
-                       : conf->watchdog == 0 ? WATCHDOG_DEFAULT
-                                             : 0;
-    options.process = ws_shm_process();
-    options.counters = ws_counters_child_init(options.loops);
-    options.location_count = (unsigned)ws_handler_lines->nelts;
-    options.extensions = ws_extensions_all(&options.extension_count);
-    options.deflate = ws_extensions_outgoing();
-    options.locations = apr_palloc(pchild, options.location_count * sizeof(*options.locations));
-    for (unsigned i = 0; i < options.location_count; i++) {
-        options.locations[i] = &APR_ARRAY_IDX(ws_handler_lines, i, ws_handler_line *)->location;
-    }
-    ws_takeover_child_init(pchild, s);
-    ws_stranded_child_init(s);
-    ws_connection_log_child_init(pchild, s);
-    ws_ipc_child_init(pchild, s);
-    options.on_end = ws_connection_log_on_end;
-    if ((rv = ws_settings_init(pchild)) != APR_SUCCESS
-        || (rv = ws_reauthorize_child_init(pchild)) != APR_SUCCESS
-        || (rv = ws_engine_create(&e, &options, pchild)) != APR_SUCCESS) {
+    configure(&options, ws_server_config_of(s));
+    if ((rv = ws_subsystems_child_init(pchild, s, &options)) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
                      "websocket: no event loops: handshakes are refused in this child");
         return;
-    }
-    ws_api_engine(e);
-    ws_httpd_channels_child_init(pchild, s, e);
-    for (int i = 0; i < ws_handler_lines->nelts; i++) {
-        ws_handler_line *reg = APR_ARRAY_IDX(ws_handler_lines, i, ws_handler_line *);
-        const ws_handler *h = reg->location.handler;
-        reg->started =
-            h->start ? h->start(pchild, reg->location.config, &reg->location) : APR_SUCCESS;
-        if (reg->started != APR_SUCCESS) {
-            ap_log_error(
-                APLOG_MARK, APLOG_ERR, reg->started, s,
-                "websocket: handler %s could not start: its handshakes are answered 503 in "
-                "this child",
-                reg->location.name);
-        }
     }
     if (!threaded()) {
         mpm_sigterm = apr_signal(SIGTERM, on_sigterm);
         apr_signal(SIGHUP, on_sigterm); /* an ungraceful restart; prefork's handler is the same */
     }
-    engine = e;
+    engine = created;
     apr_pool_pre_cleanup_register(pchild, pchild, child_cleanup);
 }
 
-void ws_child_init(apr_pool_t *pchild, server_rec *s)
+static void child_init(apr_pool_t *pchild, server_rec *s)
 {
     sigset_t deadly, before;
     /* prefork's handler of these (just_die() in prefork.c) cleans up all pools wherever it has interrupted
@@ -386,4 +343,11 @@ void ws_child_init(apr_pool_t *pchild, server_rec *s)
     pthread_sigmask(SIG_BLOCK, &deadly, &before);
     begin(pchild, s);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void ws_child_register(apr_pool_t *p)
+{
+    (void)p;
+    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_stopping(child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
 }

@@ -12,14 +12,16 @@
 /** Greatest number of threads for WS_BLOCKING handlers. */
 #define WS_BLOCKING_MAX 1024
 
-/** post_config, in the parent: what all children share. */
-int ws_parent_init(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+/** register_hooks: child_init and child_stopping. */
+void ws_child_register(apr_pool_t *p);
 
-/** child_init. */
-void ws_child_init(apr_pool_t *pchild, server_rec *s);
+/** parent_init: whether module and mod_ssl have the same OpenSSL. */
+apr_status_t ws_child_parent_init(apr_pool_t *ptemp, server_rec *s);
 
-/** child_stopping. */
-void ws_child_stopping(apr_pool_t *pchild, int graceful);
+/** child_init, child_stop and child_exit of the engine. */
+apr_status_t ws_child_engine_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
+int ws_child_engine_stop(void);
+void ws_child_engine_exit(void);
 
 /**
  * A relay keeps one of the threads that the MPM waits for when the child is to go; only then is it
@@ -31,8 +33,5 @@ int ws_child_check(void);
 
 /** This child's engine; NULL if there is none, or no more. */
 ws_engine *ws_child_engine(void);
-
-/** Before the first ws_settings_of (config.c). */
-apr_status_t ws_settings_init(apr_pool_t *pchild);
 
 #endif

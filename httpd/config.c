@@ -101,8 +101,9 @@ static struct interned {
 } * interned;
 static apr_thread_mutex_t *interned_lock;
 
-apr_status_t ws_settings_init(apr_pool_t *pchild)
+apr_status_t ws_settings_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
 {
+    (void)s, (void)options;
     return apr_thread_mutex_create(&interned_lock, APR_THREAD_MUTEX_DEFAULT, pchild);
 }
 

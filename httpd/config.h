@@ -83,6 +83,9 @@ static inline ws_server_config *ws_server_config_of(const server_rec *s)
     return ap_get_module_config(s->module_config, &websocket_module);
 }
 
+/** child_init, before the first ws_settings_of(). */
+apr_status_t ws_settings_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
+
 /**
  * The settings of a request's Location, defaults filled in. One copy for all connections with the
  * same values: it lives as long as the child.

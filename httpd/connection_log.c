@@ -102,7 +102,7 @@ static piped_log *program_of(server_rec *s, const char *name)
     return pl;
 }
 
-int ws_connection_log_open(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+static int open_logs(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     (void)plog, (void)ptemp;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
@@ -128,6 +128,12 @@ int ws_connection_log_open(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
         apr_os_file_get(&t->fd, file);
     }
     return OK;
+}
+
+void ws_connection_log_register(apr_pool_t *p)
+{
+    (void)p;
+    ap_hook_open_logs(open_logs, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
 /* ---- Writing ---- */
@@ -248,14 +254,16 @@ void ws_connection_log_on_end(const ws_conn *c, const char *why)
     apr_thread_mutex_unlock(list.lock);
 }
 
-void ws_connection_log_child_init(apr_pool_t *pchild, server_rec *s)
+apr_status_t ws_connection_log_child_init(apr_pool_t *pchild, server_rec *s,
+                                          ws_engine_options *options)
 {
     apr_thread_mutex_t *lock;
     apr_status_t rv;
     main_server = s;
     list.end = &list.first;
+    options->on_end = ws_connection_log_on_end;
     if (!targets->nelts) {
-        return;
+        return APR_SUCCESS;
     }
     if ((rv = apr_thread_mutex_create(&lock, APR_THREAD_MUTEX_DEFAULT, pchild)) == APR_SUCCESS
         && (rv = apr_thread_cond_create(&list.more, pchild)) == APR_SUCCESS
@@ -268,15 +276,16 @@ void ws_connection_log_child_init(apr_pool_t *pchild, server_rec *s)
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
                      "websocket: no thread for WebSocketLog: nothing is logged in this child");
     }
+    return APR_SUCCESS;
 }
 
-void ws_connection_log_child_exit(void)
+int ws_connection_log_child_stop(void)
 {
     apr_time_t until = apr_time_now() + apr_time_from_msec(EXIT_WAIT), left;
     apr_status_t rv;
     int ended;
     if (!list.lock) {
-        return;
+        return 1;
     }
     apr_thread_mutex_lock(list.lock);
     list.ending = 1;
@@ -289,4 +298,5 @@ void ws_connection_log_child_exit(void)
     if (ended) {
         apr_thread_join(&rv, list.thread);
     }
+    return 1;
 }

@@ -5,8 +5,8 @@
  * thread of the child writes them, so that a full disk or a program that is slow holds up nobody.
  */
 
-#ifndef WS_HTTPD_CONNLOG_H
-#define WS_HTTPD_CONNLOG_H
+#ifndef WS_HTTPD_CONNECTION_LOG_H
+#define WS_HTTPD_CONNECTION_LOG_H
 
 #include <httpd.h>
 #include <http_config.h>
@@ -26,14 +26,15 @@ void ws_connection_log_reset(apr_pool_t *pconf);
 const char *ws_connection_log_parse(cmd_parms *cmd, const char *where, const char *format,
                                     const ws_connection_log **log);
 
-/** open_logs. */
-int ws_connection_log_open(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+/** register_hooks: open them. */
+void ws_connection_log_register(apr_pool_t *p);
 
 /** child_init: start the thread, if there is a log. */
-void ws_connection_log_child_init(apr_pool_t *pchild, server_rec *s);
+apr_status_t ws_connection_log_child_init(apr_pool_t *pchild, server_rec *s,
+                                          ws_engine_options *options);
 
-/** The engine has stopped: write what is left, for a second at most. */
-void ws_connection_log_child_exit(void);
+/** child_stop, after ws_engine_stop(): write what is left, for a second at most. */
+int ws_connection_log_child_stop(void);
 
 /** The engine's on_end. */
 void ws_connection_log_on_end(const ws_conn *c, const char *why);

@@ -24,18 +24,24 @@
 /* Longest text that is listed, bytes. */
 #define TEXT_MAX 512
 
-/** What a child is asked: to look at a loop, from a place on. */
-typedef struct question {
+/* Questions that this child works on at the same time; each takes the memory of an answer. */
+#define QUESTIONS_MAX 64
+
+/* What a child is asked: to look at a loop, from a place on. */
+WS_SHM_STRUCT(question, {
     apr_uint32_t loop, place;
     char filter[WS_CONNECTIONS_FILTER + 1];
-} question;
+});
 
-/** What it answers; connections follow. */
-typedef struct answer {
-    apr_uint32_t loop, place; /**< where to go on */
-    apr_uint32_t done;        /**< nothing is left */
+/* What it answers; connections follow. */
+WS_SHM_STRUCT(answer, {
+    apr_uint32_t loop, place; /* where to go on */
+    apr_uint32_t done;        /* nothing is left */
     apr_uint32_t count;
-} answer;
+});
+
+const ws_shm_layout *const ws_connections_layout[] = {&question_layout, &answer_layout,
+                                                      &ws_connection_info_layout, NULL};
 
 /** An answer that a loop makes. */
 typedef struct listing {
@@ -62,6 +68,24 @@ const char *ws_connection_text(const ws_connection_info *l, unsigned which)
 }
 
 /* ---- The child that is asked ---- */
+
+static unsigned questions; /* atomic */
+
+static void *question_new(apr_size_t size)
+{
+    void *q =
+        __atomic_add_fetch(&questions, 1, __ATOMIC_RELAXED) <= QUESTIONS_MAX ? malloc(size) : NULL;
+    if (!q) {
+        __atomic_sub_fetch(&questions, 1, __ATOMIC_RELAXED);
+    }
+    return q;
+}
+
+static void question_free(void *q)
+{
+    __atomic_sub_fetch(&questions, 1, __ATOMIC_RELAXED);
+    free(q);
+}
 
 static int contains(const char *text, const char *part, apr_size_t len)
 {
@@ -156,14 +180,14 @@ static void do_list(ws_engine *e, unsigned loop, void *arg)
     g->head.place = end ? 0 : place;
     g->head.done = g->head.loop == ws_engine_loops(e);
     ws_ipc_answer(&g->to, g->bytes, used);
-    free(g);
+    question_free(g);
 }
 
 static void asked_to_list(const ws_ipc_message *m)
 {
     ws_engine *e = ws_child_engine();
     listing *g;
-    if (!e || m->len != sizeof(question) || !(g = malloc(sizeof(*g)))) {
+    if (!e || m->len != sizeof(question) || !(g = question_new(sizeof(*g)))) {
         return;
     }
     g->to = *m;
@@ -171,7 +195,7 @@ static void asked_to_list(const ws_ipc_message *m)
     g->question.filter[WS_CONNECTIONS_FILTER] = '\0';
     if (g->question.loop >= ws_engine_loops(e)
         || ws_engine_on_loop(e, g->question.loop, do_list, g) < 0) {
-        free(g);
+        question_free(g);
     }
 }
 
@@ -182,7 +206,7 @@ static void do_close(ws_engine *e, unsigned loop, void *arg)
     ws_conn *c = ws_engine_find(e, loop, g->id);
     char closed = c && ws_close(c, WS_CLOSE_POLICY, reason) >= 0;
     ws_ipc_answer(&g->to, &closed, sizeof(closed));
-    free(g);
+    question_free(g);
 }
 
 static void asked_to_close(const ws_ipc_message *m)
@@ -190,19 +214,20 @@ static void asked_to_close(const ws_ipc_message *m)
     ws_engine *e = ws_child_engine();
     closing *g;
     int loop;
-    if (!e || m->len != sizeof(g->id) || !(g = malloc(sizeof(*g)))) {
+    if (!e || m->len != sizeof(g->id) || !(g = question_new(sizeof(*g)))) {
         return;
     }
     g->to = *m;
     memcpy(&g->id, m->data, sizeof(g->id));
     if ((loop = ws_engine_loop_of(e, g->id)) < 0
         || ws_engine_on_loop(e, (unsigned)loop, do_close, g) < 0) {
-        free(g);
+        question_free(g);
     }
 }
 
-void ws_connections_register(void)
+void ws_connections_register(apr_pool_t *p)
 {
+    (void)p;
     ws_ipc_on(WS_IPC_LIST, asked_to_list);
     ws_ipc_on(WS_IPC_CLOSE, asked_to_close);
 }
@@ -282,14 +307,29 @@ static void collect(collection *l, const ws_connection_info *item)
     }
 }
 
+/* @return a connection of an answer, or NULL: it is none, whatever child has written it */
+static const ws_connection_info *check_item(const char *bytes, apr_size_t len)
+{
+    const ws_connection_info *item = (const ws_connection_info *)bytes;
+    unsigned texts = 0;
+    if (len < sizeof(*item) || item->size < sizeof(*item) || item->size > len
+        || item->size % APR_ALIGN_DEFAULT(1) || item->start < 0 || item->start > WS_SHM_TIME_MAX) {
+        return NULL;
+    }
+    for (const char *c = item->texts; c < bytes + item->size; c++) {
+        texts += !*c;
+    }
+    return texts >= WS_LISTED_TEXTS ? item : NULL;
+}
+
 /* @return whether what the child says makes sense */
 static int take(collection *l, ws_connections *list, const char *bytes, apr_size_t len)
 {
     const answer *a = (const answer *)bytes;
     apr_size_t at = sizeof(*a);
     for (apr_uint32_t i = 0; i < a->count; i++) {
-        const ws_connection_info *item = (const ws_connection_info *)(bytes + at);
-        if (len - at < sizeof(*item) || item->size < sizeof(*item) || len - at < item->size) {
+        const ws_connection_info *item = check_item(bytes + at, len - at);
+        if (!item) {
             return 0;
         }
         collect(l, item);

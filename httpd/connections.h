@@ -2,12 +2,15 @@
 
 /** The open connections of all children, asked for through ipc.h. */
 
-#ifndef WS_HTTPD_LIST_H
-#define WS_HTTPD_LIST_H
+#ifndef WS_HTTPD_CONNECTIONS_H
+#define WS_HTTPD_CONNECTIONS_H
 
 #include <httpd.h>
 
 #include "engine/engine.h"
+#include "httpd/shm.h"
+
+extern const ws_shm_layout *const ws_connections_layout[];
 
 /** Longest text that a listing is filtered by, bytes. */
 #define WS_CONNECTIONS_FILTER 127
@@ -27,16 +30,16 @@ enum {
 };
 
 /** A connection. Goes from child to child as it is. */
-typedef struct ws_connection_info {
+WS_SHM_STRUCT(ws_connection_info, {
     apr_uint64_t id;
-    apr_int64_t start; /**< apr_time_t */
+    apr_int64_t start; /**< apr_time_t, of the years 1970 to 9999 */
     apr_uint64_t messages_in, messages_out, bytes_in, bytes_out, wire_in, wire_out;
     apr_uint32_t queued;
     apr_uint32_t pid;
     apr_uint16_t size; /**< of all of it, bytes, a multiple of 8 */
     unsigned char version, transport;
     char texts[]; /**< one after the other, each with its NUL; an empty one is unknown */
-} ws_connection_info;
+});
 
 typedef struct ws_connections_query {
     char filter[WS_CONNECTIONS_FILTER
@@ -58,7 +61,7 @@ typedef struct ws_connections {
 extern const char *const ws_connections_sorts[];
 
 /** register_hooks: what this child answers. */
-void ws_connections_register(void);
+void ws_connections_register(apr_pool_t *p);
 
 /** Ask all children. Takes at most 5 seconds, a second for each that does not answer.
  *  [threads of httpd] */

@@ -2,21 +2,34 @@
 
 #include "httpd/counters.h"
 
+#include <sched.h>
 #include <string.h>
 
-#include "httpd/shm.h"
+/* A reader that comes while a child's rows move to the totals begins again, so often at most. */
+#define TRIES 1000
 
 /* Rows that are not used are not touched, and so cost no memory. */
-typedef struct child {
+WS_SHM_STRUCT(child, {
+    char shift[WS_SHM_SHIFT];
     unsigned rows; /* atomic; that are used */
     ws_counters row[1 + WS_LOOPS_MAX];
-} child;
+});
 
-typedef struct counters {
+WS_SHM_STRUCT(counters, {
+    char shift[WS_SHM_SHIFT];
     unsigned folding;  /* atomic; odd while a child's rows move to the totals */
     ws_counters ended; /* of children that are no more */
     child child[];
-} counters;
+});
+
+#define NAME(id, ...) #id " "
+#define NAME_RECEIVED(code) "received " #code " "
+#define NAME_SENT(code) "sent " #code " "
+static const ws_shm_layout names_layout = {WS_COUNTERS(NAME, NAME_RECEIVED, NAME_SENT),
+                                           WS_COUNTER_COUNT};
+
+const ws_shm_layout *const ws_counters_layout[] = {&child_layout, &counters_layout, &names_layout,
+                                                   NULL};
 
 static counters *memory;
 static ws_counters unseen, *httpd_row = &unseen;
@@ -28,10 +41,17 @@ static void add_up(ws_counters *sum, const ws_counters *row)
     }
 }
 
+/* What stands there is no bound: the child could have written anything. */
+static unsigned rows_of(const child *c)
+{
+    unsigned rows = __atomic_load_n(&c->rows, __ATOMIC_ACQUIRE);
+    return rows < 1 + WS_LOOPS_MAX ? rows : 1 + WS_LOOPS_MAX;
+}
+
 static void sum_up(unsigned slot, ws_counters *sum)
 {
     const child *c = &memory->child[slot];
-    unsigned rows = __atomic_load_n(&c->rows, __ATOMIC_ACQUIRE);
+    unsigned rows = rows_of(c);
     memset(sum, 0, sizeof(*sum));
     for (unsigned r = 0; r < rows; r++) {
         add_up(sum, &c->row[r]);
@@ -48,68 +68,74 @@ apr_uint64_t ws_counters_open(unsigned slot)
 
 /* Nobody writes to these rows any more; others may read. What a counter has counted stays; what a
  * gauge showed is gone with the child. */
-static void fold(unsigned slot)
+void ws_counters_reclaim(unsigned slot)
 {
     child *c = &memory->child[slot];
     ws_counters sum;
+    unsigned odd = __atomic_load_n(&memory->folding, __ATOMIC_SEQ_CST) | 1;
     sum_up(slot, &sum);
-    __atomic_add_fetch(&memory->folding, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&memory->folding, odd, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
         if (!ws_counter_table[i].gauge) {
             ws_count(&memory->ended, (ws_counter)i, (apr_int64_t)sum.value[i]);
         }
     }
-    memset(c->row, 0, c->rows * sizeof(*c->row));
+    memset(c->row, 0, rows_of(c) * sizeof(*c->row));
     __atomic_store_n(&c->rows, 0, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&memory->folding, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&memory->folding, odd + 1, __ATOMIC_SEQ_CST);
+}
+
+static void sum_all(ws_counters *sum)
+{
+    memset(sum, 0, sizeof(*sum));
+    add_up(sum, &memory->ended);
+    for (unsigned s = 0; s < ws_shm_slots(); s++) {
+        const child *c = &memory->child[s];
+        ws_shm_owner owner;
+        unsigned rows = ws_shm_owner_of(s, &owner) ? rows_of(c) : 0;
+        for (unsigned r = 0; r < rows; r++) {
+            add_up(sum, &c->row[r]);
+        }
+    }
 }
 
 void ws_counters_sum(ws_counters *sum)
 {
-    unsigned before;
-    do {
-        while ((before = __atomic_load_n(&memory->folding, __ATOMIC_SEQ_CST)) & 1) {
-        }
-        memset(sum, 0, sizeof(*sum));
-        add_up(sum, &memory->ended);
-        for (unsigned s = 0; s < ws_shm_slots(); s++) {
-            const child *c = &memory->child[s];
-            ws_shm_owner owner;
-            unsigned rows =
-                ws_shm_owner_of(s, &owner) ? __atomic_load_n(&c->rows, __ATOMIC_ACQUIRE) : 0;
-            for (unsigned r = 0; r < rows; r++) {
-                add_up(sum, &c->row[r]);
+    for (int i = 0; i < TRIES; i++) {
+        unsigned before = __atomic_load_n(&memory->folding, __ATOMIC_SEQ_CST);
+        if (!(before & 1)) {
+            sum_all(sum);
+            if (__atomic_load_n(&memory->folding, __ATOMIC_SEQ_CST) == before) {
+                return;
             }
         }
-    } while (__atomic_load_n(&memory->folding, __ATOMIC_SEQ_CST) != before);
+        sched_yield();
+    }
+    sum_all(sum);
 }
 
-apr_status_t ws_counters_init(server_rec *s)
+apr_status_t ws_counters_init(apr_pool_t *ptemp, server_rec *s)
 {
-    memory = ws_shm_table(s, "counters", sizeof(*memory) + ws_shm_slots() * sizeof(*memory->child),
-                          NULL);
+    (void)ptemp;
+    memory = ws_shm_table(s, "counters", sizeof(*memory) + ws_shm_slots() * sizeof(*memory->child));
     return memory ? APR_SUCCESS : APR_ENOMEM;
 }
 
-ws_counters *ws_counters_child_init(unsigned loops)
+apr_status_t ws_counters_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
 {
     int slot = ws_shm_slot();
     child *c;
-    if (slot < 0) {
-        return NULL;
+    (void)pchild, (void)s;
+    if (slot >= 0) {
+        c = &memory->child[slot];
+        __atomic_store_n(&c->rows, 1 + options->loops, __ATOMIC_RELEASE);
+        httpd_row = &c->row[0];
+        options->counters = &c->row[1];
     }
-    c = &memory->child[slot];
-    __atomic_store_n(&c->rows, 1 + loops, __ATOMIC_RELEASE);
-    httpd_row = &c->row[0];
-    return &c->row[1];
+    return APR_SUCCESS;
 }
 
 void ws_counters_add(ws_counter which)
 {
     ws_count_shared(httpd_row, which, 1);
-}
-
-void ws_counters_register(void)
-{
-    ws_shm_on_reclaim(fold);
 }

@@ -9,16 +9,18 @@
 #include <httpd.h>
 
 #include "engine/engine.h"
+#include "httpd/shm.h"
 
-/** register_hooks. */
-void ws_counters_register(void);
+extern const ws_shm_layout *const ws_counters_layout[];
 
-/** post_config, behind ws_shm_init(). */
-apr_status_t ws_counters_init(server_rec *s);
+/** parent_init. */
+apr_status_t ws_counters_init(apr_pool_t *ptemp, server_rec *s);
 
-/** child_init, behind ws_shm_child_init(). @return rows for so many loops; NULL if this child has
- *  no slot */
-ws_counters *ws_counters_child_init(unsigned loops);
+/** A child has ended: add what it has counted to the totals.  [parent] */
+void ws_counters_reclaim(unsigned slot);
+
+/** child_init, after ws_shm_child_init(): rows for options->loops loops, if this child has a slot. */
+apr_status_t ws_counters_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
 /** Count 1 in the row of httpd's threads.  [any thread of a child] */
 void ws_counters_add(ws_counter which);

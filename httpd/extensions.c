@@ -34,19 +34,15 @@ void ws_extensions_reset(apr_pool_t *pconf)
     extension_count = 1;
 }
 
-const ws_extension *const *ws_extensions_all(unsigned *count)
-{
-    *count = extension_count;
-    return extensions;
-}
-
 /* ---- zlib's memory ---- */
 
 /* A row for each child, in a cache line of its own. */
-typedef struct account {
+WS_SHM_STRUCT(account, {
     apr_uint64_t used;
     char apart[56];
-} account;
+});
+
+const ws_shm_layout *const ws_extensions_layout[] = {&account_layout, NULL};
 
 static account *accounts;
 static account alone; /* of a child that has no slot: nobody else knows of it */
@@ -62,32 +58,31 @@ static apr_uint64_t used_by_all(void)
 
 static ws_deflate_memory memory = {DEFAULT_MEMORY, &alone.used, used_by_all};
 
-static void reclaim(unsigned slot)
+void ws_extensions_reclaim(unsigned slot)
 {
-    if (accounts) {
-        __atomic_store_n(&accounts[slot].used, 0, __ATOMIC_RELAXED);
-    }
+    __atomic_store_n(&accounts[slot].used, 0, __ATOMIC_RELAXED);
 }
 
-void ws_extensions_register(void)
-{
-    ws_shm_on_reclaim(reclaim);
-}
-
-apr_status_t ws_extensions_init(server_rec *s)
+apr_status_t ws_extensions_init(apr_pool_t *ptemp, server_rec *s)
 {
     apr_uint64_t limit = ws_server_config_of(s)->compression_memory;
+    (void)ptemp;
     memory.limit = limit ? limit : DEFAULT_MEMORY;
-    accounts = ws_shm_table(s, "compression", ws_shm_slots() * sizeof(*accounts), NULL);
+    accounts = ws_shm_table(s, "compression", ws_shm_slots() * sizeof(*accounts));
     return accounts ? APR_SUCCESS : APR_ENOMEM;
 }
 
-void ws_extensions_child_init(void)
+apr_status_t ws_extensions_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
 {
     int slot = ws_shm_slot();
-    if (slot >= 0 && accounts) {
+    (void)pchild, (void)s;
+    if (slot >= 0) {
         memory.mine = &accounts[slot].used;
     }
+    options->extensions = extensions;
+    options->extension_count = extension_count;
+    options->deflate = ws_extensions_outgoing();
+    return APR_SUCCESS;
 }
 
 const ws_deflate_config *ws_extensions_outgoing(void)

@@ -7,21 +7,22 @@
 
 #include "engine/extensions.h"
 #include "httpd/config.h"
+#include "httpd/shm.h"
 
 /** pre_config: forget what the last configuration had. */
 void ws_extensions_reset(apr_pool_t *pconf);
 
-/** post_config: the account of what zlib may use. */
-apr_status_t ws_extensions_init(server_rec *s);
+extern const ws_shm_layout *const ws_extensions_layout[];
 
-/** Register the cleaning up behind children.  [register_hooks] */
-void ws_extensions_register(void);
+/** parent_init: the account of what zlib may use. */
+apr_status_t ws_extensions_init(apr_pool_t *ptemp, server_rec *s);
 
-/** child_init, behind ws_shm_child_init(). */
-void ws_extensions_child_init(void);
+/** A child has ended.  [parent] */
+void ws_extensions_reclaim(unsigned slot);
 
-/** What the configuration has loaded, in the order of their indices. */
-const ws_extension *const *ws_extensions_all(unsigned *count);
+/** child_init, after ws_shm_child_init(). */
+apr_status_t ws_extensions_child_init(apr_pool_t *pchild, server_rec *s,
+                                      ws_engine_options *options);
 
 /** The directives' functions. */
 const char *ws_set_extension(cmd_parms *cmd, void *config, int argc, char *const argv[]);

@@ -25,20 +25,15 @@ APLOG_USE_MODULE(websocket);
 /* What may lie in a socket, bytes. As much as the system allows where it does not allow that. */
 #define SOCKET_BUFFER (4 * 1024 * 1024)
 
-#define MAGIC 0x57536231 /* of this form of head */
-
-typedef struct head {
-    apr_uint32_t magic;
+WS_SHM_STRUCT(head, {
+    apr_uint32_t layout; /* ws_shm_layout_id() */
     apr_uint16_t kind, from;
     apr_uint32_t from_process, to_process, request, none;
-} head;
+});
 
-typedef struct pairs {
-    unsigned count;
-    int fd[][2]; /* [0] is read by the slot's owner, [1] is written by all */
-} pairs;
+const ws_shm_layout *const ws_ipc_layout[] = {&head_layout, NULL};
 
-/* Somebody who waits for an answer. */
+/* A thread that waits for an answer. */
 typedef struct waiter {
     struct waiter *next;
     apr_uint32_t request;
@@ -47,7 +42,9 @@ typedef struct waiter {
     apr_ssize_t got; /* -1: nothing yet */
 } waiter;
 
-static pairs *sockets;
+static int
+    *descriptors; /* how many follow; then for each slot the end that its owner reads, and the one
+                            that all write to */
 static void (*receivers[WS_IPC_KINDS])(const ws_ipc_message *m);
 static apr_thread_mutex_t *lock; /* of the three below */
 static apr_thread_cond_t *answered;
@@ -71,43 +68,49 @@ static void set_buffer(int fd)
     }
 }
 
-static int make_pair(int fd[2])
+/* Each pair costs two descriptors: the soft limit is raised when it is met. */
+static int raise_limit(void)
 {
     struct rlimit limit;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) == 0) {
-        set_buffer(fd[1]);
-        return 1;
-    }
     if (errno != EMFILE || getrlimit(RLIMIT_NOFILE, &limit) < 0
         || limit.rlim_cur >= limit.rlim_max) {
         return 0;
     }
     limit.rlim_cur = limit.rlim_max;
-    return setrlimit(RLIMIT_NOFILE, &limit) == 0
-           && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) == 0;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0;
 }
 
-void ws_ipc_init(server_rec *s)
+static int make_pair(int fd[2])
 {
-    static const char key[] = "mod_websocket siblings";
-    apr_pool_t *process = s->process->pool;
+    while (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) < 0) {
+        if (!raise_limit()) {
+            return 0;
+        }
+    }
+    set_buffer(fd[1]);
+    return 1;
+}
+
+apr_status_t ws_ipc_init(apr_pool_t *ptemp, server_rec *s)
+{
     unsigned most = ws_shm_slots() < PAIRS_MAX ? ws_shm_slots() : PAIRS_MAX;
 
-    apr_pool_userdata_get((void **)&sockets, key, process);
-    if (sockets) {
-        return;
+    (void)ptemp;
+    descriptors = ws_shm_private("sockets", (1 + 2 * most) * sizeof(*descriptors));
+    ws_shm_keep_descriptors(descriptors);
+    if (descriptors[0]) {
+        return APR_SUCCESS;
     }
-    sockets = apr_pcalloc(process, sizeof(*sockets) + most * sizeof(*sockets->fd));
-    while (sockets->count < most && make_pair(sockets->fd[sockets->count])) {
-        sockets->count++;
+    while (ws_ipc_count() < most && make_pair(&descriptors[1 + descriptors[0]])) {
+        descriptors[0] += 2;
     }
-    if (sockets->count < most) {
+    if (ws_ipc_count() < most) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,
-                     "websocket: only %u child processes can be asked for their connections, more "
-                     "descriptors (ulimit -n) mend it",
-                     sockets->count);
+                     "websocket: only %u child processes can be asked for their connections: "
+                     "increase the limit of descriptors (LimitNOFILE, ulimit -Hn)",
+                     ws_ipc_count());
     }
-    apr_pool_userdata_set(sockets, key, NULL, process);
+    return APR_SUCCESS;
 }
 
 /* ---- Sending ---- */
@@ -123,7 +126,7 @@ static int send_iov(unsigned slot, const head *h, const struct iovec *data, int 
     struct msghdr m = {.msg_iov = iov, .msg_iovlen = (apr_size_t)n + 1};
     passed_fd control;
 
-    if (slot >= sockets->count) {
+    if (slot >= ws_ipc_count()) {
         errno = ENOTCONN;
         return -1;
     }
@@ -138,7 +141,7 @@ static int send_iov(unsigned slot, const head *h, const struct iovec *data, int 
         c->cmsg_len = CMSG_LEN(sizeof(fd));
         memcpy(CMSG_DATA(c), &fd, sizeof(fd));
     }
-    return sendmsg(sockets->fd[slot][1], &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 0;
+    return sendmsg(ws_ipc_socket(slot), &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
 
 static int send_to(unsigned slot, const head *h, const void *data, apr_size_t len)
@@ -150,7 +153,7 @@ static int send_to(unsigned slot, const head *h, const void *data, apr_size_t le
 int ws_ipc_send(unsigned slot, apr_uint32_t process, ws_ipc_kind kind, const struct iovec *iov,
                 int n, int fd)
 {
-    head h = {.magic = MAGIC,
+    head h = {.layout = ws_shm_layout_id(),
               .kind = (apr_uint16_t)kind,
               .from = (apr_uint16_t)ws_shm_slot(),
               .from_process = ws_shm_process(),
@@ -160,12 +163,12 @@ int ws_ipc_send(unsigned slot, apr_uint32_t process, ws_ipc_kind kind, const str
 
 int ws_ipc_socket(unsigned slot)
 {
-    return sockets->fd[slot][1];
+    return descriptors[2 + 2 * slot];
 }
 
 unsigned ws_ipc_count(void)
 {
-    return sockets ? sockets->count : 0;
+    return descriptors ? (unsigned)descriptors[0] / 2 : 0;
 }
 
 int ws_ipc_reachable(void)
@@ -175,7 +178,7 @@ int ws_ipc_reachable(void)
 
 int ws_ipc_answer(const ws_ipc_message *m, const void *data, apr_size_t len)
 {
-    head h = {.magic = MAGIC,
+    head h = {.layout = ws_shm_layout_id(),
               .kind = WS_IPC_ANSWER,
               .from = (apr_uint16_t)ws_shm_slot(),
               .from_process = ws_shm_process(),
@@ -189,7 +192,7 @@ apr_ssize_t ws_ipc_ask(unsigned slot, ws_ipc_kind kind, const void *data, apr_si
 {
     apr_time_t until = apr_time_now() + apr_time_from_msec(timeout), left;
     waiter w = {.answer = answer, .size = size, .got = -1}, **link;
-    head h = {.magic = MAGIC,
+    head h = {.layout = ws_shm_layout_id(),
               .kind = (apr_uint16_t)kind,
               .from = (apr_uint16_t)ws_shm_slot(),
               .from_process = ws_shm_process()};
@@ -231,18 +234,18 @@ static void take_answer(const ws_ipc_message *m)
     apr_thread_mutex_unlock(lock);
 }
 
-static void receive(const unsigned char *bytes, apr_size_t len, int fd)
+void ws_ipc_receive(const void *bytes, apr_size_t len, int fd)
 {
-    const head *h = (const head *)bytes;
+    const head *h = bytes;
     ws_ipc_message m;
     /* What was meant for the slot's last owner can still lie there. */
-    if (len < sizeof(*h) || h->magic != MAGIC || h->to_process != ws_shm_process()) {
+    if (len < sizeof(*h) || h->layout != ws_shm_layout_id() || h->to_process != ws_shm_process()) {
         return;
     }
     m.from = h->from;
     m.from_process = h->from_process;
     m.request = h->request;
-    m.data = bytes + sizeof(*h);
+    m.data = h + 1;
     m.len = len - sizeof(*h);
     m.fd = fd;
     if (h->kind == WS_IPC_ANSWER) {
@@ -251,6 +254,27 @@ static void receive(const unsigned char *bytes, apr_size_t len, int fd)
     else if (h->kind < WS_IPC_KINDS && receivers[h->kind]) {
         receivers[h->kind](&m);
     }
+}
+
+/* More of them may have come than the one that we send: none is to stay open. @return the first, or -1 */
+static int take_descriptor(struct msghdr *m)
+{
+    int first = -1;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        int rights = c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS;
+        for (apr_size_t at = CMSG_LEN(0); rights && at + sizeof(int) <= c->cmsg_len;
+             at += sizeof(int)) {
+            int fd;
+            memcpy(&fd, (char *)c + at, sizeof(fd));
+            if (first < 0) {
+                first = fd;
+            }
+            else {
+                close(fd);
+            }
+        }
+    }
+    return first;
 }
 
 /* @return bytes, or -1 when nothing is there */
@@ -264,12 +288,10 @@ static ssize_t receive_one(int from, void *buffer)
                        .msg_controllen = sizeof(control)};
     ssize_t n = recvmsg(from, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n >= 0) {
-        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-        int fd = -1;
-        if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-            memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+        int fd = take_descriptor(&m);
+        if (!(m.msg_flags & MSG_TRUNC)) {
+            ws_ipc_receive(buffer, (apr_size_t)n, fd);
         }
-        receive(buffer, (apr_size_t)n, fd);
         if (fd >= 0) {
             close(fd);
         }
@@ -279,7 +301,7 @@ static ssize_t receive_one(int from, void *buffer)
 
 static void *APR_THREAD_FUNC run(apr_thread_t *self, void *buffer)
 {
-    struct pollfd p[2] = {{.fd = sockets->fd[ws_shm_slot()][0], .events = POLLIN},
+    struct pollfd p[2] = {{.fd = descriptors[1 + 2 * ws_shm_slot()], .events = POLLIN},
                           {.fd = stop_fd, .events = POLLIN}};
     (void)self;
     while (!p[1].revents) {
@@ -295,18 +317,19 @@ static void *APR_THREAD_FUNC run(apr_thread_t *self, void *buffer)
     return NULL;
 }
 
-void ws_ipc_child_init(apr_pool_t *pchild, server_rec *s)
+apr_status_t ws_ipc_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
 {
     int own = ws_shm_slot();
     apr_status_t rv;
     void *buffer;
 
-    if (own < 0 || (unsigned)own >= sockets->count) {
-        return; /* which has been logged */
+    (void)options;
+    if (own < 0 || (unsigned)own >= ws_ipc_count()) {
+        return APR_SUCCESS; /* which has been logged */
     }
-    for (unsigned i = 0; i < sockets->count; i++) {
+    for (unsigned i = 0; i < ws_ipc_count(); i++) {
         if (i != (unsigned)own) {
-            close(sockets->fd[i][0]);
+            close(descriptors[1 + 2 * i]);
         }
     }
     buffer = apr_palloc(pchild, sizeof(head) + WS_IPC_SIZE);
@@ -321,9 +344,10 @@ void ws_ipc_child_init(apr_pool_t *pchild, server_rec *s)
                      "websocket: no thread for the other child processes: what this one has is "
                      "missing in websocket-status");
     }
+    return APR_SUCCESS;
 }
 
-void ws_ipc_child_exit(void)
+int ws_ipc_child_stop(void)
 {
     apr_uint64_t one = 1;
     apr_status_t rv;
@@ -333,4 +357,5 @@ void ws_ipc_child_exit(void)
         apr_thread_join(&rv, thread);
         thread = NULL;
     }
+    return 1;
 }

@@ -9,16 +9,21 @@
  * Each child has a thread that receives. Nothing is ever waited for but the answer of ask.
  */
 
-#ifndef WS_HTTPD_SIBLINGS_H
-#define WS_HTTPD_SIBLINGS_H
+#ifndef WS_HTTPD_IPC_H
+#define WS_HTTPD_IPC_H
 
 #include <httpd.h>
 #include <sys/uio.h>
 
+#include "engine/engine.h"
+#include "httpd/shm.h"
+
 /** Greatest message, bytes. */
 #define WS_IPC_SIZE (32 * 1024)
 
-/** What a message is about. Children of two versions of the module can meet: a meaning never changes. */
+extern const ws_shm_layout *const ws_ipc_layout[];
+
+/** What a message is about. Children of builds with another layout (shm.h) have other sockets. */
 typedef enum {
     WS_IPC_ANSWER,
     WS_IPC_LIST,    /**< list connections: httpd/connections.c */
@@ -40,14 +45,18 @@ typedef struct ws_ipc_message {
  *  [register_hooks] */
 void ws_ipc_on(ws_ipc_kind kind, void (*fn)(const ws_ipc_message *m));
 
-/** post_config, behind ws_shm_init(). */
-void ws_ipc_init(server_rec *s);
+/** parent_init: the sockets. */
+apr_status_t ws_ipc_init(apr_pool_t *ptemp, server_rec *s);
 
-/** child_init, behind ws_shm_child_init(). */
-void ws_ipc_child_init(apr_pool_t *pchild, server_rec *s);
+/** child_init, after ws_shm_child_init(): receive. */
+apr_status_t ws_ipc_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
-/** No function of ws_ipc_on() runs any more when this returns. */
-void ws_ipc_child_exit(void);
+/** child_stop: no function of ws_ipc_on() runs any more when this returns. */
+int ws_ipc_child_stop(void);
+
+/** What the thread does with a message; for the fuzz target. @param bytes  aligned to 8  @param fd  a
+ *  descriptor that came along, or -1 */
+void ws_ipc_receive(const void *bytes, apr_size_t len, int fd);
 
 /** Send to the child that owns a slot; never waits.  [any thread of a child]
  *  @return 0; -1 when it takes no more, or has no socket */

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/parse.h"
+#include "engine/hash.h"
 #include "httpd/limit_table.h"
 #include "httpd/counters.h"
 
@@ -27,6 +28,8 @@ APLOG_USE_MODULE(websocket);
 
 /* Seconds after which a client that was refused may come again, where nobody can know. */
 #define RETRY_AFTER 10
+
+#define TOO_MANY "as many as allowed already"
 
 /* Descriptors that are left to httpd: so many, and so many for each of its threads; but not more than
  * one in MARGIN_PART of all. */
@@ -52,12 +55,10 @@ struct ws_limit {
 
 /* ---- The directive ---- */
 
-static int counting_lines; /* of the configuration */
-static apr_hash_t *seeds;  /* names of lines so far: how many have this one */
+static apr_hash_t *seeds; /* names of lines so far: how many have this one */
 
 void ws_limits_reset(apr_pool_t *pconf)
 {
-    counting_lines = 0;
     seeds = apr_hash_make(pconf);
 }
 
@@ -225,7 +226,6 @@ const char *ws_limit_add(cmd_parms *cmd, apr_array_header_t **limits, int argc, 
     }
     if (l->kind == CONNECTIONS || l->kind == HANDSHAKES) {
         l->seed = seed_of(cmd, l, key ? key : "");
-        counting_lines++;
     }
     APR_ARRAY_PUSH(*limits, ws_limit *) = l;
     return NULL;
@@ -274,19 +274,12 @@ void ws_limits_bounds(const apr_array_header_t *limits, ws_bounds bounds[2])
 static rlim_t descriptor_mark; /* a connection with a descriptor above it is refused; 0: unknown */
 static int table_told, mark_told; /* atomic */
 
-int ws_limits_init(server_rec *s)
-{
-    return counting_lines ? ws_limit_table_init(s) : 0;
-}
-
-void ws_limits_child_init(apr_pool_t *pchild, server_rec *s)
+apr_status_t ws_limits_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
 {
     struct rlimit limit;
     int threads = 1;
-    (void)s;
-    if (counting_lines) {
-        ws_limit_table_child_init(pchild);
-    }
+    (void)s, (void)options;
+    ws_limit_table_child_init(pchild);
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
         rlim_t margin = MARGIN + MARGIN_THREAD * (rlim_t)(threads > 0 ? threads : 1);
@@ -295,6 +288,7 @@ void ws_limits_child_init(apr_pool_t *pchild, server_rec *s)
         }
         descriptor_mark = limit.rlim_cur - margin;
     }
+    return APR_SUCCESS;
 }
 
 /* ---- Handshakes ---- */
@@ -302,14 +296,14 @@ void ws_limits_child_init(apr_pool_t *pchild, server_rec *s)
 typedef struct limits_ticket {
     ws_ticket ticket;
     unsigned count;
-    apr_uint32_t places[];
+    apr_uint64_t keys[];
 } limits_ticket;
 
 static void release(ws_ticket *ticket)
 {
     limits_ticket *t = (limits_ticket *)ticket;
     for (unsigned i = 0; i < t->count; i++) {
-        ws_limit_table_remove(t->places[i]);
+        ws_limit_table_remove(t->keys[i]);
     }
     free(t);
 }
@@ -324,7 +318,7 @@ static apr_uint64_t network_of(const apr_sockaddr_t *a, apr_uint64_t seed)
         address += is_ipv4 ? 12 : 0;
         len = is_ipv4 ? 4 : 8;
     }
-    return mix(seed, address, len) | 1;
+    return ws_hash(seed, address, len);
 }
 
 /* For whom this handshake is counted. @return 0: for nobody, or the key */
@@ -343,30 +337,21 @@ static apr_uint64_t key_of(request_rec *r, const ws_limit *l, const char **text)
                           "websocket: \"WebSocketLimit %s\" cannot be applied: %s", l->text, error);
             return 0;
         }
-        return *text && **text ? mix(l->seed, *text, strlen(*text)) | 1 : 0;
+        return *text && **text ? ws_hash(l->seed, *text, strlen(*text)) : 0;
     }
-    return l->seed | 1;
-}
-
-static void table_full(request_rec *r)
-{
-    if (!__atomic_exchange_n(&table_told, 1, __ATOMIC_RELAXED)) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                      "websocket: the table of WebSocketLimit is full, or this child has none: "
-                      "handshakes with keys that find no place are let in uncounted");
-    }
+    return ws_hash(l->seed, "", 0);
 }
 
 /* @return whether the handshake is to be refused */
-static int refused(request_rec *r, const ws_limit *l, const char *key, apr_int64_t retry_after)
+static int refused(request_rec *r, const ws_limit *l, const char *key, apr_int64_t retry_after,
+                   const char *why)
 {
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                   l->dry_run
-                      ? "websocket: dry run: handshake would be refused with 503: as many as "
-                        "allowed already, for %s (WebSocketLimit %s)"
-                      : "websocket: handshake refused with 503: as many as allowed already, for %s "
-                        "(WebSocketLimit %s)",
-                  *key ? key : "everybody", l->text);
+                      ? "websocket: dry run: handshake would be refused with 503: %s, for %s "
+                        "(WebSocketLimit %s)"
+                      : "websocket: handshake refused with 503: %s, for %s (WebSocketLimit %s)",
+                  why, *key ? key : "everybody", l->text);
     if (l->dry_run) {
         return 0;
     }
@@ -374,6 +359,18 @@ static int refused(request_rec *r, const ws_limit *l, const char *key, apr_int64
     apr_table_setn(r->err_headers_out, "Retry-After",
                    apr_psprintf(r->pool, "%" APR_INT64_T_FMT, retry_after));
     return 1;
+}
+
+/* Clients that are not counted would be without a limit. */
+static int table_full(request_rec *r, const ws_limit *l, const char *key)
+{
+    if (!__atomic_exchange_n(&table_told, 1, __ATOMIC_RELAXED)) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "websocket: the table of WebSocketLimit is full, or this child has none: "
+                      "handshakes with keys that find no place are refused with 503. Use a key= "
+                      "with fewer values, or increase ServerLimit (needs a stop and start)");
+    }
+    return refused(r, l, key, RETRY_AFTER, "not countable, since the table is full");
 }
 
 static int descriptors_short(request_rec *r)
@@ -405,20 +402,17 @@ static int admits(request_rec *r, const ws_limit *l, limits_ticket *t)
         return 1;
     }
     if (l->kind == HANDSHAKES) {
-        apr_int64_t wait = ws_rate(key, l->value, l->burst);
-        if (wait < 0) {
-            table_full(r);
-        }
-        return wait <= 0 || !refused(r, l, text, wait / APR_USEC_PER_SEC + 1);
+        apr_int64_t wait = ws_limit_table_rate(key, l->value, l->burst);
+        return wait < 0 ? !table_full(r, l, text)
+                        : !wait || !refused(r, l, text, wait / APR_USEC_PER_SEC + 1, TOO_MANY);
     }
     if (l->kind == CONNECTIONS) {
-        apr_uint32_t sum, place = ws_limit_table_add(key, &sum);
-        if (place == WS_CENSUS_NONE) {
-            table_full(r);
-            return 1;
+        apr_uint64_t sum;
+        if (!ws_limit_table_add(key, &sum)) {
+            return !table_full(r, l, text);
         }
-        t->places[t->count++] = place;
-        return sum <= l->value || !refused(r, l, text, RETRY_AFTER);
+        t->keys[t->count++] = key;
+        return sum <= l->value || !refused(r, l, text, RETRY_AFTER, TOO_MANY);
     }
     return 1;
 }
@@ -435,7 +429,7 @@ int ws_limits_admit(request_rec *r, const apr_array_header_t *limits, ws_ticket 
     if (!n) {
         return OK;
     }
-    if (!(t = malloc(sizeof(*t) + (apr_size_t)n * sizeof(*t->places)))) {
+    if (!(t = malloc(sizeof(*t) + (apr_size_t)n * sizeof(*t->keys)))) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
     t->ticket.release = release;

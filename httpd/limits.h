@@ -27,11 +27,8 @@ void ws_limits_bounds(const apr_array_header_t *limits, ws_bounds bounds[2]);
 /** pre_config: a new configuration is going to be read. */
 void ws_limits_reset(apr_pool_t *pconf);
 
-/** post_config, behind ws_shm_init(). @return 0, or -1 when there is no memory */
-int ws_limits_init(server_rec *s);
-
-/** child_init, behind ws_shm_child_init(). */
-void ws_limits_child_init(apr_pool_t *pchild, server_rec *s);
+/** child_init, after ws_shm_child_init(). */
+apr_status_t ws_limits_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
 /**
  * A handshake that is in order: count it.

@@ -116,7 +116,8 @@ static int status_hook(request_rec *r, int flags)
     return OK;
 }
 
-void ws_metrics_register(void)
+void ws_metrics_register(apr_pool_t *p)
 {
+    (void)p;
     APR_OPTIONAL_HOOK(ap, status_hook, status_hook, NULL, NULL, APR_HOOK_MIDDLE);
 }

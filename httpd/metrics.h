@@ -10,7 +10,7 @@
 #include "engine/strbuf.h"
 
 /** register_hooks: a section in mod_status. */
-void ws_metrics_register(void);
+void ws_metrics_register(apr_pool_t *p);
 
 /** Prometheus' text format, version 0.0.4. */
 void ws_metrics_prometheus(ws_strbuf *t);

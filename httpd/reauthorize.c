@@ -313,16 +313,20 @@ void ws_reauthorize(ws_conn *c)
     ws_thread_pool_push(threads, &k->work);
 }
 
-void ws_reauthorize_stop(void)
+int ws_reauthorize_child_stop(void)
 {
     if (threads) {
         ws_thread_pool_destroy(threads);
         threads = NULL;
     }
+    return 1;
 }
 
-apr_status_t ws_reauthorize_child_init(apr_pool_t *pchild)
+apr_status_t ws_reauthorize_child_init(apr_pool_t *pchild, server_rec *s,
+                                       ws_engine_options *options)
 {
+    (void)s;
+    options->recheck = ws_reauthorize;
     return apr_thread_mutex_create(&lock, APR_THREAD_MUTEX_DEFAULT, pchild);
 }
 

@@ -16,7 +16,8 @@
 void ws_reauthorize_register(apr_pool_t *p);
 
 /** child_init. */
-apr_status_t ws_reauthorize_child_init(apr_pool_t *pchild);
+apr_status_t ws_reauthorize_child_init(apr_pool_t *pchild, server_rec *s,
+                                       ws_engine_options *options);
 
 /** Keep of a handshake what a later check needs. @return NULL when there is no memory */
 ws_ticket *ws_reauthorize_save(request_rec *r);
@@ -32,6 +33,6 @@ request_rec *ws_reauthorize_request(ws_conn *conn, apr_pool_t *p);
 void ws_reauthorize(ws_conn *c);
 
 /** The engine has stopped: wait for checks that run. */
-void ws_reauthorize_stop(void);
+int ws_reauthorize_child_stop(void);
 
 #endif

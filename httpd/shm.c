@@ -3,14 +3,19 @@
 #include "httpd/shm.h"
 
 #include <ap_mpm.h>
+#include <apr_general.h>
+#include <apr_hash.h>
 #include <apr_shm.h>
 #include <apr_strings.h>
 #include <errno.h>
 #include <http_log.h>
 #include <mpm_common.h>
 #include <scoreboard.h>
-#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include "engine/hash.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -20,79 +25,196 @@ APLOG_USE_MODULE(websocket);
 #define GENERATIONS 4
 #define SLOTS_MIN 64
 
-#define RECLAIMERS_MAX 8
-
 /* apr_shm keeps a length of its own before the memory that it gives. */
 #define CACHE_LINE 64
 
+/* Of the process's pool, and of the tables' pool. Builds of every layout use these three alike. */
+#define POOL_KEY "mod_websocket shared memory"
+#define LAYOUT_KEY "mod_websocket layout"
+#define DESCRIPTORS_KEY "mod_websocket descriptors"
+
+/* What builds without layouts called their first table. */
+#define LEGACY_KEY "mod_websocket slots"
+
 /* A slot is taken by a child, from 0 to its pid; it is given back by the parent alone. */
-typedef struct slot {
+WS_SHM_STRUCT(slot, {
+    char shift[WS_SHM_SHIFT];
     pid_t pid; /* atomic; the rest is valid while it is not 0 */
     int ready; /* atomic; the rest has been written */
     int generation;
     apr_uint32_t process;
     apr_int64_t started_at;
-} slot;
+});
 
-typedef struct shared {
-    unsigned slots;
+WS_SHM_STRUCT(slots, {
+    char shift[WS_SHM_SHIFT];
     apr_uint32_t processes; /* atomic; children so far */
     int full_told;          /* atomic */
     slot slot[];
-} shared;
+});
 
-static shared *memory;
-static int own_slot = -1;
-static apr_uint32_t own_process;
-static void (*reclaimers[RECLAIMERS_MAX])(unsigned slot);
-static unsigned reclaimer_count;
-
-typedef struct table {
+/* On the tables' pool. */
+WS_SHM_STRUCT(table, {
     void *start;
     apr_size_t size;
-} table;
+});
 
-void *ws_shm_table(server_rec *s, const char *name, apr_size_t size, apr_size_t *actual)
+const ws_shm_layout *const ws_shm_layouts[] = {&slot_layout, &slots_layout, &table_layout, NULL};
+
+static apr_pool_t *pool; /* of all tables of this layout, below the process's */
+static slots *memory;
+static unsigned slot_count;
+static int own_slot = -1;
+static apr_uint32_t own_process, layout_id;
+static void (*reclaim_rows)(unsigned slot);
+
+/* ---- Tables ---- */
+
+/* No keys of ..._setn(): httpd unloads the module at a reload, and with it what a key points to. */
+static void *shm_find(apr_pool_t *in, const char *key)
+{
+    void *data = NULL;
+    apr_pool_userdata_get(&data, key, in);
+    return data;
+}
+
+static table *shm_make(server_rec *s, const char *name, apr_size_t size)
+{
+    apr_shm_t *shm;
+    table *t;
+    apr_status_t rv = apr_shm_create(&shm, size + CACHE_LINE, NULL, pool);
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
+                     "websocket: no shared memory, %" APR_SIZE_T_FMT
+                     " bytes: free memory, or decrease ServerLimit",
+                     size);
+        return NULL;
+    }
+    t = apr_palloc(pool, sizeof(*t));
+    t->start = (void *)APR_ALIGN((apr_uintptr_t)apr_shm_baseaddr_get(shm), CACHE_LINE);
+    t->size = size;
+    apr_pool_userdata_set(t, name, NULL, pool);
+    return t;
+}
+
+void *ws_shm_table(server_rec *s, const char *name, apr_size_t size)
+{
+    const table *t = shm_find(pool, name);
+    if (!t) {
+        t = shm_make(s, name, size);
+    }
+    else if (t->size < size) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
+                     "websocket: shared memory \"%s\" has %" APR_SIZE_T_FMT
+                     " bytes, not %" APR_SIZE_T_FMT ": stop and start httpd",
+                     name, t->size, size);
+        return NULL;
+    }
+    return t ? t->start : NULL;
+}
+
+void *ws_shm_private(const char *name, apr_size_t size)
+{
+    void *data = shm_find(pool, name);
+    if (!data) {
+        data = apr_pcalloc(pool, size);
+        apr_pool_userdata_set(data, name, NULL, pool);
+    }
+    return data;
+}
+
+void ws_shm_keep_descriptors(int *count_and_fds)
+{
+    apr_pool_userdata_set(count_and_fds, DESCRIPTORS_KEY, NULL, pool);
+}
+
+/* The other build's children keep their mappings and their ends of the sockets. */
+static void shm_give_up(apr_pool_t *theirs)
+{
+    const int *fds = shm_find(theirs, DESCRIPTORS_KEY);
+    for (int i = 1; fds && i <= fds[0]; i++) {
+        close(fds[i]);
+    }
+    apr_pool_destroy(theirs);
+}
+
+apr_status_t ws_shm_open(server_rec *s, const char *layout)
 {
     /* On the process's pool: that of the configuration is cleared by each reload. */
     apr_pool_t *process = s->process->pool;
-    const char *key = apr_pstrcat(s->process->pconf, "mod_websocket ", name, NULL);
-    table *t = NULL;
+    apr_ssize_t len = APR_HASH_KEY_STRING;
+    const char *theirs;
 
-    apr_pool_userdata_get((void **)&t, key, process);
-    if (!t) {
-        apr_shm_t *shm;
-        apr_status_t rv = apr_shm_create(&shm, size + CACHE_LINE, NULL, process);
-        if (rv != APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
-                         "websocket: no shared memory, %" APR_SIZE_T_FMT " bytes", size);
-            return NULL;
+    layout_id = apr_hashfunc_default(layout, &len);
+    pool = shm_find(process, POOL_KEY);
+    theirs = pool ? shm_find(pool, LAYOUT_KEY) : shm_find(process, LEGACY_KEY) ? "" : layout;
+    if (strcmp(theirs, layout)) {
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, s,
+            "websocket: this build of the module has another layout of shared memory than "
+            "the one before: counters and WebSocketLimit start at zero; connections of old "
+            "children continue (WebSocketDrainTimeout), but are not counted, and channels "
+            "do not connect them with new ones. Stop and start httpd to avoid that");
+        if (pool) {
+            shm_give_up(pool);
+            pool = NULL;
         }
-        t = apr_palloc(process, sizeof(*t));
-        t->start = (void *)APR_ALIGN((apr_uintptr_t)apr_shm_baseaddr_get(shm), CACHE_LINE);
-        t->size = size;
-        /* Not ..._setn: httpd unloads the module at a reload, and with it what a key points to. */
-        apr_pool_userdata_set(t, key, NULL, process);
     }
-    if (actual) {
-        *actual = t->size;
+    if (!pool) {
+        apr_status_t rv = apr_pool_create(&pool, process);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        apr_pool_userdata_set(apr_pstrdup(pool, layout), LAYOUT_KEY, NULL, pool);
+        apr_pool_userdata_set(pool, POOL_KEY, NULL, process);
     }
-    return t->start;
+    return APR_SUCCESS;
 }
 
-static void reclaim(unsigned i)
+/* ---- Slots ---- */
+
+/* The same in all children, since they share tables; no child of another httpd knows it. */
+static apr_status_t shm_set_hash_key(void)
 {
-    slot *sl = &memory->slot[i];
-    for (unsigned r = 0; r < reclaimer_count; r++) {
-        reclaimers[r](i);
+    unsigned char *key = ws_shm_private("hash key", WS_HASH_KEY + 1);
+    apr_status_t rv = APR_SUCCESS;
+    if (!key[WS_HASH_KEY] && (rv = apr_generate_random_bytes(key, WS_HASH_KEY)) == APR_SUCCESS) {
+        key[WS_HASH_KEY] = 1;
     }
-    __atomic_store_n(&sl->ready, 0, __ATOMIC_RELEASE);
-    __atomic_store_n(&sl->pid, 0, __ATOMIC_RELEASE);
+    ws_hash_set_key(key);
+    return rv;
+}
+
+apr_status_t ws_shm_init(apr_pool_t *ptemp, server_rec *s)
+{
+    unsigned *count = ws_shm_private("slot count", sizeof(*count));
+    (void)ptemp;
+    if (!*count) {
+        int limit = 1;
+        ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &limit);
+        *count = (unsigned)limit * GENERATIONS;
+        *count = *count < SLOTS_MIN ? SLOTS_MIN : *count;
+    }
+    slot_count = *count;
+    memory = ws_shm_table(s, "slots", sizeof(slots) + slot_count * sizeof(slot));
+    if (!memory) {
+        return APR_ENOMEM;
+    }
+    __atomic_store_n(&memory->full_told, 0, __ATOMIC_RELAXED);
+    return shm_set_hash_key();
 }
 
 static pid_t pid_of(const slot *sl)
 {
     return __atomic_load_n(&sl->pid, __ATOMIC_ACQUIRE);
+}
+
+static void reclaim(unsigned i)
+{
+    slot *sl = &memory->slot[i];
+    reclaim_rows(i);
+    __atomic_store_n(&sl->ready, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&sl->pid, 0, __ATOMIC_RELEASE);
 }
 
 /* All MPMs run it for each child that they have waited for, whether it ended or was killed; also for
@@ -101,42 +223,37 @@ static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, i
                          mpm_child_status state)
 {
     (void)s, (void)generation, (void)place;
-    for (unsigned i = 0; memory && state == MPM_CHILD_EXITED && i < memory->slots; i++) {
+    for (unsigned i = 0; reclaim_rows && state == MPM_CHILD_EXITED && i < slot_count; i++) {
         if (pid_of(&memory->slot[i]) == pid) {
             reclaim(i);
         }
     }
 }
 
-apr_status_t ws_shm_init(server_rec *s)
+/* Whether it runs, or has ended and the MPM will wait for it. Its number may be another process's now, so
+ * kill() cannot tell. */
+static int is_our_child(pid_t pid)
 {
-    int limit = 1;
-    unsigned slots;
-    ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &limit);
-    slots = (unsigned)limit * GENERATIONS;
-    slots = slots < SLOTS_MIN ? SLOTS_MIN : slots;
-    memory = ws_shm_table(s, "slots", sizeof(shared) + slots * sizeof(slot), NULL);
-    if (!memory) {
-        return APR_ENOMEM;
-    }
-    if (!memory->slots) {
-        memory->slots = slots;
-    }
-    __atomic_store_n(&memory->full_told, 0, __ATOMIC_RELAXED);
-    /* A restart gives up children that do not end; when they do, no hook tells. */
-    for (unsigned i = 0; i < memory->slots; i++) {
+    siginfo_t info;
+    return pid > 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+void ws_shm_start_reclaiming(void (*fn)(unsigned slot))
+{
+    reclaim_rows = fn;
+    for (unsigned i = 0; i < slot_count; i++) {
         pid_t pid = pid_of(&memory->slot[i]);
-        if (pid && kill(pid, 0) < 0 && errno == ESRCH) {
+        if (pid && !is_our_child(pid)) {
             reclaim(i);
         }
     }
-    return APR_SUCCESS;
 }
 
-void ws_shm_child_init(server_rec *s)
+apr_status_t ws_shm_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
 {
+    (void)pchild, (void)options;
     own_process = __atomic_add_fetch(&memory->processes, 1, __ATOMIC_RELAXED);
-    for (unsigned i = 0; i < memory->slots; i++) {
+    for (unsigned i = 0; i < slot_count; i++) {
         slot *sl = &memory->slot[i];
         pid_t nobody = 0;
         if (__atomic_compare_exchange_n(&sl->pid, &nobody, getpid(), 0, __ATOMIC_ACQ_REL,
@@ -146,20 +263,26 @@ void ws_shm_child_init(server_rec *s)
             sl->started_at = apr_time_now();
             own_slot = (int)i;
             __atomic_store_n(&sl->ready, 1, __ATOMIC_RELEASE);
-            return;
+            return APR_SUCCESS;
         }
     }
     if (!__atomic_exchange_n(&memory->full_told, 1, __ATOMIC_RELAXED)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
-                     "websocket: too many child processes, old and new, have WebSockets: this one "
-                     "is missing in the counters. More ServerLimit (and a stop and start) or less "
-                     "WebSocketDrainTimeout mends it");
+                     "websocket: no free slot for this child: its connections are not counted. "
+                     "Increase ServerLimit (needs a stop and start) or decrease "
+                     "WebSocketDrainTimeout");
     }
+    return APR_SUCCESS;
+}
+
+apr_uint32_t ws_shm_layout_id(void)
+{
+    return layout_id;
 }
 
 unsigned ws_shm_slots(void)
 {
-    return memory ? memory->slots : 0;
+    return slot_count;
 }
 
 int ws_shm_slot(void)
@@ -182,13 +305,10 @@ int ws_shm_owner_of(unsigned i, ws_shm_owner *owner)
     owner->generation = sl->generation;
     owner->process = sl->process;
     owner->started_at = sl->started_at;
+    if (owner->started_at < 0 || owner->started_at > WS_SHM_TIME_MAX) {
+        owner->started_at = 0;
+    }
     return pid_of(sl) == owner->pid;
-}
-
-void ws_shm_on_reclaim(void (*fn)(unsigned slot))
-{
-    ap_assert(reclaimer_count < RECLAIMERS_MAX);
-    reclaimers[reclaimer_count++] = fn;
 }
 
 void ws_shm_register(apr_pool_t *p)

@@ -277,3 +277,9 @@ int ws_status_handler(request_rec *r)
         return DECLINED;
     }
 }
+
+void ws_status_register(apr_pool_t *p)
+{
+    (void)p;
+    ap_hook_handler(ws_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
+}

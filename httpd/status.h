@@ -10,4 +10,7 @@
 /** handler. */
 int ws_status_handler(request_rec *r);
 
+/** register_hooks. */
+void ws_status_register(apr_pool_t *p);
+
 #endif

@@ -129,9 +129,10 @@ int ws_stranded_begins(apr_socket_t *socket)
     return !a;
 }
 
-void ws_stranded_child_init(server_rec *s)
+apr_status_t ws_stranded_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
 {
     int async = 0;
+    (void)pchild, (void)options;
     server = s;
     if (ap_mpm_query(AP_MPMQ_IS_ASYNC, &async) == APR_SUCCESS && async && ap_listeners
         && (mpm = ap_find_linked_module("event.c"))
@@ -139,6 +140,7 @@ void ws_stranded_child_init(server_rec *s)
         && apr_thread_mutex_create(&lock, APR_THREAD_MUTEX_DEFAULT, pool) != APR_SUCCESS) {
         lock = NULL;
     }
+    return APR_SUCCESS;
 }
 
 /* ---- Serving them ---- */
@@ -275,11 +277,11 @@ unsigned ws_stranded_count(void)
     return count;
 }
 
-void ws_stranded_end(void)
+int ws_stranded_child_stop(void)
 {
     apr_status_t rv;
     if (!lock) {
-        return;
+        return 1;
     }
     apr_thread_mutex_lock(lock);
     __atomic_store_n(&ended, 1, __ATOMIC_RELAXED);
@@ -296,4 +298,5 @@ void ws_stranded_end(void)
     for (served *s = all; s; s = s->next) {
         apr_thread_join(&rv, s->thread);
     }
+    return 1;
 }

@@ -16,9 +16,11 @@
 
 #include <httpd.h>
 
+#include "engine/engine.h"
+
 /** child_init: from the first connection on it is known what has been accepted. Does nothing with other
  *  MPMs than event, and for the second and further buckets of ListenCoresBucketsRatio. */
-void ws_stranded_child_init(server_rec *s);
+apr_status_t ws_stranded_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
 /** pre_connection, first: httpd has not forgotten this one.
  *  @return 0 if it is served here nevertheless, and httpd has to let go of it; else 1 */
@@ -30,7 +32,8 @@ void ws_stranded_look(void);
 /** How many there are: not begun, or being served.  [any thread] */
 unsigned ws_stranded_count(void);
 
-/** Break those that are being served, and wait until they have ended.  [the last thread of httpd's] */
-void ws_stranded_end(void);
+/** child_stop: break those that are being served, and wait until they have ended.  [the last thread of
+ *  httpd's] */
+int ws_stranded_child_stop(void);
 
 #endif

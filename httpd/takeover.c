@@ -301,8 +301,9 @@ static int pre_close_connection(conn_rec *c)
     return OK;
 }
 
-void ws_takeover_child_init(apr_pool_t *pchild, server_rec *s)
+apr_status_t ws_takeover_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
 {
+    (void)options;
     for (; s; s = s->next) {
         conn_rec *stub = apr_pcalloc(pchild, sizeof(*stub));
         /* A virtual host without directives of ours shares the main server's configuration. */
@@ -317,6 +318,7 @@ void ws_takeover_child_init(apr_pool_t *pchild, server_rec *s)
         stub->log_id = "-";
         own->stub = stub;
     }
+    return APR_SUCCESS;
 }
 
 void ws_takeover_register(apr_pool_t *p)

@@ -16,7 +16,7 @@
 void ws_takeover_register(apr_pool_t *p);
 
 /** child_init: what stands for httpd's conn_rec in the callbacks of mod_ssl. */
-void ws_takeover_child_init(apr_pool_t *pchild, server_rec *s);
+apr_status_t ws_takeover_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
 /** Why a connection cannot be taken over, or NULL if it can. */
 const char *ws_takeover_obstacle(conn_rec *c);

@@ -463,3 +463,10 @@ int ws_upgrade_handler(request_rec *r)
     ws_tickets_release(rq.ticket);
     return status;
 }
+
+void ws_upgrade_register(apr_pool_t *p)
+{
+    (void)p;
+    ap_hook_map_to_storage(ws_upgrade_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_handler(ws_upgrade_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
+}

@@ -30,4 +30,7 @@ void ws_upgrade_run_mod_headers(request_rec *r);
  *  configured: a ticket more. @return OK, or the status to refuse with */
 int ws_upgrade_keep_request(request_rec *r, const ws_settings *settings, ws_ticket **tickets);
 
+/** register_hooks. */
+void ws_upgrade_register(apr_pool_t *p);
+
 #endif

@@ -5,6 +5,7 @@
 
 use strict;
 use warnings;
+no warnings "portable";
 use lib 't/lib';
 use MIME::Base64 qw(encode_base64);
 use Test::More;
@@ -343,18 +344,51 @@ is_deeply([answers('/messages/more', frame_bytes(TEXT, 'm') x 500 . frame_bytes(
 
 # ---- The table ----
 
+# Where builds without a random key put the key of "?TEXT" in a row of 1,024 places: FNV-1a, mixed.
+sub unkeyed_place {
+    my ($text) = @_;
+    use integer;
+    my $mix = sub {
+        my ($hash, $bytes) = @_;
+        $hash = ($hash ^ $_) * 0x100000001B3 for unpack 'C*', $bytes;
+        my $shift = sub { ($hash >> $_[0]) & ~(-1 << 64 - $_[0]) };    # unsigned
+        $hash ^= $shift->(29);
+        $hash *= unpack 'q', pack 'Q', 0xBF58476D1CE4E5B9;
+        return $hash ^ $shift->(32);
+    };
+    my $seed = $mix->(unpack('q', pack 'Q', 0xCBF29CE484222325), 'localhost:0  connections %{QUERY_STRING} 0 0');
+    return ($mix->($seed, $text) >> 32) & 1023;
+}
+
 SKIP: {
     # Many children share the table's places, and one of them gets all the keys.
-    skip 'the same on all MPMs', 2 if $Httpd::MPM ne 'event';
-    skip "ulimit -n allows $limit open files", 2 if $limit ne 'unlimited' && $limit < $files;
-    my $server = Httpd->start(conf => <<'END', mpm_conf => "StartServers 1\nServerLimit 400\nThreadsPerChild 25\nMaxRequestWorkers 25\n");
+    skip 'the same on all MPMs', 5 if $Httpd::MPM ne 'event';
+    skip "ulimit -n allows $limit open files", 5 if $limit ne 'unlimited' && $limit < $files;
+    my $server = Httpd->start(conf => <<'END', mpm_conf => "StartServers 1\nServerLimit 1100\nThreadsPerChild 25\nMaxRequestWorkers 25\n");
 WebSocketHandler ws_echo.so
 WebSocketPing off
 WebSocketLimit connections=1 "key=%{QUERY_STRING}"
 END
-    my @c = map { Client->new($server, "/?key$_") } 1 .. 1300;
+    my ($n, @chosen, @c) = (0);
+    while (@chosen < 17) {
+        $n++;
+        push @chosen, "chosen$n" if unkeyed_place("chosen$n") == 77;
+    }
+    push @c, map { Client->new($server, "/?$_") } @chosen;
+    is((Client->refused($server, "/?$chosen[16]"))[0], 503, 'keys that were chosen to fill a window of the table do not: all are counted');
+
+    my ($status, $c, @more) = (101);
+    for ($n = 1; $n <= 1300 && $status == 101; $n++) {
+        ($status, $c) = Client->refused($server, "/?key$n");
+        push @more, $c if $status == 101;
+    }
+    is($status, 503, 'a key that finds no place is refused, not let in without being counted');
+    cmp_ok(@more, '>', 800, 'the table takes ' . (@more + @c) . ' of 1,024 keys');
+    Client->refused($server, '/?key' . ($n - 1));
     is($server->count_log(qr/the table of WebSocketLimit is full/), 1, 'a table that is full is logged once');
-    is((Client->refused($server, '/?key1'))[0], 503, 'those that have a place count');
+    $_->drop for splice @more, 0, 400;
+    Httpd::wait_for(sub { (Client->refused($server, '/?key' . ($n - 1)))[0] == 101 }, 'room in the table');
+    pass('when some have gone, it is let in');
 }
 
 done_testing;

@@ -175,6 +175,7 @@ sub write_conf {
     my $ssl  = $self->{ssl_conf} // '';
     my $websocket = $self->{no_module} ? '' : "LoadModule websocket_module $BUILD/mod_websocket.so";
     $websocket .= "\nWebSocketBackend $ENV{WS_TEST_BACKEND}" if $websocket && $ENV{WS_TEST_BACKEND};
+    my $level = $websocket || ($self->{load} // '') =~ /mod_websocket\.so/ ? ' websocket:' . ($self->{log_level} || 'debug') : '';
     write_file("$root/httpd.conf", <<"END");
 ServerRoot $root
 ServerName localhost
@@ -193,7 +194,7 @@ TypesConfig $root/mime.types
 Mutex pthread
 SSLSessionCache shmcb:$root/logs/ssl(512000)
 ErrorLog $root/logs/error_log
-LogLevel info websocket:@{[$self->{log_level} || 'debug']}
+LogLevel info$level
 LogFormat "%h %u \\"%r\\" %>s %X" test
 CustomLog $root/logs/access_log test
 GracefulShutdownTimeout 10

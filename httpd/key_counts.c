@@ -1,0 +1,165 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/key_counts.h"
+
+#include <apr_strings.h>
+#include <apr_thread_mutex.h>
+#include <string.h>
+
+/* Of a row; a power of two. Those that are not used cost no memory. */
+#define PLACES_MIN (1u << 10)
+#define PLACES_MAX (1u << 16)
+
+/* Places of a bucket: four cache lines. With two to choose from, a row takes nine tenths of its places
+ * before the first key finds none. */
+#define BUCKET 16
+
+WS_SHM_STRUCT(key_place, {
+    apr_uint64_t key;   /* atomic; 0: free */
+    apr_uint32_t count; /* atomic */
+    apr_uint32_t unused;
+});
+
+/* Of a row, read first: even to read a page of shared memory is to have it. */
+WS_SHM_STRUCT(key_summary, {
+    apr_uint32_t keys; /* atomic */
+    apr_uint32_t unused;
+});
+
+struct ws_key_counts {
+    key_place *rows;
+    key_summary *summaries;
+    apr_uint32_t places; /* of a row */
+    int own;             /* slot; -1: none */
+    apr_thread_mutex_t *lock;
+};
+
+const ws_shm_layout *const ws_key_counts_layout[] = {&key_place_layout, &key_summary_layout, NULL};
+
+ws_key_counts *ws_key_counts_attach(server_rec *s, const char *name, apr_size_t places)
+{
+    ws_key_counts *t = apr_pcalloc(s->process->pconf, sizeof(*t));
+    unsigned slots = ws_shm_slots();
+    for (t->places = PLACES_MIN; t->places * 2 <= places / slots && t->places < PLACES_MAX;) {
+        t->places *= 2;
+    }
+    t->own = -1;
+    t->rows = ws_shm_table(s, name, sizeof(*t->rows) * t->places * slots);
+    t->summaries = ws_shm_table(s, apr_pstrcat(s->process->pconf, name, "-summary", NULL),
+                                sizeof(*t->summaries) * slots);
+    return t->rows && t->summaries ? t : NULL;
+}
+
+static key_place *key_row(const ws_key_counts *t, unsigned slot)
+{
+    return t->rows + (apr_size_t)slot * t->places;
+}
+
+void ws_key_counts_clear(ws_key_counts *t, unsigned slot)
+{
+    if (ws_key_counts_any(t, slot)) {
+        /* A reader that looks now finds nothing, whatever stands in the row. */
+        __atomic_store_n(&t->summaries[slot].keys, 0, __ATOMIC_SEQ_CST);
+        memset(key_row(t, slot), 0, t->places * sizeof(key_place));
+    }
+}
+
+int ws_key_counts_child_init(ws_key_counts *t, apr_pool_t *pchild)
+{
+    if (ws_shm_slot() < 0
+        || apr_thread_mutex_create(&t->lock, APR_THREAD_MUTEX_DEFAULT, pchild) != APR_SUCCESS) {
+        return -1;
+    }
+    t->own = ws_shm_slot();
+    ws_key_counts_clear(t, (unsigned)t->own);
+    return 0;
+}
+
+/* @param which  of the two buckets */
+static key_place *key_bucket(const ws_key_counts *t, unsigned slot, apr_uint64_t key, int which)
+{
+    apr_uint32_t half = (apr_uint32_t)(which ? key >> 32 : key);
+    return key_row(t, slot) + (half & (t->places / BUCKET - 1)) * BUCKET;
+}
+
+static key_place *key_find(const ws_key_counts *t, unsigned slot, apr_uint64_t key)
+{
+    for (int which = 0; which < 2; which++) {
+        key_place *bucket = key_bucket(t, slot, key, which);
+        for (unsigned i = 0; i < BUCKET; i++) {
+            if (__atomic_load_n(&bucket[i].key, __ATOMIC_SEQ_CST) == key) {
+                return &bucket[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+/* @return a free place of the emptier bucket; NULL: both are full. Under the lock */
+static key_place *key_free(const ws_key_counts *t, apr_uint64_t key)
+{
+    key_place *found = NULL;
+    unsigned most = 0;
+    for (int which = 0; which < 2; which++) {
+        key_place *bucket = key_bucket(t, (unsigned)t->own, key, which), *free = NULL;
+        unsigned n = 0;
+        for (unsigned i = 0; i < BUCKET; i++) {
+            if (!__atomic_load_n(&bucket[i].key, __ATOMIC_RELAXED)) {
+                free = &bucket[i];
+                n++;
+            }
+        }
+        if (n > most) {
+            found = free;
+            most = n;
+        }
+    }
+    return found;
+}
+
+int ws_key_counts_add(ws_key_counts *t, apr_uint64_t key)
+{
+    key_place *p;
+    if (t->own < 0) {
+        return 0;
+    }
+    apr_thread_mutex_lock(t->lock);
+    if ((p = key_find(t, (unsigned)t->own, key))) {
+        __atomic_add_fetch(&p->count, 1, __ATOMIC_SEQ_CST);
+    }
+    else if ((p = key_free(t, key))) {
+        __atomic_add_fetch(&t->summaries[t->own].keys, 1, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&p->count, 1, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&p->key, key, __ATOMIC_SEQ_CST);
+    }
+    apr_thread_mutex_unlock(t->lock);
+    return p != NULL;
+}
+
+int ws_key_counts_remove(ws_key_counts *t, apr_uint64_t key)
+{
+    key_place *p;
+    if (t->own < 0) {
+        return 0;
+    }
+    apr_thread_mutex_lock(t->lock);
+    p = key_find(t, (unsigned)t->own, key);
+    if (p && __atomic_sub_fetch(&p->count, 1, __ATOMIC_SEQ_CST) == 0) {
+        __atomic_store_n(&p->key, 0, __ATOMIC_SEQ_CST);
+        __atomic_sub_fetch(&t->summaries[t->own].keys, 1, __ATOMIC_SEQ_CST);
+    }
+    apr_thread_mutex_unlock(t->lock);
+    return p != NULL;
+}
+
+apr_uint32_t ws_key_counts_get(const ws_key_counts *t, unsigned slot, apr_uint64_t key)
+{
+    const key_place *p = ws_key_counts_any(t, slot) ? key_find(t, slot, key) : NULL;
+    apr_uint32_t count = p ? __atomic_load_n(&p->count, __ATOMIC_SEQ_CST) : 0;
+    return p && __atomic_load_n(&p->key, __ATOMIC_SEQ_CST) == key ? count : 0;
+}
+
+int ws_key_counts_any(const ws_key_counts *t, unsigned slot)
+{
+    return __atomic_load_n(&t->summaries[slot].keys, __ATOMIC_SEQ_CST) != 0;
+}

@@ -1,0 +1,228 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/subsystems.h"
+
+#include <apr_strings.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+
+#include "httpd/bus_local.h"
+#include "httpd/channel_acl.h"
+#include "httpd/channel_http.h"
+#include "httpd/channels.h"
+#include "httpd/child.h"
+#include "httpd/config.h"
+#include "httpd/connection_log.h"
+#include "httpd/connections.h"
+#include "httpd/counters.h"
+#include "httpd/extensions.h"
+#include "httpd/handlers.h"
+#include "httpd/history.h"
+#include "httpd/interest.h"
+#include "httpd/ipc.h"
+#include "httpd/key_counts.h"
+#include "httpd/limit_table.h"
+#include "httpd/limits.h"
+#include "httpd/metrics.h"
+#include "httpd/reauthorize.h"
+#include "httpd/scoreboard.h"
+#include "httpd/status.h"
+#include "httpd/stranded.h"
+#include "httpd/takeover.h"
+#include "httpd/upgrade.h"
+
+APLOG_USE_MODULE(websocket);
+
+/* All begin in this order, and end in the reverse. A comment says what a line must stand after. */
+static const ws_subsystem table[] = {
+    {.name = "shm", /* first: slots, and the key of hashes, are everything's */
+     .layout = ws_shm_layouts,
+     .register_hooks = ws_shm_register,
+     .parent_init = ws_shm_init,
+     .child_init = ws_shm_child_init},
+    {.name = "counters", /* shm: a row per slot */
+     .layout = ws_counters_layout,
+     .parent_init = ws_counters_init,
+     .reclaim = ws_counters_reclaim,
+     .child_init = ws_counters_child_init},
+    {.name = "limit_table", /* shm */
+     .layout = ws_limit_table_layout,
+     .parent_init = ws_limit_table_init,
+     .reclaim = ws_limit_table_reclaim},
+    {.name = "limits", /* limit_table; the limit of descriptors has been raised */
+     .reset = ws_limits_reset,
+     .child_init = ws_limits_child_init},
+    {.name = "interest", /* shm */
+     .layout = ws_interest_layout,
+     .parent_init = ws_interest_init,
+     .reclaim = ws_interest_reclaim},
+    {.name = "key_counts", .layout = ws_key_counts_layout}, /* of limit_table and interest */
+    {.name = "extensions",                                  /* shm: what zlib uses in each child */
+     .layout = ws_extensions_layout,
+     .reset = ws_extensions_reset,
+     .parent_init = ws_extensions_init,
+     .reclaim = ws_extensions_reclaim,
+     .child_init = ws_extensions_child_init},
+    {.name = "takeover", /* before upgrade, whose hooks rely on what it notes of a connection */
+     .register_hooks = ws_takeover_register,
+     .child_init = ws_takeover_child_init},
+    {.name = "upgrade", .register_hooks = ws_upgrade_register},
+    {.name =
+         "channel_http", /* after upgrade: a handshake for a Location that has both is a handshake */
+     .reset = ws_channel_http_reset,
+     .register_hooks = ws_channel_http_register},
+    {.name = "channel_acl", .register_hooks = ws_channelrules_register},
+    {.name = "status", .register_hooks = ws_status_register},
+    {.name = "metrics", .register_hooks = ws_metrics_register},
+    {.name = "scoreboard", .register_hooks = ws_scoreboard_register},
+    {.name = "connection_log", /* ends after the engine: its last connections still log */
+     .reset = ws_connection_log_reset,
+     .register_hooks = ws_connection_log_register,
+     .child_init = ws_connection_log_child_init,
+     .child_stop = ws_connection_log_child_stop},
+    {.name = "settings", .child_init = ws_settings_child_init},
+    {.name = "reauthorize", /* ends after the engine, which starts its checks */
+     .register_hooks = ws_reauthorize_register,
+     .child_init = ws_reauthorize_child_init,
+     .child_stop = ws_reauthorize_child_stop},
+    {.name = "plugins",
+     .reset = ws_plugins_reset}, /* before the engine, which has a list per line */
+    {.name = "engine",           /* all options are filled in */
+     .register_hooks = ws_child_register,
+     .parent_init = ws_child_parent_init,
+     .child_init = ws_child_engine_init,
+     .child_stop = ws_child_engine_stop,
+     .child_exit = ws_child_engine_exit},
+    {.name = "ipc", /* ends before the engine, to which it gives what it receives */
+     .layout = ws_ipc_layout,
+     .parent_init = ws_ipc_init,
+     .child_init = ws_ipc_child_init,
+     .child_stop = ws_ipc_child_stop},
+    {.name = "connections", /* ipc */
+     .layout = ws_connections_layout,
+     .register_hooks = ws_connections_register},
+    {.name = "bus_local", .register_hooks = ws_bus_local_register}, /* ipc */
+    {.name = "history", .reset = ws_httpd_history_reset, .parent_init = ws_httpd_history_init},
+    {.name = "channels", /* engine, ipc, history; stop before both, exit after their threads */
+     .parent_init = ws_httpd_channels_init,
+     .child_init = ws_httpd_channels_child_init,
+     .child_stop = ws_httpd_channels_child_stop,
+     .child_exit = ws_httpd_channels_child_exit},
+    {.name = "handlers", /* last: their start may use all of the API, and so may their stop */
+     .child_init = ws_handlers_child_init,
+     .child_exit = ws_handlers_child_exit},
+    {.name = "stranded", /* serves connections by all of the above */
+     .child_init = ws_stranded_child_init,
+     .child_stop = ws_stranded_child_stop},
+};
+
+#define COUNT (sizeof(table) / sizeof(*table))
+
+static server_rec *main_server;
+static unsigned started; /* so many have begun in this child */
+
+static void trace(const ws_subsystem *sub, const char *phase)
+{
+    ap_log_error(APLOG_MARK, APLOG_TRACE1, 0, main_server, "websocket: %s: %s", phase, sub->name);
+}
+
+static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    (void)plog, (void)ptemp;
+    for (unsigned i = 0; i < COUNT; i++) {
+        if (table[i].reset) {
+            table[i].reset(pconf);
+        }
+    }
+    return OK;
+}
+
+/* The texts and sizes of all structs that processes share. */
+static const char *layout(apr_pool_t *p)
+{
+    const char *text = apr_psprintf(p, "%d", (int)sizeof(void *));
+    for (unsigned i = 0; i < COUNT; i++) {
+        for (const ws_shm_layout *const *l = table[i].layout; l && *l; l++) {
+            text = apr_psprintf(p, "%s\n%s %" APR_SIZE_T_FMT, text, (*l)->text, (*l)->size);
+        }
+    }
+    return text;
+}
+
+static void reclaim(unsigned slot)
+{
+    for (unsigned i = 0; i < COUNT; i++) {
+        if (table[i].reclaim) {
+            table[i].reclaim(slot);
+        }
+    }
+}
+
+static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    (void)pconf, (void)plog;
+    main_server = s;
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        return OK;
+    }
+    if (ws_shm_open(s, layout(ptemp)) != APR_SUCCESS) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        if (table[i].parent_init) {
+            trace(&table[i], "parent_init");
+            if (table[i].parent_init(ptemp, s) != APR_SUCCESS) {
+                return HTTP_INTERNAL_SERVER_ERROR;
+            }
+        }
+    }
+    ws_shm_start_reclaiming(reclaim);
+    return OK;
+}
+
+void ws_subsystems_register(apr_pool_t *p)
+{
+    ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    for (unsigned i = 0; i < COUNT; i++) {
+        if (table[i].register_hooks) {
+            table[i].register_hooks(p);
+        }
+    }
+}
+
+apr_status_t ws_subsystems_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
+{
+    apr_status_t rv = APR_SUCCESS;
+    main_server = s;
+    for (started = 0; started < COUNT && rv == APR_SUCCESS; started++) {
+        if (table[started].child_init) {
+            trace(&table[started], "child_init");
+            rv = table[started].child_init(pchild, s, options);
+        }
+    }
+    if (rv != APR_SUCCESS) {
+        started--; /* what has failed has not begun */
+        ws_subsystems_child_exit();
+    }
+    return rv;
+}
+
+void ws_subsystems_child_exit(void)
+{
+    int stopped = 1;
+    for (unsigned i = started; i-- > 0;) {
+        if (table[i].child_stop) {
+            trace(&table[i], "child_stop");
+            stopped &= table[i].child_stop();
+        }
+    }
+    for (unsigned i = started; stopped && i-- > 0;) {
+        if (table[i].child_exit) {
+            trace(&table[i], "child_exit");
+            table[i].child_exit();
+        }
+    }
+    started = 0;
+}

@@ -1,0 +1,214 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# The module is taken out of the configuration by one reload and put back by a later one, with everything in use
+# that it keeps beside the configuration: shared memory, sockets, files, programs, Redis. The parent goes on,
+# connections of old children too, and what is counted is right. And the order in which subsystems begin and end.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use JSON::PP;
+use List::Util qw(first);
+use Test::More;
+use Client;
+use Httpd;
+use Redis;
+
+my $json = ['Accept: application/json'];
+
+my $everything = <<'END';
+<Location /websocket-status>
+    SetHandler websocket-status
+</Location>
+WebSocketThreads 2 2
+WebSocketPing off
+WebSocketDrainTimeout 1h
+WebSocketHistory ** 100
+WebSocketLimit connections=1000 key=address
+WebSocketLimit handshakes=1000 key=address
+WebSocketCompression on
+WebSocketLog logs/websocket json
+<Location /echo>
+    WebSocketHandler ws_echo.so
+</Location>
+<Location /news>
+    WebSocketHandler ws_channel.so channel=news publish=on presence=on
+</Location>
+<Location /pipe>
+    WebSocketHandler ws_echo.so
+    WebSocketLog "|/usr/bin/tee -a ROOT/logs/program" json
+</Location>
+END
+
+sub start {
+    my (%arg) = @_;
+    my $httpd = Httpd->new(conf => '', %arg);
+    ($httpd->{full} = $everything . ($arg{more} // '')) =~ s/ROOT/$httpd->{root}/g;
+    $httpd->write_conf($httpd->{full});
+    $httpd->run('-k', 'start');
+    $httpd->{pid} = Httpd::wait_for(sub { Httpd::read_file("$httpd->{root}/httpd.pid") =~ /(\d+)/ ? $1 : 0 }, 'httpd');
+    Httpd::wait_for(sub { $httpd->connect }, 'httpd to listen');
+    $httpd->{load_all} = $httpd->{load};
+    return $httpd;
+}
+
+# Reload with the module, or without. The old children have been told to go when it returns.
+sub reload {
+    my ($httpd, $with) = @_;
+    $httpd->{no_module} = !$with;
+    $httpd->{load}      = $with ? $httpd->{load_all} : undef;
+    $httpd->write_conf($with ? $httpd->{full} : '');
+    $httpd->graceful;
+    ok(kill(0, $httpd->pid), ($with ? 'with' : 'without') . ' the module: the parent goes on');
+}
+
+sub status {
+    my ($httpd) = @_;
+    my ($code, undef, $body) = $httpd->get('/websocket-status', @$json);
+    return $code == 200 ? decode_json($body) : { counters => {} };
+}
+
+sub open_now {
+    my ($httpd) = @_;
+    my $c = status($httpd)->{counters}{connections} or return -1;
+    return $c->{direct} + $c->{tls} + $c->{relay};
+}
+
+sub total {
+    my ($httpd) = @_;
+    my $c = status($httpd)->{counters}{connections_total};
+    return $c->{direct} + $c->{tls} + $c->{relay};
+}
+
+# One connection to each Location, with a message on each.
+sub connections {
+    my ($httpd, $name) = @_;
+    my @c = map { Client->new($httpd, $_) } qw(/echo /pipe /news);
+    $c[0]->echoes('one', "$name: echo");
+    $c[1]->echoes('two', "$name: echo with a log of its own");
+    $c[2]->text("from $name");
+    is(($c[2]->message)[1], "from $name", "$name: channel with a history");
+    return @c;
+}
+
+sub drop { $_->drop for @_ }
+
+# ---- Cycles ----
+
+my $httpd = start();
+my ($total, @old) = (0);
+for my $cycle (1 .. 3) {
+    my @c = connections($httpd, "cycle $cycle");
+    $total += @c;
+    is(total($httpd), $total, "cycle $cycle: $total connections ever");
+    reload($httpd, 0);
+    is(($httpd->get('/index.html'))[0], 200, 'ordinary requests are served');
+    $c[$_]->echoes('still here', 'a connection of an old child') for 0, 1;
+    if ($cycle == 2) {
+        # Children that end while nothing of the module is loaded in the parent.
+        my @before = $httpd->children;
+        drop(@c, splice @old);
+        my %new = map { $_ => 1 } grep { Httpd::read_file("/proc/$_/maps") !~ /mod_websocket\.so/ } @before;
+        Httpd::wait_for(sub { !grep { !$new{$_} && kill 0, $_ } @before }, 'old children to end');
+        reload($httpd, 0);
+        @c = ();
+    }
+    reload($httpd, 1);
+    push @old, @c;
+    Httpd::wait_for(sub { open_now($httpd) == @old }, 'connections of old children to be counted');
+    pass('open connections: ' . @old . ', of old children');
+    is(total($httpd), $total, "$total connections ever");
+}
+reload($httpd, 1);
+my @late = connections($httpd, 'at last');
+$total += @late;
+$old[0]->echoes('still here', 'the oldest connection');
+$old[2]->text('to all');
+is((grep { ($_->message)[1] eq 'to all' } $late[2])[0] ? 1 : 0, 1, 'an old child publishes to a new one');
+drop(@old);
+Httpd::wait_for(sub { open_now($httpd) == @late }, 'the old ones to be gone');
+is(total($httpd), $total, "and those of ended children stay in the totals: $total");
+drop(@late);
+Httpd::wait_for(sub { open_now($httpd) == 0 }, 'all to be gone');
+my @log = map { split /\n/, Httpd::read_file("$httpd->{root}/logs/$_") } qw(websocket program);
+Httpd::wait_for(sub {
+    @log = map { split /\n/, Httpd::read_file("$httpd->{root}/logs/$_") } qw(websocket program);
+    @log == $total;
+}, 'the logs');
+pass("both logs have their records, $total");
+
+# ---- Killed children, and the module away ----
+{
+    my @c = connections($httpd, 'before the kill');
+    my @pids = map { $_->{pid} } @{ status($httpd)->{children} };
+    reload($httpd, 0);
+    kill 'KILL', @pids;
+    Httpd::wait_for(sub { !grep { kill 0, $_ } @pids }, 'the killed children to be gone');
+    reload($httpd, 1);
+    Httpd::wait_for(sub { open_now($httpd) == 0 }, 'nothing of the killed children is left');
+    is(total($httpd), $total + @c, 'but for what they have counted');
+}
+
+# ---- The Redis module alone ----
+SKIP: {
+    skip 'no redis-server', 1 if !-x '/usr/bin/redis-server' || !-e "$Httpd::BUILD/mod_websocket_redis.so";
+    my $redis = Redis->start;
+    my $both  = start(
+        load => "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so",
+        more => "<IfModule websocket_redis_module>\nWebSocketBus redis://127.0.0.1:" . $redis->port . "\n</IfModule>\n"
+    );
+    my @c = connections($both, 'with Redis');
+    for my $cycle (1 .. 2) {
+        for my $with (0, 1) {
+            $both->{load_all} = $with ? "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so" : undef;
+            reload($both, 1);
+            push @c, connections($both, $with ? 'with Redis again' : 'without Redis');
+        }
+        reload($both, $_) for 0, 1;
+        push @c, connections($both, 'all again');
+    }
+    $c[0]->echoes('still here', 'the oldest connection');
+    Httpd::wait_for(sub { open_now($both) == @c }, 'all to be counted: ' . @c);
+    pass('open connections: ' . @c);
+    drop(@c);
+    Httpd::wait_for(sub { open_now($both) == 0 }, 'all to be gone');
+}
+
+# ---- The order ----
+{
+    my $traced = start(log_level => 'trace1');
+    my ($c) = connections($traced, 'traced');
+    my ($pid) = grep { $traced->error_log =~ /pid $_\D.*child_init: engine/ }
+        map { $_->{pid} } grep { $_->{connections} } @{ status($traced)->{children} };
+    reload($traced, 1);
+    $c->drop;
+    Httpd::wait_for(sub { !kill 0, $pid }, 'the old child to end');
+    my %at;
+    my @lines = grep {/pid $pid\D/} split /\n/, $traced->error_log;
+    for my $phase (qw(child_init child_stop child_exit)) {
+        my @order = map {/ websocket: $phase: (\w+)/ ? $1 : ()} @lines;
+        $at{$phase} = { map { $order[$_] => $_ } 0 .. $#order };
+        $at{"$phase order"} = \@order;
+    }
+    my @init = @{ $at{'child_init order'} };
+    for my $phase (qw(child_stop child_exit)) {
+        my %has = map { $_ => 1 } @{ $at{"$phase order"} };
+        is("@{$at{\"$phase order\"}}", join(' ', reverse grep { $has{$_} } @init), "$phase: the reverse of child_init");
+    }
+    is($init[0], 'shm', 'a child begins with its slot');
+    my @before = ([qw(child_init counters engine)], [qw(child_init ipc channels)], [qw(child_init engine channels)],
+        [qw(child_init channels handlers)], [qw(child_stop channels ipc)], [qw(child_stop ipc engine)],
+        [qw(child_stop engine connection_log)], [qw(child_stop engine reauthorize)], [qw(child_exit handlers engine)],
+        [qw(child_exit channels engine)]);
+    for (@before) {
+        my ($phase, $first, $then) = @$_;
+        ok(defined $at{$phase}{$first} && defined $at{$phase}{$then} && $at{$phase}{$first} < $at{$phase}{$then},
+            "$phase: $first before $then");
+    }
+    my ($stop) = grep { $lines[$_] =~ /child_exit: / } 0 .. $#lines;
+    ok(!grep({/child_stop: /} @lines[$stop .. $#lines]), 'all have stopped before the first is released');
+    my @parent = $traced->error_log =~ /websocket: parent_init: (\w+)/g;
+    is($parent[0], 'shm', 'the parent begins with the slots');
+}
+
+done_testing;
