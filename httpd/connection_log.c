@@ -64,6 +64,29 @@ static target *target_of(apr_pool_t *p, const char *name)
     return t;
 }
 
+/* @return why nothing can be written there, or NULL */
+static const char *log_obstacle(apr_pool_t *p, const char *file)
+{
+    const char *folder = ap_make_dirstr_parent(p, file);
+    apr_finfo_t info;
+    if (apr_stat(&info, folder, APR_FINFO_TYPE, p) != APR_SUCCESS || info.filetype != APR_DIR) {
+        return apr_psprintf(p, "\"%s\" cannot be written: there is no folder %s: create it", file,
+                            folder);
+    }
+    return apr_stat(&info, file, APR_FINFO_TYPE, p) == APR_SUCCESS && info.filetype == APR_DIR
+               ? apr_psprintf(p, "\"%s\" is a folder: name a file in it", file)
+               : NULL;
+}
+
+/* A program with its whole path, and arguments; what a shell runs is not looked at. */
+static const char *log_program_obstacle(apr_pool_t *p, const char *command)
+{
+    const char *file = *command == '/' ? ap_getword_conf(p, &command) : NULL;
+    return !file || access(file, X_OK) == 0
+               ? NULL
+               : apr_psprintf(p, "%s cannot be run: %s", file, strerror(errno));
+}
+
 const char *ws_connection_log_parse(cmd_parms *cmd, const char *where, const char *format,
                                     const ws_connection_log **log)
 {
@@ -75,6 +98,10 @@ const char *ws_connection_log_parse(cmd_parms *cmd, const char *where, const cha
     }
     if (*where == '|' ? !where[1] : !(name = ap_server_root_relative(cmd->pool, where))) {
         return apr_psprintf(cmd->pool, "\"%s\" is no file and no program", where);
+    }
+    if ((error = *where == '|' ? log_program_obstacle(cmd->pool, where + 1)
+                               : log_obstacle(cmd->pool, name))) {
+        return error;
     }
     l = apr_pcalloc(cmd->pool, sizeof(*l));
     if ((error =

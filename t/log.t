@@ -55,6 +55,11 @@ for (
     ['logs/x "%i"',          qr/%i takes the name of a header/],
     ['logs/x plain',         qr/"plain" is neither json nor a format/],
     ['|',                    qr/"\|" is no file and no program/],
+    ['no/such/folder/x',     qr{"[^"]*no/such/folder/x" cannot be written: there is no folder [^"]*no/such/folder/: create it}],
+    ['/dev/null/x',          qr{"/dev/null/x" cannot be written: there is no folder /dev/null/}],
+    ['logs',                 qr/logs" is a folder: name a file in it/],
+    ['"|/no/such/program x"',  qr{/no/such/program cannot be run: No such file}],
+    ['"|/etc/passwd x"',     qr{/etc/passwd cannot be run: Permission denied}],
     ['off json',             qr/nothing stands behind off/])
 {
     my ($line, $error) = @$_;

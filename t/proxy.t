@@ -359,6 +359,7 @@ for my $case (
     ['to=ws://x/ insecure=perhaps', qr/takes on or off/],
     ['to=ws://x/ origin=example.org', qr/takes pass, none, or an origin/],
     ['to=ws://x/ ca=here', qr/takes an absolute path/],
+    (map { ["to=ws://x/ $_=/no/such", qr{/no/such cannot be read: No such file}] } qw(ca certificate key)),
     ['to=ws://x/ what=that', qr/unknown key; there are to, /])
 {
     my ($keys, $error) = @$case;

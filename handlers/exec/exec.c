@@ -125,6 +125,7 @@ static const char *set(apr_pool_t *pconf, exec_config *config, const char *key, 
     static const char *const types[] = {"text", "binary", NULL};
     static const char *const switches[] = {"off", "on", NULL};
     const char *error;
+    struct stat folder;
     int n;
 
     if (strcmp(key, "command") == 0) {
@@ -132,7 +133,10 @@ static const char *set(apr_pool_t *pconf, exec_config *config, const char *key, 
     }
     if (strcmp(key, "directory") == 0) {
         config->directory = apr_pstrdup(pconf, value);
-        return *value == '/' ? NULL : "takes an absolute path";
+        return *value != '/'              ? "takes an absolute path"
+               : stat(value, &folder) < 0 ? strerror(errno)
+               : S_ISDIR(folder.st_mode)  ? NULL
+                                          : "is no folder";
     }
     if (strcmp(key, "framing") == 0) {
         config->framing = (exec_framing)(n = word(value, framings));

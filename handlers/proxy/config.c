@@ -2,7 +2,9 @@
 
 #include "config.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <apr_lib.h>
 #include <apr_strings.h>
@@ -124,7 +126,10 @@ static const char *set_interval(apr_pool_t *p, const char *value, apr_uint32_t *
 static const char *set_file(apr_pool_t *p, const char *value, const char **field)
 {
     *field = apr_pstrdup(p, value);
-    return *value == '/' ? NULL : takes_file;
+    return *value != '/' ? takes_file
+           : access(value, R_OK) < 0
+               ? apr_psprintf(p, "%s cannot be read: %s", value, strerror(errno))
+               : NULL;
 }
 
 static const char *set_origin(apr_pool_t *p, proxy_config *config, const char *value)
