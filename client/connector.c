@@ -383,7 +383,7 @@ static void begin(ws_connector *t)
         return;
     }
     if (t->url.http) {
-        ws_connector_fail(t, 0, "url: the URL begins neither with ws:// nor with wss://");
+        ws_connector_fail(t, 0, "url: the URL does not start with ws:// or wss://");
         return;
     }
     if (t->o.version != 13 && t->o.version != 8) {

@@ -104,7 +104,7 @@ apr_size_t ws_connector_read_head(ws_connector *t, const char *who)
         apr_size_t head = ws_client_response_head(t->in, t->in_len), n = t->in_len;
         apr_ssize_t got;
         if (memcmp(t->in ? t->in : begin, begin, n < 7 ? n : 7) != 0) {
-            ws_connector_fail(t, 0, "%s: the answer is not HTTP/1.1", who);
+            ws_connector_fail(t, 0, "%s: the response is not HTTP/1.1", who);
             return 0;
         }
         if (head) {

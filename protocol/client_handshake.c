@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** The client's opening handshake: writes the request, parses the response strictly. */
+
 #include "protocol/client_handshake.h"
 
 #include <apr_base64.h>
@@ -22,19 +24,19 @@ const char *ws_header_wrong(const char *name, const char *value)
     static const char *const own[] = {"Upgrade", "Connection", "Content-Length",
                                       "Transfer-Encoding"};
     if (!ws_is_token(name, strlen(name))) {
-        return "a further header's name is no token";
+        return "the name of an additional header is not a token";
     }
     for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++) {
         if (!strcasecmp(name, own[i])) {
-            return "a further header is one of the handshake's own";
+            return "an additional header is reserved for the handshake";
         }
     }
     if (!strncasecmp(name, "Sec-WebSocket-", 14)) {
-        return "a further header is one of the handshake's own";
+        return "an additional header is reserved for the handshake";
     }
     for (; *value; value++) {
         if (((unsigned char)*value < ' ' && *value != '\t') || *value == 127) {
-            return "a further header's value has a control character";
+            return "the value of an additional header has a control character";
         }
     }
     return NULL;
@@ -45,7 +47,7 @@ typedef struct writer {
     size_t len, size;
 } writer;
 
-__attribute__((format(printf, 2, 3))) static void put(writer *w, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void chs_put(writer *w, const char *format, ...)
 {
     va_list args;
     int n;
@@ -56,14 +58,14 @@ __attribute__((format(printf, 2, 3))) static void put(writer *w, const char *for
     w->len += n > 0 ? (size_t)n : 0;
 }
 
-static void put_header(writer *w, const char *name, const char *value)
+static void chs_put_header(writer *w, const char *name, const char *value)
 {
     if (value && *value) {
-        put(w, "%s: %s\r\n", name, value);
+        chs_put(w, "%s: %s\r\n", name, value);
     }
 }
 
-static int has_header(const ws_client_request *ask, const char *name)
+static int chs_has_header(const ws_client_request *ask, const char *name)
 {
     for (const char *const *h = ask->headers; h && *h; h += 2) {
         if (!strcasecmp(*h, name)) {
@@ -76,26 +78,26 @@ static int has_header(const ws_client_request *ask, const char *name)
 size_t ws_client_request_write(const ws_client_request *ask, char *out, size_t size)
 {
     writer w = {out, 0, size};
-    put(&w, "GET %s HTTP/1.1\r\n", ask->target);
-    if (!has_header(ask, "Host")) { /* somebody behind a tunnel may want another one */
-        put_header(&w, "Host", ask->host);
+    chs_put(&w, "GET %s HTTP/1.1\r\n", ask->target);
+    if (!chs_has_header(ask, "Host")) { /* the caller may override it */
+        chs_put_header(&w, "Host", ask->host);
     }
-    put(&w, "Upgrade: websocket\r\nConnection: Upgrade\r\n");
-    put(&w, "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: %d\r\n", ask->key, ask->version);
-    put_header(&w, "Sec-WebSocket-Protocol", ask->protocols);
-    put_header(&w, "Sec-WebSocket-Extensions", ask->extensions);
-    put_header(&w, ask->version < 13 ? "Sec-WebSocket-Origin" : "Origin", ask->origin);
-    if (!has_header(ask, "Authorization")) {
-        put_header(&w, "Authorization", ask->authorization);
+    chs_put(&w, "Upgrade: websocket\r\nConnection: Upgrade\r\n");
+    chs_put(&w, "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: %d\r\n", ask->key, ask->version);
+    chs_put_header(&w, "Sec-WebSocket-Protocol", ask->protocols);
+    chs_put_header(&w, "Sec-WebSocket-Extensions", ask->extensions);
+    chs_put_header(&w, ask->version < 13 ? "Sec-WebSocket-Origin" : "Origin", ask->origin);
+    if (!chs_has_header(ask, "Authorization")) {
+        chs_put_header(&w, "Authorization", ask->authorization);
     }
     for (const char *const *h = ask->headers; h && *h; h += 2) {
-        put(&w, "%s: %s\r\n", h[0], h[1]);
+        chs_put(&w, "%s: %s\r\n", h[0], h[1]);
     }
-    put(&w, "\r\n");
+    chs_put(&w, "\r\n");
     return w.len;
 }
 
-/* ---- The answer: RFC 9112, sections 4 and 5 ---- */
+/* ---- The response: RFC 9112, sections 4 and 5 ---- */
 
 size_t ws_client_response_head(const char *data, size_t len)
 {
@@ -103,25 +105,25 @@ size_t ws_client_response_head(const char *data, size_t len)
     return end ? (size_t)(end - data) + 4 : 0;
 }
 
-static int fail(const char **wrong, const char *text)
+static int chs_fail(const char **wrong, const char *text)
 {
     *wrong = text;
     return -1;
 }
 
-/* One header line, without its CRLF. @return NULL, or what is wrong */
-static const char *take_line(ws_client_response *a, char *line, char *end)
+/* Parse one header line without its CRLF. @return NULL, or the error */
+static const char *chs_take_line(ws_client_response *a, char *line, char *end)
 {
     char *colon = memchr(line, ':', (size_t)(end - line)), *value;
     if (!colon || !ws_is_token(line, (size_t)(colon - line))) {
-        return "a header line of the answer has no name and colon";
+        return "a header line of the response has no name or no colon";
     }
     if (a->count == WS_CLIENT_RESPONSE_LINES) {
-        return "the answer has too many header lines";
+        return "the response has too many header lines";
     }
     for (char *c = line; c < end; c++) {
         if (((unsigned char)*c < ' ' && *c != '\t') || *c == 127) {
-            return "the answer has control characters in a header";
+            return "a header of the response has control characters";
         }
     }
     value = colon + 1;
@@ -138,8 +140,8 @@ static const char *take_line(ws_client_response *a, char *line, char *end)
     return NULL;
 }
 
-/* The CRLF that ends a line; the head has one at its end. */
-static char *end_of_line(char *line, const char *end_of_head)
+/* The CRLF at the end of a line. There is always one, since the head ends in one. */
+static char *chs_end_of_line(char *line, const char *end_of_head)
 {
     return memmem(line, (size_t)(end_of_head - line), "\r\n", 2);
 }
@@ -153,26 +155,26 @@ int ws_client_response_parse(ws_client_response *a, char *head, size_t len, cons
     a->count = 0;
     a->status = 0;
     if (memchr(head, '\0', len)) {
-        return fail(wrong, "the answer has control characters in a header");
+        return chs_fail(wrong, "a header of the response has control characters");
     }
     if (strncmp(head, "HTTP/1.", 7)) {
-        return fail(wrong, "the answer is not HTTP/1.1");
+        return chs_fail(wrong, "the response is not HTTP/1.1");
     }
     if (head[7] != '0' && head[7] != '1') {
-        return fail(wrong, "the answer is not HTTP/1.1");
+        return chs_fail(wrong, "the response is not HTTP/1.1");
     }
     line = head + 8 + strspn(head + 8, " ");
     for (digits = 0; digits < 3 && line[digits] >= '0' && line[digits] <= '9'; digits++) {
         a->status = 10 * a->status + line[digits] - '0';
     }
     if (head[8] != ' ' || digits < 3 || (line[3] != ' ' && line[3] != '\r') || a->status < 100) {
-        return fail(wrong, "the answer has no status");
+        return chs_fail(wrong, "the response has no valid status line");
     }
-    line = end_of_line(line, head + len) + 2;
+    line = chs_end_of_line(line, head + len) + 2;
     for (; line < last; line = end + 2) {
-        end = end_of_line(line, head + len);
-        if ((problem = take_line(a, line, end))) {
-            return fail(wrong, problem);
+        end = chs_end_of_line(line, head + len);
+        if ((problem = chs_take_line(a, line, end))) {
+            return chs_fail(wrong, problem);
         }
     }
     return 0;
@@ -188,8 +190,8 @@ const char *ws_client_response_header(const ws_client_response *a, const char *n
     return NULL;
 }
 
-/* The value of a header that may stand there once. *twice is set if it stands there more often. */
-static const char *only(const ws_client_response *a, const char *name, int *twice)
+/* The value of a header that may occur once. Sets *twice if it occurs more often. */
+static const char *chs_only(const ws_client_response *a, const char *name, int *twice)
 {
     size_t at = 0;
     const char *value = ws_client_response_header(a, name, &at);
@@ -197,8 +199,8 @@ static const char *only(const ws_client_response *a, const char *name, int *twic
     return value;
 }
 
-/* Whether any header of the name names an element, in whatever case. */
-static int names(const ws_client_response *a, const char *name, const char *element)
+/* Whether any header of this name contains an element, ignoring case. */
+static int chs_names(const ws_client_response *a, const char *name, const char *element)
 {
     size_t at = 0;
     const char *value;
@@ -219,30 +221,30 @@ int ws_client_response_check(const ws_client_response *a, const ws_client_reques
     size_t at = 0;
 
     *protocol = NULL;
-    value = only(a, "Upgrade", &twice);
-    if (!value || twice || strcasecmp(value, "websocket")) { /* one value, and this one */
-        return fail(wrong, "the answer's Upgrade is not websocket");
+    value = chs_only(a, "Upgrade", &twice);
+    if (!value || twice || strcasecmp(value, "websocket")) {
+        return chs_fail(wrong, "the response's Upgrade is not \"websocket\"");
     }
-    if (!names(a, "Connection", "upgrade")) {
-        return fail(wrong, "the answer's Connection does not name upgrade");
+    if (!chs_names(a, "Connection", "upgrade")) {
+        return chs_fail(wrong, "the response's Connection does not contain \"upgrade\"");
     }
-    value = only(a, "Sec-WebSocket-Accept", &twice);
+    value = chs_only(a, "Sec-WebSocket-Accept", &twice);
     if (!value || twice) {
-        return fail(wrong, "the answer has not one Sec-WebSocket-Accept");
+        return chs_fail(wrong, "the response does not have exactly one Sec-WebSocket-Accept");
     }
     ws_accept_key(ask->key, accept);
     if (strcmp(value, accept)) {
-        return fail(wrong, "Sec-WebSocket-Accept does not fit our key");
+        return chs_fail(wrong, "Sec-WebSocket-Accept does not match the key");
     }
-    value = only(a, "Sec-WebSocket-Protocol", &twice);
+    value = chs_only(a, "Sec-WebSocket-Protocol", &twice);
     if (twice
         || (value
             && (!ask->protocols || !ws_header_list_has(ask->protocols, value, strlen(value), 0)))) {
-        return fail(wrong, "the server chose a subprotocol that was not offered");
+        return chs_fail(wrong, "the server chose a subprotocol that was not offered");
     }
     *protocol = value;
     if (!ask->extensions && ws_client_response_header(a, "Sec-WebSocket-Extensions", &at)) {
-        return fail(wrong, "the server chose an extension that was not offered");
+        return chs_fail(wrong, "the server chose an extension that was not offered");
     }
     return 0;
 }

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Close frames and close codes: RFC 6455, sections 5.5.1 and 7.4. */
+
 #include "protocol/close.h"
 
 #include <string.h>
@@ -54,7 +56,7 @@ size_t ws_close_build(unsigned char *out, int code, const char *reason, size_t r
     if (reason_len > WS_REASON_MAX) {
         reason_len = WS_REASON_MAX;
         while (reason_len > 0 && ((unsigned char)reason[reason_len] & 0xC0) == 0x80) {
-            reason_len--; /* not inside a character */
+            reason_len--; /* back to a character boundary */
         }
     }
     memcpy(out + 2, reason, reason_len);

@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** permessage-deflate (RFC 7692) with zlib. Each zlib state counts against a memory limit; when memory is
+ * scarce, connections lose context takeover first, then compression. */
+
 #include "protocol/deflate.h"
 
 #include <stdio.h>
@@ -9,78 +12,78 @@
 
 #include "protocol/extension_header.h"
 
-/* What is inflated, or deflated, at a time, bytes. */
+/* Size of the output buffers, bytes. */
 #define CHUNK (32 * 1024)
 
-/* The empty stored block at whose end a sender flushes, as far as it is left out: section 7.2.1. */
+/* The end of the empty stored block of a flush, which senders omit: section 7.2.1. */
 static const unsigned char tail[] = {0x00, 0x00, 0xFF, 0xFF};
 
-/* A zlib state, one direction of it. */
+/* A zlib state for one direction. */
 typedef struct stream stream;
 struct stream {
     z_stream z;
     stream *next;
     apr_size_t cost; /* bytes */
-    int level, bits; /* what it was made for */
-    int ended;       /* the last byte was the last of a block with BFINAL */
+    int level, bits; /* its parameters */
+    int ended;       /* the input so far ends with a block that has BFINAL */
 };
 
-/* Of a loop. */
+/* Per event loop. */
 typedef struct shared {
-    stream *inflaters, *deflaters; /* in nobody's use */
+    stream *inflaters, *deflaters; /* unused ones */
     unsigned char inflated[CHUNK], deflated[CHUNK];
 } shared;
 
-/* Of a connection; only there while one of them is. */
+/* Per connection; exists while at least one of the two does. */
 typedef struct state {
     stream *in, *out;
 } state;
 
-/* Of each direction, so many unused ones are kept by a loop; one if memory gets scarce. */
+/* Unused states that a loop keeps per direction; one while memory is scarce. */
 #define SPARE 4
 
-/* ---- What was agreed on, in 64 bits ---- */
+/* ---- The agreed parameters, in 64 bits ---- */
 
 enum { SERVER_TAKEOVER = 0x100, CLIENT_TAKEOVER = 0x200 };
 
-static int server_bits(const ws_extended *x)
+static int pmd_server_bits(const ws_extended *x)
 {
     return (int)(x->agreed & 0xF);
 }
 
-static int client_bits(const ws_extended *x)
+static int pmd_client_bits(const ws_extended *x)
 {
     return (int)(x->agreed >> 4 & 0xF);
 }
 
 /* ---- Memory ---- */
 
-/* zlib's deflate with a window of 256 bytes is broken (it takes 512); but it never looks back by more
- * than its window less 262 bytes, so that one of 512 keeps within 256. */
-static int deflate_bits(int bits)
+/* zlib's deflate does not support a window of 256 bytes (it uses 512). But it never looks back further than
+ * its window less 262 bytes, so a window of 512 stays within 256. */
+static int pmd_bits(int bits)
 {
     return bits < 9 ? 9 : bits;
 }
 
-static int memory_level(int bits)
+static int pmd_memory_level(int bits)
 {
     return bits < 10 ? 3 : bits > 15 ? 8 : bits - 7;
 }
 
-/* zconf.h: (1 << (windowBits + 2)) + (1 << (memLevel + 9)), and the state itself. */
+/* zconf.h: (1 << (windowBits + 2)) + (1 << (memLevel + 9)), plus the state itself. */
 static apr_size_t deflate_cost(int bits)
 {
-    return ((apr_size_t)1 << (deflate_bits(bits) + 2)) + ((apr_size_t)1 << (memory_level(bits) + 9))
+    return ((apr_size_t)1 << (pmd_bits(bits) + 2)) + ((apr_size_t)1 << (pmd_memory_level(bits) + 9))
            + 6 * 1024;
 }
 
-static apr_size_t inflate_cost(int bits)
+static apr_size_t pmd_inflate_cost(int bits)
 {
     return ((apr_size_t)1 << bits) + 7 * 1024;
 }
 
-/* @return 0, or -1: used goes beyond limit then, and nothing is taken */
-static int take(const ws_deflate_memory *m, apr_size_t cost, apr_uint64_t limit)
+/* Reserve memory. @return 0, or -1 if that would exceed the limit */
+static int pmd_take(const ws_deflate_memory *m, apr_size_t cost, apr_uint64_t limit)
 {
     if (m && cost) {
         __atomic_add_fetch(m->mine, cost, __ATOMIC_RELAXED);
@@ -92,21 +95,21 @@ static int take(const ws_deflate_memory *m, apr_size_t cost, apr_uint64_t limit)
     return 0;
 }
 
-static void give_back(const ws_deflate_memory *m, apr_size_t cost)
+static void pmd_give_back(const ws_deflate_memory *m, apr_size_t cost)
 {
     if (m && cost) {
         __atomic_sub_fetch(m->mine, cost, __ATOMIC_RELAXED);
     }
 }
 
-/* What a connection was promised, for as long as it lives. */
-static apr_size_t promised(apr_uint64_t agreed)
+/* Memory reserved for a connection's lifetime, bytes. */
+static apr_size_t pmd_promised(apr_uint64_t agreed)
 {
     return (agreed & SERVER_TAKEOVER ? deflate_cost((int)(agreed & 0xF)) : 0)
-           + (agreed & CLIENT_TAKEOVER ? inflate_cost((int)(agreed >> 4 & 0xF)) : 0);
+           + (agreed & CLIENT_TAKEOVER ? pmd_inflate_cost((int)(agreed >> 4 & 0xF)) : 0);
 }
 
-static const ws_deflate_memory *memory_of(const ws_extended *x)
+static const ws_deflate_memory *pmd_memory_of(const ws_extended *x)
 {
     return ((const ws_deflate_config *)x->config)->memory;
 }
@@ -120,7 +123,7 @@ typedef struct offer {
 } offer;
 
 /* @return 8 to 15, or 0 for anything else */
-static int window_bits(const char *value)
+static int pmd_window_bits(const char *value)
 {
     if (value && value[0] >= '8' && value[0] <= '9' && !value[1]) {
         return value[0] - '0';
@@ -131,8 +134,8 @@ static int window_bits(const char *value)
     return 0;
 }
 
-/* @return whether the offer is valid: no parameter twice, none unknown, none with a wrong value */
-static int read_offer(const ws_negotiation *n, offer *o)
+/* @return whether the offer is valid: no repeated or unknown parameter, no invalid value */
+static int pmd_read_offer(const ws_negotiation *n, offer *o)
 {
     memset(o, 0, sizeof(*o));
     for (apr_size_t i = 0; i < n->count; i++) {
@@ -148,13 +151,13 @@ static int read_offer(const ws_negotiation *n, offer *o)
             }
         }
         else if (!strcmp(p->name, "server_max_window_bits")) {
-            if (o->server_bits || !(o->server_bits = window_bits(p->value))) {
+            if (o->server_bits || !(o->server_bits = pmd_window_bits(p->value))) {
                 return 0;
             }
         }
         else if (!strcmp(p->name, "client_max_window_bits")) {
             if (o->client_bits
-                || !(o->client_bits = p->value ? window_bits(p->value) : WS_DEFLATE_BITS_MAX)) {
+                || !(o->client_bits = p->value ? pmd_window_bits(p->value) : WS_DEFLATE_BITS_MAX)) {
                 return 0;
             }
         }
@@ -165,12 +168,12 @@ static int read_offer(const ws_negotiation *n, offer *o)
     return 1;
 }
 
-static int at_most(int bits, int most)
+static int pmd_at_most(int bits, int most)
 {
     return bits < most ? bits : most;
 }
 
-static int negotiate(ws_negotiation *n, void *config)
+static int pmd_negotiate(ws_negotiation *n, void *config)
 {
     const ws_deflate_config *conf = config;
     const ws_deflate_memory *m = conf->memory;
@@ -178,21 +181,21 @@ static int negotiate(ws_negotiation *n, void *config)
     offer o;
     char *end = n->answer;
 
-    if (!read_offer(n, &o)) {
+    if (!pmd_read_offer(n, &o)) {
         return 0;
     }
-    server = at_most(o.server_bits ? o.server_bits : WS_DEFLATE_BITS_MAX, conf->window);
-    client = o.client_bits ? at_most(o.client_bits, conf->client_window) : WS_DEFLATE_BITS_MAX;
+    server = pmd_at_most(o.server_bits ? o.server_bits : WS_DEFLATE_BITS_MAX, conf->window);
+    client = o.client_bits ? pmd_at_most(o.client_bits, conf->client_window) : WS_DEFLATE_BITS_MAX;
     n->agreed = (apr_uint64_t)(server | client << 4);
     if (conf->takeover) {
         n->agreed |= o.server_no_takeover || n->may_drop ? 0 : SERVER_TAKEOVER;
         n->agreed |= o.client_no_takeover ? 0 : CLIENT_TAKEOVER;
-        /* A quarter is left to those that need little. */
-        if (m && take(m, promised(n->agreed), m->limit - m->limit / 4) < 0) {
+        /* Keep a quarter for connections without context takeover. */
+        if (m && pmd_take(m, pmd_promised(n->agreed), m->limit - m->limit / 4) < 0) {
             n->agreed &= ~(apr_uint64_t)(SERVER_TAKEOVER | CLIENT_TAKEOVER);
         }
     }
-    if (m && !promised(n->agreed) && m->used() + inflate_cost(client) > m->limit) {
+    if (m && !pmd_promised(n->agreed) && m->used() + pmd_inflate_cost(client) > m->limit) {
         return 0;
     }
     n->stateless = !(n->agreed & SERVER_TAKEOVER);
@@ -214,7 +217,7 @@ static int negotiate(ws_negotiation *n, void *config)
     return 1;
 }
 
-/* ---- The other side of it: section 7.1, as the client sees it. Its own window is the client's. ---- */
+/* ---- Negotiation as a client: section 7.1. In the client, "server" bits stand for our own window. ---- */
 
 const char *ws_deflate_offer(int takeover)
 {
@@ -236,36 +239,36 @@ const char *ws_deflate_agree(const ws_deflate_config *config, int takeover,
             return "client_max_window_bits has no value in the answer"; /* section 7.1.2.2 */
         }
     }
-    if (n.count > WS_PARAMETERS_MAX || !read_offer(&n, &o)) {
-        return "the server chose parameters of permessage-deflate that there are not";
+    if (n.count > WS_PARAMETERS_MAX || !pmd_read_offer(&n, &o)) {
+        return "the server chose unknown parameters of permessage-deflate";
     }
     if (!takeover && !o.server_no_takeover) {
-        return "the server keeps a window that it was asked not to keep"; /* section 7.1.1.1 */
+        return "the server did not accept server_no_context_takeover"; /* section 7.1.1.1 */
     }
-    ours = at_most(o.client_bits ? o.client_bits : WS_DEFLATE_BITS_MAX, config->window);
+    ours = pmd_at_most(o.client_bits ? o.client_bits : WS_DEFLATE_BITS_MAX, config->window);
     theirs = o.server_bits ? o.server_bits : WS_DEFLATE_BITS_MAX;
     *agreed = (apr_uint64_t)(ours | theirs << 4);
     *agreed |= takeover && config->takeover && !o.client_no_takeover ? SERVER_TAKEOVER : 0;
     *agreed |= o.server_no_takeover ? 0 : CLIENT_TAKEOVER;
-    if (m && take(m, promised(*agreed), m->limit) < 0) {
-        return "there is no memory left for compression";
+    if (m && pmd_take(m, pmd_promised(*agreed), m->limit) < 0) {
+        return "the memory limit for compression is reached";
     }
     return NULL;
 }
 
 /* ---- zlib's states ---- */
 
-static shared *shared_of(ws_extended *x)
+static shared *pmd_shared_of(ws_extended *x)
 {
     return *x->shared ? *x->shared : (*x->shared = calloc(1, sizeof(shared)));
 }
 
-static state *state_of(ws_extended *x)
+static state *pmd_state_of(ws_extended *x)
 {
     return x->state ? x->state : (x->state = calloc(1, sizeof(state)));
 }
 
-static void forget_state(ws_extended *x)
+static void pmd_forget_state(ws_extended *x)
 {
     state *s = x->state;
     if (s && !s->in && !s->out) {
@@ -274,8 +277,8 @@ static void forget_state(ws_extended *x)
     }
 }
 
-/* One from the loop, made for the same. */
-static stream *reuse(stream **list, int level, int bits)
+/* Take an unused state with these parameters from the loop. */
+static stream *pmd_reuse(stream **list, int level, int bits)
 {
     for (stream **link = list; *link; link = &(*link)->next) {
         stream *s = *link;
@@ -287,7 +290,7 @@ static stream *reuse(stream **list, int level, int bits)
     return NULL;
 }
 
-static unsigned length(const stream *list)
+static unsigned pmd_length(const stream *list)
 {
     unsigned n = 0;
     for (; list; list = list->next) {
@@ -296,13 +299,13 @@ static unsigned length(const stream *list)
     return n;
 }
 
-/* cost 0: it has been promised. level 0: an inflater. */
-static stream *make(const ws_deflate_memory *m, int level, int bits, apr_size_t cost)
+/* cost 0: already reserved. level 0: an inflater. */
+static stream *pmd_make(const ws_deflate_memory *m, int level, int bits, apr_size_t cost)
 {
-    stream *s = take(m, cost, m ? m->limit : 0) == 0 ? calloc(1, sizeof(*s)) : NULL;
+    stream *s = pmd_take(m, cost, m ? m->limit : 0) == 0 ? calloc(1, sizeof(*s)) : NULL;
     int ok = s
-             && (level ? deflateInit2(&s->z, level, Z_DEFLATED, -deflate_bits(bits),
-                                      memory_level(bits), Z_DEFAULT_STRATEGY)
+             && (level ? deflateInit2(&s->z, level, Z_DEFLATED, -pmd_bits(bits),
+                                      pmd_memory_level(bits), Z_DEFAULT_STRATEGY)
                        : inflateInit2(&s->z, -bits))
                     == Z_OK;
     if (ok) {
@@ -312,15 +315,15 @@ static stream *make(const ws_deflate_memory *m, int level, int bits, apr_size_t 
         return s;
     }
     if (s) {
-        give_back(m, cost);
+        pmd_give_back(m, cost);
         free(s);
     }
     return NULL;
 }
 
-static void destroy(const ws_deflate_memory *m, stream *s)
+static void pmd_destroy(const ws_deflate_memory *m, stream *s)
 {
-    give_back(m, s->cost);
+    pmd_give_back(m, s->cost);
     if (s->level) {
         deflateEnd(&s->z);
     }
@@ -330,78 +333,79 @@ static void destroy(const ws_deflate_memory *m, stream *s)
     free(s);
 }
 
-static stream *inflater(ws_extended *x, shared *sh)
+static stream *pmd_inflater(ws_extended *x, shared *sh)
 {
-    state *s = state_of(x);
+    state *s = pmd_state_of(x);
     if (s && !s->in) {
         if (x->agreed & CLIENT_TAKEOVER) {
-            s->in = make(memory_of(x), 0, client_bits(x), 0);
+            s->in = pmd_make(pmd_memory_of(x), 0, pmd_client_bits(x), 0);
         }
-        else if (!(s->in = reuse(&sh->inflaters, 0, client_bits(x)))) {
-            s->in = make(memory_of(x), 0, client_bits(x), inflate_cost(client_bits(x)));
+        else if (!(s->in = pmd_reuse(&sh->inflaters, 0, pmd_client_bits(x)))) {
+            s->in = pmd_make(pmd_memory_of(x), 0, pmd_client_bits(x),
+                             pmd_inflate_cost(pmd_client_bits(x)));
         }
     }
     return s ? s->in : NULL;
 }
 
-static stream *deflater(ws_extended *x, shared *sh)
+static stream *pmd_deflater(ws_extended *x, shared *sh)
 {
-    int level = ((const ws_deflate_config *)x->config)->level, bits = server_bits(x);
-    state *s = state_of(x);
+    int level = ((const ws_deflate_config *)x->config)->level, bits = pmd_server_bits(x);
+    state *s = pmd_state_of(x);
     if (s && !s->out) {
         if (x->agreed & SERVER_TAKEOVER) {
-            s->out = make(memory_of(x), level, bits, 0);
+            s->out = pmd_make(pmd_memory_of(x), level, bits, 0);
         }
-        else if (!(s->out = reuse(&sh->deflaters, level, bits))) {
-            s->out = make(memory_of(x), level, bits, deflate_cost(bits));
+        else if (!(s->out = pmd_reuse(&sh->deflaters, level, bits))) {
+            s->out = pmd_make(pmd_memory_of(x), level, bits, deflate_cost(bits));
         }
     }
     return s ? s->out : NULL;
 }
 
-/* Give one back to the loop, or let go of it. */
-static void retire(ws_extended *x, stream **list, stream *s)
+/* Return a state to the loop, or destroy it. */
+static void pmd_retire(ws_extended *x, stream **list, stream *s)
 {
-    const ws_deflate_memory *m = memory_of(x);
-    unsigned spare = length(*list);
+    const ws_deflate_memory *m = pmd_memory_of(x);
+    unsigned spare = pmd_length(*list);
     int keep = !spare || (spare < SPARE && !(m && m->used() > m->limit / 2));
     if (keep && (s->level ? deflateReset(&s->z) : inflateReset(&s->z)) == Z_OK) {
         s->next = *list;
         *list = s;
         return;
     }
-    destroy(m, s);
+    pmd_destroy(m, s);
 }
 
-/* A message ends. */
-static void end_in(ws_extended *x, shared *sh)
+/* End of a message. */
+static void pmd_end_in(ws_extended *x, shared *sh)
 {
     state *s = x->state;
     if (!(x->agreed & CLIENT_TAKEOVER)) {
-        retire(x, &sh->inflaters, s->in);
+        pmd_retire(x, &sh->inflaters, s->in);
         s->in = NULL;
-        forget_state(x);
+        pmd_forget_state(x);
     }
 }
 
-static void end_out(ws_extended *x, shared *sh)
+static void pmd_end_out(ws_extended *x, shared *sh)
 {
     state *s = x->state;
     if (!(x->agreed & SERVER_TAKEOVER)) {
-        retire(x, &sh->deflaters, s->out);
+        pmd_retire(x, &sh->deflaters, s->out);
         s->out = NULL;
-        forget_state(x);
+        pmd_forget_state(x);
     }
 }
 
 /* ---- Inflate: section 7.2.2 ---- */
 
-/* What inflate_piece returns beside 0 and close codes: whoever got the data wants no more. */
+/* Result of pmd_inflate_piece() besides 0 and close codes: the receiver wants no more data. */
 #define STOPPED (-2)
 
-/* Inflate, and deliver all that fills the loop's chunk. *len: bytes in the chunk */
-static int inflate_piece(ws_extended *x, stream *s, shared *sh, const unsigned char *data,
-                         apr_size_t len, apr_size_t *out)
+/* Inflate, and deliver each full buffer. *out: bytes in the buffer */
+static int pmd_inflate_piece(ws_extended *x, stream *s, shared *sh, const unsigned char *data,
+                             apr_size_t len, apr_size_t *out)
 {
     z_stream *z = &s->z;
     z->next_in = (unsigned char *)data;
@@ -414,7 +418,7 @@ static int inflate_piece(ws_extended *x, stream *s, shared *sh, const unsigned c
         result = inflate(z, Z_SYNC_FLUSH);
         *out = CHUNK - z->avail_out;
         if (result == Z_STREAM_END) {
-            /* A block with BFINAL (section 7.2.3.4); what follows may still refer to what was before. */
+            /* A block with BFINAL (section 7.2.3.4); later data may still refer to earlier data. */
             result = inflateResetKeep(z);
             s->ended = z->avail_in == 0;
         }
@@ -433,40 +437,40 @@ static int inflate_piece(ws_extended *x, stream *s, shared *sh, const unsigned c
     }
 }
 
-/* Whether zlib stands between two blocks, at a byte's beginning: see data_type in zlib.h, Z_BLOCK. */
-static int between_blocks(const stream *s)
+/* Whether zlib is between two blocks, at a byte boundary: see data_type in zlib.h, Z_BLOCK. */
+static int pmd_between_blocks(const stream *s)
 {
     return (s->z.data_type & 128) && !(s->z.data_type & 63);
 }
 
-static int receive_message(ws_extended *x, unsigned char *data, apr_size_t len, unsigned where)
+static int pmd_receive_message(ws_extended *x, unsigned char *data, apr_size_t len, unsigned where)
 {
-    shared *sh = shared_of(x);
-    stream *s = sh ? inflater(x, sh) : NULL;
+    shared *sh = pmd_shared_of(x);
+    stream *s = sh ? pmd_inflater(x, sh) : NULL;
     apr_size_t out = 0;
     int result = 0;
 
     if (!s) {
-        forget_state(x);
+        pmd_forget_state(x);
         return WS_CLOSE_TRY_LATER;
     }
     if (where & WS_FIRST) {
-        s->ended = 0; /* the last message's end is not this one's, which may have no byte at all */
+        s->ended = 0; /* the message may be empty: do not use the previous message's end */
     }
-    while (len && !result) { /* zlib counts in 32 bits */
+    while (len && !result) { /* zlib's lengths have 32 bits */
         apr_size_t piece = len < (1u << 30) ? len : 1u << 30;
-        result = inflate_piece(x, s, sh, data, piece, &out);
+        result = pmd_inflate_piece(x, s, sh, data, piece, &out);
         data += piece;
         len -= piece;
     }
     if (!result && (where & WS_LAST) && !s->ended) {
-        result = inflate_piece(x, s, sh, tail, sizeof(tail), &out);
-        if (!result && !between_blocks(s)) {
-            result = WS_CLOSE_BAD_DATA; /* it was cut */
+        result = pmd_inflate_piece(x, s, sh, tail, sizeof(tail), &out);
+        if (!result && !pmd_between_blocks(s)) {
+            result = WS_CLOSE_BAD_DATA; /* truncated */
         }
     }
     if (!result && (where & WS_LAST)) {
-        end_in(x, sh);
+        pmd_end_in(x, sh);
         ws_extension_deliver(x, sh->inflated, out, 1);
     }
     else if (!result && out) {
@@ -477,15 +481,15 @@ static int receive_message(ws_extended *x, unsigned char *data, apr_size_t len, 
 
 /* ---- Deflate: section 7.2.1 ---- */
 
-/* Whether a message is better sent as it is: its end has come, and it has not become shorter. */
-static int useless(const ws_extended *x, unsigned where, apr_size_t len, apr_size_t out)
+/* Whether a whole message should be sent uncompressed because compression did not shorten it. */
+static int pmd_useless(const ws_extended *x, unsigned where, apr_size_t len, apr_size_t out)
 {
     return (where & WS_FIRST) && (where & WS_LAST) && !(x->agreed & SERVER_TAKEOVER)
            && out - sizeof(tail) >= len;
 }
 
-static int send_piece(ws_extended *x, stream *s, shared *sh, const unsigned char *data,
-                      apr_size_t len, unsigned where)
+static int pmd_send_piece(ws_extended *x, stream *s, shared *sh, const unsigned char *data,
+                          apr_size_t len, unsigned where)
 {
     z_stream *z = &s->z;
     apr_size_t out = 0, left = len;
@@ -507,7 +511,7 @@ static int send_piece(ws_extended *x, stream *s, shared *sh, const unsigned char
             if (z->avail_out) {
                 break;
             }
-            /* All but what may turn out to be the tail. */
+            /* Keep back what may be the tail. */
             if (ws_extension_emit(x, sh->deflated, CHUNK - sizeof(tail), 0)) {
                 return WS_CLOSE_INTERNAL;
             }
@@ -524,14 +528,14 @@ static int send_piece(ws_extended *x, stream *s, shared *sh, const unsigned char
         sh->deflated[0] = 0;
         out = 1 + sizeof(tail);
     }
-    if (!emitted && useless(x, where, len, out)) {
+    if (!emitted && pmd_useless(x, where, len, out)) {
         return WS_PASS_BY;
     }
     return ws_extension_emit(x, sh->deflated, out - sizeof(tail), 1) ? WS_CLOSE_INTERNAL : 0;
 }
 
-static int send_message(ws_extended *x, ws_type type, const unsigned char *data, apr_size_t len,
-                        unsigned where)
+static int pmd_send_message(ws_extended *x, ws_type type, const unsigned char *data, apr_size_t len,
+                            unsigned where)
 {
     const ws_deflate_config *conf = x->config;
     shared *sh;
@@ -542,62 +546,62 @@ static int send_message(ws_extended *x, ws_type type, const unsigned char *data,
     if ((where & WS_FIRST) && (where & WS_LAST) && len < conf->threshold) {
         return WS_PASS_BY;
     }
-    if (!(sh = shared_of(x)) || !(s = deflater(x, sh))) {
-        forget_state(x);
+    if (!(sh = pmd_shared_of(x)) || !(s = pmd_deflater(x, sh))) {
+        pmd_forget_state(x);
         return where & WS_FIRST ? WS_PASS_BY : WS_CLOSE_INTERNAL;
     }
-    result = send_piece(x, s, sh, data, len, where);
+    result = pmd_send_piece(x, s, sh, data, len, where);
     if (where & WS_LAST) {
-        end_out(x, sh);
+        pmd_end_out(x, sh);
     }
     return result;
 }
 
 /* ---- The end ---- */
 
-static void close_connection(ws_extended *x)
+static void pmd_close_connection(ws_extended *x)
 {
     state *s = x->state;
     shared *sh = x->shared ? *x->shared : NULL;
-    give_back(memory_of(x), promised(x->agreed));
+    pmd_give_back(pmd_memory_of(x), pmd_promised(x->agreed));
     if (s && s->in) {
         if (x->agreed & CLIENT_TAKEOVER) {
-            destroy(memory_of(x), s->in);
+            pmd_destroy(pmd_memory_of(x), s->in);
         }
         else {
-            retire(x, &sh->inflaters, s->in);
+            pmd_retire(x, &sh->inflaters, s->in);
         }
     }
     if (s && s->out) {
         if (x->agreed & SERVER_TAKEOVER) {
-            destroy(memory_of(x), s->out);
+            pmd_destroy(pmd_memory_of(x), s->out);
         }
         else {
-            retire(x, &sh->deflaters, s->out);
+            pmd_retire(x, &sh->deflaters, s->out);
         }
     }
     free(s);
     x->state = NULL;
 }
 
-static void end_loop(void *p)
+static void pmd_end_loop(void *p)
 {
     shared *sh = p;
     stream *s;
     while ((s = sh->inflaters)) {
         sh->inflaters = s->next;
-        destroy(NULL, s); /* the process ends: so does its account */
+        pmd_destroy(NULL, s); /* the process ends, and its accounting with it */
     }
     while ((s = sh->deflaters)) {
         sh->deflaters = s->next;
-        destroy(NULL, s);
+        pmd_destroy(NULL, s);
     }
     free(sh);
 }
 
 const ws_extension ws_deflate = {.rsv = WS_RSV1,
-                                 .negotiate = negotiate,
-                                 .receive = receive_message,
-                                 .send = send_message,
-                                 .close = close_connection,
-                                 .end = end_loop};
+                                 .negotiate = pmd_negotiate,
+                                 .receive = pmd_receive_message,
+                                 .send = pmd_send_message,
+                                 .close = pmd_close_connection,
+                                 .end = pmd_end_loop};

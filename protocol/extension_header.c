@@ -1,18 +1,20 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Parser for Sec-WebSocket-Extensions. It works in place and allocates nothing. */
+
 #include "protocol/extension_header.h"
 
 #include <string.h>
 
 #include "protocol/handshake.h"
 
-static char *skip_blanks(char *s)
+static char *exthdr_skip_blanks(char *s)
 {
     return s + strspn(s, " \t");
 }
 
-/* @return behind the token; NULL if there is none */
-static char *skip_token(char *s)
+/* @return the end of the token; NULL if there is no token */
+static char *exthdr_skip_token(char *s)
 {
     char *end = s;
     while (*end && ws_is_token(end, 1)) {
@@ -21,9 +23,9 @@ static char *skip_token(char *s)
     return end == s ? NULL : end;
 }
 
-/* A quoted string: RFC 9110, section 5.6.4. Its content is put where the quote was, and has to be a
- * token. @return behind it; NULL if it is malformed */
-static char *unquote(char *s)
+/* A quoted string: RFC 9110, section 5.6.4. Moves the content, which must be a token, to the
+ * place of the opening quote. @return the end; NULL if it is malformed */
+static char *exthdr_unquote(char *s)
 {
     char *to = s, *from = s + 1;
     while (*from && *from != '"') {
@@ -42,25 +44,25 @@ static char *unquote(char *s)
     return from + 1;
 }
 
-/* name, or name=value. *list moves behind it and blanks; *delimiter: what stands there */
-static int read_parameter(char **list, ws_parameter *p, char *delimiter)
+/* Parse name or name=value. Advances *list to the delimiter that follows, and sets *delimiter. */
+static int exthdr_read_parameter(char **list, ws_parameter *p, char *delimiter)
 {
-    char *s = skip_blanks(*list), *end;
+    char *s = exthdr_skip_blanks(*list), *end;
     p->name = s;
     p->value = NULL;
-    if (!(end = skip_token(s))) {
+    if (!(end = exthdr_skip_token(s))) {
         return -1;
     }
-    s = skip_blanks(end);
+    s = exthdr_skip_blanks(end);
     *delimiter = *s;
     *end = '\0';
     if (*delimiter == '=') {
-        s = skip_blanks(s + 1);
+        s = exthdr_skip_blanks(s + 1);
         p->value = s;
-        if (!(end = *s == '"' ? unquote(s) : skip_token(s))) {
+        if (!(end = *s == '"' ? exthdr_unquote(s) : exthdr_skip_token(s))) {
             return -1;
         }
-        s = skip_blanks(end);
+        s = exthdr_skip_blanks(end);
         *delimiter = *s;
         *end = '\0';
     }
@@ -77,14 +79,14 @@ int ws_offer_next(char **list, ws_offer *offer)
     if (!**list) {
         return 0;
     }
-    if (read_parameter(list, &p, &delimiter) < 0 || p.value) {
+    if (exthdr_read_parameter(list, &p, &delimiter) < 0 || p.value) {
         return -1;
     }
     offer->name = p.name;
     offer->count = 0;
     while (delimiter == ';') {
         ++*list;
-        if (read_parameter(list, &p, &delimiter) < 0) {
+        if (exthdr_read_parameter(list, &p, &delimiter) < 0) {
             return -1;
         }
         if (offer->count < WS_PARAMETERS_MAX) {

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** The frame parser. It does no I/O, allocates nothing, and checks limits before it waits for more input. */
+
 #include "protocol/frame.h"
 
 #include <string.h>
@@ -7,7 +9,7 @@
 #include "protocol/close.h"
 #include "protocol/mask.h"
 
-/* A frame's header as it stands on the wire. */
+/* A frame's header. */
 typedef struct header {
     unsigned opcode, rsv, fin;
     uint64_t len;
@@ -21,14 +23,14 @@ void ws_parser_init(ws_parser *p, ws_role role, uint64_t max_frame, uint64_t max
     p->max_message = max_message;
 }
 
-static ws_parse_result fail(ws_parse_error *error, int code, const char *text)
+static ws_parse_result frame_fail(ws_parse_error *error, int code, const char *text)
 {
     error->code = code;
     error->text = text;
     return WS_PARSE_FAIL;
 }
 
-static uint64_t big_endian(const unsigned char *data, size_t n)
+static uint64_t frame_big_endian(const unsigned char *data, size_t n)
 {
     uint64_t value = 0;
     for (size_t i = 0; i < n; i++) {
@@ -37,8 +39,8 @@ static uint64_t big_endian(const unsigned char *data, size_t n)
     return value;
 }
 
-/* RFC 6455, sections 5.2, 5.4 and 5.5, as far as the first byte tells. @return NULL or what is wrong */
-static inline const char *check_first(const ws_parser *p, const header *h)
+/* RFC 6455, sections 5.2, 5.4 and 5.5, the checks of the first byte. @return NULL, or the error */
+static inline const char *frame_check_first(const ws_parser *p, const header *h)
 {
     switch (h->opcode) {
     case WS_OP_CONTINUATION:
@@ -61,9 +63,10 @@ static inline const char *check_first(const ws_parser *p, const header *h)
     }
 }
 
-/* Whole control frames only. */
-static ws_parse_result take_control(const ws_parser *p, const header *h, unsigned char *payload,
-                                    const unsigned char *key, ws_piece *piece)
+/* Return a complete control frame. */
+static ws_parse_result frame_take_control(const ws_parser *p, const header *h,
+                                          unsigned char *payload, const unsigned char *key,
+                                          ws_piece *piece)
 {
     piece->opcode = (unsigned char)h->opcode;
     piece->rsv = 0;
@@ -78,8 +81,8 @@ static ws_parse_result take_control(const ws_parser *p, const header *h, unsigne
     return WS_PARSE_CONTROL;
 }
 
-/* A data frame begins. */
-static void begin_frame(ws_parser *p, const header *h, const unsigned char *key)
+/* Start a data frame. */
+static void frame_begin_frame(ws_parser *p, const header *h, const unsigned char *key)
 {
     if (h->opcode != WS_OP_CONTINUATION) {
         p->opcode = (unsigned char)h->opcode;
@@ -96,9 +99,9 @@ static void begin_frame(ws_parser *p, const header *h, const unsigned char *key)
     }
 }
 
-/* What the input has of the current frame's payload. */
-static ws_parse_result take_payload(ws_parser *p, unsigned char **data, size_t *len,
-                                    ws_piece *piece)
+/* Return the available payload of the current frame. */
+static ws_parse_result frame_take_payload(ws_parser *p, unsigned char **data, size_t *len,
+                                          ws_piece *piece)
 {
     size_t n = *len < p->left ? *len : (size_t)p->left;
     if (n == 0 && p->left > 0) {
@@ -127,9 +130,9 @@ static ws_parse_result take_payload(ws_parser *p, unsigned char **data, size_t *
     return WS_PARSE_DATA;
 }
 
-/* A header, and a control frame's payload. @return WS_PARSE_DATA if a data frame has begun */
-static inline ws_parse_result take_header(ws_parser *p, unsigned char **data, size_t *len,
-                                          ws_piece *piece, ws_parse_error *error)
+/* Parse a header, and the payload of a control frame. @return WS_PARSE_DATA if a data frame starts */
+static inline ws_parse_result frame_take_header(ws_parser *p, unsigned char **data, size_t *len,
+                                                ws_piece *piece, ws_parse_error *error)
 {
     unsigned char *in = *data;
     size_t key_len = p->role == WS_SERVER ? 4 : 0, size = 2;
@@ -142,19 +145,19 @@ static inline ws_parse_result take_header(ws_parser *p, unsigned char **data, si
     h = (header){.opcode = in[0] & 0x0F,
                  .rsv = in[0] & (WS_RSV1 | WS_RSV2 | WS_RSV3),
                  .fin = in[0] & WS_FIN};
-    if ((wrong = check_first(p, &h))) {
-        return fail(error, 1002, wrong);
+    if ((wrong = frame_check_first(p, &h))) {
+        return frame_fail(error, 1002, wrong);
     }
     if (*len < 2) {
         return WS_PARSE_MORE;
     }
     if ((in[1] & 0x80) != (key_len ? 0x80 : 0)) { /* section 5.1 */
-        return fail(error, 1002, key_len ? "frame is not masked" : "frame is masked");
+        return frame_fail(error, 1002, key_len ? "frame is not masked" : "frame is masked");
     }
     h.len = in[1] & 0x7F;
     if (h.opcode & 0x8) {
         if (h.len > WS_CONTROL_MAX) {
-            return fail(error, 1002, "control frame is longer than 125 bytes");
+            return frame_fail(error, 1002, "control frame is longer than 125 bytes");
         }
         size += key_len;
         if (*len < size + h.len) {
@@ -162,7 +165,7 @@ static inline ws_parse_result take_header(ws_parser *p, unsigned char **data, si
         }
         *data += size + h.len;
         *len -= size + h.len;
-        return take_control(p, &h, in + size, in + 2, piece);
+        return frame_take_control(p, &h, in + size, in + 2, piece);
     }
     if (h.len > 125) {
         size_t n = h.len == 126 ? 2 : 8;
@@ -170,33 +173,33 @@ static inline ws_parse_result take_header(ws_parser *p, unsigned char **data, si
         if (*len < size) {
             return WS_PARSE_MORE;
         }
-        h.len = big_endian(in + 2, n);
+        h.len = frame_big_endian(in + 2, n);
         if (h.len >> 63) {
-            return fail(error, 1002, "frame length has its highest bit set");
+            return frame_fail(error, 1002, "frame length has its highest bit set");
         }
         if (h.len < (n == 2 ? 126u : 65536u)) {
-            return fail(error, 1002, "frame length is not in its shortest form");
+            return frame_fail(error, 1002, "frame length is not in its shortest form");
         }
     }
-    /* The limits before the masking key has come: a peer that announces too much is not waited for. */
+    /* Check the limits before the masking key arrives: fail at once on an announcement that is too big. */
     if (h.len > p->max_frame) {
-        return fail(error, 1009, "frame is too big");
+        return frame_fail(error, 1009, "frame is too big");
     }
     if (h.len > p->max_message - (h.opcode ? 0 : p->message_len)) {
-        return fail(error, 1009, "message is too big");
+        return frame_fail(error, 1009, "message is too big");
     }
     if (*len < size + key_len) {
         return WS_PARSE_MORE;
     }
-    begin_frame(p, &h, in + size);
+    frame_begin_frame(p, &h, in + size);
     *data += size + key_len;
     *len -= size + key_len;
     return WS_PARSE_DATA;
 }
 
-/* Most messages are one short frame, which lies whole in the input and has nothing that take_header()
- * would object to. @return whether this is one */
-static inline int take_whole(ws_parser *p, unsigned char **data, size_t *len, ws_piece *piece)
+/* Fast path: one short unfragmented frame, complete in the input, that has none of the errors
+ * frame_take_header() checks for. @return whether it was one; then it is consumed */
+static inline int frame_take_whole(ws_parser *p, unsigned char **data, size_t *len, ws_piece *piece)
 {
     unsigned char *in = *data, key[4];
     size_t size = 6, n;
@@ -232,15 +235,15 @@ ws_parse_result ws_parser_next(ws_parser *p, unsigned char **data, size_t *len, 
                                ws_parse_error *error)
 {
     if (!p->in_frame) {
-        if (take_whole(p, data, len, piece)) {
+        if (frame_take_whole(p, data, len, piece)) {
             return WS_PARSE_DATA;
         }
-        ws_parse_result result = take_header(p, data, len, piece, error);
+        ws_parse_result result = frame_take_header(p, data, len, piece, error);
         if (result != WS_PARSE_DATA) {
             return result;
         }
     }
-    return take_payload(p, data, len, piece);
+    return frame_take_payload(p, data, len, piece);
 }
 
 size_t ws_frame_header(unsigned char *out, unsigned first, uint64_t len,

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** The server's opening handshake: the checks of RFC 6455, section 4.2.1, and origins (RFC 6454). */
+
 #include "protocol/handshake.h"
 
 #include <apr_base64.h>
@@ -24,7 +26,7 @@ static const struct {
 
 #define VERSIONS (sizeof(known_versions) / sizeof(*known_versions))
 
-/* Those that Sec-WebSocket-Version can name. */
+/* Versions that use Sec-WebSocket-Version. */
 #define NUMBERED (WS_V13 | WS_V8 | WS_V7)
 
 const char *ws_header_list_next(const char **list, size_t *len)
@@ -69,7 +71,7 @@ int ws_protocols_valid(const char *list)
     size_t len;
     int count = 0;
     while ((e = ws_header_list_next(&rest, &len))) {
-        /* The bound keeps a long list from costing the square of its length. */
+        /* The limit bounds the quadratic search for duplicates. */
         if (++count > WS_PROTOCOLS_MAX || !ws_is_token(e, len)
             || ws_header_list_has(rest, e, len, 0)) {
             return 0;
@@ -106,54 +108,54 @@ const char *ws_versions_text(unsigned versions, char *out)
     return out;
 }
 
-/* Base64 that gives 16 bytes: 22 characters and "==". The last character's four spare bits may be
- * anything, as in "AQIDBAUGBwgJCgsMDQ4PEC==", the example of RFC 6455, section 4.1. */
-static int key_valid(const char *key)
+/* The base64 form of 16 bytes: 22 characters and "==". The four spare bits of the last character may have
+ * any value, as in "AQIDBAUGBwgJCgsMDQ4PEC==", the example of RFC 6455, section 4.1. */
+static int hs_key_valid(const char *key)
 {
     return strspn(key, LETTERS DIGITS "+/") == 22 && !strcmp(key + 22, "==");
 }
 
-/* The bit of a request's version, or 0. *problem is set to why it is refused if it is not spoken. */
-static unsigned version_of(const ws_handshake *h, const char **problem)
+/* The bit of a request's version, or 0. Sets *problem to the error for a version that is not enabled. */
+static unsigned hs_version_of(const ws_handshake *h, const char **problem)
 {
     if (h->version) {
-        *problem = "Sec-WebSocket-Version names no version that is spoken here";
+        *problem = "the version in Sec-WebSocket-Version is not enabled";
         return ws_version_bit(h->version, strlen(h->version)) & NUMBERED;
     }
     if (h->draft) {
-        *problem = "Sec-WebSocket-Draft: a draft that is not spoken here";
+        *problem = "the draft in Sec-WebSocket-Draft is not supported";
         return 0;
     }
     if (h->key1 || h->key2) {
-        *problem = "it is of version 76, which is not spoken here (WebSocketVersions)";
+        *problem = "version 76 is not enabled (WebSocketVersions)";
         return WS_V76;
     }
     if (!h->key) {
-        *problem = "there is neither Sec-WebSocket-Version nor a key: version 75, which is not "
-                   "spoken here (WebSocketVersions)";
+        *problem = "no Sec-WebSocket-Version and no key: version 75 is not enabled "
+                   "(WebSocketVersions)";
         return WS_V75;
     }
-    *problem = "there is no Sec-WebSocket-Version header";
+    *problem = "the Sec-WebSocket-Version header is missing";
     return 0;
 }
 
-/* @return NULL, or what is wrong with the keys */
-static const char *check_keys(const ws_handshake *h, unsigned bit)
+/* @return NULL, or the error in the keys */
+static const char *hs_check_keys(const ws_handshake *h, unsigned bit)
 {
     unsigned char numbers[WS_HIXIE_NUMBERS];
-    return bit == WS_V75        ? NULL
-           : bit == WS_V76      ? ws_hixie_numbers(h->key1, h->key2, numbers)
-           : !h->key            ? "there is no Sec-WebSocket-Key header"
-           : !key_valid(h->key) ? "Sec-WebSocket-Key is not the base64 form of 16 bytes"
-                                : NULL;
+    return bit == WS_V75           ? NULL
+           : bit == WS_V76         ? ws_hixie_numbers(h->key1, h->key2, numbers)
+           : !h->key               ? "the Sec-WebSocket-Key header is missing"
+           : !hs_key_valid(h->key) ? "Sec-WebSocket-Key is not the base64 form of 16 bytes"
+                                   : NULL;
 }
 
 int ws_handshake_check(const ws_handshake *h, unsigned versions, int *version, const char **problem)
 {
     const char *unspoken, *wrong;
-    unsigned bit = version_of(h, &unspoken);
+    unsigned bit = hs_version_of(h, &unspoken);
 
-    /* Section 4.2.1, in its order. */
+    /* In the order of section 4.2.1. */
     if (strcmp(h->method, "GET")) {
         *problem = "the method is not GET";
     }
@@ -161,7 +163,7 @@ int ws_handshake_check(const ws_handshake *h, unsigned versions, int *version, c
         *problem = "HTTP is older than 1.1";
     }
     else if (!h->host || !*h->host) {
-        *problem = "there is no Host header";
+        *problem = "the Host header is missing";
     }
     else if (!ws_handshake_wanted(h->upgrade)) {
         *problem = "Upgrade does not name websocket";
@@ -173,7 +175,7 @@ int ws_handshake_check(const ws_handshake *h, unsigned versions, int *version, c
         *problem = unspoken;
         return 426;
     }
-    else if ((wrong = check_keys(h, bit))) {
+    else if ((wrong = hs_check_keys(h, bit))) {
         *problem = wrong;
     }
     else {
@@ -203,11 +205,11 @@ void ws_accept_key(const char *key, char out[WS_ACCEPT_SIZE])
 typedef struct authority {
     const char *host;
     size_t len;
-    unsigned port; /* 0 if there is none */
+    unsigned port; /* 0: not given */
 } authority;
 
-/* host [":" port], the host perhaps an IPv6 address in brackets. @return 0 if it is something else */
-static int parse_authority(const char *text, authority *a)
+/* Parse host [":" port]; the host may be an IPv6 address in brackets. @return 0 if malformed */
+static int hs_parse_authority(const char *text, authority *a)
 {
     size_t digits;
     a->host = text;
@@ -238,8 +240,8 @@ static int parse_authority(const char *text, authority *a)
     return a->len > 0 && !*text;
 }
 
-/* @return what stands behind the scheme and "://", or NULL */
-static const char *parse_scheme(const char *origin, size_t *len)
+/* @return the text after the scheme and "://", or NULL */
+static const char *hs_parse_scheme(const char *origin, size_t *len)
 {
     *len = strspn(origin, LETTERS DIGITS "+-.");
     if (*len < 1 || !strchr(LETTERS, *origin) || strncmp(origin + *len, "://", 3)) {
@@ -248,14 +250,14 @@ static const char *parse_scheme(const char *origin, size_t *len)
     return origin + *len + 3;
 }
 
-static unsigned default_port(const char *scheme, size_t len)
+static unsigned hs_default_port(const char *scheme, size_t len)
 {
     return len == 5 && !strncasecmp(scheme, "https", 5)  ? 443
            : len == 4 && !strncasecmp(scheme, "http", 4) ? 80
                                                          : 0;
 }
 
-static int authority_equal(const authority *a, const authority *b, unsigned port)
+static int hs_authority_equal(const authority *a, const authority *b, unsigned port)
 {
     return a->len == b->len && !strncasecmp(a->host, b->host, a->len)
            && (a->port ? a->port : port) == (b->port ? b->port : port);
@@ -265,32 +267,32 @@ int ws_origin_same(const char *origin, const char *host)
 {
     authority o, h;
     size_t len;
-    const char *rest = parse_scheme(origin, &len);
-    if (!rest || !parse_authority(rest, &o) || !parse_authority(host, &h)) {
+    const char *rest = hs_parse_scheme(origin, &len);
+    if (!rest || !hs_parse_authority(rest, &o) || !hs_parse_authority(host, &h)) {
         return 0;
     }
-    return authority_equal(&o, &h, default_port(origin, len));
+    return hs_authority_equal(&o, &h, hs_default_port(origin, len));
 }
 
 int ws_origin_equal(const char *a, const char *b)
 {
     authority aa, ba;
     size_t a_len, b_len;
-    const char *a_rest = parse_scheme(a, &a_len), *b_rest = parse_scheme(b, &b_len);
+    const char *a_rest = hs_parse_scheme(a, &a_len), *b_rest = hs_parse_scheme(b, &b_len);
     if (!a_rest || !b_rest) {
         return !strcmp(a, b) && !strcmp(a, "null");
     }
-    if (a_len != b_len || strncasecmp(a, b, a_len) || !parse_authority(a_rest, &aa)
-        || !parse_authority(b_rest, &ba)) {
+    if (a_len != b_len || strncasecmp(a, b, a_len) || !hs_parse_authority(a_rest, &aa)
+        || !hs_parse_authority(b_rest, &ba)) {
         return 0;
     }
-    return authority_equal(&aa, &ba, default_port(a, a_len));
+    return hs_authority_equal(&aa, &ba, hs_default_port(a, a_len));
 }
 
 int ws_origin_valid(const char *origin)
 {
     authority a;
     size_t len;
-    const char *rest = parse_scheme(origin, &len);
-    return !strcmp(origin, "null") || (rest && parse_authority(rest, &a));
+    const char *rest = hs_parse_scheme(origin, &len);
+    return !strcmp(origin, "null") || (rest && hs_parse_authority(rest, &a));
 }

@@ -1,25 +1,27 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Handshake and framing of the drafts hixie-75 and hixie-76. */
+
 #include "protocol/hixie.h"
 
 #include <apr_md5.h>
 #include <string.h>
 
-/* Where a frame begins and ends. */
+/* First and last byte of a text frame. */
 #define TEXT 0x00
 #define END 0xFF
 
-/* Bytes of a length, 7 bits each, that fit into 63 bits. */
+/* Maximum number of length bytes: 7 bits each must fit into 63 bits. */
 #define DIGITS_MAX 9
 
-/* What stands for a byte that no text can have: U+FFFD. */
+/* U+FFFD replaces a byte that is invalid in UTF-8. */
 #define REPLACEMENT "\xEF\xBF\xBD"
 #define REPLACEMENT_LEN 3
 
 /* ---- Handshake ---- */
 
-/* @return whether a key stands for a number of 32 bits */
-static int number_of(const char *key, unsigned char out[4])
+/* @return whether a key encodes a 32-bit number */
+static int hixie_number_of(const char *key, unsigned char out[4])
 {
     uint64_t number = 0;
     unsigned spaces = 0;
@@ -46,10 +48,9 @@ static int number_of(const char *key, unsigned char out[4])
 const char *ws_hixie_numbers(const char *key1, const char *key2,
                              unsigned char out[WS_HIXIE_NUMBERS])
 {
-    return !key1 || !number_of(key1, out)
-               ? "Sec-WebSocket-Key1 is not a number that its spaces divide"
-           : !key2 || !number_of(key2, out + 4)
-               ? "Sec-WebSocket-Key2 is not a number that its spaces divide"
+    return !key1 || !hixie_number_of(key1, out) ? "Sec-WebSocket-Key1 does not encode a number"
+           : !key2 || !hixie_number_of(key2, out + 4)
+               ? "Sec-WebSocket-Key2 does not encode a number"
                : NULL;
 }
 
@@ -66,14 +67,14 @@ void ws_hixie_answer(const unsigned char numbers[WS_HIXIE_NUMBERS],
 
 enum { BETWEEN, LENGTH, SKIP, CONTENT };
 
-static ws_parse_result fail(ws_parse_error *error, int code, const char *text)
+static ws_parse_result hixie_fail(ws_parse_error *error, int code, const char *text)
 {
     error->code = code;
     error->text = text;
     return WS_PARSE_FAIL;
 }
 
-static void begin(ws_hixie *p, unsigned char type)
+static void hixie_begin(ws_hixie *p, unsigned char type)
 {
     p->type = type;
     p->len = 0;
@@ -82,15 +83,15 @@ static void begin(ws_hixie *p, unsigned char type)
     p->state = type & 0x80 ? LENGTH : CONTENT;
 }
 
-/* One byte of a length. @return WS_PARSE_CONTROL if it makes FF 00, WS_PARSE_FAIL, or WS_PARSE_MORE */
-static ws_parse_result take_length(ws_hixie *p, unsigned char byte, ws_parse_error *error)
+/* Take one length byte. @return WS_PARSE_CONTROL if it completes FF 00, WS_PARSE_FAIL or WS_PARSE_MORE */
+static ws_parse_result hixie_take_length(ws_hixie *p, unsigned char byte, ws_parse_error *error)
 {
     if (++p->digits > DIGITS_MAX) {
-        return fail(error, 1002, "frame length has too many bytes");
+        return hixie_fail(error, 1002, "frame length has too many bytes");
     }
     p->len = p->len << 7 | (byte & 0x7F);
     if (p->len > p->max) {
-        return fail(error, 1009, "frame is too big");
+        return hixie_fail(error, 1009, "frame is too big");
     }
     if (!(byte & 0x80)) {
         p->left = p->len;
@@ -102,15 +103,15 @@ static ws_parse_result take_length(ws_hixie *p, unsigned char byte, ws_parse_err
     return WS_PARSE_MORE;
 }
 
-/* What the input, which is not empty, has of a frame's content. */
-static ws_parse_result take_content(ws_hixie *p, unsigned char **data, size_t *len, ws_piece *piece,
-                                    ws_parse_error *error)
+/* Take the available content of a frame; the input is not empty. */
+static ws_parse_result hixie_take_content(ws_hixie *p, unsigned char **data, size_t *len,
+                                          ws_piece *piece, ws_parse_error *error)
 {
     unsigned char *end = memchr(*data, END, *len);
     size_t n = end ? (size_t)(end - *data) : *len, all = n + (end != NULL);
 
     if (n > p->max - p->len) {
-        return fail(error, 1009, p->type == TEXT ? "message is too big" : "frame is too big");
+        return hixie_fail(error, 1009, p->type == TEXT ? "message is too big" : "frame is too big");
     }
     p->len += n;
     *piece = (ws_piece){.opcode = WS_OP_TEXT,
@@ -137,10 +138,10 @@ ws_parse_result ws_hixie_next(ws_hixie *p, unsigned char **data, size_t *len, ws
         size_t n = 1;
         switch (p->state) {
         case BETWEEN:
-            begin(p, **data);
+            hixie_begin(p, **data);
             break;
         case LENGTH:
-            result = take_length(p, **data, error);
+            result = hixie_take_length(p, **data, error);
             break;
         case SKIP:
             n = *len < p->left ? *len : (size_t)p->left;
@@ -148,7 +149,7 @@ ws_parse_result ws_hixie_next(ws_hixie *p, unsigned char **data, size_t *len, ws
             p->state = p->left ? SKIP : BETWEEN;
             break;
         default:
-            result = take_content(p, data, len, piece, error);
+            result = hixie_take_content(p, data, len, piece, error);
             n = 0;
         }
         *data += n;

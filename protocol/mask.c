@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Masking (RFC 6455, section 5.3), with words for short payloads and vectors for long ones. */
+
 #include "protocol/mask.h"
 
 #include <stdint.h>
@@ -7,8 +9,8 @@
 
 #include "protocol/simd.h"
 
-/* The key as it stands at byte i of the payload. */
-static inline uint32_t key_at(uint32_t key, size_t i)
+/* The key, rotated for byte i of the payload. */
+static inline uint32_t mask_key_at(uint32_t key, size_t i)
 {
     unsigned bits = 8 * (i & 3);
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -18,8 +20,7 @@ static inline uint32_t key_at(uint32_t key, size_t i)
 #endif
 }
 
-/* 16 bytes are a vector on every processor that has any (SSE2, NEON); for others the compiler makes
- * words of it. */
+/* SSE2 and NEON have 16-byte vectors. On other processors the compiler splits them into words. */
 #define BULK bulk_16
 #define TARGET
 #define WIDTH 16
@@ -32,7 +33,7 @@ static inline uint32_t key_at(uint32_t key, size_t i)
 #include "protocol/mask_bulk.h"
 #endif
 
-/* Below this many bytes, a call through a pointer costs more than vectors save. */
+/* For fewer bytes than this, the indirect call costs more than vectors save. */
 #define BULK_MIN 64
 
 static void (*bulk)(unsigned char *data, size_t len, uint32_t key) = bulk_16;
@@ -52,13 +53,13 @@ const char *ws_mask_use(int n)
     return NULL;
 }
 
-__attribute__((constructor)) static void choose(void)
+__attribute__((constructor)) static void mask_choose(void)
 {
     for (int n = 0; ws_mask_use(n); n++) {
     }
 }
 
-/* Words that do not overlap, so that whoever reads the bytes next need not wait for two writes. */
+/* The words do not overlap: a read after two overlapping writes would stall. */
 static inline void mask_short(unsigned char *data, size_t len, uint32_t key)
 {
     const uint64_t keys = (uint64_t)key << 32 | key;
@@ -85,7 +86,7 @@ void ws_mask(unsigned char *data, size_t len, unsigned char key[4])
 {
     uint32_t now, next;
     memcpy(&now, key, 4);
-    next = key_at(now, len);
+    next = mask_key_at(now, len);
     memcpy(key, &next, 4);
     if (len < BULK_MIN) {
         mask_short(data, len, now);

@@ -14,9 +14,9 @@ TARGET static void BULK(unsigned char *data, size_t len, uint32_t key)
     vector *first = (vector *)data, *last = (vector *)(data + len - WIDTH);
     /* The unaligned first and last vectors overlap the aligned loop. Read them before the loop and write
      * them after it, so that each byte is masked once. */
-    const vector first_masked = *first ^ key, last_masked = *last ^ key_at(key, len - WIDTH);
+    const vector first_masked = *first ^ key, last_masked = *last ^ mask_key_at(key, len - WIDTH);
     size_t i = WIDTH - ((uintptr_t)data & (WIDTH - 1));
-    const vector keys = (vector){0} ^ key_at(key, i);
+    const vector keys = (vector){0} ^ mask_key_at(key, i);
 
     for (; len - i >= 4 * WIDTH; i += 4 * WIDTH) {
         vector *v = (vector *)(data + i);

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** WebSocket URLs. Anything that could end a header or be ambiguous is rejected. */
+
 #include "protocol/url.h"
 
 #include <stdio.h>
@@ -16,12 +18,12 @@ static const struct {
 
 #define SCHEMES (sizeof(schemes) / sizeof(*schemes))
 
-static unsigned default_port(const ws_url *url)
+static unsigned url_default_port(const ws_url *url)
 {
     return url->secure ? 443 : 80;
 }
 
-static int digit_of(char c)
+static int url_digit_of(char c)
 {
     return c >= '0' && c <= '9'   ? c - '0'
            : c >= 'a' && c <= 'f' ? c - 'a' + 10
@@ -29,16 +31,16 @@ static int digit_of(char c)
                                   : -1;
 }
 
-/* Put len characters with %HH decoded at *out, which moves behind their NUL. @return NULL if a %HH is
- * broken or a control character comes of it: it would end the header that it is put in */
-static const char *decode(char **out, const char *s, size_t len)
+/* Decode len characters with %HH to *out, NUL-terminated, and advance *out. @return NULL if a %HH is
+ * malformed or yields a control character, which could end a header */
+static const char *url_decode(char **out, const char *s, size_t len)
 {
     char *start = *out;
     for (size_t i = 0; i < len; i++) {
         char c = s[i];
         if (c == '%') {
-            int high = i + 2 < len ? digit_of(s[i + 1]) : -1;
-            int low = i + 2 < len ? digit_of(s[i + 2]) : -1;
+            int high = i + 2 < len ? url_digit_of(s[i + 1]) : -1;
+            int low = i + 2 < len ? url_digit_of(s[i + 2]) : -1;
             if (high < 0 || low < 0) {
                 return NULL;
             }
@@ -54,7 +56,7 @@ static const char *decode(char **out, const char *s, size_t len)
     return start;
 }
 
-static const char *keep(char **out, const char *s, size_t len)
+static const char *url_keep(char **out, const char *s, size_t len)
 {
     char *start = *out;
     memcpy(start, s, len);
@@ -64,22 +66,22 @@ static const char *keep(char **out, const char *s, size_t len)
 }
 
 /* user[:password] */
-static const char *read_user(ws_url *url, char **out, const char *s, size_t len)
+static const char *url_read_user(ws_url *url, char **out, const char *s, size_t len)
 {
     const char *colon = memchr(s, ':', len);
     size_t user = colon ? (size_t)(colon - s) : len;
-    if (!(url->user = decode(out, s, user))
-        || !(url->password = colon ? decode(out, colon + 1, len - user - 1) : "")) {
-        return "the user or password in the URL has a broken %HH or a control character";
+    if (!(url->user = url_decode(out, s, user))
+        || !(url->password = colon ? url_decode(out, colon + 1, len - user - 1) : "")) {
+        return "the user or password in the URL has a malformed %HH or a control character";
     }
     if (strchr(url->user, ':')) {
-        return "a user's name cannot have a colon";
+        return "a user name must not contain a colon";
     }
     return NULL;
 }
 
 /* host[:port] */
-static const char *read_host(ws_url *url, char **out, const char *s, size_t len)
+static const char *url_read_host(ws_url *url, char **out, const char *s, size_t len)
 {
     const char *end = s + len, *host = s, *rest;
     size_t size;
@@ -87,7 +89,7 @@ static const char *read_host(ws_url *url, char **out, const char *s, size_t len)
         size = strspn(s + 1, DIGITS "abcdefABCDEF:.");
         rest = s + 1 + size;
         if (size < 2 || rest >= end || *rest++ != ']') {
-            return "the URL's address in brackets is no IPv6 address";
+            return "the URL's address in brackets is not an IPv6 address";
         }
         host++;
         url->ipv6 = 1;
@@ -97,11 +99,11 @@ static const char *read_host(ws_url *url, char **out, const char *s, size_t len)
         rest = s + (size < len ? size : len);
         size = (size_t)(rest - s);
         if (!size) {
-            return "the URL has no host, or one with characters that no host has";
+            return "the URL has no host, or its host has an invalid character";
         }
     }
-    url->host = keep(out, host, size);
-    url->port = default_port(url);
+    url->host = url_keep(out, host, size);
+    url->port = url_default_port(url);
     if (rest < end && *rest == ':') {
         unsigned port = 0;
         rest++;
@@ -116,30 +118,30 @@ static const char *read_host(ws_url *url, char **out, const char *s, size_t len)
         }
         url->port = port;
     }
-    url->port_given = url->port != default_port(url);
-    return rest == end ? NULL : "the URL's host has characters that no host has";
+    url->port_given = url->port != url_default_port(url);
+    return rest == end ? NULL : "the URL's host has an invalid character";
 }
 
 /* Path and query. */
-static const char *read_target(ws_url *url, char **out, const char *s)
+static const char *url_read_target(ws_url *url, char **out, const char *s)
 {
     for (const char *c = s; *c; c++) {
         if (*c == '#') {
             return "the URL has a fragment (#), which RFC 6455, section 3, does not allow";
         }
         if (*c <= ' ' || *c >= 127) {
-            return "the URL's path has a character that has to be written as %HH";
+            return "the URL's path has a character that must be written as %HH";
         }
     }
     url->target = *out;
     if (*s != '/') {
         *(*out)++ = '/';
     }
-    keep(out, s, strlen(s));
+    url_keep(out, s, strlen(s));
     return NULL;
 }
 
-static const char *parse(ws_url *url, const char *text, char *out)
+static const char *url_parse(ws_url *url, const char *text, char *out)
 {
     const char *colon = strstr(text, "://"), *s, *at = NULL, *wrong;
     size_t len, i;
@@ -155,7 +157,7 @@ static const char *parse(ws_url *url, const char *text, char *out)
         }
     }
     if (i == SCHEMES) {
-        return "the URL begins neither with ws:// nor with wss://";
+        return "the URL does not start with ws:// or wss://";
     }
     url->secure = schemes[i].secure;
     url->http = schemes[i].http;
@@ -165,28 +167,28 @@ static const char *parse(ws_url *url, const char *text, char *out)
         at = s[i] == '@' ? s + i : at;
     }
     if (at) {
-        if ((wrong = read_user(url, &out, s, (size_t)(at - s)))) {
+        if ((wrong = url_read_user(url, &out, s, (size_t)(at - s)))) {
             return wrong;
         }
         len -= (size_t)(at + 1 - s);
         s = at + 1;
     }
-    if ((wrong = read_host(url, &out, s, len))) {
+    if ((wrong = url_read_host(url, &out, s, len))) {
         return wrong;
     }
-    return read_target(url, &out, s + len);
+    return url_read_target(url, &out, s + len);
 }
 
 int ws_url_parse(ws_url *url, const char *text, char *room, const char **wrong)
 {
-    return (*wrong = parse(url, text, room)) ? -1 : 0;
+    return (*wrong = url_parse(url, text, room)) ? -1 : 0;
 }
 
 int ws_url_resolve(const ws_url *from, const char *location, char out[WS_URL_SIZE])
 {
     char authority[WS_AUTHORITY_SIZE];
     size_t path = strcspn(from->target, "?");
-    const char *fragment = strchr(location, '#'); /* it is the browser's affair, not ours */
+    const char *fragment = strchr(location, '#'); /* for user agents only */
     int len = fragment ? (int)(fragment - location) : (int)strlen(location), n;
 
     if (strstr(location, "://") && strcspn(location, "/?#") > 0 && *location != '/'

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** UTF-8 validation: a state machine for short and split input, vectors for the rest. */
+
 #include "protocol/utf8.h"
 
 #include <stdint.h>
@@ -9,7 +11,7 @@
 
 /* ---- Byte by byte ----
  *
- * A state says what the next byte may be:
+ * The state tells which bytes may follow:
  *
  *   START   a character begins          E0, F0  80..BF without overlong forms
  *   T1..T3  1 to 3 continuation bytes   ED, F4  80..BF without surrogates, without what is above 10FFFF
@@ -17,7 +19,7 @@
 
 enum { START = WS_UTF8_START, REJECT = WS_UTF8_REJECT, T1, T2, T3, E0, ED, F0, F4 };
 
-/* For a byte, the state that follows each state: 6 bits for each, so that stepping is one shift, by
+/* One word per byte value holds the successor of each state, 6 bits each, so that a step is one shift by
  * six times the state. */
 #define STATE(AT, NEXT) ((uint64_t)(6 * (NEXT)) << (6 * (AT)))
 #define ROW(FROM_START, FROM_T1, FROM_T2, FROM_T3, FROM_E0, FROM_ED, FROM_F0, FROM_F4)             \
@@ -43,7 +45,7 @@ static const uint64_t rows[256] = {
     [0xF5 ... 0xFF] = LEAD(REJECT),
 };
 
-static inline ws_utf8_state step(ws_utf8_state state, const unsigned char *data, size_t len)
+static inline ws_utf8_state utf8_step(ws_utf8_state state, const unsigned char *data, size_t len)
 {
     uint64_t at = 6u * state;
     for (size_t i = 0; i < len; i++) {
@@ -52,12 +54,12 @@ static inline ws_utf8_state step(ws_utf8_state state, const unsigned char *data,
     return (ws_utf8_state)((at & 63) / 6);
 }
 
-/* ---- Many bytes at a time, from a character's beginning ---- */
+/* ---- Many bytes at a time, starting at a character boundary ---- */
 
 #define BAD SIZE_MAX
 
-/* How many bytes are ASCII; if not all, fewer may be reported, but no more. */
-static inline size_t ascii(const unsigned char *data, size_t len)
+/* The number of leading ASCII bytes. May be too low, never too high. */
+static inline size_t utf8_ascii(const unsigned char *data, size_t len)
 {
     const uint64_t high = 0x8080808080808080u;
     uint64_t word;
@@ -76,16 +78,16 @@ static inline size_t ascii(const unsigned char *data, size_t len)
 }
 
 #if defined(WS_X86) || defined(WS_NEON)
-/* What can be wrong with two neighbours. */
+/* Errors in two adjacent bytes. */
 enum {
-    LEAD_ALONE = 0x01,          /* no continuation behind a lead byte */
-    CONTINUATION_ALONE = 0x02,  /* a continuation behind ASCII */
+    LEAD_ALONE = 0x01,          /* lead byte without a continuation */
+    CONTINUATION_ALONE = 0x02,  /* continuation after ASCII */
     OVERLONG_2 = 0x04,          /* C0..C1 80..BF */
     OVERLONG_3 = 0x08,          /* E0 80..9F */
     SURROGATE = 0x10,           /* ED A0..BF */
     ABOVE = 0x20,               /* F4..FF 90..BF: greater than 10FFFF */
     OVERLONG_4_OR_ABOVE = 0x40, /* F0 80..8F; F5..FF 80..8F */
-    CONTINUATION_TWICE = 0x80   /* may be right */
+    CONTINUATION_TWICE = 0x80   /* valid inside longer characters */
 };
 
 #define ANY_FIRST_LOW (LEAD_ALONE | CONTINUATION_ALONE | CONTINUATION_TWICE)
@@ -145,15 +147,15 @@ static const unsigned char mistakes_by_second_high[16] = {
 #include "protocol/utf8_bulk.h"
 #endif
 
-/* Fewer bytes are not worth more than words; the widest vector and 3 bytes before it are in it. */
+/* Shorter input is checked in words. Room for the widest vector and the 3 bytes before it. */
 #define BULK_MIN 35
 
-static size_t (*bulk)(const unsigned char *data, size_t len) = ascii;
+static size_t (*bulk)(const unsigned char *data, size_t len) = utf8_ascii;
 
 const char *ws_utf8_use(int n)
 {
     if (n == 0) {
-        bulk = ascii;
+        bulk = utf8_ascii;
         return "words and bytes";
     }
 #ifdef WS_X86
@@ -175,27 +177,27 @@ const char *ws_utf8_use(int n)
     return NULL;
 }
 
-__attribute__((constructor)) static void choose(void)
+__attribute__((constructor)) static void utf8_choose(void)
 {
     for (int n = 0; ws_utf8_use(n); n++) {
     }
 }
 
-/* How many bytes at a character's beginning are right and need not be stepped through, or BAD. */
-static inline size_t skip(const unsigned char *data, size_t len)
+/* The number of bytes, from a character boundary, that are valid and need no stepping; or BAD. */
+static inline size_t utf8_skip(const unsigned char *data, size_t len)
 {
     if (len < BULK_MIN) {
-        return ascii(data, len);
+        return utf8_ascii(data, len);
     }
-    return step(START, data, 3) == REJECT ? BAD : bulk(data, len);
+    return utf8_step(START, data, 3) == REJECT ? BAD : bulk(data, len);
 }
 
 ws_utf8_state ws_utf8_check(ws_utf8_state state, const unsigned char *data, size_t len)
 {
     while (len > 0 && state != REJECT) {
-        size_t n = 1; /* up to the end of a character that has begun */
+        size_t n = 1; /* to the end of the current character */
         if (state == START) {
-            n = skip(data, len);
+            n = utf8_skip(data, len);
             if (n == BAD) {
                 return REJECT;
             }
@@ -206,7 +208,7 @@ ws_utf8_state ws_utf8_check(ws_utf8_state state, const unsigned char *data, size
             len -= n;
             n = len < 32 ? len : 32;
         }
-        state = step(state, data, n);
+        state = utf8_step(state, data, n);
         data += n;
         len -= n;
     }

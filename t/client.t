@@ -292,13 +292,13 @@ sub badly_answered {
     is(told($name), "failed $error", $what);
 }
 
-badly_answered('a wrong key', '101 handshake: Sec-WebSocket-Accept does not fit our key',
+badly_answered('a wrong key', '101 handshake: Sec-WebSocket-Accept does not match the key',
     sub { right_answer($_[0] =~ s/Key: ./Key: _/r) });
-badly_answered('no key', '101 handshake: the answer has not one Sec-WebSocket-Accept',
+badly_answered('no key', '101 handshake: the response does not have exactly one Sec-WebSocket-Accept',
     sub { right_answer(@_) =~ s/Sec-WebSocket-Accept.*\r\n//r });
-badly_answered('another upgrade', "101 handshake: the answer's Upgrade is not websocket",
+badly_answered('another upgrade', "101 handshake: the response's Upgrade is not \"websocket\"",
     sub { right_answer(@_) =~ s/: websocket/: h2c/r });
-badly_answered('no upgrade', "101 handshake: the answer's Connection does not name upgrade",
+badly_answered('no upgrade', "101 handshake: the response's Connection does not contain \"upgrade\"",
     sub { right_answer(@_) =~ s/: Upgrade/: close/r });
 badly_answered('a subprotocol', '101 handshake: the server chose a subprotocol that was not offered',
     sub { right_answer(@_, 'Sec-WebSocket-Protocol: b') }, 'protocols=a,c');
@@ -307,13 +307,13 @@ badly_answered('an extension', '101 handshake: the server chose an extension tha
 badly_answered('another extension', '101 handshake: the server chose an extension that was not offered',
     sub { right_answer(@_, 'Sec-WebSocket-Extensions: x-other') }, 'deflate=1');
 badly_answered('parameters',
-    '101 handshake: the server chose parameters of permessage-deflate that there are not',
+    '101 handshake: the server chose unknown parameters of permessage-deflate',
     sub { right_answer(@_, 'Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=7') }, 'deflate=1');
-badly_answered('a window that is kept', '101 handshake: the server keeps a window that it was asked not to keep',
+badly_answered('a window that is kept', '101 handshake: the server did not accept server_no_context_takeover',
     sub { right_answer(@_, 'Sec-WebSocket-Extensions: permessage-deflate') }, 'deflate=2');
-badly_answered('another protocol', '0 handshake: the answer is not HTTP/1.1', "SSH-2.0-OpenSSH_9.2\r\n");
-badly_answered('HTTP/2', '0 handshake: the answer is not HTTP/1.1', "HTTP/2 101\r\n\r\n");
-badly_answered('a wild header', '0 handshake: a header line of the answer has no name and colon',
+badly_answered('another protocol', '0 handshake: the response is not HTTP/1.1', "SSH-2.0-OpenSSH_9.2\r\n");
+badly_answered('HTTP/2', '0 handshake: the response is not HTTP/1.1', "HTTP/2 101\r\n\r\n");
+badly_answered('a wild header', '0 handshake: a header line of the response has no name or no colon',
     "HTTP/1.1 101 Yes\r\nwhat is this\r\n\r\n");
 badly_answered('an oversized answer', "0 handshake: the answer's head is longer than 16384 bytes",
     "HTTP/1.1 101 Yes\r\n" . "X-Long: and so on\r\n" x 1000);
@@ -382,7 +382,7 @@ is(told((answered('', 'handshake_timeout=200'))[0]), 'failed 0 handshake: no ans
     my $day = 86400;
     my %names = (subject => { commonName => 'localhost' }, subjectAltNames => [[DNS => 'localhost']]);
     for my $case (
-        ['right', '', 'handshake: the answer is not HTTP/1.1'],
+        ['right', '', 'handshake: the response is not HTTP/1.1'],
         ['expired', 'expired', '', not_before => time - 9 * $day, not_after => time - 2 * $day],
         ['not valid yet', 'not valid yet', '', not_before => time + 2 * $day, not_after => time + 9 * $day],
         ['of another host', 'host name mismatch', '', subjectAltNames => [[DNS => 'other.example']]],
@@ -415,14 +415,14 @@ SKIP: {
 # ---- What cannot even be asked ----
 
 for my $case (
-    ['http://127.0.0.1/', 'url: the URL begins neither with ws:// nor with wss://'],
+    ['http://127.0.0.1/', 'url: the URL does not start with ws:// or wss://'],
     ['ws://127.0.0.1/#there', 'url: the URL has a fragment (#), which RFC 6455, section 3, does not allow'],
     ['ws://127.0.0.1:0/', "url: the URL's port is not 1 to 65535"],
     ['ws://name.invalid/', qr/lookup: .+/],
     ['ws://127.0.0.1/', 'request: version 76 is neither 13 nor 8', 'version=76'],
     ['ws://127.0.0.1/', 'request: the subprotocols are no list of different tokens', 'protocols=a,a'],
-    ['ws://127.0.0.1/', "request: a further header is one of the handshake's own", 'header=Upgrade:h2c'],
-    ['ws://127.0.0.1/', "request: a further header's name is no token", 'header=X(Y:z'],
+    ['ws://127.0.0.1/', "request: an additional header is reserved for the handshake", 'header=Upgrade:h2c'],
+    ['ws://127.0.0.1/', "request: the name of an additional header is not a token", 'header=X(Y:z'],
     ['ws://127.0.0.1:1/', 'connect: Connection refused'])
 {
     my ($url, $error, @options) = @$case;

@@ -176,10 +176,10 @@ END
 # ---- Refusals ----
 
 for (
-    ['76, off by default', 76, '/default', 426, qr/refused with 426: it is of version 76, which/],
-    ['75, off by default', 75, '/default', 426, qr/refused with 426: there is neither Sec-WebSocket-Version nor a key/],
-    ['76, where only 75 is spoken', 76, '/only75', 426, qr/refused with 426: it is of version 76, which/],
-    ['hybi-02', 76, '/', 426, qr/refused with 426: Sec-WebSocket-Draft/, headers => ['Sec-WebSocket-Draft: 2']],
+    ['76, off by default', 76, '/default', 426, qr/refused with 426: version 76 is not enabled/],
+    ['75, off by default', 75, '/default', 426, qr/refused with 426: no Sec-WebSocket-Version and no key/],
+    ['76, where only 75 is spoken', 76, '/only75', 426, qr/refused with 426: version 76 is not enabled/],
+    ['hybi-02', 76, '/', 426, qr/refused with 426: the draft in Sec-WebSocket-Draft/, headers => ['Sec-WebSocket-Draft: 2']],
     ['another page with 76', 76, '/', 403, qr/refused with 403: pages of origin "http:\/\/evil/, origin => 'http://evil.example'],
     ['another page with 75', 75, '/', 403, qr/refused with 403: pages of origin "http:\/\/evil/, origin => 'http://evil.example'],
     ['a body with 76', 76, '/', 400, qr/refused with 400: the request has a body/, headers => ['Content-Length: 9']],
@@ -199,7 +199,7 @@ for (
 for my $key (1, 2) {
     (my $wrong = request(76, '/')) =~ s/^(Sec-WebSocket-Key$key: ).*?\r$/${1}1 2 3\r/m;
     is((Client->refused($httpd, '/', request => $wrong))[0], 400, "a wrong key $key is refused with 400");
-    ok($httpd->wait_log(qr/refused with 400: Sec-WebSocket-Key$key is not a number/), 'the log says which');
+    ok($httpd->wait_log(qr/refused with 400: Sec-WebSocket-Key$key does not encode a number/), 'the log says which');
 }
 for my $path (qw(/hasty /hasty-relay)) {
     my $c = Client->new($httpd, $path, request => request(76, "$path?name=never"), behind => 'seven..');

@@ -107,14 +107,14 @@ static const char *becomes(const ws_client_request *ask, const char *text)
     return wrong;
 }
 
-#define IS_HTTP "the answer is not HTTP/1.1"
-#define UPGRADES "the answer's Upgrade is not websocket"
-#define CONNECTS "the answer's Connection does not name upgrade"
-#define ONE_ACCEPT "the answer has not one Sec-WebSocket-Accept"
-#define FITS "Sec-WebSocket-Accept does not fit our key"
+#define IS_HTTP "the response is not HTTP/1.1"
+#define UPGRADES "the response's Upgrade is not \"websocket\""
+#define CONNECTS "the response's Connection does not contain \"upgrade\""
+#define ONE_ACCEPT "the response does not have exactly one Sec-WebSocket-Accept"
+#define FITS "Sec-WebSocket-Accept does not match the key"
 #define CHOSE "the server chose a subprotocol that was not offered"
-#define LINE "a header line of the answer has no name and colon"
-#define CONTROL "the answer has control characters in a header"
+#define LINE "a header line of the response has no name or no colon"
+#define CONTROL "a header of the response has control characters"
 
 static void what_answers_become(void)
 {
@@ -149,10 +149,10 @@ static void what_answers_become(void)
         {"HTTP/1.2 101\r\n\r\n", IS_HTTP},
         {"hTTP/1.1 101\r\n\r\n", IS_HTTP},
         {"\r\n\r\n", IS_HTTP},
-        {"HTTP/1.1\r\n\r\n", "the answer has no status"},
-        {"HTTP/1.1 10\r\n\r\n", "the answer has no status"},
-        {"HTTP/1.1 1010\r\n\r\n", "the answer has no status"},
-        {"HTTP/1.1 099 x\r\n\r\n", "the answer has no status"},
+        {"HTTP/1.1\r\n\r\n", "the response has no valid status line"},
+        {"HTTP/1.1 10\r\n\r\n", "the response has no valid status line"},
+        {"HTTP/1.1 1010\r\n\r\n", "the response has no valid status line"},
+        {"HTTP/1.1 099 x\r\n\r\n", "the response has no valid status line"},
         {FIRST "Upgrade\r\n\r\n", LINE},
         {FIRST "Upgrade : websocket\r\n\r\n", LINE},
         {FIRST ": websocket\r\n\r\n", LINE},
@@ -182,7 +182,7 @@ static void many_lines(void)
     strcat(text, "\r\n");
     is_str(becomes(&plain, text), UPGRADES, "as many lines as there may be");
     strcpy(text + strlen(text) - 2, "X: y\r\n\r\n");
-    is_str(becomes(&plain, text), "the answer has too many header lines", "one more");
+    is_str(becomes(&plain, text), "the response has too many header lines", "one more");
 }
 
 static void a_head_that_comes_in_bytes(void)
@@ -223,7 +223,7 @@ static const char *agreed(const char *answer, int takeover)
     return result;
 }
 
-#define UNKNOWN "the server chose parameters of permessage-deflate that there are not"
+#define UNKNOWN "the server chose unknown parameters of permessage-deflate"
 #define D "permessage-deflate"
 
 static void compression(void)
@@ -236,7 +236,7 @@ static void compression(void)
     is_str(agreed(D "; server_no_context_takeover; client_no_context_takeover", 0), "15 15",
            "none is kept, as it was asked");
     is_str(agreed(D "; server_no_context_takeover", 0), "15 15", "ours is then ours to say");
-    is_str(agreed(D, 0), "the server keeps a window that it was asked not to keep",
+    is_str(agreed(D, 0), "the server did not accept server_no_context_takeover",
            "section 7.1.1.1");
     is_str(agreed(D "; server_max_window_bits=7", 1), UNKNOWN, "a window that there is not");
     is_str(agreed(D "; server_max_window_bits", 1), UNKNOWN, "none");

@@ -269,7 +269,7 @@ static void a_delay(rig *r)
     ws_connect_options o = to("delayed", "no URL at all");
     o.delay = 20;
     ws_connect(NULL, &o);
-    told_is("delayed", "failed 0 url: the URL begins neither with ws:// nor with wss://",
+    told_is("delayed", "failed 0 url: the URL does not start with ws:// or wss://",
             "a delay ends");
     nobody_is_left(r);
 }

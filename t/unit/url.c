@@ -27,13 +27,13 @@ static const char *parts(const char *text)
     return line;
 }
 
-#define SCHEME "the URL begins neither with ws:// nor with wss://"
-#define HOST "the URL has no host, or one with characters that no host has"
-#define CHARACTERS "the URL's host has characters that no host has"
+#define SCHEME "the URL does not start with ws:// or wss://"
+#define HOST "the URL has no host, or its host has an invalid character"
+#define CHARACTERS "the URL's host has an invalid character"
 #define PORT "the URL's port is not 1 to 65535"
-#define USER "the user or password in the URL has a broken %HH or a control character"
-#define PATH "the URL's path has a character that has to be written as %HH"
-#define BRACKETS "the URL's address in brackets is no IPv6 address"
+#define USER "the user or password in the URL has a malformed %HH or a control character"
+#define PATH "the URL's path has a character that must be written as %HH"
+#define BRACKETS "the URL's address in brackets is not an IPv6 address"
 
 static void what_urls_say(void)
 {
@@ -73,7 +73,7 @@ static void what_urls_say(void)
         {"ws://a%4@example.org/", USER},
         {"ws://a%zz@example.org/", USER},
         {"ws://a%0d%0ab@example.org/", USER},
-        {"ws://a%3ab:c@example.org/", "a user's name cannot have a colon"},
+        {"ws://a%3ab:c@example.org/", "a user name must not contain a colon"},
         {"ws://example.org/a b", PATH},
         {"ws://example.org/\xc3\xbc", PATH},
         {"ws://example.org/a\nb", PATH},
