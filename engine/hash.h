@@ -16,9 +16,9 @@
 
 /** Set the key: random bytes, the same in all processes that share a table. Before the first ws_hash();
  *  without it, all bytes are 0. */
-WS_API void ws_hash_set_key(const unsigned char key[WS_HASH_KEY]);
+void ws_hash_set_key(const unsigned char key[WS_HASH_KEY]);
 
 /** @param seed  keeps keys of several kinds apart, 0 where there is one  @return never 0  [any thread] */
-WS_API apr_uint64_t ws_hash(apr_uint64_t seed, const void *data, apr_size_t len);
+apr_uint64_t ws_hash(apr_uint64_t seed, const void *data, apr_size_t len);
 
 #endif
