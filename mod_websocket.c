@@ -32,6 +32,7 @@
  *                          httpd/channels.c   in a child
  *                          httpd/bus_local.c   from child to child, to those in httpd/interest.c
  *                          httpd/channel_acl.c  who may
+ *                          httpd/access.c     sections for which nothing says so
  *   what it is doing       httpd/counters.c, httpd/metrics.c, httpd/connections.c, httpd/status.c
  */
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log_window.h"
 #include "engine/conn.h"
 
 /* Tokens are counted in thousandths, since the clock counts milliseconds. */
@@ -125,7 +126,11 @@ static int take(const ws_conn *c, bucket *b, apr_uint64_t rate, apr_uint64_t bur
 /* @return whether the connection goes on */
 static int exceeded(ws_conn *c, bucket *b, int kind, const char *what)
 {
+    static ws_log_window window; /* ordinary ends are logged at level info */
     if (kind == REAL) {
+        if (ws_log_window_take(&window) >= 0) {
+            ws_log(c->loop->engine, WS_LOG_WARNING, c, "failing with 1008: %s", what);
+        }
         ws_conn_fail(c, WS_CLOSE_POLICY, what);
         return 0;
     }

@@ -175,6 +175,9 @@ static void say(ws_conn *c, const guest *g, const char *words)
     if (!*g->channel || strlen(words) > WORDS_MAX) {
         complain(c, *g->channel ? "That is too long." : "Enter a room first.");
     }
+    else if (ws_may(c, WS_MAY_PUBLISH, g->channel) == 0) {
+        complain(c, "You may not say anything here.");
+    }
     else if (!text || ws_publish(g->channel, WS_TEXT, text, strlen(text), 0, NULL, NULL) < 0) {
         complain(c, "Too much is being said; say that again later.");
     }

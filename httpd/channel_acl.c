@@ -70,6 +70,11 @@ const char *ws_channelrule_parse(cmd_parms *cmd, const char *arg, const ws_chann
                  : NULL;
 }
 
+int ws_channelrule_decides(const ws_channel_acl *rule)
+{
+    return rule && rule->kind != HANDLER;
+}
+
 int ws_channelrule_needs_request(const ws_channel_acl *rule)
 {
     return rule && rule->kind == EXPRESSION;
@@ -125,5 +130,7 @@ int ws_channelrules_may(ws_conn *c, ws_action action, const char *channel)
 int ws_channelrules_request_may(request_rec *r, ws_action action, const char *channel)
 {
     const ws_channel_acl *rule = ws_dir_config_of(r)->may[action];
-    return ws_channelrule_needs_request(rule) ? evaluate(r, rule, channel) : without_request(rule);
+    return !ws_channelrule_decides(rule)        ? ws_access_decided(r)
+           : ws_channelrule_needs_request(rule) ? evaluate(r, rule, channel)
+                                                : without_request(rule);
 }

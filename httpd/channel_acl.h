@@ -19,13 +19,17 @@ void ws_channelrules_register(apr_pool_t *p);
 /** @return NULL, or what is wrong */
 const char *ws_channelrule_parse(cmd_parms *cmd, const char *arg, const ws_channel_acl **rule);
 
+/** Whether a rule says anything to requests; `handler` and NULL do not. */
+int ws_channelrule_decides(const ws_channel_acl *rule);
+
 /** Whether a rule can be asked only with the connection's handshake. */
 int ws_channelrule_needs_request(const ws_channel_acl *rule);
 
 /** As ws_may(). The connection's handshake has been kept (reauthorize.h). */
 int ws_channelrules_may(ws_conn *c, ws_action action, const char *channel);
 
-/** The same for a request: a publisher over HTTP, say. */
+/** The same for a request: a publisher over HTTP, say. Where no rule says anything, a Require must
+ *  apply (access.h). */
 int ws_channelrules_request_may(request_rec *r, ws_action action, const char *channel);
 
 #endif

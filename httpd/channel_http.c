@@ -18,6 +18,7 @@
 #include "httpd/channel_acl.h"
 #include "httpd/config.h"
 #include "httpd/query.h"
+#include "httpd/refusals.h"
 #include "httpd/sse.h"
 #include "httpd/upgrade.h"
 #include "protocol/utf8.h"
@@ -77,6 +78,7 @@ const char *ws_channel_http_set(cmd_parms *cmd, void *config, int argc, char *co
     len = strlen(cmd->path);
     h->base = apr_pstrmemdup(cmd->pool, cmd->path, cmd->path[len - 1] == '/' ? len - 1 : len);
     ((ws_dir_config *)config)->channel_http = h;
+    ws_access_opens(cmd);
     if (h->what && !used) {
         used = 1;
         ws_sse_register(cmd->pool);
@@ -513,14 +515,24 @@ static const char *what_is_wrong(const apr_array_header_t *names)
     return NULL;
 }
 
-static int may(request_rec *r, ws_action action, const apr_array_header_t *names)
+/* @return NULL, or why not */
+static const char *forbidden(request_rec *r, ws_action action, const apr_array_header_t *names)
 {
+    const char *directive = action == WS_MAY_SUBSCRIBE ? "WebSocketSubscribe" : "WebSocketPublish";
+    if (!ws_channelrule_decides(ws_dir_config_of(r)->may[action]) && !ws_access_decided(r)) {
+        ws_refusal_log(
+            r, WS_REFUSAL_ACCESS,
+            "channels: refused with 403: nothing says who may do this: add \"%s all\" or an "
+            "expression, or a Require for %s, to the <Location>",
+            directive, r->method);
+        return apr_pstrcat(r->pool, "neither ", directive, " nor a Require allows it", NULL);
+    }
     for (int i = 0; i < names->nelts; i++) {
         if (!ws_channelrules_request_may(r, action, APR_ARRAY_IDX(names, i, const char *))) {
-            return 0;
+            return apr_pstrcat(r->pool, directive, " does not allow it", NULL);
         }
     }
-    return 1;
+    return NULL;
 }
 
 int ws_channel_http_handler(request_rec *r)
@@ -542,6 +554,9 @@ int ws_channel_http_handler(request_rec *r)
     }
     /* A page of another site could send a POST with this one's cookies. */
     if (!ws_origin_allowed(ws_dir_config_of(r), origin, apr_table_get(r->headers_in, "Host"))) {
+        ws_refusal_log(
+            r, WS_REFUSAL_ORIGIN,
+            "channels: refused with 403: pages of origin \"%s\" may not (WebSocketOrigin)", origin);
         return refuse(r, HTTP_FORBIDDEN, "pages of this origin may not (WebSocketOrigin)");
     }
     if (origin) {
@@ -564,13 +579,13 @@ int ws_channel_http_handler(request_rec *r)
         if (names->nelts != 1) {
             return refuse(r, HTTP_BAD_REQUEST, "one channel can be subscribed to");
         }
-        if (!may(r, WS_MAY_SUBSCRIBE, names)) {
-            return refuse(r, HTTP_FORBIDDEN, "WebSocketSubscribe does not allow it");
+        if ((wrong = forbidden(r, WS_MAY_SUBSCRIBE, names))) {
+            return refuse(r, HTTP_FORBIDDEN, wrong);
         }
         return ws_sse_serve(r, APR_ARRAY_IDX(names, 0, const char *));
     }
-    if (!may(r, WS_MAY_PUBLISH, names)) {
-        return refuse(r, HTTP_FORBIDDEN, "WebSocketPublish does not allow it");
+    if ((wrong = forbidden(r, WS_MAY_PUBLISH, names))) {
+        return refuse(r, HTTP_FORBIDDEN, wrong);
     }
     return r->method_number == M_POST     ? publish(r, names)
            : r->method_number == M_DELETE ? clear(r, names)

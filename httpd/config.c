@@ -73,6 +73,7 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     MERGE(slow, -1);
     MERGE(behind, -1);
     MERGE(reauthorize, -1);
+    d->access = a->access.set ? a->access : b->access;
     d->limits = ws_limits_merge(p, b->limits, a->limits);
     d->origins = o->origins;
     d->origin_same = o->origin_same;
@@ -236,6 +237,7 @@ static const char *set_handler(cmd_parms *cmd, void *config, int argc, char *con
         }
     }
     APR_ARRAY_PUSH(d->handlers, ws_handler_line *) = reg;
+    ws_access_opens(cmd);
     return NULL;
 }
 
@@ -252,6 +254,7 @@ static const char *set_directory(cmd_parms *cmd, void *config, const char *path)
         return apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL);
     }
     d->handlers = apr_array_make(cmd->pool, 0, sizeof(ws_handler_line *));
+    ws_access_opens(cmd);
     return NULL;
 }
 
@@ -524,6 +527,7 @@ static const char *set_log(cmd_parms *cmd, void *config, const char *where, cons
 #define WHERE (RSRC_CONF | ACCESS_CONF)
 
 const command_rec ws_directives[] = {
+    WS_ACCESS_REQUIRE,
     AP_INIT_TAKE_ARGV("WebSocketHandler", set_handler, NULL, WHERE,
                       "a handler's file or name, then [protocol=a,b] [key=value ...]; or off"),
     AP_INIT_TAKE1("WebSocketHandlerDirectory", set_directory, NULL, WHERE,

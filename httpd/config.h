@@ -9,6 +9,7 @@
 #include <http_config.h>
 
 #include "engine/engine.h"
+#include "httpd/access.h"
 #include "httpd/connection_log.h"
 
 extern module AP_MODULE_DECLARE_DATA websocket_module WS_API;
@@ -48,8 +49,9 @@ typedef struct ws_dir_config {
     int slow;                                             /**< ws_slow; -1: not set */
     apr_int64_t behind;                                   /**< milliseconds, 0: any; -1: not set */
     const struct ws_channel_http *channel_http;           /**< NULL: not set */
-    const struct ws_channel_acl *may[2];                  /**< by ws_action; NULL: not set */
-    apr_array_header_t *extensions; /**< ws_extension_use *; NULL: not set; empty: none */
+    ws_access access;
+    const struct ws_channel_acl *may[2]; /**< by ws_action; NULL: not set */
+    apr_array_header_t *extensions;      /**< ws_extension_use *; NULL: not set; empty: none */
     ws_compression compression;
 } ws_dir_config;
 

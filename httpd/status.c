@@ -9,10 +9,12 @@
 #include <string.h>
 
 #include "base/parse.h"
+#include "httpd/config.h"
 #include "httpd/counters.h"
 #include "httpd/connections.h"
 #include "httpd/metrics.h"
 #include "httpd/query.h"
+#include "httpd/refusals.h"
 #include "httpd/shm.h"
 #include "httpd/upgrade.h"
 #include "protocol/handshake.h"
@@ -265,6 +267,14 @@ int ws_status_handler(request_rec *r)
 {
     if (!r->handler || strcmp(r->handler, "websocket-status")) {
         return DECLINED;
+    }
+    if (!ws_access_decided(r)) {
+        ws_refusal_log(
+            r, WS_REFUSAL_ACCESS,
+            "status page refused with 403: nothing says who may %s: add a Require to its section, "
+            "such as \"Require local\"",
+            r->method_number == M_POST ? "close connections" : "see it");
+        return HTTP_FORBIDDEN;
     }
     ws_upgrade_restore_args(r);
     r->allowed |= AP_METHOD_BIT << M_GET | AP_METHOD_BIT << M_POST;

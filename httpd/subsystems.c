@@ -7,6 +7,7 @@
 #include <http_core.h>
 #include <http_log.h>
 
+#include "httpd/access.h"
 #include "httpd/bus_local.h"
 #include "httpd/channel_acl.h"
 #include "httpd/channel_http.h"
@@ -73,6 +74,10 @@ static const ws_subsystem table[] = {
      .reset = ws_channel_http_reset,
      .register_hooks = ws_channel_http_register},
     {.name = "channel_acl", .register_hooks = ws_channelrules_register},
+    {.name = "access", /* the configuration has been read */
+     .reset = ws_access_reset,
+     .register_hooks = ws_access_register,
+     .parent_init = ws_access_parent_init},
     {.name = "status", .register_hooks = ws_status_register},
     {.name = "metrics", .register_hooks = ws_metrics_register},
     {.name = "scoreboard", .register_hooks = ws_scoreboard_register},

@@ -20,6 +20,7 @@
 #include "httpd/reauthorize.h"
 #include "httpd/relay.h"
 #include "httpd/request_api.h"
+#include "httpd/refusals.h"
 #include "httpd/response_headers.h"
 #include "httpd/takeover.h"
 #include "protocol/handshake.h"
@@ -139,11 +140,10 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
         origin = header(r, "Origin");
     }
     if (!ws_origin_allowed(d, origin, h.host)) {
-        ap_log_rerror(
-            REFUSED, r,
-            "websocket: handshake refused with 403: pages of origin \"%s\" may not connect "
-            "to %s (WebSocketOrigin)",
-            origin, h.host);
+        ws_refusal_log(r, WS_REFUSAL_ORIGIN,
+                       "handshake refused with 403: pages of origin \"%s\" may not connect to %s "
+                       "(WebSocketOrigin)",
+                       origin, h.host);
         return refuse(WS_COUNT_REFUSED_ORIGIN, HTTP_FORBIDDEN);
     }
     return OK;

@@ -57,6 +57,7 @@ WebSocketHistory kept:* 1000
 </Location>
 <Location /ws-status>
     SetHandler websocket-status
+    Require all granted
 </Location>
 <Location /chat>
     WebSocketHandler ws_chat.so

@@ -434,7 +434,7 @@ SKIP: {
 
 {
     local $httpd = Httpd->start(conf => "WebSocketHandler ws_echo.so\nWebSocketCompression on\n"
-            . "<Location /metrics>\nSetHandler websocket-status\n</Location>");
+            . "<Location /metrics>\nSetHandler websocket-status\nRequire all granted\n</Location>");
     my $c = client();
     my $size = echo_is($c, 'x' x 10_000, 'a message to be counted');
     echo_is($c, 'short', 'one whose answer is too short');

@@ -13,6 +13,7 @@ use Program;
 my $channels = <<'END';
 <Location "/channels">
     WebSocketChannelHTTP publish
+    WebSocketPublish all
 </Location>
 <Location "/events">
     WebSocketChannelHTTP subscribe
@@ -21,9 +22,11 @@ my $channels = <<'END';
 </Location>
 <Location "/both">
     WebSocketChannelHTTP publish subscribe
+    Require all granted
 </Location>
 <Location "/relayed">
     WebSocketChannelHTTP subscribe
+    WebSocketSubscribe all
     WebSocketRelay on
     Header set X-Mark there
 </Location>

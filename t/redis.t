@@ -27,6 +27,7 @@ WebSocketPing off
 </Location>
 <Location "/channels">
     WebSocketChannelHTTP publish
+    WebSocketPublish all
 </Location>
 END
 

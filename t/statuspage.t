@@ -39,6 +39,7 @@ WebSocketDrainTimeout 1h
 </Location>
 <Location /websocket-status>
     SetHandler websocket-status
+    Require all granted
 </Location>
 <Location /metrics>
     SetHandler websocket-status

@@ -1,0 +1,261 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Access control of sections at start-up. httpd's own walks merge the sections of a URL, and of the file that it
+ *  would be mapped to, for a request that nobody has sent; so the rules are httpd's. */
+
+#include "httpd/access.h"
+
+#include <ap_mpm.h>
+#include <apr_fnmatch.h>
+#include <apr_strings.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <http_request.h>
+#include <string.h>
+
+#include "httpd/channel_acl.h"
+#include "httpd/channel_http.h"
+#include "httpd/config.h"
+
+APLOG_USE_MODULE(websocket);
+
+typedef struct opening {
+    server_rec *server;
+    const char *directive, *path, *file;
+    int line;
+} opening;
+
+static apr_array_header_t *openings; /* opening */
+
+void ws_access_reset(apr_pool_t *pconf)
+{
+    openings = apr_array_make(pconf, 8, sizeof(opening));
+}
+
+/* ---- Require ---- */
+
+/* Whether a directive stands in a section that is found by the file system, not by the URL. */
+static int access_by_file(const cmd_parms *cmd)
+{
+    for (const ap_directive_t *d = cmd->directive->parent; d; d = d->parent) {
+        if (!strncasecmp(d->directive, "<Directory", 10)
+            || !strncasecmp(d->directive, "<Files", 6)) {
+            return 1;
+        }
+    }
+    return ap_check_cmd_context((cmd_parms *)cmd, NOT_IN_HTACCESS) != NULL;
+}
+
+const char *ws_access_require(cmd_parms *cmd, void *config, const char *args)
+{
+    ws_access *access = &((ws_dir_config *)config)->access;
+    char *provider = ap_getword_conf(cmd->temp_pool, &args);
+    int granted = !strcasecmp(provider, "all")
+                  && !strcasecmp(ap_getword_conf(cmd->temp_pool, &args), "granted");
+
+    if (!ap_find_linked_module("mod_authz_core.c")) {
+        return "Invalid command 'Require', perhaps misspelled or defined by a module not included "
+               "in "
+               "the server configuration (mod_authz_core)";
+    }
+    access->set = 1;
+    access->restricted |= granted ? 0 : cmd->limited;
+    /* That the files of a directory are for everybody says nothing of a handler. */
+    access->decided |= granted && access_by_file(cmd) ? 0 : cmd->limited;
+    return NULL;
+}
+
+int ws_access_decided(const request_rec *r)
+{
+    return (ws_dir_config_of(r)->access.decided & (AP_METHOD_BIT << r->method_number)) != 0;
+}
+
+/* ---- Sections that are open ---- */
+
+void ws_access_opens(const cmd_parms *cmd)
+{
+    const ap_directive_t *section = cmd->directive->parent;
+    opening *o;
+    /* A regular expression has no file, and where sections are found by their files, these protect them. */
+    if (cmd->path
+        && (!section || strcasecmp(section->directive, "<Location") || *section->args == '~'
+            || apr_fnmatch_test(cmd->path))) {
+        return;
+    }
+    o = apr_array_push(openings);
+    o->server = cmd->server;
+    o->directive = cmd->cmd->name;
+    o->path = cmd->path ? apr_pstrdup(cmd->pool, cmd->path) : "/";
+    o->file = cmd->directive->filename;
+    o->line = cmd->directive->line_num;
+}
+
+/* What httpd itself keeps of a request. Not with the hooks of all modules: they expect a client, and a child
+ * process. */
+static void access_create_request(request_rec *r)
+{
+    const apr_array_header_t *hooks = ap_hook_get_create_request();
+    for (int i = 0; i < hooks->nelts; i++) {
+        const ap_LINK_create_request_t *hook = &APR_ARRAY_IDX(hooks, i, ap_LINK_create_request_t);
+        if (!strcmp(hook->szName, "core.c")) {
+            hook->pFunc(r);
+        }
+    }
+}
+
+/* A GET of a path, with the server's own configuration. */
+static request_rec *access_probe(apr_pool_t *p, server_rec *s, const char *path)
+{
+    conn_rec *c = apr_pcalloc(p, sizeof(*c));
+    request_rec *r = apr_pcalloc(p, sizeof(*r));
+    c->pool = r->pool = p;
+    c->base_server = r->server = s;
+    c->conn_config = ap_create_conn_config(p);
+    c->notes = apr_table_make(p, 1);
+    c->bucket_alloc = apr_bucket_alloc_create(p);
+    c->client_ip = c->local_ip = (char *)"-";
+    r->useragent_ip = c->client_ip;
+    r->connection = c;
+    r->per_dir_config = s->lookup_defaults;
+    r->request_config = ap_create_request_config(p);
+    r->headers_in = apr_table_make(p, 1);
+    r->headers_out = apr_table_make(p, 1);
+    r->err_headers_out = apr_table_make(p, 1);
+    r->subprocess_env = apr_table_make(p, 1);
+    r->notes = apr_table_make(p, 1);
+    r->method = "GET";
+    r->method_number = M_GET;
+    r->protocol = (char *)"HTTP/1.1";
+    r->the_request = (char *)"";
+    r->unparsed_uri = r->uri = r->parsed_uri.path = apr_pstrdup(p, path);
+    access_create_request(r);
+    return r;
+}
+
+/* What the sections of a path say, all that matches it and what follows it. */
+static ws_dir_config *access_location(apr_pool_t *p, const opening *o, const char *below)
+{
+    request_rec *r = access_probe(p, o->server, apr_pstrcat(p, o->path, below, NULL));
+    return ap_location_walk(r) == OK ? ws_dir_config_of(r) : NULL;
+}
+
+static int access_is_decided(apr_pool_t *p, const opening *o, int method)
+{
+    apr_size_t len = strlen(o->path);
+    const char *below[] = {"", len && o->path[len - 1] == '/' ? "x" : "/x"};
+    for (int i = 0; i < 2; i++) {
+        const ws_dir_config *d = access_location(p, o, below[i]);
+        if (d && d->access.decided & (AP_METHOD_BIT << method)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Map a path to a file as mod_alias and httpd itself do. */
+static const char *access_file(request_rec *r)
+{
+    static const char *const mappers[] = {"mod_alias.c", "core.c"};
+    const apr_array_header_t *hooks = ap_hook_get_translate_name();
+    for (int m = 0; m < 2; m++) {
+        for (int i = 0; i < hooks->nelts; i++) {
+            const ap_LINK_translate_name_t *hook =
+                &APR_ARRAY_IDX(hooks, i, ap_LINK_translate_name_t);
+            if (!strcmp(hook->szName, mappers[m]) && hook->pFunc(r) == OK && r->filename) {
+                return r->filename;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* @return the file for which a <Directory> or .htaccess restricts access to the path; or NULL */
+static const char *access_restricted_file(apr_pool_t *p, const opening *o)
+{
+    request_rec *r = access_probe(p, o->server, o->path);
+    const char *file;
+    if (ap_location_walk(r) != OK || !(file = access_file(r))) {
+        return NULL;
+    }
+    file = apr_pstrdup(p, file);
+    r->per_dir_config = o->server->lookup_defaults;
+    ap_directory_walk(r);
+    return ws_dir_config_of(r)->access.restricted & (AP_METHOD_BIT << M_GET) ? file : NULL;
+}
+
+static void access_warn(apr_pool_t *p, const opening *o)
+{
+    const char *file;
+    const ws_dir_config *d = access_location(p, o, "");
+    int http = !strcasecmp(o->directive, "WebSocketChannelHTTP");
+    if (!d || access_is_decided(p, o, M_GET)) {
+        return;
+    }
+    if (http && d->channel_http && d->channel_http->what & WS_CHANNEL_HTTP_SUBSCRIBE
+        && !ws_channelrule_decides(d->may[WS_MAY_SUBSCRIBE])) {
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, o->server,
+            "websocket: %s:%d: nobody may subscribe in <Location \"%s\">, since nothing says "
+            "who may: add \"WebSocketSubscribe all\" or an expression, or a Require",
+            o->file, o->line, o->path);
+    }
+    if (!http && (file = access_restricted_file(p, o))) {
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, o->server,
+            "websocket: %s:%d: %s in <Location \"%s\"> is open to everybody: the Require for the "
+            "directory of %s does not apply to it; repeat it in the <Location>, or add "
+            "\"Require all granted\" there",
+            o->file, o->line, o->directive, o->path, file);
+    }
+}
+
+/* @return whether the section may stand as it is */
+static int access_check_publish(apr_pool_t *p, const opening *o)
+{
+    const ws_dir_config *d = access_location(p, o, "");
+    if (strcasecmp(o->directive, "WebSocketChannelHTTP") || !d || !d->channel_http
+        || !(d->channel_http->what & WS_CHANNEL_HTTP_PUBLISH)
+        || ws_channelrule_decides(d->may[WS_MAY_PUBLISH]) || access_is_decided(p, o, M_POST)) {
+        return 1;
+    }
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, o->server,
+                 "%s:%d: WebSocketChannelHTTP publish in <Location \"%s\">: nothing says who may "
+                 "publish. Add a "
+                 "Require to this <Location> (those of <Directory> and .htaccess do not apply), or "
+                 "WebSocketPublish all|none|\"EXPRESSION\"",
+                 o->file, o->line, o->path);
+    return 0;
+}
+
+static int access_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
+                               server_rec *s)
+{
+    int testing = ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST, status = OK;
+    (void)pconf, (void)plog, (void)s;
+    for (int i = 0; i < openings->nelts; i++) {
+        const opening *o = &APR_ARRAY_IDX(openings, i, opening);
+        if (!access_check_publish(ptemp, o)) {
+            status = HTTP_INTERNAL_SERVER_ERROR;
+        }
+        if (testing) { /* a start warns when its log is open */
+            access_warn(ptemp, o);
+        }
+    }
+    return status;
+}
+
+apr_status_t ws_access_parent_init(apr_pool_t *ptemp, server_rec *s)
+{
+    (void)s;
+    for (int i = 0; i < openings->nelts; i++) {
+        access_warn(ptemp, &APR_ARRAY_IDX(openings, i, opening));
+    }
+    return APR_SUCCESS;
+}
+
+void ws_access_register(apr_pool_t *p)
+{
+    (void)p;
+    ap_hook_check_config(access_check_config, NULL, NULL, APR_HOOK_LAST);
+}

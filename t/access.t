@@ -1,0 +1,202 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Nothing is open because nothing was said: subscribing and publishing by HTTP, the status page, and a warning for
+# handlers that only a directory protects.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Client;
+use Httpd;
+use JSON::PP;
+use Test::More;
+
+my $httpd = Httpd->start(
+    log_level => 'warn',
+    files     => { 'htdocs/below/index.html' => '', 'htdocs/below/.htaccess' => "Require all granted\n" },
+    conf      => <<'END',
+<Directory />
+    AllowOverride All
+    Require all granted
+</Directory>
+<Location "/publish">
+    WebSocketChannelHTTP publish
+    WebSocketPublish all
+</Location>
+<Location "/silent">
+    WebSocketChannelHTTP subscribe
+</Location>
+<Location "/below">
+    WebSocketChannelHTTP subscribe
+</Location>
+<Location "/handler">
+    WebSocketChannelHTTP subscribe
+    WebSocketSubscribe handler
+</Location>
+<Location "/none">
+    WebSocketChannelHTTP subscribe
+    WebSocketSubscribe none
+    Require all granted
+</Location>
+<Location "/all">
+    WebSocketChannelHTTP subscribe
+    WebSocketSubscribe all
+</Location>
+<Location "/required">
+    WebSocketChannelHTTP subscribe
+    Require all granted
+</Location>
+<Location "/nested">
+    WebSocketChannelHTTP subscribe
+    <RequireAny>
+        Require env none
+        <RequireAll>
+            Require all granted
+        </RequireAll>
+    </RequireAny>
+</Location>
+<Location "/if">
+    WebSocketChannelHTTP subscribe
+    <If "%{QUERY_STRING} =~ /wait/">
+        Require all granted
+    </If>
+</Location>
+<Location "/outer">
+    Require all granted
+</Location>
+<Location "/outer/inner">
+    WebSocketChannelHTTP subscribe
+</Location>
+<LocationMatch "^/match">
+    Require all granted
+</LocationMatch>
+<Location "/match">
+    WebSocketChannelHTTP subscribe
+</Location>
+<Location "/limited">
+    WebSocketChannelHTTP publish subscribe
+    <LimitExcept GET>
+        Require all granted
+    </LimitExcept>
+</Location>
+<Location "/chat">
+    WebSocketHandler ws_chat.so
+    WebSocketPublish none
+</Location>
+<Location "/status-silent">
+    SetHandler websocket-status
+</Location>
+<Location "/status">
+    SetHandler websocket-status
+    Require local
+</Location>
+<Location "/status-read">
+    SetHandler websocket-status
+    <Limit GET>
+        Require local
+    </Limit>
+</Location>
+END
+);
+my $url = 'http://127.0.0.1:' . $httpd->port;
+
+sub poll { my ($path) = @_; return `curl -s -g -m 60 -o /dev/null -w '%{http_code}' '$url$path/user:alice?wait=0'` }
+
+for my $path (qw(/silent /below /handler /limited)) {
+    is(poll($path), 403, "subscribe in $path: nothing that applies says who may");
+}
+is(poll('/none'), 403, 'what WebSocketSubscribe refuses stays refused');
+is(poll($_), 200, "subscribe in $_: something says who may") for qw(/all /required /nested /if /outer/inner /match);
+ok($httpd->wait_log(qr/\[client 127[^\n]*refused with 403: nothing says who may do this: add "WebSocketSubscribe all" or an expression, or a Require for GET, to the <Location>/),
+    'the log names the remedy, at level warn');
+ok($httpd->wait_log(qr{httpd\.conf:\d+: nobody may subscribe in <Location "/silent">, since nothing says who may}), 'and the start does');
+like(`curl -s -m 60 -d x '$url/limited/news'`, qr/"published"/, 'by method: POST is allowed');
+like(`curl -s -m 60 '$url/limited/news'`, qr/neither WebSocketPublish nor a Require allows it/, 'and GET is not');
+
+for my $path (qw(/status-silent /status-silent?prometheus)) {
+    is(($httpd->get($path))[0], 403, "$path is closed");
+}
+my @close = ('Content-Length: 0', 'WebSocket-Status: close');
+is(($httpd->request('POST', '/status-silent?close=0000000000000001', @close))[0], 403, 'connections cannot be closed there');
+ok($httpd->wait_log(qr/status page refused with 403: nothing says who may close connections: add a Require/), 'the log names the remedy');
+is(($httpd->get('/status'))[0], 200, 'a status page with a Require is open to those');
+is(($httpd->get('/status-read'))[0], 200, 'by method: may be seen');
+is(($httpd->request('POST', '/status-read?close=0000000000000001', @close))[0], 403, 'but not close connections');
+
+my $c = Client->new($httpd, '/chat');
+$c->text('{"enter":"lobby","name":"Ann"}');
+$c->text('{"say":"Hello"}');
+my $said = '';
+$said = ($c->message)[1] until $said =~ /said|error/;
+like($said, qr/You may not say anything here/, 'chat asks WebSocketPublish');
+$httpd->stop;
+
+# ---- httpd -t ----
+
+sub check { my ($conf, %arg) = @_; return Httpd->check($conf, modules => ['headers'], %arg) }
+
+sub is_refused {
+    my ($name, $conf, %arg) = @_;
+    my ($right, $text) = check($conf, %arg);
+    ok(!$right, "publish is refused: $name");
+    like($text, qr{WebSocketChannelHTTP publish in <Location "/p">: nothing says who may publish. Add a Require to this <Location>},
+        'with the remedy');
+}
+
+my $publish = "<Location /p>\nWebSocketChannelHTTP publish\n";
+is_refused('nothing', "$publish</Location>");
+is_refused('Require of a Directory', "<Directory />\nRequire ip 192.0.2.1\n</Directory>\n$publish</Location>");
+is_refused('of another Location', "$publish</Location>\n<Location /q>\nRequire all granted\n</Location>");
+is_refused('of other methods', "$publish<Limit GET>\nRequire all granted\n</Limit>\n</Location>");
+is_refused('of Files', "$publish</Location>\n<Files *>\nRequire all granted\n</Files>");
+is_refused('WebSocketSubscribe', "${publish}WebSocketSubscribe all\n</Location>");
+is_refused('WebSocketPublish handler', "${publish}WebSocketPublish handler\n</Location>");
+is_refused('in a virtual host', "<VirtualHost *:1>\n$publish</Location>\n</VirtualHost>");
+for (
+    "${publish}Require ip 192.0.2.1\n</Location>",
+    "${publish}Require all granted\n</Location>",
+    "${publish}WebSocketPublish all\n</Location>",
+    "WebSocketPublish none\n$publish</Location>",
+    "${publish}WebSocketPublish \"%{REMOTE_USER} == 'a'\"\n</Location>",
+    "$publish<Limit POST>\nRequire all granted\n</Limit>\n</Location>",
+    "$publish</Location>\n<Location />\nRequire all granted\n</Location>",
+    "$publish</Location>\n<LocationMatch ^/p/>\nRequire all granted\n</LocationMatch>",
+    "<Location />\nRequire all granted\n</Location>\n<VirtualHost *:1>\n$publish</Location>\n</VirtualHost>",
+    "${publish}WebSocketChannelHTTP off\n</Location>",
+    )
+{
+    my ($right, $text) = check($_);
+    ok($right, 'taken: ' . s/\n/ /gr) or diag $text;
+}
+
+# ---- A handler that only a directory protects ----
+
+my $open = qr{httpd\.conf:\d+: WebSocketHandler in <Location "/live[^"]*"> is open to everybody: the Require for the directory of \S+ does not apply};
+my $live = "<Location /live>\nWebSocketHandler ws_echo.so\n";
+
+sub warns {
+    my ($name, $conf, $expected, %file) = @_;
+    my $httpd = Httpd->new(conf => '', files => { 'htdocs/live/x' => '', 'srv/x' => '', %file });
+    $httpd->write_conf($conf =~ s/ROOT/$httpd->{root}/gr);
+    my $text = $httpd->run('-t');
+    ok($? == 0, "taken: $name") or diag $text;
+    ($expected ? \&like : \&unlike)->($text, $open, $expected ? 'with a warning' : 'without a warning');
+}
+
+warns('a Directory', "<Directory ROOT/htdocs>\nRequire ip 192.0.2.1\n</Directory>\n$live</Location>", 1);
+warns('Require all denied for /', "<Directory />\nRequire all denied\n</Directory>\n$live</Location>", 1);
+warns('.htaccess', "<Directory />\nAllowOverride All\nRequire all granted\n</Directory>\n$live</Location>", 1,
+    'htdocs/live/.htaccess' => "Require valid-user\n");
+warns('an Alias', "Alias /live ROOT/srv\n<Directory ROOT/srv>\nRequire ip 192.0.2.1\n</Directory>\n$live</Location>", 1);
+warns('in a virtual host', "<Directory />\nRequire all denied\n</Directory>\n<VirtualHost *:1>\n$live</Location>\n</VirtualHost>", 1);
+warns('nothing', "$live</Location>", 0);
+warns('a Directory for all', "<Directory />\nRequire all denied\n</Directory>\n<Directory ROOT/htdocs>\nRequire all granted\n</Directory>\n$live</Location>", 0);
+warns('the Location, too', "<Directory />\nRequire all denied\n</Directory>\n${live}Require ip 192.0.2.1\n</Location>", 0);
+warns('the Location, for all', "<Directory />\nRequire all denied\n</Directory>\n${live}Require all granted\n</Location>", 0);
+warns('a handler of the Directory', "<Directory ROOT/htdocs>\nWebSocketHandler ws_echo.so\nRequire ip 192.0.2.1\n</Directory>", 0);
+
+my $started = Httpd->start(conf => "<Directory />\nRequire all denied\n</Directory>\n$live</Location>");
+ok($started->wait_log($open), 'a start warns in the log');
+is($started->count_log($open), 1, 'once');
+$started->stop;
+done_testing;
