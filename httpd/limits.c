@@ -347,10 +347,11 @@ static apr_uint64_t key_of(request_rec *r, const ws_limit *l, const char **text)
 static int refused(request_rec *r, const ws_limit *l, const char *key, apr_int64_t retry_after,
                    const char *why)
 {
-    ws_refusal_log(r, WS_REFUSAL_LIMIT, "%s: %s, for %s (WebSocketLimit %s)",
-                   l->dry_run ? "dry run: handshake would be refused with 503"
-                              : "handshake refused with 503",
-                   why, *key ? key : "everybody", l->text);
+    ws_refusal_log(
+        r, WS_REFUSAL_LIMIT,
+        l->dry_run ? "dry run: handshake would be refused with 503: %s, for %s (WebSocketLimit %s)"
+                   : "handshake refused with 503: %s, for %s (WebSocketLimit %s)",
+        why, *key ? key : "everybody", l->text);
     if (l->dry_run) {
         return 0;
     }
