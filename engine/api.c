@@ -548,6 +548,16 @@ ws_ticket *ws_conn_ticket(const ws_conn *c)
     return c->ticket;
 }
 
+const ws_settings *ws_conn_settings(const ws_conn *c)
+{
+    return c->settings;
+}
+
+ws_transport ws_conn_transport(const ws_conn *c)
+{
+    return (ws_transport)c->transport;
+}
+
 void *ws_data(const ws_conn *c)
 {
     return c->data;

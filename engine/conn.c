@@ -229,10 +229,10 @@ void ws_handoff_accept(ws_loop *loop, ws_task *task)
     c->fd = a->fd;
     c->ssl = a->ssl;
     c->secure = a->secure != 0;
-    c->transport = outgoing     ? WS_TRANSPORT_OUTGOING
-                   : a->relayed ? WS_TRANSPORT_RELAY
-                   : a->ssl     ? WS_TRANSPORT_TLS
-                                : WS_TRANSPORT_DIRECT;
+    c->transport = (unsigned char)(outgoing     ? WS_TRANSPORT_OUTGOING
+                                   : a->relayed ? WS_TRANSPORT_RELAY
+                                   : a->ssl     ? WS_TRANSPORT_TLS
+                                                : WS_TRANSPORT_DIRECT);
     c->tally.start = apr_time_now();
     c->version = (unsigned char)a->version;
     c->data = a->data;
@@ -326,7 +326,7 @@ void ws_conn_watch(ws_conn *c)
         ws_conn_end(c, "the socket cannot be watched");
         return;
     }
-    c->watched = events;
+    c->watched = (signed char)events;
 }
 
 /* Before the socket is closed. */
@@ -435,6 +435,16 @@ void ws_conn_finish(ws_conn *c)
     ws_conn_watch(c);
 }
 
+/* Callbacks look into tickets (ws_conn_ticket()), so a WS_BLOCKING handler's go with its last job. */
+static void release_tickets(ws_conn *c)
+{
+    ws_ticket *ticket = c->ticket;
+    if (ws_cb_over(c)) {
+        c->ticket = NULL;
+        ws_tickets_release(ticket);
+    }
+}
+
 void ws_conn_end(ws_conn *c, const char *why)
 {
     ws_loop *loop = c->loop;
@@ -465,9 +475,8 @@ void ws_conn_end(ws_conn *c, const char *why)
     if (c->ssl) {
         SSL_free(c->ssl);
     }
+    release_tickets(c); /* a peer that sees the end finds its place free */
     close(c->fd);
-    ws_tickets_release(c->ticket);
-    c->ticket = NULL;
     *c->link = c->next;
     if (c->next) {
         c->next->link = c->link;
@@ -486,6 +495,7 @@ void ws_conn_sweep(ws_loop *loop)
             continue;
         }
         *link = c->next;
+        release_tickets(c);
         ws_resource_free(c);
         ws_cb_free(c);
         free(c->strings);

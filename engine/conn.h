@@ -55,9 +55,11 @@ struct ws_conn {
     ws_location *location;
     const ws_settings *settings;
     SSL *ssl;
-    int fd;      /**< -1 in a free place */
-    int watched; /**< events that the poller or the ring watches for, -1 if none yet */
-    ws_id id;    /**< 0 in a free place; read by ws_find on the loop only */
+    int fd;              /**< -1 in a free place */
+    signed char watched; /**< events that the poller or the ring watches for, -1 if none yet */
+    unsigned char
+        transport; /**< ws_transport, never changed: any thread of its callbacks reads it */
+    ws_id id;      /**< 0 in a free place; read by ws_find on the loop only */
     ws_parser parser;
     ws_bytes *message; /**< the beginning of a message, until it is whole */
     ws_bytes *rest;    /**< input that could not be parsed yet, or not delivered while held */
@@ -105,7 +107,6 @@ struct ws_conn {
     unsigned parting : 1;       /**< a frame without FIN has been sent, its message goes on */
     unsigned resume : 1;        /**< c->rest is to be delivered at the end of the turn */
     unsigned missed : 1;        /**< a ping was not answered in time */
-    unsigned transport : 2;     /**< ws_transport; WS_TRANSPORT_OUTGOING: we are the client */
     unsigned closed_by : 2;     /**< ws_closed_by */
     unsigned ringed : 1;        /**< the loop's ring receives and sends; the poller does the rest */
     unsigned polled : 1;        /**< with a ring: the poller knows the socket */

@@ -168,7 +168,8 @@ typedef struct ws_new_conn {
     int connecting; /**< version 76: its third key is still to be read, from early or the socket */
     unsigned char numbers[8]; /**< then those of its other keys, see ws_hixie_numbers() */
     void *data;               /**< ws_data() */
-    ws_ticket *ticket;        /**< or NULL; released when the connection is gone or dropped */
+    ws_ticket *ticket;        /**< or NULL; released when the connection is dropped, or gone and its
+                                   last callback has returned */
     apr_pool_t *pool;         /**< ws_pool(), unmanaged, the engine's from now on; or NULL */
     ws_chain *chain;          /**< extensions, the engine's from now on; or NULL */
     ws_strings strings;
@@ -214,11 +215,17 @@ typedef struct ws_conn_info {
     const ws_settings *settings;
 } ws_conn_info;
 
-/** All that is known of a connection beyond the calls of mod_websocket.h. Pointers live as long as the
- *  connection. */
+/** All that is known of a connection beyond the calls of mod_websocket.h. Pointers are valid until the
+ *  loop does something else.  [its loop] */
 void ws_conn_inspect(const ws_conn *c, ws_conn_info *report);
 
-/** The connection's tickets, or NULL. */
+/** What its Location sets.  [callback] */
+const ws_settings *ws_conn_settings(const ws_conn *c);
+
+/** How it came.  [callback] */
+ws_transport ws_conn_transport(const ws_conn *c);
+
+/** The connection's tickets, or NULL. They stay until its last callback has returned.  [callback] */
 ws_ticket *ws_conn_ticket(const ws_conn *c);
 
 /** Run fn on a loop; between two turns of its connections.  [any thread]

@@ -106,14 +106,11 @@ static int without_request(const ws_channel_acl *rule)
 
 int ws_channelrules_may(ws_conn *c, ws_action action, const char *channel)
 {
-    ws_conn_info report;
-    const ws_channel_acl *rule;
+    const ws_channel_acl *rule = ws_conn_settings(c)->may[action];
     apr_pool_t *p;
     request_rec *r;
     int result = 0;
 
-    ws_conn_inspect(c, &report);
-    rule = report.settings->may[action];
     if (!ws_channelrule_needs_request(rule)) {
         return without_request(rule);
     }

@@ -96,11 +96,9 @@ static void engine_log(ws_log_level level, const ws_settings *settings, const ws
                        const char *text)
 {
     if (c) {
-        ws_conn_info report;
-        ws_conn_inspect(c, &report);
         ap_log_error(APLOG_MARK, level_of(level), 0, server_of(settings),
                      "websocket: [%s %s] %s, connection %016" APR_UINT64_T_HEX_FMT ": %s",
-                     report.transport == WS_TRANSPORT_OUTGOING ? "server" : "client",
+                     ws_conn_transport(c) == WS_TRANSPORT_OUTGOING ? "server" : "client",
                      ws_peer(c) ? ws_peer(c) : "-", ws_uri(c), ws_conn_id(c), text);
     }
     else {

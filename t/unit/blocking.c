@@ -466,6 +466,125 @@ static void a_storm(rig *r)
     forget("storm");
 }
 
+/* ---- What a callback may look into stays until the last one has returned ---- */
+
+typedef struct pass {
+    ws_ticket ticket; /* first */
+    unsigned char text[200];
+} pass;
+
+static int released; /* tickets; atomic */
+
+static void release_pass(ws_ticket *ticket)
+{
+    memset(((pass *)ticket)->text, 0xFF, sizeof(((pass *)ticket)->text));
+    free(ticket);
+    __atomic_add_fetch(&released, 1, __ATOMIC_RELAXED);
+}
+
+/* Reads all that the API shows of a connection, as an expression rule reads the handshake. */
+static void look_at_all(ws_conn *c)
+{
+    const pass *p = (const pass *)ws_conn_ticket(c);
+    unsigned wrong = p == NULL;
+    for (unsigned i = 0; p && i < sizeof(p->text); i++) {
+        wrong += p->text[i];
+    }
+    wrong += !ws_uri(c) || !ws_peer(c) || ws_header(c, "Cookie") || ws_user(c) || ws_protocol(c)
+             || ws_args(c) || ws_vhost(c) || ws_secure(c) || !ws_pool(c) || ws_config(c)
+             || !ws_conn_location(c) || ws_version(c) != 13
+             || ws_conn_transport(c) != WS_TRANSPORT_DIRECT || !ws_conn_id(c)
+             || ws_conn_settings(c)->send_queue != 1 << 20 || ws_queued(c) > 1 << 20;
+    ws_conn_log(c, WS_LOG_DEBUG, "seen by a callback");
+    if (wrong) {
+        note(name_of(c), "something of the connection has gone");
+    }
+}
+
+static void look_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    look_at_all(c);
+    ws_send(c, type, data, len);
+    look_at_all(c);
+}
+
+static void look_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+{
+    look_at_all(c);
+    rec_close(c, code, reason, len);
+}
+
+static const ws_handler looking = {
+    .flags = WS_BLOCKING, .on_open = rec_open, .on_message = look_message, .on_close = look_close};
+
+static wire join_with_pass(rig *r, const char *name)
+{
+    int fd[2];
+    ws_new_conn n;
+    pass *p = calloc(1, sizeof(*p));
+    p->ticket.release = release_pass;
+    unix_pair(fd);
+    n = rig_newcomer(r, fd[1], name);
+    n.ticket = &p->ticket;
+    if (ws_engine_add(r->engine, &n) != APR_SUCCESS) {
+        bail_out("the engine takes no connection");
+    }
+    return (wire){.fd = fd[0]};
+}
+
+static void a_callback_outlasts_its_connection(rig *r)
+{
+    sem_t permit;
+    wire w = join_with_pass(r, "a");
+    ws_id id;
+    told_is("a", "open", "a connection with a ticket");
+    id = id_of(r, "a");
+    sem_init(&permit, 0, 0);
+    released = 0;
+    ws_run(id, take_permit, &permit);
+    wire_text(&w, "looks");
+    turns(r, 0);
+    wire_free(&w);
+    while (id_of(r, "a")) {
+        turns(r, 0);
+    }
+    is_int(__atomic_load_n(&released, __ATOMIC_RELAXED), 0,
+           "the connection has ended, a callback has not: the ticket stays");
+    sem_post(&permit);
+    told("done");
+    told_is("a", "close 1006 \"\"", "the callbacks behind it find everything");
+    nobody_is_left(r);
+    is_int(released, 1, "the ticket goes with the last of them");
+    sem_destroy(&permit);
+}
+
+/* Clients that send a few messages and go, while callbacks look at all that a connection has. */
+static void connections_end_under_callbacks(rig *r)
+{
+    enum { MANY = 12, TIMES = 60 };
+    int lines = 0, wrong = 0;
+    released = 0;
+    for (int k = 0; k < TIMES; k++) {
+        wire w[MANY];
+        for (int i = 0; i < MANY; i++) {
+            w[i] = join_with_pass(r, "short");
+            for (int n = 0; n < 3; n++) {
+                wire_text(&w[i], "look");
+            }
+        }
+        for (int i = 0; i < MANY; i++) {
+            wire_free(&w[i]);
+        }
+    }
+    nobody_is_left(r);
+    for (; lines < 2 * MANY * TIMES; lines++) {
+        const char *text = told("short");
+        wrong += strcmp(text, "open") && strcmp(text, "close 1006 \"\"");
+    }
+    is_int(wrong, 0, "callbacks of connections that end find all that a connection has");
+    is_int(released, MANY * TIMES, "each ticket is released once");
+}
+
 /* ---- The engine stops ---- */
 
 static void the_engine_stops(rig *r)
@@ -502,12 +621,15 @@ int main(void)
                                   the_engine_stops,
                                   NULL};
     static test *const drained[] = {on_drain_comes, NULL};
+    static test *const outlasted[] = {a_callback_outlasts_its_connection,
+                                      connections_end_under_callbacks, NULL};
     static test *const of_one[] = {the_threads_are_shared, a_storm, NULL};
     sem_init(&gate, 0, 0);
     sem_init(&here, 0, 0);
     sem_init(&there, 0, 0);
     rig_run((rig){.blocking = 4}, &handler, 1, tests);
     rig_run((rig){.blocking = 4}, &draining, 1, drained);
+    rig_run((rig){.blocking = 4}, &looking, 1, outlasted);
     rig_run((rig){.blocking = 1}, &handler, 1, of_one);
     return done_testing();
 }
