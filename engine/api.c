@@ -380,6 +380,20 @@ ws_status ws_close(ws_conn *c, int code, const char *reason)
     return WS_QUEUED;
 }
 
+ws_status ws_abort(ws_conn *c)
+{
+    if (ws_state_of(c) == WS_CLOSED) {
+        return WS_GONE;
+    }
+    if (on_loop(c)) {
+        ws_conn_abort(c);
+    }
+    else {
+        ws_engine_on_conn(c, ws_conn_abort);
+    }
+    return WS_QUEUED;
+}
+
 /* ---- Broadcast ---- */
 
 static void do_broadcast(ws_loop *loop, ws_task *task)

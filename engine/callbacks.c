@@ -17,14 +17,26 @@
 /* Jobs of one connection before others get the thread. */
 #define TURN 16
 
-typedef enum { OPEN, MESSAGE, FRAME, PONG, DRAIN, RUN, TIMER, WATCH, CLOSE } job_kind;
+typedef enum {
+    OPEN,
+    MESSAGE,
+    FRAME,
+    PONG,
+    DRAIN,
+    RUN,
+    TIMER,
+    WATCH,
+    STATE,
+    CLOSING,
+    CLOSE
+} job_kind;
 
 typedef struct job job;
 struct job {
     job *next;
     job_kind kind;
     ws_type type;
-    unsigned where; /* of a piece; of a watch its events */
+    unsigned where; /* of a piece; of a watch its events; of states the two, from << 8 | to */
     ws_timer *timer;
     ws_watch *watch;
     void (*fn)(ws_conn *c, void *arg);
@@ -65,6 +77,22 @@ static void call_close(ws_conn *c)
     if (handler_of(c)->on_close) {
         handler_of(c)->on_close(c, c->end_code ? c->end_code : WS_CLOSE_ABNORMAL,
                                 reason ? (const char *)reason->data : "", reason ? reason->len : 0);
+    }
+}
+
+static void call_closing(ws_conn *c)
+{
+    const ws_bytes *reason = c->end_reason;
+    int later = handler_of(c)->on_closing(c, c->end_code, reason ? (const char *)reason->data : "",
+                                          reason ? reason->len : 0);
+    if (later) {
+        return;
+    }
+    if (c->jobs) {
+        ws_engine_on_conn(c, ws_conn_answer_close); /* no memory: housekeeping does it */
+    }
+    else {
+        ws_conn_answer_close(c);
     }
 }
 
@@ -144,6 +172,12 @@ static void do_job(ws_conn *c, job *j)
     case WATCH:
         ws_watch_call(c, j->watch, j->where);
         ws_watch_done(c, j->watch);
+        break;
+    case STATE:
+        h->on_state(c, (ws_state)(j->where >> 8), (ws_state)(j->where & 0xFF));
+        break;
+    case CLOSING:
+        call_closing(c);
         break;
     case CLOSE:
         call_close(c);
@@ -467,6 +501,43 @@ void ws_cb_watch(ws_conn *c, ws_watch *w, unsigned events)
     leave(c);
     ws_watch_done(c, w);
     ws_conn_uncork(c);
+}
+
+void ws_cb_closing(ws_conn *c)
+{
+    if (!handler_of(c)->on_closing || !c->opened) {
+        ws_conn_answer_close(c);
+        return;
+    }
+    if (c->jobs) {
+        give(c, job_new(CLOSING, NULL, 0));
+        return;
+    }
+    enter(c, "on_closing");
+    call_closing(c);
+    leave(c);
+}
+
+/* Inside of ws_close() this is a callback in a callback. */
+void ws_cb_state(ws_conn *c, ws_state from, ws_state to)
+{
+    ws_call *call = &c->loop->call;
+    const char *what = call->what;
+    const ws_conn *of = call->c;
+    if (c->jobs) {
+        job *j = job_new(STATE, NULL, 0);
+        if (j) {
+            j->where = (unsigned)from << 8 | (unsigned)to;
+        }
+        give(c, j);
+        return;
+    }
+    enter(c, "on_state");
+    handler_of(c)->on_state(c, from, to);
+    leave(c);
+    if (what) {
+        ws_cb_enter(call, of, what);
+    }
 }
 
 void ws_cb_close(ws_conn *c)

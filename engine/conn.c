@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Beginning, keeping alive and end of a connection. */
+/** Beginning and end of a connection. */
 
 #include "engine/conn.h"
 
@@ -10,14 +10,6 @@
 
 #include "engine/handoff.h"
 #include "protocol/close.h"
-
-/* How long we wait for the peer to close its side of the socket when everything has been said, in
- * milliseconds. Closing at once would reset the connection if the peer has sent something more, and
- * a reset can destroy our Close frame on its way. */
-#define LINGER 2000
-
-/* A housekeeping alarm may come this much later, milliseconds: many connections share a slot. */
-#define SLACK 256
 
 /* An id: process 16 bits, loop 6, place 20, generation 22. */
 #define GENERATION_BITS 22
@@ -50,7 +42,7 @@ ws_loop *ws_id_loop(ws_engine *engine, ws_id id)
 ws_conn *ws_conn_find(ws_loop *loop, ws_id id)
 {
     ws_conn *c = ws_slab_at(&loop->slab, place_of(id));
-    return c && c->id == id && !c->freed ? c : NULL;
+    return c && c->id == id && !c->freed ? c : NULL; /* a free place keeps the last id, and freed */
 }
 
 ws_bytes *ws_bytes_new(const void *data, apr_size_t len)
@@ -66,91 +58,11 @@ ws_bytes *ws_bytes_new(const void *data, apr_size_t len)
 
 static void set_state(ws_conn *c, ws_state state)
 {
+    ws_state from = ws_state_of(c);
     __atomic_store_n(&c->state, (unsigned char)state, __ATOMIC_RELAXED);
-}
-
-static void alarm_in(ws_conn *c, apr_uint32_t ms)
-{
-    apr_uint32_t due = c->loop->now + ms;
-    ws_timer_wheel_set(&c->loop->wheel, &c->alarm, (due | (SLACK - 1)) + 1);
-}
-
-void ws_conn_answered(ws_conn *c)
-{
-    c->pinged = 0;
-    if (ws_state_of(c) == WS_OPEN) { /* else the alarm is for the closing handshake */
-        alarm_in(c, ws_loop_spread(c->loop, c->settings->ping_interval));
+    if (c->opened && from != state && c->location->handler->on_state) {
+        ws_cb_state(c, from, state);
     }
-}
-
-static void housekeeping(ws_alarm *a)
-{
-    ws_conn *c = (ws_conn *)((char *)a - offsetof(ws_conn, alarm));
-    apr_uint32_t interval = c->settings->ping_interval, silent;
-
-    if (c->write_shut) {
-        ws_conn_end(c, "closed; the peer did not close its side");
-        return;
-    }
-    if (ws_state_of(c) == WS_CONNECTING) {
-        ws_conn_end(c, "the client did not end its handshake of version 76 "
-                       "(WebSocketCloseTimeout)");
-        return;
-    }
-    if (ws_state_of(c) != WS_OPEN) {
-        ws_conn_end(c, "the closing handshake took too long (WebSocketCloseTimeout)");
-        return;
-    }
-    if (c->pinged) {
-        /* A loop that was held up comes here before it has read everybody's answer. */
-        ws_conn_read(c);
-        ws_loop_catch_up(c->loop);
-        if (c->freed || ws_state_of(c) != WS_OPEN) {
-            return;
-        }
-    }
-    if (c->held) {
-        /* Answers are not read either, so nothing can be asked. But a peer that does not take what
-         * is sent to it is not waited for. */
-        if ((c->held & WS_HELD_QUEUE) && !c->moved) {
-            ws_count(c->loop->counters, WS_COUNT_SLOW_STALLED, 1);
-            ws_conn_end(c, ws_is_client(c) ? "the server reads nothing (WebSocketPing)"
-                                           : "the client reads nothing (WebSocketPing)");
-            return;
-        }
-        /* Nor for one that has closed its side while nothing was taken from it for so long: whoever
-         * holds it may never go on. */
-        if (c->loop->now - c->last_input > interval && ws_socket_half_closed(c)) {
-            ws_conn_end(c, ws_is_client(c)
-                               ? "the server has gone while it was not read (WebSocketPing)"
-                               : "the client has gone while it was not read "
-                                 "(WebSocketPing)");
-            return;
-        }
-        c->moved = 0;
-        c->pinged = 0;
-        alarm_in(c, interval + c->settings->ping_grace);
-        return;
-    }
-    if (c->hixie) { /* ws_hixie_keep_alive() has seen to it; only what is held is looked after */
-        alarm_in(c, interval + c->settings->ping_grace);
-        return;
-    }
-    if (c->pinged) {
-        c->missed = 1;
-        ws_count(c->loop->counters, WS_COUNT_PINGS_MISSED, 1);
-        ws_conn_end(c, "no answer to a ping (WebSocketPing)");
-        return;
-    }
-    silent = c->loop->now - c->last_input;
-    if (silent < interval / 2) {
-        alarm_in(c, ws_loop_spread(c->loop, interval) - silent);
-        return;
-    }
-    c->pinged = 1;
-    ws_count(c->loop->counters, WS_COUNT_PINGS_SENT, 1);
-    ws_conn_send(c, WS_FIN | WS_OP_PING, NULL, 0);
-    alarm_in(c, c->settings->ping_grace);
 }
 
 static void link_to_location(ws_conn *c)
@@ -188,7 +100,7 @@ void ws_conn_open(ws_conn *c)
         ws_hixie_keep_alive(c);
     }
     if (c->settings->ping_interval) {
-        alarm_in(c, ws_loop_spread(loop, c->settings->ping_interval));
+        ws_conn_alarm_in(c, ws_loop_spread(loop, c->settings->ping_interval));
     }
     if (ws_cb_init(c) < 0 || ws_rate_limit_start(c) < 0) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
@@ -219,9 +131,8 @@ void ws_handoff_accept(ws_loop *loop, ws_task *task)
         ws_loop_left(loop, outgoing);
         return;
     }
-    generation = (c->generation + 1) & ((1u << GENERATION_BITS) - 1);
+    generation = ((apr_uint32_t)c->id + 1) & ((1u << GENERATION_BITS) - 1);
     memset(c, 0, sizeof(*c));
-    c->generation = generation;
     c->id = make_id(loop, place, generation);
     c->loop = loop;
     c->location = a->location;
@@ -246,7 +157,7 @@ void ws_handoff_accept(ws_loop *loop, ws_task *task)
     c->watched = -1;
     c->ringed = loop->ring && !c->ssl;
     c->last_input = loop->now;
-    c->alarm.fn = housekeeping;
+    c->alarm.fn = ws_conn_housekeeping;
     connecting = a->connecting;
     free(a);
 
@@ -258,7 +169,7 @@ void ws_handoff_accept(ws_loop *loop, ws_task *task)
         ws_tls_adopt(c);
     }
     if (connecting) {
-        alarm_in(c, c->settings->close_timeout);
+        ws_conn_alarm_in(c, c->settings->close_timeout);
     }
     else {
         ws_conn_open(c);
@@ -338,6 +249,13 @@ static void let_go_of_socket(ws_conn *c)
     }
 }
 
+/* Nothing more is to be read: end as soon as everything has been written. */
+static void end_after_writing(ws_conn *c)
+{
+    c->discard_input = 1;
+    c->finish = 1;
+}
+
 void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_len)
 {
     unsigned char payload[WS_CONTROL_MAX];
@@ -362,19 +280,16 @@ void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_l
              ws_counter_of_code(WS_COUNT_SENT_1000,
                                 len ? payload[0] << 8 | payload[1] : WS_CLOSE_NO_STATUS),
              1);
+    ws_conn_ask(c);
     ws_conn_send(c, WS_FIN | WS_OP_CLOSE, payload, len);
     set_state(c, WS_CLOSING);
     if (!ws_conn_accepts_input(c)) {
         ws_conn_release(c, WS_HELD_HANDLER); /* the peer's Close has to be seen */
     }
-    alarm_in(c, c->settings->close_timeout);
-}
-
-/* Nothing more is to be read: end as soon as everything has been written. */
-static void end_after_writing(ws_conn *c)
-{
-    c->discard_input = 1;
-    c->finish = 1;
+    if (c->peer_closed) {
+        end_after_writing(c);
+    }
+    ws_conn_alarm_in(c, c->settings->close_timeout);
 }
 
 void ws_conn_fail(ws_conn *c, int code, const char *text)
@@ -384,23 +299,52 @@ void ws_conn_fail(ws_conn *c, int code, const char *text)
     end_after_writing(c);
 }
 
+static void take_reason(ws_conn *c, int code, const char *reason, apr_size_t reason_len)
+{
+    c->closed_by = ws_is_client(c) ? WS_CLOSED_BY_SERVER : WS_CLOSED_BY_CLIENT;
+    c->end_code = (apr_uint16_t)code;
+    free(c->end_reason);
+    c->end_reason = reason_len ? ws_bytes_new(reason, reason_len) : NULL;
+}
+
+/* RFC 6455, section 5.5.1, asks for the code; browsers' own tests expect the reason, too. */
+void ws_conn_answer_close(ws_conn *c)
+{
+    const ws_bytes *reason = c->end_reason;
+    ws_conn_close(c, c->end_code, reason ? (const char *)reason->data : NULL,
+                  reason ? reason->len : 0);
+}
+
 void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t reason_len)
 {
     ws_count(c->loop->counters, ws_counter_of_code(WS_COUNT_RECEIVED_1000, code), 1);
+    c->peer_closed = 1;
+    c->discard_input = 1;
     if (ws_state_of(c) == WS_OPEN) {
-        c->closed_by = ws_is_client(c) ? WS_CLOSED_BY_SERVER : WS_CLOSED_BY_CLIENT;
-        c->end_code = (apr_uint16_t)code;
-        c->end_reason = reason_len ? ws_bytes_new(reason, reason_len) : NULL;
-        ws_conn_close(c, code, NULL, 0); /* RFC 6455, section 5.5.1: echo the code */
+        take_reason(c, code, reason, reason_len);
+        c->pinged = 0;
+        ws_conn_alarm_in(c, c->settings->close_timeout);
+        ws_cb_closing(c);
+        return;
     }
-    else if (ws_conn_accepts_input(c) && code != c->end_code) {
-        /* Behind our Close, it has found something else to say. */
-        c->closed_by = ws_is_client(c) ? WS_CLOSED_BY_SERVER : WS_CLOSED_BY_CLIENT;
-        c->end_code = (apr_uint16_t)code;
-        free(c->end_reason);
-        c->end_reason = reason_len ? ws_bytes_new(reason, reason_len) : NULL;
+    if (c->location->handler->flags & WS_HEAR_OUT && code != c->end_code) {
+        take_reason(c, code, reason, reason_len); /* behind our Close, it has other news */
     }
     end_after_writing(c);
+}
+
+void ws_conn_abort(ws_conn *c)
+{
+    if (ws_state_of(c) == WS_CLOSED) {
+        return;
+    }
+    c->aborted = c->broken = c->discard_input =
+        1; /* ended behind the callback that this may be in */
+    if (c->loop->corked == c) {
+        c->loop->cork_len = 0;
+    }
+    set_state(c, WS_CLOSED);
+    ws_conn_mark_dirty(c);
 }
 
 static void let_go_of_buffers(ws_conn *c)
@@ -428,10 +372,9 @@ void ws_conn_finish(ws_conn *c)
     ws_resource_end(c);
     ws_cb_close(c);
     let_go_of_buffers(c);
-    if (!ws_is_client(c)) { /* RFC 6455, section 7.1.1: the server is to close first */
-        ws_socket_shutdown(c);
-    }
-    alarm_in(c, LINGER);
+    ws_conn_ask(c);
+    ws_socket_shutdown(c, !ws_is_client(c)); /* RFC 6455, section 7.1.1: the server closes first */
+    ws_conn_linger(c);
     ws_conn_watch(c);
 }
 
@@ -459,6 +402,10 @@ void ws_conn_end(ws_conn *c, const char *why)
     if (c->dropped) {
         ws_backpressure_over(c);
     }
+    if (c->aborted) {
+        why = "broken by its handler (ws_abort())";
+        ws_socket_reset(c);
+    }
     ws_log(loop->engine, WS_LOG_DEBUG, c, "end, code %d: %s",
            c->end_code ? c->end_code : WS_CLOSE_ABNORMAL, why);
     ws_timer_wheel_clear(&loop->wheel, &c->alarm);
@@ -472,9 +419,10 @@ void ws_conn_end(ws_conn *c, const char *why)
         loop->engine->options.on_end(c, why);
     }
     let_go_of_socket(c);
-    if (c->ssl) {
-        SSL_free(c->ssl);
+    if (c->ssl && !c->write_shut && !c->aborted) {
+        ws_tls_shutdown(c); /* RFC 8446, section 6.1, however the WebSocket ends */
     }
+    SSL_free(c->ssl);
     release_tickets(c); /* a peer that sees the end finds its place free */
     close(c->fd);
     *c->link = c->next;
@@ -509,7 +457,6 @@ void ws_conn_sweep(ws_loop *loop)
             free((ws_outgoing *)c->location);
         }
         ws_slab_give(&loop->slab, place_of(c->id));
-        c->id = 0;
         ws_loop_left(loop, outgoing);
     }
 }

@@ -22,7 +22,8 @@ typedef struct ws_bytes {
 enum {
     WS_HELD_HANDLER = 0x1, /**< ws_pause() */
     WS_HELD_QUEUE = 0x2,   /**< much waits to be sent */
-    WS_HELD_JOBS = 0x4     /**< much waits for a WS_BLOCKING handler */
+    WS_HELD_JOBS = 0x4,    /**< much waits for a WS_BLOCKING handler */
+    WS_HELD_TURN = 0x8     /**< it has had its share of this turn */
 };
 
 /** A copy of len bytes; NULL when there is no memory. */
@@ -55,11 +56,11 @@ struct ws_conn {
     ws_location *location;
     const ws_settings *settings;
     SSL *ssl;
-    int fd;              /**< -1 in a free place */
-    signed char watched; /**< events that the poller or the ring watches for, -1 if none yet */
-    unsigned char
-        transport; /**< ws_transport, never changed: any thread of its callbacks reads it */
-    ws_id id;      /**< 0 in a free place; read by ws_find on the loop only */
+    int fd;                  /**< -1 in a free place */
+    signed char watched;     /**< events that the poller or the ring watches for, -1 if none yet */
+    unsigned char transport; /**< ws_transport, never changed */
+    apr_uint16_t since;      /**< when the peer was last asked for something, units of 256 ms */
+    ws_id id;                /**< 0 in a place that was never taken */
     ws_parser parser;
     ws_bytes *message; /**< the beginning of a message, until it is whole */
     ws_bytes *rest;    /**< input that could not be parsed yet, or not delivered while held */
@@ -87,10 +88,10 @@ struct ws_conn {
     unsigned char state; /**< ws_state; atomic */
     unsigned char version;
     unsigned char secure;
-    unsigned char parts; /**< the handler has begun a message in parts; its callbacks' thread's */
-    apr_uint32_t generation; /**< of the place */
-    apr_uint16_t end_code;   /**< of the Close frame that came or went first, 0 if there was none */
-    unsigned char held;      /**< WS_HELD_... */
+    unsigned char parts;   /**< the handler has begun a message in parts; its callbacks' thread's */
+    apr_uint32_t acked;    /**< see keepalive.c */
+    apr_uint16_t end_code; /**< of the Close frame that came or went first, 0 if there was none */
+    unsigned char held;    /**< WS_HELD_... */
     ws_utf8_state utf8;
     unsigned opened : 1; /**< on_open has been called, or is a job */
     unsigned dirty : 1;
@@ -98,7 +99,9 @@ struct ws_conn {
     unsigned finish : 1;        /**< to be ended as soon as everything has been written */
     unsigned write_shut : 1;    /**< our side of the socket is closed; waits for the peer's */
     unsigned pinged : 1;        /**< a ping waits for an answer */
-    unsigned moved : 1;         /**< something was written since housekeeping looked */
+    unsigned behind : 1;        /**< what the peer has to answer lay behind other bytes */
+    unsigned peer_closed : 1;   /**< the peer's Close frame has come */
+    unsigned aborted : 1;       /**< ws_abort() */
     unsigned write_blocked : 1; /**< the socket has not taken all that it was given */
     unsigned want_drain : 1;    /**< on_drain is owed */
     unsigned freed : 1;         /**< on the loop's list of connections to free */
@@ -144,6 +147,29 @@ void ws_conn_end(ws_conn *c, const char *why);
 
 /** Free what ended during this turn of the loop. */
 void ws_conn_sweep(ws_loop *loop);
+
+/** Answer the peer's Close with its own code and reason, unless the handler has answered it. */
+void ws_conn_answer_close(ws_conn *c);
+
+/** Break the connection behind the callback that this may be in: nothing more is sent. */
+void ws_conn_abort(ws_conn *c);
+
+/* keepalive.c: what the peer has to do in time */
+
+/** The connection's alarm: closing handshake, linger, pings. */
+void ws_conn_housekeeping(ws_alarm *a);
+
+/** It is due in so many milliseconds, or a little later. */
+void ws_conn_alarm_in(ws_conn *c, apr_uint32_t ms);
+
+/** Something is to be sent that the peer has to answer. */
+void ws_conn_ask(ws_conn *c);
+
+/** Our side is shut: the peer has some time to shut its own. */
+void ws_conn_linger(ws_conn *c);
+
+/** The time that the peer is given to take something begins now. */
+void ws_conn_count_as_taken(ws_conn *c);
 
 /** Something has come from a peer that was pinged: the next ping is due after an interval again. */
 void ws_conn_answered(ws_conn *c);
@@ -343,8 +369,11 @@ int ws_socket_pending(ws_conn *c);
 /** Whether the peer has closed its side, as far as that has come through. */
 int ws_socket_half_closed(const ws_conn *c);
 
-/** Close our side; with TLS, say so to the peer first. */
-void ws_socket_shutdown(ws_conn *c);
+/** With TLS, send close_notify; close our side of the socket, too, if whole. */
+void ws_socket_shutdown(ws_conn *c, int whole);
+
+/** Closing the socket is to reset the connection. */
+void ws_socket_reset(ws_conn *c);
 
 apr_status_t ws_tls_init(ws_loop *loop);
 void ws_tls_destroy(ws_loop *loop);
@@ -366,6 +395,10 @@ void ws_cb_frame(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t
                  unsigned where);
 void ws_cb_pong(ws_conn *c, const unsigned char *data, apr_size_t len);
 void ws_cb_drain(ws_conn *c);
+/** on_closing, and the answer to the peer's Close if that does not keep it for later. */
+void ws_cb_closing(ws_conn *c);
+/** on_state, which the handler has. */
+void ws_cb_state(ws_conn *c, ws_state from, ws_state to);
 /** On_close, if on_open was called; a second call does nothing. */
 void ws_cb_close(ws_conn *c);
 /** on_channel, for all but WS_BLOCKING handlers. */

@@ -100,6 +100,9 @@ static int arrive(ws_chain *chain, unsigned char *data, apr_size_t len, int last
     }
     chain->delivered += len;
     ws_count(c->loop->counters, WS_COUNT_DECOMPRESSED_IN, (apr_int64_t)len);
+    if (last && (c->location->handler->flags & WS_FRAME_ENDS)) {
+        where |= WS_FRAME_END;
+    }
     ws_conn_deliver(c, chain->opcode, data, len, where, c->parser.max_message);
     return ws_conn_accepts_input(c) ? 0 : -1;
 }

@@ -23,7 +23,8 @@ void ws_hixie_keep_alive(ws_conn *c)
 {
     int on = 1, probes = PROBES, idle = seconds(c->settings->ping_interval),
         between = seconds((c->settings->ping_grace + PROBES - 1) / PROBES);
-    if (!c->settings->ping_interval) {
+    unsigned unacknowledged = c->settings->ping_interval + c->settings->ping_grace;
+    if (!c->settings->ping_interval || !c->settings->ping_grace) {
         return;
     }
     /* A relay's end is no TCP socket, and takes none of these: httpd's goes on as it is. */
@@ -31,6 +32,8 @@ void ws_hixie_keep_alive(ws_conn *c)
     setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof(between));
     setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
     setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    /* The kernel probes only where nothing waits to be acknowledged: a heartbeat of an event stream does. */
+    setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged, sizeof(unacknowledged));
 }
 
 int ws_hixie_shake(ws_conn *c, unsigned char **data, size_t *len)

@@ -115,6 +115,15 @@ void ws_conn_deliver(ws_conn *c, unsigned opcode, const unsigned char *data, apr
     deliver_piece(c, opcode, data, len, where, total);
 }
 
+_Static_assert(WS_MESSAGE_FIRST == WS_FIRST && WS_MESSAGE_LAST == WS_LAST
+                   && WS_FRAME_LAST == WS_FRAME_END,
+               "the parser's flags are those of the API");
+
+static unsigned where_of(const ws_conn *c, const ws_piece *p)
+{
+    return c->location->handler->flags & WS_FRAME_ENDS ? p->flags : p->flags & (WS_FIRST | WS_LAST);
+}
+
 static void take_data(ws_conn *c, const ws_piece *p)
 {
     if (!ws_conn_accepts_input(c)) {
@@ -125,10 +134,7 @@ static void take_data(ws_conn *c, const ws_piece *p)
         ws_chain_receive(c, p);
         return;
     }
-    deliver_piece(c, p->opcode, p->data, p->len,
-                  (p->flags & WS_MESSAGE_FIRST ? WS_FIRST : 0)
-                      | (p->flags & WS_MESSAGE_LAST ? WS_LAST : 0),
-                  c->parser.message_len);
+    deliver_piece(c, p->opcode, p->data, p->len, where_of(c, p), c->parser.message_len);
 }
 
 static void take_control(ws_conn *c, const ws_piece *p)
@@ -139,9 +145,7 @@ static void take_control(ws_conn *c, const ws_piece *p)
 
     switch (p->opcode) {
     case WS_OP_PING:
-        if (ws_state_of(c) == WS_OPEN) {
-            ws_conn_send(c, WS_FIN | WS_OP_PONG, p->data, p->len);
-        }
+        ws_conn_send(c, WS_FIN | WS_OP_PONG, p->data, p->len); /* also behind our own Close */
         break;
     case WS_OP_PONG:
         if (ws_state_of(c) == WS_OPEN) {

@@ -93,6 +93,7 @@ struct ws_loop {
     apr_size_t cipher_in_pos, cipher_in_len;
     unsigned char *cipher_out; /**< what the socket is to get */
     apr_size_t cipher_out_len, cipher_out_size;
+    int renegotiates;     /**< the peer of the connection that is read has begun to */
     unsigned char *plain; /**< where frames are put together for OpenSSL, WS_TLS_CHUNK */
 };
 

@@ -415,7 +415,6 @@ void ws_conn_write(ws_conn *c)
         }
         ws_send_queue_drop(&c->out, (apr_size_t)done);
         count_written(c, done);
-        c->moved |= done > 0;
         if ((apr_size_t)done < len || c->cipher_out) {
             break;
         }
@@ -503,7 +502,6 @@ void ws_conn_sent(void *what, const unsigned char *data, apr_size_t len, int don
     else {
         ws_send_queue_drop(&c->out, n);
         count_written(c, (apr_ssize_t)n);
-        c->moved |= n > 0;
     }
     if (n < len) {
         if ((done < 0 && done != -EAGAIN)
@@ -536,7 +534,7 @@ void ws_conn_flush_dirty(ws_loop *loop)
 void ws_conn_hold(ws_conn *c, unsigned why)
 {
     if (why & ~c->held & WS_HELD_QUEUE) {
-        c->moved = 1; /* the time that housekeeping gives the peer begins now */
+        ws_conn_count_as_taken(c);
     }
     c->held |= why;
 }

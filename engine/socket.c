@@ -62,10 +62,18 @@ int ws_socket_half_closed(const ws_conn *c)
     return poll(&p, 1, 0) > 0;
 }
 
-void ws_socket_shutdown(ws_conn *c)
+void ws_socket_shutdown(ws_conn *c, int whole)
 {
     if (c->ssl) {
         ws_tls_shutdown(c);
     }
-    shutdown(c->fd, SHUT_WR);
+    if (whole) {
+        shutdown(c->fd, SHUT_WR);
+    }
+}
+
+void ws_socket_reset(ws_conn *c)
+{
+    struct linger reset = {1, 0};
+    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 }

@@ -19,6 +19,10 @@
  * record that was not whole, and one that was not read. */
 #define HELD_BACK (2 * (SSL3_RT_MAX_PLAIN_LENGTH + 1024))
 
+/* Records that may wait for a socket, bytes: what was sealed at a time, and what OpenSSL writes by itself
+ * (answers to KeyUpdates, alerts). A peer that makes it write more and reads nothing is ended. */
+#define CIPHER_OUT_MAX (2 * WS_TLS_CHUNK)
+
 /* All loops share it; ws_engine_create makes it before there are threads. */
 static BIO_METHOD *method;
 
@@ -101,15 +105,49 @@ void ws_tls_destroy(ws_loop *loop)
     free(loop->plain);
 }
 
+/* Below TLS 1.3 a peer may ask for another handshake at any time. It costs us much more than the peer;
+ * where OpenSSL refuses it, it queues an alert each time. */
+static void watch_handshakes(const SSL *ssl, int where, int value)
+{
+    ws_loop *loop = BIO_get_data(SSL_get_rbio(ssl));
+    int refuses = (where & SSL_CB_ALERT) && (where & SSL_CB_WRITE)
+                  && (value & 0xFF) == SSL_AD_NO_RENEGOTIATION;
+    if (refuses || (where == SSL_CB_HANDSHAKE_START && SSL_version(ssl) < TLS1_3_VERSION)) {
+        loop->renegotiates = 1;
+    }
+}
+
 void ws_tls_adopt(ws_conn *c)
 {
     /* SSL_set_bio takes one reference when both are the same. */
     BIO_up_ref(c->loop->bio);
     SSL_set_bio(c->ssl, c->loop->bio, c->loop->bio);
+    SSL_set_info_callback(c->ssl, watch_handshakes);
     /* AUTO_RETRY, which mod_ssl has switched off: behind a KeyUpdate SSL_read is to go on with the
      * records that lie in cipher_in, instead of saying WANT_READ. */
     SSL_set_mode(c->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
                              | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
+}
+
+/* Put a record that OpenSSL wrote by itself behind what waits. NULL: no memory, or too much waits */
+static ws_bytes *add_to_kept(ws_conn *c, const unsigned char *data, apr_size_t len)
+{
+    ws_bytes *kept = c->cipher_out, *grown;
+    apr_size_t waits = kept->len - kept->pos;
+    if (waits + len > CIPHER_OUT_MAX) {
+        ws_log(c->loop->engine, WS_LOG_INFO, c,
+               "ending: the peer makes TLS answer and does not read the answers");
+        return NULL;
+    }
+    memmove(kept->data, kept->data + kept->pos, waits);
+    kept->pos = 0;
+    kept->len = waits;
+    if (!(grown = realloc(kept, sizeof(*kept) + waits + len))) {
+        return NULL;
+    }
+    memcpy(grown->data + waits, data, len);
+    grown->len = grown->size = waits + len;
+    return c->cipher_out = grown;
 }
 
 /* Give the socket what is in cipher_out; keep what it does not take. Nothing is encrypted before
@@ -124,15 +162,8 @@ static int give(ws_conn *c)
 
     loop->cipher_out_len = 0;
     if (kept) {
-        /* A record that OpenSSL wrote by itself (a KeyUpdate's answer) goes behind the rest. */
-        if (len) {
-            ws_bytes *grown = realloc(kept, sizeof(*kept) + kept->len + len);
-            if (!grown) {
-                return -2;
-            }
-            kept = c->cipher_out = grown;
-            memcpy(kept->data + kept->len, data, len);
-            kept->len += len;
+        if (len && !(kept = add_to_kept(c, data, len))) {
+            return -2;
         }
         data = kept->data + kept->pos;
         len = kept->len - kept->pos;
@@ -191,13 +222,21 @@ apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more)
     loop->cipher_in_len = n > 0 ? (apr_size_t)n : 0;
 
     ERR_clear_error();
-    while (got < size) {
+    loop->renegotiates = 0;
+    while (got < size && !loop->renegotiates && loop->cipher_out_len <= CIPHER_OUT_MAX) {
         int r = SSL_read(c->ssl, (char *)buf + got, (int)(size - got));
         if (r <= 0) {
             error = SSL_get_error(c->ssl, r);
             break;
         }
         got += (apr_size_t)r;
+    }
+    if (loop->renegotiates || loop->cipher_out_len > CIPHER_OUT_MAX) {
+        ws_log(loop->engine, WS_LOG_INFO, c,
+               loop->renegotiates ? "ending: the peer asks for a TLS renegotiation"
+                                  : "ending: the peer makes TLS answer too much");
+        give(c);
+        return -2;
     }
     if (give(c) < 0) {
         return -2;

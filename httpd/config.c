@@ -293,10 +293,14 @@ static const char *set_ping(cmd_parms *cmd, void *config, const char *interval, 
     if (error) {
         return ws_refused(cmd, interval, error, "; or off");
     }
+    if (grace && !strcasecmp(grace, "off")) {
+        d->ping_grace = 0; /* a client that does not answer is kept */
+        return NULL;
+    }
     return grace ? ws_refused(
                cmd, grace,
                ws_parse_interval(cmd->pool, grace, 100, WS_INTERVAL_MAX, &d->ping_grace),
-               ", as the time to answer a ping")
+               ", as the time to answer a ping; or off, to keep clients that do not")
                  : NULL;
 }
 

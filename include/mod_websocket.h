@@ -138,9 +138,16 @@ enum {
  *  code than ours, it is the one that on_close is told. */
 #define WS_HEAR_OUT 0x8u
 
+/** ws_handler.flags, with on_frame: its `where` says WS_FRAME_END, too. */
+#define WS_FRAME_ENDS 0x10u
+
 /** on_frame, ws_send_part: where a piece stands in its message. A message of one piece has both. */
 #define WS_FIRST 0x1u
 #define WS_LAST 0x2u
+
+/** on_frame, where the handler has WS_FRAME_ENDS: a frame of the peer's ends with this piece. A message that
+ *  an extension has changed, by compression say, has its last frame's end only. */
+#define WS_FRAME_END 0x4u
 
 /** A message's place in the history of its channel. */
 typedef struct ws_position {
@@ -182,7 +189,7 @@ typedef struct ws_event {
  * A handler: flags and callbacks. All are optional; what is left out does nothing.
  */
 typedef struct ws_handler {
-    /** WS_BLOCKING, WS_ANY_SIZE, WS_LOSSLESS, WS_HEAR_OUT, or 0. */
+    /** WS_BLOCKING, WS_ANY_SIZE, WS_LOSSLESS, WS_HEAR_OUT, WS_FRAME_ENDS, or 0. */
     unsigned flags;
 
     /**
@@ -252,7 +259,7 @@ typedef struct ws_handler {
      * through in bounded memory. A piece of text may end inside a character; what is not UTF-8 fails
      * the connection as soon as it is seen, after earlier pieces have been delivered.
      * @param len    bytes, may be 0
-     * @param where  WS_FIRST and WS_LAST, or 0 in the middle
+     * @param where  WS_FIRST and WS_LAST, or 0 in the middle; with WS_FRAME_ENDS also WS_FRAME_END
      */
     void (*on_frame)(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where);
 
@@ -264,6 +271,25 @@ typedef struct ws_handler {
      *         number of a form
      */
     int (*on_channel)(ws_conn *c, const ws_event *event);
+
+    /**
+     * The peer's Close frame has come, and has not been answered: the connection is still WS_OPEN, so that
+     * something can be sent before the answer. No further message comes. Not called if we have sent our
+     * Close first.
+     * @param code    the peer's, or WS_CLOSE_NO_STATUS
+     * @param reason  UTF-8, len 0 to 123 bytes, not NUL-terminated
+     * @return 0: the server answers with code and reason, unless this callback has called ws_close();
+     *         1: the handler calls ws_close() later. After WebSocketCloseTimeout the server answers.
+     */
+    int (*on_closing)(ws_conn *c, int code, const char *reason, apr_size_t len);
+
+    /**
+     * The connection's state has changed: from WS_OPEN to WS_CLOSING or WS_CLOSED, from WS_CLOSING to
+     * WS_CLOSED. on_open and on_close tell of beginning and end; this also tells when a Close frame was
+     * sent, on account of a limit, say. Where the handler itself calls ws_close() or ws_abort(), it is
+     * called inside of that.
+     */
+    void (*on_state)(ws_conn *c, ws_state from, ws_state to);
 } ws_handler;
 
 /** What a handler's shared object exports, and what a module registers as a provider. */
@@ -394,6 +420,15 @@ WS_API ws_status ws_ping(ws_conn *c, const char *data, apr_size_t len);
  * @return WS_QUEUED, or WS_GONE if it is closing already.  [callback]
  */
 WS_API ws_status ws_close(ws_conn *c, int code, const char *reason);
+
+/**
+ * Break the connection at once: for a peer that abuses it, and to which no Close frame is due. What waits
+ * to be sent is dropped, and the client sees a reset (RST); one that httpd relays (HTTP/2, see
+ * docs/architecture.md) sees its stream end. on_close follows, with WS_CLOSE_ABNORMAL unless a Close frame
+ * came or went before.
+ * @return WS_QUEUED, or WS_GONE if it is closed already.  [callback]
+ */
+WS_API ws_status ws_abort(ws_conn *c);
 
 /** Bytes that wait to be sent, frame headers included.  [callback] */
 WS_API apr_size_t ws_queued(ws_conn *c);

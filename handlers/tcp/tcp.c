@@ -37,6 +37,10 @@
  * which could take from it what it has not read yet. So many times at most. */
 #define LAST_READS 16
 
+/* A service that acknowledges nothing for so long has gone, milliseconds (TCP_USER_TIMEOUT): the kernel
+ * probes only where nothing waits. */
+#define UNACKNOWLEDGED_MAX (2 * 60 * 1000)
+
 #define CONNECT_TIMEOUT (10 * 1000)
 #define CONNECT_TIMEOUT_MAX (10 * 60 * 1000)
 
@@ -323,6 +327,7 @@ static void exchange(ws_conn *c, int fd, unsigned events, void *arg)
 
 static void connected(ws_conn *c, bridge *b)
 {
+    const unsigned unacknowledged = UNACKNOWLEDGED_MAX;
     int on = 1;
 
     b->up = 1;
@@ -333,6 +338,7 @@ static void connected(ws_conn *c, bridge *b)
     if (b->address->at.ss_family != AF_UNIX) {
         setsockopt(b->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         setsockopt(b->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+        setsockopt(b->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged, sizeof(unacknowledged));
     }
     ws_conn_log(c, WS_LOG_DEBUG, "service %s is connected", b->target);
     ws_resume(c);

@@ -328,7 +328,7 @@ static void what_waits_comes_before_on_close(rig *r)
         }
         if (way == 0) {
             wire_close(&w, 1000, "bye");
-            wire_next_is(&w, "close 1000", "the client closes and is answered at once");
+            wire_next_is(&w, "close 1000 \"bye\"", "the client closes and is answered at once");
         }
         else if (way == 1) {
             turns(r, 0);

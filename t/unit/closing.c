@@ -42,7 +42,7 @@ static void farewell(ws_conn *c, int code, const char *reason, apr_size_t len)
                   && ws_close(c, 1000, NULL) == WS_GONE && !ws_timer_start(c, 0, 0, NULL, NULL);
     ws_pause(c);
     ws_resume(c);
-    if (!refused || ws_queued(c) || ws_send_to(ws_conn_id(c), WS_TEXT, "x", 1) > WS_QUEUED) {
+    if (!refused || ws_send_to(ws_conn_id(c), WS_TEXT, "x", 1) > WS_QUEUED) {
         note(name_of(c), "something can be done in on_close");
     }
     rec_close(c, code, reason, len);
@@ -73,10 +73,10 @@ static void the_peer_closes(rig *r)
     static const struct {
         int code;
         const char *reason, *answer, *told;
-    } cases[] = {{1000, "bye", "close 1000", "close 1000 \"bye\""},
+    } cases[] = {{1000, "bye", "close 1000 \"bye\"", "close 1000 \"bye\""},
                  {0, "", "close", "close 1005 \"\""},
                  {1001, "", "close 1001", "close 1001 \"\""},
-                 {4999, "our own", "close 4999", "close 4999 \"our own\""},
+                 {4999, "our own", "close 4999 \"our own\"", "close 4999 \"our own\""},
                  {1005, "", "close 1002 \"Close frame has no valid status code\"",
                   "close 1002 \"Close frame has no valid status code\""},
                  {999, "", "close 1002 \"Close frame has no valid status code\"",
@@ -132,7 +132,8 @@ static void we_close(rig *r)
         wire_text(&w, cases[i].command);
         wire_next_is(&w, cases[i].frame, "the frame for \"%s\"", cases[i].command);
         wire_text(&w, "not delivered any more");
-        wire_frame(&w, FIN | PING, "nor answered", 12);
+        wire_frame(&w, FIN | PING, "still", 5);
+        wire_next_is(&w, "pong \"still\"", "a Ping behind our Close is answered");
         wire_close(&w, 1000, "the answer");
         wire_next_is(&w, "eof", "the server closes when it is answered");
         told_is("a", cases[i].told, "on_close has our own code");
@@ -290,7 +291,7 @@ static void what_was_sent_goes_before_close(rig *r)
     wire_close(&w, 1000, "peer");
     turns(r, 0);
     wire_next_is(&w, text, "a long message goes before the answer to the peer's Close");
-    wire_next_is(&w, "close 1000", "the answer");
+    wire_next_is(&w, "close 1000 \"peer\"", "the answer");
     wire_next_is(&w, "eof", "the server closes");
     told_is("a", "close 1000 \"peer\"", "on_close");
     end(r, &w);
@@ -341,6 +342,280 @@ static void the_peer_is_heard_out(rig *r)
     wire_close(&w, 1000, "bye");
     wire_text(&w, "not this");
     told_is("a", "close 1000 \"bye\"", "but nothing behind the peer's own Close");
+    end(r, &w);
+}
+
+/* ---- Handlers that answer a Close themselves ---- */
+
+static void rec_state(ws_conn *c, ws_state from, ws_state to)
+{
+    static const char *const names[] = {"", "open", "closing", "closed"};
+    note(name_of(c), "%s -> %s%s", names[from], names[to],
+         ws_conn_state(c) == to || name_of(c)[0] == 'b' ? "" : ", in a wrong state");
+}
+
+static ws_id later_id; /* of the connection that answers later */
+
+/* By the reason: "own" is answered at once, "later" later, "never" never, others by the server. */
+static int rec_closing(ws_conn *c, int code, const char *reason, apr_size_t len)
+{
+    note(name_of(c), "closing %d \"%.*s\"%s", code, (int)len, reason,
+         ws_conn_state(c) == WS_OPEN ? "" : ", in a wrong state");
+    if (len == 3 && !memcmp(reason, "own", 3)) {
+        ws_send(c, WS_TEXT, "last words", 10);
+        ws_close(c, 3333, "answer");
+    }
+    later_id = ws_conn_id(c);
+    return len == 5 && (!memcmp(reason, "later", 5) || !memcmp(reason, "never", 5));
+}
+
+static const ws_handler answering = {.on_message = obey,
+                                     .on_open = rec_open,
+                                     .on_closing = rec_closing,
+                                     .on_state = rec_state,
+                                     .on_close = rec_close};
+static const ws_handler answering_blocking = {.flags = WS_BLOCKING,
+                                              .on_open = rec_open,
+                                              .on_closing = rec_closing,
+                                              .on_state = rec_state,
+                                              .on_close = rec_close};
+
+static void states_and_end(rig *r, wire *w, const char *name, const char *last)
+{
+    told_is(name, "open -> closing", "on_state: Close was sent");
+    told_is(name, "closing -> closed", "on_state: the end");
+    told_is(name, last, "on_close");
+    wire_next_is(w, "eof", "the server closes");
+    end(r, w);
+}
+
+static void a_close_is_answered_by(rig *r, const char *name)
+{
+    wire w = enter(r, name);
+    wire_close(&w, 1000, "bye");
+    told_is(name, "closing 1000 \"bye\"", "on_closing is asked");
+    wire_next_is(&w, "close 1000 \"bye\"", "and leaves the answer to the server");
+    states_and_end(r, &w, name, "close 1000 \"bye\"");
+
+    w = enter(r, name);
+    wire_close(&w, 1001, "own");
+    told_is(name, "closing 1001 \"own\"", "on_closing sends something");
+    wire_next_is(&w, "text \"last words\"", "the message");
+    wire_next_is(&w, "close 3333 \"answer\"", "and an answer of its own");
+    states_and_end(r, &w, name, "close 1001 \"own\"");
+
+    w = enter(r, name);
+    wire_close(&w, 0, "");
+    told_is(name, "closing 1005 \"\"", "a Close without a code");
+    wire_next_is(&w, "close", "is answered by one");
+    states_and_end(r, &w, name, "close 1005 \"\"");
+
+    w = enter(r, name);
+    wire_close(&w, 1000, "later");
+    told_is(name, "closing 1000 \"later\"", "on_closing puts it off");
+    wire_text(&w, "ignored");
+    wire_frame(&w, FIN | PING, "ignored", 7);
+    turns(r, 0);
+    is_int(ws_send_to(later_id, WS_TEXT, "more", 4), WS_QUEUED, "meanwhile");
+    wire_next_is(&w, "text \"more\"", "messages can be sent");
+    is_int(ws_close_id(later_id, 3000, "now"), WS_QUEUED, "then ws_close()");
+    wire_next_is(&w, "close 3000 \"now\"", "is the answer");
+    states_and_end(r, &w, name, "close 1000 \"later\"");
+}
+
+static void the_handler_answers(rig *r)
+{
+    a_close_is_answered_by(r, "a");
+}
+
+static void a_blocking_handler_answers(rig *r)
+{
+    a_close_is_answered_by(r, "b");
+}
+
+static void the_handler_never_answers(rig *r)
+{
+    wire w = enter(r, "a");
+    wire_close(&w, 1000, "never");
+    told_is("a", "closing 1000 \"never\"", "on_closing puts it off");
+    wire_next_is(&w, "close 1000 \"never\"", "the server answers in the end");
+    states_and_end(r, &w, "a", "close 1000 \"never\"");
+}
+
+static void the_states_of_others(rig *r)
+{
+    wire w = enter(r, "a");
+    end(r, &w);
+    told_is("a", "open -> closed", "on_state: it broke");
+    told_is("a", "close 1006 \"\"", "on_close");
+}
+
+/* ---- ws_abort() ---- */
+
+static void do_abort(ws_conn *c, void *arg)
+{
+    (void)arg;
+    ws_send(c, WS_TEXT, "never sent", 10);
+    is_int(ws_abort(c), WS_QUEUED, "ws_abort()");
+    if (ws_loop_current()) {
+        is_int(ws_conn_state(c), WS_CLOSED, "the connection is closed at once");
+        is_int(ws_abort(c), WS_GONE, "a second one comes too late");
+        is_int(ws_send(c, WS_TEXT, "x", 1), WS_GONE, "and so does ws_send()");
+        is_int(ws_close(c, 1000, NULL), WS_GONE, "and ws_close()");
+    }
+}
+
+static void the_handler_breaks_it(rig *r, const char *name)
+{
+    int fd[2];
+    wire w;
+    tcp_pair(fd);
+    w = rig_join_pair(r, name, fd);
+    told_is(name, "open", "a connection over TCP");
+    as_callback(id_of(r, name), do_abort, NULL);
+    told_is(name, "open -> closed", "on_state");
+    told_is(name, "close 1006 \"\"", "on_close");
+    if (name[0] == 'a') {
+        wire_next_is(&w, "reset", "the client sees a reset");
+    }
+    end(r, &w);
+}
+
+static void a_handler_breaks_it(rig *r)
+{
+    the_handler_breaks_it(r, "a");
+}
+
+static void a_blocking_handler_breaks_it(rig *r)
+{
+    the_handler_breaks_it(r, "b");
+}
+
+/* A client that does not read is broken, too, and nothing behind the abort is delivered. */
+static void abort_from_a_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    rec_message(c, type, data, len);
+    if (len == 5 && !memcmp(data, "abort", 5)) {
+        ws_abort(c);
+    }
+    else if (len == 3) {
+        static char much[4 << 20];
+        for (int i = 0; i < 3; i++) {
+            ws_send(c, WS_BINARY, much, sizeof(much));
+        }
+    }
+}
+
+static const ws_handler breaking = {
+    .on_message = abort_from_a_message, .on_open = rec_open, .on_close = rec_close};
+
+static void it_breaks_in_a_message(rig *r)
+{
+    int fd[2];
+    wire w;
+    tcp_pair(fd);
+    w = rig_join_pair(r, "a", fd);
+    told_is("a", "open", "a connection over TCP");
+    wire_text(&w, "big");
+    told_is("a", "text \"big\"", "a client that is sent much and reads nothing");
+    wire_text(&w, "abort");
+    wire_text(&w, "never delivered");
+    while (strcmp(told("a"), "text \"abort\"")) {
+    }
+    told_is("a", "close 1006 \"\"", "on_close follows at once");
+    nobody_is_left(r);
+    end(r, &w);
+}
+
+/* ---- Slow readers ---- */
+
+static void time_is_over(ws_loop *loop, void *arg)
+{
+    (void)arg;
+    if (loop->heads[0]) {
+        ws_conn_housekeeping(&loop->heads[0]->alarm);
+    }
+}
+
+/* The time for what the peer has to do is over now. */
+static int outlives(rig *r)
+{
+    on_loop_of(r, 0, time_is_over, NULL);
+    turns(r, 0);
+    return ws_engine_count(r->engine) == 1;
+}
+
+static wire closed_behind_a_message(rig *r)
+{
+    unsigned char stream[64];
+    size_t n = frame_put(stream, FIN | TEXT, "send 200000", 11);
+    int fd[2];
+    wire w;
+    tcp_pair(fd);
+    small_buffers(fd);
+    w = rig_join_pair(r, "a", fd);
+    told_is("a", "open", "a client with small buffers");
+    n += frame_put(stream + n, FIN | TEXT, "close 1000 done", 15);
+    wire_send(&w, stream, n);
+    turns(r, 0);
+    return w;
+}
+
+static void a_slow_reader_gets_all(rig *r)
+{
+    static const char some[200000];
+    char text[TEXT_SIZE];
+    wire w = closed_behind_a_message(r);
+    for (size_t n = 40000; n <= 160000; n += 40000) {
+        wire_need(&w, n);
+        ok(outlives(r), "a client that has taken %zu bytes behind our Close is waited for", n);
+    }
+    wire_next_is(&w, describe(text, BINARY, some, sizeof(some)), "it gets all");
+    wire_next_is(&w, "close 1000 \"done\"", "and our Close");
+    ok(outlives(r), "the time to answer begins when that has arrived");
+    wire_close(&w, 1000, "");
+    wire_next_is(&w, "eof", "the server closes");
+    told_is("a", "close 1000 \"done\"", "on_close");
+    end(r, &w);
+}
+
+static void a_reader_that_stops_is_left(rig *r)
+{
+    wire w = closed_behind_a_message(r);
+    int looks = 0;
+    wire_need(&w, 40000);
+    while (outlives(r) && looks < 100) {
+        looks++;
+    }
+    ok(looks < 100, "a client that takes nothing more is left");
+    told_is("a", "close 1000 \"done\"", "on_close");
+    end(r, &w);
+}
+
+static void a_slow_reader_is_lingered_for(rig *r)
+{
+    static const char some[200000];
+    char text[TEXT_SIZE];
+    int fd[2], large = 1 << 20;
+    unsigned char stream[64];
+    size_t n = frame_put(stream, FIN | TEXT, "send 200000", 11);
+    wire w;
+    tcp_pair(fd);
+    small_buffers(fd);
+    setsockopt(fd[1], SOL_SOCKET, SO_SNDBUF, &large,
+               sizeof(large)); /* all is the kernel's at once */
+    w = rig_join_pair(r, "a", fd);
+    told_is("a", "open", "a client that reads slowly");
+    n += frame_put(stream + n, FIN | CLOSE, "\x03\xe8", 2);
+    wire_send(&w, stream, n);
+    told_is("a", "close 1000 \"\"", "the server has written all");
+    for (n = 40000; n <= 160000; n += 40000) {
+        wire_need(&w, n);
+        ok(outlives(r), "and lingers while the client takes it: %zu bytes", n);
+    }
+    wire_next_is(&w, describe(text, BINARY, some, sizeof(some)), "it gets all");
+    wire_next_is(&w, "close 1000", "and the answer to its Close");
+    wire_next_is(&w, "eof", "and the end, not a reset");
     end(r, &w);
 }
 
@@ -396,15 +671,29 @@ int main(void)
                                     what_came_before_a_reset_is_delivered,
                                     the_peer_keeps_its_side_open,
                                     what_was_sent_goes_before_close,
+                                    a_slow_reader_gets_all,
+                                    a_reader_that_stops_is_left,
+                                    a_slow_reader_is_lingered_for,
                                     all_at_once,
                                     the_engine_stops,
                                     NULL};
     static test *const hearing[] = {the_peer_is_heard_out, NULL};
     static test *const hasty[] = {our_close_is_not_answered, NULL};
-    ws_settings slow = RIG_SETTINGS, quick = RIG_SETTINGS;
+    static test *const answered[] = {the_handler_answers, the_states_of_others, a_handler_breaks_it,
+                                     NULL};
+    static test *const answered_blocking[] = {a_blocking_handler_answers,
+                                              a_blocking_handler_breaks_it, NULL};
+    static test *const never[] = {the_handler_never_answers, NULL};
+    static test *const broken[] = {it_breaks_in_a_message, NULL};
+    ws_settings slow = RIG_SETTINGS, quick = RIG_SETTINGS, wide = RIG_SETTINGS;
+    wide.send_queue = 64 << 20;
     quick.close_timeout = 50;
     rig_run((rig){.settings = slow}, &handler, 1, patient);
     rig_run((rig){.settings = slow}, &listener, 1, hearing);
     rig_run((rig){.settings = quick}, &handler, 1, hasty);
+    rig_run((rig){.settings = slow}, &answering, 1, answered);
+    rig_run((rig){.settings = slow}, &answering_blocking, 1, answered_blocking);
+    rig_run((rig){.settings = quick}, &answering, 1, never);
+    rig_run((rig){.settings = wide}, &breaking, 1, broken);
     return done_testing();
 }

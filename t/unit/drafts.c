@@ -473,7 +473,7 @@ static void what_is_wrong(rig *r)
 /* ---- Idle connections ---- */
 
 typedef struct options {
-    int alive, idle, between, probes;
+    int alive, idle, between, probes, unacknowledged;
 } options;
 
 static void get_options(ws_loop *loop, void *arg)
@@ -485,11 +485,12 @@ static void get_options(ws_loop *loop, void *arg)
     getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &o->idle, &len);
     getsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &o->between, &len);
     getsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &o->probes, &len);
+    getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &o->unacknowledged, &len);
 }
 
 static void the_kernel_asks(rig *r)
 {
-    options o = {0, 0, 0, 0};
+    options o = {0};
     int fd[2];
     wire w;
     tcp_pair(fd);
@@ -500,6 +501,8 @@ static void the_kernel_asks(rig *r)
     ok(o.alive, "the kernel asks whether the peer is there");
     is_int(o.idle, 1, "after WebSocketPing's interval, in seconds");
     is_int(o.between * o.probes, 12, "and gives up after about its grace");
+    is_int(o.unacknowledged, (int)(r->settings.ping_interval + r->settings.ping_grace),
+           "or when nothing that was sent is acknowledged for as long");
     shutdown(w.fd, SHUT_WR);
     ends(&w, "the client ends");
     told_is("a", "close 1005 \"\"", "on_close");

@@ -268,8 +268,38 @@ static void messages_are_cut_to_size(rig *r)
     leave(&w, "a");
 }
 
+static void rec_frame_end(ws_conn *c, ws_type type, const char *data, apr_size_t len,
+                          unsigned where)
+{
+    char text[TEXT_SIZE];
+    note(name_of(c), "%s%s%s", describe(text, (int)type, data, len),
+         place(where & (WS_FIRST | WS_LAST)), where & WS_FRAME_END ? ", frame ends" : "");
+}
+
+static const ws_handler bordered = {
+    .flags = WS_FRAME_ENDS, .on_frame = rec_frame_end, .on_open = rec_open, .on_close = rec_close};
+
+static void frames_have_ends(rig *r)
+{
+    unsigned char stream[64];
+    size_t n = frame_put(stream, TEXT, "ab", 2), half = n + 8;
+    wire w = enter(r, "a");
+    n += frame_put(stream + n, CONT, "cdef", 4);
+    n += frame_put(stream + n, FIN | CONT, "g", 1);
+    n += frame_put(stream + n, FIN | TEXT, "whole", 5);
+    wire_send(&w, stream, half);
+    told_is("a", "text \"ab\" first, frame ends", "the first frame of three");
+    told_is("a", "text \"cd\"", "a frame that is cut by the network");
+    wire_send(&w, stream + half, n - half);
+    told_is("a", "text \"ef\", frame ends", "ends with its last piece");
+    told_is("a", "text \"g\" last, frame ends", "the last frame");
+    told_is("a", "text \"whole\" first last, frame ends", "a message of one frame");
+    leave(&w, "a");
+}
+
 int main(void)
 {
+    static test *const borders[] = {frames_have_ends, NULL};
     static test *const pieces[] = {pieces_come_as_they_arrive, nothing_comes_between_parts,
                                    what_waits_for_parts_is_bounded, NULL};
     static test *const limited[] = {limits_hold_for_pieces, NULL};
@@ -284,6 +314,7 @@ int main(void)
     tight.max_message = 1500;
     fragments.fragment = 10;
     rig_run((rig){.settings = wide}, &recorder, 1, pieces);
+    rig_run((rig){.settings = wide}, &bordered, 1, borders);
     rig_run((rig){.settings = tight}, &recorder, 1, limited);
     rig_run((rig){.settings = tight}, &glutton, 1, unlimited);
     rig_run((rig){.settings = wide}, &mirror, 1, mirrored);

@@ -181,8 +181,114 @@ static void who_goes_while_nothing_is_read_is_not_kept(rig *r)
     wire_free(&w);
 }
 
+/* ---- Clients that read slowly ---- */
+
+typedef struct slow_state {
+    int pinged, gone;
+} slow_state;
+
+static void look_at_ping(ws_loop *loop, void *arg)
+{
+    ws_conn *c = loop->heads[0];
+    slow_state *s = arg;
+    s->gone = c == NULL;
+    s->pinged = c && c->pinged;
+}
+
+static void time_is_over(ws_loop *loop, void *arg)
+{
+    (void)arg;
+    if (loop->heads[0]) {
+        ws_conn_housekeeping(&loop->heads[0]->alarm);
+    }
+}
+
+/* The time to answer is over now. */
+static int outlives_grace(rig *r)
+{
+    slow_state s;
+    on_loop_of(r, 0, time_is_over, NULL);
+    turns(r, 0);
+    on_loop_of(r, 0, look_at_ping, &s);
+    return !s.gone;
+}
+
+static void send_some(ws_conn *c, void *arg)
+{
+    static const char some[200000]; /* more than the sockets take; not so much that reading stops */
+    (void)arg;
+    ws_send(c, WS_BINARY, some, sizeof(some));
+}
+
+static wire pinged_behind_a_message(rig *r)
+{
+    slow_state s = {0};
+    int fd[2];
+    wire w;
+    tcp_pair(fd);
+    small_buffers(fd);
+    w = rig_join_pair(r, "a", fd);
+    told_is("a", "open", "a client with small buffers");
+    as_callback(id_of(r, "a"), send_some, NULL);
+    told_is("a", "drain", "what waits is little to the handler");
+    until(r, 0, look_at_ping, &s, &s.pinged);
+    return w;
+}
+
+static void a_slow_client_is_waited_for(rig *r)
+{
+    static const char some[200000];
+    char text[TEXT_SIZE];
+    wire w = pinged_behind_a_message(r);
+    for (size_t n = 40000; n <= 160000; n += 40000) {
+        wire_need(&w, n);
+        ok(outlives_grace(r), "a client that has taken %zu bytes since is given more time", n);
+    }
+    wire_next_is(&w, describe(text, BINARY, some, sizeof(some)), "the message");
+    wire_next_is(&w, "ping", "and the Ping behind it");
+    ok(outlives_grace(r), "the time to answer begins when it has arrived");
+    wire_frame(&w, FIN | PONG, "", 0);
+    told_is("a", "pong", "the answer");
+    ok(outlives_grace(r), "keeps the connection");
+    wire_free(&w);
+    told_is("a", "close 1006 \"\"", "on_close");
+}
+
+static void a_client_that_stops_taking_is_not(rig *r)
+{
+    wire w = pinged_behind_a_message(r);
+    int looks = 0;
+    wire_need(&w, 40000);
+    while (outlives_grace(r) && looks < 100) {
+        looks++;
+    }
+    ok(looks < 100, "a client that takes nothing more is left");
+    told_is("a", "close 1006 \"\"", "on_close");
+    wire_free(&w);
+}
+
+static void missing_pongs_are_forgiven(rig *r)
+{
+    wire w = enter(r, "a");
+    for (int i = 0; i < 4; i++) {
+        wire_next_is(&w, "ping", "a client that does not answer is asked again");
+    }
+    wire_text(&w, "alive");
+    for (int i = 0; i < 20; i++) {
+        if (!strcmp(wire_next(&w), "text \"alive\"")) {
+            ok(1, "and kept");
+            break;
+        }
+    }
+    wire_free(&w);
+    told_is("a", "close 1006 \"\"", "on_close");
+}
+
 int main(void)
 {
+    static test *const slow[] = {a_slow_client_is_waited_for, a_client_that_stops_taking_is_not,
+                                 NULL};
+    static test *const forgiving[] = {missing_pongs_are_forgiven, NULL};
     static test *const patient[] = {answers_keep_it_alive, NULL};
     static test *const rare[] = {its_time_begins_when_it_stops_reading,
                                  a_loop_that_was_held_up_blames_nobody, NULL};
@@ -192,6 +298,9 @@ int main(void)
     rig setup = {.settings = RIG_SETTINGS};
     setup.settings.ping_interval = 20;
     rig_run(setup, &handler, 1, patient);
+    rig_run(setup, &handler, 1, slow);
+    setup.settings.ping_grace = 0;
+    rig_run(setup, &handler, 1, forgiving);
     setup.settings.ping_grace = 50;
     rig_run(setup, &handler, 1, hasty);
     setup.settings.ping_interval = PATIENCE;

@@ -326,7 +326,7 @@ static inline wire enter_narrow(rig *r, const char *name)
 static inline void leave(wire *w, const char *name)
 {
     wire_close(w, 1000, "bye");
-    wire_next_is(w, "close 1000", "its Close is answered");
+    wire_next_is(w, "close 1000 \"bye\"", "its Close is answered");
     wire_next_is(w, w->ssl ? "close_notify" : "eof", "and the server ends it");
     told_is(name, "close 1000 \"bye\"", "on_close");
     wire_free(w);

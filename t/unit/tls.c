@@ -404,9 +404,88 @@ static void renegotiation_is_refused(rig *r)
         wire_wait(&w, POLLIN);
     }
     ok(SSL_get_error(w.ssl, -1) == SSL_ERROR_SSL, "a client that renegotiates is refused");
-    ws_close_id(id, 1000, NULL);
+    told_is("a", "close 1006 \"\"", "and its connection ends");
+    is_int(ws_send_to(id, WS_TEXT, "x", 1), WS_QUEUED, "nothing of it is left");
     wire_free(&w);
-    ok(!strncmp(told("a"), "close 1", 7), "on_close");
+}
+
+/* ---- What OpenSSL writes by itself ---- */
+
+typedef struct held_back {
+    size_t most, buffer;
+    int gone;
+} held_back;
+
+static void look_at_cipher_out(ws_loop *loop, void *arg)
+{
+    held_back *h = arg;
+    ws_conn *c = loop->heads[0];
+    size_t waits = c && c->cipher_out ? c->cipher_out->len : 0;
+    h->most = waits > h->most ? waits : h->most;
+    h->buffer = loop->cipher_out_size;
+    h->gone = c == NULL;
+}
+
+static void send_some(ws_conn *c, void *arg)
+{
+    ws_send(c, WS_BINARY, arg, 200000);
+}
+
+static void a_flood_of_key_updates_is_bounded(rig *r)
+{
+    static unsigned char cipher[100000];
+    static char much[200000];
+    unsigned char plain[20];
+    held_back h = {0};
+    wire w = tls_enter_narrow(r, "a"), raw;
+    as_callback(id_of(r, "a"), send_some, much); /* not so much that it is not read */
+    raw = (wire){.fd = w.fd, .discard_input = 1};
+    for (int i = 0; i < 100 && !h.gone; i++) {
+        size_t n = 0;
+        for (int k = 0; k < 60; k++) {
+            n += sealed(&w, cipher + n, sizeof(cipher) - n, 1, plain,
+                        frame_put(plain, FIN | PONG, "", 0));
+        }
+        wire_send(&raw, cipher, n);
+        on_loop_of(r, 0, look_at_cipher_out, &h);
+    }
+    diag("at most %zu bytes waited", h.most);
+    ok(h.most <= 3 * WS_TLS_CHUNK, "answers to KeyUpdates that are not read are bounded");
+    wire_free(&w);
+    forget("a");
+    nobody_is_left(r);
+    forget("a");
+}
+
+/* ---- close_notify ---- */
+
+static void break_it(ws_loop *loop, void *arg)
+{
+    (void)arg;
+    ws_conn_end(loop->heads[0], "the test says so");
+}
+
+/* However the WebSocket ends, TLS ends in order: RFC 8446, section 6.1. */
+static void the_end_is_notified(rig *r)
+{
+    wire w = tls_enter(r, "a");
+    wire_text(&w, "\xff");
+    wire_next_is(&w, "close 1007 \"text is not UTF-8\"", "the server fails the connection");
+    wire_next_is(&w, "close_notify", "and TLS ends in order");
+    told_is("a", "close 1007 \"text is not UTF-8\"", "on_close");
+    wire_free(&w);
+
+    w = tls_enter(r, "a");
+    on_loop_of(r, 0, break_it, NULL);
+    wire_next_is(&w, "close_notify", "also without a closing handshake");
+    told_is("a", "close 1006 \"\"", "on_close");
+    wire_free(&w);
+
+    w = tls_enter(r, "a");
+    SSL_shutdown(w.ssl);
+    wire_next_is(&w, "close_notify", "also when the client's came first");
+    told_is("a", "close 1006 \"\"", "on_close");
+    wire_free(&w);
 }
 
 static void the_engine_stops(rig *r)
@@ -425,8 +504,14 @@ int main(void)
 {
     static test *const of_1_2[] = {renegotiation_is_refused, NULL};
     static test *const of_1_3[] = {key_updates, NULL};
-    static test *const recorded[] = {
-        echoes, records_in_any_cut, records_that_openssl_has_read, pausing, ends, NULL};
+    static test *const floods[] = {a_flood_of_key_updates_is_bounded, NULL};
+    static test *const recorded[] = {echoes,
+                                     records_in_any_cut,
+                                     records_that_openssl_has_read,
+                                     pausing,
+                                     ends,
+                                     the_end_is_notified,
+                                     NULL};
     static test *const counted[] = {long_messages,
                                     many_at_once,
                                     a_client_that_is_too_slow,
@@ -441,6 +526,9 @@ int main(void)
         diag("TLS 1.%d", i + 2);
         rig_run((rig){0}, &echo, 1, i ? of_1_3 : of_1_2);
         rig_run((rig){0}, &echo, 1, recorded);
+        if (i) {
+            rig_run((rig){0}, &quiet, 1, floods);
+        }
         rig_run((rig){0}, &quiet, 1, counted);
     }
     free_contexts();

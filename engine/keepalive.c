@@ -1,0 +1,237 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * Times that a peer is given: to answer a Ping, to answer our Close, to close its side of the socket.
+ * What is to be answered may lie behind megabytes in the kernel, so these times count from the last
+ * byte that the peer's kernel has acknowledged.
+ */
+
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "engine/conn.h"
+
+/* How long we wait for the peer to close its side of the socket when everything has been said, in
+ * milliseconds. Closing at once would reset the connection if the peer has sent something more, and
+ * a reset can destroy our Close frame on its way. */
+#define LINGER 2000
+
+/* A peer that keeps taking or sending a little is waited for no longer, milliseconds; httpd and nginx
+ * linger as long. */
+#define ENDING_MAX 30000
+
+/* A housekeeping alarm may come this much later, milliseconds: many connections share a slot. */
+#define SLACK 256
+
+/* Unit of ws_conn.since, as a shift: milliseconds. */
+#define SINCE_SHIFT 8
+
+void ws_conn_alarm_in(ws_conn *c, apr_uint32_t ms)
+{
+    apr_uint32_t due = c->loop->now + ms;
+    ws_timer_wheel_set(&c->loop->wheel, &c->alarm, (due | (SLACK - 1)) + 1);
+}
+
+/* ---- What the peer has taken ---- */
+
+/* A number that changes when the peer has taken something. *waiting: it has not taken all. */
+static apr_uint32_t taken(const ws_conn *c, int *waiting)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    memset(&info, 0, sizeof(info));
+    *waiting = c->out.count || c->cipher_out;
+    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0
+        || len < offsetof(struct tcp_info, tcpi_notsent_bytes) + sizeof(info.tcpi_notsent_bytes)) {
+        return (apr_uint32_t)c->tally.wire_out; /* a relay's socket: it holds little */
+    }
+    *waiting |= info.tcpi_unacked || info.tcpi_notsent_bytes;
+    return (apr_uint32_t)info.tcpi_bytes_acked;
+}
+
+/* @return whether the peer has taken something since this was last called */
+static int takes(ws_conn *c, int *waiting)
+{
+    apr_uint32_t now = taken(c, waiting);
+    int more = now != c->acked;
+    c->acked = now;
+    return more;
+}
+
+void ws_conn_count_as_taken(ws_conn *c)
+{
+    c->acked = ~c->acked;
+}
+
+/* ---- What the peer has to answer ---- */
+
+void ws_conn_ask(ws_conn *c)
+{
+    int waiting;
+    takes(c, &waiting);
+    c->behind = waiting != 0;
+    c->since = (apr_uint16_t)(c->loop->now >> SINCE_SHIFT);
+}
+
+static apr_uint32_t asked_for(const ws_conn *c)
+{
+    return (apr_uint32_t)(apr_uint16_t)((c->loop->now >> SINCE_SHIFT) - c->since) << SINCE_SHIFT;
+}
+
+/* The time to answer is over. @return milliseconds that the peer is given more, 0: none */
+static apr_uint32_t more_time(ws_conn *c, apr_uint32_t time)
+{
+    int waiting;
+    if (!c->behind || !takes(c, &waiting)) {
+        return 0;
+    }
+    if (!waiting) {
+        /* The question has just arrived, behind what took this long; as much may lie before the peer. */
+        c->behind = 0;
+        time = time > asked_for(c) ? time : asked_for(c);
+    }
+    return time;
+}
+
+/* Likewise while the connection ends: the peer may also have something to send before its own Close. */
+static int goes_on(ws_conn *c, apr_uint32_t time)
+{
+    apr_uint32_t passed = asked_for(c), left = passed < ENDING_MAX ? ENDING_MAX - passed : 0;
+    apr_uint32_t silent = c->loop->now - c->last_input, more = more_time(c, time);
+    if (!more && silent < time && silent + (1 << SINCE_SHIFT) < passed) {
+        more = time;
+    }
+    more = more < left ? more : left;
+    if (more) {
+        ws_conn_alarm_in(c, more);
+    }
+    return more != 0;
+}
+
+void ws_conn_linger(ws_conn *c)
+{
+    ws_conn_alarm_in(c, LINGER);
+}
+
+/* @return whether it is over, one way or the other */
+static int is_ending(ws_conn *c)
+{
+    if (ws_state_of(c) == WS_OPEN) {
+        if (c->peer_closed) {
+            ws_conn_answer_close(c); /* its handler has not, in time */
+            ws_conn_mark_dirty(c);
+        }
+        return c->peer_closed;
+    }
+    if (ws_state_of(c) == WS_CONNECTING) {
+        ws_conn_end(c, "the client did not end its handshake of version 76 "
+                       "(WebSocketCloseTimeout)");
+    }
+    else if (c->write_shut) {
+        if (!goes_on(c, LINGER)) {
+            ws_conn_end(c, "closed; the peer did not close its side");
+        }
+    }
+    else if (!goes_on(c, c->settings->close_timeout)) {
+        ws_conn_end(c, "the closing handshake took too long (WebSocketCloseTimeout)");
+    }
+    return 1;
+}
+
+/* ---- Pings ---- */
+
+void ws_conn_answered(ws_conn *c)
+{
+    c->pinged = 0;
+    if (ws_state_of(c) == WS_OPEN) { /* else the alarm is for the closing handshake */
+        ws_conn_alarm_in(c, ws_loop_spread(c->loop, c->settings->ping_interval));
+    }
+}
+
+/* It is not read, so its answers are not, and nothing can be asked. */
+static void look_at_held(ws_conn *c)
+{
+    int waiting;
+    /* But a peer that does not take what is sent to it is not waited for. */
+    if ((c->held & WS_HELD_QUEUE) && !takes(c, &waiting)) {
+        ws_count(c->loop->counters, WS_COUNT_SLOW_STALLED, 1);
+        ws_conn_end(c, ws_is_client(c) ? "the server reads nothing (WebSocketPing)"
+                                       : "the client reads nothing (WebSocketPing)");
+        return;
+    }
+    /* Nor for one that has closed its side while nothing was taken from it for so long: whoever
+     * holds it may never go on. */
+    if (c->loop->now - c->last_input > c->settings->ping_interval && ws_socket_half_closed(c)) {
+        ws_conn_end(c, ws_is_client(c) ? "the server has gone while it was not read (WebSocketPing)"
+                                       : "the client has gone while it was not read "
+                                         "(WebSocketPing)");
+        return;
+    }
+    c->pinged = 0;
+    ws_conn_alarm_in(c, c->settings->ping_interval + c->settings->ping_grace);
+}
+
+/* @return whether the connection goes on to the next ping */
+static int misses_pong(ws_conn *c)
+{
+    apr_uint32_t more = more_time(c, c->settings->ping_grace);
+    if (more) {
+        ws_conn_alarm_in(c, more);
+        return 0;
+    }
+    c->missed = 1;
+    ws_count(c->loop->counters, WS_COUNT_PINGS_MISSED, 1);
+    if (c->settings->ping_grace) {
+        ws_conn_end(c, "no answer to a ping (WebSocketPing)");
+        return 0;
+    }
+    return 1; /* WebSocketPing ... off */
+}
+
+static void ping(ws_conn *c)
+{
+    c->pinged = 1;
+    ws_count(c->loop->counters, WS_COUNT_PINGS_SENT, 1);
+    ws_conn_ask(c);
+    ws_conn_send(c, WS_FIN | WS_OP_PING, NULL, 0);
+    ws_conn_alarm_in(c, c->settings->ping_grace ? c->settings->ping_grace
+                                                : c->settings->ping_interval);
+}
+
+void ws_conn_housekeeping(ws_alarm *a)
+{
+    ws_conn *c = (ws_conn *)((char *)a - offsetof(ws_conn, alarm));
+    apr_uint32_t interval = c->settings->ping_interval, silent;
+
+    if (is_ending(c)) {
+        return;
+    }
+    if (c->pinged) {
+        /* A loop that was held up comes here before it has read everybody's answer. */
+        ws_conn_read(c);
+        ws_loop_catch_up(c->loop);
+        if (c->freed || ws_state_of(c) != WS_OPEN || c->peer_closed) {
+            return;
+        }
+    }
+    if (c->held & ~WS_HELD_TURN) {
+        look_at_held(c);
+        return;
+    }
+    if (c->hixie) { /* ws_hixie_keep_alive() has seen to it; only what is held is looked after */
+        ws_conn_alarm_in(c, interval + c->settings->ping_grace);
+        return;
+    }
+    if (c->pinged && !misses_pong(c)) {
+        return;
+    }
+    silent = c->loop->now - c->last_input;
+    if (silent < interval / 2) {
+        ws_conn_alarm_in(c, ws_loop_spread(c->loop, interval) - silent);
+        return;
+    }
+    ping(c);
+}
