@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/thread.h"
+#include "base/thread.h"
 
 #define QUEUE_DEFAULT (8 * 1024 * 1024)
 

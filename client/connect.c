@@ -134,7 +134,10 @@ ws_attempt ws_connect_from(ws_engine *e, ws_loop *loop, const ws_settings *base,
     }
     if (ws_loop_post(loop, &t->start) < 0) {
         if (t->guest.loop) {
-            loop->guests = t->guest.next;
+            loop->guests = t->guest.next; /* it was the first */
+            if (t->guest.next) {
+                t->guest.next->link = &loop->guests;
+            }
         }
         ws_loop_left(loop, 1);
         apr_pool_destroy(t->pool);

@@ -10,6 +10,8 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "engine/json.h"
+
 /** What a record is made from. */
 typedef struct source {
     const ws_conn *c;

@@ -8,7 +8,7 @@
 #include <apr_pools.h>
 
 #include "engine/engine.h"
-#include "engine/strbuf.h"
+#include "base/strbuf.h"
 
 typedef struct ws_log_format ws_log_format;
 

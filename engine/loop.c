@@ -4,11 +4,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/wake.h"
 #include "engine/conn.h"
-#include "engine/thread.h"
+#include "base/thread.h"
 
 #define READY_MAX 256
 
@@ -53,9 +53,7 @@ int ws_loop_post(ws_loop *loop, ws_task *task)
     }
     apr_thread_mutex_unlock(loop->task_lock);
     if (wake) {
-        apr_uint64_t one = 1;
-        while (write(loop->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR) {
-        }
+        ws_wake(loop->wake_fd);
     }
     return closed ? -1 : 0;
 }
@@ -103,10 +101,7 @@ static void handle(ws_loop *loop, const ws_ready *r)
         return;
     }
     if (!c) { /* the wake-up */
-        apr_uint64_t count;
-        if (read(loop->wake_fd, &count, sizeof(count)) < 0) {
-            return; /* a wake-up that was not needed */
-        }
+        ws_woken(loop->wake_fd);
         return;
     }
     if (ws_watch_of(c)) {
@@ -208,8 +203,8 @@ apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index)
         || ws_slab_init(&loop->slab, sizeof(ws_conn)) < 0) {
         return APR_ENOMEM;
     }
-    if ((loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
-        return errno;
+    if ((rv = ws_wake_create(&loop->wake_fd)) != APR_SUCCESS) {
+        return rv;
     }
     if ((rv = ws_poller_create(&loop->poller)) != APR_SUCCESS
         || (rv = ws_poller_set(loop->poller, loop->wake_fd, NULL, -1, WS_READABLE)) != APR_SUCCESS

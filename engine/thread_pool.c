@@ -7,7 +7,7 @@
 #include <apr_thread_mutex.h>
 #include <apr_thread_proc.h>
 
-#include "engine/thread.h"
+#include "base/thread.h"
 
 struct ws_thread_pool {
     apr_thread_mutex_t *lock; /**< of everything below */

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "engine/handoff.h"
-#include "engine/thread.h"
+#include "base/thread.h"
 
 /* It looks so often within the time that a callback may take, but not more often than every so many
  * milliseconds. */

@@ -9,13 +9,13 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/wake.h"
 #include "engine/loop.h"
-#include "engine/thread.h"
+#include "base/thread.h"
 #include "httpd/shm.h"
 #include "httpd/ipc.h"
 #include "httpd/interest.h"
@@ -152,13 +152,6 @@ static int look_up(unsigned slot, ws_shm_owner *owner)
     return owned;
 }
 
-static void wake(void)
-{
-    apr_uint64_t one = 1;
-    while (write(local.wake_fd, &one, sizeof(one)) < 0 && errno == EINTR) {
-    }
-}
-
 static int wait_in(outbox *b, packet_ref *p)
 {
     waiting *w = malloc(sizeof(*w));
@@ -170,7 +163,7 @@ static int wait_in(outbox *b, packet_ref *p)
     p->refs++;
     if (!b->first) {
         b->since = ws_clock();
-        wake();
+        ws_wake(local.wake_fd);
     }
     *b->last = w;
     b->last = &w->next;
@@ -285,7 +278,6 @@ static void *APR_THREAD_FUNC run(apr_thread_t *self, void *arg)
     apr_uint32_t end = 0;
     (void)self, (void)arg;
     for (;;) {
-        apr_uint64_t woken;
         nfds_t n = 1;
         int done;
 
@@ -306,9 +298,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *self, void *arg)
             return NULL;
         }
         if (poll(local.polled, n, n > 1 ? LOOK : -1) > 0 && local.polled[0].revents) {
-            if (read(local.wake_fd, &woken, sizeof(woken)) < 0) {
-                continue; /* a wake-up that was not needed */
-            }
+            ws_woken(local.wake_fd);
         }
     }
 }
@@ -522,9 +512,7 @@ ws_bus *ws_bus_local_child_init(apr_pool_t *pchild, server_rec *s, apr_uint64_t 
     for (unsigned i = 0; i < count; i++) {
         local.boxes[i].last = &local.boxes[i].first;
     }
-    local.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    rv = local.wake_fd < 0 ? errno : APR_SUCCESS;
-    if (rv != APR_SUCCESS
+    if ((rv = ws_wake_create(&local.wake_fd)) != APR_SUCCESS
         || (rv = apr_thread_mutex_create(&local.lock, APR_THREAD_MUTEX_DEFAULT, pchild))
                != APR_SUCCESS
         || (rv = ws_thread_create(&local.thread, run, NULL, pchild)) != APR_SUCCESS) {
@@ -542,7 +530,7 @@ void ws_bus_local_child_stop(void)
     if (local.thread) {
         apr_thread_mutex_lock(local.lock);
         local.ended = 1;
-        wake();
+        ws_wake(local.wake_fd);
         apr_thread_mutex_unlock(local.lock);
         apr_thread_join(&rv, local.thread);
         local.thread = NULL;

@@ -14,7 +14,7 @@
 
 #include "channels/channels.h"
 #include "base/parse.h"
-#include "engine/strbuf.h"
+#include "engine/json.h"
 #include "httpd/channel_acl.h"
 #include "httpd/config.h"
 #include "httpd/query.h"

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "engine/log_format.h"
-#include "engine/thread.h"
+#include "base/thread.h"
 #include "httpd/counters.h"
 
 APLOG_USE_MODULE(websocket);

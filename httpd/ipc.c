@@ -9,12 +9,12 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "engine/thread.h"
+#include "base/wake.h"
+#include "base/thread.h"
 #include "httpd/shm.h"
 
 APLOG_USE_MODULE(websocket);
@@ -333,9 +333,7 @@ apr_status_t ws_ipc_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_opti
         }
     }
     buffer = apr_palloc(pchild, sizeof(head) + WS_IPC_SIZE);
-    stop_fd = eventfd(0, EFD_CLOEXEC);
-    rv = stop_fd < 0 ? errno : APR_SUCCESS;
-    if (rv != APR_SUCCESS
+    if ((rv = ws_wake_create(&stop_fd)) != APR_SUCCESS
         || (rv = apr_thread_mutex_create(&lock, APR_THREAD_MUTEX_DEFAULT, pchild)) != APR_SUCCESS
         || (rv = apr_thread_cond_create(&answered, pchild)) != APR_SUCCESS
         || (rv = ws_thread_create(&thread, run, buffer, pchild)) != APR_SUCCESS) {
@@ -349,11 +347,9 @@ apr_status_t ws_ipc_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_opti
 
 int ws_ipc_child_stop(void)
 {
-    apr_uint64_t one = 1;
     apr_status_t rv;
     if (thread) {
-        while (write(stop_fd, &one, sizeof(one)) < 0 && errno == EINTR) {
-        }
+        ws_wake(stop_fd);
         apr_thread_join(&rv, thread);
         thread = NULL;
     }

@@ -7,7 +7,7 @@
 
 #include <httpd.h>
 
-#include "engine/strbuf.h"
+#include "base/strbuf.h"
 
 /** register_hooks: a section in mod_status. */
 void ws_metrics_register(apr_pool_t *p);

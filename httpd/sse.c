@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "engine/strbuf.h"
+#include "engine/json.h"
 #include "base/parse.h"
 #include "httpd/query.h"
 #include "httpd/child.h"

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/json.h"
 #include "base/parse.h"
 #include "httpd/config.h"
 #include "httpd/counters.h"

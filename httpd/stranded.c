@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "engine/thread.h"
+#include "base/thread.h"
 
 APLOG_USE_MODULE(websocket);
 

@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "engine/thread.h"
+#include "base/wake.h"
+#include "base/thread.h"
 #include "redis/private.h"
 
 /* Processes say so often that they live, and have ended when they have not for so long, milliseconds. */
@@ -155,14 +155,6 @@ static apr_uint32_t subscribers(ws_bus *b, const char *channel, unsigned len, ap
     return 0; /* nobody knows without asking */
 }
 
-static void wake(ws_redis *r)
-{
-    apr_uint64_t one = 1;
-    if (write(r->wake, &one, sizeof(one)) < 0) {
-        return; /* it is awake */
-    }
-}
-
 static ws_status want_channel(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash,
                               int change)
 {
@@ -182,7 +174,7 @@ static ws_status want_channel(ws_bus *b, const char *channel, unsigned len, apr_
     }
     apr_thread_mutex_unlock(r->lock);
     if (changed) {
-        wake(r);
+        ws_wake(r->wake);
     }
     return w || change < 0 ? WS_QUEUED : WS_FULL;
 }
@@ -267,7 +259,6 @@ static void hear_all(ws_redis *r, redisContext *c)
     while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
         struct pollfd p[2] = {{.fd = c->fd, .events = POLLIN}, {.fd = r->wake, .events = POLLIN}};
         void *reply = NULL;
-        apr_uint64_t n;
         if (apr_time_now() >= next) {
             /* A machine that has lost its power closes no connection. It is asked, and answers. */
             redisAppendCommand(c, "PING");
@@ -280,7 +271,8 @@ static void hear_all(ws_redis *r, redisContext *c)
         if (poll(p, 2, BEAT) < 0 && errno != EINTR) {
             return;
         }
-        if (p[1].revents && read(r->wake, &n, sizeof(n)) > 0) {
+        if (p[1].revents) {
+            ws_woken(r->wake);
             tell_wants(r, c, 0);
         }
         if (p[0].revents) {
@@ -344,10 +336,8 @@ apr_status_t ws_redis_create(ws_redis **redis, const ws_redis_options *options, 
         return rv;
     }
     r->wanted = apr_hash_make(r->pool);
-    if ((r->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0) {
-        return errno;
-    }
-    if ((rv = ws_thread_create(&r->sender, ws_redis_send_all, r, pool)) != APR_SUCCESS
+    if ((rv = ws_wake_create(&r->wake)) != APR_SUCCESS
+        || (rv = ws_thread_create(&r->sender, ws_redis_send_all, r, pool)) != APR_SUCCESS
         || (rv = ws_thread_create(&r->hearer, hear_thread, r, pool)) != APR_SUCCESS) {
         return rv;
     }
@@ -372,7 +362,7 @@ void ws_redis_destroy(ws_redis *r)
     __atomic_store_n(&r->stop, 1, __ATOMIC_RELAXED);
     apr_thread_cond_signal(r->work);
     apr_thread_mutex_unlock(r->lock);
-    wake(r);
+    ws_wake(r->wake);
     apr_thread_join(&rv, r->sender);
     apr_thread_join(&rv, r->hearer);
     close(r->wake);

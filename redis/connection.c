@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/thread.h"
+#include "base/thread.h"
 #include "redis/private.h"
 
 #define TIMEOUT 5         /* of connecting and of answers, seconds */

@@ -2,30 +2,6 @@
 
 #include "base64.h"
 
-static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-apr_size_t base64_encode(char *text, const unsigned char *data, apr_size_t len)
-{
-    char *to = text;
-
-    for (; len >= 3; data += 3, len -= 3) {
-        apr_uint32_t bits = (apr_uint32_t)data[0] << 16 | (apr_uint32_t)data[1] << 8 | data[2];
-        *to++ = digits[bits >> 18];
-        *to++ = digits[bits >> 12 & 63];
-        *to++ = digits[bits >> 6 & 63];
-        *to++ = digits[bits & 63];
-    }
-    if (len) {
-        apr_uint32_t bits =
-            (apr_uint32_t)data[0] << 16 | (len > 1 ? (apr_uint32_t)data[1] << 8 : 0);
-        *to++ = digits[bits >> 18];
-        *to++ = digits[bits >> 12 & 63];
-        *to++ = len > 1 ? digits[bits >> 6 & 63] : '=';
-        *to++ = '=';
-    }
-    return (apr_size_t)(to - text);
-}
-
 static int value_of(char c)
 {
     return c >= 'A' && c <= 'Z'   ? c - 'A'

@@ -1,17 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Base64 (RFC 4648, section 4), decoded in pieces of any cut. */
+/** Base64 (RFC 4648, section 4), decoded in pieces of any cut, which APR cannot. */
 
 #ifndef WS_TCP_BASE64_H
 #define WS_TCP_BASE64_H
 
 #include <apr.h>
-
-/** Bytes of text that len bytes make. */
-#define BASE64_SIZE(len) (((len) + 2) / 3 * 4)
-
-/** @return how long the text is */
-apr_size_t base64_encode(char *text, const unsigned char *data, apr_size_t len);
 
 /** Where a decoder stands; zeroed before each message. */
 typedef struct base64_state {

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <apr_base64.h>
 #include <apr_strings.h>
 #include <httpd.h>
 #include <http_log.h>
@@ -276,9 +277,15 @@ static void on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len,
 
 /* ---- From the service to the client ---- */
 
+/* @return how long the text is, without the NUL that APR counts */
+static apr_size_t to_base64(char *text, const char *bytes, int len)
+{
+    return (apr_size_t)apr_base64_encode_binary(text, (const unsigned char *)bytes, len) - 1;
+}
+
 static void from_service(ws_conn *c, bridge *b)
 {
-    char bytes[PIECE], text[BASE64_SIZE(PIECE)];
+    char bytes[PIECE], text[(PIECE + 2) / 3 * 4 + 1];
     apr_ssize_t n = recv(b->fd, bytes, sizeof(bytes), 0);
     ws_status status;
 
@@ -288,8 +295,7 @@ static void from_service(ws_conn *c, bridge *b)
     }
     else if (n > 0) {
         b->received += (apr_size_t)n;
-        status = b->base64 ? ws_send(c, WS_TEXT, text,
-                                     base64_encode(text, (unsigned char *)bytes, (apr_size_t)n))
+        status = b->base64 ? ws_send(c, WS_TEXT, text, to_base64(text, bytes, (int)n))
                            : ws_send(c, WS_BINARY, bytes, (apr_size_t)n);
         b->full = status == WS_QUEUED;
     }

@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/wake.h"
 #include "tools/wsbench/wsbench.h"
 
 /* How long nothing may happen before the run is ended, seconds. */
@@ -86,7 +86,7 @@ static void fork_workers(void)
     }
     shared->workers = opt.workers;
     for (unsigned i = 0; i < opt.workers; i++) {
-        if ((shared->worker[i].wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
+        if (ws_wake_create(&shared->worker[i].wake) != APR_SUCCESS) {
             fail(strerror(errno));
         }
     }
@@ -190,13 +190,10 @@ static int all_there(void)
 
 static void enter(bench_phase phase)
 {
-    uint64_t one = 1;
     wanted_phase = phase;
     __atomic_store_n(&shared->phase, phase, __ATOMIC_RELEASE);
     for (unsigned i = 0; i < opt.workers; i++) {
-        if (write(shared->worker[i].wake, &one, sizeof(one)) < 0) {
-            fail(strerror(errno));
-        }
+        ws_wake(shared->worker[i].wake);
     }
 }
 

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/wake.h"
 #include "tools/wsbench/connection.h"
 
 /* What the events of these two point to. */
@@ -59,10 +60,7 @@ static void publish_batch(worker *w)
 
 static void wake(unsigned worker_number)
 {
-    uint64_t one = 1;
-    if (write(shared->worker[worker_number].wake, &one, sizeof(one)) < 0) {
-        perror("wsbench: eventfd");
-    }
+    ws_wake(shared->worker[worker_number].wake);
 }
 
 /* All subscribers of this worker have the batch. */
@@ -318,10 +316,7 @@ static void set_timer(uint64_t due)
 
 static void woken(worker *w)
 {
-    uint64_t count;
-    if (read(w->board->wake, &count, sizeof(count)) < 0 && errno != EAGAIN) {
-        perror("wsbench: eventfd");
-    }
+    ws_woken(w->board->wake);
     if (w->number == 0 && __atomic_exchange_n(&shared->batch_over, 0, __ATOMIC_ACQUIRE)
         && (this.phase == PHASE_RUN || this.phase == PHASE_MEASURE)) {
         publish_batch(w);

@@ -3,91 +3,58 @@
 #include "tools/wsclient/json.h"
 
 #include <apr_base64.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/json.h"
 #include "tools/wsclient/output.h"
 
-/* One object, as it grows. */
-typedef struct object {
-    char *text;
-    apr_size_t len, size;
-} object;
-
-static char *room(object *o, apr_size_t len)
+static ws_strbuf begin(const char *event)
 {
-    if (o->size - o->len < len) {
-        o->size = (o->len + len) * 2;
-        if (!(o->text = realloc(o->text, o->size))) {
-            abort();
-        }
-    }
-    return o->text + o->len;
-}
-
-static void put(object *o, const char *text)
-{
-    size_t len = strlen(text);
-    memcpy(room(o, len), text, len);
-    o->len += len;
-}
-
-static void put_string(object *o, const char *data, apr_size_t len)
-{
-    char *start = room(o, 6 * len + 2), *out = start; /* \u0000 at most */
-    *out++ = '"';
-    for (apr_size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)data[i];
-        if (c == '"' || c == '\\') {
-            *out++ = '\\';
-            *out++ = (char)c;
-        }
-        else if (c < ' ' || c == 127) {
-            out += sprintf(out, "\\u%04x", c);
-        }
-        else {
-            *out++ = (char)c;
-        }
-    }
-    *out++ = '"';
-    o->len += (apr_size_t)(out - start);
-}
-
-static object begin(const char *event)
-{
-    object o = {NULL, 0, 0};
-    put(&o, "{\"event\":\"");
-    put(&o, event);
-    put(&o, "\"");
+    ws_strbuf o = {0};
+    ws_strbuf_puts(&o, "{\"event\":\"");
+    ws_strbuf_puts(&o, event);
+    ws_strbuf_puts(&o, "\"");
     return o;
 }
 
-static void member(object *o, const char *name, const char *data, apr_size_t len)
+static void member(ws_strbuf *o, const char *name, const char *data, apr_size_t len)
 {
-    put(o, ",\"");
-    put(o, name);
-    put(o, "\":");
-    put_string(o, data, len);
+    ws_strbuf_puts(o, ",\"");
+    ws_strbuf_puts(o, name);
+    ws_strbuf_puts(o, "\":");
+    ws_strbuf_json(o, data, len);
 }
 
-static void number(object *o, const char *name, long value)
+static void add_base64(ws_strbuf *o, const char *data, apr_size_t len)
 {
-    char text[64];
-    snprintf(text, sizeof(text), ",\"%s\":%ld", name, value);
-    put(o, text);
+    char *text = malloc((apr_size_t)apr_base64_encode_len((int)len));
+    if (!text) {
+        abort();
+    }
+    apr_base64_encode_binary(text, (const unsigned char *)data, (int)len);
+    ws_strbuf_puts(o, text);
+    free(text);
 }
 
-static void end(object *o, ws_conn *c)
+static void number(ws_strbuf *o, const char *name, long value)
 {
-    put(o, "}\n");
-    ws_output_write(c, o->text, o->len);
-    free(o->text);
+    ws_strbuf_printf(o, ",\"%s\":%ld", name, value);
+}
+
+static void end(ws_strbuf *o, ws_conn *c)
+{
+    ws_strbuf_puts(o, "}\n");
+    if (o->broken) {
+        abort(); /* no memory */
+    }
+    ws_output_write(c, o->data, o->len);
+    ws_strbuf_free(o);
 }
 
 void ws_json_open(ws_conn *c)
 {
-    object o = begin("open");
+    ws_strbuf o = begin("open");
     member(&o, "peer", ws_peer(c), strlen(ws_peer(c)));
     number(&o, "version", ws_version(c));
     if (ws_protocol(c)) {
@@ -98,34 +65,30 @@ void ws_json_open(ws_conn *c)
 
 void ws_json_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
-    object o = begin("message");
+    ws_strbuf o = begin("message");
     if (type == WS_TEXT) {
         member(&o, "text", data, len);
     }
     else { /* JSON has no bytes */
-        put(&o, ",\"base64\":\"");
-        /* Its length counts a NUL. */
-        o.len += (apr_size_t)apr_base64_encode_binary(
-                     room(&o, (apr_size_t)apr_base64_encode_len((int)len)),
-                     (const unsigned char *)data, (int)len)
-                 - 1;
-        put(&o, "\"");
+        ws_strbuf_puts(&o, ",\"base64\":\"");
+        add_base64(&o, data, len);
+        ws_strbuf_puts(&o, "\"");
     }
     end(&o, c);
 }
 
 void ws_json_close(ws_conn *c, int code, const char *reason, apr_size_t len, int clean)
 {
-    object o = begin("close");
+    ws_strbuf o = begin("close");
     number(&o, "code", code);
     member(&o, "reason", reason, len);
-    put(&o, clean ? ",\"clean\":true" : ",\"clean\":false");
+    ws_strbuf_puts(&o, clean ? ",\"clean\":true" : ",\"clean\":false");
     end(&o, c);
 }
 
 void ws_json_failure(const char *reason, int status)
 {
-    object o = begin("failure");
+    ws_strbuf o = begin("failure");
     member(&o, "reason", reason, strlen(reason));
     if (status) {
         number(&o, "status", status);

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/strbuf.h"
 #include "tools/wsclient/options.h"
 #include "tools/wsclient/session.h"
 
@@ -20,16 +21,15 @@
 #define SHOWN_MAX (1 << 20)
 
 /* Of the loop, and of the main thread when that is gone: what standard output did not take. */
-static char *kept;
-static apr_size_t kept_len, kept_pos;
+static ws_strbuf kept;
+static apr_size_t kept_pos;
 static ws_watch *watch;
 static int is_file; /* never keeps us waiting */
 static int error;   /* atomic: errno of the first write that failed */
 
 /* For the terminal, under the lock. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char *shown;
-static apr_size_t shown_len, shown_size;
+static ws_strbuf shown;
 static ws_id paused; /* the connection that waits for it, or 0 */
 
 void ws_output_init(void)
@@ -72,9 +72,9 @@ static apr_size_t write_some(const char *data, apr_size_t len)
 static void on_ready(ws_conn *c, int fd, unsigned events, void *arg)
 {
     (void)fd, (void)events, (void)arg;
-    kept_pos += write_some(kept + kept_pos, kept_len - kept_pos);
-    if (kept_pos == kept_len) {
-        kept_len = kept_pos = 0;
+    kept_pos += write_some(kept.data + kept_pos, kept.len - kept_pos);
+    if (kept_pos == kept.len) {
+        kept.len = kept_pos = 0;
         ws_watch_set(c, watch, 0);
         ws_resume(c);
     }
@@ -82,19 +82,15 @@ static void on_ready(ws_conn *c, int fd, unsigned events, void *arg)
 
 static void keep(const char *data, apr_size_t len)
 {
-    char *more = realloc(kept, kept_len + len);
-    if (!more) {
+    ws_strbuf_add(&kept, data, len);
+    if (kept.broken) {
         __atomic_store_n(&error, ENOMEM, __ATOMIC_RELEASE);
-        return;
     }
-    kept = more;
-    memcpy(kept + kept_len, data, len);
-    kept_len += len;
 }
 
 void ws_output_write(ws_conn *c, const void *data, apr_size_t len)
 {
-    apr_size_t done = kept_len || ws_output_error() ? 0 : write_some(data, len);
+    apr_size_t done = kept.len || ws_output_error() ? 0 : write_some(data, len);
     if (done == len || ws_output_error()) {
         return;
     }
@@ -116,32 +112,16 @@ void ws_output_write(ws_conn *c, const void *data, apr_size_t len)
 void ws_output_end(void)
 {
     watch = NULL; /* it has ended with its connection */
-    while (kept_pos < kept_len && !ws_output_error()) {
+    while (kept_pos < kept.len && !ws_output_error()) {
         struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
         poll(&p, 1, -1);
-        kept_pos += write_some(kept + kept_pos, kept_len - kept_pos);
+        kept_pos += write_some(kept.data + kept_pos, kept.len - kept_pos);
     }
-    free(kept);
-    kept = NULL;
+    ws_strbuf_free(&kept);
+    kept = (ws_strbuf){0};
 }
 
 /* ---- The terminal ---- */
-
-/* Under the lock. */
-static void append(const char *data, apr_size_t len)
-{
-    if (shown_size - shown_len < len + 1) {
-        char *more = realloc(shown, (shown_len + len + 1) * 2);
-        if (!more) {
-            return;
-        }
-        shown = more;
-        shown_size = (shown_len + len + 1) * 2;
-    }
-    memcpy(shown + shown_len, data, len);
-    shown_len += len;
-    shown[shown_len] = '\0';
-}
 
 static const char *colour(ws_tone tone)
 {
@@ -162,20 +142,18 @@ void ws_output_show(ws_conn *c, ws_tone tone, const char *mark, const char *data
 {
     const char *end = data + len;
     pthread_mutex_lock(&lock);
-    append(colour(tone), strlen(colour(tone)));
-    append(mark, strlen(mark));
+    ws_strbuf_puts(&shown, colour(tone));
+    ws_strbuf_puts(&shown, mark);
     for (const char *s = data; s < end; s++) {
         if (acts(s, end)) {
-            char hex[8] = "";
-            snprintf(hex, sizeof(hex), "\\x%02x", (unsigned char)*s);
-            append(hex, strlen(hex));
+            ws_strbuf_printf(&shown, "\\x%02x", (unsigned char)*s);
         }
         else {
-            append(s, 1);
+            ws_strbuf_add(&shown, s, 1);
         }
     }
-    append(*colour(tone) ? "\33[m\n" : "\n", *colour(tone) ? 4 : 1);
-    if (c && shown_len > SHOWN_MAX && !paused) {
+    ws_strbuf_puts(&shown, *colour(tone) ? "\33[m\n" : "\n");
+    if (c && shown.len > SHOWN_MAX && !paused) {
         paused = ws_conn_id(c);
         ws_pause(c);
     }
@@ -196,10 +174,12 @@ char *ws_output_take(void)
     char *text;
     ws_id id;
     pthread_mutex_lock(&lock);
-    text = shown;
+    if (shown.len) {
+        ws_strbuf_add(&shown, "", 1); /* the NUL of a text */
+    }
+    text = shown.data;
     id = paused;
-    shown = NULL;
-    shown_len = shown_size = 0;
+    shown = (ws_strbuf){0};
     paused = 0;
     pthread_mutex_unlock(&lock);
     if (id) {

@@ -6,9 +6,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/wake.h"
 #include "engine/conn.h"
 #include "tools/wsclient/json.h"
 #include "tools/wsclient/output.h"
@@ -57,18 +57,12 @@ int ws_session_fd(void)
 
 void ws_session_wake(void)
 {
-    int before = errno;
-    apr_uint64_t one = 1;
-    while (write(wake_fd, &one, sizeof(one)) < 0 && errno == EINTR) {
-    }
-    errno = before;
+    ws_wake(wake_fd);
 }
 
 void ws_session_woken(void)
 {
-    apr_uint64_t count;
-    while (read(wake_fd, &count, sizeof(count)) < 0 && errno == EINTR) {
-    }
+    ws_woken(wake_fd);
 }
 
 static void set_state(ws_session_state s)
@@ -277,7 +271,7 @@ const char *ws_session_start(void)
                                        .log = on_log,
                                        .log_level = o->frames ? WS_LOG_TRACE : WS_LOG_WARNING};
     int streams = !o->json && !o->record && !o->terminal && o->form != WS_FORM_HEX;
-    if ((wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0) {
+    if (ws_wake_create(&wake_fd) != APR_SUCCESS) {
         return strerror(errno);
     }
     if (ws_client_create(&client, &options) != APR_SUCCESS) {

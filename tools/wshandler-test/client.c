@@ -15,24 +15,20 @@
 /* Messages of any size come in. */
 #define ANY ((uint64_t)1 << 62)
 
-static void append(ws_buffer *b, const void *data, apr_size_t len)
+static void append(ws_strbuf *b, const void *data, apr_size_t len)
 {
-    if (b->size - b->len < len) {
-        b->size = (b->len + len) * 2 + 4096;
-        if (!(b->data = realloc(b->data, b->size))) {
-            abort();
-        }
-    }
-    if (len) {
-        memcpy(b->data + b->len, data, len);
-        b->len += len;
+    ws_strbuf_add(b, data, len);
+    if (b->broken) {
+        abort();
     }
 }
 
-static void consume(ws_buffer *b, apr_size_t n)
+static void consume(ws_strbuf *b, apr_size_t n)
 {
-    b->len -= n;
-    memmove(b->data, b->data + n, b->len);
+    if (n) {
+        b->len -= n;
+        memmove(b->data, b->data + n, b->len);
+    }
 }
 
 static void happens(ws_test_client *p, ws_say say, int code, const void *data, apr_size_t len)
@@ -74,9 +70,9 @@ void ws_test_client_free(ws_test_client *p)
     while ((e = ws_test_client_take(p))) {
         free(e);
     }
-    free(p->in.data);
-    free(p->out.data);
-    free(p->message.data);
+    ws_strbuf_free(&p->in);
+    ws_strbuf_free(&p->out);
+    ws_strbuf_free(&p->message);
 }
 
 /* ---- Out ---- */
@@ -92,7 +88,7 @@ static void send_frame(ws_test_client *p, unsigned first, const void *data, apr_
     at = p->out.len;
     append(&p->out, data, len);
     for (apr_size_t i = 0; i < len; i++) {
-        p->out.data[at + i] ^= mask[i % 4];
+        p->out.data[at + i] = (char)(p->out.data[at + i] ^ mask[i % 4]);
     }
 }
 
@@ -209,7 +205,7 @@ static void on_piece(ws_test_client *p, ws_parse_result what, const ws_piece *pi
 
 static void parse(ws_test_client *p)
 {
-    unsigned char *at = p->in.data;
+    unsigned char *at = (unsigned char *)p->in.data;
     size_t len = p->in.len;
     ws_parse_error error;
     ws_piece piece;

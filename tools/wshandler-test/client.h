@@ -5,6 +5,7 @@
 #ifndef WS_TOOLS_ACTOR_H
 #define WS_TOOLS_ACTOR_H
 
+#include "base/strbuf.h"
 #include "protocol/frame.h"
 #include "protocol/hixie.h"
 #include "tools/wshandler-test/transcript.h"
@@ -18,11 +19,6 @@ struct ws_happening {
     apr_size_t len;
     char data[];
 };
-
-typedef struct ws_buffer {
-    unsigned char *data;
-    apr_size_t len, size;
-} ws_buffer;
 
 typedef struct ws_test_client {
     const char *name;
@@ -38,7 +34,7 @@ typedef struct ws_test_client {
 
     ws_parser parser;
     ws_hixie hixie;
-    ws_buffer in, out, message;
+    ws_strbuf in, out, message;
     ws_happening *first, **last;
     int close_code;          /**< sent, 0: none */
     unsigned close_told : 1; /**< the server's has come */

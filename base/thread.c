@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-#include "engine/thread.h"
+#include "base/thread.h"
 
 #include <pthread.h>
 #include <signal.h>

@@ -2,8 +2,8 @@
 
 /** A text that grows. When there is no memory it stops growing and says so. Not for several threads. */
 
-#ifndef WS_ENGINE_TEXT_H
-#define WS_ENGINE_TEXT_H
+#ifndef WS_BASE_STRBUF_H
+#define WS_BASE_STRBUF_H
 
 #include <apr.h>
 
@@ -16,9 +16,6 @@ typedef struct ws_strbuf {
 void ws_strbuf_add(ws_strbuf *t, const char *data, apr_size_t len);
 void ws_strbuf_puts(ws_strbuf *t, const char *s);
 void ws_strbuf_printf(ws_strbuf *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/** A JSON string with its quotes; s NULL: null. What is not UTF-8 is taken for Latin-1. */
-void ws_strbuf_json(ws_strbuf *t, const char *s, apr_size_t len);
 
 /** As mod_log_config escapes what comes from a client: quotes, backslashes, and what is not printable
  *  ASCII. s NULL or empty: "-" */

@@ -2,8 +2,8 @@
 
 /** Threads of the module. */
 
-#ifndef WS_ENGINE_THREAD_H
-#define WS_ENGINE_THREAD_H
+#ifndef WS_BASE_THREAD_H
+#define WS_BASE_THREAD_H
 
 #include <apr_thread_proc.h>
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-#include "engine/strbuf.h"
+#include "base/strbuf.h"
 
 #include <apr_time.h>
 #include <stdarg.h>
@@ -8,9 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "protocol/utf8.h"
-
-static int reserve(ws_strbuf *t, apr_size_t more)
+static int strbuf_reserve(ws_strbuf *t, apr_size_t more)
 {
     apr_size_t size = t->size ? t->size : 512;
     char *grown;
@@ -31,7 +29,7 @@ static int reserve(ws_strbuf *t, apr_size_t more)
 
 void ws_strbuf_add(ws_strbuf *t, const char *data, apr_size_t len)
 {
-    if (len && reserve(t, len)) {
+    if (len && strbuf_reserve(t, len)) {
         memcpy(t->data + t->len, data, len);
         t->len += len;
     }
@@ -49,37 +47,12 @@ void ws_strbuf_printf(ws_strbuf *t, const char *format, ...)
     va_start(args, format);
     va_copy(again, args);
     n = vsnprintf(NULL, 0, format, args);
-    if (n > 0 && reserve(t, (apr_size_t)n + 1)) {
+    if (n > 0 && strbuf_reserve(t, (apr_size_t)n + 1)) {
         vsnprintf(t->data + t->len, (apr_size_t)n + 1, format, again);
         t->len += (apr_size_t)n;
     }
     va_end(again);
     va_end(args);
-}
-
-void ws_strbuf_json(ws_strbuf *t, const char *s, apr_size_t len)
-{
-    int utf8;
-    if (!s) {
-        ws_strbuf_puts(t, "null");
-        return;
-    }
-    utf8 = ws_utf8_check(WS_UTF8_START, (const unsigned char *)s, len) == WS_UTF8_START;
-    ws_strbuf_puts(t, "\"");
-    for (apr_size_t i = 0; i < len; i++) {
-        unsigned char b = (unsigned char)s[i];
-        if (b == '"' || b == '\\') {
-            char pair[2] = {'\\', (char)b};
-            ws_strbuf_add(t, pair, 2);
-        }
-        else if (b < ' ' || b == 127 || b == '<' || (b > 127 && !utf8)) { /* < for pages */
-            ws_strbuf_printf(t, "\\u%04x", b);
-        }
-        else {
-            ws_strbuf_add(t, s + i, 1);
-        }
-    }
-    ws_strbuf_puts(t, "\"");
 }
 
 void ws_strbuf_escaped(ws_strbuf *t, const char *s, apr_size_t len)
