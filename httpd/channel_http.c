@@ -25,6 +25,9 @@
 
 APLOG_USE_MODULE(websocket);
 
+/* How long a browser may remember what it was allowed, seconds. */
+#define PREFLIGHT_AGE "600"
+
 /* Channels of one request. */
 #define NAMES_MAX 100
 
@@ -509,7 +512,7 @@ static const char *what_is_wrong(const apr_array_header_t *names)
     }
     for (int i = 0; i < names->nelts; i++) {
         if (!ws_channel_valid(APR_ARRAY_IDX(names, i, const char *))) {
-            return "a name has 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = , !";
+            return "a name has 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = !";
         }
     }
     return NULL;
@@ -535,11 +538,44 @@ static const char *forbidden(request_rec *r, ws_action action, const apr_array_h
     return NULL;
 }
 
+/* Cross-origin requests of pages that WebSocketOrigin lets in (the Fetch standard, section 3.2). With `any`
+ * they come without the user's cookies. */
+static void add_cors(request_rec *r, const char *origin)
+{
+    const ws_dir_config *d = ws_dir_config_of(r);
+    apr_table_mergen(r->err_headers_out, "Vary", "Origin");
+    if (!origin) {
+        return;
+    }
+    apr_table_setn(r->err_headers_out, "Access-Control-Allow-Origin", origin);
+    apr_table_setn(r->err_headers_out, "Access-Control-Expose-Headers", "Retry-After");
+    if (ws_origin_listed(d, origin, apr_table_get(r->headers_in, "Host"))) {
+        apr_table_setn(r->err_headers_out, "Access-Control-Allow-Credentials", "true");
+    }
+}
+
+/* A browser asks whether a page may send what it wants to. */
+static int preflight(request_rec *r, const char *allow)
+{
+    const char *headers = apr_table_get(r->headers_in, "Access-Control-Request-Headers");
+    apr_table_setn(r->err_headers_out, "Allow", allow);
+    if (apr_table_get(r->headers_in, "Access-Control-Request-Method")) {
+        apr_table_setn(r->err_headers_out, "Access-Control-Allow-Methods", allow);
+        apr_table_setn(r->err_headers_out, "Access-Control-Max-Age", PREFLIGHT_AGE);
+        apr_table_mergen(r->err_headers_out, "Vary", "Access-Control-Request-Headers");
+        if (headers) {
+            apr_table_setn(r->err_headers_out, "Access-Control-Allow-Headers", headers);
+        }
+    }
+    r->status = HTTP_NO_CONTENT;
+    return OK;
+}
+
 int ws_channel_http_handler(request_rec *r)
 {
     const ws_channel_http *h = wanted(r);
     const char *wrong, *origin = apr_table_get(r->headers_in, "Origin");
-    const char *allow = "GET, HEAD";
+    const char *allow = "GET, HEAD, OPTIONS";
     int publishes, subscribes;
     apr_array_header_t *names;
 
@@ -550,7 +586,7 @@ int ws_channel_http_handler(request_rec *r)
     publishes = (h->what & WS_CHANNEL_HTTP_PUBLISH) != 0;
     subscribes = (h->what & WS_CHANNEL_HTTP_SUBSCRIBE) != 0;
     if (publishes) {
-        allow = "GET, HEAD, POST, DELETE";
+        allow = "GET, HEAD, POST, DELETE, OPTIONS";
     }
     /* A page of another site could send a POST with this one's cookies. */
     if (!ws_origin_allowed(ws_dir_config_of(r), origin, apr_table_get(r->headers_in, "Host"))) {
@@ -559,9 +595,9 @@ int ws_channel_http_handler(request_rec *r)
             "channels: refused with 403: pages of origin \"%s\" may not (WebSocketOrigin)", origin);
         return refuse(r, HTTP_FORBIDDEN, "pages of this origin may not (WebSocketOrigin)");
     }
-    if (origin) {
-        apr_table_setn(r->err_headers_out, "Access-Control-Allow-Origin", origin);
-        apr_table_mergen(r->err_headers_out, "Vary", "Origin");
+    add_cors(r, origin);
+    if (r->method_number == M_OPTIONS) {
+        return preflight(r, allow);
     }
     if (r->method_number != M_GET
         && !(publishes && (r->method_number == M_POST || r->method_number == M_DELETE))) {

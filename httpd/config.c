@@ -153,21 +153,23 @@ unsigned ws_versions_of(const ws_dir_config *d)
     return d->versions ? d->versions : WS_V13 | WS_V8 | WS_V7;
 }
 
-int ws_origin_allowed(const ws_dir_config *d, const char *origin, const char *host)
+int ws_origin_listed(const ws_dir_config *d, const char *origin, const char *host)
 {
-    /* A client without Origin is no browser: it can claim any origin it likes. */
-    if (!origin || (d->origins && d->origin_any)) {
-        return 1;
-    }
     if ((!d->origins || d->origin_same) && host && ws_origin_same(origin, host)) {
         return 1;
     }
     for (int i = 0; d->origins && i < d->origins->nelts; i++) {
-        if (ws_origin_equal(origin, APR_ARRAY_IDX(d->origins, i, const char *))) {
+        if (ws_origin_matches(origin, APR_ARRAY_IDX(d->origins, i, const char *))) {
             return 1;
         }
     }
     return 0;
+}
+
+int ws_origin_allowed(const ws_dir_config *d, const char *origin, const char *host)
+{
+    /* A client without Origin is no browser: it can claim any origin it likes. */
+    return !origin || (d->origins && d->origin_any) || ws_origin_listed(d, origin, host);
 }
 
 /* ---- Directives ---- */
@@ -348,8 +350,9 @@ static const char *set_slow_reader(cmd_parms *cmd, void *config, const char *pol
 static const char *set_origins(cmd_parms *cmd, void *config, int argc, char *const argv[])
 {
     ws_dir_config *d = config;
-    static const char takes[] = "same, any, or origins such as https://www.example.org and "
-                                "http://localhost:8080 (scheme, host and port, no path)";
+    static const char takes[] = "same, any, or origins such as https://www.example.org, "
+                                "https://*.example.org and http://localhost:8080 (scheme, host and "
+                                "port, no path)";
     if (argc == 0) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name, " takes ", takes, NULL);
     }
@@ -365,7 +368,7 @@ static const char *set_origins(cmd_parms *cmd, void *config, int argc, char *con
             }
             d->origin_any = 1;
         }
-        else if (ws_origin_valid(argv[i])) {
+        else if (ws_origin_pattern_valid(argv[i])) {
             APR_ARRAY_PUSH(d->origins, const char *) = argv[i];
         }
         else {

@@ -98,6 +98,9 @@ const ws_settings *ws_settings_of(request_rec *r);
 /** Versions that a Location speaks, WS_V13... */
 unsigned ws_versions_of(const ws_dir_config *d);
 
+/** Whether an origin is named by WebSocketOrigin, `same` included; `any` names none. */
+int ws_origin_listed(const ws_dir_config *d, const char *origin, const char *host);
+
 /** Whether a Location lets pages of this origin connect; origin may be NULL. */
 int ws_origin_allowed(const ws_dir_config *d, const char *origin, const char *host);
 

@@ -296,3 +296,36 @@ int ws_origin_valid(const char *origin)
     const char *rest = hs_parse_scheme(origin, &len);
     return !strcmp(origin, "null") || (rest && hs_parse_authority(rest, &a));
 }
+
+/* @return the domain behind "*." of a pattern; NULL if it is none */
+static const char *hs_wildcard(const char *pattern, size_t *len)
+{
+    const char *rest = hs_parse_scheme(pattern, len);
+    return rest && !strncmp(rest, "*.", 2) && rest[2] != '.' && rest[2] != '[' ? rest + 2 : NULL;
+}
+
+int ws_origin_pattern_valid(const char *pattern)
+{
+    authority a;
+    size_t len;
+    const char *domain = hs_wildcard(pattern, &len);
+    return domain ? hs_parse_authority(domain, &a) : ws_origin_valid(pattern);
+}
+
+int ws_origin_matches(const char *origin, const char *pattern)
+{
+    authority o, d;
+    size_t o_len, p_len;
+    const char *domain = hs_wildcard(pattern, &p_len), *rest = hs_parse_scheme(origin, &o_len);
+    if (!domain) {
+        return ws_origin_equal(origin, pattern);
+    }
+    if (!rest || o_len != p_len || strncasecmp(origin, pattern, o_len)
+        || !hs_parse_authority(rest, &o) || !hs_parse_authority(domain, &d) || o.len < d.len + 2
+        || o.host[o.len - d.len - 1] != '.') {
+        return 0;
+    }
+    o.host += o.len - d.len;
+    o.len = d.len;
+    return hs_authority_equal(&o, &d, hs_default_port(origin, o_len));
+}

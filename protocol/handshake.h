@@ -90,4 +90,10 @@ int ws_origin_equal(const char *a, const char *b);
 /** Whether a string is an origin as browsers send it: scheme "://" host [":" port], or "null". */
 int ws_origin_valid(const char *origin);
 
+/** Whether a string is an origin, or one whose host begins with "*.": all hosts below that one. */
+int ws_origin_pattern_valid(const char *pattern);
+
+/** Whether an origin is equal to a pattern, or its host lies below the pattern's, at any depth. */
+int ws_origin_matches(const char *origin, const char *pattern);
+
 #endif

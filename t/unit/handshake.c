@@ -417,6 +417,46 @@ static void valid_origins(void)
     }
 }
 
+static void origin_patterns(void)
+{
+    static const struct {
+        const char *origin, *pattern;
+        int matches;
+    } rows[] = {
+        {"https://a.example.org", "https://*.example.org", 1},
+        {"https://a.b.example.org", "https://*.example.org", 1},
+        {"HTTPS://A.EXAMPLE.ORG", "https://*.example.org", 1},
+        {"https://a.example.org:443", "https://*.example.org", 1},
+        {"https://a.example.org:8443", "https://*.example.org:8443", 1},
+        {"https://example.org", "https://example.org", 1},
+        {"https://example.org", "https://*.example.org", 0},
+        {"https://.example.org", "https://*.example.org", 0},
+        {"https://evilexample.org", "https://*.example.org", 0},
+        {"https://a.example.org.evil.example", "https://*.example.org", 0},
+        {"https://a.example.org:8443", "https://*.example.org", 0},
+        {"https://a.example.org", "https://*.example.org:8443", 0},
+        {"http://a.example.org", "https://*.example.org", 0},
+        {"null", "https://*.example.org", 0},
+        {"a.example.org", "https://*.example.org", 0},
+        {"https://a.example.org/", "https://*.example.org", 0},
+        {"https://*.example.org", "https://*.example.org", 0},
+    };
+    static const char *const invalid[] = {"https://*",       "https://*.",
+                                          "https://*..org",  "https://*example.org",
+                                          "https://a.*.org", "*://a.example.org",
+                                          "https://*.[::1]", "*.example.org",
+                                          "https://*.*.org", "https://*.example.org/x"};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        is_int(!!ws_origin_matches(rows[i].origin, rows[i].pattern), rows[i].matches,
+               "\"%s\" %s \"%s\"", rows[i].origin, rows[i].matches ? "matches" : "does not match",
+               rows[i].pattern);
+        ok(ws_origin_pattern_valid(rows[i].pattern), "\"%s\" is a pattern", rows[i].pattern);
+    }
+    for (size_t i = 0; i < sizeof(invalid) / sizeof(*invalid); i++) {
+        ok(!ws_origin_pattern_valid(invalid[i]), "\"%s\" is no pattern", invalid[i]);
+    }
+}
+
 int main(void)
 {
     what_is_accepted();
@@ -432,5 +472,6 @@ int main(void)
     same_origin();
     equal_origins();
     valid_origins();
+    origin_patterns();
     return done_testing();
 }
