@@ -50,12 +50,12 @@ takes("WebSocketFragmentSize $_", "taken: WebSocketFragmentSize $_") for qw(off 
 
 refuses("WebSocketPing $_", qr/^WebSocketPing: "\Q$_\E" is wrong, it takes an interval from 100ms to 24h, in seconds or with ms, s, min, h or d; or off/)
     for qw(0 99ms 25h x 5q -1 5000000000000), @nonsense;
-refuses("WebSocketPing 20s $_", qr/^WebSocketPing: "\Q$_\E" is wrong, it takes an interval from 100ms to 24h,.*, as the time to answer a ping$/m)
-    for qw(0 99ms 25h off), @nonsense;
+refuses("WebSocketPing 20s $_", qr/^WebSocketPing: "\Q$_\E" is wrong, it takes an interval from 100ms to 24h,.*, as the time to answer a ping; or off, to keep clients that do not$/m)
+    for qw(0 99ms 25h), @nonsense;
 refuses('WebSocketPing off 5s',   qr/^WebSocketPing: "5s" is wrong, it takes nothing behind off/);
 refuses('WebSocketPing',          qr/^WebSocketPing takes 1-2 arguments/);
 refuses('WebSocketPing 1s 1s 1s', qr/^WebSocketPing takes 1-2 arguments/);
-takes("WebSocketPing $_", "taken: WebSocketPing $_") for 'off', 'Off', '100ms', '24h', '20', '2min', '20s 100ms', '100ms 24h';
+takes("WebSocketPing $_", "taken: WebSocketPing $_") for 'off', '20s off', 'Off', '100ms', '24h', '20', '2min', '20s 100ms', '100ms 24h';
 
 refuses("WebSocketLimit $_", qr/^WebSocketLimit: "[^"]*" is wrong, it takes one of connections=N, .* or off/)
     for 'x', 'connections', 'off 1', 'dry-run', 'burst=5', 'key=address', 'messages=5 rate=1', '';

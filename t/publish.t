@@ -129,7 +129,7 @@ for (
     my ($got, $text, $answer_head) = curl(@request);
     is($got, $expected, "$what: $expected");
     like($text->{error}, $why, "$what: $text->{error}");
-    like($answer_head, qr/^Allow: GET, HEAD, POST, DELETE\r?$/m, 'with what is allowed') if $expected == 405;
+    like($answer_head, qr/^Allow: GET, HEAD, POST, DELETE, OPTIONS\r?$/m, 'with what is allowed') if $expected == 405;
 }
 is((curl('/closed/a', '-d', 'x'))[0], 403, "httpd's Require guards it");
 is((curl('/user/a', '-d', 'x'))[0], 401, 'so does its authentication');
