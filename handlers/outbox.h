@@ -37,7 +37,7 @@ static inline int outbox_add(outbox *o, const void *data, apr_size_t len)
     if (len == 0) {
         return 0;
     }
-    if ((more = realloc(o->data, o->len + len)) == NULL) {
+    if (!(more = realloc(o->data, o->len + len))) {
         return -1;
     }
     memcpy(more + o->len, data, len);

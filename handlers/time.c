@@ -42,20 +42,20 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
 {
     time_config *config = *data;
 
-    if (config == NULL) {
+    if (!config) {
         *data = config = apr_pmemdup(pconf, &defaults, sizeof(defaults));
     }
-    if (key == NULL) {
+    if (!key) {
         return NULL;
     }
-    if (strcmp(key, "interval") == 0) {
+    if (!strcmp(key, "interval")) {
         apr_int64_t ms = config->interval;
         const char *error = ws_parse_interval(pconf, value, 1000, 24 * 3600 * 1000, &ms);
 
         config->interval = (apr_uint32_t)ms;
         return error;
     }
-    if (strcmp(key, "format") == 0) {
+    if (!strcmp(key, "format")) {
         char text[TEXT_SIZE];
 
         config->format = apr_pstrdup(pconf, value);

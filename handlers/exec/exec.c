@@ -112,7 +112,7 @@ static const char *set_stop(apr_pool_t *pconf, exec_config *config, const char *
 static int word(const char *value, const char *const *words)
 {
     for (int i = 0; words[i]; i++) {
-        if (strcmp(value, words[i]) == 0) {
+        if (!strcmp(value, words[i])) {
             return i;
         }
     }
@@ -128,43 +128,43 @@ static const char *set(apr_pool_t *pconf, exec_config *config, const char *key, 
     struct stat folder;
     int n;
 
-    if (strcmp(key, "command") == 0) {
+    if (!strcmp(key, "command")) {
         return set_command(pconf, config, value);
     }
-    if (strcmp(key, "directory") == 0) {
+    if (!strcmp(key, "directory")) {
         config->directory = apr_pstrdup(pconf, value);
         return *value != '/'              ? "takes an absolute path"
                : stat(value, &folder) < 0 ? strerror(errno)
                : S_ISDIR(folder.st_mode)  ? NULL
                                           : "is no folder";
     }
-    if (strcmp(key, "framing") == 0) {
+    if (!strcmp(key, "framing")) {
         config->framing = (exec_framing)(n = word(value, framings));
         return n >= 0 ? NULL : "takes line, nul or length";
     }
-    if (strcmp(key, "type") == 0) {
+    if (!strcmp(key, "type")) {
         config->type = (n = word(value, types)) ? WS_BINARY : WS_TEXT;
         return n >= 0 ? NULL : "takes text or binary";
     }
-    if (strcmp(key, "shared") == 0) {
+    if (!strcmp(key, "shared")) {
         config->shared = n = word(value, switches);
         return n >= 0 ? NULL : "takes on or off";
     }
-    if (strcmp(key, "max") == 0) {
+    if (!strcmp(key, "max")) {
         return set_number(pconf, ws_parse_count, value, 1, 100000, &config->max);
     }
-    if (strcmp(key, "longest") == 0) {
+    if (!strcmp(key, "longest")) {
         return set_number(pconf, ws_parse_size, value, 1, 1 << 30, &config->longest);
     }
-    if (strcmp(key, "stderr") == 0) {
+    if (!strcmp(key, "stderr")) {
         config->lines = 0;
-        if (strcmp(value, "off") == 0
+        if (!strcmp(value, "off")
             || !(error = set_number(pconf, ws_parse_count, value, 1, 10000, &config->lines))) {
             return NULL;
         }
         return apr_pstrcat(pconf, error, ", of lines a second that are logged; or off", NULL);
     }
-    if (strcmp(key, "stop") == 0) {
+    if (!strcmp(key, "stop")) {
         return set_stop(pconf, config, value);
     }
     return "unknown key; there are command, directory, framing, type, shared, max, longest, stderr "
@@ -180,19 +180,19 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
                                          .stop_at = {1000, 3000, 5000}};
     exec_config *config = *data;
 
-    if (config == NULL) {
+    if (!config) {
         *data = config = apr_pmemdup(pconf, &defaults, sizeof(defaults));
     }
-    if (key != NULL) {
+    if (key) {
         return set(pconf, config, key, value);
     }
-    if (config->argv == NULL) {
+    if (!config->argv) {
         return "command= is missing: which program?";
     }
-    if (config->directory == NULL) {
+    if (!config->directory) {
         config->directory = ap_make_dirstr_parent(pconf, config->argv[0]);
     }
-    if ((config->slots = exec_slots_new(pconf, config->max)) == NULL) {
+    if (!(config->slots = exec_slots_new(pconf, config->max))) {
         return "there is no memory for so many";
     }
     return NULL;
@@ -203,10 +203,10 @@ static apr_status_t start(apr_pool_t *pchild, void *data, ws_location *here)
     exec_config *config = data;
 
     (void)pchild;
-    if ((config->keeper = exec_keeper_new(config)) == NULL) {
+    if (!(config->keeper = exec_keeper_new(config))) {
         return APR_ENOMEM;
     }
-    if (config->shared && (config->hub = exec_hub_new(config, here)) == NULL) {
+    if (config->shared && !(config->hub = exec_hub_new(config, here))) {
         exec_keeper_stop(config->keeper);
         return APR_ENOMEM;
     }
@@ -217,11 +217,11 @@ static void stop(void *data)
 {
     exec_config *config = data;
 
-    if (config->hub != NULL) {
+    if (config->hub) {
         exec_hub_stop(config->hub);
     }
     exec_keeper_stop(config->keeper);
-    if (config->hub != NULL) {
+    if (config->hub) {
         exec_hub_free(config->hub);
     }
 }
@@ -235,7 +235,7 @@ static char **environment(request_rec *r, ws_request *rq)
 
     ap_add_common_vars(r);
     ap_add_cgi_vars(r);
-    if (protocol != NULL) {
+    if (protocol) {
         apr_table_setn(r->subprocess_env, "WEBSOCKET_PROTOCOL", protocol);
     }
     return ap_create_environment(r->pool, r->subprocess_env);
@@ -254,7 +254,7 @@ int exec_launch(const exec_config *config, request_rec *r, char *const *env, exe
     const char *what;
     int error;
 
-    if ((*slot = exec_slot_take(config->slots, config->max)) == NULL) {
+    if (!(*slot = exec_slot_take(config->slots, config->max))) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
                       "websocket: exec: refused with 503: %u programs run already (max=)",
                       config->max);
@@ -295,10 +295,10 @@ static int on_request(ws_request *rq, void *data)
     session *s;
     int *slot, status;
 
-    if (config->hub != NULL) {
+    if (config->hub) {
         return exec_hub_ready(config->hub, r);
     }
-    if ((pool = ws_request_pool(rq)) == NULL) {
+    if (!(pool = ws_request_pool(rq))) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
     if ((status = exec_launch(config, r, environment(r, rq), &process, &slot)) != 0) {
@@ -310,7 +310,7 @@ static int on_request(ws_request *rq, void *data)
     s->out = process.out;
     s->program = exec_keep(config->keeper, &process, slot, r->server,
                            apr_psprintf(r->pool, "[client %s] %s", r->useragent_ip, r->uri));
-    if (s->program == NULL) {
+    if (!s->program) {
         close(s->in);
         close(s->out);
         return HTTP_SERVICE_UNAVAILABLE;
@@ -324,17 +324,17 @@ static int on_request(ws_request *rq, void *data)
 
 static void watch_what_is_wanted(ws_conn *c, session *s)
 {
-    if (s->in_watch != NULL) {
+    if (s->in_watch) {
         ws_watch_set(c, s->in_watch, s->waits ? WS_WRITABLE : 0);
     }
-    if (s->out_watch != NULL) {
+    if (s->out_watch) {
         ws_watch_set(c, s->out_watch, s->full ? 0 : WS_READABLE);
     }
 }
 
 static void close_watched(ws_conn *c, ws_watch **watch, int *fd)
 {
-    if (*watch != NULL) {
+    if (*watch) {
         ws_watch_stop(c, *watch);
         *watch = NULL;
     }
@@ -373,7 +373,7 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
                  config->type == WS_TEXT ? "text only, please" : "binary messages only, please");
         return;
     }
-    if (config->hub != NULL) {
+    if (config->hub) {
         exec_hub_message(config->hub, c, data, len);
         return;
     }
@@ -444,7 +444,7 @@ static ssize_t read_more(session *s)
     char *more = realloc(s->from, s->from_len + READ_SIZE);
     ssize_t n;
 
-    if (more == NULL) {
+    if (!more) {
         errno = ENOMEM;
         return -1;
     }
@@ -501,7 +501,7 @@ static void on_drain(ws_conn *c)
     exec_config *config = ws_config(c);
     session *s = ws_data(c);
 
-    if (config->hub == NULL) {
+    if (!config->hub) {
         s->full = 0;
         take(c, s);
         close_if_over(c, s);
@@ -512,7 +512,7 @@ static void on_drain(ws_conn *c)
 
 void exec_on_end(ws_conn *c, void *arg)
 {
-    if (c != NULL) {
+    if (c) {
         session *s = ws_data(c);
 
         s->ended = 1;
@@ -531,13 +531,13 @@ static void on_open(ws_conn *c)
         ws_close(c, WS_CLOSE_UNSUPPORTED, "this version has no binary messages");
         return;
     }
-    if (config->hub != NULL) {
+    if (config->hub) {
         exec_hub_join(config->hub, c);
         return;
     }
     s->in_watch = ws_watch_start(c, s->in, 0, on_writable, s);
     s->out_watch = ws_watch_start(c, s->out, WS_READABLE, on_readable, s);
-    if (s->in_watch == NULL || s->out_watch == NULL) {
+    if (!s->in_watch || !s->out_watch) {
         ws_close(c, WS_CLOSE_INTERNAL, "out of memory");
         return;
     }
@@ -553,7 +553,7 @@ static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
     exec_config *config = ws_config(c);
 
     (void)reason, (void)len;
-    if (config->hub != NULL) {
+    if (config->hub) {
         exec_hub_leave(config->hub, c, code);
     }
     else {

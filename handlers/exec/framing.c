@@ -11,7 +11,7 @@ static char end_of(exec_framing framing)
 
 int exec_fits(exec_framing framing, const char *data, apr_size_t len)
 {
-    return framing == EXEC_LENGTH || len == 0 || memchr(data, end_of(framing), len) == NULL;
+    return framing == EXEC_LENGTH || len == 0 || !memchr(data, end_of(framing), len);
 }
 
 int exec_put(outbox *to, exec_framing framing, const char *data, apr_size_t len)
@@ -83,7 +83,7 @@ char *exec_fix_utf8(const char *text, apr_size_t *len)
     if (wrong == 0) {
         return NULL;
     }
-    if ((to = fixed = malloc(*len + 2 * wrong)) == NULL) {
+    if (!(to = fixed = malloc(*len + 2 * wrong))) {
         *len = 0;
         return NULL;
     }

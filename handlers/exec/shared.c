@@ -60,7 +60,7 @@ static int list_add(id_list *l, ws_id id)
     if (l->count == l->size) {
         apr_size_t size = l->size ? l->size * 2 : 16;
         ws_id *more = realloc(l->ids, size * sizeof(*more));
-        if (more == NULL) {
+        if (!more) {
             return -1;
         }
         l->ids = more;
@@ -95,7 +95,7 @@ static int put(exec_hub *h, ws_id id, const char *kind, const char *text, apr_si
     char *line = malloc(64 + len);
     int n, rv;
 
-    if (line == NULL) {
+    if (!line) {
         return -1;
     }
     n = snprintf(line, 64, "%016" APR_UINT64_T_HEX_FMT "\t%s\t", id, kind);
@@ -108,7 +108,7 @@ static int put(exec_hub *h, ws_id id, const char *kind, const char *text, apr_si
 static void resume(ws_conn *c, void *arg)
 {
     (void)arg;
-    if (c != NULL) {
+    if (c) {
         ws_resume(c);
     }
 }
@@ -159,7 +159,7 @@ static void close_it(ws_id id, const char *text, apr_size_t len)
     digits = strcspn(words, " ");
     after = words[digits];
     words[digits] = '\0';
-    if (ws_parse_count(NULL, words, 1000, 4999, &code) == NULL) {
+    if (!ws_parse_count(NULL, words, 1000, 4999, &code)) {
         reason += digits + (after == ' ');
     }
     else { /* all of it is the reason */
@@ -175,8 +175,7 @@ static void take_message(exec_hub *h, const char *line, apr_size_t len)
     ws_id id = 0;
     int all;
 
-    if (kind == NULL
-        || (text = memchr(kind + 1, '\t', len - (apr_size_t)(kind + 1 - line))) == NULL) {
+    if (!kind || !(text = memchr(kind + 1, '\t', len - (apr_size_t)(kind + 1 - line)))) {
         complain(h, line, len);
         return;
     }
@@ -191,10 +190,10 @@ static void take_message(exec_hub *h, const char *line, apr_size_t len)
     if (!all && !list_find(&h->members, id, &at)) {
         return; /* it has gone meanwhile */
     }
-    if (kind_len == 7 && memcmp(kind, "message", 7) == 0) {
+    if (kind_len == 7 && !memcmp(kind, "message", 7)) {
         send_to(h, id, text, len);
     }
-    else if (kind_len == 5 && memcmp(kind, "close", 5) == 0 && !all) {
+    else if (kind_len == 5 && !memcmp(kind, "close", 5) && !all) {
         close_it(id, text, len);
     }
     else {
@@ -211,7 +210,7 @@ static int take_output(exec_hub *h)
     const char *start;
     ssize_t got;
 
-    if (more == NULL) {
+    if (!more) {
         return 0;
     }
     h->from = more;
@@ -315,7 +314,7 @@ static void ended(void *data, const exec_program *p)
         h->program = NULL;
     }
     pthread_mutex_unlock(&h->lock);
-    if (over != NULL) {
+    if (over) {
         exec_release(over);
     }
 }
@@ -350,7 +349,7 @@ static int start_program(exec_hub *h, request_rec *r)
     }
     h->program = exec_keep(h->config->keeper, &process, slot, r->server,
                            apr_psprintf(r->pool, "shared %s", h->config->argv[0]));
-    if (h->program == NULL) {
+    if (!h->program) {
         close(process.in);
         close(process.out);
         return HTTP_SERVICE_UNAVAILABLE;
@@ -368,7 +367,7 @@ int exec_hub_ready(exec_hub *h, request_rec *r)
     int status = 0;
 
     pthread_mutex_lock(&h->lock);
-    if (h->program == NULL) {
+    if (!h->program) {
         status = start_program(h, r);
     }
     else if (outbox_left(&h->to) > 4 * MARK) {
@@ -463,7 +462,7 @@ exec_hub *exec_hub_new(exec_config *config, ws_location *here)
     exec_hub *h = calloc(1, sizeof(*h));
     exec_side side = {fill, act, ended, h};
 
-    if (h != NULL) {
+    if (h) {
         h->config = config;
         h->here = here;
         h->in = h->out = -1;
@@ -477,7 +476,7 @@ void exec_hub_stop(exec_hub *h)
 {
     pthread_mutex_lock(&h->lock);
     close_fd(&h->in);
-    if (h->program != NULL) {
+    if (h->program) {
         exec_stop(h->program, h->out);
         h->out = -1;
     }

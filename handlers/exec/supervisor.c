@@ -288,12 +288,12 @@ static void *run(void *arg)
         unsigned n = 0;
         struct pollfd *more = realloc(fds, (k->count * 3 + 3) * sizeof(*fds));
 
-        if (more != NULL) {
+        if (more) {
             fds = more;
             n = fill(k, fds, &timeout);
         }
         pthread_mutex_unlock(&k->lock);
-        if (more != NULL) {
+        if (more) {
             beside = k->side.fill ? k->side.fill(k->side.data, fds + n) : 0;
             poll(fds, n + (unsigned)beside, timeout);
         }
@@ -350,7 +350,7 @@ exec_keeper *exec_keeper_new(const exec_config *config)
 {
     exec_keeper *k = calloc(1, sizeof(*k));
 
-    if (k == NULL || (k->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
+    if (!k || (k->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
         free(k);
         return NULL;
     }
@@ -387,7 +387,7 @@ exec_program *exec_keep(exec_keeper *k, const exec_process *process, int *slot,
     exec_program *p = calloc(1, sizeof(*p));
     int kept = 0;
 
-    if (p != NULL && (p->line = malloc(LINE_SIZE)) != NULL && (p->who = strdup(who)) != NULL) {
+    if (p && (p->line = malloc(LINE_SIZE)) && (p->who = strdup(who))) {
         p->keeper = k;
         p->pid = process->pid;
         p->pidfd = process->pidfd;
@@ -409,7 +409,7 @@ exec_program *exec_keep(exec_keeper *k, const exec_process *process, int *slot,
         exec_wake(k);
         return p;
     }
-    if (p != NULL) {
+    if (p) {
         free(p->line);
         free(p->who);
         free(p);

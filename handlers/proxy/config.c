@@ -50,7 +50,7 @@ static const char *set_servers(apr_pool_t *p, proxy_config *config, const char *
     while ((url = next(p, &list))) {
         const char *at = strchr(url, '@'), *slash, *shown;
         proxy_server *s;
-        size_t scheme = strncmp(url, "wss://", 6) == 0 ? 6 : strncmp(url, "ws://", 5) == 0 ? 5 : 0;
+        size_t scheme = !strncmp(url, "wss://", 6) ? 6 : !strncmp(url, "ws://", 5) ? 5 : 0;
         if (!scheme || !url[scheme] || strchr(url, '#') || url[strcspn(url, " \"<>")]) {
             return "takes ws://host:port/path or wss://host:port/path, several separated by commas";
         }
@@ -83,11 +83,11 @@ static int is_reserved(const char *name)
         "Host", "Upgrade", "Connection", "Content-Length",    "Keep-Alive",
         "TE",   "Trailer", "Origin",     "Transfer-Encoding", "Proxy-Connection"};
     for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
-        if (strcasecmp(names[i], name) == 0) {
+        if (!strcasecmp(names[i], name)) {
             return 1;
         }
     }
-    return strncasecmp(name, "Sec-WebSocket-", 14) == 0;
+    return !strncasecmp(name, "Sec-WebSocket-", 14);
 }
 
 static const char *set_headers(apr_pool_t *p, proxy_config *config, const char *list)
@@ -111,7 +111,7 @@ static const char *set_switch(const char *value, int on, int off, int *field)
     if (strcasecmp(value, "on") && strcasecmp(value, "off")) {
         return takes_switch;
     }
-    *field = strcasecmp(value, "on") == 0 ? on : off;
+    *field = !strcasecmp(value, "on") ? on : off;
     return NULL;
 }
 
@@ -134,9 +134,9 @@ static const char *set_file(apr_pool_t *p, const char *value, const char **field
 
 static const char *set_origin(apr_pool_t *p, proxy_config *config, const char *value)
 {
-    config->origin = strcasecmp(value, "pass") == 0   ? NULL
-                     : strcasecmp(value, "none") == 0 ? ""
-                                                      : apr_pstrdup(p, value);
+    config->origin = !strcasecmp(value, "pass")   ? NULL
+                     : !strcasecmp(value, "none") ? ""
+                                                  : apr_pstrdup(p, value);
     return !config->origin || !*config->origin || strstr(value, "://")
                ? NULL
                : "takes pass, none, or an origin: https://example.org";
@@ -147,62 +147,62 @@ const char *proxy_configure(apr_pool_t *p, const char *key, const char *value, v
     proxy_config *config = *data;
     ws_connect_options *o;
 
-    if (config == NULL) {
+    if (!config) {
         *data = config = config_new(p);
     }
     o = &config->options;
-    if (key == NULL) {
+    if (!key) {
         return config->servers->nelts ? NULL : "takes to=URL: where is the server?";
     }
-    if (strcmp(key, "to") == 0) {
+    if (!strcmp(key, "to")) {
         return set_servers(p, config, value);
     }
-    if (strcmp(key, "headers") == 0) {
+    if (!strcmp(key, "headers")) {
         return set_headers(p, config, value);
     }
-    if (strcmp(key, "user") == 0) {
+    if (!strcmp(key, "user")) {
         config->user_header = apr_pstrdup(p, value);
         return is_token(value) && !is_reserved(value) ? NULL : "takes the name of a header";
     }
-    if (strcmp(key, "origin") == 0) {
+    if (!strcmp(key, "origin")) {
         return set_origin(p, config, value);
     }
-    if (strcmp(key, "forwarded") == 0) {
+    if (!strcmp(key, "forwarded")) {
         return set_switch(value, 1, 0, &config->forwarded);
     }
-    if (strcmp(key, "preserve-host") == 0) {
+    if (!strcmp(key, "preserve-host")) {
         return set_switch(value, 1, 0, &config->preserve_host);
     }
-    if (strcmp(key, "compression") == 0) {
+    if (!strcmp(key, "compression")) {
         return set_switch(value, WS_DEFLATE_OFFER, 0, &o->deflate);
     }
-    if (strcmp(key, "insecure") == 0) {
+    if (!strcmp(key, "insecure")) {
         return set_switch(value, 1, 0, &o->insecure);
     }
-    if (strcmp(key, "ca") == 0) {
+    if (!strcmp(key, "ca")) {
         return set_file(p, value, &o->ca_file);
     }
-    if (strcmp(key, "certificate") == 0) {
+    if (!strcmp(key, "certificate")) {
         return set_file(p, value, &o->certificate);
     }
-    if (strcmp(key, "key") == 0) {
+    if (!strcmp(key, "key")) {
         return set_file(p, value, &o->key);
     }
-    if (strcmp(key, "server-name") == 0) {
+    if (!strcmp(key, "server-name")) {
         o->server_name = apr_pstrdup(p, value);
         return *value ? NULL : "takes the name in the server's certificate";
     }
-    if (strcmp(key, "via") == 0) {
+    if (!strcmp(key, "via")) {
         o->proxy = apr_pstrdup(p, value);
-        return strncmp(value, "http://", 7) == 0 ? NULL : "takes http://host:port";
+        return !strncmp(value, "http://", 7) ? NULL : "takes http://host:port";
     }
-    if (strcmp(key, "connect-timeout") == 0) {
+    if (!strcmp(key, "connect-timeout")) {
         return set_interval(p, value, &o->connect_timeout);
     }
-    if (strcmp(key, "timeout") == 0) {
+    if (!strcmp(key, "timeout")) {
         return set_interval(p, value, &o->handshake_timeout);
     }
-    if (strcmp(key, "retry") == 0) {
+    if (!strcmp(key, "retry")) {
         return set_interval(p, value, &config->retry);
     }
     return "unknown key; there are to, headers, user, origin, forwarded, preserve-host, "
@@ -235,7 +235,7 @@ const char *const *proxy_headers(ws_request *rq, const proxy_config *config)
 
     for (int i = 0; i < config->headers->nelts; i++) {
         const char *name = APR_ARRAY_IDX(config->headers, i, const char *);
-        if (!config->user_header || strcasecmp(name, config->user_header) != 0) {
+        if (!config->user_header || strcasecmp(name, config->user_header)) {
             add(headers, name, ws_request_header(rq, name));
         }
     }

@@ -185,7 +185,7 @@ static pair *connect_to(ws_request *rq, const proxy_config *config, const proxy_
     o->over = 0;
     o->status = 0;
     apr_cpystrn(o->reason, "out of memory", sizeof(o->reason));
-    if (p == NULL) {
+    if (!p) {
         return NULL;
     }
     p->refs = 2;
@@ -260,13 +260,13 @@ static int on_request(ws_request *rq, void *data)
     outcome o = {.lock = PTHREAD_MUTEX_INITIALIZER, .told = PTHREAD_COND_INITIALIZER};
     pair *p;
 
-    if (pool == NULL) {
+    if (!pool) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    if ((p = connect_to_any(rq, data, &o)) == NULL) {
-        return o.status >= 400 && o.status < 500          ? o.status
-               : strstr(o.reason, "no answer in") != NULL ? HTTP_GATEWAY_TIME_OUT
-                                                          : HTTP_BAD_GATEWAY;
+    if (!(p = connect_to_any(rq, data, &o))) {
+        return o.status >= 400 && o.status < 500  ? o.status
+               : strstr(o.reason, "no answer in") ? HTTP_GATEWAY_TIME_OUT
+                                                  : HTTP_BAD_GATEWAY;
     }
     ws_request_choose_protocol(rq, o.protocol); /* the engine has seen that it was offered */
     free(o.protocol);

@@ -22,7 +22,7 @@
 
 static int is_unix(const char *text)
 {
-    return strncmp(text, UNIX_PREFIX, sizeof(UNIX_PREFIX) - 1) == 0;
+    return !strncmp(text, UNIX_PREFIX, sizeof(UNIX_PREFIX) - 1);
 }
 
 /* The port's number behind a colon, 0 if it is none. */
@@ -45,8 +45,8 @@ const char *tcp_target_check(const char *text)
                    ? NULL
                    : "the path of a unix socket has at most 107 bytes";
     }
-    if (colon == NULL || colon == text || !port_of(colon)
-        || (*text == '[' ? colon[-1] != ']' : memchr(text, ':', (size_t)(colon - text)) != NULL)) {
+    if (!colon || colon == text || !port_of(colon)
+        || (*text == '[' ? colon[-1] != ']' : !!memchr(text, ':', (size_t)(colon - text)))) {
         return "takes host:port, [address]:port or unix:/path";
     }
     return NULL;
@@ -124,7 +124,7 @@ static int line_next(line *l)
         if (len == sizeof(l->text) - 1) {
             l->wrong = "the line is too long";
         }
-        else if (colon == NULL || colon == text) {
+        else if (!colon || colon == text) {
             l->wrong = "a line is TOKEN: TARGET";
         }
         else {
@@ -154,11 +154,11 @@ const char *tcp_tokens_check(apr_pool_t *pool, const char *file)
     line l;
     const char *error = tokens_open(&l, pool, file);
 
-    if (error != NULL) {
+    if (error) {
         return error;
     }
-    while (error == NULL && line_next(&l)) {
-        if (l.wrong != NULL) {
+    while (!error && line_next(&l)) {
+        if (l.wrong) {
             error = apr_psprintf(pool, "line %d of %s: %s", l.number, file, l.wrong);
         }
     }
@@ -187,14 +187,14 @@ const char *tcp_tokens_find(apr_pool_t *pool, const char *file, const char *toke
     const char *target = NULL;
     line l;
 
-    if ((*error = tokens_open(&l, pool, file)) != NULL) {
+    if ((*error = tokens_open(&l, pool, file))) {
         return NULL;
     }
-    while (target == NULL && *error == NULL && line_next(&l)) {
+    while (!target && !*error && line_next(&l)) {
         if (!same(l.token, token)) {
             continue;
         }
-        if (l.wrong != NULL) {
+        if (l.wrong) {
             *error = apr_psprintf(pool, "line %d of %s: %s", l.number, file, l.wrong);
         }
         else {

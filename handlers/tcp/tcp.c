@@ -81,29 +81,29 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
 {
     tcp_config *config = *data;
 
-    if (config == NULL) {
+    if (!config) {
         *data = config = apr_pcalloc(pconf, sizeof(*config));
         config->timeout = CONNECT_TIMEOUT;
     }
-    if (key == NULL) {
-        return (config->to == NULL) == (config->tokens == NULL)
+    if (!key) {
+        return (!config->to) == (!config->tokens)
                    ? "takes either to=TARGET or tokens=FILE: where is the service?"
                : config->parameter && !config->tokens ? "parameter= belongs to tokens="
                                                       : NULL;
     }
-    if (strcmp(key, "to") == 0) {
+    if (!strcmp(key, "to")) {
         config->to = apr_pstrdup(pconf, value);
         return tcp_target_check(value);
     }
-    if (strcmp(key, "tokens") == 0) {
+    if (!strcmp(key, "tokens")) {
         config->tokens = apr_pstrdup(pconf, value);
         return *value == '/' ? tcp_tokens_check(pconf, value) : "takes an absolute path";
     }
-    if (strcmp(key, "parameter") == 0) {
+    if (!strcmp(key, "parameter")) {
         config->parameter = apr_pstrdup(pconf, value);
         return *value && !value[strcspn(value, "&=%+")] ? NULL : "takes the name of a parameter";
     }
-    if (strcmp(key, "connect-timeout") == 0) {
+    if (!strcmp(key, "connect-timeout")) {
         return set_timeout(pconf, config, value);
     }
     return "unknown key; there are to, tokens, parameter and connect-timeout";
@@ -126,16 +126,16 @@ static const char *choose_target(request_rec *r, const tcp_config *config, int *
 {
     const char *name = config->parameter ? config->parameter : "token", *token, *target, *error;
 
-    if (config->to != NULL) {
+    if (config->to) {
         return config->to;
     }
-    if ((token = parameter_of(r, name)) == NULL || *token == '\0') {
+    if (!(token = parameter_of(r, name)) || *token == '\0') {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                       "websocket: tcp: the request has no parameter %s", name);
         *status = HTTP_FORBIDDEN;
         return NULL;
     }
-    if ((target = tcp_tokens_find(r->pool, config->tokens, token, &error)) == NULL) {
+    if (!(target = tcp_tokens_find(r->pool, config->tokens, token, &error))) {
         *status = error ? HTTP_INTERNAL_SERVER_ERROR : HTTP_FORBIDDEN;
         ap_log_rerror(APLOG_MARK, error ? APLOG_ERR : APLOG_INFO, 0, r,
                       "websocket: tcp: no service for this token: %s",
@@ -152,29 +152,29 @@ static int on_request(ws_request *rq, void *data)
     int status;
     bridge *b;
 
-    if (pool == NULL) {
+    if (!pool) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    if ((target = choose_target(r, data, &status)) == NULL) {
+    if (!(target = choose_target(r, data, &status))) {
         return status;
     }
     b = apr_pcalloc(pool, sizeof(*b));
     b->fd = -1;
     b->target = apr_pstrdup(pool, target);
-    if ((b->address = tcp_target_resolve(pool, target, &error)) == NULL) {
+    if (!(b->address = tcp_target_resolve(pool, target, &error))) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "websocket: tcp: %s has no address: %s",
                       target, error);
         return HTTP_BAD_GATEWAY;
     }
     /* What `protocol=` of the line has chosen stays, if it is one of the two. */
     protocol = ws_request_protocol(rq);
-    if (!protocol || (strcmp(protocol, "binary") != 0 && strcmp(protocol, "base64") != 0)) {
+    if (!protocol || (strcmp(protocol, "binary") && strcmp(protocol, "base64"))) {
         if (ws_request_choose_protocol(rq, "binary") != APR_SUCCESS) {
             ws_request_choose_protocol(rq, "base64");
         }
         protocol = ws_request_protocol(rq);
     }
-    b->base64 = protocol && strcmp(protocol, "base64") == 0;
+    b->base64 = protocol && !strcmp(protocol, "base64");
     ws_request_set_data(rq, b);
     return 0;
 }
@@ -194,7 +194,7 @@ static void give_up(ws_conn *c, bridge *b, int code, const char *what, int error
 
 static void broken(ws_conn *c, bridge *b, int error)
 {
-    if (b->watch != NULL) {
+    if (b->watch) {
         ws_watch_stop(c, b->watch);
         b->watch = NULL;
     }
@@ -205,7 +205,7 @@ static void broken(ws_conn *c, bridge *b, int error)
 
 static void watch_what_is_wanted(ws_conn *c, bridge *b)
 {
-    if (b->watch != NULL) {
+    if (b->watch) {
         ws_watch_set(c, b->watch,
                      (b->full || b->ended ? 0 : WS_READABLE) | (b->waits ? WS_WRITABLE : 0));
     }
@@ -337,7 +337,7 @@ static void connected(ws_conn *c, bridge *b)
     int on = 1;
 
     b->up = 1;
-    if (b->timer != NULL) {
+    if (b->timer) {
         ws_timer_stop(c, b->timer);
         b->timer = NULL;
     }
@@ -352,7 +352,7 @@ static void connected(ws_conn *c, bridge *b)
 
 static void let_go(ws_conn *c, bridge *b)
 {
-    if (b->watch != NULL) {
+    if (b->watch) {
         ws_watch_stop(c, b->watch);
         b->watch = NULL;
     }
@@ -399,7 +399,7 @@ static void connect_to_next(ws_conn *c, bridge *b, int error)
         error = now ? 0 : errno;
         if (now || (b->fd >= 0 && error == EINPROGRESS)) {
             b->watch = ws_watch_start(c, b->fd, now ? WS_READABLE : WS_WRITABLE, on_ready, b);
-            if (b->watch != NULL) {
+            if (b->watch) {
                 if (now) {
                     connected(c, b);
                 }
@@ -437,8 +437,7 @@ static void on_open(ws_conn *c)
     }
     ws_pause(c);
     connect_to_next(c, b, 0);
-    if (!b->up && b->fd >= 0
-        && (b->timer = ws_timer_start(c, config->timeout, 0, too_late, b)) == NULL) {
+    if (!b->up && b->fd >= 0 && !(b->timer = ws_timer_start(c, config->timeout, 0, too_late, b))) {
         give_up(c, b, WS_CLOSE_INTERNAL, "cannot be waited for", ENOMEM);
     }
 }
