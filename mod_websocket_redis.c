@@ -29,7 +29,8 @@ static ws_redis *redis;
 
 static const char takes[] =
     "takes redis://[user:password@]host[:port][/db], unix:/path, or "
-    "sentinel://[user:password@]host[:port]/master[/db], and then prefix=TEXT";
+    "sentinel://[user:password@]host[:port]/master[/db], and then prefix=TEXT and "
+    "sentinel=[user:]password";
 
 static const char *parse_db(apr_pool_t *p, const char *text, int *db)
 {
@@ -103,9 +104,32 @@ static const char *parse_url(apr_pool_t *p, const char *url, ws_redis_options *o
     return u.path && *u.path ? parse_db(p, u.path, &o->db) : NULL;
 }
 
-static const char *set_bus(cmd_parms *cmd, void *config, const char *url, const char *more)
+static const char *parse_option(apr_pool_t *p, char *text, ws_redis_options *o)
 {
-    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    char *colon;
+    if (!strncmp(text, "prefix=", 7)) {
+        o->prefix = text + 7;
+        return strlen(o->prefix) > 100 || strchr(o->prefix, '{')
+                   ? "WebSocketBus: a prefix has at most 100 characters, and none of them is {"
+                   : NULL;
+    }
+    if (strncmp(text, "sentinel=", 9)) {
+        return apr_psprintf(p, "WebSocketBus: \"%s\" is wrong, it %s", text, takes);
+    }
+    text += 9;
+    if ((colon = strchr(text, ':'))) {
+        *colon = 0;
+        o->sentinel_user = *text ? text : NULL;
+        text = colon + 1;
+    }
+    o->sentinel_password = text;
+    return *text ? NULL : "WebSocketBus: behind sentinel= stands the sentinel's password";
+}
+
+static const char *set_bus(cmd_parms *cmd, void *config, const char *url, const char *more,
+                           const char *still_more)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY), *options[] = {more, still_more};
     (void)config;
     if (error) {
         return error;
@@ -115,17 +139,16 @@ static const char *set_bus(cmd_parms *cmd, void *config, const char *url, const 
     }
     memset(&settings, 0, sizeof(settings));
     settings.prefix = "websocket:";
-    if (more && strncmp(more, "prefix=", 7)) {
-        return apr_psprintf(cmd->pool, "WebSocketBus: \"%s\" is wrong, it %s", more, takes);
-    }
-    if (more) {
-        settings.prefix = more + 7;
-        if (strlen(settings.prefix) > 100 || strchr(settings.prefix, '{')) {
-            return "WebSocketBus: a prefix has at most 100 characters, and none of them is {";
-        }
+    for (int i = 0; i < 2 && options[i] && !error; i++) {
+        error = parse_option(cmd->pool, apr_pstrdup(cmd->pool, options[i]), &settings);
     }
     is_set = 1;
-    return parse_url(cmd->pool, url, &settings);
+    if (!error && !(error = parse_url(cmd->pool, url, &settings)) && settings.sentinel_password
+        && !settings.master) {
+        error =
+            "WebSocketBus: sentinel= is the password of a sentinel: it stands behind sentinel://";
+    }
+    return error;
 }
 
 static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
@@ -183,8 +206,9 @@ static void register_hooks(apr_pool_t *p)
 }
 
 static const command_rec directives[] = {
-    AP_INIT_TAKE12("WebSocketBus", set_bus, NULL, RSRC_CONF,
-                   "the Redis that connects machines, and then prefix=TEXT"),
+    AP_INIT_TAKE123(
+        "WebSocketBus", set_bus, NULL, RSRC_CONF,
+        "the Redis that connects machines, and then prefix=TEXT, sentinel=[user:]password"),
     {.name = NULL}};
 
 AP_DECLARE_MODULE(websocket_redis) = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, directives,

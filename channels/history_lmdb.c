@@ -219,7 +219,7 @@ typedef struct page {
     unsigned count, size, max;
     apr_size_t bytes;
     apr_status_t status;
-    int more;
+    int more, gap;
 } page;
 
 static int add_to_page(const ws_past *past, void *arg)
@@ -239,6 +239,10 @@ static int add_to_page(const ws_past *past, void *arg)
         }
         p->messages = grown;
         p->size = size;
+    }
+    if (!ws_message_valid(past->type, past->data, past->len)) {
+        p->gap = 1; /* the file has been damaged */
+        return 0;
     }
     if (!(m = ws_message_new(p->channel, past->type, past->data, past->len))) {
         p->status = APR_ENOMEM;
@@ -268,7 +272,7 @@ static void read_channel(ws_history *h, const char *channel, ws_position after, 
     result.messages = p.messages;
     result.count = p.count;
     result.head = span.last;
-    result.gap = span.gap;
+    result.gap = span.gap || p.gap;
     result.more = p.more;
     done(arg, &result);
     while (p.count) {

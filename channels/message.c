@@ -7,6 +7,7 @@
 
 #include "engine/hash.h"
 #include "protocol/frame.h"
+#include "protocol/utf8.h"
 
 /* What the path of a URL carries as it is, and no pattern has a meaning for. */
 static int allowed(unsigned char c)
@@ -31,6 +32,21 @@ int ws_channel_valid_len(const char *channel, apr_size_t len)
 int ws_channel_valid(const char *channel)
 {
     return channel && ws_channel_valid_len(channel, strlen(channel));
+}
+
+static int is_text(const char *data, apr_size_t len)
+{
+    return ws_utf8_check(WS_UTF8_START, (const unsigned char *)data, len) == WS_UTF8_START;
+}
+
+int ws_message_valid(ws_type type, const char *data, apr_size_t len)
+{
+    return type == WS_BINARY || (type == WS_TEXT && is_text(data, len));
+}
+
+int ws_member_valid(const char *data, apr_size_t len)
+{
+    return len <= WS_MEMBER_MAX && is_text(data, len);
 }
 
 apr_uint64_t ws_channel_hash(const char *channel, apr_size_t len)

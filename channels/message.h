@@ -38,6 +38,12 @@ static inline apr_size_t ws_message_cost(const ws_message *m)
 /** Hash of a channel's name, by the key of this httpd; never 0.  [any thread] */
 WS_API apr_uint64_t ws_channel_hash(const char *channel, apr_size_t len);
 
+/** Whether this can be a message: its type is one, and text is UTF-8. */
+WS_API int ws_message_valid(ws_type type, const char *data, apr_size_t len);
+
+/** Whether this can be known of a member: UTF-8 of at most WS_MEMBER_MAX bytes. */
+WS_API int ws_member_valid(const char *data, apr_size_t len);
+
 /** As ws_channel_valid(). */
 WS_API int ws_channel_valid_len(const char *channel, apr_size_t len);
 

@@ -21,7 +21,7 @@ static apr_uint64_t get(const unsigned char **at, int bytes)
     return n;
 }
 
-apr_size_t ws_packet_head(const ws_packet *p, unsigned char *out)
+apr_size_t ws_packet_head(const ws_packet *p, unsigned char out[static WS_PACKET_HEAD_MAX])
 {
     unsigned char *at = out;
     at = put(at, WS_PACKET_VERSION, 1);
@@ -42,20 +42,37 @@ apr_size_t ws_packet_head(const ws_packet *p, unsigned char *out)
     return WS_PACKET_HEAD + p->channel_len;
 }
 
-/* Whether a packet can be what its kind says. */
+static int has_channel(const ws_packet *p)
+{
+    return ws_channel_valid_len(p->channel, p->channel_len);
+}
+
+static int has_message(const ws_packet *p)
+{
+    return p->len <= WS_PUBLISH_MAX && ws_message_valid(p->type, p->data, p->len);
+}
+
+/* Whether a packet can be what its kind says. The members in HERE are checked one by one, where they are
+ * read. */
 static int makes_sense(const ws_packet *p)
 {
+    if (p->from.process > 0xFFFF) {
+        return 0;
+    }
     switch (p->kind) {
     case WS_PACKET_MESSAGE:
+        return has_channel(p) && has_message(p) && !p->position.epoch == !p->position.offset;
     case WS_PACKET_BROADCAST:
-        return p->channel_len && (p->type == WS_TEXT || p->type == WS_BINARY);
+        return p->channel_len && has_message(p);
     case WS_PACKET_SEND:
-        return p->type == WS_TEXT || p->type == WS_BINARY;
+        return p->id && has_message(p);
     case WS_PACKET_JOIN:
+        return has_channel(p) && p->id && ws_member_valid(p->data, p->len);
     case WS_PACKET_LEAVE:
+        return has_channel(p) && p->id;
     case WS_PACKET_WHO:
     case WS_PACKET_HERE:
-        return p->channel_len && ws_channel_valid_len(p->channel, p->channel_len);
+        return has_channel(p);
     case WS_PACKET_MISSED:
         return 1;
     }

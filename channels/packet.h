@@ -27,6 +27,9 @@
 #include "channels/message.h"
 
 #define WS_PACKET_HEAD 49
+/** A name in a packet: a channel's, or the key of a location, which has other bytes and may be longer. */
+#define WS_PACKET_NAME_MAX 255
+#define WS_PACKET_HEAD_MAX (WS_PACKET_HEAD + WS_PACKET_NAME_MAX)
 #define WS_PACKET_VERSION 1
 
 typedef enum {
@@ -59,9 +62,9 @@ typedef struct ws_packet {
     apr_uint32_t request;
     ws_id id;
     ws_position position;
-    const char *channel; /**< not NUL-terminated when it has been decoded */
-    unsigned channel_len;
-    apr_uint64_t hash; /**< of the name; ws_packet_decode() does not set it */
+    const char *channel;  /**< not NUL-terminated when it has been decoded */
+    unsigned channel_len; /**< at most WS_PACKET_NAME_MAX */
+    apr_uint64_t hash;    /**< of the name; ws_packet_decode() does not set it */
     const char *data;
     apr_size_t len;
 } ws_packet;
@@ -72,14 +75,14 @@ static inline apr_size_t ws_packet_size(const ws_packet *p)
     return WS_PACKET_HEAD + p->channel_len + p->len;
 }
 
-/** Write the head and the channel's name, all that stands before the data.
- *  @param out  WS_PACKET_HEAD + WS_CHANNEL_MAX bytes  @return how many were written */
-WS_API apr_size_t ws_packet_head(const ws_packet *p, unsigned char *out);
+/** Write the head and the channel's name, all that stands before the data. @return how many bytes */
+WS_API apr_size_t ws_packet_head(const ws_packet *p, unsigned char out[static WS_PACKET_HEAD_MAX]);
 
 /**
  * Read a packet from the front of what has come. It points into the bytes.
- * @return how many bytes it takes; p->kind is 0 if it is one of a version or kind that is to be skipped.
- *         0: there is no whole packet, or it is broken
+ * @return how many bytes it takes; p->kind is 0 if it is one of a version or kind that is to be skipped, or
+ *         cannot be what its kind says: names of channels and text have been checked in those that are
+ *         not. 0: there is no whole packet, or it is broken
  */
 WS_API apr_size_t ws_packet_decode(ws_packet *p, const void *bytes, apr_size_t len);
 

@@ -581,7 +581,7 @@ static void take_here(ws_channels *h, view *v, const ws_packet *p, answer **answ
             id = id << 8 | at[i];
         }
         at += 10;
-        if (len > WS_MEMBER_MAX || (apr_size_t)(end - at) < len) {
+        if ((apr_size_t)(end - at) < len || !ws_member_valid((const char *)at, len) || !id) {
             return; /* it is broken */
         }
         e = put(h, v, &p->from, id, (const char *)at, len, p->request);

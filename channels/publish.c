@@ -235,6 +235,14 @@ static ws_status keep(ws_channels *h, ws_message *m, ws_published_fn fn, void *a
     return s;
 }
 
+/* What others are going to get. */
+static ws_status check(ws_type type, const char *data, apr_size_t len)
+{
+    return len > WS_PUBLISH_MAX                 ? WS_TOO_BIG
+           : !ws_message_valid(type, data, len) ? WS_BAD_TEXT
+                                                : WS_QUEUED;
+}
+
 ws_status ws_publish(const char *channel, ws_type type, const char *data, apr_size_t len,
                      ws_id except, ws_published_fn fn, void *arg)
 {
@@ -246,9 +254,10 @@ ws_status ws_publish(const char *channel, ws_type type, const char *data, apr_si
     if (!ws_channel_valid(channel)) {
         return WS_BAD_NAME;
     }
-    if (len > WS_PUBLISH_MAX) {
-        return WS_TOO_BIG;
+    if ((what.status = check(type, data, len)) < 0) {
+        return what.status;
     }
+    what.status = WS_FULL;
     if (!h) {
         return WS_GONE;
     }
@@ -323,14 +332,12 @@ ws_status ws_send_anywhere(apr_uint64_t server, ws_id id, ws_type type, const ch
     ws_channels *h = running();
     ws_node to = {server, process_of(id)};
     ws_packet p = {.kind = WS_PACKET_SEND, .type = type, .id = id, .data = data, .len = len};
-    ws_status s = WS_GONE;
+    ws_status s = check(type, data, len);
 
-    if (len > WS_PUBLISH_MAX) {
-        return WS_TOO_BIG;
+    if (s < 0 || !h || !id) {
+        return s < 0 ? s : WS_GONE;
     }
-    if (!h || !id) {
-        return WS_GONE;
-    }
+    s = WS_GONE;
     to.server = server ? server : h->options.self.server;
     if (to.server == h->options.self.server && to.process == (h->options.self.process & 0xFFFF)) {
         return ws_send_to(id, type, data, len);
@@ -352,11 +359,12 @@ ws_status ws_broadcast_everywhere(ws_location *here, ws_type type, const char *d
     ws_bus *buses[] = {h ? h->options.local : NULL, h ? h->options.remote : NULL};
     ws_packet p = {
         .kind = WS_PACKET_BROADCAST, .type = type, .id = except, .data = data, .len = len};
+    ws_status checked = check(type, data, len);
 
-    if (len > WS_PUBLISH_MAX) {
-        return WS_TOO_BIG;
+    if (checked < 0) {
+        return checked;
     }
-    if (h && here->key) {
+    if (h && here->key && strlen(here->key) <= WS_PACKET_NAME_MAX) {
         p.from = h->options.self;
         p.channel = here->key;
         p.channel_len = (unsigned)strlen(here->key);

@@ -156,6 +156,9 @@ ws_status ws_subscribe(ws_conn *c, const char *channel, const ws_subscription *h
     if (w.how->member_len > WS_MEMBER_MAX) {
         return WS_TOO_BIG;
     }
+    if (w.how->flags & WS_MEMBER && !ws_member_valid(w.how->member, w.how->member_len)) {
+        return WS_BAD_TEXT;
+    }
     if (ws_may(c, WS_MAY_SUBSCRIBE, channel) == 0) {
         return WS_FORBIDDEN;
     }

@@ -100,7 +100,7 @@ static int put_in_file(packet_ref *p, const void *head, apr_size_t head_len,
 
 static packet_ref *pack(const ws_packet *packet)
 {
-    unsigned char head[WS_PACKET_HEAD + 255];
+    unsigned char head[WS_PACKET_HEAD_MAX];
     apr_size_t n = ws_packet_head(packet, head), size = n + packet->len;
     int large = size > WS_IPC_SIZE;
     packet_ref *p = malloc(sizeof(*p) + (large ? 0 : size));

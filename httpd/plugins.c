@@ -6,6 +6,7 @@
 #include <httpd.h>
 #include <http_config.h>
 #include <ap_provider.h>
+#include <apr_sha1.h>
 #include <apr_strings.h>
 #include <dlfcn.h>
 #include <string.h>
@@ -167,8 +168,10 @@ static const char *configure(cmd_parms *cmd, ws_handler_line *reg, int argc, cha
     return error;
 }
 
+#define KEY_MAX 255
+
 /* The same for the same line in other processes, after a reload, and on other machines; one byte tells its
- * length on a bus. */
+ * length on a bus, so that the beginning of a long one stands there as its hash. */
 static const char *key_of(cmd_parms *cmd, const char *handler)
 {
     const server_rec *s = cmd->server;
@@ -176,7 +179,17 @@ static const char *key_of(cmd_parms *cmd, const char *handler)
         apr_psprintf(cmd->pool, "%s:%u %s %s", s->server_hostname ? s->server_hostname : "",
                      s->port, cmd->path ? cmd->path : "", handler);
     apr_size_t len = strlen(key);
-    return len > 255 ? key + len - 255 : key;
+    unsigned char digest[APR_SHA1_DIGESTSIZE];
+    char hex[2 * APR_SHA1_DIGESTSIZE + 1];
+    apr_sha1_ctx_t sha1;
+    if (len <= KEY_MAX) {
+        return key;
+    }
+    apr_sha1_init(&sha1);
+    apr_sha1_update(&sha1, key, (unsigned)len);
+    apr_sha1_final(digest, &sha1);
+    ap_bin2hex(digest, sizeof(digest), hex);
+    return apr_pstrcat(cmd->pool, hex, " ", key + len - (KEY_MAX - sizeof(hex)), NULL);
 }
 
 const char *ws_plugins_add_handler(cmd_parms *cmd, int argc, char *const argv[],

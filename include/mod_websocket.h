@@ -94,7 +94,8 @@ typedef enum {
                               connection open */
     WS_BAD_NAME = -7,  /**< not taken: no name of a channel, see ws_channel_valid */
     WS_FORBIDDEN = -8, /**< not taken: WebSocketSubscribe does not let this connection */
-    WS_LIMIT = -9      /**< not taken: more channels than WebSocketChannels allows */
+    WS_LIMIT = -9,     /**< not taken: more channels than WebSocketChannels allows */
+    WS_BAD_TEXT = -10  /**< not taken: this is no UTF-8, and others would get it */
 } ws_status;
 
 /** Where a connection stands: RFC 6455, sections 4.1 and 7.1. */
@@ -718,7 +719,7 @@ typedef struct ws_subscription {
  * the order of their positions, each exactly once. Its end unsubscribes it.
  * @param how  NULL: as one with all zero. If it is subscribed already, only its member's data is changed
  * @return WS_QUEUED; WS_BAD_NAME; WS_FORBIDDEN; WS_LIMIT; WS_TOO_BIG (member_len); WS_GONE; WS_FULL: no
- *         memory.  [callback]
+ *         memory; WS_BAD_TEXT: member is no UTF-8.  [callback]
  */
 WS_API ws_status ws_subscribe(ws_conn *c, const char *channel, const ws_subscription *how);
 
@@ -741,12 +742,13 @@ typedef struct ws_published {
 typedef void (*ws_published_fn)(const ws_published *what, void *arg);
 
 /**
- * Publish a message. It is copied. Text must be UTF-8; that is not checked.
+ * Publish a message. It is copied. Text must be UTF-8: else one publisher could have all who are
+ * subscribed closed.
  * @param len     bytes, at most WS_PUBLISH_MAX
  * @param except  a connection that does not get it (the sender, say), or 0
  * @param fn      NULL, or called exactly once where WS_QUEUED is returned: before that, or later from
  *                another thread
- * @return WS_QUEUED; WS_BAD_NAME; WS_TOO_BIG; WS_FULL: as much waits for a loop, a process or the
+ * @return WS_QUEUED; WS_BAD_NAME; WS_TOO_BIG; WS_BAD_TEXT; WS_FULL: as much waits for a loop, a process or the
  *         history as WebSocketBusQueue allows, or there is no memory. Nobody gets it then, so that it
  *         can be published again later; a counter shows it; WS_GONE: the server stops.  [any]
  */
@@ -796,7 +798,7 @@ WS_API apr_uint64_t ws_server(void);
  * @param server  the httpd that it belongs to; 0: this one
  * @return WS_QUEUED: it is of this process; WS_HANDED: another process, or a machine's bus, has been
  *         given the message, and will find the connection or not; WS_GONE: its process is no more;
- *         WS_TOO_BIG; WS_FULL: as ws_publish.  [any]
+ *         WS_TOO_BIG; WS_BAD_TEXT; WS_FULL: as ws_publish.  [any]
  */
 WS_API ws_status ws_send_anywhere(apr_uint64_t server, ws_id id, ws_type type, const char *data,
                                   apr_size_t len);
@@ -804,7 +806,7 @@ WS_API ws_status ws_send_anywhere(apr_uint64_t server, ws_id id, ws_type type, c
 /**
  * ws_broadcast() in all processes, old and new, and on all machines, that have a WebSocketHandler line
  * with the same handler in the same virtual host and section.
- * @return WS_QUEUED, WS_TOO_BIG, WS_FULL as ws_publish.  [any]
+ * @return WS_QUEUED, WS_TOO_BIG, WS_BAD_TEXT, WS_FULL as ws_publish.  [any]
  */
 WS_API ws_status ws_broadcast_everywhere(ws_location *here, ws_type type, const char *data,
                                          apr_size_t len, ws_id except);

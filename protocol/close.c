@@ -53,12 +53,8 @@ size_t ws_close_build(unsigned char *out, int code, const char *reason, size_t r
     if (!reason) {
         return 2;
     }
-    if (reason_len > WS_REASON_MAX) {
-        reason_len = WS_REASON_MAX;
-        while (reason_len > 0 && ((unsigned char)reason[reason_len] & 0xC0) == 0x80) {
-            reason_len--; /* back to a character boundary */
-        }
-    }
+    /* Whatever a handler was given by others: a peer would fail the connection for what is not UTF-8. */
+    reason_len = ws_utf8_prefix((const unsigned char *)reason, reason_len, WS_REASON_MAX);
     memcpy(out + 2, reason, reason_len);
     return 2 + reason_len;
 }

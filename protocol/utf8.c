@@ -214,3 +214,18 @@ ws_utf8_state ws_utf8_check(ws_utf8_state state, const unsigned char *data, size
     }
     return state;
 }
+
+size_t ws_utf8_prefix(const unsigned char *data, size_t len, size_t max)
+{
+    ws_utf8_state state = START;
+    size_t whole = 0;
+    len = len < max ? len : max;
+    if (ws_utf8_check(START, data, len) == START) {
+        return len;
+    }
+    for (size_t i = 0; i < len && state != REJECT; i++) {
+        state = utf8_step(state, data + i, 1);
+        whole = state == START ? i + 1 : whole;
+    }
+    return whole;
+}

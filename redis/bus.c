@@ -22,6 +22,9 @@
 /* A connection over which nothing has come for so long is given up. */
 #define SILENT (2 * BEAT + BEAT / 2)
 
+/* So is one over which something comes that does not end. */
+#define WHOLE 10000
+
 /* How many subscribers a channel has here, and whether the hearer has told Redis. */
 typedef struct want {
     int count, told;
@@ -93,8 +96,10 @@ static int alive(ws_bus *b, const ws_node *node)
 
 static void has_been_sent(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 {
+    apr_uint64_t reached;
     (void)j;
-    if (!reply || ws_redis_refused(r, reply)) {
+    if (!ws_redis_number(reply, &reached)) {
+        ws_redis_wrong(r, reply);
         __atomic_add_fetch(&r->lost, 1, __ATOMIC_RELAXED);
     }
 }
@@ -102,7 +107,7 @@ static void has_been_sent(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 /* @return 0, or -1: it has not been taken */
 static int give_packet(ws_redis *r, const ws_packet *p, const char *kind, const char *name, int len)
 {
-    unsigned char head[WS_PACKET_HEAD + WS_CHANNEL_MAX];
+    unsigned char head[WS_PACKET_HEAD_MAX];
     ws_redis_job *j = ws_redis_job_new(3);
     apr_size_t head_len = ws_packet_head(p, head);
     if (j && (j->argv[2] = malloc(head_len + p->len + 1))) {
@@ -206,9 +211,10 @@ static void tell_wants(ws_redis *r, redisContext *c, int all)
     apr_thread_mutex_unlock(r->lock);
 }
 
-static void hear(ws_redis *r, const redisReply *reply)
+void ws_redis_hear(ws_redis *r, const redisReply *reply)
 {
     ws_channels *h = ws_channels_current();
+    const redisReply *message;
     ws_packet p;
     char text[400];
     if (reply->type == REDIS_REPLY_ERROR) { /* each command that is sent here is sent once */
@@ -216,17 +222,17 @@ static void hear(ws_redis *r, const redisReply *reply)
         r->options.log(WS_LOG_WARNING, text);
         return;
     }
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3
-        || reply->element[2]->type != REDIS_REPLY_STRING
-        || strcmp(reply->element[0]->str, "message")) {
+    if (!ws_redis_is_array(reply, 3) || !ws_redis_is(reply->element[0], "message")) {
         return; /* an answer to SUBSCRIBE or PING */
     }
-    if (!ws_packet_decode(&p, reply->element[2]->str, (apr_size_t)reply->element[2]->len)
-        || p.from.server == r->options.self.server) {
+    message = reply->element[2];
+    if (message->type != REDIS_REPLY_STRING
+        || ws_packet_decode(&p, message->str, (apr_size_t)message->len) != (apr_size_t)message->len
+        || p.from.server == r->options.self.server || !p.kind) {
         return;
     }
     has_been_seen(r, &p.from);
-    if (h && p.kind && (p.kind != WS_PACKET_MISSED || p.len)) {
+    if (h && (p.kind != WS_PACKET_MISSED || p.len)) {
         ws_channels_receive(h, &p);
     }
 }
@@ -249,23 +255,38 @@ static int write_all(redisContext *c)
     return 0;
 }
 
+/* @return 0, or -1: the connection has broken, or says what is no answer */
+static int hear_what_came(ws_redis *r, redisContext *c, apr_size_t *size)
+{
+    redisReply *reply;
+    if (ws_redis_reply_fill(c, size) < 0) {
+        return -1;
+    }
+    while ((reply = ws_redis_reply_next(c, size))) {
+        ws_redis_hear(r, reply);
+        freeReplyObject(reply);
+    }
+    return c->err ? -1 : 0;
+}
+
 /* Until the connection breaks, or all is to end. */
 static void hear_all(ws_redis *r, redisContext *c)
 {
-    apr_time_t next = 0, heard = apr_time_now();
+    apr_time_t next = 0, heard = apr_time_now(), whole = heard;
+    apr_size_t size = 0;
     redisAppendCommand(c, "SUBSCRIBE %sall %sn:%llx.%x", r->options.prefix, r->options.prefix,
                        (unsigned long long)r->options.self.server, r->options.self.process);
     tell_wants(r, c, 1);
     while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
         struct pollfd p[2] = {{.fd = c->fd, .events = POLLIN}, {.fd = r->wake, .events = POLLIN}};
-        void *reply = NULL;
         if (apr_time_now() >= next) {
             /* A machine that has lost its power closes no connection. It is asked, and answers. */
             redisAppendCommand(c, "PING");
             beat(r);
             next = apr_time_now() + apr_time_from_msec(BEAT);
         }
-        if (write_all(c) < 0 || apr_time_now() - heard > apr_time_from_msec(SILENT)) {
+        if (write_all(c) < 0 || apr_time_now() - heard > apr_time_from_msec(SILENT)
+            || apr_time_now() - whole > apr_time_from_msec(WHOLE)) {
             return;
         }
         if (poll(p, 2, BEAT) < 0 && errno != EINTR) {
@@ -276,18 +297,11 @@ static void hear_all(ws_redis *r, redisContext *c)
             tell_wants(r, c, 0);
         }
         if (p[0].revents) {
-            if (redisBufferRead(c) != REDIS_OK) {
+            if (hear_what_came(r, c, &size) < 0) {
                 return;
             }
             heard = apr_time_now();
-        }
-        while (redisGetReplyFromReader(c, &reply) == REDIS_OK && reply) {
-            hear(r, reply);
-            freeReplyObject(reply);
-            reply = NULL;
-        }
-        if (c->err) {
-            return;
+            whole = size ? whole : heard;
         }
     }
 }
@@ -301,7 +315,7 @@ static void *APR_THREAD_FUNC hear_thread(apr_thread_t *self, void *arg)
     while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
         redisContext *c = ws_redis_connect(r, &told);
         if (c) {
-            attempts = 0;
+            apr_time_t since = apr_time_now();
             __atomic_store_n(&r->away, 0, __ATOMIC_RELAXED);
             /* What others have said meanwhile is in histories, or lost. */
             if (was_there && ws_channels_current()) {
@@ -310,6 +324,10 @@ static void *APR_THREAD_FUNC hear_thread(apr_thread_t *self, void *arg)
             }
             was_there = 1;
             hear_all(r, c);
+            if (apr_time_now() - since > apr_time_from_msec(BEAT)) {
+                attempts = 0;
+            }
+            ws_redis_tell(r, c, &told);
             redisFree(c);
             __atomic_store_n(&r->away, 1, __ATOMIC_RELAXED);
         }

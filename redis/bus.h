@@ -22,7 +22,8 @@ typedef struct ws_redis_options {
     const char *host; /**< NULL: path is a socket's */
     int port;
     const char *path;
-    const char *user, *password; /**< or NULL */
+    const char *user, *password;                   /**< or NULL */
+    const char *sentinel_user, *sentinel_password; /**< or NULL */
     const char *master; /**< host is a sentinel, which knows the server of this name; or NULL */
     int db;
     const char *prefix;

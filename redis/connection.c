@@ -94,7 +94,7 @@ int ws_redis_give(ws_redis *r, ws_redis_job *j)
 
 /* ---- Connecting ---- */
 
-static redisContext *failed(ws_redis *r, redisContext *c, redisReply *reply, int *told)
+static void tell(ws_redis *r, const redisContext *c, const char *why, int *told)
 {
     char text[400];
     if (!*told) {
@@ -102,12 +102,27 @@ static redisContext *failed(ws_redis *r, redisContext *c, redisReply *reply, int
                  r->options.path    ? r->options.path
                  : c && c->tcp.host ? c->tcp.host /* the master that a sentinel has named */
                                     : r->options.host,
-                 reply && reply->type == REDIS_REPLY_ERROR ? reply->str
-                 : c                                       ? c->errstr
-                                                           : "out of memory");
+                 why);
         r->options.log(WS_LOG_WARNING, text);
         *told = 1;
     }
+}
+
+void ws_redis_tell(ws_redis *r, const redisContext *c, int *told)
+{
+    if (c->err == REDIS_ERR_PROTOCOL || c->err == REDIS_ERR_OOM) {
+        tell(r, c, c->errstr, told);
+    }
+}
+
+static redisContext *failed(ws_redis *r, redisContext *c, redisReply *reply, int *told)
+{
+    tell(r, c,
+         reply && reply->type == REDIS_REPLY_ERROR ? reply->str
+         : c && c->err                             ? c->errstr
+         : reply                                   ? "this does not answer as Redis does"
+                                                   : "out of memory",
+         told);
     if (reply) {
         freeReplyObject(reply);
     }
@@ -124,46 +139,93 @@ static redisContext *open_socket(const ws_redis *r, const char *host, int port)
                                       : redisConnectWithTimeout(host, port, timeout);
     if (c && !c->err) {
         redisSetTimeout(c, timeout);
+        ws_redis_reply_bound(c->reader);
     }
     return c;
+}
+
+/* Give the connection an error. */
+static void blame(redisContext *c, const char *format, const char *detail)
+{
+    c->err = REDIS_ERR_OTHER;
+    snprintf(c->errstr, sizeof(c->errstr), format, detail);
+}
+
+static int is_error(const redisReply *reply)
+{
+    return reply && reply->type == REDIS_REPLY_ERROR;
+}
+
+/* Log in. @return the answer, which is not OK, to be freed; NULL: it is, or the connection has broken */
+static redisReply *log_in(redisContext *c, const char *user, const char *password)
+{
+    redisReply *reply = !password ? NULL
+                        : user    ? ws_redis_ask(c, "AUTH %s %s", user, password)
+                                  : ws_redis_ask(c, "AUTH %s", password);
+    if (ws_redis_is(reply, "OK")) {
+        freeReplyObject(reply);
+        reply = NULL;
+    }
+    return reply;
+}
+
+static redisReply *ask_for_master(const ws_redis *r, redisContext *c)
+{
+    return ws_redis_ask(c, "SENTINEL get-master-addr-by-name %s", r->options.master);
+}
+
+/* A sentinel that wants a password is given its own, or else the servers'. @return its answer */
+static redisReply *log_in_and_ask(const ws_redis *r, redisContext *c)
+{
+    const ws_redis_options *o = &r->options;
+    redisReply *reply = log_in(c, o->sentinel_user, o->sentinel_password);
+    if (!reply && !c->err) {
+        reply = ask_for_master(r, c);
+    }
+    if (is_error(reply) && !strncmp(reply->str, "NOAUTH", 6) && !o->sentinel_password
+        && o->password) {
+        freeReplyObject(reply);
+        reply = log_in(c, o->user, o->password);
+        reply = reply || c->err ? reply : ask_for_master(r, c);
+    }
+    return reply;
 }
 
 /* @return the master's connection, or that of the sentinel with an error in it */
 static redisContext *ask_sentinel(const ws_redis *r, redisContext *c)
 {
-    redisReply *reply = redisCommand(c, "SENTINEL get-master-addr-by-name %s", r->options.master);
-    redisContext *master;
-    if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
-        if (reply) {
-            c->err = REDIS_ERR_OTHER;
-            snprintf(c->errstr, sizeof(c->errstr), "the sentinel does not know %s",
-                     r->options.master);
-            freeReplyObject(reply);
-        }
-        return c;
+    redisReply *reply = log_in_and_ask(r, c);
+    redisContext *master = c;
+    apr_uint64_t port;
+    if (ws_redis_is_array(reply, 2) && ws_redis_is_text(reply->element[0])
+        && ws_redis_number(reply->element[1], &port) && port >= 1 && port <= 65535) {
+        master = open_socket(r, reply->element[0]->str, (int)port);
+        redisFree(c);
     }
-    master = open_socket(r, reply->element[0]->str, atoi(reply->element[1]->str));
-    freeReplyObject(reply);
-    redisFree(c);
+    else if (is_error(reply)) {
+        blame(c, "the sentinel says: %.100s", reply->str);
+    }
+    else if (reply && (reply->type == REDIS_REPLY_NIL || ws_redis_is_array(reply, 0))) {
+        blame(c, "the sentinel does not know a master of the name %.60s", r->options.master);
+    }
+    else if (reply) {
+        blame(c, "%s", "this does not answer as a sentinel does");
+    }
+    if (reply) {
+        freeReplyObject(reply);
+    }
     return master;
-}
-
-static int refused(const redisReply *reply)
-{
-    return !reply || reply->type == REDIS_REPLY_ERROR;
 }
 
 /* A sentinel may name a master that is none yet, or none any more: nothing is sent there. @return 1; or
  * 0, with an error in the connection */
 static int is_master(redisContext *c)
 {
-    redisReply *reply = redisCommand(c, "ROLE");
+    redisReply *reply = ws_redis_ask(c, "ROLE");
     int is = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements
-             && !strcmp(reply->element[0]->str, "master");
+             && ws_redis_is(reply->element[0], "master");
     if (reply && !is) {
-        c->err = REDIS_ERR_OTHER;
-        snprintf(c->errstr, sizeof(c->errstr), "%.100s",
-                 refused(reply) ? reply->str : "this is no master");
+        blame(c, "%.100s", is_error(reply) ? reply->str : "this is no master");
     }
     if (reply) {
         freeReplyObject(reply);
@@ -183,15 +245,10 @@ redisContext *ws_redis_connect(ws_redis *r, int *told)
     if (!c || c->err) {
         return failed(r, c, NULL, told);
     }
-    if (o->password) {
-        reply = o->user ? redisCommand(c, "AUTH %s %s", o->user, o->password)
-                        : redisCommand(c, "AUTH %s", o->password);
-        if (refused(reply)) {
-            return failed(r, c, reply, told);
-        }
-        freeReplyObject(reply);
+    if ((reply = log_in(c, o->user, o->password)) || c->err) {
+        return failed(r, c, reply, told);
     }
-    if (refused(reply = redisCommand(c, "SELECT %d", o->db))) {
+    if (!ws_redis_is(reply = ws_redis_ask(c, "SELECT %d", o->db), "OK")) {
         return failed(r, c, reply, told);
     }
     freeReplyObject(reply);
@@ -224,18 +281,30 @@ static void end_job(ws_redis *r, ws_redis_job *j, const redisReply *reply)
     ws_redis_job_free(j);
 }
 
-int ws_redis_refused(ws_redis *r, const redisReply *reply)
+void ws_redis_complain(ws_redis *r, const char *why)
 {
     char text[sizeof(r->refusal) + 10];
-    if (reply->type != REDIS_REPLY_ERROR) {
-        return 0;
-    }
-    if (strncmp(r->refusal, reply->str, sizeof(r->refusal) - 1) != 0) {
-        snprintf(r->refusal, sizeof(r->refusal), "%s", reply->str);
+    if (strncmp(r->refusal, why, sizeof(r->refusal) - 1) != 0) {
+        snprintf(r->refusal, sizeof(r->refusal), "%s", why);
         snprintf(text, sizeof(text), "redis: %s", r->refusal);
         r->options.log(WS_LOG_WARNING, text);
     }
+}
+
+int ws_redis_refused(ws_redis *r, const redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_ERROR) {
+        return 0;
+    }
+    ws_redis_complain(r, reply->str);
     return 1;
+}
+
+void ws_redis_wrong(ws_redis *r, const redisReply *reply)
+{
+    if (reply && !ws_redis_refused(r, reply)) {
+        ws_redis_complain(r, "the answer is none to the question: is this a Redis, 5 or later?");
+    }
 }
 
 /* A server that is starting, or is no master or no longer one, answers, but not what was asked for. */
@@ -266,13 +335,15 @@ static int is_confirmed(const ws_redis *r, const ws_redis_job *j, int count)
 /* @return 0, or -1 when the connection has broken */
 static int take_confirmation(ws_redis *r, redisContext *c)
 {
-    redisReply *reply = NULL;
-    if (redisGetReply(c, (void **)&reply) != REDIS_OK) {
+    redisReply *reply = ws_redis_reply_wait(c);
+    apr_uint64_t replicas = 0;
+    if (!reply) {
         return -1;
     }
-    r->alone = ws_redis_refused(r, reply) || !reply->integer
-                   ? apr_time_now() + apr_time_from_sec(ALONE)
-                   : 0;
+    if (!ws_redis_refused(r, reply)) {
+        ws_redis_number(reply, &replicas);
+    }
+    r->alone = replicas ? 0 : apr_time_now() + apr_time_from_sec(ALONE);
     freeReplyObject(reply);
     return 0;
 }
@@ -288,13 +359,18 @@ static int send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
     if (confirm) {
         redisAppendCommand(c, "WAIT 1 %d", r->alone ? PROBE : CONFIRM);
     }
-    while (got < sent && redisGetReply(c, (void **)&replies[got]) == REDIS_OK) {
+    while (got < sent && (replies[got] = ws_redis_reply_wait(c))) {
         got++;
     }
     if (got < sent) {
         rv = -1;
     }
     if (confirm && (rv < 0 || take_confirmation(r, c) < 0)) {
+        rv = -1;
+    }
+    if (c->reader->pos < c->reader->len) {
+        blame(c, "%s", "more answers than questions"); /* so nothing is known to belong together */
+        c->err = REDIS_ERR_PROTOCOL;
         rv = -1;
     }
     for (int i = 0; i < got; i++) {
@@ -361,6 +437,7 @@ void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *arg)
         }
         while (jobs && c) {
             if (send_batch(r, c, &jobs) < 0) {
+                ws_redis_tell(r, c, &told);
                 redisFree(c);
                 c = NULL;
                 ws_redis_back_off(r, &attempts);

@@ -2,6 +2,7 @@
 
 /** The history of channels in Redis: a stream for each. */
 
+#include <apr_strings.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,9 @@
 
 /* Names of a channel that is forgotten live on so long, seconds, so that positions hold. */
 #define REMEMBERED (24 * 3600)
+
+/* A page has so many bytes of messages, or one message. */
+#define PAGE_BYTES (256 * 1024)
 
 /* How long it is known that a message has been kept: whoever sends it again does so before. */
 #define KNOWN 600
@@ -34,13 +38,27 @@ static const char append_script[] =
     "return {redis.call('HGET', KEYS[2], 'epoch'), n}\n";
 
 /* KEYS: messages, position. ARGV: an epoch, should there be none; epoch and offset behind which is read;
- * how many. */
-static const char read_script[] = "redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])\n"
-                                  "local e = redis.call('HGET', KEYS[2], 'epoch')\n"
-                                  "local n = redis.call('HGET', KEYS[2], 'offset') or 0\n"
-                                  "local from = e == ARGV[2] and ARGV[3] + 1 or 1\n"
-                                  "return {e, n, redis.call('XRANGE', KEYS[1], "
-                                  "string.format('%d-0', from), '+', 'COUNT', ARGV[4])}\n";
+ * how many, and bytes, at which the page ends; the time of the oldest that counts. */
+static const char read_script[] =
+    "redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])\n"
+    "local e = redis.call('HGET', KEYS[2], 'epoch')\n"
+    "local n = redis.call('HGET', KEYS[2], 'offset') or 0\n"
+    "local from = e == ARGV[2] and ARGV[3] + 1 or 1\n"
+    "local max, bytes, oldest = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])\n"
+    "local page, size, full = {}, 0, false\n"
+    "repeat\n"
+    "  local all = redis.call('XRANGE', KEYS[1], string.format('%d-0', from), '+', 'COUNT', max)\n"
+    "  for _, m in ipairs(all) do\n"
+    "    from = tonumber(string.match(m[1], '^%d+')) + 1\n"
+    "    if tonumber(m[2][8]) >= oldest then\n"
+    "      size = size + #m[2][10]\n"
+    "      full = #page == max or (#page > 0 and size > bytes)\n"
+    "      if full then break end\n"
+    "      page[#page + 1] = m\n"
+    "    end\n"
+    "  end\n"
+    "until full or #page > 0 or #all < max\n"
+    "return {e, n, page}\n";
 
 static const ws_keep *keep_of(const ws_redis *r, const char *channel)
 {
@@ -64,11 +82,10 @@ static int set_keys(const ws_redis *r, ws_redis_job *j, const char *script, int 
                : 0;
 }
 
-static apr_uint64_t number_of(const redisReply *reply)
+/* An epoch and an offset. @return whether they are */
+static int position_of(const redisReply *epoch, const redisReply *offset, ws_position *at)
 {
-    return reply->type == REDIS_REPLY_INTEGER  ? (apr_uint64_t)reply->integer
-           : reply->type == REDIS_REPLY_STRING ? strtoull(reply->str, NULL, 10)
-                                               : 0;
+    return ws_redis_number(epoch, &at->epoch) && ws_redis_number(offset, &at->offset) && at->epoch;
 }
 
 /* ---- Keeping ---- */
@@ -76,13 +93,12 @@ static apr_uint64_t number_of(const redisReply *reply)
 static void has_kept(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 {
     ws_position at = {0, 0};
-    if (reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
-        at = (ws_position){number_of(reply->element[0]), number_of(reply->element[1])};
+    int kept = ws_redis_is_array(reply, 2) && position_of(reply->element[0], reply->element[1], &at)
+               && at.offset;
+    if (!kept) {
+        ws_redis_wrong(r, reply);
     }
-    else if (reply) {
-        ws_redis_refused(r, reply);
-    }
-    j->append_done(j->arg, at.epoch ? APR_SUCCESS : APR_EGENERAL, at);
+    j->append_done(j->arg, kept ? APR_SUCCESS : APR_EGENERAL, at);
 }
 
 static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void *arg)
@@ -125,74 +141,143 @@ static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void 
 
 /* ---- Reading ---- */
 
-/* An entry of a stream: its id, and names and values. @return NULL if it is none of ours, or too old */
-static ws_message *message_of(const ws_redis_job *j, const redisReply *entry, apr_uint64_t epoch,
-                              const ws_keep *keep)
+/* The offset of an entry of a stream, whose id is offset-1; 0: it is none of ours. */
+static apr_uint64_t offset_of(const redisReply *entry)
 {
-    const redisReply *fields = entry->elements == 2 ? entry->element[1] : NULL;
-    const redisReply *data;
-    ws_message *m;
-    if (!fields || fields->elements != 10) {
-        return NULL;
+    char *end;
+    apr_uint64_t offset;
+    if (!ws_redis_is_array(entry, 2) || !ws_redis_is_text(entry->element[0])) {
+        return 0;
     }
-    if (keep && keep->age
-        && (apr_int64_t)number_of(fields->element[7]) + keep->age < apr_time_sec(apr_time_now())) {
-        return NULL;
+    offset = strtoull(entry->element[0]->str, &end, 10);
+    return *end == '-' ? offset : 0;
+}
+
+/* Names and values of an entry. @return APR_EINVAL: this is no message of ours */
+static apr_status_t message_of(const ws_redis_job *j, const redisReply *entry, ws_position at,
+                               ws_message **m)
+{
+    const redisReply *fields = entry->element[1], *data;
+    apr_uint64_t type, server, except;
+    if (!ws_redis_is_array(fields, 10) || !ws_redis_number(fields->element[1], &type)
+        || !ws_redis_number(fields->element[3], &server)
+        || !ws_redis_number(fields->element[5], &except)) {
+        return APR_EINVAL;
     }
     data = fields->element[9];
-    if (!(m = ws_message_new(j->channel, (ws_type)number_of(fields->element[1]), data->str,
-                             (apr_size_t)data->len))) {
-        return NULL;
+    if (data->type != REDIS_REPLY_STRING || type > WS_BINARY
+        || !ws_message_valid((ws_type)type, data->str, (apr_size_t)data->len)) {
+        return APR_EINVAL;
     }
-    m->position = (ws_position){epoch, strtoull(entry->element[0]->str, NULL, 10)};
-    m->server = number_of(fields->element[3]);
-    m->except = number_of(fields->element[5]);
-    return m;
+    if (!(*m = ws_message_new(j->channel, (ws_type)type, data->str, (apr_size_t)data->len))) {
+        return APR_ENOMEM;
+    }
+    (*m)->position = at;
+    (*m)->server = server;
+    (*m)->except = except;
+    return APR_SUCCESS;
+}
+
+/* What a page is made of. */
+typedef struct reading {
+    ws_history_page page;
+    ws_message **messages;
+    apr_uint64_t last; /* offset */
+} reading;
+
+/* Offsets grow, or a reader would go round in circles. */
+static apr_status_t take_entry(const ws_redis_job *j, const redisReply *entry, reading *g)
+{
+    ws_position at = {g->page.head.epoch, offset_of(entry)};
+    apr_status_t rv = APR_EINVAL;
+    if (at.offset > g->last && at.offset <= g->page.head.offset) {
+        g->last = at.offset;
+        rv = message_of(j, entry, at, &g->messages[g->page.count]);
+        g->page.count += rv == APR_SUCCESS;
+    }
+    return rv;
+}
+
+static apr_status_t take_entries(const ws_redis_job *j, const redisReply *entries, reading *g)
+{
+    apr_status_t rv = APR_SUCCESS;
+    if (entries->type != REDIS_REPLY_ARRAY) {
+        return APR_EINVAL;
+    }
+    if (!(g->messages = calloc(entries->elements + 1, sizeof(*g->messages)))) {
+        return APR_ENOMEM;
+    }
+    for (size_t i = 0; rv == APR_SUCCESS && i < entries->elements; i++) {
+        rv = take_entry(j, entries->element[i], g);
+    }
+    return rv;
+}
+
+static apr_status_t take_page(const ws_redis_job *j, const redisReply *reply, reading *g)
+{
+    ws_history_page *p = &g->page;
+    apr_uint64_t first;
+    apr_status_t rv;
+    if (!ws_redis_is_array(reply, 3)
+        || !position_of(reply->element[0], reply->element[1], &p->head)) {
+        return APR_EINVAL;
+    }
+    g->last = j->after.epoch == p->head.epoch ? j->after.offset : 0;
+    rv = take_entries(j, reply->element[2], g);
+    first = p->count ? g->messages[0]->position.offset : p->head.offset + 1;
+    p->messages = g->messages;
+    p->more = j->max && p->count && g->last < p->head.offset;
+    p->gap = j->after.epoch
+             && (j->after.epoch != p->head.epoch || j->after.offset > p->head.offset
+                 || j->after.offset + 1 < first);
+    return rv;
 }
 
 static void has_read(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 {
-    ws_history_page page = {.status = APR_EGENERAL};
+    reading g = {.page = {.status = APR_EGENERAL}};
+    ws_history_page nothing = {.status = APR_EINVAL};
+    unsigned count;
+    if (reply && reply->type != REDIS_REPLY_ERROR) {
+        g.page.status = take_page(j, reply, &g);
+    }
+    if (g.page.status != APR_SUCCESS) {
+        ws_redis_wrong(r, reply);
+    }
+    count = g.page.count;
+    g.page.count = count < j->max ? count : j->max;
+    j->read_done(j->arg, g.page.status == APR_EINVAL ? &nothing : &g.page);
+    while (count) {
+        ws_message_unref(g.messages[--count]);
+    }
+    free(g.messages);
+}
+
+static int ask_for_page(ws_redis *r, ws_redis_job *j)
+{
     const ws_keep *keep = keep_of(r, j->channel);
-    ws_message **messages = NULL;
-    if (reply && !ws_redis_refused(r, reply) && reply->type == REDIS_REPLY_ARRAY
-        && reply->elements == 3) {
-        const redisReply *entries = reply->element[2];
-        apr_uint64_t first;
-        page.status = APR_SUCCESS;
-        page.head = (ws_position){number_of(reply->element[0]), number_of(reply->element[1])};
-        messages = calloc(entries->elements + 1, sizeof(*messages));
-        for (size_t i = 0; messages && i < entries->elements && page.count < j->max; i++) {
-            ws_message *m = message_of(j, entries->element[i], page.head.epoch, keep);
-            if (m) {
-                messages[page.count++] = m;
-            }
-        }
-        page.messages = messages;
-        page.more = j->max && entries->elements > j->max;
-        first = page.count ? messages[0]->position.offset
-                : !j->max && entries->elements
-                    ? strtoull(entries->element[0]->element[0]->str, NULL, 10)
-                    : page.head.offset + 1;
-        page.gap = j->after.epoch
-                   && (j->after.epoch != page.head.epoch || j->after.offset > page.head.offset
-                       || j->after.offset + 1 < first);
-    }
-    j->read_done(j->arg, &page);
-    for (unsigned i = 0; i < page.count; i++) {
-        ws_message_unref(messages[i]);
-    }
-    free(messages);
+    apr_time_t now = apr_time_now();
+    apr_int64_t oldest = keep && keep->age ? apr_time_sec(now) - keep->age : 0;
+    return set_keys(r, j, read_script, 2) < 0
+                   || ws_redis_job_printf(j, 5, "%lld", (long long)now) < 0
+                   || ws_redis_job_printf(j, 6, "%llu", (unsigned long long)j->after.epoch) < 0
+                   || ws_redis_job_printf(j, 7, "%llu", (unsigned long long)j->after.offset) < 0
+                   || ws_redis_job_printf(j, 8, "%u", j->max ? j->max : 1) < 0
+                   || ws_redis_job_printf(j, 9, "%d", PAGE_BYTES) < 0
+                   || ws_redis_job_printf(j, 10, "%lld", (long long)oldest) < 0
+                   || ws_redis_give(r, j) < 0
+               ? -1
+               : 0;
 }
 
 static void read_channel(ws_history *h, const char *channel, ws_position after, unsigned max,
                          ws_read_done done, void *arg)
 {
     ws_redis *r = WS_REDIS_OF(h, history);
-    ws_redis_job *j = ws_redis_job_new(9);
+    ws_redis_job *j = ws_redis_job_new(11);
     static const ws_history_page nothing = {.status = APR_ENOMEM};
     if (j) {
-        strncpy(j->channel, channel, WS_CHANNEL_MAX);
+        apr_cpystrn(j->channel, channel, sizeof(j->channel));
         j->after = after;
         j->max = max;
         j->read_done = done;
@@ -200,11 +285,7 @@ static void read_channel(ws_history *h, const char *channel, ws_position after, 
         j->done = has_read;
         j->lasting = 1;
     }
-    if (!j || set_keys(r, j, read_script, 2) < 0
-        || ws_redis_job_printf(j, 5, "%lld", (long long)apr_time_now()) < 0
-        || ws_redis_job_printf(j, 6, "%llu", (unsigned long long)after.epoch) < 0
-        || ws_redis_job_printf(j, 7, "%llu", (unsigned long long)after.offset) < 0
-        || ws_redis_job_printf(j, 8, "%u", max + 1) < 0 || ws_redis_give(r, j) < 0) {
+    if (!j || ask_for_page(r, j) < 0) {
         ws_redis_job_free(j);
         done(arg, &nothing);
     }
@@ -214,7 +295,12 @@ static void read_channel(ws_history *h, const char *channel, ws_position after, 
 
 static void has_cleared(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 {
-    j->clear_done(j->arg, reply && !ws_redis_refused(r, reply) ? APR_SUCCESS : APR_EGENERAL);
+    apr_uint64_t deleted;
+    int cleared = ws_redis_number(reply, &deleted);
+    if (!cleared) {
+        ws_redis_wrong(r, reply);
+    }
+    j->clear_done(j->arg, cleared ? APR_SUCCESS : APR_EGENERAL);
 }
 
 static void clear(ws_history *h, const char *channel, ws_clear_done done, void *arg)

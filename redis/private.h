@@ -12,6 +12,7 @@
 #include <hiredis/hiredis.h>
 
 #include "redis/bus.h"
+#include "redis/reply.h"
 
 /** A command that waits to be sent, and what is done with its answer. */
 typedef struct ws_redis_job ws_redis_job;
@@ -73,8 +74,17 @@ int ws_redis_give(ws_redis *r, ws_redis_job *j);
 /** Whether an answer is an error, which is logged if it is another than the last. Sender only. */
 int ws_redis_refused(ws_redis *r, const redisReply *reply);
 
+/** Log what is wrong if it is something else than the last time. Sender only. */
+void ws_redis_complain(ws_redis *r, const char *why);
+
+/** Log that an answer, or NULL, is none that was expected. Sender only. */
+void ws_redis_wrong(ws_redis *r, const redisReply *reply);
+
 /** Connect, log in and choose the database. @return NULL when it fails, which is logged once */
 redisContext *ws_redis_connect(ws_redis *r, int *told);
+
+/** Log, once, what a connection has failed for, if it is the other side's fault. */
+void ws_redis_tell(ws_redis *r, const redisContext *c, int *told);
 
 /** Sleep before the next attempt, longer each time; not for long when all is to end. */
 void ws_redis_back_off(ws_redis *r, unsigned *attempts);
@@ -83,5 +93,8 @@ void ws_redis_back_off(ws_redis *r, unsigned *attempts);
 void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *redis);
 
 void ws_redis_history_init(ws_redis *r);
+
+/** What has come over the connection that subscribes. */
+void ws_redis_hear(ws_redis *r, const redisReply *reply);
 
 #endif

@@ -9,6 +9,7 @@ use Test::More;
 use Client;
 use Crowd;
 use Httpd;
+use IO::Select;
 use JSON::PP;
 use Redis;
 
@@ -227,6 +228,83 @@ is($next, 'again', 'what has no history is heard again');
     is(($_->message)[1], 'again', 'what has no history is heard again') for @plain;
 }
 
+# A sentinel may want a password, its own or the one of the servers.
+{
+    my $master   = Redis->start(options => ['--requirepass', 'secret']);
+    my $own      = Redis->start(watches => $master, password => 'other');
+    my $same     = Redis->start(watches => $master, password => 'secret');
+    my ($at, $by) = map { '127.0.0.1:' . $_->port } $own, $same;
+    my %told = (
+        "WebSocketBus sentinel://:secret\@$at/mymaster"                => qr/the sentinel says: \S*(?:NOAUTH|WRONGPASS)|redis: 127.0.0.1: (?:WRONGPASS|ERR invalid)/,
+        "WebSocketBus sentinel://:secret\@$at/mymaster sentinel=wrong" => qr/redis: 127.0.0.1: (?:WRONGPASS|ERR invalid)|the sentinel says: \S*(?:WRONGPASS|ERR)/,
+        "WebSocketBus sentinel://:secret\@$at/nobody sentinel=other"   => qr/the sentinel does not know a master of the name nobody/,
+    );
+    for my $line (sort keys %told) {
+        my $refused = httpd($line);
+        $refused->wait_log($told{$line});
+        pass("the log tells what is wrong with $line");
+        is($refused->count_log(qr/does not know/), $line =~ /nobody/ ? 1 : 0, 'the name is blamed when it is the name')
+            if $Httpd::MPM ne 'prefork';
+    }
+    for my $line ("WebSocketBus sentinel://:secret\@$at/mymaster sentinel=other",
+        "WebSocketBus sentinel://:secret\@$by/mymaster",
+        "WebSocketBus sentinel://:secret\@$at/mymaster prefix=p: sentinel=default:other")
+    {
+        my $third = httpd($line);
+        my (undef, $answer);
+        Httpd::wait_for(
+            sub {
+                (undef, $answer) = publish($third, 'kept/w', 'x');
+                return $answer->{published}[0]{position};
+            },
+            'a position'
+        );
+        like($answer->{published}[0]{position}, qr/-\d+$/, "with a password: $line");
+    }
+}
+
+# ---- To a location, on all machines ----
+
+# Its path and the handler's file make a key that is longer than a channel's name, or than one byte can tell.
+{
+    my $handler = Httpd::compile('everywhere', <<'END');
+#include "mod_websocket.h"
+static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    ws_broadcast_everywhere(ws_conn_location(c), type, data, len, 0);
+}
+WS_HANDLER(everywhere) = {.on_message = on_message};
+END
+    my $bus = 'WebSocketBus redis://127.0.0.1:' . $redis->port;
+    my @paths = map { '/' . join '/', map { substr($_, 0, 1) x 60 } 1 .. $_ } 3, 4, 6;
+    $paths[3] = "/other$paths[2]";    # differs where a key that is cut at 255 would not
+    my @both = map {
+        Httpd->start(load => $load, conf => "$bus\n"
+                . join '', map {"<Location \"$_\">\n    WebSocketHandler $handler\n</Location>\n"} @paths)
+    } 1, 2;
+    push @httpds, @both;
+    for my $path (@paths) {
+        my ($near, $far) = map { Client->new($_, $path) } @both;
+        my @others = map { Client->new($both[1], $_) } grep { $_ ne $path } @paths;
+        Httpd::wait_for(
+            sub {
+                $near->text("to $path");
+                $near->message;
+                return IO::Select->new($far->socket)->can_read(0.1);
+            },
+            'the connections to Redis'
+        );
+        is(($far->message)[1], "to $path", 'a location of ' . length($path) . ' bytes gets it on the other machine');
+        my @strange;
+        for my $o (@others) {
+            $o->text('own');
+            my $text;
+            push @strange, $text while ($text = ($o->message)[1]) ne 'own';
+        }
+        is(scalar(grep {/^to/} @strange), 0, 'others do not');
+    }
+}
+
 # ---- Users ----
 
 # What the docs say that it takes, and no more.
@@ -269,6 +347,9 @@ for (
     ['redis://user@host',     qr/a user has a password/],
     ['sentinel://host',       qr/name of the master/],
     ['redis://host suffix=x', qr/"suffix=x" is wrong/],
+    ['redis://host prefix=a suffix=x', qr/"suffix=x" is wrong/],
+    ['redis://host sentinel=x', qr/it stands behind sentinel:/],
+    ['sentinel://host/m sentinel=', qr/the sentinel's password/],
     ["redis://host\nWebSocketBus redis://host", qr/there can be one/])
 {
     my ($what, $why) = @$_;

@@ -50,12 +50,11 @@ static void write_one(int code, const unsigned char *reason, size_t len)
     }
     MUST((out[0] << 8 | out[1]) == (may_be_sent(code) ? code : 1011));
     MUST(size - 2 <= len && !memcmp(out + 2, reason, size - 2));
-    MUST(size - 2 == len || len > WS_REASON_MAX);
+    MUST(utf8_reference(out + 2, size - 2) == 1);
     if (utf8_reference(reason, len) == 1) {
-        MUST(utf8_reference(out + 2, size - 2) == 1);
-        MUST(size - 2 == len || size - 2 > WS_REASON_MAX - 4);
-        read_one(out, size);
+        MUST(size - 2 == len || (len > WS_REASON_MAX && size - 2 > WS_REASON_MAX - 4));
     }
+    read_one(out, size);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

@@ -15,6 +15,16 @@ static void is(ws_utf8_state got, int reference)
     MUST((got == WS_UTF8_START) == (reference > 0));
 }
 
+/* No longer beginning of the text is valid. */
+static void whole_characters(const unsigned char *text, size_t len)
+{
+    size_t n = ws_utf8_prefix(text, len, len);
+    MUST(n <= len && utf8_reference(text, n) == 1);
+    for (size_t more = n + 1; more <= len && more <= n + 4; more++) {
+        MUST(utf8_reference(text, more) != 1);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     size_t shift = take_byte(&data, &len) % 130;
@@ -26,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     memcpy(text + shift, data, len);
     len += shift;
     reference = utf8_reference(text, len);
+    whole_characters(text, len);
     for (int n = 0; ws_utf8_use(n); n++) {
         ws_utf8_state state = WS_UTF8_START;
         uint32_t c = cuts;

@@ -3,7 +3,7 @@
 # A private redis-server on a free port and a unix socket, ended when the object goes.
 #
 #   my $redis = Redis->start(options => [...]);   $redis->stop;   $redis->again;   $redis->cli('PING');
-#   my $sentinel = Redis->start(watches => $redis);   # under the name "mymaster"
+#   my $sentinel = Redis->start(watches => $redis);   # under the name "mymaster"; password => 'x'
 
 package Redis;
 
@@ -54,6 +54,7 @@ dir $self->{dir}
 sentinel monitor mymaster 127.0.0.1 @{[$self->{watches}->port]} 1
 sentinel down-after-milliseconds mymaster 300
 sentinel failover-timeout mymaster 3000
+@{[$self->{password} ? "requirepass $self->{password}" : '']}
 END
     return ($file, '--sentinel');
 }

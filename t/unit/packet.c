@@ -33,7 +33,7 @@ static void layout(void)
         "\x01\x01\x01\x02\x00\x00\x00\x3A\x01\x02\x03\x04\x05\x06\x07\x08\x00\x00\x09\x0A"
         "\x0B\x0C\x0D\x0E\x11\x12\x13\x14\x15\x16\x17\x18\x21\x22\x23\x24\x25\x26\x27\x28"
         "\x31\x32\x33\x34\x35\x36\x37\x38\x04newshello";
-    unsigned char out[256];
+    unsigned char out[WS_PACKET_HEAD_MAX];
     apr_size_t n = build(&whole, out);
     is_int(n, sizeof(expected) - 1, "a packet is as long as its parts");
     is_int(n, ws_packet_size(&whole), "and as ws_packet_size() says");
@@ -42,7 +42,7 @@ static void layout(void)
 
 static void back_again(void)
 {
-    unsigned char out[256];
+    unsigned char out[WS_PACKET_HEAD_MAX];
     apr_size_t n = build(&whole, out);
     ws_packet p;
     is_int(ws_packet_decode(&p, out, n), n, "it is read");
@@ -60,7 +60,7 @@ static void back_again(void)
 
 static void pieces(void)
 {
-    unsigned char out[256];
+    unsigned char out[WS_PACKET_HEAD_MAX];
     apr_size_t n = build(&whole, out);
     int taken = 0;
     for (apr_size_t i = 0; i < n; i++) {
@@ -75,7 +75,7 @@ static void pieces(void)
 
 static void strangers(void)
 {
-    unsigned char out[256];
+    unsigned char out[WS_PACKET_HEAD_MAX];
     apr_size_t n = build(&whole, out);
     ws_packet p;
     out[0] = 2;
@@ -101,6 +101,52 @@ static void strangers(void)
     out[WS_PACKET_HEAD] = ' ';
     ws_packet_decode(&p, out, n);
     is_int(p.kind, 0, "a channel's name has no blanks");
+}
+
+/* One packet with something changed, decoded: its kind. */
+static int kind_of(ws_packet p)
+{
+    unsigned char out[WS_PACKET_HEAD_MAX + 2 * WS_MEMBER_MAX];
+    ws_packet read;
+    apr_size_t n = build(&p, out);
+    is_int(ws_packet_decode(&read, out, n), n, "a packet with odd fields is read whole");
+    return read.kind;
+}
+
+#define WITH(...)                                                                                  \
+    ({                                                                                             \
+        ws_packet p = whole;                                                                       \
+        __VA_ARGS__;                                                                               \
+        kind_of(p);                                                                                \
+    })
+
+/* What another machine, or who plays it, may have put into a field. */
+static void fields(void)
+{
+    static const char text[] = "\xC3\xBC";
+    char name[WS_PACKET_NAME_MAX + 1], member[WS_MEMBER_MAX + 1];
+    memset(name, 'n', sizeof(name));
+    memset(member, 'm', sizeof(member));
+    is_int(WITH(p.data = text, p.len = 2), WS_PACKET_MESSAGE, "text is UTF-8");
+    is_int(WITH(p.data = text, p.len = 1), 0, "not half a character");
+    is_int(WITH(p.data = text, p.len = 1, p.type = WS_BINARY), WS_PACKET_MESSAGE, "bytes are any");
+    is_int(WITH(p.from.process = 0x10000), 0, "a process has 16 bits");
+    is_int(WITH(p.position.offset = 0), 0, "an epoch has an offset");
+    is_int(WITH(p.position.epoch = 0), 0, "an offset has an epoch");
+    is_int(WITH(p.channel = name, p.channel_len = 201), 0, "a channel's name has 200 bytes");
+    is_int(WITH(p.channel = name, p.channel_len = 255, p.kind = WS_PACKET_BROADCAST),
+           WS_PACKET_BROADCAST, "a location's key has 255");
+    is_int(WITH(p.data = text, p.len = 1, p.kind = WS_PACKET_BROADCAST), 0,
+           "text for a location is UTF-8");
+    is_int(WITH(p.data = text, p.len = 1, p.kind = WS_PACKET_SEND), 0,
+           "text for a connection is UTF-8");
+    is_int(WITH(p.id = 0, p.kind = WS_PACKET_SEND), 0, "a connection has an id");
+    is_int(WITH(p.data = member, p.len = WS_MEMBER_MAX, p.kind = WS_PACKET_JOIN), WS_PACKET_JOIN,
+           "a member has 1024 bytes");
+    is_int(WITH(p.data = member, p.len = WS_MEMBER_MAX + 1, p.kind = WS_PACKET_JOIN), 0, "no more");
+    is_int(WITH(p.data = text, p.len = 1, p.kind = WS_PACKET_JOIN), 0, "of UTF-8");
+    is_int(WITH(p.id = 0, p.kind = WS_PACKET_JOIN), 0, "and an id");
+    is_int(WITH(p.id = 0, p.kind = WS_PACKET_LEAVE), 0, "also when it leaves");
 }
 
 static void names(void)
@@ -129,6 +175,7 @@ int main(void)
     back_again();
     pieces();
     strangers();
+    fields();
     names();
     return done_testing();
 }

@@ -1,0 +1,242 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# A Redis that answers wrongly wherever it is asked: no child may crash, nothing is believed that has the
+# wrong shape, and what is right works again afterwards.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Client;
+use FakeRedis;
+use Httpd;
+use JSON::PP;
+
+Httpd::once();
+
+my $fake = FakeRedis->start;
+my $load = "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so";
+my $conf = <<'END';
+WebSocketHistory kept/* 100
+WebSocketPing off
+<Location "/ws">
+    WebSocketHandler ws_channel.so channel=%{arg:channel} publish=on
+</Location>
+<Location "/members">
+    WebSocketHandler ws_channel.so channel=%{arg:channel} presence=on
+</Location>
+<Location "/channels">
+    WebSocketChannelHTTP publish
+    WebSocketPublish all
+</Location>
+END
+
+# One child, so that it is known where everything happens.
+my %mpm = $Httpd::MPM eq 'prefork'
+    ? (mpm_conf => "StartServers 6\nServerLimit 6\nMaxRequestWorkers 6\nMinSpareServers 1\nMaxSpareServers 6")
+    : (mpm_conf => "StartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8");
+
+sub httpd {
+    my ($bus) = @_;
+    return Httpd->start(load => $load, conf => "WebSocketBus $bus\n$conf", %mpm);
+}
+
+sub bulk { return '$' . length($_[0]) . "\r\n$_[0]\r\n" }
+
+sub http {
+    my ($httpd, $method, $path, $body) = @_;
+    my $socket = $httpd->connect or die $!;
+    print $socket "$method /channels/$path HTTP/1.0\r\nContent-Type: text/plain\r\nContent-Length: ",
+        length $body, "\r\n\r\n$body";
+    my $answer = do { local $/; <$socket> } // '';
+    return $answer =~ m{^HTTP/1.1 (\d+)} ? $1 : 0;
+}
+
+my $deep = ("*1\r\n" x 6) . ":1\r\n";
+my %wrong = (
+    'an integer'        => ":7\r\n",
+    'a negative one'    => ":-7\r\n",
+    'nil'               => "\$-1\r\n",
+    'a nil array'       => "*-1\r\n",
+    'an empty array'    => "*0\r\n",
+    'an empty text'     => bulk(''),
+    'a text'            => bulk('x'),
+    'a status'          => "+WHAT\r\n",
+    'an error'          => "-ERR \x1b[31m\xff\r\n",
+    'nested arrays'     => $deep,
+    'two nils'          => "*2\r\n\$-1\r\n\$-1\r\n",
+    'three integers'    => "*3\r\n:1\r\n:2\r\n:3\r\n",
+    'three arrays'      => "*3\r\n*0\r\n*0\r\n*0\r\n",
+    'nils in an array'  => "*3\r\n:7\r\n:9\r\n*1\r\n\$-1\r\n",
+    'empty entries'     => "*3\r\n:7\r\n:9\r\n*2\r\n*0\r\n*0\r\n",
+    'entries of nils'   => "*3\r\n:7\r\n:9\r\n*1\r\n*2\r\n\$-1\r\n*-1\r\n",
+    'fields of nils'    => "*3\r\n:7\r\n:9\r\n*1\r\n*2\r\n" . bulk('9-1') . "*10\r\n" . ("\$-1\r\n" x 10),
+    'text that is none' => "*3\r\n:7\r\n:9\r\n*1\r\n*2\r\n" . bulk('9-1') . "*10\r\n"
+        . join('', map { bulk($_) } 't', 1, 's', 1, 'e', 0, 'w', 9999999999, 'd', "\xff"),
+    'offsets that do not grow' => "*3\r\n:7\r\n:9\r\n*2\r\n" . (("*2\r\n" . bulk('9-1') . "*10\r\n"
+        . join('', map { bulk($_) } 't', 1, 's', 1, 'e', 0, 'w', 9999999999, 'd', 'x')) x 2),
+    'a message, of nils' => "*3\r\n" . bulk('message') . "\$-1\r\n\$-1\r\n",
+    'a message, of arrays' => "*3\r\n*0\r\n" . bulk('message') . "*0\r\n",
+    'two answers'       => ":1\r\n:1\r\n",
+    'what is no answer' => "HTTP/1.1 400 Bad Request\r\n\r\n",
+    'a huge array'      => "*2147483647\r\n",
+    'a huge text, the beginning' => "\$2147483647\r\nxxx",
+);
+# These leave no connection that could go on, so that it is made again, later each time.
+my %breaks = map { $_ => 1 } 'two answers', 'what is no answer', 'a huge array', 'a huge text, the beginning';
+
+my $httpd = httpd('redis://:secret@127.0.0.1:' . $fake->port);
+
+# A packet as channels/packet.h describes it, of another server.
+sub packet {
+    my ($kind, $type, $channel, $data, %o) = @_;
+    my $p = pack('CCCCNQ>NNQ>Q>Q>C', 1, $kind, $type, 0, 49 + length($channel) + length $data,
+        $o{server} // 5, $o{process} // 1, $o{request} // 0, $o{id} // 0, $o{epoch} // 0, $o{offset} // 0,
+        length $channel) . $channel . $data;
+    return "*3\r\n" . bulk('message') . bulk('websocket:c:news') . bulk($p);
+}
+
+sub works {
+    my ($what) = @_;
+    Httpd::wait_for(sub { http($httpd, 'POST', 'kept/a', 'x') == 200 }, "publishing again after $what");
+}
+
+works('the start');
+my @children = sort $httpd->children;
+my $reader   = Client->new($httpd, '/ws?channel=news');
+my $json     = Client->new($httpd, '/members?channel=news', protocol => 'channel.v1.json');
+is(decode_json(($json->message)[1])->{type}, 'subscribed', 'a reader');
+Httpd::wait_for(sub { $fake->seen('SUBSCRIBE') >= 2 }, 'the subscription to reach the server');
+
+# ---- What is asked for ----
+
+for my $what (sort keys %wrong) {
+    my @commands = $breaks{$what} ? qw(APPEND) : qw(APPEND READ DEL PUBLISH);
+    for my $command (@commands) {
+        my $before = $fake->seen($command);
+        $fake->answer($command, $wrong{$what});
+        my $client;
+        my $status =
+              $command eq 'APPEND'  ? ($breaks{$what} ? 503 : http($httpd, 'POST', 'kept/a', 'x'))
+            : $command eq 'DEL'     ? http($httpd, 'DELETE', 'kept/a', '')
+            : $command eq 'PUBLISH' ? http($httpd, 'POST', 'news', "news: $what")
+            :                         503;
+        $client = Client->new($httpd, '/ws?channel=kept/a&after=all') if $command eq 'READ';
+        my $socket;
+        if ($breaks{$what}) {
+            $socket = $httpd->connect or die $!;
+            print $socket "POST /channels/kept/a HTTP/1.0\r\nContent-Length: 1\r\n\r\nx";
+        }
+        Httpd::wait_for(sub { $fake->seen($command) > $before }, "$command, answered with $what");
+        cmp_ok($status, '>=', 500, "$command, answered with $what: it has failed")
+            if $command eq 'APPEND';
+        $fake->answer($command);
+        $client->close if $client;
+    }
+}
+works('wrong answers');
+is_deeply([sort $httpd->children], \@children, 'no child has ended');
+like($httpd->error_log, qr/redis: the answer is none to the question/, 'the log tells that answers were none');
+like($httpd->error_log, qr/redis: 127.0.0.1: .*more answers than questions/, 'or were too many');
+unlike($httpd->error_log, qr/[\x1b\xff]/, 'without the bytes of the server');
+
+# ---- What comes by itself ----
+
+# Until the one behind comes through: the connection may have been lost.
+sub heard_of {
+    my ($after) = @_;
+    $reader->{in} = '';
+    Httpd::wait_for(
+        sub {
+            $fake->push_all(packet(1, 1, 'news', "behind $after"));
+            http($httpd, 'POST', 'news', 'own');
+            my @got = ('');
+            push @got, ($reader->message)[1] while $got[-1] ne 'own';
+            return grep { $_ eq "behind $after" } @got;
+        },
+        "to hear again after $after"
+    );
+    return;
+}
+
+heard_of('the start');
+for my $what (sort keys %wrong) {
+    $fake->push_all($wrong{$what});
+    heard_of($what) if $breaks{$what};
+}
+heard_of('all of these');
+is_deeply([sort $httpd->children], \@children, 'no child has ended by what comes by itself');
+
+my $long = 'n' x 255;
+my %packets = (
+    'text that is no UTF-8'    => packet(1, 1, 'news', "bad \xff"),
+    'a type that is none'      => packet(1, 3, 'news', 'bad type'),
+    'no type'                  => packet(1, 0, 'news', 'bad no type'),
+    'a process that is none'   => packet(1, 1, 'news', 'bad process', process => 70000),
+    'an epoch without offset'  => packet(1, 1, 'news', 'bad position', epoch => 5),
+    'a channel that is none'   => packet(1, 1, "new\xff", 'bad name'),
+    'no channel'               => packet(1, 1, '', 'bad no name'),
+    'a long name'              => packet(1, 1, $long, 'bad long'),
+    'a long key of a location' => packet(7, 1, $long, 'bad key'),
+    'a broadcast, not UTF-8'   => packet(7, 1, 'x', "bad \xff"),
+    'to a connection, not UTF-8' => packet(6, 1, '', "bad \xff", id => 1 << 48),
+    'to no connection'         => packet(6, 1, '', 'bad none'),
+    'a member that is no UTF-8' => packet(2, 0, 'news', "bad \xff", id => 5),
+    'a member without id'      => packet(2, 0, 'news', 'bad'),
+    'a member that is too long' => packet(2, 0, 'news', 'b' x 1025, id => 5),
+    'members that are no UTF-8' => packet(5, 0, 'news', pack('Q>n', 5, 2) . "b\xff"),
+    'members that are cut off' => packet(5, 0, 'news', pack('Q>n', 5, 200) . 'bad'),
+    'a kind that is none'      => packet(99, 1, 'news', 'bad kind'),
+    'half a packet'            => "*3\r\n" . bulk('message') . bulk('x') . bulk("\1\1\1\0\0\0\0\x40"),
+    'an empty one'             => "*3\r\n" . bulk('message') . bulk('x') . bulk(''),
+);
+$fake->push_all($packets{$_}) for sort keys %packets;
+$fake->push_all(packet(1, 1, 'news', 'good'));
+my @bad;
+while ((my $text = ($reader->message)[1]) ne 'good') {
+    push @bad, $text if $text !~ /^(?:own|behind|news)/;
+}
+is_deeply(\@bad, [], 'of packets with wrong fields none is delivered');
+my @members;
+while (1) {
+    my $o = decode_json(($json->message)[1]);
+    push @members, $o->{data} // '' if $o->{type} =~ /^(?:join|leave)$/;
+    last if ($o->{data} // '') eq 'good';
+}
+is_deeply([grep {/bad/} @members], [], 'and no member is made of them');
+is_deeply([sort $httpd->children], \@children, 'no child has ended');
+
+# ---- When a connection begins ----
+
+# All at the same time, since each attempt comes later than the one before.
+my @beginnings = map { { command => $_, fake => FakeRedis->start } } qw(AUTH SELECT SENTINEL ROLE);
+for my $b (@beginnings) {
+    my $at = '127.0.0.1:' . $b->{fake}->port;
+    $b->{fake}->answer($b->{command}, $wrong{nil});
+    $b->{httpd} = httpd($b->{command} =~ /SENTINEL|ROLE/ ? "sentinel://$at/mymaster" : "redis://:secret\@$at");
+}
+for my $what ('a negative one', 'a status', 'an error', 'an empty array', 'nested arrays', 'three integers', 'two nils',
+    'a huge array')
+{
+    for my $b (@beginnings) {
+        $b->{fake}->answer($b->{command}, $wrong{$what});
+        $b->{before} = $b->{fake}->seen($b->{command});
+    }
+    Httpd::wait_for(sub { $_->{fake}->seen($_->{command}) > $_->{before} }, "$_->{command}, answered with $what")
+        for @beginnings;
+}
+for my $b (@beginnings) {
+    my $new = $b->{httpd};
+    $b->{fake}->answer($b->{command});
+    Httpd::wait_for(sub { http($new, 'POST', 'kept/b', 'x') == 200 }, "a connection after wrong answers");
+    pass("$b->{command}: wrong answers make no connection, and the next one is tried");
+}
+kill 'TERM', map { $_->{httpd}->pid } @beginnings;
+for my $b (@beginnings) {
+    $b->{httpd}->stop;
+    is_deeply([$b->{httpd}->complaints], [], "no child crashed by answers to $b->{command}");
+}
+
+$httpd->stop;
+is_deeply([$httpd->complaints], [], 'no child crashed');
+done_testing;

@@ -1,0 +1,112 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * What a Redis may answer: the input's first byte chooses a question, the rest is what comes back, as bytes
+ * of its protocol. Messages that come of it are valid, and their positions grow.
+ */
+
+#include "redis/bus.c"
+#include "redis/connection.c"
+#include "redis/history.c"
+#include "redis/reply.c"
+#include "t/fuzz/fuzz.h"
+
+static const ws_history_rule rules[] = {{"*", {100, 0}}};
+
+static void ignore(ws_log_level level, const char *text)
+{
+    (void)level, (void)text;
+}
+
+static ws_redis *a_redis(void)
+{
+    static ws_redis r = {
+        .options = {
+            .prefix = "p:", .self = {1, 1}, .rules = rules, .rule_count = 1, .log = ignore}};
+    static int ready;
+    static apr_pool_t *pool;
+    if (!ready) {
+        apr_initialize();
+        apr_pool_create(&pool, NULL);
+        apr_thread_mutex_create(&r.lock, APR_THREAD_MUTEX_DEFAULT, pool);
+        ready = 1;
+    }
+    return &r;
+}
+
+static void kept(void *arg, apr_status_t status, ws_position at)
+{
+    ++*(int *)arg;
+    MUST(status != APR_SUCCESS || (at.epoch && at.offset));
+}
+
+static void was_read(void *arg, const ws_history_page *page)
+{
+    apr_uint64_t last = 0;
+    ++*(int *)arg;
+    if (page->status != APR_SUCCESS) {
+        return;
+    }
+    MUST(page->head.epoch && page->count <= 64);
+    for (unsigned i = 0; i < page->count; i++) {
+        const ws_message *m = page->messages[i];
+        MUST(ws_message_valid(m->type, m->data, m->len));
+        MUST(m->position.epoch == page->head.epoch && m->position.offset > last);
+        last = m->position.offset;
+    }
+    MUST(last <= page->head.offset);
+}
+
+static void cleared(void *arg, apr_status_t status)
+{
+    (void)status;
+    ++*(int *)arg;
+}
+
+static void answer_job(ws_redis *r, unsigned question, const redisReply *reply)
+{
+    int told = 0;
+    ws_redis_job j = {.channel = "c",
+                      .arg = &told,
+                      .append_done = kept,
+                      .read_done = was_read,
+                      .clear_done = cleared,
+                      .max = question & 64,
+                      .after = {7, question & 31}};
+    switch (question % 5) {
+    case 0:
+        has_kept(r, &j, reply);
+        break;
+    case 1:
+        has_read(r, &j, reply);
+        break;
+    case 2:
+        has_cleared(r, &j, reply);
+        break;
+    case 3:
+        has_been_sent(r, &j, reply);
+        return;
+    default:
+        ws_redis_hear(r, reply);
+        return;
+    }
+    MUST(told == 1);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    ws_redis *r = a_redis();
+    unsigned question = take_byte(&data, &len);
+    redisReader *reader = redisReaderCreate();
+    void *reply = NULL;
+    ws_redis_reply_bound(reader);
+    redisReaderFeed(reader, (const char *)data, len);
+    while (redisReaderGetReply(reader, &reply) == REDIS_OK && reply) {
+        answer_job(r, question, reply);
+        is_for_later(reply);
+        freeReplyObject(reply);
+        reply = NULL;
+    }
+    redisReaderFree(reader);
+    return 0;
+}
