@@ -5,6 +5,8 @@
  * act at once; from another thread they become tasks of it.
  */
 
+#include <errno.h>
+#include <semaphore.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +31,8 @@ ws_engine *ws_api_engine_now(void)
 typedef struct api_task {
     ws_task task;
     ws_id id;
+    apr_size_t cost; /* of loop->posted */
+    ws_conn *own;    /* a WS_BLOCKING callback's, which counts what it has posted */
     ws_frames *frames;
     unsigned broadcast_to; /**< location index */
     int code;
@@ -37,9 +41,37 @@ typedef struct api_task {
     void *arg;
 } api_task;
 
-/* Give a task to the loop of an id. @return WS_QUEUED, WS_GONE, WS_FULL; only with WS_QUEUED the task
- * is taken over. */
-static ws_status post(ws_id id, api_task *t)
+/* Give a task to a loop, unless as much waits there already as may. What a connection's messages make
+ * handlers post is part of its share of the turn. cost, work: bytes that the task holds, and that it makes
+ * the loop handle */
+static ws_status post_to(ws_loop *loop, api_task *t, apr_size_t cost, apr_size_t work)
+{
+    ws_loop *here = ws_loop_current();
+    apr_size_t before = __atomic_fetch_add(&loop->posted, cost, __ATOMIC_RELAXED);
+    t->cost = cost;
+    if (before >= WS_POSTED_MAX && cost) {
+        __atomic_sub_fetch(&loop->posted, cost, __ATOMIC_RELAXED);
+        return WS_FULL;
+    }
+    if (here && work) {
+        ws_loop_spend(here, work);
+    }
+    if (ws_loop_post(loop, &t->task) < 0) {
+        __atomic_sub_fetch(&loop->posted, cost, __ATOMIC_RELAXED);
+        return WS_GONE;
+    }
+    return WS_QUEUED;
+}
+
+/* A task has come to its loop. */
+static void arrived(ws_loop *loop, const api_task *t)
+{
+    __atomic_sub_fetch(&loop->posted, t->cost, __ATOMIC_RELAXED);
+}
+
+/* Give a task to the loop of an id; cost 0: it is never refused. @return WS_QUEUED, WS_GONE, WS_FULL; only
+ * with WS_QUEUED the task is taken over. */
+static ws_status post(ws_id id, api_task *t, apr_size_t cost)
 {
     ws_engine *e = ws_api_engine_now();
     ws_loop *loop = e ? ws_id_loop(e, id) : NULL;
@@ -47,7 +79,7 @@ static ws_status post(ws_id id, api_task *t)
         return WS_FULL;
     }
     t->id = id;
-    return loop && ws_loop_post(loop, &t->task) == 0 ? WS_QUEUED : WS_GONE;
+    return loop ? post_to(loop, t, cost, cost) : WS_GONE;
 }
 
 static int on_loop(const ws_conn *c)
@@ -226,6 +258,10 @@ static void do_send(ws_loop *loop, ws_task *task)
 {
     api_task *t = (api_task *)task;
     ws_conn *c = ws_conn_find(loop, t->id);
+    arrived(loop, t);
+    if (t->own) {
+        ws_cb_posted(t->own, -(apr_ssize_t)t->cost);
+    }
     if (c) {
         ws_conn_share(c, t->frames);
     }
@@ -235,29 +271,67 @@ static void do_send(ws_loop *loop, ws_task *task)
     free(t);
 }
 
-ws_status ws_conn_share_later(ws_id id, ws_frames *f)
+/* Takes over the reference. */
+static ws_status post_frames(ws_id id, ws_conn *own, ws_frames *f)
 {
     api_task *t = ws_task_new(sizeof(*t), do_send);
+    apr_size_t cost = sizeof(*t) + f->len;
     ws_status s;
     if (t) {
         t->frames = f;
+        t->own = own;
     }
-    if ((s = post(id, t)) != WS_QUEUED) {
+    if (own) {
+        ws_cb_posted(own, (apr_ssize_t)cost);
+    }
+    if ((s = post(id, t, cost)) != WS_QUEUED) {
+        if (own) {
+            ws_cb_posted(own, -(apr_ssize_t)cost);
+        }
         ws_frames_unref(f);
         free(t);
     }
     return s;
 }
 
-static ws_status post_frame(ws_id id, unsigned first, const void *data, apr_size_t len,
-                            apr_uint64_t key)
+ws_status ws_conn_share_later(ws_id id, ws_frames *f)
+{
+    return post_frames(id, NULL, f);
+}
+
+typedef struct barrier {
+    ws_task task;
+    sem_t done;
+} barrier;
+
+static void pass_barrier(ws_loop *loop, ws_task *task)
+{
+    (void)loop;
+    sem_post(&((barrier *)task)->done);
+}
+
+/* A WS_BLOCKING callback may send faster than the loop handles it: the callback waits, as it may; the loop
+ * waits for no callback. Then the send queue's own limit holds. */
+static void wait_for_loop(ws_conn *c)
+{
+    barrier b = {.task = {.fn = pass_barrier}};
+    sem_init(&b.done, 0, 0);
+    if (ws_loop_post(c->loop, &b.task) == 0) {
+        while (sem_wait(&b.done) < 0 && errno == EINTR) {
+        }
+    }
+    sem_destroy(&b.done);
+}
+
+static ws_status post_frame(ws_id id, ws_conn *own, unsigned first, const void *data,
+                            apr_size_t len, apr_uint64_t key)
 {
     ws_frames *f = ws_frames_build(first, data, len);
     if (!f) {
         return WS_FULL;
     }
     f->key = key;
-    return ws_conn_share_later(id, f);
+    return post_frames(id, own, f);
 }
 
 static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_size_t len,
@@ -271,7 +345,10 @@ static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_si
         return WS_UNSUPPORTED;
     }
     if (!on_loop(c)) {
-        return post_frame(c->id, first, data, len, key);
+        if (ws_cb_posted(c, 0) >= c->settings->send_queue) {
+            wait_for_loop(c);
+        }
+        return post_frame(c->id, c, first, data, len, key);
     }
     if ((c->out.count || c->deferred) && ws_backpressure_drops(c) && (first & WS_FIN)
         && !(first & 0x8) && (first & 0xF) != WS_OP_CONTINUATION) {
@@ -336,7 +413,7 @@ apr_size_t ws_queued(ws_conn *c)
 
 ws_status ws_send_to(ws_id id, ws_type type, const char *data, apr_size_t len)
 {
-    return post_frame(id, WS_FIN | (unsigned)type, data, len, 0);
+    return post_frame(id, NULL, WS_FIN | (unsigned)type, data, len, 0);
 }
 
 /* ---- Closing ---- */
@@ -361,7 +438,7 @@ ws_status ws_close_id(ws_id id, int code, const char *reason)
         t->code = code;
         t->reason = reason ? ws_bytes_new(reason, strlen(reason)) : NULL;
     }
-    if ((s = post(id, t)) != WS_QUEUED && t) {
+    if ((s = post(id, t, 0)) != WS_QUEUED && t) {
         free(t->reason);
         free(t);
     }
@@ -399,6 +476,7 @@ ws_status ws_abort(ws_conn *c)
 static void do_broadcast(ws_loop *loop, ws_task *task)
 {
     api_task *t = (api_task *)task;
+    arrived(loop, t);
     for (ws_conn *c = loop->heads[t->broadcast_to]; c; c = c->next) {
         if (c->id != t->id) {
             ws_conn_share(c, ws_frames_ref(t->frames));
@@ -407,6 +485,12 @@ static void do_broadcast(ws_loop *loop, ws_task *task)
     ws_chain_forget_shared(loop);
     ws_frames_unref(t->frames);
     free(t);
+}
+
+/* The frame's place in the queue of each connection. */
+static apr_size_t places(const ws_loop *loop)
+{
+    return WS_SEND_ENTRY_COST * __atomic_load_n(&loop->count, __ATOMIC_RELAXED);
 }
 
 ws_status ws_broadcast(ws_location *here, ws_type type, const char *data, apr_size_t len,
@@ -420,7 +504,8 @@ ws_status ws_broadcast_keyed(ws_location *here, ws_type type, const char *data, 
 {
     ws_engine *e = here->engine;
     ws_frames *f = ws_frames_build(WS_FIN | (unsigned)type, data, len);
-    ws_status s = f ? WS_QUEUED : WS_FULL;
+    ws_status s = f ? WS_QUEUED : WS_FULL, posted;
+    apr_size_t cost = f ? sizeof(api_task) + f->len : 0;
     if (f) {
         f->key = key;
     }
@@ -433,7 +518,8 @@ ws_status ws_broadcast_keyed(ws_location *here, ws_type type, const char *data, 
         t->broadcast_to = here->index;
         t->id = except;
         t->frames = ws_frames_ref(f);
-        if (ws_loop_post(&e->loops[i], &t->task) < 0) {
+        if ((posted = post_to(&e->loops[i], t, cost, cost + places(&e->loops[i]))) != WS_QUEUED) {
+            s = posted == WS_FULL ? WS_FULL : s;
             ws_frames_unref(f);
             free(t);
         }
@@ -485,7 +571,7 @@ static void pause_or_resume(ws_conn *c, void *paused)
     }
     if ((t = ws_task_new(sizeof(*t), do_hold))) {
         t->arg = paused;
-        if (post(c->id, t) != WS_QUEUED) {
+        if (post(c->id, t, 0) != WS_QUEUED) {
             free(t);
         }
     }
@@ -507,6 +593,7 @@ static void do_run(ws_loop *loop, ws_task *task)
 {
     api_task *t = (api_task *)task;
     ws_conn *c = ws_conn_find(loop, t->id);
+    arrived(loop, t);
     if (c && !c->closed_told) {
         ws_cb_run(c, t->fn, t->arg);
     }
@@ -524,7 +611,7 @@ ws_status ws_run(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg)
         t->fn = fn;
         t->arg = arg;
     }
-    if ((s = post(id, t)) != WS_QUEUED) {
+    if ((s = post(id, t, sizeof(*t))) != WS_QUEUED) {
         free(t);
     }
     return s;

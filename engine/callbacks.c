@@ -57,6 +57,7 @@ struct ws_jobs {
     job *close;        /**< made at the beginning, so that it cannot fail at the end */
     int running;       /**< a thread has this connection, or will */
     int held;          /**< WS_HELD_JOBS is set or will be */
+    apr_size_t posted; /**< see ws_cb_posted(); atomic */
     int over;          /**< on_close has been called; the loop's */
     ws_task last_task; /**< sets over, behind all tasks that the jobs have posted */
 };
@@ -318,6 +319,11 @@ int ws_cb_init(ws_conn *c)
     }
     c->jobs = jobs;
     return 0;
+}
+
+apr_size_t ws_cb_posted(ws_conn *c, apr_ssize_t change)
+{
+    return c->jobs ? __atomic_add_fetch(&c->jobs->posted, (apr_size_t)change, __ATOMIC_RELAXED) : 0;
 }
 
 apr_uint32_t ws_cb_waiting(const ws_conn *c)

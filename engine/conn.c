@@ -221,7 +221,8 @@ void ws_conn_watch(ws_conn *c)
     if (c->freed) {
         return;
     }
-    if (!c->held || c->discard_input) {
+    /* The poller is not asked anew for a connection that goes on in the next turn; a ring must not read on. */
+    if (!(c->ringed ? c->held : c->held & ~WS_HELD_TURN) || c->discard_input) {
         events |= WS_READABLE;
     }
     if (c->ringed ? c->write_blocked : c->out.count || c->cipher_out) {

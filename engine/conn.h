@@ -267,6 +267,9 @@ void ws_conn_flush(ws_conn *c);
 /** Flush at the end of this turn. */
 void ws_conn_mark_dirty(ws_conn *c);
 
+/** At the end of the next one. */
+void ws_conn_postpone(ws_conn *c);
+
 /** The same inside a callback: what follows from it is seen to at its end. */
 void ws_conn_write(ws_conn *c);
 
@@ -413,6 +416,9 @@ static inline void ws_cb_leave_channels(ws_conn *c)
 void ws_cb_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg);
 void ws_cb_timer(ws_conn *c, ws_timer *t);
 void ws_cb_watch(ws_conn *c, ws_watch *w, unsigned events);
+/** Count what a WS_BLOCKING handler's callbacks have sent and the loop has not handled. @return bytes
+ *  [any thread of its callbacks] */
+apr_size_t ws_cb_posted(ws_conn *c, apr_ssize_t change);
 /** Callbacks of a WS_BLOCKING handler that wait. */
 apr_uint32_t ws_cb_waiting(const ws_conn *c);
 /** The pool has called on_close (or there is none): c may be freed. */

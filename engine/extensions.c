@@ -31,6 +31,7 @@ struct ws_chain {
     unsigned char ended;    /* and the last one */
     unsigned char passing;  /* the message that is received goes through the chain */
     apr_uint64_t delivered; /* of that message, bytes */
+    apr_size_t counted; /* of its payload as it came, bytes for which nothing has come out yet */
     step steps[];
 };
 
@@ -83,6 +84,14 @@ void ws_chain_adopt(ws_conn *c)
 
 static int deliver(ws_chain *chain, unsigned n, unsigned char *data, apr_size_t len, int last);
 
+/* Of what came out, bytes that have not been counted as they came in. */
+static apr_size_t beyond_wire(ws_chain *chain, apr_size_t len)
+{
+    apr_size_t counted = len < chain->counted ? len : chain->counted;
+    chain->counted -= counted;
+    return len - counted;
+}
+
 /* To the handler. */
 static int arrive(ws_chain *chain, unsigned char *data, apr_size_t len, int last)
 {
@@ -100,6 +109,10 @@ static int arrive(ws_chain *chain, unsigned char *data, apr_size_t len, int last
     }
     chain->delivered += len;
     ws_count(c->loop->counters, WS_COUNT_DECOMPRESSED_IN, (apr_int64_t)len);
+    ws_loop_spend(c->loop, len);
+    if (c->meter && !ws_rate_limit_take(c, beyond_wire(chain, len), 0)) {
+        return -1;
+    }
     if (last && (c->location->handler->flags & WS_FRAME_ENDS)) {
         where |= WS_FRAME_END;
     }
@@ -160,6 +173,7 @@ int ws_chain_wants(const ws_conn *c, const ws_piece *p)
         chain->opcode = p->opcode;
         chain->begun = chain->ended = 0;
         chain->delivered = 0;
+        chain->counted = 0;
     }
     return chain->passing;
 }
@@ -168,6 +182,7 @@ void ws_chain_receive(ws_conn *c, const ws_piece *p)
 {
     int last = (p->flags & WS_MESSAGE_LAST) != 0;
     ws_count(c->loop->counters, WS_COUNT_COMPRESSED_IN, (apr_int64_t)p->len);
+    c->chain->counted += p->len;
     if (deliver(c->chain, c->chain->count, p->data, p->len, last) == 0 && last && !c->chain->ended
         && ws_conn_accepts_input(c) && !c->discard_input && !c->broken) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "an extension has lost the end of the message");

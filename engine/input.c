@@ -353,6 +353,7 @@ static int read_once(ws_conn *c)
     if (!c->discard_input) {
         deliver(c, data, kept, kept + (apr_size_t)n);
     }
+    c->loop->budget -= n;
     return more;
 }
 
@@ -374,6 +375,23 @@ static void keep_input(ws_conn *c, const unsigned char *data, apr_size_t len)
     }
 }
 
+void ws_loop_spend(ws_loop *loop, apr_size_t bytes)
+{
+    loop->budget -= (apr_int64_t)bytes;
+    if (loop->budget <= 0 && loop->reading) {
+        ws_conn_hold(loop->reading, WS_HELD_TURN);
+        ws_conn_postpone(loop->reading);
+    }
+}
+
+/* Answers are part of it, and are not to be more than its queue takes before reading pauses. */
+static void begin_turn(ws_conn *c)
+{
+    apr_size_t most = c->discard_input ? WS_TURN_BYTES : ws_low_mark(c);
+    c->loop->reading = c;
+    c->loop->budget = most < WS_TURN_BYTES ? (apr_int64_t)most : WS_TURN_BYTES;
+}
+
 void ws_conn_received(ws_conn *c, const ws_ready *r)
 {
     apr_size_t kept = to_put_before(c), len = (apr_size_t)r->len;
@@ -389,7 +407,9 @@ void ws_conn_received(ws_conn *c, const ws_ready *r)
             keep_input(c, r->data, len);
         }
         else if (!c->discard_input) {
+            begin_turn(c);
             deliver(c, r->data - kept, kept, kept + len);
+            c->loop->reading = NULL;
         }
     }
     else if (r->len != -ENOBUFS && r->len != -ECANCELED && r->len != -EINTR && r->len != -EAGAIN
@@ -405,6 +425,9 @@ void ws_conn_received(ws_conn *c, const ws_ready *r)
 void ws_conn_read(ws_conn *c)
 {
     int rounds = 0;
-    while (!c->freed && (!c->held || c->discard_input) && read_once(c) && ++rounds < ROUNDS) {
+    begin_turn(c);
+    while (!c->freed && (!c->held || c->discard_input) && read_once(c) && ++rounds < ROUNDS
+           && c->loop->budget > 0) {
     }
+    c->loop->reading = NULL;
 }

@@ -32,6 +32,13 @@
 /** Plaintext that goes into OpenSSL at a time, bytes: four records. */
 #define WS_TLS_CHUNK (64 * 1024)
 
+/** What one connection may cause to be handled in a turn before the others get theirs, bytes: what is read,
+ *  what it is inflated to, what handlers post. */
+#define WS_TURN_BYTES (512 * 1024)
+
+/** What handlers may have posted to a loop that it has not handled yet, bytes. */
+#define WS_POSTED_MAX (64 * 1024 * 1024)
+
 /** What another thread wants done on a loop. Ends with whatever fn needs. */
 typedef struct ws_task ws_task;
 struct ws_task {
@@ -54,8 +61,9 @@ struct ws_loop {
 
     apr_thread_mutex_t *task_lock; /**< of the four below */
     ws_task *tasks, **tasks_end;
-    int woken;  /**< a wake-up is on its way */
-    int closed; /**< takes no more tasks */
+    int woken;         /**< a wake-up is on its way */
+    int closed;        /**< takes no more tasks */
+    apr_size_t posted; /**< bytes that handlers' tasks hold; atomic */
 
     apr_uint32_t count;    /**< connections, those on their way in included; atomic */
     apr_uint32_t outgoing; /**< likewise, of those made from here; not in count */
@@ -79,7 +87,10 @@ struct ws_loop {
     ws_conn *corked;      /**< whose callback runs */
     unsigned char *cork;  /**< WS_CORK_SIZE; with a ring, a room of that */
     apr_size_t cork_len;
-    int last_input; /**< the message that its handler has is the last of what has come */
+    ws_conn *reading;   /**< whose input is delivered, or NULL */
+    apr_int64_t budget; /**< bytes that it may still cause to be handled in this turn */
+    ws_conn *later;     /**< connections that have had their share: dirty in the next turn */
+    int last_input;     /**< the message that its handler has is the last of what has come */
 
     void *shared[WS_EXTENSIONS_MAX]; /**< what extensions share, by ws_extension_use.index */
     unsigned char *scratch;          /**< where they put together what is sent */
@@ -118,6 +129,10 @@ void ws_loop_destroy(ws_loop *loop);
 /** Give a task to a loop.  [any thread]  @return 0; -1 when the loop has ended: the task is still the
  *  caller's */
 int ws_loop_post(ws_loop *loop, ws_task *task);
+
+/** The connection that is read has caused so many bytes to be handled. When it has had its share, the rest of
+ *  its input waits for the next turn. */
+void ws_loop_spend(ws_loop *loop, apr_size_t bytes);
 
 /** Handle what is ready, and again, until nothing is for now: before somebody is ended for what he has
  *  not said. With a ring, between callbacks; without one there is nothing to do. */

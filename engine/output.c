@@ -40,6 +40,15 @@ void ws_conn_mark_dirty(ws_conn *c)
     }
 }
 
+void ws_conn_postpone(ws_conn *c)
+{
+    if (!c->dirty) {
+        c->dirty = 1;
+        c->next_dirty = c->loop->later;
+        c->loop->later = c;
+    }
+}
+
 /* Queue what is left of iov behind its first done bytes. */
 static int keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
 {
@@ -522,6 +531,10 @@ void ws_conn_flush_dirty(ws_loop *loop)
     while ((c = loop->dirty)) {
         loop->dirty = c->next_dirty;
         c->dirty = 0;
+        if (c->held & WS_HELD_TURN) {
+            c->held &= ~WS_HELD_TURN;
+            c->resume |= !c->held && c->rest;
+        }
         if (!c->freed) {
             ws_conn_flush(c);
         }
@@ -529,6 +542,8 @@ void ws_conn_flush_dirty(ws_loop *loop)
             ws_conn_read(c);
         }
     }
+    loop->dirty = loop->later;
+    loop->later = NULL;
 }
 
 void ws_conn_hold(ws_conn *c, unsigned why)

@@ -1,0 +1,258 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** What one connection may make its loop do before others get their turn, and what may wait for a loop. */
+
+#include "t/unit/rig.h"
+
+enum { MANY = 3000, LONG = 20000 };
+
+static int of_a;        /* messages of connection "a" that its handler has seen; the loop's */
+static int of_a_when_b; /* as many, when "b" had its first */
+static apr_size_t most_posted; /* bytes that ever waited for the loop */
+static char answer[LONG];
+
+static void watch_posted(const ws_conn *c)
+{
+    apr_size_t now = __atomic_load_n(&c->loop->posted, __ATOMIC_RELAXED);
+    most_posted = now > most_posted ? now : most_posted;
+}
+
+static void forget_counts(void)
+{
+    of_a = 0;
+    of_a_when_b = -1;
+    most_posted = 0;
+}
+
+/* "b" is answered at once; "a" is counted. @return whether it was "a" */
+static int counts(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    if (*name_of(c) == 'b') {
+        of_a_when_b = of_a_when_b < 0 ? of_a : of_a_when_b;
+        ws_send(c, type, data, len);
+        return 0;
+    }
+    __atomic_add_fetch(&of_a, 1, __ATOMIC_RELAXED);
+    return 1;
+}
+
+static void answer_by_id(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    if (counts(c, type, data, len)) {
+        ws_send_to(ws_conn_id(c), WS_BINARY, answer, LONG);
+        watch_posted(c);
+    }
+}
+
+static void answer_by_broadcast(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    if (counts(c, type, data, len)) {
+        ws_broadcast(ws_conn_location(c), WS_BINARY, answer, LONG,
+                     of_a_when_b < 0 ? 0 : ws_conn_id(c));
+        watch_posted(c);
+    }
+}
+
+static void only_count(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    counts(c, type, data, len);
+}
+
+static const ws_handler by_id = {
+    .on_open = rec_open, .on_message = answer_by_id, .on_close = rec_close};
+static const ws_handler by_broadcast = {
+    .on_open = rec_open, .on_message = answer_by_broadcast, .on_close = rec_close};
+static const ws_handler counting = {
+    .on_open = rec_open, .on_message = only_count, .on_close = rec_close};
+
+/* Many short messages of "a" lie in the socket, then one of "b". */
+static void send_both(rig *r, wire *a, wire *b)
+{
+    unsigned char *stream = malloc((size_t)MANY * 16);
+    size_t n = 0;
+    hold h;
+    int large = 1 << 20;
+    setsockopt(a->fd, SOL_SOCKET, SO_SNDBUF, &large, sizeof(large));
+    for (int i = 0; i < MANY; i++) {
+        n += frame_put(stream + n, FIN | TEXT, "ask", 3);
+    }
+    forget_counts();
+    hold_loop(&h, r);
+    wire_send(a, stream, n);
+    wire_text(b, "b");
+    let_loop_go(&h);
+    free(stream);
+}
+
+static int answers(wire *w, int opcode, int n)
+{
+    char text[TEXT_SIZE];
+    int right = 0;
+    describe(text, opcode, answer, LONG);
+    for (int i = 0; i < n; i++) {
+        right += !strcmp(wire_next(w), text);
+    }
+    return right;
+}
+
+static void answers_by_id_are_bounded(rig *r)
+{
+    wire a = enter(r, "a"), b = enter(r, "b");
+    send_both(r, &a, &b);
+    wire_next_is(&b, "text \"b\"", "another client is answered");
+    ok(of_a_when_b < MANY / 2, "before all of one that asks for much: behind %d", of_a_when_b);
+    is_int(answers(&a, BINARY, MANY), MANY, "a client that reads late gets all answers");
+    ok(most_posted < (1 << 20), "at most %zu bytes waited for the loop", most_posted);
+    is_int(untold(), 0, "nobody was closed for it");
+    leave(&a, "a");
+    leave(&b, "b");
+}
+
+static void broadcasts_are_bounded(rig *r)
+{
+    wire a = enter(r, "a"), b = enter(r, "b");
+    send_both(r, &a, &b);
+    while (strcmp(wire_next(&b), "text \"b\"")) {
+    }
+    ok(of_a_when_b < MANY / 2, "another client is answered behind %d broadcasts", of_a_when_b);
+    ok(most_posted < (1 << 20), "at most %zu bytes waited for the loop", most_posted);
+    wire_free(&a);
+    wire_free(&b);
+    nobody_is_left(r);
+    forget("a");
+    forget("b");
+}
+
+/* ---- Messages that become larger ---- */
+
+static int swell(ws_extended *x, unsigned char *data, apr_size_t len, unsigned where)
+{
+    static unsigned char much[1 << 20];
+    (void)data, (void)len;
+    ws_extension_deliver(x, much, sizeof(much), where & WS_LAST);
+    return 0;
+}
+
+static int send_as_it_is(ws_extended *x, ws_type type, const unsigned char *data, apr_size_t len,
+                         unsigned where)
+{
+    (void)x, (void)type, (void)data, (void)len, (void)where;
+    return WS_PASS_BY;
+}
+
+static const ws_extension swelling = {.receive = swell, .send = send_as_it_is};
+static const ws_extension_use use = {&swelling, "x-swelling", NULL, 0};
+static const ws_extension *const all[] = {&swelling};
+
+static wire join_swelling(rig *r, const char *name)
+{
+    int fd[2];
+    ws_negotiation n = {0};
+    ws_new_conn c;
+    unix_pair(fd);
+    c = rig_newcomer(r, fd[1], name);
+    c.chain = ws_chain_new(1);
+    ws_chain_add(c.chain, &use, &n);
+    if (ws_engine_add(r->engine, &c) != APR_SUCCESS) {
+        bail_out("the engine takes no connection");
+    }
+    told_is(name, "open", "a connection with an extension");
+    return (wire){.fd = fd[0]};
+}
+
+static void inflated_bytes_count(rig *r)
+{
+    wire a = join_swelling(r, "a"), b = enter(r, "b");
+    send_both(r, &a, &b);
+    wire_next_is(&b, "text \"b\"", "another client is answered");
+    ok(of_a_when_b < 10, "behind %d messages that become 1 MiB each", of_a_when_b);
+    while (__atomic_load_n(&of_a, __ATOMIC_RELAXED) < MANY) {
+        turns(r, 0);
+    }
+    ok(1, "all of these come, too");
+    leave(&b, "b");
+    wire_free(&a);
+    told_is("a", "close 1006 \"\"", "on_close");
+}
+
+static void inflated_bytes_are_limited(rig *r)
+{
+    wire a = join_swelling(r, "a");
+    wire_text(&a, "small");
+    wire_text(&a, "small");
+    wire_next_is(&a, "close 1008 \"more bytes than WebSocketLimit allows\"",
+                 "the limit on bytes holds for what a message becomes");
+    told_is("a", "close 1008 \"more bytes than WebSocketLimit allows\"", "on_close");
+    wire_free(&a);
+    nobody_is_left(r);
+}
+
+/* ---- From other threads ---- */
+
+static void send_many(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    int n = 0;
+    (void)type, (void)data, (void)len;
+    while (n < MANY && ws_send(c, WS_BINARY, answer, LONG) >= 0) {
+        watch_posted(c);
+        n++;
+    }
+    note(name_of(c), "sent %s", n == MANY ? "all" : "some");
+}
+
+static const ws_handler blocking = {
+    .flags = WS_BLOCKING, .on_open = rec_open, .on_message = send_many, .on_close = rec_close};
+
+static void a_blocking_callback_waits(rig *r)
+{
+    wire a = enter(r, "a");
+    forget_counts();
+    wire_text(&a, "go");
+    told_is("a", "sent some", "a callback that sends to a client that does not read has to stop");
+    ok(most_posted <= (1 << 20) + 2 * LONG, "at most %zu bytes waited for the loop", most_posted);
+    wire_free(&a);
+    ok(!strncmp(told("a"), "close ", 6), "on_close");
+}
+
+static void what_waits_for_a_loop_is_bounded(rig *r)
+{
+    enum { SIZE = 1 << 20 };
+    char *much = calloc(1, SIZE);
+    wire a = enter(r, "a");
+    ws_id id = id_of(r, "a");
+    ws_status last;
+    hold h;
+    int n = 0;
+    hold_loop(&h, r);
+    while ((last = ws_send_to(id, WS_BINARY, much, SIZE)) == WS_QUEUED && n < 1000) {
+        n++;
+    }
+    is_int(last, WS_FULL, "ws_send_to() to a loop that does not come: full behind %d MiB", n);
+    is_int(ws_broadcast(&r->location, WS_BINARY, much, SIZE, 0), WS_FULL, "and ws_broadcast()");
+    is_int(ws_close_id(id, 1000, NULL), WS_QUEUED, "but a connection can be closed");
+    let_loop_go(&h);
+    turns(r, 0);
+    is_int((long long)r->engine->loops[0].posted, 0, "all that was taken has been handled");
+    wire_free(&a);
+    ok(!strncmp(told("a"), "close ", 6), "on_close");
+    nobody_is_left(r);
+    free(much);
+}
+
+int main(void)
+{
+    static test *const ids[] = {answers_by_id_are_bounded, what_waits_for_a_loop_is_bounded, NULL};
+    static test *const broadcasts[] = {broadcasts_are_bounded, NULL};
+    static test *const larger[] = {inflated_bytes_count, NULL};
+    static test *const limited[] = {inflated_bytes_are_limited, NULL};
+    static test *const threads[] = {a_blocking_callback_waits, NULL};
+    rig extended = {.settings = RIG_SETTINGS, .extensions = all, .extension_count = 1};
+    rig_run((rig){0}, &by_id, 1, ids);
+    rig_run((rig){0}, &by_broadcast, 1, broadcasts);
+    rig_run(extended, &counting, 1, larger);
+    extended.settings.bounds[0].bytes = 1000;
+    extended.settings.bounds[0].byte_burst = 3 << 19; /* one and a half messages */
+    rig_run(extended, &counting, 1, limited);
+    rig_run((rig){.blocking = 4}, &blocking, 1, threads);
+    return done_testing();
+}
