@@ -19,6 +19,7 @@ typedef struct ws_handler_line {
     ws_location location;
     apr_array_header_t *protocols; /**< const char *; NULL: the Location's default handler */
     const char *file;              /**< the shared object, or NULL for a provider */
+    const char *base;              /**< as ws_section_base() tells */
     apr_status_t started;          /**< what the handler's start returned in this child */
 } ws_handler_line;
 
@@ -138,6 +139,12 @@ void ws_plugins_reset(apr_pool_t *pconf);
 
 /** A file that does not begin with a slash lies in websocket/ beside our own, wherever that is. */
 const char *ws_handler_path(apr_pool_t *p, const char *file);
+
+/**
+ * The path of the <Location> that a directive stands in, without a slash at its end; "" outside of sections and in
+ * a <VirtualHost>; NULL in one with wildcards and in other sections.
+ */
+const char *ws_section_base(cmd_parms *cmd);
 
 /**
  * Load and check a handler and hand it its keys.

@@ -29,26 +29,6 @@ struct ws_handler_directory {
     apr_array_header_t *entries; /* entry, by name */
 };
 
-/* @return what is wrong with the place of the directive, or NULL and the path that it stands for */
-static const char *find_base(cmd_parms *cmd, const char **base)
-{
-    const ap_directive_t *section = cmd->directive->parent;
-    apr_size_t len;
-
-    if (!section || !strcasecmp(section->directive, "<VirtualHost")) {
-        *base = "";
-        return NULL;
-    }
-    if (strcasecmp(section->directive, "<Location") || *section->args == '~'
-        || apr_fnmatch_test(cmd->path)) {
-        return "it can stand outside of sections, in a <VirtualHost>, or in a <Location> without "
-               "wildcards: the segment of the path that follows names the handler";
-    }
-    len = strlen(cmd->path);
-    *base = apr_pstrmemdup(cmd->pool, cmd->path, cmd->path[len - 1] == '/' ? len - 1 : len);
-    return NULL;
-}
-
 static int name_valid(const char *name)
 {
     size_t len = strlen(name);
@@ -139,10 +119,14 @@ const char *ws_handler_directory_load(cmd_parms *cmd, const char *path,
                                       const ws_handler_directory **loaded)
 {
     ws_handler_directory *d = apr_pcalloc(cmd->pool, sizeof(*d));
-    const char *error = find_base(cmd, &d->base);
+    const char *error;
     d->path = ws_handler_path(cmd->pool, path);
     d->entries = apr_array_make(cmd->pool, 8, sizeof(entry));
-    if (error || (error = read_files(cmd, d)) || (error = load_files(cmd, d))) {
+    if (!(d->base = ws_section_base(cmd))) {
+        return "it can stand outside of sections, in a <VirtualHost>, or in a <Location> without "
+               "wildcards: the segment of the path that follows names the handler";
+    }
+    if ((error = read_files(cmd, d)) || (error = load_files(cmd, d))) {
         return error;
     }
     *loaded = d;

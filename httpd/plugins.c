@@ -6,6 +6,7 @@
 #include <httpd.h>
 #include <http_config.h>
 #include <ap_provider.h>
+#include <apr_fnmatch.h>
 #include <apr_sha1.h>
 #include <apr_strings.h>
 #include <dlfcn.h>
@@ -192,6 +193,22 @@ static const char *key_of(cmd_parms *cmd, const char *handler)
     return apr_pstrcat(cmd->pool, hex, " ", key + len - (KEY_MAX - sizeof(hex)), NULL);
 }
 
+const char *ws_section_base(cmd_parms *cmd)
+{
+    const ap_directive_t *section = cmd->directive ? cmd->directive->parent : NULL;
+    apr_size_t len;
+
+    if (!section || !strcasecmp(section->directive, "<VirtualHost")) {
+        return "";
+    }
+    if (strcasecmp(section->directive, "<Location") || *section->args == '~'
+        || apr_fnmatch_test(cmd->path)) {
+        return NULL;
+    }
+    len = strlen(cmd->path);
+    return apr_pstrmemdup(cmd->pool, cmd->path, len - (len && cmd->path[len - 1] == '/'));
+}
+
 const char *ws_plugins_add_handler(cmd_parms *cmd, int argc, char *const argv[],
                                    ws_handler_line **added)
 {
@@ -209,6 +226,7 @@ const char *ws_plugins_add_handler(cmd_parms *cmd, int argc, char *const argv[],
         return error;
     }
     reg->location.key = key_of(cmd, argv[0]);
+    reg->base = ws_section_base(cmd);
     APR_ARRAY_PUSH(ws_handler_lines, ws_handler_line *) = reg;
     *added = reg;
     return NULL;

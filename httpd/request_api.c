@@ -18,6 +18,11 @@ struct request_rec *ws_request_rec(ws_request *rq)
     return rq->r;
 }
 
+const char *ws_request_location(ws_request *rq)
+{
+    return rq->location;
+}
+
 const char *ws_request_header(ws_request *rq, const char *name)
 {
     return apr_table_get(rq->r->headers_in, name);

@@ -11,6 +11,7 @@
 
 struct ws_request {
     request_rec *r;
+    const char *location;   /**< as ws_request_location() tells */
     const char *protocol;   /**< chosen subprotocol, or NULL */
     apr_table_t *headers;   /**< of the answer */
     apr_pool_t *pool;       /**< the connection's, or NULL */

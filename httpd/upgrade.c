@@ -327,7 +327,9 @@ static int send_101(request_rec *r, const ws_request *rq, int version)
 static int ask_handler(ws_request *rq, const ws_handler_line *reg)
 {
     const ws_handler *h = reg->location.handler;
-    int status = h->on_request ? h->on_request(rq, reg->location.config) : 0;
+    int status;
+    rq->location = reg->base;
+    status = h->on_request ? h->on_request(rq, reg->location.config) : 0;
     if (status == 0) {
         return OK;
     }

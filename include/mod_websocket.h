@@ -335,6 +335,13 @@ typedef struct ws_handler_descriptor {
 /** httpd's request_rec, with everything that httpd knows: user, headers, notes, TLS variables. */
 WS_API struct request_rec *ws_request_rec(ws_request *rq);
 
+/**
+ * The path of the <Location> that the WebSocketHandler line stands in, without a slash at its end: "" for one
+ * outside of sections, in a <VirtualHost> or in <Location "/">. What follows it in r->uri is the handler's.
+ * @return NULL in sections whose path is a pattern, and in other ones; valid as long as the configuration
+ */
+WS_API const char *ws_request_location(ws_request *rq);
+
 /** The value of a request header, or NULL. Valid until on_request returns. */
 WS_API const char *ws_request_header(ws_request *rq, const char *name);
 

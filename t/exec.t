@@ -210,6 +210,67 @@ sub ask { my ($c, $text) = @_; $c->text($text); return ($c->message)[1] }
     is(ask($c, "env $_->[0]"), "$_->[0]=$_->[1]", "$_->[0] with TLS") for ['HTTPS', 'on'], ['SSL_PROTOCOL', 'TLSv1.3'];
 }
 
+# ---- A directory of programs ----
+
+{
+    my $programs = "$dir/programs";
+    mkdir $programs or die "$programs: $!";
+    my $write = sub {
+        my ($name, $mode) = @_;
+        Httpd::write_file("$programs/$name", "#!/bin/sh\necho \"\$0|\$*|\$SCRIPT_NAME|\$SCRIPT_FILENAME|\${PATH_INFO-unset}|"
+                . "\${PATH_TRANSLATED-unset}|\${HTTPS-unset}|\$PWD\"\nexec cat\n");
+        chmod $mode, "$programs/$name" or die $!;
+    };
+    $write->($_, 0755) for qw(one.sh two _default), '.hidden', 'two~';
+    $write->('notes.txt', 0644);
+    mkdir "$programs/folder" or die $!;
+    my $chooser = Httpd->start(tls => 1, conf => <<"END");
+<Location /programs>
+    WebSocketHandler ws_exec.so "command=$programs/* first 'and second'"
+</Location>
+<Location "/pre fix/">
+    WebSocketHandler ws_exec.so command=$programs/*
+</Location>
+<LocationMatch "^/match">
+    WebSocketHandler ws_exec.so command=$programs/*
+</LocationMatch>
+END
+    my $root = $chooser->root . '/htdocs';
+    my $says = sub { my $c = Client->new($chooser, @_); my (undef, $text) = $c->message; $c->echoes('x', "$_[0] runs"); $text };
+    is($says->('/programs/one.sh'), "$programs/one.sh|first and second|/programs/one.sh|$programs/one.sh|unset|unset|unset|$programs",
+        'the path names a program, which gets the arguments of all');
+    like($says->('/programs/two/a/b%20c?q'), qr{\|/programs/two\|\Q$programs\E/two\|/a/b c\|[^|]+/a/b c\|}, 'what follows is PATH_INFO');
+    like($says->('/programs/two/'), qr{\|/programs/two\|[^|]+\|/\|}, 'a slash alone, too');
+    like($says->('/programs'),  qr{^\Q$programs\E/_default\|[^|]*\|/programs\|[^|]+\|unset\|}, 'the Location itself: _default');
+    like($says->('/programs/'), qr{^\Q$programs\E/_default\|[^|]*\|/programs\|[^|]+\|/\|}, 'and with a slash');
+    like($says->('/pre%20fix/two/x'), qr{\|/pre fix/two\|[^|]+\|/x\|}, 'a Location with a slash at its end');
+    like($says->('/programs/one.sh', tls => 'TLSv1_3'), qr{\|on\|}, 'HTTPS is on with TLS');
+    my $status = sub { (Client->refused($chooser, @_))[0] };
+    for my $path (qw(three one ONE.SH one.sh%2F .hidden two~ notes.txt folder folder/x _default _default/x .. ../say ..%2Fsay
+        %2e%2e/one.sh one.sh%00 one.sh%20 *))
+    {
+        isnt($status->("/programs/$path"), 101, "/programs/$path is refused");
+    }
+    $write->('three', 0755);
+    isnt($status->('/programs/three'), 101, 'what was not listed cannot be named');
+    unlink "$programs/two";
+    $chooser->graceful;
+    like($says->('/programs/three'), qr{^\Q$programs\E/three\|}, 'after a reload it can');
+    is($status->('/programs/two'), 404, 'and what has gone cannot');
+    is($status->('/match/three'), 500, 'a pattern has no place for names');
+    ok($chooser->wait_log(qr/a directory of programs can stand outside of sections/), 'which the log tells');
+    $chooser->stop;
+    for (["command=$dir/programs/folder/*", 'there is no program in'], ["command=$dir/none/*", 'cannot read the directory'],
+        ["command=$programs/* shared=on", 'shared= is for one program'])
+    {
+        my ($right, $said) = Httpd->check("<Location /x>\nWebSocketHandler ws_exec.so $_->[0]\n</Location>");
+        ok(!$right && $said =~ /\Q$_->[1]\E/, "ws_exec.so $_->[0]: refused") or diag($said);
+    }
+    $write->('a b', 0755);
+    my ($right, $said) = Httpd->check("<Location /x>\nWebSocketHandler ws_exec.so command=$programs/*\n</Location>");
+    ok(!$right && $said =~ m{\Q$programs\E/a b: the name of a program here has}, 'a name that no path should have: refused') or diag($said);
+}
+
 # ---- Ends ----
 
 for (['exit 0', 1000, 'the program has ended with status 0'], ['exit 3', 1011, 'the program has ended with status 3'],

@@ -23,9 +23,11 @@
 #include <http_config.h>
 #include <http_core.h>
 #include <http_log.h>
+#include <http_protocol.h>
 #include <util_script.h>
 
 #include "exec.h"
+#include "programs.h"
 #include "shared.h"
 #include "supervisor.h"
 #include "slots.h"
@@ -63,18 +65,25 @@ typedef struct session {
 static const char *set_command(apr_pool_t *pconf, exec_config *config, const char *value)
 {
     struct stat st;
+    char *file;
+    size_t len;
 
     if (apr_tokenize_to_argv(value, &config->argv, pconf) != APR_SUCCESS || !config->argv[0]
         || config->argv[0][0] != '/') {
         return "takes the absolute path of a program, and its arguments";
     }
-    if (stat(config->argv[0], &st) < 0) {
-        return apr_psprintf(pconf, "%s: %s", config->argv[0], strerror(errno));
+    file = config->argv[0];
+    len = strlen(file);
+    if (!strcmp(file + len - 2, "/*")) {
+        config->folder = apr_pstrmemdup(pconf, file, len - 2);
+        return exec_programs_list(pconf, config->folder, &config->programs);
+    }
+    if (stat(file, &st) < 0) {
+        return apr_psprintf(pconf, "%s: %s", file, strerror(errno));
     }
     return S_ISREG(st.st_mode) && (st.st_mode & 0111)
                ? NULL
-               : apr_psprintf(pconf, "%s is no file that can be executed: chmod +x",
-                              config->argv[0]);
+               : apr_psprintf(pconf, "%s is no file that can be executed: chmod +x", file);
 }
 
 typedef const char *parser(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
@@ -189,6 +198,9 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
     if (!config->argv) {
         return "command= is missing: which program?";
     }
+    if (config->programs && config->shared) {
+        return "shared= is for one program: name it in command=";
+    }
     if (!config->directory) {
         config->directory = ap_make_dirstr_parent(pconf, config->argv[0]);
     }
@@ -228,24 +240,89 @@ static void stop(void *data)
 
 /* ---- The handshake ---- */
 
+/* Where the program stands in the URL, and what the rest of the path is for it. */
+static void locate(request_rec *r, const exec_choice *choice)
+{
+    const char *info = *choice->path_info ? choice->path_info : NULL;
+
+    apr_table_setn(r->subprocess_env, "SCRIPT_NAME", choice->script_name);
+    apr_table_setn(r->subprocess_env, "SCRIPT_FILENAME", choice->file);
+    apr_table_unset(r->subprocess_env, "PATH_INFO");
+    apr_table_unset(r->subprocess_env, "PATH_TRANSLATED");
+    if (info) {
+        apr_table_setn(r->subprocess_env, "PATH_INFO", info);
+        apr_table_setn(r->subprocess_env, "PATH_TRANSLATED",
+                       apr_pstrcat(r->pool, ap_context_document_root(r), info, NULL));
+    }
+}
+
 /* That of a CGI program (RFC 3875), and what mod_ssl and SetEnv have added. */
-static char **environment(request_rec *r, ws_request *rq)
+static char **environment(request_rec *r, ws_request *rq, const exec_choice *choice)
 {
     const char *protocol = ws_request_protocol(rq);
 
     ap_add_common_vars(r);
     ap_add_cgi_vars(r);
+    if (choice->script_name) {
+        locate(r, choice);
+    }
+    if (!strcmp(ap_http_scheme(r), "https")) {
+        apr_table_setn(r->subprocess_env, "HTTPS", "on");
+    }
     if (protocol) {
         apr_table_setn(r->subprocess_env, "WEBSOCKET_PROTOCOL", protocol);
     }
     return ap_create_environment(r->pool, r->subprocess_env);
 }
 
-int exec_launch(const exec_config *config, request_rec *r, char *const *env, exec_process *process,
-                int **slot)
+/* The program for this path. @return 0, or the status to refuse with */
+static int choose(const exec_config *config, request_rec *r, ws_request *rq, exec_choice *choice)
+{
+    const char *base = ws_request_location(rq);
+
+    choice->file = config->argv[0];
+    if (!config->programs) {
+        if (base && !strncmp(r->uri, base, strlen(base))) {
+            choice->script_name = base;
+            choice->path_info = r->uri + strlen(base);
+        }
+        return 0;
+    }
+    if (!base) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "websocket: exec: a directory of programs can stand outside of sections, in "
+                      "a <VirtualHost>, or in a <Location> without wildcards");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (!exec_programs_choose(r->pool, config->programs, config->folder, base, r->uri, choice)) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                      "websocket: exec: refused with 404: no program of %s has that name; after "
+                      "adding one, reload httpd",
+                      config->folder);
+        return HTTP_NOT_FOUND;
+    }
+    return 0;
+}
+
+/* The arguments of a program, which begin with its file. */
+static char **with_file(apr_pool_t *pool, char *const *argv, const char *file)
+{
+    char **copy;
+    apr_size_t n = 0;
+
+    while (argv[n]) {
+        n++;
+    }
+    copy = apr_pmemdup(pool, argv, (n + 1) * sizeof(*argv));
+    copy[0] = (char *)file;
+    return copy;
+}
+
+int exec_launch(const exec_config *config, request_rec *r, const char *file, char *const *env,
+                exec_process *process, int **slot)
 {
     const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
-    exec_start how = {.argv = config->argv,
+    exec_start how = {.argv = with_file(r->pool, config->argv, file),
                       .env = env,
                       .directory = config->directory,
                       .cpu = core->limit_cpu,
@@ -290,6 +367,7 @@ static int on_request(ws_request *rq, void *data)
 {
     exec_config *config = data;
     request_rec *r = ws_request_rec(rq);
+    exec_choice choice = {NULL, NULL, ""};
     exec_process process;
     apr_pool_t *pool;
     session *s;
@@ -301,7 +379,10 @@ static int on_request(ws_request *rq, void *data)
     if (!(pool = ws_request_pool(rq))) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    if ((status = exec_launch(config, r, environment(r, rq), &process, &slot)) != 0) {
+    if ((status = choose(config, r, rq, &choice)) != 0
+        || (status =
+                exec_launch(config, r, choice.file, environment(r, rq, &choice), &process, &slot))
+               != 0) {
         return status;
     }
     s = apr_pcalloc(pool, sizeof(*s));

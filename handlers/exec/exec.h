@@ -19,7 +19,9 @@ typedef struct exec_keeper exec_keeper;
 typedef struct exec_hub exec_hub;
 
 typedef struct exec_config {
-    char **argv;
+    char **argv; /**< argv[0] ends in a slash and "*" where it is a directory of them */
+    apr_array_header_t *programs; /**< of that directory, see programs.h; NULL: there is one */
+    const char *folder;           /**< that directory */
     const char *directory;
     exec_framing framing;
     ws_type type;

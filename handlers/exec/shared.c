@@ -344,7 +344,8 @@ static int start_program(exec_hub *h, request_rec *r)
                       "websocket: exec: refused with 503: the shared program has just ended");
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    if ((status = exec_launch(h->config, r, environment(r), &process, &slot)) != 0) {
+    if ((status = exec_launch(h->config, r, h->config->argv[0], environment(r), &process, &slot))
+        != 0) {
         return status;
     }
     h->program = exec_keep(h->config->keeper, &process, slot, r->server,

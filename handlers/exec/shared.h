@@ -34,7 +34,7 @@ void exec_hub_message(exec_hub *h, ws_conn *c, const char *data, apr_size_t len)
 void exec_hub_leave(exec_hub *h, ws_conn *c, int code);
 
 /** exec.c: start a program for a request. @return 0, or the status to refuse with */
-int exec_launch(const exec_config *config, request_rec *r, char *const *env, exec_process *process,
-                int **slot);
+int exec_launch(const exec_config *config, request_rec *r, const char *file, char *const *env,
+                exec_process *process, int **slot);
 
 #endif

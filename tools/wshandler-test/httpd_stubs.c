@@ -9,6 +9,7 @@
 #include <http_config.h>
 #include <http_log.h>
 #include <http_main.h>
+#include <http_protocol.h>
 #pragma GCC visibility pop
 
 #include <stdio.h>
@@ -55,6 +56,11 @@ LOG_FUNCTION(ap_log_error_, const server_rec *)
 LOG_FUNCTION(ap_log_rerror_, const request_rec *)
 LOG_FUNCTION(ap_log_cerror_, const conn_rec *)
 LOG_FUNCTION(ap_log_perror_, apr_pool_t *)
+
+const char *ap_run_http_scheme(const request_rec *r)
+{
+    return apr_table_get(r->subprocess_env, "HTTPS") ? "https" : "http";
+}
 
 void *ap_lookup_provider(const char *group, const char *name, const char *version)
 {
