@@ -16,20 +16,14 @@
 #include "base/parse.h"
 #include "engine/json.h"
 #include "httpd/channel_acl.h"
+#include "httpd/channel_request.h"
 #include "httpd/config.h"
-#include "httpd/query.h"
 #include "httpd/refusals.h"
 #include "httpd/sse.h"
 #include "httpd/upgrade.h"
 #include "protocol/utf8.h"
 
 APLOG_USE_MODULE(websocket);
-
-/* How long a browser may remember what it was allowed, seconds. */
-#define PREFLIGHT_AGE "600"
-
-/* Channels of one request. */
-#define NAMES_MAX 100
 
 /* How long a request waits to hear what became of it, seconds. */
 #define PATIENCE 10
@@ -490,34 +484,6 @@ static int clear(request_rec *r, const apr_array_header_t *names)
 
 /* ---- All of it ---- */
 
-/* The channels that a URL names: its path behind the Location's, and each argument channel=. */
-static apr_array_header_t *names_of(request_rec *r, const ws_channel_http *h)
-{
-    apr_array_header_t *names = apr_array_make(r->pool, 1, sizeof(const char *));
-    apr_size_t base = strlen(h->base);
-    if (!strncmp(r->uri, h->base, base) && r->uri[base] == '/' && r->uri[base + 1]) {
-        APR_ARRAY_PUSH(names, const char *) = r->uri + base + 1;
-    }
-    apr_array_cat(names, ws_arguments(r, "channel"));
-    return names;
-}
-
-static const char *what_is_wrong(const apr_array_header_t *names)
-{
-    if (!names->nelts) {
-        return "no channel is named, neither by the path nor by channel=";
-    }
-    if (names->nelts > NAMES_MAX) {
-        return "too many channels are named, 100 is the most";
-    }
-    for (int i = 0; i < names->nelts; i++) {
-        if (!ws_channel_valid(APR_ARRAY_IDX(names, i, const char *))) {
-            return "a name has 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = !";
-        }
-    }
-    return NULL;
-}
-
 /* @return NULL, or why not */
 static const char *forbidden(request_rec *r, ws_action action, const apr_array_header_t *names)
 {
@@ -536,39 +502,6 @@ static const char *forbidden(request_rec *r, ws_action action, const apr_array_h
         }
     }
     return NULL;
-}
-
-/* Cross-origin requests of pages that WebSocketOrigin lets in (the Fetch standard, section 3.2). With `any`
- * they come without the user's cookies. */
-static void add_cors(request_rec *r, const char *origin)
-{
-    const ws_dir_config *d = ws_dir_config_of(r);
-    apr_table_mergen(r->err_headers_out, "Vary", "Origin");
-    if (!origin) {
-        return;
-    }
-    apr_table_setn(r->err_headers_out, "Access-Control-Allow-Origin", origin);
-    apr_table_setn(r->err_headers_out, "Access-Control-Expose-Headers", "Retry-After");
-    if (ws_origin_listed(d, origin, apr_table_get(r->headers_in, "Host"))) {
-        apr_table_setn(r->err_headers_out, "Access-Control-Allow-Credentials", "true");
-    }
-}
-
-/* A browser asks whether a page may send what it wants to. */
-static int preflight(request_rec *r, const char *allow)
-{
-    const char *headers = apr_table_get(r->headers_in, "Access-Control-Request-Headers");
-    apr_table_setn(r->err_headers_out, "Allow", allow);
-    if (apr_table_get(r->headers_in, "Access-Control-Request-Method")) {
-        apr_table_setn(r->err_headers_out, "Access-Control-Allow-Methods", allow);
-        apr_table_setn(r->err_headers_out, "Access-Control-Max-Age", PREFLIGHT_AGE);
-        apr_table_mergen(r->err_headers_out, "Vary", "Access-Control-Request-Headers");
-        if (headers) {
-            apr_table_setn(r->err_headers_out, "Access-Control-Allow-Headers", headers);
-        }
-    }
-    r->status = HTTP_NO_CONTENT;
-    return OK;
 }
 
 int ws_channel_http_handler(request_rec *r)
@@ -595,30 +528,34 @@ int ws_channel_http_handler(request_rec *r)
             "channels: refused with 403: pages of origin \"%s\" may not (WebSocketOrigin)", origin);
         return refuse(r, HTTP_FORBIDDEN, "pages of this origin may not (WebSocketOrigin)");
     }
-    add_cors(r, origin);
+    ws_channel_add_cors(r, origin);
     if (r->method_number == M_OPTIONS) {
-        return preflight(r, allow);
+        return ws_channel_preflight(r, allow);
     }
     if (r->method_number != M_GET
         && !(publishes && (r->method_number == M_POST || r->method_number == M_DELETE))) {
         apr_table_setn(r->err_headers_out, "Allow", allow);
         return refuse(r, HTTP_METHOD_NOT_ALLOWED, "the method is none of those in Allow");
     }
-    names = names_of(r, h);
-    if ((wrong = what_is_wrong(names))) {
+    subscribes &= r->method_number == M_GET && (!publishes || ws_sse_wanted(r));
+    names = ws_channel_names(r, h);
+    if (subscribes) {
+        names = ws_channel_names_split(r, names);
+    }
+    if ((wrong = ws_channel_names_problem(names))) {
         return refuse(r, HTTP_BAD_REQUEST, wrong);
     }
     if (!ws_channels_current()) {
         return refuse(r, HTTP_SERVICE_UNAVAILABLE, "there are no channels in this process");
     }
-    if (r->method_number == M_GET && subscribes && (!publishes || ws_sse_wanted(r))) {
-        if (names->nelts != 1) {
-            return refuse(r, HTTP_BAD_REQUEST, "one channel can be subscribed to");
+    if (subscribes) {
+        if ((wrong = ws_channel_subscribe_problem(r, names))) {
+            return refuse(r, HTTP_BAD_REQUEST, wrong);
         }
         if ((wrong = forbidden(r, WS_MAY_SUBSCRIBE, names))) {
             return refuse(r, HTTP_FORBIDDEN, wrong);
         }
-        return ws_sse_serve(r, APR_ARRAY_IDX(names, 0, const char *));
+        return ws_sse_serve(r, names);
     }
     if ((wrong = forbidden(r, WS_MAY_PUBLISH, names))) {
         return refuse(r, HTTP_FORBIDDEN, wrong);

@@ -17,7 +17,8 @@ void ws_sse_register(apr_pool_t *pconf);
 /** Whether a GET wants to subscribe: text/event-stream is accepted, or there is an argument after=. */
 int ws_sse_wanted(request_rec *r);
 
-/** Answer a GET that subscribes to this channel. @return as a handler of httpd */
-int ws_sse_serve(request_rec *r, const char *channel);
+/** Answer a GET that subscribes to these channels (const char *), at least one. @return as a handler of
+ *  httpd */
+int ws_sse_serve(request_rec *r, const apr_array_header_t *names);
 
 #endif

@@ -134,6 +134,29 @@ is_deeply($answer, { channel => 'kept/a', messages => [], gap => JSON::PP::false
     'or when it has waited');
 has(stream("/both/kept/a?after=all"), qr/"m8"/, 'where one can publish as well');
 
+# ---- Several channels ----
+
+my $one = publish('kept/m1', 'a1')->{position};
+my $two = publish('kept/m2', 'b1')->{position};
+my $both = events("/events/kept/m1,kept/m2?channel=plain&after=$one,all,-");
+has($both, qr/event: live\ndata: \{"channel":"$_"\}/, "$_ is live") for qw(kept/m1 kept/m2 plain);
+like($both->(), qr/^id: $one,$two,-\ndata: \{"channel":"kept\/m2","data":"b1","position":"$two"\}$/m, 'what was kept, of its channel');
+unlike($both->(), qr/"a1"/, 'each channel from its own position');
+my $next = publish('kept/m1', "a2\n")->{position};
+has($both, qr/^id: $next,$two,-\ndata: \{"channel":"kept\/m1","data":"a2\\u000a","position":"$next"\}\n\n/m, 'one id resumes all of them');
+publish('plain', "\x01", '-H "Content-Type: application/octet-stream"');
+has($both, qr/^data: \{"channel":"plain","data":"AQ==","encoding":"base64"\}$/m, 'binary ones');
+my $again = events('/events/kept/m1,kept/m2?channel=plain', '-H', "Last-Event-ID: $one,$two,-");
+has($again, qr/^id: $next,$two,-\ndata: \{"channel":"kept\/m1","data":"a2/m, 'resumed by it');
+has($again, qr/event: live\ndata: \{"channel":"$_"\}/, "$_ is live again") for qw(kept/m1 kept/m2 plain);
+unlike($again->(), qr/"b1"/, 'none twice');
+($answer) = poll("/events/kept/m1,kept/m2?after=$one,$two");
+is_deeply($answer, { gaps => [], gap => JSON::PP::false, position => "$next,$two",
+        messages => [{ channel => 'kept/m1', data => "a2\n", position => $next }] }, 'a poll of several channels');
+($answer) = poll("/events/kept/a,kept/m2?after=$first,$two");
+is_deeply($answer->{gaps}, ['kept/a'], 'which says where the gap is');
+kill 'KILL', pop @running for 1, 2;
+
 # ---- With a thread of httpd's ----
 
 my $relayed = events("/relayed/kept/a?after=$epoch-7");
@@ -162,7 +185,7 @@ SKIP: {
 
 # ---- What is wrong ----
 
-for (['/events/a?channel=b', 400], ['/events', 400], (map { ["/events/a?$_", 400] }
+for (['/events/a?channel=a', 400], ['/events/a,,b', 400], ['/events/a,b?after=1-1', 400], ['/events/a?after=1-1,1-1', 400], ['/events/a,b?after=1-1,', 400], ['/events/a,secret', 403], ['/events', 400], (map { ["/events/a?$_", 400] }
     qw(after=now after=%zz after=1-2x after=0x1-1 after=-1-1 wait=abc wait=5sec wait=-1 wait=1h30min), 'wait=+5'), ['/events/secret', 403]) {
     my ($path, $status) = @$_;
     is(($httpd->get($path, 'Accept: text/event-stream'))[0], $status, "$path: $status");

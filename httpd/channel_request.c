@@ -1,0 +1,113 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/channel_request.h"
+
+#include <apr_hash.h>
+#include <apr_strings.h>
+#include <string.h>
+
+#include "httpd/config.h"
+#include "httpd/query.h"
+
+/* How long a browser may remember what it was allowed, seconds. */
+#define PREFLIGHT_AGE "600"
+
+/* Channels of one request. */
+#define NAMES_MAX 100
+
+/* The channels that a URL names: its path behind the Location's, and each argument channel=. */
+apr_array_header_t *ws_channel_names(request_rec *r, const ws_channel_http *h)
+{
+    apr_array_header_t *names = apr_array_make(r->pool, 1, sizeof(const char *));
+    apr_size_t base = strlen(h->base);
+    if (!strncmp(r->uri, h->base, base) && r->uri[base] == '/' && r->uri[base + 1]) {
+        APR_ARRAY_PUSH(names, const char *) = r->uri + base + 1;
+    }
+    apr_array_cat(names, ws_arguments(r, "channel"));
+    return names;
+}
+
+/* A comma, which no name has, separates channels of a subscriber, too. */
+apr_array_header_t *ws_channel_names_split(request_rec *r, const apr_array_header_t *names)
+{
+    apr_array_header_t *all = apr_array_make(r->pool, names->nelts, sizeof(const char *));
+    for (int i = 0; i < names->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+        while (1) {
+            apr_size_t len = strcspn(name, ",");
+            APR_ARRAY_PUSH(all, const char *) = apr_pstrmemdup(r->pool, name, len);
+            if (!name[len]) {
+                break;
+            }
+            name += len + 1;
+        }
+    }
+    return all;
+}
+
+/* @return NULL, or what is wrong with channels of a subscriber */
+const char *ws_channel_subscribe_problem(request_rec *r, const apr_array_header_t *names)
+{
+    const ws_settings *settings = ws_settings_of(r);
+    apr_hash_t *seen = apr_hash_make(r->pool);
+    if (settings && names->nelts > (int)settings->subscriptions) {
+        return "more channels are named than WebSocketSubscriptions allows";
+    }
+    for (int i = 0; i < names->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+        if (apr_hash_get(seen, name, APR_HASH_KEY_STRING)) {
+            return "a channel is named twice";
+        }
+        apr_hash_set(seen, name, APR_HASH_KEY_STRING, name);
+    }
+    return NULL;
+}
+
+const char *ws_channel_names_problem(const apr_array_header_t *names)
+{
+    if (!names->nelts) {
+        return "no channel is named, neither by the path nor by channel=";
+    }
+    if (names->nelts > NAMES_MAX) {
+        return "too many channels are named, 100 is the most";
+    }
+    for (int i = 0; i < names->nelts; i++) {
+        if (!ws_channel_valid(APR_ARRAY_IDX(names, i, const char *))) {
+            return "a name has 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = !";
+        }
+    }
+    return NULL;
+}
+
+/* Cross-origin requests of pages that WebSocketOrigin lets in (the Fetch standard, section 3.2). With `any`
+ * they come without the user's cookies. */
+void ws_channel_add_cors(request_rec *r, const char *origin)
+{
+    const ws_dir_config *d = ws_dir_config_of(r);
+    apr_table_mergen(r->err_headers_out, "Vary", "Origin");
+    if (!origin) {
+        return;
+    }
+    apr_table_setn(r->err_headers_out, "Access-Control-Allow-Origin", origin);
+    apr_table_setn(r->err_headers_out, "Access-Control-Expose-Headers", "Retry-After");
+    if (ws_origin_listed(d, origin, apr_table_get(r->headers_in, "Host"))) {
+        apr_table_setn(r->err_headers_out, "Access-Control-Allow-Credentials", "true");
+    }
+}
+
+/* A browser asks whether a page may send what it wants to. */
+int ws_channel_preflight(request_rec *r, const char *allow)
+{
+    const char *headers = apr_table_get(r->headers_in, "Access-Control-Request-Headers");
+    apr_table_setn(r->err_headers_out, "Allow", allow);
+    if (apr_table_get(r->headers_in, "Access-Control-Request-Method")) {
+        apr_table_setn(r->err_headers_out, "Access-Control-Allow-Methods", allow);
+        apr_table_setn(r->err_headers_out, "Access-Control-Max-Age", PREFLIGHT_AGE);
+        apr_table_mergen(r->err_headers_out, "Vary", "Access-Control-Request-Headers");
+        if (headers) {
+            apr_table_setn(r->err_headers_out, "Access-Control-Allow-Headers", headers);
+        }
+    }
+    r->status = HTTP_NO_CONTENT;
+    return OK;
+}
