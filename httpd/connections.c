@@ -307,8 +307,7 @@ static void collect(collection *l, const ws_connection_info *item)
     }
 }
 
-/* @return a connection of an answer, or NULL: it is none, whatever child has written it */
-static const ws_connection_info *check_item(const char *bytes, apr_size_t len)
+const ws_connection_info *ws_connection_check(const char *bytes, apr_size_t len)
 {
     const ws_connection_info *item = (const ws_connection_info *)bytes;
     unsigned texts = 0;
@@ -328,7 +327,7 @@ static int take(collection *l, ws_connections *list, const char *bytes, apr_size
     const answer *a = (const answer *)bytes;
     apr_size_t at = sizeof(*a);
     for (apr_uint32_t i = 0; i < a->count; i++) {
-        const ws_connection_info *item = check_item(bytes + at, len - at);
+        const ws_connection_info *item = ws_connection_check(bytes + at, len - at);
         if (!item) {
             return 0;
         }

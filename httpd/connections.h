@@ -71,6 +71,10 @@ void ws_connections_make(apr_pool_t *p, const ws_connections_query *query, ws_co
  *  @return 1; 0 if it is not there; -1 if its child does not answer */
 int ws_connections_close(ws_id id);
 
+/** A connection at the front of what a child has sent, aligned to 8; it may have sent anything.
+ *  @return NULL if it is none */
+const ws_connection_info *ws_connection_check(const char *bytes, apr_size_t len);
+
 /** A text of a connection. */
 const char *ws_connection_text(const ws_connection_info *l, unsigned which);
 

@@ -146,6 +146,8 @@ apr_status_t ws_shm_open(server_rec *s, const char *layout)
     const char *theirs;
 
     layout_id = apr_hashfunc_default(layout, &len);
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s, "websocket: layout of shared memory: %u",
+                 layout_id);
     pool = shm_find(process, POOL_KEY);
     theirs = pool ? shm_find(pool, LAYOUT_KEY) : shm_find(process, LEGACY_KEY) ? "" : layout;
     if (strcmp(theirs, layout)) {

@@ -1,0 +1,180 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * A module that does in a child process what an attacker who controls it could do to all others: it writes random
+ * bytes to all shared memory of mod_websocket, and sends random messages and wrong descriptors to all children.
+ *
+ * GET /scribble?memory and GET /scribble?LAYOUT, the number of the messages' layout, do so once. httpd's own shared
+ * memory is left alone. The answer says how many tables or sockets there are.
+ */
+
+#include <fcntl.h>
+#include <httpd.h>
+
+#include <http_config.h>
+#include <http_core.h>
+#include <http_protocol.h>
+#include <scoreboard.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MESSAGES 200
+
+static unsigned long long state = 88172645463325252ull;
+
+static unsigned long long random_number(void)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    return state ^= state << 17;
+}
+
+/* Numbers that have broken something before, or that are next to a border. */
+static unsigned long long number(void)
+{
+    static const unsigned long long likely[] = {
+        0, 1, 0x7fffffff, 0xffffffff, 0x80000000, 0x7fffffffffffffffull, ~0ull, 4096, 0xffff};
+    unsigned long long r = random_number();
+    return r % 3 ? likely[r / 3 % (sizeof(likely) / sizeof(*likely))] : random_number();
+}
+
+/* A table is memory of apr_shm, which keeps its size in the first bytes. httpd's scoreboard is one, too. */
+static int is_ours(unsigned long from, unsigned long to)
+{
+    unsigned long scoreboard = (unsigned long)ap_scoreboard_image->global;
+    apr_size_t size;
+    memcpy(&size, (void *)from, sizeof(size));
+    return size > 64 && size <= to - from && size + 4096 > to - from
+           && (scoreboard < from || scoreboard >= to);
+}
+
+/* The head of each page of the first few, and now and then all of it; little of the rest, so that this does not use
+ * memory that nobody uses. */
+static void scribble_table(unsigned long from, unsigned long to)
+{
+    for (unsigned long page = from; page < to; page += 4096) {
+        unsigned long long *at = (unsigned long long *)page;
+        unsigned n = page == from || random_number() % 4 == 0 ? 512 : 16;
+        if (page - from > 64 * 4096 && random_number() % 64) {
+            continue;
+        }
+        for (unsigned i = page == from ? 8 : 0; i < n; i++) {
+            at[i] = number();
+        }
+    }
+}
+
+static int scribble_memory(void)
+{
+    char line[512], perms[8];
+    unsigned long from, to;
+    int found = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (maps && fgets(line, sizeof(line), maps)) {
+        if (sscanf(line, "%lx-%lx %7s", &from, &to, perms) == 3 && !strcmp(perms, "rw-s")
+            && strstr(line, "/dev/zero") && is_ours(from, to)) {
+            scribble_table(from, to);
+            found++;
+        }
+    }
+    if (maps) {
+        fclose(maps);
+    }
+    return found;
+}
+
+/* A descriptor that is not what is expected: a file that others can still cut, a device, a pipe's end. */
+static int wrong_descriptor(void)
+{
+    int fd[2];
+    switch (random_number() % 4) {
+    case 0:
+        return open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    case 1:
+        return memfd_create("scribble", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    case 2:
+        if (pipe2(fd, O_CLOEXEC) == 0) {
+            close(fd[1]);
+            return fd[0];
+        }
+    }
+    return -1;
+}
+
+static void send_message(int to, unsigned layout)
+{
+    char bytes[512];
+    int fds[2] = {wrong_descriptor(), wrong_descriptor()};
+    struct iovec iov = {bytes, random_number() % 2 ? 24 + random_number() % 300 : sizeof(bytes)};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(2 * sizeof(int))];
+    } control = {.align = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+    unsigned process = 1 + random_number() % 40;
+
+    for (unsigned i = 0; i < sizeof(bytes); i += 8) {
+        unsigned long long n = number();
+        memcpy(bytes + i, &n, 8);
+    }
+    memcpy(bytes, &layout, 4);
+    bytes[4] = (char)(random_number() % 5);
+    bytes[5] = 0;
+    memcpy(bytes + 12, &process, 4);
+    if (fds[0] >= 0 && fds[1] >= 0) {
+        m.msg_control = &control;
+        m.msg_controllen = sizeof(control);
+        control.align.cmsg_len = CMSG_LEN(sizeof(fds));
+        memcpy(CMSG_DATA(&control.align), fds, sizeof(fds));
+    }
+    sendmsg(to, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+    for (int i = 0; i < 2; i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
+}
+
+/* The sockets of mod_websocket's children are all that are of this type. */
+static int scribble_messages(unsigned layout)
+{
+    int found = 0, type;
+    socklen_t len;
+    for (int fd = 3; fd < 4096; fd++) {
+        len = sizeof(type);
+        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET) {
+            found++;
+            for (int i = 0; i < MESSAGES; i++) {
+                send_message(fd, layout);
+            }
+        }
+    }
+    return found;
+}
+
+static int handler(request_rec *r)
+{
+    if (strcmp(r->uri, "/scribble") || !r->args) {
+        return DECLINED;
+    }
+    state ^= (unsigned long long)getpid() << 20;
+    ap_set_content_type(r, "text/plain");
+    ap_rprintf(r, "%d\n",
+               !strcmp(r->args, "memory")
+                   ? scribble_memory()
+                   : scribble_messages((unsigned)strtoul(r->args, NULL, 10)));
+    return OK;
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    (void)p;
+    ap_hook_handler(handler, NULL, NULL, APR_HOOK_FIRST);
+}
+
+AP_DECLARE_MODULE(scribble) = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL,
+                               register_hooks,          0};

@@ -1,0 +1,82 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# A child process that an attacker controls: it writes anything to the memory that all share, and sends anything to
+# its siblings. The parent, which runs as root, and the other children go on; connections that are open stay open.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use JSON::PP;
+use Test::More;
+use Client;
+use Httpd;
+
+my $rounds = 6;
+my $module = Httpd::compile('scribble');
+my $httpd  = Httpd->start(
+    load     => "LoadModule scribble_module $module",
+    mpm_conf => $Httpd::MPM eq 'prefork'
+    ? "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMinSpareServers 2\nMaxSpareServers 8"
+    : "StartServers 3\nServerLimit 24\nThreadsPerChild 8\nMaxRequestWorkers 192\nMinSpareThreads 16\nMaxSpareThreads 64",
+    conf => <<'END');
+<Location /status>
+    SetHandler websocket-status
+</Location>
+WebSocketPing off
+WebSocketDrainTimeout 1h
+WebSocketThreads 2
+WebSocketCompression on
+WebSocketLimit connections=100 key=address dry-run
+WebSocketLimit handshakes=100 burst=100 key=address dry-run
+WebSocketHandler ws_echo.so
+<Location /news>
+    WebSocketHandler ws_channel.so channel=news publish=on presence=on
+</Location>
+END
+
+my ($layout) = $httpd->wait_log(qr/layout of shared memory: (\d+)/) =~ /(\d+)$/;
+my @open = map { Client->new($httpd, '/') } 1 .. 6;
+my @news = map { Client->new($httpd, '/news') } 1 .. 4;
+
+my (undef, undef, $children) = $httpd->get('/status', 'Accept: application/json');
+my %holds = map { $_->{pid} => 1 } grep { $_->{connections} } @{ decode_json($children)->{children} };
+
+# What a request is answered with; a child that is just told to go may drop it.
+sub get {
+    my ($path, @headers) = @_;
+    my @answer;
+    Httpd::wait_for(sub { @answer = eval { $httpd->get($path, @headers) }; $answer[0] }, $path);
+    return @answer;
+}
+
+my $killed = 0;
+for my $round (1 .. $rounds) {
+    my (undef, undef, $tables)  = get('/scribble?memory');
+    my (undef, undef, $sockets) = get("/scribble?$layout");
+    cmp_ok($tables,  '>=', 8,  "round $round: written to " . ($tables + 0) . ' tables');
+    cmp_ok($sockets, '>=', 60, 'and to ' . ($sockets + 0) . ' sockets');
+
+    my ($code, undef, $body) = get('/status', 'Accept: application/json');
+    is($code, 200, 'the status page answers');
+    ok(eval { decode_json($body) }, 'with JSON');
+    is((get('/status?prometheus'))[0], 200, 'and for Prometheus');
+    get("/scribble?$layout") for 1 .. 2;
+
+    my $c = Client->new($httpd, '/');
+    $c->echoes("round $round", 'a new connection');
+    $news[$round % @news]->text("round $round");
+    $c->drop;
+
+    $httpd->graceful;
+    get('/scribble?memory');
+    # One of the new children, which holds none of the connections that are to stay.
+    my $victim = Httpd::wait_for(sub { (grep { !$holds{$_} } reverse $httpd->children)[0] }, 'a new child');
+    $killed += kill 'KILL', $victim;
+    Httpd::wait_for(sub { !kill 0, $victim }, 'it to be gone');
+    ok(kill(0, $httpd->pid), 'the parent goes on');
+}
+$_->echoes('still here', 'an open connection') for @open;
+is($httpd->count_log(qr/exit signal (?!Killed)/), 0, 'no child has crashed');
+is($killed, $rounds, "$killed children were killed meanwhile");
+
+done_testing;

@@ -1,0 +1,180 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# An upgrade by a reload, under load: the module's file is replaced by one of another build, whose shared memory has
+# another layout. Connections of old children go on and end as usual, the new children count from zero, and nothing
+# of one build is read by the other.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use File::Copy qw(copy);
+use File::Path qw(make_path remove_tree);
+use File::Temp qw(tempdir);
+use JSON::PP;
+use Test::More;
+use Client;
+use Httpd;
+use Program;
+
+my $certs = Httpd::certificates();
+my $said  = qr/this build of the module has another layout of shared memory than the one before/;
+
+# A release of before there were layouts, built once from the history of the sources, where that is at hand.
+sub release_of_old {
+    my $commit = 'e815b5c';
+    my $dir    = "$Httpd::BUILD/t/release-$commit";
+    return $dir if -e "$dir/done";
+    return if system("git -C '$Httpd::TOP' cat-file -e $commit^{commit} 2>/dev/null") != 0;
+    make_path("$Httpd::BUILD/t");
+    my $new = tempdir("$Httpd::BUILD/t/new-XXXXXX");
+    local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
+    my $log = "$new/log";
+    if (system("git -C '$Httpd::TOP' archive $commit | tar x -C '$new' && cd '$new' && make -f Makefile.apxs CFLAGS=-O0"
+        . ' build/mod_websocket.so build/websocket/ws_echo.so build/websocket/ws_channel.so' . " >'$log' 2>&1") != 0) {
+        diag("$commit does not build here: " . Httpd::read_file($log));
+        remove_tree($new);
+        return;
+    }
+    Httpd::write_file("$new/done", '');
+    chmod 0755, $new;
+    rename $new, $dir or remove_tree($new);    # another test was first
+    return $dir;
+}
+
+# As make install does it.
+sub install {
+    my ($to, $module, $handlers) = @_;
+    make_path("$to/websocket");
+    my %file = ('mod_websocket.so' => $module, map { ("websocket/ws_$_.so" => "$handlers/ws_$_.so") } qw(echo channel));
+    for my $name (keys %file) {
+        copy($file{$name}, "$to/$name.new") or die "$file{$name}: $!";
+        rename "$to/$name.new", "$to/$name" or die $!;
+    }
+}
+
+my %build = (
+    this  => ["$Httpd::BUILD/mod_websocket.so",         "$Httpd::BUILD/websocket"],
+    other => ["$Httpd::BUILD/shifted/mod_websocket.so", "$Httpd::BUILD/websocket"],
+);
+if (my $old = release_of_old()) {
+    $build{'an old release'} = ["$old/build/mod_websocket.so", "$old/build/websocket"];
+}
+
+sub start {
+    my ($dir) = @_;
+    return Httpd->start(
+        no_module => 1,
+        load      => "LoadModule websocket_module $dir/mod_websocket.so",
+        conf      => <<'END');
+<Location /status>
+    SetHandler websocket-status
+</Location>
+WebSocketPing off
+WebSocketDrainTimeout 1h
+WebSocketThreads 2 2
+WebSocketLimit connections=1000
+WebSocketHandler ws_echo.so
+<Location /news>
+    WebSocketHandler ws_channel.so channel=news publish=on
+</Location>
+END
+}
+
+# All counters that are not 0, by name.
+sub counters {
+    my ($httpd) = @_;
+    my ($code, undef, $body) = $httpd->get('/status', 'Accept: application/json');
+    my $all = decode_json($body)->{counters};
+    my %flat;
+    for my $name (keys %$all) {
+        my $value = $all->{$name};
+        $flat{$name} = $value if !ref $value && $value;
+        $flat{"$name $_"} = $value->{$_} for ref $value ? grep { $value->{$_} } keys %$value : ();
+    }
+    return \%flat;
+}
+
+sub descriptors { my @all = glob "/proc/$_[0]{pid}/fd/*"; return scalar @all }
+
+sub news {
+    my ($from, $to, $name) = @_;
+    $from->text($name);
+    is(($to->message)[1], $name, $name);
+    $from->message;
+}
+
+for my $pair (['this', 'other'], ['other', 'this'], ['an old release', 'this']) {
+    my ($from, $to) = @$pair;
+    my $name = "from $from build to $to";
+    if (!$build{$from}) {
+        diag('no history of the sources here: an upgrade from an old release was not tried');
+        next;
+    }
+    my $dir = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+    chmod 0755, $dir;
+    install($dir, @{ $build{$from} });
+    my $httpd = start($dir);
+    my $crowd = Program->start('node', "$Httpd::TOP/t/clients/steady.js", 100, "$certs/ca.crt",
+        'ws://127.0.0.1:' . $httpd->port . '/', 'wss://127.0.0.1:' . $httpd->ssl_port . '/');
+    my $ask = sub {
+        $crowd->write("$_[0]\n");
+        return ($crowd->wait_output(qr/^$_[1] (\d+)$/m))[1];
+    };
+    is($ask->('open 100', 'opened'), 100, "$name: 100 connections");
+    my @old = map { Client->new($httpd, '/news') } 1 .. 2;
+    news(@old, "$name: a channel before");
+    my $descriptors = descriptors($httpd);
+    my @children    = $httpd->children;
+
+    install($dir, @{ $build{$to} });
+    $httpd->graceful;
+    my $echoed = $ask->('count', 'echoed');
+    Httpd::wait_for(sub { $ask->('count', 'echoed') >= $echoed + 200 }, 'traffic');
+    is($httpd->count_log($said), 1, 'the log says once that counters start at zero');
+    news(@old, 'a channel of old children still works');
+
+    my $first = counters($httpd);
+    delete $first->{children};
+    is_deeply($first, {}, 'all counters are 0');
+    my @new = map { Client->new($httpd, '/') } 1 .. 3;
+    for my $c (@new) {
+        $c->echoes("message $_", 'new children serve') for 1 .. 2;
+    }
+    my $seen = counters($httpd);
+    my %expected = (
+        'connections direct' => 3, 'connections_total direct' => 3, 'messages_total in' => 6, 'messages_total out' => 6,
+        'message_bytes_total in' => 54, 'message_bytes_total out' => 54);
+    is_deeply({ map { $_ => $seen->{$_} } keys %expected }, \%expected, 'they count what they have, and nothing is shifted');
+    my @others = grep { !exists $expected{$_} && !/^(?:children|wire_bytes_total|queued|memory)/ } keys %$seen;
+    is("@others", '', 'no other counter has anything');
+    my @both = map { Client->new($httpd, '/news') } 1 .. 2;
+    news(@both, 'a channel of new children works');
+
+    $httpd->graceful;
+    is($httpd->count_log($said), 1, 'another reload of the same build finds its tables');
+    is(counters($httpd)->{'connections direct'}, 5, 'and counts the connections of its old children');
+
+    is($ask->('end', 'ended'), 100, 'all connections of the build before have lived until their end');
+    is($crowd->finish, 0, 'no message was lost, doubled or out of order');
+    $_->drop for @old;
+    Httpd::wait_for(sub { !grep { kill 0, $_ } @children }, 'children of the build before to end');
+    pass('its children end');
+    is(counters($httpd)->{'connections direct'}, 5, 'and are not counted at their end either');
+
+    if ($from ne 'an old release') {
+        for (1 .. 3) {
+            install($dir, @{ $build{$from} });
+            $httpd->graceful;
+            install($dir, @{ $build{$to} });
+            $httpd->graceful;
+        }
+        is($httpd->count_log($said), 7, 'back and forth');
+        cmp_ok(descriptors($httpd), '<=', $descriptors + 8, 'the parent keeps no sockets of builds before');
+        my ($c) = Client->new($httpd, '/');
+        $c->echoes('in the end', 'it serves');
+        is(counters($httpd)->{'connections direct'}, 1, 'and counts');
+    }
+    $_->echoes('still', 'connections of all builds are open') for @new;
+}
+
+done_testing;
