@@ -21,6 +21,7 @@ my $httpd  = Httpd->start(
     conf => <<'END');
 <Location /status>
     SetHandler websocket-status
+    Require all granted
 </Location>
 WebSocketPing off
 WebSocketDrainTimeout 1h

@@ -19,6 +19,7 @@ my $json = ['Accept: application/json'];
 my $everything = <<'END';
 <Location /websocket-status>
     SetHandler websocket-status
+    Require all granted
 </Location>
 WebSocketThreads 2 2
 WebSocketPing off

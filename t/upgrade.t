@@ -68,6 +68,7 @@ sub start {
         conf      => <<'END');
 <Location /status>
     SetHandler websocket-status
+    Require all granted
 </Location>
 WebSocketPing off
 WebSocketDrainTimeout 1h
