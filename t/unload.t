@@ -84,12 +84,25 @@ sub total {
 # One connection to each Location, with a message on each.
 sub connections {
     my ($httpd, $name) = @_;
-    my @c = map { Client->new($httpd, $_) } qw(/echo /pipe /news);
+    my @c = map { Client->new($httpd, $_) } qw(/echo /pipe);
     $c[0]->echoes('one', "$name: echo");
     $c[1]->echoes('two', "$name: echo with a log of its own");
-    $c[2]->text("from $name");
-    is(($c[2]->message)[1], "from $name", "$name: channel with a history");
+    push @c, Client->new($httpd, '/news', protocol => 'channel.v1.json');
+    event($c[2], 'subscribed');
+    publish($c[2], "from $name");
+    is(event($c[2], 'message')->{data}, "from $name", "$name: channel with a history");
     return @c;
+}
+
+sub publish { $_[0]->text(encode_json({ type => 'publish', channel => 'news', data => $_[1] })) }
+
+# The next event of this type.
+sub event {
+    my ($c, $type) = @_;
+    while (1) {
+        my $event = decode_json(($c->message)[1]);
+        return $event if $event->{type} eq $type;
+    }
 }
 
 sub drop { $_->drop for @_ }
@@ -124,8 +137,8 @@ reload($httpd, 1);
 my @late = connections($httpd, 'at last');
 $total += @late;
 $old[0]->echoes('still here', 'the oldest connection');
-$old[2]->text('to all');
-is((grep { ($_->message)[1] eq 'to all' } $late[2])[0] ? 1 : 0, 1, 'an old child publishes to a new one');
+publish($old[2], 'to all');
+is(event($late[2], 'message')->{data}, 'to all', 'an old child publishes to a new one');
 drop(@old);
 Httpd::wait_for(sub { open_now($httpd) == @late }, 'the old ones to be gone');
 is(total($httpd), $total, "and those of ended children stay in the totals: $total");
