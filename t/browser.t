@@ -13,11 +13,10 @@ plan skip_all => 'the demo runs the event MPM' if $Httpd::MPM ne 'event';
 plan skip_all => 'the demo loads no sanitizer' if $ENV{WS_TEST_PRELOAD};
 
 my %port = map { $_ => Httpd::free_port() } qw(http https);
-my $shots = "$Httpd::BUILD/t/screenshots";
-File::Path::make_path($shots);
+my $shots = Httpd::folder();
 
 local @ENV{qw(PORT SSL_PORT)} = @port{qw(http https)};
-my $demo = Program->start("$Httpd::TOP/demo/run", $Httpd::BUILD);
+my $demo = Program->start("$Httpd::TOP/demo/run", $Httpd::BUILD, Httpd::folder());
 $demo->wait_output(qr{http://localhost:$port{http}/});
 pass('the demo prints its address');
 $demo->wait_output(qr{https://localhost:$port{https}/});
@@ -27,7 +26,8 @@ Program::tap('the chat in Chromium', 'node', 't/clients/chat-page.js', "http://l
 ok(-s "$shots/chat.png", 'there is a screenshot of it');
 Program::tap('Chromium, http', 'node', 't/clients/page.js', "http://localhost:$port{http}/echo.html", $shots);
 Program::tap('Chromium, https', 'node', 't/clients/page.js', "https://localhost:$port{https}/echo.html", $shots);
-ok(-s "$shots/page-ws.png" && -s "$shots/page-wss.png", "screenshots are in $shots");
+ok(-s "$shots/page-ws.png" && -s "$shots/page-wss.png", 'there are screenshots of the pages');
+Httpd::publish_screenshots($shots);
 
 my $status = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port{http});
 print $status "GET /websocket-status HTTP/1.0\r\n\r\n";

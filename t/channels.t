@@ -119,8 +119,13 @@ for (['/crowd', $subscribers], ['/kept', $subscribers / 4]) {
 # The list of connections says which child has one.
 sub child_of {
     my ($process) = @_;
-    my (undef, undef, $body) = $httpd->get('/ws-status?limit=1000', 'Accept: application/json');
-    return map { $_->{pid} } grep { process_of($_->{id}) == $process } @{ decode_json($body)->{connections} };
+    return Httpd::wait_for(
+        sub {
+            my (undef, undef, $body) = $httpd->get('/ws-status?limit=1000', 'Accept: application/json');
+            my ($c) = grep { process_of($_->{id}) == $process } @{ decode_json($body)->{connections} };
+            return $c && $c->{pid};
+        },
+        "a child with ids of $process");
 }
 
 # ---- The stock handler ----

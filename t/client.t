@@ -20,8 +20,7 @@ Httpd::once();
 $SIG{PIPE} = 'IGNORE';
 
 my $certs = Httpd::certificates();
-my $dir   = "$Httpd::BUILD/t/client";
-mkdir $dir;
+my $dir   = Httpd::folder();
 
 # ---- The program under test, built as anybody's would be ----
 

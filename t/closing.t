@@ -11,6 +11,8 @@ use Test::More;
 use Httpd;
 use Client qw(frame_bytes TEXT BINARY CLOSE PING CONTINUATION);
 
+Httpd::once();
+
 my $api   = Httpd::compile('api');
 my $httpd = Httpd->start(conf => <<"END");
 WebSocketHandler $api

@@ -10,6 +10,8 @@ use Compress::Raw::Zlib;
 use Client qw(TEXT BINARY CONTINUATION PING CLOSE);
 use Httpd;
 
+Httpd::once();
+
 use constant RSV1 => 0x40;
 my $TAIL = "\x00\x00\xff\xff";
 
@@ -23,7 +25,7 @@ static void piece(ws_conn *c, ws_type type, const char *data, apr_size_t len, un
 WS_HANDLER(pieces) = {.flags = WS_ANY_SIZE, .on_frame = piece};
 END
 
-our $httpd = Httpd->start(log_level => 'trace4', conf => <<"END");
+our $httpd = Httpd->start(children => $Httpd::MPM eq 'prefork' ? 8 : 1, log_level => 'trace4', conf => <<"END");
 WebSocketHandler $api
 WebSocketCompression on threshold=0
 WebSocketMaxMessageSize 4M
@@ -418,7 +420,7 @@ sub server {
 SKIP: {
     skip 'memory is measured with the event MPM, without a sanitizer', 1
         if $Httpd::MPM ne 'event' || $ENV{WS_TEST_PRELOAD};
-    local $httpd = Httpd->start(conf => "WebSocketHandler ws_echo.so\nWebSocketThreads 1\n"
+    local $httpd = Httpd->start(children => 1, conf => "WebSocketHandler ws_echo.so\nWebSocketThreads 1\n"
             . 'WebSocketCompression on threshold=0');
     my ($child) = Httpd::wait_for(sub { ($httpd->children)[0] }, 'a child');
     my $used = sub { Httpd::read_file("/proc/$child/smaps_rollup") =~ /^Pss:\s+(\d+)/m ? $1 : 0 };

@@ -10,6 +10,8 @@ use Test::More;
 use Httpd;
 use Client qw(frame_bytes TEXT BINARY CLOSE PING PONG CONTINUATION);
 
+Httpd::once();
+
 # ---- The table: a row's last column has files, and behind each the names of tests in it ----
 
 my $document = Httpd::read_file('docs/conformance.md');

@@ -9,6 +9,8 @@ use Test::More;
 use Httpd;
 use Client qw(BINARY);
 
+Httpd::once();
+
 my $api = Httpd::compile('api');
 
 # httpd refuses this line, names its place, and says what is wrong with it.

@@ -13,6 +13,8 @@ use File::Temp qw(tempdir);
 use Httpd;
 use Client;
 
+Httpd::once();
+
 my $folder = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 chmod 0755, $folder;
 

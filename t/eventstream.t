@@ -50,7 +50,7 @@ sub stream {
     my $pid = fork // die $!;
     if (!$pid) {
         open STDOUT, '>', $file or die $!;
-        exec 'curl', '-sSN', '-i', '-g', '-m', 60, '--cacert', Httpd::certificates() . '/ca.crt', @arg, $at;
+        exec 'curl', '-sSN', '-i', '-g', '-m', 20 * $Httpd::DEADLINE, '--cacert', Httpd::certificates() . '/ca.crt', @arg, $at;
     }
     push @running, $pid;
     return sub { Httpd::read_file($file) =~ s/\r\n/\n/gr };
@@ -66,13 +66,13 @@ sub has {
 
 sub publish {
     my ($channel, $text, @arg) = @_;
-    my $answer = decode_json(`curl -s -m 50 $url/channels/$channel @arg --data-binary '$text'`);
+    my $answer = decode_json(`curl -s -m $Httpd::DEADLINE $url/channels/$channel @arg --data-binary '$text'`);
     return $answer->{published}[0];
 }
 
 sub subscribers {
     my ($channel) = @_;
-    return decode_json(`curl -s -m 50 $url/channels/$channel`)->{channels}[0]{subscribers};
+    return decode_json(`curl -s -m $Httpd::DEADLINE $url/channels/$channel`)->{channels}[0]{subscribers};
 }
 
 # ---- EventSource ----
@@ -113,7 +113,7 @@ has(events('/both/kept/a?after=all'), qr/data: m7/, 'where one can publish as we
 
 sub poll {
     my ($path) = @_;
-    my ($head, $body) = split /\n\n/, `curl -s -i -g -m 60 '$url$path'` =~ s/\r\n/\n/gr, 2;
+    my ($head, $body) = split /\n\n/, `curl -s -i -g -m $Httpd::DEADLINE '$url$path'` =~ s/\r\n/\n/gr, 2;
     return (decode_json($body), $head);
 }
 

@@ -8,14 +8,13 @@ use warnings;
 use lib 't/lib';
 use Test::More;
 use Digest::SHA qw(sha1_hex);
-use File::Temp qw(tempdir);
 use MIME::Base64 ();
 use POSIX ();
 use Time::HiRes qw(sleep time);
 use Httpd;
 use Client qw(frame_bytes TEXT BINARY CLOSE);
 
-my $dir = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+my $dir = Httpd::folder();
 chmod 0777, $dir;
 
 # A program of the test's: its text; returns its path.
@@ -71,9 +70,12 @@ sleep 1 while 1;
 END
 );
 
+# How long each step may take is the program's affair, which a busy machine slows down.
+my $stop = join ',', map { Patience::stretch($_) } qw(200ms 400ms 600ms);
 my $conf = join '', map { "<Location /$_>\n    WebSocketHandler ws_exec.so command=$program{$_} type=text max=300\n</Location>\n" } qw(echo say);
 my $httpd = Httpd->start(
-    modules => ['authn_anon'],
+    children => $Httpd::MPM eq 'prefork' ? 8 : 1,
+    modules  => ['authn_anon'],
     conf => <<"END",
 WebSocketSendQueue 1M
 $conf
@@ -108,7 +110,7 @@ $conf
 <Location /two>
     WebSocketHandler ws_exec.so command=$program{say} max=2
 </Location>
-@{[map { "<Location /stop-$_>\n    WebSocketHandler ws_exec.so \"command=$program{stubborn} $dir/$_ $_\" stop=100ms,200ms,300ms\n</Location>\n" } qw(EOF INT TERM KILL)]}
+@{[map { "<Location /stop-$_>\n    WebSocketHandler ws_exec.so \"command=$program{stubborn} $dir/$_ $_\" stop=$stop\n</Location>\n" } qw(EOF INT TERM KILL)]}
 <Location /gone>
     WebSocketHandler ws_exec.so command=$dir/gone
 </Location>
@@ -468,7 +470,7 @@ sub fill_up {
 sub programs {
     return map { Httpd::read_file($_) =~ /(\d+)/g } map { glob "/proc/$_/task/*/children" } $httpd->children;
 }
-sub descriptors { return { map { my $p = $_; $p => scalar grep { (readlink($_) // '') =~ /pipe:|pidfd/ } glob "/proc/$p/fd/*" } $httpd->children } }
+sub to_programs { return Httpd::descriptors($_[0], qr/pipe:|pidfd/) }
 {
     my $most = $Httpd::MPM eq 'prefork' ? 40 : 100;
     for my $round (1 .. 2) {
@@ -478,18 +480,17 @@ sub descriptors { return { map { my $p = $_; $p => scalar grep { (readlink($_) /
         my $i = 0;
         $i++ % 2 ? $_->drop : $_->close(1000) for @c;
     }
-    my $left;
+    my @left;
     ok(Httpd::wait_for(sub {
-        $left = grep { Httpd::read_file("/proc/$_/cmdline") !~ m{/(?:shared|room\.pl)\b} } programs();
-        !$left;
-    }, 'the programs to end'), 'all end with their clients, and no zombie is left');
-    my $before = descriptors();
+        @left = grep { !m{/(?:shared|room\.pl)\b} } map { Httpd::read_file("/proc/$_/cmdline") =~ tr/\0/ /r || "process $_" } programs();
+        !@left;
+    }, 'the programs to end', sub { join ', ', @left }), 'all end with their clients, and no zombie is left');
+    my $before = $httpd->each_child(\&to_programs);
     {
         my @c = map { open_at('/echo') } 1 .. 10;
         $_->echoes('x', 'once more') for @c;
     }
-    ok(Httpd::wait_for(sub { my $now = descriptors(); !grep { $now->{$_} > ($before->{$_} // 0) } keys %$now }, 'descriptors'),
-        'and no descriptor is left');
+    $httpd->none_grows($before, \&to_programs, 'and no descriptor is left');
 }
 
 {

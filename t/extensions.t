@@ -9,6 +9,8 @@ use Test::More;
 use Client qw(TEXT BINARY CONTINUATION PING CLOSE);
 use Httpd;
 
+Httpd::once();
+
 my $document = Httpd::read_file('docs/extensions.md');
 my ($listing) = $document =~ /^```c file=ws_shift\.c\n(.*?)^```$/ms or die 'no listing';
 my $shift = Httpd::compile('ws_shift', $listing);

@@ -9,6 +9,8 @@ use Test::More;
 use Httpd;
 use Client qw(frame_bytes TEXT BINARY CLOSE PING PONG CONTINUATION);
 
+Httpd::once();
+
 my $httpd = Httpd->start(conf => <<'END');
 WebSocketHandler ws_echo.so
 WebSocketMaxMessageSize 100000

@@ -9,6 +9,8 @@ use Test::More;
 use Httpd;
 use Client;
 
+Httpd::once();
+
 my $api   = Httpd::compile('api');
 my $certs = Httpd::certificates();
 

@@ -147,7 +147,7 @@ END
 # ---- Reloads and stops ----
 
 {
-    my $server = server(conf => "WebSocketDrainTimeout 3s\n");
+    my $server = server(conf => 'WebSocketDrainTimeout ' . Patience::stretch('3s') . "\n");
     my $held = Program->start(node('hold', $server));
     $held->wait_output(qr/^open$/m);
     $server->graceful;

@@ -9,6 +9,8 @@ use Test::More;
 use Httpd;
 use Client qw(TEXT);
 
+Httpd::once();
+
 my $named = sub { Httpd::compile("named_$_[0]", <<"END") };
 #include "mod_websocket.h"
 static void tell(ws_conn *c)

@@ -11,9 +11,11 @@ use Test::More;
 use Httpd;
 use Client qw(TEXT BINARY);
 
+Httpd::once();
+
 # A relayed connection keeps a thread; all are to be in one child.
 my %mpm = (prefork => "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMaxSpareServers 64",
-    map { $_ => "StartServers 1\nServerLimit 4\nThreadsPerChild 40\nMaxRequestWorkers 160\nMinSpareThreads 1" }
+    map { $_ => "StartServers 1\nServerLimit 4\nThreadsPerChild 60\nMaxRequestWorkers 60\nMinSpareThreads 1" }
         qw(event worker));
 
 my $api   = Httpd::compile('api');

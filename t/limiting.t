@@ -243,19 +243,17 @@ for my $tls (0, 1) {
 # ---- Handshakes ----
 
 {
-    my (@status, $retry);
-    for (1 .. 30) {
-        my ($status, $c) = refused('/pace');
-        push @status, $status;
-        $retry //= $c->header('Retry-After') if $status == 503;
-    }
-    is("@status[0..3]", '101 101 101 101', 'handshakes: as many as burst at once');
-    cmp_ok(scalar(grep { $_ == 503 } @status), '>', 0, 'then some are refused');
+    # All are asked for before one answer is read: how fast this test is plays no part.
+    my $at_once = sub { my ($n, @to) = @_; map { $_->read_answer; $_ } map { Client->new($httpd, @to, expect => 0) } 1 .. $n };
+    my @all = $at_once->(60, '/pace');
+    my ($retry) = map { $_->header('Retry-After') } grep { $_->status == 503 } @all;
+    cmp_ok(scalar(grep { $_->status == 101 } @all), '>=', 4, 'handshakes: as many as burst at once');
+    cmp_ok(scalar(grep { $_->status == 503 } @all), '>', 0, 'then some are refused');
     like($retry // 'none', qr/^[1-9]\d*$/, 'and told when to come again');
     ok(enter('/pace'), 'later there is room again');
     my %seen;
     for my $from (2, 3) {
-        $seen{(refused('/pace/address', from => "127.0.0.$from"))[0]}++ for 1 .. 20;
+        $seen{ $_->status }++ for $at_once->(40, '/pace/address', from => "127.0.0.$from");
         ok($seen{101} && $seen{503}, "handshakes of an address: 127.0.0.$from");
         %seen = ();
     }

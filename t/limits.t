@@ -9,6 +9,8 @@ use Test::More;
 use Httpd;
 use Client qw(frame_bytes BINARY CONTINUATION);
 
+Httpd::once();
+
 # A handler that says its name and the virtual host.
 sub named {
     my ($name) = @_;

@@ -7,20 +7,16 @@ use strict;
 use warnings;
 use lib 't/lib';
 use Test::More;
-use File::Path qw(make_path);
-use File::Temp qw(tempdir);
 use Httpd;
 use Program;
 
 Httpd::once();
 plan skip_all => 'the tutorial loads no sanitizer' if $ENV{WS_TEST_PRELOAD};
 
-my $home = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
-chmod 0755, $home;
+my $home = Httpd::folder();
 my $port = Httpd::free_port();
 my ($display) = grep { !-e "/tmp/.X$_-lock" } map { 100 + int rand 800 } 1 .. 100;
-my $shots = "$Httpd::BUILD/t/screenshots";
-make_path($shots);
+my $shots = Httpd::folder();
 my $url = "http://127.0.0.1:$port";
 
 sub here {
@@ -91,6 +87,7 @@ for (@blocks) {
 my $log = Httpd::read_file("$home/live/error.log");
 unlike($log, qr/\[(?:\w+:)?(?:error|crit|emerg)\]/, 'the log has no error');
 ok(-s "$shots/$_.png", "screenshot $_") for qw(dashboard dashboard-phone desktop);
+Httpd::publish_screenshots($shots);
 ok(!-e "/tmp/.X$display-lock" || Httpd::wait_for(sub { !-e "/tmp/.X$display-lock" }, 'the VNC server to end'),
     'the VNC server has ended');
 done_testing;

@@ -209,7 +209,7 @@ END
     is(($c->message)[1], $data, 'a long message comes back');
     close_with($c, 1000);
     cmp_ok((records($httpd, 'queue', 1))[0], '>', 1000, 'the most bytes that waited');
-    is($httpd->status_value('websocket_send_queue_bytes'), 0, 'which wait no more');
+    Httpd::wait_is(sub { $httpd->status_value('websocket_send_queue_bytes') }, 0, 'which wait no more');
 }
 {
     my $c = Client->new($httpd, '/echo/deflated', headers => ['Sec-WebSocket-Extensions: permessage-deflate']);

@@ -39,9 +39,9 @@ END
         . "MinSpareThreads 1\nMaxSpareThreads $workers",
 );
 
+# Of each child; ServerLimit says how many these are.
 sub threads {
-    my @tasks = map { glob "/proc/$_/task/*" } $httpd->children;
-    return scalar @tasks;
+    return join ' ', map { my @tasks = glob "/proc/$_/task/*"; "$_:" . @tasks } sort $httpd->children;
 }
 
 # The request that asks is busy itself.
@@ -50,13 +50,13 @@ sub only_one_busy {
 }
 
 # The children and their threads come one after the other.
-my $threads = 0;
+my $threads = '';
 Httpd::wait_for(
     sub {
         my $before = $threads;
         sleep 0.5;
         $threads = threads();
-        return $threads == $before && $httpd->children == ($Httpd::MPM eq 'prefork' ? $workers : 1);
+        return $threads eq $before && $httpd->children == ($Httpd::MPM eq 'prefork' ? $workers : 1);
     },
     'all threads to be there'
 );

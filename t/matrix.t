@@ -10,6 +10,8 @@ use Test::More;
 use Httpd;
 use Program;
 
+Httpd::once();
+
 my $httpd = Httpd->start(files => { 'htdocs/page/index.html' => "<!doctype html><title>a page</title>\n" },
     conf => <<'END');
 WebSocketHandler ws_echo.so protocol=echo
@@ -86,7 +88,7 @@ SKIP: {
 
 my $http = 'http://127.0.0.1:' . $httpd->port . '/page';
 my $curl = sub {
-    my ($status, $output) = Program::run(qw(curl -sS -o /dev/null --max-time 60 -w), '%{http_code}', @_);
+    my ($status, $output) = Program::run(qw(curl -sS -o /dev/null --max-time), $Httpd::DEADLINE, '-w', '%{http_code}', @_);
     return $output;
 };
 my @upgrade = ('-H', 'Connection: Upgrade', '-H', 'Upgrade: websocket');

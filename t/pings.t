@@ -9,6 +9,8 @@ use Test::More;
 use Httpd;
 use Client qw(frame_bytes TEXT BINARY PING PONG);
 
+Httpd::once();
+
 my $api   = Httpd::compile('api');
 my $httpd = Httpd->start(conf => <<"END");
 WebSocketHandler ws_echo.so

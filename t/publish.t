@@ -40,7 +40,7 @@ END
 sub curl {
     my ($path, @arg) = @_;
     my $url = 'http://127.0.0.1:' . $httpd->port . $path;
-    open my $pipe, '-|', 'curl', '-s', '-g', '-m', 50, '-D', '-', @arg, $url or die $!;
+    open my $pipe, '-|', 'curl', '-s', '-g', '-m', $Httpd::DEADLINE, '-D', '-', @arg, $url or die $!;
     my $all = do { local $/; <$pipe> } // '';
     close $pipe;
     $all =~ s{\AHTTP/1.1 100 .*?\r\n\r\n}{}s;

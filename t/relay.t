@@ -13,7 +13,7 @@ use Client qw(frame_bytes TEXT BINARY CLOSE);
 
 # Each connection keeps a thread; all are to be in one child.
 my %mpm = (prefork => "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMaxSpareServers 64",
-    map { $_ => "StartServers 1\nServerLimit 4\nThreadsPerChild 40\nMaxRequestWorkers 160\nMinSpareThreads 1" }
+    map { $_ => "StartServers 1\nServerLimit 4\nThreadsPerChild 60\nMaxRequestWorkers 60\nMinSpareThreads 1" }
         qw(event worker));
 my $mpm = $mpm{$Httpd::MPM};
 
@@ -302,7 +302,7 @@ END
 
 my $conf = "WebSocketHandler $api\n<Location /relay>\nWebSocketRelay on\n</Location>\n";
 {
-    my $server = Httpd->start(mpm_conf => $mpm, conf => "WebSocketDrainTimeout 3s\n$conf");
+    my $server = Httpd->start(mpm_conf => $mpm, conf => "WebSocketPing off\nWebSocketDrainTimeout " . Patience::stretch('3s') . "\n$conf");
     my @c = map { client($_ % 2 ? '/relay' : '/', server => $server, tls => $_ >> 1 & 1) } 1 .. 8;
     $server->graceful;
     is((grep { $_->text('x'); ($_->frame)[1] eq 'x' } @c), 8, 'after a reload all connections live on, relayed or not');

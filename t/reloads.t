@@ -95,7 +95,7 @@ if ($Httpd::MPM eq 'event') {
     my ($plain, $tls) = ('127.0.0.1:' . $httpd->port, '127.0.0.1:' . $httpd->ssl_port);
     my $stays = Client->new($httpd, '/');
     open my $file, '>', $httpd->root . '/strand' or die $!;
-    my @curl    = (qw(curl -sS -m 60 -o /dev/null -w), '%{http_version} %{http_code}', '--cacert', "$certs/ca.crt");
+    my @curl    = (qw(curl -sS -m), 10 * $Httpd::DEADLINE, qw(-o /dev/null -w), '%{http_version} %{http_code}', '--cacert', "$certs/ca.crt");
     my @clients = map {(
         ["a WebSocket over $_->[0]", qr/^opened 1$/m, 'node', "$Httpd::TOP/t/clients/steady.js", 20, "$certs/ca.crt", $_->[1]],
         ["a request over $_->[0]", qr/1\.1 200/, @curl, '--http1.1', "$_->[2]/index.html"],

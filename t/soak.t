@@ -12,7 +12,7 @@ use Program;
 
 my ($seconds, $connections, $rate) = $ENV{WS_TEST_PRELOAD} ? (6, 40, 200) : (6, 100, 1000);
 my $soak = Program->start($^X, "$Httpd::TOP/bench/soak", $seconds, $connections, $rate);
-my $status = $soak->finish(300);
+my $status = $soak->finish(8 * $Httpd::DEADLINE);
 my $output = $soak->output;
 my @echoes = $output =~ /echoes (\d+)/g;
 is(scalar(grep { $_ > 0 } @echoes), 6, 'six rounds, each with echoes');

@@ -69,15 +69,10 @@ sub values_at_rest {
 sub grown {
     my ($before, %by) = @_;
     my $now;
-    return eval {
-        Httpd::wait_for(sub {
-            $now = values_now();
-            return !grep { $now->{"websocket_$_"} - $before->{"websocket_$_"} != $by{$_} } keys %by;
-        }, 'values');
-    } || do {
-        diag(join ', ', map {"$_ $before->{\"websocket_$_\"} -> $now->{\"websocket_$_\"}"} sort keys %by);
-        0;
-    };
+    return Httpd::wait_for(sub {
+        $now = values_now();
+        return !grep { $now->{"websocket_$_"} - $before->{"websocket_$_"} != $by{$_} } keys %by;
+    }, 'values', sub { join ', ', map {"$_ $before->{\"websocket_$_\"} -> $now->{\"websocket_$_\"}"} sort keys %by });
 }
 
 {
@@ -131,14 +126,15 @@ sub grown {
 # The child that owns a connection: the one that dies with it.
 {
     my $before = values_at_rest();
+    my $none   = $httpd->each_child(\&sockets);
     my @clients = map { Client->new($httpd, '/echo') } 1 .. 6;
     for my $c (@clients) {
         $c->text('hello');
         $c->frame;
     }
     ok(grown($before, connections_direct => 6, messages_total_in => 6), 'before a child dies');
-    my %alive = map { $_ => 1 } $httpd->children;
-    my ($victim) = map { $_->[0] } sort { $b->[1] <=> $a->[1] } map { [$_, busy($_)] } keys %alive;
+    my $open = $httpd->each_child(\&sockets);
+    my ($victim) = sort { $open->{$b} - ($none->{$b} // 0) <=> $open->{$a} - ($none->{$a} // 0) } keys %$open;
     kill 'KILL', $victim;
     Httpd::wait_for(sub { !grep { $_ == $victim } $httpd->children }, 'the child to be buried');
     my $lost = grep { !ping_answered($_) } @clients;
@@ -151,11 +147,8 @@ sub grown {
         'totals never go down');
 }
 
-# How many sockets a process has: that with most has connections.
-sub busy {
-    my ($pid) = @_;
-    return scalar grep { (readlink // '') =~ /^socket:/ } glob "/proc/$pid/fd/*";
-}
+# How many sockets a process has: that with most more than before has connections.
+sub sockets { return Httpd::descriptors($_[0], qr/^socket:/) }
 
 sub ping_answered {
     my ($c) = @_;

@@ -6,7 +6,6 @@
 use strict;
 use warnings;
 use lib 't/lib';
-use File::Path;
 use JSON::PP;
 use Test::More;
 use Httpd;
@@ -47,7 +46,16 @@ WebSocketDrainTimeout 1h
 </Location>
 END
 
+# The answer once all children have given theirs in time, or with "partly" the first one.
 sub status {
+    my ($query, $partly) = @_;
+    my $s;
+    Httpd::wait_for(sub { $s = status_now($query); $partly || !@{ $s->{missing} } }, 'all children to answer',
+        sub {"none from @{$s->{missing}}"});
+    return $s;
+}
+
+sub status_now {
     my ($query) = @_;
     my ($status, $head, $body) = $httpd->get('/websocket-status' . ($query ? "?$query" : ''), 'Accept: application/json');
     is($status, 200, 'status 200') if $status != 200;
@@ -63,7 +71,8 @@ sub post {
 sub listed {
     my ($number, $query) = @_;
     my $s;
-    Httpd::wait_for(sub { $s = status($query); $s->{matching} == $number }, "$number connections");
+    Httpd::wait_for(sub { $s = status($query); $s->{matching} == $number }, "$number connections",
+        sub {"$s->{matching} connections"});
     return $s;
 }
 
@@ -199,7 +208,8 @@ sub id_of { my ($uri) = @_; return status("filter=$uri")->{connections}[0]{id} }
     my $theirs = grep { $_->{pid} == $stopped } @{ $s->{connections} };
     cmp_ok($theirs, '>', 0, 'a child with connections');
     kill 'STOP', $stopped;
-    Httpd::wait_for(sub { $s = status(); @{ $s->{missing} } == 1 }, 'a list without one child');
+    Httpd::wait_for(sub { $s = status('', 'partly'); @{ $s->{missing} } == 1 }, 'a list without one child',
+        sub {"missing are @{$s->{missing}}"});
     is_deeply($s->{missing}, [$stopped], 'a child that does not answer is named');
     is($s->{matching}, 8 - $theirs, 'all others are listed');
     my ($id) = map { $_->{id} } grep { $_->{pid} == $stopped } @{ $before->{connections} };
@@ -222,12 +232,12 @@ sub id_of { my ($uri) = @_; return status("filter=$uri")->{connections}[0]{id} }
 # ---- The page ----
 SKIP: {
     skip 'one browser is enough', 1 if $Httpd::MPM ne 'event' || $ENV{WS_TEST_PRELOAD};
-    my $shots = "$Httpd::BUILD/t/screenshots";
-    File::Path::make_path($shots);
+    my $shots = Httpd::folder();
     @clients = map { Client->new($httpd, "/echo/page/$_", protocol => 'echo') } 1 .. 60;
     $_->echoes('hello', 'a client of the page') for @clients[0 .. 2];
     Program::tap('Chromium', 'node', 't/clients/status-page.js', 'http://localhost:' . $httpd->port . '/websocket-status', $shots);
-    ok(-s "$shots/status-light.png" && -s "$shots/status-dark.png", "screenshots are in $shots");
+    ok(-s "$shots/status-light.png" && -s "$shots/status-dark.png", 'there are screenshots');
+    Httpd::publish_screenshots($shots);
     $clients[41]->expect_close(1008, 'what was clicked is closed');
 }
 

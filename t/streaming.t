@@ -9,11 +9,12 @@ use lib 't/lib';
 use Test::More;
 use Httpd;
 
+Httpd::once();
+
 my $stream = Httpd::compile('stream');
-my $client = "$Httpd::BUILD/t/stream.$$";
+my $client = Httpd::folder() . '/stream';
 my $said   = `@{[Httpd::apxs_query('CC')]} -O2 -std=gnu11 -Wall -Wextra -Werror $Httpd::TOP/t/clients/stream.c -o $client -lssl -lcrypto 2>&1`;
 is($said, '', 'the client compiles');
-END { unlink $client if $client }
 
 # AddressSanitizer keeps what is freed, and is slow.
 my $sanitized = $ENV{WS_TEST_PRELOAD};
@@ -38,10 +39,7 @@ my @children = $httpd->children;
 is(scalar @children, 1, 'there is one child');
 
 # KiB of the child: what is in memory (RSS), or the most that was since forget_peak (HWM).
-sub memory {
-    my ($what) = @_;
-    return Httpd::read_file("/proc/$children[0]/status") =~ /^Vm$what:\s+(\d+) kB$/m ? $1 : die "no Vm$what";
-}
+sub memory { return Httpd::memory($children[0], $_[0]) }
 
 # proc(5), /proc/PID/clear_refs
 sub forget_peak {

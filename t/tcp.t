@@ -30,7 +30,7 @@ chmod 0777, "$dir/socket";
 
 sub accepted {
     my ($listener) = @_;
-    IO::Select->new($listener)->can_read($Httpd::DEADLINE) or die 'nobody connects';
+    Httpd::ready($listener) or Httpd::give_up('nobody connects');
     my $socket = $listener->accept;
     $socket->autoflush(1);
     return $socket;
@@ -40,7 +40,7 @@ sub read_exactly {
     my ($socket, $n) = @_;
     my $data = '';
     while (length $data < $n) {
-        IO::Select->new($socket)->can_read($Httpd::DEADLINE) or die "nothing more: " . length $data;
+        Httpd::ready($socket) or Httpd::give_up('nothing comes behind ' . length($data) . ' bytes');
         my $got = sysread $socket, $data, $n - length $data, length $data;
         last if !$got;
     }
@@ -50,7 +50,7 @@ sub read_exactly {
 # How the stream ends: "end", or what is wrong with it.
 sub ending {
     my ($socket) = @_;
-    IO::Select->new($socket)->can_read($Httpd::DEADLINE) or die 'no end comes';
+    Httpd::ready($socket) or Httpd::give_up('no end comes');
     my $got = sysread $socket, my $data, 65536;
     return !defined $got ? "$!" : $got ? "data: $data" : 'end';
 }

@@ -53,7 +53,8 @@ static void to_all(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 WS_HANDLER(all) = {.on_message = to_all};
 END
 
-my $httpd = Httpd->start(conf => <<"END", log_level => 'notice');
+# A broadcast reaches one child's connections.
+my $httpd = Httpd->start(children => 1, conf => <<"END", log_level => 'notice');
 <LocationMatch "^/(?:echo|deflate|full)\$">
     WebSocketHandler ws_echo.so
 </LocationMatch>
@@ -92,9 +93,21 @@ sub right {
     return $r;
 }
 
+sub any { return $_[0]{messages} > 0 }
+
+# Measure for twice as long until $enough->(what its JSON says): how much comes in a time is the machine's affair.
+sub until_right {
+    my ($name, $enough, @arguments) = @_;
+    my $r;
+    for (my $time = 0.2; ; $time *= 2) {
+        $r = right($name, @arguments, '-t', $time);
+        return $r if $enough->($r) || $time > $Httpd::DEADLINE;
+    }
+}
+
 # ---- Echo ----
 
-my $r = right('echo', '-c', 10, '-m', 4, '-P', $httpd->root . '/httpd.pid', "$ws/echo");
+my $r = until_right('echo', sub { $_[0]{messages} > 40 }, '-c', 10, '-m', 4, '-P', $httpd->root . '/httpd.pid', "$ws/echo");
 is($r->{opened}, 10, '10 connections');
 cmp_ok($r->{messages}, '>', 40, 'more messages than were in flight at first');
 cmp_ok(abs($r->{messages} / $r->{seconds} / $r->{rate} - 1), '<', 0.01, 'the rate is that of messages');
@@ -116,21 +129,25 @@ for (
     [ 'two workers',     qw(-j 2 -c 5) ])
 {
     my ($name, @arguments) = @$_;
-    cmp_ok(right($name, @arguments, "$ws/echo")->{messages}, '>', 0, "$name: messages");
+    cmp_ok(until_right($name, \&any, @arguments, "$ws/echo")->{messages}, '>', 0, "$name: messages");
 }
 
-cmp_ok(right('TLS', '-s', '40k', '-m', 3, '--cacert', $ca, "$wss/echo")->{messages}, '>', 0, 'TLS: messages');
+cmp_ok(until_right('TLS', \&any, '-s', '40k', '-m', 3, '--cacert', $ca, "$wss/echo")->{messages}, '>', 0, 'TLS: messages');
 is(right('two URLs', '-c', 8, '-k', "$ws/echo", "$wss/echo")->{opened}, 8, 'dealt out to both');
 for my $how ('on', 'takeover') {
     my $option = $how eq 'on' ? '--deflate' : "--deflate=$how";
-    $r = right("compressed, $how", $option, qw(-C json -s 3000 -m 2), "$ws/deflate");
+    $r = until_right("compressed, $how", \&any, $option, qw(-C json -s 3000 -m 2), "$ws/deflate");
     is($r->{deflate}, $how, "compressed: $how");
     cmp_ok($r->{messages}, '>', 0, "compressed, $how: messages");
 }
 
 # ---- A mistake of the server's ----
 
-(my $status, $r) = bench('-c', 5, "$ws/wrong");
+my $status;
+for (my $time = 0.2; ; $time *= 2) {
+    ($status, $r) = bench('-c', 5, '-t', $time, "$ws/wrong");
+    last if $r->{messages} > 10 || $time > $Httpd::DEADLINE;
+}
 is($status, 1, 'changed messages: ends with 1');
 cmp_ok($r->{wrong}, '>', 0, 'they are counted');
 cmp_ok($r->{wrong}, '<', $r->{messages}, 'the others are not');
@@ -154,11 +171,12 @@ for (
 # ---- A rate ----
 
 $r = right('a rate', qw(-r 200 -c 10 -t 1), "$ws/echo");
-cmp_ok($r->{messages}, '<', 300, 'no more messages than are wanted');
-my $closed = right('slow server, closed loop', '-c', 1, "$ws/slow");
-my $open   = right('slow server, open loop', qw(-c 1 -r 100 -t 1 -w 0), "$ws/slow");
-cmp_ok($open->{latency_us}{max}, '>', 5 * $closed->{latency_us}{p50},
-    'by a rate, latency has the time that a message waits for its turn');
+cmp_ok($r->{messages}, '<=', 200 * ($r->{seconds} + 0.1) + 10, 'no more messages than are wanted');
+my $closed = until_right('slow server, closed loop', \&any, '-c', 1, "$ws/slow");
+my $most   = 5 * $closed->{latency_us}{p50};
+my $open   = until_right('slow server, open loop', sub { $_[0]{latency_us} && $_[0]{latency_us}{max} > $most },
+    qw(-c 1 -r 100 -w 0), "$ws/slow");
+cmp_ok($open->{latency_us}{max}, '>', $most, 'by a rate, latency has the time that a message waits for its turn');
 
 # ---- Fan-out ----
 
@@ -169,7 +187,8 @@ for (
     [ 'a rate',      0, '-r', 50 ])
 {
     my ($name, $loop, @arguments) = @$_;
-    $r = right("fan-out, $name", qw(-f -c 20 -s 100), @arguments, "$ws/all");
+    $r = until_right("fan-out, $name", sub { $_[0]{deliveries} >= 20 && (!$loop || $_[0]{to_last_us}) },
+        qw(-f -c 20 -s 100), @arguments, "$ws/all");
     is($r->{opened}, 21, 'subscribers and a publisher');
     cmp_ok($r->{deliveries}, '>=', 20, 'deliveries');
     $loop
@@ -183,7 +202,7 @@ right('fan-out, behind a greeting', qw(-f -c 4 --hello hello --skip 1), "$ws/all
 $r = right('idle', '--idle', '-c', 50, '--pid', $httpd->pid, "$ws/echo");
 is($r->{messages}, 0, 'idle: nothing while it was measured');
 ok(defined $r->{server_bytes_per_connection}, 'memory of a connection');
-$r = right('connect', '--connect', '-c', 4, '-k', "$ws/echo", "$wss/echo");
+$r = until_right('connect', sub { $_[0]{handshakes} > 4 }, '--connect', '-c', 4, '-k', "$ws/echo", "$wss/echo");
 cmp_ok($r->{handshakes}, '>', 4, 'connections are opened again');
 $r = right('sources', qw(-c 6 -S 127.0.0.5-127.0.0.7), "$ws/echo?source");
 my %from = map { $_ => 1 } $httpd->access_log =~ m{^(\S+) .*/echo\?source}mg;
@@ -191,8 +210,11 @@ is_deeply([ sort keys %from ], [qw(127.0.0.5 127.0.0.6 127.0.0.7)], 'from each o
 
 # ---- Text ----
 
-(undef, my $text) = Program::run($program, qw(-t 0.2 -c 2 --pid), $httpd->pid, "$ws/echo");
-like($text, qr/^echo +2 connections, 20 bytes binary, 1 in flight, 0\.\d s$/m, 'text: what was done');
+my $text = '';
+for (my $time = 0.2; $text !~ /^latency/m && $time <= $Httpd::DEADLINE; $time *= 2) {
+    (undef, $text) = Program::run($program, qw(-c 2 --pid), $httpd->pid, '-t', $time, "$ws/echo");
+}
+like($text, qr/^echo +2 connections, 20 bytes binary, 1 in flight, [\d.]+ s$/m, 'text: what was done');
 like($text, qr/^messages +\d+, \d+ a second, [\d.]+ MB a second$/m, 'messages');
 like($text, qr/^latency +p50 [\d.]+ p90 [\d.]+ p99 [\d.]+ p99\.9 [\d.]+ max [\d.]+ us$/m, 'latency');
 like($text, qr/^server +[\d.]+ of a processor, [\d.]+ us for each message$/m, 'the server');

@@ -5,12 +5,14 @@
 
 'use strict';
 
+const deadline = require('./deadline');
 const {chromium} = require('playwright-core');
 const [url, folder] = process.argv.slice(2);
 const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
 
 (async () => {
     const browser = await chromium.launch({
+        timeout: deadline,
         executablePath: '/usr/bin/chromium',
         args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
             '--disable-component-update', '--disable-sync'],
@@ -18,7 +20,7 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
     const errors = [];
     const open = async name => {
         const page = await browser.newPage({viewport: {width: 1280, height: 900}});
-        page.setDefaultTimeout(60000);
+        page.setDefaultTimeout(deadline);
         page.on('pageerror', error => errors.push(`${error}`));
         await page.goto(url);
         await page.waitForSelector('#state[data-state=open]');

@@ -5,6 +5,7 @@
 
 'use strict';
 
+const deadline = require('./deadline');
 const {chromium} = require('playwright-core');
 const urls = process.argv.slice(2);
 const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
@@ -51,12 +52,13 @@ const echo = url => new Promise(resolve => {
 
 (async () => {
     const browser = await chromium.launch({
+        timeout: deadline,
         executablePath: '/usr/bin/chromium',
         args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
             '--disable-component-update', '--disable-sync'],
     });
     const page = await browser.newPage({ignoreHTTPSErrors: true});
-    page.setDefaultTimeout(60000);
+    page.setDefaultTimeout(deadline);
     for (let i = 0; i < urls.length; i += 2) {
         await page.goto(urls[i]);
         const wrong = await page.evaluate(echo, urls[i + 1]);

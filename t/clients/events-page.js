@@ -6,18 +6,20 @@
 
 'use strict';
 
+const deadline = require('./deadline');
 const {chromium} = require('playwright-core');
 const [address, events, publish, first] = process.argv.slice(2);
 const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
 
 (async () => {
     const browser = await chromium.launch({
+        timeout: deadline,
         executablePath: '/usr/bin/chromium',
         args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
             '--disable-component-update', '--disable-sync'],
     });
     const page = await browser.newPage({ignoreHTTPSErrors: true});
-    page.setDefaultTimeout(60000);
+    page.setDefaultTimeout(deadline);
     await page.goto(address);
     const [kept, live, ids] = await page.evaluate(async ([events, publish, first]) => {
         const source = new EventSource(`${events}?after=${first}`), got = [];

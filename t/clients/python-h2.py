@@ -5,6 +5,7 @@ WebSockets over HTTP/2 without TLS, with Debian's python3-h2: python-h2.py PORT.
 each test, and "done".
 """
 
+import os
 import socket
 import struct
 import sys
@@ -26,7 +27,7 @@ class Connection:
     """One HTTP/2 connection; what has come is kept for each stream."""
 
     def __init__(self):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=int(os.environ.get("WS_TEST_DEADLINE", 60)))
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         self.h2.initiate_connection()
         self.flush()

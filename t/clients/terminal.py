@@ -34,7 +34,7 @@ class Terminal:
 
     # Everything up to the match, which is awaited.
     def wait(self, match, name):
-        until = time.time() + 60
+        until = time.time() + int(os.environ.get("WS_TEST_DEADLINE", 60))
         while True:
             found = re.search(match, self.output, re.S)
             if found:

@@ -5,6 +5,7 @@
 
 'use strict';
 
+const deadline = require('./deadline');
 const {chromium} = require('playwright-core');
 const [which, url, folder] = process.argv.slice(2);
 const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
@@ -38,13 +39,14 @@ const tests = {
 
 (async () => {
     const browser = await chromium.launch({
+        timeout: deadline,
         executablePath: '/usr/bin/chromium',
         args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
             '--disable-component-update', '--disable-sync'],
     });
     const page = await browser.newPage({viewport: {width: 1100, height: 700}});
     const errors = [];
-    page.setDefaultTimeout(60000);
+    page.setDefaultTimeout(deadline);
     page.on('pageerror', error => errors.push(error.message));
     await page.goto(url);
     await tests[which](page, async id => (await page.locator(`#${id}`).innerText()).trim());

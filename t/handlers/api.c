@@ -294,8 +294,15 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
                 (unsigned long)ws_queued(c));
         free(payload);
     }
-    else if (!strcmp(text, "sleep")) {
-        usleep((useconds_t)atoi(arg) * 1000);
+    else if (!strcmp(text, "sleep")) { /* MILLISECONDS, or "while FILE": as long as it is there */
+        if (!strncmp(arg, "while ", 6)) {
+            while (access(arg + 6, F_OK) == 0) {
+                usleep(10000);
+            }
+        }
+        else {
+            usleep((useconds_t)atoi(arg) * 1000);
+        }
         reply(c, "slept");
     }
     else if (!strcmp(text, "pool")) {

@@ -13,7 +13,6 @@ use Carp qw(croak);
 use Digest::SHA qw(sha1_base64);
 use Errno qw(EAGAIN EWOULDBLOCK);
 use Exporter qw(import);
-use IO::Select;
 use IO::Socket::INET;
 use IO::Socket::SSL;
 use Test::More;
@@ -110,9 +109,9 @@ sub header {
 
 sub wait_socket {
     my ($self, $write) = @_;
-    my $select = IO::Select->new($self->{socket});
-    my @ready = $write ? $select->can_write($Httpd::DEADLINE) : $select->can_read($Httpd::DEADLINE);
-    croak "nothing from the server for $Httpd::DEADLINE s" if !@ready;
+    return if Httpd::ready($self->{socket}, $write);
+    Httpd::give_up(($write ? 'the server takes nothing' : 'nothing comes from the server')
+        . '; not yet used is ' . (length $self->{in} > 200 ? length($self->{in}) . ' bytes' : "\"$self->{in}\""));
 }
 
 # Read once; returns 0 at the end of the stream.

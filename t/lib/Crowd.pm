@@ -10,7 +10,7 @@ package Crowd;
 use strict;
 use warnings;
 use Httpd;
-use IPC::Open2;
+use Program;
 
 our $PUBLISHERS = 8;
 
@@ -19,21 +19,11 @@ sub size { return $ENV{WS_TEST_SUBSCRIBERS} || ($ENV{WS_TEST_PRELOAD} ? 300 : 10
 
 sub start {
     my ($class, $httpds, $path, $subscribers) = @_;
-    my $pid = open2(my $out, my $in, "$ENV{WS_TEST_BUILD}/bench/crowd", join(',', map { $_->port } @$httpds), $path,
-        $subscribers, $PUBLISHERS);
-    my $self = bless { pid => $pid, out => $out, in => $in, at => 0 }, $class;
-    my $line = $self->line;
-    die "the crowd says $line" if $line ne "ready\n";
+    my $program = Program->start("$Httpd::BUILD/bench/crowd", join(',', map { $_->port } @$httpds), $path, $subscribers,
+        $PUBLISHERS);
+    my $self = bless { program => $program, at => 0 }, $class;
+    $program->wait_output(qr/^ready\n/, 6 * $Httpd::DEADLINE);
     return $self;
-}
-
-sub line {
-    my ($self) = @_;
-    local $SIG{ALRM} = sub { die "the crowd says nothing\n" };
-    alarm $Httpd::DEADLINE * 6;
-    my $line = readline $self->{out};
-    alarm 0;
-    return $line // die "the crowd has ended\n";
 }
 
 # Wait until so many more messages have been published and have come back.
@@ -41,18 +31,17 @@ sub go_on {
     my ($self, $messages) = @_;
     my $until = $self->{at} + $messages;
     while ($self->{at} < $until) {
-        $self->{at} = $1 if $self->line =~ /^at (\d+)/;
+        (undef, $self->{at}) = $self->{program}->wait_output(qr/^at (\d+)\n/m);
     }
 }
 
 sub result {
     my ($self) = @_;
-    print { $self->{in} } "stop\n";
-    close $self->{in};
-    my $line;
-    do { $line = $self->line } until $line =~ /left=/;
-    waitpid $self->{pid}, 0;
-    return $line =~ /left=(\d+) lost=(\d+) messages=(\d+) (.*)/;
+    $self->{program}->write("stop\n");
+    $self->{program}->end_input;
+    my (undef, @result) = $self->{program}->wait_output(qr/left=(\d+) lost=(\d+) messages=(\d+) (.*)\n/, 6 * $Httpd::DEADLINE);
+    $self->{program}->finish;
+    return @result;
 }
 
 1;

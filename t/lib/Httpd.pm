@@ -1,35 +1,67 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A private httpd for one test: own ServerRoot, free loopback ports, ended when the object goes.
+# A private httpd for one test: its own ServerRoot, reserved loopback ports, ended when the object goes.
 #
 #   my $httpd = Httpd->start(conf => '<Location /echo> WebSocketHandler ws_echo.so </Location>');
 #   $httpd->get('/index.html');   $httpd->wait_log(qr/refused with 403/);
 #
+# How to write a test that passes on any machine, however busy, and beside any other:
+#
+#   Time. Never wait for a time: wait for an event.
+#       Httpd::wait_for(sub { ... }, 'the child to end');                  until it returns what is true
+#       Httpd::wait_for(sub { ... }, 'a queue', sub { "$n bytes" });       and at the end says what it saw
+#       Httpd::wait_is(sub { subscribers() }, 3, 'subscribers');           until the value is 3 (or =~ qr//)
+#     None asserts a speed, a duration, or a number of events in a time. $Httpd::DEADLINE is how many seconds an
+#     event is waited for: more on a busy machine (Patience.pm). Programs that a test starts find it in
+#     WS_TEST_DEADLINE. Where the configuration has a timer within which the test has something to do, stretch it:
+#       WebSocketDrainTimeout @{[Patience::stretch('3s')]}
+#   Processes. All that a test starts, daemons included, ends with it, however it ends (Reap.pm). So use fork,
+#     exec, Program->start or a shell as you like.
+#   Children. httpd starts and ends them as it likes, so a sum over $httpd->children says nothing. Judge each:
+#       my $before = $httpd->each_child(sub { Httpd::descriptors($_[0], qr/^socket:/) });
+#       $httpd->none_grows($before, sub { Httpd::descriptors($_[0], qr/^socket:/) }, 'no socket is left');
+#     Httpd->start(children => 4, ...) has so many children, which neither come nor go. The default is one child,
+#     with prefork 4 and more.
+#   Files go to Httpd::folder(), a new one that httpd's own user can read, below the run's own TMPDIR; nothing to
+#     BUILD, which other runs share. Httpd::compile() makes a handler, once for each source.
+#   Ports come from Httpd::free_port(); they stay reserved until the test ends, and refuse connections until
+#     a server listens there.
+#   Httpd::once() first, if no MPM makes a difference.
+#
+# When a test fails, its folder is kept and the end of each log is shown.
+#
 # WS_TEST_MPM     event, worker or prefork
 # WS_TEST_BUILD   where mod_websocket.so lies
 # WS_TEST_PRELOAD a sanitizer's runtime, for a module that was built with it
+# WS_TEST_KEEP    keep the folders of tests that pass, too
 
 package Httpd;
 
 use strict;
 use warnings;
+use Reap;
+use Patience;
 use Carp qw(croak);
 use Cwd qw(abs_path);
-use Errno qw(EADDRINUSE);
-use File::Basename qw(dirname);
+use Digest::SHA qw(sha1_hex);
+use File::Basename qw(basename dirname);
+use File::Copy qw(copy);
 use File::Path qw(make_path remove_tree);
 use File::Temp qw(tempdir);
+use IO::Select;
 use IO::Socket::INET;
+use Scalar::Util qw(weaken);
+use Socket qw(SO_REUSEADDR);
 use POSIX qw(WNOHANG);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our $TOP   = abs_path(dirname(__FILE__) . '/../..');
-our $BUILD = abs_path($ENV{WS_TEST_BUILD} || "$TOP/build");
+our $TOP   = $Reap::TOP;
+our $BUILD = $Reap::BUILD;
 our $MPM   = $ENV{WS_TEST_MPM} || 'event';
 
-# How long an event is waited for. A machine may be slow; nothing here is expected to need this.
-our $DEADLINE = 60;
+# How long an event is waited for: as Patience says at that moment.
+tie our $DEADLINE, 'Patience';
 
 sub apxs_query {
     my ($name) = @_;
@@ -43,30 +75,70 @@ our $PROGRAM = join '/', map { apxs_query($_) } qw(SBINDIR PROGNAME);
 my @MODULES = qw(authn_core authn_file authz_core authz_host authz_user authz_groupfile auth_basic
     alias dir env headers mime remoteip reqtimeout rewrite setenvif socache_shmcb ssl status);
 
+# With threads there is one child, however busy it is, and places for those of older generations.
 my %MPM_CONF = (
-    event   => "StartServers 1\nServerLimit 8\nThreadsPerChild 25\nMaxRequestWorkers 200\n"
-        . "MinSpareThreads 1\nMaxSpareThreads 200",
+    event   => "StartServers 1\nServerLimit 8\nThreadsPerChild 50\nMaxRequestWorkers 50\n"
+        . "MinSpareThreads 1\nMaxSpareThreads 50",
     prefork => "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMinSpareServers 4\n"
         . "MaxSpareServers 64",
 );
 $MPM_CONF{worker} = $MPM_CONF{event};
 
-# A test that waits for what never comes ends, and its httpd with it.
-if ($0 =~ /\.t$/) {
-    $SIG{ALRM} = sub { croak 'the test takes too long' };
-    alarm 10 * $DEADLINE;
+# As many children as that, which stay as long as httpd does; a reload finds places for others.
+sub mpm_conf {
+    my ($children) = @_;
+    my $places = 4 * $children;
+    return "StartServers $children\nServerLimit $places\nMaxRequestWorkers $children\nMinSpareServers 1\nMaxSpareServers $children"
+        if $MPM eq 'prefork';
+    my $workers = 25 * $children;
+    return "StartServers $children\nServerLimit $places\nThreadsPerChild 25\nMaxRequestWorkers $workers\n"
+        . "MinSpareThreads 1\nMaxSpareThreads $workers";
 }
 
-# What a connection would meet on any of the ports given out so far.
-my %given;
+# A test that waits for what never comes ends. How long is too long depends on what the machine has to do
+# meanwhile.
+if ($0 =~ /\.t$/) {
+    my ($began, $most) = (time, 10 * $DEADLINE);
+    $SIG{ALRM} = sub {
+        $most = 10 * $DEADLINE if $most < 10 * $DEADLINE;
+        my $left = $began + $most - time;
+        give_up(sprintf 'the test takes too long: %d s', time - $began) if $left < 1;
+        alarm $left;
+    };
+    alarm $most;
+}
+
+# Whether a handle can be read, or with $write written, within so many seconds.
+sub ready {
+    my ($handle, $write, $seconds) = @_;
+    my $select = IO::Select->new($handle);
+    my $until  = time + ($seconds // $DEADLINE);
+    while (1) {
+        my $left = $until - time;
+        $left = 0 if $left < 0;
+        $! = 0;
+        return 1 if $write ? $select->can_write($left) : $select->can_read($left);
+        return 0 if !$!{EINTR};
+    }
+}
+
+# Each port is held by a socket that does not listen: nobody else gets it, connections are refused, and a server
+# can listen there if it sets SO_REUSEADDR, as all do. Our own socket sets it behind bind(), so that no other
+# test is given the port meanwhile.
+my @held;
 
 sub free_port {
-    for (1 .. 1000) {
-        my $socket = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or next;
-        my $port = $socket->sockport;
-        return $port if !$given{$port}++;
-    }
-    croak 'no free port';
+    my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Proto => 'tcp') or croak "no free port: $!";
+    $socket->sockopt(SO_REUSEADDR, 1) or croak "SO_REUSEADDR: $!";
+    push @held, $socket;
+    return $socket->sockport;
+}
+
+# A new folder, which httpd's own user can read. It goes with the run's TMPDIR.
+sub folder {
+    my $folder = tempdir('mod_websocket-XXXXXX', TMPDIR => 1);
+    chmod 0755, $folder;
+    return $folder;
 }
 
 # For a test in which httpd plays no part, or one that no MPM changes: it is run once, under event.
@@ -74,16 +146,47 @@ sub once {
     plan skip_all => 'the same under every MPM' if $MPM ne 'event';
 }
 
-# Wait until $what->() is true, and return that.
+# The end of the test: what for, and the last lines of all logs.
+my @started;
+
+sub give_up {
+    my ($why) = @_;
+    croak join "\n", $why, map { $_->tails } grep {$_} @started;
+}
+
+sub shown {
+    my ($value) = @_;
+    return !defined $value ? 'undef' : ref $value eq 'ARRAY' ? join(' ', map { shown($_) } @$value) : "\"$value\"";
+}
+
+# Wait until $what->() is true, and return that. $seen->() says what there is instead; without it, that is what
+# $what->() has returned.
 sub wait_for {
-    my ($what, $name) = @_;
-    my $until = time + $DEADLINE;
+    my ($what, $name, $seen) = @_;
+    my $began = time;
     while (1) {
         my $value = $what->();
         return $value if $value;
-        croak "waited $DEADLINE s for $name" if time > $until;
+        my $deadline = $DEADLINE;
+        give_up("waited $deadline s for $name; last seen: " . ($seen ? $seen->() : shown($value)))
+            if time - $began > $deadline;
         sleep 0.02;
     }
+}
+
+# Wait until $get->() is this value, or matches it, and make a test of it.
+sub wait_is {
+    my ($get, $expected, $name) = @_;
+    my $got;
+    wait_for(
+        sub {
+            $got = $get->();
+            return defined $got && (ref $expected eq 'Regexp' ? $got =~ $expected : $got eq $expected);
+        },
+        "$name (" . shown($expected) . ')',
+        sub { shown($got) });
+    pass($name);
+    return $got;
 }
 
 sub write_file {
@@ -122,33 +225,41 @@ sub certificates {
     return $dir;
 }
 
-# A handler or module of the tests: t/handlers/NAME.c, or a text. Returns the shared object.
+# Screenshots of this run become those of the build, for people to look at.
+sub publish_screenshots {
+    my ($from) = @_;
+    my $to = "$BUILD/t/screenshots";
+    make_path($to);
+    for my $file (glob "$from/*.png") {
+        my $name = basename($file);
+        copy($file, "$to/.$name.$$") && rename "$to/.$name.$$", "$to/$name" or diag("$to/$name: $!");
+    }
+}
+
+# A handler or module of the tests: t/handlers/NAME.c, or a text. Returns the shared object, which is made once
+# for each text and each state of the headers.
 sub compile {
     my ($name, $source, @flags) = @_;
-    my $dir = "$BUILD/t/handlers";
-    my $c   = "$TOP/t/handlers/$name.c";
-    make_path($dir);
-    if (defined $source) {
-        $c = "$dir/$name.$$.c";
-        write_file($c, $source);
-    }
-    my $so = "$dir/$name." . (defined $source ? $$ : $MPM) . ".so";
+    $source //= read_file("$TOP/t/handlers/$name.c");
     my $command = join ' ', apxs_query('CC'), '-shared -fPIC -g -O1 -std=gnu11 -Wall -Wextra -Werror',
         apxs_query('EXTRA_CPPFLAGS'), "-I$TOP/include", '-isystem', apxs_query('INCLUDEDIR'),
-        '-isystem', `apr-1-config --includedir`, @flags, $c, "-o $so.$$";
+        '-isystem', `apr-1-config --includedir`, @flags;
     $command =~ s/\n/ /g;
-    my $output = `$command 2>&1`;
+    my $digest = sha1_hex(join "\0", $command, $source, map { read_file($_) } sort glob "$TOP/include/*.h");
+    my $to = "$BUILD/t/handlers/$name-" . substr $digest, 0, 12;
+    return "$to.so" if -e "$to.so";
+    write_file("$to.$$.c", $source);
+    my $output = `$command $to.$$.c -o $to.$$.so 2>&1`;
+    unlink "$to.$$.c";
     croak "$name does not compile: $output" if $?;
-    rename "$so.$$", $so or croak $!;
-    return $so;
+    rename "$to.$$.so", "$to.so" or croak $!;
+    return "$to.so";
 }
 
 sub new {
     my ($class, %arg) = @_;
-    make_path("$BUILD/t");
     # Where httpd's own user can look too: the build may lie in a directory that is closed to it.
-    my $root = tempdir('mod_websocket-XXXXXX', TMPDIR => 1);
-    chmod 0755, $root;
+    my $root = folder();
     make_path("$root/logs", "$root/htdocs");
     chmod 0777, "$root/logs";
     my $self = bless {
@@ -171,7 +282,7 @@ sub write_conf {
     my @load = map {"LoadModule ${_}_module $MODULES/mod_$_.so"}
         grep { !/^mpm_/ } @MODULES, @{ $self->{modules} || [] };
     my $user = $> == 0 ? "User www-data\nGroup www-data" : '';
-    my $mpm  = $self->{mpm_conf} || $MPM_CONF{$MPM};
+    my $mpm  = $self->{mpm_conf} || ($self->{children} ? mpm_conf($self->{children}) : $MPM_CONF{$MPM});
     my $ssl  = $self->{ssl_conf} // '';
     my $websocket = $self->{no_module} ? '' : "LoadModule websocket_module $BUILD/mod_websocket.so";
     $websocket .= "\nWebSocketBackend $ENV{WS_TEST_BACKEND}" if $websocket && $ENV{WS_TEST_BACKEND};
@@ -243,17 +354,14 @@ sub run {
 sub start {
     my ($class, %arg) = @_;
     my $self = $class->new(%arg);
-    for my $try (1 .. 5) {
-        my $output = $self->run('-k start');
-        last if $? == 0;
-        croak "httpd does not start: $output" . $self->error_log
-            if $try == 5 || $output !~ /could not bind/;
-        $self->{$_} = free_port() for qw(port ssl_port);
-        $self->write_conf($self->{conf});
-    }
+    my $output = $self->run('-k start');
+    croak "httpd does not start: $output" . $self->error_log if $?;
+    push @started, $self;
+    weaken $started[-1];
     $self->{pid} = wait_for(
         sub { read_file("$self->{root}/httpd.pid") =~ /(\d+)/ ? $1 : 0 }, 'the pid file');
     wait_for(sub { $self->connect }, 'httpd to listen');
+    wait_is(sub { scalar(() = $self->children) }, $self->{children}, 'children') if $self->{children};
     return $self;
 }
 
@@ -275,7 +383,7 @@ sub wait_log {
     my ($self, $match, $log) = @_;
     my @found;
     wait_for(sub { @found = (($log ? $self->access_log : $self->error_log) =~ /($match)/); @found },
-        "the log to have $match");
+        "the log to have $match", sub {'the log below'});
     return wantarray ? @found : $found[0];
 }
 
@@ -320,6 +428,44 @@ sub children {
     return split ' ', read_file("/proc/$self->{pid}/task/$self->{pid}/children");
 }
 
+# What $get->(PID) is for each child: a number by pid. Children that end meanwhile are left out.
+sub each_child {
+    my ($self, $get) = @_;
+    my %of = map { $_ => $get->($_) } $self->children;
+    my %alive = map { $_ => 1 } $self->children;
+    return { map { $_ => $of{$_} } grep { $alive{$_} && defined $of{$_} } keys %of };
+}
+
+# Wait until no child that each_child() has seen has more than it had then, or only so much more. One that httpd has
+# started since has nothing to be compared with; start(children => N) has none.
+sub none_grows {
+    my ($self, $before, $get, $name, $slack) = @_;
+    my %more;
+    wait_for(
+        sub {
+            my $now = $self->each_child($get);
+            %more = map { $_ => "$before->{$_} -> $now->{$_}" }
+                grep { defined $before->{$_} && $now->{$_} > $before->{$_} + ($slack // 0) } keys %$now;
+            return !%more;
+        },
+        $name,
+        sub { join ', ', map {"child $_: $more{$_}"} sort keys %more });
+    pass($name);
+}
+
+# How many descriptors of a process match.
+sub descriptors {
+    my ($pid, $match) = @_;
+    opendir my $dir, "/proc/$pid/fd" or return;
+    return scalar grep { (readlink("/proc/$pid/fd/$_") // '') =~ $match } readdir $dir;
+}
+
+# KiB of a process: RSS, HWM (the most that RSS has been) or another of proc(5), /proc/PID/status.
+sub memory {
+    my ($pid, $what) = @_;
+    return read_file("/proc/$pid/status") =~ /^Vm$what:\s+(\d+) kB$/m ? $1 : undef;
+}
+
 sub graceful {
     my ($self) = @_;
     my $before = $self->count_log(qr/resuming normal operations/);
@@ -333,11 +479,16 @@ sub graceful {
 sub wait_asleep {
     my ($self) = @_;
     for (1 .. 100) {
-        my @state = map { read_file($_) =~ /\) (\S)/ ? $1 : () }
-            map { glob "/proc/$_/task/*/stat" } $self->children;
-        return if !grep { $_ ne 'S' } @state;
+        return if $self->asleep;
         sleep 0.01;
     }
+}
+
+# Whether no thread of any child has anything to do.
+sub asleep {
+    my ($self) = @_;
+    my @state = map { read_file($_) =~ /\) (\S)/ ? $1 : () } map { glob "/proc/$_/task/*/stat" } $self->children;
+    return !grep { $_ ne 'S' } @state;
 }
 
 sub stop {
@@ -346,6 +497,20 @@ sub stop {
     my $pid = delete $self->{pid} or return;
     kill 'TERM', $pid;
     wait_for(sub { !kill(0, $pid) }, 'httpd to end');
+}
+
+# The last lines of the error log.
+sub tails {
+    my ($self) = @_;
+    my @lines = split /\n/, $self->error_log;
+    splice @lines, 0, -30 if @lines > 30;
+    return ("$self->{root}/logs/error_log ends with:", map {"    $_"} @lines);
+}
+
+END {
+    if ($? || !Test::More->builder->is_passing) {
+        diag($_) for map { $_->tails } grep {$_} @started;
+    }
 }
 
 # What no test may cause: a child that crashed, or a report of a sanitizer.
@@ -364,11 +529,8 @@ sub DESTROY {
     my @bad = $self->complaints;
     if ($self->{pid} || @bad) {
         fail('httpd ended without complaints');
-        diag(join "\n", $@ || (), @bad, "kept: $self->{root}");
+        diag(join "\n", $@ || (), @bad);
         $? = 1;
-    }
-    elsif (!$ENV{WS_TEST_KEEP}) {
-        remove_tree($self->{root});
     }
 }
 

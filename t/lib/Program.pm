@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A program run by a test: its output, what it is told, its end. It is ended when the object goes.
+# A program run by a test: its output, what it is told, its end. It is ended when the object goes, and what it
+# has started itself when the test ends (Reap.pm).
 #
 #   my $p = Program->start(qw(openssl s_client -connect), "127.0.0.1:$port");
 #   $p->write("K\n");   $p->wait_output(qr/KEYUPDATE/);   my $status = $p->finish;
@@ -11,7 +12,6 @@ package Program;
 use strict;
 use warnings;
 use Carp qw(croak);
-use IO::Select;
 use POSIX qw(dup2 _exit WNOHANG);
 use Socket;
 use Test::More;
@@ -25,7 +25,7 @@ sub start {
     my $pid = fork // croak "fork: $!";
     if (!$pid) {
         dup2(fileno $theirs, $_) for 0 .. 2;
-        $SIG{INT} = 'DEFAULT';    # a shell ignores it in what it runs in the background
+        $ENV{WS_TEST_DEADLINE} = $Httpd::DEADLINE;
         exec { $command[0] } @command or _exit(127);
     }
     close $theirs;
@@ -45,8 +45,8 @@ sub end_input { shutdown $_[0]{stream}, 1 }
 # Read once; 0 at the end of the output.
 sub read_on {
     my ($self, $until) = @_;
-    IO::Select->new($self->{stream})->can_read($until - time)
-        or croak "$self->{name} says nothing more: $self->{output}";
+    Httpd::ready($self->{stream}, 0, $until - time)
+        or Httpd::give_up("$self->{name} says nothing more: $self->{output}");
     return sysread $self->{stream}, $self->{output}, 65536, length $self->{output};
 }
 
@@ -59,7 +59,7 @@ sub wait_output {
             $self->{output} = substr $self->{output}, $+[0];
             return wantarray ? @found : $found[0];
         }
-        $self->read_on($until) or croak "$self->{name} ended before $match: $self->{output}";
+        $self->read_on($until) or Httpd::give_up("$self->{name} ended before $match: $self->{output}");
     }
 }
 

@@ -9,15 +9,11 @@ package Redis;
 
 use strict;
 use warnings;
-use File::Path qw(remove_tree);
-use File::Temp qw(tempdir);
 use Httpd;
 
 sub start {
     my ($class, %arg) = @_;
-    my $dir = tempdir('mod_websocket-redis-XXXXXX', TMPDIR => 1);
-    chmod 0755, $dir;    # for httpd's user
-    my $self = bless { dir => $dir, port => Httpd::free_port(), owner => $$, %arg }, $class;
+    my $self = bless { dir => Httpd::folder(), port => Httpd::free_port(), owner => $$, %arg }, $class;
     return $self->again;
 }
 
@@ -31,7 +27,9 @@ sub again {
         exec '/usr/bin/redis-server', @options;
     }
     $self->{pid} = $pid;
-    Httpd::wait_for(sub { ($self->cli('PING') // '') =~ /PONG|NOAUTH/ }, 'redis-server');
+    my $answer;
+    Httpd::wait_for(sub { ($answer = $self->cli('PING') // '') =~ /PONG|NOAUTH/ }, 'redis-server',
+        sub { "$answer\n" . Httpd::read_file("$self->{dir}/log") });
     return $self;
 }
 
@@ -79,7 +77,6 @@ sub DESTROY {
     return if $self->{owner} != $$;
     local ($?, $@);
     $self->stop('KILL');
-    remove_tree($self->{dir});
 }
 
 1;

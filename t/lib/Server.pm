@@ -11,7 +11,6 @@ use strict;
 use warnings;
 use Digest::SHA qw(sha1_base64);
 use Exporter qw(import);
-use IO::Select;
 use Client qw(frame_bytes);
 use Httpd;
 
@@ -20,7 +19,7 @@ our @EXPORT_OK = qw(accepted answer frame say_to);
 # A connection: (socket, request).
 sub accepted {
     my ($listener) = @_;
-    IO::Select->new($listener)->can_read($Httpd::DEADLINE) or die 'nobody connects';
+    Httpd::ready($listener) or Httpd::give_up('nobody connects');
     my $s = $listener->accept;
     my $head = '';
     1 while $head !~ /\r\n\r\n\z/ && sysread $s, $head, 1, length $head;
@@ -38,7 +37,8 @@ sub take {
     my ($s, $n) = @_;
     my $data = '';
     while (length $data < $n) {
-        IO::Select->new($s)->can_read($Httpd::DEADLINE) or die 'the client says nothing more';
+        Httpd::ready($s)
+            or Httpd::give_up("the client sends nothing more: there are " . length($data) . " of $n bytes");
         sysread $s, $data, $n - length $data, length $data or return $data;
     }
     return $data;
