@@ -61,6 +61,7 @@ static ws_event event_of(ws_event_kind kind, const ws_channel *ch, const ws_mess
     if (m && kind != WS_EVENT_MESSAGE) {
         e.server = m->server;
         e.id = m->except;
+        e.user = m->user;
     }
     return e;
 }

@@ -21,6 +21,9 @@ void ws_deliver_now(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_event_kind
 /** A subscription is in place: bring it to where the room is, behind what it resumes.  [loop] */
 void ws_catch_up(ws_channels *h, ws_sub *seat);
 
+/** The same for one that is there: from the position on, or only WS_EVENT_LIVE once more.  [loop] */
+void ws_catch_up_again(ws_channels *h, ws_sub *seat, const ws_position *after);
+
 /** Its client has read what it was sent: go on with that.  [loop] */
 void ws_catch_up_drained(ws_conn *c);
 

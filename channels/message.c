@@ -39,6 +39,11 @@ static int is_text(const char *data, apr_size_t len)
     return ws_utf8_check(WS_UTF8_START, (const unsigned char *)data, len) == WS_UTF8_START;
 }
 
+apr_size_t ws_text_prefix(const char *text, apr_size_t len, apr_size_t max)
+{
+    return ws_utf8_prefix((const unsigned char *)text, len, max);
+}
+
 int ws_message_valid(ws_type type, const char *data, apr_size_t len)
 {
     return type == WS_BINARY || (type == WS_TEXT && is_text(data, len));
@@ -54,10 +59,24 @@ apr_uint64_t ws_channel_hash(const char *channel, apr_size_t len)
     return ws_hash(0, channel, len);
 }
 
-ws_message *ws_message_new(const char *channel, ws_type type, const char *data, apr_size_t len)
+const char *ws_member_split(const char *whole, apr_size_t len, apr_size_t *data_len)
+{
+    const char *nul = len ? memrchr(whole, 0, len) : NULL;
+    if (!nul || !ws_member_valid(whole, (apr_size_t)(nul - whole))
+        || whole + len - nul > WS_USER_MAX + 1
+        || !is_text(nul + 1, (apr_size_t)(whole + len - nul) - 1)) {
+        return NULL;
+    }
+    *data_len = (apr_size_t)(nul - whole);
+    return nul + 1;
+}
+
+/* With room for so many bytes behind the name. */
+static ws_message *message_new(const char *channel, ws_type type, const char *data, apr_size_t len,
+                               apr_size_t room)
 {
     apr_size_t name = strlen(channel), size;
-    ws_message *m = calloc(1, sizeof(*m) + name + 1);
+    ws_message *m = calloc(1, sizeof(*m) + name + 1 + room);
     if (!m || !(m->frames = ws_frames_build(WS_FIN | (unsigned)type, data, len))) {
         free(m);
         return NULL;
@@ -69,6 +88,26 @@ ws_message *ws_message_new(const char *channel, ws_type type, const char *data, 
     m->hash = ws_channel_hash(channel, name);
     m->channel_len = (unsigned)name;
     memcpy(m->channel, channel, name + 1);
+    return m;
+}
+
+ws_message *ws_message_new(const char *channel, ws_type type, const char *data, apr_size_t len)
+{
+    return message_new(channel, type, data, len, 0);
+}
+
+ws_message *ws_message_about(const char *channel, const char *whole, apr_size_t len)
+{
+    apr_size_t data_len, user_len;
+    const char *user = ws_member_split(whole, len, &data_len);
+    ws_message *m;
+    if (!user) {
+        return NULL;
+    }
+    user_len = (apr_size_t)(whole + len - user);
+    if ((m = message_new(channel, WS_TEXT, whole, data_len, user_len + 1)) && user_len) {
+        m->user = memcpy(m->channel + m->channel_len + 1, user, user_len);
+    }
     return m;
 }
 

@@ -19,6 +19,7 @@ typedef struct ws_message {
     apr_uint64_t server;  /**< httpd of the publisher */
     ws_id except;         /**< a connection of that server that does not get it, or 0 */
     apr_uint64_t hash;    /**< of the channel's name */
+    const char *user;     /**< of the member that it is about, NUL-terminated; or NULL */
     unsigned channel_len;
     char channel[]; /**< NUL-terminated */
 } ws_message;
@@ -43,6 +44,18 @@ WS_API int ws_message_valid(ws_type type, const char *data, apr_size_t len);
 
 /** Whether this can be known of a member: UTF-8 of at most WS_MEMBER_MAX bytes. */
 WS_API int ws_member_valid(const char *data, apr_size_t len);
+
+/** Greatest length of a user's name that others are told, bytes. */
+#define WS_USER_MAX 255
+
+/** All that is known of a member, as it travels: its data, a NUL, and its user, or nothing. */
+#define WS_MEMBER_WHOLE (WS_MEMBER_MAX + 1 + WS_USER_MAX)
+
+/** @return the user, which ends with the whole; NULL: this is none of a member */
+WS_API const char *ws_member_split(const char *whole, apr_size_t len, apr_size_t *data_len);
+
+/** A message that tells of a member: with its data, and its user. As ws_message_new(). */
+ws_message *ws_message_about(const char *channel, const char *whole, apr_size_t len);
 
 /** As ws_channel_valid(). */
 WS_API int ws_channel_valid_len(const char *channel, apr_size_t len);

@@ -56,6 +56,7 @@ static int has_message(const ws_packet *p)
  * read. */
 static int makes_sense(const ws_packet *p)
 {
+    apr_size_t member_len;
     if (p->from.process > 0xFFFF) {
         return 0;
     }
@@ -67,7 +68,7 @@ static int makes_sense(const ws_packet *p)
     case WS_PACKET_SEND:
         return p->id && has_message(p);
     case WS_PACKET_JOIN:
-        return has_channel(p) && p->id && ws_member_valid(p->data, p->len);
+        return has_channel(p) && p->id && ws_member_split(p->data, p->len, &member_len);
     case WS_PACKET_LEAVE:
         return has_channel(p) && p->id;
     case WS_PACKET_WHO:

@@ -34,13 +34,14 @@
 
 typedef enum {
     WS_PACKET_MESSAGE = 1,   /**< published; id: except */
-    WS_PACKET_JOIN = 2,      /**< a member has come; id: whose; data: what is known */
     WS_PACKET_LEAVE = 3,     /**< a member has gone; id: whose */
     WS_PACKET_WHO = 4,       /**< who are your members? request */
-    WS_PACKET_HERE = 5,      /**< the answer, in one packet or several: members; see presence.c */
     WS_PACKET_SEND = 6,      /**< to a connection; id: which */
     WS_PACKET_BROADCAST = 7, /**< to a location; channel: its key; id: except */
-    WS_PACKET_MISSED = 8     /**< packets for you were lost; data: how many, as text */
+    WS_PACKET_MISSED = 8,    /**< packets for you were lost; data: how many, as text */
+    WS_PACKET_JOIN = 9,      /**< a member has come; id: whose; data: see ws_member_split() */
+    WS_PACKET_HERE = 10      /**< the answer to WHO, in one packet or several: see presence.c */
+    /* 2 and 5 were those of members without users. */
 } ws_packet_kind;
 
 /** WS_PACKET_HERE: the last of them. */

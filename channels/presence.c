@@ -9,7 +9,7 @@
  * The lock is held while packets are handed to a bus, so that they leave in the order of the changes.
  * Functions of others are called without it.
  *
- * Data of HERE: for each member its id (8 bytes), a length (2), what is known of it.
+ * Data of HERE: for each member its id (8 bytes), a length (2), what is known of it (ws_member_split()).
  */
 
 #include "channels/presence.h"
@@ -39,7 +39,7 @@ typedef struct entry {
     ws_id id;
     apr_uint32_t seen; /* the question whose answer it was in */
     apr_size_t len;
-    char data[];
+    char data[]; /* as ws_member_split() takes it, and one NUL more */
 } entry;
 
 typedef struct question {
@@ -173,7 +173,7 @@ static entry *put(const ws_channels *h, view *v, const ws_node *node, ws_id id, 
         (*link)->seen = seen;
         return NULL;
     }
-    if (!(e = malloc(sizeof(*e) + len))) {
+    if (!(e = malloc(sizeof(*e) + len + 1))) {
         return NULL;
     }
     if (*link) {
@@ -185,9 +185,8 @@ static entry *put(const ws_channels *h, view *v, const ws_node *node, ws_id id, 
     e->id = id;
     e->seen = seen;
     e->len = len;
-    if (len) {
-        memcpy(e->data, data, len);
-    }
+    memcpy(e->data, data, len);
+    e->data[len] = 0;
     *link = e;
     v->count++;
     v->own += (unsigned)is_self(h, node);
@@ -224,7 +223,7 @@ static void tidy(ws_channels *h, view *v)
 static void tell(ws_channels *h, const view *v, ws_event_kind kind, const entry *e)
 {
     ws_channel *ch = v->watchers ? ws_channel_find(h, v->name, v->len, v->hash) : NULL;
-    ws_message *m = ch ? ws_message_new(v->name, WS_TEXT, e->data, e->len) : NULL;
+    ws_message *m = ch ? ws_message_about(v->name, e->data, e->len) : NULL;
     if (m) {
         m->server = e->node.server;
         m->except = e->id;
@@ -271,7 +270,7 @@ static void answer_who(ws_channels *h, view *v, const ws_packet *who)
 {
     ws_bus *bus = who->from.server == h->options.self.server ? h->options.local : h->options.remote;
     ws_packet p = packet_for(h, who->channel, who->channel_len, 0, WS_PACKET_HERE);
-    unsigned char *at, *buffer = malloc(PACKET + WS_MEMBER_MAX + 10);
+    unsigned char *at, *buffer = malloc(PACKET + WS_MEMBER_WHOLE + 10);
     if (!bus || !buffer) {
         free(buffer);
         return;
@@ -329,7 +328,7 @@ static void prepare_answer(view *v, int complete, answer **answers)
     char *at;
     for (unsigned i = 0; i < v->size; i++) {
         for (const entry *e = v->table[i]; e; e = e->next) {
-            size += e->len;
+            size += e->len + 1;
         }
     }
     if (!v->questions || !(a = calloc(1, size))) {
@@ -349,10 +348,9 @@ static void prepare_answer(view *v, int complete, answer **answers)
             ws_member *m = &a->members[a->count++];
             m->server = e->node.server;
             m->id = e->id;
-            m->data = at;
-            m->len = e->len;
-            memcpy(at, e->data, e->len);
-            at += e->len;
+            m->data = memcpy(at, e->data, e->len + 1);
+            ws_member_split(m->data, e->len, &m->len);
+            at += e->len + 1;
         }
     }
     a->next = *answers;
@@ -466,22 +464,46 @@ static void arm(ws_channels *h)
 
 /* ---- Calls ---- */
 
-void ws_presence_join(ws_channels *h, const ws_channel *ch, ws_id id, const char *data,
-                      apr_size_t len)
+/* What is known of a member, in one. @return its length */
+static apr_size_t describe(const ws_subscription *how, const char *user, char *whole)
+{
+    apr_size_t len = how->member_len, user_len = user ? strlen(user) : 0;
+    if (user_len > WS_USER_MAX || ws_text_prefix(user, user_len, user_len) < user_len) {
+        user_len = 0;
+    }
+    if (len) {
+        memcpy(whole, how->member, len);
+    }
+    whole[len++] = 0;
+    if (user_len) {
+        memcpy(whole + len, user, user_len);
+    }
+    return len + user_len;
+}
+
+void ws_presence_join(ws_channels *h, const ws_channel *ch, const ws_conn *c,
+                      const ws_subscription *how)
 {
     ws_packet p = packet_for(h, ch->name, ch->len, ch->hash, WS_PACKET_JOIN);
+    char whole[WS_MEMBER_WHOLE];
     entry *e;
     view *v;
+    p.id = c->id;
+    p.data = whole;
+    p.len = describe(how, ws_user(c), whole);
     apr_thread_mutex_lock(h->presence->lock);
     v = view_of(h, ch->name, ch->len, ch->hash, 1);
-    if (v && (e = put(h, v, &h->options.self, id, data, len, 0))) {
-        p.id = id;
-        p.data = e->data;
-        p.len = e->len;
+    if (v && (e = put(h, v, &h->options.self, c->id, whole, p.len, 0))) {
         publish(h, &p);
         tell(h, v, WS_EVENT_JOIN, e);
     }
     apr_thread_mutex_unlock(h->presence->lock);
+}
+
+const char *ws_member_user(const ws_member *member)
+{
+    const char *user = member->data + member->len + 1;
+    return *user ? user : NULL;
 }
 
 /* Take a member out and tell those who watch. @return whether it was there */
@@ -575,13 +597,14 @@ static void take_here(ws_channels *h, view *v, const ws_packet *p, answer **answ
     const unsigned char *at = (const unsigned char *)p->data, *end = at + p->len;
     while (end - at >= 10) {
         ws_id id = 0;
-        apr_size_t len = (apr_size_t)at[8] << 8 | at[9];
+        apr_size_t len = (apr_size_t)at[8] << 8 | at[9], data_len;
         entry *e;
         for (int i = 0; i < 8; i++) {
             id = id << 8 | at[i];
         }
         at += 10;
-        if ((apr_size_t)(end - at) < len || !ws_member_valid((const char *)at, len) || !id) {
+        if ((apr_size_t)(end - at) < len || !id
+            || !ws_member_split((const char *)at, len, &data_len)) {
             return; /* it is broken */
         }
         e = put(h, v, &p->from, id, (const char *)at, len, p->request);
@@ -635,8 +658,7 @@ void ws_presence_receive(ws_channels *h, const ws_packet *p)
         else if (p->kind == WS_PACKET_LEAVE) {
             remove_member(h, v, &p->from, p->id);
         }
-        else if (p->len <= WS_MEMBER_MAX
-                 && (e = put(h, v, &p->from, p->id, p->data, p->len, v->request))) {
+        else if ((e = put(h, v, &p->from, p->id, p->data, p->len, v->request))) {
             tell(h, v, WS_EVENT_JOIN, e);
         }
         arm(h);

@@ -11,9 +11,9 @@
 int ws_presence_init(ws_channels *h, apr_pool_t *pool);
 void ws_presence_end(ws_channels *h);
 
-/** A connection of this process is a member, or has new data.  [any thread] */
-void ws_presence_join(ws_channels *h, const ws_channel *ch, ws_id id, const char *data,
-                      apr_size_t len);
+/** A connection of this process is a member, or has new data.  [loop] */
+void ws_presence_join(ws_channels *h, const ws_channel *ch, const ws_conn *c,
+                      const ws_subscription *how);
 /** It is none any more. */
 void ws_presence_leave(ws_channels *h, const ws_channel *ch, ws_id id);
 

@@ -182,6 +182,7 @@ static void go_live(ws_channels *h, ws_sub *seat)
         room->at = seat->at;
     }
     seat->live = 1;
+    seat->resumes = 0;
     ws_deliver_now(h, loop, seat->ch, WS_EVENT_LIVE, NULL, seat);
 }
 
@@ -293,7 +294,12 @@ static void begin(ws_loop *loop, ws_task *task)
     ws_conn *c = ws_conn_find(loop, b->id);
     ws_sub *seat = c ? ws_sub_find(c, b->ch) : NULL;
     if (seat && seat->serial == b->serial) {
-        if (b->ch->kept) {
+        ws_sub_list *room = ws_sub_list_of(loop, b->ch);
+        if (seat->live && !seat->resumes) {
+            seat->at = room->started ? room->at : seat->at;
+            go_live(b->h, seat);
+        }
+        else if (b->ch->kept) {
             read_for_seat(b->h, seat);
         }
         else {
@@ -325,6 +331,20 @@ void ws_catch_up(ws_channels *h, ws_sub *seat)
     }
     else {
         ws_conn_fail(seat->c, WS_CLOSE_INTERNAL, "out of memory");
+    }
+}
+
+void ws_catch_up_again(ws_channels *h, ws_sub *seat, const ws_position *after)
+{
+    if (after) {
+        seat->live = !seat->ch->kept;
+        seat->resumes = 1;
+        seat->waits = 0;
+        seat->at = *after;
+    }
+    if (after || seat->live) {
+        seat->serial = ws_sub_serial(h); /* what was on its way for it is not for it any more */
+        ws_catch_up(h, seat);
     }
 }
 

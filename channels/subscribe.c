@@ -112,9 +112,25 @@ static ws_status take_seat(ws_channels *h, ws_conn *c, ws_channel *ch, const ws_
     }
     ws_catch_up(h, seat);
     if (seat->flags & WS_MEMBER) {
-        ws_presence_join(h, ch, c->id, how->member, how->member_len);
+        ws_presence_join(h, ch, c, how);
     }
     return WS_QUEUED;
+}
+
+/* The connection is subscribed already. */
+static void change(ws_channels *h, ws_sub *seat, const ws_subscription *how)
+{
+    unsigned flags = how->flags & (how->flags & WS_CHANGE ? ~0u : seat->flags & WS_MEMBER);
+    if (flags & ~seat->flags & WS_WATCH) {
+        ws_presence_watch(h, seat->ch, 1);
+    }
+    seat->flags |= (unsigned char)(flags & (WS_MEMBER | WS_WATCH));
+    if (flags & WS_CHANGE) {
+        ws_catch_up_again(h, seat, flags & WS_RESUME ? &how->after : NULL);
+    }
+    if (flags & WS_MEMBER) {
+        ws_presence_join(h, seat->ch, seat->c, how);
+    }
 }
 
 static ws_status subscribe(ws_channels *h, ws_conn *c, void *arg)
@@ -131,9 +147,7 @@ static ws_status subscribe(ws_channels *h, ws_conn *c, void *arg)
         return s;
     }
     if ((seat = ws_sub_find(c, ch))) {
-        if (seat->flags & w->how->flags & WS_MEMBER) {
-            ws_presence_join(h, ch, c->id, w->how->member, w->how->member_len);
-        }
+        change(h, seat, w->how);
     }
     else if (c->settings->subscriptions && c->channels
              && c->channels->count >= c->settings->subscriptions) {

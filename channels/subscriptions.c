@@ -180,7 +180,7 @@ ws_sub *ws_sub_take(ws_channels *h, ws_conn *c, ws_channel *ch)
     }
     seat->c = c;
     seat->ch = ch;
-    seat->serial = __atomic_add_fetch(&h->serial, 1, __ATOMIC_RELAXED);
+    seat->serial = ws_sub_serial(h);
     if (sit_down(room, seat) < 0) {
         free(seat);
         seat = NULL;

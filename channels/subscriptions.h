@@ -100,6 +100,11 @@ ws_sub *ws_sub_find(const ws_conn *c, const ws_channel *ch);
  *  no memory  [loop] */
 ws_sub *ws_sub_take(ws_channels *h, ws_conn *c, ws_channel *ch);
 
+static inline apr_uint32_t ws_sub_serial(ws_channels *h)
+{
+    return __atomic_add_fetch(&h->serial, 1, __ATOMIC_RELAXED);
+}
+
 /** Free it. The reference to the channel is released.  [loop] */
 void ws_sub_give(ws_channels *h, ws_sub *seat);
 

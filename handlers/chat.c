@@ -24,6 +24,7 @@
  */
 
 #include "mod_websocket.h"
+#include "reading.h"
 
 #include <apr_strings.h>
 #include <apr_time.h>
@@ -37,6 +38,8 @@
 #define JSON 2 /* of ws_event_form() */
 
 typedef struct guest {
+    reading reading; /* first */
+    int entering;    /* its room is not open yet */
     char name[NICK_MAX + 1];
     char channel[WS_CHANNEL_MAX + 1]; /* empty: in no room */
 } guest;
@@ -59,47 +62,99 @@ static cJSON *object(const char *kind, ws_id id, const char *name, apr_size_t le
     return o;
 }
 
-/* Takes over the object. Also from other threads, where the guest may have gone. */
-static void tell(ws_id id, cJSON *o)
+/* Takes over the object. */
+static char *print(cJSON *o)
 {
     char *text = cJSON_PrintUnformatted(o);
+    cJSON_Delete(o);
+    return text;
+}
+
+/* Takes over the object. */
+static void tell(ws_conn *c, cJSON *o)
+{
+    char *text = print(o);
     if (text) {
-        ws_send_to(id, WS_TEXT, text, strlen(text));
+        ws_send(c, WS_TEXT, text, strlen(text));
     }
     cJSON_free(text);
-    cJSON_Delete(o);
 }
 
 static void complain(ws_conn *c, const char *text)
 {
     cJSON *o = object("error", 0, NULL, 0);
     cJSON_AddStringToObject(o, "text", text);
-    tell(ws_conn_id(c), o);
+    tell(c, o);
 }
 
 /* ---- What happens in a room ---- */
 
-/* For the guest that has just entered. */
+/* Who is in a room, on the way to the guest that has just entered. */
+typedef struct guest_list {
+    ws_id id;
+    apr_size_t count;
+    char *texts[];
+} guest_list;
+
+static void send_list(ws_conn *c, void *arg)
+{
+    guest_list *l = arg;
+    for (apr_size_t i = 0; i < l->count; i++) {
+        if (c && l->texts[i]) {
+            ws_send(c, WS_TEXT, l->texts[i], strlen(l->texts[i]));
+        }
+        cJSON_free(l->texts[i]);
+    }
+    free(l);
+    if (c) {
+        guest *g = ws_data(c);
+        reading_answered(&g->reading, 1);
+        reading_settle(c, &g->reading);
+    }
+}
+
+/* The guest itself is not in the list: it has been told that it has come. On any thread. */
 static void list_guests(const char *channel, const ws_member *members, apr_size_t count,
                         int complete, void *arg)
 {
     ws_id *id = arg;
+    guest_list *l = calloc(1, sizeof(*l) + count * sizeof(*l->texts));
     (void)channel, (void)complete;
-    for (apr_size_t i = 0; i < count; i++) {
-        tell(*id, object("here", members[i].id, members[i].data, members[i].len));
+    for (apr_size_t i = 0; l && i < count; i++) {
+        if (members[i].id != *id || members[i].server != ws_server()) {
+            l->texts[l->count++] =
+                print(object("here", members[i].id, members[i].data, members[i].len));
+        }
+    }
+    if (!l) {
+        ws_close_id(*id, WS_CLOSE_TRY_LATER, NULL);
+    }
+    else if (ws_run(*id, send_list, l) != WS_QUEUED) {
+        while (l->count) {
+            cJSON_free(l->texts[--l->count]);
+        }
+        free(l);
     }
     free(id);
 }
 
-static void has_entered(ws_conn *c, const char *channel)
+/* Nothing more is read of the guest until it has been told who is there. */
+static void has_entered(ws_conn *c, guest *g, const char *channel)
 {
     ws_id *id = malloc(sizeof(*id));
     if (id) {
         *id = ws_conn_id(c);
+        reading_expect(&g->reading, 1);
         if (ws_presence(channel, list_guests, id) < 0) {
+            reading_answered(&g->reading, 1);
             free(id);
         }
     }
+    if (g->entering) {
+        reading_answered(&g->reading, 1);
+        g->entering = 0;
+    }
+    reading_settle(c, &g->reading);
 }
 
 static int on_channel(ws_conn *c, const ws_event *e)
@@ -111,7 +166,7 @@ static int on_channel(ws_conn *c, const ws_event *e)
     case WS_EVENT_MESSAGE:
         return WS_FORM_AS_IS;
     case WS_EVENT_LIVE:
-        has_entered(c, e->channel);
+        has_entered(c, ws_data(c), e->channel);
         return WS_FORM_NONE;
     case WS_EVENT_GAP:
         o = object("missed", 0, NULL, 0);
@@ -157,12 +212,14 @@ static void enter(ws_conn *c, guest *g, const char *room, const char *name)
     how.member_len = strlen(name);
     o = object("room", ws_conn_id(c), NULL, 0);
     cJSON_AddStringToObject(o, "room", room);
-    tell(ws_conn_id(c), o); /* then what was said there before, and what is said now */
+    tell(c, o); /* then what was said there before, and what is said now */
     if (ws_subscribe(c, channel, &how) < 0) {
         complain(c, "This room is closed to you.");
         return;
     }
     apr_cpystrn(g->channel, channel, sizeof(g->channel));
+    reading_expect(&g->reading, 1);
+    g->entering = 1;
 }
 
 static void say(ws_conn *c, const guest *g, const char *words)
@@ -206,6 +263,9 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
         complain(c, "Enter a room, or say something.");
     }
     cJSON_Delete(o);
+    if (g) {
+        reading_settle(c, &g->reading);
+    }
 }
 
 /* Whoever is gone has left the room by that. */
@@ -213,7 +273,11 @@ static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
     (void)code, (void)reason, (void)len;
     free(ws_data(c));
+    ws_set_data(c, NULL);
 }
 
-WS_HANDLER(chat) = {
-    .on_open = on_open, .on_message = on_message, .on_channel = on_channel, .on_close = on_close};
+WS_HANDLER(chat) = {.on_open = on_open,
+                    .on_message = on_message,
+                    .on_channel = on_channel,
+                    .on_drain = reading_drained,
+                    .on_close = on_close};

@@ -419,6 +419,10 @@ static void has_members(const char *channel, const ws_member *members, apr_size_
                          "%s{\"member\":\"%016" APR_UINT64_T_HEX_FMT "\",\"data\":", i ? "," : "",
                          members[i].id);
         ws_strbuf_json(t, members[i].data, members[i].len);
+        if (ws_member_user(&members[i])) {
+            ws_strbuf_puts(t, ",\"user\":");
+            ws_strbuf_json(t, ws_member_user(&members[i]), strlen(ws_member_user(&members[i])));
+        }
         ws_strbuf_puts(t, "}");
     }
     ws_strbuf_printf(t, "],\"complete\":%s", complete ? "true" : "false");

@@ -178,6 +178,9 @@ typedef struct ws_event {
     apr_uint64_t server;    /**< of the member, see ws_server() */
     ws_id id;               /**< of the member */
     struct ws_forms *forms; /**< private */
+    const char
+        *user; /**< of the member: ws_user() of its connection, which no client can choose; NULL: it
+                           has none, or one that is not UTF-8 of at most 255 bytes */
 } ws_event;
 
 /** What on_channel returns: a message is not sent to this connection, or as it was published. Greater
@@ -707,10 +710,19 @@ WS_API ws_status ws_run(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg);
 /** Whether this is a channel's name: 1 to WS_CHANNEL_MAX of A-Z a-z 0-9 - _ . ~ : / @ + = !  [any] */
 WS_API int ws_channel_valid(const char *channel);
 
+/** How many bytes from the beginning of a text, at most max, are UTF-8 and end with a character: what may
+ *  be sent of a name that came from elsewhere.  [any] */
+WS_API apr_size_t ws_text_prefix(const char *text, apr_size_t len, apr_size_t max);
+
 /** ws_subscription.flags */
 #define WS_RESUME 0x1u /**< first deliver what is kept behind `after` */
 #define WS_MEMBER 0x2u /**< be a member of the channel, seen by others: ws_presence() */
 #define WS_WATCH 0x4u  /**< be told of members that come and go: WS_EVENT_JOIN, WS_EVENT_LEAVE */
+
+/** Where the connection is subscribed already, change that: it also watches, or is a member, from now on,
+ *  and with WS_RESUME gets again what is behind `after`; WS_EVENT_LIVE comes once more. Nothing that is
+ *  published meanwhile is missed. Elsewhere the flag means nothing. */
+#define WS_CHANGE 0x8u
 
 /** How to subscribe. */
 typedef struct ws_subscription {
@@ -724,7 +736,8 @@ typedef struct ws_subscription {
  * Subscribe the connection. What is published from now on is delivered to it: first WS_EVENT_LIVE comes,
  * behind what is resumed; then messages, in the order in which they were published; with a history, in
  * the order of their positions, each exactly once. Its end unsubscribes it.
- * @param how  NULL: as one with all zero. If it is subscribed already, only its member's data is changed
+ * @param how  NULL: as one with all zero. If it is subscribed already, only its member's data is changed, but
+ *             for WS_CHANGE
  * @return WS_QUEUED; WS_BAD_NAME; WS_FORBIDDEN; WS_LIMIT; WS_TOO_BIG (member_len); WS_GONE; WS_FULL: no
  *         memory; WS_BAD_TEXT: member is no UTF-8.  [callback]
  */
@@ -776,6 +789,9 @@ typedef struct ws_member {
     const char *data;    /**< as ws_subscription.member */
     apr_size_t len;
 } ws_member;
+
+/** The user of a member, as in ws_event, or NULL.  [inside ws_presence_fn] */
+WS_API const char *ws_member_user(const ws_member *member);
 
 /** Gets the members of a channel. complete is 0 if a process has not answered in time. Pointers are
  *  valid until it returns; must not block.  [any thread] */

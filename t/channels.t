@@ -22,6 +22,7 @@ my $httpd = Httpd->start(
     : "StartServers 4\nServerLimit 12\nThreadsPerChild 8\nMaxRequestWorkers 32\n"
         . "MinSpareThreads 24\nMaxSpareThreads 32",
     log_level => 'info',
+    files     => { users => "alice:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n" },
     conf      => <<'END',
 WebSocketThreads 2
 WebSocketPing off
@@ -43,6 +44,17 @@ WebSocketHistory kept:* 1000
 <Location /lazy>
     WebSocketHandler ws_channel.so channel=room:%{path:2} presence=on
     WebSocketCloseTimeout 200ms
+</Location>
+<Location /users>
+    WebSocketHandler ws_channel.so channel=users presence=on
+    AuthType Basic
+    AuthName channels
+    AuthBasicProvider file
+    AuthUserFile users
+    <RequireAny>
+        Require valid-user
+        Require expr "%{HTTP:Authorization} == ''"
+    </RequireAny>
 </Location>
 <Location /listen>
     WebSocketHandler ws_channel.so channel=room:1
@@ -200,7 +212,8 @@ sub subscribers_are {
     is_deeply(told($ann), { type => 'error', channel => 'room:2', error => 'not allowed', id => 9 },
         'it may publish only where it is subscribed');
     say_json($ann, type => 'subscribe', channel => 'open/1', id => 10, member => 'Ann', watch => JSON::PP::true);
-    is_deeply(told($ann), { type => 'subscribed', channel => 'open/1' }, 'it subscribes to more channels');
+    is_deeply(told($ann), { type => 'subscribed', channel => 'open/1', id => 10 },
+        'it subscribes to more channels, and the answer has its id');
     is(told($ann)->{type}, 'join', 'as a member');
     say_json($ann, type => 'subscribe', channel => 'secret', id => 11);
     is(told($ann)->{error}, 'not allowed', 'but not to all (WebSocketSubscribe)');
@@ -212,6 +225,19 @@ sub subscribers_are {
     is(told($ann)->{type}, 'unsubscribed', 'it unsubscribes');
     say_json($ann, type => 'unsubscribe', channel => 'open/2');
     is(told($ann)->{error}, 'not subscribed', 'once');
+    say_json($ann, type => 'subscribe', channel => 'room:1', after => '65f0', id => 12);
+    is_deeply(told($ann), { type => 'error', channel => 'room:1', id => 12, error => 'no such position' },
+        'what is no position is refused');
+    say_json($ann, type => 'subscribe', channel => 'room:1', after => 5, id => 13);
+    is(told($ann)->{error}, 'no such position', 'so is a number');
+    say_json($ann, type => 'subscribe', channel => 'room:1', member => 'x' x 1025, id => 14);
+    is(told($ann)->{error}, 'too big', 'and a member that is too long');
+    $bob->text('still');
+    is_deeply(told($ann), { type => 'message', channel => 'room:1', data => 'still' }, 'the subscription that was there is kept');
+    say_json($ann, type => 'subscribe', channel => 'room:1', member => 'Anna', id => 15);
+    is_deeply([sort map { $_->{type} } my @two = (told($ann), told($ann))], ['join', 'subscribed'],
+        'subscribed again, as another member');
+    is((grep { $_->{type} eq 'subscribed' } @two)[0]{id}, 15, 'with the id of that request');
     for my $wrong ('{', '[]', '{"type":"publish"}', '{"type":"x","channel":"room:1"}',
         '{"type":"subscribe","channel":"a b"}', '{"type":"subscribe","channel":"open/1","after":"x"}')
     {
@@ -235,6 +261,72 @@ sub subscribers_are {
     $bob->close;
     is(told_type($ann, 'leave')->{data}, "Bob B\xF6b", 'who goes leaves');
     $ann->close;
+}
+
+# ---- Text of others ----
+
+{
+    my $watcher = json_client('/room/text?name=watcher');
+    told($watcher) for 1 .. 2;
+    my $long = '%C3%BC' x 600;    # 1,200 bytes
+    for (['%FF', ''], ['a%C3', 'a'], ["x$long", 'x' . "\xFC" x 511], ['%ED%A0%80', '']) {
+        my ($name, $shown) = @$_;
+        my $other = client("/room/text?name=$name");
+        is(told_type($watcher, 'join')->{data}, $shown, 'a name is shown up to where it is UTF-8: ' . substr $name, 0, 12);
+        $other->close;
+        is(told_type($watcher, 'leave')->{data}, $shown, 'also when it leaves');
+    }
+    for my $channel (map { pack 'H*', $_ } 'ff', '726f6f6dc3') {
+        my $other = client('/args?to=' . join '', map { sprintf '%%%02X', ord } split //, $channel);
+        $other->expect_close(1008, 'what is no text is no channel');
+    }
+    $watcher->close;
+}
+
+# ---- Users ----
+
+{
+    my @as    = (headers => ['Authorization: Basic YWxpY2U6c2VjcmV0'], protocol => 'channel.v1.json');
+    my $bob   = json_client('/users?name=bob');
+    told($bob) for 1 .. 2;
+    my $alice = client('/users?name=administrator', @as);
+    my $join  = told_type($bob, 'join');
+    is_deeply([@$join{qw(user data)}], ['alice', 'alice'], 'a member with a user says so');
+    told_type($alice, 'join');
+    say_json($alice, type => 'subscribe', channel => 'users', member => 'the administrator', id => 1);
+    $join = told_type($bob, 'join');
+    is_deeply([@$join{qw(user data)}], ['alice', 'the administrator'], 'whatever it calls itself');
+    say_json($bob, type => 'subscribe', channel => 'users', member => "alice", user => 'alice', id => 2);
+    $join = told_type($alice, 'join') until $join->{data} eq 'alice';
+    ok(!exists $join->{user}, 'who has no user cannot have one');
+    say_json($bob, type => 'presence', channel => 'users', id => 3);
+    is_deeply([sort map { $_->{user} // '-' } @{ told_type($bob, 'presence')->{members} }], ['-', 'alice'], 'nor in the list');
+    $alice->close;
+    is(told_type($bob, 'leave')->{user}, 'alice', 'the user that leaves');
+    $bob->close;
+}
+
+# ---- Answers that are larger than questions ----
+
+sub memory { return [sort { $b <=> $a } map { Httpd::read_file("/proc/$_/status") =~ /VmRSS:\s+(\d+)/ ? $1 / 1024 : 0 } $httpd->children]->[0] }
+
+SKIP: {
+    skip 'threads have the memory of all', 1 if $Httpd::MPM eq 'prefork' && $ENV{WS_TEST_PRELOAD};
+    my @members = map { client("/room/flood?name=$_" . 'n' x 1000) } 1 .. ($Httpd::MPM eq 'prefork' ? 4 : 100);
+    my $flood   = json_client('/room/flood?name=flood');
+    my $other   = json_client('/room/flood?name=other');
+    my $before  = memory();
+    my $ask     = join '', map { Client::frame_bytes(1, encode_json({ type => 'presence', channel => 'room:flood', id => $_ })) } 1 .. 8000;
+    syswrite $flood->socket, $ask;    # what is taken is taken
+    for (1 .. 3) {
+        say_json($other, type => 'presence', channel => 'room:flood', id => "other$_");
+        is(told_type($other, 'presence')->{id}, "other$_", 'while one asks for more than it reads, another is answered');
+    }
+    cmp_ok(memory() - $before, '<', 500, 'and what waits for the one is bounded');
+    is(told_type($flood, 'presence')->{id}, 1, 'the one is answered, too, as far as it reads');
+    is(told_type($flood, 'presence')->{id}, $_, 'in order') for 2 .. 60;
+    $_->close for $other, @members;
+    $flood->drop;
 }
 
 # ---- Presence across processes ----

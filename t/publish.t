@@ -84,6 +84,28 @@ curl('/channels/kept/a', '-d', 'more');
 my $e = Client->new($httpd, '/plain?channel=kept/a&after=' . $by{'kept/a'}{position});
 is(($e->message)[1], 'more', 'the position is one to resume from');
 
+# The same subscription once more, from an earlier position: what is kept, and then what is new.
+{
+    my $g = Client->new($httpd, '/plain?channel=kept/g', protocol => 'channel.v1.json');
+    is(decode_json(($g->message)[1])->{type}, 'subscribed', 'a subscription');
+    my @positions = map { (curl('/channels/kept/g', '-d', "g$_"))[1]{published}[0]{position} } 1 .. 3;
+    decode_json(($g->message)[1]) for 1 .. 3;
+    $g->text(encode_json({ type => 'subscribe', channel => 'kept/g', after => $positions[0], id => 'again' }));
+    my @got = map { decode_json(($g->message)[1]) } 1 .. 3;
+    is(join(' ', map { $_->{data} // $_->{type} } @got), 'g2 g3 subscribed', 'again, from an earlier position');
+    is($got[2]{id}, 'again', 'with the id of the request');
+    $g->text(encode_json({ type => 'subscribe', channel => 'kept/g', id => 'live' }));
+    is_deeply(decode_json(($g->message)[1]),
+        { type => 'subscribed', channel => 'kept/g', id => 'live', position => $positions[2] }, 'and without one');
+    curl('/channels/kept/g', '-d', 'g4');
+    is(decode_json(($g->message)[1])->{data}, 'g4', 'what is new comes once');
+    $g->text(encode_json({ type => 'subscribe', channel => 'kept/g', after => 'nothing', id => 'wrong' }));
+    is(decode_json(($g->message)[1])->{error}, 'no such position', 'a wrong position is refused');
+    curl('/channels/kept/g', '-d', 'g5');
+    is(decode_json(($g->message)[1])->{data}, 'g5', 'and the subscription is kept');
+    $g->close;
+}
+
 # Presence.
 my $m = Client->new($httpd, '/ws?channel=room&name=Ann');
 my $here;

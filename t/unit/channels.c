@@ -28,8 +28,8 @@ static ws_status other_want(ws_bus *b, const char *channel, unsigned len, apr_ui
 
 static void note_packet(const char *how, const ws_packet *p)
 {
-    static const char *const kinds[] = {"?",    "message", "join",      "leave", "who",
-                                        "here", "send",    "broadcast", "missed"};
+    static const char *const kinds[] = {"?",    "message",   "?",      "leave", "who", "?",
+                                        "send", "broadcast", "missed", "join",  "here"};
     other.last_request = p->request;
     note("other", "%s %s %.*s \"%.*s\" %u", how, kinds[p->kind], (int)p->channel_len,
          p->channel ? p->channel : "", p->kind == WS_PACKET_HERE ? 0 : (int)p->len,
@@ -405,9 +405,9 @@ static ws_packet here(const char *member, unsigned flags)
     static char data[64];
     ws_packet p = from_other(WS_PACKET_HERE, "room", data);
     memcpy(data, "\0\0\0\0\0\0\0\1\0", 9);
-    data[9] = (char)strlen(member);
-    memcpy(data + 10, member, strlen(member));
-    p.len = *member ? 10 + strlen(member) : 0;
+    data[9] = (char)(strlen(member) + 1);
+    memcpy(data + 10, member, strlen(member) + 1);
+    p.len = *member ? 10 + strlen(member) + 1 : 0;
     p.flags = flags;
     p.request = other.last_request;
     return p;
@@ -437,6 +437,7 @@ static void members_come_and_go(rig *r)
     told_is("a", "join room \"b\" 0/0", "a is told");
     told_is("other", "gets join room \"b\" 0", "so are others");
     p = from_other(WS_PACKET_JOIN, "room", "y");
+    p.len++; /* and no user */
     p.id = 2;
     other_says(p);
     told_is("a", "join room \"y\" 0/0", "one enters elsewhere");

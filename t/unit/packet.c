@@ -124,7 +124,7 @@ static int kind_of(ws_packet p)
 static void fields(void)
 {
     static const char text[] = "\xC3\xBC";
-    char name[WS_PACKET_NAME_MAX + 1], member[WS_MEMBER_MAX + 1];
+    char name[WS_PACKET_NAME_MAX + 1], member[WS_MEMBER_MAX + 1 + WS_USER_MAX + 1];
     memset(name, 'n', sizeof(name));
     memset(member, 'm', sizeof(member));
     is_int(WITH(p.data = text, p.len = 2), WS_PACKET_MESSAGE, "text is UTF-8");
@@ -141,11 +141,19 @@ static void fields(void)
     is_int(WITH(p.data = text, p.len = 1, p.kind = WS_PACKET_SEND), 0,
            "text for a connection is UTF-8");
     is_int(WITH(p.id = 0, p.kind = WS_PACKET_SEND), 0, "a connection has an id");
-    is_int(WITH(p.data = member, p.len = WS_MEMBER_MAX, p.kind = WS_PACKET_JOIN), WS_PACKET_JOIN,
-           "a member has 1024 bytes");
-    is_int(WITH(p.data = member, p.len = WS_MEMBER_MAX + 1, p.kind = WS_PACKET_JOIN), 0, "no more");
-    is_int(WITH(p.data = text, p.len = 1, p.kind = WS_PACKET_JOIN), 0, "of UTF-8");
-    is_int(WITH(p.id = 0, p.kind = WS_PACKET_JOIN), 0, "and an id");
+    member[WS_MEMBER_MAX] = 0;
+    is_int(WITH(p.data = member, p.len = sizeof(member) - 1, p.kind = WS_PACKET_JOIN),
+           WS_PACKET_JOIN, "a member has 1024 bytes, and a user of 255");
+    is_int(WITH(p.data = member, p.len = sizeof(member), p.kind = WS_PACKET_JOIN), 0,
+           "a user has no more");
+    member[WS_MEMBER_MAX] = 'm';
+    member[WS_MEMBER_MAX + 1] = 0;
+    is_int(WITH(p.data = member, p.len = WS_MEMBER_MAX + 2, p.kind = WS_PACKET_JOIN), 0,
+           "nor has a member");
+    is_int(WITH(p.data = "a", p.len = 1, p.kind = WS_PACKET_JOIN), 0, "the two have a NUL between");
+    is_int(WITH(p.data = "\xC3\0u", p.len = 3, p.kind = WS_PACKET_JOIN), 0, "a member is UTF-8");
+    is_int(WITH(p.data = "m\0\xC3", p.len = 3, p.kind = WS_PACKET_JOIN), 0, "so is its user");
+    is_int(WITH(p.data = "m\0u", p.len = 3, p.kind = WS_PACKET_JOIN, p.id = 0), 0, "with an id");
     is_int(WITH(p.id = 0, p.kind = WS_PACKET_LEAVE), 0, "also when it leaves");
 }
 

@@ -15,9 +15,10 @@
  * do more: docs/channels.md.
  */
 
-#include "websocket_parse.h"
+#include "../reading.h"
+#include "json.h"
+#include "names.h"
 
-#include <apr_base64.h>
 #include <apr_strings.h>
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -38,87 +39,13 @@ typedef struct settings {
     int publish, echo, presence;
 } settings;
 
-/* ---- Names that come with the request ---- */
-
-static int argument(ws_conn *c, const char *name, char *out, apr_size_t size)
-{
-    const char *args = ws_args(c);
-    return ws_query_next(&args, name, out, size);
-}
-
-static int segment(ws_conn *c, int n, char *out, apr_size_t size)
-{
-    const char *at = ws_uri(c);
-    apr_size_t len;
-    while (n-- > 0 && (at = strchr(at, '/'))) {
-        at++;
-    }
-    len = at ? strcspn(at, "/") : 0;
-    if (len >= size) {
-        return 0;
-    }
-    memcpy(out, at ? at : "", len);
-    out[len] = 0;
-    return 1;
-}
-
-#define PATH "path:"
-#define ARGUMENT "arg:"
-#define SEGMENTS_MAX 100
-
-/* A placeholder's value; without a connection, one that stands for any. @return 0 if there is no such
- * placeholder, or its value is no part of a name */
-static int fill_in(ws_conn *c, const char *name, char *out, apr_size_t size)
-{
-    apr_int64_t n;
-    apr_cpystrn(out, "x", size);
-    if (!strcmp(name, "user")) {
-        if (c) {
-            apr_cpystrn(out, ws_user(c) ? ws_user(c) : "", size);
-        }
-        return 1;
-    }
-    if (!strncmp(name, PATH, sizeof(PATH) - 1)) {
-        return !ws_parse_count(NULL, name + sizeof(PATH) - 1, 1, SEGMENTS_MAX, &n)
-               && (!c || segment(c, (int)n, out, size));
-    }
-    if (!strncmp(name, ARGUMENT, sizeof(ARGUMENT) - 1) && name[sizeof(ARGUMENT) - 1]) {
-        return !c || argument(c, name + sizeof(ARGUMENT) - 1, out, size) >= 0;
-    }
-    return 0;
-}
-
-/* Fill in %{...}. @return whether that can be, and there is room */
-static int expand(ws_conn *c, const char *pattern, char *out, apr_size_t size)
-{
-    while (*pattern) {
-        const char *end = !strncmp(pattern, "%{", 2) ? strchr(pattern, '}') : NULL;
-        char name[WS_CHANNEL_MAX + 1];
-        apr_size_t len = 1;
-        if (size < 2) {
-            return 0;
-        }
-        if (!end) {
-            *out = *pattern++;
-        }
-        else {
-            apr_size_t n = (apr_size_t)(end - pattern) - 2;
-            if (n >= sizeof(name)) {
-                return 0;
-            }
-            apr_cpystrn(name, pattern + 2, n + 1);
-            if (!fill_in(c, name, out, size)) {
-                return 0;
-            }
-            len = strlen(out);
-            pattern = end + 1;
-        }
-        out += len;
-        size -= len;
-    }
-    *out = 0;
-    return 1;
-}
+/* Of a connection. */
+typedef struct client {
+    reading reading; /* first */
+    /* A subscription whose WS_EVENT_LIVE is its answer; one at a time. */
+    char *subscribing; /* to which channel, or NULL */
+    cJSON *number;     /* id of the request, or NULL */
+} client;
 
 /* ---- Configuration ---- */
 
@@ -145,7 +72,7 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
         n->pattern = apr_pstrdup(pconf, value);
         *s->last = n;
         s->last = &n->next;
-        return expand(NULL, value, name, sizeof(name)) && ws_channel_valid(name)
+        return channel_expand(NULL, value, name, sizeof(name)) && ws_channel_valid(name)
                    ? NULL
                    : "takes a channel's name, 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = ! and of "
                      "%{user}, %{path:N} (N from 1 to 100) and %{arg:NAME}";
@@ -164,151 +91,136 @@ static int speaks_json(const ws_conn *c)
     return protocol && !strcmp(protocol, PROTOCOL);
 }
 
-static void add_position(cJSON *o, ws_position p)
+/* Takes over the object. */
+static void send_json(ws_conn *c, cJSON *o, const cJSON *number)
 {
-    char text[WS_POSITION_SIZE];
-    if (p.epoch) {
-        cJSON_AddStringToObject(o, "position", ws_print_position(p, text));
-    }
-}
-
-/* Text as it is; in base64 what JSON or cJSON cannot carry: bytes, and text with a NUL. */
-static void add_data(cJSON *o, ws_type type, const char *data, apr_size_t len)
-{
-    char *text = malloc((len + 2) / 3 * 4 + len + 1);
-    if (!text) {
-        return;
-    }
-    if (type == WS_TEXT && !memchr(data, 0, len)) {
-        memcpy(text, data, len);
-        text[len] = 0;
-    }
-    else {
-        apr_base64_encode_binary(text, (const unsigned char *)data, (int)len);
-        cJSON_AddStringToObject(o, "encoding", "base64");
-    }
-    cJSON_AddStringToObject(o, "data", text);
-    free(text);
-}
-
-static cJSON *answer(const char *type, const char *channel)
-{
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "type", type);
-    if (channel) {
-        cJSON_AddStringToObject(o, "channel", channel);
-    }
-    return o;
-}
-
-static void add_id(cJSON *o, ws_id id)
-{
-    char text[24];
-    apr_snprintf(text, sizeof(text), "%016" APR_UINT64_T_HEX_FMT, id);
-    cJSON_AddStringToObject(o, "member", text);
-}
-
-/* By id, since an answer can come from any thread. Takes over the object. */
-static void send_json(ws_id id, cJSON *o, const cJSON *number)
-{
-    char *text;
-    if (number) {
-        cJSON_AddItemToObject(o, "id", cJSON_Duplicate(number, 0));
-    }
-    if ((text = cJSON_PrintUnformatted(o))) {
-        ws_send_to(id, WS_TEXT, text, strlen(text));
+    char *text = json_print(o, number);
+    if (text) {
+        ws_send(c, WS_TEXT, text, strlen(text));
     }
     cJSON_free(text);
-    cJSON_Delete(o);
-}
-
-static void send_error(ws_id id, const char *channel, const char *error, const cJSON *number)
-{
-    cJSON *o = answer("error", channel);
-    cJSON_AddStringToObject(o, "error", error);
-    send_json(id, o, number);
-}
-
-static const char *words_of(ws_status s)
-{
-    switch (s) {
-    case WS_BAD_NAME:
-        return "no such channel";
-    case WS_FORBIDDEN:
-        return "not allowed";
-    case WS_LIMIT:
-        return "too many channels";
-    case WS_TOO_BIG:
-        return "too big";
-    case WS_FULL:
-        return "try again later";
-    case WS_GONE:
-        return "not subscribed";
-    default:
-        return "not possible";
-    }
 }
 
 /* ---- What happens on channels ---- */
 
-static int on_channel(ws_conn *c, const ws_event *e)
+static cJSON *object_of(const ws_event *e)
 {
     static const char *const types[] = {"", "message", "subscribed", "gap", "join", "leave"};
-    cJSON *o;
+    cJSON *o = json_answer(types[e->kind], e->channel);
+    if (e->kind == WS_EVENT_MESSAGE) {
+        json_data(o, e->type, e->data, e->len);
+    }
+    if (e->kind == WS_EVENT_JOIN || e->kind == WS_EVENT_LEAVE) {
+        json_member(o, e->id, e->user, e->data, e->len);
+    }
+    if (e->kind == WS_EVENT_MESSAGE || e->kind == WS_EVENT_LIVE) {
+        json_position(o, e->position);
+    }
+    return o;
+}
+
+static void subscribed(client *me)
+{
+    if (me->subscribing) {
+        reading_answered(&me->reading, 1);
+        free(me->subscribing);
+        cJSON_Delete(me->number);
+        me->subscribing = NULL;
+        me->number = NULL;
+    }
+}
+
+static int on_channel(ws_conn *c, const ws_event *e)
+{
+    client *me = ws_data(c);
+    cJSON *number = NULL;
     char *text;
-    int form;
+    int form, answers = e->kind == WS_EVENT_LIVE && me && me->subscribing
+                        && !strcmp(me->subscribing, e->channel);
 
     if (!speaks_json(c)) {
         return WS_FORM_AS_IS;
     }
-    if (ws_event_has_form(e, JSON)) {
+    if (answers) { /* made for this connection only */
+        number = me->number;
+    }
+    else if (ws_event_has_form(e, JSON)) {
         return JSON;
     }
-    o = answer(types[e->kind], e->channel);
-    if (e->kind == WS_EVENT_MESSAGE) {
-        add_data(o, e->type, e->data, e->len);
-    }
-    if (e->kind == WS_EVENT_JOIN || e->kind == WS_EVENT_LEAVE) {
-        add_id(o, e->id);
-        add_data(o, WS_TEXT, e->data, e->len);
-    }
-    if (e->kind == WS_EVENT_MESSAGE || e->kind == WS_EVENT_LIVE) {
-        add_position(o, e->position);
-    }
-    text = cJSON_PrintUnformatted(o);
+    text = json_print(object_of(e), number);
     form = text ? ws_event_form(e, JSON, WS_TEXT, text, strlen(text)) : WS_FORM_NONE;
     cJSON_free(text);
-    cJSON_Delete(o);
+    if (answers) {
+        subscribed(me);
+        reading_settle(c, &me->reading);
+    }
     return form;
 }
 
 /* ---- What clients say ---- */
 
-/* What is to be answered later, from any thread. */
+/* What is to be answered later: known on any thread, sent in a callback of the connection. */
 typedef struct request {
     ws_id id;
-    int json;
+    int json, alone;
     cJSON *number;
+    char *text; /* the answer, or NULL: there is none */
     char channel[WS_CHANNEL_MAX + 1];
 } request;
 
-static request *request_new(ws_conn *c, const char *channel, const cJSON *number)
+/* Inside ws_publish(): what is told now needs no way back to the connection. */
+static __thread request *being_published;
+
+static request *request_new(ws_conn *c, const char *channel, const cJSON *number, int alone)
 {
     request *q = calloc(1, sizeof(*q));
+    client *me = ws_data(c);
     if (q) {
         q->id = ws_conn_id(c);
         q->json = speaks_json(c);
+        q->alone = alone;
         q->number = number ? cJSON_Duplicate(number, 0) : NULL;
         apr_cpystrn(q->channel, channel, sizeof(q->channel));
+        reading_expect(&me->reading, alone);
     }
     return q;
 }
 
 static void request_free(request *q)
 {
+    cJSON_Delete(q->number);
+    cJSON_free(q->text);
+    free(q);
+}
+
+/* It comes to nothing, or has been answered. */
+static void request_end(ws_conn *c, request *q)
+{
+    client *me = c ? ws_data(c) : NULL;
+    if (me && q) {
+        reading_answered(&me->reading, q->alone);
+    }
     if (q) {
-        cJSON_Delete(q->number);
-        free(q);
+        request_free(q);
+    }
+}
+
+static void send_answer(ws_conn *c, void *arg)
+{
+    request *q = arg;
+    if (c && q->text) {
+        ws_send(c, WS_TEXT, q->text, strlen(q->text));
+    }
+    request_end(c, q);
+    if (c && ws_data(c)) {
+        reading_settle(c, ws_data(c));
+    }
+}
+
+static void answer_later(request *q)
+{
+    if (ws_run(q->id, send_answer, q) != WS_QUEUED) {
+        request_free(q);
     }
 }
 
@@ -316,18 +228,23 @@ static void has_been_published(const ws_published *what, void *arg)
 {
     request *q = arg;
     if (what->status < 0 && !q->json) {
-        ws_close_id(q->id, WS_CLOSE_TRY_LATER, words_of(what->status));
+        ws_close_id(q->id, WS_CLOSE_TRY_LATER, status_words(what->status));
     }
     else if (what->status < 0) {
-        send_error(q->id, q->channel, words_of(what->status), q->number);
+        q->text = json_print(json_error(q->channel, status_words(what->status)), q->number);
     }
     else if (q->number) {
-        cJSON *o = answer("published", q->channel);
-        add_position(o, what->position);
+        cJSON *o = json_answer("published", q->channel);
+        json_position(o, what->position);
         cJSON_AddNumberToObject(o, "receivers", what->receivers);
-        send_json(q->id, o, q->number);
+        q->text = json_print(o, q->number);
     }
-    request_free(q);
+    if (being_published == q && !q->text) {
+        being_published = NULL; /* publish() ends it */
+    }
+    else {
+        answer_later(q);
+    }
 }
 
 typedef struct search {
@@ -352,45 +269,56 @@ static int may_publish(ws_conn *c, const char *channel)
     return says < 0 ? here.found : says;
 }
 
+static void refuse(ws_conn *c, const char *channel, ws_status status, const cJSON *number)
+{
+    if (speaks_json(c)) {
+        send_json(c, json_error(channel, status_words(status)), number);
+    }
+    else if (status == WS_FORBIDDEN) {
+        ws_close(c, WS_CLOSE_POLICY, "publishing is not allowed");
+    }
+    else {
+        ws_close(c, WS_CLOSE_TRY_LATER, status_words(status));
+    }
+}
+
 static void publish(ws_conn *c, const char *channel, ws_type type, const char *data, apr_size_t len,
                     const cJSON *number)
 {
     const settings *s = ws_config(c);
-    request *q = request_new(c, channel, number);
-    ws_status status = !ws_channel_valid(channel) ? WS_BAD_NAME
-                       : !may_publish(c, channel) ? WS_FORBIDDEN
-                       : !q                       ? WS_FULL
-                            : ws_publish(channel, type, data, len, s->echo ? 0 : ws_conn_id(c),
-                                         has_been_published, q);
-    if (status < 0) {
-        if (speaks_json(c)) {
-            send_error(ws_conn_id(c), channel, words_of(status), number);
-        }
-        else if (status == WS_FORBIDDEN) {
-            ws_close(c, WS_CLOSE_POLICY, "publishing is not allowed");
-        }
-        else {
-            ws_close(c, WS_CLOSE_TRY_LATER, words_of(status));
-        }
-        request_free(q);
+    request *q = NULL;
+    ws_status status = !ws_channel_valid(channel)                  ? WS_BAD_NAME
+                       : !may_publish(c, channel)                  ? WS_FORBIDDEN
+                       : !(q = request_new(c, channel, number, 0)) ? WS_FULL
+                                                                   : WS_QUEUED;
+    if (status == WS_QUEUED) {
+        being_published = q;
+        status = ws_publish(channel, type, data, len, s->echo ? 0 : ws_conn_id(c),
+                            has_been_published, q);
     }
+    if (status < 0) {
+        refuse(c, channel, status, number);
+    }
+    if (q && (status < 0 || !being_published)) {
+        request_end(c, q);
+    }
+    being_published = NULL;
 }
 
 static void has_members(const char *channel, const ws_member *members, apr_size_t count,
                         int complete, void *arg)
 {
     request *q = arg;
-    cJSON *o = answer("presence", channel), *list = cJSON_AddArrayToObject(o, "members");
+    cJSON *o = json_answer("presence", channel), *list = cJSON_AddArrayToObject(o, "members");
     for (apr_size_t i = 0; i < count; i++) {
         cJSON *m = cJSON_CreateObject();
-        add_id(m, members[i].id);
-        add_data(m, WS_TEXT, members[i].data, members[i].len);
+        json_member(m, members[i].id, ws_member_user(&members[i]), members[i].data, members[i].len);
         cJSON_AddItemToArray(list, m);
     }
     cJSON_AddBoolToObject(o, "complete", complete);
     cJSON_AddNumberToObject(o, "subscribers", ws_subscribers(channel));
-    send_json(q->id, o, q->number);
-    request_free(q);
+    q->text = json_print(o, q->number);
+    answer_later(q);
 }
 
 static ws_status do_presence(ws_conn *c, const char *channel, const cJSON *number)
@@ -402,31 +330,40 @@ static ws_status do_presence(ws_conn *c, const char *channel, const cJSON *numbe
     if (!here.found) {
         return WS_GONE; /* who is there is the affair of those who are there */
     }
-    q = request_new(c, channel, number);
+    q = request_new(c, channel, number, 1);
     if ((status = q ? ws_presence(channel, has_members, q) : WS_FULL) < 0) {
-        request_free(q);
+        request_end(c, q);
     }
     return status;
 }
 
-static ws_status do_subscribe(ws_conn *c, const char *channel, const cJSON *o)
+/* More than the channels of the line only where WebSocketSubscribe says so. */
+static int may_subscribe(ws_conn *c, const char *channel)
 {
-    const char *after = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "after"));
+    search here = {channel, 0};
+    int says = ws_may(c, WS_MAY_SUBSCRIBE, channel);
+    if (says < 0) {
+        ws_subscriptions_of(c, is_it, &here);
+    }
+    return says < 0 ? here.found : says;
+}
+
+/* What is wrong is refused before anything changes. */
+static ws_status do_subscribe(ws_conn *c, const char *channel, const cJSON *o, const cJSON *number)
+{
+    const cJSON *after = cJSON_GetObjectItemCaseSensitive(o, "after");
     const char *member = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "member"));
-    ws_subscription how = {0};
+    ws_subscription how = {.flags = WS_CHANGE};
+    client *me = ws_data(c);
+    ws_status status;
     if (!ws_channel_valid(channel)) {
         return WS_BAD_NAME;
     }
-    if (ws_may(c, WS_MAY_SUBSCRIBE, channel) <= 0) {
-        search here = {channel, 0};
-        ws_subscriptions_of(c, is_it, &here);
-        if (!here.found) {
-            return WS_FORBIDDEN;
-        }
-        ws_unsubscribe(c, channel); /* a configured one, in another way */
+    if (!may_subscribe(c, channel)) {
+        return WS_FORBIDDEN;
     }
     if (after) {
-        if (!ws_parse_position(after, &how.after)) {
+        if (!cJSON_IsString(after) || !ws_parse_position(after->valuestring, &how.after)) {
             return WS_MISPLACED;
         }
         how.flags |= WS_RESUME;
@@ -439,7 +376,15 @@ static ws_status do_subscribe(ws_conn *c, const char *channel, const cJSON *o)
     if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o, "watch"))) {
         how.flags |= WS_WATCH;
     }
-    return ws_subscribe(c, channel, &how);
+    if (!(me->subscribing = strdup(channel))) {
+        return WS_FULL;
+    }
+    me->number = number ? cJSON_Duplicate(number, 0) : NULL;
+    reading_expect(&me->reading, 1);
+    if ((status = ws_subscribe(c, channel, &how)) < 0) {
+        subscribed(me);
+    }
+    return status;
 }
 
 static void do_publish(ws_conn *c, const char *channel, const cJSON *o, const cJSON *number)
@@ -463,11 +408,11 @@ static void on_json(ws_conn *c, const char *data, apr_size_t len)
         number = NULL;
     }
     if (!type || !channel) {
-        send_error(ws_conn_id(c), NULL, "an object with \"type\" and \"channel\" is expected",
-                   number);
+        send_json(c, json_error(NULL, "an object with \"type\" and \"channel\" is expected"),
+                  number);
     }
     else if (!strcmp(type, "subscribe")) {
-        status = do_subscribe(c, channel, o);
+        status = do_subscribe(c, channel, o, number);
     }
     else if (!strcmp(type, "unsubscribe")) {
         status = ws_unsubscribe(c, channel);
@@ -479,14 +424,15 @@ static void on_json(ws_conn *c, const char *data, apr_size_t len)
         status = do_presence(c, channel, number);
     }
     else {
-        send_error(ws_conn_id(c), channel,
-                   "the types are subscribe, unsubscribe, publish and presence", number);
+        send_json(c,
+                  json_error(channel, "the types are subscribe, unsubscribe, publish and presence"),
+                  number);
     }
     if (status < 0) {
-        send_error(ws_conn_id(c), channel, words_of(status), number);
+        send_json(c, json_error(channel, status_words(status)), number);
     }
     else if (type && channel && !strcmp(type, "unsubscribe")) {
-        send_json(ws_conn_id(c), answer("unsubscribed", channel), number);
+        send_json(c, json_answer("unsubscribed", channel), number);
     }
     cJSON_Delete(o);
 }
@@ -509,6 +455,9 @@ static void publish_plain(const char *channel, void *arg)
 static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     plain_message m = {c, type, data, len};
+    if (!ws_data(c)) {
+        return; /* it is being closed for want of memory */
+    }
     if (!speaks_json(c)) {
         ws_subscriptions_of(c, publish_plain, &m);
     }
@@ -518,6 +467,7 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
     else {
         ws_close(c, WS_CLOSE_UNSUPPORTED, PROTOCOL " is text");
     }
+    reading_settle(c, ws_data(c));
 }
 
 static int on_request(ws_request *rq, void *config)
@@ -527,42 +477,70 @@ static int on_request(ws_request *rq, void *config)
     return 0;
 }
 
+/* By what others know a connection: its user's name, or the argument "name". */
+static void be_member(ws_conn *c, char *text, ws_subscription *how)
+{
+    const char *args = ws_args(c), *name = ws_user(c);
+    char *decoded = args && !name ? malloc(strlen(args) + 1) : NULL;
+    if (decoded && ws_query_next(&args, "name", decoded, strlen(args) + 1) > 0) {
+        name = decoded;
+    }
+    how->flags |= WS_MEMBER | WS_WATCH;
+    how->member = text;
+    how->member_len = name ? ws_text_prefix(name, strlen(name), WS_MEMBER_MAX) : 0;
+    if (name) {
+        memcpy(text, name, how->member_len);
+    }
+    free(decoded);
+}
+
 static void on_open(ws_conn *c)
 {
     const settings *s = ws_config(c);
     char name[WS_CHANNEL_MAX + 2], after[64], member[WS_MEMBER_MAX];
     ws_subscription how = {0};
-    int found = argument(c, "after", after, sizeof(after));
+    int found = channel_argument(c, "after", after, sizeof(after));
+    ws_set_data(c, calloc(1, sizeof(client)));
+    if (!ws_data(c)) {
+        ws_close(c, WS_CLOSE_TRY_LATER, NULL);
+        return;
+    }
     if (found < 0 || (*after && !ws_parse_position(after, &how.after))) {
         ws_close(c, WS_CLOSE_POLICY, "after= is no position");
         return;
     }
     how.flags = *after ? WS_RESUME : 0;
     if (s->presence) {
-        if (ws_user(c)) {
-            apr_cpystrn(member, ws_user(c), sizeof(member));
-        }
-        else if (argument(c, "name", member, sizeof(member)) < 0) {
-            *member = 0;
-        }
-        how.flags |= WS_MEMBER | WS_WATCH;
-        how.member = member;
-        how.member_len = strlen(member);
+        be_member(c, member, &how);
     }
     for (const names *n = s->channels; n; n = n->next) {
-        ws_status status =
-            expand(c, n->pattern, name, sizeof(name)) ? ws_subscribe(c, name, &how) : WS_BAD_NAME;
+        ws_status status = channel_expand(c, n->pattern, name, sizeof(name))
+                               ? ws_subscribe(c, name, &how)
+                               : WS_BAD_NAME;
         if (status < 0) {
             ws_close(c,
                      status == WS_LIMIT || status == WS_FULL ? WS_CLOSE_TRY_LATER : WS_CLOSE_POLICY,
-                     words_of(status));
+                     status_words(status));
             return;
         }
     }
+}
+
+static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+{
+    client *me = ws_data(c);
+    (void)code, (void)reason, (void)len;
+    if (me) {
+        subscribed(me);
+        free(me);
+    }
+    ws_set_data(c, NULL);
 }
 
 WS_HANDLER(channel) = {.configure = configure,
                        .on_request = on_request,
                        .on_open = on_open,
                        .on_message = on_message,
+                       .on_drain = reading_drained,
+                       .on_close = on_close,
                        .on_channel = on_channel};

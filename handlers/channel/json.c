@@ -1,0 +1,99 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "json.h"
+
+#include <apr_base64.h>
+#include <apr_strings.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "websocket_parse.h"
+
+void json_position(cJSON *o, ws_position p)
+{
+    char text[WS_POSITION_SIZE];
+    if (p.epoch) {
+        cJSON_AddStringToObject(o, "position", ws_print_position(p, text));
+    }
+}
+
+void json_data(cJSON *o, ws_type type, const char *data, apr_size_t len)
+{
+    char *text = malloc((len + 2) / 3 * 4 + len + 1);
+    if (!text) {
+        return;
+    }
+    if (type == WS_TEXT && !memchr(data, 0, len)) {
+        memcpy(text, data, len);
+        text[len] = 0;
+    }
+    else {
+        apr_base64_encode_binary(text, (const unsigned char *)data, (int)len);
+        cJSON_AddStringToObject(o, "encoding", "base64");
+    }
+    cJSON_AddStringToObject(o, "data", text);
+    free(text);
+}
+
+cJSON *json_answer(const char *type, const char *channel)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "type", type);
+    if (channel) {
+        cJSON_AddStringToObject(o, "channel", channel);
+    }
+    return o;
+}
+
+void json_member(cJSON *o, ws_id id, const char *user, const char *data, apr_size_t len)
+{
+    char text[24];
+    apr_snprintf(text, sizeof(text), "%016" APR_UINT64_T_HEX_FMT, id);
+    cJSON_AddStringToObject(o, "member", text);
+    if (user) {
+        cJSON_AddStringToObject(o, "user", user);
+    }
+    json_data(o, WS_TEXT, data, len);
+}
+
+char *json_print(cJSON *o, const cJSON *number)
+{
+    char *text;
+    if (number) {
+        cJSON_AddItemToObject(o, "id", cJSON_Duplicate(number, 0));
+    }
+    text = cJSON_PrintUnformatted(o);
+    cJSON_Delete(o);
+    return text;
+}
+
+cJSON *json_error(const char *channel, const char *error)
+{
+    cJSON *o = json_answer("error", channel);
+    cJSON_AddStringToObject(o, "error", error);
+    return o;
+}
+
+const char *status_words(ws_status s)
+{
+    switch (s) {
+    case WS_BAD_NAME:
+        return "no such channel";
+    case WS_FORBIDDEN:
+        return "not allowed";
+    case WS_LIMIT:
+        return "too many channels";
+    case WS_TOO_BIG:
+        return "too big";
+    case WS_BAD_TEXT:
+        return "no UTF-8";
+    case WS_MISPLACED:
+        return "no such position";
+    case WS_FULL:
+        return "try again later";
+    case WS_GONE:
+        return "not subscribed";
+    default:
+        return "not possible";
+    }
+}
