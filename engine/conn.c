@@ -356,12 +356,12 @@ static void let_go_of_buffers(ws_conn *c)
         free(c->deferred);
         c->deferred = NULL;
     }
-    free(c->message);
+    ws_partial_free(c);
     free(c->rest);
     free(c->cipher_out);
     ws_chain_free(c->chain);
     c->chain = NULL;
-    c->message = c->rest = c->cipher_out = NULL;
+    c->rest = c->cipher_out = NULL;
     c->resume = 0;
     ws_conn_note_queue(c);
 }

@@ -48,6 +48,16 @@ struct ws_outgoing {
     char host[]; /**< for settings.vhost */
 };
 
+/** The beginning of a message: partial.c. */
+typedef struct ws_partial {
+    ws_alarm alarm; /**< first */
+    ws_conn *c;
+    apr_uint32_t begun, moved; /**< when its time began, and when it last grew: loop time */
+    apr_uint64_t wire_in;      /**< what had come when its time began */
+    apr_size_t len, size;
+    unsigned char data[];
+} ws_partial;
+
 /** What channels/ keeps of a connection. */
 typedef struct ws_subscriptions ws_subscriptions;
 
@@ -62,10 +72,10 @@ struct ws_conn {
     apr_uint16_t since;      /**< when the peer was last asked for something, units of 256 ms */
     ws_id id;                /**< 0 in a place that was never taken */
     ws_parser parser;
-    ws_bytes *message; /**< the beginning of a message, until it is whole */
-    ws_bytes *rest;    /**< input that could not be parsed yet, or not delivered while held */
-    ws_chain *chain;   /**< extensions, NULL if there are none */
-    ws_hixie *hixie;   /**< the parser of versions 76 and 75, NULL for all others */
+    ws_partial *message; /**< the beginning of a message, until it is whole */
+    ws_bytes *rest;      /**< input that could not be parsed yet, or not delivered while held */
+    ws_chain *chain;     /**< extensions, NULL if there are none */
+    ws_hixie *hixie;     /**< the parser of versions 76 and 75, NULL for all others */
     ws_send_queue out;
     ws_send_queue *deferred; /**< messages that wait for the last part of another, NULL if none */
     ws_bytes *cipher_out;    /**< TLS records that the socket did not take */
@@ -202,6 +212,21 @@ static inline int ws_conn_accepts_input(const ws_conn *c)
            || (state == WS_CLOSING && !c->discard_input
                && (c->location->handler->flags & WS_HEAR_OUT));
 }
+
+/* partial.c */
+
+/** Room for more bytes at the end of the message, or of a new one; NULL when there is no memory. total: what
+ *  the message has announced so far */
+ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total);
+
+/** So many bytes have been put there. */
+void ws_partial_grow(ws_partial *m, apr_size_t len);
+
+/** Its connection is read again: its time begins anew. */
+void ws_partial_released(ws_partial *m);
+
+/** Forget the message, if there is one. */
+void ws_partial_free(ws_conn *c);
 
 /* input.c */
 

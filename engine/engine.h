@@ -46,6 +46,9 @@ typedef struct ws_settings {
     apr_uint64_t fragment;      /**< greatest payload of a sent frame, bytes; 0: any */
     apr_uint32_t ping_interval; /**< milliseconds without traffic, 0: no pings */
     apr_uint32_t ping_grace;    /**< milliseconds to answer one */
+    apr_uint32_t
+        message_timeout; /**< milliseconds in which an unfinished message has to grow, 0: any */
+    apr_uint32_t message_rate;  /**< bytes a second that it has to come with beyond that, 0: any */
     apr_uint32_t close_timeout; /**< milliseconds for the closing handshake */
     apr_uint32_t slow;          /**< what is done about a client that is too slow: ws_slow */
     apr_uint32_t behind;        /**< milliseconds that a message may wait before it is, 0: any */

@@ -16,9 +16,6 @@
 /* The payload of a frame that has this much to come is read straight to its place in the message. */
 #define DIRECT_MIN (16 * 1024)
 
-/* First size of a message's buffer; it doubles as the payload comes in, so that a header which
- * announces much costs nothing. */
-#define MESSAGE_MIN (4 * 1024)
 #define DIRECT_SIZE (64 * 1024)
 
 /* Input that goes through extensions at a time, where a handler takes pieces of messages, bytes. */
@@ -26,37 +23,6 @@
 
 /* Turns of reading before others get theirs. */
 #define ROUNDS 4
-
-/* Make room for more bytes at the end of the message. total: what the message has announced so far. */
-static ws_bytes *reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
-{
-    ws_bytes *m = c->message;
-    apr_size_t len = m ? m->len : 0, size = m ? m->size : 0;
-    if (m && size - len >= more) {
-        return m;
-    }
-    size = size ? size * 2 : MESSAGE_MIN;
-    if (size < len + more) {
-        size = len + more;
-    }
-    if (size > total && total >= len + more) {
-        size = (apr_size_t)total;
-    }
-    if (!(m = realloc(m, sizeof(*m) + size))) {
-        return NULL;
-    }
-    if (!c->message) {
-        m->len = 0;
-    }
-    m->size = size;
-    return c->message = m;
-}
-
-static void forget_message(ws_conn *c)
-{
-    free(c->message);
-    c->message = NULL;
-}
 
 static inline __attribute__((always_inline)) void deliver_piece(ws_conn *c, unsigned opcode,
                                                                 const unsigned char *data,
@@ -88,13 +54,13 @@ static inline __attribute__((always_inline)) void deliver_piece(ws_conn *c, unsi
         return;
     }
     if (len) {
-        ws_bytes *m = c->message;
+        ws_partial *m = c->message;
         if (m && data == m->data + m->len) {
-            m->len += len; /* it was read to its place */
+            ws_partial_grow(m, len); /* it was read to its place */
         }
-        else if ((m = reserve(c, len, total))) {
+        else if ((m = ws_partial_reserve(c, len, total))) {
             memcpy(m->data + m->len, data, len);
-            m->len += len;
+            ws_partial_grow(m, len);
         }
         else {
             ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
@@ -103,9 +69,9 @@ static inline __attribute__((always_inline)) void deliver_piece(ws_conn *c, unsi
     }
     if (where & WS_LAST) {
         static const unsigned char nothing[1];
-        ws_bytes *m = c->message;
+        ws_partial *m = c->message;
         ws_cb_message(c, (ws_type)opcode, m ? m->data : nothing, m ? m->len : 0);
-        forget_message(c);
+        ws_partial_free(c);
     }
 }
 
@@ -127,7 +93,7 @@ static unsigned where_of(const ws_conn *c, const ws_piece *p)
 static void take_data(ws_conn *c, const ws_piece *p)
 {
     if (!ws_conn_accepts_input(c)) {
-        forget_message(c); /* we have said Close: nobody waits for it */
+        ws_partial_free(c); /* we have said Close: nobody waits for it */
         return;
     }
     if (c->chain && ws_chain_wants(c, p)) {
@@ -184,7 +150,9 @@ static inline __attribute__((always_inline)) unsigned char *take_frames(ws_conn 
         switch (result) {
         case WS_PARSE_DATA:
             if (c->meter) {
-                ws_rate_limit_touch(c);
+                if ((piece.flags & WS_MESSAGE_LAST) || c->location->handler->on_frame) {
+                    ws_rate_limit_touch(c);
+                }
                 if (!ws_rate_limit_take(c, piece.len, (piece.flags & WS_FRAME_LAST) != 0)) {
                     break;
                 }
@@ -288,8 +256,8 @@ static unsigned char *place(ws_conn *c, apr_size_t *space)
     apr_uint64_t left = c->parser.left;
     *space = WS_INPUT_SIZE;
     if (c->message && !c->ssl && !c->chain && !c->discard_input && left >= DIRECT_MIN) {
-        ws_bytes *m =
-            reserve(c, left < DIRECT_SIZE ? (apr_size_t)left : DIRECT_SIZE, c->parser.message_len);
+        ws_partial *m = ws_partial_reserve(c, left < DIRECT_SIZE ? (apr_size_t)left : DIRECT_SIZE,
+                                           c->parser.message_len);
         if (m) { /* no memory: the copy behind the loop's buffer will find out */
             *space = m->size - m->len < left ? m->size - m->len : (apr_size_t)left;
             return m->data + m->len;

@@ -560,6 +560,9 @@ void ws_conn_release(ws_conn *c, unsigned why)
         return;
     }
     c->held &= ~why;
+    if (!c->held && c->message) {
+        ws_partial_released(c->message);
+    }
     if (!c->held && c->rest) {
         c->resume = 1;
         ws_conn_mark_dirty(c);

@@ -80,6 +80,10 @@ static void look_if_idle(ws_alarm *a)
         set_alarm(c, d, c->meter->active + most);
         return;
     }
+    if (c->message && c->settings->message_timeout) { /* which ends it if it is too slow */
+        set_alarm(c, d, c->loop->now + most);
+        return;
+    }
     over(d, "no message for too long");
 }
 

@@ -28,6 +28,9 @@ APLOG_USE_MODULE(websocket);
 #define DEFAULT_PING_INTERVAL 20000
 #define DEFAULT_PING_GRACE 10000
 #define DEFAULT_CLOSE_TIMEOUT 5000
+#define DEFAULT_MESSAGE_TIMEOUT 60000
+#define DEFAULT_MESSAGE_RATE 500
+#define MESSAGE_RATE_MAX (1 << 30)
 #define DEFAULT_SUBSCRIPTIONS 100
 
 #define SUBSCRIPTIONS_MAX 100000
@@ -43,6 +46,7 @@ void *ws_create_dir_config(apr_pool_t *p, char *dir)
     d->max_frame = d->max_message = d->send_queue = -1;
     d->compression = (ws_compression){-1, -1, -1, -1, -1, -1};
     d->subscriptions = d->fragment = d->ping_interval = d->ping_grace = d->close_timeout = -1;
+    d->message_timeout = d->message_rate = -1;
     return d;
 }
 
@@ -70,6 +74,8 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     MERGE(may[WS_MAY_PUBLISH], NULL);
     MERGE(ping_grace, -1);
     MERGE(close_timeout, -1);
+    MERGE(message_timeout, -1);
+    MERGE(message_rate, -1);
     MERGE(slow, -1);
     MERGE(behind, -1);
     MERGE(reauthorize, -1);
@@ -121,6 +127,8 @@ const ws_settings *ws_settings_of(request_rec *r)
     s.fragment = or_default(d->fragment, 0);
     s.ping_interval = (apr_uint32_t)or_default(d->ping_interval, DEFAULT_PING_INTERVAL);
     s.ping_grace = (apr_uint32_t)or_default(d->ping_grace, DEFAULT_PING_GRACE);
+    s.message_timeout = (apr_uint32_t)or_default(d->message_timeout, DEFAULT_MESSAGE_TIMEOUT);
+    s.message_rate = (apr_uint32_t)or_default(d->message_rate, DEFAULT_MESSAGE_RATE);
     s.close_timeout = (apr_uint32_t)or_default(d->close_timeout, DEFAULT_CLOSE_TIMEOUT);
     s.slow = d->slow < 0 ? WS_SLOW_CLOSE : (apr_uint32_t)d->slow;
     s.behind = (apr_uint32_t)or_default(d->behind, 0);
@@ -304,6 +312,25 @@ static const char *set_ping(cmd_parms *cmd, void *config, const char *interval, 
                ws_parse_interval(cmd->pool, grace, 100, WS_INTERVAL_MAX, &d->ping_grace),
                ", as the time to answer a ping; or off, to keep clients that do not")
                  : NULL;
+}
+
+static const char *set_message_timeout(cmd_parms *cmd, void *config, const char *time,
+                                       const char *rate)
+{
+    ws_dir_config *d = config;
+    const char *error;
+    if (!strcasecmp(time, "off")) {
+        d->message_timeout = 0;
+        return rate ? wrong(cmd, rate, "nothing behind off") : NULL;
+    }
+    error = ws_parse_interval(cmd->pool, time, 100, WS_INTERVAL_MAX, &d->message_timeout);
+    if (error) {
+        return ws_refused(cmd, time, error, "; or off");
+    }
+    return rate ? ws_refused(cmd, rate,
+                             ws_parse_size(cmd->pool, rate, 0, MESSAGE_RATE_MAX, &d->message_rate),
+                             ", as bytes a second; or 0")
+                : NULL;
 }
 
 static const char *set_interval(cmd_parms *cmd, void *config, const char *arg)
@@ -561,6 +588,9 @@ const command_rec ws_directives[] = {
         "WebSocketPing", set_ping, NULL, WHERE,
         "the time without traffic after which a ping is sent, and then the time to answer "
         "it; or off"),
+    AP_INIT_TAKE12(
+        "WebSocketMessageTimeout", set_message_timeout, NULL, WHERE,
+        "Time in which an unfinished message has to grow, then bytes a second beyond it"),
     AP_INIT_TAKE1("WebSocketCloseTimeout", set_interval, FIELD(close_timeout), WHERE,
                   "the time that the closing handshake may take"),
     AP_INIT_TAKE_ARGV("WebSocketOrigin", set_origins, NULL, WHERE,

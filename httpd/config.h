@@ -45,11 +45,12 @@ typedef struct ws_dir_config {
     apr_int64_t max_frame, max_message, send_queue;       /**< bytes; -1: not set */
     apr_int64_t fragment;                                 /**< bytes, 0: off; -1: not set */
     apr_int64_t ping_interval, ping_grace, close_timeout; /**< milliseconds; -1: not set */
-    apr_int64_t reauthorize;                              /**< milliseconds, 0: off; -1: not set */
-    apr_int64_t subscriptions;                            /**< -1: not set */
-    int slow;                                             /**< ws_slow; -1: not set */
-    apr_int64_t behind;                                   /**< milliseconds, 0: any; -1: not set */
-    const struct ws_channel_http *channel_http;           /**< NULL: not set */
+    apr_int64_t message_timeout, message_rate;  /**< milliseconds, bytes a second; -1: not set */
+    apr_int64_t reauthorize;                    /**< milliseconds, 0: off; -1: not set */
+    apr_int64_t subscriptions;                  /**< -1: not set */
+    int slow;                                   /**< ws_slow; -1: not set */
+    apr_int64_t behind;                         /**< milliseconds, 0: any; -1: not set */
+    const struct ws_channel_http *channel_http; /**< NULL: not set */
     ws_access access;
     const struct ws_channel_acl *may[2]; /**< by ws_action; NULL: not set */
     apr_array_header_t *extensions;      /**< ws_extension_use *; NULL: not set; empty: none */

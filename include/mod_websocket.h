@@ -444,8 +444,8 @@ WS_API ws_status ws_abort(ws_conn *c);
 /** Bytes that wait to be sent, frame headers included.  [callback] */
 WS_API apr_size_t ws_queued(ws_conn *c);
 
-/** ws_send() to a connection of this process by its id. WS_QUEUED or WS_GONE, or WS_FULL when there
- *  is no memory. A connection that is found gone, or whose queue is found full, or whose version has
+/** ws_send() to a connection of this process by its id. WS_QUEUED or WS_GONE, or WS_FULL when 64 MiB wait
+ *  for its loop already, or there is no memory. A connection that is found gone, or whose queue is found full, or whose version has
  *  no binary messages, after the call has returned WS_QUEUED loses the message; the latter two are
  *  logged.  [any] */
 WS_API ws_status ws_send_to(ws_id id, ws_type type, const char *data, apr_size_t len);
@@ -457,7 +457,7 @@ WS_API ws_status ws_close_id(ws_id id, int code, const char *reason);
  * Send one message to all open connections of a WebSocketHandler line in this process. The frame is
  * made once and shared. Those of versions 76 and 75 are passed over if it is binary.
  * @param except  a connection to leave out (the sender, say), or 0
- * @return WS_QUEUED, or WS_FULL when there is no memory.  [any]
+ * @return WS_QUEUED, or WS_FULL when 64 MiB wait for a loop already, or there is no memory.  [any]
  */
 WS_API ws_status ws_broadcast(ws_location *here, ws_type type, const char *data, apr_size_t len,
                               ws_id except);

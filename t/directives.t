@@ -102,6 +102,13 @@ for my $directive (qw(WebSocketCloseTimeout WebSocketDrainTimeout)) {
     takes("$directive $_", "taken: $directive $_") for qw(1ms 24h 5 500ms 1min 1d 20S 2Min);
 }
 
+refuses("WebSocketMessageTimeout $_", qr/^WebSocketMessageTimeout: "\Q$_\E" is wrong, it takes an interval from 100ms to 24h.*; or off/)
+    for qw(0 99ms 25h x -1), @nonsense;
+refuses("WebSocketMessageTimeout 5s $_", qr/^WebSocketMessageTimeout: "\Q$_\E" is wrong, it takes a size.*, as bytes a second/)
+    for qw(x -1 2G off);
+refuses('WebSocketMessageTimeout off 500', qr/^WebSocketMessageTimeout: "500" is wrong, it takes nothing behind off/);
+takes("WebSocketMessageTimeout $_", "taken: WebSocketMessageTimeout $_") for 'off', '100ms', '24h 0', '60s 500', '1min 10K';
+
 refuses("WebSocketOrigin $_", qr/^WebSocketOrigin: "\Q$_\E" is wrong, it takes same, any, or origins such as https:/)
     for qw(example.org https:// https://a/ https://a/path http://a:x http://a:65536 //a *), 'http://';
 refuses('WebSocketOrigin any http://a', qr/^WebSocketOrigin: "any" is wrong, it takes any alone/);
@@ -238,6 +245,7 @@ my %lines = (
     WebSocketLimit          => 'connections=5',
     WebSocketReauthorize    => 'off',
     WebSocketPing           => 'off',
+    WebSocketMessageTimeout => '60s 500',
     WebSocketCloseTimeout   => '5s',
     WebSocketOrigin         => 'any',
     WebSocketVersions       => '13',

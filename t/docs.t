@@ -98,6 +98,7 @@ for (
     ['WebSocketMaxMessageSize', 'httpd/config.c', 'DEFAULT_MESSAGE'],
     ['WebSocketSendQueue',      'httpd/config.c', 'DEFAULT_SEND_QUEUE'],
     ['WebSocketPing',           'httpd/config.c', 'DEFAULT_PING_INTERVAL', 'DEFAULT_PING_GRACE'],
+    ['WebSocketMessageTimeout', 'httpd/config.c', 'DEFAULT_MESSAGE_TIMEOUT', 'DEFAULT_MESSAGE_RATE'],
     ['WebSocketCloseTimeout',   'httpd/config.c', 'DEFAULT_CLOSE_TIMEOUT'],
     ['WebSocketSubscriptions',  'httpd/config.c',   'DEFAULT_SUBSCRIPTIONS'],
     ['WebSocketChannels',       'httpd/channels.c', 'CHANNELS_DEFAULT'],

@@ -365,7 +365,7 @@ static int rec_closing(ws_conn *c, int code, const char *reason, apr_size_t len)
         ws_send(c, WS_TEXT, "last words", 10);
         ws_close(c, 3333, "answer");
     }
-    later_id = ws_conn_id(c);
+    __atomic_store_n(&later_id, ws_conn_id(c), __ATOMIC_RELAXED);
     return len == 5 && (!memcmp(reason, "later", 5) || !memcmp(reason, "never", 5));
 }
 
@@ -416,9 +416,11 @@ static void a_close_is_answered_by(rig *r, const char *name)
     wire_text(&w, "ignored");
     wire_frame(&w, FIN | PING, "ignored", 7);
     turns(r, 0);
-    is_int(ws_send_to(later_id, WS_TEXT, "more", 4), WS_QUEUED, "meanwhile");
+    is_int(ws_send_to(__atomic_load_n(&later_id, __ATOMIC_RELAXED), WS_TEXT, "more", 4), WS_QUEUED,
+           "meanwhile");
     wire_next_is(&w, "text \"more\"", "messages can be sent");
-    is_int(ws_close_id(later_id, 3000, "now"), WS_QUEUED, "then ws_close()");
+    is_int(ws_close_id(__atomic_load_n(&later_id, __ATOMIC_RELAXED), 3000, "now"), WS_QUEUED,
+           "then ws_close()");
     wire_next_is(&w, "close 3000 \"now\"", "is the answer");
     states_and_end(r, &w, name, "close 1000 \"later\"");
 }

@@ -6,6 +6,7 @@
 
 enum { MANY = 3000, LONG = 20000 };
 
+/* All atomic. */
 static int of_a;        /* messages of connection "a" that its handler has seen; the loop's */
 static int of_a_when_b; /* as many, when "b" had its first */
 static apr_size_t most_posted; /* bytes that ever waited for the loop */
@@ -14,21 +15,25 @@ static char answer[LONG];
 static void watch_posted(const ws_conn *c)
 {
     apr_size_t now = __atomic_load_n(&c->loop->posted, __ATOMIC_RELAXED);
-    most_posted = now > most_posted ? now : most_posted;
+    if (now > __atomic_load_n(&most_posted, __ATOMIC_RELAXED)) {
+        __atomic_store_n(&most_posted, now, __ATOMIC_RELAXED);
+    }
 }
 
 static void forget_counts(void)
 {
-    of_a = 0;
-    of_a_when_b = -1;
-    most_posted = 0;
+    __atomic_store_n(&of_a, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&of_a_when_b, -1, __ATOMIC_RELAXED);
+    __atomic_store_n(&most_posted, 0, __ATOMIC_RELAXED);
 }
 
 /* "b" is answered at once; "a" is counted. @return whether it was "a" */
 static int counts(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     if (*name_of(c) == 'b') {
-        of_a_when_b = of_a_when_b < 0 ? of_a : of_a_when_b;
+        if (__atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED) < 0) {
+            __atomic_store_n(&of_a_when_b, of_a, __ATOMIC_RELAXED);
+        }
         ws_send(c, type, data, len);
         return 0;
     }
@@ -47,8 +52,7 @@ static void answer_by_id(ws_conn *c, ws_type type, const char *data, apr_size_t 
 static void answer_by_broadcast(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     if (counts(c, type, data, len)) {
-        ws_broadcast(ws_conn_location(c), WS_BINARY, answer, LONG,
-                     of_a_when_b < 0 ? 0 : ws_conn_id(c));
+        ws_broadcast(ws_conn_location(c), WS_BINARY, answer, LONG, ws_conn_id(c));
         watch_posted(c);
     }
 }
@@ -100,9 +104,12 @@ static void answers_by_id_are_bounded(rig *r)
     wire a = enter(r, "a"), b = enter(r, "b");
     send_both(r, &a, &b);
     wire_next_is(&b, "text \"b\"", "another client is answered");
-    ok(of_a_when_b < MANY / 2, "before all of one that asks for much: behind %d", of_a_when_b);
+    ok(__atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED) < MANY / 2,
+       "before all of one that asks for much: behind %d",
+       __atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED));
     is_int(answers(&a, BINARY, MANY), MANY, "a client that reads late gets all answers");
-    ok(most_posted < (1 << 20), "at most %zu bytes waited for the loop", most_posted);
+    ok(__atomic_load_n(&most_posted, __ATOMIC_RELAXED) < (1 << 20),
+       "at most %zu bytes waited for the loop", __atomic_load_n(&most_posted, __ATOMIC_RELAXED));
     is_int(untold(), 0, "nobody was closed for it");
     leave(&a, "a");
     leave(&b, "b");
@@ -114,8 +121,11 @@ static void broadcasts_are_bounded(rig *r)
     send_both(r, &a, &b);
     while (strcmp(wire_next(&b), "text \"b\"")) {
     }
-    ok(of_a_when_b < MANY / 2, "another client is answered behind %d broadcasts", of_a_when_b);
-    ok(most_posted < (1 << 20), "at most %zu bytes waited for the loop", most_posted);
+    ok(__atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED) < MANY / 2,
+       "another client is answered behind %d broadcasts",
+       __atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED));
+    ok(__atomic_load_n(&most_posted, __ATOMIC_RELAXED) < (1 << 20),
+       "at most %zu bytes waited for the loop", __atomic_load_n(&most_posted, __ATOMIC_RELAXED));
     wire_free(&a);
     wire_free(&b);
     nobody_is_left(r);
@@ -165,7 +175,9 @@ static void inflated_bytes_count(rig *r)
     wire a = join_swelling(r, "a"), b = enter(r, "b");
     send_both(r, &a, &b);
     wire_next_is(&b, "text \"b\"", "another client is answered");
-    ok(of_a_when_b < 10, "behind %d messages that become 1 MiB each", of_a_when_b);
+    ok(__atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED) < 10,
+       "behind %d messages that become 1 MiB each",
+       __atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED));
     while (__atomic_load_n(&of_a, __ATOMIC_RELAXED) < MANY) {
         turns(r, 0);
     }
@@ -209,7 +221,8 @@ static void a_blocking_callback_waits(rig *r)
     forget_counts();
     wire_text(&a, "go");
     told_is("a", "sent some", "a callback that sends to a client that does not read has to stop");
-    ok(most_posted <= (1 << 20) + 2 * LONG, "at most %zu bytes waited for the loop", most_posted);
+    ok(__atomic_load_n(&most_posted, __ATOMIC_RELAXED) <= (1 << 20) + 2 * LONG,
+       "at most %zu bytes waited for the loop", __atomic_load_n(&most_posted, __ATOMIC_RELAXED));
     wire_free(&a);
     ok(!strncmp(told("a"), "close ", 6), "on_close");
 }
@@ -232,7 +245,8 @@ static void what_waits_for_a_loop_is_bounded(rig *r)
     is_int(ws_close_id(id, 1000, NULL), WS_QUEUED, "but a connection can be closed");
     let_loop_go(&h);
     turns(r, 0);
-    is_int((long long)r->engine->loops[0].posted, 0, "all that was taken has been handled");
+    is_int((long long)__atomic_load_n(&r->engine->loops[0].posted, __ATOMIC_RELAXED), 0,
+           "all that was taken has been handled");
     wire_free(&a);
     ok(!strncmp(told("a"), "close ", 6), "on_close");
     nobody_is_left(r);

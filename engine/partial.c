@@ -1,0 +1,108 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * The beginning of a message that has not come whole. It may be large and cost the peer little, so it has
+ * to make progress, and on the whole as fast as WebSocketMessageTimeout says.
+ */
+
+#include <stdlib.h>
+
+#include "engine/conn.h"
+
+/* First size of a message's buffer; it doubles as the payload comes in, so that a header which
+ * announces much costs nothing. */
+#define MESSAGE_MIN (4 * 1024)
+
+static void begin_time(ws_partial *m)
+{
+    m->begun = m->moved = m->c->loop->now;
+    m->wire_in = m->c->tally.wire_in;
+}
+
+/* Milliseconds that the message may take, from when it began. */
+static apr_uint64_t allowed(const ws_partial *m)
+{
+    const ws_settings *s = m->c->settings;
+    return s->message_timeout
+           + (s->message_rate ? (m->c->tally.wire_in - m->wire_in) * 1000 / s->message_rate : 0);
+}
+
+static void look(ws_alarm *a);
+
+static void set_alarm(ws_partial *m)
+{
+    ws_loop *loop = m->c->loop;
+    apr_uint32_t timeout = m->c->settings->message_timeout;
+    if (timeout) {
+        m->alarm.fn = look;
+        ws_timer_wheel_set(&loop->wheel, &m->alarm, loop->now + timeout);
+    }
+}
+
+static void look(ws_alarm *a)
+{
+    ws_partial *m = (ws_partial *)a;
+    ws_conn *c = m->c;
+    apr_uint32_t now = c->loop->now, timeout = c->settings->message_timeout;
+    if (c->held & ~WS_HELD_TURN) { /* the peer could not send */
+        begin_time(m);
+    }
+    if (now - m->moved < timeout && (!c->settings->message_rate || now - m->begun < allowed(m))) {
+        ws_timer_wheel_set(&c->loop->wheel, a, m->moved + timeout);
+        return;
+    }
+    ws_conn_fail(c, WS_CLOSE_POLICY, "a message takes too long to arrive");
+    ws_partial_free(c);
+    ws_conn_mark_dirty(c);
+}
+
+ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
+{
+    ws_partial *m = c->message;
+    apr_size_t len = m ? m->len : 0, size = m ? m->size : 0;
+    if (m && size - len >= more) {
+        return m;
+    }
+    size = size ? size * 2 : MESSAGE_MIN;
+    if (size < len + more) {
+        size = len + more;
+    }
+    if (size > total && total >= len + more) {
+        size = (apr_size_t)total;
+    }
+    if (m) {
+        ws_timer_wheel_clear(&c->loop->wheel, &m->alarm);
+    }
+    if (!(m = realloc(m, sizeof(*m) + size))) {
+        return NULL;
+    }
+    if (!c->message) {
+        *m = (ws_partial){.c = c};
+        begin_time(m);
+        m->wire_in -= c->chain ? 0 : more; /* they have come with the read that began it */
+    }
+    m->size = size;
+    c->message = m;
+    set_alarm(m);
+    return m;
+}
+
+void ws_partial_grow(ws_partial *m, apr_size_t len)
+{
+    m->len += len;
+    m->moved = m->c->loop->now;
+}
+
+void ws_partial_released(ws_partial *m)
+{
+    begin_time(m);
+}
+
+void ws_partial_free(ws_conn *c)
+{
+    if (c->message) {
+        ws_timer_wheel_clear(&c->loop->wheel, &c->message->alarm);
+        free(c->message);
+        c->message = NULL;
+    }
+}
