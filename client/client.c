@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/tls.h"
+#include "client/connector.h"
 #include "engine/handoff.h"
 #include "include/websocket_client.h"
 #include "protocol/deflate.h"
@@ -109,6 +109,12 @@ int ws_client_wait(ws_client *client, apr_uint32_t timeout)
     return ws_engine_wait(client->engine, timeout);
 }
 
+static void end_waiting(ws_loop *loop, ws_task *task)
+{
+    ws_connector_end_waiting(loop);
+    free(task);
+}
+
 void ws_client_close_all(ws_client *client, int code, const char *text)
 {
     struct reason *r = malloc(sizeof(*r) + (text ? strlen(text) : 0) + 1);
@@ -120,6 +126,12 @@ void ws_client_close_all(ws_client *client, int code, const char *text)
         }
     }
     ws_engine_close_all(client->engine, code, r ? r->text : "", 0);
+    for (unsigned i = 0; i < client->engine->options.loops; i++) { /* behind those tasks */
+        ws_task *t = ws_task_new(sizeof(*t), end_waiting);
+        if (t && ws_loop_post(&client->engine->loops[i], t) < 0) {
+            free(t);
+        }
+    }
 }
 
 void ws_client_free(ws_client *client)

@@ -19,6 +19,7 @@
 #define PING_INTERVAL 20000
 #define PING_GRACE 10000
 #define MAX_ANSWER (16 * 1024)
+#define MAX_BODY (1024 * 1024)
 #define MAX_MESSAGE (1024 * 1024)
 #define SEND_QUEUE (1024 * 1024)
 
@@ -27,13 +28,14 @@
 
 static apr_uint64_t counter;
 
-static const char *const *copy_headers(apr_pool_t *p, const char *const *headers)
+/* multiple: that of strings that belong together; what is missing is "" */
+static const char *const *copy_list(apr_pool_t *p, const char *const *list, int multiple)
 {
     apr_array_header_t *copy = apr_array_make(p, 8, sizeof(const char *));
-    for (; headers && *headers; headers++) {
-        APR_ARRAY_PUSH(copy, const char *) = apr_pstrdup(p, *headers);
+    for (; list && *list; list++) {
+        APR_ARRAY_PUSH(copy, const char *) = apr_pstrdup(p, *list);
     }
-    if (copy->nelts % 2) { /* a name without a value */
+    if (copy->nelts % multiple) {
         APR_ARRAY_PUSH(copy, const char *) = "";
     }
     APR_ARRAY_PUSH(copy, const char *) = NULL;
@@ -50,15 +52,17 @@ static void set_default(apr_uint32_t *field, apr_uint32_t value)
 static void copy_options(ws_connector *t, const ws_connect_options *options)
 {
     ws_connect_options *o = &t->o;
-    const char **const strings[] = {&o->url,         &o->protocols,   &o->origin,
-                                    &o->ca_file,     &o->certificate, &o->key,
-                                    &o->server_name, &o->proxy,       &o->source};
+    const char **const strings[] = {&o->url,         &o->protocols,   &o->origin,      &o->ca_file,
+                                    &o->certificate, &o->key,         &o->server_name, &o->proxy,
+                                    &o->source,      &o->unix_socket, &o->key_log};
     /* A caller that was built with an older header has a shorter one. */
     memcpy(o, options, options->size < sizeof(*o) ? options->size : sizeof(*o));
     for (unsigned i = 0; i < sizeof(strings) / sizeof(*strings); i++) {
         *strings[i] = apr_pstrdup(t->pool, *strings[i]);
     }
-    o->headers = copy_headers(t->pool, o->headers);
+    o->headers = copy_list(t->pool, o->headers, 2);
+    o->connect_to = copy_list(t->pool, o->connect_to, 1);
+    o->max_body = o->max_body < MAX_BODY ? o->max_body : MAX_BODY;
     o->version = o->version ? o->version : 13;
     o->max_answer = o->max_answer ? o->max_answer : MAX_ANSWER;
     set_default(&o->lookup_timeout, LOOKUP_TIMEOUT);
@@ -111,6 +115,7 @@ static ws_connector *trial_new(const ws_connect_options *options, const ws_setti
     }
     t = apr_pcalloc(pool, sizeof(*t));
     t->pool = pool;
+    apr_pool_create(&t->once, pool);
     copy_options(t, options);
     settle(t, base);
     ws_connector_init(t);

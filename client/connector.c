@@ -1,12 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Name, address, proxy, TLS: the way to a server, until the handshake can begin. */
+/** A connection that is being made: its stages, their times, its end. */
 
 #include "client/connector.h"
 
 #include <apr_base64.h>
 #include <apr_strings.h>
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -15,13 +14,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include "client/idn.h"
 #include "engine/handoff.h"
 #include "protocol/handshake.h"
 
-static void set_alarm(ws_connector *t, apr_uint32_t ms)
+void ws_connector_alarm(ws_connector *t, apr_uint32_t ms)
 {
     if (ms == WS_NEVER) {
         ws_timer_wheel_clear(&t->guest.loop->wheel, &t->alarm);
@@ -33,8 +33,7 @@ static void set_alarm(ws_connector *t, apr_uint32_t ms)
 
 /* ---- The end ---- */
 
-/* Let go of what leads to the server. */
-static void hang_up(ws_connector *t)
+void ws_connector_hang_up(ws_connector *t)
 {
     ws_source_unwatch(&t->guest);
     ws_timer_wheel_clear(&t->guest.loop->wheel, &t->alarm);
@@ -42,16 +41,15 @@ static void hang_up(ws_connector *t)
         ws_lookup_cancel(t->lookup);
         t->lookup = NULL;
     }
+    ws_connector_try_end(t);
     SSL_free(t->ssl);
     t->ssl = NULL;
     if (t->fd >= 0) {
         close(t->fd);
         t->fd = -1;
     }
-    if (t->found.addresses) {
-        freeaddrinfo(t->found.addresses);
-        t->found.addresses = NULL;
-    }
+    free(t->found.addresses);
+    t->found.addresses = NULL;
     SSL_CTX_free(t->found.tls);
     t->found.tls = NULL;
     t->in_len = 0;
@@ -59,7 +57,11 @@ static void hang_up(ws_connector *t)
 
 void ws_connector_end(ws_connector *t)
 {
-    hang_up(t);
+    if (t->stage == WS_AT_END) {
+        return;
+    }
+    ws_connector_forget_connection(t);
+    ws_connector_hang_up(t);
     t->stage = WS_AT_END;
     ws_source_leave(&t->guest);
 }
@@ -80,19 +82,30 @@ void ws_connector_fail(ws_connector *t, int status, const char *format, ...)
         snprintf(line, sizeof(line), "no connection to %.300s: %s", host, reason);
         options->log(WS_LOG_INFO, &t->settings, NULL, line);
     }
+    if (ws_connector_retry(t, status, reason)) {
+        return;
+    }
     ws_connector_end(t);
     if (t->o.on_failure) {
         t->o.on_failure(t->o.data, reason, status);
     }
 }
 
-static void took_too_long(ws_alarm *a)
+static void time_is_over(ws_alarm *a)
 {
     ws_connector *t = (ws_connector *)((char *)a - offsetof(ws_connector, alarm));
     switch (t->stage) {
+    case WS_AT_CONNECT:
+        ws_connector_try_tick(t);
+        break;
+    case WS_AT_BODY:
+        t->body.cut = 1;
+        ws_connector_body_over(t);
+        break;
     case WS_AT_LOOKUP:
         ws_connector_fail(t, 0, "lookup: no answer in %u ms", t->o.lookup_timeout);
         break;
+    case WS_AT_PROXY_TLS:
     case WS_AT_PROXY:
         ws_connector_fail(t, 0, "proxy: no answer in %u ms", t->o.handshake_timeout);
         break;
@@ -112,30 +125,51 @@ static void shake_hands(ws_connector *t)
     ERR_clear_error();
     n = SSL_connect(t->ssl);
     if (n == 1) {
-        ws_connector_ask(t);
+        (t->stage == WS_AT_PROXY_TLS ? ws_connector_ask_proxy : ws_connector_ask)(t);
     }
     else if (ws_connector_wanted(t, n) < 0) {
-        ws_connector_fail(t, 0, "%s", t->error);
+        ws_connector_fail(t, 0, "%s%s", t->stage == WS_AT_PROXY_TLS ? "proxy: " : "", t->error);
     }
 }
 
-/* The server's end of the line. */
-static void secure(ws_connector *t)
+static void start_tls(ws_connector *t, const char *name, ws_connect_stage stage)
 {
-    const char *name = t->o.server_name ? t->o.server_name : t->url.host;
-    if (!t->url.secure) {
-        ws_connector_ask(t);
-        return;
-    }
-    t->stage = WS_AT_TLS;
+    t->stage = stage;
     if (!(t->ssl = ws_tls_connect(t->found.tls, t->fd, name, t->o.insecure))) {
         ws_connector_fail(t, 0, "tls: \"%s\" cannot be the name of a server", name);
         return;
     }
+    if (stage == WS_AT_PROXY_TLS) {
+        SSL_certs_clear(t->ssl); /* our certificate is for the server */
+    }
     shake_hands(t);
 }
 
-/* ---- The proxy: RFC 9110, section 9.3.6 ---- */
+void ws_connector_secure(ws_connector *t)
+{
+    if (t->url.secure) {
+        start_tls(t, t->o.server_name && !t->strange ? t->o.server_name : t->url.host, WS_AT_TLS);
+    }
+    else {
+        ws_connector_ask(t);
+    }
+}
+
+void ws_connector_connected(ws_connector *t)
+{
+    int on = 1;
+    setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    ws_connector_alarm(t, t->o.handshake_timeout);
+    if (t->proxy.host && t->proxy.secure) {
+        start_tls(t, t->proxy.host, WS_AT_PROXY_TLS);
+    }
+    else if (t->proxy.host) {
+        ws_connector_ask_proxy(t);
+    }
+    else {
+        ws_connector_secure(t);
+    }
+}
 
 const char *ws_connector_credentials(const ws_connector *t, const ws_url *url)
 {
@@ -143,168 +177,128 @@ const char *ws_connector_credentials(const ws_connector *t, const ws_url *url)
     if (!url->user) {
         return NULL;
     }
-    text = apr_pstrcat(t->pool, url->user, ":", url->password, NULL);
-    coded = apr_palloc(t->pool, (apr_size_t)apr_base64_encode_len((int)strlen(text)));
+    text = apr_pstrcat(t->once, url->user, ":", url->password, NULL);
+    coded = apr_palloc(t->once, (apr_size_t)apr_base64_encode_len((int)strlen(text)));
     apr_base64_encode_binary(coded, (unsigned char *)text, (int)strlen(text));
-    return apr_pstrcat(t->pool, "Basic ", coded, NULL);
+    return apr_pstrcat(t->once, "Basic ", coded, NULL);
 }
 
-static void proxy_answered(ws_connector *t)
-{
-    apr_size_t head;
-    ws_client_response answer;
-    const char *wrong;
-    if (!ws_connector_send(t, "proxy") || !(head = ws_connector_read_head(t, "proxy"))) {
-        return;
-    }
-    if (ws_client_response_parse(&answer, t->in, head, &wrong) < 0) {
-        ws_connector_fail(t, 0, "proxy: %s", wrong);
-    }
-    else if (answer.status / 100 != 2) {
-        ws_connector_fail(t, answer.status, "proxy: it answered %d", answer.status);
-    }
-    else if (t->in_len > head) { /* nobody behind it has been spoken to */
-        ws_connector_fail(t, 0, "proxy: something comes behind its answer");
-    }
-    else {
-        t->in_len = 0;
-        secure(t);
-    }
-}
+/* ---- The name ---- */
 
-static void ask_proxy(ws_connector *t)
+const char *ws_connector_international(ws_connector *t, ws_url *url)
 {
-    char to[WS_AUTHORITY_SIZE];
-    const char *credentials = ws_connector_credentials(t, &t->proxy);
-    ws_url_authority(&t->url, 1, to);
-    t->out = apr_pstrcat(t->pool, "CONNECT ", to, " HTTP/1.1\r\nHost: ", to, "\r\n",
-                         credentials ? "Proxy-Authorization: " : "", credentials ? credentials : "",
-                         credentials ? "\r\n" : "", "\r\n", NULL);
-    t->out_len = strlen(t->out);
-    t->out_sent = 0;
-    t->stage = WS_AT_PROXY;
-    proxy_answered(t);
-}
-
-/* ---- Addresses ---- */
-
-static void connected(ws_connector *t)
-{
-    int on = 1;
-    setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    set_alarm(t, t->o.handshake_timeout);
-    if (t->proxy.host) {
-        ask_proxy(t);
+    char name[WS_IDN_SIZE];
+    const char *wrong = ws_idn_to_ascii(url->host, name);
+    if (wrong) {
+        return apr_psprintf(t->once, "the host \"%s\": %s", url->host, wrong);
     }
-    else {
-        secure(t);
-    }
-}
-
-/* The local address to connect from, if it is of this family. @return its length, or 0 */
-static socklen_t source_of(const ws_connector *t, int family, struct sockaddr_storage *out)
-{
-    struct sockaddr_in *v4 = (struct sockaddr_in *)out;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
-    memset(out, 0, sizeof(*out));
-    out->ss_family = (sa_family_t)family;
-    if (family == AF_INET && inet_pton(AF_INET, t->o.source, &v4->sin_addr) == 1) {
-        return sizeof(*v4);
-    }
-    return family == AF_INET6 && inet_pton(AF_INET6, t->o.source, &v6->sin6_addr) == 1 ? sizeof(*v6)
-                                                                                       : 0;
-}
-
-/* @return 0, or -1 with errno set */
-static int open_socket(ws_connector *t)
-{
-    const struct addrinfo *a = t->address;
-    struct sockaddr_storage source;
-    int late = 1;
-    t->fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (t->fd < 0) {
-        return -1;
-    }
-    if (t->o.source) {
-        socklen_t len = source_of(t, a->ai_family, &source);
-        if (!len) {
-            errno = EAFNOSUPPORT;
-            return -1;
-        }
-        /* The port is chosen with the server's address in view: one serves for many servers. */
-        setsockopt(t->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof(late));
-        if (bind(t->fd, (struct sockaddr *)&source, len) < 0) {
-            return -1;
-        }
-    }
-    return connect(t->fd, a->ai_addr, a->ai_addrlen);
-}
-
-/* Try the address, and those behind it. */
-static void try_addresses(ws_connector *t)
-{
-    for (; t->address; t->address = t->address->ai_next) {
-        if (open_socket(t) == 0) {
-            connected(t);
-            return;
-        }
-        if (errno == EINPROGRESS && ws_source_watch(&t->guest, t->fd, WS_WRITABLE) == APR_SUCCESS) {
-            set_alarm(t, t->o.connect_timeout);
-            return;
-        }
-        snprintf(t->error, sizeof(t->error), "connect: %s", strerror(errno));
-        if (t->fd >= 0) {
-            close(t->fd);
-            t->fd = -1;
-        }
-    }
-    ws_connector_fail(t, 0, "%s", t->error);
-}
-
-static void try_next(ws_connector *t)
-{
-    ws_source_unwatch(&t->guest);
-    close(t->fd);
-    t->fd = -1;
-    t->address = t->address->ai_next;
-    try_addresses(t);
-}
-
-static void time_is_over(ws_alarm *a)
-{
-    ws_connector *t = (ws_connector *)((char *)a - offsetof(ws_connector, alarm));
-    if (t->stage == WS_AT_CONNECT) {
-        snprintf(t->error, sizeof(t->error), "connect: no answer in %u ms", t->o.connect_timeout);
-        try_next(t);
-    }
-    else {
-        took_too_long(a);
-    }
+    url->host = apr_pstrdup(t->once, name);
+    url->international = 0;
+    return NULL;
 }
 
 static void found(void *arg, ws_found *f)
 {
     ws_connector *t = arg;
+    ws_addresses *given = t->found.addresses; /* of a unix socket */
     t->lookup = NULL;
     t->found = *f;
+    t->found.addresses = f->addresses ? f->addresses : given;
     if (*f->error) {
         ws_connector_fail(t, 0, "%s", f->error);
         return;
     }
-    t->stage = WS_AT_CONNECT;
-    t->address = f->addresses;
-    try_addresses(t);
+    ws_connector_try(t);
+}
+
+/* @return 0, or -1: the attempt has failed */
+static int use_unix_socket(ws_connector *t)
+{
+    struct sockaddr_un *name;
+    ws_addresses *one = calloc(1, sizeof(*one) + sizeof(ws_address));
+    if (!one || strlen(t->o.unix_socket) >= sizeof(name->sun_path)) {
+        free(one);
+        ws_connector_fail(t, 0, "request: the unix socket's path is too long");
+        return -1;
+    }
+    name = (struct sockaddr_un *)&one->list[0].address;
+    name->sun_family = AF_UNIX;
+    strcpy(name->sun_path, t->o.unix_socket);
+    one->count = 1;
+    one->list[0].len = sizeof(*name);
+    t->found.addresses = one;
+    return 0;
+}
+
+/* The next field of HOST:PORT:HOST:PORT, from the pool; colons in brackets belong to an address. */
+static char *next_field(ws_connector *t, const char **s)
+{
+    size_t len = 0;
+    char *field;
+    for (int inside = 0; (*s)[len] && (inside || (*s)[len] != ':'); len++) {
+        inside = (*s)[len] == '[' ? 1 : (*s)[len] == ']' ? 0 : inside;
+    }
+    field = apr_pstrmemdup(t->once, *s, len);
+    *s += len + ((*s)[len] == ':');
+    return field;
+}
+
+static int same_host(const char *bracketed, const char *host)
+{
+    size_t len = strlen(bracketed);
+    if (*bracketed == '[' && len > 1) {
+        bracketed++;
+        len -= 2;
+    }
+    return strlen(host) == len && !strncasecmp(bracketed, host, len);
+}
+
+/* Where connect_to leads for this host and port, which change then. @return NULL, or the entry that is
+ * wrong */
+static const char *redirect_connection(ws_connector *t, const char **host, unsigned *port)
+{
+    for (const char *const *entry = t->o.connect_to; entry && *entry; entry++) {
+        const char *s = *entry;
+        const char *from = next_field(t, &s), *from_port = next_field(t, &s);
+        const char *to = next_field(t, &s), *to_port = next_field(t, &s);
+        char *end;
+        unsigned long new_port = strtoul(to_port, &end, 10);
+        if (*s || *end || new_port > 65535 || (*to_port && !new_port)
+            || strspn(from_port, "0123456789") != strlen(from_port)) {
+            return *entry;
+        }
+        if ((!*from || same_host(from, *host))
+            && (!*from_port || strtoul(from_port, NULL, 10) == *port)) {
+            *host = *to ? to : *host;
+            *port = *to_port ? (unsigned)new_port : *port;
+            return NULL;
+        }
+    }
+    return NULL;
 }
 
 static void look_up(ws_connector *t)
 {
-    const ws_url *to = t->proxy.host ? &t->proxy : &t->url;
-    const ws_tls_files files = {t->o.ca_file, t->o.certificate, t->o.key, t->o.insecure};
+    const ws_url *url = t->proxy.host ? &t->proxy : &t->url;
+    /* Another server than the one that was asked for does not get our certificate. */
+    int own = t->url.secure && !t->strange;
+    const ws_tls_files files = {t->o.ca_file, own ? t->o.certificate : NULL, own ? t->o.key : NULL,
+                                t->o.insecure, t->o.key_log};
+    int tls = t->url.secure || (t->proxy.host && t->proxy.secure);
+    const char *host = url->host, *wrong;
+    unsigned port = url->port;
     t->stage = WS_AT_LOOKUP;
     t->alarm.fn = time_is_over;
-    set_alarm(t, t->o.lookup_timeout);
-    t->lookup =
-        ws_lookup_start(t->guest.loop, to->host, to->port, t->url.secure ? &files : NULL, found, t);
+    if (!t->proxy.host && (wrong = redirect_connection(t, &host, &port))) {
+        ws_connector_fail(t, 0, "request: \"%s\" is not HOST:PORT:HOST:PORT", wrong);
+        return;
+    }
+    if (t->o.unix_socket && use_unix_socket(t) < 0) {
+        return;
+    }
+    ws_connector_alarm(t, t->o.lookup_timeout);
+    t->lookup = ws_lookup_start(t->guest.loop, t->o.unix_socket ? NULL : host, port,
+                                tls ? &files : NULL, found, t);
     if (!t->lookup) {
         ws_connector_fail(t, 0, "lookup: out of memory");
     }
@@ -312,8 +306,12 @@ static void look_up(ws_connector *t)
 
 void ws_connector_again(ws_connector *t)
 {
-    hang_up(t);
-    look_up(t);
+    ws_connector_hang_up(t);
+    t->interim = 0;
+    memset(&t->body, 0, sizeof(t->body));
+    if (ws_connector_choose_proxy(t) == 0) {
+        look_up(t);
+    }
 }
 
 /* ---- The beginning ---- */
@@ -321,27 +319,20 @@ void ws_connector_again(ws_connector *t)
 static void ready(ws_source *g, unsigned events)
 {
     ws_connector *t = (ws_connector *)g;
-    int error = 0;
-    socklen_t len = sizeof(error);
     (void)events;
     switch (t->stage) {
-    case WS_AT_CONNECT:
-        if (getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error) {
-            snprintf(t->error, sizeof(t->error), "connect: %s", strerror(error ? error : errno));
-            try_next(t);
-        }
-        else {
-            connected(t);
-        }
-        break;
     case WS_AT_PROXY:
-        proxy_answered(t);
+        ws_connector_proxy_answered(t);
         break;
+    case WS_AT_PROXY_TLS:
     case WS_AT_TLS:
         shake_hands(t);
         break;
     case WS_AT_ANSWER:
         ws_connector_answered(t);
+        break;
+    case WS_AT_BODY:
+        ws_connector_body_came(t);
         break;
     default:
         break;
@@ -350,75 +341,89 @@ static void ready(ws_source *g, unsigned events)
 
 static void stop(ws_source *g)
 {
-    ws_connector_fail((ws_connector *)g, 0, "stopped");
+    ws_connector *t = (ws_connector *)g;
+    if (t->stage == WS_AT_OPEN) { /* on_close tells of it */
+        ws_connector_end(t);
+        return;
+    }
+    ws_connector_fail(t, 0, "stopped");
     ws_lookup_settle();
 }
 
-static void free_trial(ws_connector *t)
+static void free_connector(ws_connector *t)
 {
     ws_loop *loop = t->guest.loop;
+    int counted = t->counted;
     free(t->in);
     apr_pool_destroy(t->pool); /* t stands in it */
-    ws_loop_left(loop, 1);
+    if (counted) {
+        ws_loop_left(loop, 1);
+    }
 }
 
 static void forget(ws_source *g)
 {
     ws_connector *t = (ws_connector *)g;
     if (t->started) {
-        free_trial(t);
+        free_connector(t);
     }
     else {
         t->orphan = 1; /* the task still points to it */
     }
 }
 
-static void begin(ws_connector *t)
+/* @return NULL, or what is wrong with the options, with its stage */
+static const char *check_options(ws_connector *t)
+{
+    const ws_connect_options *o = &t->o;
+    const char *wrong;
+    if (o->version != 13 && o->version != 8) {
+        return apr_psprintf(t->once, "request: version %d is neither 13 nor 8", o->version);
+    }
+    if (o->protocols && *o->protocols && !ws_protocols_valid(o->protocols)) {
+        return "request: the subprotocols are no list of different tokens";
+    }
+    for (const char *const *h = o->headers; h && *h; h += 2) {
+        if ((wrong = ws_header_wrong(h[0], h[1]))) {
+            return apr_pstrcat(t->once, "request: ", wrong, NULL);
+        }
+    }
+    if (o->origin && ws_header_wrong("Origin", o->origin)) {
+        return "request: the origin has a control character";
+    }
+    return NULL;
+}
+
+void ws_connector_begin(ws_connector *t)
 {
     const char *wrong;
-    if (ws_url_parse(&t->url, t->o.url, apr_palloc(t->pool, WS_URL_ROOM(strlen(t->o.url))), &wrong)
+    memset(&t->url, 0, sizeof(t->url));
+    memset(&t->proxy, 0, sizeof(t->proxy));
+    apr_pool_clear(t->once);
+    t->strange = 0;
+    t->redirects = 0;
+    if (ws_url_parse(&t->url, t->o.url, apr_palloc(t->once, WS_URL_ROOM(strlen(t->o.url))), &wrong)
         < 0) {
         t->url.host = NULL;
         ws_connector_fail(t, 0, "url: %s", wrong);
-        return;
     }
-    if (t->url.http) {
+    else if (t->url.http || t->url.socks) {
         ws_connector_fail(t, 0, "url: the URL does not start with ws:// or wss://");
-        return;
     }
-    if (t->o.version != 13 && t->o.version != 8) {
-        ws_connector_fail(t, 0, "request: version %d is neither 13 nor 8", t->o.version);
-        return;
+    else if (t->url.international && (wrong = ws_connector_international(t, &t->url))) {
+        ws_connector_fail(t, 0, "url: %s", wrong);
     }
-    if (t->o.protocols && *t->o.protocols && !ws_protocols_valid(t->o.protocols)) {
-        ws_connector_fail(t, 0, "request: the subprotocols are no list of different tokens");
-        return;
+    else if ((wrong = check_options(t))) {
+        ws_connector_fail(t, 0, "%s", wrong);
     }
-    if (t->o.proxy
-        && (ws_url_parse(&t->proxy, t->o.proxy,
-                         apr_palloc(t->pool, WS_URL_ROOM(strlen(t->o.proxy))), &wrong)
-                < 0
-            || !t->proxy.http || t->proxy.secure)) {
-        t->proxy.host = NULL;
-        ws_connector_fail(t, 0, "proxy: its URL is not http://host:port");
-        return;
+    else {
+        ws_connector_again(t);
     }
-    for (const char *const *h = t->o.headers; h && *h; h += 2) {
-        if ((wrong = ws_header_wrong(h[0], h[1]))) {
-            ws_connector_fail(t, 0, "request: %s", wrong);
-            return;
-        }
-    }
-    if (t->o.origin && (wrong = ws_header_wrong("Origin", t->o.origin))) {
-        ws_connector_fail(t, 0, "request: the origin has a control character");
-        return;
-    }
-    look_up(t);
 }
 
 static void delay_is_over(ws_alarm *a)
 {
-    begin((ws_connector *)((char *)a - offsetof(ws_connector, alarm)));
+    ws_connector_begin((ws_connector *)((char *)a - offsetof(ws_connector, alarm)));
 }
 
 static void start(ws_loop *loop, ws_task *task)
@@ -429,7 +434,7 @@ static void start(ws_loop *loop, ws_task *task)
         ws_source_enter(loop, &t->guest);
     }
     if (t->orphan) {
-        free_trial(t);
+        free_connector(t);
     }
     else if (t->stage == WS_AT_START) { /* it may have been given up, too */
         if (__atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
@@ -437,10 +442,10 @@ static void start(ws_loop *loop, ws_task *task)
         }
         else if (t->o.delay) {
             t->alarm.fn = delay_is_over;
-            set_alarm(t, t->o.delay);
+            ws_connector_alarm(t, t->o.delay);
         }
         else {
-            begin(t);
+            ws_connector_begin(t);
         }
     }
 }
@@ -448,6 +453,7 @@ static void start(ws_loop *loop, ws_task *task)
 void ws_connector_init(ws_connector *t)
 {
     t->fd = -1;
+    t->counted = 1;
     t->start.fn = start;
     t->guest.ready = ready;
     t->guest.stop = stop;
@@ -463,4 +469,16 @@ int ws_connector_cancel(ws_loop *loop, ws_attempt id)
         }
     }
     return 0;
+}
+
+void ws_connector_end_waiting(ws_loop *loop)
+{
+    ws_source *next;
+    for (ws_source *g = loop->guests; g; g = next) {
+        ws_connector *t = (ws_connector *)g;
+        next = g->next;
+        if (g->free == forget && t->stage == WS_AT_START && t->wait) {
+            ws_connector_fail(t, 0, "stopped");
+        }
+    }
 }

@@ -21,13 +21,12 @@ static int takeover(const ws_connector *t)
     return t->o.deflate == WS_DEFLATE_OFFER;
 }
 
-/* Without those that are meant for one server only. */
+/* Those that another server may have, too. Of all others it is not known: any may be a key. */
 static const char *const *harmless_headers(const ws_connector *t)
 {
-    apr_array_header_t *kept = apr_array_make(t->pool, 8, sizeof(const char *));
+    apr_array_header_t *kept = apr_array_make(t->once, 8, sizeof(const char *));
     for (const char *const *h = t->o.headers; h && *h; h += 2) {
-        if (strcasecmp(h[0], "Authorization") && strcasecmp(h[0], "Cookie")
-            && strcasecmp(h[0], "Host")) {
+        if (!strcasecmp(h[0], "User-Agent") || !strcasecmp(h[0], "Accept-Language")) {
             APR_ARRAY_PUSH(kept, const char *) = h[0];
             APR_ARRAY_PUSH(kept, const char *) = h[1];
         }
@@ -58,7 +57,7 @@ void ws_connector_ask(ws_connector *t)
     ws_key_text(random, t->key);
     ask = ask_of(t, host);
     t->out_len = ws_client_request_write(&ask, NULL, 0);
-    t->out = apr_palloc(t->pool, t->out_len + 1);
+    t->out = apr_palloc(t->once, t->out_len + 1);
     ws_client_request_write(&ask, t->out, t->out_len + 1);
     t->out_sent = 0;
     t->stage = WS_AT_ANSWER;
@@ -74,7 +73,7 @@ static char *joined(const ws_connector *t, const ws_client_response *a, const ch
     char *all = NULL;
     size_t at = 0;
     while ((value = ws_client_response_header(a, name, &at))) {
-        all = all ? apr_pstrcat(t->pool, all, ", ", value, NULL) : apr_pstrdup(t->pool, value);
+        all = all ? apr_pstrcat(t->once, all, ", ", value, NULL) : apr_pstrdup(t->once, value);
     }
     return all;
 }
@@ -139,10 +138,10 @@ static const char *const *kept_headers(const ws_connector *t, const ws_client_re
     if (!names) {
         return NULL;
     }
-    kept = apr_array_make(t->pool, 4, sizeof(const char *));
+    kept = apr_array_make(t->once, 4, sizeof(const char *));
     while ((name = ws_header_list_next(&names, &len))) {
         const char *value;
-        name = apr_pstrmemdup(t->pool, name, len);
+        name = apr_pstrmemdup(t->once, name, len);
         if ((value = joined(t, a, name))) {
             APR_ARRAY_PUSH(kept, const char *) = name;
             APR_ARRAY_PUSH(kept, const char *) = value;
@@ -155,9 +154,14 @@ static const char *const *kept_headers(const ws_connector *t, const ws_client_re
 static const char *peer_of(const ws_connector *t)
 {
     char host[64];
-    const struct addrinfo *a = t->address;
-    return getnameinfo(a->ai_addr, a->ai_addrlen, host, sizeof(host), NULL, 0, NI_NUMERICHOST) == 0
-               ? apr_pstrdup(t->pool, host)
+    const ws_address *a = &t->peer;
+    if (a->address.ss_family == AF_UNIX) {
+        return t->o.unix_socket;
+    }
+    return getnameinfo((const struct sockaddr *)&a->address, a->len, host, sizeof(host), NULL, 0,
+                       NI_NUMERICHOST)
+                   == 0
+               ? apr_pstrdup(t->once, host)
                : NULL;
 }
 
@@ -177,19 +181,21 @@ static ws_outgoing *outgoing_of(const ws_connector *t)
     return o;
 }
 
-static void become_connection(ws_connector *t, const ws_client_response *a, apr_size_t head)
+static void become_connection(ws_connector *t)
 {
+    const ws_client_response *a = &t->answer;
     ws_loop *loop = t->guest.loop;
     char host[WS_AUTHORITY_SIZE];
     const char *wrong, *protocol, *query = strchr(t->url.target, '?');
     ws_client_request ask = ask_of(t, host);
+    int stays;
     ws_new_conn n = {.fd = t->fd,
                      .ssl = t->ssl,
-                     .secure = t->ssl != NULL,
+                     .secure = t->url.secure,
                      .version = t->o.version,
                      .data = t->o.data,
-                     .early = t->in + head,
-                     .early_len = t->in_len - head};
+                     .early = t->in,
+                     .early_len = t->in_len};
 
     if (ws_client_response_check(a, &ask, &protocol, &wrong) < 0
         || (wrong = extend(t, a, &n.chain))) {
@@ -201,7 +207,7 @@ static void become_connection(ws_connector *t, const ws_client_response *a, apr_
         ws_connector_fail(t, a->status, "handshake: out of memory");
         return;
     }
-    n.strings.uri = apr_pstrmemdup(t->pool, t->url.target, strcspn(t->url.target, "?"));
+    n.strings.uri = apr_pstrmemdup(t->once, t->url.target, strcspn(t->url.target, "?"));
     n.strings.args = query ? query + 1 : NULL;
     n.strings.peer = peer_of(t);
     n.strings.protocol = protocol;
@@ -209,10 +215,18 @@ static void become_connection(ws_connector *t, const ws_client_response *a, apr_
     ws_source_unwatch(&t->guest);
     t->fd = -1; /* it is the connection's now */
     t->ssl = NULL;
-    ws_connector_end(t);
     ws_loop_entered(loop, 1);
-    if (ws_handoff_here(loop, &n) != APR_SUCCESS && t->o.on_failure) {
-        t->o.on_failure(t->o.data, "handshake: out of memory", 0);
+    if (!(stays = ws_connector_stays(t, n.outgoing))) {
+        ws_connector_end(t);
+    }
+    if (ws_handoff_here(loop, &n) != APR_SUCCESS) {
+        t->outgoing = NULL; /* it has been freed */
+        if (stays) {
+            ws_connector_end(t);
+        }
+        if (t->o.on_failure) {
+            t->o.on_failure(t->o.data, "handshake: out of memory", 0);
+        }
     }
 }
 
@@ -240,12 +254,20 @@ static void redirect(ws_connector *t, const ws_client_response *a)
         return;
     }
     if (ws_url_resolve(&t->url, location, text) < 0
-        || ws_url_parse(&to, text, apr_palloc(t->pool, WS_URL_ROOM(strlen(text))), &wrong) < 0) {
+        || ws_url_parse(&to, text, apr_palloc(t->once, WS_URL_ROOM(strlen(text))), &wrong) < 0) {
         ws_connector_fail(t, a->status, "redirect: %s", wrong);
         return;
     }
     if (t->url.secure && !to.secure) {
         ws_connector_fail(t, a->status, "redirect: it leads from wss to ws");
+        return;
+    }
+    if (to.socks) {
+        ws_connector_fail(t, a->status, "redirect: it leads to no WebSocket");
+        return;
+    }
+    if (to.international && (wrong = ws_connector_international(t, &to))) {
+        ws_connector_fail(t, a->status, "redirect: %s", wrong);
         return;
     }
     if (same_server(&t->url, &to)) {
@@ -259,10 +281,29 @@ static void redirect(ws_connector *t, const ws_client_response *a)
     ws_connector_again(t);
 }
 
+static void final_answer(ws_connector *t)
+{
+    int status = t->answer.status;
+    int moved = status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+    if (status != 101 && !(t->o.redirects && moved)) {
+        ws_connector_refused(t);
+        return;
+    }
+    ws_connector_tell_response(t);
+    if (t->stage == WS_AT_END) { /* cancelled in on_response */
+        return;
+    }
+    if (status == 101) {
+        become_connection(t);
+    }
+    else {
+        redirect(t, &t->answer);
+    }
+}
+
 void ws_connector_answered(ws_connector *t)
 {
     static const char who[] = "handshake";
-    ws_client_response answer;
     const char *wrong;
     apr_size_t head;
 
@@ -270,29 +311,24 @@ void ws_connector_answered(ws_connector *t)
         return;
     }
     while ((head = ws_connector_read_head(t, who))) {
-        int status;
-        if (ws_client_response_parse(&answer, t->in, head, &wrong) < 0) {
+        if (ws_client_response_parse(&t->answer, apr_pmemdup(t->once, t->in, head), head, &wrong)
+            < 0) {
             ws_connector_fail(t, 0, "handshake: %s", wrong);
             return;
         }
-        status = answer.status;
-        if (status == 101) {
-            become_connection(t, &answer, head);
+        t->in_len -= head;
+        memmove(t->in, t->in + head, t->in_len);
+        if (t->answer.status >= 200 || t->answer.status == 101) {
+            final_answer(t);
             return;
         }
-        if (status < 200) { /* RFC 9110, section 15.2: another one follows */
-            t->in_len -= head;
-            memmove(t->in, t->in + head, t->in_len);
-            continue;
+        ws_connector_tell_response(t); /* RFC 9110, section 15.2: another one follows */
+        if (t->stage == WS_AT_END) {
+            return;
         }
-        if (t->o.redirects
-            && (status == 301 || status == 302 || status == 303 || status == 307
-                || status == 308)) {
-            redirect(t, &answer);
+        if (++t->interim > WS_INTERIM_MAX) {
+            ws_connector_fail(t, 0, "handshake: more than %d interim answers", WS_INTERIM_MAX);
+            return;
         }
-        else {
-            ws_connector_fail(t, status, "handshake: server answered %d", status);
-        }
-        return;
     }
 }

@@ -11,7 +11,7 @@
 
 #include "client/connector.h"
 
-/* First size of the buffer for an answer; it grows to ws_connect_options.max_answer. */
+/* First size of the buffer for an answer; it grows to t->in_max. */
 #define ANSWER_MIN 2048
 
 apr_ssize_t ws_connector_wanted(ws_connector *t, int result)
@@ -88,7 +88,7 @@ static int make_room(ws_connector *t)
     if (t->in_len < t->in_size) {
         return 1;
     }
-    size = size < t->o.max_answer ? size : t->o.max_answer;
+    size = size < t->in_max ? size : t->in_max;
     if (size <= t->in_len || !(in = realloc(t->in, size))) {
         return 0;
     }
@@ -97,10 +97,39 @@ static int make_room(ws_connector *t)
     return 1;
 }
 
+apr_ssize_t ws_connector_receive(ws_connector *t)
+{
+    apr_ssize_t got;
+    if (!make_room(t)) {
+        return -3;
+    }
+    got = receive(t, t->in + t->in_len, t->in_size - t->in_len);
+    t->in_len += got > 0 ? (apr_size_t)got : 0;
+    return got;
+}
+
+void ws_connector_lost(ws_connector *t, const char *who, apr_ssize_t result)
+{
+    if (result == -3) {
+        ws_connector_fail(t, 0, "%s: the answer's head is longer than %" APR_SIZE_T_FMT " bytes",
+                          who, t->in_max);
+    }
+    else if (result == -1) {
+        ws_connector_fail(t, 0, "%s: the connection was closed before an answer", who);
+    }
+    else if (t->ssl) {
+        ws_connector_fail(t, 0, "%s", t->error);
+    }
+    else {
+        ws_connector_fail(t, 0, "%s: %s", who, t->error);
+    }
+}
+
 apr_size_t ws_connector_read_head(ws_connector *t, const char *who)
 {
+    static const char begin[] = "HTTP/1.";
+    t->in_max = t->o.max_answer;
     for (;;) {
-        static const char begin[] = "HTTP/1.";
         apr_size_t head = ws_client_response_head(t->in, t->in_len), n = t->in_len;
         apr_ssize_t got;
         if (memcmp(t->in ? t->in : begin, begin, n < 7 ? n : 7) != 0) {
@@ -110,29 +139,10 @@ apr_size_t ws_connector_read_head(ws_connector *t, const char *who)
         if (head) {
             return head;
         }
-        if (!make_room(t)) {
-            ws_connector_fail(t, 0,
-                              "%s: the answer's head is longer than %" APR_SIZE_T_FMT " bytes", who,
-                              t->o.max_answer);
-            return 0;
-        }
-        got = receive(t, t->in + t->in_len, t->in_size - t->in_len);
-        if (got > 0) {
-            t->in_len += (apr_size_t)got;
-        }
-        else if (got == 0) {
-            return 0;
-        }
-        else if (got == -1) {
-            ws_connector_fail(t, 0, "%s: the connection was closed before an answer", who);
-            return 0;
-        }
-        else if (t->ssl) {
-            ws_connector_fail(t, 0, "%s", t->error);
-            return 0;
-        }
-        else {
-            ws_connector_fail(t, 0, "%s: %s", who, t->error);
+        if ((got = ws_connector_receive(t)) <= 0) {
+            if (got < 0) {
+                ws_connector_lost(t, who, got);
+            }
             return 0;
         }
     }

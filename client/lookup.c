@@ -1,29 +1,58 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The threads are not the engine's: a resolver can take half a minute to give up, and whoever stops the
- * engine does not wait for that. A lookup that nobody waits for any more is forgotten by its thread; no
- * thread is inside OpenSSL for such a one.
+ * Looking up names on threads. A resolver can take half a minute to give up, so the threads are not the
+ * engine's, and stopping it does not wait for them. Each name that is being looked up has one thread,
+ * however many connections wait for it: a name that is slow delays only those. Files of TLS contexts have
+ * threads of their own.
  */
 
 #include "client/lookup.h"
 
+#include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/queue.h>
 #include <time.h>
 
-/* Lookups at a time. */
-#define THREADS_MAX 8
+/* Different names at a time, and files. */
+#define NAME_THREADS 128
+#define FILE_THREADS 4
+
+/* getaddrinfo() of glibc needs less than half of it, bytes. */
+#define STACK (256 * 1024)
 
 /* A thread that has nothing to do ends after so many seconds. */
 #define IDLE 10
 
+/* Addresses of a name that are tried at most. */
+#define ADDRESSES_MAX 64
+
+TAILQ_HEAD(lookups, ws_lookup);
+
+/* Threads of a kind, and what waits for one. Under the lock. */
+typedef struct lane {
+    struct lookups waiting;
+    pthread_cond_t more;
+    unsigned waiting_count, threads, idle, most;
+} lane;
+
+/* A name that a thread looks up, and what waits for the same. On the thread's stack. */
+typedef struct busy {
+    LIST_ENTRY(busy) others;
+    const ws_lookup *first;
+    struct lookups same;
+} busy;
+
 struct ws_lookup {
-    ws_task task;    /* first: found */
-    ws_lookup *next; /* that wait for a thread */
+    ws_task task; /* first: found */
+    TAILQ_ENTRY(ws_lookup) next;
+    struct lookups *on; /* the list that it waits on, or NULL: a thread has it */
+    lane *lane;
     ws_loop *loop;
     void (*found)(void *arg, ws_found *f);
     void *arg;
@@ -31,39 +60,152 @@ struct ws_lookup {
     int tls_wanted;
     ws_tls_files files;
     ws_found result;
-    char port[8];
+    unsigned port;
+    const char *host;
     char text[]; /* all strings */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t more = PTHREAD_COND_INITIALIZER;
 static pthread_mutex_t in_tls = PTHREAD_MUTEX_INITIALIZER;
-static ws_lookup *waiting, **waiting_end = &waiting;
-static unsigned thread_count, idle_count, waiting_count;
+static lane names = {
+    TAILQ_HEAD_INITIALIZER(names.waiting), PTHREAD_COND_INITIALIZER, 0, 0, 0, NAME_THREADS};
+static lane files_lane = {
+    TAILQ_HEAD_INITIALIZER(files_lane.waiting), PTHREAD_COND_INITIALIZER, 0, 0, 0, FILE_THREADS};
+static LIST_HEAD(, busy) all_busy = LIST_HEAD_INITIALIZER(all_busy);
+
+/* ---- Addresses ---- */
+
+/* The families in turn, beginning with that of the first address. */
+static void take_turns(ws_addresses *all)
+{
+    for (unsigned i = 1; i < all->count; i++) {
+        sa_family_t last = all->list[i - 1].address.ss_family;
+        for (unsigned j = i; j < all->count; j++) {
+            if (all->list[j].address.ss_family != last) {
+                ws_address other = all->list[j];
+                memmove(&all->list[i + 1], &all->list[i], (j - i) * sizeof(other));
+                all->list[i] = other;
+                break;
+            }
+        }
+    }
+}
+
+/* Add what getaddrinfo finds. @return its result */
+static int add_addresses(ws_addresses *all, const char *host, unsigned port, int flags)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags};
+    struct addrinfo *found;
+    char service[8];
+    int rv;
+    snprintf(service, sizeof(service), "%u", port);
+    if ((rv = getaddrinfo(host, service, &hints, &found)) != 0) {
+        return rv;
+    }
+    for (const struct addrinfo *a = found; a && all->count < ADDRESSES_MAX; a = a->ai_next) {
+        ws_address *to = &all->list[all->count++];
+        to->len = a->ai_addrlen;
+        memcpy(&to->address, a->ai_addr, a->ai_addrlen);
+    }
+    freeaddrinfo(found);
+    return 0;
+}
+
+/* Addresses with commas. @return 0; or that of getaddrinfo for the first that is none */
+static int add_numeric(ws_addresses *all, const char *host, unsigned port)
+{
+    int rv = EAI_NONAME;
+    while (host) {
+        const char *comma = strchr(host, ',');
+        size_t len = comma ? (size_t)(comma - host) : strlen(host);
+        char one[128];
+        if (len > 1 && *host == '[' && host[len - 1] == ']') {
+            host++;
+            len -= 2;
+        }
+        snprintf(one, sizeof(one), "%.*s", (int)len, host);
+        if (len >= sizeof(one) || (rv = add_addresses(all, one, port, AI_NUMERICHOST)) != 0) {
+            return rv;
+        }
+        host = comma ? comma + 1 : NULL;
+    }
+    return rv;
+}
+
+static ws_addresses *room(void)
+{
+    return calloc(1, sizeof(ws_addresses) + ADDRESSES_MAX * sizeof(ws_address));
+}
+
+/* Those of a list that will not grow any more, without the room that is left. */
+static ws_addresses *settle(ws_addresses *all)
+{
+    ws_addresses *fit;
+    if (all->count == 0) {
+        free(all);
+        return NULL;
+    }
+    take_turns(all);
+    fit = realloc(all, sizeof(*all) + all->count * sizeof(*all->list));
+    return fit ? fit : all;
+}
+
+static ws_addresses *resolve(const char *host, unsigned port, int only_numeric, char *error)
+{
+    ws_addresses *all = room();
+    int rv;
+    if (!all) {
+        snprintf(error, WS_TLS_ERROR, "lookup: out of memory");
+        return NULL;
+    }
+    rv = add_numeric(all, host, port);
+    if (rv != 0) {
+        all->count = 0;
+        rv = only_numeric ? rv : add_addresses(all, host, port, 0);
+    }
+    if (rv != 0) {
+        snprintf(error, WS_TLS_ERROR, "lookup: %s", gai_strerror(rv));
+        all->count = 0;
+    }
+    return settle(all);
+}
+
+ws_addresses *ws_lookup_now(const char *host, unsigned port, char *error)
+{
+    return resolve(host, port, 0, error);
+}
+
+static ws_addresses *copy_addresses(const ws_addresses *all)
+{
+    size_t size = sizeof(*all) + all->count * sizeof(*all->list);
+    ws_addresses *copy = malloc(size);
+    return copy ? memcpy(copy, all, size) : NULL;
+}
+
+/* ---- Threads ---- */
 
 static void release(ws_lookup *l)
 {
-    if (l->result.addresses) {
-        freeaddrinfo(l->result.addresses);
-    }
+    free(l->result.addresses);
     SSL_CTX_free(l->result.tls);
     free(l);
 }
 
-static const char *host_of(const ws_lookup *l)
+/* Under the lock. */
+static void put_on(struct lookups *list, ws_lookup *l)
 {
-    return l->text;
+    TAILQ_INSERT_TAIL(list, l, next);
+    l->on = list;
 }
 
-static int resolve(ws_lookup *l, int flags)
+static ws_lookup *take_off(struct lookups *list)
 {
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags};
-    int rv = getaddrinfo(host_of(l), l->port, &hints, &l->result.addresses);
-    if (rv != 0) {
-        l->result.addresses = NULL;
-        snprintf(l->result.error, sizeof(l->result.error), "lookup: %s", gai_strerror(rv));
+    ws_lookup *l = TAILQ_FIRST(list);
+    if (l) {
+        TAILQ_REMOVE(list, l, next);
+        l->on = NULL;
     }
-    return rv;
+    return l;
 }
 
 static int is_cancelled(ws_lookup *l)
@@ -75,12 +217,12 @@ static int is_cancelled(ws_lookup *l)
     return is;
 }
 
-/* Does what there is to do, and gives the result to the loop. */
-static void look_up(ws_lookup *l)
+/* Make the context, if one is wanted, and give the result to the loop. */
+static void complete(ws_lookup *l)
 {
     int dropped;
-    if (resolve(l, 0) == 0 && l->tls_wanted) {
-        pthread_mutex_lock(&in_tls); /* who is cancelled begins nothing: ws_lookup_settle() */
+    if (!*l->result.error && l->tls_wanted) {
+        pthread_mutex_lock(&in_tls); /* a cancelled lookup begins nothing: ws_lookup_settle() */
         if (!is_cancelled(l)) {
             l->result.tls = ws_tls_context(&l->files, l->result.error);
         }
@@ -94,17 +236,59 @@ static void look_up(ws_lookup *l)
     }
 }
 
+/* Under the lock. @return whether a thread looks up that name already, and does it for this one, too */
+static int join(ws_lookup *l)
+{
+    busy *b;
+    LIST_FOREACH(b, &all_busy, others)
+    {
+        if (b->first->port == l->port && !strcasecmp(b->first->host, l->host)) {
+            put_on(&b->same, l);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void look_up(ws_lookup *l)
+{
+    busy b = {.first = l};
+    ws_lookup *other;
+    TAILQ_INIT(&b.same);
+    pthread_mutex_lock(&lock);
+    if (l->lane == &names && join(l)) {
+        pthread_mutex_unlock(&lock);
+        return;
+    }
+    if (l->lane == &names) {
+        LIST_INSERT_HEAD(&all_busy, &b, others);
+        pthread_mutex_unlock(&lock);
+        l->result.addresses = resolve(l->host, l->port, 0, l->result.error);
+        pthread_mutex_lock(&lock);
+        LIST_REMOVE(&b, others);
+    }
+    while ((other = take_off(&b.same))) {
+        pthread_mutex_unlock(&lock);
+        strcpy(other->result.error, l->result.error);
+        if (l->result.addresses
+            && !(other->result.addresses = copy_addresses(l->result.addresses))) {
+            strcpy(other->result.error, "lookup: out of memory");
+        }
+        complete(other);
+        pthread_mutex_lock(&lock);
+    }
+    pthread_mutex_unlock(&lock);
+    complete(l);
+}
+
 static void *run(void *arg)
 {
-    (void)arg;
+    lane *lane = arg;
     pthread_mutex_lock(&lock);
     for (;;) {
-        ws_lookup *l = waiting;
+        ws_lookup *l = take_off(&lane->waiting);
         if (l) {
-            if (!(waiting = l->next)) {
-                waiting_end = &waiting;
-            }
-            waiting_count--;
+            lane->waiting_count--;
             pthread_mutex_unlock(&lock);
             look_up(l);
             pthread_mutex_lock(&lock);
@@ -114,21 +298,21 @@ static void *run(void *arg)
             int rv;
             clock_gettime(CLOCK_REALTIME, &until);
             until.tv_sec += IDLE;
-            idle_count++;
-            rv = pthread_cond_timedwait(&more, &lock, &until);
-            idle_count--;
-            if (rv != 0 && !waiting) {
+            lane->idle++;
+            rv = pthread_cond_timedwait(&lane->more, &lock, &until);
+            lane->idle--;
+            if (rv != 0 && TAILQ_EMPTY(&lane->waiting)) {
                 break;
             }
         }
     }
-    thread_count--;
+    lane->threads--;
     pthread_mutex_unlock(&lock);
     return NULL;
 }
 
 /* @return 0, or -1 */
-static int start_thread(void)
+static int start_thread(lane *lane)
 {
     pthread_attr_t attr;
     pthread_t thread;
@@ -137,8 +321,9 @@ static int start_thread(void)
     sigfillset(&all);
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, STACK);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    rv = pthread_create(&thread, &attr, run, NULL);
+    rv = pthread_create(&thread, &attr, run, lane);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     return rv == 0 ? 0 : -1;
@@ -146,27 +331,30 @@ static int start_thread(void)
 
 static void give(ws_lookup *l)
 {
-    int alone;
+    lane *lane = l->lane;
     pthread_mutex_lock(&lock);
-    *waiting_end = l;
-    waiting_end = &l->next;
-    waiting_count++;
-    if (waiting_count > idle_count && thread_count < THREADS_MAX) {
-        thread_count += start_thread() == 0;
+    if (lane == &names && join(l)) {
+        pthread_mutex_unlock(&lock);
+        return;
     }
-    alone = thread_count == 0;
-    pthread_cond_signal(&more);
-    if (alone) { /* no thread can be made: say so, without one */
-        waiting = NULL;
-        waiting_end = &waiting;
-        waiting_count = 0;
+    put_on(&lane->waiting, l);
+    lane->waiting_count++;
+    if (lane->waiting_count > lane->idle && lane->threads < lane->most) {
+        lane->threads += start_thread(lane) == 0;
+    }
+    if (lane->threads == 0) { /* no thread can be made: say so, without one */
+        TAILQ_REMOVE(&lane->waiting, l, next);
+        l->on = NULL;
+        lane->waiting_count--;
         snprintf(l->result.error, sizeof(l->result.error), "lookup: no thread can be made");
         ws_loop_post(l->loop, &l->task);
     }
+    pthread_cond_signal(&lane->more);
     pthread_mutex_unlock(&lock);
 }
 
-/* On the loop. */
+/* ---- For the loop ---- */
+
 static void tell(ws_loop *loop, ws_task *task)
 {
     ws_lookup *l = (ws_lookup *)task;
@@ -194,37 +382,48 @@ static size_t length(const char *s)
     return s ? strlen(s) + 1 : 0;
 }
 
-ws_lookup *ws_lookup_start(ws_loop *loop, const char *host, unsigned port,
-                           const ws_tls_files *files, void (*found)(void *arg, ws_found *f),
-                           void *arg)
+static ws_lookup *lookup_new(const char *host, const ws_tls_files *files)
 {
     static const ws_tls_files none;
     const ws_tls_files *f = files ? files : &none;
     ws_lookup *l = calloc(1, sizeof(*l) + length(host) + length(f->ca_file) + length(f->certificate)
-                                 + length(f->key));
+                                 + length(f->key) + length(f->key_log));
     char *out;
+    if (l) {
+        out = l->text;
+        l->host = copy(&out, host);
+        l->tls_wanted = files != NULL;
+        l->files = (ws_tls_files){copy(&out, f->ca_file), copy(&out, f->certificate),
+                                  copy(&out, f->key), f->insecure, copy(&out, f->key_log)};
+    }
+    return l;
+}
+
+ws_lookup *ws_lookup_start(ws_loop *loop, const char *host, unsigned port,
+                           const ws_tls_files *files, void (*found)(void *arg, ws_found *f),
+                           void *arg)
+{
+    ws_lookup *l = lookup_new(host, files);
     if (!l) {
         return NULL;
     }
-    out = l->text;
-    copy(&out, host);
     l->task.fn = tell;
     l->loop = loop;
     l->found = found;
     l->arg = arg;
-    l->tls_wanted = files != NULL;
-    l->files = (ws_tls_files){copy(&out, f->ca_file), copy(&out, f->certificate),
-                              copy(&out, f->key), f->insecure};
-    snprintf(l->port, sizeof(l->port), "%u", port);
-    if (!files && resolve(l, AI_NUMERICHOST) == 0) {
-        if (ws_loop_post(loop, &l->task) < 0) {
-            release(l);
-            return NULL;
-        }
-        return l;
+    l->port = port;
+    l->lane = &files_lane;
+    if (host && !(l->result.addresses = resolve(host, port, 1, l->result.error))) {
+        l->lane = &names;
+        *l->result.error = '\0';
     }
-    l->result.error[0] = '\0';
-    give(l);
+    if (l->lane == &names || files) {
+        give(l);
+    }
+    else if (ws_loop_post(loop, &l->task) < 0) {
+        release(l);
+        return NULL;
+    }
     return l;
 }
 
@@ -232,16 +431,12 @@ void ws_lookup_cancel(ws_lookup *l)
 {
     pthread_mutex_lock(&lock);
     l->cancelled = 1;
-    for (ws_lookup **link = &waiting; *link; link = &(*link)->next) {
-        if (*link == l) { /* no thread has it yet */
-            if (!(*link = l->next)) {
-                waiting_end = link;
-            }
-            waiting_count--;
-            pthread_mutex_unlock(&lock);
-            release(l);
-            return;
-        }
+    if (l->on) { /* no thread has it */
+        TAILQ_REMOVE(l->on, l, next);
+        l->lane->waiting_count -= l->on == &l->lane->waiting;
+        pthread_mutex_unlock(&lock);
+        release(l);
+        return;
     }
     pthread_mutex_unlock(&lock);
 }

@@ -1,8 +1,12 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** TLS contexts, which are kept, and connections. */
+
 #include "client/tls.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
@@ -10,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- Contexts. To read the system's certificates takes tens of milliseconds, so they are kept. ---- */
 
@@ -43,7 +48,7 @@ static void add_stamp(char **out, const char *file)
 static char *stamp_of(const ws_tls_files *f)
 {
     const char *const files[] = {f->ca_file, f->certificate, f->key};
-    size_t size = 16;
+    size_t size = 32 + (f->key_log ? strlen(f->key_log) : 0);
     char *stamp, *out;
     for (int i = 0; i < 3; i++) {
         size += (files[i] ? strlen(files[i]) : 0) + 96;
@@ -54,7 +59,7 @@ static char *stamp_of(const ws_tls_files *f)
     for (int i = 0; i < 3; i++) {
         add_stamp(&out, files[i]);
     }
-    sprintf(out, "%d", f->insecure);
+    sprintf(out, "%d %s", f->insecure, f->key_log ? f->key_log : "");
     return stamp;
 }
 
@@ -95,6 +100,46 @@ static int load(SSL_CTX *context, const ws_tls_files *f, char *error)
     return 0;
 }
 
+/* ---- The key log: SSLKEYLOGFILE. A line is written at once, so that processes can share a file. ---- */
+
+static int key_log_index = -1;
+
+static void close_key_log(void *parent, void *ptr, CRYPTO_EX_DATA *data, int index, long argl,
+                          void *argp)
+{
+    (void)parent, (void)data, (void)index, (void)argl, (void)argp;
+    if (ptr) {
+        close((int)(intptr_t)ptr - 1);
+    }
+}
+
+static void log_key(const SSL *ssl, const char *line)
+{
+    void *ptr = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), key_log_index);
+    char text[1024];
+    int len = snprintf(text, sizeof(text), "%s\n", line);
+    if (ptr && len > 0 && len < (int)sizeof(text)
+        && write((int)(intptr_t)ptr - 1, text, (size_t)len) < 0) {
+        return; /* a full disk is no reason to end the connection */
+    }
+}
+
+/* Under the lock. */
+static int log_keys(SSL_CTX *context, const char *file, char *error)
+{
+    int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        snprintf(error, WS_TLS_ERROR, "tls: key log %s: %s", file, strerror(errno));
+        return -1;
+    }
+    if (key_log_index < 0) {
+        key_log_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, close_key_log);
+    }
+    SSL_CTX_set_ex_data(context, key_log_index, (void *)(intptr_t)(fd + 1));
+    SSL_CTX_set_keylog_callback(context, log_key);
+    return 0;
+}
+
 static SSL_CTX *make(const ws_tls_files *f, char *error)
 {
     static const unsigned char http[] = "\x08http/1.1";
@@ -109,7 +154,8 @@ static SSL_CTX *make(const ws_tls_files *f, char *error)
     SSL_CTX_set_post_handshake_auth(context, 1);
     /* Sessions are not resumed: there is nobody to keep them. */
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    if (load(context, f, error) < 0) {
+    if (load(context, f, error) < 0
+        || (f->key_log && *f->key_log && log_keys(context, f->key_log, error) < 0)) {
         SSL_CTX_free(context);
         return NULL;
     }
@@ -187,18 +233,32 @@ static int is_address(const char *name)
     return inet_pton(AF_INET, name, buf) == 1 || inet_pton(AF_INET6, name, buf) == 1;
 }
 
-SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *name, int insecure)
+/* Whether the resolver takes it for an address, also in an old form: 127.1, 0x7f000001. */
+static int is_numeric(const char *name)
+{
+    struct in_addr buf;
+    return is_address(name) || inet_aton(name, &buf);
+}
+
+SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *host, int insecure)
 {
     SSL *ssl = SSL_new(context);
     X509_VERIFY_PARAM *verify = ssl ? SSL_get0_param(ssl) : NULL;
-    int address = is_address(name), ok = ssl && SSL_set_fd(ssl, fd);
+    char name[256];
+    size_t len = strlen(host);
+    int address, ok = ssl && SSL_set_fd(ssl, fd) && len < sizeof(name);
+
+    len -= len > 0 && host[len - 1] == '.'; /* RFC 6066, section 3: without a trailing dot */
+    snprintf(name, sizeof(name), "%.*s", (int)len, host);
+    ok = ok && *name;
+    address = is_address(name);
 
     if (ok && !insecure) { /* RFC 9110, section 4.3.4 */
         X509_VERIFY_PARAM_set_hostflags(verify, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
         ok = address ? X509_VERIFY_PARAM_set1_ip_asc(verify, name)
                      : X509_VERIFY_PARAM_set1_host(verify, name, 0);
     }
-    if (ok && !address) { /* RFC 6066, section 3: names only */
+    if (ok && !is_numeric(name)) { /* RFC 6066, section 3: names only */
         ok = SSL_set_tlsext_host_name(ssl, name) == 1;
     }
     if (!ok) {

@@ -11,6 +11,7 @@
 typedef struct ws_tls_files {
     const char *ca_file, *certificate, *key;
     int insecure;
+    const char *key_log; /**< the secrets of each session are appended to it, as NSS has it */
 } ws_tls_files;
 
 /** Longest text of an error, with its NUL. */
@@ -24,8 +25,9 @@ typedef struct ws_tls_files {
  */
 SSL_CTX *ws_tls_context(const ws_tls_files *files, char *error);
 
-/** A connection to a name or address, on a connected socket. NULL when there is no memory. */
-SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *name, int insecure);
+/** A connection to a name or address, on a connected socket. A dot at the end of a name belongs to the name
+ *  service only: it is neither sent nor compared. NULL when there is no memory, or the name is none. */
+SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *host, int insecure);
 
 /** Why a call of OpenSSL has failed: "certificate: host name mismatch", "tls: ...". */
 void ws_tls_explain(const SSL *ssl, int ssl_error, int system_error, char *error);

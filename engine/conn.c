@@ -455,7 +455,11 @@ void ws_conn_sweep(ws_loop *loop)
         }
         outgoing = ws_is_client(c);
         if (outgoing) {
-            free((ws_outgoing *)c->location);
+            ws_outgoing *o = (ws_outgoing *)c->location;
+            if (o->ended) {
+                o->ended(o, c);
+            }
+            free(o);
         }
         ws_slab_give(&loop->slab, place_of(c->id));
         ws_loop_left(loop, outgoing);

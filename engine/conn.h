@@ -45,6 +45,9 @@ struct ws_resource {
 struct ws_outgoing {
     ws_location location; /**< first: ws_conn.location leads here */
     ws_settings settings;
+    /** NULL, or called when the connection has gone, behind the last of its callbacks. */
+    void (*ended)(struct ws_outgoing *o, const ws_conn *c);
+    void *owner; /**< ended's own */
     char host[]; /**< for settings.vhost */
 };
 

@@ -1,8 +1,55 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Strings of JSON, RFC 8259, section 7. What a terminal would act on is escaped, too: they are often read
+ *  there. */
+
 #include "engine/json.h"
 
+#include "protocol/printable.h"
 #include "protocol/utf8.h"
+
+/* A character, len bytes of UTF-8, in \u notation. */
+static void json_escape(ws_strbuf *t, const char *s, apr_size_t len)
+{
+    unsigned code = (unsigned char)*s & (len == 1 ? 0xFFu : 0xFFu >> (len + 1));
+    for (apr_size_t i = 1; i < len; i++) {
+        code = code << 6 | ((unsigned char)s[i] & 0x3F);
+    }
+    if (code < 0x10000) {
+        ws_strbuf_printf(t, "\\u%04x", code);
+    }
+    else {
+        ws_strbuf_printf(t, "\\u%04x\\u%04x", 0xD7C0 + (code >> 10), 0xDC00 + (code & 0x3FF));
+    }
+}
+
+/* Bytes at the beginning that stand as they are. < is escaped for pages. */
+static apr_size_t json_plain(const char *s, apr_size_t len)
+{
+    apr_size_t n = 0;
+    while (n < len && s[n] >= ' ' && s[n] < 127 && s[n] != '"' && s[n] != '\\' && s[n] != '<') {
+        n++;
+    }
+    return n;
+}
+
+/* The character behind them. @return its bytes */
+static apr_size_t json_other(ws_strbuf *t, const char *s, apr_size_t len, int utf8)
+{
+    int acts = 1;
+    apr_size_t n = utf8 ? ws_printable_next(s, len, &acts) : 1;
+    if (*s == '"' || *s == '\\') {
+        const char pair[2] = {'\\', *s};
+        ws_strbuf_add(t, pair, 2);
+    }
+    else if (acts || *s == '<') {
+        json_escape(t, s, n);
+    }
+    else {
+        ws_strbuf_add(t, s, n);
+    }
+    return n;
+}
 
 void ws_strbuf_json(ws_strbuf *t, const char *s, apr_size_t len)
 {
@@ -13,18 +60,12 @@ void ws_strbuf_json(ws_strbuf *t, const char *s, apr_size_t len)
     }
     utf8 = ws_utf8_check(WS_UTF8_START, (const unsigned char *)s, len) == WS_UTF8_START;
     ws_strbuf_puts(t, "\"");
-    for (apr_size_t i = 0; i < len; i++) {
-        unsigned char b = (unsigned char)s[i];
-        if (b == '"' || b == '\\') {
-            char pair[2] = {'\\', (char)b};
-            ws_strbuf_add(t, pair, 2);
-        }
-        else if (b < ' ' || b == 127 || b == '<' || (b > 127 && !utf8)) { /* < for pages */
-            ws_strbuf_printf(t, "\\u%04x", b);
-        }
-        else {
-            ws_strbuf_add(t, s + i, 1);
-        }
+    while (len > 0) {
+        apr_size_t n = json_plain(s, len);
+        ws_strbuf_add(t, s, n);
+        n += n < len ? json_other(t, s + n, len - n, utf8) : 0;
+        s += n;
+        len -= n;
     }
     ws_strbuf_puts(t, "\"");
 }

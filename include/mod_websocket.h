@@ -43,6 +43,11 @@
 #ifndef MOD_WEBSOCKET_H
 #define MOD_WEBSOCKET_H
 
+/** The release that these headers belong to: the file VERSION. */
+#ifndef WS_VERSION
+#define WS_VERSION "1.0.0"
+#endif
+
 #include <apr.h>
 #include <apr_errno.h>
 #include <apr_pools.h>
@@ -541,6 +546,19 @@ typedef apr_uint64_t ws_attempt;
 
 /** What ws_connect() is to do. Zeroed but for what is wanted; all strings are copied. Times are
  *  milliseconds; 0 stands for the default. */
+/** What a server or proxy has answered to a handshake. Pointers are valid until on_response returns. Texts
+ *  are the server's: for a terminal or a page they have to be escaped. */
+typedef struct ws_response {
+    int status;                 /**< 100 to 999 */
+    int proxy;                  /**< 1: it is the proxy's, to CONNECT */
+    const char *request;        /**< what it answers: request line and headers, with credentials */
+    const char *reason;         /**< the reason phrase, or "" */
+    const char *const *headers; /**< name, value, name, value ..., NULL */
+    const char *body;           /**< of a refusal, decoded from chunks; "" if there is none */
+    apr_size_t body_len;        /**< bytes, at most max_body */
+    int body_cut;               /**< 1: that is not all of it */
+} ws_response;
+
 typedef struct ws_connect_options {
     apr_size_t size; /**< sizeof(ws_connect_options) */
 
@@ -574,14 +592,18 @@ typedef struct ws_connect_options {
     const char *key;         /**< its key (PEM); NULL: it is in the same file */
     const char *
         server_name; /**< the name to ask for and to find in the certificate; NULL: the URL's host */
-    int insecure; /**< 1: whoever answers is believed. The certificate is not looked at at all. */
+    int insecure;    /**< 1: do not verify the server's certificate */
 
-    const char *proxy; /**< HTTP proxy that is asked to CONNECT: "http://user:password@host:port" */
+    /** A proxy: "http://user:password@host:port", https:// for TLS to it, or socks5://, which looks up the
+     *  server's name itself. NULL: none, or see proxy_environment; "": none. */
+    const char *proxy;
     const char *source; /**< local address to connect from; NULL: any */
     unsigned redirects; /**< how many redirects are followed; 0: a redirect is a failure */
 
-    apr_uint32_t lookup_timeout;    /**< for the names of server or proxy; 5 s */
-    apr_uint32_t connect_timeout;   /**< for each address of theirs; 5 s */
+    apr_uint32_t lookup_timeout; /**< for the names of server or proxy; 5 s */
+    apr_uint32_t
+        connect_timeout; /**< for each address of theirs, of which the next is tried after 250 ms
+                                         beside it (RFC 8305); 5 s */
     apr_uint32_t handshake_timeout; /**< from there to the end of the handshake; 10 s */
     apr_uint32_t close_timeout;     /**< of the closing handshake; as of the caller, or 5 s */
     apr_uint32_t
@@ -594,7 +616,43 @@ typedef struct ws_connect_options {
     apr_size_t send_queue;    /**< bytes that may wait to be sent; as of the caller, or 1 MiB */
     apr_size_t fragment;      /**< greatest payload of a sent frame, bytes; 0: any */
     int trace; /**< the log tells of each frame; 2: with its first bytes. As of the caller, or not */
-    apr_uint32_t delay; /**< before anything is done: for whoever connects again and again */
+    apr_uint32_t delay; /**< milliseconds before anything is done */
+
+    /** Called for each answer in order: interim ones (1xx), those of a proxy, redirects, refusals, 101. On the
+     *  event loop: it must not wait. NULL: not called. */
+    void (*on_response)(void *data, const ws_response *response);
+    apr_size_t
+        max_body; /**< bytes of a refusal's body that are read for on_response, at most 1 MiB; 0: none.
+                              It has to come within handshake_timeout, else what came is all */
+    /** 1: without proxy, that of the environment: https_proxy for wss, http_proxy for ws, else all_proxy, unless
+     *  no_proxy names the host. */
+    int proxy_environment;
+    const char *const
+        *connect_to; /**< "HOST:PORT:HOST2:PORT2" ..., NULL: connect to the second where the URL
+                                        names the first. Empty fields: any, and the same. HOST2 may be several
+                                        addresses with commas. Not with a proxy */
+    const char
+        *unix_socket;    /**< path of a unix socket to connect to, whatever host the URL names */
+    const char *key_log; /**< file that gets the secrets of TLS sessions, as SSLKEYLOGFILE does:
+                                        for debugging. Only programs should set it */
+    /**
+     * Connect again, where the connection has ended or could not be made, after this many milliseconds; 0: never.
+     * Delays double up to reconnect_max and are chosen at random from their upper half; Retry-After of 503 and 429
+     * makes them longer, up to reconnect_max. A connection that stayed open for longer than the last delay begins
+     * anew. Not tried again: what on_failure calls "url:" or "request:", a status of 400 to 499 except 408, 425
+     * and 429, and a connection that ws_close() has closed. on_failure is called when it is given up; never
+     * behind an on_close. ws_connect_cancel() ends it at any time; an open connection stays open.
+     */
+    apr_uint32_t reconnect;
+    apr_uint32_t reconnect_max; /**< milliseconds; 60 s */
+    /**
+     * Called before each delay, on the event loop; NULL: always goes on.
+     * @param delay   milliseconds
+     * @param reason  as for on_failure; or "closed: 1006" with the code of an on_close
+     * @param status  as for on_failure
+     * @return 0 to give it up
+     */
+    int (*on_reconnect)(void *data, apr_uint32_t delay, const char *reason, int status);
 } ws_connect_options;
 
 /** ws_connect_options.deflate: offer permessage-deflate (RFC 7692), WITHOUT_TAKEOVER so that no window

@@ -170,7 +170,10 @@ int ws_client_response_parse(ws_client_response *a, char *head, size_t len, cons
     if (head[8] != ' ' || digits < 3 || (line[3] != ' ' && line[3] != '\r') || a->status < 100) {
         return chs_fail(wrong, "the response has no valid status line");
     }
-    line = chs_end_of_line(line, head + len) + 2;
+    end = chs_end_of_line(line, head + len);
+    a->reason = line[3] == ' ' ? line + 4 : end;
+    *end = '\0';
+    line = end + 2;
     for (; line < last; line = end + 2) {
         end = chs_end_of_line(line, head + len);
         if ((problem = chs_take_line(a, line, end))) {

@@ -45,6 +45,7 @@ size_t ws_client_request_write(const ws_client_request *ask, char *out, size_t s
 /** A parsed response. The strings point into the parsed head. */
 typedef struct ws_client_response {
     int status;
+    const char *reason; /**< the reason phrase: any bytes but NUL and line ends, or "" */
     size_t count;
     struct {
         const char *name, *value;

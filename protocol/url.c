@@ -13,14 +13,15 @@
 
 static const struct {
     const char *scheme;
-    int secure, http;
-} schemes[] = {{"ws", 0, 0}, {"wss", 1, 0}, {"http", 0, 1}, {"https", 1, 1}};
+    int secure, http, socks;
+} schemes[] = {{"ws", 0, 0, 0},    {"wss", 1, 0, 0},    {"http", 0, 1, 0},
+               {"https", 1, 1, 0}, {"socks5", 0, 0, 1}, {"socks5h", 0, 0, 1}};
 
 #define SCHEMES (sizeof(schemes) / sizeof(*schemes))
 
 static unsigned url_default_port(const ws_url *url)
 {
-    return url->secure ? 443 : 80;
+    return url->socks ? 1080 : url->secure ? 443 : 80;
 }
 
 static int url_digit_of(char c)
@@ -80,6 +81,12 @@ static const char *url_read_user(ws_url *url, char **out, const char *s, size_t 
     return NULL;
 }
 
+/* Letters beyond ASCII are for IDNA. */
+static int url_is_host_char(char c)
+{
+    return (unsigned char)c > 127 || (c && strchr(LETTERS DIGITS "-._", c));
+}
+
 /* host[:port] */
 static const char *url_read_host(ws_url *url, char **out, const char *s, size_t len)
 {
@@ -95,10 +102,11 @@ static const char *url_read_host(ws_url *url, char **out, const char *s, size_t 
         url->ipv6 = 1;
     }
     else {
-        size = strspn(s, LETTERS DIGITS "-._");
-        rest = s + (size < len ? size : len);
-        size = (size_t)(rest - s);
-        if (!size) {
+        for (size = 0; size < len && url_is_host_char(s[size]); size++) {
+            url->international |= (unsigned char)s[size] > 127;
+        }
+        rest = s + size;
+        if (!size || (size == 1 && *s == '.')) {
             return "the URL has no host, or its host has an invalid character";
         }
     }
@@ -161,6 +169,7 @@ static const char *url_parse(ws_url *url, const char *text, char *out)
     }
     url->secure = schemes[i].secure;
     url->http = schemes[i].http;
+    url->socks = schemes[i].socks;
     s = colon + 3;
     len = strcspn(s, "/?#");
     for (i = 0; i < len; i++) {

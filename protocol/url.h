@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parser for WebSocket URLs (RFC 6455, section 3) and for the URLs of HTTP proxies. */
+/** Parser for WebSocket URLs (RFC 6455, section 3) and for the URLs of proxies. */
 
 #ifndef WS_PROTOCOL_URL_H
 #define WS_PROTOCOL_URL_H
@@ -17,17 +17,19 @@
 typedef struct ws_url {
     int secure;           /**< wss, or https */
     int http;             /**< the scheme is http or https */
+    int socks;            /**< the scheme is socks5 or socks5h */
     const char *user;     /**< decoded, or NULL */
     const char *password; /**< decoded; "" with a user and without a colon */
     const char *host;     /**< an IPv6 address has no brackets */
     int ipv6;
+    int international;  /**< the host has letters beyond ASCII: it is to be converted */
     unsigned port;      /**< the scheme's default if the URL has none */
     int port_given;     /**< the port is not the scheme's default */
     const char *target; /**< path and query, at least "/" */
 } ws_url;
 
 /**
- * Parse a URL with the scheme ws, wss, http or https (as redirects and proxies use).
+ * Parse a URL with the scheme ws, wss, http, https (as redirects and proxies use), socks5 or socks5h.
  * @param room   buffer of WS_URL_ROOM(strlen(text)) bytes
  * @param wrong  set to the error, a static string
  * @return 0, or -1

@@ -10,6 +10,7 @@ use IO::Socket::INET;
 use IO::Socket::IP;
 use IO::Socket::SSL;
 use IO::Socket::SSL::Utils;
+use IO::Socket::UNIX;
 use MIME::Base64;
 use Test::More;
 use lib 't/lib';
@@ -96,6 +97,7 @@ sub echoes {
 # ---- Servers ----
 
 my $tunnel_port = Httpd::free_port();
+my $tls_tunnel_port = Httpd::free_port();
 my $httpd       = Httpd->start(
     modules => [qw(proxy proxy_connect)],
     files   => { passwords => "user:" . crypt('secret', 'ab') . "\n" },
@@ -132,6 +134,20 @@ Redirect 302 /round /round
 Redirect 308 /down ws://127.0.0.1:1/
 Listen 127.0.0.1:$tunnel_port
 <VirtualHost 127.0.0.1:$tunnel_port>
+    ProxyRequests On
+    AllowCONNECT 1-65535
+    <Proxy "*">
+        AuthType Basic
+        AuthName tunnel
+        AuthUserFile passwords
+        Require valid-user
+    </Proxy>
+</VirtualHost>
+Listen 127.0.0.1:$tls_tunnel_port
+<VirtualHost 127.0.0.1:$tls_tunnel_port>
+    SSLEngine on
+    SSLCertificateFile $certs/server.crt
+    SSLCertificateKeyFile $certs/server.key
     ProxyRequests On
     AllowCONNECT 1-65535
     <Proxy "*">
@@ -251,7 +267,43 @@ failed('a proxy that refuses', 'proxy: it answered 407', "ws://127.0.0.1:$plain/
     "proxy=http://127.0.0.1:$tunnel_port");
 failed('a proxy that does not reach it', 'proxy: it answered 503', 'ws://127.0.0.1:1/',
     "proxy=http://user:secret\@127.0.0.1:$tunnel_port");
-failed('a proxy that is none', 'proxy: its URL is not http://host:port', 'ws://127.0.0.1:1/', 'proxy=ftp://x');
+failed('a proxy that is none', 'proxy: its URL is not http://host:port, nor one of https or socks5', 'ws://127.0.0.1:1/', 'proxy=ftp://x');
+{
+    my $by = "proxy=https://user:secret\@localhost:$tls_tunnel_port";
+    for my $case (["ws://127.0.0.1:$plain/echo"], ["wss://localhost:$tls/echo"], ["wss://localhost:$port{'ws-tls'}/"]) {
+        my ($name, $told) = opened("$case->[0] by a TLS proxy", $case->[0], $big, $by, $ca);
+        $name or next;
+        like($told, qr/ secure=@{[$case->[0] =~ m{^wss} ? 1 : 0]} /, 'secure is what the URL says');
+        echoes("$case->[0] by a TLS proxy", $name);
+        ended("$case->[0] by a TLS proxy", $name);
+    }
+    failed('a TLS proxy of an unknown CA', 'proxy: certificate: unknown CA', "ws://127.0.0.1:$plain/echo", $by);
+    failed('a TLS proxy without TLS', 'proxy: tls: .+', "ws://127.0.0.1:$plain/echo",
+        "proxy=https://127.0.0.1:$tunnel_port", $ca);
+}
+{
+    my $socks = Httpd::free_port();
+    my $open  = Httpd::free_port();
+    my @proxies = map { Program->start('microsocks', '-i', '127.0.0.1', @$_) } ['-p', $socks, '-u', 'user', '-P', 'secret'],
+        ['-p', $open];
+    for my $p ($socks, $open) {
+        Httpd::wait_for(sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $p) }, 'the SOCKS proxy');
+    }
+    for my $case (["ws://127.0.0.1:$plain/echo"], ["wss://localhost:$tls/echo", $ca]) {
+        my ($url, @options) = @$case;
+        my ($name) = opened("$url by SOCKS", $url, $big, "proxy=socks5://user:secret\@127.0.0.1:$socks", @options);
+        $name and echoes("$url by SOCKS", $name);
+        opened("$url by SOCKS without password", $url, "proxy=socks5h://127.0.0.1:$open", @options);
+    }
+    failed('a wrong password for SOCKS', 'proxy: it refuses user and password', "ws://127.0.0.1:$plain/echo",
+        "proxy=socks5://user:wrong\@127.0.0.1:$socks");
+    failed('no password for SOCKS', 'proxy: it wants other credentials', "ws://127.0.0.1:$plain/echo",
+        "proxy=socks5://127.0.0.1:$socks");
+    failed('SOCKS to nobody', 'proxy: connection refused', 'ws://127.0.0.1:1/', "proxy=socks5://127.0.0.1:$open");
+    failed('SOCKS that is none', 'proxy: .+', "ws://127.0.0.1:$plain/echo", "proxy=socks5://127.0.0.1:$plain");
+    kill 'TERM', $_->{pid} for @proxies;
+    $_->finish for @proxies;
+}
 failed('a proxy that is not there', 'connect: Connection refused', "ws://127.0.0.1:$plain/echo",
     'proxy=http://127.0.0.1:1');
 
@@ -261,7 +313,8 @@ my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or d
 my $bad      = 'ws://127.0.0.1:' . $listener->sockport . '/';
 
 sub accepted {
-    my ($s, $head) = (($_[0] || $listener)->accept, '');
+    my $s    = ($_[0] || $listener)->accept;
+    my $head = '';
     1 while $head !~ /\r\n\r\n\z/ && sysread $s, $head, 4096, length $head;
     return ($s, $head);
 }
@@ -347,6 +400,99 @@ is(told((answered('', 'handshake_timeout=200'))[0]), 'failed 0 handshake: no ans
     is(ord(substr $bytes, 1, 1) & 0x80, 0x80, 'what we send is masked');
     is(unpack('n', substr($bytes, 2, 4) ^ substr($bytes, 6, 2) . "\0\0"), 1002, 'the server is told');
 }
+badly_answered('interim answers without end', '0 handshake: more than 32 interim answers',
+    "HTTP/1.1 103 Early Hints\r\n\r\n" x 40);
+{
+    my $name = connect_to("ws://far.test/", 'answers=1', 'proxy=' . ($bad =~ s/^ws/http/r));
+    my ($s, $head) = accepted();
+    like($head, qr/^CONNECT far\.test:80 /, 'a proxy is asked');
+    syswrite $s, "HTTP/1.1 100 Wait\r\n\r\nHTTP/1.1 102 Still\r\n\r\nHTTP/1.1 200 Go\r\n\r\n";
+    is(told($name), "answered $_ kept=- body=", "its answer $_") for '100 proxy Wait', '102 proxy Still', '200 proxy Go';
+    $head = '';
+    1 while $head !~ /\r\n\r\n\z/ && sysread $s, $head, 4096, length $head;
+    syswrite $s, right_answer($head);
+    is(told($name), 'answered 101 Switching Protocols kept=- body=', 'interim answers of a proxy are passed over');
+    like(told($name), qr/^open /, 'and it opens');
+}
+
+# Refusals with their bodies.
+for my $case (
+    ['a length', "Content-Length: 4\r\n\r\nbody and more", 'body'],
+    ['chunks', "Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nbod\r\n1\r\ny\r\n0\r\nX: y\r\n\r\n", 'body'],
+    ['broken chunks', "Transfer-Encoding: chunked\r\n\r\n3\r\nbod\r\nzz\r\n", 'bod...'],
+    ['a huge chunk', "Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nbod" . 'y' x 100, 'bod' . 'y' x 61 . '...'],
+    ['nothing that bounds it', "\r\nbody", 'body', 1],
+    ['fewer bytes than it says', "Content-Length: 9\r\n\r\nbody", 'body...', 1],
+    ['more than is wanted', "Content-Length: 100\r\n\r\n" . 'b' x 100, 'b' x 64 . '...'],
+    ['no length but silence', "\r\nbody", 'body...', 0, 'handshake_timeout=300'],
+    ['nothing', "Content-Length: 0\r\n\r\n", ''])
+{
+    my ($what, $rest, $body, $close, @options) = @$case;
+    my ($name, $s) = answered("HTTP/1.1 403 Not you\r\nX-Kept: this\r\n$rest", 'answers=1', 'max_body=64', @options);
+    close $s if $close;
+    is(told($name), "answered 403 Not you kept=this body=$body", "a refusal's body with $what");
+    is(told($name), 'failed 403 handshake: server answered 403', 'and the failure behind it');
+}
+
+# A redirect to another server.
+{
+    my $other = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die $!;
+    my $name = connect_to($bad =~ s{//}{//me:secret\@}r, 'redirects=2', 'header=Cookie:a=b', 'header=X-Api-Key:k',
+        'header=User-Agent:ours', 'header=Proxy-Authorization:p');
+    my ($s, $head) = accepted();
+    like($head, qr/^$_\r$/m, "the server gets $_") for 'Authorization: Basic bWU6c2VjcmV0', 'Cookie: a=b', 'X-Api-Key: k';
+    syswrite $s, 'HTTP/1.1 307 Elsewhere' . "\r\nLocation: ws://127.0.0.1:" . $other->sockport . "/there\r\n\r\n";
+    ($s, $head) = accepted($other);
+    unlike($head, qr/^$_:/mi, "another server does not get $_") for qw(Authorization Cookie X-Api-Key Proxy-Authorization);
+    like($head, qr{^GET /there .*^User-Agent: ours\r$}ms, 'but harmless headers');
+    syswrite $s, "HTTP/1.1 307 Back\r\nLocation: $bad\r\n\r\n";
+    ($s, $head) = accepted();
+    unlike($head, qr/^(?:Authorization|Cookie|X-Api-Key):/mi, 'nor does the first server when it is led back');
+    close $s;
+    told($name);
+}
+{
+    my $name = connect_to($bad =~ s/^ws:/wss:/r =~ s/127.0.0.1/localhost/r, $ca, 'redirects=1', 'server_name=localhost',
+        "certificate=$certs/client.crt", "key=$certs/client.key");
+    my $tls_to = sub {
+        my $s = IO::Socket::SSL->start_SSL(scalar $listener->accept, SSL_server => 1, SSL_cert_file => "$certs/server.crt",
+            SSL_key_file => "$certs/server.key", SSL_verify_mode => SSL_VERIFY_PEER, SSL_ca_file => "$certs/ca.crt",
+            SSL_verify_callback => sub { 1 });
+        sysread $s, my $head, 4096;
+        return $s;
+    };
+    my $s = $tls_to->();
+    ok($s->peer_certificate, 'the server gets our certificate');
+    syswrite $s, 'HTTP/1.1 302 Elsewhere' . "\r\nLocation: " . ($bad =~ s/^ws:/wss:/r) . "\r\n\r\n";
+    $s = $tls_to->();
+    ok(!$s->peer_certificate, 'another server does not');
+    ok(!$s->get_servername, 'nor the name of the first one');
+    syswrite $s, "no HTTP\r\n\r\n";
+    told($name);
+}
+{
+    my $path = "$dir/socket";
+    unlink $path;
+    my $unix = IO::Socket::UNIX->new(Listen => 1, Local => $path) or die $!;
+    my $name = connect_to('ws://any.test/x', "unix_socket=$path");
+    my ($s, $head) = accepted($unix);
+    like($head, qr/^Host: any\.test\r$/m, 'a unix socket');
+    syswrite $s, right_answer($head);
+    like(told($name), qr/^open .* peer=\Q$path\E /, 'is connected to');
+    failed('no such socket', 'connect: No such file or directory', 'ws://any.test/', 'unix_socket=/nonexistent');
+    failed('a path that is too long', "request: the unix socket's path is too long", 'ws://any.test/',
+        'unix_socket=/' . 'x' x 200);
+}
+{
+    unlink "$dir/keys";
+    opened('a key log', "wss://localhost:$tls/echo", $ca, "key_log=$dir/keys");
+    like(Httpd::read_file("$dir/keys"), qr/^CLIENT_TRAFFIC_SECRET_0 [0-9a-f]{64} [0-9a-f]+$/m, 'has the secrets');
+    is((stat "$dir/keys")[2] & 0777, 0600, 'and is for oneself');
+}
+opened('another place', "ws://nowhere.test:81/echo", "connect_to=nowhere.test:81:127.0.0.1:$plain");
+opened('one of several addresses', "ws://nowhere.test:$plain/echo",
+    "connect_to=nowhere.test::127.0.0.9,[::1],127.0.0.1:");
+failed('no place', 'request: "a:b:c:d" is not HOST:PORT:HOST:PORT', 'ws://x.test/', 'connect_to=a:b:c:d');
 {
     my ($name, $s, $head) = answered(sub { right_answer(@_) }, 'max_message=1000');
     like(told($name), qr/^open /, 'a bound on messages');
@@ -399,6 +545,12 @@ is(told((answered('', 'handshake_timeout=200'))[0]), 'failed 0 handshake: no ans
         }
         is(told($name), 'failed 0 ' . ($error || "certificate: $certificate"), "a certificate that is $what");
     }
+    my ($cert, $key) = CERT_create(%names, issuer => \@ca);
+    my $name = connect_to($bad =~ s/^ws:/wss:/r =~ s/127.0.0.1/localhost./r, "ca_file=$dir/ca.crt", 'connect_to=localhost.::127.0.0.1:');
+    my $s    = IO::Socket::SSL->start_SSL(scalar $listener->accept, SSL_server => 1, SSL_cert => $cert, SSL_key => $key);
+    is($s && $s->get_servername, 'localhost', 'a dot at the end of the host is not asked for');
+    $s and syswrite $s, "no HTTP\r\n\r\n";
+    is(told($name), 'failed 0 handshake: the answer is not HTTP/1.1', 'and not compared');
 }
 
 # An address in brackets.

@@ -17,7 +17,7 @@ my $dir     = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 my $program = "$Httpd::BUILD/bin/wsclient";
 my $certs   = Httpd::certificates();
 local $ENV{ASAN_OPTIONS} = 'detect_leaks=1';
-delete local @ENV{qw(NO_COLOR XDG_STATE_HOME)};
+delete local @ENV{grep { /^(?:NO_COLOR|XDG_STATE_HOME|SSLKEYLOGFILE|\w+_proxy)$/i } keys %ENV};
 
 my ($idle) = Httpd::read_file("$Httpd::TOP/docs/handlers.md") =~ /^```c file=ws_idle\.c\n(.*?)^```$/ms;
 $idle = Httpd::compile('wsclient_idle', $idle);
@@ -76,8 +76,8 @@ is_deeply([talk("$long\nx\n", "$ws/echo")], [0, "$long\nx\n", ''], 'a line may b
     is($error, "wsclient: input: line 2: this is not UTF-8; --binary sends any bytes\n", 'and what to do');
 }
 is_deeply([talk("00 7f80ff\n\n0a\n", '--hex', "$ws/echo")], [0, "00 7f 80 ff\n\n0a\n", ''], '--hex');
-is((talk("00 7\n", '-x', "$ws/echo"))[2], "wsclient: input: line 1: a hexadecimal digit is missing\n", 'its slips');
-is((talk("xy\n", '-x', "$ws/echo"))[0], 5, 'are told');
+is((talk("00 7\n", '--hex', "$ws/echo"))[2], "wsclient: input: line 1: a hexadecimal digit is missing\n", 'its slips');
+is((talk("xy\n", '--hex', "$ws/echo"))[0], 5, 'are told');
 {
     my ($status, $output) = talk("a\"\\\tb\n", '--json', "$ws/echo");
     is($status, 0, '--json');
@@ -86,9 +86,10 @@ is((talk("xy\n", '-x', "$ws/echo"))[0], 5, 'are told');
 {"event":"message","text":"a\"\\\u0009b"}
 {"event":"close","code":1000,"reason":"","clean":true}
 END
-    is((split /\n/, (talk("00ff\n", '-jx', "$ws/echo"))[1])[1], '{"event":"message","base64":"AP8="}', 'bytes in base64');
-    is((talk('', '--json', "$ws/nothing"))[1],
-        "{\"event\":\"failure\",\"reason\":\"handshake: server answered 404\",\"status\":404}\n", 'and a failure');
+    is((split /\n/, (talk("00ff\n", '-j', '--hex', "$ws/echo"))[1])[1], '{"event":"message","base64":"AP8="}', 'bytes in base64');
+    like((talk('', '--json', "$ws/nothing"))[1],
+        qr/^\{"event":"failure","reason":"handshake: server answered 404","status":404,"answer":"Not Found","headers":\[\["Date",.*\]\],"body":"<!DOCTYPE.*"\}$/,
+        'and a failure, with the answer');
     ($status, $output) = Program::run('/usr/bin/python3', '-c', <<'END', $program, "$ws/echo");
 import json, subprocess, sys
 text = "".join(map(chr, range(1, 128))).replace("\n", "") + "\u20ac\U0001f600"
@@ -185,7 +186,7 @@ sub server {
         my $client = $listen->accept;
         local $/ = "\r\n\r\n";
         my $request = <$client>;
-        print $write $request;
+        print $write $request // '';
         close $write;
         print $client $answer->($request) . '';
         POSIX::_exit(0);
@@ -195,7 +196,7 @@ sub server {
 }
 {
     my ($own, $told) = server(sub {"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"});
-    my ($status, undef, $error) = talk('', '--version=8', '-H', 'X-Test:1', '--header', 'X-More: a b', '--origin', 'http://x',
+    my ($status, undef, $error) = talk('', '--protocol-version=8', '-H', 'X-Test:1', '--header', 'X-More: a b', '--origin', 'http://x',
         '-s', 'chat,b', '-z',
         "ws://me:secret\@127.0.0.1:$own/p?q");
     is($status, 3, 'refused: exit code');
@@ -227,6 +228,164 @@ sub server {
     is((talk('', '--count=2', "ws://127.0.0.1:$own/"))[0], 1, 'fewer messages than --count wants');
     $told->();
 }
+# ---- Nothing of a server's makes a terminal do anything ----
+
+sub frames { join '', map { pack('CC', $_->[0], length $_->[1]) . $_->[1] } @_ }
+sub upgraded {
+    my ($key) = $_[0] =~ /^Sec-WebSocket-Key: (\S+)/m;
+    return "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+        . sha1_base64($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11') . "=\r\n\r\n";
+}
+# ESC, C1 as UTF-8, and a character that reverses the text.
+my $evil    = "\e]0;x\a \xc2\x9b2J \xe2\x80\xae";
+my $tame    = '\\x1b]0;x\\x07 \\xc2\\x9b2J \\xe2\\x80\\xae';
+my $acts    = qr/[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80\xae|[\xc0-\xff]?\x9b/;
+my $in_json = '\\u001b]0;x\\u0007 \\u009b2J \\u202e';
+for my $case (
+    ['a pipe', 'pipe', [], qr/^\Q$evil\E\n\z/],
+    ['a terminal', 'terminal', [], qr/^\Q$tame\E\r?\n\z/],
+    ['a terminal, --binary', 'terminal', ['--binary'], qr/^\Q$tame\E\z/],
+    ['a pipe, --json', 'pipe', ['--json'], qr/"text":"\Q$in_json\E"/],
+    ['a terminal, --json', 'terminal', ['--json'], qr/"text":"\Q$in_json\E"/])
+{
+    my ($what, $where, $options, $match) = @$case;
+    my ($own, $told) = server(sub { upgraded(@_) . frames([0x01, substr $evil, 0, 8], [0x80, substr $evil, 8], [0x88, "\x0f\xa0$evil"]) });
+    my ($status, $output) = Program::run('/usr/bin/python3', '-c', <<'END', $where, $program, @$options, '--stay', "ws://127.0.0.1:$own/");
+import os, pty, subprocess, sys
+where, command = sys.argv[1], sys.argv[2:]
+if where == "pipe":
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = done.stdout, done.stderr
+else:
+    master, slave = pty.openpty()
+    client = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=slave, stderr=subprocess.PIPE)
+    os.close(slave)
+    out = b""
+    try:
+        while True:
+            piece = os.read(master, 65536)
+            if not piece:
+                break
+            out += piece
+    except OSError:
+        pass
+    err = client.stderr.read()
+    client.wait()
+sys.stdout.buffer.write(out + b"|" + err)
+END
+    my ($out, $err) = $output =~ /\A(.*)\|(.*)\z/s;
+    like($out, $match, "a message of the server on $what");
+    unlike($out =~ s/\r\n/\n/gr, $acts, 'without anything that acts') if $where eq 'terminal' || @$options;
+    unlike($err, $acts, 'nor is there anything on standard error');
+    like($err, qr/closed the connection: 4000 \Q$tame\E/, 'where the close reason is shown') if !grep { $_ eq '--json' } @$options;
+    $told->();
+}
+{
+    my ($own, $told) = server(sub { "HTTP/1.1 403 $evil\x9b\r\nX-Header: \xc2\x9b2J\xe2\x80\xae\x9b\r\n\r\nbody $evil\x9b\n" });
+    my (undef, undef, $error) = talk('', '-v', "ws://127.0.0.1:$own/");
+    unlike($error, $acts, 'reason phrases, headers and bodies of refusals');
+    like($error, qr/^< 403 \Q$tame\E\\x9b$/m, 'are shown escaped');
+    like($error, qr/^body \Q$tame\E\\x9b$/m, 'with their bodies');
+    $told->();
+}
+
+# ---- A server that does not answer our Close frame ----
+
+for my $case (['is silent', ''], ['pings', frames([0x89, 'x']) x 1000], ['has sent all that is wanted', frames([0x81, 'x']) x 10, '--count=1'])
+{
+    my ($what, $more, @options) = @$case;
+    my $listen = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die;
+    my $p = Program->start($program, '-x', 'hello', '--close-timeout=0.3', '--ping=0', @options, 'ws://127.0.0.1:' . $listen->sockport);
+    my $client = $listen->accept;
+    my $request = do { local $/ = "\r\n\r\n"; <$client> };
+    print $client upgraded($request), $more;
+    $client->flush;
+    is($p->finish, 1, "a server that $what and does not answer our Close is given up");
+    like($p->output, qr/^wsclient: the server did not answer our Close frame$/m, 'and that is told');
+}
+
+# ---- Connecting ----
+
+{
+    my ($own, $told) = server(sub {"HTTP/1.1 401 No\r\nX-Why: because\r\nContent-Length: 9\r\n\r\nlog in\r\n\n"});
+    my ($status, undef, $error) = talk('', '--verbose', '-H', 'X-Mine: 1', "ws://127.0.0.1:$own/p");
+    is($status, 3, '--verbose');
+    like($error, qr{^> GET /p HTTP/1\.1\n(?:> .*\n)*> X-Mine: 1\n> \n< 401 No\n< X-Why: because\n< Content-Length: 9\nlog in\n}m,
+        'shows request, answer and body');
+    $told->();
+    like((talk('', '-v', "$ws/echo"))[2], qr/^< 101 Switching Protocols\n(?:< .*\n)*< Sec-WebSocket-Accept: /m, 'also of a 101');
+}
+is_deeply([talk("not\n", '-x', 'one', '--execute=two', '-c', '2', "$ws/echo")], [0, "one\ntwo\n", ''], '--execute in place of input');
+is_deeply([talk('', '-x', 'one', "$ws/echo")], [0, "one\n", ''], 'its answer is waited for');
+is_deeply([talk('', '--hex', '-x', '00 ff', "$ws/echo")], [0, "00 ff\n", ''], 'in hexadecimal');
+is_deeply([talk('x', "--resolve=far.test:80:127.0.0.9,127.0.0.1", "--connect-to=far.test:80::$port", "ws://far.test/echo")]->[0], 3,
+    'the first entry for a host counts');
+is_deeply([talk('x', "--resolve=far.test:$port:127.0.0.9,127.0.0.1", "ws://far.test:$port/echo")], [0, "x\n", ''],
+    '--resolve with two addresses, of which one answers');
+is_deeply([talk('x', "--connect-to=far.test::127.0.0.1:$port", 'ws://far.test/echo')], [0, "x\n", ''], '--connect-to');
+is_deeply([talk('x', "--cacert=$certs/ca.crt", "--connect-to=localhost.::127.0.0.1:", "wss://localhost.:$ssl_port/echo")], [0, "x\n", ''],
+    'a dot at the end of the host');
+SKIP: {
+    skip 'built without libidn2', 1 if `ldd $program` !~ /libidn2/;
+    is_deeply([talk('x', "--connect-to=xn--bcher-kva.test::127.0.0.1:$port", "ws://b\xc3\xbccher.test/echo")], [0, "x\n", ''],
+        'a host with letters beyond ASCII');
+    like((talk('', "ws://a\xef\xbc\x8fb.test/"))[2], qr/^wsclient: url: the host "/, 'one that hides a slash');
+}
+{
+    local $ENV{SSLKEYLOGFILE} = "$dir/keys";
+    is_deeply([talk('x', '-k', "$wss/echo")], [0, "x\n", ''], 'SSLKEYLOGFILE');
+    like(Httpd::read_file("$dir/keys"), qr/^CLIENT_/m, 'has the secrets');
+}
+for my $case (
+    ['http_proxy', 'ws://far.test/', 1], ['HTTP_PROXY', 'ws://far.invalid/', 0], ['https_proxy', 'wss://far.test/', 1],
+    ['HTTPS_PROXY', 'wss://far.test/', 1], ['https_proxy', 'ws://far.invalid/', 0], ['all_proxy', 'ws://far.test/', 1],
+    ['ALL_PROXY', 'wss://far.test/', 1],
+    ['http_proxy', 'ws://far.invalid/', 0, 'invalid'], ['http_proxy', 'ws://far.invalid/', 0, 'x, .far.invalid'],
+    ['http_proxy', 'ws://far.invalid/', 0, '*'], ['http_proxy', 'ws://afar.test/', 1, 'far.test'],
+    ['http_proxy', 'ws://127.0.0.1:1/', 0, '10.0.0.0/8,127.0.0.0/8'], ['http_proxy', 'ws://127.0.0.1:1/', 1, '127.0.0.1:80'],
+    ['http_proxy', 'ws://[::1]:1/', 0, '::1/64'], ['http_proxy', 'ws://far.invalid:8/', 0, 'far.invalid:8'])
+{
+    my ($variable, $url, $used, $no) = @$case;
+    my ($own, $told) = server(sub {"HTTP/1.1 502 No\r\n\r\n"});
+    local $ENV{$variable} = $variable eq 'all_proxy' ? "127.0.0.1:$own" : "http://127.0.0.1:$own";
+    local $ENV{no_proxy} = $no if defined $no;
+    my (undef, undef, $error) = talk('', $url);
+    my $name = "$variable for $url" . (defined $no ? " and no_proxy=$no" : '');
+    if ($used) {
+        is($error, "wsclient: proxy: it answered 502\n", "$name: is asked");
+        like((talk('', '--proxy=', 'ws://127.0.0.1:1/'))[2], qr/connect: /, '--proxy= uses none');
+    }
+    else {
+        like($error, qr/^wsclient: (?:lookup|connect): /, "$name: is not asked");
+        IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $own)->close;
+    }
+    $told->();
+}
+{
+    my $listen = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die;
+    my $p = Program->start($program, '--reconnect=0.05', 'ws://127.0.0.1:' . $listen->sockport);
+    for my $time (1, 2) {
+        my $client = $listen->accept;
+        my $request = do { local $/ = "\r\n\r\n"; <$client> };
+        print $client upgraded($request), frames([0x81, "time $time"], [0x88, "\x03\xf4"]);
+        $client->flush;
+        $p->wait_output(qr/^time $time\n/m);
+        $p->wait_output(qr/wsclient: closed: 1012; connecting again in \d\.\d s/);
+        close $client;
+    }
+    my $client = $listen->accept;
+    my $request = do { local $/ = "\r\n\r\n"; <$client> };
+    print $client "HTTP/1.1 503 Busy\r\n\r\n";
+    close $client;
+    $p->wait_output(qr/wsclient: handshake: server answered 503; connecting again/);
+    $client = $listen->accept;
+    $request = do { local $/ = "\r\n\r\n"; <$client> };
+    print $client "HTTP/1.1 403 No\r\n\r\n";
+    close $client;
+    is($p->finish, 3, '--reconnect, until a refusal stays one');
+    like($p->output, qr/wsclient: handshake: server answered 403/, 'which is told');
+}
+
 is((talk('', "$ws/old"))[0], 3, 'a redirect is not followed');
 is_deeply([talk('x', '--location', "$ws/old")], [0, "x\n", ''], 'but with --location');
 is((talk('x', "$wss/echo"))[0], 3, 'an unknown certificate');
@@ -264,11 +423,16 @@ Program::tap('terminal', '/usr/bin/python3', 't/clients/terminal.py', $program, 
 {
     my ($status, $usage) = talk('', '--help');
     is($status, 0, '--help');
-    for (['--what', 'ws://x'], [], ['a', 'b'], ['--version=7', 'x'], ['-H', 'x', 'y'], ['-jb', 'x'], ['-c', '0', 'x'],
+    for (['--what', 'ws://x'], [], ['a', 'b'], ['--protocol-version=7', 'x'], ['--version=8', 'x'], ['--version', '13', 'x'], ['--resolve=a:1', 'x'],
+        ['--connect-to=a:1:b', 'x'], ['--reconnect=soon', 'x'], ['--close-timeout=0', 'x'], ['-H', 'x', 'y'], ['-jb', 'x'], ['-c', '0', 'x'],
         ['-s', 'a,,a', 'x'], ['--timeout=soon', 'x'])
     {
         is((talk('', @$_))[0], 2, "@$_ is refused");
     }
+    my $version = Httpd::read_file("$Httpd::TOP/VERSION") =~ s/\n//r;
+    is_deeply([talk('', '--version')], [0, "wsclient $version\n", ''], '--version is that of the program');
+    like(Httpd::read_file("$Httpd::TOP/include/mod_websocket.h"), qr/^#define WS_VERSION "\Q$version\E"$/m, 'and of the headers');
+    like((talk('', '--version', '8', 'x'))[2], qr/use --protocol-version=8/, '--version 8 says what to use');
     my $page = "$Httpd::TOP/docs/man/wsclient.1";
     is(`man --warnings -E UTF-8 -l -Tutf8 -Z $page 2>&1 >/dev/null`, '', 'its man page is well formed');
     my $man        = Httpd::read_file($page) =~ s/\\-/-/gr;

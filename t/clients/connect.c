@@ -29,7 +29,7 @@ typedef struct named {
     int retry; /* connect again from on_failure */
     ws_connect_options again;
     char url[1024];
-    const char *headers[9];
+    const char *headers[9], *connect_to[2];
     char strings[4096];
 } named;
 
@@ -126,6 +126,17 @@ static void on_failure(void *data, const char *reason, int status)
     }
 }
 
+static void on_response(void *data, const ws_response *r)
+{
+    named *n = data;
+    const char *kept = "-";
+    for (const char *const *h = r->headers; *h; h += 2) {
+        kept = strcmp(h[0], "X-Kept") ? kept : h[1];
+    }
+    say(n->name, "answered %d %s%s kept=%s body=%.*s%s", r->status, r->proxy ? "proxy " : "",
+        r->reason, kept, (int)r->body_len, r->body, r->body_cut ? "..." : "");
+}
+
 /* ---- Commands ---- */
 
 static named *find(const char *name)
@@ -154,7 +165,8 @@ static void set_option(named *n, char **strings, const char *option)
         F(lookup_timeout, UINT), F(connect_timeout, UINT), F(handshake_timeout, UINT),
         F(close_timeout, UINT),  F(ping_interval, UINT),   F(ping_grace, UINT),
         F(max_answer, SIZE),     F(max_message, UINT64),   F(max_frame, UINT64),
-        F(send_queue, SIZE),     F(fragment, SIZE)};
+        F(send_queue, SIZE),     F(fragment, SIZE),        F(proxy_environment, INT),
+        F(unix_socket, STRING),  F(key_log, STRING),       F(max_body, SIZE)};
     const char *equals = strchr(option, '='), *value = equals ? equals + 1 : "";
     size_t len = equals ? (size_t)(equals - option) : strlen(option);
     char *o = (char *)&n->again;
@@ -165,6 +177,16 @@ static void set_option(named *n, char **strings, const char *option)
     }
     if (!strncmp(option, "blocking=", 9)) {
         n->again.handler = &blocking;
+        return;
+    }
+    if (!strncmp(option, "answers=", 8)) {
+        n->again.on_response = on_response;
+        return;
+    }
+    if (!strncmp(option, "connect_to=", 11)) {
+        n->connect_to[0] = strcpy(*strings, value);
+        *strings += strlen(value) + 1;
+        n->again.connect_to = n->connect_to;
         return;
     }
     if (!strncmp(option, "header=", 7)) { /* header=Name:value */

@@ -43,16 +43,21 @@ int getaddrinfo(const char *name, const char *port, const struct addrinfo *hints
     if (hints->ai_flags & AI_NUMERICHOST) {
         return EAI_NONAME;
     }
-    if (!strcmp(name, "slow")) {
+    if (!strncmp(name, "slow", 4)) {
         sem_post(&asked);
         sem_must(&answer, "nobody lets the name service answer");
+    }
+    if (!strcmp(name, "hole")) {
+        add_address(&found, "127.0.0.3", port); /* takes no more connections, and does not say so */
+        add_address(&found, "127.0.0.1", port);
+        return 0;
     }
     if (!strcmp(name, "two")) {
         add_address(&found, "127.0.0.2", port); /* nobody listens there */
         add_address(&found, "127.0.0.1", port);
         return 0;
     }
-    if (!strcmp(name, "slow")) {
+    if (!strncmp(name, "slow", 4)) {
         add_address(&found, "127.0.0.1", port);
         return 0;
     }
@@ -209,10 +214,8 @@ static void a_slow_name_service(rig *r)
     ok(1, "the loop goes on meanwhile");
     o = to("late", url("slow"));
     o.lookup_timeout = 50;
-    ws_connect(NULL, &o);
-    sem_must(&asked, "no thread asks");
+    ws_connect(NULL, &o); /* the thread that asks for the same name asks for both */
     told_is("late", "failed 0 lookup: no answer in 50 ms", "it is not waited for longer than that");
-    sem_post(&answer);
     sem_post(&answer);
     fd = request_come(key);
     grant(fd, key);
@@ -220,6 +223,117 @@ static void a_slow_name_service(rig *r)
     close(other);
     told_is("meanwhile", "close 1006 \"\"", "its end");
     leave_server(r, fd, "slow");
+}
+
+#define SLOW_NAMES 100
+
+/* Many names that do not answer, each of which many ask for: no other name waits for them. */
+static void slow_names_are_alone(rig *r)
+{
+    static char names[SLOW_NAMES][16];
+    ws_attempt attempts[SLOW_NAMES][2];
+    int fd;
+    for (int i = 0; i < SLOW_NAMES; i++) {
+        snprintf(names[i], sizeof(names[i]), "slow%d", i);
+        attempts[i][0] = attempt(names[i], names[i]);
+        attempts[i][1] = attempt(names[i], names[i]);
+    }
+    for (int i = 0; i < SLOW_NAMES; i++) {
+        sem_must(&asked, "no thread asks");
+    }
+    fd = connected("another name", "two");
+    ok(sem_trywait(&asked) < 0, "a name that is asked for is not asked for again");
+    for (int i = 0; i < SLOW_NAMES; i++) {
+        ws_connect_cancel(attempts[i][0]);
+        ws_connect_cancel(attempts[i][1]);
+        sem_post(&answer);
+    }
+    leave_server(r, fd, "another name");
+}
+
+/* RFC 8305: the next address does not wait until the first one's time is over. */
+static void a_silent_address(rig *r)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(0x7f000003)};
+    int hole = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), filling[4], fd;
+    char key[WS_KEY_SIZE];
+    ws_connect_options o = to("hole", url("hole"));
+    if (bind(hole, (struct sockaddr *)&in, sizeof(in)) < 0 || listen(hole, 0) < 0) {
+        bail_out("no second listener");
+    }
+    for (int i = 0; i < 4; i++) {
+        filling[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        connect(filling[i], (struct sockaddr *)&in, sizeof(in));
+    }
+    o.connect_timeout = WS_NEVER;
+    ws_connect(NULL, &o);
+    fd = request_come(key);
+    grant(fd, key);
+    told_is("hole", "open", "the second address is tried beside a silent one");
+    leave_server(r, fd, "hole");
+    for (int i = 0; i < 4; i++) {
+        close(filling[i]);
+    }
+    close(hole);
+}
+
+/* Again after its end, and after a failure; not when we have closed it. */
+static int again(void *data, apr_uint32_t delay, const char *reason, int status)
+{
+    note(data, "again %s %d%s", reason, status, delay > 40 ? " late" : "");
+    return strcmp(reason, "closed: 4000") != 0;
+}
+
+static void it_connects_again(rig *r)
+{
+    char key[WS_KEY_SIZE];
+    ws_connect_options o = to("again", url("127.0.0.1"));
+    const char refusal[] = "HTTP/1.1 503 Later\r\n\r\n", no[] = "HTTP/1.1 403 No\r\n\r\n";
+    ws_attempt a;
+    int fd;
+    o.reconnect = 10;
+    o.reconnect_max = 40;
+    o.on_reconnect = again;
+    a = ws_connect(NULL, &o);
+    for (int i = 0; i < 3; i++) {
+        fd = request_come(key);
+        grant(fd, key);
+        told_is("again", "open", "it is opened, time %d", i);
+        close(fd);
+        told_is("again", "close 1006 \"\"", "its end is told");
+        told_is("again", "again closed: 1006 0", "and that it will be opened again");
+    }
+    fd = request_come(key);
+    send(fd, refusal, strlen(refusal), MSG_NOSIGNAL);
+    told_is("again", "again handshake: server answered 503 503", "so it is after a refusal");
+    close(fd);
+    fd = request_come(key);
+    grant(fd, key);
+    told_is("again", "open", "and opened");
+    send(fd, "\x88\x02\x0f\xa0", 4, MSG_NOSIGNAL);
+    told_is("again", "close 4000 \"\"", "the server closes");
+    told_is("again", "again closed: 4000 0", "on_reconnect may end it");
+    close(fd);
+    nobody_is_left(r);
+    is_int(untold(), 0, "without on_failure behind on_close");
+    a = ws_connect(NULL, &o);
+    fd = request_come(key);
+    send(fd, no, strlen(no), MSG_NOSIGNAL);
+    told_is("again", "failed 403 handshake: server answered 403",
+            "a refusal that stays one ends it");
+    close(fd);
+    nobody_is_left(r);
+    a = ws_connect(NULL, &o);
+    fd = request_come(key);
+    grant(fd, key);
+    told_is("again", "open", "once more");
+    ws_connect_cancel(a);
+    turns(r, 0);
+    turns(r, 1);
+    leave_server(r, fd, "again");
+    is_int(untold(), 0, "when it was cancelled, the end of the connection is the end");
 }
 
 static void given_up(rig *r)
@@ -418,13 +532,11 @@ static void the_end(void)
 
 int main(void)
 {
-    static test *const tests[] = {each_address_is_tried,
-                                  a_slow_name_service,
-                                  given_up,
-                                  given_up_at_once,
-                                  a_delay,
-                                  nothing_is_tried,
-                                  NULL};
+    static test *const tests[] = {each_address_is_tried, a_slow_name_service,
+                                  slow_names_are_alone,  a_silent_address,
+                                  it_connects_again,     given_up,
+                                  given_up_at_once,      a_delay,
+                                  nothing_is_tried,      NULL};
     static test *const pairs[] = {one_speaks_for_the_other, NULL};
     sem_init(&asked, 0, 0);
     sem_init(&answer, 0, 0);

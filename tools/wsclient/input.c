@@ -5,10 +5,12 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/parse.h"
+#include "protocol/close.h"
 #include "protocol/utf8.h"
 #include "tools/wsclient/session.h"
 
@@ -22,9 +24,13 @@ static int inside;      /* a part of the line has been sent */
 static ws_utf8_state utf8;
 static int half = -1; /* hexadecimal: a digit that waits for its second */
 static unsigned long line_number = 1;
+static unsigned next_message; /* of --execute */
 
 int ws_input_over(void)
 {
+    if (ws_options.message_count) {
+        return next_message == ws_options.message_count;
+    }
     return at_end && pos == len && !inside;
 }
 
@@ -83,6 +89,66 @@ static const char *send_piece(const char *from, size_t n, int last)
     return error;
 }
 
+const char *ws_input_messages(void)
+{
+    const char *error = NULL;
+    while (!error && next_message < ws_options.message_count && ws_session_takes()) {
+        const char *text = ws_options.messages[next_message++];
+        if (ws_options.form == WS_FORM_BINARY) {
+            ws_session_send(WS_BINARY, WS_FIRST | WS_LAST, text, strlen(text));
+        }
+        else {
+            error = ws_input_line(text, strlen(text));
+        }
+    }
+    return error;
+}
+
+/* Whether a line is /name, or /name and more, which *rest then is. */
+static int is_command(const char *line, const char *name, const char **rest)
+{
+    size_t length = strlen(name);
+    if (*line != '/' || strncmp(line + 1, name, length)
+        || (line[length + 1] && line[length + 1] != ' ')) {
+        return 0;
+    }
+    *rest = line + length + 1 + strspn(line + length + 1, " ");
+    return 1;
+}
+
+static const char *close_command(const char *rest)
+{
+    char *end = NULL;
+    long code = *rest ? strtol(rest, &end, 10) : WS_CLOSE_NORMAL;
+    const char *reason = end ? end + strspn(end, " ") : "";
+    if ((end && *end && *end != ' ') || code > 4999 || !ws_close_code_valid((int)code)) {
+        return "/close takes a code of 1000 to 1003, 1007 to 1014 or 3000 to 4999, and a reason";
+    }
+    if (strlen(reason) > WS_REASON_MAX) {
+        return "/close: the reason is longer than 123 bytes";
+    }
+    ws_session_close((int)code, reason);
+    return NULL;
+}
+
+const char *ws_input_typed(const char *line)
+{
+    const char *rest;
+    if (is_command(line, "ping", &rest)) {
+        if (strlen(rest) > WS_CONTROL_MAX) {
+            return "/ping: the text is longer than 125 bytes";
+        }
+        ws_session_ping(rest);
+        return NULL;
+    }
+    if (is_command(line, "close", &rest)) {
+        return close_command(rest);
+    }
+    line += *line == '/'
+            && (is_command(line + 1, "ping", &rest) || is_command(line + 1, "close", &rest));
+    return ws_input_line(line, strlen(line));
+}
+
 const char *ws_input_line(const char *line, apr_size_t n)
 {
     const char *error = NULL;
@@ -131,7 +197,7 @@ const char *ws_input_send(void)
 
 int ws_input_wanted(void)
 {
-    return !at_end && ws_session_takes() && !next_end();
+    return !ws_options.message_count && !at_end && ws_session_takes() && !next_end();
 }
 
 const char *ws_input_read(void)

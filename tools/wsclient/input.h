@@ -19,7 +19,13 @@ const char *ws_input_send(void);
 /** Whether everything has been read and sent. */
 int ws_input_over(void);
 
-/** A whole line that was typed. @return as ws_input_read */
+/** Send what --execute gives, as far as the connection takes it. @return as ws_input_read */
+const char *ws_input_messages(void);
+
+/** A whole line. @return as ws_input_read */
 const char *ws_input_line(const char *line, apr_size_t len);
+
+/** A whole line that was typed, which may be a command. @return as ws_input_read */
+const char *ws_input_typed(const char *line);
 
 #endif

@@ -86,12 +86,33 @@ void ws_json_close(ws_conn *c, int code, const char *reason, apr_size_t len, int
     end(&o, c);
 }
 
+/* What a failure has of the answer that refused: an object's members, as they stand there. */
+static ws_strbuf refusal;
+
+void ws_json_refused(const ws_response *r)
+{
+    refusal.len = 0;
+    member(&refusal, "answer", r->reason, strlen(r->reason));
+    ws_strbuf_puts(&refusal, ",\"headers\":[");
+    for (const char *const *h = r->headers; *h; h += 2) {
+        ws_strbuf_puts(&refusal, h == r->headers ? "[" : ",[");
+        ws_strbuf_json(&refusal, h[0], strlen(h[0]));
+        ws_strbuf_puts(&refusal, ",");
+        ws_strbuf_json(&refusal, h[1], strlen(h[1]));
+        ws_strbuf_puts(&refusal, "]");
+    }
+    ws_strbuf_puts(&refusal, "]");
+    member(&refusal, "body", r->body, r->body_len);
+}
+
 void ws_json_failure(const char *reason, int status)
 {
     ws_strbuf o = begin("failure");
     member(&o, "reason", reason, strlen(reason));
     if (status) {
         number(&o, "status", status);
+        ws_strbuf_add(&o, refusal.data, refusal.len);
     }
     end(&o, NULL);
+    ws_strbuf_free(&refusal);
 }

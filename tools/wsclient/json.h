@@ -11,6 +11,8 @@ void ws_json_open(ws_conn *c);
 void ws_json_message(ws_conn *c, ws_type type, const char *data, apr_size_t len);
 /** clean: with the peer's Close frame */
 void ws_json_close(ws_conn *c, int code, const char *reason, apr_size_t len, int clean);
+/** An answer that refuses, for ws_json_failure(). */
+void ws_json_refused(const ws_response *r);
 void ws_json_failure(const char *reason, int status);
 
 #endif

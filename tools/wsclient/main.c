@@ -54,11 +54,18 @@ static void say(const char *error)
 /* @return WS_EXIT_DONE, or WS_EXIT_IO */
 static ws_exit take_input(int readable)
 {
-    const char *error;
+    const char *error = ws_input_messages();
+    if (error) {
+        say(error);
+        return WS_EXIT_IO;
+    }
     if (ws_options.terminal) {
         if (readable) {
             ws_terminal_read();
         }
+        return WS_EXIT_DONE;
+    }
+    if (ws_options.message_count) {
         return WS_EXIT_DONE;
     }
     if ((error = readable ? ws_input_read() : ws_input_send())) {
@@ -120,6 +127,9 @@ static ws_exit must_end(long until)
         }
         return WS_EXIT_TIMEOUT;
     }
+    if (ws_session_stuck()) {
+        return WS_EXIT_CLOSED;
+    }
     if (ws_output_error()) {
         if (ws_output_error() != EPIPE) { /* whoever read has had enough */
             ws_output_note(WS_TONE_BAD, "wsclient: output: %s", strerror(ws_output_error()));
@@ -154,7 +164,7 @@ static ws_exit run(void)
         /* With --count, what is still to come is waited for. */
         if (!closing && input_over() && !ws_options.stay
             && (!ws_options.count || ws_options.terminal)) {
-            ws_session_close(WS_CLOSE_NORMAL);
+            ws_session_close(WS_CLOSE_NORMAL, "");
             closing = 1;
         }
     }
@@ -187,11 +197,11 @@ int main(int argc, char *argv[])
         fprintf(stderr, "wsclient: %s: %s\n", ws_options.record, strerror(errno));
         return WS_EXIT_IO;
     }
+    set_signals();
     if ((error = ws_session_start())) {
         fprintf(stderr, "wsclient: %s\n", error);
         return WS_EXIT_NO_SERVER;
     }
-    set_signals();
     end = run();
     ws_session_leave();
     if (end != WS_EXIT_IO) {

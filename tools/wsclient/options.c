@@ -27,88 +27,129 @@
 /* Bytes that may wait to be sent; session.c stops far below. */
 #define SEND_QUEUE (4 << 20)
 
-/* A closing handshake takes as long as it takes until what the server still had to say has gone to a
- * slow standard output; milliseconds. */
-#define CLOSE_TIMEOUT (24 * 3600 * 1000)
+/* Behind our Close frame the server may send what it still has to a slow standard output. session.c ends
+ * it where nothing comes; milliseconds. */
+#define CLOSE_TIMEOUT (3600 * 1000)
+
+/* How long nothing may come behind our Close frame, milliseconds. */
+#define CLOSE_WAIT 10000
+
+/* Of a refused handshake that is shown, bytes. */
+#define BODY_MAX (64 * 1024)
+
+/* First and greatest delay of --reconnect, milliseconds. */
+#define RECONNECT_FIRST 1000
+#define RECONNECT_MAX 60000
 
 ws_cli ws_options;
 
 static const char usage[] =
     "Usage: wsclient [OPTION]... URL\n"
-    "Talks to a WebSocket server. On a terminal, a line is a message. In a pipe, standard input "
-    "goes to\n"
-    "the server and what it says to standard output.\n"
+    "A WebSocket client. On a terminal, each line that you type is a message. In a pipe, lines of\n"
+    "standard input are sent, and messages of the server go to standard output.\n"
     "\n"
     "Messages:\n"
-    "  -b, --binary           bytes as they come, in and out: no lines, no message borders\n"
-    "  -x, --hex              lines are binary messages in hexadecimal\n"
-    "  -j, --json             a line of JSON for each thing that happens\n"
-    "  -c, --count=N          end when N messages have come\n"
-    "      --stay             at the end of input, go on until the server closes\n"
-    "  -t, --timeout=SECONDS  end after that, with exit code 4\n"
-    "      --ping=SECONDS     ping when nothing was said so long (20); 0 for never\n"
+    "  -x, --execute=MESSAGE  send MESSAGE, and do not read standard input unless it is a "
+    "terminal;\n"
+    "                         may be repeated\n"
+    "  -b, --binary           send and write bytes unchanged, without lines or message boundaries\n"
+    "      --hex              lines are binary messages in hexadecimal\n"
+    "  -j, --json             write a JSON object for each event\n"
+    "  -c, --count=N          end after N messages of the server\n"
+    "      --stay             at the end of input, wait until the server closes\n"
+    "  -t, --timeout=SECONDS  end after this time, with exit code 4\n"
+    "      --ping=SECONDS     ping a silent server after this time (20); 0 for never\n"
+    "      --close-timeout=SECONDS  how long the server may take to answer our Close (10)\n"
     "Handshake:\n"
-    "  -H, --header=LINE      a further header, \"Name: value\"; as often as you like\n"
-    "  -o, --origin=ORIGIN    as a browser says where its page came from\n"
-    "  -s, --protocol=LIST    subprotocols, in order of preference\n"
-    "      --version=13|8     of the protocol (13)\n"
+    "  -H, --header=LINE      add a header, \"Name: value\"; may be repeated\n"
+    "  -o, --origin=ORIGIN    set Origin, as browsers do\n"
+    "  -s, --protocol=LIST    subprotocols to offer, in order of preference\n"
+    "      --protocol-version=13|8  version of the WebSocket protocol (13)\n"
     "  -z, --deflate          offer compression (permessage-deflate)\n"
     "  -L, --location         follow redirects, 10 at most\n"
-    "      --proxy=URL        an HTTP proxy, http://[user:password@]host:port\n"
+    "Connection:\n"
+    "      --proxy=URL        http://, https:// or socks5://[user:password@]host:port; \"\" for "
+    "none\n"
+    "      --resolve=HOST:PORT:ADDRESS[,ADDRESS]...  addresses to use for a host; may be repeated\n"
+    "      --connect-to=HOST:PORT:HOST2:PORT2  connect to HOST2 instead; may be repeated\n"
+    "      --unix-socket=PATH connect to this socket, whatever host the URL names\n"
+    "      --reconnect[=SECONDS]  connect again when the connection ends or fails, with growing\n"
+    "                         delays of up to SECONDS (60)\n"
     "TLS:\n"
-    "      --cacert=FILE      trust these certificates (PEM), not the system's\n"
-    "      --cert=FILE        our own certificate, if the server asks for one\n"
-    "      --key=FILE         its key, if that is not in the same file\n"
-    "      --server-name=NAME the name that the certificate has to have\n"
-    "  -k, --insecure         whatever certificate comes is believed\n"
-    "To look on:\n"
-    "  -f, --frames           show each frame, in and out, on standard error\n"
+    "      --cacert=FILE      trust these certificates (PEM) instead of the system's\n"
+    "      --cert=FILE        client certificate (PEM)\n"
+    "      --key=FILE         its key, if it is not in the same file\n"
+    "      --server-name=NAME name to request (SNI) and to verify, instead of the URL's host\n"
+    "  -k, --insecure         do not verify the certificate\n"
+    "Debugging:\n"
+    "  -v, --verbose          show requests, answers with their headers, and bodies of refusals\n"
+    "  -f, --frames           show each frame, sent and received\n"
     "      --record=FILE      write a transcript for wshandler-test\n"
-    "  -q, --quiet            say nothing but what the server says\n"
-    "  -h, --help             this text\n"
+    "  -q, --quiet            show only messages of the server and failures to connect\n"
+    "      --version          show the version of this program\n"
+    "  -h, --help             show this text\n"
     "\n"
-    "Exit code: 0 done; 1 the server closed with an error, or before N messages had come, or the\n"
-    "connection broke; 2 wrong usage; 3 no connection; 4 timeout; 5 input or output failed; 130 "
-    "Ctrl-C.\n"
+    "On a terminal, \"/ping [TEXT]\" measures a round trip, \"/close [CODE [REASON]]\" closes, and "
+    "a\n"
+    "second slash in front sends such a line: \"//ping\". Ctrl-D closes, too.\n"
+    "\n"
+    "Exit code: 0 done; 1 the server closed with an error, or before N messages, or the "
+    "connection\n"
+    "broke; 2 wrong usage; 3 no connection; 4 timeout; 5 input or output failed; 130 Ctrl-C.\n"
     "\n"
     "  wsclient ws://localhost/chat?name=ann\n"
-    "  echo hello | wsclient --count=1 wss://example.org/echo\n"
+    "  wsclient -x hello --count=1 wss://example.org/echo\n"
     "  wsclient --binary ws://localhost/tcp < big.iso > copy.iso\n";
 
 enum {
     OPT_STAY = 256,
+    OPT_HEX,
     OPT_PING,
-    OPT_VERSION,
+    OPT_CLOSE_TIMEOUT,
+    OPT_PROTOCOL_VERSION,
     OPT_PROXY,
+    OPT_RESOLVE,
+    OPT_CONNECT_TO,
+    OPT_UNIX_SOCKET,
+    OPT_RECONNECT,
     OPT_CACERT,
     OPT_CERT,
     OPT_KEY,
     OPT_SERVER_NAME,
-    OPT_RECORD
+    OPT_RECORD,
+    OPT_VERSION
 };
 
-static const struct option long_options[] = {{"binary", 0, NULL, 'b'},
-                                             {"hex", 0, NULL, 'x'},
+static const struct option long_options[] = {{"execute", 1, NULL, 'x'},
+                                             {"binary", 0, NULL, 'b'},
+                                             {"hex", 0, NULL, OPT_HEX},
                                              {"json", 0, NULL, 'j'},
                                              {"count", 1, NULL, 'c'},
                                              {"stay", 0, NULL, OPT_STAY},
                                              {"timeout", 1, NULL, 't'},
                                              {"ping", 1, NULL, OPT_PING},
+                                             {"close-timeout", 1, NULL, OPT_CLOSE_TIMEOUT},
                                              {"header", 1, NULL, 'H'},
                                              {"origin", 1, NULL, 'o'},
                                              {"protocol", 1, NULL, 's'},
-                                             {"version", 1, NULL, OPT_VERSION},
+                                             {"protocol-version", 1, NULL, OPT_PROTOCOL_VERSION},
                                              {"deflate", 0, NULL, 'z'},
                                              {"location", 0, NULL, 'L'},
                                              {"proxy", 1, NULL, OPT_PROXY},
+                                             {"resolve", 1, NULL, OPT_RESOLVE},
+                                             {"connect-to", 1, NULL, OPT_CONNECT_TO},
+                                             {"unix-socket", 1, NULL, OPT_UNIX_SOCKET},
+                                             {"reconnect", 2, NULL, OPT_RECONNECT},
                                              {"cacert", 1, NULL, OPT_CACERT},
                                              {"cert", 1, NULL, OPT_CERT},
                                              {"key", 1, NULL, OPT_KEY},
                                              {"server-name", 1, NULL, OPT_SERVER_NAME},
                                              {"insecure", 0, NULL, 'k'},
+                                             {"verbose", 0, NULL, 'v'},
                                              {"frames", 0, NULL, 'f'},
                                              {"record", 1, NULL, OPT_RECORD},
                                              {"quiet", 0, NULL, 'q'},
+                                             {"version", 2, NULL, OPT_VERSION},
                                              {"help", 0, NULL, 'h'},
                                              {NULL, 0, NULL, 0}};
 
@@ -118,7 +159,7 @@ __attribute__((noreturn, format(printf, 1, 2))) static void wrong(const char *fo
     va_start(args, format);
     fputs("wsclient: ", stderr);
     vfprintf(stderr, format, args);
-    fputs("; wsclient --help tells more\n", stderr);
+    fputs("; see wsclient --help\n", stderr);
     va_end(args);
     exit(WS_EXIT_USAGE);
 }
@@ -150,15 +191,118 @@ static void add_header(apr_array_header_t *headers, const char *line)
     APR_ARRAY_PUSH(headers, const char *) = value;
 }
 
-static void read_option(int c, apr_array_header_t *headers)
+/* Lists that options add to. */
+static struct {
+    apr_array_header_t *headers, *connect_to, *messages;
+} lists;
+
+/* How many colons there are outside of brackets; *second behind the second one. */
+static int count_colons(const char *text, const char **second)
+{
+    int count = 0, inside = 0;
+    for (; *text; text++) {
+        inside = *text == '[' ? 1 : *text == ']' ? 0 : inside;
+        if (*text == ':' && !inside && ++count == 2) {
+            *second = text + 1;
+        }
+    }
+    return count;
+}
+
+/* HOST:PORT:ADDRESS[,ADDRESS]...: the same as connecting to these addresses. */
+static void add_resolve(const char *text)
+{
+    apr_pool_t *pool = lists.connect_to->pool;
+    const char *addresses = NULL, *entry;
+    char *list, *one, *last = NULL;
+    if (count_colons(text, &addresses) < 2 || !*addresses) {
+        wrong("--resolve: \"%s\" is not HOST:PORT:ADDRESS[,ADDRESS]...", text);
+    }
+    entry = apr_pstrmemdup(pool, text, (apr_size_t)(addresses - text));
+    list = apr_pstrdup(pool, addresses);
+    for (one = strtok_r(list, ",", &last); one; one = strtok_r(NULL, ",", &last)) {
+        int bare = *one != '[' && strchr(one, ':');
+        entry = apr_pstrcat(pool, entry, entry[strlen(entry) - 1] == ':' ? "" : ",",
+                            bare ? "[" : "", one, bare ? "]" : "", NULL);
+    }
+    APR_ARRAY_PUSH(lists.connect_to, const char *) = apr_pstrcat(pool, entry, ":", NULL);
+}
+
+static void add_connect_to(const char *text)
+{
+    const char *second;
+    if (count_colons(text, &second) != 3) {
+        wrong("--connect-to: \"%s\" is not HOST:PORT:HOST2:PORT2", text);
+    }
+    APR_ARRAY_PUSH(lists.connect_to, const char *) = text;
+}
+
+static void show_version(const char *value)
+{
+    if (value && (!strcmp(value, "8") || !strcmp(value, "13"))) {
+        wrong("--version shows the version of this program; use --protocol-version=%s", value);
+    }
+    puts("wsclient " WS_VERSION);
+    exit(WS_EXIT_DONE);
+}
+
+static void read_connection_option(int c)
+{
+    ws_connect_options *to = &ws_options.to;
+    switch (c) {
+    case OPT_PROXY:
+        to->proxy = optarg;
+        break;
+    case OPT_RESOLVE:
+        add_resolve(optarg);
+        break;
+    case OPT_CONNECT_TO:
+        add_connect_to(optarg);
+        break;
+    case OPT_UNIX_SOCKET:
+        to->unix_socket = optarg;
+        break;
+    case OPT_RECONNECT:
+        to->reconnect_max =
+            optarg ? (apr_uint32_t)(number(optarg, "reconnect", 0.01, 1e6) * 1000) : RECONNECT_MAX;
+        to->reconnect = to->reconnect_max < RECONNECT_FIRST ? to->reconnect_max : RECONNECT_FIRST;
+        break;
+    case OPT_CACERT:
+        to->ca_file = optarg;
+        break;
+    case OPT_CERT:
+        to->certificate = optarg;
+        break;
+    case OPT_KEY:
+        to->key = optarg;
+        break;
+    case OPT_SERVER_NAME:
+        to->server_name = optarg;
+        break;
+    case 'k':
+        to->insecure = 1;
+        break;
+    case 'L':
+        to->redirects = REDIRECTS;
+        break;
+    default:
+        fputs("Try wsclient --help.\n", stderr);
+        exit(WS_EXIT_USAGE);
+    }
+}
+
+static void read_message_option(int c)
 {
     ws_connect_options *to = &ws_options.to;
     apr_int64_t value = 0;
     switch (c) {
+    case 'x':
+        APR_ARRAY_PUSH(lists.messages, const char *) = optarg;
+        break;
     case 'b':
         ws_options.form = WS_FORM_BINARY;
         break;
-    case 'x':
+    case OPT_HEX:
         ws_options.form = WS_FORM_HEX;
         break;
     case 'j':
@@ -178,8 +322,21 @@ static void read_option(int c, apr_array_header_t *headers)
         value = seconds(headers->pool, optarg, "ping", 0);
         to->ping_interval = value ? (apr_uint32_t)value : WS_NEVER;
         break;
+    case OPT_CLOSE_TIMEOUT:
+        ws_options.close_timeout =
+            (apr_uint32_t)(number(optarg, "close-timeout", 0.001, 3600) * 1000);
+        break;
+    default:
+        read_connection_option(c);
+    }
+}
+
+static void read_option(int c, const char *next)
+{
+    ws_connect_options *to = &ws_options.to;
+    switch (c) {
     case 'H':
-        add_header(headers, optarg);
+        add_header(lists.headers, optarg);
         break;
     case 'o':
         to->origin = optarg;
@@ -190,35 +347,17 @@ static void read_option(int c, apr_array_header_t *headers)
         }
         to->protocols = optarg;
         break;
-    case OPT_VERSION:
+    case OPT_PROTOCOL_VERSION:
         to->version = !strcmp(optarg, "13") ? 13 : !strcmp(optarg, "8") ? 8 : 0;
         if (!to->version) {
-            wrong("--version: \"%s\" is not 13 or 8", optarg);
+            wrong("--protocol-version: \"%s\" is not 13 or 8", optarg);
         }
         break;
     case 'z':
         to->deflate = WS_DEFLATE_OFFER;
         break;
-    case 'L':
-        to->redirects = REDIRECTS;
-        break;
-    case OPT_PROXY:
-        to->proxy = optarg;
-        break;
-    case OPT_CACERT:
-        to->ca_file = optarg;
-        break;
-    case OPT_CERT:
-        to->certificate = optarg;
-        break;
-    case OPT_KEY:
-        to->key = optarg;
-        break;
-    case OPT_SERVER_NAME:
-        to->server_name = optarg;
-        break;
-    case 'k':
-        to->insecure = 1;
+    case 'v':
+        ws_options.verbose = 1;
         break;
     case 'f':
         ws_options.frames = 1;
@@ -230,41 +369,59 @@ static void read_option(int c, apr_array_header_t *headers)
     case 'q':
         ws_options.quiet = 1;
         break;
+    case OPT_VERSION:
+        show_version(optarg ? optarg : next);
+        break;
     case 'h':
         fputs(usage, stdout);
         exit(WS_EXIT_DONE);
     default:
-        fputs("Try wsclient --help.\n", stderr);
-        exit(WS_EXIT_USAGE);
+        read_message_option(c);
     }
+}
+
+/* What is set whatever the options are, and what they mean together. */
+static void settle(void)
+{
+    ws_connect_options *to = &ws_options.to;
+    const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
+    if (ws_options.json && ws_options.form == WS_FORM_BINARY) {
+        wrong("--json and --binary exclude each other");
+    }
+    ws_options.messages = (const char *const *)lists.messages->elts;
+    ws_options.message_count = (unsigned)lists.messages->nelts;
+    APR_ARRAY_PUSH(lists.headers, const char *) = NULL;
+    APR_ARRAY_PUSH(lists.connect_to, const char *) = NULL;
+    to->headers = (const char *const *)lists.headers->elts;
+    to->connect_to = (const char *const *)lists.connect_to->elts;
+    to->size = sizeof(*to);
+    to->max_message = to->max_frame = MESSAGE_MAX;
+    to->send_queue = SEND_QUEUE;
+    to->close_timeout = CLOSE_TIMEOUT;
+    to->max_body = BODY_MAX;
+    to->proxy_environment = 1;
+    to->key_log = secure_getenv("SSLKEYLOGFILE");
+    ws_options.close_timeout = ws_options.close_timeout ? ws_options.close_timeout : CLOSE_WAIT;
+    ws_options.terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)
+                          && ws_options.form != WS_FORM_BINARY && !ws_options.json;
+    ws_options.colour =
+        isatty(STDERR_FILENO) && !(no_colour && *no_colour) && term && strcmp(term, "dumb");
 }
 
 void ws_options_read(int argc, char *argv[], apr_pool_t *pool)
 {
-    apr_array_header_t *headers = apr_array_make(pool, 4, sizeof(char *));
-    ws_connect_options *to = &ws_options.to;
-    const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
     int c;
-    while ((c = getopt_long(argc, argv, "bxjc:t:H:o:s:zLkfqh", long_options, NULL)) != -1) {
-        read_option(c, headers);
+    lists.headers = apr_array_make(pool, 4, sizeof(char *));
+    lists.connect_to = apr_array_make(pool, 4, sizeof(char *));
+    lists.messages = apr_array_make(pool, 4, sizeof(char *));
+    while ((c = getopt_long(argc, argv, "bx:jc:t:H:o:s:zLkvfqh", long_options, NULL)) != -1) {
+        read_option(c, optind < argc ? argv[optind] : NULL);
     }
     if (optind != argc - 1) {
         wrong(optind == argc ? "the URL is missing" : "there is one URL, not \"%s\"",
               argv[argc - 1]);
     }
-    if (ws_options.json && ws_options.form == WS_FORM_BINARY) {
-        wrong("--json and --binary exclude each other");
-    }
-    APR_ARRAY_PUSH(headers, const char *) = NULL;
-    to->headers = (const char *const *)headers->elts;
-    to->size = sizeof(*to);
-    to->url =
+    ws_options.to.url =
         strstr(argv[optind], "://") ? argv[optind] : apr_pstrcat(pool, "ws://", argv[optind], NULL);
-    to->max_message = to->max_frame = MESSAGE_MAX;
-    to->send_queue = SEND_QUEUE;
-    to->close_timeout = CLOSE_TIMEOUT;
-    ws_options.terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)
-                          && ws_options.form != WS_FORM_BINARY && !ws_options.json;
-    ws_options.colour =
-        isatty(STDERR_FILENO) && !(no_colour && *no_colour) && term && strcmp(term, "dumb");
+    settle();
 }

@@ -26,12 +26,15 @@ typedef enum { WS_FORM_LINES, WS_FORM_BINARY, WS_FORM_HEX } ws_form;
 typedef struct ws_cli {
     ws_connect_options to;
     ws_form form;
-    int json, frames, quiet, stay;
-    apr_uint64_t count;   /**< messages that are waited for, 0: none */
-    apr_uint32_t timeout; /**< milliseconds, 0: none */
-    const char *record;   /**< a file, or NULL */
-    int terminal;         /**< a person types, and reads */
-    int colour;           /**< what is shown on standard error may be coloured */
+    int json, frames, quiet, stay, verbose;
+    const char *const *messages; /**< of --execute, message_count of them */
+    unsigned message_count;
+    apr_uint32_t close_timeout; /**< milliseconds */
+    apr_uint64_t count;         /**< messages that are waited for, 0: none */
+    apr_uint32_t timeout;       /**< milliseconds, 0: none */
+    const char *record;         /**< a file, or NULL */
+    int terminal;               /**< a person types, and reads */
+    int colour;                 /**< what is shown on standard error may be coloured */
 } ws_cli;
 
 extern ws_cli ws_options;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/strbuf.h"
+#include "protocol/printable.h"
 #include "tools/wsclient/options.h"
 #include "tools/wsclient/session.h"
 
@@ -24,8 +25,11 @@
 static ws_strbuf kept;
 static apr_size_t kept_pos;
 static ws_watch *watch;
-static int is_file; /* never keeps us waiting */
-static int error;   /* atomic: errno of the first write that failed */
+static int is_file;     /* never keeps us waiting */
+static int is_terminal; /* gets nothing that it would act on */
+static char half[4];    /* the beginning of a character whose end is still to come */
+static apr_size_t half_len;
+static int error; /* atomic: errno of the first write that failed */
 
 /* For the terminal, under the lock. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -36,6 +40,7 @@ void ws_output_init(void)
 {
     struct stat st;
     is_file = fstat(STDOUT_FILENO, &st) == 0 && S_ISREG(st.st_mode);
+    is_terminal = isatty(STDOUT_FILENO);
 }
 
 int ws_output_error(void)
@@ -88,7 +93,7 @@ static void keep(const char *data, apr_size_t len)
     }
 }
 
-void ws_output_write(ws_conn *c, const void *data, apr_size_t len)
+static void write_all(ws_conn *c, const void *data, apr_size_t len)
 {
     apr_size_t done = kept.len || ws_output_error() ? 0 : write_some(data, len);
     if (done == len || ws_output_error()) {
@@ -106,6 +111,40 @@ void ws_output_write(ws_conn *c, const void *data, apr_size_t len)
     }
     if (watch) {
         ws_pause(c);
+    }
+}
+
+/* Messages may come in pieces: what is only the beginning of a character waits for the next one. */
+static void write_printable(ws_conn *c, const char *data, apr_size_t len)
+{
+    char *text = malloc(half_len + len), *out = malloc(WS_PRINTABLE_MAX * (half_len + len) + 1);
+    apr_size_t whole = half_len + len;
+    int acts;
+    if (text && out) {
+        memcpy(text, half, half_len);
+        memcpy(text + half_len, data, len);
+        for (apr_size_t tail = whole > 3 ? whole - 3 : 0; tail < whole; tail++) {
+            if (!ws_printable_next(text + tail, whole - tail, &acts)) {
+                half_len = whole - tail;
+                memcpy(half, text + tail, half_len); /* 3 bytes at most */
+                whole = tail;
+                break;
+            }
+            half_len = 0;
+        }
+        write_all(c, out, ws_printable(out, WS_PRINTABLE_MAX * whole + 1, text, whole, "\n\t"));
+    }
+    free(text);
+    free(out);
+}
+
+void ws_output_write(ws_conn *c, const void *data, apr_size_t len)
+{
+    if (!is_terminal) {
+        write_all(c, data, len);
+    }
+    else if (len > 0) {
+        write_printable(c, data, len);
     }
 }
 
@@ -129,35 +168,24 @@ static const char *colour(ws_tone tone)
     return ws_options.colour ? codes[tone] : "";
 }
 
-/* Whether a byte of UTF-8 would do something to a terminal: C0 and DEL, and of U+0080 to U+009F, which are
- * C2 80 to C2 9F, the first. */
-static int acts(const char *s, const char *end)
-{
-    unsigned char c = (unsigned char)*s;
-    return (c < ' ' && c != '\n' && c != '\t') || c == 127
-           || (c == 0xC2 && s + 1 < end && (unsigned char)s[1] < 0xA0);
-}
-
 void ws_output_show(ws_conn *c, ws_tone tone, const char *mark, const char *data, apr_size_t len)
 {
-    const char *end = data + len;
+    char *text = malloc(WS_PRINTABLE_MAX * len + 1);
+    if (!text) {
+        return;
+    }
+    len = ws_printable(text, WS_PRINTABLE_MAX * len + 1, data, len, "\n\t");
     pthread_mutex_lock(&lock);
     ws_strbuf_puts(&shown, colour(tone));
     ws_strbuf_puts(&shown, mark);
-    for (const char *s = data; s < end; s++) {
-        if (acts(s, end)) {
-            ws_strbuf_printf(&shown, "\\x%02x", (unsigned char)*s);
-        }
-        else {
-            ws_strbuf_add(&shown, s, 1);
-        }
-    }
+    ws_strbuf_add(&shown, text, len);
     ws_strbuf_puts(&shown, *colour(tone) ? "\33[m\n" : "\n");
     if (c && shown.len > SHOWN_MAX && !paused) {
         paused = ws_conn_id(c);
         ws_pause(c);
     }
     pthread_mutex_unlock(&lock);
+    free(text);
     ws_session_wake();
 }
 
@@ -190,15 +218,16 @@ char *ws_output_take(void)
 
 void ws_output_note(ws_tone tone, const char *format, ...)
 {
-    char text[4096];
+    char text[4096], line[WS_PRINTABLE_MAX * sizeof(text)];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    ws_printable(line, sizeof(line), text, strlen(text), ""); /* one line, whatever it quotes */
     if (ws_options.terminal) {
-        ws_output_show(NULL, tone, "", text, strlen(text));
+        ws_output_show(NULL, tone, "", line, strlen(line));
     }
     else {
-        fprintf(stderr, "%s%s%s\n", colour(tone), text, *colour(tone) ? "\33[m" : "");
+        fprintf(stderr, "%s%s%s\n", colour(tone), line, *colour(tone) ? "\33[m" : "");
     }
 }

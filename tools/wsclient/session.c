@@ -35,10 +35,18 @@ static int state;
 static apr_size_t in_flight;
 static ws_id id;
 
+/* How often the closing handshake is looked at, milliseconds. */
+#define CLOSE_CHECK 200
+
+/* Atomic: the server does not answer our Close frame. */
+static int stuck;
+
 /* The loop's, and the main thread's when that is over. */
 static apr_uint64_t received;
 static apr_size_t owed; /* of in_flight: given back when the queue has drained */
 static int exit_code;
+static apr_time_t ping_sent;      /* 0: none */
+static apr_uint64_t wanted_bytes; /* of messages that were wanted */
 
 ws_session_state ws_session_now(void)
 {
@@ -74,13 +82,15 @@ static void set_state(ws_session_state s)
 /* ---- In ---- */
 
 /* @return whether the message is wanted */
-static int count_message(ws_conn *c, int last)
+static int count_message(ws_conn *c, apr_size_t len, int last)
 {
     const ws_cli *o = &ws_options;
     if (o->count && received == o->count) {
         return 0;
     }
     received += last != 0;
+    wanted_bytes +=
+        ws_options.terminal ? 0 : len + 1; /* a terminal's user does not wait for more */
     if (o->count && received == o->count) {
         ws_close(c, WS_CLOSE_NORMAL, NULL);
     }
@@ -131,7 +141,7 @@ static void show_hex(ws_conn *c, const char *data, apr_size_t len)
 
 static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
-    if (!count_message(c, 1)) {
+    if (!count_message(c, len, 1)) {
         return;
     }
     ws_record_message('<', type, data, len, WS_FIRST | WS_LAST);
@@ -152,7 +162,7 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
 /* Those of any size, as they come. */
 static void on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where)
 {
-    if (!count_message(c, where & WS_LAST)) {
+    if (!count_message(c, len, where & WS_LAST)) {
         return;
     }
     write_out(c, type, data, len, where & WS_LAST);
@@ -160,10 +170,35 @@ static void on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len,
 
 /* ---- Beginning and end ---- */
 
+int ws_session_stuck(void)
+{
+    return __atomic_load_n(&stuck, __ATOMIC_ACQUIRE);
+}
+
+/* Behind our Close frame the server may send what it still has. It has --close-timeout for the next piece
+ * of it or its own Close frame, without the time in which standard output takes nothing. Pings are no
+ * progress. */
+static void watch_close(ws_conn *c, void *arg)
+{
+    static apr_uint64_t before;
+    static apr_uint32_t since;
+    apr_uint64_t now = wanted_bytes + (c->message ? c->message->len : 0);
+    (void)arg;
+    if (ws_state_of(c) == WS_OPEN || now != before || c->held) {
+        before = now;
+        since = c->loop->now;
+    }
+    else if (c->loop->now - since >= ws_options.close_timeout && !ws_session_stuck()) {
+        __atomic_store_n(&stuck, 1, __ATOMIC_RELEASE);
+        ws_session_wake();
+    }
+}
+
 static void on_open(ws_conn *c)
 {
     const char *protocol = ws_protocol(c);
     __atomic_store_n(&id, ws_conn_id(c), __ATOMIC_RELEASE);
+    ws_timer_start(c, CLOSE_CHECK, CLOSE_CHECK, watch_close, NULL);
     ws_record_connect(101, protocol);
     if (ws_options.json) {
         ws_json_open(c);
@@ -173,6 +208,17 @@ static void on_open(ws_conn *c)
                        protocol ? ", subprotocol " : "", protocol ? protocol : "");
     }
     set_state(WS_SESSION_OPEN);
+}
+
+/* The round trip of /ping, microseconds. */
+static void on_pong(ws_conn *c, const char *data, apr_size_t len)
+{
+    (void)c;
+    if (ping_sent && len) { /* else it answers a ping of the engine's */
+        ws_output_note(WS_TONE_NOTE, "pong %.*s: %.1f ms", (int)len, data,
+                       (double)(apr_time_now() - ping_sent) / 1000);
+        ping_sent = 0;
+    }
 }
 
 static void give_back(apr_size_t bytes)
@@ -188,6 +234,12 @@ static void on_drain(ws_conn *c)
     (void)c;
     give_back(owed);
     owed = 0;
+}
+
+/* What we close ourselves is over. */
+static int will_reconnect(const ws_conn *c)
+{
+    return ws_options.to.reconnect && c->closed_by != WS_CLOSED_BY_CLIENT;
 }
 
 static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
@@ -206,7 +258,9 @@ static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
         ws_json_close(c, code, reason, len, whole);
     }
     else if (!whole && !ws_options.quiet) {
-        ws_output_note(WS_TONE_BAD, "wsclient: the connection broke");
+        ws_output_note(WS_TONE_BAD, ws_session_stuck()
+                                        ? "wsclient: the server did not answer our Close frame"
+                                        : "wsclient: the connection broke");
     }
     else if (!ws_options.quiet && (!normal || ws_options.terminal)) {
         ws_output_note(
@@ -220,7 +274,70 @@ static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
                        " messages of %" APR_UINT64_T_FMT,
                        received, ws_options.count);
     }
-    set_state(WS_SESSION_OVER);
+    give_back(owed);
+    owed = 0;
+    __atomic_store_n(&id, 0, __ATOMIC_RELEASE);
+    set_state(will_reconnect(c) ? WS_SESSION_CONNECTING : WS_SESSION_OVER);
+}
+
+static int on_reconnect(void *data, apr_uint32_t delay, const char *reason, int status)
+{
+    (void)data;
+    if (status) {
+        ws_record_connect(status, NULL);
+    }
+    if (!ws_options.quiet) {
+        ws_output_note(WS_TONE_NOTE, "wsclient: %s; connecting again in %.1f s", reason,
+                       delay / 1000.0);
+    }
+    return 1;
+}
+
+static void show_headers(ws_tone tone, const char *mark, const char *text)
+{
+    while (*text) {
+        size_t line = strcspn(text, "\r\n");
+        ws_output_note(tone, "%s%.*s", mark, (int)line, text);
+        text += line;
+        text += *text == '\r';
+        text += *text == '\n';
+    }
+}
+
+static void show_body(const ws_response *r)
+{
+    const char *text = r->body, *end = r->body + r->body_len;
+    while (text < end) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        const char *stop = newline ? newline : end;
+        ws_output_note(WS_TONE_IN, "%.*s", (int)(stop - text - (stop > text && stop[-1] == '\r')),
+                       text);
+        text = stop + 1;
+    }
+    if (r->body_cut) {
+        ws_output_note(WS_TONE_NOTE, "wsclient: the body goes on");
+    }
+}
+
+static void on_response(void *data, const ws_response *r)
+{
+    static int interim; /* the last one was: the request has been shown */
+    (void)data;
+    if (r->status >= 300) {
+        ws_json_refused(r);
+    }
+    if (!ws_options.verbose) {
+        return;
+    }
+    if (!interim) {
+        show_headers(WS_TONE_OUT, "> ", r->request);
+    }
+    interim = r->status < 200 && r->status != 101;
+    ws_output_note(WS_TONE_IN, "< %d %s", r->status, r->reason);
+    for (const char *const *h = r->headers; *h; h += 2) {
+        ws_output_note(WS_TONE_IN, "< %s: %s", h[0], h[1]);
+    }
+    show_body(r);
 }
 
 static void on_failure(void *data, const char *reason, int status)
@@ -258,12 +375,14 @@ const char *ws_session_start(void)
     static const ws_handler streaming = {.flags = WS_ANY_SIZE | WS_HEAR_OUT,
                                          .on_open = on_open,
                                          .on_drain = on_drain,
+                                         .on_pong = on_pong,
                                          .on_close = on_close,
                                          .on_frame = on_frame};
     static const ws_handler whole = {.flags = WS_HEAR_OUT,
                                      .on_open = on_open,
                                      .on_message = on_message,
                                      .on_drain = on_drain,
+                                     .on_pong = on_pong,
                                      .on_close = on_close};
     const ws_cli *o = &ws_options;
     const ws_client_options options = {.size = sizeof(options),
@@ -279,6 +398,8 @@ const char *ws_session_start(void)
     }
     ws_options.to.handler = streams ? &streaming : &whole;
     ws_options.to.on_failure = on_failure;
+    ws_options.to.on_response = on_response;
+    ws_options.to.on_reconnect = on_reconnect;
     return ws_connect(NULL, &ws_options.to) ? NULL : "out of memory";
 }
 
@@ -314,6 +435,9 @@ static void do_send(ws_conn *c, void *arg)
             owed += b->len + OVERHEAD;
         }
     }
+    else {
+        give_back(b->len + OVERHEAD);
+    }
     free(b);
 }
 
@@ -321,7 +445,7 @@ void ws_session_send(ws_type type, unsigned where, const char *data, apr_size_t 
 {
     block *b = malloc(sizeof(*b) + len);
     if (!b) {
-        ws_session_close(WS_CLOSE_INTERNAL);
+        ws_session_close(WS_CLOSE_INTERNAL, "");
         return;
     }
     b->type = type;
@@ -330,27 +454,60 @@ void ws_session_send(ws_type type, unsigned where, const char *data, apr_size_t 
     memcpy(b->data, data, len);
     __atomic_add_fetch(&in_flight, len + OVERHEAD, __ATOMIC_ACQ_REL);
     if (ws_run(__atomic_load_n(&id, __ATOMIC_ACQUIRE), do_send, b) != WS_QUEUED) {
+        give_back(len + OVERHEAD);
         free(b);
     }
 }
 
 static void do_close(ws_conn *c, void *arg)
 {
-    if (c && ws_close(c, (int)(apr_uintptr_t)arg, NULL) == WS_QUEUED) {
-        ws_record_close('>', (int)(apr_uintptr_t)arg, "", 0);
+    block *b = arg;
+    if (c && ws_close(c, (int)b->type, b->data) == WS_QUEUED) {
+        ws_record_close('>', (int)b->type, b->data, b->len);
+    }
+    free(b);
+}
+
+static void do_ping(ws_conn *c, void *arg)
+{
+    block *b = arg;
+    if (c && ws_ping(c, b->data, b->len) >= 0) {
+        ping_sent = apr_time_now();
+    }
+    free(b);
+}
+
+/* Run a function with a text, NUL-terminated, and a number. */
+static void run_with(void (*fn)(ws_conn *c, void *arg), int number, const char *text)
+{
+    size_t len = strlen(text);
+    block *b = malloc(sizeof(*b) + len + 1);
+    if (!b) {
+        return;
+    }
+    b->type = (ws_type)number;
+    b->len = len;
+    strcpy(b->data, text);
+    if (ws_run(__atomic_load_n(&id, __ATOMIC_ACQUIRE), fn, b) != WS_QUEUED) {
+        free(b);
     }
 }
 
-void ws_session_close(int code)
+void ws_session_ping(const char *text)
 {
-    ws_run(__atomic_load_n(&id, __ATOMIC_ACQUIRE), do_close, (void *)(apr_uintptr_t)code);
+    run_with(do_ping, 0, *text ? text : "ping");
+}
+
+void ws_session_close(int code, const char *reason)
+{
+    run_with(do_close, code, reason);
 }
 
 void ws_session_leave(void)
 {
-    if (__atomic_load_n(&id, __ATOMIC_ACQUIRE) && ws_session_now() != WS_SESSION_OVER) {
-        ws_session_close(WS_CLOSE_GOING_AWAY);
-        ws_client_wait(client, GOODBYE);
+    if (ws_session_now() == WS_SESSION_OPEN) {
+        ws_session_close(WS_CLOSE_GOING_AWAY, "");
+        ws_client_wait(client, ws_session_stuck() ? 0 : GOODBYE);
     }
     ws_client_free(client);
     if (wake_fd >= 0) {

@@ -21,6 +21,9 @@ ws_session_state ws_session_now(void);
 /** How it has ended. */
 ws_exit ws_session_exit(void);
 
+/** The server does not answer our Close frame. */
+int ws_session_stuck(void);
+
 /** A descriptor that is readable when something has happened that the main thread has to look at. */
 int ws_session_fd(void);
 
@@ -36,8 +39,11 @@ int ws_session_takes(void);
 /** Send a message, or a part of one. data is copied. where: WS_FIRST, WS_LAST */
 void ws_session_send(ws_type type, unsigned where, const char *data, apr_size_t len);
 
-/** Begin to close. */
-void ws_session_close(int code);
+/** Ping, and show the pong with its time. text: at most 125 bytes */
+void ws_session_ping(const char *text);
+
+/** Begin to close. reason: at most 123 bytes */
+void ws_session_close(int code, const char *reason);
 
 /** Close what is still open, break what is then left, and free everything. */
 void ws_session_leave(void);

@@ -52,7 +52,7 @@ static void on_line(char *line)
     if (*line) {
         add_history(line);
     }
-    if ((error = ws_input_line(line, strlen(line)))) {
+    if ((error = ws_input_typed(line))) {
         ws_output_note(WS_TONE_BAD, "%s", error);
     }
     free(line);

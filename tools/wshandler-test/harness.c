@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 #include "tools/wshandler-test/harness.h"
+#include "tools/wshandler-test/transcript.h"
 
 #include <apr_lib.h>
 #include <apr_strings.h>
@@ -49,12 +50,12 @@ static ws_harness *current;
 
 void ws_harness_bail_out(const char *format, ...)
 {
+    char text[4096];
     va_list args;
-    fputs("Bail out! ", stdout);
     va_start(args, format);
-    vprintf(format, args);
+    vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    putchar('\n');
+    ws_print_line(stdout, "Bail out! %s", text);
     fflush(stdout);
     _exit(2); /* other threads are at work in what exit() would take apart */
 }
@@ -137,7 +138,7 @@ static void show_log(ws_log_level level, const ws_settings *settings, const ws_c
 {
     (void)settings;
     if (level <= ws_harness_log_level) {
-        printf("# log: %s%s%s\n", c ? ws_uri(c) : "", c ? ": " : "", text);
+        ws_print_line(stdout, "# log: %s%s%s", c ? ws_uri(c) : "", c ? ": " : "", text);
     }
 }
 

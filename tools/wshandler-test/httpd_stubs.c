@@ -16,6 +16,7 @@
 
 #include "httpd/config.h"
 #include "tools/wshandler-test/harness.h"
+#include "tools/wshandler-test/transcript.h"
 
 #pragma GCC visibility push(default)
 
@@ -38,7 +39,7 @@ static void show(int level, apr_status_t status, const char *format, va_list arg
     if (status) {
         apr_strerror(status, reason, sizeof(reason));
     }
-    printf("# log: %s%s%s\n", reason, status ? ": " : "", text);
+    ws_print_line(stdout, "# log: %s%s%s", reason, status ? ": " : "", text);
 }
 
 /* All of httpd's log functions: they differ in whom a line is about. */

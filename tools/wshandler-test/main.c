@@ -45,7 +45,7 @@ static const apr_getopt_option_t options[] = {{"verbose", 'v', 0, NULL},
 
 static __attribute__((noreturn)) void give_up(const char *text)
 {
-    fprintf(stderr, "wshandler-test: %s\n", text);
+    ws_print_line(stderr, "wshandler-test: %s", text);
     exit(NOT_PLAYED);
 }
 
@@ -133,7 +133,7 @@ int main(int argc, const char *const argv[])
             give_up(error);
         }
         if (!only_check && (error = ws_play(&checks, &t, handler, keys, pool))) {
-            fprintf(stderr, "wshandler-test: %s\n", error);
+            ws_print_line(stderr, "wshandler-test: %s", error);
             not_played = 1;
         }
     }

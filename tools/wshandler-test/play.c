@@ -27,15 +27,15 @@ typedef struct play {
 
 static void diag(const char *head, const char *text)
 {
-    printf("#   %s%s\n", head, text);
+    ws_print_line(stdout, "#   %s%s", head, text);
 }
 
 static void check(play *p, int passed, const ws_step *s, const char *what)
 {
     p->checks->run++;
     p->checks->failed += !passed;
-    printf("%s %d - %s:%u: %s\n", passed ? "ok" : "not ok", p->checks->run, p->t->file, s->line,
-           what);
+    ws_print_line(stdout, "%s %d - %s:%u: %s", passed ? "ok" : "not ok", p->checks->run, p->t->file,
+                  s->line, what);
 }
 
 static const char *shown(const play *p, const ws_happening *e)

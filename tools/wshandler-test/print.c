@@ -3,10 +3,30 @@
 /** What was said, as a transcript writes it. */
 
 #include <apr_strings.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "include/mod_websocket.h"
+#include "protocol/printable.h"
 #include "tools/wshandler-test/transcript.h"
+
+void ws_print_line(FILE *stream, const char *format, ...)
+{
+    char *text = NULL, *line;
+    va_list args;
+    int len;
+    va_start(args, format);
+    len = vasprintf(&text, format, args);
+    va_end(args);
+    if (len >= 0 && (line = malloc(WS_PRINTABLE_MAX * (size_t)len + 1))) {
+        ws_printable(line, WS_PRINTABLE_MAX * (size_t)len + 1, text, (size_t)len, "\t");
+        fprintf(stream, "%s\n", line);
+        free(line);
+    }
+    free(len >= 0 ? text : NULL);
+}
 
 static const char *name_of(ws_say say)
 {
@@ -46,11 +66,12 @@ static const char *show(const char *data, apr_size_t len, int hex, apr_size_t mo
             *out++ = '\\';
             *out++ = c == '\n' ? 'n' : c == '\r' ? 'r' : c == '\t' ? 't' : (char)c;
         }
-        else if (c < ' ' || c == 127) {
-            out += sprintf(out, "\\x%02x", c);
-        }
         else {
-            *out++ = (char)c;
+            int acts;
+            apr_size_t unit = ws_printable_next(data + i, n - i, &acts);
+            unit = unit ? unit : 1;
+            out += ws_printable(out, WS_PRINTABLE_MAX * unit + 1, data + i, unit, "");
+            i += unit - 1;
         }
     }
     if (!hex || !n) {

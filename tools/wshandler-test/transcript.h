@@ -7,6 +7,7 @@
 
 #include <apr_tables.h>
 #include <regex.h>
+#include <stdio.h>
 
 typedef enum {
     WS_STEP_CONFIGURE_FAILS, /**< expect; its text is configure's */
@@ -64,6 +65,9 @@ typedef struct ws_transcript {
     apr_table_t *settings;     /**< directive and value */
     apr_array_header_t *steps; /**< ws_step */
 } ws_transcript;
+
+/** Print a line, of which no terminal acts on anything. */
+void ws_print_line(FILE *stream, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /** @return NULL, or what is wrong, with file and line */
 const char *ws_transcript_read(ws_transcript *t, const char *file, apr_pool_t *p);

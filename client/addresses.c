@@ -1,0 +1,232 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * Connecting to one of a name's addresses: RFC 8305, section 5. The next address is tried when one has
+ * failed, or after a quarter of a second; the first that is connected wins, and the others are closed.
+ */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/connector.h"
+
+/* RFC 8305, section 8, milliseconds. */
+#define ATTEMPT_DELAY 250
+
+struct ws_try {
+    ws_source source; /* first */
+    ws_connector *t;
+    ws_try *next;
+    const ws_address *to;
+    int fd;
+    apr_uint32_t until;
+};
+
+static void try_free(ws_source *s)
+{
+    free(s);
+}
+
+static void try_end(ws_try *y)
+{
+    ws_try **link = &y->t->tries;
+    while (*link != y) {
+        link = &(*link)->next;
+    }
+    *link = y->next;
+    ws_source_leave(&y->source);
+    if (y->fd >= 0) {
+        close(y->fd);
+    }
+}
+
+static void try_stop(ws_source *s)
+{
+    try_end((ws_try *)s);
+}
+
+void ws_connector_try_end(ws_connector *t)
+{
+    while (t->tries) {
+        try_end(t->tries);
+    }
+}
+
+static void won(ws_connector *t, const ws_address *to, int fd)
+{
+    t->peer = *to;
+    ws_connector_try_end(t);
+    t->fd = fd;
+    ws_connector_connected(t);
+}
+
+static void try_ready(ws_source *s, unsigned events)
+{
+    ws_try *y = (ws_try *)s;
+    ws_connector *t = y->t;
+    int error = 0, fd = y->fd;
+    socklen_t len = sizeof(error);
+    (void)events;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error) {
+        snprintf(t->error, sizeof(t->error), "connect: %s", strerror(error ? error : errno));
+        try_end(y);
+        t->next_try = ws_clock();
+        ws_connector_try_tick(t);
+        return;
+    }
+    ws_source_unwatch(s);
+    y->fd = -1;
+    won(t, y->to, fd);
+}
+
+/* The local address to connect from, if it is of this family. @return its length, or 0 */
+static socklen_t source_of(const ws_connector *t, int family, struct sockaddr_storage *out)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)out;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+    memset(out, 0, sizeof(*out));
+    out->ss_family = (sa_family_t)family;
+    if (family == AF_INET && inet_pton(AF_INET, t->o.source, &v4->sin_addr) == 1) {
+        return sizeof(*v4);
+    }
+    return family == AF_INET6 && inet_pton(AF_INET6, t->o.source, &v6->sin6_addr) == 1 ? sizeof(*v6)
+                                                                                       : 0;
+}
+
+/* @return 0, or -1 with errno set */
+static int bind_source(const ws_connector *t, int fd, int family)
+{
+    struct sockaddr_storage source;
+    socklen_t len;
+    int late = 1;
+    if (!t->o.source || family == AF_UNIX) {
+        return 0;
+    }
+    if (!(len = source_of(t, family, &source))) {
+        errno = EAFNOSUPPORT;
+        return -1;
+    }
+    /* The port is chosen with the server's address in view: one serves for many servers. */
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof(late));
+    return bind(fd, (struct sockaddr *)&source, len);
+}
+
+/* Watch a socket that is being connected. @return 0, or -1 with errno set */
+static int watch(ws_connector *t, const ws_address *to, int fd)
+{
+    ws_try *y = calloc(1, sizeof(*y));
+    if (!y) {
+        return -1;
+    }
+    *y = (ws_try){.source = {.ready = try_ready, .stop = try_stop, .free = try_free},
+                  .t = t,
+                  .next = t->tries,
+                  .to = to,
+                  .fd = fd,
+                  .until = ws_clock() + t->o.connect_timeout};
+    t->tries = y;
+    ws_source_enter(t->guest.loop, &y->source);
+    if (ws_source_watch(&y->source, fd, WS_WRITABLE) != APR_SUCCESS) {
+        y->fd = -1;
+        try_end(y);
+        errno = ENOMEM;
+        return -1;
+    }
+    return 0;
+}
+
+/* @return 0: it is connected (*fd) or being connected (*fd is -1); or -1 with errno set */
+static int try_one(ws_connector *t, const ws_address *to, int *fd)
+{
+    int family = to->address.ss_family, s, error;
+    *fd = -1;
+    if ((s = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) < 0) {
+        return -1;
+    }
+    if (bind_source(t, s, family) == 0) {
+        if (connect(s, (const struct sockaddr *)&to->address, to->len) == 0) {
+            *fd = s;
+            return 0;
+        }
+        if (errno == EINPROGRESS && watch(t, to, s) == 0) {
+            return 0;
+        }
+    }
+    error = errno;
+    close(s);
+    errno = error;
+    return -1;
+}
+
+/* The next address that does not fail at once. @return whether the connector is somewhere else now */
+static int try_next(ws_connector *t)
+{
+    const ws_addresses *all = t->found.addresses;
+    while (t->next_address < all->count) {
+        const ws_address *to = &all->list[t->next_address++];
+        int fd;
+        if (try_one(t, to, &fd) == 0) {
+            t->next_try = ws_clock() + ATTEMPT_DELAY;
+            if (fd >= 0) {
+                won(t, to, fd);
+            }
+            return fd >= 0;
+        }
+        snprintf(t->error, sizeof(t->error), "connect: %s", strerror(errno));
+    }
+    return 0;
+}
+
+static void expire(ws_connector *t, apr_uint32_t now)
+{
+    ws_try *y, *next;
+    for (y = t->tries; y && t->o.connect_timeout != WS_NEVER; y = next) {
+        next = y->next;
+        if ((apr_int32_t)(now - y->until) >= 0) {
+            snprintf(t->error, sizeof(t->error), "connect: no answer in %u ms",
+                     t->o.connect_timeout);
+            try_end(y);
+        }
+    }
+}
+
+/* How long nothing is to be done, milliseconds. */
+static apr_uint32_t rest(const ws_connector *t, apr_uint32_t now)
+{
+    apr_int32_t least = APR_INT32_MAX;
+    for (const ws_try *y = t->tries; y && t->o.connect_timeout != WS_NEVER; y = y->next) {
+        apr_int32_t left = (apr_int32_t)(y->until - now);
+        least = left < least ? left : least;
+    }
+    if (t->next_address < t->found.addresses->count && (apr_int32_t)(t->next_try - now) < least) {
+        least = (apr_int32_t)(t->next_try - now);
+    }
+    return least > 0 ? (apr_uint32_t)least : 0;
+}
+
+void ws_connector_try_tick(ws_connector *t)
+{
+    apr_uint32_t now = ws_clock();
+    expire(t, now);
+    if ((!t->tries || (apr_int32_t)(now - t->next_try) >= 0) && try_next(t)) {
+        return;
+    }
+    if (!t->tries) {
+        ws_connector_fail(t, 0, "%s", t->error);
+        return;
+    }
+    ws_connector_alarm(t, rest(t, now));
+}
+
+void ws_connector_try(ws_connector *t)
+{
+    t->stage = WS_AT_CONNECT;
+    t->next_address = 0;
+    t->next_try = ws_clock();
+    ws_connector_try_tick(t);
+}

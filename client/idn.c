@@ -1,0 +1,43 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Host names with letters beyond ASCII become those that the name service has, by libidn2 if it is there. */
+
+#include "client/idn.h"
+
+#include <string.h>
+
+#ifdef WS_WITH_IDN
+#include <idn2.h>
+
+const char *ws_idn_to_ascii(const char *host, char out[WS_IDN_SIZE])
+{
+    char *name = NULL;
+    size_t len;
+    int rv = idn2_lookup_u8((const unsigned char *)host, (unsigned char **)&name,
+                            IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
+    if (rv != IDN2_OK) {
+        return idn2_strerror(rv);
+    }
+    len = strlen(name);
+    /* The mapping may have made of one letter what has a meaning of its own in a URL. */
+    if (len >= WS_IDN_SIZE
+        || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
+               < len) {
+        idn2_free(name);
+        return "it has characters that no host has";
+    }
+    memcpy(out, name, len + 1);
+    idn2_free(name);
+    return NULL;
+}
+
+#else
+
+const char *ws_idn_to_ascii(const char *host, char out[WS_IDN_SIZE])
+{
+    (void)host;
+    *out = '\0';
+    return "this build has no libidn2";
+}
+
+#endif

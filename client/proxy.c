@@ -1,0 +1,220 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Which proxy a URL is reached by, and how an HTTP proxy is asked: RFC 9110, section 9.3.6. */
+
+#include <apr_strings.h>
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "client/connector.h"
+
+/* ---- The environment ---- */
+
+/* Whether the first bits of two addresses are the same. */
+static int same_bits(const unsigned char *a, const unsigned char *b, unsigned bits)
+{
+    unsigned bytes = bits / 8, rest = bits % 8;
+    return memcmp(a, b, bytes) == 0 && (!rest || (a[bytes] ^ b[bytes]) >> (8 - rest) == 0);
+}
+
+/* An address, or a network: 192.0.2.0/24. */
+static int in_network(const char *host, const char *entry)
+{
+    unsigned char a[sizeof(struct in6_addr)], b[sizeof(struct in6_addr)];
+    char network[64];
+    const char *slash = strchr(entry, '/');
+    size_t len = slash ? (size_t)(slash - entry) : strlen(entry);
+    int family = strchr(host, ':') ? AF_INET6 : AF_INET;
+    unsigned most = family == AF_INET ? 32 : 128, bits = most;
+    if (len >= sizeof(network)) {
+        return 0;
+    }
+    memcpy(network, entry, len);
+    network[len] = '\0';
+    if (slash) {
+        char *end;
+        bits = (unsigned)strtoul(slash + 1, &end, 10);
+        if (!isdigit((unsigned char)slash[1]) || *end || bits > most) {
+            return 0;
+        }
+    }
+    return inet_pton(family, host, a) == 1 && inet_pton(family, network, b) == 1
+           && same_bits(a, b, bits);
+}
+
+/* The host itself, or one below it; a dot in front or at the end changes nothing. */
+static int in_domain(const char *host, const char *entry)
+{
+    size_t host_len = strlen(host), len;
+    host_len -= host_len && host[host_len - 1] == '.';
+    entry += *entry == '*' && entry[1] == '.';
+    entry += *entry == '.';
+    len = strlen(entry);
+    len -= len && entry[len - 1] == '.';
+    return len && host_len >= len && !strncasecmp(host + host_len - len, entry, len)
+           && (host_len == len || host[host_len - len - 1] == '.');
+}
+
+/* One element of no_proxy, whose port, if it has one, has to be the URL's. */
+static int names_url(const ws_url *url, char *entry)
+{
+    char *colon = strrchr(entry, ':'), *end = strchr(entry, ']');
+    int bracketed = *entry == '[' && end;
+    if (colon && (bracketed ? colon == end + 1 : strchr(entry, ':') == colon)) {
+        if ((unsigned)atoi(colon + 1) != url->port) {
+            return 0;
+        }
+        *colon = '\0';
+    }
+    if (bracketed) {
+        *end = '\0';
+        entry++;
+    }
+    return !strcmp(entry, "*") || in_network(url->host, entry) || in_domain(url->host, entry);
+}
+
+static const char *variable(const char *lower, const char *upper)
+{
+    const char *value = getenv(lower);
+    return value || !upper ? value : getenv(upper);
+}
+
+static int needs_none(ws_connector *t)
+{
+    const char *list = variable("no_proxy", "NO_PROXY");
+    char *rest = list ? apr_pstrdup(t->once, list) : NULL, *entry, *last = NULL;
+    for (entry = rest ? strtok_r(rest, ", \t", &last) : NULL; entry;
+         entry = strtok_r(NULL, ", \t", &last)) {
+        if (names_url(&t->url, entry)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* HTTP_PROXY in capitals is not looked at: in a CGI program it is a header of the client's. */
+static const char *from_environment(ws_connector *t)
+{
+    const char *proxy =
+        t->url.secure ? variable("https_proxy", "HTTPS_PROXY") : variable("http_proxy", NULL);
+    proxy = proxy ? proxy : variable("all_proxy", "ALL_PROXY");
+    return proxy && *proxy && !needs_none(t) ? proxy : NULL;
+}
+
+int ws_connector_choose_proxy(ws_connector *t)
+{
+    const char *text = t->o.proxy ? t->o.proxy : NULL, *wrong;
+    memset(&t->proxy, 0, sizeof(t->proxy));
+    if (!text && t->o.proxy_environment && !t->o.unix_socket) {
+        text = from_environment(t);
+    }
+    if (!text || !*text) {
+        return 0;
+    }
+    if (t->o.unix_socket) {
+        ws_connector_fail(t, 0, "proxy: a unix socket is not reached by a proxy");
+        return -1;
+    }
+    text = strstr(text, "://") ? text : apr_pstrcat(t->once, "http://", text, NULL);
+    if (ws_url_parse(&t->proxy, text, apr_palloc(t->once, WS_URL_ROOM(strlen(text))), &wrong) < 0
+        || (!t->proxy.http && !t->proxy.socks)) {
+        t->proxy.host = NULL;
+        ws_connector_fail(t, 0,
+                          "proxy: its URL is not http://host:port, nor one of https or socks5");
+        return -1;
+    }
+    if (t->proxy.international && (wrong = ws_connector_international(t, &t->proxy))) {
+        t->proxy.host = NULL;
+        ws_connector_fail(t, 0, "proxy: %s", wrong);
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- CONNECT ---- */
+
+void ws_connector_tunneled(ws_connector *t)
+{
+    int fd;
+    t->in_len = 0;
+    if (t->ssl && t->url.secure) {
+        if ((fd = ws_tunnel_start(t->guest.loop, (ws_source_unwatch(&t->guest), t->fd), t->ssl))
+            < 0) {
+            ws_connector_fail(t, 0, "proxy: no tunnel can be made");
+            return;
+        }
+        t->fd = fd;
+        t->ssl = NULL;
+    }
+    ws_connector_secure(t);
+}
+
+void ws_connector_proxy_answered(ws_connector *t)
+{
+    apr_size_t head;
+    const char *wrong;
+    if (t->proxy.socks) {
+        ws_connector_socks_answered(t);
+        return;
+    }
+    if (!ws_connector_send(t, "proxy")) {
+        return;
+    }
+    while ((head = ws_connector_read_head(t, "proxy"))) {
+        if (ws_client_response_parse(&t->answer, apr_pmemdup(t->once, t->in, head), head, &wrong)
+            < 0) {
+            ws_connector_fail(t, 0, "proxy: %s", wrong);
+            return;
+        }
+        t->in_len -= head;
+        memmove(t->in, t->in + head, t->in_len);
+        if (t->answer.status >= 200 || t->answer.status == 101) {
+            break;
+        }
+        ws_connector_tell_response(t); /* RFC 9110, section 15.2: another one follows */
+        if (t->stage == WS_AT_END) {
+            return;
+        }
+        if (++t->interim > WS_INTERIM_MAX) {
+            ws_connector_fail(t, 0, "proxy: more than %d interim answers", WS_INTERIM_MAX);
+            return;
+        }
+    }
+    if (!head) {
+        return;
+    }
+    if (t->answer.status / 100 != 2) {
+        ws_connector_refused(t);
+    }
+    else if (t->in_len > 0) { /* the server behind it has not been asked anything */
+        ws_connector_fail(t, 0, "proxy: something comes behind its answer");
+    }
+    else {
+        ws_connector_tell_response(t);
+        if (t->stage != WS_AT_END) {
+            ws_connector_tunneled(t);
+        }
+    }
+}
+
+void ws_connector_ask_proxy(ws_connector *t)
+{
+    char to[WS_AUTHORITY_SIZE];
+    const char *credentials = ws_connector_credentials(t, &t->proxy);
+    t->stage = WS_AT_PROXY;
+    if (t->proxy.socks) {
+        ws_connector_ask_socks(t);
+        return;
+    }
+    ws_url_authority(&t->url, 1, to);
+    t->out = apr_pstrcat(t->once, "CONNECT ", to, " HTTP/1.1\r\nHost: ", to, "\r\n",
+                         credentials ? "Proxy-Authorization: " : "", credentials ? credentials : "",
+                         credentials ? "\r\n" : "", "\r\n", NULL);
+    t->out_len = strlen(t->out);
+    t->out_sent = 0;
+    ws_connector_proxy_answered(t);
+}

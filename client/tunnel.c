@@ -1,0 +1,214 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** TLS inside the TLS of a proxy: bytes between its connection and a pair of sockets, on the loop. */
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "client/connector.h"
+
+#define BUFFER (32 * 1024)
+
+/* Bytes on their way in one direction. */
+typedef struct flow {
+    apr_size_t len, pos;
+    int over; /* nothing more comes */
+    char data[BUFFER];
+} flow;
+
+typedef struct tunnel {
+    ws_source net, pair; /* net first */
+    SSL *ssl;
+    int fd, pair_fd;
+    int write_wants; /* events that SSL_write waits for besides its own */
+    int references;
+    flow up, down; /* to the proxy, from it */
+} tunnel;
+
+static tunnel *of_pair(ws_source *s)
+{
+    return (tunnel *)((char *)s - offsetof(tunnel, pair));
+}
+
+static void tunnel_free(tunnel *u)
+{
+    if (--u->references == 0) {
+        free(u);
+    }
+}
+
+static void net_free(ws_source *s)
+{
+    tunnel_free((tunnel *)s);
+}
+
+static void pair_free(ws_source *s)
+{
+    tunnel_free(of_pair(s));
+}
+
+static void tunnel_end(tunnel *u)
+{
+    if (u->fd < 0) {
+        return;
+    }
+    ws_source_leave(&u->net);
+    ws_source_leave(&u->pair);
+    SSL_free(u->ssl);
+    close(u->fd);
+    close(u->pair_fd);
+    u->fd = -1;
+}
+
+static int would_block(int error)
+{
+    return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
+}
+
+/* @return 1: something was done; 0: nothing now; -1: it is broken */
+static int read_net(tunnel *u)
+{
+    int n;
+    if (u->down.len > 0 || u->down.over) {
+        return 0;
+    }
+    ERR_clear_error();
+    if ((n = SSL_read(u->ssl, u->down.data, BUFFER)) > 0) {
+        u->down.len = (apr_size_t)n;
+        return 1;
+    }
+    if (would_block(SSL_get_error(u->ssl, n))) {
+        return 0;
+    }
+    u->down.over = 1;
+    return 1;
+}
+
+static int write_net(tunnel *u)
+{
+    int n, error;
+    u->write_wants = 0;
+    if (u->up.len == 0) {
+        return 0;
+    }
+    ERR_clear_error();
+    if ((n = SSL_write(u->ssl, u->up.data + u->up.pos, (int)u->up.len)) > 0) {
+        u->up.pos += (apr_size_t)n;
+        u->up.len -= (apr_size_t)n;
+        return 1;
+    }
+    error = SSL_get_error(u->ssl, n);
+    u->write_wants = error == SSL_ERROR_WANT_WRITE ? WS_WRITABLE : WS_READABLE;
+    return would_block(error) ? 0 : -1;
+}
+
+static int read_pair(tunnel *u)
+{
+    ssize_t n;
+    if (u->up.len > 0 || u->up.over) {
+        return 0;
+    }
+    u->up.pos = 0;
+    n = recv(u->pair_fd, u->up.data, BUFFER, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return 0;
+    }
+    u->up.over = n <= 0;
+    u->up.len = n > 0 ? (apr_size_t)n : 0;
+    return 1;
+}
+
+static int write_pair(tunnel *u)
+{
+    ssize_t n;
+    if (u->down.len == 0) {
+        return 0;
+    }
+    n = send(u->pair_fd, u->down.data + u->down.pos, u->down.len, MSG_NOSIGNAL);
+    if (n < 0) {
+        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+    }
+    u->down.pos += (apr_size_t)n;
+    u->down.len -= (apr_size_t)n;
+    u->down.pos = u->down.len ? u->down.pos : 0;
+    return 1;
+}
+
+static void watch(ws_source *s, int fd, unsigned events)
+{
+    if (events) {
+        ws_source_watch(s, fd, events);
+    }
+    else {
+        ws_source_unwatch(s);
+    }
+}
+
+static void pump(tunnel *u)
+{
+    int did;
+    do {
+        int a = read_net(u), b = write_pair(u), c = read_pair(u), d = write_net(u);
+        if (a < 0 || b < 0 || c < 0 || d < 0) {
+            tunnel_end(u);
+            return;
+        }
+        did = a || b || c || d;
+    } while (did);
+    if (u->up.over && u->up.len == 0) { /* the connection has gone */
+        SSL_shutdown(u->ssl);
+        tunnel_end(u);
+        return;
+    }
+    if (u->down.over && u->down.len == 0) {
+        shutdown(u->pair_fd, SHUT_WR);
+    }
+    watch(&u->net, u->fd,
+          (unsigned)u->write_wants | (u->down.len || u->down.over ? 0 : WS_READABLE));
+    watch(&u->pair, u->pair_fd, (u->up.len ? 0 : WS_READABLE) | (u->down.len ? WS_WRITABLE : 0));
+}
+
+static void net_ready(ws_source *s, unsigned events)
+{
+    (void)events;
+    pump((tunnel *)s);
+}
+
+static void pair_ready(ws_source *s, unsigned events)
+{
+    (void)events;
+    pump(of_pair(s));
+}
+
+static void net_stop(ws_source *s)
+{
+    tunnel_end((tunnel *)s);
+}
+
+static void pair_stop(ws_source *s)
+{
+    tunnel_end(of_pair(s));
+}
+
+int ws_tunnel_start(ws_loop *loop, int fd, SSL *ssl)
+{
+    int pair[2];
+    tunnel *u = calloc(1, sizeof(*u));
+    if (!u || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
+        free(u);
+        return -1;
+    }
+    u->net = (ws_source){.ready = net_ready, .stop = net_stop, .free = net_free};
+    u->pair = (ws_source){.ready = pair_ready, .stop = pair_stop, .free = pair_free};
+    u->references = 2;
+    u->ssl = ssl;
+    u->fd = fd;
+    u->pair_fd = pair[0];
+    ws_source_enter(loop, &u->net);
+    ws_source_enter(loop, &u->pair);
+    pump(u);
+    return pair[1];
+}
