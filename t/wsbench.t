@@ -5,10 +5,16 @@
 use strict;
 use warnings;
 use lib 't/lib';
+use Compress::Raw::Zlib qw(Z_FINISH);
+use IO::Socket::INET;
 use JSON::PP qw(decode_json);
+use POSIX ();
+use Socket;
 use Test::More;
 use Httpd;
+use Client qw(frame_bytes);
 use Program;
+use Server qw(answer frame say_to);
 
 Httpd::once();
 
@@ -168,6 +174,140 @@ for (
     is($r->{failed}, $failed, "$name: all that met it are counted");
 }
 
+# ---- Servers that only a few are like ----
+
+# A server that answers each connection as told, and echoes with what is made of a message; ended with the object.
+sub server {
+    my ($answer, $echo) = @_;
+    my $listen = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1') or die $!;
+    my $pid = fork // die;
+    return (bless({ pid => $pid }, 'Child'), $listen->sockport) if $pid;
+    $SIG{CHLD} = 'IGNORE';
+    while (my $s = $listen->accept) {
+        next if fork;
+        eval {
+            my $head = '';
+            1 while $head !~ /\r\n\r\n\z/ && sysread $s, $head, 1, length $head;
+            $answer->($s, $head);
+            while (my ($opcode, $payload) = frame($s)) {
+                say_to($s, $opcode, $payload), last if $opcode == 8;
+                syswrite $s, $_ for $echo->($opcode, $payload);
+            }
+        };
+        POSIX::_exit(0);
+    }
+    POSIX::_exit(0);
+}
+sub Child::DESTROY { local $?; kill 'KILL', $_[0]{pid}; waitpid $_[0]{pid}, 0 }
+
+sub inflated {
+    my ($payload) = @_;
+    my $z = Compress::Raw::Zlib::Inflate->new(-WindowBits => -15, -AppendOutput => 1);
+    $payload .= "\0\0\xff\xff";
+    $z->inflate($payload, my $out = '');
+    return $out;
+}
+sub deflated {
+    my ($text, $flush) = @_;
+    my $z = Compress::Raw::Zlib::Deflate->new(-WindowBits => -15, -AppendOutput => 1);
+    my $out = '';
+    $z->deflate($text, $out);
+    $z->flush($out, $flush);
+    return $out;
+}
+my $offered = 'Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover';
+for my $case (
+    ['a last block', sub { frame_bytes($_[0], deflated(inflated($_[1]), Z_FINISH), mask => '', rsv => 0x40) }],
+    ['a last block, and an empty one', sub { frame_bytes($_[0], deflated(inflated($_[1]), Z_FINISH) . "\0", mask => '', rsv => 0x40) }],
+    ['a last block, and an empty frame',
+        sub { (frame_bytes($_[0], deflated(inflated($_[1]), Z_FINISH), mask => '', rsv => 0x40, fin => 0), frame_bytes(0, '', mask => '')) }],
+    ['uncompressed messages', sub { frame_bytes($_[0], inflated($_[1]), mask => '') }])
+{
+    my ($what, $echo) = @$case;
+    my ($child, $port) = server(sub { answer(@_, $offered) }, $echo);
+    cmp_ok(right($what, '-z', qw(-c 2 -s 3000 -C json), "ws://127.0.0.1:$port/")->{messages}, '>', 0, "$what: messages");
+}
+for my $case (
+    ['a parameter that was not offered', qr/client_max_window_bits, which was not offered/, "$offered; client_max_window_bits=10"],
+    ['a parameter that there is not', qr/parameters of permessage-deflate that there are not/, "$offered; x=1"],
+    ['an extension that was not offered', qr/an extension that was not offered/, 'Sec-WebSocket-Extensions: x-other'],
+    ['two extensions', qr/twice/, "$offered, permessage-deflate"])
+{
+    my ($what, $problem, $header) = @$case;
+    my ($child, $port) = server(sub { answer(@_, $header) }, sub { });
+    my ($status, $r) = bench('-z', '-c', 1, "ws://127.0.0.1:$port/");
+    is($status, 1, "$what: ends with 1");
+    like($r->{problem}, $problem, "$what: told");
+}
+{
+    my ($child, $port) = server(
+        sub { syswrite $_[0], "HTTP/1.1 100 Wait\r\n\r\nHTTP/1.1 103 Early\r\nLink: </x>\r\n\r\n"; answer(@_) },
+        sub { frame_bytes(@_, mask => '') });
+    right('interim answers', '-c', 2, "ws://127.0.0.1:$port/");
+}
+{
+    my ($child, $port) = server(sub { syswrite $_[0], "HTTP/1.1 403 \e]0;x\a\xc2\x9b\x9b\r\n\r\n" }, sub { });
+    my ($status, $output) = Program::run($program, qw(-t 0.1 -c 1), "ws://127.0.0.1:$port/");
+    unlike($output, qr/[\x00-\x09\x0b-\x1f\x7f-\x9f]/, 'nothing of a server makes a terminal do anything');
+    like($output, qr/answered 403 \\x1b\]0;x\\x07\\xc2\\x9b\\x9b/, 'its reason phrase is shown escaped');
+}
+{
+    # A name service of the test's: two addresses, of which the first refuses or is silent.
+    my $hole = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die $!;
+    my @filling = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $hole->sockport, Blocking => 0) } 1 .. 8;
+    my $shim = $httpd->root . '/names';
+    Httpd::write_file("$shim.c", <<'END');
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+int getaddrinfo(const char *name, const char *port, const struct addrinfo *hints, struct addrinfo **found)
+{
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) = dlsym(RTLD_NEXT, "getaddrinfo");
+    char first[64] = "", *colon;
+    int rv;
+    if (!(rv = strcmp(name, "several.test")) && !(hints->ai_flags & AI_NUMERICHOST)) {
+        strcpy(first, getenv("FIRST_ADDRESS"));
+        *(colon = strchr(first, ':')) = 0;
+        rv = real(first, colon + 1, hints, found);
+        return rv ? rv : real("127.0.0.1", port, hints, &(*found)->ai_next);
+    }
+    return real(name, port, hints, found);
+}
+END
+    is(system("gcc -shared -fPIC -o $shim.so $shim.c"), 0, 'a name service');
+    for my $case (['refuses', '127.0.0.9:1'], ['is silent', '127.0.0.1:' . $hole->sockport]) {
+        local @ENV{qw(LD_PRELOAD FIRST_ADDRESS)} = ("$shim.so", $case->[1]);
+        local $ENV{ASAN_OPTIONS} = 'verify_asan_link_order=0';
+        right("a name whose first address $case->[0]", '-c', 3, 'ws://several.test:' . $httpd->port . '/echo');
+    }
+}
+{
+    my $host = 'wss://127.0.0.1:' . $httpd->ssl_port . '/echo';
+    right('TLS to an address', '-c', 1, '--cacert', $ca, $host);
+    right('a dot at the end of the host', '-c', 1, '--cacert', $ca, $wss =~ s/localhost/localhost./r . '/echo')
+        if gethostbyname('localhost.');
+}
+
+# ---- Ctrl-C ----
+
+{
+    my $p = Program->start($program, qw(--json -t 60 -w 0 -c 4), "$ws/echo?interrupted");
+    Httpd::wait_for(sub { $httpd->access_log =~ /interrupted/ }, 'the handshakes');
+    kill 'INT', $p->{pid};
+    is($p->finish, 130, 'Ctrl-C ends with 130');
+    my $r = decode_json($p->output);
+    ok($r->{interrupted}, 'and prints the results so far');
+    is($r->{problem}, undef, 'without a problem');
+    cmp_ok($r->{seconds}, '<', 60, 'for the time that they took');
+    ($status, my $text) = Program::run('sh', '-c', "$program -c 1 ws://127.0.0.1:1/ 2>&1; $program --size=99999999999 x 2>&1; $program -c 5000000 x");
+    unlike($text, qr/\de\+/, 'limits are plain numbers');
+    like($text, qr/whole number from 1 to 4000000/, 'in words');
+}
+
 # ---- A rate ----
 
 $r = right('a rate', qw(-r 200 -c 10 -t 1), "$ws/echo");
@@ -216,7 +356,7 @@ for (my $time = 0.2; $text !~ /^latency/m && $time <= $Httpd::DEADLINE; $time *=
 }
 like($text, qr/^echo +2 connections, 20 bytes binary, 1 in flight, [\d.]+ s$/m, 'text: what was done');
 like($text, qr/^messages +\d+, \d+ a second, [\d.]+ MB a second$/m, 'messages');
-like($text, qr/^latency +p50 [\d.]+ p90 [\d.]+ p99 [\d.]+ p99\.9 [\d.]+ max [\d.]+ us$/m, 'latency');
+like($text, qr/^latency +p50 [\d.]+ (?:us|ms|s), p90 [\d.]+ (?:us|ms|s), p99 [\d.]+ (?:us|ms|s), p99\.9 [\d.]+ (?:us|ms|s), max [\d.]+ (?:us|ms|s)$/m, 'latency');
 like($text, qr/^server +[\d.]+ of a processor, [\d.]+ us for each message$/m, 'the server');
 like($text, qr/^load +1 worker, [\d.]+ of a processor, the busiest [\d.]+/m, 'itself');
 unlike($text, qr/\r/, 'no progress where there is no terminal');
@@ -225,7 +365,7 @@ unlike($text, qr/\r/, 'no progress where there is no terminal');
 
 for (
     [ 'no URL', qr/there is no URL/ ],
-    [ 'another scheme', qr/begins with ws/, 'http://127.0.0.1/' ],
+    [ 'another scheme', qr/does not start with ws/, 'http://127.0.0.1/' ],
     [ 'a number', qr/--connections: "many" is wrong, it takes a whole number from 1 to 4000000/, qw(-c many ws://127.0.0.1/) ],
     [ 'a number that is another one', qr/--connections: "1e3" is wrong/, qw(-c 1e3 ws://127.0.0.1/) ],
     [ 'a time', qr/--time: "5sec" is wrong, it takes an interval from 100ms to /, qw(-t 5sec ws://127.0.0.1/) ],

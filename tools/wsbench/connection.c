@@ -16,7 +16,11 @@
 
 #include "protocol/close.h"
 #include "protocol/mask.h"
+#include "protocol/printable.h"
 #include "tools/wsbench/handshake.h"
+
+/* How long an address may take where there are others, nanoseconds. */
+#define ADDRESS_TIME SECOND
 
 static void *must(void *memory)
 {
@@ -61,10 +65,13 @@ static void release(worker *w, peer *p)
 void peer_fail(worker *w, peer *p, const char *format, ...)
 {
     if (!w->board->problem[0]) {
+        char text[sizeof(w->board->problem)];
         va_list args;
         va_start(args, format);
-        vsnprintf(w->board->problem, sizeof(w->board->problem), format, args);
+        vsnprintf(text, sizeof(text), format, args);
         va_end(args);
+        /* It quotes the server, and may go to a terminal. */
+        ws_printable(w->board->problem, sizeof(w->board->problem), text, strlen(text), "");
     }
     if (p->state == PEER_OPEN || p->state == PEER_CLOSING) {
         w->board->lost++;
@@ -314,23 +321,28 @@ static void compare(peer *p, const unsigned char *data, size_t len)
     p->got_bytes += len;
 }
 
-/* @return 0, or -1 if it is no compressed data */
+/* @return 0; 1 if it ends with a block that says that it is the last one; or -1 if it is no compressed data */
 static int inflate_piece(worker *w, peer *p, const unsigned char *data, size_t len)
 {
     z_stream *z = p->windows ? &p->windows->in : &w->inflater;
     z->next_in = (unsigned char *)data;
     z->avail_in = (uInt)len;
     for (;;) {
-        int result;
+        int result, ended = 0;
         z->next_out = w->inflated;
         z->avail_out = (uInt)WORKER_BUFFER;
         result = inflate(z, Z_SYNC_FLUSH);
         compare(p, w->inflated, WORKER_BUFFER - z->avail_out);
+        if (result == Z_STREAM_END) {
+            /* RFC 7692, section 7.2.3.4; what follows may still refer to what was before. */
+            result = inflateResetKeep(z);
+            ended = z->avail_in == 0;
+        }
         if (result != Z_OK && result != Z_BUF_ERROR) {
             return -1;
         }
-        if (z->avail_out > 0) {
-            return 0;
+        if (z->avail_in == 0 && z->avail_out > 0) {
+            return ended;
         }
     }
 }
@@ -364,8 +376,9 @@ static int take_data(worker *w, peer *p, const ws_piece *piece)
     static const unsigned char tail[4] = {0, 0, 0xFF, 0xFF};
     int last = (piece->flags & WS_MESSAGE_LAST) != 0;
     if (piece->rsv & WS_RSV1) {
-        if (inflate_piece(w, p, piece->data, piece->len) < 0
-            || (last && inflate_piece(w, p, tail, sizeof(tail)) < 0)) {
+        int ended = piece->len ? inflate_piece(w, p, piece->data, piece->len) : p->ended;
+        p->ended = ended > 0 && !last;
+        if (ended < 0 || (last && !ended && inflate_piece(w, p, tail, sizeof(tail)) < 0)) {
             peer_fail(w, p, "the server's compressed data is broken");
             return -1;
         }
@@ -535,14 +548,11 @@ static void start_handshake(worker *w, peer *p)
 
 static void start_tls(worker *w, peer *p)
 {
-    if (!p->to->tls) {
+    if (!p->to->url.secure) {
         start_handshake(w, p);
         return;
     }
-    p->ssl = must(SSL_new(tls));
-    SSL_set_fd(p->ssl, p->fd);
-    SSL_set_tlsext_host_name(p->ssl, p->to->host);
-    SSL_set1_host(p->ssl, p->to->host);
+    p->ssl = must(ws_tls_connect(tls, p->fd, p->to->url.host, opt.insecure));
     p->state = PEER_TLS;
 }
 
@@ -561,12 +571,17 @@ static void shake_hands(worker *w, peer *p)
     }
 }
 
+static const ws_address *address_of(const peer *p)
+{
+    return &p->to->addresses->list[p->address];
+}
+
 /* Each source address has its own ports towards the same server. */
 static int bind_source(const peer *p)
 {
     struct sockaddr_in from = {.sin_family = AF_INET};
     int one = 1;
-    if (!opt.sources || p->to->address.ss_family != AF_INET) {
+    if (!opt.sources || address_of(p)->address.ss_family != AF_INET) {
         return 0;
     }
     /* Or else a port would be taken for all destinations at once. */
@@ -575,30 +590,69 @@ static int bind_source(const peer *p)
     return bind(p->fd, (struct sockaddr *)&from, sizeof(from));
 }
 
-void peer_open(worker *w, peer *p)
+/* @return NULL; or what failed, with errno set */
+static const char *connect_peer(worker *w, peer *p)
 {
     struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = p};
+    const ws_address *to = address_of(p);
     int one = 1;
-    p->state = PEER_CONNECTING;
-    p->deflate = DEFLATE_OFF;
-    p->bad = 0;
-    p->due = p->sent = p->got = 0;
-    p->sent_bytes = p->got_bytes = 0;
-    p->started = nanoseconds();
-    p->fd = socket(p->to->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    p->tried_at = nanoseconds();
+    p->fd = socket(to->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (p->fd < 0) {
-        peer_fail(w, p, "socket: %s", strerror(errno));
-        return;
+        return "socket";
     }
     setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     if (bind_source(p) < 0) {
-        peer_fail(w, p, "bind: %s", strerror(errno));
-        return;
+        return "bind";
     }
-    if ((connect(p->fd, (const struct sockaddr *)&p->to->address, p->to->address_len) < 0
-         && errno != EINPROGRESS)
-        || epoll_ctl(w->epoll, EPOLL_CTL_ADD, p->fd, &e) < 0) {
-        peer_fail(w, p, "connect: %s", strerror(errno));
+    return (connect(p->fd, (const struct sockaddr *)&to->address, to->len) < 0
+            && errno != EINPROGRESS)
+                   || epoll_ctl(w->epoll, EPOLL_CTL_ADD, p->fd, &e) < 0
+               ? "connect"
+               : NULL;
+}
+
+/* An address has failed; try the others. */
+static void try_others(worker *w, peer *p, const char *what)
+{
+    while (what && p->tries + 1 < p->to->addresses->count) {
+        p->tries++;
+        p->address = (p->address + 1) % p->to->addresses->count;
+        if (p->fd >= 0) {
+            close(p->fd);
+        }
+        what = connect_peer(w, p);
+    }
+    if (what) {
+        peer_fail(w, p, "%s: %s", what, strerror(errno));
+    }
+}
+
+int peer_next_address(worker *w, peer *p)
+{
+    if (p->state != PEER_CONNECTING || p->tries + 1 >= p->to->addresses->count) {
+        return 0;
+    }
+    if (w->now - p->tried_at > ADDRESS_TIME) {
+        errno = ETIMEDOUT;
+        try_others(w, p, "connect");
+    }
+    return p->state == PEER_CONNECTING;
+}
+
+void peer_open(worker *w, peer *p)
+{
+    const char *what;
+    p->state = PEER_CONNECTING;
+    p->deflate = DEFLATE_OFF;
+    p->bad = p->ended = 0;
+    p->due = p->sent = p->got = 0;
+    p->sent_bytes = p->got_bytes = 0;
+    p->started = nanoseconds();
+    p->address = p->to->best;
+    p->tries = 0;
+    if ((what = connect_peer(w, p))) {
+        try_others(w, p, what);
     }
 }
 
@@ -609,9 +663,14 @@ void peer_event(worker *w, peer *p, unsigned events)
         int error = 0;
         getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &size);
         if (error) {
-            peer_fail(w, p, "connect: %s", strerror(error));
+            errno = error;
+            try_others(w, p, "connect");
             return;
         }
+        if (!(events & EPOLLOUT)) {
+            return; /* what is left of an address before */
+        }
+        p->to->best = p->address;
         start_tls(w, p);
     }
     if (p->state == PEER_TLS) {

@@ -36,11 +36,13 @@ typedef struct peer {
     unsigned char publisher; /**< of MODE_FAN; what it receives does not count */
     unsigned char deflate;   /**< bench_deflate, as agreed on */
     unsigned char forget;    /**< our window is not kept, though the server's may be */
+    unsigned char ended;     /**< the compressed data so far ended with a last block */
     unsigned char bad;       /**< the message that is coming is not what was sent */
     unsigned number;         /**< among all of all workers */
     unsigned skip;           /**< messages to pass over */
     SSL *ssl;
-    const target *to;
+    target *to;
+    unsigned address, tries; /**< the one that is tried; those that were tried before */
     ws_parser parser;
     uint64_t due;           /**< messages that are to be sent */
     uint64_t sent;          /**< that have been, as far as the socket or pending has them */
@@ -54,7 +56,8 @@ typedef struct peer {
     size_t pending_len, pending_at;
     unsigned char *rest; /**< the beginning of a header, or the answer to the handshake so far */
     size_t rest_len;
-    uint64_t started; /**< of the handshake */
+    uint64_t started;  /**< of the handshake */
+    uint64_t tried_at; /**< when the address was */
     peer_windows *windows;
 } peer;
 
@@ -66,6 +69,7 @@ typedef struct worker {
     peer *peers;
     unsigned count;
     uint64_t now; /**< when the event came that is at work */
+    int several;  /**< a target has more than one address */
     unsigned opening;
     unsigned open;
     int measuring;
@@ -81,6 +85,9 @@ typedef struct worker {
 
 /** Begin to connect. */
 void peer_open(worker *w, peer *p);
+
+/** An address that has had its time makes room for the next. @return whether there is still another */
+int peer_next_address(worker *w, peer *p);
 
 /** The socket has something to read, or room: events of epoll. */
 void peer_event(worker *w, peer *p, unsigned events);

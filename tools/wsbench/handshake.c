@@ -1,14 +1,19 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Targets, and the opening handshake as protocol/ has it. */
+
 #include "tools/wsbench/handshake.h"
 
 #include <apr_base64.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-#include "protocol/handshake.h"
+#include "client/idn.h"
+#include "protocol/client_handshake.h"
+#include "protocol/deflate.h"
+#include "protocol/extension_header.h"
 
 /* One key for the whole run: it is no secret, it only shows that the answer is not an old one. */
 static char key[32];
@@ -22,154 +27,176 @@ static void make_key(void)
     apr_base64_encode_binary(key, bytes, sizeof(bytes));
 }
 
-static int make_request(target *t)
+/* The window of our own is not bounded by the server: messages are compressed in advance. */
+static const char *offer(void)
 {
-    const char *offer = opt.deflate == DEFLATE_ON
-                            ? "Sec-WebSocket-Extensions: permessage-deflate; "
-                              "client_no_context_takeover; server_no_context_takeover\r\n"
-                        : opt.deflate ? "Sec-WebSocket-Extensions: permessage-deflate\r\n"
-                                      : "";
-    const char *colon = strchr(t->host, ':');
-    int n = asprintf(&t->request,
-                     "GET %s HTTP/1.1\r\nHost: %s%s%s:%s\r\nUpgrade: websocket\r\n"
-                     "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n"
-                     "%s%s\r\n",
-                     t->path, colon ? "[" : "", t->host, colon ? "]" : "", t->port, key, offer,
-                     opt.headers ? opt.headers : "");
-    t->request_len = n < 0 ? 0 : (size_t)n;
-    return n;
+    return opt.deflate == DEFLATE_ON ? WS_DEFLATE_NAME
+               "; client_no_context_takeover; server_no_context_takeover"
+           : opt.deflate ? WS_DEFLATE_NAME
+                         : NULL;
 }
 
-/* host [":" port], an IPv6 address in brackets. @return 0 if it is none */
-static int read_authority(target *t, const char *text, size_t len)
+static const char *named_header(const char *name)
 {
-    const char *host = text, *port;
-    size_t host_len;
-    if (len > 0 && *text == '[') {
-        const char *end = memchr(text, ']', len);
-        host = text + 1;
-        host_len = end ? (size_t)(end - host) : 0;
-        port = end ? end + 1 : text;
-    }
-    else {
-        port = memchr(text, ':', len);
-        port = port ? port : text + len;
-        host_len = (size_t)(port - text);
-    }
-    len -= (size_t)(port - text);
-    if (host_len == 0 || host_len >= sizeof(t->host)) {
-        return 0;
-    }
-    memcpy(t->host, host, host_len);
-    t->host[host_len] = '\0';
-    strcpy(t->port, t->tls ? "443" : "80");
-    if (len > 0) {
-        if (*port != ':' || len < 2 || len > 6 || strspn(port + 1, "0123456789") < len - 1) {
-            return 0;
+    for (const char *const *h = opt.headers; h && *h; h += 2) {
+        if (!strcasecmp(h[0], name)) {
+            return h[1];
         }
-        memcpy(t->port, port + 1, len - 1);
-        t->port[len - 1] = '\0';
     }
-    return 1;
+    return NULL;
 }
 
-const char *greeting_target(target *t, const char *url)
+static ws_client_request request_of(const target *t, char host[WS_AUTHORITY_SIZE])
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
-    const char *rest;
-    int error;
+    return (ws_client_request){.host = ws_url_authority(&t->url, 0, host),
+                               .target = t->url.target,
+                               .key = key,
+                               .version = 13,
+                               .extensions = offer(),
+                               .authorization = t->authorization,
+                               .headers = opt.headers};
+}
+
+/* User and password of the URL, as Basic credentials. */
+static char *credentials(const ws_url *url)
+{
+    char *text, *coded;
+    int len;
+    if (!url->user) {
+        return NULL;
+    }
+    len = asprintf(&text, "%s:%s", url->user, url->password);
+    coded = len < 0 ? NULL : malloc((size_t)apr_base64_encode_len(len) + 6);
+    if (coded) {
+        strcpy(coded, "Basic ");
+        apr_base64_encode_binary(coded + 6, (unsigned char *)text, len);
+    }
+    free(len < 0 ? NULL : text);
+    return coded;
+}
+
+const char *greeting_target(target *t, const char *text)
+{
+    static char error[WS_TLS_ERROR];
+    static char name[WS_IDN_SIZE];
+    char host[WS_AUTHORITY_SIZE], *room = malloc(WS_URL_ROOM(strlen(text)));
+    const char *wrong;
+    ws_client_request ask;
 
     memset(t, 0, sizeof(*t));
-    t->url = url;
-    t->tls = !strncmp(url, "wss://", 6);
-    if (!t->tls && strncmp(url, "ws://", 5)) {
-        return "a URL begins with ws:// or wss://";
+    if (!room) {
+        return "out of memory";
     }
-    rest = url + (t->tls ? 6 : 5);
-    t->path = rest + strcspn(rest, "/?#");
-    if (!read_authority(t, rest, (size_t)(t->path - rest))) {
-        return "a URL names a host, and perhaps a port";
+    if (ws_url_parse(&t->url, text, room, &wrong) < 0) {
+        return wrong;
     }
-    if (*t->path != '/') {
-        t->path = *t->path ? NULL : "/";
+    if (t->url.http || t->url.socks) {
+        return "the URL does not start with ws:// or wss://";
     }
-    if (!t->path || strpbrk(t->path, "# \r\n")) {
-        return "what stands behind a URL's host is a path";
+    if (t->url.international) {
+        if ((wrong = ws_idn_to_ascii(t->url.host, name))) {
+            return wrong;
+        }
+        t->url.host = strdup(name);
     }
-    if ((error = getaddrinfo(t->host, t->port, &hints, &found))) {
-        return gai_strerror(error);
+    if (!(t->addresses = ws_lookup_now(t->url.host, t->url.port, error))) {
+        return error;
     }
-    memcpy(&t->address, found->ai_addr, found->ai_addrlen);
-    t->address_len = found->ai_addrlen;
-    freeaddrinfo(found);
     if (!*key) {
         make_key();
     }
-    return make_request(t) < 0 ? "out of memory" : NULL;
-}
-
-/* The value of a header, in place; NULL if there is none. */
-static const char *header(const char *head, const char *name, size_t *len)
-{
-    size_t name_len = strlen(name);
-    for (const char *line = strstr(head, "\r\n"); line; line = strstr(line, "\r\n")) {
-        line += 2;
-        if (!strncasecmp(line, name, name_len) && line[name_len] == ':') {
-            const char *value = line + name_len + 1;
-            value += strspn(value, " \t");
-            *len = strcspn(value, "\r\n");
-            while (*len && (value[*len - 1] == ' ' || value[*len - 1] == '\t')) {
-                --*len;
-            }
-            return value;
-        }
+    t->authorization = credentials(&t->url);
+    ask = request_of(t, host);
+    t->request_len = ws_client_request_write(&ask, NULL, 0);
+    if (!(t->request = malloc(t->request_len + 1))) {
+        return "out of memory";
     }
+    ws_client_request_write(&ask, t->request, t->request_len + 1);
     return NULL;
 }
 
-static const char *check_extensions(peer *p, const char *head)
+/* What the server has chosen of our offer, and nothing else. @return NULL, or what is wrong */
+static const char *check_offer(peer *p, ws_offer *o)
 {
-    size_t len;
-    const char *value = header(head, "Sec-WebSocket-Extensions", &len);
-    if (!opt.deflate) {
-        return value && len ? "the server names an extension that was not offered" : NULL;
+    static const ws_deflate_config config = {.level = 1,
+                                             .window = WS_DEFLATE_BITS_MAX,
+                                             .client_window = WS_DEFLATE_BITS_MAX,
+                                             .takeover = 1};
+    apr_uint64_t agreed;
+    if (strcmp(o->name, WS_DEFLATE_NAME)) {
+        return "the server names an extension that was not offered";
     }
-    if (!value || len < 18 || strncasecmp(value, "permessage-deflate", 18)) {
+    for (apr_size_t i = 0; i < o->count && i < WS_PARAMETERS_MAX; i++) {
+        if (!strcmp(o->parameters[i].name, "client_max_window_bits")) {
+            return "the server names client_max_window_bits, which was not offered";
+        }
+        p->forget |= !strcmp(o->parameters[i].name, "client_no_context_takeover");
+    }
+    return ws_deflate_agree(&config, opt.deflate == DEFLATE_TAKEOVER, o, &agreed);
+}
+
+static const char *check_extensions(peer *p, const ws_client_response *a)
+{
+    size_t at = 0;
+    char *list = (char *)ws_client_response_header(a, "Sec-WebSocket-Extensions", &at);
+    const char *wrong;
+    ws_offer o;
+    p->forget = 0;
+    if (!opt.deflate) {
+        return NULL; /* ws_client_response_check() has seen that there is none */
+    }
+    if (!list || ws_offer_next(&list, &o) != 1) {
         return "the server does not compress";
     }
-    if (opt.deflate == DEFLATE_ON && !memmem(value, len, "server_no_context_takeover", 26)) {
-        return "the server does not agree to compress each message by itself";
+    if ((wrong = check_offer(p, &o))) {
+        return wrong;
+    }
+    if (ws_offer_next(&list, &o) != 0
+        || ws_client_response_header(a, "Sec-WebSocket-Extensions", &at)) {
+        return "the server names an extension twice, or one that was not offered";
     }
     p->deflate = (unsigned char)opt.deflate;
-    p->forget = memmem(value, len, "client_no_context_takeover", 26) != NULL;
     return NULL;
+}
+
+static const char *check_answer(peer *p, const ws_client_response *a)
+{
+    static char refused[128];
+    char host[WS_AUTHORITY_SIZE];
+    ws_client_request ask = request_of(p->to, host);
+    const char *protocol, *wrong;
+    ask.protocols = named_header("Sec-WebSocket-Protocol");
+    if (a->status != 101) {
+        snprintf(refused, sizeof(refused), "the server answered %d %s", a->status, a->reason);
+        return refused;
+    }
+    return ws_client_response_check(a, &ask, &protocol, &wrong) < 0 ? wrong
+                                                                    : check_extensions(p, a);
 }
 
 size_t greeting_check(peer *p, char *data, size_t len, const char **wrong)
 {
-    static char refused[64];
-    char accept[WS_ACCEPT_SIZE], head[GREETING_MAX + 1];
-    const char *end = memmem(data, len, "\r\n\r\n", 4), *value;
-    size_t head_len = end ? (size_t)(end - data) + 4 : 0, value_len;
+    char head[GREETING_MAX];
+    size_t at = 0, head_len;
+    ws_client_response answer;
 
-    if (!end || head_len > GREETING_MAX) {
-        *wrong = end || len > GREETING_MAX ? "the server's answer is endless" : NULL;
-        return 0;
+    *wrong = NULL;
+    while ((head_len = ws_client_response_head(data + at, len - at))) {
+        if (head_len > sizeof(head)) {
+            break;
+        }
+        memcpy(head, data + at, head_len);
+        at += head_len;
+        if (ws_client_response_parse(&answer, head, head_len, wrong) < 0) {
+            return 0;
+        }
+        if (answer.status >= 200 || answer.status == 101) {
+            *wrong = check_answer(p, &answer);
+            return *wrong ? 0 : at;
+        }
     }
-    memcpy(head, data, head_len);
-    head[head_len] = '\0';
-    if (strncmp(head, "HTTP/1.1 101", 12)) {
-        snprintf(refused, sizeof(refused), "the server answered %.*s",
-                 (int)strcspn(head + (head_len > 9 ? 9 : 0), "\r\n"), head + 9);
-        *wrong = refused;
-        return 0;
+    if (len > GREETING_MAX) {
+        *wrong = "the server's answer is endless";
     }
-    ws_accept_key(key, accept);
-    value = header(head, "Sec-WebSocket-Accept", &value_len);
-    if (!value || value_len != strlen(accept) || memcmp(value, accept, value_len)) {
-        *wrong = "the server's Sec-WebSocket-Accept is not the right one";
-        return 0;
-    }
-    *wrong = check_extensions(p, head);
-    return *wrong ? 0 : head_len;
+    return 0;
 }

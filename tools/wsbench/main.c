@@ -63,18 +63,14 @@ static void allow_files(void)
 
 static void prepare_tls(void)
 {
-    if (!(tls = SSL_CTX_new(TLS_client_method()))) {
-        fail("OpenSSL does not start");
+    const ws_tls_files files = {.ca_file = opt.ca_file,
+                                .insecure = opt.insecure,
+                                .key_log = secure_getenv("SSLKEYLOGFILE")};
+    char error[WS_TLS_ERROR];
+    if (!(tls = ws_tls_context(&files, error))) {
+        fail(error);
     }
-    SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
-                              | SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_verify(tls, opt.insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-    if (!opt.insecure
-        && !(opt.ca_file ? SSL_CTX_load_verify_locations(tls, opt.ca_file, NULL)
-                         : SSL_CTX_set_default_verify_paths(tls))) {
-        fail("the certificates of --cacert cannot be read");
-    }
+    SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);
 }
 
 static void fork_workers(void)
@@ -98,6 +94,7 @@ static void fork_workers(void)
         }
         if (pid == 0) {
             signal(SIGINT, SIG_IGN);
+            signal(SIGTERM, SIG_DFL);
             worker_run(i);
         }
         shared->worker[i].pid = pid;
@@ -294,11 +291,12 @@ static void measure(result *r)
 static void run(result *r)
 {
     r->memory_before = server_memory(opt.pid);
-    if (wait_until(all_opened, "opening") == 0 && SUM(opened) > 0) {
+    int opened = wait_until(all_opened, "opening") == 0;
+    if (opened && SUM(opened) > 0) {
         enter(PHASE_GREET);
         if (wait_until(all_there, "opening") < 0
             || (opt.mode == MODE_IDLE && wait_until(all_greeted, "first echoes") < 0)) {
-            stalled = 1;
+            stalled = !interrupted;
         }
         if (opt.mode == MODE_FAN) {
             pause_for(0.3); /* a subscription may take effect behind its handshake */
@@ -310,11 +308,11 @@ static void run(result *r)
         r->memory = server_memory(opt.pid);
         enter(PHASE_DRAIN);
         if (wait_until(all_idle, "waiting for the last") < 0) {
-            stalled = 1;
+            stalled = !interrupted;
         }
     }
     else if (SUM(opened) > 0) {
-        stalled = 1;
+        stalled = !interrupted;
     }
     if (!opt.quiet) {
         fputs("\r\033[K", stderr);
@@ -345,7 +343,11 @@ int main(int argc, char **argv)
     static result whole;
     result *r = &whole;
     options_read(argc, argv);
-    signal(SIGINT, interrupt);
+    /* A second one ends the program at once. */
+    sigaction(SIGINT, &(struct sigaction){.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND},
+              NULL);
+    sigaction(SIGTERM, &(struct sigaction){.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND},
+              NULL);
     signal(SIGPIPE, SIG_IGN);
     allow_files();
     prepare_tls();
@@ -361,6 +363,10 @@ int main(int argc, char **argv)
         histogram_merge(&r->latency, &shared->worker[i].latency);
     }
     r->problem = problem_of();
+    r->interrupted = interrupted;
     report(r);
+    if (interrupted) {
+        return 130;
+    }
     return r->failed || r->lost || r->wrong || r->problem ? 1 : 0;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/parse.h"
+#include "protocol/handshake.h"
 #include "tools/wsbench/handshake.h"
 
 options opt = {.connections = 64,
@@ -28,61 +29,78 @@ enum {
     OPT_CACERT,
     OPT_PID,
     OPT_OPENING,
-    OPT_RAW
+    OPT_RAW,
+    OPT_VERSION
 };
 
-static const struct option long_options[] = {
-    {"connections", 1, NULL, 'c'}, {"in-flight", 1, NULL, 'm'},
-    {"size", 1, NULL, 's'},        {"rate", 1, NULL, 'r'},
-    {"time", 1, NULL, 't'},        {"warm-up", 1, NULL, 'w'},
-    {"workers", 1, NULL, 'j'},     {"content", 1, NULL, 'C'},
-    {"deflate", 2, NULL, 'z'},     {"fan-out", 2, NULL, 'f'},
-    {"idle", 0, NULL, OPT_IDLE},   {"connect", 0, NULL, OPT_CONNECT},
-    {"hello", 1, NULL, OPT_HELLO}, {"skip", 1, NULL, OPT_SKIP},
-    {"raw", 0, NULL, OPT_RAW},     {"header", 1, NULL, 'H'},
-    {"insecure", 0, NULL, 'k'},    {"cacert", 1, NULL, OPT_CACERT},
-    {"sources", 1, NULL, 'S'},     {"opening", 1, NULL, OPT_OPENING},
-    {"pid-file", 1, NULL, 'P'},    {"pid", 1, NULL, OPT_PID},
-    {"json", 0, NULL, 'J'},        {"quiet", 0, NULL, 'q'},
-    {"help", 0, NULL, 'h'},        {NULL, 0, NULL, 0}};
+static const struct option long_options[] = {{"connections", 1, NULL, 'c'},
+                                             {"in-flight", 1, NULL, 'm'},
+                                             {"size", 1, NULL, 's'},
+                                             {"rate", 1, NULL, 'r'},
+                                             {"time", 1, NULL, 't'},
+                                             {"warm-up", 1, NULL, 'w'},
+                                             {"workers", 1, NULL, 'j'},
+                                             {"content", 1, NULL, 'C'},
+                                             {"deflate", 2, NULL, 'z'},
+                                             {"fan-out", 2, NULL, 'f'},
+                                             {"idle", 0, NULL, OPT_IDLE},
+                                             {"connect", 0, NULL, OPT_CONNECT},
+                                             {"hello", 1, NULL, OPT_HELLO},
+                                             {"skip", 1, NULL, OPT_SKIP},
+                                             {"raw", 0, NULL, OPT_RAW},
+                                             {"header", 1, NULL, 'H'},
+                                             {"insecure", 0, NULL, 'k'},
+                                             {"cacert", 1, NULL, OPT_CACERT},
+                                             {"sources", 1, NULL, 'S'},
+                                             {"opening", 1, NULL, OPT_OPENING},
+                                             {"pid-file", 1, NULL, 'P'},
+                                             {"pid", 1, NULL, OPT_PID},
+                                             {"json", 0, NULL, 'J'},
+                                             {"quiet", 0, NULL, 'q'},
+                                             {"version", 0, NULL, OPT_VERSION},
+                                             {"help", 0, NULL, 'h'},
+                                             {NULL, 0, NULL, 0}};
 
 static const char usage[] =
-    "wsbench [OPTION]... URL...\n"
-    "Loads a WebSocket server, and says what it can bear and what that costs it.\n"
-    "Connections are dealt out to the URLs in turn.\n"
+    "Usage: wsbench [OPTION]... URL...\n"
+    "WebSocket load generator: reports throughput, latency and server CPU. Connections use the\n"
+    "URLs in turn.\n"
     "\n"
-    "What is done: messages to an echo, as many as come back; or\n"
-    "  -r, --rate N           N messages a second, however slow the answers are\n"
-    "  -f, --fan-out[=URL]    connections only listen; one more publishes, at URL\n"
+    "Modes: send messages to an echo server, each when the last one has come back; or\n"
+    "  -r, --rate=N           send N messages a second, however slow the answers are\n"
+    "  -f, --fan-out[=URL]    connections only receive; one more publishes, at URL\n"
     "      --idle             one echo each, then silence\n"
-    "      --connect          handshake and close, again and again\n"
-    "How much:\n"
-    "  -c, --connections N    open at the same time (64)\n"
-    "  -m, --in-flight N      messages on their way for each connection (1)\n"
-    "  -s, --size BYTES       of a message (20); k and m multiply by 1024 and 1024 x 1024\n"
-    "  -t, --time SECONDS     to measure (5)\n"
-    "  -w, --warm-up SECONDS  before that (0.5)\n"
-    "  -j, --workers N        processes that make the load (1)\n"
+    "      --connect          handshake and close, repeatedly\n"
+    "Amounts:\n"
+    "  -c, --connections=N    open at the same time (64)\n"
+    "  -m, --in-flight=N      unanswered messages of each connection (1)\n"
+    "  -s, --size=BYTES       of a message (20); k and m multiply by 1024 and 1024 x 1024\n"
+    "  -t, --time=SECONDS     to measure (5)\n"
+    "  -w, --warm-up=SECONDS  before measuring (0.5)\n"
+    "  -j, --workers=N        processes that make the load (1)\n"
     "Messages:\n"
-    "  -C, --content KIND     binary, text, utf8 or json (binary)\n"
-    "  -z, --deflate[=takeover]  compress, each message by itself or with a kept window\n"
-    "      --hello TEXT       what a listening connection sends first\n"
-    "      --skip N           messages that come to it before those that are published\n"
+    "  -C, --content=KIND     binary, text, utf8 or json (binary)\n"
+    "  -z, --deflate[=takeover]  compress each message by itself, or with a kept window\n"
+    "      --hello=TEXT       what a receiving connection sends first\n"
+    "      --skip=N           messages that it receives before the published ones\n"
     "Connections:\n"
-    "      --raw              no handshake: a server that sends back all as it came\n"
-    "  -H, --header LINE      one more header of the handshake\n"
-    "  -k, --insecure         any certificate will do\n"
-    "      --cacert FILE      trust these instead of the system's\n"
-    "  -S, --sources A[-B]    IPv4 addresses to come from\n"
-    "      --opening N        opened at the same time by each worker (64)\n"
-    "The server, on this machine, for its processor time and memory:\n"
-    "  -P, --pid-file FILE    of its first process\n"
-    "      --pid N            the same\n"
+    "      --raw              no handshake: for a server that returns all bytes unchanged\n"
+    "  -H, --header=LINE      add a header to the handshake, \"Name: value\"\n"
+    "  -k, --insecure         do not verify the certificate\n"
+    "      --cacert=FILE      trust these certificates (PEM) instead of the system's\n"
+    "  -S, --sources=A[-B]    IPv4 addresses to connect from\n"
+    "      --opening=N        handshakes of each worker at the same time (64)\n"
+    "The server, on this machine, for its CPU time and memory:\n"
+    "  -P, --pid-file=FILE    with its first process\n"
+    "      --pid=N            its first process\n"
     "Output:\n"
     "      --json             one object\n"
     "  -q, --quiet            no progress on the terminal\n"
-    "  -h, --help\n"
-    "Ends with 0; 1 if a connection failed or a message was wrong; 2 if the command line is.\n";
+    "      --version          show the version of this program\n"
+    "  -h, --help             show this text\n"
+    "\n"
+    "Exit code: 0 done; 1 a connection failed or a message was wrong; 2 wrong usage; 130 Ctrl-C,\n"
+    "with the results so far.\n";
 
 static void wrong(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 static void wrong(const char *format, ...)
@@ -91,7 +109,7 @@ static void wrong(const char *format, ...)
     va_start(args, format);
     fputs("wsbench: ", stderr);
     vfprintf(stderr, format, args);
-    fputs("; wsbench --help tells more\n", stderr);
+    fputs("; see wsbench --help\n", stderr);
     va_end(args);
     exit(2);
 }
@@ -153,14 +171,19 @@ static void read_sources(const char *text)
 
 static void add_header(const char *line)
 {
-    char *all;
-    if (!strchr(line, ':') || strpbrk(line, "\r\n")) {
+    static const char **all;
+    static size_t count;
+    size_t name = strcspn(line, ":");
+    const char *value = line + name + strspn(line + name, ": \t");
+    if (!line[name] || !ws_is_token(line, name) || strpbrk(line, "\r\n")) {
         wrong("--header: \"%s\" is not \"Name: value\"", line);
     }
-    if (asprintf(&all, "%s%s\r\n", opt.headers ? opt.headers : "", line) < 0) {
+    if (!(all = realloc(all, (count + 3) * sizeof(*all)))) {
         exit(1);
     }
-    free(opt.headers);
+    all[count++] = strndup(line, name);
+    all[count++] = value;
+    all[count] = NULL;
     opt.headers = all;
 }
 
@@ -263,11 +286,14 @@ static void read_option(int o, const char **publish)
     case 'q':
         opt.quiet = 1;
         break;
+    case OPT_VERSION:
+        puts("wsbench " WS_VERSION);
+        exit(0);
     case 'h':
         fputs(usage, stdout);
         exit(0);
     default:
-        fputs("wsbench --help tells more\n", stderr);
+        fputs("Try wsbench --help.\n", stderr);
         exit(2);
     }
 }
@@ -277,7 +303,7 @@ static void read_option(int o, const char **publish)
 
 static void choose_sources(void)
 {
-    const struct sockaddr_in *to = (struct sockaddr_in *)&opt.targets[0].address;
+    const struct sockaddr_in *to = (struct sockaddr_in *)&opt.targets[0].addresses->list[0].address;
     unsigned needed = opt.connections / PORTS + 1;
     if (opt.mode == MODE_CONNECT && needed < 8) {
         needed = 8; /* ports rest for a minute behind each connection */

@@ -46,14 +46,28 @@ static const struct {
 
 #define PARTS (sizeof(parts) / sizeof(*parts))
 
+/* Nanoseconds, in the unit that suits them, with three digits. */
+static void text_time(double ns)
+{
+    static const char *const names[] = {"us", "ms", "s"};
+    double value = ns / 1e3;
+    int i = 0;
+    while (value >= 999.5 && i < 2) {
+        value /= 1e3;
+        i++;
+    }
+    printf("%.*f %s", value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2, value, names[i]);
+}
+
 static void text_latency(const char *name, const histogram *h)
 {
     if (h->count > 0) {
         printf("%-12s", name);
         for (unsigned i = 0; i < PARTS; i++) {
-            printf(" %s %.1f", parts[i].name, (double)histogram_at(h, parts[i].part) / 1e3);
+            printf("%s%s ", i ? ", " : " ", parts[i].name);
+            text_time((double)histogram_at(h, parts[i].part));
         }
-        printf(" us\n");
+        printf("\n");
     }
 }
 
@@ -65,7 +79,8 @@ static void as_text(const result *r)
         printf(", %zu bytes %s, ", opt.size, content_name());
         opt.rate > 0 ? printf("%g a second", opt.rate) : printf("%u in flight", opt.in_flight);
     }
-    printf("%s, %.1f s\n", opt.deflate ? ", compressed" : "", r->seconds);
+    printf("%s, %.1f s%s\n", opt.deflate ? ", compressed" : "", r->seconds,
+           r->interrupted ? ", interrupted" : "");
     if (r->problem) {
         printf("%-12s %s (%llu connections failed, %llu were lost, %llu messages were wrong)\n",
                "PROBLEM", r->problem, (unsigned long long)r->failed, (unsigned long long)r->lost,
@@ -113,7 +128,7 @@ static void json_text(const char *name, const char *text)
         if (c == '"' || c == '\\') {
             printf("\\%c", c);
         }
-        else if (c < ' ' || c >= 127) {
+        else if (c < ' ' || c == 127) {
             printf("\\u%04x", c);
         }
         else {
@@ -164,6 +179,7 @@ static void as_json(const result *r)
     json_count("lost", r->lost);
     json_count("wrong", r->wrong);
     json_text("problem", r->problem);
+    printf(",\"interrupted\":%s", r->interrupted ? "true" : "false");
     json_count(units(), units_done(r));
     json_number("rate", per(n, r->seconds));
     json_number("bytes_per_second", per((double)r->bytes, r->seconds));

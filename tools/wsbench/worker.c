@@ -264,6 +264,16 @@ static void open_again(worker *w)
     }
 }
 
+/* @return whether a connection may have to go to its next address soon */
+static int change_addresses(worker *w)
+{
+    int more = 0;
+    for (unsigned i = 0; w->opening > 0 && i < w->count; i++) {
+        more |= peer_next_address(w, &w->peers[i]);
+    }
+    return more;
+}
+
 static peer *next_open(worker *w)
 {
     for (unsigned i = 0; i < w->count; i++) {
@@ -361,6 +371,7 @@ static void prepare(worker *w, unsigned number)
     for (unsigned i = 0; i < share; i++) {
         w->peers[i].fd = -1;
         w->peers[i].number = i * opt.workers + number;
+        w->several |= opt.targets[w->peers[i].number % opt.target_count].addresses->count > 1;
         w->peers[i].to = &opt.targets[w->peers[i].number % opt.target_count];
     }
     if (w->count > share) {
@@ -396,7 +407,8 @@ void worker_run(unsigned number)
         if (due) {
             set_timer(due);
         }
-        n = epoll_wait(w.epoll, events, 256, 1000);
+        w.now = nanoseconds();
+        n = epoll_wait(w.epoll, events, 256, w.several && change_addresses(&w) ? 100 : 1000);
         w.now = nanoseconds();
         for (int i = 0; i < n; i++) {
             void *event = events[i].data.ptr;

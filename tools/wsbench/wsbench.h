@@ -16,6 +16,8 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "client/lookup.h"
+#include "protocol/url.h"
 #include "tools/wsbench/histogram.h"
 
 #define SECOND 1000000000u /**< nanoseconds */
@@ -33,13 +35,11 @@ typedef enum { DEFLATE_OFF, DEFLATE_ON, DEFLATE_TAKEOVER } bench_deflate;
 
 /** Where connections go. */
 typedef struct target {
-    const char *url;
-    int tls;
-    char host[256], port[6];
-    const char *path; /**< with its query */
-    struct sockaddr_storage address;
-    socklen_t address_len;
-    char *request; /**< the handshake's */
+    ws_url url;
+    ws_addresses *addresses;
+    unsigned best;       /**< the address that was connected last; each worker's own */
+    char *authorization; /**< or NULL */
+    char *request;       /**< the handshake's */
     size_t request_len;
 } target;
 
@@ -54,11 +54,11 @@ typedef struct options {
     size_t size;      /**< of a message, bytes */
     double rate;      /**< messages a second, 0: as many as come back */
     double seconds, warm_up;
-    unsigned skip;       /**< messages that a subscriber gets before those of the publisher */
-    const char *hello;   /**< what a subscriber sends first, or NULL */
-    char *headers;       /**< further ones of the handshake, each with CR LF */
-    const char *ca_file; /**< NULL: the system's */
-    int raw;             /**< no handshake, and our own frames come back */
+    unsigned skip;     /**< messages that a subscriber gets before those of the publisher */
+    const char *hello; /**< what a subscriber sends first, or NULL */
+    const char *const *headers; /**< further ones of the handshake: name, value ..., NULL */
+    const char *ca_file;        /**< NULL: the system's */
+    int raw;                    /**< no handshake, and our own frames come back */
     int insecure, json, quiet;
     long pid; /**< the server's, 0: not known */
     uint32_t
@@ -171,6 +171,7 @@ typedef struct result {
     double memory_before, memory; /**< KiB of the server, -1: not known */
     histogram latency;
     const char *problem; /**< or NULL */
+    int interrupted;     /**< by Ctrl-C: it is what there was so far */
 } result;
 
 /** Print it, as text or JSON. */
