@@ -30,7 +30,7 @@ sub build {
     my $sanitizer = $ENV{WS_TEST_PRELOAD} ? '-fsanitize=address,undefined' : '';
     my $flags = `apr-1-config --includes --cppflags --link-ld --libs` =~ tr/\n/ /r;
     my $command = "gcc -std=gnu11 -g -Wall -Wextra -Werror $sanitizer -I$Httpd::TOP/include -o $out @how"
-        . " $flags " . `apu-1-config --link-ld` =~ tr/\n/ /r . '-lssl -lcrypto -lz -lpthread';
+        . " $flags " . `apu-1-config --link-ld` =~ tr/\n/ /r . '-lssl -lcrypto -lz -lpthread' . (-e '/usr/include/idn2.h' ? ' -lidn2' : '');
     my $output = `$command 2>&1`;
     is($?, 0, "$out is built") or BAIL_OUT($output);
 }

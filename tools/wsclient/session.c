@@ -505,7 +505,7 @@ void ws_session_close(int code, const char *reason)
 
 void ws_session_leave(void)
 {
-    if (ws_session_now() == WS_SESSION_OPEN) {
+    if (__atomic_load_n(&id, __ATOMIC_ACQUIRE)) {
         ws_session_close(WS_CLOSE_GOING_AWAY, "");
         ws_client_wait(client, ws_session_stuck() ? 0 : GOODBYE);
     }
