@@ -550,7 +550,7 @@ failed('no place', 'request: "a:b:c:d" is not HOST:PORT:HOST:PORT', 'ws://x.test
     my $s    = IO::Socket::SSL->start_SSL(scalar $listener->accept, SSL_server => 1, SSL_cert => $cert, SSL_key => $key);
     is($s && $s->get_servername, 'localhost', 'a dot at the end of the host is not asked for');
     $s and syswrite $s, "no HTTP\r\n\r\n";
-    is(told($name), 'failed 0 handshake: the answer is not HTTP/1.1', 'and not compared');
+    is(told($name), 'failed 0 handshake: the response is not HTTP/1.1', 'and not compared');
 }
 
 # An address in brackets.

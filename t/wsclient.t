@@ -88,7 +88,7 @@ is((talk("xy\n", '--hex', "$ws/echo"))[0], 5, 'are told');
 END
     is((split /\n/, (talk("00ff\n", '-j', '--hex', "$ws/echo"))[1])[1], '{"event":"message","base64":"AP8="}', 'bytes in base64');
     like((talk('', '--json', "$ws/nothing"))[1],
-        qr/^\{"event":"failure","reason":"handshake: server answered 404","status":404,"answer":"Not Found","headers":\[\["Date",.*\]\],"body":"<!DOCTYPE.*"\}$/,
+        qr/^\{"event":"failure","reason":"handshake: server answered 404","status":404,"answer":"Not Found","headers":\[\["Date",.*\]\],"body":"\\u003c!DOCTYPE.*"\}$/,
         'and a failure, with the answer');
     ($status, $output) = Program::run('/usr/bin/python3', '-c', <<'END', $program, "$ws/echo");
 import json, subprocess, sys

@@ -264,7 +264,8 @@ static void read_connection_option(int c)
         break;
     case OPT_RECONNECT:
         to->reconnect_max =
-            optarg ? (apr_uint32_t)(number(optarg, "reconnect", 0.01, 1e6) * 1000) : RECONNECT_MAX;
+            optarg ? (apr_uint32_t)seconds(lists.headers->pool, optarg, "reconnect", 10)
+                   : RECONNECT_MAX;
         to->reconnect = to->reconnect_max < RECONNECT_FIRST ? to->reconnect_max : RECONNECT_FIRST;
         break;
     case OPT_CACERT:
@@ -309,22 +310,22 @@ static void read_message_option(int c)
         ws_options.json = 1;
         break;
     case 'c':
-        check(ws_parse_count(headers->pool, optarg, 1, COUNT_MAX, &value), optarg, "count");
+        check(ws_parse_count(lists.headers->pool, optarg, 1, COUNT_MAX, &value), optarg, "count");
         ws_options.count = (apr_uint64_t)value;
         break;
     case OPT_STAY:
         ws_options.stay = 1;
         break;
     case 't':
-        ws_options.timeout = (apr_uint32_t)seconds(headers->pool, optarg, "timeout", 1);
+        ws_options.timeout = (apr_uint32_t)seconds(lists.headers->pool, optarg, "timeout", 1);
         break;
     case OPT_PING:
-        value = seconds(headers->pool, optarg, "ping", 0);
+        value = seconds(lists.headers->pool, optarg, "ping", 0);
         to->ping_interval = value ? (apr_uint32_t)value : WS_NEVER;
         break;
     case OPT_CLOSE_TIMEOUT:
         ws_options.close_timeout =
-            (apr_uint32_t)(number(optarg, "close-timeout", 0.001, 3600) * 1000);
+            (apr_uint32_t)seconds(lists.headers->pool, optarg, "close-timeout", 1);
         break;
     default:
         read_connection_option(c);
