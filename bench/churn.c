@@ -5,7 +5,10 @@
  * messages small and large, compressed or not), idle ones, slow readers, those that vanish with or without
  * a word, and those that send garbage. Every echo is compared with what was sent.
  *
- *   churn [-c CONNECTIONS] [-r MESSAGES_A_SECOND] [-t SECONDS] PORT TLS_PORT [PATH]
+ *   churn [-c CONNECTIONS] [-r MESSAGES_A_SECOND] [-t SECONDS] [-k] PORT TLS_PORT [PATH]
+ *
+ * With -k, child processes are killed meanwhile: a connection that breaks is counted as lost, and a line
+ * "lost TIME" gives the time in seconds since 1970.
  *
  * Ends with 0 and a line of counts, or with 1 if anything went wrong, which it tells.
  */
@@ -51,8 +54,16 @@ typedef enum { NONE, HANDSHAKE, OPEN, CLOSING } stage;
 #define SLOW_MESSAGES 150
 #define SLOW_SIZE 65536
 
-/* A client that waits longer than this for what has to come says so, seconds. */
-#define PATIENCE 60
+/* A client that waits longer than this for what has to come says so; t/lib/Patience.pm knows why. */
+static double patience(void)
+{
+    static double seconds;
+    if (seconds <= 0) {
+        const char *text = getenv("WS_TEST_DEADLINE");
+        seconds = text && atoi(text) > 0 ? atoi(text) : 60;
+    }
+    return seconds;
+}
 
 typedef struct client {
     kind kind;
@@ -76,7 +87,7 @@ typedef struct client {
 } client;
 
 static struct {
-    int clients, rate, seconds, port, tls_port;
+    int clients, rate, seconds, kills, port, tls_port;
     const char *path;
 } opt = {.clients = 200, .rate = 2000, .seconds = 10, .path = "/"};
 
@@ -86,7 +97,7 @@ static SSL_CTX *tls;
 static z_stream packer, unpacker;
 static double ends;
 static struct {
-    unsigned long connections, messages, bytes, refused, restarted, wrong;
+    unsigned long connections, messages, bytes, refused, restarted, lost, wrong;
 } count;
 
 static double now(void)
@@ -135,6 +146,20 @@ static void complain(const client *c, const char *what)
                (int)(c - clients), name_of(c), c->tls ? ", TLS" : "", c->stage, c->seen, c->size,
                c->expected, what);
     }
+}
+
+/* A connection has ended that the server should not have ended. */
+static void broken(const client *c, const char *what)
+{
+    struct timespec t;
+    if (!opt.kills) {
+        complain(c, what);
+        return;
+    }
+    count.lost++;
+    clock_gettime(CLOCK_REALTIME, &t);
+    printf("lost %.3f\n", (double)t.tv_sec + (double)t.tv_nsec / 1e9);
+    fflush(stdout);
 }
 
 /* ---- Out ---- */
@@ -256,7 +281,7 @@ static void talk(client *c, size_t size, int times)
         }
         put_frame(c, WS_FIN | op, data + at, size - at);
     }
-    c->due = now() + PATIENCE;
+    c->due = now() + patience();
 }
 
 static void close_all(client *c)
@@ -264,7 +289,7 @@ static void close_all(client *c)
     static const unsigned char normal[] = {1000 >> 8, 1000 & 0xFF};
     put_frame(c, WS_FIN | WS_OP_CLOSE, normal, sizeof(normal));
     c->stage = CLOSING;
-    c->due = now() + PATIENCE;
+    c->due = now() + patience();
 }
 
 static void put_noise(client *c)
@@ -370,7 +395,7 @@ static int on_control(client *c, const ws_piece *piece)
     code = piece->len < 2 ? 1005 : (unsigned)piece->data[0] << 8 | piece->data[1];
     put_frame(c, WS_FIN | WS_OP_CLOSE, piece->data, piece->len < 2 ? 0 : 2);
     c->stage = CLOSING;
-    c->due = now() + PATIENCE;
+    c->due = now() + patience();
     if (code == 1012) {
         count.restarted++;
     }
@@ -497,7 +522,7 @@ static int on_input(client *c)
                 return 1;
             }
             if (c->stage != CLOSING && c->kind != GARBAGE && c->kind != NOISE && c->kind != HALF) {
-                complain(c, "the connection has broken");
+                broken(c, "the connection has broken");
             }
             return 0;
         }
@@ -540,7 +565,7 @@ static void come(client *c)
         c->ssl = SSL_new(tls);
         SSL_set_fd(c->ssl, c->fd);
         if (SSL_connect(c->ssl) != 1) {
-            complain(c, "the TLS handshake has failed");
+            broken(c, "the TLS handshake has failed");
             leave(c, 1);
             return;
         }
@@ -548,7 +573,7 @@ static void come(client *c)
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
     epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &e);
     c->stage = HANDSHAKE;
-    c->due = now() + PATIENCE;
+    c->due = now() + patience();
     len = snprintf(text, sizeof(text),
                    "GET %s HTTP/1.1\r\nHost: localhost:%d\r\nUpgrade: websocket\r\n"
                    "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -591,10 +616,10 @@ static void act(client *c)
     }
     if (!c->reads) {
         c->reads = 1;
-        c->due = now() + PATIENCE;
+        c->due = now() + patience();
     }
     else if (c->stage != OPEN || c->expected) {
-        complain(c, "nothing has come for a minute");
+        complain(c, "nothing comes any more");
         leave(c, 1);
         return;
     }
@@ -611,7 +636,7 @@ static void act(client *c)
     }
     if (!flush(c)) {
         if (c->stage != CLOSING) {
-            complain(c, "it cannot be written");
+            broken(c, "it cannot be written");
         }
         leave(c, 1);
     }
@@ -655,7 +680,7 @@ static void run(void)
 int main(int argc, char **argv)
 {
     int o;
-    while ((o = getopt(argc, argv, "c:r:t:")) != -1) {
+    while ((o = getopt(argc, argv, "c:r:t:k")) != -1) {
         switch (o) {
         case 'c':
             opt.clients = atoi(optarg);
@@ -666,13 +691,17 @@ int main(int argc, char **argv)
         case 't':
             opt.seconds = atoi(optarg);
             break;
+        case 'k':
+            opt.kills = 1;
+            break;
         default:
             argc = 0;
         }
     }
     if (argc - optind < 2 || opt.clients < 1 || opt.rate < 1) {
-        fprintf(stderr, "usage: churn [-c CONNECTIONS] [-r MESSAGES_A_SECOND] [-t SECONDS] PORT "
-                        "TLS_PORT [PATH]\n");
+        fprintf(stderr,
+                "usage: churn [-c CONNECTIONS] [-r MESSAGES_A_SECOND] [-t SECONDS] [-k] PORT "
+                "TLS_PORT [PATH]\n");
         return 2;
     }
     opt.port = atoi(argv[optind]);
@@ -694,8 +723,9 @@ int main(int argc, char **argv)
         clients[i].due = now() + seconds_up_to(1);
     }
     run();
-    printf("connections %lu, echoes %lu, MiB %lu, refused %lu, closed by restarts %lu, wrong %lu\n",
+    printf("connections %lu, echoes %lu, MiB %lu, refused %lu, closed by restarts %lu, lost %lu, "
+           "wrong %lu\n",
            count.connections, count.messages, count.bytes >> 20, count.refused, count.restarted,
-           count.wrong);
+           count.lost, count.wrong);
     return count.wrong != 0;
 }

@@ -17,7 +17,7 @@ my $api = Httpd::compile('api');
 my $hash  = '{SHA}CEo1Ae3vaEXy8eQZjsOiuBz1xrw=';
 my $certs = Httpd::certificates();
 # The user of /time has as long as that to connect.
-my $until = time + 8 * Patience::factor();
+my $until = time + 8 * Patience::stretching();
 
 # Read by an expression, which wants the whole path.
 my $dir = tempdir(TMPDIR => 1, CLEANUP => 1);
