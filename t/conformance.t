@@ -189,7 +189,9 @@ for (['a frame without a mask', frame_bytes(TEXT, 'x', mask => '')], ['an opcode
     $c->send(PING, 'late');
     $c->close(4001);
     is(unpack('n', $close[3]), 4000, 'the server closes');
-    ok($c->at_end, 'behind its Close frame it sends nothing, not even to a Ping or the client\'s Close');
+    my ($opcode, $payload) = $c->frame;
+    is("$opcode $payload", PONG . ' late', 'it answers a Ping until the client has closed, too');
+    ok($c->at_end, 'behind its Close frame it sends nothing else, not even to the client\'s Close');
 }
 for my $code (1005, 1006, 1015, 1004, 999, 5000) {
     my $c = Client->new($httpd, "/api?name=code$code");

@@ -37,7 +37,7 @@ END
             'in: text fin, 83 bytes', ': "%01%c3%a4' . 'x' x 61 . '"...',
             'out: text fin, 89 bytes', ': "he%22llo%01%c3%a4' . 'x' x 55 . '"...',
             'in: close fin, 5 bytes', ': "%03%e8bye"',
-            'out: close fin, 2 bytes', ': "%03%e8"'
+            'out: close fin, 5 bytes', ': "%03%e8bye"'
         );
         @want = map { $want[2 * $_] . ($level eq 'trace6' ? $want[2 * $_ + 1] : '') } 0 .. 4;
         is_deeply(\@seen, \@want, "frames at $level");
@@ -165,7 +165,7 @@ END
         address => '127.0.0.1', user => undef, vhost => 'localhost', uri => '/echo/json', args => 'a=%22',
         handler => 'echo', subprotocol => 'echo', version => 13, way => 'tls', messages_in => 1,
         messages_out => 1, bytes_in => 5, bytes_out => 5, wire_in => 6 + 5 + 6 + 2 + 14,
-        wire_out => 2 + 5 + 2 + 2, code => 4000, reason => "\xe4\"\\\x01</script>", closer => 'client',
+        wire_out => 2 + 5 + 2 + 2 + 14, code => 4000, reason => "\xe4\"\\\x01</script>", closer => 'client',
         most_queued => 0, pings_missed => 0,
     }, 'json: all the rest');
 }
@@ -175,7 +175,7 @@ END
     $c->echoes('hello');
     close_with($c, 1000, "line\nbreak \xc3\xa4");
     my ($line) = records($httpd, 'own', 1);
-    like($line, qr{^127\.0\.0\.1 127\.0\.0\.1 \[localhost\] - /echo/own (\d+) (\d+) (\d+) 32 11 \d+% - [0-9a-f]{16} echo "line\\nbreak \\xc3\\xa4" closed$},
+    like($line, qr{^127\.0\.0\.1 127\.0\.0\.1 \[localhost\] - /echo/own (\d+) (\d+) (\d+) 32 24 \d+% - [0-9a-f]{16} echo "line\\nbreak \\xc3\\xa4" closed$},
         'a format of its own');
     my ($start, $ms, $us) = $line =~ m{/echo/own (\d+) (\d+) (\d+)};
     cmp_ok($start, '>=', $before, 'it began after the client connected');

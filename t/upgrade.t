@@ -97,6 +97,20 @@ sub counters {
 
 sub descriptors { my @all = glob "/proc/$_[0]{pid}/fd/*"; return scalar @all }
 
+# Two that are subscribed: each has got what each of them has said.
+sub listeners {
+    my ($httpd) = @_;
+    my @c;
+    for my $n (1, 2) {
+        push @c, Client->new($httpd, '/news');
+        $c[-1]->text("listener $n");
+        for my $c (@c) {
+            1 while ($c->message)[1] ne "listener $n";
+        }
+    }
+    return @c;
+}
+
 sub news {
     my ($from, $to, $name) = @_;
     $from->text($name);
@@ -122,7 +136,7 @@ for my $pair (['this', 'other'], ['other', 'this'], ['an old release', 'this']) 
         return ($crowd->wait_output(qr/^$_[1] (\d+)$/m))[1];
     };
     is($ask->('open 100', 'opened'), 100, "$name: 100 connections");
-    my @old = map { Client->new($httpd, '/news') } 1 .. 2;
+    my @old = listeners($httpd);
     news(@old, "$name: a channel before");
     my $descriptors = descriptors($httpd);
     my @children    = $httpd->children;
@@ -148,7 +162,7 @@ for my $pair (['this', 'other'], ['other', 'this'], ['an old release', 'this']) 
     is_deeply({ map { $_ => $seen->{$_} } keys %expected }, \%expected, 'they count what they have, and nothing is shifted');
     my @others = grep { !exists $expected{$_} && !/^(?:children|wire_bytes_total|queued|memory)/ } keys %$seen;
     is("@others", '', 'no other counter has anything');
-    my @both = map { Client->new($httpd, '/news') } 1 .. 2;
+    my @both = listeners($httpd);
     news(@both, 'a channel of new children works');
 
     $httpd->graceful;

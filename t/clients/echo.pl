@@ -82,7 +82,7 @@ if (!$old) {
 put(frame(close => $old ? '' : pack('n', 4321) . 'enough'));
 if ($version != 75) {
     my $last = get();
-    check(defined $last && $in->is_close && $last eq ($old ? '' : pack 'n', 4321), 'the close comes back');
+    check(defined $last && $in->is_close && $last eq ($old ? '' : pack('n', 4321) . 'enough'), 'the close comes back');
 }
 check(!defined get(), 'and then the end');
 print "done\n";

@@ -46,7 +46,7 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
     check(bytes, 'a million bytes are echoed');
     check(`${both}` === 'one,two', 'two at a time');
     check(/^permessage-deflate/.test(compressed), 'compressed');
-    check(end === '4321  true', `the end is clean: ${end}`);
+    check(end === '4321 enough true', `the end is clean: ${end}`);
     await browser.close();
     console.log('done');
 })().catch(error => {

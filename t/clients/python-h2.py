@@ -129,7 +129,7 @@ def main():
     c.send(three, TEXT, b"who")
     check(b"secure=0" in c.frame(three)[1], "the handler knows that there is no TLS")
     c.send(one, CLOSE, struct.pack("!H", 4321) + b"done")
-    check(c.frame(one) == (CLOSE, struct.pack("!H", 4321)), "the close code comes back")
+    check(c.frame(one) == (CLOSE, struct.pack("!H", 4321) + b"done"), "the close code and its reason come back")
     while one not in c.ended:
         c.read()
     check(True, "then the stream ends")
