@@ -37,6 +37,11 @@ static inline int outbox_add(outbox *o, const void *data, apr_size_t len)
     if (len == 0) {
         return 0;
     }
+    if (o->pos > o->len / 2) { /* what never runs empty must not grow for ever */
+        o->len -= o->pos;
+        memmove(o->data, o->data + o->pos, o->len);
+        o->pos = 0;
+    }
     if (!(more = realloc(o->data, o->len + len))) {
         return -1;
     }

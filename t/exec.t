@@ -526,7 +526,7 @@ sub to_programs { return Httpd::descriptors($_[0], qr/pipe:|pidfd/) }
 for (['', 'command= is missing'], ['command=perl', 'absolute path'], ["command=$dir/none", 'No such file'],
     ["command=$dir", 'no file that can be executed'], ['command=/etc/passwd', 'no file that can be executed'],
     ['command=/bin/cat framing=word', 'line, nul or length'], ['command=/bin/cat type=json', 'text or binary'],
-    ['command=/bin/cat shared=yes', 'on or off'], (map { ["command=/bin/cat max=$_", 'takes a whole number from 1 to 100000'] } qw(0 1K 100001 1x)),
+    ['command=/bin/cat shared=yes', 'takes on, server or off'], (map { ["command=/bin/cat max=$_", 'takes a whole number from 1 to 100000'] } qw(0 1K 100001 1x)),
     (map { ["command=/bin/cat longest=$_", 'takes a size from 1 to 1G'] } qw(2G 0 1KB 1.5M)), ['command=/bin/cat stop=1s,2s,3sec', 'three times'], ['command=/bin/cat stderr=none', 'lines a second'],
     ['command=/bin/cat stop=1s,2s', 'three times'], ['command=/bin/cat stop=3s,2s,1s', 'three times'],
     ['command=/bin/cat directory=tmp', 'absolute path'],

@@ -4,7 +4,7 @@
  * A program for each connection, messages on its standard input and output; or one for all of them.
  *
  *     WebSocketHandler ws_exec.so "command=/path/program argument ..." [directory=/path]
- *         [framing=line|nul|length] [type=text|binary] [shared=on] [max=N] [longest=SIZE]
+ *         [framing=line|nul|length] [type=text|binary] [shared=on|server] [max=N] [longest=SIZE]
  *         [stderr=N|off] [stop=TIME,TIME,TIME]
  *
  * docs/bridges.md tells all of it. Programs are started in on_request, on a thread of httpd, which may
@@ -14,7 +14,6 @@
  */
 
 #include <errno.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,19 +31,12 @@
 #include "supervisor.h"
 #include "slots.h"
 
-#include "websocket_parse.h"
-
 /* Read from a program at a time, bytes, and so many times before others have their turn. */
 #define READ_SIZE (32 * 1024)
 #define ROUNDS 4
 
 /* The same when it has ended, and what it has left behind may write on. */
 #define LAST_ROUNDS 64
-
-#define DEFAULT_MAX 100
-#define DEFAULT_LONGEST (1024 * 1024)
-#define DEFAULT_LINES 10
-#define STOP_MAX (60 * 1000)
 
 typedef struct session {
     exec_program *program;
@@ -60,165 +52,16 @@ typedef struct session {
     exec_config *config;
 } session;
 
-/* ---- Configuration ---- */
-
-static const char *set_command(apr_pool_t *pconf, exec_config *config, const char *value)
-{
-    struct stat st;
-    char *file;
-    size_t len;
-
-    if (apr_tokenize_to_argv(value, &config->argv, pconf) != APR_SUCCESS || !config->argv[0]
-        || config->argv[0][0] != '/') {
-        return "takes the absolute path of a program, and its arguments";
-    }
-    file = config->argv[0];
-    len = strlen(file);
-    if (!strcmp(file + len - 2, "/*")) {
-        config->folder = apr_pstrmemdup(pconf, file, len - 2);
-        return exec_programs_list(pconf, config->folder, &config->programs);
-    }
-    if (stat(file, &st) < 0) {
-        return apr_psprintf(pconf, "%s: %s", file, strerror(errno));
-    }
-    return S_ISREG(st.st_mode) && (st.st_mode & 0111)
-               ? NULL
-               : apr_psprintf(pconf, "%s is no file that can be executed: chmod +x", file);
-}
-
-typedef const char *parser(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
-                           apr_int64_t *n);
-
-static const char *set_number(apr_pool_t *pconf, parser *parse, const char *value,
-                              apr_int64_t least, apr_int64_t most, apr_uint32_t *field)
-{
-    apr_int64_t n = *field;
-    const char *error = parse(pconf, value, least, most, &n);
-
-    *field = (apr_uint32_t)n;
-    return error;
-}
-
-static const char *set_stop(apr_pool_t *pconf, exec_config *config, const char *value)
-{
-    char *last, *times = apr_pstrdup(pconf, value);
-    apr_uint32_t after = 1;
-    int n = 0;
-
-    for (char *t = apr_strtok(times, ",", &last); t; t = apr_strtok(NULL, ",", &last)) {
-        if (n == EXEC_STEPS
-            || set_number(pconf, ws_parse_interval, t, after, STOP_MAX, &config->stop_at[n])) {
-            n = 0;
-            break;
-        }
-        after = config->stop_at[n++];
-    }
-    return n == EXEC_STEPS ? NULL
-                           : "takes three times from 1ms to 60s, none before the last: 1s,3s,5s";
-}
-
-/* @return the place of the value in a list of words, -1 if it is none */
-static int word(const char *value, const char *const *words)
-{
-    for (int i = 0; words[i]; i++) {
-        if (!strcmp(value, words[i])) {
-            return i;
-        }
-    }
-    return -1;
-}
-
-static const char *set(apr_pool_t *pconf, exec_config *config, const char *key, const char *value)
-{
-    static const char *const framings[] = {"line", "nul", "length", NULL};
-    static const char *const types[] = {"text", "binary", NULL};
-    static const char *const switches[] = {"off", "on", NULL};
-    const char *error;
-    struct stat folder;
-    int n;
-
-    if (!strcmp(key, "command")) {
-        return set_command(pconf, config, value);
-    }
-    if (!strcmp(key, "directory")) {
-        config->directory = apr_pstrdup(pconf, value);
-        return *value != '/'              ? "takes an absolute path"
-               : stat(value, &folder) < 0 ? strerror(errno)
-               : S_ISDIR(folder.st_mode)  ? NULL
-                                          : "is no folder";
-    }
-    if (!strcmp(key, "framing")) {
-        config->framing = (exec_framing)(n = word(value, framings));
-        return n >= 0 ? NULL : "takes line, nul or length";
-    }
-    if (!strcmp(key, "type")) {
-        config->type = (n = word(value, types)) ? WS_BINARY : WS_TEXT;
-        return n >= 0 ? NULL : "takes text or binary";
-    }
-    if (!strcmp(key, "shared")) {
-        config->shared = n = word(value, switches);
-        return n >= 0 ? NULL : "takes on or off";
-    }
-    if (!strcmp(key, "max")) {
-        return set_number(pconf, ws_parse_count, value, 1, 100000, &config->max);
-    }
-    if (!strcmp(key, "longest")) {
-        return set_number(pconf, ws_parse_size, value, 1, 1 << 30, &config->longest);
-    }
-    if (!strcmp(key, "stderr")) {
-        config->lines = 0;
-        if (!strcmp(value, "off")
-            || !(error = set_number(pconf, ws_parse_count, value, 1, 10000, &config->lines))) {
-            return NULL;
-        }
-        return apr_pstrcat(pconf, error, ", of lines a second that are logged; or off", NULL);
-    }
-    if (!strcmp(key, "stop")) {
-        return set_stop(pconf, config, value);
-    }
-    return "unknown key; there are command, directory, framing, type, shared, max, longest, stderr "
-           "and stop";
-}
-
-static const char *configure(apr_pool_t *pconf, const char *key, const char *value, void **data)
-{
-    static const exec_config defaults = {.type = WS_TEXT,
-                                         .max = DEFAULT_MAX,
-                                         .longest = DEFAULT_LONGEST,
-                                         .lines = DEFAULT_LINES,
-                                         .stop_at = {1000, 3000, 5000}};
-    exec_config *config = *data;
-
-    if (!config) {
-        *data = config = apr_pmemdup(pconf, &defaults, sizeof(defaults));
-    }
-    if (key) {
-        return set(pconf, config, key, value);
-    }
-    if (!config->argv) {
-        return "command= is missing: which program?";
-    }
-    if (config->programs && config->shared) {
-        return "shared= is for one program: name it in command=";
-    }
-    if (!config->directory) {
-        config->directory = ap_make_dirstr_parent(pconf, config->argv[0]);
-    }
-    if (!(config->slots = exec_slots_new(pconf, config->max))) {
-        return "there is no memory for so many";
-    }
-    return NULL;
-}
+/* ---- Child processes ---- */
 
 static apr_status_t start(apr_pool_t *pchild, void *data, ws_location *here)
 {
     exec_config *config = data;
 
-    (void)pchild;
     if (!(config->keeper = exec_keeper_new(config))) {
         return APR_ENOMEM;
     }
-    if (config->shared && !(config->hub = exec_hub_new(config, here))) {
+    if (config->shared && !(config->hub = exec_hub_new(config, here, pchild))) {
         exec_keeper_stop(config->keeper);
         return APR_ENOMEM;
     }
@@ -318,29 +161,32 @@ static char **with_file(apr_pool_t *pool, char *const *argv, const char *file)
     return copy;
 }
 
-int exec_launch(const exec_config *config, request_rec *r, const char *file, char *const *env,
-                exec_process *process, int **slot)
+void exec_how(exec_start *how, const exec_config *config, request_rec *r)
 {
     const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
-    exec_start how = {.argv = with_file(r->pool, config->argv, file),
-                      .env = env,
-                      .directory = config->directory,
-                      .cpu = core->limit_cpu,
-                      .mem = core->limit_mem,
-                      .nproc = core->limit_nproc};
+
+    how->directory = config->directory;
+    how->cpu = core->limit_cpu;
+    how->mem = core->limit_mem;
+    how->nproc = core->limit_nproc;
+}
+
+int exec_launch(const exec_config *config, const exec_start *how, const server_rec *server,
+                exec_process *process, int **slot)
+{
     const char *what;
     int error;
 
     if (!(*slot = exec_slot_take(config->slots, config->max))) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
-                      "websocket: exec: refused with 503: %u programs run already (max=)",
-                      config->max);
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
+                     "websocket: exec: refused with 503: %u programs run already (max=)",
+                     config->max);
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    if ((error = exec_spawn(&how, process, &what)) != 0) {
+    if ((error = exec_spawn(how, process, &what)) != 0) {
         exec_slot_set(*slot, 0);
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, error, r,
-                      "websocket: exec: the program cannot be started: %s", what);
+        ap_log_error(APLOG_MARK, APLOG_ERR, error, server,
+                     "websocket: exec: the program cannot be started: %s", what);
         return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE
                    ? HTTP_SERVICE_UNAVAILABLE
                    : HTTP_INTERNAL_SERVER_ERROR;
@@ -368,6 +214,7 @@ static int on_request(ws_request *rq, void *data)
     exec_config *config = data;
     request_rec *r = ws_request_rec(rq);
     exec_choice choice = {NULL, NULL, ""};
+    exec_start how;
     exec_process process;
     apr_pool_t *pool;
     session *s;
@@ -379,10 +226,13 @@ static int on_request(ws_request *rq, void *data)
     if (!(pool = ws_request_pool(rq))) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    if ((status = choose(config, r, rq, &choice)) != 0
-        || (status =
-                exec_launch(config, r, choice.file, environment(r, rq, &choice), &process, &slot))
-               != 0) {
+    if ((status = choose(config, r, rq, &choice)) != 0) {
+        return status;
+    }
+    exec_how(&how, config, r);
+    how.argv = with_file(r->pool, config->argv, choice.file);
+    how.env = environment(r, rq, &choice);
+    if ((status = exec_launch(config, &how, r->server, &process, &slot)) != 0) {
         return status;
     }
     s = apr_pcalloc(pool, sizeof(*s));
@@ -642,7 +492,7 @@ static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
     }
 }
 
-WS_HANDLER(exec) = {.configure = configure,
+WS_HANDLER(exec) = {.configure = exec_configure,
                     .start = start,
                     .stop = stop,
                     .on_request = on_request,

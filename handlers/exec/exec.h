@@ -10,6 +10,7 @@
 #include "mod_websocket.h"
 
 #include "framing.h"
+#include "server.h"
 #include "spawn.h"
 
 /** Steps of stopping a program whose standard input has been closed: SIGINT, SIGTERM, SIGKILL. */
@@ -25,14 +26,18 @@ typedef struct exec_config {
     const char *directory;
     exec_framing framing;
     ws_type type;
-    int shared;
-    apr_uint32_t max;                 /**< programs at once */
-    apr_uint32_t longest;             /**< message of a program, bytes */
+    enum { EXEC_EACH, EXEC_CHILD, EXEC_SERVER } shared; /**< by whom a program is */
+    exec_server *server;                                /**< with EXEC_SERVER */
+    apr_uint32_t max;                                   /**< programs at once */
+    apr_uint32_t longest;                               /**< message of a program, bytes */
     apr_uint32_t lines;               /**< of standard error that are logged, a second; 0: none */
     apr_uint32_t stop_at[EXEC_STEPS]; /**< milliseconds from the closing of standard input */
     int *slots;                       /**< max of them, see slots.h */
     exec_keeper *keeper;              /**< of this child process */
     exec_hub *hub;                    /**< likewise, where the program is shared */
 } exec_config;
+
+/** The handler's configure: config.c. */
+const char *exec_configure(apr_pool_t *pconf, const char *key, const char *value, void **data);
 
 #endif

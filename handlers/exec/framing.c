@@ -2,6 +2,14 @@
 
 #include "framing.h"
 
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Read at a time, bytes. */
+#define READ_SIZE (64 * 1024)
+
 #define PREFIX 4 /* bytes of a length, the most significant first */
 
 static char end_of(exec_framing framing)
@@ -47,6 +55,41 @@ apr_ssize_t exec_get(exec_framing framing, const char *data, apr_size_t len, int
         return -1;
     }
     return end ? (apr_ssize_t)(*size + 1) : over ? (apr_ssize_t)len : 0;
+}
+
+int exec_input_take(exec_input *in, int fd, exec_framing framing, apr_size_t longest,
+                    void (*take)(void *arg, const char *line, apr_size_t len), void *arg)
+{
+    char *more = realloc(in->data, in->len + READ_SIZE);
+    apr_size_t done = 0, len;
+    apr_ssize_t n = 0;
+    const char *start;
+    ssize_t got;
+
+    if (!more) {
+        return -1;
+    }
+    in->data = more;
+    got = read(fd, in->data + in->len, READ_SIZE);
+    if (got <= 0) {
+        return got < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+    }
+    in->len += (apr_size_t)got;
+    while (done < in->len
+           && (n = exec_get(framing, in->data + done, in->len - done, 0, longest, &start, &len))
+                  > 0) {
+        take(arg, start, len);
+        done += (apr_size_t)n;
+    }
+    in->len -= done;
+    memmove(in->data, in->data + done, in->len);
+    return n < 0 ? -2 : 1;
+}
+
+void exec_input_clear(exec_input *in)
+{
+    free(in->data);
+    *in = (exec_input){NULL, 0};
 }
 
 /* Bytes of the character at the front, 0 if there is none: Unicode, table 3-7. */

@@ -27,6 +27,22 @@ int exec_put(outbox *to, exec_framing framing, const char *data, apr_size_t len)
 apr_ssize_t exec_get(exec_framing framing, const char *data, apr_size_t len, int over,
                      apr_size_t longest, const char **start, apr_size_t *size);
 
+/** What has been read, without a whole message. Zeroed at first. */
+typedef struct exec_input {
+    char *data;
+    apr_size_t len;
+} exec_input;
+
+/**
+ * Read once, and call take for each message that is whole; it must not touch the input.
+ * @return 1 there may be more; 0 not now; -1 it has ended, or there is no memory; -2 a message is longer
+ *         than longest
+ */
+int exec_input_take(exec_input *in, int fd, exec_framing framing, apr_size_t longest,
+                    void (*take)(void *arg, const char *line, apr_size_t len), void *arg);
+
+void exec_input_clear(exec_input *in);
+
 /**
  * A program may write anything, but text messages are UTF-8 (RFC 6455, section 8.1).
  * @return NULL if it is; else a copy in which each wrong byte is U+FFFD, to be freed. NULL with *len 0

@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A program that all connections of a WebSocketHandler line in this child process share. Messages have a
+ * A program that all connections of a WebSocketHandler line in this child process share, or in all of them
+ * (server.h). Messages have a
  * tag that says of which connection they are, or for which:
  *
  *     ID TAB open TAB peer TAB user TAB path TAB arguments      to the program
@@ -18,8 +19,8 @@
 
 #include "exec.h"
 
-/** @return NULL when there is no memory */
-exec_hub *exec_hub_new(exec_config *config, ws_location *here);
+/** @param pool  of the child process. @return NULL when there is no memory */
+exec_hub *exec_hub_new(exec_config *config, ws_location *here, apr_pool_t *pool);
 
 /** Let go of the program: before exec_keeper_stop(). */
 void exec_hub_stop(exec_hub *h);
@@ -33,8 +34,11 @@ void exec_hub_join(exec_hub *h, ws_conn *c);
 void exec_hub_message(exec_hub *h, ws_conn *c, const char *data, apr_size_t len);
 void exec_hub_leave(exec_hub *h, ws_conn *c, int code);
 
-/** exec.c: start a program for a request. @return 0, or the status to refuse with */
-int exec_launch(const exec_config *config, request_rec *r, const char *file, char *const *env,
+/** exec.c: where a program runs, and the limits of a request's Location. */
+void exec_how(exec_start *how, const exec_config *config, request_rec *r);
+
+/** exec.c: start a program. @return 0, or the status to refuse with, which has been logged */
+int exec_launch(const exec_config *config, const exec_start *how, const server_rec *server,
                 exec_process *process, int **slot);
 
 #endif

@@ -285,16 +285,19 @@ static void *run(void *arg)
     pthread_mutex_lock(&k->lock);
     while (!k->over || k->programs) {
         int timeout = -1, beside = 0;
-        unsigned n = 0;
-        struct pollfd *more = realloc(fds, (k->count * 3 + 3) * sizeof(*fds));
+        unsigned n = 0, sides = 0;
+        struct pollfd *more;
 
-        if (more) {
+        pthread_mutex_unlock(&k->lock); /* the side has a lock that comes before */
+        sides = k->side.count ? k->side.count(k->side.data) : 0;
+        pthread_mutex_lock(&k->lock);
+        if ((more = realloc(fds, (k->count * 3 + 1 + sides) * sizeof(*fds)))) {
             fds = more;
             n = fill(k, fds, &timeout);
         }
         pthread_mutex_unlock(&k->lock);
         if (more) {
-            beside = k->side.fill ? k->side.fill(k->side.data, fds + n) : 0;
+            beside = sides ? k->side.fill(k->side.data, fds + n, &timeout) : 0;
             poll(fds, n + (unsigned)beside, timeout);
         }
         else {
@@ -302,7 +305,7 @@ static void *run(void *arg)
         }
         while (read(k->wake, &woken, sizeof(woken)) > 0) {
         }
-        if (beside) {
+        if (more && sides) {
             k->side.act(k->side.data, fds + n, beside);
         }
         pthread_mutex_lock(&k->lock);
@@ -345,6 +348,16 @@ static int start_thread(exec_keeper *k)
 }
 
 /* ---- For others ---- */
+
+int exec_keeper_run(exec_keeper *k)
+{
+    int runs;
+
+    pthread_mutex_lock(&k->lock);
+    runs = !k->over && start_thread(k);
+    pthread_mutex_unlock(&k->lock);
+    return runs;
+}
 
 exec_keeper *exec_keeper_new(const exec_config *config)
 {

@@ -38,9 +38,11 @@ typedef struct exec_program {
 
 /** What the keeper's thread does for a shared program, beside its own affairs; it holds no lock then. */
 typedef struct exec_side {
-    /** Fill in up to two of fds. @return how many */
-    int (*fill)(void *data, struct pollfd *fds);
-    /** They have been polled. */
+    /** How many of fds it needs at most. */
+    unsigned (*count)(void *data);
+    /** Fill them in, and lower *timeout (milliseconds, -1: none) if need be. @return how many */
+    int (*fill)(void *data, struct pollfd *fds, int *timeout);
+    /** They have been polled, or the time is over. */
     void (*act)(void *data, const struct pollfd *fds, int n);
     /** A program has ended. */
     void (*ended)(void *data, const exec_program *p);
@@ -49,6 +51,9 @@ typedef struct exec_side {
 
 /** @return NULL when there is no memory; its thread is made with the first program */
 exec_keeper *exec_keeper_new(const exec_config *config);
+
+/** Make the thread, if there is none. @return whether it runs */
+int exec_keeper_run(exec_keeper *k);
 
 /** Stop all programs, wait until they have ended, and the thread with them: two seconds at most. */
 void exec_keeper_stop(exec_keeper *k);

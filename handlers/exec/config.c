@@ -1,0 +1,185 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/* The keys of the handler exec. What cannot work is refused when httpd reads its configuration. */
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <apr_strings.h>
+
+#include "exec.h"
+#include "programs.h"
+#include "slots.h"
+#include "websocket_parse.h"
+
+#define DEFAULT_MAX 100
+#define DEFAULT_LONGEST (1024 * 1024)
+#define DEFAULT_LINES 10
+#define STOP_MAX (60 * 1000)
+
+static const char *set_command(apr_pool_t *pconf, exec_config *config, const char *value)
+{
+    struct stat st;
+    char *file;
+    size_t len;
+
+    if (apr_tokenize_to_argv(value, &config->argv, pconf) != APR_SUCCESS || !config->argv[0]
+        || config->argv[0][0] != '/') {
+        return "takes the absolute path of a program, and its arguments";
+    }
+    file = config->argv[0];
+    len = strlen(file);
+    if (!strcmp(file + len - 2, "/*")) {
+        config->folder = apr_pstrmemdup(pconf, file, len - 2);
+        return exec_programs_list(pconf, config->folder, &config->programs);
+    }
+    if (stat(file, &st) < 0) {
+        return apr_psprintf(pconf, "%s: %s", file, strerror(errno));
+    }
+    return S_ISREG(st.st_mode) && (st.st_mode & 0111)
+               ? NULL
+               : apr_psprintf(pconf, "%s is no file that can be executed: chmod +x", file);
+}
+
+typedef const char *parser(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
+                           apr_int64_t *n);
+
+static const char *set_number(apr_pool_t *pconf, parser *parse, const char *value,
+                              apr_int64_t least, apr_int64_t most, apr_uint32_t *field)
+{
+    apr_int64_t n = *field;
+    const char *error = parse(pconf, value, least, most, &n);
+
+    *field = (apr_uint32_t)n;
+    return error;
+}
+
+static const char *set_stop(apr_pool_t *pconf, exec_config *config, const char *value)
+{
+    char *last, *times = apr_pstrdup(pconf, value);
+    apr_uint32_t after = 1;
+    int n = 0;
+
+    for (char *t = apr_strtok(times, ",", &last); t; t = apr_strtok(NULL, ",", &last)) {
+        if (n == EXEC_STEPS
+            || set_number(pconf, ws_parse_interval, t, after, STOP_MAX, &config->stop_at[n])) {
+            n = 0;
+            break;
+        }
+        after = config->stop_at[n++];
+    }
+    return n == EXEC_STEPS ? NULL
+                           : "takes three times from 1ms to 60s, none before the last: 1s,3s,5s";
+}
+
+/* @return the place of the value in a list of words, -1 if it is none */
+static int word(const char *value, const char *const *words)
+{
+    for (int i = 0; words[i]; i++) {
+        if (!strcmp(value, words[i])) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static const char *set(apr_pool_t *pconf, exec_config *config, const char *key, const char *value)
+{
+    static const char *const framings[] = {"line", "nul", "length", NULL};
+    static const char *const types[] = {"text", "binary", NULL};
+    static const char *const shares[] = {"off", "on", "server", NULL};
+    const char *error;
+    struct stat folder;
+    int n;
+
+    if (!strcmp(key, "command")) {
+        return set_command(pconf, config, value);
+    }
+    if (!strcmp(key, "directory")) {
+        config->directory = apr_pstrdup(pconf, value);
+        return *value != '/'              ? "takes an absolute path"
+               : stat(value, &folder) < 0 ? strerror(errno)
+               : S_ISDIR(folder.st_mode)  ? NULL
+                                          : "is no folder";
+    }
+    if (!strcmp(key, "framing")) {
+        config->framing = (exec_framing)(n = word(value, framings));
+        return n >= 0 ? NULL : "takes line, nul or length";
+    }
+    if (!strcmp(key, "type")) {
+        config->type = (n = word(value, types)) ? WS_BINARY : WS_TEXT;
+        return n >= 0 ? NULL : "takes text or binary";
+    }
+    if (!strcmp(key, "shared")) {
+        n = word(value, shares);
+        config->shared = n < 0 ? EXEC_EACH : (unsigned)n;
+        return n >= 0 ? NULL : "takes on, server or off";
+    }
+    if (!strcmp(key, "max")) {
+        return set_number(pconf, ws_parse_count, value, 1, 100000, &config->max);
+    }
+    if (!strcmp(key, "longest")) {
+        return set_number(pconf, ws_parse_size, value, 1, 1 << 30, &config->longest);
+    }
+    if (!strcmp(key, "stderr")) {
+        config->lines = 0;
+        if (!strcmp(value, "off")
+            || !(error = set_number(pconf, ws_parse_count, value, 1, 10000, &config->lines))) {
+            return NULL;
+        }
+        return apr_pstrcat(pconf, error, ", of lines a second that are logged; or off", NULL);
+    }
+    if (!strcmp(key, "stop")) {
+        return set_stop(pconf, config, value);
+    }
+    return "unknown key; there are command, directory, framing, type, shared, max, longest, stderr "
+           "and stop";
+}
+
+/* The same program, run in the same way, is the same to the next generation of child processes. */
+static const char *name_of(apr_pool_t *pconf, const exec_config *config)
+{
+    const char *name =
+        apr_psprintf(pconf, "1 %d %d %s", config->framing, config->type, config->directory);
+
+    for (char **a = config->argv; *a; a++) {
+        name = apr_pstrcat(pconf, name, "\n", *a, NULL);
+    }
+    return name;
+}
+
+const char *exec_configure(apr_pool_t *pconf, const char *key, const char *value, void **data)
+{
+    static const exec_config defaults = {.type = WS_TEXT,
+                                         .max = DEFAULT_MAX,
+                                         .longest = DEFAULT_LONGEST,
+                                         .lines = DEFAULT_LINES,
+                                         .stop_at = {1000, 3000, 5000}};
+    exec_config *config = *data;
+
+    if (!config) {
+        *data = config = apr_pmemdup(pconf, &defaults, sizeof(defaults));
+    }
+    if (key) {
+        return set(pconf, config, key, value);
+    }
+    if (!config->argv) {
+        return "command= is missing: which program?";
+    }
+    if (config->programs && config->shared) {
+        return "shared= is for one program: name it in command=";
+    }
+    if (!config->directory) {
+        config->directory = ap_make_dirstr_parent(pconf, config->argv[0]);
+    }
+    if (!(config->slots = exec_slots_new(pconf, config->max))) {
+        return "there is no memory for so many";
+    }
+    if (config->shared == EXEC_SERVER
+        && !(config->server = exec_server_new(pconf, name_of(pconf, config)))) {
+        return apr_psprintf(pconf, "the socket of shared=server cannot be made: %s",
+                            strerror(errno));
+    }
+    return NULL;
+}

@@ -1,0 +1,30 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** A list of connections' ids, in no order. Looking through one costs less than a message does. */
+
+#ifndef WS_EXEC_IDS_H
+#define WS_EXEC_IDS_H
+
+#include "mod_websocket.h"
+
+typedef struct exec_id {
+    ws_id id;
+    char *text; /**< owned by the list, or NULL */
+} exec_id;
+
+/** Zeroed at first. */
+typedef struct exec_ids {
+    exec_id *all;
+    apr_size_t count, size;
+} exec_ids;
+
+/** @return NULL if it is not in the list; valid until the list changes */
+exec_id *exec_ids_find(const exec_ids *l, ws_id id);
+
+/** @param text  copied; or NULL. @return 0; -1 when there is no memory */
+int exec_ids_add(exec_ids *l, ws_id id, const char *text);
+
+void exec_ids_remove(exec_ids *l, ws_id id);
+void exec_ids_clear(exec_ids *l);
+
+#endif

@@ -1,0 +1,27 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** A line of a shared program: ID TAB kind TAB text. */
+
+#ifndef WS_EXEC_LINE_H
+#define WS_EXEC_LINE_H
+
+#include "mod_websocket.h"
+
+typedef struct exec_line {
+    ws_id id; /**< 0: all */
+    const char *kind, *text;
+    apr_size_t kind_len, len;
+} exec_line;
+
+/** @return whether it is one */
+int exec_line_read(const char *data, apr_size_t len, exec_line *l);
+int exec_line_is(const exec_line *l, const char *kind);
+
+/**
+ * The text of a "close": "code reason", or a reason alone, which is cut to size - 1 bytes.
+ * @return the reason, in words
+ */
+char *exec_line_close(const char *text, apr_size_t len, char *words, apr_size_t size,
+                      apr_int64_t *code);
+
+#endif

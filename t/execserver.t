@@ -1,0 +1,239 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# ws_exec shared=server: one program for all child processes, over kills, reloads and its own end.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use File::Temp qw(tempdir);
+use Httpd;
+use Client qw(frame_bytes TEXT);
+
+my $dir = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+chmod 0755, $dir;
+Httpd::write_file("$dir/hall", <<'END');
+#!/usr/bin/perl
+$| = 1; use strict; use warnings;
+my %sum;
+while (<STDIN>) {
+    chomp;
+    my ($id, $kind, $text) = split /\t/, $_, 3;
+    if    ($kind eq 'open')                { print "$id\tmessage\topened $id $$ $text\n" }
+    elsif ($kind eq 'close')               { print "*\tmessage\tgone $id $text\n" }
+    elsif ($text =~ /^all (.*)/)           { print "*\tmessage\tall: $1\n" }
+    elsif ($text =~ /^to (\w+) (.*)/)      { print "$1\tmessage\tfrom $id: $2\n$id\tmessage\tsent\n" }
+    elsif ($text =~ /^close (\w+) (.*)/)   { print "$1\tclose\t$2\n$id\tmessage\tclosed\n" }
+    elsif ($text =~ /^echo (.*)/)          { print "$id\tmessage\t$1\n" }
+    elsif ($text =~ /^much (\d+)/)         { print "$id\tmessage\t", 'x' x $1, "\n" }
+    elsif ($text eq 'rubbish')             { print "what is this\n*\tend\t1000 no\n*\thello\t\n$id\tmessage\tstill here\n" }
+    elsif ($text =~ /^wait/)               { sleep 1; $sum{$id} = 0 }
+    elsif ($text eq 'sum')                 { print "$id\tmessage\t$sum{$id}\n" }
+    elsif ($text =~ /^exit (\d+)/)         { exit $1 }
+    else                                   { $sum{$id} += length $text }
+}
+END
+chmod 0755, "$dir/hall";
+
+my $children = $Httpd::MPM eq 'prefork'
+    ? "StartServers 4\nServerLimit 16\nMinSpareServers 4\nMaxSpareServers 8\nMaxRequestWorkers 16"
+    : "StartServers 4\nServerLimit 12\nThreadsPerChild 4\nMinSpareThreads 16\nMaxSpareThreads 48\nMaxRequestWorkers 48";
+my $httpd = Httpd->start(mpm_conf => $children, log_level => 'info websocket:debug', conf => <<"END");
+WebSocketDrainTimeout 1min
+WebSocketPing off
+<Location /hall>
+    WebSocketHandler ws_exec.so command=$dir/hall shared=server
+</Location>
+<Location /other>
+    WebSocketHandler ws_exec.so command=$dir/hall shared=server
+</Location>
+END
+
+# A client that the program has welcomed: {id}, {program}, and of which process it is.
+sub guest {
+    my ($path) = @_;
+    my $c = Client->new($httpd, $path // '/hall');
+    welcomed($c);
+    return $c;
+}
+
+sub welcomed {
+    my ($c) = @_;
+    my $text;
+    do { (undef, $text) = $c->message } while ($text !~ /^opened (\w+) (\d+)/);
+    ($c->{id}, $c->{program}) = ($1, $2);
+    $c->{process} = substr $c->{id}, 0, 4;
+    return $c;
+}
+
+# The next message that is no news of others' ends.
+sub hear {
+    my ($c) = @_;
+    my $text;
+    do { (undef, $text) = $c->message } while ($text =~ /^gone /);
+    return $text;
+}
+
+sub ask {
+    my ($c, $text) = @_;
+    $c->text($text);
+    return hear($c);
+}
+
+sub heard_gone {
+    my ($c, $of, $code) = @_;
+    my $text;
+    do { (undef, $text) = $c->message } while ($text !~ /^gone $of->{id} /);
+    return is($text, "gone $of->{id} $code", "the program is told of code $code");
+}
+
+sub parent_of { return (Httpd::read_file("/proc/$_[0]/stat") =~ /\) \w (\d+)/)[0] }
+sub runs      { return -d "/proc/$_[0]" && Httpd::read_file("/proc/$_[0]/stat") !~ /\) Z / }
+
+# Guests of at least two processes: the owner's among them, and another.
+sub gather {
+    my @all;
+    Httpd::wait_for(sub {
+        push @all, guest();
+        my %of = map { $_->{process} => $_ } @all;
+        keys %of >= 2 && @all >= 8;
+    }, 'clients in two processes');
+    return @all;
+}
+
+# Which of them are the owner's: those that its killing breaks.
+my @all = gather();
+my $pid = $all[0]{program};
+is_deeply([map { $_->{program} } @all], [($pid) x @all], 'all child processes have one program');
+my ($here, $there) = do { my %of = map { $_->{process} => $_ } @all; (sort { $a->{id} cmp $b->{id} } values %of)[0, 1] };
+isnt($here->{process}, $there->{process}, 'two clients are of different processes');
+isnt(guest('/other')->{program}, $pid, 'another line has another program');
+
+# ---- Answers ----
+for (["to $there->{id} hi", $there], ["to $here->{id} ho", $here]) {
+    my ($what, $to) = @$_;
+    my ($from) = grep { $_ != $to } $here, $there;
+    is(ask($from, $what), 'sent', 'to one of another process');
+    like(hear($to), qr/^from $from->{id}: h[io]$/, 'which gets it');
+}
+$there->text('all of you');
+is_deeply([map { hear($_) } @all], [('all: of you') x @all], 'to all, once');
+is(ask($_, 'rubbish'), 'still here', 'lines that are none, and words of an owner, are left alone') for $here, $there;
+is(ask($_, 'to 0123456789abcdef x'), 'sent', 'an id that is none reaches nobody') for $here, $there;
+my $big = 'y' x 300_000;
+is(ask($_, "echo $big"), $big, 'a large message') for $here, $there;
+is(length ask($_, 'much 900000'), 900_000, 'a large answer') for $here, $there;
+for my $c ($here, $there) {
+    $c->text('wait');
+    $c->raw(frame_bytes(TEXT, 'x' x 1000) x 3000);
+    is(ask($c, 'sum'), 3_000_000, 'what it has no time for waits');
+}
+
+# ---- Ends of connections ----
+{
+    my $c;
+    Httpd::wait_for(sub { $c = guest(); $c->{process} ne $here->{process} }, 'a client of another process');
+    is(ask($here, "close $c->{id} 4001 enough"), 'closed', 'the program closes one of another process');
+    $c->expect_close(4001, 'with a code');
+    is($c->{reason}, 'enough', 'and a reason');
+    heard_gone($here, $c, 4001);
+    my $d = guest();
+    $d->close(1000);
+    heard_gone($_, $d, 1000) for $here, $there;
+    $there->text("two\nlines");
+    $there->expect_close(1003, 'a line cannot be forged');
+    @all = grep { $_ != $there } @all;
+}
+
+# ---- A child that is killed ----
+
+# kill -9 of the owner; returns clients that are still open, welcomed by another program.
+sub kill_owner {
+    my @clients = @_;
+    my $before  = $clients[0]{program};
+    my $owner   = parent_of($before);
+    ok((grep { $_ == $owner } $httpd->children), 'a child process has started the program');
+    kill 'KILL', $owner;
+    my @left;
+    for my $c (@clients) {
+        eval { welcomed($c); 1 } and push @left, $c;
+    }
+    cmp_ok(scalar @left, '>', 0, 'when the owner is killed, clients of other processes stay');
+    isnt($left[0]{program}, $before, 'another process starts the program again');
+    is_deeply([map { $_->{program} } @left], [($left[0]{program}) x @left], 'one for all, to which all are announced');
+    isnt(parent_of($left[0]{program}), $owner, 'in another process');
+    Httpd::wait_for(sub { !runs($before) }, 'the end of the old program');
+    return @left;
+}
+for my $round (1 .. 2) {
+    push @all, guest() while @all < 8 * $round;
+    my %of = map { $_->{process} => 1 } @all;
+    while (keys %of < 2) { push @all, guest(); $of{ $all[-1]{process} } = 1 }
+    @all = kill_owner(@all);
+    is(ask($all[0], "echo round $round"), "round $round", 'it answers');
+    $all[-1]->text("all round $round");
+    is_deeply([map { hear($_) } @all], [("all: round $round") x @all], 'all hear each other');
+    my $new = guest();
+    is($new->{program}, $all[0]{program}, 'new clients come to it');
+    push @all, $new;
+}
+
+# ---- Another child that is killed: the program learns that its clients have gone ----
+{
+    my $owner = parent_of($all[0]{program});
+    my ($victim) = grep { $_ != $owner } $httpd->children;
+    my @mine;
+    Httpd::wait_for(sub {
+        push @all, guest();
+        my %of = map { $_->{process} => 1 } @all;
+        keys %of >= 2;
+    }, 'clients in two processes');
+    kill 'KILL', grep { $_ != $owner } $httpd->children;
+    my @left = grep { defined eval { ask($_, 'echo here') } } @all;
+    my ($gone) = grep { my $c = $_; !grep { $_ == $c } @left } @all;
+    ok($gone && @left, 'clients of killed processes break, those of the owner stay');
+    is($_->{program}, $all[0]{program}, 'the program stays') for $left[0];
+    @all = @left;
+    my $late = guest();
+    is($late->{program}, $all[0]{program}, 'new processes find it');
+    push @all, $late;
+}
+
+# ---- A reload ----
+{
+    my @before = @all;
+    $httpd->graceful;
+    my @after = map { guest() } 1 .. 4;
+    is_deeply([map { $_->{program} } @after], [($before[0]{program}) x @after], 'after a reload, new clients come to the same program');
+    $after[0]->text('all generations');
+    is_deeply([map { hear($_) } @before, @after], [('all: generations') x (@before + @after)], 'and hear the old ones');
+    $_->close(1000) for @before;
+    welcomed($_) for @after;
+    isnt($after[0]{program}, $before[0]{program}, 'when the old process has ended, another one starts it again');
+    is_deeply([map { $_->{program} } @after], [($after[0]{program}) x @after], 'for all that are there');
+    is(ask($after[0], 'echo on'), 'on', 'and it goes on');
+    @all = @after;
+}
+
+# ---- Its own end ----
+{
+    Httpd::wait_for(sub {
+        push @all, guest();
+        my %of = map { $_->{process} => 1 } @all;
+        keys %of >= 2;
+    }, 'clients in two processes');
+    $all[0]->text('exit 3');
+    for my $c (@all) {
+        $c->expect_close(1011, 'when it ends, all connections do, whose process ever they are');
+        is($c->{reason}, 'the program has ended with status 3', 'with its status');
+    }
+    my $again;
+    Httpd::wait_for(sub { (Client->refused($httpd, '/hall'))[0] == 101 }, 'another start');
+    $again = guest();
+    isnt($again->{program}, $all[0]{program}, 'the next handshake starts it again');
+    my $last = $again->{program};
+    $httpd->stop;
+    ok(!runs($last), 'it ends with httpd');
+}
+is_deeply([$httpd->complaints], [], 'no child crashed') if $httpd->can('complaints');
+done_testing;
