@@ -4,7 +4,7 @@
 
 #include "t/unit/rig.h"
 
-enum { TIMEOUT = PATIENCE, RATE = 100 };
+enum { TIMEOUT = 60000, RATE = 100 };
 
 static const ws_handler handler = {ECHO_RECORDER};
 
