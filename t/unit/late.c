@@ -119,6 +119,7 @@ static void pieces_do_not_keep_it_from_being_idle(rig *r)
         next = wire_next(&w);
     } while (!strcmp(next, "pong"));
     is_str(next, "close 1001 \"no message for too long\"", "control frames are no messages");
+    wire_close(&w, 1001, "");
     told_is("a", "close 1001 \"no message for too long\"", "on_close");
     wire_free(&w);
 
@@ -130,6 +131,7 @@ static void pieces_do_not_keep_it_from_being_idle(rig *r)
         next = wire_next(&w);
     } while (!strcmp(next, "pong"));
     is_str(next, "close 1001 \"no message for too long\"", "nor are pieces of one");
+    wire_close(&w, 1001, "");
     told_is("a", "close 1001 \"no message for too long\"", "on_close");
     wire_free(&w);
 }
