@@ -8,6 +8,7 @@
  *   configuration          httpd/config.c     directives, merging, the settings of a request
  *                          httpd/plugins.c   handlers: loading and checking
  *                          httpd/handler_directory.c  a directory of them
+ *   which module answers   httpd/mapping.c
  *   handshake              httpd/upgrade.c    request -> on_request -> 101
  *                          protocol/handshake.c
  *   take-over              httpd/takeover.c   socket and TLS leave httpd

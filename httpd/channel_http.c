@@ -83,28 +83,11 @@ const char *ws_channel_http_set(cmd_parms *cmd, void *config, int argc, char *co
     return NULL;
 }
 
-static const ws_channel_http *wanted(const request_rec *r)
+int ws_channel_http_wanted(const request_rec *r)
 {
     const ws_channel_http *h = ws_dir_config_of(r)->channel_http;
     int error_page = r->prev && ap_is_HTTP_ERROR(r->prev->status);
-    return h && h->what && !error_page ? h : NULL;
-}
-
-/* There is no file: as ws_upgrade_map_to_storage(). */
-int ws_channel_http_map_to_storage(request_rec *r)
-{
-    ap_conf_vector_t *before = r->per_dir_config;
-    int ours;
-    if (!used) {
-        return DECLINED;
-    }
-    ours = ap_location_walk(r) == OK && wanted(r);
-    r->per_dir_config = before;
-    if (!ours) {
-        return DECLINED;
-    }
-    r->handler = "websocket";
-    return OK;
+    return h && h->what && !error_page;
 }
 
 /* ---- Answers ---- */
@@ -510,13 +493,13 @@ static const char *forbidden(request_rec *r, ws_action action, const apr_array_h
 
 int ws_channel_http_handler(request_rec *r)
 {
-    const ws_channel_http *h = wanted(r);
+    const ws_channel_http *h = ws_dir_config_of(r)->channel_http;
     const char *wrong, *origin = apr_table_get(r->headers_in, "Origin");
     const char *allow = "GET, HEAD, OPTIONS";
     int publishes, subscribes;
     apr_array_header_t *names;
 
-    if (!h) {
+    if (!ws_channel_http_wanted(r)) {
         return DECLINED;
     }
     ws_upgrade_restore_args(r);
@@ -567,11 +550,4 @@ int ws_channel_http_handler(request_rec *r)
     return r->method_number == M_POST     ? publish(r, names)
            : r->method_number == M_DELETE ? clear(r, names)
                                           : count(r, names);
-}
-
-void ws_channel_http_register(apr_pool_t *p)
-{
-    (void)p;
-    ap_hook_map_to_storage(ws_channel_http_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
-    ap_hook_handler(ws_channel_http_handler, NULL, NULL, APR_HOOK_FIRST);
 }

@@ -29,11 +29,10 @@ const char *ws_channel_http_set(cmd_parms *cmd, void *config, int argc, char *co
 /** Whether a section says anything but off: then children need an engine.  [any process] */
 int ws_channel_http_used(void);
 
-/** The hooks of httpd. */
-int ws_channel_http_map_to_storage(request_rec *r);
-int ws_channel_http_handler(request_rec *r);
+/** Whether a request's Locations set WebSocketChannelHTTP. */
+int ws_channel_http_wanted(const request_rec *r);
 
-/** register_hooks. */
-void ws_channel_http_register(apr_pool_t *p);
+/** handler: publishing, subscribing, counting. */
+int ws_channel_http_handler(request_rec *r);
 
 #endif

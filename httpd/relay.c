@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <http_core.h>
 #include <http_log.h>
+#include <http_protocol.h>
 #include <http_ssl.h>
 #include <poll.h>
 #include <string.h>
@@ -170,13 +171,19 @@ static int client_fd(conn_rec *c)
 static void wait_for_either(relay *w)
 {
     int client = client_fd(w->c), full = !APR_BRIGADE_EMPTY(w->up);
+    /* Whatever is asked for, poll() tells of a client that has reset its connection (HTTP/2: of the end of
+     * mod_http2's pipe, which means nothing). */
     struct pollfd p[2] = {{.fd = w->pair, .events = (short)(POLLIN | (full ? POLLOUT : 0))},
-                          {.fd = full || w->up_ended ? -1 : client, .events = POLLIN}};
+                          {.fd = (full || w->up_ended) && w->c->master ? -1 : client,
+                           .events = full || w->up_ended ? 0 : POLLIN}};
     if (client < 0 && !w->up_ended) {
         w->c->aborted = 1;
         return;
     }
     poll(p, 2, TICK);
+    if (p[1].events == 0 && p[1].revents && !w->c->master) {
+        w->over = 1;
+    }
 }
 
 static void carry(relay *w)
@@ -199,12 +206,13 @@ static void carry(relay *w)
     }
 }
 
-static apr_status_t hand_over(relay *w, ws_new_conn *n)
+static apr_status_t hand_over(int *ours, ws_new_conn *n)
 {
     ws_engine *engine = ws_child_engine();
     apr_status_t rv = ESHUTDOWN;
     int pair[2];
 
+    n->relayed = 1;
     if (!engine || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
         if (engine) {
             rv = errno;
@@ -213,12 +221,19 @@ static apr_status_t hand_over(relay *w, ws_new_conn *n)
         ws_new_conn_drop(n);
         return rv;
     }
-    w->pair = pair[0];
+    *ours = pair[0];
     n->fd = pair[1];
     if ((rv = ws_engine_add(engine, n)) != APR_SUCCESS) {
-        close(w->pair);
+        close(pair[0]);
     }
     return rv;
+}
+
+static void log_lost(request_rec *r, apr_status_t rv)
+{
+    ws_counters_add(APR_STATUS_IS_EMFILE(rv) ? WS_COUNT_REFUSED_DESCRIPTORS
+                                             : WS_COUNT_REFUSED_SERVER);
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "websocket: the connection cannot be relayed");
 }
 
 int ws_relay(request_rec *r, ws_new_conn *n)
@@ -233,27 +248,84 @@ int ws_relay(request_rec *r, ws_new_conn *n)
     c->keepalive = AP_CONN_CLOSE;
 
     n->secure = ap_ssl_conn_is_ssl(c);
-    n->relayed = 1;
-    if ((rv = hand_over(&w, n)) != APR_SUCCESS) {
-        ws_counters_add(APR_STATUS_IS_EMFILE(rv) ? WS_COUNT_REFUSED_DESCRIPTORS
-                                                 : WS_COUNT_REFUSED_SERVER);
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "websocket: the connection cannot be relayed");
+    if ((rv = hand_over(&w.pair, n)) != APR_SUCCESS) {
+        log_lost(r, rv);
         c->aborted = 1;
         return DONE;
     }
     w.up = apr_brigade_create(r->pool, c->bucket_alloc);
     w.down = apr_brigade_create(r->pool, c->bucket_alloc);
     w.buf = apr_palloc(r->pool, PIECE);
-    if (ws_takeover_streams(c, 1)) {
-        ap_log_rerror(
-            APLOG_MARK, APLOG_WARNING, 0, r,
-            "websocket: %d WebSockets on one HTTP/2 connection: each holds a thread of "
-            "mod_http2, which gives a connection so many to begin with; other requests on it "
-            "can have to wait until a WebSocket ends",
-            WS_H2_STREAMS);
-    }
     carry(&w);
-    ws_takeover_streams(c, -1);
     close(w.pair);
     return OK;
+}
+
+/* ---- An answer, which goes one way only ---- */
+
+/* Wait for the engine. @return whether the client is still there: what it sends is its next request, so that only
+ * the end of its side counts, as when httpd's own modules write */
+static int wait_for_engine(conn_rec *c, int pair)
+{
+    struct pollfd p[2] = {{.fd = pair, .events = POLLIN},
+                          {.fd = c->master ? -1 : client_fd(c), .events = POLLRDHUP}};
+    poll(p, 2, TICK);
+    return !c->aborted && !p[1].revents;
+}
+
+/* @return whether there is more to come */
+static int carry_answer(request_rec *r, int pair, char *buf)
+{
+    ssize_t n = recv(pair, buf, PIECE, 0);
+    if (n < 0) {
+        return errno == EAGAIN || errno == EINTR;
+    }
+    return n > 0 && ap_rwrite(buf, (int)n, r) >= 0 && ap_rflush(r) >= 0;
+}
+
+int ws_relay_answer(request_rec *r, ws_new_conn *n)
+{
+    char *buf = apr_palloc(r->pool, PIECE);
+    apr_status_t rv;
+    int pair;
+
+    if (ap_rflush(r) < 0) { /* httpd's check refuses a header: it has answered */
+        ws_new_conn_drop(n);
+        return DONE;
+    }
+    n->secure = ap_ssl_conn_is_ssl(r->connection);
+    if ((rv = hand_over(&pair, n)) != APR_SUCCESS) {
+        log_lost(r, rv);
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    while (wait_for_engine(r->connection, pair) && carry_answer(r, pair, buf)
+           && !ws_child_check()) {
+    }
+    close(pair);
+    return OK;
+}
+
+/* ---- Why ---- */
+
+const char *ws_relay_reason(request_rec *r, int answers)
+{
+    static int logged;
+    const char *why;
+    if (ws_dir_config_of(r)->relay > 0) {
+        return "WebSocketRelay is on";
+    }
+    why = ws_takeover_obstacle(r->connection);
+    if (!why && answers) {
+        why = ws_takeover_answer_obstacle(r);
+    }
+    if (why && !r->connection->master && !__atomic_exchange_n(&logged, 1, __ATOMIC_RELAXED)) {
+        ap_log_rerror(
+            APLOG_MARK, APLOG_WARNING, 0, r,
+            "websocket: the connection is relayed: %s. Each such connection holds a thread of "
+            "httpd: "
+            "keep the filter away from this Location, or allow for it in MaxRequestWorkers; "
+            "further ones are logged at level debug",
+            why);
+    }
+    return why;
 }

@@ -21,4 +21,17 @@
  */
 int ws_relay(request_rec *r, ws_new_conn *n);
 
+/**
+ * Give the engine the other end of an answer: what it sends there is the body, until it or the client has ended.
+ * @param n  as for ws_relay()
+ * @return as a handler of httpd
+ */
+int ws_relay_answer(request_rec *r, ws_new_conn *n);
+
+/**
+ * Why a request's connection has to be relayed, or NULL if it can be taken over.
+ * @param answers  whether there is to be an answer with a body, not a 101
+ */
+const char *ws_relay_reason(request_rec *r, int answers);
+
 #endif

@@ -3,21 +3,18 @@
 #include "httpd/sse.h"
 
 #include <apr_strings.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <http_log.h>
 #include <http_protocol.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/parse.h"
 #include "httpd/query.h"
 #include "httpd/child.h"
 #include "httpd/config.h"
+#include "httpd/http2.h"
 #include "httpd/limits.h"
+#include "httpd/relay.h"
 #include "httpd/response_headers.h"
 #include "httpd/sse_stream.h"
 #include "httpd/takeover.h"
@@ -68,7 +65,7 @@ static const apr_table_t *headers_of(request_rec *r)
     char *date = apr_palloc(r->pool, APR_RFC822_DATE_LEN);
     apr_table_t *first = apr_table_make(r->pool, 4), *all;
 
-    ws_upgrade_run_mod_headers(r);
+    ws_upgrade_run_header_filters(r);
     all = apr_table_overlay(r->pool, r->headers_out, r->err_headers_out);
     for (unsigned i = 0; i < sizeof(ours) / sizeof(*ours); i++) {
         apr_table_unset(all, ours[i]);
@@ -94,42 +91,6 @@ static ws_strbuf head_of(const apr_table_t *headers)
     ws_strbuf_puts(&t, "HTTP/1.1 200 OK\r\n");
     apr_table_do(add_line, &t, headers, NULL);
     return t;
-}
-
-/* What the engine says to its end of a pair of sockets is the body of an ordinary answer. */
-static int pump(request_rec *r, ws_new_conn *n)
-{
-    char buffer[8192];
-    int pair[2];
-    if (ap_rflush(r) < 0) { /* httpd's check refuses a header: it has answered */
-        ws_new_conn_drop(n);
-        return DONE;
-    }
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
-        ws_new_conn_drop(n);
-        return HTTP_SERVICE_UNAVAILABLE;
-    }
-    n->fd = pair[0];
-    n->relayed = 1;
-    if (ws_engine_add(ws_child_engine(), n) != APR_SUCCESS) {
-        close(pair[1]);
-        return HTTP_SERVICE_UNAVAILABLE;
-    }
-    for (;;) {
-        struct pollfd p = {.fd = pair[1], .events = POLLIN};
-        ssize_t got;
-        if (poll(&p, 1, 1000) < 0 && errno != EINTR) {
-            break;
-        }
-        got = read(pair[1], buffer, sizeof(buffer));
-        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR) || r->connection->aborted
-            || (got > 0 && (ap_rwrite(buffer, (int)got, r) < 0 || ap_rflush(r) < 0))
-            || (got < 0 && ws_child_check())) {
-            break;
-        }
-    }
-    close(pair[1]);
-    return OK;
 }
 
 static int take_over(request_rec *r, ws_new_conn *n, ws_sse_stream *s)
@@ -210,12 +171,21 @@ static int serve(request_rec *r, const ws_settings *settings, ws_sse_stream *s)
     n.data = s;
     n.strings =
         (ws_strings){.uri = r->uri, .args = r->args, .user = r->user, .peer = r->useragent_ip};
-    obstacle = ws_dir_config_of(r)->relay > 0 ? "WebSocketRelay is on"
-                                              : ws_takeover_obstacle(r->connection);
+    obstacle = ws_relay_reason(r, 1);
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: channel %s, the first of %u: %s%s%s",
                   s->channels[0].name, s->count, s->polls ? "a poll" : "an event stream",
                   obstacle ? ", with a thread of httpd's: " : "", obstacle ? obstacle : "");
-    return obstacle ? pump(r, &n) : take_over(r, &n, s);
+    return obstacle ? ws_relay_answer(r, &n) : take_over(r, &n, s);
+}
+
+/* A page has one socket, which stays its own. */
+static int included(request_rec *r)
+{
+    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                  "websocket: refused with 403: a page includes %s (SSI); a subscriber needs a "
+                  "connection of its own: let a script in the page subscribe",
+                  r->uri);
+    return HTTP_FORBIDDEN;
 }
 
 int ws_sse_serve(request_rec *r, const apr_array_header_t *names)
@@ -235,9 +205,10 @@ int ws_sse_serve(request_rec *r, const apr_array_header_t *names)
     ap_set_content_type(r, s->polls ? "application/json" : "text/event-stream");
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     apr_table_setn(r->headers_out, "X-Accel-Buffering", "no"); /* for proxies that collect */
-    if (r->header_only) {
+    if (r->header_only || r->main || ws_http2_unwanted(r)) {
+        const char *what = s->polls ? "a poll" : "an event stream";
         ws_sse_stream_free(s);
-        return OK;
+        return r->header_only ? OK : r->main ? included(r) : ws_http2_send_to_http_1_1(r, what);
     }
     return serve(r, settings, s);
 }

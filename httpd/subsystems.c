@@ -25,13 +25,13 @@
 #include "httpd/key_counts.h"
 #include "httpd/limit_table.h"
 #include "httpd/limits.h"
+#include "httpd/mapping.h"
 #include "httpd/metrics.h"
 #include "httpd/reauthorize.h"
 #include "httpd/scoreboard.h"
 #include "httpd/status.h"
 #include "httpd/stranded.h"
 #include "httpd/takeover.h"
-#include "httpd/upgrade.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -65,14 +65,11 @@ static const ws_subsystem table[] = {
      .parent_init = ws_extensions_init,
      .reclaim = ws_extensions_reclaim,
      .child_init = ws_extensions_child_init},
-    {.name = "takeover", /* before upgrade, whose hooks rely on what it notes of a connection */
+    {.name = "takeover", /* before mapping, whose hooks rely on what it notes of a connection */
      .register_hooks = ws_takeover_register,
      .child_init = ws_takeover_child_init},
-    {.name = "upgrade", .register_hooks = ws_upgrade_register},
-    {.name =
-         "channel_http", /* after upgrade: a handshake for a Location that has both is a handshake */
-     .reset = ws_channel_http_reset,
-     .register_hooks = ws_channel_http_register},
+    {.name = "mapping", .register_hooks = ws_mapping_register},
+    {.name = "channel_http", .reset = ws_channel_http_reset},
     {.name = "channel_acl", .register_hooks = ws_channelrules_register},
     {.name = "access", /* the configuration has been read */
      .reset = ws_access_reset,

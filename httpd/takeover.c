@@ -30,7 +30,6 @@ typedef struct ws_resource {
     int taken;
     ws_new_conn newcomer;
     int streams; /**< of HTTP/2, that are WebSockets */
-    int told;    /**< their number was logged */
 } ws_resource;
 
 static ap_filter_rec_t *gate_handle;
@@ -152,6 +151,14 @@ static apr_status_t drain(conn_rec *c, ws_new_conn *n)
     return rv == APR_SUCCESS || APR_STATUS_IS_EAGAIN(rv) ? APR_SUCCESS : rv;
 }
 
+static int among(const char *name, const char *const *names)
+{
+    while (*names && strcasecmp(name, *names)) {
+        names++;
+    }
+    return *names != NULL;
+}
+
 const char *ws_takeover_obstacle(conn_rec *c)
 {
     /* Filters that are done with a connection when its socket is taken away (mod_remoteip's has read
@@ -160,7 +167,7 @@ const char *ws_takeover_obstacle(conn_rec *c)
                                         "reqtimeout",     "log_input_output",
                                         "http_in",        "core_in",
                                         "core",           "remoteip_input",
-                                        "websocket_gate"};
+                                        "websocket_gate", NULL};
     const ws_resource *o = owned_of(c);
 
     if (!o || c->master) {
@@ -168,13 +175,7 @@ const char *ws_takeover_obstacle(conn_rec *c)
     }
     for (int i = 0; i < 2; i++) {
         for (ap_filter_t *f = i ? c->output_filters : c->input_filters; f; f = f->next) {
-            unsigned j;
-            for (j = 0; j < sizeof(known) / sizeof(*known); j++) {
-                if (!strcasecmp(f->frec->name, known[j])) {
-                    break;
-                }
-            }
-            if (j == sizeof(known) / sizeof(*known)) {
+            if (!among(f->frec->name, known)) {
                 return apr_psprintf(c->pool, "filter %s has to see its bytes", f->frec->name);
             }
             if (!strncasecmp(f->frec->name, "ssl/tls", 7) && !o->ssl) {
@@ -185,11 +186,33 @@ const char *ws_takeover_obstacle(conn_rec *c)
     return NULL;
 }
 
+int ws_takeover_filter_of_headers(const ap_filter_t *f)
+{
+    static const char *const names[] = {"fixup_headers_out", "mod_session_out", NULL};
+    return among(f->frec->name, names);
+}
+
+const char *ws_takeover_answer_obstacle(request_rec *r)
+{
+    /* httpd's own for an answer's form; compression, which is no duty; caching, which our answers forbid. */
+    static const char *const harmless[] = {"http_header",   "content_length",    "byterange",
+                                           "http_outerror", "old_write",         "deflate",
+                                           "cache_save",    "cache_save_subreq", "cache_remove_url",
+                                           "mod_expires",   "brotli_compress",   NULL};
+    for (ap_filter_t *f = r->output_filters; f && f != r->connection->output_filters; f = f->next) {
+        int by_type = !strncasecmp(f->frec->name, "bytype:", 7); /* AddOutputFilterByType */
+        if (!among(f->frec->name + (by_type ? 7 : 0), harmless)
+            && !ws_takeover_filter_of_headers(f)) {
+            return apr_psprintf(r->pool, "filter %s has to see its answer", f->frec->name);
+        }
+    }
+    return NULL;
+}
+
 int ws_takeover_streams(conn_rec *c, int change)
 {
     ws_resource *o = c->master ? owned_of(c->master) : NULL;
-    return o && __atomic_add_fetch(&o->streams, change, __ATOMIC_RELAXED) == WS_H2_STREAMS
-           && change > 0 && !__atomic_exchange_n(&o->told, 1, __ATOMIC_RELAXED);
+    return o ? __atomic_add_fetch(&o->streams, change, __ATOMIC_RELAXED) : 0;
 }
 
 /* The answer before this one can still lie in httpd's filters, when the client sent both requests at once:

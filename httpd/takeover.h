@@ -9,6 +9,7 @@
 #define WS_HTTPD_TAKEOVER_H
 
 #include <httpd.h>
+#include <util_filter.h>
 
 #include "engine/engine.h"
 
@@ -21,13 +22,15 @@ apr_status_t ws_takeover_child_init(apr_pool_t *pchild, server_rec *s, ws_engine
 /** Why a connection cannot be taken over, or NULL if it can. */
 const char *ws_takeover_obstacle(conn_rec *c);
 
-/** Streams of one connection that mod_http2 serves at a time, to begin with. */
-#define WS_H2_STREAMS 6
+/** Why an answer with a body, an event stream or a poll's, has to pass httpd's filters; NULL if it has not. */
+const char *ws_takeover_answer_obstacle(request_rec *r);
+
+/** Whether an output filter changes headers only: it can be run on nothing. */
+int ws_takeover_filter_of_headers(const ap_filter_t *f);
 
 /**
- * One WebSocket more (change 1) or less (-1) on the HTTP/2 connection that c is a stream of, if it is
- * one.  [any thread]
- * @return 1 when their number has reached WS_H2_STREAMS for the first time, else 0
+ * One WebSocket more (change 1) or less (-1) on the HTTP/2 connection that c is a stream of.  [any thread]
+ * @return how many there are now
  */
 int ws_takeover_streams(conn_rec *c, int change);
 

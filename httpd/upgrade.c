@@ -16,6 +16,7 @@
 #include "httpd/counters.h"
 #include "httpd/handler_directory.h"
 #include "httpd/hixie.h"
+#include "httpd/http2.h"
 #include "httpd/limits.h"
 #include "httpd/reauthorize.h"
 #include "httpd/relay.h"
@@ -33,31 +34,14 @@ static const char *header(const request_rec *r, const char *name)
     return apr_table_get(r->headers_in, name);
 }
 
-static int wanted(const request_rec *r)
+int ws_upgrade_wanted(const request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
-    /* The page for a refused handshake is asked for with the handshake's headers. */
-    int error_page = r->prev && ap_is_HTTP_ERROR(r->prev->status);
-    return d->handlers && (d->handlers->nelts || d->directory) && !error_page
+    /* The page for a refused handshake is asked for with the handshake's headers, and so is what a page
+     * includes (SSI). */
+    int other = r->main || (r->prev && ap_is_HTTP_ERROR(r->prev->status));
+    return d->handlers && (d->handlers->nelts || d->directory) && !other
            && ws_handshake_wanted(header(r, "Upgrade"));
-}
-
-int ws_upgrade_map_to_storage(request_rec *r)
-{
-    ap_conf_vector_t *before = r->per_dir_config;
-    int ours;
-    if (!header(r, "Upgrade")) {
-        return DECLINED;
-    }
-    /* ap_process_request_internal has put the server's own configuration here for this hook; what
-     * the Locations say is found again (and kept) by this walk. */
-    ours = ap_location_walk(r) == OK && wanted(r);
-    r->per_dir_config = before;
-    if (!ours) {
-        return DECLINED;
-    }
-    r->handler = "websocket"; /* mod_dir's FallbackResource is for what has no handler */
-    return OK;
 }
 
 static int refuse(ws_counter why, int status)
@@ -210,26 +194,27 @@ static apr_status_t swallow(ap_filter_t *f, apr_bucket_brigade *bb)
 }
 
 /*
- * mod_headers works in an output filter, which a 101 does not pass. Its filter is run here on nothing,
- * with an end behind it, so that `Header set` and `Header always set` hold for the 101 too. Afterwards
- * the request has no output filters but the connection's, so nobody meets that end.
+ * Some modules change an answer's headers in an output filter, which a 101 does not pass. Their filters are run
+ * here on nothing, with an end behind them, so that `Header set` holds for the 101 too and mod_session
+ * renews its cookie. Afterwards the request has no output filters but the connection's, so no other brigade
+ * reaches that end.
  */
-void ws_upgrade_run_mod_headers(request_rec *r)
+void ws_upgrade_run_header_filters(request_rec *r)
 {
-    ap_filter_t *f = r->output_filters;
-    while (f && strcasecmp(f->frec->name, "fixup_headers_out")) {
-        f = f->next;
-    }
-    if (f) {
-        ap_filter_rec_t *rec = apr_pcalloc(r->pool, sizeof(*rec));
-        ap_filter_t *end = apr_pcalloc(r->pool, sizeof(*end));
-        rec->name = "websocket_end";
-        rec->filter_func.out_func = swallow;
-        end->frec = rec;
-        end->r = r;
-        end->c = r->connection;
-        f->next = end;
-        ap_pass_brigade(f, apr_brigade_create(r->pool, r->connection->bucket_alloc));
+    apr_bucket_brigade *nothing = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    ap_filter_rec_t *rec = apr_pcalloc(r->pool, sizeof(*rec));
+    ap_filter_t *end = apr_pcalloc(r->pool, sizeof(*end)), *f, *next;
+    rec->name = "websocket_end";
+    rec->filter_func.out_func = swallow;
+    end->frec = rec;
+    end->r = r;
+    end->c = r->connection;
+    for (f = r->output_filters; f && f != r->connection->output_filters; f = next) {
+        next = f->next;
+        if (ws_takeover_filter_of_headers(f)) {
+            f->next = end;
+            ap_pass_brigade(f, nothing);
+        }
     }
 }
 
@@ -267,7 +252,7 @@ static int make_101(request_rec *r, const ws_request *rq, int version)
     apr_table_t *first = apr_table_make(r->pool, 2), *others;
 
     apr_table_do(add_header, r->err_headers_out, rq->headers, NULL);
-    ws_upgrade_run_mod_headers(r);
+    ws_upgrade_run_header_filters(r);
     others = apr_table_overlay(r->pool, r->err_headers_out, r->headers_out);
     apr_table_clear(r->err_headers_out);
     apr_table_unset(others, "Upgrade");
@@ -421,7 +406,7 @@ static int upgrade(request_rec *r, ws_request *rq)
     n.strings.peer = r->useragent_ip;
     n.strings.protocol = rq->protocol;
     n.strings.headers = ws_request_kept(r, reg->location.handler->keep_headers);
-    obstacle = d->relay > 0 ? "WebSocketRelay is on" : ws_takeover_obstacle(r->connection);
+    obstacle = ws_relay_reason(r, 0);
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
                   "websocket: version %d, handler %s, subprotocol %s", version, reg->location.name,
                   rq->protocol ? rq->protocol : "none");
@@ -452,23 +437,17 @@ int ws_upgrade_handler(request_rec *r)
     ws_request rq = {.r = r};
     int status;
 
-    if (!wanted(r)) {
+    if (!ws_upgrade_wanted(r)) {
         return DECLINED;
     }
     ws_upgrade_restore_args(r);
     rq.headers = apr_table_make(r->pool, 4);
-    status = upgrade(r, &rq);
+    status = ws_http2_begin(r) ? upgrade(r, &rq) : ws_http2_send_to_http_1_1(r, "a WebSocket");
+    ws_http2_end(r);
     ws_chain_free(rq.chain);
     if (rq.pool) {
         apr_pool_destroy(rq.pool);
     }
     ws_tickets_release(rq.ticket);
     return status;
-}
-
-void ws_upgrade_register(apr_pool_t *p)
-{
-    (void)p;
-    ap_hook_map_to_storage(ws_upgrade_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
-    ap_hook_handler(ws_upgrade_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
 }

@@ -9,8 +9,8 @@
 
 #include "engine/engine.h"
 
-/** map_to_storage: a handshake has no file, and no directory to be redirected to. */
-int ws_upgrade_map_to_storage(request_rec *r);
+/** Whether a request is a handshake where a WebSocketHandler stands; its Locations are known. */
+int ws_upgrade_wanted(const request_rec *r);
 
 /** handler: answers handshakes where a WebSocketHandler stands, declines everything else. */
 int ws_upgrade_handler(request_rec *r);
@@ -23,14 +23,12 @@ int ws_upgrade_handler(request_rec *r);
  */
 void ws_upgrade_restore_args(request_rec *r);
 
-/** Run the filter of mod_headers over r->headers_out, for an answer that httpd does not send. */
-void ws_upgrade_run_mod_headers(request_rec *r);
+/** Run the filters of mod_headers and mod_session, for an answer that httpd does not send. Behind it the request needs
+ *  other output filters: it has the connection's after a take-over. */
+void ws_upgrade_run_header_filters(request_rec *r);
 
 /** Keep what WebSocketReauthorize and expressions about channels have to know of a request, if they are
  *  configured: a ticket more. @return OK, or the status to refuse with */
 int ws_upgrade_keep_request(request_rec *r, const ws_settings *settings, ws_ticket **tickets);
-
-/** register_hooks. */
-void ws_upgrade_register(apr_pool_t *p);
 
 #endif

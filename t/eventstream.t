@@ -166,7 +166,7 @@ like($relayed->(), qr{^X-Mark: there$}m, "with mod_headers' headers");
 is($answer->{messages}[0]{data}, 'm8', 'a poll, too');
 SKIP: {
     skip 'mod_http2 is inactive with the prefork MPM', 2 if $Httpd::MPM eq 'prefork';
-    my $h2 = events("$tls/events/kept/a?after=$epoch-7", '--http2');
+    my $h2 = events("$tls/relayed/kept/a?after=$epoch-7", '--http2');
     has($h2, qr/data: m8\n\nid: $epoch-8\nevent: live/, 'over HTTP/2');
     like($h2->(), qr{\AHTTP/2 200}, 'which it is');
     kill 'KILL', pop @running;

@@ -22,6 +22,7 @@ WebSocketMaxMessageSize 16M
 WebSocketHandler $api
 Header always set X-Always "always set"
 <Location "/">
+    WebSocketRelay on
     WebSocketCompression on takeover=on
     Header always add Set-Cookie "c=3" "expr=%{QUERY_STRING} =~ /cookies/"
 </Location>
@@ -35,6 +36,15 @@ Header always set X-Always "always set"
 <Location "/old">
     WebSocketVersions 13 76 75
 </Location>
+<Location "/events">
+    WebSocketHandler off
+    WebSocketRelay off
+    WebSocketChannelHTTP subscribe
+    WebSocketSubscribe all
+</Location>
+<Location "/few">
+    WebSocketRelay off
+</Location>
 <Location "/ordinary">
     WebSocketHandler off
 </Location>
@@ -45,7 +55,7 @@ sub server {
     return Httpd->start(
         modules  => ['http2'],
         files    => { 'htdocs/ordinary/index.html' => 'no WebSocket here' },
-        mpm_conf => "StartServers 1\nServerLimit 4\nThreadsPerChild 25\nMaxRequestWorkers 100\nMinSpareThreads 1",
+        mpm_conf => $o{mpm_conf} || "StartServers 1\nServerLimit 4\nThreadsPerChild 25\nMaxRequestWorkers 100\nMinSpareThreads 1",
         conf     => $conf . ($o{conf} // ''),
     );
 }
@@ -68,7 +78,7 @@ sub is_told {
 Program::tap('node', node('messages'));
 ok(Httpd::wait_for(sub { h2_log() =~ m{^\d+ HTTP/2\.0 101 /\?cookie&name=cookies$}m }, 'the access log'),
     'the access log says that it was a stream of HTTP/2');
-ok($httpd->wait_log(qr/relayed: it is a stream of HTTP\/2/), 'and so does the error log');
+ok($httpd->wait_log(qr/relayed: WebSocketRelay is on/), 'and so does the error log');
 is_told('cookies', '1006 ""');
 
 Program::tap('node', node('ends'));
@@ -76,7 +86,7 @@ is_told(@$_) for ['client-closes', '4321 "done"'], ['server-closes', '4002 "enou
     ['ends-its-stream', '1006 ""'], ['resets-its-stream', '1006 ""'], ['is-gone-1', '1006 ""'], ['is-gone-2', '1006 ""'];
 Program::tap('node', node('streams'));
 Program::tap('node', node('refused'));
-is($httpd->count_log(qr/WebSockets on one HTTP\/2 connection/), 0, 'up to five on a connection, nothing is logged');
+is($httpd->count_log(qr/is sent to HTTP\/1\.1/), 0, 'with WebSocketRelay on, none is sent to HTTP/1.1');
 
 {
     my $slow = Program->start(node('slow'));
@@ -86,12 +96,15 @@ is($httpd->count_log(qr/WebSockets on one HTTP\/2 connection/), 0, 'up to five o
     ok($slow->wait_output(qr/^ok when it reads.*/m), 'when it reads, it gets all the rest');
 }
 
-# ---- How many there can be on one connection ----
+# ---- How many there can be ----
 
 Program::tap('node', node('limit'));
-is($httpd->count_log(qr/\[websocket:warn\].* 6 WebSockets on one HTTP\/2 connection/), 1, 'the log says so, once');
-Program::tap('node', node('more'));
-is($httpd->count_log(qr/ 6 WebSockets on one HTTP\/2 connection/), 2, 'and once for another connection');
+is($httpd->count_log(qr/\[websocket:warn\].* a WebSocket over HTTP\/2 is sent to HTTP\/1\.1/), 1, 'the log says so, once');
+{
+    my $small = server(mpm_conf => "StartServers 1\nServerLimit 1\nThreadsPerChild 25\nMaxRequestWorkers 25\n");
+    Program::tap('one on each of many connections', node('connections', $small));
+    is($small->count_log(qr/\[websocket:warn\].* a WebSocket over HTTP\/2 is sent to HTTP\/1\.1/), 1, 'the log says so, once');
+}
 
 # ---- Others ----
 

@@ -47,6 +47,19 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
     check(`${both}` === 'one,two', 'two at a time');
     check(/^permessage-deflate/.test(compressed), 'compressed');
     check(end === '4321 enough true', `the end is clean: ${end}`);
+    const many = await page.evaluate(async url => {
+        const open = i => new Promise((resolve, reject) => {
+            const c = new WebSocket(`${url.replace('https', 'wss')}few?${i}`);
+            c.onopen = () => { c.onmessage = event => resolve(event.data); c.send(`${i}`); };
+            c.onerror = reject;
+            (window.sockets = window.sockets || []).push(c);
+        });
+        const events = new EventSource(`${url}events/a`);
+        const live = new Promise(resolve => events.addEventListener('live', () => resolve('live')));
+        const got = await Promise.all([0, 1, 2, 3, 4, 5, 6, 7, 8].map(open));
+        return [got.join(), await live, (await fetch(`${url}ordinary/`)).status];
+    }, url);
+    check(`${many}` === '0,1,2,3,4,5,6,7,8,live,200', `nine WebSockets at once, an event stream and an ordinary request: ${many}`);
     await browser.close();
     console.log('done');
 })().catch(error => {

@@ -256,43 +256,67 @@ const parts = {
         session.destroy();
     },
 
+    // All but one on a connection are sent to HTTP/1.1, and keep no other request waiting.
     async limit() {
-        const session = await connect();
-        const all = [];
-        for (let i = 0; i < 6; i++) {
-            all.push(new Socket(session, `/?name=limit-${i}`));
+        const session = await connect(), first = new Socket(session, '/few?name=first');
+        await first.answer;
+        const together = [];
+        for (let i = 0; i < 20; i++) {
+            together.push(new Socket(session, `/few?name=late-${i}`).closed);
         }
-        await Promise.all(all.map(c => c.answer));
-        const late = [new Socket(session, '/?name=seventh').answer, get(session, '/index.html')];
-        let answered = 0;
-        late.forEach(answer => answer.then(() => { answered++; }));
-        let right = 0;
-        for (let n = 0; n < 50; n++) {
-            right += (await Promise.all(all.map(c => c.echo(`round ${n}`)))).every(x => x);
-        }
-        check(right === 50, 'six on one connection echo');
-        check(answered === 0, 'meanwhile no other request is answered');
-        for (const c of all.slice(0, 2)) {
-            c.send(CLOSE, code(1000));
-            await c.closes(1000, 'one is closed');
-        }
-        await Promise.all(late);
-        check(true, 'then others are');
+        check((await Promise.all(together)).every(code => code === 13), 'twenty more at once: HTTP_1_1_REQUIRED');
+        check(await get(session, '/index.html') === 200, 'an ordinary request is answered');
+        check(await new Socket(session, '/few?name=later').closed === 13, 'and another one: HTTP_1_1_REQUIRED');
+        check(await first.echo('hello'), 'the first echoes');
+        first.send(CLOSE, code(1000));
+        await first.closes(1000, 'it is closed');
+        let again;
+        do { // its thread may still be at work
+            again = new Socket(session, '/few?name=again');
+        } while (await Promise.race([again.answer, again.closed]) === 13);
+        check(await again.echo('hello'), 'then there is room for another one');
         session.destroy();
     },
 
-    async more() {
+    // One on each of many connections: half of the child's 25 threads may be held.
+    async connections() {
+        const sessions = [], open = [];
+        let sent = 0;
+        for (let i = 0; i < 36; i++) {
+            sessions.push(await connect());
+            const c = new Socket(sessions[i], `/few?name=connection-${i}`);
+            if (await Promise.race([c.answer, c.closed]) === 13) {
+                sent++;
+                sessions[i].destroy();
+            } else {
+                open.push(c);
+            }
+        }
+        check(open.length === 12 && sent === 24, `of 36 connections with one each, ${open.length} keep it, ${sent} are sent to HTTP/1.1`);
+        check((await Promise.all(open.map(c => c.echo('hello')))).every(x => x), 'those echo');
+        const other = await connect();
+        check(await get(other, '/index.html') === 200, 'an ordinary request is answered');
+        [other, ...sessions].forEach(session => session.destroy());
+    },
+
+    // How requests for event streams end: with this code.
+    async events() {
         const session = await connect();
-        // mod_http2 does not count a request whose answer is still on its way when the worker has ended it.
-        for (let i = 0; i < 200; i++) {
-            await get(session, '/index.html');
-        }
-        const all = [];
-        for (let i = 0; i < 10; i++) {
-            all.push(new Socket(session, `/?name=more-${i}`));
-        }
-        await Promise.all(all.map(c => c.answer));
-        check((await Promise.all(all.map(c => c.echo('hello')))).every(x => x), 'after requests that have ended, ten');
+        const ends = (path, headers, method = 'GET') => new Promise(resolve => {
+            const stream = session.request({':path': path, ':method': method, ...headers});
+            stream.on('error', () => {});
+            stream.on('response', answer => resolve(`status ${answer[':status']}`));
+            stream.on('close', () => resolve(stream.rstCode));
+            stream.resume();
+        });
+        const accept = {accept: 'text/event-stream'};
+        check(await ends('/events/a', accept) === 13, 'an event stream: HTTP_1_1_REQUIRED');
+        check(await ends('/events/a') === 13, 'a poll: HTTP_1_1_REQUIRED');
+        check(await ends('/elsewhere/a', accept) === 13, 'whatever ErrorDocument says');
+        check(await ends('/events/secret', accept) === 'status 403', 'what is forbidden is forbidden');
+        check(await ends('/events/a', accept, 'HEAD') === 'status 200', 'HEAD is answered');
+        check(await ends('/relayed/a', accept) === 'status 200', 'with WebSocketRelay on, a stream is served');
+        check(await ends('/index.html') === 'status 200', 'an ordinary request is answered');
         session.destroy();
     },
 

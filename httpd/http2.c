@@ -1,0 +1,69 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/http2.h"
+
+#include <ap_mpm.h>
+#include <http_log.h>
+#include <http_protocol.h>
+
+#include "httpd/config.h"
+#include "httpd/takeover.h"
+
+APLOG_USE_MODULE(websocket);
+
+/* WebSockets on one connection. mod_http2 serves 6 streams of a connection at a time to begin with, and after each stream
+ * that it resets fewer, down to 2 (m_be_annoyed() in h2_mplx.c). So one has to stay free, for ordinary requests and for
+ * those that are sent to HTTP/1.1. */
+#define PER_CONNECTION 1
+
+static int of_child; /* atomic: WebSockets over HTTP/2 in this process */
+
+/* Half of the threads stay free for requests. */
+static int child_max(void)
+{
+    int threads = 0;
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    return threads > 2 ? threads / 2 : 1;
+}
+
+int ws_http2_unwanted(const request_rec *r)
+{
+    return r->connection->master && ws_dir_config_of(r)->relay <= 0;
+}
+
+int ws_http2_begin(const request_rec *r)
+{
+    int here, all;
+    if (!r->connection->master) {
+        return 1;
+    }
+    here = ws_takeover_streams(r->connection, 1);
+    all = __atomic_add_fetch(&of_child, 1, __ATOMIC_RELAXED);
+    return !ws_http2_unwanted(r) || (here <= PER_CONNECTION && all <= child_max());
+}
+
+void ws_http2_end(const request_rec *r)
+{
+    if (r->connection->master) {
+        ws_takeover_streams(r->connection, -1);
+        __atomic_sub_fetch(&of_child, 1, __ATOMIC_RELAXED);
+    }
+}
+
+int ws_http2_send_to_http_1_1(request_rec *r, const char *what)
+{
+    static int logged;
+    int first = !__atomic_exchange_n(&logged, 1, __ATOMIC_RELAXED);
+    ap_log_rerror(
+        APLOG_MARK, first ? APLOG_WARNING : APLOG_DEBUG, 0, r,
+        "websocket: %s over HTTP/2 is sent to HTTP/1.1 (HTTP_1_1_REQUIRED): over HTTP/2 "
+        "each holds two threads of httpd. Give event streams, polls and WebSockets a host "
+        "with \"Protocols http/1.1\", so that clients need not ask twice",
+        what);
+    /* mod_http2 makes RST_STREAM(HTTP_1_1_REQUIRED) of this status with this note (h2_headers.c). It is no
+     * error of httpd's: an ErrorDocument elsewhere would turn the status into a redirect. */
+    apr_table_setn(r->notes, "ssl-renegotiate-forbidden", "websocket");
+    r->status = HTTP_FORBIDDEN;
+    ap_set_content_length(r, 0);
+    return OK;
+}

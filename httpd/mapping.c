@@ -1,0 +1,71 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/mapping.h"
+
+#include <apr_strings.h>
+#include <http_core.h>
+#include <http_request.h>
+#include <string.h>
+
+#include "httpd/channel_http.h"
+#include "httpd/child.h"
+#include "httpd/upgrade.h"
+#include "protocol/handshake.h"
+
+/* ap_process_request_internal has put the server's own configuration here for this hook; what the Locations
+ * say is found again (and kept) by this walk. */
+static int mapping_is_ours(request_rec *r)
+{
+    ap_conf_vector_t *before = r->per_dir_config;
+    int ours = 0;
+    if (apr_table_get(r->headers_in, "Upgrade") || ws_channel_http_used()) {
+        ours = ap_location_walk(r) == OK && (ws_upgrade_wanted(r) || ws_channel_http_wanted(r));
+        r->per_dir_config = before;
+    }
+    return ours;
+}
+
+/* There is no file, and no directory to be redirected to. */
+static int mapping_map_to_storage(request_rec *r)
+{
+    if (!mapping_is_ours(r)) {
+        return DECLINED;
+    }
+    if (r->proxyreq) { /* ProxyPass, or RewriteRule [P] of the server */
+        ws_upgrade_restore_args(r);
+        r->proxyreq = PROXYREQ_NONE;
+        r->filename = apr_pstrcat(r->pool, ap_document_root(r), r->uri, NULL);
+    }
+    r->handler = "websocket"; /* mod_dir's FallbackResource is for what has no handler */
+    return OK;
+}
+
+/* mod_cache looks for a page of this URL before Locations are known. So a handshake does here what httpd does when
+ * no quick handler answers (ap_process_async_request in http_request.c). */
+static int mapping_quick_handler(request_rec *r, int lookup)
+{
+    int status;
+    if (lookup || r->main || !ws_child_engine()
+        || !ws_handshake_wanted(apr_table_get(r->headers_in, "Upgrade"))) {
+        return DECLINED;
+    }
+    status = ap_process_request_internal(r);
+    return status == OK ? ap_invoke_handler(r) : status;
+}
+
+/* A handshake for a Location that has both directives is a handshake. */
+static int mapping_handler(request_rec *r)
+{
+    int status = ws_upgrade_handler(r);
+    return status == DECLINED ? ws_channel_http_handler(r) : status;
+}
+
+void ws_mapping_register(apr_pool_t *p)
+{
+    /* The core's handler answers "Upgrade: h2c", mod_cache's with a page, and mod_proxy's asks another server. */
+    static const char *const before[] = {"core.c", "mod_cache.c", "mod_proxy.c", NULL};
+    (void)p;
+    ap_hook_quick_handler(mapping_quick_handler, NULL, before, APR_HOOK_FIRST);
+    ap_hook_map_to_storage(mapping_map_to_storage, NULL, before, APR_HOOK_REALLY_FIRST);
+    ap_hook_handler(mapping_handler, NULL, before, APR_HOOK_REALLY_FIRST);
+}

@@ -1,0 +1,46 @@
+// Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+// Event streams of pages that came over HTTP/2, in Chromium: node http1-page.js PAGE EVENTS. Prints "ok NAME" or
+// "not ok NAME" for each test, and "done".
+
+'use strict';
+
+const {chromium} = require('playwright-core');
+const [address, events] = process.argv.slice(2);
+const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
+
+(async () => {
+    const browser = await chromium.launch({
+        executablePath: '/usr/bin/chromium',
+        args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+            '--disable-component-update', '--disable-sync'],
+    });
+    // Contexts share nothing: each has connections of its own. Four streams leave room for two requests (HTTP/1.1).
+    const protocol = () => performance.getEntriesByType('navigation')[0].nextHopProtocol;
+    const protocols = [], pages = [];
+    let live = 0;
+    for (let i = 0; i < 9; i++) {
+        const page = await (await browser.newContext({ignoreHTTPSErrors: true})).newPage();
+        page.setDefaultTimeout(120000);
+        await page.goto(address);
+        protocols.push(await page.evaluate(protocol));
+        live += await page.evaluate(async events => {
+            window.sources = [1, 2, 3, 4].map(() => new EventSource(events));
+            await Promise.all(window.sources.map(s => new Promise(resolve => s.addEventListener('live', resolve))));
+            return window.sources.length;
+        }, events);
+        pages.push(page);
+    }
+    check(protocols.every(p => p === 'h2'), `the pages come over HTTP/2: ${protocols}`);
+    check(live === 36, '36 streams are live');
+    check(await pages[0].evaluate(async address => (await fetch(address, {cache: 'no-store'})).status, address) === 200,
+        'such a page gets others');
+    const other = await (await browser.newContext({ignoreHTTPSErrors: true})).newPage();
+    await other.goto(address);
+    check(await other.evaluate(protocol) === 'h2', 'and so does another browser, over HTTP/2');
+    await browser.close();
+    console.log('done');
+})().catch(error => {
+    console.log(`not ok ${error}`);
+    process.exit(1);
+});
