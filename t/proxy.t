@@ -27,6 +27,7 @@ my ($plain, $tls) = (Httpd::free_port(), Httpd::free_port());
 
 my $httpd = Httpd->start(
     files => { passwords => "user:" . crypt('secret', 'ab') . "\n" },
+    ssl_conf => "RemoteIPHeader X-Client\n",
     conf  => <<"END");
 Listen 127.0.0.1:$plain
 Listen 127.0.0.1:$tls
@@ -201,6 +202,8 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last')
     unlike($head, qr/X-Secret|X-User|forged/, 'no other, and no user where there is none');
     like($head, qr{^X-Forwarded-For: 192\.0\.2\.1, 127\.0\.0\.1\r$}m, 'who asks');
     like($head, qr{^X-Forwarded-Host: localhost:\d+\r$}m, 'and for what');
+    (undef, undef, $head) = bridged('/test', [], tls => 1, headers => ['X-Client: 192.0.2.7']);
+    like($head, qr{^X-Forwarded-For: 192\.0\.2\.7\r$}m, 'mod_remoteip says who asks, not the proxy before httpd');
     (undef, undef, $head) = bridged('/test/private', [],
         headers => ['X-User: forged', 'Authorization: Basic dXNlcjpzZWNyZXQ=']);
     like($head, qr{^X-User: user\r$}m, 'the user that httpd knows');

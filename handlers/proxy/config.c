@@ -243,7 +243,7 @@ const char *const *proxy_headers(ws_request *rq, const proxy_config *config)
         add(headers, config->user_header, r->user);
     }
     if (config->forwarded) {
-        add_to(r, headers, "X-Forwarded-For", r->connection->client_ip);
+        add_to(r, headers, "X-Forwarded-For", r->useragent_ip);
         add_to(r, headers, "X-Forwarded-Host", host);
         add_to(r, headers, "X-Forwarded-Server", r->server->server_hostname);
     }
