@@ -18,6 +18,7 @@
 #include "httpd/limits.h"
 #include "httpd/extensions.h"
 #include "httpd/history.h"
+#include "httpd/reauthorize.h"
 #include "protocol/handshake.h"
 
 APLOG_USE_MODULE(websocket);
@@ -346,6 +347,7 @@ static const char *set_reauthorize(cmd_parms *cmd, void *config, const char *arg
         d->reauthorize = 0;
         return NULL;
     }
+    ws_reauthorize_use();
     return ws_refused(cmd, arg,
                       ws_parse_interval(cmd->pool, arg, 100, WS_INTERVAL_MAX, &d->reauthorize),
                       "; or off");

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "engine/thread_pool.h"
+#include "httpd/channel_http.h"
 #include "httpd/child.h"
 #include "httpd/config.h"
 
@@ -27,15 +28,19 @@ APLOG_USE_MODULE(websocket);
 #define ENVIRONMENT "WEBSOCKET_REAUTHORIZE"
 
 /* Strings of a saved handshake, in this order; then names and values of its headers. */
-enum { METHOD, URI, PROTOCOL, REQUEST_LINE, HOST, CLIENT, LOCAL, STRINGS };
+enum { METHOD, URI, PROTOCOL, REQUEST_LINE, HOST, CLIENT, USERAGENT, LOCAL, STRINGS };
+
+/* Handshakes with more than this are refused, where they have to be kept; bytes. */
+#define KEPT_MAX (64 * 1024)
 
 typedef struct saved {
     ws_ticket ticket;
     unsigned refs; /**< atomic: the connection's, and a check's */
     int busy;      /**< atomic: a check is on its way */
     server_rec *base, *server;
-    apr_port_t client_port, local_port;
+    apr_port_t client_port, useragent_port, local_port;
     int proto_num, tls;
+    ws_reauthorize_headers which;
     unsigned headers;
     char text[]; /**< strings, each with its NUL */
 } saved;
@@ -48,6 +53,19 @@ typedef struct check {
 
 static apr_thread_mutex_t *lock; /* of threads */
 static ws_thread_pool *threads;  /* made for the first check */
+
+static int used; /* by the configuration */
+
+void ws_reauthorize_reset(apr_pool_t *pconf)
+{
+    (void)pconf;
+    used = 0;
+}
+
+void ws_reauthorize_use(void)
+{
+    used = 1;
+}
 
 /* ---- What is kept ---- */
 
@@ -70,14 +88,38 @@ static char *put(char *at, const char *text)
     return at + len + 1;
 }
 
-ws_ticket *ws_reauthorize_save(request_rec *r)
+/* Modules change headers before the handler sees them (RequestHeader, SessionCookieRemove), and would change them
+ * again at each check. So they are kept as they were read, for the request's time, where there may be checks. */
+static int keep_headers(request_rec *r)
+{
+    int check = apr_table_get(r->subprocess_env, ENVIRONMENT) != NULL;
+    if (used && !check
+        && (apr_table_get(r->headers_in, "Upgrade")
+            || (ws_channel_http_used() && r->method_number == M_GET))) {
+        ap_set_module_config(r->request_config, &websocket_module,
+                             apr_table_clone(r->pool, r->headers_in));
+    }
+    return DECLINED;
+}
+
+static const apr_table_t *headers_of(const request_rec *r, ws_reauthorize_headers which)
+{
+    const request_rec *first = r;
+    const apr_table_t *kept;
+    while (first->prev) { /* internal redirects */
+        first = first->prev;
+    }
+    kept = ap_get_module_config(first->request_config, &websocket_module);
+    return which == WS_HEADERS_AS_READ && kept ? kept : r->headers_in;
+}
+
+int ws_reauthorize_save(request_rec *r, ws_reauthorize_headers which, ws_ticket **tickets)
 {
     const conn_rec *c = r->connection;
-    const apr_array_header_t *headers = apr_table_elts(r->headers_in);
+    const apr_array_header_t *headers = apr_table_elts(headers_of(r, which));
     const apr_table_entry_t *entry = (const apr_table_entry_t *)headers->elts;
-    /* A client behind a proxy is who mod_remoteip takes it for: it has done its work. */
-    const char *strings[STRINGS] = {r->method,   r->unparsed_uri, r->protocol, r->the_request,
-                                    r->hostname, r->useragent_ip, c->local_ip};
+    const char *strings[STRINGS] = {r->method,   r->unparsed_uri, r->protocol,     r->the_request,
+                                    r->hostname, c->client_ip,    r->useragent_ip, c->local_ip};
     apr_size_t size = 0;
     saved *s;
     char *at;
@@ -88,14 +130,25 @@ ws_ticket *ws_reauthorize_save(request_rec *r)
     for (int i = 0; i < headers->nelts; i++) {
         size += strlen(entry[i].key) + strlen(entry[i].val) + 2;
     }
+    if (size > KEPT_MAX) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                      "websocket: handshake refused with 431: its headers have %" APR_SIZE_T_FMT
+                      " bytes, and only %d can be kept (WebSocketReauthorize)",
+                      size, KEPT_MAX);
+        return HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
+    }
     if (!(s = calloc(1, sizeof(*s) + size))) {
-        return NULL;
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, APR_ENOMEM, r,
+                      "websocket: handshake refused with 503: out of memory");
+        return HTTP_SERVICE_UNAVAILABLE;
     }
     s->ticket.release = release;
     s->refs = 1;
     s->base = c->base_server;
     s->server = r->server;
-    s->client_port = r->useragent_addr->port;
+    s->which = which;
+    s->client_port = c->client_addr->port;
+    s->useragent_port = r->useragent_addr->port;
     s->local_port = c->local_addr->port;
     s->proto_num = r->proto_num;
     s->tls = ap_ssl_conn_is_ssl(r->connection);
@@ -107,7 +160,9 @@ ws_ticket *ws_reauthorize_save(request_rec *r)
     for (int i = 0; i < headers->nelts; i++) {
         at = put(put(at, entry[i].key), entry[i].val);
     }
-    return &s->ticket;
+    s->ticket.next = *tickets;
+    *tickets = &s->ticket;
+    return OK;
 }
 
 /* ---- A request that nobody has sent ---- */
@@ -163,7 +218,7 @@ static conn_rec *make_connection(apr_pool_t *p, const saved *s, const char *cons
     return c;
 }
 
-/* As ap_read_request() leaves a request that it has read. */
+/* As ap_read_request() leaves a request that it has read. @return NULL when there is no memory */
 static request_rec *make_request(conn_rec *c, const saved *s, const char *const *strings)
 {
     request_rec *r = ap_create_request(c);
@@ -184,7 +239,14 @@ static request_rec *make_request(conn_rec *c, const saved *s, const char *const 
     }
     apr_table_setn(r->subprocess_env, ENVIRONMENT, "1");
     ap_parse_uri(r, strings[URI]);
-    return r;
+    /* mod_remoteip finds the same one again, beginning at the address that it found: all further ones of its header
+     * are proxies that it trusts, or it stops at once. Of the PROXY protocol's header nothing else is left. */
+    r->useragent_ip = (char *)strings[USERAGENT];
+    return apr_sockaddr_info_get(&r->useragent_addr, r->useragent_ip, APR_UNSPEC, s->useragent_port,
+                                 0, r->pool)
+                   == APR_SUCCESS
+               ? r
+               : NULL;
 }
 
 static void take_apart(const saved *s, const char *strings[STRINGS])
@@ -196,10 +258,10 @@ static void take_apart(const saved *s, const char *strings[STRINGS])
     }
 }
 
-static saved *saved_of(const ws_conn *c)
+static saved *saved_of(const ws_conn *c, ws_reauthorize_headers which)
 {
     ws_ticket *t = ws_conn_ticket(c);
-    while (t && t->release != release) {
+    while (t && (t->release != release || ((saved *)t)->which != which)) {
         t = t->next;
     }
     return (saved *)t;
@@ -221,7 +283,7 @@ static int ask(const saved *s)
         request_rec *r = make_request(c, s, strings);
         /* All that a request passes before its content is made: access control in its right order, with
          * all that it depends on. */
-        if ((status = ap_post_read_request(r)) == OK) {
+        if (r && (status = ap_post_read_request(r)) == OK) {
             status = ap_process_request_internal(r);
         }
     }
@@ -232,7 +294,7 @@ static int ask(const saved *s)
 request_rec *ws_reauthorize_request(ws_conn *conn, apr_pool_t *p)
 {
     const char *strings[STRINGS];
-    const saved *s = saved_of(conn);
+    const saved *s = saved_of(conn, WS_HEADERS_AS_CHANGED);
     request_rec *r;
     conn_rec *c;
     if (!s) {
@@ -242,10 +304,9 @@ request_rec *ws_reauthorize_request(ws_conn *conn, apr_pool_t *p)
     if (!(c = make_connection(p, s, strings))) {
         return NULL;
     }
-    r = make_request(c, s, strings);
-    r->user = (char *)ws_user(conn);
-    r->useragent_ip = c->client_ip;
-    r->useragent_addr = c->client_addr;
+    if ((r = make_request(c, s, strings))) {
+        r->user = (char *)ws_user(conn);
+    }
     return r;
 }
 
@@ -296,7 +357,7 @@ static ws_thread_pool *pool(void)
 
 void ws_reauthorize(ws_conn *c)
 {
-    saved *s = saved_of(c);
+    saved *s = saved_of(c, WS_HEADERS_AS_READ);
     check *k;
 
     if (!s || __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE)) {
@@ -333,6 +394,7 @@ apr_status_t ws_reauthorize_child_init(apr_pool_t *pchild, server_rec *s,
 void ws_reauthorize_register(apr_pool_t *p)
 {
     (void)p;
+    ap_hook_post_read_request(keep_headers, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_ssl_conn_is_ssl(conn_is_ssl, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_http_scheme(http_scheme, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_default_port(default_port, NULL, NULL, APR_HOOK_FIRST);

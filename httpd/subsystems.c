@@ -85,6 +85,7 @@ static const ws_subsystem table[] = {
      .child_stop = ws_connection_log_child_stop},
     {.name = "settings", .child_init = ws_settings_child_init},
     {.name = "reauthorize", /* ends after the engine, which starts its checks */
+     .reset = ws_reauthorize_reset,
      .register_hooks = ws_reauthorize_register,
      .child_init = ws_reauthorize_child_init,
      .child_stop = ws_reauthorize_child_stop},

@@ -336,19 +336,16 @@ static int ask_handler(ws_request *rq, const ws_handler_line *reg)
 /* For WebSocketReauthorize, and for expressions about channels. @return OK, or the status to refuse with */
 int ws_upgrade_keep_request(request_rec *r, const ws_settings *settings, ws_ticket **tickets)
 {
-    ws_ticket *saved;
-    if (!settings->recheck && !ws_channelrule_needs_request(settings->may[0])
-        && !ws_channelrule_needs_request(settings->may[1])) {
-        return OK;
+    int status = OK;
+    if (settings->recheck) {
+        status = ws_reauthorize_save(r, WS_HEADERS_AS_READ, tickets);
     }
-    if (!(saved = ws_reauthorize_save(r))) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, APR_ENOMEM, r,
-                      "websocket: handshake refused with 503: out of memory");
-        return HTTP_SERVICE_UNAVAILABLE;
+    if (status == OK
+        && (ws_channelrule_needs_request(settings->may[0])
+            || ws_channelrule_needs_request(settings->may[1]))) {
+        status = ws_reauthorize_save(r, WS_HEADERS_AS_CHANGED, tickets);
     }
-    saved->next = *tickets;
-    *tickets = saved;
-    return OK;
+    return status;
 }
 
 static int upgrade(request_rec *r, ws_request *rq)

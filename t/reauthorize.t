@@ -24,6 +24,7 @@ my $dir = tempdir(TMPDIR => 1, CLEANUP => 1);
 chmod 0755, $dir;
 
 my $httpd = Httpd->start(
+    modules   => [qw(session session_cookie auth_form request)],
     files     => {
         users  => "alice:$hash\nbob:$hash\ncarol:$hash\n",
         groups => "staff: alice bob\n",
@@ -33,6 +34,7 @@ my $httpd = Httpd->start(
 LogLevel info websocket:debug authz_core:debug
 WebSocketPing off
 WebSocketHandler $api
+RequestHeader append X-Appended once early
 RemoteIPHeader X-Forwarded-For
 RemoteIPInternalProxy 127.0.0.1
 SetEnvIf X-Ticket valid ticket
@@ -67,6 +69,49 @@ SetEnvIf X-Ticket valid ticket
         Require expr %{HTTP_HOST} =~ /^localhost/ && %{HTTP:Upgrade} == 'websocket' && %{HTTP_COOKIE} == 'a=1'
         Require expr %{SERVER_NAME} == 'localhost' && %{THE_REQUEST} =~ m#^GET /as-before/here#
     </RequireAll>
+</Location>
+<Location /appended>
+    WebSocketReauthorize 200ms
+    <RequireAll>
+        Require expr %{HTTP:X-Appended} == 'once'
+        Require env ticket
+    </RequireAll>
+</Location>
+<Location /unset>
+    WebSocketReauthorize 200ms
+    RequestHeader unset Authorization
+    RequestHeader set X-Set "by mod_headers"
+    AuthType Basic
+    AuthName test
+    AuthUserFile users
+    <RequireAll>
+        Require valid-user
+        Require expr -z %{HTTP:X-Set}
+    </RequireAll>
+</Location>
+<Location /session>
+    WebSocketReauthorize 200ms
+    Session On
+    SessionCookieName session path=/
+    SessionCookieRemove On
+    AuthType form
+    AuthName test
+    AuthFormProvider file
+    AuthUserFile users
+    Require valid-user
+</Location>
+<Location /forwarded>
+    WebSocketReauthorize 200ms
+    <RequireAll>
+        Require ip 203.0.113.9
+        Require expr %{CONN_REMOTE_ADDR} == '127.0.0.1' && %{HTTP:X-Kept} == 'kept'
+    </RequireAll>
+</Location>
+<Location /expression>
+    WebSocketReauthorize 200ms
+    RequestHeader append X-Role admin
+    WebSocketHandler ws_channel.so
+    WebSocketSubscribe "%{HTTP:X-Role} == 'admin' && %{WEBSOCKET_CHANNEL} == 'a'"
 </Location>
 <Location /broken>
     WebSocketReauthorize 200ms
@@ -176,6 +221,39 @@ for my $tls (0, 1) {
     Httpd::wait_for(sub { $httpd->count_log(qr/authorization result of Require expr %\{HTTPS\} == 'on' && %\{REQUEST_SCHEME\} == 'https': granted/) >= 3 },
         'access over TLS to be checked again');
     $c->echoes('still here', '%{HTTPS} is that of the handshake');
+}
+
+# ---- What modules have changed ----
+{
+    my $basic = 'Authorization: Basic ' . encode_base64('alice:sesame', '');
+    my %asked = (
+        '/appended'  => [['X-Ticket: valid'], qr/Require expr %\{HTTP:X-Appended\} == 'once': granted/, 'RequestHeader append early is applied once'],
+        '/unset'     => [[$basic], qr/Require expr -z %\{HTTP:X-Set\}: granted/, 'RequestHeader unset leaves the password, RequestHeader set comes later'],
+        '/session'   => [['Cookie: session=test-user=alice&test-pw=sesame'], qr/Require valid-user ?: granted/, 'SessionCookieRemove leaves the session'],
+        '/forwarded' => [['X-Forwarded-For: 198.51.100.1, 203.0.113.9', 'X-Kept: kept'], qr/Require expr %\{CONN_REMOTE_ADDR\} .*: granted/,
+            "address of the client and of its connection are those of the handshake"],
+    );
+    for my $path (sort keys %asked) {
+        my ($headers, $granted, $name) = @{ $asked{$path} };
+        my $before = $httpd->count_log($granted);
+        my $c = client($path, headers => $headers);
+        Httpd::wait_for(sub { $httpd->count_log($granted) >= $before + 4 }, "$path: access to be checked again and again");
+        $c->echoes('still here', $name);
+    }
+    my $c = Client->new($httpd, '/expression', protocol => 'channel.v1.json');
+    $c->text('{"type":"subscribe","channel":"a"}');
+    like(($c->message)[1], qr/"type":"subscribed"/, 'an expression about a channel sees what modules have changed');
+}
+
+# ---- Bounds ----
+{
+    my @large = map { "X-Large-$_: " . 'x' x 8000 } 1 .. 9;
+    is((Client->refused($httpd, '/file', headers => \@large))[0], 403, 'access comes first');
+    Httpd::write_file("$dir/flag", 'open');
+    is((Client->refused($httpd, '/file', headers => \@large))[0], 431, 'headers of more than 64 KiB are not kept');
+    ok($httpd->wait_log(qr/handshake refused with 431: its headers have 7\d+ bytes, and only 65536 can be kept \(WebSocketReauthorize\)/),
+        'the log says why');
+    client('/', headers => \@large)->echoes('hello', 'where there are no checks, they are welcome');
 }
 
 # ---- What cannot be checked again ----
