@@ -413,6 +413,9 @@ void ws_conn_end(ws_conn *c, const char *why)
     ws_rate_limit_end(c);
     ws_resource_end(c);
     ws_cb_close(c);
+    if (c->ssl && !c->write_shut && !c->aborted) {
+        ws_tls_shutdown(c); /* RFC 8446, section 6.1; behind what waits */
+    }
     let_go_of_buffers(c);
     ws_count(loop->counters, (ws_counter)(WS_COUNT_OPEN_DIRECT + c->transport), -1);
     ws_count(loop->counters, WS_COUNT_ABNORMAL, !c->end_code);
@@ -420,9 +423,6 @@ void ws_conn_end(ws_conn *c, const char *why)
         loop->engine->options.on_end(c, why);
     }
     let_go_of_socket(c);
-    if (c->ssl && !c->write_shut && !c->aborted) {
-        ws_tls_shutdown(c); /* RFC 8446, section 6.1, however the WebSocket ends */
-    }
     SSL_free(c->ssl);
     release_tickets(c); /* a peer that sees the end finds its place free */
     close(c->fd);
