@@ -96,7 +96,7 @@ static apr_size_t beyond_wire(ws_chain *chain, apr_size_t len)
 static int arrive(ws_chain *chain, unsigned char *data, apr_size_t len, int last)
 {
     ws_conn *c = chain->c;
-    unsigned where = (chain->begun ? 0 : WS_FIRST) | (last ? WS_LAST : 0);
+    unsigned where = (chain->begun ? 0 : WS_FIRST) | (last ? WS_LAST | WS_FRAME_END : 0);
 
     if (!ws_conn_accepts_input(c) || c->discard_input || c->broken || chain->ended) {
         return -1;
@@ -112,9 +112,6 @@ static int arrive(ws_chain *chain, unsigned char *data, apr_size_t len, int last
     ws_loop_spend(c->loop, len);
     if (c->meter && !ws_rate_limit_take(c, beyond_wire(chain, len), 0)) {
         return -1;
-    }
-    if (last && (c->location->handler->flags & WS_FRAME_ENDS)) {
-        where |= WS_FRAME_END;
     }
     ws_conn_deliver(c, chain->opcode, data, len, where, c->parser.max_message);
     return ws_conn_accepts_input(c) ? 0 : -1;

@@ -46,7 +46,8 @@ static inline __attribute__((always_inline)) void deliver_piece(ws_conn *c, unsi
         }
     }
     if (c->location->handler->on_frame) {
-        ws_cb_frame(c, (ws_type)opcode, data, len, where);
+        ws_cb_frame(c, (ws_type)opcode, data, len,
+                    c->location->handler->flags & WS_FRAME_ENDS ? where : where & ~WS_FRAME_END);
         return;
     }
     if ((where & WS_FIRST) && (where & WS_LAST)) {
@@ -85,11 +86,6 @@ _Static_assert(WS_MESSAGE_FIRST == WS_FIRST && WS_MESSAGE_LAST == WS_LAST
                    && WS_FRAME_LAST == WS_FRAME_END,
                "the parser's flags are those of the API");
 
-static unsigned where_of(const ws_conn *c, const ws_piece *p)
-{
-    return c->location->handler->flags & WS_FRAME_ENDS ? p->flags : p->flags & (WS_FIRST | WS_LAST);
-}
-
 static void take_data(ws_conn *c, const ws_piece *p)
 {
     if (!ws_conn_accepts_input(c)) {
@@ -100,7 +96,7 @@ static void take_data(ws_conn *c, const ws_piece *p)
         ws_chain_receive(c, p);
         return;
     }
-    deliver_piece(c, p->opcode, p->data, p->len, where_of(c, p), c->parser.message_len);
+    deliver_piece(c, p->opcode, p->data, p->len, p->flags, c->parser.message_len);
 }
 
 static void take_control(ws_conn *c, const ws_piece *p)
@@ -321,7 +317,7 @@ static int read_once(ws_conn *c)
     if (!c->discard_input) {
         deliver(c, data, kept, kept + (apr_size_t)n);
     }
-    c->loop->budget -= n;
+    c->loop->spent += (apr_size_t)n;
     return more;
 }
 
@@ -343,21 +339,26 @@ static void keep_input(ws_conn *c, const unsigned char *data, apr_size_t len)
     }
 }
 
+/* Answers are part of it, and are not to be more than its queue takes before reading pauses. */
+static apr_size_t share_of(const ws_conn *c)
+{
+    apr_size_t most = c->discard_input ? WS_TURN_BYTES : ws_low_mark(c);
+    return most < WS_TURN_BYTES ? most : WS_TURN_BYTES;
+}
+
 void ws_loop_spend(ws_loop *loop, apr_size_t bytes)
 {
-    loop->budget -= (apr_int64_t)bytes;
-    if (loop->budget <= 0 && loop->reading) {
+    loop->spent += bytes;
+    if (loop->reading && loop->spent >= share_of(loop->reading)) {
         ws_conn_hold(loop->reading, WS_HELD_TURN);
         ws_conn_postpone(loop->reading);
     }
 }
 
-/* Answers are part of it, and are not to be more than its queue takes before reading pauses. */
-static void begin_turn(ws_conn *c)
+static inline void begin_turn(ws_conn *c)
 {
-    apr_size_t most = c->discard_input ? WS_TURN_BYTES : ws_low_mark(c);
     c->loop->reading = c;
-    c->loop->budget = most < WS_TURN_BYTES ? (apr_int64_t)most : WS_TURN_BYTES;
+    c->loop->spent = 0;
 }
 
 void ws_conn_received(ws_conn *c, const ws_ready *r)
@@ -395,7 +396,7 @@ void ws_conn_read(ws_conn *c)
     int rounds = 0;
     begin_turn(c);
     while (!c->freed && (!c->held || c->discard_input) && read_once(c) && ++rounds < ROUNDS
-           && c->loop->budget > 0) {
+           && c->loop->spent < share_of(c)) {
     }
     c->loop->reading = NULL;
 }

@@ -87,10 +87,10 @@ struct ws_loop {
     ws_conn *corked;      /**< whose callback runs */
     unsigned char *cork;  /**< WS_CORK_SIZE; with a ring, a room of that */
     apr_size_t cork_len;
-    ws_conn *reading;   /**< whose input is delivered, or NULL */
-    apr_int64_t budget; /**< bytes that it may still cause to be handled in this turn */
-    ws_conn *later;     /**< connections that have had their share: dirty in the next turn */
-    int last_input;     /**< the message that its handler has is the last of what has come */
+    ws_conn *reading; /**< whose input is delivered, or NULL */
+    apr_size_t spent; /**< bytes that it has caused to be handled in this turn */
+    ws_conn *later;   /**< connections that have had their share: dirty in the next turn */
+    int last_input;   /**< the message that its handler has is the last of what has come */
 
     void *shared[WS_EXTENSIONS_MAX]; /**< what extensions share, by ws_extension_use.index */
     unsigned char *scratch;          /**< where they put together what is sent */
