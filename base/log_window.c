@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Limits log lines per minute, without a lock. */
+
 #include "base/log_window.h"
 
 #include <apr_time.h>
@@ -7,7 +9,7 @@
 int ws_log_window_take(ws_log_window *w)
 {
     apr_uint32_t minute = (apr_uint32_t)(apr_time_sec(apr_time_now()) / 60) | 1u << 31, count;
-    /* Threads that meet at its end may lose a line's count. */
+    /* Threads that race here may lose one line's count. */
     if (__atomic_exchange_n(&w->minute, minute, __ATOMIC_RELAXED) != minute) {
         __atomic_store_n(&w->count, 0, __ATOMIC_RELAXED);
     }

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* Strict: a text is accepted as a whole or refused, and an error text names the range that was checked. */
+/* Parsers of numbers, sizes, intervals, positions and query arguments. Strict: a text is accepted
+ * as a whole or refused, and an error text names the range that was checked. */
 
 #include "base/parse.h"
 
@@ -17,7 +18,7 @@ typedef struct unit {
 
 #define DAY (24 * 3600 * 1000)
 
-/* From the largest. */
+/* Largest first. */
 static const unit times[] = {{"d", DAY},  {"h", 3600 * 1000}, {"min", 60 * 1000},
                              {"s", 1000}, {"ms", 1},          {NULL, 0}};
 static const unit sizes[] = {{"G", 1 << 30}, {"M", 1 << 20}, {"K", 1 << 10}, {"", 1}, {NULL, 0}};
@@ -64,7 +65,7 @@ static int parse_scaled(const char *text, const unit *units, apr_int64_t factor,
     return 1;
 }
 
-/* In the largest unit that leaves nothing over; a day is 24h. */
+/* In the largest unit that divides the value; a day is 24h. */
 static const char *parse_show(apr_pool_t *p, apr_int64_t value, const unit *u)
 {
     while (value % u->factor || (value == DAY && u->factor == DAY)) {
@@ -115,7 +116,7 @@ const char *ws_parse_interval(apr_pool_t *p, const char *text, apr_int64_t least
 
 /* ---- Options of programs ---- */
 
-/* @return 1, or 0 for what is no number */
+/* @return 1, or 0: not a number */
 static int parse_thousandths(const char *text, apr_int64_t *n)
 {
     apr_int64_t whole, part = 0;
@@ -148,8 +149,7 @@ const char *ws_parse_decimal(apr_pool_t *p, const char *text, double least, doub
         }
     }
     snprintf(expected, sizeof(expected), "takes a number from %.15g to %.15g", least, most);
-    return p ? apr_pstrdup(p, expected)
-             : "takes a number"; /* APR's %g leaves out the zero of 0.5 */
+    return p ? apr_pstrdup(p, expected) : "takes a number"; /* APR's %g prints .5 without a zero */
 }
 
 const char *ws_parse_seconds(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
@@ -226,7 +226,7 @@ const char *ws_print_position(ws_position position, char text[WS_POSITION_SIZE])
 
 /* ---- Percent-encoding ---- */
 
-/* @return the next byte, decoded; 0 for what is refused */
+/* @return the next byte, decoded; 0: refused */
 static int parse_byte(const char **at, const char *end, int form)
 {
     const char *s = *at;

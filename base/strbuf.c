@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** A growing text: the buffer doubles, and running out of memory marks the text as incomplete. */
+
 #include "base/strbuf.h"
 
 #include <apr_time.h>

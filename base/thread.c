@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Creates threads that receive no signals. */
+
 #include "base/thread.h"
 
 #include <pthread.h>

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Connecting to one of a name's addresses: RFC 8305, section 5. The next address is tried when one has
- * failed, or after a quarter of a second; the first that is connected wins, and the others are closed.
+ * Connects to one of a name's addresses: RFC 8305, section 5. Tries the next address when one has
+ * failed, or after 250 ms. Keeps the first connection that is established and closes the others.
  */
 
 #include <arpa/inet.h>
@@ -19,7 +19,7 @@
 #define ATTEMPT_DELAY 250
 
 struct ws_try {
-    ws_source source; /* first */
+    ws_source source; /* must be first */
     ws_connector *t;
     ws_try *next;
     const ws_address *to;
@@ -27,12 +27,12 @@ struct ws_try {
     apr_uint32_t until;
 };
 
-static void try_free(ws_source *s)
+static void addresses_try_free(ws_source *s)
 {
     free(s);
 }
 
-static void try_end(ws_try *y)
+static void addresses_try_end(ws_try *y)
 {
     ws_try **link = &y->t->tries;
     while (*link != y) {
@@ -45,19 +45,19 @@ static void try_end(ws_try *y)
     }
 }
 
-static void try_stop(ws_source *s)
+static void addresses_try_stop(ws_source *s)
 {
-    try_end((ws_try *)s);
+    addresses_try_end((ws_try *)s);
 }
 
 void ws_connector_try_end(ws_connector *t)
 {
     while (t->tries) {
-        try_end(t->tries);
+        addresses_try_end(t->tries);
     }
 }
 
-static void won(ws_connector *t, const ws_address *to, int fd)
+static void addresses_won(ws_connector *t, const ws_address *to, int fd)
 {
     t->peer = *to;
     ws_connector_try_end(t);
@@ -65,7 +65,7 @@ static void won(ws_connector *t, const ws_address *to, int fd)
     ws_connector_connected(t);
 }
 
-static void try_ready(ws_source *s, unsigned events)
+static void addresses_try_ready(ws_source *s, unsigned events)
 {
     ws_try *y = (ws_try *)s;
     ws_connector *t = y->t;
@@ -74,18 +74,19 @@ static void try_ready(ws_source *s, unsigned events)
     (void)events;
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error) {
         snprintf(t->error, sizeof(t->error), "connect: %s", strerror(error ? error : errno));
-        try_end(y);
+        addresses_try_end(y);
         t->next_try = ws_clock();
         ws_connector_try_tick(t);
         return;
     }
     ws_source_unwatch(s);
     y->fd = -1;
-    won(t, y->to, fd);
+    addresses_won(t, y->to, fd);
 }
 
 /* The local address to connect from, if it is of this family. @return its length, or 0 */
-static socklen_t source_of(const ws_connector *t, int family, struct sockaddr_storage *out)
+static socklen_t addresses_source_of(const ws_connector *t, int family,
+                                     struct sockaddr_storage *out)
 {
     struct sockaddr_in *v4 = (struct sockaddr_in *)out;
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
@@ -99,7 +100,7 @@ static socklen_t source_of(const ws_connector *t, int family, struct sockaddr_st
 }
 
 /* @return 0, or -1 with errno set */
-static int bind_source(const ws_connector *t, int fd, int family)
+static int addresses_bind_source(const ws_connector *t, int fd, int family)
 {
     struct sockaddr_storage source;
     socklen_t len;
@@ -107,23 +108,25 @@ static int bind_source(const ws_connector *t, int fd, int family)
     if (!t->o.source || family == AF_UNIX) {
         return 0;
     }
-    if (!(len = source_of(t, family, &source))) {
+    if (!(len = addresses_source_of(t, family, &source))) {
         errno = EAFNOSUPPORT;
         return -1;
     }
-    /* The port is chosen with the server's address in view: one serves for many servers. */
+    /* Choose the port at connect(): it may then be in use for other servers, too. */
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof(late));
     return bind(fd, (struct sockaddr *)&source, len);
 }
 
-/* Watch a socket that is being connected. @return 0, or -1 with errno set */
-static int watch(ws_connector *t, const ws_address *to, int fd)
+/* Wait until the socket is connected. @return 0, or -1 with errno set */
+static int addresses_watch(ws_connector *t, const ws_address *to, int fd)
 {
     ws_try *y = calloc(1, sizeof(*y));
     if (!y) {
         return -1;
     }
-    *y = (ws_try){.source = {.ready = try_ready, .stop = try_stop, .free = try_free},
+    *y = (ws_try){.source = {.ready = addresses_try_ready,
+                             .stop = addresses_try_stop,
+                             .free = addresses_try_free},
                   .t = t,
                   .next = t->tries,
                   .to = to,
@@ -133,27 +136,27 @@ static int watch(ws_connector *t, const ws_address *to, int fd)
     ws_source_enter(t->guest.loop, &y->source);
     if (ws_source_watch(&y->source, fd, WS_WRITABLE) != APR_SUCCESS) {
         y->fd = -1;
-        try_end(y);
+        addresses_try_end(y);
         errno = ENOMEM;
         return -1;
     }
     return 0;
 }
 
-/* @return 0: it is connected (*fd) or being connected (*fd is -1); or -1 with errno set */
-static int try_one(ws_connector *t, const ws_address *to, int *fd)
+/* @return 0: connected (*fd), or in progress (*fd is -1); or -1 with errno set */
+static int addresses_try_one(ws_connector *t, const ws_address *to, int *fd)
 {
     int family = to->address.ss_family, s, error;
     *fd = -1;
     if ((s = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) < 0) {
         return -1;
     }
-    if (bind_source(t, s, family) == 0) {
+    if (addresses_bind_source(t, s, family) == 0) {
         if (connect(s, (const struct sockaddr *)&to->address, to->len) == 0) {
             *fd = s;
             return 0;
         }
-        if (errno == EINPROGRESS && watch(t, to, s) == 0) {
+        if (errno == EINPROGRESS && addresses_watch(t, to, s) == 0) {
             return 0;
         }
     }
@@ -163,17 +166,17 @@ static int try_one(ws_connector *t, const ws_address *to, int *fd)
     return -1;
 }
 
-/* The next address that does not fail at once. @return whether the connector is somewhere else now */
-static int try_next(ws_connector *t)
+/* Try addresses until one is in progress or connected. @return whether t->stage has changed */
+static int addresses_try_next(ws_connector *t)
 {
     const ws_addresses *all = t->found.addresses;
     while (t->next_address < all->count) {
         const ws_address *to = &all->list[t->next_address++];
         int fd;
-        if (try_one(t, to, &fd) == 0) {
+        if (addresses_try_one(t, to, &fd) == 0) {
             t->next_try = ws_clock() + ATTEMPT_DELAY;
             if (fd >= 0) {
-                won(t, to, fd);
+                addresses_won(t, to, fd);
             }
             return fd >= 0;
         }
@@ -182,7 +185,7 @@ static int try_next(ws_connector *t)
     return 0;
 }
 
-static void expire(ws_connector *t, apr_uint32_t now)
+static void addresses_expire(ws_connector *t, apr_uint32_t now)
 {
     ws_try *y, *next;
     for (y = t->tries; y && t->o.connect_timeout != WS_NEVER; y = next) {
@@ -190,13 +193,13 @@ static void expire(ws_connector *t, apr_uint32_t now)
         if ((apr_int32_t)(now - y->until) >= 0) {
             snprintf(t->error, sizeof(t->error), "connect: no answer in %u ms",
                      t->o.connect_timeout);
-            try_end(y);
+            addresses_try_end(y);
         }
     }
 }
 
-/* How long nothing is to be done, milliseconds. */
-static apr_uint32_t rest(const ws_connector *t, apr_uint32_t now)
+/* Time until the next deadline, milliseconds. */
+static apr_uint32_t addresses_rest(const ws_connector *t, apr_uint32_t now)
 {
     apr_int32_t least = APR_INT32_MAX;
     for (const ws_try *y = t->tries; y && t->o.connect_timeout != WS_NEVER; y = y->next) {
@@ -212,15 +215,15 @@ static apr_uint32_t rest(const ws_connector *t, apr_uint32_t now)
 void ws_connector_try_tick(ws_connector *t)
 {
     apr_uint32_t now = ws_clock();
-    expire(t, now);
-    if ((!t->tries || (apr_int32_t)(now - t->next_try) >= 0) && try_next(t)) {
+    addresses_expire(t, now);
+    if ((!t->tries || (apr_int32_t)(now - t->next_try) >= 0) && addresses_try_next(t)) {
         return;
     }
     if (!t->tries) {
         ws_connector_fail(t, 0, "%s", t->error);
         return;
     }
-    ws_connector_alarm(t, rest(t, now));
+    ws_connector_alarm(t, addresses_rest(t, now));
 }
 
 void ws_connector_try(ws_connector *t)

@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What a server or proxy has answered, for on_response; a refusal with its body: RFC 9112, section 6. */
+/**
+ * Reads the response of a server or proxy for on_response, with the body of a refusal: RFC 9112,
+ * section 6. The body is bounded by the option max_body.
+ */
 
 #include <apr_strings.h>
 #include <stdlib.h>
@@ -9,7 +12,7 @@
 
 #include "client/connector.h"
 
-/* A chunk's size with its extensions is shorter, bytes. */
+/* Longest line with a chunk's size and extensions, bytes. */
 #define CHUNK_LINE 256
 
 void ws_connector_tell_response(ws_connector *t)
@@ -34,15 +37,15 @@ void ws_connector_tell_response(ws_connector *t)
     }
 }
 
-/* Remove n bytes of what is not decoded yet. */
-static void drop(ws_connector *t, apr_size_t n)
+/* Remove n bytes that are not decoded yet. */
+static void body_drop(ws_connector *t, apr_size_t n)
 {
     char *raw = t->in + t->body.len;
     t->in_len -= n;
     memmove(raw, raw + n, t->in_len - t->body.len);
 }
 
-static void take_plain(ws_connector *t)
+static void body_take_plain(ws_connector *t)
 {
     ws_body *b = &t->body;
     apr_size_t n = t->in_len - b->len;
@@ -51,64 +54,64 @@ static void take_plain(ws_connector *t)
     b->left -= b->left == WS_BODY_TO_END ? 0 : n;
 }
 
-static void give_up(ws_body *b)
+static void body_give_up(ws_body *b)
 {
     b->cut = b->over = 1;
 }
 
-/* The line before a chunk. @return whether it is there */
-static int take_size(ws_connector *t)
+/* Read the line before a chunk. @return whether it is complete */
+static int body_take_size(ws_connector *t)
 {
     ws_body *b = &t->body;
     char *raw = t->in + b->len, *end;
     char *line_end = memmem(raw, t->in_len - b->len, "\r\n", 2);
     if (!line_end || line_end - raw > CHUNK_LINE || !strchr("0123456789abcdefABCDEF", *raw)) {
         if (line_end || t->in_len - b->len > CHUNK_LINE) {
-            give_up(b);
+            body_give_up(b);
         }
         return 0;
     }
     b->left = strtoull(raw, &end, 16);
     b->in_chunk = b->left > 0;
     b->over = b->left == 0;
-    drop(t, (apr_size_t)(line_end + 2 - raw));
+    body_drop(t, (apr_size_t)(line_end + 2 - raw));
     return 1;
 }
 
-static void take_chunks(ws_connector *t)
+static void body_take_chunks(ws_connector *t)
 {
     ws_body *b = &t->body;
     while (!b->over) {
-        if (!b->in_chunk && !take_size(t)) {
+        if (!b->in_chunk && !body_take_size(t)) {
             return;
         }
-        take_plain(t);
+        body_take_plain(t);
         if (b->left > 0 || b->over) {
             return;
         }
-        if (b->in_chunk) { /* its CRLF */
+        if (b->in_chunk) { /* the CRLF after the chunk */
             if (t->in_len - b->len < 2) {
                 return;
             }
-            drop(t, 2);
+            body_drop(t, 2);
             b->in_chunk = 0;
         }
     }
 }
 
-static void decode(ws_connector *t)
+static void body_decode(ws_connector *t)
 {
     ws_body *b = &t->body;
     if (b->chunked) {
-        take_chunks(t);
+        body_take_chunks(t);
     }
     else {
-        take_plain(t);
+        body_take_plain(t);
         b->over = b->left == 0;
     }
     if (b->len > t->o.max_body) {
         b->len = t->o.max_body;
-        give_up(b);
+        body_give_up(b);
     }
 }
 
@@ -127,7 +130,7 @@ void ws_connector_body_came(ws_connector *t)
 {
     for (;;) {
         apr_ssize_t got;
-        decode(t);
+        body_decode(t);
         if (t->body.over) {
             break;
         }

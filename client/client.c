@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Programs without httpd: an engine for outgoing connections alone. */
+/**
+ * libwsclient: runs the engine without httpd, for outgoing connections only. A process has at most
+ * one client at a time.
+ */
 
 #include <apr_general.h>
 #include <stdlib.h>
@@ -19,41 +22,41 @@ struct ws_client {
     struct reason *reasons;
 };
 
-/* Of Close frames that loops may still send. */
+/* The reason of Close frames. Freed with the client, because loops may still send it. */
 typedef struct reason {
     struct reason *next;
     char text[];
 } reason;
 
-/* There is one at a time: the calls that name connections by their ids mean that one. */
+/* Only one client at a time: ws_send_to() and the like take only a connection's id. */
 static int exists;
 static ws_client_options options_of_it;
 
-static int logs(ws_log_level level, const ws_settings *settings)
+static int client_logs(ws_log_level level, const ws_settings *settings)
 {
     (void)settings;
     return options_of_it.log && level <= options_of_it.log_level;
 }
 
-static void write_log(ws_log_level level, const ws_settings *settings, const ws_conn *c,
-                      const char *text)
+static void client_write_log(ws_log_level level, const ws_settings *settings, const ws_conn *c,
+                             const char *text)
 {
     (void)settings;
     options_of_it.log(level, c, text);
 }
 
-static apr_status_t set_up(ws_client *client)
+static apr_status_t client_set_up(ws_client *client)
 {
     static const ws_extension *const extensions[] = {&ws_deflate};
-    static unsigned process; /* ids of an earlier client's connections are nobody's */
+    static unsigned process; /* so that ids of an earlier client's connections are not valid */
     const ws_engine_options options = {.loops = options_of_it.loops ? options_of_it.loops : 1,
                                        .blocking = options_of_it.blocking ? options_of_it.blocking
                                                                           : BLOCKING_DEFAULT,
                                        .process = process + 1,
                                        .extensions = extensions,
                                        .extension_count = 1,
-                                       .log = write_log,
-                                       .logs = logs};
+                                       .log = client_write_log,
+                                       .logs = client_logs};
     apr_status_t rv = apr_pool_create_unmanaged(&client->pool);
     process++;
     if (rv == APR_SUCCESS) {
@@ -78,7 +81,7 @@ apr_status_t ws_client_create(ws_client **client, const ws_client_options *optio
     }
     rv = options_of_it.loops > WS_LOOPS_MAX ? APR_EINVAL : apr_initialize();
     if (rv == APR_SUCCESS) {
-        if ((new = calloc(1, sizeof(*new))) && (rv = set_up(new)) == APR_SUCCESS) {
+        if ((new = calloc(1, sizeof(*new))) && (rv = client_set_up(new)) == APR_SUCCESS) {
             ws_api_engine(new->engine);
             *client = new;
             return APR_SUCCESS;
@@ -109,7 +112,7 @@ int ws_client_wait(ws_client *client, apr_uint32_t timeout)
     return ws_engine_wait(client->engine, timeout);
 }
 
-static void end_waiting(ws_loop *loop, ws_task *task)
+static void client_end_waiting(ws_loop *loop, ws_task *task)
 {
     ws_connector_end_waiting(loop);
     free(task);
@@ -126,8 +129,9 @@ void ws_client_close_all(ws_client *client, int code, const char *text)
         }
     }
     ws_engine_close_all(client->engine, code, r ? r->text : "", 0);
-    for (unsigned i = 0; i < client->engine->options.loops; i++) { /* behind those tasks */
-        ws_task *t = ws_task_new(sizeof(*t), end_waiting);
+    for (unsigned i = 0; i < client->engine->options.loops; i++) { /* after the tasks of
+                                                                    * ws_engine_close_all() */
+        ws_task *t = ws_task_new(sizeof(*t), client_end_waiting);
         if (t && ws_loop_post(&client->engine->loops[i], t) < 0) {
             free(t);
         }
@@ -144,7 +148,7 @@ void ws_client_free(ws_client *client)
     stopped = ws_engine_stop(client->engine);
     ws_api_engine(NULL);
     if (!stopped) {
-        return; /* a callback does not return; the engine is its stage until the process ends */
+        return; /* a callback has not returned: leak the engine, which it still uses */
     }
     ws_engine_destroy(client->engine);
     ws_tls_forget();

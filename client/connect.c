@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** ws_connect() and ws_connect_cancel(): from whatever thread to a loop. */
+/**
+ * ws_connect() and ws_connect_cancel(), for any thread: copy and check the options, then post the
+ * connector to a loop.
+ */
 
 #include <apr_strings.h>
 #include <errno.h>
@@ -11,7 +14,7 @@
 #include "client/connect.h"
 #include "engine/handoff.h"
 
-/* What holds where neither the options nor a connection say anything; milliseconds, bytes. */
+/* Defaults if neither the options nor a connection set a value; milliseconds, bytes. */
 #define LOOKUP_TIMEOUT 5000
 #define CONNECT_TIMEOUT 5000
 #define HANDSHAKE_TIMEOUT 10000
@@ -23,13 +26,13 @@
 #define MAX_MESSAGE (1024 * 1024)
 #define SEND_QUEUE (1024 * 1024)
 
-/* An attempt's number: a counter, and the loop. */
+/* An attempt's id is a counter, followed by the loop's index. */
 #define LOOP_BITS 6
 
 static apr_uint64_t counter;
 
-/* multiple: that of strings that belong together; what is missing is "" */
-static const char *const *copy_list(apr_pool_t *p, const char *const *list, int multiple)
+/* Copy a list of groups of `multiple` strings. A missing string becomes "". */
+static const char *const *connect_copy_list(apr_pool_t *p, const char *const *list, int multiple)
 {
     apr_array_header_t *copy = apr_array_make(p, 8, sizeof(const char *));
     for (; list && *list; list++) {
@@ -42,40 +45,40 @@ static const char *const *copy_list(apr_pool_t *p, const char *const *list, int 
     return (const char *const *)copy->elts;
 }
 
-static void set_default(apr_uint32_t *field, apr_uint32_t value)
+static void connect_set_default(apr_uint32_t *field, apr_uint32_t value)
 {
     if (!*field) {
         *field = value;
     }
 }
 
-static void copy_options(ws_connector *t, const ws_connect_options *options)
+static void connect_copy_options(ws_connector *t, const ws_connect_options *options)
 {
     ws_connect_options *o = &t->o;
     const char **const strings[] = {&o->url,         &o->protocols,   &o->origin,      &o->ca_file,
                                     &o->certificate, &o->key,         &o->server_name, &o->proxy,
                                     &o->source,      &o->unix_socket, &o->key_log};
-    /* A caller that was built with an older header has a shorter one. */
+    /* A caller that was built with an older header passes a shorter structure. */
     memcpy(o, options, options->size < sizeof(*o) ? options->size : sizeof(*o));
     for (unsigned i = 0; i < sizeof(strings) / sizeof(*strings); i++) {
         *strings[i] = apr_pstrdup(t->pool, *strings[i]);
     }
-    o->headers = copy_list(t->pool, o->headers, 2);
-    o->connect_to = copy_list(t->pool, o->connect_to, 1);
+    o->headers = connect_copy_list(t->pool, o->headers, 2);
+    o->connect_to = connect_copy_list(t->pool, o->connect_to, 1);
     o->max_body = o->max_body < MAX_BODY ? o->max_body : MAX_BODY;
     o->version = o->version ? o->version : 13;
     o->max_answer = o->max_answer ? o->max_answer : MAX_ANSWER;
-    set_default(&o->lookup_timeout, LOOKUP_TIMEOUT);
-    set_default(&o->connect_timeout, CONNECT_TIMEOUT);
-    set_default(&o->handshake_timeout, HANDSHAKE_TIMEOUT);
+    connect_set_default(&o->lookup_timeout, LOOKUP_TIMEOUT);
+    connect_set_default(&o->connect_timeout, CONNECT_TIMEOUT);
+    connect_set_default(&o->handshake_timeout, HANDSHAKE_TIMEOUT);
 }
 
-static apr_uint64_t length(apr_uint64_t wanted, apr_uint64_t otherwise)
+static apr_uint64_t connect_length(apr_uint64_t wanted, apr_uint64_t otherwise)
 {
     return wanted == WS_NEVER ? APR_INT64_MAX : wanted ? wanted : otherwise;
 }
 
-static void settle(ws_connector *t, const ws_settings *base)
+static void connect_settle(ws_connector *t, const ws_settings *base)
 {
     const ws_connect_options *o = &t->o;
     ws_settings *s = &t->settings;
@@ -89,13 +92,14 @@ static void settle(ws_connector *t, const ws_settings *base)
         s->ping_grace = PING_GRACE;
         s->close_timeout = CLOSE_TIMEOUT;
     }
-    /* What is said of clients is not said of the servers that handlers connect to. */
+    /* The Location's limits are for its clients, not for servers that handlers connect to. */
     memset(s->bounds, 0, sizeof(s->bounds));
     s->slow = WS_SLOW_CLOSE;
     s->behind = s->recheck = 0;
     s->log = NULL;
-    s->max_frame = length(o->max_frame, o->max_message ? length(o->max_message, 0) : s->max_frame);
-    s->max_message = length(o->max_message, s->max_message);
+    s->max_frame = connect_length(o->max_frame, o->max_message ? connect_length(o->max_message, 0)
+                                                               : s->max_frame);
+    s->max_message = connect_length(o->max_message, s->max_message);
     s->send_queue = o->send_queue ? o->send_queue : s->send_queue;
     s->fragment = o->fragment;
     s->ping_interval = o->ping_interval == WS_NEVER ? 0
@@ -106,7 +110,8 @@ static void settle(ws_connector *t, const ws_settings *base)
     s->trace = o->trace ? o->trace : s->trace;
 }
 
-static ws_connector *trial_new(const ws_connect_options *options, const ws_settings *base)
+static ws_connector *connect_new_connector(const ws_connect_options *options,
+                                           const ws_settings *base)
 {
     apr_pool_t *pool;
     ws_connector *t;
@@ -116,8 +121,8 @@ static ws_connector *trial_new(const ws_connect_options *options, const ws_setti
     t = apr_pcalloc(pool, sizeof(*t));
     t->pool = pool;
     apr_pool_create(&t->once, pool);
-    copy_options(t, options);
-    settle(t, base);
+    connect_copy_options(t, options);
+    connect_settle(t, base);
     ws_connector_init(t);
     return t;
 }
@@ -129,7 +134,8 @@ ws_attempt ws_connect_from(ws_engine *e, ws_loop *loop, const ws_settings *base,
     ws_connector *t;
 
     if (options->size < offsetof(ws_connect_options, version) || !options->url || !options->handler
-        || __atomic_load_n(&e->stopping, __ATOMIC_ACQUIRE) || !(t = trial_new(options, base))) {
+        || __atomic_load_n(&e->stopping, __ATOMIC_ACQUIRE)
+        || !(t = connect_new_connector(options, base))) {
         return 0;
     }
     id = t->id = __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED) << LOOP_BITS | loop->index;
@@ -139,7 +145,7 @@ ws_attempt ws_connect_from(ws_engine *e, ws_loop *loop, const ws_settings *base,
     }
     if (ws_loop_post(loop, &t->start) < 0) {
         if (t->guest.loop) {
-            loop->guests = t->guest.next; /* it was the first */
+            loop->guests = t->guest.next; /* t was the head of the list */
             if (t->guest.next) {
                 t->guest.next->link = &loop->guests;
             }
@@ -162,14 +168,14 @@ ws_attempt ws_connect(ws_conn *c, const ws_connect_options *options)
                            options);
 }
 
-/* ---- Giving up ---- */
+/* ---- Cancelling ---- */
 
 typedef struct cancel_task {
     ws_task task;
     ws_attempt id;
 } cancel_task;
 
-static void do_cancel(ws_loop *loop, ws_task *task)
+static void connect_do_cancel(ws_loop *loop, ws_task *task)
 {
     ws_connector_cancel(loop, ((cancel_task *)task)->id);
     free(task);
@@ -187,7 +193,7 @@ void ws_connect_cancel(ws_attempt attempt)
     if (here == &e->loops[index] && ws_connector_cancel(here, attempt)) {
         return;
     }
-    if ((task = ws_task_new(sizeof(*task), do_cancel))) {
+    if ((task = ws_task_new(sizeof(*task), connect_do_cancel))) {
         task->id = attempt;
         if (ws_loop_post(&e->loops[index], &task->task) < 0) {
             free(task);

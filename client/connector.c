@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A connection that is being made: its stages, their times, its end. */
+/**
+ * The states of an outgoing connection: lookup, TCP, TLS, redirects and failure. Each stage has a
+ * time limit.
+ */
 
 #include "client/connector.h"
 
@@ -31,7 +34,7 @@ void ws_connector_alarm(ws_connector *t, apr_uint32_t ms)
     }
 }
 
-/* ---- The end ---- */
+/* ---- Failure and end ---- */
 
 void ws_connector_hang_up(ws_connector *t)
 {
@@ -91,7 +94,7 @@ void ws_connector_fail(ws_connector *t, int status, const char *format, ...)
     }
 }
 
-static void time_is_over(ws_alarm *a)
+static void connector_time_is_over(ws_alarm *a)
 {
     ws_connector *t = (ws_connector *)((char *)a - offsetof(ws_connector, alarm));
     switch (t->stage) {
@@ -119,7 +122,7 @@ static void time_is_over(ws_alarm *a)
 
 /* ---- TLS ---- */
 
-static void shake_hands(ws_connector *t)
+static void connector_shake_hands(ws_connector *t)
 {
     int n;
     ERR_clear_error();
@@ -132,7 +135,7 @@ static void shake_hands(ws_connector *t)
     }
 }
 
-static void start_tls(ws_connector *t, const char *name, ws_connect_stage stage)
+static void connector_start_tls(ws_connector *t, const char *name, ws_connect_stage stage)
 {
     t->stage = stage;
     if (!(t->ssl = ws_tls_connect(t->found.tls, t->fd, name, t->o.insecure))) {
@@ -140,15 +143,16 @@ static void start_tls(ws_connector *t, const char *name, ws_connect_stage stage)
         return;
     }
     if (stage == WS_AT_PROXY_TLS) {
-        SSL_certs_clear(t->ssl); /* our certificate is for the server */
+        SSL_certs_clear(t->ssl); /* the client certificate is for the server, not for the proxy */
     }
-    shake_hands(t);
+    connector_shake_hands(t);
 }
 
 void ws_connector_secure(ws_connector *t)
 {
     if (t->url.secure) {
-        start_tls(t, t->o.server_name && !t->strange ? t->o.server_name : t->url.host, WS_AT_TLS);
+        connector_start_tls(t, t->o.server_name && !t->strange ? t->o.server_name : t->url.host,
+                            WS_AT_TLS);
     }
     else {
         ws_connector_ask(t);
@@ -161,7 +165,7 @@ void ws_connector_connected(ws_connector *t)
     setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     ws_connector_alarm(t, t->o.handshake_timeout);
     if (t->proxy.host && t->proxy.secure) {
-        start_tls(t, t->proxy.host, WS_AT_PROXY_TLS);
+        connector_start_tls(t, t->proxy.host, WS_AT_PROXY_TLS);
     }
     else if (t->proxy.host) {
         ws_connector_ask_proxy(t);
@@ -183,7 +187,7 @@ const char *ws_connector_credentials(const ws_connector *t, const ws_url *url)
     return apr_pstrcat(t->once, "Basic ", coded, NULL);
 }
 
-/* ---- The name ---- */
+/* ---- Name lookup ---- */
 
 const char *ws_connector_international(ws_connector *t, ws_url *url)
 {
@@ -197,10 +201,10 @@ const char *ws_connector_international(ws_connector *t, ws_url *url)
     return NULL;
 }
 
-static void found(void *arg, ws_found *f)
+static void connector_found(void *arg, ws_found *f)
 {
     ws_connector *t = arg;
-    ws_addresses *given = t->found.addresses; /* of a unix socket */
+    ws_addresses *given = t->found.addresses; /* the address of a unix socket */
     t->lookup = NULL;
     t->found = *f;
     t->found.addresses = f->addresses ? f->addresses : given;
@@ -212,7 +216,7 @@ static void found(void *arg, ws_found *f)
 }
 
 /* @return 0, or -1: the attempt has failed */
-static int use_unix_socket(ws_connector *t)
+static int connector_use_unix_socket(ws_connector *t)
 {
     struct sockaddr_un *name;
     ws_addresses *one = calloc(1, sizeof(*one) + sizeof(ws_address));
@@ -230,8 +234,9 @@ static int use_unix_socket(ws_connector *t)
     return 0;
 }
 
-/* The next field of HOST:PORT:HOST:PORT, from the pool; colons in brackets belong to an address. */
-static char *next_field(ws_connector *t, const char **s)
+/* The next field of HOST:PORT:HOST:PORT, from the pool. Colons in brackets are part of an address.
+ * */
+static char *connector_next_field(ws_connector *t, const char **s)
 {
     size_t len = 0;
     char *field;
@@ -243,7 +248,7 @@ static char *next_field(ws_connector *t, const char **s)
     return field;
 }
 
-static int same_host(const char *bracketed, const char *host)
+static int connector_same_host(const char *bracketed, const char *host)
 {
     size_t len = strlen(bracketed);
     if (*bracketed == '[' && len > 1) {
@@ -253,21 +258,20 @@ static int same_host(const char *bracketed, const char *host)
     return strlen(host) == len && !strncasecmp(bracketed, host, len);
 }
 
-/* Where connect_to leads for this host and port, which change then. @return NULL, or the entry that is
- * wrong */
-static const char *redirect_connection(ws_connector *t, const char **host, unsigned *port)
+/* Change host and port as connect_to says for them. @return NULL, or the invalid entry */
+static const char *connector_redirect_connection(ws_connector *t, const char **host, unsigned *port)
 {
     for (const char *const *entry = t->o.connect_to; entry && *entry; entry++) {
         const char *s = *entry;
-        const char *from = next_field(t, &s), *from_port = next_field(t, &s);
-        const char *to = next_field(t, &s), *to_port = next_field(t, &s);
+        const char *from = connector_next_field(t, &s), *from_port = connector_next_field(t, &s);
+        const char *to = connector_next_field(t, &s), *to_port = connector_next_field(t, &s);
         char *end;
         unsigned long new_port = strtoul(to_port, &end, 10);
         if (*s || *end || new_port > 65535 || (*to_port && !new_port)
             || strspn(from_port, "0123456789") != strlen(from_port)) {
             return *entry;
         }
-        if ((!*from || same_host(from, *host))
+        if ((!*from || connector_same_host(from, *host))
             && (!*from_port || strtoul(from_port, NULL, 10) == *port)) {
             *host = *to ? to : *host;
             *port = *to_port ? (unsigned)new_port : *port;
@@ -277,10 +281,10 @@ static const char *redirect_connection(ws_connector *t, const char **host, unsig
     return NULL;
 }
 
-static void look_up(ws_connector *t)
+static void connector_look_up(ws_connector *t)
 {
     const ws_url *url = t->proxy.host ? &t->proxy : &t->url;
-    /* Another server than the one that was asked for does not get our certificate. */
+    /* Send the client certificate only to the server of the original URL. */
     int own = t->url.secure && !t->strange;
     const ws_tls_files files = {t->o.ca_file, own ? t->o.certificate : NULL, own ? t->o.key : NULL,
                                 t->o.insecure, t->o.key_log};
@@ -288,17 +292,17 @@ static void look_up(ws_connector *t)
     const char *host = url->host, *wrong;
     unsigned port = url->port;
     t->stage = WS_AT_LOOKUP;
-    t->alarm.fn = time_is_over;
-    if (!t->proxy.host && (wrong = redirect_connection(t, &host, &port))) {
+    t->alarm.fn = connector_time_is_over;
+    if (!t->proxy.host && (wrong = connector_redirect_connection(t, &host, &port))) {
         ws_connector_fail(t, 0, "request: \"%s\" is not HOST:PORT:HOST:PORT", wrong);
         return;
     }
-    if (t->o.unix_socket && use_unix_socket(t) < 0) {
+    if (t->o.unix_socket && connector_use_unix_socket(t) < 0) {
         return;
     }
     ws_connector_alarm(t, t->o.lookup_timeout);
     t->lookup = ws_lookup_start(t->guest.loop, t->o.unix_socket ? NULL : host, port,
-                                tls ? &files : NULL, found, t);
+                                tls ? &files : NULL, connector_found, t);
     if (!t->lookup) {
         ws_connector_fail(t, 0, "lookup: out of memory");
     }
@@ -310,13 +314,13 @@ void ws_connector_again(ws_connector *t)
     t->interim = 0;
     memset(&t->body, 0, sizeof(t->body));
     if (ws_connector_choose_proxy(t) == 0) {
-        look_up(t);
+        connector_look_up(t);
     }
 }
 
-/* ---- The beginning ---- */
+/* ---- Start ---- */
 
-static void ready(ws_source *g, unsigned events)
+static void connector_ready(ws_source *g, unsigned events)
 {
     ws_connector *t = (ws_connector *)g;
     (void)events;
@@ -326,7 +330,7 @@ static void ready(ws_source *g, unsigned events)
         break;
     case WS_AT_PROXY_TLS:
     case WS_AT_TLS:
-        shake_hands(t);
+        connector_shake_hands(t);
         break;
     case WS_AT_ANSWER:
         ws_connector_answered(t);
@@ -339,10 +343,10 @@ static void ready(ws_source *g, unsigned events)
     }
 }
 
-static void stop(ws_source *g)
+static void connector_stop(ws_source *g)
 {
     ws_connector *t = (ws_connector *)g;
-    if (t->stage == WS_AT_OPEN) { /* on_close tells of it */
+    if (t->stage == WS_AT_OPEN) { /* on_close reports the end */
         ws_connector_end(t);
         return;
     }
@@ -350,30 +354,30 @@ static void stop(ws_source *g)
     ws_lookup_settle();
 }
 
-static void free_connector(ws_connector *t)
+static void connector_free(ws_connector *t)
 {
     ws_loop *loop = t->guest.loop;
     int counted = t->counted;
     free(t->in);
-    apr_pool_destroy(t->pool); /* t stands in it */
+    apr_pool_destroy(t->pool); /* t is allocated from it */
     if (counted) {
         ws_loop_left(loop, 1);
     }
 }
 
-static void forget(ws_source *g)
+static void connector_forget(ws_source *g)
 {
     ws_connector *t = (ws_connector *)g;
     if (t->started) {
-        free_connector(t);
+        connector_free(t);
     }
     else {
-        t->orphan = 1; /* the task still points to it */
+        t->orphan = 1; /* the task still points to t and frees it */
     }
 }
 
-/* @return NULL, or what is wrong with the options, with its stage */
-static const char *check_options(ws_connector *t)
+/* @return NULL, or what is wrong with the options, with the stage's name */
+static const char *connector_check_options(ws_connector *t)
 {
     const ws_connect_options *o = &t->o;
     const char *wrong;
@@ -413,7 +417,7 @@ void ws_connector_begin(ws_connector *t)
     else if (t->url.international && (wrong = ws_connector_international(t, &t->url))) {
         ws_connector_fail(t, 0, "url: %s", wrong);
     }
-    else if ((wrong = check_options(t))) {
+    else if ((wrong = connector_check_options(t))) {
         ws_connector_fail(t, 0, "%s", wrong);
     }
     else {
@@ -421,12 +425,12 @@ void ws_connector_begin(ws_connector *t)
     }
 }
 
-static void delay_is_over(ws_alarm *a)
+static void connector_delay_is_over(ws_alarm *a)
 {
     ws_connector_begin((ws_connector *)((char *)a - offsetof(ws_connector, alarm)));
 }
 
-static void start(ws_loop *loop, ws_task *task)
+static void connector_start(ws_loop *loop, ws_task *task)
 {
     ws_connector *t = (ws_connector *)((char *)task - offsetof(ws_connector, start));
     t->started = 1;
@@ -434,14 +438,14 @@ static void start(ws_loop *loop, ws_task *task)
         ws_source_enter(loop, &t->guest);
     }
     if (t->orphan) {
-        free_connector(t);
+        connector_free(t);
     }
-    else if (t->stage == WS_AT_START) { /* it may have been given up, too */
+    else if (t->stage == WS_AT_START) { /* not if it has been cancelled */
         if (__atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
-            stop(&t->guest);
+            connector_stop(&t->guest);
         }
         else if (t->o.delay) {
-            t->alarm.fn = delay_is_over;
+            t->alarm.fn = connector_delay_is_over;
             ws_connector_alarm(t, t->o.delay);
         }
         else {
@@ -454,16 +458,16 @@ void ws_connector_init(ws_connector *t)
 {
     t->fd = -1;
     t->counted = 1;
-    t->start.fn = start;
-    t->guest.ready = ready;
-    t->guest.stop = stop;
-    t->guest.free = forget;
+    t->start.fn = connector_start;
+    t->guest.ready = connector_ready;
+    t->guest.stop = connector_stop;
+    t->guest.free = connector_forget;
 }
 
 int ws_connector_cancel(ws_loop *loop, ws_attempt id)
 {
     for (ws_source *g = loop->guests; g; g = g->next) {
-        if (g->free == forget && ((ws_connector *)g)->id == id) {
+        if (g->free == connector_forget && ((ws_connector *)g)->id == id) {
             ws_connector_end((ws_connector *)g);
             return 1;
         }
@@ -477,7 +481,7 @@ void ws_connector_end_waiting(ws_loop *loop)
     for (ws_source *g = loop->guests; g; g = next) {
         ws_connector *t = (ws_connector *)g;
         next = g->next;
-        if (g->free == forget && t->stage == WS_AT_START && t->wait) {
+        if (g->free == connector_forget && t->stage == WS_AT_START && t->wait) {
             ws_connector_fail(t, 0, "stopped");
         }
     }

@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A connection that is being made, from its name to the server's 101. For its loop's thread. */
+/**
+ * An outgoing connection in progress, from the lookup of its name to the server's 101. Unless
+ * marked otherwise, functions are called by the loop's thread only.
+ */
 
 #ifndef WS_CLIENT_CONNECTOR_H
 #define WS_CLIENT_CONNECTOR_H
@@ -12,110 +15,115 @@
 
 typedef enum {
     WS_AT_START,
-    WS_AT_LOOKUP,    /**< a thread looks up the name */
-    WS_AT_CONNECT,   /**< to the addresses: addresses.c */
-    WS_AT_PROXY_TLS, /**< of an HTTPS proxy */
-    WS_AT_PROXY,     /**< it has been asked to connect */
+    WS_AT_LOOKUP,    /**< waiting for the lookup thread */
+    WS_AT_CONNECT,   /**< connecting to the addresses: addresses.c */
+    WS_AT_PROXY_TLS, /**< TLS handshake with an HTTPS proxy */
+    WS_AT_PROXY,     /**< CONNECT or SOCKS, waiting for the response */
     WS_AT_TLS,
-    WS_AT_ANSWER, /**< the request is sent, its answer awaited */
-    WS_AT_BODY,   /**< of an answer that refuses */
-    WS_AT_OPEN,   /**< there is a connection; it is made again when it ends: reconnect.c */
+    WS_AT_ANSWER, /**< request sent, waiting for the response */
+    WS_AT_BODY,   /**< reading the body of a refusal */
+    WS_AT_OPEN,   /**< connected; connects again when the connection ends: reconnect.c */
     WS_AT_END
 } ws_connect_stage;
 
-/** Interim answers that are passed over at most: a server may not send them for ever. */
+/** Greatest number of interim responses: a server must not prolong a handshake with them. */
 #define WS_INTERIM_MAX 32
 
-/** An address that is tried. */
+/** One address that is being tried. */
 typedef struct ws_try ws_try;
 
-/** What is left of an answer's body: body.c */
+/** The rest of a response's body: body.c */
 typedef struct ws_body {
     int status;
     apr_uint64_t
         left;       /**< of the body or chunk, bytes; WS_BODY_TO_END: until the connection ends */
-    apr_size_t len; /**< bytes that stand decoded at the beginning of t->in */
+    apr_size_t len; /**< decoded bytes at the beginning of t->in */
     unsigned char chunked, in_chunk, cut, over, proxy;
 } ws_body;
 
 #define WS_BODY_TO_END (~(apr_uint64_t)0)
 
 typedef struct ws_connector {
-    ws_source guest; /**< first */
+    ws_source guest; /**< must be first */
     ws_task start;
-    int started; /**< the task has been done */
-    int orphan;  /**< the loop has let go of it before that */
+    int started; /**< the start task has run */
+    int orphan;  /**< released by the loop before the start task has run */
     ws_alarm alarm;
     ws_attempt id;
-    apr_pool_t *pool; /**< of all strings that stay */
-    apr_pool_t *once; /**< of one attempt: cleared before the next */
+    apr_pool_t *pool; /**< for strings that stay until the end */
+    apr_pool_t *once; /**< for one attempt; cleared before the next */
     ws_connect_options o;
-    ws_settings settings; /**< of the connection to be */
+    ws_settings settings; /**< of the future connection */
     ws_connect_stage stage;
-    ws_url url, proxy; /**< proxy.host: NULL if there is none */
+    ws_url url, proxy; /**< proxy.host is NULL without a proxy */
     unsigned redirects, interim;
-    int strange; /**< redirected to another server, which gets no secrets */
+    int strange; /**< redirected to another server: send it no secrets */
     ws_lookup *lookup;
     ws_found found;
-    unsigned next_address; /**< the first one that has not been tried */
+    unsigned next_address; /**< index of the first untried address */
     ws_try *tries;
-    apr_uint32_t next_try; /**< when it is its turn */
-    ws_address peer;       /**< the one that it is connected to */
+    apr_uint32_t next_try; /**< when to try the next address, loop time */
+    ws_address peer;       /**< the connected address */
     int fd;
     SSL *ssl;
     unsigned char socks_step;
     char key[WS_KEY_SIZE];
-    char *out; /**< what is to be sent */
+    char *out; /**< bytes to send */
     apr_size_t out_len, out_sent;
-    char *in; /**< what came, malloc'ed */
+    char *in; /**< received bytes, malloc'ed */
     apr_size_t in_len, in_size;
-    apr_size_t in_max; /**< how long it may get */
+    apr_size_t in_max; /**< limit of in_len, bytes */
     ws_client_response answer;
     ws_body body;
     char error[WS_TLS_ERROR]; /**< of the last address that was tried */
     /* reconnect.c */
-    struct ws_outgoing *outgoing; /**< WS_AT_OPEN: of the connection */
-    apr_uint32_t wait;            /**< the last delay before it was made again, milliseconds */
+    struct ws_outgoing *outgoing; /**< the connection, at WS_AT_OPEN */
+    apr_uint32_t wait;            /**< the last delay before a retry, milliseconds */
     apr_uint32_t opened_at;       /**< loop time, milliseconds */
-    int counted;                  /**< among the loop's connections */
+    int counted;                  /**< counts as one of the loop's connections */
 } ws_connector;
 
-/** Set up what is not zero. t->start is then to be posted to the loop, of which it may be a guest
- *  already. */
+/**
+ * Initialize the fields that do not start as zero. The caller then posts t->start to the loop. t
+ * may already be one of the loop's sources.
+ */
 void ws_connector_init(ws_connector *t);
 
-/** End the attempt of an id, without callbacks. @return whether the loop has it */
+/** Cancel the attempt with this id, without callbacks. @return whether the loop has it */
 int ws_connector_cancel(ws_loop *loop, ws_attempt id);
 
-/** The attempt has failed: call on_failure, or try again later. */
+/** Report a failure: call on_failure, or schedule a retry. */
 void ws_connector_fail(ws_connector *t, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/** End it, without callbacks. */
+/** End the connector, without callbacks. */
 void ws_connector_end(ws_connector *t);
 
-/** Let go of socket, lookup and alarm. */
+/** Close the socket, cancel lookup and alarm. */
 void ws_connector_hang_up(ws_connector *t);
 
-/** ms from now on t->stage is over; WS_NEVER: no limit. */
+/** Limit the current stage to ms milliseconds. WS_NEVER: no limit. */
 void ws_connector_alarm(ws_connector *t, apr_uint32_t ms);
 
-/** On to the handshake of WebSocket: handshake.c. The socket is connected, and secured if it is to be. */
+/**
+ * Start the WebSocket handshake: handshake.c. The socket is connected, with TLS if the URL needs
+ * it.
+ */
 void ws_connector_ask(ws_connector *t);
 
-/** More of the answer may have come. */
+/** Continue the handshake: the socket may be readable or writable. */
 void ws_connector_answered(ws_connector *t);
 
-/** To t->url, which may be another server than before. */
+/** Connect to t->url, which may name another server than the options. */
 void ws_connector_again(ws_connector *t);
 
-/** From the URL of the options on. */
+/** Connect to the URL of the options. */
 void ws_connector_begin(ws_connector *t);
 
 /** Basic credentials of a URL: "Basic ..."; NULL if it has none. */
 const char *ws_connector_credentials(const ws_connector *t, const ws_url *url);
 
-/** Convert the host of a URL with letters beyond ASCII. @return NULL, or what is wrong, static */
+/** Convert a URL's host with letters beyond ASCII. @return NULL, or a static error text */
 const char *ws_connector_international(ws_connector *t, ws_url *url);
 
 /* addresses.c: RFC 8305 */
@@ -123,28 +131,31 @@ const char *ws_connector_international(ws_connector *t, ws_url *url);
 /** Try t->found.addresses until one is connected. */
 void ws_connector_try(ws_connector *t);
 
-/** The time of an address, or before the next one, is over. */
+/** The alarm of an address, or for the next address, has fired. */
 void ws_connector_try_tick(ws_connector *t);
 
-/** Give all of them up. */
+/** Close all sockets that are still connecting. */
 void ws_connector_try_end(ws_connector *t);
 
-/** t->fd is connected. */
+/** Continue after t->fd has been connected. */
 void ws_connector_connected(ws_connector *t);
 
 /* proxy.c */
 
-/** Set t->proxy for t->url, by the options or the environment. @return 0, or -1: the attempt has failed */
+/**
+ * Set t->proxy for t->url, from the options or the environment.
+ * @return 0, or -1: the attempt has failed
+ */
 int ws_connector_choose_proxy(ws_connector *t);
 
-/** Ask the proxy for the server: t->fd, and t->ssl if the proxy has TLS, are connected to it. */
+/** Send CONNECT to the proxy. t->fd, and t->ssl for a proxy with TLS, are connected to it. */
 void ws_connector_ask_proxy(ws_connector *t);
 void ws_connector_proxy_answered(ws_connector *t);
 
-/** The proxy has connected us to the server. */
+/** Continue after the proxy has connected to the server. */
 void ws_connector_tunneled(ws_connector *t);
 
-/** TLS with the server, if its URL wants it; then ws_connector_ask(). */
+/** Start TLS with the server if its URL needs it; then call ws_connector_ask(). */
 void ws_connector_secure(ws_connector *t);
 
 /* socks.c: RFC 1928, RFC 1929 */
@@ -154,58 +165,71 @@ void ws_connector_socks_answered(ws_connector *t);
 /* tunnel.c */
 
 /**
- * TLS inside the TLS of a proxy: the engine has one SSL for a socket, so bytes go through a pair of sockets.
- * Takes over fd and ssl.
- * @return the other end; -1 with errno set: fd and ssl are the caller's
+ * TLS inside the TLS of a proxy. The engine has one SSL per socket, so the bytes pass through a
+ * pair of sockets. Takes ownership of fd and ssl if it succeeds.
+ * @return the other end; -1 with errno set: the caller still owns fd and ssl
  */
 int ws_tunnel_start(ws_loop *loop, int fd, SSL *ssl);
 
 /* body.c */
 
-/** Tell on_response of t->answer; a refusal's body is read first. @return whether that has to be waited for */
+/**
+ * Read the body of a refusal, then call on_response with t->answer.
+ * @return whether the body is still incomplete
+ */
 void ws_connector_refused(ws_connector *t);
 void ws_connector_body_came(ws_connector *t);
-/** No more of it is waited for. */
+/** Stop waiting for the rest of the body. */
 void ws_connector_body_over(ws_connector *t);
-/** Call on_response, with what is in t->body. */
+/** Call on_response with t->answer and t->body. */
 void ws_connector_tell_response(ws_connector *t);
 
 /* reconnect.c */
 
-/** Whether the options ask for it, and the failure is one that time may mend. reason: as for on_failure.
- *  @return whether it will be tried again; then the delay runs */
+/**
+ * Schedule a retry, if the options ask for it and the failure may be temporary.
+ * @param reason  as for on_failure
+ * @return whether a retry is scheduled
+ */
 int ws_connector_retry(ws_connector *t, int status, const char *reason);
 
-/** There is a connection. @return whether t stays, for the next one */
+/** The connection has been established. @return whether t stays, to reconnect later */
 int ws_connector_stays(ws_connector *t, struct ws_outgoing *outgoing);
 
-/** End those that only wait to connect again. */
+/** End the connectors that wait for a retry. */
 void ws_connector_end_waiting(ws_loop *loop);
 
-/** Let t->outgoing go on without us. */
+/** Detach from t->outgoing, which stays open. */
 void ws_connector_forget_connection(ws_connector *t);
 
 /* io.c */
 
-/** What a call of OpenSSL has not done: wait until it can be called again. @return 0, or -2 for an error,
- *  in t->error */
+/**
+ * Wait for the event that an incomplete OpenSSL call needs.
+ * @return 0, or -2: an error, in t->error
+ */
 apr_ssize_t ws_connector_wanted(ws_connector *t, int result);
 
-/** Read what there is, as far as t->in_max lets. @return bytes; 0: nothing now; -1: the end; -2: an error, in
- *  t->error; -3: there is no room */
+/**
+ * Read available bytes, up to t->in_max.
+ * @return bytes; 0: no data yet; -1: end of stream; -2: an error, in t->error; -3: buffer full
+ */
 apr_ssize_t ws_connector_receive(ws_connector *t);
 
 /**
- * Read until a head is whole.
- * @param who  in words, for what can go wrong
- * @return its length; 0 if it is not there yet, or the attempt has failed
+ * Read until a response head is complete.
+ * @param who  the peer's name for error texts
+ * @return its length, bytes; 0: incomplete, or the attempt has failed
  */
 apr_size_t ws_connector_read_head(ws_connector *t, const char *who);
 
-/** The server or proxy has let us down: result as of ws_connector_receive, below 0. */
+/**
+ * Fail the attempt: the peer has closed the connection, or an error occurred.
+ * @param result  of ws_connector_receive(), below 0
+ */
 void ws_connector_lost(ws_connector *t, const char *who, apr_ssize_t result);
 
-/** Send what is left of t->out. @return whether all of it has gone; if not, there is nothing to do now */
+/** Send the rest of t->out. @return whether all of it has been sent; if not, wait */
 int ws_connector_send(ws_connector *t, const char *who);
 
 #endif

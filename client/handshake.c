@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The request for a WebSocket, its answer, and what follows from that. */
+/**
+ * Sends the WebSocket request, checks the response, and hands the connection to the engine. A
+ * redirect to another server drops credentials and headers that may hold secrets.
+ */
 
 #include <apr_strings.h>
 #include <netdb.h>
@@ -16,13 +19,13 @@
 
 /* ---- The request ---- */
 
-static int takeover(const ws_connector *t)
+static int handshake_takeover(const ws_connector *t)
 {
     return t->o.deflate == WS_DEFLATE_OFFER;
 }
 
-/* Those that another server may have, too. Of all others it is not known: any may be a key. */
-static const char *const *harmless_headers(const ws_connector *t)
+/* Headers that may be sent to another server. Any other header may hold a secret. */
+static const char *const *handshake_harmless_headers(const ws_connector *t)
 {
     apr_array_header_t *kept = apr_array_make(t->once, 8, sizeof(const char *));
     for (const char *const *h = t->o.headers; h && *h; h += 2) {
@@ -35,17 +38,18 @@ static const char *const *harmless_headers(const ws_connector *t)
     return (const char *const *)kept->elts;
 }
 
-static ws_client_request ask_of(const ws_connector *t, char host[WS_AUTHORITY_SIZE])
+static ws_client_request handshake_ask_of(const ws_connector *t, char host[WS_AUTHORITY_SIZE])
 {
-    return (ws_client_request){.host = ws_url_authority(&t->url, 0, host),
-                               .target = t->url.target,
-                               .key = t->key,
-                               .version = t->o.version,
-                               .protocols = t->o.protocols,
-                               .extensions = t->o.deflate ? ws_deflate_offer(takeover(t)) : NULL,
-                               .origin = t->o.origin,
-                               .authorization = ws_connector_credentials(t, &t->url),
-                               .headers = t->strange ? harmless_headers(t) : t->o.headers};
+    return (ws_client_request){
+        .host = ws_url_authority(&t->url, 0, host),
+        .target = t->url.target,
+        .key = t->key,
+        .version = t->o.version,
+        .protocols = t->o.protocols,
+        .extensions = t->o.deflate ? ws_deflate_offer(handshake_takeover(t)) : NULL,
+        .origin = t->o.origin,
+        .authorization = ws_connector_credentials(t, &t->url),
+        .headers = t->strange ? handshake_harmless_headers(t) : t->o.headers};
 }
 
 void ws_connector_ask(ws_connector *t)
@@ -55,7 +59,7 @@ void ws_connector_ask(ws_connector *t)
     ws_client_request ask;
     ws_random(random, sizeof(random));
     ws_key_text(random, t->key);
-    ask = ask_of(t, host);
+    ask = handshake_ask_of(t, host);
     t->out_len = ws_client_request_write(&ask, NULL, 0);
     t->out = apr_palloc(t->once, t->out_len + 1);
     ws_client_request_write(&ask, t->out, t->out_len + 1);
@@ -66,8 +70,8 @@ void ws_connector_ask(ws_connector *t)
 
 /* ---- Extensions ---- */
 
-/* All values of a header, joined as one list; NULL if there are none. */
-static char *joined(const ws_connector *t, const ws_client_response *a, const char *name)
+/* All values of a header, joined to one list; NULL if there are none. */
+static char *handshake_joined(const ws_connector *t, const ws_client_response *a, const char *name)
 {
     const char *value;
     char *all = NULL;
@@ -78,10 +82,12 @@ static char *joined(const ws_connector *t, const ws_client_response *a, const ch
     return all;
 }
 
-/* *chain is set to what was agreed on, or NULL. @return NULL, or what is wrong */
-static const char *extend(const ws_connector *t, const ws_client_response *a, ws_chain **chain)
+/* Set *chain to the negotiated extensions, or NULL. @return NULL, or what is wrong */
+static const char *handshake_extend(const ws_connector *t, const ws_client_response *a,
+                                    ws_chain **chain)
 {
-    /* The engine's tables live longer than its connections do; without them ours do. */
+    /* For engines without a configuration of their own. Static, because connections keep a
+     * pointer. */
     static const ws_deflate_config plain = {.level = 6,
                                             .window = WS_DEFLATE_BITS_MAX,
                                             .client_window = WS_DEFLATE_BITS_MAX,
@@ -92,7 +98,7 @@ static const char *extend(const ws_connector *t, const ws_client_response *a, ws
     ws_negotiation n = {0};
     ws_offer answer;
     const char *wrong;
-    char *list = joined(t, a, "Sec-WebSocket-Extensions");
+    char *list = handshake_joined(t, a, "Sec-WebSocket-Extensions");
 
     *chain = NULL;
     if (!list) {
@@ -110,10 +116,10 @@ static const char *extend(const ws_connector *t, const ws_client_response *a, ws
         return "the server chose an extension that was not offered";
     }
     config = config ? config : &plain;
-    if ((wrong = ws_deflate_agree(config, takeover(t), &answer, &n.agreed))) {
+    if ((wrong = ws_deflate_agree(config, handshake_takeover(t), &answer, &n.agreed))) {
         return wrong;
     }
-    /* Every loop comes here with the same configuration. */
+    /* All loops write the same pointer. */
     __atomic_store_n(&use.config, (void *)config, __ATOMIC_RELAXED);
     if (!(*chain = ws_chain_new(1))) {
         return "out of memory";
@@ -127,10 +133,10 @@ static const char *extend(const ws_connector *t, const ws_client_response *a, ws
     return NULL;
 }
 
-/* ---- It is done ---- */
+/* ---- Success ---- */
 
-/* The headers of the answer that the handler keeps. */
-static const char *const *kept_headers(const ws_connector *t, const ws_client_response *a)
+/* The response headers that the handler reads with ws_response_header(). */
+static const char *const *handshake_kept_headers(const ws_connector *t, const ws_client_response *a)
 {
     const char *names = t->o.handler->keep_headers, *name;
     apr_array_header_t *kept;
@@ -142,7 +148,7 @@ static const char *const *kept_headers(const ws_connector *t, const ws_client_re
     while ((name = ws_header_list_next(&names, &len))) {
         const char *value;
         name = apr_pstrmemdup(t->once, name, len);
-        if ((value = joined(t, a, name))) {
+        if ((value = handshake_joined(t, a, name))) {
             APR_ARRAY_PUSH(kept, const char *) = name;
             APR_ARRAY_PUSH(kept, const char *) = value;
         }
@@ -151,7 +157,7 @@ static const char *const *kept_headers(const ws_connector *t, const ws_client_re
     return (const char *const *)kept->elts;
 }
 
-static const char *peer_of(const ws_connector *t)
+static const char *handshake_peer_of(const ws_connector *t)
 {
     char host[64];
     const ws_address *a = &t->peer;
@@ -165,7 +171,7 @@ static const char *peer_of(const ws_connector *t)
                : NULL;
 }
 
-static ws_outgoing *outgoing_of(const ws_connector *t)
+static ws_outgoing *handshake_outgoing_of(const ws_connector *t)
 {
     size_t len = strlen(t->url.host) + 1;
     ws_outgoing *o = calloc(1, sizeof(*o) + len);
@@ -181,13 +187,13 @@ static ws_outgoing *outgoing_of(const ws_connector *t)
     return o;
 }
 
-static void become_connection(ws_connector *t)
+static void handshake_become_connection(ws_connector *t)
 {
     const ws_client_response *a = &t->answer;
     ws_loop *loop = t->guest.loop;
     char host[WS_AUTHORITY_SIZE];
     const char *wrong, *protocol, *query = strchr(t->url.target, '?');
-    ws_client_request ask = ask_of(t, host);
+    ws_client_request ask = handshake_ask_of(t, host);
     int stays;
     ws_new_conn n = {.fd = t->fd,
                      .ssl = t->ssl,
@@ -198,29 +204,29 @@ static void become_connection(ws_connector *t)
                      .early_len = t->in_len};
 
     if (ws_client_response_check(a, &ask, &protocol, &wrong) < 0
-        || (wrong = extend(t, a, &n.chain))) {
+        || (wrong = handshake_extend(t, a, &n.chain))) {
         ws_connector_fail(t, a->status, "handshake: %s", wrong);
         return;
     }
-    if (!(n.outgoing = outgoing_of(t))) {
+    if (!(n.outgoing = handshake_outgoing_of(t))) {
         ws_chain_free(n.chain);
         ws_connector_fail(t, a->status, "handshake: out of memory");
         return;
     }
     n.strings.uri = apr_pstrmemdup(t->once, t->url.target, strcspn(t->url.target, "?"));
     n.strings.args = query ? query + 1 : NULL;
-    n.strings.peer = peer_of(t);
+    n.strings.peer = handshake_peer_of(t);
     n.strings.protocol = protocol;
-    n.strings.headers = kept_headers(t, a);
+    n.strings.headers = handshake_kept_headers(t, a);
     ws_source_unwatch(&t->guest);
-    t->fd = -1; /* it is the connection's now */
+    t->fd = -1; /* the connection owns it now */
     t->ssl = NULL;
     ws_loop_entered(loop, 1);
     if (!(stays = ws_connector_stays(t, n.outgoing))) {
         ws_connector_end(t);
     }
     if (ws_handoff_here(loop, &n) != APR_SUCCESS) {
-        t->outgoing = NULL; /* it has been freed */
+        t->outgoing = NULL; /* freed */
         if (stays) {
             ws_connector_end(t);
         }
@@ -230,14 +236,14 @@ static void become_connection(ws_connector *t)
     }
 }
 
-/* ---- Or not ---- */
+/* ---- Refusals and redirects ---- */
 
-static int same_server(const ws_url *a, const ws_url *b)
+static int handshake_same_server(const ws_url *a, const ws_url *b)
 {
     return !strcasecmp(a->host, b->host) && a->port == b->port && a->secure == b->secure;
 }
 
-static void redirect(ws_connector *t, const ws_client_response *a)
+static void handshake_redirect(ws_connector *t, const ws_client_response *a)
 {
     char text[WS_URL_SIZE];
     const char *wrong = "the URL is too long", *location;
@@ -270,7 +276,7 @@ static void redirect(ws_connector *t, const ws_client_response *a)
         ws_connector_fail(t, a->status, "redirect: %s", wrong);
         return;
     }
-    if (same_server(&t->url, &to)) {
+    if (handshake_same_server(&t->url, &to)) {
         to.user = to.user ? to.user : t->url.user;
         to.password = to.user == t->url.user ? t->url.password : to.password;
     }
@@ -281,7 +287,7 @@ static void redirect(ws_connector *t, const ws_client_response *a)
     ws_connector_again(t);
 }
 
-static void final_answer(ws_connector *t)
+static void handshake_final_answer(ws_connector *t)
 {
     int status = t->answer.status;
     int moved = status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
@@ -294,10 +300,10 @@ static void final_answer(ws_connector *t)
         return;
     }
     if (status == 101) {
-        become_connection(t);
+        handshake_become_connection(t);
     }
     else {
-        redirect(t, &t->answer);
+        handshake_redirect(t, &t->answer);
     }
 }
 
@@ -319,10 +325,11 @@ void ws_connector_answered(ws_connector *t)
         t->in_len -= head;
         memmove(t->in, t->in + head, t->in_len);
         if (t->answer.status >= 200 || t->answer.status == 101) {
-            final_answer(t);
+            handshake_final_answer(t);
             return;
         }
-        ws_connector_tell_response(t); /* RFC 9110, section 15.2: another one follows */
+        ws_connector_tell_response(t); /* RFC 9110, section 15.2: an interim response; another one
+                                        * follows */
         if (t->stage == WS_AT_END) {
             return;
         }

@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Host names with letters beyond ASCII become those that the name service has, by libidn2 if it is there. */
+/**
+ * Converts internationalized host names to ASCII with libidn2. Without the library they are
+ * refused.
+ */
 
 #include "client/idn.h"
 
@@ -19,7 +22,7 @@ const char *ws_idn_to_ascii(const char *host, char out[WS_IDN_SIZE])
         return idn2_strerror(rv);
     }
     len = strlen(name);
-    /* The mapping may have made of one letter what has a meaning of its own in a URL. */
+    /* The mapping can produce characters that delimit parts of a URL. */
     if (len >= WS_IDN_SIZE
         || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
                < len) {

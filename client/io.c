@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Bytes of an attempt, to and from a proxy or server, with TLS or without. */
+/**
+ * Reads and writes of a connector, plain or with TLS. Non-blocking; the buffer is bounded by
+ * t->in_max.
+ */
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -11,7 +14,7 @@
 
 #include "client/connector.h"
 
-/* First size of the buffer for an answer; it grows to t->in_max. */
+/* First size of the buffer for a response, bytes. It grows up to t->in_max. */
 #define ANSWER_MIN 2048
 
 apr_ssize_t ws_connector_wanted(ws_connector *t, int result)
@@ -58,8 +61,8 @@ int ws_connector_send(ws_connector *t, const char *who)
     return 1;
 }
 
-/* @return bytes; 0: nothing now; -1: the end; -2: an error, in t->error */
-static apr_ssize_t receive(ws_connector *t, char *data, apr_size_t len)
+/* @return bytes; 0: no data yet; -1: end of stream; -2: an error, in t->error */
+static apr_ssize_t io_receive(ws_connector *t, char *data, apr_size_t len)
 {
     apr_ssize_t n;
     if (t->ssl) {
@@ -80,8 +83,8 @@ static apr_ssize_t receive(ws_connector *t, char *data, apr_size_t len)
     return n > 0 ? n : n == 0 ? -1 : 0;
 }
 
-/* @return whether there is room for more of the answer */
-static int make_room(ws_connector *t)
+/* @return whether the buffer has room */
+static int io_make_room(ws_connector *t)
 {
     apr_size_t size = t->in_size ? t->in_size * 2 : ANSWER_MIN;
     char *in;
@@ -100,10 +103,10 @@ static int make_room(ws_connector *t)
 apr_ssize_t ws_connector_receive(ws_connector *t)
 {
     apr_ssize_t got;
-    if (!make_room(t)) {
+    if (!io_make_room(t)) {
         return -3;
     }
-    got = receive(t, t->in + t->in_len, t->in_size - t->in_len);
+    got = io_receive(t, t->in + t->in_len, t->in_size - t->in_len);
     t->in_len += got > 0 ? (apr_size_t)got : 0;
     return got;
 }

@@ -1,10 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Looking up names on threads. A resolver can take half a minute to give up, so the threads are not the
- * engine's, and stopping it does not wait for them. Each name that is being looked up has one thread,
- * however many connections wait for it: a name that is slow delays only those. Files of TLS contexts have
- * threads of their own.
+ * Looks up names on threads. A resolver can block for half a minute, so stopping the engine does
+ * not wait for these threads. Each name has one thread, shared by all connections that wait for it,
+ * so that a slow name delays only those. Reading the files of TLS contexts has separate threads.
  */
 
 #include "client/lookup.h"
@@ -19,29 +18,29 @@
 #include <sys/queue.h>
 #include <time.h>
 
-/* Different names at a time, and files. */
+/* Greatest number of threads for names, and for files. */
 #define NAME_THREADS 128
 #define FILE_THREADS 4
 
-/* getaddrinfo() of glibc needs less than half of it, bytes. */
+/* Stack of a thread, bytes: more than twice what glibc's getaddrinfo() needs. */
 #define STACK (256 * 1024)
 
-/* A thread that has nothing to do ends after so many seconds. */
+/* An idle thread ends after this time, seconds. */
 #define IDLE 10
 
-/* Addresses of a name that are tried at most. */
+/* Greatest number of addresses tried for a name. */
 #define ADDRESSES_MAX 64
 
 TAILQ_HEAD(lookups, ws_lookup);
 
-/* Threads of a kind, and what waits for one. Under the lock. */
+/* The threads for one kind of lookup, and its queue. Under the lock. */
 typedef struct lane {
     struct lookups waiting;
     pthread_cond_t more;
     unsigned waiting_count, threads, idle, most;
 } lane;
 
-/* A name that a thread looks up, and what waits for the same. On the thread's stack. */
+/* A name that a thread is looking up, and all lookups for that name. On the thread's stack. */
 typedef struct busy {
     LIST_ENTRY(busy) others;
     const ws_lookup *first;
@@ -49,9 +48,9 @@ typedef struct busy {
 } busy;
 
 struct ws_lookup {
-    ws_task task; /* first: found */
+    ws_task task; /* must be first */
     TAILQ_ENTRY(ws_lookup) next;
-    struct lookups *on; /* the list that it waits on, or NULL: a thread has it */
+    struct lookups *on; /* the list that it is queued on; NULL while a thread works on it */
     lane *lane;
     ws_loop *loop;
     void (*found)(void *arg, ws_found *f);
@@ -62,7 +61,7 @@ struct ws_lookup {
     ws_found result;
     unsigned port;
     const char *host;
-    char text[]; /* all strings */
+    char text[]; /* holds all strings */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -75,8 +74,8 @@ static LIST_HEAD(, busy) all_busy = LIST_HEAD_INITIALIZER(all_busy);
 
 /* ---- Addresses ---- */
 
-/* The families in turn, beginning with that of the first address. */
-static void take_turns(ws_addresses *all)
+/* Alternate between the address families, beginning with that of the first address. */
+static void lookup_take_turns(ws_addresses *all)
 {
     for (unsigned i = 1; i < all->count; i++) {
         sa_family_t last = all->list[i - 1].address.ss_family;
@@ -91,8 +90,8 @@ static void take_turns(ws_addresses *all)
     }
 }
 
-/* Add what getaddrinfo finds. @return its result */
-static int add_addresses(ws_addresses *all, const char *host, unsigned port, int flags)
+/* Add the addresses that getaddrinfo() finds. @return its result */
+static int lookup_add_addresses(ws_addresses *all, const char *host, unsigned port, int flags)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags};
     struct addrinfo *found;
@@ -111,8 +110,9 @@ static int add_addresses(ws_addresses *all, const char *host, unsigned port, int
     return 0;
 }
 
-/* Addresses with commas. @return 0; or that of getaddrinfo for the first that is none */
-static int add_numeric(ws_addresses *all, const char *host, unsigned port)
+/* Add a comma-separated list of addresses. @return 0, or getaddrinfo()'s error for the first
+ * invalid one */
+static int lookup_add_numeric(ws_addresses *all, const char *host, unsigned port)
 {
     int rv = EAI_NONAME;
     while (host) {
@@ -124,7 +124,8 @@ static int add_numeric(ws_addresses *all, const char *host, unsigned port)
             len -= 2;
         }
         snprintf(one, sizeof(one), "%.*s", (int)len, host);
-        if (len >= sizeof(one) || (rv = add_addresses(all, one, port, AI_NUMERICHOST)) != 0) {
+        if (len >= sizeof(one)
+            || (rv = lookup_add_addresses(all, one, port, AI_NUMERICHOST)) != 0) {
             return rv;
         }
         host = comma ? comma + 1 : NULL;
@@ -132,50 +133,50 @@ static int add_numeric(ws_addresses *all, const char *host, unsigned port)
     return rv;
 }
 
-static ws_addresses *room(void)
+static ws_addresses *lookup_room(void)
 {
     return calloc(1, sizeof(ws_addresses) + ADDRESSES_MAX * sizeof(ws_address));
 }
 
-/* Those of a list that will not grow any more, without the room that is left. */
-static ws_addresses *settle(ws_addresses *all)
+/* Shrink a finished list to its size. */
+static ws_addresses *lookup_settle(ws_addresses *all)
 {
     ws_addresses *fit;
     if (all->count == 0) {
         free(all);
         return NULL;
     }
-    take_turns(all);
+    lookup_take_turns(all);
     fit = realloc(all, sizeof(*all) + all->count * sizeof(*all->list));
     return fit ? fit : all;
 }
 
-static ws_addresses *resolve(const char *host, unsigned port, int only_numeric, char *error)
+static ws_addresses *lookup_resolve(const char *host, unsigned port, int only_numeric, char *error)
 {
-    ws_addresses *all = room();
+    ws_addresses *all = lookup_room();
     int rv;
     if (!all) {
         snprintf(error, WS_TLS_ERROR, "lookup: out of memory");
         return NULL;
     }
-    rv = add_numeric(all, host, port);
+    rv = lookup_add_numeric(all, host, port);
     if (rv != 0) {
         all->count = 0;
-        rv = only_numeric ? rv : add_addresses(all, host, port, 0);
+        rv = only_numeric ? rv : lookup_add_addresses(all, host, port, 0);
     }
     if (rv != 0) {
         snprintf(error, WS_TLS_ERROR, "lookup: %s", gai_strerror(rv));
         all->count = 0;
     }
-    return settle(all);
+    return lookup_settle(all);
 }
 
 ws_addresses *ws_lookup_now(const char *host, unsigned port, char *error)
 {
-    return resolve(host, port, 0, error);
+    return lookup_resolve(host, port, 0, error);
 }
 
-static ws_addresses *copy_addresses(const ws_addresses *all)
+static ws_addresses *lookup_copy_addresses(const ws_addresses *all)
 {
     size_t size = sizeof(*all) + all->count * sizeof(*all->list);
     ws_addresses *copy = malloc(size);
@@ -184,21 +185,21 @@ static ws_addresses *copy_addresses(const ws_addresses *all)
 
 /* ---- Threads ---- */
 
-static void release(ws_lookup *l)
+static void lookup_release(ws_lookup *l)
 {
     free(l->result.addresses);
     SSL_CTX_free(l->result.tls);
     free(l);
 }
 
-/* Under the lock. */
-static void put_on(struct lookups *list, ws_lookup *l)
+/* Append to a list. Under the lock. */
+static void lookup_put_on(struct lookups *list, ws_lookup *l)
 {
     TAILQ_INSERT_TAIL(list, l, next);
     l->on = list;
 }
 
-static ws_lookup *take_off(struct lookups *list)
+static ws_lookup *lookup_take_off(struct lookups *list)
 {
     ws_lookup *l = TAILQ_FIRST(list);
     if (l) {
@@ -208,7 +209,7 @@ static ws_lookup *take_off(struct lookups *list)
     return l;
 }
 
-static int is_cancelled(ws_lookup *l)
+static int lookup_is_cancelled(ws_lookup *l)
 {
     int is;
     pthread_mutex_lock(&lock);
@@ -217,13 +218,14 @@ static int is_cancelled(ws_lookup *l)
     return is;
 }
 
-/* Make the context, if one is wanted, and give the result to the loop. */
-static void complete(ws_lookup *l)
+/* Create the TLS context, if one is needed, and post the result to the loop. */
+static void lookup_complete(ws_lookup *l)
 {
     int dropped;
     if (!*l->result.error && l->tls_wanted) {
-        pthread_mutex_lock(&in_tls); /* a cancelled lookup begins nothing: ws_lookup_settle() */
-        if (!is_cancelled(l)) {
+        pthread_mutex_lock(&in_tls); /* a cancelled lookup must not enter OpenSSL:
+                                      * ws_lookup_settle() */
+        if (!lookup_is_cancelled(l)) {
             l->result.tls = ws_tls_context(&l->files, l->result.error);
         }
         pthread_mutex_unlock(&in_tls);
@@ -232,65 +234,66 @@ static void complete(ws_lookup *l)
     dropped = l->cancelled || ws_loop_post(l->loop, &l->task) < 0;
     pthread_mutex_unlock(&lock);
     if (dropped) {
-        release(l);
+        lookup_release(l);
     }
 }
 
-/* Under the lock. @return whether a thread looks up that name already, and does it for this one, too */
-static int join(ws_lookup *l)
+/* Wait for a thread that already looks up this name. Under the lock. @return whether there is such
+ * a thread */
+static int lookup_join(ws_lookup *l)
 {
     busy *b;
     LIST_FOREACH(b, &all_busy, others)
     {
         if (b->first->port == l->port && !strcasecmp(b->first->host, l->host)) {
-            put_on(&b->same, l);
+            lookup_put_on(&b->same, l);
             return 1;
         }
     }
     return 0;
 }
 
-static void look_up(ws_lookup *l)
+static void lookup_look_up(ws_lookup *l)
 {
     busy b = {.first = l};
     ws_lookup *other;
     TAILQ_INIT(&b.same);
     pthread_mutex_lock(&lock);
-    if (l->lane == &names && join(l)) {
+    if (l->lane == &names && lookup_join(l)) {
         pthread_mutex_unlock(&lock);
         return;
     }
     if (l->lane == &names) {
         LIST_INSERT_HEAD(&all_busy, &b, others);
         pthread_mutex_unlock(&lock);
-        l->result.addresses = resolve(l->host, l->port, 0, l->result.error);
+        l->result.addresses = lookup_resolve(l->host, l->port, 0, l->result.error);
         pthread_mutex_lock(&lock);
         LIST_REMOVE(&b, others);
     }
-    while ((other = take_off(&b.same))) {
+    while ((other = lookup_take_off(&b.same))) {
         pthread_mutex_unlock(&lock);
         strcpy(other->result.error, l->result.error);
         if (l->result.addresses
-            && !(other->result.addresses = copy_addresses(l->result.addresses))) {
+            && !(other->result.addresses = lookup_copy_addresses(l->result.addresses))) {
             strcpy(other->result.error, "lookup: out of memory");
         }
-        complete(other);
+        lookup_complete(other);
         pthread_mutex_lock(&lock);
     }
     pthread_mutex_unlock(&lock);
-    complete(l);
+    lookup_complete(l);
 }
 
-static void *run(void *arg)
+static void *lookup_run(void *arg)
 {
     lane *lane = arg;
     pthread_mutex_lock(&lock);
     for (;;) {
-        ws_lookup *l = take_off(&lane->waiting);
+        ws_lookup *l = lookup_take_off(&lane->waiting);
         if (l) {
             lane->waiting_count--;
             pthread_mutex_unlock(&lock);
-            look_up(l);
+            lookup_look_up(l);
             pthread_mutex_lock(&lock);
         }
         else {
@@ -312,7 +315,7 @@ static void *run(void *arg)
 }
 
 /* @return 0, or -1 */
-static int start_thread(lane *lane)
+static int lookup_start_thread(lane *lane)
 {
     pthread_attr_t attr;
     pthread_t thread;
@@ -323,26 +326,26 @@ static int start_thread(lane *lane)
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, STACK);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    rv = pthread_create(&thread, &attr, run, lane);
+    rv = pthread_create(&thread, &attr, lookup_run, lane);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     return rv == 0 ? 0 : -1;
 }
 
-static void give(ws_lookup *l)
+static void lookup_give(ws_lookup *l)
 {
     lane *lane = l->lane;
     pthread_mutex_lock(&lock);
-    if (lane == &names && join(l)) {
+    if (lane == &names && lookup_join(l)) {
         pthread_mutex_unlock(&lock);
         return;
     }
-    put_on(&lane->waiting, l);
+    lookup_put_on(&lane->waiting, l);
     lane->waiting_count++;
     if (lane->waiting_count > lane->idle && lane->threads < lane->most) {
-        lane->threads += start_thread(lane) == 0;
+        lane->threads += lookup_start_thread(lane) == 0;
     }
-    if (lane->threads == 0) { /* no thread can be made: say so, without one */
+    if (lane->threads == 0) { /* no thread can be started: report the error from here */
         TAILQ_REMOVE(&lane->waiting, l, next);
         l->on = NULL;
         lane->waiting_count--;
@@ -353,9 +356,9 @@ static void give(ws_lookup *l)
     pthread_mutex_unlock(&lock);
 }
 
-/* ---- For the loop ---- */
+/* ---- Called by the loop ---- */
 
-static void tell(ws_loop *loop, ws_task *task)
+static void lookup_tell(ws_loop *loop, ws_task *task)
 {
     ws_lookup *l = (ws_lookup *)task;
     (void)loop;
@@ -364,10 +367,10 @@ static void tell(ws_loop *loop, ws_task *task)
         l->result.addresses = NULL;
         l->result.tls = NULL;
     }
-    release(l);
+    lookup_release(l);
 }
 
-static const char *copy(char **out, const char *s)
+static const char *lookup_copy(char **out, const char *s)
 {
     char *start = *out;
     if (!s) {
@@ -377,7 +380,7 @@ static const char *copy(char **out, const char *s)
     return start;
 }
 
-static size_t length(const char *s)
+static size_t lookup_length(const char *s)
 {
     return s ? strlen(s) + 1 : 0;
 }
@@ -386,15 +389,17 @@ static ws_lookup *lookup_new(const char *host, const ws_tls_files *files)
 {
     static const ws_tls_files none;
     const ws_tls_files *f = files ? files : &none;
-    ws_lookup *l = calloc(1, sizeof(*l) + length(host) + length(f->ca_file) + length(f->certificate)
-                                 + length(f->key) + length(f->key_log));
+    ws_lookup *l = calloc(1, sizeof(*l) + lookup_length(host) + lookup_length(f->ca_file)
+                                 + lookup_length(f->certificate) + lookup_length(f->key)
+                                 + lookup_length(f->key_log));
     char *out;
     if (l) {
         out = l->text;
-        l->host = copy(&out, host);
+        l->host = lookup_copy(&out, host);
         l->tls_wanted = files != NULL;
-        l->files = (ws_tls_files){copy(&out, f->ca_file), copy(&out, f->certificate),
-                                  copy(&out, f->key), f->insecure, copy(&out, f->key_log)};
+        l->files =
+            (ws_tls_files){lookup_copy(&out, f->ca_file), lookup_copy(&out, f->certificate),
+                           lookup_copy(&out, f->key), f->insecure, lookup_copy(&out, f->key_log)};
     }
     return l;
 }
@@ -407,21 +412,21 @@ ws_lookup *ws_lookup_start(ws_loop *loop, const char *host, unsigned port,
     if (!l) {
         return NULL;
     }
-    l->task.fn = tell;
+    l->task.fn = lookup_tell;
     l->loop = loop;
     l->found = found;
     l->arg = arg;
     l->port = port;
     l->lane = &files_lane;
-    if (host && !(l->result.addresses = resolve(host, port, 1, l->result.error))) {
+    if (host && !(l->result.addresses = lookup_resolve(host, port, 1, l->result.error))) {
         l->lane = &names;
         *l->result.error = '\0';
     }
     if (l->lane == &names || files) {
-        give(l);
+        lookup_give(l);
     }
     else if (ws_loop_post(loop, &l->task) < 0) {
-        release(l);
+        lookup_release(l);
         return NULL;
     }
     return l;
@@ -431,11 +436,11 @@ void ws_lookup_cancel(ws_lookup *l)
 {
     pthread_mutex_lock(&lock);
     l->cancelled = 1;
-    if (l->on) { /* no thread has it */
+    if (l->on) { /* no thread works on it */
         TAILQ_REMOVE(l->on, l, next);
         l->lane->waiting_count -= l->on == &l->lane->waiting;
         pthread_mutex_unlock(&lock);
-        release(l);
+        lookup_release(l);
         return;
     }
     pthread_mutex_unlock(&lock);

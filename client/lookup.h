@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * What may take its time before a connection can be made runs on threads, never on a loop: names are
- * looked up, and the files of a TLS context are read.
+ * Lookups of names, and creation of TLS contexts, which reads files. Both can block, so they run on
+ * threads, never on a loop.
  */
 
 #ifndef WS_CLIENT_LOOKUP_H
@@ -21,40 +21,44 @@ typedef struct ws_address {
     struct sockaddr_storage address;
 } ws_address;
 
-/** Addresses of a name in the order in which they are to be tried: RFC 6724, and the families in turn as
- *  RFC 8305, section 4, says. malloc'ed. */
+/**
+ * Addresses of a name in the order to try them: RFC 6724, with alternating families as in RFC 8305,
+ * section 4. malloc'ed.
+ */
 typedef struct ws_addresses {
     unsigned count;
     ws_address list[];
 } ws_addresses;
 
-/** What was found. */
+/** The result of a lookup. */
 typedef struct ws_found {
-    ws_addresses *addresses;  /**< the receiver's; NULL if no host was given, or none was found */
-    SSL_CTX *tls;             /**< a reference that is the receiver's; NULL if none was wanted */
-    char error[WS_TLS_ERROR]; /**< what went wrong, with its stage: "lookup: ..."; or "" */
+    ws_addresses *addresses;  /**< owned by the receiver; NULL: no host was given, or an error */
+    SSL_CTX *tls;             /**< a reference for the receiver; NULL: none was requested, or an
+                               *   error */
+    char error[WS_TLS_ERROR]; /**< "", or the error with its stage: "lookup: ..." */
 } ws_found;
 
 /**
- * Look up a host, and prepare a TLS context if files is not NULL. found is called on the loop, unless it
- * is cancelled. Addresses need no name service, and so never wait for one.
- * @param host  a name; an address; several addresses with commas, IPv6 ones in brackets or not; NULL: only
- *              the context is wanted
- * @return NULL when there is no memory; it is over, and must not be used any more, when found is called
+ * Look up a host, and create a TLS context if files is not NULL. Calls found on the loop, unless
+ * the lookup is cancelled. Numeric addresses do not wait for the resolver.
+ * @param host  a name; an address; a comma-separated list of addresses, IPv6 ones with or without
+ *              brackets; NULL: create only the context
+ * @return valid until found is called; NULL: out of memory
  */
 ws_lookup *ws_lookup_start(ws_loop *loop, const char *host, unsigned port,
                            const ws_tls_files *files, void (*found)(void *arg, ws_found *f),
                            void *arg);
 
-/** found is not called any more.  [the loop] */
+/** Cancel: found will not be called.  [the loop] */
 void ws_lookup_cancel(ws_lookup *l);
 
-/** Wait until no thread is in OpenSSL for a lookup that was cancelled: the process may be about to end,
- *  and OpenSSL with it. */
+/**
+ * Wait until no thread uses OpenSSL for a cancelled lookup. Call it before OpenSSL may be unloaded.
+ */
 void ws_lookup_settle(void);
 
 /**
- * Look up a host as ws_lookup_start, here and now.
+ * Look up a host as ws_lookup_start(), but block until the result is there.
  * @param error  WS_TLS_ERROR bytes, set if there are no addresses
  * @return malloc'ed; or NULL
  */

@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Which proxy a URL is reached by, and how an HTTP proxy is asked: RFC 9110, section 9.3.6. */
+/**
+ * Selects the proxy for a URL, from the options or the environment, and sends CONNECT to an HTTP
+ * proxy: RFC 9110, section 9.3.6.
+ */
 
 #include <apr_strings.h>
 #include <arpa/inet.h>
@@ -15,14 +18,14 @@
 /* ---- The environment ---- */
 
 /* Whether the first bits of two addresses are the same. */
-static int same_bits(const unsigned char *a, const unsigned char *b, unsigned bits)
+static int proxy_same_bits(const unsigned char *a, const unsigned char *b, unsigned bits)
 {
     unsigned bytes = bits / 8, rest = bits % 8;
     return memcmp(a, b, bytes) == 0 && (!rest || (a[bytes] ^ b[bytes]) >> (8 - rest) == 0);
 }
 
-/* An address, or a network: 192.0.2.0/24. */
-static int in_network(const char *host, const char *entry)
+/* Whether host is the address of the entry, or in its network ("192.0.2.0/24"). */
+static int proxy_in_network(const char *host, const char *entry)
 {
     unsigned char a[sizeof(struct in6_addr)], b[sizeof(struct in6_addr)];
     char network[64];
@@ -43,11 +46,11 @@ static int in_network(const char *host, const char *entry)
         }
     }
     return inet_pton(family, host, a) == 1 && inet_pton(family, network, b) == 1
-           && same_bits(a, b, bits);
+           && proxy_same_bits(a, b, bits);
 }
 
-/* The host itself, or one below it; a dot in front or at the end changes nothing. */
-static int in_domain(const char *host, const char *entry)
+/* Whether host is the domain or below it. A dot before or after the domain is ignored. */
+static int proxy_in_domain(const char *host, const char *entry)
 {
     size_t host_len = strlen(host), len;
     host_len -= host_len && host[host_len - 1] == '.';
@@ -59,8 +62,8 @@ static int in_domain(const char *host, const char *entry)
            && (host_len == len || host[host_len - len - 1] == '.');
 }
 
-/* One element of no_proxy, whose port, if it has one, has to be the URL's. */
-static int names_url(const ws_url *url, char *entry)
+/* Whether one element of no_proxy matches the URL. A port in the element must match, too. */
+static int proxy_names_url(const ws_url *url, char *entry)
 {
     char *colon = strrchr(entry, ':'), *end = strchr(entry, ']');
     int bracketed = *entry == '[' && end;
@@ -74,35 +77,36 @@ static int names_url(const ws_url *url, char *entry)
         *end = '\0';
         entry++;
     }
-    return !strcmp(entry, "*") || in_network(url->host, entry) || in_domain(url->host, entry);
+    return !strcmp(entry, "*") || proxy_in_network(url->host, entry)
+           || proxy_in_domain(url->host, entry);
 }
 
-static const char *variable(const char *lower, const char *upper)
+static const char *proxy_variable(const char *lower, const char *upper)
 {
     const char *value = getenv(lower);
     return value || !upper ? value : getenv(upper);
 }
 
-static int needs_none(ws_connector *t)
+static int proxy_needs_none(ws_connector *t)
 {
-    const char *list = variable("no_proxy", "NO_PROXY");
+    const char *list = proxy_variable("no_proxy", "NO_PROXY");
     char *rest = list ? apr_pstrdup(t->once, list) : NULL, *entry, *last = NULL;
     for (entry = rest ? strtok_r(rest, ", \t", &last) : NULL; entry;
          entry = strtok_r(NULL, ", \t", &last)) {
-        if (names_url(&t->url, entry)) {
+        if (proxy_names_url(&t->url, entry)) {
             return 1;
         }
     }
     return 0;
 }
 
-/* HTTP_PROXY in capitals is not looked at: in a CGI program it is a header of the client's. */
-static const char *from_environment(ws_connector *t)
+/* HTTP_PROXY in capitals is ignored: in a CGI program the client can set it with a header. */
+static const char *proxy_from_environment(ws_connector *t)
 {
-    const char *proxy =
-        t->url.secure ? variable("https_proxy", "HTTPS_PROXY") : variable("http_proxy", NULL);
-    proxy = proxy ? proxy : variable("all_proxy", "ALL_PROXY");
-    return proxy && *proxy && !needs_none(t) ? proxy : NULL;
+    const char *proxy = t->url.secure ? proxy_variable("https_proxy", "HTTPS_PROXY")
+                                      : proxy_variable("http_proxy", NULL);
+    proxy = proxy ? proxy : proxy_variable("all_proxy", "ALL_PROXY");
+    return proxy && *proxy && !proxy_needs_none(t) ? proxy : NULL;
 }
 
 int ws_connector_choose_proxy(ws_connector *t)
@@ -110,7 +114,7 @@ int ws_connector_choose_proxy(ws_connector *t)
     const char *text = t->o.proxy ? t->o.proxy : NULL, *wrong;
     memset(&t->proxy, 0, sizeof(t->proxy));
     if (!text && t->o.proxy_environment && !t->o.unix_socket) {
-        text = from_environment(t);
+        text = proxy_from_environment(t);
     }
     if (!text || !*text) {
         return 0;
@@ -175,7 +179,8 @@ void ws_connector_proxy_answered(ws_connector *t)
         if (t->answer.status >= 200 || t->answer.status == 101) {
             break;
         }
-        ws_connector_tell_response(t); /* RFC 9110, section 15.2: another one follows */
+        ws_connector_tell_response(t); /* RFC 9110, section 15.2: an interim response; another one
+                                        * follows */
         if (t->stage == WS_AT_END) {
             return;
         }
@@ -190,7 +195,8 @@ void ws_connector_proxy_answered(ws_connector *t)
     if (t->answer.status / 100 != 2) {
         ws_connector_refused(t);
     }
-    else if (t->in_len > 0) { /* the server behind it has not been asked anything */
+    else if (t->in_len > 0) { /* the server has not received a request yet, so it cannot have sent
+                               * data */
         ws_connector_fail(t, 0, "proxy: something comes behind its answer");
     }
     else {

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Connecting again: after a failure that time may mend, and when the connection has ended. Delays double, up
- * to a greatest one; each is chosen at random from its upper half, so that clients of a server that was
- * restarted do not all come at the same time.
+ * Reconnects after a temporary failure and after the end of a connection. Delays double up to a
+ * maximum. Each is random, between half and all of that, so that clients of a restarted server do
+ * not return at the same moment.
  */
 
 #include <stdio.h>
@@ -13,17 +13,17 @@
 #include "client/connector.h"
 #include "engine/handoff.h"
 
-/* Greatest delay where the options say nothing, milliseconds. */
+/* Default of the greatest delay, milliseconds. */
 #define RECONNECT_MAX 60000
 
-static apr_uint32_t longest(const ws_connector *t)
+static apr_uint32_t reconnect_longest(const ws_connector *t)
 {
     apr_uint32_t most = t->o.reconnect_max ? t->o.reconnect_max : RECONNECT_MAX;
     return most > t->o.reconnect ? most : t->o.reconnect;
 }
 
-/* Of 503 and 429: RFC 9110, section 10.2.3. A date is not heeded. */
-static apr_uint32_t retry_after(ws_connector *t, int status)
+/* Retry-After of 503 and 429: RFC 9110, section 10.2.3. Dates are ignored. */
+static apr_uint32_t reconnect_retry_after(ws_connector *t, int status)
 {
     size_t at = 0;
     const char *value = status == 503 || status == 429
@@ -31,42 +31,46 @@ static apr_uint32_t retry_after(ws_connector *t, int status)
                             : NULL;
     double seconds =
         value && strspn(value, "0123456789") == strlen(value) ? strtod(value, NULL) : 0;
-    return seconds * 1000 < longest(t) ? (apr_uint32_t)(seconds * 1000) : longest(t);
+    return seconds * 1000 < reconnect_longest(t) ? (apr_uint32_t)(seconds * 1000)
+                                                 : reconnect_longest(t);
 }
 
-static apr_uint32_t next_delay(ws_connector *t, apr_uint32_t least)
+static apr_uint32_t reconnect_next_delay(ws_connector *t, apr_uint32_t least)
 {
     apr_uint32_t half, random;
-    t->wait = !t->wait ? t->o.reconnect : t->wait < longest(t) / 2 ? 2 * t->wait : longest(t);
+    t->wait = !t->wait                             ? t->o.reconnect
+              : t->wait < reconnect_longest(t) / 2 ? 2 * t->wait
+                                                   : reconnect_longest(t);
     ws_random(&random, sizeof(random));
     half = t->wait / 2;
     half += random % (t->wait - half + 1);
     return half > least ? half : least;
 }
 
-/* A refusal that will stay one: RFC 9110, section 15.5. Nor does time mend what was asked for. */
-static int is_final(int status, const char *reason)
+/* Whether a retry would fail again: RFC 9110, section 15.5, and errors in the options. */
+static int reconnect_is_final(int status, const char *reason)
 {
     return !strncmp(reason, "url:", 4) || !strncmp(reason, "request:", 8)
            || (status >= 400 && status < 500 && status != 408 && status != 425 && status != 429);
 }
 
-static void delay_is_over(ws_alarm *a)
+static void reconnect_delay_is_over(ws_alarm *a)
 {
     ws_connector_begin((ws_connector *)((char *)a - offsetof(ws_connector, alarm)));
 }
 
-/* @return whether the delay runs, or on_reconnect has cancelled the attempt */
-static int wait_and_begin(ws_connector *t, apr_uint32_t least, int status, const char *reason)
+/* @return whether the delay has started, or on_reconnect has cancelled the attempt */
+static int reconnect_wait_and_begin(ws_connector *t, apr_uint32_t least, int status,
+                                    const char *reason)
 {
-    apr_uint32_t delay = next_delay(t, least);
+    apr_uint32_t delay = reconnect_next_delay(t, least);
     if (t->o.on_reconnect && !t->o.on_reconnect(t->o.data, delay, reason, status)) {
         return t->stage == WS_AT_END;
     }
     if (t->stage != WS_AT_END) {
         ws_connector_hang_up(t);
         t->stage = WS_AT_START;
-        t->alarm.fn = delay_is_over;
+        t->alarm.fn = reconnect_delay_is_over;
         ws_connector_alarm(t, delay);
     }
     return 1;
@@ -75,24 +79,25 @@ static int wait_and_begin(ws_connector *t, apr_uint32_t least, int status, const
 int ws_connector_retry(ws_connector *t, int status, const char *reason)
 {
     ws_loop *loop = t->guest.loop;
-    if (!t->o.reconnect || is_final(status, reason) || loop->close_code
+    if (!t->o.reconnect || reconnect_is_final(status, reason) || loop->close_code
         || __atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
         return 0;
     }
-    return wait_and_begin(t, retry_after(t, status), status, reason);
+    return reconnect_wait_and_begin(t, reconnect_retry_after(t, status), status, reason);
 }
 
 /* ---- The connection ---- */
 
-/* What the program itself has closed is over; a server that broke the protocol may have been mended. */
-static int closed_by_program(const ws_conn *c)
+/* The program has closed the connection. After a protocol error of the server it is retried: a
+ * restart may have updated the server. */
+static int reconnect_closed_by_program(const ws_conn *c)
 {
     return c->closed_by == WS_CLOSED_BY_CLIENT && c->end_code != WS_CLOSE_PROTOCOL_ERROR
            && c->end_code != WS_CLOSE_BAD_DATA && c->end_code != WS_CLOSE_TOO_BIG
            && c->end_code != WS_CLOSE_EXTENSION;
 }
 
-static void connection_ended(ws_outgoing *o, const ws_conn *c)
+static void reconnect_connection_ended(ws_outgoing *o, const ws_conn *c)
 {
     ws_connector *t = o->owner;
     ws_loop *loop;
@@ -103,14 +108,14 @@ static void connection_ended(ws_outgoing *o, const ws_conn *c)
     loop = t->guest.loop;
     t->outgoing = NULL;
     if (loop->now - t->opened_at > t->wait) {
-        t->wait = 0; /* it was of use: the next delay is the first one again */
+        t->wait = 0; /* the connection was useful: begin with the first delay again */
     }
     ws_loop_entered(loop, 1);
     t->counted = 1;
     snprintf(reason, sizeof(reason), "closed: %u", c->end_code ? c->end_code : WS_CLOSE_ABNORMAL);
-    if (closed_by_program(c) || loop->close_code
+    if (reconnect_closed_by_program(c) || loop->close_code
         || __atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)
-        || !wait_and_begin(t, 0, 0, reason)) {
+        || !reconnect_wait_and_begin(t, 0, 0, reason)) {
         ws_connector_end(t);
     }
 }
@@ -124,10 +129,10 @@ int ws_connector_stays(ws_connector *t, ws_outgoing *outgoing)
     t->stage = WS_AT_OPEN;
     t->outgoing = outgoing;
     t->opened_at = t->guest.loop->now;
-    t->counted = 0; /* the connection is */
+    t->counted = 0; /* the open connection is counted instead */
     ws_loop_left(t->guest.loop, 1);
     outgoing->owner = t;
-    outgoing->ended = connection_ended;
+    outgoing->ended = reconnect_connection_ended;
     return 1;
 }
 

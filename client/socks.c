@@ -1,6 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** SOCKS5 proxies: RFC 1928, with the passwords of RFC 1929. They look up the server's name themselves. */
+/**
+ * SOCKS5 proxies: RFC 1928, with passwords as in RFC 1929. The proxy looks up the server's name.
+ */
 
 #include <apr_strings.h>
 #include <arpa/inet.h>
@@ -12,7 +14,7 @@ enum { GREETED, AUTHENTICATED, ASKED };
 
 static const char who[] = "proxy";
 
-static void send_bytes(ws_connector *t, const void *data, apr_size_t len, int step)
+static void socks_send_bytes(ws_connector *t, const void *data, apr_size_t len, int step)
 {
     t->out = apr_pmemdup(t->once, data, len);
     t->out_len = len;
@@ -25,12 +27,12 @@ void ws_connector_ask_socks(ws_connector *t)
     const unsigned char greeting[] = {5, t->proxy.user ? 2 : 1, 0, 2};
     t->in_len = 0;
     t->in_max = t->o.max_answer;
-    send_bytes(t, greeting, t->proxy.user ? 4 : 3, GREETED);
+    socks_send_bytes(t, greeting, t->proxy.user ? 4 : 3, GREETED);
     ws_connector_socks_answered(t);
 }
 
 /* Read until there are n bytes. @return whether there are */
-static int has(ws_connector *t, apr_size_t n)
+static int socks_has(ws_connector *t, apr_size_t n)
 {
     while (t->in_len < n) {
         apr_ssize_t got = ws_connector_receive(t);
@@ -44,7 +46,7 @@ static int has(ws_connector *t, apr_size_t n)
     return 1;
 }
 
-static void authenticate(ws_connector *t)
+static void socks_authenticate(ws_connector *t)
 {
     unsigned char text[513], *out = text;
     size_t user = strlen(t->proxy.user), password = strlen(t->proxy.password);
@@ -57,11 +59,11 @@ static void authenticate(ws_connector *t)
     out = (unsigned char *)memcpy(out, t->proxy.user, user) + user;
     *out++ = (unsigned char)password;
     out = (unsigned char *)memcpy(out, t->proxy.password, password) + password;
-    send_bytes(t, text, (apr_size_t)(out - text), AUTHENTICATED);
+    socks_send_bytes(t, text, (apr_size_t)(out - text), AUTHENTICATED);
     ws_connector_socks_answered(t);
 }
 
-static void ask(ws_connector *t)
+static void socks_ask(ws_connector *t)
 {
     unsigned char text[4 + 1 + 255 + 2] = {5, 1, 0}, *out = text + 4;
     const char *host = t->url.host;
@@ -85,11 +87,11 @@ static void ask(ws_connector *t)
     }
     *out++ = (unsigned char)(t->url.port >> 8);
     *out++ = (unsigned char)t->url.port;
-    send_bytes(t, text, (apr_size_t)(out - text), ASKED);
+    socks_send_bytes(t, text, (apr_size_t)(out - text), ASKED);
     ws_connector_socks_answered(t);
 }
 
-static void chosen(ws_connector *t)
+static void socks_chosen(ws_connector *t)
 {
     unsigned method = (unsigned char)t->in[1];
     if (t->in[0] != 5) {
@@ -97,14 +99,14 @@ static void chosen(ws_connector *t)
     }
     else if (method == 0 || (method == 2 && t->proxy.user)) {
         t->in_len = 0;
-        (method ? authenticate : ask)(t);
+        (method ? socks_authenticate : socks_ask)(t);
     }
     else {
         ws_connector_fail(t, 0, "proxy: it wants other credentials");
     }
 }
 
-static void answered(ws_connector *t)
+static void socks_answered(ws_connector *t)
 {
     static const char *const reasons[] = {"",
                                           "general failure",
@@ -125,8 +127,9 @@ static void answered(ws_connector *t)
                           in[1] < sizeof(reasons) / sizeof(*reasons) ? reasons[in[1]]
                                                                      : "unknown failure");
     }
-    else if (has(t, len)) {
-        if (t->in_len > len) { /* the server behind it has not been asked anything */
+    else if (socks_has(t, len)) {
+        if (t->in_len > len) { /* the server has not received a request yet, so it cannot have sent
+                                * data */
             ws_connector_fail(t, 0, "proxy: something comes behind its answer");
             return;
         }
@@ -136,20 +139,20 @@ static void answered(ws_connector *t)
 
 void ws_connector_socks_answered(ws_connector *t)
 {
-    if (!ws_connector_send(t, who) || !has(t, t->socks_step == ASKED ? 5 : 2)) {
+    if (!ws_connector_send(t, who) || !socks_has(t, t->socks_step == ASKED ? 5 : 2)) {
         return;
     }
     if (t->socks_step == GREETED) {
-        chosen(t);
+        socks_chosen(t);
     }
     else if (t->socks_step == ASKED) {
-        answered(t);
+        socks_answered(t);
     }
     else if (t->in[1] != 0) {
         ws_connector_fail(t, 0, "proxy: it refuses user and password");
     }
     else {
         t->in_len = 0;
-        ask(t);
+        socks_ask(t);
     }
 }

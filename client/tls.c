@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** TLS contexts, which are kept, and connections. */
+/**
+ * TLS contexts and connections of a client. Contexts are cached until their files change.
+ * Certificates are verified unless the options turn it off.
+ */
 
 #include "client/tls.h"
 
@@ -16,21 +19,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- Contexts. To read the system's certificates takes tens of milliseconds, so they are kept. ---- */
+/* ---- Contexts. Reading the system's certificates takes tens of milliseconds, so contexts are
+ * cached. ---- */
 
-/* Contexts that are kept at most: a process has few sets of files. */
+/* Greatest number of cached contexts: a process uses few sets of files. */
 #define KEPT_MAX 32
 
 typedef struct kept {
     struct kept *next;
-    char *stamp; /* files with their times and sizes */
+    char *stamp; /* the files with their times and sizes */
     SSL_CTX *context;
 } kept;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static kept *all;
 
-static void add_stamp(char **out, const char *file)
+static void tls_add_stamp(char **out, const char *file)
 {
     struct stat s;
     if (!file) {
@@ -45,7 +49,7 @@ static void add_stamp(char **out, const char *file)
 }
 
 /* @return malloc'ed */
-static char *stamp_of(const ws_tls_files *f)
+static char *tls_stamp_of(const ws_tls_files *f)
 {
     const char *const files[] = {f->ca_file, f->certificate, f->key};
     size_t size = 32 + (f->key_log ? strlen(f->key_log) : 0);
@@ -57,55 +61,56 @@ static char *stamp_of(const ws_tls_files *f)
         return NULL;
     }
     for (int i = 0; i < 3; i++) {
-        add_stamp(&out, files[i]);
+        tls_add_stamp(&out, files[i]);
     }
     sprintf(out, "%d %s", f->insecure, f->key_log ? f->key_log : "");
     return stamp;
 }
 
-/* The last one of OpenSSL's complaints. */
-static const char *complaint(void)
+/* The last error of OpenSSL's queue. */
+static const char *tls_complaint(void)
 {
     unsigned long e = ERR_peek_last_error();
     const char *text = e ? ERR_reason_error_string(e) : NULL;
     return text ? text : "no reason is known";
 }
 
-static int refuse(char *error, const char *what, const char *file)
+static int tls_refuse(char *error, const char *what, const char *file)
 {
-    snprintf(error, WS_TLS_ERROR, "certificate: %s %s: %s", what, file, complaint());
+    snprintf(error, WS_TLS_ERROR, "certificate: %s %s: %s", what, file, tls_complaint());
     return -1;
 }
 
-static int load(SSL_CTX *context, const ws_tls_files *f, char *error)
+static int tls_load(SSL_CTX *context, const ws_tls_files *f, char *error)
 {
     const char *key = f->key ? f->key : f->certificate;
     if (!f->insecure) {
         if (f->ca_file ? SSL_CTX_load_verify_locations(context, f->ca_file, NULL) != 1
                        : SSL_CTX_set_default_verify_paths(context) != 1) {
-            return refuse(error, "no trusted certificates in",
-                          f->ca_file ? f->ca_file : "the system's store");
+            return tls_refuse(error, "no trusted certificates in",
+                              f->ca_file ? f->ca_file : "the system's store");
         }
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     }
     if (f->certificate) {
         if (SSL_CTX_use_certificate_chain_file(context, f->certificate) != 1) {
-            return refuse(error, "no certificate in", f->certificate);
+            return tls_refuse(error, "no certificate in", f->certificate);
         }
         if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1
             || SSL_CTX_check_private_key(context) != 1) {
-            return refuse(error, "no key of the certificate in", key);
+            return tls_refuse(error, "no key of the certificate in", key);
         }
     }
     return 0;
 }
 
-/* ---- The key log: SSLKEYLOGFILE. A line is written at once, so that processes can share a file. ---- */
+/* ---- The key log: SSLKEYLOGFILE. Each line is one write(), so that processes can share a file.
+ * ---- */
 
 static int key_log_index = -1;
 
-static void close_key_log(void *parent, void *ptr, CRYPTO_EX_DATA *data, int index, long argl,
-                          void *argp)
+static void tls_close_key_log(void *parent, void *ptr, CRYPTO_EX_DATA *data, int index, long argl,
+                              void *argp)
 {
     (void)parent, (void)data, (void)index, (void)argl, (void)argp;
     if (ptr) {
@@ -113,19 +118,19 @@ static void close_key_log(void *parent, void *ptr, CRYPTO_EX_DATA *data, int ind
     }
 }
 
-static void log_key(const SSL *ssl, const char *line)
+static void tls_log_key(const SSL *ssl, const char *line)
 {
     void *ptr = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), key_log_index);
     char text[1024];
     int len = snprintf(text, sizeof(text), "%s\n", line);
     if (ptr && len > 0 && len < (int)sizeof(text)
         && write((int)(intptr_t)ptr - 1, text, (size_t)len) < 0) {
-        return; /* a full disk is no reason to end the connection */
+        return; /* ignored: a full disk is no reason to end the connection */
     }
 }
 
 /* Under the lock. */
-static int log_keys(SSL_CTX *context, const char *file, char *error)
+static int tls_log_keys(SSL_CTX *context, const char *file, char *error)
 {
     int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0) {
@@ -133,14 +138,14 @@ static int log_keys(SSL_CTX *context, const char *file, char *error)
         return -1;
     }
     if (key_log_index < 0) {
-        key_log_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, close_key_log);
+        key_log_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, tls_close_key_log);
     }
     SSL_CTX_set_ex_data(context, key_log_index, (void *)(intptr_t)(fd + 1));
-    SSL_CTX_set_keylog_callback(context, log_key);
+    SSL_CTX_set_keylog_callback(context, tls_log_key);
     return 0;
 }
 
-static SSL_CTX *make(const ws_tls_files *f, char *error)
+static SSL_CTX *tls_make(const ws_tls_files *f, char *error)
 {
     static const unsigned char http[] = "\x08http/1.1";
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
@@ -150,19 +155,19 @@ static SSL_CTX *make(const ws_tls_files *f, char *error)
     }
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_alpn_protos(context, http, sizeof(http) - 1);
-    /* httpd may ask for a certificate only when it knows the path. */
+    /* httpd asks for a certificate after the handshake if only a <Location> requires one. */
     SSL_CTX_set_post_handshake_auth(context, 1);
-    /* Sessions are not resumed: there is nobody to keep them. */
+    /* Sessions are not resumed: nothing stores them. */
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    if (load(context, f, error) < 0
-        || (f->key_log && *f->key_log && log_keys(context, f->key_log, error) < 0)) {
+    if (tls_load(context, f, error) < 0
+        || (f->key_log && *f->key_log && tls_log_keys(context, f->key_log, error) < 0)) {
         SSL_CTX_free(context);
         return NULL;
     }
     return context;
 }
 
-static void keep(char *stamp, SSL_CTX *context)
+static void tls_keep(char *stamp, SSL_CTX *context)
 {
     unsigned count = 0;
     kept *k = malloc(sizeof(*k)), **link;
@@ -175,7 +180,7 @@ static void keep(char *stamp, SSL_CTX *context)
     all = k;
     for (link = &all; *link; link = &(*link)->next) {
         if (++count == KEPT_MAX && (*link)->next) {
-            kept *oldest = (*link)->next; /* there is no other behind it */
+            kept *oldest = (*link)->next; /* it was the last one */
             (*link)->next = NULL;
             SSL_CTX_free(oldest->context);
             free(oldest->stamp);
@@ -186,7 +191,7 @@ static void keep(char *stamp, SSL_CTX *context)
 
 SSL_CTX *ws_tls_context(const ws_tls_files *f, char *error)
 {
-    char *stamp = stamp_of(f);
+    char *stamp = tls_stamp_of(f);
     SSL_CTX *context = NULL;
     if (!stamp) {
         snprintf(error, WS_TLS_ERROR, "tls: out of memory");
@@ -201,8 +206,8 @@ SSL_CTX *ws_tls_context(const ws_tls_files *f, char *error)
     }
     if (!context) {
         ERR_clear_error();
-        if ((context = make(f, error))) {
-            keep(stamp, context);
+        if ((context = tls_make(f, error))) {
+            tls_keep(stamp, context);
             stamp = NULL;
         }
         ERR_clear_error();
@@ -227,17 +232,17 @@ void ws_tls_forget(void)
 
 /* ---- Connections ---- */
 
-static int is_address(const char *name)
+static int tls_is_address(const char *name)
 {
     unsigned char buf[sizeof(struct in6_addr)];
     return inet_pton(AF_INET, name, buf) == 1 || inet_pton(AF_INET6, name, buf) == 1;
 }
 
-/* Whether the resolver takes it for an address, also in an old form: 127.1, 0x7f000001. */
-static int is_numeric(const char *name)
+/* Whether the resolver accepts it as an address, including old forms: 127.1, 0x7f000001. */
+static int tls_is_numeric(const char *name)
 {
     struct in_addr buf;
-    return is_address(name) || inet_aton(name, &buf);
+    return tls_is_address(name) || inet_aton(name, &buf);
 }
 
 SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *host, int insecure)
@@ -251,14 +256,14 @@ SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *host, int insecure)
     len -= len > 0 && host[len - 1] == '.'; /* RFC 6066, section 3: without a trailing dot */
     snprintf(name, sizeof(name), "%.*s", (int)len, host);
     ok = ok && *name;
-    address = is_address(name);
+    address = tls_is_address(name);
 
     if (ok && !insecure) { /* RFC 9110, section 4.3.4 */
         X509_VERIFY_PARAM_set_hostflags(verify, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
         ok = address ? X509_VERIFY_PARAM_set1_ip_asc(verify, name)
                      : X509_VERIFY_PARAM_set1_host(verify, name, 0);
     }
-    if (ok && !is_numeric(name)) { /* RFC 6066, section 3: names only */
+    if (ok && !tls_is_numeric(name)) { /* RFC 6066, section 3: names only */
         ok = SSL_set_tlsext_host_name(ssl, name) == 1;
     }
     if (!ok) {
@@ -301,7 +306,7 @@ void ws_tls_explain(const SSL *ssl, int ssl_error, int system_error, char *error
         snprintf(error, WS_TLS_ERROR, "certificate: %s", what);
     }
     else if (e && ERR_GET_REASON(e) != SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-        snprintf(error, WS_TLS_ERROR, "tls: %s", complaint());
+        snprintf(error, WS_TLS_ERROR, "tls: %s", tls_complaint());
     }
     else if (ssl_error == SSL_ERROR_SYSCALL && system_error) {
         snprintf(error, WS_TLS_ERROR, "tls: %s", strerror(system_error));

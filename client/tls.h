@@ -1,38 +1,41 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** TLS as a client: contexts, whom to believe, and what went wrong in words. */
+/** TLS as a client: contexts, verification, and texts for errors. */
 
 #ifndef WS_CLIENT_TLS_H
 #define WS_CLIENT_TLS_H
 
 #include <openssl/ssl.h>
 
-/** What a context is made of. Strings may be NULL. */
+/** The files that a context is created from. Strings may be NULL. */
 typedef struct ws_tls_files {
     const char *ca_file, *certificate, *key;
     int insecure;
-    const char *key_log; /**< the secrets of each session are appended to it, as NSS has it */
+    const char *key_log; /**< append the secrets of each session here, in NSS format */
 } ws_tls_files;
 
-/** Longest text of an error, with its NUL. */
+/** Longest error text, with its NUL, bytes. */
 #define WS_TLS_ERROR 512
 
 /**
- * A context for these files: one that was made for the same before, as long as the files have not
- * changed; or a new one. Reads files.  [any thread that is no loop]
+ * Get a context for these files, cached as long as the files have not changed. Reads files.  [any
+ * thread that is not a loop]
  * @param error  WS_TLS_ERROR bytes, set if it fails
  * @return a reference, or NULL
  */
 SSL_CTX *ws_tls_context(const ws_tls_files *files, char *error);
 
-/** A connection to a name or address, on a connected socket. A dot at the end of a name belongs to the name
- *  service only: it is neither sent nor compared. NULL when there is no memory, or the name is none. */
+/**
+ * Create a TLS connection to a name or address on a connected socket. A dot at the end of the name
+ * is neither sent nor compared.
+ * @return NULL: out of memory, or an invalid name
+ */
 SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *host, int insecure);
 
-/** Why a call of OpenSSL has failed: "certificate: host name mismatch", "tls: ...". */
+/** Describe why a call of OpenSSL has failed: "certificate: host name mismatch", "tls: ...". */
 void ws_tls_explain(const SSL *ssl, int ssl_error, int system_error, char *error);
 
-/** Forget all contexts. Nobody may use them any more. */
+/** Free all cached contexts. They must not be in use. */
 void ws_tls_forget(void);
 
 #endif

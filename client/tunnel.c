@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** TLS inside the TLS of a proxy: bytes between its connection and a pair of sockets, on the loop. */
+/**
+ * TLS inside the TLS of a proxy: copies bytes between the proxy's connection and a pair of sockets,
+ * on the loop. Both directions are bounded by a fixed buffer.
+ */
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -12,23 +15,23 @@
 
 #define BUFFER (32 * 1024)
 
-/* Bytes on their way in one direction. */
+/* Buffer of one direction. */
 typedef struct flow {
     apr_size_t len, pos;
-    int over; /* nothing more comes */
+    int over; /* end of stream */
     char data[BUFFER];
 } flow;
 
 typedef struct tunnel {
-    ws_source net, pair; /* net first */
+    ws_source net, pair; /* net must be first */
     SSL *ssl;
     int fd, pair_fd;
-    int write_wants; /* events that SSL_write waits for besides its own */
+    int write_wants; /* events that SSL_write() waits for, in addition to its own */
     int references;
-    flow up, down; /* to the proxy, from it */
+    flow up, down; /* to the proxy, from the proxy */
 } tunnel;
 
-static tunnel *of_pair(ws_source *s)
+static tunnel *tunnel_of_pair(ws_source *s)
 {
     return (tunnel *)((char *)s - offsetof(tunnel, pair));
 }
@@ -40,14 +43,14 @@ static void tunnel_free(tunnel *u)
     }
 }
 
-static void net_free(ws_source *s)
+static void tunnel_net_free(ws_source *s)
 {
     tunnel_free((tunnel *)s);
 }
 
-static void pair_free(ws_source *s)
+static void tunnel_pair_free(ws_source *s)
 {
-    tunnel_free(of_pair(s));
+    tunnel_free(tunnel_of_pair(s));
 }
 
 static void tunnel_end(tunnel *u)
@@ -63,13 +66,13 @@ static void tunnel_end(tunnel *u)
     u->fd = -1;
 }
 
-static int would_block(int error)
+static int tunnel_would_block(int error)
 {
     return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
 }
 
-/* @return 1: something was done; 0: nothing now; -1: it is broken */
-static int read_net(tunnel *u)
+/* @return 1: progress; 0: no data yet; -1: failed */
+static int tunnel_read_net(tunnel *u)
 {
     int n;
     if (u->down.len > 0 || u->down.over) {
@@ -80,14 +83,14 @@ static int read_net(tunnel *u)
         u->down.len = (apr_size_t)n;
         return 1;
     }
-    if (would_block(SSL_get_error(u->ssl, n))) {
+    if (tunnel_would_block(SSL_get_error(u->ssl, n))) {
         return 0;
     }
     u->down.over = 1;
     return 1;
 }
 
-static int write_net(tunnel *u)
+static int tunnel_write_net(tunnel *u)
 {
     int n, error;
     u->write_wants = 0;
@@ -102,10 +105,10 @@ static int write_net(tunnel *u)
     }
     error = SSL_get_error(u->ssl, n);
     u->write_wants = error == SSL_ERROR_WANT_WRITE ? WS_WRITABLE : WS_READABLE;
-    return would_block(error) ? 0 : -1;
+    return tunnel_would_block(error) ? 0 : -1;
 }
 
-static int read_pair(tunnel *u)
+static int tunnel_read_pair(tunnel *u)
 {
     ssize_t n;
     if (u->up.len > 0 || u->up.over) {
@@ -121,7 +124,7 @@ static int read_pair(tunnel *u)
     return 1;
 }
 
-static int write_pair(tunnel *u)
+static int tunnel_write_pair(tunnel *u)
 {
     ssize_t n;
     if (u->down.len == 0) {
@@ -137,7 +140,7 @@ static int write_pair(tunnel *u)
     return 1;
 }
 
-static void watch(ws_source *s, int fd, unsigned events)
+static void tunnel_watch(ws_source *s, int fd, unsigned events)
 {
     if (events) {
         ws_source_watch(s, fd, events);
@@ -147,18 +150,19 @@ static void watch(ws_source *s, int fd, unsigned events)
     }
 }
 
-static void pump(tunnel *u)
+static void tunnel_pump(tunnel *u)
 {
     int did;
     do {
-        int a = read_net(u), b = write_pair(u), c = read_pair(u), d = write_net(u);
+        int a = tunnel_read_net(u), b = tunnel_write_pair(u), c = tunnel_read_pair(u),
+            d = tunnel_write_net(u);
         if (a < 0 || b < 0 || c < 0 || d < 0) {
             tunnel_end(u);
             return;
         }
         did = a || b || c || d;
     } while (did);
-    if (u->up.over && u->up.len == 0) { /* the connection has gone */
+    if (u->up.over && u->up.len == 0) { /* the proxied connection has been closed */
         SSL_shutdown(u->ssl);
         tunnel_end(u);
         return;
@@ -166,31 +170,32 @@ static void pump(tunnel *u)
     if (u->down.over && u->down.len == 0) {
         shutdown(u->pair_fd, SHUT_WR);
     }
-    watch(&u->net, u->fd,
-          (unsigned)u->write_wants | (u->down.len || u->down.over ? 0 : WS_READABLE));
-    watch(&u->pair, u->pair_fd, (u->up.len ? 0 : WS_READABLE) | (u->down.len ? WS_WRITABLE : 0));
+    tunnel_watch(&u->net, u->fd,
+                 (unsigned)u->write_wants | (u->down.len || u->down.over ? 0 : WS_READABLE));
+    tunnel_watch(&u->pair, u->pair_fd,
+                 (u->up.len ? 0 : WS_READABLE) | (u->down.len ? WS_WRITABLE : 0));
 }
 
-static void net_ready(ws_source *s, unsigned events)
+static void tunnel_net_ready(ws_source *s, unsigned events)
 {
     (void)events;
-    pump((tunnel *)s);
+    tunnel_pump((tunnel *)s);
 }
 
-static void pair_ready(ws_source *s, unsigned events)
+static void tunnel_pair_ready(ws_source *s, unsigned events)
 {
     (void)events;
-    pump(of_pair(s));
+    tunnel_pump(tunnel_of_pair(s));
 }
 
-static void net_stop(ws_source *s)
+static void tunnel_net_stop(ws_source *s)
 {
     tunnel_end((tunnel *)s);
 }
 
-static void pair_stop(ws_source *s)
+static void tunnel_pair_stop(ws_source *s)
 {
-    tunnel_end(of_pair(s));
+    tunnel_end(tunnel_of_pair(s));
 }
 
 int ws_tunnel_start(ws_loop *loop, int fd, SSL *ssl)
@@ -201,14 +206,16 @@ int ws_tunnel_start(ws_loop *loop, int fd, SSL *ssl)
         free(u);
         return -1;
     }
-    u->net = (ws_source){.ready = net_ready, .stop = net_stop, .free = net_free};
-    u->pair = (ws_source){.ready = pair_ready, .stop = pair_stop, .free = pair_free};
+    u->net =
+        (ws_source){.ready = tunnel_net_ready, .stop = tunnel_net_stop, .free = tunnel_net_free};
+    u->pair =
+        (ws_source){.ready = tunnel_pair_ready, .stop = tunnel_pair_stop, .free = tunnel_pair_free};
     u->references = 2;
     u->ssl = ssl;
     u->fd = fd;
     u->pair_fd = pair[0];
     ws_source_enter(loop, &u->net);
     ws_source_enter(loop, &u->pair);
-    pump(u);
+    tunnel_pump(u);
     return pair[1];
 }

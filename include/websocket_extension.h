@@ -4,20 +4,22 @@
  * @file websocket_extension.h
  * @brief How to write a WebSocket extension (RFC 6455, section 9) for mod_websocket.
  *
- * An extension is a table of callbacks, as a handler is. It is asked about each offer that names it,
- * claims reserved bits of the frame header, and sees messages on their way in and out.
- * permessage-deflate is one of these (protocol/deflate.c); docs/extensions.md has a small one, whole.
+ * An extension is a table of callbacks, like a handler. It accepts or declines each offer that names
+ * it, claims reserved bits of the frame header, and transforms messages that are received and sent.
+ * permessage-deflate is an extension (protocol/deflate.c). docs/extensions.md has a small complete
+ * one.
  *
- * Build it as a handler is built, and say `WebSocketExtension /path/NAME.so` in a <Location>. A module
- * can bring an extension without a shared object of its own: it registers a descriptor as a provider
- * of group WS_EXTENSION_PROVIDER_GROUP.
+ * Build it like a handler, and load it with `WebSocketExtension /path/NAME.so` in a <Location>. An
+ * httpd module can provide an extension without another shared object: it registers a descriptor as
+ * a provider of group WS_EXTENSION_PROVIDER_GROUP.
  *
- * THREADS. configure runs at start-up; negotiate on httpd's worker threads, several at once; all other
- * callbacks on the event loop of their connection, also for WS_BLOCKING handlers. They must not wait.
+ * THREADS. configure runs at start-up; negotiate on httpd's worker threads, several at a time; all
+ * other callbacks on the event loop of their connection, also for WS_BLOCKING handlers. They must
+ * not block.
  *
- * SEVERAL of them can be agreed on for one connection, as long as they claim different bits. What is
- * sent passes through them in the order of the answer, what is received the other way round (RFC
- * 6455, section 9.1).
+ * SEVERAL EXTENSIONS can be negotiated for one connection if they claim different bits. Messages
+ * that are sent pass through them in the order of the response, received messages in the opposite
+ * order (RFC 6455, section 9.1).
  */
 
 #ifndef WEBSOCKET_EXTENSION_H
@@ -37,104 +39,105 @@ extern "C" {
 /** One parameter of an offer. */
 typedef struct ws_parameter {
     const char *name;
-    const char *value; /**< without quotes; NULL: it has none */
+    const char *value; /**< without quotes; NULL: no value */
 } ws_parameter;
 
-/** Most parameters that an offer may have; one with more is not asked about. */
+/** Maximum number of an offer's parameters. Offers with more are declined. */
 #define WS_PARAMETERS_MAX 16
 
-/** Length of an answer's parameters, with the NUL. */
+/** Longest parameters of a response, with the NUL, bytes. */
 #define WS_ANSWER_SIZE 256
 
-/** What a client offers, and what is answered. Valid until negotiate returns. */
+/** A client's offer, and the response to it. Valid until negotiate returns. */
 typedef struct ws_negotiation {
-    apr_size_t count; /**< of parameters */
+    apr_size_t count; /**< number of parameters */
     const ws_parameter *parameters;
-    /** To be filled: the parameters of the answer, "a; b=1", without the name; "" at first. */
+    /** Set by negotiate: parameters of the response, "a; b=1", without the name; initially "". */
     char answer[WS_ANSWER_SIZE];
-    /** To be filled: whatever was agreed on; 0 at first. Comes back as ws_extended.agreed. */
+    /** Set by negotiate, for the extension's use; initially 0. Copied to ws_extended.agreed. */
     apr_uint64_t agreed;
-    /** To be set to 1 if what send makes of a message depends on the message, agreed and the
-     *  configuration alone: a broadcast is then transformed once for all such connections. */
+    /** Set to 1 by negotiate if the output of send depends only on the message, agreed and the
+     *  configuration. A broadcast is then transformed once for all such connections. */
     int stateless;
-    /** Messages that have been through send may be dropped for this client (WebSocketSlowReader): an
-     *  extension whose messages build on earlier ones cannot be used then, or without that. */
+    /** Whether messages may be dropped after send, if this client is slow (WebSocketSlowReader). An
+     *  extension whose messages depend on earlier ones must then decline, or not use that. */
     int may_drop;
 } ws_negotiation;
 
-/** What an extension has of a connection. The structure's own fields are only to be read. */
+/** An extension's state for one connection. Do not assign the structure's fields, except state. */
 typedef struct ws_extended {
-    void *config;        /**< what configure left */
-    apr_uint64_t agreed; /**< what negotiate left */
-    void *state;         /**< the extension's own, NULL at first; close releases it */
-    /** One pointer for each event loop and extension, NULL at first, for what connections of a loop
-     *  can share; end releases it. Only for the loop's thread, as are the callbacks. */
+    void *config;        /**< set by configure */
+    apr_uint64_t agreed; /**< set by negotiate */
+    void *state;         /**< for the extension, initially NULL; close releases it */
+    /** A pointer per event loop and extension, initially NULL, for data that a loop's connections
+     *  share; end releases it. For the loop's thread only. */
     void **shared;
 } ws_extended;
 
-/** What receive and send return: the message goes on as it came. Only where WS_FIRST is set, and before
- *  anything has been passed on; the rest of the message then passes by. */
+/** Returned by receive or send: pass on this message without changes. Valid only when WS_FIRST is
+ *  set and nothing has been passed on yet. The rest of the message then skips the extension. */
 #define WS_PASS_BY (-1)
 
-/** An extension: bits and callbacks. negotiate, receive and send are needed. */
+/** An extension: bits and callbacks. negotiate, receive and send are required. */
 typedef struct ws_extension {
-    /** WS_RSV1, WS_RSV2, WS_RSV3 or several of them: they are set on messages that send transforms, and
-     *  receive sees messages that have one of them only. 0: no bit, receive sees all messages. */
+    /** WS_RSV1, WS_RSV2, WS_RSV3 or several of them. They are set on messages that send transforms,
+     *  and receive is called only for messages with one of them. 0: no bit, receive is called for
+     *  all messages. */
     unsigned rsv;
 
-    /** As ws_handler.configure, for the key=value behind the name on the WebSocketExtension line. */
+    /** As ws_handler.configure, for key=value after the name in the WebSocketExtension directive. */
     const char *(*configure)(apr_pool_t *pconf, const char *key, const char *value, void **config);
 
     /**
-     * The client offers this extension. Asked for each offer that names it, in the client's order,
-     * until one is taken.
-     * @return 1 to take it: the answer names the extension with n->answer; 0 to decline
+     * Accept or decline an offer. Called for each offer that names the extension, in the client's
+     * order, until it accepts one.
+     * @return 1: accept, the response has the name and n->answer; 0: decline
      */
     int (*negotiate)(ws_negotiation *n, void *config);
 
     /**
-     * A piece of a message that came. What becomes of it is given to ws_extension_deliver().
+     * Transform a piece of a received message. Pass the result to ws_extension_deliver().
      * @param data   unmasked; may be written to; valid until receive returns
      * @param len    bytes, may be 0
-     * @param where  WS_FIRST, WS_LAST: bits
+     * @param where  bits: WS_FIRST, WS_LAST
      * @return 0; WS_PASS_BY; or the code to fail the connection with (WS_CLOSE_BAD_DATA, ...)
      */
     int (*receive)(ws_extended *x, unsigned char *data, apr_size_t len, unsigned where);
 
     /**
-     * A message that is to be sent, or a part of it (ws_send_part). What becomes of it is given to
-     * ws_extension_emit(); all of it, for what is not emitted is not sent before the next part.
+     * Transform a message before it is sent, or a part of it (ws_send_part). Pass the result to
+     * ws_extension_emit(). Data that you hold back is not sent before the next part.
      * @return 0; WS_PASS_BY; or a code to fail the connection with (WS_CLOSE_INTERNAL)
      */
     int (*send)(ws_extended *x, ws_type type, const unsigned char *data, apr_size_t len,
                 unsigned where);
 
-    /** The connection is gone: release x->state. Also called where neither receive nor send ever was,
-     *  on any thread then, with shared NULL. */
+    /** The connection has ended: release x->state. Also called if neither receive nor send has been
+     *  called; then on any thread, and with shared NULL. */
     void (*close)(ws_extended *x);
 
-    /** An event loop has ended, all its connections are gone: release what *shared points to. Called
-     *  if that is not NULL. */
+    /** An event loop has ended, after all its connections: release the data of *shared. Called only
+     *  if it is not NULL. */
     void (*end)(void *shared);
 } ws_extension;
 
 /**
- * Pass on what receive has made of a message: to the next extension, or to the handler. In pieces of
- * any size, the last of which is marked with last.
- * @param data  may be written to by the next extension; the caller's again afterwards
- * @return 0; anything else: the connection is failing (the message is too big, not UTF-8 ...), receive
- *         returns 0 at once.  [receive]
+ * Pass transformed data to the next extension or the handler, in pieces of any size. Set last for
+ * the last piece.
+ * @param data  the next extension may write to it; not used after the call
+ * @return 0; anything else: the connection is failing (message too big, not UTF-8 ...), receive
+ *         must return 0 immediately.  [receive]
  */
 WS_API int ws_extension_deliver(ws_extended *x, unsigned char *data, apr_size_t len, int last);
 
 /**
- * Pass on what send has made of a message or a part.
+ * Pass on the transformed message, or a part of it.
  * @param last  the message ends here
- * @return 0; anything else: no memory, send returns 0 at once.  [send]
+ * @return 0; anything else: out of memory, send must return 0 immediately.  [send]
  */
 WS_API int ws_extension_emit(ws_extended *x, const void *data, apr_size_t len, int last);
 
-/** What an extension's shared object exports, and what a module registers as a provider. */
+/** Exported by an extension's shared object, or registered as a provider by a module. */
 typedef struct ws_extension_descriptor {
     apr_uint32_t magic;            /**< WS_EXTENSION_MAGIC */
     apr_uint32_t abi;              /**< WS_EXTENSION_ABI at the extension's build */
@@ -150,7 +153,7 @@ typedef struct ws_extension_descriptor {
 #define WS_EXTENSION_PROVIDER_VERSION "1"
 
 /**
- * Defines the extension of a shared object; one for each, at its end:
+ * Define the extension of a shared object, once, at the end of its file:
  *
  *     WS_EXTENSION("x-upper") = { .negotiate = agree, .receive = take_away, .send = add };
  */

@@ -2,17 +2,18 @@
 
 /**
  * @file websocket_parse.h
- * @brief Numbers, sizes, intervals, ids, positions and query arguments, as the module's own directives read them.
+ * @brief Parsers of numbers, sizes, intervals, ids, positions and query arguments, as the module's
+ * directives use them.
  *
- * For a handler's `configure` and the arguments of a request. Nothing is accepted that is not whole:
+ * For a handler's `configure` and a request's arguments. A text is accepted as a whole or refused:
  * no sign, no space, nothing after the unit.
  *
  *     if (strcmp(key, "timeout") == 0) {
  *         return ws_parse_interval(pconf, value, 1, 60000, &config->timeout);
  *     }
  *
- * All functions may be called from any thread. The module exports them, as it does those of
- * mod_websocket.h: link against nothing.
+ * All functions may be called from any thread. The module exports them, like those of
+ * mod_websocket.h: a handler links against nothing.
  */
 
 #ifndef WEBSOCKET_PARSE_H
@@ -25,8 +26,8 @@ extern "C" {
 #endif
 
 /**
- * A whole number: digits only.
- * @param p      where the error text is allocated; NULL: the text is static and does not name the range
+ * Parse a whole number: digits only.
+ * @param p      pool for the error text; NULL: the text is static and does not name the range
  * @param least  0 or more
  * @param n      not changed if the text is refused
  * @return NULL, or what is expected: "takes a whole number from 1 to 64"
@@ -35,7 +36,7 @@ WS_API const char *ws_parse_count(apr_pool_t *p, const char *text, apr_int64_t l
                                   apr_int64_t most, apr_int64_t *n);
 
 /**
- * A size: digits, then nothing, K, M or G (powers of 1,024; case does not matter).
+ * Parse a size: digits, then nothing, K, M or G (powers of 1,024; case does not matter).
  * @param bytes  not changed if the text is refused; least and most are bytes too
  * @return as ws_parse_count
  */
@@ -43,7 +44,7 @@ WS_API const char *ws_parse_size(apr_pool_t *p, const char *text, apr_int64_t le
                                  apr_int64_t most, apr_int64_t *bytes);
 
 /**
- * An interval: digits, then ms, s, min, h or d (case does not matter), or nothing for seconds.
+ * Parse an interval: digits, then ms, s, min, h or d (case does not matter), or nothing for seconds.
  * @param ms  milliseconds; not changed if the text is refused; least and most are milliseconds too
  * @return as ws_parse_count
  */
@@ -64,27 +65,27 @@ WS_API int ws_percent_decode(const char *in, apr_size_t len, int form, char *out
  *     const char *query = ws_args(c);
  *     while ((found = ws_query_next(&query, "channel", name, sizeof(name))) > 0) { ... }
  *
- * @param query  NULL or a query string; moved behind the argument that was found
+ * @param query  NULL or a query string; advanced past the argument
  * @param value  "" for an argument without "="
  * @param size   of value, in bytes; strlen(*query) + 1 is always enough
- * @return 1 found; 0 there is none, value is ""; -1 there is one, which ws_percent_decode() refuses
+ * @return 1: found; 0: not found, value is ""; -1: ws_percent_decode() refuses its value
  */
 WS_API int ws_query_next(const char **query, const char *name, char *value, apr_size_t size);
 
-/** A connection's id: 16 hexadecimal digits. @return whether it is one; *id is not changed otherwise */
+/** Parse a connection's id: 16 hexadecimal digits. @return whether it is valid; if not, *id is unchanged */
 WS_API int ws_parse_id(const char *text, apr_size_t len, ws_id *id);
 
-/** Bytes of the longest text of a position, with its NUL. */
+/** Longest text of a position, with its NUL, bytes. */
 #define WS_POSITION_SIZE 40
 
 /**
- * The text of a position in a channel's history: its epoch in hexadecimal digits, "-" and its offset; or
- * "all" for epoch 0, all that is kept.
- * @return whether it is one; *position is not changed otherwise
+ * Parse a position in a channel's history: its epoch in hexadecimal digits, "-" and its offset; or
+ * "all" for epoch 0, the whole history.
+ * @return whether it is valid; if not, *position is unchanged
  */
 WS_API int ws_parse_position(const char *text, ws_position *position);
 
-/** The text that ws_parse_position() reads, of a position whose epoch is not 0. @return text */
+/** Write a position, as ws_parse_position() reads it. Its epoch must not be 0. @return text */
 WS_API const char *ws_print_position(ws_position position, char text[WS_POSITION_SIZE]);
 
 #ifdef __cplusplus
