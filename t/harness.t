@@ -131,7 +131,7 @@ my @servers = (serve($service, sub { $_[0]->accept }, \&echo_bytes), serve($upst
 for my $transcript (glob 't/transcripts/*.transcript t/transcripts/tutorial/*.transcript') {
     my ($tutorial, $name, $handler, $wrong) = $transcript =~ m{(tutorial)?/((\w+)(?:-(?:(wrong)|\w+))?)\.};
     my $file = $tutorial ? $so{$handler} : "$Httpd::BUILD/websocket/ws_$handler.so";
-    my ($status, $output) = play("--patience=$Httpd::DEADLINE", $file, $wrong ? () : @{ $keys{$name} || [] }, $transcript);
+    my ($status, $output) = play("--patience=" . int($Httpd::DEADLINE / 2), $file, $wrong ? () : @{ $keys{$name} || [] }, $transcript);
     is($status, 0, "$transcript passes") or diag($output);
     like($output, qr/^ok 1 - \Q$transcript\E:\d+: .*^1\.\.\d+$/ms, 'and says so in TAP');
 }
