@@ -13,8 +13,8 @@ use Client qw(frame_bytes TEXT BINARY CLOSE);
 
 # Each connection keeps a thread; all are to be in one child.
 my %mpm = (prefork => "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMaxSpareServers 64",
-    map { $_ => "StartServers 1\nServerLimit 4\nThreadsPerChild 60\nMaxRequestWorkers 60\nMinSpareThreads 1" }
-        qw(event worker));
+    map { $_->[0] => "StartServers 1\nServerLimit 4\nThreadsPerChild 60\nMaxRequestWorkers $_->[1]\nMinSpareThreads 1" }
+        [event => 60], [worker => 240]);
 my $mpm = $mpm{$Httpd::MPM};
 
 my $api   = Httpd::compile('api');

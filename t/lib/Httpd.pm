@@ -75,16 +75,16 @@ our $PROGRAM = join '/', map { apxs_query($_) } qw(SBINDIR PROGNAME);
 my @MODULES = qw(authn_core authn_file authz_core authz_host authz_user authz_groupfile auth_basic
     alias dir env headers mime remoteip reqtimeout rewrite setenvif socache_shmcb ssl status);
 
-# With threads there is one child, however busy it is, and places for those of older generations.
+# With threads there is one child, however busy it is, and places for those of older generations. (The worker MPM has
+# such places only where there could be as many children of one generation. It starts another one when all threads are busy.)
 my %MPM_CONF = (
-    event   => "StartServers 1\nServerLimit 8\nThreadsPerChild 50\nMaxRequestWorkers 50\n"
-        . "MinSpareThreads 1\nMaxSpareThreads 50",
-    prefork => "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMinSpareServers 4\n"
-        . "MaxSpareServers 64",
+    event   => "StartServers 1\nServerLimit 8\nThreadsPerChild 50\nMaxRequestWorkers 50\nMinSpareThreads 1\nMaxSpareThreads 50",
+    worker  => "StartServers 1\nServerLimit 8\nThreadsPerChild 50\nMaxRequestWorkers 400\nMinSpareThreads 1\nMaxSpareThreads 400",
+    prefork => "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMinSpareServers 4\nMaxSpareServers 64",
 );
-$MPM_CONF{worker} = $MPM_CONF{event};
 
-# As many children as that, which stay as long as httpd does; a reload finds places for others.
+# As many children as that, which stay as long as httpd does. With event a reload finds places for others; with worker
+# and prefork only when these have gone.
 sub mpm_conf {
     my ($children) = @_;
     my $places = 4 * $children;

@@ -12,7 +12,7 @@ use strict;
 use warnings;
 
 our $SECONDS = 60;    # on an idle machine; nothing is expected to need them
-our $MOST    = 15;    # times as long
+our $MOST    = 10;    # times as long
 
 sub read_line {
     my ($file) = @_;
