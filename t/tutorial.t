@@ -20,7 +20,7 @@ chmod 0755, $dir;
 my $dest = "$dir/installed";
 (my $build = $Httpd::BUILD) =~ s{/address-undefined$}{};
 my @make = ('make', '--no-print-directory', '-f', 'Makefile.apxs', "BUILD=$build", "DESTDIR=$dest");
-delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS)};
+delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS PREFIX)};
 my ($status, $output) = Program::run(@make, 'install');
 is($status, 0, 'make install') or diag($output);
 my $include = $dest . Httpd::apxs_query('INCLUDEDIR');
@@ -28,6 +28,8 @@ my $modules = $dest . Httpd::apxs_query('LIBEXECDIR');
 ok(-f "$include/mod_websocket.h", 'the header is where apxs looks for headers');
 ok(-f "$modules/$_", "$_ is below apxs's modules directory")
     for qw(mod_websocket.so websocket/ws_echo.so websocket/ws_time.so);
+ok(-f "$dest/usr/local/share/mod_websocket/js/$_", "js/$_ is installed")
+    for qw(channel.js channel.d.ts package.json README.md LICENSE);
 
 # ---- Building ----
 
