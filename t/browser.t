@@ -24,6 +24,7 @@ pass('and that for TLS');
 
 Program::tap('the chat in Chromium', 'node', 't/clients/chat-page.js', "http://localhost:$port{http}/", $shots);
 ok(-s "$shots/chat.png", 'there is a screenshot of it');
+Program::tap('channels in Chromium', 'node', 't/clients/live-page.js', "http://localhost:$port{http}/live.html");
 Program::tap('Chromium, http', 'node', 't/clients/page.js', "http://localhost:$port{http}/echo.html", $shots);
 Program::tap('Chromium, https', 'node', 't/clients/page.js', "https://localhost:$port{https}/echo.html", $shots);
 ok(-s "$shots/page-ws.png" && -s "$shots/page-wss.png", 'there are screenshots of the pages');

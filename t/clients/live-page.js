@@ -1,0 +1,49 @@
+// Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+// The demo's page of channels in two windows of Chromium: node live-page.js URL. Prints "ok NAME" or "not ok NAME" for
+// each test, and "done".
+
+'use strict';
+
+const deadline = require('./deadline');
+const {chromium} = require('playwright-core');
+const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
+
+(async () => {
+    const browser = await chromium.launch({
+        timeout: deadline,
+        executablePath: '/usr/bin/chromium',
+        args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+            '--disable-component-update', '--disable-sync'],
+    });
+    const errors = [];
+    const open = async () => {
+        const page = await browser.newPage();
+        page.setDefaultTimeout(deadline);
+        page.on('pageerror', error => errors.push(`${error}`));
+        await page.goto(process.argv[2]);
+        await page.waitForSelector('#state[data-state=open]');
+        return page;
+    };
+    const one = await open();
+    await one.waitForSelector('#here li');
+    await one.fill('#note', '<b>milk</b>');
+    await one.click('#send');
+    await one.waitForSelector('#notes li:has-text("<b>milk</b>")');
+    check(true, 'a note comes back');
+    const two = await open();
+    await two.waitForSelector('#notes li:has-text("<b>milk</b>")');
+    check(true, 'a window that is opened later has it, too');
+    await one.waitForSelector('#here li:nth-child(2)');
+    await two.waitForSelector('#here li:nth-child(2)');
+    check(true, 'both see each other');
+    await two.close();
+    await one.waitForFunction(() => document.querySelectorAll('#here li').length === 1);
+    check(true, 'a window that is closed is not there any more');
+    check(errors.length === 0, `no errors in the pages: ${errors}`);
+    await browser.close();
+    console.log('done');
+})().catch(error => {
+    console.log(`not ok ${error}`);
+    process.exit(1);
+});
