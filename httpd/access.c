@@ -47,6 +47,50 @@ static int access_by_file(const cmd_parms *cmd)
     return ap_check_cmd_context((cmd_parms *)cmd, NOT_IN_HTACCESS) != NULL;
 }
 
+/* How narrow a section is: the length of the path of a <Location>, 0 for all others. */
+static apr_size_t access_path(const cmd_parms *cmd)
+{
+    const ap_directive_t *d = cmd->directive->parent;
+    while (d && strcasecmp(d->directive, "<Location")) {
+        d = d->parent;
+    }
+    return d && cmd->path && *d->args != '~' ? strlen(cmd->path) : 0;
+}
+
+const char *ws_access_merging(cmd_parms *cmd, void *config, const char *args)
+{
+    ((ws_dir_config *)config)->access.joins =
+        !strcasecmp(ap_getword_conf(cmd->temp_pool, &args), "and");
+    return NULL;
+}
+
+const char *ws_access_set_handler(cmd_parms *cmd, void *config, const char *args)
+{
+    if (!strcasecmp(ap_getword_conf(cmd->temp_pool, &args), "websocket-status")) {
+        ((ws_dir_config *)config)->access.status = access_path(cmd) + 1;
+    }
+    return NULL;
+}
+
+ws_access ws_access_merge(const ws_access *base, const ws_access *add)
+{
+    ws_access a = add->set ? *add : *base;
+    int replaces = add->set && !add->joins;
+    a.status = add->status ? add->status : base->status;
+    a.overruled = add->overruled || (base->overruled && !replaces);
+    if (replaces && !add->status && base->set && base->status) {
+        a.overruled = add->path + 1 < base->status;
+    }
+    if (add->set && base->set) {
+        a.joins = base->joins; /* with what comes before both */
+    }
+    if (add->set && add->joins) {
+        a.decided |= base->decided;
+        a.restricted |= base->restricted;
+    }
+    return a;
+}
+
 const char *ws_access_require(cmd_parms *cmd, void *config, const char *args)
 {
     ws_access *access = &((ws_dir_config *)config)->access;
@@ -60,6 +104,7 @@ const char *ws_access_require(cmd_parms *cmd, void *config, const char *args)
                "the server configuration (mod_authz_core)";
     }
     access->set = 1;
+    access->path = access_path(cmd);
     access->restricted |= granted ? 0 : cmd->limited;
     /* That the files of a directory are for everybody says nothing of a handler. */
     access->decided |= granted && access_by_file(cmd) ? 0 : cmd->limited;

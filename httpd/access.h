@@ -17,6 +17,10 @@ typedef struct ws_access {
     int set;
     apr_int64_t decided; /**< a Require applies that was written for the URL, or refuses anybody */
     apr_int64_t restricted; /**< one that is not `Require all granted` */
+    int joins;         /**< AuthMerging And: it is asked for besides those of earlier sections */
+    apr_size_t path;   /**< of the section of a Require: so long */
+    apr_size_t status; /**< of that with SetHandler websocket-status: so long, and 1; 0: none */
+    int overruled;     /**< a Require of a wider section has replaced that of the status page */
 } ws_access;
 
 /** A row of the directive table. httpd calls all modules that have a directive: mod_authz_core carries it out,
@@ -24,6 +28,17 @@ typedef struct ws_access {
 #define WS_ACCESS_REQUIRE                                                                          \
     AP_INIT_RAW_ARGS("Require", ws_access_require, NULL, OR_AUTHCFG, "see mod_authz_core")
 const char *ws_access_require(cmd_parms *cmd, void *config, const char *args);
+
+#define WS_ACCESS_MERGING                                                                          \
+    AP_INIT_RAW_ARGS("AuthMerging", ws_access_merging, NULL, OR_AUTHCFG, "see mod_authz_core")
+const char *ws_access_merging(cmd_parms *cmd, void *config, const char *args);
+
+#define WS_ACCESS_SET_HANDLER                                                                      \
+    AP_INIT_RAW_ARGS("SetHandler", ws_access_set_handler, NULL, OR_FILEINFO, "see httpd's core")
+const char *ws_access_set_handler(cmd_parms *cmd, void *config, const char *args);
+
+/** What an earlier section and a later one say together. */
+ws_access ws_access_merge(const ws_access *base, const ws_access *add);
 
 /** Whether a Require applies to a request. */
 int ws_access_decided(const request_rec *r);

@@ -41,6 +41,7 @@ typedef struct ws_dir_config {
     apr_array_header_t *limits;                           /**< see limits.h; NULL: not set */
     unsigned versions;                                    /**< WS_V13...; 0: not set */
     int relay;                                            /**< -1: not set */
+    int status_close;                                     /**< WebSocketStatusClose; -1: not set */
     const ws_connection_log *log;                         /**< NULL: not set */
     apr_int64_t max_frame, max_message, send_queue;       /**< bytes; -1: not set */
     apr_int64_t fragment;                                 /**< bytes, 0: off; -1: not set */

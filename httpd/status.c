@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 #include <http_log.h>
 #include <http_protocol.h>
+#include <scoreboard.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,7 +139,10 @@ static void make_json(request_rec *r, const ws_connections_query *q, ws_strbuf *
 
     ws_strbuf_puts(t, "{\"now\":\"");
     ws_strbuf_time(t, apr_time_now());
-    ws_strbuf_puts(t, "\",\"counters\":");
+    ws_strbuf_puts(t, "\",\"version\":\"" WS_VERSION "\",\"started\":\"");
+    ws_strbuf_time(t, ap_get_scoreboard_global()->restart_time);
+    ws_strbuf_printf(t, "\",\"closing\":%s,\"counters\":",
+                     ws_dir_config_of(r)->status_close > 0 ? "true" : "false");
     ws_metrics_json(t);
     ws_strbuf_puts(t, ",\"children\":[");
     put_children(t);
@@ -239,6 +243,9 @@ static int close_one(request_rec *r)
     ws_id number;
     int closed;
 
+    if (ws_dir_config_of(r)->status_close <= 0) {
+        problem = "this section is for reading (WebSocketStatusClose off)";
+    }
     if (problem) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
                       "websocket: a request to close a connection is refused: %s", problem);
@@ -268,6 +275,15 @@ int ws_status_handler(request_rec *r)
 {
     if (!r->handler || strcmp(r->handler, "websocket-status")) {
         return DECLINED;
+    }
+    if (ws_dir_config_of(r)->access.overruled) {
+        ws_refusal_log(
+            r, WS_REFUSAL_ACCESS,
+            "status page refused with 403: a section that comes later, such as a virtual host's "
+            "<Location \"/\">, replaces the Require of the section with SetHandler: add "
+            "\"AuthMerging And\" to that later section, or give the page a virtual host of its "
+            "own");
+        return HTTP_FORBIDDEN;
     }
     if (!ws_access_decided(r)) {
         ws_refusal_log(

@@ -9,6 +9,7 @@ use lib 't/lib';
 use Client;
 use Httpd;
 use JSON::PP;
+use MIME::Base64 ();
 use Test::More;
 
 my $httpd = Httpd->start(
@@ -90,6 +91,11 @@ my $httpd = Httpd->start(
     SetHandler websocket-status
     Require local
 </Location>
+<Location "/status-close">
+    SetHandler websocket-status
+    WebSocketStatusClose on
+    Require local
+</Location>
 <Location "/status-read">
     SetHandler websocket-status
     <Limit GET>
@@ -122,6 +128,51 @@ ok($httpd->wait_log(qr/status page refused with 403: nothing says who may close 
 is(($httpd->get('/status'))[0], 200, 'a status page with a Require is open to those');
 is(($httpd->get('/status-read'))[0], 200, 'by method: may be seen');
 is(($httpd->request('POST', '/status-read?close=0000000000000001', @close))[0], 403, 'but not close connections');
+is(($httpd->request('POST', '/status?close=0000000000000001', @close))[0], 403, 'without WebSocketStatusClose, no connection can be closed');
+ok($httpd->wait_log(qr/a request to close a connection is refused: this section is for reading \(WebSocketStatusClose off\)/), 'the log says so');
+like(($httpd->get('/status', 'Accept: application/json'))[2], qr/"closing":false/, 'and the page shows no button');
+is(($httpd->request('POST', '/status-close?close=0000000000000001', @close))[0], 404, 'with it, they can');
+like(($httpd->get('/status-close', 'Accept: application/json'))[2], qr/"closing":true/, 'and the page shows buttons');
+
+# ---- The server's status page, and the sections of virtual hosts ----
+
+{
+    my $host = sub {
+        my ($name, @lines) = @_;
+        return join "\n", "<VirtualHost *>\nServerName $name", @lines, "</VirtualHost>\n";
+    };
+    my @basic = ('AuthType Basic', 'AuthName x', 'AuthUserFile users', 'Require valid-user');
+    my $server = Httpd->start(
+        files => { users => "customer:{SHA}CEo1Ae3vaEXy8eQZjsOiuBz1xrw=\n" },
+        conf  => join "\n", '<Location "/websocket-status">', 'SetHandler websocket-status', 'WebSocketStatusClose on',
+        'Require ip 192.0.2.1', '</Location>',
+        '<Location "/open-status">', 'SetHandler websocket-status', 'Require local', '</Location>',
+        $host->('plain.example'),
+        $host->('customer.example', '<Location "/">', @basic, '</Location>'),
+        $host->('match.example', '<LocationMatch "^/">', @basic, '</LocationMatch>'),
+        $host->('granted.example', '<Location "/">', 'Require all granted', '</Location>'),
+        $host->('and.example', '<Location "/">', 'AuthMerging And', @basic, '</Location>'),
+        $host->('or.example', '<Location "/">', 'AuthMerging Or', @basic, '</Location>'),
+        $host->('own.example', '<Location "/">', @basic, '</Location>', '<Location "/websocket-status">', @basic, '</Location>'),
+        $host->('again.example', '<Location "/">', @basic, '</Location>', '<Location "/websocket-status">',
+            'SetHandler websocket-status', @basic, '</Location>'),
+    );
+    my $customer = 'Authorization: Basic ' . MIME::Base64::encode_base64('customer:sesame', '');
+    my $asks = sub {
+        my ($method, $name, $path, @headers) = @_;
+        my $socket = $server->connect;
+        print $socket join "\r\n", "$method $path HTTP/1.0", "Host: $name", $customer, @headers, '', '';
+        local $/;
+        return (split ' ', scalar <$socket>)[1];
+    };
+    for my $name (qw(plain customer match granted and or)) {
+        is($asks->('GET', "$name.example", '/websocket-status'), 403, "$name: a customer does not see the server's page");
+        is($asks->('POST', "$name.example", '/websocket-status?close=0000000000000001', @close), 403, "$name: and closes nothing");
+    }
+    ok($server->wait_log(qr/\[websocket:warn\].*status page refused with 403: a section that comes later.*"AuthMerging And"/), 'the log names the remedy');
+    is($asks->('GET', "$_.example", '/websocket-status'), 200, "$_: a section for this very path decides") for qw(own again);
+    is($asks->('GET', "$_.example", '/open-status'), 200, "$_: who meets both is let in") for qw(plain and);
+}
 
 my $c = Client->new($httpd, '/chat');
 $c->text('{"enter":"lobby","name":"Ann"}');

@@ -38,6 +38,7 @@ WebSocketDrainTimeout 1h
 </Location>
 <Location /websocket-status>
     SetHandler websocket-status
+    WebSocketStatusClose on
     Require all granted
 </Location>
 <Location /metrics>

@@ -21,7 +21,7 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
     page.setDefaultTimeout(deadline);
     const errors = [];
     page.on('pageerror', error => errors.push(`${error}`));
-    page.on('console', m => m.type() === 'error' && !m.text().includes('404') && errors.push(m.text()));
+    page.on('console', m => m.type() === 'error' && !/404|ERR_FAILED/.test(m.text()) && errors.push(m.text()));
     const rows = number => page.waitForFunction(n => document.querySelectorAll('#rows tr').length === n, number);
     const first = uri => page.waitForFunction(uri =>
         document.querySelector('#rows tr .uri')?.textContent === uri, uri);
@@ -50,6 +50,9 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
     await page.fill('#filter', '/echo/page/42');
     await rows(1);
     await page.click('#rows button');
+    await page.waitForSelector('#rows button.sure');
+    check((await page.locator('#rows button').innerText()) === 'Really close', 'a click on Close asks first');
+    await page.click('#rows button');
     await rows(0);
     check(true, 'a connection that was closed disappears');
     await page.fill('#filter', 'page');
@@ -59,6 +62,26 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
     await page.setViewportSize({width: 360, height: 740});
     check(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth),
         'the page fits a phone of 360 pixels');
+    check(await page.evaluate(() => {
+        const [a, b, c] = [...document.querySelectorAll('.card')].map(card => card.getBoundingClientRect());
+        return a.top === b.top && c.top > a.top;
+    }), 'which has two cards in a row');
+    check(await page.evaluate(() => {
+        const shown = document.querySelector('#children td.number').getBoundingClientRect();
+        return shown.right <= window.innerWidth;
+    }), "and shows the children's connections");
+    check(await page.locator('main h2').count() === 2, 'the content is in a main landmark');
+    check(/^mod_websocket \d+\.\d+\.\d+, up for \d+ /.test(await page.locator('#server').innerText()), 'the page says which version it is and since when the server runs');
+    for (const scheme of ['light', 'dark']) {
+        await page.emulateMedia({colorScheme: scheme});
+        for (const width of [375, 1280]) {
+            await page.setViewportSize({width, height: 800});
+            await page.screenshot({path: `${folder}/status-${scheme}-${width}.png`});
+        }
+    }
+    await page.route('**/*', route => route.abort());
+    await page.waitForSelector('body.stale');
+    check(/the numbers are old/.test(await page.locator('#state').innerText()), 'numbers are dimmed when the server does not answer');
     check(errors.length === 0, `no error in the page ${errors.join('; ')}`);
     await browser.close();
     console.log('done');
