@@ -138,6 +138,8 @@ takes("WebSocketBackend $_", "taken: WebSocketBackend $_") for qw(epoll Epoll);
 
 refuses('WebSocketRelay maybe', qr/^WebSocketRelay must be On or Off/);
 takes("WebSocketRelay $_", "taken: WebSocketRelay $_") for qw(on off);
+takes("WebSocketStatusClose $_", "taken: WebSocketStatusClose $_") for qw(on off);
+refuses('WebSocketStatusClose maybe', qr/^WebSocketStatusClose must be On or Off/);
 
 # ---- Places ----
 for my $line ('WebSocketThreads 2', 'WebSocketDrainTimeout 5s', 'WebSocketBackend epoll') {
@@ -250,6 +252,7 @@ my %lines = (
     WebSocketOrigin         => 'any',
     WebSocketVersions       => '13',
     WebSocketRelay          => 'off',
+    WebSocketStatusClose    => 'on',
     WebSocketFragmentSize   => 'off',
     WebSocketLog            => 'logs/x json',
     WebSocketSubscribe      => 'all',
