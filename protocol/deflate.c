@@ -481,11 +481,13 @@ static int pmd_receive_message(ws_extended *x, unsigned char *data, apr_size_t l
 
 /* ---- Deflate: section 7.2.1 ---- */
 
-/* Whether a whole message should be sent uncompressed because compression did not shorten it. */
+/* Whether a whole message should be sent uncompressed because compression did not shorten it. Not with
+ * threshold=0, which is for peers that do not cope with uncompressed messages between compressed ones. */
 static int pmd_useless(const ws_extended *x, unsigned where, apr_size_t len, apr_size_t out)
 {
-    return (where & WS_FIRST) && (where & WS_LAST) && !(x->agreed & SERVER_TAKEOVER)
-           && out - sizeof(tail) >= len;
+    const ws_deflate_config *conf = x->config;
+    return conf->threshold && (where & WS_FIRST) && (where & WS_LAST)
+           && !(x->agreed & SERVER_TAKEOVER) && out - sizeof(tail) >= len;
 }
 
 static int pmd_send_piece(ws_extended *x, stream *s, shared *sh, const unsigned char *data,

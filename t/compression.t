@@ -217,6 +217,9 @@ for (['without takeover', path => '/'], ['with takeover', path => '/takeover', t
     is(echo_is($c, 'x' x 99, 'a short message'), undef, 'below the threshold it is not compressed');
     ok(defined echo_is($c, 'x' x 100, 'a longer one'), 'from there on it is');
     is(echo_is($c, substr($noise, 0, 1000), 'noise'), undef, 'what does not get shorter is sent as it is');
+    $c = client();
+    isnt(echo_is($c, 'x', 'one letter'), undef, 'but with threshold=0 all is compressed');
+    isnt(echo_is($c, substr($noise, 0, 1000), 'noise'), undef, 'even what becomes longer');
 }
 
 # ---- Windows ----
