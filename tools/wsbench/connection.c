@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * A worker's connections: connects, sends and compares messages. Never blocks; a failed
+ * connection is reported once and not reopened.
+ */
+
 #include "tools/wsbench/connection.h"
 
 #include <arpa/inet.h>
@@ -19,10 +24,10 @@
 #include "protocol/printable.h"
 #include "tools/wsbench/handshake.h"
 
-/* How long an address may take where there are others, nanoseconds. */
+/* Time limit for an address if others are left, nanoseconds. */
 #define ADDRESS_TIME SECOND
 
-static void *must(void *memory)
+static void *connection_must(void *memory)
 {
     if (!memory) {
         fputs("wsbench: out of memory\n", stderr);
@@ -31,9 +36,9 @@ static void *must(void *memory)
     return memory;
 }
 
-/* ---- Ends ---- */
+/* ---- Closing ---- */
 
-static void release(worker *w, peer *p)
+static void connection_release(worker *w, peer *p)
 {
     int was_open = p->state == PEER_OPEN || p->state == PEER_CLOSING;
     if (p->ssl) {
@@ -70,7 +75,7 @@ void peer_fail(worker *w, peer *p, const char *format, ...)
         va_start(args, format);
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
-        /* It quotes the server, and may go to a terminal. */
+        /* it quotes server data, and may be printed to a terminal */
         ws_printable(w->board->problem, sizeof(w->board->problem), text, strlen(text), "");
     }
     if (p->state == PEER_OPEN || p->state == PEER_CLOSING) {
@@ -79,13 +84,13 @@ void peer_fail(worker *w, peer *p, const char *format, ...)
     else {
         w->board->failed++;
     }
-    release(w, p);
+    connection_release(w, p);
 }
 
 /* ---- The socket ---- */
 
-/* What went wrong below us, in words. */
-static const char *reason(const peer *p)
+/* Describe the last error of TLS or the socket. */
+static const char *connection_reason(const peer *p)
 {
     unsigned long error = p->ssl ? ERR_peek_last_error() : 0;
     long verified = p->ssl ? SSL_get_verify_result(p->ssl) : X509_V_OK;
@@ -97,8 +102,8 @@ static const char *reason(const peer *p)
                                                    : "the server closed the connection";
 }
 
-/* @return bytes; 0: none for now; -1: the end (errno is 0 for one in order) */
-static ssize_t take(peer *p, void *buf, size_t size)
+/* @return bytes; 0: no data yet; -1: end of stream (errno 0), or an error */
+static ssize_t connection_take(peer *p, void *buf, size_t size)
 {
     ssize_t n;
     int error;
@@ -118,7 +123,7 @@ static ssize_t take(peer *p, void *buf, size_t size)
     return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : -1;
 }
 
-static ssize_t give(peer *p, const void *buf, size_t size)
+static ssize_t connection_give(peer *p, const void *buf, size_t size)
 {
     ssize_t n;
     int error;
@@ -138,13 +143,13 @@ static ssize_t give(peer *p, const void *buf, size_t size)
     return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : -1;
 }
 
-/* @return 0, or -1: the peer has been released */
-static int flush_pending(worker *w, peer *p)
+/* @return 0, or -1: the connection has been released */
+static int connection_flush_pending(worker *w, peer *p)
 {
     while (p->pending_at < p->pending_len) {
-        ssize_t n = give(p, p->pending + p->pending_at, p->pending_len - p->pending_at);
+        ssize_t n = connection_give(p, p->pending + p->pending_at, p->pending_len - p->pending_at);
         if (n < 0) {
-            peer_fail(w, p, "write: %s", reason(p));
+            peer_fail(w, p, "write: %s", connection_reason(p));
             return -1;
         }
         if (n == 0) {
@@ -158,13 +163,14 @@ static int flush_pending(worker *w, peer *p)
     return 0;
 }
 
-/* Behind what is pending; what the socket does not take is pending from then on. @return as above */
-static int send_bytes(worker *w, peer *p, const unsigned char *data, size_t len)
+/* Send after the pending bytes. Bytes that the socket does not accept become pending. @return as
+ * flush_pending */
+static int connection_send_bytes(worker *w, peer *p, const unsigned char *data, size_t len)
 {
     while (len > 0 && !p->pending) {
-        ssize_t n = give(p, data, len);
+        ssize_t n = connection_give(p, data, len);
         if (n < 0) {
-            peer_fail(w, p, "write: %s", reason(p));
+            peer_fail(w, p, "write: %s", connection_reason(p));
             return -1;
         }
         if (n == 0) {
@@ -174,15 +180,15 @@ static int send_bytes(worker *w, peer *p, const unsigned char *data, size_t len)
         len -= (size_t)n;
     }
     if (len > 0) {
-        /* The bytes keep their order, and OpenSSL is given again what it did not take. */
-        p->pending = must(realloc(p->pending, p->pending_len + len));
+        /* keeps the order of bytes, and repeats OpenSSL's incomplete write */
+        p->pending = connection_must(realloc(p->pending, p->pending_len + len));
         memcpy(p->pending + p->pending_len, data, len);
         p->pending_len += len;
     }
     return 0;
 }
 
-/* ---- Messages out ---- */
+/* ---- Sending messages ---- */
 
 void peer_due(worker *w, peer *p, uint64_t then)
 {
@@ -197,7 +203,7 @@ void peer_due(worker *w, peer *p, uint64_t then)
             while (size < opt.in_flight) {
                 size *= 2;
             }
-            times = must(malloc(size * sizeof(*times)));
+            times = connection_must(malloc(size * sizeof(*times)));
             for (uint64_t i = p->got; i < p->due; i++) {
                 times[i & (size - 1)] = p->times[i & (p->times_size - 1)];
             }
@@ -211,13 +217,13 @@ void peer_due(worker *w, peer *p, uint64_t then)
     (void)w;
 }
 
-/* Compress the next message as the connection's history is. */
-static const unsigned char *pack(peer *p, size_t *len)
+/* Compress the next message with the connection's window. */
+static const unsigned char *connection_pack(peer *p, size_t *len)
 {
     peer_windows *x = p->windows;
     if (p->sent_bytes == 0) {
         x->packed_size = opt.size + opt.size / 1000 + 64;
-        x->packed = x->packed ? x->packed : must(malloc(x->packed_size));
+        x->packed = x->packed ? x->packed : connection_must(malloc(x->packed_size));
         x->out.next_in = (unsigned char *)payload_of(p->number, p->sent);
         x->out.avail_in = (uInt)opt.size;
         x->out.next_out = x->packed;
@@ -232,22 +238,23 @@ static const unsigned char *pack(peer *p, size_t *len)
     return x->packed;
 }
 
-/* What the next message's frame contains. */
-static const unsigned char *contents(peer *p, size_t *len)
+/* The payload of the next frame, compressed if negotiated. */
+static const unsigned char *connection_contents(peer *p, size_t *len)
 {
     *len = opt.size;
     return p->deflate == DEFLATE_ON         ? payload_deflated(p->number, p->sent, len)
-           : p->deflate == DEFLATE_TAKEOVER ? pack(p, len)
+           : p->deflate == DEFLATE_TAKEOVER ? connection_pack(p, len)
                                             : payload_of(p->number, p->sent);
 }
 
-/* Put frames of what is due into the worker's buffer, the last one perhaps in part. @return bytes */
-static size_t compose(worker *w, peer *p)
+/* Write frames of due messages into the worker's buffer, the last one perhaps in part. @return
+ * bytes */
+static size_t connection_compose(worker *w, peer *p)
 {
     size_t len = 0;
     while (p->sent < p->due && WORKER_BUFFER - len > WS_HEADER_MAX) {
         size_t size, piece, room;
-        const unsigned char *payload = contents(p, &size);
+        const unsigned char *payload = connection_contents(p, &size);
         if (p->sent_bytes == 0) {
             payload_mask(p->mask);
             len += ws_frame_header(w->out + len,
@@ -270,19 +277,19 @@ static size_t compose(worker *w, peer *p)
 
 void peer_write(worker *w, peer *p)
 {
-    if (flush_pending(w, p) < 0) {
+    if (connection_flush_pending(w, p) < 0) {
         return;
     }
     while (!p->pending && p->sent < p->due && p->state == PEER_OPEN) {
-        if (send_bytes(w, p, w->out, compose(w, p)) < 0) {
+        if (connection_send_bytes(w, p, w->out, connection_compose(w, p)) < 0) {
             return;
         }
     }
 }
 
-/* A frame beside the messages. Where it would fall into one that is being sent it is left out, which only
- * a pong can meet; the pong to a later ping answers for it. @return as flush_pending */
-static int send_frame(worker *w, peer *p, unsigned opcode, const void *data, size_t len)
+/* Send a control frame. A pong that would interrupt a frame is left out: a later one replaces it
+ * (RFC 6455, section 5.5.3). @return as flush_pending */
+static int connection_send_frame(worker *w, peer *p, unsigned opcode, const void *data, size_t len)
 {
     unsigned char key[4];
     size_t size;
@@ -293,7 +300,7 @@ static int send_frame(worker *w, peer *p, unsigned opcode, const void *data, siz
     size = ws_frame_header(w->out, WS_FIN | opcode, len, key);
     memcpy(w->out + size, data, len);
     ws_mask(w->out + size, len, key);
-    return send_bytes(w, p, w->out, size + len);
+    return connection_send_bytes(w, p, w->out, size + len);
 }
 
 void peer_close(worker *w, peer *p)
@@ -301,14 +308,14 @@ void peer_close(worker *w, peer *p)
     static const unsigned char normal[2] = {1000 >> 8, 1000 & 0xFF};
     if (p->state == PEER_OPEN) {
         p->state = PEER_CLOSING;
-        send_frame(w, p, WS_OP_CLOSE, normal, sizeof(normal));
+        connection_send_frame(w, p, WS_OP_CLOSE, normal, sizeof(normal));
     }
 }
 
-/* ---- Messages in ---- */
+/* ---- Receiving messages ---- */
 
-/* Part of the message as it was before it was compressed. */
-static void compare(peer *p, const unsigned char *data, size_t len)
+/* Compare a decompressed piece with the message that was sent. */
+static void connection_compare(peer *p, const unsigned char *data, size_t len)
 {
     const unsigned char *wanted =
         opt.mode == MODE_FAN ? payload_of(0, p->got) : payload_of(p->number, p->got);
@@ -321,8 +328,8 @@ static void compare(peer *p, const unsigned char *data, size_t len)
     p->got_bytes += len;
 }
 
-/* @return 0; 1 if it ends with a block that says that it is the last one; or -1 if it is no compressed data */
-static int inflate_piece(worker *w, peer *p, const unsigned char *data, size_t len)
+/* @return 0; 1 after a block with the final bit; -1: invalid data */
+static int connection_inflate_piece(worker *w, peer *p, const unsigned char *data, size_t len)
 {
     z_stream *z = p->windows ? &p->windows->in : &w->inflater;
     z->next_in = (unsigned char *)data;
@@ -332,9 +339,9 @@ static int inflate_piece(worker *w, peer *p, const unsigned char *data, size_t l
         z->next_out = w->inflated;
         z->avail_out = (uInt)WORKER_BUFFER;
         result = inflate(z, Z_SYNC_FLUSH);
-        compare(p, w->inflated, WORKER_BUFFER - z->avail_out);
+        connection_compare(p, w->inflated, WORKER_BUFFER - z->avail_out);
         if (result == Z_STREAM_END) {
-            /* RFC 7692, section 7.2.3.4; what follows may still refer to what was before. */
+            /* RFC 7692, section 7.2.3.4; later data may still refer to the window */
             result = inflateResetKeep(z);
             ended = z->avail_in == 0;
         }
@@ -347,7 +354,7 @@ static int inflate_piece(worker *w, peer *p, const unsigned char *data, size_t l
     }
 }
 
-static void end_message(worker *w, peer *p, unsigned opcode)
+static void connection_end_message(worker *w, peer *p, unsigned opcode)
 {
     if (p->publisher) {
         return;
@@ -371,14 +378,15 @@ static void end_message(worker *w, peer *p, unsigned opcode)
 }
 
 /* @return as flush_pending */
-static int take_data(worker *w, peer *p, const ws_piece *piece)
+static int connection_take_data(worker *w, peer *p, const ws_piece *piece)
 {
     static const unsigned char tail[4] = {0, 0, 0xFF, 0xFF};
     int last = (piece->flags & WS_MESSAGE_LAST) != 0;
     if (piece->rsv & WS_RSV1) {
-        int ended = piece->len ? inflate_piece(w, p, piece->data, piece->len) : p->ended;
+        int ended = piece->len ? connection_inflate_piece(w, p, piece->data, piece->len) : p->ended;
         p->ended = ended > 0 && !last;
-        if (ended < 0 || (last && !ended && inflate_piece(w, p, tail, sizeof(tail)) < 0)) {
+        if (ended < 0
+            || (last && !ended && connection_inflate_piece(w, p, tail, sizeof(tail)) < 0)) {
             peer_fail(w, p, "the server's compressed data is broken");
             return -1;
         }
@@ -387,25 +395,25 @@ static int take_data(worker *w, peer *p, const ws_piece *piece)
         }
     }
     else {
-        compare(p, piece->data, piece->len);
+        connection_compare(p, piece->data, piece->len);
     }
     if (last) {
-        end_message(w, p, piece->opcode);
+        connection_end_message(w, p, piece->opcode);
     }
     return p->state == PEER_GONE ? -1 : 0;
 }
 
-static int take_control(worker *w, peer *p, const ws_piece *piece)
+static int connection_take_control(worker *w, peer *p, const ws_piece *piece)
 {
     const char *why;
     size_t why_len;
     int code;
     switch (piece->opcode) {
     case WS_OP_PING:
-        return send_frame(w, p, WS_OP_PONG, piece->data, piece->len);
+        return connection_send_frame(w, p, WS_OP_PONG, piece->data, piece->len);
     case WS_OP_CLOSE:
         if (p->state == PEER_CLOSING) {
-            return 0; /* the server closes the socket next: RFC 6455, section 7.1.1 */
+            return 0; /* the server closes the socket first: RFC 6455, section 7.1.1 */
         }
         if (ws_close_parse(piece->data, piece->len, &code, &why, &why_len) == 0) {
             peer_fail(w, p, "the server closed a connection: %d %.*s", code, (int)why_len, why);
@@ -420,25 +428,25 @@ static int take_control(worker *w, peer *p, const ws_piece *piece)
 }
 
 /* @return as flush_pending */
-static int parse(worker *w, peer *p, unsigned char *data, size_t len)
+static int connection_parse(worker *w, peer *p, unsigned char *data, size_t len)
 {
     ws_parse_error error;
     ws_piece piece;
     for (;;) {
         switch (ws_parser_next(&p->parser, &data, &len, &piece, &error)) {
         case WS_PARSE_DATA:
-            if (take_data(w, p, &piece) < 0) {
+            if (connection_take_data(w, p, &piece) < 0) {
                 return -1;
             }
             break;
         case WS_PARSE_CONTROL:
-            if (take_control(w, p, &piece) < 0) {
+            if (connection_take_control(w, p, &piece) < 0) {
                 return -1;
             }
             break;
         case WS_PARSE_MORE:
             if (len > 0) {
-                p->rest = must(realloc(p->rest, len));
+                p->rest = connection_must(realloc(p->rest, len));
                 memmove(p->rest, data, len);
             }
             p->rest_len = len;
@@ -450,11 +458,11 @@ static int parse(worker *w, peer *p, unsigned char *data, size_t len)
     }
 }
 
-/* Handshake and extensions are agreed on. @return as flush_pending */
-static int begin(worker *w, peer *p)
+/* Continue after the handshake. @return as flush_pending */
+static int connection_begin(worker *w, peer *p)
 {
     if (p->deflate == DEFLATE_TAKEOVER) {
-        p->windows = must(calloc(1, sizeof(*p->windows)));
+        p->windows = connection_must(calloc(1, sizeof(*p->windows)));
         inflateInit2(&p->windows->in, -15);
         deflateInit2(&p->windows->out, 1, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
     }
@@ -463,15 +471,15 @@ static int begin(worker *w, peer *p)
     p->skip = p->publisher ? 0 : opt.skip;
     p->state = PEER_OPEN;
     if (opt.hello && !p->publisher
-        && send_frame(w, p, WS_OP_TEXT, opt.hello, strlen(opt.hello)) < 0) {
+        && connection_send_frame(w, p, WS_OP_TEXT, opt.hello, strlen(opt.hello)) < 0) {
         return -1;
     }
     worker_opened(w, p);
     return p->state == PEER_GONE ? -1 : 0;
 }
 
-/* The answer to the handshake, and what came behind it. @return as flush_pending */
-static int take_answer(worker *w, peer *p, unsigned char *data, size_t len)
+/* Read the response to the handshake, and data after it. @return as flush_pending */
+static int connection_take_answer(worker *w, peer *p, unsigned char *data, size_t len)
 {
     const char *wrong = NULL;
     size_t head = greeting_check(p, (char *)data, len, &wrong);
@@ -480,32 +488,32 @@ static int take_answer(worker *w, peer *p, unsigned char *data, size_t len)
         return -1;
     }
     if (!head) {
-        p->rest = must(realloc(p->rest, len + 1));
+        p->rest = connection_must(realloc(p->rest, len + 1));
         memcpy(p->rest, data, len);
         p->rest_len = len;
         return 0;
     }
-    return begin(w, p) < 0 ? -1 : parse(w, p, data + head, len - head);
+    return connection_begin(w, p) < 0 ? -1 : connection_parse(w, p, data + head, len - head);
 }
 
 /* The server has closed the socket. */
-static void ended(worker *w, peer *p)
+static void connection_ended(worker *w, peer *p)
 {
     if (p->state == PEER_CLOSING && (errno == 0 || errno == ECONNRESET)) {
         w->board->closed++;
-        release(w, p);
+        connection_release(w, p);
     }
     else if (p->state == PEER_OPEN) {
-        peer_fail(w, p, "a connection was lost: %s", reason(p));
+        peer_fail(w, p, "a connection was lost: %s", connection_reason(p));
     }
     else {
-        peer_fail(w, p, "handshake: %s", reason(p));
+        peer_fail(w, p, "handshake: %s", connection_reason(p));
     }
 }
 
-/* Until the socket is empty: its events tell only of what is new. Less than there was room for is all
- * that there was, but for an end. */
-static void read_all(worker *w, peer *p, int end)
+/* Read until the socket is empty, as edge-triggered events require. A short read means empty,
+ * unless the peer has closed. */
+static void connection_read_all(worker *w, peer *p, int end)
 {
     size_t room, rest;
     ssize_t n;
@@ -515,16 +523,18 @@ static void read_all(worker *w, peer *p, int end)
         if (rest > 0) {
             memcpy(w->in, p->rest, rest);
         }
-        n = take(p, w->in + rest, room);
+        n = connection_take(p, w->in + rest, room);
         if (n < 0) {
-            ended(w, p);
+            connection_ended(w, p);
             return;
         }
         if (n == 0) {
             return;
         }
         p->rest_len = 0;
-        if ((p->state == PEER_HANDSHAKE ? take_answer : parse)(w, p, w->in, rest + (size_t)n) < 0) {
+        if ((p->state == PEER_HANDSHAKE ? connection_take_answer
+                                        : connection_parse)(w, p, w->in, rest + (size_t)n)
+            < 0) {
             return;
         }
         if (!p->rest_len) {
@@ -534,29 +544,29 @@ static void read_all(worker *w, peer *p, int end)
     } while (end || p->ssl || (size_t)n == room);
 }
 
-/* ---- Beginnings ---- */
+/* ---- Connecting ---- */
 
-static void start_handshake(worker *w, peer *p)
+static void connection_start_handshake(worker *w, peer *p)
 {
     if (opt.raw) {
-        begin(w, p);
+        connection_begin(w, p);
         return;
     }
     p->state = PEER_HANDSHAKE;
-    send_bytes(w, p, (const unsigned char *)p->to->request, p->to->request_len);
+    connection_send_bytes(w, p, (const unsigned char *)p->to->request, p->to->request_len);
 }
 
-static void start_tls(worker *w, peer *p)
+static void connection_start_tls(worker *w, peer *p)
 {
     if (!p->to->url.secure) {
-        start_handshake(w, p);
+        connection_start_handshake(w, p);
         return;
     }
-    p->ssl = must(ws_tls_connect(tls, p->fd, p->to->url.host, opt.insecure));
+    p->ssl = connection_must(ws_tls_connect(tls, p->fd, p->to->url.host, opt.insecure));
     p->state = PEER_TLS;
 }
 
-static void shake_hands(worker *w, peer *p)
+static void connection_shake_hands(worker *w, peer *p)
 {
     int result, error;
     ERR_clear_error();
@@ -564,37 +574,37 @@ static void shake_hands(worker *w, peer *p)
     result = SSL_connect(p->ssl);
     error = SSL_get_error(p->ssl, result);
     if (result == 1) {
-        start_handshake(w, p);
+        connection_start_handshake(w, p);
     }
     else if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
-        peer_fail(w, p, "TLS handshake: %s", reason(p));
+        peer_fail(w, p, "TLS handshake: %s", connection_reason(p));
     }
 }
 
-static const ws_address *address_of(const peer *p)
+static const ws_address *connection_address_of(const peer *p)
 {
     return &p->to->addresses->list[p->address];
 }
 
-/* Each source address has its own ports towards the same server. */
-static int bind_source(const peer *p)
+/* Bind to one of the source addresses. Each has a separate range of ports. */
+static int connection_bind_source(const peer *p)
 {
     struct sockaddr_in from = {.sin_family = AF_INET};
     int one = 1;
-    if (!opt.sources || address_of(p)->address.ss_family != AF_INET) {
+    if (!opt.sources || connection_address_of(p)->address.ss_family != AF_INET) {
         return 0;
     }
-    /* Or else a port would be taken for all destinations at once. */
+    /* otherwise the port would be reserved for all destinations */
     setsockopt(p->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
     from.sin_addr.s_addr = htonl(opt.source + p->number % opt.sources);
     return bind(p->fd, (struct sockaddr *)&from, sizeof(from));
 }
 
-/* @return NULL; or what failed, with errno set */
-static const char *connect_peer(worker *w, peer *p)
+/* @return NULL; or the failed operation, with errno set */
+static const char *connection_connect_peer(worker *w, peer *p)
 {
     struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = p};
-    const ws_address *to = address_of(p);
+    const ws_address *to = connection_address_of(p);
     int one = 1;
     p->tried_at = nanoseconds();
     p->fd = socket(to->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -602,7 +612,7 @@ static const char *connect_peer(worker *w, peer *p)
         return "socket";
     }
     setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    if (bind_source(p) < 0) {
+    if (connection_bind_source(p) < 0) {
         return "bind";
     }
     return (connect(p->fd, (const struct sockaddr *)&to->address, to->len) < 0
@@ -612,8 +622,8 @@ static const char *connect_peer(worker *w, peer *p)
                : NULL;
 }
 
-/* An address has failed; try the others. */
-static void try_others(worker *w, peer *p, const char *what)
+/* An address has failed: try the others. */
+static void connection_try_others(worker *w, peer *p, const char *what)
 {
     while (what && p->tries + 1 < p->to->addresses->count) {
         p->tries++;
@@ -621,7 +631,7 @@ static void try_others(worker *w, peer *p, const char *what)
         if (p->fd >= 0) {
             close(p->fd);
         }
-        what = connect_peer(w, p);
+        what = connection_connect_peer(w, p);
     }
     if (what) {
         peer_fail(w, p, "%s: %s", what, strerror(errno));
@@ -635,7 +645,7 @@ int peer_next_address(worker *w, peer *p)
     }
     if (w->now - p->tried_at > ADDRESS_TIME) {
         errno = ETIMEDOUT;
-        try_others(w, p, "connect");
+        connection_try_others(w, p, "connect");
     }
     return p->state == PEER_CONNECTING;
 }
@@ -651,8 +661,8 @@ void peer_open(worker *w, peer *p)
     p->started = nanoseconds();
     p->address = p->to->best;
     p->tries = 0;
-    if ((what = connect_peer(w, p))) {
-        try_others(w, p, what);
+    if ((what = connection_connect_peer(w, p))) {
+        connection_try_others(w, p, what);
     }
 }
 
@@ -664,20 +674,20 @@ void peer_event(worker *w, peer *p, unsigned events)
         getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &size);
         if (error) {
             errno = error;
-            try_others(w, p, "connect");
+            connection_try_others(w, p, "connect");
             return;
         }
         if (!(events & EPOLLOUT)) {
-            return; /* what is left of an address before */
+            return; /* an event of an earlier address */
         }
         p->to->best = p->address;
-        start_tls(w, p);
+        connection_start_tls(w, p);
     }
     if (p->state == PEER_TLS) {
-        shake_hands(w, p);
+        connection_shake_hands(w, p);
     }
     if (p->state >= PEER_HANDSHAKE && p->state <= PEER_CLOSING) {
-        read_all(w, p, events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
+        connection_read_all(w, p, events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
     }
     if (p->state >= PEER_HANDSHAKE && p->state <= PEER_CLOSING) {
         peer_write(w, p);

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A worker's connections. A peer is written to and read from until the socket has no more; it owns
- * memory only while a frame is cut or the socket does not take all.
+ * A worker's connections. Edge-triggered: each is read and written until the socket has no more
+ * data or room. A connection owns buffers only while a frame is incomplete or the socket is full.
  */
 
 #ifndef WSBENCH_PEER_H
@@ -16,14 +16,14 @@
 typedef enum {
     PEER_NONE,
     PEER_CONNECTING,
-    PEER_TLS,       /**< its handshake */
-    PEER_HANDSHAKE, /**< the answer to ours is waited for */
+    PEER_TLS,       /**< TLS handshake */
+    PEER_HANDSHAKE, /**< waiting for the handshake's response */
     PEER_OPEN,
     PEER_CLOSING, /**< a Close frame has been sent */
     PEER_GONE
 } peer_state;
 
-/** zlib's states, of a connection that keeps its windows. */
+/** zlib states of a connection that keeps its windows. */
 typedef struct peer_windows {
     z_stream in, out;
     unsigned char *packed; /**< the message that is being sent */
@@ -33,86 +33,89 @@ typedef struct peer_windows {
 typedef struct peer {
     int fd;
     unsigned char state;     /**< peer_state */
-    unsigned char publisher; /**< of MODE_FAN; what it receives does not count */
-    unsigned char deflate;   /**< bench_deflate, as agreed on */
-    unsigned char forget;    /**< our window is not kept, though the server's may be */
-    unsigned char ended;     /**< the compressed data so far ended with a last block */
-    unsigned char bad;       /**< the message that is coming is not what was sent */
-    unsigned number;         /**< among all of all workers */
-    unsigned skip;           /**< messages to pass over */
+    unsigned char publisher; /**< of MODE_FAN; messages it receives are not counted */
+    unsigned char deflate;   /**< negotiated bench_deflate */
+    unsigned char forget;    /**< our window is reset after each message */
+    unsigned char ended;     /**< the last block of compressed data had the final bit */
+    unsigned char bad;       /**< the current message differs from the one that was sent */
+    unsigned number;         /**< index among the connections of all workers */
+    unsigned skip;           /**< messages still to ignore */
     SSL *ssl;
     target *to;
-    unsigned address, tries; /**< the one that is tried; those that were tried before */
+    unsigned address, tries; /**< index of the current address; number of addresses tried before */
     ws_parser parser;
-    uint64_t due;           /**< messages that are to be sent */
-    uint64_t sent;          /**< that have been, as far as the socket or pending has them */
-    size_t sent_bytes;      /**< of the next one's payload */
-    uint64_t got;           /**< messages that have come */
-    size_t got_bytes;       /**< of the next one's payload */
-    uint64_t *times;        /**< a ring: from when on each message that is on its way is measured */
+    uint64_t due;           /**< messages that should have been sent by now */
+    uint64_t sent;          /**< messages sent, including pending ones */
+    size_t sent_bytes;      /**< bytes sent of the next message's payload */
+    uint64_t got;           /**< messages received */
+    size_t got_bytes;       /**< bytes received of the next message's payload */
+    uint64_t *times;        /**< a ring: start times of the messages in flight */
     uint32_t times_size;    /**< a power of two, or 0 */
-    unsigned char mask[4];  /**< of the frame that is being sent, rotated */
-    unsigned char *pending; /**< what the socket did not take */
+    unsigned char mask[4];  /**< of the current frame, rotated to the next byte */
+    unsigned char *pending; /**< bytes that the socket has not accepted */
     size_t pending_len, pending_at;
-    unsigned char *rest; /**< the beginning of a header, or the answer to the handshake so far */
+    unsigned char *rest; /**< an incomplete frame header, or an incomplete response */
     size_t rest_len;
-    uint64_t started;  /**< of the handshake */
-    uint64_t tried_at; /**< when the address was */
+    uint64_t started;  /**< start of the handshake */
+    uint64_t tried_at; /**< start of the current address's attempt */
     peer_windows *windows;
 } peer;
 
-/** A worker. */
+/** A worker process. */
 typedef struct worker {
     unsigned number;
     worker_board *board;
     int epoll;
     peer *peers;
     unsigned count;
-    uint64_t now; /**< when the event came that is at work */
+    uint64_t now; /**< time of the current event */
     int several;  /**< a target has more than one address */
     unsigned opening;
     unsigned open;
     int measuring;
-    /* MODE_FAN, a batch at a time */
+    /* MODE_FAN: messages are published in batches */
     unsigned subscribers, at_target;
-    uint64_t target;         /**< messages that each has when the batch is over */
-    unsigned char *in, *out; /**< WORKER_BUFFER each: what has come, what goes */
+    uint64_t target;         /**< messages each subscriber has received at the end of the batch */
+    unsigned char *in, *out; /**< WORKER_BUFFER bytes each: input and output */
     unsigned char *inflated;
-    z_stream inflater; /**< of all connections that keep no window */
+    z_stream inflater; /**< shared by the connections that keep no window */
 } worker;
 
 #define WORKER_BUFFER ((size_t)256 * 1024)
 
-/** Begin to connect. */
+/** Start to connect. */
 void peer_open(worker *w, peer *p);
 
-/** An address that has had its time makes room for the next. @return whether there is still another */
+/**
+ * Give up the current address, whose time is over. @return whether others are left after the next
+ * one
+ */
 int peer_next_address(worker *w, peer *p);
 
-/** The socket has something to read, or room: events of epoll. */
+/** Handle epoll events of the socket. */
 void peer_event(worker *w, peer *p, unsigned events);
 
-/** One more message, whose time counts from then on (nanoseconds); peer_write() sends it. */
+/** Add a message, whose latency is measured from `then` (nanoseconds). peer_write() sends it. */
 void peer_due(worker *w, peer *p, uint64_t then);
 
-/** Send what is due, as far as the socket takes it. */
+/** Send due messages until the socket is full. */
 void peer_write(worker *w, peer *p);
 
-/** Begin the closing handshake. */
+/** Start the closing handshake. */
 void peer_close(worker *w, peer *p);
 
-/** A worker's peer that has failed: said once, and counted. */
+/** Count a failed connection, and report the first one. */
 void peer_fail(worker *w, peer *p, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* ---- What the worker is told: worker.c ---- */
+/* ---- Callbacks into worker.c ---- */
 
-/** The connection is there. */
+/** The connection is open. */
 void worker_opened(worker *w, peer *p);
 
-/** The connection is gone; it was open if was_open. */
+/** The connection has ended; was_open: it had been established. */
 void worker_gone(worker *w, peer *p, int was_open);
 
-/** A message has come whole. */
+/** A complete message has arrived. */
 void worker_message(worker *w, peer *p);
 
 #endif

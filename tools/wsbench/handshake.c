@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Targets, and the opening handshake as protocol/ has it. */
+/** Targets, and the opening handshake: requests and checks come from protocol/. */
 
 #include "tools/wsbench/handshake.h"
 
@@ -15,10 +15,10 @@
 #include "protocol/deflate.h"
 #include "protocol/extension_header.h"
 
-/* One key for the whole run: it is no secret, it only shows that the answer is not an old one. */
+/* One key for the whole run: it is no secret, and only excludes cached responses. */
 static char key[32];
 
-static void make_key(void)
+static void handshake_make_key(void)
 {
     unsigned char bytes[16];
     for (int i = 0; i < 16; i += 4) {
@@ -27,8 +27,9 @@ static void make_key(void)
     apr_base64_encode_binary(key, bytes, sizeof(bytes));
 }
 
-/* The window of our own is not bounded by the server: messages are compressed in advance. */
-static const char *offer(void)
+/* The offer has no client_max_window_bits: messages are compressed in advance with the largest
+ * window. */
+static const char *handshake_offer(void)
 {
     return opt.deflate == DEFLATE_ON ? WS_DEFLATE_NAME
                "; client_no_context_takeover; server_no_context_takeover"
@@ -36,7 +37,7 @@ static const char *offer(void)
                          : NULL;
 }
 
-static const char *named_header(const char *name)
+static const char *handshake_named_header(const char *name)
 {
     for (const char *const *h = opt.headers; h && *h; h += 2) {
         if (!strcasecmp(h[0], name)) {
@@ -46,19 +47,19 @@ static const char *named_header(const char *name)
     return NULL;
 }
 
-static ws_client_request request_of(const target *t, char host[WS_AUTHORITY_SIZE])
+static ws_client_request handshake_request_of(const target *t, char host[WS_AUTHORITY_SIZE])
 {
     return (ws_client_request){.host = ws_url_authority(&t->url, 0, host),
                                .target = t->url.target,
                                .key = key,
                                .version = 13,
-                               .extensions = offer(),
+                               .extensions = handshake_offer(),
                                .authorization = t->authorization,
                                .headers = opt.headers};
 }
 
-/* User and password of the URL, as Basic credentials. */
-static char *credentials(const ws_url *url)
+/* The URL's user and password as Basic credentials. */
+static char *handshake_credentials(const ws_url *url)
 {
     char *text, *coded;
     int len;
@@ -103,10 +104,10 @@ const char *greeting_target(target *t, const char *text)
         return error;
     }
     if (!*key) {
-        make_key();
+        handshake_make_key();
     }
-    t->authorization = credentials(&t->url);
-    ask = request_of(t, host);
+    t->authorization = handshake_credentials(&t->url);
+    ask = handshake_request_of(t, host);
     t->request_len = ws_client_request_write(&ask, NULL, 0);
     if (!(t->request = malloc(t->request_len + 1))) {
         return "out of memory";
@@ -115,8 +116,8 @@ const char *greeting_target(target *t, const char *text)
     return NULL;
 }
 
-/* What the server has chosen of our offer, and nothing else. @return NULL, or what is wrong */
-static const char *check_offer(peer *p, ws_offer *o)
+/* Check one extension of the response against the offer. @return NULL, or an error text */
+static const char *handshake_check_offer(peer *p, ws_offer *o)
 {
     static const ws_deflate_config config = {.level = 1,
                                              .window = WS_DEFLATE_BITS_MAX,
@@ -135,7 +136,7 @@ static const char *check_offer(peer *p, ws_offer *o)
     return ws_deflate_agree(&config, opt.deflate == DEFLATE_TAKEOVER, o, &agreed);
 }
 
-static const char *check_extensions(peer *p, const ws_client_response *a)
+static const char *handshake_check_extensions(peer *p, const ws_client_response *a)
 {
     size_t at = 0;
     char *list = (char *)ws_client_response_header(a, "Sec-WebSocket-Extensions", &at);
@@ -143,12 +144,12 @@ static const char *check_extensions(peer *p, const ws_client_response *a)
     ws_offer o;
     p->forget = 0;
     if (!opt.deflate) {
-        return NULL; /* ws_client_response_check() has seen that there is none */
+        return NULL; /* ws_client_response_check() has excluded it */
     }
     if (!list || ws_offer_next(&list, &o) != 1) {
         return "the server does not compress";
     }
-    if ((wrong = check_offer(p, &o))) {
+    if ((wrong = handshake_check_offer(p, &o))) {
         return wrong;
     }
     if (ws_offer_next(&list, &o) != 0
@@ -159,19 +160,20 @@ static const char *check_extensions(peer *p, const ws_client_response *a)
     return NULL;
 }
 
-static const char *check_answer(peer *p, const ws_client_response *a)
+static const char *handshake_check_answer(peer *p, const ws_client_response *a)
 {
     static char refused[128];
     char host[WS_AUTHORITY_SIZE];
-    ws_client_request ask = request_of(p->to, host);
+    ws_client_request ask = handshake_request_of(p->to, host);
     const char *protocol, *wrong;
-    ask.protocols = named_header("Sec-WebSocket-Protocol");
+    ask.protocols = handshake_named_header("Sec-WebSocket-Protocol");
     if (a->status != 101) {
         snprintf(refused, sizeof(refused), "the server answered %d %s", a->status, a->reason);
         return refused;
     }
-    return ws_client_response_check(a, &ask, &protocol, &wrong) < 0 ? wrong
-                                                                    : check_extensions(p, a);
+    return ws_client_response_check(a, &ask, &protocol, &wrong) < 0
+               ? wrong
+               : handshake_check_extensions(p, a);
 }
 
 size_t greeting_check(peer *p, char *data, size_t len, const char **wrong)
@@ -191,7 +193,7 @@ size_t greeting_check(peer *p, char *data, size_t len, const char **wrong)
             return 0;
         }
         if (answer.status >= 200 || answer.status == 101) {
-            *wrong = check_answer(p, &answer);
+            *wrong = handshake_check_answer(p, &answer);
             return *wrong ? 0 : at;
         }
     }

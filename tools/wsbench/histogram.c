@@ -1,11 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Histograms with logarithmic steps of 1.6 %. */
+
 #include "tools/wsbench/histogram.h"
 
 #define STEPS_SHIFT 6
 
-/* Below 64 each value has a step; above, the six bits behind the highest choose it. */
-static unsigned step_of(uint64_t value)
+/* Values below 64 have a step each. For others the highest bit and the six bits below it select
+ * the step. */
+static unsigned histogram_step_of(uint64_t value)
 {
     unsigned power, step;
     if (value < HISTOGRAM_STEPS) {
@@ -17,8 +20,8 @@ static unsigned step_of(uint64_t value)
                                                      : HISTOGRAM_STEPS * HISTOGRAM_POWERS - 1;
 }
 
-/* The greatest value of a step. */
-static uint64_t value_of(unsigned step)
+/* The largest value of a step. */
+static uint64_t histogram_value_of(unsigned step)
 {
     unsigned power = step / HISTOGRAM_STEPS;
     if (power == 0) {
@@ -30,7 +33,7 @@ static uint64_t value_of(unsigned step)
 
 void histogram_add(histogram *h, uint64_t value)
 {
-    h->step[step_of(value)]++;
+    h->step[histogram_step_of(value)]++;
     h->count++;
     if (value > h->max) {
         h->max = value;
@@ -60,7 +63,7 @@ uint64_t histogram_at(const histogram *h, double part)
     for (unsigned i = 0; i < HISTOGRAM_STEPS * HISTOGRAM_POWERS; i++) {
         seen += h->step[i];
         if (seen > wanted) {
-            uint64_t value = value_of(i);
+            uint64_t value = histogram_value_of(i);
             return value < h->max ? value : h->max;
         }
     }

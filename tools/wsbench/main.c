@@ -1,6 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The first process: workers are forked, led from phase to phase, and summed up. */
+/**
+ * The first process: forks the workers, leads them through the phases, and adds up their results.
+ */
 
 #include <errno.h>
 #include <signal.h>
@@ -16,10 +18,10 @@
 #include "base/wake.h"
 #include "tools/wsbench/wsbench.h"
 
-/* How long nothing may happen before the run is ended, seconds. */
+/* Longest time without progress before the run is aborted, seconds. */
 #define PATIENCE 10
 
-/* Descriptors of a worker that are no connections. */
+/* Descriptors of a worker that are not connections. */
 #define OTHER_FILES 32u
 
 board *shared;
@@ -27,70 +29,70 @@ SSL_CTX *tls;
 
 static volatile sig_atomic_t interrupted;
 
-static void interrupt(int signal_number)
+static void bench_interrupt(int signal_number)
 {
     (void)signal_number;
     interrupted = 1;
 }
 
-static void fail(const char *what)
+static void bench_fail(const char *what)
 {
     fprintf(stderr, "wsbench: %s\n", what);
     exit(1);
 }
 
-static void pause_for(double seconds)
+static void bench_pause_for(double seconds)
 {
     struct timespec t = {.tv_sec = (time_t)seconds,
                          .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
     nanosleep(&t, NULL);
 }
 
-/* As many workers as the connections need descriptors. */
-static void allow_files(void)
+/* Start enough workers for the limit of descriptors. */
+static void bench_allow_files(void)
 {
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     if (files.rlim_cur < 2 * OTHER_FILES) {
-        fail("too few open files are allowed (ulimit -n)");
+        bench_fail("too few open files are allowed (ulimit -n)");
     }
     while (opt.connections / opt.workers + OTHER_FILES > files.rlim_cur) {
         opt.workers++;
     }
 }
 
-static void prepare_tls(void)
+static void bench_prepare_tls(void)
 {
     const ws_tls_files files = {.ca_file = opt.ca_file,
                                 .insecure = opt.insecure,
                                 .key_log = secure_getenv("SSLKEYLOGFILE")};
     char error[WS_TLS_ERROR];
     if (!(tls = ws_tls_context(&files, error))) {
-        fail(error);
+        bench_fail(error);
     }
     SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);
 }
 
-static void fork_workers(void)
+static void bench_fork_workers(void)
 {
     size_t size = sizeof(board) + opt.workers * sizeof(worker_board);
     shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) {
-        fail("out of memory");
+        bench_fail("out of memory");
     }
     shared->workers = opt.workers;
     for (unsigned i = 0; i < opt.workers; i++) {
         if (ws_wake_create(&shared->worker[i].wake) != APR_SUCCESS) {
-            fail(strerror(errno));
+            bench_fail(strerror(errno));
         }
     }
     fflush(NULL);
     for (unsigned i = 0; i < opt.workers; i++) {
         pid_t pid = fork();
         if (pid < 0) {
-            fail(strerror(errno));
+            bench_fail(strerror(errno));
         }
         if (pid == 0) {
             signal(SIGINT, SIG_IGN);
@@ -101,9 +103,9 @@ static void fork_workers(void)
     }
 }
 
-/* ---- What the workers have done so far ---- */
+/* ---- Progress of the workers ---- */
 
-static uint64_t sum(size_t field)
+static uint64_t bench_sum(size_t field)
 {
     uint64_t n = 0;
     for (unsigned i = 0; i < opt.workers; i++) {
@@ -112,9 +114,9 @@ static uint64_t sum(size_t field)
     return n;
 }
 
-#define SUM(field) sum(offsetof(worker_board, field))
+#define SUM(field) bench_sum(offsetof(worker_board, field))
 
-static int workers_live(void)
+static int bench_workers_live(void)
 {
     for (unsigned i = 0; i < opt.workers; i++) {
         if (waitpid(shared->worker[i].pid, NULL, WNOHANG) == shared->worker[i].pid) {
@@ -125,13 +127,13 @@ static int workers_live(void)
     return 1;
 }
 
-/* All that happens, as one number: when it stands still, nothing does. */
-static uint64_t progress(void)
+/* The sum of all counters: it stops changing when there is no progress. */
+static uint64_t bench_progress(void)
 {
     return SUM(opened) + SUM(failed) + SUM(messages) + SUM(closed);
 }
 
-static void show(const char *what)
+static void bench_show(const char *what)
 {
     static uint64_t messages, at;
     uint64_t now = nanoseconds(), n = opt.mode == MODE_CONNECT ? SUM(closed) : SUM(messages);
@@ -151,12 +153,12 @@ static void show(const char *what)
     at = now;
 }
 
-/* @return 0 when over() is true; -1 if nothing happens any more, or the user has had enough */
-static int wait_until(int (*over)(void), const char *what)
+/* @return 0 when over() is true; -1: no progress, or interrupted */
+static int bench_wait_until(int (*over)(void), const char *what)
 {
-    uint64_t last = progress(), since = nanoseconds();
+    uint64_t last = bench_progress(), since = nanoseconds();
     while (!over()) {
-        uint64_t n = progress();
+        uint64_t n = bench_progress();
         if (n != last) {
             last = n;
             since = nanoseconds();
@@ -164,18 +166,18 @@ static int wait_until(int (*over)(void), const char *what)
         else if (nanoseconds() - since > (uint64_t)PATIENCE * SECOND) {
             return -1;
         }
-        if (interrupted || !workers_live()) {
+        if (interrupted || !bench_workers_live()) {
             return -1;
         }
-        show(what);
-        pause_for(0.002);
+        bench_show(what);
+        bench_pause_for(0.002);
     }
     return 0;
 }
 
 static bench_phase wanted_phase;
 
-static int all_there(void)
+static int bench_all_there(void)
 {
     for (unsigned i = 0; i < opt.workers; i++) {
         if (__atomic_load_n(&shared->worker[i].phase, __ATOMIC_ACQUIRE) < (int)wanted_phase) {
@@ -185,7 +187,7 @@ static int all_there(void)
     return 1;
 }
 
-static void enter(bench_phase phase)
+static void bench_enter(bench_phase phase)
 {
     wanted_phase = phase;
     __atomic_store_n(&shared->phase, phase, __ATOMIC_RELEASE);
@@ -194,18 +196,18 @@ static void enter(bench_phase phase)
     }
 }
 
-static int all_opened(void)
+static int bench_all_opened(void)
 {
     unsigned all = opt.connections + (opt.mode == MODE_FAN);
     return SUM(opened) + SUM(failed) >= all;
 }
 
-static int all_greeted(void)
+static int bench_all_greeted(void)
 {
     return SUM(messages) + SUM(lost) >= SUM(opened);
 }
 
-static int all_idle(void)
+static int bench_all_idle(void)
 {
     for (unsigned i = 0; i < opt.workers; i++) {
         if (!*(volatile int *)&shared->worker[i].idle) {
@@ -218,11 +220,11 @@ static int all_idle(void)
 static uint64_t deadline, run_messages;
 static int stalled;
 
-/* The end of a time; or of all that happens in it, which is a mistake of the server's. */
-static int time_over(void)
+/* Whether the time is over, or a fault of the server has ended all connections. */
+static int bench_time_over(void)
 {
     static uint64_t last, since;
-    uint64_t now = nanoseconds(), n = progress();
+    uint64_t now = nanoseconds(), n = bench_progress();
     if (n != last || since < run_messages) {
         last = n;
         since = now;
@@ -233,18 +235,18 @@ static int time_over(void)
     return now >= deadline || stalled;
 }
 
-static void run_for(double seconds, const char *what)
+static void bench_run_for(double seconds, const char *what)
 {
     run_messages = nanoseconds();
     deadline = run_messages + (uint64_t)(seconds * SECOND);
-    while (!time_over() && !interrupted && workers_live()) {
-        show(what);
-        pause_for(0.002);
+    while (!bench_time_over() && !interrupted && bench_workers_live()) {
+        bench_show(what);
+        bench_pause_for(0.002);
     }
 }
 
-/* Processor time of each worker; the greatest of it. */
-static double workers_cpu(double *each)
+/* CPU time of each worker. @return the largest */
+static double bench_workers_cpu(double *each)
 {
     double all = 0;
     for (unsigned i = 0; i < opt.workers; i++) {
@@ -254,31 +256,31 @@ static double workers_cpu(double *each)
     return all;
 }
 
-static void measure(result *r)
+static void bench_measure(result *r)
 {
     double *before = calloc(opt.workers, sizeof(double));
     double *after = calloc(opt.workers, sizeof(double));
     double own, cpu;
     uint64_t messages, bytes, closed, start;
     if (!before || !after) {
-        fail("out of memory");
+        bench_fail("out of memory");
     }
-    enter(PHASE_MEASURE);
-    wait_until(all_there, "running");
-    own = workers_cpu(before);
+    bench_enter(PHASE_MEASURE);
+    bench_wait_until(bench_all_there, "running");
+    own = bench_workers_cpu(before);
     cpu = server_cpu(opt.pid);
     start = nanoseconds();
     messages = SUM(messages);
     bytes = SUM(bytes);
     closed = SUM(closed);
-    run_for(opt.seconds, "measuring");
+    bench_run_for(opt.seconds, "measuring");
     r->seconds = (double)(nanoseconds() - start) / SECOND;
     r->messages = SUM(messages) - messages;
     r->bytes = SUM(bytes) - bytes;
     r->closed = SUM(closed) - closed;
     r->server_cpu = server_cpu(opt.pid);
     r->server_cpu = cpu < 0 || r->server_cpu < 0 ? -1 : r->server_cpu - cpu;
-    r->own_cpu = workers_cpu(after) - own;
+    r->own_cpu = bench_workers_cpu(after) - own;
     for (unsigned i = 0; i < opt.workers; i++) {
         if (after[i] - before[i] > r->busiest_cpu) {
             r->busiest_cpu = after[i] - before[i];
@@ -288,26 +290,26 @@ static void measure(result *r)
     free(after);
 }
 
-static void run(result *r)
+static void bench_run(result *r)
 {
     r->memory_before = server_memory(opt.pid);
-    int opened = wait_until(all_opened, "opening") == 0;
+    int opened = bench_wait_until(bench_all_opened, "opening") == 0;
     if (opened && SUM(opened) > 0) {
-        enter(PHASE_GREET);
-        if (wait_until(all_there, "opening") < 0
-            || (opt.mode == MODE_IDLE && wait_until(all_greeted, "first echoes") < 0)) {
+        bench_enter(PHASE_GREET);
+        if (bench_wait_until(bench_all_there, "opening") < 0
+            || (opt.mode == MODE_IDLE && bench_wait_until(bench_all_greeted, "first echoes") < 0)) {
             stalled = !interrupted;
         }
         if (opt.mode == MODE_FAN) {
-            pause_for(0.3); /* a subscription may take effect behind its handshake */
+            bench_pause_for(0.3); /* a subscription may take effect after its handshake */
         }
         shared->start = nanoseconds();
-        enter(PHASE_RUN);
-        run_for(opt.warm_up, "warming up");
-        measure(r);
+        bench_enter(PHASE_RUN);
+        bench_run_for(opt.warm_up, "warming up");
+        bench_measure(r);
         r->memory = server_memory(opt.pid);
-        enter(PHASE_DRAIN);
-        if (wait_until(all_idle, "waiting for the last") < 0) {
+        bench_enter(PHASE_DRAIN);
+        if (bench_wait_until(bench_all_idle, "waiting for the last") < 0) {
             stalled = !interrupted;
         }
     }
@@ -317,7 +319,7 @@ static void run(result *r)
     if (!opt.quiet) {
         fputs("\r\033[K", stderr);
     }
-    enter(PHASE_STOP);
+    bench_enter(PHASE_STOP);
     for (unsigned i = 0; i < opt.workers; i++) {
         if (shared->worker[i].pid) {
             waitpid(shared->worker[i].pid, NULL, 0);
@@ -325,7 +327,7 @@ static void run(result *r)
     }
 }
 
-static const char *problem_of(void)
+static const char *bench_problem_of(void)
 {
     for (unsigned i = 0; i < opt.workers; i++) {
         if (shared->worker[i].problem[0]) {
@@ -343,18 +345,20 @@ int main(int argc, char **argv)
     static result whole;
     result *r = &whole;
     options_read(argc, argv);
-    /* A second one ends the program at once. */
-    sigaction(SIGINT, &(struct sigaction){.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND},
+    /* a second signal terminates the program */
+    sigaction(SIGINT,
+              &(struct sigaction){.sa_handler = bench_interrupt, .sa_flags = (int)SA_RESETHAND},
               NULL);
-    sigaction(SIGTERM, &(struct sigaction){.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND},
+    sigaction(SIGTERM,
+              &(struct sigaction){.sa_handler = bench_interrupt, .sa_flags = (int)SA_RESETHAND},
               NULL);
     signal(SIGPIPE, SIG_IGN);
-    allow_files();
-    prepare_tls();
+    bench_allow_files();
+    bench_prepare_tls();
     payload_make();
-    fork_workers();
+    bench_fork_workers();
     r->server_cpu = r->memory_before = r->memory = -1;
-    run(r);
+    bench_run(r);
     r->opened = SUM(opened);
     r->failed = SUM(failed);
     r->lost = SUM(lost);
@@ -362,7 +366,7 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < opt.workers; i++) {
         histogram_merge(&r->latency, &shared->worker[i].latency);
     }
-    r->problem = problem_of();
+    r->problem = bench_problem_of();
     r->interrupted = interrupted;
     report(r);
     if (interrupted) {

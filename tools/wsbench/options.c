@@ -1,5 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Parses the command line. Invalid options and combinations end the program with an explanation.
+ */
+
 #include <apr_general.h>
 #include <arpa/inet.h>
 #include <getopt.h>
@@ -102,8 +106,8 @@ static const char usage[] =
     "Exit code: 0 done; 1 a connection failed or a message was wrong; 2 wrong usage; 130 Ctrl-C,\n"
     "with the results so far.\n";
 
-static void wrong(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
-static void wrong(const char *format, ...)
+static void options_wrong(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+static void options_wrong(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -117,66 +121,67 @@ static void wrong(const char *format, ...)
 /* Longest time of an option, milliseconds. */
 #define TIME_MAX 1000000000
 
-static apr_pool_t *pool; /* of texts of errors */
+static apr_pool_t *pool; /* for error texts */
 
-static void check(const char *error, const char *text, const char *name)
+static void options_check(const char *error, const char *text, const char *name)
 {
     if (error) {
-        wrong("--%s: \"%s\" is wrong, it %s", name, text, error);
+        options_wrong("--%s: \"%s\" is wrong, it %s", name, text, error);
     }
 }
 
-static unsigned count(const char *text, const char *name, apr_int64_t least, apr_int64_t most)
+static unsigned options_count(const char *text, const char *name, apr_int64_t least,
+                              apr_int64_t most)
 {
     apr_int64_t n = 0;
-    check(ws_parse_count(pool, text, least, most, &n), text, name);
+    options_check(ws_parse_count(pool, text, least, most, &n), text, name);
     return (unsigned)n;
 }
 
-static double seconds(const char *text, const char *name, apr_int64_t least)
+static double options_seconds(const char *text, const char *name, apr_int64_t least)
 {
     apr_int64_t ms = 0;
-    check(ws_parse_seconds(pool, text, least, TIME_MAX, &ms), text, name);
+    options_check(ws_parse_seconds(pool, text, least, TIME_MAX, &ms), text, name);
     return (double)ms / 1000;
 }
 
-static size_t bytes(const char *text)
+static size_t options_bytes(const char *text)
 {
     apr_int64_t n = 0;
-    check(ws_parse_size(pool, text, 0, 1 << 30, &n), text, "size");
+    options_check(ws_parse_size(pool, text, 0, 1 << 30, &n), text, "size");
     return (size_t)n;
 }
 
-static int one_of(const char *text, const char *name, const char *const *words)
+static int options_one_of(const char *text, const char *name, const char *const *words)
 {
     for (int i = 0; words[i]; i++) {
         if (!strcmp(text, words[i])) {
             return i;
         }
     }
-    wrong("--%s: \"%s\" is none of its kinds", name, text);
+    options_wrong("--%s: \"%s\" is none of its kinds", name, text);
 }
 
-static void read_sources(const char *text)
+static void options_read_sources(const char *text)
 {
     char first[INET_ADDRSTRLEN] = "", last[INET_ADDRSTRLEN] = "";
     struct in_addr a, b;
     if (sscanf(text, "%15[0-9.]-%15[0-9.]", first, last) < 1 || inet_pton(AF_INET, first, &a) != 1
         || inet_pton(AF_INET, *last ? last : first, &b) != 1 || ntohl(b.s_addr) < ntohl(a.s_addr)) {
-        wrong("--sources: \"%s\" is neither an IPv4 address nor two with a dash", text);
+        options_wrong("--sources: \"%s\" is neither an IPv4 address nor two with a dash", text);
     }
     opt.source = ntohl(a.s_addr);
     opt.sources = ntohl(b.s_addr) - opt.source + 1;
 }
 
-static void add_header(const char *line)
+static void options_add_header(const char *line)
 {
     static const char **all;
     static size_t count;
     size_t name = strcspn(line, ":");
     const char *value = line + name + strspn(line + name, ": \t");
     if (!line[name] || !ws_is_token(line, name) || strpbrk(line, "\r\n")) {
-        wrong("--header: \"%s\" is not \"Name: value\"", line);
+        options_wrong("--header: \"%s\" is not \"Name: value\"", line);
     }
     if (!(all = realloc(all, (count + 3) * sizeof(*all)))) {
         exit(1);
@@ -187,55 +192,55 @@ static void add_header(const char *line)
     opt.headers = all;
 }
 
-static void read_pid_file(const char *name)
+static void options_read_pid_file(const char *name)
 {
     FILE *f = fopen(name, "r");
     if (!f || fscanf(f, "%ld", &opt.pid) != 1 || opt.pid <= 0) {
-        wrong("--pid-file: %s has no process in it", name);
+        options_wrong("--pid-file: %s has no process in it", name);
     }
     fclose(f);
 }
 
-static void read_target(target *t, const char *url)
+static void options_read_target(target *t, const char *url)
 {
     const char *problem = greeting_target(t, url);
     if (problem) {
-        wrong("%s: %s", url, problem);
+        options_wrong("%s: %s", url, problem);
     }
 }
 
-static void read_option(int o, const char **publish)
+static void options_read_option(int o, const char **publish)
 {
     static const char *const contents[] = {"binary", "text", "utf8", "json", NULL};
     static const char *const windows[] = {"takeover", NULL};
     switch (o) {
     case 'c':
-        opt.connections = count(optarg, "connections", 1, 4000000);
+        opt.connections = options_count(optarg, "connections", 1, 4000000);
         break;
     case 'm':
-        opt.in_flight = count(optarg, "in-flight", 1, FAN_RING / 2);
+        opt.in_flight = options_count(optarg, "in-flight", 1, FAN_RING / 2);
         break;
     case 's':
-        opt.size = bytes(optarg);
+        opt.size = options_bytes(optarg);
         break;
     case 'r':
-        check(ws_parse_decimal(pool, optarg, 0.001, 1e9, &opt.rate), optarg, "rate");
+        options_check(ws_parse_decimal(pool, optarg, 0.001, 1e9, &opt.rate), optarg, "rate");
         break;
     case 't':
-        opt.seconds = seconds(optarg, "time", 100);
+        opt.seconds = options_seconds(optarg, "time", 100);
         break;
     case 'w':
-        opt.warm_up = seconds(optarg, "warm-up", 0);
+        opt.warm_up = options_seconds(optarg, "warm-up", 0);
         break;
     case 'j':
-        opt.workers = count(optarg, "workers", 1, 256);
+        opt.workers = options_count(optarg, "workers", 1, 256);
         break;
     case 'C':
-        opt.content = (bench_content)one_of(optarg, "content", contents);
+        opt.content = (bench_content)options_one_of(optarg, "content", contents);
         break;
     case 'z':
-        opt.deflate =
-            optarg && one_of(optarg, "deflate", windows) == 0 ? DEFLATE_TAKEOVER : DEFLATE_ON;
+        opt.deflate = optarg && options_one_of(optarg, "deflate", windows) == 0 ? DEFLATE_TAKEOVER
+                                                                                : DEFLATE_ON;
         break;
     case 'f':
         opt.mode = MODE_FAN;
@@ -250,17 +255,17 @@ static void read_option(int o, const char **publish)
     case OPT_HELLO:
         opt.hello = optarg;
         if (strlen(optarg) > 65536) {
-            wrong("--hello: a text of up to 64 KiB");
+            options_wrong("--hello: a text of up to 64 KiB");
         }
         break;
     case OPT_RAW:
         opt.raw = 1;
         break;
     case OPT_SKIP:
-        opt.skip = count(optarg, "skip", 0, 1000000000);
+        opt.skip = options_count(optarg, "skip", 0, 1000000000);
         break;
     case 'H':
-        add_header(optarg);
+        options_add_header(optarg);
         break;
     case 'k':
         opt.insecure = 1;
@@ -269,16 +274,16 @@ static void read_option(int o, const char **publish)
         opt.ca_file = optarg;
         break;
     case 'S':
-        read_sources(optarg);
+        options_read_sources(optarg);
         break;
     case OPT_OPENING:
-        opt.opening = count(optarg, "opening", 1, 4096);
+        opt.opening = options_count(optarg, "opening", 1, 4096);
         break;
     case 'P':
-        read_pid_file(optarg);
+        options_read_pid_file(optarg);
         break;
     case OPT_PID:
-        opt.pid = (long)count(optarg, "pid", 1, 1000000000);
+        opt.pid = (long)options_count(optarg, "pid", 1, 1000000000);
         break;
     case 'J':
         opt.json = 1;
@@ -298,15 +303,15 @@ static void read_option(int o, const char **publish)
     }
 }
 
-/* A source address has at most 28,232 ports towards one of the server's, as Linux has it. */
+/* Ports of a source address towards one server port: Linux has 28,232 by default. */
 #define PORTS 25000u
 
-static void choose_sources(void)
+static void options_choose_sources(void)
 {
     const struct sockaddr_in *to = (struct sockaddr_in *)&opt.targets[0].addresses->list[0].address;
     unsigned needed = opt.connections / PORTS + 1;
     if (opt.mode == MODE_CONNECT && needed < 8) {
-        needed = 8; /* ports rest for a minute behind each connection */
+        needed = 8; /* after a connection its port is unusable for a minute */
     }
     if (!opt.sources && needed > 1 && to->sin_family == AF_INET
         && ntohl(to->sin_addr.s_addr) >> 24 == 127) {
@@ -323,16 +328,16 @@ void options_read(int argc, char **argv)
     apr_pool_create(&pool, NULL);
     while ((o = getopt_long(argc, argv, "c:m:s:r:t:w:j:C:z::f::H:kS:P:qh", long_options, NULL))
            != -1) {
-        read_option(o, &publish);
+        options_read_option(o, &publish);
     }
     if (optind == argc) {
-        wrong("there is no URL");
+        options_wrong("there is no URL");
     }
     if (opt.rate > 0 && opt.mode != MODE_ECHO && opt.mode != MODE_FAN) {
-        wrong("--rate is for messages");
+        options_wrong("--rate is for messages");
     }
     if (opt.raw && (opt.deflate || opt.mode == MODE_CONNECT)) {
-        wrong("--raw has neither handshakes nor compression");
+        options_wrong("--raw has neither handshakes nor compression");
     }
     if (opt.workers > opt.connections) {
         opt.workers = opt.connections;
@@ -342,12 +347,12 @@ void options_read(int argc, char **argv)
         exit(1);
     }
     for (unsigned i = 0; i < opt.target_count; i++) {
-        read_target(&opt.targets[i], argv[optind + (int)i]);
+        options_read_target(&opt.targets[i], argv[optind + (int)i]);
     }
     if (opt.mode == MODE_FAN) {
-        read_target(&opt.publisher, publish ? publish : argv[optind]);
+        options_read_target(&opt.publisher, publish ? publish : argv[optind]);
     }
-    choose_sources();
+    options_choose_sources();
     if (!isatty(STDERR_FILENO)) {
         opt.quiet = 1;
     }

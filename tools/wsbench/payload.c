@@ -1,10 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * What messages say. All are stretches of one pattern, each connection's next one a cell further on, so
- * that neither a message of another connection nor an older one passes for the right one. Each stretch of
- * text begins and ends between two characters, wherever it lies: cells have a boundary at the place
- * where a message can end.
+ * Generates payloads. All messages are slices of one pattern, and each message of a connection
+ * starts one cell later, so that a wrong or old message cannot pass as the right one. Text is valid
+ * UTF-8 at any offset: characters do not cross the places where a slice can begin or end.
  */
 
 #include <stdio.h>
@@ -18,7 +17,7 @@
 
 #define CELL 64u
 #define STRETCHES 1024u
-#define DEFLATED 64u /**< those that are compressed in advance */
+#define DEFLATED 64u /**< number of precompressed slices */
 
 static unsigned char *pattern;
 static struct {
@@ -26,14 +25,14 @@ static struct {
     size_t len;
 } deflated[DEFLATED];
 
-/* A pool of random bytes is used up before the kernel is asked again. */
+/* Random bytes are fetched in blocks to save system calls. */
 static unsigned char pool[8192];
 static size_t pool_at = sizeof(pool);
 
-static void draw(void *out, size_t len)
+static void payload_draw(void *out, size_t len)
 {
     if (pool_at + len > sizeof(pool)) {
-        for (size_t i = 0; i < sizeof(pool); i += 256) { /* as much as is never cut short */
+        for (size_t i = 0; i < sizeof(pool); i += 256) { /* getrandom() never returns less */
             if (getrandom(pool + i, 256, 0) != 256) {
                 perror("wsbench: getrandom");
                 exit(1);
@@ -45,16 +44,16 @@ static void draw(void *out, size_t len)
     pool_at += len;
 }
 
-static unsigned draw_below(unsigned n)
+static unsigned payload_draw_below(unsigned n)
 {
     uint32_t number;
-    draw(&number, sizeof(number));
+    payload_draw(&number, sizeof(number));
     return number % n;
 }
 
 void payload_mask(unsigned char key[4])
 {
-    draw(key, 4);
+    payload_draw(key, 4);
 }
 
 void payload_forked(void)
@@ -62,7 +61,7 @@ void payload_forked(void)
     pool_at = sizeof(pool);
 }
 
-static size_t put_utf8(unsigned char *out, unsigned code)
+static size_t payload_put_utf8(unsigned char *out, unsigned code)
 {
     size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
     static const unsigned char lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
@@ -74,58 +73,60 @@ static size_t put_utf8(unsigned char *out, unsigned code)
     return n;
 }
 
-/* len bytes of whole characters of every length; what is left over is ASCII. */
-static void fill_utf8(unsigned char *out, size_t len)
+/* Fill with characters of all lengths; the remainder is ASCII. */
+static void payload_fill_utf8(unsigned char *out, size_t len)
 {
     while (len > 0) {
-        unsigned kind = draw_below(4);
-        unsigned code = kind == 0   ? 'a' + draw_below(26)
-                        : kind == 1 ? 0xA0 + draw_below(0x500)
-                        : kind == 2 ? 0x4E00 + draw_below(0x5000)
-                                    : 0x1F300 + draw_below(0x300);
+        unsigned kind = payload_draw_below(4);
+        unsigned code = kind == 0   ? 'a' + payload_draw_below(26)
+                        : kind == 1 ? 0xA0 + payload_draw_below(0x500)
+                        : kind == 2 ? 0x4E00 + payload_draw_below(0x5000)
+                                    : 0x1F300 + payload_draw_below(0x300);
         size_t n;
         if (len < 4 && kind >= len) {
             code = 'z';
         }
-        n = put_utf8(out, code);
+        n = payload_put_utf8(out, code);
         out += n;
         len -= n;
     }
 }
 
-static void fill_bytes(unsigned char *out, size_t len, int text)
+static void payload_fill_bytes(unsigned char *out, size_t len, int text)
 {
     static const char letters[65] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .";
     for (size_t i = 0; i < len; i++) {
-        draw(out + i, 1);
+        payload_draw(out + i, 1);
         if (text) {
             out[i] = (unsigned char)letters[out[i] % 64];
         }
     }
 }
 
-/* As an interface would send it: the same names, changing values. */
-static void fill_json(char *out, size_t len)
+/* Data like that of an API: constant names, changing values. */
+static void payload_fill_json(char *out, size_t len)
 {
     static const char *const state[] = {"open", "closed", "waiting", "unknown"};
     char record[256];
     size_t at = 0;
     while (at < len) {
-        int n = snprintf(record, sizeof(record),
-                         "{\"id\":%u,\"sensor\":\"room-%u\",\"temperature\":%u.%u,\"humidity\":%u,"
-                         "\"state\":\"%s\",\"time\":\"2030-01-%02uT%02u:%02u:%02uZ\"},",
-                         draw_below(1000000), draw_below(40), 10 + draw_below(20), draw_below(10),
-                         draw_below(100), state[draw_below(4)], 1 + draw_below(31), draw_below(24),
-                         draw_below(60), draw_below(60));
+        int n =
+            snprintf(record, sizeof(record),
+                     "{\"id\":%u,\"sensor\":\"room-%u\",\"temperature\":%u.%u,\"humidity\":%u,"
+                     "\"state\":\"%s\",\"time\":\"2030-01-%02uT%02u:%02u:%02uZ\"},",
+                     payload_draw_below(1000000), payload_draw_below(40),
+                     10 + payload_draw_below(20), payload_draw_below(10), payload_draw_below(100),
+                     state[payload_draw_below(4)], 1 + payload_draw_below(31),
+                     payload_draw_below(24), payload_draw_below(60), payload_draw_below(60));
         size_t take = (size_t)n < len - at ? (size_t)n : len - at;
         memcpy(out + at, record, take);
         at += take;
     }
 }
 
-/* Without the tail, as RFC 7692, section 7.2.1, has it. */
-static void deflate_stretch(unsigned i)
+/* Without the tail: RFC 7692, section 7.2.1. */
+static void payload_deflate_stretch(unsigned i)
 {
     z_stream z = {0};
     size_t size = opt.size + opt.size / 1000 + 64;
@@ -143,7 +144,7 @@ static void deflate_stretch(unsigned i)
     deflateEnd(&z);
 }
 
-static unsigned stretches(void)
+static unsigned payload_stretches(void)
 {
     return opt.deflate ? DEFLATED : STRETCHES;
 }
@@ -157,34 +158,34 @@ void payload_make(void)
     }
     if (opt.content == CONTENT_UTF8) {
         for (size_t at = 0; at + CELL <= len; at += CELL) {
-            fill_utf8(pattern + at, tail);
-            fill_utf8(pattern + at + tail, CELL - tail);
+            payload_fill_utf8(pattern + at, tail);
+            payload_fill_utf8(pattern + at + tail, CELL - tail);
         }
     }
     else if (opt.content == CONTENT_JSON) {
-        fill_json((char *)pattern, len);
+        payload_fill_json((char *)pattern, len);
     }
     else {
-        fill_bytes(pattern, len, opt.content == CONTENT_TEXT);
+        payload_fill_bytes(pattern, len, opt.content == CONTENT_TEXT);
     }
     for (unsigned i = 0; opt.deflate == DEFLATE_ON && i < DEFLATED; i++) {
-        deflate_stretch(i);
+        payload_deflate_stretch(i);
     }
 }
 
-static unsigned stretch_of(unsigned connection, uint64_t message)
+static unsigned payload_stretch_of(unsigned connection, uint64_t message)
 {
-    return (unsigned)((connection * (uint64_t)37 + message) % stretches());
+    return (unsigned)((connection * (uint64_t)37 + message) % payload_stretches());
 }
 
 const unsigned char *payload_of(unsigned connection, uint64_t message)
 {
-    return pattern + (size_t)stretch_of(connection, message) * CELL;
+    return pattern + (size_t)payload_stretch_of(connection, message) * CELL;
 }
 
 const unsigned char *payload_deflated(unsigned connection, uint64_t message, size_t *len)
 {
-    unsigned i = stretch_of(connection, message);
+    unsigned i = payload_stretch_of(connection, message);
     *len = deflated[i].len;
     return deflated[i].data;
 }

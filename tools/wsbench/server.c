@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What the server's processes use, as the kernel has it in /proc. */
+/** CPU time and memory of the server's processes, from /proc. */
 
 #include <dirent.h>
 #include <stdio.h>
@@ -9,8 +9,8 @@
 
 #include "tools/wsbench/wsbench.h"
 
-/* Of a thread, nanoseconds: schedstat has them all; a kernel without it has ticks. */
-static double thread_cpu(long pid, long thread)
+/* CPU time of a thread, nanoseconds. schedstat is exact; without it, count ticks. */
+static double server_thread_cpu(long pid, long thread)
 {
     char name[96];
     double value = -1;
@@ -26,7 +26,7 @@ static double thread_cpu(long pid, long thread)
     snprintf(name, sizeof(name), "/proc/%ld/task/%ld/stat", pid, thread);
     if ((f = fopen(name, "r"))) {
         double user, system;
-        /* The name, in parentheses, may have anything in it; a thread's own seldom does. */
+        /* the name in parentheses may contain anything, but thread names rarely do */
         if (fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lf %lf", &user,
                    &system)
             == 2) {
@@ -37,7 +37,7 @@ static double thread_cpu(long pid, long thread)
     return value;
 }
 
-static double process_cpu(long pid)
+static double server_process_cpu(long pid)
 {
     char name[64];
     double sum = -1;
@@ -49,7 +49,7 @@ static double process_cpu(long pid)
     }
     while ((entry = readdir(threads))) {
         long thread = strtol(entry->d_name, NULL, 10);
-        double cpu = thread > 0 ? thread_cpu(pid, thread) : -1;
+        double cpu = thread > 0 ? server_thread_cpu(pid, thread) : -1;
         if (cpu >= 0) {
             sum = sum < 0 ? cpu : sum + cpu;
         }
@@ -58,7 +58,7 @@ static double process_cpu(long pid)
     return sum;
 }
 
-static double process_memory(long pid)
+static double server_process_memory(long pid)
 {
     char name[64], line[256];
     double kib = -1;
@@ -73,7 +73,7 @@ static double process_memory(long pid)
     return kib;
 }
 
-static double of_all(long pid, double (*value)(long pid))
+static double server_of_all(long pid, double (*value)(long pid))
 {
     char name[64];
     double sum = value(pid);
@@ -82,7 +82,7 @@ static double of_all(long pid, double (*value)(long pid))
     snprintf(name, sizeof(name), "/proc/%ld/task/%ld/children", pid, pid);
     if (sum >= 0 && (f = fopen(name, "r"))) {
         while (fscanf(f, "%ld", &child) == 1) {
-            double more = of_all(child, value);
+            double more = server_of_all(child, value);
             sum += more > 0 ? more : 0;
         }
         fclose(f);
@@ -92,10 +92,10 @@ static double of_all(long pid, double (*value)(long pid))
 
 double server_cpu(long pid)
 {
-    return pid ? of_all(pid, process_cpu) : -1;
+    return pid ? server_of_all(pid, server_process_cpu) : -1;
 }
 
 double server_memory(long pid)
 {
-    return pid ? of_all(pid, process_memory) : -1;
+    return pid ? server_of_all(pid, server_process_memory) : -1;
 }

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A worker: its loop, when messages are due, and what is counted. */
+/** A worker process: its event loop, the schedule of messages, and its counters. */
 
 #include <errno.h>
 #include <signal.h>
@@ -16,14 +16,14 @@
 #include "base/wake.h"
 #include "tools/wsbench/connection.h"
 
-/* What the events of these two point to. */
+/* Event data of the wake-up descriptor and the timer. */
 static char wake_event, timer_event;
 
 static struct {
     unsigned next_to_open;
-    unsigned next_to_send; /* MODE_ECHO with a rate: in turn */
-    uint64_t scheduled;    /* messages that have become due by the rate */
-    double interval;       /* nanoseconds between two of them, 0: there is no rate */
+    unsigned next_to_send; /* MODE_ECHO with a rate: the next connection to send */
+    uint64_t scheduled;    /* messages due so far at the given rate */
+    double interval;       /* nanoseconds between messages, 0: no rate */
     int timer;
     bench_phase phase;
 } this;
@@ -35,17 +35,17 @@ uint64_t nanoseconds(void)
     return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
 }
 
-/* ---- Fan-out, a batch at a time ---- */
+/* ---- Fan-out in batches ---- */
 
-static peer *publisher(worker *w)
+static peer *worker_publisher(worker *w)
 {
     return opt.mode == MODE_FAN && w->number == 0 ? &w->peers[w->count - 1] : NULL;
 }
 
-static void publish_batch(worker *w)
+static void worker_publish_batch(worker *w)
 {
     uint64_t then = nanoseconds();
-    peer *p = publisher(w);
+    peer *p = worker_publisher(w);
     if (p->state != PEER_OPEN) {
         return;
     }
@@ -58,13 +58,13 @@ static void publish_batch(worker *w)
     peer_write(w, p);
 }
 
-static void wake(unsigned worker_number)
+static void worker_wake(unsigned worker_number)
 {
     ws_wake(shared->worker[worker_number].wake);
 }
 
-/* All subscribers of this worker have the batch. */
-static void batch_over_here(worker *w)
+/* All subscribers of this worker have received the batch. */
+static void worker_batch_over_here(worker *w)
 {
     uint64_t begun = __atomic_load_n(&shared->published_at[(w->target - opt.in_flight) % FAN_RING],
                                      __ATOMIC_RELAXED);
@@ -77,11 +77,11 @@ static void batch_over_here(worker *w)
             histogram_add(&shared->spread, now > first ? now - first : 0);
         }
         __atomic_store_n(&shared->batch_over, 1, __ATOMIC_RELEASE);
-        wake(0);
+        worker_wake(0);
     }
 }
 
-static void delivered(worker *w, peer *p)
+static void worker_delivered(worker *w, peer *p)
 {
     uint64_t none = 0;
     if (opt.rate > 0) {
@@ -92,11 +92,11 @@ static void delivered(worker *w, peer *p)
                                     __ATOMIC_RELAXED);
     }
     if (p->got + 1 == w->target && ++w->at_target == w->subscribers) {
-        batch_over_here(w);
+        worker_batch_over_here(w);
     }
 }
 
-static void subscriber_lost(worker *w, const peer *p)
+static void worker_subscriber_lost(worker *w, const peer *p)
 {
     w->subscribers--;
     if (p->got == w->target) {
@@ -109,11 +109,11 @@ static void subscriber_lost(worker *w, const peer *p)
         __atomic_sub_fetch(&shared->participants, 1, __ATOMIC_ACQ_REL);
     }
     if (w->at_target == w->subscribers) {
-        batch_over_here(w);
+        worker_batch_over_here(w);
     }
 }
 
-/* ---- What peers tell ---- */
+/* ---- Callbacks of connections ---- */
 
 void worker_opened(worker *w, peer *p)
 {
@@ -139,12 +139,12 @@ void worker_gone(worker *w, peer *p, int was_open)
     }
     w->open--;
     if (opt.mode == MODE_FAN && !p->publisher) {
-        subscriber_lost(w, p);
+        worker_subscriber_lost(w, p);
     }
 }
 
-/* Whether each echo calls for the next message. */
-static int closed_loop(void)
+/* Whether each echo triggers the next message. */
+static int worker_closed_loop(void)
 {
     return opt.mode == MODE_ECHO && opt.rate == 0
            && (this.phase == PHASE_RUN || this.phase == PHASE_MEASURE);
@@ -156,7 +156,7 @@ void worker_message(worker *w, peer *p)
     if (opt.mode == MODE_FAN) {
         then = __atomic_load_n(&shared->published_at[p->got % FAN_RING], __ATOMIC_RELAXED);
     }
-    else if (p->got >= p->due) { /* more than was sent: it has been counted as wrong */
+    else if (p->got >= p->due) { /* more echoes than messages: already counted as wrong */
         w->board->wrong++;
         p->due++;
         p->sent++;
@@ -171,17 +171,17 @@ void worker_message(worker *w, peer *p)
         histogram_add(&w->board->latency, w->now > then ? w->now - then : 0);
     }
     if (opt.mode == MODE_FAN) {
-        delivered(w, p);
+        worker_delivered(w, p);
     }
-    else if (closed_loop()) {
+    else if (worker_closed_loop()) {
         peer_due(w, p, w->now);
     }
 }
 
 /* ---- Phases ---- */
 
-/* One message each, or as many as are to be in flight. */
-static void start_all(worker *w, unsigned messages)
+/* Send the first messages: one each, or as many as may be in flight. */
+static void worker_start_all(worker *w, unsigned messages)
 {
     for (unsigned i = 0; i < w->count; i++) {
         peer *p = &w->peers[i];
@@ -194,28 +194,28 @@ static void start_all(worker *w, unsigned messages)
     }
 }
 
-/* How many messages become due in this worker a second. */
-static double rate_here(const worker *w)
+/* This worker's share of the rate, messages per second. */
+static double worker_rate_here(const worker *w)
 {
     return opt.mode == MODE_FAN ? (w->number == 0 ? opt.rate : 0)
                                 : opt.rate * w->count / opt.connections;
 }
 
-static void begin_run(worker *w)
+static void worker_begin_run(worker *w)
 {
     if (opt.rate > 0) {
-        double rate = rate_here(w);
+        double rate = worker_rate_here(w);
         this.interval = rate > 0 ? SECOND / rate : 0;
     }
     else if (opt.mode == MODE_ECHO) {
-        start_all(w, opt.in_flight);
+        worker_start_all(w, opt.in_flight);
     }
     else if (opt.mode == MODE_FAN && w->number == 0) {
-        publish_batch(w);
+        worker_publish_batch(w);
     }
 }
 
-static void follow_phase(worker *w)
+static void worker_follow_phase(worker *w)
 {
     bench_phase phase = phase_now();
     while (this.phase < phase) {
@@ -224,14 +224,14 @@ static void follow_phase(worker *w)
         switch (this.phase) {
         case PHASE_GREET:
             if (opt.mode == MODE_IDLE) {
-                start_all(w, 1);
+                worker_start_all(w, 1);
             }
             if (w->subscribers > 0) {
                 __atomic_add_fetch(&shared->participants, 1, __ATOMIC_ACQ_REL);
             }
             break;
         case PHASE_RUN:
-            begin_run(w);
+            worker_begin_run(w);
             break;
         case PHASE_DRAIN:
             this.interval = 0;
@@ -243,9 +243,9 @@ static void follow_phase(worker *w)
     }
 }
 
-/* ---- The loop ---- */
+/* ---- The event loop ---- */
 
-static void open_some(worker *w)
+static void worker_open_some(worker *w)
 {
     while (this.next_to_open < w->count && w->opening < opt.opening) {
         w->opening++;
@@ -253,8 +253,8 @@ static void open_some(worker *w)
     }
 }
 
-/* MODE_CONNECT: those that have come to their end begin again. */
-static void open_again(worker *w)
+/* MODE_CONNECT: reopen connections that have closed. */
+static void worker_open_again(worker *w)
 {
     for (unsigned i = 0; i < w->count && this.phase < PHASE_DRAIN; i++) {
         if (w->peers[i].state == PEER_GONE) {
@@ -264,8 +264,8 @@ static void open_again(worker *w)
     }
 }
 
-/* @return whether a connection may have to go to its next address soon */
-static int change_addresses(worker *w)
+/* @return whether an address may time out soon */
+static int worker_change_addresses(worker *w)
 {
     int more = 0;
     for (unsigned i = 0; w->opening > 0 && i < w->count; i++) {
@@ -274,7 +274,7 @@ static int change_addresses(worker *w)
     return more;
 }
 
-static peer *next_open(worker *w)
+static peer *worker_next_open(worker *w)
 {
     for (unsigned i = 0; i < w->count; i++) {
         peer *p = &w->peers[this.next_to_send++ % w->count];
@@ -285,24 +285,24 @@ static peer *next_open(worker *w)
     return NULL;
 }
 
-/* Messages whose time has come by the rate: those of a worker that was held up count from when they should
- * have been sent. What is due at once leaves at once. @return when the next one is due, 0: there is none */
-static uint64_t send_due(worker *w)
+/* Send messages that are due at the given rate. After a delay latency counts from the scheduled
+ * time. @return the next due time, 0: none */
+static uint64_t worker_send_due(worker *w)
 {
     uint64_t now = nanoseconds(), due = 0;
     unsigned from = this.next_to_send, n;
     while (this.interval > 0) {
-        peer *p = publisher(w);
+        peer *p = worker_publisher(w);
         due = shared->start + (uint64_t)((double)this.scheduled * this.interval);
         if (due > now) {
             break;
         }
         this.scheduled++;
-        if ((p = p ? p : next_open(w)) && p->state == PEER_OPEN) {
+        if ((p = p ? p : worker_next_open(w)) && p->state == PEER_OPEN) {
             peer_due(w, p, due);
         }
     }
-    if (publisher(w)) {
+    if (worker_publisher(w)) {
         from = w->count - 1;
         this.next_to_send = w->count;
     }
@@ -316,24 +316,24 @@ static uint64_t send_due(worker *w)
     return due;
 }
 
-/* The timer's own event is edge-triggered, so it need not be read. */
-static void set_timer(uint64_t due)
+/* The timer's event is edge-triggered: no read is needed. */
+static void worker_set_timer(uint64_t due)
 {
     struct itimerspec t = {
         .it_value = {.tv_sec = (time_t)(due / SECOND), .tv_nsec = (long)(due % SECOND)}};
     timerfd_settime(this.timer, TFD_TIMER_ABSTIME, &t, NULL);
 }
 
-static void woken(worker *w)
+static void worker_woken(worker *w)
 {
     ws_woken(w->board->wake);
     if (w->number == 0 && __atomic_exchange_n(&shared->batch_over, 0, __ATOMIC_ACQUIRE)
         && (this.phase == PHASE_RUN || this.phase == PHASE_MEASURE)) {
-        publish_batch(w);
+        worker_publish_batch(w);
     }
 }
 
-static int all_back(const worker *w)
+static int worker_all_back(const worker *w)
 {
     for (unsigned i = 0; i < w->count; i++) {
         const peer *p = &w->peers[i];
@@ -344,13 +344,13 @@ static int all_back(const worker *w)
     return opt.mode != MODE_CONNECT || w->open + w->opening == 0;
 }
 
-static void watch(worker *w, int fd, void *event)
+static void worker_watch(worker *w, int fd, void *event)
 {
     struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.ptr = event};
     epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e);
 }
 
-static void *some(size_t n, size_t size)
+static void *worker_some(size_t n, size_t size)
 {
     void *memory = calloc(n, size);
     if (!memory) {
@@ -360,14 +360,14 @@ static void *some(size_t n, size_t size)
     return memory;
 }
 
-/* Connections are dealt out in turn: the publisher is one more of the first worker's. */
-static void prepare(worker *w, unsigned number)
+/* Distribute connections round-robin. The publisher belongs to the first worker. */
+static void worker_prepare(worker *w, unsigned number)
 {
     unsigned share = opt.connections / opt.workers + (number < opt.connections % opt.workers);
     w->number = number;
     w->board = &shared->worker[number];
     w->count = share + (opt.mode == MODE_FAN && number == 0);
-    w->peers = some(w->count ? w->count : 1, sizeof(*w->peers));
+    w->peers = worker_some(w->count ? w->count : 1, sizeof(*w->peers));
     for (unsigned i = 0; i < share; i++) {
         w->peers[i].fd = -1;
         w->peers[i].number = i * opt.workers + number;
@@ -380,16 +380,16 @@ static void prepare(worker *w, unsigned number)
         w->peers[share].to = &opt.publisher;
     }
     w->target = opt.in_flight;
-    w->in = some(1, WORKER_BUFFER);
-    w->out = some(1, WORKER_BUFFER);
+    w->in = worker_some(1, WORKER_BUFFER);
+    w->out = worker_some(1, WORKER_BUFFER);
     if (opt.deflate) {
-        w->inflated = some(1, WORKER_BUFFER);
+        w->inflated = worker_some(1, WORKER_BUFFER);
         inflateInit2(&w->inflater, -15);
     }
     w->epoll = epoll_create1(EPOLL_CLOEXEC);
     this.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    watch(w, w->board->wake, &wake_event);
-    watch(w, this.timer, &timer_event);
+    worker_watch(w, w->board->wake, &wake_event);
+    worker_watch(w, this.timer, &timer_event);
     payload_forked();
 }
 
@@ -398,22 +398,22 @@ void worker_run(unsigned number)
     static worker w;
     struct epoll_event events[256];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prepare(&w, number);
+    worker_prepare(&w, number);
     while (this.phase < PHASE_STOP) {
         uint64_t due;
         int n;
-        open_some(&w);
-        due = send_due(&w);
+        worker_open_some(&w);
+        due = worker_send_due(&w);
         if (due) {
-            set_timer(due);
+            worker_set_timer(due);
         }
         w.now = nanoseconds();
-        n = epoll_wait(w.epoll, events, 256, w.several && change_addresses(&w) ? 100 : 1000);
+        n = epoll_wait(w.epoll, events, 256, w.several && worker_change_addresses(&w) ? 100 : 1000);
         w.now = nanoseconds();
         for (int i = 0; i < n; i++) {
             void *event = events[i].data.ptr;
             if (event == &wake_event) {
-                woken(&w);
+                worker_woken(&w);
             }
             else if (event != &timer_event) {
                 peer *p = event;
@@ -425,11 +425,11 @@ void worker_run(unsigned number)
                 }
             }
         }
-        follow_phase(&w);
+        worker_follow_phase(&w);
         if (opt.mode == MODE_CONNECT) {
-            open_again(&w);
+            worker_open_again(&w);
         }
-        w.board->idle = this.phase == PHASE_DRAIN && all_back(&w);
+        w.board->idle = this.phase == PHASE_DRAIN && worker_all_back(&w);
     }
     _exit(0);
 }

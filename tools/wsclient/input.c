@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Converts input to messages. Reads no more than the connection accepts, and sends long lines in
+ * parts.
+ */
+
 #include "tools/wsclient/input.h"
 
 #include <ctype.h>
@@ -14,17 +19,17 @@
 #include "protocol/utf8.h"
 #include "tools/wsclient/session.h"
 
-/* A message of --binary, and a part of a long line, bytes. */
+/* Size of a --binary message, and of each part of a long line, bytes. */
 #define BLOCK (64 * 1024)
 
 static char data[BLOCK];
-static size_t len, pos; /* what was read, and what of it has been sent */
-static int at_end;      /* of input */
-static int inside;      /* a part of the line has been sent */
+static size_t len, pos; /* bytes read, and bytes of them sent */
+static int at_end;      /* end of input */
+static int inside;      /* in a line of which a part has been sent */
 static ws_utf8_state utf8;
-static int half = -1; /* hexadecimal: a digit that waits for its second */
+static int half = -1; /* the first hexadecimal digit of an incomplete byte, or -1 */
 static unsigned long line_number = 1;
-static unsigned next_message; /* of --execute */
+static unsigned next_message; /* index of the next --execute message */
 
 int ws_input_over(void)
 {
@@ -34,15 +39,15 @@ int ws_input_over(void)
     return at_end && pos == len && !inside;
 }
 
-static const char *wrong(const char *what)
+static const char *input_wrong(const char *what)
 {
     static char text[128];
     snprintf(text, sizeof(text), "line %lu: %s", line_number, what);
     return text;
 }
 
-/* Two digits are a byte; blanks are for the reader. */
-static const char *send_hex(const char *from, size_t n, unsigned where)
+/* Send pairs of hexadecimal digits as bytes. Blanks are ignored. */
+static const char *input_send_hex(const char *from, size_t n, unsigned where)
 {
     static char bytes[BLOCK];
     size_t count = 0;
@@ -53,7 +58,7 @@ static const char *send_hex(const char *from, size_t n, unsigned where)
             continue;
         }
         if (digit < 0) {
-            return wrong("bytes are pairs of hexadecimal digits: 00 7f ff");
+            return input_wrong("bytes are pairs of hexadecimal digits: 00 7f ff");
         }
         if (half < 0) {
             half = digit;
@@ -63,24 +68,24 @@ static const char *send_hex(const char *from, size_t n, unsigned where)
         half = -1;
     }
     if ((where & WS_LAST) && half >= 0) {
-        return wrong("a hexadecimal digit is missing");
+        return input_wrong("a hexadecimal digit is missing");
     }
     ws_session_send(WS_BINARY, where, bytes, count);
     return NULL;
 }
 
-/* A line, or a part of one. */
-static const char *send_piece(const char *from, size_t n, int last)
+/* Send a line, or a part of one. */
+static const char *input_send_piece(const char *from, size_t n, int last)
 {
     unsigned where = (inside ? 0 : WS_FIRST) | (last ? WS_LAST : 0);
     const char *error = NULL;
     if (ws_options.form == WS_FORM_HEX) {
-        error = send_hex(from, n, where);
+        error = input_send_hex(from, n, where);
     }
     else {
         utf8 = ws_utf8_check(inside ? utf8 : WS_UTF8_START, (const unsigned char *)from, n);
         if (utf8 == WS_UTF8_REJECT || (last && utf8 != WS_UTF8_START)) {
-            return wrong("this is not UTF-8; --binary sends any bytes");
+            return input_wrong("this is not UTF-8; --binary sends any bytes");
         }
         ws_session_send(WS_TEXT, where, from, n);
     }
@@ -104,8 +109,8 @@ const char *ws_input_messages(void)
     return error;
 }
 
-/* Whether a line is /name, or /name and more, which *rest then is. */
-static int is_command(const char *line, const char *name, const char **rest)
+/* Whether a line is /name. *rest is set to its arguments. */
+static int input_is_command(const char *line, const char *name, const char **rest)
 {
     size_t length = strlen(name);
     if (*line != '/' || strncmp(line + 1, name, length)
@@ -116,7 +121,7 @@ static int is_command(const char *line, const char *name, const char **rest)
     return 1;
 }
 
-static const char *close_command(const char *rest)
+static const char *input_close_command(const char *rest)
 {
     char *end = NULL;
     long code = *rest ? strtol(rest, &end, 10) : WS_CLOSE_NORMAL;
@@ -134,39 +139,40 @@ static const char *close_command(const char *rest)
 const char *ws_input_typed(const char *line)
 {
     const char *rest;
-    if (is_command(line, "ping", &rest)) {
+    if (input_is_command(line, "ping", &rest)) {
         if (strlen(rest) > WS_CONTROL_MAX) {
             return "/ping: the text is longer than 125 bytes";
         }
         ws_session_ping(rest);
         return NULL;
     }
-    if (is_command(line, "close", &rest)) {
-        return close_command(rest);
+    if (input_is_command(line, "close", &rest)) {
+        return input_close_command(rest);
     }
     line += *line == '/'
-            && (is_command(line + 1, "ping", &rest) || is_command(line + 1, "close", &rest));
+            && (input_is_command(line + 1, "ping", &rest)
+                || input_is_command(line + 1, "close", &rest));
     return ws_input_line(line, strlen(line));
 }
 
 const char *ws_input_line(const char *line, apr_size_t n)
 {
     const char *error = NULL;
-    /* Never two parts of BLOCK at once in send_hex()'s buffer. */
+    /* input_send_hex()'s buffer holds BLOCK digits */
     while (!error && n > BLOCK) {
-        error = send_piece(line, BLOCK, 0);
+        error = input_send_piece(line, BLOCK, 0);
         line += BLOCK;
         n -= BLOCK;
     }
-    error = error ? error : send_piece(line, n, 1);
+    error = error ? error : input_send_piece(line, n, 1);
     if (error) {
         half = -1;
     }
     return error;
 }
 
-/* The end of the next message in data, or NULL: more has to be read. */
-static const char *next_end(void)
+/* The end of the next message in data; NULL: incomplete. */
+static const char *input_next_end(void)
 {
     const char *newline;
     if (ws_options.form == WS_FORM_BINARY) {
@@ -181,14 +187,14 @@ static const char *next_end(void)
 const char *ws_input_send(void)
 {
     const char *end, *error = NULL;
-    while (!error && ws_session_takes() && (end = next_end())) {
+    while (!error && ws_session_takes() && (end = input_next_end())) {
         size_t n = (size_t)(end - data) - pos;
         int newline = end < data + len;
         if (ws_options.form == WS_FORM_BINARY) {
             ws_session_send(WS_BINARY, WS_FIRST | WS_LAST, data + pos, n);
         }
         else {
-            error = send_piece(data + pos, n, newline || at_end);
+            error = input_send_piece(data + pos, n, newline || at_end);
         }
         pos += n + (newline ? 1 : 0);
     }
@@ -197,7 +203,7 @@ const char *ws_input_send(void)
 
 int ws_input_wanted(void)
 {
-    return !ws_options.message_count && !at_end && ws_session_takes() && !next_end();
+    return !ws_options.message_count && !at_end && ws_session_takes() && !input_next_end();
 }
 
 const char *ws_input_read(void)

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Writes events as JSON, one object per line. Data that JSON cannot hold is encoded in base64. */
+
 #include "tools/wsclient/json.h"
 
 #include <apr_base64.h>
@@ -9,7 +11,7 @@
 #include "engine/json.h"
 #include "tools/wsclient/output.h"
 
-static ws_strbuf begin(const char *event)
+static ws_strbuf json_begin(const char *event)
 {
     ws_strbuf o = {0};
     ws_strbuf_puts(&o, "{\"event\":\"");
@@ -18,7 +20,7 @@ static ws_strbuf begin(const char *event)
     return o;
 }
 
-static void member(ws_strbuf *o, const char *name, const char *data, apr_size_t len)
+static void json_member(ws_strbuf *o, const char *name, const char *data, apr_size_t len)
 {
     ws_strbuf_puts(o, ",\"");
     ws_strbuf_puts(o, name);
@@ -26,7 +28,7 @@ static void member(ws_strbuf *o, const char *name, const char *data, apr_size_t 
     ws_strbuf_json(o, data, len);
 }
 
-static void add_base64(ws_strbuf *o, const char *data, apr_size_t len)
+static void json_add_base64(ws_strbuf *o, const char *data, apr_size_t len)
 {
     char *text = malloc((apr_size_t)apr_base64_encode_len((int)len));
     if (!text) {
@@ -37,16 +39,16 @@ static void add_base64(ws_strbuf *o, const char *data, apr_size_t len)
     free(text);
 }
 
-static void number(ws_strbuf *o, const char *name, long value)
+static void json_number(ws_strbuf *o, const char *name, long value)
 {
     ws_strbuf_printf(o, ",\"%s\":%ld", name, value);
 }
 
-static void end(ws_strbuf *o, ws_conn *c)
+static void json_end(ws_strbuf *o, ws_conn *c)
 {
     ws_strbuf_puts(o, "}\n");
     if (o->broken) {
-        abort(); /* no memory */
+        abort(); /* out of memory */
     }
     ws_output_write(c, o->data, o->len);
     ws_strbuf_free(o);
@@ -54,45 +56,45 @@ static void end(ws_strbuf *o, ws_conn *c)
 
 void ws_json_open(ws_conn *c)
 {
-    ws_strbuf o = begin("open");
-    member(&o, "peer", ws_peer(c), strlen(ws_peer(c)));
-    number(&o, "version", ws_version(c));
+    ws_strbuf o = json_begin("open");
+    json_member(&o, "peer", ws_peer(c), strlen(ws_peer(c)));
+    json_number(&o, "version", ws_version(c));
     if (ws_protocol(c)) {
-        member(&o, "protocol", ws_protocol(c), strlen(ws_protocol(c)));
+        json_member(&o, "protocol", ws_protocol(c), strlen(ws_protocol(c)));
     }
-    end(&o, c);
+    json_end(&o, c);
 }
 
 void ws_json_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
-    ws_strbuf o = begin("message");
+    ws_strbuf o = json_begin("message");
     if (type == WS_TEXT) {
-        member(&o, "text", data, len);
+        json_member(&o, "text", data, len);
     }
-    else { /* JSON has no bytes */
+    else { /* JSON has no byte strings */
         ws_strbuf_puts(&o, ",\"base64\":\"");
-        add_base64(&o, data, len);
+        json_add_base64(&o, data, len);
         ws_strbuf_puts(&o, "\"");
     }
-    end(&o, c);
+    json_end(&o, c);
 }
 
 void ws_json_close(ws_conn *c, int code, const char *reason, apr_size_t len, int clean)
 {
-    ws_strbuf o = begin("close");
-    number(&o, "code", code);
-    member(&o, "reason", reason, len);
+    ws_strbuf o = json_begin("close");
+    json_number(&o, "code", code);
+    json_member(&o, "reason", reason, len);
     ws_strbuf_puts(&o, clean ? ",\"clean\":true" : ",\"clean\":false");
-    end(&o, c);
+    json_end(&o, c);
 }
 
-/* What a failure has of the answer that refused: an object's members, as they stand there. */
+/* Members about the refusing response, for the next failure object. */
 static ws_strbuf refusal;
 
 void ws_json_refused(const ws_response *r)
 {
     refusal.len = 0;
-    member(&refusal, "answer", r->reason, strlen(r->reason));
+    json_member(&refusal, "answer", r->reason, strlen(r->reason));
     ws_strbuf_puts(&refusal, ",\"headers\":[");
     for (const char *const *h = r->headers; *h; h += 2) {
         ws_strbuf_puts(&refusal, h == r->headers ? "[" : ",[");
@@ -102,17 +104,17 @@ void ws_json_refused(const ws_response *r)
         ws_strbuf_puts(&refusal, "]");
     }
     ws_strbuf_puts(&refusal, "]");
-    member(&refusal, "body", r->body, r->body_len);
+    json_member(&refusal, "body", r->body, r->body_len);
 }
 
 void ws_json_failure(const char *reason, int status)
 {
-    ws_strbuf o = begin("failure");
-    member(&o, "reason", reason, strlen(reason));
+    ws_strbuf o = json_begin("failure");
+    json_member(&o, "reason", reason, strlen(reason));
     if (status) {
-        number(&o, "status", status);
+        json_number(&o, "status", status);
         ws_strbuf_add(&o, refusal.data, refusal.len);
     }
-    end(&o, NULL);
+    json_end(&o, NULL);
     ws_strbuf_free(&refusal);
 }

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** --json: an object on a line of its own for each thing that happens. On the loop's thread. */
+/** --json: writes each event as a JSON object on one line. For the loop's thread. */
 
 #ifndef WS_TOOLS_JSON_H
 #define WS_TOOLS_JSON_H
@@ -11,7 +11,7 @@ void ws_json_open(ws_conn *c);
 void ws_json_message(ws_conn *c, ws_type type, const char *data, apr_size_t len);
 /** clean: with the peer's Close frame */
 void ws_json_close(ws_conn *c, int code, const char *reason, apr_size_t len, int clean);
-/** An answer that refuses, for ws_json_failure(). */
+/** Store a refusing response for ws_json_failure(). */
 void ws_json_refused(const ws_response *r);
 void ws_json_failure(const char *reason, int status);
 

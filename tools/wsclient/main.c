@@ -1,7 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** wsclient: a WebSocket client for terminals and pipes. The main thread has the input; the connection
- *  is its loop's. */
+/**
+ * wsclient: a WebSocket client for terminals and pipes. The main thread reads input; the loop's
+ * thread handles the connection.
+ */
 
 #include <apr_general.h>
 #include <errno.h>
@@ -22,41 +24,41 @@
 
 static volatile sig_atomic_t interrupted;
 
-static void on_signal(int sig)
+static void client_on_signal(int sig)
 {
     (void)sig;
     interrupted = 1;
     ws_session_wake();
 }
 
-static void set_signals(void)
+static void client_set_signals(void)
 {
-    struct sigaction end = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction end = {.sa_handler = client_on_signal, .sa_flags = (int)SA_RESETHAND};
     signal(SIGPIPE, SIG_IGN);
-    sigaction(SIGINT, &end, NULL); /* a second one ends the program there and then */
+    sigaction(SIGINT, &end, NULL); /* a second SIGINT terminates the program immediately */
     sigaction(SIGTERM, &end, NULL);
 }
 
-static long now_ms(void)
+static long client_now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* ---- Input, when there is a connection ---- */
+/* ---- Input of an open connection ---- */
 
-static void say(const char *error)
+static void client_say(const char *error)
 {
     ws_output_note(WS_TONE_BAD, "wsclient: input: %s", error);
 }
 
 /* @return WS_EXIT_DONE, or WS_EXIT_IO */
-static ws_exit take_input(int readable)
+static ws_exit client_take_input(int readable)
 {
     const char *error = ws_input_messages();
     if (error) {
-        say(error);
+        client_say(error);
         return WS_EXIT_IO;
     }
     if (ws_options.terminal) {
@@ -69,24 +71,24 @@ static ws_exit take_input(int readable)
         return WS_EXIT_DONE;
     }
     if ((error = readable ? ws_input_read() : ws_input_send())) {
-        say(error);
+        client_say(error);
         return WS_EXIT_IO;
     }
     return WS_EXIT_DONE;
 }
 
-static int input_wanted(void)
+static int client_input_wanted(void)
 {
     return ws_options.terminal ? ws_session_now() == WS_SESSION_OPEN && !ws_terminal_over()
                                : ws_input_wanted();
 }
 
-static int input_over(void)
+static int client_input_over(void)
 {
     return ws_options.terminal ? ws_terminal_over() : ws_input_over();
 }
 
-static void show(void)
+static void client_show(void)
 {
     char *text = ws_output_take();
     if (text) {
@@ -95,14 +97,14 @@ static void show(void)
     }
 }
 
-/* ---- All of it ---- */
+/* ---- Main loop ---- */
 
-/* What is waited for: input, news of the session, the end of --timeout. @return whether input is there */
-static int wait_for_something(long until)
+/* Wait for input, session events, or the end of --timeout. @return whether input is readable */
+static int client_wait_for_something(long until)
 {
     struct pollfd fds[2] = {{.fd = ws_session_fd(), .events = POLLIN},
-                            {.fd = input_wanted() ? STDIN_FILENO : -1, .events = POLLIN}};
-    long left = until ? until - now_ms() : -1;
+                            {.fd = client_input_wanted() ? STDIN_FILENO : -1, .events = POLLIN}};
+    long left = until ? until - client_now_ms() : -1;
     if (until && left < 0) {
         left = 0;
     }
@@ -115,13 +117,13 @@ static int wait_for_something(long until)
     return fds[1].revents != 0;
 }
 
-/* Before it is too late for everything else. @return WS_EXIT_DONE to go on */
-static ws_exit must_end(long until)
+/* Check for conditions that end the program early. @return WS_EXIT_DONE to continue */
+static ws_exit client_must_end(long until)
 {
     if (interrupted) {
         return WS_EXIT_INTERRUPT;
     }
-    if (until && now_ms() >= until) {
+    if (until && client_now_ms() >= until) {
         if (!ws_options.quiet) {
             ws_output_note(WS_TONE_BAD, "wsclient: timeout");
         }
@@ -131,7 +133,7 @@ static ws_exit must_end(long until)
         return WS_EXIT_CLOSED;
     }
     if (ws_output_error()) {
-        if (ws_output_error() != EPIPE) { /* whoever read has had enough */
+        if (ws_output_error() != EPIPE) { /* the reader of a closed pipe needs no more output */
             ws_output_note(WS_TONE_BAD, "wsclient: output: %s", strerror(ws_output_error()));
         }
         return WS_EXIT_IO;
@@ -139,30 +141,30 @@ static ws_exit must_end(long until)
     return WS_EXIT_DONE;
 }
 
-static ws_exit run(void)
+static ws_exit client_run(void)
 {
-    long until = ws_options.timeout ? now_ms() + (long)ws_options.timeout : 0;
+    long until = ws_options.timeout ? client_now_ms() + (long)ws_options.timeout : 0;
     int prompted = 0, closing = 0;
     for (;;) {
-        int readable = wait_for_something(until);
-        ws_exit end = must_end(until);
+        int readable = client_wait_for_something(until);
+        ws_exit end = client_must_end(until);
         if (ws_session_now() == WS_SESSION_OPEN && ws_options.terminal && !prompted) {
-            show();
+            client_show();
             ws_terminal_start();
             prompted = 1;
         }
-        show();
+        client_show();
         if (end == WS_EXIT_DONE && ws_session_now() == WS_SESSION_OVER) {
             return ws_session_exit();
         }
         if (end == WS_EXIT_DONE && ws_session_now() == WS_SESSION_OPEN && !closing) {
-            end = take_input(readable);
+            end = client_take_input(readable);
         }
         if (end != WS_EXIT_DONE) {
             return end;
         }
-        /* With --count, what is still to come is waited for. */
-        if (!closing && input_over() && !ws_options.stay
+        /* with --count, wait for the remaining messages */
+        if (!closing && client_input_over() && !ws_options.stay
             && (!ws_options.count || ws_options.terminal)) {
             ws_session_close(WS_CLOSE_NORMAL, "");
             closing = 1;
@@ -170,8 +172,8 @@ static ws_exit run(void)
     }
 }
 
-/* Descriptors 0 to 2 that the caller has closed become nobody's socket. */
-static void open_standard(void)
+/* Open descriptors 0 to 2 if the caller closed them, so that no socket gets such a number. */
+static void client_open_standard(void)
 {
     int fd;
     while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO) {
@@ -187,7 +189,7 @@ int main(int argc, char *argv[])
     const char *error;
     ws_exit end;
 
-    open_standard();
+    client_open_standard();
     apr_initialize();
     atexit(apr_terminate);
     apr_pool_create(&pool, NULL);
@@ -197,18 +199,18 @@ int main(int argc, char *argv[])
         fprintf(stderr, "wsclient: %s: %s\n", ws_options.record, strerror(errno));
         return WS_EXIT_IO;
     }
-    set_signals();
+    client_set_signals();
     if ((error = ws_session_start())) {
         fprintf(stderr, "wsclient: %s\n", error);
         return WS_EXIT_NO_SERVER;
     }
-    end = run();
+    end = client_run();
     ws_session_leave();
     if (end != WS_EXIT_IO) {
         ws_output_end();
     }
     ws_terminal_end();
-    show();
+    client_show();
     if (ws_output_error() && (end == WS_EXIT_DONE || end == WS_EXIT_CLOSED)) {
         end = WS_EXIT_IO;
     }

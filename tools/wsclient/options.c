@@ -1,5 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Parses the command line. Invalid options and combinations end the program with an explanation.
+ */
+
 #include "tools/wsclient/options.h"
 
 #include <apr_strings.h>
@@ -15,29 +19,30 @@
 /* Longest time of an option, milliseconds. */
 #define TIME_MAX 1000000000
 
-/* Messages. */
+/* Largest number of messages. */
 #define COUNT_MAX APR_INT64_C(1000000000000000)
 
-/* Redirects that --location follows. */
+/* Maximum number of redirects for --location. */
 #define REDIRECTS 10
 
-/* Messages that are put together before they are shown, bytes. Others stream through. */
+/* Largest message that is assembled before output, bytes. Without options that need that, messages
+ * are streamed. */
 #define MESSAGE_MAX (256u << 20)
 
-/* Bytes that may wait to be sent; session.c stops far below. */
+/* Limit of the send queue, bytes. session.c pauses far below it. */
 #define SEND_QUEUE (4 << 20)
 
-/* Behind our Close frame the server may send what it still has to a slow standard output. session.c ends
- * it where nothing comes; milliseconds. */
+/* Limit for the closing handshake, milliseconds. Long, because the server may still send data that
+ * a slow standard output delays. session.c ends it earlier without progress. */
 #define CLOSE_TIMEOUT (3600 * 1000)
 
-/* How long nothing may come behind our Close frame, milliseconds. */
+/* Longest time without data after our Close frame, milliseconds. */
 #define CLOSE_WAIT 10000
 
-/* Of a refused handshake that is shown, bytes. */
+/* Largest body of a refusal that is shown, bytes. */
 #define BODY_MAX (64 * 1024)
 
-/* First and greatest delay of --reconnect, milliseconds. */
+/* First and longest delay of --reconnect, milliseconds. */
 #define RECONNECT_FIRST 1000
 #define RECONNECT_MAX 60000
 
@@ -153,7 +158,7 @@ static const struct option long_options[] = {{"execute", 1, NULL, 'x'},
                                              {"help", 0, NULL, 'h'},
                                              {NULL, 0, NULL, 0}};
 
-__attribute__((noreturn, format(printf, 1, 2))) static void wrong(const char *format, ...)
+__attribute__((noreturn, format(printf, 1, 2))) static void options_wrong(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -164,26 +169,27 @@ __attribute__((noreturn, format(printf, 1, 2))) static void wrong(const char *fo
     exit(WS_EXIT_USAGE);
 }
 
-static void check(const char *error, const char *text, const char *name)
+static void options_check(const char *error, const char *text, const char *name)
 {
     if (error) {
-        wrong("--%s: \"%s\" is wrong, it %s", name, text, error);
+        options_wrong("--%s: \"%s\" is wrong, it %s", name, text, error);
     }
 }
 
-static apr_int64_t seconds(apr_pool_t *pool, const char *text, const char *name, apr_int64_t least)
+static apr_int64_t options_seconds(apr_pool_t *pool, const char *text, const char *name,
+                                   apr_int64_t least)
 {
     apr_int64_t ms = 0;
-    check(ws_parse_seconds(pool, text, least, TIME_MAX, &ms), text, name);
+    options_check(ws_parse_seconds(pool, text, least, TIME_MAX, &ms), text, name);
     return ms;
 }
 
-static void add_header(apr_array_header_t *headers, const char *line)
+static void options_add_header(apr_array_header_t *headers, const char *line)
 {
     size_t name = strcspn(line, ":");
     const char *value = line + name;
     if (!*value || !ws_is_token(line, name) || value[strcspn(value, "\r\n")]) {
-        wrong("--header: \"%s\" is not \"Name: value\"", line);
+        options_wrong("--header: \"%s\" is not \"Name: value\"", line);
     }
     value++;
     value += strspn(value, " \t");
@@ -191,13 +197,13 @@ static void add_header(apr_array_header_t *headers, const char *line)
     APR_ARRAY_PUSH(headers, const char *) = value;
 }
 
-/* Lists that options add to. */
+/* Lists for options that may be repeated. */
 static struct {
     apr_array_header_t *headers, *connect_to, *messages;
 } lists;
 
-/* How many colons there are outside of brackets; *second behind the second one. */
-static int count_colons(const char *text, const char **second)
+/* Number of colons outside brackets. *second points after the second one. */
+static int options_count_colons(const char *text, const char **second)
 {
     int count = 0, inside = 0;
     for (; *text; text++) {
@@ -209,14 +215,14 @@ static int count_colons(const char *text, const char **second)
     return count;
 }
 
-/* HOST:PORT:ADDRESS[,ADDRESS]...: the same as connecting to these addresses. */
-static void add_resolve(const char *text)
+/* --resolve HOST:PORT:ADDRESS[,ADDRESS]... becomes an entry of connect_to. */
+static void options_add_resolve(const char *text)
 {
     apr_pool_t *pool = lists.connect_to->pool;
     const char *addresses = NULL, *entry;
     char *list, *one, *last = NULL;
-    if (count_colons(text, &addresses) < 2 || !*addresses) {
-        wrong("--resolve: \"%s\" is not HOST:PORT:ADDRESS[,ADDRESS]...", text);
+    if (options_count_colons(text, &addresses) < 2 || !*addresses) {
+        options_wrong("--resolve: \"%s\" is not HOST:PORT:ADDRESS[,ADDRESS]...", text);
     }
     entry = apr_pstrmemdup(pool, text, (apr_size_t)(addresses - text));
     list = apr_pstrdup(pool, addresses);
@@ -228,25 +234,26 @@ static void add_resolve(const char *text)
     APR_ARRAY_PUSH(lists.connect_to, const char *) = apr_pstrcat(pool, entry, ":", NULL);
 }
 
-static void add_connect_to(const char *text)
+static void options_add_connect_to(const char *text)
 {
     const char *second;
-    if (count_colons(text, &second) != 3) {
-        wrong("--connect-to: \"%s\" is not HOST:PORT:HOST2:PORT2", text);
+    if (options_count_colons(text, &second) != 3) {
+        options_wrong("--connect-to: \"%s\" is not HOST:PORT:HOST2:PORT2", text);
     }
     APR_ARRAY_PUSH(lists.connect_to, const char *) = text;
 }
 
-static void show_version(const char *value)
+static void options_show_version(const char *value)
 {
     if (value && (!strcmp(value, "8") || !strcmp(value, "13"))) {
-        wrong("--version shows the version of this program; use --protocol-version=%s", value);
+        options_wrong("--version shows the version of this program; use --protocol-version=%s",
+                      value);
     }
     puts("wsclient " WS_VERSION);
     exit(WS_EXIT_DONE);
 }
 
-static void read_connection_option(int c)
+static void options_read_connection_option(int c)
 {
     ws_connect_options *to = &ws_options.to;
     switch (c) {
@@ -254,17 +261,17 @@ static void read_connection_option(int c)
         to->proxy = optarg;
         break;
     case OPT_RESOLVE:
-        add_resolve(optarg);
+        options_add_resolve(optarg);
         break;
     case OPT_CONNECT_TO:
-        add_connect_to(optarg);
+        options_add_connect_to(optarg);
         break;
     case OPT_UNIX_SOCKET:
         to->unix_socket = optarg;
         break;
     case OPT_RECONNECT:
         to->reconnect_max =
-            optarg ? (apr_uint32_t)seconds(lists.headers->pool, optarg, "reconnect", 10)
+            optarg ? (apr_uint32_t)options_seconds(lists.headers->pool, optarg, "reconnect", 10)
                    : RECONNECT_MAX;
         to->reconnect = to->reconnect_max < RECONNECT_FIRST ? to->reconnect_max : RECONNECT_FIRST;
         break;
@@ -292,7 +299,7 @@ static void read_connection_option(int c)
     }
 }
 
-static void read_message_option(int c)
+static void options_read_message_option(int c)
 {
     ws_connect_options *to = &ws_options.to;
     apr_int64_t value = 0;
@@ -310,48 +317,51 @@ static void read_message_option(int c)
         ws_options.json = 1;
         break;
     case 'c':
-        check(ws_parse_count(lists.headers->pool, optarg, 1, COUNT_MAX, &value), optarg, "count");
+        options_check(ws_parse_count(lists.headers->pool, optarg, 1, COUNT_MAX, &value), optarg,
+                      "count");
         ws_options.count = (apr_uint64_t)value;
         break;
     case OPT_STAY:
         ws_options.stay = 1;
         break;
     case 't':
-        ws_options.timeout = (apr_uint32_t)seconds(lists.headers->pool, optarg, "timeout", 1);
+        ws_options.timeout =
+            (apr_uint32_t)options_seconds(lists.headers->pool, optarg, "timeout", 1);
         break;
     case OPT_PING:
-        value = seconds(lists.headers->pool, optarg, "ping", 0);
+        value = options_seconds(lists.headers->pool, optarg, "ping", 0);
         to->ping_interval = value ? (apr_uint32_t)value : WS_NEVER;
         break;
     case OPT_CLOSE_TIMEOUT:
         ws_options.close_timeout =
-            (apr_uint32_t)seconds(lists.headers->pool, optarg, "close-timeout", 1);
+            (apr_uint32_t)options_seconds(lists.headers->pool, optarg, "close-timeout", 1);
         break;
     default:
-        read_connection_option(c);
+        options_read_connection_option(c);
     }
 }
 
-static void read_option(int c, const char *next)
+static void options_read_option(int c, const char *next)
 {
     ws_connect_options *to = &ws_options.to;
     switch (c) {
     case 'H':
-        add_header(lists.headers, optarg);
+        options_add_header(lists.headers, optarg);
         break;
     case 'o':
         to->origin = optarg;
         break;
     case 's':
         if (!ws_protocols_valid(optarg)) {
-            wrong("--protocol: \"%s\" is not a list of different names, with commas", optarg);
+            options_wrong("--protocol: \"%s\" is not a list of different names, with commas",
+                          optarg);
         }
         to->protocols = optarg;
         break;
     case OPT_PROTOCOL_VERSION:
         to->version = !strcmp(optarg, "13") ? 13 : !strcmp(optarg, "8") ? 8 : 0;
         if (!to->version) {
-            wrong("--protocol-version: \"%s\" is not 13 or 8", optarg);
+            options_wrong("--protocol-version: \"%s\" is not 13 or 8", optarg);
         }
         break;
     case 'z':
@@ -371,23 +381,23 @@ static void read_option(int c, const char *next)
         ws_options.quiet = 1;
         break;
     case OPT_VERSION:
-        show_version(optarg ? optarg : next);
+        options_show_version(optarg ? optarg : next);
         break;
     case 'h':
         fputs(usage, stdout);
         exit(WS_EXIT_DONE);
     default:
-        read_message_option(c);
+        options_read_message_option(c);
     }
 }
 
-/* What is set whatever the options are, and what they mean together. */
-static void settle(void)
+/* Set constant options, and check combinations. */
+static void options_settle(void)
 {
     ws_connect_options *to = &ws_options.to;
     const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
     if (ws_options.json && ws_options.form == WS_FORM_BINARY) {
-        wrong("--json and --binary exclude each other");
+        options_wrong("--json and --binary exclude each other");
     }
     ws_options.messages = (const char *const *)lists.messages->elts;
     ws_options.message_count = (unsigned)lists.messages->nelts;
@@ -416,13 +426,13 @@ void ws_options_read(int argc, char *argv[], apr_pool_t *pool)
     lists.connect_to = apr_array_make(pool, 4, sizeof(char *));
     lists.messages = apr_array_make(pool, 4, sizeof(char *));
     while ((c = getopt_long(argc, argv, "bx:jc:t:H:o:s:zLkvfqh", long_options, NULL)) != -1) {
-        read_option(c, optind < argc ? argv[optind] : NULL);
+        options_read_option(c, optind < argc ? argv[optind] : NULL);
     }
     if (optind != argc - 1) {
-        wrong(optind == argc ? "the URL is missing" : "there is one URL, not \"%s\"",
-              argv[argc - 1]);
+        options_wrong(optind == argc ? "the URL is missing" : "there is one URL, not \"%s\"",
+                      argv[argc - 1]);
     }
     ws_options.to.url =
         strstr(argv[optind], "://") ? argv[optind] : apr_pstrcat(pool, "ws://", argv[optind], NULL);
-    settle();
+    options_settle();
 }

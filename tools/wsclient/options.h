@@ -9,18 +9,18 @@
 
 #include "include/websocket_client.h"
 
-/** How the program ends: documented in wsclient(1). */
+/** Exit status, documented in wsclient(1). */
 typedef enum {
     WS_EXIT_DONE = 0,
-    WS_EXIT_CLOSED = 1,     /**< the server closed with an error, or too early; or it broke */
-    WS_EXIT_USAGE = 2,      /**< the command line is wrong */
-    WS_EXIT_NO_SERVER = 3,  /**< there was no connection */
-    WS_EXIT_TIMEOUT = 4,    /**< --timeout is over */
-    WS_EXIT_IO = 5,         /**< input or output */
+    WS_EXIT_CLOSED = 1,     /**< closed early, with an error, or aborted */
+    WS_EXIT_USAGE = 2,      /**< invalid command line */
+    WS_EXIT_NO_SERVER = 3,  /**< no connection was established */
+    WS_EXIT_TIMEOUT = 4,    /**< --timeout has passed */
+    WS_EXIT_IO = 5,         /**< error of standard input or output */
     WS_EXIT_INTERRUPT = 130 /**< Ctrl-C */
 } ws_exit;
 
-/** What messages look like on our side. */
+/** How input and output represent messages. */
 typedef enum { WS_FORM_LINES, WS_FORM_BINARY, WS_FORM_HEX } ws_form;
 
 typedef struct ws_cli {
@@ -30,16 +30,16 @@ typedef struct ws_cli {
     const char *const *messages; /**< of --execute, message_count of them */
     unsigned message_count;
     apr_uint32_t close_timeout; /**< milliseconds */
-    apr_uint64_t count;         /**< messages that are waited for, 0: none */
+    apr_uint64_t count;         /**< stop after this many messages, 0: no limit */
     apr_uint32_t timeout;       /**< milliseconds, 0: none */
     const char *record;         /**< a file, or NULL */
-    int terminal;               /**< a person types, and reads */
-    int colour;                 /**< what is shown on standard error may be coloured */
+    int terminal;               /**< interactive: input and output are a terminal */
+    int colour;                 /**< use colours on standard error */
 } ws_cli;
 
 extern ws_cli ws_options;
 
-/** Fill ws_options; ends the program for --help, and where something is wrong. */
+/** Fill ws_options. Exits for --help and for an invalid command line. */
 void ws_options_read(int argc, char *argv[], apr_pool_t *pool);
 
 #endif

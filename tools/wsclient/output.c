@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Writes messages and notes. A slow output pauses the connection, so that memory is bounded. */
+
 #include "tools/wsclient/output.h"
 
 #include <errno.h>
@@ -18,23 +20,24 @@
 #include "tools/wsclient/options.h"
 #include "tools/wsclient/session.h"
 
-/* The terminal has this much to show: more has to wait, bytes. */
+/* Output buffered for the terminal before the connection is paused, bytes. */
 #define SHOWN_MAX (1 << 20)
 
-/* Of the loop, and of the main thread when that is gone: what standard output did not take. */
+/* Output that standard output has not accepted. For the loop's thread; after that has ended, the
+ * main thread. */
 static ws_strbuf kept;
 static apr_size_t kept_pos;
 static ws_watch *watch;
-static int is_file;     /* never keeps us waiting */
-static int is_terminal; /* gets nothing that it would act on */
-static char half[4];    /* the beginning of a character whose end is still to come */
+static int is_file;     /* writes do not block */
+static int is_terminal; /* control characters are replaced */
+static char half[4];    /* the first bytes of an incomplete UTF-8 character */
 static apr_size_t half_len;
-static int error; /* atomic: errno of the first write that failed */
+static int error; /* atomic: errno of the first failed write */
 
-/* For the terminal, under the lock. */
+/* Protects the terminal's buffer. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static ws_strbuf shown;
-static ws_id paused; /* the connection that waits for it, or 0 */
+static ws_id paused; /* the paused connection, or 0 */
 
 void ws_output_init(void)
 {
@@ -50,34 +53,34 @@ int ws_output_error(void)
 
 /* ---- Standard output ---- */
 
-static int takes_more(void)
+static int output_takes_more(void)
 {
     struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
     return is_file || poll(&p, 1, 0) > 0;
 }
 
-/* Write without waiting. A pipe that is ready has room for PIPE_BUF; it is not made non-blocking, since
- * it is not ours alone. @return bytes taken */
-static apr_size_t write_some(const char *data, apr_size_t len)
+/* Write without blocking. A pipe that polls as writable accepts PIPE_BUF bytes. It is not made
+ * non-blocking, because other processes share it. @return bytes written */
+static apr_size_t output_write_some(const char *data, apr_size_t len)
 {
     apr_size_t done = 0;
-    while (done < len && takes_more()) {
+    while (done < len && output_takes_more()) {
         apr_size_t most = is_file ? len - done : PIPE_BUF;
         ssize_t n = write(STDOUT_FILENO, data + done, len - done < most ? len - done : most);
         if (n < 0 && errno != EINTR && errno != EAGAIN) {
             __atomic_store_n(&error, errno, __ATOMIC_RELEASE);
             ws_session_wake();
-            return len; /* to nowhere */
+            return len; /* discard after an error */
         }
         done += n > 0 ? (apr_size_t)n : 0;
     }
     return done;
 }
 
-static void on_ready(ws_conn *c, int fd, unsigned events, void *arg)
+static void output_on_ready(ws_conn *c, int fd, unsigned events, void *arg)
 {
     (void)fd, (void)events, (void)arg;
-    kept_pos += write_some(kept.data + kept_pos, kept.len - kept_pos);
+    kept_pos += output_write_some(kept.data + kept_pos, kept.len - kept_pos);
     if (kept_pos == kept.len) {
         kept.len = kept_pos = 0;
         ws_watch_set(c, watch, 0);
@@ -85,7 +88,7 @@ static void on_ready(ws_conn *c, int fd, unsigned events, void *arg)
     }
 }
 
-static void keep(const char *data, apr_size_t len)
+static void output_keep(const char *data, apr_size_t len)
 {
     ws_strbuf_add(&kept, data, len);
     if (kept.broken) {
@@ -93,29 +96,29 @@ static void keep(const char *data, apr_size_t len)
     }
 }
 
-static void write_all(ws_conn *c, const void *data, apr_size_t len)
+static void output_write_all(ws_conn *c, const void *data, apr_size_t len)
 {
-    apr_size_t done = kept.len || ws_output_error() ? 0 : write_some(data, len);
+    apr_size_t done = kept.len || ws_output_error() ? 0 : output_write_some(data, len);
     if (done == len || ws_output_error()) {
         return;
     }
-    keep((const char *)data + done, len - done);
+    output_keep((const char *)data + done, len - done);
     if (!c) {
-        return; /* ws_output_end() sees to it */
+        return; /* ws_output_end() writes the rest */
     }
     if (watch) {
         ws_watch_set(c, watch, WS_WRITABLE);
     }
     else {
-        watch = ws_watch_start(c, STDOUT_FILENO, WS_WRITABLE, on_ready, NULL);
+        watch = ws_watch_start(c, STDOUT_FILENO, WS_WRITABLE, output_on_ready, NULL);
     }
     if (watch) {
         ws_pause(c);
     }
 }
 
-/* Messages may come in pieces: what is only the beginning of a character waits for the next one. */
-static void write_printable(ws_conn *c, const char *data, apr_size_t len)
+/* Messages may come in pieces: keep an incomplete character for the next piece. */
+static void output_write_printable(ws_conn *c, const char *data, apr_size_t len)
 {
     char *text = malloc(half_len + len), *out = malloc(WS_PRINTABLE_MAX * (half_len + len) + 1);
     apr_size_t whole = half_len + len;
@@ -132,7 +135,8 @@ static void write_printable(ws_conn *c, const char *data, apr_size_t len)
             }
             half_len = 0;
         }
-        write_all(c, out, ws_printable(out, WS_PRINTABLE_MAX * whole + 1, text, whole, "\n\t"));
+        output_write_all(c, out,
+                         ws_printable(out, WS_PRINTABLE_MAX * whole + 1, text, whole, "\n\t"));
     }
     free(text);
     free(out);
@@ -141,20 +145,20 @@ static void write_printable(ws_conn *c, const char *data, apr_size_t len)
 void ws_output_write(ws_conn *c, const void *data, apr_size_t len)
 {
     if (!is_terminal) {
-        write_all(c, data, len);
+        output_write_all(c, data, len);
     }
     else if (len > 0) {
-        write_printable(c, data, len);
+        output_write_printable(c, data, len);
     }
 }
 
 void ws_output_end(void)
 {
-    watch = NULL; /* it has ended with its connection */
+    watch = NULL; /* the watch ended with its connection */
     while (kept_pos < kept.len && !ws_output_error()) {
         struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
         poll(&p, 1, -1);
-        kept_pos += write_some(kept.data + kept_pos, kept.len - kept_pos);
+        kept_pos += output_write_some(kept.data + kept_pos, kept.len - kept_pos);
     }
     ws_strbuf_free(&kept);
     kept = (ws_strbuf){0};
@@ -162,7 +166,7 @@ void ws_output_end(void)
 
 /* ---- The terminal ---- */
 
-static const char *colour(ws_tone tone)
+static const char *output_colour(ws_tone tone)
 {
     static const char *const codes[] = {"", "\33[32m", "\33[2m", "\33[36m", "\33[35m", "\33[31m"};
     return ws_options.colour ? codes[tone] : "";
@@ -176,10 +180,10 @@ void ws_output_show(ws_conn *c, ws_tone tone, const char *mark, const char *data
     }
     len = ws_printable(text, WS_PRINTABLE_MAX * len + 1, data, len, "\n\t");
     pthread_mutex_lock(&lock);
-    ws_strbuf_puts(&shown, colour(tone));
+    ws_strbuf_puts(&shown, output_colour(tone));
     ws_strbuf_puts(&shown, mark);
     ws_strbuf_add(&shown, text, len);
-    ws_strbuf_puts(&shown, *colour(tone) ? "\33[m\n" : "\n");
+    ws_strbuf_puts(&shown, *output_colour(tone) ? "\33[m\n" : "\n");
     if (c && shown.len > SHOWN_MAX && !paused) {
         paused = ws_conn_id(c);
         ws_pause(c);
@@ -189,7 +193,7 @@ void ws_output_show(ws_conn *c, ws_tone tone, const char *mark, const char *data
     ws_session_wake();
 }
 
-static void go_on(ws_conn *c, void *arg)
+static void output_go_on(ws_conn *c, void *arg)
 {
     (void)arg;
     if (c) {
@@ -203,7 +207,7 @@ char *ws_output_take(void)
     ws_id id;
     pthread_mutex_lock(&lock);
     if (shown.len) {
-        ws_strbuf_add(&shown, "", 1); /* the NUL of a text */
+        ws_strbuf_add(&shown, "", 1); /* NUL-terminated */
     }
     text = shown.data;
     id = paused;
@@ -211,7 +215,7 @@ char *ws_output_take(void)
     paused = 0;
     pthread_mutex_unlock(&lock);
     if (id) {
-        ws_run(id, go_on, NULL);
+        ws_run(id, output_go_on, NULL);
     }
     return text;
 }
@@ -223,11 +227,12 @@ void ws_output_note(ws_tone tone, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    ws_printable(line, sizeof(line), text, strlen(text), ""); /* one line, whatever it quotes */
+    /* a single line, even if it quotes server data */
+    ws_printable(line, sizeof(line), text, strlen(text), "");
     if (ws_options.terminal) {
         ws_output_show(NULL, tone, "", line, strlen(line));
     }
     else {
-        fprintf(stderr, "%s%s%s\n", colour(tone), line, *colour(tone) ? "\33[m" : "");
+        fprintf(stderr, "%s%s%s\n", output_colour(tone), line, *output_colour(tone) ? "\33[m" : "");
     }
 }

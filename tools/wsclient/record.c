@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Writes a session as a transcript, with waits where the server may have used a timer. */
+
 #include "tools/wsclient/record.h"
 
 #include <apr_strings.h>
@@ -10,16 +12,18 @@
 #include "tools/wshandler-test/transcript.h"
 #include "tools/wsclient/options.h"
 
-/* The server took this long to say something: its handler may have had a timer, milliseconds. */
+/* A message that takes this long may come from a handler's timer, milliseconds. */
 #define PAUSE 100
 
-/* So much later than it was, no timer is still to come that had come then; milliseconds. */
+/* Added to a recorded wait, so that the timer has fired when the transcript continues;
+ * milliseconds. */
 #define SLACK 30
 
 static FILE *file;
-static apr_uint64_t start, waited; /* milliseconds: of the session, and what the transcript waits */
+/* Start of the session, and the sum of the transcript's waits; milliseconds. */
+static apr_uint64_t start, waited;
 
-static apr_uint64_t now(void)
+static apr_uint64_t record_now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -28,11 +32,11 @@ static apr_uint64_t now(void)
 
 int ws_record_open(const char *name)
 {
-    start = now();
+    start = record_now();
     return (file = fopen(name, "w")) ? 0 : -1;
 }
 
-static void put_header(const char *name, const char *value)
+static void record_put_header(const char *name, const char *value)
 {
     if (value) {
         fprintf(file, "    %s: %s\n", name, value);
@@ -47,26 +51,26 @@ void ws_record_connect(int status, const char *protocol)
     if (!file) {
         return;
     }
-    start = now();
+    start = record_now();
     fprintf(file, "# Recorded by wsclient.\n\nconnect %s%.*s\n", *path == '/' ? "" : "/",
             (int)strcspn(path, "#"), path);
-    put_header("Origin", to->origin);
-    put_header("Sec-WebSocket-Protocol", to->protocols);
+    record_put_header("Origin", to->origin);
+    record_put_header("Sec-WebSocket-Protocol", to->protocols);
     for (const char *const *h = to->headers; *h; h += 2) {
-        put_header(h[0], h[1]);
+        record_put_header(h[0], h[1]);
     }
     if (to->version == 8) {
         fputs("    version 8\n", file);
     }
     fprintf(file, "< %d\n", status);
-    put_header("Sec-WebSocket-Protocol", protocol);
+    record_put_header("Sec-WebSocket-Protocol", protocol);
 }
 
-static void put(char sign, const char *before, ws_say say, int code, const char *data,
-                apr_size_t len, const char *behind)
+static void record_put(char sign, const char *before, ws_say say, int code, const char *data,
+                       apr_size_t len, const char *behind)
 {
     apr_pool_t *pool;
-    apr_uint64_t at = now() - start;
+    apr_uint64_t at = record_now() - start;
     const char *shown;
     size_t word;
     apr_pool_create(&pool, NULL);
@@ -84,16 +88,16 @@ static void put(char sign, const char *before, ws_say say, int code, const char 
 void ws_record_message(char sign, ws_type type, const char *data, apr_size_t len, unsigned where)
 {
     if (file) {
-        put(sign, where & WS_FIRST ? "" : "...", (ws_say)type, 0, data, len,
-            where & WS_LAST ? "" : "...");
+        record_put(sign, where & WS_FIRST ? "" : "...", (ws_say)type, 0, data, len,
+                   where & WS_LAST ? "" : "...");
     }
 }
 
 void ws_record_close(char sign, int code, const char *reason, apr_size_t len)
 {
     if (file) {
-        put(sign, "", code == WS_CLOSE_ABNORMAL ? WS_SAY_BREAK : WS_SAY_CLOSE, code,
-            code == WS_CLOSE_ABNORMAL ? NULL : reason, len, "");
+        record_put(sign, "", code == WS_CLOSE_ABNORMAL ? WS_SAY_BREAK : WS_SAY_CLOSE, code,
+                   code == WS_CLOSE_ABNORMAL ? NULL : reason, len, "");
     }
 }
 

@@ -1,24 +1,24 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** --record: a session as a transcript that wshandler-test plays. On the loop's thread. */
+/** --record: writes a session as a transcript for wshandler-test. For the loop's thread. */
 
 #ifndef WS_TOOLS_RECORD_H
 #define WS_TOOLS_RECORD_H
 
 #include "include/mod_websocket.h"
 
-/** Open the file. @return 0, or -1: errno tells */
+/** Open the file. @return 0, or -1 with errno set */
 int ws_record_open(const char *file);
 
-/** The handshake: with this answer, or refused with this status. protocol: or NULL */
+/** Record the handshake's result. protocol: the subprotocol, or NULL */
 void ws_record_connect(int status, const char *protocol);
 
-/** A message, or a part of one that is sent. where: WS_FIRST, WS_LAST */
+/** Record a message, or a part of one that is sent. where: WS_FIRST, WS_LAST */
 void ws_record_message(char sign, ws_type type, const char *data, apr_size_t len, unsigned where);
 
 void ws_record_close(char sign, int code, const char *reason, apr_size_t len);
 
-/** @return 0, or -1: not all of it could be written */
+/** Close the file. @return 0, or -1: incomplete */
 int ws_record_end(void);
 
 #endif

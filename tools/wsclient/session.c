@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Runs the connection on the loop, and passes data and events between it and the main thread.
+ * Memory in both directions is bounded.
+ */
+
 #include "tools/wsclient/session.h"
 
 #include <errno.h>
@@ -14,17 +19,17 @@
 #include "tools/wsclient/output.h"
 #include "tools/wsclient/record.h"
 
-/* Bytes that may be on their way to the loop, or wait there. */
+/* Limit of bytes queued for the loop, or sent but not acknowledged by it. */
 #define IN_FLIGHT_MAX (512 * 1024)
 
-/* With so many waiting for the socket, no more are asked for; on_drain comes at a quarter of the send
- * queue, which is this much too. */
+/* Stop reading input while this much waits for the socket. on_drain is called at a quarter of the
+ * send queue, which is the same size. */
 #define QUEUED_MAX (1024 * 1024)
 
-/* An answer to our last Close frame is waited for, milliseconds. */
+/* Longest wait for the reply to our last Close frame, milliseconds. */
 #define GOODBYE 1000
 
-/* What a message costs besides its bytes. */
+/* Accounted for each message in addition to its bytes. */
 #define OVERHEAD 64
 
 static ws_client *client;
@@ -35,18 +40,18 @@ static int state;
 static apr_size_t in_flight;
 static ws_id id;
 
-/* How often the closing handshake is looked at, milliseconds. */
+/* Interval of checks during the closing handshake, milliseconds. */
 #define CLOSE_CHECK 200
 
-/* Atomic: the server does not answer our Close frame. */
+/* Atomic: the server does not reply to our Close frame. */
 static int stuck;
 
-/* The loop's, and the main thread's when that is over. */
+/* For the loop's thread; after that has ended, the main thread. */
 static apr_uint64_t received;
-static apr_size_t owed; /* of in_flight: given back when the queue has drained */
+static apr_size_t owed; /* part of in_flight, released when the queue has drained */
 static int exit_code;
 static apr_time_t ping_sent;      /* 0: none */
-static apr_uint64_t wanted_bytes; /* of messages that were wanted */
+static apr_uint64_t wanted_bytes; /* of the messages counted by --count */
 
 ws_session_state ws_session_now(void)
 {
@@ -73,16 +78,16 @@ void ws_session_woken(void)
     ws_woken(wake_fd);
 }
 
-static void set_state(ws_session_state s)
+static void session_set_state(ws_session_state s)
 {
     __atomic_store_n(&state, s, __ATOMIC_RELEASE);
     ws_session_wake();
 }
 
-/* ---- In ---- */
+/* ---- Receiving ---- */
 
-/* @return whether the message is wanted */
-static int count_message(ws_conn *c, apr_size_t len, int last)
+/* @return whether to output the message */
+static int session_count_message(ws_conn *c, apr_size_t len, int last)
 {
     const ws_cli *o = &ws_options;
     if (o->count && received == o->count) {
@@ -90,15 +95,15 @@ static int count_message(ws_conn *c, apr_size_t len, int last)
     }
     received += last != 0;
     wanted_bytes +=
-        ws_options.terminal ? 0 : len + 1; /* a terminal's user does not wait for more */
+        ws_options.terminal ? 0 : len + 1; /* a user at a terminal reads at any pace: do not wait */
     if (o->count && received == o->count) {
         ws_close(c, WS_CLOSE_NORMAL, NULL);
     }
     return 1;
 }
 
-/* A message, or a piece of one. Short lines leave in one call. */
-static void write_out(ws_conn *c, ws_type type, const char *data, apr_size_t len, int last)
+/* Output a message, or a piece of one. Short lines use a single write. */
+static void session_write_out(ws_conn *c, ws_type type, const char *data, apr_size_t len, int last)
 {
     char line[1024];
     int newline = last && type == WS_TEXT && ws_options.form == WS_FORM_LINES;
@@ -114,9 +119,9 @@ static void write_out(ws_conn *c, ws_type type, const char *data, apr_size_t len
     }
 }
 
-/* Whole messages. */
+/* Assembled messages. */
 
-static void show_hex(ws_conn *c, const char *data, apr_size_t len)
+static void session_show_hex(ws_conn *c, const char *data, apr_size_t len)
 {
     static const char digits[] = "0123456789abcdef";
     char *text = malloc(3 * len + 1), *out = text;
@@ -139,9 +144,9 @@ static void show_hex(ws_conn *c, const char *data, apr_size_t len)
     free(text);
 }
 
-static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+static void session_on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
-    if (!count_message(c, len, 1)) {
+    if (!session_count_message(c, len, 1)) {
         return;
     }
     ws_record_message('<', type, data, len, WS_FIRST | WS_LAST);
@@ -149,36 +154,37 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
         ws_json_message(c, type, data, len);
     }
     else if (ws_options.form == WS_FORM_HEX || (type == WS_BINARY && ws_options.terminal)) {
-        show_hex(c, data, len);
+        session_show_hex(c, data, len);
     }
     else if (ws_options.terminal) {
         ws_output_show(c, WS_TONE_MESSAGE, "< ", data, len);
     }
     else {
-        write_out(c, type, data, len, 1);
+        session_write_out(c, type, data, len, 1);
     }
 }
 
-/* Those of any size, as they come. */
-static void on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where)
+/* Streamed messages, in pieces. */
+static void session_on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len,
+                             unsigned where)
 {
-    if (!count_message(c, len, where & WS_LAST)) {
+    if (!session_count_message(c, len, where & WS_LAST)) {
         return;
     }
-    write_out(c, type, data, len, where & WS_LAST);
+    session_write_out(c, type, data, len, where & WS_LAST);
 }
 
-/* ---- Beginning and end ---- */
+/* ---- Opening and closing ---- */
 
 int ws_session_stuck(void)
 {
     return __atomic_load_n(&stuck, __ATOMIC_ACQUIRE);
 }
 
-/* Behind our Close frame the server may send what it still has. It has --close-timeout for the next piece
- * of it or its own Close frame, without the time in which standard output takes nothing. Pings are no
- * progress. */
-static void watch_close(ws_conn *c, void *arg)
+/* Check the closing handshake. After our Close frame the server may still send data. It has
+ * --close-timeout for the next piece or its Close frame; time in which standard output blocks is
+ * not counted. Pings are not progress. */
+static void session_watch_close(ws_conn *c, void *arg)
 {
     static apr_uint64_t before;
     static apr_uint32_t since;
@@ -194,11 +200,11 @@ static void watch_close(ws_conn *c, void *arg)
     }
 }
 
-static void on_open(ws_conn *c)
+static void session_on_open(ws_conn *c)
 {
     const char *protocol = ws_protocol(c);
     __atomic_store_n(&id, ws_conn_id(c), __ATOMIC_RELEASE);
-    ws_timer_start(c, CLOSE_CHECK, CLOSE_CHECK, watch_close, NULL);
+    ws_timer_start(c, CLOSE_CHECK, CLOSE_CHECK, session_watch_close, NULL);
     ws_record_connect(101, protocol);
     if (ws_options.json) {
         ws_json_open(c);
@@ -207,21 +213,21 @@ static void on_open(ws_conn *c)
         ws_output_note(WS_TONE_NOTE, "connected to %s%s%s; Ctrl-D closes", ws_peer(c),
                        protocol ? ", subprotocol " : "", protocol ? protocol : "");
     }
-    set_state(WS_SESSION_OPEN);
+    session_set_state(WS_SESSION_OPEN);
 }
 
-/* The round trip of /ping, microseconds. */
-static void on_pong(ws_conn *c, const char *data, apr_size_t len)
+/* Show the round trip of /ping, microseconds. */
+static void session_on_pong(ws_conn *c, const char *data, apr_size_t len)
 {
     (void)c;
-    if (ping_sent && len) { /* else it answers a ping of the engine's */
+    if (ping_sent && len) { /* others reply to the engine's pings */
         ws_output_note(WS_TONE_NOTE, "pong %.*s: %.1f ms", (int)len, data,
                        (double)(apr_time_now() - ping_sent) / 1000);
         ping_sent = 0;
     }
 }
 
-static void give_back(apr_size_t bytes)
+static void session_give_back(apr_size_t bytes)
 {
     apr_size_t before = __atomic_fetch_sub(&in_flight, bytes, __ATOMIC_ACQ_REL);
     if (before >= IN_FLIGHT_MAX && before - bytes < IN_FLIGHT_MAX) {
@@ -229,22 +235,22 @@ static void give_back(apr_size_t bytes)
     }
 }
 
-static void on_drain(ws_conn *c)
+static void session_on_drain(ws_conn *c)
 {
     (void)c;
-    give_back(owed);
+    session_give_back(owed);
     owed = 0;
 }
 
-/* What we close ourselves is over. */
-static int will_reconnect(const ws_conn *c)
+/* Connections closed by the user are not retried. */
+static int session_will_reconnect(const ws_conn *c)
 {
     return ws_options.to.reconnect && c->closed_by != WS_CLOSED_BY_CLIENT;
 }
 
-static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+static void session_on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
-    /* Behind the peer's Close frame nothing is heard: without one, something may be missing. */
+    /* With the peer's Close frame all data has arrived; without it some may be missing. */
     int whole = c->discard_input, closed_by_server = c->closed_by == WS_CLOSED_BY_SERVER;
     int normal =
         code == WS_CLOSE_NORMAL || code == WS_CLOSE_GOING_AWAY || code == WS_CLOSE_NO_STATUS;
@@ -274,13 +280,13 @@ static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
                        " messages of %" APR_UINT64_T_FMT,
                        received, ws_options.count);
     }
-    give_back(owed);
+    session_give_back(owed);
     owed = 0;
     __atomic_store_n(&id, 0, __ATOMIC_RELEASE);
-    set_state(will_reconnect(c) ? WS_SESSION_CONNECTING : WS_SESSION_OVER);
+    session_set_state(session_will_reconnect(c) ? WS_SESSION_CONNECTING : WS_SESSION_OVER);
 }
 
-static int on_reconnect(void *data, apr_uint32_t delay, const char *reason, int status)
+static int session_on_reconnect(void *data, apr_uint32_t delay, const char *reason, int status)
 {
     (void)data;
     if (status) {
@@ -293,7 +299,7 @@ static int on_reconnect(void *data, apr_uint32_t delay, const char *reason, int 
     return 1;
 }
 
-static void show_headers(ws_tone tone, const char *mark, const char *text)
+static void session_show_headers(ws_tone tone, const char *mark, const char *text)
 {
     while (*text) {
         size_t line = strcspn(text, "\r\n");
@@ -304,7 +310,7 @@ static void show_headers(ws_tone tone, const char *mark, const char *text)
     }
 }
 
-static void show_body(const ws_response *r)
+static void session_show_body(const ws_response *r)
 {
     const char *text = r->body, *end = r->body + r->body_len;
     while (text < end) {
@@ -319,9 +325,9 @@ static void show_body(const ws_response *r)
     }
 }
 
-static void on_response(void *data, const ws_response *r)
+static void session_on_response(void *data, const ws_response *r)
 {
-    static int interim; /* the last one was: the request has been shown */
+    static int interim; /* the previous response was interim: the request has been shown */
     (void)data;
     if (r->status >= 300) {
         ws_json_refused(r);
@@ -330,17 +336,17 @@ static void on_response(void *data, const ws_response *r)
         return;
     }
     if (!interim) {
-        show_headers(WS_TONE_OUT, "> ", r->request);
+        session_show_headers(WS_TONE_OUT, "> ", r->request);
     }
     interim = r->status < 200 && r->status != 101;
     ws_output_note(WS_TONE_IN, "< %d %s", r->status, r->reason);
     for (const char *const *h = r->headers; *h; h += 2) {
         ws_output_note(WS_TONE_IN, "< %s: %s", h[0], h[1]);
     }
-    show_body(r);
+    session_show_body(r);
 }
 
-static void on_failure(void *data, const char *reason, int status)
+static void session_on_failure(void *data, const char *reason, int status)
 {
     (void)data;
     if (status) {
@@ -353,10 +359,10 @@ static void on_failure(void *data, const char *reason, int status)
         ws_output_note(WS_TONE_BAD, "wsclient: %s", reason);
     }
     exit_code = WS_EXIT_NO_SERVER;
-    set_state(WS_SESSION_OVER);
+    session_set_state(WS_SESSION_OVER);
 }
 
-static void on_log(ws_log_level level, const ws_conn *c, const char *text)
+static void session_on_log(ws_log_level level, const ws_conn *c, const char *text)
 {
     (void)c;
     if (level == WS_LOG_TRACE && !strncmp(text, "in: ", 4)) {
@@ -373,21 +379,21 @@ static void on_log(ws_log_level level, const ws_conn *c, const char *text)
 const char *ws_session_start(void)
 {
     static const ws_handler streaming = {.flags = WS_ANY_SIZE | WS_HEAR_OUT,
-                                         .on_open = on_open,
-                                         .on_drain = on_drain,
-                                         .on_pong = on_pong,
-                                         .on_close = on_close,
-                                         .on_frame = on_frame};
+                                         .on_open = session_on_open,
+                                         .on_drain = session_on_drain,
+                                         .on_pong = session_on_pong,
+                                         .on_close = session_on_close,
+                                         .on_frame = session_on_frame};
     static const ws_handler whole = {.flags = WS_HEAR_OUT,
-                                     .on_open = on_open,
-                                     .on_message = on_message,
-                                     .on_drain = on_drain,
-                                     .on_pong = on_pong,
-                                     .on_close = on_close};
+                                     .on_open = session_on_open,
+                                     .on_message = session_on_message,
+                                     .on_drain = session_on_drain,
+                                     .on_pong = session_on_pong,
+                                     .on_close = session_on_close};
     const ws_cli *o = &ws_options;
     const ws_client_options options = {.size = sizeof(options),
                                        .loops = 1,
-                                       .log = on_log,
+                                       .log = session_on_log,
                                        .log_level = o->frames ? WS_LOG_TRACE : WS_LOG_WARNING};
     int streams = !o->json && !o->record && !o->terminal && o->form != WS_FORM_HEX;
     if (ws_wake_create(&wake_fd) != APR_SUCCESS) {
@@ -397,13 +403,13 @@ const char *ws_session_start(void)
         return "no event loop";
     }
     ws_options.to.handler = streams ? &streaming : &whole;
-    ws_options.to.on_failure = on_failure;
-    ws_options.to.on_response = on_response;
-    ws_options.to.on_reconnect = on_reconnect;
+    ws_options.to.on_failure = session_on_failure;
+    ws_options.to.on_response = session_on_response;
+    ws_options.to.on_reconnect = session_on_reconnect;
     return ws_connect(NULL, &ws_options.to) ? NULL : "out of memory";
 }
 
-/* ---- Out ---- */
+/* ---- Sending ---- */
 
 typedef struct block {
     ws_type type;
@@ -418,7 +424,7 @@ int ws_session_takes(void)
            && __atomic_load_n(&in_flight, __ATOMIC_ACQUIRE) < IN_FLIGHT_MAX;
 }
 
-static void do_send(ws_conn *c, void *arg)
+static void session_do_send(ws_conn *c, void *arg)
 {
     block *b = arg;
     if (c) {
@@ -429,14 +435,14 @@ static void do_send(ws_conn *c, void *arg)
             ws_record_message('>', b->type, b->data, b->len, b->where);
         }
         if (ws_queued(c) < QUEUED_MAX) {
-            give_back(b->len + OVERHEAD);
+            session_give_back(b->len + OVERHEAD);
         }
         else {
             owed += b->len + OVERHEAD;
         }
     }
     else {
-        give_back(b->len + OVERHEAD);
+        session_give_back(b->len + OVERHEAD);
     }
     free(b);
 }
@@ -453,13 +459,13 @@ void ws_session_send(ws_type type, unsigned where, const char *data, apr_size_t 
     b->len = len;
     memcpy(b->data, data, len);
     __atomic_add_fetch(&in_flight, len + OVERHEAD, __ATOMIC_ACQ_REL);
-    if (ws_run(__atomic_load_n(&id, __ATOMIC_ACQUIRE), do_send, b) != WS_QUEUED) {
-        give_back(len + OVERHEAD);
+    if (ws_run(__atomic_load_n(&id, __ATOMIC_ACQUIRE), session_do_send, b) != WS_QUEUED) {
+        session_give_back(len + OVERHEAD);
         free(b);
     }
 }
 
-static void do_close(ws_conn *c, void *arg)
+static void session_do_close(ws_conn *c, void *arg)
 {
     block *b = arg;
     if (c && ws_close(c, (int)b->type, b->data) == WS_QUEUED) {
@@ -468,7 +474,7 @@ static void do_close(ws_conn *c, void *arg)
     free(b);
 }
 
-static void do_ping(ws_conn *c, void *arg)
+static void session_do_ping(ws_conn *c, void *arg)
 {
     block *b = arg;
     if (c && ws_ping(c, b->data, b->len) >= 0) {
@@ -477,8 +483,8 @@ static void do_ping(ws_conn *c, void *arg)
     free(b);
 }
 
-/* Run a function with a text, NUL-terminated, and a number. */
-static void run_with(void (*fn)(ws_conn *c, void *arg), int number, const char *text)
+/* Run a function on the loop with a NUL-terminated text and a number. */
+static void session_run_with(void (*fn)(ws_conn *c, void *arg), int number, const char *text)
 {
     size_t len = strlen(text);
     block *b = malloc(sizeof(*b) + len + 1);
@@ -495,12 +501,12 @@ static void run_with(void (*fn)(ws_conn *c, void *arg), int number, const char *
 
 void ws_session_ping(const char *text)
 {
-    run_with(do_ping, 0, *text ? text : "ping");
+    session_run_with(session_do_ping, 0, *text ? text : "ping");
 }
 
 void ws_session_close(int code, const char *reason)
 {
-    run_with(do_close, code, reason);
+    session_run_with(session_do_close, code, reason);
 }
 
 void ws_session_leave(void)

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Edits lines with libedit. The history is kept in a file that only the user can read. */
+
 #include "tools/wsclient/terminal.h"
 
 #include <editline/readline.h>
@@ -17,14 +19,14 @@
 
 #define PROMPT "> "
 
-/* Lines of the history that are kept. */
+/* Lines kept in the history. */
 #define HISTORY 1000
 
 static int started, over;
 static char history_file[PATH_MAX];
 
-/* $XDG_STATE_HOME/wsclient/history, by default below ~/.local/state; folders are made. */
-static void find_history(void)
+/* Use $XDG_STATE_HOME/wsclient/history, by default below ~/.local/state. Creates the folders. */
+static void terminal_find_history(void)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
     int n = state && *state == '/' ? snprintf(history_file, PATH_MAX, "%s/wsclient/history", state)
@@ -32,7 +34,7 @@ static void find_history(void)
                 ? snprintf(history_file, PATH_MAX, "%s/.local/state/wsclient/history", home)
                 : PATH_MAX;
     if (n >= PATH_MAX) {
-        *history_file = '\0'; /* then there is none */
+        *history_file = '\0'; /* no history */
         return;
     }
     for (char *slash = strchr(history_file + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
@@ -42,7 +44,7 @@ static void find_history(void)
     }
 }
 
-static void on_line(char *line)
+static void terminal_on_line(char *line)
 {
     const char *error;
     if (!line) {
@@ -56,27 +58,27 @@ static void on_line(char *line)
         ws_output_note(WS_TONE_BAD, "%s", error);
     }
     free(line);
-    /* libedit has gone back to reading whole lines; this makes it prompt for the next one's keys. */
-    rl_callback_handler_install(PROMPT, on_line);
+    /* after a signal libedit reads whole lines; this restores the prompt and reading by key */
+    rl_callback_handler_install(PROMPT, terminal_on_line);
 }
 
 void ws_terminal_start(void)
 {
     static char name[] = "wsclient";
-    /* Messages are UTF-8, whatever the terminal's environment says or does not say. */
+    /* Messages are UTF-8: use a UTF-8 locale even if the environment has none. */
     if (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8")) {
         setlocale(LC_CTYPE, "C.UTF-8");
     }
     rl_readline_name = name;
     rl_catch_signals = 0;
     rl_initialize();
-    find_history();
+    terminal_find_history();
     using_history();
     stifle_history(HISTORY);
     if (*history_file) {
         read_history(history_file);
     }
-    rl_callback_handler_install(PROMPT, on_line);
+    rl_callback_handler_install(PROMPT, terminal_on_line);
     started = 1;
 }
 
@@ -112,6 +114,6 @@ void ws_terminal_end(void)
     fputs("\r\33[K", stdout);
     fflush(stdout);
     if (*history_file && write_history(history_file) == 0) {
-        chmod(history_file, 0600); /* messages may be anything */
+        chmod(history_file, 0600); /* messages may be confidential */
     }
 }

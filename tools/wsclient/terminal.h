@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Lines that a person types, with editing and a history. On the main thread. */
+/** Line editing with a history. For the main thread. */
 
 #ifndef WS_TOOLS_TERMINAL_H
 #define WS_TOOLS_TERMINAL_H
@@ -8,16 +8,16 @@
 /** Show the prompt. */
 void ws_terminal_start(void);
 
-/** A key was pressed. */
+/** Read typed keys. */
 void ws_terminal_read(void);
 
-/** Whether the person has said that it is over (Ctrl-D). */
+/** Whether the user has typed Ctrl-D. */
 int ws_terminal_over(void);
 
-/** Show lines above the one that is typed. */
+/** Show text above the edited line. */
 void ws_terminal_show(const char *text);
 
-/** Give the terminal back as it was, and keep the history. */
+/** Restore the terminal, and save the history. */
 void ws_terminal_end(void);
 
 #endif

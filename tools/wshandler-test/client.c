@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Plays a client of a transcript over a socket pair, with the protocol code of protocol/. */
+
 #include "tools/wshandler-test/client.h"
 
 #include <errno.h>
@@ -12,10 +14,10 @@
 #include "protocol/close.h"
 #include "protocol/mask.h"
 
-/* Messages of any size come in. */
+/* Accept messages of any size. */
 #define ANY ((uint64_t)1 << 62)
 
-static void append(ws_strbuf *b, const void *data, apr_size_t len)
+static void client_append(ws_strbuf *b, const void *data, apr_size_t len)
 {
     ws_strbuf_add(b, data, len);
     if (b->broken) {
@@ -23,7 +25,7 @@ static void append(ws_strbuf *b, const void *data, apr_size_t len)
     }
 }
 
-static void consume(ws_strbuf *b, apr_size_t n)
+static void client_consume(ws_strbuf *b, apr_size_t n)
 {
     if (n) {
         b->len -= n;
@@ -31,7 +33,8 @@ static void consume(ws_strbuf *b, apr_size_t n)
     }
 }
 
-static void happens(ws_test_client *p, ws_say say, int code, const void *data, apr_size_t len)
+static void client_happens(ws_test_client *p, ws_say say, int code, const void *data,
+                           apr_size_t len)
 {
     ws_happening *e = calloc(1, sizeof(*e) + len + 1);
     if (!e) {
@@ -54,7 +57,7 @@ void ws_test_client_open(ws_test_client *p, int fd)
     p->hixie.max = ANY;
 }
 
-static void hang_up(ws_test_client *p)
+static void client_hang_up(ws_test_client *p)
 {
     if (p->fd >= 0) {
         close(p->fd);
@@ -66,7 +69,7 @@ static void hang_up(ws_test_client *p)
 void ws_test_client_free(ws_test_client *p)
 {
     ws_happening *e;
-    hang_up(p);
+    client_hang_up(p);
     while ((e = ws_test_client_take(p))) {
         free(e);
     }
@@ -75,48 +78,49 @@ void ws_test_client_free(ws_test_client *p)
     ws_strbuf_free(&p->message);
 }
 
-/* ---- Out ---- */
+/* ---- Sending ---- */
 
-static void send_frame(ws_test_client *p, unsigned first, const void *data, apr_size_t len)
+static void client_send_frame(ws_test_client *p, unsigned first, const void *data, apr_size_t len)
 {
-    /* Nobody listens in between, so any key does; one without zeroes shows what is not unmasked. */
+    /* A fixed key makes runs repeatable. It has no zero bytes, so data that is not unmasked shows.
+     * */
     static const unsigned char mask[4] = {0x37, 0xfa, 0x21, 0x3d};
     unsigned char head[WS_HEADER_MAX] = {0};
     apr_size_t at;
     at = ws_frame_header(head, first, len, mask);
-    append(&p->out, head, at);
+    client_append(&p->out, head, at);
     at = p->out.len;
-    append(&p->out, data, len);
+    client_append(&p->out, data, len);
     for (apr_size_t i = 0; i < len; i++) {
         p->out.data[at + i] = (char)(p->out.data[at + i] ^ mask[i % 4]);
     }
 }
 
-static void send_old(ws_test_client *p, unsigned first, const void *data, apr_size_t len)
+static void client_send_old(ws_test_client *p, unsigned first, const void *data, apr_size_t len)
 {
     if (first == (WS_FIN | WS_OP_CLOSE)) {
-        append(&p->out, "\xff\x00", 2);
+        client_append(&p->out, "\xff\x00", 2);
         return;
     }
     if (first & 0xF) {
-        append(&p->out, "", 1);
+        client_append(&p->out, "", 1);
     }
-    append(&p->out, data, len);
+    client_append(&p->out, data, len);
     if (first & WS_FIN) {
-        append(&p->out, "\xff", 1);
+        client_append(&p->out, "\xff", 1);
     }
 }
 
-static void send_close(ws_test_client *p, int code, const char *reason, apr_size_t len)
+static void client_send_close(ws_test_client *p, int code, const char *reason, apr_size_t len)
 {
     unsigned char payload[WS_CONTROL_MAX];
     p->close_code = code;
     if (p->version == 75) {
-        shutdown(p->fd, SHUT_WR); /* its only way to say so */
+        shutdown(p->fd, SHUT_WR); /* TCP has no other way to end the stream */
         return;
     }
     len = ws_close_build(payload, code, reason, len);
-    (p->version > 13 ? send_old : send_frame)(p, WS_FIN | WS_OP_CLOSE, payload, len);
+    (p->version > 13 ? client_send_old : client_send_frame)(p, WS_FIN | WS_OP_CLOSE, payload, len);
 }
 
 void ws_test_client_say(ws_test_client *p, const ws_step *s)
@@ -127,19 +131,19 @@ void ws_test_client_say(ws_test_client *p, const ws_step *s)
     case WS_SAY_BINARY:
         first =
             (s->where & WS_FIRST ? first : WS_OP_CONTINUATION) | (s->where & WS_LAST ? WS_FIN : 0);
-        (p->version > 13 ? send_old : send_frame)(p, first, s->data, s->len);
+        (p->version > 13 ? client_send_old : client_send_frame)(p, first, s->data, s->len);
         break;
     case WS_SAY_PING:
     case WS_SAY_PONG:
         if (p->version <= 13) {
-            send_frame(p, WS_FIN | first, s->data, s->len);
+            client_send_frame(p, WS_FIN | first, s->data, s->len);
         }
         break;
     case WS_SAY_CLOSE:
-        send_close(p, s->code, s->data, s->len);
+        client_send_close(p, s->code, s->data, s->len);
         break;
     case WS_SAY_BREAK:
-        hang_up(p);
+        client_hang_up(p);
         break;
     default:
         p->paused = s->say == WS_SAY_PAUSE;
@@ -147,63 +151,63 @@ void ws_test_client_say(ws_test_client *p, const ws_step *s)
     }
 }
 
-static int write_some(ws_test_client *p)
+static int client_write_some(ws_test_client *p)
 {
     int moved = 0;
     while (p->fd >= 0 && p->out.len) {
         ssize_t n = send(p->fd, p->out.data, p->out.len, MSG_NOSIGNAL);
         if (n < 0) {
             if (errno != EAGAIN && errno != EINTR) {
-                p->out.len = 0; /* that it is broken, reading tells */
+                p->out.len = 0; /* the read will report the error */
             }
             break;
         }
-        consume(&p->out, (apr_size_t)n);
+        client_consume(&p->out, (apr_size_t)n);
         moved = 1;
     }
     return moved;
 }
 
-/* ---- In ---- */
+/* ---- Receiving ---- */
 
-static void on_close(ws_test_client *p, const ws_piece *piece)
+static void client_on_close(ws_test_client *p, const ws_piece *piece)
 {
     int code = 0;
     const char *reason = "";
     apr_size_t len = 0;
     ws_close_parse(piece->data, piece->len, &code, &reason, &len);
     p->close_told = 1;
-    /* What answers the client's own is the module's business, not the handler's. */
+    /* the module, not the handler, sends replies to the client's Close frames */
     if (!p->close_code) {
-        happens(p, WS_SAY_CLOSE, code, reason, len);
-        send_close(p, code, NULL, 0);
+        client_happens(p, WS_SAY_CLOSE, code, reason, len);
+        client_send_close(p, code, NULL, 0);
     }
     else if (code != p->close_code && p->version <= 13) {
-        happens(p, WS_SAY_CLOSE, code, reason, len);
+        client_happens(p, WS_SAY_CLOSE, code, reason, len);
     }
 }
 
-static void on_piece(ws_test_client *p, ws_parse_result what, const ws_piece *piece)
+static void client_on_piece(ws_test_client *p, ws_parse_result what, const ws_piece *piece)
 {
     if (what == WS_PARSE_DATA) {
-        append(&p->message, piece->data, piece->len);
+        client_append(&p->message, piece->data, piece->len);
         if (piece->flags & WS_MESSAGE_LAST) {
-            happens(p, (ws_say)piece->opcode, 0, p->message.data, p->message.len);
+            client_happens(p, (ws_say)piece->opcode, 0, p->message.data, p->message.len);
             p->message.len = 0;
         }
         return;
     }
     if (piece->opcode == WS_OP_CLOSE) {
-        on_close(p, piece);
+        client_on_close(p, piece);
         return;
     }
-    happens(p, (ws_say)piece->opcode, 0, piece->data, piece->len);
+    client_happens(p, (ws_say)piece->opcode, 0, piece->data, piece->len);
     if (piece->opcode == WS_OP_PING && !p->mute && !p->close_code) {
-        send_frame(p, WS_FIN | WS_OP_PONG, piece->data, piece->len);
+        client_send_frame(p, WS_FIN | WS_OP_PONG, piece->data, piece->len);
     }
 }
 
-static void parse(ws_test_client *p)
+static void client_parse(ws_test_client *p)
 {
     unsigned char *at = (unsigned char *)p->in.data;
     size_t len = p->in.len;
@@ -214,35 +218,35 @@ static void parse(ws_test_client *p)
                                 : ws_parser_next(&p->parser, &at, &len, &piece, &error))
                == WS_PARSE_DATA
            || r == WS_PARSE_CONTROL) {
-        on_piece(p, r, &piece);
+        client_on_piece(p, r, &piece);
     }
     if (r == WS_PARSE_FAIL) {
-        happens(p, WS_SAY_BREAK, 0, error.text, strlen(error.text));
-        hang_up(p);
+        client_happens(p, WS_SAY_BREAK, 0, error.text, strlen(error.text));
+        client_hang_up(p);
         return;
     }
-    consume(&p->in, p->in.len - len);
+    client_consume(&p->in, p->in.len - len);
 }
 
-static int read_some(ws_test_client *p)
+static int client_read_some(ws_test_client *p)
 {
     unsigned char buf[65536];
     int moved = 0;
     while (p->fd >= 0 && !p->paused) {
         ssize_t n = recv(p->fd, buf, sizeof(buf), 0);
         if (n > 0) {
-            append(&p->in, buf, (apr_size_t)n);
-            parse(p);
+            client_append(&p->in, buf, (apr_size_t)n);
+            client_parse(p);
             moved = 1;
         }
         else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
             if (!p->close_told && p->version != 75) {
-                happens(p, WS_SAY_BREAK, 0, "", 0);
+                client_happens(p, WS_SAY_BREAK, 0, "", 0);
             }
             else if (p->version == 75 && !p->close_code) {
-                happens(p, WS_SAY_CLOSE, WS_CLOSE_NO_STATUS, "", 0);
+                client_happens(p, WS_SAY_CLOSE, WS_CLOSE_NO_STATUS, "", 0);
             }
-            hang_up(p);
+            client_hang_up(p);
             moved = 1;
         }
         else {
@@ -254,9 +258,9 @@ static int read_some(ws_test_client *p)
 
 int ws_test_client_move(ws_test_client *p)
 {
-    int moved = write_some(p);
-    moved |= read_some(p);
-    return moved | write_some(p);
+    int moved = client_write_some(p);
+    moved |= client_read_some(p);
+    return moved | client_write_some(p);
 }
 
 ws_happening *ws_test_client_take(ws_test_client *p)

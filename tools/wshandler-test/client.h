@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A client of a transcript: the other end of a connection's socket. Nothing here waits. */
+/** A client of a transcript: the other end of a connection's socket. Functions do not block. */
 
 #ifndef WS_TOOLS_ACTOR_H
 #define WS_TOOLS_ACTOR_H
@@ -10,7 +10,7 @@
 #include "protocol/hixie.h"
 #include "tools/wshandler-test/transcript.h"
 
-/** Something that came. */
+/** An event received by the client. */
 typedef struct ws_happening ws_happening;
 struct ws_happening {
     ws_happening *next;
@@ -22,35 +22,35 @@ struct ws_happening {
 
 typedef struct ws_test_client {
     const char *name;
-    int fd; /**< -1: there is no connection, or no more */
+    int fd; /**< -1: not connected */
     int version;
-    int mute;   /**< does not answer pings */
+    int mute;   /**< does not reply to pings */
     int paused; /**< does not read */
-    int lost;   /**< an expectation was not met for long: no more is waited for */
+    int lost;   /**< an expectation timed out: do not wait again */
 
-    int status; /**< of the answer to its handshake */
+    int status; /**< of the handshake's response */
     const char *protocol;
-    apr_table_t *answer; /**< headers of it */
+    apr_table_t *answer; /**< its headers */
 
     ws_parser parser;
     ws_hixie hixie;
     ws_strbuf in, out, message;
     ws_happening *first, **last;
     int close_code;          /**< sent, 0: none */
-    unsigned close_told : 1; /**< the server's has come */
+    unsigned close_told : 1; /**< the server's Close frame has arrived */
 } ws_test_client;
 
-/** status and the like are set already. fd: non-blocking */
+/** Start with the connected non-blocking socket fd. The caller has set status and answer. */
 void ws_test_client_open(ws_test_client *p, int fd);
 void ws_test_client_free(ws_test_client *p);
 
-/** As a step says. */
+/** Send what a step describes. */
 void ws_test_client_say(ws_test_client *p, const ws_step *s);
 
-/** Write and read what can be. @return whether anything was */
+/** Write and read without blocking. @return whether there was progress */
 int ws_test_client_move(ws_test_client *p);
 
-/** What came first, and is the caller's to free; or NULL. */
+/** Take the oldest event. @return to be freed; NULL: none */
 ws_happening *ws_test_client_take(ws_test_client *p);
 
 #endif

@@ -1,7 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What a handler that starts programs asks of httpd: the variables of CGI (RFC 3875, section 4.1), as far
- *  as a transcript says them. */
+/**
+ * CGI variables (RFC 3875, section 4.1) for handlers that start programs, as far as a transcript
+ * sets them.
+ */
 
 #pragma GCC visibility push(default)
 #include <httpd.h>
@@ -27,8 +29,9 @@ char *ap_make_dirstr_parent(apr_pool_t *pool, const char *path)
     return apr_pstrmemdup(pool, path, slash ? (apr_size_t)(slash + 1 - path) : 0);
 }
 
-/* Passwords are not for programs, and from HTTP_PROXY some take a setting: httpd leaves them out. */
-static int add_header(void *request, const char *name, const char *value)
+/* Like httpd, leave out credentials, and Proxy, which would become HTTP_PROXY, a setting of some
+ * programs. */
+static int environment_add_header(void *request, const char *name, const char *value)
 {
     static const char *const secret[] = {"Authorization", "Proxy-Authorization", "Proxy"};
     request_rec *r = request;
@@ -58,7 +61,7 @@ void ap_add_common_vars(request_rec *r)
                      {"REMOTE_ADDR", r->useragent_ip},
                      {"REMOTE_USER", r->user},
                      {"AUTH_TYPE", r->ap_auth_type}};
-    apr_table_do(add_header, r, r->headers_in, NULL);
+    apr_table_do(environment_add_header, r, r->headers_in, NULL);
     for (size_t i = 0; i < sizeof(variables) / sizeof(*variables); i++) {
         if (variables[i].value) {
             apr_table_set(r->subprocess_env, variables[i].name, variables[i].value);

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Loads a handler and runs it on the engine, with a stopped clock, so that results do not depend
+ * on the machine's speed.
+ */
+
 #include "tools/wshandler-test/harness.h"
 #include "tools/wshandler-test/transcript.h"
 
@@ -27,7 +32,7 @@
 #include "httpd/request_api.h"
 #include "protocol/handshake.h"
 
-/* A callback may take this long at least, milliseconds. */
+/* Minimum of the time limit for a callback, milliseconds. */
 #define CALLBACK_MIN 2000
 
 int ws_harness_patience = 10000;
@@ -35,7 +40,7 @@ ws_log_level ws_harness_log_level = WS_LOG_WARNING;
 
 struct ws_harness {
     apr_pool_t *pool;
-    core_dir_config core; /* nothing is set in it */
+    core_dir_config core; /* all zero */
     void *per_dir_config[1];
     ws_handler_line *reg;
     ws_location *location;
@@ -57,7 +62,7 @@ void ws_harness_bail_out(const char *format, ...)
     va_end(args);
     ws_print_line(stdout, "Bail out! %s", text);
     fflush(stdout);
-    _exit(2); /* other threads are at work in what exit() would take apart */
+    _exit(2); /* exit() would free memory that other threads use */
 }
 
 /* ---- Loading ---- */
@@ -76,7 +81,7 @@ const char *ws_harness_configure(ws_harness **stage, const char *handler, int ar
     s->server->process->pool = s->server->process->pconf = pool;
     s->server->server_hostname = "localhost";
     s->server->port = 80;
-    s->server->log.level = APLOG_TRACE8; /* ours decides what is shown */
+    s->server->log.level = APLOG_TRACE8; /* ws_harness_log_level filters */
     s->per_dir_config[AP_CORE_MODULE_INDEX] = &s->core;
     cmd.server = s->server;
     args[0] = (char *)handler;
@@ -95,7 +100,7 @@ const char *ws_harness_configure(ws_harness **stage, const char *handler, int ar
     return NULL;
 }
 
-static const char *set_size(ws_harness *s, const char *text, apr_uint64_t *size)
+static const char *harness_set_size(ws_harness *s, const char *text, apr_uint64_t *size)
 {
     apr_int64_t n = 0;
     const char *error = ws_parse_size(s->pool, text, 0, (apr_int64_t)1 << 32, &n);
@@ -115,7 +120,7 @@ const char *ws_harness_set(ws_harness *s, const char *directive, const char *val
                  {"WebSocketFragmentSize", &s->settings.fragment}};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
         if (!strcmp(directive, sizes[i].name)) {
-            return set_size(s, value, sizes[i].value);
+            return harness_set_size(s, value, sizes[i].value);
         }
     }
     if (!strcmp(directive, "WebSocketSlowReader")) {
@@ -133,8 +138,8 @@ const char *ws_harness_set(ws_harness *s, const char *directive, const char *val
 
 /* ---- The engine ---- */
 
-static void show_log(ws_log_level level, const ws_settings *settings, const ws_conn *c,
-                     const char *text)
+static void harness_show_log(ws_log_level level, const ws_settings *settings, const ws_conn *c,
+                             const char *text)
 {
     (void)settings;
     if (level <= ws_harness_log_level) {
@@ -142,7 +147,7 @@ static void show_log(ws_log_level level, const ws_settings *settings, const ws_c
     }
 }
 
-static int log_shows(ws_log_level level, const ws_settings *settings)
+static int harness_log_shows(ws_log_level level, const ws_settings *settings)
 {
     (void)settings;
     return level <= ws_harness_log_level;
@@ -156,8 +161,8 @@ apr_status_t ws_harness_start(ws_harness *s)
                                        .process = 1,
                                        .locations = &s->location,
                                        .location_count = 1,
-                                       .log = show_log,
-                                       .logs = log_shows};
+                                       .log = harness_show_log,
+                                       .logs = harness_log_shows};
     apr_status_t rv = ws_engine_create(&s->engine, &options, s->pool);
     if (rv != APR_SUCCESS) {
         s->engine = NULL;
@@ -191,7 +196,7 @@ void ws_harness_stop(ws_harness *s)
     current = NULL;
 }
 
-/* What outgoing.c asks of the module. */
+/* Called by httpd/request_api.c. */
 
 ws_engine *ws_child_engine(void)
 {
@@ -206,8 +211,8 @@ const ws_settings *ws_settings_of(request_rec *r)
 
 /* ---- The handshake ---- */
 
-/* Every request_rec has these; the rest of it is empty. */
-static request_rec *make_request(ws_harness *s, const ws_step *step, apr_pool_t *pool)
+/* A request_rec with the fields that every request has; the others are zero. */
+static request_rec *harness_make_request(ws_harness *s, const ws_step *step, apr_pool_t *pool)
 {
     request_rec *r = apr_pcalloc(pool, sizeof(*r));
     conn_rec *c = apr_pcalloc(pool, sizeof(*c));
@@ -257,8 +262,8 @@ static request_rec *make_request(ws_harness *s, const ws_step *step, apr_pool_t 
     return r;
 }
 
-/* The first of the client's that the handler's protocol= names. */
-static const char *agree(const ws_harness *s, request_rec *r)
+/* The client's first subprotocol that the handler's protocol= lists. */
+static const char *harness_agree(const ws_harness *s, request_rec *r)
 {
     const char *list = apr_table_get(r->headers_in, "Sec-WebSocket-Protocol"), *token,
                *found = NULL;
@@ -269,7 +274,7 @@ static const char *agree(const ws_harness *s, request_rec *r)
     return found;
 }
 
-static int ask(const ws_harness *s, ws_request *rq)
+static int harness_ask(const ws_harness *s, ws_request *rq)
 {
     const ws_handler *h = s->location->handler;
     int status = h->on_request ? h->on_request(rq, s->location->config) : 0;
@@ -281,7 +286,7 @@ static int ask(const ws_harness *s, ws_request *rq)
     return status ? status : HTTP_SWITCHING_PROTOCOLS;
 }
 
-static int make_pair(int fd[2])
+static int harness_make_pair(int fd[2])
 {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd) < 0) {
         perror("socketpair");
@@ -297,11 +302,11 @@ void ws_harness_connect(ws_harness *s, ws_test_client *p, const ws_step *connect
     int fd[2];
 
     apr_pool_create(&pool, s->pool);
-    rq.r = make_request(s, connect, pool);
+    rq.r = harness_make_request(s, connect, pool);
     rq.headers = p->answer;
-    rq.protocol = agree(s, rq.r);
-    p->status = s->reg->protocols && !rq.protocol ? HTTP_BAD_REQUEST : ask(s, &rq);
-    if (p->status == HTTP_SWITCHING_PROTOCOLS && make_pair(fd) == 0) {
+    rq.protocol = harness_agree(s, rq.r);
+    p->status = s->reg->protocols && !rq.protocol ? HTTP_BAD_REQUEST : harness_ask(s, &rq);
+    if (p->status == HTTP_SWITCHING_PROTOCOLS && harness_make_pair(fd) == 0) {
         const ws_new_conn n = {
             .fd = fd[1],
             .loop = rq.loop,
@@ -331,32 +336,32 @@ void ws_harness_connect(ws_harness *s, ws_test_client *p, const ws_step *connect
     apr_pool_destroy(pool);
 }
 
-/* ---- Until all is quiet ---- */
+/* ---- Waiting until nothing is in progress ---- */
 
-/* What the loop and the handler's callbacks have to come by before we go on. */
+/* Loops and callback threads that must pass before the test continues. */
 typedef struct barrier {
     pthread_mutex_t lock;
     pthread_cond_t passed;
-    unsigned left; /* those that have not */
+    unsigned left; /* number that have not passed yet */
 } barrier;
 
 typedef struct visit {
     ws_task task;
     barrier *b;
-    int next; /* milliseconds to the next timer; -1: there is none */
-    int due;  /* there are timers whose time has come, but that wait for a tick's end */
+    int next; /* milliseconds to the next timer; -1: none */
+    int due;  /* timers have expired, but run at the end of a tick */
 } visit;
 
 static barrier barrier_all = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
 
-static void expect_more(barrier *b)
+static void harness_expect_more(barrier *b)
 {
     pthread_mutex_lock(&b->lock);
     b->left++;
     pthread_mutex_unlock(&b->lock);
 }
 
-static void pass(barrier *b)
+static void harness_pass(barrier *b)
 {
     pthread_mutex_lock(&b->lock);
     b->left--;
@@ -364,19 +369,20 @@ static void pass(barrier *b)
     pthread_mutex_unlock(&b->lock);
 }
 
-/* Milliseconds that a callback may take. Who is impatient for messages need not have a fast machine. */
-static int callback_patience(void)
+/* Time limit of a callback, milliseconds. A short limit for messages does not shorten it below
+ * CALLBACK_MIN: the machine may be slow. */
+static int harness_callback_patience(void)
 {
     return ws_harness_patience > CALLBACK_MIN ? ws_harness_patience : CALLBACK_MIN;
 }
 
-static int wait_all(barrier *b)
+static int harness_wait_all(barrier *b)
 {
     struct timespec until;
     int rv = 0;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += (long)(callback_patience() % 1000) * 1000000;
-    until.tv_sec += callback_patience() / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec += (long)(harness_callback_patience() % 1000) * 1000000;
+    until.tv_sec += harness_callback_patience() / 1000 + until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&b->lock);
     while (b->left && rv == 0) {
@@ -386,13 +392,13 @@ static int wait_all(barrier *b)
     return rv;
 }
 
-static void on_conn(ws_conn *c, void *arg)
+static void harness_on_conn(ws_conn *c, void *arg)
 {
     (void)c;
-    pass(arg);
+    harness_pass(arg);
 }
 
-static int any_due(const ws_timer_wheel *w, apr_uint32_t now)
+static int harness_any_due(const ws_timer_wheel *w, apr_uint32_t now)
 {
     for (unsigned i = 0; w->count && i < WS_TIMER_WHEEL_SLOTS; i++) {
         for (const ws_alarm *a = w->slot[i]; a; a = a->next) {
@@ -404,33 +410,33 @@ static int any_due(const ws_timer_wheel *w, apr_uint32_t now)
     return 0;
 }
 
-/* Callbacks of a connection keep their order, so those before this one are over when it is called. */
-static void on_turn(ws_loop *loop, ws_task *task)
+/* A connection's callbacks keep their order, so earlier ones have returned when this is called. */
+static void harness_on_turn(ws_loop *loop, ws_task *task)
 {
     visit *v = (visit *)task;
     v->next = ws_timer_wheel_timeout(&loop->wheel, ws_clock());
-    v->due = any_due(&loop->wheel, ws_clock());
+    v->due = harness_any_due(&loop->wheel, ws_clock());
     for (ws_conn *c = loop->heads[0]; c; c = c->next) {
-        expect_more(v->b);
-        if (ws_run(c->id, on_conn, v->b) != WS_QUEUED) {
-            pass(v->b);
+        harness_expect_more(v->b);
+        if (ws_run(c->id, harness_on_conn, v->b) != WS_QUEUED) {
+            harness_pass(v->b);
         }
     }
-    pass(v->b);
+    harness_pass(v->b);
 }
 
-static void one_turn(ws_harness *s, visit *v)
+static void harness_one_turn(ws_harness *s, visit *v)
 {
-    *v = (visit){.task = {.fn = on_turn}, .b = &barrier_all};
-    expect_more(v->b);
+    *v = (visit){.task = {.fn = harness_on_turn}, .b = &barrier_all};
+    harness_expect_more(v->b);
     ws_loop_post(&s->engine->loops[0], &v->task);
-    if (wait_all(&barrier_all)) {
+    if (harness_wait_all(&barrier_all)) {
         ws_harness_bail_out("a callback of the handler does not return within %g s",
-                            callback_patience() / 1000.0);
+                            harness_callback_patience() / 1000.0);
     }
 }
 
-static int move_all(const apr_array_header_t *actors)
+static int harness_move_all(const apr_array_header_t *actors)
 {
     int moved = 0;
     for (int i = 0; i < actors->nelts; i++) {
@@ -439,14 +445,14 @@ static int move_all(const apr_array_header_t *actors)
     return moved;
 }
 
-/* What one connection's callback gives another takes a few turns to get there. */
+/* A message from one connection's callback to another connection takes a few turns. */
 #define QUIET_TURNS 4
 
-static void settle(ws_harness *s, const apr_array_header_t *actors, visit *v)
+static void harness_settle(ws_harness *s, const apr_array_header_t *actors, visit *v)
 {
     for (int quiet = 0; quiet < QUIET_TURNS; quiet++) {
-        one_turn(s, v);
-        if (move_all(actors)) {
+        harness_one_turn(s, v);
+        if (harness_move_all(actors)) {
             quiet = 0;
         }
     }
@@ -455,13 +461,13 @@ static void settle(ws_harness *s, const apr_array_header_t *actors, visit *v)
 void ws_harness_settle(ws_harness *s, const apr_array_header_t *actors)
 {
     visit v;
-    settle(s, actors, &v);
+    harness_settle(s, actors, &v);
 }
 
 void ws_harness_pass(ws_harness *s, const apr_array_header_t *actors, apr_uint32_t left)
 {
     visit v;
-    settle(s, actors, &v);
+    harness_settle(s, actors, &v);
     while (left || v.due) {
         apr_uint32_t step = v.next > 0 ? (apr_uint32_t)v.next : v.next < 0 ? left : 1;
         if (left && step > left) {
@@ -469,7 +475,7 @@ void ws_harness_pass(ws_harness *s, const apr_array_header_t *actors, apr_uint32
         }
         left -= step < left ? step : left;
         ws_clock_advance(step);
-        one_turn(s, &v); /* the loop sees only then what time it is */
-        settle(s, actors, &v);
+        harness_one_turn(s, &v); /* the loop reads the clock only then */
+        harness_settle(s, actors, &v);
     }
 }

@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A stand-in for each function of httpd, so that any handler can be loaded. One that is called ends the
- * test and names itself. httpd_stubs.c and environment.c have those that do something, and they win.
+ * A stub for each function of httpd, so that every handler can be loaded. Calling a stub ends the
+ * test with the function's name. The weak symbols yield to httpd_stubs.c and environment.c.
  */
 
 #include "tools/wshandler-test/harness.h"
 
-static __attribute__((noreturn)) void missing(const char *name)
+static __attribute__((noreturn)) void httpd_missing(const char *name)
 {
     ws_harness_bail_out("the handler calls %s(): that is httpd's, and there is no httpd here",
                         name);
@@ -17,7 +17,7 @@ static __attribute__((noreturn)) void missing(const char *name)
     WS_API void NAME(void) __attribute__((weak, noreturn));                                        \
     void NAME(void)                                                                                \
     {                                                                                              \
-        missing(#NAME);                                                                            \
+        httpd_missing(#NAME);                                                                      \
     }
 
 #include "tools/wshandler-test/functions.inc"

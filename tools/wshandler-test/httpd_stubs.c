@@ -1,7 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What handlers and our own registry.c get in place of httpd: its log, and providers, of which there are
- *  none. */
+/** Replaces httpd for handlers and httpd/plugins.c: the log, and an empty set of providers. */
 
 #pragma GCC visibility push(default)
 #include <httpd.h>
@@ -20,13 +19,13 @@
 
 #pragma GCC visibility push(default)
 
-/* Its address is where the module lies, for handlers without a path. */
+/* Its address identifies the module's folder, for handlers without a path. */
 module AP_MODULE_DECLARE_DATA websocket_module;
 
-/* As the log macros take it: any level is let through to the functions below. */
+/* Used by the log macros; its level lets all lines pass to the functions below. */
 server_rec *ap_server_conf;
 
-static void show(int level, apr_status_t status, const char *format, va_list args)
+static void httpd_stubs_show(int level, apr_status_t status, const char *format, va_list args)
 {
     static const ws_log_level levels[] = {WS_LOG_ERROR,   WS_LOG_ERROR, WS_LOG_ERROR, WS_LOG_ERROR,
                                           WS_LOG_WARNING, WS_LOG_INFO,  WS_LOG_INFO,  WS_LOG_DEBUG};
@@ -42,7 +41,7 @@ static void show(int level, apr_status_t status, const char *format, va_list arg
     ws_print_line(stdout, "# log: %s%s%s", reason, status ? ": " : "", text);
 }
 
-/* All of httpd's log functions: they differ in whom a line is about. */
+/* httpd's log functions, which differ in the object that a line is about. */
 #define LOG_FUNCTION(NAME, TYPE)                                                                   \
     void NAME(const char *file, int line, int module_index, int level, apr_status_t status,        \
               TYPE about, const char *format, ...)                                                 \
@@ -50,7 +49,7 @@ static void show(int level, apr_status_t status, const char *format, va_list arg
         va_list args;                                                                              \
         (void)file, (void)line, (void)module_index, (void)about;                                   \
         va_start(args, format);                                                                    \
-        show(level, status, format, args);                                                         \
+        httpd_stubs_show(level, status, format, args);                                             \
         va_end(args);                                                                              \
     }
 LOG_FUNCTION(ap_log_error_, const server_rec *)

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** wshandler-test: play transcripts to a handler, without httpd. */
+/** wshandler-test: plays transcripts to a handler, without httpd. Reports in TAP. */
 
 #include <apr_general.h>
 #include <apr_getopt.h>
@@ -14,7 +14,7 @@
 #include "tools/wshandler-test/play.h"
 #include "tools/wshandler-test/harness.h"
 
-/* Exit codes. */
+/* Exit status. */
 enum { PASSED, FAILED, NOT_PLAYED };
 
 static const char usage[] =
@@ -43,13 +43,13 @@ static const apr_getopt_option_t options[] = {{"verbose", 'v', 0, NULL},
                                               {"help", 'h', 0, NULL},
                                               {0}};
 
-static __attribute__((noreturn)) void give_up(const char *text)
+static __attribute__((noreturn)) void handler_test_give_up(const char *text)
 {
     ws_print_line(stderr, "wshandler-test: %s", text);
     exit(NOT_PLAYED);
 }
 
-static int set_patience(const char *text)
+static int handler_test_set_patience(const char *text)
 {
     apr_int64_t ms = ws_harness_patience;
     const char *error = ws_parse_seconds(NULL, text, 1, 3600 * 1000, &ms);
@@ -57,8 +57,9 @@ static int set_patience(const char *text)
     return !error;
 }
 
-/* Options only; @return where the rest begins */
-static int read_options(int argc, const char *const *argv, apr_pool_t *pool, int *only_check)
+/* Read the options. @return the index of the first operand */
+static int handler_test_read_options(int argc, const char *const *argv, apr_pool_t *pool,
+                                     int *only_check)
 {
     apr_getopt_t *o;
     const char *value;
@@ -75,8 +76,8 @@ static int read_options(int argc, const char *const *argv, apr_pool_t *pool, int
             *only_check = 1;
             break;
         case 'p':
-            if (!set_patience(value)) {
-                give_up("--patience takes seconds, 0.001 to 3600");
+            if (!handler_test_set_patience(value)) {
+                handler_test_give_up("--patience takes seconds, 0.001 to 3600");
             }
             break;
         default:
@@ -85,13 +86,13 @@ static int read_options(int argc, const char *const *argv, apr_pool_t *pool, int
         }
     }
     if (rv != APR_EOF) {
-        give_up("try --help");
+        handler_test_give_up("try --help");
     }
     return o->ind;
 }
 
-/* The module would look for a name without path in its own folder. */
-static const char *handler_file(const char *name)
+/* dlopen() and the module search other folders for a name without a path: use the absolute one. */
+static const char *handler_test_handler_file(const char *name)
 {
     char *path = realpath(name, NULL);
     if (!path) {
@@ -114,23 +115,23 @@ int main(int argc, const char *const argv[])
     atexit(apr_terminate);
     apr_pool_create(&pool, NULL);
     keys = apr_array_make(pool, 4, sizeof(char *));
-    i = read_options(argc, argv, pool, &only_check);
+    i = handler_test_read_options(argc, argv, pool, &only_check);
     setvbuf(stdout, NULL, _IOLBF, 0);
     ws_clock_hold();
     if (argc - i < 2) {
-        give_up("a handler and a transcript are missing; try --help");
+        handler_test_give_up("a handler and a transcript are missing; try --help");
     }
-    handler = handler_file(argv[i++]);
+    handler = handler_test_handler_file(argv[i++]);
     for (; i < argc && strchr(argv[i], '='); i++) {
         APR_ARRAY_PUSH(keys, const char *) = argv[i];
     }
     if (i == argc) {
-        give_up("the transcript is missing; try --help");
+        handler_test_give_up("the transcript is missing; try --help");
     }
     for (; i < argc; i++) {
         ws_transcript t;
         if ((error = ws_transcript_read(&t, argv[i], pool))) {
-            give_up(error);
+            handler_test_give_up(error);
         }
         if (!only_check && (error = ws_play(&checks, &t, handler, keys, pool))) {
             ws_print_line(stderr, "wshandler-test: %s", error);
@@ -142,7 +143,7 @@ int main(int argc, const char *const argv[])
         return PASSED;
     }
     if (!checks.run && !not_played) {
-        give_up("the transcript expects nothing");
+        handler_test_give_up("the transcript expects nothing");
     }
     printf("1..%d\n", checks.run);
     return not_played ? NOT_PLAYED : checks.failed ? FAILED : PASSED;

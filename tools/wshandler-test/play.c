@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Plays the steps of a transcript, checks expectations, and reports in TAP. */
+
 #include "tools/wshandler-test/play.h"
 
 #include <apr_strings.h>
@@ -12,7 +14,7 @@
 #include "include/mod_websocket.h"
 #include "tools/wshandler-test/harness.h"
 
-/* Bytes of a message that the report shows. */
+/* Longest part of a message in the report, bytes. */
 #define SHOWN 160
 
 typedef struct play {
@@ -25,12 +27,12 @@ typedef struct play {
 
 /* ---- The report ---- */
 
-static void diag(const char *head, const char *text)
+static void play_diag(const char *head, const char *text)
 {
     ws_print_line(stdout, "#   %s%s", head, text);
 }
 
-static void check(play *p, int passed, const ws_step *s, const char *what)
+static void play_check(play *p, int passed, const ws_step *s, const char *what)
 {
     p->checks->run++;
     p->checks->failed += !passed;
@@ -38,7 +40,7 @@ static void check(play *p, int passed, const ws_step *s, const char *what)
                   s->line, what);
 }
 
-static const char *shown(const play *p, const ws_happening *e)
+static const char *play_shown(const play *p, const ws_happening *e)
 {
     if (!e) {
         return "nothing";
@@ -50,7 +52,7 @@ static const char *shown(const play *p, const ws_happening *e)
     return ws_transcript_show(e->say, e->code, e->data, e->len, SHOWN, p->pool);
 }
 
-static const char *wanted(const play *p, const ws_step *s)
+static const char *play_wanted(const play *p, const ws_step *s)
 {
     const char *head;
     if (!s->pattern) {
@@ -60,8 +62,8 @@ static const char *wanted(const play *p, const ws_step *s)
     return apr_pstrcat(p->pool, head, " ~ ", s->pattern, NULL);
 }
 
-/* Where two messages begin to differ. */
-static void show_difference(play *p, const ws_step *s, const ws_happening *e)
+/* Report where two messages begin to differ. */
+static void play_show_difference(play *p, const ws_step *s, const ws_happening *e)
 {
     apr_size_t at = 0, least = s->len < e->len ? s->len : e->len;
     while (at < least && s->data[at] == e->data[at]) {
@@ -71,27 +73,28 @@ static void show_difference(play *p, const ws_step *s, const ws_happening *e)
         return;
     }
     if (s->len != e->len) {
-        diag("", apr_psprintf(p->pool, "expected %" APR_SIZE_T_FMT " bytes, got %" APR_SIZE_T_FMT,
-                              s->len, e->len));
+        play_diag("",
+                  apr_psprintf(p->pool, "expected %" APR_SIZE_T_FMT " bytes, got %" APR_SIZE_T_FMT,
+                               s->len, e->len));
     }
     if (at) {
         apr_size_t from = at > 16 ? at - 16 : 0;
-        diag("they differ from byte ",
-             apr_psprintf(
-                 p->pool, "%" APR_SIZE_T_FMT " on, %s and %s", at,
-                 ws_transcript_show(s->say, 0, s->data + from, s->len - from, 32, p->pool),
-                 ws_transcript_show(e->say, 0, e->data + from, e->len - from, 32, p->pool)));
+        play_diag("they differ from byte ",
+                  apr_psprintf(
+                      p->pool, "%" APR_SIZE_T_FMT " on, %s and %s", at,
+                      ws_transcript_show(s->say, 0, s->data + from, s->len - from, 32, p->pool),
+                      ws_transcript_show(e->say, 0, e->data + from, e->len - from, 32, p->pool)));
     }
 }
 
-static void settle(play *p)
+static void play_settle(play *p)
 {
     ws_harness_settle(p->stage, p->actors);
 }
 
 /* ---- Expectations ---- */
 
-static int matches(const ws_step *s, const char *data, apr_size_t len)
+static int play_matches(const ws_step *s, const char *data, apr_size_t len)
 {
     regmatch_t whole = {.rm_so = 0, .rm_eo = (regoff_t)len};
     if (s->pattern) {
@@ -100,7 +103,7 @@ static int matches(const ws_step *s, const char *data, apr_size_t len)
     return !s->data || (s->len == len && !memcmp(s->data, data, len));
 }
 
-static int fits(const ws_step *s, const ws_happening *e)
+static int play_fits(const ws_step *s, const ws_happening *e)
 {
     if (!e) {
         return s->say == WS_SAY_NOTHING;
@@ -109,51 +112,52 @@ static int fits(const ws_step *s, const ws_happening *e)
         return e->say == WS_SAY_TEXT || e->say == WS_SAY_BINARY;
     }
     return s->say == e->say && (!s->code || s->code == e->code)
-           && (s->say == WS_SAY_BREAK ? !e->len : matches(s, e->data, e->len));
+           && (s->say == WS_SAY_BREAK ? !e->len : play_matches(s, e->data, e->len));
 }
 
-static long now_ms(void)
+static long play_now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* The next event of a peer. What no thread of ours is going to send, one of the handler's own may. */
-static ws_happening *next_event(play *p, ws_test_client *peer, int patience)
+/* The next event of a client. Waits a while even if nothing is in progress: the handler may have
+ * threads of its own. */
+static ws_happening *play_next_event(play *p, ws_test_client *peer, int patience)
 {
-    long until = now_ms() + (peer->lost ? 0 : patience);
+    long until = play_now_ms() + (peer->lost ? 0 : patience);
     ws_happening *e;
-    settle(p);
+    play_settle(p);
     while (!(e = ws_test_client_take(peer))) {
-        long left = until - now_ms();
+        long left = until - play_now_ms();
         struct pollfd fd = {.fd = peer->fd, .events = POLLIN};
         if (left <= 0 || peer->fd < 0 || peer->paused) {
             peer->lost |= patience > 0;
             return NULL;
         }
         poll(&fd, 1, (int)left);
-        settle(p);
+        play_settle(p);
     }
     return e;
 }
 
-static void expect(play *p, ws_test_client *peer, const ws_step *s)
+static void play_expect(play *p, ws_test_client *peer, const ws_step *s)
 {
-    ws_happening *e = next_event(p, peer, s->say == WS_SAY_NOTHING ? 0 : ws_harness_patience);
-    int passed = fits(s, e);
-    check(p, passed, s, s->source);
+    ws_happening *e = play_next_event(p, peer, s->say == WS_SAY_NOTHING ? 0 : ws_harness_patience);
+    int passed = play_fits(s, e);
+    play_check(p, passed, s, s->source);
     if (!passed) {
-        diag("expected: ", wanted(p, s));
-        diag("got:      ", shown(p, e));
+        play_diag("expected: ", play_wanted(p, s));
+        play_diag("got:      ", play_shown(p, e));
         if (e && s->data && s->say == e->say && !s->pattern) {
-            show_difference(p, s, e);
+            play_show_difference(p, s, e);
         }
     }
     free(e);
 }
 
-static void expect_status(play *p, const ws_test_client *peer, const ws_step *s)
+static void play_expect_status(play *p, const ws_test_client *peer, const ws_step *s)
 {
     const apr_array_header_t *headers = apr_table_elts(s->headers);
     const char *missing = NULL;
@@ -169,27 +173,28 @@ static void expect_status(play *p, const ws_test_client *peer, const ws_step *s)
             missing = apr_psprintf(p->pool, "%s: %s", h->key, h->val);
         }
     }
-    check(p, s->code == peer->status && !missing, s, s->source);
+    play_check(p, s->code == peer->status && !missing, s, s->source);
     if (s->code != peer->status) {
-        diag("expected: ", apr_itoa(p->pool, s->code));
-        diag("got:      ", apr_itoa(p->pool, peer->status));
+        play_diag("expected: ", apr_itoa(p->pool, s->code));
+        play_diag("got:      ", apr_itoa(p->pool, peer->status));
     }
     if (missing) {
         const apr_array_header_t *answer = apr_table_elts(peer->answer);
-        diag("expected: ", missing);
+        play_diag("expected: ", missing);
         for (int j = 0; j < answer->nelts; j++) {
             const apr_table_entry_t *a = &APR_ARRAY_IDX(answer, j, apr_table_entry_t);
-            diag(j ? "          " : "got:      ", apr_pstrcat(p->pool, a->key, ": ", a->val, NULL));
+            play_diag(j ? "          " : "got:      ",
+                      apr_pstrcat(p->pool, a->key, ": ", a->val, NULL));
         }
         if (!answer->nelts) {
-            diag("got:      ", "no headers");
+            play_diag("got:      ", "no headers");
         }
     }
 }
 
 /* ---- Steps ---- */
 
-static ws_test_client *find(const play *p, const char *name)
+static ws_test_client *play_find(const play *p, const char *name)
 {
     for (int i = p->actors->nelts; i-- > 0;) {
         ws_test_client *peer = APR_ARRAY_IDX(p->actors, i, ws_test_client *);
@@ -200,25 +205,25 @@ static ws_test_client *find(const play *p, const char *name)
     return NULL;
 }
 
-/* What came, and nobody has expected. */
-static void check_silence(play *p, ws_test_client *peer, const ws_step *s)
+/* Fail if an unexpected event has arrived. */
+static void play_check_silence(play *p, ws_test_client *peer, const ws_step *s)
 {
     ws_happening *e = ws_test_client_take(peer);
     if (e) {
-        check(p, 0, s, apr_psprintf(p->pool, "%s< nothing more", peer->name));
+        play_check(p, 0, s, apr_psprintf(p->pool, "%s< nothing more", peer->name));
         for (; e; e = ws_test_client_take(peer)) {
-            diag("got: ", shown(p, e));
+            play_diag("got: ", play_shown(p, e));
             free(e);
         }
     }
 }
 
-static void connect_peer(play *p, const ws_step *s, const ws_step *next)
+static void play_connect_peer(play *p, const ws_step *s, const ws_step *next)
 {
-    ws_test_client *peer = find(p, s->name);
-    if (peer) { /* the name is used again */
-        settle(p);
-        check_silence(p, peer, s);
+    ws_test_client *peer = play_find(p, s->name);
+    if (peer) { /* the name may be used again */
+        play_settle(p);
+        play_check_silence(p, peer, s);
     }
     peer = apr_pcalloc(p->pool, sizeof(*peer));
     peer->name = s->name;
@@ -228,54 +233,54 @@ static void connect_peer(play *p, const ws_step *s, const ws_step *next)
     APR_ARRAY_PUSH(p->actors, ws_test_client *) = peer;
     ws_harness_connect(p->stage, peer, s);
     if (!(next && next->kind == WS_STEP_STATUS) && peer->status != 101) {
-        check(p, 0, s, s->source);
-        diag("the handshake is refused with ", apr_itoa(p->pool, peer->status));
+        play_check(p, 0, s, s->source);
+        play_diag("the handshake is refused with ", apr_itoa(p->pool, peer->status));
     }
-    settle(p);
+    play_settle(p);
 }
 
 static const char *play_step(play *p, const ws_step *s, const ws_step *next)
 {
     ws_test_client *peer;
     if (s->kind == WS_STEP_CONNECT) {
-        connect_peer(p, s, next);
+        play_connect_peer(p, s, next);
         return NULL;
     }
     if (s->kind == WS_STEP_WAIT) {
         ws_harness_pass(p->stage, p->actors, s->time);
         return NULL;
     }
-    if (!(peer = find(p, s->name))) {
+    if (!(peer = play_find(p, s->name))) {
         return apr_psprintf(p->pool, "%s:%u: nobody called \"%s\" has connected", p->t->file,
                             s->line, s->name);
     }
     switch (s->kind) {
     case WS_STEP_STATUS:
-        expect_status(p, peer, s);
+        play_expect_status(p, peer, s);
         break;
     case WS_STEP_EXPECT:
-        expect(p, peer, s);
+        play_expect(p, peer, s);
         break;
     default:
         if (peer->fd < 0) {
-            check(p, 0, s, s->source);
-            diag("", "the connection has ended");
+            play_check(p, 0, s, s->source);
+            play_diag("", "the connection has ended");
             break;
         }
         ws_test_client_say(peer, s);
-        settle(p);
+        play_settle(p);
     }
     return NULL;
 }
 
-/* Whoever is left says goodbye. */
-static void part(play *p, const ws_step *last)
+/* Close the remaining clients. */
+static void play_part(play *p, const ws_step *last)
 {
     static const ws_step bye = {
         .kind = WS_STEP_SEND, .say = WS_SAY_CLOSE, .code = 1001, .data = ""};
-    settle(p);
+    play_settle(p);
     for (int i = 0; i < p->actors->nelts; i++) {
-        check_silence(p, APR_ARRAY_IDX(p->actors, i, ws_test_client *), last);
+        play_check_silence(p, APR_ARRAY_IDX(p->actors, i, ws_test_client *), last);
     }
     for (int i = 0; i < p->actors->nelts; i++) {
         ws_test_client *peer = APR_ARRAY_IDX(p->actors, i, ws_test_client *);
@@ -284,15 +289,15 @@ static void part(play *p, const ws_step *last)
             ws_test_client_say(peer, &bye);
         }
     }
-    settle(p);
+    play_settle(p);
     for (int i = 0; i < p->actors->nelts; i++) {
         ws_test_client_free(APR_ARRAY_IDX(p->actors, i, ws_test_client *));
     }
 }
 
-/* ---- All of it ---- */
+/* ---- Playing ---- */
 
-static const char *set_up(play *p)
+static const char *play_set_up(play *p)
 {
     const apr_array_header_t *settings = apr_table_elts(p->t->settings);
     for (int i = 0; i < settings->nelts; i++) {
@@ -305,21 +310,21 @@ static const char *set_up(play *p)
     return NULL;
 }
 
-/* A first step that is about the beginning. @return whether there is one */
-static int check_beginning(play *p, ws_step_kind kind, const char *got)
+/* Check a first step that expects configure or start to fail. @return whether there is one */
+static int play_check_beginning(play *p, ws_step_kind kind, const char *got)
 {
     const ws_step *s = (const ws_step *)p->t->steps->elts;
     int passed;
     if (!p->t->steps->nelts || s->kind != kind) {
         return 0;
     }
-    passed = got && matches(s, got, strlen(got));
-    check(p, passed, s, s->source);
+    passed = got && play_matches(s, got, strlen(got));
+    play_check(p, passed, s, s->source);
     if (!passed) {
-        diag("expected: ", s->pattern ? apr_pstrcat(p->pool, "~ ", s->pattern, NULL)
-                           : s->data  ? apr_pstrmemdup(p->pool, s->data, s->len)
-                                      : "an error");
-        diag("got:      ", got ? got : "no error");
+        play_diag("expected: ", s->pattern ? apr_pstrcat(p->pool, "~ ", s->pattern, NULL)
+                                : s->data  ? apr_pstrmemdup(p->pool, s->data, s->len)
+                                           : "an error");
+        play_diag("got:      ", got ? got : "no error");
     }
     return 1;
 }
@@ -333,7 +338,7 @@ static const char *play_steps(play *p)
     int n = p->t->steps->nelts, i;
 
     apr_strerror(rv, reason, sizeof(reason));
-    i = check_beginning(p, WS_STEP_START_FAILS, rv != APR_SUCCESS ? reason : NULL);
+    i = play_check_beginning(p, WS_STEP_START_FAILS, rv != APR_SUCCESS ? reason : NULL);
     if (rv != APR_SUCCESS) {
         return i ? NULL : apr_psprintf(p->pool, "the handler's start: %s", reason);
     }
@@ -341,7 +346,7 @@ static const char *play_steps(play *p)
         error = play_step(p, &steps[i], i + 1 < n ? &steps[i + 1] : NULL);
     }
     if (n) {
-        part(p, &steps[n - 1]);
+        play_part(p, &steps[n - 1]);
     }
     return error;
 }
@@ -356,7 +361,8 @@ const char *ws_play(ws_checks *checks, const ws_transcript *t, const char *handl
     p.actors = apr_array_make(p.pool, 4, sizeof(ws_test_client *));
     all = apr_array_append(p.pool, keys, t->keys);
     error = ws_harness_configure(&p.stage, handler, all->nelts, (char *const *)all->elts, p.pool);
-    if (!check_beginning(&p, WS_STEP_CONFIGURE_FAILS, error) && !error && !(error = set_up(&p))) {
+    if (!play_check_beginning(&p, WS_STEP_CONFIGURE_FAILS, error) && !error
+        && !(error = play_set_up(&p))) {
         error = play_steps(&p);
         ws_harness_stop(p.stage);
     }

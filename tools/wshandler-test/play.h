@@ -1,20 +1,20 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A transcript played to a handler. */
+/** Plays a transcript to a handler. */
 
 #ifndef WS_TOOLS_PLAY_H
 #define WS_TOOLS_PLAY_H
 
 #include "tools/wshandler-test/transcript.h"
 
-/** Checks so far, of all transcripts. */
+/** Counts of checks in all transcripts. */
 typedef struct ws_checks {
     int run, failed;
 } ws_checks;
 
 /**
- * Load the handler, play the transcript, print a line of TAP for each thing that is expected.
- * @param keys  char *: key=value, before those of the transcript
+ * Load the handler, play the transcript, and print a TAP line for each expectation.
+ * @param keys  char *: key=value, added before the transcript's
  * @return NULL, or why it could not be played
  */
 const char *ws_play(ws_checks *checks, const ws_transcript *t, const char *handler,

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What was said, as a transcript writes it. */
+/** Prints events in the syntax of transcripts. */
 
 #include <apr_strings.h>
 #include <stdarg.h>
@@ -28,7 +28,7 @@ void ws_print_line(FILE *stream, const char *format, ...)
     free(len >= 0 ? text : NULL);
 }
 
-static const char *name_of(ws_say say)
+static const char *print_name_of(ws_say say)
 {
     switch (say) {
     case WS_SAY_TEXT:
@@ -50,7 +50,8 @@ static const char *name_of(ws_say say)
     }
 }
 
-static const char *show(const char *data, apr_size_t len, int hex, apr_size_t most, apr_pool_t *p)
+static const char *print_show(const char *data, apr_size_t len, int hex, apr_size_t most,
+                              apr_pool_t *p)
 {
     apr_size_t n = most && most < len ? most : len;
     char *text = apr_palloc(p, 4 * n + 8), *out = text;
@@ -88,13 +89,14 @@ const char *ws_transcript_show(ws_say say, int code, const char *data, apr_size_
         return code == 0 || code == WS_CLOSE_NO_STATUS
                    ? "close"
                    : apr_psprintf(p, len ? "close %d %s" : "close %d", code,
-                                  len ? show(data, len, 0, most, p) : "");
+                                  len ? print_show(data, len, 0, most, p) : "");
     }
     if (!data) {
-        return name_of(say);
+        return print_name_of(say);
     }
     if (say > WS_SAY_PONG || ((say == WS_SAY_PING || say == WS_SAY_PONG) && !len)) {
-        return name_of(say);
+        return print_name_of(say);
     }
-    return apr_pstrcat(p, name_of(say), " ", show(data, len, say == WS_SAY_BINARY, most, p), NULL);
+    return apr_pstrcat(p, print_name_of(say), " ",
+                       print_show(data, len, say == WS_SAY_BINARY, most, p), NULL);
 }

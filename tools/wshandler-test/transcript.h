@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A transcript: what clients and a handler say to each other, read from a file. */
+/** A transcript: the exchange of clients and a handler, parsed from a file. */
 
 #ifndef WS_TOOLS_TRANSCRIPT_H
 #define WS_TOOLS_TRANSCRIPT_H
@@ -10,30 +10,30 @@
 #include <stdio.h>
 
 typedef enum {
-    WS_STEP_CONFIGURE_FAILS, /**< expect; its text is configure's */
+    WS_STEP_CONFIGURE_FAILS, /**< expect; data is configure's error text */
     WS_STEP_START_FAILS,     /**< expect */
     WS_STEP_CONNECT,
-    WS_STEP_STATUS, /**< expect an answer to the handshake */
+    WS_STEP_STATUS, /**< expect a response to the handshake */
     WS_STEP_SEND,
     WS_STEP_EXPECT,
     WS_STEP_WAIT
 } ws_step_kind;
 
-/** What is sent or expected. The first ones have the values of their opcodes. */
+/** What is sent or expected. The first values equal opcodes. */
 typedef enum {
     WS_SAY_TEXT = 0x1,
     WS_SAY_BINARY = 0x2,
     WS_SAY_CLOSE = 0x8,
     WS_SAY_PING = 0x9,
     WS_SAY_PONG = 0xA,
-    WS_SAY_BREAK,   /**< the end, without a Close frame */
+    WS_SAY_BREAK,   /**< end of the connection without a Close frame */
     WS_SAY_PAUSE,   /**< send: the client stops reading */
-    WS_SAY_RESUME,  /**< send: and reads on */
+    WS_SAY_RESUME,  /**< send: the client resumes reading */
     WS_SAY_NOTHING, /**< expect */
-    WS_SAY_ANYTHING /**< expect: one message, whatever it is */
+    WS_SAY_ANYTHING /**< expect: any one message */
 } ws_say;
 
-/** The client of a connect step, beyond its headers. */
+/** The client of a connect step, without its headers. */
 typedef struct ws_who {
     const char *user, *auth_type, *peer, *vhost;
     int version, secure, mute;
@@ -44,21 +44,21 @@ typedef struct ws_step {
     ws_step_kind kind;
     unsigned line;
     const char *source; /**< the line, for the report */
-    const char *name;   /**< of the connection, "" for the only one */
+    const char *name;   /**< of the connection; "": the only one */
     ws_say say;
     const char *data; /**< bytes, or a Close frame's reason; NULL: any */
     apr_size_t len;
-    const char *pattern; /**< instead of data: it has to match this one */
+    const char *pattern; /**< expect: a regular expression for data */
     regex_t regex;
     int code;             /**< of a Close frame, or a status; 0: any */
     unsigned where;       /**< send: WS_FIRST, WS_LAST */
     apr_uint32_t time;    /**< wait: milliseconds */
     const char *uri;      /**< connect */
     ws_who who;           /**< connect */
-    apr_table_t *headers; /**< connect: of the request; status: that the answer has to have */
+    apr_table_t *headers; /**< connect: of the request; status: required in the response */
 } ws_step;
 
-/** What stands in front: settings, as directives name them, and keys. */
+/** A parsed file: settings, in the syntax of directives, keys and steps. */
 typedef struct ws_transcript {
     const char *file;
     apr_array_header_t *keys;  /**< char *: key=value */
@@ -66,13 +66,13 @@ typedef struct ws_transcript {
     apr_array_header_t *steps; /**< ws_step */
 } ws_transcript;
 
-/** Print a line, of which no terminal acts on anything. */
+/** Print a line with control characters escaped. */
 void ws_print_line(FILE *stream, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/** @return NULL, or what is wrong, with file and line */
+/** Parse a file. @return NULL, or an error text with file and line */
 const char *ws_transcript_read(ws_transcript *t, const char *file, apr_pool_t *p);
 
-/** What was said as a transcript writes it. most: bytes of data that are shown, 0: all */
+/** Format an event as a transcript would. most: bytes of data that are shown, 0: all */
 const char *ws_transcript_show(ws_say say, int code, const char *data, apr_size_t len,
                                apr_size_t most, apr_pool_t *p);
 
