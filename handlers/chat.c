@@ -1,26 +1,27 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A chat with rooms: an example of channels to read, and to begin with.
+ * A chat with rooms: an example of channels, to read and to start from.
  *
  *     WebSocketHandler ws_chat.so
  *
- * A client says where it wants to be and who it is, and then what it has to say:
+ * A client enters a room with a name, and then sends messages:
  *
  *     {"enter":"lobby","name":"Ann"}
  *     {"say":"Hello"}
  *
- * and is told what happens in its room:
+ * It receives the events of its room:
  *
- *     {"kind":"room","room":"lobby","id":"00aa..."}                   it is there; id is its own
- *     {"kind":"here","id":"00bb...","name":"Bob"}                     Bob is there, or has come
+ *     {"kind":"room","room":"lobby","id":"00aa..."}                   it has entered, with this id
+ *     {"kind":"here","id":"00bb...","name":"Bob"}                     Bob is present, or has
+ * entered
  *     {"kind":"said","id":"00bb...","name":"Bob","text":"Hello","at":1700000000}
  *     {"kind":"left","id":"00bb...","name":"Bob"}
- *     {"kind":"missed"}                                               something that was said
+ *     {"kind":"missed"}                                               messages are missing
  *     {"kind":"error","text":"..."}
  *
- * A room is a channel, "chat/" and its name, so that it spans all processes; where WebSocketHistory keeps
- * it, who enters is told first what was said before. Who is there is known by presence.
+ * A room is the channel "chat/" and its name, so it spans all processes. If WebSocketHistory is
+ * set, a client that enters first receives earlier messages. Presence lists the members.
  */
 
 #include "mod_websocket.h"
@@ -35,18 +36,18 @@
 #define NICK_MAX 40
 #define WORDS_MAX 4000
 
-#define JSON 2 /* of ws_event_form() */
+#define JSON 2 /* index of the JSON form for ws_event_form() */
 
 typedef struct guest {
-    reading reading; /* first */
-    int entering;    /* its room is not open yet */
+    reading reading; /* must be first */
+    int entering;    /* entering is in progress */
     char name[NICK_MAX + 1];
     char channel[WS_CHANNEL_MAX + 1]; /* empty: in no room */
 } guest;
 
 /* ---- JSON ---- */
 
-static cJSON *object(const char *kind, ws_id id, const char *name, apr_size_t len)
+static cJSON *chat_object(const char *kind, ws_id id, const char *name, apr_size_t len)
 {
     cJSON *o = cJSON_CreateObject();
     char text[WS_MEMBER_MAX + 1];
@@ -62,41 +63,41 @@ static cJSON *object(const char *kind, ws_id id, const char *name, apr_size_t le
     return o;
 }
 
-/* Takes over the object. */
-static char *print(cJSON *o)
+/* Print and free an object. */
+static char *chat_print(cJSON *o)
 {
     char *text = cJSON_PrintUnformatted(o);
     cJSON_Delete(o);
     return text;
 }
 
-/* Takes over the object. */
-static void tell(ws_conn *c, cJSON *o)
+/* Send and free an object. */
+static void chat_tell(ws_conn *c, cJSON *o)
 {
-    char *text = print(o);
+    char *text = chat_print(o);
     if (text) {
         ws_send(c, WS_TEXT, text, strlen(text));
     }
     cJSON_free(text);
 }
 
-static void complain(ws_conn *c, const char *text)
+static void chat_complain(ws_conn *c, const char *text)
 {
-    cJSON *o = object("error", 0, NULL, 0);
+    cJSON *o = chat_object("error", 0, NULL, 0);
     cJSON_AddStringToObject(o, "text", text);
-    tell(c, o);
+    chat_tell(c, o);
 }
 
-/* ---- What happens in a room ---- */
+/* ---- Events of a room ---- */
 
-/* Who is in a room, on the way to the guest that has just entered. */
+/* The members of a room, on the way to a client that has entered. */
 typedef struct guest_list {
     ws_id id;
     apr_size_t count;
     char *texts[];
 } guest_list;
 
-static void send_list(ws_conn *c, void *arg)
+static void chat_send_list(ws_conn *c, void *arg)
 {
     guest_list *l = arg;
     for (apr_size_t i = 0; i < l->count; i++) {
@@ -113,9 +114,9 @@ static void send_list(ws_conn *c, void *arg)
     }
 }
 
-/* The guest itself is not in the list: it has been told that it has come. On any thread. */
-static void list_guests(const char *channel, const ws_member *members, apr_size_t count,
-                        int complete, void *arg)
+/* Called on any thread. The list omits the client itself, which has received "room". */
+static void chat_list_guests(const char *channel, const ws_member *members, apr_size_t count,
+                             int complete, void *arg)
 {
     ws_id *id = arg;
     guest_list *l = calloc(1, sizeof(*l) + count * sizeof(*l->texts));
@@ -123,13 +124,13 @@ static void list_guests(const char *channel, const ws_member *members, apr_size_
     for (apr_size_t i = 0; l && i < count; i++) {
         if (members[i].id != *id || members[i].server != ws_server()) {
             l->texts[l->count++] =
-                print(object("here", members[i].id, members[i].data, members[i].len));
+                chat_print(chat_object("here", members[i].id, members[i].data, members[i].len));
         }
     }
     if (!l) {
         ws_close_id(*id, WS_CLOSE_TRY_LATER, NULL);
     }
-    else if (ws_run(*id, send_list, l) != WS_QUEUED) {
+    else if (ws_run(*id, chat_send_list, l) != WS_QUEUED) {
         while (l->count) {
             cJSON_free(l->texts[--l->count]);
         }
@@ -138,14 +139,14 @@ static void list_guests(const char *channel, const ws_member *members, apr_size_
     free(id);
 }
 
-/* Nothing more is read of the guest until it has been told who is there. */
-static void has_entered(ws_conn *c, guest *g, const char *channel)
+/* Read nothing more from the client until it has received the list. */
+static void chat_has_entered(ws_conn *c, guest *g, const char *channel)
 {
     ws_id *id = malloc(sizeof(*id));
     if (id) {
         *id = ws_conn_id(c);
         reading_expect(&g->reading, 1);
-        if (ws_presence(channel, list_guests, id) < 0) {
+        if (ws_presence(channel, chat_list_guests, id) < 0) {
             reading_answered(&g->reading, 1);
             free(id);
         }
@@ -157,7 +158,7 @@ static void has_entered(ws_conn *c, guest *g, const char *channel)
     reading_settle(c, &g->reading);
 }
 
-static int on_channel(ws_conn *c, const ws_event *e)
+static int chat_on_channel(ws_conn *c, const ws_event *e)
 {
     cJSON *o;
     char *text;
@@ -166,15 +167,15 @@ static int on_channel(ws_conn *c, const ws_event *e)
     case WS_EVENT_MESSAGE:
         return WS_FORM_AS_IS;
     case WS_EVENT_LIVE:
-        has_entered(c, ws_data(c), e->channel);
+        chat_has_entered(c, ws_data(c), e->channel);
         return WS_FORM_NONE;
     case WS_EVENT_GAP:
-        o = object("missed", 0, NULL, 0);
+        o = chat_object("missed", 0, NULL, 0);
         break;
     default:
-        o = object(e->kind == WS_EVENT_JOIN ? "here" : "left", e->id, e->data, e->len);
+        o = chat_object(e->kind == WS_EVENT_JOIN ? "here" : "left", e->id, e->data, e->len);
     }
-    /* Made for the first guest, and sent to all. */
+    /* Printed once for all clients. */
     text = cJSON_PrintUnformatted(o);
     form = ws_event_has_form(e, JSON) ? JSON
            : text                     ? ws_event_form(e, JSON, WS_TEXT, text, strlen(text))
@@ -184,9 +185,9 @@ static int on_channel(ws_conn *c, const ws_event *e)
     return form;
 }
 
-/* ---- What guests do ---- */
+/* ---- Requests ---- */
 
-static void leave(ws_conn *c, guest *g)
+static void chat_leave(ws_conn *c, guest *g)
 {
     if (*g->channel) {
         ws_unsubscribe(c, g->channel);
@@ -194,7 +195,7 @@ static void leave(ws_conn *c, guest *g)
     }
 }
 
-static void enter(ws_conn *c, guest *g, const char *room, const char *name)
+static void chat_enter(ws_conn *c, guest *g, const char *room, const char *name)
 {
     ws_subscription how = {.flags = WS_MEMBER | WS_WATCH | WS_RESUME, .member = g->name};
     char channel[WS_CHANNEL_MAX + 1];
@@ -202,19 +203,19 @@ static void enter(ws_conn *c, guest *g, const char *room, const char *name)
     apr_snprintf(channel, sizeof(channel), "chat/%s", room);
     if (!name || !*name || strlen(name) > NICK_MAX || strlen(room) > NICK_MAX
         || !ws_channel_valid(channel)) {
-        complain(c,
-                 "A room's name has letters, digits and - _ . only; yours is not empty; both have "
-                 "at most 40 bytes.");
+        chat_complain(
+            c, "A room's name has letters, digits and - _ . only; yours is not empty; both have "
+               "at most 40 bytes.");
         return;
     }
-    leave(c, g);
+    chat_leave(c, g);
     apr_cpystrn(g->name, name, sizeof(g->name));
     how.member_len = strlen(name);
-    o = object("room", ws_conn_id(c), NULL, 0);
+    o = chat_object("room", ws_conn_id(c), NULL, 0);
     cJSON_AddStringToObject(o, "room", room);
-    tell(c, o); /* then what was said there before, and what is said now */
+    chat_tell(c, o); /* followed by earlier messages, then new ones */
     if (ws_subscribe(c, channel, &how) < 0) {
-        complain(c, "This room is closed to you.");
+        chat_complain(c, "This room is closed to you.");
         return;
     }
     apr_cpystrn(g->channel, channel, sizeof(g->channel));
@@ -222,45 +223,45 @@ static void enter(ws_conn *c, guest *g, const char *room, const char *name)
     g->entering = 1;
 }
 
-static void say(ws_conn *c, const guest *g, const char *words)
+static void chat_say(ws_conn *c, const guest *g, const char *words)
 {
-    cJSON *o = object("said", ws_conn_id(c), g->name, strlen(g->name));
+    cJSON *o = chat_object("said", ws_conn_id(c), g->name, strlen(g->name));
     char *text;
     cJSON_AddStringToObject(o, "text", words);
     cJSON_AddNumberToObject(o, "at", (double)apr_time_as_msec(apr_time_now()));
     text = cJSON_PrintUnformatted(o);
     if (!*g->channel || strlen(words) > WORDS_MAX) {
-        complain(c, *g->channel ? "That is too long." : "Enter a room first.");
+        chat_complain(c, *g->channel ? "That is too long." : "Enter a room first.");
     }
     else if (ws_may(c, WS_MAY_PUBLISH, g->channel) == 0) {
-        complain(c, "You may not say anything here.");
+        chat_complain(c, "You may not say anything here.");
     }
     else if (!text || ws_publish(g->channel, WS_TEXT, text, strlen(text), 0, NULL, NULL) < 0) {
-        complain(c, "Too much is being said; say that again later.");
+        chat_complain(c, "Too much is being said; say that again later.");
     }
     cJSON_free(text);
     cJSON_Delete(o);
 }
 
-static void on_open(ws_conn *c)
+static void chat_on_open(ws_conn *c)
 {
     ws_set_data(c, calloc(1, sizeof(guest)));
 }
 
-static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+static void chat_on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     cJSON *o = type == WS_TEXT ? cJSON_ParseWithLength(data, len) : NULL;
     const char *room = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "enter"));
     const char *words = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "say"));
     guest *g = ws_data(c);
     if (g && room) {
-        enter(c, g, room, cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "name")));
+        chat_enter(c, g, room, cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "name")));
     }
     else if (g && words) {
-        say(c, g, words);
+        chat_say(c, g, words);
     }
     else {
-        complain(c, "Enter a room, or say something.");
+        chat_complain(c, "Enter a room, or say something.");
     }
     cJSON_Delete(o);
     if (g) {
@@ -268,16 +269,16 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
     }
 }
 
-/* Whoever is gone has left the room by that. */
-static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+/* The module has unsubscribed the connection, so it has left the room. */
+static void chat_on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
     (void)code, (void)reason, (void)len;
     free(ws_data(c));
     ws_set_data(c, NULL);
 }
 
-WS_HANDLER(chat) = {.on_open = on_open,
-                    .on_message = on_message,
-                    .on_channel = on_channel,
+WS_HANDLER(chat) = {.on_open = chat_on_open,
+                    .on_message = chat_on_message,
+                    .on_channel = chat_on_channel,
                     .on_drain = reading_drained,
-                    .on_close = on_close};
+                    .on_close = chat_on_close};

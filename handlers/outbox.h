@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Bytes that wait until a non-blocking socket or pipe takes them. Owns no memory while none do. */
+/** A queue of bytes for a non-blocking socket or pipe. An empty queue owns no memory. */
 
 #ifndef WS_HANDLERS_OUTBOX_H
 #define WS_HANDLERS_OUTBOX_H
@@ -12,7 +12,7 @@
 
 #include <apr.h>
 
-/** Zeroed at first. */
+/** Initialized with zeroes. */
 typedef struct outbox {
     char *data;
     apr_size_t len, pos;
@@ -29,7 +29,7 @@ static inline void outbox_clear(outbox *o)
     memset(o, 0, sizeof(*o));
 }
 
-/** Put bytes behind the others. @return 0; -1 when there is no memory */
+/** Append bytes. @return 0; -1: out of memory */
 static inline int outbox_add(outbox *o, const void *data, apr_size_t len)
 {
     char *more;
@@ -37,7 +37,8 @@ static inline int outbox_add(outbox *o, const void *data, apr_size_t len)
     if (len == 0) {
         return 0;
     }
-    if (o->pos > o->len / 2) { /* what never runs empty must not grow for ever */
+    if (o->pos > o->len / 2) { /* reuse the space of written bytes, even if the queue is never
+                                * empty */
         o->len -= o->pos;
         memmove(o->data, o->data + o->pos, o->len);
         o->pos = 0;
@@ -51,7 +52,9 @@ static inline int outbox_add(outbox *o, const void *data, apr_size_t len)
     return 0;
 }
 
-/** Write what it takes. SIGPIPE is ignored in httpd. @return 0, or the error that it is broken with */
+/**
+ * Write until the descriptor is full. httpd ignores SIGPIPE. @return 0, or errno of a failed write
+ */
 static inline int outbox_write(outbox *o, int fd)
 {
     while (outbox_left(o)) {

@@ -1,11 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Requests whose answers are larger than they are, or come later: no more of them are read of a connection
- * while answers are under way, or wait to be sent. So a client has no more answers waiting than it
- * takes, however fast it asks.
+ * Back-pressure for requests whose replies are larger than they are, or arrive later. While replies
+ * are pending or queued, no more requests are read from the connection. So the queue of a client is
+ * bounded by what it reads, however fast it sends.
  *
- * A `reading` stands at the beginning of what ws_data() points to. All functions: [callback].
+ * A `reading` must be the first member of the structure at ws_data(). All functions: [callback].
  */
 
 #ifndef WS_HANDLERS_READING_H
@@ -13,16 +13,16 @@
 
 #include "mod_websocket.h"
 
-/** Requests that may wait for an answer which is as small as they are. */
+/** Maximum number of pending replies, if they are as small as their requests. */
 #define READING_ANSWERS_MAX 64
 
-/** Bytes that may wait to be sent while requests are read. */
+/** Bytes queued for sending above which no requests are read. */
 #define READING_QUEUE_MAX (16 * 1024)
 
 typedef struct reading {
-    unsigned answers; /**< that are to come */
-    unsigned alone;   /**< of these, large ones: each is waited for */
-    int full;         /**< what waits to be sent is waited for */
+    unsigned answers; /**< pending replies */
+    unsigned alone;   /**< of these, large ones: wait for each */
+    int full;         /**< waiting for the send queue to drain */
 } reading;
 
 static inline void reading_update(ws_conn *c, const reading *r)
@@ -35,7 +35,7 @@ static inline void reading_update(ws_conn *c, const reading *r)
     }
 }
 
-/* What was sent in the callback before has left, or on_drain has come or will. */
+/* The previous callback's output has been sent, or on_drain has been or will be called. */
 static inline void reading_after_flush(ws_conn *c, void *arg)
 {
     reading *r = c ? ws_data(c) : NULL;
@@ -46,7 +46,7 @@ static inline void reading_after_flush(ws_conn *c, void *arg)
     }
 }
 
-/** Behind each request, and each answer. */
+/** Call after each request and each reply. */
 static inline void reading_settle(ws_conn *c, reading *r)
 {
     if (!r->full && ws_queued(c) > READING_QUEUE_MAX) {
@@ -55,21 +55,21 @@ static inline void reading_settle(ws_conn *c, reading *r)
     reading_update(c, r);
 }
 
-/** An answer is to come. */
+/** A reply is pending. */
 static inline void reading_expect(reading *r, int alone)
 {
     r->answers++;
     r->alone += alone != 0;
 }
 
-/** It has been sent, or there is none. reading_settle() has to follow. */
+/** It has been sent, or failed. Call reading_settle() afterwards. */
 static inline void reading_answered(reading *r, int alone)
 {
     r->answers--;
     r->alone -= alone != 0;
 }
 
-/** ws_handler.on_drain, or called by it. */
+/** For ws_handler.on_drain. */
 static inline void reading_drained(ws_conn *c)
 {
     reading *r = ws_data(c);

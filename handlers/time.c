@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Tells the time: at once when a client connects, and from then on every interval.
+ * Sends the time when a client connects, and then at every interval.
  *
  *     WebSocketHandler ws_time.so interval=SECONDS format=STRFTIME
  *
@@ -24,21 +24,22 @@ typedef struct {
 
 static const time_config defaults = {"%Y-%m-%dT%H:%M:%S%z", 1000};
 
-/* The longest text of the time, and a NUL. */
+/* Longest text of the time, with its NUL, bytes. */
 #define TEXT_SIZE 128
 
-/** The length of the text, 0 if there is none or if it is too long. */
-static apr_size_t print_time(const time_config *config, char text[TEXT_SIZE])
+/** @return the text's length; 0: empty or too long */
+static apr_size_t time_print_time(const time_config *config, char text[TEXT_SIZE])
 {
     struct timespec now;
     struct tm local;
 
-    /* Not time(2): it may lag behind by a tick of the kernel's, and tell the second before. */
+    /* Not time(2): it may lag by a tick of the kernel, and return the previous second. */
     clock_gettime(CLOCK_REALTIME, &now);
     return strftime(text, TEXT_SIZE, config->format, localtime_r(&now.tv_sec, &local));
 }
 
-static const char *configure(apr_pool_t *pconf, const char *key, const char *value, void **data)
+static const char *time_configure(apr_pool_t *pconf, const char *key, const char *value,
+                                  void **data)
 {
     time_config *config = *data;
 
@@ -59,7 +60,7 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
         char text[TEXT_SIZE];
 
         config->format = apr_pstrdup(pconf, value);
-        if (print_time(config, text) == 0) {
+        if (time_print_time(config, text) == 0) {
             return "takes a format of strftime that makes 1 to 127 bytes";
         }
         return NULL;
@@ -67,25 +68,25 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
     return "unknown key; there are interval and format";
 }
 
-/* A client too slow for the time is closed by the module: WS_FULL needs no answer here. */
-static void tell(ws_conn *c, void *arg)
+/* WS_FULL is ignored: the module closes a client that is too slow. */
+static void time_tell(ws_conn *c, void *arg)
 {
     char text[TEXT_SIZE];
 
     (void)arg;
-    ws_send(c, WS_TEXT, text, print_time(ws_config(c), text));
+    ws_send(c, WS_TEXT, text, time_print_time(ws_config(c), text));
 }
 
-static void open_clock(ws_conn *c)
+static void time_open_clock(ws_conn *c)
 {
     const time_config *config = ws_config(c);
     struct timespec now;
 
-    tell(c, NULL);
-    /* On full seconds from then on: a tick just before one would tell the old second again. */
+    time_tell(c, NULL);
+    /* Wait until shortly after a full second: a tick before it would send the old second again. */
     clock_gettime(CLOCK_REALTIME, &now);
     ws_timer_start(c, config->interval - (apr_uint32_t)(now.tv_nsec / 1000000), config->interval,
-                   tell, NULL);
+                   time_tell, NULL);
 }
 
-WS_HANDLER(time) = {.configure = configure, .on_open = open_clock};
+WS_HANDLER(time) = {.configure = time_configure, .on_open = time_open_clock};

@@ -5,14 +5,14 @@
  *
  *     WebSocketHandler ws_channel.so channel=news channel=user:%{user}
  *
- * Keys: channel=NAME, several times, in which %{user} stands for the user, %{path:N} for the Nth segment of
- * the path, %{arg:NAME} for an argument of the query string; publish=on lets clients publish to the channels
- * that they are subscribed to; echo=off does not send them what they have published; presence=on makes them
- * members, by their user's name or the argument "name".
+ * Keys: channel=NAME, repeatable, expands %{user}, %{path:N} (Nth segment of the path) and
+ * %{arg:NAME} (argument of the query string); publish=on lets clients publish to their channels;
+ * echo=off does not send them their own messages; presence=on makes them members, by user name or
+ * the argument "name".
  *
- * A client without subprotocol gets messages as they are published, and what it sends is published to all
- * of its channels. With ?after=POSITION it gets first what it has missed. Clients that speak channel.v1.json
- * do more: docs/channels.md.
+ * A client without subprotocol receives published messages unchanged, and publishes each of its
+ * messages to all its channels. With ?after=POSITION it first receives missed messages. Clients
+ * with channel.v1.json can do more: docs/channels.md.
  */
 
 #include "../reading.h"
@@ -26,7 +26,7 @@
 
 #define PROTOCOL "channel.v1.json"
 
-/* Of ws_event_form(). */
+/* Index of the JSON form for ws_event_form(). */
 #define JSON 2
 
 typedef struct names {
@@ -39,23 +39,24 @@ typedef struct settings {
     int publish, echo, presence;
 } settings;
 
-/* Of a connection. */
+/* State of a connection. */
 typedef struct client {
-    reading reading; /* first */
-    /* A subscription whose WS_EVENT_LIVE is its answer; one at a time. */
-    char *subscribing; /* to which channel, or NULL */
+    reading reading; /* must be first */
+    /* The subscription in progress, answered by WS_EVENT_LIVE; one at a time. */
+    char *subscribing; /* its channel, or NULL */
     cJSON *number;     /* id of the request, or NULL */
 } client;
 
 /* ---- Configuration ---- */
 
-static const char *set_flag(const char *value, int *flag)
+static const char *channel_set_flag(const char *value, int *flag)
 {
     *flag = !strcmp(value, "on");
     return *flag || !strcmp(value, "off") ? NULL : "say on or off";
 }
 
-static const char *configure(apr_pool_t *pconf, const char *key, const char *value, void **config)
+static const char *channel_configure(apr_pool_t *pconf, const char *key, const char *value,
+                                     void **config)
 {
     settings *s = *config;
     char name[WS_CHANNEL_MAX + 1];
@@ -77,22 +78,22 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
                    : "takes a channel's name, 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = ! and of "
                      "%{user}, %{path:N} (N from 1 to 100) and %{arg:NAME}";
     }
-    return !strcmp(key, "publish")    ? set_flag(value, &s->publish)
-           : !strcmp(key, "echo")     ? set_flag(value, &s->echo)
-           : !strcmp(key, "presence") ? set_flag(value, &s->presence)
+    return !strcmp(key, "publish")    ? channel_set_flag(value, &s->publish)
+           : !strcmp(key, "echo")     ? channel_set_flag(value, &s->echo)
+           : !strcmp(key, "presence") ? channel_set_flag(value, &s->presence)
                                       : "the keys are channel, publish, echo and presence";
 }
 
 /* ---- JSON ---- */
 
-static int speaks_json(const ws_conn *c)
+static int channel_speaks_json(const ws_conn *c)
 {
     const char *protocol = ws_protocol(c);
     return protocol && !strcmp(protocol, PROTOCOL);
 }
 
-/* Takes over the object. */
-static void send_json(ws_conn *c, cJSON *o, const cJSON *number)
+/* Send and free an object. */
+static void channel_send_json(ws_conn *c, cJSON *o, const cJSON *number)
 {
     char *text = json_print(o, number);
     if (text) {
@@ -101,9 +102,9 @@ static void send_json(ws_conn *c, cJSON *o, const cJSON *number)
     cJSON_free(text);
 }
 
-/* ---- What happens on channels ---- */
+/* ---- Events of channels ---- */
 
-static cJSON *object_of(const ws_event *e)
+static cJSON *channel_object_of(const ws_event *e)
 {
     static const char *const types[] = {"", "message", "subscribed", "gap", "join", "leave"};
     cJSON *o = json_answer(types[e->kind], e->channel);
@@ -119,7 +120,7 @@ static cJSON *object_of(const ws_event *e)
     return o;
 }
 
-static void subscribed(client *me)
+static void channel_subscribed(client *me)
 {
     if (me->subscribing) {
         reading_answered(&me->reading, 1);
@@ -130,7 +131,7 @@ static void subscribed(client *me)
     }
 }
 
-static int on_channel(ws_conn *c, const ws_event *e)
+static int channel_on_channel(ws_conn *c, const ws_event *e)
 {
     client *me = ws_data(c);
     cJSON *number = NULL;
@@ -138,46 +139,47 @@ static int on_channel(ws_conn *c, const ws_event *e)
     int form, answers = e->kind == WS_EVENT_LIVE && me && me->subscribing
                         && !strcmp(me->subscribing, e->channel);
 
-    if (!speaks_json(c)) {
+    if (!channel_speaks_json(c)) {
         return WS_FORM_AS_IS;
     }
-    if (answers) { /* made for this connection only */
+    if (answers) { /* specific to this connection */
         number = me->number;
     }
     else if (ws_event_has_form(e, JSON)) {
         return JSON;
     }
-    text = json_print(object_of(e), number);
+    text = json_print(channel_object_of(e), number);
     form = text ? ws_event_form(e, JSON, WS_TEXT, text, strlen(text)) : WS_FORM_NONE;
     cJSON_free(text);
     if (answers) {
-        subscribed(me);
+        channel_subscribed(me);
         reading_settle(c, &me->reading);
     }
     return form;
 }
 
-/* ---- What clients say ---- */
+/* ---- Requests of clients ---- */
 
-/* What is to be answered later: known on any thread, sent in a callback of the connection. */
+/* A pending request. Its result arrives on any thread; the reply is sent in a callback of the
+ * connection. */
 typedef struct request {
     ws_id id;
     int json, alone;
     cJSON *number;
-    char *text; /* the answer, or NULL: there is none */
+    char *text; /* the reply, or NULL: none */
     char channel[WS_CHANNEL_MAX + 1];
 } request;
 
-/* Inside ws_publish(): what is told now needs no way back to the connection. */
+/* Set inside ws_publish(): a result that arrives now is already on the connection's thread. */
 static __thread request *being_published;
 
-static request *request_new(ws_conn *c, const char *channel, const cJSON *number, int alone)
+static request *channel_request_new(ws_conn *c, const char *channel, const cJSON *number, int alone)
 {
     request *q = calloc(1, sizeof(*q));
     client *me = ws_data(c);
     if (q) {
         q->id = ws_conn_id(c);
-        q->json = speaks_json(c);
+        q->json = channel_speaks_json(c);
         q->alone = alone;
         q->number = number ? cJSON_Duplicate(number, 0) : NULL;
         apr_cpystrn(q->channel, channel, sizeof(q->channel));
@@ -186,45 +188,45 @@ static request *request_new(ws_conn *c, const char *channel, const cJSON *number
     return q;
 }
 
-static void request_free(request *q)
+static void channel_request_free(request *q)
 {
     cJSON_Delete(q->number);
     cJSON_free(q->text);
     free(q);
 }
 
-/* It comes to nothing, or has been answered. */
-static void request_end(ws_conn *c, request *q)
+/* The request has failed, or has been answered. */
+static void channel_request_end(ws_conn *c, request *q)
 {
     client *me = c ? ws_data(c) : NULL;
     if (me && q) {
         reading_answered(&me->reading, q->alone);
     }
     if (q) {
-        request_free(q);
+        channel_request_free(q);
     }
 }
 
-static void send_answer(ws_conn *c, void *arg)
+static void channel_send_answer(ws_conn *c, void *arg)
 {
     request *q = arg;
     if (c && q->text) {
         ws_send(c, WS_TEXT, q->text, strlen(q->text));
     }
-    request_end(c, q);
+    channel_request_end(c, q);
     if (c && ws_data(c)) {
         reading_settle(c, ws_data(c));
     }
 }
 
-static void answer_later(request *q)
+static void channel_answer_later(request *q)
 {
-    if (ws_run(q->id, send_answer, q) != WS_QUEUED) {
-        request_free(q);
+    if (ws_run(q->id, channel_send_answer, q) != WS_QUEUED) {
+        channel_request_free(q);
     }
 }
 
-static void has_been_published(const ws_published *what, void *arg)
+static void channel_has_been_published(const ws_published *what, void *arg)
 {
     request *q = arg;
     if (what->status < 0 && !q->json) {
@@ -240,10 +242,10 @@ static void has_been_published(const ws_published *what, void *arg)
         q->text = json_print(o, q->number);
     }
     if (being_published == q && !q->text) {
-        being_published = NULL; /* publish() ends it */
+        being_published = NULL; /* channel_publish() frees it */
     }
     else {
-        answer_later(q);
+        channel_answer_later(q);
     }
 }
 
@@ -252,27 +254,27 @@ typedef struct search {
     int found;
 } search;
 
-static void is_it(const char *channel, void *arg)
+static void channel_is_it(const char *channel, void *arg)
 {
     search *s = arg;
     s->found |= !strcmp(channel, s->channel);
 }
 
-static int may_publish(ws_conn *c, const char *channel)
+static int channel_may_publish(ws_conn *c, const char *channel)
 {
     const settings *s = ws_config(c);
     search here = {channel, 0};
     int says = ws_may(c, WS_MAY_PUBLISH, channel);
     if (says < 0 && s->publish) {
-        ws_subscriptions_of(c, is_it, &here);
+        ws_subscriptions_of(c, channel_is_it, &here);
     }
     return says < 0 ? here.found : says;
 }
 
-static void refuse(ws_conn *c, const char *channel, ws_status status, const cJSON *number)
+static void channel_refuse(ws_conn *c, const char *channel, ws_status status, const cJSON *number)
 {
-    if (speaks_json(c)) {
-        send_json(c, json_error(channel, status_words(status)), number);
+    if (channel_speaks_json(c)) {
+        channel_send_json(c, json_error(channel, status_words(status)), number);
     }
     else if (status == WS_FORBIDDEN) {
         ws_close(c, WS_CLOSE_POLICY, "publishing is not allowed");
@@ -282,31 +284,31 @@ static void refuse(ws_conn *c, const char *channel, ws_status status, const cJSO
     }
 }
 
-static void publish(ws_conn *c, const char *channel, ws_type type, const char *data, apr_size_t len,
-                    const cJSON *number)
+static void channel_publish(ws_conn *c, const char *channel, ws_type type, const char *data,
+                            apr_size_t len, const cJSON *number)
 {
     const settings *s = ws_config(c);
     request *q = NULL;
-    ws_status status = !ws_channel_valid(channel)                  ? WS_BAD_NAME
-                       : !may_publish(c, channel)                  ? WS_FORBIDDEN
-                       : !(q = request_new(c, channel, number, 0)) ? WS_FULL
-                                                                   : WS_QUEUED;
+    ws_status status = !ws_channel_valid(channel)                          ? WS_BAD_NAME
+                       : !channel_may_publish(c, channel)                  ? WS_FORBIDDEN
+                       : !(q = channel_request_new(c, channel, number, 0)) ? WS_FULL
+                                                                           : WS_QUEUED;
     if (status == WS_QUEUED) {
         being_published = q;
         status = ws_publish(channel, type, data, len, s->echo ? 0 : ws_conn_id(c),
-                            has_been_published, q);
+                            channel_has_been_published, q);
     }
     if (status < 0) {
-        refuse(c, channel, status, number);
+        channel_refuse(c, channel, status, number);
     }
     if (q && (status < 0 || !being_published)) {
-        request_end(c, q);
+        channel_request_end(c, q);
     }
     being_published = NULL;
 }
 
-static void has_members(const char *channel, const ws_member *members, apr_size_t count,
-                        int complete, void *arg)
+static void channel_has_members(const char *channel, const ws_member *members, apr_size_t count,
+                                int complete, void *arg)
 {
     request *q = arg;
     cJSON *o = json_answer("presence", channel), *list = cJSON_AddArrayToObject(o, "members");
@@ -318,38 +320,39 @@ static void has_members(const char *channel, const ws_member *members, apr_size_
     cJSON_AddBoolToObject(o, "complete", complete);
     cJSON_AddNumberToObject(o, "subscribers", ws_subscribers(channel));
     q->text = json_print(o, q->number);
-    answer_later(q);
+    channel_answer_later(q);
 }
 
-static ws_status do_presence(ws_conn *c, const char *channel, const cJSON *number)
+static ws_status channel_do_presence(ws_conn *c, const char *channel, const cJSON *number)
 {
     search here = {channel, 0};
     request *q;
     ws_status status;
-    ws_subscriptions_of(c, is_it, &here);
+    ws_subscriptions_of(c, channel_is_it, &here);
     if (!here.found) {
-        return WS_GONE; /* who is there is the affair of those who are there */
+        return WS_GONE; /* presence is shown only to members */
     }
-    q = request_new(c, channel, number, 1);
-    if ((status = q ? ws_presence(channel, has_members, q) : WS_FULL) < 0) {
-        request_end(c, q);
+    q = channel_request_new(c, channel, number, 1);
+    if ((status = q ? ws_presence(channel, channel_has_members, q) : WS_FULL) < 0) {
+        channel_request_end(c, q);
     }
     return status;
 }
 
-/* More than the channels of the line only where WebSocketSubscribe says so. */
-static int may_subscribe(ws_conn *c, const char *channel)
+/* Channels of the directive are allowed; others need WebSocketSubscribe. */
+static int channel_may_subscribe(ws_conn *c, const char *channel)
 {
     search here = {channel, 0};
     int says = ws_may(c, WS_MAY_SUBSCRIBE, channel);
     if (says < 0) {
-        ws_subscriptions_of(c, is_it, &here);
+        ws_subscriptions_of(c, channel_is_it, &here);
     }
     return says < 0 ? here.found : says;
 }
 
-/* What is wrong is refused before anything changes. */
-static ws_status do_subscribe(ws_conn *c, const char *channel, const cJSON *o, const cJSON *number)
+/* Checks everything before any change. */
+static ws_status channel_do_subscribe(ws_conn *c, const char *channel, const cJSON *o,
+                                      const cJSON *number)
 {
     const cJSON *after = cJSON_GetObjectItemCaseSensitive(o, "after");
     const char *member = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "member"));
@@ -359,7 +362,7 @@ static ws_status do_subscribe(ws_conn *c, const char *channel, const cJSON *o, c
     if (!ws_channel_valid(channel)) {
         return WS_BAD_NAME;
     }
-    if (!may_subscribe(c, channel)) {
+    if (!channel_may_subscribe(c, channel)) {
         return WS_FORBIDDEN;
     }
     if (after) {
@@ -382,21 +385,21 @@ static ws_status do_subscribe(ws_conn *c, const char *channel, const cJSON *o, c
     me->number = number ? cJSON_Duplicate(number, 0) : NULL;
     reading_expect(&me->reading, 1);
     if ((status = ws_subscribe(c, channel, &how)) < 0) {
-        subscribed(me);
+        channel_subscribed(me);
     }
     return status;
 }
 
-static void do_publish(ws_conn *c, const char *channel, const cJSON *o, const cJSON *number)
+static void channel_do_publish(ws_conn *c, const char *channel, const cJSON *o, const cJSON *number)
 {
     const cJSON *data = cJSON_GetObjectItemCaseSensitive(o, "data");
     char *text = data && !cJSON_IsString(data) ? cJSON_PrintUnformatted(data) : NULL;
     const char *what = text ? text : cJSON_GetStringValue(data);
-    publish(c, channel, WS_TEXT, what ? what : "", what ? strlen(what) : 0, number);
+    channel_publish(c, channel, WS_TEXT, what ? what : "", what ? strlen(what) : 0, number);
     cJSON_free(text);
 }
 
-static void on_json(ws_conn *c, const char *data, apr_size_t len)
+static void channel_on_json(ws_conn *c, const char *data, apr_size_t len)
 {
     cJSON *o = cJSON_ParseWithLength(data, len);
     const cJSON *number = cJSON_GetObjectItemCaseSensitive(o, "id");
@@ -408,36 +411,36 @@ static void on_json(ws_conn *c, const char *data, apr_size_t len)
         number = NULL;
     }
     if (!type || !channel) {
-        send_json(c, json_error(NULL, "an object with \"type\" and \"channel\" is expected"),
-                  number);
+        channel_send_json(
+            c, json_error(NULL, "an object with \"type\" and \"channel\" is expected"), number);
     }
     else if (!strcmp(type, "subscribe")) {
-        status = do_subscribe(c, channel, o, number);
+        status = channel_do_subscribe(c, channel, o, number);
     }
     else if (!strcmp(type, "unsubscribe")) {
         status = ws_unsubscribe(c, channel);
     }
     else if (!strcmp(type, "publish")) {
-        do_publish(c, channel, o, number);
+        channel_do_publish(c, channel, o, number);
     }
     else if (!strcmp(type, "presence")) {
-        status = do_presence(c, channel, number);
+        status = channel_do_presence(c, channel, number);
     }
     else {
-        send_json(c,
-                  json_error(channel, "the types are subscribe, unsubscribe, publish and presence"),
-                  number);
+        channel_send_json(
+            c, json_error(channel, "the types are subscribe, unsubscribe, publish and presence"),
+            number);
     }
     if (status < 0) {
-        send_json(c, json_error(channel, status_words(status)), number);
+        channel_send_json(c, json_error(channel, status_words(status)), number);
     }
     else if (type && channel && !strcmp(type, "unsubscribe")) {
-        send_json(c, json_answer("unsubscribed", channel), number);
+        channel_send_json(c, json_answer("unsubscribed", channel), number);
     }
     cJSON_Delete(o);
 }
 
-/* ---- A connection ---- */
+/* ---- Opening and closing ---- */
 
 typedef struct plain_message {
     ws_conn *c;
@@ -446,23 +449,23 @@ typedef struct plain_message {
     apr_size_t len;
 } plain_message;
 
-static void publish_plain(const char *channel, void *arg)
+static void channel_publish_plain(const char *channel, void *arg)
 {
     const plain_message *m = arg;
-    publish(m->c, channel, m->type, m->data, m->len, NULL);
+    channel_publish(m->c, channel, m->type, m->data, m->len, NULL);
 }
 
-static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+static void channel_on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     plain_message m = {c, type, data, len};
     if (!ws_data(c)) {
-        return; /* it is being closed for want of memory */
+        return; /* out of memory: the connection is being closed */
     }
-    if (!speaks_json(c)) {
-        ws_subscriptions_of(c, publish_plain, &m);
+    if (!channel_speaks_json(c)) {
+        ws_subscriptions_of(c, channel_publish_plain, &m);
     }
     else if (type == WS_TEXT) {
-        on_json(c, data, len);
+        channel_on_json(c, data, len);
     }
     else {
         ws_close(c, WS_CLOSE_UNSUPPORTED, PROTOCOL " is text");
@@ -470,15 +473,15 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
     reading_settle(c, ws_data(c));
 }
 
-static int on_request(ws_request *rq, void *config)
+static int channel_on_request(ws_request *rq, void *config)
 {
     (void)config;
-    ws_request_choose_protocol(rq, PROTOCOL); /* if the client offers it */
+    ws_request_choose_protocol(rq, PROTOCOL); /* ignored if the client does not offer it */
     return 0;
 }
 
-/* By what others know a connection: its user's name, or the argument "name". */
-static void be_member(ws_conn *c, char *text, ws_subscription *how)
+/* The member's name: its user's name, or the argument "name". */
+static void channel_be_member(ws_conn *c, char *text, ws_subscription *how)
 {
     const char *args = ws_args(c), *name = ws_user(c);
     char *decoded = args && !name ? malloc(strlen(args) + 1) : NULL;
@@ -494,7 +497,7 @@ static void be_member(ws_conn *c, char *text, ws_subscription *how)
     free(decoded);
 }
 
-static void on_open(ws_conn *c)
+static void channel_on_open(ws_conn *c)
 {
     const settings *s = ws_config(c);
     char name[WS_CHANNEL_MAX + 2], after[64], member[WS_MEMBER_MAX];
@@ -511,7 +514,7 @@ static void on_open(ws_conn *c)
     }
     how.flags = *after ? WS_RESUME : 0;
     if (s->presence) {
-        be_member(c, member, &how);
+        channel_be_member(c, member, &how);
     }
     for (const names *n = s->channels; n; n = n->next) {
         ws_status status = channel_expand(c, n->pattern, name, sizeof(name))
@@ -526,21 +529,21 @@ static void on_open(ws_conn *c)
     }
 }
 
-static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+static void channel_on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
     client *me = ws_data(c);
     (void)code, (void)reason, (void)len;
     if (me) {
-        subscribed(me);
+        channel_subscribed(me);
         free(me);
     }
     ws_set_data(c, NULL);
 }
 
-WS_HANDLER(channel) = {.configure = configure,
-                       .on_request = on_request,
-                       .on_open = on_open,
-                       .on_message = on_message,
+WS_HANDLER(channel) = {.configure = channel_configure,
+                       .on_request = channel_on_request,
+                       .on_open = channel_on_open,
+                       .on_message = channel_on_message,
                        .on_drain = reading_drained,
-                       .on_close = on_close,
-                       .on_channel = on_channel};
+                       .on_close = channel_on_close,
+                       .on_channel = channel_on_channel};

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Creates and prints the JSON objects of the subprotocol channel.v1.json. */
+
 #include "json.h"
 
 #include <apr_base64.h>

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Objects of channel.v1.json. */
+/** JSON objects of the subprotocol channel.v1.json. */
 
 #ifndef WS_HANDLERS_CHANNEL_JSON_H
 #define WS_HANDLERS_CHANNEL_JSON_H
@@ -9,25 +9,27 @@
 
 #include <cjson/cJSON.h>
 
-/** An object with a type, and a channel if that is not NULL. */
+/** Create an object with a type, and a channel unless that is NULL. */
 cJSON *json_answer(const char *type, const char *channel);
 
 cJSON *json_error(const char *channel, const char *error);
 
-/** Where there is one. */
+/** Add a position, unless it is empty. */
 void json_position(cJSON *o, ws_position p);
 
-/** Text as it is; in base64 what JSON or cJSON cannot carry: bytes, and text with a NUL. */
+/** Add data: text as it is; bytes, and text with a NUL, which cJSON cannot hold, in base64. */
 void json_data(cJSON *o, ws_type type, const char *data, apr_size_t len);
 
 /** @param user  or NULL */
 void json_member(cJSON *o, ws_id id, const char *user, const char *data, apr_size_t len);
 
-/** Takes over the object. @param number  the request's id, or NULL
- *  @return its text, to be freed by cJSON_free(), or NULL */
+/**
+ * Print and free an object. @param number  the request's id, or NULL
+ * @return to be freed by cJSON_free(); NULL: out of memory
+ */
 char *json_print(cJSON *o, const cJSON *number);
 
-/** What a client is told of a failure. */
+/** The error text for a client. */
 const char *status_words(ws_status s);
 
 #endif

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Expands placeholders in the names of channels. Values that are not valid parts of a name are
+ * refused.
+ */
+
 #include "names.h"
 
 #include <apr_strings.h>
@@ -11,7 +16,7 @@ int channel_argument(ws_conn *c, const char *name, char *out, apr_size_t size)
     return ws_query_next(&args, name, out, size);
 }
 
-static int segment(ws_conn *c, int n, char *out, apr_size_t size)
+static int names_segment(ws_conn *c, int n, char *out, apr_size_t size)
 {
     const char *at = ws_uri(c);
     apr_size_t len;
@@ -31,9 +36,9 @@ static int segment(ws_conn *c, int n, char *out, apr_size_t size)
 #define ARGUMENT "arg:"
 #define SEGMENTS_MAX 100
 
-/* A placeholder's value; without a connection, one that stands for any. @return 0 if there is no such
- * placeholder, or its value is no part of a name */
-static int fill_in(ws_conn *c, const char *name, char *out, apr_size_t size)
+/* Set out to a placeholder's value; without a connection, to a sample value. @return 0: unknown
+ * placeholder, or its value is invalid in a channel name */
+static int names_fill_in(ws_conn *c, const char *name, char *out, apr_size_t size)
 {
     apr_int64_t n;
     apr_cpystrn(out, "x", size);
@@ -45,7 +50,7 @@ static int fill_in(ws_conn *c, const char *name, char *out, apr_size_t size)
     }
     if (!strncmp(name, PATH, sizeof(PATH) - 1)) {
         return !ws_parse_count(NULL, name + sizeof(PATH) - 1, 1, SEGMENTS_MAX, &n)
-               && (!c || segment(c, (int)n, out, size));
+               && (!c || names_segment(c, (int)n, out, size));
     }
     if (!strncmp(name, ARGUMENT, sizeof(ARGUMENT) - 1) && name[sizeof(ARGUMENT) - 1]) {
         return !c || channel_argument(c, name + sizeof(ARGUMENT) - 1, out, size) >= 0;
@@ -71,7 +76,7 @@ int channel_expand(ws_conn *c, const char *pattern, char *out, apr_size_t size)
                 return 0;
             }
             apr_cpystrn(name, pattern + 2, n + 1);
-            if (!fill_in(c, name, out, size)) {
+            if (!names_fill_in(c, name, out, size)) {
                 return 0;
             }
             len = strlen(out);

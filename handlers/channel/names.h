@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Names of channels that come with the request. */
+/** Names of channels from the request. */
 
 #ifndef WS_HANDLERS_CHANNEL_NAMES_H
 #define WS_HANDLERS_CHANNEL_NAMES_H
@@ -10,8 +10,10 @@
 /** An argument of the query string. @return as ws_query_next() */
 int channel_argument(ws_conn *c, const char *name, char *out, apr_size_t size);
 
-/** Fill in %{...}: of a connection, or, where c is NULL, something that stands for any.
- *  @return whether that can be, and there is room */
+/**
+ * Expand %{...} for a connection, or with sample values if c is NULL.
+ * @return whether the name is valid and fits
+ */
 int channel_expand(ws_conn *c, const char *pattern, char *out, apr_size_t size);
 
 #endif

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* The keys of the handler exec. What cannot work is refused when httpd reads its configuration. */
+/* Parses the keys of the handler exec. Values that cannot work are refused when httpd reads its
+ * configuration. */
 
 #include <errno.h>
 #include <string.h>
@@ -18,7 +19,7 @@
 #define DEFAULT_LINES 10
 #define STOP_MAX (60 * 1000)
 
-static const char *set_command(apr_pool_t *pconf, exec_config *config, const char *value)
+static const char *config_set_command(apr_pool_t *pconf, exec_config *config, const char *value)
 {
     struct stat st;
     char *file;
@@ -45,8 +46,8 @@ static const char *set_command(apr_pool_t *pconf, exec_config *config, const cha
 typedef const char *parser(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
                            apr_int64_t *n);
 
-static const char *set_number(apr_pool_t *pconf, parser *parse, const char *value,
-                              apr_int64_t least, apr_int64_t most, apr_uint32_t *field)
+static const char *config_set_number(apr_pool_t *pconf, parser *parse, const char *value,
+                                     apr_int64_t least, apr_int64_t most, apr_uint32_t *field)
 {
     apr_int64_t n = *field;
     const char *error = parse(pconf, value, least, most, &n);
@@ -55,7 +56,7 @@ static const char *set_number(apr_pool_t *pconf, parser *parse, const char *valu
     return error;
 }
 
-static const char *set_stop(apr_pool_t *pconf, exec_config *config, const char *value)
+static const char *config_set_stop(apr_pool_t *pconf, exec_config *config, const char *value)
 {
     char *last, *times = apr_pstrdup(pconf, value);
     apr_uint32_t after = 1;
@@ -63,7 +64,8 @@ static const char *set_stop(apr_pool_t *pconf, exec_config *config, const char *
 
     for (char *t = apr_strtok(times, ",", &last); t; t = apr_strtok(NULL, ",", &last)) {
         if (n == EXEC_STEPS
-            || set_number(pconf, ws_parse_interval, t, after, STOP_MAX, &config->stop_at[n])) {
+            || config_set_number(pconf, ws_parse_interval, t, after, STOP_MAX,
+                                 &config->stop_at[n])) {
             n = 0;
             break;
         }
@@ -73,8 +75,8 @@ static const char *set_stop(apr_pool_t *pconf, exec_config *config, const char *
                            : "takes three times from 1ms to 60s, none before the last: 1s,3s,5s";
 }
 
-/* @return the place of the value in a list of words, -1 if it is none */
-static int word(const char *value, const char *const *words)
+/* @return the value's index in a list of words, or -1 */
+static int config_word(const char *value, const char *const *words)
 {
     for (int i = 0; words[i]; i++) {
         if (!strcmp(value, words[i])) {
@@ -84,7 +86,8 @@ static int word(const char *value, const char *const *words)
     return -1;
 }
 
-static const char *set(apr_pool_t *pconf, exec_config *config, const char *key, const char *value)
+static const char *config_set(apr_pool_t *pconf, exec_config *config, const char *key,
+                              const char *value)
 {
     static const char *const framings[] = {"line", "nul", "length", NULL};
     static const char *const types[] = {"text", "binary", NULL};
@@ -94,7 +97,7 @@ static const char *set(apr_pool_t *pconf, exec_config *config, const char *key, 
     int n;
 
     if (!strcmp(key, "command")) {
-        return set_command(pconf, config, value);
+        return config_set_command(pconf, config, value);
     }
     if (!strcmp(key, "directory")) {
         config->directory = apr_pstrdup(pconf, value);
@@ -104,41 +107,43 @@ static const char *set(apr_pool_t *pconf, exec_config *config, const char *key, 
                                           : "is no folder";
     }
     if (!strcmp(key, "framing")) {
-        config->framing = (exec_framing)(n = word(value, framings));
+        config->framing = (exec_framing)(n = config_word(value, framings));
         return n >= 0 ? NULL : "takes line, nul or length";
     }
     if (!strcmp(key, "type")) {
-        config->type = (n = word(value, types)) ? WS_BINARY : WS_TEXT;
+        config->type = (n = config_word(value, types)) ? WS_BINARY : WS_TEXT;
         return n >= 0 ? NULL : "takes text or binary";
     }
     if (!strcmp(key, "shared")) {
-        n = word(value, shares);
+        n = config_word(value, shares);
         config->shared = n < 0 ? EXEC_EACH : (unsigned)n;
         return n >= 0 ? NULL : "takes on, server or off";
     }
     if (!strcmp(key, "max")) {
-        return set_number(pconf, ws_parse_count, value, 1, 100000, &config->max);
+        return config_set_number(pconf, ws_parse_count, value, 1, 100000, &config->max);
     }
     if (!strcmp(key, "longest")) {
-        return set_number(pconf, ws_parse_size, value, 1, 1 << 30, &config->longest);
+        return config_set_number(pconf, ws_parse_size, value, 1, 1 << 30, &config->longest);
     }
     if (!strcmp(key, "stderr")) {
         config->lines = 0;
         if (!strcmp(value, "off")
-            || !(error = set_number(pconf, ws_parse_count, value, 1, 10000, &config->lines))) {
+            || !(error =
+                     config_set_number(pconf, ws_parse_count, value, 1, 10000, &config->lines))) {
             return NULL;
         }
         return apr_pstrcat(pconf, error, ", of lines a second that are logged; or off", NULL);
     }
     if (!strcmp(key, "stop")) {
-        return set_stop(pconf, config, value);
+        return config_set_stop(pconf, config, value);
     }
     return "unknown key; there are command, directory, framing, type, shared, max, longest, stderr "
            "and stop";
 }
 
-/* The same program, run in the same way, is the same to the next generation of child processes. */
-static const char *name_of(apr_pool_t *pconf, const exec_config *config)
+/* The same command with the same options gets the same name in the next generation of child
+ * processes. */
+static const char *config_name_of(apr_pool_t *pconf, const exec_config *config)
 {
     const char *name =
         apr_psprintf(pconf, "1 %d %d %s", config->framing, config->type, config->directory);
@@ -162,7 +167,7 @@ const char *exec_configure(apr_pool_t *pconf, const char *key, const char *value
         *data = config = apr_pmemdup(pconf, &defaults, sizeof(defaults));
     }
     if (key) {
-        return set(pconf, config, key, value);
+        return config_set(pconf, config, key, value);
     }
     if (!config->argv) {
         return "command= is missing: which program?";
@@ -177,7 +182,7 @@ const char *exec_configure(apr_pool_t *pconf, const char *key, const char *value
         return "there is no memory for so many";
     }
     if (config->shared == EXEC_SERVER
-        && !(config->server = exec_server_new(pconf, name_of(pconf, config)))) {
+        && !(config->server = exec_server_new(pconf, config_name_of(pconf, config)))) {
         return apr_psprintf(pconf, "the socket of shared=server cannot be made: %s",
                             strerror(errno));
     }

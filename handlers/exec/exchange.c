@@ -1,11 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/*
- * What a shared program and its connections say to each other, and how there comes to be one: in this
- * process or, with shared=server, in the one that owns it.
- */
+/* Exchange between a shared program and its connections, and the choice of the process that runs
+ * it: this one, or with shared=server the owner. */
 
-#include "hub.h"
+#include "shared_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,10 +17,10 @@
 #include "line.h"
 #include "websocket_parse.h"
 
-/* A program that ends at once is not started again before this, microseconds. */
+/* Minimum time between two starts of a program that ends immediately, microseconds. */
 #define PAUSE APR_USEC_PER_SEC
 
-/* A program that cannot be started is tried again for so long, where connections wait for it. */
+/* How long to retry a failed start while connections wait, microseconds. */
 #define RETRY_MAX (5 * APR_USEC_PER_SEC)
 
 void exec_close_fd(int *fd)
@@ -35,19 +33,18 @@ void exec_close_fd(int *fd)
 
 /* ---- To the program; under the lock ---- */
 
-/* How messages are told apart: a connection carries any. */
-static exec_framing framing_of(const exec_hub *h)
+/* A connection between processes carries any message. */
+static exec_framing exchange_framing_of(const exec_shared *h)
 {
     return h->linked ? EXEC_LENGTH : h->config->framing;
 }
 
-int exec_hub_has_program(const exec_hub *h)
+int exec_shared_has_program(const exec_shared *h)
 {
     return h->program || (h->linked && h->greeted);
 }
 
-/* @return 0; -1 when there is no memory */
-int exec_hub_put(exec_hub *h, ws_id id, const char *kind, const char *text, apr_size_t len)
+int exec_shared_put(exec_shared *h, ws_id id, const char *kind, const char *text, apr_size_t len)
 {
     char *line = malloc(64 + len);
     int n, rv;
@@ -57,13 +54,14 @@ int exec_hub_put(exec_hub *h, ws_id id, const char *kind, const char *text, apr_
     }
     n = snprintf(line, 64, "%016" APR_UINT64_T_HEX_FMT "\t%s\t", id, kind);
     memcpy(line + n, text, len);
-    rv = exec_hub_has_program(h) ? exec_put(&h->to, framing_of(h), line, (apr_size_t)n + len)
-                                 : exec_put(&h->early, EXEC_LENGTH, line, (apr_size_t)n + len);
+    rv = exec_shared_has_program(h)
+             ? exec_put(&h->to, exchange_framing_of(h), line, (apr_size_t)n + len)
+             : exec_put(&h->early, EXEC_LENGTH, line, (apr_size_t)n + len);
     free(line);
     return rv;
 }
 
-static void resume(ws_conn *c, void *arg)
+static void exchange_resume(ws_conn *c, void *arg)
 {
     (void)arg;
     if (c) {
@@ -71,22 +69,21 @@ static void resume(ws_conn *c, void *arg)
     }
 }
 
-/* Bytes that wait for the program. */
-apr_size_t exec_hub_backlog(const exec_hub *h)
+apr_size_t exec_shared_backlog(const exec_shared *h)
 {
     return outbox_left(&h->to) + outbox_left(&h->early);
 }
 
-void exec_hub_resume(exec_hub *h)
+void exec_shared_resume(exec_shared *h)
 {
     while (h->paused.count) {
-        ws_run(h->paused.all[--h->paused.count].id, resume, NULL);
+        ws_run(h->paused.all[--h->paused.count].id, exchange_resume, NULL);
     }
 }
 
 /* ---- From the program; under the lock ---- */
 
-static void complain(exec_hub *h, const char *line, apr_size_t len)
+static void exchange_complain(exec_shared *h, const char *line, apr_size_t len)
 {
     if (!h->complained) {
         h->complained = 1;
@@ -98,7 +95,7 @@ static void complain(exec_hub *h, const char *line, apr_size_t len)
     }
 }
 
-static void send_to(exec_hub *h, ws_id id, const char *text, apr_size_t len)
+static void exchange_send_to(exec_shared *h, ws_id id, const char *text, apr_size_t len)
 {
     char *fixed = h->config->type == WS_TEXT ? exec_fix_utf8(text, &len) : NULL;
 
@@ -111,7 +108,7 @@ static void send_to(exec_hub *h, ws_id id, const char *text, apr_size_t len)
     free(fixed);
 }
 
-static void close_it(ws_id id, const char *text, apr_size_t len)
+static void exchange_close_it(ws_id id, const char *text, apr_size_t len)
 {
     char words[4 + 1 + 123 + 1];
     apr_int64_t code;
@@ -120,7 +117,7 @@ static void close_it(ws_id id, const char *text, apr_size_t len)
     ws_close_id(id, (int)code, reason);
 }
 
-void exec_hub_close_all(exec_hub *h, int code, const char *reason)
+void exec_shared_close_all(exec_shared *h, int code, const char *reason)
 {
     for (apr_size_t i = 0; i < h->members.count; i++) {
         ws_close_id(h->members.all[i].id, code, reason);
@@ -129,9 +126,8 @@ void exec_hub_close_all(exec_hub *h, int code, const char *reason)
     h->paused.count = 0;
 }
 
-/* To a program that has just come within reach: what connections there are, and what they have said
- * meanwhile. */
-static void announce(exec_hub *h)
+/* Send a new program, or owner, all "open" lines and the messages queued meanwhile. */
+static void exchange_announce(exec_shared *h)
 {
     outbox early = h->early;
     const char *data;
@@ -142,22 +138,22 @@ static void announce(exec_hub *h)
     h->early = (outbox){NULL, 0, 0};
     for (apr_size_t i = 0; i < h->members.count; i++) {
         const exec_id *m = &h->members.all[i];
-        exec_hub_put(h, m->id, "open", m->text ? m->text : "", m->text ? strlen(m->text) : 0);
+        exec_shared_put(h, m->id, "open", m->text ? m->text : "", m->text ? strlen(m->text) : 0);
     }
     while ((n = exec_get(EXEC_LENGTH, early.data + early.pos, outbox_left(&early), 0,
                          outbox_left(&early), &data, &len))
            > 0) {
         if (exec_line_read(data, len, &l) && exec_line_is(&l, "message")
             && exec_ids_find(&h->members, l.id)) {
-            exec_put(&h->to, framing_of(h), data, len);
+            exec_put(&h->to, exchange_framing_of(h), data, len);
         }
         early.pos += (apr_size_t)n;
     }
     outbox_clear(&early);
 }
 
-/* From the owner, beside what the program says. @return whether it was that */
-static int take_word_of_owner(exec_hub *h, const exec_line *l)
+/* Handle a line about the owner itself. @return whether it was one */
+static int exchange_take_word_of_owner(exec_shared *h, const exec_line *l)
 {
     char words[160];
     apr_int64_t code;
@@ -167,17 +163,17 @@ static int take_word_of_owner(exec_hub *h, const exec_line *l)
     }
     if (!h->greeted) {
         h->greeted = 1;
-        announce(h);
+        exchange_announce(h);
     }
     if (exec_line_is(l, "end")) {
         const char *reason = exec_line_close(l->text, l->len, words, sizeof(words), &code);
-        exec_hub_close_all(h, (int)code, reason);
+        exec_shared_close_all(h, (int)code, reason);
     }
     return exec_line_is(l, "end") || exec_line_is(l, "hello");
 }
 
-/* The owner's: for connections of other processes. @return whether one may have it */
-static int pass_on(exec_hub *h, ws_id id, const char *data, apr_size_t len)
+/* As the owner, pass a line to other processes. @return whether one may have that connection */
+static int exchange_pass_on(exec_shared *h, ws_id id, const char *data, apr_size_t len)
 {
     int passed = 0;
 
@@ -190,40 +186,40 @@ static int pass_on(exec_hub *h, ws_id id, const char *data, apr_size_t len)
     return passed;
 }
 
-static void take_message(void *arg, const char *data, apr_size_t len)
+static void exchange_take_message(void *arg, const char *data, apr_size_t len)
 {
-    exec_hub *h = arg;
+    exec_shared *h = arg;
     int known;
     exec_line l;
 
     if (!exec_line_read(data, len, &l)) {
-        complain(h, data, len);
+        exchange_complain(h, data, len);
         return;
     }
     known = (exec_line_is(&l, "message") || (exec_line_is(&l, "close") && l.id));
-    if (take_word_of_owner(h, &l)) {
+    if (exchange_take_word_of_owner(h, &l)) {
         return;
     }
     if (!known) {
-        complain(h, data, len);
+        exchange_complain(h, data, len);
         return;
     }
-    if (pass_on(h, l.id, data, len) || (l.id && !exec_ids_find(&h->members, l.id))) {
-        return; /* another process's, or it has gone meanwhile */
+    if (exchange_pass_on(h, l.id, data, len) || (l.id && !exec_ids_find(&h->members, l.id))) {
+        return; /* a connection of another process, or one that has ended */
     }
     if (exec_line_is(&l, "message")) {
-        send_to(h, l.id, l.text, l.len);
+        exchange_send_to(h, l.id, l.text, l.len);
     }
     else {
-        close_it(l.id, l.text, l.len);
+        exchange_close_it(l.id, l.text, l.len);
     }
 }
 
-/* @return whether there may be more */
-int exec_hub_take_output(exec_hub *h)
+int exec_shared_take_output(exec_shared *h)
 {
     apr_size_t longest = h->linked ? (apr_size_t)1 << 30 : h->config->longest;
-    int rv = exec_input_take(&h->from, h->out, framing_of(h), longest, take_message, h);
+    int rv = exec_input_take(&h->from, h->out, exchange_framing_of(h), longest,
+                             exchange_take_message, h);
 
     if (rv == -2 && h->program) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, h->server,
@@ -241,9 +237,9 @@ int exec_hub_take_output(exec_hub *h)
     return rv > 0 && h->out >= 0;
 }
 
-/* ---- The program, here or there; under the lock ---- */
+/* ---- Getting a program; under the lock ---- */
 
-void exec_hub_forget_pipes(exec_hub *h)
+void exec_shared_forget_pipes(exec_shared *h)
 {
     exec_close_fd(&h->in);
     exec_close_fd(&h->out);
@@ -252,7 +248,7 @@ void exec_hub_forget_pipes(exec_hub *h)
     h->linked = h->greeted = 0;
 }
 
-static int start_program(exec_hub *h)
+static int exchange_start_program(exec_shared *h)
 {
     apr_time_t now = apr_time_now(),
                started = h->server_of_all ? exec_server_started(h->server_of_all) : h->started;
@@ -267,8 +263,8 @@ static int start_program(exec_hub *h)
     if ((status = exec_launch(h->config, &h->how, h->server, &process, &slot)) != 0) {
         return status;
     }
-    h->program = exec_keep(h->config->keeper, &process, slot, h->server,
-                           apr_psprintf(h->pool, "shared %s", h->config->argv[0]));
+    h->program = exec_supervise(h->config->supervisor, &process, slot, h->server,
+                                apr_psprintf(h->pool, "shared %s", h->config->argv[0]));
     if (!h->program) {
         close(process.in);
         close(process.out);
@@ -284,12 +280,12 @@ static int start_program(exec_hub *h)
     return 0;
 }
 
-static int link_to_owner(exec_hub *h)
+static int exchange_link_to_owner(exec_shared *h)
 {
     int fd = exec_server_connect(h->server_of_all);
 
     if (fd < 0 || (h->in = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0
-        || !exec_keeper_run(h->config->keeper)) {
+        || !exec_supervisor_run(h->config->supervisor)) {
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, h->server,
                      "websocket: exec: the process that has the shared program cannot be reached");
         exec_close_fd(&fd);
@@ -301,22 +297,20 @@ static int link_to_owner(exec_hub *h)
     return 0;
 }
 
-/* Have a program: one that runs already, or the owner's, or become that. @return 0, or the status to refuse
- * with */
-int exec_hub_get_program(exec_hub *h)
+int exec_shared_get_program(exec_shared *h)
 {
     int status, own = !h->server_of_all || exec_server_own(h->server_of_all);
 
     if (h->linked && !own) {
         return 0;
     }
-    exec_hub_forget_pipes(h);
+    exec_shared_forget_pipes(h);
     if (!own) {
-        return link_to_owner(h);
+        return exchange_link_to_owner(h);
     }
-    status = start_program(h);
+    status = exchange_start_program(h);
     if (!status) {
-        announce(h);
+        exchange_announce(h);
     }
     else if (h->server_of_all) {
         exec_server_disown(h->server_of_all);
@@ -324,21 +318,19 @@ int exec_hub_get_program(exec_hub *h)
     return status;
 }
 
-/* Connections wait for a program. */
-void exec_hub_try_again(exec_hub *h)
+void exec_shared_try_again(exec_shared *h)
 {
-    int status = exec_hub_get_program(h);
+    int status = exec_shared_get_program(h);
 
     if (status && (status != HTTP_SERVICE_UNAVAILABLE || apr_time_now() - h->since > RETRY_MAX)) {
-        exec_hub_close_all(h, WS_CLOSE_INTERNAL, "the program cannot be started");
+        exec_shared_close_all(h, WS_CLOSE_INTERNAL, "the program cannot be started");
         outbox_clear(&h->early);
     }
 }
 
-/* The owner has gone, or does not read. */
-void exec_hub_lose_owner(exec_hub *h)
+void exec_shared_lose_owner(exec_shared *h)
 {
-    exec_hub_forget_pipes(h);
+    exec_shared_forget_pipes(h);
     h->since = apr_time_now();
     if (h->members.count) {
         ap_log_error(
@@ -346,16 +338,16 @@ void exec_hub_lose_owner(exec_hub *h)
             "websocket: exec: shared %s: its process has gone; another one starts it again, "
             "and %" APR_SIZE_T_FMT " connections of this one are announced to it",
             h->config->argv[0], h->members.count);
-        exec_hub_try_again(h);
+        exec_shared_try_again(h);
     }
 }
 
 /* ---- Other processes; under the lock ---- */
 
-/* What a peer's connections say, and that they come and go. */
-void exec_hub_peer_says(void *arg, exec_peer *p, const char *data, apr_size_t len)
+/* Handle a line of a peer: a message, an opened or a closed connection. */
+void exec_shared_peer_says(void *arg, exec_peer *p, const char *data, apr_size_t len)
 {
-    exec_hub *h = arg;
+    exec_shared *h = arg;
     exec_line l;
 
     if (!h->program || p->leaving || !exec_line_read(data, len, &l) || !l.id
@@ -373,18 +365,18 @@ void exec_hub_peer_says(void *arg, exec_peer *p, const char *data, apr_size_t le
     }
 }
 
-void exec_hub_peer_gone(void *arg, exec_peer *p)
+void exec_shared_peer_gone(void *arg, exec_peer *p)
 {
-    exec_hub *h = arg;
+    exec_shared *h = arg;
     char text[12];
 
     snprintf(text, sizeof(text), "%d", WS_CLOSE_ABNORMAL);
     for (apr_size_t i = 0; h->in >= 0 && h->program && i < p->ids.count; i++) {
-        exec_hub_put(h, p->ids.all[i].id, "close", text, strlen(text));
+        exec_shared_put(h, p->ids.all[i].id, "close", text, strlen(text));
     }
 }
 
-void exec_hub_accept(exec_hub *h)
+void exec_shared_accept(exec_shared *h)
 {
     int fd;
 
@@ -393,8 +385,7 @@ void exec_hub_accept(exec_hub *h)
     }
 }
 
-/* The program has ended by itself, and with it all connections, wherever they are. */
-void exec_hub_tell_end(exec_hub *h, int code, const char *reason)
+void exec_shared_tell_end(exec_shared *h, int code, const char *reason)
 {
     char text[128];
     int n = snprintf(text, sizeof(text), "*\tend\t%d %s", code, reason);

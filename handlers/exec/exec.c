@@ -1,16 +1,17 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A program for each connection, messages on its standard input and output; or one for all of them.
+ * Runs a program for each connection, with messages on its standard input and output; or one
+ * program for all connections.
  *
  *     WebSocketHandler ws_exec.so "command=/path/program argument ..." [directory=/path]
  *         [framing=line|nul|length] [type=text|binary] [shared=on|server] [max=N] [longest=SIZE]
  *         [stderr=N|off] [stop=TIME,TIME,TIME]
  *
- * docs/bridges.md tells all of it. Programs are started in on_request, on a thread of httpd, which may
- * wait for the disk; so a program that cannot be started is a status of HTTP. Its pipes are watched by
- * the connection's loop; what else it needs is the keeper's affair (supervisor.h). A shared program is the
- * hub's (shared.h).
+ * Reference: docs/bridges.md. Programs are started in on_request, on a thread of httpd, which may
+ * wait for the disk. So if a program cannot be started, the client gets an HTTP status. The
+ * connection's loop watches the program's pipes; supervisor.h does the rest. shared.h handles
+ * shared programs.
  */
 
 #include <errno.h>
@@ -31,60 +32,60 @@
 #include "supervisor.h"
 #include "slots.h"
 
-/* Read from a program at a time, bytes, and so many times before others have their turn. */
+/* Bytes per read from a program, and reads before other connections have their turn. */
 #define READ_SIZE (32 * 1024)
 #define ROUNDS 4
 
-/* The same when it has ended, and what it has left behind may write on. */
+/* The same after the program has ended: processes that it left may continue to write. */
 #define LAST_ROUNDS 64
 
 typedef struct session {
     exec_program *program;
     int in, out; /* -1: closed */
     ws_watch *in_watch, *out_watch;
-    outbox to;  /* what the program has not taken */
-    int waits;  /* there is some */
-    char *from; /* what it has written, without a whole message */
+    outbox to;  /* input that the program has not read */
+    int waits;  /* `to` is not empty */
+    char *from; /* output without a complete message */
     apr_size_t from_len;
-    int full;  /* enough waits for the client: on_drain goes on */
-    int ended; /* the program has */
+    int full;  /* the client's queue is full: on_drain continues */
+    int ended; /* the program has ended */
     int over;  /* the connection is being closed */
     exec_config *config;
 } session;
 
 /* ---- Child processes ---- */
 
-static apr_status_t start(apr_pool_t *pchild, void *data, ws_location *here)
+static apr_status_t exec_child_start(apr_pool_t *pchild, void *data, ws_location *here)
 {
     exec_config *config = data;
 
-    if (!(config->keeper = exec_keeper_new(config))) {
+    if (!(config->supervisor = exec_supervisor_new(config))) {
         return APR_ENOMEM;
     }
-    if (config->shared && !(config->hub = exec_hub_new(config, here, pchild))) {
-        exec_keeper_stop(config->keeper);
+    if (config->shared && !(config->shared_program = exec_shared_new(config, here, pchild))) {
+        exec_supervisor_stop(config->supervisor);
         return APR_ENOMEM;
     }
     return APR_SUCCESS;
 }
 
-static void stop(void *data)
+static void exec_child_stop(void *data)
 {
     exec_config *config = data;
 
-    if (config->hub) {
-        exec_hub_stop(config->hub);
+    if (config->shared_program) {
+        exec_shared_stop(config->shared_program);
     }
-    exec_keeper_stop(config->keeper);
-    if (config->hub) {
-        exec_hub_free(config->hub);
+    exec_supervisor_stop(config->supervisor);
+    if (config->shared_program) {
+        exec_shared_free(config->shared_program);
     }
 }
 
 /* ---- The handshake ---- */
 
-/* Where the program stands in the URL, and what the rest of the path is for it. */
-static void locate(request_rec *r, const exec_choice *choice)
+/* Split the path at the program's name, for the variables of CGI. */
+static void exec_locate(request_rec *r, const exec_choice *choice)
 {
     const char *info = *choice->path_info ? choice->path_info : NULL;
 
@@ -99,15 +100,15 @@ static void locate(request_rec *r, const exec_choice *choice)
     }
 }
 
-/* That of a CGI program (RFC 3875), and what mod_ssl and SetEnv have added. */
-static char **environment(request_rec *r, ws_request *rq, const exec_choice *choice)
+/* The environment of a CGI program (RFC 3875), with variables of mod_ssl and SetEnv. */
+static char **exec_environment(request_rec *r, ws_request *rq, const exec_choice *choice)
 {
     const char *protocol = ws_request_protocol(rq);
 
     ap_add_common_vars(r);
     ap_add_cgi_vars(r);
     if (choice->script_name) {
-        locate(r, choice);
+        exec_locate(r, choice);
     }
     if (!strcmp(ap_http_scheme(r), "https")) {
         apr_table_setn(r->subprocess_env, "HTTPS", "on");
@@ -118,8 +119,9 @@ static char **environment(request_rec *r, ws_request *rq, const exec_choice *cho
     return ap_create_environment(r->pool, r->subprocess_env);
 }
 
-/* The program for this path. @return 0, or the status to refuse with */
-static int choose(const exec_config *config, request_rec *r, ws_request *rq, exec_choice *choice)
+/* Choose the program for this path. @return 0, or the status to refuse with */
+static int exec_choose(const exec_config *config, request_rec *r, ws_request *rq,
+                       exec_choice *choice)
 {
     const char *base = ws_request_location(rq);
 
@@ -147,8 +149,8 @@ static int choose(const exec_config *config, request_rec *r, ws_request *rq, exe
     return 0;
 }
 
-/* The arguments of a program, which begin with its file. */
-static char **with_file(apr_pool_t *pool, char *const *argv, const char *file)
+/* The arguments of a program, beginning with its file. */
+static char **exec_with_file(apr_pool_t *pool, char *const *argv, const char *file)
 {
     char **copy;
     apr_size_t n = 0;
@@ -194,8 +196,8 @@ int exec_launch(const exec_config *config, const exec_start *how, const server_r
     return 0;
 }
 
-/* The session's pool is destroyed behind on_close; or if the handshake fails after all, without. */
-static apr_status_t end_session(void *data)
+/* The session's pool is destroyed after on_close; without on_close if the handshake fails. */
+static apr_status_t exec_end_session(void *data)
 {
     session *s = data;
 
@@ -209,7 +211,7 @@ static apr_status_t end_session(void *data)
     return APR_SUCCESS;
 }
 
-static int on_request(ws_request *rq, void *data)
+static int exec_on_request(ws_request *rq, void *data)
 {
     exec_config *config = data;
     request_rec *r = ws_request_rec(rq);
@@ -220,18 +222,18 @@ static int on_request(ws_request *rq, void *data)
     session *s;
     int *slot, status;
 
-    if (config->hub) {
-        return exec_hub_ready(config->hub, r);
+    if (config->shared_program) {
+        return exec_shared_ready(config->shared_program, r);
     }
     if (!(pool = ws_request_pool(rq))) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    if ((status = choose(config, r, rq, &choice)) != 0) {
+    if ((status = exec_choose(config, r, rq, &choice)) != 0) {
         return status;
     }
     exec_how(&how, config, r);
-    how.argv = with_file(r->pool, config->argv, choice.file);
-    how.env = environment(r, rq, &choice);
+    how.argv = exec_with_file(r->pool, config->argv, choice.file);
+    how.env = exec_environment(r, rq, &choice);
     if ((status = exec_launch(config, &how, r->server, &process, &slot)) != 0) {
         return status;
     }
@@ -239,21 +241,21 @@ static int on_request(ws_request *rq, void *data)
     s->config = config;
     s->in = process.in;
     s->out = process.out;
-    s->program = exec_keep(config->keeper, &process, slot, r->server,
-                           apr_psprintf(r->pool, "[client %s] %s", r->useragent_ip, r->uri));
+    s->program = exec_supervise(config->supervisor, &process, slot, r->server,
+                                apr_psprintf(r->pool, "[client %s] %s", r->useragent_ip, r->uri));
     if (!s->program) {
         close(s->in);
         close(s->out);
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    apr_pool_cleanup_register(pool, s, end_session, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(pool, s, exec_end_session, apr_pool_cleanup_null);
     ws_request_set_data(rq, s);
     return 0;
 }
 
 /* ---- From the client to the program ---- */
 
-static void watch_what_is_wanted(ws_conn *c, session *s)
+static void exec_watch_what_is_wanted(ws_conn *c, session *s)
 {
     if (s->in_watch) {
         ws_watch_set(c, s->in_watch, s->waits ? WS_WRITABLE : 0);
@@ -263,7 +265,7 @@ static void watch_what_is_wanted(ws_conn *c, session *s)
     }
 }
 
-static void close_watched(ws_conn *c, ws_watch **watch, int *fd)
+static void exec_close_watched(ws_conn *c, ws_watch **watch, int *fd)
 {
     if (*watch) {
         ws_watch_stop(c, *watch);
@@ -275,14 +277,14 @@ static void close_watched(ws_conn *c, ws_watch **watch, int *fd)
     }
 }
 
-static void give(ws_conn *c, session *s)
+static void exec_give(ws_conn *c, session *s)
 {
     int waited = s->waits, error = outbox_write(&s->to, s->in);
 
-    if (error) { /* it reads no more; what it writes may go on */
+    if (error) { /* it does not read any more, but may still write */
         ws_conn_log(c, WS_LOG_DEBUG, "the program has closed its standard input");
         outbox_clear(&s->to);
-        close_watched(c, &s->in_watch, &s->in);
+        exec_close_watched(c, &s->in_watch, &s->in);
     }
     s->waits = outbox_left(&s->to) > 0;
     if (s->waits && !waited) {
@@ -291,10 +293,10 @@ static void give(ws_conn *c, session *s)
     else if (!s->waits && waited) {
         ws_resume(c);
     }
-    watch_what_is_wanted(c, s);
+    exec_watch_what_is_wanted(c, s);
 }
 
-static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+static void exec_on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     exec_config *config = ws_config(c);
     session *s = ws_data(c);
@@ -304,8 +306,8 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
                  config->type == WS_TEXT ? "text only, please" : "binary messages only, please");
         return;
     }
-    if (config->hub) {
-        exec_hub_message(config->hub, c, data, len);
+    if (config->shared_program) {
+        exec_shared_message(config->shared_program, c, data, len);
         return;
     }
     if (s->in < 0) {
@@ -316,20 +318,20 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
         return;
     }
     if (!s->waits) {
-        give(c, s);
+        exec_give(c, s);
     }
 }
 
-static void on_writable(ws_conn *c, int fd, unsigned events, void *arg)
+static void exec_on_writable(ws_conn *c, int fd, unsigned events, void *arg)
 {
     (void)fd, (void)events;
-    give(c, arg);
+    exec_give(c, arg);
 }
 
 /* ---- From the program to the client ---- */
 
-/* Send the whole messages that are there, until enough waits. */
-static void deliver(ws_conn *c, session *s, int over)
+/* Send complete messages, until the client's queue is full. */
+static void exec_deliver(ws_conn *c, session *s, int over)
 {
     const exec_config *config = s->config;
     apr_size_t done = 0;
@@ -370,7 +372,7 @@ static void deliver(ws_conn *c, session *s, int over)
 }
 
 /* @return as read(2) */
-static ssize_t read_more(session *s)
+static ssize_t exec_read_more(session *s)
 {
     char *more = realloc(s->from, s->from_len + READ_SIZE);
     ssize_t n;
@@ -387,26 +389,26 @@ static ssize_t read_more(session *s)
     return n;
 }
 
-/* Take what there is, until enough waits for the client. */
-static void take(ws_conn *c, session *s)
+/* Read available output, until the client's queue is full. */
+static void exec_take(ws_conn *c, session *s)
 {
     int rounds = s->ended ? LAST_ROUNDS : ROUNDS;
     ssize_t n = 1;
 
-    deliver(c, s, s->out < 0);
-    while (s->out >= 0 && !s->full && !s->over && rounds-- > 0 && (n = read_more(s)) > 0) {
-        deliver(c, s, 0);
+    exec_deliver(c, s, s->out < 0);
+    while (s->out >= 0 && !s->full && !s->over && rounds-- > 0 && (n = exec_read_more(s)) > 0) {
+        exec_deliver(c, s, 0);
     }
-    /* What the program has left behind may hold the pipe open; but it was the program that counted. */
+    /* Other processes may hold the pipe open; only the end of the program counts. */
     if (s->out >= 0 && !s->full && !s->over
         && (s->ended || n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))) {
-        close_watched(c, &s->out_watch, &s->out);
-        deliver(c, s, 1);
+        exec_close_watched(c, &s->out_watch, &s->out);
+        exec_deliver(c, s, 1);
     }
-    watch_what_is_wanted(c, s);
+    exec_watch_what_is_wanted(c, s);
 }
 
-static void close_if_over(ws_conn *c, session *s)
+static void exec_close_if_over(ws_conn *c, session *s)
 {
     int status = s->program->status;
     char text[64], reason[80];
@@ -421,25 +423,25 @@ static void close_if_over(ws_conn *c, session *s)
     ws_close(c, status ? WS_CLOSE_INTERNAL : WS_CLOSE_NORMAL, reason);
 }
 
-static void on_readable(ws_conn *c, int fd, unsigned events, void *arg)
+static void exec_on_readable(ws_conn *c, int fd, unsigned events, void *arg)
 {
     (void)fd, (void)events;
-    take(c, arg);
+    exec_take(c, arg);
 }
 
-static void on_drain(ws_conn *c)
+static void exec_on_drain(ws_conn *c)
 {
     exec_config *config = ws_config(c);
     session *s = ws_data(c);
 
-    if (!config->hub) {
+    if (!config->shared_program) {
         s->full = 0;
-        take(c, s);
-        close_if_over(c, s);
+        exec_take(c, s);
+        exec_close_if_over(c, s);
     }
 }
 
-/* ---- Beginning and end ---- */
+/* ---- Opening and closing ---- */
 
 void exec_on_end(ws_conn *c, void *arg)
 {
@@ -447,13 +449,13 @@ void exec_on_end(ws_conn *c, void *arg)
         session *s = ws_data(c);
 
         s->ended = 1;
-        take(c, s);
-        close_if_over(c, s);
+        exec_take(c, s);
+        exec_close_if_over(c, s);
     }
     exec_release(arg);
 }
 
-static void on_open(ws_conn *c)
+static void exec_on_open(ws_conn *c)
 {
     exec_config *config = ws_config(c);
     session *s = ws_data(c);
@@ -462,41 +464,41 @@ static void on_open(ws_conn *c)
         ws_close(c, WS_CLOSE_UNSUPPORTED, "this version has no binary messages");
         return;
     }
-    if (config->hub) {
-        exec_hub_join(config->hub, c);
+    if (config->shared_program) {
+        exec_shared_join(config->shared_program, c);
         return;
     }
-    s->in_watch = ws_watch_start(c, s->in, 0, on_writable, s);
-    s->out_watch = ws_watch_start(c, s->out, WS_READABLE, on_readable, s);
+    s->in_watch = ws_watch_start(c, s->in, 0, exec_on_writable, s);
+    s->out_watch = ws_watch_start(c, s->out, WS_READABLE, exec_on_readable, s);
     if (!s->in_watch || !s->out_watch) {
         ws_close(c, WS_CLOSE_INTERNAL, "out of memory");
         return;
     }
     if (exec_set_owner(s->program, ws_conn_id(c))) {
         s->ended = 1;
-        take(c, s);
-        close_if_over(c, s);
+        exec_take(c, s);
+        exec_close_if_over(c, s);
     }
 }
 
-static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+static void exec_on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
     exec_config *config = ws_config(c);
 
     (void)reason, (void)len;
-    if (config->hub) {
-        exec_hub_leave(config->hub, c, code);
+    if (config->shared_program) {
+        exec_shared_leave(config->shared_program, c, code);
     }
     else {
-        apr_pool_cleanup_run(ws_pool(c), ws_data(c), end_session);
+        apr_pool_cleanup_run(ws_pool(c), ws_data(c), exec_end_session);
     }
 }
 
 WS_HANDLER(exec) = {.configure = exec_configure,
-                    .start = start,
-                    .stop = stop,
-                    .on_request = on_request,
-                    .on_open = on_open,
-                    .on_message = on_message,
-                    .on_drain = on_drain,
-                    .on_close = on_close};
+                    .start = exec_child_start,
+                    .stop = exec_child_stop,
+                    .on_request = exec_on_request,
+                    .on_open = exec_on_open,
+                    .on_message = exec_on_message,
+                    .on_drain = exec_on_drain,
+                    .on_close = exec_on_close};

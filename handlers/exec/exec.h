@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What the files of the handler exec share. */
+/** Shared by the files of the handler exec. */
 
 #ifndef WS_EXEC_H
 #define WS_EXEC_H
@@ -13,28 +13,30 @@
 #include "server.h"
 #include "spawn.h"
 
-/** Steps of stopping a program whose standard input has been closed: SIGINT, SIGTERM, SIGKILL. */
+/**
+ * Steps of stopping a program after its standard input has been closed: SIGINT, SIGTERM, SIGKILL.
+ */
 #define EXEC_STEPS 3
 
-typedef struct exec_keeper exec_keeper;
-typedef struct exec_hub exec_hub;
+typedef struct exec_supervisor exec_supervisor;
+typedef struct exec_shared exec_shared;
 
 typedef struct exec_config {
-    char **argv; /**< argv[0] ends in a slash and "*" where it is a directory of them */
-    apr_array_header_t *programs; /**< of that directory, see programs.h; NULL: there is one */
+    char **argv;                  /**< argv[0] ends in "/" and "*" for a directory of programs */
+    apr_array_header_t *programs; /**< of that directory, see programs.h; NULL: a single program */
     const char *folder;           /**< that directory */
     const char *directory;
     exec_framing framing;
     ws_type type;
-    enum { EXEC_EACH, EXEC_CHILD, EXEC_SERVER } shared; /**< by whom a program is */
+    enum { EXEC_EACH, EXEC_CHILD, EXEC_SERVER } shared; /**< which connections share a program */
     exec_server *server;                                /**< with EXEC_SERVER */
-    apr_uint32_t max;                                   /**< programs at once */
-    apr_uint32_t longest;                               /**< message of a program, bytes */
-    apr_uint32_t lines;               /**< of standard error that are logged, a second; 0: none */
-    apr_uint32_t stop_at[EXEC_STEPS]; /**< milliseconds from the closing of standard input */
+    apr_uint32_t max;                                   /**< maximum number of running programs */
+    apr_uint32_t longest;                               /**< longest message of a program, bytes */
+    apr_uint32_t lines;               /**< lines of standard error to log per second; 0: none */
+    apr_uint32_t stop_at[EXEC_STEPS]; /**< milliseconds after standard input has been closed */
     int *slots;                       /**< max of them, see slots.h */
-    exec_keeper *keeper;              /**< of this child process */
-    exec_hub *hub;                    /**< likewise, where the program is shared */
+    exec_supervisor *supervisor;      /**< of this child process */
+    exec_shared *shared_program;      /**< of this child process, if the program is shared */
 } exec_config;
 
 /** The handler's configure: config.c. */

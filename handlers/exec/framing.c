@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Splits a byte stream into messages, and replaces invalid UTF-8. */
+
 #include "framing.h"
 
 #include <errno.h>
@@ -7,24 +9,24 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Read at a time, bytes. */
+/* Bytes per read. */
 #define READ_SIZE (64 * 1024)
 
-#define PREFIX 4 /* bytes of a length, the most significant first */
+#define PREFIX 4 /* bytes of the length, the most significant first */
 
-static char end_of(exec_framing framing)
+static char framing_end_of(exec_framing framing)
 {
     return framing == EXEC_LINE ? '\n' : '\0';
 }
 
 int exec_fits(exec_framing framing, const char *data, apr_size_t len)
 {
-    return framing == EXEC_LENGTH || len == 0 || !memchr(data, end_of(framing), len);
+    return framing == EXEC_LENGTH || len == 0 || !memchr(data, framing_end_of(framing), len);
 }
 
 int exec_put(outbox *to, exec_framing framing, const char *data, apr_size_t len)
 {
-    char end = end_of(framing);
+    char end = framing_end_of(framing);
     unsigned char prefix[PREFIX] = {(unsigned char)(len >> 24), (unsigned char)(len >> 16),
                                     (unsigned char)(len >> 8), (unsigned char)len};
 
@@ -48,7 +50,7 @@ apr_ssize_t exec_get(exec_framing framing, const char *data, apr_size_t len, int
         *size = (apr_size_t)p[0] << 24 | (apr_size_t)p[1] << 16 | (apr_size_t)p[2] << 8 | p[3];
         return *size > longest ? -1 : len - PREFIX < *size ? 0 : (apr_ssize_t)(PREFIX + *size);
     }
-    end = len ? memchr(data, end_of(framing), len) : NULL;
+    end = len ? memchr(data, framing_end_of(framing), len) : NULL;
     *start = data;
     *size = end ? (apr_size_t)(end - data) : len;
     if (*size > longest) {
@@ -92,8 +94,8 @@ void exec_input_clear(exec_input *in)
     *in = (exec_input){NULL, 0};
 }
 
-/* Bytes of the character at the front, 0 if there is none: Unicode, table 3-7. */
-static apr_size_t character(const unsigned char *s, apr_size_t len)
+/* Length of the first character, bytes; 0: invalid. Unicode, table 3-7. */
+static apr_size_t framing_character(const unsigned char *s, apr_size_t len)
 {
     apr_size_t n = s[0] < 0x80 ? 1 : s[0] < 0xC2 ? 0 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
 
@@ -120,7 +122,7 @@ char *exec_fix_utf8(const char *text, apr_size_t *len)
     char *fixed, *to;
 
     for (apr_size_t i = 0; i < *len; i += n ? n : 1) {
-        n = character(s + i, *len - i);
+        n = framing_character(s + i, *len - i);
         wrong += n == 0;
     }
     if (wrong == 0) {
@@ -131,7 +133,7 @@ char *exec_fix_utf8(const char *text, apr_size_t *len)
         return NULL;
     }
     for (apr_size_t i = 0; i < *len; i += n ? n : 1) {
-        n = character(s + i, *len - i);
+        n = framing_character(s + i, *len - i);
         memcpy(to, n ? text + i : "\xEF\xBF\xBD", n ? n : 3);
         to += n ? n : 3;
     }

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** A list of connection ids in an array. */
+
 #include "ids.h"
 
 #include <stdlib.h>

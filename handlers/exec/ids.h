@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A list of connections' ids, in no order. Looking through one costs less than a message does. */
+/** An unsorted list of connection ids. A linear search costs less than handling a message. */
 
 #ifndef WS_EXEC_IDS_H
 #define WS_EXEC_IDS_H
@@ -12,16 +12,16 @@ typedef struct exec_id {
     char *text; /**< owned by the list, or NULL */
 } exec_id;
 
-/** Zeroed at first. */
+/** Initialized with zeroes. */
 typedef struct exec_ids {
     exec_id *all;
     apr_size_t count, size;
 } exec_ids;
 
-/** @return NULL if it is not in the list; valid until the list changes */
+/** @return NULL: not in the list; valid until the list changes */
 exec_id *exec_ids_find(const exec_ids *l, ws_id id);
 
-/** @param text  copied; or NULL. @return 0; -1 when there is no memory */
+/** @param text  copied; or NULL. @return 0; -1: out of memory */
 int exec_ids_add(exec_ids *l, ws_id id, const char *text);
 
 void exec_ids_remove(exec_ids *l, ws_id id);

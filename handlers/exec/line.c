@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Parses lines of a shared program. */
+
 #include "line.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A line of a shared program: ID TAB kind TAB text. */
+/** Lines of a shared program: ID TAB kind TAB text. */
 
 #ifndef WS_EXEC_LINE_H
 #define WS_EXEC_LINE_H
@@ -13,13 +13,14 @@ typedef struct exec_line {
     apr_size_t kind_len, len;
 } exec_line;
 
-/** @return whether it is one */
+/** Parse a line. @return whether it is valid */
 int exec_line_read(const char *data, apr_size_t len, exec_line *l);
 int exec_line_is(const exec_line *l, const char *kind);
 
 /**
- * The text of a "close": "code reason", or a reason alone, which is cut to size - 1 bytes.
- * @return the reason, in words
+ * Parse the text of a "close": "code reason", or only a reason, which is truncated to size - 1
+ * bytes.
+ * @return the reason
  */
 char *exec_line_close(const char *text, apr_size_t len, char *words, apr_size_t size,
                       apr_int64_t *code);

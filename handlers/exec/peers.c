@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Connections of the owner to the other child processes. Queues are bounded: a peer that does
+ * not read pauses the program, and is closed after 10 seconds.
+ */
+
 #include "peers.h"
 
 #include <stdlib.h>
@@ -8,15 +13,15 @@
 
 #include <apr_time.h>
 
-/* A message of a client, and its tag: what WebSocketMaxMessageSize lets in is not for this to judge. */
+/* Sanity limit of a line, bytes. WebSocketMaxMessageSize limits messages. */
 #define LONGEST (1 << 30)
 
-/* A child process that takes nothing for so long hangs. */
+/* A child process that reads nothing for this long hangs. */
 #define STALLED_MAX apr_time_from_sec(10)
 
 #define HELLO "*\thello\t"
 
-static void free_peer(exec_peer *p)
+static void peers_free_peer(exec_peer *p)
 {
     close(p->fd);
     outbox_clear(&p->to);
@@ -42,7 +47,7 @@ void exec_peer_add(exec_peer **all, int fd)
 void exec_peer_put(exec_peer *p, const char *line, apr_size_t len)
 {
     if (exec_put(&p->to, EXEC_LENGTH, line, len) < 0) {
-        shutdown(p->fd, SHUT_RDWR); /* half a line would be worse */
+        shutdown(p->fd, SHUT_RDWR); /* a truncated line must not be sent */
     }
     else if (!p->stalled) {
         p->stalled = apr_time_now();
@@ -86,7 +91,7 @@ int exec_peers_fill(const exec_peer *all, struct pollfd *fds, int hold)
     return n;
 }
 
-static int write_some(exec_peer *p)
+static int peers_write_some(exec_peer *p)
 {
     apr_size_t before = outbox_left(&p->to);
     int broken = outbox_write(&p->to, p->fd) != 0;
@@ -103,7 +108,7 @@ typedef struct reading {
     void *arg;
 } reading;
 
-static void take_line(void *arg, const char *line, apr_size_t len)
+static void peers_take_line(void *arg, const char *line, apr_size_t len)
 {
     const reading *r = arg;
 
@@ -122,15 +127,15 @@ void exec_peers_act(exec_peer **all, const struct pollfd *fd, exec_peer_says *sa
     if (!(p = *all) || !fd->revents) {
         return;
     }
-    over = (fd->revents & POLLOUT) && write_some(p);
+    over = (fd->revents & POLLOUT) && peers_write_some(p);
     if (!over && (fd->revents & ~POLLOUT)) {
         reading r = {p, says, arg};
-        over = exec_input_take(&p->from, p->fd, EXEC_LENGTH, LONGEST, take_line, &r) < 0;
+        over = exec_input_take(&p->from, p->fd, EXEC_LENGTH, LONGEST, peers_take_line, &r) < 0;
     }
     if (over || (p->leaving && !outbox_left(&p->to))) {
         *all = p->next;
         gone(arg, p);
-        free_peer(p);
+        peers_free_peer(p);
     }
 }
 
@@ -143,7 +148,7 @@ void exec_peers_sweep(exec_peer **all, void (*gone)(void *arg, exec_peer *p), vo
         if (p->stalled && p->stalled < since) {
             *all = p->next;
             gone(arg, p);
-            free_peer(p);
+            peers_free_peer(p);
         }
         else {
             all = &p->next;
@@ -156,6 +161,6 @@ void exec_peers_close(exec_peer **all)
     while (*all) {
         exec_peer *p = *all;
         *all = p->next;
-        free_peer(p);
+        peers_free_peer(p);
     }
 }

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The other child processes, as the owner of a program for all of them has them: each is a connection that
- * carries the same lines as the program's pipes, behind their length. All of it under the hub's lock.
+ * The other child processes, seen by the owner of a program for all processes. Each is a connection
+ * that carries the same lines as the program's pipes, each after its length. Called under the lock
+ * of the shared program.
  */
 
 #ifndef WS_EXEC_PEERS_H
@@ -13,50 +14,51 @@
 #include "framing.h"
 #include "ids.h"
 
-/** Bytes that wait in one direction before who writes them has to wait. */
+/** Bytes queued in one direction before the writer must wait. */
 #define EXEC_MARK (256 * 1024)
 
 typedef struct exec_peer {
     struct exec_peer *next;
     int fd;
-    int leaving; /**< it is closed when it has taken what waits */
+    int leaving; /**< close it when its queue is empty */
     outbox to;
     exec_input from;
-    exec_ids ids;       /**< of its connections that the program knows */
-    apr_time_t stalled; /**< since when it has taken nothing of what waits; 0: nothing waits */
+    exec_ids ids;       /**< connections of this process that the program knows */
+    apr_time_t stalled; /**< time since when its queue is not empty and it has read nothing; 0:
+                         *   queue empty */
 } exec_peer;
 
-/** What a peer says. @param len  of the line, without its tag in front */
+/** Called with a line of a peer. @param len  of the line, without its tag */
 typedef void exec_peer_says(void *arg, exec_peer *p, const char *line, apr_size_t len);
 
-/** Take over a connection, and greet. fd is closed if there is no memory. */
+/** Add a connection, and send the greeting. Closes fd if there is no memory. */
 void exec_peer_add(exec_peer **all, int fd);
 
 /** Queue a line. */
 void exec_peer_put(exec_peer *p, const char *line, apr_size_t len);
 
-/** Whether one of them has so much to take that the program is not read. */
+/** Whether a peer's queue is so long that the program must not be read. */
 int exec_peers_full(const exec_peer *all);
 
-/** Whether one of them has anything to take. */
+/** Whether a peer's queue is not empty. */
 int exec_peers_waiting(const exec_peer *all);
 
 unsigned exec_peers_count(const exec_peer *all);
 
-/** @param hold  the program does not read: nor are they. @return how many of fds */
+/** @param hold  do not read from peers, because the program does not read. @return number of fds */
 int exec_peers_fill(const exec_peer *all, struct pollfd *fds, int hold);
 
 /**
- * One of fds has been polled. Does nothing if it is none of theirs.
- * @param gone  called for each that has gone, before it is freed
+ * Handle a polled descriptor. Ignores one that is not a peer's.
+ * @param gone  called for each peer that has ended, before it is freed
  */
 void exec_peers_act(exec_peer **all, const struct pollfd *fd, exec_peer_says *says,
                     void (*gone)(void *arg, exec_peer *p), void *arg);
 
-/** Close those that have taken nothing for too long. */
+/** Close peers that have read nothing for too long. */
 void exec_peers_sweep(exec_peer **all, void (*gone)(void *arg, exec_peer *p), void *arg);
 
-/** Close all, at once. */
+/** Close all immediately. */
 void exec_peers_close(exec_peer **all);
 
 #endif

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Lists a directory of programs when the configuration is read, and chooses one of them for a
+ * request.
+ */
+
 #include "programs.h"
 
 #include <errno.h>
@@ -12,7 +17,7 @@
 #define ALPHANUMERIC "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 #define DEFAULT_NAME "_default"
 
-static int name_valid(const char *name)
+static int programs_name_valid(const char *name)
 {
     size_t len = strlen(name);
 
@@ -21,9 +26,9 @@ static int name_valid(const char *name)
                && strspn(name, ALPHANUMERIC "-_.") == len && name[len - 1] != '.');
 }
 
-/* Hidden files and what editors leave behind are not meant. */
-static const char *add(apr_pool_t *pool, apr_array_header_t *programs, const char *directory,
-                       const char *name)
+/* Skip hidden files, and backup files of editors. */
+static const char *programs_add(apr_pool_t *pool, apr_array_header_t *programs,
+                                const char *directory, const char *name)
 {
     const char *file = apr_pstrcat(pool, directory, "/", name, NULL);
     struct stat st;
@@ -32,7 +37,7 @@ static const char *add(apr_pool_t *pool, apr_array_header_t *programs, const cha
         || !(st.st_mode & 0111)) {
         return NULL;
     }
-    if (!name_valid(name)) {
+    if (!programs_name_valid(name)) {
         return apr_psprintf(pool,
                             "%s: the name of a program here has 1 to %d letters, digits, -, _ and "
                             ". in it, the first a letter or digit, or is _default: rename it, or "
@@ -58,7 +63,7 @@ const char *exec_programs_list(apr_pool_t *pool, const char *directory,
                             apr_strerror(rv, why, sizeof(why)));
     }
     while (!error && apr_dir_read(&info, APR_FINFO_NAME, dir) == APR_SUCCESS) {
-        error = add(pool, *programs, directory, info.name);
+        error = programs_add(pool, *programs, directory, info.name);
     }
     apr_dir_close(dir);
     return error || (*programs)->nelts
@@ -73,7 +78,7 @@ int exec_programs_choose(apr_pool_t *pool, const apr_array_header_t *programs,
     size_t base_len = strlen(base), len;
     const char *name = uri + base_len + (uri[base_len] == '/'), *wanted = name;
 
-    if (strncmp(uri, base, base_len)) { /* a module has changed it since the Location was found */
+    if (strncmp(uri, base, base_len)) { /* a module has changed the path */
         return 0;
     }
     len = strcspn(name, "/");
@@ -85,7 +90,7 @@ int exec_programs_choose(apr_pool_t *pool, const apr_array_header_t *programs,
         choice->script_name = base;
         choice->path_info = uri + base_len;
     }
-    else if (*name == '_') { /* the default is for the bare Location only */
+    else if (*name == '_') { /* the default program serves only the Location's own path */
         return 0;
     }
     for (int i = 0; i < programs->nelts; i++) {

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Elects the owner of a program for all child processes with a record lock, and connects the
+ * others to it over a unix socket.
+ */
+
 #include "server.h"
 
 #include <errno.h>
@@ -12,16 +17,17 @@
 
 #include <apr_strings.h>
 
-/* Connections that the next owner finds: more than there are child processes. */
+/* Backlog, so that the next owner finds waiting connections: above the number of child processes.
+ * */
 #define BACKLOG 1024
 
-/* Of the parent, for as long as it runs: this object is unloaded at each reload. */
+/* Allocated from the parent's process pool: this object is unloaded at each reload. */
 struct exec_server {
-    int lock;     /* a memfd, which holds the time of the last start */
-    int listener; /* its name is the kernel's choice */
+    int lock;     /* a memfd, locked by the owner; contains the time of the last start */
+    int listener; /* with a name chosen by the kernel */
 };
 
-static int listener_new(void)
+static int server_listener_new(void)
 {
     const struct sockaddr_un any = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -35,8 +41,8 @@ static int listener_new(void)
     return fd;
 }
 
-/* Two lines of one configuration may look the same: each has a number. */
-static const char *numbered(apr_pool_t *pconf, const char *name)
+/* Two directives of a configuration may be identical: number them. */
+static const char *server_numbered(apr_pool_t *pconf, const char *name)
 {
     const char *key = apr_pstrcat(pconf, "ws_exec count ", name, NULL);
     void *data;
@@ -53,7 +59,7 @@ static const char *numbered(apr_pool_t *pconf, const char *name)
 exec_server *exec_server_new(apr_pool_t *pconf, const char *name)
 {
     apr_pool_t *process = apr_pool_parent_get(pconf);
-    const char *key = numbered(pconf, name);
+    const char *key = server_numbered(pconf, name);
     void *data;
     exec_server *s;
 
@@ -64,7 +70,7 @@ exec_server *exec_server_new(apr_pool_t *pconf, const char *name)
     }
     s = apr_pcalloc(process, sizeof(*s));
     s->lock = memfd_create("ws_exec", MFD_CLOEXEC);
-    s->listener = listener_new();
+    s->listener = server_listener_new();
     if (s->lock < 0 || s->listener < 0 || ftruncate(s->lock, sizeof(apr_time_t)) < 0) {
         close(s->lock);
         close(s->listener);
@@ -74,8 +80,8 @@ exec_server *exec_server_new(apr_pool_t *pconf, const char *name)
     return s;
 }
 
-/* A record lock belongs to the process, not to the descriptor that all have inherited. */
-static int set_lock(exec_server *s, short type)
+/* A record lock belongs to the process, not to the inherited descriptor. */
+static int server_set_lock(exec_server *s, short type)
 {
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET};
 
@@ -84,12 +90,12 @@ static int set_lock(exec_server *s, short type)
 
 int exec_server_own(exec_server *s)
 {
-    return set_lock(s, F_WRLCK);
+    return server_set_lock(s, F_WRLCK);
 }
 
 void exec_server_disown(exec_server *s)
 {
-    set_lock(s, F_UNLCK);
+    server_set_lock(s, F_UNLCK);
 }
 
 int exec_server_connect(const exec_server *s)
@@ -118,7 +124,7 @@ int exec_server_accept(const exec_server *s)
     socklen_t len = sizeof(peer);
     int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-    /* The name can be found in /proc: nobody but httpd's own user has business here. */
+    /* The socket's name is visible in /proc: accept only httpd's own user. */
     if (fd >= 0
         && (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || peer.uid != geteuid())) {
         close(fd);
@@ -138,6 +144,6 @@ apr_time_t exec_server_started(const exec_server *s)
 void exec_server_set_started(exec_server *s, apr_time_t when)
 {
     if (pwrite(s->lock, &when, sizeof(when), 0) < 0) {
-        return; /* the next start is not held back */
+        return; /* ignored: only the pause before the next start is lost */
     }
 }

@@ -1,12 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Which child process has the program that all of them share (shared=server), and how the others reach it.
+ * Selects the child process that owns a program shared by all of them (shared=server), and connects
+ * the others to it.
  *
- * The parent makes a lock and a listening unix socket, which all children inherit, those of later
- * generations too. The child that holds the lock owns the program and accepts on the socket. The kernel
- * frees the lock when its process ends, however that happens; connections that nobody has accepted stay
- * in the socket for the next owner.
+ * The parent creates a lock and a listening unix socket, which all children inherit, including
+ * those of later generations. The child that holds the lock owns the program and accepts on the
+ * socket. The kernel frees the lock when that process ends for any reason. Connections that it has
+ * not accepted stay in the socket for the next owner.
  */
 
 #ifndef WS_EXEC_SERVER_H
@@ -18,23 +19,23 @@
 typedef struct exec_server exec_server;
 
 /**
- * In the parent. What a line of an earlier configuration has made is found again by its name.
- * @return NULL when there are no descriptors or no memory
+ * Call in the parent. Finds an earlier configuration's server again by its name.
+ * @return NULL: no descriptors, or out of memory
  */
 exec_server *exec_server_new(apr_pool_t *pconf, const char *name);
 
-/** Try to become the owner. @return whether this process is */
+/** Try to become the owner. @return whether this process is the owner */
 int exec_server_own(exec_server *s);
 void exec_server_disown(exec_server *s);
 
-/** Connect to the owner, whichever it is. @return a non-blocking descriptor, or -1 */
+/** Connect to the owner. @return a non-blocking descriptor, or -1 */
 int exec_server_connect(const exec_server *s);
 
-/** The owner's: descriptor to poll, and one that has connected. @return -1 if there is none */
+/** For the owner: the descriptor to poll, and an accepted connection or -1. */
 int exec_server_listener(const exec_server *s);
 int exec_server_accept(const exec_server *s);
 
-/** When the program was last started, by any process. */
+/** Time of the program's last start, by any process. */
 apr_time_t exec_server_started(const exec_server *s);
 void exec_server_set_started(exec_server *s, apr_time_t when);
 

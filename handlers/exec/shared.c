@@ -1,6 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-#include "hub.h"
+/**
+ * Starts, stops and polls a shared program on the supervisor's thread, and adds connections to
+ * it.
+ */
+
+#include "shared_private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,17 +14,17 @@
 #include <http_log.h>
 #include <util_script.h>
 
-/* The owner may be gone before it has accepted: so often is looked after that, milliseconds. */
+/* The owner may end before it accepts. Interval of checks for that, milliseconds. */
 #define LOOK 200
 
-/* So often for peers that take nothing, milliseconds. */
+/* Interval of checks for stalled peers, milliseconds. */
 #define SWEEP 1000
 
-/* ---- On the keeper's thread ---- */
+/* ---- On the supervisor's thread ---- */
 
-static unsigned count(void *data)
+static unsigned shared_count(void *data)
 {
-    exec_hub *h = data;
+    exec_shared *h = data;
     unsigned n;
 
     pthread_mutex_lock(&h->lock);
@@ -28,15 +33,15 @@ static unsigned count(void *data)
     return n;
 }
 
-static int waits_for_program(const exec_hub *h)
+static int shared_waits_for_program(const exec_shared *h)
 {
-    return h->server_of_all && !h->stopping && !exec_hub_has_program(h)
+    return h->server_of_all && !h->stopping && !exec_shared_has_program(h)
            && (h->linked || h->members.count);
 }
 
-static int fill(void *data, struct pollfd *fds, int *timeout)
+static int shared_fill(void *data, struct pollfd *fds, int *timeout)
 {
-    exec_hub *h = data;
+    exec_shared *h = data;
     int n = 0, full;
 
     pthread_mutex_lock(&h->lock);
@@ -54,67 +59,67 @@ static int fill(void *data, struct pollfd *fds, int *timeout)
     if (exec_peers_waiting(h->peers) && (*timeout < 0 || *timeout > SWEEP)) {
         *timeout = SWEEP;
     }
-    if (waits_for_program(h) && (*timeout < 0 || *timeout > LOOK)) {
+    if (shared_waits_for_program(h) && (*timeout < 0 || *timeout > LOOK)) {
         *timeout = LOOK;
     }
     pthread_mutex_unlock(&h->lock);
     return n;
 }
 
-static void act_on(exec_hub *h, const struct pollfd *fd)
+static void shared_act_on(exec_shared *h, const struct pollfd *fd)
 {
     if (fd->fd == h->out) {
         if (fd->revents) {
-            exec_hub_take_output(h);
+            exec_shared_take_output(h);
         }
     }
     else if (fd->fd == h->in) {
         if (fd->revents && outbox_write(&h->to, h->in) != 0) {
-            exec_close_fd(&h->in); /* it reads no more */
+            exec_close_fd(&h->in); /* the program does not read any more */
             outbox_clear(&h->to);
         }
     }
     else if (h->server_of_all && fd->fd == exec_server_listener(h->server_of_all)) {
         if (fd->revents && h->program) {
-            exec_hub_accept(h);
+            exec_shared_accept(h);
         }
     }
     else {
-        exec_peers_act(&h->peers, fd, exec_hub_peer_says, exec_hub_peer_gone, h);
+        exec_peers_act(&h->peers, fd, exec_shared_peer_says, exec_shared_peer_gone, h);
     }
 }
 
-static void act(void *data, const struct pollfd *fds, int n)
+static void shared_act(void *data, const struct pollfd *fds, int n)
 {
-    exec_hub *h = data;
+    exec_shared *h = data;
 
     pthread_mutex_lock(&h->lock);
     for (int i = 0; i < n; i++) {
-        act_on(h, &fds[i]);
+        shared_act_on(h, &fds[i]);
     }
-    exec_peers_sweep(&h->peers, exec_hub_peer_gone, h);
+    exec_peers_sweep(&h->peers, exec_shared_peer_gone, h);
     if (h->linked && (h->in < 0 || h->out < 0)) {
-        exec_hub_lose_owner(h);
+        exec_shared_lose_owner(h);
     }
-    else if (waits_for_program(h)) {
-        exec_hub_try_again(h);
+    else if (shared_waits_for_program(h)) {
+        exec_shared_try_again(h);
     }
-    if (exec_hub_backlog(h) <= EXEC_MARK / 2) {
-        exec_hub_resume(h);
+    if (exec_shared_backlog(h) <= EXEC_MARK / 2) {
+        exec_shared_resume(h);
     }
     pthread_mutex_unlock(&h->lock);
 }
 
-static void ended(void *data, const exec_program *p)
+static void shared_ended(void *data, const exec_program *p)
 {
-    exec_hub *h = data;
+    exec_shared *h = data;
     char text[64], reason[80];
     exec_program *over = NULL;
 
     pthread_mutex_lock(&h->lock);
     if (h->program == p) {
         int code = p->status ? WS_CLOSE_INTERNAL : WS_CLOSE_NORMAL;
-        while (h->out >= 0 && exec_hub_take_output(h)) {
+        while (h->out >= 0 && exec_shared_take_output(h)) {
         }
         apr_snprintf(reason, sizeof(reason), "the program %s",
                      exec_status_text(p->status, text, sizeof(text)));
@@ -122,9 +127,9 @@ static void ended(void *data, const exec_program *p)
                      "websocket: exec: %s: the shared program %s, with %" APR_SIZE_T_FMT
                      " connections",
                      p->who, text, h->members.count);
-        exec_hub_tell_end(h, code, reason);
-        exec_hub_close_all(h, code, reason);
-        exec_hub_forget_pipes(h);
+        exec_shared_tell_end(h, code, reason);
+        exec_shared_close_all(h, code, reason);
+        exec_shared_forget_pipes(h);
         over = h->program;
         h->program = NULL;
         if (h->server_of_all && !h->stopping) {
@@ -137,10 +142,10 @@ static void ended(void *data, const exec_program *p)
     }
 }
 
-/* ---- For connections ---- */
+/* ---- Called for connections ---- */
 
-/* What concerns no single request. */
-static char **environment(apr_pool_t *pool)
+/* Variables that do not depend on a request. */
+static char **shared_environment(apr_pool_t *pool)
 {
     apr_table_t *e = apr_table_make(pool, 4);
     const char *path = getenv("PATH");
@@ -151,33 +156,34 @@ static char **environment(apr_pool_t *pool)
     return ap_create_environment(pool, e);
 }
 
-int exec_hub_ready(exec_hub *h, request_rec *r)
+int exec_shared_ready(exec_shared *h, request_rec *r)
 {
     int status = 0;
 
     pthread_mutex_lock(&h->lock);
-    if (!h->server) { /* a limit that a request has is of its Location, as all others have it */
+    if (!h->server) { /* resource limits of the request are those of its Location */
         exec_how(&h->how, h->config, r);
         h->how.argv = h->config->argv;
-        h->how.env = environment(h->pool);
+        h->how.env = shared_environment(h->pool);
         h->server = r->server;
     }
     if (!h->program && !h->linked) {
         h->since = apr_time_now();
-        status = exec_hub_get_program(h);
+        status = exec_shared_get_program(h);
     }
-    if (!status && exec_hub_backlog(h) > 4 * EXEC_MARK) {
+    if (!status && exec_shared_backlog(h) > 4 * EXEC_MARK) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                       "websocket: exec: refused with 503: the shared program does not read");
         status = HTTP_SERVICE_UNAVAILABLE;
     }
     pthread_mutex_unlock(&h->lock);
-    exec_wake(h->config->keeper);
+    exec_wake(h->config->supervisor);
     return status;
 }
 
-/* Fields of a tag are told by TABs, and messages by what framing= says: a decoded path may have them. */
-static char *printable(apr_pool_t *pool, const char *text)
+/* Replace TABs, which separate the fields of a tag, and message separators: a decoded path may
+ * contain both. */
+static char *shared_printable(apr_pool_t *pool, const char *text)
 {
     char *copy = apr_pstrdup(pool, text);
 
@@ -189,31 +195,32 @@ static char *printable(apr_pool_t *pool, const char *text)
     return copy;
 }
 
-void exec_hub_join(exec_hub *h, ws_conn *c)
+void exec_shared_join(exec_shared *h, ws_conn *c)
 {
     apr_pool_t *pool;
     int joined = 0;
 
     pthread_mutex_lock(&h->lock);
     if ((h->in >= 0 || h->server_of_all) && apr_pool_create_unmanaged(&pool) == APR_SUCCESS) {
-        const char *text = apr_psprintf(pool, "%s\t%s\t%s\t%s", ws_peer(c),
-                                        ws_user(c) ? printable(pool, ws_user(c)) : "",
-                                        printable(pool, ws_uri(c)), ws_args(c) ? ws_args(c) : "");
+        const char *text =
+            apr_psprintf(pool, "%s\t%s\t%s\t%s", ws_peer(c),
+                         ws_user(c) ? shared_printable(pool, ws_user(c)) : "",
+                         shared_printable(pool, ws_uri(c)), ws_args(c) ? ws_args(c) : "");
         joined = exec_ids_add(&h->members, ws_conn_id(c), h->server_of_all ? text : NULL) == 0
-                 && (!exec_hub_has_program(h)
-                     || exec_hub_put(h, ws_conn_id(c), "open", text, strlen(text)) == 0);
+                 && (!exec_shared_has_program(h)
+                     || exec_shared_put(h, ws_conn_id(c), "open", text, strlen(text)) == 0);
         apr_pool_destroy(pool);
     }
     pthread_mutex_unlock(&h->lock);
     if (joined) {
-        exec_wake(h->config->keeper);
+        exec_wake(h->config->supervisor);
     }
     else {
         ws_close(c, WS_CLOSE_TRY_LATER, "the program has ended");
     }
 }
 
-void exec_hub_message(exec_hub *h, ws_conn *c, const char *data, apr_size_t len)
+void exec_shared_message(exec_shared *h, ws_conn *c, const char *data, apr_size_t len)
 {
     int failed;
 
@@ -225,19 +232,19 @@ void exec_hub_message(exec_hub *h, ws_conn *c, const char *data, apr_size_t len)
     }
     pthread_mutex_lock(&h->lock);
     failed = (h->in >= 0 || h->server_of_all)
-             && exec_hub_put(h, ws_conn_id(c), "message", data, len) < 0;
-    if (!failed && exec_hub_backlog(h) > EXEC_MARK
+             && exec_shared_put(h, ws_conn_id(c), "message", data, len) < 0;
+    if (!failed && exec_shared_backlog(h) > EXEC_MARK
         && exec_ids_add(&h->paused, ws_conn_id(c), NULL) == 0) {
         ws_pause(c);
     }
     pthread_mutex_unlock(&h->lock);
-    exec_wake(h->config->keeper);
+    exec_wake(h->config->supervisor);
     if (failed) {
         ws_close(c, WS_CLOSE_INTERNAL, "out of memory");
     }
 }
 
-void exec_hub_leave(exec_hub *h, ws_conn *c, int code)
+void exec_shared_leave(exec_shared *h, ws_conn *c, int code)
 {
     char text[12];
 
@@ -245,21 +252,21 @@ void exec_hub_leave(exec_hub *h, ws_conn *c, int code)
     if (exec_ids_find(&h->members, ws_conn_id(c))) {
         exec_ids_remove(&h->members, ws_conn_id(c));
         snprintf(text, sizeof(text), "%d", code);
-        if (h->in >= 0 && exec_hub_has_program(h)) {
-            exec_hub_put(h, ws_conn_id(c), "close", text, strlen(text));
+        if (h->in >= 0 && exec_shared_has_program(h)) {
+            exec_shared_put(h, ws_conn_id(c), "close", text, strlen(text));
         }
     }
     exec_ids_remove(&h->paused, ws_conn_id(c));
     pthread_mutex_unlock(&h->lock);
-    exec_wake(h->config->keeper);
+    exec_wake(h->config->supervisor);
 }
 
-/* ---- Beginning and end ---- */
+/* ---- Start and stop ---- */
 
-exec_hub *exec_hub_new(exec_config *config, ws_location *here, apr_pool_t *pool)
+exec_shared *exec_shared_new(exec_config *config, ws_location *here, apr_pool_t *pool)
 {
-    exec_hub *h = calloc(1, sizeof(*h));
-    exec_side side = {count, fill, act, ended, h};
+    exec_shared *h = calloc(1, sizeof(*h));
+    exec_side side = {shared_count, shared_fill, shared_act, shared_ended, h};
 
     if (h) {
         h->config = config;
@@ -268,12 +275,12 @@ exec_hub *exec_hub_new(exec_config *config, ws_location *here, apr_pool_t *pool)
         h->server_of_all = config->server;
         h->in = h->out = -1;
         pthread_mutex_init(&h->lock, NULL);
-        exec_keeper_attend(config->keeper, &side);
+        exec_supervisor_attend(config->supervisor, &side);
     }
     return h;
 }
 
-void exec_hub_stop(exec_hub *h)
+void exec_shared_stop(exec_shared *h)
 {
     pthread_mutex_lock(&h->lock);
     h->stopping = 1;
@@ -284,11 +291,11 @@ void exec_hub_stop(exec_hub *h)
     }
     exec_close_fd(&h->out);
     h->linked = 0;
-    exec_peers_close(&h->peers); /* which try to become the owner until this one has done */
+    exec_peers_close(&h->peers); /* each peer then tries to become the owner */
     pthread_mutex_unlock(&h->lock);
 }
 
-void exec_hub_free(exec_hub *h)
+void exec_shared_free(exec_shared *h)
 {
     if (h->server_of_all) {
         exec_server_disown(h->server_of_all);

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Counts running programs of all child processes in shared memory, without locks. */
+
 #include "slots.h"
 
 #include <errno.h>
@@ -12,7 +14,7 @@ typedef struct {
     apr_size_t size;
 } mapping;
 
-static apr_status_t unmap(void *data)
+static apr_status_t slots_unmap(void *data)
 {
     const mapping *m = data;
 
@@ -29,17 +31,17 @@ int *exec_slots_new(apr_pool_t *pool, apr_uint32_t count)
     if (m->slots == MAP_FAILED) {
         return NULL;
     }
-    apr_pool_cleanup_register(pool, m, unmap, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(pool, m, slots_unmap, apr_pool_cleanup_null);
     return m->slots;
 }
 
-/* Below 0: of a process of httpd that is about to start a program. */
-static int gone(int owner)
+/* Negative: the process of httpd that is about to start a program. */
+static int slots_gone(int owner)
 {
     return owner != 0 && kill(owner < 0 ? -owner : owner, 0) < 0 && errno == ESRCH;
 }
 
-static int take(int *slot, int from)
+static int slots_take(int *slot, int from)
 {
     return __atomic_compare_exchange_n(slot, &from, -(int)getpid(), 0, __ATOMIC_ACQ_REL,
                                        __ATOMIC_RELAXED);
@@ -48,13 +50,13 @@ static int take(int *slot, int from)
 int *exec_slot_take(int *slots, apr_uint32_t count)
 {
     for (apr_uint32_t i = 0; i < count; i++) {
-        if (__atomic_load_n(&slots[i], __ATOMIC_RELAXED) == 0 && take(&slots[i], 0)) {
+        if (__atomic_load_n(&slots[i], __ATOMIC_RELAXED) == 0 && slots_take(&slots[i], 0)) {
             return &slots[i];
         }
     }
     for (apr_uint32_t i = 0; i < count; i++) {
         int owner = __atomic_load_n(&slots[i], __ATOMIC_RELAXED);
-        if ((owner == 0 || gone(owner)) && take(&slots[i], owner)) {
+        if ((owner == 0 || slots_gone(owner)) && slots_take(&slots[i], owner)) {
             return &slots[i];
         }
     }

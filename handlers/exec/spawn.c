@@ -1,12 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/*
- * A child of fork() in a process with threads may do nothing but async-signal-safe calls, and copies the
- * page tables of all of httpd first. posix_spawn() avoids both, but sets no limits. So this does what
- * posix_spawn() does inside: a child that borrows our memory while this thread waits (CLONE_VM and
- * CLONE_VFORK), makes system calls only, and is gone with execve(2) or _exit(2). All signals are blocked
- * meanwhile, so that no handler of httpd's runs in it. Other threads go on; of their locks it takes none.
- */
+/* Starts a program. In a process with threads, a child of fork() may make only async-signal-safe
+ * calls, and fork() copies the page tables of httpd. posix_spawn() avoids both, but cannot set
+ * limits. So this does what posix_spawn() does internally: the child shares our memory while this
+ * thread waits (CLONE_VM and CLONE_VFORK), makes only system calls, and ends with execve(2) or
+ * _exit(2). All signals are blocked meanwhile, so that none of httpd's signal handlers runs in the
+ * child. Other threads continue; the child takes no locks. */
 
 #include "spawn.h"
 
@@ -23,8 +22,8 @@
 
 #define STACK_SIZE (64 * 1024)
 
-/* The module raises the limit of descriptors as far as it goes. A program that closes all that there may
- * be, or uses select(2), wants the usual one. */
+/* The module raises the limit of descriptors to its maximum. Programs that close all possible
+ * descriptors, or use select(2), need the usual limit. */
 #define DESCRIPTORS 1024
 
 typedef struct {
@@ -35,15 +34,15 @@ typedef struct {
     int error;
 } child_arg;
 
-static void limit(int which, const struct rlimit *to)
+static void spawn_limit(int which, const struct rlimit *to)
 {
     if (to) {
         setrlimit((__rlimit_resource_t)which, to);
     }
 }
 
-/* In the child. AddressSanitizer would look for the end of a stack that is none of its own. */
-__attribute__((no_sanitize_address)) static int run(void *arg)
+/* Runs in the child. AddressSanitizer would look for the end of an unknown stack. */
+__attribute__((no_sanitize_address)) static int spawn_run(void *arg)
 {
     child_arg *c = arg;
     struct sigaction normal = {.sa_handler = SIG_DFL};
@@ -56,18 +55,19 @@ __attribute__((no_sanitize_address)) static int run(void *arg)
             goto failed;
         }
     }
-    /* All of ours are close-on-exec; those of other modules need not be. */
+    /* Ours are close-on-exec, but those of other modules may not be. */
     syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
     c->what = c->start->directory;
     if (chdir(c->start->directory) < 0) {
         goto failed;
     }
-    limit(RLIMIT_CPU, c->start->cpu);
-    limit(RLIMIT_AS, c->start->mem); /* which one httpd means, too: APR's choice on Linux */
-    limit(RLIMIT_NPROC, c->start->nproc);
-    limit(RLIMIT_NOFILE, &c->descriptors);
+    spawn_limit(RLIMIT_CPU, c->start->cpu);
+    spawn_limit(RLIMIT_AS,
+                c->start->mem); /* the limit that RLimitMEM sets, as chosen by APR on Linux */
+    spawn_limit(RLIMIT_NPROC, c->start->nproc);
+    spawn_limit(RLIMIT_NOFILE, &c->descriptors);
     for (int i = 1; i < NSIG; i++) {
-        sigaction(i, &normal, NULL); /* httpd ignores some, which would be inherited */
+        sigaction(i, &normal, NULL); /* httpd ignores some, and they would be inherited */
     }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -78,7 +78,7 @@ failed:
     _exit(127);
 }
 
-static void close_both(int fd[2])
+static void spawn_close_both(int fd[2])
 {
     if (fd[0] >= 0) {
         close(fd[0]);
@@ -114,7 +114,7 @@ int exec_spawn(const exec_start *start, exec_process *process, const char **what
         }
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        process->pid = clone(run, stack + STACK_SIZE,
+        process->pid = clone(spawn_run, stack + STACK_SIZE,
                              CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &c, &process->pidfd);
         error = process->pid < 0 ? errno : c.error;
         *what = process->pid < 0 ? "a process" : c.what;
@@ -128,7 +128,7 @@ int exec_spawn(const exec_start *start, exec_process *process, const char **what
     munmap(stack, STACK_SIZE);
     if (error) {
         for (int i = 0; i < 3; i++) {
-            close_both(pipes[i]);
+            spawn_close_both(pipes[i]);
         }
         return error;
     }

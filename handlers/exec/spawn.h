@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Starting a program from a process with threads. */
+/** Starts a program from a process with threads. */
 
 #ifndef WS_EXEC_SPAWN_H
 #define WS_EXEC_SPAWN_H
@@ -15,14 +15,14 @@ typedef struct exec_start {
     const struct rlimit *cpu, *mem, *nproc; /**< or NULL */
 } exec_start;
 
-/** A program that runs, and our ends of its pipes: non-blocking, close-on-exec. */
+/** A running program, and our ends of its pipes: non-blocking, close-on-exec. */
 typedef struct exec_process {
-    pid_t pid; /**< leads a session and a process group of its own */
+    pid_t pid; /**< leader of a new session and process group */
     int pidfd;
     int in, out, err;
 } exec_process;
 
-/** @return 0, or an error; *what is then what failed */
+/** @return 0, or an error; *what is then set to the failed operation */
 int exec_spawn(const exec_start *start, exec_process *process, const char **what);
 
 #endif

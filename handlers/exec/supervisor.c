@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Waits for programs, logs their standard error at a limited rate, and stops them in steps:
+ * SIGINT, SIGTERM, SIGKILL.
+ */
+
 #include "supervisor.h"
 
 #include <errno.h>
@@ -14,27 +19,27 @@
 
 #include "slots.h"
 
-/* A line of standard error in the log, bytes. */
+/* Longest logged line of standard error, bytes. */
 #define LINE_SIZE 1024
 
-/* What is read at a time of what nobody needs, or of standard error, bytes. */
+/* Bytes per read of standard error, or of output to discard. */
 #define READ_SIZE 4096
 
-/* When the child process ends: SIGTERM at once, SIGKILL after this, milliseconds. httpd kills a child
- * 9 seconds after it was told to stop, and connections have had their time of that. */
+/* At the end of the child process: SIGTERM immediately, SIGKILL after this, milliseconds. httpd
+ * kills a child 9 seconds after asking it to stop; draining connections uses most of that. */
 #define CLOSE_GRACE 1000
 
-/* Of a program that another module has waited for: exit status 255. */
+/* If another module has waited for the program: exit status 255. */
 #define UNKNOWN_STATUS 0xFF00
 
-struct exec_keeper {
+struct exec_supervisor {
     const exec_config *config;
     exec_side side;
-    pthread_mutex_t lock; /* of all below */
+    pthread_mutex_t lock; /* protects all below */
     pthread_t thread;
     int running;
     int wake;
-    int over; /* the child process ends */
+    int over; /* the child process is stopping */
     exec_program *programs;
     unsigned count;
 };
@@ -43,7 +48,7 @@ static const int signals[EXEC_STEPS] = {SIGINT, SIGTERM, SIGKILL};
 
 /* ---- Standard error ---- */
 
-static void log_line(exec_program *p, apr_uint32_t most)
+static void supervisor_log_line(exec_program *p, apr_uint32_t most)
 {
     apr_int64_t now = apr_time_sec(apr_time_now());
 
@@ -70,11 +75,12 @@ static void log_line(exec_program *p, apr_uint32_t most)
     p->line_len = 0;
 }
 
-static void take_errors(exec_program *p, const char *data, apr_size_t len, apr_uint32_t most)
+static void supervisor_take_errors(exec_program *p, const char *data, apr_size_t len,
+                                   apr_uint32_t most)
 {
     for (; len; data++, len--) {
         if (*data == '\n' || p->line_len == LINE_SIZE) {
-            log_line(p, most);
+            supervisor_log_line(p, most);
         }
         if (*data != '\n') {
             p->line[p->line_len++] = *data;
@@ -82,7 +88,7 @@ static void take_errors(exec_program *p, const char *data, apr_size_t len, apr_u
     }
 }
 
-static void close_fd(int *fd)
+static void supervisor_close_fd(int *fd)
 {
     if (*fd >= 0) {
         close(*fd);
@@ -90,8 +96,8 @@ static void close_fd(int *fd)
     }
 }
 
-/* Read until nothing is there; a program that writes without end gets another turn later. */
-static void read_errors(exec_program *p)
+/* Read what is available. A program that writes without pause has to wait for its next turn. */
+static void supervisor_read_errors(exec_program *p)
 {
     char data[READ_SIZE];
     ssize_t n = 1;
@@ -99,25 +105,25 @@ static void read_errors(exec_program *p)
     for (int i = 0; i < 16 && n > 0; i++) {
         n = read(p->err, data, sizeof(data));
         if (n > 0) {
-            take_errors(p, data, (apr_size_t)n, p->keeper->config->lines);
+            supervisor_take_errors(p, data, (apr_size_t)n, p->supervisor->config->lines);
         }
     }
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-        close_fd(&p->err);
+        supervisor_close_fd(&p->err);
     }
 }
 
-static void forget_output(exec_program *p)
+static void supervisor_forget_output(exec_program *p)
 {
     char data[READ_SIZE];
     ssize_t n = read(p->out, data, sizeof(data));
 
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-        close_fd(&p->out);
+        supervisor_close_fd(&p->out);
     }
 }
 
-/* ---- Ends ---- */
+/* ---- The end of a program ---- */
 
 const char *exec_status_text(int status, char *text, apr_size_t size)
 {
@@ -131,7 +137,7 @@ const char *exec_status_text(int status, char *text, apr_size_t size)
 }
 
 /* Under the lock. */
-static void unref(exec_program *p)
+static void supervisor_unref(exec_program *p)
 {
     if (--p->refs == 0) {
         free(p->line);
@@ -142,33 +148,33 @@ static void unref(exec_program *p)
 
 void exec_release(exec_program *p)
 {
-    exec_keeper *k = p->keeper;
+    exec_supervisor *k = p->supervisor;
 
     pthread_mutex_lock(&k->lock);
-    unref(p);
+    supervisor_unref(p);
     pthread_mutex_unlock(&k->lock);
 }
 
 /* Under the lock. */
-static void tell(exec_program *p)
+static void supervisor_tell(exec_program *p)
 {
     if (p->conn) {
         p->refs++;
         if (ws_run(p->conn, exec_on_end, p) != WS_QUEUED) {
-            unref(p);
+            supervisor_unref(p);
         }
     }
 }
 
-/* Its pidfd is readable: it is a zombie. Under the lock. @return whether it is one */
-static int reap(exec_keeper *k, exec_program *p)
+/* pidfd is readable: the program is a zombie. Under the lock. @return whether it is */
+static int supervisor_reap(exec_supervisor *k, exec_program *p)
 {
     int status;
     pid_t waited;
     char text[64];
 
-    /* What it leaves behind in its process group is told that the session is over, as by a terminal. Its
-     * number is nobody else's before waitpid(2). */
+    /* Send its process group a hangup, like a terminal at the end of a session. The kernel does
+     * not reuse the id before waitpid(2). */
     kill(-p->pid, SIGHUP);
     waited = waitpid(p->pid, &status, WNOHANG);
     if (waited < 0 && errno == ECHILD) {
@@ -178,29 +184,29 @@ static int reap(exec_keeper *k, exec_program *p)
         return 0;
     }
     if (p->err >= 0) {
-        read_errors(p);
+        supervisor_read_errors(p);
     }
-    log_line(p, k->config->lines);
+    supervisor_log_line(p, k->config->lines);
     if (p->unsaid) {
         p->second = 0;
-        log_line(p, k->config->lines);
+        supervisor_log_line(p, k->config->lines);
     }
     ap_log_error(APLOG_MARK, p->steps == EXEC_STEPS ? APLOG_WARNING : APLOG_DEBUG, 0, p->server,
                  "websocket: exec: %s: the program %s%s", p->who,
                  exec_status_text(status, text, sizeof(text)),
                  p->steps == EXEC_STEPS ? ": it did not end by itself" : "");
-    close_fd(&p->pidfd);
-    close_fd(&p->err);
-    close_fd(&p->out);
+    supervisor_close_fd(&p->pidfd);
+    supervisor_close_fd(&p->err);
+    supervisor_close_fd(&p->out);
     exec_slot_set(p->slot, 0);
     p->status = status;
     p->ended = 1;
-    tell(p);
+    supervisor_tell(p);
     return 1;
 }
 
-/* Take the steps of stopping that are due. @return milliseconds to the next, -1 if there is none */
-static int step(const exec_keeper *k, exec_program *p, apr_time_t now)
+/* Take the steps of stopping that are due. @return milliseconds to the next; -1: none */
+static int supervisor_step(const exec_supervisor *k, exec_program *p, apr_time_t now)
 {
     apr_int64_t gone = apr_time_as_msec(now - p->stopped_at);
 
@@ -225,20 +231,20 @@ static int step(const exec_keeper *k, exec_program *p, apr_time_t now)
 
 /* ---- The thread ---- */
 
-static int sooner(int a, int b)
+static int supervisor_sooner(int a, int b)
 {
     return a < 0 ? b : b < 0 ? a : a < b ? a : b;
 }
 
-/* Under the lock. @return how many */
-static unsigned fill(exec_keeper *k, struct pollfd *fds, int *timeout)
+/* Under the lock. @return number of descriptors */
+static unsigned supervisor_fill(exec_supervisor *k, struct pollfd *fds, int *timeout)
 {
     unsigned n = 0;
     apr_time_t now = apr_time_now();
 
     fds[n++] = (struct pollfd){.fd = k->wake, .events = POLLIN};
     for (exec_program *p = k->programs; p; p = p->next) {
-        *timeout = sooner(*timeout, step(k, p, now));
+        *timeout = supervisor_sooner(*timeout, supervisor_step(k, p, now));
         fds[n++] = (struct pollfd){.fd = p->pidfd, .events = POLLIN};
         fds[n++] = (struct pollfd){.fd = p->err, .events = POLLIN};
         fds[n++] = (struct pollfd){.fd = p->out, .events = POLLIN};
@@ -246,9 +252,11 @@ static unsigned fill(exec_keeper *k, struct pollfd *fds, int *timeout)
     return n;
 }
 
-/* Under the lock. Programs that were added meanwhile stand in front of those that fill() saw.
- * @return those that have ended */
-static exec_program *look(exec_keeper *k, const struct pollfd *fds, unsigned n)
+/*
+ * Under the lock. Programs added after supervisor_fill() are at the front of the list and were not polled.
+ * @return those that have ended
+ */
+static exec_program *supervisor_look(exec_supervisor *k, const struct pollfd *fds, unsigned n)
 {
     exec_program **link = &k->programs, *p, *dead = NULL;
     unsigned i = 1;
@@ -258,12 +266,12 @@ static exec_program *look(exec_keeper *k, const struct pollfd *fds, unsigned n)
     }
     for (; i < n && (p = *link); i += 3) {
         if (fds[i + 1].revents && p->err >= 0) {
-            read_errors(p);
+            supervisor_read_errors(p);
         }
         if (fds[i + 2].revents && p->out >= 0) {
-            forget_output(p);
+            supervisor_forget_output(p);
         }
-        if (fds[i].revents && reap(k, p)) {
+        if (fds[i].revents && supervisor_reap(k, p)) {
             *link = p->next;
             k->count--;
             p->next = dead;
@@ -275,9 +283,9 @@ static exec_program *look(exec_keeper *k, const struct pollfd *fds, unsigned n)
     return dead;
 }
 
-static void *run(void *arg)
+static void *supervisor_run(void *arg)
 {
-    exec_keeper *k = arg;
+    exec_supervisor *k = arg;
     exec_program *dead, *p;
     struct pollfd *fds = NULL;
     apr_uint64_t woken;
@@ -288,12 +296,12 @@ static void *run(void *arg)
         unsigned n = 0, sides = 0;
         struct pollfd *more;
 
-        pthread_mutex_unlock(&k->lock); /* the side has a lock that comes before */
+        pthread_mutex_unlock(&k->lock); /* its lock is taken before ours */
         sides = k->side.count ? k->side.count(k->side.data) : 0;
         pthread_mutex_lock(&k->lock);
         if ((more = realloc(fds, (k->count * 3 + 1 + sides) * sizeof(*fds)))) {
             fds = more;
-            n = fill(k, fds, &timeout);
+            n = supervisor_fill(k, fds, &timeout);
         }
         pthread_mutex_unlock(&k->lock);
         if (more) {
@@ -301,7 +309,7 @@ static void *run(void *arg)
             poll(fds, n + (unsigned)beside, timeout);
         }
         else {
-            usleep(100 * 1000); /* no memory: perhaps later */
+            usleep(100 * 1000); /* out of memory: retry later */
         }
         while (read(k->wake, &woken, sizeof(woken)) > 0) {
         }
@@ -309,7 +317,7 @@ static void *run(void *arg)
             k->side.act(k->side.data, fds + n, beside);
         }
         pthread_mutex_lock(&k->lock);
-        dead = more ? look(k, fds, n) : NULL;
+        dead = more ? supervisor_look(k, fds, n) : NULL;
         pthread_mutex_unlock(&k->lock);
         while ((p = dead)) {
             dead = p->next;
@@ -325,7 +333,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-void exec_wake(exec_keeper *k)
+void exec_wake(exec_supervisor *k)
 {
     apr_uint64_t one = 1;
 
@@ -334,34 +342,34 @@ void exec_wake(exec_keeper *k)
 }
 
 /* Under the lock. */
-static int start_thread(exec_keeper *k)
+static int supervisor_start_thread(exec_supervisor *k)
 {
     sigset_t all, before;
 
     if (!k->running) {
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        k->running = pthread_create(&k->thread, NULL, run, k) == 0;
+        k->running = pthread_create(&k->thread, NULL, supervisor_run, k) == 0;
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     return k->running;
 }
 
-/* ---- For others ---- */
+/* ---- Interface ---- */
 
-int exec_keeper_run(exec_keeper *k)
+int exec_supervisor_run(exec_supervisor *k)
 {
     int runs;
 
     pthread_mutex_lock(&k->lock);
-    runs = !k->over && start_thread(k);
+    runs = !k->over && supervisor_start_thread(k);
     pthread_mutex_unlock(&k->lock);
     return runs;
 }
 
-exec_keeper *exec_keeper_new(const exec_config *config)
+exec_supervisor *exec_supervisor_new(const exec_config *config)
 {
-    exec_keeper *k = calloc(1, sizeof(*k));
+    exec_supervisor *k = calloc(1, sizeof(*k));
 
     if (!k || (k->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
         free(k);
@@ -372,12 +380,12 @@ exec_keeper *exec_keeper_new(const exec_config *config)
     return k;
 }
 
-void exec_keeper_attend(exec_keeper *k, const exec_side *side)
+void exec_supervisor_attend(exec_supervisor *k, const exec_side *side)
 {
     k->side = *side;
 }
 
-void exec_keeper_stop(exec_keeper *k)
+void exec_supervisor_stop(exec_supervisor *k)
 {
     pthread_mutex_lock(&k->lock);
     k->over = 1;
@@ -394,14 +402,14 @@ void exec_keeper_stop(exec_keeper *k)
     free(k);
 }
 
-exec_program *exec_keep(exec_keeper *k, const exec_process *process, int *slot,
-                        const server_rec *server, const char *who)
+exec_program *exec_supervise(exec_supervisor *k, const exec_process *process, int *slot,
+                             const server_rec *server, const char *who)
 {
     exec_program *p = calloc(1, sizeof(*p));
     int kept = 0;
 
     if (p && (p->line = malloc(LINE_SIZE)) && (p->who = strdup(who))) {
-        p->keeper = k;
+        p->supervisor = k;
         p->pid = process->pid;
         p->pidfd = process->pidfd;
         p->err = process->err;
@@ -410,7 +418,7 @@ exec_program *exec_keep(exec_keeper *k, const exec_process *process, int *slot,
         p->server = server;
         p->refs = 2;
         pthread_mutex_lock(&k->lock);
-        if ((kept = !k->over && start_thread(k))) {
+        if ((kept = !k->over && supervisor_start_thread(k))) {
             p->next = k->programs;
             k->programs = p;
             k->count++;
@@ -438,11 +446,11 @@ exec_program *exec_keep(exec_keeper *k, const exec_process *process, int *slot,
 
 void exec_stop(exec_program *p, int out)
 {
-    exec_keeper *k = p->keeper;
+    exec_supervisor *k = p->supervisor;
 
     pthread_mutex_lock(&k->lock);
     if (p->ended) {
-        close_fd(&out);
+        supervisor_close_fd(&out);
     }
     else {
         p->out = out;
@@ -458,9 +466,9 @@ int exec_set_owner(exec_program *p, ws_id id)
 {
     int ended;
 
-    pthread_mutex_lock(&p->keeper->lock);
+    pthread_mutex_lock(&p->supervisor->lock);
     p->conn = id;
     ended = p->ended;
-    pthread_mutex_unlock(&p->keeper->lock);
+    pthread_mutex_unlock(&p->supervisor->lock);
     return ended;
 }

@@ -1,8 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** An incremental decoder of base64. */
+
 #include "base64.h"
 
-static int value_of(char c)
+static int base64_value_of(char c)
 {
     return c >= 'A' && c <= 'Z'   ? c - 'A'
            : c >= 'a' && c <= 'z' ? c - 'a' + 26
@@ -18,7 +20,7 @@ apr_ssize_t base64_decode(base64_state *s, unsigned char *data, const char *text
     unsigned char *to = data;
 
     for (; len; text++, len--) {
-        int value = value_of(*text);
+        int value = base64_value_of(*text);
 
         if (*text == '=') {
             if (s->digits + s->padding < 2 || s->digits + s->padding > 3) {
@@ -39,7 +41,7 @@ apr_ssize_t base64_decode(base64_state *s, unsigned char *data, const char *text
         }
     }
     if (last) {
-        /* Padding may be left out, but if it is there it is complete. */
+        /* Padding is optional, but must be complete. */
         if (s->digits == 1 || (s->padding && s->digits + s->padding != 4)) {
             return -1;
         }

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Parses and resolves targets and token files. Token files are checked at start-up and read for
+ * each connection.
+ */
+
 #include "target.h"
 
 #include <errno.h>
@@ -17,16 +22,16 @@
 
 #define UNIX_PREFIX "unix:"
 
-/* A line of a file of tokens, bytes. */
+/* Longest line of a token file, bytes. */
 #define LINE_SIZE 4096
 
-static int is_unix(const char *text)
+static int target_is_unix(const char *text)
 {
     return !strncmp(text, UNIX_PREFIX, sizeof(UNIX_PREFIX) - 1);
 }
 
-/* The port's number behind a colon, 0 if it is none. */
-static int port_of(const char *colon)
+/* The port after a colon; 0: invalid. */
+static int target_port_of(const char *colon)
 {
     apr_int64_t port = 0;
     return ws_parse_count(NULL, colon + 1, 1, 65535, &port) ? 0 : (int)port;
@@ -36,7 +41,7 @@ const char *tcp_target_check(const char *text)
 {
     const char *colon = strrchr(text, ':');
 
-    if (is_unix(text)) {
+    if (target_is_unix(text)) {
         const char *path = text + sizeof(UNIX_PREFIX) - 1;
         if (*path != '/') {
             return "takes an absolute path behind unix:";
@@ -45,14 +50,14 @@ const char *tcp_target_check(const char *text)
                    ? NULL
                    : "the path of a unix socket has at most 107 bytes";
     }
-    if (!colon || colon == text || !port_of(colon)
+    if (!colon || colon == text || !target_port_of(colon)
         || (*text == '[' ? colon[-1] != ']' : !!memchr(text, ':', (size_t)(colon - text)))) {
         return "takes host:port, [address]:port or unix:/path";
     }
     return NULL;
 }
 
-static tcp_address *address_new(apr_pool_t *pool, const void *at, socklen_t len)
+static tcp_address *target_address_new(apr_pool_t *pool, const void *at, socklen_t len)
 {
     tcp_address *a = apr_pcalloc(pool, sizeof(*a));
     memcpy(&a->at, at, len);
@@ -68,10 +73,10 @@ tcp_address *tcp_target_resolve(apr_pool_t *pool, const char *text, const char *
     char *host;
     int rv;
 
-    if (is_unix(text)) {
+    if (target_is_unix(text)) {
         struct sockaddr_un un = {.sun_family = AF_UNIX};
         apr_cpystrn(un.sun_path, text + sizeof(UNIX_PREFIX) - 1, sizeof(un.sun_path));
-        return address_new(pool, &un, sizeof(un));
+        return target_address_new(pool, &un, sizeof(un));
     }
     host = *text == '[' ? apr_pstrmemdup(pool, text + 1, (size_t)(colon - text) - 2)
                         : apr_pstrmemdup(pool, text, (size_t)(colon - text));
@@ -80,24 +85,24 @@ tcp_address *tcp_target_resolve(apr_pool_t *pool, const char *text, const char *
         return NULL;
     }
     for (const struct addrinfo *i = found; i; i = i->ai_next) {
-        *last = address_new(pool, i->ai_addr, i->ai_addrlen);
+        *last = target_address_new(pool, i->ai_addr, i->ai_addrlen);
         last = &(*last)->next;
     }
     freeaddrinfo(found);
     return first;
 }
 
-/* ---- Tokens: a line for each, "TOKEN: TARGET"; blank lines, and those that begin with # ---- */
+/* ---- Tokens: one "TOKEN: TARGET" per line; blank lines and lines with # are ignored ---- */
 
 typedef struct {
     apr_file_t *file;
     int number;
     char text[LINE_SIZE];
     char *token, *target; /* in text */
-    const char *wrong;    /* what is wrong with it, or NULL */
+    const char *wrong;    /* error text, or NULL */
 } line;
 
-static char *trim(char *s)
+static char *target_trim(char *s)
 {
     char *end = s + strlen(s);
     while (end > s && apr_isspace(end[-1])) {
@@ -109,12 +114,12 @@ static char *trim(char *s)
     return s;
 }
 
-/* The next line with a token. @return whether there is one */
-static int line_next(line *l)
+/* Find the next line with a token. @return whether there is one */
+static int target_line_next(line *l)
 {
     while (apr_file_gets(l->text, sizeof(l->text), l->file) == APR_SUCCESS) {
         size_t len = strlen(l->text);
-        char *text = trim(l->text), *colon = strchr(text, ':');
+        char *text = target_trim(l->text), *colon = strchr(text, ':');
 
         l->number++;
         if (*text == '\0' || *text == '#') {
@@ -129,8 +134,8 @@ static int line_next(line *l)
         }
         else {
             *colon = '\0';
-            l->token = trim(text);
-            l->target = trim(colon + 1);
+            l->token = target_trim(text);
+            l->target = target_trim(colon + 1);
             l->wrong = tcp_target_check(l->target);
         }
         return 1;
@@ -138,7 +143,7 @@ static int line_next(line *l)
     return 0;
 }
 
-static const char *tokens_open(line *l, apr_pool_t *pool, const char *file)
+static const char *target_tokens_open(line *l, apr_pool_t *pool, const char *file)
 {
     char text[128];
     apr_status_t rv = apr_file_open(&l->file, file, APR_FOPEN_READ | APR_FOPEN_BUFFERED,
@@ -152,12 +157,12 @@ static const char *tokens_open(line *l, apr_pool_t *pool, const char *file)
 const char *tcp_tokens_check(apr_pool_t *pool, const char *file)
 {
     line l;
-    const char *error = tokens_open(&l, pool, file);
+    const char *error = target_tokens_open(&l, pool, file);
 
     if (error) {
         return error;
     }
-    while (!error && line_next(&l)) {
+    while (!error && target_line_next(&l)) {
         if (l.wrong) {
             error = apr_psprintf(pool, "line %d of %s: %s", l.number, file, l.wrong);
         }
@@ -166,8 +171,8 @@ const char *tcp_tokens_check(apr_pool_t *pool, const char *file)
     return error;
 }
 
-/* A token can be a secret: how long this takes does not tell where two differ. */
-static int same(const char *a, const char *b)
+/* A token can be a secret: compare in constant time. */
+static int target_same(const char *a, const char *b)
 {
     size_t len = strlen(a);
     unsigned char differ = 0;
@@ -187,11 +192,11 @@ const char *tcp_tokens_find(apr_pool_t *pool, const char *file, const char *toke
     const char *target = NULL;
     line l;
 
-    if ((*error = tokens_open(&l, pool, file))) {
+    if ((*error = target_tokens_open(&l, pool, file))) {
         return NULL;
     }
-    while (!target && !*error && line_next(&l)) {
-        if (!same(l.token, token)) {
+    while (!target && !*error && target_line_next(&l)) {
+        if (!target_same(l.token, token)) {
             continue;
         }
         if (l.wrong) {

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Where a service is: what the configuration or a token file says, and the addresses behind it. */
+/** Targets of the bridge, from the configuration or a token file, and their addresses. */
 
 #ifndef WS_TCP_TARGET_H
 #define WS_TCP_TARGET_H
@@ -14,23 +14,26 @@ typedef struct tcp_address {
     struct sockaddr_storage at;
 } tcp_address;
 
-/** Whether a text is a target: host:port, [address]:port, unix:/path. @return NULL, or what is wrong */
+/**
+ * Check the syntax of a target: host:port, [address]:port, unix:/path. @return NULL, or an error
+ * text
+ */
 const char *tcp_target_check(const char *text);
 
 /**
- * The addresses of a target. Looks names up, and so may block.
+ * Resolve a target. Blocks while it looks up the name.
  * @param pool   of the addresses
- * @param error  what went wrong, if there is none
+ * @param error  set if there are none
  */
 tcp_address *tcp_target_resolve(apr_pool_t *pool, const char *text, const char **error);
 
-/** Read a whole file of tokens. @return NULL, or what is wrong, with the number of the line */
+/** Check a token file. @return NULL, or an error text with the line's number */
 const char *tcp_tokens_check(apr_pool_t *pool, const char *file);
 
 /**
- * The target of a token.
- * @param error  set where the answer is NULL because the file cannot be read, or the token's target is
- *               none; NULL if it just does not know the token
+ * Find the target of a token.
+ * @param error  set if the file cannot be read, or the token's target is invalid; NULL if the token
+ *               is unknown
  */
 const char *tcp_tokens_find(apr_pool_t *pool, const char *file, const char *token,
                             const char **error);

@@ -1,14 +1,15 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A bridge to a TCP or unix-socket service: its bytes are binary messages, or base64 in text ones.
+ * A bridge to a TCP or unix-socket service: bytes become binary messages, or base64 in text
+ * messages.
  *
  *     WebSocketHandler ws_tcp.so to=host:port|[address]:port|unix:/path [connect-timeout=TIME]
  *     WebSocketHandler ws_tcp.so tokens=FILE [parameter=NAME] [connect-timeout=TIME]
  *
- * docs/bridges.md tells all of it. Names are looked up in on_request, on a thread of httpd; everything
- * else is done on the connection's loop, without waiting: the service's socket is a second descriptor
- * that the loop watches.
+ * Reference: docs/bridges.md. Names are looked up in on_request, on a thread of httpd. Everything
+ * else happens on the connection's loop, without blocking: the loop also watches the service's
+ * socket.
  */
 
 #include <errno.h>
@@ -31,15 +32,15 @@
 #include "base64.h"
 #include "target.h"
 
-/* Read from the service, or decoded for it, at a time, bytes; one message each. */
+/* Bytes per read from the service, and per decoded piece; one message each. */
 #define PIECE (48 * 1024)
 
-/* What a service has sent that nobody wants any more is read, so that its end is a FIN and not a reset,
- * which could take from it what it has not read yet. So many times at most. */
+/* Reads of discarded data before closing: with unread data the close would be a reset, which could
+ * destroy data that the service has not read. */
 #define LAST_READS 16
 
-/* A service that acknowledges nothing for so long has gone, milliseconds (TCP_USER_TIMEOUT): the kernel
- * probes only where nothing waits. */
+/* Close a service that acknowledges nothing for this long, milliseconds (TCP_USER_TIMEOUT): the
+ * kernel's keepalive probes only idle connections. */
 #define UNACKNOWLEDGED_MAX (2 * 60 * 1000)
 
 #define CONNECT_TIMEOUT (10 * 1000)
@@ -51,24 +52,24 @@ typedef struct {
 } tcp_config;
 
 typedef struct {
-    const char *target;   /* as it is written */
-    tcp_address *address; /* that is tried, then those behind it */
+    const char *target;   /* as configured */
+    tcp_address *address; /* the current address, followed by the others */
     int fd;               /* -1: none */
     ws_watch *watch;
-    ws_timer *timer; /* while it connects */
+    ws_timer *timer; /* while connecting */
     int base64;
     int up;    /* connected */
-    int full;  /* enough waits for the client: on_drain goes on */
-    int ended; /* the service says no more */
+    int full;  /* the client's queue is full: on_drain continues */
+    int ended; /* the service has closed its side */
     base64_state decoder;
-    outbox rest;                 /* what the service has not taken */
-    int waits;                   /* there is some */
-    apr_uint64_t sent, received; /* bytes of the service's */
+    outbox rest;                 /* bytes that the service has not accepted */
+    int waits;                   /* `rest` is not empty */
+    apr_uint64_t sent, received; /* bytes to and from the service */
 } bridge;
 
 /* ---- Configuration ---- */
 
-static const char *set_timeout(apr_pool_t *pconf, tcp_config *config, const char *value)
+static const char *tcp_set_timeout(apr_pool_t *pconf, tcp_config *config, const char *value)
 {
     apr_int64_t ms = config->timeout;
     const char *error = ws_parse_interval(pconf, value, 1, CONNECT_TIMEOUT_MAX, &ms);
@@ -77,7 +78,7 @@ static const char *set_timeout(apr_pool_t *pconf, tcp_config *config, const char
     return error;
 }
 
-static const char *configure(apr_pool_t *pconf, const char *key, const char *value, void **data)
+static const char *tcp_configure(apr_pool_t *pconf, const char *key, const char *value, void **data)
 {
     tcp_config *config = *data;
 
@@ -104,15 +105,15 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
         return *value && !value[strcspn(value, "&=%+")] ? NULL : "takes the name of a parameter";
     }
     if (!strcmp(key, "connect-timeout")) {
-        return set_timeout(pconf, config, value);
+        return tcp_set_timeout(pconf, config, value);
     }
     return "unknown key; there are to, tokens, parameter and connect-timeout";
 }
 
 /* ---- The handshake ---- */
 
-/* The value of a parameter of the query string, decoded; NULL where there is none, or a broken one. */
-static const char *parameter_of(request_rec *r, const char *name)
+/* The decoded value of a query argument; NULL if it is missing or malformed. */
+static const char *tcp_parameter_of(request_rec *r, const char *name)
 {
     const char *query = r->args;
     apr_size_t size = query ? strlen(query) + 1 : 1;
@@ -121,15 +122,15 @@ static const char *parameter_of(request_rec *r, const char *name)
     return ws_query_next(&query, name, value, size) > 0 ? value : NULL;
 }
 
-/* @return where to, or NULL: refused with *status */
-static const char *choose_target(request_rec *r, const tcp_config *config, int *status)
+/* @return the target; NULL: refuse with *status */
+static const char *tcp_choose_target(request_rec *r, const tcp_config *config, int *status)
 {
     const char *name = config->parameter ? config->parameter : "token", *token, *target, *error;
 
     if (config->to) {
         return config->to;
     }
-    if (!(token = parameter_of(r, name)) || *token == '\0') {
+    if (!(token = tcp_parameter_of(r, name)) || *token == '\0') {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                       "websocket: tcp: the request has no parameter %s", name);
         *status = HTTP_FORBIDDEN;
@@ -144,7 +145,7 @@ static const char *choose_target(request_rec *r, const tcp_config *config, int *
     return target;
 }
 
-static int on_request(ws_request *rq, void *data)
+static int tcp_on_request(ws_request *rq, void *data)
 {
     request_rec *r = ws_request_rec(rq);
     apr_pool_t *pool = ws_request_pool(rq);
@@ -155,7 +156,7 @@ static int on_request(ws_request *rq, void *data)
     if (!pool) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    if (!(target = choose_target(r, data, &status))) {
+    if (!(target = tcp_choose_target(r, data, &status))) {
         return status;
     }
     b = apr_pcalloc(pool, sizeof(*b));
@@ -166,7 +167,7 @@ static int on_request(ws_request *rq, void *data)
                       target, error);
         return HTTP_BAD_GATEWAY;
     }
-    /* What `protocol=` of the line has chosen stays, if it is one of the two. */
+    /* Keep the subprotocol chosen by `protocol=`, if it is one of the two. */
     protocol = ws_request_protocol(rq);
     if (!protocol || (strcmp(protocol, "binary") && strcmp(protocol, "base64"))) {
         if (ws_request_choose_protocol(rq, "binary") != APR_SUCCESS) {
@@ -179,9 +180,9 @@ static int on_request(ws_request *rq, void *data)
     return 0;
 }
 
-/* ---- Ends ---- */
+/* ---- Closing ---- */
 
-static void give_up(ws_conn *c, bridge *b, int code, const char *what, int error)
+static void tcp_give_up(ws_conn *c, bridge *b, int code, const char *what, int error)
 {
     char reason[124];
 
@@ -192,18 +193,18 @@ static void give_up(ws_conn *c, bridge *b, int code, const char *what, int error
     ws_close(c, code, reason);
 }
 
-static void broken(ws_conn *c, bridge *b, int error)
+static void tcp_broken(ws_conn *c, bridge *b, int error)
 {
     if (b->watch) {
         ws_watch_stop(c, b->watch);
         b->watch = NULL;
     }
-    give_up(c, b, WS_CLOSE_BAD_GATEWAY, "has broken the connection", error);
+    tcp_give_up(c, b, WS_CLOSE_BAD_GATEWAY, "has broken the connection", error);
 }
 
 /* ---- From the client to the service ---- */
 
-static void watch_what_is_wanted(ws_conn *c, bridge *b)
+static void tcp_watch_what_is_wanted(ws_conn *c, bridge *b)
 {
     if (b->watch) {
         ws_watch_set(c, b->watch,
@@ -211,9 +212,9 @@ static void watch_what_is_wanted(ws_conn *c, bridge *b)
     }
 }
 
-/* Give the service what waits for it. The client is not read while something does: so this is never
- * more than the piece that one call of on_frame brings. */
-static void give(ws_conn *c, bridge *b)
+/* Write the queued bytes to the service. The client is not read while the queue is not empty, so
+ * it holds at most one piece of on_frame. */
+static void tcp_give(ws_conn *c, bridge *b)
 {
     apr_size_t before = outbox_left(&b->rest);
     int waited = b->waits, error = outbox_write(&b->rest, b->fd);
@@ -221,7 +222,7 @@ static void give(ws_conn *c, bridge *b)
     b->sent += before - outbox_left(&b->rest);
     b->waits = outbox_left(&b->rest) > 0;
     if (error) {
-        broken(c, b, error);
+        tcp_broken(c, b, error);
     }
     else if (b->waits && !waited) {
         ws_pause(c);
@@ -229,20 +230,20 @@ static void give(ws_conn *c, bridge *b)
     else if (!b->waits && waited) {
         ws_resume(c);
     }
-    watch_what_is_wanted(c, b);
+    tcp_watch_what_is_wanted(c, b);
 }
 
-static void to_service(ws_conn *c, bridge *b, const char *data, apr_size_t len)
+static void tcp_to_service(ws_conn *c, bridge *b, const char *data, apr_size_t len)
 {
     if (outbox_add(&b->rest, data, len) < 0) {
-        give_up(c, b, WS_CLOSE_INTERNAL, "cannot be sent to", ENOMEM);
+        tcp_give_up(c, b, WS_CLOSE_INTERNAL, "cannot be sent to", ENOMEM);
     }
     else if (!b->waits) {
-        give(c, b);
+        tcp_give(c, b);
     }
 }
 
-static void on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where)
+static void tcp_on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where)
 {
     bridge *b = ws_data(c);
     char bytes[PIECE + 8];
@@ -251,7 +252,7 @@ static void on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len,
         return;
     }
     if (!b->base64) {
-        to_service(c, b, data, len); /* of a text message, too */
+        tcp_to_service(c, b, data, len); /* text messages, too */
         return;
     }
     if (type != WS_TEXT) {
@@ -269,7 +270,7 @@ static void on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len,
             ws_close(c, WS_CLOSE_BAD_DATA, "the message is not base64");
             return;
         }
-        to_service(c, b, bytes, (apr_size_t)n);
+        tcp_to_service(c, b, bytes, (apr_size_t)n);
         data += part;
         len -= part;
     } while (len && ws_conn_state(c) == WS_OPEN);
@@ -277,61 +278,61 @@ static void on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len,
 
 /* ---- From the service to the client ---- */
 
-/* @return how long the text is, without the NUL that APR counts */
-static apr_size_t to_base64(char *text, const char *bytes, int len)
+/* @return the text's length, without the NUL that APR counts */
+static apr_size_t tcp_to_base64(char *text, const char *bytes, int len)
 {
     return (apr_size_t)apr_base64_encode_binary(text, (const unsigned char *)bytes, len) - 1;
 }
 
-static void from_service(ws_conn *c, bridge *b)
+static void tcp_from_service(ws_conn *c, bridge *b)
 {
     char bytes[PIECE], text[(PIECE + 2) / 3 * 4 + 1];
     apr_ssize_t n = recv(b->fd, bytes, sizeof(bytes), 0);
     ws_status status;
 
     if (n == 0) {
-        b->ended = 1; /* what it has not taken of the client's may still go to it */
+        b->ended = 1; /* the service may still read the client's bytes */
         ws_close(c, WS_CLOSE_NORMAL, "the service has closed the connection");
     }
     else if (n > 0) {
         b->received += (apr_size_t)n;
-        status = b->base64 ? ws_send(c, WS_TEXT, text, to_base64(text, bytes, (int)n))
+        status = b->base64 ? ws_send(c, WS_TEXT, text, tcp_to_base64(text, bytes, (int)n))
                            : ws_send(c, WS_BINARY, bytes, (apr_size_t)n);
         b->full = status == WS_QUEUED;
     }
     else if (errno != EAGAIN && errno != EINTR) {
-        broken(c, b, errno);
+        tcp_broken(c, b, errno);
     }
-    watch_what_is_wanted(c, b);
+    tcp_watch_what_is_wanted(c, b);
 }
 
-static void on_drain(ws_conn *c)
+static void tcp_on_drain(ws_conn *c)
 {
     bridge *b = ws_data(c);
 
     b->full = 0;
     if (b->up) {
-        watch_what_is_wanted(c, b);
+        tcp_watch_what_is_wanted(c, b);
     }
 }
 
-static void exchange(ws_conn *c, int fd, unsigned events, void *arg)
+static void tcp_exchange(ws_conn *c, int fd, unsigned events, void *arg)
 {
     bridge *b = arg;
 
     (void)fd;
-    /* A broken socket is read, too: what came before is there, and then the error. */
+    /* Read a broken socket, too: data received earlier comes first, then the error. */
     if (!b->ended && !b->full && (events & (WS_READABLE | WS_BROKEN))) {
-        from_service(c, b);
+        tcp_from_service(c, b);
     }
     if (b->waits && b->watch && (events & (WS_WRITABLE | WS_BROKEN))) {
-        give(c, b);
+        tcp_give(c, b);
     }
 }
 
 /* ---- Connecting ---- */
 
-static void connected(ws_conn *c, bridge *b)
+static void tcp_connected(ws_conn *c, bridge *b)
 {
     const unsigned unacknowledged = UNACKNOWLEDGED_MAX;
     int on = 1;
@@ -350,7 +351,7 @@ static void connected(ws_conn *c, bridge *b)
     ws_resume(c);
 }
 
-static void let_go(ws_conn *c, bridge *b)
+static void tcp_let_go(ws_conn *c, bridge *b)
 {
     if (b->watch) {
         ws_watch_stop(c, b->watch);
@@ -362,33 +363,33 @@ static void let_go(ws_conn *c, bridge *b)
     }
 }
 
-static void connect_to_next(ws_conn *c, bridge *b, int error);
+static void tcp_connect_to_next(ws_conn *c, bridge *b, int error);
 
-static void on_ready(ws_conn *c, int fd, unsigned events, void *arg)
+static void tcp_on_ready(ws_conn *c, int fd, unsigned events, void *arg)
 {
     bridge *b = arg;
     int error = 0;
     socklen_t size = sizeof(error);
 
     if (b->up) {
-        exchange(c, fd, events, arg);
+        tcp_exchange(c, fd, events, arg);
         return;
     }
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) {
         error = errno;
     }
     if (error != 0) {
-        let_go(c, b);
+        tcp_let_go(c, b);
         b->address = b->address->next;
-        connect_to_next(c, b, error);
+        tcp_connect_to_next(c, b, error);
         return;
     }
-    connected(c, b);
-    watch_what_is_wanted(c, b);
+    tcp_connected(c, b);
+    tcp_watch_what_is_wanted(c, b);
 }
 
-/* error: of the address before, which is told if there is none left. */
-static void connect_to_next(ws_conn *c, bridge *b, int error)
+/* error: of the previous address, reported if no other is left. */
+static void tcp_connect_to_next(ws_conn *c, bridge *b, int error)
 {
     for (; b->address; b->address = b->address->next) {
         const tcp_address *a = b->address;
@@ -398,35 +399,36 @@ static void connect_to_next(ws_conn *c, bridge *b, int error)
         now = b->fd >= 0 && connect(b->fd, (const struct sockaddr *)&a->at, a->len) == 0;
         error = now ? 0 : errno;
         if (now || (b->fd >= 0 && error == EINPROGRESS)) {
-            b->watch = ws_watch_start(c, b->fd, now ? WS_READABLE : WS_WRITABLE, on_ready, b);
+            b->watch = ws_watch_start(c, b->fd, now ? WS_READABLE : WS_WRITABLE, tcp_on_ready, b);
             if (b->watch) {
                 if (now) {
-                    connected(c, b);
+                    tcp_connected(c, b);
                 }
                 return;
             }
             error = ENOMEM;
         }
-        let_go(c, b);
+        tcp_let_go(c, b);
     }
-    /* EAGAIN: the queue of a unix socket is full. EMFILE, ENOMEM and the like are our own. */
-    give_up(c, b,
-            error == EAGAIN || error == EMFILE || error == ENFILE || error == ENOMEM
-                ? WS_CLOSE_TRY_LATER
-                : WS_CLOSE_BAD_GATEWAY,
-            "cannot be reached", error);
+    /* EAGAIN: the backlog of a unix socket is full. EMFILE, ENOMEM etc. are errors of this
+     * process. */
+    tcp_give_up(c, b,
+                error == EAGAIN || error == EMFILE || error == ENFILE || error == ENOMEM
+                    ? WS_CLOSE_TRY_LATER
+                    : WS_CLOSE_BAD_GATEWAY,
+                "cannot be reached", error);
 }
 
-static void too_late(ws_conn *c, void *arg)
+static void tcp_too_late(ws_conn *c, void *arg)
 {
     bridge *b = arg;
 
     b->timer = NULL;
-    let_go(c, b);
-    give_up(c, b, WS_CLOSE_BAD_GATEWAY, "cannot be reached", ETIMEDOUT);
+    tcp_let_go(c, b);
+    tcp_give_up(c, b, WS_CLOSE_BAD_GATEWAY, "cannot be reached", ETIMEDOUT);
 }
 
-static void on_open(ws_conn *c)
+static void tcp_on_open(ws_conn *c)
 {
     const tcp_config *config = ws_config(c);
     bridge *b = ws_data(c);
@@ -436,17 +438,18 @@ static void on_open(ws_conn *c)
         return;
     }
     ws_pause(c);
-    connect_to_next(c, b, 0);
-    if (!b->up && b->fd >= 0 && !(b->timer = ws_timer_start(c, config->timeout, 0, too_late, b))) {
-        give_up(c, b, WS_CLOSE_INTERNAL, "cannot be waited for", ENOMEM);
+    tcp_connect_to_next(c, b, 0);
+    if (!b->up && b->fd >= 0
+        && !(b->timer = ws_timer_start(c, config->timeout, 0, tcp_too_late, b))) {
+        tcp_give_up(c, b, WS_CLOSE_INTERNAL, "cannot be waited for", ENOMEM);
     }
 }
 
-/* ---- The client has gone ---- */
+/* ---- The client has closed ---- */
 
-/* A client that has closed properly has said all: so has this side to the service. One whose connection
- * broke may not have, and the service is to know it. */
-static void hang_up(const bridge *b, int cut)
+/* After a proper close of the client, close the service's connection in the same way. If the
+ * client's connection broke, its data may be incomplete: reset, so that the service knows. */
+static void tcp_hang_up(const bridge *b, int cut)
 {
     char bytes[PIECE];
 
@@ -462,7 +465,7 @@ static void hang_up(const bridge *b, int cut)
     close(b->fd);
 }
 
-static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
+static void tcp_on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
     bridge *b = ws_data(c);
 
@@ -474,15 +477,15 @@ static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
                     b->target, b->sent, b->received);
     }
     if (b->fd >= 0) {
-        hang_up(b, b->waits || code == WS_CLOSE_ABNORMAL);
+        tcp_hang_up(b, b->waits || code == WS_CLOSE_ABNORMAL);
     }
     outbox_clear(&b->rest);
 }
 
 WS_HANDLER(tcp) = {.flags = WS_ANY_SIZE | WS_LOSSLESS,
-                   .configure = configure,
-                   .on_request = on_request,
-                   .on_open = on_open,
-                   .on_frame = on_frame,
-                   .on_drain = on_drain,
-                   .on_close = on_close};
+                   .configure = tcp_configure,
+                   .on_request = tcp_on_request,
+                   .on_open = tcp_on_open,
+                   .on_frame = tcp_on_frame,
+                   .on_drain = tcp_on_drain,
+                   .on_close = tcp_on_close};
