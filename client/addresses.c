@@ -133,7 +133,7 @@ static int addresses_watch(ws_connector *t, const ws_address *to, int fd)
                   .fd = fd,
                   .until = ws_clock() + t->o.connect_timeout};
     t->tries = y;
-    ws_source_enter(t->guest.loop, &y->source);
+    ws_source_enter(t->source.loop, &y->source);
     if (ws_source_watch(&y->source, fd, WS_WRITABLE) != APR_SUCCESS) {
         y->fd = -1;
         addresses_try_end(y);

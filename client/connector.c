@@ -27,10 +27,10 @@
 void ws_connector_alarm(ws_connector *t, apr_uint32_t ms)
 {
     if (ms == WS_NEVER) {
-        ws_timer_wheel_clear(&t->guest.loop->wheel, &t->alarm);
+        ws_timer_wheel_clear(&t->source.loop->wheel, &t->alarm);
     }
     else {
-        ws_timer_wheel_set(&t->guest.loop->wheel, &t->alarm, ws_clock() + ms);
+        ws_timer_wheel_set(&t->source.loop->wheel, &t->alarm, ws_clock() + ms);
     }
 }
 
@@ -38,8 +38,8 @@ void ws_connector_alarm(ws_connector *t, apr_uint32_t ms)
 
 void ws_connector_hang_up(ws_connector *t)
 {
-    ws_source_unwatch(&t->guest);
-    ws_timer_wheel_clear(&t->guest.loop->wheel, &t->alarm);
+    ws_source_unwatch(&t->source);
+    ws_timer_wheel_clear(&t->source.loop->wheel, &t->alarm);
     if (t->lookup) {
         ws_lookup_cancel(t->lookup);
         t->lookup = NULL;
@@ -66,12 +66,12 @@ void ws_connector_end(ws_connector *t)
     ws_connector_forget_connection(t);
     ws_connector_hang_up(t);
     t->stage = WS_AT_END;
-    ws_source_leave(&t->guest);
+    ws_source_leave(&t->source);
 }
 
 void ws_connector_fail(ws_connector *t, int status, const char *format, ...)
 {
-    const ws_engine_options *options = &t->guest.loop->engine->options;
+    const ws_engine_options *options = &t->source.loop->engine->options;
     char reason[WS_TLS_ERROR], host[WS_AUTHORITY_SIZE] = "-", line[WS_TLS_ERROR + 512];
     va_list args;
 
@@ -151,8 +151,8 @@ static void connector_start_tls(ws_connector *t, const char *name, ws_connect_st
 void ws_connector_secure(ws_connector *t)
 {
     if (t->url.secure) {
-        connector_start_tls(t, t->o.server_name && !t->strange ? t->o.server_name : t->url.host,
-                            WS_AT_TLS);
+        connector_start_tls(
+            t, t->o.server_name && !t->other_server ? t->o.server_name : t->url.host, WS_AT_TLS);
     }
     else {
         ws_connector_ask(t);
@@ -285,7 +285,7 @@ static void connector_look_up(ws_connector *t)
 {
     const ws_url *url = t->proxy.host ? &t->proxy : &t->url;
     /* Send the client certificate only to the server of the original URL. */
-    int own = t->url.secure && !t->strange;
+    int own = t->url.secure && !t->other_server;
     const ws_tls_files files = {t->o.ca_file, own ? t->o.certificate : NULL, own ? t->o.key : NULL,
                                 t->o.insecure, t->o.key_log};
     int tls = t->url.secure || (t->proxy.host && t->proxy.secure);
@@ -301,7 +301,7 @@ static void connector_look_up(ws_connector *t)
         return;
     }
     ws_connector_alarm(t, t->o.lookup_timeout);
-    t->lookup = ws_lookup_start(t->guest.loop, t->o.unix_socket ? NULL : host, port,
+    t->lookup = ws_lookup_start(t->source.loop, t->o.unix_socket ? NULL : host, port,
                                 tls ? &files : NULL, connector_found, t);
     if (!t->lookup) {
         ws_connector_fail(t, 0, "lookup: out of memory");
@@ -356,7 +356,7 @@ static void connector_stop(ws_source *g)
 
 static void connector_free(ws_connector *t)
 {
-    ws_loop *loop = t->guest.loop;
+    ws_loop *loop = t->source.loop;
     int counted = t->counted;
     free(t->in);
     apr_pool_destroy(t->pool); /* t is allocated from it */
@@ -372,7 +372,7 @@ static void connector_forget(ws_source *g)
         connector_free(t);
     }
     else {
-        t->orphan = 1; /* the task still points to t and frees it */
+        t->released = 1; /* the task still points to t and frees it */
     }
 }
 
@@ -404,7 +404,7 @@ void ws_connector_begin(ws_connector *t)
     memset(&t->url, 0, sizeof(t->url));
     memset(&t->proxy, 0, sizeof(t->proxy));
     apr_pool_clear(t->once);
-    t->strange = 0;
+    t->other_server = 0;
     t->redirects = 0;
     if (ws_url_parse(&t->url, t->o.url, apr_palloc(t->once, WS_URL_ROOM(strlen(t->o.url))), &wrong)
         < 0) {
@@ -434,15 +434,15 @@ static void connector_start(ws_loop *loop, ws_task *task)
 {
     ws_connector *t = (ws_connector *)((char *)task - offsetof(ws_connector, start));
     t->started = 1;
-    if (!t->guest.loop) {
-        ws_source_enter(loop, &t->guest);
+    if (!t->source.loop) {
+        ws_source_enter(loop, &t->source);
     }
-    if (t->orphan) {
+    if (t->released) {
         connector_free(t);
     }
     else if (t->stage == WS_AT_START) { /* not if it has been cancelled */
         if (__atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
-            connector_stop(&t->guest);
+            connector_stop(&t->source);
         }
         else if (t->o.delay) {
             t->alarm.fn = connector_delay_is_over;
@@ -459,9 +459,9 @@ void ws_connector_init(ws_connector *t)
     t->fd = -1;
     t->counted = 1;
     t->start.fn = connector_start;
-    t->guest.ready = connector_ready;
-    t->guest.stop = connector_stop;
-    t->guest.free = connector_forget;
+    t->source.ready = connector_ready;
+    t->source.stop = connector_stop;
+    t->source.free = connector_forget;
 }
 
 int ws_connector_cancel(ws_loop *loop, ws_attempt id)

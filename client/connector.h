@@ -44,10 +44,10 @@ typedef struct ws_body {
 #define WS_BODY_TO_END (~(apr_uint64_t)0)
 
 typedef struct ws_connector {
-    ws_source guest; /**< must be first */
+    ws_source source; /**< must be first */
     ws_task start;
-    int started; /**< the start task has run */
-    int orphan;  /**< released by the loop before the start task has run */
+    int started;  /**< the start task has run */
+    int released; /**< released by the loop before the start task has run */
     ws_alarm alarm;
     ws_attempt id;
     apr_pool_t *pool; /**< for strings that stay until the end */
@@ -57,7 +57,7 @@ typedef struct ws_connector {
     ws_connect_stage stage;
     ws_url url, proxy; /**< proxy.host is NULL without a proxy */
     unsigned redirects, interim;
-    int strange; /**< redirected to another server: send it no secrets */
+    int other_server; /**< redirected to another server: send it no secrets */
     ws_lookup *lookup;
     ws_found found;
     unsigned next_address; /**< index of the first untried address */

@@ -49,7 +49,7 @@ static ws_client_request handshake_ask_of(const ws_connector *t, char host[WS_AU
         .extensions = t->o.deflate ? ws_deflate_offer(handshake_takeover(t)) : NULL,
         .origin = t->o.origin,
         .authorization = ws_connector_credentials(t, &t->url),
-        .headers = t->strange ? handshake_harmless_headers(t) : t->o.headers};
+        .headers = t->other_server ? handshake_harmless_headers(t) : t->o.headers};
 }
 
 void ws_connector_ask(ws_connector *t)
@@ -94,7 +94,7 @@ static const char *handshake_extend(const ws_connector *t, const ws_client_respo
                                             .takeover = 1,
                                             .threshold = 64};
     static ws_extension_use use = {&ws_deflate, WS_DEFLATE_NAME, NULL, 0};
-    const ws_deflate_config *config = t->guest.loop->engine->options.deflate;
+    const ws_deflate_config *config = t->source.loop->engine->options.deflate;
     ws_negotiation n = {0};
     ws_offer answer;
     const char *wrong;
@@ -181,7 +181,7 @@ static ws_outgoing *handshake_outgoing_of(const ws_connector *t)
         o->settings.vhost = o->host;
         o->location.handler = t->o.handler;
         o->location.name = "outgoing";
-        o->location.engine = t->guest.loop->engine;
+        o->location.engine = t->source.loop->engine;
         o->location.index = o->location.engine->options.location_count;
     }
     return o;
@@ -190,7 +190,7 @@ static ws_outgoing *handshake_outgoing_of(const ws_connector *t)
 static void handshake_become_connection(ws_connector *t)
 {
     const ws_client_response *a = &t->answer;
-    ws_loop *loop = t->guest.loop;
+    ws_loop *loop = t->source.loop;
     char host[WS_AUTHORITY_SIZE];
     const char *wrong, *protocol, *query = strchr(t->url.target, '?');
     ws_client_request ask = handshake_ask_of(t, host);
@@ -218,7 +218,7 @@ static void handshake_become_connection(ws_connector *t)
     n.strings.peer = handshake_peer_of(t);
     n.strings.protocol = protocol;
     n.strings.headers = handshake_kept_headers(t, a);
-    ws_source_unwatch(&t->guest);
+    ws_source_unwatch(&t->source);
     t->fd = -1; /* the connection owns it now */
     t->ssl = NULL;
     ws_loop_entered(loop, 1);
@@ -281,7 +281,7 @@ static void handshake_redirect(ws_connector *t, const ws_client_response *a)
         to.password = to.user == t->url.user ? t->url.password : to.password;
     }
     else {
-        t->strange = 1;
+        t->other_server = 1;
     }
     t->url = to;
     ws_connector_again(t);

@@ -21,7 +21,8 @@ apr_ssize_t ws_connector_wanted(ws_connector *t, int result)
 {
     int system_error = errno, error = SSL_get_error(t->ssl, result);
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
-        ws_source_watch(&t->guest, t->fd, error == SSL_ERROR_WANT_READ ? WS_READABLE : WS_WRITABLE);
+        ws_source_watch(&t->source, t->fd,
+                        error == SSL_ERROR_WANT_READ ? WS_READABLE : WS_WRITABLE);
         return 0;
     }
     ws_tls_explain(t->ssl, error, system_error, t->error);
@@ -46,7 +47,7 @@ int ws_connector_send(ws_connector *t, const char *who)
                 continue;
             }
             if (errno == EAGAIN) {
-                ws_source_watch(&t->guest, t->fd, WS_WRITABLE);
+                ws_source_watch(&t->source, t->fd, WS_WRITABLE);
             }
             else {
                 ws_connector_fail(t, 0, "%s: %s", who, strerror(errno));
@@ -57,7 +58,7 @@ int ws_connector_send(ws_connector *t, const char *who)
         }
         t->out_sent += (apr_size_t)n;
     }
-    ws_source_watch(&t->guest, t->fd, WS_READABLE);
+    ws_source_watch(&t->source, t->fd, WS_READABLE);
     return 1;
 }
 

@@ -19,8 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- Contexts. Reading the system's certificates takes tens of milliseconds, so contexts are
- * cached. ---- */
+/* ---- Contexts: cached, because reading the system's certificates takes tens of ms ---- */
 
 /* Greatest number of cached contexts: a process uses few sets of files. */
 #define KEPT_MAX 32
@@ -104,8 +103,7 @@ static int tls_load(SSL_CTX *context, const ws_tls_files *f, char *error)
     return 0;
 }
 
-/* ---- The key log: SSLKEYLOGFILE. Each line is one write(), so that processes can share a file.
- * ---- */
+/* ---- The key log: one write() per line, so that processes can share a file ---- */
 
 static int key_log_index = -1;
 

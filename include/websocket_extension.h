@@ -4,10 +4,10 @@
  * @file websocket_extension.h
  * @brief How to write a WebSocket extension (RFC 6455, section 9) for mod_websocket.
  *
- * An extension is a table of callbacks, like a handler. It accepts or declines each offer that names
- * it, claims reserved bits of the frame header, and transforms messages that are received and sent.
- * permessage-deflate is an extension (protocol/deflate.c). docs/extensions.md has a small complete
- * one.
+ * An extension is a table of callbacks, like a handler. It accepts or declines each offer that
+ * names it, claims reserved bits of the frame header, and transforms messages that are received and
+ * sent. permessage-deflate is an extension (protocol/deflate.c). docs/extensions.md has a small
+ * complete one.
  *
  * Build it like a handler, and load it with `WebSocketExtension /path/NAME.so` in a <Location>. An
  * httpd module can provide an extension without another shared object: it registers a descriptor as
@@ -85,7 +85,7 @@ typedef struct ws_extension {
      *  all messages. */
     unsigned rsv;
 
-    /** As ws_handler.configure, for key=value after the name in the WebSocketExtension directive. */
+    /** As ws_handler.configure, for key=value after the name in WebSocketExtension. */
     const char *(*configure)(apr_pool_t *pconf, const char *key, const char *value, void **config);
 
     /**

@@ -44,7 +44,8 @@ WS_API const char *ws_parse_size(apr_pool_t *p, const char *text, apr_int64_t le
                                  apr_int64_t most, apr_int64_t *bytes);
 
 /**
- * Parse an interval: digits, then ms, s, min, h or d (case does not matter), or nothing for seconds.
+ * Parse an interval: digits, then ms, s, min, h or d (case does not matter); seconds without a
+ * unit.
  * @param ms  milliseconds; not changed if the text is refused; least and most are milliseconds too
  * @return as ws_parse_count
  */
@@ -54,8 +55,8 @@ WS_API const char *ws_parse_interval(apr_pool_t *p, const char *text, apr_int64_
 /**
  * Decode %XX, and with `form` "+" as a space (application/x-www-form-urlencoded).
  * @param size  of out, in bytes, with the NUL that ends the text
- * @return the length of the text in out, or -1: a "%" without two hexadecimal digits, a NUL byte, or
- *         more than out holds
+ * @return the length of the text in out, or -1: a "%" without two hexadecimal digits, a NUL byte,
+ *         or more than out holds
  */
 WS_API int ws_percent_decode(const char *in, apr_size_t len, int form, char *out, apr_size_t size);
 
@@ -72,7 +73,8 @@ WS_API int ws_percent_decode(const char *in, apr_size_t len, int form, char *out
  */
 WS_API int ws_query_next(const char **query, const char *name, char *value, apr_size_t size);
 
-/** Parse a connection's id: 16 hexadecimal digits. @return whether it is valid; if not, *id is unchanged */
+/** Parse a connection's id: 16 hexadecimal digits.
+ *  @return whether it is valid; if not, *id is unchanged */
 WS_API int ws_parse_id(const char *text, apr_size_t len, ws_id *id);
 
 /** Longest text of a position, with its NUL, bytes. */

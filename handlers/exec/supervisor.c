@@ -253,7 +253,8 @@ static unsigned supervisor_fill(exec_supervisor *k, struct pollfd *fds, int *tim
 }
 
 /*
- * Under the lock. Programs added after supervisor_fill() are at the front of the list and were not polled.
+ * Under the lock. Programs added after supervisor_fill() are at the front of the list, and were
+ * not polled.
  * @return those that have ended
  */
 static exec_program *supervisor_look(exec_supervisor *k, const struct pollfd *fds, unsigned n)
