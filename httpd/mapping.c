@@ -19,7 +19,9 @@ static int mapping_is_ours(request_rec *r)
     ap_conf_vector_t *before = r->per_dir_config;
     int ours = 0;
     if (apr_table_get(r->headers_in, "Upgrade") || ws_channel_http_used()) {
-        ours = ap_location_walk(r) == OK && (ws_upgrade_wanted(r) || ws_channel_http_wanted(r));
+        ours = ap_location_walk(r) == OK
+               && ((!(r->proxyreq && ws_upgrade_is_asked(r)) && ws_upgrade_wanted(r))
+                   || ws_channel_http_wanted(r));
         r->per_dir_config = before;
     }
     return ours;

@@ -34,14 +34,38 @@ static const char *header(const request_rec *r, const char *name)
     return apr_table_get(r->headers_in, name);
 }
 
-int ws_upgrade_wanted(const request_rec *r)
+static ws_handler_line *by_protocol(request_rec *r, const ws_dir_config *d, const char **protocol);
+
+/* The line whose handler is asked whether a handshake is its own, or NULL. */
+static ws_handler_line *upgrade_asked(request_rec *r)
+{
+    const ws_dir_config *d = ws_dir_config_of(r);
+    const char *protocol;
+    ws_handler_line *line = d->handlers && !d->directory ? by_protocol(r, d, &protocol) : NULL;
+    return line && line->location.handler->on_claim ? line : NULL;
+}
+
+int ws_upgrade_is_asked(request_rec *r)
+{
+    return upgrade_asked(r) != NULL;
+}
+
+static int upgrade_declined(request_rec *r)
+{
+    ws_request rq = {.r = r};
+    const ws_handler_line *line = upgrade_asked(r);
+    rq.location = line ? line->base : NULL;
+    return line && !line->location.handler->on_claim(&rq, line->location.config);
+}
+
+int ws_upgrade_wanted(request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
     /* The page for a refused handshake is asked for with the handshake's headers, and so is what a page
      * includes (SSI). */
     int other = r->main || (r->prev && ap_is_HTTP_ERROR(r->prev->status));
     return d->handlers && (d->handlers->nelts || d->directory) && !other
-           && ws_handshake_wanted(header(r, "Upgrade"));
+           && ws_handshake_wanted(header(r, "Upgrade")) && !upgrade_declined(r);
 }
 
 static int refuse(ws_counter why, int status)
@@ -318,10 +342,10 @@ static int ask_handler(ws_request *rq, const ws_handler_line *reg)
     if (status == 0) {
         return OK;
     }
-    if (status < 400 || status > 599) {
+    if (status < 300 || status > 599) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, rq->r,
                       "websocket: handler %s returned %d from on_request, which is neither 0 nor a "
-                      "status of 400 to 599: refused with 500",
+                      "status of 300 to 599: refused with 500",
                       reg->location.name, status);
         status = HTTP_INTERNAL_SERVER_ERROR;
     }

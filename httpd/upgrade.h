@@ -10,7 +10,10 @@
 #include "engine/engine.h"
 
 /** Whether a request is a handshake where a WebSocketHandler stands; its Locations are known. */
-int ws_upgrade_wanted(const request_rec *r);
+int ws_upgrade_wanted(request_rec *r);
+
+/** Whether its handler has on_claim: what mod_proxy has mapped is then not taken from it before the handler hook. */
+int ws_upgrade_is_asked(request_rec *r);
 
 /** handler: answers handshakes where a WebSocketHandler stands, declines everything else. */
 int ws_upgrade_handler(request_rec *r);

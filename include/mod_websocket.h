@@ -233,7 +233,7 @@ typedef struct ws_handler {
     /**
      * A handshake that is valid and that httpd's access control let through. May block: it runs on
      * one of httpd's worker threads, several at once.
-     * @return 0 to accept; an HTTP status of 400 to 599 to refuse with httpd's ErrorDocument for it;
+     * @return 0 to accept; an HTTP status of 300 to 599 to refuse with httpd's ErrorDocument for it;
      *         anything else is refused with 500.
      */
     int (*on_request)(ws_request *rq, void *config);
@@ -299,6 +299,15 @@ typedef struct ws_handler {
      * called inside of that.
      */
     void (*on_state)(ws_conn *c, ws_state from, ws_state to);
+
+    /**
+     * Whether a handshake is this handler's; without this callback all are. Called before anything else of it
+     * has been looked at: version, Origin, limits. On one of httpd's threads; it must not wait, and may be
+     * called twice for one request, first before httpd has mapped it to a file. Of the functions for requests
+     * it may call ws_request_rec(), ws_request_location(), ws_request_header() and ws_request_protocols().
+     * @return 1: it is; 0: it is not. httpd then serves the request as if there were no WebSocketHandler
+     */
+    int (*on_claim)(ws_request *rq, void *config);
 } ws_handler;
 
 /** What a handler's shared object exports, and what a module registers as a provider. */

@@ -9,6 +9,7 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
+#include "proxypass.h"
 #include "websocket_parse.h"
 
 #define TIMEOUT_MAX (10 * 60 * 1000)
@@ -47,6 +48,10 @@ static char *next(apr_pool_t *p, const char **list)
 static const char *set_servers(apr_pool_t *p, proxy_config *config, const char *list)
 {
     char *url;
+    if (!strcmp(list, "proxypass")) {
+        config->proxypass = 1;
+        return proxypass_available();
+    }
     while ((url = next(p, &list))) {
         const char *at = strchr(url, '@'), *slash, *shown;
         proxy_server *s;
@@ -142,6 +147,21 @@ static const char *set_origin(apr_pool_t *p, proxy_config *config, const char *v
                : "takes pass, none, or an origin: https://example.org";
 }
 
+static const char *proxy_complete(const proxy_config *config)
+{
+    if (!config->proxypass) {
+        return config->servers->nelts ? NULL : "takes to=URL: where is the server?";
+    }
+    return config->servers->nelts ? "to=proxypass stands alone: mod_proxy knows the servers"
+           : config->headers->nelts || config->user_header || !config->forwarded
+                   || config->preserve_host
+               ? "to=proxypass passes on the headers that mod_proxy does: instead of headers=, "
+                 "user=, "
+                 "forwarded= and preserve-host= use RequestHeader, ProxyAddHeaders and "
+                 "ProxyPreserveHost"
+               : NULL;
+}
+
 const char *proxy_configure(apr_pool_t *p, const char *key, const char *value, void **data)
 {
     proxy_config *config = *data;
@@ -152,7 +172,7 @@ const char *proxy_configure(apr_pool_t *p, const char *key, const char *value, v
     }
     o = &config->options;
     if (!key) {
-        return config->servers->nelts ? NULL : "takes to=URL: where is the server?";
+        return proxy_complete(config);
     }
     if (!strcmp(key, "to")) {
         return set_servers(p, config, value);

@@ -18,6 +18,7 @@ typedef struct {
 } proxy_server;
 
 typedef struct {
+    int proxypass;               /* to=proxypass: the servers are mod_proxy's */
     apr_array_header_t *servers; /* proxy_server, in order of preference */
     apr_array_header_t *headers; /* const char *: names of request headers that are passed on */
     const char *origin;          /* NULL: the client's; "": none */

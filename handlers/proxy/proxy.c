@@ -4,6 +4,7 @@
  * A bridge to another WebSocket server: messages pass through as they come, piece by piece, both ways.
  *
  *     WebSocketHandler ws_proxy.so to=wss://host:port/path[,second...] [KEY=VALUE...]
+ *     WebSocketHandler ws_proxy.so to=proxypass [KEY=VALUE...]
  *
  * docs/bridges.md tells all of it. The server is connected to before the client is answered, on the
  * thread of httpd that handles the request, as mod_proxy does: only so can the answer be a 502, and can
@@ -20,6 +21,7 @@
 #include <http_log.h>
 
 #include "config.h"
+#include "proxypass.h"
 
 /* While more waits for one side, the other is not read, bytes. */
 #define MUCH (64 * 1024)
@@ -29,9 +31,10 @@ typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t told;
     int over;
-    int status;       /* HTTP status of an answer that refused, or 0 */
-    char reason[256]; /* why there is no connection */
-    char *protocol;   /* malloc'ed */
+    int status;           /* HTTP status of an answer that refused, or 0 */
+    char reason[256];     /* why there is no connection */
+    char *protocol;       /* malloc'ed */
+    apr_table_t *headers; /* NULL, or those of the answer, for the client */
 } outcome;
 
 /* Two connections; malloc'ed, since each may be gone before the other. */
@@ -175,11 +178,45 @@ static apr_status_t client_over(void *data)
 
 /* ---- The handshake ---- */
 
-/* Connect to one server, and wait. @return what came of it, in *o */
-static pair *connect_to(ws_request *rq, const proxy_config *config, const proxy_server *server,
-                        const char *const *headers, outcome *o)
+/* Those that belong to one connection, to a body, or that httpd writes itself. */
+static int stays_here(const char *name)
 {
-    ws_connect_options options = config->options;
+    static const char *const names[] = {"Connection", "Upgrade",           "Keep-Alive",   "TE",
+                                        "Trailer",    "Transfer-Encoding", "Date",         "Server",
+                                        "ETag",       "Last-Modified",     "Accept-Ranges"};
+    for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (!strcasecmp(name, names[i])) {
+            return 1;
+        }
+    }
+    return !strncasecmp(name, "Sec-WebSocket-", 14) || !strncasecmp(name, "Content-", 8)
+           || !strncasecmp(name, "Proxy-", 6);
+}
+
+/* On the loop; the thread of the request waits meanwhile, so that its pool is ours. */
+static void server_answers(void *data, const ws_response *response)
+{
+    outcome *o = ((pair *)data)->outcome;
+    if (response->status != 101 && response->status < 300) {
+        return;
+    }
+    for (const char *const *h = response->headers; *h; h += 2) {
+        if (!stays_here(h[0])) {
+            apr_table_add(o->headers, h[0], h[1]);
+        }
+    }
+}
+
+static int pass_header(void *rq, const char *name, const char *value)
+{
+    ws_request_add_header(rq, name, value);
+    return 1;
+}
+
+/* Connect to one server, and wait. @return what came of it, in *o */
+static pair *connect_to(ws_request *rq, const proxy_config *config, ws_connect_options options,
+                        outcome *o)
+{
     pair *p = calloc(1, sizeof(*p));
 
     o->over = 0;
@@ -190,13 +227,12 @@ static pair *connect_to(ws_request *rq, const proxy_config *config, const proxy_
     }
     p->refs = 2;
     p->outcome = o;
-    options.url = proxy_url(ws_request_rec(rq), server);
     options.handler = &server_side;
     options.data = p;
     options.on_failure = server_failed;
     options.protocols = ws_request_protocols(rq);
     options.origin = config->origin ? config->origin : ws_request_header(rq, "Origin");
-    options.headers = headers;
+    options.on_response = o->headers ? server_answers : NULL;
     if (ws_request_connect(rq, &options) == 0) {
         apr_cpystrn(o->reason, "the server stops", sizeof(o->reason));
         free(p);
@@ -224,11 +260,12 @@ static int failed_lately(const proxy_config *config, const proxy_server *s)
 static pair *connect_to_any(ws_request *rq, const proxy_config *config, outcome *o)
 {
     request_rec *r = ws_request_rec(rq);
-    const char *const *headers = proxy_headers(rq, config);
+    ws_connect_options options = config->options;
     proxy_server *servers = (proxy_server *)config->servers->elts;
     int n = config->servers->nelts;
     char *tried = apr_pcalloc(r->pool, (apr_size_t)n);
 
+    options.headers = proxy_headers(rq, config);
     for (int i = 0; i < 2 * n; i++) {
         proxy_server *s = &servers[i % n];
         pair *p;
@@ -236,7 +273,8 @@ static pair *connect_to_any(ws_request *rq, const proxy_config *config, outcome 
             continue;
         }
         tried[i % n] = 1;
-        if ((p = connect_to(rq, config, s, headers, o))) {
+        options.url = proxy_url(r, s);
+        if ((p = connect_to(rq, config, options, o))) {
             __atomic_store_n(&s->failed, 0, __ATOMIC_RELAXED);
             ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: proxy: connected to %s",
                           s->shown);
@@ -254,19 +292,67 @@ static pair *connect_to_any(ws_request *rq, const proxy_config *config, outcome 
     return NULL;
 }
 
+static int timed_out(const outcome *o)
+{
+    return strstr(o->reason, "no answer in") != NULL;
+}
+
+/* The server that mod_proxy knows. @return its status where that refuses, or OK */
+static int connect_to_worker(ws_request *rq, const proxy_config *config, outcome *o, pair **made)
+{
+    request_rec *r = ws_request_rec(rq);
+    ws_connect_options options = config->options;
+    proxypass_target target = {0};
+    int status, again;
+
+    do {
+        o->headers = apr_table_make(r->pool, 8);
+        if ((status = proxypass_choose(rq, &target, &options)) != OK) {
+            break;
+        }
+        if ((*made = connect_to(rq, config, options, o))) {
+            ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: proxy: connected to %s",
+                          target.shown);
+            proxypass_keep_busy(ws_request_pool(rq), &target);
+            break;
+        }
+        status = o->status >= 300 ? o->status
+                 : timed_out(o)   ? HTTP_GATEWAY_TIME_OUT
+                                  : HTTP_BAD_GATEWAY;
+        ap_log_rerror(APLOG_MARK, o->status >= 300 ? APLOG_INFO : APLOG_WARNING, 0, r,
+                      "websocket: proxy: no connection to %s: %s", target.shown, o->reason);
+        again = !o->status && proxypass_failed(rq, &target, timed_out(o));
+    } while (again);
+    proxypass_answered(rq, &target, *made ? HTTP_SWITCHING_PROTOCOLS : status);
+    apr_table_do(pass_header, rq, o->headers, NULL);
+    return status;
+}
+
+static int on_claim(ws_request *rq, void *data)
+{
+    return !((const proxy_config *)data)->proxypass || proxypass_claims(rq);
+}
+
 static int on_request(ws_request *rq, void *data)
 {
+    const proxy_config *config = data;
     apr_pool_t *pool = ws_request_pool(rq);
     outcome o = {.lock = PTHREAD_MUTEX_INITIALIZER, .told = PTHREAD_COND_INITIALIZER};
-    pair *p;
+    pair *p = NULL;
+    int status;
 
     if (!pool) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    if (!(p = connect_to_any(rq, data, &o))) {
-        return o.status >= 400 && o.status < 500  ? o.status
-               : strstr(o.reason, "no answer in") ? HTTP_GATEWAY_TIME_OUT
-                                                  : HTTP_BAD_GATEWAY;
+    if (config->proxypass) {
+        if ((status = connect_to_worker(rq, config, &o, &p)) != OK) {
+            return status;
+        }
+    }
+    else if (!(p = connect_to_any(rq, config, &o))) {
+        return o.status >= 400 && o.status < 500 ? o.status
+               : timed_out(&o)                   ? HTTP_GATEWAY_TIME_OUT
+                                                 : HTTP_BAD_GATEWAY;
     }
     ws_request_choose_protocol(rq, o.protocol); /* the engine has seen that it was offered */
     free(o.protocol);
@@ -277,6 +363,7 @@ static int on_request(ws_request *rq, void *data)
 
 WS_HANDLER(proxy) = {.flags = WS_LOSSLESS,
                      .configure = proxy_configure,
+                     .on_claim = on_claim,
                      .on_request = on_request,
                      .on_open = on_open,
                      .on_frame = on_frame,

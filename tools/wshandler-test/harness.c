@@ -278,8 +278,8 @@ static int harness_ask(const ws_harness *s, ws_request *rq)
 {
     const ws_handler *h = s->location->handler;
     int status = h->on_request ? h->on_request(rq, s->location->config) : 0;
-    if (status && (status < 400 || status > 599)) {
-        printf("# log: on_request returned %d, which is neither 0 nor a status of 400 to 599\n",
+    if (status && (status < 300 || status > 599)) {
+        printf("# log: on_request returned %d, which is neither 0 nor a status of 300 to 599\n",
                status);
         status = HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -1,0 +1,43 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** to=proxypass: the server that mod_proxy would have connected to. mod_proxy need not be loaded. */
+
+#ifndef WS_HANDLERS_PROXY_PROXYPASS_H
+#define WS_HANDLERS_PROXY_PROXYPASS_H
+
+#include "mod_websocket.h"
+
+struct proxy_worker;
+struct proxy_balancer;
+
+/** The target of a request. */
+typedef struct {
+    struct proxy_worker *worker;
+    struct proxy_balancer *balancer; /* NULL: the worker belongs to none */
+    const char *shown;               /* for the log: without query string */
+    int attempts;
+} proxypass_target;
+
+/** @return NULL, or what is wrong: mod_proxy is not loaded */
+const char *proxypass_available(void);
+
+/** Whether the request is mapped to a server that is spoken to by WebSocket. */
+int proxypass_claims(ws_request *rq);
+
+/**
+ * Let mod_proxy choose a worker; for a balancer another one after each failure. Sets url, unix_socket, headers and
+ * times of the options.
+ * @return OK, or the status to answer
+ */
+int proxypass_choose(ws_request *rq, proxypass_target *target, ws_connect_options *options);
+
+/** No connection could be made. @return whether mod_proxy would try another worker */
+int proxypass_failed(ws_request *rq, proxypass_target *target, int timed_out);
+
+/** Tell mod_proxy how the handshake has ended: with this status of HTTP. */
+void proxypass_answered(ws_request *rq, proxypass_target *target, int status);
+
+/** Count the worker as busy until the pool's end. */
+void proxypass_keep_busy(apr_pool_t *pool, proxypass_target *target);
+
+#endif

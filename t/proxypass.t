@@ -1,0 +1,211 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# A reverse proxy as it stands, and one line more: every way in which mod_proxy is told a target, to npm's ws,
+# with fewer workers than clients.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Client;
+use File::Temp qw(tempdir);
+use Httpd;
+use IO::Socket::INET;
+use JSON::PP;
+use Program;
+use Server qw(accepted);
+use Test::More;
+
+my $dir = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+chmod 0755, $dir;
+my $ca = "$dir/ca.crt";
+Httpd::write_file($ca, Httpd::read_file(Httpd::certificates() . '/ca.crt'));
+my ($one, $two, $tls, $closed) = map { Httpd::free_port() } 1 .. 4;
+my @upstreams = map { Program->start('node', 't/clients/upstream.js', @$_) } ['one', $one], ['two', $two],
+    ['unix', "$dir/socket"], ['tls', $tls, map { Httpd::certificates() . "/server.$_" } qw(crt key)];
+$_->wait_output(qr/^ready$/m) for @upstreams;
+my $raw = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1') or die "listen: $!";
+my @modules = (modules => [qw(proxy proxy_http proxy_wstunnel slotmem_shm proxy_balancer lbmethod_byrequests)]);
+
+sub configuration {
+    my ($line) = @_;
+    return <<"END";
+$line
+WebSocketOrigin any
+RequestHeader set X-Added "by mod_headers"
+RewriteEngine on
+RewriteCond %{HTTP:Upgrade} =websocket
+RewriteRule ^/rewritten/(.*)\$ ws://127.0.0.1:$one/base/\$1 [P,L]
+RewriteRule ^/rewritten/(.*)\$ http://127.0.0.1:$one/base/\$1 [P,L]
+ProxyPass        /pass/  ws://127.0.0.1:$one/base/
+ProxyPassMatch   ^/match/(.*)\$ ws://127.0.0.1:$one/base/\$1
+ProxyPass        /http/  http://127.0.0.1:$one/base/ upgrade=websocket
+ProxyPass        /unix/  "unix:$dir/socket|ws://localhost/base/"
+ProxyPass        /plain/ http://127.0.0.1:$two/base/
+ProxyPass        /down/  ws://127.0.0.1:$closed/
+ProxyPass        /raw/   ws://127.0.0.1:@{[$raw->sockport]}/ timeout=1
+ProxyPass        /pool/  balancer://pool/base/ stickysession=route
+ProxyPass        /over/  balancer://over/base/
+<Proxy balancer://pool>
+    BalancerMember ws://127.0.0.1:$one route=one
+    BalancerMember ws://127.0.0.1:$two route=two
+</Proxy>
+<Proxy balancer://over>
+    BalancerMember ws://127.0.0.1:$closed loadfactor=100
+    BalancerMember http://127.0.0.1:$two upgrade=websocket
+</Proxy>
+<Location /section/>
+    ProxyPass ws://127.0.0.1:$one/base/
+    ProxyPreserveHost on
+</Location>
+<Location /handled>
+    SetHandler "proxy:ws://127.0.0.1:$one"
+</Location>
+<Proxy ws://127.0.0.1:$one/base/private>
+    Require all denied
+</Proxy>
+<Location /ordinary>
+    SetHandler server-status
+</Location>
+<Location /balancers>
+    SetHandler balancer-manager
+</Location>
+END
+}
+
+my $secure = <<"END";
+SSLProxyEngine on
+ProxyPass /tls/ wss://localhost:$tls/base/
+<Location /tls/>
+    WebSocketHandler ws_proxy.so to=proxypass ca=$ca
+</Location>
+END
+
+my $mpm = $Httpd::MPM eq 'prefork' ? Httpd::mpm_conf(12)
+    : "StartServers 1\nServerLimit 8\nThreadsPerChild 12\nMaxRequestWorkers 12\nMinSpareThreads 1\nMaxSpareThreads 12";
+my $httpd = Httpd->start(@modules, mpm_conf => $mpm,
+    conf => configuration('WebSocketHandler ws_proxy.so to=proxypass') . $secure);
+
+sub asked {
+    my ($c) = @_;
+    $c->text('request');
+    return decode_json(($c->message)[1]);
+}
+
+# ---- Every form ----
+
+for (['/pass/', 'one'], ['/match/', 'one'], ['/section/', 'one'], ['/rewritten/', 'one'], ['/http/', 'one'],
+    ['/unix/', 'unix'], ['/tls/', 'tls'], ['/handled/', 'one'])
+{
+    my ($path, $name) = @$_;
+    my $c = Client->new($httpd, "${path}a%20b/c?token=x%2Fy&z",
+        headers => ['Cookie: a=1; b=2', 'Authorization: Bearer abc', 'X-Forwarded-For: 192.0.2.1', 'Connection: X-Hop',
+            'X-Hop: 1', 'Sec-WebSocket-Protocol: first, second']);
+    my $r = asked($c);
+    is($r->{name}, $name, "$path: the server") or next;
+    $path eq '/handled/' ? like($r->{url}, qr{/htdocs/handled\?token=x%2Fy&z$}, "$path: as mod_proxy has it")
+        : is($r->{url}, '/base/a%20b/c?token=x%2Fy&z', "$path: path and query");
+    my $h = $r->{headers};
+    is("$h->{cookie} $h->{authorization}", 'a=1; b=2 Bearer abc', "$path: Cookie and Authorization");
+    is($h->{'x-added'}, 'by mod_headers', "$path: RequestHeader");
+    is($h->{'x-forwarded-for'}, '192.0.2.1, 127.0.0.1', "$path: X-Forwarded-For");
+    ok($h->{'x-forwarded-host'} && $h->{'x-forwarded-server'}, "$path: X-Forwarded-Host and -Server");
+    ok(!exists $h->{'x-hop'}, "$path: nothing that belongs to one connection");
+    $path eq '/section/' ? is($h->{host}, $h->{'x-forwarded-host'}, "$path: ProxyPreserveHost")
+        : isnt($h->{host}, $h->{'x-forwarded-host'}, "$path: the server's own Host");
+    like($c->head, qr/^Sec-WebSocket-Protocol: second\r$/m, "$path: the subprotocol is the server's choice");
+    is(() = $c->head =~ /^Set-Cookie: /mg, 2, "$path: the server's cookies");
+    $c->close(4000, 'enough');
+    is(unpack('n', ($c->frame)[1]), 4000, "$path: closed");
+}
+
+# ---- What is not ours ----
+
+for my $path ('/rewritten/', '/http/') {
+    like(($httpd->get("${path}page"))[2], qr{page of one at /base/page}, "$path: a plain request");
+}
+is((Client->refused($httpd, '/ordinary?auto'))[0], 200, 'a handshake for what is not proxied: as without the line');
+is((Client->refused($httpd, '/plain/x'))[0], 200, 'one for http without upgrade=: mod_proxy serves it');
+is((Client->refused($httpd, '/pass/private'))[0], 403, '<Proxy> sections hold');
+
+# ---- Refusals and failures ----
+
+for my $status (401, 404, 302, 500) {
+    my ($got, $c) = Client->refused($httpd, "/pass/refuse/$status");
+    is($got, $status, "a server that answers $status");
+    like($c->head, qr/^X-Why: told\r?$/m, 'and its headers');
+}
+is((Client->refused($httpd, '/down/'))[0], 502, 'no server');
+$httpd->wait_log(qr{websocket: proxy: no connection to ws://127.0.0.1:$closed/: connect: });
+
+sub answered {
+    my ($what, $answer, $expected) = @_;
+    my $c = Client->new($httpd, '/raw/', expect => 0);
+    my ($s) = accepted($raw);
+    local $SIG{PIPE} = 'IGNORE';
+    print $s $answer;
+    $c->read_answer;
+    is($c->status, $expected, $what);
+}
+my $accept = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
+answered('garbage', "garbage\r\n\r\n", 502);
+answered('a wrong accept key', $accept . "AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n", 502);
+answered('headers without an end', $accept . 'A' x 40_000, 502);
+answered('no answer', '', 504);
+
+# ---- Balancers ----
+
+for my $route ('one', 'two') {
+    for (1 .. 3) {
+        my $c = Client->new($httpd, "/pool/x?route=s.$route");
+        is(asked($c)->{name}, $route, "sticky: $route");
+    }
+}
+
+# Busy, by mod_proxy's own count, of both members together.
+sub busy {
+    my $page = ($httpd->get('/balancers'))[2];
+    my ($pool) = $page =~ m{balancer://pool.*?(<table.*?</table>).*?(?:balancer://over|$)}s ? $& : $page;
+    my ($members) = $page =~ m{(<h3>[^<]*<a[^>]*>balancer://pool.*?)(?=<h3>|\z)}s;
+    my $sum = 0;
+    $sum += $1 while ($members // $pool) =~ m{<td>[^<]*</td><td>\d+</td><td>(\d+)</td><td>-?\d+</td>}g;
+    return $sum;
+}
+Httpd::wait_is(\&busy, 0, 'no member is busy');
+my @held = map { Client->new($httpd, '/pool/') } 1 .. 4;
+Httpd::wait_is(\&busy, 4, 'members are busy while connections are open');
+@held = ();
+Httpd::wait_is(\&busy, 0, 'and idle when they have ended');
+is(asked(Client->new($httpd, '/over/x'))->{name}, 'two', 'a member that is down: another one') for 1 .. 3;
+
+# ---- More clients than workers, through a reload ----
+
+my $base   = 'ws://127.0.0.1:' . $httpd->port;
+my $crowd  = Program->start('node', 't/clients/steady.js', 500, $ca,
+    map {"$base$_"} qw(/pass/ /rewritten/ /http/ /unix/ /pool/ /section/ /match/));
+$crowd->write("open 200\n");
+$crowd->wait_output(qr/^opened 200$/m);
+like(($httpd->get('/http/page'))[2], qr/page of one/, 'an ordinary request, with 200 clients and 12 workers');
+Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') <= 2 }, 'at most 2 workers are busy');
+$httpd->graceful;
+like(($httpd->get('/http/page'))[2], qr/page of one/, 'and after a reload');
+$crowd->write("open 20\n");
+$crowd->wait_output(qr/^opened 220$/m);
+$crowd->write("end\n");
+$crowd->wait_output(qr/^ended \d+$/m);
+unlike($crowd->output, qr/wrong/, 'no connection and no message is lost');
+$crowd->end_input;
+$httpd->stop;
+
+# ---- Without the line ----
+
+my $stock = Httpd->start(@modules, mpm_conf => $mpm, conf => configuration(''));
+is(asked(Client->new($stock, '/pass/x'))->{url}, '/base/x', 'stock: mod_proxy alone');
+$stock->stop;
+
+# ---- Configuration ----
+
+my ($right, $text) = Httpd->check("WebSocketHandler ws_proxy.so to=proxypass\n");
+ok(!$right && $text =~ /mod_proxy, which is not loaded/, 'without mod_proxy: refused with the remedy') or diag($text);
+($right, $text) = Httpd->check("WebSocketHandler ws_proxy.so to=proxypass headers=Cookie\n", @modules);
+ok(!$right && $text =~ /RequestHeader/, 'headers=: refused with the remedy') or diag($text);
+done_testing;
