@@ -73,6 +73,18 @@ END
 }
 
 my $secure = <<"END";
+<Location /slash>
+    WebSocketHandler ws_proxy.so to=ws://127.0.0.1:$one/base/
+</Location>
+<Location /whole>
+    WebSocketHandler ws_proxy.so to=ws://127.0.0.1:$one/base
+</Location>
+<Location /socket>
+    WebSocketHandler ws_proxy.so "to=unix:$dir/socket|ws://localhost/base/"
+</Location>
+<LocationMatch "^/match1/(?<rest>.*)">
+    WebSocketHandler ws_proxy.so to=ws://127.0.0.1:$one/base/%{env:MATCH_REST}
+</LocationMatch>
 SSLProxyEngine on
 ProxyPass /tls/ wss://localhost:$tls/base/
 <Location /tls/>
@@ -80,8 +92,10 @@ ProxyPass /tls/ wss://localhost:$tls/base/
 </Location>
 END
 
-my $mpm = $Httpd::MPM eq 'prefork' ? Httpd::mpm_conf(12)
-    : "StartServers 1\nServerLimit 8\nThreadsPerChild 12\nMaxRequestWorkers 12\nMinSpareThreads 1\nMaxSpareThreads 12";
+# The worker MPM starts no child beyond MaxRequestWorkers, old ones counted: there a reload needs places.
+my $workers = $Httpd::MPM eq 'worker' ? 36 : 12;
+my $mpm     = $Httpd::MPM eq 'prefork' ? Httpd::mpm_conf(12)
+    : "StartServers 1\nServerLimit 8\nThreadsPerChild 12\nMaxRequestWorkers $workers\nMinSpareThreads 1\nMaxSpareThreads $workers";
 my $httpd = Httpd->start(@modules, mpm_conf => $mpm,
     conf => configuration('WebSocketHandler ws_proxy.so to=proxypass') . $secure);
 
@@ -152,6 +166,23 @@ answered('a wrong accept key', $accept . "AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
 answered('headers without an end', $accept . 'A' x 40_000, 502);
 answered('no answer', '', 504);
 
+# ---- to=URL ----
+
+for (
+    ['/slash/a%20b/c?q', 'one',  '/base/a%20b/c?q'],
+    ['/slash/',          'one',  '/base/'],
+    ['/slash/%23%3fx',   'one',  '/base/%23%3fx'],
+    ['/whole/x?q',       'one',  '/base?q'],
+    ['/socket/x',        'unix', '/base/x'],
+    ['/match1/a%20b?q',  'one',  '/base/a%20b?q'],
+    ['/match1/@127.0.0.1:9/', 'one', '/base/@127.0.0.1:9/'],
+    )
+{
+    my ($path, $name, $url) = @$_;
+    my $r = asked(Client->new($httpd, $path));
+    is("$r->{name} $r->{url}", "$name $url", "to=URL: $path");
+}
+
 # ---- Balancers ----
 
 for my $route ('one', 'two') {
@@ -208,4 +239,11 @@ my ($right, $text) = Httpd->check("WebSocketHandler ws_proxy.so to=proxypass\n")
 ok(!$right && $text =~ /mod_proxy, which is not loaded/, 'without mod_proxy: refused with the remedy') or diag($text);
 ($right, $text) = Httpd->check("WebSocketHandler ws_proxy.so to=proxypass headers=Cookie\n", @modules);
 ok(!$right && $text =~ /RequestHeader/, 'headers=: refused with the remedy') or diag($text);
+for (['ws://%{HTTP_HOST}/', 'do not depend'], ['ws://a%{HTTP:X}/', 'do not depend'], ['ws://a:%{env:P}/x', 'do not depend'],
+    ['%{env:URL}', 'takes ws://'], ['ws://a/%{wrong', 'can be parsed'], ['unix:socket|ws://a/', 'unix:/path'], ['ws:///x', 'takes ws://'])
+{
+    my ($to, $remedy) = @$_;
+    ($right, $text) = Httpd->check(qq(WebSocketHandler ws_proxy.so "to=$to"\n));
+    ok(!$right && $text =~ /\Q$remedy\E/, "to=$to: refused with the remedy") or diag($text);
+}
 done_testing;

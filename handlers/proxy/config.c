@@ -8,6 +8,8 @@
 
 #include <apr_lib.h>
 #include <apr_strings.h>
+#include <ap_expr.h>
+#include <http_log.h>
 
 #include "proxypass.h"
 #include "websocket_parse.h"
@@ -45,30 +47,86 @@ static char *next(apr_pool_t *p, const char **list)
     return element;
 }
 
+/* "unix:/path|" before a URL. *url is set to the URL. @return whether it is right */
+static int set_socket(apr_pool_t *p, char **url, const char **path)
+{
+    char *bar;
+    *path = NULL;
+    if (strncmp(*url, "unix:", 5)) {
+        return 1;
+    }
+    if ((*url)[5] != '/' || !(bar = strchr(*url, '|'))) {
+        return 0;
+    }
+    *path = apr_pstrmemdup(p, *url + 5, (apr_size_t)(bar - *url - 5));
+    *url = bar + 1;
+    return 1;
+}
+
+/* A path with %{...}. What a client can choose stands behind scheme, host and port. */
+static const char *set_expression(apr_pool_t *p, proxy_server *s, char *url, size_t scheme)
+{
+    char *path = url + scheme + strcspn(url + scheme, "/?");
+    ap_expr_info_t *info;
+    const char *error;
+
+    if (!strstr(url, "%{")) {
+        return NULL;
+    }
+    if (*path != '/' || strstr(url, "%{") < path) {
+        return "takes a scheme, host and port that do not depend on the request: %{...} stands "
+               "behind the "
+               "/ of the path";
+    }
+    info = apr_pcalloc(p, sizeof(*info));
+    info->filename = "WebSocketHandler";
+    info->flags = AP_EXPR_FLAG_STRING_RESULT | AP_EXPR_FLAG_DONT_VARY;
+    info->module_index = APLOG_NO_MODULE;
+    if ((error = ap_expr_parse(p, p, info, path, NULL))) {
+        return apr_pstrcat(p, "takes a path whose expression can be parsed: ", error, NULL);
+    }
+    s->path = info;
+    *path = '\0';
+    return NULL;
+}
+
+static const char *set_server(apr_pool_t *p, proxy_server *s, char *url)
+{
+    const char *at, *slash, *shown;
+    size_t scheme;
+
+    if (!set_socket(p, &url, &s->socket)) {
+        return "takes unix:/path|ws://host/path for a unix socket";
+    }
+    at = strchr(url, '@');
+    scheme = !strncmp(url, "wss://", 6) ? 6 : !strncmp(url, "ws://", 5) ? 5 : 0;
+    if (!scheme || !url[scheme] || url[scheme] == '/' || strchr(url, '#')
+        || (!strstr(url, "%{") && url[strcspn(url, " \"<>")])) {
+        return "takes ws://host:port/path or wss://host:port/path, several separated by commas";
+    }
+    slash = strchr(url + scheme, '/');
+    shown = at && (!slash || at < slash)
+                ? apr_pstrcat(p, apr_pstrmemdup(p, url, scheme), at + 1, NULL)
+                : url;
+    s->shown = apr_pstrmemdup(p, shown, strcspn(shown, "?")); /* a query can hold a token */
+    s->url = url;
+    return set_expression(p, s, url, scheme);
+}
+
 static const char *set_servers(apr_pool_t *p, proxy_config *config, const char *list)
 {
+    const char *error = NULL;
     char *url;
     if (!strcmp(list, "proxypass")) {
         config->proxypass = 1;
         return proxypass_available();
     }
-    while ((url = next(p, &list))) {
-        const char *at = strchr(url, '@'), *slash, *shown;
-        proxy_server *s;
-        size_t scheme = !strncmp(url, "wss://", 6) ? 6 : !strncmp(url, "ws://", 5) ? 5 : 0;
-        if (!scheme || !url[scheme] || strchr(url, '#') || url[strcspn(url, " \"<>")]) {
-            return "takes ws://host:port/path or wss://host:port/path, several separated by commas";
-        }
-        slash = strchr(url + scheme, '/');
-        s = apr_array_push(config->servers);
-        s->url = url;
-        s->failed = 0;
-        shown = at && (!slash || at < slash)
-                    ? apr_pstrcat(p, apr_pstrmemdup(p, url, scheme), at + 1, NULL)
-                    : url;
-        s->shown = apr_pstrmemdup(p, shown, strcspn(shown, "?")); /* a query can hold a token */
+    while (!error && (url = next(p, &list))) {
+        proxy_server *s = apr_array_push(config->servers);
+        memset(s, 0, sizeof(*s));
+        error = set_server(p, s, url);
     }
-    return NULL;
+    return error;
 }
 
 static int is_token(const char *s)
@@ -274,12 +332,42 @@ const char *const *proxy_headers(ws_request *rq, const proxy_config *config)
     return (const char *const *)headers->elts;
 }
 
-const char *proxy_url(request_rec *r, const proxy_server *server)
+/* What an expression says, or what follows the section's path; NULL: an error, which is logged. */
+static const char *proxy_path(ws_request *rq, const proxy_server *server)
 {
-    const char *path;
-    if (!r->args || strchr(server->url, '?')) {
-        return server->url;
+    request_rec *r = ws_request_rec(rq);
+    const char *base = ws_request_location(rq), *error = NULL, *path;
+    size_t len = base ? strlen(base) : 0, end = strlen(server->url);
+
+    if (server->path) {
+        path = ap_expr_str_exec(r, server->path, &error);
+        if (error || !path || *path != '/') {
+            ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                          "websocket: proxy: the path for %s cannot be made: %s", server->shown,
+                          error ? error : "it does not begin with a slash");
+            return NULL;
+        }
+        return ap_os_escape_path(r->pool, path, 1);
     }
-    path = strchr(strstr(server->url, "://") + 3, '/');
-    return apr_pstrcat(r->pool, server->url, path ? "?" : "/?", r->args, NULL);
+    if (!base || server->url[end - 1] != '/' || strchr(server->url, '?')
+        || strncmp(r->uri, base, len)) {
+        return "";
+    }
+    path = r->uri + len;
+    return ap_os_escape_path(r->pool, path + (*path == '/'), 1);
+}
+
+const char *proxy_url(ws_request *rq, const proxy_server *server)
+{
+    request_rec *r = ws_request_rec(rq);
+    const char *path = proxy_path(rq, server), *url;
+    if (!path) {
+        return NULL;
+    }
+    url = apr_pstrcat(r->pool, server->url, path, NULL);
+    if (!r->args || strchr(server->url, '?')) {
+        return url;
+    }
+    return apr_pstrcat(r->pool, url, strchr(strstr(url, "://") + 3, '/') ? "?" : "/?", r->args,
+                       NULL);
 }

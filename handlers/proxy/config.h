@@ -5,16 +5,19 @@
 #ifndef WS_HANDLERS_PROXY_CONFIG_H
 #define WS_HANDLERS_PROXY_CONFIG_H
 
-#include <apr_tables.h>
 #include <httpd.h>
+#include <ap_expr.h>
+#include <apr_tables.h>
 
 #include "mod_websocket.h"
 
 /** A server that can be connected to. */
 typedef struct {
-    const char *url;   /* as it is written */
-    const char *shown; /* without password, for the log */
-    apr_time_t failed; /* of this process, atomic; 0: not lately */
+    const char *url;      /* as it is written; without the path where that is an expression */
+    const char *socket;   /* path of a unix socket, or NULL */
+    ap_expr_info_t *path; /* an expression, or NULL */
+    const char *shown;    /* without password, for the log */
+    apr_time_t failed;    /* of this process, atomic; 0: not lately */
 } proxy_server;
 
 typedef struct {
@@ -34,7 +37,8 @@ const char *proxy_configure(apr_pool_t *pconf, const char *key, const char *valu
 /** Request headers for the server: name, value ..., NULL. From r->pool. */
 const char *const *proxy_headers(ws_request *rq, const proxy_config *config);
 
-/** A server's URL with the client's query string, if it has none of its own. */
-const char *proxy_url(request_rec *r, const proxy_server *server);
+/** A server's URL: with what follows the section's path, if it ends in a slash, and with the client's query string if
+ *  it has none of its own. NULL: the expression of its path cannot be evaluated, which is logged. */
+const char *proxy_url(ws_request *rq, const proxy_server *server);
 
 #endif

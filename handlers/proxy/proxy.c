@@ -273,7 +273,10 @@ static pair *connect_to_any(ws_request *rq, const proxy_config *config, outcome 
             continue;
         }
         tried[i % n] = 1;
-        options.url = proxy_url(r, s);
+        if (!(options.url = proxy_url(rq, s))) {
+            return NULL;
+        }
+        options.unix_socket = s->socket;
         if ((p = connect_to(rq, config, options, o))) {
             __atomic_store_n(&s->failed, 0, __ATOMIC_RELAXED);
             ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: proxy: connected to %s",
