@@ -22,6 +22,7 @@
  *                          httpd/limit_table.c     counts across processes, in tables of httpd/key_counts.c
  *                          engine/rate_limit.c     of one connection
  *   access, again          httpd/reauthorize.c
+ *   requests to itself     httpd/loopback.c   that count as those of a client
  *   history                channels/history_lmdb.c  and httpd/history.c
  *   beginning and end      httpd/subsystems.c  what there is, in its order
  *                          httpd/child.c      of the child

@@ -1,0 +1,206 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "answer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define HEAD_MAX (64 * 1024)
+#define STATE_MAX 4096
+
+void answer_fail(answer *a, answer_kind kind, const char *why)
+{
+    a->kind = kind;
+    snprintf(a->error, sizeof(a->error), "%s", why);
+}
+
+static size_t answer_body(char *data, size_t size, size_t n, void *arg)
+{
+    answer *a = arg;
+    (void)size;
+    if (n > a->max - a->len) {
+        answer_fail(a, ANSWER_BAD, "the body is longer than longest= allows");
+        return 0;
+    }
+    if (a->len + n + 1 > a->size) {
+        size_t more = 2 * (a->len + n + 1);
+        char *body = realloc(a->body, more);
+        if (!body) {
+            answer_fail(a, ANSWER_BAD, "out of memory");
+            return 0;
+        }
+        a->body = body;
+        a->size = more;
+    }
+    memcpy(a->body + a->len, data, n);
+    a->len += n;
+    a->body[a->len] = '\0';
+    return n;
+}
+
+static size_t answer_head(char *data, size_t size, size_t n, void *arg)
+{
+    answer *a = arg;
+    (void)data, (void)size;
+    a->head += n;
+    if (a->head > HEAD_MAX) {
+        answer_fail(a, ANSWER_BAD, "the headers have more than 64 KiB");
+        return 0;
+    }
+    return n;
+}
+
+void answer_expect(answer *a, CURL *easy, size_t max)
+{
+    a->max = max;
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, answer_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, a);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, answer_head);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, a);
+}
+
+static const char *answer_header(CURL *easy, const char *name, size_t index)
+{
+    struct curl_header *h;
+    return curl_easy_header(easy, name, index, CURLH_HEADER, -1, &h) == CURLHE_OK ? h->value : NULL;
+}
+
+static char *answer_copy(CURL *easy, const char *name)
+{
+    const char *value = answer_header(easy, name, 0);
+    return value ? strdup(value) : NULL;
+}
+
+static void answer_append(answer *a, struct curl_slist **list, const char *value)
+{
+    struct curl_slist *longer = curl_slist_append(*list, value);
+    if (!longer) {
+        answer_fail(a, ANSWER_BAD, "out of memory");
+        return;
+    }
+    *list = longer;
+}
+
+/* Names between commas and blanks, in all headers of that name. */
+static void answer_names(answer *a, CURL *easy, const char *header, struct curl_slist **list)
+{
+    const char *value;
+    for (size_t i = 0; (value = answer_header(easy, header, i)); i++) {
+        char *copy = strdup(value), *rest = copy, *name;
+        while (copy && (name = strsep(&rest, ", "))) {
+            if (*name && !ws_channel_valid(name)) {
+                answer_fail(a, ANSWER_BAD, "it names a channel that cannot be one");
+            }
+            else if (*name) {
+                answer_append(a, list, name);
+            }
+        }
+        free(copy);
+    }
+}
+
+static void answer_close(answer *a, const char *value)
+{
+    char *end;
+    long code = strtol(value, &end, 10);
+    if (end == value || (*end && *end != ' ')
+        || !((code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)
+             || (code >= 3000 && code <= 4999))) {
+        answer_fail(a, ANSWER_BAD, "WebSocket-Close takes a code that may be sent, and a reason");
+        return;
+    }
+    a->close = (int)code;
+    a->reason = strdup(*end ? end + 1 : end);
+    if (a->reason && ws_text_prefix(a->reason, strlen(a->reason), 123) < strlen(a->reason)) {
+        answer_fail(a, ANSWER_BAD, "the reason of WebSocket-Close is no UTF-8 of 123 bytes");
+    }
+}
+
+static int answer_is(const char *type, const char *name)
+{
+    size_t len = strlen(name);
+    return !strncasecmp(type, name, len) && (!type[len] || strchr("; ", type[len]));
+}
+
+static void answer_type(answer *a, const char *type)
+{
+    a->type = answer_is(type, "application/octet-stream") ? WS_BINARY : WS_TEXT;
+    a->html = answer_is(type, "text/html");
+    if (!a->len) {
+        return;
+    }
+    if (a->type == WS_TEXT && strncasecmp(type, "text/", 5)
+        && !answer_is(type, "application/json")) {
+        answer_fail(a, ANSWER_BAD, "its type is neither text nor application/octet-stream");
+    }
+    else if (a->type == WS_TEXT && ws_text_prefix(a->body, a->len, a->len) < a->len) {
+        answer_fail(a, ANSWER_BAD, "its text is no UTF-8");
+    }
+}
+
+static void answer_orders(answer *a, CURL *easy)
+{
+    const char *value;
+    answer_names(a, easy, "WebSocket-Subscribe", &a->subscribe);
+    answer_names(a, easy, "WebSocket-Unsubscribe", &a->unsubscribe);
+    if ((value = answer_header(easy, "WebSocket-Close", 0))) {
+        answer_close(a, value);
+    }
+    a->publish = answer_copy(easy, "WebSocket-Publish");
+    if (a->publish && !ws_channel_valid(a->publish)) {
+        answer_fail(a, ANSWER_BAD, "it names a channel that cannot be one");
+    }
+    value = answer_header(easy, "WebSocket-Framing", 0);
+    a->lines = value && !strcasecmp(value, "line");
+    if (value && !a->lines) {
+        answer_fail(a, ANSWER_BAD, "WebSocket-Framing takes line");
+    }
+    a->protocol = answer_copy(easy, "WebSocket-Protocol");
+    a->state = answer_copy(easy, "WebSocket-State");
+    if (a->state && strlen(a->state) > STATE_MAX) {
+        answer_fail(a, ANSWER_BAD, "WebSocket-State has more than 4096 bytes");
+    }
+    for (size_t i = 0; (value = answer_header(easy, "Set-Cookie", i)); i++) {
+        answer_append(a, &a->cookies, value);
+    }
+}
+
+void answer_read(answer *a, CURL *easy, CURLcode code)
+{
+    const char *type;
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &a->status);
+    if (a->kind == ANSWER_BAD) { /* said by our own functions */
+        return;
+    }
+    if (code != CURLE_OK) {
+        answer_fail(a, ANSWER_DOWN, curl_easy_strerror(code));
+        return;
+    }
+    type = answer_header(easy, "Content-Type", 0);
+    answer_type(a, type ? type : "text/plain");
+    if (a->status >= 200 && a->status < 300) {
+        if (a->kind == ANSWER_GOOD) {
+            answer_orders(a, easy);
+        }
+        return;
+    }
+    snprintf(a->error, sizeof(a->error), "status %ld", a->status);
+    a->kind = a->status >= 502 && a->status <= 504  ? ANSWER_DOWN
+              : a->status >= 400 && a->status < 500 ? ANSWER_REFUSAL
+                                                    : ANSWER_BAD;
+}
+
+void answer_free(answer *a)
+{
+    free(a->body);
+    free(a->reason);
+    free(a->publish);
+    free(a->protocol);
+    free(a->state);
+    curl_slist_free_all(a->cookies);
+    curl_slist_free_all(a->subscribe);
+    curl_slist_free_all(a->unsubscribe);
+    memset(a, 0, sizeof(*a));
+}

@@ -1,0 +1,92 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "config.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "websocket_parse.h"
+
+#define TIMEOUT (30 * 1000)
+#define TIMEOUT_MAX (10 * 60 * 1000)
+#define RETRY (5 * 1000)
+#define CONCURRENCY 16
+#define CONCURRENCY_MAX 4096
+#define QUEUE 1024
+#define QUEUE_MAX 65536
+#define LONGEST (1024 * 1024)
+#define LONGEST_MAX (64 * 1024 * 1024)
+
+static const char *takes_url = "takes a path of this server, http://, https://, or "
+                               "unix:/socket|http://host/path";
+
+static const char *set_to(apr_pool_t *p, http_config *config, const char *value)
+{
+    if (value[strcspn(value, " \t\"<>#")]) {
+        return takes_url;
+    }
+    if (!strncmp(value, "unix:/", 6)) {
+        const char *bar = strchr(value, '|');
+        if (!bar) {
+            return takes_url;
+        }
+        config->unix_socket = apr_pstrmemdup(p, value + 5, (apr_size_t)(bar - value - 5));
+        value = bar + 1;
+    }
+    config->to = apr_pstrdup(p, value);
+    return (*value == '/' && value[1] != '/' && !config->unix_socket)
+                   || (!strncmp(value, "http://", 7) && value[7])
+                   || (!strncmp(value, "https://", 8) && value[8])
+               ? NULL
+               : takes_url;
+}
+
+static const char *set_interval(apr_pool_t *p, const char *value, apr_uint32_t *field)
+{
+    apr_int64_t ms = *field;
+    const char *error = ws_parse_interval(p, value, 1, TIMEOUT_MAX, &ms);
+    *field = (apr_uint32_t)ms;
+    return error;
+}
+
+static http_config *config_new(apr_pool_t *p)
+{
+    http_config *config = apr_pcalloc(p, sizeof(*config));
+    config->timeout = TIMEOUT;
+    config->retry = RETRY;
+    config->concurrency = CONCURRENCY;
+    config->queue = QUEUE;
+    config->longest = LONGEST;
+    return config;
+}
+
+const char *http_configure(apr_pool_t *p, const char *key, const char *value, void **data)
+{
+    http_config *config = *data;
+    if (!config) {
+        *data = config = config_new(p);
+    }
+    if (!key) {
+        return config->to ? NULL : "takes to=PATH or to=URL: where is the application?";
+    }
+    if (!strcmp(key, "to")) {
+        return set_to(p, config, value);
+    }
+    if (!strcmp(key, "timeout")) {
+        return set_interval(p, value, &config->timeout);
+    }
+    if (!strcmp(key, "retry")) {
+        return set_interval(p, value, &config->retry);
+    }
+    if (!strcmp(key, "concurrency")) {
+        return ws_parse_count(p, value, 1, CONCURRENCY_MAX, &config->concurrency);
+    }
+    if (!strcmp(key, "queue")) {
+        return ws_parse_count(p, value, 1, QUEUE_MAX, &config->queue);
+    }
+    if (!strcmp(key, "longest")) {
+        return ws_parse_size(p, value, 1, LONGEST_MAX, &config->longest);
+    }
+    return "unknown key; there are to, timeout, retry, concurrency, queue and longest";
+}

@@ -1,0 +1,20 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** A body of type application/x-www-form-urlencoded, as it grows. */
+
+#ifndef HTTP_FORM_H
+#define HTTP_FORM_H
+
+#include <stddef.h>
+
+/** Zeroed at first. */
+typedef struct {
+    char *text; /* malloc'ed, NUL-terminated; NULL: empty */
+    size_t len, size;
+    int failed; /* out of memory: nothing is added any more */
+} form;
+
+/** @param name  as it is to stand there: escaped */
+void form_add(form *f, const char *name, const char *value, size_t len);
+
+#endif

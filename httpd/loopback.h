@@ -1,0 +1,15 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Requests of the server to itself that count as those of a client: include/websocket_loopback.h. */
+
+#ifndef WS_HTTPD_LOOPBACK_H
+#define WS_HTTPD_LOOPBACK_H
+
+#include <httpd.h>
+
+void ws_loopback_register(apr_pool_t *p);
+
+/** parent_init: make the key, once for as long as the server runs. */
+apr_status_t ws_loopback_init(apr_pool_t *ptemp, server_rec *s);
+
+#endif

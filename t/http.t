@@ -1,0 +1,349 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Applications behind HTTP: what they are asked and as whom, their answers, good and bad, order, load, the end
+# of connections, and that nobody else can ask as the server does. CGI in Perl and Python, PHP by php-fpm, and
+# servers of the test's own.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use IO::Socket::INET;
+use POSIX ();
+use Time::HiRes qw(sleep);
+use Httpd;
+use Client qw(TEXT BINARY CLOSE);
+use Program;
+
+plan skip_all => 'made without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
+
+my $cgi = $Httpd::MPM eq 'prefork' ? 'cgi' : 'cgid';
+my $fpm_program = (grep {-x} glob '/usr/sbin/php-fpm*')[0];
+my $dir = Httpd::folder();
+chmod 0777, $dir;
+
+sub script {
+    my ($name, $text) = @_;
+    Httpd::write_file("$dir/$name", $text);
+    chmod 0755, "$dir/$name";
+}
+script($_, Httpd::read_file("$Httpd::TOP/docs/examples/$_")) for qw(shout.pl shout.py chat.php);
+
+# Does what the message says; writes down what it was asked.
+script('app.pl', <<"END");
+#!/usr/bin/perl
+use strict; use warnings; \$| = 1;
+read STDIN, my \$body, \$ENV{CONTENT_LENGTH} || 0;
+my %f;
+for (split /&/, \$body) { my (\$n, \$v) = map { s/%(..)/chr hex \$1/ger } split /=/, \$_, 2; push \@{\$f{\$n}}, \$v }
+my \@data = \@{\$f{'data[]'} || []};
+open my \$log, '>>', "$dir/log";
+syswrite \$log, join(' ', \$f{id}[0], \$f{event}[0], \$f{code}[0] // '', \$f{reason}[0] // '', \@data) . "\\n";
+my \$do = \$f{event}[0] eq 'open' ? (\$ENV{QUERY_STRING} =~ s/%(..)/chr hex \$1/ger) : \$data[0] // '';
+if (\$do =~ /^answer (.*)/s) { print eval qq("\$1") }
+elsif (\$do =~ /^env (\\w+)/) { print "Content-Type: text/plain\\n\\n\$1=", \$ENV{\$1} // 'none' }
+elsif (\$do =~ /^state/)  { print "Content-Type: text/plain\\nWebSocket-State: \$f{state}[0]+\\n\\nstate \$f{state}[0]" }
+elsif (\$do =~ /^hold (.*)/) { open my \$there, '>', "\$1.there"; sleep 1 until -e \$1; print "Content-Type: text/plain\\n\\nheld" }
+elsif (\$do =~ /^endless/) { print "Content-Type: text/plain\\n\\n"; print 'x' x 4096 while getppid != 1 }
+elsif (\$do =~ /^slow/)   { print "X-A: b\\n"; sleep 600 }
+elsif (\$f{event}[0] eq 'message') { print "Content-Type: text/plain\\n\\n", join '|', map { my \$t = \$f{'type[]'}[\$_]; "\$t " . (\$t eq 'binary' ? unpack 'H*', \$data[\$_] : \$data[\$_]) } 0 .. \$#data }
+else { print "Status: 204\\n\\n" }
+END
+sub told { return Httpd::read_file("$dir/log") }
+
+my $short = Patience::stretch('2s');
+my $fpm_socket = "$dir/fpm.sock";
+my $gone = Httpd::free_port();
+my $httpd = Httpd->start(
+    files   => { passwords => "alice:" . crypt('secret', 'ab') . "\n" },
+    modules => [$cgi, 'proxy', 'proxy_fcgi'],
+    conf    => <<"END");
+@{[$cgi eq 'cgid' ? "ScriptSock $dir/cgid.sock" : '']}
+WebSocketOrigin any
+ScriptAlias /cgi/ $dir/
+Alias /php/ $dir/
+<Directory $dir>
+    Require all granted
+</Directory>
+<Location /php>
+    SetHandler "proxy:unix:$fpm_socket|fcgi://localhost"
+</Location>
+<Location /app>
+    WebSocketHandler ws_http.so to=/cgi/app.pl longest=64K timeout=$short
+</Location>
+<Location /patient>
+    WebSocketHandler ws_http.so to=/cgi/app.pl
+    SSLOptions +StdEnvVars
+</Location>
+<Location /narrow>
+    WebSocketHandler ws_http.so to=/cgi/app.pl concurrency=1 queue=1
+</Location>
+<Location /secret>
+    WebSocketHandler ws_http.so to=/cgi/app.pl
+    AuthType Basic
+    AuthName secret
+    AuthUserFile passwords
+    Require user alice
+</Location>
+<Location /guarded>
+    WebSocketHandler ws_http.so to=/cgi/app.pl/guarded
+</Location>
+<Location /cgi/app.pl/guarded>
+    Require env WEBSOCKET
+</Location>
+<Location /perl>
+    WebSocketHandler ws_http.so to=/cgi/shout.pl
+</Location>
+<Location /python>
+    WebSocketHandler ws_http.so to=/cgi/shout.py
+</Location>
+<Location /chat>
+    WebSocketHandler ws_http.so to=/php/chat.php
+</Location>
+<Location /gone>
+    WebSocketHandler ws_http.so to=http://127.0.0.1:$gone/ retry=10min
+</Location>
+END
+
+sub asks {
+    my ($c, $text) = @_;
+    $c->text($text);
+    return scalar(($c->frame)[1]);
+}
+
+# ---- What the application learns, and as whom ----
+
+{
+    my $c = Client->new($httpd, '/app?a=b', headers => ['Cookie: c=d']);
+    is(asks($c, 'hello'), 'text hello', 'a message is asked for, and the body is the answer');
+    is(asks($c, 'env QUERY_STRING'), 'QUERY_STRING=a=b', 'the query');
+    is(asks($c, 'env HTTP_COOKIE'), 'HTTP_COOKIE=c=d', 'cookies');
+    is(asks($c, 'env WEBSOCKET'), 'WEBSOCKET=1', 'that it is an event');
+    is(asks($c, 'env HTTP_WEBSOCKET_LOOPBACK'), 'HTTP_WEBSOCKET_LOOPBACK=none', 'not the credential');
+    is(asks($c, 'env REMOTE_ADDR'), 'REMOTE_ADDR=127.0.0.1', 'the address');
+    is(asks($c, 'env REMOTE_USER'), 'REMOTE_USER=none', 'no user');
+    is(asks($c, 'state'), 'state ', 'no state at first');
+    is(asks($c, 'state'), 'state +', 'then what was given');
+    my $bytes = join '', map {chr} 0 .. 255;
+    $c->binary($bytes);
+    is(($c->frame)[1], 'binary ' . unpack('H*', $bytes), 'all bytes arrive');
+    $c->close(4001, 'so long');
+    Httpd::wait_for(sub { told() =~ /close 4001 so long/ }, 'the close event');
+    pass('the close event has code and reason');
+}
+{
+    my $c = Client->new($httpd, '/app', from => '127.0.0.9');
+    is(asks($c, 'env REMOTE_ADDR'), 'REMOTE_ADDR=127.0.0.9', 'the address is the client\'s');
+}
+{
+    my $c = Client->new($httpd, '/secret', headers => ['Authorization: Basic YWxpY2U6c2VjcmV0']);
+    is(asks($c, 'env REMOTE_USER'), 'REMOTE_USER=alice', 'the user');
+    is((Client->refused($httpd, '/secret'))[0], 401, 'whom httpd refuses is not asked about');
+}
+{
+    my $c = Client->new($httpd, '/patient', tls => 1);
+    is(asks($c, 'env HTTPS'), 'HTTPS=on', 'TLS');
+    like(asks($c, 'env SSL_PROTOCOL'), qr/=TLSv1/, 'TLS variables');
+}
+
+# ---- Forged requests ----
+
+{
+    my $c = Client->new($httpd, '/guarded');
+    is(asks($c, 'hello'), 'text hello', 'Require env WEBSOCKET lets events in');
+    is(($httpd->get('/cgi/app.pl/guarded'))[0], 403, 'and nothing else');
+    is(($httpd->request('GET', '/cgi/app.pl', "WebSocket-Loopback: $_"))[0], 403, 'a forged credential is refused')
+        for '', 'x', '0' x 64, '0' x 64 . 'aXAAMTI3LjAuMC4xAA==', 'f' x 6000;
+    like($httpd->wait_log(qr/refused with 403: a header WebSocket-Loopback/), qr/refused/, 'and logged');
+}
+
+# ---- Answers ----
+
+for (
+    ['no body',        'answer Content-Type: text/plain\n\n',                      undef],
+    ['204',            'answer Status: 204\n\n',                                   undef],
+    ['binary',         'answer Content-Type: application/octet-stream\n\nab\0c',   undef, BINARY, "ab\0c"],
+    ['500',            'answer Status: 500\n\n',                                   1011],
+    ['404',            'answer Status: 404\n\n',                                   1008],
+    ['503',            'answer Status: 503\n\n',                                   1013],
+    ['a redirect',     'answer Status: 302\nLocation: http://localhost/\n\n',      1011],
+    ['wrong type',     'answer Content-Type: image/png\n\nx',                      1011],
+    ['no UTF-8',       'answer Content-Type: text/plain\n\n\xff',                  1011],
+    ['a wrong code',   'answer Content-Type: text/plain\nWebSocket-Close: 1005\n\n', 1011],
+    ['no channel',     'answer Content-Type: text/plain\nWebSocket-Subscribe: a*b\n\n', 1011],
+    ['no headers',     'answer nonsense',                                          1011],
+    ['an endless body', 'endless',                                                 1011],
+    ['slow headers',   'slow',                                                     1013],
+    ['a close',        'answer Content-Type: text/plain\nWebSocket-Close: 4000 enough\n\n', 4000])
+{
+    my ($name, $text, $code, $type, $body) = @$_;
+    my $c = Client->new($httpd, '/app');
+    $c->text($text);
+    if ($code) {
+        my ($opcode, $payload) = $c->frame;
+        is($opcode == CLOSE ? unpack('n', $payload) : "opcode $opcode", $code, "$name: closed with $code");
+        next;
+    }
+    is_deeply([($c->frame)[0, 1]], [$type, $body], "$name: the message") if $type;
+    is(asks($c, 'after'), 'text after', "$name: the connection goes on");
+}
+
+# ---- Channels ----
+
+{
+    my ($one, $two) = map { Client->new($httpd, '/app?answer%20WebSocket-Subscribe:%20room\nContent-Type:%20text/plain\n\nwelcome') } 1, 2;
+    is(($_->frame)[1], 'welcome', 'the body of the open event\'s answer') for $one, $two;
+    $one->text('answer Content-Type: text/plain\nWebSocket-Publish: room\nWebSocket-Framing: line\n\none\ntwo\n');
+    for my $c ($one, $two) {
+        is(($c->frame)[1], $_, "published: $_") for qw(one two);
+    }
+    is(asks($two, 'answer Content-Type: text/plain\nWebSocket-Unsubscribe: room\n\nout'), 'out', 'unsubscribed');
+    $one->text('answer Content-Type: text/plain\nWebSocket-Publish: room\n\nthree');
+    is(($one->frame)[1], 'three', 'who is subscribed gets it');
+    is(asks($two, 'x'), 'text x', 'who is not does not');
+}
+
+# ---- The handshake ----
+
+{
+    my ($status, $c) = Client->refused($httpd, '/app?answer%20Status:%20451\nContent-Type:%20text/plain\n\nnot%20<here>');
+    is($status, 451, 'the open event refuses with a status');
+    Httpd::wait_for(sub { $c->{in} =~ /&lt;here&gt;/ || !$c->fill }, 'the body');
+    like($c->{in}, qr/not &lt;here&gt;/, 'and a body');
+    $c = Client->new($httpd, '/app?answer%20Status:%20204\nSet-Cookie:%20a=b\nSet-Cookie:%20c=d\nWebSocket-Protocol:%20two\n\n',
+        protocol => 'one, two');
+    is_deeply([$c->header('Set-Cookie')], ['a=b', 'c=d'], 'cookies are set');
+    is($c->header('Sec-WebSocket-Protocol'), 'two', 'the subprotocol is chosen');
+    is((Client->refused($httpd, '/app?answer%20Status:%20500\n\n'))[0], 500, 'a broken application');
+}
+
+# ---- Order and load ----
+
+{
+    my $c = Client->new($httpd, '/patient');
+    $c->text("hold $dir/held");
+    Httpd::wait_for(sub { -e "$dir/held.there" }, 'the request');
+    $c->text($_) for 'a' .. 'c';
+    $c->send(9, 'read?');
+    my ($opcode) = $c->frame;
+    is($opcode, 10, 'the connection is read meanwhile');
+    Httpd::write_file("$dir/held", '');
+    is(($c->frame)[1], 'held', 'the first answer');
+    is(($c->frame)[1], 'text a|text b|text c', 'what came meanwhile goes together, in order');
+}
+SKIP: {
+    skip 'each connection may be in another child', 3 if $Httpd::MPM eq 'prefork';
+    my ($one, $two, $three) = map { Client->new($httpd, '/narrow') } 1 .. 3;
+    $one->text("hold $dir/narrow");
+    Httpd::wait_for(sub { -e "$dir/narrow.there" }, 'the request');
+    $two->text('two');
+    $two->send(9, 'read?');
+    is(($two->frame)[0], 10, 'a second one waits');
+    $three->text('three');
+    my (undef, $payload) = $three->frame;
+    is(unpack('n', $payload), 1013, 'a third one is closed with 1013');
+    Httpd::write_file("$dir/narrow", '');
+    is(($two->frame)[1], 'text two', 'the second one is served');
+}
+{
+    my $c = Client->new($httpd, '/patient');
+    $c->text("hold $dir/last");
+    Httpd::wait_for(sub { -e "$dir/last.there" }, 'the request');
+    $c->text('final words');
+    $c->close(4002, 'off');
+    is(($c->frame)[0], CLOSE, "the client closes");
+    unlike(told(), qr/final words|4002/, 'one request at a time');
+    Httpd::write_file("$dir/last", '');
+    Httpd::wait_for(sub { told() =~ /(\w+) message .*final words\n(?s:.*)\1 close 4002 off/ }, 'the last messages and the end');
+    pass('what was said before the end comes first');
+}
+
+# ---- The application is down ----
+
+SKIP: {
+    my $status;
+    Httpd::wait_for(sub { ($status) = Client->refused($httpd, '/gone'); $status == 503 }, 'the circuit breaker', sub {$status});
+    pass('handshakes are answered 503 while the application is down');
+    my ($again, $c) = Client->refused($httpd, '/gone');
+    skip 'another child', 1 if $again != 503;
+    is($c->header('Retry-After'), 600, 'with Retry-After');
+}
+
+# ---- Reload ----
+
+{
+    my $c = Client->new($httpd, '/patient');
+    $c->text("hold $dir/reload");
+    Httpd::wait_for(sub { -e "$dir/reload.there" }, 'the request');
+    $httpd->graceful;
+    Httpd::write_file("$dir/reload", '');
+    is(($c->frame)[1], 'held', 'a reload loses no request');
+    $c->text('x');
+    my ($opcode, $payload) = $c->frame;
+    ok($opcode == CLOSE || $payload eq 'text x', 'the old child asks the new ones');
+}
+
+# ---- The documents' examples ----
+
+{
+    my $chat = Httpd::read_file("$Httpd::TOP/docs/examples/chat.php");
+    cmp_ok(index(Httpd::read_file("$Httpd::TOP/docs/applications.md"), $chat), '>', 0, 'the page has the chat as it is run');
+}
+for my $name (qw(perl python)) {
+    my $c = Client->new($httpd, "/$name");
+    is(asks($c, 'hello'), 'HELLO', "$name answers");
+    is(asks($c, 'bye'), 'BYE', "$name again");
+    my (undef, $payload) = $c->frame;
+    is($payload, pack('n', 1000) . '1 messages before', "$name closes");
+}
+
+SKIP: {
+    skip 'no php-fpm', 1 if !$fpm_program;
+    Httpd::write_file("$dir/fpm.conf", <<"END");
+[global]
+error_log = $dir/fpm.log
+daemonize = no
+[www]
+@{[$> == 0 ? "user = www-data\ngroup = www-data\nlisten.owner = www-data" : '']}
+listen = $fpm_socket
+pm = static
+pm.max_children = 4
+END
+    my $fpm = Program->start($fpm_program, '-n', '-y', "$dir/fpm.conf");
+    Httpd::wait_for(sub { -S $fpm_socket }, 'php-fpm');
+    my $one = Client->new($httpd, '/chat');
+    like(($one->frame)[1], qr/^guest-\w{4} has come$/, 'PHP: the first one comes');
+    my $two = Client->new($httpd, '/chat');
+    like(($_->frame)[1], qr/^guest-\w{4} has come$/, 'PHP: both learn of the second') for $one, $two;
+    $one->text($_) for 'a' .. 'e';
+    for my $c ($one, $two) {
+        like(join(' ', map { ($c->frame)[1] } 1 .. 5), qr/: a .*: b .*: c .*: d .*: e$/, 'PHP: messages in order');
+    }
+    $one->close(1000, '');
+    like(($two->frame)[1], qr/has gone$/, 'PHP: the end is told');
+
+    Program::tap('npm ws', 'node', 't/clients/chat-crowd.js', Httpd::certificates() . '/ca.crt', 20, 5,
+        'ws://localhost:' . $httpd->port . '/chat', 'wss://localhost:' . $httpd->ssl_port . '/chat')
+        if !$ENV{WS_TEST_PRELOAD};
+    # Of the crowd some is still under way to $two; a new one is told of nothing old.
+    $two = Client->new($httpd, '/chat');
+    $two->frame;
+
+    # It restarts in the middle.
+    kill 'TERM', $fpm->{pid};
+    $fpm->finish;
+    $two->text('now');
+    my ($opcode, $payload);
+    do { ($opcode, $payload) = $two->frame } until !defined $opcode || $opcode == CLOSE;
+    is(unpack('n', $payload // ''), 1013, 'PHP: no php-fpm: closed with 1013');
+    unlink $fpm_socket;
+    $fpm = Program->start($fpm_program, '-n', '-y', "$dir/fpm.conf");
+    Httpd::wait_for(sub { -S $fpm_socket }, 'php-fpm again');
+    my $three;
+    Httpd::wait_for(sub { $three = Client->new($httpd, '/chat', expect => 0); $three->read_answer; $three->status == 101 }, 'a handshake');
+    like(($three->frame)[1], qr/has (?:come|gone)$/, 'PHP: handshakes come in again');
+    kill 'TERM', $fpm->{pid};
+    $fpm->finish;
+}
+
+done_testing();
