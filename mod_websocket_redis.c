@@ -187,6 +187,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s, ws_channels_options *o
     }
     options->remote = ws_redis_bus(redis);
     options->history = ws_redis_history(redis);
+    options->once = ws_redis_once(redis);
 }
 
 static void child_exit(void)

@@ -15,6 +15,7 @@
 
 #include "channels/bus.h"
 #include "channels/history.h"
+#include "channels/once.h"
 #include "engine/engine.h"
 
 typedef struct ws_channels_options {
@@ -23,6 +24,7 @@ typedef struct ws_channels_options {
     ws_bus *local;       /**< to the other processes of this httpd, or NULL */
     ws_bus *remote;      /**< to other machines, or NULL */
     ws_history *history; /**< or NULL */
+    ws_once *once;       /**< or NULL: ids are not remembered, and what has one is not published */
     unsigned channels;   /**< greatest number in this process, 0: any */
     apr_size_t queue;    /**< bytes of messages that may wait for a loop; 0: 8 MiB */
     /** As ws_may(); NULL: no directives. On any thread on which the connection's callbacks run. */
@@ -45,6 +47,13 @@ void ws_channels_destroy(ws_channels *h);
 
 /** The options, as they were given.  [any thread] */
 WS_API const ws_channels_options *ws_channels_options_of(const ws_channels *h);
+
+/** As ws_publish(), of a message that can be withdrawn: the caller keeps its reference. Its server is set.
+ *  [any thread] */
+WS_API ws_status ws_publish_message(ws_message *m, ws_published_fn fn, void *arg);
+
+/** Give a message an id, of 1 to WS_ONCE_MAX bytes. @return 0 if it is none */
+WS_API int ws_message_identify(ws_message *m, const char *id);
 
 /** Forget what a channel's history has kept. @return WS_QUEUED: done is called exactly once; WS_GONE: it
  *  has no history.  [any thread] */

@@ -38,6 +38,8 @@ typedef struct ws_history_page {
     int more; /**< there are more behind the last of them */
 } ws_history_page;
 
+/** status: APR_EEXIST, where the store has `once`: a message of that id was kept before, at this position.
+ *  APR_INCOMPLETE: nobody knows whether it is kept. Any other error: it is not, and will not be. */
 typedef void (*ws_append_done)(void *arg, apr_status_t status, ws_position position);
 typedef void (*ws_read_done)(void *arg, const ws_history_page *page);
 typedef void (*ws_clear_done)(void *arg, apr_status_t status);
@@ -49,7 +51,7 @@ struct ws_history {
     int (*keeps)(ws_history *h, const char *channel);
 
     /**
-     * Keep a message and give it a position. Holds a reference until done is called; does not set
+     * Keep a message and give it a position, if ws_message_take() lets it. Holds a reference until done is called; does not set
      * m->position.
      * @return WS_QUEUED: done will be or has been called. WS_FULL: too much waits to be written; it is
      *         not called, and the message is not kept
@@ -68,6 +70,8 @@ struct ws_history {
     /** Forget a channel's messages. Positions go on, or begin in a new epoch: behind one of before there
      *  is a gap, unless it was that of the newest message. */
     void (*clear)(ws_history *h, const char *channel, ws_clear_done done, void *arg);
+
+    int once; /**< append keeps a message of the same id (ws_message.id) once in ten minutes */
 };
 
 #endif

@@ -16,6 +16,9 @@
 /* A page that is read has at least one message, and others until it has so many bytes. */
 #define PAGE_BYTES (256 * 1024)
 
+/* A status that no library gives. */
+#define WITHDRAWN (APR_OS_START_USERERR + 1)
+
 /* Written in one transaction. */
 #define BATCH 256
 
@@ -68,7 +71,9 @@ static int keeps(ws_history *h, const char *channel)
 
 static apr_status_t do_job(ws_change *c, job *j)
 {
-    return j->m ? ws_change_append(c, j->m, j->keep, &j->at) : ws_change_clear(c, j->channel);
+    return !j->m                   ? ws_change_clear(c, j->channel)
+           : ws_message_take(j->m) ? ws_change_append(c, j->m, j->keep, &j->at)
+                                   : WITHDRAWN;
 }
 
 /* @return how it ended; with anything but APR_SUCCESS nothing has happened */
@@ -289,7 +294,7 @@ apr_status_t ws_history_lmdb_create(ws_history **h, const ws_history_lmdb_option
     store *s = apr_pcalloc(pool, sizeof(*s));
     apr_status_t rv;
 
-    s->base = (ws_history){"lmdb", keeps, append, read_channel, clear};
+    s->base = (ws_history){"lmdb", keeps, append, read_channel, clear, 0};
     s->options = *options;
     s->options.queue = options->queue ? options->queue : QUEUE_DEFAULT;
     s->last = &s->first;

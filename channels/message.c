@@ -111,6 +111,25 @@ ws_message *ws_message_about(const char *channel, const char *whole, apr_size_t 
     return m;
 }
 
+enum { WAITS, TAKEN, WITHDRAWN };
+
+static apr_uint32_t decide(ws_message *m, apr_uint32_t fate)
+{
+    apr_uint32_t waits = WAITS;
+    __atomic_compare_exchange_n(&m->fate, &waits, fate, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    return __atomic_load_n(&m->fate, __ATOMIC_SEQ_CST);
+}
+
+int ws_message_take(ws_message *m)
+{
+    return decide(m, TAKEN) == TAKEN;
+}
+
+int ws_message_withdraw(ws_message *m)
+{
+    return decide(m, WITHDRAWN) == WITHDRAWN;
+}
+
 ws_message *ws_message_ref(ws_message *m)
 {
     __atomic_add_fetch(&m->refs, 1, __ATOMIC_RELAXED);

@@ -8,18 +8,25 @@
 #include "engine/send_queue.h"
 #include "include/mod_websocket.h"
 
+/** Bytes. */
+#define WS_MESSAGE_ID 16
+
 /** Nothing of it changes once it is on its way; before, its publisher or its history sets position. */
 typedef struct ws_message {
     apr_uint32_t refs; /**< atomic */
     ws_type type;
     const char *data; /**< inside frames */
     apr_size_t len;
-    ws_frames *frames;    /**< a whole frame */
-    ws_position position; /**< epoch 0: none */
-    apr_uint64_t server;  /**< httpd of the publisher */
-    ws_id except;         /**< a connection of that server that does not get it, or 0 */
-    apr_uint64_t hash;    /**< of the channel's name */
-    const char *user;     /**< of the member that it is about, NUL-terminated; or NULL */
+    ws_frames *frames;               /**< a whole frame */
+    ws_position position;            /**< epoch 0: none */
+    apr_uint64_t server;             /**< httpd of the publisher */
+    ws_id except;                    /**< a connection of that server that does not get it, or 0 */
+    apr_uint64_t hash;               /**< of the channel's name */
+    apr_uint32_t fate;               /**< atomic: see ws_message_take() */
+    int once;                        /**< it has an id by which it is published once: */
+    unsigned char id[WS_MESSAGE_ID]; /**< digest of that and of the channel's name */
+    apr_uint64_t number;             /**< with `once`: of the message in this process */
+    const char *user;                /**< of the member that it is about, NUL-terminated; or NULL */
     unsigned channel_len;
     char channel[]; /**< NUL-terminated */
 } ws_message;
@@ -29,6 +36,13 @@ WS_API ws_message *ws_message_new(const char *channel, ws_type type, const char 
                                   apr_size_t len);
 WS_API ws_message *ws_message_ref(ws_message *m);
 WS_API void ws_message_unref(ws_message *m);
+
+/** A store takes a message right before it can be kept. @return 0: it has been withdrawn, and must not be.
+ *  May be called again. */
+WS_API int ws_message_take(ws_message *m);
+
+/** @return 1: it has not been taken, and will not be kept or published. 0: that is too late  [any] */
+WS_API int ws_message_withdraw(ws_message *m);
 
 /** What a message costs while it waits, bytes. */
 static inline apr_size_t ws_message_cost(const ws_message *m)

@@ -4,6 +4,7 @@
 
 #include "channels/channels.h"
 
+#include <apr_sha1.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -194,7 +195,31 @@ typedef struct keeping {
     ws_message *m;
     ws_published_fn fn;
     void *arg;
+    int claimed; /* its id is, and has to be settled */
 } keeping;
+
+static void tell(keeping *k, const ws_published *what)
+{
+    ws_once *once = k->h->options.once;
+    if (k->claimed) {
+        once->settle(once, k->m, what);
+    }
+    if (k->fn) {
+        k->fn(what, k->arg);
+    }
+    ws_message_unref(k->m);
+    free(k);
+}
+
+static void log_loss(const keeping *k, apr_status_t status)
+{
+    ws_log(k->h->options.engine, WS_LOG_WARNING, NULL,
+           status == APR_INCOMPLETE
+               ? "channel %s: nobody knows whether a message has been kept (status %d): it is not "
+                 "published from here"
+               : "channel %s: a message could not be kept, status %d: it is not published",
+           k->m->channel, (int)status);
+}
 
 static void has_been_kept(void *arg, apr_status_t status, ws_position position)
 {
@@ -204,35 +229,109 @@ static void has_been_kept(void *arg, apr_status_t status, ws_position position)
         k->m->position = position;
         route(k->h, k->m, WS_PACKET_STORED, &what);
     }
+    else if (status == APR_EEXIST) {
+        what = (ws_published){.status = WS_QUEUED, .position = position, .duplicate = 1};
+    }
     else {
+        what.status = status == APR_INCOMPLETE ? WS_UNCERTAIN : WS_FULL;
         ws_channels_count(k->h, WS_COUNT_PUBLISH_REFUSED, 1);
-        ws_log(k->h->options.engine, WS_LOG_WARNING, NULL,
-               "channel %s: a message could not be kept, status %d: it is not published",
-               k->m->channel, (int)status);
+        if (ws_message_take(k->m)) { /* else its publisher has withdrawn it */
+            log_loss(k, status);
+        }
     }
-    if (k->fn) {
-        k->fn(&what, k->arg);
-    }
-    ws_message_unref(k->m);
-    free(k);
+    tell(k, &what);
 }
 
-static ws_status keep(ws_channels *h, ws_message *m, ws_published_fn fn, void *arg)
+static int is_kept(const ws_channels *h, const ws_message *m)
 {
-    keeping *k = malloc(sizeof(*k));
-    ws_status s = WS_FULL;
-    if (k) {
-        *k = (keeping){h, ws_message_ref(m), fn, arg};
-        s = h->options.history->append(h->options.history, m, has_been_kept, k);
+    ws_history *history = h->options.history;
+    return history && history->keeps(history, m->channel);
+}
+
+/* To the history, or right on the way. @return <0: k is still the caller's */
+static ws_status start(keeping *k)
+{
+    ws_history *history = k->h->options.history;
+    ws_published what = {.status = WS_FULL};
+    ws_status s;
+    if (is_kept(k->h, k->m)) {
+        if ((s = history->append(history, k->m, has_been_kept, k)) < 0) {
+            ws_channels_count(k->h, WS_COUNT_PUBLISH_REFUSED, 1);
+        }
+        return s;
+    }
+    if (!ws_message_take(k->m)) {
+        return WS_FULL;
+    }
+    route(k->h, k->m, 0, &what);
+    if (what.status >= 0) {
+        tell(k, &what);
+    }
+    return what.status;
+}
+
+static void has_been_claimed(void *arg, ws_once_answer answer, const ws_published *then)
+{
+    keeping *k = arg;
+    ws_published what = {.status = WS_FULL};
+    if (answer == WS_ONCE_AGAIN) {
+        what = *then;
+        what.status = WS_QUEUED;
+        what.duplicate = 1;
+    }
+    else if (answer == WS_ONCE_NEW) {
+        k->claimed = 1;
+        if ((what.status = start(k)) >= 0) {
+            return;
+        }
+    }
+    tell(k, &what);
+}
+
+ws_status ws_publish_message(ws_message *m, ws_published_fn fn, void *arg)
+{
+    ws_channels *h = running();
+    ws_once *once = h ? h->options.once : NULL;
+    keeping *k = h ? malloc(sizeof(*k)) : NULL;
+    ws_status s = WS_QUEUED;
+    if (!k) {
+        return h ? WS_FULL : WS_GONE;
+    }
+    *k = (keeping){h, ws_message_ref(m), fn, arg, 0};
+    m->server = h->options.self.server;
+    if (!m->once || (is_kept(h, m) && h->options.history->once)) {
+        s = start(k);
+    }
+    else if (once) {
+        once->claim(once, m, has_been_claimed, k);
+    }
+    else {
+        s = WS_FULL;
     }
     if (s < 0) {
-        ws_channels_count(h, WS_COUNT_PUBLISH_REFUSED, 1);
-        if (k) {
-            ws_message_unref(m);
-        }
+        ws_message_unref(m);
         free(k);
     }
     return s;
+}
+
+int ws_message_identify(ws_message *m, const char *id)
+{
+    static apr_uint64_t numbers;
+    unsigned char digest[APR_SHA1_DIGESTSIZE];
+    apr_sha1_ctx_t sha1;
+    apr_size_t len = id ? strlen(id) : 0;
+    if (!len || len > WS_ONCE_MAX) {
+        return 0;
+    }
+    apr_sha1_init(&sha1);
+    apr_sha1_update(&sha1, m->channel, m->channel_len + 1); /* with its NUL */
+    apr_sha1_update(&sha1, id, (unsigned)len);
+    apr_sha1_final(digest, &sha1);
+    memcpy(m->id, digest, sizeof(m->id));
+    m->number = __atomic_add_fetch(&numbers, 1, __ATOMIC_RELAXED);
+    m->once = 1;
+    return 1;
 }
 
 /* What others are going to get. */
@@ -243,40 +342,36 @@ static ws_status check(ws_type type, const char *data, apr_size_t len)
                                                 : WS_QUEUED;
 }
 
-ws_status ws_publish(const char *channel, ws_type type, const char *data, apr_size_t len,
-                     ws_id except, ws_published_fn fn, void *arg)
+static ws_status publish_new(const char *channel, ws_type type, const char *data, apr_size_t len,
+                             ws_id except, const char *id, ws_published_fn fn, void *arg)
 {
-    ws_channels *h = running();
-    ws_history *history = h ? h->options.history : NULL;
-    ws_published what = {.status = WS_FULL};
+    ws_status s = ws_channel_valid(channel) ? check(type, data, len) : WS_BAD_NAME;
     ws_message *m;
-
-    if (!ws_channel_valid(channel)) {
-        return WS_BAD_NAME;
+    if (s < 0) {
+        return s;
     }
-    if ((what.status = check(type, data, len)) < 0) {
-        return what.status;
-    }
-    what.status = WS_FULL;
-    if (!h) {
+    if (!running()) {
         return WS_GONE;
     }
     if (!(m = ws_message_new(channel, type, data, len))) {
         return WS_FULL;
     }
-    m->server = h->options.self.server;
     m->except = except;
-    if (history && history->keeps(history, channel)) {
-        what.status = keep(h, m, fn, arg);
-    }
-    else {
-        route(h, m, 0, &what);
-        if (what.status == WS_QUEUED && fn) {
-            fn(&what, arg);
-        }
-    }
+    s = id && !ws_message_identify(m, id) ? WS_BAD_NAME : ws_publish_message(m, fn, arg);
     ws_message_unref(m);
-    return what.status;
+    return s;
+}
+
+ws_status ws_publish(const char *channel, ws_type type, const char *data, apr_size_t len,
+                     ws_id except, ws_published_fn fn, void *arg)
+{
+    return publish_new(channel, type, data, len, except, NULL, fn, arg);
+}
+
+ws_status ws_publish_once(const char *channel, ws_type type, const char *data, apr_size_t len,
+                          ws_id except, const char *id, ws_published_fn fn, void *arg)
+{
+    return publish_new(channel, type, data, len, except, id ? id : "", fn, arg);
 }
 
 ws_status ws_channels_clear(const char *channel, ws_clear_done done, void *arg)

@@ -16,17 +16,16 @@
 #include "base/parse.h"
 #include "engine/json.h"
 #include "httpd/channel_acl.h"
+#include "httpd/channel_wait.h"
 #include "httpd/channel_request.h"
 #include "httpd/config.h"
 #include "httpd/refusals.h"
+#include "httpd/query.h"
 #include "httpd/sse.h"
 #include "httpd/upgrade.h"
 #include "protocol/utf8.h"
 
 APLOG_USE_MODULE(websocket);
-
-/* How long a request waits to hear what became of it, seconds. */
-#define PATIENCE 10
 
 static int used;
 
@@ -138,109 +137,13 @@ static void add_position(ws_strbuf *t, ws_position p)
 
 /* ---- Waiting for what is told on other threads ---- */
 
-/* What one request waits for. Belongs to it and to those who are going to tell. */
-typedef struct waiting {
-    apr_uint32_t refs; /* atomic */
-    apr_pool_t *pool;
-    apr_thread_mutex_t *lock; /* of what follows */
-    apr_thread_cond_t *told;
-    unsigned open; /* that have not been told of */
-    ws_strbuf text;
-    int failed;
-} waiting;
-
-/* For one channel. */
-typedef struct part {
-    waiting *w;
-    char channel[WS_CHANNEL_MAX + 1];
-    apr_uint32_t subscribers;
-} part;
-
-static waiting *waiting_new(void)
+static int wait_for_all(request_rec *r, ws_channel_wait *w, const char *name)
 {
-    waiting *w = calloc(1, sizeof(*w));
-    if (!w || apr_pool_create_unmanaged(&w->pool) != APR_SUCCESS) {
-        free(w);
-        return NULL;
-    }
-    w->refs = 1;
-    apr_thread_mutex_create(&w->lock, APR_THREAD_MUTEX_DEFAULT, w->pool);
-    apr_thread_cond_create(&w->told, w->pool);
-    return w;
-}
-
-static void waiting_unref(waiting *w)
-{
-    if (__atomic_sub_fetch(&w->refs, 1, __ATOMIC_ACQ_REL) == 0) {
-        ws_strbuf_free(&w->text);
-        apr_pool_destroy(w->pool);
-        free(w);
-    }
-}
-
-static part *part_new(waiting *w, const char *channel)
-{
-    part *p = calloc(1, sizeof(*p));
-    if (p) {
-        p->w = w;
-        apr_cpystrn(p->channel, channel, sizeof(p->channel));
-        __atomic_add_fetch(&w->refs, 1, __ATOMIC_RELAXED);
-        apr_thread_mutex_lock(w->lock);
-        w->open++;
-        apr_thread_mutex_unlock(w->lock);
-    }
-    return p;
-}
-
-/* Begin to write about a channel. end_part() has to follow. */
-static ws_strbuf *begin_part(part *p)
-{
-    ws_strbuf *t = &p->w->text;
-    apr_thread_mutex_lock(p->w->lock);
-    ws_strbuf_puts(t, t->len ? "," : "");
-    ws_strbuf_puts(t, "{\"channel\":");
-    ws_strbuf_json(t, p->channel, strlen(p->channel));
-    return t;
-}
-
-static void end_part(part *p)
-{
-    waiting *w = p->w;
-    ws_strbuf_puts(&w->text, "}");
-    w->open--;
-    apr_thread_cond_signal(w->told);
-    apr_thread_mutex_unlock(w->lock);
-    free(p);
-    waiting_unref(w);
-}
-
-static void fail_part(part *p, const char *why)
-{
-    ws_strbuf *t = begin_part(p);
-    ws_strbuf_printf(t, ",\"error\":\"%s\"", why);
-    p->w->failed = 1;
-    end_part(p);
-}
-
-/* @return what to answer: 200, or 503 when something has failed, or nobody has told in time */
-static int wait_for_all(request_rec *r, waiting *w, const char *name)
-{
-    apr_time_t until = apr_time_now() + apr_time_from_sec(PATIENCE), left;
     ws_strbuf t = {NULL, 0, 0, 0};
     int status;
-    apr_thread_mutex_lock(w->lock);
-    while (w->open && (left = until - apr_time_now()) > 0) {
-        apr_thread_cond_timedwait(w->told, w->lock, left);
-    }
-    status = w->open || w->failed || w->text.broken ? HTTP_SERVICE_UNAVAILABLE : HTTP_OK;
-    ws_strbuf_printf(&t, "{\"%s\":[", name);
-    ws_strbuf_add(&t, w->text.data, w->text.len);
-    ws_strbuf_puts(&t, "]}");
-    apr_thread_mutex_unlock(w->lock);
-    waiting_unref(w);
-    if (status != HTTP_OK) {
-        apr_table_setn(r->err_headers_out, "Retry-After", "1");
-    }
+    ws_strbuf_printf(&t, "{\"%s\":", name);
+    status = ws_channel_wait_end(r, w, &t);
+    ws_strbuf_puts(&t, "}");
     return send_json(r, status, &t);
 }
 
@@ -248,19 +151,22 @@ static int wait_for_all(request_rec *r, waiting *w, const char *name)
 
 static void has_been_published(const ws_published *what, void *arg)
 {
-    part *p = arg;
+    ws_channel_part *p = arg;
     ws_strbuf *t;
     if (what->status < 0) {
-        fail_part(p, "try again later");
+        ws_channel_part_fail(p, what->status == WS_UNCERTAIN);
         return;
     }
-    t = begin_part(p);
+    t = ws_channel_part_begin(p);
     add_position(t, what->position);
     ws_strbuf_printf(t, ",\"receivers\":%u", what->receivers);
     if (what->missed) {
         ws_strbuf_printf(t, ",\"missed\":%u", what->missed);
     }
-    end_part(p);
+    if (what->duplicate) {
+        ws_strbuf_puts(t, ",\"duplicate\":true");
+    }
+    ws_channel_part_end(p);
 }
 
 /* The type of a message, by that of the body. @return 0 if it is text in another encoding */
@@ -356,12 +262,37 @@ static int read_body(request_rec *r, const char **data, apr_size_t *len, const c
     return status;
 }
 
+/* Idempotency-Key, in quotes or not, or id=. @return NULL: there is none */
+static const char *publication_id(request_rec *r)
+{
+    const char *id = apr_table_get(r->headers_in, "Idempotency-Key");
+    apr_size_t len = id ? strlen(id) : 0;
+    return !id ? ws_argument(r, "id")
+           : len >= 2 && id[0] == '"' && id[len - 1] == '"'
+               ? apr_pstrmemdup(r->pool, id + 1, len - 2)
+               : id;
+}
+
+static void publish_one(ws_channel_wait *w, const char *name, ws_message *m)
+{
+    ws_channel_part *p = m ? ws_channel_part_new(w, name, m) : NULL;
+    if (!p) {
+        ws_channel_wait_fail(w);
+    }
+    else if (ws_publish_message(m, has_been_published, p) < 0) {
+        ws_channel_part_fail(p, 0);
+    }
+    if (m) {
+        ws_message_unref(m);
+    }
+}
+
 static int publish(request_rec *r, const apr_array_header_t *names)
 {
-    const char *data, *why;
+    const char *data, *why, *id = publication_id(r);
     apr_size_t len;
     ws_type type = type_of(r);
-    waiting *w;
+    ws_channel_wait *w;
     int status;
 
     if (!type) {
@@ -374,16 +305,20 @@ static int publish(request_rec *r, const apr_array_header_t *names)
         && ws_utf8_check(WS_UTF8_START, (const unsigned char *)data, len) != WS_UTF8_START) {
         return refuse(r, HTTP_BAD_REQUEST, "the text is not UTF-8");
     }
-    if (!(w = waiting_new())) {
+    if (id && (!*id || !strcmp(id, "%") || strlen(id) > WS_ONCE_MAX)) {
+        return refuse(r, HTTP_BAD_REQUEST,
+                      "an id (Idempotency-Key, or id=) has 1 to 255 bytes, percent-encoded");
+    }
+    if (!(w = ws_channel_wait_new(id != NULL))) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
     for (int i = 0; i < names->nelts; i++) {
         const char *name = APR_ARRAY_IDX(names, i, const char *);
-        part *p = part_new(w, name);
-        if (p && ws_publish(name, type, data, len, 0, has_been_published, p) < 0) {
-            fail_part(p, "try again later");
+        ws_message *m = ws_message_new(name, type, data, len);
+        if (m && id) {
+            ws_message_identify(m, id);
         }
-        w->failed |= !p;
+        publish_one(w, name, m);
     }
     return wait_for_all(r, w, "published");
 }
@@ -393,8 +328,8 @@ static int publish(request_rec *r, const apr_array_header_t *names)
 static void has_members(const char *channel, const ws_member *members, apr_size_t count,
                         int complete, void *arg)
 {
-    part *p = arg;
-    ws_strbuf *t = begin_part(p);
+    ws_channel_part *p = arg;
+    ws_strbuf *t = ws_channel_part_begin(p);
     (void)channel;
     ws_strbuf_printf(t, ",\"subscribers\":%u,\"members\":[", p->subscribers);
     for (apr_size_t i = 0; i < count; i++) {
@@ -409,25 +344,27 @@ static void has_members(const char *channel, const ws_member *members, apr_size_
         ws_strbuf_puts(t, "}");
     }
     ws_strbuf_printf(t, "],\"complete\":%s", complete ? "true" : "false");
-    end_part(p);
+    ws_channel_part_end(p);
 }
 
 static int count(request_rec *r, const apr_array_header_t *names)
 {
-    waiting *w = waiting_new();
+    ws_channel_wait *w = ws_channel_wait_new(1);
     if (!w) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
     for (int i = 0; i < names->nelts; i++) {
         const char *name = APR_ARRAY_IDX(names, i, const char *);
-        part *p = part_new(w, name);
+        ws_channel_part *p = ws_channel_part_new(w, name, NULL);
         if (p) {
             p->subscribers = ws_subscribers(name);
         }
         if (p && ws_presence(name, has_members, p) < 0) {
-            fail_part(p, "try again later");
+            ws_channel_part_fail(p, 0);
         }
-        w->failed |= !p;
+        if (!p) {
+            ws_channel_wait_fail(w);
+        }
     }
     return wait_for_all(r, w, "channels");
 }
@@ -436,35 +373,37 @@ static int count(request_rec *r, const apr_array_header_t *names)
 
 static void has_been_cleared(void *arg, apr_status_t status)
 {
-    part *p = arg;
+    ws_channel_part *p = arg;
     if (status != APR_SUCCESS) {
-        fail_part(p, "try again later");
+        ws_channel_part_fail(p, 0);
     }
     else {
-        begin_part(p);
-        end_part(p);
+        ws_channel_part_begin(p);
+        ws_channel_part_end(p);
     }
 }
 
 static int clear(request_rec *r, const apr_array_header_t *names)
 {
     const ws_channels_options *o = ws_channels_options_of(ws_channels_current());
-    waiting *w;
+    ws_channel_wait *w;
     for (int i = 0; i < names->nelts; i++) {
         if (!o->history || !o->history->keeps(o->history, APR_ARRAY_IDX(names, i, const char *))) {
             return refuse(r, HTTP_NOT_FOUND, "the channel has no history");
         }
     }
-    if (!(w = waiting_new())) {
+    if (!(w = ws_channel_wait_new(1))) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
     for (int i = 0; i < names->nelts; i++) {
         const char *name = APR_ARRAY_IDX(names, i, const char *);
-        part *p = part_new(w, name);
+        ws_channel_part *p = ws_channel_part_new(w, name, NULL);
         if (p && ws_channels_clear(name, has_been_cleared, p) < 0) {
-            fail_part(p, "try again later");
+            ws_channel_part_fail(p, 0);
         }
-        w->failed |= !p;
+        if (!p) {
+            ws_channel_wait_fail(w);
+        }
     }
     return wait_for_all(r, w, "cleared");
 }

@@ -13,6 +13,7 @@
 #include "httpd/bus_local.h"
 #include "httpd/bus_remote.h"
 #include "httpd/history.h"
+#include "httpd/once.h"
 #include "httpd/shm.h"
 
 APLOG_USE_MODULE(websocket);
@@ -44,6 +45,7 @@ apr_status_t ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s,
     options.self.server = *number;
     options.self.process = ws_shm_process() & 0xFFFF;
     options.local = ws_bus_local_child_init(pchild, s, *number, options.queue);
+    options.once = ws_once_local();
     remote = ap_lookup_provider(WS_REMOTE_BUS_GROUP, "remote", WS_REMOTE_BUS_VERSION);
     if (remote && remote->configured()) {
         const ws_history_rule *rules;

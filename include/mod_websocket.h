@@ -100,7 +100,8 @@ typedef enum {
     WS_BAD_NAME = -7,  /**< not taken: no name of a channel, see ws_channel_valid */
     WS_FORBIDDEN = -8, /**< not taken: WebSocketSubscribe does not let this connection */
     WS_LIMIT = -9,     /**< not taken: more channels than WebSocketChannels allows */
-    WS_BAD_TEXT = -10  /**< not taken: this is no UTF-8, and others would get it */
+    WS_BAD_TEXT = -10, /**< not taken: this is no UTF-8, and others would get it */
+    WS_UNCERTAIN = -11 /**< ws_published: nobody knows whether it is published, or will be */
 } ws_status;
 
 /** Where a connection stands: RFC 6455, sections 4.1 and 7.1. */
@@ -819,10 +820,12 @@ WS_API void ws_subscriptions_of(ws_conn *c, void (*fn)(const char *channel, void
 
 /** What became of a message that was published. */
 typedef struct ws_published {
-    ws_status status; /**< WS_QUEUED: it is on its way. WS_FULL: nobody gets it, see ws_publish */
-    ws_position position;   /**< epoch 0: the channel has no history */
+    ws_status status;     /**< WS_QUEUED: it is on its way. WS_FULL: nobody gets it, see ws_publish.
+                           WS_UNCERTAIN: its bus has broken; publish it again with ws_publish_once() */
+    ws_position position; /**< epoch 0: the channel has no history */
     apr_uint32_t receivers; /**< connections that were subscribed, as far as is known here */
     apr_uint32_t missed; /**< processes or machines that could not be reached, and were counted */
+    int duplicate; /**< 1: it was published before, with that id; what is known is of that time */
 } ws_published;
 
 /** Is told what became of a message. Must not block.  [any thread] */
@@ -841,6 +844,24 @@ typedef void (*ws_published_fn)(const ws_published *what, void *arg);
  */
 WS_API ws_status ws_publish(const char *channel, ws_type type, const char *data, apr_size_t len,
                             ws_id except, ws_published_fn fn, void *arg);
+
+/** Greatest length of an id of a message, bytes. */
+#define WS_ONCE_MAX 255
+
+/**
+ * ws_publish() of a message with an id of the publisher's choice: for ten minutes, a message with the same id
+ * is not published to that channel again, in any process of this httpd, or with WebSocketBus on any
+ * machine. So a publisher that does not know what became of a message publishes it again.
+ * The httpd remembers some 8,000 ids at least; of more the oldest are forgotten first. When a child is
+ * killed in the moment between publishing and remembering, the message can be published twice.
+ * @param id   1 to WS_ONCE_MAX bytes, NUL-terminated
+ * @param fn   is told WS_QUEUED with `duplicate` if it was published before, and WS_FULL while the first one
+ *             with that id is still under way
+ * @return as ws_publish; WS_BAD_NAME also for the id.  [any]
+ */
+WS_API ws_status ws_publish_once(const char *channel, ws_type type, const char *data,
+                                 apr_size_t len, ws_id except, const char *id, ws_published_fn fn,
+                                 void *arg);
 
 /** Greatest message that can be published: 16 MiB. */
 #define WS_PUBLISH_MAX (16 * 1024 * 1024)

@@ -347,6 +347,7 @@ apr_status_t ws_redis_create(ws_redis **redis, const ws_redis_options *options, 
     r->last = &r->first;
     r->away = 1;
     ws_redis_history_init(r);
+    ws_redis_once_init(r);
     /* Of its own, since it is used by several threads; under the lock. */
     if ((rv = apr_pool_create_unmanaged(&r->pool)) != APR_SUCCESS
         || (rv = apr_thread_mutex_create(&r->lock, APR_THREAD_MUTEX_DEFAULT, pool)) != APR_SUCCESS
@@ -366,6 +367,11 @@ apr_status_t ws_redis_create(ws_redis **redis, const ws_redis_options *options, 
 ws_bus *ws_redis_bus(ws_redis *r)
 {
     return &r->bus;
+}
+
+ws_once *ws_redis_once(ws_redis *r)
+{
+    return &r->once;
 }
 
 ws_history *ws_redis_history(ws_redis *r)

@@ -9,7 +9,7 @@
  *
  * Keys and channels, behind the prefix: c:NAME a channel, n:SERVER.PROCESS a process, all everybody;
  * {NAME}:m the messages that are kept, a stream in which the first half of an id is the offset;
- * {NAME}:p its epoch and newest offset; {NAME}:d:ID that a message has been kept already.
+ * {NAME}:p its epoch and newest offset; {NAME}:d:ID that a message has been kept, or published, already.
  */
 
 #ifndef WS_REDIS_BUS_H
@@ -43,6 +43,8 @@ ws_bus *ws_redis_bus(ws_redis *r);
 
 /** NULL when there are no rules. */
 ws_history *ws_redis_history(ws_redis *r);
+
+ws_once *ws_redis_once(ws_redis *r);
 
 /** End the threads; what waits is answered. */
 void ws_redis_destroy(ws_redis *r);

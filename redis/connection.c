@@ -348,11 +348,40 @@ static int take_confirmation(ws_redis *r, redisContext *c)
     return 0;
 }
 
+/* Nothing is waited for: what comes now is the end. Seen before anything is sent, since of what was sent nobody
+ * would know what became. */
+static int has_ended(const redisContext *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLIN};
+    return poll(&p, 1, 0) > 0;
+}
+
+/* What has been withdrawn while it waited is not sent; what is sent now cannot be any more. */
+static void drop_withdrawn(ws_redis *r, ws_redis_job **jobs)
+{
+    for (int n = 0; *jobs && n < BATCH;) {
+        ws_redis_job *j = *jobs;
+        if (!j->m || ws_message_take(j->m)) {
+            jobs = &j->next;
+            n++;
+        }
+        else {
+            *jobs = j->next;
+            end_job(r, j, NULL);
+        }
+    }
+}
+
 /* @return 0, or -1 when the connection has broken: jobs that have no answer are left in *jobs */
 static int send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
 {
     redisReply *replies[BATCH];
-    int confirm = is_confirmed(r, *jobs, BATCH), sent = 0, got = 0, rv = 0;
+    int confirm, sent = 0, got = 0, rv = 0;
+    if (has_ended(c)) {
+        return -1;
+    }
+    drop_withdrawn(r, jobs);
+    confirm = is_confirmed(r, *jobs, BATCH);
     for (ws_redis_job *j = *jobs; j && sent < BATCH; j = j->next, sent++) {
         redisAppendCommandArgv(c, j->argc, (const char **)j->argv, j->lens);
     }

@@ -14,17 +14,18 @@
 /* A page has so many bytes of messages, or one message. */
 #define PAGE_BYTES (256 * 1024)
 
-/* How long it is known that a message has been kept: whoever sends it again does so before. */
-#define KNOWN 600
-
 /*
  * KEYS: messages, position, done. ARGV: an epoch, should there be none; count; age; type; server; except;
- * time; data; REMEMBERED; KNOWN. A message that was kept already has the position that it had then: an
- * answer can get lost with its connection.
+ * time; data; REMEMBERED; KNOWN; what tells the message from all others. A message that was kept already has
+ * the position that it had then: an answer can get lost with its connection. One with the id of another (the
+ * answer's third part is 1) has that one's.
  */
 static const char append_script[] =
     "local was = redis.call('GET', KEYS[3])\n"
-    "if was then return {redis.call('HGET', KEYS[2], 'epoch'), was} end\n"
+    "if was then\n"
+    "  local n, of = string.match(was, '^(%d+) (.*)$')\n"
+    "  return {redis.call('HGET', KEYS[2], 'epoch'), n, of == ARGV[11] and 0 or 1}\n"
+    "end\n"
     "redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])\n"
     "local n = redis.call('HINCRBY', KEYS[2], 'offset', 1)\n"
     "redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[2], string.format('%d-1', n), 't', ARGV[4], 's', "
@@ -34,8 +35,8 @@ static const char append_script[] =
     "  redis.call('EXPIRE', KEYS[1], ARGV[3])\n"
     "  redis.call('EXPIRE', KEYS[2], ARGV[3] + ARGV[9])\n"
     "end\n"
-    "redis.call('SET', KEYS[3], n, 'EX', ARGV[10])\n"
-    "return {redis.call('HGET', KEYS[2], 'epoch'), n}\n";
+    "redis.call('SET', KEYS[3], n .. ' ' .. ARGV[11], 'EX', ARGV[10])\n"
+    "return {redis.call('HGET', KEYS[2], 'epoch'), n, 0}\n";
 
 /* KEYS: messages, position. ARGV: an epoch, should there be none; epoch and offset behind which is read;
  * how many, and bytes, at which the page ends; the time of the oldest that counts. */
@@ -93,12 +94,19 @@ static int position_of(const redisReply *epoch, const redisReply *offset, ws_pos
 static void has_kept(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 {
     ws_position at = {0, 0};
-    int kept = ws_redis_is_array(reply, 2) && position_of(reply->element[0], reply->element[1], &at)
-               && at.offset;
-    if (!kept) {
-        ws_redis_wrong(r, reply);
+    apr_uint64_t duplicate;
+    apr_status_t rv;
+    if (ws_redis_is_array(reply, 3) && position_of(reply->element[0], reply->element[1], &at)
+        && at.offset && ws_redis_number(reply->element[2], &duplicate) && duplicate <= 1) {
+        rv = duplicate ? APR_EEXIST : APR_SUCCESS;
     }
-    j->append_done(j->arg, kept ? APR_SUCCESS : APR_EGENERAL, at);
+    else {
+        /* An error is told before anything is written. What else comes tells nothing. */
+        int refused = (reply && reply->type == REDIS_REPLY_ERROR) || ws_message_withdraw(j->m);
+        ws_redis_wrong(r, reply);
+        rv = refused ? APR_EGENERAL : APR_INCOMPLETE;
+    }
+    j->append_done(j->arg, rv, at);
 }
 
 static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void *arg)
@@ -106,8 +114,9 @@ static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void 
     static apr_uint64_t numbers;
     ws_redis *r = WS_REDIS_OF(h, history);
     const ws_keep *keep = keep_of(r, m->channel);
-    ws_redis_job *j = keep ? ws_redis_job_new(16) : NULL;
+    ws_redis_job *j = keep ? ws_redis_job_new(17) : NULL;
     apr_time_t now = apr_time_now();
+    apr_uint64_t number;
     if (!j) {
         return WS_FULL;
     }
@@ -117,11 +126,12 @@ static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void 
     j->arg = arg;
     j->done = has_kept;
     j->lasting = 1;
+    number = m->once ? m->number : __atomic_add_fetch(&numbers, 1, __ATOMIC_RELAXED);
     if (set_keys(r, j, append_script, 3) < 0
-        || ws_redis_job_printf(
-               j, 5, "%s{%s}:d:%llx.%x.%llx", r->options.prefix, j->channel,
-               (unsigned long long)r->options.self.server, r->options.self.process,
-               (unsigned long long)__atomic_add_fetch(&numbers, 1, __ATOMIC_RELAXED))
+        || (m->once ? ws_redis_once_key(r, j, 5, m)
+                    : ws_redis_job_printf(j, 5, "%s{%s}:d:%llx.%x.%llx", r->options.prefix,
+                                          j->channel, (unsigned long long)r->options.self.server,
+                                          r->options.self.process, (unsigned long long)number))
                < 0
         || ws_redis_job_printf(j, 6, "%lld", (long long)now) < 0
         || ws_redis_job_printf(j, 7, "%u", keep->count) < 0
@@ -132,7 +142,8 @@ static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void 
         || ws_redis_job_printf(j, 12, "%lld", (long long)apr_time_sec(now)) < 0
         || ws_redis_job_set(j, 13, m->data, m->len) < 0
         || ws_redis_job_printf(j, 14, "%d", REMEMBERED) < 0
-        || ws_redis_job_printf(j, 15, "%d", KNOWN) < 0 || ws_redis_give(r, j) < 0) {
+        || ws_redis_job_printf(j, 15, "%d", WS_ONCE_TIME) < 0
+        || ws_redis_once_token(r, j, 16, number) < 0 || ws_redis_give(r, j) < 0) {
         ws_redis_job_free(j);
         return WS_FULL;
     }
@@ -323,5 +334,5 @@ static void clear(ws_history *h, const char *channel, ws_clear_done done, void *
 
 void ws_redis_history_init(ws_redis *r)
 {
-    r->history = (ws_history){"redis", keeps, append, read_channel, clear};
+    r->history = (ws_history){"redis", keeps, append, read_channel, clear, 1};
 }

@@ -25,10 +25,11 @@ struct ws_redis_job {
     int lasting; /**< it is sent again until it is answered; else it is lost with its connection */
     /** reply is NULL when there will be none. Called once, then the job is freed. */
     void (*done)(ws_redis *r, ws_redis_job *j, const redisReply *reply);
-    ws_message *m; /**< to keep; or NULL */
+    ws_message *m; /**< to keep, if it has not been withdrawn until it is sent; or NULL */
     ws_append_done append_done;
     ws_read_done read_done;
     ws_clear_done clear_done;
+    ws_once_done once_done;
     void *arg;
     ws_position after;
     unsigned max;
@@ -38,6 +39,7 @@ struct ws_redis_job {
 struct ws_redis {
     ws_bus bus;
     ws_history history;
+    ws_once once;
     ws_redis_options options;
     apr_thread_t *sender, *hearer;
     apr_thread_mutex_t *lock; /**< of what follows */
@@ -93,6 +95,12 @@ void ws_redis_back_off(ws_redis *r, unsigned *attempts);
 void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *redis);
 
 void ws_redis_history_init(ws_redis *r);
+void ws_redis_once_init(ws_redis *r);
+
+/** Argument i is the key of a message's id, or what tells a message from all others. As
+ *  ws_redis_job_set() */
+int ws_redis_once_key(const ws_redis *r, ws_redis_job *j, int i, const ws_message *m);
+int ws_redis_once_token(const ws_redis *r, ws_redis_job *j, int i, apr_uint64_t number);
 
 /** What has come over the connection that subscribes. */
 void ws_redis_hear(ws_redis *r, const redisReply *reply);

@@ -140,6 +140,21 @@ like($httpd->error_log, qr/redis: the answer is none to the question/, 'the log 
 like($httpd->error_log, qr/redis: 127.0.0.1: .*more answers than questions/, 'or were too many');
 unlike($httpd->error_log, qr/[\x1b\xff]/, 'without the bytes of the server');
 
+# ---- When nobody knows ----
+
+# An answer that tells nothing, and one that does not come: the message may have been kept.
+for my $what ('a status', 'nothing') {
+    $fake->answer('APPEND', $what eq 'nothing' ? '' : $wrong{$what});
+    my $socket = $httpd->connect or die $!;
+    print $socket "POST /channels/kept/a HTTP/1.0\r\nContent-Length: 1\r\n\r\nx";
+    my $answer = do { local $/; <$socket> };
+    like($answer, qr{^HTTP/1.1 504 }, "the answer was $what: nobody knows whether it is published");
+    unlike($answer, qr/^Retry-After/mi, 'and a second request could double it');
+    like($answer, qr/it is not known whether/, 'which is told');
+    $fake->answer('APPEND');
+}
+works('silence');
+
 # ---- What comes by itself ----
 
 # Until the one behind comes through: the connection may have been lost.

@@ -18,6 +18,9 @@ WebSocketHistory kept/* 100
 <Location "/plain">
     WebSocketHandler ws_channel.so channel=%{arg:channel}
 </Location>
+<Location "/json">
+    WebSocketHandler ws_channel.so channel=%{arg:channel} publish=on
+</Location>
 <Location "/channels">
     WebSocketChannelHTTP publish
     WebSocketMaxMessageSize 100
@@ -83,6 +86,55 @@ is(($d->message)[1], 'all', 'the other, too');
 curl('/channels/kept/a', '-d', 'more');
 my $e = Client->new($httpd, '/plain?channel=kept/a&after=' . $by{'kept/a'}{position});
 is(($e->message)[1], 'more', 'the position is one to resume from');
+
+# ---- Published once ----
+
+for my $channel ('once', 'kept/once') {
+    my $g = Client->new($httpd, "/plain?channel=$channel");
+    Httpd::wait_for(sub { (curl("/channels/$channel"))[1]{channels}[0]{subscribers} == 1 }, 'the reader');
+    # Each time by another connection, and so by any child.
+    my @answers = map { [curl("/channels/$channel", '-H', 'Idempotency-Key: "a 1"', '-d', 'once')] } 1 .. 8;
+    is_deeply([map { $_->[0] } @answers], [(200) x 8], "$channel: published with an id, eight times");
+    my @first = map { $_->[1]{published}[0] } @answers;
+    is(scalar(grep { $_->{duplicate} } @first), 7, 'seven are told that it was published before');
+    is_deeply([map { $_->{position} } @first], [($first[0]{position}) x 8], 'at the same position');
+    is_deeply([map { $_->{receivers} } @first], [(1) x 8], 'to as many');
+    curl("/channels/$channel?id=a+1", '-d', 'by another way');
+    curl("/channels/$channel?id=b", '-d', 'another');
+    is(($g->message)[1], 'once', 'it comes');
+    is(($g->message)[1], 'another', 'once');
+
+    # Many at the same time: some may be told that the first is under way, and are published by none.
+    my @at_once = map { open my $p, '-|', 'curl', '-s', '-m', 50, '-H', 'Idempotency-Key: c', '-d', 'race',
+            'http://127.0.0.1:' . $httpd->port . "/channels/$channel" or die $!; $p } 1 .. 10;
+    my @told = map { my $p = $_; decode_json(do { local $/; <$p> })->{published}[0] } @at_once;
+    is(scalar(grep { !$_->{duplicate} && !$_->{error} } @told), 1, 'of ten at the same time one is the first');
+    curl("/channels/$channel", '-d', 'behind');
+    is(($g->message)[1], 'race', 'it comes');
+    is(($g->message)[1], 'behind', 'once');
+    $g->close;
+}
+{
+    my $g = Client->new($httpd, '/json?channel=once', protocol => 'channel.v1.json');
+    my $say = sub {
+        $g->text(encode_json({ type => 'publish', channel => 'once', data => 'json', id => $_[0], idempotency_key => $_[1] }));
+        my $o;
+        do { $o = decode_json(($g->message)[1]) } until defined $o->{id};
+        return $o;
+    };
+    ok(!$say->(1, 'json')->{duplicate}, 'JSON: published with a key');
+    ok($say->(2, 'json')->{duplicate}, 'and not again');
+    ok($say->(3, 'a 1')->{duplicate}, 'the same keys as of HTTP');
+    is($say->(4, '')->{error}, 'no such channel', 'an empty one is none');
+    $g->close;
+}
+for ('', '%zz', 'x' x 256) {
+    my ($status, $answer) = curl("/channels/once?id=$_", '-d', 'x');
+    is($status, 400, 'what is no id: ' . substr $_, 0, 4);
+    like($answer->{error}, qr/an id/, 'is told');
+}
+is((curl('/channels/once?channel=a%20b&id=x', '-d', 'x'))[0], 400, 'a refused request');
+ok(!(curl('/channels/once?id=x', '-d', 'x'))[1]{published}[0]{duplicate}, 'has used no id');
 
 # The same subscription once more, from an earlier position: what is kept, and then what is new.
 {

@@ -163,6 +163,60 @@ my $next = ($b->message)[1];
 $next = ($b->message)[1] if $next eq 'lost';
 is($next, 'again', 'what has no history is heard again');
 
+# ---- Published once, or not at all ----
+
+sub publish_with {
+    my ($httpd, $path, $text) = @_;
+    my $socket = $httpd->connect or die $!;
+    print $socket "POST /channels/$path HTTP/1.0\r\nContent-Type: text/plain\r\nContent-Length: ",
+        length $text, "\r\n\r\n$text";
+    return $socket;
+}
+
+sub answer_of {
+    my ($socket) = @_;
+    my $answer = do { local $/; <$socket> } // '';
+    my ($head, $body) = split /\r\n\r\n/, $answer, 2;
+    return ($head =~ m{^HTTP/1.1 (\d+)}, eval { decode_json($body) }, $head =~ /^Retry-After:/mi ? 1 : 0);
+}
+
+for my $channel ('once', 'kept/once') {
+    my @readers = map { Client->new($_, "/ws?channel=$channel") } $one, $two;
+    heard($channel, 2);
+    my @first = map { (answer_of(publish_with($_, "$channel?id=x", 'x')))[1]{published}[0] } $one, $two, $one, $two;
+    is_deeply([map { $_->{duplicate} ? 1 : 0 } @first], [0, 1, 1, 1], "$channel: once on all machines");
+    is($first[1]{position}, $first[0]{position}, 'and its position is told') if $channel =~ /kept/;
+    publish($two, $channel, 'behind');
+    is_deeply([map { ($_->message)[1] } ($_) x 2], ['x', 'behind'], 'each reader has it once') for @readers;
+    $_->close for @readers;
+}
+
+# While Redis is away: what is refused is not published later, whether its client waits or has gone.
+{
+    my @readers = map { Client->new($_, '/ws?channel=kept/refused') } $one, $two;
+    heard('kept/refused', 2);
+    $redis->stop;
+    $one->wait_log(qr/(?:redis: .*trying again.*){2}/s);
+    my $waits = publish_with($one, 'kept/refused', 'waits');
+    my $claim = publish_with($one, 'refused?id=claim', 'claim');
+    my $left  = publish_with($one, 'kept/refused', 'left');
+    shutdown $left, 1;
+    my ($status, $told, $again) = answer_of($left);
+    is($status, 503, 'a client that has closed its side is refused at once');
+    ok($again, 'and may try again');
+    ($status, $told, $again) = answer_of($waits);
+    is($status, 503, 'one that waits is refused at last');
+    is($told->{published}[0]{error}, 'try again later', 'and told so');
+    ok($again, 'and may try again');
+    is((answer_of($claim))[0], 503, 'so is one whose id cannot be asked for');
+    $redis->again;
+    Httpd::wait_for(sub { (publish($two, 'kept/refused', 'end'))[0] == 200 }, 'Redis');
+    heard('kept/refused', 2);
+    ok(!(answer_of(publish_with($one, 'refused?id=claim', 'claim')))[1]{published}[0]{duplicate}, 'its id was not used up');
+    is(($_->message)[1], 'end', 'nothing that was refused is published later') for @readers;
+    $_->close for @readers;
+}
+
 # ---- A crowd, while Redis is killed ----
 
 {

@@ -239,6 +239,9 @@ static void channel_has_been_published(const ws_published *what, void *arg)
         cJSON *o = json_answer("published", q->channel);
         json_position(o, what->position);
         cJSON_AddNumberToObject(o, "receivers", what->receivers);
+        if (what->duplicate) {
+            cJSON_AddTrueToObject(o, "duplicate");
+        }
         q->text = json_print(o, q->number);
     }
     if (being_published == q && !q->text) {
@@ -284,8 +287,9 @@ static void channel_refuse(ws_conn *c, const char *channel, ws_status status, co
     }
 }
 
+/* @param key  by which it is published once, or NULL */
 static void channel_publish(ws_conn *c, const char *channel, ws_type type, const char *data,
-                            apr_size_t len, const cJSON *number)
+                            apr_size_t len, const char *key, const cJSON *number)
 {
     const settings *s = ws_config(c);
     request *q = NULL;
@@ -295,8 +299,10 @@ static void channel_publish(ws_conn *c, const char *channel, ws_type type, const
                                                                            : WS_QUEUED;
     if (status == WS_QUEUED) {
         being_published = q;
-        status = ws_publish(channel, type, data, len, s->echo ? 0 : ws_conn_id(c),
-                            channel_has_been_published, q);
+        ws_id except = s->echo ? 0 : ws_conn_id(c);
+        status = key ? ws_publish_once(channel, type, data, len, except, key,
+                                       channel_has_been_published, q)
+                     : ws_publish(channel, type, data, len, except, channel_has_been_published, q);
     }
     if (status < 0) {
         channel_refuse(c, channel, status, number);
@@ -395,7 +401,9 @@ static void channel_do_publish(ws_conn *c, const char *channel, const cJSON *o, 
     const cJSON *data = cJSON_GetObjectItemCaseSensitive(o, "data");
     char *text = data && !cJSON_IsString(data) ? cJSON_PrintUnformatted(data) : NULL;
     const char *what = text ? text : cJSON_GetStringValue(data);
-    channel_publish(c, channel, WS_TEXT, what ? what : "", what ? strlen(what) : 0, number);
+    channel_publish(c, channel, WS_TEXT, what ? what : "", what ? strlen(what) : 0,
+                    cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "idempotency_key")),
+                    number);
     cJSON_free(text);
 }
 
@@ -452,7 +460,7 @@ typedef struct plain_message {
 static void channel_publish_plain(const char *channel, void *arg)
 {
     const plain_message *m = arg;
-    channel_publish(m->c, channel, m->type, m->data, m->len, NULL);
+    channel_publish(m->c, channel, m->type, m->data, m->len, NULL, NULL);
 }
 
 static void channel_on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)

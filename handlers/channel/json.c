@@ -89,6 +89,8 @@ const char *status_words(ws_status s)
         return "too big";
     case WS_BAD_TEXT:
         return "no UTF-8";
+    case WS_UNCERTAIN:
+        return "not known whether it is published";
     case WS_MISPLACED:
         return "no such position";
     case WS_FULL:

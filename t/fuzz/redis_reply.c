@@ -8,6 +8,7 @@
 #include "redis/bus.c"
 #include "redis/connection.c"
 #include "redis/history.c"
+#include "redis/once.c"
 #include "redis/reply.c"
 #include "t/fuzz/fuzz.h"
 
@@ -66,7 +67,8 @@ static void cleared(void *arg, apr_status_t status)
 static void answer_job(ws_redis *r, unsigned question, const redisReply *reply)
 {
     int told = 0;
-    ws_redis_job j = {.channel = "c",
+    ws_message m = {.refs = 1};
+    ws_redis_job j = {.m = &m, .channel = "c",
                       .arg = &told,
                       .append_done = kept,
                       .read_done = was_read,

@@ -81,7 +81,7 @@ sub proper {
     return "*3\r\n" . bulk('master') . ":0\r\n*0\r\n" if $command eq 'ROLE';
     return "*2\r\n" . bulk('127.0.0.1') . bulk($port) if $command eq 'SENTINEL';
     return "*3\r\n" . bulk(7) . bulk($offset) . "*0\r\n" if $command eq 'READ';
-    return "*2\r\n" . bulk(7) . ':' . ++$offset . "\r\n" if $command eq 'APPEND';
+    return "*3\r\n" . bulk(7) . ':' . ++$offset . "\r\n:0\r\n" if $command eq 'APPEND';
     return "+OK\r\n";
 }
 

@@ -89,7 +89,7 @@ static inline void keeper_clear(ws_history *h, const char *channel, ws_clear_don
 static inline void keeper_start(keeper *k)
 {
     memset(k, 0, sizeof(*k));
-    k->store = (ws_history){"keeper", keeper_keeps, keeper_append, keeper_read, keeper_clear};
+    k->store = (ws_history){"keeper", keeper_keeps, keeper_append, keeper_read, keeper_clear, 0};
     pthread_mutex_init(&k->lock, NULL);
     k->head.epoch = 77;
     k->first = 1;
