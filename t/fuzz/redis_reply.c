@@ -68,7 +68,8 @@ static void answer_job(ws_redis *r, unsigned question, const redisReply *reply)
 {
     int told = 0;
     ws_message m = {.refs = 1};
-    ws_redis_job j = {.m = &m, .channel = "c",
+    ws_redis_job j = {.m = &m,
+                      .channel = "c",
                       .arg = &told,
                       .append_done = kept,
                       .read_done = was_read,
