@@ -92,9 +92,10 @@ ProxyPass /tls/ wss://localhost:$tls/base/
 </Location>
 END
 
-# The worker MPM starts no child beyond MaxRequestWorkers, old ones counted: there a reload needs places.
-my $workers = $Httpd::MPM eq 'worker' ? 36 : 12;
-my $mpm     = $Httpd::MPM eq 'prefork' ? Httpd::mpm_conf(12)
+# worker and prefork start no child beyond MaxRequestWorkers, old ones counted: there a reload needs places.
+my $workers = $Httpd::MPM eq 'event' ? 12 : 36;
+my $mpm     = $Httpd::MPM eq 'prefork'
+    ? "StartServers 12\nServerLimit 48\nMaxRequestWorkers $workers\nMinSpareServers 1\nMaxSpareServers 12"
     : "StartServers 1\nServerLimit 8\nThreadsPerChild 12\nMaxRequestWorkers $workers\nMinSpareThreads 1\nMaxSpareThreads $workers";
 my $httpd = Httpd->start(@modules, mpm_conf => $mpm,
     conf => configuration('WebSocketHandler ws_proxy.so to=proxypass') . $secure);
