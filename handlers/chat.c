@@ -114,7 +114,7 @@ static void chat_send_list(ws_conn *c, void *arg)
     }
 }
 
-/* Called on any thread. The list omits the client itself, which has received "room". */
+/* Called on any thread. The list includes the client itself. */
 static void chat_list_guests(const char *channel, const ws_member *members, apr_size_t count,
                              int complete, void *arg)
 {
@@ -122,10 +122,8 @@ static void chat_list_guests(const char *channel, const ws_member *members, apr_
     guest_list *l = calloc(1, sizeof(*l) + count * sizeof(*l->texts));
     (void)channel, (void)complete;
     for (apr_size_t i = 0; l && i < count; i++) {
-        if (members[i].id != *id || members[i].server != ws_server()) {
-            l->texts[l->count++] =
-                chat_print(chat_object("here", members[i].id, members[i].data, members[i].len));
-        }
+        l->texts[l->count++] =
+            chat_print(chat_object("here", members[i].id, members[i].data, members[i].len));
     }
     if (!l) {
         ws_close_id(*id, WS_CLOSE_TRY_LATER, NULL);
@@ -173,6 +171,9 @@ static int chat_on_channel(ws_conn *c, const ws_event *e)
         o = chat_object("missed", 0, NULL, 0);
         break;
     default:
+        if (e->id == ws_conn_id(c) && e->server == ws_server()) {
+            return WS_FORM_NONE; /* the list of guests names the client itself */
+        }
         o = chat_object(e->kind == WS_EVENT_JOIN ? "here" : "left", e->id, e->data, e->len);
     }
     /* Printed once for all clients. */
