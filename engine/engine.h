@@ -62,6 +62,10 @@ typedef struct ws_settings {
     int trace;                  /**< frames are logged; 2: with their first bytes */
 } ws_settings;
 
+/** Let the kernel end a TCP connection whose peer has vanished, within ping_interval and ping_grace, if both are set. For
+ *  what has no pings. Sockets of other kinds are left as they are.  [any thread] */
+void ws_socket_keep_alive(int fd, const ws_settings *settings);
+
 struct ws_location {
     const ws_handler *handler;
     void *config;

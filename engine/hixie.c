@@ -2,38 +2,16 @@
 
 /** What connections of versions 76 and 75 do otherwise: the end of the handshake, frames out, the end. */
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "engine/conn.h"
 
-/* There are no pings in these versions, so the kernel is to find out whether the peer is still there. It
- * asks so often before it gives up. */
-#define PROBES 3
-
-static int seconds(apr_uint32_t ms)
-{
-    return (int)((ms + 999) / 1000);
-}
-
+/* A relay's end is no TCP socket: ws_relay() sees to the client's. */
 void ws_hixie_keep_alive(ws_conn *c)
 {
-    int on = 1, probes = PROBES, idle = seconds(c->settings->ping_interval),
-        between = seconds((c->settings->ping_grace + PROBES - 1) / PROBES);
-    unsigned unacknowledged = c->settings->ping_interval + c->settings->ping_grace;
-    if (!c->settings->ping_interval || !c->settings->ping_grace) {
-        return;
-    }
-    /* A relay's end is no TCP socket, and takes none of these: httpd's goes on as it is. */
-    setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-    setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof(between));
-    setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-    setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    /* The kernel probes only where nothing waits to be acknowledged: a heartbeat of an event stream does. */
-    setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged, sizeof(unacknowledged));
+    ws_socket_keep_alive(c->fd, c->settings);
 }
 
 int ws_hixie_shake(ws_conn *c, unsigned char **data, size_t *len)

@@ -1,6 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -19,6 +21,31 @@
 #define RECV(fd, buf, size) recv(fd, buf, size, 0)
 #define SEND(fd, buf, size) send(fd, buf, size, MSG_NOSIGNAL)
 #endif
+
+/* Where there are no pings, the kernel is to find out whether the peer is still there. It asks so often
+ * before it gives up. */
+#define PROBES 3
+
+static int socket_seconds(apr_uint32_t ms)
+{
+    return (int)((ms + 999) / 1000);
+}
+
+void ws_socket_keep_alive(int fd, const ws_settings *s)
+{
+    int on = 1, probes = PROBES, idle = socket_seconds(s->ping_interval),
+        between = socket_seconds((s->ping_grace + PROBES - 1) / PROBES);
+    unsigned unacknowledged = s->ping_interval + s->ping_grace;
+    if (!s->ping_interval || !s->ping_grace) {
+        return;
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof(between));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    /* The kernel probes only where nothing waits to be acknowledged: a heartbeat of an event stream does. */
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged, sizeof(unacknowledged));
+}
 
 apr_ssize_t ws_socket_read(ws_conn *c, void *buf, apr_size_t size, int *more)
 {

@@ -248,6 +248,9 @@ int ws_relay(request_rec *r, ws_new_conn *n)
     c->keepalive = AP_CONN_CLOSE;
 
     n->secure = ap_ssl_conn_is_ssl(c);
+    if (n->version > 13 && !c->master) { /* they have no pings */
+        ws_socket_keep_alive(client_fd(c), n->settings);
+    }
     if ((rv = hand_over(&w.pair, n)) != APR_SUCCESS) {
         log_lost(r, rv);
         c->aborted = 1;
@@ -285,6 +288,7 @@ static int carry_answer(request_rec *r, int pair, char *buf)
 
 int ws_relay_answer(request_rec *r, ws_new_conn *n)
 {
+    const ws_settings *settings = n->settings;
     char *buf = apr_palloc(r->pool, PIECE);
     apr_status_t rv;
     int pair;
@@ -297,6 +301,9 @@ int ws_relay_answer(request_rec *r, ws_new_conn *n)
     if ((rv = hand_over(&pair, n)) != APR_SUCCESS) {
         log_lost(r, rv);
         return HTTP_SERVICE_UNAVAILABLE;
+    }
+    if (!r->connection->master) {
+        ws_socket_keep_alive(client_fd(r->connection), settings);
     }
     while (wait_for_engine(r->connection, pair) && carry_answer(r, pair, buf)
            && !ws_child_check()) {

@@ -1,0 +1,91 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Clients that vanish without a word: their cable is pulled. They are in a network namespace of their own.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use JSON::PP;
+use Test::More;
+use Httpd;
+use Program;
+
+Httpd::once();
+
+my $name = "ws$$";
+my ($here, $there) = map { sprintf '10.213.%d.%d', $$ % 250, 1 + $_ + 4 * ($$ / 250 % 60) } 0, 1;
+
+sub ip { return system("ip @_ >/dev/null 2>&1") == 0 }
+
+plan skip_all => 'network namespaces need root, iproute2, and a kernel that lets it' if $> != 0 || !ip("netns add $name");
+
+END {
+    my $status = $?;
+    ip("link del ${name}a");
+    ip("netns del $name");
+    $? = $status;
+}
+plan skip_all => 'no pair of network devices can be made here'
+    if !ip("link add ${name}a type veth peer name ${name}b netns $name") || !ip("addr add $here/30 dev ${name}a")
+    || !ip("link set ${name}a up") || !ip("-n $name addr add $there/30 dev ${name}b") || !ip("-n $name link set ${name}b up");
+
+my $port  = Httpd::free_port();
+my $httpd = Httpd->start(conf => <<"END");
+Listen $here:$port
+WebSocketPing 1s 1s
+<Location "/channels">
+    WebSocketChannelHTTP publish
+    WebSocketPublish all
+</Location>
+<Location "/events">
+    WebSocketChannelHTTP subscribe
+    WebSocketSubscribe all
+</Location>
+<Location "/relayed">
+    WebSocketChannelHTTP subscribe
+    WebSocketSubscribe all
+    WebSocketRelay on
+</Location>
+<Location "/ws">
+    WebSocketHandler ws_channel.so
+    WebSocketSubscribe all
+</Location>
+<Location "/ws/relayed">
+    WebSocketRelay on
+</Location>
+END
+
+sub subscribers {
+    my ($channel) = @_;
+    return decode_json(($httpd->get("/channels/$channel"))[2])->{channels}[0]{subscribers};
+}
+
+my @curl = ('ip', 'netns', 'exec', $name, 'curl', '-sSN', '-m', 900);
+my @clients;
+for my $way (qw(events relayed)) {
+    for my $what (qw(silent told)) {
+        push @clients, [Program->start(@curl, '-H', 'Accept: text/event-stream', "http://$here:$port/$way/$way-$what"),
+            "$way-$what", "an event stream, $way"];
+        $clients[-1][0]->wait_output(qr/event: live/);
+    }
+    push @clients, [Program->start(@curl, "http://$here:$port/$way/$way-poll?wait=120"), "$way-poll", "a poll, $way"];
+}
+for my $way ('', '/relayed') {
+    my $channel = 'ws' . ($way ? '-relayed' : '');
+    push @clients, [Program->start('ip', 'netns', 'exec', $name, "$Httpd::BUILD/bin/wsclient", '--protocol', 'channel.v1.json',
+        "ws://$here:$port/ws$way"), $channel, "a WebSocket$way"];
+    $clients[-1][0]->write(qq({"type":"subscribe","channel":"$channel"}\n));
+    $clients[-1][0]->wait_output(qr/subscribed/);
+}
+for my $c (@clients) {
+    Httpd::wait_for(sub { subscribers($c->[1]) == 1 }, "$c->[1] to be subscribed");
+}
+ok(ip("link set ${name}a down"), 'the cable is pulled');
+$httpd->request('POST', "/channels/$_-told", 'Content-Length: 0') for qw(events relayed);
+for my $c (@clients) {
+    my ($program, $channel, $test) = @$c;
+    ok(Httpd::wait_for(sub { subscribers($channel) == 0 }, "$channel to be noticed"), "$test ($channel): its end is noticed");
+}
+ok(Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') <= 1 }, 'the threads'), 'no thread is held');
+
+done_testing;
