@@ -116,7 +116,7 @@ my $httpd = Httpd->start(conf => <<"END");
 WebSocketHandler $api
 <Location /shift>
     WebSocketExtension $shift
-    WebSocketCompression on threshold=0
+    WebSocketCompression on threshold=1
 </Location>
 <Location /both>
     WebSocketExtension $stamp mark=!
