@@ -603,7 +603,7 @@ is_deeply([sort keys %file], ['talk.c', 'ws_feed.c'], 'docs/client.md has its li
     # As installed, and found by pkg-config. A sanitized library would need the sanitizer's runtime.
     (my $build = $Httpd::BUILD) =~ s{/address-undefined$}{};
     delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS SANITIZE)};
-    my ($status, $output) = Program::run('make', '--no-print-directory', '-f', 'Makefile.apxs', "BUILD=$build",
+    my ($status, $output) = Program::make("BUILD=$build",
         "DESTDIR=$dir/installed", 'install');
     is($status, 0, 'make install') or diag($output);
     my $lib = "$dir/installed/usr/local/lib";

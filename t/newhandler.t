@@ -17,7 +17,7 @@ delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS)};
 local $ENV{PATH} = "$build/bin:$ENV{PATH}";
 
 sub new_handler {
-    return Program::run('make', '--no-print-directory', '-f', 'Makefile.apxs', "BUILD=$build", 'new-handler', @_);
+    return Program::make("BUILD=$build", 'new-handler', @_);
 }
 
 sub files { return join ' ', sort map { s{^\Q$_[0]\E/}{}r } glob "$_[0]/*" }

@@ -90,6 +90,13 @@ sub run {
     return ($self->finish, $self->output);
 }
 
+# make, on the build that other tests use at the same time: one after the other. As run().
+sub make {
+    my (@arguments) = @_;
+    delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS SANITIZE)};
+    return run('flock', "$Httpd::BUILD/t/make.lock", 'make', '--no-print-directory', '-f', 'Makefile.apxs', @arguments);
+}
+
 # A program that speaks TAP, without plan: each of its tests is one of ours. It ends with "done".
 sub tap {
     my ($name, @command) = @_;
