@@ -236,8 +236,7 @@ static void compression(void)
     is_str(agreed(D "; server_no_context_takeover; client_no_context_takeover", 0), "15 15",
            "none is kept, as it was asked");
     is_str(agreed(D "; server_no_context_takeover", 0), "15 15", "ours is then ours to say");
-    is_str(agreed(D, 0), "the server did not accept server_no_context_takeover",
-           "section 7.1.1.1");
+    is_str(agreed(D, 0), "the server did not accept server_no_context_takeover", "section 7.1.1.1");
     is_str(agreed(D "; server_max_window_bits=7", 1), UNKNOWN, "a window that there is not");
     is_str(agreed(D "; server_max_window_bits", 1), UNKNOWN, "none");
     is_str(agreed(D "; client_max_window_bits", 1),

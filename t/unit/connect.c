@@ -385,8 +385,7 @@ static void a_delay(rig *r)
     ws_connect_options o = to("delayed", "no URL at all");
     o.delay = 20;
     ws_connect(NULL, &o);
-    told_is("delayed", "failed 0 url: the URL does not start with ws:// or wss://",
-            "a delay ends");
+    told_is("delayed", "failed 0 url: the URL does not start with ws:// or wss://", "a delay ends");
     nobody_is_left(r);
 }
 

@@ -50,11 +50,9 @@ static void keys_that_are_wrong(void)
     unsigned char n[WS_HIXIE_NUMBERS];
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         is_str(ws_hixie_numbers(rows[i].key, "1 ", n),
-               "Sec-WebSocket-Key1 does not encode a number", "%s, the first",
-               rows[i].name);
+               "Sec-WebSocket-Key1 does not encode a number", "%s, the first", rows[i].name);
         is_str(ws_hixie_numbers("1 ", rows[i].key, n),
-               "Sec-WebSocket-Key2 does not encode a number", "%s, the second",
-               rows[i].name);
+               "Sec-WebSocket-Key2 does not encode a number", "%s, the second", rows[i].name);
     }
 }
 
