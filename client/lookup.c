@@ -70,7 +70,7 @@ static lane names = {
     TAILQ_HEAD_INITIALIZER(names.waiting), PTHREAD_COND_INITIALIZER, 0, 0, 0, NAME_THREADS};
 static lane files_lane = {
     TAILQ_HEAD_INITIALIZER(files_lane.waiting), PTHREAD_COND_INITIALIZER, 0, 0, 0, FILE_THREADS};
-static LIST_HEAD(, busy) all_busy = LIST_HEAD_INITIALIZER(all_busy);
+static LIST_HEAD(busy_list, busy) all_busy = LIST_HEAD_INITIALIZER(all_busy);
 
 /* ---- Addresses ---- */
 

@@ -53,6 +53,7 @@ static const char *config_set_number(apr_pool_t *pconf, parser *parse, const cha
     const char *error = parse(pconf, value, least, most, &n);
 
     *field = (apr_uint32_t)n;
+    /* cppcheck-suppress returnDanglingLifetime; the text is static or from pconf */
     return error;
 }
 
