@@ -148,6 +148,7 @@ static ws_addresses *lookup_settle(ws_addresses *all)
     }
     lookup_take_turns(all);
     fit = realloc(all, sizeof(*all) + all->count * sizeof(*all->list));
+    /* cppcheck-suppress memleak; realloc() has freed it, or it is returned */
     return fit ? fit : all;
 }
 
@@ -245,6 +246,7 @@ static int lookup_join(ws_lookup *l)
     busy *b;
     LIST_FOREACH(b, &all_busy, others)
     {
+        /* cppcheck-suppress uninitvar; set before it is on the list */
         if (b->first->port == l->port && !strcasecmp(b->first->host, l->host)) {
             lookup_put_on(&b->same, l);
             return 1;
