@@ -20,7 +20,7 @@ static void check(const ws_url *url)
 {
     MUST(*url->host && printable(url->host, 0));
     MUST(url->port >= 1 && url->port <= 65535);
-    MUST(url->port_given == (url->port != (url->secure ? 443u : 80u)));
+    MUST(url->port_given == (url->port != (url->socks ? 1080u : url->secure ? 443u : 80u)));
     MUST(*url->target == '/' && printable(url->target, 0) && !strchr(url->target, '#'));
     MUST(!url->user == !url->password);
     MUST(!url->user || (printable(url->user, 1) && printable(url->password, 1)));
@@ -32,6 +32,9 @@ static void again(const ws_url *url)
     char authority[WS_AUTHORITY_SIZE], text[2 * WS_URL_SIZE], room[sizeof(text) + 64];
     const char *wrong;
     ws_url other;
+    if (url->socks) {
+        return; /* only proxies have these; they are not written as ws */
+    }
     snprintf(text, sizeof(text), "%s://%s%s", url->secure ? "wss" : "ws",
              ws_url_authority(url, 0, authority), url->target);
     if (strlen(text) < WS_URL_SIZE) {
