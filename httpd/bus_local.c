@@ -22,28 +22,28 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* A child that takes nothing for so long is not waited for any more: publishers are not refused for its
- * sake, and it is told later that it has missed something. Milliseconds. */
+/* After this time without progress, a child no longer blocks publishers; it is notified of missed packets
+ * later. Milliseconds. */
 #define PATIENCE 5000
 
-/* How often it is looked whether a child for which something waits still lives, milliseconds. */
+/* Interval of the check whether a child with waiting packets still runs, milliseconds. */
 #define LOOK 200
 
-/* What is sent yet when this child ends, milliseconds. */
+/* Time to send waiting packets when this child exits, milliseconds. */
 #define CLOSE_GRACE 500
 
-/* A file that cannot change any more while it is read. */
+/* Seals that keep a file unchanged while it is read. */
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
 
-/* Its length has 32 bits. */
+/* The length field has 32 bits. */
 #define PACKET_MAX APR_INT64_C(0xFFFFFFFF)
 
-/* A packet as bytes, which waits in several queues. */
+/* An encoded packet, shared by several queues. */
 typedef struct packet_ref {
     unsigned refs;
-    int fd; /* a sealed file with the packet, where it is large; or -1 */
+    int fd; /* sealed file with a large packet, or -1 */
     apr_size_t len;
-    unsigned char data[]; /* nothing, where it is in the file */
+    unsigned char data[]; /* empty if the packet is in the file */
 } packet_ref;
 
 typedef struct waiting {
@@ -51,13 +51,13 @@ typedef struct waiting {
     packet_ref *packet_ref;
 } waiting;
 
-/* What waits for a child. */
+/* The queue of packets for one child. */
 typedef struct outbox {
-    apr_uint32_t process; /* for which; 0: nobody */
+    apr_uint32_t process; /* the receiver; 0: none */
     waiting *first, **last;
     apr_size_t bytes;
-    apr_uint32_t since;  /* ws_clock() when it took something for the last time */
-    apr_uint32_t missed; /* packets since it has stood still */
+    apr_uint32_t since;  /* ws_clock() of the last progress */
+    apr_uint32_t missed; /* packets dropped since then */
 } outbox;
 
 static struct {
@@ -74,7 +74,7 @@ static struct {
     apr_thread_t *thread;
 } local = {.wake_fd = -1};
 
-/* ---- Parcels ---- */
+/* ---- Shared packets ---- */
 
 static void unref(packet_ref *p)
 {
@@ -140,7 +140,7 @@ static void throw_away(outbox *b)
     b->missed = 0;
 }
 
-/* Whom a slot belongs to now; what waits for its last owner is nobody's. @return whether it has one */
+/* Look up the owner of a slot and discard packets for a previous one. @return whether it has an owner */
 static int look_up(unsigned slot, ws_shm_owner *owner)
 {
     outbox *b = &local.boxes[slot];
@@ -187,7 +187,7 @@ static int send_now(unsigned slot, const outbox *b, const packet_ref *p)
     return ws_ipc_send(slot, b->process, WS_IPC_PACKETS, &iov, 1, p->fd);
 }
 
-/* @return 0, or -1: it has to be told that it missed something */
+/* @return 0, or -1 if the child has to be notified of a missed packet */
 static int hand_over(unsigned slot, packet_ref *p)
 {
     outbox *b = &local.boxes[slot];
@@ -206,14 +206,14 @@ static int hand_over(unsigned slot, packet_ref *p)
     return 0;
 }
 
-/* Small packets leave together. @return 0, or -1 when the socket takes no more */
+/* Send small packets together. @return 0, or -1 when the socket is full */
 static int send_some(unsigned slot, outbox *b)
 {
     struct iovec iov[WS_IPC_IOVECS] = {{NULL, 0}};
     apr_size_t size = 0;
     int n = 0, fd = b->first->packet_ref->fd;
 
-    n += fd >= 0; /* an empty one: what goes is the file */
+    n += fd >= 0; /* an empty entry: the packet is in the file */
     for (waiting *w = fd < 0 ? b->first : NULL; w && n < WS_IPC_IOVECS; w = w->next) {
         if (w->packet_ref->fd >= 0 || size + w->packet_ref->len > WS_IPC_SIZE) {
             break;
@@ -326,7 +326,7 @@ static apr_uint32_t subscribers(ws_bus *b, const char *channel, unsigned len, ap
     return n;
 }
 
-/* @return how many slots are to get it, in local.targets */
+/* Fill local.targets. @return the number of receiving slots */
 static unsigned find_targets(const ws_packet *p)
 {
     int own = ws_shm_slot(), all = p->kind == WS_PACKET_BROADCAST;
@@ -380,7 +380,7 @@ static ws_status publish(ws_bus *b, const ws_packet *p, apr_uint32_t *reached, a
     return s;
 }
 
-/* @return the slot of a process, -1 if it lives no more */
+/* @return the slot of a process, or -1 if it has ended */
 static int slot_of(apr_uint32_t process)
 {
     for (unsigned i = 0; i < ws_ipc_count(); i++) {
@@ -430,7 +430,7 @@ static int alive(ws_bus *b, const ws_node *node)
     return node->server == local.server ? slot_of(node->process) >= 0 : -1;
 }
 
-/* ---- Receiving, on the siblings' thread ---- */
+/* ---- Receiving, on the thread of ipc.c ---- */
 
 static void take_packets(const unsigned char *at, apr_size_t len)
 {
@@ -467,14 +467,13 @@ static void take_file(int fd)
 static void on_packets(const ws_ipc_message *m)
 {
     if (!ws_channels_current()) {
-        return; /* nobody can have subscribed yet */
+        return; /* no subscriptions yet */
     }
     if (m->fd >= 0) {
         take_file(m->fd);
     }
     else if (m->len == 0) {
-        ws_channels_missed(ws_channels_current(),
-                           1); /* there was no descriptor left for its file */
+        ws_channels_missed(ws_channels_current(), 1); /* no descriptor was available for its file */
     }
     else {
         take_packets(m->data, m->len);

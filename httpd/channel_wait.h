@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A request that waits for what other threads tell of each of its channels, and the answer that it gives. */
+/** A request that waits until other threads have reported on each of its channels, and its response. */
 
 #ifndef WS_HTTPD_CHANNEL_WAIT_H
 #define WS_HTTPD_CHANNEL_WAIT_H
@@ -10,41 +10,41 @@
 #include "base/strbuf.h"
 #include "channels/channels.h"
 
-/** What one request waits for. Belongs to it and to those who are going to tell. */
+/** The state of one waiting request, shared with the threads that report. */
 typedef struct ws_channel_wait ws_channel_wait;
 
-/** What is told of one channel. */
+/** The report on one channel. */
 typedef struct ws_channel_part {
-    struct ws_channel_part *next; /**< of those that are open */
+    struct ws_channel_part *next; /**< in the list of open reports */
     ws_channel_wait *w;
-    ws_message *m; /**< what is published, or NULL */
+    ws_message *m; /**< the published message, or NULL */
     apr_uint32_t subscribers;
     char channel[WS_CHANNEL_MAX + 1];
 } ws_channel_part;
 
-/** @param retries  a request that is sent again does nothing twice: it may always be told to
+/** @param retries  repeating the request is harmless: always send Retry-After
  *  @return NULL when there is no memory */
 ws_channel_wait *ws_channel_wait_new(int retries);
 
 /** @param m  or NULL; a reference is taken  @return NULL when there is no memory */
 ws_channel_part *ws_channel_part_new(ws_channel_wait *w, const char *channel, ws_message *m);
 
-/** Begin to write about a channel. ws_channel_part_end() has to follow.  [any thread] */
+/** Begin to write a report. Call ws_channel_part_end() afterwards.  [any thread] */
 ws_strbuf *ws_channel_part_begin(ws_channel_part *p);
 void ws_channel_part_end(ws_channel_part *p);
 
-/** It has not happened, and will not; or, uncertain, nobody knows.  [any thread] */
+/** Report a failure. uncertain: the outcome is unknown, else nothing happened.  [any thread] */
 void ws_channel_part_fail(ws_channel_part *p, int uncertain);
 
-/** There is no memory for one of the parts. */
+/** Report that a part could not be allocated. */
 void ws_channel_wait_fail(ws_channel_wait *w);
 
 /**
- * Wait until all has been told, for ten seconds, or until the client has gone: what can then be withdrawn
- * is, and has failed. Frees w.
- * @param text  an array of objects, to be freed
- * @return 200. 503: some have failed, with Retry-After if a second request does nothing twice. 504:
- *         of some nobody knows
+ * Wait for all reports, at most ten seconds and while the client is connected. Then withdraw what is still
+ * open and count it as failed. Frees w.
+ * @param text  set to an array of objects; the caller frees it
+ * @return 200; 503 if a part failed, with Retry-After if repeating the request is harmless; 504 if the
+ *         outcome of a part is unknown
  */
 int ws_channel_wait_end(request_rec *r, ws_channel_wait *w, ws_strbuf *text);
 

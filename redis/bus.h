@@ -3,13 +3,13 @@
 /**
  * A bus between machines, and a history for all of them, in Redis.
  *
- * Two threads for each process, each with a connection: one hears what is published to the channels that
- * somebody here wants, one sends. While Redis is away both try again and again; what is to be kept waits,
- * bounded, and what was missed is looked for when it is back.
+ * Each process has two threads with one connection each: one receives the channels with local subscribers,
+ * one sends. While Redis is unreachable, both reconnect; messages to store wait in a bounded queue, and
+ * missed messages are read after the reconnect.
  *
- * Keys and channels, behind the prefix: c:NAME a channel, n:SERVER.PROCESS a process, all everybody;
- * {NAME}:m the messages that are kept, a stream in which the first half of an id is the offset;
- * {NAME}:p its epoch and newest offset; {NAME}:d:ID that a message has been kept, or published, already.
+ * Keys and channels, after the prefix: c:NAME a channel, n:SERVER.PROCESS one process, all every process;
+ * {NAME}:m the stored messages, a stream whose ids start with the offset; {NAME}:p the epoch and newest
+ * offset; {NAME}:d:ID marks a message id as published.
  */
 
 #ifndef WS_REDIS_BUS_H
@@ -19,16 +19,16 @@
 #include "channels/history_lmdb.h"
 
 typedef struct ws_redis_options {
-    const char *host; /**< NULL: path is a socket's */
+    const char *host; /**< NULL: path names a unix socket */
     int port;
     const char *path;
     const char *user, *password;                   /**< or NULL */
     const char *sentinel_user, *sentinel_password; /**< or NULL */
-    const char *master; /**< host is a sentinel, which knows the server of this name; or NULL */
+    const char *master; /**< name of the master; host is a sentinel then; or NULL */
     int db;
     const char *prefix;
     ws_node self;
-    apr_size_t queue; /**< bytes that may wait to be sent */
+    apr_size_t queue; /**< limit of the send queue, bytes */
     const ws_history_rule *rules;
     unsigned rule_count;
     ws_history_env_log_fn *log;
@@ -41,12 +41,12 @@ apr_status_t ws_redis_create(ws_redis **r, const ws_redis_options *options, apr_
 
 ws_bus *ws_redis_bus(ws_redis *r);
 
-/** NULL when there are no rules. */
+/** @return NULL if there are no history rules */
 ws_history *ws_redis_history(ws_redis *r);
 
 ws_once *ws_redis_once(ws_redis *r);
 
-/** End the threads; what waits is answered. */
+/** Stop the threads. Completes all waiting requests. */
 void ws_redis_destroy(ws_redis *r);
 
 #endif
