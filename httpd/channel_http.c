@@ -12,15 +12,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channels/channels.h"
 #include "base/parse.h"
+#include "channels/channels.h"
 #include "engine/json.h"
 #include "httpd/channel_acl.h"
 #include "httpd/channel_wait.h"
 #include "httpd/channel_request.h"
 #include "httpd/config.h"
+#include "httpd/json_answer.h"
 #include "httpd/refusals.h"
 #include "httpd/query.h"
+#include "httpd/request_body.h"
 #include "httpd/sse.h"
 #include "httpd/upgrade.h"
 #include "protocol/utf8.h"
@@ -89,42 +91,9 @@ int ws_channel_http_wanted(const request_rec *r)
     return h && h->what && !error_page;
 }
 
-/* ---- Answers ---- */
-
-static int send_json(request_rec *r, int status, ws_strbuf *t)
+static int channel_refuse(request_rec *r, int status, const char *why)
 {
-    ws_strbuf_puts(t, "\n");
-    if (t->broken) {
-        ws_strbuf_free(t);
-        return HTTP_SERVICE_UNAVAILABLE;
-    }
-    r->status = status;
-    ap_set_content_type(r, "application/json");
-    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
-    ap_set_content_length(r, (apr_off_t)t->len);
-    if (!r->header_only) {
-        ap_rwrite(t->data, (int)t->len, r);
-    }
-    ws_strbuf_free(t);
-    return OK;
-}
-
-/* Who is refused is told why, in a body, since clients are programs. */
-static int refuse(request_rec *r, int status, const char *why)
-{
-    ws_strbuf t = {NULL, 0, 0, 0};
-    int discarded;
-    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "websocket: channels: refused with %d: %s", status,
-                  why);
-    r->status = status; /* after some of them, nothing more is read */
-    if ((discarded = ap_discard_request_body(r)) != OK) {
-        r->status = HTTP_OK;
-        return discarded; /* httpd's filter may have answered */
-    }
-    ws_strbuf_puts(&t, "{\"error\":");
-    ws_strbuf_json(&t, why, strlen(why));
-    ws_strbuf_puts(&t, "}");
-    return send_json(r, status, &t);
+    return ws_json_refuse(r, "channels", status, why);
 }
 
 static void add_position(ws_strbuf *t, ws_position p)
@@ -144,7 +113,7 @@ static int wait_for_all(request_rec *r, ws_channel_wait *w, const char *name)
     ws_strbuf_printf(&t, "{\"%s\":", name);
     status = ws_channel_wait_end(r, w, &t);
     ws_strbuf_puts(&t, "}");
-    return send_json(r, status, &t);
+    return ws_json_send(r, status, &t);
 }
 
 /* ---- POST ---- */
@@ -167,99 +136,6 @@ static void has_been_published(const ws_published *what, void *arg)
         ws_strbuf_puts(t, ",\"duplicate\":true");
     }
     ws_channel_part_end(p);
-}
-
-/* The type of a message, by that of the body. @return 0 if it is text in another encoding */
-static ws_type type_of(request_rec *r)
-{
-    const char *type = apr_table_get(r->headers_in, "Content-Type");
-    char *main, *charset;
-    apr_size_t len;
-    if (!type) {
-        return WS_BINARY;
-    }
-    main = apr_pstrdup(r->pool, type);
-    ap_str_tolower(main);
-    charset = strstr(main, "charset=");
-    main[strcspn(main, "; \t")] = 0;
-    len = strlen(main);
-    if (strncmp(main, "text/", 5) && strcmp(main, "application/json")
-        && strcmp(main, "application/xml") && strcmp(main, "application/x-www-form-urlencoded")
-        && (len < 5 || strcmp(main + len - 5, "+json"))
-        && (len < 4 || strcmp(main + len - 4, "+xml"))) {
-        return WS_BINARY;
-    }
-    if (charset) {
-        charset += 8 + (charset[8] == '"');
-        if (strncmp(charset, "utf-8", 5) && strncmp(charset, "us-ascii", 8)) {
-            return 0;
-        }
-    }
-    return WS_TEXT;
-}
-
-/* Of one message, and the directive or bound that says so. */
-static apr_size_t body_max(request_rec *r, const char **whose)
-{
-    const ws_settings *settings = ws_settings_of(r);
-    apr_size_t max = settings ? settings->max_message : 0;
-    *whose = "the message is larger than WebSocketMaxMessageSize";
-    if (max > WS_PUBLISH_MAX) {
-        *whose = "the message is larger than 16 MiB, the most that a channel takes";
-        max = WS_PUBLISH_MAX;
-    }
-    return max;
-}
-
-/* @return OK; a status; or AP_FILTER_ERROR when httpd's filter has sent an error page already */
-static int read_some(request_rec *r, apr_bucket_brigade *bb, ws_strbuf *t, int *ended)
-{
-    apr_status_t rv =
-        ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ, HUGE_STRING_LEN);
-    for (apr_bucket *b = APR_BRIGADE_FIRST(bb);
-         rv == APR_SUCCESS && b != APR_BRIGADE_SENTINEL(bb) && !*ended; b = APR_BUCKET_NEXT(b)) {
-        const char *data;
-        apr_size_t len;
-        *ended = APR_BUCKET_IS_EOS(b);
-        if (!APR_BUCKET_IS_METADATA(b)
-            && (rv = apr_bucket_read(b, &data, &len, APR_BLOCK_READ)) == APR_SUCCESS) {
-            ws_strbuf_add(t, data, len);
-        }
-    }
-    apr_brigade_cleanup(bb);
-    return rv == APR_SUCCESS ? OK : ap_map_http_request_error(rv, HTTP_BAD_REQUEST);
-}
-
-/* @param why  set where the answer is ours to make; NULL: httpd answers with the status
- * @return OK, or what to refuse with */
-static int read_body(request_rec *r, const char **data, apr_size_t *len, const char **why)
-{
-    ws_strbuf t = {NULL, 0, 0, 0};
-    const char *whose;
-    apr_size_t max = body_max(r, &whose);
-    int ended = 0, status = ap_setup_client_block(r, REQUEST_CHUNKED_DECHUNK);
-    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-
-    *why =
-        status == HTTP_REQUEST_ENTITY_TOO_LARGE ? "the body is larger than LimitRequestBody" : NULL;
-    if (status == OK && r->remaining > (apr_off_t)max) {
-        *why = whose;
-        status = HTTP_REQUEST_ENTITY_TOO_LARGE;
-    }
-    while (status == OK && !ended && (r->read_chunked || r->remaining > 0)) {
-        status = read_some(r, bb, &t, &ended);
-        if (status == OK && t.len > max) {
-            *why = whose;
-            status = HTTP_REQUEST_ENTITY_TOO_LARGE;
-        }
-        else if (status == OK && t.broken) {
-            status = HTTP_SERVICE_UNAVAILABLE;
-        }
-    }
-    *data = apr_pmemdup(r->pool, t.data ? t.data : "", t.len);
-    *len = t.len;
-    ws_strbuf_free(&t);
-    return status;
 }
 
 /* Idempotency-Key, in quotes or not, or id=. @return NULL: there is none */
@@ -291,23 +167,24 @@ static int publish(request_rec *r, const apr_array_header_t *names)
 {
     const char *data, *why, *id = publication_id(r);
     apr_size_t len;
-    ws_type type = type_of(r);
+    ws_type type = ws_body_type(r);
     ws_channel_wait *w;
     int status;
 
     if (!type) {
-        return refuse(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "text has to be in UTF-8");
+        return channel_refuse(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "text has to be in UTF-8");
     }
-    if ((status = read_body(r, &data, &len, &why)) != OK) {
-        return why ? refuse(r, status, why) : status;
+    if ((status = ws_body_read(r, &data, &len, &why)) != OK) {
+        return why ? channel_refuse(r, status, why) : status;
     }
     if (type == WS_TEXT
         && ws_utf8_check(WS_UTF8_START, (const unsigned char *)data, len) != WS_UTF8_START) {
-        return refuse(r, HTTP_BAD_REQUEST, "the text is not UTF-8");
+        return channel_refuse(r, HTTP_BAD_REQUEST, "the text is not UTF-8");
     }
     if (id && (!*id || !strcmp(id, "%") || strlen(id) > WS_ONCE_MAX)) {
-        return refuse(r, HTTP_BAD_REQUEST,
-                      "an id (Idempotency-Key, or id=) has 1 to 255 bytes, percent-encoded");
+        return channel_refuse(
+            r, HTTP_BAD_REQUEST,
+            "an id (Idempotency-Key, or id=) has 1 to 255 bytes, percent-encoded");
     }
     if (!(w = ws_channel_wait_new(id != NULL))) {
         return HTTP_SERVICE_UNAVAILABLE;
@@ -389,7 +266,7 @@ static int clear(request_rec *r, const apr_array_header_t *names)
     ws_channel_wait *w;
     for (int i = 0; i < names->nelts; i++) {
         if (!o->history || !o->history->keeps(o->history, APR_ARRAY_IDX(names, i, const char *))) {
-            return refuse(r, HTTP_NOT_FOUND, "the channel has no history");
+            return channel_refuse(r, HTTP_NOT_FOUND, "the channel has no history");
         }
     }
     if (!(w = ws_channel_wait_new(1))) {
@@ -452,7 +329,7 @@ int ws_channel_http_handler(request_rec *r)
         ws_refusal_log(
             r, WS_REFUSAL_ORIGIN,
             "channels: refused with 403: pages of origin \"%s\" may not (WebSocketOrigin)", origin);
-        return refuse(r, HTTP_FORBIDDEN, "pages of this origin may not (WebSocketOrigin)");
+        return channel_refuse(r, HTTP_FORBIDDEN, "pages of this origin may not (WebSocketOrigin)");
     }
     ws_channel_add_cors(r, origin);
     if (r->method_number == M_OPTIONS) {
@@ -461,7 +338,7 @@ int ws_channel_http_handler(request_rec *r)
     if (r->method_number != M_GET
         && !(publishes && (r->method_number == M_POST || r->method_number == M_DELETE))) {
         apr_table_setn(r->err_headers_out, "Allow", allow);
-        return refuse(r, HTTP_METHOD_NOT_ALLOWED, "the method is none of those in Allow");
+        return channel_refuse(r, HTTP_METHOD_NOT_ALLOWED, "the method is none of those in Allow");
     }
     subscribes &= r->method_number == M_GET && (!publishes || ws_sse_wanted(r));
     names = ws_channel_names(r, h);
@@ -469,22 +346,22 @@ int ws_channel_http_handler(request_rec *r)
         names = ws_channel_names_split(r, names);
     }
     if ((wrong = ws_channel_names_problem(names))) {
-        return refuse(r, HTTP_BAD_REQUEST, wrong);
+        return channel_refuse(r, HTTP_BAD_REQUEST, wrong);
     }
     if (!ws_channels_current()) {
-        return refuse(r, HTTP_SERVICE_UNAVAILABLE, "there are no channels in this process");
+        return channel_refuse(r, HTTP_SERVICE_UNAVAILABLE, "there are no channels in this process");
     }
     if (subscribes) {
         if ((wrong = ws_channel_subscribe_problem(r, names))) {
-            return refuse(r, HTTP_BAD_REQUEST, wrong);
+            return channel_refuse(r, HTTP_BAD_REQUEST, wrong);
         }
         if ((wrong = forbidden(r, WS_MAY_SUBSCRIBE, names))) {
-            return refuse(r, HTTP_FORBIDDEN, wrong);
+            return channel_refuse(r, HTTP_FORBIDDEN, wrong);
         }
         return ws_sse_serve(r, names);
     }
     if ((wrong = forbidden(r, WS_MAY_PUBLISH, names))) {
-        return refuse(r, HTTP_FORBIDDEN, wrong);
+        return channel_refuse(r, HTTP_FORBIDDEN, wrong);
     }
     return r->method_number == M_POST     ? publish(r, names)
            : r->method_number == M_DELETE ? clear(r, names)

@@ -14,12 +14,12 @@
 #include "httpd/config.h"
 #include "httpd/counters.h"
 #include "httpd/connections.h"
+#include "httpd/json_answer.h"
 #include "httpd/metrics.h"
 #include "httpd/query.h"
 #include "httpd/refusals.h"
 #include "httpd/shm.h"
 #include "httpd/upgrade.h"
-#include "protocol/handshake.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -221,19 +221,9 @@ static int show(request_rec *r)
 static const char *foreign(request_rec *r)
 {
     const char *word = apr_table_get(r->headers_in, "WebSocket-Status");
-    const char *site = apr_table_get(r->headers_in, "Sec-Fetch-Site");
-    const char *origin = apr_table_get(r->headers_in, "Origin");
-    const char *host = apr_table_get(r->headers_in, "Host");
-    if (!word || strcmp(word, CLOSE_WORD)) {
-        return "it has no header \"WebSocket-Status: " CLOSE_WORD "\"";
-    }
-    if (site && strcmp(site, "same-origin") && strcmp(site, "none")) {
-        return "it comes from another site's page";
-    }
-    if (origin && (!host || !ws_origin_same(origin, host))) {
-        return "it comes from a page of another origin";
-    }
-    return NULL;
+    return word && !strcmp(word, CLOSE_WORD) ? ws_foreign_page(r)
+                                             : "it has no header \"WebSocket-Status: " CLOSE_WORD
+                                               "\"";
 }
 
 static int close_one(request_rec *r)
