@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Delivery in a loop. First each seat's handler says in which form it wants an event; then each form is
+ * Delivery in a loop. First each sub's handler says in which form it wants an event; then each form is
  * sent to all who want it, so that what extensions share is made once for all of them.
  */
 
@@ -17,7 +17,7 @@ struct ws_forms {
     ws_frames *built[WS_FORMS_MAX + 1];
 };
 
-static void forms_free(struct ws_forms *forms)
+static void deliver_forms_free(struct ws_forms *forms)
 {
     for (int i = 0; i <= WS_FORMS_MAX; i++) {
         if (forms->built[i]) {
@@ -45,8 +45,8 @@ int ws_event_form(const ws_event *event, int form, ws_type type, const char *dat
     return form;
 }
 
-static ws_event event_of(ws_event_kind kind, const ws_channel *ch, const ws_message *m,
-                         const ws_sub *seat, struct ws_forms *forms)
+static ws_event deliver_event_of(ws_event_kind kind, const ws_channel *ch, const ws_message *m,
+                                 const ws_sub *sub, struct ws_forms *forms)
 {
     ws_event e = {.kind = kind, .channel = ch->name, .data = "", .forms = forms};
     if (m) {
@@ -55,8 +55,8 @@ static ws_event event_of(ws_event_kind kind, const ws_channel *ch, const ws_mess
         e.len = m->len;
         e.position = m->position;
     }
-    else if (seat) {
-        e.position = seat->at;
+    else if (sub) {
+        e.position = sub->at;
     }
     if (m && kind != WS_EVENT_MESSAGE) {
         e.server = m->server;
@@ -67,8 +67,8 @@ static ws_event event_of(ws_event_kind kind, const ws_channel *ch, const ws_mess
 }
 
 /* The frames of a form, a reference; NULL if there are none. */
-static ws_frames *frames_of(int form, ws_event_kind kind, const ws_message *m,
-                            const struct ws_forms *forms)
+static ws_frames *deliver_frames_of(int form, ws_event_kind kind, const ws_message *m,
+                                    const struct ws_forms *forms)
 {
     ws_frames *f = form == WS_FORM_AS_IS && kind == WS_EVENT_MESSAGE ? m->frames
                    : form >= 2 && form <= WS_FORMS_MAX               ? forms->built[form]
@@ -85,19 +85,19 @@ typedef struct late_call {
     ws_message *m; /* or NULL */
 } late_call;
 
-static void call_late(ws_conn *c, void *arg)
+static void deliver_call_late(ws_conn *c, void *arg)
 {
     late_call *l = arg;
     struct ws_forms forms = {{NULL}};
     l->event.forms = &forms;
     if (c && ws_conn_state(c) == WS_OPEN) {
         int form = c->location->handler->on_channel(c, &l->event);
-        ws_frames *f = frames_of(form, l->event.kind, l->m, &forms);
+        ws_frames *f = deliver_frames_of(form, l->event.kind, l->m, &forms);
         if (f && ws_conn_share_later(ws_conn_id(c), f) >= 0) {
             ws_channels_count(l->h, WS_COUNT_DELIVERED, 1);
         }
     }
-    forms_free(&forms);
+    deliver_forms_free(&forms);
     ws_channel_unref(l->h, l->ch);
     if (l->m) {
         ws_message_unref(l->m);
@@ -105,9 +105,10 @@ static void call_late(ws_conn *c, void *arg)
     free(l);
 }
 
-static void call_later(ws_channels *h, const ws_sub *seat, const ws_event *event, ws_message *m)
+static void deliver_call_later(ws_channels *h, const ws_sub *sub, const ws_event *event,
+                               ws_message *m)
 {
-    ws_conn *c = seat->c;
+    ws_conn *c = sub->c;
     late_call *l = malloc(sizeof(*l));
     if (!l || ws_cb_waiting(c) > CALLS_MAX) {
         free(l);
@@ -115,38 +116,38 @@ static void call_later(ws_channels *h, const ws_sub *seat, const ws_event *event
         return;
     }
     l->h = h;
-    l->ch = ws_channel_ref(h, seat->ch);
+    l->ch = ws_channel_ref(h, sub->ch);
     l->event = *event;
     l->m = m ? ws_message_ref(m) : NULL;
-    ws_cb_run(c, call_late, l);
+    ws_cb_run(c, deliver_call_late, l);
 }
 
 /* ---- Seats ---- */
 
-static int concerns(const ws_channels *h, const ws_sub *seat, ws_event_kind kind,
-                    const ws_message *m)
+static int deliver_concerns(const ws_channels *h, const ws_sub *sub, ws_event_kind kind,
+                            const ws_message *m)
 {
-    if (ws_state_of(seat->c) != WS_OPEN) {
+    if (ws_state_of(sub->c) != WS_OPEN) {
         return 0;
     }
     switch (kind) {
     case WS_EVENT_MESSAGE:
-        return (m->except != seat->c->id || m->server != h->options.self.server)
-               && (m->position.epoch != seat->at.epoch || m->position.offset > seat->at.offset
+        return (m->except != sub->c->id || m->server != h->options.self.server)
+               && (m->position.epoch != sub->at.epoch || m->position.offset > sub->at.offset
                    || !m->position.epoch);
     case WS_EVENT_JOIN:
     case WS_EVENT_LEAVE:
-        return seat->flags & WS_WATCH;
+        return sub->flags & WS_WATCH;
     default:
         return 1;
     }
 }
 
-/* What the seat's handler wants of the event: the number of a form. The seat may be gone afterwards. */
-static int ask(ws_channels *h, ws_sub *seat, ws_event_kind kind, ws_message *m,
-               struct ws_forms *forms)
+/* What the sub's handler wants of the event: the number of a form. The sub may be gone afterwards. */
+static int deliver_ask(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_message *m,
+                       struct ws_forms *forms)
 {
-    ws_conn *c = seat->c;
+    ws_conn *c = sub->c;
     ws_event event;
     if (kind == WS_EVENT_GAP) {
         ws_count(c->loop->counters, WS_COUNT_GAPS, 1);
@@ -154,84 +155,84 @@ static int ask(ws_channels *h, ws_sub *seat, ws_event_kind kind, ws_message *m,
     if (!c->location->handler->on_channel) {
         return WS_FORM_AS_IS;
     }
-    event = event_of(kind, seat->ch, m, seat, forms);
+    event = deliver_event_of(kind, sub->ch, m, sub, forms);
     if (c->jobs) {
-        call_later(h, seat, &event, m);
+        deliver_call_later(h, sub, &event, m);
         return WS_FORM_NONE;
     }
     return ws_cb_channel(c, &event);
 }
 
-static void send_form(ws_sub *seat, ws_frames *f)
+static void deliver_send_form(ws_sub *sub, ws_frames *f)
 {
-    ws_loop *loop = seat->c->loop;
-    if (ws_conn_share(seat->c, ws_frames_ref(f)) >= 0) {
+    ws_loop *loop = sub->c->loop;
+    if (ws_conn_share(sub->c, ws_frames_ref(f)) >= 0) {
         ws_count(loop->counters, WS_COUNT_DELIVERED, 1);
     }
 }
 
-static void deliver_to_one(ws_channels *h, ws_sub *seat, ws_event_kind kind, ws_message *m)
+static void deliver_to_one(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_message *m)
 {
     struct ws_forms forms = {{NULL}};
-    ws_sub_list *room = ws_sub_list_of(seat->c->loop, seat->ch);
-    apr_uint32_t place = seat->place;
-    ws_loop *loop = seat->c->loop;
+    ws_sub_list *list = ws_sub_list_of(sub->c->loop, sub->ch);
+    apr_uint32_t place = sub->place;
+    ws_loop *loop = sub->c->loop;
     ws_frames *f;
     int form;
 
-    if (!concerns(h, seat, kind, m)) {
+    if (!deliver_concerns(h, sub, kind, m)) {
         return;
     }
-    room->visiting++;
-    form = ask(h, seat, kind, m, &forms);
-    if (room->seats[place] == seat && (f = frames_of(form, kind, m, &forms))) {
-        send_form(seat, f);
+    list->visiting++;
+    form = deliver_ask(h, sub, kind, m, &forms);
+    if (list->subs[place] == sub && (f = deliver_frames_of(form, kind, m, &forms))) {
+        deliver_send_form(sub, f);
         ws_frames_unref(f);
     }
     ws_chain_forget_shared(loop);
-    room->visiting--;
-    forms_free(&forms);
+    list->visiting--;
+    deliver_forms_free(&forms);
 }
 
 static void deliver_to_all(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_event_kind kind,
                            ws_message *m)
 {
     struct ws_forms forms = {{NULL}};
-    ws_sub_list *room = ws_sub_list_of(loop, ch);
-    apr_uint32_t n = room->used; /* who comes meanwhile has come later */
+    ws_sub_list *list = ws_sub_list_of(loop, ch);
+    apr_uint32_t n = list->used; /* who comes meanwhile has come later */
     unsigned used = 0;
 
-    room->visiting++;
+    list->visiting++;
     for (apr_uint32_t i = 0; i < n; i++) {
-        ws_sub *seat = room->seats[i];
+        ws_sub *sub = list->subs[i];
         int form;
-        if (!seat) {
+        if (!sub) {
             continue;
         }
-        seat->form = WS_FORM_NONE;
-        if (seat->live && concerns(h, seat, kind, m)) {
-            form = ask(h, seat, kind, m, &forms);
-            if (room->seats[i] == seat && form > 0 && form <= WS_FORMS_MAX) {
-                seat->form = (unsigned char)form;
+        sub->form = WS_FORM_NONE;
+        if (sub->live && deliver_concerns(h, sub, kind, m)) {
+            form = deliver_ask(h, sub, kind, m, &forms);
+            if (list->subs[i] == sub && form > 0 && form <= WS_FORMS_MAX) {
+                sub->form = (unsigned char)form;
                 used |= 1u << form;
             }
         }
     }
     for (int form = 1; used >> form; form++) {
-        ws_frames *f = used >> form & 1 ? frames_of(form, kind, m, &forms) : NULL;
+        ws_frames *f = used >> form & 1 ? deliver_frames_of(form, kind, m, &forms) : NULL;
         if (!f) {
             continue;
         }
         for (apr_uint32_t i = 0; i < n; i++) {
-            if (room->seats[i] && room->seats[i]->form == form) {
-                send_form(room->seats[i], f);
+            if (list->subs[i] && list->subs[i]->form == form) {
+                deliver_send_form(list->subs[i], f);
             }
         }
         ws_chain_forget_shared(loop);
         ws_frames_unref(f);
     }
-    room->visiting--;
-    forms_free(&forms);
+    list->visiting--;
+    deliver_forms_free(&forms);
 }
 
 void ws_deliver_now(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_event_kind kind,
@@ -244,50 +245,4 @@ void ws_deliver_now(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_event_kind
         deliver_to_all(h, loop, ch, kind, m);
     }
     ws_sub_list_compact(ws_sub_list_of(loop, ch));
-}
-
-/* ---- From other threads ---- */
-
-typedef struct delivery {
-    ws_task task;
-    ws_channels *h;
-    ws_channel *ch;
-    ws_event_kind kind;
-    ws_message *m;
-} delivery;
-
-static void do_deliver(ws_loop *loop, ws_task *task)
-{
-    delivery *d = (delivery *)task;
-    __atomic_sub_fetch(&d->h->halls[loop->index].waiting, ws_message_cost(d->m), __ATOMIC_RELAXED);
-    if (d->kind == WS_EVENT_MESSAGE && d->ch->kept) {
-        ws_deliver_in_order(d->h, loop, d->ch, d->m);
-    }
-    else {
-        ws_deliver_now(d->h, loop, d->ch, d->kind, d->m, NULL);
-    }
-    ws_channel_unref(d->h, d->ch);
-    ws_message_unref(d->m);
-    free(d);
-}
-
-int ws_deliver(ws_channels *h, unsigned loop, ws_channel *ch, ws_event_kind kind, ws_message *m)
-{
-    delivery *d = ws_task_new(sizeof(*d), do_deliver);
-    if (!d) {
-        return -1;
-    }
-    d->h = h;
-    d->ch = ws_channel_ref(h, ch);
-    d->kind = kind;
-    d->m = ws_message_ref(m);
-    __atomic_add_fetch(&h->halls[loop].waiting, ws_message_cost(m), __ATOMIC_RELAXED);
-    if (ws_loop_post(&h->options.engine->loops[loop], &d->task) < 0) {
-        __atomic_sub_fetch(&h->halls[loop].waiting, ws_message_cost(m), __ATOMIC_RELAXED);
-        ws_channel_unref(h, ch);
-        ws_message_unref(m);
-        free(d);
-        return -1;
-    }
-    return 0;
 }

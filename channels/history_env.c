@@ -38,10 +38,10 @@ struct ws_history_env {
     ino_t inode;
 };
 
-static void say(const ws_history_env *m, ws_log_level level, const char *format, ...)
+static void env_say(const ws_history_env *m, ws_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-static void say(const ws_history_env *m, ws_log_level level, const char *format, ...)
+static void env_say(const ws_history_env *m, ws_log_level level, const char *format, ...)
 {
     char text[512];
     va_list args;
@@ -51,7 +51,7 @@ static void say(const ws_history_env *m, ws_log_level level, const char *format,
     m->options.log(level, text);
 }
 
-static int is_damage(int rc)
+static int env_is_damage(int rc)
 {
     switch (rc) {
     case MDB_CORRUPTED:
@@ -65,7 +65,7 @@ static int is_damage(int rc)
     return 0;
 }
 
-static void init(ws_history_env *m, const ws_history_env_options *options, apr_pool_t *pool)
+static void env_init(ws_history_env *m, const ws_history_env_options *options, apr_pool_t *pool)
 {
     m->options = *options;
     m->data = apr_pstrcat(pool, options->directory, "/data.mdb", NULL);
@@ -75,13 +75,13 @@ static void init(ws_history_env *m, const ws_history_env_options *options, apr_p
 
 /* ---- Opening ---- */
 
-static int replaced(const ws_history_env *m)
+static int env_replaced(const ws_history_env *m)
 {
     struct stat there;
     return stat(m->data, &there) < 0 || there.st_ino != m->inode || there.st_dev != m->device;
 }
 
-static void close_env(ws_history_env *m)
+static void env_close_env(ws_history_env *m)
 {
     if (m->env) {
         mdb_env_close(m->env);
@@ -91,7 +91,7 @@ static void close_env(ws_history_env *m)
 
 /* Data and LMDB's lock belong together: nobody opens one of them while somebody exchanges both.
  * @return what close(2) ends, -1 for an error */
-static int lock_directory(const ws_history_env *m)
+static int env_lock_directory(const ws_history_env *m)
 {
     int fd = open(m->options.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0 && flock(fd, LOCK_EX) < 0) {
@@ -102,17 +102,17 @@ static int lock_directory(const ws_history_env *m)
 }
 
 /* Take the file away from under its name, unless somebody else has done so. Those who use it notice. */
-static void set_aside(ws_history_env *m, ino_t inode, const char *why)
+static void env_set_aside(ws_history_env *m, ino_t inode, const char *why)
 {
     struct stat there;
-    int fd = lock_directory(m);
+    int fd = env_lock_directory(m);
     if (fd >= 0 && stat(m->data, &there) == 0 && there.st_ino == inode) {
         unlink(m->lock_file);
         if (rename(m->data, m->damaged) < 0) {
             unlink(m->data);
         }
-        say(m, WS_LOG_ERROR, "history: %s was damaged (%s): set aside as %s, a new one begins",
-            m->data, why, m->damaged);
+        env_say(m, WS_LOG_ERROR, "history: %s was damaged (%s): set aside as %s, a new one begins",
+                m->data, why, m->damaged);
     }
     if (fd >= 0) {
         close(fd);
@@ -120,13 +120,13 @@ static void set_aside(ws_history_env *m, ino_t inode, const char *why)
 }
 
 /* LMDB aborts the process behind this. The next one is not to meet the same. */
-static void failed_assertion(MDB_env *env, const char *why)
+static void env_failed_assertion(MDB_env *env, const char *why)
 {
     ws_history_env *m = mdb_env_get_userctx(env);
-    set_aside(m, m->inode, why);
+    env_set_aside(m, m->inode, why);
 }
 
-static int open_bases(ws_history_env *m)
+static int env_open_bases(ws_history_env *m)
 {
     MDB_txn *txn;
     int rc = mdb_txn_begin(m->env, NULL, 0, &txn);
@@ -143,10 +143,10 @@ static int open_bases(ws_history_env *m)
     return mdb_txn_commit(txn);
 }
 
-static int try_open(ws_history_env *m)
+static int env_try_open(ws_history_env *m)
 {
     struct stat there;
-    int fd, rc, directory = lock_directory(m);
+    int fd, rc, directory = env_lock_directory(m);
 
     if (directory < 0) {
         return errno;
@@ -157,7 +157,7 @@ static int try_open(ws_history_env *m)
         return rc;
     }
     mdb_env_set_userctx(m->env, m);
-    mdb_env_set_assert(m->env, failed_assertion);
+    mdb_env_set_assert(m->env, env_failed_assertion);
     mdb_env_set_maxdbs(m->env, WS_HISTORY_ENV_BASES);
     mdb_env_set_maxreaders(m->env, READERS_MAX);
     mdb_env_set_mapsize(m->env, m->options.size);
@@ -169,30 +169,30 @@ static int try_open(ws_history_env *m)
         m->inode = there.st_ino;
         m->device = there.st_dev;
         mdb_reader_check(m->env, NULL);
-        rc = open_bases(m);
+        rc = env_open_bases(m);
     }
     if (rc) {
-        close_env(m);
+        env_close_env(m);
     }
     close(directory);
     return rc;
 }
 
-static int open_env(ws_history_env *m)
+static int env_open_env(ws_history_env *m)
 {
     int rc = MDB_PANIC;
     for (int i = 0; i < 3; i++) {
         struct stat before;
         ino_t inode = stat(m->data, &before) == 0 ? before.st_ino : 0;
-        rc = try_open(m);
-        if (is_damage(rc)) {
+        rc = env_try_open(m);
+        if (env_is_damage(rc)) {
             if (inode) {
-                set_aside(m, inode, mdb_strerror(rc));
+                env_set_aside(m, inode, mdb_strerror(rc));
             }
             continue;
         }
-        if (!rc && replaced(m)) { /* between our open and now */
-            close_env(m);
+        if (!rc && env_replaced(m)) { /* between our open and now */
+            env_close_env(m);
             continue;
         }
         break;
@@ -207,12 +207,12 @@ apr_status_t ws_history_env_open(ws_history_env **lmdb, const ws_history_env_opt
     apr_status_t rv;
     int rc;
 
-    init(m, options, pool);
+    env_init(m, options, pool);
     if ((rv = apr_thread_rwlock_create(&m->lock, pool)) != APR_SUCCESS) {
         return rv;
     }
-    if ((rc = open_env(m))) {
-        say(m, WS_LOG_ERROR, "history: %s cannot be opened: %s", m->data, mdb_strerror(rc));
+    if ((rc = env_open_env(m))) {
+        env_say(m, WS_LOG_ERROR, "history: %s cannot be opened: %s", m->data, mdb_strerror(rc));
         return rc > 0 ? rc : APR_EGENERAL;
     }
     *lmdb = m;
@@ -221,18 +221,18 @@ apr_status_t ws_history_env_open(ws_history_env **lmdb, const ws_history_env_opt
 
 void ws_history_env_close(ws_history_env *m)
 {
-    close_env(m);
+    env_close_env(m);
     apr_thread_rwlock_destroy(m->lock);
 }
 
 /* Another file is there, or its map has grown. */
-static int open_again(ws_history_env *m, int even_if_the_same)
+static int env_open_again(ws_history_env *m, int even_if_the_same)
 {
     int rc = 0;
     apr_thread_rwlock_wrlock(m->lock);
-    if (!m->env || even_if_the_same || replaced(m)) {
-        close_env(m);
-        rc = open_env(m);
+    if (!m->env || even_if_the_same || env_replaced(m)) {
+        env_close_env(m);
+        rc = env_open_env(m);
     }
     apr_thread_rwlock_unlock(m->lock);
     return rc;
@@ -247,7 +247,7 @@ int ws_history_env_begin(ws_history_env *m, int write, MDB_txn **txn)
     *txn = NULL;
     for (int i = 0; i < 3; i++) {
         apr_thread_rwlock_rdlock(m->lock);
-        if (m->env && !replaced(m)) {
+        if (m->env && !env_replaced(m)) {
             rc = mdb_txn_begin(m->env, NULL, write ? 0 : MDB_RDONLY, txn);
             if (!rc) {
                 return 0; /* and holds the lock until ws_history_env_end() */
@@ -258,7 +258,7 @@ int ws_history_env_begin(ws_history_env *m, int write, MDB_txn **txn)
             }
             apr_thread_rwlock_unlock(m->lock);
             if (rc == MDB_MAP_RESIZED) { /* by a process that was configured otherwise */
-                rc = open_again(m, 1);
+                rc = env_open_again(m, 1);
             }
             else if (rc != MDB_READERS_FULL) {
                 break;
@@ -266,7 +266,7 @@ int ws_history_env_begin(ws_history_env *m, int write, MDB_txn **txn)
         }
         else {
             apr_thread_rwlock_unlock(m->lock);
-            rc = open_again(m, 0);
+            rc = env_open_again(m, 0);
         }
         if (rc && rc != MDB_READERS_FULL) {
             break;
@@ -277,7 +277,7 @@ int ws_history_env_begin(ws_history_env *m, int write, MDB_txn **txn)
     }
     now = apr_time_now();
     if (now - __atomic_exchange_n(&m->said, now, __ATOMIC_RELAXED) > apr_time_from_sec(1)) {
-        say(m, WS_LOG_ERROR, "history: %s cannot be used: %s", m->data, mdb_strerror(rc));
+        env_say(m, WS_LOG_ERROR, "history: %s cannot be used: %s", m->data, mdb_strerror(rc));
     }
     return rc;
 }
@@ -297,9 +297,9 @@ int ws_history_env_end(ws_history_env *m, MDB_txn *txn, int rc)
         rc = mdb_txn_commit(txn);
     }
     apr_thread_rwlock_unlock(m->lock);
-    if (is_damage(rc)) {
-        set_aside(m, inode, mdb_strerror(rc));
-        open_again(m, 0);
+    if (env_is_damage(rc)) {
+        env_set_aside(m, inode, mdb_strerror(rc));
+        env_open_again(m, 0);
     }
     return rc;
 }
@@ -316,10 +316,10 @@ void ws_history_env_forget_the_dead(ws_history_env *m)
 /* ---- Inspecting, in a process of its own ---- */
 
 /* Read every byte. @return 0, or LMDB's error; if it returns at all */
-static int read_through(ws_history_env *m)
+static int env_read_through(ws_history_env *m)
 {
     MDB_txn *txn;
-    int rc = try_open(m);
+    int rc = env_try_open(m);
 
     if (rc || (rc = mdb_txn_begin(m->env, NULL, MDB_RDONLY, &txn))) {
         return rc;
@@ -343,7 +343,7 @@ static int read_through(ws_history_env *m)
 }
 
 /* @return what waitpid says of a process that does what fn says, -1 if there is none */
-static int in_a_process(int (*fn)(ws_history_env *m), ws_history_env *m)
+static int env_in_a_process(int (*fn)(ws_history_env *m), ws_history_env *m)
 {
     int status;
     pid_t pid = fork();
@@ -359,27 +359,27 @@ static int in_a_process(int (*fn)(ws_history_env *m), ws_history_env *m)
 }
 
 /* LMDB's errors are negative, the system's positive: only the former are damage. */
-static int verdict(ws_history_env *m)
+static int env_verdict(ws_history_env *m)
 {
-    int rc = read_through(m);
-    return is_damage(rc) ? SET_ASIDE : rc ? HOPELESS : IN_ORDER;
+    int rc = env_read_through(m);
+    return env_is_damage(rc) ? SET_ASIDE : rc ? HOPELESS : IN_ORDER;
 }
 
-static int inspect(ws_history_env *m)
+static int env_inspect(ws_history_env *m)
 {
     struct stat there;
     int status;
     if (stat(m->data, &there) < 0) {
         return errno == ENOENT ? IN_ORDER : HOPELESS;
     }
-    status = in_a_process(verdict, m);
+    status = env_in_a_process(env_verdict, m);
     /* What catches the signal, a sanitizer say, ends the process with a status of its own. */
     if (status >= 0 && (WIFSIGNALED(status) || WEXITSTATUS(status) > HOPELESS)) {
-        set_aside(m, there.st_ino, "it cannot be read");
+        env_set_aside(m, there.st_ino, "it cannot be read");
         return SET_ASIDE;
     }
     if (status >= 0 && WEXITSTATUS(status) == SET_ASIDE) {
-        set_aside(m, there.st_ino, "its pages make no sense");
+        env_set_aside(m, there.st_ino, "its pages make no sense");
         return SET_ASIDE;
     }
     return status < 0 ? HOPELESS : WEXITSTATUS(status);
@@ -388,13 +388,13 @@ static int inspect(ws_history_env *m)
 static uid_t as_user;
 static gid_t as_group;
 
-static int inspect_as_user(ws_history_env *m)
+static int env_inspect_as_user(ws_history_env *m)
 {
     if ((as_group && (setgroups(1, &as_group) < 0 || setgid(as_group) < 0))
         || (as_user && setuid(as_user) < 0)) {
         return HOPELESS;
     }
-    return inspect(m);
+    return env_inspect(m);
 }
 
 apr_status_t ws_history_env_inspect(const ws_history_env_options *options, uid_t uid, gid_t gid)
@@ -406,12 +406,12 @@ apr_status_t ws_history_env_inspect(const ws_history_env_options *options, uid_t
     if (apr_pool_create_unmanaged(&pool) != APR_SUCCESS) {
         return APR_ENOMEM;
     }
-    init(&m, options, pool);
+    env_init(&m, options, pool);
     as_user = uid;
     as_group = gid;
-    status = in_a_process(inspect_as_user, &m);
+    status = env_in_a_process(env_inspect_as_user, &m);
     if (status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) == HOPELESS) {
-        say(&m, WS_LOG_ERROR, "history: %s cannot be used: look at its owner and mode", m.data);
+        env_say(&m, WS_LOG_ERROR, "history: %s cannot be used: look at its owner and mode", m.data);
         apr_pool_destroy(pool);
         return APR_EGENERAL;
     }

@@ -57,19 +57,19 @@ const ws_keep *ws_history_rule_of(const ws_history_rule *rules, unsigned count, 
     return NULL;
 }
 
-static const ws_keep *keep_of(const store *s, const char *channel)
+static const ws_keep *lmdb_keep_of(const store *s, const char *channel)
 {
     return ws_history_rule_of(s->options.rules, s->options.rule_count, channel);
 }
 
-static int keeps(ws_history *h, const char *channel)
+static int lmdb_keeps(ws_history *h, const char *channel)
 {
-    return keep_of((store *)h, channel) != NULL;
+    return lmdb_keep_of((store *)h, channel) != NULL;
 }
 
 /* ---- Writing ---- */
 
-static apr_status_t do_job(ws_change *c, job *j)
+static apr_status_t lmdb_do_job(ws_change *c, job *j)
 {
     return !j->m                   ? ws_change_clear(c, j->channel)
            : ws_message_take(j->m) ? ws_change_append(c, j->m, j->keep, &j->at)
@@ -77,7 +77,7 @@ static apr_status_t do_job(ws_change *c, job *j)
 }
 
 /* @return how it ended; with anything but APR_SUCCESS nothing has happened */
-static apr_status_t do_jobs(store *s, job *first, const job *end, unsigned harder)
+static apr_status_t lmdb_do_jobs(store *s, job *first, const job *end, unsigned harder)
 {
     ws_change *c;
     apr_status_t rv = ws_change_begin(s->records, harder, &c);
@@ -85,24 +85,24 @@ static apr_status_t do_jobs(store *s, job *first, const job *end, unsigned harde
         return rv;
     }
     for (job *j = first; j != end; j = j->next) {
-        j->status = do_job(c, j);
+        j->status = lmdb_do_job(c, j);
     }
     return ws_change_end(c);
 }
 
 /* One that failed among others is tried alone, so that it fails alone. */
-static void do_one(store *s, job *j)
+static void lmdb_do_one(store *s, job *j)
 {
     apr_status_t rv = APR_ENOSPC;
     for (unsigned harder = 0; rv == APR_ENOSPC && harder <= WS_CHANGE_HARDEST; harder++) {
-        rv = do_jobs(s, j, j->next, harder);
+        rv = lmdb_do_jobs(s, j, j->next, harder);
     }
     if (rv != APR_SUCCESS) {
         j->status = rv;
     }
 }
 
-static void answer(job *j)
+static void lmdb_answer(job *j)
 {
     if (j->m) {
         j->append_done(j->arg, j->status, j->at);
@@ -114,27 +114,27 @@ static void answer(job *j)
     free(j);
 }
 
-static void write_jobs(store *s, job *first)
+static void lmdb_write_jobs(store *s, job *first)
 {
     while (first) {
         job *end = first;
         for (unsigned n = 0; end && n < BATCH; n++) {
             end = end->next;
         }
-        if (do_jobs(s, first, end, 0) != APR_SUCCESS) {
+        if (lmdb_do_jobs(s, first, end, 0) != APR_SUCCESS) {
             for (job *j = first; j != end; j = j->next) {
-                do_one(s, j);
+                lmdb_do_one(s, j);
             }
         }
         while (first != end) {
             job *j = first;
             first = j->next;
-            answer(j);
+            lmdb_answer(j);
         }
     }
 }
 
-static void *APR_THREAD_FUNC run(apr_thread_t *self, void *arg)
+static void *APR_THREAD_FUNC lmdb_run(apr_thread_t *self, void *arg)
 {
     store *s = arg;
     (void)self;
@@ -146,7 +146,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *self, void *arg)
             s->last = &s->first;
             s->waiting = 0;
             apr_thread_mutex_unlock(s->lock);
-            write_jobs(s, jobs);
+            lmdb_write_jobs(s, jobs);
             apr_thread_mutex_lock(s->lock);
         }
         else if (s->stop) {
@@ -161,7 +161,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *self, void *arg)
 }
 
 /* @return 0, or -1 when too much waits already */
-static int give(store *s, job *j, apr_size_t cost)
+static int lmdb_give(store *s, job *j, apr_size_t cost)
 {
     int full;
     apr_thread_mutex_lock(s->lock);
@@ -176,10 +176,10 @@ static int give(store *s, job *j, apr_size_t cost)
     return full ? -1 : 0;
 }
 
-static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void *arg)
+static ws_status lmdb_append(ws_history *h, ws_message *m, ws_append_done done, void *arg)
 {
     store *s = (store *)h;
-    const ws_keep *keep = keep_of(s, m->channel);
+    const ws_keep *keep = lmdb_keep_of(s, m->channel);
     job *j = calloc(1, sizeof(*j));
     if (!j) {
         return WS_FULL;
@@ -190,10 +190,10 @@ static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void 
     j->keep = keep;
     if (!keep) { /* nobody asks for that; it is told that there is no position */
         j->status = APR_EINVAL;
-        answer(j);
+        lmdb_answer(j);
         return WS_QUEUED;
     }
-    if (give(s, j, ws_message_cost(m)) < 0) {
+    if (lmdb_give(s, j, ws_message_cost(m)) < 0) {
         ws_message_unref(m);
         free(j);
         return WS_FULL;
@@ -201,7 +201,7 @@ static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void 
     return WS_QUEUED;
 }
 
-static void clear(ws_history *h, const char *channel, ws_clear_done done, void *arg)
+static void lmdb_clear(ws_history *h, const char *channel, ws_clear_done done, void *arg)
 {
     apr_size_t len = strlen(channel) + 1;
     job *j = calloc(1, sizeof(*j) + len);
@@ -210,7 +210,7 @@ static void clear(ws_history *h, const char *channel, ws_clear_done done, void *
         j->clear_done = done;
         j->arg = arg;
     }
-    if (!j || give((store *)h, j, 0) < 0) {
+    if (!j || lmdb_give((store *)h, j, 0) < 0) {
         free(j);
         done(arg, APR_ENOMEM);
     }
@@ -227,7 +227,7 @@ typedef struct page {
     int more, gap;
 } page;
 
-static int add_to_page(const ws_past *past, void *arg)
+static int lmdb_add_to_page(const ws_past *past, void *arg)
 {
     page *p = arg;
     ws_message *m;
@@ -261,16 +261,16 @@ static int add_to_page(const ws_past *past, void *arg)
     return 0;
 }
 
-static void read_channel(ws_history *h, const char *channel, ws_position after, unsigned max,
-                         ws_read_done done, void *arg)
+static void lmdb_read_channel(ws_history *h, const char *channel, ws_position after, unsigned max,
+                              ws_read_done done, void *arg)
 {
     store *s = (store *)h;
     page p = {.channel = channel, .max = max};
     ws_history_page result = {.status = APR_SUCCESS};
     ws_span span;
 
-    result.status =
-        ws_history_records_read(s->records, channel, after, max ? add_to_page : NULL, &p, &span);
+    result.status = ws_history_records_read(s->records, channel, after,
+                                            max ? lmdb_add_to_page : NULL, &p, &span);
     if (result.status == APR_SUCCESS) {
         result.status = p.status;
     }
@@ -294,7 +294,7 @@ apr_status_t ws_history_lmdb_create(ws_history **h, const ws_history_lmdb_option
     store *s = apr_pcalloc(pool, sizeof(*s));
     apr_status_t rv;
 
-    s->base = (ws_history){"lmdb", keeps, append, read_channel, clear, 0};
+    s->base = (ws_history){"lmdb", lmdb_keeps, lmdb_append, lmdb_read_channel, lmdb_clear, 0};
     s->options = *options;
     s->options.queue = options->queue ? options->queue : QUEUE_DEFAULT;
     s->last = &s->first;
@@ -305,7 +305,7 @@ apr_status_t ws_history_lmdb_create(ws_history **h, const ws_history_lmdb_option
                != APR_SUCCESS) {
         return rv;
     }
-    if ((rv = ws_thread_create(&s->thread, run, s, pool)) != APR_SUCCESS) {
+    if ((rv = ws_thread_create(&s->thread, lmdb_run, s, pool)) != APR_SUCCESS) {
         ws_history_records_close(s->records);
         return rv;
     }

@@ -81,14 +81,14 @@ typedef struct pair_key {
     unsigned char bytes[16];
 } pair_key;
 
-static void put_be(unsigned char *to, apr_uint64_t n)
+static void records_put_be(unsigned char *to, apr_uint64_t n)
 {
     for (int i = 7; i >= 0; i--, n >>= 8) {
         to[i] = (unsigned char)n;
     }
 }
 
-static apr_uint64_t get_be(const unsigned char *from)
+static apr_uint64_t records_get_be(const unsigned char *from)
 {
     apr_uint64_t n = 0;
     for (int i = 0; i < 8; i++) {
@@ -97,37 +97,37 @@ static apr_uint64_t get_be(const unsigned char *from)
     return n;
 }
 
-static MDB_val message_key(pair_key *k, apr_uint64_t id, apr_uint64_t offset)
+static MDB_val records_message_key(pair_key *k, apr_uint64_t id, apr_uint64_t offset)
 {
-    put_be(k->bytes, id);
-    put_be(k->bytes + 8, offset);
+    records_put_be(k->bytes, id);
+    records_put_be(k->bytes + 8, offset);
     return (MDB_val){sizeof(k->bytes), k->bytes};
 }
 
-static MDB_val number_key(pair_key *k, apr_uint64_t n)
+static MDB_val records_number_key(pair_key *k, apr_uint64_t n)
 {
-    put_be(k->bytes, n);
+    records_put_be(k->bytes, n);
     return (MDB_val){8, k->bytes};
 }
 
-static MDB_val text_val(const char *text)
+static MDB_val records_text_val(const char *text)
 {
     return (MDB_val){strlen(text), (char *)text};
 }
 
-static apr_uint64_t cost_of_message(apr_size_t len)
+static apr_uint64_t records_cost_of_message(apr_size_t len)
 {
     return COST + (len < PAGE / 3 ? len : (len / PAGE + 2) * PAGE);
 }
 
-static apr_uint64_t cost_of_channel(apr_size_t name_len)
+static apr_uint64_t records_cost_of_channel(apr_size_t name_len)
 {
     return COST + 2 * name_len;
 }
 
 /* Read a record of a fixed size. @return 0, MDB_NOTFOUND, or an error */
-static int get(ws_history_records *h, MDB_txn *txn, unsigned base, MDB_val key, void *record,
-               size_t size)
+static int records_get(ws_history_records *h, MDB_txn *txn, unsigned base, MDB_val key,
+                       void *record, size_t size)
 {
     MDB_val value;
     int rc = mdb_get(txn, ws_history_env_base(h->lmdb, base), &key, &value);
@@ -140,24 +140,25 @@ static int get(ws_history_records *h, MDB_txn *txn, unsigned base, MDB_val key, 
     return rc;
 }
 
-static int put(change *c, unsigned base, MDB_val key, const void *record, size_t size,
-               unsigned flags)
+static int records_put(change *c, unsigned base, MDB_val key, const void *record, size_t size,
+                       unsigned flags)
 {
     MDB_val value = {size, (void *)record};
     return mdb_put(c->txn, ws_history_env_base(c->h->lmdb, base), &key, &value, flags);
 }
 
-static int del(change *c, unsigned base, MDB_val key)
+static int records_del(change *c, unsigned base, MDB_val key)
 {
     int rc = mdb_del(c->txn, ws_history_env_base(c->h->lmdb, base), &key, NULL);
     return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
 }
 
 /* The oldest message of a channel. @return 0, MDB_NOTFOUND, or an error */
-static int first_message(MDB_cursor *cursor, apr_uint64_t id, apr_uint64_t *offset, MDB_val *value)
+static int records_first_message(MDB_cursor *cursor, apr_uint64_t id, apr_uint64_t *offset,
+                                 MDB_val *value)
 {
     pair_key k;
-    MDB_val key = message_key(&k, id, 0);
+    MDB_val key = records_message_key(&k, id, 0);
     int rc = mdb_cursor_get(cursor, &key, value, MDB_SET_RANGE);
     if (rc) {
         return rc;
@@ -165,15 +166,15 @@ static int first_message(MDB_cursor *cursor, apr_uint64_t id, apr_uint64_t *offs
     if (key.mv_size != sizeof(k) || value->mv_size < sizeof(message_head)) {
         return MDB_CORRUPTED;
     }
-    *offset = get_be((unsigned char *)key.mv_data + 8);
-    return get_be(key.mv_data) == id ? 0 : MDB_NOTFOUND;
+    *offset = records_get_be((unsigned char *)key.mv_data + 8);
+    return records_get_be(key.mv_data) == id ? 0 : MDB_NOTFOUND;
 }
 
 /* ---- Changes ---- */
 
-static int load_totals(ws_history_records *h, MDB_txn *txn, apr_time_t now, totals *t)
+static int records_load_totals(ws_history_records *h, MDB_txn *txn, apr_time_t now, totals *t)
 {
-    int rc = get(h, txn, TOTALS, text_val("totals"), t, sizeof(*t));
+    int rc = records_get(h, txn, TOTALS, records_text_val("totals"), t, sizeof(*t));
     if (rc == MDB_NOTFOUND) {
         memset(t, 0, sizeof(*t));
         t->lost = t->epoch = (apr_uint64_t)now;
@@ -182,14 +183,15 @@ static int load_totals(ws_history_records *h, MDB_txn *txn, apr_time_t now, tota
     return rc;
 }
 
-static int add_turn(change *c, const turn *t)
+static int records_add_turn(change *c, const turn *t)
 {
     pair_key k;
-    return put(c, ORDER, number_key(&k, ++c->totals.turn), t, sizeof(*t), MDB_APPEND);
+    return records_put(c, ORDER, records_number_key(&k, ++c->totals.turn), t, sizeof(*t),
+                       MDB_APPEND);
 }
 
 /* Forget the oldest message of a channel, and its turn. */
-static int drop_first(change *c, apr_uint64_t id)
+static int records_drop_first(change *c, apr_uint64_t id)
 {
     MDB_cursor *cursor;
     message_head head;
@@ -201,34 +203,34 @@ static int drop_first(change *c, apr_uint64_t id)
     if (rc) {
         return rc;
     }
-    if (!(rc = first_message(cursor, id, &offset, &value))) {
+    if (!(rc = records_first_message(cursor, id, &offset, &value))) {
         memcpy(&head, value.mv_data, sizeof(head));
-        c->totals.cost -= cost_of_message(value.mv_size - sizeof(head));
+        c->totals.cost -= records_cost_of_message(value.mv_size - sizeof(head));
         rc = mdb_cursor_del(cursor, 0);
     }
-    if (!rc && !(rc = del(c, ORDER, number_key(&k, head.turn)))
-        && (rc = first_message(cursor, id, &next, &value)) == MDB_NOTFOUND) {
+    if (!rc && !(rc = records_del(c, ORDER, records_number_key(&k, head.turn)))
+        && (rc = records_first_message(cursor, id, &next, &value)) == MDB_NOTFOUND) {
         turn t = {.id = id, .expires = c->now + REMEMBERED, .next = offset + 1};
-        rc = add_turn(c, &t);
+        rc = records_add_turn(c, &t);
     }
     mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
 }
 
 /* No position is ever given twice, whatever the system's clock does. */
-static apr_uint64_t next_epoch(change *c)
+static apr_uint64_t records_next_epoch(change *c)
 {
     apr_uint64_t now = (apr_uint64_t)c->now;
     return c->totals.epoch = now > c->totals.epoch ? now : c->totals.epoch + 1;
 }
 
 /* The end of a channel's time, if it is still as it was. */
-static int forget_channel(change *c, const turn *t)
+static int records_forget_channel(change *c, const turn *t)
 {
     char name[WS_CHANNEL_MAX + 1];
     channel ch;
     pair_key k;
-    MDB_val value, key = number_key(&k, t->id);
+    MDB_val value, key = records_number_key(&k, t->id);
     int rc = mdb_get(c->txn, ws_history_env_base(c->h->lmdb, NAMES), &key, &value);
 
     if (rc || value.mv_size >= sizeof(name)) {
@@ -236,20 +238,20 @@ static int forget_channel(change *c, const turn *t)
     }
     memcpy(name, value.mv_data, value.mv_size);
     name[value.mv_size] = '\0';
-    if ((rc = get(c->h, c->txn, CHANNELS, text_val(name), &ch, sizeof(ch)))) {
+    if ((rc = records_get(c->h, c->txn, CHANNELS, records_text_val(name), &ch, sizeof(ch)))) {
         return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
     }
     if (ch.next != t->next) {
         return 0;
     }
-    c->totals.cost -= cost_of_channel(strlen(name));
-    c->totals.lost = next_epoch(c);
-    rc = del(c, CHANNELS, text_val(name));
-    return rc ? rc : del(c, NAMES, key);
+    c->totals.cost -= records_cost_of_channel(strlen(name));
+    c->totals.lost = records_next_epoch(c);
+    rc = records_del(c, CHANNELS, records_text_val(name));
+    return rc ? rc : records_del(c, NAMES, key);
 }
 
 /* Look at the oldest turn, and end it if it is over, or has to be. *done: there is no other such. */
-static int end_turn(change *c, int has_to_be, int *done)
+static int records_end_turn(change *c, int has_to_be, int *done)
 {
     MDB_cursor *cursor;
     MDB_val key, value;
@@ -275,37 +277,37 @@ static int end_turn(change *c, int has_to_be, int *done)
     if (rc || *done) {
         return rc == MDB_NOTFOUND ? 0 : rc;
     }
-    return t.offset ? drop_first(c, t.id) : forget_channel(c, &t);
+    return t.offset ? records_drop_first(c, t.id) : records_forget_channel(c, &t);
 }
 
 /* Make room for so much. */
-static int make_room(change *c, apr_uint64_t cost)
+static int records_make_room(change *c, apr_uint64_t cost)
 {
     int rc = 0, done = 0;
     while (!rc && !done && c->totals.cost + cost > c->most) {
-        rc = end_turn(c, 1, &done);
+        rc = records_end_turn(c, 1, &done);
     }
     done = 0;
     for (int i = 0; i < SWEEP && !rc && !done; i++) {
-        rc = end_turn(c, 0, &done);
+        rc = records_end_turn(c, 0, &done);
     }
     return rc;
 }
 
-static int new_channel(change *c, const char *name, channel *ch)
+static int records_new_channel(change *c, const char *name, channel *ch)
 {
     pair_key k;
     int rc;
     ch->id = ++c->totals.id;
-    ch->epoch = next_epoch(c);
+    ch->epoch = records_next_epoch(c);
     ch->next = 1;
-    c->totals.cost += cost_of_channel(strlen(name));
-    rc = put(c, NAMES, number_key(&k, ch->id), name, strlen(name), 0);
+    c->totals.cost += records_cost_of_channel(strlen(name));
+    rc = records_put(c, NAMES, records_number_key(&k, ch->id), name, strlen(name), 0);
     return rc;
 }
 
 /* What is more than is to be kept of a channel. */
-static int trim(change *c, const channel *ch, const ws_keep *keep)
+static int records_trim(change *c, const channel *ch, const ws_keep *keep)
 {
     MDB_cursor *cursor = NULL;
     int rc = mdb_cursor_open(c->txn, ws_history_env_base(c->h->lmdb, MESSAGES), &cursor);
@@ -313,14 +315,14 @@ static int trim(change *c, const channel *ch, const ws_keep *keep)
         MDB_val value;
         message_head head;
         apr_uint64_t offset;
-        if ((rc = first_message(cursor, ch->id, &offset, &value))) {
+        if ((rc = records_first_message(cursor, ch->id, &offset, &value))) {
             break;
         }
         memcpy(&head, value.mv_data, sizeof(head));
         if (ch->next - offset <= keep->count && (!head.expires || head.expires > c->now)) {
             break;
         }
-        rc = drop_first(c, ch->id);
+        rc = records_drop_first(c, ch->id);
     }
     if (cursor) {
         mdb_cursor_close(cursor);
@@ -328,7 +330,8 @@ static int trim(change *c, const channel *ch, const ws_keep *keep)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-static int add_message(change *c, const channel *ch, const ws_keep *keep, const ws_message *m)
+static int records_add_message(change *c, const channel *ch, const ws_keep *keep,
+                               const ws_message *m)
 {
     message_head head = {.turn = c->totals.turn + 1,
                          .time = c->now,
@@ -338,7 +341,7 @@ static int add_message(change *c, const channel *ch, const ws_keep *keep, const 
                          .except = m->except};
     turn t = {.id = ch->id, .offset = ch->next, .expires = head.expires};
     pair_key k;
-    MDB_val key = message_key(&k, ch->id, ch->next), value = {sizeof(head) + m->len, NULL};
+    MDB_val key = records_message_key(&k, ch->id, ch->next), value = {sizeof(head) + m->len, NULL};
     int rc = mdb_put(c->txn, ws_history_env_base(c->h->lmdb, MESSAGES), &key, &value,
                      MDB_NOOVERWRITE | MDB_RESERVE);
     if (rc) {
@@ -346,11 +349,11 @@ static int add_message(change *c, const channel *ch, const ws_keep *keep, const 
     }
     memcpy(value.mv_data, &head, sizeof(head));
     memcpy((char *)value.mv_data + sizeof(head), m->data, m->len);
-    c->totals.cost += cost_of_message(m->len);
-    return add_turn(c, &t);
+    c->totals.cost += records_cost_of_message(m->len);
+    return records_add_turn(c, &t);
 }
 
-static apr_status_t status_of(int rc)
+static apr_status_t records_status_of(int rc)
 {
     return !rc ? APR_SUCCESS : rc == MDB_MAP_FULL ? APR_ENOSPC : rc > 0 ? rc : APR_EGENERAL;
 }
@@ -370,7 +373,7 @@ apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change *
     }
     if ((rc = ws_history_env_begin(h->lmdb, 1, &c->txn))) {
         free(c);
-        return status_of(rc);
+        return records_status_of(rc);
     }
     c->h = h;
     c->now = apr_time_now();
@@ -378,7 +381,7 @@ apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change *
     c->most = harder <= WS_CHANGE_HARDEST / 2
                   ? h->budget
                   : h->budget / WS_CHANGE_HARDEST * (WS_CHANGE_HARDEST + 1 - harder);
-    c->rc = load_totals(h, c->txn, c->now, &c->totals);
+    c->rc = records_load_totals(h, c->txn, c->now, &c->totals);
     *change = c;
     return APR_SUCCESS;
 }
@@ -386,26 +389,26 @@ apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change *
 apr_status_t ws_change_append(ws_change *c, const ws_message *m, const ws_keep *keep,
                               ws_position *at)
 {
-    apr_uint64_t room = cost_of_message(m->len) + cost_of_channel(m->channel_len);
+    apr_uint64_t room = records_cost_of_message(m->len) + records_cost_of_channel(m->channel_len);
     channel ch;
     int rc = c->rc;
     if (!rc && room > c->most) {
         return APR_ENOSPC;
     }
-    if (!rc && !(rc = make_room(c, room))) {
-        rc = get(c->h, c->txn, CHANNELS, text_val(m->channel), &ch, sizeof(ch));
+    if (!rc && !(rc = records_make_room(c, room))) {
+        rc = records_get(c->h, c->txn, CHANNELS, records_text_val(m->channel), &ch, sizeof(ch));
         if (rc == MDB_NOTFOUND) {
-            rc = new_channel(c, m->channel, &ch);
+            rc = records_new_channel(c, m->channel, &ch);
         }
     }
-    if (!rc && !(rc = add_message(c, &ch, keep, m))) {
+    if (!rc && !(rc = records_add_message(c, &ch, keep, m))) {
         *at = (ws_position){ch.epoch, ch.next++};
-        if (!(rc = put(c, CHANNELS, text_val(m->channel), &ch, sizeof(ch), 0))) {
-            rc = trim(c, &ch, keep);
+        if (!(rc = records_put(c, CHANNELS, records_text_val(m->channel), &ch, sizeof(ch), 0))) {
+            rc = records_trim(c, &ch, keep);
         }
     }
     c->rc = rc;
-    return status_of(rc);
+    return records_status_of(rc);
 }
 
 apr_status_t ws_change_clear(ws_change *c, const char *name)
@@ -413,27 +416,28 @@ apr_status_t ws_change_clear(ws_change *c, const char *name)
     const ws_keep nothing = {0, 0};
     channel ch;
     if (!c->rc) {
-        int rc = get(c->h, c->txn, CHANNELS, text_val(name), &ch, sizeof(ch));
-        c->rc = rc == MDB_NOTFOUND ? 0 : rc ? rc : trim(c, &ch, &nothing);
+        int rc = records_get(c->h, c->txn, CHANNELS, records_text_val(name), &ch, sizeof(ch));
+        c->rc = rc == MDB_NOTFOUND ? 0 : rc ? rc : records_trim(c, &ch, &nothing);
     }
-    return status_of(c->rc);
+    return records_status_of(c->rc);
 }
 
 apr_status_t ws_change_end(ws_change *c)
 {
     int rc = c->rc;
     if (!rc) {
-        rc = put(c, TOTALS, text_val("totals"), &c->totals, sizeof(c->totals), 0);
+        rc = records_put(c, TOTALS, records_text_val("totals"), &c->totals, sizeof(c->totals), 0);
     }
     rc = ws_history_env_end(c->h->lmdb, c->txn, rc);
     free(c);
-    return status_of(rc);
+    return records_status_of(rc);
 }
 
 /* ---- Reading ---- */
 
 /* Whether nothing is missing between a position and what is there from an offset on. */
-static int follows(ws_position after, const channel *ch, apr_uint64_t first, const totals *t)
+static int records_follows(ws_position after, const channel *ch, apr_uint64_t first,
+                           const totals *t)
 {
     if (after.epoch == ch->epoch) {
         return after.offset + 1 >= first && after.offset < ch->next;
@@ -443,11 +447,11 @@ static int follows(ws_position after, const channel *ch, apr_uint64_t first, con
            || (!after.offset && after.epoch < ch->epoch && t->lost <= after.epoch && first == 1);
 }
 
-static int give(MDB_cursor *cursor, const channel *ch, apr_uint64_t offset,
-                int (*fn)(const ws_past *past, void *arg), void *arg)
+static int records_give(MDB_cursor *cursor, const channel *ch, apr_uint64_t offset,
+                        int (*fn)(const ws_past *past, void *arg), void *arg)
 {
     pair_key k;
-    MDB_val value, key = message_key(&k, ch->id, offset);
+    MDB_val value, key = records_message_key(&k, ch->id, offset);
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET);
     for (; !rc; offset++) {
         message_head head;
@@ -471,10 +475,11 @@ static int give(MDB_cursor *cursor, const channel *ch, apr_uint64_t offset,
 }
 
 /* Pass over what is too old, but has not been swept yet. */
-static int first_of_age(MDB_cursor *cursor, const channel *ch, apr_time_t now, apr_uint64_t *first)
+static int records_first_of_age(MDB_cursor *cursor, const channel *ch, apr_time_t now,
+                                apr_uint64_t *first)
 {
     MDB_val key, value;
-    int rc = first_message(cursor, ch->id, first, &value);
+    int rc = records_first_message(cursor, ch->id, first, &value);
     for (; !rc; ++*first) {
         message_head head;
         if (value.mv_size < sizeof(head)) {
@@ -493,9 +498,9 @@ static int first_of_age(MDB_cursor *cursor, const channel *ch, apr_time_t now, a
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-static int read_channel(ws_history_records *h, MDB_txn *txn, const channel *ch, const totals *t,
-                        ws_position after, int (*fn)(const ws_past *past, void *arg), void *arg,
-                        ws_span *span)
+static int records_read_channel(ws_history_records *h, MDB_txn *txn, const channel *ch,
+                                const totals *t, ws_position after,
+                                int (*fn)(const ws_past *past, void *arg), void *arg, ws_span *span)
 {
     MDB_cursor *cursor;
     apr_uint64_t first, from;
@@ -503,13 +508,13 @@ static int read_channel(ws_history_records *h, MDB_txn *txn, const channel *ch, 
     if (rc) {
         return rc;
     }
-    if (!(rc = first_of_age(cursor, ch, apr_time_now(), &first))) {
+    if (!(rc = records_first_of_age(cursor, ch, apr_time_now(), &first))) {
         span->last = (ws_position){ch->epoch, ch->next - 1};
         span->count = ch->next - first;
-        span->gap = !follows(after, ch, first, t);
+        span->gap = !records_follows(after, ch, first, t);
         from = !span->gap && after.epoch == ch->epoch ? after.offset + 1 : first;
         if (fn && from < ch->next) {
-            rc = give(cursor, ch, from, fn, arg);
+            rc = records_give(cursor, ch, from, fn, arg);
         }
     }
     mdb_cursor_close(cursor);
@@ -528,12 +533,12 @@ apr_status_t ws_history_records_read(ws_history_records *h, const char *name, ws
 
     memset(span, 0, sizeof(*span));
     if (rc) {
-        return status_of(rc);
+        return records_status_of(rc);
     }
-    if (!(rc = load_totals(h, txn, now, &t))) {
-        rc = get(h, txn, CHANNELS, text_val(name), &ch, sizeof(ch));
+    if (!(rc = records_load_totals(h, txn, now, &t))) {
+        rc = records_get(h, txn, CHANNELS, records_text_val(name), &ch, sizeof(ch));
         if (!rc) {
-            rc = read_channel(h, txn, &ch, &t, after, fn, arg, span);
+            rc = records_read_channel(h, txn, &ch, &t, after, fn, arg, span);
         }
         else if (rc == MDB_NOTFOUND) {
             rc = 0;
@@ -542,13 +547,13 @@ apr_status_t ws_history_records_read(ws_history_records *h, const char *name, ws
         }
     }
     rc = ws_history_env_end(h->lmdb, txn, rc);
-    return status_of(rc);
+    return records_status_of(rc);
 }
 
 /* ---- Opening ---- */
 
-static ws_history_env_options options_of(const char *directory, apr_uint64_t size,
-                                         ws_history_env_log_fn *log)
+static ws_history_env_options records_options_of(const char *directory, apr_uint64_t size,
+                                                 ws_history_env_log_fn *log)
 {
     return (ws_history_env_options){
         .directory = directory, .size = size, .names = names, .log = log};
@@ -557,13 +562,13 @@ static ws_history_env_options options_of(const char *directory, apr_uint64_t siz
 apr_status_t ws_history_records_inspect(const char *directory, apr_uint64_t size,
                                         ws_history_env_log_fn *log, uid_t uid, gid_t gid)
 {
-    ws_history_env_options options = options_of(directory, size, log);
+    ws_history_env_options options = records_options_of(directory, size, log);
     return ws_history_env_inspect(&options, uid, gid);
 }
 
 /* From now on it is known that nothing was lost. Who opens a file that is known already changes nothing:
  * there may be no room for it, while somebody reads. */
-static apr_status_t begin_totals(ws_history_records *h)
+static apr_status_t records_begin_totals(ws_history_records *h)
 {
     totals t;
     MDB_txn *txn;
@@ -571,11 +576,11 @@ static apr_status_t begin_totals(ws_history_records *h)
     apr_status_t rv;
     int rc = ws_history_env_begin(h->lmdb, 0, &txn);
     if (!rc) {
-        rc = ws_history_env_end(h->lmdb, txn,
-                                get(h, txn, TOTALS, text_val("totals"), &t, sizeof(t)));
+        rc = ws_history_env_end(
+            h->lmdb, txn, records_get(h, txn, TOTALS, records_text_val("totals"), &t, sizeof(t)));
     }
     if (rc != MDB_NOTFOUND) {
-        return status_of(rc);
+        return records_status_of(rc);
     }
     rv = ws_change_begin(h, 0, &c);
     return rv == APR_SUCCESS ? ws_change_end(c) : rv;
@@ -585,14 +590,14 @@ apr_status_t ws_history_records_open(ws_history_records **h, const char *directo
                                      apr_uint64_t size, ws_history_env_log_fn *log,
                                      apr_pool_t *pool)
 {
-    ws_history_env_options options = options_of(apr_pstrdup(pool, directory), size, log);
+    ws_history_env_options options = records_options_of(apr_pstrdup(pool, directory), size, log);
     apr_status_t rv;
     *h = apr_pcalloc(pool, sizeof(**h));
     (*h)->budget = SHARE(size);
     if ((rv = ws_history_env_open(&(*h)->lmdb, &options, pool)) != APR_SUCCESS) {
         return rv;
     }
-    if ((rv = begin_totals(*h)) != APR_SUCCESS) {
+    if ((rv = records_begin_totals(*h)) != APR_SUCCESS) {
         ws_history_env_close((*h)->lmdb);
     }
     return rv;

@@ -10,7 +10,7 @@
 #include "protocol/utf8.h"
 
 /* What the path of a URL carries as it is, and no pattern has a meaning for. */
-static int allowed(unsigned char c)
+static int message_allowed(unsigned char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')
            || (c && strchr("-_.~:/@+=!", c));
@@ -22,7 +22,7 @@ int ws_channel_valid_len(const char *channel, apr_size_t len)
         return 0;
     }
     for (apr_size_t i = 0; i < len; i++) {
-        if (!allowed((unsigned char)channel[i])) {
+        if (!message_allowed((unsigned char)channel[i])) {
             return 0;
         }
     }
@@ -34,7 +34,7 @@ int ws_channel_valid(const char *channel)
     return channel && ws_channel_valid_len(channel, strlen(channel));
 }
 
-static int is_text(const char *data, apr_size_t len)
+static int message_is_text(const char *data, apr_size_t len)
 {
     return ws_utf8_check(WS_UTF8_START, (const unsigned char *)data, len) == WS_UTF8_START;
 }
@@ -46,12 +46,12 @@ apr_size_t ws_text_prefix(const char *text, apr_size_t len, apr_size_t max)
 
 int ws_message_valid(ws_type type, const char *data, apr_size_t len)
 {
-    return type == WS_BINARY || (type == WS_TEXT && is_text(data, len));
+    return type == WS_BINARY || (type == WS_TEXT && message_is_text(data, len));
 }
 
 int ws_member_valid(const char *data, apr_size_t len)
 {
-    return len <= WS_MEMBER_MAX && is_text(data, len);
+    return len <= WS_MEMBER_MAX && message_is_text(data, len);
 }
 
 apr_uint64_t ws_channel_hash(const char *channel, apr_size_t len)
@@ -64,7 +64,7 @@ const char *ws_member_split(const char *whole, apr_size_t len, apr_size_t *data_
     const char *nul = len ? memrchr(whole, 0, len) : NULL;
     if (!nul || !ws_member_valid(whole, (apr_size_t)(nul - whole))
         || whole + len - nul > WS_USER_MAX + 1
-        || !is_text(nul + 1, (apr_size_t)(whole + len - nul) - 1)) {
+        || !message_is_text(nul + 1, (apr_size_t)(whole + len - nul) - 1)) {
         return NULL;
     }
     *data_len = (apr_size_t)(nul - whole);
@@ -113,7 +113,7 @@ ws_message *ws_message_about(const char *channel, const char *whole, apr_size_t 
 
 enum { WAITS, TAKEN, WITHDRAWN };
 
-static apr_uint32_t decide(ws_message *m, apr_uint32_t fate)
+static apr_uint32_t message_decide(ws_message *m, apr_uint32_t fate)
 {
     apr_uint32_t waits = WAITS;
     __atomic_compare_exchange_n(&m->fate, &waits, fate, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
@@ -122,12 +122,12 @@ static apr_uint32_t decide(ws_message *m, apr_uint32_t fate)
 
 int ws_message_take(ws_message *m)
 {
-    return decide(m, TAKEN) == TAKEN;
+    return message_decide(m, TAKEN) == TAKEN;
 }
 
 int ws_message_withdraw(ws_message *m)
 {
-    return decide(m, WITHDRAWN) == WITHDRAWN;
+    return message_decide(m, WITHDRAWN) == WITHDRAWN;
 }
 
 ws_message *ws_message_ref(ws_message *m)

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static unsigned char *put(unsigned char *at, apr_uint64_t n, int bytes)
+static unsigned char *packet_put(unsigned char *at, apr_uint64_t n, int bytes)
 {
     while (bytes--) {
         *at++ = (unsigned char)(n >> 8 * bytes);
@@ -12,7 +12,7 @@ static unsigned char *put(unsigned char *at, apr_uint64_t n, int bytes)
     return at;
 }
 
-static apr_uint64_t get(const unsigned char **at, int bytes)
+static apr_uint64_t packet_get(const unsigned char **at, int bytes)
 {
     apr_uint64_t n = 0;
     while (bytes--) {
@@ -24,37 +24,37 @@ static apr_uint64_t get(const unsigned char **at, int bytes)
 apr_size_t ws_packet_head(const ws_packet *p, unsigned char out[static WS_PACKET_HEAD_MAX])
 {
     unsigned char *at = out;
-    at = put(at, WS_PACKET_VERSION, 1);
-    at = put(at, p->kind, 1);
-    at = put(at, p->type, 1);
-    at = put(at, p->flags, 1);
-    at = put(at, ws_packet_size(p), 4);
-    at = put(at, p->from.server, 8);
-    at = put(at, p->from.process, 4);
-    at = put(at, p->request, 4);
-    at = put(at, p->id, 8);
-    at = put(at, p->position.epoch, 8);
-    at = put(at, p->position.offset, 8);
-    at = put(at, p->channel_len, 1);
+    at = packet_put(at, WS_PACKET_VERSION, 1);
+    at = packet_put(at, p->kind, 1);
+    at = packet_put(at, p->type, 1);
+    at = packet_put(at, p->flags, 1);
+    at = packet_put(at, ws_packet_size(p), 4);
+    at = packet_put(at, p->from.server, 8);
+    at = packet_put(at, p->from.process, 4);
+    at = packet_put(at, p->request, 4);
+    at = packet_put(at, p->id, 8);
+    at = packet_put(at, p->position.epoch, 8);
+    at = packet_put(at, p->position.offset, 8);
+    at = packet_put(at, p->channel_len, 1);
     if (p->channel_len) {
         memcpy(at, p->channel, p->channel_len);
     }
     return WS_PACKET_HEAD + p->channel_len;
 }
 
-static int has_channel(const ws_packet *p)
+static int packet_has_channel(const ws_packet *p)
 {
     return ws_channel_valid_len(p->channel, p->channel_len);
 }
 
-static int has_message(const ws_packet *p)
+static int packet_has_message(const ws_packet *p)
 {
     return p->len <= WS_PUBLISH_MAX && ws_message_valid(p->type, p->data, p->len);
 }
 
 /* Whether a packet can be what its kind says. The members in HERE are checked one by one, where they are
  * read. */
-static int makes_sense(const ws_packet *p)
+static int packet_makes_sense(const ws_packet *p)
 {
     apr_size_t member_len;
     if (p->from.process > 0xFFFF) {
@@ -62,18 +62,19 @@ static int makes_sense(const ws_packet *p)
     }
     switch (p->kind) {
     case WS_PACKET_MESSAGE:
-        return has_channel(p) && has_message(p) && !p->position.epoch == !p->position.offset;
+        return packet_has_channel(p) && packet_has_message(p)
+               && !p->position.epoch == !p->position.offset;
     case WS_PACKET_BROADCAST:
-        return p->channel_len && has_message(p);
+        return p->channel_len && packet_has_message(p);
     case WS_PACKET_SEND:
-        return p->id && has_message(p);
+        return p->id && packet_has_message(p);
     case WS_PACKET_JOIN:
-        return has_channel(p) && p->id && ws_member_split(p->data, p->len, &member_len);
+        return packet_has_channel(p) && p->id && ws_member_split(p->data, p->len, &member_len);
     case WS_PACKET_LEAVE:
-        return has_channel(p) && p->id;
+        return packet_has_channel(p) && p->id;
     case WS_PACKET_WHO:
     case WS_PACKET_HERE:
-        return has_channel(p);
+        return packet_has_channel(p);
     case WS_PACKET_MISSED:
         return 1;
     }
@@ -89,11 +90,11 @@ apr_size_t ws_packet_decode(ws_packet *p, const void *bytes, apr_size_t len)
     if (len < 8) {
         return 0;
     }
-    version = get(&at, 1);
-    p->kind = (ws_packet_kind)get(&at, 1);
-    p->type = (ws_type)get(&at, 1);
-    p->flags = (unsigned)get(&at, 1);
-    size = get(&at, 4);
+    version = packet_get(&at, 1);
+    p->kind = (ws_packet_kind)packet_get(&at, 1);
+    p->type = (ws_type)packet_get(&at, 1);
+    p->flags = (unsigned)packet_get(&at, 1);
+    size = packet_get(&at, 4);
     if (size < 8 || size > len) {
         return 0;
     }
@@ -104,20 +105,20 @@ apr_size_t ws_packet_decode(ws_packet *p, const void *bytes, apr_size_t len)
     if (size < WS_PACKET_HEAD) {
         return 0;
     }
-    p->from.server = get(&at, 8);
-    p->from.process = (apr_uint32_t)get(&at, 4);
-    p->request = (apr_uint32_t)get(&at, 4);
-    p->id = get(&at, 8);
-    p->position.epoch = get(&at, 8);
-    p->position.offset = get(&at, 8);
-    p->channel_len = (unsigned)get(&at, 1);
+    p->from.server = packet_get(&at, 8);
+    p->from.process = (apr_uint32_t)packet_get(&at, 4);
+    p->request = (apr_uint32_t)packet_get(&at, 4);
+    p->id = packet_get(&at, 8);
+    p->position.epoch = packet_get(&at, 8);
+    p->position.offset = packet_get(&at, 8);
+    p->channel_len = (unsigned)packet_get(&at, 1);
     if (size < WS_PACKET_HEAD + p->channel_len) {
         return 0;
     }
     p->channel = (const char *)at;
     p->data = p->channel + p->channel_len;
     p->len = size - WS_PACKET_HEAD - p->channel_len;
-    if (!makes_sense(p)) {
+    if (!packet_makes_sense(p)) {
         p->kind = (ws_packet_kind)0;
     }
     return size;

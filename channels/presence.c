@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channels/deliver.h"
+#include "channels/dispatch.h"
 
 /* How long answers are waited for, milliseconds. A bus to other machines cannot tell how many there will
  * be. */
@@ -84,19 +84,19 @@ struct ws_presence_state {
     ws_channels *h;
 };
 
-static int same_node(const ws_node *a, const ws_node *b)
+static int presence_same_node(const ws_node *a, const ws_node *b)
 {
     return a->server == b->server && a->process == b->process;
 }
 
-static int is_self(const ws_channels *h, const ws_node *n)
+static int presence_is_self(const ws_channels *h, const ws_node *n)
 {
-    return same_node(n, &h->options.self);
+    return presence_same_node(n, &h->options.self);
 }
 
 /* ---- Views ---- */
 
-static view **place_of(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash)
+static view **presence_place_of(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash)
 {
     view **link = &h->presence->views[hash % VIEWS];
     while (*link
@@ -106,9 +106,10 @@ static view **place_of(ws_channels *h, const char *name, unsigned len, apr_uint6
     return link;
 }
 
-static view *view_of(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash, int make)
+static view *presence_view_of(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash,
+                              int make)
 {
-    view **link = place_of(h, name, len, hash), *v = *link;
+    view **link = presence_place_of(h, name, len, hash), *v = *link;
     if (!v && make && (v = calloc(1, sizeof(*v) + len + 1))) {
         v->hash = hash;
         v->len = len;
@@ -119,16 +120,16 @@ static view *view_of(ws_channels *h, const char *name, unsigned len, apr_uint64_
     return v;
 }
 
-static entry **find(view *v, const ws_node *node, ws_id id)
+static entry **presence_find(view *v, const ws_node *node, ws_id id)
 {
     entry **link = &v->table[(id ^ id >> 22 ^ node->server) & (v->size - 1)];
-    while (*link && ((*link)->id != id || !same_node(&(*link)->node, node))) {
+    while (*link && ((*link)->id != id || !presence_same_node(&(*link)->node, node))) {
         link = &(*link)->next;
     }
     return link;
 }
 
-static void grow(view *v)
+static void presence_grow(view *v)
 {
     unsigned old = v->size, size = old ? old * 2 : 8;
     entry **was = v->table, **table = calloc(size, sizeof(*table));
@@ -139,7 +140,7 @@ static void grow(view *v)
     v->size = size;
     for (unsigned i = 0; i < old; i++) {
         for (entry *e = was[i], *next; e; e = next) {
-            entry **link = find(v, &e->node, e->id);
+            entry **link = presence_find(v, &e->node, e->id);
             next = e->next;
             e->next = NULL;
             *link = e;
@@ -148,27 +149,27 @@ static void grow(view *v)
     free(was);
 }
 
-static void take_out(const ws_channels *h, view *v, entry **link)
+static void presence_take_out(const ws_channels *h, view *v, entry **link)
 {
     entry *e = *link;
     *link = e->next;
     v->count--;
-    v->own -= (unsigned)is_self(h, &e->node);
+    v->own -= (unsigned)presence_is_self(h, &e->node);
     free(e);
 }
 
 /* @return the new entry; NULL if it was there just so, or there is no memory */
-static entry *put(const ws_channels *h, view *v, const ws_node *node, ws_id id, const char *data,
-                  apr_size_t len, apr_uint32_t seen)
+static entry *presence_put(const ws_channels *h, view *v, const ws_node *node, ws_id id,
+                           const char *data, apr_size_t len, apr_uint32_t seen)
 {
     entry **link, *e;
     if (v->count >= v->size) {
-        grow(v);
+        presence_grow(v);
     }
     if (!v->size) {
         return NULL;
     }
-    link = find(v, node, id);
+    link = presence_find(v, node, id);
     if (*link && (*link)->len == len && !memcmp((*link)->data, data, len)) {
         (*link)->seen = seen;
         return NULL;
@@ -177,8 +178,8 @@ static entry *put(const ws_channels *h, view *v, const ws_node *node, ws_id id, 
         return NULL;
     }
     if (*link) {
-        take_out(h, v, link);
-        link = find(v, node, id);
+        presence_take_out(h, v, link);
+        link = presence_find(v, node, id);
     }
     e->next = *link;
     e->node = *node;
@@ -189,12 +190,12 @@ static entry *put(const ws_channels *h, view *v, const ws_node *node, ws_id id, 
     e->data[len] = 0;
     *link = e;
     v->count++;
-    v->own += (unsigned)is_self(h, node);
+    v->own += (unsigned)presence_is_self(h, node);
     return e;
 }
 
 /* Forget others where nobody wants to know them; and the view, where there is nothing in it. */
-static void tidy(ws_channels *h, view *v)
+static void presence_tidy(ws_channels *h, view *v)
 {
     if (v->watchers || v->asking) {
         return;
@@ -202,16 +203,16 @@ static void tidy(ws_channels *h, view *v)
     v->known = 0;
     for (unsigned i = 0; v->own < v->count && i < v->size; i++) {
         for (entry **link = &v->table[i]; *link;) {
-            if (is_self(h, &(*link)->node)) {
+            if (presence_is_self(h, &(*link)->node)) {
                 link = &(*link)->next;
             }
             else {
-                take_out(h, v, link);
+                presence_take_out(h, v, link);
             }
         }
     }
     if (!v->count) {
-        view **link = place_of(h, v->name, v->len, v->hash);
+        view **link = presence_place_of(h, v->name, v->len, v->hash);
         *link = v->next;
         free(v->table);
         free(v);
@@ -220,7 +221,7 @@ static void tidy(ws_channels *h, view *v)
 
 /* ---- Telling those who watch ---- */
 
-static void tell(ws_channels *h, const view *v, ws_event_kind kind, const entry *e)
+static void presence_tell(ws_channels *h, const view *v, ws_event_kind kind, const entry *e)
 {
     ws_channel *ch = v->watchers ? ws_channel_find(h, v->name, v->len, v->hash) : NULL;
     ws_message *m = ch ? ws_message_about(v->name, e->data, e->len) : NULL;
@@ -228,8 +229,8 @@ static void tell(ws_channels *h, const view *v, ws_event_kind kind, const entry 
         m->server = e->node.server;
         m->except = e->id;
         for (unsigned i = 0; i < h->loops; i++) {
-            if (__atomic_load_n(&ch->rooms[i].count, __ATOMIC_SEQ_CST)) {
-                ws_deliver(h, i, ch, kind, m);
+            if (__atomic_load_n(&ch->lists[i].count, __ATOMIC_SEQ_CST)) {
+                ws_dispatch(h, i, ch, kind, m);
             }
         }
         ws_message_unref(m);
@@ -241,8 +242,8 @@ static void tell(ws_channels *h, const view *v, ws_event_kind kind, const entry 
 
 /* ---- Telling other processes ---- */
 
-static ws_packet packet_for(const ws_channels *h, const char *name, unsigned len, apr_uint64_t hash,
-                            ws_packet_kind kind)
+static ws_packet presence_packet_for(const ws_channels *h, const char *name, unsigned len,
+                                     apr_uint64_t hash, ws_packet_kind kind)
 {
     return (ws_packet){.kind = kind,
                        /* Who misses it is told so, and asks. */
@@ -254,7 +255,7 @@ static ws_packet packet_for(const ws_channels *h, const char *name, unsigned len
 }
 
 /* @return how many processes it was handed to */
-static apr_uint32_t publish(ws_channels *h, const ws_packet *p)
+static apr_uint32_t presence_publish(ws_channels *h, const ws_packet *p)
 {
     apr_uint32_t reached = 0, missed = 0;
     if (h->options.local) {
@@ -266,10 +267,10 @@ static apr_uint32_t publish(ws_channels *h, const ws_packet *p)
     return reached;
 }
 
-static void answer_who(ws_channels *h, view *v, const ws_packet *who)
+static void presence_answer_who(ws_channels *h, view *v, const ws_packet *who)
 {
     ws_bus *bus = who->from.server == h->options.self.server ? h->options.local : h->options.remote;
-    ws_packet p = packet_for(h, who->channel, who->channel_len, 0, WS_PACKET_HERE);
+    ws_packet p = presence_packet_for(h, who->channel, who->channel_len, 0, WS_PACKET_HERE);
     unsigned char *at, *buffer = malloc(PACKET + WS_MEMBER_WHOLE + 10);
     if (!bus || !buffer) {
         free(buffer);
@@ -281,7 +282,7 @@ static void answer_who(ws_channels *h, view *v, const ws_packet *who)
     p.data = (char *)buffer;
     for (unsigned i = 0; v && i < v->size; i++) {
         for (const entry *e = v->table[i]; e; e = e->next) {
-            if (!is_self(h, &e->node)) {
+            if (!presence_is_self(h, &e->node)) {
                 continue;
             }
             for (int shift = 56; shift >= 0; shift -= 8) {
@@ -306,7 +307,7 @@ static void answer_who(ws_channels *h, view *v, const ws_packet *who)
 
 /* ---- Asking ---- */
 
-static void give_answers(answer *a)
+static void presence_give_answers(answer *a)
 {
     while (a) {
         answer *next = a->next;
@@ -321,7 +322,7 @@ static void give_answers(answer *a)
 }
 
 /* What is known, in one block, for all who have asked. */
-static void prepare_answer(view *v, int complete, answer **answers)
+static void presence_prepare_answer(view *v, int complete, answer **answers)
 {
     apr_size_t size = sizeof(answer) + v->count * sizeof(ws_member) + v->len + 1;
     answer *a;
@@ -357,35 +358,35 @@ static void prepare_answer(view *v, int complete, answer **answers)
     *answers = a;
 }
 
-static void arm(ws_channels *h);
+static void presence_arm(ws_channels *h);
 
-static void finish(ws_channels *h, view *v, answer **answers)
+static void presence_finish(ws_channels *h, view *v, answer **answers)
 {
     v->known = 1;
-    prepare_answer(v, v->answered >= v->expected, answers);
+    presence_prepare_answer(v, v->answered >= v->expected, answers);
     v->asking = v->questions != NULL;
-    tidy(h, v);
+    presence_tidy(h, v);
 }
 
-static void ask_others(ws_channels *h, view *v, answer **answers)
+static void presence_ask_others(ws_channels *h, view *v, answer **answers)
 {
-    ws_packet p = packet_for(h, v->name, v->len, v->hash, WS_PACKET_WHO);
+    ws_packet p = presence_packet_for(h, v->name, v->len, v->hash, WS_PACKET_WHO);
     p.request = v->request = ++h->presence->requests;
     v->asking = 1;
     v->answered = 0;
     v->deadline = ws_clock() + (h->options.remote ? ANSWER_TIME_REMOTE : ANSWER_TIME);
-    v->expected = publish(h, &p);
+    v->expected = presence_publish(h, &p);
     if (!v->expected && !h->options.remote) {
-        finish(h, v, answers);
+        presence_finish(h, v, answers);
     }
     else {
-        arm(h);
+        presence_arm(h);
     }
 }
 
 /* ---- Time ---- */
 
-static int has_ended(const ws_channels *h, const ws_node *n)
+static int presence_has_ended(const ws_channels *h, const ws_node *n)
 {
     ws_bus *local = h->options.local, *remote = h->options.remote;
     int alive = local ? local->alive(local, n) : -1;
@@ -396,19 +397,19 @@ static int has_ended(const ws_channels *h, const ws_node *n)
 }
 
 /* Members of processes that have ended have left. */
-static void look_after(ws_channels *h, view *v)
+static void presence_look_after(ws_channels *h, view *v)
 {
     ws_node ended = {0, 0}, alive = h->options.self;
     for (unsigned i = 0; i < v->size; i++) {
         for (entry **link = &v->table[i]; *link;) {
             ws_node *n = &(*link)->node;
-            if (same_node(n, &alive) || is_self(h, n)) {
+            if (presence_same_node(n, &alive) || presence_is_self(h, n)) {
                 link = &(*link)->next;
             }
-            else if (same_node(n, &ended) || has_ended(h, n)) {
+            else if (presence_same_node(n, &ended) || presence_has_ended(h, n)) {
                 ended = *n;
-                tell(h, v, WS_EVENT_LEAVE, *link);
-                take_out(h, v, link);
+                presence_tell(h, v, WS_EVENT_LEAVE, *link);
+                presence_take_out(h, v, link);
             }
             else {
                 alive = *n;
@@ -418,7 +419,7 @@ static void look_after(ws_channels *h, view *v)
     }
 }
 
-static void tick(ws_alarm *alarm)
+static void presence_tick(ws_alarm *alarm)
 {
     ws_presence_state *p =
         (ws_presence_state *)((char *)alarm - offsetof(ws_presence_state, alarm));
@@ -433,10 +434,10 @@ static void tick(ws_alarm *alarm)
             next = v->next;
             wanted |= v->asking || v->own < v->count;
             if (p->ticks % TICKS_OF_LIFE == 0) {
-                look_after(p->h, v);
+                presence_look_after(p->h, v);
             }
             if (v->asking && (apr_int32_t)(ws_clock() - v->deadline) >= 0) {
-                finish(p->h, v, &answers);
+                presence_finish(p->h, v, &answers);
             }
         }
     }
@@ -445,27 +446,28 @@ static void tick(ws_alarm *alarm)
     if (wanted) {
         ws_timer_wheel_set(&loop->wheel, alarm, loop->now + TICK);
     }
-    give_answers(answers);
+    presence_give_answers(answers);
 }
 
-static void set_alarm(ws_engine *engine, unsigned loop, void *arg)
+static void presence_set_alarm(ws_engine *engine, unsigned loop, void *arg)
 {
     ws_presence_state *p = arg;
     ws_timer_wheel_set(&engine->loops[loop].wheel, &p->alarm, engine->loops[loop].now + TICK);
 }
 
 /* Under the lock. */
-static void arm(ws_channels *h)
+static void presence_arm(ws_channels *h)
 {
     if (!h->presence->armed) {
-        h->presence->armed = ws_engine_on_loop(h->options.engine, 0, set_alarm, h->presence) == 0;
+        h->presence->armed =
+            ws_engine_on_loop(h->options.engine, 0, presence_set_alarm, h->presence) == 0;
     }
 }
 
 /* ---- Calls ---- */
 
 /* What is known of a member, in one. @return its length */
-static apr_size_t describe(const ws_subscription *how, const char *user, char *whole)
+static apr_size_t presence_describe(const ws_subscription *how, const char *user, char *whole)
 {
     apr_size_t len = how->member_len, user_len = user ? strlen(user) : 0;
     if (user_len > WS_USER_MAX || ws_text_prefix(user, user_len, user_len) < user_len) {
@@ -484,18 +486,18 @@ static apr_size_t describe(const ws_subscription *how, const char *user, char *w
 void ws_presence_join(ws_channels *h, const ws_channel *ch, const ws_conn *c,
                       const ws_subscription *how)
 {
-    ws_packet p = packet_for(h, ch->name, ch->len, ch->hash, WS_PACKET_JOIN);
+    ws_packet p = presence_packet_for(h, ch->name, ch->len, ch->hash, WS_PACKET_JOIN);
     char whole[WS_MEMBER_WHOLE];
     entry *e;
     view *v;
     p.id = c->id;
     p.data = whole;
-    p.len = describe(how, ws_user(c), whole);
+    p.len = presence_describe(how, ws_user(c), whole);
     apr_thread_mutex_lock(h->presence->lock);
-    v = view_of(h, ch->name, ch->len, ch->hash, 1);
-    if (v && (e = put(h, v, &h->options.self, c->id, whole, p.len, 0))) {
-        publish(h, &p);
-        tell(h, v, WS_EVENT_JOIN, e);
+    v = presence_view_of(h, ch->name, ch->len, ch->hash, 1);
+    if (v && (e = presence_put(h, v, &h->options.self, c->id, whole, p.len, 0))) {
+        presence_publish(h, &p);
+        presence_tell(h, v, WS_EVENT_JOIN, e);
     }
     apr_thread_mutex_unlock(h->presence->lock);
 }
@@ -507,25 +509,26 @@ const char *ws_member_user(const ws_member *member)
 }
 
 /* Take a member out and tell those who watch. @return whether it was there */
-static int remove_member(ws_channels *h, view *v, const ws_node *node, ws_id id)
+static int presence_remove_member(ws_channels *h, view *v, const ws_node *node, ws_id id)
 {
-    entry **link = v && v->size ? find(v, node, id) : NULL;
+    entry **link = v && v->size ? presence_find(v, node, id) : NULL;
     if (!link || !*link) {
         return 0;
     }
-    tell(h, v, WS_EVENT_LEAVE, *link);
-    take_out(h, v, link);
-    tidy(h, v);
+    presence_tell(h, v, WS_EVENT_LEAVE, *link);
+    presence_take_out(h, v, link);
+    presence_tidy(h, v);
     return 1;
 }
 
 void ws_presence_leave(ws_channels *h, const ws_channel *ch, ws_id id)
 {
-    ws_packet p = packet_for(h, ch->name, ch->len, ch->hash, WS_PACKET_LEAVE);
+    ws_packet p = presence_packet_for(h, ch->name, ch->len, ch->hash, WS_PACKET_LEAVE);
     apr_thread_mutex_lock(h->presence->lock);
-    if (remove_member(h, view_of(h, ch->name, ch->len, ch->hash, 0), &h->options.self, id)) {
+    if (presence_remove_member(h, presence_view_of(h, ch->name, ch->len, ch->hash, 0),
+                               &h->options.self, id)) {
         p.id = id;
-        publish(h, &p);
+        presence_publish(h, &p);
     }
     apr_thread_mutex_unlock(h->presence->lock);
 }
@@ -535,18 +538,18 @@ void ws_presence_watch(ws_channels *h, const ws_channel *ch, int change)
     answer *answers = NULL;
     view *v;
     apr_thread_mutex_lock(h->presence->lock);
-    v = view_of(h, ch->name, ch->len, ch->hash, change > 0);
+    v = presence_view_of(h, ch->name, ch->len, ch->hash, change > 0);
     if (v && change > 0) {
         if (v->watchers++ == 0 && !v->asking) {
-            ask_others(h, v, &answers);
+            presence_ask_others(h, v, &answers);
         }
     }
     else if (v) {
         v->watchers--;
-        tidy(h, v);
+        presence_tidy(h, v);
     }
     apr_thread_mutex_unlock(h->presence->lock);
-    give_answers(answers);
+    presence_give_answers(answers);
 }
 
 ws_status ws_presence(const char *channel, ws_presence_fn fn, void *arg)
@@ -570,14 +573,14 @@ ws_status ws_presence(const char *channel, ws_presence_fn fn, void *arg)
     q->fn = fn;
     q->arg = arg;
     apr_thread_mutex_lock(h->presence->lock);
-    if ((v = view_of(h, channel, len, ws_channel_hash(channel, len), 1))) {
+    if ((v = presence_view_of(h, channel, len, ws_channel_hash(channel, len), 1))) {
         *v->last = q;
         v->last = &q->next;
         if (v->known && !v->asking) {
-            finish(h, v, &answers);
+            presence_finish(h, v, &answers);
         }
         else if (!v->asking) {
-            ask_others(h, v, &answers);
+            presence_ask_others(h, v, &answers);
         }
     }
     apr_thread_mutex_unlock(h->presence->lock);
@@ -585,14 +588,14 @@ ws_status ws_presence(const char *channel, ws_presence_fn fn, void *arg)
         free(q);
         return WS_FULL;
     }
-    give_answers(answers);
+    presence_give_answers(answers);
     /* cppcheck-suppress memleak; the question is the view's */
     return WS_QUEUED;
 }
 
 /* ---- From other processes ---- */
 
-static void take_here(ws_channels *h, view *v, const ws_packet *p, answer **answers)
+static void presence_take_here(ws_channels *h, view *v, const ws_packet *p, answer **answers)
 {
     const unsigned char *at = (const unsigned char *)p->data, *end = at + p->len;
     while (end - at >= 10) {
@@ -607,9 +610,9 @@ static void take_here(ws_channels *h, view *v, const ws_packet *p, answer **answ
             || !ws_member_split((const char *)at, len, &data_len)) {
             return; /* it is broken */
         }
-        e = put(h, v, &p->from, id, (const char *)at, len, p->request);
+        e = presence_put(h, v, &p->from, id, (const char *)at, len, p->request);
         if (e && v->known) {
-            tell(h, v, WS_EVENT_JOIN, e);
+            presence_tell(h, v, WS_EVENT_JOIN, e);
         }
         at += len;
     }
@@ -619,11 +622,11 @@ static void take_here(ws_channels *h, view *v, const ws_packet *p, answer **answ
     for (unsigned i = 0; i < v->size; i++) {
         for (entry **link = &v->table[i]; *link;) {
             entry *e = *link;
-            if (e->seen != p->request && same_node(&e->node, &p->from)) {
+            if (e->seen != p->request && presence_same_node(&e->node, &p->from)) {
                 if (v->known) {
-                    tell(h, v, WS_EVENT_LEAVE, e);
+                    presence_tell(h, v, WS_EVENT_LEAVE, e);
                 }
-                take_out(h, v, link);
+                presence_take_out(h, v, link);
             }
             else {
                 link = &e->next;
@@ -632,7 +635,7 @@ static void take_here(ws_channels *h, view *v, const ws_packet *p, answer **answ
     }
     if (v->asking && p->request == v->request && ++v->answered >= v->expected
         && !h->options.remote) {
-        finish(h, v, answers);
+        presence_finish(h, v, answers);
     }
 }
 
@@ -643,28 +646,28 @@ void ws_presence_receive(ws_channels *h, const ws_packet *p)
     entry *e;
     view *v;
 
-    if (is_self(h, &p->from)) {
+    if (presence_is_self(h, &p->from)) {
         return;
     }
     apr_thread_mutex_lock(h->presence->lock);
-    v = view_of(h, p->channel, p->channel_len, hash, 0);
+    v = presence_view_of(h, p->channel, p->channel_len, hash, 0);
     if (p->kind == WS_PACKET_WHO) {
-        answer_who(h, v, p);
+        presence_answer_who(h, v, p);
     }
     else if (v && (v->watchers || v->asking)) {
         if (p->kind == WS_PACKET_HERE) {
-            take_here(h, v, p, &answers);
+            presence_take_here(h, v, p, &answers);
         }
         else if (p->kind == WS_PACKET_LEAVE) {
-            remove_member(h, v, &p->from, p->id);
+            presence_remove_member(h, v, &p->from, p->id);
         }
-        else if ((e = put(h, v, &p->from, p->id, p->data, p->len, v->request))) {
-            tell(h, v, WS_EVENT_JOIN, e);
+        else if ((e = presence_put(h, v, &p->from, p->id, p->data, p->len, v->request))) {
+            presence_tell(h, v, WS_EVENT_JOIN, e);
         }
-        arm(h);
+        presence_arm(h);
     }
     apr_thread_mutex_unlock(h->presence->lock);
-    give_answers(answers);
+    presence_give_answers(answers);
 }
 
 void ws_presence_again(ws_channels *h)
@@ -675,12 +678,12 @@ void ws_presence_again(ws_channels *h)
         for (view *v = h->presence->views[i], *next; v; v = next) {
             next = v->next;
             if (v->watchers) {
-                ask_others(h, v, &answers);
+                presence_ask_others(h, v, &answers);
             }
         }
     }
     apr_thread_mutex_unlock(h->presence->lock);
-    give_answers(answers);
+    presence_give_answers(answers);
 }
 
 /* ---- Beginning and end ---- */
@@ -688,7 +691,7 @@ void ws_presence_again(ws_channels *h)
 int ws_presence_init(ws_channels *h, apr_pool_t *pool)
 {
     h->presence = apr_pcalloc(pool, sizeof(*h->presence));
-    h->presence->alarm.fn = tick;
+    h->presence->alarm.fn = presence_tick;
     h->presence->h = h;
     return apr_thread_mutex_create(&h->presence->lock, APR_THREAD_MUTEX_DEFAULT, pool)
                    == APR_SUCCESS
@@ -703,14 +706,14 @@ void ws_presence_end(ws_channels *h)
             answer *answers = NULL;
             next = v->next;
             if (v->questions) {
-                prepare_answer(v, 0, &answers);
+                presence_prepare_answer(v, 0, &answers);
             }
             for (unsigned j = 0; j < v->size; j++) {
                 while (v->table[j]) {
-                    take_out(h, v, &v->table[j]);
+                    presence_take_out(h, v, &v->table[j]);
                 }
             }
-            give_answers(answers);
+            presence_give_answers(answers);
             free(v->table);
             free(v);
         }

@@ -8,132 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channels/deliver.h"
-#include "channels/presence.h"
-
-/* A loop that takes nothing for so long stands still, and is not waited for, milliseconds. */
-#define PATIENCE 5000
-
-#define QUEUE_DEFAULT (8 * 1024 * 1024)
-
-static ws_channels *the_channels;
-
-ws_channels *ws_channels_current(void)
-{
-    return __atomic_load_n(&the_channels, __ATOMIC_ACQUIRE);
-}
-
-const ws_channels_options *ws_channels_options_of(const ws_channels *h)
-{
-    return &h->options;
-}
-
-extern const ws_channels_hooks ws_channels_for_engine;
-
-ws_channels *ws_channels_create(const ws_channels_options *options, apr_pool_t *pool)
-{
-    ws_channels *h = apr_pcalloc(pool, sizeof(*h));
-    h->options = *options;
-    h->pool = pool;
-    h->loops = ws_engine_loops(options->engine);
-    if (!h->options.queue) {
-        h->options.queue = QUEUE_DEFAULT;
-    }
-    if (apr_thread_mutex_create(&h->lock, APR_THREAD_MUTEX_DEFAULT, pool) != APR_SUCCESS
-        || ws_presence_init(h, pool) < 0) {
-        return NULL;
-    }
-    ws_engine_channels(options->engine, &ws_channels_for_engine);
-    __atomic_store_n(&the_channels, h, __ATOMIC_RELEASE);
-    return h;
-}
-
-void ws_channels_stop(ws_channels *h)
-{
-    __atomic_store_n(&h->stopped, 1, __ATOMIC_RELEASE);
-}
-
-void ws_channels_destroy(ws_channels *h)
-{
-    __atomic_store_n(&the_channels, NULL, __ATOMIC_RELEASE);
-    ws_presence_end(h);
-    free(h->table);
-}
-
-/* The process's channels while one can publish. */
-static ws_channels *running(void)
-{
-    ws_channels *h = ws_channels_current();
-    return h && !__atomic_load_n(&h->stopped, __ATOMIC_ACQUIRE) ? h : NULL;
-}
-
-/* ---- To loops ---- */
-
-static apr_uint32_t seats_in(const ws_channel *ch, unsigned loop)
-{
-    return __atomic_load_n(&ch->rooms[loop].count, __ATOMIC_SEQ_CST);
-}
-
-typedef enum { STANDS_STILL = -1, FULL = 0, ROOM = 1 } room_state;
-
-/* Whether a loop can take a message. It has that room for itself who looks last; a few may be too many. */
-static room_state room_in(ws_channels *h, unsigned loop, const ws_message *m)
-{
-    ws_sub_table *hall = &h->halls[loop];
-    apr_uint32_t since = __atomic_load_n(&hall->full_since, __ATOMIC_RELAXED), now;
-    apr_size_t waiting = __atomic_load_n(&hall->waiting, __ATOMIC_RELAXED);
-    if (!waiting || waiting + ws_message_cost(m) <= h->options.queue) {
-        if (since) {
-            __atomic_store_n(&hall->full_since, 0, __ATOMIC_RELAXED);
-        }
-        return ROOM;
-    }
-    now = ws_clock() | 1;
-    if (!since) {
-        __atomic_store_n(&hall->full_since, now, __ATOMIC_RELAXED);
-        return FULL;
-    }
-    return now - since < PATIENCE ? FULL : STANDS_STILL;
-}
-
-static int must_wait(ws_channels *h, const ws_channel *ch, const ws_message *m)
-{
-    for (unsigned i = 0; ch && i < h->loops; i++) {
-        if (seats_in(ch, i) && room_in(h, i, m) == FULL) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* A message that can go to a loop no more. What has a history is read from there. */
-static void lose(ws_channels *h, unsigned loop, const ws_channel *ch)
-{
-    if (!ch->kept) {
-        ws_channels_count(h, WS_COUNT_BUS_MISSED, 1);
-    }
-    ws_look_again(h, loop);
-}
-
-static apr_uint32_t to_loops(ws_channels *h, ws_channel *ch, ws_message *m)
-{
-    apr_uint32_t receivers = 0;
-    for (unsigned i = 0; ch && i < h->loops; i++) {
-        apr_uint32_t seats = seats_in(ch, i);
-        if (!seats) {
-            continue;
-        }
-        receivers += seats;
-        if (room_in(h, i, m) != ROOM || ws_deliver(h, i, ch, WS_EVENT_MESSAGE, m) < 0) {
-            lose(h, i, ch);
-        }
-    }
-    return receivers;
-}
+#include "channels/dispatch.h"
 
 /* ---- To everybody ---- */
 
-static ws_packet packet_of(const ws_channels *h, const ws_message *m)
+static ws_packet publish_packet_of(const ws_channels *h, const ws_message *m)
 {
     return (ws_packet){.kind = WS_PACKET_MESSAGE,
                        .type = m->type,
@@ -147,8 +26,8 @@ static ws_packet packet_of(const ws_channels *h, const ws_message *m)
                        .len = m->len};
 }
 
-static apr_uint32_t subscribers_elsewhere(const ws_channels *h, const char *name, unsigned len,
-                                          apr_uint64_t hash)
+static apr_uint32_t publish_subscribers_elsewhere(const ws_channels *h, const char *name,
+                                                  unsigned len, apr_uint64_t hash)
 {
     ws_bus *local = h->options.local, *remote = h->options.remote;
     return (local ? local->subscribers(local, name, len, hash) : 0)
@@ -156,28 +35,28 @@ static apr_uint32_t subscribers_elsewhere(const ws_channels *h, const char *name
 }
 
 /* Nobody gets it, or all do. flags: WS_PACKET_STORED */
-static void route(ws_channels *h, ws_message *m, unsigned flags, ws_published *what)
+static void publish_route(ws_channels *h, ws_message *m, unsigned flags, ws_published *what)
 {
     ws_channel *ch = ws_channel_find(h, m->channel, m->channel_len, m->hash);
-    ws_packet p = packet_of(h, m);
+    ws_packet p = publish_packet_of(h, m);
     ws_bus *local = h->options.local, *remote = h->options.remote;
     apr_uint32_t reached = 0;
 
     p.flags = flags;
     what->status = WS_QUEUED;
     what->position = m->position;
-    if (!(flags & WS_PACKET_STORED) && must_wait(h, ch, m)) {
+    if (!(flags & WS_PACKET_STORED) && ws_dispatch_must_wait(h, ch, m)) {
         what->status = WS_FULL;
     }
     if (what->status == WS_QUEUED && local) {
         what->status = local->publish(local, &p, &reached, &what->missed);
     }
     if (what->status == WS_QUEUED) {
-        what->receivers = subscribers_elsewhere(h, m->channel, m->channel_len, m->hash);
+        what->receivers = publish_subscribers_elsewhere(h, m->channel, m->channel_len, m->hash);
         if (remote && remote->publish(remote, &p, &reached, &what->missed) < 0) {
             what->missed++; /* the others have it already */
         }
-        what->receivers += to_loops(h, ch, m);
+        what->receivers += ws_dispatch_message(h, ch, m);
     }
     ws_channels_count(h, what->status < 0 ? WS_COUNT_PUBLISH_REFUSED : WS_COUNT_PUBLISHED, 1);
     if (what->missed) {
@@ -198,7 +77,7 @@ typedef struct keeping {
     int claimed; /* its id is, and has to be settled */
 } keeping;
 
-static void tell(keeping *k, const ws_published *what)
+static void publish_tell(keeping *k, const ws_published *what)
 {
     ws_once *once = k->h->options.once;
     if (k->claimed) {
@@ -211,7 +90,7 @@ static void tell(keeping *k, const ws_published *what)
     free(k);
 }
 
-static void log_loss(const keeping *k, apr_status_t status)
+static void publish_log_loss(const keeping *k, apr_status_t status)
 {
     ws_log(k->h->options.engine, WS_LOG_WARNING, NULL,
            status == APR_INCOMPLETE
@@ -221,13 +100,13 @@ static void log_loss(const keeping *k, apr_status_t status)
            k->m->channel, (int)status);
 }
 
-static void has_been_kept(void *arg, apr_status_t status, ws_position position)
+static void publish_has_been_kept(void *arg, apr_status_t status, ws_position position)
 {
     keeping *k = arg;
     ws_published what = {.status = WS_FULL};
     if (status == APR_SUCCESS) {
         k->m->position = position;
-        route(k->h, k->m, WS_PACKET_STORED, &what);
+        publish_route(k->h, k->m, WS_PACKET_STORED, &what);
     }
     else if (status == APR_EEXIST) {
         what = (ws_published){.status = WS_QUEUED, .position = position, .duplicate = 1};
@@ -236,26 +115,26 @@ static void has_been_kept(void *arg, apr_status_t status, ws_position position)
         what.status = status == APR_INCOMPLETE ? WS_UNCERTAIN : WS_FULL;
         ws_channels_count(k->h, WS_COUNT_PUBLISH_REFUSED, 1);
         if (ws_message_take(k->m)) { /* else its publisher has withdrawn it */
-            log_loss(k, status);
+            publish_log_loss(k, status);
         }
     }
-    tell(k, &what);
+    publish_tell(k, &what);
 }
 
-static int is_kept(const ws_channels *h, const ws_message *m)
+static int publish_is_kept(const ws_channels *h, const ws_message *m)
 {
     ws_history *history = h->options.history;
     return history && history->keeps(history, m->channel);
 }
 
 /* To the history, or right on the way. @return <0: k is still the caller's */
-static ws_status start(keeping *k)
+static ws_status publish_start(keeping *k)
 {
     ws_history *history = k->h->options.history;
     ws_published what = {.status = WS_FULL};
     ws_status s;
-    if (is_kept(k->h, k->m)) {
-        if ((s = history->append(history, k->m, has_been_kept, k)) < 0) {
+    if (publish_is_kept(k->h, k->m)) {
+        if ((s = history->append(history, k->m, publish_has_been_kept, k)) < 0) {
             ws_channels_count(k->h, WS_COUNT_PUBLISH_REFUSED, 1);
         }
         return s;
@@ -263,14 +142,14 @@ static ws_status start(keeping *k)
     if (!ws_message_take(k->m)) {
         return WS_FULL;
     }
-    route(k->h, k->m, 0, &what);
+    publish_route(k->h, k->m, 0, &what);
     if (what.status >= 0) {
-        tell(k, &what);
+        publish_tell(k, &what);
     }
     return what.status;
 }
 
-static void has_been_claimed(void *arg, ws_once_answer answer, const ws_published *then)
+static void publish_has_been_claimed(void *arg, ws_once_answer answer, const ws_published *then)
 {
     keeping *k = arg;
     ws_published what = {.status = WS_FULL};
@@ -281,16 +160,16 @@ static void has_been_claimed(void *arg, ws_once_answer answer, const ws_publishe
     }
     else if (answer == WS_ONCE_NEW) {
         k->claimed = 1;
-        if ((what.status = start(k)) >= 0) {
+        if ((what.status = publish_start(k)) >= 0) {
             return;
         }
     }
-    tell(k, &what);
+    publish_tell(k, &what);
 }
 
 ws_status ws_publish_message(ws_message *m, ws_published_fn fn, void *arg)
 {
-    ws_channels *h = running();
+    ws_channels *h = ws_channels_running();
     ws_once *once = h ? h->options.once : NULL;
     keeping *k = h ? malloc(sizeof(*k)) : NULL;
     ws_status s = WS_QUEUED;
@@ -299,11 +178,11 @@ ws_status ws_publish_message(ws_message *m, ws_published_fn fn, void *arg)
     }
     *k = (keeping){h, ws_message_ref(m), fn, arg, 0};
     m->server = h->options.self.server;
-    if (!m->once || (is_kept(h, m) && h->options.history->once)) {
-        s = start(k);
+    if (!m->once || (publish_is_kept(h, m) && h->options.history->once)) {
+        s = publish_start(k);
     }
     else if (once) {
-        once->claim(once, m, has_been_claimed, k);
+        once->claim(once, m, publish_has_been_claimed, k);
     }
     else {
         s = WS_FULL;
@@ -335,7 +214,7 @@ int ws_message_identify(ws_message *m, const char *id)
 }
 
 /* What others are going to get. */
-static ws_status check(ws_type type, const char *data, apr_size_t len)
+static ws_status publish_check(ws_type type, const char *data, apr_size_t len)
 {
     return len > WS_PUBLISH_MAX                 ? WS_TOO_BIG
            : !ws_message_valid(type, data, len) ? WS_BAD_TEXT
@@ -345,12 +224,12 @@ static ws_status check(ws_type type, const char *data, apr_size_t len)
 static ws_status publish_new(const char *channel, ws_type type, const char *data, apr_size_t len,
                              ws_id except, const char *id, ws_published_fn fn, void *arg)
 {
-    ws_status s = ws_channel_valid(channel) ? check(type, data, len) : WS_BAD_NAME;
+    ws_status s = ws_channel_valid(channel) ? publish_check(type, data, len) : WS_BAD_NAME;
     ws_message *m;
     if (s < 0) {
         return s;
     }
-    if (!running()) {
+    if (!ws_channels_running()) {
         return WS_GONE;
     }
     if (!(m = ws_message_new(channel, type, data, len))) {
@@ -376,7 +255,7 @@ ws_status ws_publish_once(const char *channel, ws_type type, const char *data, a
 
 ws_status ws_channels_clear(const char *channel, ws_clear_done done, void *arg)
 {
-    ws_channels *h = running();
+    ws_channels *h = ws_channels_running();
     ws_history *history = h ? h->options.history : NULL;
     if (!ws_channel_valid(channel) || !history || !history->keeps(history, channel)) {
         return WS_GONE;
@@ -387,7 +266,7 @@ ws_status ws_channels_clear(const char *channel, ws_clear_done done, void *arg)
 
 apr_uint32_t ws_subscribers(const char *channel)
 {
-    ws_channels *h = running();
+    ws_channels *h = ws_channels_running();
     apr_uint32_t n;
     apr_uint64_t hash;
     unsigned len;
@@ -397,26 +276,20 @@ apr_uint32_t ws_subscribers(const char *channel)
     }
     len = (unsigned)strlen(channel);
     hash = ws_channel_hash(channel, len);
-    n = subscribers_elsewhere(h, channel, len, hash);
+    n = publish_subscribers_elsewhere(h, channel, len, hash);
     if ((ch = ws_channel_find(h, channel, len, hash))) {
         for (unsigned i = 0; i < h->loops; i++) {
-            n += seats_in(ch, i);
+            n += ws_sub_list_count(ch, i);
         }
         ws_channel_unref(h, ch);
     }
     return n;
 }
 
-apr_uint64_t ws_server(void)
-{
-    ws_channels *h = ws_channels_current();
-    return h ? h->options.self.server : 0;
-}
-
 /* ---- To one connection, to a location ---- */
 
 /* The process in an id: see engine/conn.c. */
-static apr_uint32_t process_of(ws_id id)
+static apr_uint32_t publish_process_of(ws_id id)
 {
     return (apr_uint32_t)(id >> 48);
 }
@@ -424,10 +297,10 @@ static apr_uint32_t process_of(ws_id id)
 ws_status ws_send_anywhere(apr_uint64_t server, ws_id id, ws_type type, const char *data,
                            apr_size_t len)
 {
-    ws_channels *h = running();
-    ws_node to = {server, process_of(id)};
+    ws_channels *h = ws_channels_running();
+    ws_node to = {server, publish_process_of(id)};
     ws_packet p = {.kind = WS_PACKET_SEND, .type = type, .id = id, .data = data, .len = len};
-    ws_status s = check(type, data, len);
+    ws_status s = publish_check(type, data, len);
 
     if (s < 0 || !h || !id) {
         return s < 0 ? s : WS_GONE;
@@ -450,11 +323,11 @@ ws_status ws_send_anywhere(apr_uint64_t server, ws_id id, ws_type type, const ch
 ws_status ws_broadcast_everywhere(ws_location *here, ws_type type, const char *data, apr_size_t len,
                                   ws_id except)
 {
-    ws_channels *h = running();
+    ws_channels *h = ws_channels_running();
     ws_bus *buses[] = {h ? h->options.local : NULL, h ? h->options.remote : NULL};
     ws_packet p = {
         .kind = WS_PACKET_BROADCAST, .type = type, .id = except, .data = data, .len = len};
-    ws_status checked = check(type, data, len);
+    ws_status checked = publish_check(type, data, len);
 
     if (checked < 0) {
         return checked;
@@ -477,90 +350,4 @@ ws_status ws_broadcast_everywhere(ws_location *here, ws_type type, const char *d
         }
     }
     return ws_broadcast(here, type, data, len, except);
-}
-
-/* ---- From other processes ---- */
-
-static void receive_message(ws_channels *h, const ws_packet *p)
-{
-    char name[WS_CHANNEL_MAX + 1];
-    ws_channel *ch;
-    ws_message *m;
-
-    if (!ws_channel_valid_len(p->channel, p->channel_len)) {
-        return;
-    }
-    ch =
-        ws_channel_find(h, p->channel, p->channel_len, ws_channel_hash(p->channel, p->channel_len));
-    if (!ch) {
-        return;
-    }
-    memcpy(name, p->channel, p->channel_len);
-    name[p->channel_len] = 0;
-    if ((m = ws_message_new(name, p->type, p->data, p->len))) {
-        m->position = p->position;
-        m->server = p->from.server;
-        m->except = p->id;
-        /* Loops that are behind hold up the bus a while, which is how senders come to know. */
-        while (must_wait(h, ch, m)) {
-            apr_sleep(1000);
-        }
-        to_loops(h, ch, m);
-        ws_message_unref(m);
-    }
-    else {
-        ws_channels_missed(h, 1);
-    }
-    ws_channel_unref(h, ch);
-}
-
-static void receive_broadcast(ws_channels *h, const ws_packet *p)
-{
-    const ws_engine_options *o = &h->options.engine->options;
-    ws_id except = p->from.server == h->options.self.server ? p->id : 0;
-    for (unsigned i = 0; i < o->location_count; i++) {
-        ws_location *l = o->locations[i];
-        if (l->key && strlen(l->key) == p->channel_len
-            && !memcmp(l->key, p->channel, p->channel_len)) {
-            ws_broadcast(l, p->type, p->data, p->len, except);
-        }
-    }
-}
-
-void ws_channels_receive(ws_channels *h, const ws_packet *p)
-{
-    if (__atomic_load_n(&h->stopped, __ATOMIC_ACQUIRE)) {
-        return;
-    }
-    switch (p->kind) {
-    case WS_PACKET_MESSAGE:
-        receive_message(h, p);
-        break;
-    case WS_PACKET_JOIN:
-    case WS_PACKET_LEAVE:
-    case WS_PACKET_WHO:
-    case WS_PACKET_HERE:
-        ws_presence_receive(h, p);
-        break;
-    case WS_PACKET_SEND:
-        ws_send_to(p->id, p->type, p->data, p->len);
-        break;
-    case WS_PACKET_BROADCAST:
-        receive_broadcast(h, p);
-        break;
-    case WS_PACKET_MISSED:
-        ws_channels_missed(h, 0); /* who could not send them has counted them */
-        break;
-    }
-}
-
-void ws_channels_missed(ws_channels *h, apr_uint64_t how_many)
-{
-    if (how_many) {
-        ws_channels_count(h, WS_COUNT_BUS_MISSED, (apr_int64_t)how_many);
-    }
-    for (unsigned i = 0; i < h->loops; i++) {
-        ws_look_again(h, i);
-    }
-    ws_presence_again(h);
 }

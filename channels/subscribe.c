@@ -3,8 +3,8 @@
 /** Coming and going: ws_subscribe() and what belongs to it. All of it happens on the connection's loop;
  *  a WS_BLOCKING handler's thread waits for that. */
 
-#include "channels/deliver.h"
 #include "channels/presence.h"
+#include "channels/replay.h"
 
 #include <errno.h>
 #include <semaphore.h>
@@ -23,7 +23,7 @@ typedef struct loop_call {
     sem_t done;
 } loop_call;
 
-static void run_loop_call(ws_loop *loop, ws_task *task)
+static void sub_run_loop_call(ws_loop *loop, ws_task *task)
 {
     loop_call *e = (loop_call *)task;
     (void)loop;
@@ -32,11 +32,11 @@ static void run_loop_call(ws_loop *loop, ws_task *task)
 }
 
 /* Inside a callback the connection lives; its loop waits for no callback. */
-static ws_status on_its_loop(ws_conn *c, ws_status (*fn)(ws_channels *h, ws_conn *c, void *arg),
-                             void *arg)
+static ws_status sub_on_its_loop(ws_conn *c, ws_status (*fn)(ws_channels *h, ws_conn *c, void *arg),
+                                 void *arg)
 {
     ws_channels *h = ws_channels_current();
-    loop_call e = {.task = {.fn = run_loop_call}, .fn = fn, .h = h, .c = c, .arg = arg};
+    loop_call e = {.task = {.fn = sub_run_loop_call}, .fn = fn, .h = h, .c = c, .arg = arg};
     if (!h) {
         return WS_GONE;
     }
@@ -63,7 +63,7 @@ typedef struct sub_args {
     const ws_subscription *how;
 } sub_args;
 
-static ws_status want(ws_channels *h, const ws_channel *ch, int change)
+static ws_status sub_want(ws_channels *h, const ws_channel *ch, int change)
 {
     ws_bus *buses[] = {h->options.local, h->options.remote};
     for (int i = 0; i < 2; i++) {
@@ -79,66 +79,67 @@ static ws_status want(ws_channels *h, const ws_channel *ch, int change)
     return WS_QUEUED;
 }
 
-static void leave(ws_channels *h, ws_sub *seat)
+static void sub_leave(ws_channels *h, ws_sub *sub)
 {
-    if (seat->flags & WS_MEMBER) {
-        ws_presence_leave(h, seat->ch, seat->c->id);
+    if (sub->flags & WS_MEMBER) {
+        ws_presence_leave(h, sub->ch, sub->c->id);
     }
-    if (seat->flags & WS_WATCH) {
-        ws_presence_watch(h, seat->ch, -1);
+    if (sub->flags & WS_WATCH) {
+        ws_presence_watch(h, sub->ch, -1);
     }
-    want(h, seat->ch, -1);
-    ws_sub_give(h, seat);
+    sub_want(h, sub->ch, -1);
+    ws_sub_give(h, sub);
 }
 
-static ws_status take_seat(ws_channels *h, ws_conn *c, ws_channel *ch, const ws_subscription *how)
+static ws_status sub_take_sub(ws_channels *h, ws_conn *c, ws_channel *ch,
+                              const ws_subscription *how)
 {
-    ws_sub *seat;
-    ws_status s = want(h, ch, 1);
+    ws_sub *sub;
+    ws_status s = sub_want(h, ch, 1);
     if (s < 0) {
         return s;
     }
-    if (!(seat = ws_sub_take(h, c, ch))) {
-        want(h, ch, -1);
+    if (!(sub = ws_sub_take(h, c, ch))) {
+        sub_want(h, ch, -1);
         return WS_FULL;
     }
-    seat->flags = (unsigned char)(how->flags & (WS_MEMBER | WS_WATCH));
-    seat->resumes = (how->flags & WS_RESUME) != 0;
-    if (seat->resumes) {
-        seat->at = how->after;
+    sub->flags = (unsigned char)(how->flags & (WS_MEMBER | WS_WATCH));
+    sub->resumes = (how->flags & WS_RESUME) != 0;
+    if (sub->resumes) {
+        sub->at = how->after;
     }
-    if (seat->flags & WS_WATCH) {
+    if (sub->flags & WS_WATCH) {
         ws_presence_watch(h, ch, 1);
     }
-    ws_catch_up(h, seat);
-    if (seat->flags & WS_MEMBER) {
+    ws_catch_up(h, sub);
+    if (sub->flags & WS_MEMBER) {
         ws_presence_join(h, ch, c, how);
     }
     return WS_QUEUED;
 }
 
 /* The connection is subscribed already. */
-static void change(ws_channels *h, ws_sub *seat, const ws_subscription *how)
+static void sub_change(ws_channels *h, ws_sub *sub, const ws_subscription *how)
 {
-    unsigned flags = how->flags & (how->flags & WS_CHANGE ? ~0u : seat->flags & WS_MEMBER);
-    if (flags & ~seat->flags & WS_WATCH) {
-        ws_presence_watch(h, seat->ch, 1);
+    unsigned flags = how->flags & (how->flags & WS_CHANGE ? ~0u : sub->flags & WS_MEMBER);
+    if (flags & ~sub->flags & WS_WATCH) {
+        ws_presence_watch(h, sub->ch, 1);
     }
-    seat->flags |= (unsigned char)(flags & (WS_MEMBER | WS_WATCH));
+    sub->flags |= (unsigned char)(flags & (WS_MEMBER | WS_WATCH));
     if (flags & WS_CHANGE) {
-        ws_catch_up_again(h, seat, flags & WS_RESUME ? &how->after : NULL);
+        ws_catch_up_again(h, sub, flags & WS_RESUME ? &how->after : NULL);
     }
     if (flags & WS_MEMBER) {
-        ws_presence_join(h, seat->ch, seat->c, how);
+        ws_presence_join(h, sub->ch, sub->c, how);
     }
 }
 
-static ws_status subscribe(ws_channels *h, ws_conn *c, void *arg)
+static ws_status sub_subscribe(ws_channels *h, ws_conn *c, void *arg)
 {
     const sub_args *w = arg;
     ws_status s = WS_QUEUED;
     ws_channel *ch;
-    ws_sub *seat;
+    ws_sub *sub;
 
     if (ws_state_of(c) != WS_OPEN) {
         return WS_GONE;
@@ -146,15 +147,15 @@ static ws_status subscribe(ws_channels *h, ws_conn *c, void *arg)
     if (!(ch = ws_channel_take(h, w->name, w->len, &s))) {
         return s;
     }
-    if ((seat = ws_sub_find(c, ch))) {
-        change(h, seat, w->how);
+    if ((sub = ws_sub_find(c, ch))) {
+        sub_change(h, sub, w->how);
     }
     else if (c->settings->subscriptions && c->channels
              && c->channels->count >= c->settings->subscriptions) {
         s = WS_LIMIT;
     }
-    else if ((s = take_seat(h, c, ch, w->how)) >= 0) {
-        return s; /* the reference is the seat's */
+    else if ((s = sub_take_sub(h, c, ch, w->how)) >= 0) {
+        return s; /* the reference is the sub's */
     }
     ws_channel_unref(h, ch);
     return s;
@@ -177,26 +178,26 @@ ws_status ws_subscribe(ws_conn *c, const char *channel, const ws_subscription *h
         return WS_FORBIDDEN;
     }
     w.len = (unsigned)strlen(channel);
-    return on_its_loop(c, subscribe, &w);
+    return sub_on_its_loop(c, sub_subscribe, &w);
 }
 
-static ws_status unsubscribe(ws_channels *h, ws_conn *c, void *arg)
+static ws_status sub_unsubscribe(ws_channels *h, ws_conn *c, void *arg)
 {
     const char *name = arg;
-    ws_sub *seat = c->channels ? c->channels->first : NULL;
-    while (seat && strcmp(seat->ch->name, name)) {
-        seat = seat->next;
+    ws_sub *sub = c->channels ? c->channels->first : NULL;
+    while (sub && strcmp(sub->ch->name, name)) {
+        sub = sub->next;
     }
-    if (!seat) {
+    if (!sub) {
         return WS_GONE;
     }
-    leave(h, seat);
+    sub_leave(h, sub);
     return WS_QUEUED;
 }
 
 ws_status ws_unsubscribe(ws_conn *c, const char *channel)
 {
-    return channel ? on_its_loop(c, unsubscribe, (void *)channel) : WS_GONE;
+    return channel ? sub_on_its_loop(c, sub_unsubscribe, (void *)channel) : WS_GONE;
 }
 
 typedef struct iter {
@@ -204,12 +205,12 @@ typedef struct iter {
     void *arg;
 } iter;
 
-static ws_status go_through(ws_channels *h, ws_conn *c, void *arg)
+static ws_status sub_go_through(ws_channels *h, ws_conn *c, void *arg)
 {
     const iter *t = arg;
     (void)h;
-    for (ws_sub *seat = c->channels ? c->channels->first : NULL; seat; seat = seat->next) {
-        t->fn(seat->ch->name, t->arg);
+    for (ws_sub *sub = c->channels ? c->channels->first : NULL; sub; sub = sub->next) {
+        t->fn(sub->ch->name, t->arg);
     }
     return WS_QUEUED;
 }
@@ -217,7 +218,7 @@ static ws_status go_through(ws_channels *h, ws_conn *c, void *arg)
 void ws_subscriptions_of(ws_conn *c, void (*fn)(const char *channel, void *arg), void *arg)
 {
     iter t = {fn, arg};
-    on_its_loop(c, go_through, &t);
+    sub_on_its_loop(c, sub_go_through, &t);
 }
 
 int ws_may(ws_conn *c, ws_action action, const char *channel)
@@ -228,11 +229,11 @@ int ws_may(ws_conn *c, ws_action action, const char *channel)
 
 /* ---- Its end ---- */
 
-static void leave_all(ws_conn *c)
+static void sub_leave_all(ws_conn *c)
 {
     while (c->channels) {
-        leave(ws_channels_current(), c->channels->first);
+        sub_leave(ws_channels_current(), c->channels->first);
     }
 }
 
-const ws_channels_hooks ws_channels_for_engine = {leave_all, ws_catch_up_drained};
+const ws_channels_hooks ws_channels_for_engine = {sub_leave_all, ws_catch_up_drained};

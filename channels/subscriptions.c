@@ -7,13 +7,36 @@
 
 #define TABLE_MIN 64
 
-static ws_channel **bucket(const ws_channels *h, apr_uint64_t hash)
+static ws_channels *the_channels;
+
+ws_channels *ws_channels_current(void)
+{
+    return __atomic_load_n(&the_channels, __ATOMIC_ACQUIRE);
+}
+
+void ws_channels_set_current(ws_channels *h)
+{
+    __atomic_store_n(&the_channels, h, __ATOMIC_RELEASE);
+}
+
+ws_channels *ws_channels_running(void)
+{
+    ws_channels *h = ws_channels_current();
+    return h && !__atomic_load_n(&h->stopped, __ATOMIC_ACQUIRE) ? h : NULL;
+}
+
+const ws_channels_options *ws_channels_options_of(const ws_channels *h)
+{
+    return &h->options;
+}
+
+static ws_channel **sub_bucket(const ws_channels *h, apr_uint64_t hash)
 {
     return &h->table[hash & (h->size - 1)];
 }
 
 /* Under the lock. Without memory the chains grow instead. */
-static void grow(ws_channels *h)
+static void sub_grow(ws_channels *h)
 {
     unsigned size = h->size ? h->size * 2 : TABLE_MIN, old = h->size;
     ws_channel **table = calloc(size, sizeof(*table)), **was = h->table;
@@ -25,17 +48,17 @@ static void grow(ws_channels *h)
     for (unsigned i = 0; i < old; i++) {
         for (ws_channel *ch = was[i], *next; ch; ch = next) {
             next = ch->next;
-            ch->next = *bucket(h, ch->hash);
-            *bucket(h, ch->hash) = ch;
+            ch->next = *sub_bucket(h, ch->hash);
+            *sub_bucket(h, ch->hash) = ch;
         }
     }
     free(was);
 }
 
 /* Under the lock. */
-static ws_channel *find(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash)
+static ws_channel *sub_find(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash)
 {
-    ws_channel *ch = h->size ? *bucket(h, hash) : NULL;
+    ws_channel *ch = h->size ? *sub_bucket(h, hash) : NULL;
     while (ch && (ch->hash != hash || ch->len != len || memcmp(ch->name, name, len))) {
         ch = ch->next;
     }
@@ -49,12 +72,12 @@ ws_channel *ws_channel_find(ws_channels *h, const char *name, unsigned len, apr_
 {
     ws_channel *ch;
     apr_thread_mutex_lock(h->lock);
-    ch = find(h, name, len, hash);
+    ch = sub_find(h, name, len, hash);
     apr_thread_mutex_unlock(h->lock);
     return ch;
 }
 
-static ws_channel *make(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash)
+static ws_channel *sub_make(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash)
 {
     apr_size_t size = sizeof(ws_channel) + h->loops * sizeof(ws_sub_list);
     ws_channel *ch = calloc(1, size + len + 1);
@@ -75,18 +98,18 @@ ws_channel *ws_channel_take(ws_channels *h, const char *name, unsigned len, ws_s
     apr_uint64_t hash = ws_channel_hash(name, len);
     ws_channel *ch;
     apr_thread_mutex_lock(h->lock);
-    ch = find(h, name, len, hash);
+    ch = sub_find(h, name, len, hash);
     if (!ch && h->options.channels && h->count >= h->options.channels) {
         *status = WS_LIMIT;
     }
     else if (!ch) {
         if (h->count >= h->size) {
-            grow(h);
+            sub_grow(h);
         }
         *status = WS_FULL;
-        if (h->size && (ch = make(h, name, len, hash))) {
-            ch->next = *bucket(h, hash);
-            *bucket(h, hash) = ch;
+        if (h->size && (ch = sub_make(h, name, len, hash))) {
+            ch->next = *sub_bucket(h, hash);
+            *sub_bucket(h, hash) = ch;
             h->count++;
             ws_channels_count(h, WS_COUNT_CHANNELS, 1);
         }
@@ -108,7 +131,7 @@ void ws_channel_unref(ws_channels *h, ws_channel *ch)
     int last;
     apr_thread_mutex_lock(h->lock);
     if ((last = --ch->refs == 0)) {
-        ws_channel **link = bucket(h, ch->hash);
+        ws_channel **link = sub_bucket(h, ch->hash);
         while (*link != ch) {
             link = &(*link)->next;
         }
@@ -119,7 +142,7 @@ void ws_channel_unref(ws_channels *h, ws_channel *ch)
     apr_thread_mutex_unlock(h->lock);
     if (last) {
         for (unsigned i = 0; i < h->loops; i++) {
-            free(ch->rooms[i].seats);
+            free(ch->lists[i].subs);
         }
         free(ch);
     }
@@ -132,7 +155,7 @@ unsigned ws_channels_of_loop(ws_channels *h, unsigned loop, ws_channel ***all)
     if ((*all = calloc(h->count + 1, sizeof(**all)))) {
         for (unsigned i = 0; i < h->size; i++) {
             for (ws_channel *ch = h->table[i]; ch; ch = ch->next) {
-                if (__atomic_load_n(&ch->rooms[loop].count, __ATOMIC_RELAXED)) {
+                if (__atomic_load_n(&ch->lists[loop].count, __ATOMIC_RELAXED)) {
                     ch->refs++;
                     (*all)[n++] = ch;
                 }
@@ -147,116 +170,116 @@ unsigned ws_channels_of_loop(ws_channels *h, unsigned loop, ws_channel ***all)
 
 ws_sub *ws_sub_find(const ws_conn *c, const ws_channel *ch)
 {
-    ws_sub *seat = c->channels ? c->channels->first : NULL;
-    while (seat && seat->ch != ch) {
-        seat = seat->next;
+    ws_sub *sub = c->channels ? c->channels->first : NULL;
+    while (sub && sub->ch != ch) {
+        sub = sub->next;
     }
-    return seat;
+    return sub;
 }
 
-static int sit_down(ws_sub_list *room, ws_sub *seat)
+static int sub_sit_down(ws_sub_list *list, ws_sub *sub)
 {
-    if (room->used == room->size) {
-        apr_uint32_t size = room->size ? room->size * 2 : 4;
-        ws_sub **seats = realloc(room->seats, size * sizeof(*seats));
-        if (!seats) {
+    if (list->used == list->size) {
+        apr_uint32_t size = list->size ? list->size * 2 : 4;
+        ws_sub **subs = realloc(list->subs, size * sizeof(*subs));
+        if (!subs) {
             return -1;
         }
-        room->seats = seats;
-        room->size = size;
+        list->subs = subs;
+        list->size = size;
     }
-    seat->place = room->used;
-    room->seats[room->used++] = seat;
+    sub->place = list->used;
+    list->subs[list->used++] = sub;
     return 0;
 }
 
 ws_sub *ws_sub_take(ws_channels *h, ws_conn *c, ws_channel *ch)
 {
-    ws_sub_list *room = ws_sub_list_of(c->loop, ch);
-    ws_sub *seat = calloc(1, sizeof(*seat));
-    if (!seat || (!c->channels && !(c->channels = calloc(1, sizeof(*c->channels))))) {
-        free(seat);
+    ws_sub_list *list = ws_sub_list_of(c->loop, ch);
+    ws_sub *sub = calloc(1, sizeof(*sub));
+    if (!sub || (!c->channels && !(c->channels = calloc(1, sizeof(*c->channels))))) {
+        free(sub);
         return NULL;
     }
-    seat->c = c;
-    seat->ch = ch;
-    seat->serial = ws_sub_serial(h);
-    if (sit_down(room, seat) < 0) {
-        free(seat);
-        seat = NULL;
+    sub->c = c;
+    sub->ch = ch;
+    sub->serial = ws_sub_serial(h);
+    if (sub_sit_down(list, sub) < 0) {
+        free(sub);
+        sub = NULL;
     }
     else {
-        seat->next = c->channels->first;
-        c->channels->first = seat;
+        sub->next = c->channels->first;
+        c->channels->first = sub;
         c->channels->count++;
         /* From here on publishers know of it. */
-        __atomic_add_fetch(&room->count, 1, __ATOMIC_SEQ_CST);
+        __atomic_add_fetch(&list->count, 1, __ATOMIC_SEQ_CST);
         ws_count(c->loop->counters, WS_COUNT_SUBSCRIPTIONS, 1);
     }
     if (!c->channels->first) {
         free(c->channels);
         c->channels = NULL;
     }
-    return seat;
+    return sub;
 }
 
 /* What the next one finds is as if nobody had been here. */
-static void leave_empty(ws_sub_list *room)
+static void sub_leave_empty(ws_sub_list *list)
 {
-    if (room->used == 0) {
-        free(room->seats);
-        room->seats = NULL;
-        room->size = 0;
-        room->started = room->lost = 0;
+    if (list->used == 0) {
+        free(list->subs);
+        list->subs = NULL;
+        list->size = 0;
+        list->started = list->lost = 0;
     }
 }
 
-void ws_sub_list_compact(ws_sub_list *room)
+void ws_sub_list_compact(ws_sub_list *list)
 {
     apr_uint32_t n = 0;
-    if (room->visiting || !room->holes) {
+    if (list->visiting || !list->holes) {
         return;
     }
-    for (apr_uint32_t i = 0; i < room->used; i++) {
-        if (room->seats[i]) {
-            room->seats[i]->place = n;
-            room->seats[n++] = room->seats[i];
+    for (apr_uint32_t i = 0; i < list->used; i++) {
+        if (list->subs[i]) {
+            list->subs[i]->place = n;
+            list->subs[n++] = list->subs[i];
         }
     }
-    room->used = n;
-    room->holes = 0;
-    leave_empty(room);
+    list->used = n;
+    list->holes = 0;
+    sub_leave_empty(list);
 }
 
-static void stand_up(ws_sub_list *room, const ws_sub *seat)
+static void sub_stand_up(ws_sub_list *list, const ws_sub *sub)
 {
-    if (room->visiting) {
-        room->seats[seat->place] = NULL; /* whoever goes through them counts on their places */
-        room->holes = 1;
+    if (list->visiting) {
+        list->subs[sub->place] = NULL; /* whoever goes through them counts on their places */
+        list->holes = 1;
         return;
     }
-    room->seats[seat->place] = room->seats[--room->used];
-    room->seats[seat->place]->place = seat->place;
-    leave_empty(room);
+    list->subs[sub->place] = list->subs[--list->used];
+    list->subs[sub->place]->place = sub->place;
+    sub_leave_empty(list);
 }
 
-void ws_sub_give(ws_channels *h, ws_sub *seat)
+void ws_sub_give(ws_channels *h, ws_sub *sub)
 {
-    ws_subscriptions *s = seat->c->channels;
-    ws_loop *loop = seat->c->loop;
-    ws_sub_list *room = ws_sub_list_of(loop, seat->ch);
+    ws_subscriptions *s = sub->c->channels;
+    ws_loop *loop = sub->c->loop;
+    ws_sub_list *list = ws_sub_list_of(loop, sub->ch);
     ws_sub **link = &s->first;
-    while (*link != seat) {
+    while (*link != sub) {
         link = &(*link)->next;
     }
-    *link = seat->next;
+    *link = sub->next;
     if (--s->count == 0) {
         free(s);
-        seat->c->channels = NULL;
+        sub->c->channels = NULL;
     }
-    stand_up(room, seat);
-    __atomic_sub_fetch(&room->count, 1, __ATOMIC_SEQ_CST);
+    sub_stand_up(list, sub);
+    __atomic_sub_fetch(&list->count, 1, __ATOMIC_SEQ_CST);
     ws_count(loop->counters, WS_COUNT_SUBSCRIPTIONS, -1);
-    ws_channel_unref(h, seat->ch);
-    free(seat);
+    ws_channel_unref(h, sub->ch);
+    free(sub);
 }

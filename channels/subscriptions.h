@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Who is subscribed to what. A channel exists while somebody has a reference: a seat, or work that is on
- * its way. It has a room in each loop, which only that loop's thread enters; all that others see of a
- * room is how many seats it has.
+ * The table of channels and subscriptions: the lowest layer of this folder. A channel exists while something
+ * has a reference to it: a subscription, or work in progress. It has a list of subscriptions for each loop;
+ * only that loop's thread uses the list. Other threads read its length.
  */
 
-#ifndef WS_CHANNELS_REGISTRY_H
-#define WS_CHANNELS_REGISTRY_H
+#ifndef WS_CHANNELS_SUBSCRIPTIONS_H
+#define WS_CHANNELS_SUBSCRIPTIONS_H
 
 #include "channels/channels.h"
 #include "engine/conn.h"
@@ -21,12 +21,12 @@ struct ws_sub {
     ws_sub *next; /**< of the same connection */
     ws_conn *c;
     ws_channel *ch;
-    apr_uint32_t place;   /**< in the room */
+    apr_uint32_t place;   /**< in the list */
     apr_uint32_t serial;  /**< tells it from an earlier one of the same connection and channel */
     ws_position at;       /**< up to here it has everything */
     unsigned char flags;  /**< WS_MEMBER, WS_WATCH */
     unsigned char form;   /**< while an event is delivered */
-    unsigned live : 1;    /**< it gets what the room gets */
+    unsigned live : 1;    /**< it gets what the list gets */
     unsigned resumes : 1; /**< before, it is to get what is kept behind `at` */
     unsigned waits : 1;   /**< with that until its client has read more */
 };
@@ -36,10 +36,10 @@ struct ws_subscriptions {
     unsigned count;
 };
 
-/** A channel's seats in a loop. */
+/** A channel's subs in a loop. */
 typedef struct ws_sub_list {
-    apr_uint32_t count; /**< of seats; atomic, read by publishers */
-    ws_sub **seats;     /**< with holes while somebody goes through them */
+    apr_uint32_t count; /**< of subs; atomic, read by publishers */
+    ws_sub **subs;      /**< with holes while somebody goes through them */
     apr_uint32_t used, size;
     unsigned visiting; /**< depth */
     int holes;
@@ -48,7 +48,7 @@ typedef struct ws_sub_list {
     int reading;    /**< what is missing is being read; what comes meanwhile will be read too */
     int again;      /**< such has come */
     int lost;       /**< the history could not be read: nobody knows what is missing */
-    ws_position at; /**< up to here all live seats have everything */
+    ws_position at; /**< up to here all live subs have everything */
 } ws_sub_list;
 
 struct ws_channel {
@@ -58,15 +58,15 @@ struct ws_channel {
     int kept; /**< it has a history */
     unsigned len;
     char *name;
-    ws_sub_list rooms[]; /**< one for each loop */
+    ws_sub_list lists[]; /**< one for each loop */
 };
 
 /** A loop, seen from here. */
-typedef struct ws_sub_table {
+typedef struct ws_loop_queue {
     apr_size_t waiting;      /**< bytes of messages on their way to it; atomic */
     apr_uint32_t full_since; /**< ws_clock() when that was too much, 0: it is not; atomic */
     int looking;             /**< it has been told to look for what is missing; atomic */
-} ws_sub_table;
+} ws_loop_queue;
 
 struct ws_channels {
     ws_channels_options options;
@@ -78,8 +78,14 @@ struct ws_channels {
     apr_uint32_t serial; /**< atomic */
     int stopped;         /**< atomic */
     ws_presence_state *presence;
-    ws_sub_table halls[WS_LOOPS_MAX];
+    ws_loop_queue loop_queues[WS_LOOPS_MAX];
 };
+
+/** Sets what ws_channels_current() returns. */
+void ws_channels_set_current(ws_channels *h);
+
+/** The process's channels, NULL once they have stopped.  [any thread] */
+ws_channels *ws_channels_running(void);
 
 /** The channel of a name with one more reference, or NULL: nobody is subscribed.  [any thread] */
 ws_channel *ws_channel_find(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash);
@@ -90,13 +96,13 @@ ws_channel *ws_channel_take(ws_channels *h, const char *name, unsigned len, ws_s
 ws_channel *ws_channel_ref(ws_channels *h, ws_channel *ch);
 void ws_channel_unref(ws_channels *h, ws_channel *ch);
 
-/** All channels that have seats in a loop, each with a reference. @return how many; *all is to be freed */
+/** All channels that have subs in a loop, each with a reference. @return how many; *all is to be freed */
 unsigned ws_channels_of_loop(ws_channels *h, unsigned loop, ws_channel ***all);
 
-/** The seat of a connection in a channel, or NULL.  [loop] */
+/** The sub of a connection in a channel, or NULL.  [loop] */
 ws_sub *ws_sub_find(const ws_conn *c, const ws_channel *ch);
 
-/** A new one, in its room; the reference to the channel becomes the seat's, if there is one. @return NULL:
+/** A new one, in its list; the reference to the channel becomes the sub's, if there is one. @return NULL:
  *  no memory  [loop] */
 ws_sub *ws_sub_take(ws_channels *h, ws_conn *c, ws_channel *ch);
 
@@ -106,14 +112,20 @@ static inline apr_uint32_t ws_sub_serial(ws_channels *h)
 }
 
 /** Free it. The reference to the channel is released.  [loop] */
-void ws_sub_give(ws_channels *h, ws_sub *seat);
+void ws_sub_give(ws_channels *h, ws_sub *sub);
 
-/** Close the holes of a room that nobody goes through any more.  [loop] */
-void ws_sub_list_compact(ws_sub_list *room);
+/** Close the holes of a list that nobody goes through any more.  [loop] */
+void ws_sub_list_compact(ws_sub_list *list);
 
 static inline ws_sub_list *ws_sub_list_of(const ws_loop *loop, ws_channel *ch)
 {
-    return &ch->rooms[loop->index];
+    return &ch->lists[loop->index];
+}
+
+/** How many subscriptions a loop has. [any thread] */
+static inline apr_uint32_t ws_sub_list_count(const ws_channel *ch, unsigned loop)
+{
+    return __atomic_load_n(&ch->lists[loop].count, __ATOMIC_SEQ_CST);
 }
 
 /** A counter that many threads add to. */

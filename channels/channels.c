@@ -1,0 +1,49 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The life cycle of a process's channels. Uses all other files of this folder, and none of them uses it. */
+
+#include "channels/channels.h"
+
+#include <stdlib.h>
+
+#include "channels/presence.h"
+
+#define QUEUE_DEFAULT (8 * 1024 * 1024)
+
+extern const ws_channels_hooks ws_channels_for_engine;
+
+ws_channels *ws_channels_create(const ws_channels_options *options, apr_pool_t *pool)
+{
+    ws_channels *h = apr_pcalloc(pool, sizeof(*h));
+    h->options = *options;
+    h->pool = pool;
+    h->loops = ws_engine_loops(options->engine);
+    if (!h->options.queue) {
+        h->options.queue = QUEUE_DEFAULT;
+    }
+    if (apr_thread_mutex_create(&h->lock, APR_THREAD_MUTEX_DEFAULT, pool) != APR_SUCCESS
+        || ws_presence_init(h, pool) < 0) {
+        return NULL;
+    }
+    ws_engine_channels(options->engine, &ws_channels_for_engine);
+    ws_channels_set_current(h);
+    return h;
+}
+
+void ws_channels_stop(ws_channels *h)
+{
+    __atomic_store_n(&h->stopped, 1, __ATOMIC_RELEASE);
+}
+
+void ws_channels_destroy(ws_channels *h)
+{
+    ws_channels_set_current(NULL);
+    ws_presence_end(h);
+    free(h->table);
+}
+
+apr_uint64_t ws_server(void)
+{
+    ws_channels *h = ws_channels_current();
+    return h ? h->options.self.server : 0;
+}
