@@ -89,11 +89,10 @@ static int on_loop(const ws_conn *c)
 
 /* ---- Sending ---- */
 
-/* Versions 76 and 75 know text, and no control frames but the closing one. */
+/* Versions 76 and 75, for example, have text only, and no control frame but the closing one. */
 static int unsupported(const ws_conn *c, unsigned first)
 {
-    unsigned opcode = first & 0xF;
-    return c->hixie && (opcode == WS_OP_BINARY || opcode == WS_OP_PING);
+    return c->framer && !ws_framing_sends(c, first & 0xF);
 }
 
 /* Whether a frame has to wait because another message is being sent in parts. */
@@ -162,7 +161,7 @@ static ws_frames *shape(ws_conn *c, ws_frames *f)
         ws_frames_unref(f);
         return NULL;
     }
-    shaped = c->hixie ? ws_hixie_build(c, payload, len)
+    shaped = c->framer ? ws_framing_build(c, first, payload, len)
              : (most && len > most) || payload != as_it_is || ws_is_client(c) ? ws_frames_build_cut(
                    first, payload, len, most, ws_is_client(c) ? &c->loop->masks : NULL)
                                                                               : ws_frames_ref(f);
@@ -238,7 +237,7 @@ ws_status ws_conn_share(ws_conn *c, ws_frames *f)
         trace_out(c, first, payload, len);
         s = (f = shape(c, f)) ? ws_conn_send_frames(c, f) : WS_FULL;
     }
-    else if (c->hixie || ws_is_client(c)
+    else if (c->framer || ws_is_client(c)
              || (c->settings->fragment && len > c->settings->fragment)) {
         s = ws_conn_send_message(c, first, payload, len);
         ws_frames_unref(f);

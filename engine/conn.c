@@ -86,8 +86,8 @@ static void init_parser(ws_conn *c)
     if (c->chain) {
         ws_chain_adopt(c);
     }
-    if (c->hixie) {
-        c->hixie->max = frame < message ? frame : message;
+    if (c->framer) {
+        c->framer->max = frame < message ? frame : message;
     }
 }
 
@@ -96,8 +96,9 @@ void ws_conn_open(ws_conn *c)
     ws_loop *loop = c->loop;
     set_state(c, WS_OPEN);
     ws_timer_wheel_clear(&loop->wheel, &c->alarm);
-    if (c->hixie) {
-        ws_hixie_keep_alive(c);
+    if (c->framer) {
+        ws_socket_keep_alive(c->fd,
+                             c->settings); /* a relay looks after its client's socket itself */
     }
     if (c->settings->ping_interval) {
         ws_conn_alarm_in(c, ws_loop_spread(loop, c->settings->ping_interval));
@@ -152,7 +153,7 @@ void ws_handoff_accept(ws_loop *loop, ws_task *task)
     c->strings = a->strings;
     c->rest = a->early;
     c->resume = a->early != NULL;
-    c->hixie = a->hixie;
+    c->framer = a->framer;
     c->chain = a->chain;
     c->watched = -1;
     c->ringed = loop->ring && !c->ssl;
@@ -448,7 +449,7 @@ void ws_conn_sweep(ws_loop *loop)
         ws_resource_free(c);
         ws_cb_free(c);
         free(c->strings);
-        free(c->hixie);
+        free(c->framer);
         free(c->end_reason);
         if (c->pool) {
             apr_pool_destroy(c->pool);

@@ -9,7 +9,7 @@
 #include "engine/loop.h"
 #include "engine/rate_limit.h"
 #include "protocol/frame.h"
-#include "protocol/hixie.h"
+#include "protocol/framing.h"
 #include "protocol/utf8.h"
 
 /** Bytes in a buffer of the connection's own. */
@@ -78,7 +78,7 @@ struct ws_conn {
     ws_partial *message; /**< the beginning of a message, until it is whole */
     ws_bytes *rest;      /**< input that could not be parsed yet, or not delivered while held */
     ws_chain *chain;     /**< extensions, NULL if there are none */
-    ws_hixie *hixie;     /**< the parser of versions 76 and 75, NULL for all others */
+    ws_framer *framer;   /**< NULL: frames of RFC 6455 */
     ws_send_queue out;
     ws_send_queue *deferred; /**< messages that wait for the last part of another, NULL if none */
     ws_bytes *cipher_out;    /**< TLS records that the socket did not take */
@@ -358,23 +358,25 @@ void ws_backpressure_trim(ws_conn *c);
 /** Nothing waits any more, or the connection is gone: the log says what it has cost. */
 void ws_backpressure_over(ws_conn *c);
 
-/* hixie.c: versions 76 and 75 */
+/* hixie.c: version 76 */
 
 /** Before c->state is WS_OPEN: take the third key, if it is there, answer it, and open the connection.
  *  @return whether it is open */
 int ws_hixie_shake(ws_conn *c, unsigned char **data, size_t *len);
 
-/** ws_conn_send() for them. A Close frame is FF 00, or the end behind all that waits. */
-ws_status ws_hixie_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len);
+/* framing.c: connections with a framer */
 
-/** A text message in a buffer of its own; NULL when there is no memory. */
-ws_frames *ws_hixie_build(const ws_conn *c, const void *payload, apr_size_t len);
+/** ws_conn_send() for them. A framing without a close of its own ends the connection after all that waits. */
+ws_status ws_framing_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len);
 
-/** The client has closed its side, which is how a connection of version 75 ends. */
-void ws_hixie_ended(ws_conn *c);
+/** A message in a buffer of its own; NULL when there is no memory. */
+ws_frames *ws_framing_build(const ws_conn *c, unsigned first, const void *payload, apr_size_t len);
 
-/** Instead of pings. */
-void ws_hixie_keep_alive(ws_conn *c);
+/** Whether the framing can send frames of this opcode. */
+int ws_framing_sends(const ws_conn *c, unsigned opcode);
+
+/** The client has closed its side: for most framings that is the close. */
+void ws_framing_ended(ws_conn *c);
 
 /* trace.c: lines for who looks on; to be called only if c->settings->trace is set */
 

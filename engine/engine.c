@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "engine/handoff.h"
+#include "protocol/hixie.h"
 
 /* How long stopping waits for WS_BLOCKING callbacks that do not return, milliseconds. */
 #define STOP_WAIT 5000
@@ -138,14 +139,20 @@ void ws_handoff_drop(ws_handoff *a)
     drop(a->fd, a->ssl, a->pool, a->ticket, a->chain, a->outgoing);
     free(a->strings);
     free(a->early);
-    free(a->hixie);
+    free(a->framer);
     free(a);
+}
+
+const ws_framing *ws_new_conn_framing(const ws_new_conn *n)
+{
+    return n->framing ? n->framing : ws_hixie_framing(n->version);
 }
 
 /* @return NULL when there is no memory: the newcomer has been dropped */
 static ws_handoff *adoption_of(const ws_new_conn *n)
 {
     ws_handoff *a = ws_task_new(sizeof(*a), ws_handoff_accept);
+    const ws_framing *framing = ws_new_conn_framing(n);
 
     if (!a) {
         ws_new_conn_drop(n);
@@ -166,11 +173,13 @@ static ws_handoff *adoption_of(const ws_new_conn *n)
     a->strings = ws_strings_pack(&n->strings);
     a->early = n->early_len ? ws_bytes_new(n->early, n->early_len) : NULL;
     a->connecting = n->connecting;
-    if (n->version > 13 && (a->hixie = calloc(1, sizeof(*a->hixie)))) {
-        a->hixie->ignore = n->version == WS_VERSION_STREAM;
-        memcpy(a->hixie->numbers, n->numbers, sizeof(a->hixie->numbers));
+    if (framing && (a->framer = calloc(1, framing->size))) {
+        a->framer->framing = framing;
+        if (n->connecting) {
+            memcpy(((ws_hixie *)a->framer)->numbers, n->numbers, sizeof(n->numbers));
+        }
     }
-    if (!a->strings || (n->early_len && !a->early) || (n->version > 13 && !a->hixie)) {
+    if (!a->strings || (n->early_len && !a->early) || (framing && !a->framer)) {
         ws_handoff_drop(a);
         return NULL;
     }

@@ -132,10 +132,6 @@ typedef struct ws_channels_hooks {
 
 #define WS_LOOPS_MAX 64
 
-/** In place of a version: no WebSocket. What its handler sends, as text, goes out as it is, what the peer
- *  sends is forgotten, and the end of the stream is the close. */
-#define WS_VERSION_STREAM 100
-
 /** Strings of a connection; copied. All but uri may be NULL. */
 typedef struct ws_strings {
     const char *uri, *args, *user, *peer, *protocol;
@@ -171,7 +167,8 @@ typedef struct ws_new_conn {
     const ws_settings *settings; /**< lives as long as the engine */
     ws_outgoing
         *outgoing; /**< NULL; or what stands for both, malloc'ed, the engine's from now on */
-    int version;
+    int version;   /**< of WebSocket; 0: none, which needs a framing */
+    const struct ws_framing *framing; /**< protocol/framing.h; NULL: as the version says */
     int connecting; /**< version 76: its third key is still to be read, from early or the socket */
     unsigned char numbers[8]; /**< then those of its other keys, see ws_hixie_numbers() */
     void *data;               /**< ws_data() */
@@ -255,6 +252,9 @@ int ws_engine_loop_of(ws_engine *engine, ws_id id);
 
 /** The connection of an id, or NULL if it has gone.  [that loop] */
 ws_conn *ws_engine_find(ws_engine *engine, unsigned loop, ws_id id);
+
+/** How its messages are framed; NULL: frames of RFC 6455. */
+const struct ws_framing *ws_new_conn_framing(const ws_new_conn *newcomer);
 
 /** Release the fd, ssl, pool, ticket and chain of a connection that is not given to an engine. */
 void ws_new_conn_drop(const ws_new_conn *newcomer);

@@ -21,9 +21,9 @@ typedef struct ws_handoff {
     apr_pool_t *pool;
     ws_ticket *ticket;
     char *strings;
-    ws_chain *chain; /**< or NULL */
-    ws_bytes *early; /**< likewise */
-    ws_hixie *hixie; /**< likewise */
+    ws_chain *chain;   /**< or NULL */
+    ws_bytes *early;   /**< likewise */
+    ws_framer *framer; /**< likewise */
 } ws_handoff;
 
 /** The task's fn: takes the connection in. */

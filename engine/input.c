@@ -128,18 +128,19 @@ static void take_control(ws_conn *c, const ws_piece *p)
     }
 }
 
-/* Deliver what the input holds. drafts: of versions 76 and 75. @return where what could not be
+/* Deliver what the input holds. framed: by c->framer. @return where what could not be
  * delivered yet begins */
 static inline __attribute__((always_inline)) unsigned char *take_frames(ws_conn *c,
                                                                         unsigned char *data,
-                                                                        apr_size_t *len, int drafts)
+                                                                        apr_size_t *len, int framed)
 {
     ws_piece piece;
     ws_parse_error error;
 
     while (*len && !c->held && !c->discard_input && !c->broken) {
-        ws_parse_result result = drafts ? ws_hixie_next(c->hixie, &data, len, &piece, &error)
-                                        : ws_parser_next(&c->parser, &data, len, &piece, &error);
+        ws_parse_result result =
+            framed ? c->framer->framing->next(c->framer, &data, len, &piece, &error)
+                   : ws_parser_next(&c->parser, &data, len, &piece, &error);
         if (c->settings->trace && (result == WS_PARSE_DATA || result == WS_PARSE_CONTROL)) {
             ws_trace_in(c, &piece);
         }
@@ -194,7 +195,7 @@ static unsigned char *take(ws_conn *c, unsigned char *data, apr_size_t *len)
     if (c->chain && c->location->handler->on_frame) {
         return take_in_steps(c, data, len);
     }
-    if (!c->hixie) {
+    if (!c->framer) {
         return take_frames(c, data, len, 0);
     }
     if (ws_state_of(c) == WS_CONNECTING && !ws_hixie_shake(c, &data, len)) {
@@ -271,8 +272,8 @@ static apr_size_t to_put_before(const ws_conn *c)
 
 static void over(ws_conn *c, int broke)
 {
-    if (!broke && c->hixie) {
-        ws_hixie_ended(c);
+    if (!broke && c->framer) {
+        ws_framing_ended(c);
     }
     ws_conn_end(c, broke           ? "the connection broke"
                    : c->write_shut ? "closed"

@@ -221,7 +221,7 @@ void ws_conn_housekeeping(ws_alarm *a)
         look_at_held(c);
         return;
     }
-    if (c->hixie) { /* ws_hixie_keep_alive() has seen to it; only what is held is looked after */
+    if (c->framer) { /* it has no pings: the kernel probes the peer; only what is held is checked */
         ws_conn_alarm_in(c, interval + c->settings->ping_grace);
         return;
     }

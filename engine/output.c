@@ -263,8 +263,8 @@ ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size
     if (ws_is_client(c)) {
         return send_masked(c, first, payload, len);
     }
-    if (c->hixie) {
-        return ws_hixie_send(c, first, payload, len);
+    if (c->framer) {
+        return ws_framing_send(c, first, payload, len);
     }
     if (corks(c, len)) {
         ws_loop *loop = c->loop;

@@ -248,7 +248,7 @@ int ws_relay(request_rec *r, ws_new_conn *n)
     c->keepalive = AP_CONN_CLOSE;
 
     n->secure = ap_ssl_conn_is_ssl(c);
-    if (n->version > 13 && !c->master) { /* they have no pings */
+    if (ws_new_conn_framing(n) && !c->master) { /* they have no pings */
         ws_socket_keep_alive(client_fd(c), n->settings);
     }
     if ((rv = hand_over(&w.pair, n)) != APR_SUCCESS) {

@@ -19,6 +19,7 @@
 #include "httpd/sse_stream.h"
 #include "httpd/takeover.h"
 #include "httpd/upgrade.h"
+#include "protocol/framing.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -153,7 +154,7 @@ static int read_arguments(request_rec *r, ws_sse_stream *s)
 /* @return as a handler of httpd; the stream belongs to its connection then, or is gone */
 static int serve(request_rec *r, const ws_settings *settings, ws_sse_stream *s)
 {
-    ws_new_conn n = {.fd = -1, .location = &registration->location, .version = WS_VERSION_STREAM};
+    ws_new_conn n = {.fd = -1, .location = &registration->location, .framing = &ws_framing_raw};
     ws_ticket *tickets = NULL;
     const char *obstacle;
     int status;

@@ -90,7 +90,7 @@ static ws_parse_result hixie_take_length(ws_hixie *p, unsigned char byte, ws_par
         return hixie_fail(error, 1002, "frame length has too many bytes");
     }
     p->len = p->len << 7 | (byte & 0x7F);
-    if (p->len > p->max) {
+    if (p->len > p->base.max) {
         return hixie_fail(error, 1009, "frame is too big");
     }
     if (!(byte & 0x80)) {
@@ -110,7 +110,7 @@ static ws_parse_result hixie_take_content(ws_hixie *p, unsigned char **data, siz
     unsigned char *end = memchr(*data, END, *len);
     size_t n = end ? (size_t)(end - *data) : *len, all = n + (end != NULL);
 
-    if (n > p->max - p->len) {
+    if (n > p->base.max - p->len) {
         return hixie_fail(error, 1009, p->type == TEXT ? "message is too big" : "frame is too big");
     }
     p->len += n;
@@ -130,10 +130,6 @@ ws_parse_result ws_hixie_next(ws_hixie *p, unsigned char **data, size_t *len, ws
                               ws_parse_error *error)
 {
     ws_parse_result result = WS_PARSE_MORE;
-    if (p->ignore) {
-        *data += *len;
-        *len = 0;
-    }
     while (*len > 0 && result == WS_PARSE_MORE) {
         size_t n = 1;
         switch (p->state) {
@@ -204,4 +200,41 @@ size_t ws_hixie_frame(unsigned char *out, unsigned first, const void *text, size
         *o++ = END;
     }
     return (size_t)(o - out);
+}
+
+/* ---- As framings ---- */
+
+static size_t hixie_close(unsigned char *out, int code, const char *reason, size_t len)
+{
+    (void)code, (void)reason, (void)len;
+    out[0] = END;
+    out[1] = 0;
+    return 2;
+}
+
+static ws_parse_result hixie_next(ws_framer *f, unsigned char **data, size_t *len, ws_piece *piece,
+                                  ws_parse_error *error)
+{
+    return ws_hixie_next((ws_hixie *)f, data, len, piece, error);
+}
+
+static int hixie_between(const ws_framer *f)
+{
+    return ws_hixie_between((const ws_hixie *)f);
+}
+
+const ws_framing *ws_hixie_framing(int version)
+{
+    static const ws_framing v76 = {.size = sizeof(ws_hixie),
+                                   .answered = 1,
+                                   .max = ws_hixie_frame_max,
+                                   .write = ws_hixie_frame,
+                                   .close = hixie_close,
+                                   .next = hixie_next};
+    static const ws_framing v75 = {.size = sizeof(ws_hixie),
+                                   .max = ws_hixie_frame_max,
+                                   .write = ws_hixie_frame,
+                                   .next = hixie_next,
+                                   .between = hixie_between};
+    return version == 76 ? &v76 : version == 75 ? &v75 : NULL;
 }

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "protocol/frame.h"
+#include "protocol/framing.h"
 
 /** Length of the third key, sent after the headers of version 76, bytes. */
 #define WS_HIXIE_KEY3 8
@@ -35,15 +35,14 @@ const char *ws_hixie_numbers(const char *key1, const char *key2,
 void ws_hixie_answer(const unsigned char numbers[WS_HIXIE_NUMBERS],
                      const unsigned char key3[WS_HIXIE_KEY3], unsigned char out[WS_HIXIE_ANSWER]);
 
-/** State between calls; initially zero except max. Private, except max, ignore and numbers. */
+/** State between calls; initially zero except base.max. Private, except base and numbers. */
 typedef struct ws_hixie {
-    uint64_t max;                            /**< maximum content of a frame, bytes */
+    ws_framer base;                          /**< max: content of a frame, too */
     uint64_t len;                            /**< content of the current frame so far, bytes */
     uint64_t left;                           /**< bytes still to skip */
     unsigned char state;                     /**< what the next byte is */
     unsigned char type;                      /**< type byte of the current frame */
     unsigned char digits;                    /**< length bytes read */
-    unsigned char ignore;                    /**< set by the caller: skip all input */
     unsigned char first;                     /**< no piece of the current text has been returned */
     unsigned char numbers[WS_HIXIE_NUMBERS]; /**< for the caller, until the third key arrives */
 } ws_hixie;
@@ -71,5 +70,8 @@ size_t ws_hixie_frame_max(const void *text, size_t len);
  * @return the length written, bytes
  */
 size_t ws_hixie_frame(unsigned char *out, unsigned first, const void *text, size_t len);
+
+/** The framing of version 76 or 75; NULL for other versions. Its state is a ws_hixie. */
+const ws_framing *ws_hixie_framing(int version);
 
 #endif

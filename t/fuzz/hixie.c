@@ -53,7 +53,7 @@ static void there_and_back(const uint8_t *data, size_t len)
 {
     size_t max = ws_hixie_frame_max(data, len), wire, at = 0;
     unsigned char *out = malloc(max), *in = out;
-    ws_hixie p = {.max = UINT64_MAX};
+    ws_hixie p = {.base.max = UINT64_MAX};
     ws_parse_error error;
     ws_piece piece;
     wire = ws_hixie_frame(out, WS_FIN | WS_OP_TEXT, data, len);
@@ -78,7 +78,10 @@ static void there_and_back(const uint8_t *data, size_t len)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     unsigned settings = take_byte(&data, &len);
-    ws_hixie whole = {.max = settings & 1 ? 20 : settings & 2 ? 20000 : UINT64_MAX}, cut = whole;
+    ws_hixie whole = {.base.max = settings & 1   ? 20
+                                  : settings & 2 ? 20000
+                                                 : UINT64_MAX},
+             cut = whole;
     uint32_t cuts = 0;
     for (int i = 0; i < 4; i++) {
         cuts = cuts << 8 | take_byte(&data, &len);

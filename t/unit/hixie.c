@@ -60,7 +60,7 @@ static void keys_that_are_wrong(void)
 
 static void setup(uint64_t max)
 {
-    fresh = (ws_hixie){.max = max};
+    fresh = (ws_hixie){.base.max = max};
 }
 
 static void texts(void)
@@ -149,7 +149,7 @@ static void between_frames(void)
     static const char between[] = "000010001001010";
     size_t wrong = 0;
     for (size_t n = 0; n < sizeof(stream); n++) {
-        ws_hixie p = {.max = 100};
+        ws_hixie p = {.base.max = 100};
         unsigned char *data = fenced_end(n);
         size_t len = n;
         ws_piece piece;
@@ -288,7 +288,7 @@ static void random_texts_there_and_back(void)
     int wrong = 0;
     for (int round = 0; round < 5000; round++) {
         size_t len = random_below(sizeof(text)), size;
-        ws_hixie p = {.max = INT64_MAX};
+        ws_hixie p = {.base.max = INT64_MAX};
         unsigned char *data = out;
         ws_piece piece;
         ws_parse_error error;

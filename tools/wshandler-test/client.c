@@ -54,7 +54,7 @@ void ws_test_client_open(ws_test_client *p, int fd)
 {
     p->fd = fd;
     ws_parser_init(&p->parser, WS_CLIENT, ANY, ANY);
-    p->hixie.max = ANY;
+    p->hixie.base.max = ANY;
 }
 
 static void client_hang_up(ws_test_client *p)

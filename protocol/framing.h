@@ -1,0 +1,69 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * Framings other than RFC 6455's: how messages become bytes, and bytes messages. The drafts hixie-76 and
+ * hixie-75 have one each (hixie.h). Responses of HTTP that stay open, such as event streams and long polls,
+ * use ws_framing_raw or a framing of their own.
+ *
+ * A framing is a constant table. The engine allocates the state of each connection, `size` zeroed bytes that
+ * begin with a ws_framer, and frees it with the connection. Framings have no pings: the engine sets
+ * TCP keep-alive for such connections instead.
+ */
+
+#ifndef WS_PROTOCOL_FRAMING_H
+#define WS_PROTOCOL_FRAMING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocol/frame.h"
+
+/** Maximum output of ws_framing.close(), bytes: JSON escapes of a reason of 123 bytes fit. */
+#define WS_FRAMING_CLOSE_MAX 1024
+
+typedef struct ws_framing ws_framing;
+
+/** The state of a connection; the start of a struct of ws_framing.size bytes. */
+typedef struct ws_framer {
+    const ws_framing *framing; /**< set by the engine */
+    uint64_t max;              /**< maximum length of a message, bytes; set by the engine */
+} ws_framer;
+
+/** All functions but `between` and `close` are required. None may block or allocate. */
+struct ws_framing {
+    size_t size; /**< of the state, bytes; at least sizeof(ws_framer) */
+    int binary; /**< whether binary messages can be sent; if not, ws_send() returns WS_UNSUPPORTED */
+    int answered; /**< whether the peer answers what `close` writes; if not, the connection ends after it */
+
+    /** Maximum output of `write` for this payload, bytes. */
+    size_t (*max)(const void *payload, size_t len);
+
+    /**
+     * Write a message, or part of one.
+     * @param first  opcode and WS_FIN as for ws_frame_header(): a continuation omits the start of the message;
+     *               without WS_FIN its end is omitted
+     * @return the length written, bytes
+     */
+    size_t (*write)(unsigned char *out, unsigned first, const void *payload, size_t len);
+
+    /**
+     * Write what tells the peer that the connection closes; NULL: nothing. Not called within a message that is
+     * sent in parts. reason: not NUL-terminated; code WS_CLOSE_NO_STATUS: neither code nor reason
+     * @return the length written, bytes
+     */
+    size_t (*close)(unsigned char out[WS_FRAMING_CLOSE_MAX], int code, const char *reason,
+                    size_t len);
+
+    /** Parse as ws_parser_next(). */
+    ws_parse_result (*next)(ws_framer *f, unsigned char **data, size_t *len, ws_piece *piece,
+                            ws_parse_error *error);
+
+    /** Whether the input may end here, so that the end of the stream is a close (code 1005) and not a broken
+     *  connection (1006). NULL: anywhere. Not asked if `answered`. */
+    int (*between)(const ws_framer *f);
+};
+
+/** Payload is sent unchanged, text and binary; input is discarded; the end of the stream is the close. */
+extern const ws_framing ws_framing_raw;
+
+#endif
