@@ -17,12 +17,9 @@
 #include <lmdb.h>
 #include <sys/types.h>
 
-#include "engine/engine.h"
+#include "channels/history_rules.h"
 
 typedef struct ws_history_env ws_history_env;
-
-/** Where lines for the log go.  [any thread] */
-typedef void ws_history_env_log_fn(ws_log_level level, const char *text);
 
 /** Greatest number of databases in the file. */
 #define WS_HISTORY_ENV_BASES 5
@@ -31,7 +28,7 @@ typedef struct ws_history_env_options {
     const char *directory;    /**< exists; the files in it are data.mdb and lock.mdb */
     apr_uint64_t size;        /**< the data's file becomes no larger, bytes */
     const char *const *names; /**< of its databases, NULL at the end */
-    ws_history_env_log_fn *log;
+    ws_history_log_fn *log;
 } ws_history_env_options;
 
 /**

@@ -2,7 +2,6 @@
 
 #include "channels/history_lmdb.h"
 
-#include <apr_fnmatch.h>
 #include <apr_strings.h>
 #include <apr_thread_cond.h>
 #include <apr_thread_mutex.h>
@@ -46,16 +45,6 @@ typedef struct store {
     apr_size_t waiting; /**< bytes */
     int stop;
 } store;
-
-const ws_keep *ws_history_rule_of(const ws_history_rule *rules, unsigned count, const char *channel)
-{
-    for (unsigned i = 0; i < count; i++) {
-        if (apr_fnmatch(rules[i].pattern, channel, 0) == APR_SUCCESS) {
-            return rules[i].keep.count ? &rules[i].keep : NULL;
-        }
-    }
-    return NULL;
-}
 
 static const ws_keep *lmdb_keep_of(const store *s, const char *channel)
 {

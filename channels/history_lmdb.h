@@ -12,24 +12,14 @@
 #include "channels/history.h"
 #include "channels/history_records.h"
 
-/** What is kept of which channels. The first rule that fits a name counts. */
-typedef struct ws_history_rule {
-    const char *pattern; /**< with the wildcards of apr_fnmatch(): a star stands for slashes too */
-    ws_keep keep;        /**< count 0: nothing is kept */
-} ws_history_rule;
-
 typedef struct ws_history_lmdb_options {
     const char *directory; /**< of the file, see ws_history_env_options */
     apr_uint64_t size;     /**< the file becomes no larger, bytes */
     const ws_history_rule *rules;
     unsigned rule_count;
     apr_size_t queue; /**< bytes of messages that may wait to be written; 0: 8 MiB */
-    ws_history_env_log_fn *log;
+    ws_history_log_fn *log;
 } ws_history_lmdb_options;
-
-/** What is kept of a channel, or NULL if nothing is. */
-WS_API const ws_keep *ws_history_rule_of(const ws_history_rule *rules, unsigned count,
-                                         const char *channel);
 
 /** As ws_history_records_open(), and its thread. @param pool  lives longer */
 apr_status_t ws_history_lmdb_create(ws_history **h, const ws_history_lmdb_options *options,

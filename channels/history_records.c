@@ -553,14 +553,14 @@ apr_status_t ws_history_records_read(ws_history_records *h, const char *name, ws
 /* ---- Opening ---- */
 
 static ws_history_env_options records_options_of(const char *directory, apr_uint64_t size,
-                                                 ws_history_env_log_fn *log)
+                                                 ws_history_log_fn *log)
 {
     return (ws_history_env_options){
         .directory = directory, .size = size, .names = names, .log = log};
 }
 
 apr_status_t ws_history_records_inspect(const char *directory, apr_uint64_t size,
-                                        ws_history_env_log_fn *log, uid_t uid, gid_t gid)
+                                        ws_history_log_fn *log, uid_t uid, gid_t gid)
 {
     ws_history_env_options options = records_options_of(directory, size, log);
     return ws_history_env_inspect(&options, uid, gid);
@@ -587,7 +587,7 @@ static apr_status_t records_begin_totals(ws_history_records *h)
 }
 
 apr_status_t ws_history_records_open(ws_history_records **h, const char *directory,
-                                     apr_uint64_t size, ws_history_env_log_fn *log,
+                                     apr_uint64_t size, ws_history_log_fn *log,
                                      apr_pool_t *pool)
 {
     ws_history_env_options options = records_options_of(apr_pstrdup(pool, directory), size, log);

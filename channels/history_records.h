@@ -10,13 +10,8 @@
 #define WS_CHANNELS_RECORDS_H
 
 #include "channels/history_env.h"
+#include "channels/history_rules.h"
 #include "channels/message.h"
-
-/** How much of a channel is kept. */
-typedef struct ws_keep {
-    apr_uint32_t count; /**< messages, at least 1 */
-    apr_uint32_t age;   /**< seconds, 0: any */
-} ws_keep;
 
 /** A message of the past. */
 typedef struct ws_past {
@@ -41,16 +36,13 @@ typedef struct ws_history_records ws_history_records;
 /** Changes that are made all or not at all. */
 typedef struct ws_change ws_change;
 
-/** Smallest size of the file, bytes. */
-#define WS_HISTORY_RECORDS_SIZE_MIN (1024 * 1024)
-
 /** As ws_history_env_inspect(). @param size  that the file may have, bytes */
 apr_status_t ws_history_records_inspect(const char *directory, apr_uint64_t size,
-                                        ws_history_env_log_fn *log, uid_t uid, gid_t gid);
+                                        ws_history_log_fn *log, uid_t uid, gid_t gid);
 
 /** As ws_history_env_open(). */
 apr_status_t ws_history_records_open(ws_history_records **h, const char *directory,
-                                     apr_uint64_t size, ws_history_env_log_fn *log,
+                                     apr_uint64_t size, ws_history_log_fn *log,
                                      apr_pool_t *pool);
 
 void ws_history_records_close(ws_history_records *h);

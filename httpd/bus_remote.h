@@ -7,8 +7,8 @@
 
 #include <httpd.h>
 
-#include "channels/history_lmdb.h"
 #include "channels/channels.h"
+#include "channels/history_rules.h"
 
 /** ap_register_provider(p, WS_REMOTE_BUS_GROUP, "remote", WS_REMOTE_BUS_VERSION, &table) */
 #define WS_REMOTE_BUS_GROUP "websocket_bus"

@@ -1,32 +1,27 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** WebSocketHistory and WebSocketHistorySize: which channels have a history. history_file.c keeps it. */
+
 #include "httpd/history.h"
 
-#include <ap_mpm.h>
+#include <ap_provider.h>
 #include <apr_strings.h>
-#include <errno.h>
 #include <http_log.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <unixd.h>
 
 #include "base/parse.h"
+#include "httpd/bus_remote.h"
 #include "httpd/config.h"
 
 APLOG_USE_MODULE(websocket);
 
-/* WebSocketHistorySize when it does not say. */
+/* The default of WebSocketHistorySize, bytes. */
 #define HISTORY_SIZE_DEFAULT (64 * 1024 * 1024)
 
 #define COUNT_MAX 1000000
 #define AGE_MAX ((apr_int64_t)365 * 24 * 3600 * 1000) /* milliseconds */
 
-#define DIRECTORY "websocket-history"
-
 static apr_array_header_t *rules; /* ws_history_rule */
 static apr_int64_t size;
-static server_rec *main_server;
-static ws_history *history;
 
 void ws_httpd_history_reset(apr_pool_t *pconf)
 {
@@ -46,7 +41,7 @@ const char *ws_httpd_history_add(cmd_parms *cmd, void *config, const char *patte
         return error;
     }
     if (off && age) {
-        return "WebSocketHistory: nothing can stand behind off";
+        return "WebSocketHistory: off takes no further argument";
     }
     if (!off && (error = ws_parse_count(cmd->pool, count, 1, COUNT_MAX, &n))) {
         return ws_refused(cmd, count, error, ", of messages that are kept; or off");
@@ -65,11 +60,11 @@ const char *ws_httpd_history_size(cmd_parms *cmd, void *config, const char *arg)
 {
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
     (void)config;
-    return error ? error
-                 : ws_refused(
-                     cmd, arg,
-                     ws_parse_size(cmd->pool, arg, WS_HISTORY_RECORDS_SIZE_MIN, WS_SIZE_MAX, &size),
-                     "");
+    return error
+               ? error
+               : ws_refused(cmd, arg,
+                            ws_parse_size(cmd->pool, arg, WS_HISTORY_SIZE_MIN, WS_SIZE_MAX, &size),
+                            "");
 }
 
 unsigned ws_httpd_history_rules(const ws_history_rule **all)
@@ -78,70 +73,50 @@ unsigned ws_httpd_history_rules(const ws_history_rule **all)
     return (unsigned)rules->nelts;
 }
 
-static void log_line(ws_log_level level, const char *text)
+apr_int64_t ws_httpd_history_bytes(void)
 {
-    int httpd_level = level == WS_LOG_ERROR ? APLOG_ERR : APLOG_WARNING;
-    ap_log_error(APLOG_MARK, httpd_level, 0, main_server, "websocket: %s", text);
+    return size;
 }
 
-static const char *directory(apr_pool_t *p)
+#ifndef WS_WITH_LMDB
+/* Without LMDB only a remote bus keeps histories. */
+static int history_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
+                                server_rec *s)
 {
-    return ap_runtime_dir_relative(p, DIRECTORY);
+    const ws_remote_bus *remote =
+        ap_lookup_provider(WS_REMOTE_BUS_GROUP, "remote", WS_REMOTE_BUS_VERSION);
+    (void)pconf, (void)plog, (void)ptemp;
+    if (!rules->nelts || (remote && remote->configured())) {
+        return OK;
+    }
+    ap_log_error(
+        APLOG_MARK, APLOG_ERR, 0, s,
+        "websocket: WebSocketHistory needs LMDB, and this module was built without it: install "
+        "LMDB's headers (liblmdb-dev) and rebuild, or set WebSocketBus");
+    return HTTP_INTERNAL_SERVER_ERROR;
 }
 
 apr_status_t ws_httpd_history_init(apr_pool_t *ptemp, server_rec *s)
 {
-    const char *path = directory(ptemp);
-    uid_t uid = 0;
-    gid_t gid = 0;
-
-    main_server = s;
-    if (!rules->nelts) {
-        return APR_SUCCESS;
-    }
-    if (mkdir(path, 0700) < 0 && errno != EEXIST) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, errno, s,
-                     "websocket: the directory of WebSocketHistory cannot be made: %s", path);
-        return errno;
-    }
-    if (geteuid() == 0) { /* children are somebody else */
-        uid = ap_unixd_config.user_id;
-        gid = ap_unixd_config.group_id;
-        if (chown(path, uid, gid) < 0) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, errno, s,
-                         "websocket: the directory of WebSocketHistory cannot be given to httpd's "
-                         "user: %s",
-                         path);
-            return errno;
-        }
-    }
-    return ws_history_records_inspect(path, (apr_uint64_t)size, log_line, uid, gid);
+    (void)ptemp, (void)s;
+    return APR_SUCCESS;
 }
 
 ws_history *ws_httpd_history_child_init(apr_pool_t *pchild, server_rec *s)
 {
-    ws_history_lmdb_options options = {.directory = directory(pchild),
-                                       .size = (apr_uint64_t)size,
-                                       .rules = (const ws_history_rule *)rules->elts,
-                                       .rule_count = (unsigned)rules->nelts,
-                                       .log = log_line};
-    apr_status_t rv;
-    main_server = s;
-    if (!rules->nelts) {
-        return NULL;
-    }
-    if ((rv = ws_history_lmdb_create(&history, &options, pchild)) != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
-                     "websocket: no WebSocketHistory in this child: channels have no past");
-        return history = NULL;
-    }
-    return history;
+    (void)pchild, (void)s;
+    return NULL;
 }
 
 void ws_httpd_history_child_exit(void)
 {
-    if (history) {
-        ws_history_lmdb_destroy(history);
-        history = NULL;
-    }
+}
+#endif
+
+void ws_httpd_history_register(apr_pool_t *p)
+{
+    (void)p;
+#ifndef WS_WITH_LMDB
+    ap_hook_check_config(history_check_config, NULL, NULL, APR_HOOK_LAST);
+#endif
 }

@@ -8,7 +8,8 @@
 #include <httpd.h>
 #include <http_config.h>
 
-#include "channels/history_lmdb.h"
+#include "channels/history.h"
+#include "channels/history_rules.h"
 
 /** pre_config: a new configuration is going to be read. */
 void ws_httpd_history_reset(apr_pool_t *pconf);
@@ -20,17 +21,23 @@ const char *ws_httpd_history_add(cmd_parms *cmd, void *config, const char *patte
 /** WebSocketHistorySize. */
 const char *ws_httpd_history_size(cmd_parms *cmd, void *config, const char *arg);
 
-/** What the configuration keeps. @return how many rules there are  [any thread] */
+/** What the configuration keeps. @return the number of rules  [any thread] */
 unsigned ws_httpd_history_rules(const ws_history_rule **rules);
 
-/** post_config: make its directory, and look whether what lies there is in order.
- *  @return APR_SUCCESS, or why there can be no history, which has been logged */
+/** WebSocketHistorySize, bytes. */
+apr_int64_t ws_httpd_history_bytes(void);
+
+/** httpd -t refuses WebSocketHistory in a build that has no store for it. */
+void ws_httpd_history_register(apr_pool_t *p);
+
+/** post_config: create the directory of the file, and check an existing file.
+ *  @return APR_SUCCESS, or an error that has been logged: there can be no history */
 apr_status_t ws_httpd_history_init(apr_pool_t *ptemp, server_rec *s);
 
-/** child_init. @return the history, or NULL: there is none, which has been logged if it should */
+/** child_init. @return the history, or NULL: none is configured, or it failed, which has been logged */
 ws_history *ws_httpd_history_child_init(apr_pool_t *pchild, server_rec *s);
 
-/** Behind ws_engine_stop(). */
+/** After ws_engine_stop(). */
 void ws_httpd_history_child_exit(void);
 
 #endif

@@ -110,7 +110,10 @@ static const ws_subsystem table[] = {
      .layout = ws_connections_layout,
      .register_hooks = ws_connections_register},
     {.name = "bus_local", .register_hooks = ws_bus_local_register}, /* ipc */
-    {.name = "history", .reset = ws_httpd_history_reset, .parent_init = ws_httpd_history_init},
+    {.name = "history",
+     .reset = ws_httpd_history_reset,
+     .register_hooks = ws_httpd_history_register,
+     .parent_init = ws_httpd_history_init},
     {.name = "channels", /* engine, ipc, history; stop before both, exit after their threads */
      .parent_init = ws_httpd_channels_init,
      .child_init = ws_httpd_channels_child_init,

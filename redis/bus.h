@@ -16,7 +16,7 @@
 #define WS_REDIS_BUS_H
 
 #include "channels/channels.h"
-#include "channels/history_lmdb.h"
+#include "channels/history_rules.h"
 
 typedef struct ws_redis_options {
     const char *host; /**< NULL: path names a unix socket */
@@ -31,7 +31,7 @@ typedef struct ws_redis_options {
     apr_size_t queue; /**< limit of the send queue, bytes */
     const ws_history_rule *rules;
     unsigned rule_count;
-    ws_history_env_log_fn *log;
+    ws_history_log_fn *log;
 } ws_redis_options;
 
 typedef struct ws_redis ws_redis;

@@ -1,0 +1,51 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# A build without any optional library: it says what it leaves out, its module serves connections, and what
+# needs a missing library is refused with the remedy.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Program;
+use Client;
+
+Httpd::once();
+plan skip_all => 'no sanitizer changes what a build leaves out' if $ENV{WS_TEST_PRELOAD};
+
+my $build = Httpd::folder() . '/build';
+my @none  = map {"$_=no"} qw(URING IDN LMDB HIREDIS LIBEDIT CJSON CURL);
+delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS SANITIZE)};
+my ($status, $output) = Program::run('make', '--no-print-directory', '-j2', 'all', "BUILD=$build", @none,
+    'CFLAGS=-O0 -U_FORTIFY_SOURCE');
+is($status, 0, 'make builds it, without -f') or diag($output);
+is(join(' ', sort $output =~ /\(needs (\w+)\)$/mg), 'LMDB cJSON hiredis libcurl libedit libidn2 liburing',
+    'and says which libraries are missing');
+like($output, qr/^Not built: WebSocketHistory without Redis \(needs LMDB\)$/m, 'with what needs them');
+is(join(' ', map { m{/ws_(\w+)\.so$} ? $1 : () } sort glob "$build/websocket/*"), 'echo exec proxy tcp time',
+    'the handlers that need no library');
+ok(!-e "$build/mod_websocket_redis.so", 'no module for Redis');
+my $linked = `ldd $build/mod_websocket.so $build/bin/wsclient`;
+unlike($linked, qr/lib(?:lmdb|hiredis|cjson|edit|curl|uring|idn2)\b/, 'nothing is linked against one of them');
+
+{
+    local $Httpd::BUILD = $build;
+    my $history = "WebSocketHistory news 10\n";
+    my ($ok, $text) = Httpd->check($history);
+    ok(!$ok && $text =~ /WebSocketHistory needs LMDB.*liblmdb-dev/, 'httpd -t refuses WebSocketHistory, with the remedy')
+        or diag($text);
+    my $httpd = Httpd->start(conf => "<Location /echo>\nWebSocketHandler ws_echo.so\n</Location>\n");
+    Client->new($httpd, '/echo')->echoes('hello', 'the module echoes');
+    my $url = 'ws://127.0.0.1:' . $httpd->port . '/echo';
+    is_deeply([Program::run("$build/bin/wsclient", '-q', '-c', '1', '-x', 'hello', $url)], [0, "hello\n"], 'wsclient exchanges messages');
+    # script gives it a terminal.
+    my $prompt = Program->start('script', '-qec', "$build/bin/wsclient $url", '/dev/null');
+    $prompt->wait_output(qr/> /);
+    $prompt->write("typed\n");
+    ok($prompt->wait_output(qr/< typed/), 'at the prompt, each line is a message');
+    $prompt->write("/close 1000 bye\n");
+    is($prompt->finish, 0, 'and a command is one');
+}
+
+done_testing();
