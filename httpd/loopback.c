@@ -12,8 +12,12 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "httpd/shm.h"
 #include "websocket_loopback.h"
 
 APLOG_USE_MODULE(websocket);
@@ -23,18 +27,39 @@ APLOG_USE_MODULE(websocket);
 #define MAC_TEXT (2 * MAC_BYTES)
 #define RETAINED "websocket_loopback_key"
 
-/* Old children and new ones have the same: connections outlive reloads, and their credentials with them. */
+/* Behind the MAC: until when, milliseconds of the monotonic clock; the process that has signed, and its count. */
+#define HEAD_TEXT (16 + 8 + 8)
+
+/* So many requests of a process may overtake one that is under way. */
+#define WINDOW 4096u
+
+/* Numbers that have come, at their remainder: each is taken once. A row for each slot. */
+WS_SHM_STRUCT(loopback_seen, {
+    apr_uint64_t taken[4096]; /* atomic; process and number */
+});
+
+const ws_shm_layout *const ws_loopback_layout[] = {&loopback_seen_layout, NULL};
+
+static loopback_seen *loopback_rows;
+
+/* Old children and new ones have the same: connections outlive reloads. */
 static unsigned char *loopback_key;
+
+static apr_uint32_t loopback_count;
 
 /* What a request is to be taken for. */
 typedef struct {
-    const char *user, *auth_type, *ip;
+    const char *user, *auth_type, *ip, *host, *path, *dir;
     apr_table_t *tls;
 } loopback_client;
 
 apr_status_t ws_loopback_init(apr_pool_t *ptemp, server_rec *s)
 {
-    (void)ptemp, (void)s;
+    (void)ptemp;
+    loopback_rows = ws_shm_table(s, "loopback", sizeof(*loopback_rows) * ws_shm_slots());
+    if (!loopback_rows) {
+        return APR_ENOMEM;
+    }
     if (!(loopback_key = ap_retained_data_get(RETAINED))) {
         loopback_key = ap_retained_data_create(RETAINED, KEY_BYTES);
         if (RAND_bytes(loopback_key, KEY_BYTES) != 1) {
@@ -44,7 +69,7 @@ apr_status_t ws_loopback_init(apr_pool_t *ptemp, server_rec *s)
     return APR_SUCCESS;
 }
 
-static void loopback_sign(const char *text, char mac[MAC_TEXT + 1])
+static void loopback_mac(const char *text, char mac[MAC_TEXT + 1])
 {
     unsigned char raw[EVP_MAX_MD_SIZE];
     unsigned len = 0;
@@ -57,7 +82,7 @@ static void loopback_sign(const char *text, char mac[MAC_TEXT + 1])
 
 /* Pairs of NUL-terminated texts. */
 typedef struct {
-    char bytes[WS_LOOPBACK_MAX / 4 * 3 - MAC_TEXT];
+    char bytes[(WS_LOOPBACK_MAX - MAC_TEXT - HEAD_TEXT) / 4 * 3 - 3];
     apr_size_t len;
 } loopback_pairs;
 
@@ -81,12 +106,14 @@ static int loopback_add_tls(void *pairs, const char *name, const char *value)
     return 1;
 }
 
-static const char *ws_loopback_value(request_rec *r)
+static const char *ws_loopback_claims(request_rec *r, const char *path, const char *dir)
 {
     loopback_pairs *pairs = apr_pcalloc(r->pool, sizeof(*pairs));
-    char mac[MAC_TEXT + 1], *text;
+    const char *host = apr_table_get(r->headers_in, "Host");
+    char *text;
 
-    if (!loopback_key || !loopback_add(pairs, "ip", r->useragent_ip)
+    if (!host || !loopback_add(pairs, "ip", r->useragent_ip) || !loopback_add(pairs, "host", host)
+        || !loopback_add(pairs, "path", path) || (dir && !loopback_add(pairs, "dir", dir))
         || (r->user && !loopback_add(pairs, "user", r->user))
         || (r->ap_auth_type && !loopback_add(pairs, "auth", r->ap_auth_type))) {
         return NULL;
@@ -94,11 +121,44 @@ static const char *ws_loopback_value(request_rec *r)
     apr_table_do(loopback_add_tls, pairs, r->subprocess_env, NULL);
     text = apr_palloc(r->pool, (apr_size_t)apr_base64_encode_len((int)pairs->len));
     apr_base64_encode(text, pairs->bytes, (int)pairs->len);
-    loopback_sign(text, mac);
-    return apr_pstrcat(r->pool, mac, text, NULL);
+    return text;
+}
+
+static apr_uint64_t loopback_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (apr_uint64_t)t.tv_sec * 1000 + (apr_uint64_t)t.tv_nsec / 1000000;
+}
+
+static int ws_loopback_sign(const char *claims, apr_uint32_t ms, char *out, apr_size_t size)
+{
+    apr_size_t len = strlen(claims);
+    char mac[MAC_TEXT + 1];
+    if (!loopback_key || ws_shm_slot() < 0 || len >= size
+        || size - len < MAC_TEXT + HEAD_TEXT + 1) {
+        return 0;
+    }
+    snprintf(out + MAC_TEXT, size - MAC_TEXT, "%016llx%08x%08x%s",
+             (unsigned long long)(loopback_now() + ms), ws_shm_process(),
+             __atomic_add_fetch(&loopback_count, 1, __ATOMIC_RELAXED), claims);
+    loopback_mac(out + MAC_TEXT, mac);
+    memcpy(out, mac, MAC_TEXT);
+    return 1;
 }
 
 /* ---- What comes back ---- */
+
+static void loopback_set(loopback_client *client, const char *name, const char *value)
+{
+    const char **field = !strcmp(name, "ip")     ? &client->ip
+                         : !strcmp(name, "user") ? &client->user
+                         : !strcmp(name, "auth") ? &client->auth_type
+                         : !strcmp(name, "host") ? &client->host
+                         : !strcmp(name, "path") ? &client->path
+                                                 : &client->dir;
+    *field = value;
+}
 
 static loopback_client *loopback_read(apr_pool_t *p, const char *text)
 {
@@ -113,25 +173,78 @@ static loopback_client *loopback_read(apr_pool_t *p, const char *text)
             apr_table_setn(client->tls, name, value);
         }
         else {
-            *(!strcmp(name, "ip")     ? &client->ip
-              : !strcmp(name, "user") ? &client->user
-                                      : &client->auth_type) = value;
+            loopback_set(client, name, value);
         }
         name = value + strlen(value) + 1;
     }
     return client;
 }
 
-/* Signed by this server, and from this machine: a value that has been read somewhere is of no use elsewhere. */
-static loopback_client *loopback_accept(request_rec *r, const char *value)
+static apr_uint64_t loopback_number(const char *text, int digits)
+{
+    char copy[17];
+    apr_cpystrn(copy, text, (apr_size_t)digits + 1);
+    return strtoull(copy, NULL, 16);
+}
+
+/* What stands in the row can be anything: at worst a request is refused, or is taken twice. */
+static int loopback_is_new(apr_uint32_t process, apr_uint32_t number)
+{
+    for (unsigned slot = 0; slot < ws_shm_slots(); slot++) {
+        ws_shm_owner owner;
+        if (ws_shm_owner_of(slot, &owner) && owner.process == process) {
+            apr_uint64_t *place = &loopback_rows[slot].taken[number % WINDOW], before;
+            before = __atomic_load_n(place, __ATOMIC_RELAXED);
+            do {
+                if (before >> 32 == process && (apr_int32_t)((apr_uint32_t)before - number) >= 0) {
+                    return 0;
+                }
+            } while (!__atomic_compare_exchange_n(place, &before,
+                                                  (apr_uint64_t)process << 32 | number, 0,
+                                                  __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+            return 1;
+        }
+    }
+    return 0; /* that process has ended */
+}
+
+/* Whether the request is the one that the credential is for. */
+static const char *loopback_objection(request_rec *r, const loopback_client *client,
+                                      const char *head)
+{
+    const char *host = apr_table_get(r->headers_in, "Host");
+    if (!client->ip || !client->host || !client->path || !host || strcmp(host, client->host)
+        || strcmp(r->uri, client->path) || r->method_number != M_POST) {
+        return "it is for another page";
+    }
+    if (loopback_number(head, 16) < loopback_now()) {
+        return "it has expired";
+    }
+    return loopback_is_new((apr_uint32_t)loopback_number(head + 16, 8),
+                           (apr_uint32_t)loopback_number(head + 24, 8))
+               ? NULL
+               : "it has been used, or the process that has signed it has ended";
+}
+
+/* @return NULL, and why */
+static loopback_client *loopback_accept(request_rec *r, const char *value, const char **why)
 {
     char mac[MAC_TEXT + 1];
-    if (!loopback_key || strlen(value) <= MAC_TEXT
-        || !apr_sockaddr_equal(r->connection->client_addr, r->connection->local_addr)) {
+    loopback_client *client = NULL;
+    *why = "this server has not signed it";
+    if (!loopback_key || strlen(value) <= MAC_TEXT + HEAD_TEXT) {
         return NULL;
     }
-    loopback_sign(value + MAC_TEXT, mac);
-    return CRYPTO_memcmp(mac, value, MAC_TEXT) ? NULL : loopback_read(r->pool, value + MAC_TEXT);
+    if (!apr_sockaddr_equal(r->connection->client_addr, r->connection->local_addr)) {
+        *why = "it comes from another machine";
+        return NULL;
+    }
+    loopback_mac(value + MAC_TEXT, mac);
+    if (!CRYPTO_memcmp(mac, value, MAC_TEXT)) {
+        client = loopback_read(r->pool, value + MAC_TEXT + HEAD_TEXT);
+        *why = loopback_objection(r, client, value + MAC_TEXT);
+    }
+    return *why ? NULL : client;
 }
 
 /* Of the request that came, for its internal redirects and subrequests, too. */
@@ -161,14 +274,15 @@ static void loopback_apply(request_rec *r, loopback_client *client)
 static int loopback_post_read(request_rec *r)
 {
     loopback_client *client = loopback_of(r);
-    const char *value = apr_table_get(r->headers_in, WS_LOOPBACK_HEADER);
+    const char *value = apr_table_get(r->headers_in, WS_LOOPBACK_HEADER), *why;
 
     if (value) {
         apr_table_unset(r->headers_in, WS_LOOPBACK_HEADER);
-        if (!client && !(client = loopback_accept(r, value))) {
+        if (!client && !(client = loopback_accept(r, value, &why))) {
             ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
-                          "websocket: refused with 403: a header " WS_LOOPBACK_HEADER
-                          " that this server has not signed, or not for this machine");
+                          "websocket: refused with 403: the header " WS_LOOPBACK_HEADER
+                          " cannot be trusted: %s",
+                          why);
             return HTTP_FORBIDDEN;
         }
         apr_pool_userdata_setn(client, WS_LOOPBACK_HEADER, NULL, r->pool);
@@ -179,17 +293,36 @@ static int loopback_post_read(request_rec *r)
     return DECLINED;
 }
 
+/* Whether the page is where the credential lets it be. */
+static int loopback_is_below(const request_rec *r, const loopback_client *client)
+{
+    return !client->dir || (r->filename && !strncmp(r->filename, client->dir, strlen(client->dir)));
+}
+
+/* Behind the mapping to a file: rewriting can have led it elsewhere. */
+static int loopback_header_parser(request_rec *r)
+{
+    const loopback_client *client = loopback_of(r);
+    if (client && !loopback_is_below(r, client)) {
+        r->user = NULL;
+        r->ap_auth_type = NULL;
+        apr_table_unset(r->subprocess_env, "WEBSOCKET");
+    }
+    return DECLINED;
+}
+
 /* The handshake was authenticated. */
 static int loopback_authn(request_rec *r)
 {
-    return loopback_of(r) && r->user ? OK : DECLINED;
+    const loopback_client *client = loopback_of(r);
+    return client && r->user && loopback_is_below(r, client) ? OK : DECLINED;
 }
 
 /* Behind mod_ssl, which has told of the server's own connection. */
 static int loopback_fixups(request_rec *r)
 {
-    loopback_client *client = loopback_of(r);
-    if (client) {
+    const loopback_client *client = loopback_of(r);
+    if (client && loopback_is_below(r, client)) {
         apr_table_overlap(r->subprocess_env, client->tls, APR_OVERLAP_TABLES_SET);
     }
     return DECLINED;
@@ -201,7 +334,9 @@ void ws_loopback_register(apr_pool_t *p)
     static const char *const ssl[] = {"mod_ssl.c", NULL};
     (void)p;
     ap_hook_post_read_request(loopback_post_read, before, NULL, APR_HOOK_FIRST);
+    ap_hook_header_parser(loopback_header_parser, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_check_authn(loopback_authn, NULL, NULL, APR_HOOK_FIRST, AP_AUTH_INTERNAL_PER_CONF);
     ap_hook_fixups(loopback_fixups, ssl, NULL, APR_HOOK_LAST);
-    APR_REGISTER_OPTIONAL_FN(ws_loopback_value);
+    APR_REGISTER_OPTIONAL_FN(ws_loopback_claims);
+    APR_REGISTER_OPTIONAL_FN(ws_loopback_sign);
 }

@@ -7,9 +7,13 @@
 
 #include <httpd.h>
 
+#include "httpd/shm.h"
+
+extern const ws_shm_layout *const ws_loopback_layout[];
+
 void ws_loopback_register(apr_pool_t *p);
 
-/** parent_init: make the key, once for as long as the server runs. */
+/** parent_init: make the key, once for as long as the server runs, and the table. */
 apr_status_t ws_loopback_init(apr_pool_t *ptemp, server_rec *s);
 
 #endif

@@ -78,7 +78,10 @@ static const ws_subsystem table[] = {
      .reset = ws_access_reset,
      .register_hooks = ws_access_register,
      .parent_init = ws_access_parent_init},
-    {.name = "loopback", .register_hooks = ws_loopback_register, .parent_init = ws_loopback_init},
+    {.name = "loopback", /* shm */
+     .layout = ws_loopback_layout,
+     .register_hooks = ws_loopback_register,
+     .parent_init = ws_loopback_init},
     {.name = "status", .register_hooks = ws_status_register},
     {.name = "metrics", .register_hooks = ws_metrics_register},
     {.name = "scoreboard", .register_hooks = ws_scoreboard_register},

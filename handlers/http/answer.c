@@ -55,13 +55,14 @@ static size_t answer_head(char *data, size_t size, size_t n, void *arg)
 void answer_expect(answer *a, CURL *easy, size_t max)
 {
     a->max = max;
+    a->keepalive = -1;
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, answer_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, a);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, answer_head);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, a);
 }
 
-static const char *answer_header(CURL *easy, const char *name, size_t index)
+const char *answer_header(CURL *easy, const char *name, size_t index)
 {
     struct curl_header *h;
     return curl_easy_header(easy, name, index, CURLH_HEADER, -1, &h) == CURLHE_OK ? h->value : NULL;
@@ -73,7 +74,7 @@ static char *answer_copy(CURL *easy, const char *name)
     return value ? strdup(value) : NULL;
 }
 
-static void answer_append(answer *a, struct curl_slist **list, const char *value)
+void answer_append(answer *a, struct curl_slist **list, const char *value)
 {
     struct curl_slist *longer = curl_slist_append(*list, value);
     if (!longer) {
@@ -101,13 +102,17 @@ static void answer_names(answer *a, CURL *easy, const char *header, struct curl_
     }
 }
 
+int answer_close_code_valid(long code)
+{
+    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)
+           || (code >= 3000 && code <= 4999);
+}
+
 static void answer_close(answer *a, const char *value)
 {
     char *end;
     long code = strtol(value, &end, 10);
-    if (end == value || (*end && *end != ' ')
-        || !((code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)
-             || (code >= 3000 && code <= 4999))) {
+    if (end == value || (*end && *end != ' ') || !answer_close_code_valid(code)) {
         answer_fail(a, ANSWER_BAD, "WebSocket-Close takes a code that may be sent, and a reason");
         return;
     }
@@ -118,7 +123,7 @@ static void answer_close(answer *a, const char *value)
     }
 }
 
-static int answer_is(const char *type, const char *name)
+int answer_is(const char *type, const char *name)
 {
     size_t len = strlen(name);
     return !strncasecmp(type, name, len) && (!type[len] || strchr("; ", type[len]));
@@ -128,6 +133,10 @@ static void answer_type(answer *a, const char *type)
 {
     a->type = answer_is(type, "application/octet-stream") ? WS_BINARY : WS_TEXT;
     a->html = answer_is(type, "text/html");
+}
+
+static void answer_check_type(answer *a, const char *type)
+{
     if (!a->len) {
         return;
     }
@@ -163,33 +172,55 @@ static void answer_orders(answer *a, CURL *easy)
         answer_fail(a, ANSWER_BAD, "WebSocket-State has more than 4096 bytes");
     }
     for (size_t i = 0; (value = answer_header(easy, "Set-Cookie", i)); i++) {
-        answer_append(a, &a->cookies, value);
+        char *line = NULL;
+        if (asprintf(&line, "Set-Cookie: %s", value) >= 0) {
+            answer_append(a, &a->headers, line);
+            free(line);
+        }
     }
 }
 
-void answer_read(answer *a, CURL *easy, CURLcode code)
+void answer_read_form(answer *a, CURL *easy)
 {
-    const char *type;
+    const char *type = answer_header(easy, "Content-Type", 0);
+    answer_check_type(a, type ? type : "text/plain");
+    if (a->kind == ANSWER_GOOD) {
+        answer_orders(a, easy);
+    }
+}
+
+/* A page for people that refuses a handshake is sent on if it is text. */
+static void answer_read_page(answer *a, CURL *easy)
+{
+    const char *type = answer_header(easy, "Content-Type", 0);
+    if (a->type == WS_TEXT
+        && ((type && strncasecmp(type, "text/", 5))
+            || ws_text_prefix(a->body ? a->body : "", a->len, a->len) < a->len)) {
+        a->type = WS_BINARY;
+    }
+}
+
+int answer_read(answer *a, CURL *easy, CURLcode code)
+{
+    const char *type = answer_header(easy, "Content-Type", 0);
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &a->status);
     if (a->kind == ANSWER_BAD) { /* said by our own functions */
-        return;
+        return 0;
     }
     if (code != CURLE_OK) {
         answer_fail(a, ANSWER_DOWN, curl_easy_strerror(code));
-        return;
+        return 0;
     }
-    type = answer_header(easy, "Content-Type", 0);
     answer_type(a, type ? type : "text/plain");
     if (a->status >= 200 && a->status < 300) {
-        if (a->kind == ANSWER_GOOD) {
-            answer_orders(a, easy);
-        }
-        return;
+        return 1;
     }
+    answer_read_page(a, easy);
     snprintf(a->error, sizeof(a->error), "status %ld", a->status);
     a->kind = a->status >= 502 && a->status <= 504  ? ANSWER_DOWN
               : a->status >= 400 && a->status < 500 ? ANSWER_REFUSAL
                                                     : ANSWER_BAD;
+    return 0;
 }
 
 void answer_free(answer *a)
@@ -199,7 +230,9 @@ void answer_free(answer *a)
     free(a->publish);
     free(a->protocol);
     free(a->state);
-    curl_slist_free_all(a->cookies);
+    free(a->prefix);
+    curl_slist_free_all(a->headers);
+    curl_slist_free_all(a->meta);
     curl_slist_free_all(a->subscribe);
     curl_slist_free_all(a->unsubscribe);
     memset(a, 0, sizeof(*a));

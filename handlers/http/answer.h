@@ -32,15 +32,38 @@ typedef struct {
     int close;
     char *reason;
     char *publish, *protocol;
-    struct curl_slist *cookies, *subscribe, *unsubscribe;
+    struct curl_slist *headers; /* "NAME: VALUE", for the handshake's answer */
+    struct curl_slist *subscribe, *unsubscribe;
     char *state; /* NULL: as it was */
+
+    /* style=grip */
+    int control;             /* the first answer has chosen the extension "grip" */
+    char *prefix;            /* of messages, with control */
+    struct curl_slist *meta; /* "Meta-NAME: VALUE", fields to be set; an empty VALUE removes it */
+    unsigned metas;
+    long keepalive; /* seconds; 0: off; -1: as it was */
 } answer;
 
 /** Have the body read into a. */
 void answer_expect(answer *a, CURL *easy, size_t max);
 
-/** The request is over. */
-void answer_read(answer *a, CURL *easy, CURLcode code);
+/** The request is over, and its status is read. @return whether style says what the rest of it means: it is good */
+int answer_read(answer *a, CURL *easy, CURLcode code);
+
+/** The rest of a good one, style=form. */
+void answer_read_form(answer *a, CURL *easy);
+
+/** @return the header's value; NULL: there is none */
+const char *answer_header(CURL *easy, const char *name, size_t index);
+
+/** Whether a Content-Type is this one. */
+int answer_is(const char *type, const char *name);
+
+/** Whether a Close frame may have this code (RFC 6455, section 7.4). */
+int answer_close_code_valid(long code);
+
+/** Add to one of a's lists; without memory the answer is bad. */
+void answer_append(answer *a, struct curl_slist **list, const char *value);
 
 void answer_fail(answer *a, answer_kind kind, const char *why);
 void answer_free(answer *a);

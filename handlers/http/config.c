@@ -4,7 +4,10 @@
 
 #include <string.h>
 
+#include <apr_encode.h>
 #include <apr_strings.h>
+#include <httpd.h>
+#include <http_config.h>
 
 #include "websocket_parse.h"
 
@@ -35,6 +38,9 @@ static const char *set_to(apr_pool_t *p, http_config *config, const char *value)
         value = bar + 1;
     }
     config->to = apr_pstrdup(p, value);
+    if (!strcmp(value, HTTP_TO_HTACCESS) && !config->unix_socket) {
+        return NULL;
+    }
     return (*value == '/' && value[1] != '/' && !config->unix_socket)
                    || (!strncmp(value, "http://", 7) && value[7])
                    || (!strncmp(value, "https://", 8) && value[8])
@@ -50,9 +56,68 @@ static const char *set_interval(apr_pool_t *p, const char *value, apr_uint32_t *
     return error;
 }
 
+static const char *set_style(http_config *config, const char *value)
+{
+    config->grip = !strcmp(value, "grip");
+    return config->grip || !strcmp(value, "form") ? NULL : "takes form or grip";
+}
+
+static const char *set_issuer(apr_pool_t *p, http_config *config, const char *value)
+{
+    for (const char *c = value; *c; c++) {
+        if (*c <= ' ' || *c > '~' || *c == '"' || *c == '\\') {
+            return "takes printable characters but quotes and backslashes";
+        }
+    }
+    config->issuer = apr_pstrdup(p, value);
+    return *value && strlen(value) <= 100 ? NULL : "takes 1 to 100 characters";
+}
+
+/* As the libraries write it: text, or "base64:" and bytes. */
+static const char *set_key(apr_pool_t *p, http_config *config, const char *value)
+{
+    if (!strncmp(value, "base64:", 7)) {
+        config->key = (const char *)apr_pdecode_base64_binary(p, value + 7, -1, APR_ENCODE_NONE,
+                                                              &config->key_len);
+    }
+    else {
+        config->key = apr_pstrdup(p, value);
+        config->key_len = strlen(value);
+    }
+    return config->key && config->key_len && config->key_len <= 4096
+               ? NULL
+               : "takes a secret, or base64: and a secret in base64";
+}
+
+static const char *set_ca(apr_pool_t *p, http_config *config, const char *value)
+{
+    apr_file_t *f;
+    config->ca = ap_server_root_relative(p, value);
+    if (!config->ca || apr_file_open(&f, config->ca, APR_READ, APR_OS_DEFAULT, p) != APR_SUCCESS) {
+        return "takes a file of certificates (PEM) that can be read";
+    }
+    apr_file_close(f);
+    return NULL;
+}
+
+static const char *config_complete(const http_config *config)
+{
+    if (!config->to) {
+        return "takes to=PATH or to=URL: where is the application?";
+    }
+    if (config->key && !config->grip) {
+        return "key= signs requests of style=grip; remove it, or add style=grip";
+    }
+    if (config->ca && strncmp(config->to, "https://", 8)) {
+        return "ca= is for to=https://...; remove it";
+    }
+    return NULL;
+}
+
 static http_config *config_new(apr_pool_t *p)
 {
     http_config *config = apr_pcalloc(p, sizeof(*config));
+    config->issuer = "mod_websocket";
     config->timeout = TIMEOUT;
     config->retry = RETRY;
     config->concurrency = CONCURRENCY;
@@ -68,10 +133,22 @@ const char *http_configure(apr_pool_t *p, const char *key, const char *value, vo
         *data = config = config_new(p);
     }
     if (!key) {
-        return config->to ? NULL : "takes to=PATH or to=URL: where is the application?";
+        return config_complete(config);
     }
     if (!strcmp(key, "to")) {
         return set_to(p, config, value);
+    }
+    if (!strcmp(key, "style")) {
+        return set_style(config, value);
+    }
+    if (!strcmp(key, "key")) {
+        return set_key(p, config, value);
+    }
+    if (!strcmp(key, "iss")) {
+        return set_issuer(p, config, value);
+    }
+    if (!strcmp(key, "ca")) {
+        return set_ca(p, config, value);
     }
     if (!strcmp(key, "timeout")) {
         return set_interval(p, value, &config->timeout);
@@ -88,5 +165,6 @@ const char *http_configure(apr_pool_t *p, const char *key, const char *value, vo
     if (!strcmp(key, "longest")) {
         return ws_parse_size(p, value, 1, LONGEST_MAX, &config->longest);
     }
-    return "unknown key; there are to, timeout, retry, concurrency, queue and longest";
+    return "unknown key; there are to, style, key, iss, ca, timeout, retry, concurrency, queue and "
+           "longest";
 }

@@ -8,6 +8,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "grip.h"
+#include "headers.h"
+
 #define CLOSE_RETRIES 3
 #define CLOSE_DELAY 500 /* milliseconds, then twice as long each time */
 #define FAILURES_MAX 5  /* in a row, and the application is left alone */
@@ -33,6 +36,7 @@ struct courier {
     job *flying;             /* by next_ready */
     long running;
     unsigned failures;
+    headers_sig sig;
     long long stop_by; /* 0: it does not stop */
 };
 
@@ -65,6 +69,8 @@ void session_unref(session *s)
     if (__atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) == 0) {
         curl_slist_free_all(s->headers);
         curl_slist_free_all(s->connect_to);
+        curl_slist_free_all(s->meta);
+        free(s->claims);
         free(s->url);
         free(s->state);
         free(s);
@@ -74,7 +80,7 @@ void session_unref(session *s)
 void job_free(job *j)
 {
     answer_free(&j->answer);
-    free(j->form);
+    free(j->body);
     session_unref(j->session);
     free(j);
 }
@@ -157,15 +163,33 @@ static void courier_done(courier *c, job *j)
 
 /* ---- Requests ---- */
 
-static char *courier_form(job *j)
+/* @return 0: no memory */
+static int courier_add_state(job *j)
 {
     const char *state = j->session->state ? j->session->state : "";
-    char *escaped = curl_easy_escape(NULL, state, (int)strlen(state)), *form = NULL;
-    if (escaped && asprintf(&form, "%s&state=%s", j->form, escaped) < 0) {
-        form = NULL;
-    }
+    char *escaped = curl_easy_escape(NULL, state, (int)strlen(state));
+    int n = escaped ? asprintf(&j->sent, "%s&state=%s", j->body, escaped) : -1;
     curl_free(escaped);
-    return form;
+    return n >= 0;
+}
+
+/* @return 0: no memory */
+static int courier_prepare(courier *c, job *j)
+{
+    j->headers = headers_make(c->config, &c->sig, j->session);
+    j->easy = j->headers ? curl_easy_init() : NULL;
+    j->sent = NULL;
+    return j->easy && (c->config->grip || courier_add_state(j));
+}
+
+static void courier_unprepare(job *j)
+{
+    curl_easy_cleanup(j->easy);
+    headers_free(j->headers, j->session);
+    free(j->sent);
+    j->easy = NULL;
+    j->headers = NULL;
+    j->sent = NULL;
 }
 
 static void courier_options(const http_config *config, const job *j)
@@ -177,14 +201,20 @@ static void courier_options(const http_config *config, const job *j)
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)config->timeout);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, j->session->headers);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, j->sent);
+    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, j->headers);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+                     (curl_off_t)(j->sent ? strlen(j->sent) : j->len));
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, j->sent ? j->sent : j->body ? j->body : "");
     curl_easy_setopt(easy, CURLOPT_PRIVATE, j);
     if (config->unix_socket) {
         curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, config->unix_socket);
     }
+    if (config->ca) {
+        curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca);
+    }
     curl_easy_setopt(easy, CURLOPT_CONNECT_TO, j->session->connect_to);
-    if (*config->to == '/') { /* to ourselves: nobody is between */
+    if (j->session->claims) { /* to ourselves: nobody is between */
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
         curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, config->keepalive ? 0L : 1L);
@@ -219,6 +249,9 @@ static int courier_again(courier *c, job *j)
 static void courier_landed(courier *c, job *j)
 {
     session *s = j->session;
+    if (j->answer.kind == ANSWER_GOOD && j->answer.meta && !headers_set_meta(s, j->answer.meta)) {
+        answer_fail(&j->answer, ANSWER_BAD, "its Set-Meta- fields have more than 4096 bytes");
+    }
     courier_judge(c, &j->answer);
     if (j->answer.kind == ANSWER_GOOD && j->answer.state) {
         free(s->state);
@@ -234,10 +267,7 @@ static void courier_end(courier *c, job *j)
 {
     courier_remove(&c->flying, j);
     curl_multi_remove_handle(c->multi, j->easy);
-    curl_easy_cleanup(j->easy);
-    free(j->sent);
-    j->easy = NULL;
-    j->sent = NULL;
+    courier_unprepare(j);
     c->running--;
 }
 
@@ -248,11 +278,8 @@ static void courier_begin(courier *c, job *j)
         courier_done(c, j); /* nothing is known of the application */
         return;
     }
-    j->sent = courier_form(j);
-    j->easy = j->sent ? curl_easy_init() : NULL;
-    if (!j->easy) {
-        free(j->sent);
-        j->sent = NULL;
+    if (!courier_prepare(c, j)) {
+        courier_unprepare(j);
         answer_fail(&j->answer, ANSWER_DOWN, "out of memory");
         courier_done(c, j);
         return;
@@ -279,6 +306,19 @@ static void courier_start_ready(courier *c)
     }
 }
 
+static void courier_read(const http_config *config, job *j, CURLcode result)
+{
+    if (!answer_read(&j->answer, j->easy, result)) {
+        return;
+    }
+    if (config->grip) {
+        grip_read(&j->answer, j->easy, j->kind == JOB_OPEN);
+    }
+    else {
+        answer_read_form(&j->answer, j->easy);
+    }
+}
+
 static void courier_collect(courier *c)
 {
     CURLMsg *message;
@@ -287,7 +327,7 @@ static void courier_collect(courier *c)
         job *j;
         if (message->msg == CURLMSG_DONE
             && curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &j) == CURLE_OK) {
-            answer_read(&j->answer, message->easy_handle, message->data.result);
+            courier_read(c->config, j, message->data.result);
             courier_end(c, j);
             courier_landed(c, j);
         }
@@ -350,18 +390,17 @@ static void *courier_run(void *arg)
     int running, wait;
     do {
         courier_sort(c);
-        wait = courier_wake_later(c);
         courier_start_ready(c);
         curl_multi_perform(c->multi, &running);
         courier_collect(c);
+        wait = courier_wake_later(c); /* behind what may have become one of the later ones */
         if (c->ready && c->running < c->config->concurrency) {
             wait = 0;
         }
-        if (!courier_over(c)) {
-            curl_multi_poll(c->multi, NULL, 0, wait, NULL);
-            continue;
+        if (courier_over(c)) {
+            return NULL;
         }
-        return NULL;
+        curl_multi_poll(c->multi, NULL, 0, wait, NULL);
     } while (1);
 }
 
@@ -406,5 +445,6 @@ void courier_stop(courier *c)
     pthread_join(c->thread, NULL);
     curl_multi_cleanup(c->multi);
     pthread_mutex_destroy(&c->lock);
+    free(c->sig.line);
     free(c);
 }

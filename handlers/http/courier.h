@@ -14,14 +14,17 @@
 /** A connection, as the courier knows it. malloc'ed; counted: the connection's, and one for each job. */
 typedef struct session {
     int refs;
+    int grip; /* style=grip */
     courier *courier;
     char *url;
-    struct curl_slist *headers, *connect_to; /* never changed, nor is url */
+    struct curl_slist *headers, *connect_to; /* never changed, nor are url and claims */
+    char *claims; /* of the credential for the server itself; NULL: another is asked */
     char id[33];
     ws_id conn; /* set before the first job behind the opening one */
 
     /* The courier's. */
-    char *state; /* malloc'ed; what the application has said that it wants back */
+    char *state;             /* malloc'ed; what the application has said that it wants back */
+    struct curl_slist *meta; /* the same with style=grip: "Meta-NAME: VALUE" */
     struct job *first, *last;
     int running;
 } session;
@@ -32,8 +35,8 @@ typedef enum { JOB_OPEN, JOB_MESSAGES, JOB_CLOSE } job_kind;
 typedef struct job {
     job_kind kind;
     session *session;
-    char *form; /* malloc'ed, without the state */
-    size_t form_len;
+    char *body; /* malloc'ed, with style=form without the state; NULL: empty */
+    size_t len;
     void (*done)(
         struct job *job); /* on the courier's thread; the job is the callee's from then on */
     void *arg;
@@ -42,7 +45,8 @@ typedef struct job {
     /* The courier's. */
     struct job *next, *next_ready;
     CURL *easy;
-    char *sent; /* form and state */
+    char *sent; /* body and state, with style=form */
+    struct curl_slist *headers;
     unsigned tries;
     long long due, expires; /* milliseconds of the monotonic clock */
 } job;

@@ -5,40 +5,66 @@
 #include <string.h>
 
 #include <apr_general.h>
+#include <apr_lib.h>
 #include <apr_strings.h>
 #include <httpd.h>
 #include <http_protocol.h>
 
-#include "websocket_loopback.h"
+#include "grip.h"
 
 /* What collects headers. */
 typedef struct {
     apr_pool_t *p;
     session *session;
-    int local, failed;
+    int local, grip, failed;
 } describing;
+
+/* Servers of applications take "_" for "-". */
+static int describe_same(const char *name, const char *other, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        char c = name[i] == '_' ? '-' : (char)apr_tolower(name[i]);
+        if (c != apr_tolower(other[i])) { /* the end, too */
+            return 0;
+        }
+    }
+    return 1;
+}
 
 /* Those of the handshake, of one connection (RFC 9110, section 7.6.1) and of a body; and those that others
  * would believe. */
-static int describe_keeps(const char *name, int local)
+static int describe_keeps(const char *name, const describing *d)
 {
-    static const char *const names[] = {
-        "Host",  "Connection",      "Upgrade",       "Transfer-Encoding",
-        "TE",    "Trailer",         "Keep-Alive",    "Expect",
-        "Range", "Accept-Encoding", "X-Remote-User", NULL};
+    static const char *const names[] = {"Host",
+                                        "Connection",
+                                        "Upgrade",
+                                        "Transfer-Encoding",
+                                        "TE",
+                                        "Trailer",
+                                        "Keep-Alive",
+                                        "Expect",
+                                        "Range",
+                                        "Accept-Encoding",
+                                        "X-Remote-User",
+                                        "Connection-Id",
+                                        "Grip-Sig",
+                                        NULL};
     static const char *const beginnings[] = {"Sec-WebSocket-", "WebSocket-", "Content-", "If-",
-                                             "Proxy-",         NULL};
+                                             "Proxy-",         "Meta-",      NULL};
     for (const char *const *n = names; *n; n++) {
-        if (!strcasecmp(name, *n)) {
+        if (describe_same(name, *n, strlen(*n) + 1)) {
             return 0;
         }
+    }
+    if (d->grip && !strcasecmp(name, "Accept")) {
+        return 0;
     }
     for (const char *const *b = beginnings; *b; b++) {
-        if (!strncasecmp(name, *b, strlen(*b))) {
+        if (describe_same(name, *b, strlen(*b))) {
             return 0;
         }
     }
-    return local || strcasecmp(name, "X-Forwarded-For");
+    return d->local || !describe_same(name, "X-Forwarded-For", sizeof("X-Forwarded-For"));
 }
 
 static void describe_add(describing *d, const char *name, const char *value)
@@ -52,28 +78,36 @@ static void describe_add(describing *d, const char *name, const char *value)
 static int describe_header(void *arg, const char *name, const char *value)
 {
     describing *d = arg;
-    if (describe_keeps(name, d->local)) {
+    if (describe_keeps(name, d)) {
         describe_add(d, name, value);
     }
     return 1;
 }
 
+/* @return 0: no memory, or more than a credential takes */
+static int describe_claims(request_rec *r, const char *to, const char *dir, session *s)
+{
+    APR_OPTIONAL_FN_TYPE(ws_loopback_claims) *claims = APR_RETRIEVE_OPTIONAL_FN(ws_loopback_claims);
+    const char *path = apr_pstrmemdup(r->pool, to, strcspn(to, "?"));
+    const char *text = claims ? claims(r, path, dir) : NULL;
+    s->claims = text ? strdup(text) : NULL;
+    return s->claims != NULL;
+}
+
 /* To the address at which the client has come, with TLS if it has come so: there is this virtual host. */
-static const char *describe_local(request_rec *r, const char *to, describing *d)
+static const char *describe_local(request_rec *r, const char *to, const char *dir, describing *d)
 {
     const char *host = apr_table_get(r->headers_in, "Host");
     const char *scheme = ap_http_scheme(r), *ip = r->connection->local_ip, *open = "", *close = "";
-    APR_OPTIONAL_FN_TYPE(ws_loopback_value) *value = APR_RETRIEVE_OPTIONAL_FN(ws_loopback_value);
-    const char *credential = value ? value(r) : NULL;
 
-    if (!host || !*host || host[strcspn(host, "@/?#\\ ")] || !credential) {
+    if (!host || !*host || host[strcspn(host, "@/?#\\ ")]
+        || !describe_claims(r, to, dir, d->session)) {
         return NULL;
     }
     if (strchr(ip, ':')) {
         open = "[";
         close = "]";
     }
-    describe_add(d, WS_LOOPBACK_HEADER, credential);
     d->session->connect_to = curl_slist_append(
         NULL, apr_psprintf(d->p, "::%s%s%s:%u", open, ip, close, r->connection->local_addr->port));
     d->failed |= !d->session->connect_to;
@@ -101,21 +135,44 @@ static int describe_id(session *s)
     return 1;
 }
 
+static void describe_style(ws_request *rq, describing *d)
+{
+    const char *protocols = ws_request_protocols(rq);
+    if (!d->grip) {
+        describe_add(d, "Content-Type", "application/x-www-form-urlencoded");
+        return;
+    }
+    describe_add(d, "Content-Type", GRIP_TYPE);
+    describe_add(d, "Accept", GRIP_TYPE);
+    describe_add(d, "Connection-Id", d->session->id);
+    describe_add(d, "Sec-WebSocket-Extensions", "grip");
+    if (protocols && *protocols) {
+        describe_add(d, "Sec-WebSocket-Protocol", protocols);
+    }
+}
+
 int describe_session(ws_request *rq, const http_config *config, session *s)
 {
     request_rec *r = ws_request_rec(rq);
-    describing d = {r->pool, s, *config->to == '/', 0};
-    const char *url =
-        d.local ? describe_local(r, config->to, &d) : describe_remote(r, config->to, &d);
-    if (!url) {
+    const char *to = apr_table_get(r->notes, HTTP_NOTE_TO);
+    describing d = {.p = r->pool, .session = s, .grip = config->grip};
+    const char *url;
+    to = to ? to : config->to;
+    if (!strcmp(to, HTTP_TO_HTACCESS)) {
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    d.local = *to == '/';
+    url = d.local ? describe_local(r, to, apr_table_get(r->notes, HTTP_NOTE_DIR), &d)
+                  : describe_remote(r, to, &d);
+    if (!url || !describe_id(s)) {
         return HTTP_BAD_REQUEST;
     }
     if (r->args) {
-        url = apr_pstrcat(r->pool, url, strchr(config->to, '?') ? "&" : "?", r->args, NULL);
+        url = apr_pstrcat(r->pool, url, strchr(to, '?') ? "&" : "?", r->args, NULL);
     }
     apr_table_do(describe_header, &d, r->headers_in, NULL);
-    describe_add(&d, "Content-Type", "application/x-www-form-urlencoded");
+    describe_style(rq, &d);
     s->headers = d.failed ? s->headers : curl_slist_append(s->headers, "Expect:");
     s->url = strdup(url);
-    return d.failed || !s->url || !describe_id(s) ? HTTP_SERVICE_UNAVAILABLE : 0;
+    return d.failed || !s->url || !s->headers ? HTTP_SERVICE_UNAVAILABLE : 0;
 }

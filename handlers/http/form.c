@@ -55,3 +55,12 @@ void form_add(form *f, const char *name, const char *value, size_t len)
     *at = '\0';
     f->len = (size_t)(at - f->text);
 }
+
+void form_add_bytes(form *f, const char *bytes, size_t len)
+{
+    if (form_reserve(f, len + 1)) {
+        memcpy(f->text + f->len, bytes, len);
+        f->len += len;
+        f->text[f->len] = '\0';
+    }
+}

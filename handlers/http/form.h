@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A body of type application/x-www-form-urlencoded, as it grows. */
+/** A request's body as it grows: of type application/x-www-form-urlencoded, or other bytes. */
 
 #ifndef HTTP_FORM_H
 #define HTTP_FORM_H
@@ -14,7 +14,10 @@ typedef struct {
     int failed; /* out of memory: nothing is added any more */
 } form;
 
-/** @param name  as it is to stand there: escaped */
+/** Add a field. @param name  as it is to stand there: escaped */
 void form_add(form *f, const char *name, const char *value, size_t len);
+
+/** Add bytes as they are. */
+void form_add_bytes(form *f, const char *bytes, size_t len);
 
 #endif

@@ -27,6 +27,8 @@
 #include "courier.h"
 #include "describe.h"
 #include "form.h"
+#include "grip.h"
+#include "orders.h"
 
 /* What waits for the application, before the client is not read any more. */
 #define PENDING_MAX (64 * 1024)
@@ -41,15 +43,22 @@ typedef struct {
     int busy; /* a request is under way */
     int over; /* the close event is on its way */
     answer opening;
+
+    orders_grip grip;
+    long keepalive;   /* seconds without a request after which an empty one is made; 0: never */
+    ws_timer *silent; /* runs out then; NULL: a request is under way */
 } client;
 
 /* ---- Jobs ---- */
 
+/* The beginning of a request of style=form. */
 static form http_event(const session *s, const char *event)
 {
     form f = {0};
-    form_add(&f, "event", event, strlen(event));
-    form_add(&f, "id", s->id, strlen(s->id));
+    if (!s->grip) {
+        form_add(&f, "event", event, strlen(event));
+        form_add(&f, "id", s->id, strlen(s->id));
+    }
     return f;
 }
 
@@ -64,8 +73,8 @@ static int http_ask(session *s, job_kind kind, form *f, void (*done)(job *j), vo
     session_ref(s);
     j->kind = kind;
     j->session = s;
-    j->form = f->text;
-    j->form_len = f->len;
+    j->body = f->text;
+    j->len = f->len;
     j->done = done;
     j->arg = arg;
     courier_take(j);
@@ -74,68 +83,16 @@ static int http_ask(session *s, job_kind kind, form *f, void (*done)(job *j), vo
 
 /* ---- Messages ---- */
 
-static void http_publish(const answer *a, const char *data, size_t len)
+/* @param c  NULL: the connection has gone */
+static void http_obey(ws_conn *c, const session *s, const answer *a)
 {
-    ws_status status = ws_publish(a->publish, a->type, data, len, 0, NULL, NULL);
-    if (status < 0) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                     "websocket: http: not published to %s: %d", a->publish, (int)status);
+    client *k = c ? ws_data(c) : NULL;
+    if (!s->grip) {
+        orders_obey_form(c, a);
     }
-}
-
-/* Without a connection, c NULL, only others can be told. */
-static void http_say(ws_conn *c, const answer *a, const char *data, size_t len)
-{
-    if (a->publish) {
-        http_publish(a, data, len);
-    }
-    else if (c) {
-        ws_send(c, a->type, data, len);
-    }
-}
-
-static void http_say_lines(ws_conn *c, const answer *a)
-{
-    for (const char *line = a->body, *end = a->body + a->len; line < end;) {
-        const char *newline = memchr(line, '\n', (size_t)(end - line));
-        size_t len = (size_t)((newline ? newline : end) - line), text = len;
-        if (text && line[text - 1] == '\r') {
-            text--;
-        }
-        if (text) {
-            http_say(c, a, line, text);
-        }
-        line += len + 1;
-    }
-}
-
-static void http_subscribe(ws_conn *c, const answer *a)
-{
-    for (const struct curl_slist *name = a->unsubscribe; name; name = name->next) {
-        ws_unsubscribe(c, name->data);
-    }
-    for (const struct curl_slist *name = a->subscribe; name; name = name->next) {
-        ws_status status = ws_subscribe(c, name->data, NULL);
-        if (status < 0) {
-            ws_conn_log(c, WS_LOG_WARNING, "http: not subscribed to %s: %d", name->data,
-                        (int)status);
-        }
-    }
-}
-
-static void http_obey(ws_conn *c, const answer *a)
-{
-    if (c) {
-        http_subscribe(c, a);
-    }
-    if (a->lines && a->len) {
-        http_say_lines(c, a);
-    }
-    else if (a->len) {
-        http_say(c, a, a->body, a->len);
-    }
-    if (c && a->close) {
-        ws_close(c, a->close, a->reason);
+    else if (k) {
+        orders_obey_grip(c, &k->grip, a);
+        k->keepalive = a->keepalive >= 0 ? a->keepalive : k->keepalive;
     }
 }
 
@@ -154,13 +111,14 @@ static void http_fail(ws_conn *c, const answer *a)
 }
 
 static void http_next(ws_conn *c);
+static void http_arm(ws_conn *c);
 
 static void http_answered(ws_conn *c, void *arg)
 {
     job *j = arg;
     client *k = c ? ws_data(c) : NULL;
     if (j->answer.kind == ANSWER_GOOD) {
-        http_obey(c, &j->answer);
+        http_obey(c, j->session, &j->answer);
     }
     else if (c) {
         http_fail(c, &j->answer);
@@ -168,6 +126,7 @@ static void http_answered(ws_conn *c, void *arg)
     if (k) {
         k->busy = 0;
         http_next(c);
+        http_arm(c);
     }
     job_free(j);
 }
@@ -190,17 +149,18 @@ static int http_ask_pending(client *k)
     return http_ask(k->session, JOB_MESSAGES, &f, http_done, NULL);
 }
 
-static void http_next(ws_conn *c)
+/* Ask now, unless too many wait for it. */
+static void http_send(ws_conn *c, client *k)
 {
-    client *k = ws_data(c);
-    if (k->busy || !k->messages || ws_conn_state(c) != WS_OPEN) {
-        return;
-    }
     if (!courier_has_room(k->session->courier)) {
         ws_conn_log(c, WS_LOG_WARNING,
                     "http: as many connections wait for the application as queue= allows");
         ws_close(c, WS_CLOSE_TRY_LATER, "too many wait for the application");
         return;
+    }
+    if (k->silent) {
+        ws_timer_stop(c, k->silent);
+        k->silent = NULL;
     }
     k->busy = 1;
     if (!http_ask_pending(k)) {
@@ -209,20 +169,75 @@ static void http_next(ws_conn *c)
     ws_resume(c);
 }
 
-static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+static void http_next(ws_conn *c)
 {
     client *k = ws_data(c);
+    if (!k->busy && k->messages && !k->grip.detached && ws_conn_state(c) == WS_OPEN) {
+        http_send(c, k);
+    }
+}
+
+static void http_silent(ws_conn *c, void *arg)
+{
+    client *k = arg;
+    k->silent = NULL;
+    if (!k->busy && ws_conn_state(c) == WS_OPEN) {
+        http_send(c, k);
+    }
+}
+
+/* An empty request keeps a connection of style=grip known to the application. */
+static void http_arm(ws_conn *c)
+{
+    client *k = ws_data(c);
+    if (k->keepalive && !k->busy && !k->silent && !k->grip.detached
+        && ws_conn_state(c) == WS_OPEN) {
+        k->silent = ws_timer_start(c, (apr_uint32_t)(k->keepalive * 1000), 0, http_silent, k);
+    }
+}
+
+static void http_add(ws_conn *c, client *k, size_t len)
+{
+    k->messages++;
+    k->bytes += len;
+    http_next(c);
+    if (k->bytes >= PENDING_MAX || k->messages >= MESSAGES_MAX) {
+        ws_pause(c);
+    }
+}
+
+static void http_add_field(client *k, ws_type type, const char *data, size_t len)
+{
     const char *name = type == WS_TEXT ? "text" : "binary";
     if (!k->messages) {
         k->pending = http_event(k->session, "message");
     }
     form_add(&k->pending, "type%5B%5D", name, strlen(name));
     form_add(&k->pending, "data%5B%5D", data, len);
-    k->messages++;
-    k->bytes += len;
-    http_next(c);
-    if (k->bytes >= PENDING_MAX || k->messages >= MESSAGES_MAX) {
-        ws_pause(c);
+}
+
+static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    client *k = ws_data(c);
+    if (k->grip.detached) {
+        return;
+    }
+    if (k->session->grip) {
+        grip_add(&k->pending, type == WS_TEXT ? GRIP_TEXT : GRIP_BINARY, data, len);
+    }
+    else {
+        http_add_field(k, type, data, len);
+    }
+    http_add(c, k, len);
+}
+
+static void on_pong(ws_conn *c, const char *data, apr_size_t len)
+{
+    client *k = ws_data(c);
+    (void)data;
+    if (k->session->grip && !k->grip.detached) {
+        grip_add(&k->pending, GRIP_PONG, NULL, 0);
+        http_add(c, k, len);
     }
 }
 
@@ -237,24 +252,30 @@ static void http_closed(job *j)
                      j->session->id, j->session->url, j->answer.error);
     }
     else {
-        http_obey(NULL, &j->answer);
+        http_obey(NULL, j->session, &j->answer);
     }
     job_free(j);
 }
 
 static void http_leave(client *k, int code, const char *reason, apr_size_t len)
 {
-    form f = http_event(k->session, "close");
+    form f = {0};
     char number[16];
-    if (k->over) {
+    if (k->over || k->grip.detached) {
         return;
     }
     k->over = 1;
     if (k->messages) {
         http_ask_pending(k);
     }
-    form_add(&f, "code", number, (size_t)snprintf(number, sizeof(number), "%d", code));
-    form_add(&f, "reason", reason, len);
+    if (k->session->grip) {
+        grip_add_close(&f, code, reason, len);
+    }
+    else {
+        f = http_event(k->session, "close");
+        form_add(&f, "code", number, (size_t)snprintf(number, sizeof(number), "%d", code));
+        form_add(&f, "reason", reason, len);
+    }
     http_ask(k->session, JOB_CLOSE, &f, http_closed, NULL);
 }
 
@@ -269,6 +290,7 @@ static apr_status_t http_forget(void *data)
     client *k = data;
     http_leave(k, WS_CLOSE_ABNORMAL, "", 0);
     free(k->pending.text);
+    free(k->grip.prefix);
     answer_free(&k->opening);
     session_unref(k->session);
     return APR_SUCCESS;
@@ -302,7 +324,12 @@ static int http_ask_open(ws_request *rq, session *s, answer *a)
     outcome o = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, a};
     const char *protocols = ws_request_protocols(rq);
     form f = http_event(s, "open");
-    form_add(&f, "protocols", protocols ? protocols : "", protocols ? strlen(protocols) : 0);
+    if (s->grip) {
+        grip_add(&f, GRIP_OPEN, NULL, 0);
+    }
+    else {
+        form_add(&f, "protocols", protocols ? protocols : "", protocols ? strlen(protocols) : 0);
+    }
     if (!http_ask(s, JOB_OPEN, &f, http_opened, &o)) {
         return 0;
     }
@@ -312,6 +339,16 @@ static int http_ask_open(ws_request *rq, session *s, answer *a)
     }
     pthread_mutex_unlock(&o.lock);
     return 1;
+}
+
+static void http_add_headers(ws_request *rq, const answer *a)
+{
+    for (const struct curl_slist *h = a->headers; h; h = h->next) {
+        char *name = apr_pstrdup(ws_request_rec(rq)->pool, h->data);
+        char *colon = strchr(name, ':');
+        *colon = '\0';
+        ws_request_add_header(rq, name, colon + 1 + (colon[1] == ' '));
+    }
 }
 
 /* With the application's own words. */
@@ -335,9 +372,7 @@ static int http_accept(ws_request *rq, const answer *a)
                       "not offer");
         return HTTP_BAD_GATEWAY;
     }
-    for (const struct curl_slist *cookie = a->cookies; cookie; cookie = cookie->next) {
-        ws_request_add_header(rq, "Set-Cookie", cookie->data);
-    }
+    http_add_headers(rq, a);
     return 0;
 }
 
@@ -381,6 +416,7 @@ static int on_request(ws_request *rq, void *data)
     if (!(k->session = session_new(config->courier))) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
+    k->session->grip = config->grip;
     k->over = 1;
     apr_pool_cleanup_register(pool, k, http_forget, apr_pool_cleanup_null);
     if ((status = describe_session(rq, config, k->session))) {
@@ -395,7 +431,11 @@ static void on_open(ws_conn *c)
 {
     client *k = ws_data(c);
     k->session->conn = ws_conn_id(c);
-    http_obey(c, &k->opening);
+    k->grip.control = k->opening.control;
+    k->grip.prefix = k->opening.prefix;
+    k->opening.prefix = NULL;
+    http_obey(c, k->session, &k->opening);
+    http_arm(c);
     answer_free(&k->opening);
 }
 
@@ -406,6 +446,7 @@ static apr_status_t http_start(apr_pool_t *pchild, void *data, ws_location *here
     http_config *config = data;
     (void)pchild, (void)here;
     ap_mpm_query(AP_MPMQ_IS_ASYNC, &config->keepalive);
+    config->sign = APR_RETRIEVE_OPTIONAL_FN(ws_loopback_sign);
     config->courier = courier_start(config);
     return config->courier ? APR_SUCCESS : APR_ENOMEM;
 }
@@ -423,4 +464,5 @@ WS_HANDLER(http) = {.configure = http_configure,
                     .on_request = on_request,
                     .on_open = on_open,
                     .on_message = on_message,
+                    .on_pong = on_pong,
                     .on_close = on_close};

@@ -1,0 +1,268 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# The WebSocket-over-HTTP protocol (style=grip): an application with npm's @fanoutio/grip over our server, the bytes
+# of each event as the published document has them, and answers that do not keep to it.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use IO::Socket::INET;
+use MIME::Base64 qw(decode_base64url);
+use Httpd;
+use Client qw(TEXT BINARY CLOSE);
+use Program;
+
+plan skip_all => 'made without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
+
+my $dir = Httpd::folder();
+chmod 0777, $dir;
+my $raw = IO::Socket::INET->new(Listen => 64, LocalAddr => '127.0.0.1') or die "listen: $@";
+my ($url, $port) = ('http://localhost/app', $raw->sockport);
+my $httpd = Httpd->start(conf => <<"END");
+WebSocketOrigin any
+<Location /lib>
+    WebSocketHandler ws_http.so style=grip to=unix:$dir/app.sock|$url key=changeme iss=test
+</Location>
+<Location /raw>
+    WebSocketHandler ws_http.so style=grip to=http://127.0.0.1:$port/target
+</Location>
+<Location /signed>
+    WebSocketHandler ws_http.so style=grip to=http://127.0.0.1:$port/target key=base64:Y2hhbmdlbWU= iss=me
+</Location>
+END
+
+# ---- With the library ----
+
+SKIP: {
+    skip 'no node', 1 if system('node -e "import(\'@fanoutio/grip\')" >/dev/null 2>&1') && !-d 't/node_modules/@fanoutio';
+    my $app = Program->start('node', 't/clients/grip-app.mjs', "$dir/app.sock", "$dir/log", 'http://localhost:1/?iss=test&key=changeme');
+    $app->wait_output(qr/ready/);
+    my $noted = sub { -e "$dir/log" ? Httpd::read_file("$dir/log") : '' };
+    my $c = Client->new($httpd, '/lib', headers => ['Cookie: e=f', 'Meta-user: root', 'Meta_user: root', 'Grip-Sig: x']);
+    is(($c->frame)[1], 'welcome', 'the library accepts and sends');
+    is_deeply([$c->header('Set-Cookie')], ['a=b', 'c=d'], 'cookies of its answer');
+    is($c->header('X-Of-The-Application'), 'yes', 'and its headers');
+    like($noted->(), qr/^\w{32} signed OPEN e=f$/m, 'the library has checked Grip-Sig');
+    my $does = sub {
+        my ($who, $what) = @_;
+        $who->text($what);
+        my $said;
+        do { $said = ($who->frame)[1] // die "gone at $what" } until $said eq "did $what" || $said =~ /^[{]/;
+        return $said;
+    };
+    is($does->($c, 'meta'), '{}', 'no Meta- field of the client comes through');
+    $c->frame;
+    $c->text('set user=alice');
+    is($does->($c, 'meta'), '{"user":"alice"}', 'Set-Meta- comes back as Meta-');
+    $c->frame;
+    $c->text('set user=bob');
+    is($does->($c, 'meta'), '{"user":"bob"}', 'changed');
+    $c->frame;
+    $c->text('forget user');
+    is($does->($c, 'meta'), '{}', 'removed');
+    $c->frame;
+    $c->text('binary');
+    is_deeply([($c->frame)[0, 1]], [BINARY, "\0\r\n\xff"], 'a binary message');
+    $c->frame;
+    $does->($c, 'subscribe news');
+    $does->($c, 'unsubscribe everyone');
+    $does->($c, 'control {"type":"subscribe","channel":"a*b"}');
+    $does->($c, 'control nonsense');
+    ok($httpd->wait_log(qr/control message of an unknown type left out: none/), 'an unknown control message is logged');
+    $c->close(4005, '');
+    is(unpack('n', ($c->frame)[1]), 4005, 'Close is answered');
+    Httpd::wait_for(sub { $noted->() =~ /closed 4005/ }, 'the event CLOSE');
+    pass('the library sees the code');
+
+    $c = Client->new($httpd, '/lib', protocol => 'one, two');
+    is($c->header('Sec-WebSocket-Protocol'), 'two', 'the library chooses a subprotocol');
+    $c->drop;
+    Httpd::wait_for(sub { $noted->() =~ /disconnected/ }, 'the event DISCONNECT');
+    pass('the library learns that a client has vanished');
+
+    $c = Client->new($httpd, '/lib');
+    $c->frame;
+    $c->text('close 4321');
+    $c->frame;
+    is(unpack('n', ($c->frame)[1]), 4321, 'the library closes');
+    $c = Client->new($httpd, '/lib');
+    $c->frame;
+    $c->text('close 0');
+    $c->frame;
+    is(unpack('n', ($c->frame)[1]), 1000, 'its default code');
+    $c = Client->new($httpd, '/lib');
+    $c->frame;
+    $c->text('disconnect');
+    my $end = eval { do { } while defined(($c->frame)[0]); 'end' };
+    ok(1, 'DISCONNECT breaks the connection');
+
+    my ($status, $refused) = Client->refused($httpd, '/lib?refuse');
+    is($status, 402, 'the library refuses');
+    Httpd::wait_for(sub { $refused->{in} =~ /pay first/ || !$refused->fill }, 'the body');
+
+    $c = Client->new($httpd, '/lib?alive');
+    Httpd::wait_for(sub { $noted->() =~ /signed nothing/ }, 'an empty request');
+    pass('Keep-Alive-Interval: an empty request');
+
+    $c = Client->new($httpd, '/lib');
+    $c->frame;
+    $does->($c, 'detach');
+    my $before = () = $noted->() =~ /\n/g;
+    $c->text('nobody hears this');
+    $c->close(1000, '');
+    is(($c->frame)[0], CLOSE, 'a detached connection goes on');
+    my $other = Client->new($httpd, '/lib');
+    $other->frame;
+    my $after = () = $noted->() =~ /TEXT|CLOSE/g;
+    is($noted->() =~ /hears/ ? 1 : 0, 0, 'and is not asked about');
+    kill 'TERM', $app->{pid};
+    $app->finish;
+}
+
+# ---- Bytes ----
+
+# The next request, and its answer.
+sub next_request {
+    Httpd::ready($raw, 0, $Httpd::DEADLINE) or Httpd::give_up('no request');
+    my $s = $raw->accept;
+    my $in = '';
+    while ($in !~ /\r\n\r\n/ || length($in) < $+[0] + ($in =~ /^Content-Length: (\d+)/mi ? $1 : 0)) {
+        sysread $s, $in, 65536, length $in or last;
+        $in =~ /\r\n\r\n/;
+    }
+    my ($head, $body) = split /\r\n\r\n/, $in, 2;
+    return ($s, $head, $body);
+}
+sub answer {
+    my ($s, $body, $headers, $status) = @_;
+    $s->print('HTTP/1.1 ', $status // '200 OK', "\r\nConnection: close\r\nContent-Type: application/websocket-events\r\n",
+        $headers // '', 'Content-Length: ', length $body, "\r\n\r\n", $body);
+    close $s;
+}
+sub opened {
+    my ($headers, $body, %o) = @_;
+    my $c = Client->new($httpd, $o{path} // '/raw?q', expect => 0, %o);
+    my ($s, $head, $sent) = next_request();
+    answer($s, $body // "OPEN\r\n", $headers);
+    $c->read_answer;
+    return ($c, $head, $sent);
+}
+
+{
+    my ($c, $head, $body) = opened("Sec-WebSocket-Extensions: grip; message-prefix=\"\"\r\n", "OPEN 0\r\n\r\nTEXT 3\r\nabc\r\n",
+        headers => ['Cookie: a=b']);
+    is($body, "OPEN\r\n", 'OPEN');
+    like($head, qr{^POST /target\?q HTTP/1\.1\r\n}, 'POST to the target');
+    like($head, qr/^$_\r?$/m, $_) for 'Content-Type: application/websocket-events', 'Connection-Id: \w{32}', 'Cookie: a=b',
+        'Sec-WebSocket-Extensions: grip', 'Accept: application/websocket-events';
+    is(($c->frame)[1], 'abc', 'an OPEN with content, an empty message-prefix');
+    my @steps = (
+        ['TEXT', sub { $c->text('hello world') }, "TEXT B\r\nhello world\r\n"],
+        ['BINARY', sub { $c->binary("\r\n\0") }, "BINARY 3\r\n\r\n\0\r\n"],
+        ['PONG', sub { $c->send(10, '') }, "PONG\r\n"]);
+    for (@steps) {
+        my ($name, $do, $bytes) = @$_;
+        $do->();
+        my ($s, $again, $sent) = next_request();
+        is($sent, $bytes, $name);
+        like($again, qr/^Cookie: a=b\r?$/m, "$name: the handshake's headers again");
+        is(($again =~ /^Connection-Id: (\w+)/m)[0], ($head =~ /^Connection-Id: (\w+)/m)[0], "$name: the same Connection-Id");
+        answer($s, $name eq 'PONG' ? "PING\r\n" : "TEXT 1b\r\n" . 'x' x 27 . "\r\nBINARY 0\r\n\r\n");
+        if ($name eq 'PONG') {
+            is(($c->frame)[0], 9, 'PING is sent as a Ping frame');
+            next;
+        }
+        is(($c->frame)[1], 'x' x 27, "$name: an answer with the length in small letters");
+        is_deeply([($c->frame)[0, 1]], [BINARY, ''], "$name: an empty message");
+    }
+    $c->send(9, 'p');
+    is(($c->frame)[0], 10, 'a Ping is answered by the server');
+    $c->close(1001, 'off');
+    my ($s, undef, $sent) = next_request();
+    is($sent, "CLOSE 5\r\n\x03\xe9off\r\n", 'CLOSE');
+    answer($s, '');
+    ($c) = opened();
+    $c->drop;
+    ($s, undef, $sent) = next_request();
+    is($sent, "DISCONNECT\r\n", 'DISCONNECT');
+    answer($s, '');
+}
+{
+    my ($c) = opened('', "OPEN\r\nTEXT 7\r\nc:plain\r\nTEXT 3\r\nm:x\r\nCLOSE 6\r\n\x0f\xa0done\r\nTEXT 1\r\nx\r\n");
+    is(($c->frame)[1], 'c:plain', 'without the extension a message is a message');
+    is(($c->frame)[1], 'm:x', 'with all its bytes');
+    is(($c->frame)[1], "\x0f\xa0done", 'CLOSE with code and reason, and nothing behind it');
+    $c->close(4000, '');
+    my ($s) = next_request();
+    answer($s, '');
+}
+{
+    my ($c, $head) = opened('', undef, path => '/signed');
+    my ($sig) = $head =~ /^Grip-Sig: (\S+)/m;
+    my @parts = split /\./, $sig // '';
+    is(@parts, 3, 'Grip-Sig is a JSON Web Token');
+    like(decode_base64url($parts[1] // ''), qr/^{"iss":"me","exp":\d+}$/, 'with iss and exp');
+    require Digest::SHA;
+    is($parts[2], Digest::SHA::hmac_sha256_base64("$parts[0].$parts[1]", 'changeme') =~ tr{+/}{-_}r, 'signed with the key');
+    $c->drop;
+    answer((next_request())[0], '');
+}
+
+# ---- Answers that do not keep to it ----
+
+for (['no events', ''], ['TEXT before OPEN', "TEXT 1\r\nx\r\nOPEN\r\n"], ['half an event', 'OPE'],
+    ['no such event', "OPEN\r\nHELLO\r\n"]) {
+    my ($name, $body) = @$_;
+    my ($c) = opened('', $body);
+    is($c->status, 502, "$name: refused with 502");
+}
+{
+    my $c = Client->new($httpd, '/raw', expect => 0);
+    my ($s) = next_request();
+    $s->print("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\nOPEN\r\n");
+    close $s;
+    $c->read_answer;
+    is($c->status, 502, 'another type: refused with 502');
+}
+for (
+    ['cut off in a length', 'TEXT 5', 1011], ['cut off in the content', "TEXT 5\r\nabc", 1011],
+    ['no end of the content', "TEXT 3\r\nabcd\r\n", 1011], ['no length', "TEXT \r\n", 1011],
+    ['a length beyond all', "TEXT ffffffffffffffff\r\nabc\r\n", 1011], ['a negative length', "TEXT -1\r\n\r\n", 1011],
+    ['no UTF-8', "TEXT 1\r\n\xff\r\n", 1011], ['a code that cannot be sent', "CLOSE 2\r\n\x03\xed\r\n", 1011],
+    ['half a code', "CLOSE 1\r\n\x03\r\n", 1011], ['a whole answer with a broken end', "TEXT 2\r\nok\r\nTEXT", 1011],
+    ['500', '', 1011, '500 Sorry'], ['404', '', 1008, '404 Gone'], ['503', '', 1013, '503 Later'],
+    ['Meta without a name', '', 1011, undef, "Set-Meta-: x\r\n"],
+    ['Meta that is too long', '', 1011, undef, 'Set-Meta-A: ' . 'x' x 3000 . "\r\n"],
+    ['too many Meta', '', 1011, undef, join '', map {"Set-Meta-A$_: x\r\n"} 1 .. 65])
+{
+    my ($name, $body, $code, $status, $headers) = @$_;
+    my ($c) = opened();
+    $c->text('x');
+    my ($s) = next_request();
+    answer($s, $body, $headers, $status);
+    my ($opcode, $payload) = $c->frame;
+    is($opcode == CLOSE ? unpack('n', $payload) : $payload, $code, "$name: closed with $code, and nothing is sent");
+    $c->close($code, '');
+    ($s) = next_request();
+    answer($s, '');
+}
+like($httpd->error_log, qr/answer to a message: its events are malformed or cut off/, 'the log says what is wrong');
+
+# ---- The end is told again ----
+
+{
+    my ($c) = opened();
+    $c->drop;
+    for my $try (1 .. 4) {
+        my ($s, undef, $sent) = next_request();
+        is($sent, "DISCONNECT\r\n", "DISCONNECT, request $try");
+        $try < 4 ? close $s : answer($s, '');
+    }
+    ($c) = opened();
+    $c->drop;
+    close((next_request())[0]) for 1 .. 4;
+    ok($httpd->wait_log(qr/not told of a connection's end: id \w{32}/), 'after three more the log has it');
+}
+
+done_testing();
