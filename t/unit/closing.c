@@ -253,23 +253,6 @@ static void our_close_is_not_answered(rig *r)
     end(r, &w);
 }
 
-static void the_peer_keeps_its_side_open(rig *r)
-{
-    wire w = enter(r, "a");
-    int so = 0;
-    wire_close(&w, 1000, "");
-    wire_next_is(&w, "close 1000", "Close is answered");
-    wire_next_is(&w, "eof", "the server ends its side");
-    told_is("a", "close 1000 \"\"", "on_close does not wait for the peer's");
-    while (!so) {
-        struct pollfd p = {.fd = w.fd, .events = 0};
-        wire_text(&w, "still here");
-        so = poll(&p, 1, 1) > 0 && (p.revents & (POLLHUP | POLLERR));
-    }
-    ok(so, "the server lets go of a peer that does not");
-    end(r, &w);
-}
-
 static void what_was_sent_goes_before_close(rig *r)
 {
     unsigned char stream[64], *payload = calloc(1, 900000);
@@ -359,13 +342,13 @@ static ws_id later_id; /* of the connection that answers later */
 /* By the reason: "own" is answered at once, "later" later, "never" never, others by the server. */
 static int rec_closing(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
+    __atomic_store_n(&later_id, ws_conn_id(c), __ATOMIC_RELAXED);
     note(name_of(c), "closing %d \"%.*s\"%s", code, (int)len, reason,
          ws_conn_state(c) == WS_OPEN ? "" : ", in a wrong state");
     if (len == 3 && !memcmp(reason, "own", 3)) {
         ws_send(c, WS_TEXT, "last words", 10);
         ws_close(c, 3333, "answer");
     }
-    __atomic_store_n(&later_id, ws_conn_id(c), __ATOMIC_RELAXED);
     return len == 5 && (!memcmp(reason, "later", 5) || !memcmp(reason, "never", 5));
 }
 
@@ -545,6 +528,34 @@ static int outlives(rig *r)
     on_loop_of(r, 0, time_is_over, NULL);
     turns(r, 0);
     return ws_engine_count(r->engine) == 1;
+}
+
+/* The connection has been ending for half a minute, all the time of which its peer was sending. */
+static void half_a_minute_later(ws_loop *loop, void *arg)
+{
+    ws_conn *c = loop->heads[0];
+    (void)arg;
+    if (c) {
+        c->since -= 30000 >> 8;
+        c->last_input = loop->now;
+        ws_conn_housekeeping(&c->alarm);
+    }
+}
+
+static void the_peer_keeps_its_side_open(rig *r)
+{
+    wire w = enter(r, "a");
+    wire_close(&w, 1000, "");
+    wire_next_is(&w, "close 1000", "Close is answered");
+    wire_next_is(&w, "eof", "the server ends its side");
+    told_is("a", "close 1000 \"\"", "on_close does not wait for the peer's");
+    wire_text(&w, "still here");
+    turns(r, 0);
+    is_int(ws_engine_count(r->engine), 1, "a peer that goes on sending is lingered for");
+    on_loop_of(r, 0, half_a_minute_later, NULL);
+    nobody_is_left(r);
+    ok(1, "but not longer than half a minute");
+    end(r, &w);
 }
 
 static wire closed_behind_a_message(rig *r)

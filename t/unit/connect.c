@@ -82,7 +82,7 @@ static void listen_somewhere(void)
 {
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(in);
-    struct timeval patience = {.tv_sec = 60};
+    struct timeval patience = {.tv_sec = PATIENCE / 1000};
     listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     if (bind(listener, (struct sockaddr *)&in, sizeof(in)) < 0 || listen(listener, 16) < 0
@@ -366,7 +366,7 @@ static void give_up_at_once(ws_loop *loop, void *arg)
     ws_connect_options o = to("never", "no URL at all");
     (void)loop, (void)arg;
     ws_connect_cancel(ws_connect(NULL, &o));
-    o.delay = PATIENCE;
+    o.delay = NEVER;
     *(ws_attempt *)arg = ws_connect(NULL, &o);
 }
 
@@ -517,7 +517,7 @@ static void the_end(void)
     attempt("in the handshake", "127.0.0.1");
     fd = request_come(key);
     o = to("delayed", url("127.0.0.1"));
-    o.delay = PATIENCE;
+    o.delay = NEVER;
     ws_connect(NULL, &o);
     turns(&r, 0);
     turns(&r, 1);

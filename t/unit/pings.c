@@ -303,7 +303,7 @@ int main(void)
     rig_run(setup, &handler, 1, forgiving);
     setup.settings.ping_grace = 50;
     rig_run(setup, &handler, 1, hasty);
-    setup.settings.ping_interval = PATIENCE;
+    setup.settings.ping_interval = NEVER;
     rig_run(setup, &handler, 1, rare);
     return done_testing();
 }

@@ -210,11 +210,14 @@ static inline int descriptors(void)
     return n;
 }
 
+/** Longer than any test waits for something, so that it is the test that says what does not come; milliseconds. */
+#define NEVER 3600000
+
 /** Limits that no test meets by chance; no pings. */
 #define RIG_SETTINGS                                                                               \
     {                                                                                              \
         .max_frame = 64 << 20, .max_message = 64 << 20, .send_queue = 1 << 20,                     \
-        .close_timeout = PATIENCE, .ping_grace = PATIENCE                                          \
+        .close_timeout = NEVER, .ping_grace = NEVER                                                \
     }
 
 /** WS_TEST_BACKEND=io_uring chooses it for all tests. */
