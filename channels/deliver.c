@@ -10,9 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A WS_BLOCKING handler that has so many callbacks before it is not waited for. */
-#define CALLS_MAX 4096
-
 struct ws_forms {
     ws_frames *built[WS_FORMS_MAX + 1];
 };
@@ -109,10 +106,12 @@ static void deliver_call_later(ws_channels *h, const ws_sub *sub, const ws_event
                                ws_message *m)
 {
     ws_conn *c = sub->c;
-    late_call *l = malloc(sizeof(*l));
-    if (!l || ws_cb_waiting(c) > CALLS_MAX) {
-        free(l);
-        ws_conn_fail(c, WS_CLOSE_INTERNAL, "the handler does not keep pace with its channels");
+    late_call *l;
+    if (!ws_cb_keeps_pace(c)) {
+        return;
+    }
+    if (!(l = malloc(sizeof(*l)))) {
+        ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
         return;
     }
     l->h = h;

@@ -593,7 +593,7 @@ static void do_run(ws_loop *loop, ws_task *task)
     api_task *t = (api_task *)task;
     ws_conn *c = ws_conn_find(loop, t->id);
     arrived(loop, t);
-    if (c && !c->closed_told) {
+    if (c && !c->closed_told && ws_cb_keeps_pace(c)) {
         ws_cb_run(c, t->fn, t->arg);
     }
     else {

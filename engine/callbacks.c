@@ -326,13 +326,20 @@ apr_size_t ws_cb_posted(ws_conn *c, apr_ssize_t change)
     return c->jobs ? __atomic_add_fetch(&c->jobs->posted, (apr_size_t)change, __ATOMIC_RELAXED) : 0;
 }
 
-apr_uint32_t ws_cb_waiting(const ws_conn *c)
+int ws_cb_keeps_pace(ws_conn *c)
 {
     apr_uint32_t n;
+    if (!c->jobs) {
+        return 1;
+    }
     apr_thread_mutex_lock(c->jobs->lock);
     n = c->jobs->count;
     apr_thread_mutex_unlock(c->jobs->lock);
-    return n;
+    if (n >= WS_CALLBACKS_MAX) {
+        ws_conn_fail(c, WS_CLOSE_INTERNAL, "too many callbacks wait for the handler");
+        return 0;
+    }
+    return 1;
 }
 
 int ws_cb_over(const ws_conn *c)

@@ -449,11 +449,15 @@ void ws_cb_watch(ws_conn *c, ws_watch *w, unsigned events);
 /** Count what a WS_BLOCKING handler's callbacks have sent and the loop has not handled. @return bytes
  *  [any thread of its callbacks] */
 apr_size_t ws_cb_posted(ws_conn *c, apr_ssize_t change);
-/** Callbacks of a WS_BLOCKING handler that wait. */
-apr_uint32_t ws_cb_waiting(const ws_conn *c);
+/** Before ws_cb_run(), for what others may call without an end. A WS_BLOCKING handler for which
+ *  WS_CALLBACKS_MAX callbacks wait does not keep pace: its connection is closed. @return whether it does */
+int ws_cb_keeps_pace(ws_conn *c);
 /** The pool has called on_close (or there is none): c may be freed. */
 int ws_cb_over(const ws_conn *c);
 void ws_cb_free(ws_conn *c);
+
+/* Callbacks of a WS_BLOCKING handler that may wait, for each connection. */
+#define WS_CALLBACKS_MAX 4096
 
 /* resources.c */
 

@@ -758,8 +758,9 @@ WS_API void ws_watch_stop(ws_conn *c, ws_watch *w);
  * Run fn as a callback of the connection: on its loop, or for a WS_BLOCKING handler on the pool, in
  * order with its other callbacks.
  * @return WS_QUEUED: fn is called exactly once, with c NULL if the connection has gone by then (on
- *         which thread is then open), so that arg can be released; WS_GONE or WS_FULL (no memory):
- *         fn is not called.  [any]
+ *         which thread is then open), so that arg can be released; WS_GONE or WS_FULL (no memory, or
+ *         64 MiB of calls wait for its loop): fn is not called. When 4,096 callbacks wait for a
+ *         WS_BLOCKING handler, the connection is closed with 1011, and c is NULL.  [any]
  */
 WS_API ws_status ws_run(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg);
 

@@ -358,6 +358,38 @@ static void what_waits_comes_before_on_close(rig *r)
     }
 }
 
+static int called, called_with_nothing; /* atomic */
+
+static void count_a_call(ws_conn *c, void *arg)
+{
+    (void)arg;
+    __atomic_add_fetch(c ? &called : &called_with_nothing, 1, __ATOMIC_RELAXED);
+}
+
+static void a_handler_that_does_not_keep_pace_is_left(rig *r)
+{
+    enum { MOST = 4096, MORE = 100 };
+    wire w = enter(r, "a");
+    ws_id id = id_of(r, "a");
+    int queued = 0;
+    block(&w, "a");
+    for (int i = 0; i < MOST + MORE; i++) {
+        queued += ws_run(id, count_a_call, NULL) == WS_QUEUED;
+    }
+    is_int(queued, MOST + MORE, "thousands of ws_run() while a callback waits");
+    wire_next_is(&w, "close 1011 \"too many callbacks wait for the handler\"",
+                 "the connection is closed");
+    turns(r, 0);
+    ok(called_with_nothing >= MORE,
+       "what can wait no more is called at once, without the connection");
+    wire_close(&w, 1011, "");
+    unblock("a");
+    told_is("a", "close 1011 \"too many callbacks wait for the handler\"", "on_close");
+    nobody_is_left(r);
+    is_int(called + called_with_nothing, MOST + MORE, "each is called once");
+    wire_free(&w);
+}
+
 static void talk(ws_conn *c, void *arg)
 {
     (void)arg;
@@ -614,6 +646,7 @@ int main(void)
                                   reading_waits_for_the_handler,
                                   calls_of_others_count,
                                   what_waits_comes_before_on_close,
+                                  a_handler_that_does_not_keep_pace_is_left,
                                   a_callback_talks,
                                   pausing,
                                   the_connection_goes_meanwhile,
