@@ -112,7 +112,10 @@ CacheDefaultExpire 3600
     Header set X-Kept "%{msec}t"
 </Location>
 END
-        my $mark = sub { ($server->get('/echo'))[1] =~ /^X-Kept: (.*)$/m ? $1 : die };
+        my $mark = sub {
+            my ($status, $head) = $server->get('/echo');
+            return ($head // '') =~ /^X-Kept: (.*)$/m ? $1 : die "$test: no X-Kept in the answer $status: ", $head // '', "\n";
+        };
         my $first = $mark->();
         ok(Httpd::wait_for(sub { $mark->() eq $mark->() }, 'the cache'), "$test: the page is cached");
         Client->new($server, '/echo')->echoes('hello', "$test: a handshake is not answered with it");
