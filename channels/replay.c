@@ -144,7 +144,9 @@ void ws_deliver_in_order(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_messa
 {
     ws_sub_list *list = ws_sub_list_of(loop, ch);
     if (!list->started) {
-        return; /* those who are coming read it */
+        /* The page of the one that is coming may have been read before this was kept. */
+        list->again = 1;
+        return;
     }
     if (list->reading) {
         list->again = 1;
@@ -177,17 +179,23 @@ void ws_deliver_in_order(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_messa
 
 static void replay_sub_has_read(ws_loop *loop, ws_task *task);
 
+/* It may be gone afterwards. */
 static void replay_go_live(ws_channels *h, ws_sub *sub)
 {
     ws_loop *loop = sub->c->loop;
-    ws_sub_list *list = ws_sub_list_of(loop, sub->ch);
-    if (sub->ch->kept && !list->started) {
+    ws_channel *ch = sub->ch;
+    ws_sub_list *list = ws_sub_list_of(loop, ch);
+    int begins = ch->kept && !list->started;
+    if (begins) {
         list->started = 1;
         list->at = sub->at;
     }
     sub->live = 1;
     sub->resumes = 0;
-    ws_deliver_now(h, loop, sub->ch, WS_EVENT_LIVE, NULL, sub);
+    ws_deliver_now(h, loop, ch, WS_EVENT_LIVE, NULL, sub);
+    if (begins && list->started && list->again && !list->reading && list->at.epoch) {
+        replay_read_for_list(h, loop, ch);
+    }
 }
 
 static void replay_read_for_sub(ws_channels *h, ws_sub *sub)
@@ -283,7 +291,7 @@ static void replay_sub_has_read(ws_loop *loop, ws_task *task)
     replay_free_page(p);
 }
 
-/* The beginning is a task, so that it comes behind all that was published before. */
+/* Without a history, the beginning is a task: it comes behind all that was published before. */
 typedef struct beginning {
     ws_task task;
     ws_channels *h;
@@ -303,9 +311,6 @@ static void replay_begin(ws_loop *loop, ws_task *task)
             sub->at = list->started ? list->at : sub->at;
             replay_go_live(b->h, sub);
         }
-        else if (b->ch->kept) {
-            replay_read_for_sub(b->h, sub);
-        }
         else {
             if (sub->resumes && sub->at.epoch) {
                 sub->at = (ws_position){0, 0};
@@ -322,8 +327,13 @@ static void replay_begin(ws_loop *loop, ws_task *task)
 
 void ws_catch_up(ws_channels *h, ws_sub *sub)
 {
-    beginning *b = ws_task_new(sizeof(*b), replay_begin);
-    if (b) {
+    beginning *b;
+    if (sub->ch->kept && !sub->live) {
+        /* At once: what the caller publishes from now on has a later position than what is read. */
+        replay_read_for_sub(h, sub);
+        return;
+    }
+    if ((b = ws_task_new(sizeof(*b), replay_begin))) {
         b->h = h;
         b->ch = ws_channel_ref(h, sub->ch);
         b->id = sub->c->id;

@@ -227,10 +227,10 @@ ws_sub *ws_sub_take(ws_channels *h, ws_conn *c, ws_channel *ch)
 static void sub_leave_empty(ws_sub_list *list)
 {
     if (list->used == 0) {
-        free(list->subs);
-        list->subs = NULL;
+        free(list->seats);
+        list->seats = NULL;
         list->size = 0;
-        list->started = list->lost = 0;
+        list->started = list->lost = list->again = 0;
     }
 }
 

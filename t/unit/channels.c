@@ -556,6 +556,41 @@ static void everybody_gets_everything_once(rig *r)
     forget("other");
 }
 
+static void subscribe_and_publish(ws_conn *c, void *arg)
+{
+    (void)arg;
+    ws_subscribe(c, "kept", NULL);
+    ws_publish("kept", WS_TEXT, "own", 3, 0, NULL, NULL);
+}
+
+static void what_is_published_behind_subscribing_comes(rig *r)
+{
+    wire a = enter(r, "a");
+    as_callback(id_of(r, "a"), subscribe_and_publish, NULL);
+    ok(!strncmp(told("a"), "live kept", 9), "a is live");
+    wire_next_is(&a, "text \"own\"", "it gets what it has published as soon as it had subscribed");
+    leave(&a, "a");
+    forget("other");
+}
+
+static void other_publishes(void)
+{
+    other_keeps("meanwhile");
+    other_says(kept_by_other("meanwhile", history.head.epoch, history.head.offset));
+}
+
+static void a_message_that_overtakes_the_first_page_comes(rig *r)
+{
+    wire a;
+    history.between = other_publishes;
+    a = enter_channel(r, "a", "kept", 0);
+    ok(!strncmp(told("a"), "live kept", 9), "a is live");
+    wire_next_is(&a, "text \"meanwhile\"",
+                 "it gets what was kept behind its page and came before it");
+    leave(&a, "a");
+    forget("other");
+}
+
 static void has_been_cleared(void *arg, apr_status_t status)
 {
     (void)arg;
@@ -666,8 +701,13 @@ int main(void)
                                    a_loop_that_is_behind_is_not_given_more,
                                    the_bus_brings_and_takes,
                                    NULL};
-    static test *const seen[] = {a_handler_sees_and_decides, members_come_and_go,
-                                 everybody_gets_everything_once, an_epoch_ends, NULL};
+    static test *const seen[] = {a_handler_sees_and_decides,
+                                 members_come_and_go,
+                                 everybody_gets_everything_once,
+                                 what_is_published_behind_subscribing_comes,
+                                 a_message_that_overtakes_the_first_page_comes,
+                                 an_epoch_ends,
+                                 NULL};
     static test *const slow[] = {many_are_resumed_in_pages, NULL};
     run(&plain, 1, basics);
     run(&watching, 1, seen);

@@ -20,6 +20,7 @@ typedef struct keeper {
     int broken;                       /**< reads and appends fail */
     int full;                         /**< appends are refused */
     unsigned reads;
+    void (*between)(void); /**< called once, when a page has been read and not been given */
 } keeper;
 
 /** Channels whose name begins with "kept" have a history. */
@@ -72,6 +73,11 @@ static inline void keeper_read(ws_history *h, const char *channel, ws_position a
     page.more = page.count > max;
     page.count = page.more ? max : page.count;
     pthread_mutex_unlock(&k->lock);
+    if (k->between) {
+        void (*fn)(void) = k->between;
+        k->between = NULL;
+        fn();
+    }
     done(arg, &page);
 }
 
