@@ -227,8 +227,8 @@ ws_sub *ws_sub_take(ws_channels *h, ws_conn *c, ws_channel *ch)
 static void sub_leave_empty(ws_sub_list *list)
 {
     if (list->used == 0) {
-        free(list->seats);
-        list->seats = NULL;
+        free(list->subs);
+        list->subs = NULL;
         list->size = 0;
         list->started = list->lost = list->again = 0;
     }
