@@ -53,6 +53,14 @@ struct ws_bus {
 
     /** 1: the process lives. 0: it has ended. -1: it is not of this bus. */
     int (*alive)(ws_bus *b, const ws_node *node);
+
+    /**
+     * The processes that the bus reaches, this one included if it is one of them.
+     * @param nodes  set, up to size
+     * @param count  set
+     * @return 1: these are all; 0: there may be more, which are not known now
+     */
+    int (*nodes)(ws_bus *b, ws_node *nodes, unsigned size, unsigned *count);
 };
 
 /**

@@ -29,6 +29,9 @@ typedef struct ws_channels_options {
     apr_size_t queue;    /**< bytes of messages that may wait for a loop; 0: 8 MiB */
     /** As ws_may(); NULL: no directives. On any thread on which the connection's callbacks run. */
     int (*may)(ws_conn *c, ws_action action, const char *channel);
+    /** WS_PACKET_ASK and WS_PACKET_ANSWER of other processes; NULL: they are dropped. On a bus's thread;
+     *  must not block. */
+    void (*called)(const ws_packet *p);
 } ws_channels_options;
 
 /** What the handlers' calls of mod_websocket.h use from now on. Before the first connection.
@@ -58,6 +61,24 @@ WS_API int ws_message_identify(ws_message *m, const char *id);
 /** Forget what a channel's history has kept. @return WS_QUEUED: done is called exactly once; WS_GONE: it
  *  has no history.  [any thread] */
 WS_API ws_status ws_channels_clear(const char *channel, ws_clear_done done, void *arg);
+
+/** A channel of this process. */
+typedef struct ws_channel_count {
+    apr_uint32_t subscribers, members; /**< connections of this process */
+    char name[WS_CHANNEL_MAX + 1];
+} ws_channel_count;
+
+/**
+ * The first channels by name that this process has subscribers of.
+ * @param prefix  their names start with it
+ * @param after   their names come after it, by their bytes
+ * @param most    as many as are wanted
+ * @param all     set, sorted; malloc'ed, with room for 2 * most
+ * @param more    set: there are others after the last
+ * @return how many; -1 when there is no memory  [any thread]
+ */
+WS_API int ws_channels_list(const char *prefix, const char *after, unsigned most,
+                            ws_channel_count **all, int *more);
 
 /* Counters, see engine/counters.h: channels, subscriptions, messages published and delivered, refused,
  * missed, gaps. */

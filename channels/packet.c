@@ -75,7 +75,10 @@ static int packet_makes_sense(const ws_packet *p)
     case WS_PACKET_WHO:
     case WS_PACKET_HERE:
         return packet_has_channel(p);
+    case WS_PACKET_ASK:
+        return !p->channel_len || packet_has_channel(p);
     case WS_PACKET_MISSED:
+    case WS_PACKET_ANSWER:
         return 1;
     }
     return 0;

@@ -40,7 +40,9 @@ typedef enum {
     WS_PACKET_BROADCAST = 7, /**< to a location; channel: its key; id: except */
     WS_PACKET_MISSED = 8,    /**< packets for you were lost; data: how many, as text */
     WS_PACKET_JOIN = 9,      /**< a member has come; id: whose; data: see ws_member_split() */
-    WS_PACKET_HERE = 10      /**< the answer to WHO, in one packet or several: see presence.c */
+    WS_PACKET_HERE = 10,     /**< the answer to WHO, in one packet or several: see presence.c */
+    WS_PACKET_ASK = 11,      /**< a question to a process; request; flags: its kind */
+    WS_PACKET_ANSWER = 12    /**< the answer to ASK; request; flags: its status */
     /* 2 and 5 were those of members without users. */
 } ws_packet_kind;
 

@@ -719,3 +719,15 @@ void ws_presence_end(ws_channels *h)
         }
     }
 }
+
+unsigned ws_presence_own(ws_channels *h, const char *channel)
+{
+    unsigned len = (unsigned)strlen(channel), own = 0;
+    view *v;
+    apr_thread_mutex_lock(h->presence->lock);
+    if ((v = presence_view_of(h, channel, len, ws_channel_hash(channel, len), 0))) {
+        own = v->own;
+    }
+    apr_thread_mutex_unlock(h->presence->lock);
+    return own;
+}

@@ -17,6 +17,9 @@ void ws_presence_join(ws_channels *h, const ws_channel *ch, const ws_conn *c,
 /** It is none any more. */
 void ws_presence_leave(ws_channels *h, const ws_channel *ch, ws_id id);
 
+/** How many connections of this process are members.  [any thread] */
+unsigned ws_presence_own(ws_channels *h, const char *channel);
+
 /** One more connection, or one less, of this process is told of members. */
 void ws_presence_watch(ws_channels *h, const ws_channel *ch, int change);
 

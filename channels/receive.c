@@ -75,6 +75,12 @@ void ws_channels_receive(ws_channels *h, const ws_packet *p)
     case WS_PACKET_BROADCAST:
         receive_broadcast(h, p);
         break;
+    case WS_PACKET_ASK:
+    case WS_PACKET_ANSWER:
+        if (h->options.called) {
+            h->options.called(p);
+        }
+        break;
     case WS_PACKET_MISSED:
         ws_channels_missed(h, 0); /* who could not send them has counted them */
         break;

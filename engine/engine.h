@@ -215,6 +215,7 @@ typedef struct ws_conn_info {
     const char *reason; /**< not NUL-terminated */
     apr_size_t reason_len;
     int pings_missed;
+    apr_uint32_t silent; /**< milliseconds since the last input */
     const ws_location *location;
     const ws_settings *settings;
 } ws_conn_info;

@@ -66,8 +66,27 @@ const char *ws_access_merging(cmd_parms *cmd, void *config, const char *args)
 
 const char *ws_access_set_handler(cmd_parms *cmd, void *config, const char *args)
 {
-    if (!strcasecmp(ap_getword_conf(cmd->temp_pool, &args), "websocket-status")) {
-        ((ws_dir_config *)config)->access.status = access_path(cmd) + 1;
+    ws_dir_config *d = config;
+    const char *name = ap_getword_conf(cmd->temp_pool, &args);
+    int control = !strcasecmp(name, "websocket-control");
+    if (control || !strcasecmp(name, "websocket-status")) {
+        d->access.status = access_path(cmd) + 1;
+    }
+#ifndef WS_WITH_CJSON
+    if (control) {
+        return "SetHandler websocket-control: mod_websocket was built without cJSON, which the "
+               "control "
+               "API needs";
+    }
+#endif
+    if (control) {
+        d->control = ws_section_base(cmd);
+        if (!d->control || ap_check_cmd_context(cmd, NOT_IN_HTACCESS)) {
+            return "SetHandler websocket-control: it can stand in a <Location> without wildcards: "
+                   "the "
+                   "path that follows names what is asked for";
+        }
+        ws_access_opens(cmd);
     }
     return NULL;
 }
@@ -234,7 +253,7 @@ static void access_warn(apr_pool_t *p, const opening *o)
     const char *file;
     const ws_dir_config *d = access_location(p, o, "");
     int http = !strcasecmp(o->directive, "WebSocketChannelHTTP");
-    if (!d || access_is_decided(p, o, M_GET)) {
+    if (!d || !strcasecmp(o->directive, "SetHandler") || access_is_decided(p, o, M_GET)) {
         return;
     }
     if (http && d->channel_http && d->channel_http->what & WS_CHANNEL_HTTP_SUBSCRIBE
@@ -273,6 +292,26 @@ static int access_check_publish(apr_pool_t *p, const opening *o)
     return 0;
 }
 
+/* @return whether the section may stand as it is */
+static int access_check_control(apr_pool_t *p, const opening *o)
+{
+    const apr_int64_t all = AP_METHOD_BIT << M_GET | AP_METHOD_BIT << M_POST
+                            | AP_METHOD_BIT << M_PUT | AP_METHOD_BIT << M_DELETE;
+    const ws_dir_config *d =
+        strcasecmp(o->directive, "SetHandler") ? NULL : access_location(p, o, "");
+    if (!d || !d->control || d->control_open > 0 || (d->access.restricted & all) == all) {
+        return 1;
+    }
+    ap_log_error(
+        APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, o->server,
+        "%s:%d: SetHandler websocket-control in <Location \"%s\"> is open to everyone. Add a "
+        "Require that restricts it, such as \"Require local\" or \"Require user NAME\", for all "
+        "methods to this <Location> (those of <Directory> and .htaccess do not apply); or, where "
+        "something else protects it, \"WebSocketControlOpen on\"",
+        o->file, o->line, o->path);
+    return 0;
+}
+
 static int access_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
                                server_rec *s)
 {
@@ -280,7 +319,7 @@ static int access_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *
     (void)pconf, (void)plog, (void)s;
     for (int i = 0; i < openings->nelts; i++) {
         const opening *o = &APR_ARRAY_IDX(openings, i, opening);
-        if (!access_check_publish(ptemp, o)) {
+        if (!access_check_publish(ptemp, o) || !access_check_control(ptemp, o)) {
             status = HTTP_INTERNAL_SERVER_ERROR;
         }
         if (testing) { /* a start warns when its log is open */

@@ -17,10 +17,12 @@ typedef struct ws_access {
     int set;
     apr_int64_t decided; /**< a Require applies that was written for the URL, or refuses anybody */
     apr_int64_t restricted; /**< one that is not `Require all granted` */
-    int joins;         /**< AuthMerging And: it is asked for besides those of earlier sections */
-    apr_size_t path;   /**< of the section of a Require: so long */
-    apr_size_t status; /**< of that with SetHandler websocket-status: so long, and 1; 0: none */
-    int overruled;     /**< a Require of a wider section has replaced that of the status page */
+    int joins;       /**< AuthMerging And: it is asked for besides those of earlier sections */
+    apr_size_t path; /**< of the section of a Require: so long */
+    apr_size_t
+        status;    /**< of that with SetHandler websocket-status or websocket-control: so long, and
+                            1; 0: none */
+    int overruled; /**< a Require of a wider section has replaced that of such a section */
 } ws_access;
 
 /** A row of the directive table. httpd calls all modules that have a directive: mod_authz_core carries it out,

@@ -430,6 +430,19 @@ static int alive(ws_bus *b, const ws_node *node)
     return node->server == local.server ? slot_of(node->process) >= 0 : -1;
 }
 
+static int nodes(ws_bus *b, ws_node *all, unsigned size, unsigned *count)
+{
+    (void)b;
+    *count = 0;
+    for (unsigned i = 0; i < ws_ipc_count(); i++) {
+        ws_shm_owner owner;
+        if (ws_shm_owner_of(i, &owner) && *count < size) {
+            all[(*count)++] = (ws_node){local.server, owner.process & 0xFFFF};
+        }
+    }
+    return *count < size;
+}
+
 /* ---- Receiving, on the thread of ipc.c ---- */
 
 static void take_packets(const unsigned char *at, apr_size_t len)
@@ -501,7 +514,7 @@ ws_bus *ws_bus_local_child_init(apr_pool_t *pchild, server_rec *s, apr_uint64_t 
                      "more descriptors (ulimit -n) mend it");
         return NULL;
     }
-    local.bus = (ws_bus){"local", want, publish, send_packet, subscribers, alive};
+    local.bus = (ws_bus){"local", want, publish, send_packet, subscribers, alive, nodes};
     local.server = server;
     local.queue = queue;
     local.log = s;

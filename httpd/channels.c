@@ -11,6 +11,7 @@
 #include "httpd/channel_acl.h"
 #include "httpd/config.h"
 #include "httpd/bus_local.h"
+#include "httpd/rpc.h"
 #include "httpd/bus_remote.h"
 #include "httpd/history.h"
 #include "httpd/once.h"
@@ -42,6 +43,7 @@ apr_status_t ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s,
     options.channels = conf->channels ? conf->channels : CHANNELS_DEFAULT;
     options.queue = conf->bus_queue ? (apr_size_t)conf->bus_queue : QUEUE_DEFAULT;
     options.may = ws_channelrules_may;
+    options.called = ws_rpc_received;
     options.self.server = *number;
     options.self.process = ws_shm_process() & 0xFFFF;
     options.local = ws_bus_local_child_init(pchild, s, *number, options.queue);

@@ -42,7 +42,7 @@ void *ws_create_dir_config(apr_pool_t *p, char *dir)
 {
     ws_dir_config *d = apr_pcalloc(p, sizeof(*d));
     (void)dir;
-    d->relay = d->slow = d->status_close = -1;
+    d->relay = d->slow = d->status_close = d->control_open = -1;
     d->behind = d->reauthorize = -1;
     d->max_frame = d->max_message = d->send_queue = -1;
     d->compression = (ws_compression){-1, -1, -1, -1, -1, -1};
@@ -82,6 +82,8 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     MERGE(reauthorize, -1);
     d->access = ws_access_merge(&b->access, &a->access);
     MERGE(status_close, -1);
+    MERGE(control, NULL);
+    MERGE(control_open, -1);
     d->limits = ws_limits_merge(p, b->limits, a->limits);
     d->origins = o->origins;
     d->origin_same = o->origin_same;
@@ -569,6 +571,8 @@ const command_rec ws_directives[] = {
     WS_ACCESS_SET_HANDLER,
     AP_INIT_FLAG("WebSocketStatusClose", ap_set_flag_slot, FIELD(status_close), WHERE,
                  "whether the status page can close connections"),
+    AP_INIT_FLAG("WebSocketControlOpen", ap_set_flag_slot, FIELD(control_open), WHERE,
+                 "whether the control API may be open to everyone"),
     AP_INIT_TAKE_ARGV("WebSocketHandler", set_handler, NULL, WHERE,
                       "a handler's file or name, then [protocol=a,b] [key=value ...]; or off"),
     AP_INIT_TAKE1("WebSocketHandlerDirectory", set_directory, NULL, WHERE,

@@ -35,13 +35,16 @@ typedef struct ws_compression {
 typedef struct ws_dir_config {
     apr_array_header_t *handlers; /**< ws_handler_line *; NULL: not set; empty: switched off, or a
                                        directory of them */
-    const ws_handler_directory *directory;                /**< set with handlers; or NULL */
-    apr_array_header_t *origins;                          /**< const char *; NULL: not set */
-    int origin_same, origin_any;                          /**< with origins */
-    apr_array_header_t *limits;                           /**< see limits.h; NULL: not set */
-    unsigned versions;                                    /**< WS_V13...; 0: not set */
-    int relay;                                            /**< -1: not set */
-    int status_close;                                     /**< WebSocketStatusClose; -1: not set */
+    const ws_handler_directory *directory; /**< set with handlers; or NULL */
+    apr_array_header_t *origins;           /**< const char *; NULL: not set */
+    int origin_same, origin_any;           /**< with origins */
+    apr_array_header_t *limits;            /**< see limits.h; NULL: not set */
+    unsigned versions;                     /**< WS_V13...; 0: not set */
+    int relay;                             /**< -1: not set */
+    int status_close;                      /**< WebSocketStatusClose; -1: not set */
+    const char
+        *control;     /**< the path of the section with SetHandler websocket-control; NULL: none */
+    int control_open; /**< WebSocketControlOpen; -1: not set */
     const ws_connection_log *log;                         /**< NULL: not set */
     apr_int64_t max_frame, max_message, send_queue;       /**< bytes; -1: not set */
     apr_int64_t fragment;                                 /**< bytes, 0: off; -1: not set */

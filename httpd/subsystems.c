@@ -16,6 +16,7 @@
 #include "httpd/config.h"
 #include "httpd/connection_log.h"
 #include "httpd/connections.h"
+#include "httpd/control.h"
 #include "httpd/counters.h"
 #include "httpd/extensions.h"
 #include "httpd/handlers.h"
@@ -83,6 +84,9 @@ static const ws_subsystem table[] = {
      .register_hooks = ws_loopback_register,
      .parent_init = ws_loopback_init},
     {.name = "status", .register_hooks = ws_status_register},
+#ifdef WS_WITH_CJSON
+    {.name = "control", .register_hooks = ws_control_register},
+#endif
     {.name = "metrics", .register_hooks = ws_metrics_register},
     {.name = "scoreboard", .register_hooks = ws_scoreboard_register},
     {.name = "connection_log", /* ends after the engine: its last connections still log */

@@ -92,6 +92,23 @@ static int alive(ws_bus *b, const ws_node *node)
     return lives;
 }
 
+/* What has just started has not been heard of for up to a BEAT. */
+static int nodes(ws_bus *b, ws_node *all, unsigned size, unsigned *count)
+{
+    ws_redis *r = WS_REDIS_OF(b, bus);
+    apr_time_t since = __atomic_load_n(&r->there_since, __ATOMIC_RELAXED), now = apr_time_now();
+    *count = 0;
+    apr_thread_mutex_lock(r->lock);
+    for (unsigned i = 0; i < peer_count; i++) {
+        if (now - peers[i].seen < apr_time_from_msec(DEAD) && *count < size) {
+            all[(*count)++] = peers[i].node;
+        }
+    }
+    apr_thread_mutex_unlock(r->lock);
+    return !__atomic_load_n(&r->away, __ATOMIC_RELAXED) && *count < size
+           && now - since > apr_time_from_msec(2 * BEAT);
+}
+
 /* ---- Publishing ---- */
 
 static void has_been_sent(ws_redis *r, ws_redis_job *j, const redisReply *reply)
@@ -316,6 +333,7 @@ static void *APR_THREAD_FUNC hear_thread(apr_thread_t *self, void *arg)
         redisContext *c = ws_redis_connect(r, &told);
         if (c) {
             apr_time_t since = apr_time_now();
+            __atomic_store_n(&r->there_since, since, __ATOMIC_RELAXED);
             __atomic_store_n(&r->away, 0, __ATOMIC_RELAXED);
             /* What others have said meanwhile is in histories, or lost. */
             if (was_there && ws_channels_current()) {
@@ -342,7 +360,7 @@ apr_status_t ws_redis_create(ws_redis **redis, const ws_redis_options *options, 
 {
     ws_redis *r = apr_pcalloc(pool, sizeof(*r));
     apr_status_t rv;
-    r->bus = (ws_bus){"redis", want_channel, publish, send_to, subscribers, alive};
+    r->bus = (ws_bus){"redis", want_channel, publish, send_to, subscribers, alive, nodes};
     r->options = *options;
     r->last = &r->first;
     r->away = 1;

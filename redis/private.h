@@ -49,9 +49,10 @@ struct ws_redis {
     apr_hash_t *wanted; /**< name -> want */
     apr_pool_t *pool;
     int stop;
-    int wake;          /**< eventfd of the hearer: wanted has changed, or stop */
-    int away;          /**< atomic: the hearer has no connection */
-    apr_uint64_t lost; /**< packets that were not sent while there was none */
+    int wake;               /**< eventfd of the hearer: wanted has changed, or stop */
+    int away;               /**< atomic: the hearer has no connection */
+    apr_time_t there_since; /**< atomic: it has had one since then */
+    apr_uint64_t lost;      /**< packets that were not sent while there was none */
     /* The sender's own: */
     char refusal[200]; /**< what Redis has last refused */
     apr_time_t alone;  /**< no replica confirms: none is asked until then */
