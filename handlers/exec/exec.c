@@ -84,20 +84,19 @@ static void exec_child_stop(void *data)
 
 /* ---- The handshake ---- */
 
-/* Split the path at the program's name, for the variables of CGI. */
+/* The variables of a program whose name ends in the middle of the path: httpd maps what follows it, as it does for
+ * mod_cgi. */
 static void exec_locate(request_rec *r, const exec_choice *choice)
 {
-    const char *info = *choice->path_info ? choice->path_info : NULL;
+    char *path_info = r->path_info;
 
-    apr_table_setn(r->subprocess_env, "SCRIPT_NAME", choice->script_name);
-    apr_table_setn(r->subprocess_env, "SCRIPT_FILENAME", choice->file);
     apr_table_unset(r->subprocess_env, "PATH_INFO");
     apr_table_unset(r->subprocess_env, "PATH_TRANSLATED");
-    if (info) {
-        apr_table_setn(r->subprocess_env, "PATH_INFO", info);
-        apr_table_setn(r->subprocess_env, "PATH_TRANSLATED",
-                       apr_pstrcat(r->pool, ap_context_document_root(r), info, NULL));
-    }
+    r->path_info = apr_pstrdup(r->pool, choice->path_info);
+    ap_add_cgi_vars(r);
+    r->path_info = path_info;
+    apr_table_setn(r->subprocess_env, "SCRIPT_NAME", choice->script_name);
+    apr_table_setn(r->subprocess_env, "SCRIPT_FILENAME", choice->file);
 }
 
 /* The environment of a CGI program (RFC 3875), with variables of mod_ssl and SetEnv. */
@@ -106,9 +105,11 @@ static char **exec_environment(request_rec *r, ws_request *rq, const exec_choice
     const char *protocol = ws_request_protocol(rq);
 
     ap_add_common_vars(r);
-    ap_add_cgi_vars(r);
     if (choice->script_name) {
         exec_locate(r, choice);
+    }
+    else {
+        ap_add_cgi_vars(r);
     }
     if (!strcmp(ap_http_scheme(r), "https")) {
         apr_table_setn(r->subprocess_env, "HTTPS", "on");

@@ -1,0 +1,73 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# The environment of a program that ws_exec runs is that which httpd's own mod_cgid or mod_cgi gives a program for the
+# same URL: an ordinary GET of the Location goes there.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Client;
+use Httpd;
+
+my $dir = Httpd::folder();
+chmod 0777, $dir;
+mkdir "$dir/$_" or die "$dir/$_: $!" for qw(bin cgi);
+my %program = map { ("$dir/$_" => 1) } 'bin/show', 'cgi/show.cgi';
+for my $program (keys %program) {
+    Httpd::write_file($program, "#!/bin/sh\n[ -n \"\$HTTP_UPGRADE\" ] || printf 'Content-Type: text/plain\\r\\n\\r\\n'\n"
+            . "/usr/bin/env | sort | tr '\\n' '\\001'\necho\ncat >/dev/null\n");
+    chmod 0755, $program;
+}
+
+my $module = $Httpd::MPM eq 'prefork' ? 'cgi' : 'cgid';
+my $socket = $module eq 'cgid' ? 'ScriptSock cgisock' : '';
+my $httpd  = Httpd->start(modules => [$module, 'alias'], tls => 1, conf => <<"END");
+$socket
+ScriptAlias "/script" "$dir/bin/show"
+ScriptAlias "/bin/" "$dir/bin/"
+Alias "/alias" "$dir/cgi"
+<Directory "$dir">
+    Require all granted
+</Directory>
+<Directory "$dir/cgi">
+    Options +ExecCGI
+    AddHandler cgi-script .cgi
+</Directory>
+SetEnv OWN_VARIABLE value
+<Location "/script">
+    WebSocketHandler ws_exec.so command=$dir/bin/show
+</Location>
+<Location "/bin/">
+    WebSocketHandler ws_exec.so command=$dir/bin/*
+</Location>
+<Location "/alias/">
+    WebSocketHandler ws_exec.so command=$dir/cgi/*
+</Location>
+END
+
+# What belongs to the connection or to the handshake. mod_cgi's PATH comes from httpd's own environment.
+my $own = qr/^(?:REMOTE_PORT|PWD|OLDPWD|_|SHLVL|HTTP_(?:UPGRADE|CONNECTION|SEC_WEBSOCKET_\w+)|WEBSOCKET_\w+|UNIQUE_ID)$/;
+
+sub variables {
+    my ($text) = @_;
+    my %v = map { /^(\w+)=(.*)$/s ? ($1 => $2) : () } split /\001/, $text =~ s/\n\z//r;
+    delete @v{ grep {/$own/} keys %v };
+    return \%v;
+}
+
+for my $tls (0, 1) {
+    for my $path ('/script', '/script/', '/script/a/b%20c?x=1&y=%2B', '/bin/show', '/bin/show/extra//path/?q', '/alias/show.cgi/p?a+b') {
+        my @headers = ('User-Agent: test', 'X-Thing: a, b', 'Cookie: c=d', 'Accept: */*', 'Proxy: evil');
+        my $get = Client->new($httpd, $path, tls => $tls, request => join("\r\n", "GET $path HTTP/1.1", 'Host: localhost:'
+                . ($tls ? $httpd->ssl_port : $httpd->port), 'Connection: close', @headers, '', ''), expect => 0);
+        eval { $get->fill while 1 };
+        my ($head, $body) = split /\r\n\r\n/, $get->{in}, 2;
+        like($head, qr{^HTTP/1.1 200}, "GET $path") or next;
+        $body =~ s/\A[0-9a-f]+\r\n(.*?)\r\n0\r\n.*\z/$1/s;
+        my (undef, $text) = Client->new($httpd, $path, tls => $tls, headers => \@headers)->message;
+        is_deeply(variables($text), variables($body), ($tls ? 'TLS' : 'plain') . ": $path: ws_exec and mod_$module give the same environment");
+    }
+}
+
+done_testing;
