@@ -55,9 +55,10 @@ static void connect_set_default(apr_uint32_t *field, apr_uint32_t value)
 static void connect_copy_options(ws_connector *t, const ws_connect_options *options)
 {
     ws_connect_options *o = &t->o;
-    const char **const strings[] = {&o->url,         &o->protocols,   &o->origin,      &o->ca_file,
-                                    &o->certificate, &o->key,         &o->server_name, &o->proxy,
-                                    &o->source,      &o->unix_socket, &o->key_log};
+    const char **const strings[] = {&o->url,         &o->protocols,   &o->origin,
+                                    &o->ca_file,     &o->certificate, &o->key,
+                                    &o->server_name, &o->proxy,       &o->source,
+                                    &o->unix_socket, &o->key_log,     &o->pass_extensions};
     /* A caller that was built with an older header passes a shorter structure. */
     memcpy(o, options, options->size < sizeof(*o) ? options->size : sizeof(*o));
     for (unsigned i = 0; i < sizeof(strings) / sizeof(*strings); i++) {
@@ -128,7 +129,7 @@ static ws_connector *connect_new_connector(const ws_connect_options *options,
 }
 
 ws_attempt ws_connect_from(ws_engine *e, ws_loop *loop, const ws_settings *base,
-                           const ws_connect_options *options)
+                           const ws_connect_options *options, SSL_CTX *tls)
 {
     ws_attempt id;
     ws_connector *t;
@@ -137,6 +138,9 @@ ws_attempt ws_connect_from(ws_engine *e, ws_loop *loop, const ws_settings *base,
         || __atomic_load_n(&e->stopping, __ATOMIC_ACQUIRE)
         || !(t = connect_new_connector(options, base))) {
         return 0;
+    }
+    if (tls && SSL_CTX_up_ref(tls)) {
+        t->tls = tls;
     }
     id = t->id = __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED) << LOOP_BITS | loop->index;
     ws_loop_entered(loop, 1);
@@ -151,6 +155,7 @@ ws_attempt ws_connect_from(ws_engine *e, ws_loop *loop, const ws_settings *base,
             }
         }
         ws_loop_left(loop, 1);
+        SSL_CTX_free(t->tls);
         apr_pool_destroy(t->pool);
         return 0;
     }
@@ -165,7 +170,7 @@ ws_attempt ws_connect(ws_conn *c, const ws_connect_options *options)
         return 0;
     }
     return ws_connect_from(e, loop ? loop : ws_engine_least_busy(e), c ? c->settings : NULL,
-                           options);
+                           options, NULL);
 }
 
 /* ---- Cancelling ---- */

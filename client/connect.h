@@ -10,8 +10,9 @@
 /**
  * ws_connect() on the given loop.  [any thread]
  * @param base  values for options that are not set; NULL: the defaults
+ * @param tls   for wss: the context to use, referenced; NULL: from the options
  */
 ws_attempt ws_connect_from(ws_engine *engine, ws_loop *loop, const ws_settings *base,
-                           const ws_connect_options *options);
+                           const ws_connect_options *options, SSL_CTX *tls);
 
 #endif

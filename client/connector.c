@@ -138,7 +138,9 @@ static void connector_shake_hands(ws_connector *t)
 static void connector_start_tls(ws_connector *t, const char *name, ws_connect_stage stage)
 {
     t->stage = stage;
-    if (!(t->ssl = ws_tls_connect(t->found.tls, t->fd, name, t->o.insecure))) {
+    if (!(t->ssl = t->tls && stage == WS_AT_TLS
+                       ? ws_tls_connect(t->tls, t->fd, name, 0)
+                       : ws_tls_connect(t->found.tls, t->fd, name, t->o.insecure))) {
         ws_connector_fail(t, 0, "tls: \"%s\" cannot be the name of a server", name);
         return;
     }
@@ -288,7 +290,7 @@ static void connector_look_up(ws_connector *t)
     int own = t->url.secure && !t->other_server;
     const ws_tls_files files = {t->o.ca_file, own ? t->o.certificate : NULL, own ? t->o.key : NULL,
                                 t->o.insecure, t->o.key_log};
-    int tls = t->url.secure || (t->proxy.host && t->proxy.secure);
+    int tls = (t->url.secure && !t->tls) || (t->proxy.host && t->proxy.secure);
     const char *host = url->host, *wrong;
     unsigned port = url->port;
     t->stage = WS_AT_LOOKUP;
@@ -359,6 +361,7 @@ static void connector_free(ws_connector *t)
     ws_loop *loop = t->source.loop;
     int counted = t->counted;
     free(t->in);
+    SSL_CTX_free(t->tls);
     apr_pool_destroy(t->pool); /* t is allocated from it */
     if (counted) {
         ws_loop_left(loop, 1);

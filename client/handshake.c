@@ -46,7 +46,9 @@ static ws_client_request handshake_ask_of(const ws_connector *t, char host[WS_AU
         .key = t->key,
         .version = t->o.version,
         .protocols = t->o.protocols,
-        .extensions = t->o.deflate ? ws_deflate_offer(handshake_takeover(t)) : NULL,
+        .extensions = t->o.pass_extensions ? t->o.pass_extensions
+                      : t->o.deflate       ? ws_deflate_offer(handshake_takeover(t))
+                                           : NULL,
         .origin = t->o.origin,
         .authorization = ws_connector_credentials(t, &t->url),
         .headers = t->other_server ? handshake_harmless_headers(t) : t->o.headers};
@@ -103,6 +105,12 @@ static const char *handshake_extend(const ws_connector *t, const ws_client_respo
     *chain = NULL;
     if (!list) {
         return NULL;
+    }
+    if (t->o.pass_extensions) {
+        return !ws_deflate_answers(apr_pstrdup(t->once, t->o.pass_extensions), list)
+                   ? "the server's Sec-WebSocket-Extensions answers none of the client's offers"
+               : (*chain = ws_chain_passing()) ? NULL
+                                               : "out of memory";
     }
     switch (ws_offer_next(&list, &answer)) {
     case 0:

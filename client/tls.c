@@ -143,12 +143,11 @@ static int tls_log_keys(SSL_CTX *context, const char *file, char *error)
     return 0;
 }
 
-static SSL_CTX *tls_make(const ws_tls_files *f, char *error)
+SSL_CTX *ws_tls_plain_context(void)
 {
     static const unsigned char http[] = "\x08http/1.1";
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     if (!context) {
-        snprintf(error, WS_TLS_ERROR, "tls: out of memory");
         return NULL;
     }
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
@@ -157,6 +156,16 @@ static SSL_CTX *tls_make(const ws_tls_files *f, char *error)
     SSL_CTX_set_post_handshake_auth(context, 1);
     /* Sessions are not resumed: nothing stores them. */
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    return context;
+}
+
+static SSL_CTX *tls_make(const ws_tls_files *f, char *error)
+{
+    SSL_CTX *context = ws_tls_plain_context();
+    if (!context) {
+        snprintf(error, WS_TLS_ERROR, "tls: out of memory");
+        return NULL;
+    }
     if (tls_load(context, f, error) < 0
         || (f->key_log && *f->key_log && tls_log_keys(context, f->key_log, error) < 0)) {
         SSL_CTX_free(context);

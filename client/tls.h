@@ -25,6 +25,9 @@ typedef struct ws_tls_files {
  */
 SSL_CTX *ws_tls_context(const ws_tls_files *files, char *error);
 
+/** Create a context without certificates that verifies nothing yet. @return NULL: out of memory */
+SSL_CTX *ws_tls_plain_context(void);
+
 /**
  * Create a TLS connection to a name or address on a connected socket. A dot at the end of the name
  * is neither sent nor compared.

@@ -391,6 +391,12 @@ ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t le
     if (c->parts == !!(where & WS_FIRST)) {
         return WS_MISPLACED;
     }
+    if ((where & (WS_FIRST | WS_COMPRESSED)) == (WS_FIRST | WS_COMPRESSED)) {
+        if (!c->chain || !ws_chain_passes(c->chain)) {
+            return WS_UNSUPPORTED;
+        }
+        first |= WS_RSV1;
+    }
     s = send_frame(c, (where & WS_LAST ? WS_FIN : 0) | first, data, len, 0);
     if (s >= 0) {
         c->parts = !(where & WS_LAST);

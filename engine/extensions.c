@@ -30,6 +30,7 @@ struct ws_chain {
     unsigned char begun;    /* a piece of the message that is received has been delivered */
     unsigned char ended;    /* and the last one */
     unsigned char passing;  /* the message that is received goes through the chain */
+    unsigned char opaque;   /* bits of messages that pass as they are */
     apr_uint64_t delivered; /* of that message, bytes */
     apr_size_t counted; /* of its payload as it came, bytes for which nothing has come out yet */
     step steps[];
@@ -38,6 +39,20 @@ struct ws_chain {
 ws_chain *ws_chain_new(unsigned count)
 {
     return calloc(1, sizeof(ws_chain) + count * sizeof(step));
+}
+
+ws_chain *ws_chain_passing(void)
+{
+    ws_chain *chain = ws_chain_new(0);
+    if (chain) {
+        chain->opaque = WS_RSV1;
+    }
+    return chain;
+}
+
+int ws_chain_passes(const ws_chain *chain)
+{
+    return chain->opaque != 0;
 }
 
 void ws_chain_add(ws_chain *chain, const ws_extension_use *use, const ws_negotiation *n)
@@ -52,7 +67,7 @@ void ws_chain_add(ws_chain *chain, const ws_extension_use *use, const ws_negotia
 
 unsigned ws_chain_rsv(const ws_chain *chain)
 {
-    unsigned rsv = 0;
+    unsigned rsv = chain->opaque;
     for (unsigned i = 0; i < chain->count; i++) {
         rsv |= chain->steps[i].use->extension->rsv;
     }
@@ -159,7 +174,7 @@ int ws_chain_wants(const ws_conn *c, const ws_piece *p)
 {
     ws_chain *chain = c->chain;
     if (p->flags & WS_MESSAGE_FIRST) {
-        chain->passing = 0;
+        chain->passing = p->rsv & chain->opaque;
         for (unsigned i = 0; i < chain->count; i++) {
             step *s = &chain->steps[i];
             unsigned rsv = s->use->extension->rsv;
@@ -178,6 +193,11 @@ int ws_chain_wants(const ws_conn *c, const ws_piece *p)
 void ws_chain_receive(ws_conn *c, const ws_piece *p)
 {
     int last = (p->flags & WS_MESSAGE_LAST) != 0;
+    if (c->chain->opaque) {
+        ws_conn_deliver(c, p->opcode, p->data, p->len, p->flags | WS_COMPRESSED,
+                        c->parser.message_len);
+        return;
+    }
     ws_count(c->loop->counters, WS_COUNT_COMPRESSED_IN, (apr_int64_t)p->len);
     c->chain->counted += p->len;
     if (deliver(c->chain, c->chain->count, p->data, p->len, last) == 0 && last && !c->chain->ended
@@ -250,6 +270,9 @@ ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_s
     unsigned opcode = *first & 0xF;
     apr_size_t before = *len;
 
+    if (chain->opaque) {
+        return WS_SENT;
+    }
     if (loop->made_size > KEEP_MAX) {
         free(loop->scratch);
         loop->scratch = NULL;

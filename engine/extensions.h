@@ -26,6 +26,13 @@ typedef struct ws_extension_use {
  *  a newcomer's. */
 ws_chain *ws_chain_new(unsigned count);
 
+/** For a connection whose compressed messages pass as they are: no extension, but RSV1. NULL when there is
+ *  no memory. */
+ws_chain *ws_chain_passing(void);
+
+/** Whether it is one of those. */
+int ws_chain_passes(const ws_chain *chain);
+
 /** Add what was agreed on. The caller has made sure that its bits are free. */
 void ws_chain_add(ws_chain *chain, const ws_extension_use *use, const ws_negotiation *n);
 

@@ -35,7 +35,7 @@ static inline __attribute__((always_inline)) void deliver_piece(ws_conn *c, unsi
         c->tally.messages_in++;
         ws_count(c->loop->counters, WS_COUNT_MESSAGES_IN, 1);
     }
-    if (opcode == WS_OP_TEXT) {
+    if (opcode == WS_OP_TEXT && !(where & WS_COMPRESSED)) {
         if (where & WS_FIRST) {
             c->utf8 = WS_UTF8_START;
         }
@@ -192,7 +192,7 @@ static unsigned char *take_in_steps(ws_conn *c, unsigned char *data, apr_size_t 
 
 static unsigned char *take(ws_conn *c, unsigned char *data, apr_size_t *len)
 {
-    if (c->chain && c->location->handler->on_frame) {
+    if (c->chain && c->location->handler->on_frame && !ws_chain_passes(c->chain)) {
         return take_in_steps(c, data, len);
     }
     if (!c->framer) {

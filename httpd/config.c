@@ -80,6 +80,7 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     MERGE(slow, -1);
     MERGE(behind, -1);
     MERGE(reauthorize, -1);
+    d->ssl_proxy = ws_ssl_proxy_merge(&b->ssl_proxy, &a->ssl_proxy);
     d->access = ws_access_merge(&b->access, &a->access);
     MERGE(status_close, -1);
     MERGE(control, NULL);
@@ -566,6 +567,7 @@ static const char *set_log(cmd_parms *cmd, void *config, const char *where, cons
 #define WHERE (RSRC_CONF | ACCESS_CONF)
 
 const command_rec ws_directives[] = {
+    WS_SSL_PROXY_DIRECTIVES,
     WS_ACCESS_REQUIRE,
     WS_ACCESS_MERGING,
     WS_ACCESS_SET_HANDLER,

@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "httpd/access.h"
 #include "httpd/connection_log.h"
+#include "httpd/ssl_proxy.h"
 
 extern module AP_MODULE_DECLARE_DATA websocket_module WS_API;
 
@@ -59,6 +60,7 @@ typedef struct ws_dir_config {
     const struct ws_channel_acl *may[2]; /**< by ws_action; NULL: not set */
     apr_array_header_t *extensions;      /**< ws_extension_use *; NULL: not set; empty: none */
     ws_compression compression;
+    ws_ssl_proxy ssl_proxy;
 } ws_dir_config;
 
 /** Of the main server. */

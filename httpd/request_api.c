@@ -11,6 +11,9 @@
 #include "client/connect.h"
 #include "httpd/child.h"
 #include "httpd/config.h"
+#include "httpd/ssl_proxy.h"
+#include "protocol/deflate.h"
+#include "protocol/extension_header.h"
 #include "protocol/handshake.h"
 
 struct request_rec *ws_request_rec(ws_request *rq)
@@ -82,6 +85,55 @@ apr_status_t ws_request_add_header(ws_request *rq, const char *name, const char 
     return APR_SUCCESS;
 }
 
+apr_status_t ws_request_set_body(ws_request *rq, const char *type, const char *data, apr_size_t len)
+{
+    if (type && !request_api_field_value(type)) {
+        return APR_EINVAL;
+    }
+    rq->body = len ? apr_pmemdup(rq->r->pool, data, len) : "";
+    rq->body_len = len;
+    rq->body_type = apr_pstrdup(rq->r->pool, type);
+    return APR_SUCCESS;
+}
+
+/* An offer as it is written in a header. */
+static char *request_api_offer(apr_pool_t *p, const ws_offer *o)
+{
+    char *text = apr_pstrdup(p, o->name);
+    for (apr_size_t i = 0; i < o->count; i++) {
+        const ws_parameter *a = &o->parameters[i];
+        text = apr_pstrcat(p, text, "; ", a->name, a->value ? "=" : NULL, a->value, (char *)NULL);
+    }
+    return text;
+}
+
+const char *ws_request_offers(ws_request *rq)
+{
+    apr_pool_t *p = rq->r->pool;
+    char *list = apr_pstrdup(p, ws_request_header(rq, "Sec-WebSocket-Extensions"));
+    const char *offers = NULL;
+    ws_offer o;
+    while (!rq->extended && list && ws_offer_next(&list, &o) > 0) {
+        if (!strcmp(o.name, WS_DEFLATE_NAME) && o.count <= WS_PARAMETERS_MAX) {
+            offers = apr_pstrcat(p, offers ? offers : "", offers ? ", " : "",
+                                 request_api_offer(p, &o), NULL);
+        }
+    }
+    return offers;
+}
+
+apr_status_t ws_request_pass_extensions(ws_request *rq, const char *answer)
+{
+    const char *offers = ws_request_offers(rq);
+    apr_pool_t *p = rq->r->pool;
+    if (!offers || !answer || !ws_deflate_answers(apr_pstrdup(p, offers), apr_pstrdup(p, answer))) {
+        return APR_EINVAL;
+    }
+    rq->extensions = apr_pstrdup(p, answer);
+    rq->passes = 1;
+    return APR_SUCCESS;
+}
+
 apr_pool_t *ws_request_pool(ws_request *rq)
 {
     if (!rq->pool && apr_pool_create_unmanaged(&rq->pool) != APR_SUCCESS) {
@@ -121,11 +173,16 @@ ws_attempt ws_request_connect(ws_request *rq, const ws_connect_options *options)
 {
     ws_engine *e = ws_child_engine();
     const ws_settings *settings = ws_settings_of(rq->r);
+    SSL_CTX *tls = NULL;
     if (!e || !settings) {
         return 0;
     }
     if (!rq->loop) {
         rq->loop = ws_engine_least_busy(e);
     }
-    return ws_connect_from(e, rq->loop, settings, options);
+    if (options->size > offsetof(ws_connect_options, ssl_proxy) && options->ssl_proxy
+        && !strncmp(options->url, "wss:", 4) && !(tls = ws_ssl_proxy_context(rq->r))) {
+        return 0;
+    }
+    return ws_connect_from(e, rq->loop, settings, options, tls);
 }

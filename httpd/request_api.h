@@ -17,6 +17,11 @@ struct ws_request {
     apr_pool_t *pool;       /**< the connection's, or NULL */
     ws_chain *chain;        /**< extensions agreed on, or NULL */
     const char *extensions; /**< as the answer names them, or NULL */
+    int extended;           /**< WebSocketExtension: messages have to be decoded */
+    int passes;             /**< the extensions are another server's: messages pass as they are */
+    const char *body;       /**< of a refusal, or NULL */
+    apr_size_t body_len;    /**< bytes */
+    const char *body_type;  /**< its Content-Type, or NULL */
     void *data;
     ws_ticket *ticket; /**< of who counts connections, or NULL */
     ws_loop *loop;     /**< of what has been connected to for it, or NULL */

@@ -333,16 +333,32 @@ static int send_101(request_rec *r, const ws_request *rq, int version)
 
 /* ---- All of it ---- */
 
+/* A refusal with a body of the handler's. */
+static int send_body(const ws_request *rq, int status)
+{
+    request_rec *r = rq->r;
+    r->status = status;
+    r->status_line = NULL;
+    if (rq->body_type) {
+        ap_set_content_type(r, rq->body_type);
+    }
+    ap_set_content_length(r, (apr_off_t)rq->body_len);
+    ap_rwrite(rq->body, (int)rq->body_len, r);
+    return DONE;
+}
+
 static int ask_handler(ws_request *rq, const ws_handler_line *reg)
 {
     const ws_handler *h = reg->location.handler;
     int status;
+    const ws_dir_config *d = ws_dir_config_of(rq->r);
     rq->location = reg->base;
+    rq->extended = d->extensions && d->extensions->nelts;
     status = h->on_request ? h->on_request(rq, reg->location.config) : 0;
     if (status == 0) {
         return OK;
     }
-    if (status < 300 || status > 599) {
+    if (status < (rq->body ? 200 : 300) || status > 599) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, rq->r,
                       "websocket: handler %s returned %d from on_request, which is neither 0 nor a "
                       "status of 300 to 599: refused with 500",
@@ -354,7 +370,7 @@ static int ask_handler(ws_request *rq, const ws_handler_line *reg)
                       status);
     }
     apr_table_do(add_header, rq->r->err_headers_out, rq->headers, NULL);
-    return refuse(WS_COUNT_REFUSED_HANDLER, status);
+    return refuse(WS_COUNT_REFUSED_HANDLER, rq->body ? send_body(rq, status) : status);
 }
 
 /* For WebSocketReauthorize, and for expressions about channels. @return OK, or the status to refuse with */
@@ -399,7 +415,12 @@ static int upgrade(request_rec *r, ws_request *rq)
         || (status = ask_handler(rq, reg)) != OK) {
         return status;
     }
-    if (version <= 13) {
+    if (rq->passes) {
+        if (!(rq->chain = ws_chain_passing())) {
+            return refuse(WS_COUNT_REFUSED_SERVER, HTTP_SERVICE_UNAVAILABLE);
+        }
+    }
+    else if (version <= 13) {
         rq->chain = ws_extensions_negotiate(r, settings, header(r, "Sec-WebSocket-Extensions"),
                                             &rq->extensions);
     }

@@ -156,6 +156,10 @@ enum {
  *  an extension has changed, by compression say, has its last frame's end only. */
 #define WS_FRAME_END 0x4u
 
+/** on_frame, ws_send_part: the message is compressed as the client and another server have agreed; see
+ *  ws_request_pass_extensions(). The server has not decoded it: text may be invalid UTF-8. */
+#define WS_COMPRESSED 0x8u
+
 /** A message's place in the history of its channel. */
 typedef struct ws_position {
     apr_uint64_t
@@ -269,7 +273,8 @@ typedef struct ws_handler {
      * through in bounded memory. A piece of text may end inside a character; what is not UTF-8 fails
      * the connection as soon as it is seen, after earlier pieces have been delivered.
      * @param len    bytes, may be 0
-     * @param where  WS_FIRST and WS_LAST, or 0 in the middle; with WS_FRAME_ENDS also WS_FRAME_END
+     * @param where  WS_FIRST and WS_LAST, or 0 in the middle; with WS_FRAME_ENDS also WS_FRAME_END; with
+     *               ws_request_pass_extensions() also WS_COMPRESSED, in all pieces of a compressed message
      */
     void (*on_frame)(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where);
 
@@ -388,6 +393,35 @@ WS_API const char *ws_request_protocol(ws_request *rq);
 WS_API apr_status_t ws_request_add_header(ws_request *rq, const char *name, const char *value);
 
 /**
+ * Refuse with a body of the handler's own, instead of httpd's page or ErrorDocument. on_request may then
+ * also return 200 to 299: the client gets an ordinary response.
+ * @param type  Content-Type, or NULL; copied
+ * @param data  copied
+ * @param len   bytes
+ * @return APR_SUCCESS; APR_EINVAL for a type with control characters
+ */
+WS_API apr_status_t ws_request_set_body(ws_request *rq, const char *type, const char *data,
+                                        apr_size_t len);
+
+/**
+ * The client's offers of permessage-deflate, for ws_connect_options.pass_extensions, so that compressed
+ * messages pass through without being decoded.
+ * @return from r->pool; NULL: the client offers none, or another WebSocketExtension of the section has to
+ *         read the messages
+ */
+WS_API const char *ws_request_offers(ws_request *rq);
+
+/**
+ * Answer the client's offers as another server has answered them, instead of WebSocketCompression. Messages
+ * of the client then come and go as they are: on_frame and ws_send_part() get WS_COMPRESSED for compressed
+ * ones. WebSocketMaxMessageSize and rates hold for the compressed size. The handler needs on_frame and
+ * WS_LOSSLESS: a missing message would make later ones unreadable.
+ * @param answer  value of the other server's Sec-WebSocket-Extensions; copied
+ * @return APR_SUCCESS; APR_EINVAL: it is no answer to ws_request_offers()
+ */
+WS_API apr_status_t ws_request_pass_extensions(ws_request *rq, const char *answer);
+
+/**
  * A pool that becomes the connection's (ws_pool), made by the first call (8 KiB). It is destroyed
  * after on_close, or when the handshake fails; its cleanups are the place to release what
  * ws_request_set_data() points to.
@@ -422,7 +456,8 @@ WS_API ws_status ws_send_keyed(ws_conn *c, ws_type type, const char *data, apr_s
  * size is sent in bounded memory. Other messages that are sent to the connection meanwhile
  * (ws_send, ws_send_to, ws_broadcast) wait for the last part; control frames go between the parts.
  * @param type   of the message, the same for all its parts
- * @param where  WS_FIRST for the first, WS_LAST for the last part (which may be empty)
+ * @param where  WS_FIRST for the first, WS_LAST for the last part (which may be empty); with WS_FIRST also
+ *               WS_COMPRESSED, see ws_request_pass_extensions()
  * @return as ws_send; WS_MISPLACED for a first part before the last one's end, or another part
  *         without a first. A first part that was dropped has begun nothing. Parts behind it are never
  *         dropped: one that finds the queue full closes the connection.  [callback]
@@ -663,6 +698,12 @@ typedef struct ws_connect_options {
      * @return 0 to give it up
      */
     int (*on_reconnect)(void *data, apr_uint32_t delay, const char *reason, int status);
+    /** Offers of permessage-deflate to send as they are, see ws_request_offers(). If the server accepts one,
+     *  messages come and go as they are, with WS_COMPRESSED: needs a handler with on_frame. NULL: see deflate */
+    const char *pass_extensions;
+    /** 1: ws_request_connect() to a wss URL follows mod_ssl's SSLProxy directives of the request's section,
+     *  instead of ca_file, certificate, key and insecure */
+    int ssl_proxy;
 } ws_connect_options;
 
 /** ws_connect_options.deflate: offer permessage-deflate (RFC 7692), WITHOUT_TAKEOVER so that no window

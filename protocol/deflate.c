@@ -256,6 +256,47 @@ const char *ws_deflate_agree(const ws_deflate_config *config, int takeover,
     return NULL;
 }
 
+static int pmd_is_ours(const ws_offer *o)
+{
+    return !strcmp(o->name, WS_DEFLATE_NAME) && o->count <= WS_PARAMETERS_MAX;
+}
+
+/* @return whether `a` is a valid answer to `o`: sections 7.1.1 and 7.1.2 */
+static int pmd_accepts(const offer *o, const offer *a)
+{
+    return (!o->server_no_takeover || a->server_no_takeover)
+           && (!o->server_bits || (a->server_bits && a->server_bits <= o->server_bits))
+           && (!a->client_bits || (o->client_bits && a->client_bits <= o->client_bits));
+}
+
+int ws_deflate_answers(char *offers, char *answer)
+{
+    ws_offer given, next;
+    offer a, o;
+    int found = 0;
+    if (ws_offer_next(&answer, &given) <= 0 || !pmd_is_ours(&given)
+        || ws_offer_next(&answer, &next) != 0) {
+        return 0;
+    }
+    for (apr_size_t i = 0; i < given.count; i++) {
+        if (!strcmp(given.parameters[i].name, "client_max_window_bits")
+            && !given.parameters[i].value) {
+            return 0;
+        }
+    }
+    if (!pmd_read_offer(&(ws_negotiation){.count = given.count, .parameters = given.parameters},
+                        &a)) {
+        return 0;
+    }
+    while (!found && ws_offer_next(&offers, &given) > 0) {
+        found = pmd_is_ours(&given)
+                && pmd_read_offer(
+                    &(ws_negotiation){.count = given.count, .parameters = given.parameters}, &o)
+                && pmd_accepts(&o, &a);
+    }
+    return found;
+}
+
 /* ---- zlib's states ---- */
 
 static shared *pmd_shared_of(ws_extended *x)

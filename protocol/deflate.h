@@ -46,6 +46,14 @@ const char *ws_deflate_offer(int takeover);
 const char *ws_deflate_agree(const ws_deflate_config *config, int takeover,
                              const struct ws_offer *answer, apr_uint64_t *agreed);
 
+/**
+ * Check a server's answer on behalf of a client.
+ * @param offers  the client's offers: value of Sec-WebSocket-Extensions, written to
+ * @param answer  the server's answer, likewise
+ * @return whether it accepts one of the offers of permessage-deflate, and nothing else
+ */
+int ws_deflate_answers(char *offers, char *answer);
+
 #define WS_DEFLATE_NAME "permessage-deflate"
 
 extern const ws_extension ws_deflate;

@@ -205,8 +205,25 @@ static const char *set_origin(apr_pool_t *p, proxy_config *config, const char *v
                : "takes pass, none, or an origin: https://example.org";
 }
 
-static const char *proxy_complete(const proxy_config *config)
+/* Values of compression=. */
+enum { COMPRESSION_UNSET, COMPRESSION_PASS, COMPRESSION_ON, COMPRESSION_OFF };
+
+static const char *set_compression(proxy_config *config, const char *value)
 {
+    config->compression = !strcasecmp(value, "pass")  ? COMPRESSION_PASS
+                          : !strcasecmp(value, "on")  ? COMPRESSION_ON
+                          : !strcasecmp(value, "off") ? COMPRESSION_OFF
+                                                      : COMPRESSION_UNSET;
+    return config->compression ? NULL : "takes pass, on or off";
+}
+
+static const char *proxy_complete(proxy_config *config)
+{
+    if (!config->compression) {
+        config->compression = config->proxypass ? COMPRESSION_PASS : COMPRESSION_OFF;
+    }
+    config->pass_compression = config->compression == COMPRESSION_PASS;
+    config->options.deflate = config->compression == COMPRESSION_ON ? WS_DEFLATE_OFFER : 0;
     if (!config->proxypass) {
         return config->servers->nelts ? NULL : "takes to=URL: where is the server?";
     }
@@ -252,7 +269,7 @@ const char *proxy_configure(apr_pool_t *p, const char *key, const char *value, v
         return set_switch(value, 1, 0, &config->preserve_host);
     }
     if (!strcmp(key, "compression")) {
-        return set_switch(value, WS_DEFLATE_OFFER, 0, &o->deflate);
+        return set_compression(config, value);
     }
     if (!strcmp(key, "insecure")) {
         return set_switch(value, 1, 0, &o->insecure);

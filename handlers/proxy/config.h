@@ -28,7 +28,9 @@ typedef struct {
     const char *user_header;     /* tells the server the user, or NULL */
     int forwarded;               /* X-Forwarded-For and its like are added */
     int preserve_host;
-    apr_uint32_t retry; /* a server that has failed comes last for so long, milliseconds */
+    int compression;      /* of compression= */
+    int pass_compression; /* compressed messages pass without being decoded, if the server agrees */
+    apr_uint32_t retry;   /* a server that has failed comes last for so long, milliseconds */
     ws_connect_options options;
 } proxy_config;
 

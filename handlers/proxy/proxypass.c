@@ -17,6 +17,9 @@
 #pragma weak ap_proxy_post_request
 #pragma weak ap_proxy_canon_url
 #pragma weak ap_proxy_get_balancer
+#pragma weak ap_proxy_location_reverse_map
+#pragma weak ap_proxy_cookie_reverse_map
+#pragma weak ap_proxy_should_override
 #pragma weak proxy_run_fixups
 
 /* Exported by mod_proxy for its own modules, in no header that is installed; not in all versions. */
@@ -137,6 +140,36 @@ static int proxypass_clear(request_rec *r)
     return OK;
 }
 
+/* @return NULL: ProxyVia adds no header */
+static const char *proxypass_via(request_rec *r)
+{
+    const proxy_server_conf *conf = proxypass_conf(r);
+    const char *name = ap_get_server_name(r), *port;
+    if (conf->viaopt != via_on && conf->viaopt != via_full) {
+        return NULL;
+    }
+    if (name
+        == r->hostname) { /* UseCanonicalName Off: that is the server's name, not the proxy's */
+        name = r->server->server_hostname;
+    }
+    port = ap_is_default_port(ap_get_server_port(r), r)
+               ? ""
+               : apr_psprintf(r->pool, ":%u", ap_get_server_port(r));
+    return apr_pstrcat(r->pool, "1.1 ", name, port, conf->viaopt == via_full ? " (" : NULL,
+                       ap_get_server_description(), ")", NULL);
+}
+
+static void proxypass_set_via(request_rec *r, apr_table_t *headers)
+{
+    const char *via = proxypass_via(r);
+    if (via) {
+        apr_table_mergen(headers, "Via", via);
+    }
+    else if (proxypass_conf(r)->viaopt == via_block) {
+        apr_table_unset(headers, "Via");
+    }
+}
+
 /* Works on r->headers_in, as mod_proxy's hook for it does. */
 static int proxypass_make_headers(request_rec *r, const char *host)
 {
@@ -158,6 +191,7 @@ static int proxypass_make_headers(request_rec *r, const char *host)
     if (r->user && !apr_table_get(r->subprocess_env, "Proxy-Chain-Auth")) {
         apr_table_unset(r->headers_in, "Proxy-Authorization");
     }
+    proxypass_set_via(r, r->headers_in);
     proxy_run_fixups(r);
     return OK;
 }
@@ -200,6 +234,15 @@ static void proxypass_times(const request_rec *r, const proxy_worker *worker,
     }
 }
 
+/* ProxyPreserveHost: the name in the server's certificate is the client's Host, too. */
+static void proxypass_set_name(request_rec *r, ws_connect_options *options)
+{
+    const proxy_dir_conf *dir = ap_get_module_config(r->per_dir_config, &proxy_module);
+    if (dir->preserve_host && !options->server_name) {
+        options->server_name = r->hostname;
+    }
+}
+
 int proxypass_choose(ws_request *rq, proxypass_target *target, ws_connect_options *options)
 {
     request_rec *r = ws_request_rec(rq);
@@ -229,6 +272,7 @@ int proxypass_choose(ws_request *rq, proxypass_target *target, ws_connect_option
         target->shown = apr_pstrcat(r->pool, "unix:", path, "|", target->shown, NULL);
     }
     proxypass_times(r, target->worker, options);
+    proxypass_set_name(r, options);
     return proxypass_headers(r, options);
 }
 
@@ -259,6 +303,43 @@ void proxypass_answered(ws_request *rq, proxypass_target *target, int status)
     }
 }
 
+typedef struct {
+    request_rec *r;
+    apr_table_t *mapped;
+} proxypass_mapping;
+
+static int proxypass_map_header(void *data, const char *name, const char *value)
+{
+    static const char *const urls[] = {"Location", "Content-Location", "URI", "Destination"};
+    proxypass_mapping *m = data;
+    proxy_dir_conf *dir = ap_get_module_config(m->r->per_dir_config, &proxy_module);
+    if (!strcasecmp(name, "Set-Cookie")) {
+        value = ap_proxy_cookie_reverse_map(m->r, dir, value);
+    }
+    for (unsigned i = 0; i < sizeof(urls) / sizeof(*urls); i++) {
+        if (!strcasecmp(name, urls[i])) {
+            value = ap_proxy_location_reverse_map(m->r, dir, value);
+        }
+    }
+    apr_table_addn(m->mapped, name, value);
+    return 1;
+}
+
+apr_table_t *proxypass_answer_headers(ws_request *rq, apr_table_t *headers)
+{
+    request_rec *r = ws_request_rec(rq);
+    proxypass_mapping m = {r, apr_table_make(r->pool, 8)};
+    proxypass_set_via(r, headers);
+    apr_table_do(proxypass_map_header, &m, headers, NULL);
+    return m.mapped;
+}
+
+int proxypass_overrides(ws_request *rq, int status)
+{
+    proxy_dir_conf *dir = ap_get_module_config(ws_request_rec(rq)->per_dir_config, &proxy_module);
+    return ap_proxy_should_override && ap_proxy_should_override(dir, status);
+}
+
 static apr_status_t proxypass_idle(void *data)
 {
     proxy_worker *w = data;
@@ -272,6 +353,8 @@ static apr_status_t proxypass_idle(void *data)
 
 void proxypass_keep_busy(apr_pool_t *pool, proxypass_target *target)
 {
+    target->worker->s->error_time = 0;
+    target->worker->s->retries = 0;
     if (target->balancer) { /* mod_proxy counts until the end of the request */
         __atomic_add_fetch(&target->worker->s->busy, 1, __ATOMIC_RELAXED);
         apr_pool_cleanup_register(pool, target->worker, proxypass_idle, apr_pool_cleanup_null);

@@ -37,6 +37,16 @@ int proxypass_failed(ws_request *rq, proxypass_target *target, int timed_out);
 /** Tell mod_proxy how the handshake has ended: with this status of HTTP. */
 void proxypass_answered(ws_request *rq, proxypass_target *target, int status);
 
+/**
+ * Change headers of the server's answer as mod_proxy does: ProxyPassReverse, ProxyPassReverseCookieDomain and
+ * -Path, ProxyVia.
+ * @return the new headers
+ */
+struct apr_table_t *proxypass_answer_headers(ws_request *rq, struct apr_table_t *headers);
+
+/** Whether ProxyErrorOverride replaces the server's page for this status. */
+int proxypass_overrides(ws_request *rq, int status);
+
 /** Count the worker as busy until the pool's end. */
 void proxypass_keep_busy(apr_pool_t *pool, proxypass_target *target);
 

@@ -30,6 +30,7 @@
 #include "httpd/child.h"
 #include "httpd/config.h"
 #include "httpd/request_api.h"
+#include "httpd/ssl_proxy.h"
 #include "protocol/handshake.h"
 
 /* Minimum of the time limit for a callback, milliseconds. */
@@ -207,6 +208,12 @@ const ws_settings *ws_settings_of(request_rec *r)
 {
     (void)r;
     return &current->settings;
+}
+
+SSL_CTX *ws_ssl_proxy_context(request_rec *r)
+{
+    (void)r;
+    return NULL;
 }
 
 /* ---- The handshake ---- */

@@ -1,0 +1,68 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * mod_ssl's SSLProxy directives, for connections to wss servers that mod_proxy has chosen. mod_ssl has no
+ * function that returns what they say. httpd calls all modules that have a directive, so this module notes
+ * the values when httpd reads the configuration, as root: child processes may be unable to read a key.
+ */
+
+#ifndef WS_HTTPD_SSL_PROXY_H
+#define WS_HTTPD_SSL_PROXY_H
+
+#include <httpd.h>
+#include <http_config.h>
+#include <openssl/ssl.h>
+
+/** Values of SSLProxyVerify. */
+typedef enum ws_ssl_verify {
+    WS_SSL_VERIFY_UNSET,
+    WS_SSL_VERIFY_NONE,
+    WS_SSL_VERIFY_NO_CA, /**< optional_no_ca: the CA may be unknown */
+    WS_SSL_VERIFY_FULL   /**< optional, require: a server always sends a certificate */
+} ws_ssl_verify;
+
+/** Values of the flags and of SSLProxyCARevocationCheck. */
+enum { WS_SSL_UNSET, WS_SSL_OFF, WS_SSL_ON, WS_SSL_CHAIN };
+
+/** What the directives of a section say. NULL and 0: not set. PEM texts are read from the files. */
+typedef struct ws_ssl_proxy {
+    const char *ca, *crl, *machine, *chain; /**< PEM texts */
+    const char *ca_path, *crl_path;         /**< directories of hashed names */
+    const char *protocols, *ciphers, *suites;
+    ws_ssl_verify verify;
+    int check_name, check_cn, check_expire; /**< WS_SSL_OFF or WS_SSL_ON */
+    int crl_check;                          /**< WS_SSL_OFF, WS_SSL_ON (leaf), WS_SSL_CHAIN */
+    int crl_may_miss;                       /**< no_crl_for_cert_ok: WS_SSL_OFF or WS_SSL_ON */
+    int depth;
+} ws_ssl_proxy;
+
+const char *ws_ssl_proxy_set(cmd_parms *cmd, void *config, const char *args);
+
+#define WS_SSL_PROXY_ROW(name)                                                                     \
+    AP_INIT_RAW_ARGS("SSLProxy" name, ws_ssl_proxy_set, NULL, RSRC_CONF | PROXY_CONF, "see mod_ssl")
+
+/** Rows of the directive table. */
+#define WS_SSL_PROXY_DIRECTIVES                                                                    \
+    WS_SSL_PROXY_ROW("CACertificateFile"), WS_SSL_PROXY_ROW("CACertificatePath"),                  \
+        WS_SSL_PROXY_ROW("CARevocationFile"), WS_SSL_PROXY_ROW("CARevocationPath"),                \
+        WS_SSL_PROXY_ROW("CARevocationCheck"), WS_SSL_PROXY_ROW("MachineCertificateFile"),         \
+        WS_SSL_PROXY_ROW("MachineCertificatePath"),                                                \
+        WS_SSL_PROXY_ROW("MachineCertificateChainFile"), WS_SSL_PROXY_ROW("Protocol"),             \
+        WS_SSL_PROXY_ROW("CipherSuite"), WS_SSL_PROXY_ROW("Verify"),                               \
+        WS_SSL_PROXY_ROW("VerifyDepth"), WS_SSL_PROXY_ROW("CheckPeerName"),                        \
+        WS_SSL_PROXY_ROW("CheckPeerCN"), WS_SSL_PROXY_ROW("CheckPeerExpire")
+
+/** What an earlier section and a later one say together. */
+ws_ssl_proxy ws_ssl_proxy_merge(const ws_ssl_proxy *base, const ws_ssl_proxy *add);
+
+/** Whether they come from the same directives. */
+int ws_ssl_proxy_same(const ws_ssl_proxy *a, const ws_ssl_proxy *b);
+
+/**
+ * The context for a request's section. One for all requests with the same values: it stays as long as the
+ * child process. May read files.  [any thread of httpd]
+ * @return no reference; NULL: it cannot be made, the reason is logged
+ */
+SSL_CTX *ws_ssl_proxy_context(request_rec *r);
+
+#endif
