@@ -6,6 +6,7 @@
 #include <http_log.h>
 #include <http_protocol.h>
 #include <http_request.h>
+#include <stdlib.h>
 #include <string.h>
 #include <util_filter.h>
 
@@ -333,17 +334,23 @@ static int send_101(request_rec *r, const ws_request *rq, int version)
 
 /* ---- All of it ---- */
 
-/* A refusal with a body of the handler's. */
+/* Whether httpd has a status line and a page for it: otherwise it would send 500. */
+static int has_page(int status)
+{
+    return atoi(ap_get_status_line(status)) == status;
+}
+
+/* A refusal with a body of the handler's, or without one. */
 static int send_body(const ws_request *rq, int status)
 {
     request_rec *r = rq->r;
     r->status = status;
-    r->status_line = NULL;
+    r->status_line = has_page(status) ? NULL : apr_psprintf(r->pool, "%d Refused", status);
     if (rq->body_type) {
         ap_set_content_type(r, rq->body_type);
     }
     ap_set_content_length(r, (apr_off_t)rq->body_len);
-    ap_rwrite(rq->body, (int)rq->body_len, r);
+    ap_rwrite(rq->body ? rq->body : "", (int)rq->body_len, r);
     return DONE;
 }
 
@@ -370,7 +377,8 @@ static int ask_handler(ws_request *rq, const ws_handler_line *reg)
                       status);
     }
     apr_table_do(add_header, rq->r->err_headers_out, rq->headers, NULL);
-    return refuse(WS_COUNT_REFUSED_HANDLER, rq->body ? send_body(rq, status) : status);
+    return refuse(WS_COUNT_REFUSED_HANDLER,
+                  rq->body || !has_page(status) ? send_body(rq, status) : status);
 }
 
 /* For WebSocketReauthorize, and for expressions about channels. @return OK, or the status to refuse with */

@@ -124,7 +124,7 @@ sub refusal {
     return ($c->status, $c->head, $body);
 }
 
-for my $status (200, 201, 206, 302, 400, 401, 403, 404, 409, 426, 429, 500, 501, 503) {
+for my $status (200, 201, 206, 302, 400, 401, 403, 404, 409, 418, 426, 429, 500, 501, 503, 599) {
     my ($got, $head, $body) = refusal('/raw/x', "HTTP/1.1 $status Why Not\r\nContent-Type: application/json\r\n"
             . "Content-Length: 12\r\nX-Why: told\r\nSet-Cookie: a=1; Path=/base/\r\nSet-Cookie: b=2\r\nRetry-After: 7\r\n"
             . "Connection: close, X-Hop\r\nX-Hop: 1\r\nLocation: http://127.0.0.1:$port/base/login\r\n\r\n{\"no\": true}");
@@ -146,6 +146,8 @@ for my $status (200, 201, 206, 302, 400, 401, 403, 404, 409, 426, 429, 500, 501,
     ($status, $head, $body) = refusal('/raw/x', "HTTP/1.1 404 No\r\nContent-Length: 0\r\nX-Why: told\r\n\r\n", stays => 1);
     is($status, 404, 'no body');
     like($head, qr{^X-Why: told}m, 'but headers');
+    ($status, $head, $body) = refusal('/raw/x', "HTTP/1.1 499 No\r\nContent-Length: 0\r\nX-Why: told\r\n\r\n");
+    is($status, 499, 'a status that httpd has no page for');
     ($status, $head, $body) = refusal('/raw/x', "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nX-Not: 1\r\n\r\n"
             . "HTTP/1.1 401 Who\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 2\r\n\r\nno");
     is("$status $body", '401 no', 'behind interim answers');

@@ -2,6 +2,8 @@
 
 #include "answer.h"
 
+#include <string.h>
+
 #include <apr_strings.h>
 #include <httpd.h>
 #include <http_log.h>
@@ -44,11 +46,25 @@ static const char *answer_value(const ws_response *response, const char *name)
     return NULL;
 }
 
+/* Whether a list with commas has the element. */
+static int answer_lists(const char *list, const char *element)
+{
+    size_t len = strlen(element);
+    while (*(list += strspn(list, ", \t"))) {
+        size_t n = strcspn(list, ", \t");
+        if (n == len && !strncasecmp(list, element, n)) {
+            return 1;
+        }
+        list += n;
+    }
+    return 0;
+}
+
 /* Whether Connection names the header: it is for this connection alone. */
-static int answer_is_of_connection(apr_pool_t *p, const ws_response *response, const char *name)
+static int answer_is_of_connection(const ws_response *response, const char *name)
 {
     for (const char *const *h = response->headers; *h; h += 2) {
-        if (!strcasecmp(h[0], "Connection") && ap_find_list_item(p, h[1], name)) {
+        if (!strcasecmp(h[0], "Connection") && answer_lists(h[1], name)) {
             return 1;
         }
     }
@@ -72,7 +88,7 @@ void proxy_answer_copy(proxy_answer *a, const ws_response *response)
     a->body = apr_pstrmemdup(a->pool, response->body, response->body_len);
     for (const char *const *h = response->headers; *h; h += 2) {
         if (!answer_is_own(h[0]) && !(open && answer_is_of_body(h[0]))
-            && !answer_is_of_connection(a->pool, response, h[0])) {
+            && !answer_is_of_connection(response, h[0])) {
             apr_table_add(a->headers, h[0], h[1]);
         }
     }

@@ -17,13 +17,13 @@
 #define TIMEOUT_MAX (10 * 60 * 1000)
 #define RETRY (10 * 1000)
 
-/* A server's answer is waited for by a thread of httpd. */
+/* A thread of httpd waits for connection and answer; milliseconds. */
 #define HANDSHAKE_TIMEOUT (10 * 1000)
 #define CONNECT_TIMEOUT (3 * 1000)
 
-static const char *takes_switch = "takes on or off";
-static const char *takes_file = "takes an absolute path";
-static const char *takes_names = "takes names of headers, separated by commas";
+static const char *config_takes_switch = "takes on or off";
+static const char *config_takes_file = "takes an absolute path";
+static const char *config_takes_names = "takes names of headers, separated by commas";
 
 static proxy_config *config_new(apr_pool_t *p)
 {
@@ -38,8 +38,8 @@ static proxy_config *config_new(apr_pool_t *p)
     return config;
 }
 
-/* Elements between commas; NULL at the end. */
-static char *next(apr_pool_t *p, const char **list)
+/* @return the next element of a list with commas; NULL at the end */
+static char *config_next(apr_pool_t *p, const char **list)
 {
     size_t len = strcspn(*list, ",");
     char *element = **list ? apr_pstrmemdup(p, *list, len) : NULL;
@@ -47,8 +47,8 @@ static char *next(apr_pool_t *p, const char **list)
     return element;
 }
 
-/* "unix:/path|" before a URL. *url is set to the URL. @return whether it is right */
-static int set_socket(apr_pool_t *p, char **url, const char **path)
+/* Split "unix:/path|URL". Sets *url to the URL. @return whether it is valid */
+static int config_set_socket(apr_pool_t *p, char **url, const char **path)
 {
     char *bar;
     *path = NULL;
@@ -63,8 +63,8 @@ static int set_socket(apr_pool_t *p, char **url, const char **path)
     return 1;
 }
 
-/* A path with %{...}. What a client can choose stands behind scheme, host and port. */
-static const char *set_expression(apr_pool_t *p, proxy_server *s, char *url, size_t scheme)
+/* Parse a path with %{...}. Scheme, host and port must not depend on the request. */
+static const char *config_set_expression(apr_pool_t *p, proxy_server *s, char *url, size_t scheme)
 {
     char *path = url + scheme + strcspn(url + scheme, "/?");
     ap_expr_info_t *info;
@@ -74,9 +74,8 @@ static const char *set_expression(apr_pool_t *p, proxy_server *s, char *url, siz
         return NULL;
     }
     if (*path != '/' || strstr(url, "%{") < path) {
-        return "takes a scheme, host and port that do not depend on the request: %{...} stands "
-               "behind the "
-               "/ of the path";
+        return "takes a scheme, host and port that do not depend on the request: %{...} may "
+               "only follow the / of the path";
     }
     info = apr_pcalloc(p, sizeof(*info));
     info->filename = "WebSocketHandler";
@@ -90,12 +89,12 @@ static const char *set_expression(apr_pool_t *p, proxy_server *s, char *url, siz
     return NULL;
 }
 
-static const char *set_server(apr_pool_t *p, proxy_server *s, char *url)
+static const char *config_set_server(apr_pool_t *p, proxy_server *s, char *url)
 {
     const char *at, *slash, *shown;
     size_t scheme;
 
-    if (!set_socket(p, &url, &s->socket)) {
+    if (!config_set_socket(p, &url, &s->socket)) {
         return "takes unix:/path|ws://host/path for a unix socket";
     }
     at = strchr(url, '@');
@@ -110,10 +109,10 @@ static const char *set_server(apr_pool_t *p, proxy_server *s, char *url)
                 : url;
     s->shown = apr_pstrmemdup(p, shown, strcspn(shown, "?")); /* a query can hold a token */
     s->url = url;
-    return set_expression(p, s, url, scheme);
+    return config_set_expression(p, s, url, scheme);
 }
 
-static const char *set_servers(apr_pool_t *p, proxy_config *config, const char *list)
+static const char *config_set_servers(apr_pool_t *p, proxy_config *config, const char *list)
 {
     const char *error = NULL;
     char *url;
@@ -121,15 +120,15 @@ static const char *set_servers(apr_pool_t *p, proxy_config *config, const char *
         config->proxypass = 1;
         return proxypass_available();
     }
-    while (!error && (url = next(p, &list))) {
+    while (!error && (url = config_next(p, &list))) {
         proxy_server *s = apr_array_push(config->servers);
         memset(s, 0, sizeof(*s));
-        error = set_server(p, s, url);
+        error = config_set_server(p, s, url);
     }
     return error;
 }
 
-static int is_token(const char *s)
+static int config_is_token(const char *s)
 {
     for (const char *c = s; *c; c++) {
         if (!apr_isalnum(*c) && !strchr("!#$%&'*+-.^_`|~", *c)) {
@@ -139,8 +138,8 @@ static int is_token(const char *s)
     return *s != '\0';
 }
 
-/* Those of the handshake, and those that belong to one connection (RFC 9110, section 7.6.1). */
-static int is_reserved(const char *name)
+/* Headers of the handshake, and those of one connection (RFC 9110, section 7.6.1). */
+static int config_is_reserved(const char *name)
 {
     static const char *const names[] = {
         "Host", "Upgrade", "Connection", "Content-Length",    "Keep-Alive",
@@ -153,14 +152,14 @@ static int is_reserved(const char *name)
     return !strncasecmp(name, "Sec-WebSocket-", 14);
 }
 
-static const char *set_headers(apr_pool_t *p, proxy_config *config, const char *list)
+static const char *config_set_headers(apr_pool_t *p, proxy_config *config, const char *list)
 {
     char *name;
-    while ((name = next(p, &list))) {
-        if (!is_token(name)) {
-            return takes_names;
+    while ((name = config_next(p, &list))) {
+        if (!config_is_token(name)) {
+            return config_takes_names;
         }
-        if (is_reserved(name)) {
+        if (config_is_reserved(name)) {
             return apr_pstrcat(p, name, " is the handshake's own, and is not passed on as it is",
                                NULL);
         }
@@ -169,16 +168,16 @@ static const char *set_headers(apr_pool_t *p, proxy_config *config, const char *
     return NULL;
 }
 
-static const char *set_switch(const char *value, int on, int off, int *field)
+static const char *config_set_switch(const char *value, int on, int off, int *field)
 {
     if (strcasecmp(value, "on") && strcasecmp(value, "off")) {
-        return takes_switch;
+        return config_takes_switch;
     }
     *field = !strcasecmp(value, "on") ? on : off;
     return NULL;
 }
 
-static const char *set_interval(apr_pool_t *p, const char *value, apr_uint32_t *field)
+static const char *config_set_interval(apr_pool_t *p, const char *value, apr_uint32_t *field)
 {
     apr_int64_t ms = *field;
     const char *error = ws_parse_interval(p, value, 1, TIMEOUT_MAX, &ms);
@@ -186,16 +185,16 @@ static const char *set_interval(apr_pool_t *p, const char *value, apr_uint32_t *
     return error;
 }
 
-static const char *set_file(apr_pool_t *p, const char *value, const char **field)
+static const char *config_set_file(apr_pool_t *p, const char *value, const char **field)
 {
     *field = apr_pstrdup(p, value);
-    return *value != '/' ? takes_file
+    return *value != '/' ? config_takes_file
            : access(value, R_OK) < 0
                ? apr_psprintf(p, "%s cannot be read: %s", value, strerror(errno))
                : NULL;
 }
 
-static const char *set_origin(apr_pool_t *p, proxy_config *config, const char *value)
+static const char *config_set_origin(apr_pool_t *p, proxy_config *config, const char *value)
 {
     config->origin = !strcasecmp(value, "pass")   ? NULL
                      : !strcasecmp(value, "none") ? ""
@@ -208,7 +207,7 @@ static const char *set_origin(apr_pool_t *p, proxy_config *config, const char *v
 /* Values of compression=. */
 enum { COMPRESSION_UNSET, COMPRESSION_PASS, COMPRESSION_ON, COMPRESSION_OFF };
 
-static const char *set_compression(proxy_config *config, const char *value)
+static const char *config_set_compression(proxy_config *config, const char *value)
 {
     config->compression = !strcasecmp(value, "pass")  ? COMPRESSION_PASS
                           : !strcasecmp(value, "on")  ? COMPRESSION_ON
@@ -217,7 +216,7 @@ static const char *set_compression(proxy_config *config, const char *value)
     return config->compression ? NULL : "takes pass, on or off";
 }
 
-static const char *proxy_complete(proxy_config *config)
+static const char *config_complete(proxy_config *config)
 {
     if (!config->compression) {
         config->compression = config->proxypass ? COMPRESSION_PASS : COMPRESSION_OFF;
@@ -247,41 +246,42 @@ const char *proxy_configure(apr_pool_t *p, const char *key, const char *value, v
     }
     o = &config->options;
     if (!key) {
-        return proxy_complete(config);
+        return config_complete(config);
     }
     if (!strcmp(key, "to")) {
-        return set_servers(p, config, value);
+        return config_set_servers(p, config, value);
     }
     if (!strcmp(key, "headers")) {
-        return set_headers(p, config, value);
+        return config_set_headers(p, config, value);
     }
     if (!strcmp(key, "user")) {
         config->user_header = apr_pstrdup(p, value);
-        return is_token(value) && !is_reserved(value) ? NULL : "takes the name of a header";
+        return config_is_token(value) && !config_is_reserved(value) ? NULL
+                                                                    : "takes the name of a header";
     }
     if (!strcmp(key, "origin")) {
-        return set_origin(p, config, value);
+        return config_set_origin(p, config, value);
     }
     if (!strcmp(key, "forwarded")) {
-        return set_switch(value, 1, 0, &config->forwarded);
+        return config_set_switch(value, 1, 0, &config->forwarded);
     }
     if (!strcmp(key, "preserve-host")) {
-        return set_switch(value, 1, 0, &config->preserve_host);
+        return config_set_switch(value, 1, 0, &config->preserve_host);
     }
     if (!strcmp(key, "compression")) {
-        return set_compression(config, value);
+        return config_set_compression(config, value);
     }
     if (!strcmp(key, "insecure")) {
-        return set_switch(value, 1, 0, &o->insecure);
+        return config_set_switch(value, 1, 0, &o->insecure);
     }
     if (!strcmp(key, "ca")) {
-        return set_file(p, value, &o->ca_file);
+        return config_set_file(p, value, &o->ca_file);
     }
     if (!strcmp(key, "certificate")) {
-        return set_file(p, value, &o->certificate);
+        return config_set_file(p, value, &o->certificate);
     }
     if (!strcmp(key, "key")) {
-        return set_file(p, value, &o->key);
+        return config_set_file(p, value, &o->key);
     }
     if (!strcmp(key, "server-name")) {
         o->server_name = apr_pstrdup(p, value);
@@ -292,22 +292,22 @@ const char *proxy_configure(apr_pool_t *p, const char *key, const char *value, v
         return !strncmp(value, "http://", 7) ? NULL : "takes http://host:port";
     }
     if (!strcmp(key, "connect-timeout")) {
-        return set_interval(p, value, &o->connect_timeout);
+        return config_set_interval(p, value, &o->connect_timeout);
     }
     if (!strcmp(key, "timeout")) {
-        return set_interval(p, value, &o->handshake_timeout);
+        return config_set_interval(p, value, &o->handshake_timeout);
     }
     if (!strcmp(key, "retry")) {
-        return set_interval(p, value, &config->retry);
+        return config_set_interval(p, value, &config->retry);
     }
     return "unknown key; there are to, headers, user, origin, forwarded, preserve-host, "
            "compression, "
            "ca, certificate, key, server-name, insecure, via, connect-timeout, timeout and retry";
 }
 
-/* ---- What the server is told ---- */
+/* ---- The request to the server ---- */
 
-static void add(apr_array_header_t *headers, const char *name, const char *value)
+static void config_add_header(apr_array_header_t *headers, const char *name, const char *value)
 {
     if (value && *value) {
         APR_ARRAY_PUSH(headers, const char *) = name;
@@ -315,11 +315,13 @@ static void add(apr_array_header_t *headers, const char *name, const char *value
     }
 }
 
-/* Behind what a proxy in front of this one has said. */
-static void add_to(request_rec *r, apr_array_header_t *headers, const char *name, const char *value)
+/* Append to the value that a proxy in front of this one has set. */
+static void config_append_header(request_rec *r, apr_array_header_t *headers, const char *name,
+                                 const char *value)
 {
     const char *before = apr_table_get(r->headers_in, name);
-    add(headers, name, before && value ? apr_pstrcat(r->pool, before, ", ", value, NULL) : value);
+    config_add_header(headers, name,
+                      before && value ? apr_pstrcat(r->pool, before, ", ", value, NULL) : value);
 }
 
 const char *const *proxy_headers(ws_request *rq, const proxy_config *config)
@@ -331,26 +333,26 @@ const char *const *proxy_headers(ws_request *rq, const proxy_config *config)
     for (int i = 0; i < config->headers->nelts; i++) {
         const char *name = APR_ARRAY_IDX(config->headers, i, const char *);
         if (!config->user_header || strcasecmp(name, config->user_header)) {
-            add(headers, name, ws_request_header(rq, name));
+            config_add_header(headers, name, ws_request_header(rq, name));
         }
     }
-    if (config->user_header) { /* what the client says of itself is not believed */
-        add(headers, config->user_header, r->user);
+    if (config->user_header) { /* never the client's own header */
+        config_add_header(headers, config->user_header, r->user);
     }
     if (config->forwarded) {
-        add_to(r, headers, "X-Forwarded-For", r->useragent_ip);
-        add_to(r, headers, "X-Forwarded-Host", host);
-        add_to(r, headers, "X-Forwarded-Server", r->server->server_hostname);
+        config_append_header(r, headers, "X-Forwarded-For", r->useragent_ip);
+        config_append_header(r, headers, "X-Forwarded-Host", host);
+        config_append_header(r, headers, "X-Forwarded-Server", r->server->server_hostname);
     }
     if (config->preserve_host) {
-        add(headers, "Host", host);
+        config_add_header(headers, "Host", host);
     }
     APR_ARRAY_PUSH(headers, const char *) = NULL;
     return (const char *const *)headers->elts;
 }
 
-/* What an expression says, or what follows the section's path; NULL: an error, which is logged. */
-static const char *proxy_path(ws_request *rq, const proxy_server *server)
+/* The value of the expression, or the path after the section's path. @return NULL: an error, which is logged */
+static const char *config_path(ws_request *rq, const proxy_server *server)
 {
     request_rec *r = ws_request_rec(rq);
     const char *base = ws_request_location(rq), *error = NULL, *path;
@@ -377,7 +379,7 @@ static const char *proxy_path(ws_request *rq, const proxy_server *server)
 const char *proxy_url(ws_request *rq, const proxy_server *server)
 {
     request_rec *r = ws_request_rec(rq);
-    const char *path = proxy_path(rq, server), *url;
+    const char *path = config_path(rq, server), *url;
     if (!path) {
         return NULL;
     }

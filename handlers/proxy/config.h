@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What stands behind ws_proxy.so on its line. */
+/** The keys of a `WebSocketHandler ws_proxy.so` line. */
 
 #ifndef WS_HANDLERS_PROXY_CONFIG_H
 #define WS_HANDLERS_PROXY_CONFIG_H
@@ -11,13 +11,13 @@
 
 #include "mod_websocket.h"
 
-/** A server that can be connected to. */
+/** A server of to=. */
 typedef struct {
-    const char *url;      /* as it is written; without the path where that is an expression */
+    const char *url;      /* of the configuration; without the path if that is an expression */
     const char *socket;   /* path of a unix socket, or NULL */
     ap_expr_info_t *path; /* an expression, or NULL */
     const char *shown;    /* without password, for the log */
-    apr_time_t failed;    /* of this process, atomic; 0: not lately */
+    apr_time_t failed;    /* when it last failed in this process, 0: never; atomic */
 } proxy_server;
 
 typedef struct {
@@ -25,8 +25,8 @@ typedef struct {
     apr_array_header_t *servers; /* proxy_server, in order of preference */
     apr_array_header_t *headers; /* const char *: names of request headers that are passed on */
     const char *origin;          /* NULL: the client's; "": none */
-    const char *user_header;     /* tells the server the user, or NULL */
-    int forwarded;               /* X-Forwarded-For and its like are added */
+    const char *user_header;     /* header with the name of the user, or NULL */
+    int forwarded;               /* add X-Forwarded-For, -Host and -Server */
     int preserve_host;
     int compression;      /* of compression= */
     int pass_compression; /* compressed messages pass without being decoded, if the server agrees */
@@ -36,11 +36,14 @@ typedef struct {
 
 const char *proxy_configure(apr_pool_t *pconf, const char *key, const char *value, void **data);
 
-/** Request headers for the server: name, value ..., NULL. From r->pool. */
+/** @return the request headers for the server: name, value ..., NULL. From r->pool. */
 const char *const *proxy_headers(ws_request *rq, const proxy_config *config);
 
-/** A server's URL: with what follows the section's path, if it ends in a slash, and with the client's query string if
- *  it has none of its own. NULL: the expression of its path cannot be evaluated, which is logged. */
+/**
+ * Make a server's URL. If it ends in a slash, the path after the section's path is appended; if it has no
+ * query string, the client's is added.
+ * @return NULL: the expression of its path cannot be evaluated, which is logged
+ */
 const char *proxy_url(ws_request *rq, const proxy_server *server);
 
 #endif

@@ -45,7 +45,7 @@ static int proxypass_is_ws(const char *url)
     return !strncasecmp(url, "ws://", 5) || !strncasecmp(url, "wss://", 6);
 }
 
-/* ProxyPass ... upgrade=: ANY or websocket; what is ws:// needs none. */
+/* ProxyPass ... upgrade=: ANY or websocket. A ws:// URL needs none. */
 static int proxypass_upgrades(const proxy_worker *worker, const char *url)
 {
     const char *upgrade = worker->s->upgrade;
@@ -65,7 +65,7 @@ static int proxypass_balancer_upgrades(request_rec *r, const char *url)
     return 0;
 }
 
-/* SetHandler "proxy:ws://...": mod_proxy's handler does the same when its turn comes. */
+/* SetHandler "proxy:ws://...": do what mod_proxy's handler would do later. */
 static void proxypass_by_handler(request_rec *r)
 {
     char *before = r->filename;
@@ -89,7 +89,7 @@ int proxypass_claims(ws_request *rq)
     char *url;
 
     proxypass_by_handler(r);
-    /* Where another proxy is to be asked (ProxyRemote), or the client has named the server, mod_proxy does it. */
+    /* mod_proxy serves requests for another proxy (ProxyRemote), and those that name the server themselves. */
     if (r->proxyreq != PROXYREQ_REVERSE || !r->filename || strncmp(r->filename, "proxy:", 6)
         || proxypass_conf(r)->proxies->nelts) {
         return 0;
@@ -103,7 +103,7 @@ int proxypass_claims(ws_request *rq)
            && proxypass_upgrades(worker, url);
 }
 
-/* ---- What the server is told ---- */
+/* ---- The request to the server ---- */
 
 static int proxypass_add_header(void *headers, const char *name, const char *value)
 {
@@ -112,7 +112,7 @@ static int proxypass_add_header(void *headers, const char *name, const char *val
     return 1;
 }
 
-/* Without those that belong to one connection, and those that the client's handshake writes itself. */
+/* Remove headers of one connection, and those that ws_request_connect() writes. */
 static int proxypass_clear(request_rec *r)
 {
     static const char *const names[] = {"Keep-Alive",
@@ -170,7 +170,7 @@ static void proxypass_set_via(request_rec *r, apr_table_t *headers)
     }
 }
 
-/* Works on r->headers_in, as mod_proxy's hook for it does. */
+/* Changes r->headers_in, because mod_proxy's hook proxy_fixups does. */
 static int proxypass_make_headers(request_rec *r, const char *host)
 {
     const proxy_dir_conf *dir = ap_get_module_config(r->per_dir_config, &proxy_module);
@@ -211,7 +211,7 @@ static int proxypass_headers(request_rec *r, ws_connect_options *options)
     return status;
 }
 
-/* ---- Which server ---- */
+/* ---- The choice of a server ---- */
 
 static apr_uint32_t proxypass_msec(apr_interval_time_t t)
 {

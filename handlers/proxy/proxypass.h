@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** to=proxypass: the server that mod_proxy would have connected to. mod_proxy need not be loaded. */
+/** to=proxypass: the server that mod_proxy would use. This file can be loaded without mod_proxy. */
 
 #ifndef WS_HANDLERS_PROXY_PROXYPASS_H
 #define WS_HANDLERS_PROXY_PROXYPASS_H
@@ -18,10 +18,10 @@ typedef struct {
     int attempts;
 } proxypass_target;
 
-/** @return NULL, or what is wrong: mod_proxy is not loaded */
+/** @return NULL, or an error text: mod_proxy is not loaded */
 const char *proxypass_available(void);
 
-/** Whether the request is mapped to a server that is spoken to by WebSocket. */
+/** Whether the request is mapped to a WebSocket server. */
 int proxypass_claims(ws_request *rq);
 
 /**

@@ -102,7 +102,16 @@ class Socket {
         } else if (length === 127) {
             length = Number((await this.bytes(8)).readBigUInt64BE());
         }
-        return {opcode: head[0] & 15, data: await this.bytes(length)};
+        return {opcode: head[0] & 15, last: head[0] >> 7, data: await this.bytes(length)};
+    }
+
+    // A message, or a control frame, in however many frames it comes.
+    async message() {
+        const first = await this.frame(), pieces = [first.data];
+        for (let got = first; !got.last; pieces.push(got.data)) {
+            got = await this.frame();
+        }
+        return {opcode: first.opcode, data: Buffer.concat(pieces)};
     }
 
     send(opcode, data) {
@@ -111,7 +120,7 @@ class Socket {
 
     async echo(data, opcode = typeof data === 'string' ? TEXT : BINARY) {
         this.send(opcode, data);
-        const got = await this.frame();
+        const got = await this.message();
         return got.opcode === opcode && Buffer.compare(got.data, Buffer.from(data)) === 0;
     }
 
@@ -326,6 +335,53 @@ const parts = {
         check(await ends('/relayed/a', accept) === 'status 200', 'with WebSocketRelay on, a stream is served');
         check(await ends('/index.html') === 'status 200', 'an ordinary request is answered');
         await leave(session);
+    },
+
+    // Through a proxy: each on a connection of its own, since all but one are sent to HTTP/1.1.
+    async proxied() {
+        const with_session = async test => {
+            const session = await connect();
+            await test((path, headers) => new Socket(session, path, headers));
+            await leave(session);
+        };
+        await with_session(async open => {
+            const c = open('/echo', {'sec-websocket-protocol': 'other, echo'});
+            const headers = await c.answer;
+            check(headers[':status'] === 200 && headers['sec-websocket-protocol'] === 'echo', "the server's subprotocol");
+            for (const size of [0, 1, 125, 126, 65535, 65536, 1000000]) {
+                check(await c.echo(Buffer.alloc(size, 'bytes of a size')), `${size} bytes are echoed`);
+            }
+            for (let i = 0; i < 500; i++) {
+                c.send(TEXT, `message ${i}`);
+            }
+            let right = 0;
+            for (let i = 0; i < 500; i++) {
+                right += (await c.frame()).data.toString() === `message ${i}`;
+            }
+            check(right === 500, '500 messages at once come back in order');
+            c.send(CLOSE, Buffer.concat([code(4321), Buffer.from('done')]));
+            check(await c.closes(4321, 'the client closes') === 'done', 'with its reason');
+        });
+        await with_session(async open => {
+            const c = open('/who?cookie&name=a%20b');
+            check(`${(await c.answer)['set-cookie']}` === 'a=1,b=2; HttpOnly', "the server's cookies");
+            c.send(TEXT, 'who');
+            const who = (await c.frame()).data.toString();
+            check(/args=\S*name=a%20b/.test(who), `the query string: ${who}`);
+            c.send(TEXT, 'close 4002 enough');
+            check(await c.closes(4002, 'the server closes') === 'enough', 'with its reason');
+        });
+        await with_session(async open => {
+            const c = open('/compressed', {'sec-websocket-extensions': 'permessage-deflate'});
+            check(/^permessage-deflate/.test((await c.answer)['sec-websocket-extensions']), 'compression is agreed on');
+            check(await c.echo('hello'), 'a message that is too short for it');
+            c.stream.close(http2.constants.NGHTTP2_CANCEL);
+            await c.closed;
+        });
+        await with_session(async open => {
+            const status = (await open('/who?refuse=409').answer)[':status'];
+            check(status === 409, `the server's refusal: ${status}`);
+        });
     },
 
     // One connection for as long as it is wanted: each line is sent, each frame is printed.

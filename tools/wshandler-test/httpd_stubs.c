@@ -57,6 +57,12 @@ LOG_FUNCTION(ap_log_rerror_, const request_rec *)
 LOG_FUNCTION(ap_log_cerror_, const conn_rec *)
 LOG_FUNCTION(ap_log_perror_, apr_pool_t *)
 
+apr_port_t ap_run_default_port(const request_rec *r)
+{
+    (void)r;
+    return DEFAULT_HTTP_PORT;
+}
+
 const char *ap_run_http_scheme(const request_rec *r)
 {
     return apr_table_get(r->subprocess_env, "HTTPS") ? "https" : "http";
