@@ -1,11 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** The counters as Prometheus text, as JSON, and in the page of mod_status. */
+
 #include "httpd/metrics.h"
 
 #include <http_protocol.h>
 #include <mod_status.h>
 #include <string.h>
 
+#include "mod_websocket.h"
 #include "httpd/counters.h"
 #include "httpd/shm.h"
 
@@ -31,6 +34,9 @@ void ws_metrics_prometheus(ws_strbuf *t)
     ws_counters_sum(&sum);
     ws_strbuf_printf(
         t,
+        "# HELP websocket_build_info Always 1; the label tells the version of the module\n"
+        "# TYPE websocket_build_info gauge\n"
+        "websocket_build_info{version=\"" WS_VERSION "\"} 1\n"
         "# HELP websocket_children Child processes that serve WebSockets, old and new\n"
         "# TYPE websocket_children gauge\n"
         "websocket_children %u\n",

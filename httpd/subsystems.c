@@ -178,7 +178,7 @@ static void reclaim(unsigned slot)
 
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    (void)pconf, (void)plog;
+    (void)plog;
     main_server = s;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK;
@@ -195,6 +195,8 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         }
     }
     ws_shm_start_reclaiming(reclaim);
+    ap_add_version_component(pconf, "mod_websocket/" WS_VERSION);
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "websocket: mod_websocket %s", WS_VERSION);
     return OK;
 }
 

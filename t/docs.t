@@ -247,8 +247,10 @@ sub counter_rows {
     } @order;
 }
 
+# The first two are not counters, but written by metrics.c.
 my @rows = section(slurp('docs/operating.md'), '### Counters') =~ /^(\| `websocket_.*)$/mg;
-is_deeply([@rows[1 .. $#rows]], [counter_rows()], 'the table of counters is that of the code');
+is_deeply([@rows[2 .. $#rows]], [counter_rows()], 'the table of counters is that of the code');
+
 cmp_ok(scalar @rows, '>', 12, 'which can be read');
 
 # ---- Listings ----

@@ -330,7 +330,7 @@ TOLD
     my $man = Httpd::read_file($page);
     $man =~ s/\\-/-/g;
     like($man, qr/\Q--$_\E\b/, "and has --$_") for $output =~ /--(\w+)/g;
-    is(system('bash', '-n', "$Httpd::TOP/tools/completion/wshandler-test"), 0, 'its completion is a script');
+    is(system('bash', '-n', "$Httpd::TOP/tools/completion/bash/wshandler-test"), 0, 'its completion is a script');
 }
 
 done_testing;

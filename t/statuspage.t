@@ -141,7 +141,7 @@ listed(12);
     for (split /\n/, $body) {
         if (/^# HELP (\w+) \S.*$/) { $help{ $metric = $1 }++ }
         elsif (/^# TYPE (\w+) (counter|gauge)$/) { $type{$1} = $2; push @bad, $_ if $1 ne $metric }
-        elsif (/^((\w+?)(_total)?(?:\{\w+="\w+"\})?) (\d+)$/) {
+        elsif (/^((\w+?)(_total)?(?:\{\w+="[\w.]+"\})?) (\d+)$/) {
             $value{$1} = $4;
             push @bad, $_ if $2 . ($3 // '') ne $metric || ($type{$metric} eq 'counter') != defined $3;
         }
@@ -150,6 +150,10 @@ listed(12);
     is_deeply(\@bad, [], 'each line is a sample of the metric above, counters end in _total');
     is_deeply([grep { $help{$_} != 1 } keys %help], [], 'each metric has one HELP');
     is($value{'websocket_connections{way="direct"}'}, 11, 'a gauge');
+    (my $version = Httpd::read_file('VERSION')) =~ s/\s+//;
+    is($value{qq(websocket_build_info{version="$version"})}, 1, 'the version');
+    like($head, qr{^Server: .*\bmod_websocket/\Q$version\E\b}m, 'which the header Server names, too');
+    $httpd->wait_log(qr/websocket: mod_websocket \Q$version\E$/m);
     is($value{'websocket_messages_total{direction="out"}'}, 78, 'a counter');
 }
 

@@ -387,7 +387,7 @@ my %option = map { $_ => 1 } $help =~ /(--[a-z][a-z-]+)/g;
 my $page = Httpd::read_file('docs/man/wsbench.1');
 is(join(' ', grep { $page !~ /^\.(?:BR?|TP) .*\Q$_\E\b/m } sort keys %option), '', 'the man page has each option');
 (undef, my $completed) = Program::run('bash', '-c',
-    "PATH=$Httpd::BUILD/bin:\$PATH; . tools/completion/wsbench; COMP_WORDS=(wsbench --conn) COMP_CWORD=1; _wsbench; "
+    "PATH=$Httpd::BUILD/bin:\$PATH; . tools/completion/bash/wsbench; COMP_WORDS=(wsbench --conn) COMP_CWORD=1; _wsbench; "
         . 'echo "${COMPREPLY[*]}"');
 is($completed, "--connect --connections\n", 'completion');
 

@@ -436,12 +436,12 @@ Program::tap('terminal', '/usr/bin/python3', 't/clients/terminal.py', $program, 
     my $page = "$Httpd::TOP/docs/man/wsclient.1";
     is(`man --warnings -E UTF-8 -l -Tutf8 -Z $page 2>&1 >/dev/null`, '', 'its man page is well formed');
     my $man        = Httpd::read_file($page) =~ s/\\-/-/gr;
-    my $completion = Httpd::read_file("$Httpd::TOP/tools/completion/wsclient");
+    my $completion = Httpd::read_file("$Httpd::TOP/tools/completion/bash/wsclient");
     for ($usage =~ /(--[\w-]+)/g) {
         like($man, qr/\Q$_\E\b/, "the man page has $_");
         like($completion, qr/\Q$_\E\b/, "and so has the completion");
     }
-    is(system('bash', '-n', "$Httpd::TOP/tools/completion/wsclient"), 0, 'its completion is a script');
+    is(system('bash', '-n', "$Httpd::TOP/tools/completion/bash/wsclient"), 0, 'its completion is a script');
 }
 
 done_testing;

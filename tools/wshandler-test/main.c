@@ -24,7 +24,8 @@ static const char usage[] =
     "  -v, --verbose           show the module's and the handler's log (-vv: every frame's event)\n"
     "  -n, --check             read the transcripts, and play nothing\n"
     "  -p, --patience=SECONDS  how long a message or a callback is waited for (10)\n"
-    "  -h, --help              this text\n"
+    "      --version           show the version of this program\n"
+    "  -h, --help              show this text\n"
     "\n"
     "A transcript:\n"
     "    connect ann /chat?name=ann       > and < alone, if there is only one client\n"
@@ -40,6 +41,7 @@ static const char usage[] =
 static const apr_getopt_option_t options[] = {{"verbose", 'v', 0, NULL},
                                               {"check", 'n', 0, NULL},
                                               {"patience", 'p', 1, NULL},
+                                              {"version", 'V', 0, NULL},
                                               {"help", 'h', 0, NULL},
                                               {0}};
 
@@ -80,6 +82,9 @@ static int handler_test_read_options(int argc, const char *const *argv, apr_pool
                 handler_test_give_up("--patience takes seconds, 0.001 to 3600");
             }
             break;
+        case 'V':
+            puts("wshandler-test " WS_VERSION);
+            exit(PASSED);
         default:
             fputs(usage, stdout);
             exit(PASSED);
