@@ -27,7 +27,7 @@ sub script {
     Httpd::write_file("$dir/$name", $text);
     chmod 0755, "$dir/$name";
 }
-script($_, Httpd::read_file("$Httpd::TOP/docs/examples/$_")) for qw(shout.pl shout.py chat.php);
+script($_, Httpd::read_file("$Httpd::TOP/docs/examples/$_")) for qw(chat.pl chat.py chat.php);
 
 # Does what the message says; writes down what it was asked.
 script('app.pl', <<"END");
@@ -92,10 +92,10 @@ Alias /php/ $dir/
     Require env WEBSOCKET
 </Location>
 <Location /perl>
-    WebSocketHandler ws_http.so to=/cgi/shout.pl
+    WebSocketHandler ws_http.so to=/cgi/chat.pl
 </Location>
 <Location /python>
-    WebSocketHandler ws_http.so to=/cgi/shout.py
+    WebSocketHandler ws_http.so to=/cgi/chat.py
 </Location>
 <Location /chat>
     WebSocketHandler ws_http.so to=/php/chat.php
@@ -285,16 +285,27 @@ SKIP: {
 
 # ---- The documents' examples ----
 
-{
-    my $chat = Httpd::read_file("$Httpd::TOP/docs/examples/chat.php");
-    cmp_ok(index(Httpd::read_file("$Httpd::TOP/docs/applications.md"), $chat), '>', 0, 'the page has the chat as it is run');
+for my $name (qw(chat.php chat.py chat.pl)) {
+    my $chat = Httpd::read_file("$Httpd::TOP/docs/examples/$name");
+    cmp_ok(index(Httpd::read_file("$Httpd::TOP/docs/applications.md"), $chat), '>', 0, "the page has $name as it is run");
+    cmp_ok(scalar(() = $chat =~ /\n/g), '<=', 30, "$name has at most 30 lines");
 }
 for my $name (qw(perl python)) {
-    my $c = Client->new($httpd, "/$name");
-    is(asks($c, 'hello'), 'HELLO', "$name answers");
-    is(asks($c, 'bye'), 'BYE', "$name again");
-    my (undef, $payload) = $c->frame;
-    is($payload, pack('n', 1000) . '1 messages before', "$name closes");
+    my $one = Client->new($httpd, "/$name");
+    like(($one->frame)[1], qr/^guest-\w{4} has come$/, "$name: the first one comes");
+    my $two = Client->new($httpd, "/$name", headers => ['Authorization: x']);
+    like(($_->frame)[1], qr/^guest-\w{4} has come$/, "$name: both learn of the second") for $one, $two;
+    $one->text("\xc3\xa9 $_") for 1 .. 3;
+    $one->binary('left out');
+    for my $c ($one, $two) {
+        like(join(' ', map { ($c->frame)[1] } 1 .. 3), qr/^(guest-\w{4}): \xc3\xa9 1 \1: \xc3\xa9 2 \1: \xc3\xa9 3$/, "$name: messages in order");
+    }
+    $one->close(1000, '');
+    like(($two->frame)[1], qr/has gone$/, "$name: the end is told");
+    is(($httpd->get('/cgi/chat.' . ($name eq 'perl' ? 'pl' : 'py')))[0], 403, "$name: a request of anyone's is refused");
+    $two->close(1000, '');
+    $two->frame;
+    Httpd::wait_for(sub { !$httpd->status_value('BusyWorkers') || $httpd->status_value('BusyWorkers') == 1 }, 'the end of both');
 }
 
 SKIP: {

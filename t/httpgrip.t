@@ -7,18 +7,18 @@ use strict;
 use warnings;
 use lib 't/lib';
 use Test::More;
-use IO::Socket::INET;
 use MIME::Base64 qw(decode_base64url);
 use Httpd;
 use Client qw(TEXT BINARY CLOSE);
 use Program;
+use Upstream;
 
 plan skip_all => 'made without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
 
 my $dir = Httpd::folder();
 chmod 0777, $dir;
-my $raw = IO::Socket::INET->new(Listen => 64, LocalAddr => '127.0.0.1') or die "listen: $@";
-my ($url, $port) = ('http://localhost/app', $raw->sockport);
+my $raw = Upstream->new;
+my ($url, $port) = ('http://localhost/app', $raw->port);
 my $httpd = Httpd->start(conf => <<"END");
 WebSocketOrigin any
 <Location /lib>
@@ -122,23 +122,10 @@ SKIP: {
 
 # ---- Bytes ----
 
-# The next request, and its answer.
-sub next_request {
-    Httpd::ready($raw, 0, $Httpd::DEADLINE) or Httpd::give_up('no request');
-    my $s = $raw->accept;
-    my $in = '';
-    while ($in !~ /\r\n\r\n/ || length($in) < $+[0] + ($in =~ /^Content-Length: (\d+)/mi ? $1 : 0)) {
-        sysread $s, $in, 65536, length $in or last;
-        $in =~ /\r\n\r\n/;
-    }
-    my ($head, $body) = split /\r\n\r\n/, $in, 2;
-    return ($s, $head, $body);
-}
+sub next_request { return $raw->next_request }
 sub answer {
     my ($s, $body, $headers, $status) = @_;
-    $s->print('HTTP/1.1 ', $status // '200 OK', "\r\nConnection: close\r\nContent-Type: application/websocket-events\r\n",
-        $headers // '', 'Content-Length: ', length $body, "\r\n\r\n", $body);
-    close $s;
+    Upstream::answer($s, $body, "Content-Type: application/websocket-events\r\n" . ($headers // ''), $status);
 }
 sub opened {
     my ($headers, $body, %o) = @_;

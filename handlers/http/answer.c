@@ -43,8 +43,9 @@ static size_t answer_body(char *data, size_t size, size_t n, void *arg)
 static size_t answer_head(char *data, size_t size, size_t n, void *arg)
 {
     answer *a = arg;
-    (void)data, (void)size;
+    (void)size;
     a->head += n;
+    a->head_ended = n && (*data == '\r' || *data == '\n');
     if (a->head > HEAD_MAX) {
         answer_fail(a, ANSWER_BAD, "the headers have more than 64 KiB");
         return 0;
@@ -204,11 +205,16 @@ int answer_read(answer *a, CURL *easy, CURLcode code)
 {
     const char *type = answer_header(easy, "Content-Type", 0);
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &a->status);
+    curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &a->asked);
     if (a->kind == ANSWER_BAD) { /* said by our own functions */
         return 0;
     }
     if (code != CURLE_OK) {
         answer_fail(a, ANSWER_DOWN, curl_easy_strerror(code));
+        return 0;
+    }
+    if (!a->head_ended) { /* libcurl takes them for all that there are */
+        answer_fail(a, ANSWER_DOWN, "its headers are cut off");
         return 0;
     }
     answer_type(a, type ? type : "text/plain");

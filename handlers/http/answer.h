@@ -22,10 +22,12 @@ typedef enum {
 typedef struct {
     answer_kind kind;
     long status;           /* 0: none */
+    long asked;            /* bytes of the request that were sent */
     char error[160];       /* why it is not good */
     char *body;            /* NUL-terminated beyond its length */
     size_t len, size, max; /* bytes; max: a longer one is refused */
     size_t head;           /* of all header lines, bytes */
+    int head_ended;        /* with an empty line */
     ws_type type;
     int html;  /* the body is HTML */
     int lines; /* each line of the body is a message */

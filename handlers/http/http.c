@@ -23,6 +23,7 @@
 #include <http_core.h>
 #include <http_log.h>
 #include <http_main.h>
+#include <http_protocol.h>
 
 #include "courier.h"
 #include "describe.h"
@@ -245,13 +246,13 @@ static void on_pong(ws_conn *c, const char *data, apr_size_t len)
 
 static void http_closed(job *j)
 {
-    if (j->answer.kind != ANSWER_GOOD) {
+    if (j->answer.kind == ANSWER_DOWN || j->answer.kind == ANSWER_BAD) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
                      "websocket: http: the application was not told of a connection's end: id %s, "
                      "%s: %s",
                      j->session->id, j->session->url, j->answer.error);
     }
-    else {
+    else if (j->answer.kind == ANSWER_GOOD) {
         http_obey(NULL, j->session, &j->answer);
     }
     job_free(j);
@@ -361,6 +362,10 @@ static int http_refuse(request_rec *r, const answer *a)
         const char *text = a->html ? a->body : ap_escape_html(r->pool, a->body);
         ap_custom_response(r, status, apr_pstrcat(r->pool, "\"", text, NULL));
     }
+    if (atoi(ap_get_status_line(status))
+        != status) { /* httpd has no text for it, and would send 500 */
+        r->status_line = apr_psprintf(r->pool, "%d Refused", status);
+    }
     return status;
 }
 
@@ -386,8 +391,8 @@ static int http_open(ws_request *rq, client *k)
     if (k->opening.kind == ANSWER_GOOD) {
         return http_accept(rq, &k->opening);
     }
-    /* Whether it has seen the event is open only where there was no answer. */
-    k->over = k->opening.status != 0;
+    /* Whether it has seen the event is open only where it was asked and has not answered. */
+    k->over = k->opening.status || !k->opening.asked;
     return http_refuse(r, &k->opening);
 }
 

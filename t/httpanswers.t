@@ -1,0 +1,238 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Applications at URLs, over TCP, TLS and unix sockets: what they are told of the client; their bad answers, with the
+# close code, the line in the log, and nothing left behind; the close event's retries; the circuit breaker; the queue.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Client qw(TEXT CLOSE);
+use Upstream;
+
+plan skip_all => 'made without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
+
+my $dir = Httpd::folder();
+chmod 0777, $dir;
+my $certificates = Httpd::certificates();
+my $app  = Upstream->new;
+my $tls  = Upstream->new(tls => $certificates);
+my $unix = Upstream->new(unix => "$dir/app.sock");
+my ($port, $tls_port, $gone) = ($app->port, $tls->port, Httpd::free_port());
+my ($short, $patient) = (Patience::stretch('2s'), Patience::stretch('30s'));
+my $httpd = Httpd->start(
+    files => { passwords => 'alice:' . crypt('secret', 'ab') . "\n" },
+    conf  => <<"END");
+WebSocketOrigin any
+<Location /app>
+    WebSocketHandler ws_http.so to=http://127.0.0.1:$port/app?x=y longest=64K timeout=$patient
+</Location>
+<Location /short>
+    WebSocketHandler ws_http.so to=http://127.0.0.1:$port/short timeout=$short
+</Location>
+<Location /user>
+    WebSocketHandler ws_http.so to=http://127.0.0.1:$port/user
+    AuthType Basic
+    AuthName users
+    AuthUserFile passwords
+    Require valid-user
+</Location>
+<Location /unix>
+    WebSocketHandler ws_http.so to=unix:$dir/app.sock|http://example.org/path
+</Location>
+<Location /tls>
+    WebSocketHandler ws_http.so to=https://localhost:$tls_port/tls ca=$certificates/ca.crt
+</Location>
+<Location /untrusted>
+    WebSocketHandler ws_http.so to=https://localhost:$tls_port/untrusted
+</Location>
+<Location /down>
+    WebSocketHandler ws_http.so to=http://127.0.0.1:$gone/ retry=500ms
+</Location>
+<Location /narrow>
+    WebSocketHandler ws_http.so to=http://127.0.0.1:$port/narrow concurrency=1 queue=1
+</Location>
+END
+
+# A connection of this upstream's, and the head of its first request.
+sub opened {
+    my ($path, $upstream, %o) = @_;
+    my $c = Client->new($httpd, $path, expect => 0, %o);
+    my ($s, $head) = ($upstream // $app)->next_request;
+    Upstream::answer($s, '');
+    $c->read_answer;
+    return ($c, $head);
+}
+
+# Ends it, and answers the close event.
+sub leave {
+    my ($c, $upstream) = @_;
+    $c->close(1000, '');
+    my ($s, undef, $body) = ($upstream // $app)->next_request;
+    Upstream::answer($s, '');
+    return $body;
+}
+
+# ---- URLs ----
+
+{
+    my ($c, $head) = opened('/app?a=b', undef, from => '127.0.0.9', headers => ['X-Forwarded-For: 192.0.2.1', 'X-Remote-User: root',
+        'X_Remote_User: root', 'WebSocket-State: x']);
+    like($head, qr{^POST /app\?x=y&a=b HTTP/1\.1\r\nHost: 127\.0\.0\.1:$port\r\n}, 'a URL over TCP');
+    like($head, qr/^X-Forwarded-For: 192\.0\.2\.1, 127\.0\.0\.9\r?$/m, 'with the address');
+    unlike($head, qr/root|WebSocket/i, 'nothing that a client has made up');
+    is($c->status, 101, 'it accepts');
+    like(leave($c), qr/^event=close&id=\w{32}&code=1000&reason=&state=$/, 'the close event');
+    ($c, $head) = opened('/user', undef, headers => ['Authorization: Basic YWxpY2U6c2VjcmV0']);
+    like($head, qr/^X-Remote-User: alice\r?$/m, 'the user');
+    leave($c);
+    ($c, $head) = opened('/unix', $unix);
+    like($head, qr{^POST /path HTTP/1\.1\r\nHost: example\.org\r\n}, 'a unix socket');
+    leave($c, $unix);
+    ($c, $head) = opened('/tls', $tls);
+    like($head, qr{^POST /tls HTTP/1\.1\r\n}, 'a URL over TLS');
+    leave($c, $tls);
+    $c = Client->new($httpd, '/untrusted', expect => 0);
+    ok(!$tls->next_request, 'no request to a server whose certificate is not verified');
+    $c->read_answer;
+    is($c->status, 502, 'refused with 502');
+    ok($httpd->wait_log(qr/application's answer to the handshake: [^\n]*certificate/i), 'the log says why');
+}
+
+# ---- Bad answers ----
+
+my $descriptors = sub { Httpd::descriptors($_[0], qr/^socket:/) };
+my $before;
+for my $round (1 .. 2) {
+    for (
+        ['closes without a word', '', 1013],
+        ['nonsense', "hello\r\n\r\n", 1013],
+        ['half a header', "HTTP/1.1 200 OK\r\nContent-Ty", 1013],
+        ['half a body', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nabc", 1013],
+        ['half a chunk', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", 1013],
+        ['a chunk of nonsense', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab", 1013],
+        ['500', "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", 1011],
+        ['404', "HTTP/1.1 404 Oh\r\nContent-Length: 0\r\n\r\n", 1008],
+        ['503', "HTTP/1.1 503 Oh\r\nContent-Length: 0\r\n\r\n", 1013],
+        ['a redirect', "HTTP/1.1 302 There\r\nLocation: http://127.0.0.1:$port/\r\nContent-Length: 0\r\n\r\n", 1011],
+        ['a wrong type', "HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 1\r\n\r\nx", 1011],
+        ['no UTF-8', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\n\xff", 1011],
+        ['a body that is announced too long', "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" . 'x' x 70000, 1011],
+        ['too many headers', "HTTP/1.1 200 OK\r\n" . "X-Long: " . ('x' x 1000) . "\r\n", 1011, 'again'],
+        ['an endless body', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" . 'x' x 1000, 1011, 'again'],
+        ['an endless line', 'HTTP/1.1 200 OK', 1013, 'again'],
+        ['slow headers', "HTTP/1.1 200 OK\r\nX-A:", 1013, 'wait'],
+        ['a slow body', "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", 1013, 'wait'])
+    {
+        my ($name, $bytes, $code, $how) = @$_;
+        my ($c) = opened($how && $how eq 'wait' ? '/short' : '/app');
+        my $logged = length $httpd->error_log;
+        $c->text('x');
+        my ($s) = $app->next_request;
+        local $SIG{PIPE} = 'IGNORE';
+        syswrite $s, $bytes;
+        if ($how && $how eq 'again') {
+            $s->blocking(1);
+            my ($more) = $bytes =~ /(X-Long.*)/s;
+            1 while defined syswrite $s, $more // 'x' x 4096;
+        }
+        close $s if !$how;
+        my ($opcode, $payload) = $c->frame;
+        is($opcode == CLOSE ? unpack('n', $payload) : "opcode $opcode", $code, "$name: closed with $code") if $round == 1 || $opcode != CLOSE;
+        Httpd::wait_for(sub { substr($httpd->error_log, $logged) =~ /http: the application's answer to a message: \S/ }, "the log of: $name");
+        leave($c);
+    }
+    Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') == 1 }, 'rest');
+    $before = $httpd->each_child($descriptors) if $round == 1;
+}
+$httpd->none_grows($before, $descriptors, 'no socket is left behind by bad answers');
+
+{
+    my $c = Client->new($httpd, '/app', expect => 0);
+    Upstream::answer(($app->next_request)[0], 'short and stout', undef, '418 Teapot');
+    $c->read_answer;
+    is($c->status, 418, 'the open event refuses with a status that httpd has no text for');
+    $c = Client->new($httpd, '/app', expect => 0);
+    my ($s) = $app->next_request;
+    close $s;
+    ($s, undef, my $body) = $app->next_request;
+    like($body, qr/event=close.*code=1006/, 'an open event without an answer may have been seen: a close event follows');
+    Upstream::answer($s, '');
+    $c->read_answer;
+    is($c->status, 502, 'and the handshake is refused with 502');
+}
+
+# ---- The close event is told again ----
+
+{
+    my ($c) = opened('/app');
+    $c->close(4001, 'bye');
+    for my $try (1 .. 4) {
+        my ($s, undef, $body) = $app->next_request;
+        like($body, qr/event=close.*code=4001&reason=bye/, "close event, request $try");
+        $try == 1 ? close $s : Upstream::answer($s, '', undef, $try < 4 ? '500 Oh' : '200 OK');
+    }
+    ($c) = opened('/app');
+    $c->drop;
+    Upstream::answer(($app->next_request)[0], '', undef, '404 Gone');
+    ok($httpd->error_log !~ /not told of a connection's end/, 'an answer of 400 to 499 is one');
+    ($c) = opened('/app');
+    $c->drop;
+    close((($app->next_request)[0])) for 1 .. 4;
+    ok($httpd->wait_log(qr/not told of a connection's end: id \w{32}/), 'after three retries the log has it');
+}
+
+# ---- The circuit breaker ----
+
+SKIP: {
+    skip 'each connection may be in another child', 3 if $Httpd::MPM eq 'prefork';
+    my ($status, $refused);
+    Httpd::wait_for(sub { ($status, $refused) = Client->refused($httpd, '/down'); $status == 503 }, 'the circuit breaker', sub {$status});
+    is($refused->header('Retry-After'), 1, 'handshakes are refused with 503 while the application is down');
+    my $up = Upstream->new(port => $gone);
+    my $c;
+    Httpd::wait_for(
+        sub {
+            $c = Client->new($httpd, '/down', expect => 0);
+            until (Httpd::ready($c->socket, 0, 0.05)) {
+                Upstream::answer(($up->next_request)[0], '') if Httpd::ready($up->{listener}, 0, 0.05);
+            }
+            $c->read_answer;
+            return $c->status == 101;
+        },
+        'the application to be asked again');
+    pass('and are let in when it is back');
+    $c->close(1000, '');
+    my ($s, undef, $body);
+    do { ($s, undef, $body) = $up->next_request; Upstream::answer($s, '') } until $body =~ /code=1000/;
+    pass('its events arrive');
+}
+
+# ---- The queue ----
+
+SKIP: {
+    skip 'each connection may be in another child', 3 if $Httpd::MPM eq 'prefork';
+    my ($one, $two, $three) = map { (opened('/narrow'))[0] } 1 .. 3;
+    $one->text('one');
+    my ($held) = $app->next_request;
+    $two->text('two');
+    $two->send(9, 'read?');
+    is(($two->frame)[0], 10, 'a second connection waits');
+    $three->text('three');
+    is(unpack('n', ($three->frame)[1]), 1013, 'a third one is closed with 1013');
+    ok($httpd->wait_log(qr/as many connections wait for the application as queue= allows/), 'with a line in the log');
+    $three->close(1013, '');
+    Upstream::answer($held, 'first');
+    is(($one->frame)[1], 'first', 'the first one is answered');
+    my %answered;
+    for (1 .. 3) {
+        my ($s, undef, $body) = $app->next_request;
+        $answered{ $body =~ /event=(\w+)/ ? $1 : '' }++;
+        Upstream::answer($s, '');
+    }
+    is_deeply(\%answered, { message => 2, close => 1 }, 'and then the others are asked for');
+    leave($_) for $one, $two;
+}
+
+done_testing();
