@@ -126,12 +126,34 @@ sub bridge {
     return ($client, accepted($listener));
 }
 
+# TCP_USER_TIMEOUT of httpd's socket of that local port, milliseconds; 438 is pidfd_getfd(2).
+sub user_timeout {
+    my ($port) = @_;
+    return `python3 -c '
+import ctypes, os, socket, sys
+libc = ctypes.CDLL(None)
+for pid in map(int, sys.argv[2:]):
+    process = os.pidfd_open(pid)
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        copy = libc.syscall(438, process, int(fd), 0)
+        if copy < 0:
+            continue
+        try:
+            s = socket.socket(fileno=copy)
+            if s.family == socket.AF_INET and s.getsockname()[1] == int(sys.argv[1]):
+                print(s.getsockopt(socket.IPPROTO_TCP, 18), end="")
+        except OSError:
+            pass
+' $port @{[$httpd->children]}`;
+}
+
 # ---- Where to ----
 
 {
     my ($c, $s) = bridge('/fixed');
     is($c->header('Sec-WebSocket-Protocol'), undef, 'without a subprotocol');
     print $s "RFB 003.008\n";
+    is(user_timeout($s->peerport), 120_000, 'a service that acknowledges nothing for two minutes is given up (TCP_USER_TIMEOUT)');
     is_deeply([$c->message], [BINARY, "RFB 003.008\n"], 'the service speaks first: bytes are binary messages');
     $c->binary("RFB 003.008\n");
     is(read_exactly($s, 12), "RFB 003.008\n", 'and messages are bytes');

@@ -9,6 +9,7 @@ use Test::More;
 use Digest::SHA qw(sha1_base64);
 use File::Temp qw(tempdir);
 use IO::Socket::INET;
+use POSIX ();
 use Httpd;
 use Program;
 
@@ -417,6 +418,42 @@ for (['--ping=0.05', "$ws/echo"]) {
 # ---- A terminal ----
 
 Program::tap('terminal', '/usr/bin/python3', 't/clients/terminal.py', $program, "$ws/echo", "$ws/escapes", "$dir/state");
+
+# ---- The end of TLS (RFC 8446, 6.1) ----
+
+# A server that says how each connection ended: whether close_notify came before the end of the stream.
+{
+    require IO::Socket::SSL;
+    my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die "listen: $!";
+    pipe my $told, my $tells or die "pipe: $!";
+    my $pid = fork // die "fork: $!";
+    if (!$pid) {
+        for my $answers (1, 0) {
+            my $c = $listener->accept or last;
+            IO::Socket::SSL->start_SSL($c, SSL_server => 1, SSL_cert_file => "$certs/server.crt", SSL_key_file => "$certs/server.key") or last;
+            my $in = '';
+            1 while $in !~ /\r\n\r\n/ && sysread $c, $in, 4096, length $in;
+            my ($key) = $in =~ /^Sec-WebSocket-Key: (\S+)/mi;
+            my $accept = sha1_base64($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11') . '=';
+            syswrite $c, "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: $accept\r\n\r\n";
+            $in = '';
+            # Its Close is the first frame whose opcode is 8; or it is sent what no server may send.
+            syswrite $c, "\x83\x00" if !$answers;
+            1 while $in !~ /\A\x88/ && sysread $c, $in, 4096, length $in;
+            syswrite $c, "\x88\x02\x03\xe8" if $answers;
+            1 while sysread $c, $in, 4096;
+            syswrite $tells, (Net::SSLeay::get_shutdown($c->_get_ssl_object) & 2 ? 'notified' : 'cut off') . "\n";
+            close $c;
+        }
+        POSIX::_exit(0);
+    }
+    close $tells;
+    for my $how ('behind a closing handshake', 'behind an error of the server') {
+        talk('', "--cacert=$certs/ca.crt", 'wss://localhost:' . $listener->sockport . '/');
+        is(scalar <$told>, "notified\n", "close_notify is sent $how");
+    }
+    waitpid $pid, 0;
+}
 
 # ---- The program itself ----
 
