@@ -279,6 +279,15 @@ static apr_int64_t *field(cmd_parms *cmd, void *config)
     return (apr_int64_t *)((char *)config + (apr_size_t)(apr_uintptr_t)cmd->info);
 }
 
+/* httpd's own flags ignore what stands behind the first word. */
+static const char *set_flag(cmd_parms *cmd, void *config, const char *arg)
+{
+    if (strcasecmp(arg, "on") && strcasecmp(arg, "off")) {
+        return apr_psprintf(cmd->pool, "%s must be On or Off", cmd->cmd->name);
+    }
+    return ap_set_flag_slot(cmd, config, !strcasecmp(arg, "on"));
+}
+
 static const char *set_size(cmd_parms *cmd, void *config, const char *arg)
 {
     return ws_refused(cmd, arg, ws_parse_size(cmd->pool, arg, 1, WS_SIZE_MAX, field(cmd, config)),
@@ -571,10 +580,10 @@ const command_rec ws_directives[] = {
     WS_ACCESS_REQUIRE,
     WS_ACCESS_MERGING,
     WS_ACCESS_SET_HANDLER,
-    AP_INIT_FLAG("WebSocketStatusClose", ap_set_flag_slot, FIELD(status_close), WHERE,
-                 "whether the status page can close connections"),
-    AP_INIT_FLAG("WebSocketControlOpen", ap_set_flag_slot, FIELD(control_open), WHERE,
-                 "whether the control API may be open to everyone"),
+    AP_INIT_TAKE1("WebSocketStatusClose", set_flag, FIELD(status_close), WHERE,
+                  "whether the status page can close connections"),
+    AP_INIT_TAKE1("WebSocketControlOpen", set_flag, FIELD(control_open), WHERE,
+                  "whether the control API may be open to everyone"),
     AP_INIT_TAKE_ARGV("WebSocketHandler", set_handler, NULL, WHERE,
                       "a handler's file or name, then [protocol=a,b] [key=value ...]; or off"),
     AP_INIT_TAKE1("WebSocketHandlerDirectory", set_directory, NULL, WHERE,
@@ -610,8 +619,8 @@ const command_rec ws_directives[] = {
                       "same, any, or the origins whose pages may connect"),
     AP_INIT_TAKE_ARGV("WebSocketVersions", set_versions, NULL, WHERE,
                       "the protocol versions that are spoken, of 13, 8, 7, 76 and 75"),
-    AP_INIT_FLAG(
-        "WebSocketRelay", ap_set_flag_slot, FIELD(relay), WHERE,
+    AP_INIT_TAKE1(
+        "WebSocketRelay", set_flag, FIELD(relay), WHERE,
         "on: pass connections through httpd's filters, each with a thread of httpd's; or off: "
         "only where they cannot be taken over"),
     AP_INIT_TAKE1("WebSocketFragmentSize", set_fragment, FIELD(fragment), WHERE,

@@ -137,6 +137,7 @@ refuses('WebSocketBackend', qr/^WebSocketBackend takes one argument/);
 takes("WebSocketBackend $_", "taken: WebSocketBackend $_") for qw(epoll Epoll);
 
 refuses('WebSocketRelay maybe', qr/^WebSocketRelay must be On or Off/);
+refuses("$_ on off", qr/^$_ takes one argument/) for qw(WebSocketRelay WebSocketStatusClose WebSocketControlOpen);
 takes("WebSocketRelay $_", "taken: WebSocketRelay $_") for qw(on off);
 takes("WebSocketStatusClose $_", "taken: WebSocketStatusClose $_") for qw(on off);
 refuses('WebSocketStatusClose maybe', qr/^WebSocketStatusClose must be On or Off/);
@@ -253,6 +254,7 @@ my %lines = (
     WebSocketVersions       => '13',
     WebSocketRelay          => 'off',
     WebSocketStatusClose    => 'on',
+    WebSocketControlOpen    => 'off',
     WebSocketFragmentSize   => 'off',
     WebSocketLog            => 'logs/x json',
     WebSocketSubscribe      => 'all',
