@@ -237,4 +237,29 @@ $everybody->echoes('1', 'somebody else is served');
 }
 $everybody->echoes('3', 'somebody else is served');
 
+# ---- One that reads slowly, and without a pause ----
+
+# All that is sent to it, and each Ping behind it, lies in the kernel for many times what WebSocketPing waits.
+{
+    my $grace = Patience::stretch('500ms') =~ s/ms//r / 1000;
+    my $slow  = Httpd->start(conf => <<"END");
+WebSocketPing @{[1000 * $grace]}ms @{[1000 * $grace]}ms
+WebSocketCloseTimeout @{[1000 * $grace]}ms
+WebSocketHandler ws_echo.so
+END
+    my $c = Client->new($slow, '/', rcvbuf => 8192);
+    my $n = 200_000;
+    $c->binary('s' x $n);
+    my ($got, $closed) = ('', 0);
+    while (substr($got, -4) ne "\x88\x02\x03\xe8") {
+        select undef, undef, undef, $grace / 10;
+        $c->close(1000) if length $got > $n / 2 && !$closed++;
+        my $more = $c->socket->sysread($got, $n / 100, length $got);
+        last if defined $more && !$more || !defined $more && !$!{EAGAIN};
+    }
+    # The message without its head, and what has come before or behind it: Pings, and Close.
+    is($got =~ tr/s//, $n, "a client that takes ten times as long as WebSocketPing waits gets all");
+    is(substr($got, -4), "\x88\x02\x03\xe8", 'and then Close');
+}
+
 done_testing;
