@@ -49,7 +49,8 @@ static apr_uint32_t taken(const ws_conn *c, int *waiting)
         return (apr_uint32_t)c->tally.wire_out; /* a relay's socket: it holds little */
     }
     *waiting |= info.tcpi_unacked || info.tcpi_notsent_bytes;
-    return (apr_uint32_t)info.tcpi_bytes_acked;
+    /* The window opens again when the peer's program reads what its kernel had acknowledged before. */
+    return 2 * (apr_uint32_t)info.tcpi_bytes_acked + info.tcpi_snd_wnd;
 }
 
 /* @return whether the peer has taken something since this was last called */
@@ -89,8 +90,7 @@ static apr_uint32_t more_time(ws_conn *c, apr_uint32_t time)
         return 0;
     }
     if (!waiting) {
-        /* The question has just arrived, behind what took this long; as much may lie before the peer. */
-        c->behind = 0;
+        /* The question has arrived, behind what took this long; as much may lie before the peer's program. */
         time = time > asked_for(c) ? time : asked_for(c);
     }
     return time;
