@@ -6,11 +6,10 @@
 
 #include <stdlib.h>
 
+#include "channels/listing.h"
 #include "channels/presence.h"
 
 #define QUEUE_DEFAULT (8 * 1024 * 1024)
-
-extern const ws_channels_hooks ws_channels_for_engine;
 
 ws_channels *ws_channels_create(const ws_channels_options *options, apr_pool_t *pool)
 {
@@ -22,7 +21,7 @@ ws_channels *ws_channels_create(const ws_channels_options *options, apr_pool_t *
         h->options.queue = QUEUE_DEFAULT;
     }
     if (apr_thread_mutex_create(&h->lock, APR_THREAD_MUTEX_DEFAULT, pool) != APR_SUCCESS
-        || ws_presence_init(h, pool) < 0) {
+        || ws_presence_init(h, pool) < 0 || ws_listing_init(h, pool) < 0) {
         return NULL;
     }
     ws_engine_channels(options->engine, &ws_channels_for_engine);
@@ -35,10 +34,15 @@ void ws_channels_stop(ws_channels *h)
     __atomic_store_n(&h->stopped, 1, __ATOMIC_RELEASE);
 }
 
+void ws_channels_finish(ws_channels *h)
+{
+    ws_listeners_end(h);
+    ws_presence_end(h);
+}
+
 void ws_channels_destroy(ws_channels *h)
 {
     ws_channels_set_current(NULL);
-    ws_presence_end(h);
     free(h->table);
 }
 

@@ -26,6 +26,7 @@ typedef struct ws_channels_options {
     ws_history *history; /**< or NULL */
     ws_once *once;       /**< or NULL: ids are not remembered, and what has one is not published */
     unsigned channels;   /**< greatest number in this process, 0: any */
+    int wildcards;       /**< clients can be allowed wildcards: messages go to those, too */
     apr_size_t queue;    /**< bytes of messages that may wait for a loop; 0: 8 MiB */
     /** As ws_may(); NULL: no directives. On any thread on which the connection's callbacks run. */
     int (*may)(ws_conn *c, ws_action action, const char *channel);
@@ -45,7 +46,11 @@ WS_API ws_channels *ws_channels_current(void);
  *  still run. */
 void ws_channels_stop(ws_channels *h);
 
-/** After ws_engine_stop() and the history's end: nothing is called any more. */
+/** After ws_engine_stop() and the history's end: end listeners, and answer what waits. Functions of handlers are
+ *  called for the last time. */
+void ws_channels_finish(ws_channels *h);
+
+/** After ws_channels_finish(). */
 void ws_channels_destroy(ws_channels *h);
 
 /** The options, as they were given.  [any thread] */
@@ -54,6 +59,10 @@ WS_API const ws_channels_options *ws_channels_options_of(const ws_channels *h);
 /** As ws_publish(), of a message that can be withdrawn: the caller keeps its reference. Its server is set.
  *  [any thread] */
 WS_API ws_status ws_publish_message(ws_message *m, ws_published_fn fn, void *arg);
+
+/** Make a message, after checking all of it. @param m  set to one reference  @return as ws_publish_with() */
+WS_API ws_status ws_message_create(const char *channel, ws_type type, const char *data,
+                                   apr_size_t len, const ws_publication *how, ws_message **m);
 
 /** Give a message an id, of 1 to WS_ONCE_MAX bytes. @return 0 if it is none */
 WS_API int ws_message_identify(ws_message *m, const char *id);

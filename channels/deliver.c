@@ -12,6 +12,7 @@
 
 struct ws_forms {
     ws_frames *built[WS_FORMS_MAX + 1];
+    apr_uint64_t key; /* of the message's frames */
 };
 
 static void deliver_forms_free(struct ws_forms *forms)
@@ -38,6 +39,7 @@ int ws_event_form(const ws_event *event, int form, ws_type type, const char *dat
     if (event->forms->built[form]) {
         ws_frames_unref(event->forms->built[form]);
     }
+    f->key = event->forms->key;
     event->forms->built[form] = f;
     return form;
 }
@@ -55,7 +57,14 @@ static ws_event deliver_event_of(ws_event_kind kind, const ws_channel *ch, const
     else if (sub) {
         e.position = sub->at;
     }
-    if (m && kind != WS_EVENT_MESSAGE) {
+    if (m && kind == WS_EVENT_MESSAGE) {
+        e.event = m->fields.event;
+        e.key = m->fields.key;
+        e.wildcard = m->fields.source ? ch->name : NULL;
+        e.channel = m->fields.source ? m->fields.source : ch->name;
+        forms->key = m->frames->key;
+    }
+    else if (m) {
         e.server = m->server;
         e.id = m->except;
         e.user = m->user;
@@ -85,7 +94,7 @@ typedef struct late_call {
 static void deliver_call_late(ws_conn *c, void *arg)
 {
     late_call *l = arg;
-    struct ws_forms forms = {{NULL}};
+    struct ws_forms forms = {.key = l->m ? l->m->frames->key : 0};
     l->event.forms = &forms;
     if (c && ws_conn_state(c) == WS_OPEN) {
         int form = c->location->handler->on_channel(c, &l->event);
@@ -126,17 +135,18 @@ static void deliver_call_later(ws_channels *h, const ws_sub *sub, const ws_event
 static int deliver_concerns(const ws_channels *h, const ws_sub *sub, ws_event_kind kind,
                             const ws_message *m)
 {
-    if (ws_state_of(sub->c) != WS_OPEN) {
+    if (sub->c && ws_state_of(sub->c) != WS_OPEN) {
         return 0;
     }
     switch (kind) {
     case WS_EVENT_MESSAGE:
-        return (m->except != sub->c->id || m->server != h->options.self.server)
+        return (!sub->c || m->except != sub->c->id || m->server != h->options.self.server)
                && (m->position.epoch != sub->at.epoch || m->position.offset > sub->at.offset
-                   || !m->position.epoch);
+                   || !m->position.epoch)
+               && !ws_message_expired(m);
     case WS_EVENT_JOIN:
     case WS_EVENT_LEAVE:
-        return sub->flags & WS_WATCH;
+        return sub->flags & WS_WATCH && !sub->snapshot;
     default:
         return 1;
     }
@@ -149,7 +159,13 @@ static int deliver_ask(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_messa
     ws_conn *c = sub->c;
     ws_event event;
     if (kind == WS_EVENT_GAP) {
-        ws_count(c->loop->counters, WS_COUNT_GAPS, 1);
+        ws_count(sub->loop->counters, WS_COUNT_GAPS, 1);
+    }
+    if (!c) {
+        ws_listener *l = sub->listener;
+        event = deliver_event_of(kind, sub->ch, m, sub, forms);
+        l->fn(&event, l->arg);
+        return WS_FORM_NONE;
     }
     if (!c->location->handler->on_channel) {
         return WS_FORM_AS_IS;
@@ -172,10 +188,10 @@ static void deliver_send_form(ws_sub *sub, ws_frames *f)
 
 static void deliver_to_one(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_message *m)
 {
-    struct ws_forms forms = {{NULL}};
-    ws_sub_list *list = ws_sub_list_of(sub->c->loop, sub->ch);
+    struct ws_forms forms = {.key = 0};
+    ws_sub_list *list = ws_sub_list_of(sub->loop, sub->ch);
     apr_uint32_t place = sub->place;
-    ws_loop *loop = sub->c->loop;
+    ws_loop *loop = sub->loop;
     ws_frames *f;
     int form;
 
@@ -196,7 +212,7 @@ static void deliver_to_one(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_m
 static void deliver_to_all(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_event_kind kind,
                            ws_message *m)
 {
-    struct ws_forms forms = {{NULL}};
+    struct ws_forms forms = {.key = 0};
     ws_sub_list *list = ws_sub_list_of(loop, ch);
     apr_uint32_t n = list->used; /* who comes meanwhile has come later */
     unsigned used = 0;

@@ -219,6 +219,8 @@ typedef struct page {
 static int lmdb_add_to_page(const ws_past *past, void *arg)
 {
     page *p = arg;
+    ws_message_fields fields;
+    ws_fields_buffer buffer;
     ws_message *m;
     if (p->count == p->max || (p->count && p->bytes + past->len > PAGE_BYTES)) {
         p->more = 1;
@@ -234,11 +236,12 @@ static int lmdb_add_to_page(const ws_past *past, void *arg)
         p->messages = grown;
         p->size = size;
     }
-    if (!ws_message_valid(past->type, past->data, past->len)) {
+    if (!ws_message_valid(past->type, past->data, past->len)
+        || !ws_fields_decode(&fields, past->fields, past->fields_len, &buffer)) {
         p->gap = 1; /* the file has been damaged */
         return 0;
     }
-    if (!(m = ws_message_new(p->channel, past->type, past->data, past->len))) {
+    if (!(m = ws_message_new_with(p->channel, past->type, past->data, past->len, &fields))) {
         p->status = APR_ENOMEM;
         return 1;
     }

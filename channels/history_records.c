@@ -330,26 +330,41 @@ static int records_trim(change *c, const channel *ch, const ws_keep *keep)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+/* What is stored of a message: its fields, then its data. */
+static apr_size_t records_size_of(const ws_message *m)
+{
+    unsigned char fields[WS_FIELDS_MAX];
+    return ws_fields_encode(&m->fields, fields) + m->len;
+}
+
+/* The length of the fields is in the upper bits of `type`. */
+#define TYPE_BITS 8
+#define TYPE_MASK 0xFFu
+
 static int records_add_message(change *c, const channel *ch, const ws_keep *keep,
                                const ws_message *m)
 {
+    unsigned char fields[WS_FIELDS_MAX];
+    apr_size_t fields_len = ws_fields_encode(&m->fields, fields);
     message_head head = {.turn = c->totals.turn + 1,
                          .time = c->now,
                          .expires = keep->age ? c->now + apr_time_from_sec(keep->age) : 0,
-                         .type = (apr_uint64_t)m->type,
+                         .type = (apr_uint64_t)m->type | fields_len << TYPE_BITS,
                          .server = m->server,
                          .except = m->except};
     turn t = {.id = ch->id, .offset = ch->next, .expires = head.expires};
     pair_key k;
-    MDB_val key = records_message_key(&k, ch->id, ch->next), value = {sizeof(head) + m->len, NULL};
+    MDB_val key = records_message_key(&k, ch->id, ch->next),
+            value = {sizeof(head) + records_size_of(m), NULL};
     int rc = mdb_put(c->txn, ws_history_env_base(c->h->lmdb, MESSAGES), &key, &value,
                      MDB_NOOVERWRITE | MDB_RESERVE);
     if (rc) {
         return rc == MDB_KEYEXIST ? MDB_CORRUPTED : rc;
     }
     memcpy(value.mv_data, &head, sizeof(head));
-    memcpy((char *)value.mv_data + sizeof(head), m->data, m->len);
-    c->totals.cost += records_cost_of_message(m->len);
+    memcpy((char *)value.mv_data + sizeof(head), fields, fields_len);
+    memcpy((char *)value.mv_data + sizeof(head) + fields_len, m->data, m->len);
+    c->totals.cost += records_cost_of_message(fields_len + m->len);
     return records_add_turn(c, &t);
 }
 
@@ -389,7 +404,8 @@ apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change *
 apr_status_t ws_change_append(ws_change *c, const ws_message *m, const ws_keep *keep,
                               ws_position *at)
 {
-    apr_uint64_t room = records_cost_of_message(m->len) + records_cost_of_channel(m->channel_len);
+    apr_uint64_t room =
+        records_cost_of_message(records_size_of(m)) + records_cost_of_channel(m->channel_len);
     channel ch;
     int rc = c->rc;
     if (!rc && room > c->most) {
@@ -461,11 +477,16 @@ static int records_give(MDB_cursor *cursor, const channel *ch, apr_uint64_t offs
         }
         memcpy(&head, value.mv_data, sizeof(head));
         past.time = head.time;
-        past.type = (ws_type)head.type;
+        past.type = (ws_type)(head.type & TYPE_MASK);
+        past.fields_len = head.type >> TYPE_BITS;
         past.server = head.server;
         past.except = head.except;
-        past.data = (const char *)value.mv_data + sizeof(head);
-        past.len = value.mv_size - sizeof(head);
+        past.fields = (const char *)value.mv_data + sizeof(head);
+        if (value.mv_size - sizeof(head) < past.fields_len) {
+            return MDB_CORRUPTED;
+        }
+        past.data = past.fields + past.fields_len;
+        past.len = value.mv_size - sizeof(head) - past.fields_len;
         if (fn(&past, arg) || offset + 1 == ch->next) {
             break;
         }

@@ -20,7 +20,9 @@ typedef struct ws_past {
     ws_type type;
     apr_uint64_t server; /**< of the publisher */
     ws_id except;
-    const char *data; /**< valid until the function returns */
+    const char *fields; /**< see ws_fields_encode(); valid until the function returns, as is data */
+    apr_size_t fields_len;
+    const char *data;
     apr_size_t len;
 } ws_past;
 

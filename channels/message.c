@@ -34,6 +34,12 @@ int ws_channel_valid(const char *channel)
     return channel && ws_channel_valid_len(channel, strlen(channel));
 }
 
+int ws_wildcard_valid(const char *text, apr_size_t len)
+{
+    return len > 2 && len <= WS_CHANNEL_MAX && !memcmp(text + len - 2, "/*", 2)
+           && ws_channel_valid_len(text, len - 2);
+}
+
 static int message_is_text(const char *data, apr_size_t len)
 {
     return ws_utf8_check(WS_UTF8_START, (const unsigned char *)data, len) == WS_UTF8_START;
@@ -71,12 +77,87 @@ const char *ws_member_split(const char *whole, apr_size_t len, apr_size_t *data_
     return nul + 1;
 }
 
-/* With room for so many bytes behind the name. */
+/* ---- Fields ---- */
+
+int ws_field_valid(const char *text)
+{
+    apr_size_t len = strlen(text);
+    for (const char *at = text; *at; at++) {
+        if ((unsigned char)*at < ' ' || *at == 127) {
+            return 0;
+        }
+    }
+    return len > 0 && len <= WS_FIELD_MAX && message_is_text(text, len);
+}
+
+static unsigned char *message_put_text(unsigned char *at, const char *text)
+{
+    apr_size_t len = text ? strlen(text) : 0;
+    *at++ = (unsigned char)len;
+    memcpy(at, text ? text : "", len);
+    return at + len;
+}
+
+apr_size_t ws_fields_encode(const ws_message_fields *fields,
+                            unsigned char out[static WS_FIELDS_MAX])
+{
+    unsigned char *at = out;
+    if (!fields->expires && !fields->event && !fields->key && !fields->source) {
+        return 0;
+    }
+    for (int shift = 56; shift >= 0; shift -= 8) {
+        *at++ = (unsigned char)((apr_uint64_t)fields->expires >> shift);
+    }
+    at = message_put_text(at, fields->event);
+    at = message_put_text(at, fields->key);
+    at = message_put_text(at, fields->source);
+    return (apr_size_t)(at - out);
+}
+
+/* @return the bytes behind the text; NULL: it is broken */
+static const unsigned char *message_get_text(const unsigned char *at, const unsigned char *end,
+                                             char *copy, const char **text)
+{
+    apr_size_t len = at < end ? *at++ : 0;
+    if ((apr_size_t)(end - at) < len || memchr(at, 0, len)) {
+        return NULL;
+    }
+    memcpy(copy, at, len);
+    copy[len] = 0;
+    *text = len ? copy : NULL;
+    return !len || ws_field_valid(copy) ? at + len : NULL;
+}
+
+int ws_fields_decode(ws_message_fields *fields, const void *bytes, apr_size_t len,
+                     ws_fields_buffer *buffer)
+{
+    const unsigned char *at = bytes, *end = at + len;
+    apr_uint64_t expires = 0;
+    memset(fields, 0, sizeof(*fields));
+    if (!len) {
+        return 1;
+    }
+    if (len < 8 + 3) {
+        return 0;
+    }
+    for (int i = 0; i < 8; i++) {
+        expires = expires << 8 | *at++;
+    }
+    fields->expires = (apr_time_t)expires;
+    return fields->expires >= 0 && (at = message_get_text(at, end, buffer->event, &fields->event))
+           && (at = message_get_text(at, end, buffer->key, &fields->key))
+           && (at = message_get_text(at, end, buffer->source, &fields->source)) && at == end
+           && (!fields->source || ws_channel_valid(fields->source));
+}
+
+/* ---- Messages ---- */
+
+/* With so many bytes behind the name, at *extra. */
 static ws_message *message_new(const char *channel, ws_type type, const char *data, apr_size_t len,
-                               apr_size_t room)
+                               apr_size_t more, char **extra)
 {
     apr_size_t name = strlen(channel), size;
-    ws_message *m = calloc(1, sizeof(*m) + name + 1 + room);
+    ws_message *m = calloc(1, sizeof(*m) + name + 1 + more);
     if (!m || !(m->frames = ws_frames_build(WS_FIN | (unsigned)type, data, len))) {
         free(m);
         return NULL;
@@ -88,25 +169,59 @@ static ws_message *message_new(const char *channel, ws_type type, const char *da
     m->hash = ws_channel_hash(channel, name);
     m->channel_len = (unsigned)name;
     memcpy(m->channel, channel, name + 1);
+    *extra = m->channel + name + 1;
+    return m;
+}
+
+static const char *message_copy(char **extra, const char *text)
+{
+    char *copy = text ? strcpy(*extra, text) : NULL;
+    *extra += text ? strlen(text) + 1 : 0;
+    return copy;
+}
+
+static apr_size_t message_text_size(const char *text)
+{
+    return text ? strlen(text) + 1 : 0;
+}
+
+ws_message *ws_message_new_with(const char *channel, ws_type type, const char *data, apr_size_t len,
+                                const ws_message_fields *fields)
+{
+    static const ws_message_fields none;
+    const ws_message_fields *f = fields ? fields : &none;
+    char *extra;
+    ws_message *m = message_new(channel, type, data, len,
+                                message_text_size(f->event) + message_text_size(f->key)
+                                    + message_text_size(f->source),
+                                &extra);
+    if (m) {
+        m->fields.expires = f->expires;
+        m->fields.event = message_copy(&extra, f->event);
+        m->fields.key = message_copy(&extra, f->key);
+        m->fields.source = message_copy(&extra, f->source);
+        m->frames->key = f->key ? ws_hash(m->hash, f->key, strlen(f->key)) : 0;
+    }
     return m;
 }
 
 ws_message *ws_message_new(const char *channel, ws_type type, const char *data, apr_size_t len)
 {
-    return message_new(channel, type, data, len, 0);
+    return ws_message_new_with(channel, type, data, len, NULL);
 }
 
 ws_message *ws_message_about(const char *channel, const char *whole, apr_size_t len)
 {
     apr_size_t data_len, user_len;
     const char *user = ws_member_split(whole, len, &data_len);
+    char *extra;
     ws_message *m;
     if (!user) {
         return NULL;
     }
     user_len = (apr_size_t)(whole + len - user);
-    if ((m = message_new(channel, WS_TEXT, whole, data_len, user_len + 1)) && user_len) {
-        m->user = memcpy(m->channel + m->channel_len + 1, user, user_len);
+    if ((m = message_new(channel, WS_TEXT, whole, data_len, user_len + 1, &extra)) && user_len) {
+        m->user = memcpy(extra, user, user_len);
     }
     return m;
 }

@@ -5,11 +5,28 @@
 #ifndef WS_CHANNELS_MESSAGE_H
 #define WS_CHANNELS_MESSAGE_H
 
+#include <apr_time.h>
+
 #include "engine/send_queue.h"
 #include "include/mod_websocket.h"
 
 /** Bytes. */
 #define WS_MESSAGE_ID 16
+
+/** Greatest length of a key or event's name, bytes. */
+#define WS_FIELD_MAX WS_PUBLISH_FIELD_MAX
+
+/** What a publisher can add to a message. Texts are NUL-terminated UTF-8 without control characters; NULL:
+ *  none. */
+typedef struct ws_message_fields {
+    apr_time_t expires; /**< after that it is not delivered, microseconds since 1970; 0: never */
+    const char *event;  /**< name of the event, for EventSource */
+    const char *key;    /**< what the message is about, see ws_send_keyed() */
+    const char *source; /**< the channel it was published to, where `channel` is a wildcard */
+} ws_message_fields;
+
+/** Largest encoding of the fields, bytes. */
+#define WS_FIELDS_MAX (8 + 3 * (1 + WS_FIELD_MAX))
 
 /** Nothing of it changes once it is on its way; before, its publisher or its history sets position. */
 typedef struct ws_message {
@@ -26,6 +43,7 @@ typedef struct ws_message {
     int once;                        /**< it has an id by which it is published once: */
     unsigned char id[WS_MESSAGE_ID]; /**< digest of that and of the channel's name */
     apr_uint64_t number;             /**< with `once`: of the message in this process */
+    ws_message_fields fields;        /**< point behind the channel's name */
     const char *user;                /**< of the member that it is about, NUL-terminated; or NULL */
     unsigned channel_len;
     char channel[]; /**< NUL-terminated */
@@ -34,6 +52,33 @@ typedef struct ws_message {
 /** One reference; NULL when there is no memory. The channel's name is valid. */
 WS_API ws_message *ws_message_new(const char *channel, ws_type type, const char *data,
                                   apr_size_t len);
+/** The same with fields, which are copied; they have been checked. @param fields  or NULL */
+WS_API ws_message *ws_message_new_with(const char *channel, ws_type type, const char *data,
+                                       apr_size_t len, const ws_message_fields *fields);
+
+/** Whether a text can be a field: 1 to WS_FIELD_MAX bytes of UTF-8, without control characters. */
+WS_API int ws_field_valid(const char *text);
+
+/** Encode the fields. @return how many bytes; 0: there are none */
+WS_API apr_size_t ws_fields_encode(const ws_message_fields *fields,
+                                   unsigned char out[static WS_FIELDS_MAX]);
+
+/** Space for the texts of decoded fields. */
+typedef struct ws_fields_buffer {
+    char event[WS_FIELD_MAX + 1], key[WS_FIELD_MAX + 1], source[WS_FIELD_MAX + 1];
+} ws_fields_buffer;
+
+/** Decode what ws_fields_encode() has made, and check it. The fields point into the buffer.
+ *  @return whether it is valid; no bytes are valid: no fields */
+WS_API int ws_fields_decode(ws_message_fields *fields, const void *bytes, apr_size_t len,
+                            ws_fields_buffer *buffer);
+
+/** Whether its time is over. */
+static inline int ws_message_expired(const ws_message *m)
+{
+    return m->fields.expires && m->fields.expires <= apr_time_now();
+}
+
 WS_API ws_message *ws_message_ref(ws_message *m);
 WS_API void ws_message_unref(ws_message *m);
 
@@ -70,6 +115,9 @@ WS_API const char *ws_member_split(const char *whole, apr_size_t len, apr_size_t
 
 /** A message that tells of a member: with its data, and its user. As ws_message_new(). */
 ws_message *ws_message_about(const char *channel, const char *whole, apr_size_t len);
+
+/** Whether a text is a wildcard: a channel's name, and behind it a slash and a star. */
+WS_API int ws_wildcard_valid(const char *text, apr_size_t len);
 
 /** As ws_channel_valid(). */
 WS_API int ws_channel_valid_len(const char *channel, apr_size_t len);

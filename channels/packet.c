@@ -25,7 +25,7 @@ apr_size_t ws_packet_head(const ws_packet *p, unsigned char out[static WS_PACKET
 {
     unsigned char *at = out;
     at = packet_put(at, WS_PACKET_VERSION, 1);
-    at = packet_put(at, p->kind, 1);
+    at = packet_put(at, p->fields_len ? WS_PACKET_FIELDS : p->kind, 1);
     at = packet_put(at, p->type, 1);
     at = packet_put(at, p->flags, 1);
     at = packet_put(at, ws_packet_size(p), 4);
@@ -38,13 +38,29 @@ apr_size_t ws_packet_head(const ws_packet *p, unsigned char out[static WS_PACKET
     at = packet_put(at, p->channel_len, 1);
     if (p->channel_len) {
         memcpy(at, p->channel, p->channel_len);
+        at += p->channel_len;
     }
-    return WS_PACKET_HEAD + p->channel_len;
+    if (p->fields_len) {
+        at = packet_put(at, p->fields_len, 2);
+        memcpy(at, p->fields, p->fields_len);
+        at += p->fields_len;
+    }
+    return (apr_size_t)(at - out);
 }
 
 static int packet_has_channel(const ws_packet *p)
 {
     return ws_channel_valid_len(p->channel, p->channel_len);
+}
+
+/* A message of a wildcard names the channel that it was published to. */
+static int packet_has_fields(const ws_packet *p)
+{
+    ws_message_fields fields;
+    ws_fields_buffer buffer;
+    return ws_fields_decode(&fields, p->fields, p->fields_len, &buffer)
+           && (fields.source ? ws_wildcard_valid(p->channel, p->channel_len)
+                             : packet_has_channel(p));
 }
 
 static int packet_has_message(const ws_packet *p)
@@ -62,7 +78,7 @@ static int packet_makes_sense(const ws_packet *p)
     }
     switch (p->kind) {
     case WS_PACKET_MESSAGE:
-        return packet_has_channel(p) && packet_has_message(p)
+        return packet_has_fields(p) && packet_has_message(p)
                && !p->position.epoch == !p->position.offset;
     case WS_PACKET_BROADCAST:
         return p->channel_len && packet_has_message(p);
@@ -79,9 +95,29 @@ static int packet_makes_sense(const ws_packet *p)
         return !p->channel_len || packet_has_channel(p);
     case WS_PACKET_MISSED:
     case WS_PACKET_ANSWER:
+    case WS_PACKET_LIST:
+    case WS_PACKET_LISTED:
         return 1;
+    case WS_PACKET_FIELDS:
+        break;
     }
     return 0;
+}
+
+/* Separate the fields from the data. @return whether they are whole */
+static int packet_split_fields(ws_packet *p)
+{
+    const unsigned char *at = (const unsigned char *)p->data;
+    apr_uint64_t len = p->len < 2 ? 0 : packet_get(&at, 2);
+    if (!len || len > WS_FIELDS_MAX || p->len - 2 < len) {
+        return 0;
+    }
+    p->kind = WS_PACKET_MESSAGE;
+    p->fields = at;
+    p->fields_len = (unsigned)len;
+    p->data = (const char *)at + len;
+    p->len -= 2 + len;
+    return 1;
 }
 
 apr_size_t ws_packet_decode(ws_packet *p, const void *bytes, apr_size_t len)
@@ -121,7 +157,7 @@ apr_size_t ws_packet_decode(ws_packet *p, const void *bytes, apr_size_t len)
     p->channel = (const char *)at;
     p->data = p->channel + p->channel_len;
     p->len = size - WS_PACKET_HEAD - p->channel_len;
-    if (!packet_makes_sense(p)) {
+    if ((p->kind == WS_PACKET_FIELDS && !packet_split_fields(p)) || !packet_makes_sense(p)) {
         p->kind = (ws_packet_kind)0;
     }
     return size;

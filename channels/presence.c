@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "channels/dispatch.h"
+#include "engine/ticker.h"
 
 /* How long answers are waited for, milliseconds. A bus to other machines cannot tell how many there will
  * be. */
@@ -46,6 +47,7 @@ typedef struct question {
     struct question *next;
     ws_presence_fn fn;
     void *arg;
+    int locked; /* fn is called under the lock */
 } question;
 
 typedef struct view {
@@ -78,10 +80,8 @@ struct ws_presence_state {
     apr_thread_mutex_t *lock;
     view *views[VIEWS];
     apr_uint32_t requests;
-    ws_alarm alarm; /* of loop 0 */
-    int armed;      /* it is set, or will be */
+    ws_ticker *ticker; /* while answers are due, or members of others are known */
     unsigned ticks;
-    ws_channels *h;
 };
 
 static int presence_same_node(const ws_node *a, const ws_node *b)
@@ -321,6 +321,20 @@ static void presence_give_answers(answer *a)
     }
 }
 
+static void presence_answer_locked(answer *a)
+{
+    for (question **link = &a->questions, *q; (q = *link);) {
+        if (q->locked) {
+            *link = q->next;
+            q->fn(a->name, a->members, a->count, a->complete, q->arg);
+            free(q);
+        }
+        else {
+            link = &q->next;
+        }
+    }
+}
+
 /* What is known, in one block, for all who have asked. */
 static void presence_prepare_answer(view *v, int complete, answer **answers)
 {
@@ -354,6 +368,7 @@ static void presence_prepare_answer(view *v, int complete, answer **answers)
             at += e->len + 1;
         }
     }
+    presence_answer_locked(a);
     a->next = *answers;
     *answers = a;
 }
@@ -419,14 +434,15 @@ static void presence_look_after(ws_channels *h, view *v)
     }
 }
 
-static void presence_tick(ws_alarm *alarm)
+static void presence_tick(void *arg, int last)
 {
-    ws_presence_state *p =
-        (ws_presence_state *)((char *)alarm - offsetof(ws_presence_state, alarm));
-    ws_loop *loop = &p->h->options.engine->loops[0];
+    ws_channels *h = arg;
+    ws_presence_state *p = h->presence;
     answer *answers = NULL;
     int wanted = 0;
-
+    if (last) {
+        return;
+    }
     apr_thread_mutex_lock(p->lock);
     p->ticks++;
     for (int i = 0; i < VIEWS; i++) {
@@ -434,33 +450,26 @@ static void presence_tick(ws_alarm *alarm)
             next = v->next;
             wanted |= v->asking || v->own < v->count;
             if (p->ticks % TICKS_OF_LIFE == 0) {
-                presence_look_after(p->h, v);
+                presence_look_after(h, v);
             }
             if (v->asking && (apr_int32_t)(ws_clock() - v->deadline) >= 0) {
-                presence_finish(p->h, v, &answers);
+                presence_finish(h, v, &answers);
             }
         }
     }
-    p->armed = wanted;
-    apr_thread_mutex_unlock(p->lock);
-    if (wanted) {
-        ws_timer_wheel_set(&loop->wheel, alarm, loop->now + TICK);
+    if (!wanted && p->ticker) {
+        ws_ticker_stop(p->ticker);
+        p->ticker = NULL;
     }
+    apr_thread_mutex_unlock(p->lock);
     presence_give_answers(answers);
-}
-
-static void presence_set_alarm(ws_engine *engine, unsigned loop, void *arg)
-{
-    ws_presence_state *p = arg;
-    ws_timer_wheel_set(&engine->loops[loop].wheel, &p->alarm, engine->loops[loop].now + TICK);
 }
 
 /* Under the lock. */
 static void presence_arm(ws_channels *h)
 {
-    if (!h->presence->armed) {
-        h->presence->armed =
-            ws_engine_on_loop(h->options.engine, 0, presence_set_alarm, h->presence) == 0;
+    if (!h->presence->ticker) {
+        h->presence->ticker = ws_engine_ticker(h->options.engine, TICK, TICK, presence_tick, h);
     }
 }
 
@@ -552,28 +561,18 @@ void ws_presence_watch(ws_channels *h, const ws_channel *ch, int change)
     presence_give_answers(answers);
 }
 
-ws_status ws_presence(const char *channel, ws_presence_fn fn, void *arg)
+static ws_status presence_question(ws_channels *h, const char *channel, unsigned len,
+                                   apr_uint64_t hash, const question *what)
 {
-    ws_channels *h = ws_channels_current();
     answer *answers = NULL;
-    question *q;
-    unsigned len;
+    question *q = malloc(sizeof(*q));
     view *v;
-
-    if (!ws_channel_valid(channel)) {
-        return WS_BAD_NAME;
-    }
-    if (!h || __atomic_load_n(&h->stopped, __ATOMIC_ACQUIRE)) {
-        return WS_GONE;
-    }
-    len = (unsigned)strlen(channel);
-    if (!(q = calloc(1, sizeof(*q)))) {
+    if (!q) {
         return WS_FULL;
     }
-    q->fn = fn;
-    q->arg = arg;
+    *q = *what;
     apr_thread_mutex_lock(h->presence->lock);
-    if ((v = presence_view_of(h, channel, len, ws_channel_hash(channel, len), 1))) {
+    if ((v = presence_view_of(h, channel, len, hash, 1))) {
         *v->last = q;
         v->last = &q->next;
         if (v->known && !v->asking) {
@@ -591,6 +590,27 @@ ws_status ws_presence(const char *channel, ws_presence_fn fn, void *arg)
     presence_give_answers(answers);
     /* cppcheck-suppress memleak; the question is the view's */
     return WS_QUEUED;
+}
+
+ws_status ws_presence(const char *channel, ws_presence_fn fn, void *arg)
+{
+    ws_channels *h = ws_channels_running();
+    const question q = {.fn = fn, .arg = arg};
+    unsigned len;
+    if (!ws_channel_valid(channel)) {
+        return WS_BAD_NAME;
+    }
+    if (!h) {
+        return WS_GONE;
+    }
+    len = (unsigned)strlen(channel);
+    return presence_question(h, channel, len, ws_channel_hash(channel, len), &q);
+}
+
+ws_status ws_presence_take(ws_channels *h, const ws_channel *ch, ws_presence_fn fn, void *arg)
+{
+    const question q = {.fn = fn, .arg = arg, .locked = 1};
+    return presence_question(h, ch->name, ch->len, ch->hash, &q);
 }
 
 /* ---- From other processes ---- */
@@ -691,8 +711,6 @@ void ws_presence_again(ws_channels *h)
 int ws_presence_init(ws_channels *h, apr_pool_t *pool)
 {
     h->presence = apr_pcalloc(pool, sizeof(*h->presence));
-    h->presence->alarm.fn = presence_tick;
-    h->presence->h = h;
     return apr_thread_mutex_create(&h->presence->lock, APR_THREAD_MUTEX_DEFAULT, pool)
                    == APR_SUCCESS
                ? 0

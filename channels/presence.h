@@ -23,6 +23,9 @@ unsigned ws_presence_own(ws_channels *h, const char *channel);
 /** One more connection, or one less, of this process is told of members. */
 void ws_presence_watch(ws_channels *h, const ws_channel *ch, int change);
 
+/** As ws_presence(), but fn is called under the lock of presence: it must not call presence. */
+ws_status ws_presence_take(ws_channels *h, const ws_channel *ch, ws_presence_fn fn, void *arg);
+
 /** JOIN, LEAVE, WHO and HERE of others. */
 void ws_presence_receive(ws_channels *h, const ws_packet *p);
 

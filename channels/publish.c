@@ -39,10 +39,13 @@ static void publish_route(ws_channels *h, ws_message *m, unsigned flags, ws_publ
 {
     ws_channel *ch = ws_channel_find(h, m->channel, m->channel_len, m->hash);
     ws_packet p = publish_packet_of(h, m);
+    unsigned char fields[WS_FIELDS_MAX];
     ws_bus *local = h->options.local, *remote = h->options.remote;
     apr_uint32_t reached = 0;
 
     p.flags = flags;
+    p.fields = fields;
+    p.fields_len = (unsigned)ws_fields_encode(&m->fields, fields);
     what->status = WS_QUEUED;
     what->position = m->position;
     if (!(flags & WS_PACKET_STORED) && ws_dispatch_must_wait(h, ch, m)) {
@@ -64,6 +67,59 @@ static void publish_route(ws_channels *h, ws_message *m, unsigned flags, ws_publ
     }
     if (ch) {
         ws_channel_unref(h, ch);
+    }
+}
+
+/* ---- To wildcards ---- */
+
+/* A copy of the message, if a subscription to the wildcard is known or possible. */
+static ws_message *publish_copy_for(ws_channels *h, const char *wildcard, const ws_message *m)
+{
+    ws_message_fields fields = m->fields;
+    ws_bus *local = h->options.local;
+    unsigned len = (unsigned)strlen(wildcard);
+    apr_uint64_t hash = ws_channel_hash(wildcard, len);
+    ws_channel *ch = ws_channel_find(h, wildcard, len, hash);
+    ws_message *copy;
+    if (ch) {
+        ws_channel_unref(h, ch);
+    }
+    else if (!h->options.remote && !(local && local->subscribers(local, wildcard, len, hash))) {
+        return NULL;
+    }
+    fields.source = m->channel;
+    if ((copy = ws_message_new_with(wildcard, m->type, m->data, m->len, &fields))) {
+        copy->position = m->position;
+        copy->server = m->server;
+        copy->except = m->except;
+    }
+    return copy;
+}
+
+/* What has been published goes to the wildcards that match, too: "a/b/c" to "a/" and a star, and to "a/b/"
+ * and a star. Who misses it is told of a gap. */
+static void publish_to_wildcards(ws_channels *h, const ws_message *m, ws_published *what)
+{
+    char wildcard[WS_CHANNEL_MAX + 2];
+    for (const char *at = strchr(m->channel, '/'); at; at = strchr(at + 1, '/')) {
+        apr_size_t len = (apr_size_t)(at - m->channel) + 1;
+        ws_published copied = {.status = WS_FULL};
+        ws_message *copy;
+        memcpy(wildcard, m->channel, len);
+        memcpy(wildcard + len, "*", 2);
+        if (ws_wildcard_valid(wildcard, len + 1) && (copy = publish_copy_for(h, wildcard, m))) {
+            publish_route(h, copy, WS_PACKET_STORED, &copied);
+            what->receivers += copied.receivers;
+            ws_message_unref(copy);
+        }
+    }
+}
+
+static void publish_everywhere(ws_channels *h, ws_message *m, unsigned flags, ws_published *what)
+{
+    publish_route(h, m, flags, what);
+    if (what->status >= 0 && h->options.wildcards) {
+        publish_to_wildcards(h, m, what);
     }
 }
 
@@ -92,12 +148,13 @@ static void publish_tell(keeping *k, const ws_published *what)
 
 static void publish_log_loss(const keeping *k, apr_status_t status)
 {
-    ws_log(k->h->options.engine, WS_LOG_WARNING, NULL,
-           status == APR_INCOMPLETE
-               ? "channel %s: nobody knows whether a message has been kept (status %d): it is not "
-                 "published from here"
-               : "channel %s: a message could not be kept, status %d: it is not published",
-           k->m->channel, (int)status);
+    ws_engine_log(
+        k->h->options.engine, WS_LOG_WARNING, NULL,
+        status == APR_INCOMPLETE
+            ? "channel %s: nobody knows whether a message has been kept (status %d): it is not "
+              "published from here"
+            : "channel %s: a message could not be kept, status %d: it is not published",
+        k->m->channel, (int)status);
 }
 
 static void publish_has_been_kept(void *arg, apr_status_t status, ws_position position)
@@ -106,7 +163,7 @@ static void publish_has_been_kept(void *arg, apr_status_t status, ws_position po
     ws_published what = {.status = WS_FULL};
     if (status == APR_SUCCESS) {
         k->m->position = position;
-        publish_route(k->h, k->m, WS_PACKET_STORED, &what);
+        publish_everywhere(k->h, k->m, WS_PACKET_STORED, &what);
     }
     else if (status == APR_EEXIST) {
         what = (ws_published){.status = WS_QUEUED, .position = position, .duplicate = 1};
@@ -142,7 +199,7 @@ static ws_status publish_start(keeping *k)
     if (!ws_message_take(k->m)) {
         return WS_FULL;
     }
-    publish_route(k->h, k->m, 0, &what);
+    publish_everywhere(k->h, k->m, 0, &what);
     if (what.status >= 0) {
         publish_tell(k, &what);
     }
@@ -221,36 +278,65 @@ static ws_status publish_check(ws_type type, const char *data, apr_size_t len)
                                                 : WS_QUEUED;
 }
 
-static ws_status publish_new(const char *channel, ws_type type, const char *data, apr_size_t len,
-                             ws_id except, const char *id, ws_published_fn fn, void *arg)
+/* The fields of a publication. @return WS_QUEUED, or what is wrong */
+static ws_status publish_fields_of(const ws_publication *how, ws_message_fields *fields)
 {
+    if ((how->key && !ws_field_valid(how->key)) || (how->event && !ws_field_valid(how->event))) {
+        return WS_BAD_TEXT;
+    }
+    *fields =
+        (ws_message_fields){.expires = how->ttl ? apr_time_now() + apr_time_from_sec(how->ttl) : 0,
+                            .event = how->event,
+                            .key = how->key};
+    return WS_QUEUED;
+}
+
+ws_status ws_message_create(const char *channel, ws_type type, const char *data, apr_size_t len,
+                            const ws_publication *how, ws_message **m)
+{
+    ws_message_fields fields;
     ws_status s = ws_channel_valid(channel) ? publish_check(type, data, len) : WS_BAD_NAME;
-    ws_message *m;
-    if (s < 0) {
+    if (s < 0 || (s = publish_fields_of(how, &fields)) < 0) {
         return s;
     }
-    if (!ws_channels_running()) {
-        return WS_GONE;
-    }
-    if (!(m = ws_message_new(channel, type, data, len))) {
+    if (!(*m = ws_message_new_with(channel, type, data, len, &fields))) {
         return WS_FULL;
     }
-    m->except = except;
-    s = id && !ws_message_identify(m, id) ? WS_BAD_NAME : ws_publish_message(m, fn, arg);
-    ws_message_unref(m);
+    (*m)->except = how->except;
+    if (how->id && !ws_message_identify(*m, how->id)) {
+        ws_message_unref(*m);
+        return WS_BAD_NAME;
+    }
+    return WS_QUEUED;
+}
+
+ws_status ws_publish_with(const char *channel, ws_type type, const char *data, apr_size_t len,
+                          const ws_publication *how, ws_published_fn fn, void *arg)
+{
+    ws_message *m;
+    ws_status s;
+    if (!ws_channels_running()) {
+        return ws_channel_valid(channel) ? WS_GONE : WS_BAD_NAME;
+    }
+    if ((s = ws_message_create(channel, type, data, len, how, &m)) >= 0) {
+        s = ws_publish_message(m, fn, arg);
+        ws_message_unref(m);
+    }
     return s;
 }
 
 ws_status ws_publish(const char *channel, ws_type type, const char *data, apr_size_t len,
                      ws_id except, ws_published_fn fn, void *arg)
 {
-    return publish_new(channel, type, data, len, except, NULL, fn, arg);
+    const ws_publication how = {.size = sizeof(how), .except = except};
+    return ws_publish_with(channel, type, data, len, &how, fn, arg);
 }
 
 ws_status ws_publish_once(const char *channel, ws_type type, const char *data, apr_size_t len,
                           ws_id except, const char *id, ws_published_fn fn, void *arg)
 {
-    return publish_new(channel, type, data, len, except, id ? id : "", fn, arg);
+    const ws_publication how = {.size = sizeof(how), .except = except, .id = id ? id : ""};
+    return ws_publish_with(channel, type, data, len, &how, fn, arg);
 }
 
 ws_status ws_channels_clear(const char *channel, ws_clear_done done, void *arg)

@@ -5,16 +5,20 @@
 #include <string.h>
 
 #include "channels/dispatch.h"
+#include "channels/listing.h"
 #include "channels/presence.h"
 #include "channels/replay.h"
 
 static void receive_message(ws_channels *h, const ws_packet *p)
 {
     char name[WS_CHANNEL_MAX + 1];
+    ws_message_fields fields;
+    ws_fields_buffer buffer;
     ws_channel *ch;
     ws_message *m;
 
-    if (!ws_channel_valid_len(p->channel, p->channel_len)) {
+    if (p->channel_len > WS_CHANNEL_MAX
+        || !ws_fields_decode(&fields, p->fields, p->fields_len, &buffer)) {
         return;
     }
     ch =
@@ -24,7 +28,7 @@ static void receive_message(ws_channels *h, const ws_packet *p)
     }
     memcpy(name, p->channel, p->channel_len);
     name[p->channel_len] = 0;
-    if ((m = ws_message_new(name, p->type, p->data, p->len))) {
+    if ((m = ws_message_new_with(name, p->type, p->data, p->len, &fields))) {
         m->position = p->position;
         m->server = p->from.server;
         m->except = p->id;
@@ -69,6 +73,10 @@ void ws_channels_receive(ws_channels *h, const ws_packet *p)
     case WS_PACKET_HERE:
         ws_presence_receive(h, p);
         break;
+    case WS_PACKET_LIST:
+    case WS_PACKET_LISTED:
+        ws_listing_receive(h, p);
+        break;
     case WS_PACKET_SEND:
         ws_send_to(p->id, p->type, p->data, p->len);
         break;
@@ -80,6 +88,8 @@ void ws_channels_receive(ws_channels *h, const ws_packet *p)
         if (h->options.called) {
             h->options.called(p);
         }
+        break;
+    case WS_PACKET_FIELDS: /* the decoder has made it a MESSAGE */
         break;
     case WS_PACKET_MISSED:
         ws_channels_missed(h, 0); /* who could not send them has counted them */

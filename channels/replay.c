@@ -20,15 +20,13 @@
 /* Messages that are read at a time. */
 #define PAGE 64
 
-/* A page on its way, for a list or for one sub. Made before it is asked for, so that it cannot get
+/* A page on its way, for a list or for one subscription. Made before it is asked for, so that it cannot get
  * lost. */
 typedef struct page {
     ws_task task;
     ws_channels *h;
-    ws_channel *ch;
     ws_loop *loop;
-    ws_id id; /* of the sub's connection; 0: the list's */
-    apr_uint32_t serial;
+    ws_sub_ref sub; /* without connection and listener: the list's */
     apr_status_t status;
     unsigned count;
     int gap, more;
@@ -46,7 +44,7 @@ static void replay_free_page(page *p)
     for (unsigned i = 0; i < p->count; i++) {
         ws_message_unref(p->messages[i]);
     }
-    ws_channel_unref(p->h, p->ch);
+    ws_sub_ref_release(p->h, &p->sub);
     free(p);
 }
 
@@ -77,24 +75,20 @@ static int replay_start_reading(ws_channels *h, ws_loop *loop, ws_channel *ch, w
         return -1;
     }
     p->h = h;
-    p->ch = ws_channel_ref(h, ch);
     p->loop = loop;
-    if (sub) {
-        p->id = sub->c->id;
-        p->serial = sub->serial;
-    }
+    p->sub = sub ? ws_sub_ref_to(h, sub) : (ws_sub_ref){.ch = ws_channel_ref(h, ch)};
     h->options.history->read(h->options.history, ch->name, after, max, replay_has_read, p);
     return 0;
 }
 
 static void replay_tell_failure(const page *p)
 {
-    ws_log(p->h->options.engine, WS_LOG_WARNING, NULL,
-           "channel %s: its history cannot be read, status %d: messages may be missing",
-           p->ch->name, (int)p->status);
+    ws_engine_log(p->h->options.engine, WS_LOG_WARNING, NULL,
+                  "channel %s: its history cannot be read, status %d: messages may be missing",
+                  p->sub.ch->name, (int)p->status);
 }
 
-/* ---- Rooms ---- */
+/* ---- Lists ---- */
 
 static void replay_list_has_read(ws_loop *loop, ws_task *task);
 
@@ -110,7 +104,7 @@ static void replay_read_for_list(ws_channels *h, ws_loop *loop, ws_channel *ch)
 static void replay_list_has_read(ws_loop *loop, ws_task *task)
 {
     page *p = (page *)task;
-    ws_sub_list *list = ws_sub_list_of(loop, p->ch);
+    ws_sub_list *list = ws_sub_list_of(loop, p->sub.ch);
     list->reading = 0;
     if (!list->started) {
         replay_free_page(p); /* all have left meanwhile */
@@ -123,18 +117,18 @@ static void replay_list_has_read(ws_loop *loop, ws_task *task)
         return;
     }
     if (p->gap) {
-        ws_deliver_now(p->h, loop, p->ch, WS_EVENT_GAP, NULL, NULL);
+        ws_deliver_now(p->h, loop, p->sub.ch, WS_EVENT_GAP, NULL, NULL);
     }
     for (unsigned i = 0; i < p->count && list->started; i++) {
         list->at = p->messages[i]->position;
-        ws_deliver_now(p->h, loop, p->ch, WS_EVENT_MESSAGE, p->messages[i], NULL);
+        ws_deliver_now(p->h, loop, p->sub.ch, WS_EVENT_MESSAGE, p->messages[i], NULL);
     }
     if (list->started) {
         if (!p->more) {
             list->at = p->head;
         }
         if (p->more || list->again) {
-            replay_read_for_list(p->h, loop, p->ch);
+            replay_read_for_list(p->h, loop, p->sub.ch);
         }
     }
     replay_free_page(p);
@@ -175,14 +169,14 @@ void ws_deliver_in_order(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_messa
     }
 }
 
-/* ---- Seats ---- */
+/* ---- Subscriptions ---- */
 
 static void replay_sub_has_read(ws_loop *loop, ws_task *task);
 
 /* It may be gone afterwards. */
 static void replay_go_live(ws_channels *h, ws_sub *sub)
 {
-    ws_loop *loop = sub->c->loop;
+    ws_loop *loop = sub->loop;
     ws_channel *ch = sub->ch;
     ws_sub_list *list = ws_sub_list_of(loop, ch);
     int begins = ch->kept && !list->started;
@@ -191,20 +185,44 @@ static void replay_go_live(ws_channels *h, ws_sub *sub)
         list->at = sub->at;
     }
     sub->live = 1;
-    sub->resumes = 0;
+    sub->resumes = sub->newest = sub->lenient = 0;
     ws_deliver_now(h, loop, ch, WS_EVENT_LIVE, NULL, sub);
     if (begins && list->started && list->again && !list->reading && list->at.epoch) {
         replay_read_for_list(h, loop, ch);
     }
 }
 
-static void replay_read_for_sub(ws_channels *h, ws_sub *sub)
+/* Without memory a connection ends; a listener is told that something is missing. */
+static void replay_fail(ws_channels *h, ws_sub *sub)
 {
-    if (replay_start_reading(h, sub->c->loop, sub->ch, sub->at, sub->resumes ? PAGE : 0,
-                             replay_sub_has_read, sub)
-        < 0) {
+    if (sub->c) {
         ws_conn_fail(sub->c, WS_CLOSE_INTERNAL, "out of memory");
     }
+    else {
+        ws_deliver_now(h, sub->loop, sub->ch, WS_EVENT_GAP, NULL, sub);
+    }
+}
+
+static void replay_read_for_sub(ws_channels *h, ws_sub *sub)
+{
+    int pages = sub->resumes && !sub->newest;
+    ws_position after = sub->newest ? (ws_position){0, 0} : sub->at;
+    if (replay_start_reading(h, sub->loop, sub->ch, after, pages ? PAGE : 0, replay_sub_has_read,
+                             sub)
+        < 0) {
+        replay_fail(h, sub);
+    }
+}
+
+/* The head is known: the newest messages begin so many before it. */
+static void replay_begin_newest(ws_channels *h, ws_sub *sub, ws_position head)
+{
+    apr_uint64_t count = sub->at.offset;
+    sub->newest = 0;
+    sub->lenient = 1;
+    sub->at = head;
+    sub->at.offset -= count < head.offset ? count : head.offset;
+    replay_read_for_sub(h, sub);
 }
 
 /* On a thread of WS_BLOCKING handlers: all callbacks before this one have returned. */
@@ -221,10 +239,10 @@ static void replay_read_on(ws_channels *h, ws_sub *sub)
 {
     ws_conn *c = sub->c;
     sub->waits = 1;
-    if (c->jobs) {
+    if (c && c->jobs) {
         ws_cb_run(c, replay_has_been_called, NULL);
     }
-    else if (!ws_send_queue_bytes(&c->out)) {
+    else if (!c || !ws_send_queue_bytes(&c->out)) {
         sub->waits = 0;
         replay_read_for_sub(h, sub);
     }
@@ -232,20 +250,19 @@ static void replay_read_on(ws_channels *h, ws_sub *sub)
 
 static ws_sub *replay_sub_of(const page *p)
 {
-    ws_conn *c = ws_conn_find(p->loop, p->id);
-    ws_sub *sub = c ? ws_sub_find(c, p->ch) : NULL;
-    return sub && sub->serial == p->serial ? sub : NULL;
+    return ws_sub_ref_find(p->loop, &p->sub);
 }
 
 /* @return the sub, NULL if it has been given up meanwhile */
 static ws_sub *replay_deliver_page(const page *p, ws_sub *sub)
 {
-    if (p->gap && sub->resumes) {
-        ws_deliver_now(p->h, p->loop, p->ch, WS_EVENT_GAP, NULL, sub);
+    if (p->gap && sub->resumes && !sub->lenient) {
+        ws_deliver_now(p->h, p->loop, p->sub.ch, WS_EVENT_GAP, NULL, sub);
         sub = replay_sub_of(p);
     }
     for (unsigned i = 0; sub && i < p->count; i++) {
-        ws_deliver_now(p->h, p->loop, p->ch, WS_EVENT_MESSAGE, p->messages[i], sub);
+        sub->lenient = 0;
+        ws_deliver_now(p->h, p->loop, p->sub.ch, WS_EVENT_MESSAGE, p->messages[i], sub);
         if ((sub = replay_sub_of(p))) {
             sub->at = p->messages[i]->position;
         }
@@ -256,17 +273,20 @@ static ws_sub *replay_deliver_page(const page *p, ws_sub *sub)
 static void replay_sub_has_read(ws_loop *loop, ws_task *task)
 {
     page *p = (page *)task;
-    ws_sub_list *list = ws_sub_list_of(loop, p->ch);
+    ws_sub_list *list = ws_sub_list_of(loop, p->sub.ch);
     ws_sub *sub = replay_sub_of(p);
 
     if (sub && p->status != APR_SUCCESS) {
         replay_tell_failure(p);
-        ws_deliver_now(p->h, loop, p->ch, WS_EVENT_GAP, NULL, sub);
+        ws_deliver_now(p->h, loop, p->sub.ch, WS_EVENT_GAP, NULL, sub);
         if ((sub = replay_sub_of(p))) {
             sub->at = list->started ? list->at : sub->at;
             list->lost |= !list->started;
             replay_go_live(p->h, sub);
         }
+    }
+    else if (sub && sub->newest) {
+        replay_begin_newest(p->h, sub, p->head);
     }
     else if (sub && (sub = replay_deliver_page(p, sub))) {
         int more = p->more && sub->resumes;
@@ -282,7 +302,7 @@ static void replay_sub_has_read(ws_loop *loop, ws_task *task)
             /* The list has delivered more than this sub has read; what is of another epoch, one of the
              * two will find in the history, too. */
             if (!more && sub->at.epoch != list->at.epoch && !list->reading) {
-                replay_read_for_list(p->h, loop, p->ch);
+                replay_read_for_list(p->h, loop, p->sub.ch);
             }
             sub->resumes = 1;
             replay_read_on(p->h, sub);
@@ -295,37 +315,49 @@ static void replay_sub_has_read(ws_loop *loop, ws_task *task)
 typedef struct beginning {
     ws_task task;
     ws_channels *h;
-    ws_channel *ch;
-    ws_id id;
-    apr_uint32_t serial;
+    ws_sub_ref sub;
 } beginning;
+
+static void replay_begin_sub(ws_channels *h, ws_loop *loop, ws_sub *sub, const ws_sub_ref *ref)
+{
+    ws_sub_list *list = ws_sub_list_of(loop, sub->ch);
+    if (sub->live && !sub->resumes) {
+        sub->at = list->started ? list->at : sub->at;
+        replay_go_live(h, sub);
+        return;
+    }
+    if (sub->resumes && sub->at.epoch) {
+        sub->at = (ws_position){0, 0};
+        ws_deliver_now(h, loop, sub->ch, WS_EVENT_GAP, NULL, sub);
+    }
+    if ((sub = ws_sub_ref_find(loop, ref))) {
+        sub->at = (ws_position){0, 0};
+        replay_go_live(h, sub);
+    }
+}
 
 static void replay_begin(ws_loop *loop, ws_task *task)
 {
     beginning *b = (beginning *)task;
-    ws_conn *c = ws_conn_find(loop, b->id);
-    ws_sub *sub = c ? ws_sub_find(c, b->ch) : NULL;
-    if (sub && sub->serial == b->serial) {
-        ws_sub_list *list = ws_sub_list_of(loop, b->ch);
-        if (sub->live && !sub->resumes) {
-            sub->at = list->started ? list->at : sub->at;
-            replay_go_live(b->h, sub);
-        }
-        else {
-            if (sub->resumes && sub->at.epoch) {
-                sub->at = (ws_position){0, 0};
-                ws_deliver_now(b->h, loop, b->ch, WS_EVENT_GAP, NULL, sub);
-            }
-            if ((sub = ws_sub_find(c, b->ch)) && sub->serial == b->serial) {
-                replay_go_live(b->h, sub);
-            }
-        }
+    ws_sub *sub = ws_sub_ref_find(loop, &b->sub);
+    if (sub) {
+        replay_begin_sub(b->h, loop, sub, &b->sub);
     }
-    ws_channel_unref(b->h, b->ch);
+    ws_sub_ref_release(b->h, &b->sub);
     free(b);
 }
 
-void ws_catch_up(ws_channels *h, ws_sub *sub)
+static void replay_set_start(ws_sub *sub, const ws_subscription *how)
+{
+    sub->newest = (how->flags & WS_RESUME_LAST) && !(how->flags & WS_RESUME);
+    sub->resumes = (how->flags & (WS_RESUME | WS_RESUME_LAST)) != 0;
+    sub->lenient = 0;
+    if (sub->resumes) {
+        sub->at = sub->newest ? (ws_position){0, how->last} : how->after;
+    }
+}
+
+static void replay_start(ws_channels *h, ws_sub *sub)
 {
     beginning *b;
     if (sub->ch->kept && !sub->live) {
@@ -333,32 +365,35 @@ void ws_catch_up(ws_channels *h, ws_sub *sub)
         replay_read_for_sub(h, sub);
         return;
     }
-    if ((b = ws_task_new(sizeof(*b), replay_begin))) {
-        b->h = h;
-        b->ch = ws_channel_ref(h, sub->ch);
-        b->id = sub->c->id;
-        b->serial = sub->serial;
-        if (ws_loop_post(sub->c->loop, &b->task) < 0) {
-            ws_channel_unref(h, b->ch);
-            free(b);
-        }
+    if (!(b = ws_task_new(sizeof(*b), replay_begin))) {
+        replay_fail(h, sub);
+        return;
     }
-    else {
-        ws_conn_fail(sub->c, WS_CLOSE_INTERNAL, "out of memory");
+    b->h = h;
+    b->sub = ws_sub_ref_to(h, sub);
+    if (ws_loop_post(sub->loop, &b->task) < 0) {
+        ws_sub_ref_release(h, &b->sub);
+        free(b);
     }
 }
 
-void ws_catch_up_again(ws_channels *h, ws_sub *sub, const ws_position *after)
+void ws_catch_up(ws_channels *h, ws_sub *sub, const ws_subscription *how)
 {
-    if (after) {
+    replay_set_start(sub, how);
+    replay_start(h, sub);
+}
+
+void ws_catch_up_again(ws_channels *h, ws_sub *sub, const ws_subscription *how)
+{
+    int resumes = (how->flags & (WS_RESUME | WS_RESUME_LAST)) != 0;
+    if (resumes) {
         sub->live = !sub->ch->kept;
-        sub->resumes = 1;
         sub->waits = 0;
-        sub->at = *after;
+        replay_set_start(sub, how);
     }
-    if (after || sub->live) {
+    if (resumes || sub->live) {
         sub->serial = ws_sub_serial(h); /* what was on its way for it is not for it any more */
-        ws_catch_up(h, sub);
+        replay_start(h, sub);
     }
 }
 

@@ -7,11 +7,11 @@
 
 #include "channels/subscriptions.h"
 
-/** A subscription is in place: bring it to where the list is, behind what it resumes.  [loop] */
-void ws_catch_up(ws_channels *h, ws_sub *sub);
+/** A subscription is in its list: deliver what it resumes, then make it live.  [loop] */
+void ws_catch_up(ws_channels *h, ws_sub *sub, const ws_subscription *how);
 
-/** The same for one that is there: from the position on, or only WS_EVENT_LIVE once more.  [loop] */
-void ws_catch_up_again(ws_channels *h, ws_sub *sub, const ws_position *after);
+/** The same for one that is there: without WS_RESUME, only WS_EVENT_LIVE comes once more.  [loop] */
+void ws_catch_up_again(ws_channels *h, ws_sub *sub, const ws_subscription *how);
 
 /** Its client has read what it was sent: go on with that.  [loop] */
 void ws_catch_up_drained(ws_conn *c);

@@ -5,6 +5,7 @@
 
 #include "channels/presence.h"
 #include "channels/replay.h"
+#include "channels/snapshot.h"
 
 #include <errno.h>
 #include <semaphore.h>
@@ -63,22 +64,6 @@ typedef struct sub_args {
     const ws_subscription *how;
 } sub_args;
 
-static ws_status sub_want(ws_channels *h, const ws_channel *ch, int change)
-{
-    ws_bus *buses[] = {h->options.local, h->options.remote};
-    for (int i = 0; i < 2; i++) {
-        ws_status s =
-            buses[i] ? buses[i]->want(buses[i], ch->name, ch->len, ch->hash, change) : WS_QUEUED;
-        if (s < 0) {
-            if (i) {
-                buses[0]->want(buses[0], ch->name, ch->len, ch->hash, -change);
-            }
-            return s;
-        }
-    }
-    return WS_QUEUED;
-}
-
 static void sub_leave(ws_channels *h, ws_sub *sub)
 {
     if (sub->flags & WS_MEMBER) {
@@ -87,7 +72,7 @@ static void sub_leave(ws_channels *h, ws_sub *sub)
     if (sub->flags & WS_WATCH) {
         ws_presence_watch(h, sub->ch, -1);
     }
-    sub_want(h, sub->ch, -1);
+    ws_sub_want(h, sub->ch, -1);
     ws_sub_give(h, sub);
 }
 
@@ -95,23 +80,20 @@ static ws_status sub_take_sub(ws_channels *h, ws_conn *c, ws_channel *ch,
                               const ws_subscription *how)
 {
     ws_sub *sub;
-    ws_status s = sub_want(h, ch, 1);
+    ws_status s = ws_sub_want(h, ch, 1);
     if (s < 0) {
         return s;
     }
     if (!(sub = ws_sub_take(h, c, ch))) {
-        sub_want(h, ch, -1);
+        ws_sub_want(h, ch, -1);
         return WS_FULL;
     }
-    sub->flags = (unsigned char)(how->flags & (WS_MEMBER | WS_WATCH));
-    sub->resumes = (how->flags & WS_RESUME) != 0;
-    if (sub->resumes) {
-        sub->at = how->after;
-    }
+    sub->flags = (unsigned char)(how->flags & (WS_MEMBER | WS_WATCH | WS_AS_PUBLISHED));
     if (sub->flags & WS_WATCH) {
         ws_presence_watch(h, ch, 1);
+        ws_snapshot_begin(h, sub, how);
     }
-    ws_catch_up(h, sub);
+    ws_catch_up(h, sub, how);
     if (sub->flags & WS_MEMBER) {
         ws_presence_join(h, ch, c, how);
     }
@@ -127,7 +109,10 @@ static void sub_change(ws_channels *h, ws_sub *sub, const ws_subscription *how)
     }
     sub->flags |= (unsigned char)(flags & (WS_MEMBER | WS_WATCH));
     if (flags & WS_CHANGE) {
-        ws_catch_up_again(h, sub, flags & WS_RESUME ? &how->after : NULL);
+        ws_snapshot_begin(h, sub, how);
+    }
+    if (flags & WS_CHANGE) {
+        ws_catch_up_again(h, sub, how);
     }
     if (flags & WS_MEMBER) {
         ws_presence_join(h, sub->ch, sub->c, how);
@@ -161,11 +146,17 @@ static ws_status sub_subscribe(ws_channels *h, ws_conn *c, void *arg)
     return s;
 }
 
+/* Wildcards have no members. */
+static int sub_is_wildcard(const char *channel, const ws_subscription *how)
+{
+    return ws_wildcard_valid(channel, strlen(channel)) && !(how->flags & (WS_MEMBER | WS_WATCH));
+}
+
 ws_status ws_subscribe(ws_conn *c, const char *channel, const ws_subscription *how)
 {
     static const ws_subscription plainly = {0};
     sub_args w = {channel, 0, how ? how : &plainly};
-    if (!ws_channel_valid(channel)) {
+    if (!channel || !(ws_channel_valid(channel) || sub_is_wildcard(channel, w.how))) {
         return WS_BAD_NAME;
     }
     if (w.how->member_len > WS_MEMBER_MAX) {

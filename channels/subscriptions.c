@@ -89,7 +89,8 @@ static ws_channel *sub_make(ws_channels *h, const char *name, unsigned len, apr_
     ch->len = len;
     ch->name = (char *)ch + size;
     memcpy(ch->name, name, len);
-    ch->kept = h->options.history && h->options.history->keeps(h->options.history, ch->name);
+    ch->kept = !ws_wildcard_valid(name, len) && h->options.history
+               && h->options.history->keeps(h->options.history, ch->name);
     return ch;
 }
 
@@ -166,7 +167,23 @@ unsigned ws_channels_of_loop(ws_channels *h, unsigned loop, ws_channel ***all)
     return n;
 }
 
-/* ---- Seats ---- */
+/* ---- Subscriptions ---- */
+
+ws_status ws_sub_want(ws_channels *h, const ws_channel *ch, int change)
+{
+    ws_bus *buses[] = {h->options.local, h->options.remote};
+    for (int i = 0; i < 2; i++) {
+        ws_status s =
+            buses[i] ? buses[i]->want(buses[i], ch->name, ch->len, ch->hash, change) : WS_QUEUED;
+        if (s < 0) {
+            if (i) {
+                buses[0]->want(buses[0], ch->name, ch->len, ch->hash, -change);
+            }
+            return s;
+        }
+    }
+    return WS_QUEUED;
+}
 
 ws_sub *ws_sub_find(const ws_conn *c, const ws_channel *ch)
 {
@@ -177,7 +194,7 @@ ws_sub *ws_sub_find(const ws_conn *c, const ws_channel *ch)
     return sub;
 }
 
-static int sub_sit_down(ws_sub_list *list, ws_sub *sub)
+static int sub_enter(ws_sub_list *list, ws_sub *sub)
 {
     if (list->used == list->size) {
         apr_uint32_t size = list->size ? list->size * 2 : 4;
@@ -193,34 +210,89 @@ static int sub_sit_down(ws_sub_list *list, ws_sub *sub)
     return 0;
 }
 
-ws_sub *ws_sub_take(ws_channels *h, ws_conn *c, ws_channel *ch)
+/* A subscription in its list. From here on publishers know of it. */
+static ws_sub *sub_new(ws_channels *h, ws_loop *loop, ws_channel *ch)
 {
-    ws_sub_list *list = ws_sub_list_of(c->loop, ch);
+    ws_sub_list *list = ws_sub_list_of(loop, ch);
     ws_sub *sub = calloc(1, sizeof(*sub));
-    if (!sub || (!c->channels && !(c->channels = calloc(1, sizeof(*c->channels))))) {
+    if (!sub) {
+        return NULL;
+    }
+    sub->loop = loop;
+    sub->ch = ch;
+    sub->serial = ws_sub_serial(h);
+    if (sub_enter(list, sub) < 0) {
         free(sub);
         return NULL;
     }
-    sub->c = c;
-    sub->ch = ch;
-    sub->serial = ws_sub_serial(h);
-    if (sub_sit_down(list, sub) < 0) {
-        free(sub);
-        sub = NULL;
+    __atomic_add_fetch(&list->count, 1, __ATOMIC_SEQ_CST);
+    ws_count(loop->counters, WS_COUNT_SUBSCRIPTIONS, 1);
+    return sub;
+}
+
+ws_sub *ws_sub_take(ws_channels *h, ws_conn *c, ws_channel *ch)
+{
+    ws_sub *sub = NULL;
+    if (!c->channels && !(c->channels = calloc(1, sizeof(*c->channels)))) {
+        return NULL;
     }
-    else {
+    if ((sub = sub_new(h, c->loop, ch))) {
+        sub->c = c;
         sub->next = c->channels->first;
         c->channels->first = sub;
         c->channels->count++;
-        /* From here on publishers know of it. */
-        __atomic_add_fetch(&list->count, 1, __ATOMIC_SEQ_CST);
-        ws_count(c->loop->counters, WS_COUNT_SUBSCRIPTIONS, 1);
     }
-    if (!c->channels->first) {
+    else if (!c->channels->first) {
         free(c->channels);
         c->channels = NULL;
     }
     return sub;
+}
+
+ws_sub *ws_sub_take_for(ws_channels *h, ws_listener *listener, ws_channel *ch)
+{
+    ws_sub *sub = sub_new(h, listener->loop, ch);
+    if (sub) {
+        sub->listener = ws_listener_ref(listener);
+        listener->sub = sub;
+    }
+    return sub;
+}
+
+ws_listener *ws_listener_ref(ws_listener *l)
+{
+    __atomic_add_fetch(&l->refs, 1, __ATOMIC_RELAXED);
+    return l;
+}
+
+void ws_listener_unref(ws_listener *l)
+{
+    if (__atomic_sub_fetch(&l->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        free(l);
+    }
+}
+
+ws_sub_ref ws_sub_ref_to(ws_channels *h, const ws_sub *sub)
+{
+    return (ws_sub_ref){.id = sub->c ? sub->c->id : 0,
+                        .listener = sub->listener ? ws_listener_ref(sub->listener) : NULL,
+                        .ch = ws_channel_ref(h, sub->ch),
+                        .serial = sub->serial};
+}
+
+ws_sub *ws_sub_ref_find(ws_loop *loop, const ws_sub_ref *ref)
+{
+    ws_conn *c = ref->id ? ws_conn_find(loop, ref->id) : NULL;
+    ws_sub *sub = c ? ws_sub_find(c, ref->ch) : ref->listener ? ref->listener->sub : NULL;
+    return sub && (!ref->serial || sub->serial == ref->serial) ? sub : NULL;
+}
+
+void ws_sub_ref_release(ws_channels *h, ws_sub_ref *ref)
+{
+    ws_channel_unref(h, ref->ch);
+    if (ref->listener) {
+        ws_listener_unref(ref->listener);
+    }
 }
 
 /* What the next one finds is as if nobody had been here. */
@@ -251,7 +323,7 @@ void ws_sub_list_compact(ws_sub_list *list)
     sub_leave_empty(list);
 }
 
-static void sub_stand_up(ws_sub_list *list, const ws_sub *sub)
+static void sub_remove(ws_sub_list *list, const ws_sub *sub)
 {
     if (list->visiting) {
         list->subs[sub->place] = NULL; /* whoever goes through them counts on their places */
@@ -263,11 +335,9 @@ static void sub_stand_up(ws_sub_list *list, const ws_sub *sub)
     sub_leave_empty(list);
 }
 
-void ws_sub_give(ws_channels *h, ws_sub *sub)
+static void sub_unlink(ws_sub *sub)
 {
     ws_subscriptions *s = sub->c->channels;
-    ws_loop *loop = sub->c->loop;
-    ws_sub_list *list = ws_sub_list_of(loop, sub->ch);
     ws_sub **link = &s->first;
     while (*link != sub) {
         link = &(*link)->next;
@@ -277,9 +347,22 @@ void ws_sub_give(ws_channels *h, ws_sub *sub)
         free(s);
         sub->c->channels = NULL;
     }
-    sub_stand_up(list, sub);
+}
+
+void ws_sub_give(ws_channels *h, ws_sub *sub)
+{
+    ws_loop *loop = sub->loop;
+    ws_sub_list *list = ws_sub_list_of(loop, sub->ch);
+    if (sub->c) {
+        sub_unlink(sub);
+    }
+    sub_remove(list, sub);
     __atomic_sub_fetch(&list->count, 1, __ATOMIC_SEQ_CST);
     ws_count(loop->counters, WS_COUNT_SUBSCRIPTIONS, -1);
     ws_channel_unref(h, sub->ch);
+    if (sub->listener) {
+        sub->listener->sub = NULL;
+        ws_listener_unref(sub->listener);
+    }
     free(sub);
 }

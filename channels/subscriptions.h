@@ -15,20 +15,26 @@
 typedef struct ws_channel ws_channel;
 typedef struct ws_sub ws_sub;
 typedef struct ws_presence_state ws_presence_state;
+typedef struct ws_listing_state ws_listing_state;
 
 /** A connection's subscription to a channel. */
 struct ws_sub {
-    ws_sub *next; /**< of the same connection */
-    ws_conn *c;
+    ws_sub *next;          /**< of the same connection */
+    ws_conn *c;            /**< or NULL: */
+    ws_listener *listener; /**< it belongs to a listener */
+    ws_loop *loop;
     ws_channel *ch;
-    apr_uint32_t place;   /**< in the list */
-    apr_uint32_t serial;  /**< tells it from an earlier one of the same connection and channel */
-    ws_position at;       /**< up to here it has everything */
-    unsigned char flags;  /**< WS_MEMBER, WS_WATCH */
-    unsigned char form;   /**< while an event is delivered */
-    unsigned live : 1;    /**< it gets what the list gets */
-    unsigned resumes : 1; /**< before, it is to get what is kept behind `at` */
-    unsigned waits : 1;   /**< with that until its client has read more */
+    apr_uint32_t place;    /**< in the list */
+    apr_uint32_t serial;   /**< tells it from an earlier one of the same connection and channel */
+    ws_position at;        /**< up to here it has everything */
+    unsigned char flags;   /**< WS_MEMBER, WS_WATCH */
+    unsigned char form;    /**< while an event is delivered */
+    unsigned live : 1;     /**< it gets what the list gets */
+    unsigned resumes : 1;  /**< before, it is to get what is kept behind `at` */
+    unsigned newest : 1;   /**< `at.offset` is how many of the newest messages it is to get */
+    unsigned lenient : 1;  /**< what is missing before the first message is no gap */
+    unsigned snapshot : 1; /**< the members that are there have not been told yet */
+    unsigned waits : 1;    /**< with that until its client has read more */
 };
 
 struct ws_subscriptions {
@@ -75,11 +81,16 @@ struct ws_channels {
     apr_thread_mutex_t *lock; /**< of the table and of refs in it */
     ws_channel **table;
     unsigned size, count;
-    apr_uint32_t serial; /**< atomic */
-    int stopped;         /**< atomic */
+    ws_listener *listeners; /**< under the lock */
+    apr_uint32_t serial;    /**< atomic */
+    int stopped;            /**< atomic */
     ws_presence_state *presence;
+    ws_listing_state *listing;
     ws_loop_queue loop_queues[WS_LOOPS_MAX];
 };
+
+/** subscribe.c's part of the engine's connections. */
+extern const ws_channels_hooks ws_channels_for_engine;
 
 /** Sets what ws_channels_current() returns. */
 void ws_channels_set_current(ws_channels *h);
@@ -102,6 +113,22 @@ unsigned ws_channels_of_loop(ws_channels *h, unsigned loop, ws_channel ***all);
 /** The sub of a connection in a channel, or NULL.  [loop] */
 ws_sub *ws_sub_find(const ws_conn *c, const ws_channel *ch);
 
+/** One more subscriber of a channel, or one less, for the buses. @return as ws_bus.want  [any thread] */
+ws_status ws_sub_want(ws_channels *h, const ws_channel *ch, int change);
+
+/** Find a subscription again that may have ended. */
+typedef struct ws_sub_ref {
+    ws_id id;              /**< of the connection, or 0: */
+    ws_listener *listener; /**< one reference, or NULL */
+    ws_channel *ch;        /**< one reference */
+    apr_uint32_t serial;   /**< 0: any */
+} ws_sub_ref;
+
+ws_sub_ref ws_sub_ref_to(ws_channels *h, const ws_sub *sub);
+/** @return NULL: it has ended, or another one has taken its place  [loop] */
+ws_sub *ws_sub_ref_find(ws_loop *loop, const ws_sub_ref *ref);
+void ws_sub_ref_release(ws_channels *h, ws_sub_ref *ref);
+
 /** A new one, in its list; the reference to the channel becomes the sub's, if there is one. @return NULL:
  *  no memory  [loop] */
 ws_sub *ws_sub_take(ws_channels *h, ws_conn *c, ws_channel *ch);
@@ -110,6 +137,9 @@ static inline apr_uint32_t ws_sub_serial(ws_channels *h)
 {
     return __atomic_add_fetch(&h->serial, 1, __ATOMIC_RELAXED);
 }
+
+/** The same for a listener. [loop] */
+ws_sub *ws_sub_take_for(ws_channels *h, ws_listener *listener, ws_channel *ch);
 
 /** Free it. The reference to the channel is released.  [loop] */
 void ws_sub_give(ws_channels *h, ws_sub *sub);
@@ -121,6 +151,26 @@ static inline ws_sub_list *ws_sub_list_of(const ws_loop *loop, ws_channel *ch)
 {
     return &ch->lists[loop->index];
 }
+
+/** Receives the events of a channel without a connection. */
+struct ws_listener {
+    apr_uint32_t refs; /**< atomic: of the handler, of its subscription, of work in progress */
+    ws_channels *h;
+    ws_loop *loop;
+    ws_channel *ch;            /**< one reference until it is subscribed, or ends */
+    ws_sub *sub;               /**< of the loop */
+    ws_listener *next, **link; /**< in h->listeners */
+    ws_listen_fn fn;
+    void *arg;
+    int ended; /**< fn has been called for the last time; of the loop */
+    ws_subscription how;
+};
+
+/** The loops have ended: end all listeners. */
+void ws_listeners_end(ws_channels *h);
+
+ws_listener *ws_listener_ref(ws_listener *l);
+void ws_listener_unref(ws_listener *l);
 
 /** How many subscriptions a loop has. [any thread] */
 static inline apr_uint32_t ws_sub_list_count(const ws_channel *ch, unsigned loop)

@@ -211,8 +211,8 @@ ws_status ws_conn_share(ws_conn *c, ws_frames *f)
         return WS_GONE;
     }
     if (unsupported(c, first)) {
-        ws_log(c->loop->engine, WS_LOG_DEBUG, c, "version %d has no such message: it is dropped",
-               c->version);
+        ws_engine_log(c->loop->engine, WS_LOG_DEBUG, c,
+                      "version %d has no such message: it is dropped", c->version);
         ws_frames_unref(f);
         return WS_UNSUPPORTED;
     }
@@ -634,6 +634,19 @@ void ws_conn_log(ws_conn *c, ws_log_level level, const char *format, ...)
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
         e->options.log(level, c->settings, c, text);
+    }
+}
+
+void ws_log(ws_log_level level, const char *format, ...)
+{
+    ws_engine *e = ws_api_engine_now();
+    char text[1024];
+    va_list args;
+    if (e && e->options.logs(level, NULL)) {
+        va_start(args, format);
+        vsnprintf(text, sizeof(text), format, args);
+        va_end(args);
+        e->options.log(level, NULL, NULL, text);
     }
 }
 

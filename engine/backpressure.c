@@ -46,10 +46,10 @@ static void count_drop(ws_conn *c)
 {
     ws_count(c->loop->counters, WS_COUNT_DROPPED, 1);
     if (!c->dropped++) {
-        ws_log(c->loop->engine, WS_LOG_INFO, c,
-               "messages are dropped: the client reads too slowly, %" APR_SIZE_T_FMT
-               " bytes wait to be sent (WebSocketSlowReader)",
-               ws_send_queue_bytes(&c->out));
+        ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
+                      "messages are dropped: the client reads too slowly, %" APR_SIZE_T_FMT
+                      " bytes wait to be sent (WebSocketSlowReader)",
+                      ws_send_queue_bytes(&c->out));
     }
 }
 
@@ -109,16 +109,16 @@ ws_send_queue *ws_backpressure_find(ws_conn *c, apr_uint64_t key, apr_uint32_t *
 static ws_status too_slow(ws_conn *c)
 {
     if (behind(c)) {
-        ws_log(c->loop->engine, WS_LOG_INFO, c,
-               "closing: the client reads too slowly, a message has waited for %u ms "
-               "(WebSocketSlowReader)",
-               age(c, &c->out, 0));
+        ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
+                      "closing: the client reads too slowly, a message has waited for %u ms "
+                      "(WebSocketSlowReader)",
+                      age(c, &c->out, 0));
     }
     else {
-        ws_log(c->loop->engine, WS_LOG_INFO, c,
-               "closing: the %s reads too slowly, %" APR_SIZE_T_FMT
-               " bytes wait to be sent (WebSocketSendQueue)",
-               ws_is_client(c) ? "server" : "client", ws_send_queue_bytes(&c->out));
+        ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
+                      "closing: the %s reads too slowly, %" APR_SIZE_T_FMT
+                      " bytes wait to be sent (WebSocketSendQueue)",
+                      ws_is_client(c) ? "server" : "client", ws_send_queue_bytes(&c->out));
     }
     ws_count(c->loop->counters, WS_COUNT_SLOW_QUEUE, 1);
     ws_conn_close(c, WS_CLOSE_POLICY, "too slow", 8);
@@ -161,7 +161,7 @@ ws_status ws_backpressure_admit(ws_conn *c, unsigned first)
 
 void ws_backpressure_over(ws_conn *c)
 {
-    ws_log(c->loop->engine, WS_LOG_INFO, c, "%u messages were dropped (WebSocketSlowReader)",
-           c->dropped);
+    ws_engine_log(c->loop->engine, WS_LOG_INFO, c, "%u messages were dropped (WebSocketSlowReader)",
+                  c->dropped);
     c->dropped = 0;
 }

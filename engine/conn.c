@@ -127,7 +127,7 @@ void ws_handoff_accept(ws_loop *loop, ws_task *task)
         return;
     }
     if (!(c = ws_slab_take(&loop->slab, &place))) {
-        ws_log(loop->engine, WS_LOG_ERROR, NULL, "out of memory: a connection is dropped");
+        ws_engine_log(loop->engine, WS_LOG_ERROR, NULL, "out of memory: a connection is dropped");
         ws_handoff_drop(a);
         ws_loop_left(loop, outgoing);
         return;
@@ -274,9 +274,9 @@ void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_l
         c->closed_by = ws_is_client(c) ? WS_CLOSED_BY_CLIENT : WS_CLOSED_BY_SERVER;
     }
     if (len && c->end_code != code && c->end_code == WS_CLOSE_INTERNAL) {
-        ws_log(c->loop->engine, WS_LOG_WARNING, c,
-               "handler %s closes with code %d, which may not be sent: 1011 is", c->location->name,
-               code);
+        ws_engine_log(c->loop->engine, WS_LOG_WARNING, c,
+                      "handler %s closes with code %d, which may not be sent: 1011 is",
+                      c->location->name, code);
     }
     ws_count(c->loop->counters,
              ws_counter_of_code(WS_COUNT_SENT_1000,
@@ -296,7 +296,8 @@ void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_l
 
 void ws_conn_fail(ws_conn *c, int code, const char *text)
 {
-    ws_log(c->loop->engine, WS_LOG_INFO, c, "failing the connection with %d: %s", code, text);
+    ws_engine_log(c->loop->engine, WS_LOG_INFO, c, "failing the connection with %d: %s", code,
+                  text);
     ws_conn_close(c, code, text, strlen(text));
     end_after_writing(c);
 }
@@ -408,8 +409,8 @@ void ws_conn_end(ws_conn *c, const char *why)
         why = "broken by its handler (ws_abort())";
         ws_socket_reset(c);
     }
-    ws_log(loop->engine, WS_LOG_DEBUG, c, "end, code %d: %s",
-           c->end_code ? c->end_code : WS_CLOSE_ABNORMAL, why);
+    ws_engine_log(loop->engine, WS_LOG_DEBUG, c, "end, code %d: %s",
+                  c->end_code ? c->end_code : WS_CLOSE_ABNORMAL, why);
     ws_timer_wheel_clear(&loop->wheel, &c->alarm);
     ws_rate_limit_end(c);
     ws_resource_end(c);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "engine/handoff.h"
+#include "engine/ticker.h"
 #include "protocol/hixie.h"
 
 /* How long stopping waits for WS_BLOCKING callbacks that do not return, milliseconds. */
@@ -18,7 +19,7 @@
 /* Where closing all connections is spread, some are closed this often, milliseconds. */
 #define CLOSE_STEP 100
 
-void ws_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)
+void ws_engine_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)
 {
     const ws_settings *settings = c ? c->settings : NULL;
     char text[1024];
@@ -364,7 +365,8 @@ int ws_engine_stop(ws_engine *e)
     }
     post_all(e, break_all);
     if (!ws_engine_wait(e, STOP_WAIT)) {
-        ws_log(e, WS_LOG_ERROR, NULL, "a WS_BLOCKING handler does not return from a callback");
+        ws_engine_log(e, WS_LOG_ERROR, NULL,
+                      "a WS_BLOCKING handler does not return from a callback");
         return 0;
     }
     post_all(e, stop_running);
@@ -379,6 +381,7 @@ int ws_engine_stop(ws_engine *e)
         ws_thread_pool_destroy(e->threads);
         e->threads = NULL;
     }
+    ws_tickers_end(e);
     return 1;
 }
 

@@ -143,8 +143,8 @@ static int receive(step *s, unsigned char *data, apr_size_t len, int last)
         return deliver(s->chain, (unsigned)(s - s->chain->steps), data, len, last);
     }
     if (result != 0) {
-        ws_log(s->chain->c->loop->engine, WS_LOG_INFO, s->chain->c,
-               "extension %s cannot read a message", s->use->name);
+        ws_engine_log(s->chain->c->loop->engine, WS_LOG_INFO, s->chain->c,
+                      "extension %s cannot read a message", s->use->name);
         ws_conn_fail(s->chain->c, result < 0 ? WS_CLOSE_INTERNAL : result,
                      "an extension cannot read the message");
         return -1;
@@ -286,8 +286,8 @@ ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_s
         }
     }
     if (emit(chain, 0, *payload, *len, *first & WS_FIN) < 0) {
-        ws_log(loop->engine, WS_LOG_ERROR, c,
-               "a message cannot be sent: no memory to transform it");
+        ws_engine_log(loop->engine, WS_LOG_ERROR, c,
+                      "a message cannot be sent: no memory to transform it");
         c->broken = 1; /* the peer would not understand what comes behind it */
         ws_conn_mark_dirty(c);
         return WS_FULL;

@@ -148,9 +148,9 @@ static void make_ring(ws_loop *loop)
     char text[120];
     apr_status_t rv = ws_ring_create(&loop->ring, loop->poller, WS_CORK_SIZE, ws_conn_sent);
     if (rv != APR_SUCCESS) {
-        ws_log(loop->engine, WS_LOG_WARNING, NULL,
-               "io_uring cannot be used (%s), epoll is instead (WebSocketBackend)",
-               apr_strerror(rv, text, sizeof(text)));
+        ws_engine_log(loop->engine, WS_LOG_WARNING, NULL,
+                      "io_uring cannot be used (%s), epoll is instead (WebSocketBackend)",
+                      apr_strerror(rv, text, sizeof(text)));
         return;
     }
     free(loop->cork);

@@ -118,6 +118,7 @@ struct ws_engine {
     apr_thread_mutex_t *lock;          /**< of threads and empty */
     apr_thread_cond_t *empty;          /**< a connection has gone */
     int stopping;                      /**< atomic */
+    ws_ticker *tickers;                /**< under the lock */
     const ws_channels_hooks *channels; /**< or NULL */
 };
 
@@ -149,7 +150,7 @@ ws_loop *ws_loop_current(void);
 void *ws_task_new(apr_size_t size, void (*fn)(ws_loop *loop, ws_task *task));
 
 /** A line for the log, made only if the level is on.  [any thread] */
-void ws_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)
+void ws_engine_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
 #endif

@@ -51,10 +51,10 @@ static void set_alarm(ws_conn *c, due *d, apr_uint32_t when)
 static void over(const due *d, const char *reason)
 {
     ws_conn *c = d->c;
-    ws_log(c->loop->engine, WS_LOG_INFO, c,
-           d->kind == DRY ? "dry run: it would be closed: %s (WebSocketLimit)"
-                          : "closing: %s (WebSocketLimit)",
-           reason);
+    ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
+                  d->kind == DRY ? "dry run: it would be closed: %s (WebSocketLimit)"
+                                 : "closing: %s (WebSocketLimit)",
+                  reason);
     if (d->kind == REAL) {
         ws_conn_close(c, WS_CLOSE_GOING_AWAY, reason, strlen(reason));
     }
@@ -133,14 +133,15 @@ static int exceeded(ws_conn *c, bucket *b, int kind, const char *what)
     static ws_log_window window; /* ordinary ends are logged at level info */
     if (kind == REAL) {
         if (ws_log_window_take(&window) >= 0) {
-            ws_log(c->loop->engine, WS_LOG_WARNING, c, "failing with 1008: %s", what);
+            ws_engine_log(c->loop->engine, WS_LOG_WARNING, c, "failing with 1008: %s", what);
         }
         ws_conn_fail(c, WS_CLOSE_POLICY, what);
         return 0;
     }
     if (!b->told) {
         b->told = 1;
-        ws_log(c->loop->engine, WS_LOG_INFO, c, "dry run: it would be failed with 1008: %s", what);
+        ws_engine_log(c->loop->engine, WS_LOG_INFO, c, "dry run: it would be failed with 1008: %s",
+                      what);
     }
     return 1;
 }

@@ -135,8 +135,8 @@ static ws_bytes *add_to_kept(ws_conn *c, const unsigned char *data, apr_size_t l
     ws_bytes *kept = c->cipher_out, *grown;
     apr_size_t waits = kept->len - kept->pos;
     if (waits + len > CIPHER_OUT_MAX) {
-        ws_log(c->loop->engine, WS_LOG_INFO, c,
-               "ending: the peer makes TLS answer and does not read the answers");
+        ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
+                      "ending: the peer makes TLS answer and does not read the answers");
         return NULL;
     }
     memmove(kept->data, kept->data + kept->pos, waits);
@@ -232,9 +232,9 @@ apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more)
         got += (apr_size_t)r;
     }
     if (loop->renegotiates || loop->cipher_out_len > CIPHER_OUT_MAX) {
-        ws_log(loop->engine, WS_LOG_INFO, c,
-               loop->renegotiates ? "ending: the peer asks for a TLS renegotiation"
-                                  : "ending: the peer makes TLS answer too much");
+        ws_engine_log(loop->engine, WS_LOG_INFO, c,
+                      loop->renegotiates ? "ending: the peer asks for a TLS renegotiation"
+                                         : "ending: the peer makes TLS answer too much");
         give(c);
         return -2;
     }

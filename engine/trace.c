@@ -37,14 +37,15 @@ void ws_trace_in(const ws_conn *c, const ws_piece *p)
         snprintf(more, sizeof(more), ", %" APR_UINT64_T_FMT " of the frame to come",
                  (apr_uint64_t)c->parser.left);
     }
-    ws_log(c->loop->engine, WS_LOG_TRACE, c, "in: %s%s, %" APR_SIZE_T_FMT " bytes%s%s",
-           names[p->opcode & 0xF], p->flags & WS_MESSAGE_LAST ? " fin" : "", p->len, more,
-           show(c, p->data, p->len, bytes));
+    ws_engine_log(c->loop->engine, WS_LOG_TRACE, c, "in: %s%s, %" APR_SIZE_T_FMT " bytes%s%s",
+                  names[p->opcode & 0xF], p->flags & WS_MESSAGE_LAST ? " fin" : "", p->len, more,
+                  show(c, p->data, p->len, bytes));
 }
 
 void ws_trace_out(const ws_conn *c, unsigned first, const void *payload, apr_size_t len)
 {
     char bytes[4 * SHOWN + 8];
-    ws_log(c->loop->engine, WS_LOG_TRACE, c, "out: %s%s, %" APR_SIZE_T_FMT " bytes%s",
-           names[first & 0xF], first & WS_FIN ? " fin" : "", len, show(c, payload, len, bytes));
+    ws_engine_log(c->loop->engine, WS_LOG_TRACE, c, "out: %s%s, %" APR_SIZE_T_FMT " bytes%s",
+                  names[first & 0xF], first & WS_FIN ? " fin" : "", len,
+                  show(c, payload, len, bytes));
 }

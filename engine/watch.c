@@ -69,8 +69,8 @@ static void apply_or_end(ws_watch *w)
     ws_conn *c = w->c;
     apr_status_t rv = apply(w);
     if (rv != APR_SUCCESS && !c->broken) {
-        ws_log(c->loop->engine, WS_LOG_ERROR, c, "descriptor %d cannot be watched: %s", w->fd,
-               strerror(rv));
+        ws_engine_log(c->loop->engine, WS_LOG_ERROR, c, "descriptor %d cannot be watched: %s",
+                      w->fd, strerror(rv));
         c->broken = 1; /* ended at the end of the turn: this may be inside a callback of it */
         ws_conn_mark_dirty(c);
     }

@@ -71,9 +71,9 @@ void ws_cb_late(ws_call *call, ws_conn *c)
 {
     apr_uint32_t late = __atomic_exchange_n(&call->late, 0, __ATOMIC_ACQUIRE);
     if (late == call->number) {
-        ws_log(c->loop->engine, WS_LOG_WARNING, c,
-               "handler %s has returned, after %u ms (WebSocketWatchdog)", c->location->name,
-               ws_clock() - __atomic_load_n(&call->since, __ATOMIC_RELAXED));
+        ws_engine_log(c->loop->engine, WS_LOG_WARNING, c,
+                      "handler %s has returned, after %u ms (WebSocketWatchdog)", c->location->name,
+                      ws_clock() - __atomic_load_n(&call->since, __ATOMIC_RELAXED));
     }
 }
 

@@ -329,7 +329,7 @@ static apr_uint32_t subscribers(ws_bus *b, const char *channel, unsigned len, ap
 /* Fill local.targets. @return the number of receiving slots */
 static unsigned find_targets(const ws_packet *p)
 {
-    int own = ws_shm_slot(), all = p->kind == WS_PACKET_BROADCAST;
+    int own = ws_shm_slot(), all = ws_packet_is_for_all(p);
     unsigned n = 0;
     for (unsigned i = 0; i < ws_ipc_count(); i++) {
         ws_shm_owner owner;

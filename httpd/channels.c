@@ -73,12 +73,19 @@ int ws_httpd_channels_child_stop(void)
     return 1;
 }
 
-void ws_httpd_channels_child_exit(void)
+void ws_httpd_channels_finish(void)
 {
     ws_httpd_history_child_exit();
     if (remote) {
         remote->child_exit();
     }
+    if (channels) {
+        ws_channels_finish(channels);
+    }
+}
+
+void ws_httpd_channels_child_exit(void)
+{
     if (channels) {
         ws_channels_destroy(channels);
         channels = NULL;

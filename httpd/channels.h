@@ -21,6 +21,9 @@ apr_status_t ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s,
 int ws_httpd_channels_child_stop(void);
 
 /** child_exit, after ws_engine_stop(). */
+/** Ends the stores and the bus to other machines, and answers what waits. */
+void ws_httpd_channels_finish(void);
+
 void ws_httpd_channels_child_exit(void);
 
 #endif

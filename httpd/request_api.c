@@ -15,6 +15,7 @@
 #include "protocol/deflate.h"
 #include "protocol/extension_header.h"
 #include "protocol/handshake.h"
+#include "websocket_parse.h"
 
 struct request_rec *ws_request_rec(ws_request *rq)
 {
@@ -132,6 +133,14 @@ apr_status_t ws_request_pass_extensions(ws_request *rq, const char *answer)
     rq->extensions = apr_pstrdup(p, answer);
     rq->passes = 1;
     return APR_SUCCESS;
+}
+
+const char *ws_request_arg(ws_request *rq, const char *name)
+{
+    const char *query = rq->r->args;
+    apr_size_t size = query ? strlen(query) + 1 : 1;
+    char *value = apr_palloc(rq->r->pool, size);
+    return ws_query_next(&query, name, value, size) > 0 ? value : NULL;
 }
 
 apr_pool_t *ws_request_pool(ws_request *rq)

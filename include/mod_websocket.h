@@ -174,7 +174,8 @@ typedef enum {
                                position is that of the newest message before it */
     WS_EVENT_GAP = 3,  /**< messages before the next one are missing, and are not to be had */
     WS_EVENT_JOIN = 4, /**< a member has come, or one has new data; only with WS_WATCH */
-    WS_EVENT_LEAVE = 5 /**< a member has gone; only with WS_WATCH */
+    WS_EVENT_LEAVE = 5, /**< a member has gone; only with WS_WATCH */
+    WS_EVENT_MEMBERS = 6 /**< all members that were there have come as WS_EVENT_JOIN; only with WS_SNAPSHOT */
 } ws_event_kind;
 
 /** An event, as on_channel gets it. Pointers are valid until it returns. */
@@ -191,6 +192,10 @@ typedef struct ws_event {
     const char
         *user; /**< of the member: ws_user() of its connection, which no client can choose; NULL: it
                            has none, or one that is not UTF-8 of at most 255 bytes */
+    const char *event;    /**< of a message: ws_publication.event, or NULL */
+    const char *key;      /**< of a message: ws_publication.key, or NULL */
+    const char *wildcard; /**< the subscription, where that is a wildcard; `channel` is then the channel
+                               that the message was published to. Else NULL */
 } ws_event;
 
 /** What on_channel returns: a message is not sent to this connection, or as it was published. Greater
@@ -829,6 +834,16 @@ WS_API apr_size_t ws_text_prefix(const char *text, apr_size_t len, apr_size_t ma
 #define WS_MEMBER 0x2u /**< be a member of the channel, seen by others: ws_presence() */
 #define WS_WATCH 0x4u  /**< be told of members that come and go: WS_EVENT_JOIN, WS_EVENT_LEAVE */
 
+/** First deliver the newest `last` messages that are kept; not together with WS_RESUME. */
+#define WS_RESUME_LAST 0x10u
+
+/** With WS_WATCH: the members that are there come first, each as a WS_EVENT_JOIN, then WS_EVENT_MEMBERS, and
+ *  only behind it what changes. */
+#define WS_SNAPSHOT 0x20u
+
+/** Messages are sent as they were published, and on_channel is called for other events only. */
+#define WS_AS_PUBLISHED 0x40u
+
 /** Where the connection is subscribed already, change that: it also watches, or is a member, from now on,
  *  and with WS_RESUME gets again what is behind `after`; WS_EVENT_LIVE comes once more. Nothing that is
  *  published meanwhile is missed. Elsewhere the flag means nothing. */
@@ -840,6 +855,7 @@ typedef struct ws_subscription {
     ws_position after;     /**< with WS_RESUME; epoch 0: all that is kept */
     const char *member;    /**< with WS_MEMBER: what others are to know, UTF-8; copied */
     apr_size_t member_len; /**< bytes, at most WS_MEMBER_MAX */
+    apr_uint32_t last;     /**< with WS_RESUME_LAST: how many messages, at least 1 */
 } ws_subscription;
 
 /**
@@ -975,6 +991,153 @@ WS_API int ws_event_has_form(const ws_event *event, int form);
  */
 WS_API int ws_event_form(const ws_event *event, int form, ws_type type, const char *data,
                          apr_size_t len);
+
+/* ---- More on channels ------------------------------------------------------------------------- */
+
+/** Greatest length of a key and of an event's name, bytes. */
+#define WS_PUBLISH_FIELD_MAX 255
+
+/** How to publish a message. Zeroed but for size and what is wanted; texts are NUL-terminated and copied. */
+typedef struct ws_publication {
+    apr_size_t size; /**< sizeof(ws_publication) */
+    ws_id except;    /**< as for ws_publish() */
+    const char *id;  /**< as for ws_publish_once(), or NULL */
+    /** What the message is about, 1 to WS_PUBLISH_FIELD_MAX bytes of UTF-8 without control characters, or NULL:
+     *  for a slow reader whose WebSocketSlowReader is keep-latest, the newest message with a key replaces
+     *  older ones that still wait. */
+    const char *key;
+    /** The event's name for EventSource, and the field "event" in JSON; as key. */
+    const char *event;
+    /** Seconds after which the message is not delivered any more, also not from the history; 0: no limit. The
+     *  clocks of machines that share a bus have to agree. */
+    apr_uint32_t ttl;
+} ws_publication;
+
+/** ws_publish() with more options. @return as ws_publish_once(); WS_BAD_TEXT also for key and event.  [any] */
+WS_API ws_status ws_publish_with(const char *channel, ws_type type, const char *data,
+                                 apr_size_t len, const ws_publication *how, ws_published_fn fn,
+                                 void *arg);
+
+/** 1 if messages of this channel are kept (WebSocketHistory), else 0.  [any] */
+WS_API int ws_channel_kept(const char *channel);
+
+/** A page of a channel's history, the oldest message first. Pointers are valid until the function returns. */
+typedef struct ws_history_part {
+    apr_status_t status;    /**< APR_SUCCESS, or why nothing could be read */
+    const ws_event *events; /**< WS_EVENT_MESSAGE, of which kind, type, channel, data, len, position, event
+                                 and key are set */
+    apr_size_t count;
+    ws_position head; /**< of the newest message; offset 0: there has been none */
+    int more;         /**< older messages are kept: ask for those before the first of these */
+    int gap;          /**< `before` is of a history that is gone */
+} ws_history_part;
+
+/** Receives a page. Must not block.  [any thread] */
+typedef void (*ws_history_fn)(const char *channel, const ws_history_part *part, void *arg);
+
+/** Greatest `limit` of ws_read_history(). A page has at most 1 MiB of data, or one message. */
+#define WS_HISTORY_LIMIT 1000
+
+/**
+ * Read what is kept of a channel, the newest messages first, page by page.
+ * @param before  only messages before this one; epoch 0: the newest
+ * @param limit   messages at most, 1 to WS_HISTORY_LIMIT
+ * @return WS_QUEUED: fn is called exactly once, also before this returns; WS_BAD_NAME; WS_TOO_BIG (limit);
+ *         WS_MISPLACED: the channel has no history; WS_FULL: no memory; WS_GONE: the server stops.  [any]
+ */
+WS_API ws_status ws_read_history(const char *channel, ws_position before, apr_uint32_t limit,
+                                 ws_history_fn fn, void *arg);
+
+/* ---- Without a connection --------------------------------------------------------------------- */
+/*
+ * State of a process, a room's say: a handler publishes with ws_publish(), receives with a listener, and
+ * measures time with a ticker, from start on. Their last calls, and those of ws_published_fn, ws_presence_fn,
+ * ws_channels_fn and ws_history_fn, come before the handler's stop; none comes after it.
+ */
+
+/** Receives what is published to a channel. */
+typedef struct ws_listener ws_listener;
+
+/** An event of the channel; NULL: the last call, after which the listener is gone. Runs on a thread of an event
+ *  loop, for one listener always on the same one: must not block. */
+typedef void (*ws_listen_fn)(const ws_event *event, void *arg);
+
+/**
+ * Subscribe without a connection. It counts from WS_EVENT_LIVE on, and counts as a subscriber. WebSocketSubscribe
+ * does not apply.
+ * @param how       as for ws_subscribe(), without WS_MEMBER; or NULL
+ * @param listener  set before fn is called; valid until the last call of fn
+ * @return WS_QUEUED; WS_BAD_NAME; WS_LIMIT; WS_FULL: no memory; WS_GONE: the server stops. fn is called only
+ *         after WS_QUEUED.  [any]
+ */
+WS_API ws_status ws_listen(const char *channel, const ws_subscription *how, ws_listen_fn fn,
+                           void *arg, ws_listener **listener);
+
+/** End it. The last call of fn follows, or is running.  [any, until the last call] */
+WS_API void ws_listen_end(ws_listener *listener);
+
+/** A timer without a connection. */
+typedef struct ws_ticker ws_ticker;
+
+/** Its function. last: 1 when it has been stopped, was called once, or the server stops; the ticker is gone then.
+ *  Runs on a thread of an event loop, for one ticker always on the same one: must not block. */
+typedef void (*ws_ticker_fn)(void *arg, int last);
+
+/**
+ * Call fn after delay, and from then on every interval; as coarse as ws_timer_start().
+ * @param delay     milliseconds, at most 2^31
+ * @param interval  milliseconds, 0 for once; at least 10
+ * @return valid until the last call of fn; NULL when there is no memory, or the server stops.  [any]
+ */
+WS_API ws_ticker *ws_ticker_start(apr_uint32_t delay, apr_uint32_t interval, ws_ticker_fn fn,
+                                  void *arg);
+
+/** Stop it: only the last call of fn follows, unless another one is running.  [any, until the last call] */
+WS_API void ws_ticker_stop(ws_ticker *ticker);
+
+/** A channel that has subscribers. */
+typedef struct ws_channel_count {
+    const char *channel;
+    apr_uint32_t subscribers; /**< in all processes, and on all machines that have answered */
+} ws_channel_count;
+
+/** Receives channels in the order of their names. Must not block.
+ *  @param more      there are more behind the last one
+ *  @param complete  0: a process has not answered in time  [any thread] */
+typedef void (*ws_channels_fn)(const ws_channel_count *channels, apr_size_t count, int more,
+                               int complete, void *arg);
+
+/** Greatest `limit` of ws_list_channels(). */
+#define WS_LIST_LIMIT 1000
+
+/**
+ * List the channels that have subscribers, in all processes and on all machines.
+ * @param prefix  how their names begin, "" for all
+ * @param after   only names behind this one, "" for all: the last of the page before
+ * @param limit   1 to WS_LIST_LIMIT
+ * @return WS_QUEUED: fn is called exactly once, within two seconds, also before this returns; WS_BAD_NAME: prefix
+ *         or after; WS_TOO_BIG (limit); WS_FULL: no memory; WS_GONE: the server stops.  [any]
+ */
+WS_API ws_status ws_list_channels(const char *prefix, const char *after, apr_uint32_t limit,
+                                  ws_channels_fn fn, void *arg);
+
+/* ---- Arguments and the log -------------------------------------------------------------------- */
+
+/**
+ * The first argument of that name in the connection's query string, decoded (%XX, and + as a space).
+ * @param size   of value, bytes with its NUL; strlen(ws_args(c)) + 1 is always enough
+ * @return 1; 0: there is none, value is ""; -1: it cannot be decoded, or is too long.  [callback]
+ */
+WS_API int ws_arg(const ws_conn *c, const char *name, char *value, apr_size_t size);
+
+/** The same for a handshake. [inside on_request] @return the value, allocated for the request, or NULL: there is
+ *  none, or it cannot be decoded */
+WS_API const char *ws_request_arg(ws_request *rq, const char *name);
+
+/** Write a line to httpd's error log, as ws_conn_log() does, without a connection. The line has at most 1,023
+ *  bytes.  [any] */
+WS_API void ws_log(ws_log_level level, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #ifdef __cplusplus
 }

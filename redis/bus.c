@@ -148,7 +148,7 @@ static int give_packet(ws_redis *r, const ws_packet *p, const char *kind, const 
 static ws_status publish(ws_bus *b, const ws_packet *p, apr_uint32_t *reached, apr_uint32_t *missed)
 {
     ws_redis *r = WS_REDIS_OF(b, bus);
-    int everybody = p->kind == WS_PACKET_BROADCAST;
+    int everybody = ws_packet_is_for_all(p);
     if (give_packet(r, p, everybody ? "all" : "c:", everybody ? "" : p->channel,
                     everybody ? 0 : (int)p->channel_len)
         < 0) {

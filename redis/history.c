@@ -16,7 +16,7 @@
 
 /*
  * KEYS: messages, position, done. ARGV: an epoch, should there be none; count; age; type; server; except;
- * time; data; REMEMBERED; KNOWN; what tells the message from all others. A message that was kept already has
+ * time; data; REMEMBERED; KNOWN; what tells the message from all others; its fields. A message that was kept already has
  * the position that it had then: an answer can get lost with its connection. One with the id of another (the
  * answer's third part is 1) has that one's.
  */
@@ -30,7 +30,7 @@ static const char append_script[] =
     "local n = redis.call('HINCRBY', KEYS[2], 'offset', 1)\n"
     "redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[2], string.format('%d-1', n), 't', ARGV[4], 's', "
     "ARGV[5],"
-    " 'e', ARGV[6], 'w', ARGV[7], 'd', ARGV[8])\n"
+    " 'e', ARGV[6], 'w', ARGV[7], 'd', ARGV[8], 'x', ARGV[12])\n"
     "if ARGV[3] ~= '0' then\n"
     "  redis.call('EXPIRE', KEYS[1], ARGV[3])\n"
     "  redis.call('EXPIRE', KEYS[2], ARGV[3] + ARGV[9])\n"
@@ -114,8 +114,9 @@ static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void 
     static apr_uint64_t numbers;
     ws_redis *r = WS_REDIS_OF(h, history);
     const ws_keep *keep = keep_of(r, m->channel);
-    ws_redis_job *j = keep ? ws_redis_job_new(17) : NULL;
+    ws_redis_job *j = keep ? ws_redis_job_new(18) : NULL;
     apr_time_t now = apr_time_now();
+    unsigned char fields[WS_FIELDS_MAX];
     apr_uint64_t number;
     if (!j) {
         return WS_FULL;
@@ -143,7 +144,9 @@ static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void 
         || ws_redis_job_set(j, 13, m->data, m->len) < 0
         || ws_redis_job_printf(j, 14, "%d", REMEMBERED) < 0
         || ws_redis_job_printf(j, 15, "%d", WS_ONCE_TIME) < 0
-        || ws_redis_once_token(r, j, 16, number) < 0 || ws_redis_give(r, j) < 0) {
+        || ws_redis_once_token(r, j, 16, number) < 0
+        || ws_redis_job_set(j, 17, fields, ws_fields_encode(&m->fields, fields)) < 0
+        || ws_redis_give(r, j) < 0) {
         ws_redis_job_free(j);
         return WS_FULL;
     }
@@ -169,18 +172,29 @@ static apr_status_t message_of(const ws_redis_job *j, const redisReply *entry, w
                                ws_message **m)
 {
     const redisReply *fields = entry->element[1], *data;
+    const redisReply *extra = NULL;
+    ws_message_fields more;
+    ws_fields_buffer buffer;
     apr_uint64_t type, server, except;
-    if (!ws_redis_is_array(fields, 10) || !ws_redis_number(fields->element[1], &type)
+    if (!(ws_redis_is_array(fields, 10) || ws_redis_is_array(fields, 12))
+        || !ws_redis_number(fields->element[1], &type)
         || !ws_redis_number(fields->element[3], &server)
         || !ws_redis_number(fields->element[5], &except)) {
         return APR_EINVAL;
     }
     data = fields->element[9];
+    if (fields->elements == 12) {
+        extra = fields->element[11];
+    }
     if (data->type != REDIS_REPLY_STRING || type > WS_BINARY
+        || (extra && extra->type != REDIS_REPLY_STRING)
+        || !ws_fields_decode(&more, extra ? extra->str : NULL, extra ? (apr_size_t)extra->len : 0,
+                             &buffer)
         || !ws_message_valid((ws_type)type, data->str, (apr_size_t)data->len)) {
         return APR_EINVAL;
     }
-    if (!(*m = ws_message_new(j->channel, (ws_type)type, data->str, (apr_size_t)data->len))) {
+    if (!(*m = ws_message_new_with(j->channel, (ws_type)type, data->str, (apr_size_t)data->len,
+                                   &more))) {
         return APR_ENOMEM;
     }
     (*m)->position = at;

@@ -8,89 +8,31 @@
  * Keys: channel=NAME, repeatable, expands %{user}, %{path:N} (Nth segment of the path) and
  * %{arg:NAME} (argument of the query string); publish=on lets clients publish to their channels;
  * echo=off does not send them their own messages; presence=on makes them members, by user name or
- * the argument "name".
+ * the argument "name"; heartbeat=INTERVAL sends a message, with the text of beat=, so often.
  *
  * A client without subprotocol receives published messages unchanged, and publishes each of its
  * messages to all its channels. With ?after=POSITION it first receives missed messages. Clients
  * with channel.v1.json can do more: docs/channels.md.
  */
 
-#include "../reading.h"
+#include "history.h"
 #include "json.h"
 #include "names.h"
+#include "request.h"
+#include "settings.h"
 
 #include <apr_strings.h>
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PROTOCOL "channel.v1.json"
+/* Greatest number of `last=`. */
+#define LAST_MAX 1000000
 
 /* Index of the JSON form for ws_event_form(). */
 #define JSON 2
 
-typedef struct names {
-    struct names *next;
-    const char *pattern;
-} names;
-
-typedef struct settings {
-    names *channels, **last;
-    int publish, echo, presence;
-} settings;
-
-/* State of a connection. */
-typedef struct client {
-    reading reading; /* must be first */
-    /* The subscription in progress, answered by WS_EVENT_LIVE; one at a time. */
-    char *subscribing; /* its channel, or NULL */
-    cJSON *number;     /* id of the request, or NULL */
-} client;
-
-/* ---- Configuration ---- */
-
-static const char *channel_set_flag(const char *value, int *flag)
-{
-    *flag = !strcmp(value, "on");
-    return *flag || !strcmp(value, "off") ? NULL : "say on or off";
-}
-
-static const char *channel_configure(apr_pool_t *pconf, const char *key, const char *value,
-                                     void **config)
-{
-    settings *s = *config;
-    char name[WS_CHANNEL_MAX + 1];
-    if (!s) {
-        s = *config = apr_pcalloc(pconf, sizeof(*s));
-        s->last = &s->channels;
-        s->echo = 1;
-    }
-    if (!key) {
-        return NULL;
-    }
-    if (!strcmp(key, "channel")) {
-        names *n = apr_pcalloc(pconf, sizeof(*n));
-        n->pattern = apr_pstrdup(pconf, value);
-        *s->last = n;
-        s->last = &n->next;
-        return channel_expand(NULL, value, name, sizeof(name)) && ws_channel_valid(name)
-                   ? NULL
-                   : "takes a channel's name, 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = ! and of "
-                     "%{user}, %{path:N} (N from 1 to 100) and %{arg:NAME}";
-    }
-    return !strcmp(key, "publish")    ? channel_set_flag(value, &s->publish)
-           : !strcmp(key, "echo")     ? channel_set_flag(value, &s->echo)
-           : !strcmp(key, "presence") ? channel_set_flag(value, &s->presence)
-                                      : "the keys are channel, publish, echo and presence";
-}
-
 /* ---- JSON ---- */
-
-static int channel_speaks_json(const ws_conn *c)
-{
-    const char *protocol = ws_protocol(c);
-    return protocol && !strcmp(protocol, PROTOCOL);
-}
 
 /* Send and free an object. */
 static void channel_send_json(ws_conn *c, cJSON *o, const cJSON *number)
@@ -103,22 +45,6 @@ static void channel_send_json(ws_conn *c, cJSON *o, const cJSON *number)
 }
 
 /* ---- Events of channels ---- */
-
-static cJSON *channel_object_of(const ws_event *e)
-{
-    static const char *const types[] = {"", "message", "subscribed", "gap", "join", "leave"};
-    cJSON *o = json_answer(types[e->kind], e->channel);
-    if (e->kind == WS_EVENT_MESSAGE) {
-        json_data(o, e->type, e->data, e->len);
-    }
-    if (e->kind == WS_EVENT_JOIN || e->kind == WS_EVENT_LEAVE) {
-        json_member(o, e->id, e->user, e->data, e->len);
-    }
-    if (e->kind == WS_EVENT_MESSAGE || e->kind == WS_EVENT_LIVE) {
-        json_position(o, e->position);
-    }
-    return o;
-}
 
 static void channel_subscribed(client *me)
 {
@@ -148,7 +74,7 @@ static int channel_on_channel(ws_conn *c, const ws_event *e)
     else if (ws_event_has_form(e, JSON)) {
         return JSON;
     }
-    text = json_print(channel_object_of(e), number);
+    text = json_print(json_event(e), number);
     form = text ? ws_event_form(e, JSON, WS_TEXT, text, strlen(text)) : WS_FORM_NONE;
     cJSON_free(text);
     if (answers) {
@@ -160,71 +86,8 @@ static int channel_on_channel(ws_conn *c, const ws_event *e)
 
 /* ---- Requests of clients ---- */
 
-/* A pending request. Its result arrives on any thread; the reply is sent in a callback of the
- * connection. */
-typedef struct request {
-    ws_id id;
-    int json, alone;
-    cJSON *number;
-    char *text; /* the reply, or NULL: none */
-    char channel[WS_CHANNEL_MAX + 1];
-} request;
-
 /* Set inside ws_publish(): a result that arrives now is already on the connection's thread. */
 static __thread request *being_published;
-
-static request *channel_request_new(ws_conn *c, const char *channel, const cJSON *number, int alone)
-{
-    request *q = calloc(1, sizeof(*q));
-    client *me = ws_data(c);
-    if (q) {
-        q->id = ws_conn_id(c);
-        q->json = channel_speaks_json(c);
-        q->alone = alone;
-        q->number = number ? cJSON_Duplicate(number, 0) : NULL;
-        apr_cpystrn(q->channel, channel, sizeof(q->channel));
-        reading_expect(&me->reading, alone);
-    }
-    return q;
-}
-
-static void channel_request_free(request *q)
-{
-    cJSON_Delete(q->number);
-    cJSON_free(q->text);
-    free(q);
-}
-
-/* The request has failed, or has been answered. */
-static void channel_request_end(ws_conn *c, request *q)
-{
-    client *me = c ? ws_data(c) : NULL;
-    if (me && q) {
-        reading_answered(&me->reading, q->alone);
-    }
-    if (q) {
-        channel_request_free(q);
-    }
-}
-
-static void channel_send_answer(ws_conn *c, void *arg)
-{
-    request *q = arg;
-    if (c && q->text) {
-        ws_send(c, WS_TEXT, q->text, strlen(q->text));
-    }
-    channel_request_end(c, q);
-    if (c && ws_data(c)) {
-        reading_settle(c, ws_data(c));
-    }
-}
-
-static void channel_answer_later(request *q)
-{
-    if (ws_run(q->id, channel_send_answer, q) != WS_QUEUED) {
-        channel_request_free(q);
-    }
-}
 
 static void channel_has_been_published(const ws_published *what, void *arg)
 {
@@ -250,6 +113,24 @@ static void channel_has_been_published(const ws_published *what, void *arg)
     else {
         channel_answer_later(q);
     }
+}
+
+static int channel_is_wildcard(const char *channel)
+{
+    apr_size_t len = strlen(channel);
+    return len > 2 && !strcmp(channel + len - 2, "/*");
+}
+
+/* A position, "all" or "last". @return whether it is one of them */
+static int channel_parse_start(const char *text, ws_subscription *how)
+{
+    if (!strcmp(text, "last")) {
+        how->flags |= WS_RESUME_LAST;
+        how->last = 1;
+        return 1;
+    }
+    how->flags |= WS_RESUME;
+    return ws_parse_position(text, &how->after);
 }
 
 typedef struct search {
@@ -287,9 +168,9 @@ static void channel_refuse(ws_conn *c, const char *channel, ws_status status, co
     }
 }
 
-/* @param key  by which it is published once, or NULL */
+/* @param how  the id, key, event and time to live */
 static void channel_publish(ws_conn *c, const char *channel, ws_type type, const char *data,
-                            apr_size_t len, const char *key, const cJSON *number)
+                            apr_size_t len, ws_publication *how, const cJSON *number)
 {
     const settings *s = ws_config(c);
     request *q = NULL;
@@ -299,10 +180,9 @@ static void channel_publish(ws_conn *c, const char *channel, ws_type type, const
                                                                            : WS_QUEUED;
     if (status == WS_QUEUED) {
         being_published = q;
-        ws_id except = s->echo ? 0 : ws_conn_id(c);
-        status = key ? ws_publish_once(channel, type, data, len, except, key,
-                                       channel_has_been_published, q)
-                     : ws_publish(channel, type, data, len, except, channel_has_been_published, q);
+        how->size = sizeof(*how);
+        how->except = s->echo ? 0 : ws_conn_id(c);
+        status = ws_publish_with(channel, type, data, len, how, channel_has_been_published, q);
     }
     if (status < 0) {
         channel_refuse(c, channel, status, number);
@@ -356,26 +236,34 @@ static int channel_may_subscribe(ws_conn *c, const char *channel)
     return says < 0 ? here.found : says;
 }
 
+/* "after": a position, "all" or "last"; or "last": a number. @return whether it is one of them */
+static int channel_start_of(const cJSON *o, ws_subscription *how)
+{
+    const cJSON *after = cJSON_GetObjectItemCaseSensitive(o, "after");
+    const cJSON *last = cJSON_GetObjectItemCaseSensitive(o, "last");
+    if (last) {
+        how->flags |= WS_RESUME_LAST;
+        return !after && json_count(last, &how->last);
+    }
+    return !after || (cJSON_IsString(after) && channel_parse_start(after->valuestring, how));
+}
+
 /* Checks everything before any change. */
 static ws_status channel_do_subscribe(ws_conn *c, const char *channel, const cJSON *o,
                                       const cJSON *number)
 {
-    const cJSON *after = cJSON_GetObjectItemCaseSensitive(o, "after");
     const char *member = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "member"));
     ws_subscription how = {.flags = WS_CHANGE};
     client *me = ws_data(c);
     ws_status status;
-    if (!ws_channel_valid(channel)) {
+    if (!ws_channel_valid(channel) && !channel_is_wildcard(channel)) {
         return WS_BAD_NAME;
     }
     if (!channel_may_subscribe(c, channel)) {
         return WS_FORBIDDEN;
     }
-    if (after) {
-        if (!cJSON_IsString(after) || !ws_parse_position(after->valuestring, &how.after)) {
-            return WS_MISPLACED;
-        }
-        how.flags |= WS_RESUME;
+    if (!channel_start_of(o, &how)) {
+        return WS_MISPLACED;
     }
     if (member) {
         how.flags |= WS_MEMBER;
@@ -384,6 +272,9 @@ static ws_status channel_do_subscribe(ws_conn *c, const char *channel, const cJS
     }
     if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o, "watch"))) {
         how.flags |= WS_WATCH;
+    }
+    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o, "snapshot"))) {
+        how.flags |= WS_WATCH | WS_SNAPSHOT;
     }
     if (!(me->subscribing = strdup(channel))) {
         return WS_FULL;
@@ -396,15 +287,30 @@ static ws_status channel_do_subscribe(ws_conn *c, const char *channel, const cJS
     return status;
 }
 
+static const char *channel_text(const cJSON *o, const char *name)
+{
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, name));
+}
+
 static void channel_do_publish(ws_conn *c, const char *channel, const cJSON *o, const cJSON *number)
 {
-    const cJSON *data = cJSON_GetObjectItemCaseSensitive(o, "data");
-    char *text = data && !cJSON_IsString(data) ? cJSON_PrintUnformatted(data) : NULL;
-    const char *what = text ? text : cJSON_GetStringValue(data);
-    channel_publish(c, channel, WS_TEXT, what ? what : "", what ? strlen(what) : 0,
-                    cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "idempotency_key")),
-                    number);
-    cJSON_free(text);
+    const cJSON *ttl = cJSON_GetObjectItemCaseSensitive(o, "ttl");
+    ws_publication how = {.id = channel_text(o, "idempotency_key"),
+                          .key = channel_text(o, "key"),
+                          .event = channel_text(o, "event")};
+    ws_type type;
+    apr_size_t len;
+    char *data = NULL;
+    if (ttl && !json_count(ttl, &how.ttl)) {
+        channel_send_json(c, json_error(channel, "ttl is a number of seconds"), number);
+    }
+    else if (!json_bytes(o, &type, &data, &len)) {
+        channel_send_json(c, json_error(channel, "no base64"), number);
+    }
+    else {
+        channel_publish(c, channel, type, data, len, &how, number);
+    }
+    free(data);
 }
 
 static void channel_on_json(ws_conn *c, const char *data, apr_size_t len)
@@ -418,7 +324,10 @@ static void channel_on_json(ws_conn *c, const char *data, apr_size_t len)
     if (number && !cJSON_IsNumber(number) && !cJSON_IsString(number)) {
         number = NULL;
     }
-    if (!type || !channel) {
+    if (type && !strcmp(type, "ping")) {
+        channel_send_json(c, json_answer("pong", NULL), number);
+    }
+    else if (!type || !channel) {
         channel_send_json(
             c, json_error(NULL, "an object with \"type\" and \"channel\" is expected"), number);
     }
@@ -434,9 +343,15 @@ static void channel_on_json(ws_conn *c, const char *data, apr_size_t len)
     else if (!strcmp(type, "presence")) {
         status = channel_do_presence(c, channel, number);
     }
+    else if (!strcmp(type, "history")) {
+        status = channel_may_subscribe(c, channel) ? channel_history(c, channel, o, number)
+                                                   : WS_FORBIDDEN;
+    }
     else {
         channel_send_json(
-            c, json_error(channel, "the types are subscribe, unsubscribe, publish and presence"),
+            c,
+            json_error(channel,
+                       "the types are subscribe, unsubscribe, publish, presence, history and ping"),
             number);
     }
     if (status < 0) {
@@ -460,7 +375,8 @@ typedef struct plain_message {
 static void channel_publish_plain(const char *channel, void *arg)
 {
     const plain_message *m = arg;
-    channel_publish(m->c, channel, m->type, m->data, m->len, NULL, NULL);
+    ws_publication how = {.id = NULL};
+    channel_publish(m->c, channel, m->type, m->data, m->len, &how, NULL);
 }
 
 static void channel_on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
@@ -505,22 +421,56 @@ static void channel_be_member(ws_conn *c, char *text, ws_subscription *how)
     free(decoded);
 }
 
+/* last=N. @return whether it is valid, and stands alone */
+static int channel_last_argument(ws_conn *c, int resumes, ws_subscription *how)
+{
+    char text[16];
+    apr_int64_t n;
+    int found = channel_argument(c, "last", text, sizeof(text));
+    if (found <= 0) {
+        return found == 0;
+    }
+    if (resumes || ws_parse_count(NULL, text, 1, LAST_MAX, &n)) {
+        return 0;
+    }
+    how->flags |= WS_RESUME_LAST;
+    how->last = (apr_uint32_t)n;
+    return 1;
+}
+
+static void channel_beat(ws_conn *c, void *arg)
+{
+    const settings *s = ws_config(c);
+    (void)arg;
+    if (channel_speaks_json(c)) {
+        channel_send_json(c, json_answer("heartbeat", NULL), NULL);
+    }
+    else {
+        ws_send(c, WS_TEXT, s->beat, strlen(s->beat));
+    }
+}
+
 static void channel_on_open(ws_conn *c)
 {
     const settings *s = ws_config(c);
     char name[WS_CHANNEL_MAX + 2], after[64], member[WS_MEMBER_MAX];
     ws_subscription how = {0};
-    int found = channel_argument(c, "after", after, sizeof(after));
+    int valid = channel_argument(c, "after", after, sizeof(after)) >= 0;
     ws_set_data(c, calloc(1, sizeof(client)));
     if (!ws_data(c)) {
         ws_close(c, WS_CLOSE_TRY_LATER, NULL);
         return;
     }
-    if (found < 0 || (*after && !ws_parse_position(after, &how.after))) {
-        ws_close(c, WS_CLOSE_POLICY, "after= is no position");
+    if (!valid || (*after && !channel_parse_start(after, &how))
+        || !channel_last_argument(c, *after, &how)) {
+        ws_close(c, WS_CLOSE_POLICY, "after= is no position, or last= no number");
         return;
     }
-    how.flags = *after ? WS_RESUME : 0;
+    how.flags |= channel_speaks_json(c) ? 0 : WS_AS_PUBLISHED;
+    if (s->heartbeat) {
+        ws_timer_start(c, (apr_uint32_t)s->heartbeat, (apr_uint32_t)s->heartbeat, channel_beat,
+                       NULL);
+    }
     if (s->presence) {
         channel_be_member(c, member, &how);
     }

@@ -11,6 +11,9 @@
 
 #include "websocket_parse.h"
 
+/* Greatest number of messages or seconds that a client can name. */
+#define COUNT_MAX 1000000000.0
+
 void json_position(cJSON *o, ws_position p)
 {
     char text[WS_POSITION_SIZE];
@@ -58,6 +61,67 @@ void json_member(cJSON *o, ws_id id, const char *user, const char *data, apr_siz
     json_data(o, WS_TEXT, data, len);
 }
 
+void json_message(cJSON *o, const ws_event *e)
+{
+    json_data(o, e->type, e->data, e->len);
+    if (e->event) {
+        cJSON_AddStringToObject(o, "event", e->event);
+    }
+    if (e->key) {
+        cJSON_AddStringToObject(o, "key", e->key);
+    }
+    if (e->wildcard) {
+        cJSON_AddStringToObject(o, "wildcard", e->wildcard);
+    }
+    json_position(o, e->position);
+}
+
+cJSON *json_event(const ws_event *e)
+{
+    static const char *const types[] = {"",     "message", "subscribed", "gap",
+                                        "join", "leave",   "members"};
+    cJSON *o = json_answer(types[e->kind], e->channel);
+    if (e->kind == WS_EVENT_MESSAGE) {
+        json_message(o, e);
+    }
+    if (e->kind == WS_EVENT_JOIN || e->kind == WS_EVENT_LEAVE) {
+        json_member(o, e->id, e->user, e->data, e->len);
+    }
+    if (e->kind == WS_EVENT_LIVE) {
+        json_position(o, e->position);
+    }
+    return o;
+}
+
+int json_count(const cJSON *value, apr_uint32_t *n)
+{
+    double d = cJSON_IsNumber(value) ? value->valuedouble : 0;
+    *n = d >= 1 && d <= COUNT_MAX ? (apr_uint32_t)d : 0;
+    return *n && *n == d;
+}
+
+int json_bytes(const cJSON *o, ws_type *type, char **data, apr_size_t *len)
+{
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(o, "data");
+    const cJSON *encoding = cJSON_GetObjectItemCaseSensitive(o, "encoding");
+    *type = encoding ? WS_BINARY : WS_TEXT;
+    if (encoding) {
+        const char *text = cJSON_GetStringValue(value);
+        const char *how = cJSON_GetStringValue(encoding);
+        if (!text || !how || strcmp(how, "base64")
+            || !(*data = malloc((apr_size_t)apr_base64_decode_len(text) + 1))) {
+            return 0;
+        }
+        *len = (apr_size_t)apr_base64_decode_binary((unsigned char *)*data, text);
+        return 1;
+    }
+    *data = cJSON_IsString(value) ? strdup(value->valuestring)
+            : value               ? cJSON_PrintUnformatted(value)
+                                  : strdup("");
+    *len = *data ? strlen(*data) : 0;
+    return *data != NULL;
+}
+
 char *json_print(cJSON *o, const cJSON *number)
 {
     char *text;
@@ -95,6 +159,8 @@ const char *status_words(ws_status s)
         return "no such position";
     case WS_FULL:
         return "try again later";
+    case WS_UNSUPPORTED:
+        return "no history";
     case WS_GONE:
         return "not subscribed";
     default:

@@ -20,6 +20,19 @@ void json_position(cJSON *o, ws_position p);
 /** Add data: text as it is; bytes, and text with a NUL, which cJSON cannot hold, in base64. */
 void json_data(cJSON *o, ws_type type, const char *data, apr_size_t len);
 
+/** Add what there is of a message: data, event, key, wildcard and position. */
+void json_message(cJSON *o, const ws_event *e);
+
+/** An event of a channel as an object. */
+cJSON *json_event(const ws_event *e);
+
+/** A whole number of at least 1. @return whether it is one */
+int json_count(const cJSON *value, apr_uint32_t *n);
+
+/** What a client wants to publish: text; a value that is no string, as JSON; with "encoding":"base64", bytes.
+ *  @param data  set, to be freed  @return 0: it is no base64, or there is no memory */
+int json_bytes(const cJSON *o, ws_type *type, char **data, apr_size_t *len);
+
 /** @param user  or NULL */
 void json_member(cJSON *o, ws_id id, const char *user, const char *data, apr_size_t len);
 

@@ -1,0 +1,16 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The list of channels that have subscribers, in all processes: ws_list_channels(). */
+
+#ifndef WS_CHANNELS_LISTING_H
+#define WS_CHANNELS_LISTING_H
+
+#include "channels/subscriptions.h"
+
+/** @return 0, or -1 when there is no memory */
+int ws_listing_init(ws_channels *h, apr_pool_t *pool);
+
+/** WS_PACKET_LIST and WS_PACKET_LISTED of others. */
+void ws_listing_receive(ws_channels *h, const ws_packet *p);
+
+#endif

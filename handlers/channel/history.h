@@ -1,0 +1,13 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The request "history" of channel.v1.json. */
+
+#ifndef WS_HANDLERS_CHANNEL_HISTORY_H
+#define WS_HANDLERS_CHANNEL_HISTORY_H
+
+#include "request.h"
+
+/** Answer with the messages before a position. The client may subscribe. @return as ws_read_history() */
+ws_status channel_history(ws_conn *c, const char *channel, const cJSON *o, const cJSON *number);
+
+#endif

@@ -1,0 +1,44 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Requests of clients whose answers come later. */
+
+#ifndef WS_HANDLERS_CHANNEL_REQUEST_H
+#define WS_HANDLERS_CHANNEL_REQUEST_H
+
+#include "../reading.h"
+#include "json.h"
+
+#define PROTOCOL "channel.v1.json"
+
+/* State of a connection. */
+typedef struct client {
+    reading reading; /* must be first */
+    /* The subscription in progress, answered by WS_EVENT_LIVE; one at a time. */
+    char *subscribing; /* its channel, or NULL */
+    cJSON *number;     /* id of the request, or NULL */
+} client;
+
+/* A pending request. Its result arrives on any thread; the reply is sent in a callback of the
+ * connection. */
+typedef struct request {
+    ws_id id;
+    int json, alone;
+    cJSON *number;
+    char *text; /* the reply, or NULL: none */
+    char channel[WS_CHANNEL_MAX + 1];
+} request;
+
+int channel_speaks_json(const ws_conn *c);
+
+/** @param alone  nothing more is read until it is answered  @return NULL: no memory */
+request *channel_request_new(ws_conn *c, const char *channel, const cJSON *number, int alone);
+
+void channel_request_free(request *q);
+
+/** The request has failed, or has been answered.  [callback] @param c  NULL: it has gone */
+void channel_request_end(ws_conn *c, request *q);
+
+/** Send q->text, then end the request.  [any thread] */
+void channel_answer_later(request *q);
+
+#endif

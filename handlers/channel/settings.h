@@ -1,0 +1,25 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The keys of a WebSocketHandler line. */
+
+#ifndef WS_HANDLERS_CHANNEL_SETTINGS_H
+#define WS_HANDLERS_CHANNEL_SETTINGS_H
+
+#include "mod_websocket.h"
+
+typedef struct names {
+    struct names *next;
+    const char *pattern; /**< see channel_expand() */
+} names;
+
+typedef struct settings {
+    names *channels, **last;
+    int publish, echo, presence;
+    apr_int64_t heartbeat; /**< milliseconds, 0: none */
+    const char *beat;      /**< text that clients without subprotocol get */
+} settings;
+
+/** For ws_handler.configure. */
+const char *channel_configure(apr_pool_t *pconf, const char *key, const char *value, void **config);
+
+#endif
