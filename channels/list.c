@@ -37,8 +37,8 @@ static void list_add(channel_page *page, const ws_channels *h, const ws_channel 
 {
     apr_uint32_t subscribers = 0;
     ws_channel_count *item = &page->items[page->count];
-    if (strncmp(ch->name, page->prefix, strlen(page->prefix))
-        || strcmp(ch->name, page->after) <= 0) {
+    if (strncmp(ch->name, page->prefix, strlen(page->prefix)) || strcmp(ch->name, page->after) <= 0
+        || ws_wildcard_valid(ch->name, ch->len)) {
         return;
     }
     for (unsigned i = 0; i < h->loops; i++) {

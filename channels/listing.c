@@ -52,56 +52,19 @@ struct ws_listing_state {
 
 /* ---- The channels of this process ---- */
 
-static int listing_compare_channels(const void *a, const void *b)
-{
-    return strcmp((*(ws_channel *const *)a)->name, (*(ws_channel *const *)b)->name);
-}
-
-static apr_uint32_t listing_count(const ws_channels *h, const ws_channel *ch)
-{
-    apr_uint32_t n = 0;
-    for (unsigned i = 0; i < h->loops; i++) {
-        n += ws_sub_list_count(ch, i);
-    }
-    return n;
-}
-
-static int listing_matches(const ws_channels *h, const ws_channel *ch, const char *prefix,
-                           const char *after)
-{
-    return !strncmp(ch->name, prefix, strlen(prefix)) && strcmp(ch->name, after) > 0
-           && !ws_wildcard_valid(ch->name, ch->len) && listing_count(h, ch) > 0;
-}
-
 /* Call fn for the first channels of this process. @return 0, or -1: no memory */
-static int listing_own(ws_channels *h, const char *prefix, const char *after, apr_uint32_t limit,
+static int listing_own(const char *prefix, const char *after, apr_uint32_t limit,
                        void (*fn)(const char *name, apr_uint32_t subscribers, void *arg), void *arg)
 {
-    ws_channel **all;
-    unsigned n = 0;
-    apr_thread_mutex_lock(h->lock);
-    all = calloc(h->count + 1, sizeof(*all));
-    for (unsigned i = 0; all && i < h->size; i++) {
-        for (ws_channel *ch = h->table[i]; ch; ch = ch->next) {
-            if (listing_matches(h, ch, prefix, after)) {
-                ch->refs++;
-                all[n++] = ch;
-            }
-        }
+    ws_channel_count *all;
+    int more, n = ws_channels_list(prefix, after, limit + 1, &all, &more);
+    for (int i = 0; i < n; i++) {
+        fn(all[i].name, all[i].subscribers, arg);
     }
-    apr_thread_mutex_unlock(h->lock);
-    if (!all) {
-        return -1;
+    if (n >= 0) {
+        free(all);
     }
-    qsort(all, n, sizeof(*all), listing_compare_channels);
-    for (unsigned i = 0; i < n; i++) {
-        if (i <= limit) {
-            fn(all[i]->name, listing_count(h, all[i]), arg);
-        }
-        ws_channel_unref(h, all[i]);
-    }
-    free(all);
-    return 0;
+    return n < 0 ? -1 : 0;
 }
 
 /* ---- Collecting ---- */
@@ -172,13 +135,13 @@ static void listing_answer(question *q)
 {
     ws_channels_fn fn = q->fn;
     int complete = !q->incomplete && (q->waits_for_all || q->answered >= q->expected);
-    ws_channel_count *list;
+    ws_listed_channel *list;
     unsigned n;
     listing_merge(q);
     n = q->count < q->limit ? q->count : q->limit;
     list = calloc(n + 1, sizeof(*list));
     for (unsigned i = 0; list && i < n; i++) {
-        list[i] = (ws_channel_count){q->all[i].name, q->all[i].subscribers};
+        list[i] = (ws_listed_channel){q->all[i].name, q->all[i].subscribers};
     }
     q->fn = NULL;
     fn(list, list ? n : 0, q->count > n, complete && list, q->arg);
@@ -254,7 +217,7 @@ static ws_status listing_start(ws_channels *h, question *q, const char *prefix, 
 {
     int done;
     q->waits_for_all = h->options.remote != NULL;
-    q->incomplete |= listing_own(h, prefix, after, q->limit, listing_add_own, q) < 0;
+    q->incomplete |= listing_own(prefix, after, q->limit, listing_add_own, q) < 0;
     apr_thread_mutex_lock(h->listing->lock); /* answers wait until all have been asked */
     q->request = ++h->listing->requests;
     q->next = h->listing->questions;
@@ -343,6 +306,7 @@ static void listing_reply(ws_channels *h, const ws_packet *p)
     const unsigned char *data = (const unsigned char *)p->data;
     char prefix[WS_CHANNEL_MAX + 1] = "", after[WS_CHANNEL_MAX + 1] = "";
     apr_size_t prefix_len = p->len < 3 ? 0 : data[2], after_len = p->len - 3 - prefix_len;
+    apr_uint32_t limit;
     reply r = {.bus =
                    p->from.server == h->options.self.server ? h->options.local : h->options.remote,
                .question = p};
@@ -355,7 +319,8 @@ static void listing_reply(ws_channels *h, const ws_packet *p)
     r.at = r.buffer;
     r.p = listing_packet(h, WS_PACKET_LISTED, r.buffer, 0);
     r.p.request = p->request;
-    listing_own(h, prefix, after, (apr_uint32_t)data[0] << 8 | data[1], listing_write, &r);
+    limit = (apr_uint32_t)data[0] << 8 | data[1];
+    listing_own(prefix, after, limit < WS_LIST_LIMIT ? limit : WS_LIST_LIMIT, listing_write, &r);
     listing_send(&r, WS_PACKET_LAST);
     free(r.buffer);
 }

@@ -170,12 +170,13 @@ typedef struct ws_position {
 /** What happens on a channel. */
 typedef enum {
     WS_EVENT_MESSAGE = 1, /**< published */
-    WS_EVENT_LIVE = 2, /**< this connection's subscription: what it resumed has been delivered; the
+    WS_EVENT_LIVE = 2,  /**< this connection's subscription: what it resumed has been delivered; the
                                position is that of the newest message before it */
-    WS_EVENT_GAP = 3,  /**< messages before the next one are missing, and are not to be had */
-    WS_EVENT_JOIN = 4, /**< a member has come, or one has new data; only with WS_WATCH */
+    WS_EVENT_GAP = 3,   /**< messages before the next one are missing, and are not to be had */
+    WS_EVENT_JOIN = 4,  /**< a member has come, or one has new data; only with WS_WATCH */
     WS_EVENT_LEAVE = 5, /**< a member has gone; only with WS_WATCH */
-    WS_EVENT_MEMBERS = 6 /**< all members that were there have come as WS_EVENT_JOIN; only with WS_SNAPSHOT */
+    WS_EVENT_MEMBERS =
+        6 /**< all members that were there have come as WS_EVENT_JOIN; only with WS_SNAPSHOT */
 } ws_event_kind;
 
 /** An event, as on_channel gets it. Pointers are valid until it returns. */
@@ -192,9 +193,10 @@ typedef struct ws_event {
     const char
         *user; /**< of the member: ws_user() of its connection, which no client can choose; NULL: it
                            has none, or one that is not UTF-8 of at most 255 bytes */
-    const char *event;    /**< of a message: ws_publication.event, or NULL */
-    const char *key;      /**< of a message: ws_publication.key, or NULL */
-    const char *wildcard; /**< the subscription, where that is a wildcard; `channel` is then the channel
+    const char *event; /**< of a message: ws_publication.event, or NULL */
+    const char *key;   /**< of a message: ws_publication.key, or NULL */
+    const char
+        *wildcard; /**< the subscription, where that is a wildcard; `channel` is then the channel
                                that the message was published to. Else NULL */
 } ws_event;
 
@@ -1023,8 +1025,9 @@ WS_API int ws_channel_kept(const char *channel);
 
 /** A page of a channel's history, the oldest message first. Pointers are valid until the function returns. */
 typedef struct ws_history_part {
-    apr_status_t status;    /**< APR_SUCCESS, or why nothing could be read */
-    const ws_event *events; /**< WS_EVENT_MESSAGE, of which kind, type, channel, data, len, position, event
+    apr_status_t status; /**< APR_SUCCESS, or why nothing could be read */
+    const ws_event
+        *events; /**< WS_EVENT_MESSAGE, of which kind, type, channel, data, len, position, event
                                  and key are set */
     apr_size_t count;
     ws_position head; /**< of the newest message; offset 0: there has been none */
@@ -1096,15 +1099,15 @@ WS_API ws_ticker *ws_ticker_start(apr_uint32_t delay, apr_uint32_t interval, ws_
 WS_API void ws_ticker_stop(ws_ticker *ticker);
 
 /** A channel that has subscribers. */
-typedef struct ws_channel_count {
+typedef struct ws_listed_channel {
     const char *channel;
     apr_uint32_t subscribers; /**< in all processes, and on all machines that have answered */
-} ws_channel_count;
+} ws_listed_channel;
 
 /** Receives channels in the order of their names. Must not block.
  *  @param more      there are more behind the last one
  *  @param complete  0: a process has not answered in time  [any thread] */
-typedef void (*ws_channels_fn)(const ws_channel_count *channels, apr_size_t count, int more,
+typedef void (*ws_channels_fn)(const ws_listed_channel *channels, apr_size_t count, int more,
                                int complete, void *arg);
 
 /** Greatest `limit` of ws_list_channels(). */
