@@ -278,10 +278,17 @@ static ws_status publish_check(ws_type type, const char *data, apr_size_t len)
                                                 : WS_QUEUED;
 }
 
+/* Events of the stream itself. */
+static int publish_is_reserved(const char *event)
+{
+    return !strcmp(event, "gap") || !strcmp(event, "live") || !strcmp(event, "binary");
+}
+
 /* The fields of a publication. @return WS_QUEUED, or what is wrong */
 static ws_status publish_fields_of(const ws_publication *how, ws_message_fields *fields)
 {
-    if ((how->key && !ws_field_valid(how->key)) || (how->event && !ws_field_valid(how->event))) {
+    if ((how->key && !ws_field_valid(how->key))
+        || (how->event && (!ws_field_valid(how->event) || publish_is_reserved(how->event)))) {
         return WS_BAD_TEXT;
     }
     *fields =

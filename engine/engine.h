@@ -59,6 +59,7 @@ typedef struct ws_settings {
     const void *server;         /**< the owner's, for its log */
     const void *log;            /**< likewise, for on_end; or NULL */
     const void *may[2];         /**< likewise: what WebSocketSubscribe and WebSocketPublish say */
+    const void *wildcards;      /**< likewise: what WebSocketWildcards says, or NULL */
     int trace;                  /**< frames are logged; 2: with their first bytes */
 } ws_settings;
 

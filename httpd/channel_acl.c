@@ -7,6 +7,7 @@
 #include <http_log.h>
 #include <string.h>
 
+#include "channels/message.h"
 #include "httpd/config.h"
 #include "httpd/reauthorize.h"
 
@@ -80,6 +81,57 @@ int ws_channelrule_needs_request(const ws_channel_acl *rule)
     return rule && rule->kind == EXPRESSION;
 }
 
+/* ---- Wildcards ---- */
+
+static int wildcards_used;
+
+void ws_channelrules_reset(apr_pool_t *pconf)
+{
+    (void)pconf;
+    wildcards_used = 0;
+}
+
+int ws_channelrules_wildcards(void)
+{
+    return wildcards_used;
+}
+
+const char *ws_channelrule_wildcard(cmd_parms *cmd, apr_array_header_t **wildcards, const char *arg)
+{
+    if (!*wildcards) {
+        *wildcards = apr_array_make(cmd->pool, 2, sizeof(const char *));
+    }
+    if (!strcasecmp(arg, "off")) {
+        return (*wildcards)->nelts ? "WebSocketWildcards: off stands alone" : NULL;
+    }
+    if (!ws_wildcard_valid(arg, strlen(arg))) {
+        return apr_psprintf(
+            cmd->pool,
+            "WebSocketWildcards: \"%s\" is wrong, it takes a channel's name followed "
+            "by /*, as news/*; or off",
+            arg);
+    }
+    APR_ARRAY_PUSH(*wildcards, const char *) = arg;
+    wildcards_used = 1;
+    return NULL;
+}
+
+/* Whether a subscription is none to a wildcard, or one of those that are listed, or narrower. */
+static int wildcard_allowed(const apr_array_header_t *wildcards, ws_action action,
+                            const char *channel)
+{
+    if (action != WS_MAY_SUBSCRIBE || !ws_wildcard_valid(channel, strlen(channel))) {
+        return 1;
+    }
+    for (int i = 0; wildcards && i < wildcards->nelts; i++) {
+        const char *listed = APR_ARRAY_IDX(wildcards, i, const char *);
+        if (!strncmp(channel, listed, strlen(listed) - 1)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* ---- Asking ---- */
 
 static int evaluate(request_rec *r, const ws_channel_acl *rule, const char *channel)
@@ -111,6 +163,9 @@ int ws_channelrules_may(ws_conn *c, ws_action action, const char *channel)
     request_rec *r;
     int result = 0;
 
+    if (!wildcard_allowed(ws_conn_settings(c)->wildcards, action, channel)) {
+        return 0;
+    }
     if (!ws_channelrule_needs_request(rule)) {
         return without_request(rule);
     }
@@ -127,6 +182,9 @@ int ws_channelrules_may(ws_conn *c, ws_action action, const char *channel)
 int ws_channelrules_request_may(request_rec *r, ws_action action, const char *channel)
 {
     const ws_channel_acl *rule = ws_dir_config_of(r)->may[action];
+    if (!wildcard_allowed(ws_dir_config_of(r)->wildcards, action, channel)) {
+        return 0;
+    }
     return !ws_channelrule_decides(rule)        ? ws_access_decided(r)
            : ws_channelrule_needs_request(rule) ? evaluate(r, rule, channel)
                                                 : without_request(rule);

@@ -19,6 +19,16 @@ void ws_channelrules_register(apr_pool_t *p);
 /** @return NULL, or what is wrong */
 const char *ws_channelrule_parse(cmd_parms *cmd, const char *arg, const ws_channel_acl **rule);
 
+/** WebSocketWildcards. @return NULL, or what is wrong */
+const char *ws_channelrule_wildcard(cmd_parms *cmd, apr_array_header_t **wildcards,
+                                    const char *arg);
+
+/** Whether any section allows wildcards. */
+int ws_channelrules_wildcards(void);
+
+/** pre_config. */
+void ws_channelrules_reset(apr_pool_t *pconf);
+
 /** Whether a rule says anything to requests; `handler` and NULL do not. */
 int ws_channelrule_decides(const ws_channel_acl *rule);
 

@@ -16,6 +16,8 @@
 #include "channels/channels.h"
 #include "engine/json.h"
 #include "httpd/channel_acl.h"
+#include "httpd/channel_publish.h"
+#include "httpd/channel_read.h"
 #include "httpd/channel_wait.h"
 #include "httpd/channel_request.h"
 #include "httpd/config.h"
@@ -96,110 +98,6 @@ static int channel_refuse(request_rec *r, int status, const char *why)
     return ws_json_refuse(r, "channels", status, why);
 }
 
-static void add_position(ws_strbuf *t, ws_position p)
-{
-    char text[WS_POSITION_SIZE];
-    if (p.epoch) {
-        ws_strbuf_printf(t, ",\"position\":\"%s\"", ws_print_position(p, text));
-    }
-}
-
-/* ---- Waiting for what is told on other threads ---- */
-
-static int wait_for_all(request_rec *r, ws_channel_wait *w, const char *name)
-{
-    ws_strbuf t = {NULL, 0, 0, 0};
-    int status;
-    ws_strbuf_printf(&t, "{\"%s\":", name);
-    status = ws_channel_wait_end(r, w, &t);
-    ws_strbuf_puts(&t, "}");
-    return ws_json_send(r, status, &t);
-}
-
-/* ---- POST ---- */
-
-static void has_been_published(const ws_published *what, void *arg)
-{
-    ws_channel_part *p = arg;
-    ws_strbuf *t;
-    if (what->status < 0) {
-        ws_channel_part_fail(p, what->status == WS_UNCERTAIN);
-        return;
-    }
-    t = ws_channel_part_begin(p);
-    add_position(t, what->position);
-    ws_strbuf_printf(t, ",\"receivers\":%u", what->receivers);
-    if (what->missed) {
-        ws_strbuf_printf(t, ",\"missed\":%u", what->missed);
-    }
-    if (what->duplicate) {
-        ws_strbuf_puts(t, ",\"duplicate\":true");
-    }
-    ws_channel_part_end(p);
-}
-
-/* Idempotency-Key, in quotes or not, or id=. @return NULL: there is none */
-static const char *publication_id(request_rec *r)
-{
-    const char *id = apr_table_get(r->headers_in, "Idempotency-Key");
-    apr_size_t len = id ? strlen(id) : 0;
-    return !id ? ws_argument(r, "id")
-           : len >= 2 && id[0] == '"' && id[len - 1] == '"'
-               ? apr_pstrmemdup(r->pool, id + 1, len - 2)
-               : id;
-}
-
-static void publish_one(ws_channel_wait *w, const char *name, ws_message *m)
-{
-    ws_channel_part *p = m ? ws_channel_part_new(w, name, m) : NULL;
-    if (!p) {
-        ws_channel_wait_fail(w);
-    }
-    else if (ws_publish_message(m, has_been_published, p) < 0) {
-        ws_channel_part_fail(p, 0);
-    }
-    if (m) {
-        ws_message_unref(m);
-    }
-}
-
-static int publish(request_rec *r, const apr_array_header_t *names)
-{
-    const char *data, *why, *id = publication_id(r);
-    apr_size_t len;
-    ws_type type = ws_body_type(r);
-    ws_channel_wait *w;
-    int status;
-
-    if (!type) {
-        return channel_refuse(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "text has to be in UTF-8");
-    }
-    if ((status = ws_body_read(r, &data, &len, &why)) != OK) {
-        return why ? channel_refuse(r, status, why) : status;
-    }
-    if (type == WS_TEXT
-        && ws_utf8_check(WS_UTF8_START, (const unsigned char *)data, len) != WS_UTF8_START) {
-        return channel_refuse(r, HTTP_BAD_REQUEST, "the text is not UTF-8");
-    }
-    if (id && (!*id || !strcmp(id, "%") || strlen(id) > WS_ONCE_MAX)) {
-        return channel_refuse(
-            r, HTTP_BAD_REQUEST,
-            "an id (Idempotency-Key, or id=) has 1 to 255 bytes, percent-encoded");
-    }
-    if (!(w = ws_channel_wait_new(id != NULL))) {
-        return HTTP_SERVICE_UNAVAILABLE;
-    }
-    for (int i = 0; i < names->nelts; i++) {
-        const char *name = APR_ARRAY_IDX(names, i, const char *);
-        ws_message *m = ws_message_new(name, type, data, len);
-        if (m && id) {
-            ws_message_identify(m, id);
-        }
-        publish_one(w, name, m);
-    }
-    return wait_for_all(r, w, "published");
-}
-
 /* ---- GET ---- */
 
 static void has_members(const char *channel, const ws_member *members, apr_size_t count,
@@ -243,7 +141,7 @@ static int count(request_rec *r, const apr_array_header_t *names)
             ws_channel_wait_fail(w);
         }
     }
-    return wait_for_all(r, w, "channels");
+    return ws_channel_answer(r, w, "channels");
 }
 
 /* ---- DELETE ---- */
@@ -282,13 +180,12 @@ static int clear(request_rec *r, const apr_array_header_t *names)
             ws_channel_wait_fail(w);
         }
     }
-    return wait_for_all(r, w, "cleared");
+    return ws_channel_answer(r, w, "cleared");
 }
 
 /* ---- All of it ---- */
 
-/* @return NULL, or why not */
-static const char *forbidden(request_rec *r, ws_action action, const apr_array_header_t *names)
+const char *ws_channel_forbidden(request_rec *r, ws_action action, const apr_array_header_t *names)
 {
     const char *directive = action == WS_MAY_SUBSCRIBE ? "WebSocketSubscribe" : "WebSocketPublish";
     if (!ws_channelrule_decides(ws_dir_config_of(r)->may[action]) && !ws_access_decided(r)) {
@@ -345,25 +242,34 @@ int ws_channel_http_handler(request_rec *r)
     if (subscribes) {
         names = ws_channel_names_split(r, names);
     }
-    if ((wrong = ws_channel_names_problem(names))) {
-        return channel_refuse(r, HTTP_BAD_REQUEST, wrong);
-    }
     if (!ws_channels_current()) {
         return channel_refuse(r, HTTP_SERVICE_UNAVAILABLE, "there are no channels in this process");
+    }
+    if (publishes && r->method_number == M_GET && !names->nelts && ws_argument(r, "prefix")) {
+        return ws_channel_list(r);
+    }
+    if (publishes && r->method_number == M_POST && ws_channel_has_lines(r)) {
+        return ws_channel_publish_lines(r, names);
+    }
+    if ((wrong = ws_channel_names_problem(names, subscribes ? r : NULL))) {
+        return channel_refuse(r, HTTP_BAD_REQUEST, wrong);
+    }
+    if (r->method_number == M_GET && ws_argument(r, "history")) {
+        return ws_channel_read(r, names, (h->what & WS_CHANNEL_HTTP_SUBSCRIBE) != 0);
     }
     if (subscribes) {
         if ((wrong = ws_channel_subscribe_problem(r, names))) {
             return channel_refuse(r, HTTP_BAD_REQUEST, wrong);
         }
-        if ((wrong = forbidden(r, WS_MAY_SUBSCRIBE, names))) {
+        if ((wrong = ws_channel_forbidden(r, WS_MAY_SUBSCRIBE, names))) {
             return channel_refuse(r, HTTP_FORBIDDEN, wrong);
         }
         return ws_sse_serve(r, names);
     }
-    if ((wrong = forbidden(r, WS_MAY_PUBLISH, names))) {
+    if ((wrong = ws_channel_forbidden(r, WS_MAY_PUBLISH, names))) {
         return channel_refuse(r, HTTP_FORBIDDEN, wrong);
     }
-    return r->method_number == M_POST     ? publish(r, names)
+    return r->method_number == M_POST     ? ws_channel_publish(r, names)
            : r->method_number == M_DELETE ? clear(r, names)
                                           : count(r, names);
 }

@@ -6,6 +6,7 @@
 #include <apr_strings.h>
 #include <string.h>
 
+#include "channels/message.h"
 #include "httpd/config.h"
 #include "httpd/query.h"
 
@@ -63,7 +64,7 @@ const char *ws_channel_subscribe_problem(request_rec *r, const apr_array_header_
     return NULL;
 }
 
-const char *ws_channel_names_problem(const apr_array_header_t *names)
+const char *ws_channel_names_problem(const apr_array_header_t *names, request_rec *subscriber)
 {
     if (!names->nelts) {
         return "no channel is named, neither by the path nor by channel=";
@@ -72,7 +73,8 @@ const char *ws_channel_names_problem(const apr_array_header_t *names)
         return "too many channels are named, 100 is the most";
     }
     for (int i = 0; i < names->nelts; i++) {
-        if (!ws_channel_valid(APR_ARRAY_IDX(names, i, const char *))) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+        if (!ws_channel_valid(name) && !(subscriber && ws_wildcard_valid(name, strlen(name)))) {
             return "a name has 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = !";
         }
     }

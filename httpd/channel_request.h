@@ -15,8 +15,9 @@ apr_array_header_t *ws_channel_names(request_rec *r, const ws_channel_http *h);
 /** Names of a subscriber, which a comma separates, too. */
 apr_array_header_t *ws_channel_names_split(request_rec *r, const apr_array_header_t *names);
 
-/** @return NULL, or what is wrong */
-const char *ws_channel_names_problem(const apr_array_header_t *names);
+/** @param subscriber  the request, if it subscribes: it can name wildcards; or NULL
+ *  @return NULL, or what is wrong */
+const char *ws_channel_names_problem(const apr_array_header_t *names, request_rec *subscriber);
 const char *ws_channel_subscribe_problem(request_rec *r, const apr_array_header_t *names);
 
 /** Headers for pages of an origin that WebSocketOrigin lets in; NULL: for none. */

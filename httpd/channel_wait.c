@@ -73,10 +73,14 @@ ws_channel_part *ws_channel_part_new(ws_channel_wait *w, const char *channel, ws
 }
 
 /* Under the lock. */
-static ws_strbuf *wait_name(ws_channel_wait *w, const char *channel)
+static ws_strbuf *wait_name(ws_channel_wait *w, const ws_channel_part *p)
 {
+    const char *channel = p->channel;
     ws_strbuf_puts(&w->text, w->text.len ? ",{\"channel\":" : "{\"channel\":");
     ws_strbuf_json(&w->text, channel, strlen(channel));
+    if (p->line) {
+        ws_strbuf_printf(&w->text, ",\"line\":%u", p->line);
+    }
     return &w->text;
 }
 
@@ -84,7 +88,7 @@ ws_strbuf *ws_channel_part_begin(ws_channel_part *p)
 {
     apr_thread_mutex_lock(p->w->lock);
     p->w->done++;
-    return wait_name(p->w, p->channel);
+    return wait_name(p->w, p);
 }
 
 void ws_channel_part_end(ws_channel_part *p)
@@ -106,9 +110,9 @@ void ws_channel_part_end(ws_channel_part *p)
 }
 
 /* Under the lock. */
-static void wait_fail(ws_channel_wait *w, const char *channel, int uncertain)
+static void wait_fail(ws_channel_wait *w, const ws_channel_part *p, int uncertain)
 {
-    ws_strbuf_printf(wait_name(w, channel), ",\"error\":\"%s\"", uncertain ? UNKNOWN : LATER);
+    ws_strbuf_printf(wait_name(w, p), ",\"error\":\"%s\"", uncertain ? UNKNOWN : LATER);
     w->failed += !uncertain;
     w->uncertain += uncertain != 0;
 }
@@ -116,7 +120,7 @@ static void wait_fail(ws_channel_wait *w, const char *channel, int uncertain)
 void ws_channel_part_fail(ws_channel_part *p, int uncertain)
 {
     apr_thread_mutex_lock(p->w->lock);
-    wait_fail(p->w, p->channel, uncertain);
+    wait_fail(p->w, p, uncertain);
     ws_channel_part_end(p);
 }
 
@@ -144,7 +148,7 @@ static int client_is_gone(request_rec *r)
 static void wait_give_up(ws_channel_wait *w)
 {
     for (ws_channel_part *p = w->open; p; p = p->next) {
-        wait_fail(w, p->channel, p->m && !ws_message_withdraw(p->m));
+        wait_fail(w, p, p->m && !ws_message_withdraw(p->m));
         ws_strbuf_puts(&w->text, "}");
     }
 }

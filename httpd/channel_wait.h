@@ -19,6 +19,7 @@ typedef struct ws_channel_part {
     ws_channel_wait *w;
     ws_message *m; /**< the published message, or NULL */
     apr_uint32_t subscribers;
+    unsigned line; /**< of a request with several messages, from 1; 0: it has one */
     char channel[WS_CHANNEL_MAX + 1];
 } ws_channel_part;
 

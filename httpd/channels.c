@@ -44,6 +44,7 @@ apr_status_t ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s,
     options.queue = conf->bus_queue ? (apr_size_t)conf->bus_queue : QUEUE_DEFAULT;
     options.may = ws_channelrules_may;
     options.called = ws_rpc_received;
+    options.wildcards = ws_channelrules_wildcards();
     options.self.server = *number;
     options.self.process = ws_shm_process() & 0xFFFF;
     options.local = ws_bus_local_child_init(pchild, s, *number, options.queue);

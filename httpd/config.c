@@ -73,6 +73,7 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     MERGE(subscriptions, -1);
     MERGE(may[WS_MAY_SUBSCRIBE], NULL);
     MERGE(may[WS_MAY_PUBLISH], NULL);
+    MERGE(wildcards, NULL);
     MERGE(ping_grace, -1);
     MERGE(close_timeout, -1);
     MERGE(message_timeout, -1);
@@ -142,6 +143,7 @@ const ws_settings *ws_settings_of(request_rec *r)
     ws_limits_bounds(d->limits, s.bounds);
     s.may[WS_MAY_SUBSCRIBE] = d->may[WS_MAY_SUBSCRIBE];
     s.may[WS_MAY_PUBLISH] = d->may[WS_MAY_PUBLISH];
+    s.wildcards = d->wildcards;
     s.vhost = r->server->server_hostname;
     s.server = r->server;
     s.log = d->log == &ws_connection_log_off ? NULL : d->log;
@@ -471,6 +473,11 @@ static const char *set_rule(cmd_parms *cmd, void *config, const char *arg)
     return ws_channelrule_parse(cmd, arg, &((ws_dir_config *)config)->may[action]);
 }
 
+static const char *set_wildcard(cmd_parms *cmd, void *config, const char *arg)
+{
+    return ws_channelrule_wildcard(cmd, &((ws_dir_config *)config)->wildcards, arg);
+}
+
 static const char *set_subscriptions(cmd_parms *cmd, void *config, const char *arg)
 {
     return ws_refused(cmd, arg,
@@ -639,6 +646,8 @@ const command_rec ws_directives[] = {
     AP_INIT_TAKE1("WebSocketPublish", set_rule, (void *)WS_MAY_PUBLISH, WHERE,
                   "all, none, handler, or an expression that is true for who may publish to "
                   "%{WEBSOCKET_CHANNEL}"),
+    AP_INIT_ITERATE("WebSocketWildcards", set_wildcard, NULL, WHERE,
+                    "the wildcards that clients may subscribe to, as news/*; or off"),
     AP_INIT_TAKE1("WebSocketSubscriptions", set_subscriptions, NULL, WHERE,
                   "how many channels a connection may be subscribed to"),
     AP_INIT_TAKE_ARGV("WebSocketChannelHTTP", ws_channel_http_set, NULL, WHERE,

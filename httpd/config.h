@@ -58,6 +58,7 @@ typedef struct ws_dir_config {
     const struct ws_channel_http *channel_http; /**< NULL: not set */
     ws_access access;
     const struct ws_channel_acl *may[2]; /**< by ws_action; NULL: not set */
+    apr_array_header_t *wildcards;       /**< const char *; NULL: not set; empty: none */
     apr_array_header_t *extensions;      /**< ws_extension_use *; NULL: not set; empty: none */
     ws_compression compression;
     ws_ssl_proxy ssl_proxy;

@@ -27,6 +27,9 @@ APLOG_USE_MODULE(websocket);
 #define WAIT_DEFAULT 30000
 #define WAIT_MAX 120000
 
+/* Greatest number of last=. */
+#define LAST_MAX 1000000
+
 static ws_handler_line *registration;
 
 void ws_sse_register(apr_pool_t *pconf)
@@ -47,7 +50,7 @@ static int accepts_events(const request_rec *r)
 
 int ws_sse_wanted(request_rec *r)
 {
-    return accepts_events(r) || ws_argument(r, "after") != NULL;
+    return accepts_events(r) || ws_argument(r, "after") || ws_argument(r, "last");
 }
 
 static int add_line(void *t, const char *name, const char *value)
@@ -137,15 +140,22 @@ static int take_over(request_rec *r, ws_new_conn *n, ws_sse_stream *s)
 static int read_arguments(request_rec *r, ws_sse_stream *s)
 {
     const char *after = apr_table_get(r->headers_in, "Last-Event-ID");
-    const char *wait = ws_argument(r, "wait");
-    apr_int64_t ms = WAIT_DEFAULT;
+    const char *wait = ws_argument(r, "wait"), *last = ws_argument(r, "last");
+    const char *format = ws_argument(r, "format");
+    apr_int64_t ms = WAIT_DEFAULT, n = 0;
     if (!after || !*after) {
         after = ws_argument(r, "after");
     }
-    if ((after && *after && !ws_sse_stream_resume(s, after))
+    if ((last && ws_parse_count(NULL, last, 1, LAST_MAX, &n))
+        || (format && strcmp(format, "json") != 0)
+        || (after && *after && !ws_sse_stream_resume(s, after))
         || (wait && ws_parse_interval(NULL, wait, 0, WS_INTERVAL_MAX, &ms))) {
         return HTTP_BAD_REQUEST;
     }
+    for (unsigned i = 0; n && !(after && *after) && i < s->count; i++) {
+        s->channels[i].last = (apr_uint32_t)n;
+    }
+    s->json |= format != NULL;
     s->polls = !accepts_events(r);
     s->wait = ms > WAIT_MAX ? WAIT_MAX : (apr_uint32_t)ms;
     return OK;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/parse.h"
+#include "engine/hash.h"
 #include "engine/json.h"
 
 /* So often a line that means nothing is sent, which keeps proxies from ending a silent answer, ms. */
@@ -57,6 +58,10 @@ static int sse_resume_channel(ws_sse_channel *ch, const char *text, apr_size_t l
     if (!ch->resume) {
         return 1;
     }
+    if (len == 4 && !memcmp(text, "last", 4)) {
+        ch->last = 1;
+        return 1;
+    }
     if (len >= sizeof(position)) {
         return 0;
     }
@@ -66,7 +71,7 @@ static int sse_resume_channel(ws_sse_channel *ch, const char *text, apr_size_t l
 
 int ws_sse_stream_resume(ws_sse_stream *s, const char *after)
 {
-    int all = !strcmp(after, "all");
+    int all = !strcmp(after, "all") || !strcmp(after, "last");
     for (unsigned i = 0; i < s->count; i++) {
         apr_size_t len = strcspn(after, ",");
         int last = i + 1 == s->count;
@@ -115,6 +120,11 @@ static void sse_add_event(ws_strbuf *t, const ws_event *e)
         sse_add_position(t, "id: ", e->position, "\n");
     }
     if (e->kind == WS_EVENT_MESSAGE && e->type == WS_TEXT) {
+        if (e->event) {
+            ws_strbuf_puts(t, "event: ");
+            ws_strbuf_puts(t, e->event);
+            ws_strbuf_puts(t, "\n");
+        }
         sse_add_lines(t, e->data, e->len);
     }
     else if (e->kind == WS_EVENT_MESSAGE) {
@@ -145,6 +155,14 @@ static int sse_shared_event(const ws_event *e)
     return form;
 }
 
+static void sse_add_member(ws_strbuf *t, const char *name, const char *value)
+{
+    if (value) {
+        ws_strbuf_printf(t, ",\"%s\":", name);
+        ws_strbuf_json(t, value, strlen(value));
+    }
+}
+
 /* Members of a message's object, without its braces. */
 static void sse_add_message(ws_strbuf *t, const ws_event *e)
 {
@@ -157,6 +175,9 @@ static void sse_add_message(ws_strbuf *t, const ws_event *e)
     else {
         ws_strbuf_json(t, e->data, e->len);
     }
+    sse_add_member(t, "event", e->event);
+    sse_add_member(t, "key", e->key);
+    sse_add_member(t, "wildcard", e->wildcard);
     sse_add_position(t, ",\"position\":\"", e->position, "\"");
     free(text);
 }
@@ -165,6 +186,11 @@ static void sse_add_channel(ws_strbuf *t, const char *name)
 {
     ws_strbuf_puts(t, "\"channel\":");
     ws_strbuf_json(t, name, strlen(name));
+}
+
+static apr_uint64_t sse_key(const ws_event *e)
+{
+    return e->key ? ws_hash(ws_hash(0, e->channel, strlen(e->channel)), e->key, strlen(e->key)) : 0;
 }
 
 /* Of a stream with several channels: an object that names its channel, and positions of all of them. */
@@ -188,7 +214,7 @@ static void sse_send_event(ws_conn *c, const ws_sse_stream *s, const ws_event *e
         ws_close(c, WS_CLOSE_TRY_LATER, NULL);
     }
     else {
-        ws_send(c, WS_TEXT, t.data, t.len);
+        ws_send_keyed(c, WS_TEXT, t.data, t.len, sse_key(e));
     }
     ws_strbuf_free(&t);
 }
@@ -204,7 +230,7 @@ static void sse_beat(ws_conn *c, void *arg)
 static void sse_add_answer(ws_strbuf *t, const ws_sse_stream *s)
 {
     int gap = 0;
-    if (s->count == 1) {
+    if (!s->json) {
         ws_strbuf_puts(t, "{");
         sse_add_channel(t, s->channels[0].name);
     }
@@ -255,7 +281,7 @@ static void sse_collect(ws_sse_stream *s, const ws_event *e)
 {
     ws_strbuf *t = &s->messages;
     ws_strbuf_puts(t, t->len ? ",{" : "{");
-    if (s->count > 1) {
+    if (s->json) {
         sse_add_channel(t, e->channel);
         ws_strbuf_puts(t, ",");
     }
@@ -285,7 +311,11 @@ static void sse_on_open(ws_conn *c)
     ws_sse_stream *s = ws_data(c);
     for (unsigned i = 0; i < s->count; i++) {
         const ws_sse_channel *ch = &s->channels[i];
-        ws_subscription how = {.flags = ch->resume ? WS_RESUME : 0, .after = ch->at};
+        ws_subscription how = {.flags = ch->last     ? WS_RESUME_LAST
+                                        : ch->resume ? WS_RESUME
+                                                     : 0,
+                               .after = ch->at,
+                               .last = ch->last};
         if (ws_subscribe(c, ch->name, &how) < 0) {
             ws_close(c, WS_CLOSE_TRY_LATER, NULL);
             return;
@@ -306,17 +336,17 @@ static int sse_on_channel(ws_conn *c, const ws_event *e)
     if (e->kind == WS_EVENT_JOIN || e->kind == WS_EVENT_LEAVE || s->answered) {
         return WS_FORM_NONE;
     }
-    if (s->count == 1 && !s->polls) {
+    if (!s->json && !s->polls) {
         return sse_shared_event(e);
     }
-    while (strcmp(ch->name, e->channel)) {
+    while (strcmp(ch->name, e->wildcard ? e->wildcard : e->channel)) {
         if (++ch == s->channels + s->count) {
             return WS_FORM_NONE;
         }
     }
     ch->gap |= e->kind == WS_EVENT_GAP;
     ch->live |= e->kind == WS_EVENT_LIVE;
-    if (e->position.epoch) {
+    if (e->position.epoch && !e->wildcard) {
         ch->at = e->position;
     }
     if (s->polls) {
@@ -350,9 +380,11 @@ ws_sse_stream *ws_sse_stream_new(const apr_array_header_t *names)
     if (s) {
         s->ticket.release = sse_release;
         s->count = (unsigned)names->nelts;
+        s->json = s->count > 1;
         for (int i = 0; i < names->nelts; i++) {
             apr_cpystrn(s->channels[i].name, APR_ARRAY_IDX(names, i, const char *),
                         sizeof(s->channels[i].name));
+            s->json |= !ws_channel_valid(s->channels[i].name); /* a wildcard */
         }
     }
     return s;

@@ -15,6 +15,7 @@
 typedef struct ws_sse_channel {
     char name[WS_CHANNEL_MAX + 1];
     int resume, gap, live;
+    apr_uint32_t last; /**< how many of the newest messages to begin with; 0: see resume */
     ws_position
         at; /**< of the last event; epoch 0: none, or all that is kept where resume is set */
 } ws_sse_channel;
@@ -23,6 +24,7 @@ typedef struct ws_sse_channel {
 typedef struct ws_sse_stream {
     ws_ticket ticket; /**< releases it */
     int polls, answered;
+    int json; /**< events are objects that name their channel */
     apr_uint32_t wait;  /**< of a poll, milliseconds */
     char *head;         /**< of a poll's answer; NULL: somebody else sends it */
     ws_strbuf messages; /**< of a poll */

@@ -74,7 +74,9 @@ static const ws_subsystem table[] = {
      .child_init = ws_takeover_child_init},
     {.name = "mapping", .register_hooks = ws_mapping_register},
     {.name = "channel_http", .reset = ws_channel_http_reset},
-    {.name = "channel_acl", .register_hooks = ws_channelrules_register},
+    {.name = "channel_acl",
+     .reset = ws_channelrules_reset,
+     .register_hooks = ws_channelrules_register},
     {.name = "access", /* the configuration has been read */
      .reset = ws_access_reset,
      .register_hooks = ws_access_register,
@@ -129,7 +131,8 @@ static const ws_subsystem table[] = {
     {.name = "handlers", /* last: their start may use all of the API, and so may their stop */
      .child_init = ws_handlers_child_init,
      .child_exit = ws_handlers_child_exit},
-    {.name = "channel_stores", /* end before the handlers' stop, after which none of their functions is called */
+    {.name =
+         "channel_stores", /* end before the handlers' stop, after which none of their functions is called */
      .child_exit = ws_httpd_channels_finish},
     {.name = "stranded", /* serves connections by all of the above */
      .child_init = ws_stranded_child_init,

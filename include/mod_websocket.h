@@ -1008,7 +1008,7 @@ typedef struct ws_publication {
      *  for a slow reader whose WebSocketSlowReader is keep-latest, the newest message with a key replaces
      *  older ones that still wait. */
     const char *key;
-    /** The event's name for EventSource, and the field "event" in JSON; as key. */
+    /** The event's name for EventSource, and the field "event" in JSON; as key, but not gap, live or binary. */
     const char *event;
     /** Seconds after which the message is not delivered any more, also not from the history; 0: no limit. The
      *  clocks of machines that share a bus have to agree. */

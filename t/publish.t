@@ -240,7 +240,7 @@ for (
     ['<Location "/x"> WebSocketChannelHTTP publish off', qr/"off" is wrong/],
     ['WebSocketHistory * 0', qr/"0" is wrong, it takes a whole number from 1 to 1000000, of messages that are kept; or off/],
     ['WebSocketHistory * 5 never', qr/"never" is wrong, it takes an interval from 1s to 365d, .*, as the time that messages are kept/],
-    ['WebSocketHistory * off 5s', qr/nothing can stand behind off/],
+    ['WebSocketHistory * off 5s', qr/off takes no further argument/],
     ['WebSocketHistorySize 5', qr/it takes a size from 1M to 1024G/],
     (map { ["WebSocketHistory * 5 $_", qr/"\Q$_\E" is wrong, it takes an interval from 1s to 365d/] } qw(366d 1h30min 20sec 999ms 1m)),
     ['<Location "/x"> WebSocketHistory * 5', qr/not allowed in <Location>/])

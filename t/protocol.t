@@ -1,0 +1,349 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# The protocols of channels: channel.v1.json, and publishing, reading and subscribing by HTTP. docs/channel-protocol.md
+# names the subtests.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use JSON::PP;
+use Httpd;
+use Client;
+
+my $httpd = Httpd->start(
+    children => 2,
+    conf     => <<'END',
+WebSocketHistory kept/* 10
+WebSocketHistory long/* 1000
+<Location "/live">
+    WebSocketHandler ws_channel.so
+    WebSocketSubscribe "%{WEBSOCKET_CHANNEL} != 'secret' && %{WEBSOCKET_CHANNEL} !~ m#^closed/#"
+    WebSocketPublish "%{WEBSOCKET_CHANNEL} != 'secret'"
+    WebSocketWildcards news/* closed/*
+</Location>
+<Location "/beat">
+    WebSocketHandler ws_channel.so channel=quiet heartbeat=1s beat=still-here
+</Location>
+<Location "/plain">
+    WebSocketHandler ws_channel.so channel=%{arg:channel}
+</Location>
+<Location "/channels">
+    WebSocketChannelHTTP publish
+    WebSocketPublish "%{WEBSOCKET_CHANNEL} != 'secret'"
+</Location>
+<Location "/events">
+    WebSocketChannelHTTP subscribe
+    WebSocketSubscribe "%{WEBSOCKET_CHANNEL} != 'secret'"
+    WebSocketWildcards news/*
+</Location>
+END
+);
+
+my $json = JSON::PP->new->utf8->canonical;
+
+sub connected { return Client->new($httpd, $_[0] // '/live', protocol => 'channel.v1.json') }
+
+sub next_of {
+    my ($c) = @_;
+    return decode_json(($c->message)[1]);
+}
+
+# What comes until the answer with this id, the answer last.
+sub ask {
+    my ($c, %request) = @_;
+    my @got;
+    $c->text($json->encode(\%request));
+    do { push @got, next_of($c) } while ($got[-1]{id} // '') ne $request{id};
+    return @got;
+}
+
+sub curl {
+    my ($path, @arg) = @_;
+    my $out = '';
+    open my $pipe, '-|', 'curl', '-sS', '-g', '-m', $Httpd::DEADLINE, '-w', '\n%{http_code}', @arg,
+        'http://127.0.0.1:' . $httpd->port . $path or die $!;
+    { local $/; $out = <$pipe>; }
+    my ($body, $status) = $out =~ /\A(.*)\n(\d+)\z/s;
+    return ($status, $body =~ /^\{/ ? decode_json($body) : { text => $body });
+}
+
+sub published { return (curl("/channels/$_[0]", '--data-binary', $_[1], '-H', 'Content-Type: text/plain', @_[2 .. $#_]))[1]{published}[0] }
+
+subtest 'ping is answered' => sub {
+    my $c = connected();
+    is_deeply((ask($c, type => 'ping', id => 'p'))[-1], { type => 'pong', id => 'p' }, 'pong with the id');
+    $c->text('{"type":"ping"}');
+    is_deeply(next_of($c), { type => 'pong' }, 'or without one');
+    $c->close;
+};
+
+subtest 'every answer has the id of its request' => sub {
+    my $c = connected();
+    my @requests = (
+        [subscribe => 'subscribed', channel => 'kept/ids'],
+        [publish => 'published', channel => 'kept/ids', data => 'x'],
+        [presence => 'presence', channel => 'kept/ids'],
+        [history => 'history', channel => 'kept/ids'],
+        [ping => 'pong'],
+        [unsubscribe => 'unsubscribed', channel => 'kept/ids'],
+        [subscribe => 'error', channel => 'secret'],
+        [subscribe => 'error', channel => 'no channel'],
+        [subscribe => 'error', channel => 'a', after => 7],
+        [publish => 'error', channel => 'secret', data => 'x'],
+        [publish => 'error', channel => 'a', data => 'x', ttl => 'soon'],
+        [publish => 'error', channel => 'a', data => 'x', event => 'gap'],
+        [presence => 'error', channel => 'a'],
+        [history => 'error', channel => 'a'],
+        [history => 'error', channel => 'kept/ids', before => 'x'],
+        [unsubscribe => 'error', channel => 'a'],
+        [dance => 'error', channel => 'a'],
+        ['subscribe' => 'error']);
+    my $id = 0;
+    for (@requests) {
+        my ($type, $answer, %more) = @$_;
+        my ($got) = (ask($c, type => $type, id => ++$id % 2 ? $id : "t$id", %more))[-1];
+        is($got->{type}, $answer, "$type: $answer" . ($got->{error} ? ", $got->{error}" : ''));
+    }
+    $c->close;
+};
+
+subtest 'after: "last", last: N, after: "all"' => sub {
+    published('kept/last', $_) for 1 .. 12;
+    my $c = connected();
+    my %expected = (
+        last => [['12'], { after => 'last' }],
+        three => [['10' .. '12'], { last => 3 }],
+        more => [['3' .. '12'], { last => 100 }],
+        all => [['3' .. '12'], { after => 'all' }]);
+    for my $id (sort keys %expected) {
+        my ($messages, $how) = @{ $expected{$id} };
+        my @got = ask($c, type => 'subscribe', channel => 'kept/last', id => $id, %$how);
+        is_deeply([map { $_->{data} } grep { $_->{type} eq 'message' } @got], $messages, $json->encode($how));
+        is_deeply([grep { $_->{type} eq 'gap' } @got], [], 'without a gap');
+        $c->text('{"type":"unsubscribe","channel":"kept/last"}');
+        next_of($c);
+    }
+    is((ask($c, type => 'subscribe', channel => 'kept/none', after => 'last', id => 'n'))[-1]{type}, 'subscribed', 'of an empty history: nothing');
+    is((ask($c, type => 'subscribe', channel => 'other', last => 5, id => 'o'))[0]{type}, 'subscribed', 'without a history: nothing');
+    for my $wrong ({ last => 0 }, { last => -1 }, { last => 1.5 }, { last => 'x' }, { last => 1, after => 'all' }) {
+        is((ask($c, type => 'subscribe', channel => 'kept/w', id => 'w', %$wrong))[-1]{error}, 'no such position', 'refused: ' . $json->encode($wrong));
+    }
+    $c->close;
+    for (['after=last', '12'], ['last=2', '11']) {
+        my ($query, $first) = @$_;
+        my $plain = Client->new($httpd, "/plain?channel=kept/last&$query");
+        is(($plain->message)[1], $first, "a client without subprotocol: $query");
+        $plain->close;
+    }
+};
+
+subtest 'history, page by page' => sub {
+    published('long/h', "m$_") for 1 .. 25;
+    my $c = connected();
+    my (@all, $before);
+    for my $page (1 .. 3) {
+        my ($h) = (ask($c, type => 'history', channel => 'long/h', limit => 10, id => "h$page", $before ? (before => $before) : ()))[-1];
+        unshift @all, map { $_->{data} } @{ $h->{messages} };
+        $before = $h->{messages}[0]{position};
+        is(!!$h->{more}, $page < 3, "page $page: " . ($page < 3 ? 'there is more' : 'the last one'));
+    }
+    is_deeply(\@all, [map {"m$_"} 1 .. 25], 'all messages, in order');
+    my (@http, $from);
+    for my $page (1 .. 3) {
+        my ($status, $h) = curl('/channels/long/h?history&limit=10' . ($from ? "&before=$from" : ''));
+        is($status, 200, "by HTTP, page $page");
+        unshift @http, map { $_->{data} } @{ $h->{messages} };
+        $from = $h->{messages}[0]{position};
+    }
+    is_deeply(\@http, \@all, 'the same by HTTP');
+    is((curl('/events/long/h?history'))[1]{messages}[-1]{data}, 'm25', 'and of a section for subscribers');
+    is((curl('/channels/none?history'))[0], 404, 'a channel without history');
+    is((curl('/events/secret?history'))[0], 403, 'a channel that is not allowed');
+    is((curl("/channels/long/h?$_"))[0], 400, "refused: $_") for 'history&before=x', 'history&limit=0', 'history&limit=1001', 'history&channel=b';
+    my ($gone) = (ask($c, type => 'history', channel => 'long/h', before => '1-5', id => 'gone'))[-1];
+    ok($gone->{gap} && !@{ $gone->{messages} }, 'of a position that is no more: a gap');
+    $c->close;
+};
+
+subtest 'key, event, id and ttl of a message' => sub {
+    my $c = connected();
+    ask($c, type => 'subscribe', channel => 'kept/f', id => 's');
+    ask($c, type => 'subscribe', channel => 'kept/g', id => 's');
+    curl('/channels/kept/f?key=acme&event=price&ttl=60', '-d', '17');
+    my $m = next_of($c);
+    is_deeply([@$m{qw(data key event)}], ['17', 'acme', 'price'], 'by HTTP');
+    my ($answer) = grep { $_->{type} eq 'published' } my @got = ask($c, type => 'publish', channel => 'kept/f', data => { n => 18 }, key => 'acme', event => 'price', ttl => 60, id => 'x');
+    my ($message) = grep { $_->{type} eq 'message' } @got;
+    $message //= next_of($c);
+    is_deeply([@$message{qw(data key event)}], ['{"n":18}', 'acme', 'price'], 'over WebSocket');
+    my ($h) = (ask($c, type => 'history', channel => 'kept/f', id => 'h'))[-1];
+    is_deeply([map { "$_->{data} $_->{key} $_->{event}" } @{ $h->{messages} }], ['17 acme price', '{"n":18} acme price'], 'the history has them, too');
+    published('kept/g', 'first');
+    curl('/channels/kept/g?ttl=1', '-d', 'brief');
+    published('kept/g', 'third');
+    next_of($c) for 1 .. 3;
+    Httpd::wait_for(
+        sub { !grep { $_->{data} eq 'brief' } @{ (curl('/channels/kept/g?history'))[1]{messages} } }, 'a message to expire');
+    my $late = connected();
+    @got = ask($late, type => 'subscribe', channel => 'kept/g', after => 'all', id => 'l');
+    is_deeply([map { $_->{data} // $_->{type} } @got], ['first', 'third', 'subscribed'], 'what has expired is not delivered, and is no gap');
+    is((curl("/channels/kept/f?$_", '-d', 'x'))[0], 400, "refused: $_") for 'key=', 'event=', 'event=gap', 'event=a%0Ab', 'ttl=0', 'ttl=x', 'key=%', 'id=' . 'x' x 256;
+    $_->close for $c, $late;
+};
+
+subtest 'bytes over WebSocket' => sub {
+    my $c = connected();
+    ask($c, type => 'subscribe', channel => 'bytes', id => 's');
+    my @got = ask($c, type => 'publish', channel => 'bytes', data => 'AAEC/w==', encoding => 'base64', id => 'b');
+    my ($m) = grep { $_->{type} eq 'message' } @got;
+    $m //= next_of($c);
+    is_deeply([@$m{qw(data encoding)}], ['AAEC/w==', 'base64'], 'base64 both ways');
+    is((ask($c, type => 'publish', channel => 'bytes', data => 'x', encoding => 'hex', id => 'h'))[-1]{error}, 'no base64', 'no other encoding');
+    $c->close;
+};
+
+subtest 'several messages in one request (NDJSON)' => sub {
+    my $c = connected();
+    ask($c, type => 'subscribe', channel => $_, id => 's') for 'nd/a', 'nd/b', 'kept/nd';
+    my @type = ('-H', 'Content-Type: application/x-ndjson');
+    my $body = join '', map { $json->encode($_) . "\n" } (
+        { channel => 'nd/a', data => 'one' },
+        { channel => 'nd/b', data => [2], event => 'e', key => 'k' },
+        { channel => 'kept/nd', data => 'AP8=', encoding => 'base64', id => 'nd-1', ttl => 60 });
+    my ($status, $answer) = curl('/channels/', @type, '--data-binary', $body);
+    is($status, 200, 'published');
+    is_deeply([sort { $a->[0] <=> $b->[0] } map { [$_->{line}, $_->{channel}] } @{ $answer->{published} }],
+        [[1, 'nd/a'], [2, 'nd/b'], [3, 'kept/nd']], 'each line has an answer');
+    my %got = map { $_->{channel} => $_ } map { next_of($c) } 1 .. 3;
+    is_deeply([map { $got{$_}{data} } 'nd/a', 'nd/b', 'kept/nd'], ['one', '[2]', 'AP8='], 'and is delivered');
+    is($got{'nd/b'}{event}, 'e', 'with its fields');
+    (undef, $answer) = curl('/channels/kept/nd', @type, '--data-binary', '{"data":"x","id":"nd-1"}');
+    ok($answer->{published}[0]{duplicate}, 'an id is published once; the path names the channel of lines without one');
+    for (
+        ["{\"channel\":\"nd/a\",\"data\":\"x\"}\n{\"channel\":\"nd/a\"}", 'line 2', 400],
+        ['[]', 'line 1', 400], ['{"channel":"no channel","data":1}', 'line 1', 400], ['{"data":1}', 'line 1', 400], ["\n\n", 'no message', 400],
+        ['{"channel":"secret","data":1}', 'WebSocketPublish', 400], ['{"channel":"nd/a","data":1,"ttl":-1}', 'line 1', 400],
+        ['{"channel":"nd/a","data":1} x', 'line 1', 400], ["{\"channel\":\"nd/a\",\"data\":1}\n" x 1001, 'more than 1000', 400])
+    {
+        my ($lines, $why, $expected) = @$_;
+        ($status, $answer) = curl('/channels/', @type, '--data-binary', $lines);
+        is($status, $expected, 'refused: ' . substr $lines, 0, 40);
+        like($answer->{error} // '', qr/\Q$why\E/, "with $why");
+    }
+    is((ask($c, type => 'ping', id => 'end'))[0]{type}, 'pong', 'of a refused request nothing was published');
+    $c->close;
+};
+
+subtest 'the list of channels' => sub {
+    my @c = map { connected() } 1 .. 6;
+    for my $i (0 .. 5) {
+        ask($c[$i], type => 'subscribe', channel => $_, id => 's') for 'list/all', "list/$i";
+    }
+    my ($status, $list) = curl('/channels/?prefix=list/');
+    is($status, 200, 'with a prefix');
+    is_deeply([map {"$_->{channel} $_->{subscribers}"} @{ $list->{channels} }], ['list/0 1', 'list/1 1', 'list/2 1', 'list/3 1', 'list/4 1', 'list/5 1', 'list/all 6'], 'by name, with subscribers of all processes');
+    ok($list->{complete} && !$list->{more}, 'complete');
+    my ($after, @paged) = ('');
+    do {
+        (undef, $list) = curl("/channels/?prefix=list/&limit=3&after=$after");
+        push @paged, map { $_->{channel} } @{ $list->{channels} };
+        $after = $list->{after};
+    } while $list->{more};
+    is_deeply(\@paged, [map({"list/$_"} 0 .. 5), 'list/all'], 'page by page');
+    is_deeply((curl('/channels/?prefix=nobody'))[1]{channels}, [], 'or nothing');
+    is((curl("/channels/?$_"))[0], 400, "refused: $_") for 'prefix=%20', 'prefix=&limit=0', 'prefix=&after=*', '';
+    is((curl('/events/?prefix=list/'))[0], 400, 'a section for subscribers has none');
+    $_->close for @c;
+};
+
+subtest 'wildcards' => sub {
+    my $c = connected();
+    is((ask($c, type => 'subscribe', channel => 'news/*', id => 'w'))[-1]{type}, 'subscribed', 'a wildcard that is listed');
+    is((ask($c, type => 'subscribe', channel => 'news/sport/*', id => 'n'))[-1]{type}, 'subscribed', 'a narrower one');
+    for ('other/*', 'closed/*', '*', '/*', 'ne*', 'news/*/x', 'news*') {
+        ok((ask($c, type => 'subscribe', channel => $_, id => 'x'))[-1]{error}, "refused: $_");
+    }
+    is((ask($c, type => 'publish', channel => 'news/*', data => 'x', id => 'p'))[-1]{error}, 'no such channel', 'nothing is published to a wildcard');
+    is((ask($c, type => 'subscribe', channel => 'news/*', member => 'Ann', id => 'm'))[-1]{error}, 'no such channel', 'it has no members');
+    Httpd::wait_for(sub { published('news/x', 'there?')->{receivers} }, 'the wildcard to be known');
+    published('news/sport/football', 'goal');
+    my @got;
+    while (@got < 2) { my $m = next_of($c); push @got, $m if $m->{data} eq 'goal' }
+    is_deeply([sort map { $_->{wildcard} } @got], ['news/*', 'news/sport/*'], 'each subscription gets it');
+    is_deeply([map { $_->{channel} } @got], ['news/sport/football', 'news/sport/football'], 'with the channel');
+    published('newspaper', 'x');
+    published('news', 'x');
+    ask($c, type => 'unsubscribe', channel => 'news/*', id => 'u');
+    published('news/x', 'not any more');
+    is((ask($c, type => 'ping', id => 'end'))[0]{type}, 'pong', 'and nothing else, or when it has ended');
+    $c->close;
+};
+
+subtest 'a snapshot of the members' => sub {
+    my @c = map { connected() } 1 .. 4;
+    ask($c[$_], type => 'subscribe', channel => 'who', member => "m$_", id => 's') for 1 .. 3;
+    $c[0]->text('{"type":"subscribe","channel":"who","snapshot":true,"id":"w"}');
+    my (@joined, %seen);
+    while (!$seen{members}) {
+        my $o = next_of($c[0]);
+        $seen{ $o->{type} }++;
+        push @joined, $o->{data} if $o->{type} eq 'join';
+    }
+    is_deeply([sort @joined], [qw(m1 m2 m3)], 'those that are there, once each');
+    next_of($c[0]) if !$seen{subscribed};
+    $c[2]->close;
+    my $gone = next_of($c[0]);
+    is("$gone->{type} $gone->{data}", 'leave m2', 'then what changes');
+    $_->close for @c[0, 1, 3];
+};
+
+subtest 'heartbeats' => sub {
+    my $plain = Client->new($httpd, '/beat');
+    is(($plain->message)[1], 'still-here', 'of a client without subprotocol');
+    my $c = connected('/beat');
+    is(next_of($c)->{type}, 'subscribed', 'JSON');
+    is_deeply(next_of($c), { type => 'heartbeat' }, 'of a client with it');
+    $_->close for $plain, $c;
+};
+
+sub stream {
+    my ($path) = @_;
+    open my $pipe, '-|', 'curl', '-sN', '-g', '-m', 10 * $Httpd::DEADLINE, '-H', 'Accept: text/event-stream', 'http://127.0.0.1:' . $httpd->port . $path or die $!;
+    return $pipe;
+}
+
+sub event {
+    my ($pipe) = @_;
+    my %e;
+    while (defined(my $line = <$pipe>)) {
+        $line =~ s/\r?\n\z//;
+        return \%e if $line eq '' && %e;
+        $e{$1} = $2 if $line =~ /^(\w+): ?(.*)/;
+    }
+    return \%e;
+}
+
+subtest 'EventSource: event, last, format and wildcards' => sub {
+    my $s = stream('/events/kept/last?last=2');
+    is_deeply([map { event($s)->{data} } 1 .. 2], ['11', '12'], 'last=2');
+    is(event($s)->{event}, 'live', 'live');
+    curl('/channels/kept/last?event=price', '-d', '5');
+    is_deeply([@{ event($s) }{qw(event data)}], ['price', '5'], "the event's name");
+    my $j = stream('/events/kept/last?after=last&format=json');
+    my $m = decode_json(event($j)->{data});
+    is_deeply([@$m{qw(channel data event)}], ['kept/last', '5', 'price'], 'format=json');
+    my $w = stream('/events/news/*');
+    is(decode_json(event($w)->{data})->{channel}, 'news/*', 'a wildcard: live');
+    Httpd::wait_for(sub { published('news/z', 'zz')->{receivers} }, 'the wildcard to be known');
+    $m = decode_json(event($w)->{data});
+    is_deeply([@$m{qw(channel wildcard data)}], ['news/z', 'news/*', 'zz'], 'a message');
+    is((curl('/events/other/*', '-H', 'Accept: text/event-stream'))[0], 403, 'one that is not listed');
+    is((curl("/events/kept/last?$_"))[0], 400, "refused: $_") for 'last=0', 'last=x', 'format=xml', 'after=x';
+    my (undef, $poll) = curl('/events/kept/last?last=1');
+    is($poll->{messages}[0]{data}, '5', 'long polling: last=1');
+    (undef, $poll) = curl('/events/kept/last?after=last');
+    is_deeply([map { $_->{data} } @{ $poll->{messages} }], ['5'], 'after=last');
+};
+
+done_testing;
