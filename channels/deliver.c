@@ -130,7 +130,7 @@ static void deliver_call_later(ws_channels *h, const ws_sub *sub, const ws_event
     ws_cb_run(c, deliver_call_late, l);
 }
 
-/* ---- Seats ---- */
+/* ---- Subscriptions ---- */
 
 static int deliver_concerns(const ws_channels *h, const ws_sub *sub, ws_event_kind kind,
                             const ws_message *m)
@@ -142,8 +142,7 @@ static int deliver_concerns(const ws_channels *h, const ws_sub *sub, ws_event_ki
     case WS_EVENT_MESSAGE:
         return (!sub->c || m->except != sub->c->id || m->server != h->options.self.server)
                && (m->position.epoch != sub->at.epoch || m->position.offset > sub->at.offset
-                   || !m->position.epoch)
-               && !ws_message_expired(m);
+                   || !m->position.epoch);
     case WS_EVENT_JOIN:
     case WS_EVENT_LEAVE:
         return sub->flags & WS_WATCH && !sub->snapshot;
@@ -152,7 +151,14 @@ static int deliver_concerns(const ws_channels *h, const ws_sub *sub, ws_event_ki
     }
 }
 
-/* What the sub's handler wants of the event: the number of a form. The sub may be gone afterwards. */
+/* Whether a message is sent as it was published, without asking the handler. */
+static int deliver_is_plain(const ws_sub *sub, ws_event_kind kind)
+{
+    return kind == WS_EVENT_MESSAGE && sub->c
+           && (sub->flags & WS_AS_PUBLISHED || !sub->c->location->handler->on_channel);
+}
+
+/* The form in which the handler wants the event. The subscription may be gone afterwards. */
 static int deliver_ask(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_message *m,
                        struct ws_forms *forms)
 {
@@ -167,7 +173,7 @@ static int deliver_ask(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_messa
         l->fn(&event, l->arg);
         return WS_FORM_NONE;
     }
-    if (!c->location->handler->on_channel) {
+    if (deliver_is_plain(sub, kind) || !c->location->handler->on_channel) {
         return WS_FORM_AS_IS;
     }
     event = deliver_event_of(kind, sub->ch, m, sub, forms);
@@ -209,30 +215,61 @@ static void deliver_to_one(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_m
     deliver_forms_free(&forms);
 }
 
+/* Memory that the next turns of a loop over subscriptions need. */
+#define AHEAD 4
+
+static void deliver_prefetch(const ws_sub_list *list, apr_uint32_t i)
+{
+    if (i + 2 * AHEAD < list->used) {
+        const ws_sub *sub = list->subs[i + AHEAD];
+        __builtin_prefetch(list->subs[i + 2 * AHEAD]);
+        if (sub) {
+            __builtin_prefetch(sub->c);
+        }
+    }
+}
+
+/* Ask the handlers for forms, and send to those that need not be asked. @return a bit for each form that is
+ *  wanted */
+static unsigned deliver_ask_all(ws_channels *h, ws_sub_list *list, apr_uint32_t n,
+                                ws_event_kind kind, ws_message *m, struct ws_forms *forms)
+{
+    unsigned used = 0;
+    for (apr_uint32_t i = 0; i < n; i++) {
+        ws_sub *sub = list->subs[i];
+        int form;
+        deliver_prefetch(list, i);
+        if (!sub) {
+            continue;
+        }
+        sub->form = WS_FORM_NONE;
+        if (!sub->live || !deliver_concerns(h, sub, kind, m)) {
+            continue;
+        }
+        if (deliver_is_plain(sub, kind)) {
+            deliver_send_form(sub, m->frames);
+            continue;
+        }
+        form = deliver_ask(h, sub, kind, m, forms);
+        if (list->subs[i] == sub && form > 0 && form <= WS_FORMS_MAX) {
+            sub->form = (unsigned char)form;
+            used |= 1u << form;
+        }
+    }
+    return used;
+}
+
 static void deliver_to_all(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_event_kind kind,
                            ws_message *m)
 {
     struct ws_forms forms = {.key = 0};
     ws_sub_list *list = ws_sub_list_of(loop, ch);
-    apr_uint32_t n = list->used; /* who comes meanwhile has come later */
-    unsigned used = 0;
+    apr_uint32_t n = list->used; /* those that come meanwhile have come later */
+    unsigned used;
 
     list->visiting++;
-    for (apr_uint32_t i = 0; i < n; i++) {
-        ws_sub *sub = list->subs[i];
-        int form;
-        if (!sub) {
-            continue;
-        }
-        sub->form = WS_FORM_NONE;
-        if (sub->live && deliver_concerns(h, sub, kind, m)) {
-            form = deliver_ask(h, sub, kind, m, &forms);
-            if (list->subs[i] == sub && form > 0 && form <= WS_FORMS_MAX) {
-                sub->form = (unsigned char)form;
-                used |= 1u << form;
-            }
-        }
-    }
+    used = deliver_ask_all(h, list, n, kind, m, &forms);
+    ws_chain_forget_shared(loop);
     for (int form = 1; used >> form; form++) {
         ws_frames *f = used >> form & 1 ? deliver_frames_of(form, kind, m, &forms) : NULL;
         if (!f) {
@@ -253,6 +290,9 @@ static void deliver_to_all(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_eve
 void ws_deliver_now(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_event_kind kind,
                     ws_message *m, ws_sub *only)
 {
+    if (kind == WS_EVENT_MESSAGE && ws_message_expired(m)) {
+        return;
+    }
     if (only) {
         deliver_to_one(h, only, kind, m);
     }

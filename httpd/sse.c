@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/parse.h"
+#include "engine/hash.h"
 #include "httpd/query.h"
 #include "httpd/child.h"
 #include "httpd/config.h"
@@ -161,6 +162,52 @@ static int read_arguments(request_rec *r, ws_sse_stream *s)
     return OK;
 }
 
+/* ---- The hint ---- */
+
+/* Streams of one browser beyond which its other requests wait. */
+#define BROWSER_CONNECTIONS 6
+
+/* Open streams of this process by a hash of address and User-Agent; two clients may share a place, which makes
+ * the hint early, not wrong. */
+static apr_uint32_t hint_counts[1024]; /* atomic */
+
+typedef struct hint_ticket {
+    ws_ticket ticket; /* must be first */
+    apr_uint32_t *count;
+} hint_ticket;
+
+static void hint_release(ws_ticket *ticket)
+{
+    __atomic_sub_fetch(((hint_ticket *)ticket)->count, 1, __ATOMIC_RELAXED);
+    free(ticket);
+}
+
+/* Count a stream, and hint once at what makes a site stand still. */
+static void hint_count(request_rec *r, ws_ticket **tickets)
+{
+    static int told;
+    const char *agent = apr_table_get(r->headers_in, "User-Agent");
+    const char *client = apr_pstrcat(r->pool, r->useragent_ip, " ", agent ? agent : "", NULL);
+    hint_ticket *t = malloc(sizeof(*t));
+    apr_uint32_t n;
+    if (!t) {
+        return;
+    }
+    t->count = &hint_counts[ws_hash(0, client, strlen(client)) % 1024];
+    t->ticket.release = hint_release;
+    t->ticket.next = *tickets;
+    *tickets = &t->ticket;
+    n = __atomic_add_fetch(t->count, 1, __ATOMIC_RELAXED);
+    if (n >= BROWSER_CONNECTIONS && !__atomic_exchange_n(&told, 1, __ATOMIC_RELAXED)) {
+        ap_log_rerror(
+            APLOG_MARK, APLOG_WARNING, 0, r,
+            "websocket: channels: %u event streams of one client are open; a browser opens "
+            "no more than six connections over HTTP/1.1: subscribe to several channels "
+            "with one stream, or use a WebSocket",
+            n);
+    }
+}
+
 /* @return as a handler of httpd; the stream belongs to its connection then, or is gone */
 static int serve(request_rec *r, const ws_settings *settings, ws_sse_stream *s)
 {
@@ -175,6 +222,9 @@ static int serve(request_rec *r, const ws_settings *settings, ws_sse_stream *s)
         ws_tickets_release(tickets);
         ws_sse_stream_free(s);
         return status;
+    }
+    if (!s->polls) {
+        hint_count(r, &tickets);
     }
     s->ticket.next = tickets;
     n.ticket = &s->ticket;

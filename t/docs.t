@@ -253,6 +253,23 @@ is_deeply([@rows[2 .. $#rows]], [counter_rows()], 'the table of counters is that
 
 cmp_ok(scalar @rows, '>', 12, 'which can be read');
 
+# ---- The conformance table of channels ----
+# Each request, answer and error names a text of a test.
+
+{
+    my $text = slurp('docs/channel-protocol.md');
+    my (@rows, @lost);
+    for my $table ($text =~ /^(\|.*\| test \|\n(?:\|.*\n)+)/mg) {
+        push @rows, grep { !/^\|[-| ]+\|$/ } (split /\n/, $table)[2 .. ($table =~ tr/\n//) - 1];
+    }
+    for my $row (@rows) {
+        my ($file, $name) = $row =~ /\| (\w+\.t): ([^|]+?) \|$/;
+        push @lost, $row if !$file || !-e "t/$file" || index(slurp("t/$file"), $name) < 0;
+    }
+    cmp_ok(scalar @rows, '>', 60, 'the conformance table can be read');
+    is("@lost", '', 'each row has its test');
+}
+
 # ---- Listings ----
 
 my %listing;
@@ -281,7 +298,7 @@ sub anchors {
     return \%anchor;
 }
 
-for my $document ('README.md', glob 'docs/*.md') {
+for my $document ('README.md', glob 'docs/*.md docs/internals/*.md') {
     (my $text = slurp($document)) =~ s/^```.*?^```$//msg;
     $text =~ s/`[^`\n]*`//g;
     (my $folder = $document) =~ s{[^/]+$}{};
