@@ -22,6 +22,7 @@ typedef enum {
     MESSAGE,
     FRAME,
     PONG,
+    PING,
     DRAIN,
     RUN,
     TIMER,
@@ -159,6 +160,9 @@ static void do_job(ws_conn *c, job *j)
         break;
     case PONG:
         h->on_pong(c, j->data, j->len);
+        break;
+    case PING:
+        h->on_ping(c, j->data, j->len);
         break;
     case DRAIN:
         h->on_drain(c);
@@ -374,7 +378,7 @@ void ws_cb_open(ws_conn *c)
     ws_conn_uncork(c);
 }
 
-/* Messages and pongs are called from input.c, which corks around all of one read. */
+/* Messages, pings and pongs are called from input.c, which corks around all of one read. */
 
 void ws_cb_message(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len)
 {
@@ -422,6 +426,20 @@ void ws_cb_pong(ws_conn *c, const unsigned char *data, apr_size_t len)
     }
     enter(c, "on_pong");
     handler_of(c)->on_pong(c, (const char *)data, len);
+    leave(c);
+}
+
+void ws_cb_ping(ws_conn *c, const unsigned char *data, apr_size_t len)
+{
+    if (!handler_of(c)->on_ping) {
+        return;
+    }
+    if (c->jobs) {
+        give(c, job_new(PING, data, len));
+        return;
+    }
+    enter(c, "on_ping");
+    handler_of(c)->on_ping(c, (const char *)data, len);
     leave(c);
 }
 

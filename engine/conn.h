@@ -427,6 +427,7 @@ void ws_cb_message(ws_conn *c, ws_type type, const unsigned char *data, apr_size
 void ws_cb_frame(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len,
                  unsigned where);
 void ws_cb_pong(ws_conn *c, const unsigned char *data, apr_size_t len);
+void ws_cb_ping(ws_conn *c, const unsigned char *data, apr_size_t len);
 void ws_cb_drain(ws_conn *c);
 /** on_closing, and the answer to the peer's Close if that does not keep it for later. */
 void ws_cb_closing(ws_conn *c);

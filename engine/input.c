@@ -108,6 +108,9 @@ static void take_control(ws_conn *c, const ws_piece *p)
     switch (p->opcode) {
     case WS_OP_PING:
         ws_conn_send(c, WS_FIN | WS_OP_PONG, p->data, p->len); /* also behind our own Close */
+        if (ws_state_of(c) == WS_OPEN) {
+            ws_cb_ping(c, p->data, p->len);
+        }
         break;
     case WS_OP_PONG:
         if (ws_state_of(c) == WS_OPEN) {

@@ -321,6 +321,9 @@ typedef struct ws_handler {
      * @return 1: it is; 0: it is not. httpd then serves the request as if there were no WebSocketHandler
      */
     int (*on_claim)(ws_request *rq, void *config);
+
+    /** A Ping frame has come, and has been answered with a Pong frame; len 0 to 125 bytes. */
+    void (*on_ping)(ws_conn *c, const char *data, apr_size_t len);
 } ws_handler;
 
 /** What a handler's shared object exports, and what a module registers as a provider. */

@@ -165,6 +165,9 @@ sub opened {
     }
     $c->send(9, 'p');
     is(($c->frame)[0], 10, 'a Ping is answered by the server');
+    my ($asked, undef, $pinged) = next_request();
+    is($pinged, "PING\r\n", 'PING');
+    answer($asked, "PONG\r\n");
     $c->close(1001, 'off');
     my ($s, undef, $sent) = next_request();
     is($sent, "CLOSE 5\r\n\x03\xe9off\r\n", 'CLOSE');

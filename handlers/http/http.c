@@ -232,14 +232,25 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
     http_add(c, k, len);
 }
 
-static void on_pong(ws_conn *c, const char *data, apr_size_t len)
+static void http_add_control(ws_conn *c, grip_kind kind)
 {
     client *k = ws_data(c);
-    (void)data;
     if (k->session->grip && !k->grip.detached) {
-        grip_add(&k->pending, GRIP_PONG, NULL, 0);
-        http_add(c, k, len);
+        grip_add(&k->pending, kind, NULL, 0);
+        http_add(c, k, 0);
     }
+}
+
+static void on_ping(ws_conn *c, const char *data, apr_size_t len)
+{
+    (void)data, (void)len;
+    http_add_control(c, GRIP_PING);
+}
+
+static void on_pong(ws_conn *c, const char *data, apr_size_t len)
+{
+    (void)data, (void)len;
+    http_add_control(c, GRIP_PONG);
 }
 
 /* ---- The end ---- */
@@ -470,4 +481,5 @@ WS_HANDLER(http) = {.configure = http_configure,
                     .on_open = on_open,
                     .on_message = on_message,
                     .on_pong = on_pong,
+                    .on_ping = on_ping,
                     .on_close = on_close};

@@ -61,6 +61,11 @@ static const ws_handler handler = {.flags = WS_BLOCKING,
 static const ws_handler draining = {
     .flags = WS_BLOCKING, .on_open = rec_open, .on_drain = rec_drain, .on_close = rec_close};
 
+static const ws_handler pinged = {
+    .flags = WS_BLOCKING, .on_open = rec_open, .on_ping = rec_ping, .on_close = rec_close};
+static const ws_handler pinged_on_the_loop = {
+    .on_open = rec_open, .on_ping = rec_ping, .on_close = rec_close};
+
 /* Make a callback of the connection wait, so that everything else queues behind it. */
 static void block(wire *w, const char *name)
 {
@@ -638,6 +643,15 @@ static void the_engine_stops(rig *r)
     wire_free(&w);
 }
 
+static void a_ping_is_told(rig *r)
+{
+    wire w = enter(r, "one");
+    wire_frame(&w, FIN | PING, "hello", 5);
+    wire_next_is(&w, "pong \"hello\"", "a Ping is answered");
+    told_is("one", "ping \"hello\"", "and the handler is told");
+    leave(&w, "one");
+}
+
 int main(void)
 {
     static test *const tests[] = {one_at_a_time_and_in_order,
@@ -653,6 +667,7 @@ int main(void)
                                   a_storm,
                                   the_engine_stops,
                                   NULL};
+    static test *const pings[] = {a_ping_is_told, NULL};
     static test *const drained[] = {on_drain_comes, NULL};
     static test *const outlasted[] = {a_callback_outlasts_its_connection,
                                       connections_end_under_callbacks, NULL};
@@ -661,6 +676,8 @@ int main(void)
     sem_init(&here, 0, 0);
     sem_init(&there, 0, 0);
     rig_run((rig){.blocking = 4}, &handler, 1, tests);
+    rig_run((rig){.blocking = 4}, &pinged, 1, pings);
+    rig_run((rig){0}, &pinged_on_the_loop, 1, pings);
     rig_run((rig){.blocking = 4}, &draining, 1, drained);
     rig_run((rig){.blocking = 4}, &looking, 1, outlasted);
     rig_run((rig){.blocking = 1}, &handler, 1, of_one);

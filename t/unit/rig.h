@@ -137,6 +137,12 @@ static inline void rec_message(ws_conn *c, ws_type type, const char *data, apr_s
     note(name_of(c), "%s", describe(text, (int)type, data, len));
 }
 
+static inline void rec_ping(ws_conn *c, const char *data, apr_size_t len)
+{
+    char text[TEXT_SIZE];
+    note(name_of(c), "%s", describe(text, PING, data, len));
+}
+
 static inline void rec_pong(ws_conn *c, const char *data, apr_size_t len)
 {
     char text[TEXT_SIZE];
