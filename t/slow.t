@@ -241,7 +241,7 @@ $everybody->echoes('3', 'somebody else is served');
 
 # All that is sent to it, and each Ping behind it, lies in the kernel for many times what WebSocketPing waits.
 {
-    my $grace = Patience::stretch('500ms') =~ s/ms//r / 1000;
+    my $grace = Patience::stretch('2s') =~ s/ms//r / 1000;
     my $slow  = Httpd->start(conf => <<"END");
 WebSocketPing @{[1000 * $grace]}ms @{[1000 * $grace]}ms
 WebSocketCloseTimeout @{[1000 * $grace]}ms
