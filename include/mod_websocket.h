@@ -542,7 +542,10 @@ WS_API void ws_resume(ws_conn *c);
 /* ---- What a connection is --------------------------------------------------------------------- */
 /* Strings live as long as the connection and are never changed.  [callback] */
 
+/** The id of the connection, for ws_send_to() and ws_close_id().  [callback] */
 WS_API ws_id ws_conn_id(const ws_conn *c);
+
+/** Open, closing or closed, see ws_state.  [callback] */
 WS_API ws_state ws_conn_state(const ws_conn *c);
 /** The handler's own data, NULL at first. */
 WS_API void *ws_data(const ws_conn *c);

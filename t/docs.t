@@ -70,7 +70,7 @@ for my $name (sort keys %directive) {
 }
 my @unknown = grep { !$directive{$_} } $directives =~ /^## (WebSocket\w+)$/mg;
 is("@unknown", '', 'there is no section for a directive that is not there');
-for my $document ('README.md', glob 'docs/*.md') {
+for my $document ('README.md', glob('docs/*.md docs/internals/*.md')) {
     my %said = map { $_ => 1 } slurp($document) =~ /\b(WebSocket[A-Z]\w+)/g;
     @unknown = grep { !$directive{$_} } sort keys %said;
     is("@unknown", '', "$document names no directive that is not there");
@@ -150,7 +150,7 @@ sub known {
 }
 
 ok(!known('failing the connection with 1002: this text is not in the code'), 'an invented line is found');
-for my $document (glob 'docs/*.md') {
+for my $document (glob('docs/*.md docs/internals/*.md')) {
     for my $block (slurp($document) =~ /^```log\n(.*?)^```$/msg) {
         ok(known($_), "$document: $_") for split /\n/, $block;
     }
@@ -180,16 +180,35 @@ for (
     is_deeply([sort @column], [sort @names], 'the reference has each of them');
 }
 
-# ---- Rooms ----
-# base/ and handlers/ include nothing of other rooms: quoted names are their own, or public headers.
+# ---- Folders ----
+# The page of each folder says what it may include, and the includes are just that. A public header is of include/,
+# wherever it is included from.
 
+for my $page (grep { !/README/ } glob 'docs/internals/*.md') {
+    my ($folder) = $page =~ m{(\w+)\.md$};
+    my @files = glob "$folder/*.[ch] $folder/*/*.[ch]";
+    ok(@files, "$page is about a folder");
+    my ($line) = slurp($page) =~ /^May include: (.*?)\.$/m;
+    next if $folder eq 'handlers';    # below
+    my %may  = map { $_ => 1 } ($line // '') =~ /`(\w+)`/g;
+    my (%foreign, %used);
+    for my $file (@files) {
+        for my $name (slurp($file) =~ /^\s*#\s*include\s+"([^"]+)"/mg) {
+            my $of = -e "include/$name" ? 'include' : ($name =~ m{^(\w+)/})[0] // $folder;
+            $used{$of}++;
+            $foreign{"$file includes $name"}++ if !$may{$of};
+        }
+    }
+    is(join("\n", sort keys %foreign), '', "$folder/ includes only what $page says");
+    is(join(' ', grep { !$used{$_} && !/^(?:base|include)$/ } sort keys %may), '', 'and all of that');
+}
 for my $file (glob 'base/*.[ch] handlers/*.[ch] handlers/*/*.[ch]') {
     my ($room, $folder) = $file =~ m{^((\w+)(?:/\w+)*)/}s ? ($2, $1) : ();
     my @foreign = grep {
         my $name = $_;
         !-e "include/$name" && !($room eq 'base' ? $name =~ m{^base/} : -e "$folder/$name");
     } slurp($file) =~ /^\s*#\s*include\s+"([^"]+)"/mg;
-    is("@foreign", '', "$file includes only what its room may");
+    is("@foreign", '', "$file includes only its folder and public headers");
     my @httpd = grep { m{^(?:http|ap_|util_)} } slurp($file) =~ /^\s*#\s*include\s+<([^>]+)>/mg;
     is("@httpd", '', "$file knows no httpd") if $room eq 'base';
 }
@@ -207,7 +226,7 @@ for my $file (glob 'base/*.[ch] handlers/*.[ch] handlers/*/*.[ch]') {
 
 # ---- Names of functions and files in the description of the inside ----
 
-my $inside = slurp('docs/architecture.md');
+my $inside = join '', map { slurp($_) } 'docs/architecture.md', glob 'docs/internals/*.md';
 my $code   = join '', values %source, $header;
 my %of_httpd = map { $_ => 1 } qw(connections_above_limit ssl_filter_io_shutdown);
 my %named = map { $_ => 1 } $inside =~ /`(\w+)\(\)`/g;

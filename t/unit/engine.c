@@ -290,7 +290,7 @@ static void what_comes_after_the_stop(void)
 
 /* Others do not know that the engine stops. */
 
-enum { THREADS = 3 };
+enum { THREADS = 3, MANY_DESCRIPTORS = 2000 };
 static int stopped;        /* atomic: the threads may end */
 static int queued, called; /* ws_run(); atomic */
 
@@ -311,6 +311,12 @@ static void *keep_coming(void *arg)
             continue;
         }
         unix_pair(fd);
+        if (fd[1] > MANY_DESCRIPTORS) { /* they count no more, and a loop has still to close them */
+            close(fd[0]);
+            close(fd[1]);
+            usleep(1000);
+            continue;
+        }
         n = rig_newcomer(r, fd[1], "late");
         ws_engine_add(r->engine, &n);
         close(fd[0]);

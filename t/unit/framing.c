@@ -146,7 +146,7 @@ static void comes(wire *w, const char *bytes, const char *name)
 static void ends(wire *w, const char *name)
 {
     ok(!wire_need(w, 1), "%s: nothing more", name);
-    close(w->fd);
+    wire_free(w);
 }
 
 static void say(wire *w, const char *bytes)
