@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "engine/conn.h"
+#include "include/websocket_parse.h"
 
 enum { END, URI, ARGS, USER, PEER, PROTOCOL, HEADER, VALUE };
 
@@ -67,6 +68,12 @@ const char *ws_uri(const ws_conn *c)
 const char *ws_args(const ws_conn *c)
 {
     return find(c, ARGS);
+}
+
+int ws_arg(const ws_conn *c, const char *name, char *value, apr_size_t size)
+{
+    const char *args = ws_args(c);
+    return ws_query_next(&args, name, value, size);
 }
 
 const char *ws_user(const ws_conn *c)
