@@ -608,8 +608,7 @@ static apr_status_t records_begin_totals(ws_history_records *h)
 }
 
 apr_status_t ws_history_records_open(ws_history_records **h, const char *directory,
-                                     apr_uint64_t size, ws_history_log_fn *log,
-                                     apr_pool_t *pool)
+                                     apr_uint64_t size, ws_history_log_fn *log, apr_pool_t *pool)
 {
     ws_history_env_options options = records_options_of(apr_pstrdup(pool, directory), size, log);
     apr_status_t rv;

@@ -44,8 +44,7 @@ apr_status_t ws_history_records_inspect(const char *directory, apr_uint64_t size
 
 /** As ws_history_env_open(). */
 apr_status_t ws_history_records_open(ws_history_records **h, const char *directory,
-                                     apr_uint64_t size, ws_history_log_fn *log,
-                                     apr_pool_t *pool);
+                                     apr_uint64_t size, ws_history_log_fn *log, apr_pool_t *pool);
 
 void ws_history_records_close(ws_history_records *h);
 

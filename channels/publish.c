@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The way of a message from its publisher, here or in another process, to histories, buses and loops. */
+/** Publishing: a message goes to its history, then to the buses and the loops. */
 
 #include "channels/channels.h"
 
@@ -10,7 +10,7 @@
 
 #include "channels/dispatch.h"
 
-/* ---- To everybody ---- */
+/* ---- Buses and loops ---- */
 
 static ws_packet publish_packet_of(const ws_channels *h, const ws_message *m)
 {
@@ -34,7 +34,7 @@ static apr_uint32_t publish_subscribers_elsewhere(const ws_channels *h, const ch
            + (remote ? remote->subscribers(remote, name, len, hash) : 0);
 }
 
-/* Nobody gets it, or all do. flags: WS_PACKET_STORED */
+/* Either all get it or none. flags: WS_PACKET_STORED */
 static void publish_route(ws_channels *h, ws_message *m, unsigned flags, ws_published *what)
 {
     ws_channel *ch = ws_channel_find(h, m->channel, m->channel_len, m->hash);
@@ -57,7 +57,7 @@ static void publish_route(ws_channels *h, ws_message *m, unsigned flags, ws_publ
     if (what->status == WS_QUEUED) {
         what->receivers = publish_subscribers_elsewhere(h, m->channel, m->channel_len, m->hash);
         if (remote && remote->publish(remote, &p, &reached, &what->missed) < 0) {
-            what->missed++; /* the others have it already */
+            what->missed++; /* the local processes have it already */
         }
         what->receivers += ws_dispatch_message(h, ch, m);
     }
@@ -70,7 +70,7 @@ static void publish_route(ws_channels *h, ws_message *m, unsigned flags, ws_publ
     }
 }
 
-/* ---- To wildcards ---- */
+/* ---- Wildcards ---- */
 
 /* A copy of the message, if a subscription to the wildcard is known or possible. */
 static ws_message *publish_copy_for(ws_channels *h, const char *wildcard, const ws_message *m)
@@ -96,8 +96,8 @@ static ws_message *publish_copy_for(ws_channels *h, const char *wildcard, const 
     return copy;
 }
 
-/* What has been published goes to the wildcards that match, too: "a/b/c" to "a/" and a star, and to "a/b/"
- * and a star. Who misses it is told of a gap. */
+/* Sends copies of a published message to the wildcards that match: "a/b/c" to "a/" and a star, and to "a/b/" and a
+ * star. A subscriber that misses one gets a gap. */
 static void publish_to_wildcards(ws_channels *h, const ws_message *m, ws_published *what)
 {
     char wildcard[WS_CHANNEL_MAX + 2];
@@ -130,7 +130,7 @@ typedef struct keeping {
     ws_message *m;
     ws_published_fn fn;
     void *arg;
-    int claimed; /* its id is, and has to be settled */
+    int claimed; /* the id is claimed, and must be settled */
 } keeping;
 
 static void publish_tell(keeping *k, const ws_published *what)
@@ -171,7 +171,7 @@ static void publish_has_been_kept(void *arg, apr_status_t status, ws_position po
     else {
         what.status = status == APR_INCOMPLETE ? WS_UNCERTAIN : WS_FULL;
         ws_channels_count(k->h, WS_COUNT_PUBLISH_REFUSED, 1);
-        if (ws_message_take(k->m)) { /* else its publisher has withdrawn it */
+        if (ws_message_take(k->m)) { /* otherwise its publisher has withdrawn it */
             publish_log_loss(k, status);
         }
     }
@@ -184,7 +184,7 @@ static int publish_is_kept(const ws_channels *h, const ws_message *m)
     return history && history->keeps(history, m->channel);
 }
 
-/* To the history, or right on the way. @return <0: k is still the caller's */
+/* Give it to the history, or publish it without one. @return <0: k is still the caller's */
 static ws_status publish_start(keeping *k)
 {
     ws_history *history = k->h->options.history;
@@ -270,7 +270,7 @@ int ws_message_identify(ws_message *m, const char *id)
     return 1;
 }
 
-/* What others are going to get. */
+/* Checks type, size and text. */
 static ws_status publish_check(ws_type type, const char *data, apr_size_t len)
 {
     return len > WS_PUBLISH_MAX                 ? WS_TOO_BIG

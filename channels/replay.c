@@ -1,14 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Channels with a history: everybody gets every message once, in the order of the positions, whatever the
- * bus does.
+ * Channels with a history: each subscription receives each message once, in the order of the positions, even if
+ * the bus loses or reorders packets.
  *
- * A list knows up to where its live subs have everything. The message behind that is delivered; one
- * that has been delivered is not delivered again; one that is further ahead is dropped, and with all that
- * is missing before it read from the history.
+ * A list has the position that all its live subscriptions have reached. The next message is delivered and an older one
+ * is dropped. A later one shows that messages are missing: the list reads them all from the history.
  *
- * A new sub reads from the history until it is where its list is, or further; then it is live.
+ * A new subscription reads from the history until it has reached the position of its list. Then it is live.
  */
 
 #include "channels/replay.h"
@@ -17,11 +16,11 @@
 
 #include "channels/deliver.h"
 
-/* Messages that are read at a time. */
+/* Messages of a page. */
 #define PAGE 64
 
-/* A page on its way, for a list or for one subscription. Made before it is asked for, so that it cannot get
- * lost. */
+/* A page on its way, for a list or for one subscription. Allocated before the history is asked, so that
+ * its answer cannot fail. */
 typedef struct page {
     ws_task task;
     ws_channels *h;
@@ -107,7 +106,7 @@ static void replay_list_has_read(ws_loop *loop, ws_task *task)
     ws_sub_list *list = ws_sub_list_of(loop, p->sub.ch);
     list->reading = 0;
     if (!list->started) {
-        replay_free_page(p); /* all have left meanwhile */
+        replay_free_page(p); /* all subscriptions have ended meanwhile */
         return;
     }
     if (p->status != APR_SUCCESS) {
@@ -138,7 +137,7 @@ void ws_deliver_in_order(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_messa
 {
     ws_sub_list *list = ws_sub_list_of(loop, ch);
     if (!list->started) {
-        /* The page of the one that is coming may have been read before this was kept. */
+        /* The page of a new subscription may have been read before this message was kept. */
         list->again = 1;
         return;
     }
@@ -214,7 +213,7 @@ static void replay_read_for_sub(ws_channels *h, ws_sub *sub)
     }
 }
 
-/* The head is known: the newest messages begin so many before it. */
+/* With the head, the position before the newest messages can be calculated. */
 static void replay_begin_newest(ws_channels *h, ws_sub *sub, ws_position head)
 {
     apr_uint64_t count = sub->at.offset;
@@ -234,7 +233,7 @@ static void replay_has_been_called(ws_conn *c, void *arg)
     }
 }
 
-/* The next page, as soon as little of the last one waits. */
+/* Read the next page when the client has read the last one. */
 static void replay_read_on(ws_channels *h, ws_sub *sub)
 {
     ws_conn *c = sub->c;
@@ -253,7 +252,7 @@ static ws_sub *replay_sub_of(const page *p)
     return ws_sub_ref_find(p->loop, &p->sub);
 }
 
-/* @return the sub, NULL if it has been given up meanwhile */
+/* @return the subscription; NULL: it has ended meanwhile */
 static ws_sub *replay_deliver_page(const page *p, ws_sub *sub)
 {
     if (p->gap && sub->resumes && !sub->lenient) {
@@ -311,7 +310,7 @@ static void replay_sub_has_read(ws_loop *loop, ws_task *task)
     replay_free_page(p);
 }
 
-/* Without a history, the beginning is a task: it comes behind all that was published before. */
+/* Without a history, the beginning is a task, so that it follows all messages that were published before. */
 typedef struct beginning {
     ws_task task;
     ws_channels *h;
@@ -361,7 +360,7 @@ static void replay_start(ws_channels *h, ws_sub *sub)
 {
     beginning *b;
     if (sub->ch->kept && !sub->live) {
-        /* At once: what the caller publishes from now on has a later position than what is read. */
+        /* Without a task: messages that the caller publishes later have later positions. */
         replay_read_for_sub(h, sub);
         return;
     }
@@ -392,7 +391,7 @@ void ws_catch_up_again(ws_channels *h, ws_sub *sub, const ws_subscription *how)
         replay_set_start(sub, how);
     }
     if (resumes || sub->live) {
-        sub->serial = ws_sub_serial(h); /* what was on its way for it is not for it any more */
+        sub->serial = ws_sub_serial(h); /* drops the pages on their way */
         replay_start(h, sub);
     }
 }
@@ -407,7 +406,7 @@ void ws_catch_up_drained(ws_conn *c)
     }
 }
 
-/* ---- When something was missed ---- */
+/* ---- After missed messages ---- */
 
 typedef struct look_task {
     ws_task task;
@@ -442,7 +441,7 @@ void ws_look_again(ws_channels *h, unsigned loop)
 {
     look_task *t;
     if (__atomic_exchange_n(&h->loop_queues[loop].looking, 1, __ATOMIC_SEQ_CST)) {
-        return; /* it is going to */
+        return; /* a task is on its way */
     }
     t = ws_task_new(sizeof(*t), replay_look);
     if (t) {

@@ -295,7 +295,7 @@ void ws_sub_ref_release(ws_channels *h, ws_sub_ref *ref)
     }
 }
 
-/* What the next one finds is as if nobody had been here. */
+/* Reset a list without subscriptions. */
 static void sub_leave_empty(ws_sub_list *list)
 {
     if (list->used == 0) {
@@ -326,7 +326,7 @@ void ws_sub_list_compact(ws_sub_list *list)
 static void sub_remove(ws_sub_list *list, const ws_sub *sub)
 {
     if (list->visiting) {
-        list->subs[sub->place] = NULL; /* whoever goes through them counts on their places */
+        list->subs[sub->place] = NULL; /* an iteration relies on the places */
         list->holes = 1;
         return;
     }

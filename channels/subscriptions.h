@@ -24,17 +24,18 @@ struct ws_sub {
     ws_listener *listener; /**< it belongs to a listener */
     ws_loop *loop;
     ws_channel *ch;
-    apr_uint32_t place;    /**< in the list */
-    apr_uint32_t serial;   /**< tells it from an earlier one of the same connection and channel */
-    ws_position at;        /**< up to here it has everything */
+    apr_uint32_t place; /**< in the list */
+    apr_uint32_t
+        serial;     /**< distinguishes it from an earlier one of the same connection and channel */
+    ws_position at; /**< it has received everything up to here */
     unsigned char flags;   /**< WS_MEMBER, WS_WATCH */
     unsigned char form;    /**< while an event is delivered */
-    unsigned live : 1;     /**< it gets what the list gets */
-    unsigned resumes : 1;  /**< before, it is to get what is kept behind `at` */
+    unsigned live : 1;     /**< it receives the messages of the list */
+    unsigned resumes : 1;  /**< first it is to receive the kept messages after `at` */
     unsigned newest : 1;   /**< `at.offset` is how many of the newest messages it is to get */
     unsigned lenient : 1;  /**< what is missing before the first message is no gap */
     unsigned snapshot : 1; /**< the members that are there have not been told yet */
-    unsigned waits : 1;    /**< with that until its client has read more */
+    unsigned waits : 1;    /**< the next page waits until the client has read more */
 };
 
 struct ws_subscriptions {
@@ -42,19 +43,19 @@ struct ws_subscriptions {
     unsigned count;
 };
 
-/** A channel's subs in a loop. */
+/** A channel's subscriptions in a loop. */
 typedef struct ws_sub_list {
-    apr_uint32_t count; /**< of subs; atomic, read by publishers */
-    ws_sub **subs;      /**< with holes while somebody goes through them */
+    apr_uint32_t count; /**< of subscriptions; atomic, read by publishers */
+    ws_sub **subs;      /**< with holes while a function iterates over them */
     apr_uint32_t used, size;
     unsigned visiting; /**< depth */
     int holes;
     /* Of a channel with a history: */
-    int started;    /**< `at` is known */
-    int reading;    /**< what is missing is being read; what comes meanwhile will be read too */
-    int again;      /**< such has come */
-    int lost;       /**< the history could not be read: nobody knows what is missing */
-    ws_position at; /**< up to here all live subs have everything */
+    int started; /**< `at` is known */
+    int reading; /**< missing messages are being read; those that arrive meanwhile are read, too */
+    int again;   /**< such a message has arrived */
+    int lost;    /**< the history could not be read: messages may be missing */
+    ws_position at; /**< all live subscriptions have received everything up to here */
 } ws_sub_list;
 
 struct ws_channel {
@@ -67,11 +68,11 @@ struct ws_channel {
     ws_sub_list lists[]; /**< one for each loop */
 };
 
-/** A loop, seen from here. */
+/** The messages on their way to a loop. */
 typedef struct ws_loop_queue {
     apr_size_t waiting;      /**< bytes of messages on their way to it; atomic */
-    apr_uint32_t full_since; /**< ws_clock() when that was too much, 0: it is not; atomic */
-    int looking;             /**< it has been told to look for what is missing; atomic */
+    apr_uint32_t full_since; /**< ws_clock() since it is full, 0: it is not; atomic */
+    int looking;             /**< a task that looks for missing messages is on its way; atomic */
 } ws_loop_queue;
 
 struct ws_channels {
@@ -98,19 +99,19 @@ void ws_channels_set_current(ws_channels *h);
 /** The process's channels, NULL once they have stopped.  [any thread] */
 ws_channels *ws_channels_running(void);
 
-/** The channel of a name with one more reference, or NULL: nobody is subscribed.  [any thread] */
+/** The channel of a name with one more reference, or NULL: it has no subscriptions.  [any thread] */
 ws_channel *ws_channel_find(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash);
 
-/** The same; made if there is none. @return NULL: *status is WS_LIMIT or WS_FULL  [any thread] */
+/** The same; makes it if there is none. @return NULL: *status is WS_LIMIT or WS_FULL  [any thread] */
 ws_channel *ws_channel_take(ws_channels *h, const char *name, unsigned len, ws_status *status);
 
 ws_channel *ws_channel_ref(ws_channels *h, ws_channel *ch);
 void ws_channel_unref(ws_channels *h, ws_channel *ch);
 
-/** All channels that have subs in a loop, each with a reference. @return how many; *all is to be freed */
+/** All channels that have subscriptions in a loop, each with a reference. @return the number; free *all */
 unsigned ws_channels_of_loop(ws_channels *h, unsigned loop, ws_channel ***all);
 
-/** The sub of a connection in a channel, or NULL.  [loop] */
+/** The subscription of a connection to a channel, or NULL.  [loop] */
 ws_sub *ws_sub_find(const ws_conn *c, const ws_channel *ch);
 
 /** One more subscriber of a channel, or one less, for the buses. @return as ws_bus.want  [any thread] */
@@ -129,7 +130,7 @@ ws_sub_ref ws_sub_ref_to(ws_channels *h, const ws_sub *sub);
 ws_sub *ws_sub_ref_find(ws_loop *loop, const ws_sub_ref *ref);
 void ws_sub_ref_release(ws_channels *h, ws_sub_ref *ref);
 
-/** A new one, in its list; the reference to the channel becomes the sub's, if there is one. @return NULL:
+/** A new one, in its list; the reference to the channel becomes the subscription's. @return NULL:
  *  no memory  [loop] */
 ws_sub *ws_sub_take(ws_channels *h, ws_conn *c, ws_channel *ch);
 
@@ -144,7 +145,7 @@ ws_sub *ws_sub_take_for(ws_channels *h, ws_listener *listener, ws_channel *ch);
 /** Free it. The reference to the channel is released.  [loop] */
 void ws_sub_give(ws_channels *h, ws_sub *sub);
 
-/** Close the holes of a list that nobody goes through any more.  [loop] */
+/** Close the holes of a list that no function iterates over.  [loop] */
 void ws_sub_list_compact(ws_sub_list *list);
 
 static inline ws_sub_list *ws_sub_list_of(const ws_loop *loop, ws_channel *ch)
