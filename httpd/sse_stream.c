@@ -209,6 +209,9 @@ static void sse_send_event(ws_conn *c, const ws_sse_stream *s, const ws_event *e
         ws_strbuf_puts(&t, ",");
         sse_add_message(&t, e);
     }
+    if (e->kind == WS_EVENT_LIVE) {
+        sse_add_position(&t, ",\"position\":\"", e->position, "\"");
+    }
     ws_strbuf_puts(&t, "}\n\n");
     if (t.broken) {
         ws_close(c, WS_CLOSE_TRY_LATER, NULL);

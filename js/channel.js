@@ -171,20 +171,20 @@ class Events {
         return ['pong'];
     }
     #open() {
-        const {events, EventSource} = this.#live.options, names = [...this.#channels.keys()], one = names.length === 1 && names[0];
+        const {events, EventSource} = this.#live.options, names = [...this.#channels.keys()];
         this.#source?.close();
         if (!names.length || this.#ended) { return []; }
-        const after = names.map(name => this.#channels.get(name).position ?? '-').join(), url = address(events, {after, token: this.#token});
+        const after = names.map(name => this.#channels.get(name).position ?? '-').join(), url = address(events, {after, format: 'json', token: this.#token});
         names.forEach(name => url.searchParams.append('channel', name));
         const source = this.#source = new EventSource(url.href);
         const on = (event, hear) => source.addEventListener(event, e => {
-            const o = one ? {channel: one, data: e.data, position: e.lastEventId || undefined} : JSON.parse(e.data);
+            const o = JSON.parse(e.data);
             if (source === this.#source && this.#channels.has(o.channel)) { hear(o, this.#channels.get(o.channel)); }
         });
-        const message = encoding => (o, of) => { of.position = o.position ?? of.position; this.#say('message', o.channel, {encoding, ...o}); };
-        on('message', message()), on('binary', message('base64')), on('gap', o => this.#say('gap', o.channel));
+        on('message', (o, of) => { of.position = o.position ?? of.position; this.#say('message', o.channel, o); });
+        on('gap', o => this.#say('gap', o.channel));
         on('live', (o, {id, position}) => { // a stream that is made anew for another channel has a gap where there is no history
-            this.#channels.set(o.channel, {position});
+            this.#channels.set(o.channel, {position: position = o.position ?? position});
             if (id || !position) { this.#say(id ? 'subscribed' : 'gap', o.channel, {id, position}); }
         });
         source.onerror = () => source === this.#source && this.#live._lost(this, 'the stream has ended');

@@ -307,9 +307,13 @@ subtest 'heartbeats' => sub {
     $_->close for $plain, $c;
 };
 
+my @streams;
+END { kill 'TERM', @streams if @streams }
+
 sub stream {
     my ($path) = @_;
-    open my $pipe, '-|', 'curl', '-sN', '-g', '-m', 10 * $Httpd::DEADLINE, '-H', 'Accept: text/event-stream', 'http://127.0.0.1:' . $httpd->port . $path or die $!;
+    my $pid = open my $pipe, '-|', 'curl', '-sN', '-g', '-m', 10 * $Httpd::DEADLINE, '-H', 'Accept: text/event-stream', 'http://127.0.0.1:' . $httpd->port . $path or die $!;
+    push @streams, $pid;
     return $pipe;
 }
 
@@ -342,6 +346,7 @@ subtest 'EventSource: event, last, format and wildcards' => sub {
     is((curl("/events/kept/last?$_"))[0], 400, "refused: $_") for 'last=0', 'last=x', 'format=xml', 'after=x';
     my (undef, $poll) = curl('/events/kept/last?last=1');
     is($poll->{messages}[0]{data}, '5', 'long polling: last=1');
+    kill 'TERM', splice @streams;
     (undef, $poll) = curl('/events/kept/last?after=last');
     is_deeply([map { $_->{data} } @{ $poll->{messages} }], ['5'], 'after=last');
 };
