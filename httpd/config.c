@@ -18,6 +18,7 @@
 #include "httpd/limits.h"
 #include "httpd/extensions.h"
 #include "httpd/history.h"
+#include "httpd/htaccess.h"
 #include "httpd/reauthorize.h"
 #include "protocol/handshake.h"
 
@@ -42,7 +43,7 @@ void *ws_create_dir_config(apr_pool_t *p, char *dir)
 {
     ws_dir_config *d = apr_pcalloc(p, sizeof(*d));
     (void)dir;
-    d->relay = d->slow = d->status_close = d->control_open = -1;
+    d->site_handlers = d->relay = d->slow = d->status_close = d->control_open = -1;
     d->behind = d->reauthorize = -1;
     d->max_frame = d->max_message = d->send_queue = -1;
     d->compression = (ws_compression){-1, -1, -1, -1, -1, -1};
@@ -59,6 +60,10 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     ws_dir_config *d = apr_pcalloc(p, sizeof(*d));
     MERGE(handlers, NULL);
     d->directory = a->handlers ? a->directory : b->directory;
+    MERGE(site_handlers, -1);
+    d->site_line = a->site_handlers != -1 ? a->site_line : b->site_line;
+    MERGE(site_page, NULL);
+    d->site_dir = a->site_page ? a->site_dir : b->site_dir;
     MERGE(extensions, NULL);
     ws_merge_compression(&d->compression, &b->compression, &a->compression);
     MERGE(versions, 0);
@@ -208,6 +213,9 @@ static const char *set_handler(cmd_parms *cmd, void *config, int argc, char *con
     ws_handler_line *reg;
     const char *error;
 
+    if (ws_htaccess_here(cmd)) {
+        return ws_htaccess_set(cmd, d, argc, argv);
+    }
     if (argc == 0) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name, " takes ", cmd->cmd->errmsg, NULL);
     }
@@ -591,7 +599,9 @@ const command_rec ws_directives[] = {
                   "whether the status page can close connections"),
     AP_INIT_TAKE1("WebSocketControlOpen", set_flag, FIELD(control_open), WHERE,
                   "whether the control API may be open to everyone"),
-    AP_INIT_TAKE_ARGV("WebSocketHandler", set_handler, NULL, WHERE,
+    AP_INIT_TAKE_ARGV("WebSocketHtaccess", ws_htaccess_allow, NULL, WHERE,
+                      "ws_http.so and keys but to=, for pages that .htaccess names; or off"),
+    AP_INIT_TAKE_ARGV("WebSocketHandler", set_handler, NULL, WHERE | OR_FILEINFO,
                       "a handler's file or name, then [protocol=a,b] [key=value ...]; or off"),
     AP_INIT_TAKE1("WebSocketHandlerDirectory", set_directory, NULL, WHERE,
                   "a directory of handlers, of which the next segment of the path names one"),

@@ -37,12 +37,16 @@ typedef struct ws_dir_config {
     apr_array_header_t *handlers; /**< ws_handler_line *; NULL: not set; empty: switched off, or a
                                        directory of them */
     const ws_handler_directory *directory; /**< set with handlers; or NULL */
-    apr_array_header_t *origins;           /**< const char *; NULL: not set */
-    int origin_same, origin_any;           /**< with origins */
-    apr_array_header_t *limits;            /**< see limits.h; NULL: not set */
-    unsigned versions;                     /**< WS_V13...; 0: not set */
-    int relay;                             /**< -1: not set */
-    int status_close;                      /**< WebSocketStatusClose; -1: not set */
+    ws_handler_line *site_line;            /**< WebSocketHtaccess; set with site_handlers */
+    int site_handlers;                     /**< -1: not set */
+    const char *site_page,
+        *site_dir; /**< WebSocketHandler of a .htaccess; NULL: not set; page "": off */
+    apr_array_header_t *origins; /**< const char *; NULL: not set */
+    int origin_same, origin_any; /**< with origins */
+    apr_array_header_t *limits;  /**< see limits.h; NULL: not set */
+    unsigned versions;           /**< WS_V13...; 0: not set */
+    int relay;                   /**< -1: not set */
+    int status_close;            /**< WebSocketStatusClose; -1: not set */
     const char
         *control;     /**< the path of the section with SetHandler websocket-control; NULL: none */
     int control_open; /**< WebSocketControlOpen; -1: not set */

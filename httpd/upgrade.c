@@ -17,6 +17,7 @@
 #include "httpd/counters.h"
 #include "httpd/handler_directory.h"
 #include "httpd/hixie.h"
+#include "httpd/htaccess.h"
 #include "httpd/http2.h"
 #include "httpd/limits.h"
 #include "httpd/reauthorize.h"
@@ -65,8 +66,8 @@ int ws_upgrade_wanted(request_rec *r)
     /* The page for a refused handshake is asked for with the handshake's headers, and so is what a page
      * includes (SSI). */
     int other = r->main || (r->prev && ap_is_HTTP_ERROR(r->prev->status));
-    return d->handlers && (d->handlers->nelts || d->directory) && !other
-           && ws_handshake_wanted(header(r, "Upgrade")) && !upgrade_declined(r);
+    int set = d->handlers ? d->handlers->nelts || d->directory : d->site_page && *d->site_page;
+    return set && !other && ws_handshake_wanted(header(r, "Upgrade")) && !upgrade_declined(r);
 }
 
 static int refuse(ws_counter why, int status)
@@ -190,6 +191,10 @@ static int choose(request_rec *r, const ws_dir_config *d, const char **protocol,
     apr_size_t len;
 
     *protocol = NULL;
+    if (!d->handlers) {
+        int status = ws_htaccess_choose(r, d, reg);
+        return status == OK ? OK : refuse(WS_COUNT_REFUSED_SERVER, status);
+    }
     if (d->directory) {
         if (!(*reg = ws_handler_directory_find(d->directory, r->uri, &name, &len))) {
             ap_log_rerror(REFUSED, r,

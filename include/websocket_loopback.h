@@ -25,6 +25,10 @@
 /** Greatest length of its value, bytes, with the NUL: TLS variables that would make it longer are left out. */
 #define WS_LOOPBACK_MAX 6144
 
+/** Notes of a request to which a WebSocketHandler of a .htaccess belongs: path and dir of ws_loopback_claims(). */
+#define WS_LOOPBACK_NOTE_PATH "websocket-htaccess-path"
+#define WS_LOOPBACK_NOTE_DIR "websocket-htaccess-dir"
+
 /**
  * What credentials are to say of the client whose request this is: its user, address, and those variables
  * SSL_... that `SSLOptions +StdEnvVars` has set.

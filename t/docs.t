@@ -50,7 +50,7 @@ my $config = join '', @source{qw(httpd/config.c mod_websocket_redis.c)};
 
 my %context = (WHERE => 'server config, virtual host, directory', RSRC_CONF => 'server config');
 my %directive;    # name => context
-while ($config =~ /AP_INIT_\w+\(\s*"(\w+)",\s*\w+,\s*(?:NULL|FIELD\(\w+\)|\(void \*\)\w+),\s*(\w+),/g) {
+while ($config =~ /AP_INIT_\w+\(\s*"(\w+)",\s*\w+,\s*(?:NULL|FIELD\(\w+\)|\(void \*\)\w+),\s*(\w+)(?: \| OR_FILEINFO)?,/g) {
     $directive{$1} = $context{$2} || "unknown: $2";
 }
 cmp_ok(scalar(keys %directive), '==', scalar(() = $config =~ /AP_INIT_/g),
@@ -62,7 +62,8 @@ for my $name (sort keys %directive) {
     like($text, qr/^- \*\*Default:\*\* ./m, "$name has its default");
     my ($where) = $text =~ /^- \*\*Context:\*\* (.*)$/m;
     is($where, $directive{$name}, "$name has its context");
-    like($text, qr/^- \*\*Override:\*\* none$/m, "$name is not for .htaccess");
+    my $override = $name eq 'WebSocketHandler' ? 'FileInfo, and .*' : 'none';
+    like($text, qr/^- \*\*Override:\*\* $override$/m, "$name: what .htaccess may do");
     like($text, qr/^\*Merging:\*/m, "$name says how it merges");
     like($text, qr/^```apache\n[^`]*\b$name\b/m, "$name has an example");
     is(scalar(() = $directives =~ /^- \[$name\]\(#\L$name\E\): /mg), 1, "$name is in the list once");

@@ -154,7 +154,7 @@ static void describe_style(ws_request *rq, describing *d)
 int describe_session(ws_request *rq, const http_config *config, session *s)
 {
     request_rec *r = ws_request_rec(rq);
-    const char *to = apr_table_get(r->notes, HTTP_NOTE_TO);
+    const char *to = apr_table_get(r->notes, WS_LOOPBACK_NOTE_PATH);
     describing d = {.p = r->pool, .session = s, .grip = config->grip};
     const char *url;
     to = to ? to : config->to;
@@ -162,7 +162,7 @@ int describe_session(ws_request *rq, const http_config *config, session *s)
         return HTTP_SERVICE_UNAVAILABLE;
     }
     d.local = *to == '/';
-    url = d.local ? describe_local(r, to, apr_table_get(r->notes, HTTP_NOTE_DIR), &d)
+    url = d.local ? describe_local(r, to, apr_table_get(r->notes, WS_LOOPBACK_NOTE_DIR), &d)
                   : describe_remote(r, to, &d);
     if (!url || !describe_id(s)) {
         return HTTP_BAD_REQUEST;

@@ -1,0 +1,125 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * A site's owner has no access to the configuration, and may not load code, lift limits or reach other servers. So
+ * the administrator's line, WebSocketHtaccess, names the handler with all its keys, and .htaccess only a page. The
+ * page's path and the folder that it has to be in are notes of the request (websocket_loopback.h).
+ */
+
+#include "httpd/htaccess.h"
+
+#include <apr_strings.h>
+#include <http_log.h>
+#include <string.h>
+
+#include "websocket_loopback.h"
+
+APLOG_USE_MODULE(websocket);
+
+static const char *htaccess_only =
+    "WebSocketHandler: .htaccess can have \"WebSocketHandler ws_http.so to=PAGE\" or "
+    "\"WebSocketHandler off\" only, PAGE in the folder of the file or below it; all else belongs "
+    "in the server's configuration";
+
+int ws_htaccess_here(cmd_parms *cmd)
+{
+    return ap_check_cmd_context(cmd, NOT_IN_HTACCESS) != NULL;
+}
+
+/* A relative path that leads nowhere else. */
+static int htaccess_page_valid(const char *page)
+{
+    if (!*page || *page == '/' || page[strcspn(page, "?#\\%\"<>")]) {
+        return 0;
+    }
+    for (const char *segment = page; segment; segment = strchr(segment, '/')) {
+        segment += *segment == '/';
+        if (*segment == '.' || *segment == '/' || !*segment) { /* "..", and hidden files */
+            return 0;
+        }
+    }
+    return 1;
+}
+
+const char *ws_htaccess_set(cmd_parms *cmd, ws_dir_config *d, int argc, char *const argv[])
+{
+    if (argc == 1 && !strcasecmp(argv[0], "off")) {
+        d->site_page = "";
+        return NULL;
+    }
+    if (argc != 2 || strcmp(argv[0], "ws_http.so") || strncmp(argv[1], "to=", 3)
+        || !htaccess_page_valid(argv[1] + 3)) {
+        return htaccess_only;
+    }
+    d->site_page = apr_pstrdup(cmd->pool, argv[1] + 3);
+    d->site_dir = ap_make_dirstr_parent(cmd->pool, cmd->directive->filename); /* path is <Files>' */
+    return NULL;
+}
+
+const char *ws_htaccess_allow(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    ws_dir_config *d = config;
+    char **all = apr_pcalloc(cmd->pool, sizeof(*all) * ((apr_size_t)argc + 2));
+    const char *error;
+    if (argc == 1 && !strcasecmp(argv[0], "off")) {
+        d->site_handlers = 0;
+        return NULL;
+    }
+    if (argc == 0 || strcmp(argv[0], "ws_http.so")) {
+        return "WebSocketHtaccess takes ws_http.so and its keys but to=, or off";
+    }
+    memcpy(all, argv, sizeof(*all) * (apr_size_t)argc);
+    for (int i = 1; i < argc; i++) {
+        if (!strncmp(argv[i], "to=", 3)) {
+            return "WebSocketHtaccess takes no to=: each .htaccess names its page";
+        }
+    }
+    all[argc] = "to=.htaccess";
+    if ((error = ws_plugins_add_handler(cmd, argc + 1, all, &d->site_line))) {
+        return apr_pstrcat(cmd->pool, "WebSocketHtaccess: ", error, NULL);
+    }
+    d->site_handlers = 1;
+    return NULL;
+}
+
+/* The folder's URL is what stands before the file's path in the request's. @return NULL if it is not there */
+static const char *htaccess_url(request_rec *r, const ws_dir_config *d)
+{
+    apr_size_t dir = strlen(d->site_dir), uri = strlen(r->uri), rest;
+    const char *file;
+    if (!r->filename || strncmp(r->filename, d->site_dir, dir)) {
+        return NULL;
+    }
+    file = apr_pstrcat(r->pool, r->filename + dir, r->path_info, NULL);
+    rest = strlen(file);
+    if (rest >= uri || strcmp(r->uri + uri - rest, file) || r->uri[uri - rest - 1] != '/') {
+        return NULL;
+    }
+    return ap_os_escape_path(
+        r->pool,
+        apr_pstrcat(r->pool, apr_pstrmemdup(r->pool, r->uri, uri - rest), d->site_page, NULL), 1);
+}
+
+int ws_htaccess_choose(request_rec *r, const ws_dir_config *d, ws_handler_line **line)
+{
+    const char *url = htaccess_url(r, d);
+    if (d->site_handlers != 1) {
+        ap_log_rerror(
+            APLOG_MARK, APLOG_ERR, 0, r,
+            "websocket: handshake refused with 403: %s.htaccess has a WebSocketHandler, and "
+            "the server's configuration does not allow it there (WebSocketHtaccess)",
+            d->site_dir);
+        return HTTP_FORBIDDEN;
+    }
+    if (!url) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "websocket: handshake refused with 500: the URL %s does not show where the "
+                      "folder %s is; use a URL below that of the folder (WebSocketHandler)",
+                      r->uri, d->site_dir);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    apr_table_setn(r->notes, WS_LOOPBACK_NOTE_PATH, url);
+    apr_table_setn(r->notes, WS_LOOPBACK_NOTE_DIR, d->site_dir);
+    *line = d->site_line;
+    return OK;
+}

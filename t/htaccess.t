@@ -1,0 +1,142 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# WebSocketHandler in .htaccess: a page below the file's own folder, where the administrator allows it; everything else
+# is refused with a text that says so, and the rights of one folder's users do not reach beyond it.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Client;
+
+plan skip_all => 'made without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
+
+my $cgi = $Httpd::MPM eq 'prefork' ? 'cgi' : 'cgid';
+my $dir = Httpd::folder();
+chmod 0777, $dir;
+
+# Answers with what it is asked for: an environment variable.
+my $page = <<'END';
+#!/usr/bin/perl
+read STDIN, my $body, $ENV{CONTENT_LENGTH} || 0;
+my ($name) = $body =~ /data%5B%5D=(\w+)/;
+print "Content-Type: text/plain\n\n", $name ? "$name=" . ($ENV{$name} // 'none') : '';
+END
+sub folder {
+    my ($name, $htaccess, @pages) = @_;
+    mkdir "$dir/$name";
+    Httpd::write_file("$dir/$name/.htaccess", $htaccess) if defined $htaccess;
+    for (@pages) { Httpd::write_file("$dir/$name/$_", $page); chmod 0755, "$dir/$name/$_" }
+}
+Httpd::write_file("$dir/passwords", 'mallory:' . crypt('secret', 'ab') . "\n");
+Httpd::write_file("$dir/others", 'alice:' . crypt('secret', 'ab') . "\n");
+folder('site', 'WebSocketHandler ws_http.so to=app.cgi', 'app.cgi');
+folder('site/deep', undef);
+folder('site/off', 'WebSocketHandler off');
+folder('named', "<Files chat>\nWebSocketHandler ws_http.so \"to=in side/app.cgi\"\n</Files>");
+folder('named/in side', undef, 'app.cgi');
+folder('user', <<"END", 'app.cgi');
+AuthType Basic
+AuthName site
+AuthUserFile $dir/others
+Require valid-user
+WebSocketHandler ws_http.so to=app.cgi
+END
+folder('rewritten', <<"END", 'app.cgi');
+AuthType Basic
+AuthName site
+AuthUserFile $dir/others
+Require valid-user
+WebSocketHandler ws_http.so to=app.cgi
+RewriteEngine on
+RewriteRule ^app.cgi\$ /secret/app.cgi
+END
+folder('secret', undef, 'app.cgi');
+folder('closed', 'WebSocketHandler ws_http.so to=app.cgi', 'app.cgi');
+folder('nothing', 'WebSocketHandler ws_http.so to=app.cgi', 'app.cgi');
+folder('admin-off', 'WebSocketHandler ws_http.so to=app.cgi', 'app.cgi');
+my @refused = ('WebSocketHandler ws_echo.so', 'WebSocketHandler ws_http.so', 'WebSocketHandler ws_http.so to=/app.cgi',
+    'WebSocketHandler ws_http.so to=../secret/app.cgi', 'WebSocketHandler ws_http.so to=a/../../x', 'WebSocketHandler ws_http.so to=http://127.0.0.1/',
+    'WebSocketHandler ws_http.so to=app.cgi concurrency=4000', 'WebSocketHandler ./ws_http.so to=app.cgi', 'WebSocketHandler ws_exec.so program=/bin/sh',
+    'WebSocketHandler ws_http.so to=.htpasswd', 'WebSocketHandler ws_http.so to=unix:/x|http://y/', 'WebSocketHandler ws_http.so to=');
+folder("refused$_", $refused[$_], 'app.cgi') for 0 .. $#refused;
+my @others = ('WebSocketHtaccess ws_http.so', 'WebSocketOrigin any', 'WebSocketHandlerDirectory /tmp', 'WebSocketLimit connections=9');
+folder("other$_", $others[$_], 'app.cgi') for 0 .. $#others;
+
+my $httpd = Httpd->start(
+    modules => [$cgi],
+    conf    => <<"END");
+@{[$cgi eq 'cgid' ? "ScriptSock $dir/cgid.sock" : '']}
+WebSocketOrigin any
+Alias /sites/ $dir/
+Alias /secret $dir/secret
+<Directory $dir>
+    Require all granted
+    Options ExecCGI FollowSymLinks
+    AddHandler cgi-script .cgi
+    AllowOverride FileInfo AuthConfig
+    WebSocketHtaccess ws_http.so timeout=@{[Patience::stretch('20s')]}
+</Directory>
+<Directory $dir/closed>
+    WebSocketHtaccess off
+</Directory>
+<Directory $dir/nothing>
+    AllowOverride None
+</Directory>
+<Directory $dir/admin-off>
+    WebSocketHandler off
+</Directory>
+<Directory $dir/secret>
+    AuthType Basic
+    AuthName secret
+    AuthUserFile $dir/passwords
+    Require user alice
+</Directory>
+END
+
+sub says {
+    my ($path, $variable, @o) = @_;
+    my $c = Client->new($httpd, "/sites/$path", @o);
+    $c->text($variable);
+    my ($opcode, $text) = $c->frame;
+    return $opcode == 8 ? 'closed with ' . unpack 'n', $text : $text;
+}
+
+is(says('site/chat', 'WEBSOCKET'), 'WEBSOCKET=1', 'a page of the folder is the application');
+is(says('site/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/site/app.cgi', 'by its own URL');
+is(says('site/app.cgi?a=b', 'QUERY_STRING'), 'QUERY_STRING=a=b', 'the page is the WebSocket, too');
+is(says('site/deep/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/site/app.cgi', 'also for a folder below');
+is(says('named/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/named/in%20side/app.cgi', 'in <Files>, a name with a blank');
+is(says('site/chat', 'REMOTE_ADDR', from => '127.0.0.9'), 'REMOTE_ADDR=127.0.0.9', 'the address');
+is(says('site/chat', 'HTTPS', tls => 1), 'HTTPS=on', 'TLS');
+isnt((Client->refused($httpd, '/sites/named/other'))[0], 101, '<Files> is for this name only');
+isnt((Client->refused($httpd, '/sites/site/off/chat'))[0], 101, 'off');
+isnt((Client->refused($httpd, '/sites/admin-off/chat'))[0], 101, 'WebSocketHandler off of the administrator wins');
+isnt((Client->refused($httpd, '/sites/nothing/chat'))[0], 101, 'AllowOverride None');
+
+my @alice = (headers => ['Authorization: Basic ' . 'YWxpY2U6c2VjcmV0']);
+is(says('user/chat', 'REMOTE_USER', @alice), 'REMOTE_USER=alice', 'the user');
+is((Client->refused($httpd, '/sites/user/chat'))[0], 401, 'the handshake needs one');
+is((Client->refused($httpd, '/sites/rewritten/chat', @alice))[0], 401, 'a page outside does not get the user of this folder');
+
+is((Client->refused($httpd, '/sites/closed/chat'))[0], 403, 'where the administrator does not allow it');
+ok($httpd->wait_log(qr/closed\/\.htaccess has a WebSocketHandler, and the server's configuration does not allow it/), 'and the log says so');
+for (0 .. $#refused) {
+    is((Client->refused($httpd, "/sites/refused$_/chat"))[0], 500, "refused: $refused[$_]");
+    ok($httpd->wait_log(qr{refused$_/\.htaccess: WebSocketHandler: \.htaccess can have "WebSocketHandler ws_http\.so to=PAGE"}), 'with a text');
+}
+for (0 .. $#others) {
+    is((Client->refused($httpd, "/sites/other$_/chat"))[0], 500, "refused: $others[$_]");
+    ok($httpd->wait_log(qr{other$_/\.htaccess: \w+ not allowed here}), 'with a text');
+}
+
+for (['ws_http.so to=/x', 'takes no to='], ['ws_echo.so', 'takes ws_http.so'], ['', 'takes'], ['ws_http.so nonsense=1', 'unknown key']) {
+    my ($arguments, $match) = @$_;
+    my ($good, $text) = Httpd->check("<Directory />\nWebSocketHtaccess $arguments\n</Directory>");
+    ok(!$good && $text =~ /\Q$match\E/, "WebSocketHtaccess $arguments") or diag($text);
+}
+$httpd->graceful;
+is(says('site/chat', 'WEBSOCKET'), 'WEBSOCKET=1', 'after a reload, too');
+
+done_testing();
