@@ -235,6 +235,7 @@ for my $directive (qw(WebSocketChannels WebSocketBusQueue)) {
 my %lines = (
     WebSocketHandler        => 'ws_echo.so',
     WebSocketHandlerDirectory => '/',
+    WebSocketHtaccess       => 'ws_http.so',
     WebSocketExtension      => 'off',
     WebSocketCompression    => 'on',
     WebSocketThreads        => '2',
@@ -307,7 +308,8 @@ my $httpd = Httpd->start(
 );
 for my $directive (sort keys %lines) {
     is(($httpd->get("/$directive/index.html"))[0], 500, ".htaccess may not set $directive");
-    ok($httpd->wait_log(qr{/htdocs/$directive/\.htaccess: $directive not allowed here}), 'the log says so');
+    my $why = $directive eq 'WebSocketHandler' ? qr/: \.htaccess can have/ : qr/ not allowed here/;
+    ok($httpd->wait_log(qr{/htdocs/$directive/\.htaccess: $directive$why}), 'the log says so');
 }
 my %known = map { $_ => 1 } $httpd->run('-L') =~ /^(WebSocket\w+) \(/mg;
 is_deeply([sort keys %known], [sort keys %lines], 'there are no other directives');
