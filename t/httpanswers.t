@@ -21,7 +21,16 @@ my $tls  = Upstream->new(tls => $certificates);
 my $unix = Upstream->new(unix => "$dir/app.sock");
 my ($port, $tls_port, $gone) = ($app->port, $tls->port, Httpd::free_port());
 my ($short, $patient) = (Patience::stretch('2s'), Patience::stretch('30s'));
+Httpd::write_file("$dir/app.lua", <<'END');
+function handle(r)
+    local get, post = r:parseargs(), r:parsebody()
+    r.content_type = 'text/plain'
+    if post.event == 'message' then r:puts((r.subprocess_env['WEBSOCKET'] or 'no') .. ' ' .. (r.useragent_ip or '')) end
+    return apache2.OK
+end
+END
 my $httpd = Httpd->start(
+    modules => ['lua', 'proxy', 'proxy_http'],
     files => { passwords => 'alice:' . crypt('secret', 'ab') . "\n" },
     conf  => <<"END");
 WebSocketOrigin any
@@ -50,6 +59,18 @@ WebSocketOrigin any
 <Location /down>
     WebSocketHandler ws_http.so to=http://127.0.0.1:$gone/ retry=500ms
 </Location>
+<Location /lua>
+    WebSocketHandler ws_http.so to=/pages/app.lua
+</Location>
+<Location /proxied>
+    WebSocketHandler ws_http.so to=/backend/page
+</Location>
+ProxyPass /backend/ http://127.0.0.1:$port/
+Alias /pages $dir
+<Directory $dir>
+    Require all granted
+    AddHandler lua-script .lua
+</Directory>
 <Location /narrow>
     WebSocketHandler ws_http.so to=http://127.0.0.1:$port/narrow concurrency=1 queue=1
 </Location>
@@ -93,6 +114,13 @@ sub leave {
     ($c, $head) = opened('/tls', $tls);
     like($head, qr{^POST /tls HTTP/1\.1\r\n}, 'a URL over TLS');
     leave($c, $tls);
+    ($c, $head) = opened('/proxied');
+    like($head, qr{^POST /page HTTP/1\.1\r\n}, 'a page that mod_proxy serves');
+    unlike($head, qr/WebSocket-Loopback/i, 'which does not see the credential');
+    leave($c);
+    $c = Client->new($httpd, '/lua', from => '127.0.0.9');
+    $c->text('x');
+    is(($c->frame)[1], '1 127.0.0.9', 'a page of mod_lua');
     $c = Client->new($httpd, '/untrusted', expect => 0);
     ok(!$tls->next_request, 'no request to a server whose certificate is not verified');
     $c->read_answer;
@@ -216,6 +244,11 @@ SKIP: {
     my ($one, $two, $three) = map { (opened('/narrow'))[0] } 1 .. 3;
     $one->text('one');
     my ($held) = $app->next_request;
+    my ($other) = opened('/app');
+    $other->text('x');
+    Upstream::answer(($app->next_request)[0], 'at once');
+    is(($other->frame)[1], 'at once', 'a slow application slows its own Location only');
+    leave($other);
     $two->text('two');
     $two->send(9, 'read?');
     is(($two->frame)[0], 10, 'a second connection waits');
