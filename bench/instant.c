@@ -7,7 +7,6 @@
  *   instant PORT
  */
 
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
