@@ -137,7 +137,7 @@ static int grip_text_valid(const grip_event *e)
 
 static void grip_check_events(answer *a, int opening)
 {
-    const char *at = a->body, *end = a->body + a->len;
+    const char *at = a->body ? a->body : "", *end = at + a->len;
     grip_event e;
     int found, first = 1;
     while ((found = a->len ? grip_next(&at, end, &e) : 0) > 0) {
