@@ -1,0 +1,68 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Each configuration in the documentation passes `httpd -t` as it stands, in a server that has httpd's modules loaded,
+# as on Debian. Those that name a file, user or module of the reader's own are counted, not checked.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+
+Httpd::once();
+plan skip_all => 'no sanitizer changes the documents' if $ENV{WS_TEST_PRELOAD};
+
+my $modules = Httpd::apxs_query('LIBEXECDIR');
+# Modules that a snippet may use; those of the harness are loaded already.
+my @more = grep { -e "$modules/mod_$_.so" } qw(access_compat actions cgid deflate expires headers http2 include ldap lbmethod_byrequests
+    negotiation proxy proxy_balancer proxy_fcgi proxy_hcheck proxy_http proxy_wstunnel ratelimit remoteip reqtimeout request rewrite
+    session session_cookie setenvif slotmem_shm socache_shmcb substitute vhost_alias auth_basic auth_digest auth_form authn_core
+    authn_file authn_socache authnz_fcgi authz_groupfile authz_host authz_owner authz_user cache cache_disk lua unique_id macro filter mime
+    dir env log_config status watchdog);
+
+# What a server does not have that a reader has: nothing to check then.
+sub of_the_reader {
+    my ($text) = @_;
+    return 'an ellipsis' if $text =~ /\.\.\.\s*$|^\s*# \.\.\./m;
+    for my $handler ($text =~ /WebSocket(?:Handler|Extension) +"?(\S+?\.so)/g) {
+        return "handler $handler" if $handler =~ m{/} ? !-e $handler : !-e "$Httpd::BUILD/websocket/$handler";
+    }
+    return "handler $1" if $text =~ /WebSocketHandler +(?!off\b)(\w+)\s/;
+    for my $file ($text =~ m{(?:^|[\s"=|>])(/(?:etc|srv|usr|var|home|run|opt)/[^\s">]*)}mg) {
+        return "file $file" if $file !~ m{^/usr/lib/apache2/modules/} && !-e $file;
+    }
+    return "module $1" if $text =~ /^LoadModule +(?!websocket)(\w+)/m;
+    return "file $1" if $text =~ /^\s*(?:AuthUserFile|AuthGroupFile|SSLCertificateFile|Include\w*) +(\S+)/m;
+    return;
+}
+
+my ($checked, %own) = (0);
+for my $document ('README.md', glob('docs/*.md docs/internals/*.md')) {
+    my $text = Httpd::read_file($document);
+    my $line = 1;
+    while ($text =~ /\G(.*?)^( *)```apache\n(.*?)^ *```$/gms) {
+        my ($before, $indent, $snippet) = ($1, $2, $3);
+        $line += () = $before =~ /\n/g;
+        my $at = "$document:" . ($line + 1);
+        $line += 1 + (() = $snippet =~ /\n/g);
+        $snippet =~ s/^$indent//mg;
+        if (my $what = of_the_reader($snippet)) {
+            $own{$at} = $what;
+            next;
+        }
+        # The harness loads the module, from the build; and it has Listen and an MPM.
+        (my $conf = $snippet) =~ s/^LoadModule +websocket_(module|redis_module) .*\n//mg;
+        my $redis = $1 && $conf =~ /WebSocketBus / || $conf =~ /WebSocketBus |redis:/;
+        $conf =~ s/^Listen .*\n//mg;
+        my $load = $redis ? "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so" : '';
+        my $mpm = $conf =~ /^(?:ServerLimit|ThreadsPerChild|MaxRequestWorkers|StartServers)\b/m ? ' ' : undef;
+        my ($ok, $output) = Httpd->check($conf, modules => \@more, load => $load, $mpm ? (mpm_conf => $mpm) : (),
+            files => { 'logs/.keep' => '', 'conf/.keep' => '' });
+        $checked++;
+        ok($ok, $at) or diag($output, $snippet);
+    }
+}
+cmp_ok($checked, '>=', 50, "$checked snippets are checked");
+diag(map {"not checked: $_ names the $own{$_} of the reader\n"} sort keys %own) if $ENV{WS_TEST_KEEP};
+
+done_testing();
