@@ -23,6 +23,7 @@ my @more = grep { -e "$modules/mod_$_.so" } qw(access_compat actions cgid deflat
 # What a server does not have that a reader has: nothing to check then.
 sub of_the_reader {
     my ($text) = @_;
+    return 'a .htaccess file' if $text =~ /\bto=[\w.]+$/m && $text !~ /to=proxypass/;
     return 'an ellipsis' if $text =~ /\.\.\.\s*$|^\s*# \.\.\./m;
     for my $handler ($text =~ /WebSocket(?:Handler|Extension) +"?(\S+?\.so)/g) {
         return "handler $handler" if $handler =~ m{/} ? !-e $handler : !-e "$Httpd::BUILD/websocket/$handler";
