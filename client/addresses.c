@@ -19,7 +19,7 @@
 #define ATTEMPT_DELAY 250
 
 struct ws_try {
-    ws_source source; /* must be first */
+    ws_handle handle; /* must be first */
     ws_connector *t;
     ws_try *next;
     const ws_address *to;
@@ -27,9 +27,9 @@ struct ws_try {
     apr_uint32_t until;
 };
 
-static void addresses_try_free(ws_source *s)
+static void addresses_try_release(ws_handle *h)
 {
-    free(s);
+    free(h);
 }
 
 static void addresses_try_end(ws_try *y)
@@ -39,15 +39,15 @@ static void addresses_try_end(ws_try *y)
         link = &(*link)->next;
     }
     *link = y->next;
-    ws_source_leave(&y->source);
+    ws_handle_close(&y->handle);
     if (y->fd >= 0) {
         close(y->fd);
     }
 }
 
-static void addresses_try_stop(ws_source *s)
+static void addresses_try_stop(ws_handle *h)
 {
-    addresses_try_end((ws_try *)s);
+    addresses_try_end((ws_try *)h);
 }
 
 void ws_connector_try_end(ws_connector *t)
@@ -65,13 +65,13 @@ static void addresses_won(ws_connector *t, const ws_address *to, int fd)
     ws_connector_connected(t);
 }
 
-static void addresses_try_ready(ws_source *s, unsigned events)
+static void addresses_try_ready(ws_source *s, const ws_ready *r)
 {
     ws_try *y = (ws_try *)s;
     ws_connector *t = y->t;
     int error = 0, fd = y->fd;
     socklen_t len = sizeof(error);
-    (void)events;
+    (void)r;
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error) {
         snprintf(t->error, sizeof(t->error), "connect: %s", strerror(error ? error : errno));
         addresses_try_end(y);
@@ -79,7 +79,7 @@ static void addresses_try_ready(ws_source *s, unsigned events)
         ws_connector_try_tick(t);
         return;
     }
-    ws_source_unwatch(s);
+    ws_handle_unwatch(&y->handle);
     y->fd = -1;
     addresses_won(t, y->to, fd);
 }
@@ -124,17 +124,17 @@ static int addresses_watch(ws_connector *t, const ws_address *to, int fd)
     if (!y) {
         return -1;
     }
-    *y = (ws_try){.source = {.ready = addresses_try_ready,
+    *y = (ws_try){.handle = {.source.ready = addresses_try_ready,
                              .stop = addresses_try_stop,
-                             .free = addresses_try_free},
+                             .release = addresses_try_release},
                   .t = t,
                   .next = t->tries,
                   .to = to,
                   .fd = fd,
                   .until = ws_clock() + t->o.connect_timeout};
     t->tries = y;
-    ws_source_enter(t->source.loop, &y->source);
-    if (ws_source_watch(&y->source, fd, WS_WRITABLE) != APR_SUCCESS) {
+    ws_handle_open(t->handle.loop, &y->handle);
+    if (ws_handle_watch(&y->handle, fd, WS_WRITABLE) != APR_SUCCESS) {
         y->fd = -1;
         addresses_try_end(y);
         errno = ENOMEM;

@@ -145,14 +145,11 @@ ws_attempt ws_connect_from(ws_engine *e, ws_loop *loop, const ws_settings *base,
     id = t->id = __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED) << LOOP_BITS | loop->index;
     ws_loop_entered(loop, 1);
     if (loop == ws_loop_current()) {
-        ws_source_enter(loop, &t->source); /* so that ws_connect_cancel() finds it */
+        ws_handle_open(loop, &t->handle); /* so that ws_connect_cancel() finds it */
     }
     if (ws_loop_post(loop, &t->start) < 0) {
-        if (t->source.loop) {
-            loop->guests = t->source.next; /* t was the head of the list */
-            if (t->source.next) {
-                t->source.next->link = &loop->guests;
-            }
+        if (t->handle.loop) {
+            ws_handle_forget(&t->handle);
         }
         ws_loop_left(loop, 1);
         SSL_CTX_free(t->tls);

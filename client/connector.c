@@ -27,10 +27,10 @@
 void ws_connector_alarm(ws_connector *t, apr_uint32_t ms)
 {
     if (ms == WS_NEVER) {
-        ws_timer_wheel_clear(&t->source.loop->wheel, &t->alarm);
+        ws_timer_wheel_clear(&t->handle.loop->event.wheel, &t->alarm);
     }
     else {
-        ws_timer_wheel_set(&t->source.loop->wheel, &t->alarm, ws_clock() + ms);
+        ws_timer_wheel_set(&t->handle.loop->event.wheel, &t->alarm, ws_clock() + ms);
     }
 }
 
@@ -38,8 +38,8 @@ void ws_connector_alarm(ws_connector *t, apr_uint32_t ms)
 
 void ws_connector_hang_up(ws_connector *t)
 {
-    ws_source_unwatch(&t->source);
-    ws_timer_wheel_clear(&t->source.loop->wheel, &t->alarm);
+    ws_handle_unwatch(&t->handle);
+    ws_timer_wheel_clear(&t->handle.loop->event.wheel, &t->alarm);
     if (t->lookup) {
         ws_lookup_cancel(t->lookup);
         t->lookup = NULL;
@@ -66,12 +66,12 @@ void ws_connector_end(ws_connector *t)
     ws_connector_forget_connection(t);
     ws_connector_hang_up(t);
     t->stage = WS_AT_END;
-    ws_source_leave(&t->source);
+    ws_handle_close(&t->handle);
 }
 
 void ws_connector_fail(ws_connector *t, int status, const char *format, ...)
 {
-    const ws_engine_options *options = &t->source.loop->engine->options;
+    const ws_engine_options *options = &t->handle.loop->engine->options;
     char reason[WS_TLS_ERROR], host[WS_AUTHORITY_SIZE] = "-", line[WS_TLS_ERROR + 512];
     va_list args;
 
@@ -303,7 +303,7 @@ static void connector_look_up(ws_connector *t)
         return;
     }
     ws_connector_alarm(t, t->o.lookup_timeout);
-    t->lookup = ws_lookup_start(t->source.loop, t->o.unix_socket ? NULL : host, port,
+    t->lookup = ws_lookup_start(t->handle.loop, t->o.unix_socket ? NULL : host, port,
                                 tls ? &files : NULL, connector_found, t);
     if (!t->lookup) {
         ws_connector_fail(t, 0, "lookup: out of memory");
@@ -322,10 +322,10 @@ void ws_connector_again(ws_connector *t)
 
 /* ---- Start ---- */
 
-static void connector_ready(ws_source *g, unsigned events)
+static void connector_ready(ws_source *s, const ws_ready *r)
 {
-    ws_connector *t = (ws_connector *)g;
-    (void)events;
+    ws_connector *t = (ws_connector *)s;
+    (void)r;
     switch (t->stage) {
     case WS_AT_PROXY:
         ws_connector_proxy_answered(t);
@@ -345,9 +345,9 @@ static void connector_ready(ws_source *g, unsigned events)
     }
 }
 
-static void connector_stop(ws_source *g)
+static void connector_stop(ws_handle *h)
 {
-    ws_connector *t = (ws_connector *)g;
+    ws_connector *t = (ws_connector *)h;
     if (t->stage == WS_AT_OPEN) { /* on_close reports the end */
         ws_connector_end(t);
         return;
@@ -358,7 +358,7 @@ static void connector_stop(ws_source *g)
 
 static void connector_free(ws_connector *t)
 {
-    ws_loop *loop = t->source.loop;
+    ws_loop *loop = t->handle.loop;
     int counted = t->counted;
     free(t->in);
     SSL_CTX_free(t->tls);
@@ -368,9 +368,9 @@ static void connector_free(ws_connector *t)
     }
 }
 
-static void connector_forget(ws_source *g)
+static void connector_release(ws_handle *h)
 {
-    ws_connector *t = (ws_connector *)g;
+    ws_connector *t = (ws_connector *)h;
     if (t->started) {
         connector_free(t);
     }
@@ -437,15 +437,15 @@ static void connector_start(ws_loop *loop, ws_task *task)
 {
     ws_connector *t = (ws_connector *)((char *)task - offsetof(ws_connector, start));
     t->started = 1;
-    if (!t->source.loop) {
-        ws_source_enter(loop, &t->source);
+    if (!t->handle.loop) {
+        ws_handle_open(loop, &t->handle);
     }
     if (t->released) {
         connector_free(t);
     }
     else if (t->stage == WS_AT_START) { /* not if it has been cancelled */
         if (__atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
-            connector_stop(&t->source);
+            connector_stop(&t->handle);
         }
         else if (t->o.delay) {
             t->alarm.fn = connector_delay_is_over;
@@ -462,16 +462,18 @@ void ws_connector_init(ws_connector *t)
     t->fd = -1;
     t->counted = 1;
     t->start.fn = connector_start;
-    t->source.ready = connector_ready;
-    t->source.stop = connector_stop;
-    t->source.free = connector_forget;
+    t->handle.source.ready = connector_ready;
+    t->handle.stop = connector_stop;
+    t->handle.release = connector_release;
 }
 
 int ws_connector_cancel(ws_loop *loop, ws_attempt id)
 {
-    for (ws_source *g = loop->guests; g; g = g->next) {
-        if (g->free == connector_forget && ((ws_connector *)g)->id == id) {
-            ws_connector_end((ws_connector *)g);
+    ws_handle *h;
+    LIST_FOREACH(h, &loop->event.handles, of_loop)
+    {
+        if (h->release == connector_release && ((ws_connector *)h)->id == id) {
+            ws_connector_end((ws_connector *)h);
             return 1;
         }
     }
@@ -480,11 +482,11 @@ int ws_connector_cancel(ws_loop *loop, ws_attempt id)
 
 void ws_connector_end_waiting(ws_loop *loop)
 {
-    ws_source *next;
-    for (ws_source *g = loop->guests; g; g = next) {
-        ws_connector *t = (ws_connector *)g;
-        next = g->next;
-        if (g->free == connector_forget && t->stage == WS_AT_START && t->wait) {
+    ws_handle *next;
+    for (ws_handle *h = LIST_FIRST(&loop->event.handles); h; h = next) {
+        ws_connector *t = (ws_connector *)h;
+        next = LIST_NEXT(h, of_loop);
+        if (h->release == connector_release && t->stage == WS_AT_START && t->wait) {
             ws_connector_fail(t, 0, "stopped");
         }
     }

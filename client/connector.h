@@ -44,7 +44,7 @@ typedef struct ws_body {
 #define WS_BODY_TO_END (~(apr_uint64_t)0)
 
 typedef struct ws_connector {
-    ws_source source; /**< must be first */
+    ws_handle handle; /**< must be first */
     ws_task start;
     int started;  /**< the start task has run */
     int released; /**< released by the loop before the start task has run */
@@ -86,7 +86,7 @@ typedef struct ws_connector {
 
 /**
  * Initialize the fields that do not start as zero. The caller then posts t->start to the loop. t
- * may already be one of the loop's sources.
+ * may already be one of the loop's handles.
  */
 void ws_connector_init(ws_connector *t);
 

@@ -96,7 +96,7 @@ static const char *handshake_extend(const ws_connector *t, const ws_client_respo
                                             .takeover = 1,
                                             .threshold = 64};
     static ws_extension_use use = {&ws_deflate, WS_DEFLATE_NAME, NULL, 0};
-    const ws_deflate_config *config = t->source.loop->engine->options.deflate;
+    const ws_deflate_config *config = t->handle.loop->engine->options.deflate;
     ws_negotiation n = {0};
     ws_offer answer;
     const char *wrong;
@@ -189,7 +189,7 @@ static ws_outgoing *handshake_outgoing_of(const ws_connector *t)
         o->settings.vhost = o->host;
         o->location.handler = t->o.handler;
         o->location.name = "outgoing";
-        o->location.engine = t->source.loop->engine;
+        o->location.engine = t->handle.loop->engine;
         o->location.index = o->location.engine->options.location_count;
     }
     return o;
@@ -198,7 +198,7 @@ static ws_outgoing *handshake_outgoing_of(const ws_connector *t)
 static void handshake_become_connection(ws_connector *t)
 {
     const ws_client_response *a = &t->answer;
-    ws_loop *loop = t->source.loop;
+    ws_loop *loop = t->handle.loop;
     char host[WS_AUTHORITY_SIZE];
     const char *wrong, *protocol, *query = strchr(t->url.target, '?');
     ws_client_request ask = handshake_ask_of(t, host);
@@ -226,7 +226,7 @@ static void handshake_become_connection(ws_connector *t)
     n.strings.peer = handshake_peer_of(t);
     n.strings.protocol = protocol;
     n.strings.headers = handshake_kept_headers(t, a);
-    ws_source_unwatch(&t->source);
+    ws_handle_unwatch(&t->handle);
     t->fd = -1; /* the connection owns it now */
     t->ssl = NULL;
     ws_loop_entered(loop, 1);

@@ -21,7 +21,7 @@ apr_ssize_t ws_connector_wanted(ws_connector *t, int result)
 {
     int system_error = errno, error = SSL_get_error(t->ssl, result);
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
-        ws_source_watch(&t->source, t->fd,
+        ws_handle_watch(&t->handle, t->fd,
                         error == SSL_ERROR_WANT_READ ? WS_READABLE : WS_WRITABLE);
         return 0;
     }
@@ -47,7 +47,7 @@ int ws_connector_send(ws_connector *t, const char *who)
                 continue;
             }
             if (errno == EAGAIN) {
-                ws_source_watch(&t->source, t->fd, WS_WRITABLE);
+                ws_handle_watch(&t->handle, t->fd, WS_WRITABLE);
             }
             else {
                 ws_connector_fail(t, 0, "%s: %s", who, strerror(errno));
@@ -58,7 +58,7 @@ int ws_connector_send(ws_connector *t, const char *who)
         }
         t->out_sent += (apr_size_t)n;
     }
-    ws_source_watch(&t->source, t->fd, WS_READABLE);
+    ws_handle_watch(&t->handle, t->fd, WS_READABLE);
     return 1;
 }
 

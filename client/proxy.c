@@ -146,7 +146,7 @@ void ws_connector_tunneled(ws_connector *t)
     int fd;
     t->in_len = 0;
     if (t->ssl && t->url.secure) {
-        if ((fd = ws_tunnel_start(t->source.loop, (ws_source_unwatch(&t->source), t->fd), t->ssl))
+        if ((fd = ws_tunnel_start(t->handle.loop, (ws_handle_unwatch(&t->handle), t->fd), t->ssl))
             < 0) {
             ws_connector_fail(t, 0, "proxy: no tunnel can be made");
             return;

@@ -78,7 +78,7 @@ static int reconnect_wait_and_begin(ws_connector *t, apr_uint32_t least, int sta
 
 int ws_connector_retry(ws_connector *t, int status, const char *reason)
 {
-    ws_loop *loop = t->source.loop;
+    ws_loop *loop = t->handle.loop;
     if (!t->o.reconnect || reconnect_is_final(status, reason) || loop->close_code
         || __atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
         return 0;
@@ -105,9 +105,9 @@ static void reconnect_connection_ended(ws_outgoing *o, const ws_conn *c)
     if (!t) {
         return;
     }
-    loop = t->source.loop;
+    loop = t->handle.loop;
     t->outgoing = NULL;
-    if (loop->now - t->opened_at > t->wait) {
+    if (loop->event.now - t->opened_at > t->wait) {
         t->wait = 0; /* the connection was useful: begin with the first delay again */
     }
     ws_loop_entered(loop, 1);
@@ -128,9 +128,9 @@ int ws_connector_stays(ws_connector *t, ws_outgoing *outgoing)
     ws_connector_hang_up(t);
     t->stage = WS_AT_OPEN;
     t->outgoing = outgoing;
-    t->opened_at = t->source.loop->now;
+    t->opened_at = t->handle.loop->event.now;
     t->counted = 0; /* the open connection is counted instead */
-    ws_loop_left(t->source.loop, 1);
+    ws_loop_left(t->handle.loop, 1);
     outgoing->owner = t;
     outgoing->ended = reconnect_connection_ended;
     return 1;

@@ -23,7 +23,7 @@ typedef struct flow {
 } flow;
 
 typedef struct tunnel {
-    ws_source net, pair; /* net must be first */
+    ws_handle net, pair; /* net must be first */
     SSL *ssl;
     int fd, pair_fd;
     int write_wants; /* events that SSL_write() waits for, in addition to its own */
@@ -31,9 +31,9 @@ typedef struct tunnel {
     flow up, down; /* to the proxy, from the proxy */
 } tunnel;
 
-static tunnel *tunnel_of_pair(ws_source *s)
+static tunnel *tunnel_of_pair(void *pair)
 {
-    return (tunnel *)((char *)s - offsetof(tunnel, pair));
+    return (tunnel *)((char *)pair - offsetof(tunnel, pair));
 }
 
 static void tunnel_free(tunnel *u)
@@ -43,14 +43,14 @@ static void tunnel_free(tunnel *u)
     }
 }
 
-static void tunnel_net_free(ws_source *s)
+static void tunnel_net_release(ws_handle *h)
 {
-    tunnel_free((tunnel *)s);
+    tunnel_free((tunnel *)h);
 }
 
-static void tunnel_pair_free(ws_source *s)
+static void tunnel_pair_release(ws_handle *h)
 {
-    tunnel_free(tunnel_of_pair(s));
+    tunnel_free(tunnel_of_pair(h));
 }
 
 static void tunnel_end(tunnel *u)
@@ -58,8 +58,8 @@ static void tunnel_end(tunnel *u)
     if (u->fd < 0) {
         return;
     }
-    ws_source_leave(&u->net);
-    ws_source_leave(&u->pair);
+    ws_handle_close(&u->net);
+    ws_handle_close(&u->pair);
     SSL_free(u->ssl);
     close(u->fd);
     close(u->pair_fd);
@@ -140,13 +140,13 @@ static int tunnel_write_pair(tunnel *u)
     return 1;
 }
 
-static void tunnel_watch(ws_source *s, int fd, unsigned events)
+static void tunnel_watch(ws_handle *h, int fd, unsigned events)
 {
     if (events) {
-        ws_source_watch(s, fd, events);
+        ws_handle_watch(h, fd, events);
     }
     else {
-        ws_source_unwatch(s);
+        ws_handle_unwatch(h);
     }
 }
 
@@ -176,26 +176,26 @@ static void tunnel_pump(tunnel *u)
                  (u->up.len ? 0 : WS_READABLE) | (u->down.len ? WS_WRITABLE : 0));
 }
 
-static void tunnel_net_ready(ws_source *s, unsigned events)
+static void tunnel_net_ready(ws_source *s, const ws_ready *r)
 {
-    (void)events;
+    (void)r;
     tunnel_pump((tunnel *)s);
 }
 
-static void tunnel_pair_ready(ws_source *s, unsigned events)
+static void tunnel_pair_ready(ws_source *s, const ws_ready *r)
 {
-    (void)events;
+    (void)r;
     tunnel_pump(tunnel_of_pair(s));
 }
 
-static void tunnel_net_stop(ws_source *s)
+static void tunnel_net_stop(ws_handle *h)
 {
-    tunnel_end((tunnel *)s);
+    tunnel_end((tunnel *)h);
 }
 
-static void tunnel_pair_stop(ws_source *s)
+static void tunnel_pair_stop(ws_handle *h)
 {
-    tunnel_end(tunnel_of_pair(s));
+    tunnel_end(tunnel_of_pair(h));
 }
 
 int ws_tunnel_start(ws_loop *loop, int fd, SSL *ssl)
@@ -206,16 +206,17 @@ int ws_tunnel_start(ws_loop *loop, int fd, SSL *ssl)
         free(u);
         return -1;
     }
-    u->net =
-        (ws_source){.ready = tunnel_net_ready, .stop = tunnel_net_stop, .free = tunnel_net_free};
-    u->pair =
-        (ws_source){.ready = tunnel_pair_ready, .stop = tunnel_pair_stop, .free = tunnel_pair_free};
+    u->net = (ws_handle){
+        .source.ready = tunnel_net_ready, .stop = tunnel_net_stop, .release = tunnel_net_release};
+    u->pair = (ws_handle){.source.ready = tunnel_pair_ready,
+                          .stop = tunnel_pair_stop,
+                          .release = tunnel_pair_release};
     u->references = 2;
     u->ssl = ssl;
     u->fd = fd;
     u->pair_fd = pair[0];
-    ws_source_enter(loop, &u->net);
-    ws_source_enter(loop, &u->pair);
+    ws_handle_open(loop, &u->net);
+    ws_handle_open(loop, &u->pair);
     tunnel_pump(u);
     return pair[1];
 }

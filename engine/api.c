@@ -92,7 +92,7 @@ static int on_loop(const ws_conn *c)
 /* Versions 76 and 75, for example, have text only, and no control frame but the closing one. */
 static int unsupported(const ws_conn *c, unsigned first)
 {
-    return c->framer && !ws_framing_sends(c, first & 0xF);
+    return c->framed && !ws_framing_sends(c, first & 0xF);
 }
 
 /* Whether a frame has to wait because another message is being sent in parts. */
@@ -117,7 +117,7 @@ static ws_status send_later(ws_conn *c, ws_frames *f)
         }
         return WS_FULL;
     }
-    return ws_send_queue_push(c->deferred, f, c->loop->now) < 0 ? WS_FULL : WS_QUEUED;
+    return ws_send_queue_push(c->deferred, f, c->loop->event.now) < 0 ? WS_FULL : WS_QUEUED;
 }
 
 /* The last part has been sent: so is what waited for it. */
@@ -157,11 +157,11 @@ static ws_frames *shape(ws_conn *c, ws_frames *f)
     unsigned first = f->data[0];
     const void *as_it_is = ws_frames_payload(f, &len), *payload = as_it_is;
     ws_frames *shaped;
-    if (c->chain && ws_chain_send(c, &first, &payload, &len) < 0) {
+    if (ws_chain_of(c) && ws_chain_send(c, &first, &payload, &len) < 0) {
         ws_frames_unref(f);
         return NULL;
     }
-    shaped = c->framer ? ws_framing_build(c, first, payload, len)
+    shaped = c->framed ? ws_framing_build(c, first, payload, len)
              : (most && len > most) || payload != as_it_is || ws_is_client(c) ? ws_frames_build_cut(
                    first, payload, len, most, ws_is_client(c) ? &c->loop->masks : NULL)
                                                                               : ws_frames_ref(f);
@@ -222,7 +222,7 @@ ws_status ws_conn_share(ws_conn *c, ws_frames *f)
         }
         ws_conn_count_sent(c, first, len);
         ws_count(c->loop->counters, WS_COUNT_DROPPED, 1);
-        ws_send_queue_replace(older, place, f, c->loop->now);
+        ws_send_queue_replace(older, place, f, c->loop->event.now);
         return WS_QUEUED;
     }
     if ((s = admit(c, first)) < 0) {
@@ -237,7 +237,7 @@ ws_status ws_conn_share(ws_conn *c, ws_frames *f)
         trace_out(c, first, payload, len);
         s = (f = shape(c, f)) ? ws_conn_send_frames(c, f) : WS_FULL;
     }
-    else if (c->framer || ws_is_client(c)
+    else if (c->framed || ws_is_client(c)
              || (c->settings->fragment && len > c->settings->fragment)) {
         s = ws_conn_send_message(c, first, payload, len);
         ws_frames_unref(f);
@@ -482,7 +482,9 @@ static void do_broadcast(ws_loop *loop, ws_task *task)
 {
     api_task *t = (api_task *)task;
     arrived(loop, t);
-    for (ws_conn *c = loop->heads[t->broadcast_to]; c; c = c->next) {
+    ws_conn *c;
+    LIST_FOREACH(c, &loop->heads[t->broadcast_to], of_location)
+    {
         if (c->id != t->id) {
             ws_conn_share(c, ws_frames_ref(t->frames));
         }

@@ -34,7 +34,7 @@ static int full(const ws_conn *c)
 
 static apr_uint32_t age(const ws_conn *c, const ws_send_queue *q, apr_uint32_t i)
 {
-    return c->loop->now - ws_send_queue_at(q, i)->since;
+    return c->loop->event.now - ws_send_queue_at(q, i)->since;
 }
 
 static int behind(const ws_conn *c)

@@ -67,13 +67,7 @@ static void set_state(ws_conn *c, ws_state state)
 
 static void link_to_location(ws_conn *c)
 {
-    ws_conn **head = &c->loop->heads[c->location->index];
-    c->next = *head;
-    if (c->next) {
-        c->next->link = &c->next;
-    }
-    c->link = head;
-    *head = c;
+    LIST_INSERT_HEAD(&c->loop->heads[c->location->index], c, of_location);
 }
 
 static void init_parser(ws_conn *c)
@@ -83,10 +77,10 @@ static void init_parser(ws_conn *c)
     apr_uint64_t frame = any ? APR_INT64_MAX : c->settings->max_frame;
     apr_uint64_t message = any ? APR_INT64_MAX : c->settings->max_message;
     ws_parser_init(&c->parser, ws_is_client(c) ? WS_CLIENT : WS_SERVER, frame, message);
-    if (c->chain) {
+    if (ws_chain_of(c)) {
         ws_chain_adopt(c);
     }
-    if (c->framer) {
+    if (c->framed) {
         c->framer->max = frame < message ? frame : message;
     }
 }
@@ -95,9 +89,9 @@ void ws_conn_open(ws_conn *c)
 {
     ws_loop *loop = c->loop;
     set_state(c, WS_OPEN);
-    ws_timer_wheel_clear(&loop->wheel, &c->alarm);
-    if (c->framer) {
-        ws_socket_keep_alive(c->fd,
+    ws_timer_wheel_clear(&loop->event.wheel, &c->alarm);
+    if (c->framed) {
+        ws_socket_keep_alive(c->source.fd,
                              c->settings); /* a relay looks after its client's socket itself */
     }
     if (c->settings->ping_interval) {
@@ -111,6 +105,36 @@ void ws_conn_open(ws_conn *c)
     }
     if (loop->close_code && !c->freed) {
         ws_conn_close(c, loop->close_code, loop->close_reason, strlen(loop->close_reason));
+    }
+}
+
+static void conn_ready(ws_source *s, const ws_ready *r)
+{
+    ws_conn *c = (ws_conn *)((char *)s - offsetof(ws_conn, source));
+    switch (r->events) {
+    case WS_READABLE:
+        ws_conn_read(c);
+        return;
+    case WS_RECEIVED:
+        ws_conn_received(c, r);
+        return;
+    case WS_SENT:
+        ws_conn_sent(c, r);
+        return;
+    default:
+        break;
+    }
+    if (r->events & WS_WRITABLE) {
+        ws_conn_writable(c);
+    }
+    if (!c->freed && (r->events & WS_READABLE)) {
+        ws_conn_read(c);
+    }
+    /* What lies in a broken socket can still be read; reading it finds the end, turns later if it is
+     * much. So does the loop, if it receives. */
+    if (!c->freed && (r->events & (WS_BROKEN | WS_READABLE)) == WS_BROKEN
+        && !ws_stream_is_busy(&c->source)) {
+        ws_conn_end(c, "the connection broke");
     }
 }
 
@@ -138,7 +162,7 @@ void ws_handoff_accept(ws_loop *loop, ws_task *task)
     c->loop = loop;
     c->location = a->location;
     c->settings = a->settings;
-    c->fd = a->fd;
+    c->source.fd = a->fd;
     c->ssl = a->ssl;
     c->secure = a->secure != 0;
     c->transport = (unsigned char)(outgoing     ? WS_TRANSPORT_OUTGOING
@@ -153,11 +177,19 @@ void ws_handoff_accept(ws_loop *loop, ws_task *task)
     c->strings = a->strings;
     c->rest = a->early;
     c->resume = a->early != NULL;
-    c->framer = a->framer;
-    c->chain = a->chain;
-    c->watched = -1;
-    c->ringed = loop->ring && !c->ssl;
-    c->last_input = loop->now;
+    if (a->framer) {
+        c->framed = 1;
+        c->framer = a->framer;
+    }
+    else {
+        c->chain = a->chain;
+    }
+    c->source.ready = conn_ready;
+    c->source.watched = -1;
+    if (!c->ssl) {
+        ws_stream_init(&loop->event, &c->source);
+    }
+    c->last_input = loop->event.now;
     c->alarm.fn = ws_conn_housekeeping;
     connecting = a->connecting;
     free(a);
@@ -183,71 +215,23 @@ void ws_handoff_accept(ws_loop *loop, ws_task *task)
     }
 }
 
-static void stop_receiving(ws_conn *c)
-{
-    if (c->receiving && !c->stopping) {
-        ws_ring_stop(c->loop->ring, c);
-        c->stopping = 1;
-    }
-}
-
-/* The ring reads; the poller is asked whether the socket takes something again, and while nothing is
- * read, whether it breaks. */
-static apr_status_t watch_ringed(ws_conn *c, int events)
-{
-    int poll = events != WS_READABLE;
-    apr_status_t rv = APR_SUCCESS;
-    if ((events & WS_READABLE) && !c->receiving) {
-        ws_ring_receive(c->loop->ring, c->fd, c);
-        c->receiving = 1;
-    }
-    else if (!(events & WS_READABLE)) {
-        stop_receiving(c);
-    }
-    if (poll && !(c->polled && events == c->watched)) {
-        rv = ws_poller_set(c->loop->poller, c->fd, c, c->polled ? c->watched : -1,
-                           (unsigned)(events & ~WS_READABLE));
-    }
-    else if (!poll && c->polled) {
-        ws_poller_remove(c->loop->poller, c->fd);
-    }
-    c->polled = poll && rv == APR_SUCCESS;
-    return rv;
-}
-
 void ws_conn_watch(ws_conn *c)
 {
     int events = 0;
-    apr_status_t rv = APR_SUCCESS;
+    apr_status_t rv;
     if (c->freed) {
         return;
     }
-    /* The poller is not asked anew for a connection that goes on in the next turn; a ring must not read on. */
-    if (!(c->ringed ? c->held : c->held & ~WS_HELD_TURN) || c->discard_input) {
+    /* The poller is not asked anew for a connection that goes on in the next turn; an async stream must not read on. */
+    if (!(c->source.async ? c->held : c->held & ~WS_HELD_TURN) || c->discard_input) {
         events |= WS_READABLE;
     }
-    if (c->ringed ? c->write_blocked : c->out.count || c->cipher_out) {
+    if (c->source.async ? c->write_blocked : c->out.count || c->cipher_out) {
         events |= WS_WRITABLE;
     }
-    if (c->ringed && (events != c->watched || !c->receiving != !(events & WS_READABLE))) {
-        rv = watch_ringed(c, events);
-    }
-    else if (events != c->watched) {
-        rv = ws_poller_set(c->loop->poller, c->fd, c, c->watched, (unsigned)events);
-    }
+    rv = ws_stream_watch(&c->loop->event, &c->source, (unsigned)events);
     if (rv != APR_SUCCESS) {
         ws_conn_end(c, "the socket cannot be watched");
-        return;
-    }
-    c->watched = (signed char)events;
-}
-
-/* Before the socket is closed. */
-static void let_go_of_socket(ws_conn *c)
-{
-    stop_receiving(c);
-    if (c->ringed ? c->polled : c->watched >= 0) {
-        ws_poller_remove(c->loop->poller, c->fd);
     }
 }
 
@@ -361,8 +345,10 @@ static void let_go_of_buffers(ws_conn *c)
     ws_partial_free(c);
     free(c->rest);
     free(c->cipher_out);
-    ws_chain_free(c->chain);
-    c->chain = NULL;
+    if (!c->framed) {
+        ws_chain_free(c->chain);
+        c->chain = NULL;
+    }
     c->rest = c->cipher_out = NULL;
     c->resume = 0;
     ws_conn_note_queue(c);
@@ -391,6 +377,37 @@ static void release_tickets(ws_conn *c)
     }
 }
 
+/* The last thing of a connection. @return 0: something still refers to it */
+static int conn_free(ws_loop *loop, ws_deferred *d)
+{
+    ws_conn *c = (ws_conn *)((char *)d - offsetof(ws_conn, deferred_free));
+    int outgoing = ws_is_client(c);
+    if (c->dirty || ws_stream_is_busy(&c->source) || !ws_cb_over(c)) {
+        return 0;
+    }
+    release_tickets(c);
+    ws_resource_free(c);
+    ws_cb_free(c);
+    free(c->strings);
+    if (c->framed) {
+        free(c->framer);
+    }
+    free(c->end_reason);
+    if (c->pool) {
+        apr_pool_destroy(c->pool);
+    }
+    if (outgoing) {
+        ws_outgoing *o = (ws_outgoing *)c->location;
+        if (o->ended) {
+            o->ended(o, c);
+        }
+        free(o);
+    }
+    ws_slab_give(&loop->slab, place_of(c->id));
+    ws_loop_left(loop, outgoing);
+    return 1;
+}
+
 void ws_conn_end(ws_conn *c, const char *why)
 {
     ws_loop *loop = c->loop;
@@ -398,9 +415,7 @@ void ws_conn_end(ws_conn *c, const char *why)
         return;
     }
     c->freed = 1;
-    if (c->sending) {
-        ws_ring_submit(loop->ring); /* while there is a socket */
-    }
+    ws_stream_settle(&loop->event, &c->source); /* while there is a socket */
     set_state(c, WS_CLOSED);
     if (c->dropped) {
         ws_backpressure_over(c);
@@ -411,7 +426,7 @@ void ws_conn_end(ws_conn *c, const char *why)
     }
     ws_engine_log(loop->engine, WS_LOG_DEBUG, c, "end, code %d: %s",
                   c->end_code ? c->end_code : WS_CLOSE_ABNORMAL, why);
-    ws_timer_wheel_clear(&loop->wheel, &c->alarm);
+    ws_timer_wheel_clear(&loop->event.wheel, &c->alarm);
     ws_rate_limit_end(c);
     ws_resource_end(c);
     ws_cb_close(c);
@@ -424,46 +439,11 @@ void ws_conn_end(ws_conn *c, const char *why)
     if (loop->engine->options.on_end) {
         loop->engine->options.on_end(c, why);
     }
-    let_go_of_socket(c);
+    ws_stream_close(&loop->event, &c->source);
     SSL_free(c->ssl);
     release_tickets(c); /* a peer that sees the end finds its place free */
-    close(c->fd);
-    *c->link = c->next;
-    if (c->next) {
-        c->next->link = c->link;
-    }
-    c->next = loop->freed;
-    loop->freed = c;
-}
-
-void ws_conn_sweep(ws_loop *loop)
-{
-    ws_conn **link = &loop->freed, *c;
-    int outgoing;
-    while ((c = *link)) {
-        if (c->dirty || c->receiving || !ws_cb_over(c)) {
-            link = &c->next;
-            continue;
-        }
-        *link = c->next;
-        release_tickets(c);
-        ws_resource_free(c);
-        ws_cb_free(c);
-        free(c->strings);
-        free(c->framer);
-        free(c->end_reason);
-        if (c->pool) {
-            apr_pool_destroy(c->pool);
-        }
-        outgoing = ws_is_client(c);
-        if (outgoing) {
-            ws_outgoing *o = (ws_outgoing *)c->location;
-            if (o->ended) {
-                o->ended(o, c);
-            }
-            free(o);
-        }
-        ws_slab_give(&loop->slab, place_of(c->id));
-        ws_loop_left(loop, outgoing);
-    }
+    close(c->source.fd);
+    LIST_REMOVE(c, of_location);
+    c->deferred_free.release = conn_free;
+    ws_loop_defer(loop, &c->deferred_free);
 }

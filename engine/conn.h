@@ -69,29 +69,31 @@ struct ws_conn {
     ws_location *location;
     const ws_settings *settings;
     SSL *ssl;
-    int fd;                  /**< -1 in a free place */
-    signed char watched;     /**< events that the poller or the ring watches for, -1 if none yet */
-    unsigned char transport; /**< ws_transport, never changed */
-    apr_uint16_t since;      /**< when the peer was last asked for something, units of 256 ms */
-    ws_id id;                /**< 0 in a place that was never taken */
+    ws_source source; /**< its socket */
+    ws_id id;         /**< 0 in a place that was never taken */
     ws_parser parser;
     ws_partial *message; /**< the beginning of a message, until it is whole */
     ws_bytes *rest;      /**< input that could not be parsed yet, or not delivered while held */
-    ws_chain *chain;     /**< extensions, NULL if there are none */
-    ws_framer *framer;   /**< NULL: frames of RFC 6455 */
+    union {
+        ws_chain *chain;   /**< not framed: extensions, NULL if there are none; see ws_chain_of() */
+        ws_framer *framer; /**< framed: messages are not framed by RFC 6455 */
+    };
     ws_send_queue out;
     ws_send_queue *deferred; /**< messages that wait for the last part of another, NULL if none */
     ws_bytes *cipher_out;    /**< TLS records that the socket did not take */
     void *data;
     apr_pool_t *pool;
     char *strings;              /**< see ws_strings_pack */
-    ws_alarm alarm;             /**< ping, close timeout */
+    ws_alarm alarm;             /**< ping, close timeout; arg: keepalive.c */
     ws_resource *owned;         /**< timers, watches */
     ws_rate_limit *meter;       /**< if it has bounds */
     ws_ticket *ticket;          /**< of who counts it, or NULL */
     ws_jobs *jobs;              /**< of a WS_BLOCKING handler */
     ws_subscriptions *channels; /**< NULL: it is subscribed to nothing */
-    ws_conn *next, **link;      /**< connections of the location in this loop */
+    union {
+        LIST_ENTRY(ws_conn) of_location; /**< connections of the location in this loop */
+        ws_deferred deferred_free;       /**< freed */
+    };
     ws_conn *next_dirty;
     ws_tally tally;
     apr_uint32_t last_input; /**< loop time of the last input */
@@ -101,10 +103,12 @@ struct ws_conn {
     unsigned char state; /**< ws_state; atomic */
     unsigned char version;
     unsigned char secure;
-    unsigned char parts;   /**< the handler has begun a message in parts; its callbacks' thread's */
-    apr_uint32_t acked;    /**< see keepalive.c */
-    apr_uint16_t end_code; /**< of the Close frame that came or went first, 0 if there was none */
-    unsigned char held;    /**< WS_HELD_... */
+    unsigned char parts; /**< the handler has begun a message in parts; its callbacks' thread's */
+    unsigned char transport; /**< ws_transport, never changed */
+    unsigned char framed;    /**< never changed */
+    apr_uint16_t since;      /**< when the peer was last asked for something, units of 256 ms */
+    apr_uint16_t end_code;   /**< of the Close frame that came or went first, 0 if there was none */
+    unsigned char held;      /**< WS_HELD_... */
     ws_utf8_state utf8;
     unsigned opened : 1; /**< on_open has been called, or is a job */
     unsigned dirty : 1;
@@ -117,18 +121,13 @@ struct ws_conn {
     unsigned aborted : 1;       /**< ws_abort() */
     unsigned write_blocked : 1; /**< the socket has not taken all that it was given */
     unsigned want_drain : 1;    /**< on_drain is owed */
-    unsigned freed : 1;         /**< on the loop's list of connections to free */
+    unsigned freed : 1;         /**< ended, to be freed at the end of the turn */
     unsigned closed_told : 1;   /**< on_close has been called, or is a job */
     unsigned broken : 1;        /**< a write failed inside a callback: to be ended behind it */
     unsigned parting : 1;       /**< a frame without FIN has been sent, its message goes on */
     unsigned resume : 1;        /**< c->rest is to be delivered at the end of the turn */
     unsigned missed : 1;        /**< a ping was not answered in time */
     unsigned closed_by : 2;     /**< ws_closed_by */
-    unsigned ringed : 1;        /**< the loop's ring receives and sends; the poller does the rest */
-    unsigned polled : 1;        /**< with a ring: the poller knows the socket */
-    unsigned receiving : 1;     /**< the ring has the socket; the place cannot be given away */
-    unsigned stopping : 1;      /**< and has been told to let go of it */
-    unsigned sending : 1;       /**< the ring has something to send; not yet known to have gone */
     ws_bytes *end_reason;       /**< of that frame, NULL if empty */
 };
 
@@ -157,9 +156,6 @@ void ws_conn_finish(ws_conn *c);
 
 /** The connection is broken or done: tell the handler, let go of everything. why is for the log. */
 void ws_conn_end(ws_conn *c, const char *why);
-
-/** Free what ended during this turn of the loop. */
-void ws_conn_sweep(ws_loop *loop);
 
 /** Answer the peer's Close with its own code and reason, unless the handler has answered it. */
 void ws_conn_answer_close(ws_conn *c);
@@ -207,6 +203,12 @@ static inline ws_state ws_state_of(const ws_conn *c)
     return (ws_state)__atomic_load_n(&c->state, __ATOMIC_RELAXED);
 }
 
+/** Its extensions, or NULL. */
+static inline ws_chain *ws_chain_of(const ws_conn *c)
+{
+    return c->framed ? NULL : c->chain;
+}
+
 /** Whether messages that come are for the handler. */
 static inline int ws_conn_accepts_input(const ws_conn *c)
 {
@@ -244,7 +246,7 @@ void ws_conn_read(ws_conn *c);
 void ws_conn_deliver(ws_conn *c, unsigned opcode, const unsigned char *data, apr_size_t len,
                      unsigned where, apr_uint64_t total);
 
-/** The ring has received something, or that has ended. */
+/** The loop has received something, or that has ended; see stream.h. */
 void ws_conn_received(ws_conn *c, const ws_ready *r);
 
 /* output.c */
@@ -304,11 +306,11 @@ void ws_conn_write(ws_conn *c);
 /** Flush what was queued during this turn. */
 void ws_conn_flush_dirty(ws_loop *loop);
 
-/** With a ring, give it what is queued: the last thing in a turn. */
+/** ws_loop_hooks.submit: send what is queued on async streams. */
 void ws_conn_send_queues(ws_loop *loop);
 
-/** What the ring has sent, see ws_ring_sent_fn; what is a connection. */
-void ws_conn_sent(void *what, const unsigned char *data, apr_size_t len, int done);
+/** A send has ended: WS_SENT. */
+void ws_conn_sent(ws_conn *c, const ws_ready *r);
 
 /** The socket takes something again. */
 void ws_conn_writable(ws_conn *c);
@@ -478,26 +480,10 @@ void ws_timer_call(ws_conn *c, ws_timer *t);
 
 /* watch.c */
 
-/** How the poller names a watch, in the place of a connection. */
-static inline void *ws_watch_tag(ws_watch *w)
-{
-    return (char *)w + 1;
-}
-
-/** The watch of a tag; NULL if it is a connection. */
-static inline ws_watch *ws_watch_of(void *tag)
-{
-    return (apr_uintptr_t)tag & 1 ? (ws_watch *)((char *)tag - 1) : NULL;
-}
-
-/** Its descriptor is ready. */
-void ws_watch_ready(ws_watch *w, unsigned events);
 /** Call fn unless it was stopped. */
 void ws_watch_call(ws_conn *c, ws_watch *w, unsigned events);
 /** That has been done, or cannot be. */
 void ws_watch_done(ws_conn *c, ws_watch *w);
-/** Free those that were stopped in this turn. */
-void ws_watches_sweep(ws_loop *loop);
 
 /* strings.c */
 

@@ -51,15 +51,12 @@ static apr_status_t set_up(ws_engine *e)
         e->options.counters = memset(e->own_counters, 0, size);
     }
     for (unsigned i = 0; i < e->options.loops; i++) {
-        e->loops[i].wake_fd = -1;
-    }
-    for (unsigned i = 0; i < e->options.loops; i++) {
         if ((rv = ws_loop_init(&e->loops[i], e, i)) != APR_SUCCESS) {
             return rv;
         }
     }
     for (unsigned i = 0; i < e->options.loops; i++) {
-        if ((rv = ws_loop_start(&e->loops[i])) != APR_SUCCESS) {
+        if ((rv = ws_event_loop_start(&e->loops[i].event, e->pool)) != APR_SUCCESS) {
             return rv;
         }
     }
@@ -255,7 +252,9 @@ static apr_uint32_t close_first(ws_loop *loop, apr_uint32_t most)
 {
     apr_uint32_t open = 0;
     for (unsigned i = 0; i <= loop->engine->options.location_count; i++) {
-        for (ws_conn *c = loop->heads[i]; c; c = c->next) {
+        ws_conn *c;
+        LIST_FOREACH(c, &loop->heads[i], of_location)
+        {
             if (ws_state_of(c) == WS_OPEN && open++ < most) {
                 ws_conn_close(c, loop->close_code, loop->close_reason, strlen(loop->close_reason));
             }
@@ -270,7 +269,7 @@ static void close_step(ws_alarm *a)
     apr_uint32_t steps = loop->close_steps--;
     close_first(loop, (close_first(loop, 0) + steps - 1) / steps);
     if (loop->close_steps) {
-        ws_timer_wheel_set(&loop->wheel, a, loop->now + CLOSE_STEP);
+        ws_timer_wheel_set(&loop->event.wheel, a, loop->event.now + CLOSE_STEP);
     }
 }
 
@@ -281,7 +280,7 @@ static void close_all(ws_loop *loop, ws_task *task)
     loop->close_reason = t->reason;
     loop->close_steps = t->spread / CLOSE_STEP + 1;
     loop->close_alarm.fn = close_step;
-    ws_timer_wheel_clear(&loop->wheel, &loop->close_alarm);
+    ws_timer_wheel_clear(&loop->event.wheel, &loop->close_alarm);
     close_step(&loop->close_alarm);
     free(t);
 }
@@ -328,10 +327,10 @@ int ws_engine_wait(ws_engine *e, apr_uint32_t timeout)
 
 static void break_all(ws_loop *loop, ws_task *task)
 {
-    ws_sources_stop(loop);
+    ws_handles_stop(loop);
     for (unsigned i = 0; i <= loop->engine->options.location_count; i++) {
-        while (loop->heads[i]) {
-            ws_conn_end(loop->heads[i], "the server stops");
+        while (!LIST_EMPTY(&loop->heads[i])) {
+            ws_conn_end(LIST_FIRST(&loop->heads[i]), "the server stops");
         }
     }
     free(task);
@@ -339,17 +338,14 @@ static void break_all(ws_loop *loop, ws_task *task)
 
 static void stop_running(ws_loop *loop, ws_task *task)
 {
-    loop->running = 0;
-    apr_thread_mutex_lock(loop->task_lock);
-    loop->closed = 1;
-    apr_thread_mutex_unlock(loop->task_lock);
+    ws_event_loop_stop(&loop->event);
     free(task);
 }
 
 static void post_all(ws_engine *e, void (*fn)(ws_loop *loop, ws_task *task))
 {
     for (unsigned i = 0; i < e->options.loops; i++) {
-        ws_task *t = e->loops[i].thread ? ws_task_new(sizeof(*t), fn) : NULL;
+        ws_task *t = e->loops[i].event.thread ? ws_task_new(sizeof(*t), fn) : NULL;
         if (t && ws_loop_post(&e->loops[i], t) < 0) {
             free(t);
         }
@@ -358,7 +354,6 @@ static void post_all(ws_engine *e, void (*fn)(ws_loop *loop, ws_task *task))
 
 int ws_engine_stop(ws_engine *e)
 {
-    apr_status_t rv;
     __atomic_store_n(&e->stopping, 1, __ATOMIC_RELEASE);
     if (!e->loops) {
         return 1;
@@ -371,10 +366,7 @@ int ws_engine_stop(ws_engine *e)
     }
     post_all(e, stop_running);
     for (unsigned i = 0; i < e->options.loops; i++) {
-        if (e->loops[i].thread) {
-            apr_thread_join(&rv, e->loops[i].thread);
-            e->loops[i].thread = NULL;
-        }
+        ws_event_loop_join(&e->loops[i].event);
     }
     ws_watchdog_stop(e->watchdog);
     if (e->threads) {

@@ -13,10 +13,10 @@
 #include <openssl/ssl.h>
 
 #include "engine/counters.h"
+#include "event/loop.h"
 #include "include/mod_websocket.h"
 
 typedef struct ws_engine ws_engine;
-typedef struct ws_loop ws_loop;
 
 /** The extensions that were agreed on for a connection: engine/extensions.h. */
 typedef struct ws_chain ws_chain;
@@ -92,16 +92,10 @@ typedef struct ws_outgoing ws_outgoing;
 typedef void ws_log_fn(ws_log_level level, const ws_settings *settings, const ws_conn *c,
                        const char *text);
 
-/** What loops wait for their sockets with. */
-typedef enum {
-    WS_BACKEND_EPOLL,
-    WS_BACKEND_URING /**< io_uring; epoll, with a warning in the log, where that cannot be had */
-} ws_backend;
-
 typedef struct ws_engine_options {
-    ws_backend backend;
-    unsigned loops;    /**< event loops, 1 to WS_LOOPS_MAX */
-    unsigned blocking; /**< greatest number of threads for WS_BLOCKING handlers */
+    ws_backend backend; /**< if it is unavailable, the log has a warning, and epoll is used */
+    unsigned loops;     /**< event loops, 1 to WS_LOOPS_MAX */
+    unsigned blocking;  /**< greatest number of threads for WS_BLOCKING handlers */
     unsigned watchdog; /**< milliseconds that a callback may take before the log names it, 0: any */
     unsigned process;  /**< 16 bits that tell this process's connection ids from another's */
     ws_location **locations;

@@ -92,7 +92,7 @@ static void take_data(ws_conn *c, const ws_piece *p)
         ws_partial_free(c); /* we have said Close: nobody waits for it */
         return;
     }
-    if (c->chain && ws_chain_wants(c, p)) {
+    if (ws_chain_of(c) && ws_chain_wants(c, p)) {
         ws_chain_receive(c, p);
         return;
     }
@@ -195,11 +195,9 @@ static unsigned char *take_in_steps(ws_conn *c, unsigned char *data, apr_size_t 
 
 static unsigned char *take(ws_conn *c, unsigned char *data, apr_size_t *len)
 {
-    if (c->chain && c->location->handler->on_frame && !ws_chain_passes(c->chain)) {
-        return take_in_steps(c, data, len);
-    }
-    if (!c->framer) {
-        return take_frames(c, data, len, 0);
+    if (!c->framed) {
+        int steps = c->chain && c->location->handler->on_frame && !ws_chain_passes(c->chain);
+        return steps ? take_in_steps(c, data, len) : take_frames(c, data, len, 0);
     }
     if (ws_state_of(c) == WS_CONNECTING && !ws_hixie_shake(c, &data, len)) {
         return data;
@@ -275,7 +273,7 @@ static apr_size_t to_put_before(const ws_conn *c)
 
 static void over(ws_conn *c, int broke)
 {
-    if (!broke && c->framer) {
+    if (!broke && c->framed) {
         ws_framing_ended(c);
     }
     ws_conn_end(c, broke           ? "the connection broke"
@@ -285,7 +283,7 @@ static void over(ws_conn *c, int broke)
 
 static void note_input(ws_conn *c, apr_ssize_t n)
 {
-    c->last_input = c->loop->now;
+    c->last_input = c->loop->event.now;
     c->tally.wire_in += (apr_size_t)n;
     ws_count(c->loop->counters, WS_COUNT_WIRE_IN, n);
     if (c->pinged) {
@@ -305,7 +303,7 @@ static int read_once(ws_conn *c)
         deliver_kept(c);
         return 1;
     }
-    if (c->ringed) {
+    if (c->source.async) {
         return 0;
     }
     data = place(c, &space);
@@ -367,16 +365,13 @@ static inline void begin_turn(ws_conn *c)
 
 void ws_conn_received(ws_conn *c, const ws_ready *r)
 {
-    apr_size_t kept = to_put_before(c), len = (apr_size_t)r->len;
-    if (!r->more) {
-        c->receiving = c->stopping = 0;
-    }
+    apr_size_t kept = to_put_before(c), len = (apr_size_t)r->result;
     if (c->freed) {
         return;
     }
-    if (r->len > 0) {
-        note_input(c, r->len);
-        if (kept && (c->held || c->resume || kept > WS_RING_HEADROOM)) {
+    if (r->result > 0) {
+        note_input(c, r->result);
+        if (kept && (c->held || c->resume || kept > WS_RECEIVE_HEADROOM)) {
             keep_input(c, r->data, len);
         }
         else if (!c->discard_input) {
@@ -385,10 +380,11 @@ void ws_conn_received(ws_conn *c, const ws_ready *r)
             c->loop->reading = NULL;
         }
     }
-    else if (r->len != -ENOBUFS && r->len != -ECANCELED && r->len != -EINTR && r->len != -EAGAIN
+    else if (r->result != -ENOBUFS && r->result != -ECANCELED && r->result != -EINTR
+             && r->result != -EAGAIN
              && (c->discard_input
                  || !(c->held || c->resume))) { /* else it is found again, behind c->rest */
-        over(c, r->len < 0);
+        over(c, r->result < 0);
     }
     if (!r->more && !c->freed) {
         ws_conn_watch(c);

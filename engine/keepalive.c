@@ -31,8 +31,8 @@
 
 void ws_conn_alarm_in(ws_conn *c, apr_uint32_t ms)
 {
-    apr_uint32_t due = c->loop->now + ms;
-    ws_timer_wheel_set(&c->loop->wheel, &c->alarm, (due | (SLACK - 1)) + 1);
+    apr_uint32_t due = c->loop->event.now + ms;
+    ws_timer_wheel_set(&c->loop->event.wheel, &c->alarm, (due | (SLACK - 1)) + 1);
 }
 
 /* ---- What the peer has taken ---- */
@@ -44,7 +44,7 @@ static apr_uint32_t taken(const ws_conn *c, int *waiting)
     socklen_t len = sizeof(info);
     memset(&info, 0, sizeof(info));
     *waiting = c->out.count || c->cipher_out;
-    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0
+    if (getsockopt(c->source.fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0
         || len < offsetof(struct tcp_info, tcpi_notsent_bytes) + sizeof(info.tcpi_notsent_bytes)) {
         return (apr_uint32_t)c->tally.wire_out; /* a relay's socket: it holds little */
     }
@@ -57,14 +57,14 @@ static apr_uint32_t taken(const ws_conn *c, int *waiting)
 static int takes(ws_conn *c, int *waiting)
 {
     apr_uint32_t now = taken(c, waiting);
-    int more = now != c->acked;
-    c->acked = now;
+    int more = now != c->alarm.arg;
+    c->alarm.arg = now;
     return more;
 }
 
 void ws_conn_count_as_taken(ws_conn *c)
 {
-    c->acked = ~c->acked;
+    c->alarm.arg = ~c->alarm.arg;
 }
 
 /* ---- What the peer has to answer ---- */
@@ -74,12 +74,13 @@ void ws_conn_ask(ws_conn *c)
     int waiting;
     takes(c, &waiting);
     c->behind = waiting != 0;
-    c->since = (apr_uint16_t)(c->loop->now >> SINCE_SHIFT);
+    c->since = (apr_uint16_t)(c->loop->event.now >> SINCE_SHIFT);
 }
 
 static apr_uint32_t asked_for(const ws_conn *c)
 {
-    return (apr_uint32_t)(apr_uint16_t)((c->loop->now >> SINCE_SHIFT) - c->since) << SINCE_SHIFT;
+    return (apr_uint32_t)(apr_uint16_t)((c->loop->event.now >> SINCE_SHIFT) - c->since)
+           << SINCE_SHIFT;
 }
 
 /* The time to answer is over. @return milliseconds that the peer is given more, 0: none */
@@ -100,7 +101,7 @@ static apr_uint32_t more_time(ws_conn *c, apr_uint32_t time)
 static int goes_on(ws_conn *c, apr_uint32_t time)
 {
     apr_uint32_t passed = asked_for(c), left = passed < ENDING_MAX ? ENDING_MAX - passed : 0;
-    apr_uint32_t silent = c->loop->now - c->last_input, more = more_time(c, time);
+    apr_uint32_t silent = c->loop->event.now - c->last_input, more = more_time(c, time);
     if (!more && silent < time && silent + (1 << SINCE_SHIFT) < passed) {
         more = time;
     }
@@ -164,7 +165,8 @@ static void look_at_held(ws_conn *c)
     }
     /* Nor for one that has closed its side while nothing was taken from it for so long: whoever
      * holds it may never go on. */
-    if (c->loop->now - c->last_input > c->settings->ping_interval && ws_socket_half_closed(c)) {
+    if (c->loop->event.now - c->last_input > c->settings->ping_interval
+        && ws_socket_half_closed(c)) {
         ws_conn_end(c, ws_is_client(c) ? "the server has gone while it was not read (WebSocketPing)"
                                        : "the client has gone while it was not read "
                                          "(WebSocketPing)");
@@ -221,14 +223,14 @@ void ws_conn_housekeeping(ws_alarm *a)
         look_at_held(c);
         return;
     }
-    if (c->framer) { /* it has no pings: the kernel probes the peer; only what is held is checked */
+    if (c->framed) { /* it has no pings: the kernel probes the peer; only what is held is checked */
         ws_conn_alarm_in(c, interval + c->settings->ping_grace);
         return;
     }
     if (c->pinged && !misses_pong(c)) {
         return;
     }
-    silent = c->loop->now - c->last_input;
+    silent = c->loop->event.now - c->last_input;
     if (silent < interval / 2) {
         ws_conn_alarm_in(c, ws_loop_spread(c->loop, interval) - silent);
         return;

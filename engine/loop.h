@@ -11,23 +11,17 @@
 #include <apr_thread_cond.h>
 #include <apr_thread_mutex.h>
 
-#include "engine/clock.h"
 #include "engine/engine.h"
 #include "engine/extensions.h"
-#include "engine/source.h"
 #include "engine/mask_keys.h"
-#include "engine/poller.h"
-#include "engine/ring.h"
-#include "engine/slab.h"
-#include "engine/thread_pool.h"
+#include "base/slab.h"
+#include "event/loop.h"
+#include "event/stream.h"
+#include "event/thread_pool.h"
 #include "engine/watchdog.h"
-#include "engine/timer_wheel.h"
 
 /** Receive buffer of a loop, bytes. */
 #define WS_INPUT_SIZE (512 * 1024)
-
-/** Sends of one callback that are gathered before they are written, bytes. */
-#define WS_CORK_SIZE (128 * 1024)
 
 /** Plaintext that goes into OpenSSL at a time, bytes: four records. */
 #define WS_TLS_CHUNK (64 * 1024)
@@ -39,53 +33,32 @@
 /** What handlers may have posted to a loop that it has not handled yet, bytes. */
 #define WS_POSTED_MAX (64 * 1024 * 1024)
 
-/** What another thread wants done on a loop. Ends with whatever fn needs. */
-typedef struct ws_task ws_task;
-struct ws_task {
-    ws_task *next;
-    /** Runs on the loop; releases the task. */
-    void (*fn)(ws_loop *loop, ws_task *task);
-};
-
 struct ws_loop {
+    ws_event_loop event; /**< first */
     ws_engine *engine;
     unsigned index;
-    ws_poller *poller;
-    ws_ring *ring; /**< or NULL: the poller does it all */
-    int wake_fd;
-    apr_thread_t *thread;
-    apr_uint32_t now;  /**< milliseconds, monotonic; read once a turn */
-    apr_uint32_t seed; /**< for spreading pings */
-    int running;
     ws_counters *counters; /**< this loop's row */
-
-    apr_thread_mutex_t *task_lock; /**< of the four below */
-    ws_task *tasks, **tasks_end;
-    int woken;         /**< a wake-up is on its way */
-    int closed;        /**< takes no more tasks */
-    apr_size_t posted; /**< bytes that handlers' tasks hold; atomic */
+    apr_size_t posted;     /**< bytes that handlers' tasks hold; atomic */
 
     apr_uint32_t count;    /**< connections, those on their way in included; atomic */
     apr_uint32_t outgoing; /**< likewise, of those made from here; not in count */
 
-    ws_timer_wheel wheel;
     ws_slab slab;
-    ws_conn **heads;        /**< first connection of each location; the last is of outgoing ones */
-    ws_conn *dirty;         /**< connections with something to write at the end of the turn */
-    ws_conn *senders;       /**< with a ring: those whose queues are sent when the turn is over */
-    ws_conn *freed;         /**< connections to free at the end of the turn */
-    ws_watch *watches_gone; /**< likewise */
-    ws_source *guests, *guests_gone;
+    LIST_HEAD(ws_conn_list, ws_conn)
+        * heads;      /**< connections of each location; the last: outgoing ones */
+    ws_conn *dirty;   /**< connections with something to write at the end of the turn */
+    ws_conn *senders; /**< async: those whose queues are sent when the turn is over */
     ws_mask_keys masks;
     int close_code; /**< what newcomers are closed with, 0 while they are welcome */
     const char *close_reason;
     ws_alarm close_alarm; /**< while they are spread */
     apr_uint32_t close_steps;
 
-    unsigned char *input; /**< WS_INPUT_SIZE */
-    ws_call call;         /**< the callback that runs */
-    ws_conn *corked;      /**< whose callback runs */
-    unsigned char *cork;  /**< WS_CORK_SIZE; with a ring, a room of that */
+    unsigned char *input;    /**< WS_INPUT_SIZE */
+    ws_call call;            /**< the callback that runs */
+    ws_conn *corked;         /**< whose callback runs */
+    unsigned char *cork;     /**< WS_SEND_BUFFER bytes: what is gathered; see ws_stream_buffer() */
+    unsigned char *own_cork; /**< of the engine's, where the loop has none */
     apr_size_t cork_len;
     ws_conn *reading; /**< whose input is delivered, or NULL */
     apr_size_t spent; /**< bytes that it has caused to be handled in this turn */
@@ -123,31 +96,12 @@ struct ws_engine {
 };
 
 apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index);
-apr_status_t ws_loop_start(ws_loop *loop);
 /** After its thread has ended. */
 void ws_loop_destroy(ws_loop *loop);
-
-/** Give a task to a loop.  [any thread]  @return 0; -1 when the loop has ended: the task is still the
- *  caller's */
-int ws_loop_post(ws_loop *loop, ws_task *task);
 
 /** The connection that is read has caused so many bytes to be handled. When it has had its share, the rest of
  *  its input waits for the next turn. */
 void ws_loop_spend(ws_loop *loop, apr_size_t bytes);
-
-/** Handle what is ready, and again, until nothing is for now: before somebody is ended for what he has
- *  not said. With a ring, between callbacks; without one there is nothing to do. */
-void ws_loop_catch_up(ws_loop *loop);
-
-/** Some time between half of ms and all of it: connections that came together, or were spoken to
- *  together, are not to do the same thing together. */
-apr_uint32_t ws_loop_spread(ws_loop *loop, apr_uint32_t ms);
-
-/** The loop whose thread this is, or NULL.  [any thread] */
-ws_loop *ws_loop_current(void);
-
-/** A task with its fn set, or NULL when there is no memory. */
-void *ws_task_new(apr_size_t size, void (*fn)(ws_loop *loop, ws_task *task));
 
 /** A line for the log, made only if the level is on.  [any thread] */
 void ws_engine_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)

@@ -12,8 +12,6 @@
 #include "engine/conn.h"
 #include "protocol/mask.h"
 
-#define IOVECS 64
-
 /* Pieces that are no longer than this on average are joined before they are written, bytes. */
 #define JOIN_MAX 1024
 
@@ -22,13 +20,13 @@
 
 static int idle(const ws_conn *c)
 {
-    return c->out.count == 0 && !c->cipher_out && !c->sending;
+    return c->out.count == 0 && !c->cipher_out && !c->source.sending;
 }
 
-/* What is gathered may follow what the ring is going to send: they leave as one. */
+/* What is gathered may follow what the loop is going to send: they leave as one. */
 static int joins(const ws_conn *c)
 {
-    return c->sending && c->out.count == 0 && ws_ring_is_last(c->loop->ring, c);
+    return c->source.sending && c->out.count == 0 && ws_stream_grows(&c->loop->event, &c->source);
 }
 
 void ws_conn_mark_dirty(ws_conn *c)
@@ -63,7 +61,7 @@ static int keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
     }
     iov->iov_base = (char *)iov->iov_base + done;
     iov->iov_len -= done;
-    if (ws_send_queue_append(&c->out, iov, n, c->loop->now) < 0) {
+    if (ws_send_queue_append(&c->out, iov, n, c->loop->event.now) < 0) {
         return -1;
     }
     c->out.partial |= cut;
@@ -130,9 +128,9 @@ static ws_frames *frame_of(unsigned first, const unsigned char *head, size_t n, 
 static inline int corks(const ws_conn *c, apr_size_t len)
 {
     const ws_loop *loop = c->loop;
-    return loop->corked == c && !c->broken && (idle(c) || joins(c)) && len < WS_CORK_SIZE
-           && loop->cork_len + WS_HEADER_MAX + len <= WS_CORK_SIZE
-           && (len < COPY_MAX || !loop->last_input || c->ssl || c->sending);
+    return loop->corked == c && !c->broken && (idle(c) || joins(c)) && len < WS_SEND_BUFFER
+           && loop->cork_len + WS_HEADER_MAX + len <= WS_SEND_BUFFER
+           && (len < COPY_MAX || !loop->last_input || c->ssl || c->source.sending);
 }
 
 /* Behind a header of n bytes that has been written there. */
@@ -162,20 +160,18 @@ static ws_status gather(ws_conn *c, unsigned first, unsigned char *head, size_t 
     if (loop->corked == c && (idle(c) || joins(c))) {
         int rest;
         loop->cork_len = 0;
-        if (c->sending) {
-            ws_ring_submit(loop->ring); /* which may leave something in the queue */
-        }
+        ws_stream_settle(&loop->event, &c->source); /* which may leave something in the queue */
         rest = write_now(c, iov, 3);
         return rest < 0 ? WS_GONE : rest ? WS_QUEUED : WS_SENT;
     }
     if ((first & 0x8) && c->out.count && (first & 0xF) != WS_OP_CLOSE) {
         ws_frames *f = frame_of(first, head, n, payload, len);
-        if (!f || ws_send_queue_push_control(&c->out, f, loop->now) < 0) {
+        if (!f || ws_send_queue_push_control(&c->out, f, loop->event.now) < 0) {
             return WS_FULL;
         }
     }
     else {
-        if (ws_send_queue_append(&c->out, iov + 1, 2, loop->now) < 0) {
+        if (ws_send_queue_append(&c->out, iov + 1, 2, loop->event.now) < 0) {
             return WS_FULL;
         }
         c->want_drain |= !(first & 0x8); /* a ping of ours is nothing that a handler waits for */
@@ -185,17 +181,15 @@ static ws_status gather(ws_conn *c, unsigned first, unsigned char *head, size_t 
 }
 
 /* What is gathered leaves when the turn is over. */
-static void ring_cork(ws_conn *c, struct iovec *iov)
+static void send_cork(ws_conn *c, struct iovec *iov)
 {
     ws_loop *loop = c->loop;
     if (c->broken || !(idle(c) || joins(c))) {
         write_now(c, iov, 1);
         return;
     }
-    ws_ring_send(loop->ring, c->fd, c, iov->iov_base, iov->iov_len);
-    c->sending = 1;
+    ws_stream_send_buffer(&loop->event, &c->source, &loop->cork, iov->iov_len);
     count_written(c, (apr_ssize_t)iov->iov_len); /* ws_conn_sent() knows better if need be */
-    loop->cork = ws_ring_room(loop->ring);
 }
 
 /* Put what is gathered in the cork buffer on its way. */
@@ -208,8 +202,8 @@ static void pull_cork(ws_conn *c)
         return;
     }
     loop->cork_len = 0;
-    if (c->ringed) {
-        ring_cork(c, &iov);
+    if (c->source.async) {
+        send_cork(c, &iov);
         return;
     }
     done = ws_socket_write(c, &iov, 1);
@@ -241,7 +235,7 @@ static ws_status send_masked(ws_conn *c, unsigned first, const void *payload, ap
     if (c->loop->corked == c) {
         pull_cork(c);
     }
-    if (c->broken || ws_send_queue_push(&c->out, f, c->loop->now) < 0) {
+    if (c->broken || ws_send_queue_push(&c->out, f, c->loop->event.now) < 0) {
         return c->broken ? ws_frames_unref(f), WS_GONE : WS_FULL;
     }
     ws_conn_mark_dirty(c);
@@ -263,7 +257,7 @@ ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size
     if (ws_is_client(c)) {
         return send_masked(c, first, payload, len);
     }
-    if (c->framer) {
+    if (c->framed) {
         return ws_framing_send(c, first, payload, len);
     }
     if (corks(c, len)) {
@@ -286,7 +280,7 @@ ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, 
     const char *data;
     int bound = 0; /* it cannot be taken back any more */
     ws_status s;
-    if (c->chain && !(first & 0x8)) {
+    if (ws_chain_of(c) && !(first & 0x8)) {
         s = c->broken ? WS_GONE : ws_chain_send(c, &first, &payload, &len);
         if (s < 0) {
             return s;
@@ -321,7 +315,7 @@ ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
         ws_frames_unref(f);
         return WS_GONE;
     }
-    if (ws_send_queue_push(&c->out, f, c->loop->now) < 0) {
+    if (ws_send_queue_push(&c->out, f, c->loop->event.now) < 0) {
         return WS_FULL;
     }
     c->want_drain = 1; /* whoever was told WS_QUEUED waits for it */
@@ -332,11 +326,8 @@ ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
 void ws_conn_cork(ws_conn *c)
 {
     ws_loop *loop = c->loop;
-    if (loop->ring && !loop->cork_len) {
-        if (c->sending && !joins(c)) {
-            ws_ring_submit(loop->ring); /* what is gathered now has to leave behind it */
-        }
-        loop->cork = ws_ring_room(loop->ring);
+    if (!loop->cork_len) {
+        ws_stream_buffer(&loop->event, &c->source, c->out.count == 0, &loop->cork);
     }
     loop->last_input = 0;
     loop->corked = c;
@@ -356,8 +347,8 @@ static void settle(ws_conn *c)
         ws_conn_finish(c);
         return;
     }
-    if (c->sending && c->finish) {
-        ws_ring_hurry(c->loop->ring); /* ws_conn_sent() brings us here again */
+    if (c->source.sending && c->finish) {
+        ws_stream_hurry(&c->loop->event); /* ws_conn_sent() brings us here again */
     }
     ws_conn_note_queue(c);
     if (ws_conn_backs_up(c)) {
@@ -372,7 +363,7 @@ static void settle(ws_conn *c)
 /* Whether settle() would find nothing to do: all has been written, and all was so before. */
 static inline int settled(const ws_conn *c)
 {
-    return c->watched == WS_READABLE && !c->out.count && !c->cipher_out && !c->deferred
+    return c->source.watched == WS_READABLE && !c->out.count && !c->cipher_out && !c->deferred
            && !c->tally.queued && !c->held && !c->freed && !c->broken && !c->finish;
 }
 
@@ -389,7 +380,7 @@ void ws_conn_uncork(ws_conn *c)
 static int join(ws_loop *loop, struct iovec *iov, int n, apr_size_t len)
 {
     apr_size_t at = 0;
-    if (n < 3 || len > (apr_size_t)n * JOIN_MAX || len > WS_CORK_SIZE || loop->cork_len) {
+    if (n < 3 || len > (apr_size_t)n * JOIN_MAX || len > WS_SEND_BUFFER || loop->cork_len) {
         return n;
     }
     for (int i = 0; i < n; i++) {
@@ -403,15 +394,13 @@ static int join(ws_loop *loop, struct iovec *iov, int n, apr_size_t len)
 
 void ws_conn_write(ws_conn *c)
 {
-    struct iovec iov[IOVECS];
+    struct iovec iov[WS_SEND_PIECES];
     int state;
-    if (c->sending) {
-        ws_ring_submit(c->loop->ring);
-    }
+    ws_stream_settle(&c->loop->event, &c->source);
     state = c->freed || c->broken ? 0 : ws_socket_pending(c);
     ws_conn_note_queue(c);
     while (state == 0 && c->out.count && !c->broken) {
-        int n = ws_send_queue_peek(&c->out, iov, IOVECS);
+        int n = ws_send_queue_peek(&c->out, iov, WS_SEND_PIECES);
         apr_size_t len = 0;
         apr_ssize_t done;
         for (int i = 0; i < n; i++) {
@@ -439,7 +428,7 @@ void ws_conn_flush(ws_conn *c)
     if (c->out.count && c->settings->behind && ws_backpressure_drops(c)) {
         ws_backpressure_trim(c);
     }
-    if (!c->ringed) {
+    if (!c->source.async) {
         ws_conn_write(c);
     }
     else if (c->out.count && !c->write_blocked && !c->broken) {
@@ -464,7 +453,7 @@ void ws_conn_flush(ws_conn *c)
 void ws_conn_writable(ws_conn *c)
 {
     c->write_blocked = 0;
-    if (c->ringed) {
+    if (c->source.async) {
         ws_conn_mark_dirty(c);
     }
     else {
@@ -475,14 +464,12 @@ void ws_conn_writable(ws_conn *c)
 /* Nothing else happens between this and the system call: buffers in queues stay where they are. */
 void ws_conn_send_queues(ws_loop *loop)
 {
-    struct iovec iov[WS_RING_IOVECS];
+    struct iovec iov[WS_SEND_PIECES];
     ws_conn *c;
     while ((c = loop->senders)) {
         loop->senders = c->next_dirty;
         c->dirty = 0;
-        if (c->sending) {
-            ws_ring_submit(loop->ring);
-        }
+        ws_stream_settle(&loop->event, &c->source);
         if (c->freed) {
             continue;
         }
@@ -490,18 +477,16 @@ void ws_conn_send_queues(ws_loop *loop)
             ws_conn_mark_dirty(c);
             continue;
         }
-        ws_ring_send_pieces(loop->ring, c->fd, c, iov,
-                            ws_send_queue_peek(&c->out, iov, WS_RING_IOVECS));
-        c->sending = 1;
+        ws_stream_send_pieces(&loop->event, &c->source, iov,
+                              ws_send_queue_peek(&c->out, iov, WS_SEND_PIECES));
     }
 }
 
 /* Inside a system call of whoever: what follows from it is seen to at the end of the turn. */
-void ws_conn_sent(void *what, const unsigned char *data, apr_size_t len, int done)
+void ws_conn_sent(ws_conn *c, const ws_ready *r)
 {
-    ws_conn *c = what;
-    apr_size_t n = done > 0 ? (apr_size_t)done : 0;
-    c->sending = 0;
+    const unsigned char *data = r->data;
+    apr_size_t len = r->len, n = r->result > 0 ? (apr_size_t)r->result : 0;
     if (c->freed || (data && n == len && !c->finish)) {
         return;
     }
@@ -513,9 +498,10 @@ void ws_conn_sent(void *what, const unsigned char *data, apr_size_t len, int don
         count_written(c, (apr_ssize_t)n);
     }
     if (n < len) {
-        if ((done < 0 && done != -EAGAIN)
+        if ((r->result < 0 && r->result != -EAGAIN)
             || (data
-                && ws_send_queue_prepend(&c->out, data + n, len - n, n > 0, c->loop->now) < 0)) {
+                && ws_send_queue_prepend(&c->out, data + n, len - n, n > 0, c->loop->event.now)
+                       < 0)) {
             c->broken = 1;
         }
         c->write_blocked = 1;

@@ -15,7 +15,7 @@
 
 static void begin_time(ws_partial *m)
 {
-    m->begun = m->moved = m->c->loop->now;
+    m->begun = m->moved = m->c->loop->event.now;
     m->wire_in = m->c->tally.wire_in;
 }
 
@@ -35,7 +35,7 @@ static void set_alarm(ws_partial *m)
     apr_uint32_t timeout = m->c->settings->message_timeout;
     if (timeout) {
         m->alarm.fn = look;
-        ws_timer_wheel_set(&loop->wheel, &m->alarm, loop->now + timeout);
+        ws_timer_wheel_set(&loop->event.wheel, &m->alarm, loop->event.now + timeout);
     }
 }
 
@@ -43,12 +43,12 @@ static void look(ws_alarm *a)
 {
     ws_partial *m = (ws_partial *)a;
     ws_conn *c = m->c;
-    apr_uint32_t now = c->loop->now, timeout = c->settings->message_timeout;
+    apr_uint32_t now = c->loop->event.now, timeout = c->settings->message_timeout;
     if (c->held & ~WS_HELD_TURN) { /* the peer could not send */
         begin_time(m);
     }
     if (now - m->moved < timeout && (!c->settings->message_rate || now - m->begun < allowed(m))) {
-        ws_timer_wheel_set(&c->loop->wheel, a, m->moved + timeout);
+        ws_timer_wheel_set(&c->loop->event.wheel, a, m->moved + timeout);
         return;
     }
     ws_conn_fail(c, WS_CLOSE_POLICY, "a message takes too long to arrive");
@@ -71,7 +71,7 @@ ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
         size = (apr_size_t)total;
     }
     if (m) {
-        ws_timer_wheel_clear(&c->loop->wheel, &m->alarm);
+        ws_timer_wheel_clear(&c->loop->event.wheel, &m->alarm);
     }
     if (!(m = realloc(m, sizeof(*m) + size))) {
         return NULL;
@@ -90,7 +90,7 @@ ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
 void ws_partial_grow(ws_partial *m, apr_size_t len)
 {
     m->len += len;
-    m->moved = m->c->loop->now;
+    m->moved = m->c->loop->event.now;
 }
 
 void ws_partial_released(ws_partial *m)
@@ -101,7 +101,7 @@ void ws_partial_released(ws_partial *m)
 void ws_partial_free(ws_conn *c)
 {
     if (c->message) {
-        ws_timer_wheel_clear(&c->loop->wheel, &c->message->alarm);
+        ws_timer_wheel_clear(&c->loop->event.wheel, &c->message->alarm);
         free(c->message);
         c->message = NULL;
     }

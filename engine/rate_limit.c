@@ -42,7 +42,7 @@ static const ws_bounds *bounds(const ws_conn *c, int kind)
 
 static void set_alarm(ws_conn *c, due *d, apr_uint32_t when)
 {
-    ws_timer_wheel_set(&c->loop->wheel, &d->alarm, (when | (SLACK - 1)) + 1);
+    ws_timer_wheel_set(&c->loop->event.wheel, &d->alarm, (when | (SLACK - 1)) + 1);
 }
 
 /* ---- Lifetime and idle time ---- */
@@ -72,7 +72,7 @@ static void look_if_idle(ws_alarm *a)
 {
     due *d = (due *)a;
     ws_conn *c = d->c;
-    apr_uint32_t most = bounds(c, d->kind)->idle, idle = c->loop->now - c->meter->active;
+    apr_uint32_t most = bounds(c, d->kind)->idle, idle = c->loop->event.now - c->meter->active;
     if (ws_state_of(c) != WS_OPEN) {
         return;
     }
@@ -81,7 +81,7 @@ static void look_if_idle(ws_alarm *a)
         return;
     }
     if (c->message && c->settings->message_timeout) { /* which ends it if it is too slow */
-        set_alarm(c, d, c->loop->now + most);
+        set_alarm(c, d, c->loop->event.now + most);
         return;
     }
     over(d, "no message for too long");
@@ -90,7 +90,7 @@ static void look_if_idle(ws_alarm *a)
 static void set_recheck(ws_conn *c)
 {
     apr_uint32_t interval = c->settings->recheck;
-    set_alarm(c, &c->meter->recheck, c->loop->now + ws_loop_spread(c->loop, interval));
+    set_alarm(c, &c->meter->recheck, c->loop->event.now + ws_loop_spread(c->loop, interval));
 }
 
 static void recheck(ws_alarm *a)
@@ -104,7 +104,7 @@ static void recheck(ws_alarm *a)
 
 void ws_rate_limit_touch(ws_conn *c)
 {
-    c->meter->active = c->loop->now;
+    c->meter->active = c->loop->event.now;
 }
 
 /* ---- Messages and bytes ---- */
@@ -113,8 +113,8 @@ void ws_rate_limit_touch(ws_conn *c)
 static int take(const ws_conn *c, bucket *b, apr_uint64_t rate, apr_uint64_t burst, apr_uint64_t n)
 {
     apr_int64_t most = (apr_int64_t)burst * TOKEN;
-    apr_uint32_t passed = c->loop->now - b->filled;
-    b->filled = c->loop->now;
+    apr_uint32_t passed = c->loop->event.now - b->filled;
+    b->filled = c->loop->event.now;
     /* What lies between is at most a day: no overflow below a petabyte a second. */
     b->tokens += (apr_int64_t)(passed * rate);
     if (b->tokens > most) {
@@ -181,16 +181,16 @@ int ws_rate_limit_start(ws_conn *c)
     for (int kind = 0; kind < KINDS; kind++) {
         const ws_bounds *b = bounds(c, kind);
         m->messages[kind] =
-            (bucket){.tokens = (apr_int64_t)b->message_burst * TOKEN, .filled = c->loop->now};
+            (bucket){.tokens = (apr_int64_t)b->message_burst * TOKEN, .filled = c->loop->event.now};
         m->bytes[kind] =
-            (bucket){.tokens = (apr_int64_t)b->byte_burst * TOKEN, .filled = c->loop->now};
+            (bucket){.tokens = (apr_int64_t)b->byte_burst * TOKEN, .filled = c->loop->event.now};
         m->lifetime[kind] = (due){.alarm.fn = lifetime_over, .c = c, .kind = kind};
         m->idle[kind] = (due){.alarm.fn = look_if_idle, .c = c, .kind = kind};
         if (b->lifetime) {
-            set_alarm(c, &m->lifetime[kind], c->loop->now + b->lifetime);
+            set_alarm(c, &m->lifetime[kind], c->loop->event.now + b->lifetime);
         }
         if (b->idle) {
-            set_alarm(c, &m->idle[kind], c->loop->now + b->idle);
+            set_alarm(c, &m->idle[kind], c->loop->event.now + b->idle);
         }
     }
     m->recheck = (due){.alarm.fn = recheck, .c = c};
@@ -204,11 +204,11 @@ void ws_rate_limit_end(ws_conn *c)
 {
     ws_rate_limit *m = c->meter;
     for (int kind = 0; m && kind < KINDS; kind++) {
-        ws_timer_wheel_clear(&c->loop->wheel, &m->lifetime[kind].alarm);
-        ws_timer_wheel_clear(&c->loop->wheel, &m->idle[kind].alarm);
+        ws_timer_wheel_clear(&c->loop->event.wheel, &m->lifetime[kind].alarm);
+        ws_timer_wheel_clear(&c->loop->event.wheel, &m->idle[kind].alarm);
     }
     if (m) {
-        ws_timer_wheel_clear(&c->loop->wheel, &m->recheck.alarm);
+        ws_timer_wheel_clear(&c->loop->event.wheel, &m->recheck.alarm);
     }
     free(m);
     c->meter = NULL;

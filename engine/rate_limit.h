@@ -8,7 +8,7 @@
 #ifndef WS_ENGINE_METER_H
 #define WS_ENGINE_METER_H
 
-#include "engine/timer_wheel.h"
+#include "event/timer_wheel.h"
 #include "include/mod_websocket.h"
 
 typedef struct ws_rate_limit ws_rate_limit;

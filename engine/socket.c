@@ -54,7 +54,7 @@ apr_ssize_t ws_socket_read(ws_conn *c, void *buf, apr_size_t size, int *more)
         return ws_tls_read(c, buf, size, more);
     }
     do {
-        n = RECV(c->fd, buf, size);
+        n = RECV(c->source.fd, buf, size);
     } while (n < 0 && errno == EINTR);
     *more = n == (apr_ssize_t)size;
     return n >= 0 ? n : errno == EAGAIN ? -1 : -2;
@@ -68,11 +68,11 @@ apr_ssize_t ws_socket_write(ws_conn *c, const struct iovec *iov, int n)
     }
     do {
         if (n == 1) {
-            sent = SEND(c->fd, iov->iov_base, iov->iov_len);
+            sent = SEND(c->source.fd, iov->iov_base, iov->iov_len);
         }
         else {
             struct msghdr m = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (apr_size_t)n};
-            sent = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+            sent = sendmsg(c->source.fd, &m, MSG_NOSIGNAL);
         }
     } while (sent < 0 && errno == EINTR);
     return sent >= 0 ? sent : errno == EAGAIN ? 0 : -2;
@@ -85,7 +85,7 @@ int ws_socket_pending(ws_conn *c)
 
 int ws_socket_half_closed(const ws_conn *c)
 {
-    struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+    struct pollfd p = {.fd = c->source.fd, .events = POLLRDHUP};
     return poll(&p, 1, 0) > 0;
 }
 
@@ -95,12 +95,12 @@ void ws_socket_shutdown(ws_conn *c, int whole)
         ws_tls_shutdown(c);
     }
     if (whole) {
-        shutdown(c->fd, SHUT_WR);
+        shutdown(c->source.fd, SHUT_WR);
     }
 }
 
 void ws_socket_reset(ws_conn *c)
 {
     struct linger reset = {1, 0};
-    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    setsockopt(c->source.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 }

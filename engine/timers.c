@@ -37,7 +37,7 @@ static void unlink_and_free(ws_conn *c, ws_timer *t)
 /* The loop has done with it. */
 static void let_go(ws_conn *c, ws_timer *t)
 {
-    ws_timer_wheel_clear(&c->loop->wheel, &t->alarm);
+    ws_timer_wheel_clear(&c->loop->event.wheel, &t->alarm);
     t->over = 1;
     if (!t->busy) {
         unlink_and_free(c, t);
@@ -51,10 +51,10 @@ static void fire(ws_alarm *a)
     if (t->interval) {
         apr_uint32_t due = a->due + t->interval;
         /* A loop that was held up does not catch up call by call. */
-        if ((apr_int32_t)(c->loop->now - due) > 0) {
-            due = c->loop->now + t->interval;
+        if ((apr_int32_t)(c->loop->event.now - due) > 0) {
+            due = c->loop->event.now + t->interval;
         }
-        ws_timer_wheel_set(&c->loop->wheel, a, due);
+        ws_timer_wheel_set(&c->loop->event.wheel, a, due);
         if (t->busy) {
             return; /* the handler is still at the last one */
         }
@@ -105,7 +105,7 @@ static void set(ws_timer *t, apr_uint32_t due)
     ws_conn *c = t->c;
     ws_resource_link(c, &t->owned);
     if (!c->closed_told) {
-        ws_timer_wheel_set(&c->loop->wheel, &t->alarm, due);
+        ws_timer_wheel_set(&c->loop->event.wheel, &t->alarm, due);
     }
 }
 
@@ -145,7 +145,7 @@ void ws_timer_done(ws_conn *c, ws_timer *t)
 
 static void end(ws_conn *c, ws_resource *o)
 {
-    ws_timer_wheel_clear(&c->loop->wheel, &((ws_timer *)o)->alarm);
+    ws_timer_wheel_clear(&c->loop->event.wheel, &((ws_timer *)o)->alarm);
 }
 
 static void free_timer(ws_resource *o)

@@ -172,7 +172,7 @@ static int give(ws_conn *c)
         return 0;
     }
     do {
-        n = send(c->fd, data, len, MSG_NOSIGNAL);
+        n = send(c->source.fd, data, len, MSG_NOSIGNAL);
     } while (n < 0 && errno == EINTR);
     if (n < 0 && errno != EAGAIN) {
         return -2;
@@ -211,7 +211,7 @@ apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more)
     int full, over = 0, error = SSL_ERROR_NONE;
 
     do {
-        n = recv(c->fd, loop->cipher_in, size - HELD_BACK, 0);
+        n = recv(c->source.fd, loop->cipher_in, size - HELD_BACK, 0);
     } while (n < 0 && errno == EINTR);
     if (n < 0 && errno != EAGAIN) {
         return -2;

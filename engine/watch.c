@@ -19,17 +19,17 @@
 
 struct ws_watch {
     ws_resource owned;
-    ws_watch *next; /**< of the loop's that are to be freed */
+    ws_source source;
+    ws_deferred deferred;
     ws_conn *c;
     int fd;        /**< the handler's, what fn is told */
     int duplicate; /**< or -1 */
     ws_watch_fn fn;
     void *arg;
-    unsigned events;  /**< what the handler wants; the loop's */
-    unsigned watched; /**< what the poller looks for, 0: it does not know the descriptor */
-    int stopped;      /**< atomic: fn is not to be called any more */
-    int busy;         /**< fn is called, or is a job */
-    int over;         /**< to be freed as soon as it is not busy */
+    unsigned events; /**< what the handler wants; the loop's */
+    int stopped;     /**< atomic: fn is not to be called any more */
+    int busy;        /**< fn is called, or is a job */
+    int over;        /**< to be freed as soon as it is not busy */
 };
 
 typedef struct watch_task {
@@ -46,22 +46,14 @@ static int polled(const ws_watch *w)
 /* Ask the poller for what is wanted now. */
 static apr_status_t apply(ws_watch *w)
 {
-    ws_poller *p = w->c->loop->poller;
+    ws_event_loop *loop = &w->c->loop->event;
     int waits = w->over || w->c->closed_told || (w->busy && w->c->jobs);
     unsigned events = waits ? 0 : w->events;
-    apr_status_t rv = APR_SUCCESS;
-    if (events == w->watched) {
-        return APR_SUCCESS;
+    if (events) {
+        return ws_source_watch(loop, &w->source, polled(w), events);
     }
-    if (!events) { /* not merely for no events: what is broken is always reported */
-        ws_poller_remove(p, polled(w));
-    }
-    else {
-        rv =
-            ws_poller_set(p, polled(w), ws_watch_tag(w), w->watched ? (int)w->watched : -1, events);
-    }
-    w->watched = rv == APR_SUCCESS ? events : w->watched;
-    return rv;
+    ws_source_unwatch(loop, &w->source); /* not merely for no events: errors are always reported */
+    return APR_SUCCESS;
 }
 
 static void apply_or_end(ws_watch *w)
@@ -79,10 +71,7 @@ static void apply_or_end(ws_watch *w)
 static void end(ws_conn *c, ws_resource *o)
 {
     ws_watch *w = (ws_watch *)o;
-    if (w->watched) {
-        ws_poller_remove(c->loop->poller, polled(w));
-        w->watched = 0;
-    }
+    ws_source_unwatch(&c->loop->event, &w->source);
 }
 
 static void release(ws_resource *o)
@@ -94,12 +83,19 @@ static void release(ws_resource *o)
     free(w);
 }
 
-/* What the poller has reported in this turn may still name it: freed at the end of the turn. */
+static int watch_release(ws_loop *loop, ws_deferred *d)
+{
+    (void)loop;
+    release(&((ws_watch *)((char *)d - offsetof(ws_watch, deferred)))->owned);
+    return 1;
+}
+
+/* Events of this turn may still refer to it: freed at the end of the turn. */
 static void unlink_watch(ws_watch *w)
 {
     ws_resource_unlink(w->c, &w->owned);
-    w->next = w->c->loop->watches_gone;
-    w->c->loop->watches_gone = w;
+    w->deferred.release = watch_release;
+    ws_loop_defer(w->c->loop, &w->deferred);
 }
 
 static void let_go(ws_watch *w)
@@ -125,12 +121,13 @@ static void done(ws_watch *w)
     }
 }
 
-void ws_watch_ready(ws_watch *w, unsigned events)
+static void watch_ready(ws_source *s, const ws_ready *r)
 {
+    ws_watch *w = (ws_watch *)((char *)s - offsetof(ws_watch, source));
     ws_conn *c = w->c;
     /* It may have been stopped or changed earlier in this turn. */
-    events &= w->events | WS_BROKEN;
-    if (w->over || w->busy || !w->watched || c->freed || c->closed_told || !events) {
+    unsigned events = r->events & (w->events | WS_BROKEN);
+    if (w->over || w->busy || c->freed || c->closed_told || !events) {
         return;
     }
     w->busy = 1;
@@ -216,6 +213,8 @@ ws_watch *ws_watch_start(ws_conn *c, int fd, unsigned events, ws_watch_fn fn, vo
     }
     w->owned.end = end;
     w->owned.free = release;
+    w->source.ready = watch_ready;
+    w->source.watched = -1;
     w->c = c;
     w->fd = fd;
     w->duplicate = -1;
@@ -256,14 +255,5 @@ void ws_watch_stop(ws_conn *c, ws_watch *w)
     }
     else {
         post(w, do_stop, 0);
-    }
-}
-
-void ws_watches_sweep(ws_loop *loop)
-{
-    ws_watch *w;
-    while ((w = loop->watches_gone)) {
-        loop->watches_gone = w->next;
-        release(&w->owned);
     }
 }

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "base/parse.h"
-#include "engine/ring.h"
 #include "httpd/channel_http.h"
 #include "httpd/channel_acl.h"
 #include "httpd/child.h"
@@ -517,34 +516,17 @@ static const char *set_backend(cmd_parms *cmd, void *config, const char *arg)
 {
     ws_server_config *s = ws_server_config_of(cmd->server);
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
-    char text[120];
-    apr_status_t rv;
+    char why[WS_BACKEND_TEXT];
     (void)config;
     if (error) {
         return error;
     }
-    if (!strcasecmp(arg, "epoll")) {
-        s->backend = WS_BACKEND_EPOLL;
-        return NULL;
+    if (ws_backend_parse(arg, &s->backend) < 0) {
+        return wrong(cmd, arg, WS_BACKEND_NAMES);
     }
-    if (strcasecmp(arg, "io_uring")) {
-        return wrong(cmd, arg, "epoll or io_uring");
-    }
-    s->backend = WS_BACKEND_URING;
-    if ((rv = ws_ring_check()) == APR_SUCCESS) {
-        return NULL;
-    }
-    if (rv == APR_ENOTIMPL) {
-        return "WebSocketBackend: this module was built without io_uring; build it where "
-               "liburing-dev (2.3 or newer) is installed, or say epoll";
-    }
-    return apr_psprintf(
-        cmd->pool, "WebSocketBackend: the kernel refuses io_uring: %s. %s, or say epoll",
-        apr_strerror(rv, text, sizeof(text)),
-        APR_STATUS_IS_EACCES(rv) || rv == EPERM
-            ? "Set the sysctl kernel.io_uring_disabled to 0, or allow io_uring_setup(2) in the "
-              "container's seccomp profile"
-            : "It takes Linux 6.1 or newer");
+    return ws_backend_check(s->backend, why) == APR_SUCCESS
+               ? NULL
+               : apr_psprintf(cmd->pool, "WebSocketBackend: %s, or say epoll", why);
 }
 
 static const char *set_drain(cmd_parms *cmd, void *config, const char *arg)
@@ -609,7 +591,7 @@ const command_rec ws_directives[] = {
                    "the number of event loops in each child process, and then the greatest number "
                    "of threads for blocking handlers"),
     AP_INIT_TAKE1("WebSocketBackend", set_backend, NULL, RSRC_CONF,
-                  "how event loops wait for their sockets: epoll or io_uring"),
+                  "how event loops wait for their sockets: " WS_BACKEND_NAMES),
     AP_INIT_TAKE1("WebSocketDrainTimeout", set_drain, NULL, RSRC_CONF,
                   "how long connections live on in a child process that httpd has told to go"),
     AP_INIT_TAKE1("WebSocketWatchdog", set_watchdog, NULL, RSRC_CONF,

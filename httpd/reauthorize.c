@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/thread_pool.h"
+#include "event/thread_pool.h"
 #include "httpd/channel_http.h"
 #include "httpd/child.h"
 #include "httpd/config.h"

@@ -210,12 +210,12 @@ typedef struct state {
 
 static void look(ws_loop *loop, void *arg)
 {
-    ws_conn *c = loop->heads[0];
+    ws_conn *c = LIST_FIRST(&loop->heads[0]);
     state *s = arg;
     s->held = c->held;
-    s->watched = c->watched;
+    s->watched = c->source.watched;
     /* A socket that is watched but not read keeps the loop from sleeping. */
-    s->wrong = c->held && (c->watched & WS_READABLE);
+    s->wrong = c->held && (c->source.watched & WS_READABLE);
 }
 
 static void reading_waits_for_the_handler(rig *r)

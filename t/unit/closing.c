@@ -517,8 +517,8 @@ static void it_breaks_in_a_message(rig *r)
 static void time_is_over(ws_loop *loop, void *arg)
 {
     (void)arg;
-    if (loop->heads[0]) {
-        ws_conn_housekeeping(&loop->heads[0]->alarm);
+    if (LIST_FIRST(&loop->heads[0])) {
+        ws_conn_housekeeping(&LIST_FIRST(&loop->heads[0])->alarm);
     }
 }
 

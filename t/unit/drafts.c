@@ -479,7 +479,7 @@ typedef struct options {
 static void get_options(ws_loop *loop, void *arg)
 {
     options *o = arg;
-    int fd = loop->heads[0]->fd;
+    int fd = LIST_FIRST(&loop->heads[0])->source.fd;
     socklen_t len = sizeof(int);
     getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &o->alive, &len);
     getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &o->idle, &len);
@@ -516,12 +516,12 @@ typedef struct alarms {
 /* Make housekeeping come at once, and count how often it has come. */
 static void hurry(ws_loop *loop, void *arg)
 {
-    ws_conn *c = loop->heads[0];
+    ws_conn *c = LIST_FIRST(&loop->heads[0]);
     alarms *a = arg;
     a->count += c->alarm.due != a->due;
-    ws_timer_wheel_set(&loop->wheel, &c->alarm, loop->now);
+    ws_timer_wheel_set(&loop->event.wheel, &c->alarm, loop->event.now);
     a->due = c->alarm.due;
-    a->count *= c->alarm.due == loop->now;
+    a->count *= c->alarm.due == loop->event.now;
 }
 
 static void nobody_is_pinged(rig *r)

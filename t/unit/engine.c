@@ -391,9 +391,7 @@ static void *stop(void *r)
 static int has_task(ws_loop *loop)
 {
     int has;
-    apr_thread_mutex_lock(loop->task_lock);
-    has = loop->tasks != NULL;
-    apr_thread_mutex_unlock(loop->task_lock);
+    has = ws_queue_count(&loop->event.tasks) > 0;
     return has;
 }
 

@@ -116,7 +116,7 @@ static ws_id last_id;
 static void find(ws_loop *loop, void *arg)
 {
     (void)arg;
-    last_id = loop->heads[0]->id;
+    last_id = LIST_FIRST(&loop->heads[0])->id;
 }
 
 static wire join_by(rig *r, const ws_framing *framing)

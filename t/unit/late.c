@@ -26,7 +26,7 @@ typedef struct passing {
 static void pass(ws_loop *loop, void *arg)
 {
     passing *p = arg;
-    ws_conn *c = loop->heads[0];
+    ws_conn *c = LIST_FIRST(&loop->heads[0]);
     p->begun = c && c->message;
     if (p->begun && p->ms) {
         c->message->begun -= p->ms;

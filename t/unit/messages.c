@@ -103,7 +103,7 @@ static void any_cut_is_the_same(rig *r)
 /* The connections of a loop that hold a buffer of their own. */
 static void count_buffers(ws_loop *loop, void *arg)
 {
-    for (ws_conn *c = loop->heads[0]; c; c = c->next) {
+    for (ws_conn *c = LIST_FIRST(&loop->heads[0]); c; c = LIST_NEXT(c, of_location)) {
         *(int *)arg += c->message || c->rest || c->out.ring || c->cipher_out;
     }
 }

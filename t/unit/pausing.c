@@ -187,7 +187,8 @@ typedef struct kept {
 
 static void look(ws_loop *loop, void *arg)
 {
-    *(kept *)arg = (kept){loop->heads[0]->rest, loop->heads[0]->rest->pos};
+    *(kept *)arg =
+        (kept){LIST_FIRST(&loop->heads[0])->rest, LIST_FIRST(&loop->heads[0])->rest->pos};
 }
 
 static void what_waits_is_not_copied_each_time(rig *r)

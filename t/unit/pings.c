@@ -32,9 +32,9 @@ typedef struct state {
 /* Make housekeeping come at once. */
 static void hurry(ws_loop *loop, void *arg)
 {
-    ws_conn *c = loop->heads[0];
+    ws_conn *c = LIST_FIRST(&loop->heads[0]);
     state *s = arg;
-    ws_timer_wheel_set(&loop->wheel, &c->alarm, loop->now);
+    ws_timer_wheel_set(&loop->event.wheel, &c->alarm, loop->event.now);
     s->held = c->held;
     s->due = c->alarm.due;
 }
@@ -87,7 +87,7 @@ static ws_id first_id;
 static void find_first(ws_loop *loop, void *arg)
 {
     (void)arg;
-    first_id = loop->heads[0]->id;
+    first_id = LIST_FIRST(&loop->heads[0])->id;
 }
 
 static void nobody_is_asked_while_nothing_is_read(rig *r)
@@ -116,7 +116,7 @@ static void a_client_that_reads_nothing_is_left(rig *r)
 
 static void look(ws_loop *loop, void *arg)
 {
-    ws_conn *c = loop->heads[0];
+    ws_conn *c = LIST_FIRST(&loop->heads[0]);
     state *s = arg;
     s->exists = c != NULL;
     s->alarmed = !c || c->alarm.due != s->due;
@@ -151,9 +151,9 @@ static void a_loop_that_was_held_up_blames_nobody(rig *r)
     }
     hold_loop(&h, r);
     /* Everybody has been asked, and the time to answer is over. */
-    for (ws_conn *c = loop->heads[0]; c; c = c->next) {
+    for (ws_conn *c = LIST_FIRST(&loop->heads[0]); c; c = LIST_NEXT(c, of_location)) {
         c->pinged = 1;
-        ws_timer_wheel_set(&loop->wheel, &c->alarm, loop->now);
+        ws_timer_wheel_set(&loop->event.wheel, &c->alarm, loop->event.now);
     }
     for (int i = 0; i < MANY; i++) {
         wire_text(&w[i], "alive");
@@ -189,7 +189,7 @@ typedef struct slow_state {
 
 static void look_at_ping(ws_loop *loop, void *arg)
 {
-    ws_conn *c = loop->heads[0];
+    ws_conn *c = LIST_FIRST(&loop->heads[0]);
     slow_state *s = arg;
     s->gone = c == NULL;
     s->pinged = c && c->pinged;
@@ -198,8 +198,8 @@ static void look_at_ping(ws_loop *loop, void *arg)
 static void time_is_over(ws_loop *loop, void *arg)
 {
     (void)arg;
-    if (loop->heads[0]) {
-        ws_conn_housekeeping(&loop->heads[0]->alarm);
+    if (LIST_FIRST(&loop->heads[0])) {
+        ws_conn_housekeeping(&LIST_FIRST(&loop->heads[0])->alarm);
     }
 }
 

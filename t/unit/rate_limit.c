@@ -37,10 +37,10 @@ static void is_ended(rig *r, wire *w, const char *close, const char *name)
 static void long_ago(ws_loop *loop, void *arg)
 {
     ws_conn *c = ws_conn_find(loop, *(ws_id *)arg);
-    apr_uint32_t now = loop->now;
-    loop->now -= 10000;
+    apr_uint32_t now = loop->event.now;
+    loop->event.now -= 10000;
     ws_rate_limit_touch(c);
-    loop->now = now;
+    loop->event.now = now;
 }
 
 /* ---- Messages and bytes ---- */

@@ -233,7 +233,7 @@ static inline ws_backend rig_backend(void)
     if (!name || strcmp(name, "io_uring")) {
         return WS_BACKEND_EPOLL;
     }
-    if (ws_ring_check() != APR_SUCCESS) {
+    if (ws_backend_check(WS_BACKEND_URING, NULL) != APR_SUCCESS) {
         printf("1..0 # SKIP there is no io_uring\n");
         exit(0);
     }
@@ -467,7 +467,7 @@ typedef struct search {
 static inline void search_loop(ws_loop *loop, void *arg)
 {
     search *s = arg;
-    for (ws_conn *c = loop->heads[0]; c; c = c->next) {
+    for (ws_conn *c = LIST_FIRST(&loop->heads[0]); c; c = LIST_NEXT(c, of_location)) {
         if (!strcmp(name_of(c), s->name)) {
             s->id = c->id;
         }

@@ -2,7 +2,7 @@
 
 /** Places of the slab: each given to one at a time, never moved, reused in turn. */
 
-#include "engine/slab.h"
+#include "base/slab.h"
 
 #include <stdlib.h>
 

@@ -2,7 +2,7 @@
 
 /** The timer wheel, with a clock of its own. */
 
-#include "engine/timer_wheel.h"
+#include "event/timer_wheel.h"
 #include "t/unit/tap.h"
 
 #define TICK (1u << WS_TIMER_WHEEL_TICK_SHIFT)

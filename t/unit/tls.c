@@ -419,7 +419,7 @@ typedef struct held_back {
 static void look_at_cipher_out(ws_loop *loop, void *arg)
 {
     held_back *h = arg;
-    ws_conn *c = loop->heads[0];
+    ws_conn *c = LIST_FIRST(&loop->heads[0]);
     size_t waits = c && c->cipher_out ? c->cipher_out->len : 0;
     h->most = waits > h->most ? waits : h->most;
     h->buffer = loop->cipher_out_size;
@@ -462,7 +462,7 @@ static void a_flood_of_key_updates_is_bounded(rig *r)
 static void break_it(ws_loop *loop, void *arg)
 {
     (void)arg;
-    ws_conn_end(loop->heads[0], "the test says so");
+    ws_conn_end(LIST_FIRST(&loop->heads[0]), "the test says so");
 }
 
 /* However the WebSocket ends, TLS ends in order: RFC 8446, section 6.1. */

@@ -192,9 +192,9 @@ static void session_watch_close(ws_conn *c, void *arg)
     (void)arg;
     if (ws_state_of(c) == WS_OPEN || now != before || c->held) {
         before = now;
-        since = c->loop->now;
+        since = c->loop->event.now;
     }
-    else if (c->loop->now - since >= ws_options.close_timeout && !ws_session_stuck()) {
+    else if (c->loop->event.now - since >= ws_options.close_timeout && !ws_session_stuck()) {
         __atomic_store_n(&stuck, 1, __ATOMIC_RELEASE);
         ws_session_wake();
     }

@@ -421,9 +421,9 @@ static int harness_any_due(const ws_timer_wheel *w, apr_uint32_t now)
 static void harness_on_turn(ws_loop *loop, ws_task *task)
 {
     visit *v = (visit *)task;
-    v->next = ws_timer_wheel_timeout(&loop->wheel, ws_clock());
-    v->due = harness_any_due(&loop->wheel, ws_clock());
-    for (ws_conn *c = loop->heads[0]; c; c = c->next) {
+    v->next = ws_timer_wheel_timeout(&loop->event.wheel, ws_clock());
+    v->due = harness_any_due(&loop->event.wheel, ws_clock());
+    for (ws_conn *c = LIST_FIRST(&loop->heads[0]); c; c = LIST_NEXT(c, of_location)) {
         harness_expect_more(v->b);
         if (ws_run(c->id, harness_on_conn, v->b) != WS_QUEUED) {
             harness_pass(v->b);

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/parse.h"
-#include "engine/clock.h"
+#include "event/clock.h"
 #include "tools/wshandler-test/play.h"
 #include "tools/wshandler-test/harness.h"
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-#include "engine/clock.h"
+#include "event/clock.h"
 
 #include <time.h>
 

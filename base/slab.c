@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-#include "engine/slab.h"
+#include "base/slab.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-#include "engine/poller.h"
+/** The poller: epoll. */
+
+#include "event/poller.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -36,9 +38,9 @@ void ws_poller_destroy(ws_poller *p)
     free(p);
 }
 
-apr_status_t ws_poller_set(ws_poller *p, int fd, void *what, int old, unsigned events)
+apr_status_t ws_poller_set(ws_poller *p, int fd, ws_source *source, int old, unsigned events)
 {
-    struct epoll_event e = {.data.ptr = what};
+    struct epoll_event e = {.data.ptr = source};
     if (events & WS_READABLE) {
         e.events |= EPOLLIN;
     }
@@ -64,7 +66,7 @@ int ws_poller_wait(ws_poller *p, ws_ready *ready, int max, int timeout)
     int n = epoll_wait(p->fd, p->events, max < BATCH ? max : BATCH, timeout);
     for (int i = 0; i < n; i++) {
         unsigned e = p->events[i].events;
-        ready[i].what = p->events[i].data.ptr;
+        ready[i].source = p->events[i].data.ptr;
         ready[i].events = (e & EPOLLIN ? WS_READABLE : 0) | (e & EPOLLOUT ? WS_WRITABLE : 0)
                           | (e & (EPOLLERR | EPOLLHUP) ? WS_BROKEN : 0);
     }

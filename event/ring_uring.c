@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-#include "engine/ring.h"
+#include "event/ring.h"
 
 #ifndef WS_WITH_URING
 
@@ -9,10 +9,9 @@ apr_status_t ws_ring_check(void)
     return APR_ENOTIMPL;
 }
 
-apr_status_t ws_ring_create(ws_ring **ring, ws_poller *poller, apr_size_t room,
-                            ws_ring_sent_fn *sent)
+apr_status_t ws_ring_create(ws_ring **ring, ws_poller *poller)
 {
-    (void)ring, (void)poller, (void)room, (void)sent;
+    (void)ring, (void)poller;
     return APR_ENOTIMPL;
 }
 
@@ -34,14 +33,14 @@ void ws_ring_give_back(ws_ring *r, const ws_ready *ready)
     (void)r, (void)ready;
 }
 
-void ws_ring_receive(ws_ring *r, int fd, void *what)
+void ws_ring_receive(ws_ring *r, int fd, ws_source *source)
 {
-    (void)r, (void)fd, (void)what;
+    (void)r, (void)fd, (void)source;
 }
 
-void ws_ring_stop(ws_ring *r, void *what)
+void ws_ring_stop(ws_ring *r, ws_source *source)
 {
-    (void)r, (void)what;
+    (void)r, (void)source;
 }
 
 unsigned char *ws_ring_room(ws_ring *r)
@@ -50,20 +49,20 @@ unsigned char *ws_ring_room(ws_ring *r)
     return NULL;
 }
 
-void ws_ring_send(ws_ring *r, int fd, void *what, const unsigned char *room, apr_size_t len)
+void ws_ring_send(ws_ring *r, int fd, ws_source *source, const unsigned char *room, apr_size_t len)
 {
-    (void)r, (void)fd, (void)what, (void)room, (void)len;
+    (void)r, (void)fd, (void)source, (void)room, (void)len;
 }
 
-int ws_ring_is_last(const ws_ring *r, const void *what)
+int ws_ring_is_last(const ws_ring *r, const ws_source *source)
 {
-    (void)r, (void)what;
+    (void)r, (void)source;
     return 0;
 }
 
-void ws_ring_send_pieces(ws_ring *r, int fd, void *what, const struct iovec *iov, int n)
+void ws_ring_send_pieces(ws_ring *r, int fd, ws_source *source, const struct iovec *iov, int n)
 {
-    (void)r, (void)fd, (void)what, (void)iov, (void)n;
+    (void)r, (void)fd, (void)source, (void)iov, (void)n;
 }
 
 void ws_ring_hurry(ws_ring *r)
@@ -119,7 +118,7 @@ enum { TAG_RECEIVE = 1, TAG_SEND = 2, TAG_POLLER = 3, TAGS = 7 };
 #define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT | MSG_WAITALL)
 
 typedef struct ring_send {
-    void *what;
+    ws_source *source;
     const unsigned char *data; /* NULL: pieces */
     apr_size_t len;
     int done;
@@ -136,7 +135,6 @@ typedef struct completion {
 struct ws_ring {
     struct io_uring uring;
     ws_poller *poller;
-    ws_ring_sent_fn *sent;
     int polled; /* the poller's descriptor is */
     int hurry;
     void *memory; /* of the buffers and of what tells the kernel where they are */
@@ -151,7 +149,7 @@ struct ws_ring {
     unsigned send_count, iovec_count;
     struct iovec iovecs[IOVECS];
     unsigned char *rooms;
-    apr_size_t room, used; /* of a room; of all */
+    apr_size_t used; /* of rooms, bytes */
 };
 
 /* ---- Beginning and end ---- */
@@ -161,8 +159,8 @@ struct ws_ring {
 
 static void show(ws_ring *r, unsigned short buffer)
 {
-    unsigned char *at = r->buffers + (apr_size_t)buffer * BUFFER_SIZE + WS_RING_HEADROOM;
-    io_uring_buf_ring_add(r->shown, at, BUFFER_SIZE - WS_RING_HEADROOM, buffer,
+    unsigned char *at = r->buffers + (apr_size_t)buffer * BUFFER_SIZE + WS_RECEIVE_HEADROOM;
+    io_uring_buf_ring_add(r->shown, at, BUFFER_SIZE - WS_RECEIVE_HEADROOM, buffer,
                           io_uring_buf_ring_mask(BUFFERS), r->given_back++);
 }
 
@@ -205,8 +203,7 @@ static apr_status_t open_ring(ws_ring *r)
     return APR_SUCCESS;
 }
 
-apr_status_t ws_ring_create(ws_ring **ring, ws_poller *poller, apr_size_t room,
-                            ws_ring_sent_fn *sent)
+apr_status_t ws_ring_create(ws_ring **ring, ws_poller *poller)
 {
     ws_ring *r = calloc(1, sizeof(*r));
     apr_status_t rv;
@@ -220,8 +217,6 @@ apr_status_t ws_ring_create(ws_ring **ring, ws_poller *poller, apr_size_t room,
         return rv;
     }
     r->poller = poller;
-    r->room = room;
-    r->sent = sent;
     *ring = r;
     return APR_SUCCESS;
 }
@@ -229,7 +224,7 @@ apr_status_t ws_ring_create(ws_ring **ring, ws_poller *poller, apr_size_t room,
 apr_status_t ws_ring_check(void)
 {
     ws_ring *r;
-    apr_status_t rv = ws_ring_create(&r, NULL, 0, NULL);
+    apr_status_t rv = ws_ring_create(&r, NULL);
     if (rv == APR_SUCCESS) {
         ws_ring_destroy(r);
     }
@@ -301,6 +296,17 @@ static int drain(ws_ring *r)
     return 0;
 }
 
+static void ring_report(const ring_send *s)
+{
+    ws_ready r = {.source = s->source,
+                  .events = WS_SENT,
+                  .result = s->done,
+                  .data = (unsigned char *)s->data,
+                  .len = s->len};
+    s->source->sending = 0;
+    s->source->ready(s->source, &r);
+}
+
 /* All that there is has been submitted, unless the kernel had no memory: what became of the sends. */
 static void settle(ws_ring *r)
 {
@@ -321,7 +327,7 @@ static void settle(ws_ring *r)
             s->sqe->user_data = 0;
             s->done = -ENOMEM;
         }
-        r->sent(s->what, s->data, s->len, s->done);
+        ring_report(s);
     }
 }
 
@@ -378,13 +384,14 @@ int ws_ring_wait(ws_ring *r, ws_ready *ready, int max, int timeout)
             max--; /* a place is left for the poller */
             continue;
         }
-        ready[n].what = (void *)(apr_uintptr_t)(c->about & ~(apr_uint64_t)TAGS);
+        ready[n].source = (ws_source *)(apr_uintptr_t)(c->about & ~(apr_uint64_t)TAGS);
         ready[n].events = WS_RECEIVED;
-        ready[n].len = c->result;
+        ready[n].result = c->result;
         ready[n].more = (c->flags & IORING_CQE_F_MORE) != 0;
         ready[n].buffered = (c->flags & IORING_CQE_F_BUFFER) != 0;
         ready[n].buffer = (unsigned short)(c->flags >> IORING_CQE_BUFFER_SHIFT);
-        ready[n].data = r->buffers + (apr_size_t)ready[n].buffer * BUFFER_SIZE + WS_RING_HEADROOM;
+        ready[n].data =
+            r->buffers + (apr_size_t)ready[n].buffer * BUFFER_SIZE + WS_RECEIVE_HEADROOM;
         n++;
     }
     if (r->first == r->last) {
@@ -402,19 +409,19 @@ void ws_ring_give_back(ws_ring *r, const ws_ready *ready)
     }
 }
 
-void ws_ring_receive(ws_ring *r, int fd, void *what)
+void ws_ring_receive(ws_ring *r, int fd, ws_source *source)
 {
     struct io_uring_sqe *sqe = request(r);
     io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = GROUP;
-    sqe->user_data = (apr_uintptr_t)what | TAG_RECEIVE;
+    sqe->user_data = (apr_uintptr_t)source | TAG_RECEIVE;
 }
 
-void ws_ring_stop(ws_ring *r, void *what)
+void ws_ring_stop(ws_ring *r, ws_source *source)
 {
     struct io_uring_sqe *sqe = request(r);
-    io_uring_prep_cancel64(sqe, (apr_uintptr_t)what | TAG_RECEIVE, 0);
+    io_uring_prep_cancel64(sqe, (apr_uintptr_t)source | TAG_RECEIVE, 0);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     sqe->user_data = 0;
 }
@@ -423,13 +430,13 @@ void ws_ring_stop(ws_ring *r, void *what)
 
 unsigned char *ws_ring_room(ws_ring *r)
 {
-    if (ROOMS_SIZE - r->used < r->room) {
+    if (ROOMS_SIZE - r->used < WS_SEND_BUFFER) {
         ws_ring_submit(r);
     }
     return r->rooms + r->used;
 }
 
-static ring_send *add(ws_ring *r, void *what, const unsigned char *data, apr_size_t len)
+static ring_send *add(ws_ring *r, ws_source *source, const unsigned char *data, apr_size_t len)
 {
     struct io_uring_sqe *sqe;
     ring_send *s;
@@ -438,7 +445,7 @@ static ring_send *add(ws_ring *r, void *what, const unsigned char *data, apr_siz
     }
     sqe = request(r);
     s = &r->sends[r->send_count];
-    s->what = what;
+    s->source = source;
     s->data = data;
     s->len = len;
     s->done = (int)len; /* unless it is reported: IOSQE_CQE_SKIP_SUCCESS */
@@ -452,30 +459,30 @@ static void mark(ws_ring *r, ring_send *s)
     s->sqe->user_data = (apr_uint64_t)r->send_count++ * (TAGS + 1) + TAG_SEND;
 }
 
-int ws_ring_is_last(const ws_ring *r, const void *what)
+int ws_ring_is_last(const ws_ring *r, const ws_source *source)
 {
     const ring_send *s = r->sends + r->send_count;
-    return r->send_count && s[-1].what == what && s[-1].data;
+    return r->send_count && s[-1].source == source && s[-1].data;
 }
 
-void ws_ring_send(ws_ring *r, int fd, void *what, const unsigned char *room, apr_size_t len)
+void ws_ring_send(ws_ring *r, int fd, ws_source *source, const unsigned char *room, apr_size_t len)
 {
     ring_send *s;
-    if (ws_ring_is_last(r, what)) {
+    if (ws_ring_is_last(r, source)) {
         s = &r->sends[r->send_count - 1];
         s->sqe->len += (unsigned)len;
         s->len += len;
         s->done += (int)len;
     }
     else {
-        s = add(r, what, room, len);
+        s = add(r, source, room, len);
         io_uring_prep_send(s->sqe, fd, room, len, SEND_FLAGS);
         mark(r, s);
     }
     r->used = (apr_size_t)(room - r->rooms) + len;
 }
 
-void ws_ring_send_pieces(ws_ring *r, int fd, void *what, const struct iovec *iov, int n)
+void ws_ring_send_pieces(ws_ring *r, int fd, ws_source *source, const struct iovec *iov, int n)
 {
     ring_send *s;
     apr_size_t len = 0;
@@ -485,22 +492,22 @@ void ws_ring_send_pieces(ws_ring *r, int fd, void *what, const struct iovec *iov
     for (int i = 0; i < n; i++) {
         len += iov[i].iov_len;
     }
-    if (n > 2 && len <= (apr_size_t)n * JOIN_MAX && len <= r->room) {
+    if (n > 2 && len <= (apr_size_t)n * JOIN_MAX && len <= WS_SEND_BUFFER) {
         unsigned char *room = ws_ring_room(r), *end = room;
         for (int i = 0; i < n; i++) {
             end = (unsigned char *)memcpy(end, iov[i].iov_base, iov[i].iov_len) + iov[i].iov_len;
         }
-        s = add(r, what, NULL, len);
+        s = add(r, source, NULL, len);
         r->used = (apr_size_t)(end - r->rooms);
         io_uring_prep_send(s->sqe, fd, room, len, SEND_FLAGS);
     }
     else if (n == 1) {
-        s = add(r, what, NULL, len);
+        s = add(r, source, NULL, len);
         io_uring_prep_send(s->sqe, fd, iov->iov_base, len, SEND_FLAGS);
     }
     else {
         struct iovec *copy;
-        s = add(r, what, NULL, len);
+        s = add(r, source, NULL, len);
         copy = memcpy(r->iovecs + r->iovec_count, iov, (unsigned)n * sizeof(*iov));
         r->iovec_count += (unsigned)n;
         s->message = (struct msghdr){.msg_iov = copy, .msg_iovlen = (apr_size_t)n};

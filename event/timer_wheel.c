@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-#include "engine/timer_wheel.h"
+#include "event/timer_wheel.h"
 
 #include <string.h>
 

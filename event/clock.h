@@ -2,8 +2,8 @@
 
 /** What time it is for the loops. */
 
-#ifndef WS_ENGINE_CLOCK_H
-#define WS_ENGINE_CLOCK_H
+#ifndef WS_EVENT_CLOCK_H
+#define WS_EVENT_CLOCK_H
 
 #include <apr.h>
 

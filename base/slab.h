@@ -5,8 +5,8 @@
  * first, so that the generation of a place grows slowly.
  */
 
-#ifndef WS_ENGINE_SLAB_H
-#define WS_ENGINE_SLAB_H
+#ifndef WS_BASE_SLAB_H
+#define WS_BASE_SLAB_H
 
 #include <apr.h>
 

@@ -5,8 +5,8 @@
  * many there are; a timer further away than one turn (16 s) is passed over once a turn.
  */
 
-#ifndef WS_ENGINE_WHEEL_H
-#define WS_ENGINE_WHEEL_H
+#ifndef WS_EVENT_TIMER_WHEEL_H
+#define WS_EVENT_TIMER_WHEEL_H
 
 #include <apr.h>
 
@@ -18,6 +18,7 @@ struct ws_alarm {
     ws_alarm **link; /**< what points to this one, NULL while it is not set */
     void (*fn)(ws_alarm *a);
     apr_uint32_t due; /**< milliseconds of the loop's clock, which wraps */
+    apr_uint32_t arg; /**< the owner's */
 };
 
 #define WS_TIMER_WHEEL_SLOTS 1024

@@ -1,0 +1,57 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** A first-in, first-out queue between threads. Items are part of what they queue; nothing is allocated. */
+
+#ifndef WS_BASE_QUEUE_H
+#define WS_BASE_QUEUE_H
+
+#include <pthread.h>
+#include <sys/queue.h>
+
+typedef struct ws_queue_item {
+    STAILQ_ENTRY(ws_queue_item) next;
+} ws_queue_item;
+
+typedef STAILQ_HEAD(ws_queue_items, ws_queue_item) ws_queue_items;
+
+/** Private. */
+typedef struct ws_queue {
+    pthread_mutex_t lock; /**< of all below */
+    pthread_cond_t more;
+    ws_queue_items items;
+    unsigned count; /**< written under the lock; atomic */
+    unsigned idle;  /**< threads in ws_queue_wait() */
+    int closed;
+} ws_queue;
+
+void ws_queue_init(ws_queue *q);
+
+/** No thread may use the queue any more. */
+void ws_queue_destroy(ws_queue *q);
+
+/** Append an item.  [any thread]
+ *  @return 1: the queue was empty; 0: it was not; -1: it is closed, and the item stays the caller's */
+int ws_queue_push(ws_queue *q, ws_queue_item *item);
+
+/** Remove the first item; NULL if there is none.  [any thread] */
+ws_queue_item *ws_queue_pop(ws_queue *q);
+
+/** Remove the first item, and wait for one.  [any thread]  @return NULL: the queue is closed and empty */
+ws_queue_item *ws_queue_wait(ws_queue *q);
+
+/** Remove all items, in order.  [any thread] */
+void ws_queue_take(ws_queue *q, ws_queue_items *items);
+
+/** Accept no more items. ws_queue_wait() returns those that are there, then NULL.  [any thread] */
+void ws_queue_close(ws_queue *q);
+
+/** Whether more items are queued than threads wait for one.  [any thread] */
+int ws_queue_is_busy(ws_queue *q);
+
+/** Number of items. Another thread may change it at any time.  [any thread] */
+static inline unsigned ws_queue_count(const ws_queue *q)
+{
+    return __atomic_load_n(&q->count, __ATOMIC_ACQUIRE);
+}
+
+#endif

@@ -1,0 +1,50 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Backends by name, and whether they can be used. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <strings.h>
+
+#include "event/loop.h"
+#include "event/ring.h"
+
+const char *ws_backend_name(ws_backend backend)
+{
+    return backend == WS_BACKEND_URING ? "io_uring" : "epoll";
+}
+
+int ws_backend_parse(const char *name, ws_backend *backend)
+{
+    *backend =
+        strcasecmp(name, ws_backend_name(WS_BACKEND_URING)) ? WS_BACKEND_EPOLL : WS_BACKEND_URING;
+    return strcasecmp(name, ws_backend_name(*backend)) ? -1 : 0;
+}
+
+static void backend_explain(apr_status_t rv, char why[WS_BACKEND_TEXT])
+{
+    char text[120];
+    if (rv == APR_ENOTIMPL) {
+        snprintf(
+            why, WS_BACKEND_TEXT,
+            "this module was built without io_uring; build it where liburing-dev (2.3 or newer) is "
+            "installed");
+        return;
+    }
+    snprintf(
+        why, WS_BACKEND_TEXT, "the kernel refuses io_uring: %s. %s",
+        apr_strerror(rv, text, sizeof(text)),
+        APR_STATUS_IS_EACCES(rv) || rv == EPERM
+            ? "Set the sysctl kernel.io_uring_disabled to 0, or allow io_uring_setup(2) in the "
+              "container's seccomp profile"
+            : "It takes Linux 6.1 or newer");
+}
+
+apr_status_t ws_backend_check(ws_backend backend, char why[WS_BACKEND_TEXT])
+{
+    apr_status_t rv = backend == WS_BACKEND_URING ? ws_ring_check() : APR_SUCCESS;
+    if (rv != APR_SUCCESS && why) {
+        backend_explain(rv, why);
+    }
+    return rv;
+}

@@ -1,0 +1,111 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * Streams: where the loop has a completion ring, the ring receives and sends, and the poller tells whether a
+ * stream takes bytes again, and, while nothing is received, whether it breaks.
+ */
+
+#include "event/stream.h"
+
+#include "event/loop.h"
+#include "event/poller.h"
+#include "event/ring.h"
+
+void ws_stream_init(ws_event_loop *loop, ws_source *s)
+{
+    s->async = loop->ring != NULL;
+}
+
+static void stream_stop_receiving(ws_event_loop *loop, ws_source *s)
+{
+    if (s->receiving && !s->stopping) {
+        ws_ring_stop(loop->ring, s);
+        s->stopping = 1;
+    }
+}
+
+static apr_status_t stream_watch_async(ws_event_loop *loop, ws_source *s, int events)
+{
+    int poll = events != WS_READABLE;
+    apr_status_t rv = APR_SUCCESS;
+    if ((events & WS_READABLE) && !s->receiving) {
+        ws_ring_receive(loop->ring, s->fd, s);
+        s->receiving = 1;
+    }
+    else if (!(events & WS_READABLE)) {
+        stream_stop_receiving(loop, s);
+    }
+    if (poll && !(s->polled && events == s->watched)) {
+        rv = ws_poller_set(loop->poller, s->fd, s, s->polled ? s->watched : -1,
+                           (unsigned)(events & ~WS_READABLE));
+    }
+    else if (!poll && s->polled) {
+        ws_poller_remove(loop->poller, s->fd);
+    }
+    s->polled = poll && rv == APR_SUCCESS;
+    return rv;
+}
+
+apr_status_t ws_stream_watch(ws_event_loop *loop, ws_source *s, unsigned events)
+{
+    apr_status_t rv = APR_SUCCESS;
+    if (!s->async) {
+        return ws_source_watch(loop, s, s->fd, events);
+    }
+    if ((int)events != s->watched || !s->receiving != !(events & WS_READABLE)) {
+        rv = stream_watch_async(loop, s, (int)events);
+    }
+    s->watched = rv == APR_SUCCESS ? (signed char)events : s->watched;
+    return rv;
+}
+
+void ws_stream_close(ws_event_loop *loop, ws_source *s)
+{
+    if (!s->async) {
+        ws_source_unwatch(loop, s);
+        return;
+    }
+    stream_stop_receiving(loop, s);
+    if (s->polled) {
+        ws_poller_remove(loop->poller, s->fd);
+        s->polled = 0;
+    }
+    s->watched = -1;
+}
+
+void ws_stream_next_buffer(ws_event_loop *loop, ws_source *s, int grows, unsigned char **buffer)
+{
+    if (s->sending && !(grows && ws_stream_grows(loop, s))) {
+        ws_ring_submit(loop->ring); /* what is sent next has to leave after it */
+    }
+    *buffer = ws_ring_room(loop->ring);
+}
+
+void ws_stream_send_buffer(ws_event_loop *loop, ws_source *s, unsigned char **buffer,
+                           apr_size_t len)
+{
+    ws_ring_send(loop->ring, s->fd, s, *buffer, len);
+    s->sending = 1;
+    *buffer = ws_ring_room(loop->ring);
+}
+
+int ws_stream_grows(const ws_event_loop *loop, const ws_source *s)
+{
+    return s->sending && ws_ring_is_last(loop->ring, s);
+}
+
+void ws_stream_send_pieces(ws_event_loop *loop, ws_source *s, const struct iovec *iov, int n)
+{
+    ws_ring_send_pieces(loop->ring, s->fd, s, iov, n);
+    s->sending = 1;
+}
+
+void ws_stream_wait_for_send(ws_event_loop *loop)
+{
+    ws_ring_submit(loop->ring);
+}
+
+void ws_stream_hurry(ws_event_loop *loop)
+{
+    ws_ring_hurry(loop->ring);
+}
