@@ -94,7 +94,7 @@ void ws_conn_inspect(const ws_conn *c, ws_conn_info *r)
     r->reason = c->end_reason ? (const char *)c->end_reason->data : "";
     r->reason_len = c->end_reason ? c->end_reason->len : 0;
     r->pings_missed = c->missed;
-    r->silent = c->loop->now - c->last_input;
+    r->silent = c->loop->event.now - c->last_input;
     r->location = c->location;
     r->settings = c->settings;
 }

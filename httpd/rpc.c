@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "engine/clock.h"
+#include "event/clock.h"
 
 /* How long answers are waited for, milliseconds; and how often a process is looked after meanwhile. */
 #define PATIENCE 3000

@@ -43,7 +43,7 @@ my $directives = slurp('docs/directives.md');
 my $handlers   = slurp('docs/handlers.md');
 my $header     = without_comments(slurp('include/mod_websocket.h'));
 my %source     = map { $_ => without_comments(slurp($_)) }
-    'mod_websocket.c', 'mod_websocket_redis.c', glob('redis/*.[ch]'), glob('base/*.[ch] httpd/*.[ch] engine/*.[ch] protocol/*.[ch] client/*.[ch] channels/*.[ch] handlers/*.c handlers/*/*.[ch]');
+    'mod_websocket.c', 'mod_websocket_redis.c', glob('redis/*.[ch]'), glob('base/*.[ch] httpd/*.[ch] event/*.[ch] engine/*.[ch] protocol/*.[ch] client/*.[ch] channels/*.[ch] handlers/*.c handlers/*/*.[ch]');
 my $config = join '', @source{qw(httpd/config.c mod_websocket_redis.c)};
 
 # ---- Directives ----
@@ -212,6 +212,34 @@ for my $file (glob 'base/*.[ch] handlers/*.[ch] handlers/*/*.[ch]') {
     is("@foreign", '', "$file includes only its folder and public headers");
     my @httpd = grep { m{^(?:http|ap_|util_)} } slurp($file) =~ /^\s*#\s*include\s+<([^>]+)>/mg;
     is("@httpd", '', "$file knows no httpd") if $room eq 'base';
+}
+
+# A page may draw its folder in lines, in a block marked calls. A file calls files of its own line, and of the lines
+# below it.
+
+for my $page (grep { slurp($_) =~ /^```calls$/m } glob 'docs/internals/*.md') {
+    my ($room) = $page =~ m{(\w+)\.md$};
+    my ($picture) = slurp($page) =~ /^```calls\n(.*?)^```$/ms;
+    my ($depth, %depth, %defined, %called) = (0);
+    for my $line (split /\n/, $picture) {
+        $depth{$_} = $depth for $line =~ /\b(\w+)\b/g;
+        $depth++;
+    }
+    my @files = map { m{([^/]+)\.c$} } glob "$room/*.c";
+    is(join(' ', sort keys %depth), join(' ', sort @files), "$page draws each file of $room/");
+    for my $file (@files) {
+        for (qx{nm $ENV{WS_TEST_BUILD}/$room/$file.o}) {
+            $defined{$2} = $file if /([TDBR]) (\w+)$/;
+            push @{ $called{$file} }, $1 if /U (\w+)$/;
+        }
+    }
+    my %up;
+    for my $file (@files) {
+        for my $to (grep { defined } map { $defined{$_} } @{ $called{$file} }) {
+            $up{"$file calls $to"} = 1 if ($depth{$to} // 0) < ($depth{$file} // 0);
+        }
+    }
+    is(join(', ', sort keys %up), '', "$page: no file of $room/ calls upwards");
 }
 
 # ---- The extensions' API ----

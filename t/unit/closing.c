@@ -533,11 +533,11 @@ static int outlives(rig *r)
 /* The connection has been ending for half a minute, all the time of which its peer was sending. */
 static void half_a_minute_later(ws_loop *loop, void *arg)
 {
-    ws_conn *c = loop->heads[0];
+    ws_conn *c = LIST_FIRST(&loop->heads[0]);
     (void)arg;
     if (c) {
         c->since -= 30000 >> 8;
-        c->last_input = loop->now;
+        c->last_input = loop->event.now;
         ws_conn_housekeeping(&c->alarm);
     }
 }

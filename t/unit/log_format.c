@@ -24,12 +24,14 @@ static ws_conn *connection(void)
     static ws_handler handler;
     static ws_location location = {.handler = &handler, .name = "chat"};
     static ws_conn c;
+    static ws_loop loop;
     ws_strings s = {.uri = "/a b\x7f",
                     .args = "q=1",
                     .peer = "192.0.2.1",
                     .protocol = "v1",
                     .headers = headers};
-    c = (ws_conn){.id = 0x0001000000400002,
+    c = (ws_conn){.loop = &loop,
+                  .id = 0x0001000000400002,
                   .settings = &settings,
                   .location = &location,
                   .strings = ws_strings_pack(&s),
