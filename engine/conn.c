@@ -115,10 +115,10 @@ static void conn_ready(ws_source *s, const ws_ready *r)
     case WS_READABLE:
         ws_conn_read(c);
         return;
-    case WS_RECEIVED:
+    case WS_STREAM_RECEIVED:
         ws_conn_received(c, r);
         return;
-    case WS_SENT:
+    case WS_STREAM_SENT:
         ws_conn_sent(c, r);
         return;
     default:

@@ -309,7 +309,7 @@ void ws_conn_flush_dirty(ws_loop *loop);
 /** ws_loop_hooks.submit: send what is queued on async streams. */
 void ws_conn_send_queues(ws_loop *loop);
 
-/** A send has ended: WS_SENT. */
+/** A send has ended: WS_STREAM_SENT. */
 void ws_conn_sent(ws_conn *c, const ws_ready *r);
 
 /** The socket takes something again. */

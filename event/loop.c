@@ -163,7 +163,7 @@ static int loop_wait(ws_event_loop *loop, int timeout)
     loop->now = ws_clock();
     for (int i = 0; i < n; i++) {
         ws_ready *r = &ready[i];
-        if (r->events == WS_RECEIVED) {
+        if (r->events == WS_STREAM_RECEIVED) {
             received++;
             r->source->receiving = r->more;
             r->source->stopping &= r->more;

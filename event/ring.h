@@ -28,17 +28,17 @@ apr_status_t ws_ring_create(ws_ring **ring, ws_poller *poller);
 /** [any thread, after the one that used it has ended] */
 void ws_ring_destroy(ws_ring *r);
 
-/** Submit what has been collected, and wait for events, as ws_poller_wait(); WS_RECEIVED besides. WS_SENT is
+/** Submit what has been collected, and wait for events, as ws_poller_wait(); WS_STREAM_RECEIVED besides. WS_STREAM_SENT is
  *  reported by a call of the source. */
 int ws_ring_wait(ws_ring *r, ws_ready *ready, int max, int timeout);
 
-/** Reuse the buffer of a WS_RECEIVED, which has been read. To be called once for each. */
+/** Reuse the buffer of a WS_STREAM_RECEIVED, which has been read. To be called once for each. */
 void ws_ring_give_back(ws_ring *r, const ws_ready *ready);
 
-/** Receive on a socket until a WS_RECEIVED without more. The source's address must be divisible by 8. */
+/** Receive on a socket until a WS_STREAM_RECEIVED without more. The source's address must be divisible by 8. */
 void ws_ring_receive(ws_ring *r, int fd, ws_source *source);
 
-/** Stop receiving; a last WS_RECEIVED, without more, still comes. */
+/** Stop receiving; a last WS_STREAM_RECEIVED, without more, still comes. */
 void ws_ring_stop(ws_ring *r, ws_source *source);
 
 /** A buffer of WS_SEND_BUFFER bytes. What was written to an earlier one and not sent is lost. */

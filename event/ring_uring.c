@@ -299,7 +299,7 @@ static int drain(ws_ring *r)
 static void ring_report(const ring_send *s)
 {
     ws_ready r = {.source = s->source,
-                  .events = WS_SENT,
+                  .events = WS_STREAM_SENT,
                   .result = s->done,
                   .data = (unsigned char *)s->data,
                   .len = s->len};
@@ -385,7 +385,7 @@ int ws_ring_wait(ws_ring *r, ws_ready *ready, int max, int timeout)
             continue;
         }
         ready[n].source = (ws_source *)(apr_uintptr_t)(c->about & ~(apr_uint64_t)TAGS);
-        ready[n].events = WS_RECEIVED;
+        ready[n].events = WS_STREAM_RECEIVED;
         ready[n].result = c->result;
         ready[n].more = (c->flags & IORING_CQE_F_MORE) != 0;
         ready[n].buffered = (c->flags & IORING_CQE_F_BUFFER) != 0;

@@ -16,19 +16,21 @@ typedef struct ws_event_loop ws_event_loop;
 typedef struct ws_source ws_source;
 
 /** Events beside those of mod_websocket.h; only for streams that the loop reads and writes: stream.h. */
-#define WS_RECEIVED 0x100 /**< bytes have been received, or receiving has ended */
-#define WS_SENT 0x200     /**< a send has ended */
+#define WS_STREAM_RECEIVED 0x100 /**< bytes have been received, or receiving has ended */
+#define WS_STREAM_SENT 0x200     /**< a send has ended */
 
 /** What happened to a source. */
 typedef struct ws_ready {
     ws_source *source;
-    unsigned events; /**< WS_READABLE, WS_WRITABLE, WS_BROKEN; or WS_RECEIVED or WS_SENT alone */
-    int result; /**< bytes received or sent; WS_RECEIVED: 0 at the end of the stream; or -errno */
-    unsigned char *data;    /**< the bytes; WS_SENT: NULL if they were no buffer of the loop's */
-    apr_size_t len;         /**< WS_SENT: bytes that were to be sent */
+    unsigned
+        events; /**< WS_READABLE, WS_WRITABLE, WS_BROKEN; or WS_STREAM_RECEIVED or WS_STREAM_SENT alone */
+    int result; /**< bytes received or sent; WS_STREAM_RECEIVED: 0 at the end of the stream; or -errno */
+    unsigned char
+        *data;      /**< the bytes; WS_STREAM_SENT: NULL if they were no buffer of the loop's */
+    apr_size_t len; /**< WS_STREAM_SENT: bytes that were to be sent */
     unsigned short buffer;  /**< private */
     unsigned char buffered; /**< private */
-    unsigned char more;     /**< WS_RECEIVED: receiving continues */
+    unsigned char more;     /**< WS_STREAM_RECEIVED: receiving continues */
 } ws_ready;
 
 /** Zeroed at first, but for ready, and watched, which is -1. */

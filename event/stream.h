@@ -2,8 +2,8 @@
 
 /**
  * Sources whose bytes the loop moves. If the loop's backend can (io_uring), it receives into buffers of its own
- * and reports WS_RECEIVED; sends are collected and leave with the system call that waits for the next events,
- * which reports WS_SENT. If it cannot (epoll), a stream is a source like any other, and its owner reads and
+ * and reports WS_STREAM_RECEIVED; sends are collected and leave with the system call that waits for the next events,
+ * which reports WS_STREAM_SENT. If it cannot (epoll), a stream is a source like any other, and its owner reads and
  * writes when it is ready. ws_source.async tells which.
  *
  * All functions are for the loop's thread, those without a remark for async streams only.
@@ -59,11 +59,11 @@ void ws_stream_send_buffer(ws_event_loop *loop, ws_source *s, unsigned char **bu
 /** Whether the stream's last send can still grow by another of its buffers: they leave as one. */
 int ws_stream_grows(const ws_event_loop *loop, const ws_source *s);
 
-/** Send pieces where they lie; until WS_SENT they must not change. n: at most WS_SEND_PIECES. To be called by
+/** Send pieces where they lie; until WS_STREAM_SENT they must not change. n: at most WS_SEND_PIECES. To be called by
  *  ws_loop_hooks.submit only. */
 void ws_stream_send_pieces(ws_event_loop *loop, ws_source *s, const struct iovec *iov, int n);
 
-/** Wait for the end of the stream's send, whose WS_SENT is reported before this returns. */
+/** Wait for the end of the stream's send, whose WS_STREAM_SENT is reported before this returns. */
 void ws_stream_wait_for_send(ws_event_loop *loop);
 static inline void ws_stream_settle(ws_event_loop *loop, const ws_source *s)
 {
