@@ -47,8 +47,8 @@ static void ticker_fire(ws_alarm *a)
     }
     if (t->interval) { /* a loop that was held up does not catch up call by call */
         apr_uint32_t due = a->due + t->interval;
-        due = (apr_int32_t)(loop->now - due) > 0 ? loop->now + t->interval : due;
-        ws_timer_wheel_set(&loop->wheel, a, due);
+        due = (apr_int32_t)(loop->event.now - due) > 0 ? loop->event.now + t->interval : due;
+        ws_timer_wheel_set(&loop->event.wheel, a, due);
         t->fn(t->arg, 0);
     }
     else {
@@ -61,14 +61,14 @@ static void ticker_fire(ws_alarm *a)
 static void ticker_do_set(ws_loop *loop, ws_task *task)
 {
     ticker_task *tt = (ticker_task *)task;
-    ws_timer_wheel_set(&loop->wheel, &tt->t->alarm, tt->due);
+    ws_timer_wheel_set(&loop->event.wheel, &tt->t->alarm, tt->due);
     free(tt);
 }
 
 static void ticker_do_stop(ws_loop *loop, ws_task *task)
 {
     ticker_task *tt = (ticker_task *)task;
-    ws_timer_wheel_clear(&loop->wheel, &tt->t->alarm);
+    ws_timer_wheel_clear(&loop->event.wheel, &tt->t->alarm);
     ticker_end(tt->t);
     free(tt);
 }
