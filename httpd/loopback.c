@@ -27,13 +27,13 @@ APLOG_USE_MODULE(websocket);
 #define MAC_TEXT (2 * MAC_BYTES)
 #define RETAINED "websocket_loopback_key"
 
-/* Behind the MAC: until when, milliseconds of the monotonic clock; the process that has signed, and its count. */
+/* After the MAC: expiry, milliseconds of the monotonic clock; number of the signing process; its count. */
 #define HEAD_TEXT (16 + 8 + 8)
 
-/* So many requests of a process may overtake one that is under way. */
+/* So many later requests of a process may arrive before an earlier one. */
 #define WINDOW 4096u
 
-/* Numbers that have come, at their remainder: each is taken once. A row for each slot. */
+/* Counts that have arrived, at index count % WINDOW, so that each is accepted once. A row for each slot. */
 WS_SHM_STRUCT(loopback_seen, {
     apr_uint64_t taken[4096]; /* atomic; process and number */
 });
@@ -42,12 +42,12 @@ const ws_shm_layout *const ws_loopback_layout[] = {&loopback_seen_layout, NULL};
 
 static loopback_seen *loopback_rows;
 
-/* Old children and new ones have the same: connections outlive reloads. */
+/* The same across reloads: old children send requests to new ones. */
 static unsigned char *loopback_key;
 
 static apr_uint32_t loopback_count;
 
-/* What a request is to be taken for. */
+/* What a credential says of the client. */
 typedef struct {
     const char *user, *auth_type, *ip, *host, *path, *dir;
     apr_table_t *tls;
@@ -78,7 +78,7 @@ static void loopback_mac(const char *text, char mac[MAC_TEXT + 1])
     ap_bin2hex(raw, MAC_BYTES, mac);
 }
 
-/* ---- What a handler gets ---- */
+/* ---- Claims and signing ---- */
 
 /* Pairs of NUL-terminated texts. */
 typedef struct {
@@ -147,7 +147,7 @@ static int ws_loopback_sign(const char *claims, apr_uint32_t ms, char *out, apr_
     return 1;
 }
 
-/* ---- What comes back ---- */
+/* ---- Checking ---- */
 
 static void loopback_set(loopback_client *client, const char *name, const char *value)
 {
@@ -187,7 +187,7 @@ static apr_uint64_t loopback_number(const char *text, int digits)
     return strtoull(copy, NULL, 16);
 }
 
-/* What stands in the row can be anything: at worst a request is refused, or is taken twice. */
+/* Another process can write anything to the row: at worst, a request is refused or accepted twice. */
 static int loopback_is_new(apr_uint32_t process, apr_uint32_t number)
 {
     for (unsigned slot = 0; slot < ws_shm_slots(); slot++) {
@@ -205,10 +205,10 @@ static int loopback_is_new(apr_uint32_t process, apr_uint32_t number)
             return 1;
         }
     }
-    return 0; /* that process has ended */
+    return 0; /* the signing process has ended */
 }
 
-/* Whether the request is the one that the credential is for. */
+/* Check that the credential is for this request. @return NULL, or why not */
 static const char *loopback_objection(request_rec *r, const loopback_client *client,
                                       const char *head)
 {
@@ -226,7 +226,7 @@ static const char *loopback_objection(request_rec *r, const loopback_client *cli
                : "it has been used, or the process that has signed it has ended";
 }
 
-/* @return NULL, and why */
+/* @return NULL: refused; *why says why */
 static loopback_client *loopback_accept(request_rec *r, const char *value, const char **why)
 {
     char mac[MAC_TEXT + 1];
@@ -247,7 +247,7 @@ static loopback_client *loopback_accept(request_rec *r, const char *value, const
     return *why ? NULL : client;
 }
 
-/* Of the request that came, for its internal redirects and subrequests, too. */
+/* The client of a request, also for its internal redirects and subrequests. */
 static loopback_client *loopback_of(request_rec *r)
 {
     void *client = NULL;
@@ -293,13 +293,13 @@ static int loopback_post_read(request_rec *r)
     return DECLINED;
 }
 
-/* Whether the page is where the credential lets it be. */
+/* Whether the page is a file that the credential allows. */
 static int loopback_is_below(const request_rec *r, const loopback_client *client)
 {
     return !client->dir || (r->filename && !strncmp(r->filename, client->dir, strlen(client->dir)));
 }
 
-/* Behind the mapping to a file: rewriting can have led it elsewhere. */
+/* Runs after the mapping to a file, since rewriting can lead elsewhere. */
 static int loopback_header_parser(request_rec *r)
 {
     const loopback_client *client = loopback_of(r);
@@ -311,14 +311,14 @@ static int loopback_header_parser(request_rec *r)
     return DECLINED;
 }
 
-/* The handshake was authenticated. */
+/* The user was authenticated at the handshake. */
 static int loopback_authn(request_rec *r)
 {
     const loopback_client *client = loopback_of(r);
     return client && r->user && loopback_is_below(r, client) ? OK : DECLINED;
 }
 
-/* Behind mod_ssl, which has told of the server's own connection. */
+/* Runs after mod_ssl, which sets the variables of the loopback connection. */
 static int loopback_fixups(request_rec *r)
 {
     const loopback_client *client = loopback_of(r);

@@ -4,7 +4,7 @@
  * @file websocket_loopback.h
  * @brief Requests of the server to itself that count as those of a client.
  *
- * A handler that asks a page of the same server for a client, by a connection of its own from the same
+ * A handler that asks a page of the same server for a client, over its own connection from the same
  * machine, sends this header with it. The server then takes user, address and TLS variables from it, and
  * sets WEBSOCKET=1 in the environment of the request. The header's value, a credential, is signed with a key
  * that is made when the server starts. It is good for one POST request, to one page of one host, for a short
@@ -30,10 +30,10 @@
 #define WS_LOOPBACK_NOTE_DIR "websocket-htaccess-dir"
 
 /**
- * What credentials are to say of the client whose request this is: its user, address, and those variables
+ * What credentials say of the client of this request: its user, address, and those variables
  * SSL_... that `SSLOptions +StdEnvVars` has set.
  * @param r     inside on_request, on its thread
- * @param path  of the page that is going to be asked, as it stands in the request line, without query string;
+ * @param path  of the page, as in the request line, without query string;
  *              the Host header will be the same as that of r
  * @param dir   NULL; or the page has to be a file below this directory (its path ends with a slash). If it is
  *              none, the request has neither user nor WEBSOCKET

@@ -190,7 +190,7 @@ void answer_read_form(answer *a, CURL *easy)
     }
 }
 
-/* A page for people that refuses a handshake is sent on if it is text. */
+/* The body of a refusal goes to the client if it is text. */
 static void answer_read_page(answer *a, CURL *easy)
 {
     const char *type = answer_header(easy, "Content-Type", 0);
@@ -206,14 +206,14 @@ int answer_read(answer *a, CURL *easy, CURLcode code)
     const char *type = answer_header(easy, "Content-Type", 0);
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &a->status);
     curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &a->asked);
-    if (a->kind == ANSWER_BAD) { /* said by our own functions */
+    if (a->kind == ANSWER_BAD) { /* our callbacks have refused it */
         return 0;
     }
     if (code != CURLE_OK) {
         answer_fail(a, ANSWER_DOWN, curl_easy_strerror(code));
         return 0;
     }
-    if (!a->head_ended) { /* libcurl takes them for all that there are */
+    if (!a->head_ended) { /* libcurl reports no error for this */
         answer_fail(a, ANSWER_DOWN, "its headers are cut off");
         return 0;
     }

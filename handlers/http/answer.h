@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What the application has answered, and what of it can be used. */
+/** Receives and checks an application's answer. */
 
 #ifndef HTTP_ANSWER_H
 #define HTTP_ANSWER_H
@@ -10,12 +10,12 @@
 
 #include "mod_websocket.h"
 
-/** What can become of a request. */
+/** Outcome of a request. */
 typedef enum {
     ANSWER_GOOD,
     ANSWER_REFUSAL, /* a status of 400 to 499 */
-    ANSWER_BAD,     /* it cannot be used */
-    ANSWER_DOWN     /* there is none: the application does not run, or not in time */
+    ANSWER_BAD,     /* invalid */
+    ANSWER_DOWN     /* no answer in time, or no connection */
 } answer_kind;
 
 /** Zeroed at first. Texts are malloc'ed. */
@@ -23,9 +23,9 @@ typedef struct {
     answer_kind kind;
     long status;           /* 0: none */
     long asked;            /* bytes of the request that were sent */
-    char error[160];       /* why it is not good */
+    char error[160];       /* for the log, unless good */
     char *body;            /* NUL-terminated beyond its length */
-    size_t len, size, max; /* bytes; max: a longer one is refused */
+    size_t len, size, max; /* bytes; a body longer than max is refused */
     size_t head;           /* of all header lines, bytes */
     int head_ended;        /* with an empty line */
     ws_type type;
@@ -36,26 +36,26 @@ typedef struct {
     char *publish, *protocol;
     struct curl_slist *headers; /* "NAME: VALUE", for the handshake's answer */
     struct curl_slist *subscribe, *unsubscribe;
-    char *state; /* NULL: as it was */
+    char *state; /* NULL: unchanged */
 
     /* style=grip */
     int control;             /* the first answer has chosen the extension "grip" */
     char *prefix;            /* of messages, with control */
     struct curl_slist *meta; /* "Meta-NAME: VALUE", fields to be set; an empty VALUE removes it */
     unsigned metas;
-    long keepalive; /* seconds; 0: off; -1: as it was */
+    long keepalive; /* seconds; 0: off; -1: unchanged */
 } answer;
 
-/** Have the body read into a. */
+/** Set up a transfer so that its answer is read into a. */
 void answer_expect(answer *a, CURL *easy, size_t max);
 
-/** The request is over, and its status is read. @return whether style says what the rest of it means: it is good */
+/** Read the status of a finished request. @return 1: it is 200 to 299, the rest is read according to the style */
 int answer_read(answer *a, CURL *easy, CURLcode code);
 
-/** The rest of a good one, style=form. */
+/** Read the rest of a good answer, style=form. */
 void answer_read_form(answer *a, CURL *easy);
 
-/** @return the header's value; NULL: there is none */
+/** @return the header's value, or NULL */
 const char *answer_header(CURL *easy, const char *name, size_t index);
 
 /** Whether a Content-Type is this one. */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What stands behind `WebSocketHandler ws_http.so`. */
+/** The keys of a line `WebSocketHandler ws_http.so`. */
 
 #ifndef HTTP_CONFIG_H
 #define HTTP_CONFIG_H
@@ -14,19 +14,19 @@ typedef struct courier courier;
 #define HTTP_TO_HTACCESS ".htaccess"
 
 typedef struct {
-    const char *to;          /* a path of this server, or an absolute URL; HTTP_TO_HTACCESS */
-    const char *unix_socket; /* NULL: none */
-    apr_uint32_t timeout;    /* of a request, milliseconds */
-    apr_uint32_t retry; /* how long an application that has failed is left alone, milliseconds */
-    apr_int64_t concurrency;  /* requests at once, in a child process */
-    apr_int64_t queue;        /* connections that wait for one */
+    const char *to;           /* a path of this server, or an absolute URL; HTTP_TO_HTACCESS */
+    const char *unix_socket;  /* NULL: none */
+    apr_uint32_t timeout;     /* of a request, milliseconds */
+    apr_uint32_t retry;       /* pause after failures, milliseconds */
+    apr_int64_t concurrency;  /* simultaneous requests of a child process */
+    apr_int64_t queue;        /* connections that wait for a request */
     apr_int64_t longest;      /* of an answer's body, bytes */
     int grip;                 /* style=grip: the WebSocket-over-HTTP protocol */
     const char *issuer, *key; /* of Grip-Sig; key NULL: none is sent */
     apr_size_t key_len;
-    const char *ca; /* certificates that https:// is verified with; NULL: the system's */
+    const char *ca; /* file of CA certificates for https://; NULL: the system's */
     APR_OPTIONAL_FN_TYPE(ws_loopback_sign) * sign; /* the child's */
-    int keepalive;    /* connections of this server's own are kept: its MPM is asynchronous */
+    int keepalive;    /* loopback connections are kept alive: the MPM is asynchronous */
     courier *courier; /* the child's; NULL in the parent */
 } http_config;
 

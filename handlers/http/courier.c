@@ -13,7 +13,7 @@
 
 #define CLOSE_RETRIES 3
 #define CLOSE_DELAY 500 /* milliseconds, then twice as long each time */
-#define FAILURES_MAX 5  /* in a row, and the application is left alone */
+#define FAILURES_MAX 5  /* consecutive failures open the circuit breaker */
 #define STOP_PATIENCE (5 * 1000)
 #define IDLE (60 * 1000)
 
@@ -22,22 +22,22 @@ struct courier {
     CURLM *multi;
     pthread_t thread;
 
-    pthread_mutex_t lock; /* of the next ones */
+    pthread_mutex_t lock; /* protects the next three fields */
     job *incoming, *incoming_last;
     int stopping;
 
-    /* Atomic: others look. */
+    /* Atomic, read by other threads. */
     long waiting;        /* sessions in ready, and jobs in incoming */
-    long long closed_by; /* the application is not asked before; 0: it works */
+    long long closed_by; /* end of the pause, courier_now(); 0: none */
 
-    /* The thread's. */
+    /* Used by the courier's thread only. */
     job *ready, *ready_last; /* first jobs of sessions, by next_ready */
-    job *later;              /* close events that are tried again, by next_ready */
+    job *later;              /* close events that wait for their retry, by next_ready */
     job *flying;             /* by next_ready */
     long running;
     unsigned failures;
     headers_sig sig;
-    long long stop_by; /* 0: it does not stop */
+    long long stop_by; /* 0: not stopping */
 };
 
 static long long courier_now(void)
@@ -150,7 +150,7 @@ static void courier_remove(job **list, const job *j)
     *list = j->next_ready;
 }
 
-/* The first of its session is over; the one behind it is ready. */
+/* The session's first job is finished; its next job becomes ready. */
 static void courier_done(courier *c, job *j)
 {
     session *s = j->session;
@@ -214,7 +214,7 @@ static void courier_options(const http_config *config, const job *j)
         curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca);
     }
     curl_easy_setopt(easy, CURLOPT_CONNECT_TO, j->session->connect_to);
-    if (j->session->claims) { /* to ourselves: nobody is between */
+    if (j->session->claims) { /* a loopback connection stays inside this machine */
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
         curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, config->keepalive ? 0L : 1L);
@@ -232,7 +232,7 @@ static void courier_judge(courier *c, const answer *a)
     }
 }
 
-/* A close event is the last that the application learns of a connection. */
+/* Only close events are retried: no later event would show the application that the connection has ended. */
 static int courier_again(courier *c, job *j)
 {
     if (j->kind != JOB_CLOSE || j->answer.kind == ANSWER_GOOD || j->answer.kind == ANSWER_REFUSAL
@@ -275,12 +275,13 @@ static void courier_begin(courier *c, job *j)
 {
     if (j->kind == JOB_OPEN && courier_now() > j->expires) {
         answer_fail(&j->answer, ANSWER_DOWN, "it has waited for too long");
-        courier_done(c, j); /* nothing is known of the application */
+        courier_done(c, j); /* this is no failure of the application */
         return;
     }
     if (!courier_prepare(c, j)) {
         courier_unprepare(j);
-        answer_fail(&j->answer, ANSWER_DOWN, "out of memory");
+        answer_fail(&j->answer, ANSWER_DOWN,
+                    "out of memory, or no slot for this child (raise ServerLimit)");
         courier_done(c, j);
         return;
     }
@@ -334,7 +335,7 @@ static void courier_collect(courier *c)
     }
 }
 
-/* @return milliseconds until the next one is due */
+/* @return milliseconds until the next retry is due */
 static int courier_wake_later(courier *c)
 {
     long long now = courier_now(), next = now + IDLE;
@@ -393,7 +394,7 @@ static void *courier_run(void *arg)
         courier_start_ready(c);
         curl_multi_perform(c->multi, &running);
         courier_collect(c);
-        wait = courier_wake_later(c); /* behind what may have become one of the later ones */
+        wait = courier_wake_later(c); /* after courier_collect(), which can add retries */
         if (c->ready && c->running < c->config->concurrency) {
             wait = 0;
         }
@@ -406,7 +407,7 @@ static void *courier_run(void *arg)
 
 /* ---- Beginning and end ---- */
 
-/* Signals are httpd's. */
+/* httpd's threads handle signals. */
 static int courier_spawn(courier *c)
 {
     sigset_t all, before;

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The thread that asks the application: all requests of a WebSocketHandler line in this child process. */
+/** The thread that makes all requests of a WebSocketHandler line in this child process. */
 
 #ifndef HTTP_COURIER_H
 #define HTTP_COURIER_H
@@ -11,19 +11,19 @@
 #include "answer.h"
 #include "config.h"
 
-/** A connection, as the courier knows it. malloc'ed; counted: the connection's, and one for each job. */
+/** What the courier needs of a connection. malloc'ed; one reference of the connection, and one of each job. */
 typedef struct session {
     int refs;
     int grip; /* style=grip */
     courier *courier;
     char *url;
-    struct curl_slist *headers, *connect_to; /* never changed, nor are url and claims */
-    char *claims; /* of the credential for the server itself; NULL: another is asked */
+    struct curl_slist *headers, *connect_to; /* constant, like url and claims */
+    char *claims; /* of the loopback credential; NULL: another server is asked */
     char id[33];
-    ws_id conn; /* set before the first job behind the opening one */
+    ws_id conn; /* set before the second job */
 
-    /* The courier's. */
-    char *state;             /* malloc'ed; what the application has said that it wants back */
+    /* Used by the courier's thread only. */
+    char *state;             /* malloc'ed; the application's last WebSocket-State */
     struct curl_slist *meta; /* the same with style=grip: "Meta-NAME: VALUE" */
     struct job *first, *last;
     int running;
@@ -37,12 +37,11 @@ typedef struct job {
     session *session;
     char *body; /* malloc'ed, with style=form without the state; NULL: empty */
     size_t len;
-    void (*done)(
-        struct job *job); /* on the courier's thread; the job is the callee's from then on */
+    void (*done)(struct job *job); /* called on the courier's thread; takes over the job */
     void *arg;
-    answer answer; /* of which done reads */
+    answer answer; /* read by done */
 
-    /* The courier's. */
+    /* Used by the courier's thread only. */
     struct job *next, *next_ready;
     CURL *easy;
     char *sent; /* body and state, with style=form */
@@ -58,16 +57,16 @@ void session_unref(session *s);
 /** @return NULL: no memory, or no thread */
 courier *courier_start(http_config *config);
 
-/** What is left is asked for some seconds, and then given up: done is called for each. */
+/** Stop the thread. Remaining jobs have a few seconds, then they fail; done is called for each. */
 void courier_stop(courier *c);
 
-/** Whether the queue has room for one more. [any] */
+/** Whether the queue has room for another connection. [any] */
 int courier_has_room(courier *c);
 
-/** Whether the application has failed so often that it is not asked now. [any] */
+/** Whether the circuit breaker is open: too many consecutive requests have failed. [any] */
 int courier_is_open(courier *c);
 
-/** A job of the session, behind its earlier ones. [any] */
+/** Add a job; it starts after the earlier jobs of its session. [any] */
 void courier_take(job *j);
 
 void job_free(job *j);

@@ -12,27 +12,27 @@
 
 #include "grip.h"
 
-/* What collects headers. */
+/* State while headers are collected. */
 typedef struct {
     apr_pool_t *p;
     session *session;
     int local, grip, failed;
 } describing;
 
-/* Servers of applications take "_" for "-". */
+/* CGI-like servers map "_" and "-" to the same variable. */
 static int describe_same(const char *name, const char *other, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         char c = name[i] == '_' ? '-' : (char)apr_tolower(name[i]);
-        if (c != apr_tolower(other[i])) { /* the end, too */
+        if (c != apr_tolower(other[i])) { /* also at the end of the name */
             return 0;
         }
     }
     return 1;
 }
 
-/* Those of the handshake, of one connection (RFC 9110, section 7.6.1) and of a body; and those that others
- * would believe. */
+/* Headers of the handshake, of one connection (RFC 9110, section 7.6.1) and of a body are not sent on, nor are those
+ * that an application would trust. */
 static int describe_keeps(const char *name, const describing *d)
 {
     static const char *const names[] = {"Host",
@@ -94,7 +94,8 @@ static int describe_claims(request_rec *r, const char *to, const char *dir, sess
     return s->claims != NULL;
 }
 
-/* To the address at which the client has come, with TLS if it has come so: there is this virtual host. */
+/* The request goes to the address that the client has connected to, with TLS if the client uses it, where the same
+ * virtual host is. */
 static const char *describe_local(request_rec *r, const char *to, const char *dir, describing *d)
 {
     const char *host = apr_table_get(r->headers_in, "Host");

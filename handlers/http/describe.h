@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Where a client's events go, and with which headers. */
+/** URL and headers of a connection's requests. */
 
 #ifndef HTTP_DESCRIBE_H
 #define HTTP_DESCRIBE_H

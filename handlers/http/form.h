@@ -11,13 +11,13 @@
 typedef struct {
     char *text; /* malloc'ed, NUL-terminated; NULL: empty */
     size_t len, size;
-    int failed; /* out of memory: nothing is added any more */
+    int failed; /* out of memory: later additions are ignored */
 } form;
 
-/** Add a field. @param name  as it is to stand there: escaped */
+/** Add a field. @param name  already escaped */
 void form_add(form *f, const char *name, const char *value, size_t len);
 
-/** Add bytes as they are. */
+/** Add bytes, not escaped. */
 void form_add_bytes(form *f, const char *bytes, size_t len);
 
 #endif

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Encodes and decodes events of the WebSocket-over-HTTP protocol. Nothing of an answer is acted on before all of it
- *  has been found well-formed. */
+/** Encodes and decodes events of the WebSocket-over-HTTP protocol. No event of an answer takes effect
+ * unless all of the answer is well-formed. */
 
 #include "grip.h"
 
@@ -68,7 +68,7 @@ static int grip_digit(char c)
                                   : -1;
 }
 
-/* @param max  greatest length that there can be @return 0 if it is none */
+/* @param max  greatest valid length @return 0: not a valid length */
 static int grip_length(const char *digits, const char *end, size_t max, size_t *len)
 {
     *len = 0;
@@ -192,7 +192,7 @@ static int grip_is_name(const char *name)
     return len > 0 && len < 100;
 }
 
-/* What the server says of itself or of this answer alone is no header of the handshake's answer. */
+/* Headers about the application's server, its connection or this body do not become part of the handshake's answer. */
 static int grip_relays(const char *name)
 {
     static const char *const names[] = {

@@ -33,7 +33,7 @@ void grip_add(form *f, grip_kind kind, const char *data, size_t len);
 /** The event of a connection's end: CLOSE with code and reason, or DISCONNECT if there was no Close frame. */
 void grip_add_close(form *f, int code, const char *reason, size_t len);
 
-/** Read the next event. @param at  moved behind it @return 1; 0 at the end; -1: malformed, or cut off */
+/** Read the next event. @param at  moved past the event @return 1; 0 at the end; -1: malformed, or cut off */
 int grip_next(const char **at, const char *end, grip_event *e);
 
 /** The code of a CLOSE: what it says, 1000 for none or 0. @return -1 if it cannot be sent */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A credential of the server itself is made for each request, since it is good once and for a short time; and so
- *  is a Grip-Sig, an hour ahead. */
+/** The loopback credential is signed for each request, since it is valid once and for a short time. All requests
+ *  share a Grip-Sig, which is valid for an hour. */
 
 #include "headers.h"
 

@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The headers of one request: those of its session, and what is new each time. */
+/** The headers of one request: those of its session, and those made for each request. */
 
 #ifndef HTTP_HEADERS_H
 #define HTTP_HEADERS_H
 
 #include "courier.h"
 
-/** A Grip-Sig for all connections, until it has to be made anew. Zeroed at first. */
+/** A Grip-Sig for all connections, renewed every few minutes. Zeroed at first. */
 typedef struct {
     char *line; /* malloc'ed */
     long long until;
@@ -19,7 +19,7 @@ struct curl_slist *headers_make(const http_config *config, headers_sig *sig, con
 /** Free what headers_make() has added. */
 void headers_free(struct curl_slist *list, const session *s);
 
-/** Set Meta- fields of a session as an answer says. @return 0: they would have more than META_BYTES_MAX bytes */
+/** Set Meta- fields of a session as an answer says. @return 0: the fields have too many bytes */
 int headers_set_meta(session *s, const struct curl_slist *changes);
 
 #endif

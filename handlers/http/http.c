@@ -6,10 +6,10 @@
  *
  *     WebSocketHandler ws_http.so to=/chat.php [KEY=VALUE...]
  *
- * docs/applications.md tells all of it. A connection has one request under way at most; what comes meanwhile
- * goes in the next one. One thread for each line of the configuration and child process asks the application
+ * See docs/applications.md. A connection has at most one request under way; messages that arrive meanwhile
+ * go together in the next one. One thread for each line of the configuration and child process asks the application
  * (courier.c): close events are tried again when the connection is gone, and connections to the application
- * are kept and counted for all of them.
+ * are shared by all of them.
  */
 
 #include <pthread.h>
@@ -31,28 +31,28 @@
 #include "grip.h"
 #include "orders.h"
 
-/* What waits for the application, before the client is not read any more. */
+/* Reading pauses when so much waits for the application. */
 #define PENDING_MAX (64 * 1024)
 #define MESSAGES_MAX 256
 
-/* In the connection's pool. But for the session all is the loop's. */
+/* In the connection's pool. Only the session is shared with other threads. */
 typedef struct {
     session *session;
     form pending; /* messages of the next request */
     unsigned messages;
     size_t bytes;
     int busy; /* a request is under way */
-    int over; /* the close event is on its way */
+    int over; /* the close event has been queued */
     answer opening;
 
     orders_grip grip;
-    long keepalive;   /* seconds without a request after which an empty one is made; 0: never */
-    ws_timer *silent; /* runs out then; NULL: a request is under way */
+    long keepalive;   /* seconds without a request until an empty one; 0: never */
+    ws_timer *silent; /* until the empty request; NULL: not running */
 } client;
 
 /* ---- Jobs ---- */
 
-/* The beginning of a request of style=form. */
+/* The fields that all events of style=form have. */
 static form http_event(const session *s, const char *event)
 {
     form f = {0};
@@ -84,7 +84,7 @@ static int http_ask(session *s, job_kind kind, form *f, void (*done)(job *j), vo
 
 /* ---- Messages ---- */
 
-/* @param c  NULL: the connection has gone */
+/* @param c  NULL: the connection has ended */
 static void http_obey(ws_conn *c, const session *s, const answer *a)
 {
     client *k = c ? ws_data(c) : NULL;
@@ -140,7 +140,7 @@ static void http_done(job *j)
     }
 }
 
-/* What has come goes to the application. @return 0: no memory */
+/* Send the waiting messages to the application. @return 0: no memory */
 static int http_ask_pending(client *k)
 {
     form f = k->pending;
@@ -150,7 +150,7 @@ static int http_ask_pending(client *k)
     return http_ask(k->session, JOB_MESSAGES, &f, http_done, NULL);
 }
 
-/* Ask now, unless too many wait for it. */
+/* Start the request, unless the queue is full. */
 static void http_send(ws_conn *c, client *k)
 {
     if (!courier_has_room(k->session->courier)) {
@@ -187,7 +187,7 @@ static void http_silent(ws_conn *c, void *arg)
     }
 }
 
-/* An empty request keeps a connection of style=grip known to the application. */
+/* Keep-Alive-Interval of style=grip. */
 static void http_arm(ws_conn *c)
 {
     client *k = ws_data(c);
@@ -296,7 +296,7 @@ static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
     http_leave(ws_data(c), code, reason, len);
 }
 
-/* The connection has ended, or has not come to be. */
+/* The connection has ended, or the handshake was refused. */
 static apr_status_t http_forget(void *data)
 {
     client *k = data;
@@ -310,7 +310,7 @@ static apr_status_t http_forget(void *data)
 
 /* ---- The handshake ---- */
 
-/* What a thread of httpd waits for. */
+/* Result of the open event, for the waiting thread of httpd. */
 typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t told;
@@ -346,7 +346,7 @@ static int http_ask_open(ws_request *rq, session *s, answer *a)
         return 0;
     }
     pthread_mutex_lock(&o.lock);
-    while (!o.over) { /* its time is limited */
+    while (!o.over) { /* the courier limits the time */
         pthread_cond_wait(&o.told, &o.lock);
     }
     pthread_mutex_unlock(&o.lock);
@@ -363,7 +363,7 @@ static void http_add_headers(ws_request *rq, const answer *a)
     }
 }
 
-/* With the application's own words. */
+/* Refuse with the application's status and body. */
 static int http_refuse(request_rec *r, const answer *a)
 {
     int status = a->status >= 400 && a->status <= 599 ? (int)a->status : HTTP_BAD_GATEWAY;
@@ -374,7 +374,7 @@ static int http_refuse(request_rec *r, const answer *a)
         ap_custom_response(r, status, apr_pstrcat(r->pool, "\"", text, NULL));
     }
     if (atoi(ap_get_status_line(status))
-        != status) { /* httpd has no text for it, and would send 500 */
+        != status) { /* httpd would send 500 for a status without a text */
         r->status_line = apr_psprintf(r->pool, "%d Refused", status);
     }
     return status;
@@ -402,7 +402,7 @@ static int http_open(ws_request *rq, client *k)
     if (k->opening.kind == ANSWER_GOOD) {
         return http_accept(rq, &k->opening);
     }
-    /* Whether it has seen the event is open only where it was asked and has not answered. */
+    /* If it was asked and has not answered, it may have seen the event. */
     k->over = k->opening.status || !k->opening.asked;
     return http_refuse(r, &k->opening);
 }

@@ -22,7 +22,7 @@ static void orders_publish(const answer *a, const char *data, size_t len)
     }
 }
 
-/* Without a connection, c NULL, only others can be told. */
+/* If c is NULL, the connection has ended, and the message can only be published. */
 static void orders_say(ws_conn *c, const answer *a, const char *data, size_t len)
 {
     if (a->publish) {
