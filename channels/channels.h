@@ -33,6 +33,8 @@ typedef struct ws_channels_options {
     /** WS_PACKET_ASK and WS_PACKET_ANSWER of other processes; NULL: they are dropped. On a bus's thread;
      *  must not block. */
     void (*called)(const ws_packet *p);
+    /** As ws_use_token(); NULL: there are no tokens. On the same threads. */
+    const char *(*use_token)(ws_conn *c, const char *channel, const char *token);
 } ws_channels_options;
 
 /** What the handlers' calls of mod_websocket.h use from now on. Before the first connection.

@@ -218,6 +218,13 @@ int ws_may(ws_conn *c, ws_action action, const char *channel)
     return h && h->options.may ? h->options.may(c, action, channel) : -1;
 }
 
+const char *ws_use_token(ws_conn *c, const char *channel, const char *token)
+{
+    ws_channels *h = ws_channels_current();
+    return h && h->options.use_token ? h->options.use_token(c, channel, token)
+                                     : "no tokens are accepted here";
+}
+
 /* ---- Its end ---- */
 
 static void sub_leave_all(ws_conn *c)

@@ -364,6 +364,9 @@ void ws_cb_free(ws_conn *c)
 void ws_cb_open(ws_conn *c)
 {
     c->opened = 1;
+    if (c->ticket && c->loop->engine->options.opened) {
+        c->loop->engine->options.opened(c);
+    }
     if (!handler_of(c)->on_open) {
         return;
     }

@@ -37,11 +37,13 @@
     X(REFUSED_REQUEST, COUNTER, "handshakes_refused_total", "reason", "request",                   \
       "Handshakes that were refused: wrong request or path, version not spoken, origin not "       \
       "allowed, no "                                                                               \
-      "handler for a subprotocol, by the handler, by a limit, by a child without engine or "       \
+      "handler for a subprotocol, a token missing or refused, by the handler, by a limit, by a "   \
+      "child without engine or "                                                                   \
       "memory, without free descriptors; or lost: the client went away at its 101")                \
     X(REFUSED_VERSION, COUNTER, "handshakes_refused_total", "reason", "version", "")               \
     X(REFUSED_ORIGIN, COUNTER, "handshakes_refused_total", "reason", "origin", "")                 \
     X(REFUSED_SUBPROTOCOL, COUNTER, "handshakes_refused_total", "reason", "subprotocol", "")       \
+    X(REFUSED_TOKEN, COUNTER, "handshakes_refused_total", "reason", "token", "")                   \
     X(REFUSED_HANDLER, COUNTER, "handshakes_refused_total", "reason", "handler", "")               \
     X(REFUSED_LIMIT, COUNTER, "handshakes_refused_total", "reason", "limit", "")                   \
     X(REFUSED_SERVER, COUNTER, "handshakes_refused_total", "reason", "server", "")                 \

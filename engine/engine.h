@@ -60,7 +60,10 @@ typedef struct ws_settings {
     const void *log;            /**< likewise, for on_end; or NULL */
     const void *may[2];         /**< likewise: what WebSocketSubscribe and WebSocketPublish say */
     const void *wildcards;      /**< likewise: what WebSocketWildcards says, or NULL */
-    int trace;                  /**< frames are logged; 2: with their first bytes */
+    /** Likewise: what tokens are accepted; token_keys NULL: none. */
+    const void *token_keys, *token_audiences, *token_issuers;
+    apr_int64_t token_leeway; /**< milliseconds */
+    int trace;                /**< frames are logged; 2: with their first bytes */
 } ws_settings;
 
 /** Let the kernel end a TCP connection whose peer has vanished, within ping_interval and ping_grace, if both are set. For
@@ -113,6 +116,8 @@ typedef struct ws_engine_options {
     ws_counters *counters;
     /** Look whether the connection may go on. On its loop, and must not block. May be NULL. */
     void (*recheck)(ws_conn *c);
+    /** A connection has opened; on_open follows. On its loop, and must not block. May be NULL. */
+    void (*opened)(ws_conn *c);
     /** A connection has ended; why is in words. On its loop, and must not block. May be NULL. */
     void (*on_end)(const ws_conn *c, const char *why);
 } ws_engine_options;
@@ -214,6 +219,14 @@ typedef struct ws_conn_info {
     const ws_location *location;
     const ws_settings *settings;
 } ws_conn_info;
+
+/**
+ * Give a connection a user.
+ * @param old  set to its strings before that, which stay valid until the caller frees them, behind the
+ *             connection's last callback
+ * @return 0 when there is no memory.  [callback]
+ */
+int ws_conn_set_user(ws_conn *c, const char *user, char **old);
 
 /** All that is known of a connection beyond the calls of mod_websocket.h. Pointers are valid until the
  *  loop does something else.  [its loop] */

@@ -50,9 +50,37 @@ char *ws_strings_pack(const ws_strings *s)
     return block;
 }
 
+/* Another thread may still see the block before ws_conn_set_user(), which stays valid. */
+static const char *strings_of(const ws_conn *c)
+{
+    return __atomic_load_n(&c->strings, __ATOMIC_ACQUIRE);
+}
+
+static apr_size_t strings_size(const char *block)
+{
+    const char *s = block;
+    while (*s != END) {
+        s += strlen(s) + 1;
+    }
+    return (apr_size_t)(s - block) + 1;
+}
+
+int ws_conn_set_user(ws_conn *c, const char *user, char **old)
+{
+    apr_size_t size = strings_size(c->strings);
+    char *block = malloc(size + strlen(user) + 2);
+    if (!block) {
+        return 0;
+    }
+    memcpy(put(block, USER, user), c->strings, size);
+    *old = c->strings;
+    __atomic_store_n(&c->strings, block, __ATOMIC_RELEASE);
+    return 1;
+}
+
 static const char *find(const ws_conn *c, char tag)
 {
-    for (const char *s = c->strings; *s != END; s += strlen(s) + 1) {
+    for (const char *s = strings_of(c); *s != END; s += strlen(s) + 1) {
         if (*s == tag) {
             return s + 1;
         }
@@ -93,7 +121,7 @@ const char *ws_protocol(const ws_conn *c)
 
 const char *ws_header(const ws_conn *c, const char *name)
 {
-    for (const char *s = c->strings; *s != END; s += strlen(s) + 1) {
+    for (const char *s = strings_of(c); *s != END; s += strlen(s) + 1) {
         if (*s == HEADER && !strcasecmp(s + 1, name)) {
             return s + strlen(s) + 2; /* the next text, without its tag */
         }

@@ -257,7 +257,7 @@ static void access_warn(apr_pool_t *p, const opening *o)
         return;
     }
     if (http && d->channel_http && d->channel_http->what & WS_CHANNEL_HTTP_SUBSCRIBE
-        && !ws_channelrule_decides(d->may[WS_MAY_SUBSCRIBE])) {
+        && !ws_channelrule_decides(d->may[WS_MAY_SUBSCRIBE]) && !ws_token_rules_of(d).keys) {
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, 0, o->server,
             "websocket: %s:%d: nobody may subscribe in <Location \"%s\">, since nothing says "
@@ -280,14 +280,15 @@ static int access_check_publish(apr_pool_t *p, const opening *o)
     const ws_dir_config *d = access_location(p, o, "");
     if (strcasecmp(o->directive, "WebSocketChannelHTTP") || !d || !d->channel_http
         || !(d->channel_http->what & WS_CHANNEL_HTTP_PUBLISH)
-        || ws_channelrule_decides(d->may[WS_MAY_PUBLISH]) || access_is_decided(p, o, M_POST)) {
+        || ws_channelrule_decides(d->may[WS_MAY_PUBLISH]) || ws_token_rules_of(d).keys
+        || access_is_decided(p, o, M_POST)) {
         return 1;
     }
     ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, o->server,
                  "%s:%d: WebSocketChannelHTTP publish in <Location \"%s\">: nothing says who may "
                  "publish. Add a "
-                 "Require to this <Location> (those of <Directory> and .htaccess do not apply), or "
-                 "WebSocketPublish all|none|\"EXPRESSION\"",
+                 "Require to this <Location> (those of <Directory> and .htaccess do not apply), "
+                 "WebSocketPublish all|none|\"EXPRESSION\", or WebSocketTokenKey",
                  o->file, o->line, o->path);
     return 0;
 }

@@ -10,6 +10,8 @@
 #include "channels/message.h"
 #include "httpd/config.h"
 #include "httpd/reauthorize.h"
+#include "httpd/token_conn.h"
+#include "httpd/token_request.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -166,6 +168,9 @@ int ws_channelrules_may(ws_conn *c, ws_action action, const char *channel)
     if (!wildcard_allowed(ws_conn_settings(c)->wildcards, action, channel)) {
         return 0;
     }
+    if (!(rule && rule->kind == NOBODY) && ws_token_conn_permits(c, action, channel)) {
+        return 1;
+    }
     if (!ws_channelrule_needs_request(rule)) {
         return without_request(rule);
     }
@@ -185,7 +190,8 @@ int ws_channelrules_request_may(request_rec *r, ws_action action, const char *ch
     if (!wildcard_allowed(ws_dir_config_of(r)->wildcards, action, channel)) {
         return 0;
     }
-    return !ws_channelrule_decides(rule)        ? ws_access_decided(r)
+    return !(rule && rule->kind == NOBODY) && ws_token_request_permits(r, action, channel) ? 1
+           : !ws_channelrule_decides(rule)      ? ws_access_decided(r)
            : ws_channelrule_needs_request(rule) ? evaluate(r, rule, channel)
                                                 : without_request(rule);
 }

@@ -26,6 +26,7 @@
 #include "httpd/query.h"
 #include "httpd/request_body.h"
 #include "httpd/sse.h"
+#include "httpd/token_request.h"
 #include "httpd/upgrade.h"
 #include "protocol/utf8.h"
 
@@ -188,7 +189,9 @@ static int clear(request_rec *r, const apr_array_header_t *names)
 const char *ws_channel_forbidden(request_rec *r, ws_action action, const apr_array_header_t *names)
 {
     const char *directive = action == WS_MAY_SUBSCRIBE ? "WebSocketSubscribe" : "WebSocketPublish";
-    if (!ws_channelrule_decides(ws_dir_config_of(r)->may[action]) && !ws_access_decided(r)) {
+    int tokens = ws_token_request_wanted(r);
+    if (!ws_channelrule_decides(ws_dir_config_of(r)->may[action]) && !ws_access_decided(r)
+        && !tokens) {
         ws_refusal_log(
             r, WS_REFUSAL_ACCESS,
             "channels: refused with 403: nothing says who may do this: add \"%s all\" or an "
@@ -198,7 +201,9 @@ const char *ws_channel_forbidden(request_rec *r, ws_action action, const apr_arr
     }
     for (int i = 0; i < names->nelts; i++) {
         if (!ws_channelrules_request_may(r, action, APR_ARRAY_IDX(names, i, const char *))) {
-            return apr_pstrcat(r->pool, directive, " does not allow it", NULL);
+            return apr_pstrcat(
+                r->pool, directive,
+                tokens ? " does not allow it, nor does a token" : " does not allow it", NULL);
         }
     }
     return NULL;
@@ -209,7 +214,7 @@ int ws_channel_http_handler(request_rec *r)
     const ws_channel_http *h = ws_dir_config_of(r)->channel_http;
     const char *wrong, *origin = apr_table_get(r->headers_in, "Origin");
     const char *allow = "GET, HEAD, OPTIONS";
-    int publishes, subscribes;
+    int publishes, subscribes, status;
     apr_array_header_t *names;
 
     if (!ws_channel_http_wanted(r)) {
@@ -231,6 +236,9 @@ int ws_channel_http_handler(request_rec *r)
     ws_channel_add_cors(r, origin);
     if (r->method_number == M_OPTIONS) {
         return ws_channel_preflight(r, allow);
+    }
+    if ((status = ws_token_request_admit(r, &wrong)) != OK) {
+        return channel_refuse(r, status, wrong);
     }
     if (r->method_number != M_GET
         && !(publishes && (r->method_number == M_POST || r->method_number == M_DELETE))) {

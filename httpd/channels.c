@@ -1,5 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+#include "httpd/token_conn.h"
 #include "httpd/channels.h"
 
 #include <httpd.h>
@@ -45,6 +46,7 @@ apr_status_t ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s,
     options.may = ws_channelrules_may;
     options.called = ws_rpc_received;
     options.wildcards = ws_channelrules_wildcards();
+    options.use_token = ws_token_conn_use;
     options.self.server = *number;
     options.self.process = ws_shm_process() & 0xFFFF;
     options.local = ws_bus_local_child_init(pchild, s, *number, options.queue);

@@ -19,6 +19,7 @@
 #include "httpd/history.h"
 #include "httpd/htaccess.h"
 #include "httpd/reauthorize.h"
+#include "httpd/token_config.h"
 #include "protocol/handshake.h"
 
 APLOG_USE_MODULE(websocket);
@@ -33,6 +34,7 @@ APLOG_USE_MODULE(websocket);
 #define DEFAULT_MESSAGE_RATE 500
 #define MESSAGE_RATE_MAX (1 << 30)
 #define DEFAULT_SUBSCRIPTIONS 100
+#define DEFAULT_TOKEN_LEEWAY 10000
 
 #define SUBSCRIPTIONS_MAX 100000
 #define CHANNELS_MAX 10000000
@@ -43,11 +45,12 @@ void *ws_create_dir_config(apr_pool_t *p, char *dir)
     ws_dir_config *d = apr_pcalloc(p, sizeof(*d));
     (void)dir;
     d->site_handlers = d->relay = d->slow = d->status_close = d->control_open = -1;
+    d->relay = d->slow = d->status_close = d->control_open = d->token_required = -1;
     d->behind = d->reauthorize = -1;
     d->max_frame = d->max_message = d->send_queue = -1;
     d->compression = (ws_compression){-1, -1, -1, -1, -1, -1};
     d->subscriptions = d->fragment = d->ping_interval = d->ping_grace = d->close_timeout = -1;
-    d->message_timeout = d->message_rate = -1;
+    d->message_timeout = d->message_rate = d->token_leeway = -1;
     return d;
 }
 
@@ -78,6 +81,11 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     MERGE(may[WS_MAY_SUBSCRIBE], NULL);
     MERGE(may[WS_MAY_PUBLISH], NULL);
     MERGE(wildcards, NULL);
+    MERGE(token_keys, NULL);
+    MERGE(token_audiences, NULL);
+    MERGE(token_issuers, NULL);
+    MERGE(token_leeway, -1);
+    MERGE(token_required, -1);
     MERGE(ping_grace, -1);
     MERGE(close_timeout, -1);
     MERGE(message_timeout, -1);
@@ -128,6 +136,7 @@ const ws_settings *ws_settings_of(request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
     struct interned *i;
+    ws_token_rules rules;
     ws_settings s;
 
     memset(&s, 0, sizeof(s)); /* padding too: memcmp looks at it */
@@ -148,6 +157,11 @@ const ws_settings *ws_settings_of(request_rec *r)
     s.may[WS_MAY_SUBSCRIBE] = d->may[WS_MAY_SUBSCRIBE];
     s.may[WS_MAY_PUBLISH] = d->may[WS_MAY_PUBLISH];
     s.wildcards = d->wildcards;
+    rules = ws_token_rules_of(d);
+    s.token_keys = rules.keys;
+    s.token_audiences = rules.audiences;
+    s.token_issuers = rules.issuers;
+    s.token_leeway = rules.leeway;
     s.vhost = r->server->server_hostname;
     s.server = r->server;
     s.log = d->log == &ws_connection_log_off ? NULL : d->log;
@@ -165,6 +179,16 @@ const ws_settings *ws_settings_of(request_rec *r)
     }
     apr_thread_mutex_unlock(interned_lock);
     return i ? &i->settings : NULL;
+}
+
+ws_token_rules ws_token_rules_of(const ws_dir_config *d)
+{
+    ws_token_rules rules = {.keys = d->token_keys && d->token_keys->nelts ? d->token_keys : NULL,
+                            .audiences = d->token_audiences,
+                            .issuers = d->token_issuers,
+                            .leeway =
+                                (apr_int64_t)or_default(d->token_leeway, DEFAULT_TOKEN_LEEWAY)};
+    return rules;
 }
 
 unsigned ws_versions_of(const ws_dir_config *d)
@@ -599,6 +623,8 @@ const command_rec ws_directives[] = {
     AP_INIT_TAKE23("WebSocketHistory", ws_httpd_history_add, NULL, RSRC_CONF,
                    "a pattern of channels' names, how many messages of each are kept, or off, and "
                    "then how long"),
+    AP_INIT_TAKE1("WebSocketHistoryDirectory", ws_httpd_history_set_directory, NULL, RSRC_CONF,
+                  "the folder of the file in which messages are kept"),
     AP_INIT_TAKE1("WebSocketHistorySize", ws_httpd_history_size, NULL, RSRC_CONF,
                   "the greatest size of the file in which messages are kept"),
     AP_INIT_TAKE1("WebSocketMaxMessageSize", set_size, FIELD(max_message), WHERE,
@@ -640,6 +666,7 @@ const command_rec ws_directives[] = {
                   "%{WEBSOCKET_CHANNEL}"),
     AP_INIT_ITERATE("WebSocketWildcards", set_wildcard, NULL, WHERE,
                     "the wildcards that clients may subscribe to, as news/*; or off"),
+    WS_TOKEN_DIRECTIVES(WHERE),
     AP_INIT_TAKE1("WebSocketSubscriptions", set_subscriptions, NULL, WHERE,
                   "how many channels a connection may be subscribed to"),
     AP_INIT_TAKE_ARGV("WebSocketChannelHTTP", ws_channel_http_set, NULL, WHERE,

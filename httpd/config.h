@@ -12,6 +12,7 @@
 #include "httpd/access.h"
 #include "httpd/connection_log.h"
 #include "httpd/ssl_proxy.h"
+#include "httpd/token.h"
 
 extern module AP_MODULE_DECLARE_DATA websocket_module WS_API;
 
@@ -64,6 +65,11 @@ typedef struct ws_dir_config {
     const struct ws_channel_acl *may[2]; /**< by ws_action; NULL: not set */
     apr_array_header_t *wildcards;       /**< const char *; NULL: not set; empty: none */
     apr_array_header_t *extensions;      /**< ws_extension_use *; NULL: not set; empty: none */
+    /** WebSocketTokenKey (of a private type; empty: off), WebSocketTokenAudience and WebSocketTokenIssuer
+     *  (const char *); NULL: not set. */
+    apr_array_header_t *token_keys, *token_audiences, *token_issuers;
+    apr_int64_t token_leeway;       /**< milliseconds; -1: not set */
+    int token_required;             /**< -1: not set */
     ws_compression compression;
     ws_ssl_proxy ssl_proxy;
 } ws_dir_config;
@@ -107,6 +113,9 @@ apr_status_t ws_settings_child_init(apr_pool_t *pchild, server_rec *s, ws_engine
  * @return NULL when there is no memory
  */
 const ws_settings *ws_settings_of(request_rec *r);
+
+/** What tokens a section accepts. */
+ws_token_rules ws_token_rules_of(const ws_dir_config *d);
 
 /** Versions that a Location speaks, WS_V13... */
 unsigned ws_versions_of(const ws_dir_config *d);

@@ -22,11 +22,13 @@ APLOG_USE_MODULE(websocket);
 
 static apr_array_header_t *rules; /* ws_history_rule */
 static apr_int64_t size;
+static const char *folder; /* WebSocketHistoryDirectory; NULL: not set */
 
 void ws_httpd_history_reset(apr_pool_t *pconf)
 {
     rules = apr_array_make(pconf, 4, sizeof(ws_history_rule));
     size = HISTORY_SIZE_DEFAULT;
+    folder = NULL;
 }
 
 const char *ws_httpd_history_add(cmd_parms *cmd, void *config, const char *pattern,
@@ -65,6 +67,21 @@ const char *ws_httpd_history_size(cmd_parms *cmd, void *config, const char *arg)
                : ws_refused(cmd, arg,
                             ws_parse_size(cmd->pool, arg, WS_HISTORY_SIZE_MIN, WS_SIZE_MAX, &size),
                             "");
+}
+
+const char *ws_httpd_history_set_directory(cmd_parms *cmd, void *config, const char *arg)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    (void)config;
+    if (!error && !(folder = ap_server_root_relative(cmd->pool, arg))) {
+        error = apr_psprintf(cmd->pool, "WebSocketHistoryDirectory: \"%s\" is no path", arg);
+    }
+    return error;
+}
+
+const char *ws_httpd_history_directory(void)
+{
+    return folder;
 }
 
 unsigned ws_httpd_history_rules(const ws_history_rule **all)

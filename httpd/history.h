@@ -21,6 +21,10 @@ const char *ws_httpd_history_add(cmd_parms *cmd, void *config, const char *patte
 /** WebSocketHistorySize. */
 const char *ws_httpd_history_size(cmd_parms *cmd, void *config, const char *arg);
 
+/** WebSocketHistoryDirectory; and its value, or NULL. */
+const char *ws_httpd_history_set_directory(cmd_parms *cmd, void *config, const char *arg);
+const char *ws_httpd_history_directory(void);
+
 /** What the configuration keeps. @return the number of rules  [any thread] */
 unsigned ws_httpd_history_rules(const ws_history_rule **rules);
 

@@ -8,7 +8,12 @@
 #include <ap_mpm.h>
 #include <apr_strings.h>
 #include <errno.h>
+#include <apr_file_io.h>
+#include <http_config.h>
 #include <http_log.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <unixd.h>
@@ -22,6 +27,7 @@ APLOG_USE_MODULE(websocket);
 
 static server_rec *main_server;
 static ws_history *history;
+static const char *directory; /* found by the parent */
 
 static void log_line(ws_log_level level, const char *text)
 {
@@ -29,14 +35,40 @@ static void log_line(ws_log_level level, const char *text)
     ap_log_error(APLOG_MARK, httpd_level, 0, main_server, "websocket: %s", text);
 }
 
-static const char *directory(apr_pool_t *p)
+/* What follows /run/ in the folder that httpd uses at run time, which a reboot empties; or NULL */
+static const char *history_name_of_run(apr_pool_t *p)
 {
+    char real[PATH_MAX];
+    if (!realpath(ap_runtime_dir_relative(p, ""), real)) {
+        return NULL;
+    }
+    return !strncmp(real, "/run/", 5)       ? apr_pstrdup(p, real + 5)
+           : !strncmp(real, "/var/run/", 9) ? apr_pstrdup(p, real + 9)
+                                            : NULL;
+}
+
+/* The default survives a reboot: /run/apache2 becomes /var/lib/apache2. Without the right to create that, the runtime
+ * folder has to do. */
+static const char *history_default(apr_pool_t *p)
+{
+    const char *name = history_name_of_run(p), *kept;
+    if (name) {
+        kept = apr_pstrcat(p, "/var/lib/", name, NULL);
+        apr_dir_make_recursive(kept, APR_FPROT_OS_DEFAULT, p);
+        if (access(kept, W_OK) == 0) {
+            return apr_pstrcat(p, kept, "/" DIRECTORY, NULL);
+        }
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, main_server,
+                     "websocket: cannot write to %s, so that a reboot deletes the messages of "
+                     "WebSocketHistory: set WebSocketHistoryDirectory",
+                     kept);
+    }
     return ap_runtime_dir_relative(p, DIRECTORY);
 }
 
 apr_status_t ws_httpd_history_init(apr_pool_t *ptemp, server_rec *s)
 {
-    const char *path = directory(ptemp);
+    const char *path;
     uid_t uid = 0;
     gid_t gid = 0;
     const ws_history_rule *rules;
@@ -45,9 +77,12 @@ apr_status_t ws_httpd_history_init(apr_pool_t *ptemp, server_rec *s)
     if (!ws_httpd_history_rules(&rules)) {
         return APR_SUCCESS;
     }
+    path = ws_httpd_history_directory();
+    path = apr_pstrdup(s->process->pconf, path ? path : history_default(ptemp));
+    directory = path;
     if (mkdir(path, 0700) < 0 && errno != EEXIST) {
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, s,
-                     "websocket: cannot create %s (WebSocketHistory)", path);
+                     "websocket: cannot create %s (WebSocketHistoryDirectory)", path);
         return errno;
     }
     if (geteuid() == 0) { /* children run as another user */
@@ -56,7 +91,7 @@ apr_status_t ws_httpd_history_init(apr_pool_t *ptemp, server_rec *s)
         if (chown(path, uid, gid) < 0) {
             ap_log_error(APLOG_MARK, APLOG_ERR, errno, s,
                          "websocket: cannot give %s to the user that child processes run as "
-                         "(WebSocketHistory)",
+                         "(WebSocketHistoryDirectory)",
                          path);
             return errno;
         }
@@ -67,9 +102,8 @@ apr_status_t ws_httpd_history_init(apr_pool_t *ptemp, server_rec *s)
 
 ws_history *ws_httpd_history_child_init(apr_pool_t *pchild, server_rec *s)
 {
-    ws_history_lmdb_options options = {.directory = directory(pchild),
-                                       .size = (apr_uint64_t)ws_httpd_history_bytes(),
-                                       .log = log_line};
+    ws_history_lmdb_options options = {
+        .directory = directory, .size = (apr_uint64_t)ws_httpd_history_bytes(), .log = log_line};
     apr_status_t rv;
     main_server = s;
     options.rule_count = ws_httpd_history_rules(&options.rules);

@@ -19,6 +19,7 @@
 #include "httpd/response_headers.h"
 #include "httpd/sse_stream.h"
 #include "httpd/takeover.h"
+#include "httpd/token_conn.h"
 #include "httpd/upgrade.h"
 #include "protocol/framing.h"
 
@@ -218,7 +219,8 @@ static int serve(request_rec *r, const ws_settings *settings, ws_sse_stream *s)
 
     if ((status = ap_discard_request_body(r)) != OK
         || (status = ws_limits_admit(r, ws_dir_config_of(r)->limits, &tickets)) != OK
-        || (status = ws_upgrade_keep_request(r, settings, &tickets)) != OK) {
+        || (status = ws_upgrade_keep_request(r, settings, &tickets)) != OK
+        || (status = ws_token_conn_attach(r, settings, &tickets)) != OK) {
         ws_tickets_release(tickets);
         ws_sse_stream_free(s);
         return status;

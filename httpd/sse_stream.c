@@ -361,7 +361,22 @@ static int sse_on_channel(ws_conn *c, const ws_event *e)
     return WS_FORM_NONE;
 }
 
-const ws_handler ws_sse_stream_handler = {.on_open = sse_on_open, .on_channel = sse_on_channel};
+/* The connection is closed behind this. */
+static void sse_on_token(ws_conn *c, const char *channel, int expired)
+{
+    static const char event[] = "event: expired\ndata:\n\n";
+    ws_sse_stream *s = ws_data(c);
+    (void)channel;
+    if (expired && s->polls) {
+        sse_answer(c, s);
+    }
+    else if (expired) {
+        ws_send(c, WS_TEXT, event, sizeof(event) - 1);
+    }
+}
+
+const ws_handler ws_sse_stream_handler = {
+    .on_open = sse_on_open, .on_channel = sse_on_channel, .on_token = sse_on_token};
 
 /* ---- Its data ---- */
 

@@ -35,6 +35,8 @@
 #include "httpd/status.h"
 #include "httpd/stranded.h"
 #include "httpd/takeover.h"
+#include "httpd/token_conn.h"
+#include "httpd/token_request.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -77,6 +79,10 @@ static const ws_subsystem table[] = {
     {.name = "channel_acl",
      .reset = ws_channelrules_reset,
      .register_hooks = ws_channelrules_register},
+    {.name = "channel_acl", .register_hooks = ws_channelrules_register},
+    {.name = "tokens", /* of requests and connections */
+     .register_hooks = ws_token_request_register,
+     .child_init = ws_token_conn_child_init},
     {.name = "access", /* the configuration has been read */
      .reset = ws_access_reset,
      .register_hooks = ws_access_register,

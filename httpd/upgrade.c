@@ -26,6 +26,8 @@
 #include "httpd/refusals.h"
 #include "httpd/response_headers.h"
 #include "httpd/takeover.h"
+#include "httpd/token_conn.h"
+#include "httpd/token_request.h"
 #include "protocol/handshake.h"
 #include "protocol/hixie.h"
 
@@ -407,7 +409,7 @@ static int upgrade(request_rec *r, ws_request *rq)
     const ws_settings *settings;
     ws_handler_line *reg;
     ws_new_conn n;
-    const char *obstacle;
+    const char *obstacle, *why;
     int version, status = check(r, d, &version);
 
     if (status != OK) {
@@ -423,8 +425,12 @@ static int upgrade(request_rec *r, ws_request *rq)
                                                   : "has no event loop in this child");
         return refuse(WS_COUNT_REFUSED_SERVER, HTTP_SERVICE_UNAVAILABLE);
     }
+    if ((status = ws_token_request_admit(r, &why)) != OK) {
+        return refuse(WS_COUNT_REFUSED_TOKEN, status);
+    }
     if ((status = ws_limits_admit(r, d->limits, &rq->ticket)) != OK
         || (status = ws_upgrade_keep_request(r, settings, &rq->ticket)) != OK
+        || (status = ws_token_conn_attach(r, settings, &rq->ticket)) != OK
         || (status = ask_handler(rq, reg)) != OK) {
         return status;
     }

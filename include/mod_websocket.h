@@ -324,6 +324,15 @@ typedef struct ws_handler {
 
     /** A Ping frame has come, and has been answered with a Pong frame; len 0 to 125 bytes. */
     void (*on_ping)(ws_conn *c, const char *data, apr_size_t len);
+
+    /**
+     * A token (WebSocketTokenKey) ends soon, or has ended. Tell the client: a newer one, given to
+     * ws_use_token() before the end, takes its place.
+     * @param channel  the subscription whose token it is; NULL: the connection's
+     * @param expired  0: it ends soon, within 60 s at most. 1: it has ended, and with it the subscription; or the
+     *                 server closes the connection (1008, "expired") behind this callback
+     */
+    void (*on_token)(ws_conn *c, const char *channel, int expired);
 } ws_handler;
 
 /** What a handler's shared object exports, and what a module registers as a provider. */
@@ -965,6 +974,14 @@ typedef enum { WS_MAY_SUBSCRIBE, WS_MAY_PUBLISH } ws_action;
  * @return 1: yes; 0: no; -1: there is no such directive, the handler decides.  [callback]
  */
 WS_API int ws_may(ws_conn *c, ws_action action, const char *channel);
+
+/**
+ * Use a token that the client has sent (docs/tokens.md). Its sub becomes the user of a connection that has none.
+ * @param channel  the channel that it is for; NULL: it takes the place of the connection's token, and
+ *                 subscriptions that only the old one permitted end
+ * @return NULL; or why it is refused, a static text for the client.  [callback]
+ */
+WS_API const char *ws_use_token(ws_conn *c, const char *channel, const char *token);
 
 /** This httpd, among those that a bus connects: a random number, the same in all its processes until it
  *  stops.  [any] */

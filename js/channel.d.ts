@@ -1,7 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
 export interface Options {
-    /** Asked before each connection; what it returns is the argument `token` of each request. */
+    /** Asked before each connection, and when the server says that the token expires soon (docs/tokens.md). */
     token?: () => string | undefined | Promise<string | undefined>;
     /** A Location with `WebSocketChannelHTTP subscribe`, and one with `publish`: what is used where WebSockets fail. */
     events?: string;
@@ -23,6 +23,8 @@ export interface Options {
 export interface SubscribeOptions {
     /** A position, or `all`; other words as the server has them. */
     after?: string;
+    /** Asked for a token of this channel alone. By WebSocket only. */
+    token?: () => string | Promise<string>;
     /** Be a member, by this text. */
     member?: string;
     /** Keep `members`. */

@@ -5,9 +5,7 @@ const DEFAULTS = {heartbeat: 25000, timeout: 10000, minDelay: 500, maxDelay: 300
 const STEADY = 10000, REFUSED = 2; // ms of a connection after which the back-off begins anew; handshakes that fail before EventSource
 const WORDS = {403: 'not allowed', 413: 'too big', 500: 'try again later'}; // of HTTP's answers
 const WAKE = ['online', 'offline', 'pageshow', 'visibilitychange', 'resume'];
-export class ChannelError extends Error {
-    constructor(message, channel) { super(message); Object.assign(this, {name: 'ChannelError', channel}); }
-}
+export class ChannelError extends Error { constructor(message, channel) { super(message); Object.assign(this, {name: 'ChannelError', channel}); } }
 export class Message {
     constructor({type, encoding, data, ...rest}, gap = false) {
         Object.assign(this, rest, {gap, data: encoding === 'base64' ? Uint8Array.from(atob(data), c => c.charCodeAt(0)) : data});
@@ -30,7 +28,6 @@ const address = (base, parameters) => {
     return url;
 };
 const split = position => /^(.*)-(\d+)$/.exec(position ?? '')?.slice(1);
-
 export class Subscription extends Emitter {
     #live; #request; #missed; #gapped; #was; #held; #changes; #retry;
     constructor(live, channel, options) {
@@ -58,18 +55,19 @@ export class Subscription extends Emitter {
             } finally { stop.forEach(off => off()); }
         })();
     }
-    _begin() {
-        const {channel, position, options: {member, watch}} = this, after = position ?? this.#from();
+    async _begin() {
+        const {channel, position, options: {member, watch, token: ask}} = this, after = position ?? this.#from();
         this._lost();
-        [this.#gapped, this.#held, this.#changes] = [false, [], new Map()];
-        this.#request = this.#live._send({type: 'subscribe', channel, after, member, watch});
+        [this.#gapped, this.#held, this.#changes, this.#request] = [false, [], new Map(), null];
+        const token = ask && await this.#live._token(ask);
+        if (ask && (!token || this.state !== 'pending')) { return token === null && this.#refused('try again later'); }
+        this.#request = this.#live._send({type: 'subscribe', channel, after, member, watch, token});
     }
     #from() { return this.#was ? 'all' : this.options.after; } // what has no position was empty: all that is kept is new
     _lost(state = 'pending') { clearTimeout(this.#retry); this.state = state; }
     _end(error = new ChannelError('unsubscribed', this.channel)) {
         if (this.state === 'ended') { return; }
-        this._lost('ended', this.#live._forget(this));
-        this.emit('end', error);
+        this._lost('ended', this.#live._forget(this)), this.emit('end', error);
     }
     _receive(o) {
         const mine = o.id === this.#request, {type} = o;
@@ -107,9 +105,8 @@ export class Subscription extends Emitter {
         if (!this.options.watch || this.state !== 'live') { return; }
         const changes = this.#changes ??= new Map(), answer = await this.presence().catch(() => null);
         if (changes !== this.#changes || this.state !== 'live') { return; }
-        this.#changes = null;
         const now = new Map(answer?.members.map(m => [m.member, m]) ?? this.members);
-        changes.forEach((member, id) => member ? now.set(id, member) : now.delete(id));
+        (this.#changes = null, changes).forEach((member, id) => member ? now.set(id, member) : now.delete(id));
         [...this.members.keys()].forEach(id => now.has(id) || this.#changed(id));
         now.forEach((member, id) => this.#changed(id, member));
         this.emit('members', this.members);
@@ -142,6 +139,7 @@ class Events {
         const {fetch, timeout} = this.#live.options, url = address(base, {...parameters, token: this.#token});
         const answer = await fetch(url, {...init, signal: AbortSignal.timeout(timeout)}), {status} = answer;
         const body = await answer.json().catch(() => ({error: `HTTP ${status}`}));
+        if (status === 401) { throw new Error(body.error); } // the next connection asks for a token
         if (status >= 400) { throw new ChannelError(WORDS[Math.min(status, 500)] ?? body.error ?? `HTTP ${status}`); }
         return body;
     }
@@ -167,8 +165,7 @@ class Events {
     async ping() { // any answer will do
         const {publish, events} = this.#live.options;
         await this.#fetch(publish ?? events, {}).catch(error => { if (!(error instanceof ChannelError)) { throw error; } });
-        this.#live._watchers();
-        return ['pong'];
+        return this.#live._watchers(), ['pong'];
     }
     #open() {
         const {events, EventSource} = this.#live.options, names = [...this.#channels.keys()];
@@ -192,15 +189,13 @@ class Events {
     }
     end() { this.#ended = true; this.#source?.close(); }
 }
-
 export class Channels extends Emitter {
     #link = null; #turn = 0; #timer; #watch; #heard; #asked; #attempts = 0; #refused = 0; #since = 0; #number = 0;
     #subscriptions = new Map(); #requests = new Map(); #wake = () => this.#awake();
     constructor(url, options = {}) {
         const {WebSocket, EventSource} = globalThis, fetch = (...all) => globalThis.fetch(...all);
         Object.assign(super(), {url, state: 'waiting', options: {...DEFAULTS, WebSocket, EventSource, fetch, ...options}});
-        this.#listen('addEventListener');
-        this.#connect();
+        this.#listen('addEventListener'), this.#connect();
     }
     get transport() { return this.#link && (this.#link instanceof Events ? 'events' : 'websocket'); }
     subscribe(channel, options = {}) {
@@ -216,8 +211,7 @@ export class Channels extends Emitter {
         return {...answer, messages: answer.messages.map(m => new Message({channel, ...m}))};
     }
     close() {
-        this.#end('closed');
-        this.#listen('removeEventListener');
+        this.#end('closed'), this.#listen('removeEventListener');
         this.#requests.forEach((_, id) => this.#settle(id, new ChannelError('closed')));
         this.#subscriptions.forEach(sub => sub._end());
     }
@@ -254,8 +248,7 @@ export class Channels extends Emitter {
     _opened(link) {
         if (link !== this.#link) { return; }
         [this.#refused, this.#since] = [link instanceof Socket ? 0 : 1, Date.now()];
-        this.#beat();
-        this.#show('open');
+        this.#beat(), this.#show('open');
         this.#subscriptions.forEach(sub => sub._begin());
         this.#requests.forEach(entry => this.#submit(entry));
     }
@@ -273,10 +266,18 @@ export class Channels extends Emitter {
     _received(link, data) {
         const {type, id, channel, error} = data;
         if (link !== this.#link) { return; }
-        if (this.#asked) { this.#beat(); }
-        this.#heard = true;
+        this.#heard = (this.#asked && this.#beat(), true);
         if (this.#requests.has(id)) { this.#settle(id, type === 'error' ? new ChannelError(error, channel) : data); }
+        else if (type === 'expiring') { this.#refresh(channel); }
         else { this.#subscriptions.get(channel)?._receive(data); }
+    }
+    async _token(ask) { // of the application; null: it has none, undefined: there is another connection by now
+        const turn = this.#turn, token = await Promise.resolve().then(ask).catch(() => null);
+        return turn === this.#turn && this.state === 'open' ? token ?? null : undefined;
+    }
+    async #refresh(channel) {
+        const ask = this.#subscriptions.get(channel)?.options.token ?? this.options.token, token = ask && await this._token(ask);
+        if (token) { this._send({type: 'refresh', channel, token}); }
     }
     #request(request) {
         const error = this.state === 'closed' ? 'closed' : this.#requests.size >= this.options.queue && 'try again later';
@@ -290,8 +291,7 @@ export class Channels extends Emitter {
     #submit(entry) { entry.sent = true; this.#link.send(entry.request); }
     #settle(id, answer) {
         const {resolve, reject, timer} = this.#requests.get(id);
-        clearTimeout(timer);
-        this.#requests.delete(id);
+        clearTimeout(timer), this.#requests.delete(id);
         (answer instanceof Error ? reject : resolve)(answer);
     }
     _send(request) { this.#link.send({...request, id: ++this.#number}); return this.#number; }

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The bus: what is published goes to Redis, and the thread that hears what comes from there. */
+/** The bus: publishes to Redis, and receives on a thread what other machines publish. */
 
 #include "redis/bus.h"
 
@@ -15,36 +15,37 @@
 #include "base/thread.h"
 #include "redis/private.h"
 
-/* Processes say so often that they live, and have ended when they have not for so long, milliseconds. */
+/* Interval of the packets that tell others that this process runs, and the silence after which a process counts as ended,
+ * milliseconds. */
 #define BEAT 2000
 #define DEAD 10000
 
-/* A connection over which nothing has come for so long is given up. */
+/* Silence after which a connection is closed, milliseconds: PING is due twice meanwhile. */
 #define SILENT (2 * BEAT + BEAT / 2)
 
-/* So is one over which something comes that does not end. */
+/* Time after which a connection is closed whose reply does not end, milliseconds. */
 #define WHOLE 10000
 
-/* How many subscribers a channel has here, and whether the hearer has told Redis. */
-typedef struct want {
-    int count, told;
+/* A channel: its subscribers in this process, and whether Redis knows of the subscription. */
+typedef struct bus_channel {
+    int count, subscribed;
     char name[WS_CHANNEL_MAX + 1];
-} want;
+} bus_channel;
 
-/* ---- What others are known to live ---- */
+/* ---- Other processes ---- */
 
-typedef struct peer {
+typedef struct bus_known {
     ws_node node;
     apr_time_t seen;
-} peer;
+} bus_known;
 
 #define PEERS_MAX 1024
 
-static peer peers[PEERS_MAX];
+static bus_known peers[PEERS_MAX];
 static unsigned peer_count;
 
 /* Under the lock. */
-static peer *peer_of(const ws_node *node)
+static bus_known *bus_peer(const ws_node *node)
 {
     unsigned i = 0;
     while (i < peer_count
@@ -54,15 +55,15 @@ static peer *peer_of(const ws_node *node)
     return i < peer_count ? &peers[i] : NULL;
 }
 
-static void has_been_seen(ws_redis *r, const ws_node *node)
+static void bus_note_peer(ws_redis *r, const ws_node *node)
 {
-    peer *p;
+    bus_known *p;
     apr_thread_mutex_lock(r->lock);
-    p = peer_of(node);
+    p = bus_peer(node);
     if (!p && peer_count < PEERS_MAX) {
         p = &peers[peer_count++];
     }
-    for (unsigned i = 0; !p && i < PEERS_MAX; i++) { /* one that has ended gives its place */
+    for (unsigned i = 0; !p && i < PEERS_MAX; i++) { /* reuse the place of one that has ended */
         if (apr_time_now() - peers[i].seen > apr_time_from_msec(2 * DEAD)) {
             p = &peers[i];
         }
@@ -74,26 +75,26 @@ static void has_been_seen(ws_redis *r, const ws_node *node)
     apr_thread_mutex_unlock(r->lock);
 }
 
-static int alive(ws_bus *b, const ws_node *node)
+static int bus_alive(ws_bus *b, const ws_node *node)
 {
     ws_redis *r = WS_REDIS_OF(b, bus);
-    int lives = 1;
-    const peer *p;
+    int running = 1;
+    const bus_known *p;
     if (node->server == r->options.self.server) {
         return -1;
     }
-    /* While nobody is heard, nothing is known. */
+    /* Without a connection nothing is known. */
     if (!__atomic_load_n(&r->away, __ATOMIC_RELAXED)) {
         apr_thread_mutex_lock(r->lock);
-        p = peer_of(node);
-        lives = !p || apr_time_now() - p->seen < apr_time_from_msec(DEAD);
+        p = bus_peer(node);
+        running = !p || apr_time_now() - p->seen < apr_time_from_msec(DEAD);
         apr_thread_mutex_unlock(r->lock);
     }
-    return lives;
+    return running;
 }
 
-/* What has just started has not been heard of for up to a BEAT. */
-static int nodes(ws_bus *b, ws_node *all, unsigned size, unsigned *count)
+/* A process that has just started is unknown for up to one BEAT. */
+static int bus_nodes(ws_bus *b, ws_node *all, unsigned size, unsigned *count)
 {
     ws_redis *r = WS_REDIS_OF(b, bus);
     apr_time_t since = __atomic_load_n(&r->there_since, __ATOMIC_RELAXED), now = apr_time_now();
@@ -111,7 +112,7 @@ static int nodes(ws_bus *b, ws_node *all, unsigned size, unsigned *count)
 
 /* ---- Publishing ---- */
 
-static void has_been_sent(ws_redis *r, ws_redis_job *j, const redisReply *reply)
+static void bus_sent(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 {
     apr_uint64_t reached;
     (void)j;
@@ -121,8 +122,8 @@ static void has_been_sent(ws_redis *r, ws_redis_job *j, const redisReply *reply)
     }
 }
 
-/* @return 0, or -1: it has not been taken */
-static int give_packet(ws_redis *r, const ws_packet *p, const char *kind, const char *name, int len)
+/* @return 0; -1: the queue is full */
+static int bus_give(ws_redis *r, const ws_packet *p, const char *kind, const char *name, int len)
 {
     unsigned char head[WS_PACKET_HEAD_MAX];
     ws_redis_job *j = ws_redis_job_new(3);
@@ -134,7 +135,7 @@ static int give_packet(ws_redis *r, const ws_packet *p, const char *kind, const 
         }
         j->lens[2] = head_len + p->len;
         j->cost += j->lens[2];
-        j->done = has_been_sent;
+        j->done = bus_sent;
         if (ws_redis_job_printf(j, 0, "PUBLISH") == 0
             && ws_redis_job_printf(j, 1, "%s%s%.*s", r->options.prefix, kind, len, name) == 0
             && ws_redis_give(r, j) == 0) {
@@ -145,12 +146,13 @@ static int give_packet(ws_redis *r, const ws_packet *p, const char *kind, const 
     return -1;
 }
 
-static ws_status publish(ws_bus *b, const ws_packet *p, apr_uint32_t *reached, apr_uint32_t *missed)
+static ws_status bus_publish(ws_bus *b, const ws_packet *p, apr_uint32_t *reached,
+                             apr_uint32_t *missed)
 {
     ws_redis *r = WS_REDIS_OF(b, bus);
     int everybody = ws_packet_is_for_all(p);
-    if (give_packet(r, p, everybody ? "all" : "c:", everybody ? "" : p->channel,
-                    everybody ? 0 : (int)p->channel_len)
+    if (bus_give(r, p, everybody ? "all" : "c:", everybody ? "" : p->channel,
+                 everybody ? 0 : (int)p->channel_len)
         < 0) {
         ++*missed;
         return WS_QUEUED;
@@ -159,30 +161,30 @@ static ws_status publish(ws_bus *b, const ws_packet *p, apr_uint32_t *reached, a
     return WS_QUEUED;
 }
 
-static ws_status send_to(ws_bus *b, const ws_node *to, const ws_packet *p)
+static ws_status bus_send_to(ws_bus *b, const ws_node *to, const ws_packet *p)
 {
     ws_redis *r = WS_REDIS_OF(b, bus);
     char name[40];
     int len;
-    if (to->server == r->options.self.server || !alive(b, to)) {
+    if (to->server == r->options.self.server || !bus_alive(b, to)) {
         return WS_GONE;
     }
     len = snprintf(name, sizeof(name), "%llx.%x", (unsigned long long)to->server, to->process);
-    return give_packet(r, p, "n:", name, len) < 0 ? WS_FULL : WS_HANDED;
+    return bus_give(r, p, "n:", name, len) < 0 ? WS_FULL : WS_HANDED;
 }
 
-static apr_uint32_t subscribers(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash)
+static apr_uint32_t bus_subscribers(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash)
 {
     (void)b, (void)channel, (void)len, (void)hash;
-    return 0; /* nobody knows without asking */
+    return 0; /* not known without asking all machines */
 }
 
-static ws_status want_channel(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash,
-                              int change)
+static ws_status bus_want(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash,
+                          int change)
 {
     ws_redis *r = WS_REDIS_OF(b, bus);
     int changed = 0;
-    want *w;
+    bus_channel *w;
     (void)hash;
     apr_thread_mutex_lock(r->lock);
     w = apr_hash_get(r->wanted, channel, len);
@@ -192,7 +194,7 @@ static ws_status want_channel(ws_bus *b, const char *channel, unsigned len, apr_
     }
     if (w) {
         w->count += change;
-        changed = (w->count > 0) != w->told;
+        changed = (w->count > 0) != w->subscribed;
     }
     apr_thread_mutex_unlock(r->lock);
     if (changed) {
@@ -201,24 +203,24 @@ static ws_status want_channel(ws_bus *b, const char *channel, unsigned len, apr_
     return w || change < 0 ? WS_QUEUED : WS_FULL;
 }
 
-/* ---- Hearing ---- */
+/* ---- Receiving ---- */
 
-/* Tell Redis what has changed; all: everything, on a new connection. */
-static void tell_wants(ws_redis *r, redisContext *c, int all)
+/* Send subscriptions that have changed; all: a new connection, send every one. */
+static void bus_subscribe(ws_redis *r, redisContext *c, int all)
 {
     apr_thread_mutex_lock(r->lock);
     for (apr_hash_index_t *i = apr_hash_first(NULL, r->wanted); i;) {
         void *value;
-        want *w;
+        bus_channel *w;
         apr_hash_this(i, NULL, NULL, &value);
         w = value;
         i = apr_hash_next(i);
-        if (w->count > 0 && (all || !w->told)) {
+        if (w->count > 0 && (all || !w->subscribed)) {
             redisAppendCommand(c, "SUBSCRIBE %sc:%s", r->options.prefix, w->name);
-            w->told = 1;
+            w->subscribed = 1;
         }
         else if (w->count <= 0) {
-            if (w->told && !all) {
+            if (w->subscribed && !all) {
                 redisAppendCommand(c, "UNSUBSCRIBE %sc:%s", r->options.prefix, w->name);
             }
             apr_hash_set(r->wanted, w->name, (apr_ssize_t)strlen(w->name), NULL);
@@ -228,7 +230,7 @@ static void tell_wants(ws_redis *r, redisContext *c, int all)
     apr_thread_mutex_unlock(r->lock);
 }
 
-void ws_redis_hear(ws_redis *r, const redisReply *reply)
+void ws_redis_receive(ws_redis *r, const redisReply *reply)
 {
     ws_channels *h = ws_channels_current();
     const redisReply *message;
@@ -248,61 +250,61 @@ void ws_redis_hear(ws_redis *r, const redisReply *reply)
         || p.from.server == r->options.self.server || !p.kind) {
         return;
     }
-    has_been_seen(r, &p.from);
+    bus_note_peer(r, &p.from);
     if (h && (p.kind != WS_PACKET_MISSED || p.len)) {
         ws_channels_receive(h, &p);
     }
 }
 
-/* A packet that says nothing but that we live. */
-static void beat(ws_redis *r)
+/* An empty packet tells others that this process runs. */
+static void bus_beat(ws_redis *r)
 {
     ws_packet p = {.kind = WS_PACKET_MISSED, .from = r->options.self, .channel = "", .data = ""};
-    give_packet(r, &p, "all", "", 0);
+    bus_give(r, &p, "all", "", 0);
 }
 
-static int write_all(redisContext *c)
+static int bus_write_all(redisContext *c)
 {
     int done = 0;
     while (!done) {
-        if (redisBufferWrite(c, &done) != REDIS_OK) {
+        if (ws_redis_write(c, &done) != REDIS_OK) {
             return -1;
         }
     }
     return 0;
 }
 
-/* @return 0, or -1: the connection has broken, or says what is no answer */
-static int hear_what_came(ws_redis *r, redisContext *c, apr_size_t *size)
+/* @return 0; -1: the connection has broken, or a reply is invalid */
+static int bus_read(ws_redis *r, redisContext *c, apr_size_t *size)
 {
     redisReply *reply;
     if (ws_redis_reply_fill(c, size) < 0) {
         return -1;
     }
     while ((reply = ws_redis_reply_next(c, size))) {
-        ws_redis_hear(r, reply);
+        ws_redis_receive(r, reply);
         freeReplyObject(reply);
     }
     return c->err ? -1 : 0;
 }
 
-/* Until the connection breaks, or all is to end. */
-static void hear_all(ws_redis *r, redisContext *c)
+/* Receive until the connection breaks or the process stops. */
+static void bus_receive_all(ws_redis *r, redisContext *c)
 {
     apr_time_t next = 0, heard = apr_time_now(), whole = heard;
     apr_size_t size = 0;
     redisAppendCommand(c, "SUBSCRIBE %sall %sn:%llx.%x", r->options.prefix, r->options.prefix,
                        (unsigned long long)r->options.self.server, r->options.self.process);
-    tell_wants(r, c, 1);
+    bus_subscribe(r, c, 1);
     while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
         struct pollfd p[2] = {{.fd = c->fd, .events = POLLIN}, {.fd = r->wake, .events = POLLIN}};
         if (apr_time_now() >= next) {
-            /* A machine that has lost its power closes no connection. It is asked, and answers. */
+            /* A machine without power closes no connection, but does not answer either. */
             redisAppendCommand(c, "PING");
-            beat(r);
+            bus_beat(r);
             next = apr_time_now() + apr_time_from_msec(BEAT);
         }
-        if (write_all(c) < 0 || apr_time_now() - heard > apr_time_from_msec(SILENT)
+        if (bus_write_all(c) < 0 || apr_time_now() - heard > apr_time_from_msec(SILENT)
             || apr_time_now() - whole > apr_time_from_msec(WHOLE)) {
             return;
         }
@@ -311,10 +313,10 @@ static void hear_all(ws_redis *r, redisContext *c)
         }
         if (p[1].revents) {
             ws_woken(r->wake);
-            tell_wants(r, c, 0);
+            bus_subscribe(r, c, 0);
         }
         if (p[0].revents) {
-            if (hear_what_came(r, c, &size) < 0) {
+            if (bus_read(r, c, &size) < 0) {
                 return;
             }
             heard = apr_time_now();
@@ -323,11 +325,11 @@ static void hear_all(ws_redis *r, redisContext *c)
     }
 }
 
-static void *APR_THREAD_FUNC hear_thread(apr_thread_t *self, void *arg)
+static void *APR_THREAD_FUNC bus_receiver(apr_thread_t *self, void *arg)
 {
     ws_redis *r = arg;
     unsigned attempts = 0;
-    int told = 0, was_there = 0;
+    int told = 0, again = 0;
     (void)self;
     while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
         redisContext *c = ws_redis_connect(r, &told);
@@ -335,18 +337,18 @@ static void *APR_THREAD_FUNC hear_thread(apr_thread_t *self, void *arg)
             apr_time_t since = apr_time_now();
             __atomic_store_n(&r->there_since, since, __ATOMIC_RELAXED);
             __atomic_store_n(&r->away, 0, __ATOMIC_RELAXED);
-            /* What others have said meanwhile is in histories, or lost. */
-            if (was_there && ws_channels_current()) {
+            /* Messages of the meantime are in histories, or lost. */
+            if (again && ws_channels_current()) {
                 ws_channels_missed(ws_channels_current(),
                                    1 + __atomic_exchange_n(&r->lost, 0, __ATOMIC_RELAXED));
             }
-            was_there = 1;
-            hear_all(r, c);
+            again = 1;
+            bus_receive_all(r, c);
             if (apr_time_now() - since > apr_time_from_msec(BEAT)) {
                 attempts = 0;
             }
             ws_redis_tell(r, c, &told);
-            redisFree(c);
+            ws_redis_close(c);
             __atomic_store_n(&r->away, 1, __ATOMIC_RELAXED);
         }
         ws_redis_back_off(r, &attempts);
@@ -354,28 +356,35 @@ static void *APR_THREAD_FUNC hear_thread(apr_thread_t *self, void *arg)
     return NULL;
 }
 
-/* ---- Beginning and end ---- */
+/* ---- Creating and destroying ---- */
 
 apr_status_t ws_redis_create(ws_redis **redis, const ws_redis_options *options, apr_pool_t *pool)
 {
     ws_redis *r = apr_pcalloc(pool, sizeof(*r));
     apr_status_t rv;
-    r->bus = (ws_bus){"redis", want_channel, publish, send_to, subscribers, alive, nodes};
+    r->bus = (ws_bus){"redis",         bus_want,  bus_publish, bus_send_to,
+                      bus_subscribers, bus_alive, bus_nodes};
     r->options = *options;
     r->last = &r->first;
     r->away = 1;
     ws_redis_history_init(r);
     ws_redis_once_init(r);
-    /* Of its own, since it is used by several threads; under the lock. */
+    /* A pool of its own: several threads use it, under the lock. */
     if ((rv = apr_pool_create_unmanaged(&r->pool)) != APR_SUCCESS
         || (rv = apr_thread_mutex_create(&r->lock, APR_THREAD_MUTEX_DEFAULT, pool)) != APR_SUCCESS
         || (rv = apr_thread_cond_create(&r->work, pool)) != APR_SUCCESS) {
         return rv;
     }
     r->wanted = apr_hash_make(r->pool);
+    if ((rv = apr_pool_create_unmanaged(&r->tails_pool)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (!ws_redis_cluster_init(r)) {
+        return APR_ENOMEM;
+    }
     if ((rv = ws_wake_create(&r->wake)) != APR_SUCCESS
         || (rv = ws_thread_create(&r->sender, ws_redis_send_all, r, pool)) != APR_SUCCESS
-        || (rv = ws_thread_create(&r->hearer, hear_thread, r, pool)) != APR_SUCCESS) {
+        || (rv = ws_thread_create(&r->receiver, bus_receiver, r, pool)) != APR_SUCCESS) {
         return rv;
     }
     *redis = r;
@@ -406,7 +415,8 @@ void ws_redis_destroy(ws_redis *r)
     apr_thread_mutex_unlock(r->lock);
     ws_wake(r->wake);
     apr_thread_join(&rv, r->sender);
-    apr_thread_join(&rv, r->hearer);
+    apr_thread_join(&rv, r->receiver);
     close(r->wake);
     apr_pool_destroy(r->pool);
+    apr_pool_destroy(r->tails_pool);
 }

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A bus between machines, and a history for all of them, in Redis.
+ * A bus between machines and a shared history, in Redis. docs/internals/redis.md describes the design.
  *
  * Each process has two threads with one connection each: one receives the channels with local subscribers,
  * one sends. While Redis is unreachable, both reconnect; messages to store wait in a bounded queue, and
@@ -17,14 +17,27 @@
 
 #include "channels/channels.h"
 #include "channels/history_rules.h"
+#include "redis/tls.h"
+
+/** Addresses of sentinels, or nodes of a cluster, at most. */
+#define WS_REDIS_HOSTS_MAX 16
+
+typedef struct ws_redis_host {
+    const char *name;
+    int port;
+} ws_redis_host;
 
 typedef struct ws_redis_options {
-    const char *host; /**< NULL: path names a unix socket */
-    int port;
+    ws_redis_host
+        hosts[WS_REDIS_HOSTS_MAX]; /**< tried in this order; none: path names a unix socket */
+    unsigned host_count;
     const char *path;
-    const char *user, *password;                   /**< or NULL */
+    int cluster; /**< hosts are nodes of a Redis Cluster */
+    ws_redis_tls tls;
+    SSL_CTX *tls_ctx;            /**< made of tls where the files can be read; NULL: no TLS */
+    const char *user, *password; /**< or NULL */
     const char *sentinel_user, *sentinel_password; /**< or NULL */
-    const char *master; /**< name of the master; host is a sentinel then; or NULL */
+    const char *master; /**< name of the master; hosts are sentinels then; or NULL */
     int db;
     const char *prefix;
     ws_node self;

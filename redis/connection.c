@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Connections to Redis, and the thread that sends. */
+/** Commands, and the thread that sends them. */
 
 #include <poll.h>
 #include <stdarg.h>
@@ -12,13 +12,10 @@
 #include "base/thread.h"
 #include "redis/private.h"
 
-#define TIMEOUT 5         /* of connecting and of answers, seconds */
-#define BACK_OFF_MIN 50   /* milliseconds */
-#define BACK_OFF_MAX 2000 /* milliseconds */
-#define BATCH 256         /* commands that are on their way at a time */
-#define CONFIRM 1000 /* how long a replica may take to have what its master has, milliseconds */
-#define ALONE 10     /* seconds, after it has not: then it is asked again, */
-#define PROBE 50     /* for so long, milliseconds */
+#define BATCH 256    /* commands that are sent at a time */
+#define CONFIRM 1000 /* time that WAIT gives a replica, milliseconds */
+#define ALONE 10     /* time without WAIT after a replica has not confirmed, seconds */
+#define PROBE 50     /* time that the first WAIT after it gives a replica, milliseconds */
 
 /* ---- Jobs ---- */
 
@@ -92,190 +89,9 @@ int ws_redis_give(ws_redis *r, ws_redis_job *j)
     return full ? -1 : 0;
 }
 
-/* ---- Connecting ---- */
-
-static void tell(ws_redis *r, const redisContext *c, const char *why, int *told)
-{
-    char text[400];
-    if (!*told) {
-        snprintf(text, sizeof(text), "redis: %s: %s; trying again",
-                 r->options.path    ? r->options.path
-                 : c && c->tcp.host ? c->tcp.host /* the master that a sentinel has named */
-                                    : r->options.host,
-                 why);
-        r->options.log(WS_LOG_WARNING, text);
-        *told = 1;
-    }
-}
-
-void ws_redis_tell(ws_redis *r, const redisContext *c, int *told)
-{
-    if (c->err == REDIS_ERR_PROTOCOL || c->err == REDIS_ERR_OOM) {
-        tell(r, c, c->errstr, told);
-    }
-}
-
-static redisContext *failed(ws_redis *r, redisContext *c, redisReply *reply, int *told)
-{
-    tell(r, c,
-         reply && reply->type == REDIS_REPLY_ERROR ? reply->str
-         : c && c->err                             ? c->errstr
-         : reply                                   ? "this does not answer as Redis does"
-                                                   : "out of memory",
-         told);
-    if (reply) {
-        freeReplyObject(reply);
-    }
-    if (c) {
-        redisFree(c);
-    }
-    return NULL;
-}
-
-static redisContext *open_socket(const ws_redis *r, const char *host, int port)
-{
-    struct timeval timeout = {TIMEOUT, 0};
-    redisContext *c = r->options.path ? redisConnectUnixWithTimeout(r->options.path, timeout)
-                                      : redisConnectWithTimeout(host, port, timeout);
-    if (c && !c->err) {
-        redisSetTimeout(c, timeout);
-        ws_redis_reply_bound(c->reader);
-    }
-    return c;
-}
-
-/* Give the connection an error. */
-static void blame(redisContext *c, const char *format, const char *detail)
-{
-    c->err = REDIS_ERR_OTHER;
-    snprintf(c->errstr, sizeof(c->errstr), format, detail);
-}
-
-static int is_error(const redisReply *reply)
-{
-    return reply && reply->type == REDIS_REPLY_ERROR;
-}
-
-/* Log in. @return the answer, which is not OK, to be freed; NULL: it is, or the connection has broken */
-static redisReply *log_in(redisContext *c, const char *user, const char *password)
-{
-    redisReply *reply = !password ? NULL
-                        : user    ? ws_redis_ask(c, "AUTH %s %s", user, password)
-                                  : ws_redis_ask(c, "AUTH %s", password);
-    if (ws_redis_is(reply, "OK")) {
-        freeReplyObject(reply);
-        reply = NULL;
-    }
-    return reply;
-}
-
-static redisReply *ask_for_master(const ws_redis *r, redisContext *c)
-{
-    return ws_redis_ask(c, "SENTINEL get-master-addr-by-name %s", r->options.master);
-}
-
-/* A sentinel that wants a password is given its own, or else the servers'. @return its answer */
-static redisReply *log_in_and_ask(const ws_redis *r, redisContext *c)
-{
-    const ws_redis_options *o = &r->options;
-    redisReply *reply = log_in(c, o->sentinel_user, o->sentinel_password);
-    if (!reply && !c->err) {
-        reply = ask_for_master(r, c);
-    }
-    if (is_error(reply) && !strncmp(reply->str, "NOAUTH", 6) && !o->sentinel_password
-        && o->password) {
-        freeReplyObject(reply);
-        reply = log_in(c, o->user, o->password);
-        reply = reply || c->err ? reply : ask_for_master(r, c);
-    }
-    return reply;
-}
-
-/* @return the master's connection, or that of the sentinel with an error in it */
-static redisContext *ask_sentinel(const ws_redis *r, redisContext *c)
-{
-    redisReply *reply = log_in_and_ask(r, c);
-    redisContext *master = c;
-    apr_uint64_t port;
-    if (ws_redis_is_array(reply, 2) && ws_redis_is_text(reply->element[0])
-        && ws_redis_number(reply->element[1], &port) && port >= 1 && port <= 65535) {
-        master = open_socket(r, reply->element[0]->str, (int)port);
-        redisFree(c);
-    }
-    else if (is_error(reply)) {
-        blame(c, "the sentinel says: %.100s", reply->str);
-    }
-    else if (reply && (reply->type == REDIS_REPLY_NIL || ws_redis_is_array(reply, 0))) {
-        blame(c, "the sentinel does not know a master of the name %.60s", r->options.master);
-    }
-    else if (reply) {
-        blame(c, "%s", "this does not answer as a sentinel does");
-    }
-    if (reply) {
-        freeReplyObject(reply);
-    }
-    return master;
-}
-
-/* A sentinel may name a master that is none yet, or none any more: nothing is sent there. @return 1; or
- * 0, with an error in the connection */
-static int is_master(redisContext *c)
-{
-    redisReply *reply = ws_redis_ask(c, "ROLE");
-    int is = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements
-             && ws_redis_is(reply->element[0], "master");
-    if (reply && !is) {
-        blame(c, "%.100s", is_error(reply) ? reply->str : "this is no master");
-    }
-    if (reply) {
-        freeReplyObject(reply);
-    }
-    return is;
-}
-
-redisContext *ws_redis_connect(ws_redis *r, int *told)
-{
-    const ws_redis_options *o = &r->options;
-    redisContext *c = open_socket(r, o->host, o->port);
-    redisReply *reply;
-
-    if (c && !c->err && o->master) {
-        c = ask_sentinel(r, c);
-    }
-    if (!c || c->err) {
-        return failed(r, c, NULL, told);
-    }
-    if ((reply = log_in(c, o->user, o->password)) || c->err) {
-        return failed(r, c, reply, told);
-    }
-    if (!ws_redis_is(reply = ws_redis_ask(c, "SELECT %d", o->db), "OK")) {
-        return failed(r, c, reply, told);
-    }
-    freeReplyObject(reply);
-    if (o->master && !is_master(c)) {
-        return failed(r, c, NULL, told);
-    }
-    if (*told) {
-        r->options.log(WS_LOG_WARNING, "redis: connected again");
-        *told = 0;
-    }
-    return c;
-}
-
-void ws_redis_back_off(ws_redis *r, unsigned *attempts)
-{
-    unsigned ms = BACK_OFF_MIN << (*attempts > 6 ? 6 : *attempts);
-    ms = ms > BACK_OFF_MAX ? BACK_OFF_MAX : ms;
-    ++*attempts;
-    for (unsigned slept = 0; slept < ms && !__atomic_load_n(&r->stop, __ATOMIC_RELAXED);
-         slept += BACK_OFF_MIN) {
-        apr_sleep(BACK_OFF_MIN * 1000);
-    }
-}
-
 /* ---- Sending ---- */
 
-static void end_job(ws_redis *r, ws_redis_job *j, const redisReply *reply)
+static void job_end(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 {
     j->done(r, j, reply);
     ws_redis_job_free(j);
@@ -307,33 +123,34 @@ void ws_redis_wrong(ws_redis *r, const redisReply *reply)
     }
 }
 
-/* A server that is starting, or is no master or no longer one, answers, but not what was asked for. */
-static int is_for_later(const redisReply *reply)
+/* Errors of a server that is starting, is not a master, or does not have the slot: the job is repeated. */
+static int reply_is_temporary(const redisReply *reply)
 {
-    static const char *const why[] = {"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS"};
+    static const char *const why[] = {"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS",
+                                      "MOVED ",  "TRYAGAIN", "CLUSTERDOWN"};
     int later = 0;
     for (size_t i = 0; reply->type == REDIS_REPLY_ERROR && i < sizeof(why) / sizeof(*why); i++) {
-        later |=
-            strstr(reply->str, why[i]) != NULL; /* before Redis 7 a script's error has it inside */
+        later |= strstr(reply->str, why[i])
+                 != NULL; /* before Redis 7 the error of a script contains it */
     }
     return later;
 }
 
 /*
- * Whether a replica is to have what this batch has written or read before anybody is told of it. What a master
- * takes with it would otherwise have been seen already, and its positions would be given a second time.
+ * Whether a replica has to confirm the data of a batch before the replies count. Without that, a master that fails could lose
+ * messages that were reported as published.
  */
-static int is_confirmed(const ws_redis *r, const ws_redis_job *j, int count)
+static int batch_needs_wait(const ws_redis *r, const ws_redis_job *j, int count)
 {
     int lasting = 0;
     for (; j && count; j = j->next, count--) {
         lasting |= j->lasting;
     }
-    return lasting && r->options.master && apr_time_now() >= r->alone;
+    return lasting && (r->options.master || r->options.cluster) && apr_time_now() >= r->alone;
 }
 
-/* @return 0, or -1 when the connection has broken */
-static int take_confirmation(ws_redis *r, redisContext *c)
+/* @return 0; -1: the connection broke */
+static int batch_take_wait(ws_redis *r, redisContext *c)
 {
     redisReply *reply = ws_redis_reply_wait(c);
     apr_uint64_t replicas = 0;
@@ -348,16 +165,16 @@ static int take_confirmation(ws_redis *r, redisContext *c)
     return 0;
 }
 
-/* Nothing is waited for: what comes now is the end. Seen before anything is sent, since of what was sent nobody
- * would know what became. */
-static int has_ended(const redisContext *c)
+/* No reply is due, so a readable socket means the end. This is checked before a batch is sent: the fate of commands on a broken
+ * connection is unknown. */
+static int batch_connection_ended(const redisContext *c)
 {
     struct pollfd p = {.fd = c->fd, .events = POLLIN};
     return poll(&p, 1, 0) > 0;
 }
 
-/* What has been withdrawn while it waited is not sent; what is sent now cannot be any more. */
-static void drop_withdrawn(ws_redis *r, ws_redis_job **jobs)
+/* Drop messages that were withdrawn while they waited; the others cannot be withdrawn from now on. */
+static void batch_drop_withdrawn(ws_redis *r, ws_redis_job **jobs)
 {
     for (int n = 0; *jobs && n < BATCH;) {
         ws_redis_job *j = *jobs;
@@ -367,21 +184,20 @@ static void drop_withdrawn(ws_redis *r, ws_redis_job **jobs)
         }
         else {
             *jobs = j->next;
-            end_job(r, j, NULL);
+            job_end(r, j, NULL);
         }
     }
 }
 
-/* @return 0, or -1 when the connection has broken: jobs that have no answer are left in *jobs */
-static int send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
+int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
 {
     redisReply *replies[BATCH];
     int confirm, sent = 0, got = 0, rv = 0;
-    if (has_ended(c)) {
+    if (batch_connection_ended(c)) {
         return -1;
     }
-    drop_withdrawn(r, jobs);
-    confirm = is_confirmed(r, *jobs, BATCH);
+    batch_drop_withdrawn(r, jobs);
+    confirm = batch_needs_wait(r, *jobs, BATCH);
     for (ws_redis_job *j = *jobs; j && sent < BATCH; j = j->next, sent++) {
         redisAppendCommandArgv(c, j->argc, (const char **)j->argv, j->lens);
     }
@@ -391,34 +207,36 @@ static int send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
     while (got < sent && (replies[got] = ws_redis_reply_wait(c))) {
         got++;
     }
+    ws_redis_cluster_follow(r, *jobs, replies, got);
     if (got < sent) {
         rv = -1;
     }
-    if (confirm && (rv < 0 || take_confirmation(r, c) < 0)) {
+    if (confirm && (rv < 0 || batch_take_wait(r, c) < 0)) {
         rv = -1;
     }
     if (c->reader->pos < c->reader->len) {
-        blame(c, "%s", "more answers than questions"); /* so nothing is known to belong together */
+        ws_redis_blame(c, "%s",
+                       "more answers than questions"); /* replies can no longer be matched */
         c->err = REDIS_ERR_PROTOCOL;
         rv = -1;
     }
     for (int i = 0; i < got; i++) {
         ws_redis_job *j = *jobs;
-        if (j->lasting && ((confirm && rv < 0) || is_for_later(replies[i]))) {
+        if (j->lasting && ((confirm && rv < 0) || reply_is_temporary(replies[i]))) {
             rv = -1;
-            jobs = &j->next; /* and again, over the next connection, in order */
+            jobs = &j->next; /* repeat it over the next connection, in order */
         }
         else {
             *jobs = j->next;
-            end_job(r, j, replies[i]);
+            job_end(r, j, replies[i]);
         }
         freeReplyObject(replies[i]);
     }
     return rv;
 }
 
-/* There will be no answer: to what is not to outlive its connection, or to all of them. */
-static void give_up(ws_redis *r, ws_redis_job **jobs, int all)
+/* End jobs without a reply: those that are not lasting, or all. */
+static void jobs_drop(ws_redis *r, ws_redis_job **jobs, int all)
 {
     while (*jobs) {
         ws_redis_job *j = *jobs;
@@ -427,9 +245,25 @@ static void give_up(ws_redis *r, ws_redis_job **jobs, int all)
         }
         else {
             *jobs = j->next;
-            end_job(r, j, NULL);
+            job_end(r, j, NULL);
         }
     }
+}
+
+static ws_redis_sent jobs_send(ws_redis *r, redisContext **c, ws_redis_job **jobs, int *told)
+{
+    if (!*c && !(*c = ws_redis_connect(r, told))) {
+        return WS_REDIS_AWAY;
+    }
+    while (*jobs) {
+        if (ws_redis_send_batch(r, *c, jobs) < 0) {
+            ws_redis_tell(r, *c, told);
+            ws_redis_close(*c);
+            *c = NULL;
+            return WS_REDIS_BROKEN;
+        }
+    }
+    return WS_REDIS_DONE;
 }
 
 void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *arg)
@@ -439,6 +273,7 @@ void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *arg)
     ws_redis_job *jobs = NULL;
     unsigned attempts = 0;
     int told = 0, stop = 0;
+    ws_redis_sent rv;
     (void)self;
     while (!stop || jobs) {
         ws_redis_job **end = &jobs;
@@ -453,31 +288,24 @@ void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *arg)
         r->first = NULL;
         r->last = &r->first;
         if (!attempts) {
-            r->waiting = 0; /* what is on its way, while there is a way, does not count */
+            r->waiting = 0; /* jobs that are being sent do not count */
         }
         stop = r->stop;
         apr_thread_mutex_unlock(r->lock);
-        if (jobs && !c && !(c = ws_redis_connect(r, &told))) {
-            give_up(r, &jobs, stop);
-            if (!stop) {
-                ws_redis_back_off(r, &attempts);
-            }
-            continue;
+        rv = !jobs                ? WS_REDIS_DONE
+             : r->options.cluster ? ws_redis_cluster_send(r, &jobs, &told)
+                                  : jobs_send(r, &c, &jobs, &told);
+        if (rv == WS_REDIS_AWAY) {
+            jobs_drop(r, &jobs, stop);
         }
-        while (jobs && c) {
-            if (send_batch(r, c, &jobs) < 0) {
-                ws_redis_tell(r, c, &told);
-                redisFree(c);
-                c = NULL;
-                ws_redis_back_off(r, &attempts);
-            }
-            else {
-                attempts = 0;
-            }
+        if (rv == WS_REDIS_DONE) {
+            attempts = 0;
+        }
+        else if (!stop) {
+            ws_redis_back_off(r, &attempts);
         }
     }
-    if (c) {
-        redisFree(c);
-    }
+    ws_redis_close(c);
+    ws_redis_cluster_close(r);
     return NULL;
 }

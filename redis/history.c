@@ -8,15 +8,26 @@
 
 #include "redis/private.h"
 
-/* Names of a channel that is forgotten live on so long, seconds, so that positions hold. */
+/* Lifetime of the epoch and offset after the messages of a channel have expired, seconds, so that positions stay valid. */
 #define REMEMBERED (24 * 3600)
 
-/* A page has so many bytes of messages, or one message. */
+/* Size of a page, bytes of messages; one message may be larger. */
 #define PAGE_BYTES (256 * 1024)
+
+/* clang-format off */
+
+/* These arguments are the newest known epoch and offset. If the offset in Redis is lower, begin a new epoch. */
+#define TAIL(epoch, offset)                                                                        \
+    "if redis.call('HGET', KEYS[2], 'epoch') == ARGV[" epoch "]"                                   \
+    " and tonumber(redis.call('HGET', KEYS[2], 'offset') or 0) < tonumber(ARGV[" offset            \
+    "]) then\n"                                                                                    \
+    "  redis.call('HSET', KEYS[2], 'epoch', ARGV[1])\n"                                            \
+    "end\n"
 
 /*
  * KEYS: messages, position, done. ARGV: an epoch, should there be none; count; age; type; server; except;
- * time; data; REMEMBERED; KNOWN; what tells the message from all others; its fields. A message that was kept already has
+ * time; data; REMEMBERED; KNOWN; what tells the message from all others; its fields; epoch and offset of the
+ * newest known message. A message that was kept already has
  * the position that it had then: an answer can get lost with its connection. One with the id of another (the
  * answer's third part is 1) has that one's.
  */
@@ -27,6 +38,7 @@ static const char append_script[] =
     "  return {redis.call('HGET', KEYS[2], 'epoch'), n, of == ARGV[11] and 0 or 1}\n"
     "end\n"
     "redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])\n"
+    TAIL("13", "14")
     "local n = redis.call('HINCRBY', KEYS[2], 'offset', 1)\n"
     "redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[2], string.format('%d-1', n), 't', ARGV[4], 's', "
     "ARGV[5],"
@@ -39,9 +51,10 @@ static const char append_script[] =
     "return {redis.call('HGET', KEYS[2], 'epoch'), n, 0}\n";
 
 /* KEYS: messages, position. ARGV: an epoch, should there be none; epoch and offset behind which is read;
- * how many, and bytes, at which the page ends; the time of the oldest that counts. */
+ * how many, and bytes, at which the page ends; the time of the oldest that counts; epoch and offset of the newest known. */
 static const char read_script[] =
     "redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])\n"
+    TAIL("7", "8")
     "local e = redis.call('HGET', KEYS[2], 'epoch')\n"
     "local n = redis.call('HGET', KEYS[2], 'offset') or 0\n"
     "local from = e == ARGV[2] and ARGV[3] + 1 or 1\n"
@@ -60,18 +73,19 @@ static const char read_script[] =
     "  end\n"
     "until full or #page > 0 or #all < max\n"
     "return {e, n, page}\n";
+/* clang-format on */
 
-static const ws_keep *keep_of(const ws_redis *r, const char *channel)
+static const ws_keep *history_keep(const ws_redis *r, const char *channel)
 {
     return ws_history_rule_of(r->options.rules, r->options.rule_count, channel);
 }
 
-static int keeps(ws_history *h, const char *channel)
+static int history_keeps(ws_history *h, const char *channel)
 {
-    return keep_of(WS_REDIS_OF(h, history), channel) != NULL;
+    return history_keep(WS_REDIS_OF(h, history), channel) != NULL;
 }
 
-static int set_keys(const ws_redis *r, ws_redis_job *j, const char *script, int keys)
+static int history_set_keys(const ws_redis *r, ws_redis_job *j, const char *script, int keys)
 {
     const char *p = r->options.prefix, *c = j->channel;
     return ws_redis_job_printf(j, 0, "EVAL") < 0
@@ -84,24 +98,33 @@ static int set_keys(const ws_redis *r, ws_redis_job *j, const char *script, int 
 }
 
 /* An epoch and an offset. @return whether they are */
-static int position_of(const redisReply *epoch, const redisReply *offset, ws_position *at)
+static int history_position(const redisReply *epoch, const redisReply *offset, ws_position *at)
 {
     return ws_redis_number(epoch, &at->epoch) && ws_redis_number(offset, &at->offset) && at->epoch;
 }
 
-/* ---- Keeping ---- */
+static int history_set_tail(ws_redis_job *j, int i, ws_position tail)
+{
+    return ws_redis_job_printf(j, i, "%llu", (unsigned long long)tail.epoch) < 0
+                   || ws_redis_job_printf(j, i + 1, "%llu", (unsigned long long)tail.offset) < 0
+               ? -1
+               : 0;
+}
 
-static void has_kept(ws_redis *r, ws_redis_job *j, const redisReply *reply)
+/* ---- Appending ---- */
+
+static void history_appended(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 {
     ws_position at = {0, 0};
     apr_uint64_t duplicate;
     apr_status_t rv;
-    if (ws_redis_is_array(reply, 3) && position_of(reply->element[0], reply->element[1], &at)
+    if (ws_redis_is_array(reply, 3) && history_position(reply->element[0], reply->element[1], &at)
         && at.offset && ws_redis_number(reply->element[2], &duplicate) && duplicate <= 1) {
         rv = duplicate ? APR_EEXIST : APR_SUCCESS;
+        ws_redis_tail_note(r, j->channel, at);
     }
     else {
-        /* An error is told before anything is written. What else comes tells nothing. */
+        /* Redis reports errors before it writes. Other replies leave the outcome unknown. */
         int refused = (reply && reply->type == REDIS_REPLY_ERROR) || ws_message_withdraw(j->m);
         ws_redis_wrong(r, reply);
         rv = refused ? APR_EGENERAL : APR_INCOMPLETE;
@@ -109,13 +132,14 @@ static void has_kept(ws_redis *r, ws_redis_job *j, const redisReply *reply)
     j->append_done(j->arg, rv, at);
 }
 
-static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void *arg)
+static ws_status history_append(ws_history *h, ws_message *m, ws_append_done done, void *arg)
 {
     static apr_uint64_t numbers;
     ws_redis *r = WS_REDIS_OF(h, history);
-    const ws_keep *keep = keep_of(r, m->channel);
-    ws_redis_job *j = keep ? ws_redis_job_new(18) : NULL;
+    const ws_keep *keep = history_keep(r, m->channel);
+    ws_redis_job *j = keep ? ws_redis_job_new(20) : NULL;
     apr_time_t now = apr_time_now();
+    ws_position tail = ws_redis_tail_of(r, m->channel);
     unsigned char fields[WS_FIELDS_MAX];
     apr_uint64_t number;
     if (!j) {
@@ -125,10 +149,10 @@ static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void 
     j->m = ws_message_ref(m);
     j->append_done = done;
     j->arg = arg;
-    j->done = has_kept;
+    j->done = history_appended;
     j->lasting = 1;
     number = m->once ? m->number : __atomic_add_fetch(&numbers, 1, __ATOMIC_RELAXED);
-    if (set_keys(r, j, append_script, 3) < 0
+    if (history_set_keys(r, j, append_script, 3) < 0
         || (m->once ? ws_redis_once_key(r, j, 5, m)
                     : ws_redis_job_printf(j, 5, "%s{%s}:d:%llx.%x.%llx", r->options.prefix,
                                           j->channel, (unsigned long long)r->options.self.server,
@@ -146,7 +170,7 @@ static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void 
         || ws_redis_job_printf(j, 15, "%d", WS_ONCE_TIME) < 0
         || ws_redis_once_token(r, j, 16, number) < 0
         || ws_redis_job_set(j, 17, fields, ws_fields_encode(&m->fields, fields)) < 0
-        || ws_redis_give(r, j) < 0) {
+        || history_set_tail(j, 18, tail) < 0 || ws_redis_give(r, j) < 0) {
         ws_redis_job_free(j);
         return WS_FULL;
     }
@@ -156,7 +180,7 @@ static ws_status append(ws_history *h, ws_message *m, ws_append_done done, void 
 /* ---- Reading ---- */
 
 /* The offset of an entry of a stream, whose id is offset-1; 0: it is none of ours. */
-static apr_uint64_t offset_of(const redisReply *entry)
+static apr_uint64_t history_offset(const redisReply *entry)
 {
     char *end;
     apr_uint64_t offset;
@@ -168,8 +192,8 @@ static apr_uint64_t offset_of(const redisReply *entry)
 }
 
 /* Names and values of an entry. @return APR_EINVAL: this is no message of ours */
-static apr_status_t message_of(const ws_redis_job *j, const redisReply *entry, ws_position at,
-                               ws_message **m)
+static apr_status_t history_message(const ws_redis_job *j, const redisReply *entry, ws_position at,
+                                    ws_message **m)
 {
     const redisReply *fields = entry->element[1], *data;
     const redisReply *extra = NULL;
@@ -203,27 +227,28 @@ static apr_status_t message_of(const ws_redis_job *j, const redisReply *entry, w
     return APR_SUCCESS;
 }
 
-/* What a page is made of. */
+/* A page that is being built. */
 typedef struct reading {
     ws_history_page page;
     ws_message **messages;
     apr_uint64_t last; /* offset */
 } reading;
 
-/* Offsets grow, or a reader would go round in circles. */
-static apr_status_t take_entry(const ws_redis_job *j, const redisReply *entry, reading *g)
+/* Offsets must grow, or a reader would never finish. */
+static apr_status_t history_take_entry(const ws_redis_job *j, const redisReply *entry, reading *g)
 {
-    ws_position at = {g->page.head.epoch, offset_of(entry)};
+    ws_position at = {g->page.head.epoch, history_offset(entry)};
     apr_status_t rv = APR_EINVAL;
     if (at.offset > g->last && at.offset <= g->page.head.offset) {
         g->last = at.offset;
-        rv = message_of(j, entry, at, &g->messages[g->page.count]);
+        rv = history_message(j, entry, at, &g->messages[g->page.count]);
         g->page.count += rv == APR_SUCCESS;
     }
     return rv;
 }
 
-static apr_status_t take_entries(const ws_redis_job *j, const redisReply *entries, reading *g)
+static apr_status_t history_take_entries(const ws_redis_job *j, const redisReply *entries,
+                                         reading *g)
 {
     apr_status_t rv = APR_SUCCESS;
     if (entries->type != REDIS_REPLY_ARRAY) {
@@ -233,22 +258,22 @@ static apr_status_t take_entries(const ws_redis_job *j, const redisReply *entrie
         return APR_ENOMEM;
     }
     for (size_t i = 0; rv == APR_SUCCESS && i < entries->elements; i++) {
-        rv = take_entry(j, entries->element[i], g);
+        rv = history_take_entry(j, entries->element[i], g);
     }
     return rv;
 }
 
-static apr_status_t take_page(const ws_redis_job *j, const redisReply *reply, reading *g)
+static apr_status_t history_take_page(const ws_redis_job *j, const redisReply *reply, reading *g)
 {
     ws_history_page *p = &g->page;
     apr_uint64_t first;
     apr_status_t rv;
     if (!ws_redis_is_array(reply, 3)
-        || !position_of(reply->element[0], reply->element[1], &p->head)) {
+        || !history_position(reply->element[0], reply->element[1], &p->head)) {
         return APR_EINVAL;
     }
     g->last = j->after.epoch == p->head.epoch ? j->after.offset : 0;
-    rv = take_entries(j, reply->element[2], g);
+    rv = history_take_entries(j, reply->element[2], g);
     first = p->count ? g->messages[0]->position.offset : p->head.offset + 1;
     p->messages = g->messages;
     p->more = j->max && p->count && g->last < p->head.offset;
@@ -258,13 +283,16 @@ static apr_status_t take_page(const ws_redis_job *j, const redisReply *reply, re
     return rv;
 }
 
-static void has_read(ws_redis *r, ws_redis_job *j, const redisReply *reply)
+static void history_was_read(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 {
     reading g = {.page = {.status = APR_EGENERAL}};
     ws_history_page nothing = {.status = APR_EINVAL};
     unsigned count;
     if (reply && reply->type != REDIS_REPLY_ERROR) {
-        g.page.status = take_page(j, reply, &g);
+        g.page.status = history_take_page(j, reply, &g);
+    }
+    if (g.page.status == APR_SUCCESS) {
+        ws_redis_tail_note(r, j->channel, g.page.head);
     }
     if (g.page.status != APR_SUCCESS) {
         ws_redis_wrong(r, reply);
@@ -278,28 +306,29 @@ static void has_read(ws_redis *r, ws_redis_job *j, const redisReply *reply)
     free(g.messages);
 }
 
-static int ask_for_page(ws_redis *r, ws_redis_job *j)
+static int history_request_page(ws_redis *r, ws_redis_job *j)
 {
-    const ws_keep *keep = keep_of(r, j->channel);
+    const ws_keep *keep = history_keep(r, j->channel);
     apr_time_t now = apr_time_now();
     apr_int64_t oldest = keep && keep->age ? apr_time_sec(now) - keep->age : 0;
-    return set_keys(r, j, read_script, 2) < 0
+    return history_set_keys(r, j, read_script, 2) < 0
                    || ws_redis_job_printf(j, 5, "%lld", (long long)now) < 0
                    || ws_redis_job_printf(j, 6, "%llu", (unsigned long long)j->after.epoch) < 0
                    || ws_redis_job_printf(j, 7, "%llu", (unsigned long long)j->after.offset) < 0
                    || ws_redis_job_printf(j, 8, "%u", j->max ? j->max : 1) < 0
                    || ws_redis_job_printf(j, 9, "%d", PAGE_BYTES) < 0
                    || ws_redis_job_printf(j, 10, "%lld", (long long)oldest) < 0
+                   || history_set_tail(j, 11, ws_redis_tail_of(r, j->channel)) < 0
                    || ws_redis_give(r, j) < 0
                ? -1
                : 0;
 }
 
-static void read_channel(ws_history *h, const char *channel, ws_position after, unsigned max,
+static void history_read(ws_history *h, const char *channel, ws_position after, unsigned max,
                          ws_read_done done, void *arg)
 {
     ws_redis *r = WS_REDIS_OF(h, history);
-    ws_redis_job *j = ws_redis_job_new(11);
+    ws_redis_job *j = ws_redis_job_new(13);
     static const ws_history_page nothing = {.status = APR_ENOMEM};
     if (j) {
         apr_cpystrn(j->channel, channel, sizeof(j->channel));
@@ -307,18 +336,18 @@ static void read_channel(ws_history *h, const char *channel, ws_position after, 
         j->max = max;
         j->read_done = done;
         j->arg = arg;
-        j->done = has_read;
+        j->done = history_was_read;
         j->lasting = 1;
     }
-    if (!j || ask_for_page(r, j) < 0) {
+    if (!j || history_request_page(r, j) < 0) {
         ws_redis_job_free(j);
         done(arg, &nothing);
     }
 }
 
-/* ---- Forgetting ---- */
+/* ---- Clearing ---- */
 
-static void has_cleared(ws_redis *r, ws_redis_job *j, const redisReply *reply)
+static void history_cleared(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 {
     apr_uint64_t deleted;
     int cleared = ws_redis_number(reply, &deleted);
@@ -328,14 +357,14 @@ static void has_cleared(ws_redis *r, ws_redis_job *j, const redisReply *reply)
     j->clear_done(j->arg, cleared ? APR_SUCCESS : APR_EGENERAL);
 }
 
-static void clear(ws_history *h, const char *channel, ws_clear_done done, void *arg)
+static void history_clear(ws_history *h, const char *channel, ws_clear_done done, void *arg)
 {
     ws_redis *r = WS_REDIS_OF(h, history);
     ws_redis_job *j = ws_redis_job_new(2);
     if (j) {
         j->clear_done = done;
         j->arg = arg;
-        j->done = has_cleared;
+        j->done = history_cleared;
         j->lasting = 1;
     }
     if (!j || ws_redis_job_printf(j, 0, "DEL") < 0
@@ -348,5 +377,6 @@ static void clear(ws_history *h, const char *channel, ws_clear_done done, void *
 
 void ws_redis_history_init(ws_redis *r)
 {
-    r->history = (ws_history){"redis", keeps, append, read_channel, clear, 1};
+    r->history =
+        (ws_history){"redis", history_keeps, history_append, history_read, history_clear, 1};
 }

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Ids of messages of channels without a history, remembered in Redis. */
+/** Ids of messages of channels without a history, stored in Redis. */
 
 #include <apr_strings.h>
 #include <string.h>
@@ -31,7 +31,7 @@ int ws_redis_once_token(const ws_redis *r, ws_redis_job *j, int i, apr_uint64_t 
                                r->options.self.process, (unsigned long long)number);
 }
 
-static void has_claimed(ws_redis *r, ws_redis_job *j, const redisReply *reply)
+static void once_claimed(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 {
     ws_published then = {.status = WS_QUEUED};
     apr_uint64_t is_ours;
@@ -45,7 +45,7 @@ static void has_claimed(ws_redis *r, ws_redis_job *j, const redisReply *reply)
     j->once_done(j->arg, answer, &then);
 }
 
-static void has_released(ws_redis *r, ws_redis_job *j, const redisReply *reply)
+static void once_released(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 {
     (void)r, (void)j, (void)reply;
 }
@@ -67,7 +67,7 @@ static ws_redis_job *once_job(const ws_redis *r, ws_message *m, const char *scri
     return j;
 }
 
-static void claim(ws_once *o, ws_message *m, ws_once_done done, void *arg)
+static void once_claim(ws_once *o, ws_message *m, ws_once_done done, void *arg)
 {
     ws_redis *r = WS_REDIS_OF(o, once);
     ws_redis_job *j = once_job(r, m, claim_script);
@@ -75,7 +75,7 @@ static void claim(ws_once *o, ws_message *m, ws_once_done done, void *arg)
         j->m = ws_message_ref(m); /* it can be withdrawn while it waits */
         j->once_done = done;
         j->arg = arg;
-        j->done = has_claimed;
+        j->done = once_claimed;
     }
     if (!j || ws_redis_give(r, j) < 0) {
         ws_redis_job_free(j);
@@ -83,19 +83,19 @@ static void claim(ws_once *o, ws_message *m, ws_once_done done, void *arg)
     }
 }
 
-static void settle(ws_once *o, ws_message *m, const ws_published *what)
+static void once_settle(ws_once *o, ws_message *m, const ws_published *what)
 {
     ws_redis *r = WS_REDIS_OF(o, once);
     ws_redis_job *j = what->status < 0 ? once_job(r, m, release_script) : NULL;
     if (j) {
-        j->done = has_released;
+        j->done = once_released;
         if (ws_redis_give(r, j) < 0) {
-            ws_redis_job_free(j); /* it is forgotten by itself */
+            ws_redis_job_free(j); /* it expires */
         }
     }
 }
 
 void ws_redis_once_init(ws_redis *r)
 {
-    r->once = (ws_once){claim, settle};
+    r->once = (ws_once){once_claim, once_settle};
 }

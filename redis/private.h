@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What the files of this room share. */
+/** Types and functions that the files of redis/ share. */
 
 #ifndef WS_REDIS_PRIVATE_H
 #define WS_REDIS_PRIVATE_H
@@ -13,8 +13,9 @@
 
 #include "redis/bus.h"
 #include "redis/reply.h"
+#include "redis/tls.h"
 
-/** A command that waits to be sent, and what is done with its answer. */
+/** A command that waits to be sent, and the functions for its reply. */
 typedef struct ws_redis_job ws_redis_job;
 struct ws_redis_job {
     ws_redis_job *next;
@@ -22,10 +23,10 @@ struct ws_redis_job {
     char **argv;
     size_t *lens;
     apr_size_t cost;
-    int lasting; /**< it is sent again until it is answered; else it is lost with its connection */
-    /** reply is NULL when there will be none. Called once, then the job is freed. */
+    int lasting; /**< repeat it over new connections until it has a reply; otherwise drop it */
+    /** reply is NULL if there will be none. Called once; then the job is freed. */
     void (*done)(ws_redis *r, ws_redis_job *j, const redisReply *reply);
-    ws_message *m; /**< to keep, if it has not been withdrawn until it is sent; or NULL */
+    ws_message *m; /**< the message to keep, unless it is withdrawn before it is sent; or NULL */
     ws_append_done append_done;
     ws_read_done read_done;
     ws_clear_done clear_done;
@@ -41,29 +42,41 @@ struct ws_redis {
     ws_history history;
     ws_once once;
     ws_redis_options options;
-    apr_thread_t *sender, *hearer;
-    apr_thread_mutex_t *lock; /**< of what follows */
+    apr_thread_t *sender, *receiver;
+    apr_thread_mutex_t *lock; /**< of the fields that follow */
     apr_thread_cond_t *work;
     ws_redis_job *first, **last;
     apr_size_t waiting; /**< bytes */
-    apr_hash_t *wanted; /**< name -> want */
+    apr_hash_t *wanted; /**< channel -> bus_channel */
     apr_pool_t *pool;
     int stop;
-    int wake;               /**< eventfd of the hearer: wanted has changed, or stop */
-    int away;               /**< atomic: the hearer has no connection */
-    apr_time_t there_since; /**< atomic: it has had one since then */
-    apr_uint64_t lost;      /**< packets that were not sent while there was none */
-    /* The sender's own: */
-    char refusal[200]; /**< what Redis has last refused */
-    apr_time_t alone;  /**< no replica confirms: none is asked until then */
+    int wake;               /**< eventfd of the receiver: wanted has changed, or stop */
+    int away;               /**< atomic: the receiver has no connection */
+    apr_time_t there_since; /**< atomic: time of its last connect */
+    apr_uint64_t lost;      /**< packets that could not be sent */
+    /* Used by the sender only: */
+    char refusal[200];                /**< the last error that was logged */
+    apr_time_t alone;                 /**< no replica confirmed a WAIT: omit WAIT until then */
+    struct ws_redis_cluster *cluster; /**< nodes and slots; NULL: there is no cluster */
+    /* Used by all threads: */
+    unsigned host;     /**< atomic: index of the address that worked last */
+    apr_hash_t *tails; /**< under the lock: channel -> newest known position */
+    apr_pool_t *tails_pool;
 };
+
+/** The result of sending jobs. */
+typedef enum {
+    WS_REDIS_DONE,
+    WS_REDIS_AWAY,  /**< there is no connection */
+    WS_REDIS_BROKEN /**< it broke, or a server cannot answer now: jobs without a reply are left */
+} ws_redis_sent;
 
 #define WS_REDIS_OF(pointer, field) ((ws_redis *)((char *)(pointer)-offsetof(ws_redis, field)))
 
-/** A job of so many arguments, or NULL when there is no memory. */
+/** Create a job with argc arguments. @return NULL: out of memory */
 ws_redis_job *ws_redis_job_new(int argc);
 
-/** Argument i is a copy. @return 0, or -1 when there is no memory */
+/** Set argument i to a copy. @return 0; -1: out of memory */
 int ws_redis_job_set(ws_redis_job *j, int i, const void *data, size_t len);
 int ws_redis_job_printf(ws_redis_job *j, int i, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -71,25 +84,50 @@ int ws_redis_job_printf(ws_redis_job *j, int i, const char *format, ...)
 /** NULL is nothing to free. */
 void ws_redis_job_free(ws_redis_job *j);
 
-/** Give it to the sender. @return 0; -1 when too much waits: the job is still the caller's */
+/** Queue a job for the sender. @return 0; -1: the queue is full, and the job still belongs to the caller */
 int ws_redis_give(ws_redis *r, ws_redis_job *j);
 
-/** Whether an answer is an error, which is logged if it is another than the last. Sender only. */
+/** Whether a reply is an error. Logs it unless it was logged last. Sender only. */
 int ws_redis_refused(ws_redis *r, const redisReply *reply);
 
-/** Log what is wrong if it is something else than the last time. Sender only. */
+/** Log a problem unless it was logged last. Sender only. */
 void ws_redis_complain(ws_redis *r, const char *why);
 
-/** Log that an answer, or NULL, is none that was expected. Sender only. */
+/** Log that a reply is invalid; NULL is not logged. Sender only. */
 void ws_redis_wrong(ws_redis *r, const redisReply *reply);
 
-/** Connect, log in and choose the database. @return NULL when it fails, which is logged once */
+/** Connect to the first address that works, log in and choose the database. @return NULL: none works; logged once */
 redisContext *ws_redis_connect(ws_redis *r, int *told);
 
-/** Log, once, what a connection has failed for, if it is the other side's fault. */
+/** Open a connection, with TLS if it is configured. @return NULL: out of memory; c->err is set for other failures */
+redisContext *ws_redis_open(ws_redis *r, const char *host, int port);
+
+/** Log in, choose the database, and check that a sentinel named a master. Failures set c->err. */
+void ws_redis_greet(ws_redis *r, redisContext *c);
+
+/** Set the error of a connection. format has one %s */
+void ws_redis_blame(redisContext *c, const char *format, const char *detail);
+
+/** Send up to 256 jobs over a connection. @return 0; -1: the connection broke, or the server cannot answer now; jobs
+ *  without a reply are left in *jobs.  Sender only */
+int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs);
+
+/** cluster.c. Sender only, except init. @return init: 0: out of memory */
+int ws_redis_cluster_init(ws_redis *r);
+void ws_redis_cluster_close(ws_redis *r);
+ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told);
+
+/** Replace each reply ASK by the reply of the node that it names. */
+void ws_redis_cluster_follow(ws_redis *r, const ws_redis_job *j, redisReply **replies, int count);
+
+/** tails.c: the newest known position of a channel. */
+void ws_redis_tail_note(ws_redis *r, const char *channel, ws_position at);
+ws_position ws_redis_tail_of(ws_redis *r, const char *channel);
+
+/** Log, once, an invalid reply that ended a connection. */
 void ws_redis_tell(ws_redis *r, const redisContext *c, int *told);
 
-/** Sleep before the next attempt, longer each time; not for long when all is to end. */
+/** Sleep before the next attempt, longer each time; return early when the process stops. */
 void ws_redis_back_off(ws_redis *r, unsigned *attempts);
 
 /** The sender's thread. */
@@ -98,12 +136,12 @@ void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *redis);
 void ws_redis_history_init(ws_redis *r);
 void ws_redis_once_init(ws_redis *r);
 
-/** Argument i is the key of a message's id, or what tells a message from all others. As
+/** Set argument i to the key of a message's id, or to a token that is unique to a message. As
  *  ws_redis_job_set() */
 int ws_redis_once_key(const ws_redis *r, ws_redis_job *j, int i, const ws_message *m);
 int ws_redis_once_token(const ws_redis *r, ws_redis_job *j, int i, apr_uint64_t number);
 
-/** What has come over the connection that subscribes. */
-void ws_redis_hear(ws_redis *r, const redisReply *reply);
+/** Process a reply from the connection that subscribes. */
+void ws_redis_receive(ws_redis *r, const redisReply *reply);
 
 #endif

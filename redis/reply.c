@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An answer that comes byte by byte is whole after so long, seconds. */
+#include "redis/tls.h"
+
+/* Time for one reply, seconds. */
 #define UNTIL_WHOLE 30
 
 /* ---- Bounds ---- */
@@ -24,19 +26,19 @@ typedef int element_count;
 static redisReplyObjectFunctions bounded;
 static void *(*make_array)(const redisReadTask *task, element_count n);
 
-static void *make_bounded_array(const redisReadTask *task, element_count n)
+static void *reply_make_array(const redisReadTask *task, element_count n)
 {
     return n > WS_REDIS_ELEMENTS_MAX ? NULL : make_array(task, n);
 }
 
-/* hiredis shows its own functions in a reader only. */
-static void find_functions(void)
+/* hiredis exposes its functions only through a reader. */
+static void reply_find_functions(void)
 {
     redisReader *r = redisReaderCreate();
     if (r) {
         bounded = *r->fn;
         make_array = bounded.createArray;
-        bounded.createArray = make_bounded_array;
+        bounded.createArray = reply_make_array;
         redisReaderFree(r);
     }
 }
@@ -44,13 +46,13 @@ static void find_functions(void)
 void ws_redis_reply_bound(redisReader *reader)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, find_functions);
+    pthread_once(&once, reply_find_functions);
     if (make_array) {
         reader->fn = &bounded;
     }
 }
 
-static int fail(redisContext *c, const char *why)
+static int reply_fail(redisContext *c, const char *why)
 {
     c->err = REDIS_ERR_PROTOCOL;
     snprintf(c->errstr, sizeof(c->errstr), "%s", why);
@@ -62,13 +64,13 @@ static int fail(redisContext *c, const char *why)
 int ws_redis_reply_fill(redisContext *c, apr_size_t *size)
 {
     apr_size_t before = c->reader->len;
-    if (redisBufferRead(c) != REDIS_OK) {
+    if (ws_redis_read(c) != REDIS_OK) {
         return -1;
     }
     if (c->reader->len > before) {
         *size += c->reader->len - before;
     }
-    return *size > WS_REDIS_REPLY_MAX ? fail(c, "an answer that does not end") : 0;
+    return *size > WS_REDIS_REPLY_MAX ? reply_fail(c, "a reply does not end") : 0;
 }
 
 redisReply *ws_redis_reply_next(redisContext *c, apr_size_t *size)
@@ -80,11 +82,11 @@ redisReply *ws_redis_reply_next(redisContext *c, apr_size_t *size)
     return reply;
 }
 
-static int send_all(redisContext *c)
+static int reply_send_all(redisContext *c)
 {
     int done = 0;
     while (!done) {
-        if (redisBufferWrite(c, &done) != REDIS_OK) {
+        if (ws_redis_write(c, &done) != REDIS_OK) {
             return -1;
         }
     }
@@ -96,12 +98,12 @@ redisReply *ws_redis_reply_wait(redisContext *c)
     apr_time_t until = apr_time_now() + apr_time_from_sec(UNTIL_WHOLE);
     apr_size_t size = 0;
     redisReply *reply;
-    if (c->err || send_all(c) < 0) {
+    if (c->err || reply_send_all(c) < 0) {
         return NULL;
     }
     while (!(reply = ws_redis_reply_next(c, &size)) && !c->err) {
         if (apr_time_now() > until) {
-            fail(c, "an answer that does not end");
+            reply_fail(c, "a reply does not end");
         }
         else if (ws_redis_reply_fill(c, &size) < 0) {
             break;
@@ -120,7 +122,7 @@ redisReply *ws_redis_ask(redisContext *c, const char *format, ...)
     return rv == REDIS_OK ? ws_redis_reply_wait(c) : NULL;
 }
 
-/* ---- Looking ---- */
+/* ---- Checking ---- */
 
 int ws_redis_is_text(const redisReply *reply)
 {

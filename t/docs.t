@@ -44,7 +44,7 @@ my $handlers   = slurp('docs/handlers.md');
 my $header     = without_comments(slurp('include/mod_websocket.h'));
 my %source     = map { $_ => without_comments(slurp($_)) }
     'mod_websocket.c', 'mod_websocket_redis.c', glob('redis/*.[ch]'), glob('base/*.[ch] httpd/*.[ch] event/*.[ch] engine/*.[ch] protocol/*.[ch] client/*.[ch] channels/*.[ch] handlers/*.c handlers/*/*.[ch]');
-my $config = join '', @source{qw(httpd/config.c mod_websocket_redis.c)};
+my $config = join '', @source{qw(httpd/config.c httpd/token_config.h mod_websocket_redis.c)};
 
 # ---- Directives ----
 

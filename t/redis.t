@@ -390,7 +390,6 @@ pass('a wrong password is told');
 # ---- The directive ----
 
 for (
-    ['rediss://host',         qr/rediss:.. needs a hiredis with TLS/],
     ['http://host',           qr/the URL is wrong, it takes redis:/],
     ['redis://host/x',        qr/"x" is no number of a database: it takes a whole number from 0 to 65535/],
     ['redis://host/1x',       qr/"1x" is no number of a database/],

@@ -253,11 +253,16 @@ static ws_status channel_do_subscribe(ws_conn *c, const char *channel, const cJS
                                       const cJSON *number)
 {
     const char *member = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "member"));
+    const char *token = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "token")), *why;
     ws_subscription how = {.flags = WS_CHANGE};
     client *me = ws_data(c);
     ws_status status;
     if (!ws_channel_valid(channel) && !channel_is_wildcard(channel)) {
         return WS_BAD_NAME;
+    }
+    if (token && (why = ws_use_token(c, channel, token))) {
+        channel_send_json(c, json_error(channel, why), number);
+        return WS_QUEUED;
     }
     if (!channel_may_subscribe(c, channel)) {
         return WS_FORBIDDEN;
@@ -290,6 +295,25 @@ static ws_status channel_do_subscribe(ws_conn *c, const char *channel, const cJS
 static const char *channel_text(const cJSON *o, const char *name)
 {
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, name));
+}
+
+/* A newer token: for a channel, or for the whole connection. */
+static void channel_do_refresh(ws_conn *c, const char *channel, const cJSON *o, const cJSON *number)
+{
+    const char *token = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "token"));
+    const char *why = !token ? "refresh has a member token"
+                      : channel && !ws_channel_valid(channel) && !channel_is_wildcard(channel)
+                          ? status_words(WS_BAD_NAME)
+                          : ws_use_token(c, channel, token);
+    channel_send_json(c, why ? json_error(channel, why) : json_answer("refreshed", channel),
+                      number);
+}
+
+static void channel_on_token(ws_conn *c, const char *channel, int expired)
+{
+    if (channel_speaks_json(c)) {
+        channel_send_json(c, json_answer(expired ? "expired" : "expiring", channel), NULL);
+    }
 }
 
 static void channel_do_publish(ws_conn *c, const char *channel, const cJSON *o, const cJSON *number)
@@ -327,6 +351,9 @@ static void channel_on_json(ws_conn *c, const char *data, apr_size_t len)
     if (type && !strcmp(type, "ping")) {
         channel_send_json(c, json_answer("pong", NULL), number);
     }
+    else if (type && !strcmp(type, "refresh")) {
+        channel_do_refresh(c, channel, o, number);
+    }
     else if (!type || !channel) {
         channel_send_json(
             c, json_error(NULL, "an object with \"type\" and \"channel\" is expected"), number);
@@ -350,8 +377,10 @@ static void channel_on_json(ws_conn *c, const char *data, apr_size_t len)
     else {
         channel_send_json(
             c,
-            json_error(channel,
-                       "the types are subscribe, unsubscribe, publish, presence, history and ping"),
+            json_error(
+                channel,
+                "the types are subscribe, unsubscribe, publish, presence, history, refresh and "
+                "ping"),
             number);
     }
     if (status < 0) {
@@ -504,4 +533,5 @@ WS_HANDLER(channel) = {.configure = channel_configure,
                        .on_message = channel_on_message,
                        .on_drain = reading_drained,
                        .on_close = channel_on_close,
-                       .on_channel = channel_on_channel};
+                       .on_channel = channel_on_channel,
+                       .on_token = channel_on_token};

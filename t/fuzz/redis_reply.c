@@ -6,10 +6,14 @@
  */
 
 #include "redis/bus.c"
+#include "redis/cluster.c"
+#include "redis/connect.c"
 #include "redis/connection.c"
 #include "redis/history.c"
 #include "redis/once.c"
 #include "redis/reply.c"
+#include "redis/tails.c"
+#include "redis/tls.c"
 #include "t/fuzz/fuzz.h"
 
 static const ws_history_rule rules[] = {{"*", {100, 0}}};
@@ -78,19 +82,19 @@ static void answer_job(ws_redis *r, unsigned question, const redisReply *reply)
                       .after = {7, question & 31}};
     switch (question % 5) {
     case 0:
-        has_kept(r, &j, reply);
+        history_appended(r, &j, reply);
         break;
     case 1:
-        has_read(r, &j, reply);
+        history_was_read(r, &j, reply);
         break;
     case 2:
-        has_cleared(r, &j, reply);
+        history_cleared(r, &j, reply);
         break;
     case 3:
-        has_been_sent(r, &j, reply);
+        bus_sent(r, &j, reply);
         return;
     default:
-        ws_redis_hear(r, reply);
+        ws_redis_receive(r, reply);
         return;
     }
     MUST(told == 1);
@@ -106,7 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     redisReaderFeed(reader, (const char *)data, len);
     while (redisReaderGetReply(reader, &reply) == REDIS_OK && reply) {
         answer_job(r, question, reply);
-        is_for_later(reply);
+        reply_is_temporary(reply);
         freeReplyObject(reply);
         reply = NULL;
     }

@@ -49,7 +49,7 @@ sub sentinel_options {
 port $self->{port}
 bind 127.0.0.1
 dir $self->{dir}
-sentinel monitor mymaster 127.0.0.1 @{[$self->{watches}->port]} 1
+sentinel monitor mymaster 127.0.0.1 @{[$self->{watches}->port]} @{[$self->{quorum} // 1]}
 sentinel down-after-milliseconds mymaster 300
 sentinel failover-timeout mymaster 3000
 @{[$self->{password} ? "requirepass $self->{password}" : '']}
@@ -62,7 +62,8 @@ sub socket { "$_[0]{dir}/socket" }
 
 sub cli {
     my ($self, @command) = @_;
-    return scalar `redis-cli -p $self->{port} @command 2>&1`;
+    my $at = $self->{watches} ? "-p $self->{port}" : '-s ' . $self->socket;    # where TLS or not does not matter
+    return scalar `redis-cli $at @command 2>&1`;
 }
 
 sub stop {

@@ -1,0 +1,75 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/token_config.h"
+
+#include <apr_strings.h>
+#include <string.h>
+
+#include "httpd/config.h"
+#include "httpd/token_keys.h"
+#include "websocket_parse.h"
+
+#define LEEWAY_MAX 300000 /* milliseconds */
+
+const char *ws_token_set_key(cmd_parms *cmd, void *config, const char *kind, const char *file,
+                             const char *kid)
+{
+    ws_dir_config *d = config;
+    if (!file && !strcasecmp(kind, "off")) {
+        if (d->token_keys) {
+            return "WebSocketTokenKey off stands beside another one of this section: remove one";
+        }
+        d->token_keys = apr_array_make(cmd->pool, 0, sizeof(void *));
+        return NULL;
+    }
+    if (!file) {
+        return "WebSocketTokenKey takes HS256, RS256, ES256, EdDSA or JWKS, then a file, then "
+               "kid=ID; or "
+               "off";
+    }
+    if (kid && (strncmp(kid, "kid=", 4) || !kid[4])) {
+        return apr_psprintf(cmd->pool, "WebSocketTokenKey: \"%s\" is wrong, it takes kid=ID", kid);
+    }
+    if (d->token_keys && !d->token_keys->nelts) {
+        return "WebSocketTokenKey off stands beside another one of this section: remove one";
+    }
+    return ws_token_keys_add(cmd, &d->token_keys, kind, file, kid ? kid + 4 : NULL);
+}
+
+static const char *token_config_list(cmd_parms *cmd, apr_array_header_t **list, int argc,
+                                     char *const argv[])
+{
+    if (!argc) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, " takes ", cmd->cmd->errmsg, NULL);
+    }
+    *list = apr_array_make(cmd->pool, argc, sizeof(const char *));
+    for (int i = 0; i < argc; i++) {
+        APR_ARRAY_PUSH(*list, const char *) = argv[i];
+    }
+    return NULL;
+}
+
+const char *ws_token_set_audience(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    return token_config_list(cmd, &((ws_dir_config *)config)->token_audiences, argc, argv);
+}
+
+const char *ws_token_set_issuer(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    return token_config_list(cmd, &((ws_dir_config *)config)->token_issuers, argc, argv);
+}
+
+const char *ws_token_set_leeway(cmd_parms *cmd, void *config, const char *arg)
+{
+    return ws_refused(
+        cmd, arg,
+        ws_parse_interval(cmd->pool, arg, 0, LEEWAY_MAX, &((ws_dir_config *)config)->token_leeway),
+        "");
+}
+
+const char *ws_token_set_required(cmd_parms *cmd, void *config, int on)
+{
+    (void)cmd;
+    ((ws_dir_config *)config)->token_required = on;
+    return NULL;
+}

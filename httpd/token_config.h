@@ -1,0 +1,33 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The directives of tokens. */
+
+#ifndef WS_HTTPD_TOKEN_CONFIG_H
+#define WS_HTTPD_TOKEN_CONFIG_H
+
+#include <httpd.h>
+#include <http_config.h>
+
+const char *ws_token_set_key(cmd_parms *cmd, void *config, const char *kind, const char *file,
+                             const char *kid);
+const char *ws_token_set_audience(cmd_parms *cmd, void *config, int argc, char *const argv[]);
+const char *ws_token_set_issuer(cmd_parms *cmd, void *config, int argc, char *const argv[]);
+const char *ws_token_set_leeway(cmd_parms *cmd, void *config, const char *arg);
+const char *ws_token_set_required(cmd_parms *cmd, void *config, int on);
+
+/** Rows of the directive table, for these contexts. */
+/* clang-format off */
+#define WS_TOKEN_DIRECTIVES(WHERE) \
+    AP_INIT_TAKE123("WebSocketTokenKey", ws_token_set_key, NULL, WHERE, \
+                    "HS256, RS256, ES256, EdDSA or JWKS, then a file, then kid=ID; or off"), \
+    AP_INIT_TAKE_ARGV("WebSocketTokenAudience", ws_token_set_audience, NULL, WHERE, \
+                      "values of aud, one of which a token has"), \
+    AP_INIT_TAKE_ARGV("WebSocketTokenIssuer", ws_token_set_issuer, NULL, WHERE, \
+                      "values of iss, one of which a token has"), \
+    AP_INIT_TAKE1("WebSocketTokenLeeway", ws_token_set_leeway, NULL, WHERE, \
+                  "how far the clocks of application and server may differ"), \
+    AP_INIT_FLAG("WebSocketTokenRequired", ws_token_set_required, NULL, WHERE, \
+                 "whether requests without a token are refused")
+/* clang-format on */
+
+#endif

@@ -1,0 +1,343 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/token_conn.h"
+
+#include <apr_hash.h>
+#include <apr_strings.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "httpd/channel_acl.h"
+#include "httpd/config.h"
+#include "httpd/token_request.h"
+
+/* A timer does not wait longer at a time, milliseconds. */
+#define WAIT_MAX ((apr_time_t)24 * 3600 * 1000)
+
+/* A token for one channel. */
+typedef struct token_grant {
+    struct token_grant *next;
+    ws_token *token;
+    char channel[];
+} token_grant;
+
+/* What a connection has; used by its callbacks only. */
+typedef struct token_state {
+    ws_ticket ticket;
+    ws_token *token; /* of the connection; or NULL */
+    token_grant *grants;
+    unsigned count; /* of grants */
+    ws_timer *timer;
+    char *strings; /* of the connection before it had a user */
+} token_state;
+
+static void token_conn_release(ws_ticket *ticket)
+{
+    token_state *s = (token_state *)ticket;
+    while (s->grants) {
+        token_grant *g = s->grants;
+        s->grants = g->next;
+        ws_token_free(g->token);
+        free(g);
+    }
+    ws_token_free(s->token);
+    free(s->strings);
+    free(s);
+}
+
+static token_state *token_conn_of(const ws_conn *c)
+{
+    ws_ticket *t = ws_conn_ticket(c);
+    while (t && t->release != token_conn_release) {
+        t = t->next;
+    }
+    return (token_state *)t;
+}
+
+int ws_token_conn_attach(request_rec *r, const ws_settings *settings, ws_ticket **tickets)
+{
+    token_state *s;
+    if (!settings->token_keys) {
+        return OK;
+    }
+    if (!(s = calloc(1, sizeof(*s)))) {
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    s->ticket.release = token_conn_release;
+    s->token = ws_token_request_take(r);
+    s->ticket.next = *tickets;
+    *tickets = &s->ticket;
+    return OK;
+}
+
+static token_grant **token_conn_grant(token_state *s, const char *channel)
+{
+    token_grant **g = &s->grants;
+    while (*g && strcmp((*g)->channel, channel)) {
+        g = &(*g)->next;
+    }
+    return g;
+}
+
+static void token_conn_drop(token_state *s, token_grant **g)
+{
+    token_grant *old = *g;
+    *g = old->next;
+    s->count--;
+    ws_token_free(old->token);
+    free(old);
+}
+
+int ws_token_conn_permits(ws_conn *c, ws_action action, const char *channel)
+{
+    token_state *s = token_conn_of(c);
+    const token_grant *g = s ? *token_conn_grant(s, channel) : NULL;
+    return (g && ws_token_permits(g->token, action, channel))
+           || (s && s->token && ws_token_permits(s->token, action, channel));
+}
+
+/* ---- Ends ---- */
+
+static const ws_handler *token_conn_handler(const ws_conn *c)
+{
+    ws_conn_info info;
+    ws_conn_inspect(c, &info);
+    return info.location->handler;
+}
+
+static void token_conn_tell(ws_conn *c, const char *channel, int expired)
+{
+    const ws_handler *h = token_conn_handler(c);
+    if (h->on_token) {
+        h->on_token(c, channel, expired);
+    }
+}
+
+/* The handler has had a chance to send the last words. */
+static void token_conn_end_subscription(ws_conn *c, const char *channel)
+{
+    if (!ws_token_conn_permits(c, WS_MAY_SUBSCRIBE, channel)
+        && ws_unsubscribe(c, channel) != WS_GONE) {
+        token_conn_tell(c, channel, 1);
+    }
+}
+
+/* @return whether the handler was told; it may have used other tokens */
+static int token_conn_remind(ws_conn *c, const char *channel, ws_token *t, apr_time_t now)
+{
+    if (t->reminded || t->soon > now) {
+        return 0;
+    }
+    t->reminded = 1;
+    token_conn_tell(c, channel, 0);
+    return 1;
+}
+
+static void token_conn_arm(ws_conn *c, token_state *s);
+
+static void token_conn_expire(ws_conn *c, token_state *s, apr_time_t now)
+{
+    for (token_grant **g = &s->grants; *g;) {
+        if ((*g)->token->ends > now) {
+            g = &(*g)->next;
+        }
+        else {
+            char *channel = strdup((*g)->channel);
+            token_conn_drop(s, g);
+            if (channel) {
+                token_conn_end_subscription(c, channel);
+            }
+            free(channel);
+            g = &s->grants; /* as after token_conn_remind() */
+        }
+    }
+    if (s->token && s->token->ends <= now) {
+        token_conn_tell(c, NULL, 1);
+        ws_close(c, WS_CLOSE_POLICY, "expired");
+    }
+}
+
+static void token_conn_due(ws_conn *c, void *arg)
+{
+    token_state *s = arg;
+    apr_time_t now = apr_time_now();
+    s->timer = NULL;
+    token_conn_expire(c, s, now);
+    if (ws_conn_state(c) != WS_OPEN) {
+        return;
+    }
+    if (s->token) {
+        token_conn_remind(c, NULL, s->token, now);
+    }
+    for (token_grant *g = s->grants; g;) {
+        g = token_conn_remind(c, g->channel, g->token, now) ? s->grants : g->next;
+    }
+    token_conn_arm(c, s);
+}
+
+static apr_time_t token_conn_next(const ws_token *t, apr_time_t until)
+{
+    apr_time_t next = !t ? until : t->reminded ? t->ends : t->soon;
+    return next < until ? next : until;
+}
+
+static void token_conn_arm(ws_conn *c, token_state *s)
+{
+    apr_time_t now = apr_time_now(), most = now + apr_time_from_msec(WAIT_MAX), until = most;
+    until = token_conn_next(s->token, until);
+    for (const token_grant *g = s->grants; g; g = g->next) {
+        until = token_conn_next(g->token, until);
+    }
+    if (s->timer) {
+        ws_timer_stop(c, s->timer);
+    }
+    s->timer = NULL;
+    if (s->token || s->grants) {
+        apr_time_t ms = until > now ? apr_time_as_msec(until - now) + 1 : 0;
+        s->timer = ws_timer_start(c, (apr_uint32_t)ms, 0, token_conn_due, s);
+    }
+}
+
+static void token_conn_opened(ws_conn *c)
+{
+    token_state *s = token_conn_of(c);
+    if (s && s->token) {
+        token_conn_arm(c, s);
+    }
+}
+
+/* ---- Tokens that come later ---- */
+
+/* What the old token permitted and the new one does not. */
+typedef struct token_loss {
+    const ws_token *old;
+    ws_conn *c;
+    apr_array_header_t *channels; /* const char * */
+} token_loss;
+
+static void token_conn_find_loss(const char *channel, void *arg)
+{
+    token_loss *loss = arg;
+    if (ws_token_permits(loss->old, WS_MAY_SUBSCRIBE, channel)
+        && ws_channelrules_may(loss->c, WS_MAY_SUBSCRIBE, channel) <= 0) {
+        APR_ARRAY_PUSH(loss->channels, const char *) = apr_pstrdup(loss->channels->pool, channel);
+    }
+}
+
+static void token_conn_lose(ws_conn *c, const ws_token *old)
+{
+    token_loss loss = {.old = old, .c = c};
+    apr_pool_t *p;
+    if (!old || apr_pool_create_unmanaged(&p) != APR_SUCCESS) {
+        return;
+    }
+    loss.channels = apr_array_make(p, 4, sizeof(const char *));
+    ws_subscriptions_of(c, token_conn_find_loss, &loss);
+    for (int i = 0; i < loss.channels->nelts; i++) {
+        token_conn_end_subscription(c, APR_ARRAY_IDX(loss.channels, i, const char *));
+    }
+    apr_pool_destroy(p);
+}
+
+/* A grant whose channel is not subscribed to any more gives its place. */
+static void token_conn_mark(const char *channel, void *arg)
+{
+    apr_hash_set(arg, channel, APR_HASH_KEY_STRING, channel);
+}
+
+static void token_conn_prune(ws_conn *c, token_state *s)
+{
+    apr_pool_t *p;
+    apr_hash_t *subscribed;
+    if (apr_pool_create_unmanaged(&p) != APR_SUCCESS) {
+        return;
+    }
+    subscribed = apr_hash_make(p);
+    ws_subscriptions_of(c, token_conn_mark, subscribed);
+    for (token_grant **g = &s->grants; *g;) {
+        if (apr_hash_get(subscribed, (*g)->channel, APR_HASH_KEY_STRING)) {
+            g = &(*g)->next;
+        }
+        else {
+            token_conn_drop(s, g);
+        }
+    }
+    apr_pool_destroy(p);
+}
+
+/* @return NULL, or why not */
+static const char *token_conn_put(ws_conn *c, token_state *s, const char *channel, ws_token *t)
+{
+    token_grant **g = token_conn_grant(s, channel), *added;
+    apr_size_t size = strlen(channel) + 1;
+    if (!ws_token_permits(t, WS_MAY_SUBSCRIBE, channel)) {
+        return "the token does not name this channel";
+    }
+    if (*g) {
+        ws_token_free((*g)->token);
+        (*g)->token = t;
+        return NULL;
+    }
+    if (s->count >= ws_conn_settings(c)->subscriptions) {
+        token_conn_prune(c, s);
+    }
+    if (s->count >= ws_conn_settings(c)->subscriptions) {
+        return "too many channels";
+    }
+    if (!(added = malloc(sizeof(*added) + size))) {
+        return "try again later";
+    }
+    memcpy(added->channel, channel, size);
+    added->token = t;
+    added->next = s->grants;
+    s->grants = added;
+    s->count++;
+    return NULL;
+}
+
+/* A connection's user does not change; one that has none gets the token's. A token for one channel may be of no
+ * user. @return NULL, or why not */
+static const char *token_conn_identify(ws_conn *c, token_state *s, const ws_token *t, int whole)
+{
+    const char *user = ws_user(c);
+    if (user && (t->user ? strcmp(user, t->user) : whole && s->token && s->token->user)) {
+        return "the token is of another user (sub)";
+    }
+    if (!user && t->user && !ws_conn_set_user(c, t->user, &s->strings)) {
+        return "try again later";
+    }
+    return NULL;
+}
+
+const char *ws_token_conn_use(ws_conn *c, const char *channel, const char *text)
+{
+    const ws_settings *settings = ws_conn_settings(c);
+    ws_token_rules rules = {settings->token_keys, settings->token_audiences,
+                            settings->token_issuers, settings->token_leeway};
+    token_state *s = token_conn_of(c);
+    ws_token *t, *old = s ? s->token : NULL;
+    const char *why = s ? NULL : "no tokens are accepted here";
+
+    if (why || !(t = ws_token_read(&rules, text, &why))) {
+        return why;
+    }
+    if ((why = token_conn_identify(c, s, t, !channel))
+        || (channel && (why = token_conn_put(c, s, channel, t)))) {
+        ws_token_free(t);
+        return why;
+    }
+    if (!channel) {
+        s->token = t;
+        token_conn_lose(c, old);
+        ws_token_free(old);
+    }
+    token_conn_arm(c, s);
+    return NULL;
+}
+
+apr_status_t ws_token_conn_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
+{
+    (void)pchild, (void)s;
+    options->opened = token_conn_opened;
+    return APR_SUCCESS;
+}

@@ -1,0 +1,217 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/token_request.h"
+
+#include <apr_strings.h>
+#include <http_config.h>
+#include <http_protocol.h>
+#include <http_request.h>
+#include <scoreboard.h>
+#include <string.h>
+
+#include "httpd/config.h"
+#include "httpd/counters.h"
+#include "httpd/refusals.h"
+#include "protocol/handshake.h"
+#include "websocket_parse.h"
+
+#define ARGUMENT "token"
+#define SCHEME "Bearer "
+#define SUBPROTOCOL "bearer."
+
+/* What is known of a request's token. */
+typedef struct token_request {
+    const char *text; /* from the query string; or NULL */
+    ws_token *token;
+} token_request;
+
+static const char KEY[] = "websocket-token";
+
+static token_request *token_request_of(request_rec *r)
+{
+    void *t = NULL;
+    apr_pool_userdata_get(&t, KEY, r->pool);
+    return t;
+}
+
+static apr_status_t token_request_free(void *data)
+{
+    token_request *t = data;
+    ws_token_free(t->token);
+    t->token = NULL;
+    return APR_SUCCESS;
+}
+
+static token_request *token_request_new(request_rec *r)
+{
+    token_request *t = token_request_of(r);
+    if (!t) {
+        t = apr_pcalloc(r->pool, sizeof(*t));
+        apr_pool_userdata_setn(t, KEY, NULL, r->pool);
+        apr_pool_cleanup_register(r->pool, t, token_request_free, apr_pool_cleanup_null);
+    }
+    return t;
+}
+
+int ws_token_request_wanted(request_rec *r)
+{
+    const ws_dir_config *d = ws_dir_config_of(r);
+    return d && d->token_keys && d->token_keys->nelts;
+}
+
+/* ---- Query strings ---- */
+
+/* A query string without tokens; *token is set to the last of them. NULL for what has become empty. */
+static char *token_request_strip(apr_pool_t *p, const char *query, const char **token)
+{
+    char *rest = NULL;
+    while (query && *query) {
+        apr_size_t len = strcspn(query, "&");
+        const char *argument = apr_pstrmemdup(p, query, len), *at = argument;
+        char *value = apr_palloc(p, len + 1);
+        int found = ws_query_next(&at, ARGUMENT, value, len + 1);
+        if (found) {
+            *token = found > 0 ? value : "%";
+        }
+        else {
+            rest = rest ? apr_pstrcat(p, rest, "&", argument, NULL) : apr_pstrdup(p, argument);
+        }
+        query += len + (query[len] == '&');
+    }
+    return rest;
+}
+
+/* The same for a text of which a query string is a part, behind "?" and up to a space. */
+static char *token_request_strip_text(apr_pool_t *p, char *text)
+{
+    const char *begin = text ? strchr(text, '?') : NULL, *token = NULL;
+    apr_size_t len = begin ? strcspn(begin, " ") : 0;
+    char *query =
+        begin ? token_request_strip(p, apr_pstrmemdup(p, begin + 1, len - 1), &token) : NULL;
+    return token ? apr_pstrcat(p, apr_pstrmemdup(p, text, (apr_size_t)(begin - text)),
+                               query ? "?" : "", query ? query : "", begin + len, NULL)
+                 : text;
+}
+
+/* Before access control, whose refusals are logged, too. A rewritten request may have lost the query string that
+ * the client has sent; what it has sent counts. */
+static int token_request_hide(request_rec *r)
+{
+    const char *rewritten = NULL, *sent = NULL;
+    if (!ws_token_request_wanted(r) || (!r->args && !r->parsed_uri.query)) {
+        return DECLINED;
+    }
+    r->args = token_request_strip(r->pool, r->args, &rewritten);
+    r->parsed_uri.query = token_request_strip(r->pool, r->parsed_uri.query, &sent);
+    if (sent || rewritten) {
+        r->unparsed_uri = token_request_strip_text(r->pool, r->unparsed_uri);
+        r->the_request = token_request_strip_text(r->pool, r->the_request);
+        token_request_new(r)->text = sent ? sent : rewritten;
+        ap_update_child_status(r->connection->sbh, SERVER_BUSY_WRITE, r); /* for mod_status */
+    }
+    return DECLINED;
+}
+
+/* ---- Where else a token may stand ---- */
+
+static const char *token_request_bearer(request_rec *r)
+{
+    const char *value = apr_table_get(r->headers_in, "Authorization");
+    if (!value || strncasecmp(value, SCHEME, sizeof(SCHEME) - 1)) {
+        return NULL;
+    }
+    value += sizeof(SCHEME) - 1;
+    return value + strspn(value, " ");
+}
+
+/* Scripts of pages can set no header but this one. The handler does not see the subprotocol. */
+static const char *token_request_subprotocol(request_rec *r)
+{
+    const char *list = apr_table_get(r->headers_in, "Sec-WebSocket-Protocol"), *name, *token = NULL;
+    char *others = NULL;
+    size_t len;
+    while (list && (name = ws_header_list_next(&list, &len))) {
+        name = apr_pstrmemdup(r->pool, name, len);
+        if (!strncmp(name, SUBPROTOCOL, sizeof(SUBPROTOCOL) - 1)) {
+            token = name + sizeof(SUBPROTOCOL) - 1;
+        }
+        else {
+            others = others ? apr_pstrcat(r->pool, others, ", ", name, NULL) : (char *)name;
+        }
+    }
+    if (token && others) {
+        apr_table_setn(r->headers_in, "Sec-WebSocket-Protocol", others);
+    }
+    else if (token) {
+        apr_table_unset(r->headers_in, "Sec-WebSocket-Protocol");
+    }
+    return token;
+}
+
+/* ---- Checking ---- */
+
+/* RFC 6750, section 3 */
+static int token_request_refuse(request_rec *r, const char *why, int given)
+{
+    ws_refusal_log(r, WS_REFUSAL_ACCESS, "refused with 401: %s (%s)", why,
+                   given ? "WebSocketTokenKey" : "WebSocketTokenRequired");
+    apr_table_setn(r->err_headers_out, "WWW-Authenticate",
+                   given ? apr_psprintf(
+                       r->pool, "Bearer error=\"invalid_token\", error_description=\"%s\"", why)
+                         : "Bearer");
+    return HTTP_UNAUTHORIZED;
+}
+
+int ws_token_request_admit(request_rec *r, const char **why)
+{
+    const ws_dir_config *d = ws_dir_config_of(r);
+    const char *subprotocol, *text;
+    ws_token_rules rules;
+    token_request *t;
+
+    *why = NULL;
+    if (!ws_token_request_wanted(r)) {
+        return OK;
+    }
+    t = token_request_new(r);
+    subprotocol = token_request_subprotocol(r);
+    text = token_request_bearer(r);
+    text = text ? text : t->text ? t->text : subprotocol;
+    if (!text || !*text) {
+        *why = "a token is needed: ?token=, Authorization: Bearer, or the subprotocol bearer.TOKEN";
+        return d->token_required > 0 ? token_request_refuse(r, *why, 0) : OK;
+    }
+    rules = ws_token_rules_of(d);
+    if (!(t->token = ws_token_read(&rules, text, why))) {
+        return token_request_refuse(r, *why, 1);
+    }
+    if (t->token->user) {
+        r->user = apr_pstrdup(r->pool, t->token->user);
+        r->ap_auth_type = (char *)"Bearer";
+    }
+    return OK;
+}
+
+int ws_token_request_permits(request_rec *r, ws_action action, const char *channel)
+{
+    const token_request *t = token_request_of(r);
+    /* DELETE clears a history, which is the administrator's affair. */
+    return t && t->token && r->method_number != M_DELETE
+           && ws_token_permits(t->token, action, channel);
+}
+
+ws_token *ws_token_request_take(request_rec *r)
+{
+    token_request *t = token_request_of(r);
+    ws_token *token = t ? t->token : NULL;
+    if (t) {
+        t->token = NULL;
+    }
+    return token;
+}
+
+void ws_token_request_register(apr_pool_t *p)
+{
+    (void)p;
+    ap_hook_header_parser(token_request_hide, NULL, NULL, APR_HOOK_REALLY_FIRST);
+}

@@ -1,0 +1,250 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * Redis Cluster: which node has which keys, and the sender's connections to all of them. A node that says MOVED, or breaks, makes the
+ * sender ask anew; its jobs wait meanwhile. What a node publishes, all nodes get: subscriptions need no map.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "redis/private.h"
+
+#define SLOTS 16384
+#define NODES_MAX 255
+#define NOBODY 255 /* of a slot */
+#define HOST_MAX 256
+
+typedef struct cluster_node {
+    char host[HOST_MAX];
+    int port;
+    redisContext *c;
+} cluster_node;
+
+struct ws_redis_cluster {
+    cluster_node nodes[NODES_MAX];
+    unsigned count;
+    int known;
+    unsigned char slots[SLOTS]; /* index of a node */
+};
+
+/* ---- Slots ---- */
+
+/* CRC-16/XMODEM of a key's part in braces: the Redis Cluster specification, "Key distribution model". */
+static unsigned cluster_slot(const char *key, size_t len)
+{
+    const char *open = memchr(key, '{', len), *close;
+    unsigned crc = 0;
+    if (open && (close = memchr(open, '}', len - (size_t)(open - key))) && close > open + 1) {
+        key = open + 1;
+        len = (size_t)(close - key);
+    }
+    for (size_t i = 0; i < len; i++) {
+        crc ^= (unsigned)(unsigned char)key[i] << 8;
+        for (int bit = 0; bit < 8; bit++) {
+            crc = crc & 0x8000 ? crc << 1 ^ 0x1021 : crc << 1;
+        }
+        crc &= 0xFFFF;
+    }
+    return crc % SLOTS;
+}
+
+/* The first key of EVAL stands behind script and number, of others behind their names. */
+static unsigned cluster_slot_of(const ws_redis_job *j)
+{
+    int key = !strcmp(j->argv[0], "EVAL") ? 3 : 1;
+    return cluster_slot(j->argv[key], j->lens[key]);
+}
+
+/* The node's index, added if it is new; NOBODY: there are too many, or it is none */
+static unsigned cluster_node_of(struct ws_redis_cluster *k, const char *host, apr_uint64_t port)
+{
+    unsigned i = 0;
+    if (!*host || strlen(host) >= HOST_MAX || port < 1 || port > 65535) {
+        return NOBODY;
+    }
+    while (i < k->count && (strcmp(k->nodes[i].host, host) || k->nodes[i].port != (int)port)) {
+        i++;
+    }
+    if (i == k->count && i < NODES_MAX) {
+        k->count++;
+        snprintf(k->nodes[i].host, HOST_MAX, "%s", host);
+        k->nodes[i].port = (int)port;
+        k->nodes[i].c = NULL;
+    }
+    return i < NODES_MAX ? i : NOBODY;
+}
+
+/* One row of CLUSTER SLOTS: first and last slot, the master, replicas. A node without a name is the one that was asked. */
+static void cluster_take_row(struct ws_redis_cluster *k, const redisReply *row, const char *asked)
+{
+    const redisReply *node;
+    apr_uint64_t first, last, port;
+    unsigned index;
+    if (row->type != REDIS_REPLY_ARRAY || row->elements < 3
+        || !ws_redis_number(row->element[0], &first) || !ws_redis_number(row->element[1], &last)
+        || last >= SLOTS || first > last) {
+        return;
+    }
+    node = row->element[2];
+    if (node->type != REDIS_REPLY_ARRAY || node->elements < 2
+        || !ws_redis_number(node->element[1], &port)) {
+        return;
+    }
+    index = cluster_node_of(k, ws_redis_is_text(node->element[0]) ? node->element[0]->str : asked,
+                            port);
+    memset(k->slots + first, (int)index, (size_t)(last - first + 1));
+}
+
+static void cluster_forget(struct ws_redis_cluster *k)
+{
+    for (unsigned i = 0; i < k->count; i++) {
+        ws_redis_close(k->nodes[i].c);
+    }
+    k->count = 0;
+    k->known = 0;
+    memset(k->slots, NOBODY, sizeof(k->slots));
+}
+
+/* @return whether a node was reached and knows a cluster */
+static int cluster_learn(ws_redis *r, struct ws_redis_cluster *k, int *told)
+{
+    redisContext *c = ws_redis_connect(r, told);
+    redisReply *reply = c ? ws_redis_ask(c, "CLUSTER SLOTS") : NULL;
+    cluster_forget(k);
+    if (reply && reply->type == REDIS_REPLY_ARRAY) {
+        for (size_t i = 0; i < reply->elements; i++) {
+            cluster_take_row(k, reply->element[i], c->tcp.host ? c->tcp.host : "");
+        }
+        k->known = k->count > 0;
+    }
+    else if (reply) {
+        ws_redis_wrong(r, reply);
+    }
+    if (c && !k->known) { /* the next address may know more */
+        __atomic_add_fetch(&r->host, 1, __ATOMIC_RELAXED);
+    }
+    if (reply) {
+        freeReplyObject(reply);
+    }
+    ws_redis_close(c);
+    return k->known;
+}
+
+/* ---- Sending ---- */
+
+/* Move the jobs of a node, or those of no node, from one list to another, in their order. */
+static ws_redis_job *cluster_take(struct ws_redis_cluster *k, ws_redis_job **jobs, unsigned node)
+{
+    ws_redis_job *mine = NULL, **end = &mine;
+    while (*jobs) {
+        ws_redis_job *j = *jobs;
+        if (k->slots[cluster_slot_of(j)] != node) {
+            jobs = &j->next;
+            continue;
+        }
+        *jobs = j->next;
+        j->next = NULL;
+        *end = j;
+        end = &j->next;
+    }
+    return mine;
+}
+
+static int cluster_connect(ws_redis *r, cluster_node *n)
+{
+    if (!n->c && (n->c = ws_redis_open(r, n->host, n->port)) && !n->c->err) {
+        ws_redis_greet(r, n->c);
+    }
+    if (n->c && n->c->err) {
+        ws_redis_close(n->c);
+        n->c = NULL;
+    }
+    return n->c != NULL;
+}
+
+/* @return whether all have been answered; others are left in *jobs */
+static int cluster_send_to(ws_redis *r, cluster_node *n, ws_redis_job **jobs)
+{
+    while (*jobs) {
+        if (!cluster_connect(r, n) || ws_redis_send_batch(r, n->c, jobs) < 0) {
+            ws_redis_close(n->c);
+            n->c = NULL;
+            return 0;
+        }
+    }
+    return 1;
+}
+
+ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told)
+{
+    struct ws_redis_cluster *k = r->cluster;
+    ws_redis_job *rest = NULL, **end = &rest;
+    if (!k->known && !cluster_learn(r, k, told)) {
+        return WS_REDIS_AWAY;
+    }
+    for (unsigned i = 0; i < k->count && *jobs; i++) {
+        ws_redis_job *mine = cluster_take(k, jobs, i);
+        if (!cluster_send_to(r, &k->nodes[i], &mine)) {
+            k->known = 0;
+        }
+        for (*end = mine; *end; end = &(*end)->next) {
+        }
+    }
+    if (*jobs) { /* their slots belong to no node */
+        k->known = 0;
+    }
+    *end = *jobs;
+    *jobs = rest;
+    return rest ? WS_REDIS_BROKEN : WS_REDIS_DONE;
+}
+
+/* A slot that is being moved: "ASK 3999 127.0.0.1:6381". @return the other node's answer, or NULL */
+static redisReply *cluster_ask_other(ws_redis *r, const ws_redis_job *j, const char *text)
+{
+    char host[HOST_MAX];
+    int port;
+    redisContext *c = NULL;
+    redisReply *reply = NULL, *asking;
+    if (sscanf(text, "ASK %*u %255[^:]:%d", host, &port) == 2 && port > 0 && port <= 65535
+        && (c = ws_redis_open(r, host, port)) && !c->err) {
+        ws_redis_greet(r, c);
+    }
+    if (c && !c->err && (asking = ws_redis_ask(c, "ASKING"))) {
+        freeReplyObject(asking);
+        redisAppendCommandArgv(c, j->argc, (const char **)j->argv, j->lens);
+        reply = ws_redis_reply_wait(c);
+    }
+    ws_redis_close(c);
+    return reply;
+}
+
+void ws_redis_cluster_follow(ws_redis *r, const ws_redis_job *j, redisReply **replies, int count)
+{
+    for (int i = 0; i < count && j; i++, j = j->next) {
+        redisReply *other;
+        if (replies[i]->type == REDIS_REPLY_ERROR && !strncmp(replies[i]->str, "ASK ", 4)
+            && r->options.cluster && (other = cluster_ask_other(r, j, replies[i]->str))) {
+            freeReplyObject(replies[i]);
+            replies[i] = other;
+        }
+    }
+}
+
+int ws_redis_cluster_init(ws_redis *r)
+{
+    if (r->options.cluster && (r->cluster = calloc(1, sizeof(*r->cluster)))) {
+        cluster_forget(r->cluster);
+    }
+    return !r->options.cluster || r->cluster;
+}
+
+void ws_redis_cluster_close(ws_redis *r)
+{
+    if (r->cluster) {
+        cluster_forget(r->cluster);
+        free(r->cluster);
+        r->cluster = NULL;
+    }
+}

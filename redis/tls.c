@@ -1,0 +1,153 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "redis/tls.h"
+
+#include <arpa/inet.h>
+#include <hiredis/sds.h>
+#if HIREDIS_MAJOR >= 1
+#include <hiredis/sdscompat.h>
+#endif
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The reader's pointer is the caller's, and hiredis gives it to the functions that make answers. Those ignore it. */
+static SSL *tls_of(const redisContext *c)
+{
+    return c->reader ? c->reader->privdata : NULL;
+}
+
+static void tls_why(char why[200], const char *what)
+{
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    snprintf(why, 200, "%s: %s", what, reason ? reason : "OpenSSL refuses it");
+    ERR_clear_error();
+}
+
+SSL_CTX *ws_redis_tls_create(const ws_redis_tls *o, char why[200])
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    const char *wrong = NULL;
+    if (!ctx) {
+        wrong = "TLS";
+    }
+    else if (o->ca ? SSL_CTX_load_verify_locations(ctx, o->ca, NULL) != 1
+                   : SSL_CTX_set_default_verify_paths(ctx) != 1) {
+        wrong = o->ca ? o->ca : "the system's certificates";
+    }
+    else if (o->cert && SSL_CTX_use_certificate_chain_file(ctx, o->cert) != 1) {
+        wrong = o->cert;
+    }
+    else if (o->cert
+             && (SSL_CTX_use_PrivateKey_file(ctx, o->key ? o->key : o->cert, SSL_FILETYPE_PEM) != 1
+                 || SSL_CTX_check_private_key(ctx) != 1)) {
+        wrong = o->key ? o->key : o->cert;
+    }
+    if (wrong) {
+        tls_why(why, wrong);
+        SSL_CTX_free(ctx);
+        return NULL;
+    }
+    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_mode(ctx, SSL_MODE_AUTO_RETRY);
+    return ctx;
+}
+
+static int tls_fail(redisContext *c, const SSL *ssl)
+{
+    long verified = ssl ? SSL_get_verify_result(ssl) : X509_V_OK;
+    c->err = REDIS_ERR_IO;
+    if (verified != X509_V_OK) {
+        c->err = REDIS_ERR_OTHER;
+        snprintf(c->errstr, sizeof(c->errstr), "TLS: %.100s",
+                 X509_verify_cert_error_string(verified));
+        ERR_clear_error();
+    }
+    else {
+        char why[200];
+        tls_why(why, "TLS");
+        snprintf(c->errstr, sizeof(c->errstr), "%.120s", why);
+    }
+    return -1;
+}
+
+static int tls_is_address(const char *name)
+{
+    unsigned char address[16];
+    return inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
+}
+
+int ws_redis_tls_connect(SSL_CTX *ctx, redisContext *c, const char *name)
+{
+    SSL *ssl = SSL_new(ctx);
+    int address = tls_is_address(name);
+    ERR_clear_error();
+    c->reader->privdata = ssl;
+    if (!ssl
+        || (address ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) != 1
+                    : SSL_set1_host(ssl, name) != 1 || SSL_set_tlsext_host_name(ssl, name) != 1)
+        || SSL_set_fd(ssl, c->fd) != 1 || SSL_connect(ssl) != 1) {
+        return tls_fail(c, ssl);
+    }
+    return 0;
+}
+
+static int tls_gone(redisContext *c, const char *why)
+{
+    c->err = REDIS_ERR_IO;
+    snprintf(c->errstr, sizeof(c->errstr), "TLS: %s", why);
+    ERR_clear_error();
+    return REDIS_ERR;
+}
+
+int ws_redis_read(redisContext *c)
+{
+    SSL *ssl = tls_of(c);
+    char data[16 * 1024];
+    int n;
+    if (!ssl) {
+        return redisBufferRead(c);
+    }
+    do { /* what lies in OpenSSL makes the socket readable no more */
+        ERR_clear_error();
+        if ((n = SSL_read(ssl, data, sizeof(data))) <= 0) {
+            return tls_gone(c, "the connection has ended");
+        }
+        if (redisReaderFeed(c->reader, data, (size_t)n) != REDIS_OK) {
+            return tls_gone(c, "out of memory");
+        }
+    } while (SSL_pending(ssl) > 0);
+    return REDIS_OK;
+}
+
+int ws_redis_write(redisContext *c, int *done)
+{
+    SSL *ssl = tls_of(c);
+    size_t len = sdslen(c->obuf), sent = 0;
+    if (!ssl) {
+        return redisBufferWrite(c, done);
+    }
+    ERR_clear_error();
+    if (len && SSL_write_ex(ssl, c->obuf, len, &sent) != 1) {
+        return tls_gone(c, "what was sent is not taken");
+    }
+    sdsfree(c->obuf);
+    if (!(c->obuf = sdsempty())) {
+        return tls_gone(c, "out of memory");
+    }
+    *done = 1;
+    return REDIS_OK;
+}
+
+void ws_redis_close(redisContext *c)
+{
+    if (c) {
+        SSL_free(tls_of(c));
+        if (c->reader) {
+            c->reader->privdata = NULL;
+        }
+        redisFree(c);
+    }
+}

@@ -1,0 +1,15 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Makes tokens with PyJWT: each line of the input is [algorithm, key file, claims, header], each line of the output
+# a token.
+
+import json
+import sys
+
+import jwt
+
+for line in sys.stdin:
+    algorithm, file, claims, header = json.loads(line)
+    with open(file, 'rb') as key:
+        secret = key.read().rstrip(b'\n') if algorithm.startswith('HS') else key.read()
+    print(jwt.encode(claims, secret, algorithm=algorithm, headers=header), flush=True)

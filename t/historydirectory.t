@@ -1,0 +1,60 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# WebSocketHistoryDirectory, and its default where a reboot would empty the runtime directory.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use File::Path qw(remove_tree);
+use Test::More;
+use Httpd;
+use Program;
+
+Httpd::once();
+my $conf = <<'END';
+WebSocketHistory kept/* 100
+<Location "/channels">
+    WebSocketChannelHTTP publish subscribe
+    WebSocketSubscribe all
+    WebSocketPublish all
+</Location>
+END
+
+sub publish {
+    my ($httpd) = @_;
+    my ($status, $output) = Program::run('curl', '-sS', '-d', 'x', 'http://127.0.0.1:' . $httpd->port . '/channels/kept/a');
+    return $output;
+}
+
+{
+    my $httpd = Httpd->start(conf => "WebSocketHistoryDirectory elsewhere\n$conf");
+    like(publish($httpd), qr/-1"/, 'a message is kept');
+    ok(-s $httpd->root . '/elsewhere/data.mdb', 'in the WebSocketHistoryDirectory, relative to ServerRoot');
+    ok(!-e $httpd->root . '/logs/websocket-history', 'and not in the runtime directory');
+    $httpd->graceful;
+    like(publish($httpd), qr/-2"/, 'a reload finds it');
+}
+{
+    my $httpd = Httpd->start(conf => $conf);
+    publish($httpd);
+    ok(-s $httpd->root . '/logs/websocket-history/data.mdb', 'the default is in the runtime directory');
+}
+SKIP: {
+    skip 'only root can write to /run and /var/lib', 2 if $>;
+    my $name = "mod_websocket-test-$$";
+    mkdir "/run/$name" or skip '/run cannot be written to', 2;
+    my $httpd = Httpd->start(conf => "DefaultRuntimeDir /run/$name\n$conf");
+    like(publish($httpd), qr/-1"/, 'below /run it is another one');
+    ok(-s "/var/lib/$name/websocket-history/data.mdb", 'the folder of the same name below /var/lib');
+    $httpd->stop;
+    remove_tree("/run/$name", "/var/lib/$name");
+}
+{
+    my ($right, $output) = Httpd->check("<Location /x>\nWebSocketHistoryDirectory /x\n</Location>\n");
+    ok(!$right, 'it is refused inside of a section');
+    my $httpd = Httpd->new(conf => "WebSocketHistoryDirectory /nowhere/at/all\n$conf");
+    $httpd->run('-k start');
+    $httpd->wait_log(qr{cannot create /nowhere/at/all \(WebSocketHistoryDirectory\)});
+    pass('httpd does not start where the folder cannot be created, and says why');
+}
+done_testing();

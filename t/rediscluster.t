@@ -1,0 +1,226 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Redis as people run it: a cluster of three masters and their replicas, one of which takes over; TLS with a private
+# authority; several sentinels; and a server that loses what it has acknowledged.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use JSON::PP;
+use Test::More;
+use Client;
+use Crowd;
+use Httpd;
+use Redis;
+
+Httpd::once();
+
+my $load = "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so";
+my $conf = <<'END';
+WebSocketHistory kept/* 100000
+WebSocketPing off
+<Location "/ws">
+    WebSocketHandler ws_channel.so channel=%{arg:channel} publish=on
+</Location>
+<Location "/channels">
+    WebSocketChannelHTTP publish
+    WebSocketPublish all
+</Location>
+END
+my @httpds;
+
+sub httpd {
+    my ($bus, %arg) = @_;
+    push @httpds, Httpd->start(load => $load, conf => "WebSocketBus $bus\n$conf", %arg);
+    return $httpds[-1];
+}
+
+sub publish {
+    my ($httpd, $channel, $text) = @_;
+    my $socket = $httpd->connect or die $!;
+    print $socket "POST /channels/$channel HTTP/1.0\r\nContent-Type: text/plain\r\nContent-Length: ", length $text, "\r\n\r\n$text";
+    my $answer = do { local $/; <$socket> } // '';
+    return eval { decode_json(($answer =~ /\r\n\r\n(.*)/s)[0]) } // {};
+}
+sub position { return publish(@_)->{published}[0]{position} // '' }
+
+# Subscribed in Redis, too?
+sub heard {
+    my ($channel, $n, @redis) = @_;
+    Httpd::wait_for(
+        sub {
+            my $sum = 0;
+            $sum += $_->cli('PUBSUB', 'NUMSUB', "websocket:c:$channel") =~ /^(\d+)$/m ? $1 : 0 for @redis;
+            return $sum == $n;
+        },
+        "$n processes to hear $channel");
+}
+
+# ---- A cluster ----
+
+{
+    my @nodes = map {
+        Redis->start(options => ['--cluster-enabled', 'yes', '--cluster-port', Httpd::free_port(), '--cluster-node-timeout', 1500])
+    } 1 .. 6;
+    my $at = join ' ', map { '127.0.0.1:' . $_->port } @nodes;
+    my $made = `redis-cli --cluster create $at --cluster-replicas 1 --cluster-yes 2>&1`;
+    like($made, qr/All 16384 slots covered/, 'a cluster of three masters and three replicas') or diag $made;
+    Httpd::wait_for(sub { $nodes[0]->cli('CLUSTER', 'INFO') =~ /cluster_state:ok/ }, 'the cluster', sub { $nodes[0]->cli('CLUSTER', 'INFO') });
+    for my $replica (@nodes[3 .. 5]) {
+        Httpd::wait_for(sub { $replica->cli('INFO', 'replication') =~ /master_link_status:up/ }, 'a replica');
+    }
+    my $nowhere = Httpd::free_port();
+    my $bus = "redis-cluster://127.0.0.1:$nowhere,127.0.0.1:" . $nodes[1]->port . ',127.0.0.1:' . $nodes[2]->port;
+    my $big = "StartServers 3\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32\nMinSpareThreads 16\nMaxSpareThreads 32";
+    my @both = map { httpd($bus, log_level => 'info', mpm_conf => $big) } 1, 2;
+
+    my @slots = map { $nodes[0]->cli('CLUSTER', 'KEYSLOT', "'websocket:{kept/$_}:m'") + 0 } 'a' .. 'f';
+    ok((grep { $_ < 5461 } @slots) && (grep { $_ > 10922 } @slots), 'channels of several masters') or diag "@slots";
+    my %reader = map { $_ => Client->new($both[0], "/ws?channel=kept/$_") } 'a' .. 'f';
+    for my $channel ('a' .. 'f') {
+        like(position($both[1], "kept/$channel", "to $channel"), qr/-1$/, "kept/$channel has its first position from its master");
+        is(($reader{$channel}->message)[1], "to $channel", 'and its message arrives at the other httpd');
+    }
+    my $plain = Client->new($both[0], '/ws?channel=plain');
+    heard('plain', 1, @nodes);
+    publish($both[1], 'plain', 'everywhere');
+    is(($plain->message)[1], 'everywhere', 'all nodes bring what is published without a history');
+
+    # A slot that is being moved: the node that has it says ASK for keys that it has no more.
+    my ($slot) = $nodes[0]->cli('CLUSTER', 'KEYSLOT', "'websocket:{kept/moved}:m'") =~ /(\d+)/;
+    my ($from) = grep { $_->cli('CLUSTER', 'COUNTKEYSINSLOT', $slot) =~ /^0/ && $_->cli('CLUSTER', 'NODES') =~ /myself,master.* connected (\d+)-(\d+)/ && $slot >= $1 && $slot <= $2 } @nodes[0 .. 2];
+    my ($to) = grep { $_ != $from } @nodes[0 .. 2];
+    my ($from_id, $to_id) = map { $_->cli('CLUSTER', 'MYID') =~ s/\s//gr } $from, $to;
+    $to->cli('CLUSTER', 'SETSLOT', $slot, 'IMPORTING', $from_id);
+    $from->cli('CLUSTER', 'SETSLOT', $slot, 'MIGRATING', $to_id);
+    like(($both[0]->request('DELETE', '/channels/kept/moved'))[0], qr/^200$/, 'a slot that is being moved: ASK is followed');
+    my $writer = Client->new($both[0], '/ws?channel=kept/moved', protocol => 'channel.v1.json');
+    $writer->text(encode_json({ type => 'publish', channel => 'kept/moved', data => 'x', id => 1 }));
+    $_->cli('CLUSTER', 'SETSLOT', $slot, 'NODE', $to_id) for $to, $from, grep { $_ != $from && $_ != $to } @nodes[0 .. 2];
+    my $o = {};
+    $o = decode_json(($writer->message)[1]) while ($o->{id} // 0) != 1;
+    like($o->{position}, qr/-1$/, 'a script waits until the slot has moved, and follows MOVED');
+    like($to->cli('CLUSTER', 'COUNTKEYSINSLOT', $slot), qr/^[1-9]/, 'to the node that has it now');
+
+    my $subscribers = Crowd::size();
+    my $crowd = Crowd->start(\@both, '/ws?channel=kept/crowd', $subscribers);
+    $crowd->go_on(200);
+    my ($of) = $nodes[0]->cli('CLUSTER', 'KEYSLOT', "'websocket:{kept/crowd}:m'") =~ /(\d+)/;
+    my ($master) = grep { $_->cli('CLUSTER', 'NODES') =~ /myself,master.* connected .*?(\d+)-(\d+)/ && $of >= $1 && $of <= $2 } @nodes[0 .. 2];
+    $master->stop('KILL');
+    my @left = grep { $_ != $master } @nodes;
+    Httpd::wait_for(sub { $left[0]->cli('CLUSTER', 'INFO') =~ /cluster_state:ok/ && $left[0]->cli('CLUSTER', 'NODES') =~ /master,fail/ },
+        'a replica to be promoted', sub { $left[0]->cli('CLUSTER', 'NODES') });
+    $crowd->go_on(200);
+    $both[0]->graceful;
+    $crowd->go_on(200);
+    my ($all, $lost, $messages, $faults) = $crowd->result;
+    is($all, $subscribers, "$subscribers subscribers are left when a master of the cluster was killed, and an httpd reloaded");
+    cmp_ok($messages, '>=', 600, "$messages messages have come back to their publishers");
+    is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in order');
+}
+
+# ---- TLS ----
+
+{
+    my $certs = Httpd::certificates();
+    my $port  = Httpd::free_port();
+    my $redis = Redis->start(options => ['--tls-port', $port, '--port', 0, '--tls-cert-file', "$certs/server.crt",
+        '--tls-key-file', "$certs/server.key", '--tls-ca-cert-file', "$certs/ca.crt", '--tls-auth-clients', 'yes']);
+    my $files = "ca=$certs/ca.crt cert=$certs/client.crt key=$certs/client.key";
+    my @both = map { httpd($_) } "rediss://localhost:$port $files", "rediss://127.0.0.1:$port/0 name=localhost $files";
+    my @readers = map { Client->new($_, '/ws?channel=kept/tls') } @both;
+    heard('kept/tls', 2, $redis);
+    like(position($both[0], 'kept/tls', 'x' x 300_000), qr/-1$/, 'rediss: a large message');
+    is(length(($_->message)[1]), 300_000, 'which arrives') for @readers;
+    $redis->stop('KILL');
+    $_->wait_log(qr/redis: .*trying again/) for @both;
+    $redis->again;
+    heard('kept/tls', 2, $redis);
+    like(position($both[1], 'kept/tls', 'again'), qr/-2$/, 'and after a restart');
+    for (
+        ["rediss://localhost:$port cert=$certs/client.crt key=$certs/client.key", qr/TLS: .*(?:issuer|self|unable)/i, 'an unknown authority'],
+        ["rediss://localhost:$port $files name=other.example", qr/TLS: .*[Hh]ostname mismatch/, 'a certificate for another name'],
+        ["rediss://localhost:$port ca=$certs/ca.crt", qr/redis: localhost: TLS/, 'no certificate of ours'],
+        ["redis://localhost:$port", qr/redis: localhost: .*trying again/, 'no TLS'],
+        )
+    {
+        my ($bus, $says, $what) = @$_;
+        httpd($bus)->wait_log($says);
+        pass("$what: the log tells");
+    }
+}
+
+# ---- Several sentinels ----
+
+{
+    my $master    = Redis->start;
+    my $replica   = Redis->start(options => ['--replicaof', '127.0.0.1', $master->port]);
+    my $port      = $replica->port;
+    my @sentinels = map { Redis->start(watches => $master, quorum => 2) } 1 .. 3;
+    Httpd::wait_for(sub { $replica->cli('INFO', 'replication') =~ /master_link_status:up/ }, 'the replica');
+    for my $s (@sentinels) {
+        Httpd::wait_for(sub { $s->cli(qw(SENTINEL replicas mymaster)) =~ /^$port$/m && $s->cli(qw(SENTINEL sentinels mymaster)) =~ /(?:^name\n.*?){2}/ms },
+            'the sentinels to see it and each other');
+    }
+    $sentinels[0]->stop('KILL');
+    my $bus = 'sentinel://' . join(',', map { '127.0.0.1:' . $_->port } @sentinels) . '/mymaster';
+    my @both = map { httpd($bus) } 1, 2;
+    my @readers = map { Client->new($_, '/ws?channel=kept/s') } @both;
+    heard('kept/s', 2, $master);
+    my $first = position($both[0], 'kept/s', 'one');
+    like($first, qr/-1$/, 'of several sentinels one is down: another names the master');
+    unlike($both[0]->error_log, qr/redis: .*trying again/, 'which is no reason to complain');
+    $master->stop('KILL');
+    heard('kept/s', 2, $replica);
+    is(position($both[1], 'kept/s', 'two') =~ s/-.*//r, $first =~ s/-.*//r, 'and its successor');
+    is(join(' ', map { ($_->message)[1] } $readers[0], $readers[0]), 'one two', 'nothing is missing');
+}
+
+# ---- A server that loses acknowledged writes ----
+
+{
+    my $redis = Redis->start(options => ['--appendonly', 'no']);
+    my $httpd = httpd('redis://127.0.0.1:' . $redis->port);
+    my $reader = Client->new($httpd, '/ws?channel=kept/lost', protocol => 'channel.v1.json');
+    heard('kept/lost', 1, $redis);
+    position($httpd, 'kept/lost', "m$_") for 1 .. 3;
+    $redis->cli('SAVE');
+    my %given = map { position($httpd, 'kept/lost', "m$_") => 1 } 4 .. 6;
+    $redis->stop('KILL');
+    $httpd->wait_log(qr/redis: .*trying again/);
+    $redis->again;
+    heard('kept/lost', 1, $redis);
+    my @now = map { position($httpd, 'kept/lost', "n$_") } 1 .. 4;
+    is_deeply([grep { $given{$_} } @now], [], 'no position is given a second time') or diag join ' ', sort keys %given, @now;
+    isnt($now[0] =~ s/-.*//r, (keys %given)[0] =~ s/-.*//r, 'there is a new epoch');
+    my @types;
+    while (1) {
+        my $o = decode_json(($reader->message)[1]);
+        push @types, $o->{type};
+        last if ($o->{data} // '') eq 'n4';
+    }
+    like("@types", qr/ gap /, 'and subscribers are told of a gap');
+    is(position($httpd, 'kept/lost', 'next') =~ s/-.*//r, $now[0] =~ s/-.*//r, 'one');
+}
+
+# ---- httpd -t ----
+
+for (
+    ['redis://a,b', qr/several addresses are sentinels/], ['redis-cluster://a/1', qr/a cluster has one database/],
+    ['redis-cluster://' . join(',', 1 .. 17), qr/at most 16 addresses/], ['redis-cluster://a,,b', qr/the URL is wrong/],
+    ['redis-cluster://a:0,b', qr/"0" is no port/], ['sentinel://a,b', qr/name of the master/],
+    ['redis://a ca=/x', qr/are for TLS: rediss:/], ['rediss://a ca=/nowhere', qr{/nowhere: }],
+    ['rediss://a key=/x', qr/key= belongs to a certificate/], ['rediss://a cert=/nowhere', qr{/nowhere: }],
+    ['rediss://a name=', qr/"name=" is wrong/], ['rediss-cluster://', qr/the URL is wrong/])
+{
+    my ($what, $why) = @$_;
+    my ($right, $text) = Httpd->check("WebSocketBus $what\n", load => $load);
+    ok(!$right, "WebSocketBus $what is refused");
+    like($text, $why, 'with the reason');
+}
+
+kill 'TERM', map { $_->pid } @httpds;
+$_->stop for @httpds;
+is_deeply([map { $_->complaints } @httpds], [], 'no child crashed');
+done_testing();

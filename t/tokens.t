@@ -1,0 +1,493 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Tokens of the application (WebSocketTokenKey), made by PyJWT: at the handshake, over HTTP and for a subscription;
+# what is refused; their end; rotation; and no log that has one.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use JSON::PP;
+use MIME::Base64 qw(encode_base64url);
+use Test::More;
+use Client;
+use Httpd;
+use Program;
+
+my $keys = Httpd::folder();
+my $secret = join '', map { chr(33 + $_) } 0 .. 47;
+Httpd::write_file("$keys/$_->[0]", "$_->[1]\n")
+    for ['secret', $secret], ['newer', "newer-$secret"], ['short', 'much too short a secret'], ['open', $secret], ['empty', ''];
+chmod 0600, map {"$keys/$_"} qw(secret newer short empty);
+chmod 0644, "$keys/open";
+for (
+    ['rsa',  qw(-algorithm RSA -pkeyopt rsa_keygen_bits:2048)],
+    ['weak', qw(-algorithm RSA -pkeyopt rsa_keygen_bits:1024)],
+    ['ec',   qw(-algorithm EC -pkeyopt ec_paramgen_curve:P-256)],
+    ['p384', qw(-algorithm EC -pkeyopt ec_paramgen_curve:P-384)],
+    ['ed',   qw(-algorithm ED25519)],
+    ['ec2',  qw(-algorithm EC -pkeyopt ec_paramgen_curve:P-256)],
+    ['stranger', qw(-algorithm RSA -pkeyopt rsa_keygen_bits:2048)],
+    )
+{
+    my ($name, @how) = @$_;
+    system('openssl', 'genpkey', '-quiet', @how, '-out', "$keys/$name.pem") == 0
+        or system("openssl genpkey @how -out $keys/$name.pem 2>/dev/null") == 0 or die 'openssl';
+    system('openssl', 'pkey', '-in', "$keys/$name.pem", '-pubout', '-out', "$keys/$name.pub") == 0 or die 'openssl';
+}
+
+# Of PEM, as PyJWT and its library see it.
+sub jwk {
+    my ($name, $kind, %more) = @_;
+    my ($status, $json) = Program::run('/usr/bin/python3', '-c', <<"END");
+import jwt.algorithms as a
+from cryptography.hazmat.primitives.serialization import load_pem_public_key as load
+print(a.$kind.to_jwk(load(open('$keys/$name.pub', 'rb').read())))
+END
+    return { %{ decode_json($json) }, %more };
+}
+
+sub write_jwks { Httpd::write_file("$keys/jwks.json", encode_json({ keys => [@_] })) }
+my $ec2 = jwk('ec2', 'ECAlgorithm', kid => 'ec2', alg => 'ES256', use => 'sig');
+write_jwks(
+    $ec2,
+    jwk('ed', 'OKPAlgorithm', kid => 'ed'),
+    jwk('rsa', 'RSAAlgorithm', kid => 'rsa', use => 'sig'),
+    { kty => 'EC', crv => 'P-384', x => 'AA', y => 'AA', kid => 'other' },
+    jwk('stranger', 'RSAAlgorithm', kid => 'encrypts', use => 'enc'),
+);
+
+my $python = Program->start('/usr/bin/python3', 't/clients/mint.py');
+
+# Claims that are undef are left out.
+sub mint {
+    my ($claims, $algorithm, $key, $header) = @_;
+    my %claims = (sub => 'alice', channels => ['news', 'team/*'], exp => time + 3600, %$claims);
+    delete @claims{ grep { !defined $claims{$_} } keys %claims };
+    $python->write(encode_json([$algorithm // 'HS256', "$keys/" . ($key // 'secret'), \%claims, $header // {}]) . "\n");
+    return ($python->wait_output(qr/(.+)\n/))[1];
+}
+
+# What PyJWT does not make: a token with this header, and whatever signature.
+sub forge {
+    my ($header, $claims, $signature) = @_;
+    my %claims = (sub => 'mallory', channels => ['*'], exp => time + 3600, %{ $claims // {} });
+    return join '.', (map { encode_base64url(ref $_ ? encode_json($_) : $_) } $header, \%claims), $signature // '';
+}
+
+my $conf = <<"END";
+LoadModule authn_core_module $Httpd::MODULES/mod_authn_core.so
+LimitRequestFieldSize 20000
+WebSocketHistory news 100
+WebSocketLog logs/websocket_log
+<Location /status>
+    SetHandler websocket-status
+    Require all granted
+</Location>
+<Location /live>
+    WebSocketHandler ws_channel.so
+    WebSocketTokenKey HS256 $keys/secret
+    WebSocketTokenKey RS256 $keys/rsa.pub
+    WebSocketTokenKey ES256 $keys/ec.pub
+    WebSocketTokenKey EdDSA $keys/ed.pub
+    WebSocketTokenLeeway 2s
+</Location>
+<Location /private>
+    WebSocketHandler ws_channel.so channel=user:%{user} presence=on
+    WebSocketTokenKey HS256 $keys/secret
+    WebSocketTokenRequired on
+    WebSocketLimit connections=1 key=%{REMOTE_USER}
+</Location>
+<Location /echo>
+    WebSocketHandler ws_echo.so
+    WebSocketTokenKey HS256 $keys/secret
+    WebSocketTokenRequired on
+    WebSocketTokenAudience live other
+    WebSocketTokenIssuer https://app.example.org
+</Location>
+<Location /jwks>
+    WebSocketHandler ws_echo.so
+    WebSocketTokenKey JWKS $keys/jwks.json
+    WebSocketTokenKey HS256 $keys/secret kid=named
+    WebSocketTokenRequired on
+</Location>
+<Location /only-rsa>
+    WebSocketHandler ws_echo.so
+    WebSocketTokenKey RS256 $keys/rsa.pub
+    WebSocketTokenRequired on
+</Location>
+<Location /quick>
+    WebSocketHandler ws_channel.so
+    WebSocketTokenKey HS256 $keys/secret
+    WebSocketTokenLeeway 0
+</Location>
+<Location /none>
+    WebSocketHandler ws_channel.so
+    WebSocketTokenKey HS256 $keys/secret
+    WebSocketSubscribe none
+</Location>
+<Location /http>
+    WebSocketChannelHTTP publish subscribe
+    WebSocketTokenKey HS256 $keys/secret
+    WebSocketTokenLeeway 0
+</Location>
+<Location /open>
+    WebSocketHandler ws_echo.so
+</Location>
+<Location /page>
+    WebSocketTokenKey HS256 $keys/secret
+    Require all denied
+</Location>
+END
+my $httpd = Httpd->start(conf => $conf, log_level => 'trace4');
+my @tokens; # all that the server was given in a query string
+
+sub live {
+    my ($path, $token, %o) = @_;
+    push @tokens, $token if $token;
+    return Client->new($httpd, $path . ($token ? "?token=$token" : ''), protocol => 'channel.v1.json', %o);
+}
+
+sub ask {
+    my ($client, %request) = @_;
+    $client->text(encode_json(\%request));
+    return decode_json(($client->message)[1]);
+}
+
+# ---- The handshake ----
+
+for (['HS256', 'secret'], ['RS256', 'rsa.pem'], ['ES256', 'ec.pem'], ['EdDSA', 'ed.pem']) {
+    my ($algorithm, $key) = @$_;
+    my $answer = ask(live('/live', mint({}, $algorithm, $key)), type => 'subscribe', channel => 'news', id => 1);
+    is("@$answer{qw(type channel id)}", 'subscribed news 1', "$algorithm: a channel of the token is subscribed to");
+}
+
+my %by = (
+    'Authorization: Bearer' => sub { (headers => ["Authorization: Bearer $_[0]"]) },
+    'subprotocol bearer.'   => sub { (protocol => "channel.v1.json, bearer.$_[0]") },
+    'first subprotocol'     => sub { (protocol => "bearer.$_[0], channel.v1.json") },
+);
+for my $how (sort keys %by) {
+    my $client = live('/live', undef, $by{$how}->(mint({})));
+    is($client->header('Sec-WebSocket-Protocol'), 'channel.v1.json', "$how: the real subprotocol is chosen");
+    is(ask($client, type => 'subscribe', channel => 'team/a/b')->{type}, 'subscribed', "$how: the token is found");
+    is(ask($client, type => 'subscribe', channel => 'other')->{error}, 'not allowed', 'other channels are not');
+}
+
+is(ask(live('/live'), type => 'subscribe', channel => 'news')->{error}, 'not allowed',
+    'without a token the channel is closed');
+is(ask(live('/none', mint({})), type => 'subscribe', channel => 'news')->{error}, 'not allowed',
+    'WebSocketSubscribe none holds for tokens, too');
+
+# publish: true, and a list of its own
+for ([{ publish => JSON::PP::true }, 'news'], [{ publish => ['out*'] }, 'out/1']) {
+    my ($claims, $channel) = @$_;
+    my $client = live('/live', mint($claims));
+    is(ask($client, type => 'publish', channel => $channel, data => 'x', id => 7)->{type}, 'published',
+        "publish permits $channel");
+    is(ask($client, type => 'publish', channel => 'elsewhere', data => 'x', id => 8)->{error}, 'not allowed',
+        'and nothing else');
+}
+is(ask(live('/live', mint({})), type => 'publish', channel => 'news', data => 'x', id => 7)->{error}, 'not allowed',
+    'channels alone does not permit publishing');
+is(ask(live('/live', mint({ channels => 'news' })), type => 'subscribe', channel => 'news')->{type}, 'subscribed',
+    'channels may be one text');
+is(ask(live('/live', mint({ channels => ['n?ws', 'n[e]ws'] })), type => 'subscribe', channel => 'news')->{error},
+    'not allowed', 'the star is the only wildcard');
+
+# ---- The user ----
+
+{
+    my $client = live('/private', mint({}));
+    my $page = ($httpd->get('/status', 'Accept: application/json'))[2];
+    like($page, qr/"user": ?"alice"/, 'the status page has the user');
+    my $answer = ask($client, type => 'presence', channel => 'user:alice', id => 1);
+    while ($answer->{type} ne 'presence') { $answer = decode_json(($client->message)[1]) }
+    is($answer->{members}[0]{user}, 'alice', 'presence and %{user} have it');
+    my ($status, $refused) = Client->refused($httpd, '/private', headers => ['Authorization: Bearer ' . mint({})]);
+    is($status, 503, 'WebSocketLimit counts by it');
+    my $other = live('/private', mint({ sub => 'bob' }));
+    is(ask($other, type => 'presence', channel => 'user:bob')->{channel}, 'user:bob', 'another user has a place');
+    $client->close(1000);
+    Httpd::wait_for(sub { Httpd::read_file($httpd->root . '/logs/websocket_log') =~ /alice/ }, 'WebSocketLog to have it');
+    like($httpd->access_log, qr{ alice "GET /private HTTP}, 'and so has the access log');
+}
+
+# ---- What is refused ----
+
+my $rsa_public = Httpd::read_file("$keys/rsa.pub");
+my @refused = (
+    ['/live', 'no JWT', 'this is no signed token (JWS in compact form)', 'abc'],
+    ['/live', 'a JWE', 'this is no signed token (JWS in compact form)', 'a.b.c.d.e'],
+    ['/live', 'what is no base64url', 'this is no signed token (JWS in compact form)', 'a+b.c.d'],
+    ['/live', 'no JSON', q(the token's header is no JSON object), forge('nothing')],
+    ['/live', 'no alg', q(the token's header has no alg), forge({ typ => 'JWT' })],
+    ['/live', 'alg none', q(the token's alg is not HS256, RS256, ES256 or EdDSA), forge({ alg => 'none' })],
+    ['/live', 'alg None', q(the token's alg is not HS256, RS256, ES256 or EdDSA), forge({ alg => 'None' })],
+    ['/live', 'HS384', q(the token's alg is not HS256, RS256, ES256 or EdDSA), mint({}, 'HS384')],
+    ['/live', 'crit', q(the token's header has crit, which is not understood), mint({}, undef, undef, { crit => ['b64'] })],
+    ['/live', 'a kid that is a number', q(the token's kid is no text), forge({ alg => 'HS256', kid => 1 })],
+    ['/live', 'no signature', q(the token's signature is wrong), forge({ alg => 'HS256' })],
+    ['/live', 'a changed signature', q(the token's signature is wrong), mint({}) =~ s/\.[^.]+\z/.AAAA/r],
+    ['/live', 'changed claims', q(the token's signature is wrong),
+        do { my @p = split /\./, mint({}); join '.', $p[0], encode_base64url('{"sub":"root","exp":9999999999}'), $p[2] }],
+    ['/live', q(another's RSA key), q(the token's signature is wrong), mint({}, 'RS256', 'stranger.pem')],
+    ['/live', 'HS256 with the text of the RSA key', q(the token's signature is wrong), confused()],
+    ['/only-rsa', 'HS256 where keys are RSA', q(no key here is for the token's alg), confused()],
+    ['/only-rsa', 'an Ed25519 signature where keys are RSA', q(no key here is for the token's alg), mint({}, 'EdDSA', 'ed.pem')],
+    ['/jwks', 'an unknown kid', q(no key here has the token's kid), mint({}, 'ES256', 'ec2.pem', { kid => 'nobody' })],
+    ['/jwks', 'the kid of another key', q(no key here has the token's kid), mint({}, 'ES256', 'ec2.pem', { kid => 'rsa' })],
+    ['/jwks', 'a key that is for encryption', q(no key here has the token's kid),
+        mint({}, 'RS256', 'stranger.pem', { kid => 'encrypts' })],
+    ['/live', 'an expired token', 'the token has expired (exp)', mint({ exp => time - 60 })],
+    ['/live', 'no exp', 'the token has no exp', mint({ exp => undef })],
+    ['/live', 'exp in milliseconds', q(the token's exp or nbf is no time in seconds), mint({ exp => 1000 * time })],
+    ['/live', 'exp that is text', q(the token's exp or nbf is no time in seconds),
+        hs256({ alg => 'HS256' }, '{"exp":"tomorrow"}')],
+    ['/live', 'a token of tomorrow', 'the token is not valid yet (nbf)', mint({ nbf => time + 600 })],
+    ['/live', 'an aud where none is set', 'the token has an aud, and no WebSocketTokenAudience is set here', mint({ aud => 'x' })],
+    ['/echo', 'no aud', 'the token is not for this audience (aud)', mint({ iss => 'https://app.example.org' })],
+    ['/echo', 'another aud', 'the token is not for this audience (aud)', mint({ aud => ['x', 'y'], iss => 'https://app.example.org' })],
+    ['/echo', 'another iss', 'the token is not of an issuer that is accepted here (iss)', mint({ aud => 'live', iss => 'https://evil.example' })],
+    ['/echo', 'no iss', 'the token is not of an issuer that is accepted here (iss)', mint({ aud => 'live' })],
+    ['/live', 'a user with a line break', q(the token's sub is no text of 1 to 255 bytes without control characters), mint({ sub => "a\nb" })],
+    ['/live', 'a user that is a number', q(the token's sub is no text of 1 to 255 bytes without control characters), hs256({ alg => 'HS256' }, '{"exp":9999999999,"sub":1}')],
+    ['/live', 'a user of 256 bytes', q(the token's sub is no text of 1 to 255 bytes without control characters), mint({ sub => 'x' x 256 })],
+    ['/live', 'channels that are a number', q(the token's channels and publish have to be lists of patterns), mint({ channels => 1 })],
+    ['/live', 'channels with a number', q(the token's channels and publish have to be lists of patterns), mint({ channels => ['a', 1] })],
+    ['/live', 'publish that is an object', q(the token's channels and publish have to be lists of patterns), mint({ publish => {} })],
+    ['/live', 'claims that are a list', q(the token's claims are no JSON object), hs256({ alg => 'HS256' }, '[1]')],
+    ['/live', 'more than 8 KiB', 'the token is larger than 8 KiB', mint({ pad => 'x' x 8192 })],
+);
+
+# With PyJWT's own HMAC, which would refuse a public key as its secret.
+sub hs256 {
+    my ($header, $claims, $key) = @_;
+    require Digest::SHA;
+    my $signed = join '.', encode_base64url(encode_json($header)), encode_base64url($claims);
+    return "$signed." . encode_base64url(Digest::SHA::hmac_sha256($signed, $key // $secret));
+}
+sub confused { return hs256({ alg => 'HS256' }, encode_json({ exp => time + 3600, channels => ['*'] }), Httpd::read_file("$keys/rsa.pub")) }
+
+for (@refused) {
+    my ($path, $what, $why, $token) = @$_;
+    my ($status, $client) = Client->refused($httpd, $path, headers => ["Authorization: Bearer $token"]);
+    is($status, 401, "$what is refused");
+    is($client->header('WWW-Authenticate'), qq(Bearer error="invalid_token", error_description="$why"), $why);
+}
+$httpd->wait_log(qr/refused with 401: this is no signed token \(JWS in compact form\) \(WebSocketTokenKey\)/);
+{
+    my ($status, $client) = Client->refused($httpd, '/only-rsa');
+    is($status, 401, 'WebSocketTokenRequired refuses requests without a token');
+    is($client->header('WWW-Authenticate'), 'Bearer', 'and says how');
+}
+live('/live', mint({ exp => time - 1 }))->close;
+pass('a clock may differ by WebSocketTokenLeeway');
+ok(Client->new($httpd, '/echo?token=' . mint({ aud => ['x', 'live'], iss => 'https://app.example.org' }))->echoes('a'),
+    'one of several audiences is enough');
+
+# ---- Keys of a JWKS, and rotation ----
+
+for (['ES256', 'ec2'], ['EdDSA', 'ed'], ['RS256', 'rsa']) {
+    my ($algorithm, $key) = @$_;
+    for my $header ({ kid => $key }, {}) {
+        my $client = Client->new($httpd, '/jwks', headers => ['Authorization: Bearer ' . mint({}, $algorithm, "$key.pem", $header)]);
+        ok($client->echoes('x'), "a JWKS has a key for $algorithm, " . ($header->{kid} ? 'with its kid' : 'without'));
+    }
+}
+{
+    my ($status) = Client->refused($httpd, '/jwks', headers => ['Authorization: Bearer ' . mint({}, undef, 'newer', { kid => 'new' })]);
+    is($status, 401, 'a key that is not in the file yet is refused');
+    write_jwks($ec2, { kty => 'oct', kid => 'new', k => encode_base64url("newer-$secret") });
+    $httpd->graceful;
+    Httpd::wait_for(
+        sub {
+            (Client->refused($httpd, '/jwks', headers => ['Authorization: Bearer ' . mint({}, undef, 'newer', { kid => 'new' })]))[0] == 101;
+        },
+        'the new key to be accepted after a reload');
+    pass('a reload reads new keys');
+    Client->new($httpd, '/jwks', headers => ['Authorization: Bearer ' . mint({}, 'ES256', 'ec2.pem', { kid => 'ec2' })])->close;
+    pass('beside the old ones');
+    ($status) = Client->refused($httpd, '/jwks', headers => ['Authorization: Bearer ' . mint({}, 'RS256', 'rsa.pem', { kid => 'rsa' })]);
+    is($status, 401, 'a key that was taken out is refused');
+}
+
+# ---- A token for one channel ----
+
+{
+    my $client = live('/quick');
+    my $answer = ask($client, type => 'subscribe', channel => 'news', token => 'x.y.z', id => 'a');
+    is("@$answer{qw(type channel id error)}", q(error news a the token's header is no JSON object), 'a subscription says why its token is refused');
+    $answer = ask($client, type => 'subscribe', channel => 'other', token => mint({}), id => 'b');
+    is($answer->{error}, 'the token does not name this channel', 'or that it is for other channels');
+    is(ask($client, type => 'subscribe', channel => 'news', token => mint({ publish => JSON::PP::true }), id => 'c')->{type},
+        'subscribed', 'the token of a request permits its channel');
+    $client->text(encode_json({ type => 'publish', channel => 'news', data => 'x', id => 'd' }));
+    is(until_type($client, 'published')->{id}, 'd', 'and publishing to it');
+    is(ask($client, type => 'subscribe', channel => 'team/1', id => 'e')->{error}, 'not allowed', 'but no other');
+    my (undef, undef, $page) = $httpd->get('/status', 'Accept: application/json');
+    like($page, qr/"user": ?"alice"/, 'it names the user of a connection that has none');
+    is(ask($client, type => 'subscribe', channel => 'team/1', token => mint({ sub => 'bob' }), id => 'f')->{error},
+        'the token is of another user (sub)', 'which does not change');
+    is(ask($client, type => 'subscribe', channel => 'team/1', token => mint({ sub => undef }), id => 'f')->{type},
+        'subscribed', 'a token of no user is for any');
+    is(ask($client, type => 'refresh', id => 'g')->{error}, 'refresh has a member token', 'refresh needs a token');
+    is(ask($client, type => 'refresh', channel => 'no name', token => mint({}), id => 'h')->{error}, 'no such channel', 'and a name');
+}
+
+# ---- The end ----
+
+sub until_type {
+    my ($client, $type) = @_;
+    my $o = {};
+    $o = decode_json(($client->message)[1]) while ($o->{type} // '') ne $type;
+    return $o;
+}
+sub short { return mint({ exp => time + Patience::stretching() * 3, %{ $_[0] // {} } }) }
+
+{
+    my $client = live('/quick');
+    ask($client, type => 'subscribe', channel => 'news', token => short(), id => 1);
+    is(until_type($client, 'expiring')->{channel}, 'news', 'a client is told before the token of a subscription ends');
+    is(until_type($client, 'expired')->{channel}, 'news', 'the subscription ends with its token');
+    is(ask($client, type => 'subscribe', channel => 'news', id => 2)->{error}, 'not allowed', 'and so does the permission');
+    ask($client, type => 'subscribe', channel => 'news', token => short(), id => 3);
+    until_type($client, 'expiring');
+    is(ask($client, type => 'refresh', channel => 'news', token => mint({}), id => 4)->{type}, 'refreshed', 'a newer one takes its place');
+    ask($client, type => 'subscribe', channel => 'team/1', token => short(), id => 5);
+    is(until_type($client, 'expired')->{channel}, 'team/1', 'only what has not been refreshed ends');
+}
+{
+    my $client = live('/quick', short());
+    is(until_type($client, 'expiring')->{channel}, undef, 'a client is told before the token of the connection ends');
+    is(until_type($client, 'expired')->{channel}, undef, 'and when it has');
+    $client->expect_close(1008, 'expired');
+}
+{
+    my $client = live('/quick', short());
+    ask($client, type => 'subscribe', channel => 'news', id => 1);
+    ask($client, type => 'subscribe', channel => 'team/1', id => 2);
+    until_type($client, 'expiring');
+    is(ask($client, type => 'refresh', token => mint({ sub => 'bob' }), id => 3)->{error}, 'the token is of another user (sub)',
+        'a refresh is of the same user');
+    $client->text(encode_json({ type => 'refresh', id => 4, token => mint({ channels => ['news'] }) }));
+    is(until_type($client, 'expired')->{channel}, 'team/1', 'what the newer token does not permit ends');
+    is(until_type($client, 'refreshed')->{id}, 4, 'the connection has the newer token');
+    is(ask($client, type => 'subscribe', channel => 'team/1', id => 5)->{error}, 'not allowed', 'with its channels');
+    ask($client, type => 'subscribe', channel => 'team/2', token => short({ channels => ['team/2'] }), id => 6);
+    is(until_type($client, 'expired')->{channel}, 'team/2', 'it is open longer than the old token was valid');
+}
+{
+    my $client = live('/quick', short(), protocol => undef);
+    $client->expect_close(1008, 'expired');
+    pass('a client without the subprotocol is closed, too');
+}
+
+# ---- HTTP ----
+
+sub curl {
+    my ($path, @arg) = @_;
+    my ($status, $output) = Program::run('curl', '-sS', '-i', '-m', $Httpd::DEADLINE, @arg, 'http://127.0.0.1:' . $httpd->port . $path);
+    return $output =~ s/\r//gr;
+}
+my $publisher = mint({ publish => ['news'] });
+push @tokens, $publisher;
+like(curl('/http/news'), qr/^HTTP\/1.1 403.*"error":"WebSocketPublish does not allow it, nor does a token"/s, 'HTTP is closed without a token');
+like(curl('/http/news', '-d', 'x'), qr/^HTTP\/1.1 403/, 'publishing, too');
+like(curl("/http/news?token=$publisher", '-d', 'hello', '-H', 'Content-Type: text/plain'), qr/"receivers":/, 'a token in the query string permits publishing');
+like(curl('/http/news', '-d', 'more', '-H', 'Content-Type: text/plain', '-H', "Authorization: Bearer $publisher"), qr/"receivers":/, 'or one in the header');
+like(curl('/http/team/a', '-d', 'x', '-H', "Authorization: Bearer $publisher"), qr/403.*nor does a token/s, 'for its channels');
+like(curl("/http/news?token=$publisher"), qr/"channel":"news","subscribers":/, 'and counting');
+like(curl('/http/news', '-X', 'DELETE', '-H', "Authorization: Bearer $publisher"), qr/^HTTP\/1.1 403/, 'but not clearing the history');
+like(curl("/http/news?token=x.y.z", '-d', 'x'), qr/^HTTP\/1.1 401.*"error":"the token's header is no JSON object"/s, 'a wrong one is refused with its reason');
+{
+    my $reader = mint({});
+    push @tokens, $reader;
+    like(curl("/http/news?after=all&token=$reader"), qr/"data":"hello".*"data":"more"/, 'a poll with a token');
+    like(curl("/http/news?token=$reader", '-d', 'x'), qr/403/, 'which does not permit publishing');
+    my $short = short();
+    push @tokens, $short;
+    like(curl("/http/news?token=$short", '-H', 'Accept: text/event-stream', '-N'), qr/event: live\n.*event: expired\ndata:\n\n\z/s,
+        'an event stream ends with its token');
+    like(curl("/http/news?token=$short", '-H', 'Accept: text/event-stream', '-N'), qr/^HTTP\/1.1 401.*the token has expired/s, 'after which it is refused');
+    $short = short();
+    push @tokens, $short;
+    my $all = curl("/http/news?token=$reader&after=all&wait=0");
+    my ($position) = $all =~ /.*"position":"([^"]+)"\}/;
+    like(curl("/http/news?token=$short&wait=2min&after=$position"), qr/"messages":\[\]/, 'a poll ends with its token');
+}
+
+# ---- js/channel.js ----
+
+{
+    my $program = Program->start('node', 't/clients/channel-token.mjs', 'http://127.0.0.1:' . $httpd->port, $secret, 3 * Patience::stretching());
+    while (1) {
+        my (undef, $word, $rest) = $program->wait_output(qr{^(ok|not ok|done)\b ?(.*)\n}m);
+        last if $word eq 'done';
+        ok($word eq 'ok', $rest);
+    }
+    is($program->finish, 0, 'the program ends');
+}
+
+# ---- Logs ----
+
+{
+    my $hidden = mint({});
+    push @tokens, $hidden;
+    like(curl("/page/x?a=1&token=$hidden&b=2"), qr/403/, 'access control comes first');
+    $httpd->wait_log(qr{GET /page/x\?a=1&b=2 HTTP}, 1);
+    like(curl("/live?%74oken=$hidden", '-H', 'Upgrade: websocket'), qr/HTTP/, 'an encoded name is the same argument');
+    like(curl("/open?token=$hidden"), qr/HTTP/, 'sections without keys are left alone');
+    $httpd->wait_log(qr{GET /open\?token=\Q$hidden\E HTTP}, 1);
+    my $client = live('/private', mint({ sub => 'carol' }));
+    my $pages = join '', map { ($httpd->get($_))[2] } '/server-status', '/status';
+    $client->close;
+    my $logs = join '', map { Httpd::read_file($_) =~ s{GET /open\S+}{}gr } glob $httpd->root . '/logs/*_log';
+    my @found = grep { index($logs, $_) >= 0 || index($pages, $_) >= 0 } @tokens;
+    is(scalar @found, 0, scalar(@tokens) . ' tokens of query strings stand in no log and on no status page');
+}
+
+# ---- httpd -t ----
+
+for (
+    ['HS256 nowhere', qr/nowhere cannot be read: /, 'a file that is not there'],
+    ["HS256 $keys", qr/is no file of at most 256 KiB/, 'a directory'],
+    ["HS256 $keys/short", qr/fewer than 32 bytes: openssl rand/, 'a short secret'],
+    ["HS256 $keys/empty", qr/fewer than 32 bytes/, 'no secret'],
+    ["HS256 $keys/rsa.pub", qr/is a PEM file/, 'a public key as a secret'],
+    ["RS256 $keys/rsa.pem", qr/openssl pkey -in private.pem -pubout/, 'a private key'],
+    ["RS256 $keys/weak.pub", qr/RSA key of fewer than 2048 bits/, 'a short RSA key'],
+    ["RS256 $keys/ec.pub", qr/is not for RS256, which takes an RSA key/, 'a key for another algorithm'],
+    ["ES256 $keys/p384.pub", qr/takes a key on the curve P-256/, 'another curve'],
+    ["EdDSA $keys/rsa.pub", qr/takes an Ed25519 key/, 'RSA as EdDSA'],
+    ["RS256 $keys/secret", qr/has no public key or certificate in PEM/, 'a secret as a public key'],
+    ["none $keys/secret", qr/"none" is wrong, it takes HS256, RS256, ES256, EdDSA or JWKS/, 'alg none'],
+    ["JWKS $keys/secret", qr/is no JWKS/, 'a JWKS that is no JSON'],
+    ["JWKS $keys/jwks.json kid=a", qr/remove kid=/, 'a kid beside a JWKS'],
+    ["HS256 $keys/secret id=a", qr/it takes kid=ID/, 'another word'],
+    ['HS256', qr/takes HS256, RS256, ES256, EdDSA or JWKS, then a file/, 'no file'],
+    )
+{
+    my ($words, $says, $what) = @$_;
+    my ($right, $output) = Httpd->check("<Location /x>\nWebSocketHandler ws_echo.so\nWebSocketTokenKey $words\n</Location>\n");
+    ok(!$right, "httpd -t refuses $what");
+    like($output, $says, 'and says what to do');
+}
+for (["WebSocketTokenLeeway 1h", qr/WebSocketTokenLeeway: "1h"/], ["WebSocketTokenAudience", qr/WebSocketTokenAudience takes/],
+    ["WebSocketTokenKey off\nWebSocketTokenKey HS256 $keys/secret", qr/off stands beside another one/])
+{
+    my ($right, $output) = Httpd->check($_->[0] . "\n");
+    ok(!$right && $output =~ $_->[1], "httpd -t refuses $_->[0]");
+}
+{
+    my ($right, $output) = Httpd->check("WebSocketTokenKey HS256 $keys/open\n");
+    ok($right, 'a secret that all users can read is accepted');
+    like($output, qr/every user of this machine can read the secret in .*open.*chmod 600/, 'with a warning');
+    is(scalar(() = $output =~ /chmod/g), 1, 'once');
+    ($right, $output) = Httpd->check("WebSocketTokenKey HS256 $keys/secret\nWebSocketTokenKey RS256 $keys/rsa.pub\n");
+    is($output, "Syntax OK\n", 'others are without one');
+    ($right, $output) = Httpd->check("<Location /c>\nWebSocketChannelHTTP publish\nWebSocketTokenKey HS256 $keys/secret\n</Location>\n");
+    ok($right, 'a token key says who may publish by HTTP');
+}
+
+$httpd->stop;
+done_testing;
