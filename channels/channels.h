@@ -13,6 +13,7 @@
 #ifndef WS_CHANNELS_CHANNELS_H
 #define WS_CHANNELS_CHANNELS_H
 
+#include "channels/application.h"
 #include "channels/bus.h"
 #include "channels/history.h"
 #include "channels/once.h"
@@ -35,6 +36,10 @@ typedef struct ws_channels_options {
     void (*called)(const ws_packet *p);
     /** As ws_use_token(); NULL: there are no tokens. On the same threads. */
     const char *(*use_token)(ws_conn *c, const char *channel, const char *token);
+    const ws_application *application; /**< or NULL */
+    /** The first connection of this process has subscribed to a channel, or the last one has left it; or NULL. On
+     *  its loop; must not block. */
+    void (*changed)(const char *channel);
 } ws_channels_options;
 
 /** What the handlers' calls of mod_websocket.h use from now on. Before the first connection.
@@ -65,6 +70,9 @@ WS_API ws_status ws_publish_message(ws_message *m, ws_published_fn fn, void *arg
 /** Make a message, after checking all of it. @param m  set to one reference  @return as ws_publish_with() */
 WS_API ws_status ws_message_create(const char *channel, ws_type type, const char *data,
                                    apr_size_t len, const ws_publication *how, ws_message **m);
+
+/** ws_subscribe() without asking the application, which wants it itself, or has been asked. */
+ws_status ws_subscribe_unasked(ws_conn *c, const char *channel, const ws_subscription *how);
 
 /** Give a message an id, of 1 to WS_ONCE_MAX bytes. @return 0 if it is none */
 WS_API int ws_message_identify(ws_message *m, const char *id);

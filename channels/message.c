@@ -255,6 +255,7 @@ void ws_message_unref(ws_message *m)
 {
     if (__atomic_sub_fetch(&m->refs, 1, __ATOMIC_ACQ_REL) == 0) {
         ws_frames_unref(m->frames);
+        free(m->by);
         free(m);
     }
 }

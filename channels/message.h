@@ -45,6 +45,9 @@ typedef struct ws_message {
     apr_uint64_t number;             /**< with `once`: of the message in this process */
     ws_message_fields fields;        /**< point behind the channel's name */
     const char *user;                /**< of the member that it is about, NUL-terminated; or NULL */
+    ws_id publisher;                 /**< the connection whose callback publishes it, or 0 */
+    char *by;                        /**< its user, or that of the request; malloc'ed; or NULL */
+    int trusted;                     /**< the application itself publishes it, and is not asked */
     unsigned channel_len;
     char channel[]; /**< NUL-terminated */
 } ws_message;

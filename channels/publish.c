@@ -131,6 +131,7 @@ typedef struct keeping {
     ws_published_fn fn;
     void *arg;
     int claimed; /* the id is claimed, and must be settled */
+    int asked;   /* the application has been asked */
 } keeping;
 
 static void publish_tell(keeping *k, const ws_published *what)
@@ -184,12 +185,83 @@ static int publish_is_kept(const ws_channels *h, const ws_message *m)
     return history && history->keeps(history, m->channel);
 }
 
-/* Give it to the history, or publish it without one. @return <0: k is still the caller's */
+/* ---- The application's word ---- */
+
+static ws_status publish_start(keeping *k);
+
+/* What the application makes of it takes its place. @return 0: it has been withdrawn, or there is no memory */
+static int publish_rewrite(keeping *k, const ws_app_answer *answer)
+{
+    const ws_message *old = k->m;
+    ws_message *m = ws_message_valid(answer->type, answer->data, answer->len) ? ws_message_new_with(
+                        old->channel, answer->type, answer->data, answer->len, &old->fields)
+                                                                              : NULL;
+    if (!m || !ws_message_take(k->m)) {
+        if (m) {
+            ws_message_unref(m);
+        }
+        return 0;
+    }
+    m->server = old->server;
+    m->except = old->except;
+    m->once = old->once;
+    m->number = old->number;
+    memcpy(m->id, old->id, sizeof(m->id));
+    ws_message_unref(k->m);
+    k->m = m;
+    return 1;
+}
+
+static void publish_has_been_asked(void *arg, const ws_app_answer *answer)
+{
+    keeping *k = arg;
+    ws_published what = {.status = answer->status};
+    if (what.status >= 0 && answer->data && !publish_rewrite(k, answer)) {
+        what.status = WS_FULL;
+    }
+    if (what.status < 0) {
+        ws_channels_count(k->h, WS_COUNT_PUBLISH_REFUSED, 1);
+    }
+    else if ((what.status = publish_start(k)) >= 0) {
+        return;
+    }
+    publish_tell(k, &what);
+}
+
+static ws_status publish_ask(keeping *k)
+{
+    const ws_message *m = k->m;
+    ws_app_question question = {.event = WS_APP_PUBLISH,
+                                .channel = m->channel,
+                                .id = m->publisher,
+                                .user = m->by,
+                                .type = m->type,
+                                .data = m->data,
+                                .len = m->len};
+    ws_status s = k->h->options.application->ask(&question, publish_has_been_asked, k);
+    if (s < 0) {
+        ws_channels_count(k->h, WS_COUNT_PUBLISH_REFUSED, 1);
+    }
+    return s;
+}
+
+static int publish_must_ask(keeping *k)
+{
+    const ws_application *app = k->h->options.application;
+    int must = app && !k->asked && !k->m->trusted && app->wants(WS_APP_PUBLISH, k->m->channel);
+    k->asked = 1;
+    return must;
+}
+
+/* To the application, to the history, or right on the way. @return <0: k is still the caller's */
 static ws_status publish_start(keeping *k)
 {
     ws_history *history = k->h->options.history;
     ws_published what = {.status = WS_FULL};
     ws_status s;
+    if (publish_must_ask(k)) {
+        return publish_ask(k);
+    }
     if (publish_is_kept(k->h, k->m)) {
         if ((s = history->append(history, k->m, publish_has_been_kept, k)) < 0) {
             ws_channels_count(k->h, WS_COUNT_PUBLISH_REFUSED, 1);
@@ -233,7 +305,7 @@ ws_status ws_publish_message(ws_message *m, ws_published_fn fn, void *arg)
     if (!k) {
         return h ? WS_FULL : WS_GONE;
     }
-    *k = (keeping){h, ws_message_ref(m), fn, arg, 0};
+    *k = (keeping){h, ws_message_ref(m), fn, arg, 0, 0};
     m->server = h->options.self.server;
     if (!m->once || (publish_is_kept(h, m) && h->options.history->once)) {
         s = publish_start(k);
@@ -278,6 +350,17 @@ static ws_status publish_check(ws_type type, const char *data, apr_size_t len)
                                                 : WS_QUEUED;
 }
 
+/* The connection in whose callback this is. */
+static void publish_note_publisher(ws_message *m)
+{
+    const ws_loop *loop = ws_loop_current();
+    const ws_conn *c = loop ? loop->corked : NULL;
+    if (c) {
+        m->publisher = ws_conn_id(c);
+        m->by = ws_user(c) ? strdup(ws_user(c)) : NULL;
+    }
+}
+
 /* Events of the stream itself. */
 static int publish_is_reserved(const char *event)
 {
@@ -310,6 +393,7 @@ ws_status ws_message_create(const char *channel, ws_type type, const char *data,
         return WS_FULL;
     }
     (*m)->except = how->except;
+    publish_note_publisher(*m);
     if (how->id && !ws_message_identify(*m, how->id)) {
         ws_message_unref(*m);
         return WS_BAD_NAME;

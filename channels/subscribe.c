@@ -64,8 +64,22 @@ typedef struct sub_args {
     const ws_subscription *how;
 } sub_args;
 
+static void sub_notify(const ws_channels *h, const ws_sub *sub)
+{
+    const ws_application *app = h->options.application;
+    ws_app_question question = {.event = WS_APP_UNSUBSCRIBE,
+                                .channel = sub->ch->name,
+                                .id = sub->c->id,
+                                .user = ws_user(sub->c),
+                                .uri = ws_uri(sub->c)};
+    if (app && app->wants(WS_APP_UNSUBSCRIBE, sub->ch->name)) {
+        app->ask(&question, NULL, NULL);
+    }
+}
+
 static void sub_leave(ws_channels *h, ws_sub *sub)
 {
+    sub_notify(h, sub);
     if (sub->flags & WS_MEMBER) {
         ws_presence_leave(h, sub->ch, sub->c->id);
     }
@@ -152,7 +166,146 @@ static int sub_is_wildcard(const char *channel, const ws_subscription *how)
     return ws_wildcard_valid(channel, strlen(channel)) && !(how->flags & (WS_MEMBER | WS_WATCH));
 }
 
-ws_status ws_subscribe(ws_conn *c, const char *channel, const ws_subscription *how)
+/* ---- The application's word ---- */
+
+struct ws_sub_pending {
+    ws_sub_pending *next;
+    ws_id id;
+    int cancelled;
+    ws_status status; /* what the application says */
+    ws_subscription how;
+    char member[WS_MEMBER_MAX];
+    char channel[WS_CHANNEL_MAX + 1];
+};
+
+/* @return the link to it, or to the end of the list. Under the lock */
+static ws_sub_pending **sub_pending_of(ws_channels *h, ws_id id, const char *channel)
+{
+    ws_sub_pending **link = &h->pending;
+    while (*link
+           && ((*link)->id != id || (*link)->cancelled || strcmp((*link)->channel, channel))) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
+static int sub_is_pending(ws_channels *h, ws_id id, const char *channel, int cancel)
+{
+    ws_sub_pending *p;
+    apr_thread_mutex_lock(h->lock);
+    p = *sub_pending_of(h, id, channel);
+    if (p && cancel) {
+        p->cancelled = 1;
+    }
+    apr_thread_mutex_unlock(h->lock);
+    return p != NULL;
+}
+
+static void sub_pending_free(ws_channels *h, ws_sub_pending *p)
+{
+    ws_sub_pending **link = &h->pending;
+    apr_thread_mutex_lock(h->lock);
+    while (*link != p) {
+        link = &(*link)->next;
+    }
+    *link = p->next;
+    apr_thread_mutex_unlock(h->lock);
+    free(p);
+}
+
+/* A handler that does not read refusals could leave its client waiting. */
+static void sub_refused(ws_conn *c, const char *channel, ws_status status)
+{
+    const ws_handler *handler = c->location->handler;
+    ws_event event = {.kind = WS_EVENT_REFUSED, .channel = channel, .status = status};
+    if (handler->on_channel && handler->flags & WS_REFUSED_EVENTS) {
+        handler->on_channel(c, &event);
+    }
+    else if (status == WS_FORBIDDEN) {
+        ws_close(c, WS_CLOSE_POLICY, "the subscription is refused");
+    }
+    else {
+        ws_close(c, WS_CLOSE_TRY_LATER, "the subscription is not possible now");
+    }
+}
+
+/* As a callback of the connection; c NULL: it has gone. */
+static void sub_settle(ws_conn *c, void *arg)
+{
+    ws_sub_pending *p = arg;
+    ws_channels *h = ws_channels_current();
+    sub_args w = {p->channel, (unsigned)strlen(p->channel), &p->how};
+    ws_status s = p->status;
+    if (c && !p->cancelled) {
+        s = s < 0 ? s : sub_on_its_loop(c, sub_subscribe, &w);
+        if (s < 0) {
+            sub_refused(c, p->channel, s);
+        }
+    }
+    sub_pending_free(h, p);
+}
+
+static void sub_answered(void *arg, const ws_app_answer *answer)
+{
+    ws_sub_pending *p = arg;
+    ws_status s;
+    p->status = answer->status;
+    if ((s = ws_run(p->id, sub_settle, p)) != WS_QUEUED) {
+        if (s == WS_FULL) {
+            ws_close_id(p->id, WS_CLOSE_TRY_LATER, "the server has too much to do");
+        }
+        sub_settle(NULL, p);
+    }
+}
+
+static ws_status sub_ask(ws_channels *h, ws_conn *c, const sub_args *w)
+{
+    ws_app_question question = {.event = WS_APP_SUBSCRIBE,
+                                .channel = w->name,
+                                .id = c->id,
+                                .user = ws_user(c),
+                                .uri = ws_uri(c)};
+    ws_sub_pending *p;
+    if (sub_is_pending(h, c->id, w->name, 0)) {
+        return WS_QUEUED;
+    }
+    if (!(p = calloc(1, sizeof(*p)))) {
+        return WS_FULL;
+    }
+    p->id = c->id;
+    p->how = *w->how;
+    if (p->how.flags & WS_MEMBER && p->how.member_len) {
+        memcpy(p->member, p->how.member, p->how.member_len);
+    }
+    p->how.member = p->member;
+    memcpy(p->channel, w->name, w->len);
+    apr_thread_mutex_lock(h->lock);
+    p->next = h->pending;
+    h->pending = p;
+    apr_thread_mutex_unlock(h->lock);
+    if (h->options.application->ask(&question, sub_answered, p) < 0) {
+        sub_pending_free(h, p);
+        return WS_FULL;
+    }
+    return WS_QUEUED;
+}
+
+/* Subscribe, or ask the application first. */
+static ws_status sub_subscribe_or_ask(ws_channels *h, ws_conn *c, void *arg)
+{
+    const sub_args *w = arg;
+    const ws_application *app = h->options.application;
+    const ws_sub *sub = c->channels && app ? c->channels->first : NULL;
+    while (sub && strcmp(sub->ch->name, w->name)) {
+        sub = sub->next;
+    }
+    return sub || !app || !app->wants(WS_APP_SUBSCRIBE, w->name) ? sub_subscribe(h, c, arg)
+           : ws_state_of(c) != WS_OPEN                           ? WS_GONE
+                                                                 : sub_ask(h, c, w);
+}
+
+static ws_status sub_check(ws_conn *c, const char *channel, const ws_subscription *how,
+                           ws_status (*fn)(ws_channels *h, ws_conn *c, void *arg))
 {
     static const ws_subscription plainly = {0};
     sub_args w = {channel, 0, how ? how : &plainly};
@@ -169,8 +322,20 @@ ws_status ws_subscribe(ws_conn *c, const char *channel, const ws_subscription *h
         return WS_FORBIDDEN;
     }
     w.len = (unsigned)strlen(channel);
-    return sub_on_its_loop(c, sub_subscribe, &w);
+    return sub_on_its_loop(c, fn, &w);
 }
+
+ws_status ws_subscribe(ws_conn *c, const char *channel, const ws_subscription *how)
+{
+    return sub_check(c, channel, how, sub_subscribe_or_ask);
+}
+
+ws_status ws_subscribe_unasked(ws_conn *c, const char *channel, const ws_subscription *how)
+{
+    return sub_check(c, channel, how, sub_subscribe);
+}
+
+/* ---- Unsubscribing ---- */
 
 static ws_status sub_unsubscribe(ws_channels *h, ws_conn *c, void *arg)
 {
@@ -180,7 +345,7 @@ static ws_status sub_unsubscribe(ws_channels *h, ws_conn *c, void *arg)
         sub = sub->next;
     }
     if (!sub) {
-        return WS_GONE;
+        return sub_is_pending(h, c->id, name, 1) ? WS_QUEUED : WS_GONE;
     }
     sub_leave(h, sub);
     return WS_QUEUED;

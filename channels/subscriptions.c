@@ -226,6 +226,9 @@ static ws_sub *sub_new(ws_channels *h, ws_loop *loop, ws_channel *ch)
         return NULL;
     }
     __atomic_add_fetch(&list->count, 1, __ATOMIC_SEQ_CST);
+    if (!__atomic_fetch_add(&ch->total, 1, __ATOMIC_SEQ_CST) && h->options.changed) {
+        h->options.changed(ch->name);
+    }
     ws_count(loop->counters, WS_COUNT_SUBSCRIPTIONS, 1);
     return sub;
 }
@@ -358,6 +361,9 @@ void ws_sub_give(ws_channels *h, ws_sub *sub)
     }
     sub_remove(list, sub);
     __atomic_sub_fetch(&list->count, 1, __ATOMIC_SEQ_CST);
+    if (!__atomic_sub_fetch(&sub->ch->total, 1, __ATOMIC_SEQ_CST) && h->options.changed) {
+        h->options.changed(sub->ch->name);
+    }
     ws_count(loop->counters, WS_COUNT_SUBSCRIPTIONS, -1);
     ws_channel_unref(h, sub->ch);
     if (sub->listener) {

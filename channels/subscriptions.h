@@ -62,7 +62,8 @@ struct ws_channel {
     ws_channel *next;  /**< in the table */
     apr_uint32_t refs; /**< under the lock */
     apr_uint64_t hash;
-    int kept; /**< it has a history */
+    int kept;           /**< it has a history */
+    apr_uint32_t total; /**< of subscriptions in all loops; atomic */
     unsigned len;
     char *name;
     ws_sub_list lists[]; /**< one for each loop */
@@ -75,6 +76,9 @@ typedef struct ws_loop_queue {
     int looking;             /**< a task that looks for missing messages is on its way; atomic */
 } ws_loop_queue;
 
+/** A subscription that the application is asked about. */
+typedef struct ws_sub_pending ws_sub_pending;
+
 struct ws_channels {
     ws_channels_options options;
     apr_pool_t *pool;
@@ -82,9 +86,10 @@ struct ws_channels {
     apr_thread_mutex_t *lock; /**< of the table and of refs in it */
     ws_channel **table;
     unsigned size, count;
-    ws_listener *listeners; /**< under the lock */
-    apr_uint32_t serial;    /**< atomic */
-    int stopped;            /**< atomic */
+    ws_sub_pending *pending; /**< under the lock */
+    ws_listener *listeners;  /**< under the lock */
+    apr_uint32_t serial;     /**< atomic */
+    int stopped;             /**< atomic */
     ws_presence_state *presence;
     ws_listing_state *listing;
     ws_loop_queue loop_queues[WS_LOOPS_MAX];

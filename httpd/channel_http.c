@@ -32,6 +32,9 @@
 
 APLOG_USE_MODULE(websocket);
 
+/* How long the application may take to allow a subscription. */
+#define APPLICATION_TIME apr_time_from_sec(10)
+
 static int used;
 
 /* ---- The directive ---- */
@@ -184,8 +187,6 @@ static int clear(request_rec *r, const apr_array_header_t *names)
     return ws_channel_answer(r, w, "cleared");
 }
 
-/* ---- All of it ---- */
-
 const char *ws_channel_forbidden(request_rec *r, ws_action action, const apr_array_header_t *names)
 {
     const char *directive = action == WS_MAY_SUBSCRIBE ? "WebSocketSubscribe" : "WebSocketPublish";
@@ -208,6 +209,114 @@ const char *ws_channel_forbidden(request_rec *r, ws_action action, const apr_arr
     }
     return NULL;
 }
+
+/* ---- The application's word on subscriptions ---- */
+
+/* Shared with the threads that answer. */
+typedef struct subscriptions {
+    unsigned refs; /* atomic */
+    apr_thread_mutex_t *lock;
+    apr_thread_cond_t *told;
+    apr_pool_t *pool;
+    unsigned open;
+    ws_status worst;
+} subscriptions;
+
+static void subscriptions_unref(subscriptions *s)
+{
+    if (__atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        apr_pool_destroy(s->pool);
+        free(s);
+    }
+}
+
+static void subscriptions_answered(void *arg, const ws_app_answer *answer)
+{
+    subscriptions *s = arg;
+    apr_thread_mutex_lock(s->lock);
+    s->open--;
+    if (s->worst != WS_FULL && answer->status < 0) {
+        s->worst = answer->status;
+    }
+    apr_thread_cond_signal(s->told);
+    apr_thread_mutex_unlock(s->lock);
+    subscriptions_unref(s);
+}
+
+static subscriptions *subscriptions_new(void)
+{
+    subscriptions *s = calloc(1, sizeof(*s));
+    if (!s || apr_pool_create_unmanaged(&s->pool) != APR_SUCCESS) {
+        free(s);
+        return NULL;
+    }
+    s->refs = 1;
+    apr_thread_mutex_create(&s->lock, APR_THREAD_MUTEX_DEFAULT, s->pool);
+    apr_thread_cond_create(&s->told, s->pool);
+    return s;
+}
+
+static void subscriptions_ask(request_rec *r, subscriptions *s, const ws_application *app,
+                              const char *channel)
+{
+    ws_app_question question = {
+        .event = WS_APP_SUBSCRIBE, .channel = channel, .user = r->user, .uri = r->uri};
+    if (!app->wants(WS_APP_SUBSCRIBE, channel)) {
+        return;
+    }
+    __atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
+    apr_thread_mutex_lock(s->lock);
+    s->open++;
+    apr_thread_mutex_unlock(s->lock);
+    if (app->ask(&question, subscriptions_answered, s) < 0) {
+        subscriptions_answered(s, &(ws_app_answer){.status = WS_FULL});
+    }
+}
+
+/* @return WS_QUEUED; WS_FORBIDDEN; WS_FULL: the application does not answer */
+static ws_status application_allows(request_rec *r, const apr_array_header_t *names)
+{
+    const ws_application *app = ws_channels_options_of(ws_channels_current())->application;
+    apr_time_t until = apr_time_now() + APPLICATION_TIME, left;
+    subscriptions *s = app ? subscriptions_new() : NULL;
+    ws_status worst;
+    if (!s) {
+        return app ? WS_FULL : WS_QUEUED;
+    }
+    for (int i = 0; i < names->nelts; i++) {
+        subscriptions_ask(r, s, app, APR_ARRAY_IDX(names, i, const char *));
+    }
+    apr_thread_mutex_lock(s->lock);
+    while (s->open && (left = until - apr_time_now()) > 0) {
+        apr_thread_cond_timedwait(s->told, s->lock, left);
+    }
+    worst = s->open ? WS_FULL : s->worst;
+    apr_thread_mutex_unlock(s->lock);
+    subscriptions_unref(s);
+    return worst;
+}
+
+static int subscribe(request_rec *r, const apr_array_header_t *names)
+{
+    const char *wrong;
+    if ((wrong = ws_channel_subscribe_problem(r, names))) {
+        return channel_refuse(r, HTTP_BAD_REQUEST, wrong);
+    }
+    if ((wrong = ws_channel_forbidden(r, WS_MAY_SUBSCRIBE, names))) {
+        return channel_refuse(r, HTTP_FORBIDDEN, wrong);
+    }
+    switch (application_allows(r, names)) {
+    case WS_FORBIDDEN:
+        return channel_refuse(r, HTTP_FORBIDDEN, "the application refuses it");
+    case WS_FULL:
+        apr_table_setn(r->err_headers_out, "Retry-After", "1");
+        return channel_refuse(r, HTTP_SERVICE_UNAVAILABLE, "the application does not answer");
+    default:
+        return ws_sse_serve(r, names);
+    }
+}
+
+/* ---- All of it ---- */
 
 int ws_channel_http_handler(request_rec *r)
 {
@@ -266,13 +375,7 @@ int ws_channel_http_handler(request_rec *r)
         return ws_channel_read(r, names, (h->what & WS_CHANNEL_HTTP_SUBSCRIBE) != 0);
     }
     if (subscribes) {
-        if ((wrong = ws_channel_subscribe_problem(r, names))) {
-            return channel_refuse(r, HTTP_BAD_REQUEST, wrong);
-        }
-        if ((wrong = ws_channel_forbidden(r, WS_MAY_SUBSCRIBE, names))) {
-            return channel_refuse(r, HTTP_FORBIDDEN, wrong);
-        }
-        return ws_sse_serve(r, names);
+        return subscribe(r, names);
     }
     if ((wrong = ws_channel_forbidden(r, WS_MAY_PUBLISH, names))) {
         return channel_refuse(r, HTTP_FORBIDDEN, wrong);

@@ -183,6 +183,7 @@ int ws_channel_publish_lines(request_rec *r, const apr_array_header_t *names)
     }
     for (int i = 0; i < lines->nelts; i++) {
         const line *l = &APR_ARRAY_IDX(lines, i, line);
+        l->m->by = r->user ? strdup(r->user) : NULL;
         ws_channel_publish_one(w, l->m->channel, l->m, l->number);
     }
     return ws_channel_answer(r, w, "published");

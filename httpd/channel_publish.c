@@ -43,6 +43,10 @@ static void publish_told(const ws_published *what, void *arg)
 {
     ws_channel_part *p = arg;
     ws_strbuf *t;
+    if (what->status == WS_FORBIDDEN) {
+        ws_channel_part_refuse(p);
+        return;
+    }
     if (what->status < 0) {
         ws_channel_part_fail(p, what->status == WS_UNCERTAIN);
         return;
@@ -174,6 +178,7 @@ int ws_channel_publish(request_rec *r, const apr_array_header_t *names)
         return HTTP_SERVICE_UNAVAILABLE;
     }
     for (int i = 0; i < names->nelts; i++) {
+        m[i]->by = r->user ? strdup(r->user) : NULL;
         ws_channel_publish_one(w, APR_ARRAY_IDX(names, i, const char *), m[i], 0);
     }
     return ws_channel_answer(r, w, "published");

@@ -30,7 +30,7 @@ struct ws_channel_wait {
     apr_thread_cond_t *told;
     ws_channel_part *open; /* that have not been told of */
     ws_strbuf text;
-    unsigned done, failed, uncertain;
+    unsigned done, failed, uncertain, refused;
 };
 
 ws_channel_wait *ws_channel_wait_new(int retries)
@@ -124,6 +124,14 @@ void ws_channel_part_fail(ws_channel_part *p, int uncertain)
     ws_channel_part_end(p);
 }
 
+void ws_channel_part_refuse(ws_channel_part *p)
+{
+    apr_thread_mutex_lock(p->w->lock);
+    ws_strbuf_puts(wait_name(p->w, p), ",\"error\":\"the application refuses it\"");
+    p->w->refused++;
+    ws_channel_part_end(p);
+}
+
 void ws_channel_wait_fail(ws_channel_wait *w)
 {
     apr_thread_mutex_lock(w->lock);
@@ -159,7 +167,7 @@ static int wait_status(request_rec *r, const ws_channel_wait *w)
         return HTTP_GATEWAY_TIME_OUT;
     }
     if (!w->failed && !w->text.broken) {
-        return HTTP_OK;
+        return w->refused ? HTTP_FORBIDDEN : HTTP_OK;
     }
     /* Who repeats what some channels have already would publish that twice. */
     if (w->retries || !w->done) {

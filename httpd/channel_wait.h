@@ -37,6 +37,9 @@ void ws_channel_part_end(ws_channel_part *p);
 /** Report a failure. uncertain: the outcome is unknown, else nothing happened.  [any thread] */
 void ws_channel_part_fail(ws_channel_part *p, int uncertain);
 
+/** Report that the application has refused it.  [any thread] */
+void ws_channel_part_refuse(ws_channel_part *p);
+
 /** Report that a part could not be allocated. */
 void ws_channel_wait_fail(ws_channel_wait *w);
 
@@ -44,7 +47,7 @@ void ws_channel_wait_fail(ws_channel_wait *w);
  * Wait for all reports, at most ten seconds and while the client is connected. Then withdraw what is still
  * open and count it as failed. Frees w.
  * @param text  set to an array of objects; the caller frees it
- * @return 200; 503 if a part failed, with Retry-After if repeating the request is harmless; 504 if the
+ * @return 200; 403 if the application refused a part; 503 if a part failed, with Retry-After if repeating the request is harmless; 504 if the
  *         outcome of a part is unknown
  */
 int ws_channel_wait_end(request_rec *r, ws_channel_wait *w, ws_strbuf *text);

@@ -9,12 +9,14 @@
 #include <apr_general.h>
 #include <http_log.h>
 
+#include "httpd/application_provider.h"
 #include "httpd/channel_acl.h"
 #include "httpd/config.h"
 #include "httpd/bus_local.h"
 #include "httpd/rpc.h"
 #include "httpd/bus_remote.h"
 #include "httpd/history.h"
+#include "httpd/occupancy.h"
 #include "httpd/once.h"
 #include "httpd/shm.h"
 
@@ -25,7 +27,8 @@ APLOG_USE_MODULE(websocket);
 
 static apr_uint64_t *number; /* of this httpd; kept across reloads, and not shared */
 static ws_channels *channels;
-static const ws_remote_bus *remote; /* or NULL */
+static const ws_remote_bus *remote;                /* or NULL */
+static const ws_application_provider *application; /* or NULL */
 
 apr_status_t ws_httpd_channels_init(apr_pool_t *ptemp, server_rec *s)
 {
@@ -33,6 +36,17 @@ apr_status_t ws_httpd_channels_init(apr_pool_t *ptemp, server_rec *s)
     number = ws_shm_private("server", sizeof(*number));
     return *number ? APR_SUCCESS
                    : apr_generate_random_bytes((unsigned char *)number, sizeof(*number));
+}
+
+/* The application that decides about channels, where a module brings one. */
+static void channels_find_application(apr_pool_t *pchild, server_rec *s,
+                                      ws_channels_options *options)
+{
+    application = ap_lookup_provider(WS_APPLICATION_GROUP, "application", WS_APPLICATION_VERSION);
+    if (application && (options->application = application->child_init(pchild, s))
+        && ws_occupancy_start(pchild, s, options->application) == APR_SUCCESS) {
+        options->changed = ws_occupancy_changed;
+    }
 }
 
 apr_status_t ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s,
@@ -60,6 +74,7 @@ apr_status_t ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s,
     else {
         options.history = ws_httpd_history_child_init(pchild, s);
     }
+    channels_find_application(pchild, s, &options);
     if (!(channels = ws_channels_create(&options, pchild))) {
         ap_log_error(APLOG_MARK, APLOG_ERR, APR_ENOMEM, s,
                      "websocket: no channels in this child: nobody can subscribe");
@@ -69,6 +84,10 @@ apr_status_t ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s,
 
 int ws_httpd_channels_child_stop(void)
 {
+    ws_occupancy_stop();
+    if (application) {
+        application->child_stop();
+    }
     if (channels) {
         ws_channels_stop(channels);
     }

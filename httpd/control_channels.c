@@ -334,6 +334,9 @@ static void publish_message(ws_channel_wait *w, const publish_item *item)
 {
     ws_message *m = ws_message_new(item->channel, item->type, item->data, item->len);
     ws_channel_part *part = m ? ws_channel_part_new(w, item->channel, m) : NULL;
+    if (m) {
+        m->trusted = 1;
+    }
     if (m && item->id) {
         ws_message_identify(m, item->id);
     }

@@ -120,7 +120,7 @@ static ws_rpc_status work_close(ws_conn *c, const char *text)
 
 static ws_rpc_status work_subscribe(ws_conn *c, const char *channel)
 {
-    switch (ws_subscribe(c, channel, NULL)) {
+    switch (ws_subscribe_unasked(c, channel, NULL)) {
     case WS_QUEUED:
         return WS_RPC_OK;
     case WS_FORBIDDEN:

@@ -5,12 +5,11 @@
 #include <apr_time.h>
 #include <string.h>
 
+#include "httpd/shm_lock.h"
+
 /* An id stands in one bucket, in which the oldest gives its place. */
 #define BUCKETS 512u
 #define BUCKET 32u
-
-/* How often the lock is tried, a millisecond apart. */
-#define ATTEMPTS 200
 
 enum { UNDER_WAY = 1, PUBLISHED = 2 };
 
@@ -25,14 +24,10 @@ WS_SHM_STRUCT(once_place, {
     apr_uint32_t unused;
 });
 
-WS_SHM_STRUCT(once_lock, {
-    apr_uint32_t process; /* atomic; that holds it, 0: none does */
-});
-
-const ws_shm_layout *const ws_once_layout[] = {&once_place_layout, &once_lock_layout, NULL};
+const ws_shm_layout *const ws_once_layout[] = {&once_place_layout, &ws_shm_lock_layout, NULL};
 
 static once_place *places;
-static once_lock *once_guard;
+static ws_shm_lock *once_guard;
 
 apr_status_t ws_once_init(apr_pool_t *ptemp, server_rec *s)
 {
@@ -40,40 +35,6 @@ apr_status_t ws_once_init(apr_pool_t *ptemp, server_rec *s)
     places = ws_shm_table(s, "once", sizeof(*places) * BUCKETS * BUCKET);
     once_guard = ws_shm_table(s, "once-lock", sizeof(*once_guard));
     return places && once_guard ? APR_SUCCESS : APR_ENOMEM;
-}
-
-static int is_alive(apr_uint32_t process)
-{
-    for (unsigned i = 0; i < ws_shm_slots(); i++) {
-        ws_shm_owner owner;
-        if (ws_shm_owner_of(i, &owner) && owner.process == process) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* A child that was killed gives the lock up by that. What it guards is read as if anybody had written it.
- * @return 0 if another holds it for too long: it was stopped, say */
-static int lock_table(void)
-{
-    for (int i = 0; i < ATTEMPTS; i++) {
-        apr_uint32_t holder = 0;
-        if (__atomic_compare_exchange_n(&once_guard->process, &holder, ws_shm_process(), 0,
-                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
-            || (!is_alive(holder)
-                && __atomic_compare_exchange_n(&once_guard->process, &holder, ws_shm_process(), 0,
-                                               __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))) {
-            return 1;
-        }
-        apr_sleep(1000);
-    }
-    return 0;
-}
-
-static void unlock_table(void)
-{
-    __atomic_store_n(&once_guard->process, 0, __ATOMIC_SEQ_CST);
 }
 
 static once_place *bucket_of(const ws_message *m)
@@ -110,7 +71,7 @@ static ws_once_answer claim_locked(const ws_message *m, ws_published *then)
         then->receivers = p->receivers;
         return WS_ONCE_AGAIN;
     }
-    if (p && is_alive(p->process)) {
+    if (p && ws_shm_is_alive(p->process)) {
         return WS_ONCE_BUSY;
     }
     p = p ? p : oldest_place(bucket);
@@ -127,9 +88,9 @@ static void claim(ws_once *o, ws_message *m, ws_once_done done, void *arg)
     ws_published then = {.status = WS_QUEUED};
     ws_once_answer answer = WS_ONCE_BUSY;
     (void)o;
-    if (lock_table()) {
+    if (ws_shm_lock_take(once_guard)) {
         answer = claim_locked(m, &then);
-        unlock_table();
+        ws_shm_lock_give(once_guard);
     }
     done(arg, answer, &then);
 }
@@ -138,7 +99,7 @@ static void settle(ws_once *o, ws_message *m, const ws_published *what)
 {
     once_place *p;
     (void)o;
-    if (!lock_table()) {
+    if (!ws_shm_lock_take(once_guard)) {
         return; /* it stays under way, until this process has ended */
     }
     p = find_place(bucket_of(m), m, apr_time_now());
@@ -151,7 +112,7 @@ static void settle(ws_once *o, ws_message *m, const ws_published *what)
             p->until = 0;
         }
     }
-    unlock_table();
+    ws_shm_lock_give(once_guard);
 }
 
 ws_once *ws_once_local(void)

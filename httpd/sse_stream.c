@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/parse.h"
+#include "channels/channels.h"
 #include "engine/hash.h"
 #include "engine/json.h"
 
@@ -319,7 +320,7 @@ static void sse_on_open(ws_conn *c)
                                                      : 0,
                                .after = ch->at,
                                .last = ch->last};
-        if (ws_subscribe(c, ch->name, &how) < 0) {
+        if (ws_subscribe_unasked(c, ch->name, &how) < 0) {
             ws_close(c, WS_CLOSE_TRY_LATER, NULL);
             return;
         }

@@ -29,6 +29,7 @@
 #include "httpd/loopback.h"
 #include "httpd/mapping.h"
 #include "httpd/metrics.h"
+#include "httpd/occupancy.h"
 #include "httpd/once.h"
 #include "httpd/reauthorize.h"
 #include "httpd/scoreboard.h"
@@ -64,6 +65,9 @@ static const ws_subsystem table[] = {
      .parent_init = ws_interest_init,
      .reclaim = ws_interest_reclaim},
     {.name = "once", .layout = ws_once_layout, .parent_init = ws_once_init}, /* shm */
+    {.name = "occupancy",                                                    /* shm */
+     .layout = ws_occupancy_layout,
+     .parent_init = ws_occupancy_init},
     {.name = "key_counts", .layout = ws_key_counts_layout}, /* of limit_table and interest */
     {.name = "extensions",                                  /* shm: what zlib uses in each child */
      .layout = ws_extensions_layout,

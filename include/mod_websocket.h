@@ -148,6 +148,11 @@ enum {
 /** ws_handler.flags, with on_frame: its `where` says WS_FRAME_END, too. */
 #define WS_FRAME_ENDS 0x10u
 
+/** ws_handler.flags, with on_channel: it reads WS_EVENT_REFUSED. Where an application decides about subscriptions
+ *  (WebSocketChannelHook) and refuses one, the connection of a handler without this flag is closed: 1008, or 1013
+ *  if the application does not answer. */
+#define WS_REFUSED_EVENTS 0x20u
+
 /** on_frame, ws_send_part: where a piece stands in its message. A message of one piece has both. */
 #define WS_FIRST 0x1u
 #define WS_LAST 0x2u
@@ -176,7 +181,10 @@ typedef enum {
     WS_EVENT_JOIN = 4,  /**< a member has come, or one has new data; only with WS_WATCH */
     WS_EVENT_LEAVE = 5, /**< a member has gone; only with WS_WATCH */
     WS_EVENT_MEMBERS =
-        6 /**< all members that were there have come as WS_EVENT_JOIN; only with WS_SNAPSHOT */
+        6, /**< all members that were there have come as WS_EVENT_JOIN; only with WS_SNAPSHOT */
+    WS_EVENT_REFUSED =
+        7 /**< a subscription for which ws_subscribe() returned WS_QUEUED is refused (see
+                              `status`); only with WS_REFUSED_EVENTS */
 } ws_event_kind;
 
 /** An event, as on_channel gets it. Pointers are valid until it returns. */
@@ -198,6 +206,9 @@ typedef struct ws_event {
     const char
         *wildcard; /**< the subscription, where that is a wildcard; `channel` is then the channel
                                that the message was published to. Else NULL */
+    ws_status
+        status; /**< of WS_EVENT_REFUSED: WS_FORBIDDEN; WS_FULL: the application does not answer; or as
+                           ws_subscribe() */
 } ws_event;
 
 /** What on_channel returns: a message is not sent to this connection, or as it was published. Greater
@@ -210,7 +221,7 @@ typedef struct ws_event {
  * A handler: flags and callbacks. All are optional; what is left out does nothing.
  */
 typedef struct ws_handler {
-    /** WS_BLOCKING, WS_ANY_SIZE, WS_LOSSLESS, WS_HEAR_OUT, WS_FRAME_ENDS, or 0. */
+    /** WS_BLOCKING, WS_ANY_SIZE, WS_LOSSLESS, WS_HEAR_OUT, WS_FRAME_ENDS, WS_REFUSED_EVENTS, or 0. */
     unsigned flags;
 
     /**

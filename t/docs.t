@@ -43,8 +43,8 @@ my $directives = slurp('docs/directives.md');
 my $handlers   = slurp('docs/handlers.md');
 my $header     = without_comments(slurp('include/mod_websocket.h'));
 my %source     = map { $_ => without_comments(slurp($_)) }
-    'mod_websocket.c', 'mod_websocket_redis.c', glob('redis/*.[ch]'), glob('base/*.[ch] httpd/*.[ch] event/*.[ch] engine/*.[ch] protocol/*.[ch] client/*.[ch] channels/*.[ch] handlers/*.c handlers/*/*.[ch]');
-my $config = join '', @source{qw(httpd/config.c httpd/token_config.h mod_websocket_redis.c)};
+    'mod_websocket.c', 'mod_websocket_redis.c', 'mod_websocket_hook.c', glob('redis/*.[ch]'), glob('base/*.[ch] httpd/*.[ch] event/*.[ch] engine/*.[ch] protocol/*.[ch] client/*.[ch] channels/*.[ch] handlers/*.c handlers/*/*.[ch]');
+my $config = join '', @source{qw(httpd/config.c httpd/token_config.h mod_websocket_redis.c mod_websocket_hook.c)};
 
 # ---- Directives ----
 

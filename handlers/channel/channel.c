@@ -57,6 +57,25 @@ static void channel_subscribed(client *me)
     }
 }
 
+/* The application has refused a subscription. */
+static void channel_refused(ws_conn *c, client *me, const ws_event *e)
+{
+    int answers = me && me->subscribing && !strcmp(me->subscribing, e->channel);
+    char *text;
+    if (!channel_speaks_json(c) || !answers) { /* of the Location's channels */
+        ws_close(c, e->status == WS_FORBIDDEN ? WS_CLOSE_POLICY : WS_CLOSE_TRY_LATER,
+                 status_words(e->status));
+        return;
+    }
+    text = json_print(json_error(e->channel, status_words(e->status)), me->number);
+    if (text) {
+        ws_send(c, WS_TEXT, text, strlen(text));
+    }
+    cJSON_free(text);
+    channel_subscribed(me);
+    reading_settle(c, &me->reading);
+}
+
 static int channel_on_channel(ws_conn *c, const ws_event *e)
 {
     client *me = ws_data(c);
@@ -65,6 +84,10 @@ static int channel_on_channel(ws_conn *c, const ws_event *e)
     int form, answers = e->kind == WS_EVENT_LIVE && me && me->subscribing
                         && !strcmp(me->subscribing, e->channel);
 
+    if (e->kind == WS_EVENT_REFUSED) {
+        channel_refused(c, me, e);
+        return WS_FORM_NONE;
+    }
     if (!channel_speaks_json(c)) {
         return WS_FORM_AS_IS;
     }
@@ -93,7 +116,8 @@ static void channel_has_been_published(const ws_published *what, void *arg)
 {
     request *q = arg;
     if (what->status < 0 && !q->json) {
-        ws_close_id(q->id, WS_CLOSE_TRY_LATER, status_words(what->status));
+        ws_close_id(q->id, what->status == WS_FORBIDDEN ? WS_CLOSE_POLICY : WS_CLOSE_TRY_LATER,
+                    status_words(what->status));
     }
     else if (what->status < 0) {
         q->text = json_print(json_error(q->channel, status_words(what->status)), q->number);
@@ -527,7 +551,8 @@ static void channel_on_close(ws_conn *c, int code, const char *reason, apr_size_
     ws_set_data(c, NULL);
 }
 
-WS_HANDLER(channel) = {.configure = channel_configure,
+WS_HANDLER(channel) = {.flags = WS_REFUSED_EVENTS,
+                       .configure = channel_configure,
                        .on_request = channel_on_request,
                        .on_open = channel_on_open,
                        .on_message = channel_on_message,

@@ -1,0 +1,307 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/occupancy.h"
+
+#include <http_log.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/thread.h"
+#include "channels/message.h"
+#include "httpd/interest.h"
+#include "httpd/ipc.h"
+#include "httpd/shm_lock.h"
+
+APLOG_USE_MODULE(websocket);
+
+#define BUCKETS 512u
+#define BUCKET 32u
+
+/* Interval of the comparison of the whole table, seconds. */
+#define SWEEP 2
+
+/* Channels that wait for the thread; beyond that, the next sweep finds them. */
+#define WAITING_MAX 16384
+
+WS_SHM_STRUCT(occupancy_place, {
+    apr_uint64_t hash;   /* 0: free */
+    apr_uint32_t told;   /* the application was told that it is occupied */
+    apr_uint32_t sender; /* the process that is telling it something, or 0 */
+    apr_uint32_t len;
+    char name[WS_CHANNEL_MAX];
+});
+
+const ws_shm_layout *const ws_occupancy_layout[] = {&occupancy_place_layout, &ws_shm_lock_layout,
+                                                    NULL};
+
+typedef struct waiting {
+    struct waiting *next;
+    char channel[WS_CHANNEL_MAX + 1];
+} waiting;
+
+/* A notification under way. */
+typedef struct notice {
+    int occupied;
+    char channel[WS_CHANNEL_MAX + 1];
+} notice;
+
+static occupancy_place *places;
+static ws_shm_lock *guard;
+static const ws_application *application;
+static server_rec *log_server;
+static apr_thread_t *thread;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the next ones */
+static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
+static waiting *first, **last = &first;
+static unsigned count;
+static int stopping;
+
+apr_status_t ws_occupancy_init(apr_pool_t *ptemp, server_rec *s)
+{
+    (void)ptemp;
+    places = ws_shm_table(s, "occupancy", sizeof(*places) * BUCKETS * BUCKET);
+    guard = ws_shm_table(s, "occupancy-lock", sizeof(*guard));
+    return places && guard ? APR_SUCCESS : APR_ENOMEM;
+}
+
+void ws_occupancy_changed(const char *channel)
+{
+    waiting *w;
+    if (!ws_channel_valid(channel)) {
+        return; /* a wildcard */
+    }
+    pthread_mutex_lock(&lock);
+    if (!stopping && count < WAITING_MAX && (w = calloc(1, sizeof(*w)))) {
+        strcpy(w->channel, channel);
+        *last = w;
+        last = &w->next;
+        count++;
+        pthread_cond_signal(&work);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+/* ---- The table; under its lock ---- */
+
+static int occupancy_now(apr_uint64_t hash)
+{
+    for (unsigned i = 0; i < ws_ipc_count(); i++) {
+        ws_shm_owner owner;
+        if (ws_interest_count(i, hash) && ws_shm_owner_of(i, &owner)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int occupancy_is(const occupancy_place *p, apr_uint64_t hash, const char *channel)
+{
+    apr_size_t len = strlen(channel);
+    return p->hash == hash && p->len == len && !memcmp(p->name, channel, len);
+}
+
+/* @return NULL: not found, or the bucket is full */
+static occupancy_place *occupancy_find(apr_uint64_t hash, const char *channel, int make)
+{
+    occupancy_place *bucket = places + hash % BUCKETS * BUCKET, *place = NULL;
+    for (unsigned i = 0; i < BUCKET; i++) {
+        if (occupancy_is(&bucket[i], hash, channel)) {
+            return &bucket[i];
+        }
+        if (!bucket[i].hash) {
+            place = &bucket[i];
+        }
+    }
+    if (place && make) {
+        *place = (occupancy_place){.hash = hash, .len = (apr_uint32_t)strlen(channel)};
+        memcpy(place->name, channel, place->len);
+    }
+    return make ? place : NULL;
+}
+
+static void occupancy_warn(const char *channel)
+{
+    static int said;
+    if (!__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED)) {
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, log_server,
+            "websocket: WebSocketChannelHook: too many channels are occupied: \"occupied\" "
+            "and \"vacated\" are not sent for channel %s and others; name fewer with "
+            "channel=",
+            channel);
+    }
+}
+
+/* Fill in the next notification of a channel and mark its place. @return 0: nothing has changed */
+static int occupancy_decide(const char *channel, notice *n)
+{
+    apr_uint64_t hash = ws_channel_hash(channel, strlen(channel));
+    int occupied = occupancy_now(hash), died;
+    occupancy_place *p = occupancy_find(hash, channel, occupied);
+    if (!p) {
+        if (occupied) {
+            occupancy_warn(channel);
+        }
+        return 0;
+    }
+    died = p->sender && !ws_shm_is_alive(p->sender); /* the outcome is unknown */
+    if (p->sender && !died) {
+        return 0; /* that process checks again */
+    }
+    p->sender = 0;
+    if (!died && occupied == (p->told != 0)) {
+        p->hash = occupied ? p->hash : 0;
+        return 0;
+    }
+    if (!application->wants(occupied ? WS_APP_OCCUPIED : WS_APP_VACATED, channel)) {
+        p->told = (apr_uint32_t)occupied;
+        p->hash = occupied ? p->hash : 0;
+        return 0;
+    }
+    p->sender = ws_shm_process();
+    n->occupied = occupied;
+    strcpy(n->channel, channel);
+    return 1;
+}
+
+/* Note the outcome of a notification. */
+static void occupancy_settle(const notice *n, int told)
+{
+    occupancy_place *p;
+    if (!ws_shm_lock_take(guard)) {
+        return; /* the place stays marked until this process ends */
+    }
+    p = occupancy_find(ws_channel_hash(n->channel, strlen(n->channel)), n->channel, 0);
+    if (p && p->sender == ws_shm_process()) {
+        p->sender = 0;
+        p->told = told ? (apr_uint32_t)n->occupied : p->told;
+    }
+    ws_shm_lock_give(guard);
+}
+
+/* ---- Notifications ---- */
+
+/* A sweep repeats it for an application that is down. A refusal counts as an answer. */
+static void occupancy_told(void *arg, const ws_app_answer *answer)
+{
+    notice *n = arg;
+    int told = answer->status != WS_FULL;
+    occupancy_settle(n, told);
+    if (told) {
+        ws_occupancy_changed(n->channel); /* it may have changed meanwhile */
+    }
+    free(n);
+}
+
+static void occupancy_check(const char *channel)
+{
+    notice *n = calloc(1, sizeof(*n));
+    ws_app_question question = {.channel = channel};
+    int tell;
+    if (!n || !ws_shm_lock_take(guard)) {
+        free(n);
+        return; /* until the next sweep */
+    }
+    tell = occupancy_decide(channel, n);
+    ws_shm_lock_give(guard);
+    question.event = n->occupied ? WS_APP_OCCUPIED : WS_APP_VACATED;
+    if (!tell) {
+        free(n);
+    }
+    else if (application->ask(&question, occupancy_told, n) < 0) {
+        occupancy_settle(n, 0);
+        free(n);
+    }
+}
+
+/* ---- The thread ---- */
+
+static int occupancy_is_lowest(void)
+{
+    ws_shm_owner owner;
+    for (int i = 0; i < ws_shm_slot(); i++) {
+        if (ws_shm_owner_of((unsigned)i, &owner)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* The table may contain anything: every field is checked. */
+static void occupancy_sweep(void)
+{
+    for (unsigned i = 0; i < BUCKETS * BUCKET; i++) {
+        char channel[WS_CHANNEL_MAX + 1];
+        apr_uint32_t len = places[i].len;
+        if (!places[i].hash || len > WS_CHANNEL_MAX) {
+            continue;
+        }
+        memcpy(channel, places[i].name, len);
+        channel[len] = 0;
+        if (ws_channel_valid(channel)) {
+            occupancy_check(channel);
+        }
+    }
+}
+
+/* @return a channel that waits, or NULL after SWEEP seconds, or at the end */
+static waiting *occupancy_next(apr_time_t until)
+{
+    struct timespec t = {.tv_sec = (time_t)apr_time_sec(until),
+                         .tv_nsec = (long)apr_time_usec(until) * 1000};
+    waiting *w;
+    pthread_mutex_lock(&lock);
+    while (!first && !stopping && apr_time_now() < until) {
+        pthread_cond_timedwait(&work, &lock, &t);
+    }
+    if ((w = first)) {
+        first = w->next;
+        last = first ? last : &first;
+        count--;
+    }
+    pthread_mutex_unlock(&lock);
+    return w;
+}
+
+static void *APR_THREAD_FUNC occupancy_run(apr_thread_t *self, void *arg)
+{
+    apr_time_t next = apr_time_now() + apr_time_from_sec(SWEEP);
+    (void)self, (void)arg;
+    while (!__atomic_load_n(&stopping, __ATOMIC_RELAXED)) {
+        waiting *w = occupancy_next(next);
+        if (w) {
+            occupancy_check(w->channel);
+            free(w);
+        }
+        if (apr_time_now() >= next) {
+            if (occupancy_is_lowest()) {
+                occupancy_sweep();
+            }
+            next = apr_time_now() + apr_time_from_sec(SWEEP);
+        }
+    }
+    return NULL;
+}
+
+apr_status_t ws_occupancy_start(apr_pool_t *pchild, server_rec *s, const ws_application *app)
+{
+    application = app;
+    log_server = s;
+    return ws_shm_slot() < 0 ? APR_ENOTIMPL
+                             : ws_thread_create(&thread, occupancy_run, NULL, pchild);
+}
+
+void ws_occupancy_stop(void)
+{
+    apr_status_t rv;
+    pthread_mutex_lock(&lock);
+    __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
+    pthread_cond_signal(&work);
+    pthread_mutex_unlock(&lock);
+    if (thread) {
+        apr_thread_join(&rv, thread);
+        thread = NULL;
+    }
+}

@@ -1,0 +1,494 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * mod_websocket_hook: an application decides about channels, by HTTP requests: the directive
+ * WebSocketChannelHook. A module of its own, so that mod_websocket needs no libcurl. The requests are made by the
+ * thread of handlers/http/courier.c.
+ */
+
+#include <httpd.h>
+
+#include <ap_listen.h>
+#include <ap_mpm.h>
+#include <ap_provider.h>
+#include <apr_fnmatch.h>
+#include <apr_hash.h>
+#include <apr_strings.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "handlers/http/courier.h"
+#include "handlers/http/form.h"
+#include "httpd/application_provider.h"
+
+extern module AP_MODULE_DECLARE_DATA websocket_hook_module WS_API;
+
+/* A request takes no longer, unless timeout= says so: publishers over HTTP wait for ten seconds. */
+#define TIMEOUT "5s"
+
+/* Limit of the requests that wait for one application, in a child process, bytes. */
+#define BYTES_MAX (64 * 1024 * 1024)
+
+static const char *const names[] = {"publish", "subscribe", "unsubscribe", "occupied", "vacated"};
+#define NAMES (sizeof(names) / sizeof(*names))
+
+/* A line of the configuration. */
+typedef struct hook_line {
+    unsigned events; /* ws_app_event */
+    const char *pattern;
+    http_config *config;
+    /* The child's. */
+    courier *courier;
+    const char *url, *claims,
+        *connect_to;    /* the last two NULL: the application is no page of this server */
+    apr_size_t bytes;   /* atomic; that wait */
+    unsigned jobs;      /* atomic */
+    apr_int64_t logged; /* atomic; when a failure was */
+} hook_line;
+
+/* Sequential requests. */
+typedef struct hook_queue {
+    session *session;
+    unsigned jobs;
+    char key[]; /* what they have in common */
+} hook_queue;
+
+/* A question on its way. */
+typedef struct hook_question {
+    hook_line *line;
+    hook_queue *queue;
+    ws_app_event event;
+    ws_app_done done; /* or NULL */
+    void *arg;
+    char channel[WS_CHANNEL_MAX + 1];
+} hook_question;
+
+static apr_array_header_t *lines; /* hook_line *; NULL: none */
+static server_rec *main_server;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the next two */
+static apr_pool_t *pool;
+static apr_hash_t *queues; /* hook_queue, by its key */
+
+/* ---- The directive ---- */
+
+static const char *hook_events(apr_pool_t *p, const char *text, unsigned *events)
+{
+    char *rest, *name = apr_strtok(apr_pstrdup(p, text), ",", &rest);
+    for (; name; name = apr_strtok(NULL, ",", &rest)) {
+        unsigned i = 0;
+        while (i < NAMES && strcasecmp(name, names[i])) {
+            i++;
+        }
+        if (i == NAMES) {
+            return apr_psprintf(p,
+                                "WebSocketChannelHook: \"%s\" is no event: it takes publish, "
+                                "subscribe, unsubscribe, occupied and vacated, separated by commas",
+                                name);
+        }
+        *events |= 1u << i;
+    }
+    return NULL;
+}
+
+static const char *hook_option(cmd_parms *cmd, hook_line *line, const char *text)
+{
+    const char *equals = strchr(text, '='), *key, *error;
+    if (!equals || !equals[1]) {
+        return apr_psprintf(cmd->pool, "WebSocketChannelHook: \"%s\" is no key=value", text);
+    }
+    key = apr_pstrmemdup(cmd->pool, text, (apr_size_t)(equals - text));
+    if (!strcmp(key, "channel")) {
+        line->pattern = apr_pstrdup(cmd->pool, equals + 1);
+        return NULL;
+    }
+    if (!strcmp(key, "style") || !strcmp(key, "key") || !strcmp(key, "iss") || !strcmp(key, "to")) {
+        return apr_psprintf(cmd->pool,
+                            "WebSocketChannelHook: unknown key \"%s\": there are channel, ca, "
+                            "timeout, retry, concurrency, queue and longest",
+                            key);
+    }
+    error = http_configure(cmd->pool, key, equals + 1, (void **)&line->config);
+    return error ? apr_psprintf(cmd->pool, "WebSocketChannelHook: %s: %s", key, error) : NULL;
+}
+
+static const char *hook_set(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    hook_line *line = apr_pcalloc(cmd->pool, sizeof(*line));
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    (void)config;
+    if (error) {
+        return error;
+    }
+    if (argc < 2) {
+        return "WebSocketChannelHook takes events, the path or URL of the application, and then "
+               "key=value";
+    }
+    line->pattern = "*";
+    http_configure(cmd->pool, "timeout", TIMEOUT, (void **)&line->config);
+    if ((error = hook_events(cmd->pool, argv[0], &line->events))) {
+        return error;
+    }
+    if ((error = http_configure(cmd->pool, "to", argv[1], (void **)&line->config))
+        || !strcmp(argv[1], HTTP_TO_HTACCESS)) {
+        return apr_psprintf(cmd->pool, "WebSocketChannelHook: \"%s\": %s", argv[1],
+                            error ? error : "it takes a path or URL");
+    }
+    for (int i = 2; i < argc && !error; i++) {
+        error = hook_option(cmd, line, argv[i]);
+    }
+    if (!error && (error = http_configure(cmd->pool, NULL, NULL, (void **)&line->config))) {
+        error = apr_psprintf(cmd->pool, "WebSocketChannelHook: %s", error);
+    }
+    if (!lines) {
+        lines = apr_array_make(cmd->pool, 4, sizeof(hook_line *));
+    }
+    APR_ARRAY_PUSH(lines, hook_line *) = line;
+    return error;
+}
+
+/* ---- Questions ---- */
+
+/* A wildcard is a question about all channels that begin like it: it must not pass beside the pattern of some. */
+static int hook_matches(const char *pattern, const char *channel)
+{
+    apr_size_t star = strcspn(channel, "*"), literal = strcspn(pattern, "*?[\\");
+    return channel[star] ? !strncmp(pattern, channel, star < literal ? star : literal)
+                         : apr_fnmatch(pattern, channel, 0) == APR_SUCCESS;
+}
+
+static hook_line *hook_line_for(ws_app_event event, const char *channel)
+{
+    for (int i = 0; i < lines->nelts; i++) {
+        hook_line *line = APR_ARRAY_IDX(lines, i, hook_line *);
+        if (line->events & event && hook_matches(line->pattern, channel)) {
+            return line;
+        }
+    }
+    return NULL;
+}
+
+static int hook_wants(ws_app_event event, const char *channel)
+{
+    return hook_line_for(event, channel) != NULL;
+}
+
+static session *hook_session(hook_line *line)
+{
+    session *s = session_new(line->courier);
+    if (s) {
+        s->url = strdup(line->url);
+        s->claims = line->claims ? strdup(line->claims) : NULL;
+        s->connect_to = line->connect_to ? curl_slist_append(NULL, line->connect_to) : NULL;
+        s->headers = curl_slist_append(NULL, "Expect:");
+    }
+    if (s && (!s->url || !s->headers || (line->claims && (!s->claims || !s->connect_to)))) {
+        session_unref(s);
+        s = NULL;
+    }
+    return s;
+}
+
+/* Messages of a channel keep their order, and so do the events of a connection, and whether a channel is
+ * occupied. Under the lock. */
+static hook_queue *hook_queue_of(hook_line *line, const ws_app_question *q)
+{
+    int on_conn = q->event == WS_APP_SUBSCRIBE || q->event == WS_APP_UNSUBSCRIBE;
+    char key[WS_CHANNEL_MAX + 64];
+    int len = on_conn && q->id ? snprintf(key, sizeof(key), "%p c %016" APR_UINT64_T_HEX_FMT,
+                                          (void *)line, q->id)
+                               : snprintf(key, sizeof(key), "%p %c %s", (void *)line,
+                                          q->event == WS_APP_PUBLISH ? 'p' : 'o', q->channel);
+    hook_queue *queue = apr_hash_get(queues, key, len);
+    if (!queue && (queue = calloc(1, sizeof(*queue) + (apr_size_t)len + 1))) {
+        memcpy(queue->key, key, (apr_size_t)len);
+        if (!(queue->session = hook_session(line))) {
+            free(queue);
+            return NULL;
+        }
+        apr_hash_set(queues, queue->key, len, queue);
+    }
+    return queue;
+}
+
+static void hook_queue_done(hook_queue *queue)
+{
+    pthread_mutex_lock(&lock);
+    if (--queue->jobs == 0) {
+        apr_hash_set(queues, queue->key, (apr_ssize_t)strlen(queue->key), NULL);
+        session_unref(queue->session);
+        free(queue);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static void hook_field(form *f, const char *name, const char *value)
+{
+    if (value) {
+        form_add(f, name, value, strlen(value));
+    }
+}
+
+static const char *hook_name(ws_app_event event)
+{
+    unsigned i = 0;
+    while (!((unsigned)event >> i & 1)) {
+        i++;
+    }
+    return names[i];
+}
+
+static form hook_form(const ws_app_question *q)
+{
+    form f = {0};
+    char number[20];
+    hook_field(&f, "event", hook_name(q->event));
+    hook_field(&f, "channel", q->channel);
+    snprintf(number, sizeof(number), "%016" APR_UINT64_T_HEX_FMT, ws_server());
+    hook_field(&f, "server", number);
+    if (q->id) {
+        snprintf(number, sizeof(number), "%016" APR_UINT64_T_HEX_FMT, q->id);
+        hook_field(&f, "connection", number);
+    }
+    hook_field(&f, "user", q->user);
+    hook_field(&f, "uri", q->uri);
+    if (q->event == WS_APP_PUBLISH) {
+        hook_field(&f, "type", q->type == WS_TEXT ? "text" : "binary");
+        form_add(&f, "data", q->data, q->len);
+    }
+    return f;
+}
+
+/* One line per second and directive. */
+static void hook_log(hook_line *line, const hook_question *h, const char *error)
+{
+    apr_int64_t now = apr_time_sec(apr_time_now());
+    if (__atomic_exchange_n(&line->logged, now, __ATOMIC_RELAXED) != now) {
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, main_server,
+            "websocket: WebSocketChannelHook: %s of channel %s: the application at %s does "
+            "not answer as it should: %s",
+            hook_name(h->event), h->channel, line->config->to, error);
+    }
+}
+
+/* On the courier's thread. */
+static void hook_done(job *j)
+{
+    hook_question *h = j->arg;
+    hook_line *line = h->line;
+    ws_app_answer answer = {.status = j->answer.kind == ANSWER_GOOD      ? WS_QUEUED
+                                      : j->answer.kind == ANSWER_REFUSAL ? WS_FORBIDDEN
+                                                                         : WS_FULL};
+    if (answer.status == WS_FULL) {
+        hook_log(line, h, j->answer.error);
+    }
+    if (answer.status == WS_QUEUED && j->answer.len) {
+        answer.type = j->answer.type;
+        answer.data = j->answer.body;
+        answer.len = j->answer.len;
+    }
+    if (h->done) {
+        h->done(h->arg, &answer);
+    }
+    __atomic_sub_fetch(&line->bytes, j->len, __ATOMIC_RELAXED);
+    __atomic_sub_fetch(&line->jobs, 1, __ATOMIC_RELAXED);
+    hook_queue_done(h->queue);
+    job_free(j);
+    free(h);
+}
+
+/* @return 0: the queue is full */
+static int hook_admit(hook_line *line, apr_size_t len)
+{
+    int room = __atomic_add_fetch(&line->jobs, 1, __ATOMIC_RELAXED) <= line->config->queue;
+    room &= __atomic_add_fetch(&line->bytes, len, __ATOMIC_RELAXED) <= BYTES_MAX;
+    if (!room) {
+        __atomic_sub_fetch(&line->jobs, 1, __ATOMIC_RELAXED);
+        __atomic_sub_fetch(&line->bytes, len, __ATOMIC_RELAXED);
+    }
+    return room;
+}
+
+/* Put a question into its queue. @return 0: no memory */
+static int hook_take(hook_line *line, const ws_app_question *q, job *j, hook_question *h)
+{
+    pthread_mutex_lock(&lock);
+    if ((h->queue = hook_queue_of(line, q))) {
+        h->queue->jobs++;
+        j->session = h->queue->session;
+        session_ref(j->session);
+        courier_take(j);
+    }
+    pthread_mutex_unlock(&lock);
+    return h->queue != NULL;
+}
+
+static ws_status hook_ask(const ws_app_question *q, ws_app_done done, void *arg)
+{
+    hook_line *line = hook_line_for(q->event, q->channel);
+    int asks = q->event == WS_APP_PUBLISH || q->event == WS_APP_SUBSCRIBE;
+    hook_question *h;
+    job *j;
+    form f;
+    if (!line || !line->courier || courier_is_open(line->courier)) {
+        return WS_FULL;
+    }
+    f = hook_form(q);
+    j = calloc(1, sizeof(*j));
+    h = calloc(1, sizeof(*h));
+    if (f.failed || !j || !h || !hook_admit(line, f.len)) {
+        free(f.text);
+        free(j);
+        free(h);
+        return WS_FULL;
+    }
+    *h = (hook_question){.line = line, .event = q->event, .done = done, .arg = arg};
+    apr_cpystrn(h->channel, q->channel, sizeof(h->channel));
+    j->kind = asks ? JOB_OPEN : JOB_CLOSE; /* which is tried again */
+    j->body = f.text;
+    j->len = f.len;
+    j->done = hook_done;
+    j->arg = h;
+    if (!hook_take(line, q, j, h)) {
+        __atomic_sub_fetch(&line->jobs, 1, __ATOMIC_RELAXED);
+        __atomic_sub_fetch(&line->bytes, f.len, __ATOMIC_RELAXED);
+        free(f.text);
+        free(j);
+        free(h);
+        return WS_FULL;
+    }
+    return WS_QUEUED;
+}
+
+/* ---- A page of this server ---- */
+
+static int hook_has_virtual_host(const server_rec *s, const ap_listen_rec *l)
+{
+    for (const server_rec *v = s->next; v; v = v->next) {
+        for (const server_addr_rec *a = v->addrs; a; a = a->next) {
+            if (!a->host_port || a->host_port == l->bind_addr->port) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* The first Listen without a virtual host, where the main server is; or else the first. The list begins with
+ * the last. */
+static const ap_listen_rec *hook_listener(const server_rec *s)
+{
+    const ap_listen_rec *first = NULL, *own = NULL;
+    for (const ap_listen_rec *l = ap_listeners; l; l = l->next) {
+        first = l;
+        own = hook_has_virtual_host(s, l) ? own : l;
+    }
+    return own ? own : first;
+}
+
+/* Where this machine reaches a listener. */
+static const char *hook_address(apr_pool_t *p, const ap_listen_rec *l)
+{
+    const char *ip;
+    char *text;
+    if (!l || apr_sockaddr_ip_get(&text, l->bind_addr) != APR_SUCCESS) {
+        return NULL;
+    }
+    ip = !strcmp(text, "0.0.0.0") ? "127.0.0.1" : !strcmp(text, "::") ? "::1" : text;
+    return apr_psprintf(p, strchr(ip, ':') ? "::[%s]:%u" : "::%s:%u", ip, l->bind_addr->port);
+}
+
+static const char *hook_claims(apr_pool_t *p, server_rec *s, const char *host, const char *to)
+{
+    APR_OPTIONAL_FN_TYPE(ws_loopback_claims) *claims = APR_RETRIEVE_OPTIONAL_FN(ws_loopback_claims);
+    request_rec *r = apr_pcalloc(p, sizeof(*r));
+    r->pool = p;
+    r->server = s;
+    r->headers_in = apr_table_make(p, 1);
+    r->subprocess_env = apr_table_make(p, 1);
+    r->useragent_ip = apr_pstrdup(p, "127.0.0.1");
+    apr_table_setn(r->headers_in, "Host", host);
+    return claims ? claims(r, apr_pstrmemdup(p, to, strcspn(to, "?")), NULL) : NULL;
+}
+
+static int hook_describe(apr_pool_t *p, server_rec *s, hook_line *line)
+{
+    const char *to = line->config->to, *host, *name = s->server_hostname;
+    const ap_listen_rec *l = hook_listener(s);
+    int tls = l && l->protocol && !strcasecmp(l->protocol, "https");
+    line->url = to;
+    if (*to != '/') {
+        return 1;
+    }
+    if (!(line->connect_to = hook_address(p, l))) {
+        return 0;
+    }
+    host = apr_psprintf(p, strchr(name, ':') ? "[%s]:%u" : "%s:%u", name, l->bind_addr->port);
+    line->url = apr_pstrcat(p, tls ? "https://" : "http://", host, to, NULL);
+    line->claims = hook_claims(p, s, host, to);
+    return line->claims != NULL;
+}
+
+/* ---- The child process ---- */
+
+static const ws_application application = {hook_wants, hook_ask};
+
+static const ws_application *hook_child_init(apr_pool_t *pchild, server_rec *s)
+{
+    main_server = s;
+    if (!lines || apr_pool_create_unmanaged(&pool) != APR_SUCCESS) {
+        return NULL;
+    }
+    queues = apr_hash_make(pool);
+    for (int i = 0; i < lines->nelts; i++) {
+        hook_line *line = APR_ARRAY_IDX(lines, i, hook_line *);
+        ap_mpm_query(AP_MPMQ_IS_ASYNC, &line->config->keepalive);
+        line->config->sign = APR_RETRIEVE_OPTIONAL_FN(ws_loopback_sign);
+        if (!hook_describe(pchild, s, line) || !(line->courier = courier_start(line->config))) {
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
+                         "websocket: WebSocketChannelHook: the application at %s is not asked in "
+                         "this child: publications and subscriptions are refused",
+                         line->config->to);
+        }
+    }
+    return &application;
+}
+
+static void hook_child_stop(void)
+{
+    for (int i = 0; lines && i < lines->nelts; i++) {
+        hook_line *line = APR_ARRAY_IDX(lines, i, hook_line *);
+        if (line->courier) {
+            courier_stop(line->courier);
+            line->courier = NULL;
+        }
+    }
+}
+
+static const ws_application_provider provider = {hook_child_init, hook_child_stop};
+
+static int hook_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    (void)pconf, (void)plog, (void)ptemp;
+    lines = NULL;
+    return OK;
+}
+
+static void hook_register(apr_pool_t *p)
+{
+    ap_hook_pre_config(hook_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_register_provider(p, WS_APPLICATION_GROUP, "application", WS_APPLICATION_VERSION, &provider);
+}
+
+static const command_rec directives[] = {
+    AP_INIT_TAKE_ARGV("WebSocketChannelHook", hook_set, NULL, RSRC_CONF,
+                      "events, the path or URL of the application, and then key=value"),
+    {.name = NULL}};
+
+AP_DECLARE_MODULE(websocket_hook) = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, directives,
+                                     hook_register,           0};

@@ -1,0 +1,362 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# An application that decides about channels (WebSocketChannelHook): publications, subscriptions, and channels
+# that get their first subscriber and lose their last one; when it is down, slow, or wrong.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use JSON::PP;
+use Digest::SHA qw(sha1_base64);
+use MIME::Base64 qw(encode_base64);
+use Test::More;
+use Client qw(TEXT BINARY CLOSE);
+use Httpd;
+use Program;
+
+plan skip_all => 'made without libcurl' if !-e "$Httpd::BUILD/mod_websocket_hook.so";
+
+my $cgi = $Httpd::MPM eq 'prefork' ? 'cgi' : 'cgid';
+my $dir = Httpd::folder();
+chmod 0777, $dir;
+
+# Does what the name of the channel, or the message, says; writes down what it was asked.
+sub script {
+    my ($name, $text) = @_;
+    Httpd::write_file("$dir/$name", $text);
+    chmod 0755, "$dir/$name";
+}
+script('app.pl', <<"END");
+#!/usr/bin/perl
+use strict; use warnings; \$| = 1;
+read STDIN, my \$body, \$ENV{CONTENT_LENGTH} || 0;
+my %f = map { my (\$n, \$v) = map { s/\\+/ /gr =~ s/%(..)/chr hex \$1/ger } split /=/, \$_, 2; (\$n => \$v) } split /&/, \$body;
+my (\$event, \$channel, \$data) = map { \$_ // '' } \@f{qw(event channel data)};
+open my \$log, '>>', "$dir/log";
+syswrite \$log, join(' ', \$event, \$channel, \$f{user} // '-', \$f{connection} // '-', \$f{uri} // '-', \$f{type} // '-', \$data, \$ENV{WEBSOCKET} // '-') . "\\n";
+if (-e "$dir/down") { print "Status: 503\\n\\n"; exit }
+if (\$event eq 'subscribe' && \$channel =~ /^secret/) { print "Status: 403\\n\\n"; exit }
+if (\$event eq 'subscribe' && \$channel =~ /^broken/) { print "Status: 500\\n\\n"; exit }
+if (\$event eq 'subscribe' && \$channel =~ /^held/) { open my \$there, '>', "$dir/held"; select undef, undef, undef, 0.05 until -e "$dir/go" }
+if (\$event eq 'publish') {
+    if (\$data =~ /^refuse/) { print "Status: 403\\n\\n"; exit }
+    if (\$data =~ /^rewrite (.*)/s) { print "Content-Type: text/plain\\n\\n\$1, rewritten"; exit }
+    if (\$data =~ /^bytes/) { print "Content-Type: application/octet-stream\\n\\n\\0\\xff"; exit }
+    if (\$data =~ /^wrong/) { print "Content-Type: text/plain\\n\\n\\xff"; exit }
+    if (\$data =~ /^image/) { print "Content-Type: image/png\\n\\nx"; exit }
+    if (\$data =~ /^fail/) { print "Status: 500\\n\\n"; exit }
+    if (\$data =~ /^slow/) { select undef, undef, undef, 0.3 }
+    if (\$data =~ /^hang/) { sleep 1 until -e "$dir/over" }
+}
+print "Status: 204\\n\\n";
+END
+
+my $short = Patience::stretch('2s');
+my $gone  = Httpd::free_port();
+my $conf  = <<"END";
+LoadModule websocket_hook_module $Httpd::BUILD/mod_websocket_hook.so
+@{[$cgi eq 'cgid' ? "ScriptSock $dir/cgid.sock" : '']}
+WebSocketPing off
+WebSocketDrainTimeout 10min
+ScriptAlias /cgi/ $dir/
+<Directory $dir>
+    Require all granted
+</Directory>
+WebSocketChannelHook publish http://127.0.0.1:$gone/ channel=gone/* timeout=1s
+WebSocketChannelHook subscribe http://127.0.0.1:$gone/ channel=gone/*
+WebSocketChannelHook publish,subscribe /cgi/app.pl channel=hang/* timeout=500ms
+WebSocketChannelHook publish,subscribe,unsubscribe /cgi/app.pl channel=plain/* timeout=1min
+WebSocketChannelHook publish,subscribe /cgi/app.pl channel=[kbhs]* timeout=1min
+WebSocketChannelHook occupied,vacated /cgi/app.pl channel=room/* timeout=1min
+WebSocketChannelHook publish /cgi/app.pl channel=narrow/* queue=1 timeout=1min
+WebSocketHistory kept/* 100
+<Location /ws>
+    WebSocketHandler ws_channel.so channel=%{arg:to} publish=on
+    WebSocketSubscribe all
+</Location>
+<Location /json>
+    WebSocketHandler ws_channel.so publish=on
+    WebSocketSubscribe all
+</Location>
+<Location /echo>
+    WebSocketHandler ws_echo.so
+</Location>
+<Location /users>
+    WebSocketHandler ws_channel.so channel=%{arg:to} publish=on
+    AuthType Basic
+    AuthName users
+    AuthBasicProvider file
+    AuthUserFile users
+    Require valid-user
+</Location>
+<Location /http>
+    WebSocketChannelHTTP publish subscribe
+    WebSocketPublish all
+    WebSocketSubscribe all
+</Location>
+<Location /control>
+    SetHandler websocket-control
+    Require local
+</Location>
+END
+my $httpd = Httpd->start(
+    mpm_conf => $Httpd::MPM eq 'prefork'
+    ? "StartServers 6\nServerLimit 48\nMaxRequestWorkers 48\nMinSpareServers 4\nMaxSpareServers 48"
+    : "StartServers 3\nServerLimit 16\nThreadsPerChild 8\nMaxRequestWorkers 24\n"
+        . "MinSpareThreads 16\nMaxSpareThreads 24",
+    log_level => 'info',
+    modules   => [$cgi],
+    files     => { users => "alice:{SHA}" . sha1_base64('secret') . "=\n" },
+    conf      => $conf);
+
+sub told { return -e "$dir/log" ? Httpd::read_file("$dir/log") : '' }
+sub lines { my ($match) = @_; return grep { /$match/ } split /\n/, told() }
+sub wait_told {
+    my ($match, $count) = @_;
+    $count //= 1;
+    return Httpd::wait_for(sub { lines($match) >= $count }, "the application to be told $match", \&told);
+}
+
+sub http {
+    my ($method, $path, $body, @headers) = @_;
+    push @headers, 'Content-Type: text/plain' if !grep {/^Content-Type/} @headers;
+    my ($status, $head, $text) = $httpd->request($method, $path, @headers, 'Content-Length: ' . length($body // ''), '', $body // '');
+    return ($status, eval { decode_json($text) }, $head);
+}
+sub publish { my ($channel, $text) = @_; return http('POST', "/http/$channel", $text) }
+sub listener { my ($channel, $path) = @_; return Client->new($httpd, ($path // '/ws') . "?to=$channel") }
+sub json_client { return Client->new($httpd, '/json', protocol => 'channel.v1.json', @_) }
+
+# A client of the JSON protocol asks, and gets an answer of these types.
+sub answer {
+    my ($c, $request) = @_;
+    $c->text(encode_json($request));
+    return decode_json(($c->message)[1]);
+}
+
+# Waits until the client's subscription is in force.
+sub subscribed {
+    my ($channel, $path) = @_;
+    my $c = listener($channel, $path);
+    Httpd::wait_for(sub { (http('GET', "/control/channels?prefix=$channel"))[1]{channels}[0] }, "$channel to be subscribed");
+    return $c;
+}
+
+# ---- Publications ----
+
+{
+    my $c = subscribed('plain/a');
+    wait_told(qr{^subscribe plain/a - [0-9a-f]{16} /ws - });
+    my ($status, $json) = publish('plain/a', 'hello');
+    is($status, 200, 'a publication that the application allows');
+    is($json->{published}[0]{receivers}, 1, 'has a receiver');
+    is_deeply([$c->message], [TEXT, 'hello'], 'which gets it as it was');
+    wait_told(qr{^publish plain/a - - - text hello 1$});
+    pass('the application has got channel, type and message, by a request of the server itself');
+    ($status, $json) = publish('plain/a', 'refuse me');
+    is($status, 403, 'one that it refuses');
+    is($json->{published}[0]{error}, 'the application refuses it', 'with the reason');
+    is((publish('plain/a', 'rewrite me'))[0], 200, 'one that it rewrites');
+    is_deeply([$c->message], [TEXT, 'me, rewritten'], 'and nothing of the refused one came');
+    publish('plain/a', 'bytes');
+    is_deeply([$c->message], [BINARY, "\0\xff"], 'a text can become bytes');
+    for my $bad ('wrong', 'image', 'fail') {
+        my ($s, undef, $head) = publish('plain/a', $bad);
+        is($s, 503, "an answer that cannot be used ($bad)");
+        like($head, qr/^Retry-After/m, 'may be tried again');
+    }
+    ok($httpd->wait_log(qr{WebSocketChannelHook: publish of channel plain/a: the application at /cgi/app\.pl does not answer as it should}),
+        'and is logged');
+    # Clients publish, too.
+    my $publisher = json_client();
+    is(answer($publisher, { type => 'subscribe', channel => 'plain/a' })->{type}, 'subscribed');
+    $publisher->text(encode_json({ type => 'publish', channel => 'plain/a', data => 'rewrite json', id => 1 }));
+    my %got = map { my $m = decode_json(($publisher->message)[1]); ($m->{type} => $m) } 1, 2;
+    ok($got{published}, 'by a client') or diag(explain(\%got));
+    is($got{message}{data}, 'json, rewritten');
+    is(($c->message)[1], 'json, rewritten');
+    my $json_answer = answer($publisher, { type => 'publish', channel => 'plain/a', data => 'refuse json', id => 2 });
+    is_deeply([@$json_answer{qw(type id)}], ['error', 2], 'a refusal is an error frame');
+    my $raw = subscribed('plain/raw');
+    $raw->text('refuse raw');
+    $raw->expect_close(1008, 'a client without a protocol is closed');
+    wait_told(qr{^unsubscribe plain/raw - [0-9a-f]{16} /ws});
+    pass('the application learns that it has gone');
+    # The application itself publishes: it is not asked.
+    my $before = lines(qr/^publish/);
+    http('POST', '/control/publish/', encode_json({ items => [{ channel => 'plain/a', formats => { 'ws-message' => { content => 'refuse own' } } }] }));
+    is(($c->message)[1], 'refuse own', 'the control API is not asked about');
+    is(lines(qr/^publish/) + 0, $before + 0, 'at all');
+    # Other channels are not either.
+    my $other = listener('other');
+    is((publish('other', 'refuse other'))[0], 200, 'nor are channels of no hook');
+}
+{
+    my $alice = Client->new($httpd, '/users?to=plain/users', headers => ['Authorization: Basic ' . encode_base64('alice:secret', '')]);
+    wait_told(qr{^subscribe plain/users alice [0-9a-f]{16} /users});
+    Httpd::wait_for(sub { (http('GET', '/control/channels?prefix=plain/users'))[1]{channels}[0] }, 'the subscription');
+    $alice->text('mine');
+    is(($alice->message)[1], 'mine', 'a user publishes');
+    wait_told(qr{^publish plain/users alice [0-9a-f]{16} - text mine});
+    pass('the application knows the user and the connection');
+}
+
+# Order: one request of a channel at a time.
+{
+    my $c = subscribed('plain/order');
+    my $p = json_client();
+    answer($p, { type => 'subscribe', channel => 'plain/order' });
+    my @sent = map { ($_ % 4 ? '' : 'slow ') . $_ } 1 .. 20;
+    $p->text(encode_json({ type => 'publish', channel => 'plain/order', data => $_ })) for @sent;
+    is_deeply([map { ($c->message)[1] } @sent], \@sent, 'messages of a channel keep their order');
+}
+
+# With a history.
+{
+    my $c = subscribed('kept/a');
+    is((publish('kept/a', 'rewrite kept'))[1]{published}[0]{receivers}, 1, 'a channel with a history');
+    is(($c->message)[1], 'kept, rewritten');
+    my $late = listener('kept/a&after=all');
+    is(($late->message)[1], 'kept, rewritten', 'keeps the rewritten message');
+    is((publish('kept/a', 'refuse kept'))[0], 403, 'and nothing that is refused');
+    my ($s1) = http('POST', '/http/kept/a?id=x', 'rewrite once');
+    my ($s2, $again) = http('POST', '/http/kept/a?id=x', 'rewrite once');
+    ok($again->{published}[0]{duplicate}, 'an id holds for the rewritten message, too');
+}
+
+# ---- Subscriptions ----
+
+{
+    my $c = json_client();
+    my $refused = answer($c, { type => 'subscribe', channel => 'secret/a', id => 7 });
+    is_deeply([@$refused{qw(type channel id)}], ['error', 'secret/a', 7], 'a subscription that the application refuses is an error frame');
+    $refused = answer($c, { type => 'subscribe', channel => 'broken/a', id => 8 });
+    is_deeply([@$refused{qw(type channel id)}], ['error', 'broken/a', 8], 'so is one that it does not answer');
+    my $allowed = answer($c, { type => 'subscribe', channel => 'plain/b', id => 9 });
+    is_deeply([@$allowed{qw(type channel)}], ['subscribed', 'plain/b'], 'and another is possible');
+    is((publish('plain/b', 'to b'))[1]{published}[0]{receivers}, 1);
+    is(decode_json(($c->message)[1])->{data}, 'to b', 'messages come');
+    answer($c, { type => 'unsubscribe', channel => 'plain/b', id => 10 });
+    wait_told(qr{^unsubscribe plain/b - [0-9a-f]{16}});
+    pass('the application learns that a connection has unsubscribed');
+    listener('secret/b')->expect_close(1008, 'a connection for a refused channel is closed');
+    listener('broken/b')->expect_close(1013, 'with 1013 if the application does not answer');
+    is((http('GET', '/http/secret/c', '', 'Accept: text/event-stream'))[0], 403, 'a stream of events is refused');
+    is((http('GET', '/http/broken/c', '', 'Accept: text/event-stream'))[0], 503, 'or cannot be had');
+}
+# A connection that ends while the application is asked.
+{
+    my $c = listener('held/a');
+    Httpd::wait_for(sub { -e "$dir/held" }, 'the question');
+    $c->close(1000);
+    $c->expect_close(1000, 'a connection ends meanwhile');
+    Httpd::write_file("$dir/go", '');
+    my $again = subscribed('held/b');
+    is((publish('held/a', 'x'))[1]{published}[0]{receivers}, 0, 'and is subscribed to nothing');
+}
+# The control API subscribes without a question.
+{
+    my $c = Client->new($httpd, '/echo/control');
+    my ($id) = map { $_->{id} } @{ (http('GET', '/control/connections?uri=/echo/control'))[1]{connections} };
+    is((http('PUT', "/control/connections/$id/channels/secret/x"))[0], 200, 'the control API subscribes to what clients may not');
+}
+
+# ---- First and last subscribers ----
+
+sub occupancy { my ($channel) = @_; return join ' ', map {/^(\w+)/} lines(qr{^(?:occupied|vacated) \Q$channel\E }) }
+sub occupancy_is {
+    my ($channel, $is, $name) = @_;
+    return ok(Httpd::wait_for(sub { occupancy($channel) eq $is }, "$channel to be $is", sub { occupancy($channel) }), $name);
+}
+{
+    my @c = map { listener('room/1') } 1 .. 12;
+    occupancy_is('room/1', 'occupied', 'the first subscriber of all processes');
+    pop(@c)->close(1000) for 1 .. 11;
+    Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 1 }, 'one to be left');
+    push @c, listener('room/2');
+    occupancy_is('room/2', 'occupied', 'another channel');
+    is(occupancy('room/1'), 'occupied', 'nothing is told while one is left');
+    $_->close(1000) for @c;
+    occupancy_is('room/1', 'occupied vacated', 'the last one has gone');
+    occupancy_is('room/2', 'occupied vacated', 'of the other channel, too');
+    my $again = listener('room/1');
+    occupancy_is('room/1', 'occupied vacated occupied', 'and one comes back');
+    # Over a reload the channel stays occupied.
+    $httpd->graceful;
+    my $new = listener('room/1');
+    Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 2 }, 'both to be there');
+    $again->close(1000);
+    Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 1 }, 'the new one to be left');
+    is(occupancy('room/1'), 'occupied vacated occupied', 'old and new processes count together');
+    # The application is down meanwhile, and learns it later.
+    Httpd::write_file("$dir/down", '');
+    $new->close(1000);
+    wait_told(qr{^vacated room/1 }, 2);
+    unlink "$dir/down";
+    ok(Httpd::wait_for(sub { occupancy('room/1') =~ /^occupied vacated occupied(?: vacated){2,}$/ }, 'it to be told again', sub { occupancy('room/1') }),
+        'an application that was down is told later');
+}
+# A child that is killed.
+{
+    my $c = listener('room/killed');
+    occupancy_is('room/killed', 'occupied', 'a channel');
+    kill 'KILL', child_with($c);
+    occupancy_is('room/killed', 'occupied vacated', 'of a killed child is vacated');
+}
+
+# The process that has the other end of a connection.
+sub child_with {
+    my ($c) = @_;
+    my $port = $c->socket->sockport;
+    my @found = grep {
+        my $pid = $_;
+        my %inode = map { (readlink($_) // '') =~ /socket:\[(\d+)\]/ ? ($1 => 1) : () } glob "/proc/$pid/fd/*";
+        open my $tcp, '<', '/proc/net/tcp' or die $!;
+        grep { my @f = split ' '; @f > 9 && $f[2] =~ /:([0-9A-F]+)$/ && hex $1 == $port && $inode{ $f[9] } } <$tcp>;
+    } $httpd->children;
+    return $found[0];
+}
+
+# ---- An application that is down, or slow ----
+
+{
+    my ($status, undef, $head) = publish('gone/a', 'x');
+    is($status, 503, 'an application that is down: nothing is published');
+    like($head, qr/^Retry-After/m, 'for now');
+    listener('gone/a')->expect_close(1013, 'nor subscribed');
+    my @status = map { (publish('gone/a', 'x'))[0] } 1 .. 8;
+    is_deeply(\@status, [(503) x 8], 'it stays so');
+    is((publish('hang/a', 'hang'))[0], 503, 'one that takes too long');
+    Httpd::write_file("$dir/over", '');
+    is((publish('other', 'x'))[0], 200, 'others are not held up');
+}
+
+# ---- Configuration ----
+
+if ($Httpd::MPM eq 'event') {
+    my $load = "LoadModule websocket_hook_module $Httpd::BUILD/mod_websocket_hook.so\n";
+    my %wrong = (
+        'publish'                              => qr/takes events, the path or URL/,
+        'published /x'                         => qr/"published" is no event/,
+        'publish x'                            => qr/"x": takes a path of this server, http/,
+        'publish ftp://x/'                     => qr/takes a path of this server/,
+        'publish /x channel'                   => qr/"channel" is no key=value/,
+        'publish /x channel='                  => qr/"channel=" is no key=value/,
+        'publish /x style=grip'                => qr/unknown key "style"/,
+        'publish /x queue=0'                   => qr/queue: /,
+        'publish /x timeout=never'             => qr/timeout: /,
+        'publish http://x/ ca=/does/not/exist' => qr/ca: /,
+        'publish .htaccess'                    => qr/takes a path or URL/,
+    );
+    for my $line (sort keys %wrong) {
+        my ($ok, $text) = Httpd->check("${load}WebSocketChannelHook $line");
+        ok(!$ok, "WebSocketChannelHook $line");
+        like($text, $wrong{$line}, 'the error says what is wrong');
+    }
+    my ($ok, $text) = Httpd->check("${load}<VirtualHost *:1>\nWebSocketChannelHook publish /x\n</VirtualHost>");
+    ok(!$ok, 'not in a virtual host');
+    ($ok, $text) = Httpd->check("${load}WebSocketChannelHook publish,subscribe unix:/x|http://localhost/y channel=a* timeout=1s queue=5 concurrency=2");
+    ok($ok, 'a right one') or diag($text);
+}
+
+done_testing();
