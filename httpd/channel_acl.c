@@ -100,11 +100,15 @@ int ws_channelrules_wildcards(void)
 
 const char *ws_channelrule_wildcard(cmd_parms *cmd, apr_array_header_t **wildcards, const char *arg)
 {
+    int off = !strcasecmp(arg, "off");
+    if (*wildcards && (off || !(*wildcards)->nelts)) {
+        return "WebSocketWildcards: off stands alone";
+    }
     if (!*wildcards) {
         *wildcards = apr_array_make(cmd->pool, 2, sizeof(const char *));
     }
-    if (!strcasecmp(arg, "off")) {
-        return (*wildcards)->nelts ? "WebSocketWildcards: off stands alone" : NULL;
+    if (off) {
+        return NULL;
     }
     if (!ws_wildcard_valid(arg, strlen(arg))) {
         return apr_psprintf(

@@ -21,7 +21,7 @@ export interface Options {
 }
 
 export interface SubscribeOptions {
-    /** A position, or `all`; other words as the server has them. */
+    /** A position, `all` or `last`: what to begin with. */
     after?: string;
     /** Asked for a token of this channel alone. By WebSocket only. */
     token?: () => string | Promise<string>;
@@ -31,10 +31,21 @@ export interface SubscribeOptions {
     watch?: boolean;
 }
 
+export interface PublishOptions {
+    /** What the message is about: for slow readers it replaces older ones with this key. */
+    key?: string;
+    /** The event's name for EventSource. */
+    event?: string;
+    /** Seconds after which it is not delivered any more. */
+    ttl?: number;
+    /** For ten minutes, a message with the same id is not published again. */
+    idempotency_key?: string;
+}
+
 export interface Member { member: string; data: string; user?: string; }
 export interface Published { channel: string; receivers: number; position?: string; }
 export interface Presence { channel: string; members: Member[]; subscribers: number; complete: boolean; }
-export interface History { channel: string; messages: Message[]; [field: string]: unknown; }
+export interface History { channel: string; messages: Message[]; more: boolean; gap: boolean; position?: string; }
 export type State = 'waiting' | 'connecting' | 'open' | 'closed';
 
 /** What the server refuses, in its words, or `connection lost`, `timeout`, `closed`, `unsubscribed`. */
@@ -45,6 +56,8 @@ export class Message {
     /** Bytes where they were published as such. */
     data: string | Uint8Array;
     position?: string;
+    event?: string;
+    key?: string;
     /** Something before this message is missing. */
     gap: boolean;
     json(): any;
@@ -65,7 +78,7 @@ export class Subscription implements AsyncIterable<Message> {
     on(event: 'members', listener: (members: Map<string, Member>) => void): () => void;
     on(event: 'gap' | 'live', listener: () => void): () => void;
     on(event: 'end', listener: (error: ChannelError) => void): () => void;
-    publish(data: unknown, options?: object): Promise<Published>;
+    publish(data: unknown, options?: PublishOptions): Promise<Published>;
     presence(): Promise<Presence>;
     history(options?: {before?: string; limit?: number}): Promise<History>;
     unsubscribe(): void;
@@ -79,7 +92,7 @@ export class Channels {
     on(event: 'state', listener: (change: {state: State; why?: string}) => void): () => void;
     /** The same channel gives the same subscription. */
     subscribe(channel: string, options?: SubscribeOptions): Subscription;
-    publish(channel: string, data: unknown, options?: object): Promise<Published>;
+    publish(channel: string, data: unknown, options?: PublishOptions): Promise<Published>;
     presence(channel: string): Promise<Presence>;
     history(channel: string, options?: {before?: string; limit?: number}): Promise<History>;
     close(): void;

@@ -156,9 +156,9 @@ class Events {
         return this.#channels.set(channel, {id, position: now.position}) && this.#open();
     }
     async unsubscribe({channel}) { this.#channels.delete(channel); return this.#open(); }
-    async publish({data, type, id, ...fields}) {
+    async publish({data, type, id: _, idempotency_key: id, ...fields}) {
         const body = typeof data === 'string' ? data : JSON.stringify(data), headers = {'Content-Type': 'text/plain; charset=utf-8'};
-        return ['published', (await this.#fetch(this.#live.options.publish, fields, {method: 'POST', body, headers})).published[0]];
+        return ['published', (await this.#fetch(this.#live.options.publish, {...fields, id}, {method: 'POST', body, headers})).published[0]];
     }
     async presence({channel}) { return ['presence', (await this.#fetch(this.#live.options.publish, {channel})).channels[0]]; }
     async history({type, id, ...fields}) { return ['history', await this.#fetch(this.#live.options.publish, {history: '', ...fields})]; }

@@ -14,6 +14,7 @@ use Client;
 my $httpd = Httpd->start(
     children => 2,
     conf     => <<'END',
+SendBufferSize 65536
 WebSocketHistory kept/* 10
 WebSocketHistory long/* 1000
 <Location "/live">
@@ -27,6 +28,12 @@ WebSocketHistory long/* 1000
 </Location>
 <Location "/plain">
     WebSocketHandler ws_channel.so channel=%{arg:channel}
+</Location>
+<Location "/slow">
+    WebSocketHandler ws_channel.so channel=slow/key
+    WebSocketSlowReader keep-latest
+    WebSocketSendQueue 1M
+    WebSocketPing off
 </Location>
 <Location "/channels">
     WebSocketChannelHTTP publish
@@ -349,6 +356,39 @@ subtest 'EventSource: event, last, format and wildcards' => sub {
     kill 'TERM', splice @streams;
     (undef, $poll) = curl('/events/kept/last?after=last');
     is_deeply([map { $_->{data} } @{ $poll->{messages} }], ['5'], 'after=last');
+};
+
+subtest 'key: the latest for slow readers' => sub {
+    my $slow = Client->new($httpd, '/slow', rcvbuf => 4096);
+    Httpd::wait_for(sub { (curl('/channels/slow/key'))[1]{channels}[0]{subscribers} }, 'the slow reader');
+    my $blob = $httpd->root . '/blob';
+    for my $n (1 .. 30) {
+        Httpd::write_file($blob, "$n " . 'x' x 100_000);
+        curl('/channels/slow/key?key=k', '-H', 'Content-Type: text/plain', '--data-binary', "\@$blob");
+        curl('/channels/slow/key?key=other', '-d', 'other') if $n == 10;
+    }
+    my (@got, $text);
+    do { (undef, $text) = $slow->message; push @got, $text =~ /^(\d+|other)/ } while $got[-1] ne '30';
+    cmp_ok(scalar @got, '<', 30, 'older messages with the key were replaced');
+    push @got, ($slow->message)[1] if !grep { $_ eq 'other' } @got;    # a replaced message keeps its place
+    is(scalar(grep { $_ eq 'other' } @got), 1, 'and none with another key');
+    @got = grep { $_ ne 'other' } @got;
+    is_deeply(\@got, [sort { $a <=> $b } @got], 'in order, up to the newest');
+    $slow->close;
+};
+
+subtest 'the sixth stream' => sub {
+    my @open = map { stream('/events/six') } 1 .. 11; # of two children one has six
+    ok($httpd->wait_log(qr/6 event streams of one client are open/), 'the log has a hint');
+    kill 'TERM', splice @streams;
+};
+
+subtest 'WebSocketWildcards' => sub {
+    for ('news', 'news*', '*', '/*', 'a b/*', 'off news/*', 'news/* off') {
+        my ($right, $text) = Httpd->check("<Location /x>\nWebSocketWildcards $_\n</Location>\n");
+        ok(!$right && $text =~ /WebSocketWildcards/, "refused: $_");
+    }
+    ok((Httpd->check("<Location /x>\nWebSocketWildcards news/* a/b/*\n</Location>\nWebSocketWildcards off\n"))[0], 'two, and off');
 };
 
 done_testing;

@@ -28,6 +28,11 @@ export async function run({Channels}, base, act, check, options = {}) {
     const connect = (path, more) => new Channels(base + path, {...FAST, ...options, ...more});
     const is = (got, expected, name) => check(JSON.stringify(got) === JSON.stringify(expected), `${name}: ${JSON.stringify(got)}`);
     const post = (channel, body) => fetch(`${base}/channels/${channel}`, {method: 'POST', body});
+    const pages = async (sub, name) => {
+        const late = await sub.history({limit: 2}), early = await sub.history({before: late.messages[0].position});
+        is([early, late].map(h => h.messages.map(m => m.data)), [['1', '2'], ['3', '4']], `${name}, page by page`);
+        is([early.more, late.more], [false, true], `${name} says whether there is more`);
+    };
     const scenarios = {
         async publishing() {
             const live = connect('/live'), sub = live.subscribe('talk'), other = live.subscribe('kept/talk'), got = [];
@@ -62,6 +67,14 @@ export async function run({Channels}, base, act, check, options = {}) {
             const again = connect('/line'), rest = again.subscribe('kept/old', {after: position}), more = collect(rest);
             is(await more.has('4'), ['4'], 'a position resumes behind it');
             again.close();
+            const newest = connect('/live'), one = newest.subscribe('kept/old', {after: 'last'}), first = collect(one);
+            is(await first.has('4'), ['4'], 'after: "last" has the newest message');
+            await pages(one, 'history()');
+            const next = event(one, 'message');
+            await one.publish('5', {key: 'k', event: 'e', ttl: 60});
+            const {data, key, event: name} = await next;
+            is([data, key, name], ['5', 'k', 'e'], 'a message has its key and event');
+            newest.close();
         },
         async line() {
             for (let i = 1; i <= MANY; i++) { await post('kept/line', i); }
@@ -153,6 +166,10 @@ export async function runFallback({Channels}, base, act, check) {
     await other.until(() => other.got.length);
     is(other.got.map(JSON.parse), [{text: 'hi'}], 'and of another channel');
     is((await b.presence()).members, [], 'presence() is answered');
+    is((await a.history({limit: 1})).messages.map(m => m.data), ['one'], 'history() is answered');
+    await b.publish('named', {event: 'price', idempotency_key: 'named'});
+    is((await b.publish('named', {idempotency_key: 'named'})).duplicate, true, 'and published once');
+    is((await other.has('named')).at(-1), 'named', 'a named event comes, too');
     is(await said(live.subscribe('secret').ready), 'not allowed', 'a subscription that is refused');
     const ws = new Channels(`${base}/live`, FAST);
     ws.subscribe('b', {member: 'Ann'});
