@@ -392,10 +392,35 @@ static int http_accept(ws_request *rq, const answer *a)
     return 0;
 }
 
+/* A handshake at a page of this server needs two workers: its own, and that of the open event. If handshakes held all
+ * workers, each would wait for another. So half of a child's threads are for open events and everything else; with one
+ * thread for each child, the administrator has to provide enough children. */
+static int http_open_waiting, http_open_max;
+
+static int http_ask_open_of_half(ws_request *rq, client *k)
+{
+    int asked = 0;
+    if (__atomic_add_fetch(&http_open_waiting, 1, __ATOMIC_RELAXED) <= http_open_max) {
+        asked = http_ask_open(rq, k->session, &k->opening);
+    }
+    else {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, ws_request_rec(rq),
+                      "websocket: http: handshake refused with 503: %d others wait for the "
+                      "application, half of this child's threads (increase ThreadsPerChild and "
+                      "MaxRequestWorkers)",
+                      http_open_max);
+        ws_request_add_header(rq, "Retry-After", "1");
+    }
+    __atomic_sub_fetch(&http_open_waiting, 1, __ATOMIC_RELAXED);
+    return asked;
+}
+
 static int http_open(ws_request *rq, client *k)
 {
     request_rec *r = ws_request_rec(rq);
-    if (!http_ask_open(rq, k->session, &k->opening)) {
+    int asked = k->session->claims && http_open_max ? http_ask_open_of_half(rq, k)
+                                                    : http_ask_open(rq, k->session, &k->opening);
+    if (!asked) {
         k->over = 1;
         return HTTP_SERVICE_UNAVAILABLE;
     }
@@ -460,7 +485,10 @@ static void on_open(ws_conn *c)
 static apr_status_t http_start(apr_pool_t *pchild, void *data, ws_location *here)
 {
     http_config *config = data;
+    int threads = 1;
     (void)pchild, (void)here;
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    http_open_max = threads > 1 ? threads / 2 : 0;
     ap_mpm_query(AP_MPMQ_IS_ASYNC, &config->keepalive);
     config->sign = APR_RETRIEVE_OPTIONAL_FN(ws_loopback_sign);
     config->courier = courier_start(config);

@@ -1,0 +1,52 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# More handshakes at the same time than httpd has workers, to a page of the same server, which needs a worker itself: some
+# are refused with 503, none waits for a worker that another one holds, and other requests are served meanwhile.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Client;
+
+plan skip_all => 'made without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
+plan skip_all => 'a child of prefork has one thread' if $Httpd::MPM eq 'prefork';
+
+my $dir = Httpd::folder();
+chmod 0777, $dir;
+Httpd::write_file("$dir/app.pl", "#!/usr/bin/perl\nread STDIN, my \$body, \$ENV{CONTENT_LENGTH};\nprint qq(Content-Type: text/plain\\n\\n);\n");
+chmod 0755, "$dir/app.pl";
+my $httpd = Httpd->start(
+    modules  => ['cgid'],
+    mpm_conf => "StartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8",
+    conf     => <<"END");
+ScriptSock $dir/cgid.sock
+WebSocketOrigin any
+ScriptAlias /cgi/ $dir/
+<Directory $dir>
+    Require all granted
+</Directory>
+<Location /app>
+    WebSocketHandler ws_http.so to=/cgi/app.pl timeout=@{[Patience::stretch('20s')]}
+</Location>
+END
+
+for my $round (1 .. 3) {
+    my @clients = map { Client->new($httpd, '/app', expect => 0) } 1 .. 24;
+    is(($httpd->get('/index.html'))[0], 200, "round $round: a page is served meanwhile");
+    my %count;
+    for my $c (@clients) {
+        $c->read_answer;
+        $count{ $c->status }++;
+    }
+    ok($count{101}, "round $round: some come in");
+    is_deeply([grep { $_ != 101 && $_ != 503 } keys %count], [], "round $round: the others are refused with 503, not late");
+    $_->drop for @clients;
+}
+ok($httpd->error_log !~ /Timeout was reached|waited for too long/, 'nothing has waited until the end of its time');
+my $c;
+Httpd::wait_for(sub { $c = Client->new($httpd, '/app', expect => 0); $c->read_answer; $c->status == 101 }, 'a further handshake');
+pass('afterwards handshakes come in again');
+
+done_testing();
