@@ -9,6 +9,7 @@ use lib 't/lib';
 use Client;
 use File::Temp qw(tempdir);
 use Httpd;
+use IO::Select;
 use IO::Socket::INET;
 use JSON::PP;
 use Program;
@@ -213,7 +214,7 @@ is(asked(Client->new($httpd, '/over/x'))->{name}, 'two', 'a member that is down:
 
 my $base   = 'ws://127.0.0.1:' . $httpd->port;
 my $crowd  = Program->start('node', 't/clients/steady.js', 500, $ca,
-    map {"$base$_"} qw(/pass/ /rewritten/ /http/ /unix/ /pool/ /section/ /match/));
+    map {"$base$_"} qw(/pass/ /rewritten/ /http/ /unix/ /pool/ /section/ /match/ /tls/));
 $crowd->write("open 200\n");
 $crowd->wait_output(qr/^opened 200$/m);
 like(($httpd->get('/http/page'))[2], qr/page of one/, 'an ordinary request, with 200 clients and 12 workers');
@@ -232,6 +233,28 @@ $httpd->stop;
 
 my $stock = Httpd->start(@modules, mpm_conf => $mpm, conf => configuration(''));
 is(asked(Client->new($stock, '/pass/x'))->{url}, '/base/x', 'stock: mod_proxy alone');
+{
+    # Each connection holds a worker, so 200 clients leave none: as many as there are workers are connected.
+    my @forms = qw(/pass/ /rewritten/ /http/ /unix/ /pool/ /section/ /match/);
+    my @crowd = map { Client->new($stock, $forms[$_ % @forms], expect => 0) } 1 .. 200;
+    my %open;
+    my $count = sub {
+        for my $c (grep { !$open{$_} } @crowd) {
+            next if !IO::Select->new($c->socket)->can_read(0);
+            $c->read_answer;
+            $open{$c} = $c if $c->status == 101;
+        }
+        return scalar keys %open;
+    };
+    Httpd::wait_is($count, $workers, 'stock: of 200 clients, as many are connected as there are workers');
+    my $get = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $stock->port) or die "connect: $!";
+    print $get "GET /http/page HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    ok(!IO::Select->new($get)->can_read(1), 'stock: an ordinary request gets no answer meanwhile');
+    is($count->(), $workers, 'stock: and no other client is connected');
+    $_->drop for @crowd;
+    ok(Httpd::ready($get), 'stock: it does when they have gone');
+    like(join('', <$get>), qr/page of one/, 'stock: the answer');
+}
 $stock->stop;
 
 # ---- Configuration ----

@@ -8,6 +8,8 @@
 #include <httpd.h>
 #include <http_log.h>
 
+APLOG_USE_MODULE(websocket);
+
 void proxy_answer_clear(proxy_answer *a, apr_pool_t *pool)
 {
     memset(a, 0, sizeof(*a));

@@ -14,6 +14,8 @@
 #include "proxypass.h"
 #include "websocket_parse.h"
 
+APLOG_USE_MODULE(websocket);
+
 #define TIMEOUT_MAX (10 * 60 * 1000)
 #define RETRY (10 * 1000)
 

@@ -18,6 +18,8 @@
 #include "answer.h"
 #include "proxypass.h"
 
+APLOG_USE_MODULE(websocket);
+
 /* A connection that is being made, and the request's thread that waits for it. */
 typedef struct {
     pthread_mutex_t lock;

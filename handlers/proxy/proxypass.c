@@ -11,6 +11,8 @@
 #include <http_log.h>
 #include <mod_proxy.h>
 
+APLOG_USE_MODULE(websocket);
+
 /* Resolved when httpd reads the WebSocketHandler line; NULL if mod_proxy is not loaded above it. */
 #pragma weak proxy_module
 #pragma weak ap_proxy_pre_request

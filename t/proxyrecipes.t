@@ -1,0 +1,56 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# The recipes of docs/proxying.md: each passes httpd -t as it is written, and serves page and WebSocket of an
+# application in the place of the documented one.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Client;
+use Httpd;
+use JSON::PP;
+use Program;
+use Test::More;
+
+my $port   = Httpd::free_port();
+my $server = Program->start('node', 't/clients/upstream.js', 'application', $port);
+$server->wait_output(qr/^ready$/m);
+my @modules = (modules => [qw(proxy proxy_http proxy_wstunnel slotmem_shm proxy_balancer lbmethod_byrequests access_compat)]);
+
+# The path of the WebSocket and of a page, and what the application gets.
+my %recipes = (
+    'JupyterHub'     => ['/user/ann/api/kernels/1/channels?token=x', undef, '/hub/home'],
+    'Home Assistant' => ['/api/websocket', undef, '/lovelace'],
+    'Grafana Live'   => ['/api/live/ws', undef, '/d/board'],
+    "Nextcloud's notify_push" => ['/push/ws', '/ws', '/push/test/cookie', '/test/cookie'],
+    'Guacamole'      => ['/guacamole/websocket-tunnel?token=x&GUAC_ID=1', undef, '/guacamole/'],
+    'socket.io'      => ['/socket.io/?EIO=4&transport=websocket', undef, '/socket.io/?EIO=4&transport=polling'],
+    'Action Cable'   => ['/cable', undef, '/posts'],
+    'Phoenix'        => ['/live/websocket?vsn=2.0.0', undef, '/users'],
+);
+
+my ($text) = Httpd::read_file('docs/proxying.md') =~ /^## Recipes\n(.*)/ms;
+my %found;
+while ($text =~ /^\*\*(.*?)\*\*.*?^```apache\n(.*?)^```/msg) {
+    my ($name, $recipe) = ($1, $2);
+    my ($path, $target, $page, $page_target) = @{ $recipes{$name} || [] };
+    $found{$name} = 1;
+    ok($path, "$name is tested") or next;
+    my ($right, $said) = Httpd->check("$recipe\nWebSocketOrigin any\n", @modules);
+    ok($right, "$name: httpd -t") or diag($said);
+
+    (my $here = $recipe) =~ s{\b(127\.0\.0\.1|localhost|HOSTNAME|app0\d):\d+}{127.0.0.1:$port}g;
+    my %seen; # members of a balancer must differ
+    $here = join '', grep { !/BalancerMember "(\S+)"/ || !$seen{$1}++ } split /^/, $here;
+    my $httpd = Httpd->start(@modules, conf => "$here\nWebSocketOrigin any\n");
+    my $c = Client->new($httpd, $path, headers => ['Cookie: session=1']);
+    $c->text('request');
+    my $r = decode_json(($c->message)[1]);
+    is($r->{url}, $target // $path, "$name: the WebSocket reaches the application");
+    is($r->{headers}{cookie}, 'session=1', "$name: with its cookie");
+    like(($httpd->get($page))[2], qr{page of application at \Q@{[$page_target // $page]}\E\n}, "$name: so does a page");
+    ok($httpd->count_log(qr{proxy: connected to (?:ws|http)://127\.0\.0\.1:$port/}), "$name: by this module");
+    $httpd->stop;
+}
+is_deeply([sort keys %found], [sort keys %recipes], 'all recipes are there');
+done_testing;
