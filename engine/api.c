@@ -413,7 +413,7 @@ apr_size_t ws_queued(ws_conn *c)
 {
     return ws_send_queue_bytes(&c->out)
            + (on_loop(c) && c->deferred ? ws_send_queue_bytes(c->deferred) : 0)
-           + (on_loop(c) && c->loop->corked == c ? c->loop->cork_len : 0);
+           + (on_loop(c) ? ws_conn_gathered(c) : 0);
 }
 
 ws_status ws_send_to(ws_id id, ws_type type, const char *data, apr_size_t len)

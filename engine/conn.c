@@ -327,7 +327,7 @@ void ws_conn_abort(ws_conn *c)
     }
     c->aborted = c->broken = c->discard_input =
         1; /* ended behind the callback that this may be in */
-    if (c->loop->corked == c) {
+    if (ws_conn_gathered(c)) {
         c->loop->cork_len = 0;
     }
     set_state(c, WS_CLOSED);
@@ -336,6 +336,9 @@ void ws_conn_abort(ws_conn *c)
 
 static void let_go_of_buffers(ws_conn *c)
 {
+    if (c->loop->lent == c) {
+        c->loop->cork_len = 0;
+    }
     ws_send_queue_clear(&c->out);
     if (c->deferred) {
         ws_send_queue_clear(c->deferred);

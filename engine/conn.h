@@ -291,6 +291,13 @@ ws_status ws_conn_share_later(ws_id id, ws_frames *f);
 void ws_conn_cork(ws_conn *c);
 void ws_conn_uncork(ws_conn *c);
 
+/** Bytes that are gathered for c, and not in its queue yet. */
+static inline apr_size_t ws_conn_gathered(const ws_conn *c)
+{
+    const ws_loop *loop = c->loop;
+    return (loop->lent ? loop->lent : loop->corked) == c ? loop->cork_len : 0;
+}
+
 /** Write what waits, as far as the socket takes it. */
 void ws_conn_flush(ws_conn *c);
 
@@ -317,6 +324,15 @@ void ws_conn_writable(ws_conn *c);
 
 /** Note how much waits to be sent now. */
 void ws_conn_note_queue(ws_conn *c);
+
+/** Count bytes that the socket has taken; below 0: that it has not. */
+static inline void ws_conn_count_written(ws_conn *c, apr_ssize_t n)
+{
+    if (n) {
+        c->tally.wire_out += (apr_uint64_t)n;
+        ws_count(c->loop->counters, WS_COUNT_WIRE_OUT, n);
+    }
+}
 
 /** Count a frame of a message that is sent, as its handler gave it. first: its first byte */
 static inline void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len)

@@ -40,6 +40,7 @@ apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index)
     loop->counters = &engine->options.counters[index];
     loop->input = malloc(WS_INPUT_SIZE);
     loop->cork = loop->own_cork = malloc(WS_SEND_BUFFER);
+    loop->cork_room = WS_SEND_BUFFER;
     loop->heads = calloc(engine->options.location_count + 1, sizeof(*loop->heads));
     if (!loop->input || !loop->cork || !loop->heads
         || ws_slab_init(&loop->slab, sizeof(ws_conn)) < 0) {

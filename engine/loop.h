@@ -33,6 +33,9 @@
 /** What handlers may have posted to a loop that it has not handled yet, bytes. */
 #define WS_POSTED_MAX (64 * 1024 * 1024)
 
+/** Whether the cork buffer is lent to another connection; OVER: it has been, and is not lent again. */
+enum { WS_LENDING_NO, WS_LENDING_YES, WS_LENDING_OVER };
+
 struct ws_loop {
     ws_event_loop event; /**< first */
     ws_engine *engine;
@@ -45,7 +48,7 @@ struct ws_loop {
 
     ws_slab slab;
     LIST_HEAD(ws_conn_list, ws_conn)
-        * heads;      /**< connections of each location; the last: outgoing ones */
+    *heads;           /**< connections of each location; the last: outgoing ones */
     ws_conn *dirty;   /**< connections with something to write at the end of the turn */
     ws_conn *senders; /**< async: those whose queues are sent when the turn is over */
     ws_mask_keys masks;
@@ -60,10 +63,13 @@ struct ws_loop {
     unsigned char *cork;     /**< WS_SEND_BUFFER bytes: what is gathered; see ws_stream_buffer() */
     unsigned char *own_cork; /**< of the engine's, where the loop has none */
     apr_size_t cork_len;
-    ws_conn *reading; /**< whose input is delivered, or NULL */
-    apr_size_t spent; /**< bytes that it has caused to be handled in this turn */
-    ws_conn *later;   /**< connections that have had their share: dirty in the next turn */
-    int last_input;   /**< the message that its handler has is the last of what has come */
+    apr_size_t cork_room; /**< WS_SEND_BUFFER; 0 while it is lent */
+    ws_conn *lent;        /**< another connection, for which it gathers; or NULL */
+    int lending;          /**< WS_LENDING_...; NO at the beginning of each callback */
+    ws_conn *reading;     /**< whose input is delivered, or NULL */
+    apr_size_t spent;     /**< bytes that it has caused to be handled in this turn */
+    ws_conn *later;       /**< connections that have had their share: dirty in the next turn */
+    int last_input;       /**< the message that its handler has is the last of what has come */
 
     void *shared[WS_EXTENSIONS_MAX]; /**< what extensions share, by ws_extension_use.index */
     unsigned char *scratch;          /**< where they put together what is sent */

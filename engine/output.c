@@ -70,14 +70,6 @@ static int keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
     return 1;
 }
 
-static void count_written(ws_conn *c, apr_ssize_t n)
-{
-    if (n) {
-        c->tally.wire_out += (apr_uint64_t)n;
-        ws_count(c->loop->counters, WS_COUNT_WIRE_OUT, n);
-    }
-}
-
 void ws_conn_note_queue(ws_conn *c)
 {
     apr_size_t waiting =
@@ -97,7 +89,7 @@ static int write_now(ws_conn *c, struct iovec *iov, int n)
 {
     apr_ssize_t done = c->broken ? -1 : c->out.count ? 0 : ws_socket_write(c, iov, n);
     int rest = done < 0 ? -1 : keep(c, iov, n, (apr_size_t)done);
-    count_written(c, done > 0 ? done : 0);
+    ws_conn_count_written(c, done > 0 ? done : 0);
     if (rest < 0) {
         c->broken = 1;
     }
@@ -129,7 +121,7 @@ static inline int corks(const ws_conn *c, apr_size_t len)
 {
     const ws_loop *loop = c->loop;
     return loop->corked == c && !c->broken && (idle(c) || joins(c)) && len < WS_SEND_BUFFER
-           && loop->cork_len + WS_HEADER_MAX + len <= WS_SEND_BUFFER
+           && loop->cork_len + WS_HEADER_MAX + len <= loop->cork_room
            && (len < COPY_MAX || !loop->last_input || c->ssl || c->source.sending);
 }
 
@@ -143,15 +135,86 @@ static inline ws_status cork(ws_loop *loop, size_t n, const void *payload, apr_s
     return WS_SENT;
 }
 
+/* ---- Lending the cork buffer ---- */
+
+/*
+ * A callback of one connection may send to another one, as a bridge does. If nothing is gathered for the first,
+ * the buffer gathers for the other until the callback ends, which saves a queue entry. Only one other connection
+ * gets it: a callback that sends to many would write more often than the queues do.
+ */
+
+static void pull_cork(ws_conn *c);
+static int settled(const ws_conn *c);
+
+static void end_lending(ws_loop *loop)
+{
+    ws_conn *c = loop->lent;
+    if (!c) {
+        return;
+    }
+    loop->lent = NULL;
+    loop->cork_room = WS_SEND_BUFFER;
+    pull_cork(c);
+    if (!settled(c)) {
+        ws_conn_mark_dirty(c);
+    }
+}
+
+/* Before anything else is sent to c. */
+static void take_back(ws_conn *c)
+{
+    ws_loop *loop = c->loop;
+    if (loop->lent && loop->lent != c) {
+        end_lending(loop);
+        loop->lending = loop->corked == c ? WS_LENDING_NO : WS_LENDING_OVER;
+    }
+}
+
+static int lends(const ws_conn *c)
+{
+    const ws_loop *loop = c->loop;
+    return loop->corked && loop->corked != c && !loop->event.ring && idle(c)
+           && (loop->lent == c || (!loop->lending && !loop->cork_len));
+}
+
+static ws_status gather_lent(ws_conn *c, struct iovec iov[3])
+{
+    ws_loop *loop = c->loop;
+    apr_size_t len = iov[2].iov_len;
+    int rest;
+    if (loop->cork_len + WS_HEADER_MAX + len <= WS_SEND_BUFFER
+        && (len < COPY_MAX || !loop->last_input || c->ssl)) {
+        memcpy(loop->cork + loop->cork_len, iov[1].iov_base, iov[1].iov_len);
+        loop->lent = c;
+        loop->lending = WS_LENDING_YES;
+        loop->cork_room = 0;
+        return cork(loop, iov[1].iov_len, iov[2].iov_base, len);
+    }
+    loop->lent = NULL;
+    loop->lending = WS_LENDING_NO;
+    loop->cork_room = WS_SEND_BUFFER;
+    loop->cork_len = 0;
+    rest = write_now(c, iov, 3);
+    if (!settled(c)) {
+        ws_conn_mark_dirty(c);
+    }
+    return rest < 0 ? WS_GONE : rest ? WS_QUEUED : WS_SENT;
+}
+
 /* A frame's header of n bytes, and its payload. */
 static ws_status gather(ws_conn *c, unsigned first, unsigned char *head, size_t n,
                         const void *payload, apr_size_t len)
 {
     ws_loop *loop = c->loop;
-    struct iovec iov[3] = {{loop->cork, loop->cork_len}, {head, n}, {(void *)payload, len}};
+    struct iovec iov[3] = {{loop->cork, 0}, {head, n}, {(void *)payload, len}};
 
     if (c->broken) {
         return WS_GONE;
+    }
+    take_back(c);
+    iov[0].iov_len = loop->cork_len;
+    if (lends(c)) {
+        return gather_lent(c, iov);
     }
     if (corks(c, len)) {
         memcpy(loop->cork + loop->cork_len, head, n);
@@ -189,7 +252,8 @@ static void send_cork(ws_conn *c, struct iovec *iov)
         return;
     }
     ws_stream_send_buffer(&loop->event, &c->source, &loop->cork, iov->iov_len);
-    count_written(c, (apr_ssize_t)iov->iov_len); /* ws_conn_sent() knows better if need be */
+    ws_conn_count_written(c,
+                          (apr_ssize_t)iov->iov_len); /* ws_conn_sent() knows better if need be */
 }
 
 /* Put what is gathered in the cork buffer on its way. */
@@ -207,9 +271,18 @@ static void pull_cork(ws_conn *c)
         return;
     }
     done = ws_socket_write(c, &iov, 1);
-    count_written(c, done > 0 ? done : 0);
+    ws_conn_count_written(c, done > 0 ? done : 0);
     if (done != (apr_ssize_t)iov.iov_len && (done < 0 || keep(c, &iov, 1, (apr_size_t)done) < 0)) {
         c->broken = 1;
+    }
+}
+
+/* Before something is queued for c. */
+static void pull_gathered(ws_conn *c)
+{
+    end_lending(c->loop);
+    if (c->loop->corked == c) {
+        pull_cork(c);
     }
 }
 
@@ -232,9 +305,7 @@ static ws_status send_masked(ws_conn *c, unsigned first, const void *payload, ap
     if (!(f = ws_frames_build_cut(first, payload, len, 0, &c->loop->masks))) {
         return WS_FULL;
     }
-    if (c->loop->corked == c) {
-        pull_cork(c);
-    }
+    pull_gathered(c);
     if (c->broken || ws_send_queue_push(&c->out, f, c->loop->event.now) < 0) {
         return c->broken ? ws_frames_unref(f), WS_GONE : WS_FULL;
     }
@@ -308,9 +379,7 @@ ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, 
 
 ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
 {
-    if (c->loop->corked == c) {
-        pull_cork(c);
-    }
+    pull_gathered(c);
     if (c->broken) {
         ws_frames_unref(f);
         return WS_GONE;
@@ -361,7 +430,7 @@ static void settle(ws_conn *c)
 }
 
 /* Whether settle() would find nothing to do: all has been written, and all was so before. */
-static inline int settled(const ws_conn *c)
+static int settled(const ws_conn *c)
 {
     return c->source.watched == WS_READABLE && !c->out.count && !c->cipher_out && !c->deferred
            && !c->tally.queued && !c->held && !c->freed && !c->broken && !c->finish;
@@ -369,6 +438,10 @@ static inline int settled(const ws_conn *c)
 
 void ws_conn_uncork(ws_conn *c)
 {
+    if (c->loop->lending) {
+        end_lending(c->loop);
+        c->loop->lending = WS_LENDING_NO;
+    }
     pull_cork(c);
     c->loop->corked = NULL;
     if (!settled(c)) {
@@ -412,7 +485,7 @@ void ws_conn_write(ws_conn *c)
             break;
         }
         ws_send_queue_drop(&c->out, (apr_size_t)done);
-        count_written(c, done);
+        ws_conn_count_written(c, done);
         if ((apr_size_t)done < len || c->cipher_out) {
             break;
         }
@@ -458,99 +531,5 @@ void ws_conn_writable(ws_conn *c)
     }
     else {
         ws_conn_flush(c);
-    }
-}
-
-/* Nothing else happens between this and the system call: buffers in queues stay where they are. */
-void ws_conn_send_queues(ws_loop *loop)
-{
-    struct iovec iov[WS_SEND_PIECES];
-    ws_conn *c;
-    while ((c = loop->senders)) {
-        loop->senders = c->next_dirty;
-        c->dirty = 0;
-        ws_stream_settle(&loop->event, &c->source);
-        if (c->freed) {
-            continue;
-        }
-        if (c->broken || c->write_blocked || !c->out.count) {
-            ws_conn_mark_dirty(c);
-            continue;
-        }
-        ws_stream_send_pieces(&loop->event, &c->source, iov,
-                              ws_send_queue_peek(&c->out, iov, WS_SEND_PIECES));
-    }
-}
-
-/* Inside a system call of whoever: what follows from it is seen to at the end of the turn. */
-void ws_conn_sent(ws_conn *c, const ws_ready *r)
-{
-    const unsigned char *data = r->data;
-    apr_size_t len = r->len, n = r->result > 0 ? (apr_size_t)r->result : 0;
-    if (c->freed || (data && n == len && !c->finish)) {
-        return;
-    }
-    if (data) {
-        count_written(c, (apr_ssize_t)n - (apr_ssize_t)len);
-    }
-    else {
-        ws_send_queue_drop(&c->out, n);
-        count_written(c, (apr_ssize_t)n);
-    }
-    if (n < len) {
-        if ((r->result < 0 && r->result != -EAGAIN)
-            || (data
-                && ws_send_queue_prepend(&c->out, data + n, len - n, n > 0, c->loop->event.now)
-                       < 0)) {
-            c->broken = 1;
-        }
-        c->write_blocked = 1;
-        c->want_drain |= data != NULL;
-    }
-    ws_conn_note_queue(c);
-    ws_conn_mark_dirty(c);
-}
-
-void ws_conn_flush_dirty(ws_loop *loop)
-{
-    ws_conn *c;
-    while ((c = loop->dirty)) {
-        loop->dirty = c->next_dirty;
-        c->dirty = 0;
-        if (c->held & WS_HELD_TURN) {
-            c->held &= ~WS_HELD_TURN;
-            c->resume |= !c->held && c->rest;
-        }
-        if (!c->freed) {
-            ws_conn_flush(c);
-        }
-        if (!c->freed && c->resume && !c->held) {
-            ws_conn_read(c);
-        }
-    }
-    loop->dirty = loop->later;
-    loop->later = NULL;
-}
-
-void ws_conn_hold(ws_conn *c, unsigned why)
-{
-    if (why & ~c->held & WS_HELD_QUEUE) {
-        ws_conn_count_as_taken(c);
-    }
-    c->held |= why;
-}
-
-void ws_conn_release(ws_conn *c, unsigned why)
-{
-    if (!(c->held & why)) {
-        return;
-    }
-    c->held &= ~why;
-    if (!c->held && c->message) {
-        ws_partial_released(c->message);
-    }
-    if (!c->held && c->rest) {
-        c->resume = 1;
-        ws_conn_mark_dirty(c);
     }
 }

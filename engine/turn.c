@@ -1,0 +1,103 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * The end of a loop's turn: queues are written, and connections that were held are read again.
+ */
+
+#include <errno.h>
+
+#include "engine/conn.h"
+
+/* The system call follows immediately: until then, buffers in queues stay in their places. */
+void ws_conn_send_queues(ws_loop *loop)
+{
+    struct iovec iov[WS_SEND_PIECES];
+    ws_conn *c;
+    while ((c = loop->senders)) {
+        loop->senders = c->next_dirty;
+        c->dirty = 0;
+        ws_stream_settle(&loop->event, &c->source);
+        if (c->freed) {
+            continue;
+        }
+        if (c->broken || c->write_blocked || !c->out.count) {
+            ws_conn_mark_dirty(c);
+            continue;
+        }
+        ws_stream_send_pieces(&loop->event, &c->source, iov,
+                              ws_send_queue_peek(&c->out, iov, WS_SEND_PIECES));
+    }
+}
+
+/* Called while the ring submits for any connection: the rest is done at the end of the turn. */
+void ws_conn_sent(ws_conn *c, const ws_ready *r)
+{
+    const unsigned char *data = r->data;
+    apr_size_t len = r->len, n = r->result > 0 ? (apr_size_t)r->result : 0;
+    if (c->freed || (data && n == len && !c->finish)) {
+        return;
+    }
+    if (data) {
+        ws_conn_count_written(c, (apr_ssize_t)n - (apr_ssize_t)len);
+    }
+    else {
+        ws_send_queue_drop(&c->out, n);
+        ws_conn_count_written(c, (apr_ssize_t)n);
+    }
+    if (n < len) {
+        if ((r->result < 0 && r->result != -EAGAIN)
+            || (data
+                && ws_send_queue_prepend(&c->out, data + n, len - n, n > 0, c->loop->event.now)
+                       < 0)) {
+            c->broken = 1;
+        }
+        c->write_blocked = 1;
+        c->want_drain |= data != NULL;
+    }
+    ws_conn_note_queue(c);
+    ws_conn_mark_dirty(c);
+}
+
+void ws_conn_flush_dirty(ws_loop *loop)
+{
+    ws_conn *c;
+    while ((c = loop->dirty)) {
+        loop->dirty = c->next_dirty;
+        c->dirty = 0;
+        if (c->held & WS_HELD_TURN) {
+            c->held &= ~WS_HELD_TURN;
+            c->resume |= !c->held && c->rest;
+        }
+        if (!c->freed) {
+            ws_conn_flush(c);
+        }
+        if (!c->freed && c->resume && !c->held) {
+            ws_conn_read(c);
+        }
+    }
+    loop->dirty = loop->later;
+    loop->later = NULL;
+}
+
+void ws_conn_hold(ws_conn *c, unsigned why)
+{
+    if (why & ~c->held & WS_HELD_QUEUE) {
+        ws_conn_count_as_taken(c);
+    }
+    c->held |= why;
+}
+
+void ws_conn_release(ws_conn *c, unsigned why)
+{
+    if (!(c->held & why)) {
+        return;
+    }
+    c->held &= ~why;
+    if (!c->held && c->message) {
+        ws_partial_released(c->message);
+    }
+    if (!c->held && c->rest) {
+        c->resume = 1;
+        ws_conn_mark_dirty(c);
+    }
+}
