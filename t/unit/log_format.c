@@ -10,7 +10,6 @@
 
 #include "engine/conn.h"
 #include "engine/log_format.h"
-#include "engine/loop.h"
 #include "t/unit/tap.h"
 
 static apr_pool_t *pool;
@@ -24,7 +23,6 @@ static ws_conn *connection(void)
     static ws_settings settings = {.vhost = "example.org"};
     static ws_handler handler;
     static ws_location location = {.handler = &handler, .name = "chat"};
-    static ws_loop loop;
     static ws_conn c;
     static ws_loop loop;
     ws_strings s = {.uri = "/a b\x7f",
@@ -51,7 +49,6 @@ static ws_conn *connection(void)
                             .wire_in = 5,
                             .wire_out = 6,
                             .most_queued = 7}};
-    c.loop = &loop;
     return &c;
 }
 
