@@ -118,7 +118,11 @@ apr_size_t ws_fields_encode(const ws_message_fields *fields,
 static const unsigned char *message_get_text(const unsigned char *at, const unsigned char *end,
                                              char *copy, const char **text)
 {
-    apr_size_t len = at < end ? *at++ : 0;
+    apr_size_t len;
+    if (at == end) {
+        return NULL;
+    }
+    len = *at++;
     if ((apr_size_t)(end - at) < len || memchr(at, 0, len)) {
         return NULL;
     }

@@ -157,6 +157,51 @@ static void fields(void)
     is_int(WITH(p.id = 0, p.kind = WS_PACKET_LEAVE), 0, "also when it leaves");
 }
 
+/* Key, event, time to live and source of a message. */
+static void message_fields(void)
+{
+    const ws_message_fields all = {
+        .expires = 0x0102030405060708, .event = "price", .key = "acme", .source = "news/a"};
+    unsigned char bytes[WS_FIELDS_MAX], out[WS_PACKET_HEAD_MAX];
+    ws_message_fields f;
+    ws_fields_buffer buffer;
+    apr_size_t len = ws_fields_encode(&all, bytes), n;
+    ws_packet p = whole;
+    is_int(len, 8 + 3 + 5 + 4 + 6, "fields are as long as their parts");
+    ok(ws_fields_decode(&f, bytes, len, &buffer) && f.expires == all.expires
+           && !strcmp(f.event, "price") && !strcmp(f.key, "acme") && !strcmp(f.source, "news/a"),
+       "and are read again");
+    for (apr_size_t i = 1; i < len; i++) {
+        ok(!ws_fields_decode(&f, bytes, i, &buffer), "cut off they are broken");
+    }
+    bytes[9] = '\n';
+    ok(!ws_fields_decode(&f, bytes, len, &buffer), "an event has no control character");
+    bytes[9] = 0;
+    ok(!ws_fields_decode(&f, bytes, len, &buffer), "nor a NUL");
+    ws_fields_encode(&all, bytes);
+    bytes[0] = 0x80;
+    ok(!ws_fields_decode(&f, bytes, len, &buffer), "a time is not negative");
+    is_int(ws_fields_encode(&(ws_message_fields){.expires = 0}, bytes), 0, "none take no bytes");
+    ok(ws_fields_decode(&f, "", 0, &buffer) && !f.key && !f.event, "which are read as none");
+    len = ws_fields_encode(&all, bytes);
+    p.fields = bytes;
+    p.fields_len = (unsigned)len;
+    p.channel = "news/*";
+    p.channel_len = 6;
+    n = build(&p, out);
+    is_int(n, ws_packet_size(&p), "a packet with fields has its size");
+    is_int(out[1], WS_PACKET_FIELDS, "and travels as another kind");
+    is_int(ws_packet_decode(&p, out, n), n, "it is read");
+    ok(p.kind == WS_PACKET_MESSAGE && p.fields_len == len && p.len == 5
+           && !memcmp(p.data, "hello", 5),
+       "as a message with fields");
+    is_int(WITH(p.fields = bytes, p.fields_len = (unsigned)len), 0, "only a wildcard has a source");
+    is_int(WITH(p.channel = "news/*", p.channel_len = 6), 0, "and always has one");
+    out[WS_PACKET_HEAD + 6] = 0xFF;
+    ws_packet_decode(&p, out, n);
+    is_int(p.kind, 0, "fields longer than the packet are broken");
+}
+
 static void names(void)
 {
     char longest[WS_CHANNEL_MAX + 2];
@@ -184,6 +229,7 @@ int main(void)
     pieces();
     strangers();
     fields();
+    message_fields();
     names();
     return done_testing();
 }
