@@ -1,14 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * What a bus is: a table of functions that carry packets to other processes.
+ * A bus: a table of functions that carry packets to other processes.
  *
  * There is one bus between the processes of this httpd (httpd/bus_local.c), and there can be one more to
  * other machines. A packet is handed to both; a bus to other machines does not deliver what comes from
  * this server (packet.from.server) back to it.
  *
  * THREADS. All functions may be called from any thread at any time, never block, and never call up
- * (ws_channels_receive) before they return. Who calls up holds no lock that they take.
+ * (ws_channels_receive) before they return. A caller of ws_channels_receive() holds no lock that they take.
  *
  * ORDER. What one process hands to a bus for another process, by publish and send, arrives in that order
  * or not at all.
@@ -26,8 +26,8 @@ struct ws_bus {
     const char *name; /**< for the log */
 
     /**
-     * One subscriber more or less of a channel in this process. With the first one, packets for the
-     * channel are to come from then on; a bus that needs time for that does it as soon as it can.
+     * One subscriber more or less of a channel in this process. From the first one on, packets for the channel arrive; a
+     * bus that needs time for that starts immediately.
      * @param change  1 or -1
      * @return WS_QUEUED; WS_LIMIT: it cannot keep so many channels; WS_FULL: no memory. -1 succeeds
      */
@@ -51,7 +51,7 @@ struct ws_bus {
     /** Subscribers of a channel in other processes, as far as is known without asking. */
     apr_uint32_t (*subscribers)(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash);
 
-    /** 1: the process lives. 0: it has ended. -1: it is not of this bus. */
+    /** 1: the process runs. 0: it has ended. -1: it is not of this bus. */
     int (*alive)(ws_bus *b, const ws_node *node);
 
     /**
@@ -69,8 +69,8 @@ struct ws_bus {
  */
 WS_API void ws_channels_receive(ws_channels *h, const ws_packet *p);
 
-/** Packets for this process were lost, nobody knows which: histories are looked through for what is
- *  missing, and a counter shows it.  [any thread] */
+/** Unknown packets for this process were lost: the channels read missing messages from their histories, and a
+ *  counter counts.  [any thread] */
 WS_API void ws_channels_missed(ws_channels *h, apr_uint64_t how_many);
 
 #endif

@@ -23,6 +23,11 @@ WebSocketPing off
 <Location "/ws">
     WebSocketHandler ws_channel.so channel=%{arg:channel} publish=on
 </Location>
+<Location "/json">
+    WebSocketHandler ws_channel.so
+    WebSocketSubscribe all
+    WebSocketWildcards far/*
+</Location>
 <Location "/members">
     WebSocketHandler ws_channel.so channel=%{arg:channel} presence=on
 </Location>
@@ -98,6 +103,26 @@ is(($x->message)[1], 'mine', 'with another prefix one is among oneself');
 publish($one, 'news', 'x' x 100_000);
 is(length(($b->message)[1]), 100_000, 'a large one');
 is(length(($a->message)[1]), 100_000, 'here, too');
+
+# ---- Lists, wildcards, keys and events across machines ----
+
+my $wild = Client->new($two, '/json', protocol => 'channel.v1.json');
+$wild->text('{"type":"subscribe","channel":"far/*"}');
+is(decode_json(($wild->message)[1])->{type}, 'subscribed', 'a wildcard');
+heard('far/*', 1);
+my $near = Client->new($one, '/ws?channel=far/a');
+my $far  = Client->new($two, '/ws?channel=far/a');
+heard('far/a', 2);
+publish($one, 'far/a?key=k&event=e', 'seen');
+my $seen = decode_json(($wild->message)[1]);
+is_deeply([@$seen{qw(channel wildcard data key event)}], ['far/a', 'far/*', 'seen', 'k', 'e'], 'a message from the other machine');
+is(($far->message)[1], 'seen', 'and by its channel');
+my $list = (http($one, 'GET', '/channels/?prefix=far/'))[1];
+is_deeply($list->{channels}, [{ channel => 'far/a', subscribers => 2 }], 'the list counts both machines');
+publish($one, 'kept/fields?key=k&event=e&ttl=60', 'kept');
+my ($kept) = @{ (http($two, 'GET', '/channels/kept/fields?history'))[1]{messages} };
+is_deeply([@$kept{qw(data key event)}], ['kept', 'k', 'e'], 'the history in Redis has key and event');
+$_->close for $wild, $near, $far;
 
 # ---- Presence ----
 
