@@ -42,6 +42,7 @@ syswrite \$log, join(' ', \$f{id}[0], \$f{event}[0], \$f{code}[0] // '', \$f{rea
 my \$do = \$f{event}[0] eq 'open' ? (\$ENV{QUERY_STRING} =~ s/%(..)/chr hex \$1/ger) : \$data[0] // '';
 if (\$do =~ /^answer (.*)/s) { print eval qq("\$1") }
 elsif (\$do =~ /^env (\\w+)/) { print "Content-Type: text/plain\\n\\n\$1=", \$ENV{\$1} // 'none' }
+elsif (\$do =~ /^connection/) { print "Content-Type: text/plain\\n\\n\$f{connection}[0]" }
 elsif (\$do =~ /^state/)  { print "Content-Type: text/plain\\nWebSocket-State: \$f{state}[0]+\\n\\nstate \$f{state}[0]" }
 elsif (\$do =~ /^hold (.*)/) { open my \$there, '>', "\$1.there"; sleep 1 until -e \$1; print "Content-Type: text/plain\\n\\nheld" }
 elsif (\$do =~ /^endless/) { print "Content-Type: text/plain\\n\\n"; print 'x' x 4096 while !-e "$dir/over" }
@@ -70,6 +71,10 @@ Alias /php/ $dir/
 </Location>
 <Location /app>
     WebSocketHandler ws_http.so to=/cgi/app.pl longest=64K timeout=$short
+</Location>
+<Location /control>
+    SetHandler websocket-control
+    Require local
 </Location>
 <Location /patient>
     WebSocketHandler ws_http.so to=/cgi/app.pl
@@ -144,6 +149,15 @@ sub asks {
     my $c = Client->new($httpd, '/patient', tls => 1);
     is(asks($c, 'env HTTPS'), 'HTTPS=on', 'TLS');
     like(asks($c, 'env SSL_PROTOCOL'), qr/=TLSv1/, 'TLS variables');
+}
+
+{
+    my $c  = Client->new($httpd, '/app');
+    my $id = asks($c, 'connection');
+    like($id, qr/\A[0-9a-f]{16}\z/, 'the application learns the id of the connection');
+    my ($status) = $httpd->request('POST', "/control/connections/$id", 'Content-Type: text/plain', 'Content-Length: 5', '', 'later');
+    is($status, 200, 'by which it can send');
+    is(($c->message)[1], 'later', 'at any time');
 }
 
 # ---- Forged requests ----

@@ -53,12 +53,23 @@ typedef struct {
 /* ---- Jobs ---- */
 
 /* The fields that all events of style=form have. */
+/* The id for the control API, once there is a connection. */
+static void http_add_connection(form *f, const session *s)
+{
+    char id[20];
+    if (s->conn) {
+        form_add(f, "connection", id,
+                 (size_t)snprintf(id, sizeof(id), "%016" APR_UINT64_T_HEX_FMT, s->conn));
+    }
+}
+
 static form http_event(const session *s, const char *event)
 {
     form f = {0};
     if (!s->grip) {
         form_add(&f, "event", event, strlen(event));
         form_add(&f, "id", s->id, strlen(s->id));
+        http_add_connection(&f, s);
     }
     return f;
 }
