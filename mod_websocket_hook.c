@@ -317,15 +317,16 @@ static int hook_admit(hook_line *line, apr_size_t len)
 /* Put a question into its queue. @return 0: no memory */
 static int hook_take(hook_line *line, const ws_app_question *q, job *j, hook_question *h)
 {
+    hook_queue *queue;
     pthread_mutex_lock(&lock);
-    if ((h->queue = hook_queue_of(line, q))) {
-        h->queue->jobs++;
-        j->session = h->queue->session;
+    if ((queue = h->queue = hook_queue_of(line, q))) {
+        queue->jobs++;
+        j->session = queue->session;
         session_ref(j->session);
-        courier_take(j);
+        courier_take(j); /* from here on j and h may be gone */
     }
     pthread_mutex_unlock(&lock);
-    return h->queue != NULL;
+    return queue != NULL;
 }
 
 static ws_status hook_ask(const ws_app_question *q, ws_app_done done, void *arg)
