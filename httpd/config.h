@@ -68,8 +68,8 @@ typedef struct ws_dir_config {
     /** WebSocketTokenKey (of a private type; empty: off), WebSocketTokenAudience and WebSocketTokenIssuer
      *  (const char *); NULL: not set. */
     apr_array_header_t *token_keys, *token_audiences, *token_issuers;
-    apr_int64_t token_leeway;       /**< milliseconds; -1: not set */
-    int token_required;             /**< -1: not set */
+    apr_int64_t token_leeway; /**< milliseconds; -1: not set */
+    int token_required;       /**< -1: not set */
     ws_compression compression;
     ws_ssl_proxy ssl_proxy;
 } ws_dir_config;

@@ -266,6 +266,13 @@ my %lines = (
     WebSocketChannelHTTP    => 'on',
     WebSocketHistory        => 'news 10',
     WebSocketHistorySize    => '64M',
+    WebSocketHistoryDirectory => 'history',
+    WebSocketTokenKey       => 'off',
+    WebSocketTokenAudience  => 'live',
+    WebSocketTokenIssuer    => 'app',
+    WebSocketTokenLeeway    => '10s',
+    WebSocketTokenRequired  => 'on',
+    WebSocketWildcards      => 'off',
 );
 my $old = handler('old', 'WS_MAGIC', 'WS_ABI', 'sizeof(table)', <<'END');
 static void echo(ws_conn *c, ws_type type, const char *data, apr_size_t len)

@@ -198,9 +198,9 @@ is(ask(live('/live', mint({ channels => ['n?ws', 'n[e]ws'] })), type => 'subscri
 
 {
     my $client = live('/private', mint({}));
+    my $answer = ask($client, type => 'presence', channel => 'user:alice', id => 1);
     my $page = ($httpd->get('/status', 'Accept: application/json'))[2];
     like($page, qr/"user": ?"alice"/, 'the status page has the user');
-    my $answer = ask($client, type => 'presence', channel => 'user:alice', id => 1);
     while ($answer->{type} ne 'presence') { $answer = decode_json(($client->message)[1]) }
     is($answer->{members}[0]{user}, 'alice', 'presence and %{user} have it');
     my ($status, $refused) = Client->refused($httpd, '/private', headers => ['Authorization: Bearer ' . mint({})]);
