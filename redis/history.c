@@ -40,9 +40,9 @@ static const char append_script[] =
     "redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])\n"
     TAIL("13", "14")
     "local n = redis.call('HINCRBY', KEYS[2], 'offset', 1)\n"
-    "redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[2], string.format('%d-1', n), 't', ARGV[4], 's', "
-    "ARGV[5],"
-    " 'e', ARGV[6], 'w', ARGV[7], 'd', ARGV[8], 'x', ARGV[12])\n"
+    "local entry = {'t', ARGV[4], 's', ARGV[5], 'e', ARGV[6], 'w', ARGV[7], 'd', ARGV[8]}\n"
+    "if ARGV[12] ~= '' then entry[11], entry[12] = 'x', ARGV[12] end\n"
+    "redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[2], string.format('%d-1', n), unpack(entry))\n"
     "if ARGV[3] ~= '0' then\n"
     "  redis.call('EXPIRE', KEYS[1], ARGV[3])\n"
     "  redis.call('EXPIRE', KEYS[2], ARGV[3] + ARGV[9])\n"
