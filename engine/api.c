@@ -717,6 +717,19 @@ const char *ws_vhost(const ws_conn *c)
     return c->settings->vhost;
 }
 
+const char *ws_carrier_name(unsigned carrier)
+{
+    static const char *const names[] = {"websocket",       "xhr",         "jsonp",
+                                        "xhr-streaming",   "eventsource", "htmlfile",
+                                        "sockjs-websocket"};
+    return carrier < WS_CARRIERS ? names[carrier] : "";
+}
+
+const char *ws_transport_name(const ws_conn *c)
+{
+    return ws_carrier_name(c->carrier);
+}
+
 int ws_secure(const ws_conn *c)
 {
     return c->secure;

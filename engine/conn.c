@@ -166,9 +166,11 @@ void ws_handoff_accept(ws_loop *loop, ws_task *task)
     c->ssl = a->ssl;
     c->secure = a->secure != 0;
     c->transport = (unsigned char)(outgoing     ? WS_TRANSPORT_OUTGOING
+                                   : a->carrier ? WS_TRANSPORT_SOCKJS
                                    : a->relayed ? WS_TRANSPORT_RELAY
                                    : a->ssl     ? WS_TRANSPORT_TLS
                                                 : WS_TRANSPORT_DIRECT);
+    c->carrier = (unsigned char)a->carrier;
     c->tally.start = apr_time_now();
     c->version = (unsigned char)a->version;
     c->data = a->data;
@@ -196,8 +198,10 @@ void ws_handoff_accept(ws_loop *loop, ws_task *task)
 
     init_parser(c);
     link_to_location(c);
-    ws_count(loop->counters, (ws_counter)(WS_COUNT_OPEN_DIRECT + c->transport), 1);
-    ws_count(loop->counters, (ws_counter)(WS_COUNT_TOTAL_DIRECT + c->transport), 1);
+    if (!c->location->internal) {
+        ws_count(loop->counters, (ws_counter)(WS_COUNT_OPEN_DIRECT + c->transport), 1);
+        ws_count(loop->counters, (ws_counter)(WS_COUNT_TOTAL_DIRECT + c->transport), 1);
+    }
     if (c->ssl) {
         ws_tls_adopt(c);
     }
@@ -411,6 +415,19 @@ static int conn_free(ws_loop *loop, ws_deferred *d)
     return 1;
 }
 
+static void conn_count_end(ws_conn *c, const char *why)
+{
+    ws_loop *loop = c->loop;
+    if (c->location->internal) {
+        return;
+    }
+    ws_count(loop->counters, (ws_counter)(WS_COUNT_OPEN_DIRECT + c->transport), -1);
+    ws_count(loop->counters, WS_COUNT_ABNORMAL, !c->end_code);
+    if (loop->engine->options.on_end) {
+        loop->engine->options.on_end(c, why);
+    }
+}
+
 void ws_conn_end(ws_conn *c, const char *why)
 {
     ws_loop *loop = c->loop;
@@ -437,11 +454,7 @@ void ws_conn_end(ws_conn *c, const char *why)
         ws_tls_shutdown(c); /* RFC 8446, section 6.1; behind what waits */
     }
     let_go_of_buffers(c);
-    ws_count(loop->counters, (ws_counter)(WS_COUNT_OPEN_DIRECT + c->transport), -1);
-    ws_count(loop->counters, WS_COUNT_ABNORMAL, !c->end_code);
-    if (loop->engine->options.on_end) {
-        loop->engine->options.on_end(c, why);
-    }
+    conn_count_end(c, why);
     ws_stream_close(&loop->event, &c->source);
     SSL_free(c->ssl);
     release_tickets(c); /* a peer that sees the end finds its place free */

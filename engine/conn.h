@@ -109,6 +109,7 @@ struct ws_conn {
     apr_uint16_t since;      /**< when the peer was last asked for something, units of 256 ms */
     apr_uint16_t end_code;   /**< of the Close frame that came or went first, 0 if there was none */
     unsigned char held;      /**< WS_HELD_... */
+    unsigned char carrier;   /**< ws_carrier, never changed */
     ws_utf8_state utf8;
     unsigned opened : 1; /**< on_open has been called, or is a job */
     unsigned dirty : 1;

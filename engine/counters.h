@@ -25,14 +25,16 @@
  */
 #define WS_COUNTERS(X, CODE_RECEIVED, CODE_SENT)                                                   \
     X(OPEN_DIRECT, GAUGE, "connections", "way", "direct",                                          \
-      "Open connections, by their way in: taken over from httpd, with TLS, or relayed by a "       \
-      "thread of httpd; outgoing ones are made by handlers")                                       \
+      "Open connections, by their way in: taken over from httpd, with TLS, relayed by a "          \
+      "thread of httpd, or a session of SockJS; outgoing ones are made by handlers")                                       \
     X(OPEN_TLS, GAUGE, "connections", "way", "tls", "")                                            \
     X(OPEN_RELAY, GAUGE, "connections", "way", "relay", "")                                        \
+    X(OPEN_SOCKJS, GAUGE, "connections", "way", "sockjs", "")                                      \
     X(OPEN_OUTGOING, GAUGE, "connections", "way", "outgoing", "")                                  \
     X(TOTAL_DIRECT, COUNTER, "connections_total", "way", "direct", "Connections ever opened")      \
     X(TOTAL_TLS, COUNTER, "connections_total", "way", "tls", "")                                   \
     X(TOTAL_RELAY, COUNTER, "connections_total", "way", "relay", "")                               \
+    X(TOTAL_SOCKJS, COUNTER, "connections_total", "way", "sockjs", "")                             \
     X(TOTAL_OUTGOING, COUNTER, "connections_total", "way", "outgoing", "")                         \
     X(REFUSED_REQUEST, COUNTER, "handshakes_refused_total", "reason", "request",                   \
       "Handshakes that were refused: wrong request or path, version not spoken, origin not "       \

@@ -160,6 +160,7 @@ static ws_handoff *adoption_of(const ws_new_conn *n)
     a->ssl = n->ssl;
     a->secure = n->secure;
     a->relayed = n->relayed;
+    a->carrier = n->carrier;
     a->location = n->outgoing ? &n->outgoing->location : n->location;
     a->settings = n->outgoing ? &n->outgoing->settings : n->settings;
     a->outgoing = n->outgoing;

@@ -77,7 +77,8 @@ struct ws_location {
     ws_engine *engine; /**< set by ws_engine_create */
     unsigned index;    /**< likewise */
     const char
-        *key; /**< tells the line from others, in all processes and on all machines; or NULL */
+        *key;     /**< tells the line from others, in all processes and on all machines; or NULL */
+    int internal; /**< its connections carry those of another location: neither counted nor logged */
 };
 
 /** How a connection came; the last one was made from here. */
@@ -85,8 +86,24 @@ typedef enum {
     WS_TRANSPORT_DIRECT,
     WS_TRANSPORT_TLS,
     WS_TRANSPORT_RELAY,
+    WS_TRANSPORT_SOCKJS,
     WS_TRANSPORT_OUTGOING
 } ws_transport;
+
+/** What carries messages to and from the peer. */
+typedef enum {
+    WS_CARRIER_WEBSOCKET,
+    WS_CARRIER_XHR,
+    WS_CARRIER_JSONP,
+    WS_CARRIER_XHR_STREAMING,
+    WS_CARRIER_EVENTSOURCE,
+    WS_CARRIER_HTMLFILE,
+    WS_CARRIER_SOCKJS_WEBSOCKET,
+    WS_CARRIERS
+} ws_carrier;
+
+/** As ws_transport_name() tells. @return "" for a number that is none  [any thread] */
+const char *ws_carrier_name(unsigned carrier);
 
 /** A connection made from here has a location and settings of its own: engine/conn.h. */
 typedef struct ws_outgoing ws_outgoing;
@@ -163,6 +180,7 @@ typedef struct ws_new_conn {
     SSL *ssl;    /**< established, without BIOs, one reference that becomes the engine's; or NULL */
     int secure;  /**< the client came over TLS */
     int relayed; /**< fd leads to a relay, not to the client */
+    ws_carrier carrier; /**< other than WS_CARRIER_WEBSOCKET: fd leads to a session of SockJS */
     ws_location *location;
     const ws_settings *settings; /**< lives as long as the engine */
     ws_outgoing
@@ -210,6 +228,7 @@ typedef struct ws_tally {
 typedef struct ws_conn_info {
     const ws_tally *tally;
     ws_transport transport;
+    ws_carrier carrier;
     ws_closed_by closed_by;
     int code;           /**< of the Close frame that came or went first; 1006: none */
     const char *reason; /**< not NUL-terminated */

@@ -12,6 +12,7 @@ typedef struct ws_handoff {
     int fd;
     SSL *ssl;
     int secure, relayed;
+    ws_carrier carrier;
     ws_location *location;
     const ws_settings *settings;
     ws_outgoing *outgoing; /**< or NULL */

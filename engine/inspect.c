@@ -89,6 +89,7 @@ void ws_conn_inspect(const ws_conn *c, ws_conn_info *r)
 {
     r->tally = &c->tally;
     r->transport = (ws_transport)c->transport;
+    r->carrier = (ws_carrier)c->carrier;
     r->closed_by = (ws_closed_by)c->closed_by;
     r->code = c->end_code ? c->end_code : WS_CLOSE_ABNORMAL;
     r->reason = c->end_reason ? (const char *)c->end_reason->data : "";

@@ -46,7 +46,7 @@ static value number_of(apr_uint64_t n)
     X("handler", text_of(s->report.location->name))                                                \
     X("subprotocol", text_of(ws_protocol(s->c)))                                                   \
     X("version", number_of((apr_uint64_t)ws_version(s->c)))                                        \
-    X("way", text_of(ways[s->report.transport]))                                                   \
+    X("way", text_of(way_of(s)))                                                                   \
     X("messages-in", number_of(s->report.tally->messages_in))                                      \
     X("messages-out", number_of(s->report.tally->messages_out))                                    \
     X("bytes-in", number_of(s->report.tally->bytes_in))                                            \
@@ -65,8 +65,13 @@ static const char *const field_names[] = {
     FIELDS(NAME)};
 #define FIELD_COUNT (sizeof(field_names) / sizeof(*field_names))
 
-static const char *const ways[] = {"direct", "tls", "relay", "outgoing"};
 static const char *const closers[] = {"nobody", "client", "server"};
+
+static const char *way_of(const source *s)
+{
+    static const char *const ways[] = {"direct", "tls", "relay", "sockjs", "outgoing"};
+    return s->report.carrier ? ws_carrier_name(s->report.carrier) : ways[s->report.transport];
+}
 
 static const char *id_of(const source *s, char buf[20])
 {

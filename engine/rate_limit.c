@@ -194,7 +194,7 @@ int ws_rate_limit_start(ws_conn *c)
         }
     }
     m->recheck = (due){.alarm.fn = recheck, .c = c};
-    if (c->settings->recheck && c->loop->engine->options.recheck) {
+    if (c->settings->recheck && c->loop->engine->options.recheck && !c->location->internal) {
         set_recheck(c);
     }
     return 0;

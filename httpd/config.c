@@ -48,6 +48,7 @@ void *ws_create_dir_config(apr_pool_t *p, char *dir)
     d->relay = d->slow = d->status_close = d->control_open = d->token_required = -1;
     d->behind = d->reauthorize = -1;
     d->max_frame = d->max_message = d->send_queue = -1;
+    d->sockjs = (ws_sockjs_config)WS_SOCKJS_UNSET;
     d->compression = (ws_compression){-1, -1, -1, -1, -1, -1};
     d->subscriptions = d->fragment = d->ping_interval = d->ping_grace = d->close_timeout = -1;
     d->message_timeout = d->message_rate = d->token_leeway = -1;
@@ -72,6 +73,8 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     MERGE(relay, -1);
     MERGE(channel_http, NULL);
     MERGE(log, NULL);
+    MERGE(transports, NULL);
+    ws_sockjs_merge(&d->sockjs, &b->sockjs, &a->sockjs);
     MERGE(max_frame, -1);
     MERGE(max_message, -1);
     MERGE(send_queue, -1);
@@ -671,6 +674,10 @@ const command_rec ws_directives[] = {
                   "how many channels a connection may be subscribed to"),
     AP_INIT_TAKE_ARGV("WebSocketChannelHTTP", ws_channel_http_set, NULL, WHERE,
                       "publish, subscribe or both; or off"),
+    AP_INIT_TAKE_ARGV("WebSocketTransports", ws_transports_set, NULL, WHERE,
+                      "websocket, sockjs, or both"),
+    AP_INIT_TAKE_ARGV("WebSocketSockJS", ws_sockjs_set, NULL, WHERE,
+                      "key=value: client, response, heartbeat, delay, sessions, cookie"),
     AP_INIT_TAKE1("WebSocketChannels", set_channels, NULL, RSRC_CONF,
                   "how many channels a child process may have"),
     AP_INIT_TAKE1("WebSocketBusQueue", set_bus_queue, NULL, RSRC_CONF,

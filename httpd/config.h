@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "httpd/access.h"
 #include "httpd/connection_log.h"
+#include "httpd/sockjs_config.h"
 #include "httpd/ssl_proxy.h"
 #include "httpd/token.h"
 
@@ -72,6 +73,8 @@ typedef struct ws_dir_config {
     int token_required;       /**< -1: not set */
     ws_compression compression;
     ws_ssl_proxy ssl_proxy;
+    ws_transports *transports; /**< NULL: not set */
+    ws_sockjs_config sockjs;
 } ws_dir_config;
 
 /** Of the main server. */

@@ -144,6 +144,7 @@ static apr_size_t put(ws_connection_info *l, apr_size_t room, const ws_conn *c,
     l->size = (apr_uint16_t)size;
     l->version = (unsigned char)ws_version(c);
     l->transport = (unsigned char)r->transport;
+    l->carrier = (unsigned char)r->carrier;
     return size;
 }
 
@@ -165,7 +166,7 @@ static void do_list(ws_engine *e, unsigned loop, void *arg)
             ws_conn_inspect(c, &r);
             const char *const texts[WS_LISTED_TEXTS] = {
                 ws_peer(c), ws_user(c), ws_vhost(c), ws_uri(c), ws_protocol(c), r.location->name};
-            if (matches(c, texts, g->question.filter)) {
+            if (!r.location->internal && matches(c, texts, g->question.filter)) {
                 apr_size_t size = put((ws_connection_info *)(g->bytes + used),
                                       sizeof(g->bytes) - used, c, &r, texts);
                 if (!size) {

@@ -37,7 +37,7 @@ WS_SHM_STRUCT(ws_connection_info, {
     apr_uint32_t queued;
     apr_uint32_t pid;
     apr_uint16_t size; /**< of all of it, bytes, a multiple of 8 */
-    unsigned char version, transport;
+    unsigned char version, transport, carrier;
     char texts[]; /**< one after the other, each with its NUL; an empty one is unknown */
 });
 

@@ -63,7 +63,7 @@ apr_uint64_t ws_counters_open(unsigned slot)
     ws_counters sum;
     sum_up(slot, &sum);
     return sum.value[WS_COUNT_OPEN_DIRECT] + sum.value[WS_COUNT_OPEN_TLS]
-           + sum.value[WS_COUNT_OPEN_RELAY];
+           + sum.value[WS_COUNT_OPEN_RELAY] + sum.value[WS_COUNT_OPEN_SOCKJS];
 }
 
 /* Nobody writes to these rows any more; others may read. What a counter has counted stays; what a

@@ -190,6 +190,13 @@ int ws_ipc_answer(const ws_ipc_message *m, const void *data, apr_size_t len)
 apr_ssize_t ws_ipc_ask(unsigned slot, ws_ipc_kind kind, const void *data, apr_size_t len,
                        void *answer, apr_size_t size, apr_uint32_t timeout)
 {
+    struct iovec iov = {(void *)data, len};
+    return ws_ipc_ask_iov(slot, kind, &iov, 1, -1, answer, size, timeout);
+}
+
+apr_ssize_t ws_ipc_ask_iov(unsigned slot, ws_ipc_kind kind, const struct iovec *iov, int n, int fd,
+                           void *answer, apr_size_t size, apr_uint32_t timeout)
+{
     apr_time_t until = apr_time_now() + apr_time_from_msec(timeout), left;
     waiter w = {.answer = answer, .size = size, .got = -1}, **link;
     head h = {.layout = ws_shm_layout_id(),
@@ -206,7 +213,7 @@ apr_ssize_t ws_ipc_ask(unsigned slot, ws_ipc_kind kind, const void *data, apr_si
     h.request = w.request = ++requests;
     w.next = waiters;
     waiters = &w;
-    if (send_to(slot, &h, data, len) == 0) {
+    if (send_iov(slot, &h, iov, n, fd) == 0) {
         while (w.got < 0 && (left = until - apr_time_now()) > 0) {
             apr_thread_cond_timedwait(answered, lock, left);
         }

@@ -26,9 +26,11 @@ extern const ws_shm_layout *const ws_ipc_layout[];
 /** What a message is about. Children of builds with another layout (shm.h) have other sockets. */
 typedef enum {
     WS_IPC_ANSWER,
-    WS_IPC_LIST,    /**< list connections: httpd/connections.c */
-    WS_IPC_CLOSE,   /**< close one: httpd/connections.c */
-    WS_IPC_PACKETS, /**< of channels: httpd/bus_local.c */
+    WS_IPC_LIST,          /**< list connections: httpd/connections.c */
+    WS_IPC_CLOSE,         /**< close one: httpd/connections.c */
+    WS_IPC_PACKETS,       /**< of channels: httpd/bus_local.c */
+    WS_IPC_SOCKJS_ATTACH, /**< a response for a session: httpd/sockjs_route.c */
+    WS_IPC_SOCKJS_INPUT,  /**< messages for one: httpd/sockjs_route.c */
     WS_IPC_KINDS
 } ws_ipc_kind;
 
@@ -89,5 +91,9 @@ int ws_ipc_reachable(void);
  */
 apr_ssize_t ws_ipc_ask(unsigned slot, ws_ipc_kind kind, const void *data, apr_size_t len,
                        void *answer, apr_size_t size, apr_uint32_t timeout);
+
+/** The same, with n pieces and a descriptor as for ws_ipc_send(). */
+apr_ssize_t ws_ipc_ask_iov(unsigned slot, ws_ipc_kind kind, const struct iovec *iov, int n, int fd,
+                           void *answer, apr_size_t size, apr_uint32_t timeout);
 
 #endif

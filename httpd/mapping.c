@@ -9,6 +9,7 @@
 
 #include "httpd/channel_http.h"
 #include "httpd/child.h"
+#include "httpd/sockjs.h"
 #include "httpd/upgrade.h"
 #include "protocol/handshake.h"
 
@@ -18,10 +19,10 @@ static int mapping_is_ours(request_rec *r)
 {
     ap_conf_vector_t *before = r->per_dir_config;
     int ours = 0;
-    if (apr_table_get(r->headers_in, "Upgrade") || ws_channel_http_used()) {
+    if (apr_table_get(r->headers_in, "Upgrade") || ws_channel_http_used() || ws_sockjs_used()) {
         ours = ap_location_walk(r) == OK
                && ((!(r->proxyreq && ws_upgrade_is_asked(r)) && ws_upgrade_wanted(r))
-                   || ws_channel_http_wanted(r));
+                   || ws_sockjs_wanted(r) || ws_channel_http_wanted(r));
         r->per_dir_config = before;
     }
     return ours;
@@ -58,7 +59,14 @@ static int mapping_quick_handler(request_rec *r, int lookup)
 /* A handshake for a Location that has both directives is a handshake. */
 static int mapping_handler(request_rec *r)
 {
-    int status = ws_upgrade_handler(r);
+    /* A WebSocket's URL answers other methods as the protocol of SockJS says, whatever their headers. */
+    int status = r->method_number == M_GET ? ws_upgrade_handler(r) : ws_sockjs_handler(r);
+    if (status == DECLINED && r->method_number != M_GET) {
+        status = ws_upgrade_handler(r);
+    }
+    if (status == DECLINED) {
+        status = ws_sockjs_handler(r);
+    }
     return status == DECLINED ? ws_channel_http_handler(r) : status;
 }
 

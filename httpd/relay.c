@@ -286,10 +286,18 @@ static int carry_answer(request_rec *r, int pair, char *buf)
     return n > 0 && ap_rwrite(buf, (int)n, r) >= 0 && ap_rflush(r) >= 0;
 }
 
+int ws_relay_body(request_rec *r, int fd)
+{
+    char *buf = apr_palloc(r->pool, PIECE);
+    while (wait_for_engine(r->connection, fd) && carry_answer(r, fd, buf) && !ws_child_check()) {
+    }
+    close(fd);
+    return OK;
+}
+
 int ws_relay_answer(request_rec *r, ws_new_conn *n)
 {
     const ws_settings *settings = n->settings;
-    char *buf = apr_palloc(r->pool, PIECE);
     apr_status_t rv;
     int pair;
 
@@ -305,11 +313,7 @@ int ws_relay_answer(request_rec *r, ws_new_conn *n)
     if (!r->connection->master) {
         ws_socket_keep_alive(client_fd(r->connection), settings);
     }
-    while (wait_for_engine(r->connection, pair) && carry_answer(r, pair, buf)
-           && !ws_child_check()) {
-    }
-    close(pair);
-    return OK;
+    return ws_relay_body(r, pair);
 }
 
 /* ---- Why ---- */

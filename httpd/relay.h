@@ -29,6 +29,12 @@ int ws_relay(request_rec *r, ws_new_conn *n);
 int ws_relay_answer(request_rec *r, ws_new_conn *n);
 
 /**
+ * Carry the body of an answer from a socket, until it or the client has ended; closes the socket.
+ * @return as a handler of httpd
+ */
+int ws_relay_body(request_rec *r, int fd);
+
+/**
  * Why a request's connection has to be relayed, or NULL if it can be taken over.
  * @param answers  whether there is to be an answer with a body, not a 101
  */

@@ -114,7 +114,7 @@ const char *ws_request_offers(ws_request *rq)
     char *list = apr_pstrdup(p, ws_request_header(rq, "Sec-WebSocket-Extensions"));
     const char *offers = NULL;
     ws_offer o;
-    while (!rq->extended && list && ws_offer_next(&list, &o) > 0) {
+    while (!rq->extended && !rq->sockjs && list && ws_offer_next(&list, &o) > 0) {
         if (!strcmp(o.name, WS_DEFLATE_NAME) && o.count <= WS_PARAMETERS_MAX) {
             offers = apr_pstrcat(p, offers ? offers : "", offers ? ", " : "",
                                  request_api_offer(p, &o), NULL);

@@ -24,6 +24,7 @@ struct ws_request {
     const char *body_type;  /**< its Content-Type, or NULL */
     void *data;
     ws_ticket *ticket; /**< of who counts connections, or NULL */
+    int sockjs;        /**< its messages lie in frames of SockJS */
     ws_loop *loop;     /**< of what has been connected to for it, or NULL */
 };
 

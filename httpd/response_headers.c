@@ -5,8 +5,12 @@
 
 #include "httpd/response_headers.h"
 
+#include <apr_strings.h>
 #include <http_core.h>
 #include <http_log.h>
+#include <http_protocol.h>
+
+#include "httpd/upgrade.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -35,4 +39,48 @@ int ws_response_headers_valid(request_rec *r, const apr_table_t *headers)
         }
     }
     return 1;
+}
+
+static int headers_add_line(void *text, const char *name, const char *value)
+{
+    apr_array_header_t *lines = text;
+    APR_ARRAY_PUSH(lines, const char *) = apr_pstrcat(lines->pool, name, ": ", value, "\r\n", NULL);
+    return 1;
+}
+
+/* Those that httpd's own filter would set come first; another module's of the same name do not count. */
+static apr_table_t *headers_all(request_rec *r)
+{
+    static const char *const ours[] = {"Date",       "Server",         "Content-Type",
+                                       "Connection", "Content-Length", "Transfer-Encoding"};
+    apr_table_t *first = apr_table_make(r->pool, 4), *all;
+    char *date = apr_palloc(r->pool, APR_RFC822_DATE_LEN);
+
+    ws_upgrade_run_header_filters(r);
+    all = apr_table_overlay(r->pool, r->headers_out, r->err_headers_out);
+    for (unsigned i = 0; i < sizeof(ours) / sizeof(*ours); i++) {
+        apr_table_unset(all, ours[i]);
+    }
+    apr_rfc822_date(date, apr_time_now());
+    apr_table_setn(first, "Date", date);
+    apr_table_setn(first, "Server", ap_get_server_banner());
+    if (r->content_type) {
+        apr_table_setn(first, "Content-Type", r->content_type);
+    }
+    apr_table_setn(first, "Connection", "close");
+    return apr_table_overlay(r->pool, first, all);
+}
+
+const char *ws_response_head(request_rec *r, const char *more)
+{
+    apr_array_header_t *lines = apr_array_make(r->pool, 16, sizeof(const char *));
+    const apr_table_t *all = headers_all(r);
+    if (!ws_response_headers_valid(r, all)) {
+        return NULL;
+    }
+    APR_ARRAY_PUSH(lines, const char *) =
+        apr_pstrcat(r->pool, "HTTP/1.1 ", ap_get_status_line(r->status), "\r\n", NULL);
+    apr_table_do(headers_add_line, lines, all, NULL);
+    APR_ARRAY_PUSH(lines, const char *) = apr_pstrcat(r->pool, more ? more : "", "\r\n", NULL);
+    return apr_array_pstrcat(r->pool, lines, 0);
 }

@@ -15,4 +15,12 @@
  */
 int ws_response_headers_valid(request_rec *r, const apr_table_t *headers);
 
+/**
+ * The head of an answer that this module sends itself, with Connection: close, from r->status, the headers of r and
+ * what modules make of them.
+ * @param more  further lines, each with its CRLF; or NULL
+ * @return from the request's pool; NULL if a header may not be sent: refuse with 500
+ */
+const char *ws_response_head(request_rec *r, const char *more);
+
 #endif

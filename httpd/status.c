@@ -90,7 +90,10 @@ static void put_number(ws_strbuf *t, const char *name, apr_uint64_t n)
 
 static void put_connection(ws_strbuf *t, const ws_connection_info *l)
 {
-    static const char *const ways[] = {"direct", "tls", "relay", "outgoing"};
+    static const char *const ways[] = {"direct", "tls", "relay", "sockjs", "outgoing"};
+    const char *way = l->carrier                                    ? ws_carrier_name(l->carrier)
+                      : l->transport < sizeof(ways) / sizeof(*ways) ? ways[l->transport]
+                                                                    : "";
     ws_strbuf_printf(t, "{\"id\":\"%016" APR_UINT64_T_HEX_FMT "\",\"start\":\"", l->id);
     ws_strbuf_time(t, l->start);
     ws_strbuf_puts(t, "\"");
@@ -100,7 +103,7 @@ static void put_connection(ws_strbuf *t, const ws_connection_info *l)
     put_text(t, "uri", ws_connection_text(l, WS_LISTED_URI));
     put_text(t, "subprotocol", ws_connection_text(l, WS_LISTED_SUBPROTOCOL));
     put_text(t, "handler", ws_connection_text(l, WS_LISTED_HANDLER));
-    put_text(t, "way", l->transport < sizeof(ways) / sizeof(*ways) ? ways[l->transport] : "");
+    put_text(t, "way", way);
     put_number(t, "version", l->version);
     put_number(t, "messages_in", l->messages_in);
     put_number(t, "messages_out", l->messages_out);

@@ -33,6 +33,8 @@
 #include "httpd/once.h"
 #include "httpd/reauthorize.h"
 #include "httpd/scoreboard.h"
+#include "httpd/sockjs.h"
+#include "httpd/sockjs_route.h"
 #include "httpd/status.h"
 #include "httpd/stranded.h"
 #include "httpd/takeover.h"
@@ -129,6 +131,13 @@ static const ws_subsystem table[] = {
      .layout = ws_connections_layout,
      .register_hooks = ws_connections_register},
     {.name = "bus_local", .register_hooks = ws_bus_local_register}, /* ipc */
+    {.name = "sockjs", .reset = ws_sockjs_reset},
+    {.name = "sockjs_directory", /* shm */
+     .layout = ws_sockjs_directory_layout,
+     .parent_init = ws_sockjs_directory_init},
+    {.name = "sockjs_route", /* ipc */
+     .layout = ws_sockjs_route_layout,
+     .register_hooks = ws_sockjs_route_register},
     {.name = "history",
      .reset = ws_httpd_history_reset,
      .register_hooks = ws_httpd_history_register,

@@ -29,6 +29,8 @@ typedef struct ws_resource {
     SSL *ssl;
     int taken;
     ws_new_conn newcomer;
+    void (*give)(void *arg, int fd, SSL *ssl); /**< NULL: to the engine */
+    void *arg;
     int streams; /**< of HTTP/2, that are WebSockets */
 } ws_resource;
 
@@ -277,6 +279,18 @@ apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n)
     return APR_SUCCESS;
 }
 
+apr_status_t ws_takeover_to(request_rec *r, void (*give)(void *arg, int fd, SSL *ssl), void *arg)
+{
+    ws_new_conn n = {.fd = -1, .strings = {.uri = ""}};
+    apr_status_t rv = ws_takeover(r, &n);
+    if (rv == APR_SUCCESS) {
+        ws_resource *o = owned_of(r->connection);
+        o->give = give;
+        o->arg = arg;
+    }
+    return rv;
+}
+
 /* ---- The moment between httpd and the engine ---- */
 
 static void no_info(const SSL *ssl, int where, int ret)
@@ -311,6 +325,10 @@ static int pre_close_connection(conn_rec *c)
         detach_ssl(c, o->newcomer.ssl);
     }
     c->aborted = 1; /* httpd closes its descriptor without shutdown(2): ours stays open */
+    if (o->give) {
+        o->give(o->arg, o->newcomer.fd, o->newcomer.ssl);
+        return OK;
+    }
     if ((engine = ws_child_engine())) {
         rv = ws_engine_add(engine, &o->newcomer);
     }

@@ -42,4 +42,11 @@ int ws_takeover_streams(conn_rec *c, int change);
  */
 apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n);
 
+/**
+ * The same for a connection that does not become one of the engine's: when httpd is done with the request, give is
+ * called with its fd and ssl, which it takes over. fd -1: the connection is lost.  [a thread of httpd]
+ * @return as ws_takeover(); give is not called after an error
+ */
+apr_status_t ws_takeover_to(request_rec *r, void (*give)(void *arg, int fd, SSL *ssl), void *arg);
+
 #endif

@@ -25,6 +25,7 @@
 #include "httpd/request_api.h"
 #include "httpd/refusals.h"
 #include "httpd/response_headers.h"
+#include "httpd/sockjs.h"
 #include "httpd/takeover.h"
 #include "httpd/token_conn.h"
 #include "httpd/token_request.h"
@@ -69,7 +70,8 @@ int ws_upgrade_wanted(request_rec *r)
      * includes (SSI). */
     int other = r->main || (r->prev && ap_is_HTTP_ERROR(r->prev->status));
     int set = d->handlers ? d->handlers->nelts || d->directory : d->site_page && *d->site_page;
-    return set && !other && ws_handshake_wanted(header(r, "Upgrade")) && !upgrade_declined(r);
+    int off = d->transports && !d->transports->websocket;
+    return set && !off && !other && ws_handshake_wanted(header(r, "Upgrade")) && !upgrade_declined(r);
 }
 
 static int refuse(ws_counter why, int status)
@@ -403,22 +405,17 @@ int ws_upgrade_keep_request(request_rec *r, const ws_settings *settings, ws_tick
     return status;
 }
 
-static int upgrade(request_rec *r, ws_request *rq)
+int ws_upgrade_admit(request_rec *r, ws_request *rq, ws_new_conn *n)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
-    const ws_settings *settings;
     ws_handler_line *reg;
-    ws_new_conn n;
-    const char *obstacle, *why;
-    int version, status = check(r, d, &version);
+    const char *why;
+    int status;
 
-    if (status != OK) {
-        return status;
-    }
     if ((status = choose(r, d, &rq->protocol, &reg)) != OK) {
         return status;
     }
-    if (!ws_child_engine() || reg->started != APR_SUCCESS || !(settings = ws_settings_of(r))) {
+    if (!ws_child_engine() || reg->started != APR_SUCCESS || !(n->settings = ws_settings_of(r))) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, reg->started, r,
                       "websocket: handshake refused with 503: handler %s %s", reg->location.name,
                       reg->started != APR_SUCCESS ? "could not start in this child"
@@ -429,9 +426,70 @@ static int upgrade(request_rec *r, ws_request *rq)
         return refuse(WS_COUNT_REFUSED_TOKEN, status);
     }
     if ((status = ws_limits_admit(r, d->limits, &rq->ticket)) != OK
-        || (status = ws_upgrade_keep_request(r, settings, &rq->ticket)) != OK
-        || (status = ws_token_conn_attach(r, settings, &rq->ticket)) != OK
+        || (status = ws_upgrade_keep_request(r, n->settings, &rq->ticket)) != OK
+        || (status = ws_token_conn_attach(r, n->settings, &rq->ticket)) != OK
         || (status = ask_handler(rq, reg)) != OK) {
+        return status;
+    }
+    n->loop = rq->loop;
+    n->location = &reg->location;
+    n->data = rq->data;
+    n->pool = rq->pool;
+    n->ticket = rq->ticket;
+    n->strings.uri = r->uri;
+    n->strings.args = r->args;
+    n->strings.user = r->user;
+    n->strings.peer = r->useragent_ip;
+    n->strings.protocol = rq->protocol;
+    n->strings.headers = ws_request_kept(r, reg->location.handler->keep_headers);
+    return OK;
+}
+
+void ws_upgrade_adopted(ws_request *rq)
+{
+    rq->pool = NULL;
+    rq->ticket = NULL;
+    rq->chain = NULL;
+}
+
+void ws_upgrade_release(ws_request *rq)
+{
+    ws_chain_free(rq->chain);
+    if (rq->pool) {
+        apr_pool_destroy(rq->pool);
+    }
+    ws_tickets_release(rq->ticket);
+}
+
+/* The 101 has been sent. @return as a handler of httpd */
+static int hand_over(request_rec *r, ws_request *rq, ws_new_conn *n)
+{
+    const char *obstacle = ws_relay_reason(r, 0);
+    apr_status_t rv;
+    if (obstacle) {
+        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: the connection is relayed: %s",
+                      obstacle);
+        ws_upgrade_adopted(rq);
+        return ws_relay(r, n);
+    }
+    if ((rv = ws_takeover(r, n)) != APR_SUCCESS) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r,
+                      "websocket: the connection could not be taken over");
+        r->connection->aborted = 1;
+        return refuse(APR_STATUS_IS_EMFILE(rv) ? WS_COUNT_REFUSED_DESCRIPTORS
+                                               : WS_COUNT_REFUSED_SERVER,
+                      DONE);
+    }
+    ws_upgrade_adopted(rq);
+    return OK;
+}
+
+static int upgrade(request_rec *r, ws_request *rq)
+{
+    ws_new_conn n = {.fd = -1};
+    int version, status = check(r, ws_dir_config_of(r), &version);
+
+    if (status != OK || (status = ws_upgrade_admit(r, rq, &n)) != OK) {
         return status;
     }
     if (rq->passes) {
@@ -440,75 +498,48 @@ static int upgrade(request_rec *r, ws_request *rq)
         }
     }
     else if (version <= 13) {
-        rq->chain = ws_extensions_negotiate(r, settings, header(r, "Sec-WebSocket-Extensions"),
+        rq->chain = ws_extensions_negotiate(r, n.settings, header(r, "Sec-WebSocket-Extensions"),
                                             &rq->extensions);
     }
     if ((status = send_101(r, rq, version)) != OK) {
         return status;
     }
-
-    memset(&n, 0, sizeof(n));
-    n.loop = rq->loop;
-    n.location = &reg->location;
-    n.settings = settings;
     n.version = version;
+    n.chain = rq->chain;
     if (version == 76) { /* the headers have gone: no proxy keeps the third key back for them */
         n.connecting = 1;
         ws_hixie_numbers(header(r, "Sec-WebSocket-Key1"), header(r, "Sec-WebSocket-Key2"),
                          n.numbers);
     }
-    n.data = rq->data;
-    n.pool = rq->pool;
-    n.ticket = rq->ticket;
-    n.chain = rq->chain;
-    n.strings.uri = r->uri;
-    n.strings.args = r->args;
-    n.strings.user = r->user;
-    n.strings.peer = r->useragent_ip;
-    n.strings.protocol = rq->protocol;
-    n.strings.headers = ws_request_kept(r, reg->location.handler->keep_headers);
-    obstacle = ws_relay_reason(r, 0);
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
-                  "websocket: version %d, handler %s, subprotocol %s", version, reg->location.name,
+                  "websocket: version %d, handler %s, subprotocol %s", version, n.location->name,
                   rq->protocol ? rq->protocol : "none");
-    if (obstacle) {
-        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: the connection is relayed: %s",
-                      obstacle);
+    if (rq->sockjs) {
+        rq->ticket = NULL; /* the session's */
         rq->pool = NULL;
-        rq->ticket = NULL;
-        rq->chain = NULL;
-        return ws_relay(r, &n);
+        if (ws_sockjs_wrap(r, &n) < 0) {
+            r->connection->aborted = 1;
+            return refuse(WS_COUNT_REFUSED_SERVER, DONE);
+        }
     }
-    if ((apr_status_t)(status = ws_takeover(r, &n)) != APR_SUCCESS) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, status, r,
-                      "websocket: the connection could not be taken over");
-        r->connection->aborted = 1;
-        return refuse(APR_STATUS_IS_EMFILE((apr_status_t)status) ? WS_COUNT_REFUSED_DESCRIPTORS
-                                                                 : WS_COUNT_REFUSED_SERVER,
-                      DONE);
-    }
-    rq->pool = NULL; /* the connection's now */
-    rq->ticket = NULL;
-    rq->chain = NULL;
-    return OK;
+    return hand_over(r, rq, &n);
 }
 
 int ws_upgrade_handler(request_rec *r)
 {
-    ws_request rq = {.r = r};
+    ws_request rq = {.r = r, .sockjs = ws_sockjs_frames(r)};
+    char *uri = r->uri;
     int status;
 
     if (!ws_upgrade_wanted(r)) {
         return DECLINED;
     }
     ws_upgrade_restore_args(r);
+    r->uri = ws_sockjs_handler_uri(r);
     rq.headers = apr_table_make(r->pool, 4);
     status = ws_http2_begin(r) ? upgrade(r, &rq) : ws_http2_send_to_http_1_1(r, "a WebSocket");
     ws_http2_end(r);
-    ws_chain_free(rq.chain);
-    if (rq.pool) {
-        apr_pool_destroy(rq.pool);
-    }
-    ws_tickets_release(rq.ticket);
+    ws_upgrade_release(&rq);
+    r->uri = uri;
     return status;
 }

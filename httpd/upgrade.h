@@ -30,6 +30,19 @@ void ws_upgrade_restore_args(request_rec *r);
  *  other output filters: it has the connection's after a take-over. */
 void ws_upgrade_run_header_filters(request_rec *r);
 
+/**
+ * Admit a connection: find its handler, count it, ask the handler.
+ * @param n  filled in, but for version and chain
+ * @return OK, or the status to refuse with; ws_upgrade_release() is due after both
+ */
+int ws_upgrade_admit(request_rec *r, struct ws_request *rq, ws_new_conn *n);
+
+/** Release what has not become a connection's. */
+void ws_upgrade_release(struct ws_request *rq);
+
+/** It all is a connection's now. */
+void ws_upgrade_adopted(struct ws_request *rq);
+
 /** Keep what WebSocketReauthorize and expressions about channels have to know of a request, if they are
  *  configured: a ticket more. @return OK, or the status to refuse with */
 int ws_upgrade_keep_request(request_rec *r, const ws_settings *settings, ws_ticket **tickets);

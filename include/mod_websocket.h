@@ -597,6 +597,12 @@ WS_API const char *ws_peer(const ws_conn *c);
 WS_API const char *ws_vhost(const ws_conn *c);
 /** 1 if the client uses TLS to this server. */
 WS_API int ws_secure(const ws_conn *c);
+/**
+ * What carries the messages: "websocket"; or, where WebSocketTransports has sockjs, the transport of the session's
+ * first request: "sockjs-websocket", "xhr-streaming", "xhr", "eventsource", "htmlfile" or "jsonp".
+ * @return static text  [callback]
+ */
+WS_API const char *ws_transport_name(const ws_conn *c);
 /** A request header that keep_headers names (not case-sensitive), or NULL. */
 WS_API const char *ws_header(const ws_conn *c, const char *name);
 

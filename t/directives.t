@@ -231,6 +231,19 @@ for my $directive (qw(WebSocketChannels WebSocketBusQueue)) {
     like($output, qr/$directive cannot occur within <VirtualHost> section/, "$directive is for the whole server");
 }
 
+for (['', qr/takes websocket, sockjs, or both/], ['polling', qr/"polling" is wrong, it takes websocket, sockjs, or both/]) {
+    refuses("WebSocketTransports $_->[0]", qr/^WebSocketTransports:? .*$_->[1]|^WebSocketTransports $_->[1]/, undef, '<Location /x>', '</Location>');
+}
+refuses('WebSocketTransports sockjs', qr/^WebSocketTransports: it can stand in a <Location> without wildcards/, 'SockJS outside of a section');
+refuses('WebSocketTransports sockjs', qr/^WebSocketTransports: it can stand in a <Location> without wildcards/,
+    'SockJS in a section with wildcards', '<LocationMatch ^/x>', '</LocationMatch>');
+refuses("WebSocketSockJS $_->[0]", qr/^WebSocketSockJS.*$_->[1]/)
+    for ['', qr/takes key=value/], ['x=1', qr/is no key/], ['cookie', qr/takes a value/], ['cookie=yes', qr/takes on or off/],
+    ['response=1', qr/takes a size from 1K to 1G/], ['heartbeat=0', qr/takes an interval/], ['delay=1h', qr/takes an interval/],
+    ['sessions=0', qr/takes a whole number from 1 to 200000/], ['client=javascript:x', qr/takes a path/], ["client=/x'y", qr/takes a path/];
+takes("<Location /x>\nWebSocketTransports websocket sockjs\nWebSocketSockJS client=https://x.example/s.js response=1M heartbeat=1s delay=1s sessions=1 cookie=off\n</Location>",
+    'all keys of WebSocketSockJS');
+
 # ---- .htaccess ----
 my %lines = (
     WebSocketHandler        => 'ws_echo.so',
@@ -258,6 +271,8 @@ my %lines = (
     WebSocketControlOpen    => 'off',
     WebSocketFragmentSize   => 'off',
     WebSocketLog            => 'logs/x json',
+    WebSocketTransports     => 'sockjs',
+    WebSocketSockJS         => 'cookie=on',
     WebSocketSubscribe      => 'all',
     WebSocketPublish        => 'none',
     WebSocketSubscriptions  => '5',

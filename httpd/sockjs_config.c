@@ -1,0 +1,130 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+#include "httpd/sockjs_config.h"
+
+#include <apr_strings.h>
+#include <string.h>
+
+#include "base/parse.h"
+#include "httpd/config.h"
+#include "httpd/sockjs.h"
+
+#define RESPONSE_MIN 1024
+#define RESPONSE_MAX (1 << 30)
+#define HEARTBEAT_MAX (10 * 60 * 1000)
+#define DELAY_MAX (10 * 60 * 1000)
+#define SESSIONS_MAX 200000
+
+static int sockjs_used;
+
+void ws_sockjs_config_reset(apr_pool_t *pconf)
+{
+    (void)pconf;
+    sockjs_used = 0;
+}
+
+int ws_sockjs_used(void)
+{
+    return sockjs_used;
+}
+
+const char *ws_transports_set(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    ws_transports *t = apr_pcalloc(cmd->pool, sizeof(*t));
+    const char *base = ws_section_base(cmd);
+    if (!base || !*base) {
+        return "WebSocketTransports: it can stand in a <Location> without wildcards: the URLs of "
+               "the "
+               "transports lie below its path";
+    }
+    t->base = base;
+    for (int i = 0; i < argc; i++) {
+        if (!strcasecmp(argv[i], "websocket")) {
+            t->websocket = 1;
+        }
+        else if (!strcasecmp(argv[i], "sockjs")) {
+            t->sockjs = 1;
+        }
+        else {
+            return apr_psprintf(cmd->pool,
+                                "WebSocketTransports: \"%s\" is wrong, it takes websocket, sockjs, "
+                                "or both",
+                                argv[i]);
+        }
+    }
+    if (!argc) {
+        return "WebSocketTransports takes websocket, sockjs, or both";
+    }
+    if (t->sockjs) {
+        sockjs_used = 1;
+        ws_sockjs_begin(cmd->pool);
+    }
+    ((ws_dir_config *)config)->transports = t;
+    return NULL;
+}
+
+/* The page loads a script from there, in this server's origin. */
+static const char *sockjs_client(cmd_parms *cmd, const char *url, const char **client)
+{
+    if ((*url != '/' && strncmp(url, "https://", 8) && strncmp(url, "http://", 7))
+        || strpbrk(url, "\"'<>\\ \t\r\n") || strstr(url, "&#")) {
+        return "takes a path that begins with / or a URL with http:// or https://";
+    }
+    *client = apr_pstrdup(cmd->pool, url);
+    return NULL;
+}
+
+static const char *sockjs_key(cmd_parms *cmd, ws_sockjs_config *s, const char *key,
+                              const char *value)
+{
+    apr_pool_t *p = cmd->pool;
+    if (!strcasecmp(key, "client")) {
+        return sockjs_client(cmd, value, &s->client);
+    }
+    if (!strcasecmp(key, "response")) {
+        return ws_parse_size(p, value, RESPONSE_MIN, RESPONSE_MAX, &s->response);
+    }
+    if (!strcasecmp(key, "heartbeat")) {
+        return ws_parse_interval(p, value, 100, HEARTBEAT_MAX, &s->heartbeat);
+    }
+    if (!strcasecmp(key, "delay")) {
+        return ws_parse_interval(p, value, 100, DELAY_MAX, &s->delay);
+    }
+    if (!strcasecmp(key, "sessions")) {
+        return ws_parse_count(p, value, 1, SESSIONS_MAX, &s->sessions);
+    }
+    if (!strcasecmp(key, "cookie") && (!strcasecmp(value, "on") || !strcasecmp(value, "off"))) {
+        s->cookie = !strcasecmp(value, "on");
+        return NULL;
+    }
+    return !strcasecmp(key, "cookie") ? "takes on or off"
+                                      : "is no key: client, response, heartbeat, delay, sessions, "
+                                        "cookie are";
+}
+
+const char *ws_sockjs_set(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    ws_sockjs_config *s = &((ws_dir_config *)config)->sockjs;
+    for (int i = 0; i < argc; i++) {
+        const char *value = strchr(argv[i], '='), *error;
+        const char *key =
+            value ? apr_pstrmemdup(cmd->pool, argv[i], (apr_size_t)(value - argv[i])) : argv[i];
+        if ((error = value ? sockjs_key(cmd, s, key, value + 1) : "takes a value: key=value")) {
+            return apr_psprintf(cmd->pool, "WebSocketSockJS: \"%s\" is wrong, %s %s", argv[i], key,
+                                error);
+        }
+    }
+    return argc ? NULL
+                : "WebSocketSockJS takes key=value: client, response, heartbeat, delay, sessions, "
+                  "cookie";
+}
+
+void ws_sockjs_merge(ws_sockjs_config *to, const ws_sockjs_config *b, const ws_sockjs_config *a)
+{
+    to->client = a->client ? a->client : b->client;
+    to->response = a->response >= 0 ? a->response : b->response;
+    to->heartbeat = a->heartbeat >= 0 ? a->heartbeat : b->heartbeat;
+    to->delay = a->delay >= 0 ? a->delay : b->delay;
+    to->sessions = a->sessions >= 0 ? a->sessions : b->sessions;
+    to->cookie = a->cookie >= 0 ? a->cookie : b->cookie;
+}

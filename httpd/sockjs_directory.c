@@ -1,0 +1,127 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * An open-addressed table without locks. An entry belongs to a process as long as that lives, so that nothing has
+ * to be cleaned up after one that was killed; its entries tell the clients that their sessions are lost.
+ */
+
+#include "httpd/sockjs_directory.h"
+
+#include <string.h>
+
+#include "httpd/ipc.h"
+#include "httpd/sockjs_config.h"
+
+/* A session stands in one bucket. */
+#define BUCKETS 4096u
+#define BUCKET 64u
+
+WS_SHM_STRUCT(sockjs_entry, {
+    apr_uint64_t owner; /* atomic; process and slot, 0: free */
+    apr_uint64_t key;   /* atomic */
+});
+
+const ws_shm_layout *const ws_sockjs_directory_layout[] = {&sockjs_entry_layout, NULL};
+
+static sockjs_entry *directory;
+
+apr_status_t ws_sockjs_directory_init(apr_pool_t *ptemp, server_rec *s)
+{
+    (void)ptemp;
+    if (!ws_sockjs_used()) {
+        return APR_SUCCESS;
+    }
+    directory = ws_shm_table(s, "sockjs", sizeof(*directory) * BUCKETS * BUCKET);
+    return directory ? APR_SUCCESS : APR_ENOMEM;
+}
+
+static apr_uint64_t directory_self(void)
+{
+    return (apr_uint64_t)ws_shm_process() << 32 | (apr_uint64_t)(ws_shm_slot() + 1);
+}
+
+static int directory_alive(apr_uint64_t owner)
+{
+    unsigned slot = (unsigned)(owner & 0xFFFFFFFF) - 1;
+    ws_shm_owner now;
+    return slot < ws_ipc_count() && ws_shm_owner_of(slot, &now)
+           && now.process == (apr_uint32_t)(owner >> 32);
+}
+
+static sockjs_entry *directory_bucket(const ws_sockjs_key *key)
+{
+    return directory + key->low % BUCKETS * BUCKET;
+}
+
+/* @param but  an entry that is not looked at  @return its owner, 0 if there is none */
+static apr_uint64_t directory_owner(const ws_sockjs_key *key, const sockjs_entry *but)
+{
+    sockjs_entry *e = directory_bucket(key);
+    for (unsigned i = 0; i < BUCKET; i++, e++) {
+        apr_uint64_t owner = __atomic_load_n(&e->owner, __ATOMIC_SEQ_CST);
+        if (owner && e != but && __atomic_load_n(&e->key, __ATOMIC_SEQ_CST) == key->high) {
+            return owner;
+        }
+    }
+    return 0;
+}
+
+static ws_sockjs_place directory_place(apr_uint64_t owner, unsigned *slot)
+{
+    *slot = (unsigned)(owner & 0xFFFFFFFF) - 1;
+    return !owner ? WS_SOCKJS_NONE : directory_alive(owner) ? WS_SOCKJS_KNOWN : WS_SOCKJS_LOST;
+}
+
+ws_sockjs_place ws_sockjs_directory_find(const ws_sockjs_key *key, unsigned *slot)
+{
+    return directory ? directory_place(directory_owner(key, NULL), slot) : WS_SOCKJS_NO_ROOM;
+}
+
+/* A free entry, or else one of a process that has ended. */
+static sockjs_entry *directory_take(const ws_sockjs_key *key)
+{
+    for (int dead = 0; dead < 2; dead++) {
+        sockjs_entry *e = directory_bucket(key);
+        for (unsigned i = 0; i < BUCKET; i++, e++) {
+            apr_uint64_t owner = __atomic_load_n(&e->owner, __ATOMIC_SEQ_CST);
+            if ((dead ? owner && !directory_alive(owner) : !owner)
+                && __atomic_compare_exchange_n(&e->owner, &owner, directory_self(), 0,
+                                               __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+                return e;
+            }
+        }
+    }
+    return NULL;
+}
+
+ws_sockjs_place ws_sockjs_directory_claim(const ws_sockjs_key *key, unsigned *slot)
+{
+    ws_sockjs_place found = ws_sockjs_directory_find(key, slot);
+    apr_uint64_t other;
+    sockjs_entry *e;
+    if (found != WS_SOCKJS_NONE) {
+        return found;
+    }
+    if (ws_shm_slot() < 0 || !ws_ipc_reachable() || !(e = directory_take(key))) {
+        return WS_SOCKJS_NO_ROOM;
+    }
+    __atomic_store_n(&e->key, key->high, __ATOMIC_SEQ_CST);
+    /* Two requests at once: at least one of them sees the other. */
+    if ((other = directory_owner(key, e))) {
+        __atomic_store_n(&e->owner, 0, __ATOMIC_SEQ_CST);
+        return directory_place(other, slot);
+    }
+    *slot = (unsigned)ws_shm_slot();
+    return WS_SOCKJS_MINE;
+}
+
+void ws_sockjs_directory_release(const ws_sockjs_key *key)
+{
+    sockjs_entry *e = directory_bucket(key);
+    for (unsigned i = 0; i < BUCKET; i++, e++) {
+        if (__atomic_load_n(&e->key, __ATOMIC_SEQ_CST) == key->high
+            && __atomic_load_n(&e->owner, __ATOMIC_SEQ_CST) == directory_self()) {
+            __atomic_store_n(&e->owner, 0, __ATOMIC_SEQ_CST);
+        }
+    }
+}

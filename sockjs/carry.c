@@ -1,0 +1,136 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * A TLS connection cannot move to another process. So the process that has accepted it carries the bytes of
+ * the response from the session's process to the client, for which it needs no thread.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "engine/handoff.h"
+#include "sockjs/session.h"
+
+/* What is read at a time, bytes. */
+#define CARRY_PIECE (16 * 1024)
+
+typedef struct carrier {
+    ws_handle handle; /**< first; the session's side */
+    int fd;
+    ws_sockjs_response *to;
+} carrier;
+
+static void carry_free(ws_handle *g)
+{
+    free(g);
+}
+
+static void carry_end(carrier *w)
+{
+    ws_loop *loop = w->handle.loop;
+    ws_handle_close(&w->handle);
+    close(w->fd);
+    ws_loop_left(loop, 0);
+}
+
+static void carry_client_gone(ws_sockjs_response *r)
+{
+    carrier *w = r->owner;
+    ws_sockjs_response_drop(r);
+    carry_end(w);
+}
+
+static void carry_finish(carrier *w)
+{
+    ws_sockjs_response *to = w->to;
+    carry_end(w);
+    ws_sockjs_response_finish(to);
+}
+
+static void carry_ready(ws_source *g, const ws_ready *ready)
+{
+    carrier *w = (carrier *)g;
+    char buf[CARRY_PIECE];
+    (void)ready;
+    while (!ws_sockjs_response_blocked(w->to)) {
+        apr_ssize_t n = recv(w->fd, buf, sizeof(buf), 0);
+        if (n < 0 && errno == EAGAIN) {
+            ws_handle_watch(&w->handle, w->fd, WS_READABLE);
+            return;
+        }
+        if (n <= 0) {
+            carry_finish(w);
+            return;
+        }
+        ws_sockjs_response_head(w->to, buf, (apr_size_t)n);
+        if (ws_sockjs_response_flush(w->to) < 0) {
+            carry_client_gone(w->to);
+            return;
+        }
+    }
+    ws_handle_unwatch(&w->handle); /* carry_drained() goes on */
+}
+
+static void carry_drained(ws_sockjs_response *r)
+{
+    carry_ready(r->owner, NULL);
+}
+
+static void carry_stop(ws_handle *g)
+{
+    carry_finish((carrier *)g);
+}
+
+typedef struct carry_task {
+    ws_task task;
+    carrier *w;
+    int client;
+    SSL *ssl;
+} carry_task;
+
+static void carry_begin(ws_loop *loop, ws_task *task)
+{
+    carry_task *t = (carry_task *)task;
+    carrier *w = t->w;
+    w->to = ws_sockjs_response_new(loop, t->client, t->ssl, WS_SOCKJS_RAW);
+    free(t);
+    ws_handle_open(loop, &w->handle);
+    if (!w->to) {
+        carry_end(w);
+        return;
+    }
+    w->to->owner = w;
+    w->to->gone = carry_client_gone;
+    w->to->drained = carry_drained;
+    if (ws_sockjs_response_flush(w->to) < 0) { /* the client is watched from now on */
+        carry_client_gone(w->to);
+        return;
+    }
+    carry_ready(&w->handle.source, NULL);
+}
+
+void ws_sockjs_carry(ws_engine *engine, int fd, int client, SSL *ssl)
+{
+    ws_loop *loop = ws_engine_least_busy(engine);
+    carrier *w = calloc(1, sizeof(*w));
+    carry_task *t = ws_task_new(sizeof(*t), carry_begin);
+    ws_loop_entered(loop, 0); /* a child that has to go waits for it, as for a connection */
+    if (w && t) {
+        w->fd = fd;
+        w->handle.source.ready = carry_ready;
+        w->handle.stop = carry_stop;
+        w->handle.release = carry_free;
+        *t = (carry_task){t->task, w, client, ssl};
+        if (ws_loop_post(loop, &t->task) == 0) {
+            return;
+        }
+    }
+    ws_loop_left(loop, 0);
+    free(w);
+    free(t);
+    SSL_free(ssl);
+    close(client);
+    close(fd);
+}

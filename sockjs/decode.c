@@ -1,0 +1,137 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * From frames of RFC 6455 to an array of SockJS. Messages are not put together: each piece is escaped into the
+ * response as it comes, so that a message of any length needs no memory. What comes from one read makes one array.
+ */
+
+#include <string.h>
+
+#include "sockjs/session_state.h"
+
+static int decode_text(ws_sockjs_session *s, const char *data, apr_size_t len)
+{
+    ws_sockjs_response *r = s->response;
+    int nested = ws_sockjs_response_nested(r);
+    if (!s->array) {
+        s->array = 1;
+        ws_sockjs_response_begin(r);
+        ws_sockjs_puts(&r->frame, nested, "a[\"");
+    }
+    else if (!s->message) {
+        ws_sockjs_puts(&r->frame, nested, ",\"");
+    }
+    s->message = 1;
+    ws_sockjs_escape(&r->frame, &s->cut, nested, data, len);
+    if (!s->decoder.left && (s->decoder.first & WS_FIN)) {
+        ws_sockjs_puts(&r->frame, nested, "\"");
+        s->message = 0;
+    }
+    ws_sockjs_response_spill(r);
+    return 0;
+}
+
+static void decode_end_array(ws_sockjs_session *s)
+{
+    if (s->array && !s->message) {
+        ws_sockjs_puts(&s->response->frame, ws_sockjs_response_nested(s->response), "]");
+        ws_sockjs_response_end_frame(s->response);
+        s->array = 0;
+    }
+}
+
+static int decode_close(ws_sockjs_session *s, const ws_sockjs_decoder *d)
+{
+    int code = d->control_len < 2 ? WS_CLOSE_NO_STATUS : d->control[0] << 8 | d->control[1];
+    apr_size_t skip = d->control_len < 2 ? d->control_len : 2;
+    ws_sockjs_session_close(s, code, (const char *)d->control + skip, d->control_len - skip);
+    return -1;
+}
+
+static int decode_control(ws_sockjs_session *s, const char *data, apr_size_t len)
+{
+    ws_sockjs_decoder *d = &s->decoder;
+    if (d->control_len + len > sizeof(d->control)) {
+        ws_sockjs_session_close(s, WS_CLOSE_INTERNAL, NULL, 0);
+        return -1;
+    }
+    memcpy(d->control + d->control_len, data, len);
+    d->control_len += (unsigned char)len;
+    if (d->left) {
+        return 0;
+    }
+    if ((d->first & 0xF) == WS_OP_CLOSE) {
+        decode_end_array(s);
+        return decode_close(s, d);
+    }
+    if ((d->first & 0xF) == WS_OP_PING) {
+        ws_sockjs_session_ping(s, d->control, d->control_len);
+    }
+    return 0;
+}
+
+static int decode_payload(ws_sockjs_session *s, const char *data, apr_size_t len)
+{
+    if (s->decoder.first & 0x8) {
+        return decode_control(s, data, len);
+    }
+    if ((s->decoder.first & 0xF) == WS_OP_BINARY) {
+        static const char why[] = "SockJS has no binary messages";
+        decode_end_array(s);
+        ws_sockjs_session_close(s, WS_CLOSE_UNSUPPORTED, why, sizeof(why) - 1);
+        return -1;
+    }
+    return decode_text(s, data, len);
+}
+
+/* How many bytes the header has that begins with these; at least 2 are there. */
+static unsigned decode_head_size(const unsigned char *head)
+{
+    return head[1] == 127 ? 10 : head[1] == 126 ? 4 : 2;
+}
+
+/* @return bytes taken */
+static apr_size_t decode_head(ws_sockjs_decoder *d, const char *data, apr_size_t len)
+{
+    apr_size_t n = 0;
+    while (n < len && (d->head_len < 2 || d->head_len < decode_head_size(d->head))) {
+        d->head[d->head_len++] = (unsigned char)data[n++];
+    }
+    if (d->head_len >= 2 && d->head_len == decode_head_size(d->head)) {
+        d->inside = 1;
+        d->first = d->head[0];
+        d->left = d->head_len == 2 ? d->head[1] : 0;
+        for (unsigned i = 2; i < d->head_len; i++) {
+            d->left = d->left << 8 | d->head[i];
+        }
+    }
+    return n;
+}
+
+int ws_sockjs_decode(ws_sockjs_session *s, const char *data, apr_size_t len)
+{
+    ws_sockjs_decoder *d = &s->decoder;
+    while (len) {
+        apr_size_t n;
+        if (!d->inside) {
+            n = decode_head(d, data, len);
+            data += n;
+            len -= n;
+            if (!d->inside) {
+                break;
+            }
+        }
+        n = d->left < len ? (apr_size_t)d->left : len;
+        d->left -= n;
+        if ((n || !d->left) && decode_payload(s, data, n) < 0) {
+            return -1;
+        }
+        data += n;
+        len -= n;
+        if (!d->left) {
+            d->inside = d->head_len = d->control_len = 0;
+        }
+    }
+    decode_end_array(s);
+    return 0;
+}

@@ -1,0 +1,465 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * A session is open while its end of the pair is. Then it answers the client's requests with the reason of its end,
+ * until the delay is over. While no response is open, the session does not read from the pair, so that the send
+ * queue of the handler's connection fills and its policies apply.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sockjs/session_state.h"
+
+/* Places of a loop's table; sessions of one place form a list. */
+#define SESSION_PLACES 4096u
+
+/* One read from the pair, bytes. */
+#define SESSION_PIECE (16 * 1024)
+
+/* Each loop's own. */
+static ws_sockjs_session **session_tables[WS_LOOPS_MAX];
+
+/* ---- The table ---- */
+
+static ws_sockjs_session **session_place(ws_loop *loop, const ws_sockjs_key *key)
+{
+    ws_sockjs_session ***table = &session_tables[loop->index];
+    if (!*table && !(*table = calloc(SESSION_PLACES, sizeof(**table)))) {
+        return NULL;
+    }
+    return &(*table)[(key->low >> 8) % SESSION_PLACES];
+}
+
+ws_sockjs_session *ws_sockjs_find(ws_loop *loop, const ws_sockjs_key *key)
+{
+    ws_sockjs_session **place = session_place(loop, key), *s = place ? *place : NULL;
+    while (s && (s->key.low != key->low || s->key.high != key->high)) {
+        s = s->next;
+    }
+    return s;
+}
+
+ws_loop *ws_sockjs_loop(ws_engine *engine, const ws_sockjs_key *key)
+{
+    return &engine->loops[key->low % engine->options.loops];
+}
+
+/* ---- Its end ---- */
+
+static void session_free(ws_handle *g)
+{
+    ws_sockjs_session *s = (ws_sockjs_session *)g;
+    ws_tickets_release(s->ticket);
+    ws_strbuf_free(&s->in);
+    ws_strbuf_free(&s->reason);
+    free(s);
+}
+
+/* An end with a Close frame: the socket stays open until the engine has answered. */
+static void session_finish_pair(ws_sockjs_session *s)
+{
+    ws_sockjs_response *r;
+    ws_handle_unwatch(&s->handle);
+    r = ws_sockjs_response_new(s->handle.loop, s->fd, NULL, WS_SOCKJS_RAW);
+    s->fd = -1;
+    if (r) {
+        ws_sockjs_response_finish(r);
+    }
+}
+
+static void session_close_pair(ws_sockjs_session *s)
+{
+    if (s->fd >= 0) {
+        ws_handle_unwatch(&s->handle);
+        close(s->fd);
+        s->fd = -1;
+    }
+    if (s->answer) {
+        ws_sockjs_response_finish(s->answer);
+        s->answer = NULL;
+    }
+}
+
+static void session_remove(ws_sockjs_session *s)
+{
+    ws_sockjs_session **link = session_place(s->handle.loop, &s->key);
+    while (*link != s) {
+        link = &(*link)->next;
+    }
+    *link = s->next;
+    ws_timer_wheel_clear(&s->handle.loop->event.wheel, &s->alarm);
+    session_close_pair(s);
+    if (s->response) {
+        ws_sockjs_response_drop(s->response);
+    }
+    ws_handle_close(&s->handle);
+}
+
+static void session_alarm_in(ws_sockjs_session *s, apr_uint32_t ms)
+{
+    ws_timer_wheel_set(&s->handle.loop->event.wheel, &s->alarm, s->handle.loop->event.now + ms);
+}
+
+/* Without a response that accepts bytes, the pair is not read. */
+static void session_rest(ws_sockjs_session *s)
+{
+    if (s->fd >= 0 && ws_sockjs_session_waits(s)) {
+        ws_handle_watch(&s->handle, s->fd, WS_WRITABLE);
+    }
+    else {
+        ws_handle_unwatch(&s->handle);
+    }
+}
+
+static void session_detach(ws_sockjs_session *s)
+{
+    ws_sockjs_response *r = s->response;
+    s->response = NULL;
+    session_rest(s);
+    ws_sockjs_response_finish(r);
+    session_alarm_in(s, s->options.delay);
+}
+
+static void session_put_close(const ws_sockjs_session *s, ws_sockjs_response *r)
+{
+    ws_strbuf t = {NULL, 0, 0, 0};
+    ws_sockjs_cut cut = {.count = 0};
+    ws_strbuf_printf(&t, "c[%d,\"", s->code);
+    ws_sockjs_escape(&t, &cut, 0, s->reason.data, s->reason.len);
+    ws_strbuf_puts(&t, "\"]");
+    ws_strbuf_add(&t, "", 1);
+    ws_sockjs_response_put(r, t.broken ? "c[1011,\"\"]" : t.data);
+    if (r->conn && s->code == WS_CLOSE_ABNORMAL) {
+        ws_abort(r->conn);
+    }
+    else if (r->conn) {
+        ws_close(r->conn, s->code, NULL);
+    }
+    ws_strbuf_free(&t);
+}
+
+/* The frame that was being written has no end. */
+static void session_tell_close(ws_sockjs_session *s)
+{
+    if (!s->response) {
+        session_alarm_in(s, s->options.delay);
+        return;
+    }
+    if (s->array) {
+        s->array = 0;
+        s->response->out.broken = 1;
+    }
+    else {
+        session_put_close(s, s->response);
+    }
+    session_detach(s);
+}
+
+void ws_sockjs_session_close(ws_sockjs_session *s, int code, const char *reason, apr_size_t len)
+{
+    ws_strbuf answer = {NULL, 0, 0, 0};
+    unsigned char payload[WS_CONTROL_MAX] = {(unsigned char)(code >> 8), (unsigned char)code};
+    int sent = code == WS_CLOSE_NO_STATUS ? 0 : 2 + (int)len;
+    s->code = code;
+    ws_strbuf_add(&s->reason, reason, len);
+    if (len) {
+        memcpy(payload + 2, reason, len);
+    }
+    if (s->fd >= 0 && code != WS_CLOSE_ABNORMAL) {
+        ws_sockjs_client_frame(&answer, WS_FIN | WS_OP_CLOSE, payload, (apr_size_t)sent);
+        if (ws_sockjs_session_input(s, &answer) == WS_SOCKJS_TAKEN) {
+            session_finish_pair(s);
+        }
+    }
+    session_close_pair(s);
+    session_tell_close(s);
+}
+
+void ws_sockjs_session_gone(ws_sockjs_session *s, int code, const char *reason, apr_size_t len)
+{
+    static const char why[] = "Connection interrupted!";
+    ws_sockjs_response *r = s->response;
+    s->response = NULL;
+    s->array = 0;
+    ws_sockjs_response_drop(r);
+    if (code == WS_CLOSE_ABNORMAL) {
+        session_close_pair(s);
+        s->code = WS_CLOSE_PROTOCOL_ERROR;
+        ws_strbuf_add(&s->reason, why, sizeof(why) - 1);
+        session_tell_close(s);
+    }
+    else {
+        ws_sockjs_session_close(s, code, reason, len);
+    }
+}
+
+static void session_response_gone(ws_sockjs_response *r)
+{
+    ws_sockjs_session_gone(r->owner, WS_CLOSE_ABNORMAL, NULL, 0);
+}
+
+/* ---- To the client ---- */
+
+static void session_response_drained(ws_sockjs_response *r)
+{
+    ws_sockjs_session_pump(r->owner);
+}
+
+/* Whether the response is complete. */
+static int session_response_full(const ws_sockjs_session *s)
+{
+    const ws_sockjs_response *r = s->response;
+    return r->sent && !s->array && !r->conn
+           && (r->kind <= WS_SOCKJS_JSONP || r->sent >= s->options.response);
+}
+
+/* @return whether there is more to do */
+static int session_settle(ws_sockjs_session *s)
+{
+    if (!s->response) {
+        return 0;
+    }
+    if (session_response_full(s)) {
+        session_detach(s);
+        return 0;
+    }
+    if (ws_sockjs_response_flush(s->response) < 0) {
+        session_response_gone(s->response);
+        return 0;
+    }
+    return s->fd >= 0;
+}
+
+/* @return bytes; 0: none for now, or the session is closed */
+static apr_ssize_t session_read(ws_sockjs_session *s, char *buf)
+{
+    apr_ssize_t n;
+    do {
+        n = recv(s->fd, buf, SESSION_PIECE, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        return n;
+    }
+    if (n == 0 || errno != EAGAIN) {
+        static const char why[] = "Connection lost";
+        ws_sockjs_session_close(s, WS_CLOSE_ABNORMAL, why, sizeof(why) - 1);
+    }
+    else if (ws_handle_watch(&s->handle, s->fd,
+                             WS_READABLE | (ws_sockjs_session_waits(s) ? WS_WRITABLE : 0u))
+             != APR_SUCCESS) {
+        ws_sockjs_session_close(s, WS_CLOSE_INTERNAL, NULL, 0);
+    }
+    return 0;
+}
+
+void ws_sockjs_session_pump(ws_sockjs_session *s)
+{
+    char buf[SESSION_PIECE];
+    while (session_settle(s)) {
+        apr_ssize_t n;
+        if (ws_sockjs_response_blocked(s->response)) {
+            session_rest(s);
+            return;
+        }
+        if ((n = session_read(s, buf)) <= 0 || ws_sockjs_decode(s, buf, (apr_size_t)n) < 0) {
+            return;
+        }
+    }
+}
+
+void ws_sockjs_session_attach(ws_sockjs_session *s, ws_sockjs_response *r)
+{
+    if (s->response || s->fd < 0) {
+        if (s->response) {
+            ws_sockjs_response_put(r, "c[2010,\"Another connection still open\"]");
+        }
+        else {
+            session_put_close(s, r);
+        }
+        ws_sockjs_response_finish(r);
+        return;
+    }
+    s->response = r;
+    r->owner = s;
+    r->gone = session_response_gone;
+    r->drained = session_response_drained;
+    session_alarm_in(s, s->options.heartbeat);
+    if (!s->greeted) {
+        s->greeted = 1;
+        ws_sockjs_response_put(r, "o");
+    }
+    ws_sockjs_session_pump(s);
+}
+
+static void session_alarm(ws_alarm *a)
+{
+    ws_sockjs_session *s = (ws_sockjs_session *)((char *)a - offsetof(ws_sockjs_session, alarm));
+    if (!s->response) {
+        session_remove(s);
+        return;
+    }
+    session_alarm_in(s, s->options.heartbeat);
+    if (!s->array && !ws_sockjs_response_blocked(s->response)) {
+        ws_sockjs_response_put(s->response, "h");
+        ws_sockjs_session_pump(s);
+    }
+}
+
+/* ---- To the handler ---- */
+
+/* Write the queued frames. @return 0; -1 when the pair is broken */
+static int session_write(ws_sockjs_session *s)
+{
+    while (ws_sockjs_session_waits(s)) {
+        apr_ssize_t n = send(s->fd, s->in.data + s->in_pos, s->in.len - s->in_pos, MSG_NOSIGNAL);
+        if (n < 0 && errno != EINTR) {
+            return errno == EAGAIN ? 0 : -1;
+        }
+        s->in_pos += n > 0 ? (apr_size_t)n : 0;
+    }
+    ws_strbuf_free(&s->in);
+    s->in = (ws_strbuf){NULL, 0, 0, 0};
+    s->in_pos = 0;
+    if (s->answer) {
+        ws_sockjs_response_finish(s->answer);
+        s->answer = NULL;
+    }
+    if (s->response && s->response->conn) {
+        ws_resume(s->response->conn);
+    }
+    return 0;
+}
+
+static void session_watch_writes(ws_sockjs_session *s)
+{
+    unsigned reads =
+        s->handle.source.watched > 0 ? (unsigned)s->handle.source.watched & WS_READABLE : 0u;
+    unsigned events = reads | (ws_sockjs_session_waits(s) ? WS_WRITABLE : 0u);
+    if (events) {
+        ws_handle_watch(&s->handle, s->fd, events);
+    }
+    else {
+        ws_handle_unwatch(&s->handle);
+    }
+}
+
+int ws_sockjs_session_input(ws_sockjs_session *s, ws_strbuf *frames)
+{
+    apr_size_t waits = s->in.len - s->in_pos;
+    int full = waits > s->settings->max_message || frames->broken;
+    if (s->fd < 0 || full) {
+        ws_strbuf_free(frames);
+        return s->fd < 0 ? WS_SOCKJS_UNKNOWN : WS_SOCKJS_FULL;
+    }
+    if (waits) {
+        ws_strbuf_add(&s->in, frames->data, frames->len);
+        ws_strbuf_free(frames);
+    }
+    else {
+        ws_strbuf_free(&s->in);
+        s->in = *frames;
+        s->in_pos = 0;
+    }
+    if (s->in.broken || session_write(s) < 0) {
+        return WS_SOCKJS_UNKNOWN; /* the pair's end is noticed when it is read */
+    }
+    session_watch_writes(s);
+    return ws_sockjs_session_waits(s) ? WS_SOCKJS_WAITS : WS_SOCKJS_TAKEN;
+}
+
+void ws_sockjs_session_ping(ws_sockjs_session *s, const unsigned char *data, apr_size_t len)
+{
+    ws_strbuf pong = {NULL, 0, 0, 0};
+    ws_sockjs_client_frame(&pong, WS_FIN | WS_OP_PONG, data, len);
+    ws_sockjs_session_input(s, &pong);
+}
+
+/* ---- Both ---- */
+
+static void session_ready(ws_source *g, const ws_ready *ready)
+{
+    ws_sockjs_session *s = (ws_sockjs_session *)g;
+    if (ready->events & (WS_WRITABLE | WS_BROKEN)) {
+        if (session_write(s) < 0) {
+            ws_strbuf_free(&s->in);
+            s->in = (ws_strbuf){NULL, 0, 0, 0};
+            s->in_pos = 0;
+        }
+        session_watch_writes(s);
+    }
+    if (s->response) {
+        ws_sockjs_session_pump(s);
+    }
+}
+
+static void session_stop(ws_handle *g)
+{
+    ws_sockjs_session *s = (ws_sockjs_session *)g;
+    if (s->response && s->fd >= 0) {
+        ws_sockjs_session_pump(s); /* the Close frame of the engine's */
+    }
+    session_remove(s);
+}
+
+typedef struct session_task {
+    ws_task task;
+    ws_sockjs_session *s;
+} session_task;
+
+static void session_begin(ws_loop *loop, ws_task *task)
+{
+    ws_sockjs_session *s = ((session_task *)task)->s, **place = session_place(loop, &s->key);
+    free(task);
+    ws_handle_open(loop, &s->handle);
+    if (!place || __atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
+        close(s->fd);
+        ws_handle_close(&s->handle);
+        return;
+    }
+    s->next = *place;
+    *place = s;
+    session_alarm_in(s, s->options.delay);
+}
+
+static int session_post(ws_engine *engine, ws_sockjs_session *s)
+{
+    session_task *t = ws_task_new(sizeof(*t), session_begin);
+    if (t) {
+        t->s = s;
+        if (ws_loop_post(ws_sockjs_loop(engine, &s->key), &t->task) < 0) {
+            free(t);
+            t = NULL;
+        }
+    }
+    return t ? 0 : -1;
+}
+
+int ws_sockjs_open(ws_engine *engine, const ws_sockjs_key *key, const ws_sockjs_options *options,
+                   int fd, const ws_settings *settings, ws_ticket *ticket)
+{
+    ws_sockjs_session *s = calloc(1, sizeof(*s));
+    if (!s) {
+        close(fd);
+        ws_tickets_release(ticket);
+        return -1;
+    }
+    s->key = *key;
+    s->options = *options;
+    s->settings = settings;
+    s->ticket = ticket;
+    s->fd = fd;
+    s->handle.source.ready = session_ready;
+    s->handle.stop = session_stop;
+    s->handle.release = session_free;
+    s->alarm.fn = session_alarm;
+    if (session_post(engine, s) < 0) {
+        close(fd);
+        session_free(&s->handle);
+        return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,77 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * SockJS sessions of a process. A session is the client side of a WebSocket that the process has with itself:
+ * one end of a pair of sockets. The other end is an ordinary connection of the engine, so that handlers, queues,
+ * limits and channels work as for any other. The session turns the frames that it receives there into those
+ * of SockJS, for the response that is open, and messages of clients into frames for the engine.
+ *
+ * A session belongs to a loop, which its key names. Functions with an engine may be called on any thread.
+ */
+
+#ifndef WS_SOCKJS_SESSION_H
+#define WS_SOCKJS_SESSION_H
+
+#include "engine/engine.h"
+#include "sockjs/response.h"
+
+typedef struct ws_sockjs_key {
+    apr_uint64_t high, low;
+} ws_sockjs_key;
+
+/** Options of WebSocketSockJS. */
+typedef struct ws_sockjs_options {
+    apr_uint64_t response;         /**< bytes of frames in a streaming response */
+    apr_uint32_t heartbeat, delay; /**< milliseconds */
+} ws_sockjs_options;
+
+/** Results for a client's messages; HTTP statuses. */
+enum {
+    WS_SOCKJS_TAKEN = 204,
+    WS_SOCKJS_WAITS =
+        202, /**< taken, but the handler does not read: the client is to be answered later */
+    WS_SOCKJS_UNKNOWN = 404,
+    WS_SOCKJS_FULL = 503 /**< more waits than WebSocketMaxMessageSize */
+};
+
+/** The loop that a session belongs to. */
+ws_loop *ws_sockjs_loop(ws_engine *engine, const ws_sockjs_key *key);
+
+/**
+ * Begin a session.
+ * @param fd        its end of the pair, which it takes over
+ * @param settings  of the Location
+ * @param ticket    released when it is gone; or NULL
+ * @return 0; -1: fd and ticket have been released
+ */
+int ws_sockjs_open(ws_engine *engine, const ws_sockjs_key *key, const ws_sockjs_options *options,
+                   int fd, const ws_settings *settings, ws_ticket *ticket);
+
+/** A request for frames. */
+typedef struct ws_sockjs_request {
+    ws_sockjs_kind kind;
+    int chunked;
+    char callback[WS_SOCKJS_CALLBACK_MAX + 1];
+    const char *head; /**< of the response; copied */
+    apr_size_t head_len;
+} ws_sockjs_request;
+
+/** Give a session a response to write to. fd and ssl are taken over in every case. */
+void ws_sockjs_attach(ws_engine *engine, const ws_sockjs_key *key, const ws_sockjs_request *request,
+                      int fd, SSL *ssl);
+
+/** Carry the bytes of another process's session from fd to a client. All are taken over. */
+void ws_sockjs_carry(ws_engine *engine, int fd, int client, SSL *ssl);
+
+/**
+ * Messages of a client.
+ * @param frames  as ws_sockjs_parse() makes them; taken over
+ * @param done    called with the result, on the loop or before this returns
+ */
+void ws_sockjs_input(ws_engine *engine, const ws_sockjs_key *key, ws_strbuf *frames,
+                     void (*done)(void *arg, int status), void *arg);
+
+/** The handler of WebSockets that carry SockJS frames; their data is a ws_sockjs_key. */
+extern const ws_handler ws_sockjs_websocket;
+
+#endif

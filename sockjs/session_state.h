@@ -1,0 +1,78 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** A session, as the files of this room know it. For its loop's thread. */
+
+#ifndef WS_SOCKJS_SESSION_STATE_H
+#define WS_SOCKJS_SESSION_STATE_H
+
+#include "protocol/close.h"
+#include "protocol/frame.h"
+#include "sockjs/session.h"
+
+/** The frame of the engine's that is read. */
+typedef struct ws_sockjs_decoder {
+    unsigned char head[WS_HEADER_MAX], head_len;
+    unsigned char first;  /**< its first byte */
+    unsigned char inside; /**< the head is complete */
+    apr_uint64_t left;    /**< bytes of its payload that are still to come */
+    unsigned char control[WS_CONTROL_MAX], control_len;
+} ws_sockjs_decoder;
+
+typedef struct ws_sockjs_session ws_sockjs_session;
+struct ws_sockjs_session {
+    ws_handle handle;        /**< first; its end of the pair */
+    ws_alarm alarm;          /**< heartbeats while there is a response, else the end */
+    ws_sockjs_session *next; /**< in its place of the table */
+    ws_sockjs_key key;
+    ws_sockjs_options options;
+    const ws_settings *settings;
+    ws_ticket *ticket;
+    ws_sockjs_response *response; /**< that is open, or NULL */
+    ws_sockjs_response *answer;   /**< to a client whose messages wait, or NULL */
+    int fd;                       /**< -1: the session is closed */
+    unsigned char greeted;        /**< "o" has been sent */
+    unsigned char array;          /**< an array of messages has begun */
+    unsigned char message;        /**< a message has begun */
+    ws_sockjs_decoder decoder;
+    ws_sockjs_cut cut;
+    ws_strbuf in; /**< what the pair has not taken, from in_pos on */
+    apr_size_t in_pos;
+    int code; /**< of its end */
+    ws_strbuf reason;
+};
+
+/** The session of a key in this loop, or NULL. */
+ws_sockjs_session *ws_sockjs_find(ws_loop *loop, const ws_sockjs_key *key);
+
+/** Write to this response from now on; or end it, with the reason. */
+void ws_sockjs_session_attach(ws_sockjs_session *s, ws_sockjs_response *r);
+
+/** Read what the handler sends while the response takes it. */
+void ws_sockjs_session_pump(ws_sockjs_session *s);
+
+/** Frames for the handler. Taken over. @return as ws_sockjs_input() tells */
+int ws_sockjs_session_input(ws_sockjs_session *s, ws_strbuf *frames);
+
+/** Whether frames wait for the handler. */
+static inline int ws_sockjs_session_waits(const ws_sockjs_session *s)
+{
+    return s->in.len > s->in_pos;
+}
+
+/** The client has gone: the handler's connection ends, with a Close frame if it sent one. */
+void ws_sockjs_session_gone(ws_sockjs_session *s, int code, const char *reason, apr_size_t len);
+
+/**
+ * Decode what the engine has sent, and write it to the response.
+ * @return 0; -1 if the session was closed inside
+ */
+int ws_sockjs_decode(ws_sockjs_session *s, const char *data, apr_size_t len);
+
+/* What decoding leads to: */
+
+void ws_sockjs_session_ping(ws_sockjs_session *s, const unsigned char *data, apr_size_t len);
+
+/** Close: the client is told the code and the reason. */
+void ws_sockjs_session_close(ws_sockjs_session *s, int code, const char *reason, apr_size_t len);
+
+#endif

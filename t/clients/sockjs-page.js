@@ -1,0 +1,36 @@
+// Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+// sockjs-client in Chromium: node sockjs-page.js PAGE URL TRANSPORT ... The page has loaded the library. Prints "ok
+// NAME" or "not ok NAME" for each transport.
+
+'use strict';
+
+const deadline = require('./deadline');
+const {chromium} = require('playwright-core');
+const scenario = require('./sockjs-scenario');
+const [address, url, ...transports] = process.argv.slice(2);
+
+(async () => {
+    const browser = await chromium.launch({
+        timeout: deadline,
+        executablePath: '/usr/bin/chromium',
+        args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+            '--disable-component-update', '--disable-sync'],
+    });
+    const page = await browser.newPage({ignoreHTTPSErrors: true});
+    page.setDefaultTimeout(deadline);
+    await page.goto(address);
+    for (const transport of transports) {
+        const wrong = await page.evaluate(([text, url, transport]) => {
+            const module = {exports: {}};
+            new Function('module', text)(module);
+            return module.exports(window.SockJS, url, transport);
+        }, [`module.exports = ${scenario}`, url, transport]);
+        console.log((wrong.length ? 'not ok ' : 'ok ') + [transport, ...wrong].join(', '));
+    }
+    await browser.close();
+    console.log('done');
+})().catch(error => {
+    console.log(`not ok ${error}`);
+    process.exit(1);
+});
