@@ -206,13 +206,15 @@ SKIP: {
     }
     my @init = @{ $at{'child_init order'} };
     for my $phase (qw(child_stop child_exit)) {
-        my %has = map { $_ => 1 } @{ $at{"$phase order"} };
-        is("@{$at{\"$phase order\"}}", join(' ', reverse grep { $has{$_} } @init), "$phase: the reverse of child_init");
+        my %has  = map { $_ => 1 } @{ $at{"$phase order"} };
+        my %both = map { $_ => 1 } grep { $has{$_} } @init;
+        is(join(' ', grep { $both{$_} } @{ $at{"$phase order"} }), join(' ', reverse grep { $has{$_} } @init),
+            "$phase: the reverse of child_init");
     }
     is($init[0], 'shm', 'a child begins with its slot');
     my @before = ([qw(child_init counters engine)], [qw(child_init ipc channels)], [qw(child_init engine channels)],
         [qw(child_init channels handlers)], [qw(child_stop channels ipc)], [qw(child_stop ipc engine)],
-        [qw(child_stop engine connection_log)], [qw(child_stop engine reauthorize)], [qw(child_exit handlers engine)],
+        [qw(child_stop engine connection_log)], [qw(child_stop engine reauthorize)], [qw(child_exit handlers engine)], [qw(child_exit channel_stores handlers)],
         [qw(child_exit channels engine)]);
     for (@before) {
         my ($phase, $first, $then) = @$_;
