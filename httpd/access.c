@@ -1,7 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Access control of sections at start-up. httpd's own walks merge the sections of a URL, and of the file that it
- *  would be mapped to, for a request that nobody has sent; so the rules are httpd's. */
+/**
+ * Access control of sections at start-up. The module runs httpd's own walks for an internal request
+ * to each section, so that httpd's rules for merging sections apply.
+ */
 
 #include "httpd/access.h"
 
@@ -35,7 +37,7 @@ void ws_access_reset(apr_pool_t *pconf)
 
 /* ---- Require ---- */
 
-/* Whether a directive stands in a section that is found by the file system, not by the URL. */
+/* Whether a directive is in a section that httpd selects by file, not by URL. */
 static int access_by_file(const cmd_parms *cmd)
 {
     for (const ap_directive_t *d = cmd->directive->parent; d; d = d->parent) {
@@ -47,7 +49,7 @@ static int access_by_file(const cmd_parms *cmd)
     return ap_check_cmd_context((cmd_parms *)cmd, NOT_IN_HTACCESS) != NULL;
 }
 
-/* How narrow a section is: the length of the path of a <Location>, 0 for all others. */
+/* The specificity of a section: the length of a <Location>'s path, 0 for all other sections. */
 static apr_size_t access_path(const cmd_parms *cmd)
 {
     const ap_directive_t *d = cmd->directive->parent;
@@ -101,7 +103,7 @@ ws_access ws_access_merge(const ws_access *base, const ws_access *add)
         a.overruled = add->path + 1 < base->status;
     }
     if (add->set && base->set) {
-        a.joins = base->joins; /* with what comes before both */
+        a.joins = base->joins; /* how both join the sections before them */
     }
     if (add->set && add->joins) {
         a.decided |= base->decided;
@@ -125,7 +127,7 @@ const char *ws_access_require(cmd_parms *cmd, void *config, const char *args)
     access->set = 1;
     access->path = access_path(cmd);
     access->restricted |= granted ? 0 : cmd->limited;
-    /* That the files of a directory are for everybody says nothing of a handler. */
+    /* `Require all granted` for a directory is about its files, not about a handler. */
     access->decided |= granted && access_by_file(cmd) ? 0 : cmd->limited;
     return NULL;
 }
@@ -135,13 +137,14 @@ int ws_access_decided(const request_rec *r)
     return (ws_dir_config_of(r)->access.decided & (AP_METHOD_BIT << r->method_number)) != 0;
 }
 
-/* ---- Sections that are open ---- */
+/* ---- Open sections ---- */
 
 void ws_access_opens(const cmd_parms *cmd)
 {
     const ap_directive_t *section = cmd->directive->parent;
     opening *o;
-    /* A regular expression has no file, and where sections are found by their files, these protect them. */
+    /* A regular expression maps to no file. In sections that httpd selects by file, the Require
+     * of that file applies. */
     if (cmd->path
         && (!section || strcasecmp(section->directive, "<Location") || *section->args == '~'
             || apr_fnmatch_test(cmd->path))) {
@@ -155,8 +158,7 @@ void ws_access_opens(const cmd_parms *cmd)
     o->line = cmd->directive->line_num;
 }
 
-/* What httpd itself keeps of a request. Not with the hooks of all modules: they expect a client, and a child
- * process. */
+/* Run only the core's hook. Those of other modules expect a client and a child process. */
 static void access_create_request(request_rec *r)
 {
     const apr_array_header_t *hooks = ap_hook_get_create_request();
@@ -168,7 +170,7 @@ static void access_create_request(request_rec *r)
     }
 }
 
-/* A GET of a path, with the server's own configuration. */
+/* Create a GET of a path with the server's default configuration. */
 static request_rec *access_probe(apr_pool_t *p, server_rec *s, const char *path)
 {
     conn_rec *c = apr_pcalloc(p, sizeof(*c));
@@ -197,7 +199,8 @@ static request_rec *access_probe(apr_pool_t *p, server_rec *s, const char *path)
     return r;
 }
 
-/* What the sections of a path say, all that matches it and what follows it. */
+/* The merged configuration of a path: of all <Location>s that match the section's path followed
+ * by below. */
 static ws_dir_config *access_location(apr_pool_t *p, const opening *o, const char *below)
 {
     request_rec *r = access_probe(p, o->server, apr_pstrcat(p, o->path, below, NULL));
@@ -217,7 +220,7 @@ static int access_is_decided(apr_pool_t *p, const opening *o, int method)
     return 0;
 }
 
-/* Map a path to a file as mod_alias and httpd itself do. */
+/* Map a path to a file with the hooks of mod_alias and the core. */
 static const char *access_file(request_rec *r)
 {
     static const char *const mappers[] = {"mod_alias.c", "core.c"};
@@ -234,7 +237,7 @@ static const char *access_file(request_rec *r)
     return NULL;
 }
 
-/* @return the file for which a <Directory> or .htaccess restricts access to the path; or NULL */
+/* @return the file of the path if a <Directory> or .htaccess restricts access to it; or NULL */
 static const char *access_restricted_file(apr_pool_t *p, const opening *o)
 {
     request_rec *r = access_probe(p, o->server, o->path);
@@ -274,7 +277,7 @@ static void access_warn(apr_pool_t *p, const opening *o)
     }
 }
 
-/* @return whether the section may stand as it is */
+/* @return 0 if the section allows publishing and nothing restricts it */
 static int access_check_publish(apr_pool_t *p, const opening *o)
 {
     const ws_dir_config *d = access_location(p, o, "");
@@ -293,7 +296,7 @@ static int access_check_publish(apr_pool_t *p, const opening *o)
     return 0;
 }
 
-/* @return whether the section may stand as it is */
+/* @return 0 if the section serves the control API and nothing restricts it */
 static int access_check_control(apr_pool_t *p, const opening *o)
 {
     const apr_int64_t all = AP_METHOD_BIT << M_GET | AP_METHOD_BIT << M_POST
@@ -323,7 +326,7 @@ static int access_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *
         if (!access_check_publish(ptemp, o) || !access_check_control(ptemp, o)) {
             status = HTTP_INTERNAL_SERVER_ERROR;
         }
-        if (testing) { /* a start warns when its log is open */
+        if (testing) { /* otherwise parent_init warns, after the log is open */
             access_warn(ptemp, o);
         }
     }

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Waits on a thread of httpd until other threads have reported on each channel of a request. After
+ * ten seconds, or when the client disconnects, it withdraws the rest.
+ */
+
 #include "httpd/channel_wait.h"
 
 #include <apr_portable.h>
@@ -13,10 +18,10 @@
 
 #include "engine/json.h"
 
-/* How long a request waits to be told what became of it. */
+/* Longest time that a request waits for its reports. */
 #define PATIENCE apr_time_from_sec(10)
 
-/* How often it is looked whether the client is still there. */
+/* Interval of the check whether the client is still connected. */
 #define LOOK apr_time_from_msec(250)
 
 #define LATER "try again later"
@@ -26,9 +31,9 @@ struct ws_channel_wait {
     apr_uint32_t refs; /* atomic */
     int retries;
     apr_pool_t *pool;
-    apr_thread_mutex_t *lock; /* of what follows */
+    apr_thread_mutex_t *lock; /* protects the fields below */
     apr_thread_cond_t *told;
-    ws_channel_part *open; /* that have not been told of */
+    ws_channel_part *open; /* without a report yet */
     ws_strbuf text;
     unsigned done, failed, uncertain, refused;
 };
@@ -72,7 +77,7 @@ ws_channel_part *ws_channel_part_new(ws_channel_wait *w, const char *channel, ws
     return p;
 }
 
-/* Under the lock. */
+/* Call it under the lock. */
 static ws_strbuf *wait_name(ws_channel_wait *w, const ws_channel_part *p)
 {
     const char *channel = p->channel;
@@ -109,7 +114,7 @@ void ws_channel_part_end(ws_channel_part *p)
     wait_unref(w);
 }
 
-/* Under the lock. */
+/* Call it under the lock. */
 static void wait_fail(ws_channel_wait *w, const ws_channel_part *p, int uncertain)
 {
     ws_strbuf_printf(wait_name(w, p), ",\"error\":\"%s\"", uncertain ? UNKNOWN : LATER);
@@ -139,7 +144,7 @@ void ws_channel_wait_fail(ws_channel_wait *w)
     apr_thread_mutex_unlock(w->lock);
 }
 
-/* It has closed its side: it takes no answer, or has no more to ask; both know what a refusal means. */
+/* The client has closed its side of the connection, so it expects no response. */
 static int client_is_gone(request_rec *r)
 {
     struct pollfd p = {.events = POLLRDHUP};
@@ -152,7 +157,7 @@ static int client_is_gone(request_rec *r)
     return poll(&p, 1, 0) > 0 && p.revents & (POLLRDHUP | POLLHUP | POLLERR);
 }
 
-/* What has not been told of is withdrawn, if it can be. Under the lock. */
+/* Withdraw the messages without a report, as far as possible. Call it under the lock. */
 static void wait_give_up(ws_channel_wait *w)
 {
     for (ws_channel_part *p = w->open; p; p = p->next) {
@@ -169,7 +174,7 @@ static int wait_status(request_rec *r, const ws_channel_wait *w)
     if (!w->failed && !w->text.broken) {
         return w->refused ? HTTP_FORBIDDEN : HTTP_OK;
     }
-    /* Who repeats what some channels have already would publish that twice. */
+    /* A repeated request would publish twice to the channels that have the message. */
     if (w->retries || !w->done) {
         apr_table_setn(r->err_headers_out, "Retry-After", "1");
     }

@@ -1,6 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A request that waits until other threads have reported on each of its channels, and its response. */
+/**
+ * Waits until other threads have reported on each channel of a request, and builds the response.
+ */
 
 #ifndef WS_HTTPD_CHANNEL_WAIT_H
 #define WS_HTTPD_CHANNEL_WAIT_H
@@ -19,36 +21,43 @@ typedef struct ws_channel_part {
     ws_channel_wait *w;
     ws_message *m; /**< the published message, or NULL */
     apr_uint32_t subscribers;
-    unsigned line; /**< of a request with several messages, from 1; 0: it has one */
+    unsigned line; /**< line of the request's body, from 1; 0: the body is one message */
     char channel[WS_CHANNEL_MAX + 1];
 } ws_channel_part;
 
-/** @param retries  repeating the request is harmless: always send Retry-After
- *  @return NULL when there is no memory */
+/**
+ * @param retries  1: repeating the request is harmless, so always send Retry-After
+ * @return NULL when out of memory
+ */
 ws_channel_wait *ws_channel_wait_new(int retries);
 
-/** @param m  or NULL; a reference is taken  @return NULL when there is no memory */
+/**
+ * @param m  a message, of which a reference is taken; or NULL
+ * @return NULL when out of memory
+ */
 ws_channel_part *ws_channel_part_new(ws_channel_wait *w, const char *channel, ws_message *m);
 
-/** Begin to write a report. Call ws_channel_part_end() afterwards.  [any thread] */
+/** Start a report. ws_channel_part_end() must follow.  [any thread] */
 ws_strbuf *ws_channel_part_begin(ws_channel_part *p);
 void ws_channel_part_end(ws_channel_part *p);
 
-/** Report a failure. uncertain: the outcome is unknown, else nothing happened.  [any thread] */
+/**
+ * Report a failure. uncertain: 1: the outcome is unknown; 0: nothing was published.  [any thread]
+ */
 void ws_channel_part_fail(ws_channel_part *p, int uncertain);
 
-/** Report that the application has refused it.  [any thread] */
+/** Report that the application has refused the request.  [any thread] */
 void ws_channel_part_refuse(ws_channel_part *p);
 
 /** Report that a part could not be allocated. */
 void ws_channel_wait_fail(ws_channel_wait *w);
 
 /**
- * Wait for all reports, at most ten seconds and while the client is connected. Then withdraw what is still
- * open and count it as failed. Frees w.
+ * Wait for all reports, for at most ten seconds and only while the client is connected. Then
+ * withdraw the parts without a report and count them as failed. Frees w.
  * @param text  set to an array of objects; the caller frees it
- * @return 200; 403 if the application refused a part; 503 if a part failed, with Retry-After if repeating the request is harmless; 504 if the
- *         outcome of a part is unknown
+ * @return 200; 403 if the application refused a part; 503 if a part failed, with Retry-After if
+ *         repeating the request is harmless; 504 if the outcome of a part is unknown
  */
 int ws_channel_wait_end(request_rec *r, ws_channel_wait *w, ws_strbuf *text);
 

@@ -1,5 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Starts the engine in each child process, and drains its connections when the MPM stops the child.
+ * A graceful stop keeps connections open up to WebSocketDrainTimeout; any other stop closes them at
+ * once.
+ */
+
 #include "httpd/child.h"
 
 #include <ap_mpm.h>
@@ -21,34 +27,36 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Event loops of a child when WebSocketThreads does not say. */
+/* Default of WebSocketThreads: at most this many event loops per child. */
 #define LOOPS_MAX_DEFAULT 4
 #define BLOCKING_DEFAULT 16
 
-/* WebSocketWatchdog when it does not say, milliseconds. */
+/* Default of WebSocketWatchdog, milliseconds. */
 #define WATCHDOG_DEFAULT (1000)
 
-/* WebSocketDrainTimeout when it does not say: connections of a child that was told to go live on this
- * long, milliseconds; then they are closed over a while, so that the clients do not all come back to
- * the new children at once. */
+/* Default of WebSocketDrainTimeout: how long a stopping child keeps its connections open,
+ * milliseconds. It then closes them over DRAIN_SPREAD, so that clients do not all reconnect at
+ * once. */
 #define DRAIN_TIMEOUT (5 * 60 * 1000)
 #define DRAIN_SPREAD (10 * 1000)
 
-/* A server that stops has to be gone before it is killed: farewell within this, milliseconds. */
+/* How long a child that stops at once waits for its clients' Close frames, milliseconds. httpd
+ * kills children that take longer. */
 #define STOP_GRACE 1500
 
-/* One that was let go on until the end of its time need not hurry, milliseconds. */
+/* How long a child waits for Close frames after the drain, in addition to DRAIN_SPREAD,
+ * milliseconds. */
 #define CLOSE_GRACE 5000
 
-static ws_engine *engine; /* takes handshakes */
+static ws_engine *engine; /* accepts handshakes; NULL before child_init and after child_cleanup */
 static ws_engine *created;
 static server_rec *main_server;
-static volatile sig_atomic_t stop_at_once; /* told to go without grace */
+static volatile sig_atomic_t stop_at_once; /* the MPM stops this child without grace */
 static apr_int64_t drain_timeout;          /* milliseconds */
-static apr_time_t drain_end;               /* when it is over; 0: not told to go with grace */
-static apr_time_t stop_end;                /* 0: nobody has said goodbye */
-static volatile sig_atomic_t terminated;   /* SIGTERM has come */
-static void (*mpm_sigterm)(int);           /* prefork's handler of it */
+static apr_time_t drain_end;               /* end of the drain; 0: no drain has started */
+static apr_time_t stop_end;                /* end of STOP_GRACE; 0: close_all() has not run */
+static volatile sig_atomic_t terminated;   /* SIGTERM has arrived */
+static void (*mpm_sigterm)(int);           /* prefork's handler for SIGTERM */
 
 static int threaded(void)
 {
@@ -65,7 +73,7 @@ ws_engine *ws_child_engine(void)
 apr_status_t ws_child_parent_init(apr_pool_t *ptemp, server_rec *s)
 {
     (void)ptemp;
-    /* mod_ssl hands us its objects: both have to mean the same by them. */
+    /* The module uses objects of mod_ssl, so both need the same OpenSSL version. */
     if (OpenSSL_version_num() >> 20 != OPENSSL_VERSION_NUMBER >> 20) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
                      "websocket: built for %s, but mod_ssl has brought %s: build the module again",
@@ -74,7 +82,7 @@ apr_status_t ws_child_parent_init(apr_pool_t *ptemp, server_rec *s)
     return APR_SUCCESS;
 }
 
-/* ---- The engine's log is httpd's ---- */
+/* ---- Log ---- */
 
 static int level_of(ws_log_level level)
 {
@@ -106,9 +114,9 @@ static void engine_log(ws_log_level level, const ws_settings *settings, const ws
     }
 }
 
-/* ---- The end ---- */
+/* ---- Stopping ---- */
 
-/* Set a point in time so many milliseconds from now, unless it is set already. @return it */
+/* Set a time, ms milliseconds from now, unless it is set already. @return the time */
 static apr_time_t set_once(apr_time_t *when, apr_int64_t ms)
 {
     apr_time_t set = 0, then = apr_time_now() + apr_time_from_msec(ms);
@@ -120,20 +128,20 @@ static apr_time_t set_once(apr_time_t *when, apr_int64_t ms)
 static void on_late_sigterm(int sig, siginfo_t *info, void *context)
 {
     (void)sig, (void)context;
-    terminated |= info->si_pid != getpid(); /* the MPM's threads wake each other with it, too */
+    terminated |= info->si_pid != getpid(); /* the MPM's threads also send it to each other */
 }
 
 static void child_stopping(apr_pool_t *pchild, int graceful)
 {
     (void)pchild;
-    /* prefork says 0 whatever the reason; but what is to end at once it tells by SIGTERM, and a
-     * reload, too many idle children and MaxConnectionsPerChild in other ways. */
+    /* prefork always passes 0. It sends SIGTERM only to stop a child at once; reloads, surplus
+     * idle children and MaxConnectionsPerChild use other means. */
     stop_at_once = threaded() ? !graceful : terminated;
     if (!stop_at_once) {
         set_once(&drain_end, drain_timeout);
     }
     if (threaded() && graceful) {
-        /* The MPM waits for its threads now, and looks for nothing else. */
+        /* From now on the MPM only waits for its threads, so the module handles SIGTERM. */
         struct sigaction late = {.sa_sigaction = on_late_sigterm, .sa_flags = SA_SIGINFO};
         sigaction(SIGTERM, &late, NULL);
         ws_stranded_look();
@@ -148,8 +156,8 @@ static void on_sigterm(int sig)
     }
 }
 
-/* @return whether all clients are gone, or a stop has come. What handlers have connected to is no reason
- * to live on. */
+/* Outgoing connections of handlers do not delay the stop. @return whether all clients are gone
+ * or SIGTERM has arrived */
 static int wait_unless_terminated(ws_engine *e, apr_time_t until)
 {
     while (!terminated && (ws_engine_count(e) || ws_stranded_count())) {
@@ -163,7 +171,7 @@ static int wait_unless_terminated(ws_engine *e, apr_time_t until)
     return 1;
 }
 
-/* @return until when connections live on */
+/* @return the end of the drain */
 static apr_time_t start_drain(ws_engine *e)
 {
     static int told;
@@ -177,7 +185,7 @@ static apr_time_t start_drain(ws_engine *e)
     return set_once(&drain_end, drain_timeout);
 }
 
-/* @return when those that have not answered are left */
+/* @return when to stop waiting for the clients' Close frames */
 static apr_time_t close_all(ws_engine *e)
 {
     static int said;
@@ -187,14 +195,15 @@ static apr_time_t close_all(ws_engine *e)
     return set_once(&stop_end, STOP_GRACE);
 }
 
-/* Whether the MPM wants this child to go, with grace or without. */
+/* Whether the MPM is stopping this child, with or without grace. */
 static int told_to_go(void)
 {
     int state;
     if (threaded()) {
         return stop_at_once || __atomic_load_n(&drain_end, __ATOMIC_RELAXED);
     }
-    /* Its only thread is the relay's: child_stopping comes when that is over. */
+    /* A prefork child has one thread, and the relay holds it: child_stopping runs only after the
+     * relay. */
     return ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING;
 }
 
@@ -218,7 +227,7 @@ int ws_child_check(void)
     return 0;
 }
 
-/* httpd ends this child as soon as pchild is cleaned up. Connections are let go on until then. */
+/* httpd ends this child after it has cleaned up pchild, so connections are drained here. */
 static apr_status_t child_cleanup(void *pchild)
 {
     ws_engine *e = engine;
@@ -226,7 +235,7 @@ static apr_status_t child_cleanup(void *pchild)
     (void)pchild;
     if (!stop_at_once) {
         apr_time_t end = start_drain(e);
-        /* A stop that comes meanwhile is a SIGTERM, and the MPM has done with those. */
+        /* A stop during the drain is a SIGTERM. The MPM no longer handles it. */
         mpm_sigterm = NULL;
         apr_signal(SIGTERM, on_sigterm);
         apr_signal_unblock(SIGTERM);
@@ -238,15 +247,15 @@ static apr_status_t child_cleanup(void *pchild)
     }
     farewell = close_all(e) - apr_time_now();
     ws_engine_wait(e, farewell > 0 ? (apr_uint32_t)apr_time_as_msec(farewell) : 0);
-    /* From here on handshakes are refused; handlers may still send by id, in vain. */
+    /* From here on handshakes are refused, and messages that handlers send by id are dropped. */
     __atomic_store_n(&engine, NULL, __ATOMIC_RELEASE);
     ws_subsystems_child_exit();
     return APR_SUCCESS;
 }
 
-/* ---- The beginning ---- */
+/* ---- Starting ---- */
 
-/* Every connection is a descriptor, and Debian's limit is 8,192. */
+/* Every connection needs a descriptor, and the default limit on Debian is 8,192. */
 static void raise_descriptor_limit(server_rec *s)
 {
     struct rlimit limit;
@@ -262,7 +271,7 @@ static void raise_descriptor_limit(server_rec *s)
 static unsigned default_loops(void)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    /* Where every child serves one request at a time there are many children. */
+    /* prefork runs many children, so one loop each is enough. */
     return !threaded() || cpus < 1    ? 1
            : cpus > LOOPS_MAX_DEFAULT ? LOOPS_MAX_DEFAULT
                                       : (unsigned)cpus;
@@ -333,8 +342,8 @@ static void begin(apr_pool_t *pchild, server_rec *s)
 static void child_init(apr_pool_t *pchild, server_rec *s)
 {
     sigset_t deadly, before;
-    /* prefork's handler of these (just_die() in prefork.c) cleans up all pools wherever it has interrupted
-     * the child, be it in the middle of malloc(). They wait until everything stands. */
+    /* prefork's handler for these signals (just_die() in prefork.c) destroys all pools at once,
+     * even if it interrupts malloc(). Block them until initialization is complete. */
     sigemptyset(&deadly);
     sigaddset(&deadly, SIGTERM);
     sigaddset(&deadly, SIGHUP);

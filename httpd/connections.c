@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Lists the open connections of all children for the status page, and closes one by its id. Each
+ * child answers from its own loops, in parts that fit one message, so no loop stops for long.
+ */
+
 #include "httpd/connections.h"
 
 #include <apr_strings.h>
@@ -14,36 +19,36 @@
 #include "httpd/shm.h"
 #include "httpd/ipc.h"
 
-/* How long one child may take for one answer, and all of them together, milliseconds. */
+/* Timeout for one answer of a child, and for the answers of all children together, milliseconds. */
 #define ANSWER_TIMEOUT 1000
 #define LIST_TIMEOUT 5000
 
-/* A loop is not held up by a listing for longer than it takes to look at so many places. */
+/* Places that a loop examines per question, which bounds how long it is blocked. */
 #define PLACES 1024
 
-/* Longest text that is listed, bytes. */
+/* Longest text in a listing, bytes. Longer texts are cut. */
 #define TEXT_MAX 512
 
-/* Questions that this child works on at the same time; each takes the memory of an answer. */
+/* Questions that this child processes at the same time. Each needs the memory of one answer. */
 #define QUESTIONS_MAX 64
 
-/* What a child is asked: to look at a loop, from a place on. */
+/* A request to examine one loop, starting at a place. */
 WS_SHM_STRUCT(question, {
     apr_uint32_t loop, place;
     char filter[WS_CONNECTIONS_FILTER + 1];
 });
 
-/* What it answers; connections follow. */
+/* The response; connections follow. */
 WS_SHM_STRUCT(answer, {
-    apr_uint32_t loop, place; /* where to go on */
-    apr_uint32_t done;        /* nothing is left */
+    apr_uint32_t loop, place; /* where to continue */
+    apr_uint32_t done;        /* all loops have been examined */
     apr_uint32_t count;
 });
 
 const ws_shm_layout *const ws_connections_layout[] = {&question_layout, &answer_layout,
                                                       &ws_connection_info_layout, NULL};
 
-/** An answer that a loop makes. */
+/** The answer while a loop fills it. */
 typedef struct listing {
     ws_ipc_message to;
     question question;
@@ -67,7 +72,7 @@ const char *ws_connection_text(const ws_connection_info *l, unsigned which)
     return text;
 }
 
-/* ---- The child that is asked ---- */
+/* ---- The answering child ---- */
 
 static unsigned questions; /* atomic */
 
@@ -110,7 +115,7 @@ static int matches(const ws_conn *c, const char *const texts[], const char *filt
     return !len || contains(id, filter, len);
 }
 
-/* @return bytes; 0 if there is no room */
+/* @return bytes written; 0 if they exceed the room */
 static apr_size_t put(ws_connection_info *l, apr_size_t room, const ws_conn *c,
                       const ws_conn_info *r, const char *const texts[])
 {
@@ -170,7 +175,7 @@ static void do_list(ws_engine *e, unsigned loop, void *arg)
                 apr_size_t size = put((ws_connection_info *)(g->bytes + used),
                                       sizeof(g->bytes) - used, c, &r, texts);
                 if (!size) {
-                    break; /* with the next one */
+                    break; /* the next answer starts with this connection */
                 }
                 used += size;
                 g->head.count++;
@@ -239,7 +244,7 @@ const char *const ws_connections_sorts[] = {
     "start",       "address",      "user",     "vhost",     "uri",    "subprotocol", "handler",
     "messages_in", "messages_out", "bytes_in", "bytes_out", "queued", NULL};
 
-static __thread const ws_connections_query *sorting; /* qsort() has no place for it */
+static __thread const ws_connections_query *sorting; /* qsort() passes no context */
 
 static int compare_numbers(apr_uint64_t a, apr_uint64_t b)
 {
@@ -280,9 +285,9 @@ static int compare(const void *x, const void *y)
     return sorting->descending ? -order : order;
 }
 
-/* ---- The child that asks ---- */
+/* ---- The asking child ---- */
 
-/** What has been collected: never much more than is asked for. */
+/** Connections collected so far. Sorted and cut when the array is full, so its size is bounded. */
 typedef struct collection {
     ws_connection_info **items;
     unsigned count, size, wanted;
@@ -322,7 +327,7 @@ const ws_connection_info *ws_connection_check(const char *bytes, apr_size_t len)
     return texts >= WS_LISTED_TEXTS ? item : NULL;
 }
 
-/* @return whether what the child says makes sense */
+/* @return 0 if the answer is malformed */
 static int take(collection *l, ws_connections *list, const char *bytes, apr_size_t len)
 {
     const answer *a = (const answer *)bytes;
@@ -339,7 +344,7 @@ static int take(collection *l, ws_connections *list, const char *bytes, apr_size
     return 1;
 }
 
-/* @return 0 if the child does not answer */
+/* @return 0 if the child does not answer in time or its answer is malformed */
 static int ask(unsigned slot, const ws_connections_query *query, collection *l,
                ws_connections *list, char *bytes, apr_time_t until)
 {
@@ -372,7 +377,7 @@ void ws_connections_make(apr_pool_t *p, const ws_connections_query *query, ws_co
         ws_shm_owner owner, now;
         if (ws_shm_owner_of(s, &owner) && ws_counters_open(s)
             && !ask(s, query, &l, list, bytes, until) && ws_shm_owner_of(s, &now)
-            && now.process == owner.process && ws_counters_open(s)) { /* it is not just ending */
+            && now.process == owner.process && ws_counters_open(s)) { /* it was not ending */
             if (list->missing_count < sizeof(list->missing) / sizeof(*list->missing)) {
                 list->missing[list->missing_count++] = (unsigned)owner.pid;
             }

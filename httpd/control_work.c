@@ -1,7 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The work of the control API in the process that has the connection. The connection's loop does it, and the
- *  answer tells the result. */
+/**
+ * Executes requests of the control API in the process that has the connection. The connection's
+ * loop does the work and sends the answer.
+ */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +17,10 @@
 #include "httpd/control.h"
 #include "protocol/close.h"
 
-/* Places of connections that a loop looks at in one turn. */
+/* Places that a loop examines per turn. */
 #define PLACES 256
 
-/* A longer list continues in another answer, bytes. */
+/* Longest list in one answer, bytes. The next answer continues the list. */
 #define LIST_TEXT (48 * 1024)
 
 /* ---- Description ---- */
@@ -88,12 +90,12 @@ static void work_inform(ws_rpc *call, ws_conn *c)
 
 /* ---- Actions ---- */
 
-/* A connection that reads too slowly is not closed for this message: the caller can send it again. */
+/* A full send queue refuses the message and keeps the connection open: the caller can retry. */
 static ws_rpc_status work_send(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     apr_size_t queued = ws_queued(c);
     ws_status s;
-    if (!ws_version(c)) { /* a stream of events */
+    if (!ws_version(c)) { /* an event stream, which has no version */
         return WS_RPC_UNSUPPORTED;
     }
     if (queued && queued + len > ws_conn_settings(c)->send_queue) {
@@ -106,7 +108,7 @@ static ws_rpc_status work_send(ws_conn *c, ws_type type, const char *data, apr_s
                                              : WS_RPC_GONE;
 }
 
-/* A code, a space, a reason. */
+/* text: a code, a space and a reason. */
 static ws_rpc_status work_close(ws_conn *c, const char *text)
 {
     apr_int64_t code;
@@ -157,7 +159,7 @@ static ws_rpc_status work_do(ws_rpc *call, ws_conn *c)
     }
 }
 
-/* A client's connection, open for messages. */
+/* Whether it is a client's connection and open for messages. */
 static int work_is_open(const ws_conn *c)
 {
     return ws_conn_state(c) == WS_OPEN && ws_conn_location(c);
@@ -270,7 +272,7 @@ static void work_walk(ws_engine *e, unsigned loop, void *arg)
     ws_channel *ch = NULL;
     int end;
     (void)loop;
-    /* A walk that has begun ends: its counts must be right. */
+    /* Only a walk that has not started can be dropped: its counts must be complete. */
     if (!call->loop && !call->place && ws_rpc_drop_late(call)) {
         return;
     }
@@ -315,7 +317,7 @@ static void work_list_channels(ws_rpc *call)
 
 /* ---- Questions ---- */
 
-/* @return the text at *at, which is moved behind its NUL; NULL: there is none */
+/* @return the word at *at, which moves past its NUL; NULL: no word is left */
 static const char *work_word(const ws_rpc *call, const char **at)
 {
     const char *word = *at, *end = call->data + call->len;
@@ -324,7 +326,7 @@ static const char *work_word(const ws_rpc *call, const char **at)
     return nul ? word : NULL;
 }
 
-/* @return a number that a word is, at most max; -1: it is none */
+/* @return the number that a word is, at most max; -1: not such a number */
 static apr_int64_t work_number_of(const char *word, apr_int64_t max)
 {
     apr_int64_t n;
@@ -332,7 +334,7 @@ static apr_int64_t work_number_of(const char *word, apr_int64_t max)
     return end && !*end && n <= max ? n : -1;
 }
 
-/* Read what the data of a question says. @return 0: it is wrong */
+/* Parse the data of a question. @return 0: it is malformed */
 static int work_read(ws_rpc *call)
 {
     const char *at = call->data;
@@ -352,7 +354,7 @@ static int work_read(ws_rpc *call)
         return call->user && call->uri && call->vhost && loop >= 0 && place >= 0 && most > 0;
     case WS_RPC_CHANNELS:
         call->user = work_word(call, &at); /* the prefix */
-        call->uri = work_word(call, &at);  /* the name before the first */
+        call->uri = work_word(call, &at);  /* the name after which the list starts */
         most = work_number_of(work_word(call, &at), WS_CONTROL_PAGE_MAX);
         call->most = (unsigned)most;
         return call->user && call->uri && most > 0;
@@ -396,7 +398,7 @@ void ws_rpc_carry_out(ws_rpc *call)
         ws_rpc_answer_with(call, WS_RPC_WRONG, NULL, 0);
     }
     else if (!e) {
-        ws_rpc_answer_with(call, WS_RPC_BUSY, NULL, 0); /* this process begins, or ends */
+        ws_rpc_answer_with(call, WS_RPC_BUSY, NULL, 0); /* this process is starting or stopping */
     }
     else if (call->kind == WS_RPC_CHANNELS) {
         work_list_channels(call);

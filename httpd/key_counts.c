@@ -1,17 +1,22 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Counts by a key in shared memory: a hash table per child, with two buckets of 16 entries per key.
+ * Readers take no lock, so an entry never moves.
+ */
+
 #include "httpd/key_counts.h"
 
 #include <apr_strings.h>
 #include <apr_thread_mutex.h>
 #include <string.h>
 
-/* Of a row; a power of two. Those that are not used cost no memory. */
+/* Places per row; powers of two. The kernel allocates no memory for pages that stay untouched. */
 #define PLACES_MIN (1u << 10)
 #define PLACES_MAX (1u << 16)
 
-/* Places of a bucket: four cache lines. With two to choose from, a row takes nine tenths of its places
- * before the first key finds none. */
+/* Places per bucket: four cache lines. With two buckets per key, a row is about 90 % full before
+ * the first key finds no place. */
 #define BUCKET 16
 
 WS_SHM_STRUCT(key_place, {
@@ -20,7 +25,8 @@ WS_SHM_STRUCT(key_place, {
     apr_uint32_t unused;
 });
 
-/* Of a row, read first: even to read a page of shared memory is to have it. */
+/* Summary of a row, which readers check first: reading the row itself would make the kernel
+ * allocate its pages. */
 WS_SHM_STRUCT(key_summary, {
     apr_uint32_t keys; /* atomic */
     apr_uint32_t unused;
@@ -29,8 +35,8 @@ WS_SHM_STRUCT(key_summary, {
 struct ws_key_counts {
     key_place *rows;
     key_summary *summaries;
-    apr_uint32_t places; /* of a row */
-    int own;             /* slot; -1: none */
+    apr_uint32_t places; /* per row */
+    int own;             /* slot of this child; -1: none */
     apr_thread_mutex_t *lock;
 };
 
@@ -58,7 +64,7 @@ static key_place *key_row(const ws_key_counts *t, unsigned slot)
 void ws_key_counts_clear(ws_key_counts *t, unsigned slot)
 {
     if (ws_key_counts_any(t, slot)) {
-        /* A reader that looks now finds nothing, whatever stands in the row. */
+        /* Readers check this first, so they find nothing from now on. */
         __atomic_store_n(&t->summaries[slot].keys, 0, __ATOMIC_SEQ_CST);
         memset(key_row(t, slot), 0, t->places * sizeof(key_place));
     }
@@ -75,7 +81,7 @@ int ws_key_counts_child_init(ws_key_counts *t, apr_pool_t *pchild)
     return 0;
 }
 
-/* @param which  of the two buckets */
+/* @param which  0 or 1: which of the two buckets */
 static key_place *key_bucket(const ws_key_counts *t, unsigned slot, apr_uint64_t key, int which)
 {
     apr_uint32_t half = (apr_uint32_t)(which ? key >> 32 : key);
@@ -95,7 +101,7 @@ static key_place *key_find(const ws_key_counts *t, unsigned slot, apr_uint64_t k
     return NULL;
 }
 
-/* @return a free place of the emptier bucket; NULL: both are full. Under the lock */
+/* Call it under the lock. @return a free place in the emptier bucket; NULL: both are full */
 static key_place *key_free(const ws_key_counts *t, apr_uint64_t key)
 {
     key_place *found = NULL;
