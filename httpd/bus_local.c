@@ -1,5 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * The bus between the children of one httpd. If a child's socket is full, packets wait in a bounded
+ * queue. A publisher is refused while the queue is full, until the child has made no progress for
+ * PATIENCE; then the child misses packets.
+ */
+
 #include "httpd/bus_local.h"
 
 #include <apr_thread_mutex.h>
@@ -22,8 +28,8 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* After this time without progress, a child no longer blocks publishers; it is notified of missed packets
- * later. Milliseconds. */
+/* A child without progress for this long no longer makes publishing fail. It is notified of the
+ * packets that it missed. Milliseconds. */
 #define PATIENCE 5000
 
 /* Interval of the check whether a child with waiting packets still runs, milliseconds. */
@@ -32,7 +38,7 @@ APLOG_USE_MODULE(websocket);
 /* Time to send waiting packets when this child exits, milliseconds. */
 #define CLOSE_GRACE 500
 
-/* Seals that keep a file unchanged while it is read. */
+/* Seals that keep a file from changing while the receiver reads it. */
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
 
 /* The length field has 32 bits. */
@@ -65,9 +71,9 @@ static struct {
     apr_uint64_t server;
     apr_size_t queue;
     const server_rec *log;
-    apr_thread_mutex_t *lock; /* of all below */
-    outbox *boxes;            /* for each slot */
-    unsigned *targets;        /* slots, while a packet is sent */
+    apr_thread_mutex_t *lock; /* protects the fields below */
+    outbox *boxes;            /* one per slot */
+    unsigned *targets;        /* slots, while publish() sends a packet */
     struct pollfd *polled;
     int ended;
     int wake_fd;
@@ -125,7 +131,7 @@ static packet_ref *pack(const ws_packet *packet)
     return p;
 }
 
-/* ---- Outboxes; all under the lock ---- */
+/* ---- Outboxes; under the lock ---- */
 
 static void throw_away(outbox *b)
 {
@@ -187,7 +193,7 @@ static int send_now(unsigned slot, const outbox *b, const packet_ref *p)
     return ws_ipc_send(slot, b->process, WS_IPC_PACKETS, &iov, 1, p->fd);
 }
 
-/* @return 0, or -1 if the child has to be notified of a missed packet */
+/* @return 0, or -1 if the child missed the packet */
 static int hand_over(unsigned slot, packet_ref *p)
 {
     outbox *b = &local.boxes[slot];
@@ -206,14 +212,15 @@ static int hand_over(unsigned slot, packet_ref *p)
     return 0;
 }
 
-/* Send small packets together. @return 0, or -1 when the socket is full */
+/* Send one packet in a file, or several small ones together. @return 0, or -1 when the socket is
+ * full */
 static int send_some(unsigned slot, outbox *b)
 {
     struct iovec iov[WS_IPC_IOVECS] = {{NULL, 0}};
     apr_size_t size = 0;
     int n = 0, fd = b->first->packet_ref->fd;
 
-    n += fd >= 0; /* an empty entry: the packet is in the file */
+    n += fd >= 0; /* the packet is in the file, so the message is empty */
     for (waiting *w = fd < 0 ? b->first : NULL; w && n < WS_IPC_IOVECS; w = w->next) {
         if (w->packet_ref->fd >= 0 || size + w->packet_ref->len > WS_IPC_SIZE) {
             break;
@@ -270,7 +277,7 @@ static void empty(unsigned slot)
     }
 }
 
-/* ---- The thread that sends what waits ---- */
+/* ---- The thread that sends queued packets ---- */
 
 static void *APR_THREAD_FUNC run(apr_thread_t *self, void *arg)
 {
@@ -380,7 +387,7 @@ static ws_status publish(ws_bus *b, const ws_packet *p, apr_uint32_t *reached, a
     return s;
 }
 
-/* @return the slot of a process, or -1 if it has ended */
+/* @return the slot of a process, or -1 if the process has ended */
 static int slot_of(apr_uint32_t process)
 {
     for (unsigned i = 0; i < ws_ipc_count(); i++) {
@@ -486,14 +493,15 @@ static void on_packets(const ws_ipc_message *m)
         take_file(m->fd);
     }
     else if (m->len == 0) {
-        ws_channels_missed(ws_channels_current(), 1); /* no descriptor was available for its file */
+        ws_channels_missed(ws_channels_current(), 1); /* the kernel had no free descriptor for
+                                                       * the packet's file */
     }
     else {
         take_packets(m->data, m->len);
     }
 }
 
-/* ---- Beginning and end ---- */
+/* ---- Initialization and end ---- */
 
 void ws_bus_local_register(apr_pool_t *p)
 {

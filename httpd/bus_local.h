@@ -3,10 +3,11 @@
 /**
  * The bus between the children of one httpd, old generations and new ones.
  *
- * Which child wants which channel stands in shared memory: a row for each slot of shm.h, which that
- * child alone writes and the parent clears when it has ended. A publisher looks there, and writes to the
- * sockets of those who want it (ipc.h). What a socket does not take waits in the publisher's
- * process, bounded, and is sent by a thread.
+ * interest.h records in shared memory which child has subscribers of which channel: one row per
+ * slot of shm.h. Only the child writes its row, and the parent clears it when the child has ended.
+ * A publisher reads the rows and writes to the sockets of the interested children (ipc.h). Packets
+ * that a socket does not accept wait in a bounded queue of the publisher's process, and a thread
+ * sends them.
  */
 
 #ifndef WS_HTTPD_BUS_LOCAL_H
@@ -16,19 +17,19 @@
 
 #include "channels/channels.h"
 
-/** register_hooks. */
+/** register_hooks: receive packets. */
 void ws_bus_local_register(apr_pool_t *p);
 
 /**
- * child_init, behind ws_ipc_child_init().
+ * child_init, after ws_ipc_child_init().
  * @param server  ws_server()
- * @param queue   bytes that may wait for a child
- * @return NULL when this child cannot take part, which has been logged
+ * @param queue   maximum size of the queue for one child, bytes
+ * @return NULL when this child cannot take part; the reason has been logged
  */
 ws_bus *ws_bus_local_child_init(apr_pool_t *pchild, server_rec *s, apr_uint64_t server,
                                 apr_size_t queue);
 
-/** Send what waits, for half a second at most, and nothing more. */
+/** Send queued packets for half a second at most, and accept no new ones. */
 void ws_bus_local_child_stop(void);
 
 #endif

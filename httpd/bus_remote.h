@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** How another module brings a bus to other machines: as a provider. */
+/** The provider interface for a bus to other machines. */
 
 #ifndef WS_HTTPD_REMOTEBUS_H
 #define WS_HTTPD_REMOTEBUS_H
@@ -15,13 +15,18 @@
 #define WS_REMOTE_BUS_VERSION "1"
 
 typedef struct ws_remote_bus {
-    /** Whether it is configured; then it has the histories as well.  [post_config, child_init] */
+    /**
+     * Whether the bus is configured. A configured bus also stores the histories.  [post_config,
+     * child_init]
+     */
     int (*configured)(void);
-    /** child_init: fills in options->remote and options->history, from options->self and queue. What it
-     *  logs, it logs itself. */
+    /**
+     * child_init: set options->remote and options->history, from options->self and options->queue.
+     * Logs its own errors.
+     */
     void (*child_init)(apr_pool_t *pchild, server_rec *s, ws_channels_options *options,
                        const ws_history_rule *rules, unsigned rule_count);
-    /** Behind ws_engine_stop(). */
+    /** Called after ws_engine_stop(). */
     void (*child_exit)(void);
 } ws_remote_bus;
 

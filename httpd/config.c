@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * The directives: parsing, merging of sections, and the settings of connections. An invalid
+ * argument is an error at start-up that names the accepted values.
+ */
+
 #include "httpd/config.h"
 
 #include <apr_strings.h>
@@ -121,8 +126,8 @@ static apr_uint64_t or_default(apr_int64_t value, apr_uint64_t otherwise)
     return value < 0 ? otherwise : (apr_uint64_t)value;
 }
 
-/* Merged sections live as long as their request, so connections cannot point to them; but there are
- * only as many different settings as the configuration can make. */
+/* A merged section is freed with its request, so connections need a copy of its settings. Equal
+ * settings share one copy; the configuration bounds their number. */
 static struct interned {
     struct interned *next;
     ws_settings settings;
@@ -142,7 +147,7 @@ const ws_settings *ws_settings_of(request_rec *r)
     ws_token_rules rules;
     ws_settings s;
 
-    memset(&s, 0, sizeof(s)); /* padding too: memcmp looks at it */
+    memset(&s, 0, sizeof(s)); /* clears the padding for memcmp() */
     s.max_message = or_default(d->max_message, DEFAULT_MESSAGE);
     s.max_frame = or_default(d->max_frame, s.max_message);
     s.send_queue = or_default(d->send_queue, DEFAULT_SEND_QUEUE);
@@ -214,13 +219,13 @@ int ws_origin_listed(const ws_dir_config *d, const char *origin, const char *hos
 
 int ws_origin_allowed(const ws_dir_config *d, const char *origin, const char *host)
 {
-    /* A client without Origin is no browser: it can claim any origin it likes. */
+    /* A client without Origin is not a browser, and could send any origin. */
     return !origin || (d->origins && d->origin_any) || ws_origin_listed(d, origin, host);
 }
 
 /* ---- Directives ---- */
 
-/* A directive whose argument is wrong names itself, what it was given, and what it takes. */
+/* The error for an invalid argument names the directive, the argument and the accepted values. */
 static const char *wrong(cmd_parms *cmd, const char *arg, const char *takes)
 {
     return apr_psprintf(cmd->pool, "%s: \"%s\" is wrong, it takes %s", cmd->cmd->name, arg, takes);
@@ -315,7 +320,7 @@ static apr_int64_t *field(cmd_parms *cmd, void *config)
     return (apr_int64_t *)((char *)config + (apr_size_t)(apr_uintptr_t)cmd->info);
 }
 
-/* httpd's own flags ignore what stands behind the first word. */
+/* httpd's own flags ignore text after the first word, so this function parses the flag itself. */
 static const char *set_flag(cmd_parms *cmd, void *config, const char *arg)
 {
     if (strcasecmp(arg, "on") && strcasecmp(arg, "off")) {
@@ -354,7 +359,7 @@ static const char *set_ping(cmd_parms *cmd, void *config, const char *interval, 
         return ws_refused(cmd, interval, error, "; or off");
     }
     if (grace && !strcasecmp(grace, "off")) {
-        d->ping_grace = 0; /* a client that does not answer is kept */
+        d->ping_grace = 0; /* a client that does not answer pings stays connected */
         return NULL;
     }
     return grace ? ws_refused(
@@ -596,7 +601,7 @@ static const char *set_log(cmd_parms *cmd, void *config, const char *where, cons
 
 #define FIELD(name) ((void *)APR_OFFSETOF(ws_dir_config, name))
 
-/* Where code is loaded or a limit is lifted, .htaccess has no say. */
+/* .htaccess may neither load code nor raise a limit. */
 #define WHERE (RSRC_CONF | ACCESS_CONF)
 
 const command_rec ws_directives[] = {

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What the configuration says: per Location and per server. */
+/** The configuration, per section and per server. */
 
 #ifndef WS_HTTPD_CONFIG_H
 #define WS_HTTPD_CONFIG_H
@@ -22,22 +22,22 @@ typedef struct ws_handler_line {
     ws_location location;
     apr_array_header_t *protocols; /**< const char *; NULL: the Location's default handler */
     const char *file;              /**< the shared object, or NULL for a provider */
-    const char *base;              /**< as ws_section_base() tells */
-    apr_status_t started;          /**< what the handler's start returned in this child */
+    const char *base;              /**< as ws_section_base() returns */
+    apr_status_t started;          /**< result of the handler's start in this child */
 } ws_handler_line;
 
 typedef struct ws_handler_directory ws_handler_directory; /* handler_directory.h */
 
-/** What WebSocketCompression says; -1: not set. */
+/** WebSocketCompression; -1: not set. */
 typedef struct ws_compression {
     int on, level, window, client_window, takeover;
     apr_int64_t threshold; /**< bytes */
 } ws_compression;
 
-/** Fields that are not set have the value of the enclosing section, or else the default. */
+/** Fields that are not set inherit the value of the enclosing section, or the default. */
 typedef struct ws_dir_config {
-    apr_array_header_t *handlers; /**< ws_handler_line *; NULL: not set; empty: switched off, or a
-                                       directory of them */
+    apr_array_header_t *handlers; /**< ws_handler_line *; NULL: not set; empty: off, or a
+                                       directory of handlers */
     const ws_handler_directory *directory; /**< set with handlers; or NULL */
     ws_handler_line *site_line;            /**< WebSocketHtaccess; set with site_handlers */
     int site_handlers;                     /**< -1: not set */
@@ -50,24 +50,26 @@ typedef struct ws_dir_config {
     int relay;                   /**< -1: not set */
     int status_close;            /**< WebSocketStatusClose; -1: not set */
     const char
-        *control;     /**< the path of the section with SetHandler websocket-control; NULL: none */
+        *control;     /**< path of the section with SetHandler websocket-control; NULL: none */
     int control_open; /**< WebSocketControlOpen; -1: not set */
     const ws_connection_log *log;                         /**< NULL: not set */
     apr_int64_t max_frame, max_message, send_queue;       /**< bytes; -1: not set */
     apr_int64_t fragment;                                 /**< bytes, 0: off; -1: not set */
     apr_int64_t ping_interval, ping_grace, close_timeout; /**< milliseconds; -1: not set */
-    apr_int64_t message_timeout, message_rate;  /**< milliseconds, bytes a second; -1: not set */
+    apr_int64_t message_timeout, message_rate;  /**< milliseconds, bytes per second; -1: not set */
     apr_int64_t reauthorize;                    /**< milliseconds, 0: off; -1: not set */
     apr_int64_t subscriptions;                  /**< -1: not set */
     int slow;                                   /**< ws_slow; -1: not set */
-    apr_int64_t behind;                         /**< milliseconds, 0: any; -1: not set */
+    apr_int64_t behind;                         /**< milliseconds, 0: no limit; -1: not set */
     const struct ws_channel_http *channel_http; /**< NULL: not set */
     ws_access access;
     const struct ws_channel_acl *may[2]; /**< by ws_action; NULL: not set */
     apr_array_header_t *wildcards;       /**< const char *; NULL: not set; empty: none */
     apr_array_header_t *extensions;      /**< ws_extension_use *; NULL: not set; empty: none */
-    /** WebSocketTokenKey (of a private type; empty: off), WebSocketTokenAudience and WebSocketTokenIssuer
-     *  (const char *); NULL: not set. */
+    /**
+     * WebSocketTokenKey (of a private type; empty: off), WebSocketTokenAudience and
+     * WebSocketTokenIssuer (const char *); NULL: not set.
+     */
     apr_array_header_t *token_keys, *token_audiences, *token_issuers;
     apr_int64_t token_leeway; /**< milliseconds; -1: not set */
     int token_required;       /**< -1: not set */
@@ -77,17 +79,17 @@ typedef struct ws_dir_config {
     ws_sockjs_config sockjs;
 } ws_dir_config;
 
-/** Of the main server. */
+/** The configuration of the main server. */
 typedef struct ws_server_config {
     unsigned loops;    /**< 0: not set */
     unsigned blocking; /**< 0: not set */
     ws_backend backend;
     apr_int64_t drain;               /**< milliseconds; 0: not set */
     apr_int64_t watchdog;            /**< milliseconds; 0: not set; -1: off */
-    unsigned channels;               /**< of a child; 0: not set */
+    unsigned channels;               /**< per child; 0: not set */
     apr_int64_t bus_queue;           /**< bytes; 0: not set */
     apr_uint64_t compression_memory; /**< bytes; 0: not set */
-    conn_rec *stub; /**< stands for httpd's conn_rec in mod_ssl's callbacks, see takeover.c */
+    conn_rec *stub; /**< replaces httpd's conn_rec in mod_ssl's callbacks, see takeover.c */
 } ws_server_config;
 
 void *ws_create_dir_config(apr_pool_t *p, char *dir);
@@ -111,35 +113,35 @@ static inline ws_server_config *ws_server_config_of(const server_rec *s)
 apr_status_t ws_settings_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
 /**
- * The settings of a request's Location, defaults filled in. One copy for all connections with the
- * same values: it lives as long as the child.
- * @return NULL when there is no memory
+ * The settings of a request's section, with defaults. Connections with equal settings share one
+ * copy, which is valid until the child ends.
+ * @return NULL when out of memory
  */
 const ws_settings *ws_settings_of(request_rec *r);
 
-/** What tokens a section accepts. */
+/** The rules for the tokens that a section accepts. */
 ws_token_rules ws_token_rules_of(const ws_dir_config *d);
 
-/** Versions that a Location speaks, WS_V13... */
+/** The protocol versions that a section accepts, WS_V13... */
 unsigned ws_versions_of(const ws_dir_config *d);
 
-/** Whether an origin is named by WebSocketOrigin, `same` included; `any` names none. */
+/** Whether WebSocketOrigin lists an origin, directly or by `same`. `any` does not count. */
 int ws_origin_listed(const ws_dir_config *d, const char *origin, const char *host);
 
-/** Whether a Location lets pages of this origin connect; origin may be NULL. */
+/** Whether a section allows pages of this origin to connect; origin may be NULL. */
 int ws_origin_allowed(const ws_dir_config *d, const char *origin, const char *host);
 
 /* plugins.c */
 
-/** A kind of what can be loaded: handlers, extensions. */
+/** A kind of plugin: handlers or extensions. */
 typedef struct ws_plugin_kind {
     const char *noun, *header, *macro; /**< for error texts */
-    const char *symbol;                /**< of the descriptor in a shared object */
-    const char *group, *version;       /**< of providers */
-    apr_uint32_t magic, abi, size;     /**< what the descriptor has to say */
+    const char *symbol;                /**< of the descriptor in the shared object */
+    const char *group, *version;       /**< of the provider */
+    apr_uint32_t magic, abi, size;     /**< required values of the descriptor */
 } ws_plugin_kind;
 
-/** What ws_handler_descriptor and ws_extension_descriptor have in common. */
+/** The fields that ws_handler_descriptor and ws_extension_descriptor share. */
 typedef struct ws_plugin_descriptor {
     apr_uint32_t magic, abi, size;
     const char *name;
@@ -147,45 +149,51 @@ typedef struct ws_plugin_descriptor {
 } ws_plugin_descriptor;
 
 /**
- * Find what a directive names: a shared object, or what a module has registered.
+ * Find the plugin that a directive names: a shared object, or the provider of another module.
  * @param file   set to the shared object, or NULL for a provider
- * @param table  set to a copy of its table of callbacks, those that it does not have NULL
- * @return NULL, or what is wrong
+ * @param table  set to a copy of its table of callbacks; missing callbacks are NULL
+ * @return NULL, or the error
  */
 const char *ws_plugin_find(apr_pool_t *p, const ws_plugin_kind *kind, const char *name,
                            const char **file, const ws_plugin_descriptor **d, const void **table);
 
-/** All WebSocketHandler lines of the configuration: ws_handler_line *. Emptied by ws_plugins_reset. */
+/**
+ * All WebSocketHandler lines of the configuration: ws_handler_line *. ws_plugins_reset() clears it.
+ */
 extern apr_array_header_t *ws_handler_lines;
 
-/** pre_config: a new configuration is going to be read. */
+/** pre_config: discard the lines of the previous configuration. */
 void ws_plugins_reset(apr_pool_t *pconf);
 
-/** A file that does not begin with a slash lies in websocket/ beside our own, wherever that is. */
+/**
+ * The absolute path of a handler. A relative path is in websocket/ beside the module's own file.
+ */
 const char *ws_handler_path(apr_pool_t *p, const char *file);
 
 /**
- * The path of the <Location> that a directive stands in, without a slash at its end; "" outside of sections and in
- * a <VirtualHost>; NULL in one with wildcards and in other sections.
+ * The path of the <Location> around a directive, without a trailing slash; "" outside of sections
+ * and in a <VirtualHost>; NULL in a <Location> with wildcards and in other sections.
  */
 const char *ws_section_base(cmd_parms *cmd);
 
 /**
- * Load and check a handler and hand it its keys.
- * @param args  what stands behind the directive's name
- * @return NULL, or what is wrong
+ * Load and check a handler, and pass it its keys.
+ * @param args  the arguments of the directive
+ * @return NULL, or the error
  */
 const char *ws_plugins_add_handler(cmd_parms *cmd, int argc, char *const argv[],
                                    ws_handler_line **added);
 
-/** The subprotocol of these len characters, if the line's protocol= names it; or NULL. */
+/**
+ * The subprotocol that equals the len bytes of token, if the line's protocol= lists it; or NULL.
+ */
 const char *ws_handler_line_speaks(const ws_handler_line *reg, const char *token, size_t len);
 
 /**
  * The error of a directive whose argument a parser of websocket_parse.h refuses.
- * @param error  the parser's, NULL: none
- * @param more   what follows it
- * @return NULL where error is
+ * @param error  the parser's error, NULL: none
+ * @param more   text to append
+ * @return NULL if error is NULL
  */
 const char *ws_refused(cmd_parms *cmd, const char *arg, const char *error, const char *more);
 

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Writes WebSocketLog. A thread of the child writes the records, so loops never wait for a disk or
+ * a program. Records that exceed the buffer are dropped and counted.
+ */
+
 #include "httpd/connection_log.h"
 
 #include <apr_portable.h>
@@ -19,17 +24,17 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* What may wait to be written in a child, bytes. */
+/* Maximum size of records that wait to be written in a child, bytes. */
 #define WAITING_MAX (4 * 1024 * 1024)
 
-/* How long the end of a child waits for a log that takes nothing, milliseconds. */
+/* How long a stopping child waits for the log's thread, milliseconds. */
 #define EXIT_WAIT 1000
 
-/** A file, or a program behind a pipe: one for all lines that name it. */
+/** A file, or a program behind a pipe. All lines with the same name share it. */
 typedef struct target {
-    const char *name; /**< with its |, if it is a program */
+    const char *name; /**< with its | if it is a program */
     int fd;
-    int losing; /**< in this child: that records are lost has been logged */
+    int losing; /**< per child: the loss of records has been logged */
 } target;
 
 struct ws_connection_log {
@@ -64,7 +69,7 @@ static target *target_of(apr_pool_t *p, const char *name)
     return t;
 }
 
-/* @return why nothing can be written there, or NULL */
+/* @return the reason why the file cannot be written, or NULL */
 static const char *log_obstacle(apr_pool_t *p, const char *file)
 {
     const char *folder = ap_make_dirstr_parent(p, file);
@@ -78,7 +83,7 @@ static const char *log_obstacle(apr_pool_t *p, const char *file)
                : NULL;
 }
 
-/* A program with its whole path, and arguments; what a shell runs is not looked at. */
+/* Only a program with an absolute path is checked; others run in a shell. */
 static const char *log_program_obstacle(apr_pool_t *p, const char *command)
 {
     const char *file = *command == '/' ? ap_getword_conf(p, &command) : NULL;
@@ -113,10 +118,8 @@ const char *ws_connection_log_parse(cmd_parms *cmd, const char *where, const cha
     return NULL;
 }
 
-/*
- * On the process's pool: a program lives on through reloads, and old children, which still write to
- * its pipe, with it. httpd starts it again if it ends.
- */
+/* The piped log is on the process's pool, so that it stays open across reloads: children of
+ * older generations still write to the pipe. httpd restarts the program if it exits. */
 static piped_log *program_of(server_rec *s, const char *name)
 {
     apr_pool_t *process = s->process->pool;
@@ -133,7 +136,7 @@ static int open_logs(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
 {
     (void)plog, (void)ptemp;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
-        return OK; /* this configuration is read a second time */
+        return OK; /* httpd reads this configuration a second time */
     }
     for (int i = 0; i < targets->nelts; i++) {
         target *t = APR_ARRAY_IDX(targets, i, target *);
@@ -173,19 +176,19 @@ typedef struct record {
 } record;
 
 static struct {
-    apr_thread_mutex_t *lock; /* of all below; NULL: there is no log */
+    apr_thread_mutex_t *lock; /* protects the fields below; NULL: there is no log */
     apr_thread_cond_t *more;
     apr_thread_cond_t *done;
     record *first, **end;
-    apr_size_t waiting; /* bytes, those that are being written included */
+    apr_size_t waiting; /* bytes, including the record that is being written */
     int ending, ended;
     apr_thread_t *thread;
 } list;
 
 static server_rec *main_server;
 
-/* A record is written by one write(2): so records of several processes do not mix in a file, and in a
- * pipe up to PIPE_BUF bytes. */
+/* One write(2) per record: records of several processes do not mix in a file, nor in a pipe up
+ * to PIPE_BUF bytes. */
 static int write_record(const record *r)
 {
     apr_size_t done = 0;
@@ -199,7 +202,7 @@ static int write_record(const record *r)
     return 0;
 }
 
-/* Under the lock. */
+/* Call it under the lock. */
 static void lost(target *t, apr_status_t why, const char *text)
 {
     ws_counters_add(WS_COUNT_LOG_LOST);
@@ -233,7 +236,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *data)
         if (error) {
             lost(r->target, error, "it cannot be written");
         }
-        else if (!list.first) { /* it has caught up */
+        else if (!list.first) { /* all records are written, so log the next loss again */
             r->target->losing = 0;
         }
         list.waiting -= r->len;

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketLog: a record of each connection that has ended. Loops only put records into a list; a
- * thread of the child writes them, so that a full disk or a program that is slow holds up nobody.
+ * WebSocketLog: a record of each connection that has ended. Loops only append records to a list. A
+ * thread of the child writes them, so that a full disk or a slow program does not block a loop.
  */
 
 #ifndef WS_HTTPD_CONNECTION_LOG_H
@@ -13,30 +13,30 @@
 
 #include "engine/engine.h"
 
-/** What one WebSocketLog line says. */
+/** The configuration of one WebSocketLog line. */
 typedef struct ws_connection_log ws_connection_log;
 
-/** Where a section says off. */
+/** The value in sections with `WebSocketLog off`. */
 extern const ws_connection_log ws_connection_log_off;
 
-/** pre_config: a new configuration is going to be read. */
+/** pre_config: discard the targets of the previous configuration. */
 void ws_connection_log_reset(apr_pool_t *pconf);
 
-/** A WebSocketLog line. format may be NULL. @return NULL, or what is wrong */
+/** Parse a WebSocketLog line. format may be NULL. @return NULL, or the error */
 const char *ws_connection_log_parse(cmd_parms *cmd, const char *where, const char *format,
                                     const ws_connection_log **log);
 
-/** register_hooks: open them. */
+/** register_hooks: the hook that opens the files and programs. */
 void ws_connection_log_register(apr_pool_t *p);
 
-/** child_init: start the thread, if there is a log. */
+/** child_init: start the thread if there is a log. */
 apr_status_t ws_connection_log_child_init(apr_pool_t *pchild, server_rec *s,
                                           ws_engine_options *options);
 
-/** child_stop, after ws_engine_stop(): write what is left, for a second at most. */
+/** child_stop, after ws_engine_stop(): write the remaining records, for one second at most. */
 int ws_connection_log_child_stop(void);
 
-/** The engine's on_end. */
+/** Record the end of a connection: the engine's on_end. */
 void ws_connection_log_on_end(const ws_conn *c, const char *why);
 
 #endif

@@ -1,24 +1,29 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Counters in shared memory. Each loop counts in its own row without a lock; the parent adds the
+ * rows of an ended child to the totals.
+ */
+
 #include "httpd/counters.h"
 
 #include <sched.h>
 #include <string.h>
 
-/* A reader that comes while a child's rows move to the totals begins again, so often at most. */
+/* While the parent moves a child's rows to the totals, a reader retries, at most this often. */
 #define TRIES 1000
 
-/* Rows that are not used are not touched, and so cost no memory. */
+/* The kernel allocates no memory for rows that stay untouched. */
 WS_SHM_STRUCT(child, {
     char shift[WS_SHM_SHIFT];
-    unsigned rows; /* atomic; that are used */
+    unsigned rows; /* atomic; rows in use */
     ws_counters row[1 + WS_LOOPS_MAX];
 });
 
 WS_SHM_STRUCT(counters, {
     char shift[WS_SHM_SHIFT];
-    unsigned folding;  /* atomic; odd while a child's rows move to the totals */
-    ws_counters ended; /* of children that are no more */
+    unsigned folding;  /* atomic; odd while the parent moves a child's rows to the totals */
+    ws_counters ended; /* totals of ended children */
     child child[];
 });
 
@@ -41,7 +46,7 @@ static void add_up(ws_counters *sum, const ws_counters *row)
     }
 }
 
-/* What stands there is no bound: the child could have written anything. */
+/* The child could have written any number, so it is limited. */
 static unsigned rows_of(const child *c)
 {
     unsigned rows = __atomic_load_n(&c->rows, __ATOMIC_ACQUIRE);
@@ -66,8 +71,8 @@ apr_uint64_t ws_counters_open(unsigned slot)
            + sum.value[WS_COUNT_OPEN_RELAY] + sum.value[WS_COUNT_OPEN_SOCKJS];
 }
 
-/* Nobody writes to these rows any more; others may read. What a counter has counted stays; what a
- * gauge showed is gone with the child. */
+/* The child has ended, so no process writes to these rows; others may read them. The totals keep
+ * counters. Gauges end with the child. */
 void ws_counters_reclaim(unsigned slot)
 {
     child *c = &memory->child[slot];

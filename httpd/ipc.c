@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Messages between the children of one httpd, over one socket pair per slot. Sending never blocks:
+ * a full socket is an error for the sender.
+ */
+
 #include "httpd/ipc.h"
 
 #include <apr_thread_cond.h>
@@ -19,10 +24,10 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Each costs the parent two descriptors, and each child one. */
+/* Each pair costs the parent two descriptors and each child one or two. */
 #define PAIRS_MAX 512
 
-/* What may lie in a socket, bytes. As much as the system allows where it does not allow that. */
+/* Size of a socket's send buffer, bytes. If the system does not allow it, as large as it allows. */
 #define SOCKET_BUFFER (4 * 1024 * 1024)
 
 WS_SHM_STRUCT(head, {
@@ -33,20 +38,20 @@ WS_SHM_STRUCT(head, {
 
 const ws_shm_layout *const ws_ipc_layout[] = {&head_layout, NULL};
 
-/* A thread that waits for an answer. */
+/* A thread in ws_ipc_ask(). */
 typedef struct waiter {
     struct waiter *next;
     apr_uint32_t request;
     void *answer;
     apr_size_t size;
-    apr_ssize_t got; /* -1: nothing yet */
+    apr_ssize_t got; /* bytes; -1: no answer yet */
 } waiter;
 
 static int
-    *descriptors; /* how many follow; then for each slot the end that its owner reads, and the one
-                            that all write to */
+    *descriptors; /* the number of descriptors; then for each slot the end that its owner reads
+                   * and the end to which all write */
 static void (*receivers[WS_IPC_KINDS])(const ws_ipc_message *m);
-static apr_thread_mutex_t *lock; /* of the three below */
+static apr_thread_mutex_t *lock; /* protects the three fields below */
 static apr_thread_cond_t *answered;
 static waiter *waiters;
 static apr_uint32_t requests;
@@ -68,7 +73,7 @@ static void set_buffer(int fd)
     }
 }
 
-/* Each pair costs two descriptors: the soft limit is raised when it is met. */
+/* Each pair needs two descriptors, so raise the soft limit when it is exceeded. */
 static int raise_limit(void)
 {
     struct rlimit limit;
@@ -245,7 +250,7 @@ void ws_ipc_receive(const void *bytes, apr_size_t len, int fd)
 {
     const head *h = bytes;
     ws_ipc_message m;
-    /* What was meant for the slot's last owner can still lie there. */
+    /* The socket can still contain messages for the previous owner of the slot. */
     if (len < sizeof(*h) || h->layout != ws_shm_layout_id() || h->to_process != ws_shm_process()) {
         return;
     }
@@ -263,7 +268,8 @@ void ws_ipc_receive(const void *bytes, apr_size_t len, int fd)
     }
 }
 
-/* More of them may have come than the one that we send: none is to stay open. @return the first, or -1 */
+/* A sender could pass more than one descriptor. Closes all but the first. @return the first, or
+ * -1 */
 static int take_descriptor(struct msghdr *m)
 {
     int first = -1;
@@ -284,7 +290,7 @@ static int take_descriptor(struct msghdr *m)
     return first;
 }
 
-/* @return bytes, or -1 when nothing is there */
+/* @return bytes, or -1 if no message is there */
 static ssize_t receive_one(int from, void *buffer)
 {
     passed_fd control;
@@ -332,7 +338,7 @@ apr_status_t ws_ipc_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_opti
 
     (void)options;
     if (own < 0 || (unsigned)own >= ws_ipc_count()) {
-        return APR_SUCCESS; /* which has been logged */
+        return APR_SUCCESS; /* logged by ws_shm_child_init() or ws_ipc_init() */
     }
     for (unsigned i = 0; i < ws_ipc_count(); i++) {
         if (i != (unsigned)own) {
