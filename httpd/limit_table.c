@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Counters of WebSocketLimit in shared memory, without locks. A key that finds no free entry is
+ *  reported to the caller, never dropped silently. */
+
 #include "httpd/limit_table.h"
 
 #include "httpd/key_counts.h"
@@ -8,15 +11,15 @@
 
 #define RATES (1u << 16)
 
-/* As in key_counts.c: a key stands in one of two buckets. */
+/* As in key_counts.c: a key is in one of two buckets. */
 #define BUCKET 16
 
-/* Of all children, changed without locks. */
+/* Shared by all children, changed without locks. */
 WS_SHM_STRUCT(limit_rate, {
     apr_uint64_t key; /* atomic */
     apr_int64_t
-        until; /* atomic; when as many as are allowed will have been due, microseconds; in the
-                          past: free */
+        until; /* atomic; apr_time_t when the counted events are paid off at the rate; in the
+                          past: the entry is free */
 });
 
 static ws_key_counts *connections;
@@ -48,8 +51,8 @@ int ws_limit_table_add(apr_uint64_t key, apr_uint64_t *sum)
     if (!ws_key_counts_add(connections, key)) {
         return 0;
     }
-    /* Counted first, summed up then: of two children that let in the last one at the same time, at
-     * least one sees both. */
+    /* Count first, then sum: if two children count the last allowed connection at the same time, at
+     * least one of them sees both. */
     for (unsigned i = 0; i < ws_shm_slots(); i++) {
         ws_shm_owner owner;
         if (ws_key_counts_any(connections, i)
@@ -73,7 +76,7 @@ static limit_rate *rate_place(apr_uint64_t key, unsigned i)
     return &rates[(half & (RATES / BUCKET - 1)) * BUCKET + i % BUCKET];
 }
 
-/* Find the key's place, or take one whose time is over. @return NULL when there is none */
+/* Find the key's entry, or take a free one. @return NULL: both buckets are full */
 static limit_rate *rate_find(apr_uint64_t key, apr_int64_t now)
 {
     for (unsigned i = 0; i < 2 * BUCKET; i++) {
@@ -106,7 +109,7 @@ apr_int64_t ws_limit_table_rate(apr_uint64_t key, apr_uint64_t rate, apr_uint64_
     most = now + (apr_int64_t)burst * step;
     until = __atomic_load_n(&r->until, __ATOMIC_SEQ_CST);
     do {
-        /* A later time cannot come from here: another limit left it, or it was overwritten. */
+        /* A time after most was left by another key or limit, or by a compromised child. */
         then = (until > most ? most : until > now ? until : now) + step;
         if (then > most) {
             return then - most;

@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Counts of open connections (key_counts.h) and rates of handshakes, by a key, across all children of the
- * server and all their generations. A count is the sum of what the children have counted; a rate is one
- * number that all children share. What finds no place is not counted, and has to be refused.
+ * Counts of open connections (key_counts.h) and rates of handshakes, by key, across all children of
+ * all generations. A count is the sum of the counts of the children. A rate is one number that all
+ * children share. When the table is full, a new key cannot be counted, and the caller must refuse
+ * the handshake.
  */
 
 #ifndef WS_HTTPD_LIMIT_TABLE_H
@@ -16,27 +17,30 @@ extern const ws_shm_layout *const ws_limit_table_layout[];
 /** parent_init. */
 apr_status_t ws_limit_table_init(apr_pool_t *ptemp, server_rec *s);
 
-/** A child has ended.  [parent] */
+/** Clear the counts of a child that has ended.  [parent] */
 void ws_limit_table_reclaim(unsigned slot);
 
 /** child_init, after ws_shm_child_init(). */
 void ws_limit_table_child_init(apr_pool_t *pchild);
 
 /**
- * One more connection with this key.  [child, any thread]
+ * Count a connection with this key.  [child, any thread]
  * @param key  of ws_hash()
- * @param sum  set to how many there are now in all children
- * @return 1; 0 when it was not counted: the table is full, or this child has none
+ * @param sum  set to the number of connections with this key in all children, this one included
+ * @return 1; 0: it was not counted, since the table is full or this child has no slot
  */
 int ws_limit_table_add(apr_uint64_t key, apr_uint64_t *sum);
 
-/** One less.  [child, any thread] */
+/** A connection with this key has ended.  [child, any thread] */
 void ws_limit_table_remove(apr_uint64_t key);
 
 /**
- * One more event at a rate of so many a second, and so many at once.  [child, any thread]
- * @param key  of ws_hash()
- * @return microseconds until there would have been room; 0 when there was; -1 when the table is full
+ * Count an event of this key against a rate limit.  [child, any thread]
+ * @param key    of ws_hash()
+ * @param rate   events per second
+ * @param burst  events at once
+ * @return 0: within the limit, and counted; >0: not counted, microseconds until it would be within
+ *         the limit; -1: the table is full
  */
 apr_int64_t ws_limit_table_rate(apr_uint64_t key, apr_uint64_t rate, apr_uint64_t burst);
 

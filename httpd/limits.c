@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** WebSocketLimit: parses the directive, and admits or refuses handshakes. A handshake that cannot
+ *  be counted is refused; a limit whose expression fails is not applied. */
+
 #include "httpd/limits.h"
 
 #include <ap_expr.h>
@@ -24,16 +27,16 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Greatest number, rate or burst: products of two stay within 64 bits. */
+/* Largest number, rate or burst. The product of two fits into 64 bits. */
 #define NUMBER_MAX (1000000000)
 
-/* Seconds after which a client that was refused may come again, where nobody can know. */
+/* Retry-After where the time of the next free place is unknown, seconds. */
 #define RETRY_AFTER 10
 
 #define TOO_MANY "as many as allowed already"
 
-/* Descriptors that are left to httpd: so many, and so many for each of its threads; but not more than
- * one in MARGIN_PART of all. */
+/* Descriptors reserved for httpd: MARGIN, and MARGIN_THREAD for each of its threads, but at most
+ * 1/MARGIN_PART of all. */
 #define MARGIN 32
 #define MARGIN_THREAD 2
 #define MARGIN_PART 4
@@ -48,15 +51,15 @@ struct ws_limit {
     int dry_run;
     apr_uint64_t value;        /**< a number, or milliseconds */
     apr_uint64_t burst;        /**< of a rate */
-    int by_address;            /**< counted for each address */
-    const ap_expr_info_t *key; /**< or for each value of this, or NULL */
+    int by_address;            /**< count per client address */
+    const ap_expr_info_t *key; /**< count per value of this expression; NULL: one count for all */
     const char *text;          /**< of the line, for the log */
-    apr_uint64_t seed;         /**< of keys: tells this line from all others, after a reload too */
+    apr_uint64_t seed;         /**< hash seed of keys: unique to this line, stable across reloads */
 };
 
 /* ---- The directive ---- */
 
-static apr_hash_t *seeds; /* names of lines so far: how many have this one */
+static apr_hash_t *seeds; /* name of a line -> number of lines with that name so far */
 
 void ws_limits_reset(apr_pool_t *pconf)
 {
@@ -69,13 +72,13 @@ static apr_uint64_t mix(apr_uint64_t hash, const void *data, apr_size_t len)
     for (; len; len--) { /* FNV-1a */
         hash = (hash ^ *p++) * 0x100000001B3u;
     }
-    /* So that the upper bits, which choose the place, depend on the last ones, too. */
+    /* Makes the upper bits, which select the bucket, depend on the last bytes too. */
     hash ^= hash >> 29;
     hash *= 0xBF58476D1CE4E5B9u;
     return hash ^ hash >> 32;
 }
 
-/* A line is known again after a reload by where it stands and what it counts. */
+/* The seed depends on the line's section and on what it counts, so that it survives reloads. */
 static apr_uint64_t seed_of(cmd_parms *cmd, const ws_limit *l, const char *key)
 {
     const server_rec *s = cmd->server;
@@ -91,7 +94,7 @@ static apr_uint64_t seed_of(cmd_parms *cmd, const ws_limit *l, const char *key)
     return mix(0xCBF29CE484222325u, name, strlen(name));
 }
 
-/* The value behind "=", in what the kind counts: a number, bytes or milliseconds. */
+/* The value after "=", in the unit of the kind: a number, bytes or milliseconds. */
 static const char *set_number(cmd_parms *cmd, const char *word, limit_kind kind, apr_uint64_t *n)
 {
     const char *value = strchr(word, '=') + 1, *error;
@@ -235,7 +238,7 @@ const char *ws_limit_add(cmd_parms *cmd, apr_array_header_t **limits, int argc, 
 apr_array_header_t *ws_limits_merge(apr_pool_t *p, apr_array_header_t *outer,
                                     apr_array_header_t *inner)
 {
-    /* An "off" has a say about the outer ones only. */
+    /* "off" discards the limits of outer sections only. */
     for (int i = 0; inner && i < inner->nelts; i++) {
         if (APR_ARRAY_IDX(inner, i, ws_limit *)->kind == OFF) {
             return inner;
@@ -272,7 +275,7 @@ void ws_limits_bounds(const apr_array_header_t *limits, ws_bounds bounds[2])
 
 /* ---- Life of a process ---- */
 
-static rlim_t descriptor_mark; /* a connection with a descriptor above it is refused; 0: unknown */
+static rlim_t descriptor_mark; /* refuse handshakes from this descriptor number on; 0: unknown */
 static int table_told, mark_told; /* atomic */
 
 apr_status_t ws_limits_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
@@ -309,7 +312,7 @@ static void release(ws_ticket *ticket)
     free(t);
 }
 
-/* Who has an IPv6 address has a network of 2^64 of them, and is counted as one. */
+/* Hash the first 64 bits of an IPv6 address: one client usually controls the whole /64. */
 static apr_uint64_t network_of(const apr_sockaddr_t *a, apr_uint64_t seed)
 {
     const unsigned char *address = a->ipaddr_ptr;
@@ -322,7 +325,7 @@ static apr_uint64_t network_of(const apr_sockaddr_t *a, apr_uint64_t seed)
     return ws_hash(seed, address, len);
 }
 
-/* For whom this handshake is counted. @return 0: for nobody, or the key */
+/* The key that this handshake counts for. @return 0: do not count it */
 static apr_uint64_t key_of(request_rec *r, const ws_limit *l, const char **text)
 {
     const char *error = NULL;
@@ -343,7 +346,7 @@ static apr_uint64_t key_of(request_rec *r, const ws_limit *l, const char **text)
     return ws_hash(l->seed, "", 0);
 }
 
-/* @return whether the handshake is to be refused */
+/* Log that a limit is reached. @return 1: refuse the handshake; 0: dry run */
 static int refused(request_rec *r, const ws_limit *l, const char *key, apr_int64_t retry_after,
                    const char *why)
 {
@@ -361,7 +364,7 @@ static int refused(request_rec *r, const ws_limit *l, const char *key, apr_int64
     return 1;
 }
 
-/* Clients that are not counted would be without a limit. */
+/* Refuse: a client that is not counted would have no limit. */
 static int table_full(request_rec *r, const ws_limit *l, const char *key)
 {
     if (!__atomic_exchange_n(&table_told, 1, __ATOMIC_RELAXED)) {
@@ -375,7 +378,7 @@ static int table_full(request_rec *r, const ws_limit *l, const char *key)
 
 static int descriptors_short(request_rec *r)
 {
-    /* The kernel gives out the lowest number that is free: so it tells how many are not. */
+    /* The kernel allocates the lowest free descriptor, so its number shows how many are in use. */
     int level, fd = descriptor_mark ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0) : 0;
     if (fd > 0) {
         close(fd);
@@ -392,7 +395,7 @@ static int descriptors_short(request_rec *r)
     return 1;
 }
 
-/* @return whether l lets the handshake in; a place is added to the ticket */
+/* @return whether l admits the handshake; a counted connection is added to the ticket */
 static int admits(request_rec *r, const ws_limit *l, limits_ticket *t)
 {
     const char *text;

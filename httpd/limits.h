@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WebSocketLimit: how many connections and handshakes there may be, and what a connection may do. */
+/** WebSocketLimit: limits of connections, handshakes, messages, bytes, lifetime and idle time. */
 
 #ifndef WS_HTTPD_LIMITS_H
 #define WS_HTTPD_LIMITS_H
@@ -13,28 +13,28 @@
 /** One WebSocketLimit line. */
 typedef struct ws_limit ws_limit;
 
-/** The directive. @param limits  of the section: ws_limit *, made with its first line
- *  @return NULL, or what is wrong */
+/** The directive. @param limits  the section's array of ws_limit *, created by its first line
+ *  @return NULL, or the error */
 const char *ws_limit_add(cmd_parms *cmd, apr_array_header_t **limits, int argc, char *const argv[]);
 
-/** Limits of a section inside of another. */
+/** Merge the limits of nested sections. */
 apr_array_header_t *ws_limits_merge(apr_pool_t *p, apr_array_header_t *outer,
                                     apr_array_header_t *inner);
 
-/** What they say of an open connection. */
+/** Set the bounds of an open connection: [0] are enforced, [1] are of dry-run lines. */
 void ws_limits_bounds(const apr_array_header_t *limits, ws_bounds bounds[2]);
 
-/** pre_config: a new configuration is going to be read. */
+/** pre_config: httpd is about to read a new configuration. */
 void ws_limits_reset(apr_pool_t *pconf);
 
 /** child_init, after ws_shm_child_init(). */
 apr_status_t ws_limits_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
 /**
- * A handshake that is in order: count it.
+ * Count a valid handshake, and check it against the limits.
  * @param limits  of its section, or NULL
- * @param ticket  set to what has to be released when the connection is gone, or NULL
- * @return OK; or HTTP_SERVICE_UNAVAILABLE, with Retry-After: nothing is to be released
+ * @param ticket  set to a ticket to release when the connection has ended, or NULL
+ * @return OK; or HTTP_SERVICE_UNAVAILABLE, with Retry-After set and without a ticket
  */
 int ws_limits_admit(request_rec *r, const apr_array_header_t *limits, ws_ticket **ticket);
 

@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Serves stranded connections of a stopping child. Each gets a thread that blocks, as in an MPM
+ *  without events. */
+
 #include "httpd/stranded.h"
 
 #include <ap_listen.h>
@@ -22,34 +25,34 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* What has been accepted and not begun so long after the listeners were closed is taken for stranded,
- * milliseconds. Whoever comes first serves a connection, a worker or this: it is not about right or
- * wrong. */
+/* A connection counts as stranded when it has not started this long after the listeners were
+ * closed, milliseconds. Too short a time does no harm: the worker or this file, whichever is first,
+ * serves the connection. */
 #define PATIENCE 1000
 #define TICK 50
 
-/* Accepted, and not seen by pre_connection yet. Lives in the connection's pool. */
+/* An accepted connection that pre_connection has not seen. Allocated from the connection's pool. */
 typedef struct accepted {
     struct accepted *next, **link;
     apr_socket_t *socket;
-    int ours; /**< it is served here */
+    int ours; /**< this file serves it */
 } accepted;
 
 typedef struct served {
     struct served *next;
     apr_thread_t *thread;
-    apr_pool_t *pool; /**< its thread's */
-    int fd, serving;  /**< both the client's socket; fd breaks it, -1: it has ended */
+    apr_pool_t *pool; /**< used by its thread */
+    int fd, serving;  /**< both the client's socket; fd is for shutdown(2), -1: it has ended */
 } served;
 
-/* Event writes into a record of its own at each connection which request it has, and reads that for its
- * queues only. Room for it (216 bytes in httpd 2.4.71). */
+/* Size of a dummy for the event MPM's private record of a connection, bytes (216 in httpd 2.4.71).
+ * The MPM stores the current request in it, and reads it only for connections in its queues. */
 #define RECORD 2048
 
 static server_rec *server;
 static module *mpm;
 static accept_function accept_of_httpd;
-static apr_thread_mutex_t *lock; /* of what is below */
+static apr_thread_mutex_t *lock; /* guards the variables below */
 static apr_pool_t *pool;
 static accepted *waiting;
 static served *all;
@@ -95,7 +98,7 @@ static apr_status_t accept_and_note(void **csd, ap_listen_rec *lr, apr_pool_t *p
     return rv;
 }
 
-/* Stand in front of what accepts. The MPM sets that behind child_init, before it accepts anything. */
+/* Replace the accept functions. The MPM sets them after child_init, before it starts to accept. */
 static void wrap_listeners(void)
 {
     static int wrapped;
@@ -145,7 +148,7 @@ apr_status_t ws_stranded_child_init(apr_pool_t *pchild, server_rec *s, ws_engine
 
 /* ---- Serving them ---- */
 
-/* @return this child's place in the scoreboard, or -1 */
+/* @return this child's index in the scoreboard, or -1 */
 static int place(void)
 {
     int limit = 0;
@@ -159,7 +162,7 @@ static int place(void)
     return -1;
 }
 
-/* As an MPM without events does it; mod_http2 wants to be called again when something has come. */
+/* As an MPM without events does. mod_http2 has to be called again when input arrives. */
 static void *APR_THREAD_FUNC serve(apr_thread_t *self, void *arg)
 {
     served *s = arg;
@@ -178,7 +181,7 @@ static void *APR_THREAD_FUNC serve(apr_thread_t *self, void *arg)
             "had accepted: it is served");
         ap_set_module_config(c->conn_config, mpm, apr_pcalloc(s->pool, RECORD));
         c->current_thread = self;
-        c->clogging_input_filters = 1; /* read as it comes: there is nobody to wait for events */
+        c->clogging_input_filters = 1; /* modules must block: no MPM waits for events of c */
         ap_process_connection(c, socket);
         while (!c->aborted && c->keepalive == AP_CONN_KEEPALIVE
                && strncmp(ap_get_protocol(c), "h2", 2) == 0
@@ -196,8 +199,8 @@ static void *APR_THREAD_FUNC serve(apr_thread_t *self, void *arg)
     return NULL;
 }
 
-/* Take the socket out of httpd's apr_socket_t. A worker may be about to use that, so it gets one to
- * nowhere.
+/* Take the socket out of httpd's apr_socket_t. A worker may be about to use that descriptor, so it
+ * is replaced by an unconnected socket.
  * @return the socket, or -1 */
 static int take(apr_socket_t *from)
 {
@@ -237,7 +240,7 @@ static void *APR_THREAD_FUNC look(apr_thread_t *self, void *arg)
     slot = place();
     for (int ms = 0; ms < PATIENCE && !__atomic_load_n(&ended, __ATOMIC_RELAXED);) {
         apr_sleep(apr_time_from_msec(TICK));
-        /* event.c sets it when nothing more is accepted. */
+        /* event.c sets quiescing when it stops accepting. */
         ms += slot < 0 || ap_get_scoreboard_process(slot)->quiescing ? TICK : 0;
     }
     apr_thread_mutex_lock(lock);
@@ -294,7 +297,7 @@ int ws_stranded_child_stop(void)
     if (monitor) {
         apr_thread_join(&rv, monitor);
     }
-    /* None is added any more. */
+    /* The monitor has ended, so the list does not change. */
     for (served *s = all; s; s = s->next) {
         apr_thread_join(&rv, s->thread);
     }

@@ -1,14 +1,15 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Connections that httpd has accepted and then forgotten.
+ * Serves stranded connections: those that httpd has accepted but never started to process.
  *
- * The event MPM puts what it has accepted into a queue, and counts it only when a worker thread has
- * taken it out. In a child that has to go, threads end for which there are no connections by that count
- * (worker_thread_should_exit_early() in event.c); WebSockets, which have been taken away from it, are
- * none. So the last connection that was accepted can stay in the queue with nobody to take it out. The
- * child of another module would end now, and with it the connection; ours lives on with its WebSockets,
- * and the client would wait as long. Such connections are served here, by threads of their own.
+ * The event MPM queues an accepted connection, and counts it only when a worker thread dequeues it.
+ * In a stopping child, workers exit while that count is lower than the number of remaining threads
+ * (worker_thread_should_exit_early() in event.c). WebSockets do not count, since the engine has
+ * taken them over. So all workers can exit while the last accepted connection is still in the
+ * queue. Without WebSockets the child then exits, which closes the connection. With WebSockets the
+ * child stays until they end, and the client would wait as long. This file serves such a connection
+ * on a separate thread.
  */
 
 #ifndef WS_HTTPD_STRANDED_H
@@ -18,22 +19,23 @@
 
 #include "engine/engine.h"
 
-/** child_init: from the first connection on it is known what has been accepted. Does nothing with other
- *  MPMs than event, and for the second and further buckets of ListenCoresBucketsRatio. */
+/** child_init: prepares to note accepted connections, from the first one on. Does nothing with MPMs
+ *  other than event, and for the second and further buckets of ListenCoresBucketsRatio. */
 apr_status_t ws_stranded_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
-/** pre_connection, first: httpd has not forgotten this one.
- *  @return 0 if it is served here nevertheless, and httpd has to let go of it; else 1 */
+/** pre_connection, first: httpd processes this connection, so it is not stranded.
+ *  @return 1; 0: this file serves it already, and httpd must drop it */
 int ws_stranded_begins(apr_socket_t *socket);
 
-/** child_stopping, with grace: look out for them.  [any thread; again: does nothing] */
+/** child_stopping, graceful: start to look for stranded connections.
+ *  [any thread; further calls do nothing] */
 void ws_stranded_look(void);
 
-/** How many there are: not begun, or being served.  [any thread] */
+/** Number of stranded connections: not yet started, or served by this file.  [any thread] */
 unsigned ws_stranded_count(void);
 
-/** child_stop: break those that are being served, and wait until they have ended.  [the last thread of
- *  httpd's] */
+/** child_stop: shut down the connections that this file serves, and join their threads.
+ *  [httpd's last thread] */
 int ws_stranded_child_stop(void);
 
 #endif
