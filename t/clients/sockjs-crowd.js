@@ -1,0 +1,100 @@
+// Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+// Many clients of SockJS that send and receive all the time: node sockjs-crowd.js URL [URL ...]. Commands on
+// standard input, each with an answer of one line:
+//   open N      N more clients, transports and URLs in turn: "opened N"
+//   rounds N    each open client sends and receives N more messages: "done OPEN"
+//   pids        processes of the sessions and their number: "pids PID:N ..."
+//   ended       closed clients, by process and code: "ended PID:CODE:N ..."
+//   wrong       messages that were lost, doubled or out of order, and the first of them: "wrong N ..."
+//   quit
+
+'use strict';
+
+const SockJS = require('sockjs-client');
+const readline = require('readline');
+const urls = process.argv.slice(2);
+const transports = ['xhr-streaming', 'xhr-polling', 'eventsource'];
+const clients = [], wrong = [];
+const pause = 300; // ms between the messages of a client, so that many fit on one machine
+let waiting = [];
+
+const check = () => waiting = waiting.filter(w => !w());
+
+class Client {
+    constructor(i) {
+        const c = this.socket = new SockJS(urls[i % urls.length], null, {transports: [transports[i % 3]], timeout: 100000});
+        this.sent = this.got = 0; this.kind = transports[i % 3] + urls[i % urls.length].slice(0, 5);
+        c.onmessage = event => this.message(event.data);
+        c.onclose = event => {
+            this.code = event.code;
+            this.reason = event.reason;
+            check();
+        };
+    }
+
+    next() {
+        if (!this.code) {
+            this.socket.send(`${++this.sent}`);
+        }
+    }
+
+    message(text) {
+        if (!this.pid) {
+            this.pid = text;
+            this.next();
+        } else if (text !== `${++this.got}`) {
+            wrong.push(`${this.socket.transport} of ${this.pid}: ${text} instead of ${this.got}`);
+        } else {
+            setTimeout(() => this.next(), pause);
+        }
+        check();
+    }
+}
+
+const sum = keys => {
+    const n = {};
+    keys.forEach(key => n[key] = (n[key] || 0) + 1);
+    return Object.keys(n).sort().map(key => `${key}:${n[key]}`).join(' ');
+};
+
+const commands = {
+    // Not all at the same time: httpd has to accept them all.
+    open: n => new Promise(resolve => {
+        const all = [];
+        const more = () => {
+            while (all.length < n && all.filter(c => !c.pid && !c.code).length < 50) {
+                all.push(new Client(clients.length));
+                clients.push(all[all.length - 1]);
+            }
+            const ready = all.length === +n && all.every(c => c.pid || c.code);
+            if (ready) {
+                resolve(`opened ${all.filter(c => c.pid && !c.code).length}`);
+            }
+            return ready;
+        };
+        waiting.push(more);
+        check();
+    }),
+    rounds: n => new Promise(resolve => {
+        const until = clients.map(c => c.got + +n);
+        waiting.push(() => {
+            const ready = clients.every((c, i) => c.code || c.got >= until[i]);
+            if (ready) {
+                resolve(`done ${clients.filter(c => !c.code).length}`);
+            }
+            return ready;
+        });
+        check();
+    }),
+    pids: async () => `pids ${sum(clients.map(c => c.pid))}`,
+    ended: async () => `ended ${sum(clients.filter(c => c.code).map(c => `${c.pid}:${c.code}`))}`,
+    why: async () => `why ${sum(clients.filter(c => c.code).map(c => `${c.kind}/${c.code}/${c.reason}/${c.got}`))}`,
+    wrong: async () => `wrong ${wrong.length} ${wrong[0] || ''}`,
+    quit: async () => process.exit(0),
+};
+
+readline.createInterface({input: process.stdin}).on('line', async line => {
+    const [name, argument] = line.split(' ');
+    console.log(await commands[name](argument));
+});

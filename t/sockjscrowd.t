@@ -1,0 +1,89 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# A thousand sessions of SockJS over four children, half of them over TLS, with a reload and a killed child in the
+# middle: no message is lost, doubled or out of order, and only the sessions of the killed child end.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Program;
+use SockJS;
+
+plan skip_all => 'with prefork, each of a thousand polls needs a process' if $Httpd::MPM eq 'prefork';
+plan skip_all => 'too much for a sanitizer'                               if $ENV{WS_TEST_PRELOAD};
+
+my $sessions = $ENV{WS_TEST_CONNECTIONS} || 1000;
+
+# Client and children need descriptors for them. A soft limit is lifted by the shell, for httpd too.
+my $files = 5 * $sessions;
+if (!$ENV{WS_TEST_FILES}) {
+    $ENV{WS_TEST_FILES} = 1;
+    exec 'sh', '-c', "test \$(ulimit -n) -ge $files 2>/dev/null || ulimit -n $files 2>/dev/null; exec \"\$@\"", 'sh', $^X, $0;
+}
+chomp(my $limit = `sh -c 'ulimit -n'`);
+plan skip_all => "$sessions sessions need $files open files, ulimit -n allows $limit" if $limit ne 'unlimited' && $limit < $files;
+
+my $service = Httpd::compile('pid', <<'END');
+#include <stdio.h>
+#include <unistd.h>
+#include "mod_websocket.h"
+
+static void tell(ws_conn *c)
+{
+    char text[24];
+    ws_send(c, WS_TEXT, text, (apr_size_t)snprintf(text, sizeof(text), "%d", (int)getpid()));
+}
+
+static void echo(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    ws_send(c, type, data, len);
+}
+
+WS_HANDLER(pid) = {.on_open = tell, .on_message = echo};
+END
+my $delay   = Patience::stretch('60s');
+my $conf    = <<"END";
+<Location "/pid">
+    WebSocketHandler $service
+    WebSocketTransports sockjs
+    WebSocketSockJS delay=$delay
+</Location>
+END
+
+# Node uses a kept connection again, and reports an error if httpd has just closed it. Children that have to go keep
+# their places.
+my $httpd = Httpd->start(
+    conf     => "WebSocketPing 20s 10min\nWebSocketDrainTimeout 1h\nListenBacklog 2000\nKeepAlive off\n$conf",
+    ssl_conf => $conf,
+    mpm_conf => "StartServers 4\nServerLimit 40\nThreadsPerChild 25\nMaxRequestWorkers 1000\nMinSpareThreads 100\nMaxSpareThreads 1000",
+);
+$ENV{NODE_EXTRA_CA_CERTS} = Httpd::certificates() . '/ca.crt';
+my $client = Program->start('node', 't/clients/sockjs-crowd.js', 'http://127.0.0.1:' . $httpd->port . '/pid',
+    'https://localhost:' . $httpd->ssl_port . '/pid');
+
+sub ask {
+    my ($what, $answer) = @_;
+    $client->write("$what\n");
+    return ($client->wait_output(qr/^$answer ?(.*)\n/m))[1];
+}
+
+is(ask("open $sessions", 'opened'), $sessions, "$sessions sessions");
+my %of = map { split /:/ } split ' ', ask('pids', 'pids');
+cmp_ok(scalar keys %of, '>=', 4, 'in four children or more: ' . join ' ', values %of);
+is(ask('rounds 2', 'done'), $sessions, 'all of them send and receive');
+
+$httpd->graceful;
+is(ask('rounds 3', 'done'), $sessions, 'after a reload, too: their requests reach other children');
+is(ask('ended', 'ended'), '', 'none has ended');
+
+my ($victim) = sort { $of{$a} <=> $of{$b} } keys %of;
+kill 'KILL', $victim;
+is(ask('rounds 3', 'done'), $sessions - $of{$victim}, 'all but those of a killed child go on');
+is(ask('ended', 'ended'), "$victim:1006:$of{$victim}", 'which end with 1006');
+is(ask('wrong', 'wrong'), '0 ', 'no message is lost, doubled or out of order');
+$client->write("quit\n");
+$client->finish;
+
+done_testing;
