@@ -1,7 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* Parsers of numbers, sizes, intervals, positions and query arguments. Strict: a text is accepted
- * as a whole or refused, and an error text names the range that was checked. */
+/**
+ * Parsers of numbers, sizes, intervals, positions and query arguments. They accept or refuse a text
+ * as a whole, and an error names the accepted range.
+ */
 
 #include "base/parse.h"
 
@@ -65,7 +67,7 @@ static int parse_scaled(const char *text, const unit *units, apr_int64_t factor,
     return 1;
 }
 
-/* In the largest unit that divides the value; a day is 24h. */
+/* Print a value in the largest unit that divides it; a day is 24h. */
 static const char *parse_show(apr_pool_t *p, apr_int64_t value, const unit *u)
 {
     while (value % u->factor || (value == DAY && u->factor == DAY)) {
@@ -226,7 +228,7 @@ const char *ws_print_position(ws_position position, char text[WS_POSITION_SIZE])
 
 /* ---- Percent-encoding ---- */
 
-/* @return the next byte, decoded; 0: refused */
+/* @return the next decoded byte; 0: the text is invalid */
 static int parse_byte(const char **at, const char *end, int form)
 {
     const char *s = *at;

@@ -7,7 +7,7 @@
 
 #include "websocket_parse.h"
 
-/** Largest size of a directive that only memory bounds, bytes. */
+/** Largest size of a directive that is limited only by memory, bytes. */
 #define WS_SIZE_MAX ((apr_int64_t)1 << 40)
 
 /** Longest interval of a directive, milliseconds: the loops' clock has 32 bits. */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A first-in, first-out queue between threads: one lock, no allocation. */
+/** A FIFO queue between threads, with one lock and no allocation. */
 
 #include "base/queue.h"
 

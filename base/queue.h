@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A first-in, first-out queue between threads. Items are part of what they queue; nothing is allocated. */
+/**
+ * A FIFO queue between threads. Callers embed the queue's link in their items, so the queue
+ * allocates nothing.
+ */
 
 #ifndef WS_BASE_QUEUE_H
 #define WS_BASE_QUEUE_H
@@ -16,7 +19,7 @@ typedef STAILQ_HEAD(ws_queue_items, ws_queue_item) ws_queue_items;
 
 /** Private. */
 typedef struct ws_queue {
-    pthread_mutex_t lock; /**< of all below */
+    pthread_mutex_t lock; /**< protects the fields below */
     pthread_cond_t more;
     ws_queue_items items;
     unsigned count; /**< written under the lock; atomic */
@@ -33,19 +36,25 @@ void ws_queue_destroy(ws_queue *q);
  *  @return 1: the queue was empty; 0: it was not; -1: it is closed, and the item stays the caller's */
 int ws_queue_push(ws_queue *q, ws_queue_item *item);
 
-/** Remove the first item; NULL if there is none.  [any thread] */
+/** Remove the first item.  [any thread] @return NULL if the queue is empty */
 ws_queue_item *ws_queue_pop(ws_queue *q);
 
-/** Remove the first item, and wait for one.  [any thread]  @return NULL: the queue is closed and empty */
+/**
+ * Remove the first item; wait until there is one.  [any thread]
+ * @return NULL: the queue is closed and empty
+ */
 ws_queue_item *ws_queue_wait(ws_queue *q);
 
 /** Remove all items, in order.  [any thread] */
 void ws_queue_take(ws_queue *q, ws_queue_items *items);
 
-/** Accept no more items. ws_queue_wait() returns those that are there, then NULL.  [any thread] */
+/**
+ * Close the queue for new items. ws_queue_wait() returns the remaining ones, then NULL.  [any
+ * thread]
+ */
 void ws_queue_close(ws_queue *q);
 
-/** Whether more items are queued than threads wait for one.  [any thread] */
+/** Whether there are more items than threads that wait for one.  [any thread] */
 int ws_queue_is_busy(ws_queue *q);
 
 /** Number of items. Another thread may change it at any time.  [any thread] */

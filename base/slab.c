@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Allocates the places of a loop's connections in chunks that never move. Freed places are reused
+ * oldest first.
+ */
+
 #include "base/slab.h"
 
 #include <stdlib.h>
@@ -12,8 +17,8 @@ int ws_slab_init(ws_slab *s, apr_size_t size)
     memset(s, 0, sizeof(*s));
     s->size = size;
     s->first = s->last = NONE;
-    /* Tables for the greatest number of places: what is not used is never touched, so costs only
-     * addresses. */
+    /* Tables for the maximum number of places. The kernel allocates no memory for parts that
+     * stay untouched. */
     s->chunks = calloc(WS_SLAB_PLACES / WS_SLAB_CHUNK, sizeof(*s->chunks));
     s->next = calloc(WS_SLAB_PLACES, sizeof(*s->next));
     if (!s->chunks || !s->next) {

@@ -1,6 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A growing text: the buffer doubles, and running out of memory marks the text as incomplete. */
+/**
+ * A growing text in a buffer that doubles. If memory runs out, the text is marked as incomplete.
+ */
 
 #include "base/strbuf.h"
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A growing text. Without memory it stops growing and sets broken. For one thread at a time. */
+/** A growing text. When out of memory it stops growing and sets broken. Not thread-safe. */
 
 #ifndef WS_BASE_STRBUF_H
 #define WS_BASE_STRBUF_H

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** How another module brings an application for channels: as a provider. */
+/** The provider interface for an application that decides about channels. */
 
 #ifndef WS_HTTPD_APPLICATION_PROVIDER_H
 #define WS_HTTPD_APPLICATION_PROVIDER_H
@@ -14,9 +14,12 @@
 #define WS_APPLICATION_VERSION "1"
 
 typedef struct ws_application_provider {
-    /** child_init. @return NULL: none is configured, or it cannot run, which has been logged */
+    /**
+     * child_init.
+     * @return NULL: none is configured, or it cannot start; the reason has been logged
+     */
     const ws_application *(*child_init)(apr_pool_t *pchild, server_rec *s);
-    /** Before channels and engine stop: all questions are answered. */
+    /** Called before channels and engine stop: must answer all open questions. */
     void (*child_stop)(void);
 } ws_application_provider;
 

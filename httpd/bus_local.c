@@ -2,6 +2,12 @@
 
 /**
  * The bus between the children of one httpd. If a child's socket is full, packets wait in a bounded
+ * queue. A full queue refuses publishers, except for packets of a history, which the child then
+ * misses. After PATIENCE without progress the child misses all further packets.
+ */
+
+/**
+ * The bus between the children of one httpd. If a child's socket is full, packets wait in a bounded
  * queue. A publisher is refused while the queue is full, until the child has made no progress for
  * PATIENCE; then the child misses packets.
  */
@@ -146,7 +152,8 @@ static void throw_away(outbox *b)
     b->missed = 0;
 }
 
-/* Look up the owner of a slot and discard packets for a previous one. @return whether it has an owner */
+/* Look up the owner of a slot, and discard packets for a previous owner. @return whether it has an
+ * owner */
 static int look_up(unsigned slot, ws_shm_owner *owner)
 {
     outbox *b = &local.boxes[slot];
@@ -493,8 +500,7 @@ static void on_packets(const ws_ipc_message *m)
         take_file(m->fd);
     }
     else if (m->len == 0) {
-        ws_channels_missed(ws_channels_current(), 1); /* the kernel had no free descriptor for
-                                                       * the packet's file */
+        ws_channels_missed(ws_channels_current(), 1); /* no descriptor was free for its file */
     }
     else {
         take_packets(m->data, m->len);

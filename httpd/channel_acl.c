@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * WebSocketSubscribe, WebSocketPublish and WebSocketWildcards: access to channels. An expression
+ * that fails denies access.
+ */
+
 #include "httpd/channel_acl.h"
 
 #include <ap_expr.h>
@@ -22,7 +27,7 @@ struct ws_channel_acl {
     ap_expr_info_t *expr;
 };
 
-/* ---- The variable ---- */
+/* ---- The variable for expressions ---- */
 
 static const char *variable(ap_expr_eval_ctx_t *ctx, const void *data)
 {
@@ -122,7 +127,8 @@ const char *ws_channelrule_wildcard(cmd_parms *cmd, apr_array_header_t **wildcar
     return NULL;
 }
 
-/* Whether a subscription is none to a wildcard, or one of those that are listed, or narrower. */
+/* Whether a listed wildcard covers a subscription. Plain channels and other actions are always
+ * allowed. */
 static int wildcard_allowed(const apr_array_header_t *wildcards, ws_action action,
                             const char *channel)
 {
@@ -138,7 +144,7 @@ static int wildcard_allowed(const apr_array_header_t *wildcards, ws_action actio
     return 0;
 }
 
-/* ---- Asking ---- */
+/* ---- Evaluation ---- */
 
 static int evaluate(request_rec *r, const ws_channel_acl *rule, const char *channel)
 {

@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WebSocketSubscribe and WebSocketPublish: who may do what on which channel. */
+/**
+ * WebSocketSubscribe and WebSocketPublish: which clients may subscribe and publish to which
+ * channels.
+ */
 
 #ifndef WS_HTTPD_CHANNELRULES_H
 #define WS_HTTPD_CHANNELRULES_H
@@ -10,36 +13,44 @@
 
 #include "include/mod_websocket.h"
 
-/** What a directive says: all, none, an expression, or that the handler decides. */
+/**
+ * The value of a directive: all, none, an expression, or `handler`, which leaves the decision to
+ * the handler.
+ */
 typedef struct ws_channel_acl ws_channel_acl;
 
-/** register_hooks: the variable of expressions that is the channel's name. */
+/** register_hooks: the variable with the channel's name, for expressions. */
 void ws_channelrules_register(apr_pool_t *p);
 
-/** @return NULL, or what is wrong */
+/** Parse the argument of a directive. @return NULL, or the error */
 const char *ws_channelrule_parse(cmd_parms *cmd, const char *arg, const ws_channel_acl **rule);
 
-/** WebSocketWildcards. @return NULL, or what is wrong */
+/** Parse an argument of WebSocketWildcards. @return NULL, or the error */
 const char *ws_channelrule_wildcard(cmd_parms *cmd, apr_array_header_t **wildcards,
                                     const char *arg);
 
 /** Whether any section allows wildcards. */
 int ws_channelrules_wildcards(void);
 
-/** pre_config. */
+/** pre_config: reset ws_channelrules_wildcards(). */
 void ws_channelrules_reset(apr_pool_t *pconf);
 
-/** Whether a rule says anything to requests; `handler` and NULL do not. */
+/** Whether a rule decides about requests; `handler` and NULL do not. */
 int ws_channelrule_decides(const ws_channel_acl *rule);
 
-/** Whether a rule can be asked only with the connection's handshake. */
+/** Whether evaluating a rule needs the request of the connection's handshake. */
 int ws_channelrule_needs_request(const ws_channel_acl *rule);
 
-/** As ws_may(). The connection's handshake has been kept (reauthorize.h). */
+/**
+ * As ws_may(). Evaluates expressions with the saved request of the connection's handshake
+ * (reauthorize.h).
+ */
 int ws_channelrules_may(ws_conn *c, ws_action action, const char *channel);
 
-/** The same for a request: a publisher over HTTP, say. Where no rule says anything, a Require must
- *  apply (access.h). */
+/**
+ * The same for a request, such as a publisher over HTTP. If no rule decides, a Require must apply
+ * (access.h).
+ */
 int ws_channelrules_request_may(request_rec *r, ws_action action, const char *channel);
 
 #endif

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Serves channels over plain HTTP. Pages of origins that WebSocketOrigin does not allow are refused
+ * first.
+ */
+
 #include "httpd/channel_http.h"
 
 #include <apr_fnmatch.h>
@@ -32,7 +37,7 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* How long the application may take to allow a subscription. */
+/* Timeout for the application's decision about a subscription. */
 #define APPLICATION_TIME apr_time_from_sec(10)
 
 static int used;
@@ -210,9 +215,9 @@ const char *ws_channel_forbidden(request_rec *r, ws_action action, const apr_arr
     return NULL;
 }
 
-/* ---- The application's word on subscriptions ---- */
+/* ---- Decisions of the application about subscriptions ---- */
 
-/* Shared with the threads that answer. */
+/* Shared with the threads that receive the answers. */
 typedef struct subscriptions {
     unsigned refs; /* atomic */
     apr_thread_mutex_t *lock;
@@ -273,7 +278,7 @@ static void subscriptions_ask(request_rec *r, subscriptions *s, const ws_applica
     }
 }
 
-/* @return WS_QUEUED; WS_FORBIDDEN; WS_FULL: the application does not answer */
+/* @return WS_QUEUED: allowed; WS_FORBIDDEN; WS_FULL: the application did not answer */
 static ws_status application_allows(request_rec *r, const apr_array_header_t *names)
 {
     const ws_application *app = ws_channels_options_of(ws_channels_current())->application;
@@ -316,7 +321,7 @@ static int subscribe(request_rec *r, const apr_array_header_t *names)
     }
 }
 
-/* ---- All of it ---- */
+/* ---- Handler ---- */
 
 int ws_channel_http_handler(request_rec *r)
 {
@@ -335,7 +340,7 @@ int ws_channel_http_handler(request_rec *r)
     if (publishes) {
         allow = "GET, HEAD, POST, DELETE, OPTIONS";
     }
-    /* A page of another site could send a POST with this one's cookies. */
+    /* A page of another site could send a POST with the user's cookies for this site. */
     if (!ws_origin_allowed(ws_dir_config_of(r), origin, apr_table_get(r->headers_in, "Host"))) {
         ws_refusal_log(
             r, WS_REFUSAL_ORIGIN,

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketChannelHTTP: channels for who speaks plain HTTP. POST publishes, GET counts, DELETE clears the
- * history; and GET subscribes (sse.h).
+ * WebSocketChannelHTTP: channels for plain HTTP clients. POST publishes, GET counts subscribers,
+ * DELETE clears the history, and GET can also subscribe (sse.h).
  */
 
 #ifndef WS_HTTPD_CHANNELHTTP_H
@@ -14,25 +14,25 @@
 #define WS_CHANNEL_HTTP_PUBLISH 0x1
 #define WS_CHANNEL_HTTP_SUBSCRIBE 0x2
 
-/** What a section says. */
+/** The value of a section. */
 typedef struct ws_channel_http {
     unsigned what;    /**< WS_CHANNEL_HTTP_..., 0: off */
-    const char *base; /**< the Location's path, without a slash at its end */
+    const char *base; /**< path of the Location, without a trailing slash */
 } ws_channel_http;
 
-/** pre_config. */
+/** pre_config: reset ws_channel_http_used(). */
 void ws_channel_http_reset(apr_pool_t *pconf);
 
-/** WebSocketChannelHTTP. @return NULL, or what is wrong */
+/** Parse WebSocketChannelHTTP. @return NULL, or the error */
 const char *ws_channel_http_set(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 
-/** Whether a section says anything but off: then children need an engine.  [any process] */
+/** Whether any section enables it, so that children need an engine.  [any process] */
 int ws_channel_http_used(void);
 
-/** Whether a request's Locations set WebSocketChannelHTTP. */
+/** Whether WebSocketChannelHTTP is enabled for a request. */
 int ws_channel_http_wanted(const request_rec *r);
 
-/** handler: publishing, subscribing, counting. */
+/** The handler: publishing, subscribing, counting, clearing. */
 int ws_channel_http_handler(request_rec *r);
 
 #endif

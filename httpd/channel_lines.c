@@ -29,13 +29,13 @@ int ws_channel_has_lines(request_rec *r)
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 
-/* Lines of one request. */
+/* Maximum lines in one request. */
 #define LINES_MAX 1000
 
 typedef struct line {
     ws_message *m;
     unsigned number;
-    int id; /* it has one */
+    int id; /* the message has an id */
 } line;
 
 static const char *lines_text(const cJSON *o, const char *name)
@@ -43,7 +43,7 @@ static const char *lines_text(const cJSON *o, const char *name)
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, name));
 }
 
-/* @return 0: a member has another type than it can have */
+/* @return 0: a member has an invalid type */
 static int lines_fields(const cJSON *o, ws_publication *how)
 {
     static const char *const names[] = {"id", "key", "event", "channel", "encoding"};
@@ -66,7 +66,7 @@ static int lines_fields(const cJSON *o, ws_publication *how)
     return 1;
 }
 
-/* @return NULL, or what is wrong */
+/* @return NULL, or the error */
 static const char *lines_message(const cJSON *o, const char *channel, const ws_publication *how,
                                  ws_message **m)
 {
@@ -92,7 +92,7 @@ static const char *lines_message(const cJSON *o, const char *channel, const ws_p
     return s < 0 ? ws_channel_problem(s) : NULL;
 }
 
-/* @return NULL, or what is wrong */
+/* @return NULL, or the error */
 static const char *lines_take(request_rec *r, const char *text, apr_size_t len,
                               const char *fallback, line *l)
 {
@@ -126,7 +126,7 @@ static void lines_release(const apr_array_header_t *lines)
     }
 }
 
-/* @return NULL, or what is wrong: then nothing is left */
+/* @return NULL, or the error; no message is left then */
 static const char *lines_read(request_rec *r, const char *data, apr_size_t len,
                               const char *fallback, apr_array_header_t *lines)
 {

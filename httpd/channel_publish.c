@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Publishing by HTTP: one message, for one channel or several. */
+/** Publishing over HTTP: one message, to one channel or to several. */
 
 #include "httpd/channel_publish.h"
 
@@ -13,7 +13,7 @@
 #include "httpd/query.h"
 #include "httpd/request_body.h"
 
-/* Greatest ttl=, seconds. */
+/* Largest ttl=, seconds. */
 #define TTL_MAX (365 * 24 * 3600)
 
 static int publish_refuse(request_rec *r, int status, const char *why)
@@ -63,7 +63,7 @@ static void publish_told(const ws_published *what, void *arg)
     ws_channel_part_end(p);
 }
 
-/* Idempotency-Key, in quotes or not, or id=. @return NULL: there is none */
+/* The Idempotency-Key header, with or without quotes, or id=. @return NULL: none */
 static const char *publish_id_of(request_rec *r)
 {
     const char *id = apr_table_get(r->headers_in, "Idempotency-Key");
@@ -91,13 +91,13 @@ void ws_channel_publish_one(ws_channel_wait *w, const char *name, ws_message *m,
     }
 }
 
-/* What cannot be decoded is refused as an empty text is. */
+/* A text that cannot be decoded becomes "", which later checks refuse. */
 static const char *publish_decoded(const char *text)
 {
     return text && !strcmp(text, "%") ? "" : text;
 }
 
-/* key=, event= and ttl=. @return NULL, or what is wrong */
+/* Parse key=, event= and ttl=. @return NULL, or the error */
 static const char *publish_fields(request_rec *r, ws_publication *how)
 {
     const char *ttl = ws_argument(r, "ttl");
@@ -119,7 +119,7 @@ static const char *publish_fields(request_rec *r, ws_publication *how)
     return NULL;
 }
 
-/* @param m  set for each channel  @return NULL, or what is wrong: then none is set */
+/* @param m  set to one message per channel  @return NULL, or the error; no message is left then */
 static const char *publish_make(const apr_array_header_t *names, ws_type type, const char *data,
                                 apr_size_t len, const ws_publication *how, ws_message **m)
 {

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Reads histories and lists channels over HTTP. Other threads collect the data, and the request
+ * waits with a timeout.
+ */
+
 #include "httpd/channel_read.h"
 
 #include <apr_base64.h>
@@ -17,22 +22,22 @@
 #include "httpd/json_answer.h"
 #include "httpd/query.h"
 
-/* How long an answer is waited for. A list comes within two seconds. */
+/* Timeout for an answer. A list takes at most two seconds. */
 #define PATIENCE apr_time_from_sec(10)
 
-/* Messages and channels of a page, if limit= does not say. */
+/* Default of limit=: messages or channels per page. */
 #define LIMIT 100
 
-/* ---- Waiting for one answer from another thread ---- */
+/* ---- Waiting for an answer of another thread ---- */
 
 typedef struct answer {
-    apr_uint32_t refs; /* atomic: the request's, and the other thread's */
+    apr_uint32_t refs; /* atomic; one of the request, one of the other thread */
     apr_pool_t *pool;
     apr_thread_mutex_t *lock;
     apr_thread_cond_t *told;
     int done, failed;
     ws_strbuf text;
-    ws_listed_channel *channels; /* with names behind them */
+    ws_listed_channel *channels; /* the names are in the same allocation */
     apr_size_t count;
     int more, complete;
 } answer;
@@ -69,7 +74,7 @@ static void read_answer_done(answer *a)
     read_answer_unref(a);
 }
 
-/* @return whether it has come */
+/* @return whether the answer arrived and is complete */
 static int read_answer_wait(answer *a)
 {
     apr_time_t until = apr_time_now() + PATIENCE;
@@ -141,7 +146,7 @@ static void read_has_part(const char *channel, const ws_history_part *part, void
     read_answer_done(a);
 }
 
-/* limit=. @return whether it is valid */
+/* Parse limit=. @return whether it is valid */
 static int read_limit(request_rec *r, apr_int64_t most, apr_int64_t *limit)
 {
     const char *text = ws_argument(r, "limit");
@@ -149,7 +154,7 @@ static int read_limit(request_rec *r, apr_int64_t most, apr_int64_t *limit)
     return !text || !ws_parse_count(NULL, text, 1, most, limit);
 }
 
-/* Sends the answer, or 503. Releases it. */
+/* Send the answer, or 503, and release the answer. */
 static int read_send(request_rec *r, answer *a)
 {
     ws_strbuf t = {NULL, 0, 0, 0};
@@ -194,7 +199,7 @@ int ws_channel_read(request_rec *r, const apr_array_header_t *names, int subscri
     return read_send(r, a);
 }
 
-/* ---- The list ---- */
+/* ---- List of channels ---- */
 
 static void read_has_list(const ws_listed_channel *channels, apr_size_t count, int more,
                           int complete, void *arg)
@@ -236,7 +241,7 @@ static void read_print_list(request_rec *r, const answer *a,
     }
     ws_strbuf_printf(t, "],\"more\":%s,\"complete\":%s", a->more ? "true" : "false",
                      a->complete ? "true" : "false");
-    if (a->more && last) { /* it may be one that is not shown */
+    if (a->more && last) { /* even if the last channel is not shown */
         ws_strbuf_puts(t, ",\"after\":");
         ws_strbuf_json(t, last, strlen(last));
     }
@@ -264,7 +269,7 @@ int ws_channel_list_json(request_rec *r, const char *prefix, const char *after, 
     return 0;
 }
 
-/* Whether the request could publish there: then it may also know of it. */
+/* A client that may publish to a channel may also see it in the list. */
 static int read_may_list(request_rec *r, const char *channel)
 {
     return ws_channelrules_request_may(r, WS_MAY_PUBLISH, channel);

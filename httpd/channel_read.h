@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Reading of histories, and the list of channels, by HTTP. [the request's thread] */
+/** Histories and the list of channels over HTTP. [the request's thread] */
 
 #ifndef WS_HTTPD_CHANNEL_READ_H
 #define WS_HTTPD_CHANNEL_READ_H
@@ -9,18 +9,21 @@
 
 #include "base/strbuf.h"
 
-/** GET with ?history: a page of one channel. @param subscriber  the section is for subscribers
- *  @return as a handler of httpd */
+/**
+ * GET with ?history: a page of one channel.
+ * @param subscriber  1: the section allows subscribing
+ * @return the value for the handler to return
+ */
 int ws_channel_read(request_rec *r, const apr_array_header_t *names, int subscriber);
 
 /** GET with ?prefix=. @return as a handler of httpd */
 int ws_channel_list(request_rec *r);
 
 /**
- * Write the channels that have subscribers as JSON:
+ * Write the channels with subscribers as JSON:
  * {"channels":[{"channel":"a","subscribers":3}],"more":false,"complete":true}
- * @param allowed  whether one is to be listed; NULL: all are
- * @return 0; -1: prefix, after or limit is wrong, or there are no channels
+ * @param allowed  whether to list a channel; NULL: list all
+ * @return 0; -1: prefix, after or limit is invalid, or this process has no channels
  */
 int ws_channel_list_json(request_rec *r, const char *prefix, const char *after, apr_uint32_t limit,
                          int (*allowed)(request_rec *r, const char *channel), ws_strbuf *t);

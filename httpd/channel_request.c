@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * The names of channels in a request, and CORS. Only pages that WebSocketOrigin lists may send the
+ * user's cookies; `any` allows requests without cookies.
+ */
+
 #include "httpd/channel_request.h"
 
 #include <apr_hash.h>
@@ -10,13 +15,13 @@
 #include "httpd/config.h"
 #include "httpd/query.h"
 
-/* How long a browser may remember what it was allowed, seconds. */
+/* How long a browser may cache a preflight response, seconds. */
 #define PREFLIGHT_AGE "600"
 
-/* Channels of one request. */
+/* Maximum channels in one request. */
 #define NAMES_MAX 100
 
-/* The channels that a URL names: its path behind the Location's, and each argument channel=. */
+/* See the header: the path after the Location's, and each argument channel=. */
 apr_array_header_t *ws_channel_names(request_rec *r, const ws_channel_http *h)
 {
     apr_array_header_t *names = apr_array_make(r->pool, 1, sizeof(const char *));
@@ -28,7 +33,7 @@ apr_array_header_t *ws_channel_names(request_rec *r, const ws_channel_http *h)
     return names;
 }
 
-/* A comma, which no name has, separates channels of a subscriber, too. */
+/* Subscribers may also separate names by commas, which names cannot contain. */
 apr_array_header_t *ws_channel_names_split(request_rec *r, const apr_array_header_t *names)
 {
     apr_array_header_t *all = apr_array_make(r->pool, names->nelts, sizeof(const char *));
@@ -46,7 +51,7 @@ apr_array_header_t *ws_channel_names_split(request_rec *r, const apr_array_heade
     return all;
 }
 
-/* @return NULL, or what is wrong with channels of a subscriber */
+/* @return NULL, or the error for the channels of a subscriber */
 const char *ws_channel_subscribe_problem(request_rec *r, const apr_array_header_t *names)
 {
     const ws_settings *settings = ws_settings_of(r);
@@ -81,8 +86,8 @@ const char *ws_channel_names_problem(const apr_array_header_t *names, request_re
     return NULL;
 }
 
-/* Cross-origin requests of pages that WebSocketOrigin lets in (the Fetch standard, section 3.2). With `any`
- * they come without the user's cookies. */
+/* CORS (the Fetch standard, section 3.2). Origins that only `any` allows get no
+ * Allow-Credentials. */
 void ws_channel_add_cors(request_rec *r, const char *origin)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
@@ -97,7 +102,7 @@ void ws_channel_add_cors(request_rec *r, const char *origin)
     }
 }
 
-/* A browser asks whether a page may send what it wants to. */
+/* Respond to a preflight request. */
 int ws_channel_preflight(request_rec *r, const char *allow)
 {
     const char *headers = apr_table_get(r->headers_in, "Access-Control-Request-Headers");

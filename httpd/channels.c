@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Creates the channels of a child process and connects them to the buses, the history and the
+ * application.
+ */
+
 #include "httpd/token_conn.h"
 #include "httpd/channels.h"
 
@@ -25,7 +30,7 @@ APLOG_USE_MODULE(websocket);
 #define CHANNELS_DEFAULT 65536
 #define QUEUE_DEFAULT (8 * 1024 * 1024)
 
-static apr_uint64_t *number; /* of this httpd; kept across reloads, and not shared */
+static apr_uint64_t *number; /* of this httpd; private to it and kept across reloads */
 static ws_channels *channels;
 static const ws_remote_bus *remote;                /* or NULL */
 static const ws_application_provider *application; /* or NULL */
@@ -38,7 +43,7 @@ apr_status_t ws_httpd_channels_init(apr_pool_t *ptemp, server_rec *s)
                    : apr_generate_random_bytes((unsigned char *)number, sizeof(*number));
 }
 
-/* The application that decides about channels, where a module brings one. */
+/* Find the application of another module that decides about channels. */
 static void channels_find_application(apr_pool_t *pchild, server_rec *s,
                                       ws_channels_options *options)
 {

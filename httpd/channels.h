@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The channels of a child process: what they are made of, from its beginning to its end. */
+/** The channels of a child process: creation, stop and destruction. */
 
 #ifndef WS_HTTPD_CHANNELS_H
 #define WS_HTTPD_CHANNELS_H
@@ -9,19 +9,20 @@
 
 #include "channels/channels.h"
 
-/** parent_init: the number of this httpd. */
+/** parent_init: choose the random number that identifies this httpd. */
 apr_status_t ws_httpd_channels_init(apr_pool_t *ptemp, server_rec *s);
 
-/** child_init, after the engine's creation and before its first connection. */
+/** child_init, after the engine is created and before its first connection. */
 apr_status_t ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s,
                                           ws_engine_options *options);
 
-/** child_stop, before ws_engine_stop(): nothing comes from other processes any more, nothing is
- *  published. */
+/** child_stop, before ws_engine_stop(): stop to receive from other processes and to publish. */
 int ws_httpd_channels_child_stop(void);
 
-/** child_exit, after ws_engine_stop(). */
-/** Ends the stores and the bus to other machines, and answers what waits. */
+/**
+ * child_exit, after ws_engine_stop(): close the histories and the bus to other machines, and answer
+ * all open requests.
+ */
 void ws_httpd_channels_finish(void);
 
 void ws_httpd_channels_child_exit(void);

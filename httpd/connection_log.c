@@ -83,7 +83,7 @@ static const char *log_obstacle(apr_pool_t *p, const char *file)
                : NULL;
 }
 
-/* Only a program with an absolute path is checked; others run in a shell. */
+/* Checks programs with an absolute path. Other commands, as those for a shell, are not checked. */
 static const char *log_program_obstacle(apr_pool_t *p, const char *command)
 {
     const char *file = *command == '/' ? ap_getword_conf(p, &command) : NULL;

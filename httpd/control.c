@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * The control API's handler: access, paths, arguments and responses. It refuses methods that no
+ * Require restricts, unless WebSocketControlOpen is on.
+ */
+
 #include "httpd/control.h"
 
 #include <apr_strings.h>
@@ -26,10 +31,10 @@ APLOG_USE_MODULE(websocket);
 
 #define LIMIT_DEFAULT 100
 
-/* The paths of AWS's API Gateway: its SDKs ask for them, and expect its answers. */
+/* Marks requests with the paths of AWS API Gateway. Its SDKs use them and expect its responses. */
 #define AWS_NOTE "websocket-control-aws"
 
-/* ---- Refusals ---- */
+/* ---- Errors ---- */
 
 int ws_control_is_aws(request_rec *r)
 {
@@ -166,7 +171,7 @@ const char *ws_control_close_text(request_rec *r, const char **why)
     return apr_psprintf(r->pool, "%d %s", (int)n, reason);
 }
 
-/* ---- Messages and answers ---- */
+/* ---- Messages and responses ---- */
 
 void ws_control_log(request_rec *r, const char *what, const char *whom)
 {
@@ -174,7 +179,7 @@ void ws_control_log(request_rec *r, const char *what, const char *whom)
                   ap_escape_logitem(r->pool, whom), r->user ? r->user : r->useragent_ip);
 }
 
-/* Another process may have said anything. @return whether it is JSON of this type */
+/* The data of another process is untrusted. @return whether it is JSON of this type */
 int ws_control_check_json(const char *data, apr_size_t len, int array, unsigned *items)
 {
     cJSON *json = cJSON_ParseWithLength(data, len);
@@ -189,7 +194,8 @@ static int control_is_text(const char *data, apr_size_t len)
     return ws_utf8_check(WS_UTF8_START, (const unsigned char *)data, len) == WS_UTF8_START;
 }
 
-/* Read a message from the body. @return OK, or what the handler returns then; *done is set */
+/* Read a message from the body. @return OK; else the value for the handler to return, and *done
+ * is set */
 int ws_control_read_message(request_rec *r, ws_packet *question, int *done)
 {
     const char *why;
@@ -272,7 +278,7 @@ ws_control_counts ws_control_ask_all(request_rec *r, ws_packet *question)
 
 /* ---- The handler ---- */
 
-/* @return NULL, or why not */
+/* @return NULL, or the reason */
 static const char *control_forbidden(request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);

@@ -4,7 +4,7 @@
  * `SetHandler websocket-control`: connections, users and channels over HTTP, for applications.
  * docs/control.md describes it.
  *
- *   control.c             access, paths, and what all requests need
+ *   control.c             access, paths, and functions for all requests
  *   control_connection.c  one connection, or all of a user
  *   control_list.c        the list of connections
  *   control_channels.c    channels
@@ -18,72 +18,83 @@
 
 #include "httpd/rpc.h"
 
-/** Most that a page of a list has. */
+/** Maximum entries in a page of a list. */
 #define WS_CONTROL_PAGE_MAX 1000
 
-/** Room for an id: two numbers of 16 digits, and a NUL. */
+/** Buffer for an id: two numbers of 16 digits, a separator and a NUL. */
 #define WS_CONTROL_ID 34
 
-/** register_hooks. */
+/** register_hooks: the handler. */
 void ws_control_register(apr_pool_t *p);
 
-/** An id of this process's connection, as the API writes it: with the server's number where a bus connects
- *  machines. @return text */
+/**
+ * Write the id of a connection of this process in the format of the API. It includes the server's
+ * number if a bus connects several machines.
+ * @return text
+ */
 const char *ws_control_print_id(ws_id id, char text[static WS_CONTROL_ID]);
 
 /** Set the data of a question to NUL-terminated words. @param ...  const char *, NULL at the end */
 void ws_control_words(request_rec *r, ws_packet *question, ...);
 
-/** The argument `limit`. @return 0: it is none */
+/** Parse the argument `limit`. @return 0: it is invalid */
 int ws_control_limit(request_rec *r, unsigned *limit);
 
-/** A code and a reason, from the arguments of those names, as WS_RPC_CLOSE takes them. @return NULL: wrong,
- *  *why says what */
+/**
+ * Build the data of WS_RPC_CLOSE from the arguments `code` and `reason`.
+ * @return NULL: invalid, *why is the error
+ */
 const char *ws_control_close_text(request_rec *r, const char **why);
 
-/** As ws_json_refuse(). */
+/** Refuse a request, as ws_json_refuse(). */
 int ws_control_refuse(request_rec *r, int status, const char *why);
 
 /** Refuse with 503 and Retry-After. */
 int ws_control_later(request_rec *r, const char *why);
 
-/** Write the processes that have not answered, as a JSON array. @return how many */
+/** Write the processes that did not answer, as a JSON array. @return their number */
 unsigned ws_control_missing(ws_strbuf *t, const ws_rpc_answer *answers, unsigned count);
 
-/** The sums of all processes. */
+/** The sums of the counts of all processes. */
 typedef struct ws_control_counts {
     apr_int64_t done, full, failed;
-    int complete; /**< all have answered, and none may be unknown */
+    int complete; /**< all processes have answered, and no process is unknown */
     ws_rpc_answer *answers;
     unsigned count;
 } ws_control_counts;
 
-/** Ask all processes for something that they count. */
+/** Send a question to all processes and add up their counts. */
 ws_control_counts ws_control_ask_all(request_rec *r, ws_packet *question);
 
-/** The first argument of a name, or "". */
+/** The first argument of this name, or "". */
 const char *ws_control_argument(request_rec *r, const char *name);
 
-/** Whether the request came by a path of AWS's, whose clients expect AWS's answers. */
+/** Whether the request used a path of AWS API Gateway, whose clients expect its responses. */
 int ws_control_is_aws(request_rec *r);
 
-/** Refuse for an outcome other than WS_RPC_OK. */
+/** Refuse a request because of a status other than WS_RPC_OK. */
 int ws_control_failed(request_rec *r, ws_rpc_status s);
 
-/** Answer 405. @param allow  the methods */
+/** Respond with 405. @param allow  the methods */
 int ws_control_not_allowed(request_rec *r, const char *allow);
 
 /** Log that connections were closed. */
 void ws_control_log(request_rec *r, const char *what, const char *whom);
 
-/** Check JSON from another process. items: set to the length of the array  @return whether it is an object, or
- *  an array */
+/**
+ * Check JSON from another process.
+ * @param items  set to the length of the array
+ * @return whether it is an object, or with array set, an array
+ */
 int ws_control_check_json(const char *data, apr_size_t len, int array, unsigned *items);
 
-/** Read a message from the body into a question. @return OK, or what the handler returns then; *done is set */
+/**
+ * Read a message from the body into a question.
+ * @return OK; else the value for the handler to return, and *done is set
+ */
 int ws_control_read_message(request_rec *r, ws_packet *question, int *done);
 
-/** Requests below /connections/ or /@connections/, and /users/. path, user: what follows */
+/** Requests below /connections/, /@connections/ and /users/. path, user: the rest of the path */
 int ws_control_connection(request_rec *r, const char *path);
 int ws_control_user(request_rec *r, const char *user);
 

@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Requests of the control API about channels. */
+/**
+ * Requests of the control API about channels: the list of channels, and publishing of several
+ * messages.
+ */
 
 #include "httpd/control.h"
 
@@ -22,7 +25,7 @@
 #include "protocol/close.h"
 #include "protocol/utf8.h"
 
-/* Messages and channels of one request. */
+/* Maximum number of messages and channels in one request. */
 #define ITEMS_MAX 1000
 
 /* ---- GET /channels ---- */
@@ -36,7 +39,8 @@ typedef struct channel_sums {
     apr_pool_t *pool;
     apr_hash_t *by_name;
     apr_array_header_t *all; /* channel_sum */
-    const char *last; /* beyond this name some process has not been asked; NULL: nothing is left */
+    const char *last; /* some process has not reported names after this one; NULL: the list is
+                       * complete */
 } channel_sums;
 
 static void channels_add(channel_sums *sums, const char *name, apr_int64_t subscribers,
@@ -58,7 +62,7 @@ static void channels_add(channel_sums *sums, const char *name, apr_int64_t subsc
     sum->members += members;
 }
 
-/* A line is SUBSCRIBERS MEMBERS NAME. @return the name, or NULL: it is none */
+/* Parse a line: SUBSCRIBERS MEMBERS NAME. @return the name, or NULL: it is malformed */
 static char *channels_line(char *line, apr_int64_t *subscribers, apr_int64_t *members)
 {
     const char *at = ws_parse_digits(line, subscribers);
@@ -69,7 +73,7 @@ static char *channels_line(char *line, apr_int64_t *subscribers, apr_int64_t *me
                : NULL;
 }
 
-/* @return 0: what the process says cannot be read */
+/* @return 0: the answer is malformed */
 static int channels_take(channel_sums *sums, const ws_rpc_answer *answer)
 {
     int more = *answer->data == '+';
@@ -161,13 +165,13 @@ int ws_control_list_channels(request_rec *r)
 typedef struct publish_item {
     const char *channel;
     const char *id;    /* or NULL */
-    const char *close; /* code, a space, the reason; NULL: it is a message */
+    const char *close; /* a code, a space and the reason; NULL: the item is a message */
     ws_type type;
     const char *data;
     apr_size_t len;
 } publish_item;
 
-/* cJSON ends a text there. */
+/* cJSON would truncate the text at the NUL. */
 static int publish_has_nul(const char *json)
 {
     for (const char *at = json; (at = strstr(at, "\\u0000")); at += 6) {
@@ -187,7 +191,7 @@ static const char *publish_text(const cJSON *object, const char *name)
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
 }
 
-/* @return NULL, or what is wrong */
+/* @return NULL, or the error */
 static const char *publish_read_close(apr_pool_t *p, const cJSON *format, publish_item *item)
 {
     const cJSON *code = cJSON_GetObjectItemCaseSensitive(format, "code");
@@ -203,7 +207,7 @@ static const char *publish_read_close(apr_pool_t *p, const cJSON *format, publis
     return NULL;
 }
 
-/* @return NULL, or what is wrong */
+/* @return NULL, or the error */
 static const char *publish_read_format(apr_pool_t *p, const cJSON *format, publish_item *item)
 {
     const char *action = publish_text(format, "action");
@@ -249,7 +253,7 @@ static const char *publish_add(request_rec *r, apr_array_header_t *items, const 
     return NULL;
 }
 
-/* @return NULL, or what is wrong */
+/* @return NULL, or the error */
 static const char *publish_read_item(request_rec *r, const cJSON *json, apr_array_header_t *items)
 {
     const cJSON *formats = cJSON_GetObjectItemCaseSensitive(json, "formats"), *channel;
@@ -368,7 +372,7 @@ static int publish_close(request_rec *r, const publish_item *item, ws_strbuf *t)
     return counts.complete ? HTTP_OK : HTTP_GATEWAY_TIME_OUT;
 }
 
-/* Messages first, in their order; then connections are closed. */
+/* Publishes the messages in their order, and then closes connections. */
 static int publish_all(request_rec *r, const apr_array_header_t *items)
 {
     unsigned ids = 0, messages = 0, closes = 0;

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Requests of the control API about one connection, or those of a user. */
+/** Requests of the control API about one connection, or about all connections of a user. */
 
 #include "httpd/control.h"
 
@@ -18,10 +18,10 @@
 typedef struct control_target {
     ws_node node;
     ws_id id;
-    const char *text; /* as it was given */
+    const char *text; /* as in the request */
 } control_target;
 
-/* ID, or SERVER-ID. @return 0: it is malformed */
+/* Parse ID or SERVER-ID. @return 0: it is malformed */
 static int control_read_id(const char *text, apr_size_t len, control_target *target)
 {
     const ws_channels_options *o = ws_channels_options_of(ws_channels_current());
@@ -40,7 +40,7 @@ static int control_read_id(const char *text, apr_size_t len, control_target *tar
     return 1;
 }
 
-/* Ask the process of a connection. @return what it has done */
+/* Send a question to the process of a connection. @return its status */
 static ws_rpc_status control_ask(request_rec *r, const control_target *target, ws_packet *question,
                                  ws_rpc_answer *answer)
 {
@@ -207,7 +207,7 @@ static int control_answer_counts(request_rec *r, const char *name, const ws_cont
     }
     else if (sums->full || sums->failed) {
         status = HTTP_SERVICE_UNAVAILABLE;
-        if (!sums->done) { /* a repetition would come twice otherwise */
+        if (!sums->done) { /* if some were done, a repeated request would do them twice */
             apr_table_setn(r->err_headers_out, "Retry-After", "1");
         }
     }
@@ -220,7 +220,7 @@ static int control_answer_counts(request_rec *r, const char *name, const ws_cont
     return ws_json_send(r, status, &t);
 }
 
-/* Words, and bytes after them. */
+/* Append bytes after the words of a question. */
 static void control_append(request_rec *r, ws_packet *question, const char *data, apr_size_t len)
 {
     char *all = apr_palloc(r->pool, question->len + len + 1);

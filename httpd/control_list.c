@@ -11,18 +11,18 @@
 #include "base/parse.h"
 #include "engine/json.h"
 #include "httpd/json_answer.h"
-/* After this time a list ends, and `next` continues it. */
+/* After this time the list ends early, and `next` continues it. */
 #define LIST_TIME apr_time_from_sec(6)
 
 typedef struct control_list {
     request_rec *r;
     const char *user, *uri, *vhost, *channel;
-    unsigned left;        /* connections that are still wanted */
-    ws_node from;         /* where to begin: not before this process, */
-    unsigned loop, place; /* and in it here */
+    unsigned left;        /* how many connections the page can still hold */
+    ws_node from;         /* where to start: the first process, */
+    unsigned loop, place; /* and the place in it */
     ws_strbuf items, missing;
-    const char *next; /* of the next page; NULL: there is none */
-    int complete;     /* no process may be unknown, and all have answered */
+    const char *next; /* start of the next page; NULL: this is the last one */
+    int complete;     /* no process is unknown, and all have answered */
 } control_list;
 
 static int control_compare_nodes(const void *x, const void *y)
@@ -33,7 +33,8 @@ static int control_compare_nodes(const void *x, const void *y)
                                       : 0;
 }
 
-/* Where a page ended: SERVER.PROCESS.LOOP.PLACE, all hexadecimal. @return 0: it is no such text */
+/* Parse the start of a page: SERVER.PROCESS.LOOP.PLACE, all hexadecimal. @return 0: it is
+ * malformed */
 static int control_read_next(const char *text, control_list *l)
 {
     apr_uint64_t process, loop, place;
@@ -96,7 +97,7 @@ static int control_list_take(control_list *l, const ws_rpc_answer *answer, int *
     return 1;
 }
 
-/* @return whether the process has more than was wanted */
+/* @return whether the process may have more connections */
 static int control_list_process(control_list *l, const ws_node *node, apr_time_t until)
 {
     int more = 1;

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Loads extensions, limits the memory of zlib, and negotiates Sec-WebSocket-Extensions. Unknown or
+ * unsuitable offers are ignored (RFC 6455, section 9.1).
+ */
+
 #include "httpd/extensions.h"
 
 #include <apr_strings.h>
@@ -20,7 +25,7 @@ APLOG_USE_MODULE(websocket);
 #define DEFAULT_THRESHOLD 64
 #define DEFAULT_MEMORY (256u * 1024 * 1024)
 
-/* What the configuration has loaded, by index. Descriptors tell them apart: tables are copies. */
+/* Loaded extensions by index. Descriptors identify them, because the tables are copies. */
 static const ws_extension *extensions[WS_EXTENSIONS_MAX];
 static const ws_plugin_descriptor *descriptors[WS_EXTENSIONS_MAX];
 static unsigned extension_count;
@@ -34,9 +39,9 @@ void ws_extensions_reset(apr_pool_t *pconf)
     extension_count = 1;
 }
 
-/* ---- zlib's memory ---- */
+/* ---- Memory of zlib ---- */
 
-/* A row for each child, in a cache line of its own. */
+/* One row per child, in a separate cache line. */
 WS_SHM_STRUCT(account, {
     apr_uint64_t used;
     char apart[56];
@@ -45,7 +50,7 @@ WS_SHM_STRUCT(account, {
 const ws_shm_layout *const ws_extensions_layout[] = {&account_layout, NULL};
 
 static account *accounts;
-static account alone; /* of a child that has no slot: nobody else knows of it */
+static account alone; /* used by a child without a slot; other processes do not see it */
 
 static apr_uint64_t used_by_all(void)
 {
@@ -132,7 +137,7 @@ static const char *check(apr_pool_t *p, const char *file, const char *name, cons
     return NULL;
 }
 
-/* @return its index; -1 if there are too many */
+/* @return the index; -1 if there are too many */
 static int index_of(const ws_plugin_descriptor *d, const ws_extension *e)
 {
     for (unsigned i = DEFLATE_INDEX + 1; i < extension_count; i++) {
@@ -253,7 +258,7 @@ static const char *set_takeover(ws_compression *c, const char *value)
     return c->takeover || !strcasecmp(value, "off") ? NULL : "takes on or off";
 }
 
-/* @return NULL, or what stands behind "key= " in the error */
+/* @return NULL, or the text after "key= " in the error */
 static const char *set_key(cmd_parms *cmd, ws_compression *c, const char *key, const char *value)
 {
     if (!strcmp(key, "level")) {
@@ -316,8 +321,8 @@ void ws_merge_compression(ws_compression *merged, const ws_compression *base,
     MERGE(threshold);
 }
 
-/* Merged sections live as long as their request; these live as long as the child, as the settings of
- * config.c do. */
+/* A merged section is freed with its request, so connections need a copy that is valid until the
+ * child ends, as in config.c. */
 typedef struct interned interned;
 static struct interned {
     interned *next;
@@ -346,7 +351,7 @@ static const ws_extension_use *deflate_of(const ws_compression *c)
     if (!i && (i = malloc(sizeof(*i)))) {
         i->config = config;
         i->use = (ws_extension_use){&ws_deflate, WS_DEFLATE_NAME, &i->config, DEFLATE_INDEX};
-        /* Two threads may add the same: then it is there twice. */
+        /* Two threads may add the same configuration twice, which is harmless. */
         i->next = first;
         while (!__atomic_compare_exchange_n(&all_interned, &i->next, i, 0, __ATOMIC_RELEASE,
                                             __ATOMIC_RELAXED)) {
@@ -355,7 +360,7 @@ static const ws_extension_use *deflate_of(const ws_compression *c)
     return i ? &i->use : NULL;
 }
 
-/* ---- The handshake ---- */
+/* ---- Handshake ---- */
 
 int ws_extensions_valid(request_rec *r, const char *header)
 {
@@ -367,7 +372,7 @@ int ws_extensions_valid(request_rec *r, const char *header)
     return result == 0;
 }
 
-/* The extensions of the Location that an offer can be for. */
+/* Find an extension of the Location that fits an offer. */
 static const ws_extension_use *find(request_rec *r, const char *name, unsigned n)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
@@ -383,7 +388,7 @@ static const ws_extension_use *find(request_rec *r, const char *name, unsigned n
     return NULL;
 }
 
-/* RSV bits are not shared, and no extension is used twice. */
+/* An extension must not use the RSV bits of another, and each is used only once. */
 static int is_free(const ws_extension_use *use, unsigned used, unsigned bits)
 {
     return !(used >> use->index & 1) && !(use->extension->rsv & bits);

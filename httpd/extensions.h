@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Extensions: WebSocketExtension and WebSocketCompression, and what is agreed on with a client. */
+/** WebSocketExtension and WebSocketCompression: configuration and negotiation with the client. */
 
 #ifndef WS_HTTPD_EXTENSIONS_H
 #define WS_HTTPD_EXTENSIONS_H
@@ -9,41 +9,41 @@
 #include "httpd/config.h"
 #include "httpd/shm.h"
 
-/** pre_config: forget what the last configuration had. */
+/** pre_config: discard the extensions of the previous configuration. */
 void ws_extensions_reset(apr_pool_t *pconf);
 
 extern const ws_shm_layout *const ws_extensions_layout[];
 
-/** parent_init: the account of what zlib may use. */
+/** parent_init: create the table of zlib's memory. */
 apr_status_t ws_extensions_init(apr_pool_t *ptemp, server_rec *s);
 
-/** A child has ended.  [parent] */
+/** Clear the memory count of an ended child.  [parent] */
 void ws_extensions_reclaim(unsigned slot);
 
-/** child_init, after ws_shm_child_init(). */
+/** child_init, after ws_shm_child_init(): set the extensions of the engine. */
 apr_status_t ws_extensions_child_init(apr_pool_t *pchild, server_rec *s,
                                       ws_engine_options *options);
 
-/** The directives' functions. */
+/** The functions of the directives. */
 const char *ws_set_extension(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 const char *ws_set_compression(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 
 void ws_merge_compression(ws_compression *merged, const ws_compression *base,
                           const ws_compression *add);
 
-/** Whether a Sec-WebSocket-Extensions header is well formed. */
+/** Whether a Sec-WebSocket-Extensions header is well-formed. */
 int ws_extensions_valid(request_rec *r, const char *header);
 
 /**
- * Agree on extensions.
- * @param header  Sec-WebSocket-Extensions, well formed, or NULL
- * @param answer  set to the answer's, in r->pool; NULL: none is agreed on
+ * Negotiate extensions.
+ * @param header  Sec-WebSocket-Extensions, well-formed, or NULL
+ * @param answer  set to the header of the response, in r->pool; NULL: no extension is used
  * @return the chain, or NULL
  */
 ws_chain *ws_extensions_negotiate(request_rec *r, const ws_settings *settings, const char *header,
                                   const char **answer);
 
-/** permessage-deflate as outgoing connections offer it. */
+/** The configuration of permessage-deflate for outgoing connections. */
 const struct ws_deflate_config *ws_extensions_outgoing(void);
 
 #endif

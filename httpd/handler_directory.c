@@ -1,10 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/*
- * The directory is read when the configuration is, and never again. A request only chooses among what
- * was loaded then: no text of a client ever becomes part of a file's name, who can write to the
- * directory cannot have code run before an administrator reloads, and a handler that is broken is
- * found by `httpd -t`, not by the first client.
+/**
+ * A directory of handlers, read only with the configuration. A request selects among the loaded
+ * handlers, so no text of a client becomes part of a file name. A new file in the directory is not
+ * loaded before the next reload. `httpd -t` reports a broken handler.
  */
 
 #include "httpd/handler_directory.h"
@@ -25,8 +24,8 @@ typedef struct entry {
 
 struct ws_handler_directory {
     const char *path;
-    const char *base;            /* the Location's path, without a slash at its end */
-    apr_array_header_t *entries; /* entry, by name */
+    const char *base;            /* path of the Location, without a trailing slash */
+    apr_array_header_t *entries; /* entry, sorted by name */
 };
 
 static int name_valid(const char *name)
@@ -42,7 +41,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
 }
 
-/* A file of the directory. Whatever ends in .so is meant to be a handler. */
+/* Add a file. Every file that ends in .so must be a handler. */
 static const char *add_file(apr_pool_t *p, ws_handler_directory *d, const char *file)
 {
     apr_size_t len = strlen(file);
@@ -83,7 +82,7 @@ static const char *read_files(cmd_parms *cmd, ws_handler_directory *d)
         if (error) {
             return error;
         }
-        if (APR_STATUS_IS_ENOENT(rv)) { /* its end */
+        if (APR_STATUS_IS_ENOENT(rv)) { /* end of the directory */
             return d->entries->nelts ? NULL
                                      : apr_psprintf(cmd->pool,
                                                     "there is no handler in %s: it takes files "
@@ -95,7 +94,7 @@ static const char *read_files(cmd_parms *cmd, ws_handler_directory *d)
                         apr_strerror(rv, why, sizeof(why)));
 }
 
-/* With the files in the order of their names, so that mistakes are always reported in the same one. */
+/* Load the files in the order of their names, so that errors are reported in a fixed order. */
 static const char *load_files(cmd_parms *cmd, ws_handler_directory *d)
 {
     entry *e = (entry *)d->entries->elts;
@@ -140,7 +139,8 @@ ws_handler_line *ws_handler_directory_find(const ws_handler_directory *d, const 
     apr_size_t base = strlen(d->base);
     const char *segment;
 
-    if (strncmp(uri, d->base, base)) { /* a module has changed it since the section was found */
+    if (strncmp(uri, d->base, base)) { /* a module has changed the URI since httpd selected the
+                                        * section */
         *name = uri;
         *len = strlen(uri);
         return NULL;
@@ -153,7 +153,7 @@ ws_handler_line *ws_handler_directory_find(const ws_handler_directory *d, const 
         *len = sizeof(DEFAULT_NAME) - 1;
     }
     else if (**name == '_') {
-        return NULL; /* the default is for the bare Location only */
+        return NULL; /* the default handler only serves the Location's own path */
     }
     for (int i = 0; i < d->entries->nelts; i++) {
         if (strlen(e[i].name) == *len && !memcmp(e[i].name, *name, *len)) {

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A directory of handlers: a segment of the path names the one that answers. */
+/** A directory of handlers: a segment of the path selects the handler. */
 
 #ifndef WS_HTTPD_DIRECTORY_H
 #define WS_HTTPD_DIRECTORY_H
@@ -14,17 +14,17 @@
 #define WS_DIRECTORY_NAME_MAX 64
 
 /**
- * Load and check all handlers of a directory, for the section that is being read.
- * @param path  as it stands in the configuration
- * @return NULL, or what is wrong
+ * Load and check all handlers of a directory for the current section.
+ * @param path  as in the configuration
+ * @return NULL, or the error
  */
 const char *ws_handler_directory_load(cmd_parms *cmd, const char *path,
                                       const ws_handler_directory **loaded);
 
 /**
- * The handler for a request's path, which begins with that of the section.
- * @param name  set to what was looked for and *len bytes of it, also when there is none
- * @return NULL if the directory has none of that name
+ * Find the handler for a request's path, which begins with the section's path.
+ * @param name  set to the name in the path, *len bytes, even if there is no such handler
+ * @return NULL if the directory has no handler of that name
  */
 ws_handler_line *ws_handler_directory_find(const ws_handler_directory *d, const char *uri,
                                            const char **name, apr_size_t *len);

@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WebSocketHistory and WebSocketHistorySize: which channels have a history. history_file.c keeps it. */
+/**
+ * WebSocketHistory and WebSocketHistorySize: which channels have a history. history_file.c stores
+ * it.
+ */
 
 #include "httpd/history.h"
 
@@ -14,7 +17,7 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* The default of WebSocketHistorySize, bytes. */
+/* Default of WebSocketHistorySize, bytes. */
 #define HISTORY_SIZE_DEFAULT (64 * 1024 * 1024)
 
 #define COUNT_MAX 1000000
@@ -96,7 +99,7 @@ apr_int64_t ws_httpd_history_bytes(void)
 }
 
 #ifndef WS_WITH_LMDB
-/* Without LMDB only a remote bus keeps histories. */
+/* Without LMDB, only a bus to other machines can store histories. */
 static int history_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
                                 server_rec *s)
 {

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WebSocketHistory: which channels have a history, and where it lies. */
+/** WebSocketHistory: which channels have a history, and where it is stored. */
 
 #ifndef WS_HTTPD_HISTORY_H
 #define WS_HTTPD_HISTORY_H
@@ -11,37 +11,39 @@
 #include "channels/history.h"
 #include "channels/history_rules.h"
 
-/** pre_config: a new configuration is going to be read. */
+/** pre_config: discard the rules of the previous configuration. */
 void ws_httpd_history_reset(apr_pool_t *pconf);
 
-/** WebSocketHistory. @return NULL, or what is wrong */
+/** Parse WebSocketHistory. @return NULL, or the error */
 const char *ws_httpd_history_add(cmd_parms *cmd, void *config, const char *pattern,
                                  const char *count, const char *age);
 
-/** WebSocketHistorySize. */
+/** Parse WebSocketHistorySize. @return NULL, or the error */
 const char *ws_httpd_history_size(cmd_parms *cmd, void *config, const char *arg);
 
-/** WebSocketHistoryDirectory; and its value, or NULL. */
+/** Parse WebSocketHistoryDirectory; and its value, or NULL. */
 const char *ws_httpd_history_set_directory(cmd_parms *cmd, void *config, const char *arg);
 const char *ws_httpd_history_directory(void);
 
-/** What the configuration keeps. @return the number of rules  [any thread] */
+/** The rules of WebSocketHistory. @return their number  [any thread] */
 unsigned ws_httpd_history_rules(const ws_history_rule **rules);
 
 /** WebSocketHistorySize, bytes. */
 apr_int64_t ws_httpd_history_bytes(void);
 
-/** httpd -t refuses WebSocketHistory in a build that has no store for it. */
+/** register_hooks: `httpd -t` refuses WebSocketHistory in a build without a store for it. */
 void ws_httpd_history_register(apr_pool_t *p);
 
-/** post_config: create the directory of the file, and check an existing file.
- *  @return APR_SUCCESS, or an error that has been logged: there can be no history */
+/**
+ * post_config: create the directory of the file, and check an existing file.
+ * @return APR_SUCCESS, or an error that has been logged: the history is unavailable
+ */
 apr_status_t ws_httpd_history_init(apr_pool_t *ptemp, server_rec *s);
 
-/** child_init. @return the history, or NULL: none is configured, or it failed, which has been logged */
+/** child_init. @return the history; NULL: none is configured, or an error has been logged */
 ws_history *ws_httpd_history_child_init(apr_pool_t *pchild, server_rec *s);
 
-/** After ws_engine_stop(). */
+/** Close the history. Called after ws_engine_stop(). */
 void ws_httpd_history_child_exit(void);
 
 #endif

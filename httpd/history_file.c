@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The file of histories that all child processes share. The parent creates its directory and checks it; each child opens it.
- * Not part of a build without LMDB.
+ * The file of histories that all child processes share. The parent creates its directory and checks
+ * the file; each child opens it. Not part of a build without LMDB.
  */
 
 #include <ap_mpm.h>
@@ -27,7 +27,7 @@ APLOG_USE_MODULE(websocket);
 
 static server_rec *main_server;
 static ws_history *history;
-static const char *directory; /* found by the parent */
+static const char *directory; /* set by the parent */
 
 static void log_line(ws_log_level level, const char *text)
 {
@@ -35,7 +35,7 @@ static void log_line(ws_log_level level, const char *text)
     ap_log_error(APLOG_MARK, httpd_level, 0, main_server, "websocket: %s", text);
 }
 
-/* What follows /run/ in the folder that httpd uses at run time, which a reboot empties; or NULL */
+/* The part of httpd's runtime directory after /run/, which a reboot empties; or NULL. */
 static const char *history_name_of_run(apr_pool_t *p)
 {
     char real[PATH_MAX];
@@ -47,8 +47,8 @@ static const char *history_name_of_run(apr_pool_t *p)
                                             : NULL;
 }
 
-/* The default survives a reboot: /run/apache2 becomes /var/lib/apache2. Without the right to create that, the runtime
- * folder has to do. */
+/* The default directory survives a reboot: /run/apache2 becomes /var/lib/apache2. If it is not
+ * writable, use the runtime directory. */
 static const char *history_default(apr_pool_t *p)
 {
     const char *name = history_name_of_run(p), *kept;
@@ -85,7 +85,7 @@ apr_status_t ws_httpd_history_init(apr_pool_t *ptemp, server_rec *s)
                      "websocket: cannot create %s (WebSocketHistoryDirectory)", path);
         return errno;
     }
-    if (geteuid() == 0) { /* children run as another user */
+    if (geteuid() == 0) { /* children run as a different user */
         uid = ap_unixd_config.user_id;
         gid = ap_unixd_config.group_id;
         if (chown(path, uid, gid) < 0) {

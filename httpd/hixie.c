@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * The headers of hixie-76 and hixie-75 handshakes. Requests get the header names of RFC 6455, so
+ * that other code needs no special case.
+ */
+
 #include "httpd/hixie.h"
 
 #include <apr_strings.h>
@@ -8,14 +13,15 @@
 
 void ws_hixie_request(request_rec *r)
 {
-    /* The name in version 75, and what some clients of 76 say. */
+    /* The name in hixie-75, which some hixie-76 clients also use. */
     const char *offered = apr_table_get(r->headers_in, "WebSocket-Protocol");
     if (offered && !apr_table_get(r->headers_in, "Sec-WebSocket-Protocol")) {
         apr_table_setn(r->headers_in, "Sec-WebSocket-Protocol", offered);
     }
 }
 
-/* The URL that the client has asked for, letter by letter: it compares (hybi-00, section 4.1). */
+/* The URL as the client requested it, byte for byte: the client compares it (hybi-00, section
+ * 4.1). */
 static const char *location(request_rec *r)
 {
     const char *path = r->unparsed_uri;
@@ -40,7 +46,7 @@ void ws_hixie_answer_headers(request_rec *r, int version, const char *protocol)
     if (protocol) {
         apr_table_setn(out, apr_pstrcat(r->pool, prefix, "Protocol", NULL), protocol);
     }
-    /* hixie-75, section 3.1: the client compares bytes. */
+    /* The client compares the bytes of the status line (hixie-75, section 3.1). */
     r->status_line =
         version == 76 ? "101 WebSocket Protocol Handshake" : "101 Web Socket Protocol Handshake";
 }

@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A site's owner has no access to the configuration, and may not load code, lift limits or reach other servers. So
- * the administrator's line, WebSocketHtaccess, names the handler with all its keys, and .htaccess only a page. The
- * page's path and the folder that it has to be in are notes of the request (websocket_loopback.h).
+ * WebSocketHandler in .htaccess. The owner of a site may not load code, raise limits or reach other
+ * servers. So WebSocketHtaccess in the server's configuration names the handler with all its keys,
+ * and .htaccess only names a page. Notes of the request carry the page's path and the directory
+ * that must contain it (websocket_loopback.h).
  */
 
 #include "httpd/htaccess.h"
@@ -26,7 +27,7 @@ int ws_htaccess_here(cmd_parms *cmd)
     return ap_check_cmd_context(cmd, NOT_IN_HTACCESS) != NULL;
 }
 
-/* A relative path that leads nowhere else. */
+/* Whether a relative path stays inside its directory. */
 static int htaccess_page_valid(const char *page)
 {
     if (!*page || *page == '/' || page[strcspn(page, "?#\\%\"<>")]) {
@@ -52,7 +53,9 @@ const char *ws_htaccess_set(cmd_parms *cmd, ws_dir_config *d, int argc, char *co
         return htaccess_only;
     }
     d->site_page = apr_pstrdup(cmd->pool, argv[1] + 3);
-    d->site_dir = ap_make_dirstr_parent(cmd->pool, cmd->directive->filename); /* path is <Files>' */
+    d->site_dir = ap_make_dirstr_parent(cmd->pool, cmd->directive->filename); /* cmd->path would
+                                                                               * be that of a
+                                                                               * <Files> section */
     return NULL;
 }
 
@@ -82,7 +85,8 @@ const char *ws_htaccess_allow(cmd_parms *cmd, void *config, int argc, char *cons
     return NULL;
 }
 
-/* The folder's URL is what stands before the file's path in the request's. @return NULL if it is not there */
+/* The URL of the page: the request's URL without the file's path, plus the page. @return NULL if
+ * the URL does not end in the file's path */
 static const char *htaccess_url(request_rec *r, const ws_dir_config *d)
 {
     apr_size_t dir = strlen(d->site_dir), uri = strlen(r->uri), rest;

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Limits WebSockets over HTTP/2, and sends clients to HTTP/1.1 with RST_STREAM(HTTP_1_1_REQUIRED).
+ * A WebSocket over HTTP/2 would hold threads of httpd.
+ */
+
 #include "httpd/http2.h"
 
 #include <ap_mpm.h>
@@ -11,14 +16,14 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* WebSockets on one connection. mod_http2 serves 6 streams of a connection at a time to begin with, and after each stream
- * that it resets fewer, down to 2 (m_be_annoyed() in h2_mplx.c). So one has to stay free, for ordinary requests and for
- * those that are sent to HTTP/1.1. */
+/* WebSockets per connection. mod_http2 starts with 6 parallel streams per connection. Each
+ * stream that it resets lowers that number, down to 2 (m_be_annoyed() in h2_mplx.c). One must
+ * stay free for ordinary requests and for those that are sent to HTTP/1.1. */
 #define PER_CONNECTION 1
 
-static int of_child; /* atomic: WebSockets over HTTP/2 in this process */
+static int of_child; /* atomic; WebSockets over HTTP/2 in this process */
 
-/* Half of the threads stay free for requests. */
+/* Half of the threads are reserved for requests. */
 static int child_max(void)
 {
     int threads = 0;
@@ -60,8 +65,9 @@ int ws_http2_send_to_http_1_1(request_rec *r, const char *what)
         "each holds two threads of httpd. Give event streams, polls and WebSockets a host "
         "with \"Protocols http/1.1\", so that clients need not ask twice",
         what);
-    /* mod_http2 makes RST_STREAM(HTTP_1_1_REQUIRED) of this status with this note (h2_headers.c). It is no
-     * error of httpd's: an ErrorDocument elsewhere would turn the status into a redirect. */
+    /* mod_http2 converts this status with this note into RST_STREAM(HTTP_1_1_REQUIRED)
+     * (h2_headers.c). The handler returns OK, because an ErrorDocument elsewhere would turn an
+     * error into a redirect. */
     apr_table_setn(r->notes, "ssl-renegotiate-forbidden", "websocket");
     r->status = HTTP_FORBIDDEN;
     ap_set_content_length(r, 0);

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * What may stay on HTTP/2. A stream cannot leave httpd: it holds a worker of mod_http2 and its connection holds a
- * thread of the MPM, until it ends. Over HTTP/1.1 the same connection holds neither, so the client is sent there.
+ * Which requests may stay on HTTP/2. A stream cannot leave httpd: until it ends, it holds a worker
+ * of mod_http2, and its connection holds a thread of the MPM. A WebSocket over HTTP/1.1 holds
+ * neither, so clients are sent there.
  */
 
 #ifndef WS_HTTPD_HTTP2_H
@@ -10,21 +11,21 @@
 
 #include <httpd.h>
 
-/** Whether a request came over HTTP/2 and is not to be answered there. */
+/** Whether a request came over HTTP/2 and must be sent to HTTP/1.1. */
 int ws_http2_unwanted(const request_rec *r);
 
 /**
- * Count a WebSocket on the HTTP/2 connection that it came over, if it did. Every call needs a
- * ws_http2_end().  [any thread]
- * @return whether there is room for it
+ * Count a WebSocket on its HTTP/2 connection, if it has one. Every call needs a ws_http2_end().
+ * [any thread]
+ * @return whether the limits allow it
  */
 int ws_http2_begin(const request_rec *r);
 void ws_http2_end(const request_rec *r);
 
 /**
- * Answer a request so that the client sends it again over HTTP/1.1.
- * @param what  it is about, for the log
- * @return as a handler of httpd
+ * Respond to a request so that the client repeats it over HTTP/1.1.
+ * @param what  the kind of request, for the log
+ * @return the value for the handler to return
  */
 int ws_http2_send_to_http_1_1(request_rec *r, const char *what);
 

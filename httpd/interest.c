@@ -1,18 +1,23 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Subscriber counts per child and channel, in shared memory. Subscriptions that exceed the child's
+ * row are counted as overflow.
+ */
+
 #include "httpd/interest.h"
 
 #include "httpd/key_counts.h"
 
 #define PLACES (1u << 21)
 
-/* Subscriptions to channels that have no place: a child that has any gets all messages. */
+/* Subscriptions beyond a child's row. A child with any of them receives all messages. */
 WS_SHM_STRUCT(interest_overflow, {
     apr_uint32_t count; /* atomic */
 });
 
 static ws_key_counts *interest;
-static interest_overflow *overflow; /* for each slot */
+static interest_overflow *overflow; /* one per slot */
 
 const ws_shm_layout *const ws_interest_layout[] = {&interest_overflow_layout, NULL};
 

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Which child wants messages of which channels, and how many subscribers it has: counts by the hash of a
- * channel's name (key_counts.h). Two names of one hash only bring a child messages that it does not want.
- * A child with more channels than its row takes wants everything.
+ * Which child has subscribers of which channels, and how many: counts by the hash of the channel's
+ * name (key_counts.h). If two names have the same hash, a child receives messages that it then
+ * drops. A child with more channels than its row can hold receives all messages.
  */
 
 #ifndef WS_HTTPD_INTEREST_H
@@ -13,23 +13,25 @@
 
 extern const ws_shm_layout *const ws_interest_layout[];
 
-/** parent_init. */
+/** parent_init: create the tables. */
 apr_status_t ws_interest_init(apr_pool_t *ptemp, server_rec *s);
 
-/** A child has ended.  [parent] */
+/** Clear the counts of an ended child.  [parent] */
 void ws_interest_reclaim(unsigned slot);
 
-/** child_init. @return 0, or -1 when this child has no row */
+/** child_init: use this child's row. @return 0; -1: it has none */
 int ws_interest_child_init(apr_pool_t *pchild);
 
-/** One subscriber of this child more or less. change: 1 or -1  [child, any thread] */
+/** Add or remove one subscriber of this child. change: 1 or -1  [child, any thread] */
 void ws_interest_change(apr_uint64_t channel, int change);
 
-/** Whether a slot's child is to get messages of a channel.  [any process, any thread] */
+/** Whether the child in a slot needs the messages of a channel.  [any process, any thread] */
 int ws_interest_has(unsigned slot, apr_uint64_t channel);
 
-/** How many subscribers of a channel a slot's child has, as far as its row has places.  [any process,
- *  any thread] */
+/**
+ * Number of subscribers of a channel in a slot's child, without those that exceed its row.  [any
+ * process, any thread]
+ */
 apr_uint32_t ws_interest_count(unsigned slot, apr_uint64_t channel);
 
 #endif

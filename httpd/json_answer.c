@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** JSON responses, and the check for requests that another site's page has sent. */
+
 #include "httpd/json_answer.h"
 
 #include <http_log.h>
@@ -33,9 +35,9 @@ int ws_json_send(request_rec *r, int status, ws_strbuf *t)
 int ws_json_discard(request_rec *r, int status)
 {
     int discarded;
-    r->status = status; /* after some of them, nothing more is read */
+    r->status = status; /* for some of them, httpd reads no further from the connection */
     if ((discarded = ap_discard_request_body(r)) != OK) {
-        r->status = HTTP_OK; /* httpd's filter may have answered */
+        r->status = HTTP_OK; /* httpd's input filter may have sent a response */
     }
     return discarded;
 }

@@ -1,6 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Responses in JSON, and requests that a page of another site may have sent. [the request's thread] */
+/**
+ * JSON responses, and requests that a page of another site may have sent. [the request's thread]
+ */
 
 #ifndef WS_HTTPD_JSON_ANSWER_H
 #define WS_HTTPD_JSON_ANSWER_H
@@ -9,20 +11,26 @@
 
 #include "base/strbuf.h"
 
-/** Send a text and free it. @return as a handler of httpd */
+/** Send a text and free it. @return the value for the handler to return */
 int ws_json_send(request_rec *r, int status, ws_strbuf *t);
 
 /**
  * Refuse a request: log the reason, discard the body, send {"error": why}.
  * @param what  the subsystem, for the log
- * @return as a handler of httpd
+ * @return the value for the handler to return
  */
 int ws_json_refuse(request_rec *r, const char *what, int status, const char *why);
 
-/** Discard the body of a request that is to be refused. @return OK, or what the handler returns */
+/**
+ * Discard the body of a request before refusing it.
+ * @return OK, or the value for the handler to return
+ */
 int ws_json_discard(request_rec *r, int status);
 
-/** Whether a browser sent the request for a page of another origin. @return NULL, or the reason */
+/**
+ * Whether a browser sent the request for a page of another origin.
+ * @return NULL: no; or the reason
+ */
 const char *ws_foreign_page(const request_rec *r);
 
 #endif
