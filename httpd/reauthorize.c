@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Saves handshakes, and runs httpd's access control on them again. A check that fails with a 5xx
+ *  status keeps the connection: a failing backend does not mean that access was revoked. */
+
 #include "httpd/reauthorize.h"
 
 #include <ap_mpm.h>
@@ -20,23 +23,23 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Threads for checks. With prefork, one: modules may take it for granted there that no two requests are
- * served at the same time, and two more would make it worse. */
+/* Threads for checks. One with prefork: modules may rely on one request at a time there, and more
+ * threads would make a conflict more likely. */
 #define THREADS_MAX 4
 
 /* Set in the environment of a check, so that `Require env` can tell it from a handshake. */
 #define ENVIRONMENT "WEBSOCKET_REAUTHORIZE"
 
-/* Strings of a saved handshake, in this order; then names and values of its headers. */
+/* Strings of a saved handshake, in this order. Names and values of its headers follow. */
 enum { METHOD, URI, PROTOCOL, REQUEST_LINE, HOST, CLIENT, USERAGENT, LOCAL, STRINGS };
 
-/* Handshakes with more than this are refused, where they have to be kept; bytes. */
+/* Largest handshake that can be saved, bytes. Larger ones are refused where saving is required. */
 #define KEPT_MAX (64 * 1024)
 
 typedef struct saved {
     ws_ticket ticket;
-    unsigned refs; /**< atomic: the connection's, and a check's */
-    int busy;      /**< atomic: a check is on its way */
+    unsigned refs; /**< atomic: the connection has one, a check another */
+    int busy;      /**< atomic: a check is queued or runs */
     server_rec *base, *server;
     apr_port_t client_port, useragent_port, local_port;
     int proto_num, tls;
@@ -51,10 +54,10 @@ typedef struct check {
     saved *handshake;
 } check;
 
-static apr_thread_mutex_t *lock; /* of threads */
-static ws_thread_pool *threads;  /* made for the first check */
+static apr_thread_mutex_t *lock; /* guards threads */
+static ws_thread_pool *threads;  /* created by the first check */
 
-static int used; /* by the configuration */
+static int used; /* the configuration has WebSocketReauthorize */
 
 void ws_reauthorize_reset(apr_pool_t *pconf)
 {
@@ -67,7 +70,7 @@ void ws_reauthorize_use(void)
     used = 1;
 }
 
-/* ---- What is kept ---- */
+/* ---- Saving handshakes ---- */
 
 static void unref(saved *s)
 {
@@ -88,8 +91,9 @@ static char *put(char *at, const char *text)
     return at + len + 1;
 }
 
-/* Modules change headers before the handler sees them (RequestHeader, SessionCookieRemove), and would change them
- * again at each check. So they are kept as they were read, for the request's time, where there may be checks. */
+/* Modules change headers before the handler sees them (RequestHeader, SessionCookieRemove), and
+ * would change them again at each check. So save the headers as read, in the request, if checks may
+ * follow. */
 static int keep_headers(request_rec *r)
 {
     int check = apr_table_get(r->subprocess_env, ENVIRONMENT) != NULL;
@@ -165,12 +169,12 @@ int ws_reauthorize_save(request_rec *r, ws_reauthorize_headers which, ws_ticket 
     return OK;
 }
 
-/* ---- A request that nobody has sent ---- */
+/* ---- Synthetic requests ---- */
 
-/* Marks the connection of such a request. */
+/* A note that marks the connection of a synthetic request as TLS. */
 static const char tls_note[] = "websocket-reauthorize-tls";
 
-/* It has no TLS connection; but what asks only whether it came over TLS is told. */
+/* A synthetic request has no TLS connection, but modules may ask whether its handshake used TLS. */
 static int conn_is_ssl(conn_rec *c)
 {
     return c->notes && apr_table_get(c->notes, tls_note) ? OK : DECLINED;
@@ -186,8 +190,8 @@ static apr_port_t default_port(const request_rec *r)
     return conn_is_ssl(r->connection) == OK ? DEFAULT_HTTPS_PORT : 0;
 }
 
-/* The event MPM keeps a state for each connection, private to it, and its post_read_request writes a
- * pointer there. So much is enough for any version's (some 200 bytes). */
+/* Size of a dummy for the event MPM's private state of a connection, bytes. Its post_read_request
+ * writes a pointer there. The real state has some 200 bytes; this has room for any version's. */
 #define MPM_STATE 4096
 
 static conn_rec *make_connection(apr_pool_t *p, const saved *s, const char *const *strings)
@@ -218,7 +222,7 @@ static conn_rec *make_connection(apr_pool_t *p, const saved *s, const char *cons
     return c;
 }
 
-/* As ap_read_request() leaves a request that it has read. @return NULL when there is no memory */
+/* Make a request in the state after ap_read_request(). @return NULL: its address is invalid */
 static request_rec *make_request(conn_rec *c, const saved *s, const char *const *strings)
 {
     request_rec *r = ap_create_request(c);
@@ -239,8 +243,9 @@ static request_rec *make_request(conn_rec *c, const saved *s, const char *const 
     }
     apr_table_setn(r->subprocess_env, ENVIRONMENT, "1");
     ap_parse_uri(r, strings[URI]);
-    /* mod_remoteip finds the same one again, beginning at the address that it found: all further ones of its header
-     * are proxies that it trusts, or it stops at once. Of the PROXY protocol's header nothing else is left. */
+    /* mod_remoteip starts from this address, which it found for the handshake, and finds it again:
+     * either the remaining addresses in its header are trusted proxies, or it stops at once. With
+     * the PROXY protocol, this address is all that is left of the header. */
     r->useragent_ip = (char *)strings[USERAGENT];
     return apr_sockaddr_info_get(&r->useragent_addr, r->useragent_ip, APR_UNSPEC, s->useragent_port,
                                  0, r->pool)
@@ -267,7 +272,7 @@ static saved *saved_of(const ws_conn *c, ws_reauthorize_headers which)
     return (saved *)t;
 }
 
-/* @return the status that httpd would refuse the handshake with, OK if it would not */
+/* @return the status with which httpd would refuse the handshake now, or OK */
 static int ask(const saved *s)
 {
     const char *strings[STRINGS];
@@ -281,8 +286,8 @@ static int ask(const saved *s)
     take_apart(s, strings);
     if ((c = make_connection(p, s, strings))) {
         request_rec *r = make_request(c, s, strings);
-        /* All that a request passes before its content is made: access control in its right order, with
-         * all that it depends on. */
+        /* Run all phases before the content handler, so that access control runs in the right order
+         * and finds everything that it depends on. */
         if (r && (status = ap_post_read_request(r)) == OK) {
             status = ap_process_request_internal(r);
         }
@@ -322,7 +327,7 @@ static void do_check(ws_work *work)
     if (ws_child_engine()) {
         int status = ask(s);
         if (status >= HTTP_INTERNAL_SERVER_ERROR) {
-            /* Whoever could tell is out of order; that does not make a guest an intruder. */
+            /* A failing backend does not mean that access was revoked. */
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s->server,
                          "websocket: %.*s, connection %016" APR_UINT64_T_HEX_FMT
                          ": access cannot be checked, status %d: it goes on (WebSocketReauthorize)",
@@ -361,7 +366,7 @@ void ws_reauthorize(ws_conn *c)
     check *k;
 
     if (!s || __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE)) {
-        return; /* the last check still waits, or runs */
+        return; /* the previous check is still queued or runs */
     }
     if (!pool() || !(k = calloc(1, sizeof(*k)))) {
         __atomic_store_n(&s->busy, 0, __ATOMIC_RELEASE);

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketReauthorize: while a connection is open, httpd is asked again and again whether it would
- * still let its handshake through.
+ * WebSocketReauthorize: periodically repeats httpd's access control for the handshake of an open
+ * connection.
  */
 
 #ifndef WS_HTTPD_REAUTHORIZE_H
@@ -19,31 +19,33 @@ void ws_reauthorize_register(apr_pool_t *p);
 apr_status_t ws_reauthorize_child_init(apr_pool_t *pchild, server_rec *s,
                                        ws_engine_options *options);
 
-/** pre_config; and WebSocketReauthorize is set somewhere. */
+/** pre_config. */
 void ws_reauthorize_reset(apr_pool_t *pconf);
+/** The configuration sets WebSocketReauthorize somewhere. */
 void ws_reauthorize_use(void);
 
-/** Which headers are kept. */
+/** Which headers to keep. */
 typedef enum {
-    WS_HEADERS_AS_READ,   /**< for checks, where modules change them again */
-    WS_HEADERS_AS_CHANGED /**< by modules, for expressions */
+    WS_HEADERS_AS_READ,   /**< before modules change them: for checks, where they change them again */
+    WS_HEADERS_AS_CHANGED /**< after modules have changed them: for expressions */
 } ws_reauthorize_headers;
 
-/** Keep of a handshake what later checks or expressions need: a ticket more, of at most 64 KiB. @return OK, or the status
- *  to refuse with */
+/** Save what later checks or expressions need of a handshake, at most 64 KiB. Adds a ticket to
+ *  *tickets. @return OK, or the status to refuse with */
 int ws_reauthorize_save(request_rec *r, ws_reauthorize_headers which, ws_ticket **tickets);
 
 /**
- * A request as the handshake's was, made of what has been kept, for expressions: method, URI, headers,
- * addresses and user are there, as modules have changed them, and nothing else that they have added.
- * @return NULL if nothing has been kept, or there is no memory  [callback]
+ * Recreate the handshake's request for expressions. It has method, URI, headers, addresses and
+ * user, as modules have changed them, but nothing else that modules have added.
+ * @return NULL: nothing was saved, or out of memory  [callback]
  */
 request_rec *ws_reauthorize_request(ws_conn *conn, apr_pool_t *p);
 
-/** Check the connection on another thread; it is closed if access is not granted any more.  [loop] */
+/** Start a check of the connection on another thread. Closes the connection if httpd denies access.
+ *  [loop] */
 void ws_reauthorize(ws_conn *c);
 
-/** The engine has stopped: wait for checks that run. */
+/** child_stop, after the engine has stopped: wait for running checks. */
 int ws_reauthorize_child_stop(void);
 
 #endif

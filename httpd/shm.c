@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Slots and tables in shared memory. Children only take slots; only the parent frees them. */
+
 #include "httpd/shm.h"
 
 #include <ap_mpm.h>
@@ -19,28 +21,28 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Children of this many generations have a slot at the same time, each with ServerLimit children.
- * That many are rare: an old child keeps its place in the scoreboard, with few exceptions
- * (ap_register_extra_mpm_process()). Slots that are not used cost addresses, no memory. */
+/* Number of generations, each of ServerLimit children, that can have slots at the same time. That
+ * many are rare: with few exceptions (ap_register_extra_mpm_process()), an old child keeps its
+ * place in the scoreboard. Unused slots cost address space, but no memory. */
 #define GENERATIONS 4
 #define SLOTS_MIN 64
 
-/* apr_shm keeps a length of its own before the memory that it gives. */
+/* Alignment of tables, bytes. apr_shm stores a length before the memory that it returns. */
 #define CACHE_LINE 64
 
-/* Of the process's pool, and of the tables' pool. Builds of every layout use these three alike. */
+/* Keys in the process's pool and in the pool of the tables. All builds use the same three. */
 #define POOL_KEY "mod_websocket shared memory"
 #define LAYOUT_KEY "mod_websocket layout"
 #define DESCRIPTORS_KEY "mod_websocket descriptors"
 
-/* What builds without layouts called their first table. */
+/* Name of the first table in builds without layouts. */
 #define LEGACY_KEY "mod_websocket slots"
 
-/* A slot is taken by a child, from 0 to its pid; it is given back by the parent alone. */
+/* A child takes a slot by changing pid from 0; only the parent frees it. */
 WS_SHM_STRUCT(slot, {
     char shift[WS_SHM_SHIFT];
-    pid_t pid; /* atomic; the rest is valid while it is not 0 */
-    int ready; /* atomic; the rest has been written */
+    pid_t pid; /* atomic; 0: free */
+    int ready; /* atomic; the fields below are valid */
     int generation;
     apr_uint32_t process;
     apr_int64_t started_at;
@@ -48,12 +50,12 @@ WS_SHM_STRUCT(slot, {
 
 WS_SHM_STRUCT(slots, {
     char shift[WS_SHM_SHIFT];
-    apr_uint32_t processes; /* atomic; children so far */
-    int full_told;          /* atomic */
+    apr_uint32_t processes; /* atomic; number of children so far */
+    int full_told;          /* atomic; the log has the warning */
     slot slot[];
 });
 
-/* On the tables' pool. */
+/* In the pool of the tables. Part of the layout, since a reloaded module reads it. */
 WS_SHM_STRUCT(table, {
     void *start;
     apr_size_t size;
@@ -61,7 +63,7 @@ WS_SHM_STRUCT(table, {
 
 const ws_shm_layout *const ws_shm_layouts[] = {&slot_layout, &slots_layout, &table_layout, NULL};
 
-static apr_pool_t *pool; /* of all tables of this layout, below the process's */
+static apr_pool_t *pool; /* of all tables of this layout, a child of the process's pool */
 static slots *memory;
 static unsigned slot_count;
 static int own_slot = -1;
@@ -70,7 +72,8 @@ static void (*reclaim_rows)(unsigned slot);
 
 /* ---- Tables ---- */
 
-/* No keys of ..._setn(): httpd unloads the module at a reload, and with it what a key points to. */
+/* Never use apr_pool_userdata_setn(): a reload unloads the module, and with it the text of the
+ * key. */
 static void *shm_find(apr_pool_t *in, const char *key)
 {
     void *data = NULL;
@@ -128,7 +131,7 @@ void ws_shm_keep_descriptors(int *count_and_fds)
     apr_pool_userdata_set(count_and_fds, DESCRIPTORS_KEY, NULL, pool);
 }
 
-/* The other build's children keep their mappings and their ends of the sockets. */
+/* Children of the other build keep their mappings and their ends of the sockets. */
 static void shm_give_up(apr_pool_t *theirs)
 {
     const int *fds = shm_find(theirs, DESCRIPTORS_KEY);
@@ -140,7 +143,7 @@ static void shm_give_up(apr_pool_t *theirs)
 
 apr_status_t ws_shm_open(server_rec *s, const char *layout)
 {
-    /* On the process's pool: that of the configuration is cleared by each reload. */
+    /* The process's pool, since each reload clears the pool of the configuration. */
     apr_pool_t *process = s->process->pool;
     apr_ssize_t len = APR_HASH_KEY_STRING;
     const char *theirs;
@@ -175,7 +178,8 @@ apr_status_t ws_shm_open(server_rec *s, const char *layout)
 
 /* ---- Slots ---- */
 
-/* The same in all children, since they share tables; no child of another httpd knows it. */
+/* All children have the same key, since they share tables. It is random, so that clients cannot
+ * predict hashes. */
 static apr_status_t shm_set_hash_key(void)
 {
     unsigned char *key = ws_shm_private("hash key", WS_HASH_KEY + 1);
@@ -219,8 +223,8 @@ static void reclaim(unsigned i)
     __atomic_store_n(&sl->pid, 0, __ATOMIC_RELEASE);
 }
 
-/* All MPMs run it for each child that they have waited for, whether it ended or was killed; also for
- * those that have lost their place in the scoreboard. */
+/* All MPMs run this hook after wait(2) for a child, whether it exited or was killed, even if it has
+ * lost its place in the scoreboard. */
 static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, int place,
                          mpm_child_status state)
 {
@@ -232,8 +236,8 @@ static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, i
     }
 }
 
-/* Whether it runs, or has ended and the MPM will wait for it. Its number may be another process's now, so
- * kill() cannot tell. */
+/* Whether a child of this process runs, or is a zombie for which the MPM will wait. kill() does not
+ * show that, since another process may have the number now. */
 static int is_our_child(pid_t pid)
 {
     siginfo_t info;

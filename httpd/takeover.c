@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Takes connections over from httpd. Input that httpd has read is handed to the engine; nothing is
+ *  lost or reordered. A connection with an unknown filter is not taken over. */
+
 #include "httpd/takeover.h"
 
 #include <apr_portable.h>
@@ -18,20 +21,21 @@
 #include "httpd/counters.h"
 #include "httpd/stranded.h"
 
-/* What httpd can have read beyond the request: one read of the core filter (8,000 bytes) and what
- * mod_ssl has decrypted. Anything near this is a mistake. */
+/* Limit of the input that httpd has read beyond the request, bytes. Usually it is one read of the
+ * core filter (8,000 bytes) and the bytes that mod_ssl has decrypted; an amount near the limit is a
+ * bug. */
 #define EARLY_MAX (256 * 1024)
 
 #define GATE "WEBSOCKET_GATE"
 
-/** What we know of a connection while it is httpd's. */
+/** This module's state of a connection that httpd still owns. */
 typedef struct ws_resource {
     SSL *ssl;
     int taken;
     ws_new_conn newcomer;
     void (*give)(void *arg, int fd, SSL *ssl); /**< NULL: to the engine */
     void *arg;
-    int streams; /**< of HTTP/2, that are WebSockets */
+    int streams; /**< atomic: number of HTTP/2 streams that are WebSockets */
 } ws_resource;
 
 static ap_filter_rec_t *gate_handle;
@@ -44,7 +48,7 @@ static ws_resource *owned_of(conn_rec *c)
 static int pre_connection(conn_rec *c, void *csd)
 {
     if (c->master) {
-        return DECLINED; /* a stream of HTTP/2 has no socket of its own */
+        return DECLINED; /* an HTTP/2 stream has no socket */
     }
     if (!ws_stranded_begins(csd)) {
         c->aborted = 1;
@@ -64,17 +68,18 @@ static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
     return OK;
 }
 
-/* ---- What httpd has read already ---- */
+/* ---- Input that httpd has read already ---- */
 
 typedef struct gate_ctx {
-    apr_bucket_brigade *rest; /**< what the core filter had read */
+    apr_bucket_brigade *rest; /**< input that the core filter had read */
     int closed;
 } gate_ctx;
 
 /**
- * Stands between the core filter and everything above while a connection is drained. It lets through
- * what the core filter has read already, and then says EAGAIN instead of reading the socket: so
- * draining ends, however fast the client sends, and the rest stays in the socket for the loop.
+ * An input filter directly above the core filter while a connection is drained. It passes the input
+ * that the core filter has read already, and then returns EAGAIN instead of reading from the
+ * socket. So draining ends even if the client sends fast, and the rest stays in the socket for the
+ * loop.
  */
 static apr_status_t gate(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode,
                          apr_read_type_e block, apr_off_t readbytes)
@@ -163,8 +168,9 @@ static int among(const char *name, const char *const *names)
 
 const char *ws_takeover_obstacle(conn_rec *c)
 {
-    /* Filters that are done with a connection when its socket is taken away (mod_remoteip's has read
-     * the PROXY header), or that httpd itself needs. Any other one would miss the bytes that it was put there to see. */
+    /* Filters that need no bytes after the takeover: they have finished (mod_remoteip's has read
+     * the PROXY header), or they serve httpd itself. Any other filter would miss the bytes that it
+     * exists to process. */
     static const char *const known[] = {"ssl/tls filter", "ssl/tls coalescing filter",
                                         "reqtimeout",     "log_input_output",
                                         "http_in",        "core_in",
@@ -196,7 +202,8 @@ int ws_takeover_filter_of_headers(const ap_filter_t *f)
 
 const char *ws_takeover_answer_obstacle(request_rec *r)
 {
-    /* httpd's own for an answer's form; compression, which is no duty; caching, which our answers forbid. */
+    /* Filters that a response can skip: httpd's filters for the format of a response, optional
+     * compression, and caching, which these responses forbid. */
     static const char *const harmless[] = {"http_header",   "content_length",    "byterange",
                                            "http_outerror", "old_write",         "deflate",
                                            "cache_save",    "cache_save_subreq", "cache_remove_url",
@@ -217,8 +224,8 @@ int ws_takeover_streams(conn_rec *c, int change)
     return o ? __atomic_add_fetch(&o->streams, change, __ATOMIC_RELAXED) : 0;
 }
 
-/* The answer before this one can still lie in httpd's filters, when the client sent both requests at once:
- * it would be lost with them. */
+/* Flush the previous response. If the client pipelined both requests, it may still be in httpd's
+ * filters, and would be lost with them. */
 static apr_status_t takeover_flush(conn_rec *c)
 {
     apr_bucket_brigade *bb = apr_brigade_create(c->pool, c->bucket_alloc);
@@ -238,7 +245,7 @@ apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n)
     apr_os_sock_t fd;
     apr_status_t rv;
 
-    /* From here on the request has the connection's filters only: no HTTP is spoken any more. */
+    /* No more HTTP: the request keeps only the connection's filters. */
     r->input_filters = r->proto_input_filters = c->input_filters;
     r->output_filters = r->proto_output_filters = c->output_filters;
     c->keepalive = AP_CONN_CLOSE;
@@ -256,7 +263,7 @@ apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n)
     if ((o->newcomer.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0) {
         return errno;
     }
-    /* The request's pool goes before the connection's. */
+    /* Copy the strings: httpd destroys the request's pool before the connection's. */
     o->newcomer.strings.uri = apr_pstrdup(c->pool, n->strings.uri);
     o->newcomer.strings.args = apr_pstrdup(c->pool, n->strings.args);
     o->newcomer.strings.user = apr_pstrdup(c->pool, n->strings.user);
@@ -291,14 +298,15 @@ apr_status_t ws_takeover_to(request_rec *r, void (*give)(void *arg, int fd, SSL 
     return rv;
 }
 
-/* ---- The moment between httpd and the engine ---- */
+/* ---- The handoff from httpd to the engine ---- */
 
 static void no_info(const SSL *ssl, int where, int ret)
 {
     (void)ssl, (void)where, (void)ret;
 }
 
-/* mod_ssl has to let go of its SSL: it frees its own state, and neither sends nor frees ours. */
+/* Detach mod_ssl from the SSL object. It frees its state of the connection, but neither sends a
+ * close_notify nor frees our reference. */
 static void detach_ssl(conn_rec *c, SSL *ssl)
 {
     SSL_set_quiet_shutdown(ssl, 1);
@@ -307,7 +315,8 @@ static void detach_ssl(conn_rec *c, SSL *ssl)
     SSL_set_shutdown(ssl, 0);
     SSL_set_bio(ssl, NULL, NULL);
     SSL_set_info_callback(ssl, no_info);
-    /* mod_ssl's key-log callback looks for a conn_rec here, also at a KeyUpdate in a year. */
+    /* mod_ssl's key-log callback expects a conn_rec here, even at a KeyUpdate long after the
+     * takeover. */
     SSL_set_app_data(ssl, ws_server_config_of(c->base_server)->stub);
 }
 
@@ -324,7 +333,7 @@ static int pre_close_connection(conn_rec *c)
     if (o->newcomer.ssl) {
         detach_ssl(c, o->newcomer.ssl);
     }
-    c->aborted = 1; /* httpd closes its descriptor without shutdown(2): ours stays open */
+    c->aborted = 1; /* httpd closes its descriptor without shutdown(2), so our duplicate stays open */
     if (o->give) {
         o->give(o->arg, o->newcomer.fd, o->newcomer.ssl);
         return OK;
@@ -347,7 +356,7 @@ apr_status_t ws_takeover_child_init(apr_pool_t *pchild, server_rec *s, ws_engine
     (void)options;
     for (; s; s = s->next) {
         conn_rec *stub = apr_pcalloc(pchild, sizeof(*stub));
-        /* A virtual host without directives of ours shares the main server's configuration. */
+        /* Copy: a virtual host without this module's directives shares the main server's config. */
         ws_server_config *own = apr_pmemdup(pchild, ws_server_config_of(s), sizeof(*own));
         ap_set_module_config(s->module_config, &websocket_module, own);
         stub->pool = pchild;
