@@ -1,22 +1,23 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * What a history store is: a table of functions that keep the last messages of channels, each with a
- * position.
+ * The interface of a history store: a table of functions that keep the last messages of channels,
+ * each with a position.
  *
- * THREADS. All functions may be called from any thread at any time and never block: a store that has to
- * wait (for a disk, a lock, a network) has a thread of its own, or is asynchronous. What became of a call
- * is told by its function `done`, exactly once, on any thread, before the call returns or later; `done`
- * does not block either. For one channel, answers to append come in the order of the calls.
+ * THREADS. All functions may be called from any thread at any time and never block. A store that
+ * has to wait for a disk, a lock or a network uses a separate thread, or is asynchronous. Each call
+ * reports its result by calling `done` exactly once, on any thread, before the call returns or
+ * later. `done` does not block either. For one channel, append calls `done` in the order of the
+ * calls.
  *
- * ORDER. append gives each message of a channel the offset of the one before plus one, whichever process
- * or machine it comes from, and 1 to the first of an epoch. When `done` tells a position, read finds that
- * message and all before it. With that, whoever is told of offset n + 2 behind n knows that one is
- * missing and reads it: messages can be lost or overtake each other on the bus, and still everybody gets
- * them once, in order.
+ * ORDER. append gives each message of a channel the offset of the previous one plus one, regardless
+ * of the process or machine that publishes it. The first message of an epoch has offset 1. Once
+ * `done` has reported a position, read finds that message and all earlier ones. A process that
+ * receives offset n + 2 after n therefore knows that one message is missing, and reads it. The bus
+ * may lose or reorder messages; each subscriber still receives them once and in order.
  *
- * EPOCH. A number that no other history of the channel had: time and chance, say. A store whose data were
- * lost, set aside or cleared has a new one.
+ * EPOCH. A number that no other history of the channel has used, for example the time plus a random
+ * number. A store whose data were lost, set aside or cleared uses a new one.
  */
 
 #ifndef WS_CHANNELS_HISTORY_H
@@ -26,20 +27,21 @@
 
 typedef struct ws_history ws_history;
 
-/** What a read finds. Pointers are valid until done returns. */
+/** The result of a read. Pointers are valid until done returns. */
 typedef struct ws_history_page {
-    apr_status_t status; /**< APR_SUCCESS, or why nothing could be read: then nothing else is set */
+    apr_status_t status; /**< APR_SUCCESS, or an error: the other fields are not set */
     ws_message *const
-        *messages; /**< in order, with their positions; ref those that are to be kept */
+        *messages; /**< in order, with their positions; take a reference to keep one */
     unsigned count;
-    ws_position head; /**< of the newest message; offset 0: there has been none in this epoch */
-    int gap;  /**< between `after` and the first of them something is missing that was there,
-                           or `after` is of another epoch */
-    int more; /**< there are more behind the last of them */
+    ws_position head; /**< position of the newest message; offset 0: none so far in this epoch */
+    int gap;  /**< messages between `after` and the first one here are no longer stored, or
+                           `after` is of another epoch */
+    int more; /**< the store has more messages after the last one here */
 } ws_history_page;
 
-/** status: APR_EEXIST, where the store has `once`: a message of that id was kept before, at this position.
- *  APR_INCOMPLETE: nobody knows whether it is kept. Any other error: it is not, and will not be. */
+/** status: APR_EEXIST, from a store with `once`: a message with that id is already stored, at this
+ *  position. APR_INCOMPLETE: the store does not know whether the message is stored. Any other
+ *  error: it is not stored, and will not be. */
 typedef void (*ws_append_done)(void *arg, apr_status_t status, ws_position position);
 typedef void (*ws_read_done)(void *arg, const ws_history_page *page);
 typedef void (*ws_clear_done)(void *arg, apr_status_t status);
@@ -47,31 +49,31 @@ typedef void (*ws_clear_done)(void *arg, apr_status_t status);
 struct ws_history {
     const char *name; /**< for the log */
 
-    /** Whether messages of this channel are kept: the configuration says. */
+    /** Whether the configuration enables a history for this channel. */
     int (*keeps)(ws_history *h, const char *channel);
 
     /**
-     * Keep a message and give it a position, if ws_message_take() lets it. Holds a reference until done is called; does not set
-     * m->position.
-     * @return WS_QUEUED: done will be or has been called. WS_FULL: too much waits to be written; it is
-     *         not called, and the message is not kept
+     * Store a message and assign a position, unless ws_message_take() returns 0. Holds a reference
+     * until it has called done. Does not set m->position.
+     * @return WS_QUEUED: done will be or has been called. WS_FULL: the write queue is full; done is
+     *         not called, and the message is not stored
      */
     ws_status (*append)(ws_history *h, ws_message *m, ws_append_done done, void *arg);
 
     /**
-     * Read what is kept behind a position, the oldest first.
-     * @param after  epoch 0: all that is kept, which is never a gap
-     * @param max    messages at most; a store may give fewer (of at most 256 KiB, say, but at least one),
-     *               and says so by `more`. 0: only head is wanted, and whether there is a gap
+     * Read the messages after a position, the oldest first.
+     * @param after  epoch 0: all stored messages; gap is then never set
+     * @param max    maximum number of messages. A store may return fewer, at least one, for example
+     *               to limit a page to 256 KiB; it then sets `more`. 0: only read head and gap
      */
     void (*read)(ws_history *h, const char *channel, ws_position after, unsigned max,
                  ws_read_done done, void *arg);
 
-    /** Forget a channel's messages. Positions go on, or begin in a new epoch: behind one of before there
-     *  is a gap, unless it was that of the newest message. */
+    /** Delete a channel's messages. Offsets continue, or restart in a new epoch. A read after an
+     *  earlier position then finds a gap, unless that was the position of the newest message. */
     void (*clear)(ws_history *h, const char *channel, ws_clear_done done, void *arg);
 
-    int once; /**< append keeps a message of the same id (ws_message.id) once in ten minutes */
+    int once; /**< append stores a given id (ws_message.id) only once in ten minutes */
 };
 
 #endif

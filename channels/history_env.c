@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Opens the LMDB file of histories, inspects it, and runs its transactions. A damaged file is
+ * renamed and a new one is created: the policy is to lose a history rather than to stop the server.
+ */
+
 #include "channels/history_env.h"
 
 #include <apr_strings.h>
@@ -15,26 +20,26 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Transactions that read at the same time, in all processes together. */
+/* Maximum number of concurrent read transactions, in all processes together. */
 #define READERS_MAX 1024
 
-/* NOTLS: a reader's place belongs to its transaction, not to its thread. */
+/* MDB_NOTLS: a reader slot belongs to its transaction, not to its thread. */
 #define FLAGS (MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD)
 #define MODE 0600
 
-/* How the process that inspects a file ends. */
+/* Exit status of the process that inspects a file. */
 enum { IN_ORDER = 0, SET_ASIDE = 1, HOPELESS = 2 };
 
 struct ws_history_env {
     ws_history_env_options options;
     const char *data, *lock_file, *damaged;
-    apr_time_t said; /**< when its error was logged last; atomic */
+    apr_time_t said; /**< when an error was last logged; atomic */
     apr_thread_rwlock_t
-        *lock;    /**< held for reading by transactions, for writing when env changes */
-    MDB_env *env; /**< or NULL: it could not be opened again */
+        *lock;    /**< transactions hold it for reading; a change of env holds it for writing */
+    MDB_env *env; /**< NULL when reopening has failed */
     MDB_dbi base[WS_HISTORY_ENV_BASES];
     dev_t
-        device; /**< of the data's file, so that it is noticed when another one stands in its place */
+        device; /**< with inode: identify the data file, to detect that another one replaced it */
     ino_t inode;
 };
 
@@ -89,8 +94,9 @@ static void env_close_env(ws_history_env *m)
     }
 }
 
-/* Data and LMDB's lock belong together: nobody opens one of them while somebody exchanges both.
- * @return what close(2) ends, -1 for an error */
+/* The data file and LMDB's lock file belong together. The lock prevents a process from opening
+ * one of them while another process replaces both.
+ * @return a descriptor, whose close(2) unlocks; -1 for an error */
 static int env_lock_directory(const ws_history_env *m)
 {
     int fd = open(m->options.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -101,7 +107,8 @@ static int env_lock_directory(const ws_history_env *m)
     return fd;
 }
 
-/* Take the file away from under its name, unless somebody else has done so. Those who use it notice. */
+/* Rename the file, unless another process has already done so. Processes that have it open detect
+ * the change by the inode. */
 static void env_set_aside(ws_history_env *m, ino_t inode, const char *why)
 {
     struct stat there;
@@ -119,7 +126,8 @@ static void env_set_aside(ws_history_env *m, ino_t inode, const char *why)
     }
 }
 
-/* LMDB aborts the process behind this. The next one is not to meet the same. */
+/* LMDB aborts the process after this call. Rename the file so that the next process does not fail
+ * in the same way. */
 static void env_failed_assertion(MDB_env *env, const char *why)
 {
     ws_history_env *m = mdb_env_get_userctx(env);
@@ -191,7 +199,7 @@ static int env_open_env(ws_history_env *m)
             }
             continue;
         }
-        if (!rc && env_replaced(m)) { /* between our open and now */
+        if (!rc && env_replaced(m)) { /* replaced between env_try_open() and now */
             env_close_env(m);
             continue;
         }
@@ -225,7 +233,7 @@ void ws_history_env_close(ws_history_env *m)
     apr_thread_rwlock_destroy(m->lock);
 }
 
-/* Another file is there, or its map has grown. */
+/* Reopen the file after another one replaced it, or after its map has grown. */
 static int env_open_again(ws_history_env *m, int even_if_the_same)
 {
     int rc = 0;
@@ -250,14 +258,14 @@ int ws_history_env_begin(ws_history_env *m, int write, MDB_txn **txn)
         if (m->env && !env_replaced(m)) {
             rc = mdb_txn_begin(m->env, NULL, write ? 0 : MDB_RDONLY, txn);
             if (!rc) {
-                return 0; /* and holds the lock until ws_history_env_end() */
+                return 0; /* ws_history_env_end() releases the lock */
             }
             *txn = NULL;
             if (rc == MDB_READERS_FULL) {
                 mdb_reader_check(m->env, NULL);
             }
             apr_thread_rwlock_unlock(m->lock);
-            if (rc == MDB_MAP_RESIZED) { /* by a process that was configured otherwise */
+            if (rc == MDB_MAP_RESIZED) { /* by a process with another size in its configuration */
                 rc = env_open_again(m, 1);
             }
             else if (rc != MDB_READERS_FULL) {
@@ -313,9 +321,9 @@ void ws_history_env_forget_the_dead(ws_history_env *m)
     apr_thread_rwlock_unlock(m->lock);
 }
 
-/* ---- Inspecting, in a process of its own ---- */
+/* ---- Inspecting, in a separate process ---- */
 
-/* Read every byte. @return 0, or LMDB's error; if it returns at all */
+/* Read every byte. On a damaged file this may crash. @return 0, or LMDB's error */
 static int env_read_through(ws_history_env *m)
 {
     MDB_txn *txn;
@@ -342,7 +350,8 @@ static int env_read_through(ws_history_env *m)
     return rc;
 }
 
-/* @return what waitpid says of a process that does what fn says, -1 if there is none */
+/* Fork a process that calls fn and exits with its result. @return its status as from waitpid(2);
+ * -1 if fork(2) or waitpid(2) failed */
 static int env_in_a_process(int (*fn)(ws_history_env *m), ws_history_env *m)
 {
     int status;
@@ -358,7 +367,8 @@ static int env_in_a_process(int (*fn)(ws_history_env *m), ws_history_env *m)
     return pid > 0 ? status : -1;
 }
 
-/* LMDB's errors are negative, the system's positive: only the former are damage. */
+/* Only some of LMDB's errors, which are negative, mean damage. System errors, which are positive,
+ * never do. */
 static int env_verdict(ws_history_env *m)
 {
     int rc = env_read_through(m);
@@ -373,7 +383,7 @@ static int env_inspect(ws_history_env *m)
         return errno == ENOENT ? IN_ORDER : HOPELESS;
     }
     status = env_in_a_process(env_verdict, m);
-    /* What catches the signal, a sanitizer say, ends the process with a status of its own. */
+    /* A sanitizer, for example, catches the signal and exits with its own status. */
     if (status >= 0 && (WIFSIGNALED(status) || WEXITSTATUS(status) > HOPELESS)) {
         env_set_aside(m, there.st_ino, "it cannot be read");
         return SET_ASIDE;

@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A file of LMDB's that many processes use at the same time: opening it, transactions, and what is done
- * when it turns out to be damaged. What lies in it is history_records.c's.
+ * An LMDB file that many processes use at the same time: opening, transactions, and the handling of
+ * a damaged file. history_records.c defines its contents.
  *
- * A process that is killed at any moment damages nothing: LMDB never writes over what the last commit
- * refers to, its lock is a robust mutex that the next one takes over, and the places of readers that
- * are no more are given back. The file outlives the processes, not the machine: nothing is synced to a
- * disk, and a runtime directory is usually none.
+ * Killing a process at any moment does not damage the file. LMDB never overwrites pages that the
+ * last commit refers to. Its lock is a robust mutex, which the next process takes over. The reader
+ * slots of dead processes are released. The file survives the processes, but not the machine:
+ * nothing is synced to disk, and a runtime directory is usually in memory.
  */
 
 #ifndef WS_CHANNELS_LMDB_H
@@ -26,24 +26,25 @@ typedef struct ws_history_env ws_history_env;
 
 typedef struct ws_history_env_options {
     const char *directory;    /**< exists; the files in it are data.mdb and lock.mdb */
-    apr_uint64_t size;        /**< the data's file becomes no larger, bytes */
-    const char *const *names; /**< of its databases, NULL at the end */
+    apr_uint64_t size;        /**< maximum size of the data file, bytes */
+    const char *const *names; /**< names of its databases, NULL-terminated */
     ws_history_log_fn *log;
 } ws_history_env_options;
 
 /**
- * Look whether the file that lies there is in order; if it is damaged, rename it to data.mdb.damaged
- * (over an older one) and log that. Reading a damaged file can crash who does it: so it is done by a
- * process of its own, which takes the given user and group first. A file that is not there is in order.
- * Others may use the file meanwhile.  [before threads: the parent]
- * @param uid  0: stay what we are; likewise gid
- * @return APR_SUCCESS, also when a file was set aside; else why there can be none
+ * Check the existing file. Rename a damaged one to data.mdb.damaged, replacing an older one, and
+ * log that. Reading a damaged file can crash the reader, so a separate process does it, which first
+ * switches to the given user and group. A missing file is not an error. Other processes may use the
+ * file meanwhile.  [in the parent process, before it creates threads]
+ * @param uid  0: keep the current user
+ * @param gid  0: keep the current group
+ * @return APR_SUCCESS, also when a file was renamed; otherwise an error: no file can be used
  */
 apr_status_t ws_history_env_inspect(const ws_history_env_options *options, uid_t uid, gid_t gid);
 
 /**
- * Open it, or make it. A process opens a file once, and not before it has been forked.
- * @param pool  lives longer
+ * Open the file, or create it. A process opens a file once, after it has been forked.
+ * @param pool  must outlive the environment
  */
 apr_status_t ws_history_env_open(ws_history_env **lmdb, const ws_history_env_options *options,
                                  apr_pool_t *pool);
@@ -51,25 +52,24 @@ apr_status_t ws_history_env_open(ws_history_env **lmdb, const ws_history_env_opt
 void ws_history_env_close(ws_history_env *lmdb);
 
 /**
- * Begin a transaction: the only one of this file that writes, or one of many that read. Each must be
- * ended by ws_history_env_end(), and a thread has one at a time.  [any thread]
- * @param txn  set; NULL when it fails
+ * Begin a transaction. A file has one write transaction at a time, and many read transactions. The
+ * caller ends each with ws_history_env_end(). A thread has one at a time.  [any thread]
+ * @param txn  set; NULL on failure
  * @return 0, or LMDB's error
  */
 int ws_history_env_begin(ws_history_env *lmdb, int write, MDB_txn **txn);
 
-/** A database, by its place in options.names. */
+/** A database, by its index in options.names. */
 MDB_dbi ws_history_env_base(const ws_history_env *lmdb, unsigned i);
 
 /**
- * Commit if rc is 0, else undo. If the file turns out to be damaged, it is set aside and a new one
- * begins.
+ * Commit if rc is 0, otherwise abort. If the file is damaged, rename it and create a new one.
  * @param rc  0 or LMDB's error
- * @return 0 when it is committed; else an error: rc, or that of the commit
+ * @return 0 after a commit; otherwise an error: rc, or that of the commit
  */
 int ws_history_env_end(ws_history_env *lmdb, MDB_txn *txn, int rc);
 
-/** Give back the places of readers that were killed: they keep old pages from being used again. */
+/** Release the reader slots of killed processes, which prevent the reuse of old pages. */
 void ws_history_env_forget_the_dead(ws_history_env *lmdb);
 
 #endif

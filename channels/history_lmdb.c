@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * A history store on an LMDB file. One thread writes queued messages in batches; when the queue is
+ * full, append refuses the message, and no caller blocks.
+ */
+
 #include "channels/history_lmdb.h"
 
 #include <apr_strings.h>
@@ -12,26 +17,26 @@
 
 #define QUEUE_DEFAULT (8 * 1024 * 1024)
 
-/* A page that is read has at least one message, and others until it has so many bytes. */
+/* Maximum size of a page, bytes. A page always has at least one message. */
 #define PAGE_BYTES (256 * 1024)
 
-/* A status that no library gives. */
+/* A status that no library returns. */
 #define WITHDRAWN (APR_OS_START_USERERR + 1)
 
-/* Written in one transaction. */
+/* Maximum number of jobs in one transaction. */
 #define BATCH 256
 
 typedef struct job job;
 struct job {
     job *next;
-    ws_message *m; /**< to keep; or NULL */
+    ws_message *m; /**< to store; NULL: clear the channel */
     ws_append_done append_done;
     ws_clear_done clear_done;
     void *arg;
     const ws_keep *keep;
     apr_status_t status;
     ws_position at;
-    char channel[]; /**< to clear */
+    char channel[]; /**< the channel to clear */
 };
 
 typedef struct store {
@@ -39,10 +44,10 @@ typedef struct store {
     ws_history_lmdb_options options;
     ws_history_records *records;
     apr_thread_t *thread;
-    apr_thread_mutex_t *lock; /**< of what follows */
+    apr_thread_mutex_t *lock; /**< protects the fields below */
     apr_thread_cond_t *work;
     job *first, **last;
-    apr_size_t waiting; /**< bytes */
+    apr_size_t waiting; /**< size of the queue, bytes */
     int stop;
 } store;
 
@@ -65,7 +70,7 @@ static apr_status_t lmdb_do_job(ws_change *c, job *j)
                                    : WITHDRAWN;
 }
 
-/* @return how it ended; with anything but APR_SUCCESS nothing has happened */
+/* @return the result of the transaction; on an error nothing has changed */
 static apr_status_t lmdb_do_jobs(store *s, job *first, const job *end, unsigned harder)
 {
     ws_change *c;
@@ -79,7 +84,8 @@ static apr_status_t lmdb_do_jobs(store *s, job *first, const job *end, unsigned 
     return ws_change_end(c);
 }
 
-/* One that failed among others is tried alone, so that it fails alone. */
+/* After a batch has failed, each job runs in a separate transaction, so that only the bad one
+ * fails. */
 static void lmdb_do_one(store *s, job *j)
 {
     apr_status_t rv = APR_ENOSPC;
@@ -149,7 +155,7 @@ static void *APR_THREAD_FUNC lmdb_run(apr_thread_t *self, void *arg)
     return NULL;
 }
 
-/* @return 0, or -1 when too much waits already */
+/* Queue a job. @return 0; -1: the queue is full, or the store is stopping */
 static int lmdb_give(store *s, job *j, apr_size_t cost)
 {
     int full;
@@ -177,7 +183,7 @@ static ws_status lmdb_append(ws_history *h, ws_message *m, ws_append_done done, 
     j->append_done = done;
     j->arg = arg;
     j->keep = keep;
-    if (!keep) { /* nobody asks for that; it is told that there is no position */
+    if (!keep) { /* callers check keeps() first; report an error, not a position */
         j->status = APR_EINVAL;
         lmdb_answer(j);
         return WS_QUEUED;
@@ -278,7 +284,7 @@ static void lmdb_read_channel(ws_history *h, const char *channel, ws_position af
     free(p.messages);
 }
 
-/* ---- Beginning and end ---- */
+/* ---- Creation and destruction ---- */
 
 apr_status_t ws_history_lmdb_create(ws_history **h, const ws_history_lmdb_options *options,
                                     apr_pool_t *pool)

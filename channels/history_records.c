@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Stores the messages of channels in LMDB databases. Each channel has a limit on count and age;
+ * when the file is full, the oldest messages of all channels are deleted first.
+ */
+
 #include "channels/history_records.h"
 
 #include <apr_strings.h>
@@ -13,33 +18,34 @@
  *   channels  name -> channel
  *   names     id of a channel -> name
  *   messages  id, offset -> past, data
- *   order     number, growing with each message of all channels -> turn
+ *   order     number, increasing with each message of all channels -> turn
  *   totals    one record
  *
- * A channel's messages have no holes, since they go in the order in which they came. So where the first
- * one stands need not be kept: it is the first in messages with that id.
+ * A channel's messages have consecutive offsets, because they are deleted in the order of arrival.
+ * The offset of the first one is therefore not stored: it is the first record in messages with that
+ * id.
  *
- * When a channel's last message goes, a turn with offset 0 is put at the end of the order. When its time
- * has come and nothing was published meanwhile, the channel itself is forgotten.
+ * When a channel's last message is deleted, a turn with offset 0 is appended to the order. When
+ * that turn expires and nothing has been published meanwhile, the channel itself is deleted.
  */
 enum { CHANNELS, NAMES, MESSAGES, ORDER, TOTALS };
 static const char *const names[] = {"channels", "names", "messages", "order", "totals", NULL};
 
-/* The whole file is larger than what lies in it: pages are half full, and a change needs copies. */
+/* The budget for records is half the file: pages may be half full, and a change copies pages. */
 #define SHARE(size) ((size) / 2)
 
-/* What a message takes beside its data: its key, head, turn, and its part of inner pages. */
+/* Overhead of a message, bytes: its key, head, turn, and its share of inner pages. */
 #define COST 256
 #define PAGE 4096
 
-/* How long an empty channel is remembered, so that positions in it hold. */
+/* How long an empty channel is kept, so that its positions stay valid. */
 #define REMEMBERED apr_time_from_sec(24 * 3600)
 
-/* Turns that are over are looked for at each change, this many at most. */
+/* Maximum number of expired turns that each change deletes. */
 #define SWEEP 8
 
 typedef struct channel {
-    apr_uint64_t id, epoch, next; /* offset of the next message, from 1 on */
+    apr_uint64_t id, epoch, next; /* next: offset of the next message, at least 1 */
 } channel;
 
 typedef struct message_head {
@@ -52,14 +58,14 @@ typedef struct message_head {
 typedef struct turn {
     apr_uint64_t id, offset; /* offset 0: a channel without messages */
     apr_int64_t expires;
-    apr_uint64_t next; /* then: of the channel at that time */
+    apr_uint64_t next; /* with offset 0: the channel's next offset when the turn was added */
 } turn;
 
 typedef struct totals {
-    apr_uint64_t turn, id; /* last that were given */
-    apr_uint64_t epoch;    /* likewise: a clock that never stands still between two of them */
-    apr_uint64_t lost;     /* when a channel was forgotten last; at first when the file was made */
-    apr_uint64_t cost;     /* bytes */
+    apr_uint64_t turn, id; /* the last ones assigned */
+    apr_uint64_t epoch;    /* the last one assigned: microseconds since 1970, strictly increasing */
+    apr_uint64_t lost;     /* epoch of the last deletion of a channel, or of the file's creation */
+    apr_uint64_t cost;     /* of all records, bytes */
 } totals;
 
 struct ws_history_records {
@@ -72,8 +78,8 @@ struct ws_change {
     MDB_txn *txn;
     apr_time_t now;
     totals totals;
-    apr_uint64_t most; /* bytes that are kept while this is made */
-    int rc;            /* the first error: nothing else happens then */
+    apr_uint64_t most; /* limit on totals.cost during this change, bytes */
+    int rc;            /* the first error: later calls do nothing */
 };
 typedef struct ws_change change;
 
@@ -190,7 +196,7 @@ static int records_add_turn(change *c, const turn *t)
                        MDB_APPEND);
 }
 
-/* Forget the oldest message of a channel, and its turn. */
+/* Delete the oldest message of a channel, and its turn. */
 static int records_drop_first(change *c, apr_uint64_t id)
 {
     MDB_cursor *cursor;
@@ -217,14 +223,14 @@ static int records_drop_first(change *c, apr_uint64_t id)
     return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
 }
 
-/* No position is ever given twice, whatever the system's clock does. */
+/* Epochs increase even when the system clock is set back, so that no position is assigned twice. */
 static apr_uint64_t records_next_epoch(change *c)
 {
     apr_uint64_t now = (apr_uint64_t)c->now;
     return c->totals.epoch = now > c->totals.epoch ? now : c->totals.epoch + 1;
 }
 
-/* The end of a channel's time, if it is still as it was. */
+/* Delete a channel, unless a message has been published to it since the turn was added. */
 static int records_forget_channel(change *c, const turn *t)
 {
     char name[WS_CHANNEL_MAX + 1];
@@ -250,7 +256,8 @@ static int records_forget_channel(change *c, const turn *t)
     return rc ? rc : records_del(c, NAMES, key);
 }
 
-/* Look at the oldest turn, and end it if it is over, or has to be. *done: there is no other such. */
+/* Delete the oldest turn and its message if the turn has expired, or if has_to_be is set.
+ * @param done  set to 1 if there was no turn to delete */
 static int records_end_turn(change *c, int has_to_be, int *done)
 {
     MDB_cursor *cursor;
@@ -280,7 +287,7 @@ static int records_end_turn(change *c, int has_to_be, int *done)
     return t.offset ? records_drop_first(c, t.id) : records_forget_channel(c, &t);
 }
 
-/* Make room for so much. */
+/* Delete old messages until a record of this cost, in bytes, fits. */
 static int records_make_room(change *c, apr_uint64_t cost)
 {
     int rc = 0, done = 0;
@@ -306,7 +313,7 @@ static int records_new_channel(change *c, const char *name, channel *ch)
     return rc;
 }
 
-/* What is more than is to be kept of a channel. */
+/* Delete the messages beyond a channel's limits. */
 static int records_trim(change *c, const channel *ch, const ws_keep *keep)
 {
     MDB_cursor *cursor = NULL;
@@ -330,7 +337,7 @@ static int records_trim(change *c, const channel *ch, const ws_keep *keep)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-/* What is stored of a message: its fields, then its data. */
+/* Size of a stored message, bytes: its fields, then its data. */
 static apr_size_t records_size_of(const ws_message *m)
 {
     unsigned char fields[WS_FIELDS_MAX];
@@ -382,7 +389,8 @@ apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change *
         return APR_ENOMEM;
     }
     if (harder) {
-        /* Somebody who reads keeps the pages of old transactions: dead, or about to end. */
+        /* A read transaction prevents the reuse of old pages. Its process may be dead, or it may be
+         * about to end. */
         ws_history_env_forget_the_dead(h->lmdb);
         apr_sleep(apr_time_from_msec(1) << harder);
     }
@@ -392,7 +400,7 @@ apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change *
     }
     c->h = h;
     c->now = apr_time_now();
-    /* At first it is only waited for readers. */
+    /* The first retries only wait for readers; later ones also lower the limit. */
     c->most = harder <= WS_CHANGE_HARDEST / 2
                   ? h->budget
                   : h->budget / WS_CHANGE_HARDEST * (WS_CHANGE_HARDEST + 1 - harder);
@@ -451,14 +459,14 @@ apr_status_t ws_change_end(ws_change *c)
 
 /* ---- Reading ---- */
 
-/* Whether nothing is missing between a position and what is there from an offset on. */
+/* Whether no message is missing between a position and the first stored offset. */
 static int records_follows(ws_position after, const channel *ch, apr_uint64_t first,
                            const totals *t)
 {
     if (after.epoch == ch->epoch) {
         return after.offset + 1 >= first && after.offset < ch->next;
     }
-    /* Before the channel's first message, and no earlier life of it has been forgotten since. */
+    /* A position from before the channel's first message, and no channel has been deleted since. */
     return !after.epoch
            || (!after.offset && after.epoch < ch->epoch && t->lost <= after.epoch && first == 1);
 }
@@ -495,7 +503,7 @@ static int records_give(MDB_cursor *cursor, const channel *ch, apr_uint64_t offs
     return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
 }
 
-/* Pass over what is too old, but has not been swept yet. */
+/* Find the first message that has not expired. Expired ones may not have been deleted yet. */
 static int records_first_of_age(MDB_cursor *cursor, const channel *ch, apr_time_t now,
                                 apr_uint64_t *first)
 {
@@ -563,7 +571,7 @@ apr_status_t ws_history_records_read(ws_history_records *h, const char *name, ws
         }
         else if (rc == MDB_NOTFOUND) {
             rc = 0;
-            span->last.epoch = t.epoch; /* its first message will have a later one */
+            span->last.epoch = t.epoch; /* the channel's first message will have a later one */
             span->gap = after.epoch && (after.offset || after.epoch < t.lost);
         }
     }
@@ -587,8 +595,8 @@ apr_status_t ws_history_records_inspect(const char *directory, apr_uint64_t size
     return ws_history_env_inspect(&options, uid, gid);
 }
 
-/* From now on it is known that nothing was lost. Who opens a file that is known already changes nothing:
- * there may be no room for it, while somebody reads. */
+/* Write the first totals, which record the time from which no message has been lost. If the file
+ * already has totals, do not write: there may be no room while another process reads. */
 static apr_status_t records_begin_totals(ws_history_records *h)
 {
     totals t;

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * What lies in the file of histories: the last messages of each channel, each with a position, and what
- * is oldest goes first, of whichever channel, when the file is full. Functions wait for the file's lock,
- * briefly; history_lmdb.c gives them a thread.
+ * The contents of the history file: the last messages of each channel, each with a position. When
+ * the file is full, the oldest messages of all channels are deleted first. Functions block briefly
+ * on the file's lock; history_lmdb.c calls them on a separate thread.
  */
 
 #ifndef WS_CHANNELS_RECORDS_H
@@ -13,32 +13,32 @@
 #include "channels/history_rules.h"
 #include "channels/message.h"
 
-/** A message of the past. */
+/** A stored message. */
 typedef struct ws_past {
     ws_position at;
     apr_time_t time; /**< when it was published */
     ws_type type;
-    apr_uint64_t server; /**< of the publisher */
+    apr_uint64_t server; /**< server of the publisher */
     ws_id except;
-    const char *fields; /**< see ws_fields_encode(); valid until the function returns, as is data */
+    const char *fields; /**< see ws_fields_encode(); like data, valid until fn returns */
     apr_size_t fields_len;
     const char *data;
     apr_size_t len;
 } ws_past;
 
-/** What is there of a channel. */
+/** The range of a channel's messages that the file holds. */
 typedef struct ws_span {
-    ws_position last;   /**< of the newest message; offset 0: there has been none */
-    apr_uint64_t count; /**< messages that are kept */
-    int gap;            /**< some that were asked for are not */
+    ws_position last;   /**< position of the newest message; offset 0: none so far */
+    apr_uint64_t count; /**< number of stored messages */
+    int gap;            /**< some of the requested messages are not stored */
 } ws_span;
 
 typedef struct ws_history_records ws_history_records;
 
-/** Changes that are made all or not at all. */
+/** An atomic set of changes. */
 typedef struct ws_change ws_change;
 
-/** As ws_history_env_inspect(). @param size  that the file may have, bytes */
+/** As ws_history_env_inspect(). @param size  maximum size of the file, bytes */
 apr_status_t ws_history_records_inspect(const char *directory, apr_uint64_t size,
                                         ws_history_log_fn *log, uid_t uid, gid_t gid);
 
@@ -49,36 +49,41 @@ apr_status_t ws_history_records_open(ws_history_records **h, const char *directo
 void ws_history_records_close(ws_history_records *h);
 
 /**
- * Begin changes; a thread has one at a time, and reads nothing meanwhile. All others wait.
- * @param harder  0; after APR_ENOSPC, 1 to WS_CHANGE_HARDEST: it waits a moment, and more that is old goes
- * @return APR_SUCCESS, then ws_change_end() has to follow; else the log says why not
+ * Begin a change. A thread has one at a time, and does not read meanwhile. All other writers wait.
+ * @param harder  0 at first. After APR_ENOSPC, retry with 1 to WS_CHANGE_HARDEST: a higher value
+ *                waits longer, 2^harder milliseconds, and deletes more old messages
+ * @return APR_SUCCESS: the caller must call ws_change_end(). Otherwise an error, which is logged
  */
 apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change **change);
 
 #define WS_CHANGE_HARDEST 8
 
 /**
- * Keep a message, and forget what is too much. It counts when ws_change_end() has succeeded.
+ * Store a message, and delete those beyond the channel's limits. The message is stored once
+ * ws_change_end() has succeeded.
  * @param at  set to its position
- * @return APR_SUCCESS; APR_ENOSPC if there is no room; or another error. All but a message that is larger
- *         than everything that may be kept undo the whole change
+ * @return APR_SUCCESS; APR_ENOSPC if there is no room; or another error. An error undoes the whole
+ *         change, except APR_ENOSPC for a message that is larger than the total limit
  */
 apr_status_t ws_change_append(ws_change *c, const ws_message *m, const ws_keep *keep,
                               ws_position *at);
 
-/** Forget a channel's messages: it has another epoch then. */
+/** Delete a channel's messages. The channel keeps its epoch and its next offset until it is
+ *  forgotten. */
 apr_status_t ws_change_clear(ws_change *c, const char *channel);
 
-/** @return APR_SUCCESS; or an error, of whichever call: then nothing was changed */
+/** Commit. @return APR_SUCCESS; or the first error of any call for this change: nothing was
+ *  changed */
 apr_status_t ws_change_end(ws_change *c);
 
 /**
- * What came behind a position, in order. Does not wait.  [any thread]
- * @param after  epoch 0: everything
- * @param fn     called for each; must not call the records; not 0 ends it. NULL: only span is filled in
- * @param span   set; its gap says that something behind the position is not there any more: what is,
- *               has been given to fn
- * @return APR_SUCCESS, or an error: the log says why
+ * Read the messages after a position, in order. Does not wait for the write lock.  [any thread]
+ * @param after  epoch 0: all messages
+ * @param fn     called for each message; must not call functions of this file; returns non-zero to
+ *               stop. NULL: only fill in span
+ * @param span   set. With span->gap, some messages after the position are no longer stored; fn
+ *               received the remaining ones
+ * @return APR_SUCCESS, or an error
  */
 apr_status_t ws_history_records_read(ws_history_records *h, const char *channel, ws_position after,
                                      int (*fn)(const ws_past *past, void *arg), void *arg,

@@ -1,31 +1,32 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Which channels have a history, and how much of each is kept: the rules that every store obeys. */
+/** Which channels have a history, and how many messages each keeps. Every store applies these
+ *  rules. */
 
 #ifndef WS_CHANNELS_HISTORY_RULES_H
 #define WS_CHANNELS_HISTORY_RULES_H
 
 #include "engine/engine.h"
 
-/** Smallest size of a file of histories, bytes. */
+/** Minimum size of a history file, bytes. */
 #define WS_HISTORY_SIZE_MIN (1024 * 1024)
 
-/** Where a store's lines for the log go.  [any thread] */
+/** Writes a store's log lines.  [any thread] */
 typedef void ws_history_log_fn(ws_log_level level, const char *text);
 
-/** How much of a channel is kept. */
+/** Limits of a channel's history. */
 typedef struct ws_keep {
     apr_uint32_t count; /**< messages, at least 1 */
-    apr_uint32_t age;   /**< seconds, 0: any */
+    apr_uint32_t age;   /**< maximum age, seconds; 0: no limit */
 } ws_keep;
 
-/** What is kept of the channels that match. The first rule that matches a name applies. */
+/** The limits of the matching channels. The first rule that matches a name applies. */
 typedef struct ws_history_rule {
-    const char *pattern; /**< with the wildcards of apr_fnmatch(): a star matches slashes, too */
-    ws_keep keep;        /**< count 0: nothing is kept */
+    const char *pattern; /**< for apr_fnmatch() without flags: a star also matches slashes */
+    ws_keep keep;        /**< count 0: no history */
 } ws_history_rule;
 
-/** @return what is kept of a channel, or NULL if nothing is  [any thread] */
+/** @return the limits of a channel's history; NULL: the channel has none  [any thread] */
 WS_API const ws_keep *ws_history_rule_of(const ws_history_rule *rules, unsigned count,
                                          const char *channel);
 
