@@ -29,18 +29,20 @@ typedef struct ws_queue {
 
 void ws_queue_init(ws_queue *q);
 
-/** No thread may use the queue any more. */
+/** No other thread may use the queue. */
 void ws_queue_destroy(ws_queue *q);
 
-/** Append an item.  [any thread]
- *  @return 1: the queue was empty; 0: it was not; -1: it is closed, and the item stays the caller's */
+/**
+ * Append an item.  [any thread]
+ * @return 1: the queue was empty; 0: it was not; -1: it is closed, and the caller keeps the item
+ */
 int ws_queue_push(ws_queue *q, ws_queue_item *item);
 
 /** Remove the first item.  [any thread] @return NULL if the queue is empty */
 ws_queue_item *ws_queue_pop(ws_queue *q);
 
 /**
- * Remove the first item; wait until there is one.  [any thread]
+ * Remove the first item, or wait for one.  [any thread]
  * @return NULL: the queue is closed and empty
  */
 ws_queue_item *ws_queue_wait(ws_queue *q);
@@ -49,8 +51,8 @@ ws_queue_item *ws_queue_wait(ws_queue *q);
 void ws_queue_take(ws_queue *q, ws_queue_items *items);
 
 /**
- * Close the queue for new items. ws_queue_wait() returns the remaining ones, then NULL.  [any
- * thread]
+ * Close the queue for new items. ws_queue_wait() returns the remaining ones, then NULL.
+ * [any thread]
  */
 void ws_queue_close(ws_queue *q);
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Checks that the configuration decides who has access to a section. A `Require` in a <Directory>
+ * Checks that the configuration decides about access to each section. A `Require` in a <Directory>
  * or .htaccess does not apply to a handler of a <Location>, which has no file. A section that
  * publishes or delivers messages, or closes connections, is not open by default.
  */
@@ -48,7 +48,7 @@ ws_access ws_access_merge(const ws_access *base, const ws_access *add);
 /** Whether a Require applies to the method of a request. */
 int ws_access_decided(const request_rec *r);
 
-/** Called in pre_config. */
+/** pre_config: discard the directives recorded from the previous configuration. */
 void ws_access_reset(apr_pool_t *pconf);
 
 /**
@@ -58,14 +58,14 @@ void ws_access_reset(apr_pool_t *pconf);
 void ws_access_opens(const cmd_parms *cmd);
 
 /**
- * Called in register_hooks. `httpd -t` and each start refuse unrestricted publishing and an
+ * register_hooks: `httpd -t` and each start refuse unrestricted publishing and an
  * unrestricted control API.
  */
 void ws_access_register(apr_pool_t *p);
 
 /**
- * Called in parent_init. Warns of sections that are open to all clients, or closed to all
- * subscribers, because no directive decides about access.
+ * parent_init: warn of sections that are open to all clients, or closed to all subscribers, because
+ * no directive decides about access.
  */
 apr_status_t ws_access_parent_init(apr_pool_t *ptemp, server_rec *s);
 

@@ -3,13 +3,8 @@
 /**
  * The bus between the children of one httpd. If a child's socket is full, packets wait in a bounded
  * queue. A full queue refuses publishers, except for packets of a history, which the child then
- * misses. After PATIENCE without progress the child misses all further packets.
- */
-
-/**
- * The bus between the children of one httpd. If a child's socket is full, packets wait in a bounded
- * queue. A publisher is refused while the queue is full, until the child has made no progress for
- * PATIENCE; then the child misses packets.
+ * misses. If the child has made no progress for PATIENCE, it misses packets and publishers are not
+ * refused.
  */
 
 #include "httpd/bus_local.h"
@@ -227,7 +222,7 @@ static int send_some(unsigned slot, outbox *b)
     apr_size_t size = 0;
     int n = 0, fd = b->first->packet_ref->fd;
 
-    n += fd >= 0; /* the packet is in the file, so the message is empty */
+    n += fd >= 0; /* an empty iov entry: the packet is in the file */
     for (waiting *w = fd < 0 ? b->first : NULL; w && n < WS_IPC_IOVECS; w = w->next) {
         if (w->packet_ref->fd >= 0 || size + w->packet_ref->len > WS_IPC_SIZE) {
             break;

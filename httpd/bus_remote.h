@@ -16,8 +16,8 @@
 
 typedef struct ws_remote_bus {
     /**
-     * Whether the bus is configured. A configured bus also stores the histories.  [post_config,
-     * child_init]
+     * Whether the bus is configured. A configured bus also stores the histories.
+     * [post_config, child_init]
      */
     int (*configured)(void);
     /**

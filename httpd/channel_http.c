@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Serves channels over plain HTTP. Pages of origins that WebSocketOrigin does not allow are refused
- * first.
+ * Serves channels over plain HTTP. Pages of origins that WebSocketOrigin does not allow
+ * are refused before access is checked.
  */
 
 #include "httpd/channel_http.h"

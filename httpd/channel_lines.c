@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Publishing several messages with one request: each line of the body is a JSON object (NDJSON). All lines are
- * checked before the first message is published.
+ * Publishing of several messages with one request: each line of the body is a JSON object (NDJSON).
+ * All lines are checked before the first message is published.
  */
 
 #include "httpd/channel_publish.h"

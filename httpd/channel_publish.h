@@ -16,8 +16,9 @@ int ws_channel_publish(request_rec *r, const apr_array_header_t *names);
 int ws_channel_has_lines(request_rec *r);
 
 /**
- * Publish each line of the body. @return the value for the handler to return
+ * Publish each line of the body.
  * @param names  the channel for lines without one, or empty
+ * @return the value for the handler to return
  */
 int ws_channel_publish_lines(request_rec *r, const apr_array_header_t *names);
 

@@ -16,7 +16,7 @@
  */
 int ws_channel_read(request_rec *r, const apr_array_header_t *names, int subscriber);
 
-/** GET with ?prefix=. @return as a handler of httpd */
+/** GET with ?prefix=. @return the value for the handler to return */
 int ws_channel_list(request_rec *r);
 
 /**

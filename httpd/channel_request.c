@@ -21,7 +21,6 @@
 /* Maximum channels in one request. */
 #define NAMES_MAX 100
 
-/* See the header: the path after the Location's, and each argument channel=. */
 apr_array_header_t *ws_channel_names(request_rec *r, const ws_channel_http *h)
 {
     apr_array_header_t *names = apr_array_make(r->pool, 1, sizeof(const char *));

@@ -77,7 +77,7 @@ ws_channel_part *ws_channel_part_new(ws_channel_wait *w, const char *channel, ws
     return p;
 }
 
-/* Call it under the lock. */
+/* The caller holds the lock. */
 static ws_strbuf *wait_name(ws_channel_wait *w, const ws_channel_part *p)
 {
     const char *channel = p->channel;
@@ -114,7 +114,7 @@ void ws_channel_part_end(ws_channel_part *p)
     wait_unref(w);
 }
 
-/* Call it under the lock. */
+/* The caller holds the lock. */
 static void wait_fail(ws_channel_wait *w, const ws_channel_part *p, int uncertain)
 {
     ws_strbuf_printf(wait_name(w, p), ",\"error\":\"%s\"", uncertain ? UNKNOWN : LATER);
@@ -157,7 +157,7 @@ static int client_is_gone(request_rec *r)
     return poll(&p, 1, 0) > 0 && p.revents & (POLLRDHUP | POLLHUP | POLLERR);
 }
 
-/* Withdraw the messages without a report, as far as possible. Call it under the lock. */
+/* Withdraw the messages without a report, as far as possible. The caller holds the lock. */
 static void wait_give_up(ws_channel_wait *w)
 {
     for (ws_channel_part *p = w->open; p; p = p->next) {

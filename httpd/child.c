@@ -2,8 +2,8 @@
 
 /**
  * Starts the engine in each child process, and drains its connections when the MPM stops the child.
- * A graceful stop keeps connections open up to WebSocketDrainTimeout; any other stop closes them at
- * once.
+ * A graceful stop keeps connections open up to WebSocketDrainTimeout; any other stop closes them
+ * immediately.
  */
 
 #include "httpd/child.h"
@@ -40,8 +40,8 @@ APLOG_USE_MODULE(websocket);
 #define DRAIN_TIMEOUT (5 * 60 * 1000)
 #define DRAIN_SPREAD (10 * 1000)
 
-/* How long a child that stops at once waits for its clients' Close frames, milliseconds. httpd
- * kills children that take longer. */
+/* How long a child that stops without grace waits for its clients' Close frames, milliseconds.
+ * httpd kills children that take longer. */
 #define STOP_GRACE 1500
 
 /* How long a child waits for Close frames after the drain, in addition to DRAIN_SPREAD,
@@ -134,8 +134,8 @@ static void on_late_sigterm(int sig, siginfo_t *info, void *context)
 static void child_stopping(apr_pool_t *pchild, int graceful)
 {
     (void)pchild;
-    /* prefork always passes 0. It sends SIGTERM only to stop a child at once; reloads, surplus
-     * idle children and MaxConnectionsPerChild use other means. */
+    /* prefork always passes 0. It sends SIGTERM only to stop a child without grace; reloads,
+     * surplus idle children and MaxConnectionsPerChild use other means. */
     stop_at_once = threaded() ? !graceful : terminated;
     if (!stop_at_once) {
         set_once(&drain_end, drain_timeout);
@@ -342,8 +342,8 @@ static void begin(apr_pool_t *pchild, server_rec *s)
 static void child_init(apr_pool_t *pchild, server_rec *s)
 {
     sigset_t deadly, before;
-    /* prefork's handler for these signals (just_die() in prefork.c) destroys all pools at once,
-     * even if it interrupts malloc(). Block them until initialization is complete. */
+    /* prefork's handler for these signals (just_die() in prefork.c) destroys all pools
+     * immediately, even if it interrupts malloc(). Block them until initialization is complete. */
     sigemptyset(&deadly);
     sigaddset(&deadly, SIGTERM);
     sigaddset(&deadly, SIGHUP);

@@ -12,13 +12,13 @@
 /** Maximum number of threads for WS_BLOCKING handlers. */
 #define WS_BLOCKING_MAX 1024
 
-/** Called in register_hooks. Hooks child_init and child_stopping. */
+/** register_hooks: hook child_init and child_stopping. */
 void ws_child_register(apr_pool_t *p);
 
-/** Called in parent_init. Checks that the module and mod_ssl use the same OpenSSL version. */
+/** parent_init: check that the module and mod_ssl use the same OpenSSL version. */
 apr_status_t ws_child_parent_init(apr_pool_t *ptemp, server_rec *s);
 
-/** Called in child_init, child_stop and child_exit of the engine. */
+/** child_init, child_stop and child_exit: create, stop and destroy the engine. */
 apr_status_t ws_child_engine_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 int ws_child_engine_stop(void);
 void ws_child_engine_exit(void);

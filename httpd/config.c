@@ -479,7 +479,7 @@ static const char *set_versions(cmd_parms *cmd, void *config, int argc, char *co
     return NULL;
 }
 
-/* A number of 1 to max. */
+/* Parse a number from 1 to max. */
 static const char *set_count(cmd_parms *cmd, const char *arg, unsigned max, const char *of,
                              unsigned *n)
 {

@@ -176,7 +176,7 @@ typedef struct record {
 } record;
 
 static struct {
-    apr_thread_mutex_t *lock; /* protects the fields below; NULL: there is no log */
+    apr_thread_mutex_t *lock; /* protects the fields below; NULL: no log */
     apr_thread_cond_t *more;
     apr_thread_cond_t *done;
     record *first, **end;
@@ -202,7 +202,7 @@ static int write_record(const record *r)
     return 0;
 }
 
-/* Call it under the lock. */
+/* The caller holds the lock. */
 static void lost(target *t, apr_status_t why, const char *text)
 {
     ws_counters_add(WS_COUNT_LOG_LOST);

@@ -60,7 +60,7 @@ typedef struct ws_connections {
 /** Sort keys of a listing; NULL ends the array. */
 extern const char *const ws_connections_sorts[];
 
-/** Called in register_hooks. Answers the questions of other children. */
+/** register_hooks: answer the questions of other children. */
 void ws_connections_register(apr_pool_t *p);
 
 /**
@@ -82,7 +82,7 @@ int ws_connections_close(ws_id id);
  */
 const ws_connection_info *ws_connection_check(const char *bytes, apr_size_t len);
 
-/** A text of a connection. */
+/** A text of a connection; which: WS_LISTED_ADDRESS and so on. */
 const char *ws_connection_text(const ws_connection_info *l, unsigned which);
 
 #endif

@@ -18,8 +18,8 @@ typedef struct control_list {
     request_rec *r;
     const char *user, *uri, *vhost, *channel;
     unsigned left;        /* how many connections the page can still hold */
-    ws_node from;         /* where to start: the first process, */
-    unsigned loop, place; /* and the place in it */
+    ws_node from;         /* the process to start at, */
+    unsigned loop, place; /* and the place to start at in it */
     ws_strbuf items, missing;
     const char *next; /* start of the next page; NULL: this is the last one */
     int complete;     /* no process is unknown, and all have answered */

@@ -46,7 +46,7 @@ static void add_up(ws_counters *sum, const ws_counters *row)
     }
 }
 
-/* The child could have written any number, so it is limited. */
+/* The child could have written any number, so the number is limited. */
 static unsigned rows_of(const child *c)
 {
     unsigned rows = __atomic_load_n(&c->rows, __ATOMIC_ACQUIRE);

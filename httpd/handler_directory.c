@@ -139,8 +139,8 @@ ws_handler_line *ws_handler_directory_find(const ws_handler_directory *d, const 
     apr_size_t base = strlen(d->base);
     const char *segment;
 
-    if (strncmp(uri, d->base, base)) { /* a module has changed the URI since httpd selected the
-                                        * section */
+    /* A module can change the URI after httpd has selected the section. */
+    if (strncmp(uri, d->base, base)) {
         *name = uri;
         *len = strlen(uri);
         return NULL;

@@ -23,7 +23,7 @@ const char *ws_handler_directory_load(cmd_parms *cmd, const char *path,
 
 /**
  * Find the handler for a request's path, which begins with the section's path.
- * @param name  set to the name in the path, *len bytes, even if there is no such handler
+ * @param name  set to the name in the path, *len bytes, even if no handler has it
  * @return NULL if the directory has no handler of that name
  */
 ws_handler_line *ws_handler_directory_find(const ws_handler_directory *d, const char *uri,

@@ -21,7 +21,7 @@ const char *ws_httpd_history_add(cmd_parms *cmd, void *config, const char *patte
 /** Parse WebSocketHistorySize. @return NULL, or the error */
 const char *ws_httpd_history_size(cmd_parms *cmd, void *config, const char *arg);
 
-/** Parse WebSocketHistoryDirectory; and its value, or NULL. */
+/** Parse WebSocketHistoryDirectory; and return its value, or NULL if it is not set. */
 const char *ws_httpd_history_set_directory(cmd_parms *cmd, void *config, const char *arg);
 const char *ws_httpd_history_directory(void);
 

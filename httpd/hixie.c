@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The headers of hixie-76 and hixie-75 handshakes. Requests get the header names of RFC 6455, so
- * that other code needs no special case.
+ * The headers of hixie-76 and hixie-75 handshakes. Requests get the subprotocol header of RFC
+ * 6455, so that other code needs no special case.
  */
 
 #include "httpd/hixie.h"

@@ -53,9 +53,8 @@ const char *ws_htaccess_set(cmd_parms *cmd, ws_dir_config *d, int argc, char *co
         return htaccess_only;
     }
     d->site_page = apr_pstrdup(cmd->pool, argv[1] + 3);
-    d->site_dir = ap_make_dirstr_parent(cmd->pool, cmd->directive->filename); /* cmd->path would
-                                                                               * be that of a
-                                                                               * <Files> section */
+    /* In a <Files> section cmd->path is not the directory. */
+    d->site_dir = ap_make_dirstr_parent(cmd->pool, cmd->directive->filename);
     return NULL;
 }
 

@@ -29,8 +29,8 @@ void ws_interest_change(apr_uint64_t channel, int change);
 int ws_interest_has(unsigned slot, apr_uint64_t channel);
 
 /**
- * Number of subscribers of a channel in a slot's child, without those that exceed its row.  [any
- * process, any thread]
+ * Number of subscribers of a channel in a slot's child, without those that exceed its row.
+ * [any process, any thread]
  */
 apr_uint32_t ws_interest_count(unsigned slot, apr_uint64_t channel);
 

@@ -27,7 +27,7 @@ APLOG_USE_MODULE(websocket);
 /* Each pair costs the parent two descriptors and each child one or two. */
 #define PAIRS_MAX 512
 
-/* Size of a socket's send buffer, bytes. If the system does not allow it, as large as it allows. */
+/* Size of a socket's send buffer, bytes. The system may allow less. */
 #define SOCKET_BUFFER (4 * 1024 * 1024)
 
 WS_SHM_STRUCT(head, {

@@ -54,10 +54,10 @@ void ws_ipc_on(ws_ipc_kind kind, void (*fn)(const ws_ipc_message *m));
 /** parent_init: create the socket pairs. */
 apr_status_t ws_ipc_init(apr_pool_t *ptemp, server_rec *s);
 
-/** child_init, after ws_shm_child_init(): start to receive. */
+/** child_init, after ws_shm_child_init(): start receiving. */
 apr_status_t ws_ipc_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
-/** child_stop: stop to receive. When it returns, no function of ws_ipc_on() runs any longer. */
+/** child_stop: stop receiving. When it returns, no function of ws_ipc_on() is running. */
 int ws_ipc_child_stop(void);
 
 /**
@@ -69,13 +69,13 @@ void ws_ipc_receive(const void *bytes, apr_size_t len, int fd);
 
 /**
  * Answer a message; never blocks.  [any thread of a child]
- * @return 0; -1 if the socket is full, or there is none
+ * @return 0; -1 if the socket is full or does not exist
  */
 int ws_ipc_answer(const ws_ipc_message *m, const void *data, apr_size_t len);
 
 /**
- * Send to the process that owned a slot when it was looked up; never blocks.  [any thread of a
- * child]
+ * Send to the process that owned a slot when it was looked up; never blocks.
+ * [any thread of a child]
  * @param n   entries of iov, at most WS_IPC_IOVECS, WS_IPC_SIZE bytes in all
  * @param fd  a descriptor to pass, or -1
  * @return 0; -1 with errno: EAGAIN if the socket is full
@@ -94,8 +94,8 @@ unsigned ws_ipc_count(void);
 int ws_ipc_reachable(void);
 
 /**
- * Send to the child that owns a slot, this one included, and wait for its answer.  [threads of
- * httpd]
+ * Send to the child that owns a slot, this one included, and wait for its answer.
+ * [threads of httpd]
  * @param answer   size bytes
  * @param timeout  milliseconds
  * @return bytes of the answer, cut to size; -1 if none came in time

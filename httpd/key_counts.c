@@ -2,7 +2,7 @@
 
 /**
  * Counts by a key in shared memory: a hash table per child, with two buckets of 16 entries per key.
- * Readers take no lock, so an entry never moves.
+ * Readers take no lock, so entries never move.
  */
 
 #include "httpd/key_counts.h"
@@ -101,7 +101,7 @@ static key_place *key_find(const ws_key_counts *t, unsigned slot, apr_uint64_t k
     return NULL;
 }
 
-/* Call it under the lock. @return a free place in the emptier bucket; NULL: both are full */
+/* The caller holds the lock. @return a free place in the emptier bucket; NULL: both are full */
 static key_place *key_free(const ws_key_counts *t, apr_uint64_t key)
 {
     key_place *found = NULL;
