@@ -53,7 +53,8 @@ void ws_access_reset(apr_pool_t *pconf);
 
 /**
  * Record a directive that opens a section. After httpd has read the whole configuration, the module
- * checks each recorded section. It warns if no Require in its <Location> decides about access.
+ * checks each recorded section. If no Require in its <Location> decides about access, the module
+ * warns or refuses to start.
  */
 void ws_access_opens(const cmd_parms *cmd);
 
