@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Signs and checks the credentials of requests that the server sends to itself. A credential is
+ *  valid once, for one request and a short time. */
+
 #include "httpd/loopback.h"
 
 #include <apr_base64.h>

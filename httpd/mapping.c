@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** The hooks that map requests to this module, before mod_proxy, mod_rewrite and mod_cache. */
+
 #include "httpd/mapping.h"
 
 #include <apr_strings.h>
@@ -13,8 +15,8 @@
 #include "httpd/upgrade.h"
 #include "protocol/handshake.h"
 
-/* ap_process_request_internal has put the server's own configuration here for this hook; what the Locations
- * say is found again (and kept) by this walk. */
+/* For this hook, ap_process_request_internal() has set per_dir_config to the server's. This walk
+ * finds the configuration of the Locations again, and httpd caches the result. */
 static int mapping_is_ours(request_rec *r)
 {
     ap_conf_vector_t *before = r->per_dir_config;
@@ -28,7 +30,7 @@ static int mapping_is_ours(request_rec *r)
     return ours;
 }
 
-/* There is no file, and no directory to be redirected to. */
+/* Answer the hook: the request has no file, and mod_dir must not redirect it to a directory. */
 static int mapping_map_to_storage(request_rec *r)
 {
     if (!mapping_is_ours(r)) {
@@ -39,12 +41,12 @@ static int mapping_map_to_storage(request_rec *r)
         r->proxyreq = PROXYREQ_NONE;
         r->filename = apr_pstrcat(r->pool, ap_document_root(r), r->uri, NULL);
     }
-    r->handler = "websocket"; /* mod_dir's FallbackResource is for what has no handler */
+    r->handler = "websocket"; /* or mod_dir's FallbackResource would apply */
     return OK;
 }
 
-/* mod_cache looks for a page of this URL before Locations are known. So a handshake does here what httpd does when
- * no quick handler answers (ap_process_async_request in http_request.c). */
+/* mod_cache looks up a page for the URL before the location walk. So for a handshake, do here what
+ * httpd does when no quick handler answers (ap_process_async_request() in http_request.c). */
 static int mapping_quick_handler(request_rec *r, int lookup)
 {
     int status;
@@ -56,10 +58,11 @@ static int mapping_quick_handler(request_rec *r, int lookup)
     return status == OK ? ap_invoke_handler(r) : status;
 }
 
-/* A handshake for a Location that has both directives is a handshake. */
+/* If a Location has both directives, a handshake goes to the WebSocket handler. */
 static int mapping_handler(request_rec *r)
 {
-    /* A WebSocket's URL answers other methods as the protocol of SockJS says, whatever their headers. */
+    /* A SockJS WebSocket URL answers other methods as the SockJS protocol requires, whatever the
+     * headers. */
     int status = r->method_number == M_GET ? ws_upgrade_handler(r) : ws_sockjs_handler(r);
     if (status == DECLINED && r->method_number != M_GET) {
         status = ws_upgrade_handler(r);
@@ -72,7 +75,8 @@ static int mapping_handler(request_rec *r)
 
 void ws_mapping_register(apr_pool_t *p)
 {
-    /* The core's handler answers "Upgrade: h2c", mod_cache's with a page, and mod_proxy's asks another server. */
+    /* Run before these handlers: the core answers "Upgrade: h2c", mod_cache sends a cached page,
+     * and mod_proxy forwards the request. */
     static const char *const before[] = {"core.c", "mod_cache.c", "mod_proxy.c", NULL};
     (void)p;
     ap_hook_quick_handler(mapping_quick_handler, NULL, before, APR_HOOK_FIRST);

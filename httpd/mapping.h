@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Which module answers a request. A handshake where WebSocketHandler is set, and any request where
- * WebSocketChannelHTTP is set, is this module's, whatever ProxyPass, RewriteRule and mod_cache say, and whatever the
- * order of LoadModule is.
+ * Decides which module answers a request. This module answers handshakes in sections with
+ * WebSocketHandler, and all requests in sections with WebSocketChannelHTTP. ProxyPass, RewriteRule,
+ * mod_cache and the order of LoadModule do not change that.
  */
 
 #ifndef WS_HTTPD_MAPPING_H

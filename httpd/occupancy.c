@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Notifies the application of occupied and vacated channels, and repeats notifications that
+ *  failed. The table may contain anything, so every field is checked. */
+
 #include "httpd/occupancy.h"
 
 #include <http_log.h>

@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Detects messages that were published before, by their ids, in a table in shared memory. When a
+ *  bucket is full, the oldest id is replaced. */
+
 #include "httpd/once.h"
 
 #include <apr_time.h>

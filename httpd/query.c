@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Finds and decodes arguments of query strings. */
+
 #include "httpd/query.h"
 
 #include <apr_strings.h>

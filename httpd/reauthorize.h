@@ -26,7 +26,7 @@ void ws_reauthorize_use(void);
 
 /** Which headers to keep. */
 typedef enum {
-    WS_HEADERS_AS_READ,   /**< before modules change them: for checks, where they change them again */
+    WS_HEADERS_AS_READ,   /**< before modules change them: for checks, which repeat the changes */
     WS_HEADERS_AS_CHANGED /**< after modules have changed them: for expressions */
 } ws_reauthorize_headers;
 

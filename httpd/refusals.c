@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Logs refused requests, as warnings until there are too many per minute. */
+
 #include "httpd/refusals.h"
 
 #include <apr_strings.h>

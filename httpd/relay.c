@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Relays connections that cannot leave httpd. Each direction holds at most one piece, so a slow
+ *  receiver stops the sender (back-pressure). */
+
 #include "httpd/relay.h"
 
 #include <ap_mmn.h>
@@ -23,23 +26,23 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* What is carried at a time, bytes. More than one such piece each way is never held here: a side that
- * does not take its bytes stops the other one. */
+/* Size of a piece, bytes. The relay holds at most one piece per direction, so that a side that does
+ * not read stops the other side. */
 #define PIECE (32 * 1024)
 
-/* Events that no descriptor tells of, the end of the child and of HTTP/2's connection, are looked for
- * this often, milliseconds. */
+/* Interval of checks for events without a descriptor, milliseconds: the child stops, or the HTTP/2
+ * connection ends. */
 #define TICK 1000
 
 typedef struct relay {
     conn_rec *c;
-    int pair;                 /**< our end; the other one is the engine's socket */
-    apr_bucket_brigade *up;   /**< from the client; what the engine has not taken yet */
-    apr_bucket_brigade *down; /**< from the engine; empty but in carry_down() */
-    char *buf;                /**< what down points to, PIECE bytes */
-    int headers_ended;        /**< the end of the request, which is not the stream's, was seen */
-    int up_ended;             /**< nothing comes from the client any more; the engine knows */
-    int down_broken;          /**< the client takes nothing any more */
+    int pair;                 /**< the relay's end; the other end is the engine's socket */
+    apr_bucket_brigade *up;   /**< from the client; input that the engine has not read yet */
+    apr_bucket_brigade *down; /**< from the engine; empty except in carry_down() */
+    char *buf;                /**< memory for the data of down, PIECE bytes */
+    int headers_ended;        /**< the request has ended; the stream has not */
+    int up_ended;             /**< the client sends no more; the engine has the end of file */
+    int down_broken;          /**< sending to the client has failed */
     int over;
 } relay;
 
@@ -52,7 +55,7 @@ static void end_up(relay *w)
     shutdown(w->pair, SHUT_WR);
 }
 
-/* @return 1 when it is gone; 0 when the engine's end is full; -1 when it is closed */
+/* @return 1: all of it was sent; 0: the engine's socket is full; -1: it is closed */
 static int send_bucket(relay *w, apr_bucket *b)
 {
     const char *data;
@@ -76,9 +79,9 @@ static int send_bucket(relay *w, apr_bucket *b)
 }
 
 /*
- * Carry what the filters have, one piece. Whatever lies in the filters, decrypted or half of an
- * HTTP/2 frame, is not seen by poll(): they are asked until they say EAGAIN.
- * @return whether it is worth going on without waiting
+ * Carry one piece from the filters. poll() does not see input that is in the filters, decrypted or
+ * half of an HTTP/2 frame. So the caller repeats this until the filters return EAGAIN.
+ * @return 1: repeat; 0: wait for events
  */
 static int carry_up(relay *w)
 {
@@ -101,8 +104,8 @@ static int carry_up(relay *w)
             break;
         }
         if (APR_BUCKET_IS_METADATA(b)) {
-            /* mod_http2 ends a request that is an upgrade, as if its body had come; the stream goes
-             * on. HTTP/1.1 has no such bucket. */
+            /* mod_http2 sends an EOS for the upgrade request, as if its body were complete. The
+             * stream stays open. HTTP/1.1 has no such bucket. */
             w->headers_ended |= APR_BUCKET_IS_EOS(b);
             apr_bucket_delete(b);
         }
@@ -119,7 +122,7 @@ static int carry_up(relay *w)
 
 /* ---- From the engine to the client ---- */
 
-/* @return whether it is worth going on without waiting */
+/* @return 1: repeat; 0: wait for events */
 static int carry_down(relay *w)
 {
     ssize_t n;
@@ -135,7 +138,8 @@ static int carry_down(relay *w)
     else if (!w->down_broken) {
         APR_BRIGADE_INSERT_TAIL(
             w->down, apr_bucket_transient_create(w->buf, (apr_size_t)n, w->c->bucket_alloc));
-        /* A filter may keep what is not flushed. So this waits for a slow client, Timeout at most. */
+        /* Filters may keep data without a flush. With it, this blocks for a slow client, at most
+         * for Timeout. */
         APR_BRIGADE_INSERT_TAIL(w->down, apr_bucket_flush_create(w->c->bucket_alloc));
         w->down_broken = ap_pass_brigade(w->c->output_filters, w->down) != APR_SUCCESS;
         apr_brigade_cleanup(w->down);
@@ -145,8 +149,8 @@ static int carry_down(relay *w)
 
 /* ---- Both ---- */
 
-/* What tells of input; -1 when there is nothing any more. Asked for each time: a stopping MPM closes
- * the sockets of its threads. */
+/* The descriptor to poll for input; -1: it is closed. Not cached, since a stopping MPM closes the
+ * sockets of its threads. */
 static int client_fd(conn_rec *c)
 {
     int fd = -1;
@@ -162,7 +166,7 @@ static int client_fd(conn_rec *c)
     else if (p.desc_type == APR_POLL_SOCKET) {
         apr_os_sock_get(&fd, p.desc.s);
     }
-#else /* no WebSocket comes over HTTP/2 either */
+#else /* these versions have no WebSockets over HTTP/2 */
     apr_os_sock_get(&fd, ap_get_conn_socket(c));
 #endif
     return fd;
@@ -171,8 +175,8 @@ static int client_fd(conn_rec *c)
 static void wait_for_either(relay *w)
 {
     int client = client_fd(w->c), full = !APR_BRIGADE_EMPTY(w->up);
-    /* Whatever is asked for, poll() tells of a client that has reset its connection (HTTP/2: of the end of
-     * mod_http2's pipe, which means nothing). */
+    /* poll() always reports a client's reset, even with no events requested. With HTTP/2 it would
+     * report the end of mod_http2's pipe, which means nothing. */
     struct pollfd p[2] = {{.fd = w->pair, .events = (short)(POLLIN | (full ? POLLOUT : 0))},
                           {.fd = (full || w->up_ended) && w->c->master ? -1 : client,
                            .events = full || w->up_ended ? 0 : POLLIN}};
@@ -195,7 +199,8 @@ static void carry(relay *w)
         }
         more |= carry_down(w);
         w->down_broken |= w->c->aborted;
-        /* What the client said before it went can still lie in the filters; it counts. */
+        /* Messages that the client sent before its end may still be in the filters; deliver
+         * them. */
         if (w->down_broken && (w->up_ended || (!more && APR_BRIGADE_EMPTY(w->up)))) {
             w->over = 1;
         }
@@ -242,13 +247,13 @@ int ws_relay(request_rec *r, ws_new_conn *n)
     relay w = {.c = c};
     apr_status_t rv;
 
-    /* From here on the request has the connection's filters only: no HTTP is spoken any more. */
+    /* No more HTTP: the request keeps only the connection's filters. */
     r->input_filters = r->proto_input_filters = c->input_filters;
     r->output_filters = r->proto_output_filters = c->output_filters;
     c->keepalive = AP_CONN_CLOSE;
 
     n->secure = ap_ssl_conn_is_ssl(c);
-    if (ws_new_conn_framing(n) && !c->master) { /* they have no pings */
+    if (ws_new_conn_framing(n) && !c->master) { /* this framing has no pings */
         ws_socket_keep_alive(client_fd(c), n->settings);
     }
     if ((rv = hand_over(&w.pair, n)) != APR_SUCCESS) {
@@ -264,10 +269,10 @@ int ws_relay(request_rec *r, ws_new_conn *n)
     return OK;
 }
 
-/* ---- An answer, which goes one way only ---- */
+/* ---- Responses, in one direction only ---- */
 
-/* Wait for the engine. @return whether the client is still there: what it sends is its next request, so that only
- * the end of its side counts, as when httpd's own modules write */
+/* Wait for the engine. @return whether the client is connected. Its input is its next request, so
+ * only a closed connection counts, as for httpd's other modules */
 static int wait_for_engine(conn_rec *c, int pair)
 {
     struct pollfd p[2] = {{.fd = pair, .events = POLLIN},
@@ -276,7 +281,7 @@ static int wait_for_engine(conn_rec *c, int pair)
     return !c->aborted && !p[1].revents;
 }
 
-/* @return whether there is more to come */
+/* @return 1: repeat; 0: the response has ended */
 static int carry_answer(request_rec *r, int pair, char *buf)
 {
     ssize_t n = recv(pair, buf, PIECE, 0);
@@ -301,7 +306,7 @@ int ws_relay_answer(request_rec *r, ws_new_conn *n)
     apr_status_t rv;
     int pair;
 
-    if (ap_rflush(r) < 0) { /* httpd's check refuses a header: it has answered */
+    if (ap_rflush(r) < 0) { /* httpd's check refused a header, and httpd sent an error */
         ws_new_conn_drop(n);
         return DONE;
     }
@@ -316,7 +321,7 @@ int ws_relay_answer(request_rec *r, ws_new_conn *n)
     return ws_relay_body(r, pair);
 }
 
-/* ---- Why ---- */
+/* ---- Reasons ---- */
 
 const char *ws_relay_reason(request_rec *r, int answers)
 {

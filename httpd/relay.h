@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A connection that cannot leave httpd: a stream of HTTP/2, or one with a filter that has to see its
- * bytes. The engine gets one end of a socket pair, as if that were the client; the thread that took
- * the handshake stays, and carries bytes between the other end and httpd's filters.
+ * Relays a connection that cannot leave httpd: an HTTP/2 stream, or a connection with a filter that
+ * has to process its bytes. The engine gets one end of a socket pair in place of the client's
+ * socket. The thread of the handshake stays, and carries bytes between the other end and httpd's
+ * filters.
  */
 
 #ifndef WS_HTTPD_RELAY_H
@@ -14,17 +15,18 @@
 #include "engine/engine.h"
 
 /**
- * After the 101 has been sent: give the connection to the engine, and carry its bytes until both
+ * After the 101 has been sent, hand the connection to the engine, and carry its bytes until both
  * sides have ended.
- * @param n  as for ws_takeover(); its pool is the engine's from now on, or is destroyed
- * @return what the request's handler is to return
+ * @param n  as for ws_takeover(); its pool then belongs to the engine, or is destroyed
+ * @return the return value for the request's handler
  */
 int ws_relay(request_rec *r, ws_new_conn *n);
 
 /**
- * Give the engine the other end of an answer: what it sends there is the body, until it or the client has ended.
+ * Relay a response. The engine gets one end of a socket pair; the bytes that it sends are the body,
+ * until it or the client closes.
  * @param n  as for ws_relay()
- * @return as a handler of httpd
+ * @return the return value for the request's handler
  */
 int ws_relay_answer(request_rec *r, ws_new_conn *n);
 
@@ -36,7 +38,7 @@ int ws_relay_body(request_rec *r, int fd);
 
 /**
  * Why a request's connection has to be relayed, or NULL if it can be taken over.
- * @param answers  whether there is to be an answer with a body, not a 101
+ * @param answers  1: for a response with a body; 0: for a 101
  */
 const char *ws_relay_reason(request_rec *r, int answers);
 

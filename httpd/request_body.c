@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Reads the body of a request as one message, within the size limits of the section. */
+
 #include "httpd/request_body.h"
 
 #include <apr_strings.h>

@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Sends questions to other processes, and receives theirs. A process that was killed counts as
+ *  answered, and a limit bounds the work that other processes can cause. */
+
 #include "httpd/rpc.h"
 
 #include <apr_strings.h>

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Warns once when old children with WebSockets fill the scoreboard. */
+
 #include "httpd/scoreboard.h"
 
 #include <ap_mpm.h>
@@ -11,7 +13,7 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Whether the process has WebSockets: the children that have them own a slot. */
+/* Whether the process may have WebSockets: such children own a slot. */
 static int is_ours(pid_t pid)
 {
     for (unsigned i = 0; i < ws_shm_slots(); i++) {
@@ -23,10 +25,10 @@ static int is_ours(pid_t pid)
     return 0;
 }
 
-/* In the parent, every ten seconds. */
+/* The parent runs this hook every ten seconds. */
 static int monitor(apr_pool_t *p, server_rec *s)
 {
-    static int told; /* a reload loads the module again */
+    static int told; /* a reload loads the module again, and so resets it */
     int limit = 0, generation = 0, taken = 0, old = 0;
 
     (void)p;

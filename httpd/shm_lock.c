@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** A lock in shared memory, by compare and swap. A lock whose holder has ended is free. */
+
 #include "httpd/shm_lock.h"
 
 #include <apr_time.h>

@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Notes the values of mod_ssl's SSLProxy directives, for connections of handlers to wss
+ *  servers. */
+
 #include "httpd/ssl_proxy.h"
 
 #include <apr_file_io.h>

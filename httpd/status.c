@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Serves the status page, and closes connections on request. Only a POST with a header that other
+ *  sites cannot set closes a connection. */
+
 #include "httpd/status.h"
 
 #include <apr_strings.h>

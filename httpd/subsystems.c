@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** The table of all subsystems. It decides in which order they start and stop. */
+
 #include "httpd/subsystems.h"
 
 #include <apr_strings.h>

@@ -333,7 +333,7 @@ static int pre_close_connection(conn_rec *c)
     if (o->newcomer.ssl) {
         detach_ssl(c, o->newcomer.ssl);
     }
-    c->aborted = 1; /* httpd closes its descriptor without shutdown(2), so our duplicate stays open */
+    c->aborted = 1; /* httpd closes its descriptor without shutdown(2): the duplicate stays open */
     if (o->give) {
         o->give(o->arg, o->newcomer.fd, o->newcomer.ssl);
         return OK;

@@ -47,8 +47,8 @@ int ws_takeover_streams(conn_rec *c, int change);
 apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n);
 
 /**
- * The same for a connection that does not become one of the engine's: when httpd is done with the
- * request, give is called with its fd and ssl, which it takes over. fd -1: the connection is lost.
+ * As ws_takeover(), for a connection that the engine does not get. When httpd has finished the
+ * request, it calls give with fd and ssl, which then belong to give. fd -1: the connection is lost.
  * [a thread of httpd]
  * @return as ws_takeover(); give is not called after an error
  */

@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Checks tokens (JWT) and answers what they permit. A token that is invalid in any part permits
+ *  nothing. */
+
 #include "httpd/token.h"
 
 #include <apr_encode.h>

@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** The directives of tokens. Keys are read from their files when httpd reads the configuration, as
+ *  root. */
+
 #include "httpd/token_config.h"
 
 #include <apr_strings.h>

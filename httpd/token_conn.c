@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Tokens of open connections: timers that end connections and subscriptions with their tokens, and
+ *  replacement by new tokens. */
+
 #include "httpd/token_conn.h"
 
 #include <apr_hash.h>

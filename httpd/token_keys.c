@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Reads keys of tokens and verifies signatures. A key has one algorithm; the header of a token
+ *  cannot choose another. */
+
 #include "httpd/token_keys.h"
 
 #include <apr_encode.h>

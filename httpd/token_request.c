@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Finds the token of a request, removes it from everything that is logged, and authenticates the
+ *  request. */
+
 #include "httpd/token_request.h"
 
 #include <apr_strings.h>

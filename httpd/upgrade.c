@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** The opening handshake: checks the request, calls the handler's on_request, sends the 101 and
+ *  hands the connection over. Refusals are logged with their reason and counted. */
+
 #include "httpd/upgrade.h"
 
 #include <apr_strings.h>
@@ -41,7 +44,7 @@ static const char *header(const request_rec *r, const char *name)
 
 static ws_handler_line *by_protocol(request_rec *r, const ws_dir_config *d, const char **protocol);
 
-/* The line whose handler is asked whether a handshake is its own, or NULL. */
+/* The line whose handler has on_claim for this handshake, or NULL. */
 static ws_handler_line *upgrade_asked(request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
@@ -66,8 +69,7 @@ static int upgrade_declined(request_rec *r)
 int ws_upgrade_wanted(request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
-    /* The page for a refused handshake is asked for with the handshake's headers, and so is what a page
-     * includes (SSI). */
+    /* Subrequests for error pages and SSI includes have the headers of the handshake, too. */
     int other = r->main || (r->prev && ap_is_HTTP_ERROR(r->prev->status));
     int set = d->handlers ? d->handlers->nelts || d->directory : d->site_page && *d->site_page;
     int off = d->transports && !d->transports->websocket;
@@ -89,7 +91,7 @@ void ws_upgrade_restore_args(request_rec *r)
     }
 }
 
-/* Why a handshake is refused, for whoever runs the server. */
+/* Log arguments for refused handshakes: level info. */
 #define REFUSED APLOG_MARK, APLOG_INFO, 0
 
 /* RFC 6455, section 4.2.1. @return OK, or the status to refuse with */
@@ -107,7 +109,7 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
                             .key2 = header(r, "Sec-WebSocket-Key2")};
     const char *problem = "", *length = header(r, "Content-Length"), *origin = NULL, *protocols,
                *extensions;
-    /* RFC 8441 knows no handshake but that of RFC 6455, so mod_http2 makes up a key of that kind. */
+    /* RFC 8441 allows only the handshake of RFC 6455, for which mod_http2 invents a key. */
     unsigned drafts = r->connection->master ? WS_V76 | WS_V75 : 0;
     unsigned versions = ws_versions_of(d) & ~drafts;
     int status = ws_handshake_check(&h, versions, version, &problem);
@@ -163,7 +165,8 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
     return OK;
 }
 
-/* The client's order of preference decides; *protocol is set to what was agreed on, or NULL. */
+/* Find the line by subprotocol, in the client's order of preference. *protocol is set to the
+ * selected one, or NULL. */
 static ws_handler_line *by_protocol(request_rec *r, const ws_dir_config *d, const char **protocol)
 {
     const char *list = header(r, "Sec-WebSocket-Protocol"), *token;
@@ -219,7 +222,7 @@ static int choose(request_rec *r, const ws_dir_config *d, const char **protocol,
     return OK;
 }
 
-/* ---- The answer ---- */
+/* ---- The response ---- */
 
 static apr_status_t swallow(ap_filter_t *f, apr_bucket_brigade *bb)
 {
@@ -228,10 +231,10 @@ static apr_status_t swallow(ap_filter_t *f, apr_bucket_brigade *bb)
 }
 
 /*
- * Some modules change an answer's headers in an output filter, which a 101 does not pass. Their filters are run
- * here on nothing, with an end behind them, so that `Header set` holds for the 101 too and mod_session
- * renews its cookie. Afterwards the request has no output filters but the connection's, so no other brigade
- * reaches that end.
+ * Some modules change a response's headers in an output filter, which a 101 does not pass. This
+ * function runs their filters on an empty brigade, with a final filter after them that drops it. So
+ * `Header set` applies to the 101 too, and mod_session renews its cookie. Afterwards the request
+ * has only the connection's output filters, so no other brigade reaches the final filter.
  */
 void ws_upgrade_run_header_filters(request_rec *r)
 {
@@ -259,9 +262,9 @@ static int add_header(void *headers, const char *name, const char *value)
 }
 
 /*
- * mod_http2 makes a 200 of it. It takes an interim response apart as text, and folds headers of one
- * name into one, which two cookies do not survive; its filter for whole responses does better. Any
- * brigade makes that filter send the headers.
+ * Send the 101, which mod_http2 changes to a 200. For interim responses, mod_http2 parses the text
+ * and merges headers with the same name, which breaks two Set-Cookie headers. Its filter for final
+ * responses does not. Any brigade makes that filter send the headers.
  */
 static void send_answer(request_rec *r)
 {
@@ -280,7 +283,7 @@ static void send_answer(request_rec *r)
     }
 }
 
-/* RFC 6455, section 4.2.2. @return whether all headers may be sent */
+/* RFC 6455, section 4.2.2. @return whether all headers are valid */
 static int make_101(request_rec *r, const ws_request *rq, int version)
 {
     apr_table_t *first = apr_table_make(r->pool, 2), *others;
@@ -291,7 +294,7 @@ static int make_101(request_rec *r, const ws_request *rq, int version)
     apr_table_clear(r->err_headers_out);
     apr_table_unset(others, "Upgrade");
     apr_table_unset(others, "Connection");
-    /* Before all others: version 75 wants them so (hixie-75, section 3.1). */
+    /* Before all other headers, as version 75 requires (hixie-75, section 3.1). */
     apr_table_setn(first, "Upgrade", version > 13 ? "WebSocket" : "websocket");
     apr_table_setn(first, "Connection", "Upgrade");
     r->headers_out = apr_table_overlay(r->pool, first, others);
@@ -315,7 +318,7 @@ static int make_101(request_rec *r, const ws_request *rq, int version)
     return ws_response_headers_valid(r, r->headers_out);
 }
 
-/* @return OK, DONE if the client has gone, or the status to refuse with */
+/* @return OK; DONE: the client has closed the connection; or the status to refuse with */
 static int send_101(request_rec *r, const ws_request *rq, int version)
 {
     conn_rec *c = r->connection;
@@ -323,14 +326,14 @@ static int send_101(request_rec *r, const ws_request *rq, int version)
                               apr_table_copy(r->pool, r->err_headers_out)};
 
     if (!make_101(r, rq, version)) {
-        /* As if there had been none: httpd makes the error's headers anew. */
+        /* Restore the state before the 101, since httpd adds the headers of the error response. */
         r->headers_out = before[0];
         r->err_headers_out = before[1];
         r->status = HTTP_OK;
         r->status_line = NULL;
         return refuse(WS_COUNT_REFUSED_SERVER, HTTP_INTERNAL_SERVER_ERROR);
     }
-    /* Its clock is for requests. */
+    /* mod_reqtimeout limits the time of requests, not of connections. */
     ap_remove_input_filter_byhandle(c->input_filters, "reqtimeout");
     send_answer(r);
     if (c->aborted || c->data_in_output_filters) {
@@ -341,15 +344,15 @@ static int send_101(request_rec *r, const ws_request *rq, int version)
     return OK;
 }
 
-/* ---- All of it ---- */
+/* ---- The whole handshake ---- */
 
-/* Whether httpd has a status line and a page for it: otherwise it would send 500. */
+/* Whether httpd has a status line and a page for this status; otherwise it would send 500. */
 static int has_page(int status)
 {
     return atoi(ap_get_status_line(status)) == status;
 }
 
-/* A refusal with a body of the handler's, or without one. */
+/* Send a refusal with the handler's body, if there is one. */
 static int send_body(const ws_request *rq, int status)
 {
     request_rec *r = rq->r;
@@ -390,7 +393,6 @@ static int ask_handler(ws_request *rq, const ws_handler_line *reg)
                   rq->body || !has_page(status) ? send_body(rq, status) : status);
 }
 
-/* For WebSocketReauthorize, and for expressions about channels. @return OK, or the status to refuse with */
 int ws_upgrade_keep_request(request_rec *r, const ws_settings *settings, ws_ticket **tickets)
 {
     int status = OK;
@@ -506,7 +508,7 @@ static int upgrade(request_rec *r, ws_request *rq)
     }
     n.version = version;
     n.chain = rq->chain;
-    if (version == 76) { /* the headers have gone: no proxy keeps the third key back for them */
+    if (version == 76) { /* proxies may hold the third key back until the response's headers */
         n.connecting = 1;
         ws_hixie_numbers(header(r, "Sec-WebSocket-Key1"), header(r, "Sec-WebSocket-Key2"),
                          n.numbers);

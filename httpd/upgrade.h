@@ -9,25 +9,28 @@
 
 #include "engine/engine.h"
 
-/** Whether a request is a handshake where a WebSocketHandler stands; its Locations are known. */
+/** Whether a request is a handshake in a section with WebSocketHandler. Requires the location
+ *  walk. */
 int ws_upgrade_wanted(request_rec *r);
 
-/** Whether its handler has on_claim: what mod_proxy has mapped is then not taken from it before the handler hook. */
+/** Whether the handler has on_claim. A request that mod_proxy has mapped then stays mapped until
+ *  the handler hook. */
 int ws_upgrade_is_asked(request_rec *r);
 
-/** handler: answers handshakes where a WebSocketHandler stands, declines everything else. */
+/** handler: answers handshakes in sections with WebSocketHandler, and declines all other
+ *  requests. */
 int ws_upgrade_handler(request_rec *r);
 
 /**
- * Give a request the arguments of its request line again, if a front controller has replaced them:
- * `RewriteRule ^/(.*)$ /index.html?path=$1` leaves the path, so the same section answers, and maps it to
- * another file. Where the path was rewritten, too ([PT]), or the file is the path's, the arguments are those
- * that the rule was written for.
+ * Restore the arguments of the request line, if a front controller has replaced them.
+ * `RewriteRule ^/(.*)$ /index.html?path=$1` maps the request to another file, but keeps the path,
+ * and so the section. If a rule has also rewritten the path ([PT]), or the file belongs to the
+ * path, the new arguments are intended and stay.
  */
 void ws_upgrade_restore_args(request_rec *r);
 
-/** Run the filters of mod_headers and mod_session, for an answer that httpd does not send. Behind it the request needs
- *  other output filters: it has the connection's after a take-over. */
+/** Run the filters of mod_headers and mod_session, for a response that httpd does not send. The
+ *  caller must replace the request's output filters afterwards; a takeover does. */
 void ws_upgrade_run_header_filters(request_rec *r);
 
 /**
@@ -43,8 +46,8 @@ void ws_upgrade_release(struct ws_request *rq);
 /** It all is a connection's now. */
 void ws_upgrade_adopted(struct ws_request *rq);
 
-/** Keep what WebSocketReauthorize and expressions about channels have to know of a request, if they are
- *  configured: a ticket more. @return OK, or the status to refuse with */
+/** Save what WebSocketReauthorize and channel expressions need of a request, if they are
+ *  configured. Adds tickets to *tickets. @return OK, or the status to refuse with */
 int ws_upgrade_keep_request(request_rec *r, const ws_settings *settings, ws_ticket **tickets);
 
 #endif

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Reads replies of Redis, with limits for their size, their elements and the time they take. */
+
 #include "redis/reply.h"
 
 #include <apr_time.h>

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** TLS for connections of hiredis: replaces its read and write functions by those of OpenSSL. */
+
 #include "redis/tls.h"
 
 #include <arpa/inet.h>
