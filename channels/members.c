@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * The tables of channel members. When memory is exhausted, a table does not grow, and a new member
+ * is left out of it.
+ */
+
 #include "channels/members.h"
 
 #include <stdlib.h>

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Creates, checks and encodes the messages of channels. A message is framed once and shared by all
+ * of its receivers; the last reference frees it.
+ */
+
 #include "channels/message.h"
 
 #include <stdlib.h>
@@ -9,7 +14,7 @@
 #include "protocol/frame.h"
 #include "protocol/utf8.h"
 
-/* What the path of a URL carries as it is, and no pattern has a meaning for. */
+/* Characters that need no escaping in a URL path and have no special meaning in patterns. */
 static int message_allowed(unsigned char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')
@@ -114,7 +119,7 @@ apr_size_t ws_fields_encode(const ws_message_fields *fields,
     return (apr_size_t)(at - out);
 }
 
-/* @return the bytes behind the text; NULL: it is broken */
+/* Read a length and a text. @return the byte after the text; NULL: the encoding is invalid */
 static const unsigned char *message_get_text(const unsigned char *at, const unsigned char *end,
                                              char *copy, const char **text)
 {
@@ -156,7 +161,7 @@ int ws_fields_decode(ws_message_fields *fields, const void *bytes, apr_size_t le
 
 /* ---- Messages ---- */
 
-/* With so many bytes behind the name, at *extra. */
+/* Reserves `more` bytes after the channel's name. @param extra  set to the first of them */
 static ws_message *message_new(const char *channel, ws_type type, const char *data, apr_size_t len,
                                apr_size_t more, char **extra)
 {

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * What remembers for ten minutes which messages were published, by the ids that publishers gave them: a
- * table of functions. A history that remembers by itself (ws_history.once) does not need it.
+ * The interface of a store of message ids: a table of functions that record for ten minutes which
+ * messages have been published. Publishers choose the ids. A history that does this itself
+ * (ws_history.once) does not use it.
  *
  * THREADS. All functions may be called from any thread at any time and never block for long.
  */
@@ -12,25 +13,27 @@
 
 #include "channels/message.h"
 
-/** Seconds. */
+/** How long an id is stored, seconds. */
 #define WS_ONCE_TIME 600
 
 typedef enum {
-    WS_ONCE_NEW,   /**< it is the caller's: settle has to follow */
-    WS_ONCE_AGAIN, /**< it was published already */
-    WS_ONCE_BUSY   /**< it is under way elsewhere, or nobody can say now: not to be published */
+    WS_ONCE_NEW,   /**< the caller publishes the message, then calls settle */
+    WS_ONCE_AGAIN, /**< the message has already been published */
+    WS_ONCE_BUSY   /**< another claim is pending, or the store cannot tell now: do not publish */
 } ws_once_answer;
 
 typedef struct ws_once ws_once;
 
-/** @param then  with WS_ONCE_AGAIN, what became of it as far as is known */
+/** @param then  with WS_ONCE_AGAIN, the result of the first publication, as far as known */
 typedef void (*ws_once_done)(void *arg, ws_once_answer answer, const ws_published *then);
 
 struct ws_once {
-    /** Claim a message's id. done is called exactly once, also before this returns, on any thread. */
+    /** Claim a message's id. Calls done exactly once, on any thread, possibly before claim
+     *  returns. */
     void (*claim)(ws_once *o, ws_message *m, ws_once_done done, void *arg);
 
-    /** What became of what was claimed: refused, its id is free again. */
+    /** Report the result of a claimed message. If publishing was refused, the id can be claimed
+     *  again. */
     void (*settle)(ws_once *o, ws_message *m, const ws_published *what);
 };
 

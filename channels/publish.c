@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Publishing: a message goes to its history, then to the buses and the loops. */
+/**
+ * Publishing: a message goes to its history, then to the buses and the loops. A message that the
+ * history or the local bus refuses is not delivered at all.
+ */
 
 #include "channels/channels.h"
 
@@ -34,7 +37,7 @@ static apr_uint32_t publish_subscribers_elsewhere(const ws_channels *h, const ch
            + (remote ? remote->subscribers(remote, name, len, hash) : 0);
 }
 
-/* Either all get it or none. flags: WS_PACKET_STORED */
+/* All processes of this httpd receive the message, or none. flags: WS_PACKET_STORED */
 static void publish_route(ws_channels *h, ws_message *m, unsigned flags, ws_published *what)
 {
     ws_channel *ch = ws_channel_find(h, m->channel, m->channel_len, m->hash);
@@ -57,7 +60,7 @@ static void publish_route(ws_channels *h, ws_message *m, unsigned flags, ws_publ
     if (what->status == WS_QUEUED) {
         what->receivers = publish_subscribers_elsewhere(h, m->channel, m->channel_len, m->hash);
         if (remote && remote->publish(remote, &p, &reached, &what->missed) < 0) {
-            what->missed++; /* the local processes have it already */
+            what->missed++; /* the local processes already have the message */
         }
         what->receivers += ws_dispatch_message(h, ch, m);
     }
@@ -72,7 +75,7 @@ static void publish_route(ws_channels *h, ws_message *m, unsigned flags, ws_publ
 
 /* ---- Wildcards ---- */
 
-/* A copy of the message, if a subscription to the wildcard is known or possible. */
+/* Copy the message, unless no process can have a subscription to the wildcard. */
 static ws_message *publish_copy_for(ws_channels *h, const char *wildcard, const ws_message *m)
 {
     ws_message_fields fields = m->fields;
@@ -96,8 +99,8 @@ static ws_message *publish_copy_for(ws_channels *h, const char *wildcard, const 
     return copy;
 }
 
-/* Sends copies of a published message to the wildcards that match: "a/b/c" to "a/" and a star, and to "a/b/" and a
- * star. A subscriber that misses one gets a gap. */
+/* Send copies of a published message to the matching wildcards. For "a/b/c", these are "a/" plus a
+ * star, and "a/b/" plus a star. A subscriber that misses a copy receives a gap event. */
 static void publish_to_wildcards(ws_channels *h, const ws_message *m, ws_published *what)
 {
     char wildcard[WS_CHANNEL_MAX + 2];
@@ -131,7 +134,7 @@ typedef struct keeping {
     ws_published_fn fn;
     void *arg;
     int claimed; /* the id is claimed, and must be settled */
-    int asked;   /* the application has been asked */
+    int asked;   /* the application need not be asked again */
 } keeping;
 
 static void publish_tell(keeping *k, const ws_published *what)
@@ -172,7 +175,7 @@ static void publish_has_been_kept(void *arg, apr_status_t status, ws_position po
     else {
         what.status = status == APR_INCOMPLETE ? WS_UNCERTAIN : WS_FULL;
         ws_channels_count(k->h, WS_COUNT_PUBLISH_REFUSED, 1);
-        if (ws_message_take(k->m)) { /* otherwise its publisher has withdrawn it */
+        if (ws_message_take(k->m)) { /* otherwise the publisher has withdrawn it */
             publish_log_loss(k, status);
         }
     }
@@ -185,11 +188,12 @@ static int publish_is_kept(const ws_channels *h, const ws_message *m)
     return history && history->keeps(history, m->channel);
 }
 
-/* ---- The application's word ---- */
+/* ---- The application's decision ---- */
 
 static ws_status publish_start(keeping *k);
 
-/* What the application makes of it takes its place. @return 0: it has been withdrawn, or there is no memory */
+/* Replace the message by the application's version. @return 0: the version is invalid, the message
+ * has been withdrawn, or memory is exhausted */
 static int publish_rewrite(keeping *k, const ws_app_answer *answer)
 {
     const ws_message *old = k->m;
@@ -253,7 +257,8 @@ static int publish_must_ask(keeping *k)
     return must;
 }
 
-/* To the application, to the history, or right on the way. @return <0: k is still the caller's */
+/* Pass the message to the application, to the history, or directly to the buses. @return <0: the
+ * caller still owns k */
 static ws_status publish_start(keeping *k)
 {
     ws_history *history = k->h->options.history;
@@ -350,7 +355,7 @@ static ws_status publish_check(ws_type type, const char *data, apr_size_t len)
                                                 : WS_QUEUED;
 }
 
-/* The connection in whose callback this is. */
+/* Record the connection whose callback is running. */
 static void publish_note_publisher(ws_message *m)
 {
     const ws_loop *loop = ws_loop_current();
@@ -361,13 +366,13 @@ static void publish_note_publisher(ws_message *m)
     }
 }
 
-/* Events of the stream itself. */
+/* Names of the events that the event stream itself sends. */
 static int publish_is_reserved(const char *event)
 {
     return !strcmp(event, "gap") || !strcmp(event, "live") || !strcmp(event, "binary");
 }
 
-/* The fields of a publication. @return WS_QUEUED, or what is wrong */
+/* Check and set the fields of a publication. @return WS_QUEUED, or an error */
 static ws_status publish_fields_of(const ws_publication *how, ws_message_fields *fields)
 {
     if ((how->key && !ws_field_valid(how->key))
@@ -463,9 +468,9 @@ apr_uint32_t ws_subscribers(const char *channel)
     return n;
 }
 
-/* ---- To one connection, to a location ---- */
+/* ---- Sending to a connection or a location ---- */
 
-/* The process in an id: see engine/conn.c. */
+/* The process number in an id: see engine/conn.c. */
 static apr_uint32_t publish_process_of(ws_id id)
 {
     return (apr_uint32_t)(id >> 48);
