@@ -1,12 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Each process knows the channels of its own connections. A question goes to all processes; each answers with
- * its first names behind `after`, one more than are wanted. The first names of all answers together are then
- * the first of all, with whole counts, and an extra one says that there are more.
+ * Lists the channels of all processes. Each process knows the channels of its own connections. A
+ * question goes to all processes. Each answers with its first names after `after`, one more than
+ * the limit. The first names of the merged answers are therefore the first ones overall, with
+ * complete counts. An extra name means that there are more.
  *
- * Data of LIST: the limit (2 bytes), the length of the prefix (1), the prefix, and what `after` is. Data of LISTED:
- * for each channel the number of subscribers (4), the length of its name (1), and the name.
+ * Data of LIST: the limit (2 bytes), the length of the prefix (1), the prefix, and `after`. Data of
+ * LISTED: for each channel the number of subscribers (4), the length of its name (1), and the name.
  */
 
 #include "channels/listing.h"
@@ -16,14 +17,15 @@
 
 #include "engine/ticker.h"
 
-/* How long answers are waited for, milliseconds. A bus to other machines cannot tell how many there will be. */
+/* Time limit for answers, milliseconds. A bus to other machines does not know how many processes
+ * will answer. */
 #define ANSWER_TIME 1000
 #define ANSWER_TIME_REMOTE 500
 
-/* Names are sent in packets of about so many bytes. */
+/* Approximate size of a packet with names, bytes. */
 #define PACKET 16384
 
-/* Names that are collected for one question. */
+/* Limit on the number of names collected for one question. */
 #define COLLECTED_MAX 200000
 
 typedef struct counted {
@@ -34,11 +36,11 @@ typedef struct counted {
 typedef struct question {
     struct question *next;
     ws_channels *h;
-    ws_ticker *ticker; /* its last call frees the question */
-    ws_channels_fn fn; /* NULL: it has been called */
+    ws_ticker *ticker; /* the ticker's last call frees the question */
+    ws_channels_fn fn; /* NULL: already called */
     void *arg;
     apr_uint32_t limit, request, expected, answered;
-    int waits_for_all; /* until its time is over */
+    int waits_for_all; /* wait for the whole time limit */
     int incomplete;
     counted *all;
     unsigned count, size;
@@ -52,7 +54,7 @@ struct ws_listing_state {
 
 /* ---- The channels of this process ---- */
 
-/* Call fn for the first channels of this process. @return 0, or -1: no memory */
+/* Call fn for the first channels of this process. @return 0; -1: out of memory */
 static int listing_own(const char *prefix, const char *after, apr_uint32_t limit,
                        void (*fn)(const char *name, apr_uint32_t subscribers, void *arg), void *arg)
 {
@@ -102,7 +104,7 @@ static int listing_compare(const void *a, const void *b)
     return strcmp(((const counted *)a)->name, ((const counted *)b)->name);
 }
 
-/* Sort by name, and add up the counts of equal ones. */
+/* Sort by name, and add up the counts of equal names. */
 static void listing_merge(question *q)
 {
     unsigned n = 0;
@@ -130,7 +132,7 @@ static void listing_free(question *q)
     free(q);
 }
 
-/* With a question that no thread can find any more. */
+/* The question must have been removed from the list, so that no other thread can find it. */
 static void listing_answer(question *q)
 {
     ws_channels_fn fn = q->fn;
@@ -218,7 +220,7 @@ static ws_status listing_start(ws_channels *h, question *q, const char *prefix, 
     int done;
     q->waits_for_all = h->options.remote != NULL;
     q->incomplete |= listing_own(prefix, after, q->limit, listing_add_own, q) < 0;
-    apr_thread_mutex_lock(h->listing->lock); /* answers wait until all have been asked */
+    apr_thread_mutex_lock(h->listing->lock); /* delay answers until all are asked */
     q->request = ++h->listing->requests;
     q->next = h->listing->questions;
     q->ticker =
@@ -269,7 +271,7 @@ ws_status ws_list_channels(const char *prefix, const char *after, apr_uint32_t l
     return listing_start(h, q, prefix, after);
 }
 
-/* ---- Answering others ---- */
+/* ---- Answering other processes ---- */
 
 typedef struct reply {
     ws_bus *bus;
@@ -334,7 +336,7 @@ static void listing_take(question *q, const ws_packet *p)
         apr_size_t len = at[4];
         at += 5;
         if ((apr_size_t)(end - at) < len || !ws_channel_valid_len((const char *)at, len)) {
-            q->incomplete = 1; /* it is broken */
+            q->incomplete = 1; /* invalid data */
             break;
         }
         listing_add(q, (const char *)at, len, n);

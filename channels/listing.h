@@ -7,10 +7,10 @@
 
 #include "channels/subscriptions.h"
 
-/** @return 0, or -1 when there is no memory */
+/** @return 0; -1: out of memory */
 int ws_listing_init(ws_channels *h, apr_pool_t *pool);
 
-/** WS_PACKET_LIST and WS_PACKET_LISTED of others. */
+/** Handle WS_PACKET_LIST and WS_PACKET_LISTED from another process. */
 void ws_listing_receive(ws_channels *h, const ws_packet *p);
 
 #endif

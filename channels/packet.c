@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Encodes and decodes bus packets. The decoder checks all contents, because other machines send
+ * packets; a receiver skips a packet with invalid contents.
+ */
+
 #include "channels/packet.h"
 
 #include <string.h>
@@ -53,7 +58,7 @@ static int packet_has_channel(const ws_packet *p)
     return ws_channel_valid_len(p->channel, p->channel_len);
 }
 
-/* A message of a wildcard names the channel that it was published to. */
+/* A message for a wildcard names its original channel in the field `source`. */
 static int packet_has_fields(const ws_packet *p)
 {
     ws_message_fields fields;
@@ -68,8 +73,7 @@ static int packet_has_message(const ws_packet *p)
     return p->len <= WS_PUBLISH_MAX && ws_message_valid(p->type, p->data, p->len);
 }
 
-/* Whether a packet can be what its kind says. The members in HERE are checked one by one, where they are
- * read. */
+/* Whether a packet's contents are valid for its kind. presence.c checks each member in HERE. */
 static int packet_makes_sense(const ws_packet *p)
 {
     apr_size_t member_len;
@@ -104,7 +108,7 @@ static int packet_makes_sense(const ws_packet *p)
     return 0;
 }
 
-/* Separate the fields from the data. @return whether they are whole */
+/* Separate the fields from the data. @return whether the fields are complete */
 static int packet_split_fields(ws_packet *p)
 {
     const unsigned char *at = (const unsigned char *)p->data;

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * What travels on a bus, as bytes: one packet after another, each with a version, a length, and fields in
- * network order, so that two releases of the module and two machines understand each other.
+ * The format of bus packets: each has a version, a length, and fields in network byte order, so
+ * that different releases of the module and different machines can communicate.
  *
  *     offset  bytes
  *     0       1     version, 1
@@ -13,11 +13,11 @@
  *     8       8     server of the sender
  *     16      4     process of the sender
  *     20      4     number of a question
- *     24      8     id: whom it is not for, or is for, or is about
+ *     24      8     id: the connection to skip, the receiver, or the member
  *     32      16    position: epoch, offset
  *     48      1     length of the channel's name
- *     49            the name; for WS_PACKET_FIELDS two bytes with a length, and so many bytes of fields; then
- *                   the data
+ *     49            the name; for WS_PACKET_FIELDS the length of the fields (2 bytes) and the
+ *                   fields; then the data
  *
  * A reader skips packets of versions and kinds that it does not know.
  */
@@ -28,37 +28,39 @@
 #include "channels/message.h"
 
 #define WS_PACKET_HEAD 49
-/** A name in a packet: a channel's, or the key of a location, which has other bytes and may be longer. */
+/** Maximum length of a name in a packet, bytes: a channel's name, or the key of a location. A key
+ *  may be longer than a channel's name and may contain other bytes. */
 #define WS_PACKET_NAME_MAX 255
 #define WS_PACKET_HEAD_MAX (WS_PACKET_HEAD + WS_PACKET_NAME_MAX + 2 + WS_FIELDS_MAX)
 #define WS_PACKET_VERSION 1
 
 typedef enum {
-    WS_PACKET_MESSAGE = 1,   /**< published; id: except */
-    WS_PACKET_LEAVE = 3,     /**< a member has gone; id: whose */
-    WS_PACKET_WHO = 4,       /**< who are your members? request */
-    WS_PACKET_SEND = 6,      /**< to a connection; id: which */
-    WS_PACKET_BROADCAST = 7, /**< to a location; channel: its key; id: except */
-    WS_PACKET_MISSED = 8,    /**< packets for you were lost; data: how many, as text */
-    WS_PACKET_JOIN = 9,      /**< a member has come; id: whose; data: see ws_member_split() */
+    WS_PACKET_MESSAGE = 1,   /**< a published message; id: connection to skip */
+    WS_PACKET_LEAVE = 3,     /**< a member has left; id: its connection */
+    WS_PACKET_WHO = 4,       /**< asks for the receiver's members; request */
+    WS_PACKET_SEND = 6,      /**< for one connection; id: that connection */
+    WS_PACKET_BROADCAST = 7, /**< for a location; channel: its key; id: connection to skip */
+    WS_PACKET_MISSED = 8,    /**< packets for the receiver were lost; data: their number, as text */
+    WS_PACKET_JOIN = 9,      /**< a member has joined; id: its; data: ws_member_split() */
     WS_PACKET_HERE = 10,     /**< the answer to WHO, in one packet or several: see presence.c */
     WS_PACKET_ASK = 11,      /**< a question to a process; request; flags: its kind */
     WS_PACKET_ANSWER = 12,   /**< the answer to ASK; request; flags: its status */
-    WS_PACKET_FIELDS = 13, /**< a MESSAGE with fields: how it travels; ws_packet.kind is MESSAGE */
-    WS_PACKET_LIST = 14,   /**< which channels have subscribers? request; data: see listing.c */
-    WS_PACKET_LISTED = 15  /**< the answer, in one packet or several */
-    /* 2 and 5 were those of members without users. */
+    WS_PACKET_FIELDS = 13, /**< encoding of a MESSAGE with fields; ws_packet.kind is MESSAGE */
+    WS_PACKET_LIST = 14,   /**< asks for channels with subscribers; request; data: see listing.c */
+    WS_PACKET_LISTED = 15  /**< the answer to LIST, in one packet or several */
+    /* 2 and 5 are reserved: an older format used them for members without users. */
 } ws_packet_kind;
 
-/** WS_PACKET_HERE, WS_PACKET_LISTED: the last of them. */
+/** Flag of WS_PACKET_HERE and WS_PACKET_LISTED: the last packet of the answer. */
 #define WS_PACKET_LAST 0x1u
-/** WS_PACKET_MESSAGE: a history has it, so that it must not be refused. */
+/** Flag for publish: the bus must not refuse the packet, because a receiver can recover from a
+ *  loss. A message with this flag is in a history. */
 #define WS_PACKET_STORED 0x2u
 
-/** A process among all that buses connect. */
+/** Identifies a process on any bus. */
 typedef struct ws_node {
     apr_uint64_t server;  /**< ws_server() */
-    apr_uint32_t process; /**< the number in its ids; 16 bits */
+    apr_uint32_t process; /**< the process number in its connections' ids; 16 bits */
 } ws_node;
 
 typedef struct ws_packet {
@@ -69,35 +71,36 @@ typedef struct ws_packet {
     apr_uint32_t request;
     ws_id id;
     ws_position position;
-    const char *channel;         /**< not NUL-terminated when it has been decoded */
+    const char *channel;         /**< not NUL-terminated in a decoded packet */
     unsigned channel_len;        /**< at most WS_PACKET_NAME_MAX */
     apr_uint64_t hash;           /**< of the name; ws_packet_decode() does not set it */
-    const unsigned char *fields; /**< of a message, see ws_fields_encode() */
+    const unsigned char *fields; /**< fields of a message, see ws_fields_encode() */
     unsigned fields_len;
     const char *data;
     apr_size_t len;
 } ws_packet;
 
-/** Whether it is for all processes, whatever they are subscribed to. */
+/** Whether the packet is for all processes, regardless of their subscriptions. */
 static inline int ws_packet_is_for_all(const ws_packet *p)
 {
     return p->kind == WS_PACKET_BROADCAST || p->kind == WS_PACKET_LIST;
 }
 
-/** Bytes that a packet takes. */
+/** Size of an encoded packet, bytes. */
 static inline apr_size_t ws_packet_size(const ws_packet *p)
 {
     return WS_PACKET_HEAD + p->channel_len + (p->fields_len ? 2 + p->fields_len : 0) + p->len;
 }
 
-/** Write all that stands before the data: the head, the channel's name and the fields. @return how many bytes */
+/** Encode the part before the data: the head, the channel's name and the fields.
+ *  @return its size, bytes */
 WS_API apr_size_t ws_packet_head(const ws_packet *p, unsigned char out[static WS_PACKET_HEAD_MAX]);
 
 /**
- * Read a packet from the front of what has come. It points into the bytes.
- * @return how many bytes it takes; p->kind is 0 if it is one of a version or kind that is to be skipped, or
- *         cannot be what its kind says: names of channels and text have been checked in those that are
- *         not. 0: there is no whole packet, or it is broken
+ * Decode the first packet of a buffer. The packet points into the buffer.
+ * @return its size, bytes; 0: the packet is incomplete or malformed. The caller skips the packet if
+ *         p->kind is 0: its version or kind is unknown, or its contents are invalid for its kind.
+ *         Otherwise channel names and text have been checked
  */
 WS_API apr_size_t ws_packet_decode(ws_packet *p, const void *bytes, apr_size_t len);
 

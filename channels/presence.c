@@ -1,15 +1,17 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Each process knows its own members. For a channel that is watched or asked about, it has a view of the other
- * processes' members, too: it asks all of them (WHO), they answer with theirs (HERE), and their JOIN and LEAVE then
- * keep the view current, since packets of one process arrive in order. After a loss of packets it asks again. Members
- * of a process that has ended leave within two seconds.
+ * Tracks the members of channels. Each process knows its own members. For a channel with a watcher
+ * or a pending question, it also has a view of the other processes' members. It asks all processes
+ * (WHO), and they answer with their members (HERE). Their JOIN and LEAVE then keep the view
+ * current, because packets of one process arrive in order. After a loss of packets, the process
+ * asks again. The members of a process that has ended are removed within two seconds.
  *
- * The lock is held while packets are handed to a bus, so that they leave in the order of the changes.
- * Functions of handlers are called without it.
+ * The lock is held while packets are handed to a bus, so that they are sent in the order of the
+ * changes. Functions of handlers are called without the lock.
  *
- * Data of HERE: for each member its id (8 bytes), a length (2), its data and user (ws_member_split()).
+ * Data of HERE: for each member its id (8 bytes), a length (2), its data and user
+ * (ws_member_split()).
  */
 
 #include "channels/presence.h"
@@ -21,7 +23,8 @@
 #include "channels/members.h"
 #include "engine/ticker.h"
 
-/* Time for answers, milliseconds. A bus to other machines cannot tell how many will come. */
+/* Time limit for answers, milliseconds. A bus to other machines does not know how many processes
+ * will answer. */
 #define ANSWER_TIME 1000
 #define ANSWER_TIME_REMOTE 500
 
@@ -29,10 +32,10 @@
 #define TICK 250
 #define TICKS_OF_LIFE 4
 
-/* Size of a packet with members, bytes; one may be larger by a member. */
+/* Size of a packet with members, bytes. A packet may exceed it by one member. */
 #define PACKET 16384
 
-/* Answers that are given after the lock has been released. */
+/* An answer to deliver after the lock has been released. */
 typedef struct answer {
     struct answer *next;
     ws_presence_question *questions;
@@ -70,7 +73,7 @@ static ws_packet presence_packet_for(const ws_channels *h, const char *name, uns
                                      apr_uint64_t hash, ws_packet_kind kind)
 {
     return (ws_packet){.kind = kind,
-                       /* A process that misses it gets a note, and asks again. */
+                       /* A process that misses the packet receives MISSED, and asks again. */
                        .flags = WS_PACKET_STORED,
                        .from = h->options.self,
                        .channel = name,
@@ -78,7 +81,7 @@ static ws_packet presence_packet_for(const ws_channels *h, const char *name, uns
                        .hash = hash};
 }
 
-/* @return the number of processes that it was handed to */
+/* @return the number of processes that the packet was handed to */
 static apr_uint32_t presence_publish(ws_channels *h, const ws_packet *p)
 {
     apr_uint32_t reached = 0, missed = 0;
@@ -299,7 +302,7 @@ static void presence_arm(ws_channels *h)
 
 /* ---- Calls ---- */
 
-/* A member's data and user, as they travel. @return the length */
+/* Encode a member's data and user, see ws_member_split(). @return the length */
 static apr_size_t presence_describe(const ws_subscription *how, const char *user, char *whole)
 {
     apr_size_t len = how->member_len, user_len = user ? strlen(user) : 0;
@@ -341,7 +344,7 @@ const char *ws_member_user(const ws_member *member)
     return *user ? user : NULL;
 }
 
-/* Remove a member, with an event. @return whether it was there */
+/* Remove a member and send the event. @return whether the view contained it */
 static int presence_remove_member(ws_channels *h, ws_member_view *v, const ws_node *node, ws_id id)
 {
     ws_member_entry **link = v && v->size ? ws_view_find(v, node, id) : NULL;
@@ -412,7 +415,7 @@ static ws_status presence_question(ws_channels *h, const char *channel, unsigned
         return WS_FULL;
     }
     presence_give_answers(answers);
-    /* cppcheck-suppress memleak; the question is the view's */
+    /* cppcheck-suppress memleak; the view owns the question */
     return WS_QUEUED;
 }
 
@@ -453,7 +456,7 @@ static void presence_take_here(ws_channels *h, ws_member_view *v, const ws_packe
         at += 10;
         if ((apr_size_t)(end - at) < len || !id
             || !ws_member_split((const char *)at, len, &data_len)) {
-            return; /* it is broken */
+            return; /* invalid data */
         }
         e = ws_view_put(h, v, &p->from, id, (const char *)at, len, p->request);
         if (e && v->known) {
@@ -531,7 +534,7 @@ void ws_presence_again(ws_channels *h)
     presence_give_answers(answers);
 }
 
-/* ---- Beginning and end ---- */
+/* ---- Initialization and cleanup ---- */
 
 int ws_presence_init(ws_channels *h, apr_pool_t *pool)
 {
