@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The life cycle of a process's channels. Uses all other files of this folder, and none of them uses it. */
+/** Creates, stops and destroys the channels of a process. This is the top layer of this folder: no
+ *  other file here calls it. */
 
 #include "channels/channels.h"
 

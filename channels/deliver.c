@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Delivery in a loop. First each sub's handler says in which form it wants an event; then each form is
- * sent to all who want it, so that what extensions share is made once for all of them.
+ * Delivers events to the subscriptions of a loop. First, each subscription's handler chooses a form
+ * of the event. Then each form is sent to all its subscriptions together, so that extensions can
+ * share their work, for example compression.
  */
 
 #include "channels/deliver.h"
@@ -12,7 +13,7 @@
 
 struct ws_forms {
     ws_frames *built[WS_FORMS_MAX + 1];
-    apr_uint64_t key; /* of the message's frames */
+    apr_uint64_t key; /* key of the message's frames */
 };
 
 static void deliver_forms_free(struct ws_forms *forms)
@@ -72,7 +73,7 @@ static ws_event deliver_event_of(ws_event_kind kind, const ws_channel *ch, const
     return e;
 }
 
-/* The frames of a form, a reference; NULL if there are none. */
+/* @return a reference to the frames of a form; NULL: no frames to send */
 static ws_frames *deliver_frames_of(int form, ws_event_kind kind, const ws_message *m,
                                     const struct ws_forms *forms)
 {
@@ -151,14 +152,15 @@ static int deliver_concerns(const ws_channels *h, const ws_sub *sub, ws_event_ki
     }
 }
 
-/* Whether a message is sent as it was published, without asking the handler. */
+/* Whether a message is sent as published, without asking the handler. */
 static int deliver_is_plain(const ws_sub *sub, ws_event_kind kind)
 {
     return kind == WS_EVENT_MESSAGE && sub->c
            && (sub->flags & WS_AS_PUBLISHED || !sub->c->location->handler->on_channel);
 }
 
-/* The form in which the handler wants the event. The subscription may be gone afterwards. */
+/* Ask the handler for the form of an event. The subscription may have been freed when this
+ * returns. */
 static int deliver_ask(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_message *m,
                        struct ws_forms *forms)
 {
@@ -215,7 +217,7 @@ static void deliver_to_one(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_m
     deliver_forms_free(&forms);
 }
 
-/* Memory that the next turns of a loop over subscriptions need. */
+/* Prefetch distance of the iteration over subscriptions. */
 #define AHEAD 4
 
 static void deliver_prefetch(const ws_sub_list *list, apr_uint32_t i)
@@ -229,8 +231,8 @@ static void deliver_prefetch(const ws_sub_list *list, apr_uint32_t i)
     }
 }
 
-/* Ask the handlers for forms, and send to those that need not be asked. @return a bit for each form that is
- *  wanted */
+/* Ask the handlers for forms. Send the message to subscriptions whose handler need not be asked.
+ * @return a bit mask of the chosen forms */
 static unsigned deliver_ask_all(ws_channels *h, ws_sub_list *list, apr_uint32_t n,
                                 ws_event_kind kind, ws_message *m, struct ws_forms *forms)
 {
@@ -264,7 +266,7 @@ static void deliver_to_all(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_eve
 {
     struct ws_forms forms = {.key = 0};
     ws_sub_list *list = ws_sub_list_of(loop, ch);
-    apr_uint32_t n = list->used; /* those that come meanwhile have come later */
+    apr_uint32_t n = list->used; /* excludes subscriptions added meanwhile */
     unsigned used;
 
     list->visiting++;

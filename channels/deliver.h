@@ -1,13 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Events on their way to the subs of a list. */
+/** Delivers events to the subscriptions of a list. */
 
 #ifndef WS_CHANNELS_DELIVER_H
 #define WS_CHANNELS_DELIVER_H
 
 #include "channels/subscriptions.h"
 
-/** Deliver to all live subs of a list, or to one.  [loop] */
+/** Deliver to all live subscriptions of a list. @param only  if not NULL, deliver only to this one
+ *  [loop] */
 void ws_deliver_now(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_event_kind kind,
                     ws_message *m, ws_sub *only);
 

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Hands events to the loops that have subscribers. The bytes that wait for a loop are bounded: publishers are
- * refused, or wait, while a loop is behind.
+ * Hands events to the loops that have subscribers. Each loop's queue has a size limit. While it is
+ * full, publishers are refused, and buses wait.
  */
 
 #include "channels/dispatch.h"
@@ -12,7 +12,7 @@
 #include "channels/deliver.h"
 #include "channels/replay.h"
 
-/* A loop that takes nothing for so long stands still, and is not waited for, milliseconds. */
+/* How long publishers and buses wait for a loop whose queue stays full, milliseconds. */
 #define PATIENCE 5000
 
 /* ---- Tasks ---- */
@@ -62,11 +62,12 @@ int ws_dispatch(ws_channels *h, unsigned loop, ws_channel *ch, ws_event_kind kin
     return 0;
 }
 
-/* ---- Bounds ---- */
+/* ---- Limits ---- */
 
 typedef enum { STOPPED = -1, FULL = 0, FREE = 1 } queue_state;
 
-/* Whether a loop can take a message. It has that list for itself who looks last; a few may be too many. */
+/* Whether a loop's queue has room for a message. Threads check and add without a lock, so the queue
+ * may exceed its limit by a few messages. */
 static queue_state dispatch_queue_state_of(ws_channels *h, unsigned loop, const ws_message *m)
 {
     ws_loop_queue *queue = &h->loop_queues[loop];
@@ -96,7 +97,8 @@ int ws_dispatch_must_wait(ws_channels *h, const ws_channel *ch, const ws_message
     return 0;
 }
 
-/* A message that can go to a loop no more. What has a history is read from there. */
+/* Handle a message that a loop cannot receive. The loop reads it from the history, or reports a
+ * gap. */
 static void dispatch_lose(ws_channels *h, unsigned loop, const ws_channel *ch)
 {
     if (!ch->kept) {

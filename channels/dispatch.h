@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Events on their way to the loops. [any thread] */
+/** Hands events to the loops. [any thread] */
 
 #ifndef WS_CHANNELS_DISPATCH_H
 #define WS_CHANNELS_DISPATCH_H
@@ -8,17 +8,20 @@
 #include "channels/subscriptions.h"
 
 /**
- * Post an event to one loop: a message to the channel's subscribers there, or a change of members to those
- * that watch. Takes a reference to m; m->server and m->except are the member's.
- * @return 0; -1: the loop has ended, or there is no memory
+ * Post an event to one loop: a message for the channel's subscribers there, or a change of members
+ * for those that watch. Takes a reference to m. For a change of members, m->server and m->except
+ * identify the member.
+ * @return 0; -1: the loop has ended, or memory is exhausted
  */
 int ws_dispatch(ws_channels *h, unsigned loop, ws_channel *ch, ws_event_kind kind, ws_message *m);
 
-/** Post a message to all loops that have subscribers. A loop that is full reads it from the history later, or
- *  reports a gap. @param ch  or NULL  @return the number of subscribers */
+/** Post a message to all loops that have subscribers. A loop whose queue is full reads the message
+ *  from the history later, or reports a gap. @param ch  or NULL  @return the number of
+ *  subscribers */
 apr_uint32_t ws_dispatch_message(ws_channels *h, ws_channel *ch, ws_message *m);
 
-/** Whether a loop that has subscribers is full, and is not yet considered stopped. @param ch  or NULL */
+/** Whether a loop with subscribers has a full queue, and has not been full so long that it is
+ *  considered stopped. @param ch  or NULL */
 int ws_dispatch_must_wait(ws_channels *h, const ws_channel *ch, const ws_message *m);
 
 #endif

@@ -1,13 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The channels of a process, page by page, for its administrator. */
+/** Lists the channels of a process, page by page, for the administrator. Long lists do not block
+ *  subscriptions: the lock is released between slices of the table. */
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "channels/presence.h"
 
-/* Buckets that are read under one lock, which every subscription needs. */
+/* Number of buckets read before the lock is released. Every subscription takes this lock. */
 #define SLICE 256
 
 typedef struct channel_page {
@@ -15,7 +16,7 @@ typedef struct channel_page {
     ws_channel_count *items;
     unsigned count, most;
     int more;
-    char last[WS_CHANNEL_MAX + 1]; /* names from here on are not wanted any more; "": all are */
+    char last[WS_CHANNEL_MAX + 1]; /* names from here on are skipped; "": none are */
 } channel_page;
 
 static int list_compare(const void *a, const void *b)
@@ -45,7 +46,7 @@ static void list_add(channel_page *page, const ws_channels *h, const ws_channel 
         subscribers += __atomic_load_n(&ch->lists[i].count, __ATOMIC_RELAXED);
     }
     if (!subscribers) {
-        return; /* a message is on its way, or its last subscriber has just gone */
+        return; /* only work in progress has a reference to the channel */
     }
     if (*page->last && strcmp(ch->name, page->last) >= 0) {
         page->more = 1;
@@ -59,7 +60,7 @@ static void list_add(channel_page *page, const ws_channels *h, const ws_channel 
     }
 }
 
-/* @return 0: the table has grown meanwhile, all is to be read again */
+/* @return 0: the table has grown meanwhile; the caller must start again */
 static int list_read(channel_page *page, ws_channels *h)
 {
     unsigned size, at = 0;

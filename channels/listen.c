@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Subscriptions of handlers without a connection. */
+/** Subscriptions of handlers without a connection: ws_listen(). They run on the least busy loop. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +36,8 @@ static void listen_link(ws_listener *l)
     apr_thread_mutex_unlock(l->h->lock);
 }
 
-/* The last call. On the loop, or after it has ended. */
+/* End a listener: call its function for the last time. Runs on the loop, or after the loop has
+ * ended. */
 static void listen_finish(ws_listener *l)
 {
     l->ended = 1;
@@ -62,7 +63,7 @@ static void listen_begin(ws_loop *loop, ws_task *task)
     ws_channel *ch = l->ch;
     (void)loop;
     if (!l->ended && ws_sub_take_for(l->h, l, ch)) {
-        l->ch = NULL; /* the reference is the subscription's */
+        l->ch = NULL; /* the subscription owns the reference now */
         l->sub->flags = (unsigned char)(l->how.flags & WS_WATCH);
         if (l->sub->flags) {
             ws_presence_watch(l->h, ch, 1);
@@ -71,7 +72,7 @@ static void listen_begin(ws_loop *loop, ws_task *task)
         ws_catch_up(l->h, l->sub, &l->how);
     }
     else if (!l->ended) {
-        listen_finish(l); /* no memory */
+        listen_finish(l); /* out of memory */
     }
     ws_listener_unref(l);
     free(task);
@@ -123,7 +124,7 @@ static ws_listener *listen_new(ws_channels *h, ws_channel *ch, const ws_subscrip
     return l;
 }
 
-/* With a channel that is wanted from the buses. */
+/* Subscribe to the channel on the buses, then create and start the listener. */
 static ws_status listen_to(ws_channels *h, ws_channel *ch, const ws_subscription *how,
                            ws_listen_fn fn, void *arg, ws_listener **listener)
 {
@@ -167,7 +168,7 @@ ws_status ws_listen(const char *channel, const ws_subscription *how, ws_listen_f
 
 void ws_listen_end(ws_listener *l)
 {
-    listen_post(l, listen_do_end); /* when the loop has ended, ws_listeners_end() does it */
+    listen_post(l, listen_do_end); /* after the loop has ended, ws_listeners_end() does it */
 }
 
 void ws_listeners_end(ws_channels *h)

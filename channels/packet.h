@@ -41,7 +41,7 @@ typedef enum {
     WS_PACKET_SEND = 6,      /**< for one connection; id: that connection */
     WS_PACKET_BROADCAST = 7, /**< for a location; channel: its key; id: connection to skip */
     WS_PACKET_MISSED = 8,    /**< packets for the receiver were lost; data: their number, as text */
-    WS_PACKET_JOIN = 9,      /**< a member has joined; id: its; data: ws_member_split() */
+    WS_PACKET_JOIN = 9,      /**< a member has joined; id, data: see ws_member_split() */
     WS_PACKET_HERE = 10,     /**< the answer to WHO, in one packet or several: see presence.c */
     WS_PACKET_ASK = 11,      /**< a question to a process; request; flags: its kind */
     WS_PACKET_ANSWER = 12,   /**< the answer to ASK; request; flags: its status */

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Reads a history backwards, page by page, for ws_read_history(). A store reads forwards from a position; so the
- * first position is reckoned from the last one, one message earlier than asked for: that tells whether there
- * are more.
+ * Reads a history backwards, page by page, for ws_read_history(). A store only reads forwards from
+ * a position. The start is therefore calculated from the end of the page. The page starts one
+ * message earlier than requested, to detect whether there are more.
  */
 
 #include <stdlib.h>
@@ -11,18 +11,18 @@
 
 #include "channels/subscriptions.h"
 
-/* Bytes of a page; of more, the newest messages stay. */
+/* Maximum size of a page, bytes. A larger page is cut to its newest messages. */
 #define PAST_BYTES (1024 * 1024)
 
 typedef struct past {
     ws_history *history;
     ws_history_fn fn;
     void *arg;
-    ws_position before; /* epoch 0: the newest */
-    ws_position at;     /* read behind it */
+    ws_position before; /* the end of the page; epoch 0: after the newest message */
+    ws_position at;     /* read the messages after it */
     ws_position head;
     apr_uint32_t limit;
-    ws_message **messages; /* limit + 1 places */
+    ws_message **messages; /* room for limit + 1 */
     apr_uint32_t count;
     apr_size_t bytes;
     int gap, more;
@@ -74,7 +74,7 @@ static void past_answer(past *p, apr_status_t status)
     free(p);
 }
 
-/* The messages before the end. @return whether there can be others */
+/* Add the messages before the end of the page. @return whether to continue reading */
 static int past_collect(past *p, const ws_history_page *page)
 {
     for (unsigned i = 0; i < page->count; i++) {
@@ -99,7 +99,7 @@ static void past_has_read(void *arg, const ws_history_page *page)
     }
 }
 
-/* The newest position is known. */
+/* Calculate the start of the page from the newest position, and read from there. */
 static void past_has_head(void *arg, const ws_history_page *page)
 {
     past *p = arg;

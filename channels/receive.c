@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Handles the packets that arrive from other processes and machines. */
+/** Handles packets from other processes and machines. While a loop's queue is full, a message
+ *  blocks its bus, which slows down the senders. */
 
 #include <string.h>
 
@@ -32,7 +33,8 @@ static void receive_message(ws_channels *h, const ws_packet *p)
         m->position = p->position;
         m->server = p->from.server;
         m->except = p->id;
-        /* Loops that are behind hold up the bus a while, which is how senders come to know. */
+        /* Back-pressure: block the bus until the loops' queues have room, or are considered
+         * stopped. */
         while (ws_dispatch_must_wait(h, ch, m)) {
             apr_sleep(1000);
         }
@@ -89,10 +91,10 @@ void ws_channels_receive(ws_channels *h, const ws_packet *p)
             h->options.called(p);
         }
         break;
-    case WS_PACKET_FIELDS: /* the decoder has made it a MESSAGE */
+    case WS_PACKET_FIELDS: /* the decoder converts it to MESSAGE */
         break;
     case WS_PACKET_MISSED:
-        ws_channels_missed(h, 0); /* who could not send them has counted them */
+        ws_channels_missed(h, 0); /* the sender has counted them */
         break;
     }
 }

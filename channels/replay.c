@@ -1,13 +1,15 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Channels with a history: each subscription receives each message once, in the order of the positions, even if
- * the bus loses or reorders packets.
+ * Replays messages from a history. On a channel with a history, each subscription receives each
+ * message once, in the order of the positions, even if the bus loses or reorders packets.
  *
- * A list has the position that all its live subscriptions have reached. The next message is delivered and an older one
- * is dropped. A later one shows that messages are missing: the list reads them all from the history.
+ * A list stores the position that all its live subscriptions have reached. It delivers the next
+ * message and drops older ones. A later message shows that messages are missing: the list reads all
+ * of them from the history.
  *
- * A new subscription reads from the history until it has reached the position of its list. Then it is live.
+ * A new subscription reads from the history until it has reached the position of its list. Then it
+ * is live.
  */
 
 #include "channels/replay.h"
@@ -16,16 +18,16 @@
 
 #include "channels/deliver.h"
 
-/* Messages of a page. */
+/* Maximum number of messages in a page. */
 #define PAGE 64
 
-/* A page on its way, for a list or for one subscription. Allocated before the history is asked, so that
- * its answer cannot fail. */
+/* A page being read, for a list or for one subscription. It is allocated before the read starts, so
+ * that posting the result cannot fail for lack of memory. */
 typedef struct page {
     ws_task task;
     ws_channels *h;
     ws_loop *loop;
-    ws_sub_ref sub; /* without connection and listener: the list's */
+    ws_sub_ref sub; /* no connection and no listener: the page is for the list */
     apr_status_t status;
     unsigned count;
     int gap, more;
@@ -61,7 +63,7 @@ static void replay_has_read(void *arg, const ws_history_page *found)
         p->head = found->head;
     }
     if (ws_loop_post(p->loop, &p->task) < 0) {
-        replay_free_page(p); /* the process ends */
+        replay_free_page(p); /* the process is stopping */
     }
 }
 
@@ -137,7 +139,7 @@ void ws_deliver_in_order(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_messa
 {
     ws_sub_list *list = ws_sub_list_of(loop, ch);
     if (!list->started) {
-        /* The page of a new subscription may have been read before this message was kept. */
+        /* A new subscription's page may have been read before this message was stored. */
         list->again = 1;
         return;
     }
@@ -146,7 +148,7 @@ void ws_deliver_in_order(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_messa
         return;
     }
     if (!m->position.epoch) {
-        /* From a process of an older configuration, in which the channel had no history. */
+        /* From a process with an older configuration, in which the channel had no history. */
         ws_deliver_now(h, loop, ch, WS_EVENT_MESSAGE, m, NULL);
         return;
     }
@@ -172,7 +174,7 @@ void ws_deliver_in_order(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_messa
 
 static void replay_sub_has_read(ws_loop *loop, ws_task *task);
 
-/* It may be gone afterwards. */
+/* The subscription may have been freed when this returns. */
 static void replay_go_live(ws_channels *h, ws_sub *sub)
 {
     ws_loop *loop = sub->loop;
@@ -191,7 +193,7 @@ static void replay_go_live(ws_channels *h, ws_sub *sub)
     }
 }
 
-/* Without memory a connection ends; a listener is told that something is missing. */
+/* Out of memory: close a connection; send a gap event to a listener. */
 static void replay_fail(ws_channels *h, ws_sub *sub)
 {
     if (sub->c) {
@@ -213,7 +215,7 @@ static void replay_read_for_sub(ws_channels *h, ws_sub *sub)
     }
 }
 
-/* With the head, the position before the newest messages can be calculated. */
+/* Calculate the position before the newest messages from the head, and read from there. */
 static void replay_begin_newest(ws_channels *h, ws_sub *sub, ws_position head)
 {
     apr_uint64_t count = sub->at.offset;
@@ -224,7 +226,8 @@ static void replay_begin_newest(ws_channels *h, ws_sub *sub, ws_position head)
     replay_read_for_sub(h, sub);
 }
 
-/* On a thread of WS_BLOCKING handlers: all callbacks before this one have returned. */
+/* Runs on the thread pool of WS_BLOCKING handlers. All earlier callbacks of the connection have
+ * returned. */
 static void replay_has_been_called(ws_conn *c, void *arg)
 {
     (void)arg;
@@ -233,7 +236,7 @@ static void replay_has_been_called(ws_conn *c, void *arg)
     }
 }
 
-/* Read the next page when the client has read the last one. */
+/* Read the next page once the client has read the last one. */
 static void replay_read_on(ws_channels *h, ws_sub *sub)
 {
     ws_conn *c = sub->c;
@@ -298,8 +301,8 @@ static void replay_sub_has_read(ws_loop *loop, ws_task *task)
             replay_go_live(p->h, sub);
         }
         else {
-            /* The list has delivered more than this sub has read; what is of another epoch, one of the
-             * two will find in the history, too. */
+            /* The list has delivered later messages than this subscription has read. If the epochs
+             * differ, the list reads as well, so that one of the two reaches the newer epoch. */
             if (!more && sub->at.epoch != list->at.epoch && !list->reading) {
                 replay_read_for_list(p->h, loop, p->sub.ch);
             }
@@ -310,7 +313,8 @@ static void replay_sub_has_read(ws_loop *loop, ws_task *task)
     replay_free_page(p);
 }
 
-/* Without a history, the beginning is a task, so that it follows all messages that were published before. */
+/* Without a history, a subscription starts in a task, so that it starts after all messages that
+ * were published before. */
 typedef struct beginning {
     ws_task task;
     ws_channels *h;
@@ -360,7 +364,7 @@ static void replay_start(ws_channels *h, ws_sub *sub)
 {
     beginning *b;
     if (sub->ch->kept && !sub->live) {
-        /* Without a task: messages that the caller publishes later have later positions. */
+        /* No task is needed: messages that the caller publishes later have later positions. */
         replay_read_for_sub(h, sub);
         return;
     }
@@ -391,7 +395,7 @@ void ws_catch_up_again(ws_channels *h, ws_sub *sub, const ws_subscription *how)
         replay_set_start(sub, how);
     }
     if (resumes || sub->live) {
-        sub->serial = ws_sub_serial(h); /* drops the pages on their way */
+        sub->serial = ws_sub_serial(h); /* invalidates pending pages */
         replay_start(h, sub);
     }
 }
@@ -441,7 +445,7 @@ void ws_look_again(ws_channels *h, unsigned loop)
 {
     look_task *t;
     if (__atomic_exchange_n(&h->loop_queues[loop].looking, 1, __ATOMIC_SEQ_CST)) {
-        return; /* a task is on its way */
+        return; /* a task is already queued */
     }
     t = ws_task_new(sizeof(*t), replay_look);
     if (t) {

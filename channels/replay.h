@@ -1,25 +1,28 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Replay of what a history has kept, and its order. */
+/** Replays messages from a history, and keeps messages in order. */
 
 #ifndef WS_CHANNELS_REPLAY_H
 #define WS_CHANNELS_REPLAY_H
 
 #include "channels/subscriptions.h"
 
-/** A subscription is in its list: deliver what it resumes, then make it live.  [loop] */
+/** Start a subscription that has been added to its list: replay the messages that it resumes, then
+ *  make it live.  [loop] */
 void ws_catch_up(ws_channels *h, ws_sub *sub, const ws_subscription *how);
 
-/** The same for one that is there: without WS_RESUME, only WS_EVENT_LIVE comes once more.  [loop] */
+/** The same for an existing subscription. Without WS_RESUME and WS_RESUME_LAST, this only repeats
+ *  WS_EVENT_LIVE.  [loop] */
 void ws_catch_up_again(ws_channels *h, ws_sub *sub, const ws_subscription *how);
 
-/** Its client has read what it was sent: go on with that.  [loop] */
+/** Continue the replays of a connection whose client has read all that was sent.  [loop] */
 void ws_catch_up_drained(ws_conn *c);
 
-/** Deliver a message that has a position when it is its turn.  [loop] */
+/** Deliver a message in the order of the positions, or drop it, or read missing ones.  [loop] */
 void ws_deliver_in_order(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_message *m);
 
-/** Have a loop look into all histories for what it may have missed.  [any thread] */
+/** Make a loop read missed messages from all histories. Channels without a history report a gap.
+ *  [any thread] */
 void ws_look_again(ws_channels *h, unsigned loop);
 
 #endif

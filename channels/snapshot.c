@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The members of a channel, on their way to one subscription. The list is taken under the lock of presence and
- * posted to the loop there, as changes are: so a change is either in the list, or comes behind it.
+ * Delivers the members of a channel to one subscription. The list is copied and posted to the loop
+ * under the presence lock, like changes. A change is therefore either in the list, or follows it.
  */
 
 #include "channels/snapshot.h"
@@ -19,7 +19,7 @@ typedef struct snapshot {
     ws_loop *loop;
     ws_sub_ref sub;
     apr_size_t count;
-    ws_message **members; /* or NULL: no memory */
+    ws_message **members; /* NULL: out of memory */
 } snapshot;
 
 static void snapshot_free(snapshot *s)
@@ -57,7 +57,7 @@ static void snapshot_deliver(ws_loop *loop, ws_task *task)
 
 static ws_message *snapshot_message(const char *channel, const ws_member *member)
 {
-    /* What is known of a member ends with its user: ws_member_split(). */
+    /* An encoded member ends with its user, see ws_member_split(). */
     apr_size_t whole = member->len + 1 + strlen(member->data + member->len + 1);
     ws_message *m = ws_message_about(channel, member->data, whole);
     if (m) {
@@ -67,7 +67,7 @@ static ws_message *snapshot_message(const char *channel, const ws_member *member
     return m;
 }
 
-/* Under the lock of presence. */
+/* Under the presence lock. */
 static void snapshot_taken(const char *channel, const ws_member *members, apr_size_t count,
                            int complete, void *arg)
 {
@@ -90,7 +90,7 @@ void ws_snapshot_begin(ws_channels *h, ws_sub *sub, const ws_subscription *how)
         return;
     }
     if (!(s = ws_task_new(sizeof(*s), snapshot_deliver))) {
-        return; /* it gets the changes without the list */
+        return; /* the subscription receives the changes without the list */
     }
     s->h = h;
     s->loop = sub->loop;

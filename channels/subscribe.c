@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Coming and going: ws_subscribe() and what belongs to it. All of it happens on the connection's loop;
- *  a WS_BLOCKING handler's thread waits for that. */
+/** Subscribing and unsubscribing connections. All of it runs on the connection's loop; the thread
+ *  of a WS_BLOCKING handler waits for the loop. */
 
 #include "channels/presence.h"
 #include "channels/replay.h"
@@ -32,7 +32,8 @@ static void sub_run_loop_call(ws_loop *loop, ws_task *task)
     sem_post(&e->done);
 }
 
-/* Inside a callback the connection lives; its loop waits for no callback. */
+/* Run fn on the connection's loop. The connection is not freed while a callback runs, and its loop
+ * never waits for a callback, so waiting here cannot deadlock. */
 static ws_status sub_on_its_loop(ws_conn *c, ws_status (*fn)(ws_channels *h, ws_conn *c, void *arg),
                                  void *arg)
 {
@@ -114,7 +115,7 @@ static ws_status sub_take_sub(ws_channels *h, ws_conn *c, ws_channel *ch,
     return WS_QUEUED;
 }
 
-/* The connection is subscribed already. */
+/* Change an existing subscription. */
 static void sub_change(ws_channels *h, ws_sub *sub, const ws_subscription *how)
 {
     unsigned flags = how->flags & (how->flags & WS_CHANGE ? ~0u : sub->flags & WS_MEMBER);
@@ -154,31 +155,31 @@ static ws_status sub_subscribe(ws_channels *h, ws_conn *c, void *arg)
         s = WS_LIMIT;
     }
     else if ((s = sub_take_sub(h, c, ch, w->how)) >= 0) {
-        return s; /* the reference is the sub's */
+        return s; /* the subscription owns the reference now */
     }
     ws_channel_unref(h, ch);
     return s;
 }
 
-/* Wildcards have no members. */
+/* Whether this is a valid subscription to a wildcard. Wildcards have no members. */
 static int sub_is_wildcard(const char *channel, const ws_subscription *how)
 {
     return ws_wildcard_valid(channel, strlen(channel)) && !(how->flags & (WS_MEMBER | WS_WATCH));
 }
 
-/* ---- The application's word ---- */
+/* ---- The application's decision ---- */
 
 struct ws_sub_pending {
     ws_sub_pending *next;
     ws_id id;
     int cancelled;
-    ws_status status; /* what the application says */
+    ws_status status; /* the application's answer */
     ws_subscription how;
     char member[WS_MEMBER_MAX];
     char channel[WS_CHANNEL_MAX + 1];
 };
 
-/* @return the link to it, or to the end of the list. Under the lock */
+/* Under the lock. @return the link to the pending subscription, or to the end of the list */
 static ws_sub_pending **sub_pending_of(ws_channels *h, ws_id id, const char *channel)
 {
     ws_sub_pending **link = &h->pending;
@@ -213,7 +214,8 @@ static void sub_pending_free(ws_channels *h, ws_sub_pending *p)
     free(p);
 }
 
-/* A handler that does not read refusals could leave its client waiting. */
+/* If the handler does not process refusals, close the connection: otherwise the client could wait
+ * forever. */
 static void sub_refused(ws_conn *c, const char *channel, ws_status status)
 {
     const ws_handler *handler = c->location->handler;
@@ -229,7 +231,7 @@ static void sub_refused(ws_conn *c, const char *channel, ws_status status)
     }
 }
 
-/* As a callback of the connection; c NULL: it has gone. */
+/* Runs as a callback of the connection. @param c  NULL: the connection has ended */
 static void sub_settle(ws_conn *c, void *arg)
 {
     ws_sub_pending *p = arg;
@@ -390,7 +392,7 @@ const char *ws_use_token(ws_conn *c, const char *channel, const char *token)
                                      : "no tokens are accepted here";
 }
 
-/* ---- Its end ---- */
+/* ---- End of a connection ---- */
 
 static void sub_leave_all(ws_conn *c)
 {

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * The table of channels, and the subscriptions in each loop. One lock protects the table and the
+ * reference counts; only a loop's thread changes its lists.
+ */
+
 #include "channels/subscriptions.h"
 
 #include <stdlib.h>
@@ -35,7 +40,7 @@ static ws_channel **sub_bucket(const ws_channels *h, apr_uint64_t hash)
     return &h->table[hash & (h->size - 1)];
 }
 
-/* Under the lock. Without memory the chains grow instead. */
+/* Under the lock. If memory is exhausted, the table keeps its size and the chains become longer. */
 static void sub_grow(ws_channels *h)
 {
     unsigned size = h->size ? h->size * 2 : TABLE_MIN, old = h->size;
@@ -210,7 +215,7 @@ static int sub_enter(ws_sub_list *list, ws_sub *sub)
     return 0;
 }
 
-/* A subscription in its list. From here on publishers know of it. */
+/* Create a subscription and add it to its list. From then on publishers count it. */
 static ws_sub *sub_new(ws_channels *h, ws_loop *loop, ws_channel *ch)
 {
     ws_sub_list *list = ws_sub_list_of(loop, ch);
@@ -298,7 +303,7 @@ void ws_sub_ref_release(ws_channels *h, ws_sub_ref *ref)
     }
 }
 
-/* Reset a list without subscriptions. */
+/* Reset the list if it has no subscriptions. */
 static void sub_leave_empty(ws_sub_list *list)
 {
     if (list->used == 0) {
@@ -329,7 +334,7 @@ void ws_sub_list_compact(ws_sub_list *list)
 static void sub_remove(ws_sub_list *list, const ws_sub *sub)
 {
     if (list->visiting) {
-        list->subs[sub->place] = NULL; /* an iteration relies on the places */
+        list->subs[sub->place] = NULL; /* an iteration relies on the indexes */
         list->holes = 1;
         return;
     }
