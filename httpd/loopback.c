@@ -30,13 +30,14 @@ APLOG_USE_MODULE(websocket);
 #define MAC_TEXT (2 * MAC_BYTES)
 #define RETAINED "websocket_loopback_key"
 
-/* After the MAC: expiry, milliseconds of the monotonic clock; number of the signing process; its count. */
+/* Size of the fields after the MAC, hexadecimal digits: expiry, milliseconds of the monotonic
+ * clock; number of the signing process; its count of credentials. */
 #define HEAD_TEXT (16 + 8 + 8)
 
-/* So many later requests of a process may arrive before an earlier one. */
+/* Requests of a process may arrive out of order, by fewer than this number of requests. */
 #define WINDOW 4096u
 
-/* Counts that have arrived, at index count % WINDOW, so that each is accepted once. A row for each slot. */
+/* The used counts, at index count % WINDOW, so that each is accepted once. One row per slot. */
 WS_SHM_STRUCT(loopback_seen, {
     apr_uint64_t taken[4096]; /* atomic; process and number */
 });
@@ -45,12 +46,12 @@ const ws_shm_layout *const ws_loopback_layout[] = {&loopback_seen_layout, NULL};
 
 static loopback_seen *loopback_rows;
 
-/* The same across reloads: old children send requests to new ones. */
+/* Kept across reloads, since old children send requests to new ones. */
 static unsigned char *loopback_key;
 
 static apr_uint32_t loopback_count;
 
-/* What a credential says of the client. */
+/* The claims of a credential about the client. */
 typedef struct {
     const char *user, *auth_type, *ip, *host, *path, *dir;
     apr_table_t *tls;
@@ -83,7 +84,7 @@ static void loopback_mac(const char *text, char mac[MAC_TEXT + 1])
 
 /* ---- Claims and signing ---- */
 
-/* Pairs of NUL-terminated texts. */
+/* Names and values, each NUL-terminated. */
 typedef struct {
     char bytes[(WS_LOOPBACK_MAX - MAC_TEXT - HEAD_TEXT) / 4 * 3 - 3];
     apr_size_t len;
@@ -190,7 +191,8 @@ static apr_uint64_t loopback_number(const char *text, int digits)
     return strtoull(copy, NULL, 16);
 }
 
-/* Another process can write anything to the row: at worst, a request is refused or accepted twice. */
+/* Mark a count as used. A compromised process can write anything to the row; at worst, a request is
+ * refused or accepted twice. */
 static int loopback_is_new(apr_uint32_t process, apr_uint32_t number)
 {
     for (unsigned slot = 0; slot < ws_shm_slots(); slot++) {
@@ -211,7 +213,8 @@ static int loopback_is_new(apr_uint32_t process, apr_uint32_t number)
     return 0; /* the signing process has ended */
 }
 
-/* Check that the credential is for this request. @return NULL, or why not */
+/* Check that the credential is valid for this request. @return NULL, or the reason for the
+ * refusal */
 static const char *loopback_objection(request_rec *r, const loopback_client *client,
                                       const char *head)
 {
@@ -229,7 +232,7 @@ static const char *loopback_objection(request_rec *r, const loopback_client *cli
                : "it has been used, or the process that has signed it has ended";
 }
 
-/* @return NULL: refused; *why says why */
+/* @return NULL: refused, *why is set to the reason */
 static loopback_client *loopback_accept(request_rec *r, const char *value, const char **why)
 {
     char mac[MAC_TEXT + 1];
@@ -250,7 +253,7 @@ static loopback_client *loopback_accept(request_rec *r, const char *value, const
     return *why ? NULL : client;
 }
 
-/* The client of a request, also for its internal redirects and subrequests. */
+/* The client of a request, or of the request that caused an internal redirect or subrequest. */
 static loopback_client *loopback_of(request_rec *r)
 {
     void *client = NULL;
@@ -296,7 +299,7 @@ static int loopback_post_read(request_rec *r)
     return DECLINED;
 }
 
-/* Whether the page is a file that the credential allows. */
+/* Whether the request maps to a file in the credential's directory. */
 static int loopback_is_below(const request_rec *r, const loopback_client *client)
 {
     return !client->dir || (r->filename && !strncmp(r->filename, client->dir, strlen(client->dir)));
@@ -314,7 +317,7 @@ static int loopback_header_parser(request_rec *r)
     return DECLINED;
 }
 
-/* The user was authenticated at the handshake. */
+/* The handshake has authenticated the user. */
 static int loopback_authn(request_rec *r)
 {
     const loopback_client *client = loopback_of(r);

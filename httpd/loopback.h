@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Requests of the server to itself that count as those of a client: include/websocket_loopback.h. */
+/** Requests of the server to itself on behalf of a client: see include/websocket_loopback.h. */
 
 #ifndef WS_HTTPD_LOOPBACK_H
 #define WS_HTTPD_LOOPBACK_H
@@ -13,7 +13,7 @@ extern const ws_shm_layout *const ws_loopback_layout[];
 
 void ws_loopback_register(apr_pool_t *p);
 
-/** parent_init: make the key, once for as long as the server runs, and the table. */
+/** parent_init: create the key, once until httpd stops, and the table. */
 apr_status_t ws_loopback_init(apr_pool_t *ptemp, server_rec *s);
 
 #endif

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The counters of all children as text. */
+/** The counters of all children, as text. */
 
 #ifndef WS_HTTPD_METRICS_H
 #define WS_HTTPD_METRICS_H
@@ -12,10 +12,10 @@
 /** register_hooks: a section in mod_status. */
 void ws_metrics_register(apr_pool_t *p);
 
-/** Prometheus' text format, version 0.0.4. */
+/** Write the Prometheus text format, version 0.0.4. */
 void ws_metrics_prometheus(ws_strbuf *t);
 
-/** An object: the value of each metric, or an object by its label's values. */
+/** Write a JSON object: for each metric its value, or an object with a value per label value. */
 void ws_metrics_json(ws_strbuf *t);
 
 #endif

@@ -22,16 +22,16 @@ APLOG_USE_MODULE(websocket);
 #define BUCKETS 512u
 #define BUCKET 32u
 
-/* Interval of the comparison of the whole table, seconds. */
+/* Interval of sweeps, seconds. */
 #define SWEEP 2
 
-/* Channels that wait for the thread; beyond that, the next sweep finds them. */
+/* Limit of queued channels. The next sweep finds channels that were not queued. */
 #define WAITING_MAX 16384
 
 WS_SHM_STRUCT(occupancy_place, {
     apr_uint64_t hash;   /* 0: free */
-    apr_uint32_t told;   /* the application was told that it is occupied */
-    apr_uint32_t sender; /* the process that is telling it something, or 0 */
+    apr_uint32_t told;   /* the last notification was "occupied" */
+    apr_uint32_t sender; /* the process that is sending a notification, or 0 */
     apr_uint32_t len;
     char name[WS_CHANNEL_MAX];
 });
@@ -44,7 +44,7 @@ typedef struct waiting {
     char channel[WS_CHANNEL_MAX + 1];
 } waiting;
 
-/* A notification under way. */
+/* A notification that has no result yet. */
 typedef struct notice {
     int occupied;
     char channel[WS_CHANNEL_MAX + 1];
@@ -55,7 +55,7 @@ static ws_shm_lock *guard;
 static const ws_application *application;
 static server_rec *log_server;
 static apr_thread_t *thread;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the next ones */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the variables below */
 static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
 static waiting *first, **last = &first;
 static unsigned count;
@@ -86,7 +86,7 @@ void ws_occupancy_changed(const char *channel)
     pthread_mutex_unlock(&lock);
 }
 
-/* ---- The table; under its lock ---- */
+/* ---- The table; the caller holds guard ---- */
 
 static int occupancy_now(apr_uint64_t hash)
 {
@@ -105,7 +105,7 @@ static int occupancy_is(const occupancy_place *p, apr_uint64_t hash, const char 
     return p->hash == hash && p->len == len && !memcmp(p->name, channel, len);
 }
 
-/* @return NULL: not found, or the bucket is full */
+/* Find a channel's place; make: create it. @return NULL: not found, or the bucket is full */
 static occupancy_place *occupancy_find(apr_uint64_t hash, const char *channel, int make)
 {
     occupancy_place *bucket = places + hash % BUCKETS * BUCKET, *place = NULL;
@@ -137,7 +137,7 @@ static void occupancy_warn(const char *channel)
     }
 }
 
-/* Fill in the next notification of a channel and mark its place. @return 0: nothing has changed */
+/* Fill in the next notification of a channel and mark its place. @return 0: none is due */
 static int occupancy_decide(const char *channel, notice *n)
 {
     apr_uint64_t hash = ws_channel_hash(channel, strlen(channel));
@@ -169,7 +169,7 @@ static int occupancy_decide(const char *channel, notice *n)
     return 1;
 }
 
-/* Note the outcome of a notification. */
+/* Store the result of a notification. */
 static void occupancy_settle(const notice *n, int told)
 {
     occupancy_place *p;
@@ -186,7 +186,8 @@ static void occupancy_settle(const notice *n, int told)
 
 /* ---- Notifications ---- */
 
-/* A sweep repeats it for an application that is down. A refusal counts as an answer. */
+/* The result of a notification. If the application is down, a sweep repeats it. A refusal counts as
+ * delivered. */
 static void occupancy_told(void *arg, const ws_app_answer *answer)
 {
     notice *n = arg;
@@ -205,7 +206,7 @@ static void occupancy_check(const char *channel)
     int tell;
     if (!n || !ws_shm_lock_take(guard)) {
         free(n);
-        return; /* until the next sweep */
+        return; /* the next sweep tries again */
     }
     tell = occupancy_decide(channel, n);
     ws_shm_lock_give(guard);
@@ -232,7 +233,7 @@ static int occupancy_is_lowest(void)
     return 1;
 }
 
-/* The table may contain anything: every field is checked. */
+/* Check all channels of the table. A compromised child may have written any value to it. */
 static void occupancy_sweep(void)
 {
     for (unsigned i = 0; i < BUCKETS * BUCKET; i++) {
@@ -249,7 +250,7 @@ static void occupancy_sweep(void)
     }
 }
 
-/* @return a channel that waits, or NULL after SWEEP seconds, or at the end */
+/* Wait for a queued channel. @return NULL: the time until has come, or the thread has to stop */
 static waiting *occupancy_next(apr_time_t until)
 {
     struct timespec t = {.tv_sec = (time_t)apr_time_sec(until),

@@ -1,11 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Notifies the application of channels with subscribers in any process of this httpd. A table in shared memory
- * has the last notification of each channel. A thread in each child compares it with the counts of interest.h
- * after a change in its process; the child with the lowest slot compares the whole table every two seconds, for
- * channels of killed children and notifications that failed. The notifications of a channel are sequential,
- * whichever process sends them.
+ * Notifies the application when a channel gets its first subscriber in this httpd, or loses its
+ * last one. A table in shared memory has the last notification of each channel. A thread in each
+ * child compares it with the counts of interest.h after a change in its process. The child with the
+ * lowest slot compares the whole table every two seconds, for channels of killed children and for
+ * failed notifications. Only one process at a time sends a notification of a channel.
  */
 
 #ifndef WS_HTTPD_OCCUPANCY_H
@@ -22,7 +22,7 @@ apr_status_t ws_occupancy_init(apr_pool_t *ptemp, server_rec *s);
 /** Start the thread. @return APR_SUCCESS, or an error */
 apr_status_t ws_occupancy_start(apr_pool_t *pchild, server_rec *s, const ws_application *app);
 
-/** Stop it; before the application stops. */
+/** Stop the thread. Call it before the application stops. */
 void ws_occupancy_stop(void);
 
 /** For ws_channels_options.changed. */

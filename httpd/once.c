@@ -10,7 +10,7 @@
 
 #include "httpd/shm_lock.h"
 
-/* An id stands in one bucket, in which the oldest gives its place. */
+/* The first bytes of an id select its bucket. */
 #define BUCKETS 512u
 #define BUCKET 32u
 
@@ -18,8 +18,8 @@ enum { UNDER_WAY = 1, PUBLISHED = 2 };
 
 WS_SHM_STRUCT(once_place, {
     unsigned char id[WS_MESSAGE_ID];
-    apr_uint64_t number; /* of the message that claims it, in its process */
-    apr_int64_t until;   /* microseconds; in the past: free */
+    apr_uint64_t number; /* of the message that claimed the id, unique in its process */
+    apr_int64_t until;   /* apr_time_t; in the past: free */
     apr_uint64_t epoch, offset;
     apr_uint32_t process;
     apr_uint32_t state;
@@ -103,7 +103,7 @@ static void settle(ws_once *o, ws_message *m, const ws_published *what)
     once_place *p;
     (void)o;
     if (!ws_shm_lock_take(once_guard)) {
-        return; /* it stays under way, until this process has ended */
+        return; /* the id stays claimed until this process has ended */
     }
     p = find_place(bucket_of(m), m, apr_time_now());
     if (p && p->process == ws_shm_process() && p->number == m->number) {

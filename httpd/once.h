@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The ids of messages that were published, in memory that all children share. */
+/** The ids of published messages, in memory that all children share. */
 
 #ifndef WS_HTTPD_ONCE_H
 #define WS_HTTPD_ONCE_H
@@ -12,7 +12,7 @@ extern const ws_shm_layout *const ws_once_layout[];
 
 apr_status_t ws_once_init(apr_pool_t *ptemp, server_rec *s);
 
-/** [child] */
+/** The table of this httpd. @return NULL: there is no table  [child] */
 ws_once *ws_once_local(void);
 
 #endif

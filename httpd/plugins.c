@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Handlers and extensions: finding, loading and checking what a WebSocketHandler or WebSocketExtension
- *  line names. */
+/** Finds, loads and checks handlers and extensions, for WebSocketHandler and WebSocketExtension
+ *  lines. */
 
 #include <httpd.h>
 #include <http_config.h>
@@ -43,8 +43,8 @@ static apr_status_t unload(void *handle)
 static const char *load(apr_pool_t *p, const ws_plugin_kind *kind, const char *path,
                         const ws_plugin_descriptor **d)
 {
-    /* Not apr_dso_load: that makes every handler's symbols global, and two handlers that both have
-     * a function "join" would share one. */
+    /* Not apr_dso_load(), which makes all symbols global: two handlers with a function "join" would
+     * share one. */
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
         return apr_psprintf(p, "cannot load the %s: %s", kind->noun, dlerror());
@@ -59,7 +59,8 @@ static const char *load(apr_pool_t *p, const ws_plugin_kind *kind, const char *p
     return NULL;
 }
 
-/* Also lets in what was built when the table had fewer callbacks: *whole gets a full one. */
+/* Check a plugin. A plugin built against an older table with fewer callbacks is accepted; *whole is
+ * set to a complete table. */
 static const char *check(apr_pool_t *p, const ws_plugin_kind *kind, const char *name,
                          const ws_plugin_descriptor *d, const void **whole)
 {
@@ -171,8 +172,8 @@ static const char *configure(cmd_parms *cmd, ws_handler_line *reg, int argc, cha
 
 #define KEY_MAX 255
 
-/* The same for the same line in other processes, after a reload, and on other machines; one byte tells its
- * length on a bus, so that the beginning of a long one stands there as its hash. */
+/* The key of a line: the same in other processes, after a reload, and on other machines. A bus
+ * sends its length in one byte, so a hash replaces the beginning of a long key. */
 static const char *key_of(cmd_parms *cmd, const char *handler)
 {
     const server_rec *s = cmd->server;

@@ -8,13 +8,13 @@
 #include <httpd.h>
 
 /**
- * The first argument of that name, decoded.
- * @return "" for one without "="; NULL if there is none. "%" for what ws_percent_decode() refuses,
- *         which is no number, position, id or channel
+ * The first argument with this name, decoded.
+ * @return "" for an argument without "="; NULL: there is none; "%": ws_percent_decode() refuses it.
+ *         "%" is no valid number, position, id or channel
  */
 const char *ws_argument(request_rec *r, const char *name);
 
-/** The same for all arguments of that name, of const char *. */
+/** All arguments with this name, decoded likewise. An array of const char *. */
 apr_array_header_t *ws_arguments(request_rec *r, const char *name);
 
 #endif

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The handlers' calls of include/mod_websocket.h for on_request, and what is kept of the request. No
- *  function of httpd is called here: wshandler-test has this file, too. */
+/** The API of include/mod_websocket.h for on_request, and the saved request headers. Calls no
+ *  function of httpd, since wshandler-test links this file, too. */
 
 #include "httpd/request_api.h"
 
@@ -52,7 +52,7 @@ const char *ws_request_protocol(ws_request *rq)
     return rq->protocol;
 }
 
-/* Headers that belong to the protocol. */
+/* Headers that the protocol reserves: a handler cannot set them. */
 static int request_api_reserved(const char *name)
 {
     static const char *const names[] = {"Connection", "Upgrade", "Content-Length",
@@ -97,7 +97,7 @@ apr_status_t ws_request_set_body(ws_request *rq, const char *type, const char *d
     return APR_SUCCESS;
 }
 
-/* An offer as it is written in a header. */
+/* An offer in the syntax of Sec-WebSocket-Extensions. */
 static char *request_api_offer(apr_pool_t *p, const ws_offer *o)
 {
     char *text = apr_pstrdup(p, o->name);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A handshake request on its way through the handler's on_request. */
+/** A handshake request while the handler's on_request runs. */
 
 #ifndef WS_HTTPD_REQUEST_H
 #define WS_HTTPD_REQUEST_H
@@ -11,14 +11,14 @@
 
 struct ws_request {
     request_rec *r;
-    const char *location;   /**< as ws_request_location() tells */
-    const char *protocol;   /**< chosen subprotocol, or NULL */
-    apr_table_t *headers;   /**< of the answer */
+    const char *location;   /**< returned by ws_request_location() */
+    const char *protocol;   /**< selected subprotocol, or NULL */
+    apr_table_t *headers;   /**< of the response */
     apr_pool_t *pool;       /**< the connection's, or NULL */
-    ws_chain *chain;        /**< extensions agreed on, or NULL */
-    const char *extensions; /**< as the answer names them, or NULL */
+    ws_chain *chain;        /**< negotiated extensions, or NULL */
+    const char *extensions; /**< value of the response header, or NULL */
     int extended;           /**< WebSocketExtension: messages have to be decoded */
-    int passes;             /**< the extensions are another server's: messages pass as they are */
+    int passes;             /**< another server negotiated the extensions: do not decode messages */
     const char *body;       /**< of a refusal, or NULL */
     apr_size_t body_len;    /**< bytes */
     const char *body_type;  /**< its Content-Type, or NULL */
@@ -28,7 +28,8 @@ struct ws_request {
     ws_loop *loop;     /**< of what has been connected to for it, or NULL */
 };
 
-/** The request headers of these names, as ws_strings.headers; NULL for NULL. From r->pool. */
+/** The request headers with these names, in the form of ws_strings.headers, from r->pool. @return
+ *  NULL if names is NULL */
 const char *const *ws_request_kept(request_rec *r, const char *names);
 
 #endif

@@ -39,7 +39,7 @@ ws_type ws_body_type(request_rec *r)
     return WS_TEXT;
 }
 
-/* Of one message, and the directive or bound that says so. */
+/* The largest message, bytes. *whose is set to the reason for a refusal of larger ones. */
 static apr_size_t body_max(request_rec *r, const char **whose)
 {
     const ws_settings *settings = ws_settings_of(r);
@@ -52,7 +52,7 @@ static apr_size_t body_max(request_rec *r, const char **whose)
     return max;
 }
 
-/* @return OK; a status; or AP_FILTER_ERROR when httpd's filter has sent an error page already */
+/* @return OK; a status; AP_FILTER_ERROR: httpd's filter has already sent an error page */
 static int body_read_some(request_rec *r, apr_bucket_brigade *bb, ws_strbuf *t, int *ended)
 {
     apr_status_t rv =

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The check that httpd's filter makes of an ordinary answer's headers, for answers that this module writes
- *  itself: the 101 and the heads of event streams and polls. */
+/** Checks the headers of responses that this module writes without httpd's filters: the 101, and
+ *  the heads of event streams and polls. */
 
 #include "httpd/response_headers.h"
 
@@ -48,7 +48,8 @@ static int headers_add_line(void *text, const char *name, const char *value)
     return 1;
 }
 
-/* Those that httpd's own filter would set come first; another module's of the same name do not count. */
+/* The headers that httpd's filter would set come first, and replace other modules' headers of the
+ * same names. */
 static apr_table_t *headers_all(request_rec *r)
 {
     static const char *const ours[] = {"Date",       "Server",         "Content-Type",

@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Sends questions to other processes, and receives theirs. A process that was killed counts as
- *  answered, and a limit bounds the work that other processes can cause. */
+/** Sends questions to other processes and waits for the answers; receives the questions of others.
+ *  No request waits for a process that has ended, and limits bound the work that others can
+ *  cause. */
 
 #include "httpd/rpc.h"
 
@@ -14,11 +15,12 @@
 
 #include "event/clock.h"
 
-/* How long answers are waited for, milliseconds; and how often a process is looked after meanwhile. */
+/* Time limit of a request's answers, and interval of checks whether the processes run,
+ * milliseconds. */
 #define PATIENCE 3000
 #define LOOK 200
 
-/* Limits of the questions that this process works on, and of the bytes that they hold. */
+/* Limits of unanswered questions in this process: their number, and the bytes of their data. */
 #define QUESTIONS_MAX 256
 #define BYTES_MAX (64 * 1024 * 1024)
 
@@ -32,7 +34,7 @@ typedef struct rpc_waiter {
 } rpc_waiter;
 
 static pthread_mutex_t lock =
-    PTHREAD_MUTEX_INITIALIZER; /* of the two below, and the waiters' answers */
+    PTHREAD_MUTEX_INITIALIZER; /* guards answered, waiters, and the answers of the waiters */
 static pthread_cond_t answered = PTHREAD_COND_INITIALIZER;
 static rpc_waiter *waiters;
 static apr_uint32_t requests; /* atomic */
@@ -93,7 +95,7 @@ static ws_rpc_status rpc_send(const ws_packet *question, const ws_node *to)
     }
 }
 
-/* Under the lock. A process that was killed answers nothing. */
+/* Stop waiting for processes that have ended. The caller holds the lock. */
 static void rpc_look(rpc_waiter *w)
 {
     const ws_channels_options *o = rpc_options();
@@ -172,7 +174,7 @@ void ws_rpc_ask(apr_pool_t *p, ws_packet *question, ws_rpc_answer *answers, unsi
     }
 }
 
-/* Under the lock. */
+/* Store an answer. The caller holds the lock. */
 static void rpc_take(rpc_waiter *w, const ws_packet *p)
 {
     for (unsigned i = 0; i < w->count; i++) {
@@ -200,7 +202,7 @@ static void rpc_answered(const ws_packet *p)
     pthread_mutex_unlock(&lock);
 }
 
-/* ---- Being asked ---- */
+/* ---- Answering ---- */
 
 static unsigned questions; /* atomic */
 static apr_size_t held;    /* atomic; bytes */
@@ -261,7 +263,7 @@ static ws_rpc *rpc_new(const ws_packet *p)
     call->kind = (ws_rpc_kind)p->flags;
     call->type = p->type;
     call->id = p->id;
-    if (o && p->from.server == o->self.server) { /* the clocks of other machines are not ours */
+    if (o && p->from.server == o->self.server) { /* clocks of machines differ */
         call->until = (apr_uint32_t)p->position.offset;
     }
     memcpy(call->channel, p->channel, p->channel_len);

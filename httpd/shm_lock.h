@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A lock in shared memory that belongs to a process: a child that was killed gives it up. */
+/** A lock in shared memory that a process owns. The lock of a killed child becomes free. */
 
 #ifndef WS_HTTPD_SHM_LOCK_H
 #define WS_HTTPD_SHM_LOCK_H
@@ -14,8 +14,9 @@ WS_SHM_STRUCT(ws_shm_lock, {
 /** Whether a process of this httpd runs. @param process  see ws_shm_process() */
 int ws_shm_is_alive(apr_uint32_t process);
 
-/** Take the lock; the caller checks what the lock guards, since a killed child may have left anything.
- *  @return 0 if another process holds it for 200 ms: it was stopped, for example */
+/** Take the lock. The caller must check the data that the lock guards, since a killed child may
+ *  have left it inconsistent.
+ *  @return 1; 0: another process held it for 200 ms, for example a stopped one */
 int ws_shm_lock_take(ws_shm_lock *lock);
 
 void ws_shm_lock_give(ws_shm_lock *lock);

@@ -13,10 +13,10 @@
 
 #include "httpd/config.h"
 
-/* Longest PEM file that is read, bytes. */
+/* Size limit of PEM files, bytes. */
 #define PEM_MAX (8 * 1024 * 1024)
 
-/* ---- Files. mod_ssl reports what is wrong with them, so errors are ignored here. ---- */
+/* ---- Files. mod_ssl reports invalid files, so this code ignores errors. ---- */
 
 static const char *ssl_proxy_read(apr_pool_t *p, const char *name)
 {
@@ -39,7 +39,7 @@ static const char *ssl_proxy_read(apr_pool_t *p, const char *name)
     return text;
 }
 
-/* The files of a directory, one after another. */
+/* Concatenate the files of a directory. */
 static const char *ssl_proxy_read_all(apr_pool_t *p, const char *path)
 {
     apr_array_header_t *texts = apr_array_make(p, 8, sizeof(const char *));
@@ -93,7 +93,7 @@ static void ssl_proxy_set_crl_check(apr_pool_t *p, ws_ssl_proxy *s, const char *
         !strcasecmp(ap_getword_conf(p, &args), "no_crl_for_cert_ok") ? WS_SSL_ON : WS_SSL_OFF;
 }
 
-/* What the value of a directive is. */
+/* The type of a directive's value. */
 typedef enum ssl_proxy_kind { SSL_FILE, SSL_DIRECTORY, SSL_PATH, SSL_FLAG } ssl_proxy_kind;
 
 static const struct ssl_proxy_row {

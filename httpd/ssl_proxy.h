@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * mod_ssl's SSLProxy directives, for connections to wss servers that mod_proxy has chosen. mod_ssl has no
- * function that returns what they say. httpd calls all modules that have a directive, so this module notes
- * the values when httpd reads the configuration, as root: child processes may be unable to read a key.
+ * mod_ssl's SSLProxy directives, for connections to wss servers that mod_proxy has selected.
+ * mod_ssl has no function that returns their values. httpd passes a directive to all modules that
+ * define it, so this module stores the values while httpd reads the configuration. It then reads
+ * the files too, as root, since child processes may be unable to read a key.
  */
 
 #ifndef WS_HTTPD_SSL_PROXY_H
@@ -24,7 +25,8 @@ typedef enum ws_ssl_verify {
 /** Values of the flags and of SSLProxyCARevocationCheck. */
 enum { WS_SSL_UNSET, WS_SSL_OFF, WS_SSL_ON, WS_SSL_CHAIN };
 
-/** What the directives of a section say. NULL and 0: not set. PEM texts are read from the files. */
+/** The values of the directives of a section. NULL and 0: not set. PEM texts are the files'
+ *  contents. */
 typedef struct ws_ssl_proxy {
     const char *ca, *crl, *machine, *chain; /**< PEM texts */
     const char *ca_path, *crl_path;         /**< directories of hashed names */
@@ -52,16 +54,16 @@ const char *ws_ssl_proxy_set(cmd_parms *cmd, void *config, const char *args);
         WS_SSL_PROXY_ROW("VerifyDepth"), WS_SSL_PROXY_ROW("CheckPeerName"),                        \
         WS_SSL_PROXY_ROW("CheckPeerCN"), WS_SSL_PROXY_ROW("CheckPeerExpire")
 
-/** What an earlier section and a later one say together. */
+/** Merge the values of an outer section (base) and an inner one (add). */
 ws_ssl_proxy ws_ssl_proxy_merge(const ws_ssl_proxy *base, const ws_ssl_proxy *add);
 
-/** Whether they come from the same directives. */
+/** Whether both come from the same directives. Compares the pointers, not the texts. */
 int ws_ssl_proxy_same(const ws_ssl_proxy *a, const ws_ssl_proxy *b);
 
 /**
- * The context for a request's section. One for all requests with the same values: it stays as long as the
- * child process. May read files.  [any thread of httpd]
- * @return no reference; NULL: it cannot be made, the reason is logged
+ * The TLS context for a request's section. Sections with the same directives share it. It is valid
+ * until the child process exits. May read files. [any thread of httpd]
+ * @return the context, without a new reference; NULL: creation failed, the reason is logged
  */
 SSL_CTX *ws_ssl_proxy_context(request_rec *r);
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Makes an OpenSSL context of what the SSLProxy directives say. Defaults are mod_ssl's: without
+ * Creates an OpenSSL context from the SSLProxy directives. The defaults are mod_ssl's: without
  * SSLProxyVerify, a certificate of an unknown CA is accepted, but its name and dates are checked.
  */
 
@@ -20,12 +20,13 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* A context, and what it was made of. The texts are those of the configuration: as long as the child. */
+/* A context and its values. The texts belong to the configuration, which is valid until the child
+ * exits. */
 typedef struct proxy_context {
     struct proxy_context *next;
     ws_ssl_proxy settings;
     SSL_CTX *context;
-    STACK_OF(X509_INFO) * machine; /* our certificates with their keys, or NULL */
+    STACK_OF(X509_INFO) * machine; /* client certificates with their keys, or NULL */
 } proxy_context;
 
 static proxy_context *proxy_contexts;
@@ -48,7 +49,7 @@ static int proxy_is_unknown_ca(int error)
            || error == X509_V_ERR_CERT_UNTRUSTED;
 }
 
-/* Whether an error of the verification does not matter. */
+/* Whether the configuration ignores an error of the verification. */
 static int proxy_ignores(const ws_ssl_proxy *s, int error, int depth)
 {
     switch (error) {
@@ -79,7 +80,7 @@ static int proxy_verify(int ok, X509_STORE_CTX *store)
     return ok;
 }
 
-/* ---- Our certificate ---- */
+/* ---- The client certificate ---- */
 
 static int proxy_is_issuer(const STACK_OF(X509_NAME) * names, const X509 *certificate)
 {
@@ -92,7 +93,8 @@ static int proxy_is_issuer(const STACK_OF(X509_NAME) * names, const X509 *certif
     return 0;
 }
 
-/* The server asks for a certificate: the first one of a CA that it names, else the first one. */
+/* Select a certificate when the server requests one: the first from a CA that the server names,
+ * else the first one. */
 static int proxy_certificate(SSL *ssl, X509 **certificate, EVP_PKEY **key)
 {
     const proxy_context *p = proxy_context_of(ssl);
@@ -128,7 +130,7 @@ static STACK_OF(X509_INFO) * proxy_read(const char *text)
     return all;
 }
 
-/* Certificates and revocation lists to trust. */
+/* Add certificates and revocation lists to the trust store. */
 static int proxy_trust(X509_STORE *store, const char *text)
 {
     STACK_OF(X509_INFO) *all = proxy_read(text);
@@ -158,7 +160,8 @@ static int proxy_add_chain(SSL_CTX *context, const char *text)
 
 /* ---- Versions ---- */
 
-/* SSLProxyProtocol: words, each with + or -, or alone. @return options that switch versions off */
+/* SSLProxyProtocol: words with an optional + or -. @return the OpenSSL options that disable
+ * versions */
 static uint64_t proxy_versions_off(const char *words)
 {
     static const struct {

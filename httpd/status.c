@@ -28,10 +28,10 @@ APLOG_USE_MODULE(websocket);
 
 #define LIMIT_DEFAULT 50
 
-/* What a request that closes a connection has to say in WebSocket-Status. */
+/* The value of the header WebSocket-Status in a request that closes a connection. */
 #define CLOSE_WORD "close"
 
-/* The page is a file of its own, which the assembler puts here. */
+/* The page is in status.html. The assembler includes it. */
 __asm__(".pushsection .rodata\n"
         ".hidden ws_status_html\n"
         ".global ws_status_html\n"
@@ -43,7 +43,7 @@ extern const char ws_status_html[];
 
 /* ---- The query string ---- */
 
-/* @return 0 if there is such an argument, and it is no number; one above max is max */
+/* Read a number, limited to max. The default is *n. @return 0: it is no number */
 static int read_number(request_rec *r, const char *name, unsigned max, unsigned *n)
 {
     const char *text = ws_argument(r, name);
@@ -55,7 +55,7 @@ static int read_number(request_rec *r, const char *name, unsigned max, unsigned 
     return 1;
 }
 
-/* @return 0 if a number is none, or there is no such order */
+/* @return 0: a number is invalid, or the sort order is unknown */
 static int read_query(request_rec *r, ws_connections_query *q)
 {
     const char *filter = ws_argument(r, "filter"), *sort = ws_argument(r, "sort");
@@ -168,7 +168,7 @@ static void make_json(request_rec *r, const ws_connections_query *q, ws_strbuf *
     ws_strbuf_puts(t, "]}\n");
 }
 
-/* ---- Answers ---- */
+/* ---- Responses ---- */
 
 static int send_text(request_rec *r, const char *type, ws_strbuf *t)
 {
@@ -195,7 +195,7 @@ static int show(request_rec *r)
 {
     ws_connections_query q;
     ws_strbuf t = {0};
-    /* Who is connected is nobody else's business, and old a second later. */
+    /* Connections are private data, and change every second. */
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
     if (ws_argument(r, "prometheus")) {
@@ -210,7 +210,7 @@ static int show(request_rec *r)
         make_json(r, &q, &t);
         return send_text(r, "application/json", &t);
     }
-    /* Everything that the page needs is in it. Nobody may frame it, and let its buttons be clicked. */
+    /* The page is self-contained. Framing is forbidden, against clickjacking. */
     apr_table_setn(
         r->headers_out, "Content-Security-Policy",
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -220,9 +220,9 @@ static int show(request_rec *r)
 }
 
 /*
- * A page of another site can send a POST here with the user's credentials, but not with a header of
- * its own choice: for that the browser would ask this server first (CORS), which says nothing. Browsers
- * say besides where a request comes from.
+ * Protection against CSRF. A page of another site can send a POST with the user's credentials, but
+ * not with a custom header: the browser would send a CORS preflight first, which this server does
+ * not grant. Browsers also send the origin of a request.
  */
 static const char *foreign(request_rec *r)
 {

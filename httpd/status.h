@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** SetHandler websocket-status: counters and open connections, as a page, JSON, or for Prometheus. */
+/** SetHandler websocket-status: counters and open connections, as a page, JSON, or for
+ *  Prometheus. */
 
 #ifndef WS_HTTPD_STATUS_H
 #define WS_HTTPD_STATUS_H

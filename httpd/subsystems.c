@@ -45,9 +45,10 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* All begin in this order, and end in the reverse. A comment says what a line must stand after. */
+/* All start in this order, and stop in the reverse order. A comment names what a line depends
+ * on. */
 static const ws_subsystem table[] = {
-    {.name = "shm", /* first: slots, and the key of hashes, are everything's */
+    {.name = "shm", /* first: all others use slots and the hash key */
      .layout = ws_shm_layouts,
      .register_hooks = ws_shm_register,
      .parent_init = ws_shm_init,
@@ -73,13 +74,13 @@ static const ws_subsystem table[] = {
      .layout = ws_occupancy_layout,
      .parent_init = ws_occupancy_init},
     {.name = "key_counts", .layout = ws_key_counts_layout}, /* of limit_table and interest */
-    {.name = "extensions",                                  /* shm: what zlib uses in each child */
+    {.name = "extensions",                                  /* shm: memory of zlib per child */
      .layout = ws_extensions_layout,
      .reset = ws_extensions_reset,
      .parent_init = ws_extensions_init,
      .reclaim = ws_extensions_reclaim,
      .child_init = ws_extensions_child_init},
-    {.name = "takeover", /* before mapping, whose hooks rely on what it notes of a connection */
+    {.name = "takeover", /* before mapping, whose hooks use its state of a connection */
      .register_hooks = ws_takeover_register,
      .child_init = ws_takeover_child_init},
     {.name = "mapping", .register_hooks = ws_mapping_register},
@@ -105,26 +106,26 @@ static const ws_subsystem table[] = {
 #endif
     {.name = "metrics", .register_hooks = ws_metrics_register},
     {.name = "scoreboard", .register_hooks = ws_scoreboard_register},
-    {.name = "connection_log", /* ends after the engine: its last connections still log */
+    {.name = "connection_log", /* stops after the engine, whose last connections still log */
      .reset = ws_connection_log_reset,
      .register_hooks = ws_connection_log_register,
      .child_init = ws_connection_log_child_init,
      .child_stop = ws_connection_log_child_stop},
     {.name = "settings", .child_init = ws_settings_child_init},
-    {.name = "reauthorize", /* ends after the engine, which starts its checks */
+    {.name = "reauthorize", /* stops after the engine, which starts the checks */
      .reset = ws_reauthorize_reset,
      .register_hooks = ws_reauthorize_register,
      .child_init = ws_reauthorize_child_init,
      .child_stop = ws_reauthorize_child_stop},
     {.name = "plugins",
      .reset = ws_plugins_reset}, /* before the engine, which has a list per line */
-    {.name = "engine",           /* all options are filled in */
+    {.name = "engine",           /* after all that fill in its options */
      .register_hooks = ws_child_register,
      .parent_init = ws_child_parent_init,
      .child_init = ws_child_engine_init,
      .child_stop = ws_child_engine_stop,
      .child_exit = ws_child_engine_exit},
-    {.name = "ipc", /* ends before the engine, to which it gives what it receives */
+    {.name = "ipc", /* stops before the engine, to which it delivers messages */
      .layout = ws_ipc_layout,
      .parent_init = ws_ipc_init,
      .child_init = ws_ipc_child_init,
@@ -149,13 +150,13 @@ static const ws_subsystem table[] = {
      .child_init = ws_httpd_channels_child_init,
      .child_stop = ws_httpd_channels_child_stop,
      .child_exit = ws_httpd_channels_child_exit},
-    {.name = "handlers", /* last: their start may use all of the API, and so may their stop */
+    {.name = "handlers", /* after all of the API, which their start and stop functions may use */
      .child_init = ws_handlers_child_init,
      .child_exit = ws_handlers_child_exit},
     {.name =
-         "channel_stores", /* end before the handlers' stop, after which none of their functions is called */
+         "channel_stores", /* stop before the handlers: no store may call a stopped handler */
      .child_exit = ws_httpd_channels_finish},
-    {.name = "stranded", /* serves connections by all of the above */
+    {.name = "stranded", /* last: serves connections with all of the above */
      .child_init = ws_stranded_child_init,
      .child_stop = ws_stranded_child_stop},
 };
@@ -163,7 +164,7 @@ static const ws_subsystem table[] = {
 #define COUNT (sizeof(table) / sizeof(*table))
 
 static server_rec *main_server;
-static unsigned started; /* so many have begun in this child */
+static unsigned started; /* number of subsystems that have started in this child */
 
 static void trace(const ws_subsystem *sub, const char *phase)
 {
@@ -248,7 +249,7 @@ apr_status_t ws_subsystems_child_init(apr_pool_t *pchild, server_rec *s, ws_engi
         }
     }
     if (rv != APR_SUCCESS) {
-        started--; /* what has failed has not begun */
+        started--; /* the failed one has not started */
         ws_subsystems_child_exit();
     }
     return rv;

@@ -34,16 +34,16 @@ void ws_upgrade_restore_args(request_rec *r);
 void ws_upgrade_run_header_filters(request_rec *r);
 
 /**
- * Admit a connection: find its handler, count it, ask the handler.
- * @param n  filled in, but for version and chain
- * @return OK, or the status to refuse with; ws_upgrade_release() is due after both
+ * Admit a connection: find its handler, count the connection, and call on_request.
+ * @param n  set, except for version and chain
+ * @return OK, or the status to refuse with; call ws_upgrade_release() after both
  */
 int ws_upgrade_admit(request_rec *r, struct ws_request *rq, ws_new_conn *n);
 
-/** Release what has not become a connection's. */
+/** Release all resources that no connection has adopted. */
 void ws_upgrade_release(struct ws_request *rq);
 
-/** It all is a connection's now. */
+/** A connection has adopted the resources: ws_upgrade_release() must not release them. */
 void ws_upgrade_adopted(struct ws_request *rq);
 
 /** Save what WebSocketReauthorize and channel expressions need of a request, if they are
