@@ -1,16 +1,17 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Clients of every kind come and go at an echo, half of them over TLS: those that talk (fragments, pings,
- * messages small and large, compressed or not), idle ones, slow readers, those that vanish with or without
- * a word, and those that send garbage. Every echo is compared with what was sent.
+ * Opens and closes connections of many kinds to an echo server, half of them over TLS. Some clients
+ * send fragments, pings, and small or large messages, compressed or not. Others are idle, read
+ * slowly, disconnect with or without a Close frame, or send garbage. Every echo is compared with
+ * the message.
  *
  *   churn [-c CONNECTIONS] [-r MESSAGES_A_SECOND] [-t SECONDS] [-k] PORT TLS_PORT [PATH]
  *
- * With -k, child processes are killed meanwhile: a connection that breaks is counted as lost, and a line
- * "lost TIME" gives the time in seconds since 1970.
+ * Use -k if child processes are killed meanwhile. A broken connection is then counted as lost, and
+ * a line "lost TIME" reports the time in seconds since 1970.
  *
- * Ends with 0 and a line of counts, or with 1 if anything went wrong, which it tells.
+ * Prints errors and a line of counts. The exit status is 0, or 1 after an error.
  */
 
 #include <arpa/inet.h>
@@ -32,12 +33,12 @@
 #include "protocol/mask.h"
 
 typedef enum {
-    TALKS,    /* messages, then a close in order */
+    TALKS,    /* messages, then a closing handshake */
     PACKS,    /* the same, compressed */
-    IDLE,     /* nothing for seconds, then a close in order */
+    IDLE,     /* nothing for seconds, then a closing handshake */
     VANISHES, /* messages, then the end of the stream, without a Close frame */
     ABORTS,   /* messages, then a reset */
-    SLOW,     /* many large messages, whose echoes it reads seconds later */
+    SLOW,     /* many large messages; it reads their echoes seconds later */
     FLEES,    /* the same, but it resets the connection instead of reading */
     GARBAGE,  /* a handshake, then random bytes */
     NOISE,    /* random bytes instead of a handshake */
@@ -45,16 +46,16 @@ typedef enum {
     KINDS
 } kind;
 
-/* So many of a hundred; the order is that above. */
+/* Percentage of each kind, in the order above. */
 static const int share[KINDS] = {34, 20, 8, 8, 8, 3, 3, 6, 5, 5};
 
 typedef enum { NONE, HANDSHAKE, OPEN, CLOSING } stage;
 
-/* Messages of a slow reader, and their size: more than the kernel takes on the way. */
+/* Number and size of a slow reader's messages: more than the kernel buffers. */
 #define SLOW_MESSAGES 150
 #define SLOW_SIZE 65536
 
-/* A client that waits longer than this for what has to come says so; t/lib/Patience.pm knows why. */
+/* Time limit for expected input, seconds; see t/lib/Patience.pm. */
 static double patience(void)
 {
     static double seconds;
@@ -69,20 +70,20 @@ typedef struct client {
     kind kind;
     stage stage;
     int fd, tls;
-    int reads; /* not while it is slow */
+    int reads; /* 0 while it does not read */
     SSL *ssl;
-    double due; /* when something is to be done: the next message, the end, or losing patience */
+    double due; /* time of the next action: a message, the end, or a timeout */
     unsigned char *out;
     size_t out_len, out_pos, out_size;
-    unsigned char in[2048]; /* the answer's head; then the part of a frame that is not whole */
+    unsigned char in[2048]; /* the head of the response; then an incomplete frame */
     size_t in_len;
     ws_parser parser;
-    unsigned seed;         /* of the message that is to come back ... */
-    size_t size, seen;     /* ... its length, and how much has come */
-    int expected;          /* as many times */
-    int left;              /* messages still to send */
-    int packs;             /* permessage-deflate was agreed on */
-    unsigned char *packed; /* a compressed message that is not whole */
+    unsigned seed;         /* seed of the message whose echo is expected */
+    size_t size, seen;     /* its length, and how much has arrived, bytes */
+    int expected;          /* number of echoes still expected */
+    int left;              /* number of messages still to send */
+    int packs;             /* permessage-deflate was negotiated */
+    unsigned char *packed; /* an incomplete compressed message */
     size_t packed_len;
 } client;
 
@@ -148,7 +149,7 @@ static void complain(const client *c, const char *what)
     }
 }
 
-/* A connection has ended that the server should not have ended. */
+/* Report a connection that the server should not have ended. */
 static void broken(const client *c, const char *what)
 {
     struct timespec t;
@@ -162,7 +163,7 @@ static void broken(const client *c, const char *what)
     fflush(stdout);
 }
 
-/* ---- Out ---- */
+/* ---- Sending ---- */
 
 static void watch(client *c)
 {
@@ -171,7 +172,7 @@ static void watch(client *c)
     epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &e);
 }
 
-/* Gone, with a reset or in the way of the kernel; a new one comes into its place. */
+/* Close a connection, with or without a reset. A new client will reuse the structure. */
 static void leave(client *c, int reset)
 {
     if (reset) {
@@ -211,7 +212,7 @@ static void put_frame(client *c, unsigned first, const void *data, size_t len)
     ws_mask(c->out + c->out_len - len, len, mask);
 }
 
-/* @return 0 when the connection is no more */
+/* @return 0: the connection is broken */
 static int flush(client *c)
 {
     while (c->out_pos < c->out_len) {
@@ -230,13 +231,13 @@ static int flush(client *c)
     return 1;
 }
 
-/* Text that compresses, and that a seed alone makes again. */
+/* Compressible text that can be reproduced from its seed. */
 static unsigned char byte_of(unsigned seed, size_t at)
 {
     return (unsigned char)(' ' + (seed + at * (1 + at / 1000)) % 90);
 }
 
-/* So many times the same message, of so many bytes, in some fragments with a ping between them. */
+/* Send a message of `size` bytes `times` times, in random fragments, with pings between them. */
 static void talk(client *c, size_t size, int times)
 {
     static unsigned char *text, *packed;
@@ -301,9 +302,9 @@ static void put_noise(client *c)
     put(c, noise, 1 + below(sizeof(noise)));
 }
 
-/* ---- In ---- */
+/* ---- Receiving ---- */
 
-/* The next message is sent after a while, so that all together hold the rate. */
+/* Delay the next message, so that all clients together send at the configured rate. */
 static void rest(client *c)
 {
     c->due = now() + seconds_up_to(2.0 * opt.clients / opt.rate);
@@ -358,7 +359,7 @@ static int unpack(client *c, const ws_piece *piece)
     return 1;
 }
 
-/* @return 0 when the connection is to be given up */
+/* @return 0: the caller must close the connection */
 static int on_data(client *c, const ws_piece *piece)
 {
     if (!c->expected) {
@@ -420,7 +421,7 @@ static int on_frames(client *c, unsigned char *data, size_t len)
             c->in_len = len;
             return 1;
         case WS_PARSE_DATA:
-            /* Garbage is a message now and then. */
+            /* Garbage may happen to be a valid message. */
             go_on = c->stage == CLOSING || c->kind == GARBAGE || on_data(c, &piece);
             break;
         case WS_PARSE_CONTROL:
@@ -465,7 +466,7 @@ static void begin(client *c)
     }
 }
 
-/* @return 0 when the connection is to be given up */
+/* @return 0: the caller must close the connection */
 static int on_answer(client *c, unsigned char *data, size_t len)
 {
     size_t room = sizeof(c->in) - 1 - c->in_len, got = len < room ? len : room, head;
@@ -506,12 +507,12 @@ static int on_answer(client *c, unsigned char *data, size_t len)
     return on_frames(c, data + head, len - head);
 }
 
-/* @return 0 when the connection is to be given up */
+/* @return 0: the caller must close the connection */
 static int on_input(client *c)
 {
     static unsigned char buf[65536 + sizeof(((client *)0)->in)];
     for (;;) {
-        /* What is left of a frame stands in front of what comes. */
+        /* The input follows the buffered part of an incomplete frame. */
         size_t before = c->stage >= OPEN ? c->in_len : 0;
         ssize_t n;
         memcpy(buf, c->in, before);
@@ -539,7 +540,7 @@ static int on_input(client *c)
     }
 }
 
-/* ---- What a client does next ---- */
+/* ---- Actions of a client ---- */
 
 static void come(client *c)
 {
@@ -596,14 +597,14 @@ static void come(client *c)
     }
 }
 
-/* Mostly short, now and then long. */
+/* A random size, bytes: mostly small, occasionally large. */
 static size_t some_size(void)
 {
     unsigned dice = below(1000);
     return dice < 900 ? below(300) : dice < 990 ? below(20000) : below(900000);
 }
 
-/* Its time has come. */
+/* Perform a client's next action. */
 static void act(client *c)
 {
     if (c->stage == NONE) {
@@ -642,7 +643,7 @@ static void act(client *c)
     }
 }
 
-/* @return whether there are clients left */
+/* Perform all due actions. @return whether to continue */
 static int look_after_all(void)
 {
     double t = now();

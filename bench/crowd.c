@@ -1,17 +1,19 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A crowd on a channel:
+ * Checks the delivery of a channel with many subscribers:
  *
  *     crowd PORT[,PORT...] PATH SUBSCRIBERS PUBLISHERS
  *
- * Both are spread over the ports, those of servers that share the channel. Subscribers listen;
- * publishers publish on the same channel, each its next message as soon as it has its last one back.
- * "ready" is printed when all are subscribed, "at N" while N messages have come back to
- * their publishers. A publisher whose connection breaks comes back; a subscriber's is counted as lost.
+ * Subscribers and publishers are distributed over the ports, which belong to servers that share the
+ * channel. Each publisher is also subscribed, and publishes its next message when it has received
+ * its last one. The program prints "ready" when all are subscribed, and "at N" after each 50
+ * received messages. A publisher whose connection breaks reconnects; a subscriber's broken
+ * connection is counted as lost.
  *
- * A line on standard input ends the publishing. Then it is looked whether every subscriber that is left
- * has got every message that came back to its publisher, once, and those of each publisher in order:
+ * A line on standard input stops the publishing. The program then checks the remaining subscribers.
+ * Each must have received every message that its publisher received, once, and each publisher's
+ * messages in order:
  *
  *     left=990 lost=10 messages=800 missing=0 twice=0 disordered=0
  */
@@ -28,10 +30,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MESSAGES 20000 /* of a publisher, at most */
+#define MESSAGES 20000 /* maximum number per publisher */
 #define PUBLISHERS 32
 #define PORTS 8
-/* Seconds without anything new, after which what is missing is missing. */
+/* Time without progress after which missing messages are reported, seconds. */
 static int quiet(void)
 {
     const char *seconds = getenv("WS_TEST_DEADLINE");
@@ -41,18 +43,18 @@ static int quiet(void)
 typedef struct member {
     int fd, open, publisher; /* its number, or -1 */
     unsigned short port;     /* in network order */
-    int received;            /* it is subscribed: it has heard a call */
-    int here;                /* its last message that went over this connection */
+    int received;            /* it has received a message, and is therefore subscribed */
+    int here;                /* number of its last message on this connection */
     size_t len;
     unsigned char in[4096];
     int last[PUBLISHERS]; /* number of the last message of each publisher */
-    unsigned char *got;   /* bits, by publisher and number */
+    unsigned char *got;   /* received messages: a bit for each publisher and number */
 } member;
 
 static const char *path;
 static int epoll_fd, publishers, publishing = 1, failed;
-static int sent[PUBLISHERS]; /* the number of its last message */
-static unsigned char *back;  /* bits of what has come back */
+static int sent[PUBLISHERS]; /* number of each publisher's last message */
+static unsigned char *back;  /* messages that their publisher received: bits as in got */
 static long heard, came_back, lost, twice, disordered, opened, news;
 
 static size_t bit(int publisher, int number)
@@ -100,7 +102,8 @@ static void dial(member *m)
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, m->fd, &e);
 }
 
-/* The answer to a handshake comes before the subscription is in place. */
+/* Send a call to all members. main() repeats it until each has received one, because the handshake
+ * response precedes the subscription. */
 static void call(member *m)
 {
     static const unsigned char frame[] = {0x81, 0x81, 0, 0, 0, 0, '?'};
@@ -109,7 +112,7 @@ static void call(member *m)
 
 static void publish(member *m)
 {
-    unsigned char frame[64] = {0x81, 0, 0, 0, 0, 0}; /* masked with zeroes */
+    unsigned char frame[64] = {0x81, 0, 0, 0, 0, 0}; /* with a mask of zeros */
     int n;
     if (!publishing || sent[m->publisher] == MESSAGES - 1) {
         return;
@@ -143,7 +146,7 @@ static void take_message(member *m, const char *text)
     }
     set(m->got, bit(publisher, number));
     m->last[publisher] = number;
-    /* What was published over a connection that broke may have left its process only for some. */
+    /* A message published on a connection that broke may have reached only some processes. */
     if (publisher == m->publisher && number == m->here) {
         set(back, bit(publisher, number));
         if (++came_back % 50 == 0) {
@@ -154,7 +157,7 @@ static void take_message(member *m, const char *text)
     }
 }
 
-/* @return bytes that were used */
+/* @return the number of bytes consumed */
 static size_t take_one(member *m, size_t from)
 {
     unsigned char *at = m->in + from;
@@ -171,7 +174,7 @@ static size_t take_one(member *m, size_t from)
         m->open = 1;
         opened++;
         if (m->publisher >= 0 && sent[m->publisher]) {
-            publish(m); /* it has come back */
+            publish(m); /* the publisher has reconnected */
         }
         return (size_t)(end + 4 - at);
     }
@@ -215,7 +218,7 @@ static void take(member *m)
     m->len -= used;
 }
 
-/* @return whether a line has come on standard input */
+/* @return whether standard input has a line */
 static int turn(int timeout)
 {
     struct epoll_event e[64];
@@ -246,7 +249,7 @@ static long missing(const member *all, int count)
     return n;
 }
 
-/* @return how many */
+/* @return the number of ports */
 static int parse_ports(const char *text, unsigned short *ports)
 {
     int n = 0;

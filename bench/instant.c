@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * An application behind HTTP that answers immediately: each message comes back. It takes both formats of ws_http.so,
- * keeps connections, and does nothing else, so that what a round costs is the server's.
+ * An HTTP application that immediately echoes each message. It supports both formats of ws_http.so
+ * and persistent connections. It does nothing else, so that a benchmark measures the cost of the
+ * server.
  *
  *   instant PORT
  */
@@ -22,7 +23,7 @@
 #define REQUEST_MAX 65536
 #define CONNECTIONS_MAX 1024
 
-/* By descriptor. */
+/* Indexed by descriptor. */
 typedef struct {
     char bytes[REQUEST_MAX + 1];
     size_t len;
@@ -64,7 +65,7 @@ static int hex(char c)
     return c <= '9' ? c - '0' : (c | 32) - 'a' + 10;
 }
 
-/* The first message of a form. @return its end in out */
+/* Decode the first message of a form. @return its end in out */
 static char *message(const char *body, char *out)
 {
     const char *at = strstr(body, "data%5B%5D=");
@@ -103,7 +104,7 @@ static void end(int fd)
     connections[fd] = NULL;
 }
 
-/* The only request that waits, if it is complete. */
+/* Answer the buffered request if it is complete. */
 static void serve(int fd, connection *c)
 {
     char *rest, *length, after;

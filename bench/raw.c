@@ -1,12 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * What the kernel and OpenSSL allow: sends back all bytes as they came, without looking at them.
+ * Measures the limit of the kernel and OpenSSL: echoes all bytes without inspecting them.
  *
  *   raw PORT TLS_PORT FAN_PORT CERTIFICATE KEY
  *
- * What comes on a connection to FAN_PORT goes to all connections there. One thread, one buffer; a
- * connection has memory of its own only while its socket does not take all. `wsbench --raw` talks to it.
+ * Input of a connection to FAN_PORT is sent to all connections on that port. One thread uses one
+ * buffer. A connection allocates memory only while its socket does not accept all data. Run it with
+ * `wsbench --raw`.
  */
 
 #include <arpa/inet.h>
@@ -28,7 +29,7 @@ typedef struct connection {
     enum kind kind;
     int listening;
     SSL *ssl;
-    unsigned char *left; /**< what the socket did not take */
+    unsigned char *left; /**< data that the socket did not accept */
     size_t left_len, place;
 } connection;
 
@@ -64,7 +65,7 @@ static void end(connection *c)
     free(c);
 }
 
-/* @return bytes, 0: none now, -1: the end */
+/* @return the number of bytes; 0: none now; -1: the connection has ended */
 static ssize_t done(connection *c, ssize_t n)
 {
     if (!c->ssl) {
@@ -77,7 +78,7 @@ static ssize_t done(connection *c, ssize_t n)
     return n;
 }
 
-/* @return -1 if the connection is broken */
+/* @return 0; -1: the connection is broken */
 static int give(connection *c, const unsigned char *data, size_t len)
 {
     while (len > 0 && !c->left) {
@@ -94,7 +95,7 @@ static int give(connection *c, const unsigned char *data, size_t len)
     }
     if (len > 0) {
         if (!c->left) {
-            watch(c, EPOLLOUT, EPOLL_CTL_MOD); /* reads no more until it is gone */
+            watch(c, EPOLLOUT, EPOLL_CTL_MOD); /* do not read until it is written */
         }
         if (!(c->left = realloc(c->left, c->left_len + len))) {
             fail("realloc");
@@ -118,7 +119,7 @@ static int give_left(connection *c)
     return result;
 }
 
-/* As much as there is, or as the buffer holds. */
+/* Read the available data, at most the size of the buffer. @return as done() */
 static ssize_t take(connection *c)
 {
     size_t len = 0;
@@ -151,13 +152,13 @@ static void event(connection *c)
     do {
         n = take(c);
         for (size_t i = 0; n > 0 && c->kind == FAN && i < fan_count; i++) {
-            give(fan[i], buffer, (size_t)n); /* one that is broken tells so itself */
+            give(fan[i], buffer, (size_t)n); /* a broken one has an event itself */
         }
         if (n < 0 || (n > 0 && c->kind != FAN && give(c, buffer, (size_t)n) < 0)) {
             end(c);
             return;
         }
-    } while (c->ssl && n > 0 && !c->left); /* records may lie in OpenSSL's buffer */
+    } while (c->ssl && n > 0 && !c->left); /* OpenSSL may have buffered records */
 }
 
 static connection *add(int fd, enum kind kind, int listening)

@@ -62,7 +62,7 @@ apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change *
  * Store a message, and delete those beyond the channel's limits. The message is stored once
  * ws_change_end() has succeeded.
  * @param at  set to its position
- * @return APR_SUCCESS; APR_ENOSPC if there is no room; or another error. An error undoes the whole
+ * @return APR_SUCCESS; APR_ENOSPC if the file is full; or another error. An error undoes the whole
  *         change, except APR_ENOSPC for a message that is larger than the total limit
  */
 apr_status_t ws_change_append(ws_change *c, const ws_message *m, const ws_keep *keep,

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Lists the channels of all processes. Each process knows the channels of its own connections. A
+ * Lists the channels of all processes. A process only knows the channels of its connections. A
  * question goes to all processes. Each answers with its first names after `after`, one more than
  * the limit. The first names of the merged answers are therefore the first ones overall, with
  * complete counts. An extra name means that there are more.

@@ -1,14 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A stream of frames for the parser, built with setup(), RAW() and FRAME(). is_taken_as() gives it to the
- * parser whole, one byte at a time, and in two pieces for every cut; each time it must be taken as the
- * same text:
+ * A stream of frames for tests of the parser, built with setup(), RAW() and FRAME(). is_taken_as()
+ * passes it to the parser whole, one byte at a time, and in two pieces for every cut. Each time the
+ * transcript must be the same:
  *
  *   text "Hel", + "lo". ping "x". 1002: opcode is reserved
  *
- * is a text message in two frames, a ping, and the end. A comma stands behind a frame that is not its
- * message's last; "..." behind one whose payload has not come to its end.
+ * is a text message in two frames, a ping, and a failure. A comma follows a frame that is not its
+ * message's last; "..." follows a frame with an incomplete payload.
  */
 
 #ifndef WS_T_UNIT_STREAM_H
@@ -20,11 +20,12 @@
 #include "t/unit/fence.h"
 #include "t/unit/tap.h"
 
-/* Whoever tests another parser says which, and makes its frames and its fresh one. */
+/* A test of another parser defines these macros, except STREAM_FRAMES. It builds its own frames and
+ * initializes `fresh`. */
 #ifndef STREAM_PARSER
 #define STREAM_PARSER ws_parser
 #define STREAM_NEXT ws_parser_next
-#define STREAM_EMPTY_END 0 /* whether the end of a frame may come as an empty piece */
+#define STREAM_EMPTY_END 0 /* whether the last piece of a frame may be empty */
 #define STREAM_FRAMES
 #endif
 
@@ -43,7 +44,7 @@ static void raw(const void *bytes, size_t len)
 
 #define RAW(BYTES) raw(BYTES, sizeof(BYTES) - 1)
 
-/* How the parser is set up for the next streams. */
+/* The initial state of the parser for the next streams. */
 static STREAM_PARSER fresh;
 
 #ifdef STREAM_FRAMES
@@ -52,7 +53,7 @@ static inline void setup(ws_role role, uint64_t max_frame, uint64_t max_message)
     ws_parser_init(&fresh, role, max_frame, max_message);
 }
 
-/* A frame as our parser's peer sends it. */
+/* Add a frame as the parser's peer sends it. */
 static void frame(unsigned first, const void *payload, size_t len)
 {
     static unsigned char key[4] = {0x37, 0xfa, 0x21, 0x3d};
@@ -71,13 +72,13 @@ static void frame(unsigned first, const void *payload, size_t len)
     for (size_t i = 0; i < len; i++) {
         in[in_len++] = masked ? p[i] ^ key[i % 4] : p[i];
     }
-    key[in_len % 4]++; /* another one for the next */
+    key[in_len % 4]++; /* use another key for the next frame */
 }
 
 #define FRAME(FIRST, PAYLOAD) frame(FIRST, PAYLOAD, sizeof(PAYLOAD) - 1)
 #endif
 
-/* ---- What it is taken as ---- */
+/* ---- The transcript of the parser ---- */
 
 typedef struct transcript {
     char text[1 << 16];
@@ -119,7 +120,7 @@ static void say_frame(transcript *t, unsigned opcode, unsigned rsv, unsigned fla
     say(t, flags & WS_MESSAGE_LAST ? "." : flags & WS_FRAME_LAST ? "," : "...");
 }
 
-/* The frame whose pieces are coming in. */
+/* The frame that is being received in pieces. */
 typedef struct assembly {
     unsigned char payload[FENCED_SIZE];
     size_t len, pieces;
@@ -149,7 +150,8 @@ static void take_piece(transcript *t, assembly *a, const ws_piece *p)
     }
 }
 
-/* Give the parser what is there. @return how many bytes it left; -1 if it refused */
+/* Pass bytes to the parser until it needs more. @return the number of unused bytes; -1: it
+ * failed */
 static long long take_all(STREAM_PARSER *parser, unsigned char *data, size_t len, transcript *t,
                           assembly *a)
 {
@@ -181,7 +183,8 @@ static long long take_all(STREAM_PARSER *parser, unsigned char *data, size_t len
     return 0;
 }
 
-/* The stream, of which the parser is given first some bytes, and then always as many as step. */
+/* Parse the stream. @param first  size of the first chunk, bytes @param step  size of the others
+ * @return the transcript */
 static const char *parse(size_t first, size_t step)
 {
     static transcript t;
@@ -216,13 +219,13 @@ static const char *parse(size_t first, size_t step)
     return t.text;
 }
 
-/* Add a whole message or control frame to what is expected. */
+/* Add a whole message or control frame to an expected transcript. */
 static inline void expect(transcript *t, unsigned opcode, const void *payload, size_t len)
 {
     say_frame(t, opcode, 0, WS_MESSAGE_FIRST | WS_FRAME_LAST | WS_MESSAGE_LAST, payload, len);
 }
 
-/* Check the stream in every cut, and begin a new one. */
+/* Check the transcript of the stream for every cut, and start a new stream. */
 static inline void is_taken_as(const char *expected, const char *name)
 {
     const char *got = "";
@@ -231,7 +234,7 @@ static inline void is_taken_as(const char *expected, const char *name)
     is_str(parse(1, 1), expected, "%s: byte by byte", name);
     for (cut = 1; cut < in_len && !wrong; cut++) {
         if (cut == 300 && in_len > 600) {
-            cut = in_len - 300; /* nothing new lies inside a long payload */
+            cut = in_len - 300; /* cuts inside a long payload are all alike */
         }
         got = parse(cut, in_len);
         wrong = strcmp(got, expected) ? cut : 0;

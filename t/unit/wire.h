@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The client's end of a connection, for tests of the engine: bytes and masked frames out, frames in as
- * short texts such as `text "hello"` or `close 1000 "bye"`. It knows framing on its own account, so
- * that a mistake of the protocol room is not made twice.
+ * The client's end of a connection, for tests of the engine. It sends bytes and masked frames, and
+ * returns received frames as short texts such as `text "hello"` or `close 1000 "bye"`. It does not
+ * use the framing code of protocol/, so that a test and the tested code cannot share a bug.
  */
 
 #ifndef WS_T_UNIT_WIRE_H
@@ -23,7 +23,7 @@
 
 #include "t/unit/tap.h"
 
-/** How many times as long a wait may take as on an idle machine: what runs now, for each processor. */
+/** Factor for time limits on a loaded machine: the load per processor plus 1, at most 10. */
 static inline int slowness(void)
 {
     FILE *f = fopen("/proc/loadavg", "r");
@@ -39,8 +39,9 @@ static inline int slowness(void)
     return factor > 10 ? 10 : factor;
 }
 
-/** Nothing that is waited for takes this long, however slow the machine is (t/lib/Patience.pm); milliseconds.
- *  The load may have grown since the program was started. */
+/** Time limit for every wait, milliseconds; also long enough on a slow machine, see
+ *  t/lib/Patience.pm. Computed at each call, because the load may have grown since the program
+ *  started. */
 static inline int patience_ms(void)
 {
     const char *text = getenv("WS_TEST_DEADLINE");
@@ -54,10 +55,10 @@ static inline int patience_ms(void)
 typedef struct wire {
     int fd;
     SSL *ssl;          /**< or NULL */
-    unsigned char *in; /**< came, and has not been asked for yet */
+    unsigned char *in; /**< received and not yet consumed */
     size_t pos, len, size;
-    int discard_input; /**< nothing is read while something is written */
-    const char *end;   /**< "eof", "reset" ... once there is no more to come */
+    int discard_input; /**< do not read while writing */
+    const char *end;   /**< "eof", "reset" ... after the end of the input; otherwise NULL */
 } wire;
 
 enum { FIN = 0x80, CONT = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
@@ -69,7 +70,7 @@ static inline void nonblocking(int fd)
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
-/** Two ends of a connection, both non-blocking. */
+/** Create a pair of connected Unix sockets, both non-blocking. */
 static inline void unix_pair(int fd[2])
 {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) < 0) {
@@ -96,7 +97,7 @@ static inline void tcp_pair(int fd[2])
     nonblocking(fd[1]);
 }
 
-/** Small buffers in the kernel, so that a peer that does not read is soon felt. */
+/** Set small socket buffers, so that a peer that does not read soon blocks the writer. */
 static inline void small_buffers(const int fd[2])
 {
     int size = 4096;
@@ -108,7 +109,7 @@ static inline void small_buffers(const int fd[2])
 
 /* ---- Bytes ---- */
 
-/* @return bytes, 0 if there are none now; w->end is set when there will be no more */
+/* Read available bytes. Sets w->end at the end of the input. @return their number; 0: none now */
 static inline size_t wire_try_read(wire *w)
 {
     ssize_t n;
@@ -157,7 +158,8 @@ static inline void wire_wait(const wire *w, short events)
     }
 }
 
-/** Read until there are at least n bytes or no more to come. @return whether there are */
+/** Read until at least n bytes are available, or until the end of the input.
+ *  @return whether n bytes are available */
 static inline int wire_need(wire *w, size_t n)
 {
     while (w->len - w->pos < n && !w->end) {
@@ -168,7 +170,8 @@ static inline int wire_need(wire *w, size_t n)
     return w->len - w->pos >= n;
 }
 
-/** Send bytes, all of them; what comes meanwhile is kept. A broken connection swallows them. */
+/** Send all bytes, and buffer the input that arrives meanwhile. On a broken connection the bytes
+ *  are discarded. */
 static inline void wire_send(wire *w, const void *data, size_t len)
 {
     const char *p = data;
@@ -225,12 +228,13 @@ static inline void wire_reset(wire *w)
     wire_free(w);
 }
 
-/* ---- Frames out ---- */
+/* ---- Sending frames ---- */
 
-/** Longest header of a client's frame. */
+/** Maximum length of a client's frame header, bytes. */
 #define HEAD_MAX 14
 
-/** A client's frame into out (HEAD_MAX + len bytes): RFC 6455, section 5.2. @return its length */
+/** Write a client's frame to out (HEAD_MAX + len bytes): RFC 6455, section 5.2. @return its
+ *  length */
 static inline size_t frame_put(unsigned char *out, int first, const void *payload, size_t len)
 {
     static const unsigned char key[4] = {0x37, 0xfa, 0x21, 0x3d};
@@ -266,7 +270,7 @@ static inline void wire_text(wire *w, const char *text)
     wire_frame(w, FIN | TEXT, text, strlen(text));
 }
 
-/** A Close frame; code 0 for an empty one. */
+/** Send a Close frame; code 0: with an empty payload. */
 static inline void wire_close(wire *w, int code, const char *reason)
 {
     unsigned char p[125] = {(unsigned char)(code >> 8), (unsigned char)code};
@@ -274,10 +278,10 @@ static inline void wire_close(wire *w, int code, const char *reason)
     wire_frame(w, FIN | CLOSE, p, code ? 2 + strlen(reason) : 0);
 }
 
-/* ---- Frames in ---- */
+/* ---- Receiving frames ---- */
 
-/** A message or control frame as a text: what it is, and its payload, or if that is long its length
- *  and sum. out: TEXT_SIZE bytes */
+/** Describe a message or control frame as a text: its opcode and its payload. For a payload of more
+ *  than 125 bytes, its length and checksum instead. @param out  TEXT_SIZE bytes */
 static inline const char *describe(char *out, int opcode, const void *payload, size_t len)
 {
     static const char *const names[16] = {
@@ -312,7 +316,8 @@ typedef struct frame {
     size_t len;
 } frame;
 
-/** Read a frame. @return NULL; or what came instead: "eof", "reset", "close_notify", "broken" */
+/** Read a frame. @return NULL; or a description of the failure: "eof", "reset", "close_notify",
+ *  "broken", or of an invalid frame */
 static inline const char *wire_get(wire *w, frame *f)
 {
     unsigned char *p;
@@ -353,8 +358,8 @@ static inline const char *wire_get(wire *w, frame *f)
     return NULL;
 }
 
-/** The next frame, or what came instead. A fragment of a message has "+" behind it if more follows.
- *  Valid until the next call. */
+/** Describe the next frame, or the failure, see wire_get(). " +" follows a fragment that is not the
+ *  message's last. Valid until the thread's next call. */
 static inline const char *wire_next(wire *w)
 {
     static __thread char text[TEXT_SIZE];
