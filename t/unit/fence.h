@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Memory between two pages that nobody may touch: who reads or writes beyond its ends crashes. */
+/** Memory between two inaccessible pages: reading or writing beyond its ends crashes the test. */
 
 #ifndef WS_T_UNIT_FENCE_H
 #define WS_T_UNIT_FENCE_H
@@ -12,7 +12,7 @@
 
 #define FENCED_SIZE ((size_t)1 << 20)
 
-/** The first of FENCED_SIZE bytes, the same at each call. */
+/** The first of FENCED_SIZE bytes. Each call returns the same memory. */
 static inline unsigned char *fenced(void)
 {
     static unsigned char *memory;
@@ -29,7 +29,7 @@ static inline unsigned char *fenced(void)
     return memory;
 }
 
-/** The last len bytes of it. */
+/** The last len bytes of the memory. */
 static inline unsigned char *fenced_end(size_t len)
 {
     return fenced() + FENCED_SIZE - len;

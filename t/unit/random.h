@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Random input of which a failure can be repeated: always the same seed, printed. */
+/** Reproducible random input. The seed is constant; tests print it. */
 
 #ifndef WS_T_UNIT_RANDOM_H
 #define WS_T_UNIT_RANDOM_H
@@ -35,7 +35,7 @@ static inline void random_bytes(unsigned char *out, size_t len)
     }
 }
 
-/** Tests say so at their beginning. */
+/** Print the seed. A test calls this first. */
 static inline void random_seed_printed(void)
 {
     printf("# random seed %u\n", SEED);

@@ -2,7 +2,7 @@
 
 /**
  * A real engine for tests: two locations with one handler, connections with names, and a record of
- * what their handler was told. A test waits for what it expects; it never waits for a time.
+ * their handler's callbacks. A test waits for an expected event, never for a fixed time.
  */
 
 #ifndef WS_T_UNIT_RIG_H
@@ -29,7 +29,7 @@ typedef struct line {
 static pthread_mutex_t record_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t record_more = PTHREAD_COND_INITIALIZER;
 static line *record, **record_end = &record;
-static unsigned opens, closes; /* callbacks of that kind, ever */
+static unsigned opens, closes; /* total number of on_open and on_close callbacks */
 
 static inline struct timespec patience(void)
 {
@@ -56,7 +56,8 @@ __attribute__((format(printf, 2, 3))) static inline void note(const char *name, 
     pthread_mutex_unlock(&record_lock);
 }
 
-/** Wait for the next line of a name, and take it. Valid until the next call of the thread. */
+/** Wait for the next line of a name, and remove it from the record. Valid until the thread's next
+ *  call. */
 static inline const char *told(const char *name)
 {
     static __thread char text[TEXT_SIZE + 32];
@@ -87,7 +88,7 @@ static inline const char *told(const char *name)
 /** told_is(name, text, name of the check...): check the next line of a name. */
 #define told_is(NAME, ...) is_str(told(NAME), __VA_ARGS__)
 
-/** How many lines wait to be taken. */
+/** Number of lines in the record; prints them. */
 static inline int untold(void)
 {
     int n = 0;
@@ -100,7 +101,7 @@ static inline int untold(void)
     return n;
 }
 
-/** Take all lines of a name that are there. */
+/** Remove all lines of a name from the record. */
 static inline void forget(const char *name)
 {
     pthread_mutex_lock(&record_lock);
@@ -119,7 +120,7 @@ static inline void forget(const char *name)
 
 /* ---- Callbacks that write the record ---- */
 
-/** The connection's name: its data. */
+/** The connection's name, which is stored as its data. */
 static inline const char *name_of(const ws_conn *c)
 {
     return ws_data(c);
@@ -167,7 +168,7 @@ static inline void rec_and_echo(ws_conn *c, ws_type type, const char *data, apr_
     ws_send(c, type, data, len);
 }
 
-/** Callbacks that all write the record; messages come back. */
+/** Callbacks that write the record. ECHO_RECORDER also echoes messages. */
 #define RECORDER                                                                                   \
     .on_open = rec_open, .on_pong = rec_pong, .on_drain = rec_drain, .on_close = rec_close
 #define ECHO_RECORDER .on_message = rec_and_echo, RECORDER
@@ -178,15 +179,15 @@ typedef struct rig {
     apr_pool_t *pool;
     ws_engine *engine;
     ws_settings settings;
-    unsigned blocking; /**< threads for WS_BLOCKING handlers, 0: four */
-    unsigned watchdog; /**< milliseconds, 0: none */
+    unsigned blocking; /**< number of threads for WS_BLOCKING handlers; 0: 4 */
+    unsigned watchdog; /**< milliseconds; 0: none */
     const ws_extension *const *extensions;
     unsigned extension_count;
     ws_location location, other, *locations[2];
-    int descriptors; /**< open before it was made */
+    int descriptors; /**< number of open descriptors before the start */
 } rig;
 
-static int log_lines; /* of the engine, at warning or error level; atomic */
+static int log_lines; /* number of the engine's log lines at warning or error level; atomic */
 
 static inline void rig_log(ws_log_level level, const ws_settings *settings, const ws_conn *c,
                            const char *text)
@@ -204,7 +205,7 @@ static inline int rig_logs(ws_log_level level, const ws_settings *settings)
     return 1;
 }
 
-/** Open descriptors of the process. */
+/** Number of the process's open descriptors, plus a constant. */
 static inline int descriptors(void)
 {
     DIR *d = opendir("/proc/self/fd");
@@ -216,17 +217,18 @@ static inline int descriptors(void)
     return n;
 }
 
-/** Longer than any test waits for something, so that it is the test that says what does not come; milliseconds. */
+/** Longer than any time limit of a test, milliseconds, so that the test itself fails first and
+ *  reports the missing event. */
 #define NEVER 3600000
 
-/** Limits that no test meets by chance; no pings. */
+/** Limits that no test reaches unintentionally; no pings. */
 #define RIG_SETTINGS                                                                               \
     {                                                                                              \
         .max_frame = 64 << 20, .max_message = 64 << 20, .send_queue = 1 << 20,                     \
         .close_timeout = NEVER, .ping_grace = NEVER                                                \
     }
 
-/** WS_TEST_BACKEND=io_uring chooses it for all tests. */
+/** The environment variable WS_TEST_BACKEND=io_uring selects io_uring for all tests. */
 static inline ws_backend rig_backend(void)
 {
     const char *name = getenv("WS_TEST_BACKEND");
@@ -240,7 +242,7 @@ static inline ws_backend rig_backend(void)
     return WS_BACKEND_URING;
 }
 
-/** Start one with this handler; settings may have been set before. */
+/** Start an engine with this handler. The caller may set r->settings first. */
 static inline void rig_start(rig *r, const ws_handler *handler, unsigned loops)
 {
     ws_engine_options o = {.backend = rig_backend(),
@@ -270,7 +272,7 @@ static inline void rig_start(rig *r, const ws_handler *handler, unsigned loops)
     ws_api_engine(r->engine);
 }
 
-/** Stop and free it; checks that nothing is left over. */
+/** Stop and free the engine. Checks that no connection, record line or descriptor is left. */
 static inline void rig_stop(rig *r)
 {
     ok(ws_engine_stop(r->engine), "the engine stops");
@@ -283,7 +285,7 @@ static inline void rig_stop(rig *r)
     is_int(descriptors(), r->descriptors, "no descriptor is left open");
 }
 
-/** What a connection of this name would be given to the engine as. */
+/** The parameters for adding a connection of this name to the engine. */
 static inline ws_new_conn rig_newcomer(rig *r, int fd, const char *name)
 {
     return (ws_new_conn){.fd = fd,
@@ -294,7 +296,7 @@ static inline ws_new_conn rig_newcomer(rig *r, int fd, const char *name)
                          .strings = {.uri = "/test", .peer = "127.0.0.1"}};
 }
 
-/** Make a connection of a pair of sockets. @return the client's end */
+/** Add a connection over a pair of sockets. @return the client's end */
 static inline wire rig_join_pair(rig *r, const char *name, const int fd[2])
 {
     ws_new_conn n = rig_newcomer(r, fd[1], name);
@@ -311,7 +313,7 @@ static inline wire rig_join(rig *r, const char *name)
     return rig_join_pair(r, name, fd);
 }
 
-/** A connection whose on_open has come. */
+/** Add a connection, and wait for its on_open. */
 static inline wire enter(rig *r, const char *name)
 {
     wire w = rig_join(r, name);
@@ -319,7 +321,7 @@ static inline wire enter(rig *r, const char *name)
     return w;
 }
 
-/** One with small buffers in the kernel. */
+/** The same with small socket buffers. */
 static inline wire enter_narrow(rig *r, const char *name)
 {
     int fd[2];
@@ -331,7 +333,7 @@ static inline wire enter_narrow(rig *r, const char *name)
     return w;
 }
 
-/** A closing handshake that ends well. */
+/** Perform and check a closing handshake. */
 static inline void leave(wire *w, const char *name)
 {
     wire_close(w, 1000, "bye");
@@ -341,7 +343,7 @@ static inline void leave(wire *w, const char *name)
     wire_free(w);
 }
 
-/** Wait until all connections have gone. */
+/** Wait until all connections have ended. */
 static inline void nobody_is_left(rig *r)
 {
     if (!ws_engine_wait(r->engine, PATIENCE)) {
@@ -351,7 +353,7 @@ static inline void nobody_is_left(rig *r)
 
 typedef void test(rig *r);
 
-/** Tests with one engine. setup: what rig_start() may find set */
+/** Run tests with one engine. @param setup  values to set before rig_start() */
 static inline void rig_run(rig setup, const ws_handler *handler, unsigned loops, test *const *tests)
 {
     rig r = setup;
@@ -389,7 +391,7 @@ static inline void sem_must(sem_t *s, const char *what)
     }
 }
 
-/** Do something on a loop's thread, between the callbacks, and wait until it is done. */
+/** Call a function on a loop's thread, between the callbacks, and wait until it has returned. */
 static inline void on_loop_of(rig *r, unsigned index, void (*fn)(ws_loop *loop, void *arg),
                               void *arg)
 {
@@ -411,14 +413,14 @@ static inline void nothing(ws_loop *loop, void *arg)
     (void)loop, (void)arg;
 }
 
-/** Wait until a loop has ended the turn that it is in, and another. */
+/** Wait until a loop has finished its current iteration and another one. */
 static inline void turns(rig *r, unsigned index)
 {
     on_loop_of(r, index, nothing, NULL);
     on_loop_of(r, index, nothing, NULL);
 }
 
-/** A loop that stands still. */
+/** A blocked loop. */
 typedef struct hold {
     rig *r;
     sem_t held, go;
@@ -439,7 +441,7 @@ static inline void *run_hold(void *arg)
     return NULL;
 }
 
-/** Make the first loop stand still, so that what happens meanwhile comes to it at once. */
+/** Block the first loop, so that it receives all events that occur meanwhile in one iteration. */
 static inline void hold_loop(hold *h, rig *r)
 {
     h->r = r;
@@ -474,7 +476,7 @@ static inline void search_loop(ws_loop *loop, void *arg)
     }
 }
 
-/** The id of the connection of a name, 0 if there is none. */
+/** The id of the connection with a name; 0: there is none. */
 static inline ws_id id_of(rig *r, const char *name)
 {
     search s = {name, 0};
@@ -497,7 +499,7 @@ static inline void run_call(ws_conn *c, void *arg)
     sem_post(&l->done);
 }
 
-/** Do something as a callback of the connection, and wait for it. @return as ws_run */
+/** Call a function as a callback of the connection, and wait for it. @return as ws_run() */
 static inline ws_status as_callback(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg)
 {
     call l = {.fn = fn, .arg = arg};
@@ -522,7 +524,7 @@ static inline void do_resume(ws_conn *c, void *arg)
     ws_resume(c);
 }
 
-/** Wait until something is so on a loop; looks once a turn of it. */
+/** Call fn on a loop until it sets *so, at most once in each iteration of the loop. */
 static inline void until(rig *r, unsigned index, void (*fn)(ws_loop *loop, void *arg), void *arg,
                          const int *so)
 {

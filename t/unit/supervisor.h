@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A history in memory for tests, with one channel; it answers at once, or when it is told to. */
+/** A history in memory for tests, with one channel. It calls done before the call returns. */
 
 #ifndef WS_T_UNIT_KEEPER_H
 #define WS_T_UNIT_KEEPER_H
@@ -14,13 +14,13 @@ typedef struct keeper {
     ws_history store; /**< first */
     pthread_mutex_t lock;
     ws_position head;
-    ws_message *kept[KEEPER_MAX + 1]; /**< by offset */
-    apr_uint64_t first;               /**< offset of the oldest that is kept */
-    unsigned page;                    /**< messages of a read at most */
+    ws_message *kept[KEEPER_MAX + 1]; /**< indexed by offset */
+    apr_uint64_t first;               /**< offset of the oldest message that is kept */
+    unsigned page;                    /**< maximum number of messages in a page; 0: no limit */
     int broken;                       /**< reads and appends fail */
     int full;                         /**< appends are refused */
     unsigned reads;
-    void (*between)(void); /**< called once, when a page has been read and not been given */
+    void (*between)(void); /**< called once, after a page is read and before done is called */
 } keeper;
 
 /** Channels whose name begins with "kept" have a history. */

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Unit tests that speak TAP, for prove: a check is one line of output, done_testing() prints the plan.
- * Names are printf formats. Checks may be made on any thread.
+ * Unit tests with TAP output, for prove. Each check prints one line; done_testing() prints the
+ * plan. Names are printf formats. Checks may be made on any thread.
  */
 
 #ifndef WS_T_UNIT_TAP_H
@@ -17,7 +17,7 @@
 static pthread_mutex_t tap_lock = PTHREAD_MUTEX_INITIALIZER;
 static int tap_run, tap_failed;
 
-/* A test may need only some of the checks. */
+/* A test may use only some of the checks. */
 #define TAP_UNUSED __attribute__((unused))
 #define TAP_PRINTF(FORMAT, FIRST) __attribute__((unused, format(printf, FORMAT, FIRST)))
 
@@ -121,7 +121,7 @@ static int tap_is_mem(const char *file, int line, const void *got, size_t got_le
 /** is_mem(got, got_len, expected, expected_len, name...) */
 #define is_mem(...) tap_is_mem(__FILE__, __LINE__, __VA_ARGS__)
 
-/** A test cannot go on: what it waits for does not come, the machine denies a socket. */
+/** End a test that cannot continue, for example after a timeout or when no socket is available. */
 TAP_PRINTF(1, 2)
 __attribute__((noreturn)) static void bail_out(const char *format, ...)
 {
@@ -136,7 +136,7 @@ __attribute__((noreturn)) static void bail_out(const char *format, ...)
     _exit(255);
 }
 
-/** Print the plan. @return what main is to return: 0 if all checks have passed */
+/** Print the plan. @return the value for main() to return: 0 if all checks have passed */
 TAP_UNUSED static int done_testing(void)
 {
     printf("1..%d\n", tap_run);

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** TLS connections for tests of the engine: a server's SSL as httpd hands it over, a client of
- *  OpenSSL's own. */
+/** TLS connections for tests of the engine: the server's SSL as httpd hands it over, and a client
+ *  that uses OpenSSL directly. */
 
 #ifndef WS_T_UNIT_TLS_H
 #define WS_T_UNIT_TLS_H
@@ -12,7 +12,7 @@
 #include "t/unit/rig.h"
 
 static SSL_CTX *server_ctx, *client_ctx;
-static int version; /* TLS1_2_VERSION ... of the connections to come */
+static int version; /* TLS version of new connections: TLS1_2_VERSION ... */
 
 static inline void make_contexts(void)
 {
@@ -39,7 +39,7 @@ static inline void make_contexts(void)
         || SSL_CTX_use_PrivateKey(server_ctx, key) <= 0) {
         bail_out("no certificate");
     }
-    /* As mod_ssl leaves it. */
+    /* The same modes and options as mod_ssl. */
     SSL_CTX_clear_mode(server_ctx, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_options(server_ctx, SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_mode(client_ctx,
@@ -64,7 +64,7 @@ static inline void step(SSL *ssl, int *done)
     *done = r == 1;
 }
 
-/* An established connection over a pair of sockets. @return the server's end */
+/* Establish a TLS connection over a pair of sockets. @return the server's end */
 static inline SSL *shake_hands(const int fd[2], wire *w)
 {
     SSL *server = SSL_new(server_ctx), *client = SSL_new(client_ctx);
@@ -112,7 +112,8 @@ static inline wire tls_enter_narrow(rig *r, const char *name)
     return tls_enter_pair(r, name, fd);
 }
 
-/* What the client would write, without writing it. */
+/* Encrypt data as the client would, but do not send them.
+ * @param key_update  -1; or the type of a KeyUpdate to add before the data */
 static inline size_t sealed(wire *w, unsigned char *out, size_t size, int key_update,
                             const void *data, size_t len)
 {
@@ -129,7 +130,7 @@ static inline size_t sealed(wire *w, unsigned char *out, size_t size, int key_up
     return n > 0 ? (size_t)n : 0;
 }
 
-/* Put bytes into the socket as they are. */
+/* Write bytes to the socket without encrypting them. */
 static inline void send_raw(wire *w, const void *data, size_t len)
 {
     wire raw = {.fd = w->fd, .discard_input = 1};
