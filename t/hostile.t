@@ -36,7 +36,9 @@ END
             $client->wait_output(qr/101 Switching Protocols.*?\r\n\r\n/s);
             $client->write("R\n");
             my $status = $client->finish;
-            die "openssl did not renegotiate: ", $client->output if $client->output !~ /RENEGOTIATING/;
+            # Where the server was faster, openssl ends before it says that it renegotiates.
+            die "openssl did not renegotiate: ", $client->output
+                if $client->output !~ /RENEGOTIATING/ && $httpd->error_log !~ /renegotiation/;
             return $status;
         };
         $renegotiate->() for 1 .. 3;
