@@ -489,8 +489,10 @@ static ws_packet kept_by_other(const char *text, apr_uint64_t epoch, apr_uint64_
 static void other_keeps(const char *text)
 {
     ws_message *m = ws_message_new("kept", WS_TEXT, text, strlen(text));
+    pthread_mutex_lock(&history.lock);
     m->position = (ws_position){history.head.epoch, ++history.head.offset};
     history.kept[history.head.offset] = m;
+    pthread_mutex_unlock(&history.lock);
 }
 
 static void everybody_gets_everything_once(rig *r)

@@ -60,9 +60,10 @@ static inline void keeper_read(ws_history *h, const char *channel, ws_position a
 {
     keeper *k = (keeper *)h;
     ws_history_page page = {.status = k->broken ? APR_EGENERAL : APR_SUCCESS};
-    apr_uint64_t from = after.epoch == k->head.epoch ? after.offset + 1 : 1;
+    apr_uint64_t from;
     (void)channel;
     pthread_mutex_lock(&k->lock);
+    from = after.epoch == k->head.epoch ? after.offset + 1 : 1;
     k->reads++;
     max = k->page && k->page < max ? k->page : max;
     page.head = k->head;
