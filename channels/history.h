@@ -17,7 +17,8 @@
  * may lose or reorder messages; each subscriber still receives them once and in order.
  *
  * EPOCH. A number that no other history of the channel has used, for example the time plus a random
- * number. A store whose data were lost, set aside or cleared uses a new one.
+ * number. A store whose data were lost or set aside uses a new one. After clear, a store uses a new
+ * one, or continues the offsets.
  */
 
 #ifndef WS_CHANNELS_HISTORY_H

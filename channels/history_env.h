@@ -21,7 +21,7 @@
 
 typedef struct ws_history_env ws_history_env;
 
-/** Greatest number of databases in the file. */
+/** Maximum number of databases in the file. */
 #define WS_HISTORY_ENV_BASES 5
 
 typedef struct ws_history_env_options {

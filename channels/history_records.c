@@ -256,7 +256,7 @@ static int records_forget_channel(change *c, const turn *t)
     return rc ? rc : records_del(c, NAMES, key);
 }
 
-/* Delete the oldest turn and its message if the turn has expired, or if has_to_be is set.
+/* Delete the oldest turn, with its message or channel, if it has expired or has_to_be is set.
  * @param done  set to 1 if there was no turn to delete */
 static int records_end_turn(change *c, int has_to_be, int *done)
 {

@@ -54,7 +54,7 @@ typedef enum {
 /** Flag of WS_PACKET_HERE and WS_PACKET_LISTED: the last packet of the answer. */
 #define WS_PACKET_LAST 0x1u
 /** Flag for publish: the bus must not refuse the packet, because a receiver can recover from a
- *  loss. A message with this flag is in a history. */
+ *  loss. A message with this flag is in a history, or is a copy for a wildcard. */
 #define WS_PACKET_STORED 0x2u
 
 /** Identifies a process on any bus. */

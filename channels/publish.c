@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Publishing: a message goes to its history, then to the buses and the loops. A message that the
- * history or the local bus refuses is not delivered at all.
+ * Publishing: a message goes to its history, then to the buses and the loops. If the history, a
+ * loop's full queue or the local bus refuses a message, it is not delivered at all.
  */
 
 #include "channels/channels.h"
