@@ -52,7 +52,8 @@ void ws_history_records_close(ws_history_records *h);
  * Begin a change. A thread has one at a time, and does not read meanwhile. All other writers wait.
  * @param harder  0 at first. After APR_ENOSPC, retry with 1 to WS_CHANGE_HARDEST: a higher value
  *                waits longer, 2^harder milliseconds, and deletes more old messages
- * @return APR_SUCCESS: the caller must call ws_change_end(). Otherwise an error. Errors of the file are logged
+ * @return APR_SUCCESS: the caller must call ws_change_end(). Otherwise an error
+ *         (errors of the file are logged)
  */
 apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change **change);
 

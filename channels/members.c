@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The tables of channel members. When memory is exhausted, a table does not grow, and a new member
+ * The tables of channel members. When memory is exhausted, a table does not grow, or a new member
  * is left out of it.
  */
 
