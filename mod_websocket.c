@@ -1,41 +1,42 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * mod_websocket: WebSocket connections for Apache httpd that cost httpd nothing.
+ * mod_websocket: WebSocket connections for Apache httpd that occupy no worker thread. They run on the
+ * event loops of engine/.
  *
- * A connection's way, and where to read about it:
+ * The path of a connection, and the files that implement it:
  *
- *   configuration          httpd/config.c     directives, merging, the settings of a request
- *                          httpd/plugins.c   handlers: loading and checking
+ *   configuration          httpd/config.c             directives, merging, the settings of a request
+ *                          httpd/plugins.c            handlers: loading and checking
  *                          httpd/handler_directory.c  a directory of them
  *   which module answers   httpd/mapping.c
- *   handshake              httpd/upgrade.c    request -> on_request -> 101
+ *   handshake              httpd/upgrade.c            request -> on_request -> 101
  *                          protocol/handshake.c
- *   take-over              httpd/takeover.c   socket and TLS leave httpd
- *                          httpd/relay.c      or stay there, and the bytes are carried
- *   messages               engine/conn.c      a connection's life on its event loop
- *                          engine/input.c     socket -> protocol/frame.c -> messages
- *                          engine/output.c    sends -> socket
- *                          engine/callbacks.c     the handler's callbacks
- *                          httpd/connection_log.c    a record at its end
- *   limits                 httpd/limits.c     WebSocketLimit
- *                          httpd/limit_table.c     counts across processes, in tables of httpd/key_counts.c
- *                          engine/rate_limit.c     of one connection
- *   access, again          httpd/reauthorize.c
- *   requests to itself     httpd/loopback.c   that count as those of a client
+ *   take-over              httpd/takeover.c           socket and TLS leave httpd
+ *                          httpd/relay.c              or stay in httpd, and the relay copies the bytes
+ *   messages               engine/conn.c              states of a connection on its event loop
+ *                          engine/input.c             socket -> protocol/frame.c -> messages
+ *                          engine/output.c            sends -> socket
+ *                          engine/callbacks.c         the handler's callbacks
+ *                          httpd/connection_log.c     a log record when the connection ends
+ *   limits                 httpd/limits.c             WebSocketLimit
+ *                          httpd/limit_table.c        counts across processes (httpd/key_counts.c)
+ *                          engine/rate_limit.c        rates of one connection
+ *   repeated access checks httpd/reauthorize.c
+ *   requests to itself     httpd/loopback.c           on behalf of a client
  *   history                channels/history_lmdb.c  and httpd/history.c
- *   beginning and end      httpd/subsystems.c  what there is, in its order
- *                          httpd/child.c      of the child
- *                          httpd/handlers.c   of handlers
- *                          httpd/stranded.c   what httpd leaves behind then
- *   what children share    httpd/shm.c     memory, and a slot in it for each child
- *                          httpd/ipc.c   messages from child to child
+ *   start and stop         httpd/subsystems.c         all subsystems, in order
+ *                          httpd/child.c              the child process
+ *                          httpd/handlers.c           handlers
+ *                          httpd/stranded.c           accepted connections that httpd never started
+ *   shared by children     httpd/shm.c                shared memory, with a slot for each child
+ *                          httpd/ipc.c                messages between children
  *   channels               channels/          subscribers, publishing, presence, resuming
- *                          httpd/channels.c   in a child
- *                          httpd/bus_local.c   from child to child, to those in httpd/interest.c
- *                          httpd/channel_acl.c  who may
- *                          httpd/access.c     sections for which nothing says so
- *   what it is doing       httpd/counters.c, httpd/metrics.c, httpd/connections.c, httpd/status.c
+ *                          httpd/channels.c           of a child
+ *                          httpd/bus_local.c          between children, to those in httpd/interest.c
+ *                          httpd/channel_acl.c        access control
+ *                          httpd/access.c             sections without access control
+ *   monitoring             httpd/counters.c, httpd/metrics.c, httpd/connections.c, httpd/status.c
  */
 
 #include <httpd.h>

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * mod_websocket_redis: channels across machines, by way of Redis. A module of its own, so that
- * mod_websocket needs no Redis; it brings the directive WebSocketBus. What it does is in redis/.
+ * mod_websocket_redis: channels across machines, through Redis. It provides the directive
+ * WebSocketBus. It is a separate module, so that mod_websocket does not depend on Redis. This file
+ * parses the directive; the bus is in redis/.
  */
 
 #include <httpd.h>
@@ -58,7 +59,7 @@ static const char *bus_parse_db(apr_pool_t *p, const char *text, int *db)
                  : NULL;
 }
 
-/* @return 0 for what is not percent-encoded as it should be */
+/* Decode percent-encoding in place. @return 0: the encoding is invalid */
 static int bus_decode(char *text)
 {
     return ws_percent_decode(text, strlen(text), 0, text, strlen(text) + 1) >= 0;
@@ -128,7 +129,7 @@ static const char *bus_parse_hosts(apr_pool_t *p, char *text, const bus_scheme *
     return error;
 }
 
-/* Behind the hosts: the master's name, the database. */
+/* The path after the hosts: the master's name, the database. */
 static const char *bus_parse_path(apr_pool_t *p, char *path, const bus_scheme *s,
                                   ws_redis_options *o)
 {
@@ -239,7 +240,7 @@ static apr_status_t bus_free_tls(void *ctx)
     return APR_SUCCESS;
 }
 
-/* What belongs together. The files of TLS are read here, by root. */
+/* Check combinations of options, and read the TLS files as root. */
 static const char *bus_check(apr_pool_t *p, ws_redis_options *o)
 {
     char *why;

@@ -23,9 +23,9 @@ struct ws_request {
     apr_size_t body_len;    /**< bytes */
     const char *body_type;  /**< its Content-Type, or NULL */
     void *data;
-    ws_ticket *ticket; /**< of who counts connections, or NULL */
-    int sockjs;        /**< its messages lie in frames of SockJS */
-    ws_loop *loop;     /**< of what has been connected to for it, or NULL */
+    ws_ticket *ticket; /**< to release when the connection has ended, or NULL */
+    int sockjs;        /**< messages are wrapped in SockJS frames */
+    ws_loop *loop;     /**< of an outgoing connection that was made for this request, or NULL */
 };
 
 /** The request headers with these names, in the form of ws_strings.headers, from r->pool. @return

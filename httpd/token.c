@@ -14,17 +14,17 @@
 #include "httpd/token_keys.h"
 #include "protocol/utf8.h"
 
-/* A client is reminded in the last quarter of a token's time, and at most so long before its end. */
+/* Reminders start in the last quarter of a token's time, and at most this long before its end. */
 #define REMIND_MAX apr_time_from_sec(60)
 
-/* Seconds: later times are milliseconds, or nonsense. */
+/* Latest valid time, seconds since 1970. A larger value is probably in milliseconds. */
 #define TIME_MAX 1e11
 
 #define USER_MAX 255 /* bytes */
 
 /* ---- The parts of a token ---- */
 
-/* Two dots, and the letters of base64url between them. */
+/* Whether a token has three parts of base64url characters, separated by dots. */
 static int token_is_compact(const char *text, apr_size_t len)
 {
     int dots = 0;
@@ -48,7 +48,7 @@ static cJSON *token_part(apr_pool_t *p, const char *text, apr_size_t len)
     return o;
 }
 
-/* @return NULL, or why it is refused */
+/* @return NULL, or the reason for the refusal */
 static const char *token_check_signature(const ws_token_rules *rules, apr_pool_t *p,
                                          const char *text, apr_size_t len, apr_size_t header_len)
 {
@@ -82,7 +82,7 @@ static int token_is_list(const cJSON *o)
     return cJSON_IsArray(o);
 }
 
-/* Call fn for each text of a list, until one fits. */
+/* Whether fn accepts any text of a list. */
 static int token_any(const cJSON *o, int (*fn)(const char *text, const void *arg), const void *arg)
 {
     const cJSON *item;
@@ -109,7 +109,8 @@ static int token_is_one_of(const char *text, const void *list)
     return 0;
 }
 
-/* RFC 7519, section 4.1.3: a token for others is refused where nobody has said who we are, too. */
+/* RFC 7519, section 4.1.3. Without WebSocketTokenAudience, a token with aud is for another service,
+ * and is refused too. */
 static const char *token_check_audience(const ws_token_rules *rules, const cJSON *claims)
 {
     const cJSON *aud = cJSON_GetObjectItemCaseSensitive(claims, "aud"),
@@ -128,7 +129,7 @@ static const char *token_check_audience(const ws_token_rules *rules, const cJSON
     return NULL;
 }
 
-/* @return -1: it is no time in seconds since 1970 */
+/* @return apr_time_t; -1: this is no time in seconds since 1970 */
 static apr_time_t token_time(const cJSON *o)
 {
     double t = cJSON_IsNumber(o) ? o->valuedouble : -1;
@@ -158,7 +159,7 @@ static const char *token_check_times(const ws_token_rules *rules, ws_token *t)
     return NULL;
 }
 
-/* It goes to logs and to other clients. */
+/* Restricts user names, since they go to logs and to other clients. */
 static int token_user_valid(const char *user)
 {
     apr_size_t len = strlen(user);
@@ -225,8 +226,9 @@ void ws_token_free(ws_token *t)
     }
 }
 
-/* A star stands for any characters, slashes too. Names of channels have none, so that a pattern that matches
- * "news/" and a star matches all names that begin so. */
+/* A star matches any characters, slashes too. Channel names contain no star. So if a pattern
+ * matches the text of the wildcard subscription "news/" and a star, it matches all channels that
+ * begin with "news/". */
 static int token_matches(const char *pattern, const void *arg)
 {
     const char *name = arg, *star = NULL, *again = NULL;

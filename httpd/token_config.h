@@ -15,7 +15,7 @@ const char *ws_token_set_issuer(cmd_parms *cmd, void *config, int argc, char *co
 const char *ws_token_set_leeway(cmd_parms *cmd, void *config, const char *arg);
 const char *ws_token_set_required(cmd_parms *cmd, void *config, int on);
 
-/** Rows of the directive table, for these contexts. */
+/** Rows of the directive table. WHERE: the contexts. */
 /* clang-format off */
 #define WS_TOKEN_DIRECTIVES(WHERE) \
     AP_INIT_TAKE123("WebSocketTokenKey", ws_token_set_key, NULL, WHERE, \

@@ -14,7 +14,7 @@
 #include "httpd/config.h"
 #include "httpd/token_request.h"
 
-/* A timer does not wait longer at a time, milliseconds. */
+/* Longest timer, milliseconds. Later times need several timers. */
 #define WAIT_MAX ((apr_time_t)24 * 3600 * 1000)
 
 /* A token for one channel. */
@@ -24,14 +24,14 @@ typedef struct token_grant {
     char channel[];
 } token_grant;
 
-/* What a connection has; used by its callbacks only. */
+/* The tokens of a connection. Only its callbacks use it. */
 typedef struct token_state {
     ws_ticket ticket;
-    ws_token *token; /* of the connection; or NULL */
+    ws_token *token; /* for the whole connection, or NULL */
     token_grant *grants;
     unsigned count; /* of grants */
     ws_timer *timer;
-    char *strings; /* of the connection before it had a user */
+    char *strings; /* memory of the connection's strings with a new user, or NULL */
 } token_state;
 
 static void token_conn_release(ws_ticket *ticket)
@@ -99,7 +99,7 @@ int ws_token_conn_permits(ws_conn *c, ws_action action, const char *channel)
            || (s && s->token && ws_token_permits(s->token, action, channel));
 }
 
-/* ---- Ends ---- */
+/* ---- Reminders and expiry ---- */
 
 static const ws_handler *token_conn_handler(const ws_conn *c)
 {
@@ -116,7 +116,7 @@ static void token_conn_tell(ws_conn *c, const char *channel, int expired)
     }
 }
 
-/* The handler has had a chance to send the last words. */
+/* End a subscription that no token permits, and notify the handler. */
 static void token_conn_end_subscription(ws_conn *c, const char *channel)
 {
     if (!ws_token_conn_permits(c, WS_MAY_SUBSCRIBE, channel)
@@ -125,7 +125,7 @@ static void token_conn_end_subscription(ws_conn *c, const char *channel)
     }
 }
 
-/* @return whether the handler was told; it may have used other tokens */
+/* @return whether the handler was called; it may have changed the list of grants */
 static int token_conn_remind(ws_conn *c, const char *channel, ws_token *t, apr_time_t now)
 {
     if (t->reminded || t->soon > now) {
@@ -151,7 +151,7 @@ static void token_conn_expire(ws_conn *c, token_state *s, apr_time_t now)
                 token_conn_end_subscription(c, channel);
             }
             free(channel);
-            g = &s->grants; /* as after token_conn_remind() */
+            g = &s->grants; /* start again: the handler may have changed the list */
         }
     }
     if (s->token && s->token->ends <= now) {
@@ -209,9 +209,9 @@ static void token_conn_opened(ws_conn *c)
     }
 }
 
-/* ---- Tokens that come later ---- */
+/* ---- New tokens of open connections ---- */
 
-/* What the old token permitted and the new one does not. */
+/* Collects the subscriptions that the old token permitted and the new one does not. */
 typedef struct token_loss {
     const ws_token *old;
     ws_conn *c;
@@ -242,7 +242,7 @@ static void token_conn_lose(ws_conn *c, const ws_token *old)
     apr_pool_destroy(p);
 }
 
-/* A grant whose channel is not subscribed to any more gives its place. */
+/* token_conn_prune() drops the grants of channels without a subscription. */
 static void token_conn_mark(const char *channel, void *arg)
 {
     apr_hash_set(arg, channel, APR_HASH_KEY_STRING, channel);
@@ -268,7 +268,7 @@ static void token_conn_prune(ws_conn *c, token_state *s)
     apr_pool_destroy(p);
 }
 
-/* @return NULL, or why not */
+/* @return NULL, or the error */
 static const char *token_conn_put(ws_conn *c, token_state *s, const char *channel, ws_token *t)
 {
     token_grant **g = token_conn_grant(s, channel), *added;
@@ -298,8 +298,8 @@ static const char *token_conn_put(ws_conn *c, token_state *s, const char *channe
     return NULL;
 }
 
-/* A connection's user does not change; one that has none gets the token's. A token for one channel may be of no
- * user. @return NULL, or why not */
+/* The user of a connection never changes. A connection without a user gets the token's. A token for
+ * one channel may have no user. @return NULL, or the error */
 static const char *token_conn_identify(ws_conn *c, token_state *s, const ws_token *t, int whole)
 {
     const char *user = ws_user(c);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Tokens of open connections: what they permit, and their end. [callback] */
+/** Tokens of open connections: their permissions and expiry. [callback] */
 
 #ifndef WS_HTTPD_TOKEN_CONN_H
 #define WS_HTTPD_TOKEN_CONN_H
@@ -14,11 +14,11 @@
 apr_status_t ws_token_conn_child_init(apr_pool_t *pchild, server_rec *s,
                                       ws_engine_options *options);
 
-/** A connection is going to be made of a request whose section has WebSocketTokenKey: one ticket more.
- *  @return OK, or the status to refuse with  [the request's thread] */
+/** Prepare the tokens of a connection before it opens, if its section has WebSocketTokenKey. Adds a
+ *  ticket to *tickets. @return OK, or the status to refuse with [the request's thread] */
 int ws_token_conn_attach(request_rec *r, const ws_settings *settings, ws_ticket **tickets);
 
-/** Whether a token of the connection permits this. */
+/** Whether any token of the connection permits an action on a channel. */
 int ws_token_conn_permits(ws_conn *c, ws_action action, const char *channel);
 
 /** As ws_use_token(). */

@@ -32,11 +32,11 @@ enum { HS256, RS256, ES256, EDDSA, ALGORITHMS };
 
 static const char *const names[] = {"HS256", "RS256", "ES256", "EdDSA"};
 
-/* A key is for one algorithm, whatever the header of a token says. */
+/* A key has one algorithm. The header of a token cannot select another. */
 typedef struct token_key {
     int alg;
-    const char *kid;  /* NULL: for tokens with any */
-    cjose_jwk_t *jwk; /* of all but EdDSA */
+    const char *kid;  /* NULL: matches any kid */
+    cjose_jwk_t *jwk; /* for all algorithms except EdDSA */
     EVP_PKEY *ed25519;
 } token_key;
 
@@ -70,7 +70,7 @@ static const char *token_keys_push(apr_pool_t *p, apr_array_header_t *keys, toke
     return NULL;
 }
 
-/* What is in a file; *open: anybody can read it. @return NULL, or what is wrong */
+/* Read a file. *open is set to 1 if all users may read it. @return NULL, or the error */
 static const char *token_keys_read(apr_pool_t *p, const char *path, char **data, apr_size_t *len,
                                    int *open)
 {
@@ -96,7 +96,7 @@ static const char *token_keys_read(apr_pool_t *p, const char *path, char **data,
                : apr_psprintf(p, "cannot be read: %s", apr_strerror(rv, text, sizeof(text)));
 }
 
-/* The configuration is read twice at start-up, and once by httpd -t. */
+/* Warn once: httpd reads the configuration twice at start-up, and once with -t. */
 static void token_keys_warn(cmd_parms *cmd, const char *path)
 {
     if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG
@@ -125,7 +125,7 @@ static const char *token_keys_text(apr_pool_t *p, const EVP_PKEY *pkey, const ch
     return text;
 }
 
-/* @return NULL, or what is wrong with a JWK of this algorithm; takes over the key */
+/* Add a JWK for this algorithm. Takes ownership of the key. @return NULL, or the error */
 static const char *token_keys_add_jwk(apr_pool_t *p, apr_array_header_t *keys, token_key *k,
                                       const char *json)
 {
@@ -178,7 +178,7 @@ static EVP_PKEY *token_keys_public(const char *data, apr_size_t len)
     return pkey;
 }
 
-/* The key as a JWK, which the JOSE library takes; NULL if it is not for the algorithm. */
+/* Convert a key to a JWK for the JOSE library. @return NULL: the key does not fit the algorithm */
 static const char *token_keys_jwk(apr_pool_t *p, const EVP_PKEY *pkey, int alg)
 {
     char curve[32] = "";
@@ -231,7 +231,8 @@ static const char *token_keys_member(const cJSON *o, const char *name)
     return text ? text : "";
 }
 
-/* @return ALGORITHMS for what is skipped, as the RFC says: keys that are for something else */
+/* @return the algorithm; ALGORITHMS: skip the key, which is for another use (RFC 7517, section
+ * 5) */
 static int token_keys_jwk_algorithm(const cJSON *o)
 {
     const char *kty = token_keys_member(o, "kty"), *crv = token_keys_member(o, "crv"),
@@ -349,7 +350,8 @@ static int token_keys_verify_ed25519(EVP_PKEY *pkey, apr_pool_t *p, const char *
     return valid;
 }
 
-/* The library reads the header for itself: it has to see the algorithm for which the key was chosen. */
+/* The library parses the header again, and must find the same algorithm as the code that selected
+ * the key. */
 static int token_keys_verify(const token_key *k, apr_pool_t *p, const char *token, apr_size_t len)
 {
     cjose_err error;

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* In place of token.c and token_keys.c, where libcjose or cJSON is missing: no key is accepted, so there is no token. */
+/** Replaces token.c and token_keys.c in builds without libcjose or cJSON. It accepts no key, so no
+ *  token is ever read. */
 
 #include "httpd/token.h"
 #include "httpd/token_keys.h"

@@ -22,7 +22,7 @@
 #define SCHEME "Bearer "
 #define SUBPROTOCOL "bearer."
 
-/* What is known of a request's token. */
+/* The token of a request. */
 typedef struct token_request {
     const char *text; /* from the query string; or NULL */
     ws_token *token;
@@ -64,7 +64,8 @@ int ws_token_request_wanted(request_rec *r)
 
 /* ---- Query strings ---- */
 
-/* A query string without tokens; *token is set to the last of them. NULL for what has become empty. */
+/* Remove all tokens from a query string; *token is set to the last one. @return NULL: the rest is
+ * empty */
 static char *token_request_strip(apr_pool_t *p, const char *query, const char **token)
 {
     char *rest = NULL;
@@ -84,7 +85,7 @@ static char *token_request_strip(apr_pool_t *p, const char *query, const char **
     return rest;
 }
 
-/* The same for a text of which a query string is a part, behind "?" and up to a space. */
+/* The same for a text that contains a query string, from "?" to a space or the end. */
 static char *token_request_strip_text(apr_pool_t *p, char *text)
 {
     const char *begin = text ? strchr(text, '?') : NULL, *token = NULL;
@@ -96,8 +97,8 @@ static char *token_request_strip_text(apr_pool_t *p, char *text)
                  : text;
 }
 
-/* Before access control, whose refusals are logged, too. A rewritten request may have lost the query string that
- * the client has sent; what it has sent counts. */
+/* Runs before access control, since its refusals are logged, too. If a rewrite has changed the
+ * query string, the token in the original query string counts. */
 static int token_request_hide(request_rec *r)
 {
     const char *rewritten = NULL, *sent = NULL;
@@ -115,7 +116,7 @@ static int token_request_hide(request_rec *r)
     return DECLINED;
 }
 
-/* ---- Where else a token may stand ---- */
+/* ---- Other places of tokens ---- */
 
 static const char *token_request_bearer(request_rec *r)
 {
@@ -127,7 +128,7 @@ static const char *token_request_bearer(request_rec *r)
     return value + strspn(value, " ");
 }
 
-/* Scripts of pages can set no header but this one. The handler does not see the subprotocol. */
+/* Scripts in browsers can set only this header. The handler does not see the subprotocol. */
 static const char *token_request_subprotocol(request_rec *r)
 {
     const char *list = apr_table_get(r->headers_in, "Sec-WebSocket-Protocol"), *name, *token = NULL;
@@ -198,7 +199,7 @@ int ws_token_request_admit(request_rec *r, const char **why)
 int ws_token_request_permits(request_rec *r, ws_action action, const char *channel)
 {
     const token_request *t = token_request_of(r);
-    /* DELETE clears a history, which is the administrator's affair. */
+    /* DELETE clears a history. Only Require permits that, no token. */
     return t && t->token && r->method_number != M_DELETE
            && ws_token_permits(t->token, action, channel);
 }

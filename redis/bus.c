@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The bus: publishes to Redis, and receives on a thread what other machines publish. */
+/** The bus: publishes messages to Redis, and receives the messages of other machines on a
+ *  thread. */
 
 #include "redis/bus.h"
 
@@ -15,18 +16,18 @@
 #include "base/thread.h"
 #include "redis/private.h"
 
-/* Interval of the packets that tell others that this process runs, and the silence after which a process counts as ended,
+/* Interval of heartbeat packets, and the silence after which a process counts as ended,
  * milliseconds. */
 #define BEAT 2000
 #define DEAD 10000
 
-/* Silence after which a connection is closed, milliseconds: PING is due twice meanwhile. */
+/* Silence after which a connection is closed, milliseconds. Two PINGs are due in that time. */
 #define SILENT (2 * BEAT + BEAT / 2)
 
-/* Time after which a connection is closed whose reply does not end, milliseconds. */
+/* Time limit of a reply; a connection with a longer one is closed, milliseconds. */
 #define WHOLE 10000
 
-/* A channel: its subscribers in this process, and whether Redis knows of the subscription. */
+/* A channel: its number of local subscribers, and whether SUBSCRIBE was sent. */
 typedef struct bus_channel {
     int count, subscribed;
     char name[WS_CHANNEL_MAX + 1];
@@ -44,7 +45,7 @@ typedef struct bus_known {
 static bus_known peers[PEERS_MAX];
 static unsigned peer_count;
 
-/* Under the lock. */
+/* Find or add a process. The caller holds the lock. */
 static bus_known *bus_peer(const ws_node *node)
 {
     unsigned i = 0;
@@ -83,7 +84,7 @@ static int bus_alive(ws_bus *b, const ws_node *node)
     if (node->server == r->options.self.server) {
         return -1;
     }
-    /* Without a connection nothing is known. */
+    /* Without a connection, other processes are unknown. */
     if (!__atomic_load_n(&r->away, __ATOMIC_RELAXED)) {
         apr_thread_mutex_lock(r->lock);
         p = bus_peer(node);
@@ -176,7 +177,7 @@ static ws_status bus_send_to(ws_bus *b, const ws_node *to, const ws_packet *p)
 static apr_uint32_t bus_subscribers(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash)
 {
     (void)b, (void)channel, (void)len, (void)hash;
-    return 0; /* not known without asking all machines */
+    return 0; /* unknown without a question to all machines */
 }
 
 static ws_status bus_want(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash,
@@ -205,7 +206,7 @@ static ws_status bus_want(ws_bus *b, const char *channel, unsigned len, apr_uint
 
 /* ---- Receiving ---- */
 
-/* Send subscriptions that have changed; all: a new connection, send every one. */
+/* Send the changed subscriptions; all: send all of them over a new connection. */
 static void bus_subscribe(ws_redis *r, redisContext *c, int all)
 {
     apr_thread_mutex_lock(r->lock);
@@ -242,7 +243,7 @@ void ws_redis_receive(ws_redis *r, const redisReply *reply)
         return;
     }
     if (!ws_redis_is_array(reply, 3) || !ws_redis_is(reply->element[0], "message")) {
-        return; /* an answer to SUBSCRIBE or PING */
+        return; /* a reply to SUBSCRIBE or PING */
     }
     message = reply->element[2];
     if (message->type != REDIS_REPLY_STRING
@@ -256,7 +257,7 @@ void ws_redis_receive(ws_redis *r, const redisReply *reply)
     }
 }
 
-/* An empty packet tells others that this process runs. */
+/* Send the heartbeat, an empty packet. */
 static void bus_beat(ws_redis *r)
 {
     ws_packet p = {.kind = WS_PACKET_MISSED, .from = r->options.self, .channel = "", .data = ""};
@@ -299,7 +300,7 @@ static void bus_receive_all(ws_redis *r, redisContext *c)
     while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
         struct pollfd p[2] = {{.fd = c->fd, .events = POLLIN}, {.fd = r->wake, .events = POLLIN}};
         if (apr_time_now() >= next) {
-            /* A machine without power closes no connection, but does not answer either. */
+            /* A machine that lost power does not close its connections; PING detects that. */
             redisAppendCommand(c, "PING");
             bus_beat(r);
             next = apr_time_now() + apr_time_from_msec(BEAT);
@@ -337,7 +338,7 @@ static void *APR_THREAD_FUNC bus_receiver(apr_thread_t *self, void *arg)
             apr_time_t since = apr_time_now();
             __atomic_store_n(&r->there_since, since, __ATOMIC_RELAXED);
             __atomic_store_n(&r->away, 0, __ATOMIC_RELAXED);
-            /* Messages of the meantime are in histories, or lost. */
+            /* Messages sent meanwhile are in the histories, or lost. */
             if (again && ws_channels_current()) {
                 ws_channels_missed(ws_channels_current(),
                                    1 + __atomic_exchange_n(&r->lost, 0, __ATOMIC_RELAXED));
@@ -369,7 +370,7 @@ apr_status_t ws_redis_create(ws_redis **redis, const ws_redis_options *options, 
     r->away = 1;
     ws_redis_history_init(r);
     ws_redis_once_init(r);
-    /* A pool of its own: several threads use it, under the lock. */
+    /* A separate pool: several threads use it, under the lock. */
     if ((rv = apr_pool_create_unmanaged(&r->pool)) != APR_SUCCESS
         || (rv = apr_thread_mutex_create(&r->lock, APR_THREAD_MUTEX_DEFAULT, pool)) != APR_SUCCESS
         || (rv = apr_thread_cond_create(&r->work, pool)) != APR_SUCCESS) {

@@ -1,15 +1,16 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A bus between machines and a shared history, in Redis. docs/internals/redis.md describes the design.
+ * A bus between machines and a shared history, in Redis. docs/internals/redis.md describes the
+ * design.
  *
- * Each process has two threads with one connection each: one receives the channels with local subscribers,
- * one sends. While Redis is unreachable, both reconnect; messages to store wait in a bounded queue, and
- * missed messages are read after the reconnect.
+ * Each process has two threads with one connection each: one receives the channels with local
+ * subscribers, one sends. While Redis is unreachable, both reconnect. A bounded queue holds
+ * messages to store. After the reconnect, missed messages are read from the history.
  *
- * Keys and channels, after the prefix: c:NAME a channel, n:SERVER.PROCESS one process, all every process;
- * {NAME}:m the stored messages, a stream whose ids start with the offset; {NAME}:p the epoch and newest
- * offset; {NAME}:d:ID marks a message id as published.
+ * Keys and channels, after the prefix: c:NAME a channel, n:SERVER.PROCESS one process, all every
+ * process; {NAME}:m the stored messages, a stream whose ids start with the offset; {NAME}:p the
+ * epoch and newest offset; {NAME}:d:ID marks a message id as published.
  */
 
 #ifndef WS_REDIS_BUS_H
@@ -19,7 +20,7 @@
 #include "channels/history_rules.h"
 #include "redis/tls.h"
 
-/** Addresses of sentinels, or nodes of a cluster, at most. */
+/** Maximum number of addresses of sentinels or cluster nodes. */
 #define WS_REDIS_HOSTS_MAX 16
 
 typedef struct ws_redis_host {
@@ -34,10 +35,10 @@ typedef struct ws_redis_options {
     const char *path;
     int cluster; /**< hosts are nodes of a Redis Cluster */
     ws_redis_tls tls;
-    SSL_CTX *tls_ctx;            /**< made of tls where the files can be read; NULL: no TLS */
+    SSL_CTX *tls_ctx;            /**< created from tls while the files are readable; NULL: no TLS */
     const char *user, *password; /**< or NULL */
     const char *sentinel_user, *sentinel_password; /**< or NULL */
-    const char *master; /**< name of the master; hosts are sentinels then; or NULL */
+    const char *master; /**< name of the master, and hosts are sentinels; or NULL */
     int db;
     const char *prefix;
     ws_node self;
@@ -49,17 +50,17 @@ typedef struct ws_redis_options {
 
 typedef struct ws_redis ws_redis;
 
-/** Start the threads. @param pool  lives longer */
+/** Start the threads. @param pool  must outlive r */
 apr_status_t ws_redis_create(ws_redis **r, const ws_redis_options *options, apr_pool_t *pool);
 
 ws_bus *ws_redis_bus(ws_redis *r);
 
-/** @return NULL if there are no history rules */
+/** @return NULL: no history rules are configured */
 ws_history *ws_redis_history(ws_redis *r);
 
 ws_once *ws_redis_once(ws_redis *r);
 
-/** Stop the threads. Completes all waiting requests. */
+/** Stop the threads. Completes all pending requests. */
 void ws_redis_destroy(ws_redis *r);
 
 #endif

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Redis Cluster: which node has which keys, and the sender's connections to all of them. A node that says MOVED, or breaks, makes the
- * sender ask anew; its jobs wait meanwhile. What a node publishes, all nodes get: subscriptions need no map.
+ * Redis Cluster: the map of slots to nodes, and the sender's connections to the nodes. After a
+ * MOVED reply or a broken connection, the sender reads the map again, and keeps the jobs until
+ * then. All nodes receive a published message, so subscriptions need no map.
  */
 
 #include <stdio.h>
@@ -13,7 +14,7 @@
 
 #define SLOTS 16384
 #define NODES_MAX 255
-#define NOBODY 255 /* of a slot */
+#define NOBODY 255 /* the slot has no node */
 #define HOST_MAX 256
 
 typedef struct cluster_node {
@@ -31,7 +32,8 @@ struct ws_redis_cluster {
 
 /* ---- Slots ---- */
 
-/* CRC-16/XMODEM of a key's part in braces: the Redis Cluster specification, "Key distribution model". */
+/* CRC-16/XMODEM of the part of a key in braces. Redis Cluster specification, "Key distribution
+ * model". */
 static unsigned cluster_slot(const char *key, size_t len)
 {
     const char *open = memchr(key, '{', len), *close;
@@ -50,14 +52,15 @@ static unsigned cluster_slot(const char *key, size_t len)
     return crc % SLOTS;
 }
 
-/* The first key of EVAL stands behind script and number, of others behind their names. */
+/* EVAL has its first key after the script and the number of keys, other commands after their
+ * names. */
 static unsigned cluster_slot_of(const ws_redis_job *j)
 {
     int key = !strcmp(j->argv[0], "EVAL") ? 3 : 1;
     return cluster_slot(j->argv[key], j->lens[key]);
 }
 
-/* The node's index, added if it is new; NOBODY: there are too many, or it is none */
+/* Find a node, or add it. @return its index; NOBODY: too many nodes, or an invalid address */
 static unsigned cluster_node_of(struct ws_redis_cluster *k, const char *host, apr_uint64_t port)
 {
     unsigned i = 0;
@@ -76,7 +79,8 @@ static unsigned cluster_node_of(struct ws_redis_cluster *k, const char *host, ap
     return i < NODES_MAX ? i : NOBODY;
 }
 
-/* One row of CLUSTER SLOTS: first and last slot, the master, replicas. A node without a name is the one that was asked. */
+/* Read a row of CLUSTER SLOTS: first and last slot, the master, replicas. A node without a name is
+ * the one that sent the reply. */
 static void cluster_take_row(struct ws_redis_cluster *k, const redisReply *row, const char *asked)
 {
     const redisReply *node;
@@ -107,7 +111,7 @@ static void cluster_forget(struct ws_redis_cluster *k)
     memset(k->slots, NOBODY, sizeof(k->slots));
 }
 
-/* @return whether a node was reached and knows a cluster */
+/* Read the map from a node. @return 1; 0: no node is reachable, or it has no cluster */
 static int cluster_learn(ws_redis *r, struct ws_redis_cluster *k, int *told)
 {
     redisContext *c = ws_redis_connect(r, told);
@@ -122,7 +126,7 @@ static int cluster_learn(ws_redis *r, struct ws_redis_cluster *k, int *told)
     else if (reply) {
         ws_redis_wrong(r, reply);
     }
-    if (c && !k->known) { /* the next address may know more */
+    if (c && !k->known) { /* try the next address next time */
         __atomic_add_fetch(&r->host, 1, __ATOMIC_RELAXED);
     }
     if (reply) {
@@ -134,7 +138,7 @@ static int cluster_learn(ws_redis *r, struct ws_redis_cluster *k, int *told)
 
 /* ---- Sending ---- */
 
-/* Move the jobs of a node, or those of no node, from one list to another, in their order. */
+/* Move the jobs of a node, or those without a node, to another list, in order. */
 static ws_redis_job *cluster_take(struct ws_redis_cluster *k, ws_redis_job **jobs, unsigned node)
 {
     ws_redis_job *mine = NULL, **end = &mine;
@@ -164,7 +168,7 @@ static int cluster_connect(ws_redis *r, cluster_node *n)
     return n->c != NULL;
 }
 
-/* @return whether all have been answered; others are left in *jobs */
+/* @return whether all jobs have a reply; the others stay in *jobs */
 static int cluster_send_to(ws_redis *r, cluster_node *n, ws_redis_job **jobs)
 {
     while (*jobs) {
@@ -192,7 +196,7 @@ ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told)
         for (*end = mine; *end; end = &(*end)->next) {
         }
     }
-    if (*jobs) { /* their slots belong to no node */
+    if (*jobs) { /* their slots have no node */
         k->known = 0;
     }
     *end = *jobs;
@@ -200,7 +204,8 @@ ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told)
     return rest ? WS_REDIS_BROKEN : WS_REDIS_DONE;
 }
 
-/* A slot that is being moved: "ASK 3999 127.0.0.1:6381". @return the other node's answer, or NULL */
+/* Follow an ASK reply of a slot that is migrating: "ASK 3999 127.0.0.1:6381". @return the other
+ * node's reply, or NULL */
 static redisReply *cluster_ask_other(ws_redis *r, const ws_redis_job *j, const char *text)
 {
     char host[HOST_MAX];

@@ -1,14 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Connecting to a Redis, to the master that a sentinel names, or to a node of a cluster. Several addresses are tried
- *  in their order, beginning with the one that worked last. */
+/** Connects to a Redis server, to the master that a sentinel names, or to a node of a cluster.
+ *  Tries several addresses in order, starting with the one that worked last. */
 
 #include <stdio.h>
 #include <string.h>
 
 #include "redis/private.h"
 
-#define TIMEOUT 5         /* of connecting and of answers, seconds */
+#define TIMEOUT 5         /* of connects and replies, seconds */
 #define BACK_OFF_MIN 50   /* milliseconds */
 #define BACK_OFF_MAX 2000 /* milliseconds */
 
@@ -33,7 +33,7 @@ static void connect_tell(ws_redis *r, const char *where, const char *why, int *t
 static const char *connect_where(const ws_redis *r, const redisContext *c)
 {
     return r->options.path    ? r->options.path
-           : c && c->tcp.host ? c->tcp.host /* the master that a sentinel has named */
+           : c && c->tcp.host ? c->tcp.host /* the master that a sentinel named */
                               : r->options.hosts[0].name;
 }
 
@@ -67,7 +67,7 @@ static int connect_is_error(const redisReply *reply)
     return reply && reply->type == REDIS_REPLY_ERROR;
 }
 
-/* Log in. @return the answer, which is not OK, to be freed; NULL: it is, or the connection has broken */
+/* Log in. @return a reply other than OK, to be freed; NULL: success, or the connection broke */
 static redisReply *connect_log_in(redisContext *c, const char *user, const char *password)
 {
     redisReply *reply = !password ? NULL
@@ -80,7 +80,7 @@ static redisReply *connect_log_in(redisContext *c, const char *user, const char 
     return reply;
 }
 
-/* An answer that is not OK becomes the connection's error. It is freed. */
+/* Set the connection's error to a reply other than OK, and free the reply. */
 static void connect_refused(redisContext *c, redisReply *reply)
 {
     if (reply) {
@@ -97,7 +97,8 @@ static redisReply *connect_ask_for_master(const ws_redis *r, redisContext *c)
     return ws_redis_ask(c, "SENTINEL get-master-addr-by-name %s", r->options.master);
 }
 
-/* A sentinel that wants a password is given its own, or else the servers'. @return its answer */
+/* Ask a sentinel. If it requires a password, use sentinel_password, or else password. @return its
+ * reply */
 static redisReply *connect_ask_sentinel(const ws_redis *r, redisContext *c)
 {
     const ws_redis_options *o = &r->options;
@@ -114,7 +115,7 @@ static redisReply *connect_ask_sentinel(const ws_redis *r, redisContext *c)
     return reply;
 }
 
-/* @return the master's connection, or that of the sentinel with an error in it */
+/* @return a connection to the master; or the sentinel's connection, with an error */
 static redisContext *connect_to_master(ws_redis *r, redisContext *c)
 {
     redisReply *reply = connect_ask_sentinel(r, c);
@@ -141,8 +142,8 @@ static redisContext *connect_to_master(ws_redis *r, redisContext *c)
     return master;
 }
 
-/* A sentinel may name a master that is none yet, or none any more: nothing is sent there. Else the connection gets an
- * error. */
+/* A sentinel may name a server that is not yet, or no longer, a master. Set an error then, so that
+ * no command is sent to it. */
 static void connect_check_master(redisContext *c)
 {
     redisReply *reply = ws_redis_ask(c, "ROLE");
@@ -156,7 +157,7 @@ static void connect_check_master(redisContext *c)
     }
 }
 
-/* ---- All of it ---- */
+/* ---- Connecting ---- */
 
 void ws_redis_greet(ws_redis *r, redisContext *c)
 {

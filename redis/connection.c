@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Commands, and the thread that sends them. */
+/** Commands, and the thread that sends them in batches. Lasting commands are repeated over new
+ *  connections until they have a reply. */
 
 #include <poll.h>
 #include <stdarg.h>
@@ -12,10 +13,10 @@
 #include "base/thread.h"
 #include "redis/private.h"
 
-#define BATCH 256    /* commands that are sent at a time */
-#define CONFIRM 1000 /* time that WAIT gives a replica, milliseconds */
-#define ALONE 10     /* time without WAIT after a replica has not confirmed, seconds */
-#define PROBE 50     /* time that the first WAIT after it gives a replica, milliseconds */
+#define BATCH 256    /* commands per batch */
+#define CONFIRM 1000 /* timeout of WAIT, milliseconds */
+#define ALONE 10     /* time without WAIT after no replica has confirmed, seconds */
+#define PROBE 50     /* timeout of the first WAIT after that, milliseconds */
 
 /* ---- Jobs ---- */
 
@@ -123,7 +124,8 @@ void ws_redis_wrong(ws_redis *r, const redisReply *reply)
     }
 }
 
-/* Errors of a server that is starting, is not a master, or does not have the slot: the job is repeated. */
+/* Errors of a server that is starting, is not a master, or does not have the slot: the job is
+ * repeated. */
 static int reply_is_temporary(const redisReply *reply)
 {
     static const char *const why[] = {"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS",
@@ -137,8 +139,8 @@ static int reply_is_temporary(const redisReply *reply)
 }
 
 /*
- * Whether a replica has to confirm the data of a batch before the replies count. Without that, a master that fails could lose
- * messages that were reported as published.
+ * Whether a replica has to confirm a batch before its replies count. Otherwise a master that fails
+ * could lose messages that were reported as published.
  */
 static int batch_needs_wait(const ws_redis *r, const ws_redis_job *j, int count)
 {
@@ -165,15 +167,16 @@ static int batch_take_wait(ws_redis *r, redisContext *c)
     return 0;
 }
 
-/* No reply is due, so a readable socket means the end. This is checked before a batch is sent: the fate of commands on a broken
- * connection is unknown. */
+/* Checked before a batch is sent, since the outcome of commands on a broken connection is unknown.
+ * No reply is due, so a readable socket means that the connection has ended. */
 static int batch_connection_ended(const redisContext *c)
 {
     struct pollfd p = {.fd = c->fd, .events = POLLIN};
     return poll(&p, 1, 0) > 0;
 }
 
-/* Drop messages that were withdrawn while they waited; the others cannot be withdrawn from now on. */
+/* Drop messages that were withdrawn while queued. After this call, the others cannot be
+ * withdrawn. */
 static void batch_drop_withdrawn(ws_redis *r, ws_redis_job **jobs)
 {
     for (int n = 0; *jobs && n < BATCH;) {
@@ -235,7 +238,7 @@ int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
     return rv;
 }
 
-/* End jobs without a reply: those that are not lasting, or all. */
+/* Complete jobs without a reply: all of them, or those that are not lasting. */
 static void jobs_drop(ws_redis *r, ws_redis_job **jobs, int all)
 {
     while (*jobs) {
@@ -288,7 +291,7 @@ void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *arg)
         r->first = NULL;
         r->last = &r->first;
         if (!attempts) {
-            r->waiting = 0; /* jobs that are being sent do not count */
+            r->waiting = 0; /* jobs in flight do not count */
         }
         stop = r->stop;
         apr_thread_mutex_unlock(r->lock);

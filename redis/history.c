@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The history of channels in Redis: a stream for each. */
+/** The history of channels in Redis: one stream per channel. Scripts make each operation atomic,
+ *  and idempotent, since a lost connection leaves its outcome unknown. */
 
 #include <apr_strings.h>
 #include <stdlib.h>
@@ -8,15 +9,17 @@
 
 #include "redis/private.h"
 
-/* Lifetime of the epoch and offset after the messages of a channel have expired, seconds, so that positions stay valid. */
+/* Time for which epoch and offset outlive the messages of a channel, so that positions stay valid,
+ * seconds. */
 #define REMEMBERED (24 * 3600)
 
-/* Size of a page, bytes of messages; one message may be larger. */
+/* Size limit of the messages of a page, bytes. A single message may be larger. */
 #define PAGE_BYTES (256 * 1024)
 
 /* clang-format off */
 
-/* These arguments are the newest known epoch and offset. If the offset in Redis is lower, begin a new epoch. */
+/* These arguments are the newest known epoch and offset. If the offset in Redis is lower, begin a
+ * new epoch. */
 #define TAIL(epoch, offset)                                                                        \
     "if redis.call('HGET', KEYS[2], 'epoch') == ARGV[" epoch "]"                                   \
     " and tonumber(redis.call('HGET', KEYS[2], 'offset') or 0) < tonumber(ARGV[" offset            \
@@ -25,11 +28,11 @@
     "end\n"
 
 /*
- * KEYS: messages, position, done. ARGV: an epoch, should there be none; count; age; type; server; except;
- * time; data; REMEMBERED; KNOWN; what tells the message from all others; its fields; epoch and offset of the
- * newest known message. A message that was kept already has
- * the position that it had then: an answer can get lost with its connection. One with the id of another (the
- * answer's third part is 1) has that one's.
+ * KEYS: messages, position, done. ARGV: a new epoch, used if the channel has none; count; age;
+ * type; server; except; time; data; REMEMBERED; KNOWN; a token that is unique to the message; its
+ * fields; epoch and offset of the newest known message. If the message was stored before, since its
+ * reply was lost with the connection, the reply has that position. If another message with the same
+ * id was stored, the reply has its position, and 1 as third element.
  */
 static const char append_script[] =
     "local was = redis.call('GET', KEYS[3])\n"
@@ -50,8 +53,9 @@ static const char append_script[] =
     "redis.call('SET', KEYS[3], n .. ' ' .. ARGV[11], 'EX', ARGV[10])\n"
     "return {redis.call('HGET', KEYS[2], 'epoch'), n, 0}\n";
 
-/* KEYS: messages, position. ARGV: an epoch, should there be none; epoch and offset behind which is read;
- * how many, and bytes, at which the page ends; the time of the oldest that counts; epoch and offset of the newest known. */
+/* KEYS: messages, position. ARGV: a new epoch, used if the channel has none; epoch and offset after
+ * which to read; maximum number of messages, and bytes, of the page; time of the oldest valid
+ * message; epoch and offset of the newest known message. */
 static const char read_script[] =
     "redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])\n"
     TAIL("7", "8")
@@ -97,7 +101,7 @@ static int history_set_keys(const ws_redis *r, ws_redis_job *j, const char *scri
                : 0;
 }
 
-/* An epoch and an offset. @return whether they are */
+/* Read an epoch and an offset. @return whether both are valid */
 static int history_position(const redisReply *epoch, const redisReply *offset, ws_position *at)
 {
     return ws_redis_number(epoch, &at->epoch) && ws_redis_number(offset, &at->offset) && at->epoch;
@@ -179,7 +183,7 @@ static ws_status history_append(ws_history *h, ws_message *m, ws_append_done don
 
 /* ---- Reading ---- */
 
-/* The offset of an entry of a stream, whose id is offset-1; 0: it is none of ours. */
+/* The offset of a stream entry, whose id is "offset-1"; 0: another program wrote the entry. */
 static apr_uint64_t history_offset(const redisReply *entry)
 {
     char *end;
@@ -191,7 +195,8 @@ static apr_uint64_t history_offset(const redisReply *entry)
     return *end == '-' ? offset : 0;
 }
 
-/* Names and values of an entry. @return APR_EINVAL: this is no message of ours */
+/* Make a message from the fields of an entry. @return APR_EINVAL: another program wrote the
+ * entry */
 static apr_status_t history_message(const ws_redis_job *j, const redisReply *entry, ws_position at,
                                     ws_message **m)
 {
@@ -234,7 +239,7 @@ typedef struct reading {
     apr_uint64_t last; /* offset */
 } reading;
 
-/* Offsets must grow, or a reader would never finish. */
+/* Add an entry. Refuses offsets that do not grow, or a reader might never finish. */
 static apr_status_t history_take_entry(const ws_redis_job *j, const redisReply *entry, reading *g)
 {
     ws_position at = {g->page.head.epoch, history_offset(entry)};

@@ -7,8 +7,8 @@
 
 #include "redis/private.h"
 
-/* KEYS: the id's. ARGV: who claims it; how long it is remembered. An answer that got lost with its connection
- * is the same again. */
+/* KEYS: the key of the id. ARGV: the claiming message; lifetime of the key, seconds. The script is
+ * idempotent: after a lost connection, the same message gets the same reply. */
 static const char claim_script[] =
     "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return 1 end\n"
     "return redis.call('GET', KEYS[1]) == ARGV[1] and 1 or 0\n";

@@ -15,7 +15,7 @@
 #include "redis/reply.h"
 #include "redis/tls.h"
 
-/** A command that waits to be sent, and the functions for its reply. */
+/** A queued command, and the functions for its reply. */
 typedef struct ws_redis_job ws_redis_job;
 struct ws_redis_job {
     ws_redis_job *next;
@@ -24,7 +24,7 @@ struct ws_redis_job {
     size_t *lens;
     apr_size_t cost;
     int lasting; /**< repeat it over new connections until it has a reply; otherwise drop it */
-    /** reply is NULL if there will be none. Called once; then the job is freed. */
+    /** Called once; then the job is freed. reply is NULL if none will arrive. */
     void (*done)(ws_redis *r, ws_redis_job *j, const redisReply *reply);
     ws_message *m; /**< the message to keep, unless it is withdrawn before it is sent; or NULL */
     ws_append_done append_done;
@@ -43,7 +43,7 @@ struct ws_redis {
     ws_once once;
     ws_redis_options options;
     apr_thread_t *sender, *receiver;
-    apr_thread_mutex_t *lock; /**< of the fields that follow */
+    apr_thread_mutex_t *lock; /**< guards the fields that follow */
     apr_thread_cond_t *work;
     ws_redis_job *first, **last;
     apr_size_t waiting; /**< bytes */
@@ -52,12 +52,12 @@ struct ws_redis {
     int stop;
     int wake;               /**< eventfd of the receiver: wanted has changed, or stop */
     int away;               /**< atomic: the receiver has no connection */
-    apr_time_t there_since; /**< atomic: time of its last connect */
+    apr_time_t there_since; /**< atomic: time when the receiver last connected */
     apr_uint64_t lost;      /**< packets that could not be sent */
     /* Used by the sender only: */
     char refusal[200];                /**< the last error that was logged */
     apr_time_t alone;                 /**< no replica confirmed a WAIT: omit WAIT until then */
-    struct ws_redis_cluster *cluster; /**< nodes and slots; NULL: there is no cluster */
+    struct ws_redis_cluster *cluster; /**< nodes and slots; NULL: no cluster */
     /* Used by all threads: */
     unsigned host;     /**< atomic: index of the address that worked last */
     apr_hash_t *tails; /**< under the lock: channel -> newest known position */
@@ -67,8 +67,8 @@ struct ws_redis {
 /** The result of sending jobs. */
 typedef enum {
     WS_REDIS_DONE,
-    WS_REDIS_AWAY,  /**< there is no connection */
-    WS_REDIS_BROKEN /**< it broke, or a server cannot answer now: jobs without a reply are left */
+    WS_REDIS_AWAY,  /**< no connection */
+    WS_REDIS_BROKEN /**< it broke, or a server cannot answer now: some jobs have no reply */
 } ws_redis_sent;
 
 #define WS_REDIS_OF(pointer, field) ((ws_redis *)((char *)(pointer)-offsetof(ws_redis, field)))
@@ -81,10 +81,11 @@ int ws_redis_job_set(ws_redis_job *j, int i, const void *data, size_t len);
 int ws_redis_job_printf(ws_redis_job *j, int i, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/** NULL is nothing to free. */
+/** Free a job. Ignores NULL. */
 void ws_redis_job_free(ws_redis_job *j);
 
-/** Queue a job for the sender. @return 0; -1: the queue is full, and the job still belongs to the caller */
+/** Queue a job for the sender. @return 0; -1: the queue is full, and the job still belongs to the
+ *  caller */
 int ws_redis_give(ws_redis *r, ws_redis_job *j);
 
 /** Whether a reply is an error. Logs it unless it was logged last. Sender only. */
@@ -96,10 +97,12 @@ void ws_redis_complain(ws_redis *r, const char *why);
 /** Log that a reply is invalid; NULL is not logged. Sender only. */
 void ws_redis_wrong(ws_redis *r, const redisReply *reply);
 
-/** Connect to the first address that works, log in and choose the database. @return NULL: none works; logged once */
+/** Connect to the first address that works, log in and choose the database. @return NULL: none
+ *  works; logged once */
 redisContext *ws_redis_connect(ws_redis *r, int *told);
 
-/** Open a connection, with TLS if it is configured. @return NULL: out of memory; c->err is set for other failures */
+/** Open a connection, with TLS if it is configured. @return NULL: out of memory; c->err is set for
+ *  other failures */
 redisContext *ws_redis_open(ws_redis *r, const char *host, int port);
 
 /** Log in, choose the database, and check that a sentinel named a master. Failures set c->err. */
@@ -108,8 +111,8 @@ void ws_redis_greet(ws_redis *r, redisContext *c);
 /** Set the error of a connection. format has one %s */
 void ws_redis_blame(redisContext *c, const char *format, const char *detail);
 
-/** Send up to 256 jobs over a connection. @return 0; -1: the connection broke, or the server cannot answer now; jobs
- *  without a reply are left in *jobs.  Sender only */
+/** Send up to 256 jobs over a connection. Jobs without a reply stay in *jobs. Sender only.
+ *  @return 0; -1: the connection broke, or the server cannot answer now */
 int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs);
 
 /** cluster.c. Sender only, except init. @return init: 0: out of memory */
@@ -117,7 +120,7 @@ int ws_redis_cluster_init(ws_redis *r);
 void ws_redis_cluster_close(ws_redis *r);
 ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told);
 
-/** Replace each reply ASK by the reply of the node that it names. */
+/** Replace each ASK reply by the reply of the node that it names. */
 void ws_redis_cluster_follow(ws_redis *r, const ws_redis_job *j, redisReply **replies, int count);
 
 /** tails.c: the newest known position of a channel. */

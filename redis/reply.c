@@ -14,10 +14,10 @@
 
 #include "redis/tls.h"
 
-/* Time for one reply, seconds. */
+/* Time limit of one reply, seconds. */
 #define UNTIL_WHOLE 30
 
-/* ---- Bounds ---- */
+/* ---- Limits ---- */
 
 #if HIREDIS_MAJOR >= 1
 typedef size_t element_count;

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Replies of Redis. The server may be another program, or a compromised one. So type, size and time of each reply are
- * checked before it is used, as those of client input are.
+ * Replies of Redis. The server may be another program, or compromised. So each reply is checked
+ * like input of a client before it is used: its type, its size and the time that it takes.
  */
 
 #ifndef WS_REDIS_REPLY_H
@@ -22,15 +22,16 @@ void ws_redis_reply_bound(redisReader *reader);
 
 /**
  * Read the bytes that have arrived.
- * @param size  bytes of the unfinished reply; 0 at first
+ * @param size  bytes of the incomplete reply; initially 0
  * @return 0; -1: the connection broke, or the reply is too long; c->errstr says which
  */
 int ws_redis_reply_fill(redisContext *c, apr_size_t *size);
 
-/** The next complete reply, to be freed. @return NULL: there is none, or c->err is set */
+/** Take the next complete reply; the caller frees it. @return NULL: none is complete, or c->err is
+ *  set */
 redisReply *ws_redis_reply_next(redisContext *c, apr_size_t *size);
 
-/** Send the commands that were appended and wait for the next reply. @return NULL: c->errstr says why */
+/** Send the appended commands and wait for the next reply. @return NULL: c->errstr has the error */
 redisReply *ws_redis_reply_wait(redisContext *c);
 
 /** Send one command and wait for its reply, as redisCommand(). */

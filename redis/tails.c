@@ -1,15 +1,17 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The newest positions that this process knows of. A server that has lost acknowledged writes (no disk, or a replica that
- * was behind) would give their positions again, to other messages. The scripts compare, and begin a new epoch.
+ * The newest known position of each channel in this process. A server that has lost acknowledged
+ * writes (no disk, or a replica that lagged) would assign their positions again, to other messages.
+ * So the scripts compare their position with the newest known one, and begin a new epoch if it is
+ * lower.
  */
 
 #include <string.h>
 
 #include "redis/private.h"
 
-/* Of more channels nothing is known. */
+/* Limit of channels. When it is reached, all positions are dropped. */
 #define TAILS_MAX 16384
 
 typedef struct tail {
@@ -17,7 +19,7 @@ typedef struct tail {
     char channel[];
 } tail;
 
-/* Under the lock. @return the channel's, made if create is set and there is room; or NULL */
+/* Find a channel; create: add it. The caller holds the lock. @return NULL: not found */
 static tail *tails_find(ws_redis *r, const char *channel, int create)
 {
     apr_ssize_t len = (apr_ssize_t)strlen(channel);

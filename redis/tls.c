@@ -14,7 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The reader's pointer is the caller's, and hiredis gives it to the functions that make answers. Those ignore it. */
+/* The SSL object is in the reader's privdata. hiredis passes that only to the functions that create
+ * replies, which ignore it. */
 static SSL *tls_of(const redisContext *c)
 {
     return c->reader ? c->reader->privdata : NULL;
@@ -112,7 +113,7 @@ int ws_redis_read(redisContext *c)
     if (!ssl) {
         return redisBufferRead(c);
     }
-    do { /* what lies in OpenSSL makes the socket readable no more */
+    do { /* poll() does not see bytes that are already in OpenSSL */
         ERR_clear_error();
         if ((n = SSL_read(ssl, data, sizeof(data))) <= 0) {
             return tls_gone(c, "the connection has ended");

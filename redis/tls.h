@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** TLS for connections of hiredis, by OpenSSL: Debian's hiredis has none of its own. */
+/** TLS for connections of hiredis, with OpenSSL, since Debian's hiredis has no TLS. */
 
 #ifndef WS_REDIS_TLS_H
 #define WS_REDIS_TLS_H
@@ -8,25 +8,26 @@
 #include <hiredis/hiredis.h>
 #include <openssl/ssl.h>
 
-/** What a configuration says. Files are PEM; all may be NULL. */
+/** The TLS configuration. Files are PEM. Each may be NULL. */
 typedef struct ws_redis_tls {
     int on;
-    const char *ca;         /**< authorities to trust; NULL: those of the system */
+    const char *ca;         /**< trusted CA certificates; NULL: those of the system */
     const char *cert, *key; /**< of the client */
-    const char *name; /**< the server's, for SNI and its certificate; NULL: the host of the URL */
+    const char *name; /**< of the server, for SNI and its certificate; NULL: the host of the URL */
 } ws_redis_tls;
 
-/** @param why  set to what is wrong, for ERR_... see OpenSSL  @return NULL if something is */
+/** Create a TLS context. @param why  set to the error  @return NULL: an error occurred */
 SSL_CTX *ws_redis_tls_create(const ws_redis_tls *o, char why[200]);
 
-/** Do the handshake; the connection blocks, with its timeout. @return 0; or -1, with an error in c */
+/** Do the TLS handshake. Blocks, at most for the connection's timeout. @return 0; -1: c->err is
+ *  set */
 int ws_redis_tls_connect(SSL_CTX *ctx, redisContext *c, const char *name);
 
-/** As redisBufferRead() and redisBufferWrite(), with TLS where that is. */
+/** As redisBufferRead() and redisBufferWrite(), with TLS if the connection has it. */
 int ws_redis_read(redisContext *c);
 int ws_redis_write(redisContext *c, int *done);
 
-/** As redisFree(). NULL is nothing to free. */
+/** As redisFree(). Ignores NULL. */
 void ws_redis_close(redisContext *c);
 
 #endif
