@@ -1,19 +1,19 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * mod_websocket: WebSocket connections for Apache httpd that occupy no worker thread. They run on the
- * event loops of engine/.
+ * mod_websocket: WebSocket connections for Apache httpd that occupy no worker thread. They run on
+ * the event loops of engine/.
  *
  * The path of a connection, and the files that implement it:
  *
- *   configuration          httpd/config.c             directives, merging, the settings of a request
+ *   configuration          httpd/config.c             directives, merging, settings of a request
  *                          httpd/plugins.c            handlers: loading and checking
  *                          httpd/handler_directory.c  a directory of them
  *   which module answers   httpd/mapping.c
  *   handshake              httpd/upgrade.c            request -> on_request -> 101
  *                          protocol/handshake.c
  *   take-over              httpd/takeover.c           socket and TLS leave httpd
- *                          httpd/relay.c              or stay in httpd, and the relay copies the bytes
+ *                          httpd/relay.c              or stay in httpd, and the bytes are copied
  *   messages               engine/conn.c              states of a connection on its event loop
  *                          engine/input.c             socket -> protocol/frame.c -> messages
  *                          engine/output.c            sends -> socket
@@ -33,7 +33,7 @@
  *                          httpd/ipc.c                messages between children
  *   channels               channels/          subscribers, publishing, presence, resuming
  *                          httpd/channels.c           of a child
- *                          httpd/bus_local.c          between children, to those in httpd/interest.c
+ *                          httpd/bus_local.c          between children (httpd/interest.c)
  *                          httpd/channel_acl.c        access control
  *                          httpd/access.c             sections without access control
  *   monitoring             httpd/counters.c, httpd/metrics.c, httpd/connections.c, httpd/status.c

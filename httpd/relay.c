@@ -41,7 +41,7 @@ typedef struct relay {
     apr_bucket_brigade *down; /**< from the engine; empty except in carry_down() */
     char *buf;                /**< memory for the data of down, PIECE bytes */
     int headers_ended;        /**< the request has ended; the stream has not */
-    int up_ended;             /**< the client sends no more; the engine has the end of file */
+    int up_ended;             /**< the client has ended its side; the engine has the end of file */
     int down_broken;          /**< sending to the client has failed */
     int over;
 } relay;
@@ -247,7 +247,7 @@ int ws_relay(request_rec *r, ws_new_conn *n)
     relay w = {.c = c};
     apr_status_t rv;
 
-    /* No more HTTP: the request keeps only the connection's filters. */
+    /* The HTTP exchange has ended: the request keeps only the connection's filters. */
     r->input_filters = r->proto_input_filters = c->input_filters;
     r->output_filters = r->proto_output_filters = c->output_filters;
     c->keepalive = AP_CONN_CLOSE;

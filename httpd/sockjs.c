@@ -1,5 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Serves SockJS: begins sessions, hands responses to the child that has the session, and receives
+ *  messages. A request waits for no frames on a thread of httpd, unless its connection has to be
+ *  relayed. */
+
 #include "httpd/sockjs.h"
 
 #include <apr_general.h>
@@ -34,13 +38,15 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* WebSocketSockJS when it does not say: bytes, milliseconds, sessions of a Location in each child. */
+/* Defaults of WebSocketSockJS: bytes; milliseconds; milliseconds; sessions of a Location in each
+ * child. */
 #define DEFAULT_RESPONSE (128 * 1024)
 #define DEFAULT_HEARTBEAT 25000
 #define DEFAULT_DELAY 5000
 #define DEFAULT_SESSIONS 10000
 
-/* What may lie in a session's sockets, bytes: more waits in the queues, where it counts. */
+/* Send buffer of a session's socket pair, bytes. Small, so that more data waits in the send queues,
+ * where back-pressure counts it. */
 #define PAIR_BUFFER (16 * 1024)
 
 #define PLAIN "text/plain; charset=UTF-8"
@@ -67,7 +73,7 @@ void ws_sockjs_begin(apr_pool_t *pconf)
 
 /* ---- Sessions ---- */
 
-/* A session's place in the directory, and among those of its Location. */
+/* The entry of a session in the directory, and in the count of its Location. */
 typedef struct sockjs_seat {
     ws_ticket ticket; /* first */
     ws_sockjs_key key;
@@ -85,7 +91,7 @@ static void sockjs_leave(ws_ticket *ticket)
     free(seat);
 }
 
-/* @return NULL: there are too many */
+/* @return NULL: too many sessions, or out of memory */
 static sockjs_seat *sockjs_seat_new(request_rec *r, const ws_sockjs_key *key, int listed)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
@@ -127,7 +133,8 @@ static int sockjs_pair(int pair[2])
     return 0;
 }
 
-/* Begin the session and its handler's connection. All that n and the seat have is taken over. @return 0; -1 */
+/* Start the session and the handler's connection. Takes ownership of the resources of n and seat,
+ * even after an error. @return 0; -1 */
 static int sockjs_connect(request_rec *r, ws_new_conn *n, sockjs_seat *seat, ws_carrier carrier)
 {
     ws_engine *engine = ws_child_engine();
@@ -143,7 +150,7 @@ static int sockjs_connect(request_rec *r, ws_new_conn *n, sockjs_seat *seat, ws_
         if (ws_sockjs_open(engine, &seat->key, &options, pair[0], n->settings, &seat->ticket)
             == 0) {
             rv = ws_engine_add(engine, n);
-            return rv == APR_SUCCESS ? 0 : -1; /* the session finds its pair closed */
+            return rv == APR_SUCCESS ? 0 : -1; /* the session ends: its socket pair is closed */
         }
     }
     else {
@@ -189,7 +196,7 @@ static int sockjs_admit(request_rec *r, const sockjs_url *url, sockjs_seat *seat
 
 /* ---- WebSockets ---- */
 
-/* What a WebSocket knows of its session. */
+/* The session of a WebSocket. */
 typedef struct sockjs_link {
     ws_ticket ticket; /* first; releases it */
     ws_sockjs_key key;
@@ -200,7 +207,8 @@ static void sockjs_unlink(ws_ticket *ticket)
     free(ticket);
 }
 
-/* No URL leads to it: no other request belongs to it. */
+/* A random key, so that no request has a URL for the session. It belongs to this loop, if one is
+ * given. */
 static ws_sockjs_key sockjs_random_key(ws_engine *engine, const ws_loop *loop)
 {
     unsigned loops = ws_engine_loops(engine);
@@ -276,7 +284,7 @@ static int sockjs_relay(request_rec *r, ws_sockjs_delivery *d)
         close(pair[0]);
         close(pair[1]);
         ws_sockjs_deliver(d, -1, NULL);
-        return DONE; /* httpd's check refuses a header: it has answered */
+        return DONE; /* httpd's check refused a header, and httpd sent an error */
     }
     ws_sockjs_deliver(d, pair[0], NULL);
     return ws_relay_body(r, pair[1]);
@@ -325,7 +333,7 @@ static int sockjs_respond(request_rec *r, const ws_sockjs_key *key, unsigned slo
 static const struct {
     ws_sockjs_kind kind;
     ws_carrier carrier;
-    int post, script; /* its method; browsers send it for pages of any site */
+    int post, script; /* method is POST; browsers send it for pages of any site */
     const char *type, *what;
 } sockjs_receivers[] = {
     [SOCKJS_XHR] = {WS_SOCKJS_XHR, WS_CARRIER_XHR, 1, 0, SCRIPT, "a poll"},
@@ -337,7 +345,7 @@ static const struct {
                          "a stream"},
     [SOCKJS_JSONP] = {WS_SOCKJS_JSONP, WS_CARRIER_JSONP, 0, 1, SCRIPT, "a poll"}};
 
-/* @return NULL, or what is wrong */
+/* @return NULL, or the error */
 static const char *sockjs_callback(request_rec *r, ws_sockjs_request *request)
 {
     const char *name = ws_argument(r, "c");
@@ -371,7 +379,7 @@ static int sockjs_find_or_begin(request_rec *r, const sockjs_url *url, const ws_
     return sockjs_admit(r, url, seat, sockjs_receivers[url->what].carrier);
 }
 
-/* @return OK, or what the handler returns */
+/* @return OK, or the return value for the handler */
 static int sockjs_receive_refused(request_rec *r, const sockjs_url *url, ws_sockjs_request *request)
 {
     const char *wrong = NULL;
@@ -418,9 +426,9 @@ static int sockjs_receive(request_rec *r, const sockjs_url *url)
     return r->header_only ? OK : sockjs_respond(r, &key, slot, &request);
 }
 
-/* ---- Requests that bring messages ---- */
+/* ---- Requests with messages ---- */
 
-/* The argument d of a form; another body is the messages themselves. @return NULL: no memory */
+/* The messages: the argument d of a form, or else the whole body. @return NULL: out of memory */
 static const char *sockjs_payload(request_rec *r, int jsonp, const char *body, apr_size_t *len)
 {
     const char *type = apr_table_get(r->headers_in, "Content-Type"), *query = body;
@@ -430,7 +438,7 @@ static const char *sockjs_payload(request_rec *r, int jsonp, const char *body, a
     }
     value = apr_palloc(r->pool, *len + 1);
     if (ws_query_next(&query, "d", value, *len + 1) < 0) {
-        value = apr_pstrdup(r->pool, "%"); /* no JSON */
+        value = apr_pstrdup(r->pool, "%"); /* invalid JSON */
     }
     *len = strlen(value);
     return value;
@@ -441,7 +449,7 @@ static int sockjs_sent(request_rec *r, int jsonp)
     return ws_sockjs_say(r, jsonp ? HTTP_OK : HTTP_NO_CONTENT, PLAIN, jsonp ? "ok" : "");
 }
 
-/* The handler does not read: the client is answered, and sends more, when it does. */
+/* Back-pressure: the client gets the response, and can send more, when the handler reads again. */
 static int sockjs_sent_later(request_rec *r, const ws_sockjs_key *key, unsigned slot, int jsonp)
 {
     ws_sockjs_request request = {.kind = WS_SOCKJS_ANSWER};
@@ -523,7 +531,7 @@ static int sockjs_send(request_rec *r, const sockjs_url *url)
     return sockjs_send_body(r, &key, slot, jsonp);
 }
 
-/* ---- All of it ---- */
+/* ---- The handler of httpd ---- */
 
 int ws_sockjs_wanted(request_rec *r)
 {
@@ -539,7 +547,7 @@ int ws_sockjs_wanted(request_rec *r)
            && !(url.what == SOCKJS_GREETING && ws_channel_http_wanted(r));
 }
 
-/* A request for a WebSocket that is no handshake. */
+/* Answer a request for a WebSocket URL that is no handshake. */
 static int sockjs_no_handshake(request_rec *r)
 {
     if (!ws_dir_config_of(r)->transports->websocket) {

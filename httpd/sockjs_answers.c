@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The texts, types and headers are those that the tests of protocol 0.3.3 compare with. */
+/** Responses of SockJS. Their texts, types and headers match the test suite of protocol 0.3.3. */
 
 #include "httpd/sockjs_answers.h"
 
@@ -17,7 +17,7 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* What may be kept is kept for a year, seconds. */
+/* Lifetime of cacheable responses: a year, seconds. */
 #define YEAR 31536000
 
 int ws_sockjs_say(request_rec *r, int status, const char *type, const char *text)
@@ -26,7 +26,7 @@ int ws_sockjs_say(request_rec *r, int status, const char *type, const char *text
     r->status = status;
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
     if (status == HTTP_NO_CONTENT) {
-        apr_table_setn(r->headers_out, "Content-Type", type); /* which httpd would leave out */
+        apr_table_setn(r->headers_out, "Content-Type", type); /* httpd would omit it */
         return OK;
     }
     ap_set_content_type(r, type);
@@ -68,7 +68,7 @@ void ws_sockjs_add_no_cache(request_rec *r)
 {
     apr_table_setn(r->err_headers_out, "Cache-Control",
                    "no-store, no-cache, must-revalidate, max-age=0");
-    apr_table_setn(r->headers_out, "X-Accel-Buffering", "no"); /* for proxies that collect */
+    apr_table_setn(r->headers_out, "X-Accel-Buffering", "no"); /* for proxies that buffer */
 }
 
 static void answers_may_be_kept(request_rec *r)
@@ -80,7 +80,7 @@ static void answers_may_be_kept(request_rec *r)
     apr_table_setn(r->headers_out, "Expires", date);
 }
 
-/* The value of a cookie, if it has only characters that it may have. */
+/* The value of the cookie, if all its characters are valid. */
 static const char *answers_cookie(request_rec *r)
 {
     const char *all = apr_table_get(r->headers_in, "Cookie");
@@ -139,10 +139,10 @@ int ws_sockjs_info(request_rec *r)
                                       d->sockjs.cookie > 0 ? "true" : "false", entropy));
 }
 
-/* ---- The page of an iframe ---- */
+/* ---- The iframe page ---- */
 
-/* The page speaks to this server for the page that holds it, whose origin no request would name. So it may be
- * held only by pages that WebSocketOrigin lets in. */
+/* The iframe page sends requests on behalf of the page that embeds it, but no request names the
+ * origin of that page. So only pages that WebSocketOrigin permits may embed it. */
 static void answers_add_ancestors(request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
@@ -156,7 +156,7 @@ static void answers_add_ancestors(request_rec *r)
     }
     apr_table_setn(r->headers_out, "Content-Security-Policy", policy);
     apr_table_setn(r->headers_out, "X-Frame-Options",
-                   "SAMEORIGIN"); /* browsers without the policy */
+                   "SAMEORIGIN"); /* for browsers without Content-Security-Policy */
 }
 
 int ws_sockjs_iframe(request_rec *r)
@@ -194,7 +194,7 @@ int ws_sockjs_iframe(request_rec *r)
 
 /* ---- Pages of other sites ---- */
 
-/* The origin of the page, from its URL; NULL: there is none. */
+/* The origin of the page, from Referer; NULL: unknown. */
 static const char *answers_referer_origin(request_rec *r)
 {
     const char *referer = apr_table_get(r->headers_in, "Referer");

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** The directives WebSocketTransports and WebSocketSockJS. */
+
 #include "httpd/sockjs_config.h"
 
 #include <apr_strings.h>
@@ -63,7 +65,7 @@ const char *ws_transports_set(cmd_parms *cmd, void *config, int argc, char *cons
     return NULL;
 }
 
-/* The page loads a script from there, in this server's origin. */
+/* The iframe page loads a script from this URL, with the rights of this server's origin. */
 static const char *sockjs_client(cmd_parms *cmd, const char *url, const char **client)
 {
     if ((*url != '/' && strncmp(url, "https://", 8) && strncmp(url, "http://", 7))

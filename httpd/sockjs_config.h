@@ -8,18 +8,18 @@
 #include <httpd.h>
 #include <http_config.h>
 
-/** What WebSocketTransports says. */
+/** The value of WebSocketTransports. */
 typedef struct ws_transports {
     int websocket, sockjs;
-    const char *base;  /**< of the <Location>, without a slash at its end */
-    unsigned sessions; /**< open ones of this child; atomic */
+    const char *base;  /**< path of the <Location>, without a trailing slash */
+    unsigned sessions; /**< atomic: number of open sessions in this child */
 } ws_transports;
 
-/** What WebSocketSockJS says; -1, NULL: not set. */
+/** The value of WebSocketSockJS; -1, NULL: not set. */
 typedef struct ws_sockjs_config {
     const char *client;                     /**< URL of the client library, for the iframe page */
-    apr_int64_t response, heartbeat, delay; /**< bytes, milliseconds */
-    apr_int64_t sessions;                   /**< of this Location in each child */
+    apr_int64_t response, heartbeat, delay; /**< bytes; milliseconds; milliseconds */
+    apr_int64_t sessions;                   /**< limit for this Location in each child */
     int cookie;
 } ws_sockjs_config;
 
@@ -28,13 +28,13 @@ typedef struct ws_sockjs_config {
         NULL, -1, -1, -1, -1, -1                                                                   \
     }
 
-/** pre_config: a new configuration is going to be read. */
+/** pre_config: httpd is about to read a new configuration. */
 void ws_sockjs_config_reset(apr_pool_t *pconf);
 
-/** Whether any section of the configuration speaks SockJS. */
+/** Whether any section enables SockJS. */
 int ws_sockjs_used(void);
 
-/** The directives' setters; config is a ws_dir_config. */
+/** Setters of the directives. config: a ws_dir_config. */
 const char *ws_transports_set(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 const char *ws_sockjs_set(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 

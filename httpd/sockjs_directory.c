@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * An open-addressed table without locks. An entry belongs to a process as long as that lives, so that nothing has
- * to be cleaned up after one that was killed; its entries tell the clients that their sessions are lost.
+ * A hash table with buckets, without locks. An entry names the process that has the session. The
+ * entries of a killed process need no cleanup: they show that its sessions are lost, until others
+ * reuse them.
  */
 
 #include "httpd/sockjs_directory.h"
@@ -12,7 +13,7 @@
 #include "httpd/ipc.h"
 #include "httpd/sockjs_config.h"
 
-/* A session stands in one bucket. */
+/* The key of a session selects its bucket. */
 #define BUCKETS 4096u
 #define BUCKET 64u
 
@@ -53,7 +54,7 @@ static sockjs_entry *directory_bucket(const ws_sockjs_key *key)
     return directory + key->low % BUCKETS * BUCKET;
 }
 
-/* @param but  an entry that is not looked at  @return its owner, 0 if there is none */
+/* @param but  an entry to skip  @return the owner of a session; 0: not found */
 static apr_uint64_t directory_owner(const ws_sockjs_key *key, const sockjs_entry *but)
 {
     sockjs_entry *e = directory_bucket(key);
@@ -77,7 +78,7 @@ ws_sockjs_place ws_sockjs_directory_find(const ws_sockjs_key *key, unsigned *slo
     return directory ? directory_place(directory_owner(key, NULL), slot) : WS_SOCKJS_NO_ROOM;
 }
 
-/* A free entry, or else one of a process that has ended. */
+/* Take a free entry, or else an entry of a process that has ended. */
 static sockjs_entry *directory_take(const ws_sockjs_key *key)
 {
     for (int dead = 0; dead < 2; dead++) {
@@ -106,7 +107,7 @@ ws_sockjs_place ws_sockjs_directory_claim(const ws_sockjs_key *key, unsigned *sl
         return WS_SOCKJS_NO_ROOM;
     }
     __atomic_store_n(&e->key, key->high, __ATOMIC_SEQ_CST);
-    /* Two requests at once: at least one of them sees the other. */
+    /* Of two concurrent requests for a session, at least one sees the other's entry. */
     if ((other = directory_owner(key, e))) {
         __atomic_store_n(&e->owner, 0, __ATOMIC_SEQ_CST);
         return directory_place(other, slot);

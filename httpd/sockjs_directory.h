@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Which child has a session of SockJS: a table in shared memory. */
+/** Finds the child that has a SockJS session, in a table in shared memory. */
 
 #ifndef WS_HTTPD_SOCKJS_DIRECTORY_H
 #define WS_HTTPD_SOCKJS_DIRECTORY_H
@@ -13,20 +13,20 @@ extern const ws_shm_layout *const ws_sockjs_directory_layout[];
 apr_status_t ws_sockjs_directory_init(apr_pool_t *ptemp, server_rec *s);
 
 typedef enum {
-    WS_SOCKJS_NONE,  /**< there is none */
-    WS_SOCKJS_MINE,  /**< there was none: it is this child's from now on */
-    WS_SOCKJS_KNOWN, /**< a child has it */
-    WS_SOCKJS_LOST,  /**< a child had it, and has ended */
-    WS_SOCKJS_NO_ROOM
+    WS_SOCKJS_NONE,   /**< the session does not exist */
+    WS_SOCKJS_MINE,   /**< it did not exist, and now belongs to this child */
+    WS_SOCKJS_KNOWN,  /**< a child has it */
+    WS_SOCKJS_LOST,   /**< the child that had it has ended */
+    WS_SOCKJS_NO_ROOM /**< the table is full or missing, or this child has no slot */
 } ws_sockjs_place;
 
-/** @param slot  set to the child's  [threads of a child] */
+/** Find a session. @param slot  set to the slot of its child  [threads of a child] */
 ws_sockjs_place ws_sockjs_directory_find(const ws_sockjs_key *key, unsigned *slot);
 
-/** The same, but a session that does not exist becomes this child's. */
+/** Find a session, or create it: a session that does not exist then belongs to this child. */
 ws_sockjs_place ws_sockjs_directory_claim(const ws_sockjs_key *key, unsigned *slot);
 
-/** A session of this child has ended. */
+/** Remove a session of this child that has ended. */
 void ws_sockjs_directory_release(const ws_sockjs_key *key);
 
 #endif

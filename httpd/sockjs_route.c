@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A client's next request can reach any child. The socket of one that waits for frames is handed to the child that
- * has the session; that of a TLS connection cannot, so its bytes are carried. Messages go as one of ipc.h's, with a
- * file in memory where they are long.
+ * Routes SockJS requests between children, since a client's next request can reach any child. The
+ * socket of a request that waits for frames is passed to the child that has the session. A TLS
+ * connection cannot be passed, so its bytes are relayed. Messages are sent through ipc.h, long ones
+ * in a memory file.
  */
 
 #include "httpd/sockjs_route.h"
@@ -24,11 +25,11 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* How long a child may take to take something, milliseconds. */
+/* Timeout of a message to another child, milliseconds. */
 #define ROUTE_TIMEOUT 5000
 
-/* Messages of one request that a child takes, bytes: one message of WS_PUBLISH_MAX, and the heads of frames
- * around as many short ones. */
+/* Limit of the frames of one request, bytes. A body of WS_PUBLISH_MAX fits, even if it consists of
+ * short messages, each with a frame header. */
 #define ROUTE_INPUT_MAX (128 * 1024 * 1024)
 
 WS_SHM_STRUCT(sockjs_attach, {
@@ -39,7 +40,7 @@ WS_SHM_STRUCT(sockjs_attach, {
 
 WS_SHM_STRUCT(sockjs_input, {
     apr_uint64_t high, low;
-    apr_uint64_t length; /* of what lies in the descriptor that comes along; 0: it follows */
+    apr_uint64_t length; /* of the frames in the passed descriptor; 0: they follow this struct */
 });
 
 WS_SHM_STRUCT(sockjs_answer, { apr_uint32_t status; });

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Parses the URLs of SockJS, and derives the key of a session. */
+
 #include "httpd/sockjs_url.h"
 
 #include <apr_strings.h>
@@ -29,7 +31,7 @@ static sockjs_what url_transport(const char *name)
     return SOCKJS_NOTHING;
 }
 
-/* Server and session have no dots: protocol 0.3.3. */
+/* Protocol 0.3.3: the segments SERVER and SESSION contain no dots. */
 static int url_segment_valid(const char *s)
 {
     return *s && !strchr(s, '.');
@@ -42,7 +44,7 @@ static int url_is_iframe(const char *name)
            && (len == 11 || name[6] == '-');
 }
 
-/* Cut the last segment off. @return it, or NULL */
+/* Remove the last segment. @return the segment, or NULL */
 static char *url_cut(char *path)
 {
     char *slash = strrchr(path, '/');
@@ -98,7 +100,7 @@ ws_sockjs_key ws_sockjs_url_key(request_rec *r, const sockjs_url *url)
 {
     const char *port = apr_itoa(r->pool, r->server->port);
     const char *host = r->server->server_hostname ? r->server->server_hostname : "";
-    /* None of the first three has a line feed that the other could begin with: lengths come first. */
+    /* The lengths come first, so that different parts never make the same text. */
     const char *text =
         apr_psprintf(r->pool, "%d,%d,%d,%d\n%s\n%s\n%s\n%s\n%s", (int)strlen(host),
                      (int)strlen(url->base), (int)strlen(r->user ? r->user : ""), r->user != NULL,

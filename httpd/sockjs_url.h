@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The URLs of SockJS: what is asked for, and of which session. [the request's thread] */
+/** The URLs of SockJS: the requested resource and its session. [the request's thread] */
 
 #ifndef WS_HTTPD_SOCKJS_URL_H
 #define WS_HTTPD_SOCKJS_URL_H
@@ -10,7 +10,7 @@
 #include "sockjs/session.h"
 
 typedef enum {
-    SOCKJS_NOTHING, /**< no URL of the protocol's */
+    SOCKJS_NOTHING, /**< not a URL of the protocol */
     SOCKJS_GREETING,
     SOCKJS_INFO,
     SOCKJS_IFRAME,
@@ -27,14 +27,14 @@ typedef enum {
 
 typedef struct sockjs_url {
     sockjs_what what;
-    const char *base;    /**< what precedes the protocol's part, which the handler sees */
+    const char *base;    /**< the path before the protocol's segments; the handler sees this one */
     const char *session; /**< from the URL, or NULL */
 } sockjs_url;
 
 void ws_sockjs_url_parse(request_rec *r, sockjs_url *url);
 
-/** The session's key: it is bound to the virtual host, the base URL and the user, so that no other user's request
- *  reaches it. */
+/** The key of a session. It depends on the virtual host, the base URL and the user, so that
+ *  requests of other users cannot reach the session. */
 ws_sockjs_key ws_sockjs_url_key(request_rec *r, const sockjs_url *url);
 
 #endif

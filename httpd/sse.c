@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Accepts event streams and polls. Their connections are taken over as those of WebSockets are,
+ *  unless a filter has to process the response. */
+
 #include "httpd/sse.h"
 
 #include <apr_strings.h>
@@ -25,11 +28,11 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* How long a poll waits for a message, if its wait= does not say, and at most; milliseconds. */
+/* Timeout of a poll without wait=, and largest wait=, milliseconds. */
 #define WAIT_DEFAULT 30000
 #define WAIT_MAX 120000
 
-/* Greatest number of last=. */
+/* Largest last=. */
 #define LAST_MAX 1000000
 
 static ws_handler_line *registration;
@@ -61,7 +64,7 @@ static int add_line(void *t, const char *name, const char *value)
     return 1;
 }
 
-/* The headers of an answer that is not httpd's to send; NULL if one of them may not be sent. */
+/* The headers of a response that httpd does not send. @return NULL: one of them is invalid */
 static const apr_table_t *headers_of(request_rec *r)
 {
     static const char *const ours[] = {"Date",       "Server",         "Content-Type",
@@ -113,7 +116,7 @@ static int take_over(request_rec *r, ws_new_conn *n, ws_sse_stream *s)
     head = head_of(headers);
     if (s->polls) {
         ws_strbuf_add(&head, "", 1);
-        s->head = head.data; /* it goes out with the answer */
+        s->head = head.data; /* sent with the body */
     }
     else {
         apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);
@@ -165,11 +168,12 @@ static int read_arguments(request_rec *r, ws_sse_stream *s)
 
 /* ---- The hint ---- */
 
-/* Streams of one browser beyond which its other requests wait. */
+/* Connections of a browser to one server over HTTP/1.1. With as many streams, its other requests
+ * wait. */
 #define BROWSER_CONNECTIONS 6
 
-/* Open streams of this process by a hash of address and User-Agent; two clients may share a place, which makes
- * the hint early, not wrong. */
+/* Open streams of this process, by a hash of address and User-Agent. Two clients may share a
+ * counter, which makes the hint early. */
 static apr_uint32_t hint_counts[1024]; /* atomic */
 
 typedef struct hint_ticket {
@@ -183,7 +187,7 @@ static void hint_release(ws_ticket *ticket)
     free(ticket);
 }
 
-/* Count a stream, and hint once at what makes a site stand still. */
+/* Count a stream. Warn once if a client has so many that its other requests wait. */
 static void hint_count(request_rec *r, ws_ticket **tickets)
 {
     static int told;
@@ -209,7 +213,7 @@ static void hint_count(request_rec *r, ws_ticket **tickets)
     }
 }
 
-/* @return as a handler of httpd; the stream belongs to its connection then, or is gone */
+/* Takes ownership of the stream. @return as a handler of httpd */
 static int serve(request_rec *r, const ws_settings *settings, ws_sse_stream *s)
 {
     ws_new_conn n = {.fd = -1, .location = &registration->location, .framing = &ws_framing_raw};
@@ -241,7 +245,7 @@ static int serve(request_rec *r, const ws_settings *settings, ws_sse_stream *s)
     return obstacle ? ws_relay_answer(r, &n) : take_over(r, &n, s);
 }
 
-/* A page has one socket, which stays its own. */
+/* Refuse an SSI include: the page needs the connection itself. */
 static int included(request_rec *r)
 {
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
@@ -267,7 +271,7 @@ int ws_sse_serve(request_rec *r, const apr_array_header_t *names)
     }
     ap_set_content_type(r, s->polls ? "application/json" : "text/event-stream");
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
-    apr_table_setn(r->headers_out, "X-Accel-Buffering", "no"); /* for proxies that collect */
+    apr_table_setn(r->headers_out, "X-Accel-Buffering", "no"); /* for proxies that buffer */
     if (r->header_only || r->main || ws_http2_unwanted(r)) {
         const char *what = s->polls ? "a poll" : "an event stream";
         ws_sse_stream_free(s);

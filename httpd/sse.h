@@ -1,9 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Subscribers that speak HTTP: EventSource, and clients that ask again and again (long polling). Like a
- * WebSocket, the connection leaves httpd when the request has been read: to the engine it is one that
- * sends what its handler says, as it is.
+ * Subscribers over HTTP: EventSource and long polling. As for a WebSocket, the engine takes the
+ * connection over after the request. It uses raw framing: the handler's data is sent unchanged.
  */
 
 #ifndef WS_HTTPD_EVENTSTREAM_H
@@ -11,14 +10,15 @@
 
 #include <httpd.h>
 
-/** Configuration is read, and needs the handler of such connections: it becomes one of ws_handler_lines. */
+/** Add the handler of these connections to ws_handler_lines, while httpd reads the
+ *  configuration. */
 void ws_sse_register(apr_pool_t *pconf);
 
-/** Whether a GET wants to subscribe: text/event-stream is accepted, or there is an argument after=. */
+/** Whether a GET subscribes: it accepts text/event-stream, or has an argument after=. */
 int ws_sse_wanted(request_rec *r);
 
-/** Answer a GET that subscribes to these channels (const char *), at least one. @return as a handler of
- *  httpd */
+/** Answer a GET that subscribes to channels. @param names  const char *, at least one
+ *  @return as a handler of httpd */
 int ws_sse_serve(request_rec *r, const apr_array_header_t *names);
 
 #endif

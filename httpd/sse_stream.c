@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Formats channel events for event streams and polls. A poll is answered once, then its connection
+ *  closes. */
+
 #include "httpd/sse_stream.h"
 
 #include <apr_base64.h>
@@ -12,13 +15,13 @@
 #include "engine/hash.h"
 #include "engine/json.h"
 
-/* So often a line that means nothing is sent, which keeps proxies from ending a silent answer, ms. */
+/* Interval of comment lines, so that proxies do not close an idle response, milliseconds. */
 #define HEARTBEAT 15000
 
-/* A poll is answered as soon as there is so much, bytes. */
+/* Size of the messages at which a poll is answered at once, bytes. */
 #define ANSWER_MAX (1024 * 1024)
 
-/* The form of an event that all streams of one channel share. */
+/* The shared form of an event: all streams of one channel send the same bytes. */
 #define AS_EVENT 2
 
 /* ---- Positions ---- */
@@ -31,7 +34,7 @@ static void sse_add_position(ws_strbuf *t, const char *before, ws_position p, co
     }
 }
 
-/* The text that resumes all channels; nothing if none of them has a position. */
+/* Add the text that resumes all channels, or nothing if no channel has a position. */
 static void sse_add_positions(ws_strbuf *t, const char *before, const ws_sse_stream *s,
                               const char *behind)
 {
@@ -87,7 +90,7 @@ int ws_sse_stream_resume(ws_sse_stream *s, const char *after)
 
 /* ---- EventSource: HTML Living Standard, section 9.2 ---- */
 
-/* A line for each of the data's, whichever way they end. */
+/* Add a data line for each line of the data, with any line ending. */
 static void sse_add_lines(ws_strbuf *t, const char *data, apr_size_t len)
 {
     const char *end = data + len;
@@ -117,7 +120,7 @@ static char *sse_base64(const char *data, apr_size_t len)
 
 static void sse_add_event(ws_strbuf *t, const ws_event *e)
 {
-    if (e->kind != WS_EVENT_GAP) { /* what comes next has one */
+    if (e->kind != WS_EVENT_GAP) { /* the next event has the position */
         sse_add_position(t, "id: ", e->position, "\n");
     }
     if (e->kind == WS_EVENT_MESSAGE && e->type == WS_TEXT) {
@@ -164,7 +167,7 @@ static void sse_add_member(ws_strbuf *t, const char *name, const char *value)
     }
 }
 
-/* Members of a message's object, without its braces. */
+/* Add the members of a message's object, without braces. */
 static void sse_add_message(ws_strbuf *t, const ws_event *e)
 {
     char *text = e->type == WS_BINARY ? sse_base64(e->data, e->len) : NULL;
@@ -194,7 +197,8 @@ static apr_uint64_t sse_key(const ws_event *e)
     return e->key ? ws_hash(ws_hash(0, e->channel, strlen(e->channel)), e->key, strlen(e->key)) : 0;
 }
 
-/* Of a stream with several channels: an object that names its channel, and positions of all of them. */
+/* Send an event of a stream with several channels: an object that names its channel, and the
+ * positions of all channels. */
 static void sse_send_event(ws_conn *c, const ws_sse_stream *s, const ws_event *e)
 {
     ws_strbuf t = {NULL, 0, 0, 0};
@@ -362,7 +366,7 @@ static int sse_on_channel(ws_conn *c, const ws_event *e)
     return WS_FORM_NONE;
 }
 
-/* The connection is closed behind this. */
+/* The engine closes the connection after this callback. */
 static void sse_on_token(ws_conn *c, const char *channel, int expired)
 {
     static const char event[] = "event: expired\ndata:\n\n";
@@ -379,7 +383,7 @@ static void sse_on_token(ws_conn *c, const char *channel, int expired)
 const ws_handler ws_sse_stream_handler = {
     .on_open = sse_on_open, .on_channel = sse_on_channel, .on_token = sse_on_token};
 
-/* ---- Its data ---- */
+/* ---- The data of a stream ---- */
 
 void ws_sse_stream_free(ws_sse_stream *s)
 {

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What an event stream or a poll sends: the handler of its connection, and the formats of events. [the loop's
- *  thread, if not said otherwise] */
+/** The handler of event streams and polls, and their formats of events. [the loop's thread, unless
+ *  noted] */
 
 #ifndef WS_HTTPD_SSE_STREAM_H
 #define WS_HTTPD_SSE_STREAM_H
@@ -15,33 +15,34 @@
 typedef struct ws_sse_channel {
     char name[WS_CHANNEL_MAX + 1];
     int resume, gap, live;
-    apr_uint32_t last; /**< how many of the newest messages to begin with; 0: see resume */
+    apr_uint32_t last; /**< start with this number of the newest messages; 0: see resume */
     ws_position
-        at; /**< of the last event; epoch 0: none, or all that is kept where resume is set */
+        at; /**< of the last event; epoch 0: start with new messages, or with all if resume is set */
 } ws_sse_channel;
 
 /** A subscriber. Belongs to its connection. */
 typedef struct ws_sse_stream {
-    ws_ticket ticket; /**< releases it */
+    ws_ticket ticket; /**< frees the stream */
     int polls, answered;
     int json; /**< events are objects that name their channel */
-    apr_uint32_t wait;  /**< of a poll, milliseconds */
-    char *head;         /**< of a poll's answer; NULL: somebody else sends it */
+    apr_uint32_t wait;  /**< timeout of a poll, milliseconds */
+    char *head;         /**< head of a poll's response; NULL: httpd sends it */
     ws_strbuf messages; /**< of a poll */
     unsigned count;
     ws_sse_channel channels[];
 } ws_sse_stream;
 
-/** @return NULL if there is no memory. [any thread] */
+/** @return NULL: out of memory. [any thread] */
 ws_sse_stream *ws_sse_stream_new(const apr_array_header_t *names);
 
 /** [any thread] */
 void ws_sse_stream_free(ws_sse_stream *s);
 
 /**
- * Where to resume: "all", or a position for each channel in the order of their names, separated by commas; "-" is
- * none. [any thread]
- * @return whether it is that
+ * Set where to resume. [any thread]
+ * @param after  "all", or a position for each channel, in the order of names, separated by commas;
+ *               "-": no position
+ * @return whether after is valid
  */
 int ws_sse_stream_resume(ws_sse_stream *s, const char *after);
 

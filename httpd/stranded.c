@@ -60,7 +60,7 @@ static apr_thread_t *monitor;
 static int looking, ended;
 static int slot; /* in the scoreboard, set by the monitor: the parent writes it after the fork */
 
-/* ---- What has been accepted ---- */
+/* ---- Accepted connections ---- */
 
 static void unlink_accepted(accepted *a)
 {

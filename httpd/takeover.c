@@ -245,7 +245,7 @@ apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n)
     apr_os_sock_t fd;
     apr_status_t rv;
 
-    /* No more HTTP: the request keeps only the connection's filters. */
+    /* The HTTP exchange has ended: the request keeps only the connection's filters. */
     r->input_filters = r->proto_input_filters = c->input_filters;
     r->output_filters = r->proto_output_filters = c->output_filters;
     c->keepalive = AP_CONN_CLOSE;

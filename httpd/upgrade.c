@@ -352,7 +352,7 @@ static int has_page(int status)
     return atoi(ap_get_status_line(status)) == status;
 }
 
-/* Send a refusal with the handler's body, if there is one. */
+/* Send a refusal, with the handler's body if it has set one. */
 static int send_body(const ws_request *rq, int status)
 {
     request_rec *r = rq->r;
