@@ -2,8 +2,9 @@
 
 /**
  * Decides which module answers a request. This module answers handshakes in sections with
- * WebSocketHandler, and all requests in sections with WebSocketChannelHTTP. ProxyPass, RewriteRule,
- * mod_cache and the order of LoadModule do not change that.
+ * WebSocketHandler, requests for SockJS URLs where it is enabled, and all requests in sections with
+ * WebSocketChannelHTTP. ProxyPass, RewriteRule, mod_cache and the order of LoadModule do not change
+ * that.
  */
 
 #ifndef WS_HTTPD_MAPPING_H

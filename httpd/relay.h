@@ -31,7 +31,8 @@ int ws_relay(request_rec *r, ws_new_conn *n);
 int ws_relay_answer(request_rec *r, ws_new_conn *n);
 
 /**
- * Carry the body of an answer from a socket, until it or the client has ended; closes the socket.
+ * Send the body of a response from a socket, until the socket or the client closes. Then close the
+ * socket.
  * @return as a handler of httpd
  */
 int ws_relay_body(request_rec *r, int fd);

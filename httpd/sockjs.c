@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Serves SockJS: begins sessions, hands responses to the child that has the session, and receives
- *  messages. A request waits for no frames on a thread of httpd, unless its connection has to be
- *  relayed. */
+/** Serves SockJS: starts sessions, hands responses to the child that has the session, and receives
+ *  messages. A request that waits for frames occupies no thread of httpd, unless its connection has
+ *  to be relayed. */
 
 #include "httpd/sockjs.h"
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Accepts event streams and polls. Their connections are taken over as those of WebSockets are,
- *  unless a filter has to process the response. */
+/** Accepts event streams and polls. As for WebSockets, the engine takes their connections over, or
+ *  a relay carries the bytes. */
 
 #include "httpd/sse.h"
 

@@ -18,7 +18,7 @@
 /* Interval of comment lines, so that proxies do not close an idle response, milliseconds. */
 #define HEARTBEAT 15000
 
-/* Size of the messages at which a poll is answered at once, bytes. */
+/* A poll is answered when its messages exceed this size, bytes. */
 #define ANSWER_MAX (1024 * 1024)
 
 /* The shared form of an event: all streams of one channel send the same bytes. */

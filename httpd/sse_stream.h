@@ -17,7 +17,7 @@ typedef struct ws_sse_channel {
     int resume, gap, live;
     apr_uint32_t last; /**< start with this number of the newest messages; 0: see resume */
     ws_position
-        at; /**< of the last event; epoch 0: start with new messages, or with all if resume is set */
+        at; /**< of the last event; epoch 0: start with new messages, or all if resume is set */
 } ws_sse_channel;
 
 /** A subscriber. Belongs to its connection. */

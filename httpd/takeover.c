@@ -33,7 +33,7 @@ typedef struct ws_resource {
     SSL *ssl;
     int taken;
     ws_new_conn newcomer;
-    void (*give)(void *arg, int fd, SSL *ssl); /**< NULL: to the engine */
+    void (*give)(void *arg, int fd, SSL *ssl); /**< NULL: the engine gets the connection */
     void *arg;
     int streams; /**< atomic: number of HTTP/2 streams that are WebSockets */
 } ws_resource;

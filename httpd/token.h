@@ -33,7 +33,7 @@ typedef struct ws_token {
 
 /**
  * Check a token and read its claims.
- * @param why  set to the reason of a refusal, a static text
+ * @param why  set to the reason for a refusal, a static text
  * @return the token, to be freed by ws_token_free(); NULL: it is refused
  */
 ws_token *ws_token_read(const ws_token_rules *rules, const char *text, const char **why);

@@ -31,7 +31,7 @@ typedef struct token_state {
     token_grant *grants;
     unsigned count; /* of grants */
     ws_timer *timer;
-    char *strings; /* memory of the connection's strings with a new user, or NULL */
+    char *strings; /* the connection's strings before it got a user: others may still read them */
 } token_state;
 
 static void token_conn_release(ws_ticket *ticket)

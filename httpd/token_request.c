@@ -199,7 +199,7 @@ int ws_token_request_admit(request_rec *r, const char **why)
 int ws_token_request_permits(request_rec *r, ws_action action, const char *channel)
 {
     const token_request *t = token_request_of(r);
-    /* DELETE clears a history. Only Require permits that, no token. */
+    /* DELETE clears a history. Tokens never permit that. */
     return t && t->token && r->method_number != M_DELETE
            && ws_token_permits(t->token, action, channel);
 }

@@ -72,7 +72,7 @@ static void once_claim(ws_once *o, ws_message *m, ws_once_done done, void *arg)
     ws_redis *r = WS_REDIS_OF(o, once);
     ws_redis_job *j = once_job(r, m, claim_script);
     if (j) {
-        j->m = ws_message_ref(m); /* it can be withdrawn while it waits */
+        j->m = ws_message_ref(m); /* it can be withdrawn while queued */
         j->once_done = done;
         j->arg = arg;
         j->done = once_claimed;
