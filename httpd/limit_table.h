@@ -38,7 +38,7 @@ void ws_limit_table_remove(apr_uint64_t key);
  * Count an event of this key against a rate limit.  [child, any thread]
  * @param key    of ws_hash()
  * @param rate   events per second
- * @param burst  events at once
+ * @param burst  largest number of events in a burst
  * @return 0: within the limit, and counted; >0: not counted, microseconds until it would be within
  *         the limit; -1: the table is full
  */
