@@ -244,7 +244,7 @@ static request_rec *make_request(conn_rec *c, const saved *s, const char *const 
     apr_table_setn(r->subprocess_env, ENVIRONMENT, "1");
     ap_parse_uri(r, strings[URI]);
     /* mod_remoteip starts from this address, which it found for the handshake, and finds it again:
-     * either the remaining addresses in its header are trusted proxies, or it stops at once. With
+     * either the remaining addresses in its header are trusted proxies, or it stops there. With
      * the PROXY protocol, this address is all that is left of the header. */
     r->useragent_ip = (char *)strings[USERAGENT];
     return apr_sockaddr_info_get(&r->useragent_addr, r->useragent_ip, APR_UNSPEC, s->useragent_port,
