@@ -15,19 +15,19 @@ Httpd::once();
 plan skip_all => 'no sanitizer changes what a build leaves out' if $ENV{WS_TEST_PRELOAD};
 
 my $build = Httpd::folder() . '/build';
-my @none  = map {"$_=no"} qw(URING IDN LMDB HIREDIS LIBEDIT CJSON CURL);
+my @none  = map {"$_=no"} qw(URING IDN LMDB HIREDIS LIBEDIT CJSON CURL LUA);
 delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS SANITIZE)};
 my ($status, $output) = Program::run('make', '--no-print-directory', '-j2', 'all', "BUILD=$build", @none,
     'CFLAGS=-O0 -U_FORTIFY_SOURCE');
 is($status, 0, 'make builds it, without -f') or diag($output);
-is(join(' ', sort $output =~ /\(needs (\w+)\)$/mg), 'LMDB cJSON hiredis libcurl libedit libidn2 liburing',
+is(join(' ', sort $output =~ /\(needs (\w+)\)$/mg), 'LMDB Lua cJSON hiredis libcurl libedit libidn2 liburing',
     'and says which libraries are missing');
 like($output, qr/^Not built: WebSocketHistory without Redis \(needs LMDB\)$/m, 'with what needs them');
 is(join(' ', map { m{/ws_(\w+)\.so$} ? $1 : () } sort glob "$build/websocket/*"), 'echo exec proxy tcp time',
     'the handlers that need no library');
 ok(!-e "$build/mod_websocket_redis.so", 'no module for Redis');
 my $linked = `ldd $build/mod_websocket.so $build/bin/wsclient`;
-unlike($linked, qr/lib(?:lmdb|hiredis|cjson|edit|curl|uring|idn2)\b/, 'nothing is linked against one of them');
+unlike($linked, qr/lib(?:lmdb|hiredis|cjson|edit|curl|lua5.4|uring|idn2)\b/, 'nothing is linked against one of them');
 
 {
     local $Httpd::BUILD = $build;

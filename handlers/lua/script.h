@@ -1,0 +1,137 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/* What the files of the handler lua share. A Lua state is used by one thread at a time: each event
+ * loop has one for its connections, and the requests take theirs from a pool. */
+
+#ifndef SCRIPT_H
+#define SCRIPT_H
+
+#include <pthread.h>
+
+#include <lua5.4/lua.h>
+#include <lua5.4/lauxlib.h>
+#include <lua5.4/lualib.h>
+
+#include <apr_tables.h>
+
+#include "mod_websocket.h"
+
+/* The functions that a script may define. */
+typedef enum {
+    SCRIPT_OPEN,
+    SCRIPT_MESSAGE,
+    SCRIPT_CLOSE,
+    SCRIPT_CHANNEL,
+    SCRIPT_DRAIN,
+    SCRIPT_PONG,
+    SCRIPT_REQUEST,
+    SCRIPT_FUNCTIONS
+} script_function;
+
+#define SCRIPT_IO 0x1u
+#define SCRIPT_OS 0x2u
+#define SCRIPT_PACKAGE 0x4u
+
+typedef struct script_state script_state;
+
+/* A WebSocketHandler line. */
+typedef struct script_config {
+    const char *file;
+    const char *source;
+    apr_size_t source_len;         /* bytes */
+    apr_int64_t memory;            /* bytes per state */
+    apr_int64_t instructions;      /* per call */
+    unsigned libraries;            /* SCRIPT_IO... */
+    apr_table_t *values;           /* ws.config */
+    int defined[SCRIPT_FUNCTIONS]; /* whether the script defines it */
+    ws_location *here;
+    pthread_mutex_t lock; /* guards the lists */
+    script_state *loops;  /* one per event loop, and those that are retired */
+    script_state *idle;   /* for requests */
+} script_config;
+
+struct script_state {
+    lua_State *L; /* the main thread */
+    script_config *config;
+    apr_size_t used;    /* bytes */
+    apr_int64_t budget; /* instructions left in this call */
+    int exhausted;
+    int retired; /* out of memory: it gets no new connection */
+    int owned;   /* `owner` is set */
+    pthread_t owner;
+    unsigned connections;
+    int functions[SCRIPT_FUNCTIONS]; /* references, LUA_NOREF: not defined */
+    char error[4096];                /* of the last call: message and traceback */
+    struct request_call *request;    /* while request() runs */
+    apr_uint64_t requests;
+    script_state *next;
+};
+
+/* A connection as the script sees it: a full userdata of the state. */
+typedef struct script_conn {
+    ws_conn *c; /* NULL after its end */
+    ws_id id;
+    script_state *state;
+    int ref;
+    struct script_timer *timers;
+} script_conn;
+
+/* What on_request leaves for on_open: r.data. */
+typedef struct script_kept {
+    apr_size_t len; /* bytes */
+    char text[];
+} script_kept;
+
+const char *script_configure(apr_pool_t *pconf, const char *key, const char *value, void **data);
+
+/* ---- state.c ---- */
+
+/* @return NULL if there is no memory, or the script fails: its error is in `error` */
+script_state *script_state_new(script_config *config, char *error, apr_size_t size);
+void script_state_free(script_state *s);
+
+/* Run body with arg, a light userdata, as a protected call within the limits.
+ * @return 0, or -1: the error is in s->error */
+int script_call(script_state *s, lua_CFunction body, void *arg);
+
+/* Log s->error line by line; c may be NULL. */
+void script_log_error(script_state *s, ws_conn *c);
+
+/* The state of the calling loop, counted as used by one more connection. NULL: logged */
+script_state *script_state_of_loop(script_config *config);
+void script_state_release(script_state *s);
+
+script_state *script_state_take(script_config *config);
+void script_state_give(script_state *s);
+
+script_state *script_state_in(lua_State *L);
+
+/* ---- conn.c, request.c, server.c: what they add to a state; may raise errors ---- */
+
+void script_open_conn(lua_State *L);
+void script_open_request(lua_State *L);
+void script_open_server(lua_State *L, const script_config *config);
+
+/* Push the userdata of a new connection and set its fields. */
+script_conn *script_push_new_conn(lua_State *L, ws_conn *c);
+void script_push_conn(lua_State *L, const script_conn *lc);
+/* Release what the script holds of the connection: its timers and its userdata. */
+void script_release_conn(lua_State *L, script_conn *lc);
+void script_push_event(lua_State *L, const ws_event *event);
+
+/* Call the script's request(r). @return 0 or an HTTP status */
+int script_request(script_state *s, ws_request *rq);
+
+/* ---- server.c: arguments and results ---- */
+
+/* true; or nil and the status's name. @return the number of results */
+int script_push_status(lua_State *L, ws_status status);
+void script_push_id(lua_State *L, ws_id id);
+/* A text without NUL. */
+const char *script_check_name(lua_State *L, int index);
+/* data and, behind it, kind. Raises an error for text that is not UTF-8. */
+const char *script_check_message(lua_State *L, int index, apr_size_t *len, ws_type *type);
+int script_publish(lua_State *L, int first, ws_id sender);
+ws_log_level script_check_level(lua_State *L, int index);
+
+#endif
