@@ -7,6 +7,7 @@
 
 #pragma GCC visibility push(default)
 #include <httpd.h>
+#include <http_config.h>
 #include <util_script.h>
 #pragma GCC visibility pop
 
@@ -21,6 +22,12 @@
 const char *ap_get_server_banner(void)
 {
     return "wshandler-test";
+}
+
+/* There is no ServerRoot: relative to the working directory. */
+char *ap_server_root_relative(apr_pool_t *pool, const char *path)
+{
+    return apr_pstrdup(pool, path);
 }
 
 char *ap_make_dirstr_parent(apr_pool_t *pool, const char *path)
