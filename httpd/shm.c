@@ -223,8 +223,8 @@ static void reclaim(unsigned i)
     __atomic_store_n(&sl->pid, 0, __ATOMIC_RELEASE);
 }
 
-/* All MPMs run this hook after wait(2) for a child, whether it exited or was killed. They do so even
- * if the child has lost its place in the scoreboard. */
+/* All MPMs run this hook after wait(2) for a child, whether it exited or was killed. They do so
+ * even if the child has lost its place in the scoreboard. */
 static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, int place,
                          mpm_child_status state)
 {
