@@ -52,10 +52,11 @@ for my $document ('README.md', glob('docs/*.md docs/internals/*.md')) {
             next;
         }
         # The harness loads the module, from the build; and it has Listen and an MPM.
-        (my $conf = $snippet) =~ s/^LoadModule +websocket_(module|redis_module) .*\n//mg;
-        my $redis = $1 && $conf =~ /WebSocketBus / || $conf =~ /WebSocketBus |redis:/;
+        (my $conf = $snippet) =~ s/^LoadModule +websocket_(?:redis_|hook_)?module .*\n//mg;
+        my %also = (redis => qr/WebSocketBus |redis:/, hook => qr/WebSocketChannelHook /);
         $conf =~ s/^Listen .*\n//mg;
-        my $load = $redis ? "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so" : '';
+        my $load = join "\n", map { "LoadModule websocket_${_}_module $Httpd::BUILD/mod_websocket_$_.so" }
+            grep { $conf =~ $also{$_} } sort keys %also;
         my $mpm = $conf =~ /^(?:ServerLimit|ThreadsPerChild|MaxRequestWorkers|StartServers)\b/m ? ' ' : undef;
         my ($ok, $output) = Httpd->check($conf, modules => \@more, load => $load, $mpm ? (mpm_conf => $mpm) : (),
             files => { 'logs/.keep' => '', 'conf/.keep' => '' });
