@@ -195,6 +195,7 @@ export class Channels extends Emitter {
     constructor(url, options = {}) {
         const {WebSocket, EventSource} = globalThis, fetch = (...all) => globalThis.fetch(...all);
         Object.assign(super(), {url, state: 'waiting', options: {...DEFAULTS, WebSocket, EventSource, fetch, ...options}});
+        if (!this.options.WebSocket && !(this.options.events && this.options.EventSource)) { throw new TypeError('no WebSocket: pass {WebSocket}'); }
         this.#listen('addEventListener'), this.#connect();
     }
     get transport() { return this.#link && (this.#link instanceof Events ? 'events' : 'websocket'); }
@@ -224,8 +225,7 @@ export class Channels extends Emitter {
     #show(state, why) { if (this.state !== state) { this.emit('state', {state: this.state = state, why}); } }
     async #connect() {
         const turn = ++this.#turn, {token, events, EventSource, WebSocket, timeout} = this.options;
-        clearTimeout(this.#timer);
-        this.#show('connecting');
+        clearTimeout(this.#timer), this.#show('connecting');
         this.#watch = setTimeout(() => this._lost(this.#link, 'no answer'), timeout);
         try {
             const said = await token?.(), falls = events && EventSource && (this.#refused >= REFUSED || !WebSocket);

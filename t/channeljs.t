@@ -15,6 +15,14 @@ my $library = Httpd::read_file("$Httpd::TOP/js/channel.js");
 cmp_ok(scalar(() = $library =~ /\n/g), '<=', 300, 'the library has at most 300 lines');
 unlike($library, qr/^import\b|\bimport\(/m, 'and no dependency');
 
+# Node before version 22 has no WebSocket: the page must not wait in silence.
+my $without = Program->start('node', '--input-type=module', '-e', <<'END');
+import {Channels} from './js/channel.js';
+try { new Channels('ws://127.0.0.1:1/live', {WebSocket: undefined}).close(); } catch (error) { console.log(error.message); }
+END
+$without->wait_output(qr/^(no WebSocket: pass \{WebSocket\})$/m);
+is($without->finish, 0, 'without a WebSocket, the constructor throws');
+
 my $httpd;
 my @server = (
     children => 2,
