@@ -44,7 +44,7 @@ typedef struct api_task {
 /* Give a task to a loop, unless as much waits there already as may. What a connection's messages make
  * handlers post is part of its share of the turn. cost, work: bytes that the task holds, and that it makes
  * the loop handle */
-static ws_status post_to(ws_loop *loop, api_task *t, apr_size_t cost, apr_size_t work)
+static ws_status api_post_to(ws_loop *loop, api_task *t, apr_size_t cost, apr_size_t work)
 {
     ws_loop *here = ws_loop_current();
     apr_size_t before = __atomic_fetch_add(&loop->posted, cost, __ATOMIC_RELAXED);
@@ -64,14 +64,14 @@ static ws_status post_to(ws_loop *loop, api_task *t, apr_size_t cost, apr_size_t
 }
 
 /* A task has come to its loop. */
-static void arrived(ws_loop *loop, const api_task *t)
+static void api_arrived(ws_loop *loop, const api_task *t)
 {
     __atomic_sub_fetch(&loop->posted, t->cost, __ATOMIC_RELAXED);
 }
 
 /* Give a task to the loop of an id; cost 0: it is never refused. @return WS_QUEUED, WS_GONE, WS_FULL; only
  * with WS_QUEUED the task is taken over. */
-static ws_status post(ws_id id, api_task *t, apr_size_t cost)
+static ws_status api_post(ws_id id, api_task *t, apr_size_t cost)
 {
     ws_engine *e = ws_api_engine_now();
     ws_loop *loop = e ? ws_id_loop(e, id) : NULL;
@@ -79,10 +79,10 @@ static ws_status post(ws_id id, api_task *t, apr_size_t cost)
         return WS_FULL;
     }
     t->id = id;
-    return loop ? post_to(loop, t, cost, cost) : WS_GONE;
+    return loop ? api_post_to(loop, t, cost, cost) : WS_GONE;
 }
 
-static int on_loop(const ws_conn *c)
+static int api_on_loop(const ws_conn *c)
 {
     return ws_loop_current() == c->loop;
 }
@@ -90,13 +90,13 @@ static int on_loop(const ws_conn *c)
 /* ---- Sending ---- */
 
 /* Versions 76 and 75, for example, have text only, and no control frame but the closing one. */
-static int unsupported(const ws_conn *c, unsigned first)
+static int api_unsupported(const ws_conn *c, unsigned first)
 {
     return c->framed && !ws_framing_sends(c, first & 0xF);
 }
 
 /* Whether a frame has to wait because another message is being sent in parts. */
-static int must_wait(ws_conn *c, unsigned first)
+static int api_must_wait(ws_conn *c, unsigned first)
 {
     if (first & 0x8) { /* a control frame */
         return 0;
@@ -109,7 +109,7 @@ static int must_wait(ws_conn *c, unsigned first)
 }
 
 /* Takes over the reference. */
-static ws_status send_later(ws_conn *c, ws_frames *f)
+static ws_status api_send_later(ws_conn *c, ws_frames *f)
 {
     if (!f || (!c->deferred && !(c->deferred = calloc(1, sizeof(*c->deferred))))) {
         if (f) {
@@ -121,7 +121,7 @@ static ws_status send_later(ws_conn *c, ws_frames *f)
 }
 
 /* The last part has been sent: so is what waited for it. */
-static void send_waiting(ws_conn *c)
+static void api_send_waiting(ws_conn *c)
 {
     ws_send_queue *later = c->deferred;
     ws_frames *f;
@@ -138,7 +138,7 @@ static void send_waiting(ws_conn *c)
 
 /* Whether a frame can be sent, as far as clients that are slow are concerned. The first part of a
  * message in parts may have been dropped; then so are the others. */
-static inline ws_status admit(ws_conn *c, unsigned first)
+static inline ws_status api_admit(ws_conn *c, unsigned first)
 {
     if (c->meter && !(first & 0x8)) {
         ws_rate_limit_touch(c);
@@ -151,7 +151,7 @@ static inline ws_status admit(ws_conn *c, unsigned first)
 
 /* A message as it goes over the wire, in a buffer of its own that can be dropped. Takes over the
  * reference. */
-static ws_frames *shape(ws_conn *c, ws_frames *f)
+static ws_frames *api_shape(ws_conn *c, ws_frames *f)
 {
     apr_size_t len, most = (apr_size_t)c->settings->fragment;
     unsigned first = f->data[0];
@@ -172,7 +172,7 @@ static ws_frames *shape(ws_conn *c, ws_frames *f)
     return shaped;
 }
 
-static void trace_out(const ws_conn *c, unsigned first, const void *payload, apr_size_t len)
+static void api_trace_out(const ws_conn *c, unsigned first, const void *payload, apr_size_t len)
 {
     if (c->settings->trace) {
         ws_trace_out(c, first, payload, len);
@@ -180,14 +180,14 @@ static void trace_out(const ws_conn *c, unsigned first, const void *payload, apr
 }
 
 /* Takes over the reference. */
-static ws_status send_extended(ws_conn *c, ws_frames *f)
+static ws_status api_send_extended(ws_conn *c, ws_frames *f)
 {
     ws_frames *made = ws_chain_shared(c, f);
     ws_status s;
     apr_size_t len;
     const unsigned char *payload = ws_frames_payload(made ? made : f, &len);
     if (made) {
-        trace_out(c, made->data[0], payload, len);
+        api_trace_out(c, made->data[0], payload, len);
         s = ws_conn_send_frames(c, made);
     }
     else {
@@ -210,14 +210,14 @@ ws_status ws_conn_share(ws_conn *c, ws_frames *f)
         ws_frames_unref(f);
         return WS_GONE;
     }
-    if (unsupported(c, first)) {
+    if (api_unsupported(c, first)) {
         ws_engine_log(c->loop->engine, WS_LOG_DEBUG, c,
                       "version %d has no such message: it is dropped", c->version);
         ws_frames_unref(f);
         return WS_UNSUPPORTED;
     }
     if (f->key && (older = ws_backpressure_find(c, f->key, &place))) {
-        if (older == &c->out && !(f = shape(c, f))) {
+        if (older == &c->out && !(f = api_shape(c, f))) {
             return WS_FULL;
         }
         ws_conn_count_sent(c, first, len);
@@ -225,17 +225,17 @@ ws_status ws_conn_share(ws_conn *c, ws_frames *f)
         ws_send_queue_replace(older, place, f, c->loop->event.now);
         return WS_QUEUED;
     }
-    if ((s = admit(c, first)) < 0) {
+    if ((s = api_admit(c, first)) < 0) {
         ws_frames_unref(f);
         return s;
     }
-    if (must_wait(c, first)) {
-        return send_later(c, f);
+    if (api_must_wait(c, first)) {
+        return api_send_later(c, f);
     }
     ws_conn_count_sent(c, first, len);
     if (f->whole && ws_backpressure_drops(c)) {
-        trace_out(c, first, payload, len);
-        s = (f = shape(c, f)) ? ws_conn_send_frames(c, f) : WS_FULL;
+        api_trace_out(c, first, payload, len);
+        s = (f = api_shape(c, f)) ? ws_conn_send_frames(c, f) : WS_FULL;
     }
     else if (c->framed || ws_is_client(c)
              || (c->settings->fragment && len > c->settings->fragment)) {
@@ -243,21 +243,21 @@ ws_status ws_conn_share(ws_conn *c, ws_frames *f)
         ws_frames_unref(f);
     }
     else if (c->chain && !(first & 0x8)) {
-        s = send_extended(c, f);
+        s = api_send_extended(c, f);
     }
     else {
-        trace_out(c, first, payload, len);
+        api_trace_out(c, first, payload, len);
         s = ws_conn_send_frames(c, f);
     }
-    send_waiting(c);
+    api_send_waiting(c);
     return s;
 }
 
-static void do_send(ws_loop *loop, ws_task *task)
+static void api_do_send(ws_loop *loop, ws_task *task)
 {
     api_task *t = (api_task *)task;
     ws_conn *c = ws_conn_find(loop, t->id);
-    arrived(loop, t);
+    api_arrived(loop, t);
     if (t->own) {
         ws_cb_posted(t->own, -(apr_ssize_t)t->cost);
     }
@@ -271,9 +271,9 @@ static void do_send(ws_loop *loop, ws_task *task)
 }
 
 /* Takes over the reference. */
-static ws_status post_frames(ws_id id, ws_conn *own, ws_frames *f)
+static ws_status api_post_frames(ws_id id, ws_conn *own, ws_frames *f)
 {
-    api_task *t = ws_task_new(sizeof(*t), do_send);
+    api_task *t = ws_task_new(sizeof(*t), api_do_send);
     apr_size_t cost = sizeof(*t) + f->len;
     ws_status s;
     if (t) {
@@ -283,7 +283,7 @@ static ws_status post_frames(ws_id id, ws_conn *own, ws_frames *f)
     if (own) {
         ws_cb_posted(own, (apr_ssize_t)cost);
     }
-    if ((s = post(id, t, cost)) != WS_QUEUED) {
+    if ((s = api_post(id, t, cost)) != WS_QUEUED) {
         if (own) {
             ws_cb_posted(own, -(apr_ssize_t)cost);
         }
@@ -295,7 +295,7 @@ static ws_status post_frames(ws_id id, ws_conn *own, ws_frames *f)
 
 ws_status ws_conn_share_later(ws_id id, ws_frames *f)
 {
-    return post_frames(id, NULL, f);
+    return api_post_frames(id, NULL, f);
 }
 
 typedef struct barrier {
@@ -303,7 +303,7 @@ typedef struct barrier {
     sem_t done;
 } barrier;
 
-static void pass_barrier(ws_loop *loop, ws_task *task)
+static void api_pass_barrier(ws_loop *loop, ws_task *task)
 {
     (void)loop;
     sem_post(&((barrier *)task)->done);
@@ -311,9 +311,9 @@ static void pass_barrier(ws_loop *loop, ws_task *task)
 
 /* A WS_BLOCKING callback may send faster than the loop handles it: the callback waits, as it may; the loop
  * waits for no callback. Then the send queue's own limit holds. */
-static void wait_for_loop(ws_conn *c)
+static void api_wait_for_loop(ws_conn *c)
 {
-    barrier b = {.task = {.fn = pass_barrier}};
+    barrier b = {.task = {.fn = api_pass_barrier}};
     sem_init(&b.done, 0, 0);
     if (ws_loop_post(c->loop, &b.task) == 0) {
         while (sem_wait(&b.done) < 0 && errno == EINTR) {
@@ -322,32 +322,32 @@ static void wait_for_loop(ws_conn *c)
     sem_destroy(&b.done);
 }
 
-static ws_status post_frame(ws_id id, ws_conn *own, unsigned first, const void *data,
-                            apr_size_t len, apr_uint64_t key)
+static ws_status api_post_frame(ws_id id, ws_conn *own, unsigned first, const void *data,
+                                apr_size_t len, apr_uint64_t key)
 {
     ws_frames *f = ws_frames_build(first, data, len);
     if (!f) {
         return WS_FULL;
     }
     f->key = key;
-    return post_frames(id, own, f);
+    return api_post_frames(id, own, f);
 }
 
-static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_size_t len,
-                            apr_uint64_t key)
+static ws_status api_send_frame(ws_conn *c, unsigned first, const void *data, apr_size_t len,
+                                apr_uint64_t key)
 {
     ws_status s;
     if (ws_state_of(c) != WS_OPEN) {
         return WS_GONE;
     }
-    if (unsupported(c, first)) {
+    if (api_unsupported(c, first)) {
         return WS_UNSUPPORTED;
     }
-    if (!on_loop(c)) {
+    if (!api_on_loop(c)) {
         if (ws_cb_posted(c, 0) >= c->settings->send_queue) {
-            wait_for_loop(c);
+            api_wait_for_loop(c);
         }
-        return post_frame(c->id, c, first, data, len, key);
+        return api_post_frame(c->id, c, first, data, len, key);
     }
     if ((c->out.count || c->deferred) && ws_backpressure_drops(c) && (first & WS_FIN)
         && !(first & 0x8) && (first & 0xF) != WS_OP_CONTINUATION) {
@@ -357,31 +357,31 @@ static ws_status send_frame(ws_conn *c, unsigned first, const void *data, apr_si
         }
         return f ? ws_conn_share(c, f) : WS_FULL;
     }
-    if ((s = admit(c, first)) < 0) {
+    if ((s = api_admit(c, first)) < 0) {
         return s;
     }
-    if (must_wait(c, first)) {
-        return send_later(c, ws_frames_build(first, data, len));
+    if (api_must_wait(c, first)) {
+        return api_send_later(c, ws_frames_build(first, data, len));
     }
     ws_conn_count_sent(c, first, len);
     /* As it is, if nothing has to be made of it. */
     s = (c->chain || c->settings->fragment ? ws_conn_send_message : ws_conn_send)(c, first, data,
                                                                                   len);
     if (c->deferred) {
-        send_waiting(c);
+        api_send_waiting(c);
     }
     return s;
 }
 
 ws_status ws_send(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
-    return send_frame(c, WS_FIN | (unsigned)type, data, len, 0);
+    return api_send_frame(c, WS_FIN | (unsigned)type, data, len, 0);
 }
 
 ws_status ws_send_keyed(ws_conn *c, ws_type type, const char *data, apr_size_t len,
                         apr_uint64_t key)
 {
-    return send_frame(c, WS_FIN | (unsigned)type, data, len, key);
+    return api_send_frame(c, WS_FIN | (unsigned)type, data, len, key);
 }
 
 ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where)
@@ -397,7 +397,7 @@ ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t le
         }
         first |= WS_RSV1;
     }
-    s = send_frame(c, (where & WS_LAST ? WS_FIN : 0) | first, data, len, 0);
+    s = api_send_frame(c, (where & WS_LAST ? WS_FIN : 0) | first, data, len, 0);
     if (s >= 0) {
         c->parts = !(where & WS_LAST);
     }
@@ -406,24 +406,24 @@ ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t le
 
 ws_status ws_ping(ws_conn *c, const char *data, apr_size_t len)
 {
-    return len > WS_CONTROL_MAX ? WS_TOO_BIG : send_frame(c, WS_FIN | WS_OP_PING, data, len, 0);
+    return len > WS_CONTROL_MAX ? WS_TOO_BIG : api_send_frame(c, WS_FIN | WS_OP_PING, data, len, 0);
 }
 
 apr_size_t ws_queued(ws_conn *c)
 {
     return ws_send_queue_bytes(&c->out)
-           + (on_loop(c) && c->deferred ? ws_send_queue_bytes(c->deferred) : 0)
-           + (on_loop(c) ? ws_conn_gathered(c) : 0);
+           + (api_on_loop(c) && c->deferred ? ws_send_queue_bytes(c->deferred) : 0)
+           + (api_on_loop(c) ? ws_conn_gathered(c) : 0);
 }
 
 ws_status ws_send_to(ws_id id, ws_type type, const char *data, apr_size_t len)
 {
-    return post_frame(id, NULL, WS_FIN | (unsigned)type, data, len, 0);
+    return api_post_frame(id, NULL, WS_FIN | (unsigned)type, data, len, 0);
 }
 
 /* ---- Closing ---- */
 
-static void do_close(ws_loop *loop, ws_task *task)
+static void api_do_close(ws_loop *loop, ws_task *task)
 {
     api_task *t = (api_task *)task;
     ws_conn *c = ws_conn_find(loop, t->id);
@@ -437,13 +437,13 @@ static void do_close(ws_loop *loop, ws_task *task)
 
 ws_status ws_close_id(ws_id id, int code, const char *reason)
 {
-    api_task *t = ws_task_new(sizeof(*t), do_close);
+    api_task *t = ws_task_new(sizeof(*t), api_do_close);
     ws_status s;
     if (t) {
         t->code = code;
         t->reason = reason ? ws_bytes_new(reason, strlen(reason)) : NULL;
     }
-    if ((s = post(id, t, 0)) != WS_QUEUED && t) {
+    if ((s = api_post(id, t, 0)) != WS_QUEUED && t) {
         free(t->reason);
         free(t);
     }
@@ -455,7 +455,7 @@ ws_status ws_close(ws_conn *c, int code, const char *reason)
     if (ws_state_of(c) != WS_OPEN) {
         return WS_GONE;
     }
-    if (!on_loop(c)) {
+    if (!api_on_loop(c)) {
         return ws_close_id(c->id, code, reason);
     }
     ws_conn_close(c, code, reason, reason ? strlen(reason) : 0);
@@ -467,7 +467,7 @@ ws_status ws_abort(ws_conn *c)
     if (ws_state_of(c) == WS_CLOSED) {
         return WS_GONE;
     }
-    if (on_loop(c)) {
+    if (api_on_loop(c)) {
         ws_conn_abort(c);
     }
     else {
@@ -478,10 +478,10 @@ ws_status ws_abort(ws_conn *c)
 
 /* ---- Broadcast ---- */
 
-static void do_broadcast(ws_loop *loop, ws_task *task)
+static void api_do_broadcast(ws_loop *loop, ws_task *task)
 {
     api_task *t = (api_task *)task;
-    arrived(loop, t);
+    api_arrived(loop, t);
     ws_conn *c;
     LIST_FOREACH(c, &loop->heads[t->broadcast_to], of_location)
     {
@@ -495,7 +495,7 @@ static void do_broadcast(ws_loop *loop, ws_task *task)
 }
 
 /* The frame's place in the queue of each connection. */
-static apr_size_t places(const ws_loop *loop)
+static apr_size_t api_places(const ws_loop *loop)
 {
     return WS_SEND_ENTRY_COST * __atomic_load_n(&loop->count, __ATOMIC_RELAXED);
 }
@@ -517,7 +517,7 @@ ws_status ws_broadcast_keyed(ws_location *here, ws_type type, const char *data, 
         f->key = key;
     }
     for (unsigned i = 0; f && i < e->options.loops; i++) {
-        api_task *t = ws_task_new(sizeof(*t), do_broadcast);
+        api_task *t = ws_task_new(sizeof(*t), api_do_broadcast);
         if (!t) {
             s = WS_FULL;
             break;
@@ -525,7 +525,8 @@ ws_status ws_broadcast_keyed(ws_location *here, ws_type type, const char *data, 
         t->broadcast_to = here->index;
         t->id = except;
         t->frames = ws_frames_ref(f);
-        if ((posted = post_to(&e->loops[i], t, cost, cost + places(&e->loops[i]))) != WS_QUEUED) {
+        if ((posted = api_post_to(&e->loops[i], t, cost, cost + api_places(&e->loops[i])))
+            != WS_QUEUED) {
             s = posted == WS_FULL ? WS_FULL : s;
             ws_frames_unref(f);
             free(t);
@@ -539,7 +540,7 @@ ws_status ws_broadcast_keyed(ws_location *here, ws_type type, const char *data, 
 
 /* ---- Reading ---- */
 
-static void hold(ws_conn *c, void *arg)
+static void api_hold(ws_conn *c, void *arg)
 {
     if (!ws_conn_accepts_input(c)) {
         return;
@@ -552,33 +553,33 @@ static void hold(ws_conn *c, void *arg)
     }
 }
 
-static void do_hold(ws_loop *loop, ws_task *task)
+static void api_do_hold(ws_loop *loop, ws_task *task)
 {
     api_task *t = (api_task *)task;
     ws_conn *c = ws_conn_find(loop, t->id);
     if (c) {
-        hold(c, t->arg);
+        api_hold(c, t->arg);
         ws_conn_watch(c);
     }
     free(t);
 }
 
-static void pause_or_resume(ws_conn *c, void *paused)
+static void api_pause_or_resume(ws_conn *c, void *paused)
 {
     api_task *t;
     if (ws_state_of(c) == WS_CLOSED) {
         return;
     }
-    if (on_loop(c)) {
-        hold(c, paused); /* the socket is looked after at the callback's end */
+    if (api_on_loop(c)) {
+        api_hold(c, paused); /* the socket is looked after at the callback's end */
         if (c->loop->corked != c) {
             ws_conn_mark_dirty(c); /* it was another connection's: at the turn's */
         }
         return;
     }
-    if ((t = ws_task_new(sizeof(*t), do_hold))) {
+    if ((t = ws_task_new(sizeof(*t), api_do_hold))) {
         t->arg = paused;
-        if (post(c->id, t, 0) != WS_QUEUED) {
+        if (api_post(c->id, t, 0) != WS_QUEUED) {
             free(t);
         }
     }
@@ -586,21 +587,21 @@ static void pause_or_resume(ws_conn *c, void *paused)
 
 void ws_pause(ws_conn *c)
 {
-    pause_or_resume(c, c);
+    api_pause_or_resume(c, c);
 }
 
 void ws_resume(ws_conn *c)
 {
-    pause_or_resume(c, NULL);
+    api_pause_or_resume(c, NULL);
 }
 
 /* ---- Running on the loop ---- */
 
-static void do_run(ws_loop *loop, ws_task *task)
+static void api_do_run(ws_loop *loop, ws_task *task)
 {
     api_task *t = (api_task *)task;
     ws_conn *c = ws_conn_find(loop, t->id);
-    arrived(loop, t);
+    api_arrived(loop, t);
     if (c && !c->closed_told && ws_cb_keeps_pace(c)) {
         ws_cb_run(c, t->fn, t->arg);
     }
@@ -612,13 +613,13 @@ static void do_run(ws_loop *loop, ws_task *task)
 
 ws_status ws_run(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg)
 {
-    api_task *t = ws_task_new(sizeof(*t), do_run);
+    api_task *t = ws_task_new(sizeof(*t), api_do_run);
     ws_status s;
     if (t) {
         t->fn = fn;
         t->arg = arg;
     }
-    if ((s = post(id, t, sizeof(*t))) != WS_QUEUED) {
+    if ((s = api_post(id, t, sizeof(*t))) != WS_QUEUED) {
         free(t);
     }
     return s;

@@ -10,7 +10,7 @@
 
 /* What is on its way cannot be dropped, and does not count where messages are: or else one long
  * message would keep out all new ones. */
-static apr_size_t on_its_way(const ws_conn *c)
+static apr_size_t slow_on_its_way(const ws_conn *c)
 {
     const ws_send_queue *q = &c->out;
     return q->count && (ws_send_queue_untouched(q) || !ws_send_queue_at(q, 0)->frames->whole)
@@ -18,31 +18,31 @@ static apr_size_t on_its_way(const ws_conn *c)
                : 0;
 }
 
-static apr_size_t cost(const ws_send_queue *q)
+static apr_size_t slow_cost(const ws_send_queue *q)
 {
     return ws_send_queue_bytes(q) + q->count * WS_SEND_ENTRY_COST;
 }
 
-static int full(const ws_conn *c)
+static int slow_full(const ws_conn *c)
 {
-    apr_size_t waiting = cost(&c->out) + (c->deferred ? cost(c->deferred) : 0);
+    apr_size_t waiting = slow_cost(&c->out) + (c->deferred ? slow_cost(c->deferred) : 0);
     if (ws_backpressure_drops(c)) {
-        waiting -= on_its_way(c);
+        waiting -= slow_on_its_way(c);
     }
     return waiting >= c->settings->send_queue;
 }
 
-static apr_uint32_t age(const ws_conn *c, const ws_send_queue *q, apr_uint32_t i)
+static apr_uint32_t slow_age(const ws_conn *c, const ws_send_queue *q, apr_uint32_t i)
 {
     return c->loop->event.now - ws_send_queue_at(q, i)->since;
 }
 
-static int behind(const ws_conn *c)
+static int slow_behind(const ws_conn *c)
 {
-    return c->settings->behind && c->out.count && age(c, &c->out, 0) > c->settings->behind;
+    return c->settings->behind && c->out.count && slow_age(c, &c->out, 0) > c->settings->behind;
 }
 
-static void count_drop(ws_conn *c)
+static void slow_count_drop(ws_conn *c)
 {
     ws_count(c->loop->counters, WS_COUNT_DROPPED, 1);
     if (!c->dropped++) {
@@ -53,20 +53,20 @@ static void count_drop(ws_conn *c)
     }
 }
 
-static void drop(ws_conn *c, ws_send_queue *q, apr_uint32_t i)
+static void slow_drop(ws_conn *c, ws_send_queue *q, apr_uint32_t i)
 {
-    count_drop(c);
+    slow_count_drop(c);
     ws_send_queue_remove(q, i);
 }
 
 /* @return whether there was one that could be dropped */
-static int drop_oldest(ws_conn *c)
+static int slow_drop_oldest(ws_conn *c)
 {
     ws_send_queue *queues[] = {&c->out, c->deferred};
     for (int n = 0; n < 2 && queues[n]; n++) {
         for (apr_uint32_t i = ws_send_queue_untouched(queues[n]); i < queues[n]->count; i++) {
             if (ws_send_queue_at(queues[n], i)->frames->whole) {
-                drop(c, queues[n], i);
+                slow_drop(c, queues[n], i);
                 return 1;
             }
         }
@@ -86,8 +86,8 @@ void ws_backpressure_trim(ws_conn *c)
         if (!f->whole || (f->key && ws_backpressure_policy(c) == WS_SLOW_KEEP_LATEST)) {
             i++; /* the latest of its key is what the client has to know, however old */
         }
-        else if (age(c, q, i) > c->settings->behind) {
-            drop(c, q, i);
+        else if (slow_age(c, q, i) > c->settings->behind) {
+            slow_drop(c, q, i);
         }
         else {
             break; /* those behind it are younger */
@@ -106,13 +106,13 @@ ws_send_queue *ws_backpressure_find(ws_conn *c, apr_uint64_t key, apr_uint32_t *
     return NULL;
 }
 
-static ws_status too_slow(ws_conn *c)
+static ws_status slow_too_slow(ws_conn *c)
 {
-    if (behind(c)) {
+    if (slow_behind(c)) {
         ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
                       "closing: the client reads too slowly, a message has waited for %u ms "
                       "(WebSocketSlowReader)",
-                      age(c, &c->out, 0));
+                      slow_age(c, &c->out, 0));
     }
     else {
         ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
@@ -128,17 +128,17 @@ static ws_status too_slow(ws_conn *c)
 ws_status ws_backpressure_admit(ws_conn *c, unsigned first)
 {
     int part = (first & 0xF) == WS_OP_CONTINUATION; /* cannot be left out any more */
-    if (!c->write_blocked && full(c)) {
+    if (!c->write_blocked && slow_full(c)) {
         ws_conn_write(c); /* much has come in this turn: the client need not be slow */
     }
     if (first & 0x8) {
-        return full(c) ? WS_DROPPED : WS_SENT; /* no reason to close, nor to grow for ever */
+        return slow_full(c) ? WS_DROPPED : WS_SENT; /* no reason to close, nor to grow for ever */
     }
     switch (ws_backpressure_policy(c)) {
     case WS_SLOW_CLOSE:
-        return full(c) || behind(c) ? too_slow(c) : WS_SENT;
+        return slow_full(c) || slow_behind(c) ? slow_too_slow(c) : WS_SENT;
     case WS_SLOW_DROP_NEWEST:
-        if (!full(c) && !behind(c)) {
+        if (!slow_full(c) && !slow_behind(c)) {
             return WS_SENT;
         }
         break;
@@ -146,16 +146,16 @@ ws_status ws_backpressure_admit(ws_conn *c, unsigned first)
         if (c->settings->behind) {
             ws_backpressure_trim(c);
         }
-        while (full(c) && drop_oldest(c)) {
+        while (slow_full(c) && slow_drop_oldest(c)) {
         }
-        if (!full(c)) {
+        if (!slow_full(c)) {
             return WS_SENT;
         }
     }
     if (part) {
-        return full(c) ? too_slow(c) : WS_SENT;
+        return slow_full(c) ? slow_too_slow(c) : WS_SENT;
     }
-    count_drop(c);
+    slow_count_drop(c);
     return WS_DROPPED;
 }
 

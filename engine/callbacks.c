@@ -25,8 +25,7 @@ typedef enum {
     PING,
     DRAIN,
     RUN,
-    TIMER,
-    WATCH,
+    RESOURCE,
     STATE,
     CLOSING,
     CLOSE
@@ -38,8 +37,7 @@ struct job {
     job_kind kind;
     ws_type type;
     unsigned where; /* of a piece; of a watch its events; of states the two, from << 8 | to */
-    ws_timer *timer;
-    ws_watch *watch;
+    const ws_cb_resource *resource;
     void (*fn)(ws_conn *c, void *arg);
     void *arg;
     apr_size_t len;
@@ -68,25 +66,26 @@ typedef struct release_task {
     ws_id id;
 } release_task;
 
-static const ws_handler *handler_of(const ws_conn *c)
+static const ws_handler *cb_handler_of(const ws_conn *c)
 {
     return c->location->handler;
 }
 
-static void call_close(ws_conn *c)
+static void cb_call_close(ws_conn *c)
 {
     const ws_bytes *reason = c->end_reason;
-    if (handler_of(c)->on_close) {
-        handler_of(c)->on_close(c, c->end_code ? c->end_code : WS_CLOSE_ABNORMAL,
-                                reason ? (const char *)reason->data : "", reason ? reason->len : 0);
+    if (cb_handler_of(c)->on_close) {
+        cb_handler_of(c)->on_close(c, c->end_code ? c->end_code : WS_CLOSE_ABNORMAL,
+                                   reason ? (const char *)reason->data : "",
+                                   reason ? reason->len : 0);
     }
 }
 
-static void call_closing(ws_conn *c)
+static void cb_call_closing(ws_conn *c)
 {
     const ws_bytes *reason = c->end_reason;
-    int later = handler_of(c)->on_closing(c, c->end_code, reason ? (const char *)reason->data : "",
-                                          reason ? reason->len : 0);
+    int later = cb_handler_of(c)->on_closing(
+        c, c->end_code, reason ? (const char *)reason->data : "", reason ? reason->len : 0);
     if (later) {
         return;
     }
@@ -100,17 +99,17 @@ static void call_closing(ws_conn *c)
 
 /* On the loop, the watchdog sees which callback runs. */
 
-static inline void enter(const ws_conn *c, const char *what)
+static inline void cb_enter(const ws_conn *c, const char *what)
 {
     ws_cb_enter(&c->loop->call, c, what);
 }
 
-static inline void leave(ws_conn *c)
+static inline void cb_leave(ws_conn *c)
 {
     ws_cb_leave(&c->loop->call, c);
 }
 
-static void release(ws_loop *loop, ws_task *task)
+static void cb_release(ws_loop *loop, ws_task *task)
 {
     ws_conn *c = ws_conn_find(loop, ((release_task *)task)->id);
     int held = 0;
@@ -126,9 +125,9 @@ static void release(ws_loop *loop, ws_task *task)
     free(task);
 }
 
-static void post_release(ws_conn *c)
+static void cb_post_release(ws_conn *c)
 {
-    release_task *t = ws_task_new(sizeof(*t), release);
+    release_task *t = ws_task_new(sizeof(*t), cb_release);
     if (t) {
         t->id = c->id;
         if (ws_loop_post(c->loop, &t->task) < 0) {
@@ -137,7 +136,7 @@ static void post_release(ws_conn *c)
     }
 }
 
-static void set_over(ws_loop *loop, ws_task *task)
+static void cb_set_over(ws_loop *loop, ws_task *task)
 {
     ws_jobs *jobs = (ws_jobs *)((char *)task - offsetof(ws_jobs, last_task));
     (void)loop;
@@ -145,9 +144,9 @@ static void set_over(ws_loop *loop, ws_task *task)
     ws_cb_leave_channels(jobs->c);
 }
 
-static void do_job(ws_conn *c, job *j)
+static void cb_do_job(ws_conn *c, job *j)
 {
-    const ws_handler *h = handler_of(c);
+    const ws_handler *h = cb_handler_of(c);
     switch (j->kind) {
     case OPEN:
         h->on_open(c);
@@ -170,27 +169,23 @@ static void do_job(ws_conn *c, job *j)
     case RUN:
         j->fn(c, j->arg);
         break;
-    case TIMER:
-        ws_timer_call(c, j->timer);
-        ws_timer_done(c, j->timer);
-        break;
-    case WATCH:
-        ws_watch_call(c, j->watch, j->where);
-        ws_watch_done(c, j->watch);
+    case RESOURCE:
+        j->resource->call(c, j->arg, j->where);
+        j->resource->done(c, j->arg);
         break;
     case STATE:
         h->on_state(c, (ws_state)(j->where >> 8), (ws_state)(j->where & 0xFF));
         break;
     case CLOSING:
-        call_closing(c);
+        cb_call_closing(c);
         break;
     case CLOSE:
-        call_close(c);
+        cb_call_close(c);
         break;
     }
 }
 
-static void do_jobs(ws_work *work)
+static void cb_do_jobs(ws_work *work)
 {
     ws_jobs *jobs = (ws_jobs *)((char *)work - offsetof(ws_jobs, work));
     ws_conn *c = jobs->c;
@@ -221,9 +216,9 @@ static void do_jobs(ws_work *work)
         }
         apr_thread_mutex_unlock(jobs->lock);
         if (release) {
-            post_release(c);
+            cb_post_release(c);
         }
-        do_job(c, j);
+        cb_do_job(c, j);
         if (j->kind == CLOSE) {
             free(j);
             ws_loop_post(loop, &jobs->last_task); /* and the loop frees the connection */
@@ -234,7 +229,7 @@ static void do_jobs(ws_work *work)
 }
 
 /* The engine's threads, made for the first who needs them. */
-static ws_thread_pool *threads(ws_engine *e)
+static ws_thread_pool *cb_threads(ws_engine *e)
 {
     ws_thread_pool *t;
     apr_thread_mutex_lock(e->lock);
@@ -246,7 +241,7 @@ static ws_thread_pool *threads(ws_engine *e)
     return t;
 }
 
-static job *job_new(job_kind kind, const void *data, apr_size_t len)
+static job *cb_job_new(job_kind kind, const void *data, apr_size_t len)
 {
     job *j = malloc(sizeof(*j) + len);
     if (j) {
@@ -261,7 +256,7 @@ static job *job_new(job_kind kind, const void *data, apr_size_t len)
 }
 
 /* Takes over the job. */
-static void give(ws_conn *c, job *j)
+static void cb_give(ws_conn *c, job *j)
 {
     ws_jobs *jobs = c->jobs;
     int start, hold, last;
@@ -299,18 +294,18 @@ int ws_cb_init(ws_conn *c)
 {
     ws_thread_pool *pool;
     ws_jobs *jobs;
-    if (!(handler_of(c)->flags & WS_BLOCKING)) {
+    if (!(cb_handler_of(c)->flags & WS_BLOCKING)) {
         return 0;
     }
-    if (!(pool = threads(c->loop->engine)) || !(jobs = calloc(1, sizeof(*jobs)))) {
+    if (!(pool = cb_threads(c->loop->engine)) || !(jobs = calloc(1, sizeof(*jobs)))) {
         return -1;
     }
-    jobs->work.fn = do_jobs;
+    jobs->work.fn = cb_do_jobs;
     jobs->c = c;
     jobs->threads = pool;
     jobs->last = &jobs->first;
-    jobs->last_task.fn = set_over;
-    if (!(jobs->close = job_new(CLOSE, NULL, 0))
+    jobs->last_task.fn = cb_set_over;
+    if (!(jobs->close = cb_job_new(CLOSE, NULL, 0))
         || apr_pool_create_unmanaged(&jobs->pool) != APR_SUCCESS
         || apr_thread_mutex_create(&jobs->lock, APR_THREAD_MUTEX_DEFAULT, jobs->pool)
                != APR_SUCCESS) {
@@ -367,17 +362,17 @@ void ws_cb_open(ws_conn *c)
     if (c->ticket && c->loop->engine->options.opened) {
         c->loop->engine->options.opened(c);
     }
-    if (!handler_of(c)->on_open) {
+    if (!cb_handler_of(c)->on_open) {
         return;
     }
     if (c->jobs) {
-        give(c, job_new(OPEN, NULL, 0));
+        cb_give(c, cb_job_new(OPEN, NULL, 0));
         return;
     }
     ws_conn_cork(c);
-    enter(c, "on_open");
-    handler_of(c)->on_open(c);
-    leave(c);
+    cb_enter(c, "on_open");
+    cb_handler_of(c)->on_open(c);
+    cb_leave(c);
     ws_conn_uncork(c);
 }
 
@@ -385,80 +380,80 @@ void ws_cb_open(ws_conn *c)
 
 void ws_cb_message(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len)
 {
-    if (!handler_of(c)->on_message) {
+    if (!cb_handler_of(c)->on_message) {
         return;
     }
     if (c->jobs) {
-        job *j = job_new(MESSAGE, data, len);
+        job *j = cb_job_new(MESSAGE, data, len);
         if (j) {
             j->type = type;
         }
-        give(c, j);
+        cb_give(c, j);
         return;
     }
-    enter(c, "on_message");
-    handler_of(c)->on_message(c, type, (const char *)data, len);
-    leave(c);
+    cb_enter(c, "on_message");
+    cb_handler_of(c)->on_message(c, type, (const char *)data, len);
+    cb_leave(c);
 }
 
 void ws_cb_frame(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len,
                  unsigned where)
 {
     if (c->jobs) {
-        job *j = job_new(FRAME, data, len);
+        job *j = cb_job_new(FRAME, data, len);
         if (j) {
             j->type = type;
             j->where = where;
         }
-        give(c, j);
+        cb_give(c, j);
         return;
     }
-    enter(c, "on_frame");
-    handler_of(c)->on_frame(c, type, (const char *)data, len, where);
-    leave(c);
+    cb_enter(c, "on_frame");
+    cb_handler_of(c)->on_frame(c, type, (const char *)data, len, where);
+    cb_leave(c);
 }
 
 void ws_cb_pong(ws_conn *c, const unsigned char *data, apr_size_t len)
 {
-    if (!handler_of(c)->on_pong) {
+    if (!cb_handler_of(c)->on_pong) {
         return;
     }
     if (c->jobs) {
-        give(c, job_new(PONG, data, len));
+        cb_give(c, cb_job_new(PONG, data, len));
         return;
     }
-    enter(c, "on_pong");
-    handler_of(c)->on_pong(c, (const char *)data, len);
-    leave(c);
+    cb_enter(c, "on_pong");
+    cb_handler_of(c)->on_pong(c, (const char *)data, len);
+    cb_leave(c);
 }
 
 void ws_cb_ping(ws_conn *c, const unsigned char *data, apr_size_t len)
 {
-    if (!handler_of(c)->on_ping) {
+    if (!cb_handler_of(c)->on_ping) {
         return;
     }
     if (c->jobs) {
-        give(c, job_new(PING, data, len));
+        cb_give(c, cb_job_new(PING, data, len));
         return;
     }
-    enter(c, "on_ping");
-    handler_of(c)->on_ping(c, (const char *)data, len);
-    leave(c);
+    cb_enter(c, "on_ping");
+    cb_handler_of(c)->on_ping(c, (const char *)data, len);
+    cb_leave(c);
 }
 
 void ws_cb_drain(ws_conn *c)
 {
-    if (!handler_of(c)->on_drain || ws_state_of(c) != WS_OPEN) {
+    if (!cb_handler_of(c)->on_drain || ws_state_of(c) != WS_OPEN) {
         return;
     }
     if (c->jobs) {
-        give(c, job_new(DRAIN, NULL, 0));
+        cb_give(c, cb_job_new(DRAIN, NULL, 0));
         return;
     }
     ws_conn_cork(c);
-    enter(c, "on_drain");
-    handler_of(c)->on_drain(c);
-    leave(c);
+    cb_enter(c, "on_drain");
+    cb_handler_of(c)->on_drain(c);
+    cb_leave(c);
     ws_conn_uncork(c);
 }
 
@@ -466,9 +461,9 @@ int ws_cb_channel(ws_conn *c, const ws_event *event)
 {
     int form;
     ws_conn_cork(c);
-    enter(c, "on_channel");
-    form = handler_of(c)->on_channel(c, event);
-    leave(c);
+    cb_enter(c, "on_channel");
+    form = cb_handler_of(c)->on_channel(c, event);
+    cb_leave(c);
     ws_conn_uncork(c);
     return form;
 }
@@ -476,7 +471,7 @@ int ws_cb_channel(ws_conn *c, const ws_event *event)
 void ws_cb_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg)
 {
     if (c->jobs) {
-        job *j = job_new(RUN, NULL, 0);
+        job *j = cb_job_new(RUN, NULL, 0);
         if (j) {
             j->fn = fn;
             j->arg = arg;
@@ -484,72 +479,52 @@ void ws_cb_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg)
         else {
             fn(NULL, arg);
         }
-        give(c, j);
+        cb_give(c, j);
         return;
     }
     ws_conn_cork(c);
-    enter(c, "a function of ws_run()");
+    cb_enter(c, "a function of ws_run()");
     fn(c, arg);
-    leave(c);
+    cb_leave(c);
     ws_conn_uncork(c);
 }
 
-void ws_cb_timer(ws_conn *c, ws_timer *t)
+void ws_cb_call(ws_conn *c, const ws_cb_resource *r, void *what, unsigned events)
 {
     if (c->jobs) {
-        job *j = job_new(TIMER, NULL, 0);
+        job *j = cb_job_new(RESOURCE, NULL, 0);
         if (j) {
-            j->timer = t;
-        }
-        else {
-            ws_timer_done(c, t);
-        }
-        give(c, j);
-        return;
-    }
-    ws_conn_cork(c);
-    enter(c, "a timer's function");
-    ws_timer_call(c, t);
-    leave(c);
-    ws_timer_done(c, t);
-    ws_conn_uncork(c);
-}
-
-void ws_cb_watch(ws_conn *c, ws_watch *w, unsigned events)
-{
-    if (c->jobs) {
-        job *j = job_new(WATCH, NULL, 0);
-        if (j) {
-            j->watch = w;
+            j->resource = r;
+            j->arg = what;
             j->where = events;
         }
         else {
-            ws_watch_done(c, w);
+            r->done(c, what);
         }
-        give(c, j);
+        cb_give(c, j);
         return;
     }
     ws_conn_cork(c);
-    enter(c, "a function of ws_watch_start()");
-    ws_watch_call(c, w, events);
-    leave(c);
-    ws_watch_done(c, w);
+    cb_enter(c, r->name);
+    r->call(c, what, events);
+    cb_leave(c);
+    r->done(c, what);
     ws_conn_uncork(c);
 }
 
 void ws_cb_closing(ws_conn *c)
 {
-    if (!handler_of(c)->on_closing || !c->opened) {
+    if (!cb_handler_of(c)->on_closing || !c->opened) {
         ws_conn_answer_close(c);
         return;
     }
     if (c->jobs) {
-        give(c, job_new(CLOSING, NULL, 0));
+        cb_give(c, cb_job_new(CLOSING, NULL, 0));
         return;
     }
-    enter(c, "on_closing");
-    call_closing(c);
-    leave(c);
+    cb_enter(c, "on_closing");
+    cb_call_closing(c);
+    cb_leave(c);
 }
 
 /* Inside of ws_close() this is a callback in a callback. */
@@ -559,16 +534,16 @@ void ws_cb_state(ws_conn *c, ws_state from, ws_state to)
     const char *what = call->what;
     const ws_conn *of = call->c;
     if (c->jobs) {
-        job *j = job_new(STATE, NULL, 0);
+        job *j = cb_job_new(STATE, NULL, 0);
         if (j) {
             j->where = (unsigned)from << 8 | (unsigned)to;
         }
-        give(c, j);
+        cb_give(c, j);
         return;
     }
-    enter(c, "on_state");
-    handler_of(c)->on_state(c, from, to);
-    leave(c);
+    cb_enter(c, "on_state");
+    cb_handler_of(c)->on_state(c, from, to);
+    cb_leave(c);
     if (what) {
         ws_cb_enter(call, of, what);
     }
@@ -583,11 +558,11 @@ void ws_cb_close(ws_conn *c)
     if (c->jobs) {
         job *j = c->jobs->close;
         c->jobs->close = NULL;
-        give(c, j);
+        cb_give(c, j);
         return;
     }
-    enter(c, "on_close");
-    call_close(c);
-    leave(c);
+    cb_enter(c, "on_close");
+    cb_call_close(c);
+    cb_leave(c);
     ws_cb_leave_channels(c);
 }

@@ -11,52 +11,7 @@
 #include "engine/handoff.h"
 #include "protocol/close.h"
 
-/* An id: process 16 bits, loop 6, place 20, generation 22. */
-#define GENERATION_BITS 22
-#define PLACE_BITS 20
-#define LOOP_BITS 6
-
-static ws_id make_id(const ws_loop *loop, apr_uint32_t place, apr_uint32_t generation)
-{
-    ws_id id = loop->engine->options.process & 0xFFFF;
-    id = id << LOOP_BITS | loop->index;
-    id = id << PLACE_BITS | place;
-    return id << GENERATION_BITS | generation;
-}
-
-static apr_uint32_t place_of(ws_id id)
-{
-    return (apr_uint32_t)(id >> GENERATION_BITS) & ((1u << PLACE_BITS) - 1);
-}
-
-ws_loop *ws_id_loop(ws_engine *engine, ws_id id)
-{
-    unsigned index = (unsigned)(id >> (GENERATION_BITS + PLACE_BITS)) & ((1u << LOOP_BITS) - 1);
-    if (id == 0 || id >> (64 - 16) != (engine->options.process & 0xFFFF)
-        || index >= engine->options.loops) {
-        return NULL;
-    }
-    return &engine->loops[index];
-}
-
-ws_conn *ws_conn_find(ws_loop *loop, ws_id id)
-{
-    ws_conn *c = ws_slab_at(&loop->slab, place_of(id));
-    return c && c->id == id && !c->freed ? c : NULL; /* a free place keeps the last id, and freed */
-}
-
-ws_bytes *ws_bytes_new(const void *data, apr_size_t len)
-{
-    ws_bytes *b = malloc(sizeof(*b) + len);
-    if (b) {
-        memcpy(b->data, data, len);
-        b->len = b->size = len;
-        b->pos = 0;
-    }
-    return b;
-}
-
-static void set_state(ws_conn *c, ws_state state)
+static void conn_set_state(ws_conn *c, ws_state state)
 {
     ws_state from = ws_state_of(c);
     __atomic_store_n(&c->state, (unsigned char)state, __ATOMIC_RELAXED);
@@ -65,12 +20,12 @@ static void set_state(ws_conn *c, ws_state state)
     }
 }
 
-static void link_to_location(ws_conn *c)
+static void conn_link_to_location(ws_conn *c)
 {
     LIST_INSERT_HEAD(&c->loop->heads[c->location->index], c, of_location);
 }
 
-static void init_parser(ws_conn *c)
+static void conn_init_parser(ws_conn *c)
 {
     const ws_handler *h = c->location->handler;
     int any = h->on_frame && (h->flags & WS_ANY_SIZE);
@@ -88,7 +43,7 @@ static void init_parser(ws_conn *c)
 void ws_conn_open(ws_conn *c)
 {
     ws_loop *loop = c->loop;
-    set_state(c, WS_OPEN);
+    conn_set_state(c, WS_OPEN);
     ws_timer_wheel_clear(&loop->event.wheel, &c->alarm);
     if (c->framed) {
         ws_socket_keep_alive(c->source.fd,
@@ -138,66 +93,58 @@ static void conn_ready(ws_source *s, const ws_ready *r)
     }
 }
 
-void ws_handoff_accept(ws_loop *loop, ws_task *task)
+static void conn_init(ws_conn *c, const ws_handoff *h)
 {
-    ws_handoff *a = (ws_handoff *)task;
-    apr_uint32_t place, generation;
-    ws_conn *c;
-    int connecting, outgoing = a->outgoing != NULL;
-
-    if (__atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
-        ws_handoff_drop(a); /* all others have been ended, or will be: nobody would end this one */
-        ws_loop_left(loop, outgoing);
-        return;
-    }
-    if (!(c = ws_slab_take(&loop->slab, &place))) {
-        ws_engine_log(loop->engine, WS_LOG_ERROR, NULL, "out of memory: a connection is dropped");
-        ws_handoff_drop(a);
-        ws_loop_left(loop, outgoing);
-        return;
-    }
-    generation = ((apr_uint32_t)c->id + 1) & ((1u << GENERATION_BITS) - 1);
-    memset(c, 0, sizeof(*c));
-    c->id = make_id(loop, place, generation);
-    c->loop = loop;
-    c->location = a->location;
-    c->settings = a->settings;
-    c->source.fd = a->fd;
-    c->ssl = a->ssl;
-    c->secure = a->secure != 0;
-    c->transport = (unsigned char)(outgoing     ? WS_TRANSPORT_OUTGOING
-                                   : a->carrier ? WS_TRANSPORT_SOCKJS
-                                   : a->relayed ? WS_TRANSPORT_RELAY
-                                   : a->ssl     ? WS_TRANSPORT_TLS
-                                                : WS_TRANSPORT_DIRECT);
-    c->carrier = (unsigned char)a->carrier;
-    c->tally.start = apr_time_now();
-    c->version = (unsigned char)a->version;
-    c->data = a->data;
-    c->pool = a->pool;
-    c->ticket = a->ticket;
-    c->strings = a->strings;
-    c->rest = a->early;
-    c->resume = a->early != NULL;
-    if (a->framer) {
-        c->framed = 1;
-        c->framer = a->framer;
-    }
-    else {
-        c->chain = a->chain;
-    }
+    const ws_new_conn *n = &h->from;
+    c->location = n->outgoing ? &n->outgoing->location : n->location;
+    c->settings = n->outgoing ? &n->outgoing->settings : n->settings;
+    c->source.fd = n->fd;
     c->source.ready = conn_ready;
     c->source.watched = -1;
-    if (!c->ssl) {
-        ws_stream_init(&loop->event, &c->source);
+    c->ssl = n->ssl;
+    c->secure = n->secure != 0;
+    c->transport = (unsigned char)(n->outgoing  ? WS_TRANSPORT_OUTGOING
+                                   : n->carrier ? WS_TRANSPORT_SOCKJS
+                                   : n->relayed ? WS_TRANSPORT_RELAY
+                                   : n->ssl     ? WS_TRANSPORT_TLS
+                                                : WS_TRANSPORT_DIRECT);
+    c->carrier = (unsigned char)n->carrier;
+    c->tally.start = apr_time_now();
+    c->version = (unsigned char)n->version;
+    c->data = n->data;
+    c->pool = n->pool;
+    c->ticket = n->ticket;
+    c->strings = h->strings;
+    c->rest = h->early;
+    c->resume = h->early != NULL;
+    c->framed = h->framer != NULL;
+    if (c->framed) {
+        c->framer = h->framer;
     }
+    else {
+        c->chain = n->chain;
+    }
+}
+
+int ws_conn_create(ws_loop *loop, ws_handoff *h)
+{
+    apr_uint32_t place;
+    ws_conn *c = ws_slab_take(&loop->slab, &place);
+    ws_id id;
+
+    if (!c) {
+        ws_engine_log(loop->engine, WS_LOG_ERROR, NULL, "out of memory: a connection is dropped");
+        return -1;
+    }
+    id = ws_id_make(loop, place, c->id);
+    memset(c, 0, sizeof(*c));
+    c->id = id;
+    c->loop = loop;
     c->last_input = loop->event.now;
     c->alarm.fn = ws_conn_housekeeping;
-    connecting = a->connecting;
-    free(a);
-
-    init_parser(c);
-    link_to_location(c);
+    conn_init(c, h);
+    conn_init_parser(c);
+    conn_link_to_location(c);
     if (!c->location->internal) {
         ws_count(loop->counters, (ws_counter)(WS_COUNT_OPEN_DIRECT + c->transport), 1);
         ws_count(loop->counters, (ws_counter)(WS_COUNT_TOTAL_DIRECT + c->transport), 1);
@@ -205,7 +152,10 @@ void ws_handoff_accept(ws_loop *loop, ws_task *task)
     if (c->ssl) {
         ws_tls_adopt(c);
     }
-    if (connecting) {
+    else {
+        ws_stream_init(&loop->event, &c->source);
+    }
+    if (h->from.connecting) {
         ws_conn_alarm_in(c, c->settings->close_timeout);
     }
     else {
@@ -217,6 +167,7 @@ void ws_handoff_accept(ws_loop *loop, ws_task *task)
     if (!c->freed) {
         ws_conn_watch(c);
     }
+    return 0;
 }
 
 void ws_conn_watch(ws_conn *c)
@@ -240,7 +191,7 @@ void ws_conn_watch(ws_conn *c)
 }
 
 /* Nothing more is to be read: end as soon as everything has been written. */
-static void end_after_writing(ws_conn *c)
+static void conn_end_after_writing(ws_conn *c)
 {
     c->discard_input = 1;
     c->finish = 1;
@@ -272,12 +223,12 @@ void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_l
              1);
     ws_conn_ask(c);
     ws_conn_send(c, WS_FIN | WS_OP_CLOSE, payload, len);
-    set_state(c, WS_CLOSING);
+    conn_set_state(c, WS_CLOSING);
     if (!ws_conn_accepts_input(c)) {
         ws_conn_release(c, WS_HELD_HANDLER); /* the peer's Close has to be seen */
     }
     if (c->peer_closed) {
-        end_after_writing(c);
+        conn_end_after_writing(c);
     }
     ws_conn_alarm_in(c, c->settings->close_timeout);
 }
@@ -287,10 +238,10 @@ void ws_conn_fail(ws_conn *c, int code, const char *text)
     ws_engine_log(c->loop->engine, WS_LOG_INFO, c, "failing the connection with %d: %s", code,
                   text);
     ws_conn_close(c, code, text, strlen(text));
-    end_after_writing(c);
+    conn_end_after_writing(c);
 }
 
-static void take_reason(ws_conn *c, int code, const char *reason, apr_size_t reason_len)
+static void conn_take_reason(ws_conn *c, int code, const char *reason, apr_size_t reason_len)
 {
     c->closed_by = ws_is_client(c) ? WS_CLOSED_BY_SERVER : WS_CLOSED_BY_CLIENT;
     c->end_code = (apr_uint16_t)code;
@@ -312,16 +263,16 @@ void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t
     c->peer_closed = 1;
     c->discard_input = 1;
     if (ws_state_of(c) == WS_OPEN) {
-        take_reason(c, code, reason, reason_len);
+        conn_take_reason(c, code, reason, reason_len);
         c->pinged = 0;
         ws_conn_alarm_in(c, c->settings->close_timeout);
         ws_cb_closing(c);
         return;
     }
     if (c->location->handler->flags & WS_HEAR_OUT && code != c->end_code) {
-        take_reason(c, code, reason, reason_len); /* behind our Close, it has other news */
+        conn_take_reason(c, code, reason, reason_len); /* behind our Close, it has other news */
     }
-    end_after_writing(c);
+    conn_end_after_writing(c);
 }
 
 void ws_conn_abort(ws_conn *c)
@@ -334,11 +285,11 @@ void ws_conn_abort(ws_conn *c)
     if (ws_conn_gathered(c)) {
         c->loop->cork_len = 0;
     }
-    set_state(c, WS_CLOSED);
+    conn_set_state(c, WS_CLOSED);
     ws_conn_mark_dirty(c);
 }
 
-static void let_go_of_buffers(ws_conn *c)
+static void conn_let_go_of_buffers(ws_conn *c)
 {
     if (c->loop->lent == c) {
         c->loop->cork_len = 0;
@@ -364,10 +315,10 @@ static void let_go_of_buffers(ws_conn *c)
 void ws_conn_finish(ws_conn *c)
 {
     c->write_shut = 1;
-    set_state(c, WS_CLOSED);
+    conn_set_state(c, WS_CLOSED);
     ws_resource_end(c);
     ws_cb_close(c);
-    let_go_of_buffers(c);
+    conn_let_go_of_buffers(c);
     ws_conn_ask(c);
     ws_socket_shutdown(c, !ws_is_client(c)); /* RFC 6455, section 7.1.1: the server closes first */
     ws_conn_linger(c);
@@ -375,7 +326,7 @@ void ws_conn_finish(ws_conn *c)
 }
 
 /* Callbacks look into tickets (ws_conn_ticket()), so a WS_BLOCKING handler's go with its last job. */
-static void release_tickets(ws_conn *c)
+static void conn_release_tickets(ws_conn *c)
 {
     ws_ticket *ticket = c->ticket;
     if (ws_cb_over(c)) {
@@ -392,7 +343,7 @@ static int conn_free(ws_loop *loop, ws_deferred *d)
     if (c->dirty || ws_stream_is_busy(&c->source) || !ws_cb_over(c)) {
         return 0;
     }
-    release_tickets(c);
+    conn_release_tickets(c);
     ws_resource_free(c);
     ws_cb_free(c);
     free(c->strings);
@@ -410,7 +361,7 @@ static int conn_free(ws_loop *loop, ws_deferred *d)
         }
         free(o);
     }
-    ws_slab_give(&loop->slab, place_of(c->id));
+    ws_slab_give(&loop->slab, ws_id_place(c->id));
     ws_loop_left(loop, outgoing);
     return 1;
 }
@@ -436,7 +387,7 @@ void ws_conn_end(ws_conn *c, const char *why)
     }
     c->freed = 1;
     ws_stream_settle(&loop->event, &c->source); /* while there is a socket */
-    set_state(c, WS_CLOSED);
+    conn_set_state(c, WS_CLOSED);
     if (c->dropped) {
         ws_backpressure_over(c);
     }
@@ -453,11 +404,11 @@ void ws_conn_end(ws_conn *c, const char *why)
     if (c->ssl && !c->write_shut && !c->aborted) {
         ws_tls_shutdown(c); /* RFC 8446, section 6.1; behind what waits */
     }
-    let_go_of_buffers(c);
+    conn_let_go_of_buffers(c);
     conn_count_end(c, why);
     ws_stream_close(&loop->event, &c->source);
     SSL_free(c->ssl);
-    release_tickets(c); /* a peer that sees the end finds its place free */
+    conn_release_tickets(c); /* a peer that sees the end finds its place free */
     close(c->source.fd);
     LIST_REMOVE(c, of_location);
     c->deferred_free.release = conn_free;

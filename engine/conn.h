@@ -137,6 +137,12 @@ struct ws_conn {
 /** The handshake is over: from now on there are messages. */
 void ws_conn_open(ws_conn *c);
 
+/* ids.c */
+
+/** The id of a connection at a place of the slab. last: the id before, of the same place; 0: none */
+ws_id ws_id_make(const ws_loop *loop, apr_uint32_t place, ws_id last);
+apr_uint32_t ws_id_place(ws_id id);
+
 /** The connection of an id in this loop, or NULL if it has gone. */
 ws_conn *ws_conn_find(ws_loop *loop, ws_id id);
 
@@ -464,8 +470,14 @@ static inline void ws_cb_leave_channels(ws_conn *c)
     }
 }
 void ws_cb_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg);
-void ws_cb_timer(ws_conn *c, ws_timer *t);
-void ws_cb_watch(ws_conn *c, ws_watch *w, unsigned events);
+/** A function of the handler's that belongs to a resource. */
+typedef struct ws_cb_resource {
+    const char *name; /**< for the log */
+    void (*call)(ws_conn *c, void *what,
+                 unsigned events);        /**< unless it was stopped  [the handler's thread] */
+    void (*done)(ws_conn *c, void *what); /**< after it, or if it cannot be  [likewise] */
+} ws_cb_resource;
+void ws_cb_call(ws_conn *c, const ws_cb_resource *r, void *what, unsigned events);
 /** Count what a WS_BLOCKING handler's callbacks have sent and the loop has not handled. @return bytes
  *  [any thread of its callbacks] */
 apr_size_t ws_cb_posted(ws_conn *c, apr_ssize_t change);
@@ -487,20 +499,6 @@ void ws_resource_unlink(ws_conn *c, ws_resource *o);
 /** End, and free, all of a connection's. */
 void ws_resource_end(ws_conn *c);
 void ws_resource_free(ws_conn *c);
-
-/* timers.c */
-
-/** The pool has called t's fn. */
-void ws_timer_done(ws_conn *c, ws_timer *t);
-/** Call fn unless it was stopped. */
-void ws_timer_call(ws_conn *c, ws_timer *t);
-
-/* watch.c */
-
-/** Call fn unless it was stopped. */
-void ws_watch_call(ws_conn *c, ws_watch *w, unsigned events);
-/** That has been done, or cannot be. */
-void ws_watch_done(ws_conn *c, ws_watch *w);
 
 /* strings.c */
 

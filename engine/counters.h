@@ -26,7 +26,7 @@
 #define WS_COUNTERS(X, CODE_RECEIVED, CODE_SENT)                                                   \
     X(OPEN_DIRECT, GAUGE, "connections", "way", "direct",                                          \
       "Open connections, by their way in: taken over from httpd, with TLS, relayed by a "          \
-      "thread of httpd, or a session of SockJS; outgoing ones are made by handlers")                                       \
+      "thread of httpd, or a session of SockJS; outgoing ones are made by handlers")               \
     X(OPEN_TLS, GAUGE, "connections", "way", "tls", "")                                            \
     X(OPEN_RELAY, GAUGE, "connections", "way", "relay", "")                                        \
     X(OPEN_SOCKJS, GAUGE, "connections", "way", "sockjs", "")                                      \

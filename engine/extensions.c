@@ -97,10 +97,11 @@ void ws_chain_adopt(ws_conn *c)
 
 /* ---- In: from the last extension to the first ---- */
 
-static int deliver(ws_chain *chain, unsigned n, unsigned char *data, apr_size_t len, int last);
+static int chain_deliver(ws_chain *chain, unsigned n, unsigned char *data, apr_size_t len,
+                         int last);
 
 /* Of what came out, bytes that have not been counted as they came in. */
-static apr_size_t beyond_wire(ws_chain *chain, apr_size_t len)
+static apr_size_t chain_beyond_wire(ws_chain *chain, apr_size_t len)
 {
     apr_size_t counted = len < chain->counted ? len : chain->counted;
     chain->counted -= counted;
@@ -108,7 +109,7 @@ static apr_size_t beyond_wire(ws_chain *chain, apr_size_t len)
 }
 
 /* To the handler. */
-static int arrive(ws_chain *chain, unsigned char *data, apr_size_t len, int last)
+static int chain_arrive(ws_chain *chain, unsigned char *data, apr_size_t len, int last)
 {
     ws_conn *c = chain->c;
     unsigned where = (chain->begun ? 0 : WS_FIRST) | (last ? WS_LAST | WS_FRAME_END : 0);
@@ -125,14 +126,14 @@ static int arrive(ws_chain *chain, unsigned char *data, apr_size_t len, int last
     chain->delivered += len;
     ws_count(c->loop->counters, WS_COUNT_DECOMPRESSED_IN, (apr_int64_t)len);
     ws_loop_spend(c->loop, len);
-    if (c->meter && !ws_rate_limit_take(c, beyond_wire(chain, len), 0)) {
+    if (c->meter && !ws_rate_limit_take(c, chain_beyond_wire(chain, len), 0)) {
         return -1;
     }
     ws_conn_deliver(c, chain->opcode, data, len, where, c->parser.max_message);
     return ws_conn_accepts_input(c) ? 0 : -1;
 }
 
-static int receive(step *s, unsigned char *data, apr_size_t len, int last)
+static int chain_receive(step *s, unsigned char *data, apr_size_t len, int last)
 {
     unsigned where = (s->in_first ? WS_FIRST : 0) | (last ? WS_LAST : 0);
     int result;
@@ -140,7 +141,7 @@ static int receive(step *s, unsigned char *data, apr_size_t len, int last)
     result = s->use->extension->receive(&s->x, data, len, where);
     if (result == WS_PASS_BY && (where & WS_FIRST)) {
         s->in = 0;
-        return deliver(s->chain, (unsigned)(s - s->chain->steps), data, len, last);
+        return chain_deliver(s->chain, (unsigned)(s - s->chain->steps), data, len, last);
     }
     if (result != 0) {
         ws_engine_log(s->chain->c->loop->engine, WS_LOG_INFO, s->chain->c,
@@ -153,21 +154,21 @@ static int receive(step *s, unsigned char *data, apr_size_t len, int last)
 }
 
 /* Through the first n extensions of the chain. */
-static int deliver(ws_chain *chain, unsigned n, unsigned char *data, apr_size_t len, int last)
+static int chain_deliver(ws_chain *chain, unsigned n, unsigned char *data, apr_size_t len, int last)
 {
     while (n > 0) {
         step *s = &chain->steps[--n];
         if (s->in) {
-            return receive(s, data, len, last);
+            return chain_receive(s, data, len, last);
         }
     }
-    return arrive(chain, data, len, last);
+    return chain_arrive(chain, data, len, last);
 }
 
 int ws_extension_deliver(ws_extended *x, unsigned char *data, apr_size_t len, int last)
 {
     step *s = (step *)x;
-    return deliver(s->chain, (unsigned)(s - s->chain->steps), data, len, last);
+    return chain_deliver(s->chain, (unsigned)(s - s->chain->steps), data, len, last);
 }
 
 int ws_chain_wants(const ws_conn *c, const ws_piece *p)
@@ -200,8 +201,8 @@ void ws_chain_receive(ws_conn *c, const ws_piece *p)
     }
     ws_count(c->loop->counters, WS_COUNT_COMPRESSED_IN, (apr_int64_t)p->len);
     c->chain->counted += p->len;
-    if (deliver(c->chain, c->chain->count, p->data, p->len, last) == 0 && last && !c->chain->ended
-        && ws_conn_accepts_input(c) && !c->discard_input && !c->broken) {
+    if (chain_deliver(c->chain, c->chain->count, p->data, p->len, last) == 0 && last
+        && !c->chain->ended && ws_conn_accepts_input(c) && !c->discard_input && !c->broken) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "an extension has lost the end of the message");
     }
 }
@@ -209,7 +210,7 @@ void ws_chain_receive(ws_conn *c, const ws_piece *p)
 /* ---- Out: from the first extension to the last ---- */
 
 /* To the loop's buffer. */
-static int collect(ws_loop *loop, const void *data, apr_size_t len)
+static int chain_collect(ws_loop *loop, const void *data, apr_size_t len)
 {
     if (loop->made_size - loop->scratch_len < len) {
         apr_size_t size = loop->made_size ? loop->made_size : 4096;
@@ -233,7 +234,7 @@ static int collect(ws_loop *loop, const void *data, apr_size_t len)
     return 0;
 }
 
-static int emit(ws_chain *chain, unsigned n, const void *data, apr_size_t len, int last)
+static int chain_emit(ws_chain *chain, unsigned n, const void *data, apr_size_t len, int last)
 {
     for (; n < chain->count; n++) {
         step *s = &chain->steps[n];
@@ -248,16 +249,16 @@ static int emit(ws_chain *chain, unsigned n, const void *data, apr_size_t len, i
             s->out = 0;
         }
     }
-    return collect(chain->c->loop, data, len);
+    return chain_collect(chain->c->loop, data, len);
 }
 
 int ws_extension_emit(ws_extended *x, const void *data, apr_size_t len, int last)
 {
     step *s = (step *)x;
-    return emit(s->chain, (unsigned)(s - s->chain->steps) + 1, data, len, last);
+    return chain_emit(s->chain, (unsigned)(s - s->chain->steps) + 1, data, len, last);
 }
 
-static void count_sent(ws_loop *loop, apr_size_t before, apr_size_t after)
+static void chain_count_sent(ws_loop *loop, apr_size_t before, apr_size_t after)
 {
     ws_count(loop->counters, WS_COUNT_DECOMPRESSED_OUT, (apr_int64_t)before);
     ws_count(loop->counters, WS_COUNT_COMPRESSED_OUT, (apr_int64_t)after);
@@ -285,7 +286,7 @@ ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_s
             chain->steps[i].out = chain->steps[i].out_first = 1;
         }
     }
-    if (emit(chain, 0, *payload, *len, *first & WS_FIN) < 0) {
+    if (chain_emit(chain, 0, *payload, *len, *first & WS_FIN) < 0) {
         ws_engine_log(loop->engine, WS_LOG_ERROR, c,
                       "a message cannot be sent: no memory to transform it");
         c->broken = 1; /* the peer would not understand what comes behind it */
@@ -302,7 +303,7 @@ ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_s
         }
     }
     if (*payload == loop->scratch && loop->scratch) {
-        count_sent(loop, before, *len);
+        chain_count_sent(loop, before, *len);
     }
     return WS_SENT;
 }
@@ -335,7 +336,7 @@ ws_frames *ws_chain_shared(ws_conn *c, ws_frames *f)
         if (loop->shared_made != f) {
             ws_frames_payload(f, &len);
             ws_frames_payload(loop->shared_made, &after);
-            count_sent(loop, len, after);
+            chain_count_sent(loop, len, after);
         }
         return ws_frames_ref(loop->shared_made);
     }

@@ -2,38 +2,23 @@
 
 /** A connection on its way from the thread that did its handshake to its loop. */
 
-#ifndef WS_ENGINE_ADOPT_H
-#define WS_ENGINE_ADOPT_H
+#ifndef WS_ENGINE_HANDOFF_H
+#define WS_ENGINE_HANDOFF_H
 
 #include "engine/conn.h"
 
 typedef struct ws_handoff {
     ws_task task;
-    int fd;
-    SSL *ssl;
-    int secure, relayed;
-    ws_carrier carrier;
-    ws_location *location;
-    const ws_settings *settings;
-    ws_outgoing *outgoing; /**< or NULL */
-    int version;
-    int connecting;
-    void *data;
-    apr_pool_t *pool;
-    ws_ticket *ticket;
-    char *strings;
-    ws_chain *chain;   /**< or NULL */
-    ws_bytes *early;   /**< likewise */
-    ws_framer *framer; /**< likewise */
+    ws_new_conn from;  /**< its strings and early bytes are copied below, and not valid here */
+    char *strings;     /**< packed */
+    ws_bytes *early;   /**< or NULL */
+    ws_framer *framer; /**< or NULL */
 } ws_handoff;
 
-/** The task's fn: takes the connection in. */
-void ws_handoff_accept(ws_loop *loop, ws_task *task);
+/** Make a connection of it, and open it: conn.c. @return 0, and h holds nothing more; -1: there is no memory */
+int ws_conn_create(ws_loop *loop, ws_handoff *h);
 
-/** Release everything of a connection that nobody takes in. */
-void ws_handoff_drop(ws_handoff *a);
-
-/** Take a connection in at once: on its loop, where it has been counted already. @return as
+/** Accept a connection on its loop, where it has been counted already. @return as
  *  ws_engine_add */
 apr_status_t ws_handoff_here(ws_loop *loop, const ws_new_conn *newcomer);
 

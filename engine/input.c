@@ -24,10 +24,11 @@
 /* Turns of reading before others get theirs. */
 #define ROUNDS 4
 
-static inline __attribute__((always_inline)) void deliver_piece(ws_conn *c, unsigned opcode,
-                                                                const unsigned char *data,
-                                                                apr_size_t len, unsigned where,
-                                                                apr_uint64_t total)
+static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c, unsigned opcode,
+                                                                      const unsigned char *data,
+                                                                      apr_size_t len,
+                                                                      unsigned where,
+                                                                      apr_uint64_t total)
 {
     c->tally.bytes_in += len;
     ws_count(c->loop->counters, WS_COUNT_BYTES_IN, (apr_int64_t)len);
@@ -79,14 +80,14 @@ static inline __attribute__((always_inline)) void deliver_piece(ws_conn *c, unsi
 void ws_conn_deliver(ws_conn *c, unsigned opcode, const unsigned char *data, apr_size_t len,
                      unsigned where, apr_uint64_t total)
 {
-    deliver_piece(c, opcode, data, len, where, total);
+    input_deliver_piece(c, opcode, data, len, where, total);
 }
 
 _Static_assert(WS_MESSAGE_FIRST == WS_FIRST && WS_MESSAGE_LAST == WS_LAST
                    && WS_FRAME_LAST == WS_FRAME_END,
                "the parser's flags are those of the API");
 
-static void take_data(ws_conn *c, const ws_piece *p)
+static void input_take_data(ws_conn *c, const ws_piece *p)
 {
     if (!ws_conn_accepts_input(c)) {
         ws_partial_free(c); /* we have said Close: nobody waits for it */
@@ -96,10 +97,10 @@ static void take_data(ws_conn *c, const ws_piece *p)
         ws_chain_receive(c, p);
         return;
     }
-    deliver_piece(c, p->opcode, p->data, p->len, p->flags, c->parser.message_len);
+    input_deliver_piece(c, p->opcode, p->data, p->len, p->flags, c->parser.message_len);
 }
 
-static void take_control(ws_conn *c, const ws_piece *p)
+static void input_take_control(ws_conn *c, const ws_piece *p)
 {
     int code;
     const char *reason;
@@ -133,9 +134,10 @@ static void take_control(ws_conn *c, const ws_piece *p)
 
 /* Deliver what the input holds. framed: by c->framer. @return where what could not be
  * delivered yet begins */
-static inline __attribute__((always_inline)) unsigned char *take_frames(ws_conn *c,
-                                                                        unsigned char *data,
-                                                                        apr_size_t *len, int framed)
+static inline __attribute__((always_inline)) unsigned char *input_take_frames(ws_conn *c,
+                                                                              unsigned char *data,
+                                                                              apr_size_t *len,
+                                                                              int framed)
 {
     ws_piece piece;
     ws_parse_error error;
@@ -158,13 +160,13 @@ static inline __attribute__((always_inline)) unsigned char *take_frames(ws_conn 
                 }
             }
             c->loop->last_input = *len == 0;
-            take_data(c, &piece);
+            input_take_data(c, &piece);
             break;
         case WS_PARSE_CONTROL:
             if (c->meter && piece.opcode != WS_OP_CLOSE && !ws_rate_limit_take(c, piece.len, 1)) {
                 break;
             }
-            take_control(c, &piece);
+            input_take_control(c, &piece);
             break;
         case WS_PARSE_FAIL:
             ws_conn_fail(c, error.code, error.text);
@@ -182,31 +184,31 @@ static inline __attribute__((always_inline)) unsigned char *take_frames(ws_conn 
 
 /* Little input can become much output in an extension. A handler that takes pieces as they come can
  * pause between these. */
-static unsigned char *take_in_steps(ws_conn *c, unsigned char *data, apr_size_t *len)
+static unsigned char *input_take_in_steps(ws_conn *c, unsigned char *data, apr_size_t *len)
 {
     apr_size_t step, left;
     do {
         step = left = *len < EXTENDED_STEP ? *len : EXTENDED_STEP;
-        data = take_frames(c, data, &left, 0);
+        data = input_take_frames(c, data, &left, 0);
         *len -= step - left;
     } while (*len && left < step && !c->held && !c->discard_input && !c->broken);
     return data;
 }
 
-static unsigned char *take(ws_conn *c, unsigned char *data, apr_size_t *len)
+static unsigned char *input_take(ws_conn *c, unsigned char *data, apr_size_t *len)
 {
     if (!c->framed) {
         int steps = c->chain && c->location->handler->on_frame && !ws_chain_passes(c->chain);
-        return steps ? take_in_steps(c, data, len) : take_frames(c, data, len, 0);
+        return steps ? input_take_in_steps(c, data, len) : input_take_frames(c, data, len, 0);
     }
     if (ws_state_of(c) == WS_CONNECTING && !ws_hixie_shake(c, &data, len)) {
         return data;
     }
-    return take_frames(c, data, len, 1);
+    return input_take_frames(c, data, len, 1);
 }
 
 /* Deliver len bytes of input, of which the first kept are copied from c->rest. */
-static void deliver(ws_conn *c, unsigned char *data, apr_size_t kept, apr_size_t len)
+static void input_deliver(ws_conn *c, unsigned char *data, apr_size_t kept, apr_size_t len)
 {
     if (kept) {
         memcpy(data, c->rest->data, kept);
@@ -215,7 +217,7 @@ static void deliver(ws_conn *c, unsigned char *data, apr_size_t kept, apr_size_t
     c->rest = NULL;
 
     ws_conn_cork(c);
-    data = take(c, data, &len);
+    data = input_take(c, data, &len);
     /* Keep a cut header, and what came while the connection was held. */
     if (len && !c->discard_input && !(c->rest = ws_bytes_new(data, len))) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
@@ -225,7 +227,7 @@ static void deliver(ws_conn *c, unsigned char *data, apr_size_t kept, apr_size_t
 
 /* Deliver what came while the connection was held. It may be held again and again, behind each
  * message: what is left then stays where it is. */
-static void deliver_kept(ws_conn *c)
+static void input_deliver_kept(ws_conn *c)
 {
     ws_bytes *rest = c->rest;
     unsigned char *data = rest->data + rest->pos;
@@ -234,7 +236,7 @@ static void deliver_kept(ws_conn *c)
     c->resume = 0;
 
     ws_conn_cork(c);
-    data = take(c, data, &len);
+    data = input_take(c, data, &len);
     if (len && c->held && !c->discard_input) {
         rest->pos = (apr_size_t)(data - rest->data);
         c->rest = rest;
@@ -249,7 +251,7 @@ static void deliver_kept(ws_conn *c)
 }
 
 /* Where the next bytes of the socket belong: in the message, if much of its frame is to come. */
-static unsigned char *place(ws_conn *c, apr_size_t *space)
+static unsigned char *input_place(ws_conn *c, apr_size_t *space)
 {
     apr_uint64_t left = c->parser.left;
     *space = WS_INPUT_SIZE;
@@ -266,12 +268,12 @@ static unsigned char *place(ws_conn *c, apr_size_t *space)
 
 /* What c->rest has to be put before: a header that was cut; more, from when the connection was held, only if
  * it is not heard. */
-static apr_size_t to_put_before(const ws_conn *c)
+static apr_size_t input_to_put_before(const ws_conn *c)
 {
     return c->rest && !c->discard_input ? c->rest->len : 0;
 }
 
-static void over(ws_conn *c, int broke)
+static void input_over(ws_conn *c, int broke)
 {
     if (!broke && c->framed) {
         ws_framing_ended(c);
@@ -281,7 +283,7 @@ static void over(ws_conn *c, int broke)
                                    : "the peer closed the connection without a Close frame");
 }
 
-static void note_input(ws_conn *c, apr_ssize_t n)
+static void input_note_input(ws_conn *c, apr_ssize_t n)
 {
     c->last_input = c->loop->event.now;
     c->tally.wire_in += (apr_size_t)n;
@@ -292,39 +294,39 @@ static void note_input(ws_conn *c, apr_ssize_t n)
 }
 
 /* One read. @return whether another is worth trying */
-static int read_once(ws_conn *c)
+static int input_read_once(ws_conn *c)
 {
-    apr_size_t kept = to_put_before(c), space;
+    apr_size_t kept = input_to_put_before(c), space;
     unsigned char *data;
     apr_ssize_t n;
     int more = 0;
 
     if (c->resume && !c->discard_input) { /* before anything new */
-        deliver_kept(c);
+        input_deliver_kept(c);
         return 1;
     }
     if (c->source.async) {
         return 0;
     }
-    data = place(c, &space);
+    data = input_place(c, &space);
     n = ws_socket_read(c, data + kept, space - kept, &more);
     if (n == -1) {
         return 0;
     }
     if (n <= 0) {
-        over(c, n < 0);
+        input_over(c, n < 0);
         return 0;
     }
-    note_input(c, n);
+    input_note_input(c, n);
     if (!c->discard_input) {
-        deliver(c, data, kept, kept + (apr_size_t)n);
+        input_deliver(c, data, kept, kept + (apr_size_t)n);
     }
     c->loop->spent += (apr_size_t)n;
     return more;
 }
 
 /* Put it behind what is there already, for the end of the turn or when the connection is released. */
-static void keep_input(ws_conn *c, const unsigned char *data, apr_size_t len)
+static void input_keep_input(ws_conn *c, const unsigned char *data, apr_size_t len)
 {
     ws_bytes *rest = realloc(c->rest, sizeof(*rest) + c->rest->len + len);
     if (!rest) {
@@ -342,7 +344,7 @@ static void keep_input(ws_conn *c, const unsigned char *data, apr_size_t len)
 }
 
 /* Answers are part of it, and are not to be more than its queue takes before reading pauses. */
-static apr_size_t share_of(const ws_conn *c)
+static apr_size_t input_share_of(const ws_conn *c)
 {
     apr_size_t most = c->discard_input ? WS_TURN_BYTES : ws_low_mark(c);
     return most < WS_TURN_BYTES ? most : WS_TURN_BYTES;
@@ -351,13 +353,13 @@ static apr_size_t share_of(const ws_conn *c)
 void ws_loop_spend(ws_loop *loop, apr_size_t bytes)
 {
     loop->spent += bytes;
-    if (loop->reading && loop->spent >= share_of(loop->reading)) {
+    if (loop->reading && loop->spent >= input_share_of(loop->reading)) {
         ws_conn_hold(loop->reading, WS_HELD_TURN);
         ws_conn_postpone(loop->reading);
     }
 }
 
-static inline void begin_turn(ws_conn *c)
+static inline void input_begin_turn(ws_conn *c)
 {
     c->loop->reading = c;
     c->loop->spent = 0;
@@ -365,18 +367,18 @@ static inline void begin_turn(ws_conn *c)
 
 void ws_conn_received(ws_conn *c, const ws_ready *r)
 {
-    apr_size_t kept = to_put_before(c), len = (apr_size_t)r->result;
+    apr_size_t kept = input_to_put_before(c), len = (apr_size_t)r->result;
     if (c->freed) {
         return;
     }
     if (r->result > 0) {
-        note_input(c, r->result);
+        input_note_input(c, r->result);
         if (kept && (c->held || c->resume || kept > WS_RECEIVE_HEADROOM)) {
-            keep_input(c, r->data, len);
+            input_keep_input(c, r->data, len);
         }
         else if (!c->discard_input) {
-            begin_turn(c);
-            deliver(c, r->data - kept, kept, kept + len);
+            input_begin_turn(c);
+            input_deliver(c, r->data - kept, kept, kept + len);
             c->loop->reading = NULL;
         }
     }
@@ -384,7 +386,7 @@ void ws_conn_received(ws_conn *c, const ws_ready *r)
              && r->result != -EAGAIN
              && (c->discard_input
                  || !(c->held || c->resume))) { /* else it is found again, behind c->rest */
-        over(c, r->result < 0);
+        input_over(c, r->result < 0);
     }
     if (!r->more && !c->freed) {
         ws_conn_watch(c);
@@ -394,9 +396,9 @@ void ws_conn_received(ws_conn *c, const ws_ready *r)
 void ws_conn_read(ws_conn *c)
 {
     int rounds = 0;
-    begin_turn(c);
-    while (!c->freed && (!c->held || c->discard_input) && read_once(c) && ++rounds < ROUNDS
-           && c->loop->spent < share_of(c)) {
+    input_begin_turn(c);
+    while (!c->freed && (!c->held || c->discard_input) && input_read_once(c) && ++rounds < ROUNDS
+           && c->loop->spent < input_share_of(c)) {
     }
     c->loop->reading = NULL;
 }

@@ -12,7 +12,7 @@ typedef struct visit_task {
     void *arg;
 } visit_task;
 
-static void do_visit(ws_loop *loop, ws_task *task)
+static void inspect_do_visit(ws_loop *loop, ws_task *task)
 {
     visit_task *t = (visit_task *)task;
     t->fn(loop->engine, loop->index, t->arg);
@@ -22,7 +22,7 @@ static void do_visit(ws_loop *loop, ws_task *task)
 int ws_engine_on_loop(ws_engine *e, unsigned loop,
                       void (*fn)(ws_engine *engine, unsigned loop, void *arg), void *arg)
 {
-    visit_task *t = ws_task_new(sizeof(*t), do_visit);
+    visit_task *t = ws_task_new(sizeof(*t), inspect_do_visit);
     if (!t) {
         return -1;
     }
@@ -41,7 +41,7 @@ typedef struct conn_task {
     void (*fn)(ws_conn *c);
 } conn_task;
 
-static void do_visit_conn(ws_loop *loop, ws_task *task)
+static void inspect_do_visit_conn(ws_loop *loop, ws_task *task)
 {
     conn_task *t = (conn_task *)task;
     ws_conn *c = ws_conn_find(loop, t->id);
@@ -53,7 +53,7 @@ static void do_visit_conn(ws_loop *loop, ws_task *task)
 
 void ws_engine_on_conn(ws_conn *c, void (*fn)(ws_conn *c))
 {
-    conn_task *t = ws_task_new(sizeof(*t), do_visit_conn);
+    conn_task *t = ws_task_new(sizeof(*t), inspect_do_visit_conn);
     if (t) {
         t->id = c->id;
         t->fn = fn;

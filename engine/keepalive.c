@@ -38,7 +38,7 @@ void ws_conn_alarm_in(ws_conn *c, apr_uint32_t ms)
 /* ---- What the peer has taken ---- */
 
 /* A number that changes when the peer has taken something. *waiting: it has not taken all. */
-static apr_uint32_t taken(const ws_conn *c, int *waiting)
+static apr_uint32_t keepalive_taken(const ws_conn *c, int *waiting)
 {
     struct tcp_info info;
     socklen_t len = sizeof(info);
@@ -54,9 +54,9 @@ static apr_uint32_t taken(const ws_conn *c, int *waiting)
 }
 
 /* @return whether the peer has taken something since this was last called */
-static int takes(ws_conn *c, int *waiting)
+static int keepalive_takes(ws_conn *c, int *waiting)
 {
-    apr_uint32_t now = taken(c, waiting);
+    apr_uint32_t now = keepalive_taken(c, waiting);
     int more = now != c->alarm.arg;
     c->alarm.arg = now;
     return more;
@@ -72,36 +72,37 @@ void ws_conn_count_as_taken(ws_conn *c)
 void ws_conn_ask(ws_conn *c)
 {
     int waiting;
-    takes(c, &waiting);
+    keepalive_takes(c, &waiting);
     c->behind = waiting != 0;
     c->since = (apr_uint16_t)(c->loop->event.now >> SINCE_SHIFT);
 }
 
-static apr_uint32_t asked_for(const ws_conn *c)
+static apr_uint32_t keepalive_asked_for(const ws_conn *c)
 {
     return (apr_uint32_t)(apr_uint16_t)((c->loop->event.now >> SINCE_SHIFT) - c->since)
            << SINCE_SHIFT;
 }
 
 /* The time to answer is over. @return milliseconds that the peer is given more, 0: none */
-static apr_uint32_t more_time(ws_conn *c, apr_uint32_t time)
+static apr_uint32_t keepalive_more_time(ws_conn *c, apr_uint32_t time)
 {
     int waiting;
-    if (!c->behind || !takes(c, &waiting)) {
+    if (!c->behind || !keepalive_takes(c, &waiting)) {
         return 0;
     }
     if (!waiting) {
         /* The question has arrived, behind what took this long; as much may lie before the peer's program. */
-        time = time > asked_for(c) ? time : asked_for(c);
+        time = time > keepalive_asked_for(c) ? time : keepalive_asked_for(c);
     }
     return time;
 }
 
 /* Likewise while the connection ends: the peer may also have something to send before its own Close. */
-static int goes_on(ws_conn *c, apr_uint32_t time)
+static int keepalive_goes_on(ws_conn *c, apr_uint32_t time)
 {
-    apr_uint32_t passed = asked_for(c), left = passed < ENDING_MAX ? ENDING_MAX - passed : 0;
-    apr_uint32_t silent = c->loop->event.now - c->last_input, more = more_time(c, time);
+    apr_uint32_t passed = keepalive_asked_for(c),
+                 left = passed < ENDING_MAX ? ENDING_MAX - passed : 0;
+    apr_uint32_t silent = c->loop->event.now - c->last_input, more = keepalive_more_time(c, time);
     if (!more && silent < time && silent + (1 << SINCE_SHIFT) < passed) {
         more = time;
     }
@@ -118,7 +119,7 @@ void ws_conn_linger(ws_conn *c)
 }
 
 /* @return whether it is over, one way or the other */
-static int is_ending(ws_conn *c)
+static int keepalive_is_ending(ws_conn *c)
 {
     if (ws_state_of(c) == WS_OPEN) {
         if (c->peer_closed) {
@@ -132,11 +133,11 @@ static int is_ending(ws_conn *c)
                        "(WebSocketCloseTimeout)");
     }
     else if (c->write_shut) {
-        if (!goes_on(c, LINGER)) {
+        if (!keepalive_goes_on(c, LINGER)) {
             ws_conn_end(c, "closed; the peer did not close its side");
         }
     }
-    else if (!goes_on(c, c->settings->close_timeout)) {
+    else if (!keepalive_goes_on(c, c->settings->close_timeout)) {
         ws_conn_end(c, "the closing handshake took too long (WebSocketCloseTimeout)");
     }
     return 1;
@@ -153,11 +154,11 @@ void ws_conn_answered(ws_conn *c)
 }
 
 /* It is not read, so its answers are not, and nothing can be asked. */
-static void look_at_held(ws_conn *c)
+static void keepalive_look_at_held(ws_conn *c)
 {
     int waiting;
     /* But a peer that does not take what is sent to it is not waited for. */
-    if ((c->held & WS_HELD_QUEUE) && !takes(c, &waiting)) {
+    if ((c->held & WS_HELD_QUEUE) && !keepalive_takes(c, &waiting)) {
         ws_count(c->loop->counters, WS_COUNT_SLOW_STALLED, 1);
         ws_conn_end(c, ws_is_client(c) ? "the server reads nothing (WebSocketPing)"
                                        : "the client reads nothing (WebSocketPing)");
@@ -177,9 +178,9 @@ static void look_at_held(ws_conn *c)
 }
 
 /* @return whether the connection goes on to the next ping */
-static int misses_pong(ws_conn *c)
+static int keepalive_misses_pong(ws_conn *c)
 {
-    apr_uint32_t more = more_time(c, c->settings->ping_grace);
+    apr_uint32_t more = keepalive_more_time(c, c->settings->ping_grace);
     if (more) {
         ws_conn_alarm_in(c, more);
         return 0;
@@ -193,7 +194,7 @@ static int misses_pong(ws_conn *c)
     return 1; /* WebSocketPing ... off */
 }
 
-static void ping(ws_conn *c)
+static void keepalive_ping(ws_conn *c)
 {
     c->pinged = 1;
     ws_count(c->loop->counters, WS_COUNT_PINGS_SENT, 1);
@@ -208,7 +209,7 @@ void ws_conn_housekeeping(ws_alarm *a)
     ws_conn *c = (ws_conn *)((char *)a - offsetof(ws_conn, alarm));
     apr_uint32_t interval = c->settings->ping_interval, silent;
 
-    if (is_ending(c)) {
+    if (keepalive_is_ending(c)) {
         return;
     }
     if (c->pinged) {
@@ -220,14 +221,14 @@ void ws_conn_housekeeping(ws_alarm *a)
         }
     }
     if (c->held & ~WS_HELD_TURN) {
-        look_at_held(c);
+        keepalive_look_at_held(c);
         return;
     }
     if (c->framed) { /* it has no pings: the kernel probes the peer; only what is held is checked */
         ws_conn_alarm_in(c, interval + c->settings->ping_grace);
         return;
     }
-    if (c->pinged && !misses_pong(c)) {
+    if (c->pinged && !keepalive_misses_pong(c)) {
         return;
     }
     silent = c->loop->event.now - c->last_input;
@@ -235,5 +236,5 @@ void ws_conn_housekeeping(ws_alarm *a)
         ws_conn_alarm_in(c, ws_loop_spread(c->loop, interval) - silent);
         return;
     }
-    ping(c);
+    keepalive_ping(c);
 }

@@ -27,13 +27,13 @@ typedef struct value {
     apr_uint64_t number;
 } value;
 
-static value text_of(const char *s)
+static value format_text_of(const char *s)
 {
     value v = {.text = s, .len = s ? strlen(s) : 0};
     return v;
 }
 
-static value number_of(apr_uint64_t n)
+static value format_number_of(apr_uint64_t n)
 {
     value v = {.is_number = 1, .number = n};
     return v;
@@ -42,23 +42,23 @@ static value number_of(apr_uint64_t n)
 /* ---- Our own fields: %{NAME}w, and with _ for - those of JSON ---- */
 
 #define FIELDS(X)                                                                                  \
-    X("id", text_of(id_of(s, buf)))                                                                \
-    X("handler", text_of(s->report.location->name))                                                \
-    X("subprotocol", text_of(ws_protocol(s->c)))                                                   \
-    X("version", number_of((apr_uint64_t)ws_version(s->c)))                                        \
-    X("way", text_of(way_of(s)))                                                                   \
-    X("messages-in", number_of(s->report.tally->messages_in))                                      \
-    X("messages-out", number_of(s->report.tally->messages_out))                                    \
-    X("bytes-in", number_of(s->report.tally->bytes_in))                                            \
-    X("bytes-out", number_of(s->report.tally->bytes_out))                                          \
-    X("wire-in", number_of(s->report.tally->wire_in))                                              \
-    X("wire-out", number_of(s->report.tally->wire_out))                                            \
-    X("code", number_of((apr_uint64_t)s->report.code))                                             \
+    X("id", format_text_of(format_id_of(s, buf)))                                                  \
+    X("handler", format_text_of(s->report.location->name))                                         \
+    X("subprotocol", format_text_of(ws_protocol(s->c)))                                            \
+    X("version", format_number_of((apr_uint64_t)ws_version(s->c)))                                 \
+    X("way", format_text_of(format_way_of(s)))                                                     \
+    X("messages-in", format_number_of(s->report.tally->messages_in))                               \
+    X("messages-out", format_number_of(s->report.tally->messages_out))                             \
+    X("bytes-in", format_number_of(s->report.tally->bytes_in))                                     \
+    X("bytes-out", format_number_of(s->report.tally->bytes_out))                                   \
+    X("wire-in", format_number_of(s->report.tally->wire_in))                                       \
+    X("wire-out", format_number_of(s->report.tally->wire_out))                                     \
+    X("code", format_number_of((apr_uint64_t)s->report.code))                                      \
     X("reason", ((value){.text = s->report.reason, .len = s->report.reason_len}))                  \
-    X("closer", text_of(closers[s->report.closed_by]))                                             \
-    X("why", text_of(s->why))                                                                      \
-    X("most-queued", number_of(s->report.tally->most_queued))                                      \
-    X("pings-missed", number_of((apr_uint64_t)s->report.pings_missed))
+    X("closer", format_text_of(closers[s->report.closed_by]))                                      \
+    X("why", format_text_of(s->why))                                                               \
+    X("most-queued", format_number_of(s->report.tally->most_queued))                               \
+    X("pings-missed", format_number_of((apr_uint64_t)s->report.pings_missed))
 
 static const char *const field_names[] = {
 #define NAME(name, get) name,
@@ -67,19 +67,19 @@ static const char *const field_names[] = {
 
 static const char *const closers[] = {"nobody", "client", "server"};
 
-static const char *way_of(const source *s)
+static const char *format_way_of(const source *s)
 {
     static const char *const ways[] = {"direct", "tls", "relay", "sockjs", "outgoing"};
     return s->report.carrier ? ws_carrier_name(s->report.carrier) : ways[s->report.transport];
 }
 
-static const char *id_of(const source *s, char buf[20])
+static const char *format_id_of(const source *s, char buf[20])
 {
     snprintf(buf, 20, "%016" APR_UINT64_T_HEX_FMT, ws_conn_id(s->c));
     return buf;
 }
 
-static value field(const source *s, unsigned index, char buf[20])
+static value format_field(const source *s, unsigned index, char buf[20])
 {
     unsigned i = 0;
 #define GET(name, get)                                                                             \
@@ -87,12 +87,12 @@ static value field(const source *s, unsigned index, char buf[20])
         return get;                                                                                \
     }
     FIELDS(GET)
-    return text_of(NULL);
+    return format_text_of(NULL);
 }
 
 /* ---- JSON ---- */
 
-static void put_json(ws_strbuf *t, const char *name, value v)
+static void format_put_json(ws_strbuf *t, const char *name, value v)
 {
     char key[32];
     snprintf(key, sizeof(key), "%s", name);
@@ -108,21 +108,22 @@ static void put_json(ws_strbuf *t, const char *name, value v)
     }
 }
 
-static void write_json(ws_strbuf *t, const source *s)
+static void format_write_json(ws_strbuf *t, const source *s)
 {
     char buf[20];
     ws_strbuf_puts(t, "{\"start\":\"");
     ws_strbuf_time(t, s->report.tally->start);
     ws_strbuf_puts(t, "\"");
-    put_json(t, "milliseconds",
-             number_of((apr_uint64_t)apr_time_as_msec(s->end - s->report.tally->start)));
-    put_json(t, "address", text_of(ws_peer(s->c)));
-    put_json(t, "user", text_of(ws_user(s->c)));
-    put_json(t, "vhost", text_of(ws_vhost(s->c)));
-    put_json(t, "uri", text_of(ws_uri(s->c)));
-    put_json(t, "args", text_of(ws_args(s->c)));
+    format_put_json(
+        t, "milliseconds",
+        format_number_of((apr_uint64_t)apr_time_as_msec(s->end - s->report.tally->start)));
+    format_put_json(t, "address", format_text_of(ws_peer(s->c)));
+    format_put_json(t, "user", format_text_of(ws_user(s->c)));
+    format_put_json(t, "vhost", format_text_of(ws_vhost(s->c)));
+    format_put_json(t, "uri", format_text_of(ws_uri(s->c)));
+    format_put_json(t, "args", format_text_of(ws_args(s->c)));
     for (unsigned i = 0; i < FIELD_COUNT; i++) {
-        put_json(t, field_names[i], field(s, i, buf));
+        format_put_json(t, field_names[i], format_field(s, i, buf));
     }
     ws_strbuf_puts(t, "}");
 }
@@ -141,7 +142,7 @@ struct ws_log_format {
     apr_array_header_t *items;
 };
 
-static void write_time(ws_strbuf *t, const char *format, apr_time_t when)
+static void format_write_time(ws_strbuf *t, const char *format, apr_time_t when)
 {
     char buf[256];
     apr_size_t len = 0;
@@ -163,13 +164,13 @@ static void write_time(ws_strbuf *t, const char *format, apr_time_t when)
     ws_strbuf_add(t, buf, len);
 }
 
-static void write_duration(ws_strbuf *t, const char *unit, apr_time_t us)
+static void format_write_duration(ws_strbuf *t, const char *unit, apr_time_t us)
 {
     apr_time_t per = !unit || !strcmp(unit, "s") ? 1000000 : !strcmp(unit, "ms") ? 1000 : 1;
     ws_strbuf_printf(t, "%" APR_TIME_T_FMT, us / per);
 }
 
-static void write_value(ws_strbuf *t, value v)
+static void format_write_value(ws_strbuf *t, value v)
 {
     if (v.is_number) {
         ws_strbuf_printf(t, "%" APR_UINT64_T_FMT, v.number);
@@ -179,54 +180,54 @@ static void write_value(ws_strbuf *t, value v)
     }
 }
 
-static void write_item(ws_strbuf *t, const item *i, const source *s)
+static void format_write_item(ws_strbuf *t, const item *i, const source *s)
 {
     const ws_tally *tally = s->report.tally;
     char buf[20];
     switch (i->letter) {
     case 'a':
-        write_value(t, text_of(ws_peer(s->c)));
+        format_write_value(t, format_text_of(ws_peer(s->c)));
         break;
     case 'u':
-        write_value(t, text_of(ws_user(s->c)));
+        format_write_value(t, format_text_of(ws_user(s->c)));
         break;
     case 'v':
-        write_value(t, text_of(ws_vhost(s->c)));
+        format_write_value(t, format_text_of(ws_vhost(s->c)));
         break;
     case 'U':
-        write_value(t, text_of(ws_uri(s->c)));
+        format_write_value(t, format_text_of(ws_uri(s->c)));
         break;
     case 'q': /* with its question mark; nothing if there is none */
         if (ws_args(s->c)) {
             ws_strbuf_puts(t, "?");
             if (*ws_args(s->c)) {
-                write_value(t, text_of(ws_args(s->c)));
+                format_write_value(t, format_text_of(ws_args(s->c)));
             }
         }
         break;
     case 'i':
-        write_value(t, text_of(ws_header(s->c, i->arg)));
+        format_write_value(t, format_text_of(ws_header(s->c, i->arg)));
         break;
     case 't':
-        write_time(t, i->arg, tally->start);
+        format_write_time(t, i->arg, tally->start);
         break;
     case 'T':
-        write_duration(t, i->arg, s->end - tally->start);
+        format_write_duration(t, i->arg, s->end - tally->start);
         break;
     case 'D':
-        write_duration(t, "us", s->end - tally->start);
+        format_write_duration(t, "us", s->end - tally->start);
         break;
     case 'I':
-        write_value(t, number_of(tally->wire_in));
+        format_write_value(t, format_number_of(tally->wire_in));
         break;
     case 'O':
-        write_value(t, number_of(tally->wire_out));
+        format_write_value(t, format_number_of(tally->wire_out));
         break;
     case 'P':
-        write_value(t, number_of((apr_uint64_t)getpid()));
+        format_write_value(t, format_number_of((apr_uint64_t)getpid()));
         break;
     case 'w':
-        write_value(t, field(s, i->field, buf));
+        format_write_value(t, format_field(s, i->field, buf));
         break;
     default:
         ws_strbuf_puts(t, i->arg);
@@ -238,17 +239,17 @@ void ws_log_format_write(const ws_log_format *f, const ws_conn *c, const char *w
     source s = {.c = c, .why = why, .end = apr_time_now()};
     ws_conn_inspect(c, &s.report);
     if (f->json) {
-        write_json(t, &s);
+        format_write_json(t, &s);
     }
     for (int i = 0; !f->json && i < f->items->nelts; i++) {
-        write_item(t, &APR_ARRAY_IDX(f->items, i, item), &s);
+        format_write_item(t, &APR_ARRAY_IDX(f->items, i, item), &s);
     }
     ws_strbuf_puts(t, "\n");
 }
 
 /* ---- Reading a format ---- */
 
-static const char *find_field(apr_pool_t *p, const char *name, unsigned *index)
+static const char *format_find_field(apr_pool_t *p, const char *name, unsigned *index)
 {
     const char *all = "";
     for (*index = 0; *index < FIELD_COUNT; (*index)++) {
@@ -260,10 +261,10 @@ static const char *find_field(apr_pool_t *p, const char *name, unsigned *index)
     return apr_psprintf(p, "there is no field %%{%s}w; there are %s", name, all);
 }
 
-static const char *check(apr_pool_t *p, item *i)
+static const char *format_check(apr_pool_t *p, item *i)
 {
     if (i->letter == 'w') {
-        return find_field(p, i->arg ? i->arg : "", &i->field);
+        return format_find_field(p, i->arg ? i->arg : "", &i->field);
     }
     if (i->letter == 'i') {
         return i->arg && *i->arg ? NULL : "%i takes the name of a header: %{User-Agent}i";
@@ -280,7 +281,7 @@ static const char *check(apr_pool_t *p, item *i)
 }
 
 /* What follows a percent sign. @return NULL, or what is wrong */
-static const char *parse_item(apr_pool_t *p, const char **text, item *i)
+static const char *format_parse_item(apr_pool_t *p, const char **text, item *i)
 {
     const char *s = *text;
     i->arg = NULL;
@@ -304,11 +305,11 @@ static const char *parse_item(apr_pool_t *p, const char **text, item *i)
                             *text);
     }
     *text = s + 1;
-    return i->letter ? check(p, i) : NULL;
+    return i->letter ? format_check(p, i) : NULL;
 }
 
 /* A text up to the next percent sign, with mod_log_config's \n, \t, \" and \\. */
-static const char *parse_text(apr_pool_t *p, const char **text)
+static const char *format_parse_text(apr_pool_t *p, const char **text)
 {
     apr_size_t len = strcspn(*text, "%");
     char *out = apr_pstrmemdup(p, *text, len), *to = out;
@@ -343,10 +344,10 @@ const char *ws_log_format_parse(apr_pool_t *p, const char *text, const ws_log_fo
         item i = {0};
         if (*text == '%') {
             text++;
-            error = parse_item(p, &text, &i);
+            error = format_parse_item(p, &text, &i);
         }
         else {
-            i.arg = parse_text(p, &text);
+            i.arg = format_parse_text(p, &text);
         }
         APR_ARRAY_PUSH(f->items, item) = i;
     }

@@ -101,7 +101,8 @@ struct ws_engine {
     const ws_channels_hooks *channels; /**< or NULL */
 };
 
-apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index);
+apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index,
+                          const ws_loop_hooks *hooks);
 /** After its thread has ended. */
 void ws_loop_destroy(ws_loop *loop);
 

@@ -18,13 +18,13 @@
 /* A frame of at most so many bytes is masked on its way to where it is gathered. */
 #define MASKED_MAX (16 * 1024)
 
-static int idle(const ws_conn *c)
+static int output_idle(const ws_conn *c)
 {
     return c->out.count == 0 && !c->cipher_out && !c->source.sending;
 }
 
 /* What is gathered may follow what the loop is going to send: they leave as one. */
-static int joins(const ws_conn *c)
+static int output_joins(const ws_conn *c)
 {
     return c->source.sending && c->out.count == 0 && ws_stream_grows(&c->loop->event, &c->source);
 }
@@ -48,7 +48,7 @@ void ws_conn_postpone(ws_conn *c)
 }
 
 /* Queue what is left of iov behind its first done bytes. */
-static int keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
+static int output_keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
 {
     int cut = c->out.count == 0 && done > 0;
     while (n > 0 && done >= iov->iov_len) {
@@ -85,10 +85,10 @@ void ws_conn_note_queue(ws_conn *c)
 }
 
 /* Write to a socket for which nothing waits. 0: all has gone; 1: the rest is queued; -1: broken. */
-static int write_now(ws_conn *c, struct iovec *iov, int n)
+static int output_write_now(ws_conn *c, struct iovec *iov, int n)
 {
     apr_ssize_t done = c->broken ? -1 : c->out.count ? 0 : ws_socket_write(c, iov, n);
-    int rest = done < 0 ? -1 : keep(c, iov, n, (apr_size_t)done);
+    int rest = done < 0 ? -1 : output_keep(c, iov, n, (apr_size_t)done);
     ws_conn_count_written(c, done > 0 ? done : 0);
     if (rest < 0) {
         c->broken = 1;
@@ -97,8 +97,8 @@ static int write_now(ws_conn *c, struct iovec *iov, int n)
 }
 
 /* A control frame for itself. */
-static ws_frames *frame_of(unsigned first, const unsigned char *head, size_t n, const void *payload,
-                           apr_size_t len)
+static ws_frames *output_frame_of(unsigned first, const unsigned char *head, size_t n,
+                                  const void *payload, apr_size_t len)
 {
     ws_frames *f = ws_frames_new(n + len);
     if (f) {
@@ -117,16 +117,16 @@ static ws_frames *frame_of(unsigned first, const unsigned char *head, size_t n, 
 #define COPY_MAX (8 * 1024)
 
 /* Whether the cork buffer takes a frame with this payload. */
-static inline int corks(const ws_conn *c, apr_size_t len)
+static inline int output_corks(const ws_conn *c, apr_size_t len)
 {
     const ws_loop *loop = c->loop;
-    return loop->corked == c && !c->broken && (idle(c) || joins(c)) && len < WS_SEND_BUFFER
-           && loop->cork_len + WS_HEADER_MAX + len <= loop->cork_room
+    return loop->corked == c && !c->broken && (output_idle(c) || output_joins(c))
+           && len < WS_SEND_BUFFER && loop->cork_len + WS_HEADER_MAX + len <= loop->cork_room
            && (len < COPY_MAX || !loop->last_input || c->ssl || c->source.sending);
 }
 
 /* Behind a header of n bytes that has been written there. */
-static inline ws_status cork(ws_loop *loop, size_t n, const void *payload, apr_size_t len)
+static inline ws_status output_cork(ws_loop *loop, size_t n, const void *payload, apr_size_t len)
 {
     if (len) {
         memcpy(loop->cork + loop->cork_len + n, payload, len);
@@ -143,10 +143,10 @@ static inline ws_status cork(ws_loop *loop, size_t n, const void *payload, apr_s
  * gets it: a callback that sends to many would write more often than the queues do.
  */
 
-static void pull_cork(ws_conn *c);
-static int settled(const ws_conn *c);
+static void output_pull_cork(ws_conn *c);
+static int output_settled(const ws_conn *c);
 
-static void end_lending(ws_loop *loop)
+static void output_end_lending(ws_loop *loop)
 {
     ws_conn *c = loop->lent;
     if (!c) {
@@ -154,30 +154,30 @@ static void end_lending(ws_loop *loop)
     }
     loop->lent = NULL;
     loop->cork_room = WS_SEND_BUFFER;
-    pull_cork(c);
-    if (!settled(c)) {
+    output_pull_cork(c);
+    if (!output_settled(c)) {
         ws_conn_mark_dirty(c);
     }
 }
 
 /* Before anything else is sent to c. */
-static void take_back(ws_conn *c)
+static void output_take_back(ws_conn *c)
 {
     ws_loop *loop = c->loop;
     if (loop->lent && loop->lent != c) {
-        end_lending(loop);
+        output_end_lending(loop);
         loop->lending = loop->corked == c ? WS_LENDING_NO : WS_LENDING_OVER;
     }
 }
 
-static int lends(const ws_conn *c)
+static int output_lends(const ws_conn *c)
 {
     const ws_loop *loop = c->loop;
-    return loop->corked && loop->corked != c && !loop->event.ring && idle(c)
+    return loop->corked && loop->corked != c && !loop->event.ring && output_idle(c)
            && (loop->lent == c || (!loop->lending && !loop->cork_len));
 }
 
-static ws_status gather_lent(ws_conn *c, struct iovec iov[3])
+static ws_status output_gather_lent(ws_conn *c, struct iovec iov[3])
 {
     ws_loop *loop = c->loop;
     apr_size_t len = iov[2].iov_len;
@@ -188,22 +188,22 @@ static ws_status gather_lent(ws_conn *c, struct iovec iov[3])
         loop->lent = c;
         loop->lending = WS_LENDING_YES;
         loop->cork_room = 0;
-        return cork(loop, iov[1].iov_len, iov[2].iov_base, len);
+        return output_cork(loop, iov[1].iov_len, iov[2].iov_base, len);
     }
     loop->lent = NULL;
     loop->lending = WS_LENDING_NO;
     loop->cork_room = WS_SEND_BUFFER;
     loop->cork_len = 0;
-    rest = write_now(c, iov, 3);
-    if (!settled(c)) {
+    rest = output_write_now(c, iov, 3);
+    if (!output_settled(c)) {
         ws_conn_mark_dirty(c);
     }
     return rest < 0 ? WS_GONE : rest ? WS_QUEUED : WS_SENT;
 }
 
 /* A frame's header of n bytes, and its payload. */
-static ws_status gather(ws_conn *c, unsigned first, unsigned char *head, size_t n,
-                        const void *payload, apr_size_t len)
+static ws_status output_gather(ws_conn *c, unsigned first, unsigned char *head, size_t n,
+                               const void *payload, apr_size_t len)
 {
     ws_loop *loop = c->loop;
     struct iovec iov[3] = {{loop->cork, 0}, {head, n}, {(void *)payload, len}};
@@ -211,24 +211,24 @@ static ws_status gather(ws_conn *c, unsigned first, unsigned char *head, size_t 
     if (c->broken) {
         return WS_GONE;
     }
-    take_back(c);
+    output_take_back(c);
     iov[0].iov_len = loop->cork_len;
-    if (lends(c)) {
-        return gather_lent(c, iov);
+    if (output_lends(c)) {
+        return output_gather_lent(c, iov);
     }
-    if (corks(c, len)) {
+    if (output_corks(c, len)) {
         memcpy(loop->cork + loop->cork_len, head, n);
-        return cork(loop, n, payload, len);
+        return output_cork(loop, n, payload, len);
     }
-    if (loop->corked == c && (idle(c) || joins(c))) {
+    if (loop->corked == c && (output_idle(c) || output_joins(c))) {
         int rest;
         loop->cork_len = 0;
         ws_stream_settle(&loop->event, &c->source); /* which may leave something in the queue */
-        rest = write_now(c, iov, 3);
+        rest = output_write_now(c, iov, 3);
         return rest < 0 ? WS_GONE : rest ? WS_QUEUED : WS_SENT;
     }
     if ((first & 0x8) && c->out.count && (first & 0xF) != WS_OP_CLOSE) {
-        ws_frames *f = frame_of(first, head, n, payload, len);
+        ws_frames *f = output_frame_of(first, head, n, payload, len);
         if (!f || ws_send_queue_push_control(&c->out, f, loop->event.now) < 0) {
             return WS_FULL;
         }
@@ -244,11 +244,11 @@ static ws_status gather(ws_conn *c, unsigned first, unsigned char *head, size_t 
 }
 
 /* What is gathered leaves when the turn is over. */
-static void send_cork(ws_conn *c, struct iovec *iov)
+static void output_send_cork(ws_conn *c, struct iovec *iov)
 {
     ws_loop *loop = c->loop;
-    if (c->broken || !(idle(c) || joins(c))) {
-        write_now(c, iov, 1);
+    if (c->broken || !(output_idle(c) || output_joins(c))) {
+        output_write_now(c, iov, 1);
         return;
     }
     ws_stream_send_buffer(&loop->event, &c->source, &loop->cork, iov->iov_len);
@@ -257,7 +257,7 @@ static void send_cork(ws_conn *c, struct iovec *iov)
 }
 
 /* Put what is gathered in the cork buffer on its way. */
-static void pull_cork(ws_conn *c)
+static void output_pull_cork(ws_conn *c)
 {
     ws_loop *loop = c->loop;
     struct iovec iov = {loop->cork, loop->cork_len};
@@ -267,27 +267,28 @@ static void pull_cork(ws_conn *c)
     }
     loop->cork_len = 0;
     if (c->source.async) {
-        send_cork(c, &iov);
+        output_send_cork(c, &iov);
         return;
     }
     done = ws_socket_write(c, &iov, 1);
     ws_conn_count_written(c, done > 0 ? done : 0);
-    if (done != (apr_ssize_t)iov.iov_len && (done < 0 || keep(c, &iov, 1, (apr_size_t)done) < 0)) {
+    if (done != (apr_ssize_t)iov.iov_len
+        && (done < 0 || output_keep(c, &iov, 1, (apr_size_t)done) < 0)) {
         c->broken = 1;
     }
 }
 
 /* Before something is queued for c. */
-static void pull_gathered(ws_conn *c)
+static void output_pull_gathered(ws_conn *c)
 {
-    end_lending(c->loop);
+    output_end_lending(c->loop);
     if (c->loop->corked == c) {
-        pull_cork(c);
+        output_pull_cork(c);
     }
 }
 
 /* A frame of a client's: RFC 6455, section 5.3. The handler's bytes are not ours to change. */
-static ws_status send_masked(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
+static ws_status output_send_masked(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
 {
     unsigned char head[WS_HEADER_MAX], masked[MASKED_MAX], *key;
     ws_frames *f;
@@ -300,12 +301,12 @@ static ws_status send_masked(ws_conn *c, unsigned first, const void *payload, ap
             memcpy(masked, payload, len);
             ws_mask(masked, len, key);
         }
-        return gather(c, first, head, n, masked, len);
+        return output_gather(c, first, head, n, masked, len);
     }
     if (!(f = ws_frames_build_cut(first, payload, len, 0, &c->loop->masks))) {
         return WS_FULL;
     }
-    pull_gathered(c);
+    output_pull_gathered(c);
     if (c->broken || ws_send_queue_push(&c->out, f, c->loop->event.now) < 0) {
         return c->broken ? ws_frames_unref(f), WS_GONE : WS_FULL;
     }
@@ -326,23 +327,23 @@ ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size
         ws_trace_out(c, first, payload, len);
     }
     if (ws_is_client(c)) {
-        return send_masked(c, first, payload, len);
+        return output_send_masked(c, first, payload, len);
     }
     if (c->framed) {
         return ws_framing_send(c, first, payload, len);
     }
-    if (corks(c, len)) {
+    if (output_corks(c, len)) {
         ws_loop *loop = c->loop;
-        return cork(loop, ws_frame_header(loop->cork + loop->cork_len, first, len, NULL), payload,
-                    len);
+        return output_cork(loop, ws_frame_header(loop->cork + loop->cork_len, first, len, NULL),
+                           payload, len);
     }
-    return gather(c, first, head, ws_frame_header(head, first, len, NULL), payload, len);
+    return output_gather(c, first, head, ws_frame_header(head, first, len, NULL), payload, len);
 }
 
 ws_status ws_conn_send_bytes(ws_conn *c, const void *bytes, apr_size_t len)
 {
     unsigned char none[1];
-    return gather(c, WS_OP_TEXT, none, 0, bytes, len);
+    return output_gather(c, WS_OP_TEXT, none, 0, bytes, len);
 }
 
 ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
@@ -379,7 +380,7 @@ ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, 
 
 ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
 {
-    pull_gathered(c);
+    output_pull_gathered(c);
     if (c->broken) {
         ws_frames_unref(f);
         return WS_GONE;
@@ -403,7 +404,7 @@ void ws_conn_cork(ws_conn *c)
 }
 
 /* What follows from how much waits to be written. */
-static void settle(ws_conn *c)
+static void output_settle(ws_conn *c)
 {
     if (c->freed) {
         return;
@@ -412,7 +413,7 @@ static void settle(ws_conn *c)
         ws_conn_end(c, "the socket cannot be written to");
         return;
     }
-    if (idle(c) && c->finish && !c->write_shut) {
+    if (output_idle(c) && c->finish && !c->write_shut) {
         ws_conn_finish(c);
         return;
     }
@@ -429,8 +430,8 @@ static void settle(ws_conn *c)
     ws_conn_watch(c);
 }
 
-/* Whether settle() would find nothing to do: all has been written, and all was so before. */
-static int settled(const ws_conn *c)
+/* Whether output_settle() would find nothing to do: all has been written, and all was so before. */
+static int output_settled(const ws_conn *c)
 {
     return c->source.watched == WS_READABLE && !c->out.count && !c->cipher_out && !c->deferred
            && !c->tally.queued && !c->held && !c->freed && !c->broken && !c->finish;
@@ -439,18 +440,18 @@ static int settled(const ws_conn *c)
 void ws_conn_uncork(ws_conn *c)
 {
     if (c->loop->lending) {
-        end_lending(c->loop);
+        output_end_lending(c->loop);
         c->loop->lending = WS_LENDING_NO;
     }
-    pull_cork(c);
+    output_pull_cork(c);
     c->loop->corked = NULL;
-    if (!settled(c)) {
-        settle(c);
+    if (!output_settled(c)) {
+        output_settle(c);
     }
 }
 
 /* Many small pieces cost the kernel more than one copy of them costs here. */
-static int join(ws_loop *loop, struct iovec *iov, int n, apr_size_t len)
+static int output_join(ws_loop *loop, struct iovec *iov, int n, apr_size_t len)
 {
     apr_size_t at = 0;
     if (n < 3 || len > (apr_size_t)n * JOIN_MAX || len > WS_SEND_BUFFER || loop->cork_len) {
@@ -479,7 +480,7 @@ void ws_conn_write(ws_conn *c)
         for (int i = 0; i < n; i++) {
             len += iov[i].iov_len;
         }
-        done = ws_socket_write(c, iov, join(c->loop, iov, n, len));
+        done = ws_socket_write(c, iov, output_join(c->loop, iov, n, len));
         if (done < 0) {
             state = -1;
             break;
@@ -493,7 +494,7 @@ void ws_conn_write(ws_conn *c)
     if (state < 0) {
         c->broken = 1;
     }
-    c->write_blocked = !idle(c);
+    c->write_blocked = !output_idle(c);
 }
 
 void ws_conn_flush(ws_conn *c)
@@ -513,7 +514,7 @@ void ws_conn_flush(ws_conn *c)
     if (c->dropped && !c->out.count) {
         ws_backpressure_over(c);
     }
-    settle(c);
+    output_settle(c);
     if (!c->freed && c->want_drain && ws_send_queue_bytes(&c->out) <= ws_low_mark(c)) {
         c->want_drain = 0;
         if (c->channels) {

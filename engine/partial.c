@@ -13,41 +13,42 @@
  * announces much costs nothing. */
 #define MESSAGE_MIN (4 * 1024)
 
-static void begin_time(ws_partial *m)
+static void partial_begin_time(ws_partial *m)
 {
     m->begun = m->moved = m->c->loop->event.now;
     m->wire_in = m->c->tally.wire_in;
 }
 
 /* Milliseconds that the message may take, from when it began. */
-static apr_uint64_t allowed(const ws_partial *m)
+static apr_uint64_t partial_allowed(const ws_partial *m)
 {
     const ws_settings *s = m->c->settings;
     return s->message_timeout
            + (s->message_rate ? (m->c->tally.wire_in - m->wire_in) * 1000 / s->message_rate : 0);
 }
 
-static void look(ws_alarm *a);
+static void partial_look(ws_alarm *a);
 
-static void set_alarm(ws_partial *m)
+static void partial_set_alarm(ws_partial *m)
 {
     ws_loop *loop = m->c->loop;
     apr_uint32_t timeout = m->c->settings->message_timeout;
     if (timeout) {
-        m->alarm.fn = look;
+        m->alarm.fn = partial_look;
         ws_timer_wheel_set(&loop->event.wheel, &m->alarm, loop->event.now + timeout);
     }
 }
 
-static void look(ws_alarm *a)
+static void partial_look(ws_alarm *a)
 {
     ws_partial *m = (ws_partial *)a;
     ws_conn *c = m->c;
     apr_uint32_t now = c->loop->event.now, timeout = c->settings->message_timeout;
     if (c->held & ~WS_HELD_TURN) { /* the peer could not send */
-        begin_time(m);
+        partial_begin_time(m);
     }
-    if (now - m->moved < timeout && (!c->settings->message_rate || now - m->begun < allowed(m))) {
+    if (now - m->moved < timeout
+        && (!c->settings->message_rate || now - m->begun < partial_allowed(m))) {
         ws_timer_wheel_set(&c->loop->event.wheel, a, m->moved + timeout);
         return;
     }
@@ -78,12 +79,12 @@ ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
     }
     if (!c->message) {
         *m = (ws_partial){.c = c};
-        begin_time(m);
+        partial_begin_time(m);
         m->wire_in -= c->chain ? 0 : more; /* they have come with the read that began it */
     }
     m->size = size;
     c->message = m;
-    set_alarm(m);
+    partial_set_alarm(m);
     return m;
 }
 
@@ -95,7 +96,7 @@ void ws_partial_grow(ws_partial *m, apr_size_t len)
 
 void ws_partial_released(ws_partial *m)
 {
-    begin_time(m);
+    partial_begin_time(m);
 }
 
 void ws_partial_free(ws_conn *c)

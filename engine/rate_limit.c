@@ -35,12 +35,12 @@ struct ws_rate_limit {
     due lifetime[KINDS], idle[KINDS], recheck;
 };
 
-static const ws_bounds *bounds(const ws_conn *c, int kind)
+static const ws_bounds *rate_bounds(const ws_conn *c, int kind)
 {
     return &c->settings->bounds[kind];
 }
 
-static void set_alarm(ws_conn *c, due *d, apr_uint32_t when)
+static void rate_set_alarm(ws_conn *c, due *d, apr_uint32_t when)
 {
     ws_timer_wheel_set(&c->loop->event.wheel, &d->alarm, (when | (SLACK - 1)) + 1);
 }
@@ -48,7 +48,7 @@ static void set_alarm(ws_conn *c, due *d, apr_uint32_t when)
 /* ---- Lifetime and idle time ---- */
 
 /* 1001: nothing is wrong with the client, which may come again. */
-static void over(const due *d, const char *reason)
+static void rate_over(const due *d, const char *reason)
 {
     ws_conn *c = d->c;
     ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
@@ -60,44 +60,44 @@ static void over(const due *d, const char *reason)
     }
 }
 
-static void lifetime_over(ws_alarm *a)
+static void rate_lifetime_over(ws_alarm *a)
 {
     due *d = (due *)a;
     if (ws_state_of(d->c) == WS_OPEN) {
-        over(d, "its lifetime is over");
+        rate_over(d, "its lifetime is over");
     }
 }
 
-static void look_if_idle(ws_alarm *a)
+static void rate_look_if_idle(ws_alarm *a)
 {
     due *d = (due *)a;
     ws_conn *c = d->c;
-    apr_uint32_t most = bounds(c, d->kind)->idle, idle = c->loop->event.now - c->meter->active;
+    apr_uint32_t most = rate_bounds(c, d->kind)->idle, idle = c->loop->event.now - c->meter->active;
     if (ws_state_of(c) != WS_OPEN) {
         return;
     }
     if (idle < most) {
-        set_alarm(c, d, c->meter->active + most);
+        rate_set_alarm(c, d, c->meter->active + most);
         return;
     }
     if (c->message && c->settings->message_timeout) { /* which ends it if it is too slow */
-        set_alarm(c, d, c->loop->event.now + most);
+        rate_set_alarm(c, d, c->loop->event.now + most);
         return;
     }
-    over(d, "no message for too long");
+    rate_over(d, "no message for too long");
 }
 
-static void set_recheck(ws_conn *c)
+static void rate_set_recheck(ws_conn *c)
 {
     apr_uint32_t interval = c->settings->recheck;
-    set_alarm(c, &c->meter->recheck, c->loop->event.now + ws_loop_spread(c->loop, interval));
+    rate_set_alarm(c, &c->meter->recheck, c->loop->event.now + ws_loop_spread(c->loop, interval));
 }
 
-static void recheck(ws_alarm *a)
+static void rate_recheck(ws_alarm *a)
 {
     ws_conn *c = ((due *)a)->c;
     if (ws_state_of(c) == WS_OPEN) {
-        set_recheck(c);
+        rate_set_recheck(c);
         c->loop->engine->options.recheck(c);
     }
 }
@@ -110,7 +110,8 @@ void ws_rate_limit_touch(ws_conn *c)
 /* ---- Messages and bytes ---- */
 
 /* @return whether so many tokens were there, and have been taken */
-static int take(const ws_conn *c, bucket *b, apr_uint64_t rate, apr_uint64_t burst, apr_uint64_t n)
+static int rate_take(const ws_conn *c, bucket *b, apr_uint64_t rate, apr_uint64_t burst,
+                     apr_uint64_t n)
 {
     apr_int64_t most = (apr_int64_t)burst * TOKEN;
     apr_uint32_t passed = c->loop->event.now - b->filled;
@@ -128,7 +129,7 @@ static int take(const ws_conn *c, bucket *b, apr_uint64_t rate, apr_uint64_t bur
 }
 
 /* @return whether the connection goes on */
-static int exceeded(ws_conn *c, bucket *b, int kind, const char *what)
+static int rate_exceeded(ws_conn *c, bucket *b, int kind, const char *what)
 {
     static ws_log_window window; /* ordinary ends are logged at level info */
     if (kind == REAL) {
@@ -150,14 +151,15 @@ int ws_rate_limit_take(ws_conn *c, apr_size_t len, unsigned frames)
 {
     ws_rate_limit *m = c->meter;
     for (int kind = 0; kind < KINDS; kind++) {
-        const ws_bounds *b = bounds(c, kind);
+        const ws_bounds *b = rate_bounds(c, kind);
         if (b->messages && frames
-            && !take(c, &m->messages[kind], b->messages, b->message_burst, frames)
-            && !exceeded(c, &m->messages[kind], kind, "more messages than WebSocketLimit allows")) {
+            && !rate_take(c, &m->messages[kind], b->messages, b->message_burst, frames)
+            && !rate_exceeded(c, &m->messages[kind], kind,
+                              "more messages than WebSocketLimit allows")) {
             return 0;
         }
-        if (b->bytes && len && !take(c, &m->bytes[kind], b->bytes, b->byte_burst, len)
-            && !exceeded(c, &m->bytes[kind], kind, "more bytes than WebSocketLimit allows")) {
+        if (b->bytes && len && !rate_take(c, &m->bytes[kind], b->bytes, b->byte_burst, len)
+            && !rate_exceeded(c, &m->bytes[kind], kind, "more bytes than WebSocketLimit allows")) {
             return 0;
         }
     }
@@ -179,23 +181,23 @@ int ws_rate_limit_start(ws_conn *c)
     c->meter = m;
     ws_rate_limit_touch(c);
     for (int kind = 0; kind < KINDS; kind++) {
-        const ws_bounds *b = bounds(c, kind);
+        const ws_bounds *b = rate_bounds(c, kind);
         m->messages[kind] =
             (bucket){.tokens = (apr_int64_t)b->message_burst * TOKEN, .filled = c->loop->event.now};
         m->bytes[kind] =
             (bucket){.tokens = (apr_int64_t)b->byte_burst * TOKEN, .filled = c->loop->event.now};
-        m->lifetime[kind] = (due){.alarm.fn = lifetime_over, .c = c, .kind = kind};
-        m->idle[kind] = (due){.alarm.fn = look_if_idle, .c = c, .kind = kind};
+        m->lifetime[kind] = (due){.alarm.fn = rate_lifetime_over, .c = c, .kind = kind};
+        m->idle[kind] = (due){.alarm.fn = rate_look_if_idle, .c = c, .kind = kind};
         if (b->lifetime) {
-            set_alarm(c, &m->lifetime[kind], c->loop->event.now + b->lifetime);
+            rate_set_alarm(c, &m->lifetime[kind], c->loop->event.now + b->lifetime);
         }
         if (b->idle) {
-            set_alarm(c, &m->idle[kind], c->loop->event.now + b->idle);
+            rate_set_alarm(c, &m->idle[kind], c->loop->event.now + b->idle);
         }
     }
-    m->recheck = (due){.alarm.fn = recheck, .c = c};
+    m->recheck = (due){.alarm.fn = rate_recheck, .c = c};
     if (c->settings->recheck && c->loop->engine->options.recheck && !c->location->internal) {
-        set_recheck(c);
+        rate_set_recheck(c);
     }
     return 0;
 }

@@ -23,8 +23,8 @@ ws_frames *ws_frames_new(apr_size_t size)
     return f;
 }
 
-static void add_frame(ws_frames *f, unsigned first, const void *payload, apr_size_t len,
-                      ws_mask_keys *masks)
+static void sendq_add_frame(ws_frames *f, unsigned first, const void *payload, apr_size_t len,
+                            ws_mask_keys *masks)
 {
     unsigned char *key = masks ? ws_mask_keys_next(masks) : NULL;
     f->len += ws_frame_header(f->data + f->len, first, len, key);
@@ -57,10 +57,10 @@ ws_frames *ws_frames_build_cut(unsigned first, const void *payload, apr_size_t l
     f->whole = (unsigned char)whole;
     f->pong = (first & 0xF) == WS_OP_PONG;
     for (; most && len > most; data += most, len -= most) {
-        add_frame(f, first & ~WS_FIN, data, most, masks);
+        sendq_add_frame(f, first & ~WS_FIN, data, most, masks);
         first = (first & WS_FIN) | WS_OP_CONTINUATION;
     }
-    add_frame(f, first, data, len, masks);
+    sendq_add_frame(f, first, data, len, masks);
     f->size = f->len; /* the last header can be shorter; nothing is to be added */
     return f;
 }
@@ -91,22 +91,22 @@ void ws_frames_unref(ws_frames *f)
     }
 }
 
-static ws_send_entry *at(const ws_send_queue *q, apr_uint32_t i)
+static ws_send_entry *sendq_at(const ws_send_queue *q, apr_uint32_t i)
 {
     return &q->ring[(q->head + i) & (q->size - 1)];
 }
 
-static apr_uint32_t hint_of(apr_uint64_t key)
+static apr_uint32_t sendq_hint_of(apr_uint64_t key)
 {
     return (apr_uint32_t)(key * 0x9E3779B97F4A7C15u >> 32); /* keys may differ in any bits */
 }
 
-static ws_send_entry entry_of(ws_frames *f, apr_uint32_t now)
+static ws_send_entry sendq_entry_of(ws_frames *f, apr_uint32_t now)
 {
-    return (ws_send_entry){f, now, hint_of(f->key)};
+    return (ws_send_entry){f, now, sendq_hint_of(f->key)};
 }
 
-static void add_bytes(ws_send_queue *q, apr_size_t n)
+static void sendq_add_bytes(ws_send_queue *q, apr_size_t n)
 {
     __atomic_store_n(&q->bytes, q->bytes + n, __ATOMIC_RELAXED);
 }
@@ -116,7 +116,7 @@ apr_size_t ws_send_queue_bytes(const ws_send_queue *q)
     return __atomic_load_n(&q->bytes, __ATOMIC_RELAXED);
 }
 
-static int reserve(ws_send_queue *q)
+static int sendq_reserve(ws_send_queue *q)
 {
     apr_uint32_t size = q->size ? q->size * 2 : 4;
     ws_send_entry *ring;
@@ -127,7 +127,7 @@ static int reserve(ws_send_queue *q)
         return -1;
     }
     for (apr_uint32_t i = 0; i < q->count; i++) {
-        ring[i] = *at(q, i);
+        ring[i] = *sendq_at(q, i);
     }
     free(q->ring);
     q->ring = ring;
@@ -138,18 +138,18 @@ static int reserve(ws_send_queue *q)
 
 int ws_send_queue_push(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
 {
-    if (reserve(q) < 0) {
+    if (sendq_reserve(q) < 0) {
         ws_frames_unref(f);
         return -1;
     }
-    *at(q, q->count++) = entry_of(f, now);
-    add_bytes(q, f->len);
+    *sendq_at(q, q->count++) = sendq_entry_of(f, now);
+    sendq_add_bytes(q, f->len);
     return 0;
 }
 
 int ws_send_queue_append(ws_send_queue *q, const struct iovec *iov, int n, apr_uint32_t now)
 {
-    ws_frames *f = q->count ? at(q, q->count - 1)->frames : NULL;
+    ws_frames *f = q->count ? sendq_at(q, q->count - 1)->frames : NULL;
     apr_size_t len = 0;
     for (int i = 0; i < n; i++) {
         len += iov[i].iov_len;
@@ -167,14 +167,14 @@ int ws_send_queue_append(ws_send_queue *q, const struct iovec *iov, int n, apr_u
             f->len += iov[i].iov_len;
         }
     }
-    add_bytes(q, len);
+    sendq_add_bytes(q, len);
     return 0;
 }
 
 int ws_send_queue_prepend(ws_send_queue *q, const void *data, apr_size_t n, int cut,
                           apr_uint32_t now)
 {
-    ws_frames *f = reserve(q) < 0 ? NULL : ws_frames_new(n);
+    ws_frames *f = sendq_reserve(q) < 0 ? NULL : ws_frames_new(n);
     if (!f) {
         return -1;
     }
@@ -182,15 +182,15 @@ int ws_send_queue_prepend(ws_send_queue *q, const void *data, apr_size_t n, int 
     f->len = n;
     q->head--;
     q->count++;
-    *at(q, 0) = entry_of(f, now);
+    *sendq_at(q, 0) = sendq_entry_of(f, now);
     q->partial = cut != 0;
-    add_bytes(q, n);
+    sendq_add_bytes(q, n);
     return 0;
 }
 
 const ws_send_entry *ws_send_queue_at(const ws_send_queue *q, apr_uint32_t i)
 {
-    return at(q, i);
+    return sendq_at(q, i);
 }
 
 apr_uint32_t ws_send_queue_untouched(const ws_send_queue *q)
@@ -200,9 +200,9 @@ apr_uint32_t ws_send_queue_untouched(const ws_send_queue *q)
 
 apr_uint32_t ws_send_queue_find(const ws_send_queue *q, apr_uint64_t key)
 {
-    apr_uint32_t i, hint = hint_of(key);
+    apr_uint32_t i, hint = sendq_hint_of(key);
     for (i = ws_send_queue_untouched(q); i < q->count; i++) {
-        if (at(q, i)->hint == hint && at(q, i)->frames->key == key) {
+        if (sendq_at(q, i)->hint == hint && sendq_at(q, i)->frames->key == key) {
             break;
         }
     }
@@ -211,17 +211,17 @@ apr_uint32_t ws_send_queue_find(const ws_send_queue *q, apr_uint64_t key)
 
 void ws_send_queue_replace(ws_send_queue *q, apr_uint32_t i, ws_frames *f, apr_uint32_t now)
 {
-    add_bytes(q, f->len - at(q, i)->frames->len);
-    ws_frames_unref(at(q, i)->frames);
-    *at(q, i) = entry_of(f, now);
+    sendq_add_bytes(q, f->len - sendq_at(q, i)->frames->len);
+    ws_frames_unref(sendq_at(q, i)->frames);
+    *sendq_at(q, i) = sendq_entry_of(f, now);
 }
 
 void ws_send_queue_remove(ws_send_queue *q, apr_uint32_t i)
 {
-    ws_frames *f = at(q, i)->frames;
-    add_bytes(q, -f->len);
+    ws_frames *f = sendq_at(q, i)->frames;
+    sendq_add_bytes(q, -f->len);
     for (; i > 0; i--) { /* what is taken out stands near the head */
-        *at(q, i) = *at(q, i - 1);
+        *sendq_at(q, i) = *sendq_at(q, i - 1);
     }
     q->head = (q->head + 1) & (q->size - 1);
     q->count--;
@@ -235,20 +235,20 @@ int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
 {
     apr_uint32_t i =
         ws_send_queue_untouched(q); /* nothing may come between the halves of a frame */
-    if (f->pong && i < q->count && at(q, i)->frames->pong) {
-        ws_send_queue_replace(q, i, f, at(q, i)->since);
+    if (f->pong && i < q->count && sendq_at(q, i)->frames->pong) {
+        ws_send_queue_replace(q, i, f, sendq_at(q, i)->since);
         return 0;
     }
-    if (reserve(q) < 0) {
+    if (sendq_reserve(q) < 0) {
         ws_frames_unref(f);
         return -1;
     }
     for (apr_uint32_t j = q->count++; j > i; j--) {
-        *at(q, j) = *at(q, j - 1);
+        *sendq_at(q, j) = *sendq_at(q, j - 1);
     }
     /* It is no younger than what it goes before: who looks at the first place sees how long that waits. */
-    *at(q, i) = entry_of(f, i + 1 < q->count ? at(q, i + 1)->since : now);
-    add_bytes(q, f->len);
+    *sendq_at(q, i) = sendq_entry_of(f, i + 1 < q->count ? sendq_at(q, i + 1)->since : now);
+    sendq_add_bytes(q, f->len);
     return 0;
 }
 
@@ -257,19 +257,19 @@ int ws_send_queue_peek(const ws_send_queue *q, struct iovec *iov, int max)
     int n = 0;
     for (apr_uint32_t i = 0; i < q->count && n < max; i++, n++) {
         apr_size_t sent = i ? 0 : q->sent;
-        iov[n].iov_base = at(q, i)->frames->data + sent;
-        iov[n].iov_len = at(q, i)->frames->len - sent;
+        iov[n].iov_base = sendq_at(q, i)->frames->data + sent;
+        iov[n].iov_len = sendq_at(q, i)->frames->len - sent;
     }
     return n;
 }
 
 void ws_send_queue_drop(ws_send_queue *q, apr_size_t n)
 {
-    add_bytes(q, -n);
+    sendq_add_bytes(q, -n);
     n += q->sent;
-    while (q->count && n >= at(q, 0)->frames->len) {
-        n -= at(q, 0)->frames->len;
-        ws_frames_unref(at(q, 0)->frames);
+    while (q->count && n >= sendq_at(q, 0)->frames->len) {
+        n -= sendq_at(q, 0)->frames->len;
+        ws_frames_unref(sendq_at(q, 0)->frames);
         q->head = (q->head + 1) & (q->size - 1);
         q->count--;
         q->partial = 0;
@@ -282,11 +282,11 @@ void ws_send_queue_drop(ws_send_queue *q, apr_size_t n)
 
 ws_frames *ws_send_queue_shift(ws_send_queue *q)
 {
-    ws_frames *f = q->count ? at(q, 0)->frames : NULL;
+    ws_frames *f = q->count ? sendq_at(q, 0)->frames : NULL;
     if (f) {
         q->head = (q->head + 1) & (q->size - 1);
         q->count--;
-        add_bytes(q, -f->len);
+        sendq_add_bytes(q, -f->len);
     }
     return f;
 }
@@ -294,7 +294,7 @@ ws_frames *ws_send_queue_shift(ws_send_queue *q)
 void ws_send_queue_clear(ws_send_queue *q)
 {
     for (apr_uint32_t i = 0; i < q->count; i++) {
-        ws_frames_unref(at(q, i)->frames);
+        ws_frames_unref(sendq_at(q, i)->frames);
     }
     free(q->ring);
     q->ring = NULL;

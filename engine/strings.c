@@ -15,7 +15,7 @@
 
 enum { END, URI, ARGS, USER, PEER, PROTOCOL, HEADER, VALUE };
 
-static char *put(char *out, char tag, const char *text)
+static char *strings_put(char *out, char tag, const char *text)
 {
     size_t len = strlen(text) + 1;
     *out++ = tag;
@@ -39,12 +39,12 @@ char *ws_strings_pack(const ws_strings *s)
     }
     for (int i = 0; i < 5; i++) {
         if (texts[i]) {
-            out = put(out, (char)(URI + i), texts[i]);
+            out = strings_put(out, (char)(URI + i), texts[i]);
         }
     }
     for (const char *const *h = s->headers; h && *h; h += 2) {
-        out = put(out, HEADER, h[0]);
-        out = put(out, VALUE, h[1]);
+        out = strings_put(out, HEADER, h[0]);
+        out = strings_put(out, VALUE, h[1]);
     }
     *out = END;
     return block;
@@ -72,13 +72,13 @@ int ws_conn_set_user(ws_conn *c, const char *user, char **old)
     if (!block) {
         return 0;
     }
-    memcpy(put(block, USER, user), c->strings, size);
+    memcpy(strings_put(block, USER, user), c->strings, size);
     *old = c->strings;
     __atomic_store_n(&c->strings, block, __ATOMIC_RELEASE);
     return 1;
 }
 
-static const char *find(const ws_conn *c, char tag)
+static const char *strings_find(const ws_conn *c, char tag)
 {
     for (const char *s = strings_of(c); *s != END; s += strlen(s) + 1) {
         if (*s == tag) {
@@ -90,12 +90,12 @@ static const char *find(const ws_conn *c, char tag)
 
 const char *ws_uri(const ws_conn *c)
 {
-    return find(c, URI);
+    return strings_find(c, URI);
 }
 
 const char *ws_args(const ws_conn *c)
 {
-    return find(c, ARGS);
+    return strings_find(c, ARGS);
 }
 
 int ws_arg(const ws_conn *c, const char *name, char *value, apr_size_t size)
@@ -106,17 +106,17 @@ int ws_arg(const ws_conn *c, const char *name, char *value, apr_size_t size)
 
 const char *ws_user(const ws_conn *c)
 {
-    return find(c, USER);
+    return strings_find(c, USER);
 }
 
 const char *ws_peer(const ws_conn *c)
 {
-    return find(c, PEER);
+    return strings_find(c, PEER);
 }
 
 const char *ws_protocol(const ws_conn *c)
 {
-    return find(c, PROTOCOL);
+    return strings_find(c, PROTOCOL);
 }
 
 const char *ws_header(const ws_conn *c, const char *name)

@@ -28,23 +28,105 @@ typedef struct timer_task {
     apr_uint32_t due;
 } timer_task;
 
-static void unlink_and_free(ws_conn *c, ws_timer *t)
+static void timer_unlink_and_free(ws_conn *c, ws_timer *t)
 {
     ws_resource_unlink(c, &t->owned);
     free(t);
 }
 
 /* The loop has done with it. */
-static void let_go(ws_conn *c, ws_timer *t)
+static void timer_let_go(ws_conn *c, ws_timer *t)
 {
     ws_timer_wheel_clear(&c->loop->event.wheel, &t->alarm);
     t->over = 1;
     if (!t->busy) {
-        unlink_and_free(c, t);
+        timer_unlink_and_free(c, t);
     }
 }
 
-static void fire(ws_alarm *a)
+static void timer_call(ws_conn *c, void *what, unsigned events)
+{
+    ws_timer *t = what;
+    (void)events;
+    if (!__atomic_load_n(&t->stopped, __ATOMIC_ACQUIRE)) {
+        t->fn(c, t->arg);
+    }
+}
+
+static void timer_settle(ws_conn *c, ws_timer *t)
+{
+    t->busy = 0;
+    if (t->over) {
+        timer_unlink_and_free(c, t);
+    }
+}
+
+/* Tasks refer to the timer itself: a connection is freed behind a task of its last job, and tasks
+ * keep their order. */
+
+static void timer_do_done(ws_loop *loop, ws_task *task)
+{
+    timer_task *tt = (timer_task *)task;
+    (void)loop;
+    timer_settle(tt->timer->c, tt->timer);
+    free(tt);
+}
+
+static void timer_do_stop(ws_loop *loop, ws_task *task)
+{
+    timer_task *tt = (timer_task *)task;
+    (void)loop;
+    timer_let_go(tt->timer->c, tt->timer);
+    free(tt);
+}
+
+static void timer_set(ws_timer *t, apr_uint32_t due)
+{
+    ws_conn *c = t->c;
+    ws_resource_link(c, &t->owned);
+    if (!c->closed_told) {
+        ws_timer_wheel_set(&c->loop->event.wheel, &t->alarm, due);
+    }
+}
+
+static void timer_do_set(ws_loop *loop, ws_task *task)
+{
+    timer_task *tt = (timer_task *)task;
+    (void)loop;
+    timer_set(tt->timer, tt->due);
+    free(tt);
+}
+
+/* @return 0, or -1: there is no memory, or the loop has ended */
+static int timer_post(ws_timer *t, void (*fn)(ws_loop *, ws_task *), apr_uint32_t due)
+{
+    timer_task *tt = ws_task_new(sizeof(*tt), fn);
+    if (!tt) {
+        return -1;
+    }
+    tt->timer = t;
+    tt->due = due;
+    if (ws_loop_post(t->c->loop, &tt->task) < 0) {
+        free(tt);
+        return -1;
+    }
+    return 0;
+}
+
+static void timer_done(ws_conn *c, void *what)
+{
+    ws_timer *t = what;
+    if (ws_loop_current() == c->loop) {
+        timer_settle(c, t);
+    }
+    else {
+        timer_post(t, timer_do_done, 0); /* no memory: it is freed with the connection */
+    }
+}
+
+static const ws_cb_resource calls = {"a timer's function", timer_call, timer_done};
+
+static void timer_fire(ws_alarm *a)
 {
     ws_timer *t = (ws_timer *)((char *)a - offsetof(ws_timer, alarm));
     ws_conn *c = t->c;
@@ -63,92 +145,15 @@ static void fire(ws_alarm *a)
         t->over = 1;
     }
     t->busy = 1;
-    ws_cb_timer(c, t);
+    ws_cb_call(c, &calls, t, 0);
 }
 
-void ws_timer_call(ws_conn *c, ws_timer *t)
-{
-    if (!__atomic_load_n(&t->stopped, __ATOMIC_ACQUIRE)) {
-        t->fn(c, t->arg);
-    }
-}
-
-static void done(ws_conn *c, ws_timer *t)
-{
-    t->busy = 0;
-    if (t->over) {
-        unlink_and_free(c, t);
-    }
-}
-
-/* Tasks refer to the timer itself: a connection is freed behind a task of its last job, and tasks
- * keep their order. */
-
-static void do_done(ws_loop *loop, ws_task *task)
-{
-    timer_task *tt = (timer_task *)task;
-    (void)loop;
-    done(tt->timer->c, tt->timer);
-    free(tt);
-}
-
-static void do_stop(ws_loop *loop, ws_task *task)
-{
-    timer_task *tt = (timer_task *)task;
-    (void)loop;
-    let_go(tt->timer->c, tt->timer);
-    free(tt);
-}
-
-static void set(ws_timer *t, apr_uint32_t due)
-{
-    ws_conn *c = t->c;
-    ws_resource_link(c, &t->owned);
-    if (!c->closed_told) {
-        ws_timer_wheel_set(&c->loop->event.wheel, &t->alarm, due);
-    }
-}
-
-static void do_set(ws_loop *loop, ws_task *task)
-{
-    timer_task *tt = (timer_task *)task;
-    (void)loop;
-    set(tt->timer, tt->due);
-    free(tt);
-}
-
-/* @return 0, or -1: there is no memory, or the loop has ended */
-static int post(ws_timer *t, void (*fn)(ws_loop *, ws_task *), apr_uint32_t due)
-{
-    timer_task *tt = ws_task_new(sizeof(*tt), fn);
-    if (!tt) {
-        return -1;
-    }
-    tt->timer = t;
-    tt->due = due;
-    if (ws_loop_post(t->c->loop, &tt->task) < 0) {
-        free(tt);
-        return -1;
-    }
-    return 0;
-}
-
-void ws_timer_done(ws_conn *c, ws_timer *t)
-{
-    if (ws_loop_current() == c->loop) {
-        done(c, t);
-    }
-    else {
-        post(t, do_done, 0); /* no memory: it is freed with the connection */
-    }
-}
-
-static void end(ws_conn *c, ws_resource *o)
+static void timer_end(ws_conn *c, ws_resource *o)
 {
     ws_timer_wheel_clear(&c->loop->event.wheel, &((ws_timer *)o)->alarm);
 }
 
-static void free_timer(ws_resource *o)
+static void timer_free_timer(ws_resource *o)
 {
     free(o);
 }
@@ -161,18 +166,18 @@ ws_timer *ws_timer_start(ws_conn *c, apr_uint32_t delay, apr_uint32_t interval, 
     if (!t) {
         return NULL;
     }
-    t->owned.end = end;
-    t->owned.free = free_timer;
-    t->alarm.fn = fire;
+    t->owned.end = timer_end;
+    t->owned.free = timer_free_timer;
+    t->alarm.fn = timer_fire;
     t->c = c;
     t->fn = fn;
     t->arg = arg;
     t->interval = interval && interval < 10 ? 10 : interval;
     due = ws_clock() + delay; /* the loop's time is that of its turn's beginning */
     if (ws_loop_current() == c->loop) {
-        set(t, due);
+        timer_set(t, due);
     }
-    else if (post(t, do_set, due) < 0) {
+    else if (timer_post(t, timer_do_set, due) < 0) {
         free(t);
         return NULL;
     }
@@ -183,9 +188,9 @@ void ws_timer_stop(ws_conn *c, ws_timer *t)
 {
     __atomic_store_n(&t->stopped, 1, __ATOMIC_RELEASE);
     if (ws_loop_current() == c->loop) {
-        let_go(c, t);
+        timer_let_go(c, t);
     }
     else {
-        post(t, do_stop, 0);
+        timer_post(t, timer_do_stop, 0);
     }
 }

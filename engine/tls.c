@@ -26,7 +26,7 @@
 /* All loops share it; ws_engine_create makes it before there are threads. */
 static BIO_METHOD *method;
 
-static int bio_read(BIO *bio, char *buf, int size)
+static int tls_bio_read(BIO *bio, char *buf, int size)
 {
     ws_loop *loop = BIO_get_data(bio);
     apr_size_t n = loop->cipher_in_len - loop->cipher_in_pos;
@@ -43,7 +43,7 @@ static int bio_read(BIO *bio, char *buf, int size)
     return (int)n;
 }
 
-static int bio_write(BIO *bio, const char *buf, int len)
+static int tls_bio_write(BIO *bio, const char *buf, int len)
 {
     ws_loop *loop = BIO_get_data(bio);
     apr_size_t size = loop->cipher_out_size;
@@ -67,7 +67,7 @@ static int bio_write(BIO *bio, const char *buf, int len)
     return len;
 }
 
-static long bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
+static long tls_bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
 {
     (void)bio, (void)num, (void)ptr;
     return cmd == BIO_CTRL_FLUSH;
@@ -80,9 +80,9 @@ apr_status_t ws_tls_init(ws_loop *loop)
         if (!(method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "websocket"))) {
             return APR_ENOMEM;
         }
-        BIO_meth_set_read(method, bio_read);
-        BIO_meth_set_write(method, bio_write);
-        BIO_meth_set_ctrl(method, bio_ctrl);
+        BIO_meth_set_read(method, tls_bio_read);
+        BIO_meth_set_write(method, tls_bio_write);
+        BIO_meth_set_ctrl(method, tls_bio_ctrl);
     }
     loop->cipher_out_size = WS_TLS_CHUNK + 4096;
     loop->cipher_in = malloc(WS_INPUT_SIZE);
@@ -107,7 +107,7 @@ void ws_tls_destroy(ws_loop *loop)
 
 /* Below TLS 1.3 a peer may ask for another handshake at any time. It costs us much more than the peer;
  * where OpenSSL refuses it, it queues an alert each time. */
-static void watch_handshakes(const SSL *ssl, int where, int value)
+static void tls_watch_handshakes(const SSL *ssl, int where, int value)
 {
     ws_loop *loop = BIO_get_data(SSL_get_rbio(ssl));
     int refuses = (where & SSL_CB_ALERT) && (where & SSL_CB_WRITE)
@@ -122,7 +122,7 @@ void ws_tls_adopt(ws_conn *c)
     /* SSL_set_bio takes one reference when both are the same. */
     BIO_up_ref(c->loop->bio);
     SSL_set_bio(c->ssl, c->loop->bio, c->loop->bio);
-    SSL_set_info_callback(c->ssl, watch_handshakes);
+    SSL_set_info_callback(c->ssl, tls_watch_handshakes);
     /* AUTO_RETRY, which mod_ssl has switched off: behind a KeyUpdate SSL_read is to go on with the
      * records that lie in cipher_in, instead of saying WANT_READ. */
     SSL_set_mode(c->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
@@ -130,7 +130,7 @@ void ws_tls_adopt(ws_conn *c)
 }
 
 /* Put a record that OpenSSL wrote by itself behind what waits. NULL: no memory, or too much waits */
-static ws_bytes *add_to_kept(ws_conn *c, const unsigned char *data, apr_size_t len)
+static ws_bytes *tls_add_to_kept(ws_conn *c, const unsigned char *data, apr_size_t len)
 {
     ws_bytes *kept = c->cipher_out, *grown;
     apr_size_t waits = kept->len - kept->pos;
@@ -152,7 +152,7 @@ static ws_bytes *add_to_kept(ws_conn *c, const unsigned char *data, apr_size_t l
 
 /* Give the socket what is in cipher_out; keep what it does not take. Nothing is encrypted before
  * that has left, so there is at most one such rest. 0, 1 if something waits, -2 if broken. */
-static int give(ws_conn *c)
+static int tls_give(ws_conn *c)
 {
     ws_loop *loop = c->loop;
     unsigned char *data = loop->cipher_out;
@@ -162,7 +162,7 @@ static int give(ws_conn *c)
 
     loop->cipher_out_len = 0;
     if (kept) {
-        if (len && !(kept = add_to_kept(c, data, len))) {
+        if (len && !(kept = tls_add_to_kept(c, data, len))) {
             return -2;
         }
         data = kept->data + kept->pos;
@@ -200,7 +200,7 @@ static int give(ws_conn *c)
 
 int ws_tls_pending(ws_conn *c)
 {
-    return give(c);
+    return tls_give(c);
 }
 
 apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more)
@@ -235,10 +235,10 @@ apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more)
         ws_engine_log(loop->engine, WS_LOG_INFO, c,
                       loop->renegotiates ? "ending: the peer asks for a TLS renegotiation"
                                          : "ending: the peer makes TLS answer too much");
-        give(c);
+        tls_give(c);
         return -2;
     }
-    if (give(c) < 0) {
+    if (tls_give(c) < 0) {
         return -2;
     }
     /* What came behind the last whole record, an end or an error, comes with the next read. */
@@ -260,7 +260,7 @@ apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n)
 {
     ws_loop *loop = c->loop;
     apr_size_t total = 0;
-    int i = 0, state = c->cipher_out ? give(c) : 0;
+    int i = 0, state = c->cipher_out ? tls_give(c) : 0;
     apr_size_t done = 0; /* of iov[i] */
 
     while (state == 0 && i < n) {
@@ -300,7 +300,7 @@ apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n)
             sealed += (apr_size_t)r;
         }
         total += len;
-        state = give(c);
+        state = tls_give(c);
     }
     return state < 0 ? -2 : (apr_ssize_t)total;
 }
@@ -309,5 +309,5 @@ void ws_tls_shutdown(ws_conn *c)
 {
     ERR_clear_error();
     SSL_shutdown(c->ssl);
-    give(c);
+    tls_give(c);
 }

@@ -13,8 +13,8 @@ static const char *const names[16] = {"continuation", "text", "binary", "?", "?"
 
 /* The first bytes in quotes, what is not printable ASCII as %HH, which httpd's log leaves as it is;
  * nothing if they are not wanted. */
-static const char *show(const ws_conn *c, const unsigned char *data, apr_size_t len,
-                        char buf[4 * SHOWN + 8])
+static const char *trace_show(const ws_conn *c, const unsigned char *data, apr_size_t len,
+                              char buf[4 * SHOWN + 8])
 {
     char *out = buf;
     if (c->settings->trace < 2) {
@@ -39,7 +39,7 @@ void ws_trace_in(const ws_conn *c, const ws_piece *p)
     }
     ws_engine_log(c->loop->engine, WS_LOG_TRACE, c, "in: %s%s, %" APR_SIZE_T_FMT " bytes%s%s",
                   names[p->opcode & 0xF], p->flags & WS_MESSAGE_LAST ? " fin" : "", p->len, more,
-                  show(c, p->data, p->len, bytes));
+                  trace_show(c, p->data, p->len, bytes));
 }
 
 void ws_trace_out(const ws_conn *c, unsigned first, const void *payload, apr_size_t len)
@@ -47,5 +47,5 @@ void ws_trace_out(const ws_conn *c, unsigned first, const void *payload, apr_siz
     char bytes[4 * SHOWN + 8];
     ws_engine_log(c->loop->engine, WS_LOG_TRACE, c, "out: %s%s, %" APR_SIZE_T_FMT " bytes%s",
                   names[first & 0xF], first & WS_FIN ? " fin" : "", len,
-                  show(c, payload, len, bytes));
+                  trace_show(c, payload, len, bytes));
 }

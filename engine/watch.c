@@ -38,28 +38,28 @@ typedef struct watch_task {
     unsigned events;
 } watch_task;
 
-static int polled(const ws_watch *w)
+static int watch_polled(const ws_watch *w)
 {
     return w->duplicate >= 0 ? w->duplicate : w->fd;
 }
 
 /* Ask the poller for what is wanted now. */
-static apr_status_t apply(ws_watch *w)
+static apr_status_t watch_apply(ws_watch *w)
 {
     ws_event_loop *loop = &w->c->loop->event;
     int waits = w->over || w->c->closed_told || (w->busy && w->c->jobs);
     unsigned events = waits ? 0 : w->events;
     if (events) {
-        return ws_source_watch(loop, &w->source, polled(w), events);
+        return ws_source_watch(loop, &w->source, watch_polled(w), events);
     }
     ws_source_unwatch(loop, &w->source); /* not merely for no events: errors are always reported */
     return APR_SUCCESS;
 }
 
-static void apply_or_end(ws_watch *w)
+static void watch_apply_or_end(ws_watch *w)
 {
     ws_conn *c = w->c;
-    apr_status_t rv = apply(w);
+    apr_status_t rv = watch_apply(w);
     if (rv != APR_SUCCESS && !c->broken) {
         ws_engine_log(c->loop->engine, WS_LOG_ERROR, c, "descriptor %d cannot be watched: %s",
                       w->fd, strerror(rv));
@@ -68,13 +68,13 @@ static void apply_or_end(ws_watch *w)
     }
 }
 
-static void end(ws_conn *c, ws_resource *o)
+static void watch_end(ws_conn *c, ws_resource *o)
 {
     ws_watch *w = (ws_watch *)o;
     ws_source_unwatch(&c->loop->event, &w->source);
 }
 
-static void release(ws_resource *o)
+static void watch_free(ws_resource *o)
 {
     ws_watch *w = (ws_watch *)o;
     if (w->duplicate >= 0) {
@@ -86,59 +86,44 @@ static void release(ws_resource *o)
 static int watch_release(ws_loop *loop, ws_deferred *d)
 {
     (void)loop;
-    release(&((ws_watch *)((char *)d - offsetof(ws_watch, deferred)))->owned);
+    watch_free(&((ws_watch *)((char *)d - offsetof(ws_watch, deferred)))->owned);
     return 1;
 }
 
 /* Events of this turn may still refer to it: freed at the end of the turn. */
-static void unlink_watch(ws_watch *w)
+static void watch_unlink_watch(ws_watch *w)
 {
     ws_resource_unlink(w->c, &w->owned);
     w->deferred.release = watch_release;
     ws_loop_defer(w->c->loop, &w->deferred);
 }
 
-static void let_go(ws_watch *w)
+static void watch_let_go(ws_watch *w)
 {
     if (w->over) {
         return;
     }
     w->over = 1;
-    apply(w);
+    watch_apply(w);
     if (!w->busy) {
-        unlink_watch(w);
+        watch_unlink_watch(w);
     }
 }
 
-static void done(ws_watch *w)
+static void watch_settle(ws_watch *w)
 {
     w->busy = 0;
     if (w->over) {
-        unlink_watch(w);
+        watch_unlink_watch(w);
     }
     else if (!w->c->freed) {
-        apply_or_end(w);
+        watch_apply_or_end(w);
     }
 }
 
-static void watch_ready(ws_source *s, const ws_ready *r)
+static void watch_call(ws_conn *c, void *what, unsigned events)
 {
-    ws_watch *w = (ws_watch *)((char *)s - offsetof(ws_watch, source));
-    ws_conn *c = w->c;
-    /* It may have been stopped or changed earlier in this turn. */
-    unsigned events = r->events & (w->events | WS_BROKEN);
-    if (w->over || w->busy || c->freed || c->closed_told || !events) {
-        return;
-    }
-    w->busy = 1;
-    if (c->jobs) {
-        apply(w);
-    }
-    ws_cb_watch(c, w, events);
-}
-
-void ws_watch_call(ws_conn *c, ws_watch *w, unsigned events)
-{
+    ws_watch *w = what;
     if (!__atomic_load_n(&w->stopped, __ATOMIC_ACQUIRE)) {
         w->fn(c, w->fd, events, w->arg);
     }
@@ -147,40 +132,40 @@ void ws_watch_call(ws_conn *c, ws_watch *w, unsigned events)
 /* Tasks refer to the watch itself: a connection is freed behind a task of its last job, and tasks keep
  * their order. */
 
-static void do_done(ws_loop *loop, ws_task *task)
+static void watch_do_done(ws_loop *loop, ws_task *task)
 {
     (void)loop;
-    done(((watch_task *)task)->watch);
+    watch_settle(((watch_task *)task)->watch);
     free(task);
 }
 
-static void do_stop(ws_loop *loop, ws_task *task)
+static void watch_do_stop(ws_loop *loop, ws_task *task)
 {
     (void)loop;
-    let_go(((watch_task *)task)->watch);
+    watch_let_go(((watch_task *)task)->watch);
     free(task);
 }
 
-static void do_set(ws_loop *loop, ws_task *task)
+static void watch_do_set(ws_loop *loop, ws_task *task)
 {
     watch_task *t = (watch_task *)task;
     (void)loop;
     t->watch->events = t->events;
     if (!t->watch->c->freed) {
-        apply_or_end(t->watch);
+        watch_apply_or_end(t->watch);
     }
     free(t);
 }
 
-static void do_start(ws_loop *loop, ws_task *task)
+static void watch_do_start(ws_loop *loop, ws_task *task)
 {
     ws_watch *w = ((watch_task *)task)->watch;
     ws_resource_link(w->c, &w->owned);
-    do_set(loop, task);
+    watch_do_set(loop, task);
 }
 
 /* @return 0, or -1: there is no memory, or the loop has ended */
-static int post(ws_watch *w, void (*fn)(ws_loop *, ws_task *), unsigned events)
+static int watch_post(ws_watch *w, void (*fn)(ws_loop *, ws_task *), unsigned events)
 {
     watch_task *t = ws_task_new(sizeof(*t), fn);
     if (!t) {
@@ -195,14 +180,34 @@ static int post(ws_watch *w, void (*fn)(ws_loop *, ws_task *), unsigned events)
     return 0;
 }
 
-void ws_watch_done(ws_conn *c, ws_watch *w)
+static void watch_done(ws_conn *c, void *what)
 {
+    ws_watch *w = what;
     if (ws_loop_current() == c->loop) {
-        done(w);
+        watch_settle(w);
     }
     else {
-        post(w, do_done, 0); /* no memory: it reports no more, and is freed with the connection */
+        watch_post(w, watch_do_done,
+                   0); /* no memory: it reports no more, and is freed with the connection */
     }
+}
+
+static const ws_cb_resource calls = {"a function of ws_watch_start()", watch_call, watch_done};
+
+static void watch_ready(ws_source *s, const ws_ready *r)
+{
+    ws_watch *w = (ws_watch *)((char *)s - offsetof(ws_watch, source));
+    ws_conn *c = w->c;
+    /* It may have been stopped or changed earlier in this turn. */
+    unsigned events = r->events & (w->events | WS_BROKEN);
+    if (w->over || w->busy || c->freed || c->closed_told || !events) {
+        return;
+    }
+    w->busy = 1;
+    if (c->jobs) {
+        watch_apply(w);
+    }
+    ws_cb_call(c, &calls, w, events);
 }
 
 ws_watch *ws_watch_start(ws_conn *c, int fd, unsigned events, ws_watch_fn fn, void *arg)
@@ -211,8 +216,8 @@ ws_watch *ws_watch_start(ws_conn *c, int fd, unsigned events, ws_watch_fn fn, vo
     if (!w) {
         return NULL;
     }
-    w->owned.end = end;
-    w->owned.free = release;
+    w->owned.end = watch_end;
+    w->owned.free = watch_free;
     w->source.ready = watch_ready;
     w->source.watched = -1;
     w->c = c;
@@ -222,16 +227,16 @@ ws_watch *ws_watch_start(ws_conn *c, int fd, unsigned events, ws_watch_fn fn, vo
     w->arg = arg;
     w->events = events & (WS_READABLE | WS_WRITABLE);
     if (ws_loop_current() == c->loop) {
-        if (apply(w) == APR_SUCCESS) {
+        if (watch_apply(w) == APR_SUCCESS) {
             ws_resource_link(c, &w->owned);
             return w;
         }
     }
     else if ((w->duplicate = fcntl(fd, F_DUPFD_CLOEXEC, 3)) >= 0
-             && post(w, do_start, w->events) == 0) {
+             && watch_post(w, watch_do_start, w->events) == 0) {
         return w;
     }
-    release(&w->owned);
+    watch_free(&w->owned);
     return NULL;
 }
 
@@ -240,10 +245,10 @@ void ws_watch_set(ws_conn *c, ws_watch *w, unsigned events)
     events &= WS_READABLE | WS_WRITABLE;
     if (ws_loop_current() == c->loop) {
         w->events = events;
-        apply_or_end(w);
+        watch_apply_or_end(w);
     }
     else {
-        post(w, do_set, events);
+        watch_post(w, watch_do_set, events);
     }
 }
 
@@ -251,9 +256,9 @@ void ws_watch_stop(ws_conn *c, ws_watch *w)
 {
     __atomic_store_n(&w->stopped, 1, __ATOMIC_RELEASE);
     if (ws_loop_current() == c->loop) {
-        let_go(w);
+        watch_let_go(w);
     }
     else {
-        post(w, do_stop, 0);
+        watch_post(w, watch_do_stop, 0);
     }
 }

@@ -21,6 +21,7 @@ typedef struct seen {
 
 struct ws_watchdog {
     ws_engine *engine;
+    apr_size_t (*count)(ws_engine *engine);
     apr_uint32_t limit;
     apr_thread_t *thread;
     apr_thread_mutex_t *lock;
@@ -31,7 +32,7 @@ struct ws_watchdog {
 };
 
 /* The call may return at any time. What is said of it is right if it is still in it afterwards. */
-static void tell(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t now)
+static void watchdog_tell(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t now)
 {
     const ws_conn *c = __atomic_load_n(&call->c, __ATOMIC_RELAXED);
     const char *what = __atomic_load_n(&call->what, __ATOMIC_ACQUIRE);
@@ -55,7 +56,7 @@ static void tell(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t now)
     }
 }
 
-static void look(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t now)
+static void watchdog_look(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t now)
 {
     int in_call = __atomic_load_n(&call->what, __ATOMIC_ACQUIRE) != NULL;
     apr_uint32_t number = __atomic_load_n(&call->number, __ATOMIC_RELAXED);
@@ -63,7 +64,7 @@ static void look(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t now)
         *s = (seen){.number = number, .since = now, .in_call = in_call};
     }
     else if (!s->told && now - s->since >= w->limit) {
-        tell(w, call, s, now);
+        watchdog_tell(w, call, s, now);
     }
 }
 
@@ -77,7 +78,7 @@ void ws_cb_late(ws_call *call, ws_conn *c)
     }
 }
 
-static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *arg)
+static void *APR_THREAD_FUNC watchdog_run(apr_thread_t *thread, void *arg)
 {
     ws_watchdog *w = arg;
     apr_uint32_t step = w->limit / LOOKS < LOOK_MIN ? LOOK_MIN : w->limit / LOOKS;
@@ -86,21 +87,22 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *arg)
     apr_thread_mutex_lock(w->lock);
     while (!w->stopping) {
         __atomic_store_n(&w->asleep, 1, __ATOMIC_SEQ_CST);
-        if (ws_engine_count_all(w->engine) == 0) {
+        if (w->count(w->engine) == 0) {
             apr_thread_cond_wait(w->wake, w->lock);
             continue;
         }
         __atomic_store_n(&w->asleep, 0, __ATOMIC_SEQ_CST);
         apr_thread_cond_timedwait(w->wake, w->lock, apr_time_from_msec(step));
         for (unsigned i = 0; i < w->engine->options.loops; i++) {
-            look(w, &w->engine->loops[i].call, &w->seen[i], ws_clock());
+            watchdog_look(w, &w->engine->loops[i].call, &w->seen[i], ws_clock());
         }
     }
     apr_thread_mutex_unlock(w->lock);
     return NULL;
 }
 
-apr_status_t ws_watchdog_start(ws_watchdog **watchdog, ws_engine *engine, apr_uint32_t limit)
+apr_status_t ws_watchdog_start(ws_watchdog **watchdog, ws_engine *engine, apr_uint32_t limit,
+                               apr_size_t (*count)(ws_engine *engine))
 {
     ws_watchdog *w =
         apr_pcalloc(engine->pool, sizeof(*w) + engine->options.loops * sizeof(*w->seen));
@@ -108,12 +110,13 @@ apr_status_t ws_watchdog_start(ws_watchdog **watchdog, ws_engine *engine, apr_ui
 
     w->engine = engine;
     w->limit = limit;
+    w->count = count;
     if ((rv = apr_thread_mutex_create(&w->lock, APR_THREAD_MUTEX_DEFAULT, engine->pool))
             != APR_SUCCESS
         || (rv = apr_thread_cond_create(&w->wake, engine->pool)) != APR_SUCCESS) {
         return rv;
     }
-    rv = ws_thread_create(&w->thread, run, w, engine->pool);
+    rv = ws_thread_create(&w->thread, watchdog_run, w, engine->pool);
     if (rv == APR_SUCCESS) {
         *watchdog = w;
     }

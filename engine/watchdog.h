@@ -44,8 +44,10 @@ static inline void ws_cb_leave(ws_call *call, ws_conn *c)
     }
 }
 
-/** Start a thread that looks at the engine's loops. limit: milliseconds that a callback may take */
-apr_status_t ws_watchdog_start(ws_watchdog **watchdog, ws_engine *engine, apr_uint32_t limit);
+/** Start a thread that looks at the engine's loops. limit: milliseconds that a callback may take; count: the number of
+ *  connections, while there is none the thread sleeps */
+apr_status_t ws_watchdog_start(ws_watchdog **watchdog, ws_engine *engine, apr_uint32_t limit,
+                               apr_size_t (*count)(ws_engine *engine));
 
 /** A first connection has come: there is something to watch.  [any thread] */
 void ws_watchdog_wake(ws_watchdog *watchdog);

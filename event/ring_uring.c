@@ -157,20 +157,20 @@ struct ws_ring {
 #define SHOWN_SIZE (BUFFERS * sizeof(struct io_uring_buf))
 #define MEMORY_SIZE (SHOWN_SIZE + (apr_size_t)BUFFERS * BUFFER_SIZE)
 
-static void show(ws_ring *r, unsigned short buffer)
+static void ring_show(ws_ring *r, unsigned short buffer)
 {
     unsigned char *at = r->buffers + (apr_size_t)buffer * BUFFER_SIZE + WS_RECEIVE_HEADROOM;
     io_uring_buf_ring_add(r->shown, at, BUFFER_SIZE - WS_RECEIVE_HEADROOM, buffer,
                           io_uring_buf_ring_mask(BUFFERS), r->given_back++);
 }
 
-static void advance(ws_ring *r)
+static void ring_advance(ws_ring *r)
 {
     io_uring_buf_ring_advance(r->shown, r->given_back);
     r->given_back = 0;
 }
 
-static apr_status_t open_ring(ws_ring *r)
+static apr_status_t ring_open_ring(ws_ring *r)
 {
     struct io_uring_params params = {.flags = FLAGS, .cq_entries = COMPLETIONS};
     struct io_uring_buf_reg reg = {.ring_entries = BUFFERS, .bgid = GROUP};
@@ -196,9 +196,9 @@ static apr_status_t open_ring(ws_ring *r)
     }
     io_uring_buf_ring_init(r->shown);
     for (unsigned short i = 0; i < BUFFERS; i++) {
-        show(r, i);
+        ring_show(r, i);
     }
-    advance(r);
+    ring_advance(r);
     io_uring_register_ring_fd(&r->uring); /* spares each call a look-up; it may fail */
     return APR_SUCCESS;
 }
@@ -211,7 +211,7 @@ apr_status_t ws_ring_create(ws_ring **ring, ws_poller *poller)
         free(r);
         return APR_ENOMEM;
     }
-    if ((rv = open_ring(r)) != APR_SUCCESS) {
+    if ((rv = ring_open_ring(r)) != APR_SUCCESS) {
         free(r->rooms);
         free(r);
         return rv;
@@ -243,7 +243,7 @@ void ws_ring_destroy(ws_ring *r)
 /* ---- Completions ---- */
 
 /* Room for n more. */
-static int reserve(ws_ring *r, unsigned n)
+static int ring_reserve(ws_ring *r, unsigned n)
 {
     unsigned size = r->size ? r->size : 256, count = r->last - r->first;
     completion *grown;
@@ -266,13 +266,13 @@ static int reserve(ws_ring *r, unsigned n)
 }
 
 /* Take what the kernel has reported, all of it: a send that has failed may be the last. */
-static int drain(ws_ring *r)
+static int ring_drain(ws_ring *r)
 {
     unsigned n;
     while ((n = io_uring_cq_ready(&r->uring)) || io_uring_cq_has_overflow(&r->uring)) {
         struct io_uring_cqe *cqe;
         unsigned head, seen = 0;
-        if (reserve(r, n) < 0) {
+        if (ring_reserve(r, n) < 0) {
             return -1;
         }
         io_uring_for_each_cqe(&r->uring, head, cqe)
@@ -308,15 +308,15 @@ static void ring_report(const ring_send *s)
 }
 
 /* All that there is has been submitted, unless the kernel had no memory: what became of the sends. */
-static void settle(ws_ring *r)
+static void ring_settle(ws_ring *r)
 {
     unsigned n = r->send_count;
     int known;
     for (int i = 0; io_uring_sq_ready(&r->uring) && i < TRIES; i++) {
-        drain(r);
+        ring_drain(r);
         io_uring_submit(&r->uring);
     }
-    known = drain(r) == 0 && !io_uring_sq_ready(&r->uring);
+    known = ring_drain(r) == 0 && !io_uring_sq_ready(&r->uring);
     r->send_count = 0;
     r->iovec_count = 0;
     r->used = 0;
@@ -331,7 +331,7 @@ static void settle(ws_ring *r)
     }
 }
 
-static struct io_uring_sqe *request(ws_ring *r)
+static struct io_uring_sqe *ring_request(ws_ring *r)
 {
     struct io_uring_sqe *sqe;
     while (!(sqe = io_uring_get_sqe(&r->uring))) {
@@ -343,7 +343,7 @@ static struct io_uring_sqe *request(ws_ring *r)
 void ws_ring_submit(ws_ring *r)
 {
     io_uring_submit(&r->uring);
-    settle(r);
+    ring_settle(r);
 }
 
 void ws_ring_hurry(ws_ring *r)
@@ -351,7 +351,7 @@ void ws_ring_hurry(ws_ring *r)
     r->hurry = 1;
 }
 
-static void enter(ws_ring *r, int timeout)
+static void ring_enter(ws_ring *r, int timeout)
 {
     struct io_uring_cqe *cqe;
     struct __kernel_timespec t = {timeout / 1000, (long long)(timeout % 1000) * 1000000};
@@ -367,15 +367,15 @@ int ws_ring_wait(ws_ring *r, ws_ready *ready, int max, int timeout)
 {
     int n = 0, look = 0;
     if (!r->polled) {
-        struct io_uring_sqe *sqe = request(r);
+        struct io_uring_sqe *sqe = ring_request(r);
         io_uring_prep_poll_add(sqe, ws_poller_descriptor(r->poller), POLLIN);
         sqe->user_data = TAG_POLLER;
         r->polled = 1;
     }
-    advance(r);
-    enter(r, r->hurry || r->first < r->last ? 0 : timeout);
+    ring_advance(r);
+    ring_enter(r, r->hurry || r->first < r->last ? 0 : timeout);
     r->hurry = 0;
-    settle(r);
+    ring_settle(r);
     while (n < max && r->first < r->last) {
         const completion *c = &r->came[r->first++];
         if (c->about == TAG_POLLER) {
@@ -405,13 +405,13 @@ int ws_ring_wait(ws_ring *r, ws_ready *ready, int max, int timeout)
 void ws_ring_give_back(ws_ring *r, const ws_ready *ready)
 {
     if (ready->buffered) {
-        show(r, ready->buffer);
+        ring_show(r, ready->buffer);
     }
 }
 
 void ws_ring_receive(ws_ring *r, int fd, ws_source *source)
 {
-    struct io_uring_sqe *sqe = request(r);
+    struct io_uring_sqe *sqe = ring_request(r);
     io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = GROUP;
@@ -420,7 +420,7 @@ void ws_ring_receive(ws_ring *r, int fd, ws_source *source)
 
 void ws_ring_stop(ws_ring *r, ws_source *source)
 {
-    struct io_uring_sqe *sqe = request(r);
+    struct io_uring_sqe *sqe = ring_request(r);
     io_uring_prep_cancel64(sqe, (apr_uintptr_t)source | TAG_RECEIVE, 0);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     sqe->user_data = 0;
@@ -436,14 +436,14 @@ unsigned char *ws_ring_room(ws_ring *r)
     return r->rooms + r->used;
 }
 
-static ring_send *add(ws_ring *r, ws_source *source, const unsigned char *data, apr_size_t len)
+static ring_send *ring_add(ws_ring *r, ws_source *source, const unsigned char *data, apr_size_t len)
 {
     struct io_uring_sqe *sqe;
     ring_send *s;
     if (r->send_count == ENTRIES) {
         ws_ring_submit(r);
     }
-    sqe = request(r);
+    sqe = ring_request(r);
     s = &r->sends[r->send_count];
     s->source = source;
     s->data = data;
@@ -453,7 +453,7 @@ static ring_send *add(ws_ring *r, ws_source *source, const unsigned char *data, 
     return s;
 }
 
-static void mark(ws_ring *r, ring_send *s)
+static void ring_mark(ws_ring *r, ring_send *s)
 {
     s->sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     s->sqe->user_data = (apr_uint64_t)r->send_count++ * (TAGS + 1) + TAG_SEND;
@@ -475,9 +475,9 @@ void ws_ring_send(ws_ring *r, int fd, ws_source *source, const unsigned char *ro
         s->done += (int)len;
     }
     else {
-        s = add(r, source, room, len);
+        s = ring_add(r, source, room, len);
         io_uring_prep_send(s->sqe, fd, room, len, SEND_FLAGS);
-        mark(r, s);
+        ring_mark(r, s);
     }
     r->used = (apr_size_t)(room - r->rooms) + len;
 }
@@ -497,23 +497,23 @@ void ws_ring_send_pieces(ws_ring *r, int fd, ws_source *source, const struct iov
         for (int i = 0; i < n; i++) {
             end = (unsigned char *)memcpy(end, iov[i].iov_base, iov[i].iov_len) + iov[i].iov_len;
         }
-        s = add(r, source, NULL, len);
+        s = ring_add(r, source, NULL, len);
         r->used = (apr_size_t)(end - r->rooms);
         io_uring_prep_send(s->sqe, fd, room, len, SEND_FLAGS);
     }
     else if (n == 1) {
-        s = add(r, source, NULL, len);
+        s = ring_add(r, source, NULL, len);
         io_uring_prep_send(s->sqe, fd, iov->iov_base, len, SEND_FLAGS);
     }
     else {
         struct iovec *copy;
-        s = add(r, source, NULL, len);
+        s = ring_add(r, source, NULL, len);
         copy = memcpy(r->iovecs + r->iovec_count, iov, (unsigned)n * sizeof(*iov));
         r->iovec_count += (unsigned)n;
         s->message = (struct msghdr){.msg_iov = copy, .msg_iovlen = (apr_size_t)n};
         io_uring_prep_sendmsg(s->sqe, fd, &s->message, SEND_FLAGS);
     }
-    mark(r, s);
+    ring_mark(r, s);
     r->hurry = 1; /* its owner keeps the pieces until it is over */
 }
 

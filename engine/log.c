@@ -1,0 +1,22 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Lines for the log, which the owner of the engine writes. Disabled levels cost no formatting. */
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "engine/conn.h"
+
+void ws_engine_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)
+{
+    const ws_settings *settings = c ? c->settings : NULL;
+    char text[1024];
+    va_list args;
+    if (!engine->options.logs(level, settings)) {
+        return;
+    }
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    engine->options.log(level, settings, c, text);
+}
