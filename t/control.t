@@ -559,6 +559,8 @@ END
     status_is(200, 'on its own machine it has the short id, too', 'GET', "/connections/$own");
     $httpd = $one;
     my @alice = map { Client->new($_, '/users', headers => [authorization('alice')]) } $one, $two, $two;
+    # A client has its 101 a moment before its connection is listed.
+    Httpd::wait_is(sub { scalar(() = ids('user=alice', 10)) }, 3, 'connections of alice');
     my $json = (ask('POST', '/users/alice', 'everywhere'))[1];
     is($json->{sent}, 3, 'a user has connections on both');
     is(($_->message)[1], 'everywhere') for @alice;

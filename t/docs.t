@@ -203,6 +203,10 @@ for my $page (grep { !/README/ } glob 'docs/internals/*.md') {
     is(join("\n", sort keys %foreign), '', "$folder/ includes only what $page says");
     is(join(' ', grep { !$used{$_} && !/^(?:base|include)$/ } sort keys %may), '', 'and all of that');
 }
+for my $folder (grep { !/^(?:include|t|docs|demo|bench|debian|js|build)$/ && glob "$_/*.c $_/*/*.c" } map { s{/$}{}r } glob '*/') {
+    ok(-e "docs/internals/$folder.md", "$folder/ has its page");
+}
+
 for my $file (glob 'base/*.[ch] handlers/*.[ch] handlers/*/*.[ch]') {
     my ($room, $folder) = $file =~ m{^((\w+)(?:/\w+)*)/}s ? ($2, $1) : ();
     my @foreign = grep {
