@@ -472,6 +472,7 @@ int ws_connector_cancel(ws_loop *loop, ws_attempt id)
     ws_handle *h;
     LIST_FOREACH(h, &loop->event.handles, of_loop)
     {
+        /* cppcheck-suppress uninitvar -- LIST_FOREACH sets it */
         if (h->release == connector_release && ((ws_connector *)h)->id == id) {
             ws_connector_end((ws_connector *)h);
             return 1;

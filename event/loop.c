@@ -91,7 +91,7 @@ void ws_loop_defer(ws_loop *loop, ws_deferred *d)
 /* A release may defer more, which is released in the same turn. */
 static void loop_release(ws_event_loop *loop)
 {
-    STAILQ_HEAD(, ws_deferred) kept = STAILQ_HEAD_INITIALIZER(kept);
+    STAILQ_HEAD(ws_deferred_kept, ws_deferred) kept = STAILQ_HEAD_INITIALIZER(kept);
     ws_deferred *d;
     while ((d = STAILQ_FIRST(&loop->deferred))) {
         STAILQ_REMOVE_HEAD(&loop->deferred, next);

@@ -93,8 +93,8 @@ struct ws_event_loop {
     int wake_fd;
     ws_source wake;
     ws_queue tasks;
-    STAILQ_HEAD(, ws_deferred) deferred;
-    LIST_HEAD(, ws_handle) handles;
+    STAILQ_HEAD(ws_deferred_list, ws_deferred) deferred;
+    LIST_HEAD(ws_handle_handles, ws_handle) handles;
     ws_timer_wheel wheel;
 };
 

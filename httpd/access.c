@@ -76,11 +76,10 @@ const char *ws_access_set_handler(cmd_parms *cmd, void *config, const char *args
     }
 #ifndef WS_WITH_CJSON
     if (control) {
-        return "SetHandler websocket-control: mod_websocket was built without cJSON, which the "
-               "control "
+        return "SetHandler websocket-control: mod_websocket was built without cJSON, which the control "
                "API needs";
     }
-#endif
+#else
     if (control) {
         d->control = ws_section_base(cmd);
         if (!d->control || ap_check_cmd_context(cmd, NOT_IN_HTACCESS)) {
@@ -90,6 +89,7 @@ const char *ws_access_set_handler(cmd_parms *cmd, void *config, const char *args
         }
         ws_access_opens(cmd);
     }
+#endif
     return NULL;
 }
 

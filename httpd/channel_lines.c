@@ -135,7 +135,7 @@ static const char *lines_read(request_rec *r, const char *data, apr_size_t len,
     while (data < end && !why) {
         const char *eol = memchr(data, '\n', (apr_size_t)(end - data));
         apr_size_t n = (apr_size_t)((eol ? eol : end) - data);
-        line l = {.number = ++number};
+        line l = {.number = number + 1};
         apr_size_t text = n && data[n - 1] == '\r' ? n - 1 : n;
         if (lines->nelts == LINES_MAX) {
             why = "there are more than 1000 lines";
@@ -143,6 +143,7 @@ static const char *lines_read(request_rec *r, const char *data, apr_size_t len,
         else if (text && !(why = lines_take(r, data, text, fallback, &l))) {
             APR_ARRAY_PUSH(lines, line) = l;
         }
+        number++;
         data += n + 1;
     }
     if (!why && !lines->nelts) {

@@ -146,7 +146,7 @@ int ws_control_list_channels(request_rec *r)
         answers[i].node = nodes[i];
     }
     ws_control_words(r, &question, prefix ? prefix : "", after ? after : "",
-                     apr_psprintf(r->pool, "%u", limit), NULL);
+                     apr_psprintf(r->pool, "%u", limit), (char *)NULL);
     ws_rpc_ask(r->pool, &question, answers, count);
     for (unsigned i = 0; i < count; i++) {
         if (answers[i].status == WS_RPC_OK && !channels_take(&sums, &answers[i])) {

@@ -256,7 +256,7 @@ int ws_control_user(request_rec *r, const char *user)
     }
     data = question.data;
     len = question.len;
-    ws_control_words(r, &question, user, vhost, NULL);
+    ws_control_words(r, &question, user, vhost, (char *)NULL);
     control_append(r, &question, data, len);
     sums = ws_control_ask_all(r, &question);
     return control_answer_counts(r, closes ? "closed" : "sent", &sums);

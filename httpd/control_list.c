@@ -109,7 +109,7 @@ static int control_list_process(control_list *l, const ws_node *node, apr_time_t
         ws_control_words(l->r, &question, l->user, l->uri, l->vhost,
                          apr_psprintf(l->r->pool, "%u", l->loop),
                          apr_psprintf(l->r->pool, "%u", l->place),
-                         apr_psprintf(l->r->pool, "%u", l->left), NULL);
+                         apr_psprintf(l->r->pool, "%u", l->left), (char *)NULL);
         ws_rpc_ask(l->r->pool, &question, &answer, 1);
         if (answer.status == WS_RPC_OK && !control_list_take(l, &answer, &more)) {
             answer.status = WS_RPC_WRONG;

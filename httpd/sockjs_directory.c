@@ -57,8 +57,9 @@ static sockjs_entry *directory_bucket(const ws_sockjs_key *key)
 /* @param but  an entry to skip  @return the owner of a session; 0: not found */
 static apr_uint64_t directory_owner(const ws_sockjs_key *key, const sockjs_entry *but)
 {
-    sockjs_entry *e = directory_bucket(key);
-    for (unsigned i = 0; i < BUCKET; i++, e++) {
+    sockjs_entry *bucket = directory_bucket(key);
+    for (unsigned i = 0; i < BUCKET; i++) {
+        sockjs_entry *e = &bucket[i];
         apr_uint64_t owner = __atomic_load_n(&e->owner, __ATOMIC_SEQ_CST);
         if (owner && e != but && __atomic_load_n(&e->key, __ATOMIC_SEQ_CST) == key->high) {
             return owner;

@@ -124,6 +124,7 @@ void ws_sockjs_carry(ws_engine *engine, int fd, int client, SSL *ssl)
         w->handle.release = carry_free;
         *t = (carry_task){t->task, w, client, ssl};
         if (ws_loop_post(loop, &t->task) == 0) {
+            /* cppcheck-suppress memleak -- the task has it */
             return;
         }
     }

@@ -183,9 +183,11 @@ static void options_add_header(const char *line)
     if (!line[name] || !ws_is_token(line, name) || strpbrk(line, "\r\n")) {
         options_wrong("--header: \"%s\" is not \"Name: value\"", line);
     }
-    if (!(all = realloc(all, (count + 3) * sizeof(*all)))) {
+    const char **more = realloc(all, (count + 3) * sizeof(*all));
+    if (!more) {
         exit(1);
     }
+    all = more;
     all[count++] = strndup(line, name);
     all[count++] = value;
     all[count] = NULL;
