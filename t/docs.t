@@ -364,4 +364,10 @@ for my $document ('README.md', glob 'docs/*.md docs/internals/*.md') {
     is("@lost", '', "links of $document lead somewhere");
 }
 
+# ---- The changelog: a merge can repeat an entry. ----
+
+my %entries;
+$entries{$_}++ for map { s/\s+/ /gr } slurp('CHANGELOG.md') =~ /^- (.*?)(?=\n-|\n\n|\z)/msg;
+is(join("\n", grep { $entries{$_} > 1 } sort keys %entries), '', 'no entry of CHANGELOG.md is repeated');
+
 done_testing();
