@@ -5,6 +5,8 @@
 
 #include "engine/json.h"
 
+#include <string.h>
+
 #include "protocol/printable.h"
 #include "protocol/utf8.h"
 
@@ -68,4 +70,15 @@ void ws_strbuf_json(ws_strbuf *t, const char *s, apr_size_t len)
         len -= n;
     }
     ws_strbuf_puts(t, "\"");
+}
+
+int ws_json_has_nul(const char *json, apr_size_t len)
+{
+    for (apr_size_t i = 0; i < len; i++) {
+        if (!json[i] || (len - i >= 6 && !memcmp(json + i, "\\u0000", 6))) {
+            return 1;
+        }
+        i += json[i] == '\\'; /* with what it escapes */
+    }
+    return 0;
 }

@@ -171,21 +171,6 @@ typedef struct publish_item {
     apr_size_t len;
 } publish_item;
 
-/* cJSON would truncate the text at the NUL. */
-static int publish_has_nul(const char *json)
-{
-    for (const char *at = json; (at = strstr(at, "\\u0000")); at += 6) {
-        const char *first = at;
-        while (first > json && first[-1] == '\\') {
-            first--;
-        }
-        if ((at - first) % 2 == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 static const char *publish_text(const cJSON *object, const char *name)
 {
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
@@ -290,12 +275,11 @@ static const char *publish_read(request_rec *r, const char *data, apr_size_t len
 {
     const cJSON *list, *item;
     const char *wrong = NULL;
-    if (memchr(data, 0, len)
-        || ws_utf8_check(WS_UTF8_START, (const unsigned char *)data, len) != WS_UTF8_START
+    if (ws_utf8_check(WS_UTF8_START, (const unsigned char *)data, len) != WS_UTF8_START
         || !(*json = cJSON_ParseWithLength(data, len))) {
         return "the body is not JSON in UTF-8";
     }
-    if (publish_has_nul(data)) {
+    if (ws_json_has_nul(data, len)) { /* cJSON would truncate the text */
         return "a text has \\u0000: send it as \"content-bin\"";
     }
     list = cJSON_GetObjectItemCaseSensitive(*json, "items");

@@ -401,7 +401,7 @@ static int sockjs_receive_refused(request_rec *r, const sockjs_url *url, ws_sock
 static int sockjs_receive(request_rec *r, const sockjs_url *url)
 {
     ws_sockjs_request request = {.kind = sockjs_receivers[url->what].kind};
-    ws_sockjs_key key = ws_sockjs_url_key(r, url);
+    ws_sockjs_key key;
     unsigned slot;
     int status;
 
@@ -416,6 +416,9 @@ static int sockjs_receive(request_rec *r, const sockjs_url *url)
     ws_sockjs_add_no_cache(r);
     if ((status = sockjs_receive_refused(r, url, &request)) != OK) {
         return status == DONE ? OK : status;
+    }
+    if ((status = ws_sockjs_url_key(r, url, &key)) != OK) {
+        return status;
     }
     ws_sockjs_add_cookie(r);
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
@@ -512,7 +515,7 @@ static int sockjs_send_body(request_rec *r, const ws_sockjs_key *key, unsigned s
 static int sockjs_send(request_rec *r, const sockjs_url *url)
 {
     int jsonp = url->what == SOCKJS_JSONP_SEND, status;
-    ws_sockjs_key key = ws_sockjs_url_key(r, url);
+    ws_sockjs_key key;
     unsigned slot;
 
     if (r->method_number != M_POST) {
@@ -523,6 +526,9 @@ static int sockjs_send(request_rec *r, const sockjs_url *url)
     }
     ws_sockjs_add_cors(r);
     ws_sockjs_add_no_cache(r);
+    if ((status = ws_sockjs_url_key(r, url, &key)) != OK) {
+        return status;
+    }
     if (ws_sockjs_directory_find(&key, &slot) != WS_SOCKJS_KNOWN) {
         status = ws_json_discard(r, HTTP_NOT_FOUND);
         return status != OK ? status : ws_sockjs_say(r, HTTP_NOT_FOUND, PLAIN, "");

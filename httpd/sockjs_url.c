@@ -9,6 +9,8 @@
 
 #include "engine/hash.h"
 #include "httpd/config.h"
+#include "httpd/counters.h"
+#include "httpd/token_request.h"
 
 static sockjs_what url_transport(const char *name)
 {
@@ -96,8 +98,9 @@ void ws_sockjs_url_parse(request_rec *r, sockjs_url *url)
                                              : SOCKJS_NOTHING;
 }
 
-ws_sockjs_key ws_sockjs_url_key(request_rec *r, const sockjs_url *url)
+int ws_sockjs_url_key(request_rec *r, const sockjs_url *url, ws_sockjs_key *key)
 {
+    int status = ws_token_request_identify(r); /* a session belongs to its user */
     const char *port = apr_itoa(r->pool, r->server->port);
     const char *host = r->server->server_hostname ? r->server->server_hostname : "";
     /* The lengths come first, so that different parts never make the same text. */
@@ -105,6 +108,10 @@ ws_sockjs_key ws_sockjs_url_key(request_rec *r, const sockjs_url *url)
         apr_psprintf(r->pool, "%d,%d,%d,%d\n%s\n%s\n%s\n%s\n%s", (int)strlen(host),
                      (int)strlen(url->base), (int)strlen(r->user ? r->user : ""), r->user != NULL,
                      host, port, url->base, r->user ? r->user : "", url->session);
-    return (ws_sockjs_key){ws_hash(0x736f636b6a73ull, text, strlen(text)),
+    *key = (ws_sockjs_key){ws_hash(0x736f636b6a73ull, text, strlen(text)),
                            ws_hash(0x6a736b636f73ull, text, strlen(text))};
+    if (status != OK) {
+        ws_counters_add(WS_COUNT_REFUSED_TOKEN);
+    }
+    return status;
 }

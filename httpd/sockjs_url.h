@@ -33,8 +33,11 @@ typedef struct sockjs_url {
 
 void ws_sockjs_url_parse(request_rec *r, sockjs_url *url);
 
-/** The key of a session. It depends on the virtual host, the base URL and the user, so that
- *  requests of other users cannot reach the session. */
-ws_sockjs_key ws_sockjs_url_key(request_rec *r, const sockjs_url *url);
+/**
+ * The key of a session. It depends on the virtual host, the base URL and the user, so that requests of other users
+ * cannot reach the session. In sections with tokens the user is that of the request's token.
+ * @return OK; HTTP_UNAUTHORIZED: the token is refused
+ */
+int ws_sockjs_url_key(request_rec *r, const sockjs_url *url, ws_sockjs_key *key);
 
 #endif

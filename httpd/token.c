@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/json.h"
 #include "httpd/token_keys.h"
 #include "protocol/utf8.h"
 
@@ -36,12 +37,19 @@ static int token_is_compact(const char *text, apr_size_t len)
                   == len;
 }
 
-static cJSON *token_part(apr_pool_t *p, const char *text, apr_size_t len)
+/* cJSON would truncate a text at a NUL: the user "root\u0000x" would become root.
+ * @return NULL: *why is the reason */
+static cJSON *token_part(apr_pool_t *p, const char *text, apr_size_t len, const char *no_object,
+                         const char **why)
 {
     apr_size_t size = 0;
     const unsigned char *data = apr_pdecode_base64_binary(p, text, (apr_ssize_t)len, 0, &size);
     cJSON *o = data ? cJSON_ParseWithLength((const char *)data, size) : NULL;
-    if (!cJSON_IsObject(o)) {
+    *why = !cJSON_IsObject(o) ? no_object
+           : ws_json_has_nul((const char *)data, size)
+               ? "the token has a text with the character U+0000"
+               : NULL;
+    if (*why) {
         cJSON_Delete(o);
         o = NULL;
     }
@@ -52,10 +60,11 @@ static cJSON *token_part(apr_pool_t *p, const char *text, apr_size_t len)
 static const char *token_check_signature(const ws_token_rules *rules, apr_pool_t *p,
                                          const char *text, apr_size_t len, apr_size_t header_len)
 {
-    cJSON *header = token_part(p, text, header_len);
-    const char *alg = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(header, "alg")), *why;
+    const char *why;
+    cJSON *header = token_part(p, text, header_len, "the token's header is no JSON object", &why);
+    const char *alg = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(header, "alg"));
     const cJSON *kid = cJSON_GetObjectItemCaseSensitive(header, "kid");
-    why = !header                       ? "the token's header is no JSON object"
+    why = !header                       ? why
           : !alg                        ? "the token's header has no alg"
           : kid && !cJSON_IsString(kid) ? "the token's kid is no text"
           : cJSON_HasObjectItem(header, "crit") /* RFC 7515, section 4.1.11 */
@@ -205,9 +214,9 @@ ws_token *ws_token_read(const ws_token_rules *rules, const char *text, const cha
         header = strcspn(text, ".");
         claims = strcspn(text + header + 1, ".");
         if (!(*why = token_check_signature(rules, p, text, len, header))) {
-            t->claims = token_part(p, text + header + 1, claims);
-            *why =
-                t->claims ? token_check_claims(rules, t) : "the token's claims are no JSON object";
+            t->claims = token_part(p, text + header + 1, claims,
+                                   "the token's claims are no JSON object", why);
+            *why = t->claims ? token_check_claims(rules, t) : *why;
         }
         apr_pool_destroy(p);
     }

@@ -22,9 +22,12 @@
 #define SCHEME "Bearer "
 #define SUBPROTOCOL "bearer."
 
+/* A leeway with which no token has expired, milliseconds. */
+#define ANY_TIME 100000000000000
+
 /* The token of a request. */
 typedef struct token_request {
-    const char *text; /* from the query string; or NULL */
+    const char *text; /* where it is known; or NULL */
     ws_token *token;
 } token_request;
 
@@ -166,27 +169,26 @@ static int token_request_refuse(request_rec *r, const char *why, int given)
     return HTTP_UNAUTHORIZED;
 }
 
-int ws_token_request_admit(request_rec *r, const char **why)
+static const char *token_request_find(request_rec *r, token_request *t)
+{
+    const char *subprotocol = token_request_subprotocol(r), *bearer = token_request_bearer(r);
+    t->text = bearer ? bearer : t->text ? t->text : subprotocol;
+    return t->text && *t->text ? t->text : NULL;
+}
+
+static int token_request_check(request_rec *r, const ws_token_rules *rules, const char **why)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
-    const char *subprotocol, *text;
-    ws_token_rules rules;
-    token_request *t;
+    token_request *t = token_request_new(r);
+    const char *text = token_request_find(r, t);
 
     *why = NULL;
-    if (!ws_token_request_wanted(r)) {
-        return OK;
-    }
-    t = token_request_new(r);
-    subprotocol = token_request_subprotocol(r);
-    text = token_request_bearer(r);
-    text = text ? text : t->text ? t->text : subprotocol;
-    if (!text || !*text) {
+    if (!text) {
         *why = "a token is needed: ?token=, Authorization: Bearer, or the subprotocol bearer.TOKEN";
         return d->token_required > 0 ? token_request_refuse(r, *why, 0) : OK;
     }
-    rules = ws_token_rules_of(d);
-    if (!(t->token = ws_token_read(&rules, text, why))) {
+    ws_token_free(t->token); /* of an earlier check */
+    if (!(t->token = ws_token_read(rules, text, why))) {
         return token_request_refuse(r, *why, 1);
     }
     if (t->token->user) {
@@ -194,6 +196,26 @@ int ws_token_request_admit(request_rec *r, const char **why)
         r->ap_auth_type = (char *)"Bearer";
     }
     return OK;
+}
+
+int ws_token_request_admit(request_rec *r, const char **why)
+{
+    ws_token_rules rules = ws_token_rules_of(ws_dir_config_of(r));
+    *why = NULL;
+    return ws_token_request_wanted(r) ? token_request_check(r, &rules, why) : OK;
+}
+
+int ws_token_request_identify(request_rec *r)
+{
+    ws_token_rules rules = ws_token_rules_of(ws_dir_config_of(r));
+    const char *why;
+    int status = OK;
+    rules.leeway = ANY_TIME;
+    if (ws_token_request_wanted(r)) {
+        status = token_request_check(r, &rules, &why);
+        ws_token_free(ws_token_request_take(r)); /* it permits nothing */
+    }
+    return status;
 }
 
 int ws_token_request_permits(request_rec *r, ws_action action, const char *channel)

@@ -21,6 +21,13 @@ void ws_token_request_register(apr_pool_t *p);
  */
 int ws_token_request_admit(request_rec *r, const char **why);
 
+/**
+ * Set the request's user from its token, which may have expired. For later requests of a session: the session ends
+ * with the token that opened it, or with a newer one.
+ * @return as ws_token_request_admit()
+ */
+int ws_token_request_identify(request_rec *r);
+
 /** Whether the request's token permits an action on a channel; 0 without a token, and for
  *  DELETE. */
 int ws_token_request_permits(request_rec *r, ws_action action, const char *channel);

@@ -133,6 +133,14 @@ WebSocketLog logs/websocket_log
 <Location /open>
     WebSocketHandler ws_echo.so
 </Location>
+<Location /sockjs>
+    WebSocketHandler ws_echo.so
+    WebSocketTransports sockjs
+    WebSocketTokenKey HS256 $keys/secret
+    WebSocketTokenRequired on
+    WebSocketTokenLeeway 0
+    WebSocketSockJS delay=10min
+</Location>
 <Location /page>
     WebSocketTokenKey HS256 $keys/secret
     Require all denied
@@ -250,6 +258,9 @@ my @refused = (
     ['/echo', 'another iss', 'the token is not of an issuer that is accepted here (iss)', mint({ aud => 'live', iss => 'https://evil.example' })],
     ['/echo', 'no iss', 'the token is not of an issuer that is accepted here (iss)', mint({ aud => 'live' })],
     ['/live', 'a user with a line break', q(the token's sub is no text of 1 to 255 bytes without control characters), mint({ sub => "a\nb" })],
+    ['/live', 'a user that would end at a NUL', 'the token has a text with the character U+0000', mint({ sub => "root\0x" })],
+    ['/live', 'a channel that would end at one', 'the token has a text with the character U+0000', mint({ channels => ["*\0x"] })],
+    ['/live', 'the byte itself', 'the token has a text with the character U+0000', hs256({ alg => 'HS256' }, qq({"exp":9999999999,"sub":"root\0x"}))],
     ['/live', 'a user that is a number', q(the token's sub is no text of 1 to 255 bytes without control characters), hs256({ alg => 'HS256' }, '{"exp":9999999999,"sub":1}')],
     ['/live', 'a user of 256 bytes', q(the token's sub is no text of 1 to 255 bytes without control characters), mint({ sub => 'x' x 256 })],
     ['/live', 'channels that are a number', q(the token's channels and publish have to be lists of patterns), mint({ channels => 1 })],
@@ -332,6 +343,29 @@ for (['ES256', 'ec2'], ['EdDSA', 'ed'], ['RS256', 'rsa']) {
         'subscribed', 'a token of no user is for any');
     is(ask($client, type => 'refresh', id => 'g')->{error}, 'refresh has a member token', 'refresh needs a token');
     is(ask($client, type => 'refresh', channel => 'no name', token => mint({}), id => 'h')->{error}, 'no such channel', 'and a name');
+}
+
+# ---- Sessions of SockJS ----
+
+{
+    my $at   = '/sockjs/000/alices';
+    my $poll = sub {
+        my ($what, $token, $body) = @_;
+        push @tokens, $token if $token;
+        my ($status, undef, $text) = $httpd->request('POST', "$at/$what" . ($token ? "?token=$token" : ''), 'Connection: close',
+            'Content-Length: ' . length($body // ''), '', $body // '');
+        return "$status $text";
+    };
+    my $alice = mint({});
+    is($poll->('xhr', $alice), "200 o\n", 'a session with a token');
+    is($poll->('xhr_send', $alice, '["hers"]'), '204 ', 'of which each request has it');
+    like($poll->('xhr_send', undef, '["x"]'), qr/^401 /, 'nobody else sends to it, without a token');
+    like($poll->('xhr_send', mint({}, undef, 'newer'), '["x"]'), qr/^401 /, 'with a forged one');
+    like($poll->('xhr_send', mint({ sub => 'bob' }), '["x"]'), qr/^404 /, 'or with one of another user');
+    like($poll->('xhr'), qr/^401 /, 'or reads from it');
+    is($poll->('xhr', mint({ sub => 'bob' })), "200 o\n", 'another user has a session of the same name');
+    like($poll->('xhr', mint({ sub => 'carol', exp => time - 9 })), qr/^401 /, 'an expired token begins none');
+    is($poll->('xhr', mint({ exp => time - 9 })), "200 a[\"hers\"]\n", 'but reaches one that a newer token prolongs');
 }
 
 # ---- The end ----
