@@ -354,7 +354,7 @@ static int refused(request_rec *r, const ws_limit *l, const char *key, apr_int64
         r, WS_REFUSAL_LIMIT,
         l->dry_run ? "dry run: handshake would be refused with 503: %s, for %s (WebSocketLimit %s)"
                    : "handshake refused with 503: %s, for %s (WebSocketLimit %s)",
-        why, *key ? key : "everybody", l->text);
+        why, *key ? key : "all clients", l->text);
     if (l->dry_run) {
         return 0;
     }
@@ -389,7 +389,7 @@ static int descriptors_short(request_rec *r)
     level = __atomic_exchange_n(&mark_told, 1, __ATOMIC_RELAXED) ? APLOG_INFO : APLOG_ERR;
     ap_log_rerror(APLOG_MARK, level, 0, r,
                   "websocket: handshake refused with 503: descriptors run short, the rest of this "
-                  "child's is for httpd. A higher hard limit (LimitNOFILE, ulimit -Hn) mends it");
+                  "child's is for httpd. Raise the hard limit (LimitNOFILE, ulimit -Hn)");
     ws_counters_add(WS_COUNT_REFUSED_DESCRIPTORS);
     apr_table_setn(r->err_headers_out, "Retry-After", APR_STRINGIFY(RETRY_AFTER));
     return 1;

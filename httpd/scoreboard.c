@@ -49,8 +49,8 @@ static int monitor(apr_pool_t *p, server_rec *s)
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, 0, s,
             "websocket: all %d places for child processes are taken, %d of them by old ones "
-            "that still have WebSockets: requests may have to wait. More ServerLimit (and a "
-            "stop and start) or less WebSocketDrainTimeout mends it",
+            "that still have WebSockets: requests may have to wait. Increase ServerLimit "
+            "(needs a stop and start) or lower WebSocketDrainTimeout",
             limit, old);
     }
     return DECLINED;

@@ -364,6 +364,18 @@ for my $document ('README.md', glob 'docs/*.md docs/internals/*.md') {
     is("@lost", '', "links of $document lead somewhere");
 }
 
+# ---- Lists of pages and packages ----
+
+for my $folder ('docs', 'docs/internals') {
+    my $list = slurp("$folder/README.md");
+    my @absent = grep { !/README/ && index($list, '](' . s{.*/}{}r) < 0 } glob "$folder/*.md";
+    is("@absent", '', "$folder/README.md lists every page");
+}
+my @package = slurp('.ci/packages') =~ /^\s*(?:command|file|perl|ruby|python)_of +(?:"[^\n]*"|\S+) +([\w.+-]+)$/mg;
+my $readme = slurp('README.md');
+cmp_ok(scalar(@package), '>', 40, '.ci/packages names packages');
+is(join(' ', grep { index($readme, "`$_`") < 0 } @package), '', 'README.md names every package of .ci/packages');
+
 # ---- The changelog: a merge can repeat an entry. ----
 
 my %entries;
