@@ -104,7 +104,7 @@ sub leave {
     like($head, qr/^X-Forwarded-For: 192\.0\.2\.1, 127\.0\.0\.9\r?$/m, 'with the address');
     unlike($head, qr/root|WebSocket/i, 'nothing that a client has made up');
     is($c->status, 101, 'it accepts');
-    like(leave($c), qr/^event=close&id=\w{32}&code=1000&reason=&state=$/, 'the close event');
+    like(leave($c), qr/^event=close&id=\w{32}&connection=\w{16}&code=1000&reason=&state=$/, 'the close event');
     ($c, $head) = opened('/user', undef, headers => ['Authorization: Basic YWxpY2U6c2VjcmV0']);
     like($head, qr/^X-Remote-User: alice\r?$/m, 'the user');
     leave($c);
