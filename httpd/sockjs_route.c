@@ -28,6 +28,9 @@ APLOG_USE_MODULE(websocket);
 /* Timeout of a message to another child, milliseconds. */
 #define ROUTE_TIMEOUT 5000
 
+/* Pause before a message that found the socket full is sent again, microseconds. */
+#define ROUTE_PAUSE 1000
+
 /* Limit of the frames of one request, bytes. A body of WS_PUBLISH_MAX fits, even if it consists of
  * short messages, each with a frame header. */
 #define ROUTE_INPUT_MAX (128 * 1024 * 1024)
@@ -76,16 +79,23 @@ static int route_attach(const ws_sockjs_delivery *d, int fd)
                        .chunked = (apr_uint32_t)d->request.chunked};
     struct iovec iov[2] = {{&m, sizeof(m)}, {(void *)d->head, d->request.head_len}};
     struct pollfd p = {.fd = ws_ipc_socket(d->slot), .events = POLLOUT};
+    apr_time_t end = apr_time_now() + apr_time_from_msec(ROUTE_TIMEOUT), left;
     ws_shm_owner owner;
     memcpy(m.callback, d->request.callback, sizeof(d->request.callback));
-    for (int i = 0; ws_shm_owner_of(d->slot, &owner) && i < 2; i++) {
+    while (ws_shm_owner_of(d->slot, &owner)) {
         if (ws_ipc_send(d->slot, owner.process, WS_IPC_SOCKJS_ATTACH, iov, 2, fd) == 0) {
             return 0;
         }
-        if (errno != EAGAIN || poll(&p, 1, ROUTE_TIMEOUT) <= 0) {
-            break;
+        /* Other children and threads fill the socket, too: free space may be used up again. */
+        left = end - apr_time_now();
+        if ((errno != EAGAIN && errno != ETOOMANYREFS) || left <= 0) {
+            return -1;
+        }
+        if (errno == ETOOMANYREFS || poll(&p, 1, (int)apr_time_as_msec(left)) > 0) {
+            apr_sleep(ROUTE_PAUSE);
         }
     }
+    errno = ESRCH;
     return -1;
 }
 
@@ -99,8 +109,9 @@ static void route_away(const ws_sockjs_delivery *d, ws_engine *engine, int fd, S
     }
     sent = route_attach(d, pair[0]);
     if (sent < 0) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, NULL,
-                     "websocket: SockJS: the child that has the session takes no response");
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, NULL,
+                     "websocket: SockJS: cannot pass a client's connection to the child with its "
+                     "session");
     }
     close(pair[0]);
     if (ssl) {
