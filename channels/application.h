@@ -36,9 +36,8 @@ typedef struct ws_app_question {
 
 /** The application's answer. Pointers are valid until done returns. */
 typedef struct ws_app_answer {
-    ws_status
-        status;   /**< WS_QUEUED: allowed; WS_FORBIDDEN: refused; WS_FULL: no valid answer */
-    ws_type type; /**< type of the message that replaces the published one */
+    ws_status status; /**< WS_QUEUED: allowed; WS_FORBIDDEN: refused; WS_FULL: no valid answer */
+    ws_type type;     /**< type of the message that replaces the published one */
     const char *data; /**< payload of the replacement; NULL: none */
     apr_size_t len;
 } ws_app_answer;

@@ -35,9 +35,9 @@ typedef struct ws_history_page {
         *messages; /**< in order, with their positions; take a reference to keep one */
     unsigned count;
     ws_position head; /**< position of the newest message; offset 0: none so far in this epoch */
-    int gap;  /**< messages between `after` and the first one here are no longer stored, or
+    int gap;          /**< messages between `after` and the first one here are no longer stored, or
                            `after` is of another epoch */
-    int more; /**< the store has more messages after the last one here */
+    int more;         /**< the store has more messages after the last one here */
 } ws_history_page;
 
 /** status: APR_EEXIST, from a store with `once`: a message with that id is already stored, at this

@@ -38,8 +38,7 @@ struct ws_history_env {
         *lock;    /**< transactions hold it for reading; a change of env holds it for writing */
     MDB_env *env; /**< NULL when reopening has failed */
     MDB_dbi base[WS_HISTORY_ENV_BASES];
-    dev_t
-        device; /**< with inode: identify the data file, to detect that another one replaced it */
+    dev_t device; /**< with inode: identify the data file, to detect that another one replaced it */
     ino_t inode;
 };
 

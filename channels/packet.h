@@ -45,9 +45,9 @@ typedef enum {
     WS_PACKET_HERE = 10,     /**< the answer to WHO, in one packet or several: see presence.c */
     WS_PACKET_ASK = 11,      /**< a question to a process; request; flags: its kind */
     WS_PACKET_ANSWER = 12,   /**< the answer to ASK; request; flags: its status */
-    WS_PACKET_FIELDS = 13, /**< encoding of a MESSAGE with fields; ws_packet.kind is MESSAGE */
-    WS_PACKET_LIST = 14,   /**< asks for channels with subscribers; request; data: see listing.c */
-    WS_PACKET_LISTED = 15  /**< the answer to LIST, in one packet or several */
+    WS_PACKET_FIELDS = 13,   /**< encoding of a MESSAGE with fields; ws_packet.kind is MESSAGE */
+    WS_PACKET_LIST = 14,  /**< asks for channels with subscribers; request; data: see listing.c */
+    WS_PACKET_LISTED = 15 /**< the answer to LIST, in one packet or several */
     /* 2 and 5 are reserved: an older format used them for members without users. */
 } ws_packet_kind;
 

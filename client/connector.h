@@ -64,7 +64,7 @@ typedef struct ws_connector {
     ws_try *tries;
     apr_uint32_t next_try; /**< when to try the next address, loop time */
     ws_address peer;       /**< the connected address */
-    SSL_CTX *tls; /**< for the server's TLS instead of found.tls; a reference, or NULL */
+    SSL_CTX *tls;          /**< for the server's TLS instead of found.tls; a reference, or NULL */
     int fd;
     SSL *ssl;
     unsigned char socks_step;

@@ -76,7 +76,8 @@ const char *ws_access_set_handler(cmd_parms *cmd, void *config, const char *args
     }
 #ifndef WS_WITH_CJSON
     if (control) {
-        return "SetHandler websocket-control: mod_websocket was built without cJSON, which the control "
+        return "SetHandler websocket-control: mod_websocket was built without cJSON, which the "
+               "control "
                "API needs";
     }
 #else

@@ -36,7 +36,7 @@ typedef struct ws_compression {
 
 /** Fields that are not set inherit the value of the enclosing section, or the default. */
 typedef struct ws_dir_config {
-    apr_array_header_t *handlers; /**< ws_handler_line *; NULL: not set; empty: off, or a
+    apr_array_header_t *handlers;          /**< ws_handler_line *; NULL: not set; empty: off, or a
                                        directory of handlers */
     const ws_handler_directory *directory; /**< set with handlers; or NULL */
     ws_handler_line *site_line;            /**< WebSocketHtaccess; set with site_handlers */
@@ -49,9 +49,8 @@ typedef struct ws_dir_config {
     unsigned versions;           /**< WS_V13...; 0: not set */
     int relay;                   /**< -1: not set */
     int status_close;            /**< WebSocketStatusClose; -1: not set */
-    const char
-        *control;     /**< path of the section with SetHandler websocket-control; NULL: none */
-    int control_open; /**< WebSocketControlOpen; -1: not set */
+    const char *control; /**< path of the section with SetHandler websocket-control; NULL: none */
+    int control_open;    /**< WebSocketControlOpen; -1: not set */
     const ws_connection_log *log;                         /**< NULL: not set */
     apr_int64_t max_frame, max_message, send_queue;       /**< bytes; -1: not set */
     apr_int64_t fragment;                                 /**< bytes, 0: off; -1: not set */

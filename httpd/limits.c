@@ -275,7 +275,7 @@ void ws_limits_bounds(const apr_array_header_t *limits, ws_bounds bounds[2])
 
 /* ---- Life of a process ---- */
 
-static rlim_t descriptor_mark; /* refuse handshakes from this descriptor number on; 0: unknown */
+static rlim_t descriptor_mark;    /* refuse handshakes from this descriptor number on; 0: unknown */
 static int table_told, mark_told; /* atomic */
 
 apr_status_t ws_limits_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)

@@ -77,8 +77,8 @@ typedef struct ws_rpc {
     ws_rpc_kind kind;
     ws_type type;
     ws_id id;
-    apr_uint32_t until;   /**< ws_clock() when the request stops waiting; 0: unknown */
-    unsigned loop, place; /**< position of a walk through all connections */
+    apr_uint32_t until;               /**< ws_clock() when the request stops waiting; 0: unknown */
+    unsigned loop, place;             /**< position of a walk through all connections */
     const char *user, *uri, *vhost;   /**< of the connections to find; "": any */
     const char *rest;                 /**< the data after them */
     unsigned most;                    /**< maximum number of connections */

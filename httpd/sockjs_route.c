@@ -26,7 +26,7 @@
 APLOG_USE_MODULE(websocket);
 
 /* Timeout of a message to another child, milliseconds. */
-#define ROUTE_TIMEOUT 5000
+#define ROUTE_TIMEOUT 15000
 
 /* Pause before a message that found the socket full is sent again, microseconds. */
 #define ROUTE_PAUSE 1000

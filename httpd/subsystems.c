@@ -153,8 +153,7 @@ static const ws_subsystem table[] = {
     {.name = "handlers", /* after all of the API, which their start and stop functions may use */
      .child_init = ws_handlers_child_init,
      .child_exit = ws_handlers_child_exit},
-    {.name =
-         "channel_stores", /* stop before the handlers: no store may call a stopped handler */
+    {.name = "channel_stores", /* stop before the handlers: no store may call a stopped handler */
      .child_exit = ws_httpd_channels_finish},
     {.name = "stranded", /* last: serves connections with all of the above */
      .child_init = ws_stranded_child_init,

@@ -73,7 +73,8 @@ int ws_upgrade_wanted(request_rec *r)
     int other = r->main || (r->prev && ap_is_HTTP_ERROR(r->prev->status));
     int set = d->handlers ? d->handlers->nelts || d->directory : d->site_page && *d->site_page;
     int off = d->transports && !d->transports->websocket;
-    return set && !off && !other && ws_handshake_wanted(header(r, "Upgrade")) && !upgrade_declined(r);
+    return set && !off && !other && ws_handshake_wanted(header(r, "Upgrade"))
+           && !upgrade_declined(r);
 }
 
 static int refuse(ws_counter why, int status)

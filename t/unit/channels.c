@@ -657,8 +657,8 @@ static void start(rig *r, const ws_handler *handler, unsigned loops)
 {
     rig_start(r, handler, loops);
     r->location.key = "the key";
-    other.bus =
-        (ws_bus){"other", other_want, other_publish, other_send, other_subscribers, other_alive, NULL};
+    other.bus = (ws_bus){"other",           other_want,  other_publish, other_send,
+                         other_subscribers, other_alive, NULL};
     keeper_start(&history);
     with.engine = r->engine;
     with.self = (ws_node){1, 7};

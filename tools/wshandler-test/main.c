@@ -38,12 +38,9 @@ static const char usage[] =
     "The output is TAP. Exit code: 0 all was as expected, 1 something was not, 2 it could not be\n"
     "played. wshandler-test(1) has the whole language.\n";
 
-static const apr_getopt_option_t options[] = {{"verbose", 'v', 0, NULL},
-                                              {"check", 'n', 0, NULL},
-                                              {"patience", 'p', 1, NULL},
-                                              {"version", 'V', 0, NULL},
-                                              {"help", 'h', 0, NULL},
-                                              {0}};
+static const apr_getopt_option_t options[] = {{"verbose", 'v', 0, NULL},  {"check", 'n', 0, NULL},
+                                              {"patience", 'p', 1, NULL}, {"version", 'V', 0, NULL},
+                                              {"help", 'h', 0, NULL},     {0}};
 
 static __attribute__((noreturn)) void handler_test_give_up(const char *text)
 {
