@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Starting, closing and stopping an engine. A WS_BLOCKING callback that does not return makes
+ * ws_engine_stop() fail after 5 s; the engine is then never freed.
+ */
+
 #include "engine/engine.h"
 
 #include <errno.h>
@@ -16,7 +21,7 @@
 /* How long stopping waits for WS_BLOCKING callbacks that do not return, milliseconds. */
 #define STOP_WAIT 5000
 
-/* Where closing all connections is spread, some are closed this often, milliseconds. */
+/* Interval between two groups of connections when closing all of them is spread, milliseconds. */
 #define CLOSE_STEP 100
 
 static void engine_loop_started(ws_loop *loop, ws_backend backend, apr_status_t failure)
@@ -109,8 +114,7 @@ typedef struct close_task {
     apr_uint32_t spread;
 } close_task;
 
-/* Close the first most open connections of a loop. @return how many are open; with most 0 it only
- * counts */
+/* Close at most `most` open connections of a loop; 0: only count them. @return how many were open */
 static apr_uint32_t engine_close_first(ws_loop *loop, apr_uint32_t most)
 {
     apr_uint32_t open = 0;
