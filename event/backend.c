@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Backends by name, and whether they can be used. */
+/** Backend names, and checks whether the build and the kernel support a backend. */
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,10 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+/** The loops' clock: CLOCK_MONOTONIC in milliseconds, or a held clock for tests of handlers. */
 
 #include "event/clock.h"
 
 #include <time.h>
 
-static int held;               /* set before there are threads */
+static int held;               /* set before the first thread starts */
 static apr_uint32_t time_held; /* atomic */
 
 apr_uint32_t ws_clock(void)

@@ -1,24 +1,25 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What time it is for the loops. */
+/** The clock of all event loops. */
 
 #ifndef WS_EVENT_CLOCK_H
 #define WS_EVENT_CLOCK_H
 
 #include <apr.h>
 
-/** Milliseconds, monotonic; it wraps.  [any thread] */
+/** Milliseconds, monotonic; the value wraps.  [any thread] */
 apr_uint32_t ws_clock(void);
 
-/** From now on time passes by ws_clock_advance() alone: for who tests a handler. Before there is an
- *  engine. */
+/** Hold the clock: from now on only ws_clock_advance() moves it. For tests of handlers. Call this
+ *  before an engine exists. */
 void ws_clock_hold(void);
 
-/** So many milliseconds go by. A loop sees it in its next turn: give it a task.  [any thread] */
+/** Advance a held clock by ms milliseconds. A loop reads the clock at the start of a turn, so post
+ *  a task to wake it.  [any thread] */
 void ws_clock_advance(apr_uint32_t ms);
 
-/** How long a loop may really wait for so many milliseconds to go by: -1, for ever, while the clock is
- *  held. */
+/** The timeout of a wait of ms milliseconds: ms, or -1 (no limit) while the clock is held and
+ *  ms is positive. */
 int ws_clock_patience(int ms);
 
 #endif

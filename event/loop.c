@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The event loop: waits, and calls sources, tasks, alarms and the user's hooks, in turns. */
+/** The event loop. Each turn calls sources, tasks, alarms and the user's hooks, and then waits. */
 
 #include "event/loop.h"
 
@@ -16,11 +16,11 @@
 
 #define READY_MAX 256
 
-/* Rounds of ws_loop_catch_up(): a peer may never stop sending. */
+/* Maximum rounds of ws_loop_catch_up(): a peer may never stop sending. */
 #define CATCH_UP_MAX 1000
 
-/* Initial-exec: with the default model of a shared object, each access is a function call, which costs more
- * than the checks of a ws_send(). */
+/* Initial-exec: with the default TLS model of a shared object, each access is a function call. That
+ * call costs more than all checks of a ws_send(). */
 static __thread ws_event_loop *current __attribute__((tls_model("initial-exec")));
 
 ws_loop *ws_loop_current(void)
@@ -60,7 +60,7 @@ int ws_loop_post(ws_loop *user, ws_task *task)
 {
     ws_event_loop *loop = loop_of(user);
     int first = ws_queue_push(&loop->tasks, &task->link);
-    if (first > 0 && loop != current) { /* its own thread looks before it waits */
+    if (first > 0 && loop != current) { /* the loop's own thread checks the queue before it waits */
         ws_wake(loop->wake_fd);
     }
     return first < 0 ? -1 : 0;
@@ -88,7 +88,7 @@ void ws_loop_defer(ws_loop *loop, ws_deferred *d)
     STAILQ_INSERT_TAIL(&loop_of(loop)->deferred, d, next);
 }
 
-/* A release may defer more, which is released in the same turn. */
+/* A release may defer more objects; they are released in the same turn. */
 static void loop_release(ws_event_loop *loop)
 {
     STAILQ_HEAD(ws_deferred_kept, ws_deferred) kept = STAILQ_HEAD_INITIALIZER(kept);
@@ -153,7 +153,7 @@ void ws_handles_stop(ws_loop *user)
 
 /* ---- Turns ---- */
 
-/* @return how often something was received */
+/* @return the number of WS_STREAM_RECEIVED events */
 static int loop_wait(ws_event_loop *loop, int timeout)
 {
     ws_ready ready[READY_MAX];
@@ -170,7 +170,7 @@ static int loop_wait(ws_event_loop *loop, int timeout)
             r->source->ready(r->source, r);
             ws_ring_give_back(loop->ring, r);
         }
-        else if (r->source->watched >= 0) { /* else an earlier event of this turn has ended it */
+        else if (r->source->watched >= 0) { /* else an earlier event of this turn has closed it */
             r->source->ready(r->source, r);
         }
     }
@@ -184,7 +184,7 @@ void ws_loop_catch_up(ws_loop *user)
     }
 }
 
-/* In the loop's own thread, the only one that the kernel lets use the ring. */
+/* Must run in the loop's thread: the kernel lets only the thread that created the ring use it. */
 static void loop_choose_backend(ws_event_loop *loop)
 {
     apr_status_t rv = APR_SUCCESS;
@@ -215,14 +215,14 @@ static void *APR_THREAD_FUNC loop_run(apr_thread_t *thread, void *arg)
             hooks->submit(loop_user(loop));
         }
     }
-    loop_run_tasks(loop); /* that other threads have posted meanwhile: ws_run() promises a call */
+    loop_run_tasks(loop); /* tasks posted since the last turn: ws_run() guarantees the call */
     loop_release(loop);
-    /* Not apr_thread_exit(), which leaves this frame without a return: AddressSanitizer then takes
-     * what the thread's end does with the stack for an overflow. */
+    /* Not apr_thread_exit(), which ends the thread without returning from this frame.
+     * AddressSanitizer would report the thread's cleanup on this stack as an overflow. */
     return NULL;
 }
 
-/* ---- Life ---- */
+/* ---- Start and stop ---- */
 
 static void loop_woken(ws_source *s, const ws_ready *r)
 {
@@ -275,7 +275,7 @@ void ws_event_loop_join(ws_event_loop *loop)
 
 void ws_event_loop_destroy(ws_event_loop *loop)
 {
-    if (!loop->hooks) { /* never initialized */
+    if (!loop->hooks) { /* ws_event_loop_init() was never called */
         return;
     }
     if (loop->ring) {

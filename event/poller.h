@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Waiting for descriptors, level-triggered. For event/ only, and the loop's thread. */
+/** Waits for descriptors, level-triggered. For event/ only, in the loop's thread. */
 
 #ifndef WS_EVENT_POLLER_H
 #define WS_EVENT_POLLER_H
@@ -12,15 +12,15 @@ typedef struct ws_poller ws_poller;
 apr_status_t ws_poller_create(ws_poller **p);
 void ws_poller_destroy(ws_poller *p);
 
-/** Watch fd for events. old: those until now, -1 if it is not watched yet. */
+/** Watch fd for events. old: the events watched until now, -1 if fd is not watched yet. */
 apr_status_t ws_poller_set(ws_poller *p, int fd, ws_source *source, int old, unsigned events);
 void ws_poller_remove(ws_poller *p, int fd);
 
-/** A descriptor that is readable while one of the watched is ready. */
+/** @return a descriptor that is readable while a watched descriptor is ready */
 int ws_poller_descriptor(const ws_poller *p);
 
 /**
- * Wait until something is ready.
+ * Wait until a watched descriptor is ready.
  * @param timeout  milliseconds, -1: no limit
  * @return how many entries of ready were filled; 0 also after a signal
  */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The poller: epoll. */
+/** The poller for Linux: epoll, level-triggered. */
 
 #include "event/poller.h"
 

@@ -1,4 +1,5 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+/** The completion ring: io_uring, or stubs in a build without liburing. */
 
 #include "event/ring.h"
 
@@ -15,7 +16,7 @@ apr_status_t ws_ring_create(ws_ring **ring, ws_poller *poller)
     return APR_ENOTIMPL;
 }
 
-/* Without a ring nobody calls these. */
+/* ws_ring_create() fails in this build, so the functions below are never called. */
 
 void ws_ring_destroy(ws_ring *r)
 {
@@ -84,31 +85,32 @@ void ws_ring_submit(ws_ring *r)
 #include <string.h>
 #include <sys/mman.h>
 
-/* Requests of one system call; sends among them. */
+/* Maximum number of requests in one system call, and of sends among them. */
 #define ENTRIES 512
 
-/* What the kernel can report before we have looked. It keeps more than that elsewhere. */
+/* Size of the completion queue. The kernel keeps an overflow in its own memory. */
 #define COMPLETIONS 4096
 
-/* Buffers for what is received, a power of two. Newer kernels report about 20 sockets at a time; older
- * ones all, and then some of them wait until buffers have been given back. */
+/* Number of receive buffers, a power of two. Newer kernels report about 20 sockets at a time. Older
+ * kernels report all, and some sockets then wait until buffers are returned. */
 #define BUFFERS 128
 #define BUFFER_SIZE (32 * 1024)
 #define GROUP 0
 
-/* Rooms are cut from this, bytes. */
+/* Memory for the send buffers ("rooms"), bytes. */
 #define ROOMS_SIZE (1024 * 1024)
 
-/* Pieces of the sends of one system call. */
+/* Maximum number of pieces in all sends of one system call. */
 #define IOVECS 2048
 
-/* Pieces that are no longer than this on average are joined, bytes: one copy is cheaper than many. */
+/* Pieces of at most this average length are copied into one buffer, bytes: one copy is cheaper than
+ * many pieces. */
 #define JOIN_MAX 1024
 
-/* How often what the kernel has no memory for is tried again. */
+/* Maximum number of retries when the kernel is out of memory. */
 #define TRIES 100
 
-/* What a completion is about: the lowest bits of its user_data. Nothing: 0. */
+/* The type of a completion: the lowest bits of its user_data. 0: ignore the completion. */
 enum { TAG_RECEIVE = 1, TAG_SEND = 2, TAG_POLLER = 3, TAGS = 7 };
 
 #define FLAGS                                                                                      \
@@ -135,24 +137,24 @@ typedef struct completion {
 struct ws_ring {
     struct io_uring uring;
     ws_poller *poller;
-    int polled; /* the poller's descriptor is */
+    int polled; /* the ring polls the poller's descriptor */
     int hurry;
-    void *memory; /* of the buffers and of what tells the kernel where they are */
+    void *memory; /* the buffers, and the ring that shows their addresses to the kernel */
     struct io_uring_buf_ring *shown;
     unsigned char *buffers;
-    int given_back; /* buffers that the kernel has not been told of */
+    int given_back; /* returned buffers that the kernel cannot see yet */
 
-    completion *came; /* completions that were taken from the kernel */
+    completion *came; /* completions taken from the kernel's queue */
     unsigned first, last, size;
 
     ring_send sends[ENTRIES];
     unsigned send_count, iovec_count;
     struct iovec iovecs[IOVECS];
     unsigned char *rooms;
-    apr_size_t used; /* of rooms, bytes */
+    apr_size_t used; /* bytes of the rooms in use */
 };
 
-/* ---- Beginning and end ---- */
+/* ---- Creation and destruction ---- */
 
 #define SHOWN_SIZE (BUFFERS * sizeof(struct io_uring_buf))
 #define MEMORY_SIZE (SHOWN_SIZE + (apr_size_t)BUFFERS * BUFFER_SIZE)
@@ -178,7 +180,7 @@ static apr_status_t ring_open_ring(ws_ring *r)
     if (rv < 0) {
         return -rv;
     }
-    /* Buffers hold nothing that a child of a fork could want. */
+    /* A forked child does not need the buffers' contents. */
     r->memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (r->memory == MAP_FAILED) {
         rv = -errno;
@@ -199,7 +201,7 @@ static apr_status_t ring_open_ring(ws_ring *r)
         ring_show(r, i);
     }
     ring_advance(r);
-    io_uring_register_ring_fd(&r->uring); /* spares each call a look-up; it may fail */
+    io_uring_register_ring_fd(&r->uring); /* saves a lookup in each call; failure is harmless */
     return APR_SUCCESS;
 }
 
@@ -242,7 +244,7 @@ void ws_ring_destroy(ws_ring *r)
 
 /* ---- Completions ---- */
 
-/* Room for n more. */
+/* Make room for n more completions. */
 static int ring_reserve(ws_ring *r, unsigned n)
 {
     unsigned size = r->size ? r->size : 256, count = r->last - r->first;
@@ -265,7 +267,7 @@ static int ring_reserve(ws_ring *r, unsigned n)
     return 0;
 }
 
-/* Take what the kernel has reported, all of it: a send that has failed may be the last. */
+/* Take all completions from the kernel: a failed send may be the last one. */
 static int ring_drain(ws_ring *r)
 {
     unsigned n;
@@ -307,7 +309,8 @@ static void ring_report(const ring_send *s)
     s->source->ready(s->source, &r);
 }
 
-/* All that there is has been submitted, unless the kernel had no memory: what became of the sends. */
+/* Report the results of all sends. Every request has been submitted, unless the kernel is out of
+ * memory: then the unsubmitted sends fail with ENOMEM. */
 static void ring_settle(ws_ring *r)
 {
     unsigned n = r->send_count;
@@ -323,7 +326,7 @@ static void ring_settle(ws_ring *r)
     for (unsigned i = 0; i < n; i++) {
         ring_send *s = &r->sends[i];
         if (!known) {
-            io_uring_prep_nop(s->sqe); /* its memory may be gone when the kernel finds some */
+            io_uring_prep_nop(s->sqe); /* the kernel may run it after its memory was freed */
             s->sqe->user_data = 0;
             s->done = -ENOMEM;
         }
@@ -381,7 +384,7 @@ int ws_ring_wait(ws_ring *r, ws_ready *ready, int max, int timeout)
         if (c->about == TAG_POLLER) {
             r->polled = 0;
             look = 1;
-            max--; /* a place is left for the poller */
+            max--; /* reserve an entry for the poller */
             continue;
         }
         ready[n].source = (ws_source *)(apr_uintptr_t)(c->about & ~(apr_uint64_t)TAGS);
@@ -448,7 +451,7 @@ static ring_send *ring_add(ws_ring *r, ws_source *source, const unsigned char *d
     s->source = source;
     s->data = data;
     s->len = len;
-    s->done = (int)len; /* unless it is reported: IOSQE_CQE_SKIP_SUCCESS */
+    s->done = (int)len; /* IOSQE_CQE_SKIP_SUCCESS: only a failure is reported */
     s->sqe = sqe;
     return s;
 }
@@ -514,7 +517,7 @@ void ws_ring_send_pieces(ws_ring *r, int fd, ws_source *source, const struct iov
         io_uring_prep_sendmsg(s->sqe, fd, &s->message, SEND_FLAGS);
     }
     ring_mark(r, s);
-    r->hurry = 1; /* its owner keeps the pieces until it is over */
+    r->hurry = 1; /* the owner keeps the pieces until the send has ended */
 }
 
 #endif

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Sources: descriptors that the poller watches. */
+/** Sources: descriptors that the poller watches for a loop. */
 
 #include "event/source.h"
 

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Streams: where the loop has a completion ring, the ring receives and sends, and the poller tells whether a
- * stream takes bytes again, and, while nothing is received, whether it breaks.
+ * Streams. With a completion ring, the ring receives and sends. The poller reports when a stream is
+ * writable again. It also reports a broken connection while the stream does not receive.
  */
 
 #include "event/stream.h"
@@ -76,7 +76,7 @@ void ws_stream_close(ws_event_loop *loop, ws_source *s)
 void ws_stream_next_buffer(ws_event_loop *loop, ws_source *s, int grows, unsigned char **buffer)
 {
     if (s->sending && !(grows && ws_stream_grows(loop, s))) {
-        ws_ring_submit(loop->ring); /* what is sent next has to leave after it */
+        ws_ring_submit(loop->ring); /* the earlier send must leave before the next one */
     }
     *buffer = ws_ring_room(loop->ring);
 }

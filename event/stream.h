@@ -1,12 +1,12 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Sources whose bytes the loop moves. If the loop's backend can (io_uring), it receives into buffers of its own
- * and reports WS_STREAM_RECEIVED; sends are collected and leave with the system call that waits for the next events,
- * which reports WS_STREAM_SENT. If it cannot (epoll), a stream is a source like any other, and its owner reads and
- * writes when it is ready. ws_source.async tells which.
+ * Sources whose bytes the loop moves. With io_uring, the loop receives into the ring's buffers and
+ * reports WS_STREAM_RECEIVED. It collects sends, and the system call that waits for the next events
+ * submits them; the loop then reports WS_STREAM_SENT. With epoll, a stream is an ordinary source:
+ * its owner reads and writes when it is ready. ws_source.async is set for the first case.
  *
- * All functions are for the loop's thread, those without a remark for async streams only.
+ * Call all functions in the loop's thread. Those without a remark are for async streams only.
  */
 
 #ifndef WS_EVENT_STREAM_H
@@ -16,25 +16,26 @@
 
 #include "event/loop.h"
 
-/** Bytes before what was received, which the owner may overwrite. */
+/** Bytes before the received data that the owner may overwrite. */
 #define WS_RECEIVE_HEADROOM 256
 
-/** Size of the buffer for sends, bytes. */
+/** Size of a send buffer, bytes. */
 #define WS_SEND_BUFFER (128 * 1024)
 
-/** Greatest number of pieces of one send. */
+/** Maximum number of pieces in one send. */
 #define WS_SEND_PIECES 64
 
-/** Let the loop move the source's bytes, if it can. [any stream] */
+/** Let the loop move the source's bytes, if its backend supports it. [any stream] */
 void ws_stream_init(ws_event_loop *loop, ws_source *s);
 
 /** Watch for events. For async streams WS_READABLE starts and stops receiving. [any stream] */
 apr_status_t ws_stream_watch(ws_event_loop *loop, ws_source *s, unsigned events);
 
-/** Watch and receive no more, before the descriptor is closed. [any stream] */
+/** Stop watching and receiving. Call it before you close the descriptor. [any stream] */
 void ws_stream_close(ws_event_loop *loop, ws_source *s);
 
-/** Whether the kernel still refers to the source, which has to stay where it is. [any stream] */
+/** Whether the kernel still refers to the source. Then the source must not move or be freed.
+ *  [any stream] */
 static inline int ws_stream_is_busy(const ws_source *s)
 {
     return s->receiving;
@@ -42,8 +43,9 @@ static inline int ws_stream_is_busy(const ws_source *s)
 
 void ws_stream_next_buffer(ws_event_loop *loop, ws_source *s, int grows, unsigned char **buffer);
 
-/** Start a buffer for what is sent next. grows: it may become part of the send before. *buffer: WS_SEND_BUFFER
- *  bytes until the next call; unchanged if the loop's backend needs no buffers of its own. [any stream] */
+/** Start a buffer for the next send. grows: the data may join the previous send. *buffer:
+ *  WS_SEND_BUFFER bytes, valid until the next call; unchanged if the stream is not async.
+ *  [any stream] */
 static inline void ws_stream_buffer(ws_event_loop *loop, ws_source *s, int grows,
                                     unsigned char **buffer)
 {
@@ -52,18 +54,19 @@ static inline void ws_stream_buffer(ws_event_loop *loop, ws_source *s, int grows
     }
 }
 
-/** Send the first len bytes of the current buffer, and start the next one. */
+/** Send the first len bytes of the current buffer, and start another buffer. */
 void ws_stream_send_buffer(ws_event_loop *loop, ws_source *s, unsigned char **buffer,
                            apr_size_t len);
 
-/** Whether the stream's last send can still grow by another of its buffers: they leave as one. */
+/** Whether another buffer of the stream can still join its last send. Both then leave as one send.
+ * */
 int ws_stream_grows(const ws_event_loop *loop, const ws_source *s);
 
-/** Send pieces where they lie; until WS_STREAM_SENT they must not change. n: at most WS_SEND_PIECES. To be called by
- *  ws_loop_hooks.submit only. */
+/** Send pieces without copying them. They must not change until WS_STREAM_SENT. n: at most
+ *  WS_SEND_PIECES. Call it from ws_loop_hooks.submit only. */
 void ws_stream_send_pieces(ws_event_loop *loop, ws_source *s, const struct iovec *iov, int n);
 
-/** Wait for the end of the stream's send, whose WS_STREAM_SENT is reported before this returns. */
+/** Wait for the end of the stream's send. WS_STREAM_SENT is reported before this returns. */
 void ws_stream_wait_for_send(ws_event_loop *loop);
 static inline void ws_stream_settle(ws_event_loop *loop, const ws_source *s)
 {
@@ -72,7 +75,7 @@ static inline void ws_stream_settle(ws_event_loop *loop, const ws_source *s)
     }
 }
 
-/** The loop must not sleep before the stream's send has ended. */
+/** Keep the loop from sleeping before the stream's send has ended. */
 void ws_stream_hurry(ws_event_loop *loop);
 
 #endif

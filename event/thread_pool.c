@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Threads that do queued work. They are created when work waits and none is idle, and kept until the end. */
+/** Threads for queued work. The pool creates a thread when work is queued and no thread is idle. It
+ *  keeps all threads until the pool ends. */
 
 #include "event/thread_pool.h"
 
@@ -12,7 +13,7 @@
 
 struct ws_thread_pool {
     ws_queue work;
-    apr_thread_mutex_t *lock; /**< of everything below */
+    apr_thread_mutex_t *lock; /**< guards all fields below */
     unsigned count, max;
     apr_pool_t *pool;
     apr_thread_t *threads[];
@@ -47,7 +48,7 @@ apr_status_t ws_thread_pool_create(ws_thread_pool **threads, unsigned max)
     ws_thread_pool *t;
     apr_pool_t *own;
     apr_status_t rv;
-    /* Threads are added by any loop, so the pool must be nobody else's. */
+    /* Any loop's thread can add a thread to the pool, so its APR pool must not be shared. */
     if ((rv = apr_pool_create_unmanaged(&own)) != APR_SUCCESS) {
         return rv;
     }

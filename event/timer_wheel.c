@@ -1,4 +1,5 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+/** The timer wheel: rounds due times up to ticks, so that an alarm never fires early. */
 
 #include "event/timer_wheel.h"
 
@@ -43,7 +44,7 @@ void ws_timer_wheel_set(ws_timer_wheel *w, ws_alarm *a, apr_uint32_t due)
     apr_uint32_t tick = tick_of(due) & TICK_MASK;
     unsigned i;
     ws_timer_wheel_clear(w, a);
-    /* What is due already goes into the next slot to be run. */
+    /* An alarm that is already due goes into the next slot to run. */
     if (((tick - w->tick) & TICK_MASK) - 1 >= TICK_MASK / 2) {
         tick = w->tick + 1;
     }
@@ -92,7 +93,7 @@ void ws_timer_wheel_run(ws_timer_wheel *w, apr_uint32_t now)
         }
     }
     w->tick = tick;
-    /* They stay linked to this list until their turn comes, so that one may clear another. */
+    /* The alarms stay linked to this list until each is called, so that one alarm may clear another. */
     while (due) {
         ws_alarm *a = due;
         ws_timer_wheel_clear(w, a);
