@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Beginning and end of a connection. */
+/**
+ * Opening, closing and ending connections. A connection is freed at the end of a turn, when neither
+ * a callback nor the stream refers to it.
+ */
 
 #include "engine/conn.h"
 
@@ -47,7 +50,7 @@ void ws_conn_open(ws_conn *c)
     ws_timer_wheel_clear(&loop->event.wheel, &c->alarm);
     if (c->framed) {
         ws_socket_keep_alive(c->source.fd,
-                             c->settings); /* a relay looks after its client's socket itself */
+                             c->settings); /* a relay sets this on its client's socket itself */
     }
     if (c->settings->ping_interval) {
         ws_conn_alarm_in(c, ws_loop_spread(loop, c->settings->ping_interval));
@@ -85,8 +88,8 @@ static void conn_ready(ws_source *s, const ws_ready *r)
     if (!c->freed && (r->events & WS_READABLE)) {
         ws_conn_read(c);
     }
-    /* What lies in a broken socket can still be read; reading it finds the end, turns later if it is
-     * much. So does the loop, if it receives. */
+    /* A broken socket may still hold input. Reading it finds the end, possibly some turns later. If
+     * the stream is receiving, the loop finds the end. */
     if (!c->freed && (r->events & (WS_BROKEN | WS_READABLE)) == WS_BROKEN
         && !ws_stream_is_busy(&c->source)) {
         ws_conn_end(c, "the connection broke");
@@ -177,7 +180,8 @@ void ws_conn_watch(ws_conn *c)
     if (c->freed) {
         return;
     }
-    /* The poller is not asked anew for a connection that goes on in the next turn; an async stream must not read on. */
+    /* A connection that continues in the next turn stays in the poller: no system call. An async
+     * stream must stop reading. */
     if (!(c->source.async ? c->held : c->held & ~WS_HELD_TURN) || c->discard_input) {
         events |= WS_READABLE;
     }
@@ -190,7 +194,7 @@ void ws_conn_watch(ws_conn *c)
     }
 }
 
-/* Nothing more is to be read: end as soon as everything has been written. */
+/* Discard further input, and end the connection once everything has been written. */
 static void conn_end_after_writing(ws_conn *c)
 {
     c->discard_input = 1;
@@ -207,7 +211,7 @@ void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_l
     }
     len = ws_close_build(payload, code, reason, reason_len);
     if (!c->end_code) {
-        /* What goes over the wire counts, not what was asked for. */
+        /* Record the code that is sent, which may differ from the requested one. */
         c->end_code = len ? (apr_uint16_t)(payload[0] << 8 | payload[1]) : WS_CLOSE_NO_STATUS;
         c->end_reason = len > 2 ? ws_bytes_new(payload + 2, len - 2) : NULL;
         c->closed_by = ws_is_client(c) ? WS_CLOSED_BY_CLIENT : WS_CLOSED_BY_SERVER;
@@ -225,7 +229,7 @@ void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_l
     ws_conn_send(c, WS_FIN | WS_OP_CLOSE, payload, len);
     conn_set_state(c, WS_CLOSING);
     if (!ws_conn_accepts_input(c)) {
-        ws_conn_release(c, WS_HELD_HANDLER); /* the peer's Close has to be seen */
+        ws_conn_release(c, WS_HELD_HANDLER); /* the peer's Close has to be read */
     }
     if (c->peer_closed) {
         conn_end_after_writing(c);
@@ -249,7 +253,7 @@ static void conn_take_reason(ws_conn *c, int code, const char *reason, apr_size_
     c->end_reason = reason_len ? ws_bytes_new(reason, reason_len) : NULL;
 }
 
-/* RFC 6455, section 5.5.1, asks for the code; browsers' own tests expect the reason, too. */
+/* RFC 6455, section 5.5.1, suggests the code; browsers' test suites also expect the reason. */
 void ws_conn_answer_close(ws_conn *c)
 {
     const ws_bytes *reason = c->end_reason;
@@ -270,7 +274,7 @@ void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t
         return;
     }
     if (c->location->handler->flags & WS_HEAR_OUT && code != c->end_code) {
-        conn_take_reason(c, code, reason, reason_len); /* behind our Close, it has other news */
+        conn_take_reason(c, code, reason, reason_len); /* not just an echo of our code */
     }
     conn_end_after_writing(c);
 }
@@ -281,7 +285,7 @@ void ws_conn_abort(ws_conn *c)
         return;
     }
     c->aborted = c->broken = c->discard_input =
-        1; /* ended behind the callback that this may be in */
+        1; /* ended after the current callback, if any */
     if (ws_conn_gathered(c)) {
         c->loop->cork_len = 0;
     }
@@ -320,12 +324,12 @@ void ws_conn_finish(ws_conn *c)
     ws_cb_close(c);
     conn_let_go_of_buffers(c);
     ws_conn_ask(c);
-    ws_socket_shutdown(c, !ws_is_client(c)); /* RFC 6455, section 7.1.1: the server closes first */
+    ws_socket_shutdown(c, !ws_is_client(c)); /* RFC 6455, section 7.1.1: server first */
     ws_conn_linger(c);
     ws_conn_watch(c);
 }
 
-/* Callbacks look into tickets (ws_conn_ticket()), so a WS_BLOCKING handler's go with its last job. */
+/* Callbacks use tickets, see ws_conn_ticket(). A WS_BLOCKING handler's last job must end first. */
 static void conn_release_tickets(ws_conn *c)
 {
     ws_ticket *ticket = c->ticket;
@@ -335,7 +339,7 @@ static void conn_release_tickets(ws_conn *c)
     }
 }
 
-/* The last thing of a connection. @return 0: something still refers to it */
+/* Free a connection. @return 0: something still refers to it */
 static int conn_free(ws_loop *loop, ws_deferred *d)
 {
     ws_conn *c = (ws_conn *)((char *)d - offsetof(ws_conn, deferred_free));
@@ -386,7 +390,7 @@ void ws_conn_end(ws_conn *c, const char *why)
         return;
     }
     c->freed = 1;
-    ws_stream_settle(&loop->event, &c->source); /* while there is a socket */
+    ws_stream_settle(&loop->event, &c->source); /* before the socket is closed */
     conn_set_state(c, WS_CLOSED);
     if (c->dropped) {
         ws_backpressure_over(c);
@@ -402,13 +406,13 @@ void ws_conn_end(ws_conn *c, const char *why)
     ws_resource_end(c);
     ws_cb_close(c);
     if (c->ssl && !c->write_shut && !c->aborted) {
-        ws_tls_shutdown(c); /* RFC 8446, section 6.1; behind what waits */
+        ws_tls_shutdown(c); /* close_notify after queued bytes: RFC 8446, section 6.1 */
     }
     conn_let_go_of_buffers(c);
     conn_count_end(c, why);
     ws_stream_close(&loop->event, &c->source);
     SSL_free(c->ssl);
-    conn_release_tickets(c); /* a peer that sees the end finds its place free */
+    conn_release_tickets(c); /* before close(): a peer may reconnect at once */
     close(c->source.fd);
     LIST_REMOVE(c, of_location);
     c->deferred_free.release = conn_free;

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** The descriptions of all counters, generated from WS_COUNTERS. */
+
 #include "engine/counters.h"
 
 enum { COUNTER, GAUGE };
@@ -21,5 +23,5 @@ ws_counter ws_counter_of_code(ws_counter first, int code)
     unsigned i, n = sizeof(codes) / sizeof(*codes);
     for (i = 0; i < n && codes[i] != code; i++) {
     }
-    return (ws_counter)(first + i); /* behind the last one: other */
+    return (ws_counter)(first + i); /* the index after the last code: other */
 }

@@ -1,11 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * What is counted. Status pages, JSON, Prometheus and the table in docs/operating.md follow from the
- * table here.
+ * The counters. The status pages, JSON, Prometheus and the table in docs/operating.md are generated
+ * from this table.
  *
- * Each loop has a row of its own, in cache lines of its own, and only its thread writes there: an
- * addition, no lock and no atomic operation. Everybody may read, at any time.
+ * Each loop has one row, aligned to a cache line, and only the loop's thread writes to it. Counting
+ * needs neither a lock nor an atomic addition. Any thread may read a row at any time.
  */
 
 #ifndef WS_ENGINE_COUNTERS_H
@@ -13,15 +13,15 @@
 
 #include <apr.h>
 
-/** Codes of Close frames that are counted each for itself; all others are "other". */
+/** Codes of Close frames with a separate counter. All others are counted as "other". */
 #define WS_COUNTED_CODES(X)                                                                        \
     X(1000)                                                                                        \
     X(1001) X(1002) X(1003) X(1005) X(1007) X(1008) X(1009) X(1010) X(1011) X(1012) X(1013) X(1014)
 
 /**
- * X(id, type, metric, label, value, help). A COUNTER only grows, and keeps what children counted that
- * are no more; a GAUGE is what is now. Rows of one metric stand together and differ in the label's
- * value; the help stands with the first. Metrics get the prefix "websocket_".
+ * X(id, type, metric, label, value, help). A COUNTER only grows, and includes the counts of ended
+ * child processes. A GAUGE is a current value. Entries of one metric are adjacent and differ in the
+ * label's value; the first one has the help text. Metrics get the prefix "websocket_".
  */
 #define WS_COUNTERS(X, CODE_RECEIVED, CODE_SENT)                                                   \
     X(OPEN_DIRECT, GAUGE, "connections", "way", "direct",                                          \
@@ -109,29 +109,29 @@ typedef enum ws_counter {
 #undef WS_ID_SENT
 } ws_counter;
 
-/** A row. */
+/** A row of counters. */
 typedef struct ws_counters {
     apr_uint64_t value[WS_COUNTER_COUNT];
 } __attribute__((aligned(64))) ws_counters;
 
-/** Of a row that nobody else writes to. n may be negative, for gauges. */
+/** Add n in a row that only this thread writes to. n may be negative, for gauges. */
 static inline void ws_count(ws_counters *row, ws_counter which, apr_int64_t n)
 {
-    /* Plain instructions; only the compiler is told that others read. */
+    /* Compiles to plain instructions. The atomics make concurrent reads well-defined. */
     apr_uint64_t *v = &row->value[which];
     __atomic_store_n(v, __atomic_load_n(v, __ATOMIC_RELAXED) + (apr_uint64_t)n, __ATOMIC_RELAXED);
 }
 
-/** Of a row that many threads write to. */
+/** Add n in a row that several threads write to. */
 static inline void ws_count_shared(ws_counters *row, ws_counter which, apr_int64_t n)
 {
     __atomic_add_fetch(&row->value[which], (apr_uint64_t)n, __ATOMIC_RELAXED);
 }
 
-/** Where a Close frame's code is counted. first: WS_COUNT_RECEIVED_1000 or WS_COUNT_SENT_1000 */
+/** The counter of a Close frame's code. first: WS_COUNT_RECEIVED_1000 or WS_COUNT_SENT_1000 */
 ws_counter ws_counter_of_code(ws_counter first, int code);
 
-/** What the table says of a counter. */
+/** The table's description of a counter. */
 typedef struct ws_counter_info {
     const char *metric, *label, *value, *help;
     int gauge;

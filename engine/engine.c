@@ -114,7 +114,7 @@ typedef struct close_task {
     apr_uint32_t spread;
 } close_task;
 
-/* Close at most `most` open connections of a loop; 0: only count them. @return how many were open */
+/* Close at most `most` open connections of a loop; 0: only count. @return how many were open */
 static apr_uint32_t engine_close_first(ws_loop *loop, apr_uint32_t most)
 {
     apr_uint32_t open = 0;

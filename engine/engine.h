@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The engine: event loops that own connections. Its owner is httpd/, a client program or a unit test.
- * The owner creates one engine per process, passes it open sockets, and stops it.
+ * The engine: event loops that own connections. Its owner is httpd/, a client program or a unit
+ * test. The owner creates one engine per process, passes it open sockets, and stops it.
  */
 
 #ifndef WS_ENGINE_ENGINE_H
@@ -37,8 +37,8 @@ typedef struct ws_bounds {
     apr_uint32_t lifetime, idle;          /**< milliseconds */
 } ws_bounds;
 
-/** Settings of a Location for its connections. Shared by many connections and never changed. Zero the
- *  struct before you fill it: memcmp() compares two of them. */
+/** Settings of a Location for its connections. Shared by many connections and never changed. Zero
+ *  the struct before you fill it: memcmp() compares two of them. */
 typedef struct ws_settings {
     apr_uint64_t max_frame;     /**< bytes */
     apr_uint64_t max_message;   /**< bytes */
@@ -66,8 +66,8 @@ typedef struct ws_settings {
     int trace;                /**< 1: log frames; 2: with their first bytes */
 } ws_settings;
 
-/** Enable TCP keep-alive for connections without pings: the kernel ends the connection of a lost peer
- *  within ping_interval + ping_grace. Does nothing unless both are set and fd is a TCP socket.
+/** Enable TCP keep-alive for connections without pings: the kernel ends the connection of a lost
+ *  peer within ping_interval + ping_grace. Does nothing unless both are set and fd is a TCP socket.
  *  [any thread] */
 void ws_socket_keep_alive(int fd, const ws_settings *settings);
 
@@ -132,7 +132,7 @@ typedef struct ws_engine_options {
     /** One row per loop, each aligned to a cache line. Must be valid until the engine is destroyed.
      *  NULL: the engine allocates the rows. */
     ws_counters *counters;
-    /** Check whether the connection is still permitted. On its loop; must not block. May be NULL. */
+    /** Check whether the connection is still allowed. On its loop; must not block. May be NULL. */
     void (*recheck)(ws_conn *c);
     /** A connection has opened; on_open follows. On its loop; must not block. May be NULL. */
     void (*opened)(ws_conn *c);
@@ -189,7 +189,7 @@ typedef struct ws_new_conn {
     int version;   /**< of WebSocket; 0: none, requires a framing */
     const struct ws_framing *framing; /**< protocol/framing.h; NULL: that of the version */
     int connecting; /**< version 76: the third key is still to be read, from early or the socket */
-    unsigned char numbers[8]; /**< if connecting: numbers of the other keys, see ws_hixie_numbers() */
+    unsigned char numbers[8]; /**< if connecting: those of the other keys, see ws_hixie_numbers() */
     void *data;               /**< ws_data() */
     ws_ticket *ticket;        /**< or NULL; released when the connection is dropped, or has ended
                                    and its last callback has returned */
@@ -242,8 +242,8 @@ typedef struct ws_conn_info {
 
 /**
  * Set the user of a connection.
- * @param old  set to the previous block of strings. It stays valid until the caller frees it, which is
- *             allowed after the connection's last callback.
+ * @param old  set to the previous block of strings. It stays valid until the caller frees it, which
+ *             is allowed after the connection's last callback.
  * @return 0: out of memory  [callback]
  */
 int ws_conn_set_user(ws_conn *c, const char *user, char **old);
@@ -258,7 +258,7 @@ const ws_settings *ws_conn_settings(const ws_conn *c);
 /** How the connection was made.  [callback] */
 ws_transport ws_conn_transport(const ws_conn *c);
 
-/** The connection's tickets, or NULL. They stay until its last callback has returned.  [callback] */
+/** The connection's tickets, or NULL. Valid until its last callback has returned.  [callback] */
 ws_ticket *ws_conn_ticket(const ws_conn *c);
 
 /** Run fn on a loop, outside of callbacks.  [any thread]
@@ -311,10 +311,10 @@ void ws_api_engine(ws_engine *engine);
 ws_engine *ws_api_engine_now(void);
 
 /**
- * End all connections, call their on_close and stop the threads. Later calls of other threads return
- * WS_GONE until the engine is destroyed.
- * @return 0: a WS_BLOCKING callback did not return within 5 s. Its thread keeps running, and the engine
- *         must not be destroyed.
+ * End all connections, call their on_close and stop the threads. Later calls of other threads
+ * return WS_GONE until the engine is destroyed.
+ * @return 0: a WS_BLOCKING callback did not return within 5 s. Its thread keeps running, and the
+ *         engine must not be destroyed.
  */
 int ws_engine_stop(ws_engine *engine);
 

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * The extensions of a connection. Received messages pass through them from the last to the first,
+ * sent messages from the first to the last. A failing extension fails the connection.
+ */
+
 #include "engine/extensions.h"
 
 #include <stdlib.h>
@@ -7,32 +12,32 @@
 
 #include "engine/conn.h"
 
-/* A buffer of the loop that had to grow beyond this for a message is not kept. */
+/* Bytes: a scratch buffer of the loop that has grown beyond this size is freed. */
 #define KEEP_MAX (256 * 1024)
 
 /* One extension of a connection. */
 typedef struct step {
-    ws_extended x; /* first: extensions give us this */
+    ws_extended x; /* first member: extensions pass a pointer to it */
     const ws_extension_use *use;
     ws_chain *chain;
     unsigned stateless : 1;
-    unsigned in : 1;       /* receive sees the pieces of the current message */
-    unsigned in_first : 1; /* and this one is the first */
-    unsigned out : 1;      /* likewise send */
+    unsigned in : 1;       /* receive gets the pieces of the current message */
+    unsigned in_first : 1; /* the next piece is the first */
+    unsigned out : 1;      /* send gets the parts of the current message */
     unsigned out_first : 1;
 } step;
 
 struct ws_chain {
     ws_conn *c;
     unsigned count;
-    unsigned char opcode;   /* of the message that is received */
-    unsigned char type;     /* of the message that is sent */
-    unsigned char begun;    /* a piece of the message that is received has been delivered */
-    unsigned char ended;    /* and the last one */
-    unsigned char passing;  /* the message that is received goes through the chain */
-    unsigned char opaque;   /* bits of messages that pass as they are */
-    apr_uint64_t delivered; /* of that message, bytes */
-    apr_size_t counted; /* of its payload as it came, bytes for which nothing has come out yet */
+    unsigned char opcode;   /* of the message being received */
+    unsigned char type;     /* of the message being sent */
+    unsigned char begun;    /* a piece of the received message has been delivered */
+    unsigned char ended;    /* its last piece has been delivered */
+    unsigned char passing;  /* the received message goes through the chain */
+    unsigned char opaque;   /* RSV bits of messages that pass unchanged */
+    apr_uint64_t delivered; /* bytes of the received message */
+    apr_size_t counted; /* received payload bytes without corresponding output yet */
     step steps[];
 };
 
@@ -100,7 +105,7 @@ void ws_chain_adopt(ws_conn *c)
 static int chain_deliver(ws_chain *chain, unsigned n, unsigned char *data, apr_size_t len,
                          int last);
 
-/* Of what came out, bytes that have not been counted as they came in. */
+/* Bytes of output beyond the received bytes that the rate limit has already counted. */
 static apr_size_t chain_beyond_wire(ws_chain *chain, apr_size_t len)
 {
     apr_size_t counted = len < chain->counted ? len : chain->counted;
@@ -108,7 +113,7 @@ static apr_size_t chain_beyond_wire(ws_chain *chain, apr_size_t len)
     return len - counted;
 }
 
-/* To the handler. */
+/* Deliver the chain's output to the handler. */
 static int chain_arrive(ws_chain *chain, unsigned char *data, apr_size_t len, int last)
 {
     ws_conn *c = chain->c;
@@ -153,7 +158,7 @@ static int chain_receive(step *s, unsigned char *data, apr_size_t len, int last)
     return 0;
 }
 
-/* Through the first n extensions of the chain. */
+/* Pass a piece through the first n extensions, the last of them first. */
 static int chain_deliver(ws_chain *chain, unsigned n, unsigned char *data, apr_size_t len, int last)
 {
     while (n > 0) {
@@ -209,7 +214,7 @@ void ws_chain_receive(ws_conn *c, const ws_piece *p)
 
 /* ---- Out: from the first extension to the last ---- */
 
-/* To the loop's buffer. */
+/* Append the chain's output to the loop's buffer. */
 static int chain_collect(ws_loop *loop, const void *data, apr_size_t len)
 {
     if (loop->made_size - loop->scratch_len < len) {
@@ -289,7 +294,7 @@ ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_s
     if (chain_emit(chain, 0, *payload, *len, *first & WS_FIN) < 0) {
         ws_engine_log(loop->engine, WS_LOG_ERROR, c,
                       "a message cannot be sent: no memory to transform it");
-        c->broken = 1; /* the peer would not understand what comes behind it */
+        c->broken = 1; /* the peer could not decode later messages */
         ws_conn_mark_dirty(c);
         return WS_FULL;
     }
@@ -308,7 +313,7 @@ ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_s
     return WS_SENT;
 }
 
-/* ---- A message for many ---- */
+/* ---- Messages for several connections ---- */
 
 void ws_chain_forget_shared(ws_loop *loop)
 {

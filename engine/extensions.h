@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The extensions of a connection: messages pass through them on their way in and out. */
+/** The extensions of a connection, which transform received and sent messages. */
 
 #ifndef WS_ENGINE_EXTEND_H
 #define WS_ENGINE_EXTEND_H
@@ -16,60 +16,60 @@ typedef struct ws_extension_use {
     const ws_extension *extension;
     const char *name;
     void *config;
-    unsigned index; /**< of the extension in ws_engine_options.extensions */
+    unsigned index; /**< into ws_engine_options.extensions */
 } ws_extension_use;
 
-/** Different extensions in one process. */
+/** Greatest number of different extensions in one process. */
 #define WS_EXTENSIONS_MAX 8
 
-/** Room for count extensions, none in it; NULL when there is no memory. Ends with ws_chain_free or as
- *  a newcomer's. */
+/** Create an empty chain for up to count extensions. Free it with ws_chain_free(), or pass it on in
+ *  ws_new_conn. @return NULL: out of memory */
 ws_chain *ws_chain_new(unsigned count);
 
-/** For a connection whose compressed messages pass as they are: no extension, but RSV1. NULL when there is
- *  no memory. */
+/** Create a chain for a connection whose compressed messages pass unchanged: it has no extension,
+ *  but allows RSV1. @return NULL: out of memory */
 ws_chain *ws_chain_passing(void);
 
-/** Whether it is one of those. */
+/** Whether ws_chain_passing() has created the chain. */
 int ws_chain_passes(const ws_chain *chain);
 
-/** Add what was agreed on. The caller has made sure that its bits are free. */
+/** Add a negotiated extension. The caller must check that no other extension uses its RSV bits. */
 void ws_chain_add(ws_chain *chain, const ws_extension_use *use, const ws_negotiation *n);
 
-/** The bits that its extensions claim. */
+/** The RSV bits of its extensions. */
 unsigned ws_chain_rsv(const ws_chain *chain);
 
-/** Close its extensions, and free it. NULL is fine.  [the loop's thread, or who made it] */
+/** Close its extensions and free it. chain may be NULL.  [the loop's or the creator's thread] */
 void ws_chain_free(ws_chain *chain);
 
-/* For the loop's thread: */
+/* The following functions are for the loop's thread. */
 
-/** The chain is c's from now on. */
+/** Attach c->chain to its connection and to the loop. */
 void ws_chain_adopt(ws_conn *c);
 
-/** Whether a piece has to go through the chain. */
+/** Whether a received piece has to go through the chain. */
 int ws_chain_wants(const ws_conn *c, const ws_piece *p);
 
-/** A piece that was received. */
+/** Pass a received piece through the chain to the handler. */
 void ws_chain_receive(ws_conn *c, const ws_piece *p);
 
 /**
- * A message or part that is to be sent. first, payload and len are set to what is to be sent in its
- * place; payload then lies in a buffer of the loop, until the next call.
- * @return WS_SENT; or why it failed: the connection is broken then
+ * Transform a message or part before it is sent. Sets first, payload and len to the result. A new
+ * payload is in a buffer of the loop, valid until the next call.
+ * @return WS_SENT; WS_FULL: out of memory, the connection is broken
  */
 ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_size_t *len);
 
 /**
- * What is to be sent to c in place of a whole message that many get.
- * @return a reference, or NULL if it has to be made for c alone
+ * Get the transformed frame for c of a whole message for several connections.
+ * @return a reference; NULL: transform the message for c alone
  */
 struct ws_frames *ws_chain_shared(ws_conn *c, struct ws_frames *f);
 
-/** Forget the message that was shared last. */
+/** Release the last shared message. */
 void ws_chain_forget_shared(ws_loop *loop);
 
-/** The loop ends: release what extensions share in it. */
+/** The loop ends: release the state that extensions share in it. */
 void ws_chain_loop_end(ws_loop *loop);
 
 #endif
