@@ -382,4 +382,17 @@ my %entries;
 $entries{$_}++ for map { s/\s+/ /gr } slurp('CHANGELOG.md') =~ /^- (.*?)(?=\n-|\n\n|\z)/msg;
 is(join("\n", grep { $entries{$_} > 1 } sort keys %entries), '', 'no entry of CHANGELOG.md is repeated');
 
+# ---- The version ----
+
+(my $version = slurp('VERSION')) =~ s/\s+//g;
+for (
+    ['include/mod_websocket.h',       qr/^#define WS_VERSION "(.*)"$/m],
+    ['debian/changelog',              qr/\A\S+ \(([\d.]+)/],
+    ['packaging/mod_websocket.spec',  qr/^Version:\s+(\S+)$/m],
+    ['js/package.json',               qr/"version": "(.*?)"/])
+{
+    my ($file, $match) = @$_;
+    is((slurp($file) =~ $match)[0], $version, "$file has the version of VERSION");
+}
+
 done_testing();
