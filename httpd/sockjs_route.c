@@ -29,7 +29,7 @@ APLOG_USE_MODULE(websocket);
 #define ROUTE_TIMEOUT 15000
 
 /* Pause before a message that found the socket full is sent again, microseconds. */
-#define ROUTE_PAUSE 1000
+#define ROUTE_PAUSE 2000
 
 /* Limit of the frames of one request, bytes. A body of WS_PUBLISH_MAX fits, even if it consists of
  * short messages, each with a frame header. */
@@ -182,18 +182,27 @@ int ws_sockjs_route_input(const ws_sockjs_key *key, unsigned slot, ws_strbuf *fr
     sockjs_input m = {.high = key->high, .low = key->low};
     sockjs_answer answer = {.status = WS_SOCKJS_FULL};
     struct iovec iov[2] = {{&m, sizeof(m)}, {frames->data, frames->len}};
+    apr_time_t end = apr_time_now() + apr_time_from_msec(ROUTE_TIMEOUT);
+    apr_ssize_t got = -1;
     int n = frames->len ? 2 : 1, fd = -1;
     if (frames->len > WS_IPC_SIZE - sizeof(m)) {
         fd = route_file(frames);
         m.length = frames->len;
         n = 1;
     }
-    if (m.length && fd < 0) {
-        answer.status = WS_SOCKJS_FULL;
+    /* The kernel limits the descriptors that all processes of a user are passing (unix(7)). */
+    while (!m.length || fd >= 0) {
+        errno = 0;
+        got = ws_ipc_ask_iov(slot, WS_IPC_SOCKJS_INPUT, iov, n, fd, &answer, sizeof(answer),
+                             ROUTE_TIMEOUT);
+        if (got >= 0 || errno != ETOOMANYREFS || apr_time_now() > end) {
+            break;
+        }
+        apr_sleep(ROUTE_PAUSE);
     }
-    else if (ws_ipc_ask_iov(slot, WS_IPC_SOCKJS_INPUT, iov, n, fd, &answer, sizeof(answer),
-                            ROUTE_TIMEOUT)
-             != sizeof(answer)) {
+    if (got != sizeof(answer)) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, NULL,
+                     "websocket: SockJS: cannot pass messages to the child with their session");
         answer.status = WS_SOCKJS_FULL;
     }
     if (fd >= 0) {
