@@ -24,6 +24,9 @@
 
 #define MESSAGES 200
 
+/* Messages with descriptors, in each process. */
+#define ATTACHED_MAX 500
+
 static unsigned long long state = 88172645463325252ull;
 
 static unsigned long long random_number(void)
@@ -108,7 +111,10 @@ static int wrong_descriptor(void)
 static void send_message(int to, unsigned layout)
 {
     char bytes[512];
-    int fds[2] = {wrong_descriptor(), wrong_descriptor()};
+    /* Sockets that no process reads keep them, and the kernel limits those of all processes of a user:
+     * tests beside this one need some. */
+    static unsigned attached;
+    int fds[2] = {-1, -1};
     struct iovec iov = {bytes, random_number() % 2 ? 24 + random_number() % 300 : sizeof(bytes)};
     union {
         struct cmsghdr align;
@@ -125,6 +131,10 @@ static void send_message(int to, unsigned layout)
     bytes[4] = (char)(random_number() % 5);
     bytes[5] = 0;
     memcpy(bytes + 12, &process, 4);
+    if (__atomic_add_fetch(&attached, 1, __ATOMIC_RELAXED) <= ATTACHED_MAX) {
+        fds[0] = wrong_descriptor();
+        fds[1] = wrong_descriptor();
+    }
     if (fds[0] >= 0 && fds[1] >= 0) {
         m.msg_control = &control;
         m.msg_controllen = sizeof(control);
