@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * mod_websocket_hook: an application decides about channels, by HTTP requests: the directive
- * WebSocketChannelHook. A module of its own, so that mod_websocket needs no libcurl. The requests are made by the
- * thread of handlers/http/courier.c.
+ * mod_websocket_hook: the directive WebSocketChannelHook, with which an application decides about
+ * channels by HTTP requests. It is a separate module, so that mod_websocket does not need libcurl.
+ * The thread of handlers/http/courier.c makes the requests.
  */
 
 #include <httpd.h>
@@ -28,10 +28,10 @@
 
 extern module AP_MODULE_DECLARE_DATA websocket_hook_module WS_API;
 
-/* A request takes no longer, unless timeout= says so: publishers over HTTP wait for ten seconds. */
+/* Time limit of a request without timeout=. Publishers over HTTP wait for ten seconds. */
 #define TIMEOUT "5s"
 
-/* Limit of the requests that wait for one application, in a child process, bytes. */
+/* Limit of the queued requests for one application, in a child process, bytes. */
 #define BYTES_MAX (64 * 1024 * 1024)
 
 static const char *const names[] = {"publish", "subscribe", "unsubscribe", "occupied", "vacated"};
@@ -45,20 +45,20 @@ typedef struct hook_line {
     /* The child's. */
     courier *courier;
     const char *url, *claims,
-        *connect_to;    /* the last two NULL: the application is no page of this server */
-    apr_size_t bytes;   /* atomic; that wait */
+        *connect_to;    /* the last two are NULL if the application is not a page of this server */
+    apr_size_t bytes;   /* atomic; queued */
     unsigned jobs;      /* atomic */
-    apr_int64_t logged; /* atomic; when a failure was */
+    apr_int64_t logged; /* atomic; time of the last logged failure */
 } hook_line;
 
-/* Sequential requests. */
+/* Requests that are sent one after another. */
 typedef struct hook_queue {
     session *session;
     unsigned jobs;
-    char key[]; /* what they have in common */
+    char key[]; /* identifies the queue */
 } hook_queue;
 
-/* A question on its way. */
+/* A question in progress. */
 typedef struct hook_question {
     hook_line *line;
     hook_queue *queue;
@@ -70,7 +70,7 @@ typedef struct hook_question {
 
 static apr_array_header_t *lines; /* hook_line *; NULL: none */
 static server_rec *main_server;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the next two */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the next two */
 static apr_pool_t *pool;
 static apr_hash_t *queues; /* hook_queue, by its key */
 
@@ -153,7 +153,8 @@ static const char *hook_set(cmd_parms *cmd, void *config, int argc, char *const 
 
 /* ---- Questions ---- */
 
-/* A wildcard is a question about all channels that begin like it: it must not pass beside the pattern of some. */
+/* A wildcard is a question about all channels that begin like it: it must not pass beside the
+ * pattern of some. */
 static int hook_matches(const char *pattern, const char *channel)
 {
     apr_size_t star = strcspn(channel, "*"), literal = strcspn(pattern, "*?[\\");
@@ -193,8 +194,8 @@ static session *hook_session(hook_line *line)
     return s;
 }
 
-/* Messages of a channel keep their order, and so do the events of a connection, and whether a channel is
- * occupied. Under the lock. */
+/* The messages of a channel share a queue and keep their order. So do the events of a connection,
+ * and the occupied events of a channel. Call with the lock held. */
 static hook_queue *hook_queue_of(hook_line *line, const ws_app_question *q)
 {
     int on_conn = q->event == WS_APP_SUBSCRIBE || q->event == WS_APP_UNSUBSCRIBE;
@@ -263,7 +264,7 @@ static form hook_form(const ws_app_question *q)
     return f;
 }
 
-/* One line per second and directive. */
+/* Logs at most one line per second and directive. */
 static void hook_log(hook_line *line, const hook_question *h, const char *error)
 {
     apr_int64_t now = apr_time_sec(apr_time_now());
@@ -323,7 +324,7 @@ static int hook_take(hook_line *line, const ws_app_question *q, job *j, hook_que
         queue->jobs++;
         j->session = queue->session;
         session_ref(j->session);
-        courier_take(j); /* from here on j and h may be gone */
+        courier_take(j); /* after this call j and h may have been freed */
     }
     pthread_mutex_unlock(&lock);
     return queue != NULL;
@@ -380,8 +381,8 @@ static int hook_has_virtual_host(const server_rec *s, const ap_listen_rec *l)
     return 0;
 }
 
-/* The first Listen without a virtual host, where the main server is; or else the first. The list begins with
- * the last. */
+/* Prefer the first Listen without a virtual host, which the main server serves; otherwise the
+ * first. The list is in reverse order of the configuration. */
 static const ap_listen_rec *hook_listener(const server_rec *s)
 {
     const ap_listen_rec *first = NULL, *own = NULL;
@@ -392,7 +393,7 @@ static const ap_listen_rec *hook_listener(const server_rec *s)
     return own ? own : first;
 }
 
-/* Where this machine reaches a listener. */
+/* The address at which this machine reaches a listener. */
 static const char *hook_address(apr_pool_t *p, const ap_listen_rec *l)
 {
     const char *ip;

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Back-pressure for requests whose replies are larger than they are, or arrive later. While replies
- * are pending or queued, no more requests are read from the connection. So the queue of a client is
- * bounded by what it reads, however fast it sends.
+ * Back-pressure for requests whose replies are larger than the request, or arrive later. While
+ * replies are pending or queued, the handler reads no further requests from the connection. So the
+ * rate at which a client reads bounds its queue, even if it sends faster.
  *
  * A `reading` must be the first member of the structure at ws_data(). All functions: [callback].
  */

@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Framings other than RFC 6455's: how messages become bytes, and bytes messages. The drafts hixie-76 and
- * hixie-75 have one each (hixie.h). Responses of HTTP that stay open, such as event streams and long polls,
- * use ws_framing_raw or a framing of their own.
+ * Framings other than RFC 6455's: conversions between messages and bytes. The drafts hixie-76 and
+ * hixie-75 have one each (hixie.h). HTTP responses that stay open, such as event streams and long
+ * polls, use ws_framing_raw or a separate framing.
  *
- * A framing is a constant table. The engine allocates the state of each connection, `size` zeroed bytes that
- * begin with a ws_framer, and frees it with the connection. Framings have no pings: the engine sets
- * TCP keep-alive for such connections instead.
+ * A framing is a constant table. The engine allocates the state of each connection, `size` zeroed
+ * bytes that begin with a ws_framer, and frees it with the connection. Framings have no pings: the
+ * engine sets TCP keep-alive for such connections instead.
  */
 
 #ifndef WS_PROTOCOL_FRAMING_H
@@ -40,17 +40,17 @@ struct ws_framing {
 
     /**
      * Write a message, or part of one.
-     * @param first  opcode and WS_FIN as for ws_frame_header(): a continuation omits the start of the message;
-     *               without WS_FIN its end is omitted
+     * @param first  opcode and WS_FIN as for ws_frame_header(): a continuation omits the start of
+     *               the message; without WS_FIN its end is omitted
      * @return the length written, bytes
      */
     size_t (*write)(unsigned char *out, unsigned first, const void *payload, size_t len);
 
-    /**
-     * Write what tells the peer that the connection closes; NULL: nothing. Not called within a message that is
-     * sent in parts. reason: not NUL-terminated; code WS_CLOSE_NO_STATUS: neither code nor reason
-     * @return the length written, bytes
-     */
+    /** Write the closing bytes for the peer; NULL: none. Not called within a message that is
+         * sent in parts. reason: not NUL-terminated; code WS_CLOSE_NO_STATUS: neither code nor
+         * reason
+         * @return the length written, bytes
+         */
     size_t (*close)(unsigned char out[WS_FRAMING_CLOSE_MAX], int code, const char *reason,
                     size_t len);
 
@@ -58,12 +58,13 @@ struct ws_framing {
     ws_parse_result (*next)(ws_framer *f, unsigned char **data, size_t *len, ws_piece *piece,
                             ws_parse_error *error);
 
-    /** Whether the input may end here, so that the end of the stream is a close (code 1005) and not a broken
-     *  connection (1006). NULL: anywhere. Not asked if `answered`. */
+    /** Whether the input may end here, so that the end of the stream is a close (code 1005) and not
+     *  a broken connection (1006). NULL: anywhere. Not asked if `answered`. */
     int (*between)(const ws_framer *f);
 };
 
-/** Payload is sent unchanged, text and binary; input is discarded; the end of the stream is the close. */
+/** Payload is sent unchanged, text and binary; input is discarded; the end of the stream is the
+ * close. */
 extern const ws_framing ws_framing_raw;
 
 #endif

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A TLS connection cannot move to another process. So the process that has accepted it carries the bytes of
- * the response from the session's process to the client, for which it needs no thread.
+ * Carries a response between processes. A TLS connection cannot move to another process, so the
+ * process that accepted it copies bytes from the session's process to the client. The event loop
+ * does this without a thread.
  */
 
 #include <errno.h>
@@ -13,11 +14,11 @@
 #include "engine/handoff.h"
 #include "sockjs/session.h"
 
-/* What is read at a time, bytes. */
+/* Size of one read, bytes. */
 #define CARRY_PIECE (16 * 1024)
 
 typedef struct carrier {
-    ws_handle handle; /**< first; the session's side */
+    ws_handle handle; /**< must be first; the session's side */
     int fd;
     ws_sockjs_response *to;
 } carrier;
@@ -70,7 +71,7 @@ static void carry_ready(ws_source *g, const ws_ready *ready)
             return;
         }
     }
-    ws_handle_unwatch(&w->handle); /* carry_drained() goes on */
+    ws_handle_unwatch(&w->handle); /* carry_drained() continues */
 }
 
 static void carry_drained(ws_sockjs_response *r)

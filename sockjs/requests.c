@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What requests bring to sessions, as tasks of the sessions' loops. */
+/** Passes the responses and messages of HTTP requests to sessions, as tasks of the sessions' loops.
+ */
 
 #include <stdlib.h>
 #include <string.h>

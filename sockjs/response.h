@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The response that a session writes to: a socket of a client that waits for frames, over HTTP with its
- * framing and TLS, or a WebSocket. For its loop's thread.
+ * The response that a session writes to: a socket of a client that waits for frames, over HTTP with
+ * its framing and TLS, or a WebSocket. For its loop's thread.
  */
 
 #ifndef WS_SOCKJS_RESPONSE_H
@@ -31,17 +31,17 @@ typedef struct ws_sockjs_response ws_sockjs_response;
 
 struct ws_sockjs_response {
     ws_handle handle; /**< first */
-    ws_alarm alarm;   /**< while it ends */
+    ws_alarm alarm;   /**< set while the response ends */
     int fd;           /**< -1: conn */
     SSL *ssl;         /**< or NULL */
     ws_conn *conn;    /**< WS_SOCKJS_WEBSOCKET; or NULL */
     unsigned char kind;
     unsigned char chunked; /**< RFC 9112, section 7.1 */
-    unsigned char ending;  /**< nothing more comes: to be closed when all is written */
+    unsigned char ending;  /**< no more data follows: close after all bytes are written */
     unsigned char write_shut;
     unsigned char parts; /**< the beginning of the frame has been sent */
     apr_uint64_t sent;   /**< bytes of the body */
-    ws_strbuf frame;     /**< the one that is made */
+    ws_strbuf frame;     /**< the frame under construction */
     ws_strbuf out;       /**< bytes for the socket, from pos on */
     apr_size_t pos;
     /** Called until the response is finished: the client has closed; all bytes are written. */
@@ -51,7 +51,7 @@ struct ws_sockjs_response {
     char callback[WS_SOCKJS_CALLBACK_MAX + 1];
 };
 
-/** Takes over fd and ssl. @return NULL when there is no memory; fd and ssl are released then */
+/** Takes over fd and ssl. @return NULL if out of memory; fd and ssl are then released */
 ws_sockjs_response *ws_sockjs_response_new(ws_loop *loop, int fd, SSL *ssl, ws_sockjs_kind kind);
 
 /** A WebSocket, for which the caller calls gone and drained. */
@@ -78,13 +78,14 @@ void ws_sockjs_response_end_frame(ws_sockjs_response *r);
 /** A whole frame. */
 void ws_sockjs_response_put(ws_sockjs_response *r, const char *frame);
 
-/** Write the buffered bytes; calls neither gone nor drained. @return 0; -1 if the client has closed */
+/** Write the buffered bytes; calls neither gone nor drained. @return 0; -1 if the client has closed
+ */
 int ws_sockjs_response_flush(ws_sockjs_response *r);
 
 /** Whether the client has not accepted all bytes yet. */
 int ws_sockjs_response_blocked(const ws_sockjs_response *r);
 
-/** The owner is done with it: close it when all bytes are written. */
+/** The owner no longer uses it: close it after all bytes are written. */
 void ws_sockjs_response_finish(ws_sockjs_response *r);
 
 /** Close it now. */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A session, as the files of this room know it. For its loop's thread. */
+/** A session's state, shared by the files of sockjs/. Use it in the loop's thread only. */
 
 #ifndef WS_SOCKJS_SESSION_STATE_H
 #define WS_SOCKJS_SESSION_STATE_H
@@ -9,7 +9,7 @@
 #include "protocol/frame.h"
 #include "sockjs/session.h"
 
-/** The frame of the engine's that is read. */
+/** The decoder's position in the current frame from the engine. */
 typedef struct ws_sockjs_decoder {
     unsigned char head[WS_HEADER_MAX], head_len;
     unsigned char first;  /**< its first byte */
@@ -44,10 +44,11 @@ struct ws_sockjs_session {
 /** The session of a key in this loop, or NULL. */
 ws_sockjs_session *ws_sockjs_find(ws_loop *loop, const ws_sockjs_key *key);
 
-/** Write to this response from now on; or end it, with the reason. */
+/** Write to this response from now on. If the session is closed, end the response with the reason.
+ */
 void ws_sockjs_session_attach(ws_sockjs_session *s, ws_sockjs_response *r);
 
-/** Read what the handler sends while the response takes it. */
+/** Read from the handler's connection while the response accepts bytes. */
 void ws_sockjs_session_pump(ws_sockjs_session *s);
 
 /** Frames for the handler. Taken over. @return as ws_sockjs_input() tells */
@@ -59,7 +60,7 @@ static inline int ws_sockjs_session_waits(const ws_sockjs_session *s)
     return s->in.len > s->in_pos;
 }
 
-/** The client has gone: the handler's connection ends, with a Close frame if it sent one. */
+/** The client has gone: end the handler's connection, with a Close frame if the client sent one. */
 void ws_sockjs_session_gone(ws_sockjs_session *s, int code, const char *reason, apr_size_t len);
 
 /**
@@ -72,7 +73,7 @@ int ws_sockjs_decode(ws_sockjs_session *s, const char *data, apr_size_t len);
 
 void ws_sockjs_session_ping(ws_sockjs_session *s, const unsigned char *data, apr_size_t len);
 
-/** Close: the client is told the code and the reason. */
+/** Close the session and send the code and the reason to the client. */
 void ws_sockjs_session_close(ws_sockjs_session *s, int code, const char *reason, apr_size_t len);
 
 #endif

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parses what clients send and escapes what they receive. Every byte of a client is checked here. */
+/** Parses messages of clients and escapes messages to them. Every byte of a client is checked here.
+ */
 
 #include "sockjs/text.h"
 
@@ -46,7 +47,7 @@ static void text_add_utf8(ws_strbuf *t, unsigned c)
     ws_strbuf_add(t, b, n);
 }
 
-/* The four digits behind \u. @return the code unit, or -1 */
+/* The four digits after \u. @return the code unit, or -1 */
 static int text_unit(text_input *in)
 {
     apr_uint64_t unit;
@@ -98,7 +99,7 @@ static int text_escape(text_input *in)
     return 1;
 }
 
-/* A string behind its first quote. @return whether it is one */
+/* A string after its first quote. @return whether it is one */
 static int text_string(text_input *in)
 {
     in->string.len = 0;
@@ -124,7 +125,8 @@ static int text_string(text_input *in)
 
 void ws_sockjs_client_frame(ws_strbuf *frames, unsigned first, const void *data, apr_size_t len)
 {
-    /* RFC 6455 demands a key. The frame does not leave the machine, so that one that changes nothing will do. */
+    /* RFC 6455 requires a key. The frame does not leave the machine, so a key of zeroes is enough.
+     */
     static const unsigned char no_mask[4];
     unsigned char head[WS_HEADER_MAX];
     ws_strbuf_add(frames, (char *)head, ws_frame_header(head, first, len, no_mask));
@@ -237,7 +239,7 @@ static void text_put_special(ws_strbuf *t, int nested, unsigned char c)
     ws_sockjs_puts(t, nested, escaped);
 }
 
-/* Take what completes a character whose beginning the last piece had. @return bytes taken */
+/* Complete a character that the last piece began. @return bytes taken */
 static apr_size_t text_complete(ws_strbuf *t, ws_sockjs_cut *cut, int nested, const char *data,
                                 apr_size_t len)
 {

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* Parses the keys of the handler lua, and runs the script once, so that a broken one is refused when
- * httpd reads its configuration. */
+/** Parses the keys of the handler lua. Runs the script once, so that httpd refuses a broken script
+ *  when it reads its configuration. */
 
 #include <string.h>
 

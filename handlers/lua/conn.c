@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* Connections as scripts see them. A script may keep one after its end: its methods then return nil
- * and "gone". */
+/** The connection objects of scripts. A script may keep one after the connection has ended: its
+ *  methods then return nil and "gone". */
 
 #include <string.h>
 
@@ -14,7 +14,7 @@
 
 typedef struct script_timer {
     script_conn *lc;
-    ws_timer *timer; /* NULL: it does not run any more */
+    ws_timer *timer; /* NULL: the timer has ended */
     int ref;
     int once;
     struct script_timer *next, **back;
@@ -96,7 +96,7 @@ static int conn_resume(lua_State *L)
 
 /* ---- Channels ---- */
 
-/* A truth of the table at 3. */
+/* A boolean field of the table at 3. */
 static unsigned conn_flag(lua_State *L, const char *name, unsigned flag)
 {
     unsigned set;
@@ -123,7 +123,7 @@ static void conn_read_after(lua_State *L, ws_subscription *how)
     }
 }
 
-/* What is read stays on the stack, so that it stays valid. */
+/* The strings stay on the Lua stack, so that they stay valid. */
 static void conn_read_subscription(lua_State *L, ws_subscription *how)
 {
     lua_Integer last;
@@ -168,7 +168,7 @@ static int conn_unsubscribe(lua_State *L)
     return script_push_status(L, c ? ws_unsubscribe(c, channel) : WS_GONE);
 }
 
-/* As what its client publishes: WebSocketPublish applies. */
+/* Publishes like the connection's client: WebSocketPublish applies. */
 static int conn_publish(lua_State *L)
 {
     script_conn *lc = conn_at_1(L);

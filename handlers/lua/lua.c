@@ -10,7 +10,7 @@
 
 #include "script.h"
 
-/* What a callback of the script gets beside the connection. */
+/* Arguments of a script's callback, after the connection. */
 typedef struct lua_arguments {
     script_conn *lc;
     ws_conn *c; /* SCRIPT_OPEN */
@@ -19,12 +19,12 @@ typedef struct lua_arguments {
     apr_size_t len;
     int number; /* type or code */
     const ws_event *event;
-    int form; /* what SCRIPT_CHANNEL has decided */
+    int form; /* the result of SCRIPT_CHANNEL */
 } lua_arguments;
 
 /* ---- Inside a protected call ---- */
 
-/* What channel() returns: a text is sent instead of the message; false: nothing is. */
+/* The result of channel(): a string replaces the message; false sends nothing. */
 static void lua_take_decision(lua_State *L, lua_arguments *a)
 {
     apr_size_t len;
@@ -44,7 +44,7 @@ static void lua_take_decision(lua_State *L, lua_arguments *a)
     }
 }
 
-/* Push the arguments behind the connection. @return how many */
+/* Push the arguments that follow the connection. @return how many */
 static int lua_push_arguments(lua_State *L, const lua_arguments *a)
 {
     switch (a->function) {

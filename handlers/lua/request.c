@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* The handshake as the script's request(r) sees it. r is of use only until request() returns. */
+/** The object r of the script's request(r): the handshake. r is valid only until request() returns.
+ */
 
 #include <string.h>
 
@@ -180,7 +181,8 @@ static int request_newindex(lua_State *L)
 
 /* ---- The call ---- */
 
-/* What request() returns: nothing or true accepts, false refuses with 403, a number is the status. */
+/* What request() returns: nothing or true accepts, false refuses with 403, a number is the status.
+ */
 static int request_take_status(lua_State *L, const request_call *call)
 {
     lua_Integer status;

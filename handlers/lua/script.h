@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* What the files of the handler lua share. A Lua state is used by one thread at a time: each event
- * loop has one for its connections, and the requests take theirs from a pool. */
+/** Types and functions that the files of the handler lua share. One thread at a time uses a Lua
+ *  state: each event loop has a state for its connections, and requests take a state from a pool.
+ *  */
 
 #ifndef SCRIPT_H
 #define SCRIPT_H
@@ -46,7 +47,7 @@ typedef struct script_config {
     int defined[SCRIPT_FUNCTIONS]; /* whether the script defines it */
     ws_location *here;
     pthread_mutex_t lock; /* guards the lists */
-    script_state *loops;  /* one per event loop, and those that are retired */
+    script_state *loops;  /* one per event loop, and retired ones */
     script_state *idle;   /* for requests */
 } script_config;
 
@@ -56,7 +57,7 @@ struct script_state {
     apr_size_t used;    /* bytes */
     apr_int64_t budget; /* instructions left in this call */
     int exhausted;
-    int retired; /* out of memory: it gets no new connection */
+    int retired; /* out of memory: it gets no new connections */
     int owned;   /* `owner` is set */
     pthread_t owner;
     unsigned connections;
@@ -86,7 +87,7 @@ const char *script_configure(apr_pool_t *pconf, const char *key, const char *val
 
 /* ---- state.c ---- */
 
-/* @return NULL if there is no memory, or the script fails: its error is in `error` */
+/* @return NULL if out of memory or if the script fails: `error` has the text */
 script_state *script_state_new(script_config *config, char *error, apr_size_t size);
 void script_state_free(script_state *s);
 
@@ -127,9 +128,9 @@ int script_request(script_state *s, ws_request *rq);
 /* true; or nil and the status's name. @return the number of results */
 int script_push_status(lua_State *L, ws_status status);
 void script_push_id(lua_State *L, ws_id id);
-/* A text without NUL. */
+/* A string without NUL. */
 const char *script_check_name(lua_State *L, int index);
-/* data and, behind it, kind. Raises an error for text that is not UTF-8. */
+/* The arguments data and kind. Raises an error for text that is not UTF-8. */
 const char *script_check_message(lua_State *L, int index, apr_size_t *len, ws_type *type);
 int script_publish(lua_State *L, int first, ws_id sender);
 ws_log_level script_check_level(lua_State *L, int index);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* The table `ws` of scripts, and the arguments and results that it shares with connections. */
+/** The table `ws` of scripts, and the arguments and results that it shares with connections. */
 
 #include <string.h>
 
@@ -82,7 +82,7 @@ static ws_id server_check_id(lua_State *L, int index)
     return id;
 }
 
-/* The state in which httpd only checks the script has no server behind it. */
+/* NULL in the state with which httpd only checks the script. */
 static ws_location *server_here(lua_State *L)
 {
     return script_state_in(L)->config->here;
@@ -90,7 +90,7 @@ static ws_location *server_here(lua_State *L)
 
 /* ---- Publishing ---- */
 
-/* A text of the table at `index`, or NULL. It stays on the stack. */
+/* A string of the table at `index`, or NULL. It stays on the stack. */
 static const char *server_option(lua_State *L, int index, const char *name)
 {
     if (lua_getfield(L, index, name) == LUA_TNIL) {

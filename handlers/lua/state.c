@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* Lua states: their libraries, their limits of memory and instructions, and their owners. All that
- * can raise an error runs inside script_call(). */
+/** Lua states: their libraries, limits of memory and instructions, and owners. Code that can raise
+ *  an error runs only inside script_call(). */
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 
 #include "script.h"
 
-/* The hook runs after so many instructions. */
+/* The hook runs after this number of instructions. */
 #define PERIOD 1000
 
 static const char *const state_names[SCRIPT_FUNCTIONS] = {
@@ -18,8 +18,8 @@ static const char *const state_names[SCRIPT_FUNCTIONS] = {
     [SCRIPT_CHANNEL] = "channel", [SCRIPT_DRAIN] = "drain",     [SCRIPT_PONG] = "pong",
     [SCRIPT_REQUEST] = "request"};
 
-/* The hook does not run inside a finalizer, nor inside xpcall's handler when the hook itself raised the
- * error: both could loop forever. load() takes no bytecode, which Lua does not verify. */
+/* The hook does not run inside a finalizer, nor inside xpcall's handler when the hook itself raised
+ * the error: both could loop forever. load() takes no bytecode, which Lua does not verify. */
 static const char state_prelude[] =
     "local load0, pcall, set, gc, error = load, pcall, setmetatable, collectgarbage, error\n"
     "local type, rawget, select, concat, log = type, rawget, select, table.concat, ws.log\n"
@@ -54,7 +54,7 @@ script_state *script_state_in(lua_State *L)
 static void *state_allocate(void *arg, void *old, size_t old_size, size_t size)
 {
     script_state *s = arg;
-    size_t before = old ? old_size : 0; /* without `old` it is a type */
+    size_t before = old ? old_size : 0; /* Lua passes a type in old_size if `old` is NULL */
     void *new;
 
     if (size > before && s->used + (size - before) > (apr_size_t)s->config->memory) {
@@ -70,7 +70,8 @@ static void *state_allocate(void *arg, void *old, size_t old_size, size_t size)
     return new;
 }
 
-/* From then on each further instruction fails, so that no pcall() of the script's can go on. */
+/* After the limit every further instruction fails, so that a pcall() in the script cannot continue.
+ */
 static void state_hook(lua_State *L, lua_Debug *ar)
 {
     script_state *s = script_state_in(L);
@@ -152,7 +153,7 @@ void script_log_error(script_state *s, ws_conn *c)
     }
 }
 
-/* ---- Making them ---- */
+/* ---- Creation ---- */
 
 static void state_open_libraries(lua_State *L, unsigned libraries)
 {
@@ -251,7 +252,7 @@ void script_state_free(script_state *s)
     free(s);
 }
 
-/* ---- Their owners ---- */
+/* ---- Owners ---- */
 
 static script_state *state_new_logged(script_config *config)
 {

@@ -1,4 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+/** Passes a server's answer to the client, without the headers that apply to one connection only.
+ */
 
 #include "answer.h"
 

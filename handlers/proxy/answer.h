@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A server's answer to the handshake, and what of it the client gets. */
+/** A server's answer to the handshake, and the parts of it that the client receives. */
 
 #ifndef WS_HANDLERS_PROXY_ANSWER_H
 #define WS_HANDLERS_PROXY_ANSWER_H
@@ -15,7 +15,7 @@
 /** Strings are from pool. */
 typedef struct {
     apr_pool_t *pool;     /* of the request; its thread waits while the loop uses it */
-    int status;           /* 0: there is no answer, or one that is not valid */
+    int status;           /* 0: no answer, or an invalid one */
     apr_table_t *headers; /* for the client */
     const char *extensions;
     const char *type, *body;
@@ -23,7 +23,7 @@ typedef struct {
     int body_cut;        /* the body is longer than PROXY_BODY_MAX, or broke off */
 } proxy_answer;
 
-/** Make it an answer that has not come yet. */
+/** Initialize as an answer that has not arrived. */
 void proxy_answer_clear(proxy_answer *a, apr_pool_t *pool);
 
 /** Copy a response, but not an interim one.  [on the loop, while the request's thread waits] */

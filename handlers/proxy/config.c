@@ -1,4 +1,5 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+/** Parses the keys of ws_proxy.so, and makes the URL and the headers of a request to the server. */
 
 #include "config.h"
 
@@ -353,7 +354,8 @@ const char *const *proxy_headers(ws_request *rq, const proxy_config *config)
     return (const char *const *)headers->elts;
 }
 
-/* The value of the expression, or the path after the section's path. @return NULL: an error, which is logged */
+/* The value of the expression, or the path after the section's path. @return NULL: an error, which
+ * is logged */
 static const char *config_path(ws_request *rq, const proxy_server *server)
 {
     request_rec *r = ws_request_rec(rq);

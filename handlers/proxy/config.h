@@ -30,7 +30,7 @@ typedef struct {
     int preserve_host;
     int compression;      /* of compression= */
     int pass_compression; /* compressed messages pass without being decoded, if the server agrees */
-    apr_uint32_t retry;   /* a server that has failed comes last for so long, milliseconds */
+    apr_uint32_t retry;   /* milliseconds during which a failed server is tried last */
     ws_connect_options options;
 } proxy_config;
 
@@ -40,8 +40,8 @@ const char *proxy_configure(apr_pool_t *pconf, const char *key, const char *valu
 const char *const *proxy_headers(ws_request *rq, const proxy_config *config);
 
 /**
- * Make a server's URL. If it ends in a slash, the path after the section's path is appended; if it has no
- * query string, the client's is added.
+ * Make a server's URL. If it ends in a slash, the path after the section's path is appended; if it
+ * has no query string, the client's is added.
  * @return NULL: the expression of its path cannot be evaluated, which is logged
  */
 const char *proxy_url(ws_request *rq, const proxy_server *server);

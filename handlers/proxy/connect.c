@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Tries servers in turn until one accepts the handshake. Refusals of a server are passed on; a server that cannot be
- * connected to, or whose answer is not valid, is answered 502 or 504, with a log line.
+ * Tries servers in turn until one accepts the handshake. Refusals of a server are passed on; a
+ * server that cannot be connected to, or whose answer is not valid, is answered 502 or 504, with a
+ * log line.
  */
 
 #include "connect.h"
@@ -20,12 +21,12 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* A connection that is being made, and the request's thread that waits for it. */
+/* A connection attempt, and the request's thread that waits for it. */
 typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t signal;
     int over;
-    char reason[256]; /* why there is no connection; "": there is one */
+    char reason[256]; /* why the attempt failed; "": it succeeded */
     char *protocol;   /* malloc'ed, or NULL */
     proxy_answer answer;
 } attempt;

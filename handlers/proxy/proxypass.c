@@ -1,4 +1,5 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+/** to=proxypass: chooses the server and makes the request as mod_proxy would. */
 
 #include "proxypass.h"
 
@@ -24,7 +25,8 @@ APLOG_USE_MODULE(websocket);
 #pragma weak ap_proxy_should_override
 #pragma weak proxy_run_fixups
 
-/* Exported by mod_proxy for its own modules, in no header that is installed; not in all versions. */
+/* Exported by mod_proxy for its own modules, in no header that is installed; not in all versions.
+ */
 extern int ap_proxy_canon_url(request_rec *r);
 
 #define PROXYPASS_TIME_MAX (10 * 60 * 1000) /* milliseconds */
@@ -91,7 +93,8 @@ int proxypass_claims(ws_request *rq)
     char *url;
 
     proxypass_by_handler(r);
-    /* mod_proxy serves requests for another proxy (ProxyRemote), and those that name the server themselves. */
+    /* mod_proxy serves requests for another proxy (ProxyRemote), and those that name the server
+     * themselves. */
     if (r->proxyreq != PROXYREQ_REVERSE || !r->filename || strncmp(r->filename, "proxy:", 6)
         || proxypass_conf(r)->proxies->nelts) {
         return 0;
