@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The handlers' calls of include/mod_websocket.h that need the loop. On the connection's own loop they
- * act at once; from another thread they become tasks of it.
+ * The functions of include/mod_websocket.h that need the loop. On the connection's loop they act at
+ * once. From another thread they post a task to that loop.
  */
 
 #include <errno.h>
@@ -31,8 +31,8 @@ ws_engine *ws_api_engine_now(void)
 typedef struct api_task {
     ws_task task;
     ws_id id;
-    apr_size_t cost; /* of loop->posted */
-    ws_conn *own;    /* a WS_BLOCKING callback's, which counts what it has posted */
+    apr_size_t cost; /* bytes added to loop->posted */
+    ws_conn *own;    /* the sender, if a WS_BLOCKING callback: its posted bytes are counted */
     ws_frames *frames;
     unsigned broadcast_to; /**< location index */
     int code;
@@ -41,9 +41,9 @@ typedef struct api_task {
     void *arg;
 } api_task;
 
-/* Give a task to a loop, unless as much waits there already as may. What a connection's messages make
- * handlers post is part of its share of the turn. cost, work: bytes that the task holds, and that it makes
- * the loop handle */
+/* Post a task to a loop, unless its pending tasks already hold WS_POSTED_MAX bytes. Tasks that
+ * a connection's callback posts use up part of its share of the turn. cost: bytes that the task
+ * holds. work: bytes that the loop will handle */
 static ws_status api_post_to(ws_loop *loop, api_task *t, apr_size_t cost, apr_size_t work)
 {
     ws_loop *here = ws_loop_current();
@@ -63,14 +63,14 @@ static ws_status api_post_to(ws_loop *loop, api_task *t, apr_size_t cost, apr_si
     return WS_QUEUED;
 }
 
-/* A task has come to its loop. */
+/* A task has arrived at its loop. */
 static void api_arrived(ws_loop *loop, const api_task *t)
 {
     __atomic_sub_fetch(&loop->posted, t->cost, __ATOMIC_RELAXED);
 }
 
-/* Give a task to the loop of an id; cost 0: it is never refused. @return WS_QUEUED, WS_GONE, WS_FULL; only
- * with WS_QUEUED the task is taken over. */
+/* Post a task to the loop of an id. cost 0: it is not refused for lack of room.
+ * @return WS_QUEUED: the task is taken over; WS_GONE, WS_FULL: it is not */
 static ws_status api_post(ws_id id, api_task *t, apr_size_t cost)
 {
     ws_engine *e = ws_api_engine_now();
@@ -89,13 +89,13 @@ static int api_on_loop(const ws_conn *c)
 
 /* ---- Sending ---- */
 
-/* Versions 76 and 75, for example, have text only, and no control frame but the closing one. */
+/* Versions 76 and 75, for example, have only text messages and a closing frame. */
 static int api_unsupported(const ws_conn *c, unsigned first)
 {
     return c->framed && !ws_framing_sends(c, first & 0xF);
 }
 
-/* Whether a frame has to wait because another message is being sent in parts. */
+/* Whether a frame has to wait for the last part of another message. */
 static int api_must_wait(ws_conn *c, unsigned first)
 {
     if (first & 0x8) { /* a control frame */
@@ -120,7 +120,7 @@ static ws_status api_send_later(ws_conn *c, ws_frames *f)
     return ws_send_queue_push(c->deferred, f, c->loop->event.now) < 0 ? WS_FULL : WS_QUEUED;
 }
 
-/* The last part has been sent: so is what waited for it. */
+/* After the last part: send the messages that waited for it. */
 static void api_send_waiting(ws_conn *c)
 {
     ws_send_queue *later = c->deferred;
@@ -136,8 +136,8 @@ static void api_send_waiting(ws_conn *c)
     free(later);
 }
 
-/* Whether a frame can be sent, as far as clients that are slow are concerned. The first part of a
- * message in parts may have been dropped; then so are the others. */
+/* Apply the policy for slow clients to a frame. If the first part of a message was dropped, drop
+ * its other parts too. */
 static inline ws_status api_admit(ws_conn *c, unsigned first)
 {
     if (c->meter && !(first & 0x8)) {
@@ -149,8 +149,8 @@ static inline ws_status api_admit(ws_conn *c, unsigned first)
     return c->out.count || c->deferred ? ws_backpressure_admit(c, first) : WS_SENT;
 }
 
-/* A message as it goes over the wire, in a buffer of its own that can be dropped. Takes over the
- * reference. */
+/* Build the final frames of a message in a separate buffer, so that the queue can drop it as a
+ * whole. Takes over the reference. */
 static ws_frames *api_shape(ws_conn *c, ws_frames *f)
 {
     apr_size_t len, most = (apr_size_t)c->settings->fragment;
@@ -309,8 +309,9 @@ static void api_pass_barrier(ws_loop *loop, ws_task *task)
     sem_post(&((barrier *)task)->done);
 }
 
-/* A WS_BLOCKING callback may send faster than the loop handles it: the callback waits, as it may; the loop
- * waits for no callback. Then the send queue's own limit holds. */
+/* A WS_BLOCKING callback may send faster than the loop can handle. The callback then waits for the
+ * loop, after which the send queue's limit applies. This cannot deadlock: the loop never waits for
+ * callbacks. */
 static void api_wait_for_loop(ws_conn *c)
 {
     barrier b = {.task = {.fn = api_pass_barrier}};
@@ -364,7 +365,7 @@ static ws_status api_send_frame(ws_conn *c, unsigned first, const void *data, ap
         return api_send_later(c, ws_frames_build(first, data, len));
     }
     ws_conn_count_sent(c, first, len);
-    /* As it is, if nothing has to be made of it. */
+    /* Without extensions, framing and fragmentation the payload is sent unchanged. */
     s = (c->chain || c->settings->fragment ? ws_conn_send_message : ws_conn_send)(c, first, data,
                                                                                   len);
     if (c->deferred) {
@@ -494,7 +495,7 @@ static void api_do_broadcast(ws_loop *loop, ws_task *task)
     free(t);
 }
 
-/* The frame's place in the queue of each connection. */
+/* Bytes of the queue entries of a broadcast, one for each connection. */
 static apr_size_t api_places(const ws_loop *loop)
 {
     return WS_SEND_ENTRY_COST * __atomic_load_n(&loop->count, __ATOMIC_RELAXED);
@@ -571,9 +572,9 @@ static void api_pause_or_resume(ws_conn *c, void *paused)
         return;
     }
     if (api_on_loop(c)) {
-        api_hold(c, paused); /* the socket is looked after at the callback's end */
+        api_hold(c, paused); /* the socket is watched again after the callback */
         if (c->loop->corked != c) {
-            ws_conn_mark_dirty(c); /* it was another connection's: at the turn's */
+            ws_conn_mark_dirty(c); /* another connection's callback: at the turn's end */
         }
         return;
     }
@@ -653,7 +654,7 @@ void ws_log(ws_log_level level, const char *format, ...)
     }
 }
 
-/* ---- What a connection is ---- */
+/* ---- Properties of a connection ---- */
 
 ws_id ws_conn_id(const ws_conn *c)
 {

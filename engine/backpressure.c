@@ -1,15 +1,15 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Clients that read too slowly: what may wait for them, in bytes and in time, and what is done when
- * that is reached. A message is dropped as a whole, and only if nothing of it has been sent; control
- * frames and messages in parts are never dropped once they are queued.
+ * Clients that read too slowly: limits of the send queue in bytes and in time, and the policy when
+ * a limit is reached. Only whole messages are dropped, and only before their first byte is sent.
+ * Queued control frames and messages in parts are never dropped.
  */
 
 #include "engine/conn.h"
 
-/* What is on its way cannot be dropped, and does not count where messages are: or else one long
- * message would keep out all new ones. */
+/* Remaining bytes of a message that cannot be dropped since it is being sent. Policies that drop do
+ * not count them: otherwise one long message would block all new ones. */
 static apr_size_t slow_on_its_way(const ws_conn *c)
 {
     const ws_send_queue *q = &c->out;
@@ -59,7 +59,7 @@ static void slow_drop(ws_conn *c, ws_send_queue *q, apr_uint32_t i)
     ws_send_queue_remove(q, i);
 }
 
-/* @return whether there was one that could be dropped */
+/* @return whether a message was dropped */
 static int slow_drop_oldest(ws_conn *c)
 {
     ws_send_queue *queues[] = {&c->out, c->deferred};
@@ -84,13 +84,13 @@ void ws_backpressure_trim(ws_conn *c)
     while (i < q->count) {
         const ws_frames *f = ws_send_queue_at(q, i)->frames;
         if (!f->whole || (f->key && ws_backpressure_policy(c) == WS_SLOW_KEEP_LATEST)) {
-            i++; /* the latest of its key is what the client has to know, however old */
+            i++; /* the client needs the latest message of a key, however old */
         }
         else if (slow_age(c, q, i) > c->settings->behind) {
             slow_drop(c, q, i);
         }
         else {
-            break; /* those behind it are younger */
+            break; /* later messages are newer */
         }
     }
 }
@@ -127,12 +127,12 @@ static ws_status slow_too_slow(ws_conn *c)
 
 ws_status ws_backpressure_admit(ws_conn *c, unsigned first)
 {
-    int part = (first & 0xF) == WS_OP_CONTINUATION; /* cannot be left out any more */
+    int part = (first & 0xF) == WS_OP_CONTINUATION; /* its message has begun: cannot be dropped */
     if (!c->write_blocked && slow_full(c)) {
-        ws_conn_write(c); /* much has come in this turn: the client need not be slow */
+        ws_conn_write(c); /* one turn may queue much, even for a fast client */
     }
     if (first & 0x8) {
-        return slow_full(c) ? WS_DROPPED : WS_SENT; /* no reason to close, nor to grow for ever */
+        return slow_full(c) ? WS_DROPPED : WS_SENT; /* not worth closing, but bounded */
     }
     switch (ws_backpressure_policy(c)) {
     case WS_SLOW_CLOSE:

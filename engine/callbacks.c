@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The handler's callbacks: called on the loop; or for a WS_BLOCKING handler, made into jobs that the
- * engine's threads do, one at a time and in order for each connection.
+ * The handler's callbacks. The loop calls them, except for WS_BLOCKING handlers: their callbacks
+ * are jobs of the engine's thread pool. Jobs of one connection run one at a time and in order.
  */
 
 #include <stdlib.h>
@@ -10,11 +10,11 @@
 
 #include "engine/conn.h"
 
-/* Reading is held while more than this waits for the handler. */
+/* Reading is held while more jobs or bytes than this are pending for the handler. */
 #define JOBS_MAX 64
 #define JOB_BYTES_MAX (1024 * 1024)
 
-/* Jobs of one connection before others get the thread. */
+/* Jobs of one connection before its thread serves others. */
 #define TURN 16
 
 typedef enum {
@@ -36,7 +36,7 @@ struct job {
     job *next;
     job_kind kind;
     ws_type type;
-    unsigned where; /* of a piece; of a watch its events; of states the two, from << 8 | to */
+    unsigned where; /* WS_FIRST...; watch: events; STATE: from << 8 | to */
     const ws_cb_resource *resource;
     void (*fn)(ws_conn *c, void *arg);
     void *arg;
@@ -48,17 +48,17 @@ struct ws_jobs {
     ws_work work;
     ws_conn *c;
     ws_thread_pool *threads;
-    apr_thread_mutex_t *lock; /**< of what stands above over */
+    apr_thread_mutex_t *lock; /**< protects the fields from first to held */
     apr_pool_t *pool;         /**< of the lock */
     job *first, **last;
     apr_uint32_t count;
     apr_size_t bytes;
-    job *close;        /**< made at the beginning, so that it cannot fail at the end */
-    int running;       /**< a thread has this connection, or will */
+    job *close;        /**< allocated in advance, so that closing cannot fail */
+    int running;       /**< the pool runs this connection's jobs, or will */
     int held;          /**< WS_HELD_JOBS is set or will be */
-    apr_size_t posted; /**< see ws_cb_posted(); atomic */
-    int over;          /**< on_close has been called; the loop's */
-    ws_task last_task; /**< sets over, behind all tasks that the jobs have posted */
+    apr_size_t posted; /**< bytes, see ws_cb_posted(); atomic */
+    int over;          /**< on_close has been called; loop thread only */
+    ws_task last_task; /**< sets over, after all tasks that the jobs have posted */
 };
 
 typedef struct release_task {
@@ -90,14 +90,14 @@ static void cb_call_closing(ws_conn *c)
         return;
     }
     if (c->jobs) {
-        ws_engine_on_conn(c, ws_conn_answer_close); /* no memory: housekeeping does it */
+        ws_engine_on_conn(c, ws_conn_answer_close); /* if out of memory, the alarm answers later */
     }
     else {
         ws_conn_answer_close(c);
     }
 }
 
-/* On the loop, the watchdog sees which callback runs. */
+/* Record the running callback for the watchdog. Only on the loop. */
 
 static inline void cb_enter(const ws_conn *c, const char *what)
 {
@@ -115,7 +115,7 @@ static void cb_release(ws_loop *loop, ws_task *task)
     int held = 0;
     if (c) {
         apr_thread_mutex_lock(c->jobs->lock);
-        held = c->jobs->held; /* again, while this was on its way */
+        held = c->jobs->held; /* held again since this task was posted */
         apr_thread_mutex_unlock(c->jobs->lock);
     }
     if (c && !held) {
@@ -221,14 +221,14 @@ static void cb_do_jobs(ws_work *work)
         cb_do_job(c, j);
         if (j->kind == CLOSE) {
             free(j);
-            ws_loop_post(loop, &jobs->last_task); /* and the loop frees the connection */
+            ws_loop_post(loop, &jobs->last_task); /* then the loop frees the connection */
             return;
         }
         free(j);
     }
 }
 
-/* The engine's threads, made for the first who needs them. */
+/* The engine's thread pool, created on first use. */
 static ws_thread_pool *cb_threads(ws_engine *e)
 {
     ws_thread_pool *t;
@@ -262,7 +262,7 @@ static void cb_give(ws_conn *c, job *j)
     int start, hold, last;
 
     if (!j) {
-        /* A callback that is lost would break the handler's idea of the connection. */
+        /* A lost callback would leave the handler with a wrong state of the connection. */
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
         return;
     }
@@ -278,7 +278,7 @@ static void cb_give(ws_conn *c, job *j)
     hold = !jobs->held && (jobs->count > JOBS_MAX || jobs->bytes > JOB_BYTES_MAX);
     if (hold) {
         jobs->held = 1;
-        /* Under the lock: the release comes as a task, behind this. */
+        /* Under the lock, so that the release, a task, is handled later. */
         ws_conn_hold(c, WS_HELD_JOBS);
     }
     apr_thread_mutex_unlock(jobs->lock);
@@ -286,7 +286,7 @@ static void cb_give(ws_conn *c, job *j)
         ws_thread_pool_push(jobs->threads, &jobs->work);
     }
     if (hold && c->loop->corked != c && !last) {
-        ws_conn_watch(c); /* else it is done when the input has been taken */
+        ws_conn_watch(c); /* otherwise input.c does this after the input */
     }
 }
 
@@ -349,7 +349,7 @@ int ws_cb_over(const ws_conn *c)
 void ws_cb_free(ws_conn *c)
 {
     if (c->jobs) {
-        free(c->jobs->close); /* if it was never given */
+        free(c->jobs->close); /* not NULL if it never became a job */
         apr_pool_destroy(c->jobs->pool);
         free(c->jobs);
         c->jobs = NULL;
@@ -376,7 +376,7 @@ void ws_cb_open(ws_conn *c)
     ws_conn_uncork(c);
 }
 
-/* Messages, pings and pongs are called from input.c, which corks around all of one read. */
+/* Callbacks for messages, pings and pongs do not cork: input.c corks once per read. */
 
 void ws_cb_message(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len)
 {
@@ -527,7 +527,7 @@ void ws_cb_closing(ws_conn *c)
     cb_leave(c);
 }
 
-/* Inside of ws_close() this is a callback in a callback. */
+/* ws_close() may call this within another callback. */
 void ws_cb_state(ws_conn *c, ws_state from, ws_state to)
 {
     ws_call *call = &c->loop->call;

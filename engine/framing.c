@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Connections whose framing is not RFC 6455's (protocol/framing.h): messages out, and the end. */
+/**
+ * Sending and closing on connections whose framing is not that of RFC 6455: protocol/framing.h.
+ * A framing without a close handshake closes the connection after all queued bytes.
+ */
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +15,8 @@ static const ws_framing *framing_of(const ws_conn *c)
     return c->framer->framing;
 }
 
-/* The payload is that of a Close frame. Within a message that is sent in parts there is no place for it. */
+/* Close, with the payload of a Close frame. The framing's close frame cannot be sent within a
+ * message in parts. */
 static ws_status framing_close(ws_conn *c, const unsigned char *payload, apr_size_t len)
 {
     const ws_framing *f = framing_of(c);
@@ -39,7 +43,7 @@ ws_status ws_framing_send(ws_conn *c, unsigned first, const void *payload, apr_s
     if ((first & 0xF) == WS_OP_CLOSE) {
         return framing_close(c, payload, len);
     }
-    if (framing_of(c) == &ws_framing_raw) { /* spares a copy */
+    if (framing_of(c) == &ws_framing_raw) { /* saves a copy */
         return ws_conn_send_bytes(c, payload, len);
     }
     if (len > APR_SIZE_MAX / 4 || !(bytes = malloc(framing_of(c)->max(payload, len)))) {

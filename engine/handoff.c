@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A connection on its way from the thread that did its handshake to its loop. It is dropped if the engine stops. */
+/**
+ * Passing a connection from the thread that did its handshake to its loop. If the engine stops
+ * meanwhile, the connection is dropped.
+ */
 
 #include "engine/handoff.h"
 
@@ -37,13 +40,13 @@ static void handoff_drop(ws_handoff *h)
     free(h);
 }
 
-/* On the loop. */
+/* Runs on the loop. */
 static void handoff_accept(ws_loop *loop, ws_task *task)
 {
     ws_handoff *h = (ws_handoff *)task;
     int outgoing = h->from.outgoing != NULL;
     if (__atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)
-        || ws_conn_create(loop, h) < 0) { /* no other code would end it */
+        || ws_conn_create(loop, h) < 0) { /* no other code would drop it */
         handoff_drop(h);
         ws_loop_left(loop, outgoing);
         return;
@@ -63,7 +66,7 @@ static ws_framer *handoff_framer(const ws_framing *framing, const ws_new_conn *n
     return f;
 }
 
-/* @return NULL if there is no memory: n has been dropped */
+/* @return NULL: out of memory, and n has been dropped */
 static ws_handoff *handoff_new(const ws_new_conn *n)
 {
     ws_handoff *h = ws_task_new(sizeof(*h), handoff_accept);

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The hash of tables whose keys a client chooses: names of channels, addresses. It is keyed, so that nobody
- * outside can find keys that share a place (SipHash-2-4, of APR).
+ * The hash function for tables whose keys a client chooses: channel names, addresses. It is keyed,
+ * so that clients cannot construct collisions: SipHash-2-4, from APR.
  */
 
 #ifndef WS_ENGINE_HASH_H
@@ -12,13 +12,14 @@
 
 #include "include/mod_websocket.h"
 
-#define WS_HASH_KEY 16
+#define WS_HASH_KEY 16 /**< bytes */
 
-/** Set the key: random bytes, the same in all processes that share a table. Before the first ws_hash();
- *  without it, all bytes are 0. */
+/** Set the key: random bytes, the same in all processes that share a table. Call before the first
+ *  ws_hash(). The default key is all zero. */
 void ws_hash_set_key(const unsigned char key[WS_HASH_KEY]);
 
-/** @param seed  keeps keys of several kinds apart, 0 where there is one  @return never 0  [any thread] */
+/** Hash a key. @param seed  differs for each kind of key; 0 if there is only one kind
+ *  @return never 0  [any thread] */
 apr_uint64_t ws_hash(apr_uint64_t seed, const void *data, apr_size_t len);
 
 #endif

@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The end of version 76's opening handshake, which the client completes after the response's headers. */
+/**
+ * The last step of the opening handshake of version 76 (hixie-76, also known as hybi-00): the
+ * third key follows the client's headers, and its answer follows the response's headers.
+ */
 
 #include "engine/conn.h"
 #include "protocol/hixie.h"
@@ -21,6 +24,6 @@ int ws_hixie_shake(ws_conn *c, unsigned char **data, size_t *len)
         *len = 0;
         return 0;
     }
-    ws_conn_cork(c); /* on_open had it */
+    ws_conn_cork(c); /* ws_conn_open() has uncorked c after on_open */
     return 1;
 }
