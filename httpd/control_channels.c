@@ -359,12 +359,11 @@ static int publish_close(request_rec *r, const publish_item *item, ws_strbuf *t)
 /* Publishes the messages in their order, and then closes connections. */
 static int publish_all(request_rec *r, const apr_array_header_t *items)
 {
-    unsigned ids = 0, messages = 0, closes = 0;
+    unsigned ids = 0, closes = 0;
     ws_channel_wait *w;
     ws_strbuf t = {0};
     int status;
     for (int i = 0; i < items->nelts; i++) {
-        messages += !APR_ARRAY_IDX(items, i, publish_item).close;
         ids += APR_ARRAY_IDX(items, i, publish_item).id != NULL;
     }
     if (!(w = ws_channel_wait_new(ids == (unsigned)items->nelts))) {

@@ -163,7 +163,7 @@ static void the_third_key(rig *r)
         turns(r, 0);
         is_int(untold(), 0, "no callback after %zu bytes of the third key", i);
         ok(!wire_try_read(&w), "and no answer");
-        wire_send(&w, KEY3 + i, 1);
+        wire_send(&w, &KEY3[i], 1);
     }
     COMES(&w, ANSWER, "all of it is answered");
     told_is("a", "open", "then comes on_open");
