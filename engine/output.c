@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * From sends to the socket. While a callback of the connection runs, its frames are gathered in the
- * loop's cork buffer and written together at its end. What the socket does not take, and what
- * others send, is queued.
+ * Sending: from ws_send() to the socket. While a callback of a connection runs, the cork buffer of
+ * the loop gathers the frames of that connection; the end of the callback writes them together.
+ * Bytes that the socket does not accept are queued, and so are frames sent by other connections.
  */
 
 #include <errno.h>
@@ -12,10 +12,10 @@
 #include "engine/conn.h"
 #include "protocol/mask.h"
 
-/* Pieces that are no longer than this on average are joined before they are written, bytes. */
+/* Pieces are joined before they are written if their average length is at most this, bytes. */
 #define JOIN_MAX 1024
 
-/* A frame of at most so many bytes is masked on its way to where it is gathered. */
+/* Largest payload that is masked on the stack and then gathered, bytes. */
 #define MASKED_MAX (16 * 1024)
 
 static int output_idle(const ws_conn *c)
@@ -23,7 +23,7 @@ static int output_idle(const ws_conn *c)
     return c->out.count == 0 && !c->cipher_out && !c->source.sending;
 }
 
-/* What is gathered may follow what the loop is going to send: they leave as one. */
+/* Whether gathered bytes may be appended to a send that the loop has not submitted yet. */
 static int output_joins(const ws_conn *c)
 {
     return c->source.sending && c->out.count == 0 && ws_stream_grows(&c->loop->event, &c->source);
@@ -47,7 +47,7 @@ void ws_conn_postpone(ws_conn *c)
     }
 }
 
-/* Queue what is left of iov behind its first done bytes. */
+/* Queue the rest of iov, after its first done bytes. @return 0: no rest; 1: queued; -1: no memory */
 static int output_keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
 {
     int cut = c->out.count == 0 && done > 0;
@@ -84,7 +84,8 @@ void ws_conn_note_queue(ws_conn *c)
     }
 }
 
-/* Write to a socket for which nothing waits. 0: all has gone; 1: the rest is queued; -1: broken. */
+/* Write without delay; if the queue is not empty, append to it.
+ * @return 0: everything was written; 1: the rest is queued; -1: broken */
 static int output_write_now(ws_conn *c, struct iovec *iov, int n)
 {
     apr_ssize_t done = c->broken ? -1 : c->out.count ? 0 : ws_socket_write(c, iov, n);
@@ -96,7 +97,7 @@ static int output_write_now(ws_conn *c, struct iovec *iov, int n)
     return rest;
 }
 
-/* A control frame for itself. */
+/* A control frame in a buffer that holds no other frame. */
 static ws_frames *output_frame_of(unsigned first, const unsigned char *head, size_t n,
                                   const void *payload, apr_size_t len)
 {
@@ -112,8 +113,8 @@ static ws_frames *output_frame_of(unsigned first, const unsigned char *head, siz
     return f;
 }
 
-/* Payload of this size and more is written from where it lies, with what is gathered before it, if it
- * answers the last of the input: to gather one more answer would save a system call, there is none. */
+/* From this payload size on, bytes, a reply to the last message of the input is not copied: one system
+ * call writes the gathered frames and the payload. Copying pays only if more replies follow. */
 #define COPY_MAX (8 * 1024)
 
 /* Whether the cork buffer takes a frame with this payload. */
@@ -125,7 +126,7 @@ static inline int output_corks(const ws_conn *c, apr_size_t len)
            && (len < COPY_MAX || !loop->last_input || c->ssl || c->source.sending);
 }
 
-/* Behind a header of n bytes that has been written there. */
+/* Append a payload to the cork buffer, after a header of n bytes that is already in place. */
 static inline ws_status output_cork(ws_loop *loop, size_t n, const void *payload, apr_size_t len)
 {
     if (len) {
@@ -138,9 +139,10 @@ static inline ws_status output_cork(ws_loop *loop, size_t n, const void *payload
 /* ---- Lending the cork buffer ---- */
 
 /*
- * A callback of one connection may send to another one, as a bridge does. If nothing is gathered for the first,
- * the buffer gathers for the other until the callback ends, which saves a queue entry. Only one other connection
- * gets it: a callback that sends to many would write more often than the queues do.
+ * A callback of one connection may send to another one, as a bridge does. If nothing is gathered for
+ * the first, the buffer gathers for the other until the callback ends, which saves a queue entry.
+ * Only one other connection can borrow the buffer: a callback that sends to many connections would
+ * write more often than the queues do.
  */
 
 static void output_pull_cork(ws_conn *c);
@@ -160,7 +162,7 @@ static void output_end_lending(ws_loop *loop)
     }
 }
 
-/* Before anything else is sent to c. */
+/* End a loan to another connection before something is sent to c. */
 static void output_take_back(ws_conn *c)
 {
     ws_loop *loop = c->loop;
@@ -201,7 +203,7 @@ static ws_status output_gather_lent(ws_conn *c, struct iovec iov[3])
     return rest < 0 ? WS_GONE : rest ? WS_QUEUED : WS_SENT;
 }
 
-/* A frame's header of n bytes, and its payload. */
+/* Send a frame: a header of n bytes, and its payload. It is gathered, written or queued. */
 static ws_status output_gather(ws_conn *c, unsigned first, unsigned char *head, size_t n,
                                const void *payload, apr_size_t len)
 {
@@ -223,7 +225,7 @@ static ws_status output_gather(ws_conn *c, unsigned first, unsigned char *head, 
     if (loop->corked == c && (output_idle(c) || output_joins(c))) {
         int rest;
         loop->cork_len = 0;
-        ws_stream_settle(&loop->event, &c->source); /* which may leave something in the queue */
+        ws_stream_settle(&loop->event, &c->source); /* may leave bytes in the queue */
         rest = output_write_now(c, iov, 3);
         return rest < 0 ? WS_GONE : rest ? WS_QUEUED : WS_SENT;
     }
@@ -237,13 +239,13 @@ static ws_status output_gather(ws_conn *c, unsigned first, unsigned char *head, 
         if (ws_send_queue_append(&c->out, iov + 1, 2, loop->event.now) < 0) {
             return WS_FULL;
         }
-        c->want_drain |= !(first & 0x8); /* a ping of ours is nothing that a handler waits for */
+        c->want_drain |= !(first & 0x8); /* on_drain does not report control frames */
     }
     ws_conn_mark_dirty(c);
     return WS_QUEUED;
 }
 
-/* What is gathered leaves when the turn is over. */
+/* An async stream sends the gathered bytes at the end of the turn. */
 static void output_send_cork(ws_conn *c, struct iovec *iov)
 {
     ws_loop *loop = c->loop;
@@ -253,10 +255,10 @@ static void output_send_cork(ws_conn *c, struct iovec *iov)
     }
     ws_stream_send_buffer(&loop->event, &c->source, &loop->cork, iov->iov_len);
     ws_conn_count_written(c,
-                          (apr_ssize_t)iov->iov_len); /* ws_conn_sent() knows better if need be */
+                          (apr_ssize_t)iov->iov_len); /* ws_conn_sent() corrects the count */
 }
 
-/* Put what is gathered in the cork buffer on its way. */
+/* Write the bytes in the cork buffer. */
 static void output_pull_cork(ws_conn *c)
 {
     ws_loop *loop = c->loop;
@@ -278,7 +280,7 @@ static void output_pull_cork(ws_conn *c)
     }
 }
 
-/* Before something is queued for c. */
+/* Write the gathered bytes before something is queued for c, to keep the order. */
 static void output_pull_gathered(ws_conn *c)
 {
     output_end_lending(c->loop);
@@ -287,7 +289,7 @@ static void output_pull_gathered(ws_conn *c)
     }
 }
 
-/* A frame of a client's: RFC 6455, section 5.3. The handler's bytes are not ours to change. */
+/* Send a frame as a client: RFC 6455, section 5.3. Masks a copy, as the payload is the handler's. */
 static ws_status output_send_masked(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
 {
     unsigned char head[WS_HEADER_MAX], masked[MASKED_MAX], *key;
@@ -350,14 +352,14 @@ ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, 
 {
     apr_size_t most = (apr_size_t)c->settings->fragment;
     const char *data;
-    int bound = 0; /* it cannot be taken back any more */
+    int bound = 0; /* a failure to send must break the connection */
     ws_status s;
     if (ws_chain_of(c) && !(first & 0x8)) {
         s = c->broken ? WS_GONE : ws_chain_send(c, &first, &payload, &len);
         if (s < 0) {
             return s;
         }
-        bound = 1; /* what comes later may build on it */
+        bound = 1; /* extensions may refer to this message when they encode later ones */
     }
     data = payload;
     if (most && !(first & 0x8)) {
@@ -388,7 +390,7 @@ ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
     if (ws_send_queue_push(&c->out, f, c->loop->event.now) < 0) {
         return WS_FULL;
     }
-    c->want_drain = 1; /* whoever was told WS_QUEUED waits for it */
+    c->want_drain = 1; /* WS_QUEUED promises a call of on_drain */
     ws_conn_mark_dirty(c);
     return WS_QUEUED;
 }
@@ -403,7 +405,7 @@ void ws_conn_cork(ws_conn *c)
     loop->corked = c;
 }
 
-/* What follows from how much waits to be written. */
+/* Act on the length of the queue: finish, pause or resume reading, and watch the socket. */
 static void output_settle(ws_conn *c)
 {
     if (c->freed) {
@@ -418,7 +420,7 @@ static void output_settle(ws_conn *c)
         return;
     }
     if (c->source.sending && c->finish) {
-        ws_stream_hurry(&c->loop->event); /* ws_conn_sent() brings us here again */
+        ws_stream_hurry(&c->loop->event); /* ws_conn_sent() causes another call */
     }
     ws_conn_note_queue(c);
     if (ws_conn_backs_up(c)) {
@@ -430,7 +432,7 @@ static void output_settle(ws_conn *c)
     ws_conn_watch(c);
 }
 
-/* Whether output_settle() would find nothing to do: all has been written, and all was so before. */
+/* Whether output_settle() would have nothing to do: the queue is empty, and was empty before. */
 static int output_settled(const ws_conn *c)
 {
     return c->source.watched == WS_READABLE && !c->out.count && !c->cipher_out && !c->deferred
@@ -450,7 +452,7 @@ void ws_conn_uncork(ws_conn *c)
     }
 }
 
-/* Many small pieces cost the kernel more than one copy of them costs here. */
+/* Join small pieces: one copy costs less than the kernel's work for many pieces. */
 static int output_join(ws_loop *loop, struct iovec *iov, int n, apr_size_t len)
 {
     apr_size_t at = 0;
@@ -509,7 +511,7 @@ void ws_conn_flush(ws_conn *c)
         c->dirty = 1;
         c->next_dirty = c->loop->senders;
         c->loop->senders = c;
-        return; /* ws_conn_sent() brings us here again */
+        return; /* ws_conn_sent() causes another call */
     }
     if (c->dropped && !c->out.count) {
         ws_backpressure_over(c);

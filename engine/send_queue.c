@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * The send queue of a connection: a ring of reference-counted buffers. Control frames overtake frames
+ * of which no byte has been sent.
+ */
+
 #include "engine/send_queue.h"
 
 #include <stdlib.h>
@@ -7,7 +12,7 @@
 
 #include "protocol/mask.h"
 
-/* Smallest buffer for bytes that are copied behind a queue: many short messages share one. */
+/* Smallest buffer for bytes that are appended by copy, bytes: many short messages share one. */
 #define APPEND_SIZE 4096
 
 ws_frames *ws_frames_new(apr_size_t size)
@@ -61,7 +66,7 @@ ws_frames *ws_frames_build_cut(unsigned first, const void *payload, apr_size_t l
         first = (first & WS_FIN) | WS_OP_CONTINUATION;
     }
     sendq_add_frame(f, first, data, len, masks);
-    f->size = f->len; /* the last header can be shorter; nothing is to be added */
+    f->size = f->len; /* the last header can be shorter; ws_send_queue_append() must add nothing */
     return f;
 }
 
@@ -72,7 +77,7 @@ ws_frames *ws_frames_build(unsigned first, const void *payload, apr_size_t len)
 
 const unsigned char *ws_frames_payload(const ws_frames *f, apr_size_t *len)
 {
-    unsigned n = f->data[1] & 0x7F; /* not masked: RFC 6455, section 5.2 */
+    unsigned n = f->data[1] & 0x7F; /* payload length, RFC 6455, section 5.2; the frame has no mask */
     apr_size_t head = n == 127 ? 10 : n == 126 ? 4 : 2;
     *len = f->len - head;
     return f->data + head;
@@ -98,7 +103,7 @@ static ws_send_entry *sendq_at(const ws_send_queue *q, apr_uint32_t i)
 
 static apr_uint32_t sendq_hint_of(apr_uint64_t key)
 {
-    return (apr_uint32_t)(key * 0x9E3779B97F4A7C15u >> 32); /* keys may differ in any bits */
+    return (apr_uint32_t)(key * 0x9E3779B97F4A7C15u >> 32); /* keys may differ in any bit */
 }
 
 static ws_send_entry sendq_entry_of(ws_frames *f, apr_uint32_t now)
@@ -220,7 +225,7 @@ void ws_send_queue_remove(ws_send_queue *q, apr_uint32_t i)
 {
     ws_frames *f = sendq_at(q, i)->frames;
     sendq_add_bytes(q, -f->len);
-    for (; i > 0; i--) { /* what is taken out stands near the head */
+    for (; i > 0; i--) { /* removed entries are usually near the head */
         *sendq_at(q, i) = *sendq_at(q, i - 1);
     }
     q->head = (q->head + 1) & (q->size - 1);
@@ -234,7 +239,7 @@ void ws_send_queue_remove(ws_send_queue *q, apr_uint32_t i)
 int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
 {
     apr_uint32_t i =
-        ws_send_queue_untouched(q); /* nothing may come between the halves of a frame */
+        ws_send_queue_untouched(q); /* nothing may be sent in the middle of a frame */
     if (f->pong && i < q->count && sendq_at(q, i)->frames->pong) {
         ws_send_queue_replace(q, i, f, sendq_at(q, i)->since);
         return 0;
@@ -246,7 +251,8 @@ int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
     for (apr_uint32_t j = q->count++; j > i; j--) {
         *sendq_at(q, j) = *sendq_at(q, j - 1);
     }
-    /* It is no younger than what it goes before: who looks at the first place sees how long that waits. */
+    /* It takes the time of the entry that it precedes, so that the first entry always shows how long the
+     * queue has waited. */
     *sendq_at(q, i) = sendq_entry_of(f, i + 1 < q->count ? sendq_at(q, i + 1)->since : now);
     sendq_add_bytes(q, f->len);
     return 0;

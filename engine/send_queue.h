@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Frames that wait to be written: counted buffers, and the queue of a connection. */
+/** Frames to be written: reference-counted buffers, and the send queue of a connection. */
 
 #ifndef WS_ENGINE_FRAMES_H
 #define WS_ENGINE_FRAMES_H
@@ -11,91 +11,92 @@
 #include "engine/mask_keys.h"
 #include "protocol/frame.h"
 
-/** Bytes ready for the wire. A frame that is broadcast stands in many queues. */
+/** Encoded frames, ready to be sent. A broadcast frame is an entry of many queues. */
 typedef struct ws_frames {
     apr_uint32_t refs;   /**< atomic */
-    unsigned char pong;  /**< a Pong, which a newer one may replace */
-    unsigned char whole; /**< one message from its first frame to its last, and nothing else */
-    apr_uint64_t key;    /**< what the message is about, 0: nothing; see ws_send_keyed() */
+    unsigned char pong;  /**< a Pong; a newer Pong may replace it */
+    unsigned char whole; /**< exactly one message, from its first frame to its last */
+    apr_uint64_t key;    /**< the key given to ws_send_keyed(), 0: none */
     apr_size_t len, size;
     unsigned char data[];
 } ws_frames;
 
-/** Room for size bytes, empty, one reference; NULL when there is no memory. */
+/** An empty buffer for size bytes with one reference; NULL when there is no memory. */
 ws_frames *ws_frames_new(apr_size_t size);
 
-/** A whole frame. first: opcode and WS_FIN. */
+/** One frame, not masked. first: opcode and WS_FIN. NULL when there is no memory. */
 ws_frames *ws_frames_build(unsigned first, const void *payload, apr_size_t len);
 
-/** The same as frames with a payload of at most so many bytes, 0: any; with keys from masks, each masked
- *  with one, unless that is NULL. */
+/** The same, split into frames with a payload of at most `most` bytes; 0: one frame. masks: each frame
+ *  is masked with its own key from it; NULL: not masked. */
 ws_frames *ws_frames_build_cut(unsigned first, const void *payload, apr_size_t len, apr_size_t most,
                                ws_mask_keys *masks);
 
-/** The payload of a whole frame that is not masked. */
+/** The payload of a buffer that holds one frame, not masked. */
 const unsigned char *ws_frames_payload(const ws_frames *f, apr_size_t *len);
 
 ws_frames *ws_frames_ref(ws_frames *f);
 void ws_frames_unref(ws_frames *f);
 
-/** A place in a queue. */
+/** An entry of a queue. */
 typedef struct ws_send_entry {
     ws_frames *frames;
-    apr_uint32_t since; /**< when it came, or the first of what is in it: milliseconds */
-    apr_uint32_t hint;  /**< of the key: entries with another one need not be looked at */
+    apr_uint32_t since; /**< when its first bytes were queued, milliseconds */
+    apr_uint32_t hint;  /**< hash of the key; a search skips entries with another hash */
 } ws_send_entry;
 
-/** What a place costs besides its bytes. */
+/** Memory of an entry besides its bytes, bytes. */
 #define WS_SEND_ENTRY_COST (sizeof(ws_send_entry) + sizeof(ws_frames))
 
-/** A ring of counted buffers, which exists only while something waits. */
+/** A ring of reference-counted buffers, allocated only while the queue is not empty. */
 typedef struct ws_send_queue {
     ws_send_entry *ring;
     apr_uint32_t size, head, count;
     unsigned char partial; /**< the first buffer begins inside a frame whose start has been sent */
-    apr_size_t sent;       /**< of the first buffer, bytes */
-    apr_size_t bytes;      /**< that wait, in all; read by other threads, atomic */
+    apr_size_t sent;       /**< bytes of the first buffer that have been sent */
+    apr_size_t bytes;      /**< bytes in the queue; atomic, other threads read it */
 } ws_send_queue;
 
-/** Take over a reference. now: milliseconds. @return 0, or -1 when there is no memory: the reference
- *  is released */
+/** Append a buffer. Takes over the reference. now: milliseconds.
+ *  @return 0, or -1 when there is no memory: the reference is released */
 int ws_send_queue_push(ws_send_queue *q, ws_frames *f, apr_uint32_t now);
 
-/** Copy bytes behind what waits, into its last buffer where that has room and is nobody else's. */
+/** Append a copy of bytes: to the last buffer if that has room and only this queue refers to it,
+ *  otherwise in a new buffer. @return 0, or -1 when there is no memory */
 int ws_send_queue_append(ws_send_queue *q, const struct iovec *iov, int n, apr_uint32_t now);
 
-/** Put what is left of bytes on their way before all that waits, of which nothing has been sent: n of
- *  data. cut: it begins inside a frame */
+/** Put n bytes that a send has left over before all entries, of which nothing may have been sent.
+ *  cut: the bytes begin inside a frame. @return 0, or -1 when there is no memory */
 int ws_send_queue_prepend(ws_send_queue *q, const void *data, apr_size_t n, int cut,
                           apr_uint32_t now);
 
-/** Put a control frame before all frames of which nothing has been sent. A waiting Pong is replaced by
- *  a newer one (RFC 6455, section 5.5.3). Takes over the reference, as ws_send_queue_push. */
+/** Insert a control frame before all frames of which nothing has been sent. A newer Pong replaces a
+ *  queued one (RFC 6455, section 5.5.3). Takes over the reference. @return as ws_send_queue_push() */
 int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now);
 
-/** The buffer at a place below q->count, 0 being the next to leave. */
+/** The entry with an index below q->count; 0 is sent next. */
 const ws_send_entry *ws_send_queue_at(const ws_send_queue *q, apr_uint32_t i);
 
-/** The first place of which nothing has been sent; q->count if there is none. */
+/** Index of the first entry of which nothing has been sent; q->count if there is none. */
 apr_uint32_t ws_send_queue_untouched(const ws_send_queue *q);
 
-/** The untouched place of a message with this key, or q->count. */
+/** Index of a message with this key of which nothing has been sent, or q->count. */
 apr_uint32_t ws_send_queue_find(const ws_send_queue *q, apr_uint64_t key);
 
-/** Put another buffer in an untouched place. Takes over the reference. */
+/** Replace the buffer of an entry of which nothing has been sent. Takes over the reference. */
 void ws_send_queue_replace(ws_send_queue *q, apr_uint32_t i, ws_frames *f, apr_uint32_t now);
 
-/** Take out an untouched place, with its reference. */
+/** Remove an entry of which nothing has been sent, and release its reference. */
 void ws_send_queue_remove(ws_send_queue *q, apr_uint32_t i);
 
-/** What comes next. @return how many entries of iov were filled */
+/** The bytes to be sent next. @return how many elements of iov were filled */
 int ws_send_queue_peek(const ws_send_queue *q, struct iovec *iov, int max);
 
-/** Forget n bytes that have been written. */
+/** Remove n bytes that have been written. */
 void ws_send_queue_drop(ws_send_queue *q, apr_size_t n);
 
-/** Take out the first buffer, with its reference; NULL if there is none. Nothing of it may have been
- *  sent. */
+/** Remove the first buffer and return it with its reference; NULL if there is none. Nothing of it may
+ *  have been sent. */
 ws_frames *ws_send_queue_shift(ws_send_queue *q);
 
 void ws_send_queue_clear(ws_send_queue *q);

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * TLS over a non-blocking socket. The SSL objects of a loop share one pair of BIOs: what the socket
- * gave lies in the loop's cipher_in, what it is to get is gathered in cipher_out. So one system call
- * carries many records, and an idle connection holds no buffer of ours.
+ * TLS over a non-blocking socket. The SSL objects of a loop share one BIO for both directions: it reads
+ * received records from the loop's cipher_in and gathers records to send in cipher_out. One system
+ * call therefore carries many records, and an idle connection holds no buffer of the engine.
  */
 
 #include <errno.h>
@@ -15,15 +15,16 @@
 
 #include "engine/conn.h"
 
-/* What OpenSSL may hold back of earlier input, and would add to what one read decrypts: at most one
- * record that was not whole, and one that was not read. */
+/* Earlier input that OpenSSL may still hold, and that adds to the plaintext of one read, bytes: at most
+ * one incomplete record and one unread record. */
 #define HELD_BACK (2 * (SSL3_RT_MAX_PLAIN_LENGTH + 1024))
 
-/* Records that may wait for a socket, bytes: what was sealed at a time, and what OpenSSL writes by itself
- * (answers to KeyUpdates, alerts). A peer that makes it write more and reads nothing is ended. */
+/* Records that may wait for a socket, bytes: one encrypted chunk, and the records that OpenSSL writes by
+ * itself (replies to KeyUpdates, alerts). If a peer causes more and reads nothing, its connection is
+ * ended. */
 #define CIPHER_OUT_MAX (2 * WS_TLS_CHUNK)
 
-/* All loops share it; ws_engine_create makes it before there are threads. */
+/* Shared by all loops; ws_engine_create() creates it before any thread starts. */
 static BIO_METHOD *method;
 
 static int tls_bio_read(BIO *bio, char *buf, int size)
@@ -105,8 +106,8 @@ void ws_tls_destroy(ws_loop *loop)
     free(loop->plain);
 }
 
-/* Below TLS 1.3 a peer may ask for another handshake at any time. It costs us much more than the peer;
- * where OpenSSL refuses it, it queues an alert each time. */
+/* Before TLS 1.3, a peer may request a renegotiation at any time. A handshake costs the server much more
+ * than the client; where OpenSSL refuses it, each request still queues an alert. */
 static void tls_watch_handshakes(const SSL *ssl, int where, int value)
 {
     ws_loop *loop = BIO_get_data(SSL_get_rbio(ssl));
@@ -123,13 +124,14 @@ void ws_tls_adopt(ws_conn *c)
     BIO_up_ref(c->loop->bio);
     SSL_set_bio(c->ssl, c->loop->bio, c->loop->bio);
     SSL_set_info_callback(c->ssl, tls_watch_handshakes);
-    /* AUTO_RETRY, which mod_ssl has switched off: behind a KeyUpdate SSL_read is to go on with the
-     * records that lie in cipher_in, instead of saying WANT_READ. */
+    /* mod_ssl switches AUTO_RETRY off. It is needed here: after a KeyUpdate, SSL_read() must continue
+     * with the records in cipher_in instead of returning WANT_READ. */
     SSL_set_mode(c->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
                              | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
 }
 
-/* Put a record that OpenSSL wrote by itself behind what waits. NULL: no memory, or too much waits */
+/* Append records that OpenSSL wrote by itself to the records that wait.
+ * @return NULL: no memory, or too much waits */
 static ws_bytes *tls_add_to_kept(ws_conn *c, const unsigned char *data, apr_size_t len)
 {
     ws_bytes *kept = c->cipher_out, *grown;
@@ -150,8 +152,9 @@ static ws_bytes *tls_add_to_kept(ws_conn *c, const unsigned char *data, apr_size
     return c->cipher_out = grown;
 }
 
-/* Give the socket what is in cipher_out; keep what it does not take. Nothing is encrypted before
- * that has left, so there is at most one such rest. 0, 1 if something waits, -2 if broken. */
+/* Send cipher_out; keep the bytes that the socket does not accept in c->cipher_out. Nothing is encrypted
+ * until these have been sent, so there is at most one such rest.
+ * @return 0; 1: bytes wait; -2: the connection is broken */
 static int tls_give(ws_conn *c)
 {
     ws_loop *loop = c->loop;
@@ -241,7 +244,7 @@ apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more)
     if (tls_give(c) < 0) {
         return -2;
     }
-    /* What came behind the last whole record, an end or an error, comes with the next read. */
+    /* The next read reports an end or an error that followed the last complete record. */
     *more = full || (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ);
     if (got > 0) {
         return (apr_ssize_t)got;
@@ -266,7 +269,7 @@ apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n)
     while (state == 0 && i < n) {
         apr_size_t len = 0, sealed = 0;
         const unsigned char *plain = loop->plain;
-        if (i == n - 1) { /* one piece: from where it lies */
+        if (i == n - 1) { /* the last piece needs no copy */
             plain = (unsigned char *)iov[i].iov_base + done;
             len = iov[i].iov_len - done;
             if (len > WS_TLS_CHUNK) {
@@ -291,10 +294,10 @@ apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n)
             }
         }
         ERR_clear_error();
-        while (sealed < len) { /* partial writes are on: a record at a time */
+        while (sealed < len) { /* partial writes are enabled: one record per call */
             int r = SSL_write(c->ssl, plain + sealed, (int)(len - sealed));
             if (r <= 0) {
-                loop->cipher_out_len = 0; /* it is shared: nothing of ours may go to another */
+                loop->cipher_out_len = 0; /* shared: these bytes must not reach another peer */
                 return -2;
             }
             sealed += (apr_size_t)r;
