@@ -47,7 +47,8 @@ void ws_conn_postpone(ws_conn *c)
     }
 }
 
-/* Queue the rest of iov, after its first done bytes. @return 0: no rest; 1: queued; -1: no memory */
+/* Queue the rest of iov, after its first done bytes.
+ * @return 0: no rest; 1: queued; -1: no memory */
 static int output_keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
 {
     int cut = c->out.count == 0 && done > 0;
@@ -113,8 +114,9 @@ static ws_frames *output_frame_of(unsigned first, const unsigned char *head, siz
     return f;
 }
 
-/* From this payload size on, bytes, a reply to the last message of the input is not copied: one system
- * call writes the gathered frames and the payload. Copying pays only if more replies follow. */
+/* From this payload size on, bytes, a reply to the last message of the input is not copied: one
+ * system call writes the gathered frames and the payload. Copying pays only if more replies
+ * follow. */
 #define COPY_MAX (8 * 1024)
 
 /* Whether the cork buffer takes a frame with this payload. */
@@ -139,10 +141,10 @@ static inline ws_status output_cork(ws_loop *loop, size_t n, const void *payload
 /* ---- Lending the cork buffer ---- */
 
 /*
- * A callback of one connection may send to another one, as a bridge does. If nothing is gathered for
- * the first, the buffer gathers for the other until the callback ends, which saves a queue entry.
- * Only one other connection can borrow the buffer: a callback that sends to many connections would
- * write more often than the queues do.
+ * A callback of one connection may send to another one, as a bridge does. If nothing is gathered
+ * for the first, the buffer gathers for the other until the callback ends, which saves a queue
+ * entry. Only one other connection can borrow the buffer: a callback that sends to many
+ * connections would write more often than the queues do.
  */
 
 static void output_pull_cork(ws_conn *c);
@@ -289,7 +291,7 @@ static void output_pull_gathered(ws_conn *c)
     }
 }
 
-/* Send a frame as a client: RFC 6455, section 5.3. Masks a copy, as the payload is the handler's. */
+/* Send a frame as a client: RFC 6455, section 5.3. Masks a copy: the payload is the handler's. */
 static ws_status output_send_masked(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
 {
     unsigned char head[WS_HEADER_MAX], masked[MASKED_MAX], *key;

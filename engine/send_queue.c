@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The send queue of a connection: a ring of reference-counted buffers. Control frames overtake frames
- * of which no byte has been sent.
+ * The send queue of a connection: a ring of reference-counted buffers. Control frames overtake
+ * frames of which no byte has been sent.
  */
 
 #include "engine/send_queue.h"
@@ -77,7 +77,7 @@ ws_frames *ws_frames_build(unsigned first, const void *payload, apr_size_t len)
 
 const unsigned char *ws_frames_payload(const ws_frames *f, apr_size_t *len)
 {
-    unsigned n = f->data[1] & 0x7F; /* payload length, RFC 6455, section 5.2; the frame has no mask */
+    unsigned n = f->data[1] & 0x7F; /* RFC 6455, section 5.2; the frame is not masked */
     apr_size_t head = n == 127 ? 10 : n == 126 ? 4 : 2;
     *len = f->len - head;
     return f->data + head;
@@ -251,8 +251,8 @@ int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
     for (apr_uint32_t j = q->count++; j > i; j--) {
         *sendq_at(q, j) = *sendq_at(q, j - 1);
     }
-    /* It takes the time of the entry that it precedes, so that the first entry always shows how long the
-     * queue has waited. */
+    /* It takes the time of the entry that it precedes, so that the first entry always shows how
+     * long the queue has waited. */
     *sendq_at(q, i) = sendq_entry_of(f, i + 1 < q->count ? sendq_at(q, i + 1)->since : now);
     sendq_add_bytes(q, f->len);
     return 0;

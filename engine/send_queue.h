@@ -27,8 +27,8 @@ ws_frames *ws_frames_new(apr_size_t size);
 /** One frame, not masked. first: opcode and WS_FIN. NULL when there is no memory. */
 ws_frames *ws_frames_build(unsigned first, const void *payload, apr_size_t len);
 
-/** The same, split into frames with a payload of at most `most` bytes; 0: one frame. masks: each frame
- *  is masked with its own key from it; NULL: not masked. */
+/** The same, split into frames with a payload of at most `most` bytes; 0: one frame. masks: each
+ *  frame is masked with its own key from it; NULL: not masked. */
 ws_frames *ws_frames_build_cut(unsigned first, const void *payload, apr_size_t len, apr_size_t most,
                                ws_mask_keys *masks);
 
@@ -70,8 +70,9 @@ int ws_send_queue_append(ws_send_queue *q, const struct iovec *iov, int n, apr_u
 int ws_send_queue_prepend(ws_send_queue *q, const void *data, apr_size_t n, int cut,
                           apr_uint32_t now);
 
-/** Insert a control frame before all frames of which nothing has been sent. A newer Pong replaces a
- *  queued one (RFC 6455, section 5.5.3). Takes over the reference. @return as ws_send_queue_push() */
+/** Insert a control frame before all frames of which nothing has been sent. A newer Pong replaces
+ *  a queued one (RFC 6455, section 5.5.3). Takes over the reference. @return as
+ *  ws_send_queue_push() */
 int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now);
 
 /** The entry with an index below q->count; 0 is sent next. */
@@ -95,8 +96,8 @@ int ws_send_queue_peek(const ws_send_queue *q, struct iovec *iov, int max);
 /** Remove n bytes that have been written. */
 void ws_send_queue_drop(ws_send_queue *q, apr_size_t n);
 
-/** Remove the first buffer and return it with its reference; NULL if there is none. Nothing of it may
- *  have been sent. */
+/** Remove the first buffer and return it with its reference; NULL if there is none. Nothing of it
+ *  may have been sent. */
 ws_frames *ws_send_queue_shift(ws_send_queue *q);
 
 void ws_send_queue_clear(ws_send_queue *q);

@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * TLS over a non-blocking socket. The SSL objects of a loop share one BIO for both directions: it reads
- * received records from the loop's cipher_in and gathers records to send in cipher_out. One system
- * call therefore carries many records, and an idle connection holds no buffer of the engine.
+ * TLS over a non-blocking socket. The SSL objects of a loop share one BIO for both directions: it
+ * reads received records from the loop's cipher_in and gathers records to send in cipher_out. One
+ * system call therefore carries many records, and an idle connection holds no buffer of the
+ * engine.
  */
 
 #include <errno.h>
@@ -15,13 +16,13 @@
 
 #include "engine/conn.h"
 
-/* Earlier input that OpenSSL may still hold, and that adds to the plaintext of one read, bytes: at most
- * one incomplete record and one unread record. */
+/* Earlier input that OpenSSL may still hold, and that adds to the plaintext of one read, bytes:
+ * at most one incomplete record and one unread record. */
 #define HELD_BACK (2 * (SSL3_RT_MAX_PLAIN_LENGTH + 1024))
 
-/* Records that may wait for a socket, bytes: one encrypted chunk, and the records that OpenSSL writes by
- * itself (replies to KeyUpdates, alerts). If a peer causes more and reads nothing, its connection is
- * ended. */
+/* Records that may wait for a socket, bytes: one encrypted chunk, and the records that OpenSSL
+ * writes by itself (replies to KeyUpdates, alerts). If a peer causes more and reads nothing, its
+ * connection is ended. */
 #define CIPHER_OUT_MAX (2 * WS_TLS_CHUNK)
 
 /* Shared by all loops; ws_engine_create() creates it before any thread starts. */
@@ -106,8 +107,8 @@ void ws_tls_destroy(ws_loop *loop)
     free(loop->plain);
 }
 
-/* Before TLS 1.3, a peer may request a renegotiation at any time. A handshake costs the server much more
- * than the client; where OpenSSL refuses it, each request still queues an alert. */
+/* Before TLS 1.3, a peer may request a renegotiation at any time. A handshake costs the server
+ * much more than the client; where OpenSSL refuses it, each request still queues an alert. */
 static void tls_watch_handshakes(const SSL *ssl, int where, int value)
 {
     ws_loop *loop = BIO_get_data(SSL_get_rbio(ssl));
@@ -124,8 +125,8 @@ void ws_tls_adopt(ws_conn *c)
     BIO_up_ref(c->loop->bio);
     SSL_set_bio(c->ssl, c->loop->bio, c->loop->bio);
     SSL_set_info_callback(c->ssl, tls_watch_handshakes);
-    /* mod_ssl switches AUTO_RETRY off. It is needed here: after a KeyUpdate, SSL_read() must continue
-     * with the records in cipher_in instead of returning WANT_READ. */
+    /* mod_ssl switches AUTO_RETRY off. It is needed here: after a KeyUpdate, SSL_read() must
+     * continue with the records in cipher_in instead of returning WANT_READ. */
     SSL_set_mode(c->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
                              | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
 }
@@ -152,8 +153,8 @@ static ws_bytes *tls_add_to_kept(ws_conn *c, const unsigned char *data, apr_size
     return c->cipher_out = grown;
 }
 
-/* Send cipher_out; keep the bytes that the socket does not accept in c->cipher_out. Nothing is encrypted
- * until these have been sent, so there is at most one such rest.
+/* Send cipher_out; keep the bytes that the socket does not accept in c->cipher_out. Nothing is
+ * encrypted until these have been sent, so there is at most one such rest.
  * @return 0; 1: bytes wait; -2: the connection is broken */
 static int tls_give(ws_conn *c)
 {
