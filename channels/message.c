@@ -140,15 +140,16 @@ static const unsigned char *message_get_text(const unsigned char *at, const unsi
 int ws_fields_decode(ws_message_fields *fields, const void *bytes, apr_size_t len,
                      ws_fields_buffer *buffer)
 {
-    const unsigned char *at = bytes, *end = at + len;
+    const unsigned char *at = bytes, *end;
     apr_uint64_t expires = 0;
     memset(fields, 0, sizeof(*fields));
     if (!len) {
-        return 1;
+        return 1; /* bytes may be NULL */
     }
     if (len < 8 + 3) {
         return 0;
     }
+    end = at + len;
     for (int i = 0; i < 8; i++) {
         expires = expires << 8 | *at++;
     }
