@@ -90,7 +90,7 @@ _Static_assert(WS_MESSAGE_FIRST == WS_FIRST && WS_MESSAGE_LAST == WS_LAST
 static void input_take_data(ws_conn *c, const ws_piece *p)
 {
     if (!ws_conn_accepts_input(c)) {
-        ws_partial_free(c); /* we have said Close: nobody waits for it */
+        ws_partial_free(c); /* we have sent Close: no one waits for it */
         return;
     }
     if (ws_chain_of(c) && ws_chain_wants(c, p)) {
@@ -218,14 +218,14 @@ static void input_deliver(ws_conn *c, unsigned char *data, apr_size_t kept, apr_
 
     ws_conn_cork(c);
     data = input_take(c, data, &len);
-    /* Keep a cut header, and what came while the connection was held. */
+    /* Keep a cut header, and the bytes that arrived while the connection was held. */
     if (len && !c->discard_input && !(c->rest = ws_bytes_new(data, len))) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
     }
     ws_conn_uncork(c);
 }
 
-/* Deliver what came while the connection was held. It may be held again and again, behind each
+/* Deliver the bytes that arrived while the connection was held. It may be held again and again, behind each
  * message: what is left then stays where it is. */
 static void input_deliver_kept(ws_conn *c)
 {
@@ -258,7 +258,7 @@ static unsigned char *input_place(ws_conn *c, apr_size_t *space)
     if (c->message && !c->ssl && !c->chain && !c->discard_input && left >= DIRECT_MIN) {
         ws_partial *m = ws_partial_reserve(c, left < DIRECT_SIZE ? (apr_size_t)left : DIRECT_SIZE,
                                            c->parser.message_len);
-        if (m) { /* no memory: the copy behind the loop's buffer will find out */
+        if (m) { /* out of memory: the copy behind the loop's buffer will find out */
             *space = m->size - m->len < left ? m->size - m->len : (apr_size_t)left;
             return m->data + m->len;
         }
@@ -325,7 +325,7 @@ static int input_read_once(ws_conn *c)
     return more;
 }
 
-/* Put it behind what is there already, for the end of the turn or when the connection is released. */
+/* Append it to the bytes kept already, for the end of the turn or when the connection is released. */
 static void input_keep_input(ws_conn *c, const unsigned char *data, apr_size_t len)
 {
     ws_bytes *rest = realloc(c->rest, sizeof(*rest) + c->rest->len + len);

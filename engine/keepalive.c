@@ -2,7 +2,7 @@
 
 /**
  * Times that a peer is given: to answer a Ping, to answer our Close, to close its side of the socket.
- * What is to be answered may lie behind megabytes in the kernel, so these times count from the last
+ * What needs an answer may lie after megabytes in the kernel, so these times count from the last
  * byte that the peer's kernel has acknowledged.
  */
 
@@ -157,7 +157,7 @@ void ws_conn_answered(ws_conn *c)
 static void keepalive_look_at_held(ws_conn *c)
 {
     int waiting;
-    /* But a peer that does not take what is sent to it is not waited for. */
+    /* A peer that does not read what is sent to it is not waited for. */
     if ((c->held & WS_HELD_QUEUE) && !keepalive_takes(c, &waiting)) {
         ws_count(c->loop->counters, WS_COUNT_SLOW_STALLED, 1);
         ws_conn_end(c, ws_is_client(c) ? "the server reads nothing (WebSocketPing)"
@@ -165,7 +165,7 @@ static void keepalive_look_at_held(ws_conn *c)
         return;
     }
     /* Nor for one that has closed its side while nothing was taken from it for so long: whoever
-     * holds it may never go on. */
+     * holds it may never resume. */
     if (c->loop->event.now - c->last_input > c->settings->ping_interval
         && ws_socket_half_closed(c)) {
         ws_conn_end(c, ws_is_client(c) ? "the server has gone while it was not read (WebSocketPing)"
@@ -224,7 +224,7 @@ void ws_conn_housekeeping(ws_alarm *a)
         keepalive_look_at_held(c);
         return;
     }
-    if (c->framed) { /* it has no pings: the kernel probes the peer; only what is held is checked */
+    if (c->framed) { /* it has no pings: the kernel probes the peer; only a held connection is checked */
         ws_conn_alarm_in(c, interval + c->settings->ping_grace);
         return;
     }

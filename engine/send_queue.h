@@ -21,10 +21,10 @@ typedef struct ws_frames {
     unsigned char data[];
 } ws_frames;
 
-/** An empty buffer for size bytes with one reference; NULL when there is no memory. */
+/** An empty buffer for size bytes with one reference; NULL if out of memory. */
 ws_frames *ws_frames_new(apr_size_t size);
 
-/** One frame, not masked. first: opcode and WS_FIN. NULL when there is no memory. */
+/** One frame, not masked. first: opcode and WS_FIN. NULL if out of memory. */
 ws_frames *ws_frames_build(unsigned first, const void *payload, apr_size_t len);
 
 /** The same, split into frames with a payload of at most `most` bytes; 0: one frame. masks: each
@@ -58,15 +58,15 @@ typedef struct ws_send_queue {
 } ws_send_queue;
 
 /** Append a buffer. Takes over the reference. now: milliseconds.
- *  @return 0, or -1 when there is no memory: the reference is released */
+ *  @return 0, or -1 if out of memory: the reference is released */
 int ws_send_queue_push(ws_send_queue *q, ws_frames *f, apr_uint32_t now);
 
 /** Append a copy of bytes: to the last buffer if that has room and only this queue refers to it,
- *  otherwise in a new buffer. @return 0, or -1 when there is no memory */
+ *  otherwise in a new buffer. @return 0, or -1 if out of memory */
 int ws_send_queue_append(ws_send_queue *q, const struct iovec *iov, int n, apr_uint32_t now);
 
 /** Put n bytes that a send has left over before all entries, of which nothing may have been sent.
- *  cut: the bytes begin inside a frame. @return 0, or -1 when there is no memory */
+ *  cut: the bytes begin inside a frame. @return 0, or -1 if out of memory */
 int ws_send_queue_prepend(ws_send_queue *q, const void *data, apr_size_t n, int cut,
                           apr_uint32_t now);
 
@@ -78,7 +78,7 @@ int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
 /** The entry with an index below q->count; 0 is sent next. */
 const ws_send_entry *ws_send_queue_at(const ws_send_queue *q, apr_uint32_t i);
 
-/** Index of the first entry of which nothing has been sent; q->count if there is none. */
+/** Index of the first entry of which nothing has been sent; q->count if none. */
 apr_uint32_t ws_send_queue_untouched(const ws_send_queue *q);
 
 /** Index of a message with this key of which nothing has been sent, or q->count. */
@@ -96,7 +96,7 @@ int ws_send_queue_peek(const ws_send_queue *q, struct iovec *iov, int max);
 /** Remove n bytes that have been written. */
 void ws_send_queue_drop(ws_send_queue *q, apr_size_t n);
 
-/** Remove the first buffer and return it with its reference; NULL if there is none. Nothing of it
+/** Remove the first buffer and return it with its reference; NULL if none. Nothing of it
  *  may have been sent. */
 ws_frames *ws_send_queue_shift(ws_send_queue *q);
 

@@ -6,7 +6,7 @@
  * task, in order.
  *
  * The threads of a WS_BLOCKING handler may close a descriptor before the loop has heard that it is
- * watched no more, and its number may be somebody else's by then: so for these the loop watches a
+ * no longer watched, and its number may be in use again by then: so for these the loop watches a
  * duplicate. While their fn is due, the poller is not asked, or it would report the same again and again.
  */
 
@@ -29,7 +29,7 @@ struct ws_watch {
     unsigned events; /**< what the handler wants; the loop's */
     int stopped;     /**< atomic: fn is not to be called any more */
     int busy;        /**< fn is called, or is a job */
-    int over;        /**< to be freed as soon as it is not busy */
+    int over;        /**< freed as soon as it is not busy */
 };
 
 typedef struct watch_task {
@@ -43,7 +43,7 @@ static int watch_polled(const ws_watch *w)
     return w->duplicate >= 0 ? w->duplicate : w->fd;
 }
 
-/* Ask the poller for what is wanted now. */
+/* Update the poller with the events wanted now. */
 static apr_status_t watch_apply(ws_watch *w)
 {
     ws_event_loop *loop = &w->c->loop->event;
@@ -164,7 +164,7 @@ static void watch_do_start(ws_loop *loop, ws_task *task)
     watch_do_set(loop, task);
 }
 
-/* @return 0, or -1: there is no memory, or the loop has ended */
+/* @return 0, or -1: out of memory, or the loop has ended */
 static int watch_post(ws_watch *w, void (*fn)(ws_loop *, ws_task *), unsigned events)
 {
     watch_task *t = ws_task_new(sizeof(*t), fn);
@@ -187,8 +187,7 @@ static void watch_done(ws_conn *c, void *what)
         watch_settle(w);
     }
     else {
-        watch_post(w, watch_do_done,
-                   0); /* no memory: it reports no more, and is freed with the connection */
+        watch_post(w, watch_do_done, 0); /* out of memory: it is freed with the connection */
     }
 }
 

@@ -4,7 +4,7 @@
  * Who holds up a loop. A loop notes which callback it is in, a few writes to memory of its own; a
  * thread of the engine looks at that now and then, and names in the log whose callback has not
  * returned for too long, while it still runs and when it has returned. WS_BLOCKING callbacks run on
- * other threads and hold up nobody.
+ * other threads and delay no one.
  */
 
 #ifndef WS_ENGINE_WATCHDOG_H
@@ -45,7 +45,7 @@ static inline void ws_cb_leave(ws_call *call, ws_conn *c)
 }
 
 /** Start a thread that looks at the engine's loops. limit: milliseconds that a callback may take; count: the number of
- *  connections, while there is none the thread sleeps */
+ *  connections; at 0 the thread sleeps */
 apr_status_t ws_watchdog_start(ws_watchdog **watchdog, ws_engine *engine, apr_uint32_t limit,
                                apr_size_t (*count)(ws_engine *engine));
 

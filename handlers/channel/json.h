@@ -30,7 +30,7 @@ cJSON *json_event(const ws_event *e);
 int json_count(const cJSON *value, apr_uint32_t *n);
 
 /** What a client wants to publish: text; a value that is no string, as JSON; with "encoding":"base64", bytes.
- *  @param data  set, to be freed  @return 0: it is no base64, or there is no memory */
+ *  @param data  set, to be freed  @return 0: it is not base64, or out of memory */
 int json_bytes(const cJSON *o, ws_type *type, char **data, apr_size_t *len);
 
 /** @param user  or NULL */
