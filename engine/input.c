@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * From the socket to messages. The loop's buffer receives for all its connections: a frame that
- * arrives whole is delivered where it lies. A connection has buffers of its own only for a message
- * whose end is still to come, and for a frame header that was cut.
+ * From socket input to messages. All connections of a loop share its receive buffer: a complete
+ * frame is delivered in place. A connection allocates a buffer only for an incomplete message and
+ * for an incomplete frame header.
  */
 
 #include <errno.h>
@@ -13,15 +13,16 @@
 #include "engine/conn.h"
 #include "protocol/close.h"
 
-/* The payload of a frame that has this much to come is read straight to its place in the message. */
+/* If at least this much of a frame's payload is missing, bytes, it is read straight into the
+ * message. */
 #define DIRECT_MIN (16 * 1024)
 
 #define DIRECT_SIZE (64 * 1024)
 
-/* Input that goes through extensions at a time, where a handler takes pieces of messages, bytes. */
+/* Step for input that passes through extensions to a handler with on_frame, bytes. */
 #define EXTENDED_STEP 4096
 
-/* Turns of reading before others get theirs. */
+/* Reads of one connection before the loop serves others. */
 #define ROUNDS 4
 
 static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c, unsigned opcode,
@@ -58,7 +59,7 @@ static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c
     if (len) {
         ws_partial *m = c->message;
         if (m && data == m->data + m->len) {
-            ws_partial_grow(m, len); /* it was read to its place */
+            ws_partial_grow(m, len); /* the bytes were read in place */
         }
         else if ((m = ws_partial_reserve(c, len, total))) {
             memcpy(m->data + m->len, data, len);
@@ -90,7 +91,7 @@ _Static_assert(WS_MESSAGE_FIRST == WS_FIRST && WS_MESSAGE_LAST == WS_LAST
 static void input_take_data(ws_conn *c, const ws_piece *p)
 {
     if (!ws_conn_accepts_input(c)) {
-        ws_partial_free(c); /* we have sent Close: no one waits for it */
+        ws_partial_free(c); /* we have sent Close: data is discarded */
         return;
     }
     if (ws_chain_of(c) && ws_chain_wants(c, p)) {
@@ -108,7 +109,7 @@ static void input_take_control(ws_conn *c, const ws_piece *p)
 
     switch (p->opcode) {
     case WS_OP_PING:
-        ws_conn_send(c, WS_FIN | WS_OP_PONG, p->data, p->len); /* also behind our own Close */
+        ws_conn_send(c, WS_FIN | WS_OP_PONG, p->data, p->len); /* even after our own Close */
         if (ws_state_of(c) == WS_OPEN) {
             ws_cb_ping(c, p->data, p->len);
         }
@@ -132,8 +133,8 @@ static void input_take_control(ws_conn *c, const ws_piece *p)
     }
 }
 
-/* Deliver what the input holds. framed: by c->framer. @return where what could not be
- * delivered yet begins */
+/* Deliver the frames of the input. framed: parse with c->framer. @return the first byte that
+ * could not be delivered yet */
 static inline __attribute__((always_inline)) unsigned char *input_take_frames(ws_conn *c,
                                                                               unsigned char *data,
                                                                               apr_size_t *len,
@@ -174,7 +175,7 @@ static inline __attribute__((always_inline)) unsigned char *input_take_frames(ws
         case WS_PARSE_MORE:
             return data;
         }
-        /* Replies to a client that does not read would fill the queue: leave the rest for later. */
+        /* The peer does not read, and replies would fill the queue: parse the rest later. */
         if (c->out.count && ws_conn_backs_up(c)) {
             ws_conn_hold(c, WS_HELD_QUEUE);
         }
@@ -182,8 +183,8 @@ static inline __attribute__((always_inline)) unsigned char *input_take_frames(ws
     return data;
 }
 
-/* Little input can become much output in an extension. A handler that takes pieces as they come can
- * pause between these. */
+/* An extension can turn little input into much output. Between steps, a handler with on_frame
+ * can pause the connection. */
 static unsigned char *input_take_in_steps(ws_conn *c, unsigned char *data, apr_size_t *len)
 {
     apr_size_t step, left;
@@ -218,15 +219,15 @@ static void input_deliver(ws_conn *c, unsigned char *data, apr_size_t kept, apr_
 
     ws_conn_cork(c);
     data = input_take(c, data, &len);
-    /* Keep a cut header, and the bytes that arrived while the connection was held. */
+    /* Keep an incomplete header, and bytes received while the connection was held. */
     if (len && !c->discard_input && !(c->rest = ws_bytes_new(data, len))) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
     }
     ws_conn_uncork(c);
 }
 
-/* Deliver the bytes that arrived while the connection was held. It may be held again and again, behind each
- * message: what is left then stays where it is. */
+/* Deliver the bytes that were received while the connection was held. The handler may hold the
+ * connection again after each message; the remaining bytes then stay in the same buffer. */
 static void input_deliver_kept(ws_conn *c)
 {
     ws_bytes *rest = c->rest;
@@ -250,7 +251,7 @@ static void input_deliver_kept(ws_conn *c)
     ws_conn_uncork(c);
 }
 
-/* Where the next bytes of the socket belong: in the message, if much of its frame is to come. */
+/* Where to read the next bytes: into the message, if much of its frame is missing. */
 static unsigned char *input_place(ws_conn *c, apr_size_t *space)
 {
     apr_uint64_t left = c->parser.left;
@@ -258,7 +259,7 @@ static unsigned char *input_place(ws_conn *c, apr_size_t *space)
     if (c->message && !c->ssl && !c->chain && !c->discard_input && left >= DIRECT_MIN) {
         ws_partial *m = ws_partial_reserve(c, left < DIRECT_SIZE ? (apr_size_t)left : DIRECT_SIZE,
                                            c->parser.message_len);
-        if (m) { /* out of memory: the copy behind the loop's buffer will find out */
+        if (m) { /* otherwise delivery from the loop's buffer reports that memory is exhausted */
             *space = m->size - m->len < left ? m->size - m->len : (apr_size_t)left;
             return m->data + m->len;
         }
@@ -266,8 +267,8 @@ static unsigned char *input_place(ws_conn *c, apr_size_t *space)
     return c->loop->input;
 }
 
-/* What c->rest has to be put before: a header that was cut; more, from when the connection was held, only if
- * it is not heard. */
+/* Bytes of c->rest to copy before new input: an incomplete header. c->rest can hold more only
+ * if the connection was held, and is then read only to be discarded. */
 static apr_size_t input_to_put_before(const ws_conn *c)
 {
     return c->rest && !c->discard_input ? c->rest->len : 0;
@@ -293,7 +294,7 @@ static void input_note_input(ws_conn *c, apr_ssize_t n)
     }
 }
 
-/* One read. @return whether another is worth trying */
+/* Read once. @return whether to try again */
 static int input_read_once(ws_conn *c)
 {
     apr_size_t kept = input_to_put_before(c), space;
@@ -301,7 +302,7 @@ static int input_read_once(ws_conn *c)
     apr_ssize_t n;
     int more = 0;
 
-    if (c->resume && !c->discard_input) { /* before anything new */
+    if (c->resume && !c->discard_input) { /* earlier bytes first */
         input_deliver_kept(c);
         return 1;
     }
@@ -325,7 +326,7 @@ static int input_read_once(ws_conn *c)
     return more;
 }
 
-/* Append it to the bytes kept already, for the end of the turn or when the connection is released. */
+/* Append to the bytes kept already; they are delivered at the end of the turn or on release. */
 static void input_keep_input(ws_conn *c, const unsigned char *data, apr_size_t len)
 {
     ws_bytes *rest = realloc(c->rest, sizeof(*rest) + c->rest->len + len);
@@ -343,7 +344,8 @@ static void input_keep_input(ws_conn *c, const unsigned char *data, apr_size_t l
     }
 }
 
-/* Answers are part of it, and are not to be more than its queue takes before reading pauses. */
+/* A connection's share of a turn. It includes the replies, which must not exceed the queue's low
+ * mark before reading pauses. */
 static apr_size_t input_share_of(const ws_conn *c)
 {
     apr_size_t most = c->discard_input ? WS_TURN_BYTES : ws_low_mark(c);
@@ -385,7 +387,7 @@ void ws_conn_received(ws_conn *c, const ws_ready *r)
     else if (r->result != -ENOBUFS && r->result != -ECANCELED && r->result != -EINTR
              && r->result != -EAGAIN
              && (c->discard_input
-                 || !(c->held || c->resume))) { /* else it is found again, behind c->rest */
+                 || !(c->held || c->resume))) { /* else the end is found again, after c->rest */
         input_over(c, r->result < 0);
     }
     if (!r->more && !c->freed) {

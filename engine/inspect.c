@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** For the engine's owner: looking at connections, each on its loop. */
+/** Inspecting connections from outside, for the engine's owner. Each connection is visited on its
+ * loop. */
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Strings of JSON, RFC 8259, section 7. What a terminal would act on is escaped, too: they are often read
- *  there. */
+/** JSON strings, RFC 8259, section 7. Characters that a terminal interprets are escaped too,
+ * because the output is often displayed in one. */
 
 #include "engine/json.h"
 
@@ -10,7 +10,7 @@
 #include "protocol/printable.h"
 #include "protocol/utf8.h"
 
-/* A character, len bytes of UTF-8, in \u notation. */
+/* Append a character, len bytes of UTF-8, in \u notation. */
 static void json_escape(ws_strbuf *t, const char *s, apr_size_t len)
 {
     unsigned code = (unsigned char)*s & (len == 1 ? 0xFFu : 0xFFu >> (len + 1));
@@ -25,7 +25,7 @@ static void json_escape(ws_strbuf *t, const char *s, apr_size_t len)
     }
 }
 
-/* Bytes at the beginning that stand as they are. < is escaped for pages. */
+/* The number of leading bytes that need no escape. < is escaped for use in HTML pages. */
 static apr_size_t json_plain(const char *s, apr_size_t len)
 {
     apr_size_t n = 0;
@@ -35,7 +35,7 @@ static apr_size_t json_plain(const char *s, apr_size_t len)
     return n;
 }
 
-/* The character behind them. @return its bytes */
+/* Append the character after them. @return its length in bytes */
 static apr_size_t json_other(ws_strbuf *t, const char *s, apr_size_t len, int utf8)
 {
     int acts = 1;
@@ -78,7 +78,7 @@ int ws_json_has_nul(const char *json, apr_size_t len)
         if (!json[i] || (len - i >= 6 && !memcmp(json + i, "\\u0000", 6))) {
             return 1;
         }
-        i += json[i] == '\\'; /* with what it escapes */
+        i += json[i] == '\\'; /* also skip the escaped character */
     }
     return 0;
 }

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Times that a peer is given: to answer a Ping, to answer our Close, to close its side of the socket.
- * What needs an answer may lie after megabytes in the kernel, so these times count from the last
- * byte that the peer's kernel has acknowledged.
+ * Timeouts of the peer: for the answer to a Ping, for the answer to our Close, and for the end of
+ * its side of the socket. Megabytes in the kernel may precede the frame that needs an answer. These
+ * timeouts therefore count from the last byte that the peer's kernel has acknowledged.
  */
 
 #include <linux/tcp.h>
@@ -14,16 +14,16 @@
 
 #include "engine/conn.h"
 
-/* How long we wait for the peer to close its side of the socket when everything has been said, in
- * milliseconds. Closing at once would reset the connection if the peer has sent something more, and
- * a reset can destroy our Close frame on its way. */
+/* Time that the peer has to close its side of the socket once everything has been sent,
+ * milliseconds. If the peer has sent more data, an immediate close would reset the connection,
+ * and the reset could destroy our Close frame on its way. */
 #define LINGER 2000
 
-/* A peer that keeps taking or sending a little is waited for no longer, milliseconds; httpd and nginx
- * linger as long. */
+/* Limit for a peer that keeps reading or sending a little while the connection ends,
+ * milliseconds. The lingering close of httpd and nginx takes as long. */
 #define ENDING_MAX 30000
 
-/* A housekeeping alarm may come this much later, milliseconds: many connections share a slot. */
+/* A housekeeping alarm may fire this much later, milliseconds: many connections share a slot. */
 #define SLACK 256
 
 /* Unit of ws_conn.since, as a shift: milliseconds. */
@@ -35,9 +35,10 @@ void ws_conn_alarm_in(ws_conn *c, apr_uint32_t ms)
     ws_timer_wheel_set(&c->loop->event.wheel, &c->alarm, (due | (SLACK - 1)) + 1);
 }
 
-/* ---- What the peer has taken ---- */
+/* ---- Bytes that the peer has received ---- */
 
-/* A number that changes when the peer has taken something. *waiting: it has not taken all. */
+/* A number that changes when the peer has received data. *waiting: not all data has been
+ * acknowledged. */
 static apr_uint32_t keepalive_taken(const ws_conn *c, int *waiting)
 {
     struct tcp_info info;
@@ -46,14 +47,14 @@ static apr_uint32_t keepalive_taken(const ws_conn *c, int *waiting)
     *waiting = c->out.count || c->cipher_out;
     if (getsockopt(c->source.fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0
         || len < offsetof(struct tcp_info, tcpi_notsent_bytes) + sizeof(info.tcpi_notsent_bytes)) {
-        return (apr_uint32_t)c->tally.wire_out; /* a relay's socket: it holds little */
+        return (apr_uint32_t)c->tally.wire_out; /* a relay's socket, which buffers little */
     }
     *waiting |= info.tcpi_unacked || info.tcpi_notsent_bytes;
-    /* The window opens again when the peer's program reads what its kernel had acknowledged before. */
+    /* The window grows when the peer's program reads data that its kernel acknowledged earlier. */
     return 2 * (apr_uint32_t)info.tcpi_bytes_acked + info.tcpi_snd_wnd;
 }
 
-/* @return whether the peer has taken something since this was last called */
+/* @return whether the peer has received data since the last call */
 static int keepalive_takes(ws_conn *c, int *waiting)
 {
     apr_uint32_t now = keepalive_taken(c, waiting);
@@ -67,7 +68,7 @@ void ws_conn_count_as_taken(ws_conn *c)
     c->alarm.arg = ~c->alarm.arg;
 }
 
-/* ---- What the peer has to answer ---- */
+/* ---- Timeouts for an answer ---- */
 
 void ws_conn_ask(ws_conn *c)
 {
@@ -83,7 +84,7 @@ static apr_uint32_t keepalive_asked_for(const ws_conn *c)
            << SINCE_SHIFT;
 }
 
-/* The time to answer is over. @return milliseconds that the peer is given more, 0: none */
+/* The timeout has expired. @return how many milliseconds to extend it by, 0: none */
 static apr_uint32_t keepalive_more_time(ws_conn *c, apr_uint32_t time)
 {
     int waiting;
@@ -91,13 +92,14 @@ static apr_uint32_t keepalive_more_time(ws_conn *c, apr_uint32_t time)
         return 0;
     }
     if (!waiting) {
-        /* The question has arrived, behind what took this long; as much may lie before the peer's program. */
+        /* The frame has only now arrived, after a long delay. The peer's program may have as much
+         * data to read before it. */
         time = time > keepalive_asked_for(c) ? time : keepalive_asked_for(c);
     }
     return time;
 }
 
-/* Likewise while the connection ends: the peer may also have something to send before its own Close. */
+/* The same while the connection ends. The peer may also have data to send before its own Close. */
 static int keepalive_goes_on(ws_conn *c, apr_uint32_t time)
 {
     apr_uint32_t passed = keepalive_asked_for(c),
@@ -118,12 +120,12 @@ void ws_conn_linger(ws_conn *c)
     ws_conn_alarm_in(c, LINGER);
 }
 
-/* @return whether it is over, one way or the other */
+/* @return whether the connection was about to end and has been handled */
 static int keepalive_is_ending(ws_conn *c)
 {
     if (ws_state_of(c) == WS_OPEN) {
         if (c->peer_closed) {
-            ws_conn_answer_close(c); /* its handler has not, in time */
+            ws_conn_answer_close(c); /* the handler has not answered in time */
             ws_conn_mark_dirty(c);
         }
         return c->peer_closed;
@@ -148,24 +150,24 @@ static int keepalive_is_ending(ws_conn *c)
 void ws_conn_answered(ws_conn *c)
 {
     c->pinged = 0;
-    if (ws_state_of(c) == WS_OPEN) { /* else the alarm is for the closing handshake */
+    if (ws_state_of(c) == WS_OPEN) { /* otherwise the alarm belongs to the closing handshake */
         ws_conn_alarm_in(c, ws_loop_spread(c->loop, c->settings->ping_interval));
     }
 }
 
-/* It is not read, so its answers are not, and nothing can be asked. */
+/* Reading is held, so a Pong could not be received: do not ping. */
 static void keepalive_look_at_held(ws_conn *c)
 {
     int waiting;
-    /* A peer that does not read what is sent to it is not waited for. */
+    /* The send queue is full and the peer has read nothing since the last check. */
     if ((c->held & WS_HELD_QUEUE) && !keepalive_takes(c, &waiting)) {
         ws_count(c->loop->counters, WS_COUNT_SLOW_STALLED, 1);
         ws_conn_end(c, ws_is_client(c) ? "the server reads nothing (WebSocketPing)"
                                        : "the client reads nothing (WebSocketPing)");
         return;
     }
-    /* Nor for one that has closed its side while nothing was taken from it for so long: whoever
-     * holds it may never resume. */
+    /* The peer has closed its side, and no input has been read for an interval: the reason for
+     * the hold may never end. */
     if (c->loop->event.now - c->last_input > c->settings->ping_interval
         && ws_socket_half_closed(c)) {
         ws_conn_end(c, ws_is_client(c) ? "the server has gone while it was not read (WebSocketPing)"
@@ -177,7 +179,7 @@ static void keepalive_look_at_held(ws_conn *c)
     ws_conn_alarm_in(c, c->settings->ping_interval + c->settings->ping_grace);
 }
 
-/* @return whether the connection goes on to the next ping */
+/* @return whether the next ping is due */
 static int keepalive_misses_pong(ws_conn *c)
 {
     apr_uint32_t more = keepalive_more_time(c, c->settings->ping_grace);
@@ -213,7 +215,7 @@ void ws_conn_housekeeping(ws_alarm *a)
         return;
     }
     if (c->pinged) {
-        /* A loop that was held up comes here before it has read everybody's answer. */
+        /* If the loop was blocked, answers may have arrived that it has not read yet. */
         ws_conn_read(c);
         ws_loop_catch_up(c->loop);
         if (c->freed || ws_state_of(c) != WS_OPEN || c->peer_closed) {
@@ -224,7 +226,8 @@ void ws_conn_housekeeping(ws_alarm *a)
         keepalive_look_at_held(c);
         return;
     }
-    if (c->framed) { /* it has no pings: the kernel probes the peer; only a held connection is checked */
+    if (c->framed) { /* not RFC 6455, no pings: TCP keepalive probes the peer; only held
+                      * connections are checked */
         ws_conn_alarm_in(c, interval + c->settings->ping_grace);
         return;
     }

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Formats the log line of an ended connection. Client data is escaped as mod_log_config does, so
+ * that a client cannot forge lines.
+ */
+
 #include "engine/log_format.h"
 
 #include <apr_strings.h>
@@ -12,7 +17,7 @@
 
 #include "engine/json.h"
 
-/** What a record is made from. */
+/** The source of a line's values. */
 typedef struct source {
     const ws_conn *c;
     const char *why;
@@ -21,7 +26,7 @@ typedef struct source {
 } source;
 
 typedef struct value {
-    const char *text; /**< NULL: it has none, or is the number */
+    const char *text; /**< NULL: the value is the number, or absent */
     apr_size_t len;
     int is_number;
     apr_uint64_t number;
@@ -39,7 +44,7 @@ static value format_number_of(apr_uint64_t n)
     return v;
 }
 
-/* ---- Our own fields: %{NAME}w, and with _ for - those of JSON ---- */
+/* ---- Own fields: %{NAME}w; in JSON, with _ instead of - ---- */
 
 #define FIELDS(X)                                                                                  \
     X("id", format_text_of(format_id_of(s, buf)))                                                  \
@@ -130,11 +135,11 @@ static void format_write_json(ws_strbuf *t, const source *s)
 
 /* ---- Formats ---- */
 
-/** A piece of a format: letter 0 is a text that stands for itself. */
+/** A piece of a format. letter 0: literal text. */
 typedef struct item {
     char letter;
-    unsigned field;  /**< of w */
-    const char *arg; /**< what stands in braces, or NULL; or the text */
+    unsigned field;  /**< of %{...}w */
+    const char *arg; /**< the text in braces, or NULL; or the literal text */
 } item;
 
 struct ws_log_format {
@@ -197,7 +202,7 @@ static void format_write_item(ws_strbuf *t, const item *i, const source *s)
     case 'U':
         format_write_value(t, format_text_of(ws_uri(s->c)));
         break;
-    case 'q': /* with its question mark; nothing if there is none */
+    case 'q': /* with its question mark; empty if there is no query */
         if (ws_args(s->c)) {
             ws_strbuf_puts(t, "?");
             if (*ws_args(s->c)) {
@@ -247,7 +252,7 @@ void ws_log_format_write(const ws_log_format *f, const ws_conn *c, const char *w
     ws_strbuf_puts(t, "\n");
 }
 
-/* ---- Reading a format ---- */
+/* ---- Parsing a format ---- */
 
 static const char *format_find_field(apr_pool_t *p, const char *name, unsigned *index)
 {
@@ -280,7 +285,7 @@ static const char *format_check(apr_pool_t *p, item *i)
     return NULL;
 }
 
-/* What follows a percent sign. @return NULL, or what is wrong */
+/* Parse the item after a percent sign. @return NULL, or an error text */
 static const char *format_parse_item(apr_pool_t *p, const char **text, item *i)
 {
     const char *s = *text;
@@ -293,7 +298,7 @@ static const char *format_parse_item(apr_pool_t *p, const char **text, item *i)
         i->arg = apr_pstrmemdup(p, s + 1, (apr_size_t)(end - s - 1));
         s = end + 1;
     }
-    i->letter = *s == 'h' ? 'a' : *s; /* names are not looked up */
+    i->letter = *s == 'h' ? 'a' : *s; /* lookups are never made: %h is %a */
     if (*s == '%' && !i->arg) {
         i->letter = 0;
         i->arg = "%";
@@ -308,7 +313,7 @@ static const char *format_parse_item(apr_pool_t *p, const char **text, item *i)
     return i->letter ? format_check(p, i) : NULL;
 }
 
-/* A text up to the next percent sign, with mod_log_config's \n, \t, \" and \\. */
+/* Parse literal text up to the next percent sign, with mod_log_config's \n, \t, \" and \\. */
 static const char *format_parse_text(apr_pool_t *p, const char **text)
 {
     apr_size_t len = strcspn(*text, "%");

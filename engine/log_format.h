@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A line about a connection that has ended, in a format that the owner chooses. */
+/** Formats the log line of an ended connection (WebSocketLog). */
 
 #ifndef WS_ENGINE_RECORD_H
 #define WS_ENGINE_RECORD_H
@@ -18,13 +18,13 @@ typedef struct ws_log_format ws_log_format;
     " %{closer}w %{code}w \"%{reason}w\""
 
 /**
- * Read a format: mod_log_config's letters where they mean the same, %{NAME}w for our own fields, or
- * the name "json".
- * @return NULL, or what is wrong with it, in words
+ * Parse a format: mod_log_config's letters where they have the same meaning, %{NAME}w for own
+ * fields, or the name "json".
+ * @return NULL, or an error text
  */
 const char *ws_log_format_parse(apr_pool_t *p, const char *text, const ws_log_format **format);
 
-/** Add the line, with its end. why: as for on_end.  [the connection's loop] */
+/** Append the line and its newline. why: as for on_end.  [the connection's loop] */
 void ws_log_format_write(const ws_log_format *format, const ws_conn *c, const char *why,
                          ws_strbuf *t);
 

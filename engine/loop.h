@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * One event loop: a thread, the connections it owns, and the tasks that other threads give it.
- * Everything here but ws_loop_post is for the loop's own thread.
+ * An event loop: a thread, the connections that it owns, and the tasks that other threads post to
+ * it. Only the loop's thread may call these functions, except for ws_loop_post().
  */
 
 #ifndef WS_ENGINE_LOOP_H
@@ -23,94 +23,95 @@
 /** Receive buffer of a loop, bytes. */
 #define WS_INPUT_SIZE (512 * 1024)
 
-/** Plaintext that goes into OpenSSL at a time, bytes: four records. */
+/** Plaintext passed to OpenSSL in one call, bytes: four records. */
 #define WS_TLS_CHUNK (64 * 1024)
 
-/** What one connection may cause to be handled in a turn before the others get theirs, bytes: what is read,
- *  what it is inflated to, what handlers post. */
+/** Bytes that one connection may cause the loop to handle in a turn: input, inflated input, and
+ * data that handlers post. The rest follows in the next turn, after the other connections. */
 #define WS_TURN_BYTES (512 * 1024)
 
-/** What handlers may have posted to a loop that it has not handled yet, bytes. */
+/** Bytes that handlers may have posted to a loop and that it has not handled yet. */
 #define WS_POSTED_MAX (64 * 1024 * 1024)
 
-/** Whether the cork buffer is lent to another connection; OVER: it has been, and is not lent again. */
+/** Whether the cork buffer is lent to another connection. OVER: it was lent during this callback
+ * and is not lent again. */
 enum { WS_LENDING_NO, WS_LENDING_YES, WS_LENDING_OVER };
 
 struct ws_loop {
-    ws_event_loop event; /**< first */
+    ws_event_loop event; /**< first member */
     ws_engine *engine;
     unsigned index;
-    ws_counters *counters; /**< this loop's row */
-    apr_size_t posted;     /**< bytes that handlers' tasks hold; atomic */
+    ws_counters *counters; /**< the loop's row */
+    apr_size_t posted;     /**< bytes held by tasks that handlers posted; atomic */
 
-    apr_uint32_t count;    /**< connections, those on their way in included; atomic */
-    apr_uint32_t outgoing; /**< likewise, of those made from here; not in count */
+    apr_uint32_t count;    /**< incoming connections, including those being handed over; atomic */
+    apr_uint32_t outgoing; /**< outgoing connections, not included in count; atomic */
 
     ws_slab slab;
     LIST_HEAD(ws_conn_list, ws_conn)
-    *heads;           /**< connections of each location; the last: outgoing ones */
-    ws_conn *dirty;   /**< connections with something to write at the end of the turn */
-    ws_conn *senders; /**< async: those whose queues are sent when the turn is over */
+    *heads;           /**< connections by location; the last list: outgoing ones */
+    ws_conn *dirty;   /**< connections to write or settle at the end of the turn */
+    ws_conn *senders; /**< async: connections whose queues are sent at the end of the turn */
     ws_mask_keys masks;
-    int close_code; /**< what newcomers are closed with, 0 while they are welcome */
+    int close_code; /**< close new connections with this code; 0: accept them */
     const char *close_reason;
-    ws_alarm close_alarm; /**< while they are spread */
+    ws_alarm close_alarm; /**< while the loop closes its connections over time */
     apr_uint32_t close_steps;
 
     unsigned char *input;    /**< WS_INPUT_SIZE */
-    ws_call call;            /**< the callback that runs */
-    ws_conn *corked;         /**< whose callback runs */
-    unsigned char *cork;     /**< WS_SEND_BUFFER bytes: what is gathered; see ws_stream_buffer() */
-    unsigned char *own_cork; /**< of the engine's, where the loop has none */
+    ws_call call;            /**< the running callback, for the watchdog */
+    ws_conn *corked;         /**< connection whose callback runs */
+    unsigned char *cork;     /**< WS_SEND_BUFFER bytes of gathered output; see ws_stream_buffer() */
+    unsigned char *own_cork; /**< the engine's own buffer, if the event loop provides none */
     apr_size_t cork_len;
     apr_size_t cork_room; /**< WS_SEND_BUFFER; 0 while it is lent */
-    ws_conn *lent;        /**< another connection, for which it gathers; or NULL */
-    int lending;          /**< WS_LENDING_...; NO at the beginning of each callback */
-    ws_conn *reading;     /**< whose input is delivered, or NULL */
-    apr_size_t spent;     /**< bytes that it has caused to be handled in this turn */
-    ws_conn *later;       /**< connections that have had their share: dirty in the next turn */
-    int last_input;       /**< the message that its handler has is the last of what has come */
+    ws_conn *lent;        /**< the other connection that output is gathered for, or NULL */
+    int lending;          /**< WS_LENDING_...; NO at the start of each callback */
+    ws_conn *reading;     /**< connection whose input is being delivered, or NULL */
+    apr_size_t spent;     /**< bytes that it has caused the loop to handle in this turn */
+    ws_conn *later;       /**< connections with no share left; dirty again in the next turn */
+    int last_input;       /**< the message in delivery is the last one of the input */
 
-    void *shared[WS_EXTENSIONS_MAX]; /**< what extensions share, by ws_extension_use.index */
-    unsigned char *scratch;          /**< where they put together what is sent */
+    void *shared[WS_EXTENSIONS_MAX]; /**< shared state of extensions, by ws_extension_use.index */
+    unsigned char *scratch;          /**< output buffer of the extensions */
     apr_size_t scratch_len, made_size;
-    struct ws_frames *shared_from, *shared_made; /**< a broadcast message, and what became of it */
-    const ws_extension_use *shared_use;          /**< by this */
+    struct ws_frames *shared_from, *shared_made; /**< a broadcast message, and its encoded form */
+    const ws_extension_use *shared_use;          /**< the extension that encoded it */
     apr_uint64_t shared_agreed;
 
-    BIO *bio;                 /**< shared by the loop's SSL objects; the fields below are theirs */
-    unsigned char *cipher_in; /**< what the socket gave, WS_INPUT_SIZE */
+    BIO *bio;                 /**< shared by the loop's SSL objects, like the fields below */
+    unsigned char *cipher_in; /**< received records, WS_INPUT_SIZE */
     apr_size_t cipher_in_pos, cipher_in_len;
-    unsigned char *cipher_out; /**< what the socket is to get */
+    unsigned char *cipher_out; /**< records to send */
     apr_size_t cipher_out_len, cipher_out_size;
-    int renegotiates;     /**< the peer of the connection that is read has begun to */
-    unsigned char *plain; /**< where frames are put together for OpenSSL, WS_TLS_CHUNK */
+    int renegotiates;     /**< the connection's peer has started a renegotiation */
+    unsigned char *plain; /**< frames to encrypt, WS_TLS_CHUNK */
 };
 
 struct ws_engine {
     apr_pool_t *pool;
     ws_engine_options options;
-    ws_counters *own_counters; /**< where the options bring none */
+    ws_counters *own_counters; /**< used if the options contain none */
     ws_loop *loops;
     ws_watchdog *watchdog;             /**< or NULL */
-    ws_thread_pool *threads;           /**< for WS_BLOCKING handlers, made with the first of them */
-    apr_thread_mutex_t *lock;          /**< of threads and empty */
-    apr_thread_cond_t *empty;          /**< a connection has gone */
+    ws_thread_pool *threads;           /**< for WS_BLOCKING handlers, created on first use */
+    apr_thread_mutex_t *lock;          /**< protects threads and empty */
+    apr_thread_cond_t *empty;          /**< signalled when a connection has ended */
     int stopping;                      /**< atomic */
-    ws_ticker *tickers;                /**< under the lock */
+    ws_ticker *tickers;                /**< protected by the lock */
     const ws_channels_hooks *channels; /**< or NULL */
 };
 
 apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index,
                           const ws_loop_hooks *hooks);
-/** After its thread has ended. */
+/** Call after the loop's thread has ended. */
 void ws_loop_destroy(ws_loop *loop);
 
-/** The connection that is read has caused so many bytes to be handled. When it has had its share, the rest of
- *  its input waits for the next turn. */
+/** Add bytes that the connection being read has caused the loop to handle. If its share is used
+ * up, the rest of its input waits for the next turn. */
 void ws_loop_spend(ws_loop *loop, apr_size_t bytes);
 
-/** A line for the log, made only if the level is on.  [any thread] */
+/** Write a line to the log. The text is formatted only if the level is enabled.  [any thread] */
 void ws_engine_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

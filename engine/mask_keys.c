@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Draws masking keys from the kernel in batches: a system call for each frame would be slow. */
+
 #include "engine/mask_keys.h"
 
 #include <stdlib.h>
@@ -7,8 +9,8 @@
 
 void ws_random(void *out, size_t len)
 {
-    /* getrandom(2): up to 256 bytes are given whole, and no signal interrupts it, once the kernel's
-     * source has been seeded. No key is better than one that can be guessed. */
+    /* getrandom(2) returns up to 256 bytes completely and without interruption, once the
+     * kernel's generator is seeded. Wait for that: a key must not be predictable. */
     while (getrandom(out, len, 0) != (ssize_t)len) {
     }
 }

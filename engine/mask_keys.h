@@ -1,16 +1,16 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Masking keys of outgoing connections: RFC 6455, section 5.3, wants each to be unpredictable. */
+/** Masking keys of outgoing connections. RFC 6455, section 5.3, requires unpredictable keys. */
 
 #ifndef WS_ENGINE_MASKS_H
 #define WS_ENGINE_MASKS_H
 
 #include <stddef.h>
 
-/** Keys that are drawn from the kernel at a time. */
+/** Keys requested from the kernel at a time. */
 #define WS_MASK_KEYS_COUNT 256
 
-/** Keys in stock; zeroed at first. For one thread. */
+/** Unused keys. Initialize with zeroes. For use by one thread. */
 typedef struct ws_mask_keys {
     unsigned char keys[WS_MASK_KEYS_COUNT][4];
     unsigned left;

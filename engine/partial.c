@@ -1,16 +1,16 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The beginning of a message that has not come whole. It may be large and cost the peer little, so it has
- * to make progress, and on the whole as fast as WebSocketMessageTimeout says.
+ * Incomplete messages. One can use much memory at little cost to the peer. It must therefore make
+ * progress, and arrive at the minimum rate that WebSocketMessageTimeout sets.
  */
 
 #include <stdlib.h>
 
 #include "engine/conn.h"
 
-/* First size of a message's buffer; it doubles as the payload comes in, so that a header which
- * announces much costs nothing. */
+/* First size of a message's buffer, bytes. It doubles as payload arrives: a header that
+ * announces a large payload allocates no memory. */
 #define MESSAGE_MIN (4 * 1024)
 
 static void partial_begin_time(ws_partial *m)
@@ -19,7 +19,7 @@ static void partial_begin_time(ws_partial *m)
     m->wire_in = m->c->tally.wire_in;
 }
 
-/* Milliseconds that the message may take, from when it began. */
+/* Milliseconds that the message may take in total. */
 static apr_uint64_t partial_allowed(const ws_partial *m)
 {
     const ws_settings *s = m->c->settings;
@@ -80,7 +80,8 @@ ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
     if (!c->message) {
         *m = (ws_partial){.c = c};
         partial_begin_time(m);
-        m->wire_in -= c->chain ? 0 : more; /* they have come with the read that began it */
+        m->wire_in -= c->chain ? 0 : more; /* counted already by the read that delivered the first
+                                            * bytes */
     }
     m->size = size;
     c->message = m;

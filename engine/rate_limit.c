@@ -1,5 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Rates of an open connection, as token buckets. A limit in a dry run is logged, but not enforced.
+ */
+
 #include "engine/rate_limit.h"
 
 #include <stdlib.h>
@@ -11,16 +15,16 @@
 /* Tokens are counted in thousandths, since the clock counts milliseconds. */
 #define TOKEN 1000
 
-/* Alarms are rounded up to this, milliseconds: many connections share a slot. */
+/* Alarms are rounded up to a multiple of this, milliseconds: many connections share a slot. */
 #define SLACK 256
 
-/* Bounds of one kind: those that hold, and those of a dry run. */
+/* The two kinds of limits: enforced, and only logged (dry run). */
 enum { REAL, DRY, KINDS };
 
 typedef struct bucket {
     apr_int64_t tokens;
     apr_uint32_t filled; /**< loop time */
-    unsigned told : 1;   /**< the log says once what a dry run would have done */
+    unsigned told : 1;   /**< a dry run logs an excess once */
 } bucket;
 
 typedef struct due {
@@ -47,7 +51,7 @@ static void rate_set_alarm(ws_conn *c, due *d, apr_uint32_t when)
 
 /* ---- Lifetime and idle time ---- */
 
-/* 1001: nothing is wrong with the client, which may come again. */
+/* 1001: the client made no mistake and may reconnect. */
 static void rate_over(const due *d, const char *reason)
 {
     ws_conn *c = d->c;
@@ -80,7 +84,8 @@ static void rate_look_if_idle(ws_alarm *a)
         rate_set_alarm(c, d, c->meter->active + most);
         return;
     }
-    if (c->message && c->settings->message_timeout) { /* which ends it if it is too slow */
+    if (c->message && c->settings->message_timeout) { /* which ends the connection if the message
+                                                       * is too slow */
         rate_set_alarm(c, d, c->loop->event.now + most);
         return;
     }
@@ -109,14 +114,14 @@ void ws_rate_limit_touch(ws_conn *c)
 
 /* ---- Messages and bytes ---- */
 
-/* @return whether so many tokens were there, and have been taken */
+/* Take tokens. @return whether there were enough */
 static int rate_take(const ws_conn *c, bucket *b, apr_uint64_t rate, apr_uint64_t burst,
                      apr_uint64_t n)
 {
     apr_int64_t most = (apr_int64_t)burst * TOKEN;
     apr_uint32_t passed = c->loop->event.now - b->filled;
     b->filled = c->loop->event.now;
-    /* What lies between is at most a day: no overflow below a petabyte a second. */
+    /* passed is at most a day: no overflow below a petabyte per second. */
     b->tokens += (apr_int64_t)(passed * rate);
     if (b->tokens > most) {
         b->tokens = most;
@@ -128,10 +133,10 @@ static int rate_take(const ws_conn *c, bucket *b, apr_uint64_t rate, apr_uint64_
     return 1;
 }
 
-/* @return whether the connection goes on */
+/* @return whether the connection stays open */
 static int rate_exceeded(ws_conn *c, bucket *b, int kind, const char *what)
 {
-    static ws_log_window window; /* ordinary ends are logged at level info */
+    static ws_log_window window; /* ordinary closes are logged at level info */
     if (kind == REAL) {
         if (ws_log_window_take(&window) >= 0) {
             ws_engine_log(c->loop->engine, WS_LOG_WARNING, c, "failing with 1008: %s", what);

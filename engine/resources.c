@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** The list of a connection's timers and watches, which end with the connection. */
+
 #include "engine/conn.h"
 
 void ws_resource_link(ws_conn *c, ws_resource *o)

@@ -1,5 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/**
+ * Reading, writing and closing a connection's socket, which may be shared with TLS (tls.c). A write
+ * never blocks.
+ */
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -10,9 +15,9 @@
 
 #include "engine/conn.h"
 
-/* recv() and send() are points at which a thread can be cancelled; where there are threads, the C library
- * arms and disarms that around each call, a tenth of all instructions that a short echo takes. Nobody
- * cancels ours. Sanitizers watch the library's. */
+/* The C library's recv() and send() are cancellation points. In a threaded process each call
+ * enables and disables cancellation, a tenth of all instructions of a short echo. We never
+ * cancel threads, so we use the system calls. Sanitizers intercept the library's functions. */
 #if defined(SYS_recvfrom) && defined(SYS_sendto) && !defined(__SANITIZE_ADDRESS__)                 \
     && !defined(__SANITIZE_THREAD__)
 #define RECV(fd, buf, size) syscall(SYS_recvfrom, fd, buf, size, 0, NULL, NULL)
@@ -22,8 +27,8 @@
 #define SEND(fd, buf, size) send(fd, buf, size, MSG_NOSIGNAL)
 #endif
 
-/* Where there are no pings, the kernel is to find out whether the peer is still there. It asks so often
- * before it gives up. */
+/* Where there are no pings, TCP keepalive detects a dead peer. Unanswered probes before the
+ * kernel gives up. */
 #define PROBES 3
 
 static int socket_seconds(apr_uint32_t ms)
@@ -43,7 +48,8 @@ void ws_socket_keep_alive(int fd, const ws_settings *s)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof(between));
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    /* The kernel probes only where nothing waits to be acknowledged: a heartbeat of an event stream does. */
+    /* The kernel probes only if nothing waits for an acknowledgement. A heartbeat of an event
+     * stream does, so it needs this timeout. */
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged, sizeof(unacknowledged));
 }
 

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The strings of a connection in one block, so that 100,000 idle connections do not carry eight
- * pointers each: a tag and a text, each ending with NUL, then a tag 0. Header values follow their
- * names.
+ * Stores the strings of a connection in one block: 100,000 idle connections do not need eight
+ * pointers each. The block has a tag and a text for each string, each ending with NUL, and then a
+ * tag 0. Header values follow their names.
  */
 
 #include <stdlib.h>
@@ -50,7 +50,8 @@ char *ws_strings_pack(const ws_strings *s)
     return block;
 }
 
-/* Another thread may still see the block before ws_conn_set_user(), which stays valid. */
+/* ws_conn_set_user() may replace the block while another thread reads it. The old block stays
+ * valid. */
 static const char *strings_of(const ws_conn *c)
 {
     return __atomic_load_n(&c->strings, __ATOMIC_ACQUIRE);

@@ -24,7 +24,7 @@ typedef struct ticker_task {
     apr_uint32_t due;
 } ticker_task;
 
-/* The last call, on the loop or after it has ended. */
+/* The last call of fn, on the loop or after the loop has ended. */
 static void ticker_end(ws_ticker *t)
 {
     ws_engine *e = t->loop->engine;
@@ -43,9 +43,9 @@ static void ticker_fire(ws_alarm *a)
     ws_ticker *t = (ws_ticker *)((char *)a - offsetof(ws_ticker, alarm));
     ws_loop *loop = t->loop;
     if (__atomic_load_n(&t->stopped, __ATOMIC_ACQUIRE)) {
-        return; /* a task will end it */
+        return; /* a task will end the ticker */
     }
-    if (t->interval) { /* a loop that was held up does not catch up call by call */
+    if (t->interval) { /* a blocked loop skips the calls that it missed */
         apr_uint32_t due = a->due + t->interval;
         due = (apr_int32_t)(loop->event.now - due) > 0 ? loop->event.now + t->interval : due;
         ws_timer_wheel_set(&loop->event.wheel, a, due);
@@ -73,7 +73,7 @@ static void ticker_do_stop(ws_loop *loop, ws_task *task)
     free(tt);
 }
 
-/* @return 0, or -1: there is no memory, or the loop has ended */
+/* @return 0, or -1: out of memory, or the loop has ended */
 static int ticker_post(ws_ticker *t, void (*fn)(ws_loop *, ws_task *), apr_uint32_t due)
 {
     ticker_task *tt = ws_task_new(sizeof(*tt), fn);
@@ -136,7 +136,7 @@ void ws_ticker_stop(ws_ticker *t)
 {
     if (!__atomic_exchange_n(&t->stopped, 1, __ATOMIC_ACQ_REL)) {
         ticker_post(t, ticker_do_stop,
-                    0); /* without memory, or when the loop has ended, the engine ends it */
+                    0); /* if that fails, the engine ends the ticker */
     }
 }
 

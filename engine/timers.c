@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Timers of handlers. A timer is made and stopped on any thread that runs a callback, but set, fired
- * and freed on the loop: what another thread wants comes as a task, in order.
+ * Timers of handlers. Any thread that runs a callback may create and stop a timer. Only the loop
+ * sets, fires and frees it: other threads post tasks, which keep their order.
  */
 
 #include <stdlib.h>
@@ -16,9 +16,9 @@ struct ws_timer {
     ws_timer_fn fn;
     void *arg;
     apr_uint32_t interval;
-    int stopped; /**< atomic: fn is not to be called any more */
-    int busy;    /**< fired, fn has not returned: freed behind it */
-    int over;    /**< to be freed as soon as it is not busy */
+    int stopped; /**< atomic: do not call fn again */
+    int busy;    /**< fired, and fn has not returned; freed after that */
+    int over;    /**< to be freed once not busy */
 };
 
 typedef struct timer_task {
@@ -34,7 +34,7 @@ static void timer_unlink_and_free(ws_conn *c, ws_timer *t)
     free(t);
 }
 
-/* The loop has done with it. */
+/* The loop no longer needs the timer. */
 static void timer_let_go(ws_conn *c, ws_timer *t)
 {
     ws_timer_wheel_clear(&c->loop->event.wheel, &t->alarm);
@@ -61,8 +61,8 @@ static void timer_settle(ws_conn *c, ws_timer *t)
     }
 }
 
-/* Tasks refer to the timer itself: a connection is freed behind a task of its last job, and tasks
- * keep their order. */
+/* These tasks hold a pointer to the timer. It stays valid: a connection is freed after a task
+ * that its last job posts, and tasks keep their order. */
 
 static void timer_do_done(ws_loop *loop, ws_task *task)
 {
@@ -97,7 +97,7 @@ static void timer_do_set(ws_loop *loop, ws_task *task)
     free(tt);
 }
 
-/* @return 0, or -1: there is no memory, or the loop has ended */
+/* @return 0, or -1: out of memory, or the loop has ended */
 static int timer_post(ws_timer *t, void (*fn)(ws_loop *, ws_task *), apr_uint32_t due)
 {
     timer_task *tt = ws_task_new(sizeof(*tt), fn);
@@ -120,7 +120,7 @@ static void timer_done(ws_conn *c, void *what)
         timer_settle(c, t);
     }
     else {
-        timer_post(t, timer_do_done, 0); /* no memory: it is freed with the connection */
+        timer_post(t, timer_do_done, 0); /* if out of memory, freed with the connection */
     }
 }
 
@@ -132,13 +132,13 @@ static void timer_fire(ws_alarm *a)
     ws_conn *c = t->c;
     if (t->interval) {
         apr_uint32_t due = a->due + t->interval;
-        /* A loop that was held up does not catch up call by call. */
+        /* A blocked loop skips the calls that it missed. */
         if ((apr_int32_t)(c->loop->event.now - due) > 0) {
             due = c->loop->event.now + t->interval;
         }
         ws_timer_wheel_set(&c->loop->event.wheel, a, due);
         if (t->busy) {
-            return; /* the handler is still at the last one */
+            return; /* the handler has not returned from the last call */
         }
     }
     else {
@@ -173,7 +173,7 @@ ws_timer *ws_timer_start(ws_conn *c, apr_uint32_t delay, apr_uint32_t interval, 
     t->fn = fn;
     t->arg = arg;
     t->interval = interval && interval < 10 ? 10 : interval;
-    due = ws_clock() + delay; /* the loop's time is that of its turn's beginning */
+    due = ws_clock() + delay; /* the loop's clock shows the start of its turn */
     if (ws_loop_current() == c->loop) {
         timer_set(t, due);
     }

@@ -21,7 +21,7 @@
 #define HELD_BACK (2 * (SSL3_RT_MAX_PLAIN_LENGTH + 1024))
 
 /* Records that may wait for a socket, bytes: one encrypted chunk, and the records that OpenSSL
- * writes by itself (replies to KeyUpdates, alerts). If a peer causes more and reads nothing, its
+ * adds itself (replies to KeyUpdates, alerts). If a peer causes more and reads nothing, its
  * connection is ended. */
 #define CIPHER_OUT_MAX (2 * WS_TLS_CHUNK)
 
@@ -131,7 +131,7 @@ void ws_tls_adopt(ws_conn *c)
                              | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
 }
 
-/* Append records that OpenSSL wrote by itself to the records that wait.
+/* Append records that OpenSSL has added to the records that wait.
  * @return NULL: no memory, or too much waits */
 static ws_bytes *tls_add_to_kept(ws_conn *c, const unsigned char *data, apr_size_t len)
 {

@@ -1,18 +1,20 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Log lines for received and sent frames, at level trace5; trace6 adds payload. */
+
 #include <stdio.h>
 
 #include "engine/conn.h"
 
-/* Payload that is shown of a frame, bytes. */
+/* Bytes of a frame's payload that are shown. */
 #define SHOWN 64
 
-/* By opcode. No other is let in or sent. */
+/* Names by opcode. Other opcodes are neither accepted nor sent. */
 static const char *const names[16] = {"continuation", "text", "binary", "?", "?", "?", "?", "?",
                                       "close",        "ping", "pong",   "?", "?", "?", "?", "?"};
 
-/* The first bytes in quotes, what is not printable ASCII as %HH, which httpd's log leaves as it is;
- * nothing if they are not wanted. */
+/* The first bytes in quotes, or nothing if payload is not traced. Bytes other than printable
+ * ASCII become %HH, which httpd's log does not escape again. */
 static const char *trace_show(const ws_conn *c, const unsigned char *data, apr_size_t len,
                               char buf[4 * SHOWN + 8])
 {

@@ -1,14 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The end of a loop's turn: queues are written, and connections that were held are read again.
+ * The end of a loop's turn: write the queues, and resume connections that were held.
  */
 
 #include <errno.h>
 
 #include "engine/conn.h"
 
-/* The system call follows immediately: until then, buffers in queues stay in their places. */
+/* The system call follows immediately. Until then, buffers in queues must not move. */
 void ws_conn_send_queues(ws_loop *loop)
 {
     struct iovec iov[WS_SEND_PIECES];
@@ -29,7 +29,7 @@ void ws_conn_send_queues(ws_loop *loop)
     }
 }
 
-/* Called while the ring submits for any connection: the rest is done at the end of the turn. */
+/* io_uring calls this while it submits for any connection: do the rest at the end of the turn. */
 void ws_conn_sent(ws_conn *c, const ws_ready *r)
 {
     const unsigned char *data = r->data;

@@ -1,13 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Handlers' descriptors on the loop of a connection. A watch is made, changed and stopped on any thread
- * that runs a callback, but only its loop speaks to the poller: what another thread wants comes as a
- * task, in order.
+ * Descriptors of handlers, watched on the loop of their connection. Any thread that runs a callback
+ * may create, change and stop a watch. Only the loop uses the poller: other threads post tasks,
+ * which keep their order.
  *
- * The threads of a WS_BLOCKING handler may close a descriptor before the loop has heard that it is
- * no longer watched, and its number may be in use again by then: so for these the loop watches a
- * duplicate. While their fn is due, the poller is not asked, or it would report the same again and again.
+ * A thread of a WS_BLOCKING handler may close a descriptor before the loop stops watching it, and
+ * the number may then be reused. For these handlers the loop watches a duplicate of the descriptor.
+ * While a call of fn is pending, the poller does not watch it: otherwise it would report the same
+ * events again.
  */
 
 #include <fcntl.h>
@@ -22,14 +23,14 @@ struct ws_watch {
     ws_source source;
     ws_deferred deferred;
     ws_conn *c;
-    int fd;        /**< the handler's, what fn is told */
-    int duplicate; /**< or -1 */
+    int fd;        /**< the handler's descriptor, passed to fn */
+    int duplicate; /**< what the poller watches, or -1: fd itself */
     ws_watch_fn fn;
     void *arg;
-    unsigned events; /**< what the handler wants; the loop's */
-    int stopped;     /**< atomic: fn is not to be called any more */
-    int busy;        /**< fn is called, or is a job */
-    int over;        /**< freed as soon as it is not busy */
+    unsigned events; /**< events that the handler wants; loop thread only */
+    int stopped;     /**< atomic: do not call fn again */
+    int busy;        /**< fn is running, or is a pending job */
+    int over;        /**< to be freed once not busy */
 };
 
 typedef struct watch_task {
@@ -52,7 +53,8 @@ static apr_status_t watch_apply(ws_watch *w)
     if (events) {
         return ws_source_watch(loop, &w->source, watch_polled(w), events);
     }
-    ws_source_unwatch(loop, &w->source); /* not merely for no events: errors are always reported */
+    ws_source_unwatch(loop, &w->source); /* removed even if no events are wanted: errors would
+                                          * still be reported */
     return APR_SUCCESS;
 }
 
@@ -63,7 +65,7 @@ static void watch_apply_or_end(ws_watch *w)
     if (rv != APR_SUCCESS && !c->broken) {
         ws_engine_log(c->loop->engine, WS_LOG_ERROR, c, "descriptor %d cannot be watched: %s",
                       w->fd, strerror(rv));
-        c->broken = 1; /* ended at the end of the turn: this may be inside a callback of it */
+        c->broken = 1; /* ended at the end of the turn: a callback may be running */
         ws_conn_mark_dirty(c);
     }
 }
@@ -90,7 +92,7 @@ static int watch_release(ws_loop *loop, ws_deferred *d)
     return 1;
 }
 
-/* Events of this turn may still refer to it: freed at the end of the turn. */
+/* Events of this turn may still refer to the watch: free it at the end of the turn. */
 static void watch_unlink_watch(ws_watch *w)
 {
     ws_resource_unlink(w->c, &w->owned);
@@ -129,8 +131,8 @@ static void watch_call(ws_conn *c, void *what, unsigned events)
     }
 }
 
-/* Tasks refer to the watch itself: a connection is freed behind a task of its last job, and tasks keep
- * their order. */
+/* These tasks hold a pointer to the watch. It stays valid: a connection is freed after a task
+ * that its last job posts, and tasks keep their order. */
 
 static void watch_do_done(ws_loop *loop, ws_task *task)
 {
@@ -187,7 +189,7 @@ static void watch_done(ws_conn *c, void *what)
         watch_settle(w);
     }
     else {
-        watch_post(w, watch_do_done, 0); /* out of memory: it is freed with the connection */
+        watch_post(w, watch_do_done, 0); /* if out of memory, freed with the connection */
     }
 }
 
@@ -197,7 +199,7 @@ static void watch_ready(ws_source *s, const ws_ready *r)
 {
     ws_watch *w = (ws_watch *)((char *)s - offsetof(ws_watch, source));
     ws_conn *c = w->c;
-    /* It may have been stopped or changed earlier in this turn. */
+    /* An earlier event of this turn may have stopped or changed the watch. */
     unsigned events = r->events & (w->events | WS_BROKEN);
     if (w->over || w->busy || c->freed || c->closed_told || !events) {
         return;

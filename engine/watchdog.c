@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** The watchdog thread. It reports a blocking callback, but never interrupts it. */
+
 #include "engine/watchdog.h"
 
 #include <stdio.h>
@@ -7,14 +9,13 @@
 #include "engine/handoff.h"
 #include "base/thread.h"
 
-/* It looks so often within the time that a callback may take, but not more often than every so many
- * milliseconds. */
+/* Checks per limit, and the smallest interval between checks, milliseconds. */
 #define LOOKS 4
 #define LOOK_MIN 5
 
-/* What was seen of a loop. */
+/* The last check of a loop. */
 typedef struct seen {
-    apr_uint32_t number; /**< of the call that it was in */
+    apr_uint32_t number; /**< number of the call that the loop was in */
     apr_uint32_t since;
     int in_call, told;
 } seen;
@@ -26,12 +27,13 @@ struct ws_watchdog {
     apr_thread_t *thread;
     apr_thread_mutex_t *lock;
     apr_thread_cond_t *wake;
-    int asleep; /**< atomic; there are no connections */
+    int asleep; /**< atomic; set while there are no connections */
     int stopping;
     seen seen[];
 };
 
-/* The call may return at any time. What is said of it is right if it is still in it afterwards. */
+/* The call may return at any time. The values read are valid if the loop is still in that call
+ * afterwards. */
 static void watchdog_tell(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t now)
 {
     const ws_conn *c = __atomic_load_n(&call->c, __ATOMIC_RELAXED);

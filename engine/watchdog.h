@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Who holds up a loop. A loop notes which callback it is in, a few writes to memory of its own; a
- * thread of the engine looks at that now and then, and names in the log whose callback has not
- * returned for too long, while it still runs and when it has returned. WS_BLOCKING callbacks run on
- * other threads and delay no one.
+ * Reports callbacks that block an event loop. A loop records the callback that it runs, with a few
+ * writes to its own memory. A thread of the engine checks these records. It logs a callback that
+ * exceeds the limit, once while it runs and once when it has returned. WS_BLOCKING callbacks are
+ * not recorded: they run on other threads.
  */
 
 #ifndef WS_ENGINE_WATCHDOG_H
@@ -17,13 +17,14 @@
 typedef struct ws_engine ws_engine;
 typedef struct ws_watchdog ws_watchdog;
 
-/** What a loop is in. Written by the loop, read by the watchdog; late by both. All atomic. */
+/** The callback that a loop runs. The loop writes it and the watchdog reads it, so all fields are
+ * atomic. The watchdog also writes late and since. */
 typedef struct ws_call {
-    const char *what;    /**< name of the callback, NULL: none */
-    const ws_conn *c;    /**< places of connections are never given back while there are loops */
-    apr_uint32_t number; /**< of the call */
-    apr_uint32_t late;   /**< number of a call that was found to take too long, 0: none */
-    apr_uint32_t since;  /**< when that one was first seen, ws_clock() */
+    const char *what;    /**< name of the callback, NULL: none runs */
+    const ws_conn *c;    /**< valid to read: slab memory stays allocated while loops run */
+    apr_uint32_t number; /**< number of the call */
+    apr_uint32_t late;   /**< number of a call that exceeded the limit, 0: none */
+    apr_uint32_t since;  /**< when the watchdog first saw that call, ws_clock() */
 } ws_call;
 
 static inline void ws_cb_enter(ws_call *call, const ws_conn *c, const char *what)
@@ -33,7 +34,7 @@ static inline void ws_cb_enter(ws_call *call, const ws_conn *c, const char *what
     __atomic_store_n(&call->what, what, __ATOMIC_RELEASE);
 }
 
-/** A late call has returned: the log says so. */
+/** Log that a call reported as late has returned. */
 void ws_cb_late(ws_call *call, ws_conn *c);
 
 static inline void ws_cb_leave(ws_call *call, ws_conn *c)
@@ -44,15 +45,15 @@ static inline void ws_cb_leave(ws_call *call, ws_conn *c)
     }
 }
 
-/** Start a thread that looks at the engine's loops. limit: milliseconds that a callback may take; count: the number of
- *  connections; at 0 the thread sleeps */
+/** Start a thread that checks the engine's loops. limit: milliseconds that a callback may take.
+ * count: returns the number of connections; while it is 0, the thread sleeps. */
 apr_status_t ws_watchdog_start(ws_watchdog **watchdog, ws_engine *engine, apr_uint32_t limit,
                                apr_size_t (*count)(ws_engine *engine));
 
-/** A first connection has come: there is something to watch.  [any thread] */
+/** The first connection has been opened: start checking.  [any thread] */
 void ws_watchdog_wake(ws_watchdog *watchdog);
 
-/** End its thread; it may still be woken, in vain. NULL is none. */
+/** End the thread. Later calls of ws_watchdog_wake() have no effect. NULL is ignored. */
 void ws_watchdog_stop(ws_watchdog *watchdog);
 
 #endif

@@ -24,10 +24,10 @@ typedef struct ws_source ws_source;
 typedef struct ws_ready {
     ws_source *source;
     unsigned
-        events; /**< WS_READABLE, WS_WRITABLE, WS_BROKEN; or WS_STREAM_RECEIVED or WS_STREAM_SENT alone */
-    int result; /**< bytes received or sent; WS_STREAM_RECEIVED: 0 at the end of the stream; or -errno */
+        events; /**< WS_READABLE and the like; or WS_STREAM_RECEIVED or WS_STREAM_SENT alone */
+    int result; /**< bytes received or sent; received 0: end of the stream; or -errno */
     unsigned char
-        *data;      /**< the bytes; WS_STREAM_SENT: NULL if the send did not use a buffer of the loop */
+        *data;      /**< the bytes; WS_STREAM_SENT: NULL if not in a buffer of the loop */
     apr_size_t len; /**< WS_STREAM_SENT: length of the send, bytes */
     unsigned short buffer;  /**< private */
     unsigned char buffered; /**< private */

@@ -93,7 +93,7 @@ void ws_timer_wheel_run(ws_timer_wheel *w, apr_uint32_t now)
         }
     }
     w->tick = tick;
-    /* The alarms stay linked to this list until each is called, so that one alarm may clear another. */
+    /* Each alarm stays in this list until it is called, so that one alarm may clear another. */
     while (due) {
         ws_alarm *a = due;
         ws_timer_wheel_clear(w, a);
