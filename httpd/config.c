@@ -20,6 +20,7 @@
 #include "httpd/child.h"
 #include "httpd/handler_directory.h"
 #include "httpd/limits.h"
+#include "httpd/policy_file.h"
 #include "httpd/extensions.h"
 #include "httpd/history.h"
 #include "httpd/htaccess.h"
@@ -603,6 +604,7 @@ static const char *set_log(cmd_parms *cmd, void *config, const char *where, cons
 
 /* .htaccess may neither load code nor raise a limit. */
 #define WHERE (RSRC_CONF | ACCESS_CONF)
+#define PER_HOST RSRC_CONF /* a virtual host can have its own */
 
 const command_rec ws_directives[] = {
     WS_SSL_PROXY_DIRECTIVES,
@@ -695,6 +697,8 @@ const command_rec ws_directives[] = {
         "WebSocketLog", set_log, NULL, WHERE,
         "a file, or | and a program, for a record of each connection that has ended, and "
         "then json or a format; or off"),
+    AP_INIT_TAKE_ARGV("WebSocketPolicyFile", ws_policy_file_set, NULL, PER_HOST,
+                      "domains with ports, as \"*.example.org:80,443\"; or a file; or off"),
     AP_INIT_TAKE_ARGV("WebSocketExtension", ws_set_extension, NULL, WHERE,
                       "an extension's file or name, then [key=value ...]; or off"),
     AP_INIT_TAKE_ARGV("WebSocketCompression", ws_set_compression, NULL, WHERE,

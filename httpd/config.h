@@ -78,7 +78,7 @@ typedef struct ws_dir_config {
     ws_sockjs_config sockjs;
 } ws_dir_config;
 
-/** The configuration of the main server. */
+/** The configuration of a server. All but policy and stub: of the main server only. */
 typedef struct ws_server_config {
     unsigned loops;    /**< 0: not set */
     unsigned blocking; /**< 0: not set */
@@ -88,6 +88,7 @@ typedef struct ws_server_config {
     unsigned channels;               /**< per child; 0: not set */
     apr_int64_t bus_queue;           /**< bytes; 0: not set */
     apr_uint64_t compression_memory; /**< bytes; 0: not set */
+    const char *policy;              /**< WebSocketPolicyFile, the text; NULL: not set; "": off */
     conn_rec *stub; /**< replaces httpd's conn_rec in mod_ssl's callbacks, see takeover.c */
 } ws_server_config;
 

@@ -33,6 +33,7 @@
 #include "httpd/metrics.h"
 #include "httpd/occupancy.h"
 #include "httpd/once.h"
+#include "httpd/policy_file.h"
 #include "httpd/reauthorize.h"
 #include "httpd/scoreboard.h"
 #include "httpd/sockjs.h"
@@ -83,6 +84,7 @@ static const ws_subsystem table[] = {
     {.name = "takeover", /* before mapping, whose hooks use its state of a connection */
      .register_hooks = ws_takeover_register,
      .child_init = ws_takeover_child_init},
+    {.name = "policy_file", .reset = ws_policy_file_reset, .parent_init = ws_policy_file_init},
     {.name = "mapping", .register_hooks = ws_mapping_register},
     {.name = "channel_http", .reset = ws_channel_http_reset},
     {.name = "channel_acl",

@@ -48,7 +48,7 @@ my $config = join '', @source{qw(httpd/config.c httpd/token_config.h mod_websock
 
 # ---- Directives ----
 
-my %context = (WHERE => 'server config, virtual host, directory', RSRC_CONF => 'server config');
+my %context = (WHERE => 'server config, virtual host, directory', PER_HOST => 'server config, virtual host', RSRC_CONF => 'server config');
 my %directive;    # name => context
 while ($config =~ /AP_INIT_\w+\(\s*"(\w+)",\s*\w+,\s*(?:NULL|FIELD\(\w+\)|\(void \*\)\w+),\s*(\w+)(?: \| OR_FILEINFO)?,/g) {
     $directive{$1} = $context{$2} || "unknown: $2";

@@ -1,0 +1,23 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * WebSocketPolicyFile: answers the policy request that Flash Player and its relatives send before
+ * they open a socket. A server whose configuration does not have the directive has no hook.
+ */
+
+#ifndef WS_HTTPD_POLICY_FILE_H
+#define WS_HTTPD_POLICY_FILE_H
+
+#include <httpd.h>
+#include <http_config.h>
+
+/** pre_config: the hook is not registered yet. */
+void ws_policy_file_reset(apr_pool_t *pconf);
+
+/** The directive: `DOMAIN:PORTS ...`, a file, or off. */
+const char *ws_policy_file_set(cmd_parms *cmd, void *config, int argc, char *const argv[]);
+
+/** post_config. Virtual hosts without the directive inherit the main server's policy. */
+apr_status_t ws_policy_file_init(apr_pool_t *ptemp, server_rec *s);
+
+#endif

@@ -1,0 +1,160 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# WebSocketPolicyFile: the policy for clients that ask, and nothing else for all others.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Client qw(TEXT);
+use Httpd;
+use Test::More;
+
+my $REQUEST = "<policy-file-request/>\0";
+my $HEAD    = qq{<?xml version="1.0"?>\n<!DOCTYPE cross-domain-policy SYSTEM "http://www.adobe.com/xml/dtds/cross-domain-policy.dtd">\n};
+
+sub policy {
+    my (@allowed) = @_;
+    return "$HEAD<cross-domain-policy>\n" . join('', map {"  <allow-access-from $_/>\n"} @allowed) . "</cross-domain-policy>\n";
+}
+
+# What the server sends until it closes, for bytes that are sent in these pieces.
+sub answer {
+    my ($httpd, $o, @pieces) = @_;
+    my $c = Client->new($httpd, '/', %$o, request => shift @pieces, expect => 0);
+    $c->raw($_) for @pieces;
+    1 while eval { $c->fill };
+    return ($c->{eof} ? '' : "not closed: $@") . $c->{in};
+}
+
+# ---- Errors of the configuration ----
+
+my $many = join ' ', map {"host$_:80"} 1 .. 64;
+my %files = (
+    'policy.xml'  => policy('domain="a&amp;b"'),
+    'broken.xml'  => '<cross-domain-policy>',
+    'other.xml'   => '<html/>',
+    'empty.xml'   => '',
+    'nul.xml'     => "<cross-domain-policy/>\0",
+    'huge.xml'    => '<cross-domain-policy>' . ' ' x 65536 . '</cross-domain-policy>',
+);
+for (
+    ['',                        qr/takes domains with ports/],
+    ['*.example.org',           qr/"\*\.example\.org" is no file that can be read \(.*\), and has no ports/],
+    ['no/such.xml',             qr{"no/such.xml" is no file that can be read}],
+    ['logs',                    qr/"logs" must be a file of at most 65536 bytes/],
+    ['huge.xml',                qr/"huge.xml" must be a file of at most 65536 bytes/],
+    ['broken.xml',              qr/"broken.xml" is no valid XML/],
+    ['empty.xml',               qr/"empty.xml" is no valid XML/],
+    ['nul.xml',                 qr/"nul.xml" contains a NUL/],
+    ['other.xml',               qr/"other.xml" is no policy: its root element is not <cross-domain-policy>/],
+    ['a:80 policy.xml',         qr/"policy.xml" is wrong: write a domain and its ports, as "\*\.example\.org:80,443"/],
+    [$many,                     qr/takes at most 63 domains: name a file with the policy instead/],
+    ['a:*' . '*' x 700,         qr/write a domain/],
+    ['a:80' . ',80' x 200,      qr/write a domain/],
+    ['x' x 8000 . ':80',        qr/write a domain/],
+    ["a:80\nWebSocketPolicyFile b:80",                            qr/stands twice: name all domains in one line/],
+    ["off\nWebSocketPolicyFile b:80",                             qr/stands twice/],
+    map { [$_, qr/"\Q$_\E" is wrong: write a domain/] } 'a:', ':80', 'a:0', 'a:65536', 'a:80,', 'a:,80', 'a:80,,81',
+    'a:8-', 'a:-8', 'a:9-8', 'a:x', 'a:*,80', 'a*:80', '*a:80', '*.:80', 'a"b:80', 'a<b:80', 'a&b:80', "a'b:80", '[::1]:80')
+{
+    my ($line, $error) = @$_;
+    my ($ok, $output) = Httpd->check("WebSocketPolicyFile " . ($line =~ /["']/ ? "'" . $line =~ s/'/\\'/r . "'" : $line), files => \%files);
+    ok(!$ok && $output =~ /WebSocketPolicyFile:? .*$error/, 'httpd -t: ' . substr $line, 0, 40) or diag($output);
+}
+{
+    my ($ok, $output) = Httpd->check("<Location /x>\nWebSocketPolicyFile a:80\n</Location>");
+    ok(!$ok && $output =~ /WebSocketPolicyFile not allowed/, 'httpd -t: not in a section') or diag($output);
+}
+
+# ---- What is hooked ----
+
+sub hooks {
+    my ($conf) = @_;
+    my $httpd  = Httpd->new(conf => $conf, env => { SHOW_HOOKS => 1 });
+    my $output = $httpd->run('-t');
+    return scalar(() = $output =~ /Hooked process_connection/g);
+}
+{
+    my $without = hooks('');
+    ok($without, 'hooks are shown');
+    is(hooks('WebSocketPolicyFile off'),  $without,     'off: nothing is hooked');
+    is(hooks('WebSocketPolicyFile a:80'), $without + 1, 'on: one hook');
+}
+
+# ---- Answers ----
+
+my $h2    = -e "$Httpd::MODULES/mod_http2.so" && $Httpd::MPM ne 'prefork';
+my @ports = map { Httpd::free_port() } 1 .. 3;
+my $httpd = Httpd->start(
+    files   => \%files,
+    modules => $h2 ? ['http2'] : [],
+    conf    => <<"END", ssl_conf => 'WebSocketPolicyFile "secure.example.org:443"');
+WebSocketPolicyFile "*.example.org:80,443" "*:8000-8999,1" example.com:*
+@{[$h2 ? "Protocols h2c http/1.1\nH2Direct on" : '']}
+Listen 127.0.0.1:$ports[0]
+Listen 127.0.0.1:$ports[1]
+Listen 127.0.0.1:$ports[2]
+<VirtualHost 127.0.0.1:$ports[0]>
+    WebSocketPolicyFile policy.xml
+</VirtualHost>
+<VirtualHost 127.0.0.1:$ports[1]>
+    WebSocketPolicyFile off
+</VirtualHost>
+<VirtualHost 127.0.0.1:$ports[2]>
+    RemoteIPProxyProtocol on
+</VirtualHost>
+<Location /echo>
+    WebSocketHandler ws_echo.so
+</Location>
+END
+
+my $main = policy('domain="*.example.org" to-ports="80,443"', 'domain="*" to-ports="8000-8999,1"',
+    'domain="example.com" to-ports="*"');
+is(answer($httpd, {}, $REQUEST), $main, 'the policy, and the end of the connection');
+is(answer($httpd, {}, split //, $REQUEST), $main, 'a request that comes bytewise');
+is(answer($httpd, {}, $REQUEST . 'and more'), $main, 'bytes after the request are ignored');
+is(answer($httpd, { tls => 1 }, $REQUEST), policy('domain="secure.example.org" to-ports="443"'), 'over TLS: the policy of the virtual host');
+is(answer($httpd, { tls => 1 }, split //, $REQUEST), policy('domain="secure.example.org" to-ports="443"'), 'over TLS: bytewise');
+is(answer($httpd, { port => $ports[0] }, $REQUEST), $files{'policy.xml'}, 'a policy from a file, byte by byte');
+is(answer($httpd, { port => $ports[2] }, "PROXY TCP4 192.0.2.1 192.0.2.2 1234 80\r\n$REQUEST"), $main,
+    'behind a PROXY header; a virtual host has the policy of the main server');
+like(answer($httpd, { port => $ports[1] }, $REQUEST . "\r\n\r\n"), qr{\AHTTP/1.1 400 }, 'off: httpd answers');
+
+# ---- Connections that ask for something else ----
+
+is(answer($httpd, {}, '<policy', '-filth'), '', 'something else after a part of the request: closed without a policy');
+like(answer($httpd, {}, "<other>\r\n\r\n"), qr{\AHTTP/1.1 400 }, 'another first line is answered by httpd');
+like(answer($httpd, {}, "<policy-file-request/> \r\n\r\n"), qr{\AHTTP/1.1 400 }, 'so is one without the NUL');
+like(answer($httpd, {}, "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /index.html HTTP/1.1\r\nHost: a\r\n\r\n$REQUEST\r\n\r\n"),
+    qr{\AHTTP/1.1 200 .*ordinary content\nHTTP/1.1 200 .*ordinary content\nHTTP/1.1 400 }s,
+    'it is no request for the policy later in a connection');
+is(($httpd->get('/index.html'))[2], "ordinary content\n", 'a request by HTTP');
+for my $tls (0, 1) {
+    my $c = Client->new($httpd, '/echo', tls => $tls, behind => Client::frame_bytes(TEXT, 'hello'));
+    is(($c->message)[1], 'hello', 'a WebSocket' . ($tls ? ' over TLS' : ''));
+    $c->close(1000);
+    $c->expect_close(1000, 'and its end');
+}
+SKIP: {
+    skip 'HTTP/2 is not for prefork', 1 if !$h2;
+    like(`curl -s --http2-prior-knowledge http://127.0.0.1:@{[$httpd->port]}/index.html -w '%{http_version}'`,
+        qr/\Aordinary content\n2\z/, 'HTTP/2 from the first byte');
+}
+
+# ---- A client that does not finish its request ----
+
+{
+    my $c = Client->new($httpd, '/', request => '<policy-file', expect => 0);
+    is(answer($httpd, {}, $REQUEST), $main, 'a client that waits in the middle does not delay others');
+    $c->drop;
+    is(($httpd->get('/index.html'))[0], 200, 'and its end is no harm');
+}
+{
+    my $impatient = Httpd->start(modules => [], conf => <<'END');
+Timeout 1
+WebSocketPolicyFile *:80
+END
+    is(answer($impatient, {}, '<policy-file'), '', 'a request that does not end: closed after the time limit');
+}
+
+done_testing();
