@@ -3,6 +3,7 @@
 /**
  * Connects to one of a name's addresses: RFC 8305, section 5. Tries the next address when one has
  * failed, or after 250 ms. Keeps the first connection that is established and closes the others.
+ * Addresses that the lookup finds meanwhile are tried, too (section 3).
  */
 
 #include <arpa/inet.h>
@@ -22,7 +23,7 @@ struct ws_try {
     ws_handle handle; /* must be first */
     ws_connector *t;
     ws_try *next;
-    const ws_address *to;
+    ws_address to;
     int fd;
     apr_uint32_t until;
 };
@@ -61,6 +62,7 @@ static void addresses_won(ws_connector *t, const ws_address *to, int fd)
 {
     t->peer = *to;
     ws_connector_try_end(t);
+    ws_connector_end_lookup(t);
     t->fd = fd;
     ws_connector_connected(t);
 }
@@ -81,7 +83,7 @@ static void addresses_try_ready(ws_source *s, const ws_ready *r)
     }
     ws_handle_unwatch(&y->handle);
     y->fd = -1;
-    addresses_won(t, y->to, fd);
+    addresses_won(t, &y->to, fd);
 }
 
 /* The local address to connect from, if it is of this family. @return its length, or 0 */
@@ -129,7 +131,7 @@ static int addresses_watch(ws_connector *t, const ws_address *to, int fd)
                              .release = addresses_try_release},
                   .t = t,
                   .next = t->tries,
-                  .to = to,
+                  .to = *to,
                   .fd = fd,
                   .until = ws_clock() + t->o.connect_timeout};
     t->tries = y;
@@ -219,11 +221,24 @@ void ws_connector_try_tick(ws_connector *t)
     if ((!t->tries || (apr_int32_t)(now - t->next_try) >= 0) && addresses_try_next(t)) {
         return;
     }
-    if (!t->tries) {
-        ws_connector_fail(t, 0, "%s", t->error);
-        return;
+    if (t->tries) {
+        ws_connector_alarm(t, addresses_rest(t, now));
     }
-    ws_connector_alarm(t, addresses_rest(t, now));
+    else if (t->lookup && t->o.lookup_timeout == WS_NEVER) {
+        ws_connector_alarm(t, WS_NEVER); /* further addresses may come */
+    }
+    else if (t->lookup && (apr_int32_t)(t->lookup_until - now) > 0) {
+        ws_connector_alarm(t, t->lookup_until - now);
+    }
+    else {
+        ws_connector_fail(t, 0, "%s", t->error);
+    }
+}
+
+void ws_connector_try_more(ws_connector *t, const ws_addresses *more)
+{
+    ws_addresses_merge(&t->found.addresses, more, t->next_address);
+    ws_connector_try_tick(t);
 }
 
 void ws_connector_try(ws_connector *t)

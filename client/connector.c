@@ -36,14 +36,19 @@ void ws_connector_alarm(ws_connector *t, apr_uint32_t ms)
 
 /* ---- Failure and end ---- */
 
-void ws_connector_hang_up(ws_connector *t)
+void ws_connector_end_lookup(ws_connector *t)
 {
-    ws_handle_unwatch(&t->handle);
-    ws_timer_wheel_clear(&t->handle.loop->event.wheel, &t->alarm);
     if (t->lookup) {
         ws_lookup_cancel(t->lookup);
         t->lookup = NULL;
     }
+}
+
+void ws_connector_hang_up(ws_connector *t)
+{
+    ws_handle_unwatch(&t->handle);
+    ws_timer_wheel_clear(&t->handle.loop->event.wheel, &t->alarm);
+    ws_connector_end_lookup(t);
     ws_connector_try_end(t);
     SSL_free(t->ssl);
     t->ssl = NULL;
@@ -203,18 +208,35 @@ const char *ws_connector_international(ws_connector *t, ws_url *url)
     return NULL;
 }
 
+/* The first addresses. */
+static void connector_found_some(ws_connector *t, ws_found *f)
+{
+    if (f->addresses) { /* not with a unix socket */
+        t->found.addresses = f->addresses;
+    }
+    t->found.tls = f->tls;
+    if (*f->error) {
+        ws_connector_fail(t, 0, "%s", f->error);
+    }
+    else {
+        ws_connector_try(t);
+    }
+}
+
 static void connector_found(void *arg, ws_found *f)
 {
     ws_connector *t = arg;
-    ws_addresses *given = t->found.addresses; /* the address of a unix socket */
-    t->lookup = NULL;
-    t->found = *f;
-    t->found.addresses = f->addresses ? f->addresses : given;
-    if (*f->error) {
-        ws_connector_fail(t, 0, "%s", f->error);
-        return;
+    if (!f->more) {
+        t->lookup = NULL;
     }
-    ws_connector_try(t);
+    if (t->stage == WS_AT_LOOKUP) {
+        connector_found_some(t, f);
+    }
+    else {
+        ws_addresses *more = f->addresses;
+        ws_connector_try_more(t, more);
+        free(more);
+    }
 }
 
 /* @return 0, or -1: the attempt has failed */
@@ -303,6 +325,7 @@ static void connector_look_up(ws_connector *t)
         return;
     }
     ws_connector_alarm(t, t->o.lookup_timeout);
+    t->lookup_until = ws_clock() + t->o.lookup_timeout;
     t->lookup = ws_lookup_start(t->handle.loop, t->o.unix_socket ? NULL : host, port,
                                 tls ? &files : NULL, connector_found, t);
     if (!t->lookup) {

@@ -57,8 +57,9 @@ typedef struct ws_connector {
     ws_connect_stage stage;
     ws_url url, proxy; /**< proxy.host is NULL without a proxy */
     unsigned redirects, interim;
-    int other_server; /**< redirected to another server: send it no secrets */
-    ws_lookup *lookup;
+    int other_server;          /**< redirected to another server: send it no secrets */
+    ws_lookup *lookup;         /**< NULL: it has ended */
+    apr_uint32_t lookup_until; /**< its time limit, loop time, unless it is WS_NEVER */
     ws_found found;
     unsigned next_address; /**< index of the first untried address */
     ws_try *tries;
@@ -100,6 +101,8 @@ void ws_connector_fail(ws_connector *t, int status, const char *format, ...)
 /** End the connector, without callbacks. */
 void ws_connector_end(ws_connector *t);
 
+void ws_connector_end_lookup(ws_connector *t);
+
 /** Close the socket, cancel lookup and alarm. */
 void ws_connector_hang_up(ws_connector *t);
 
@@ -131,6 +134,9 @@ const char *ws_connector_international(ws_connector *t, ws_url *url);
 
 /** Try t->found.addresses until one is connected. */
 void ws_connector_try(ws_connector *t);
+
+/** The lookup has found these addresses, too. They may be NULL, when the lookup has ended. */
+void ws_connector_try_more(ws_connector *t, const ws_addresses *more);
 
 /** The alarm of an address, or for the next address, has fired. */
 void ws_connector_try_tick(ws_connector *t);

@@ -2,8 +2,13 @@
 
 /**
  * Looks up names on threads. A resolver can block for half a minute, so stopping the engine does
- * not wait for these threads. Each name has one thread, shared by all connections that wait for it,
- * so that a slow name delays only those. Reading the files of TLS contexts has separate threads.
+ * not wait for these threads. All connections that wait for a name share its threads, so that a
+ * slow name delays only those. Reading the files of TLS contexts has separate threads.
+ *
+ * getaddrinfo() waits for both the A and the AAAA answer. A name for which it takes longer than
+ * SPLIT_DELAY is also looked up for each family alone, and the first addresses that come are used
+ * (RFC 8305, section 3). One call for each family from the beginning would be wrong: a name that
+ * /etc/hosts has for IPv4 only would get its IPv6 addresses from DNS.
  */
 
 #include "client/lookup.h"
@@ -11,6 +16,7 @@
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +24,8 @@
 #include <sys/queue.h>
 #include <time.h>
 
-/* Greatest number of threads for names, and for files. */
-#define NAME_THREADS 128
+/* Greatest number of threads for names, three for each, and for files. */
+#define NAME_THREADS 384
 #define FILE_THREADS 4
 
 /* Stack of a thread, bytes: more than twice what glibc's getaddrinfo() needs. */
@@ -28,287 +34,111 @@
 /* An idle thread ends after this time, seconds. */
 #define IDLE 10
 
-/* Greatest number of addresses tried for a name. */
-#define ADDRESSES_MAX 64
+/* Time until the families are looked up separately, milliseconds. */
+#define SPLIT_DELAY 100
 
-TAILQ_HEAD(lookups, ws_lookup);
+/* Time that ws_lookup_now() then waits for all addresses, milliseconds. */
+#define NOW_DELAY 1000
 
-/* The threads for one kind of lookup, and its queue. Under the lock. */
+/* Work for a thread; the first member of a struct. */
+typedef struct job {
+    TAILQ_ENTRY(job) next;
+    int queued;
+    void (*run)(struct job *j);
+} job;
+
+/* The threads for one kind of job, and its queue. Under the lock. */
 typedef struct lane {
-    struct lookups waiting;
+    TAILQ_HEAD(jobs, job) waiting;
     pthread_cond_t more;
     unsigned waiting_count, threads, idle, most;
 } lane;
 
-/* A name that a thread is looking up, and all lookups for that name. On the thread's stack. */
-typedef struct busy {
-    LIST_ENTRY(busy) others;
-    const ws_lookup *first;
-    struct lookups same;
-} busy;
+/* A call of getaddrinfo() for a question. */
+typedef struct query {
+    job job; /* must be first */
+    struct question *question;
+    int family;
+} query;
+
+enum { EITHER, ONLY_V4, ONLY_V6, QUERIES };
+
+#define BIT(n) (1u << (n))
+
+/* A name that is being looked up, and all lookups that wait for it. Under the lock. Freed when
+ * nothing waits and no query is left. */
+typedef struct question {
+    LIST_ENTRY(question) others;
+    TAILQ_HEAD(lookups, ws_lookup) waiting;
+    query queries[QUERIES];
+    unsigned asked, answered; /* bits of queries */
+    ws_addresses *addresses;  /* all that have come so far */
+    char error[WS_TLS_ERROR];
+    unsigned port;
+    char host[];
+} question;
 
 struct ws_lookup {
     ws_task task; /* must be first */
+    job reading;  /* of the files */
+    ws_alarm split;
     TAILQ_ENTRY(ws_lookup) next;
-    struct lookups *on; /* the list that it is queued on; NULL while a thread works on it */
-    lane *lane;
-    ws_loop *loop;
+    ws_loop *loop; /* NULL: ws_lookup_now() waits */
     void (*found)(void *arg, ws_found *f);
     void *arg;
-    int cancelled; /* under the lock */
-    int tls_wanted;
     ws_tls_files files;
+    /* Under the lock: */
+    question *question; /* NULL: all addresses are known */
+    int cancelled, posted;
+    int tls_missing; /* the TLS context is not there yet */
     ws_found result;
-    unsigned port;
-    const char *host;
     char text[]; /* holds all strings */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t in_tls = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t answer_came = PTHREAD_COND_INITIALIZER; /* for ws_lookup_now() */
 static lane names = {
     TAILQ_HEAD_INITIALIZER(names.waiting), PTHREAD_COND_INITIALIZER, 0, 0, 0, NAME_THREADS};
 static lane files_lane = {
     TAILQ_HEAD_INITIALIZER(files_lane.waiting), PTHREAD_COND_INITIALIZER, 0, 0, 0, FILE_THREADS};
-static LIST_HEAD(busy_list, busy) all_busy = LIST_HEAD_INITIALIZER(all_busy);
+static LIST_HEAD(questions, question) all_questions = LIST_HEAD_INITIALIZER(all_questions);
 
-/* ---- Addresses ---- */
-
-/* Alternate between the address families, beginning with that of the first address. */
-static void lookup_take_turns(ws_addresses *all)
+static struct timespec lookup_deadline(unsigned ms)
 {
-    for (unsigned i = 1; i < all->count; i++) {
-        sa_family_t last = all->list[i - 1].address.ss_family;
-        for (unsigned j = i; j < all->count; j++) {
-            if (all->list[j].address.ss_family != last) {
-                ws_address other = all->list[j];
-                memmove(&all->list[i + 1], &all->list[i], (j - i) * sizeof(other));
-                all->list[i] = other;
-                break;
-            }
-        }
-    }
-}
-
-/* Add the addresses that getaddrinfo() finds. @return its result */
-static int lookup_add_addresses(ws_addresses *all, const char *host, unsigned port, int flags)
-{
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags};
-    struct addrinfo *found;
-    char service[8];
-    int rv;
-    snprintf(service, sizeof(service), "%u", port);
-    if ((rv = getaddrinfo(host, service, &hints, &found)) != 0) {
-        return rv;
-    }
-    for (const struct addrinfo *a = found; a && all->count < ADDRESSES_MAX; a = a->ai_next) {
-        ws_address *to = &all->list[all->count++];
-        to->len = a->ai_addrlen;
-        memcpy(&to->address, a->ai_addr, a->ai_addrlen);
-    }
-    freeaddrinfo(found);
-    return 0;
-}
-
-/* Add a comma-separated list of addresses. @return 0, or getaddrinfo()'s error for the first
- * invalid one */
-static int lookup_add_numeric(ws_addresses *all, const char *host, unsigned port)
-{
-    int rv = EAI_NONAME;
-    while (host) {
-        const char *comma = strchr(host, ',');
-        size_t len = comma ? (size_t)(comma - host) : strlen(host);
-        char one[128];
-        if (len > 1 && *host == '[' && host[len - 1] == ']') {
-            host++;
-            len -= 2;
-        }
-        snprintf(one, sizeof(one), "%.*s", (int)len, host);
-        if (len >= sizeof(one)
-            || (rv = lookup_add_addresses(all, one, port, AI_NUMERICHOST)) != 0) {
-            return rv;
-        }
-        host = comma ? comma + 1 : NULL;
-    }
-    return rv;
-}
-
-static ws_addresses *lookup_room(void)
-{
-    return calloc(1, sizeof(ws_addresses) + ADDRESSES_MAX * sizeof(ws_address));
-}
-
-/* Shrink a finished list to its size. */
-static ws_addresses *lookup_settle(ws_addresses *all)
-{
-    ws_addresses *fit;
-    if (all->count == 0) {
-        free(all);
-        return NULL;
-    }
-    lookup_take_turns(all);
-    fit = realloc(all, sizeof(*all) + all->count * sizeof(*all->list));
-    /* cppcheck-suppress memleak; realloc() has freed it, or it is returned */
-    return fit ? fit : all;
-}
-
-static ws_addresses *lookup_resolve(const char *host, unsigned port, int only_numeric, char *error)
-{
-    ws_addresses *all = lookup_room();
-    int rv;
-    if (!all) {
-        snprintf(error, WS_TLS_ERROR, "lookup: out of memory");
-        return NULL;
-    }
-    rv = lookup_add_numeric(all, host, port);
-    if (rv != 0) {
-        all->count = 0;
-        rv = only_numeric ? rv : lookup_add_addresses(all, host, port, 0);
-    }
-    if (rv != 0) {
-        snprintf(error, WS_TLS_ERROR, "lookup: %s", gai_strerror(rv));
-        all->count = 0;
-    }
-    return lookup_settle(all);
-}
-
-ws_addresses *ws_lookup_now(const char *host, unsigned port, char *error)
-{
-    return lookup_resolve(host, port, 0, error);
-}
-
-static ws_addresses *lookup_copy_addresses(const ws_addresses *all)
-{
-    size_t size = sizeof(*all) + all->count * sizeof(*all->list);
-    ws_addresses *copy = malloc(size);
-    return copy ? memcpy(copy, all, size) : NULL;
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_sec += ms / 1000;
+    t.tv_nsec += (long)(ms % 1000) * 1000000;
+    t.tv_sec += t.tv_nsec / 1000000000;
+    t.tv_nsec %= 1000000000;
+    return t;
 }
 
 /* ---- Threads ---- */
 
-static void lookup_release(ws_lookup *l)
-{
-    free(l->result.addresses);
-    SSL_CTX_free(l->result.tls);
-    free(l);
-}
-
-/* Append to a list. Under the lock. */
-static void lookup_put_on(struct lookups *list, ws_lookup *l)
-{
-    TAILQ_INSERT_TAIL(list, l, next);
-    l->on = list;
-}
-
-static ws_lookup *lookup_take_off(struct lookups *list)
-{
-    ws_lookup *l = TAILQ_FIRST(list);
-    if (l) {
-        TAILQ_REMOVE(list, l, next);
-        l->on = NULL;
-    }
-    return l;
-}
-
-static int lookup_is_cancelled(ws_lookup *l)
-{
-    int is;
-    pthread_mutex_lock(&lock);
-    is = l->cancelled;
-    pthread_mutex_unlock(&lock);
-    return is;
-}
-
-/* Create the TLS context, if one is needed, and post the result to the loop. */
-static void lookup_complete(ws_lookup *l)
-{
-    int dropped;
-    if (!*l->result.error && l->tls_wanted) {
-        pthread_mutex_lock(&in_tls); /* a cancelled lookup must not enter OpenSSL:
-                                      * ws_lookup_settle() */
-        if (!lookup_is_cancelled(l)) {
-            l->result.tls = ws_tls_context(&l->files, l->result.error);
-        }
-        pthread_mutex_unlock(&in_tls);
-    }
-    pthread_mutex_lock(&lock);
-    dropped = l->cancelled || ws_loop_post(l->loop, &l->task) < 0;
-    pthread_mutex_unlock(&lock);
-    if (dropped) {
-        lookup_release(l);
-    }
-}
-
-/* Wait for a thread that already looks up this name. Under the lock. @return whether there is such
- * a thread */
-static int lookup_join(ws_lookup *l)
-{
-    busy *b;
-    LIST_FOREACH(b, &all_busy, others)
-    {
-        /* cppcheck-suppress uninitvar; set before it is on the list */
-        if (b->first->port == l->port && !strcasecmp(b->first->host, l->host)) {
-            lookup_put_on(&b->same, l);
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static void lookup_look_up(ws_lookup *l)
-{
-    busy b = {.first = l};
-    ws_lookup *other;
-    TAILQ_INIT(&b.same);
-    pthread_mutex_lock(&lock);
-    if (l->lane == &names && lookup_join(l)) {
-        pthread_mutex_unlock(&lock);
-        return;
-    }
-    if (l->lane == &names) {
-        LIST_INSERT_HEAD(&all_busy, &b, others);
-        pthread_mutex_unlock(&lock);
-        l->result.addresses = lookup_resolve(l->host, l->port, 0, l->result.error);
-        pthread_mutex_lock(&lock);
-        LIST_REMOVE(&b, others);
-    }
-    while ((other = lookup_take_off(&b.same))) {
-        pthread_mutex_unlock(&lock);
-        strcpy(other->result.error, l->result.error);
-        if (l->result.addresses
-            && !(other->result.addresses = lookup_copy_addresses(l->result.addresses))) {
-            strcpy(other->result.error, "lookup: out of memory");
-        }
-        lookup_complete(other);
-        pthread_mutex_lock(&lock);
-    }
-    pthread_mutex_unlock(&lock);
-    lookup_complete(l);
-}
-
 static void *lookup_run(void *arg)
 {
     lane *lane = arg;
+    job *j;
     pthread_mutex_lock(&lock);
     for (;;) {
-        ws_lookup *l = lookup_take_off(&lane->waiting);
-        if (l) {
+        struct timespec until;
+        int rv;
+        while ((j = TAILQ_FIRST(&lane->waiting))) {
+            TAILQ_REMOVE(&lane->waiting, j, next);
             lane->waiting_count--;
+            j->queued = 0;
             pthread_mutex_unlock(&lock);
-            lookup_look_up(l);
+            j->run(j);
             pthread_mutex_lock(&lock);
         }
-        else {
-            struct timespec until;
-            int rv;
-            clock_gettime(CLOCK_REALTIME, &until);
-            until.tv_sec += IDLE;
-            lane->idle++;
-            rv = pthread_cond_timedwait(&lane->more, &lock, &until);
-            lane->idle--;
-            if (rv != 0 && TAILQ_EMPTY(&lane->waiting)) {
-                break;
-            }
+        until = lookup_deadline(IDLE * 1000);
+        lane->idle++;
+        rv = pthread_cond_timedwait(&lane->more, &lock, &until);
+        lane->idle--;
+        if (rv != 0 && TAILQ_EMPTY(&lane->waiting)) {
+            break;
         }
     }
     lane->threads--;
@@ -334,42 +164,301 @@ static int lookup_start_thread(lane *lane)
     return rv == 0 ? 0 : -1;
 }
 
-static void lookup_give(ws_lookup *l)
+static void lookup_dequeue(lane *lane, job *j)
 {
-    lane *lane = l->lane;
-    pthread_mutex_lock(&lock);
-    if (lane == &names && lookup_join(l)) {
-        pthread_mutex_unlock(&lock);
-        return;
-    }
-    lookup_put_on(&lane->waiting, l);
+    TAILQ_REMOVE(&lane->waiting, j, next);
+    lane->waiting_count--;
+    j->queued = 0;
+}
+
+/* Queue a job. Under the lock. @return 0, or -1: no thread can be started */
+static int lookup_queue(lane *lane, job *j)
+{
+    TAILQ_INSERT_TAIL(&lane->waiting, j, next);
+    j->queued = 1;
     lane->waiting_count++;
     if (lane->waiting_count > lane->idle && lane->threads < lane->most) {
         lane->threads += lookup_start_thread(lane) == 0;
     }
-    if (lane->threads == 0) { /* no thread can be started: report the error from here */
-        TAILQ_REMOVE(&lane->waiting, l, next);
-        l->on = NULL;
-        lane->waiting_count--;
-        snprintf(l->result.error, sizeof(l->result.error), "lookup: no thread can be made");
-        ws_loop_post(l->loop, &l->task);
+    if (lane->threads == 0) {
+        lookup_dequeue(lane, j);
+        return -1;
     }
     pthread_cond_signal(&lane->more);
+    return 0;
+}
+
+/* ---- Names ---- */
+
+/* Free what is left of a lookup. */
+static void lookup_release(ws_lookup *l)
+{
+    free(l->result.addresses);
+    SSL_CTX_free(l->result.tls);
+    free(l);
+}
+
+/* Under the lock: tell the loop, unless it will look anyway, or the TLS context is missing. */
+static void lookup_notify(ws_lookup *l)
+{
+    if (!l->loop) {
+        pthread_cond_broadcast(&answer_came);
+    }
+    else if (!l->posted && !l->tls_missing) {
+        l->posted = ws_loop_post(l->loop, &l->task) == 0;
+    }
+}
+
+/* Under the lock: give a lookup what is known. */
+static void lookup_inform(ws_lookup *l, const question *q, int complete)
+{
+    free(l->result.addresses);
+    l->result.addresses = NULL;
+    ws_addresses_merge(&l->result.addresses, q->addresses, 0);
+    if (complete) {
+        l->question = NULL;
+    }
+    if (complete && !l->result.addresses && !*l->result.error) {
+        strcpy(l->result.error, *q->error ? q->error : "lookup: out of memory");
+    }
+    lookup_notify(l);
+}
+
+static int lookup_is_complete(const question *q)
+{
+    const unsigned both = BIT(ONLY_V4) | BIT(ONLY_V6);
+    return (q->answered & BIT(EITHER)) || (q->answered & both) == both;
+}
+
+/* Under the lock: free a question that is of no use any longer. */
+static void lookup_drop(question *q)
+{
+    if (q->asked == q->answered && TAILQ_EMPTY(&q->waiting)) {
+        LIST_REMOVE(q, others);
+        free(q->addresses);
+        free(q);
+    }
+}
+
+/* Under the lock: a query has ended. */
+static void lookup_answer(question *q, unsigned which, const ws_addresses *found, const char *error)
+{
+    int more = ws_addresses_merge(&q->addresses, found, 0) > 0, complete;
+    ws_lookup *l, *next;
+    q->answered |= BIT(which);
+    if (*error) {
+        snprintf(q->error, sizeof(q->error), "lookup: %s", error);
+    }
+    complete = lookup_is_complete(q);
+    for (l = more || complete ? TAILQ_FIRST(&q->waiting) : NULL; l; l = next) {
+        next = TAILQ_NEXT(l, next);
+        if (complete) {
+            TAILQ_REMOVE(&q->waiting, l, next);
+        }
+        lookup_inform(l, q, complete);
+    }
+    lookup_drop(q);
+}
+
+static void lookup_run_query(job *j)
+{
+    query *y = (query *)j;
+    question *q = y->question;
+    int rv;
+    ws_addresses *found = ws_addresses_look_up(q->host, q->port, y->family, &rv);
+    pthread_mutex_lock(&lock);
+    lookup_answer(q, (unsigned)(y - q->queries), found, rv ? gai_strerror(rv) : "");
     pthread_mutex_unlock(&lock);
+    free(found);
+}
+
+/* Under the lock. */
+static void lookup_ask(question *q, unsigned which)
+{
+    if (q->asked & BIT(which)) {
+        return;
+    }
+    q->asked |= BIT(which);
+    if (lookup_queue(&names, &q->queries[which].job) < 0) {
+        lookup_answer(q, which, NULL, "no thread can be made");
+    }
+}
+
+/* Under the lock: no answer has come for a while. */
+static void lookup_split_up(question *q)
+{
+    if (q && !q->addresses) {
+        lookup_ask(q, ONLY_V4);
+        lookup_ask(q, ONLY_V6);
+    }
+}
+
+/* Under the lock. @return NULL: out of memory */
+static question *lookup_new_question(const char *host, unsigned port)
+{
+    static const int families[QUERIES] = {AF_UNSPEC, AF_INET, AF_INET6};
+    question *q = calloc(1, sizeof(*q) + strlen(host) + 1);
+    if (!q) {
+        return NULL;
+    }
+    for (int i = 0; i < QUERIES; i++) {
+        q->queries[i] = (query){.job.run = lookup_run_query, .question = q, .family = families[i]};
+    }
+    TAILQ_INIT(&q->waiting);
+    q->port = port;
+    strcpy(q->host, host);
+    LIST_INSERT_HEAD(&all_questions, q, others);
+    return q;
+}
+
+/* Under the lock: the question that is being asked for this name, or a new one. */
+static question *lookup_question(const char *host, unsigned port)
+{
+    question *q;
+    LIST_FOREACH(q, &all_questions, others)
+    {
+        /* cppcheck-suppress uninitvar; set before it is on the list */
+        if (q->port == port && !strcasecmp(q->host, host) && !lookup_is_complete(q)) {
+            return q;
+        }
+    }
+    return lookup_new_question(host, port);
+}
+
+/* Wait for the addresses of a name. @return 0, or -1: out of memory */
+static int lookup_wait_for(ws_lookup *l, const char *host, unsigned port)
+{
+    question *q;
+    int rv = -1;
+    pthread_mutex_lock(&lock);
+    if ((q = lookup_question(host, port))) {
+        rv = 0;
+        l->question = q;
+        TAILQ_INSERT_TAIL(&q->waiting, l, next);
+        if (q->addresses) {
+            lookup_inform(l, q, 0);
+        }
+        lookup_ask(q, EITHER);
+    }
+    pthread_mutex_unlock(&lock);
+    return rv;
+}
+
+/* Under the lock: wait no longer. Queries that no thread has begun are not needed any more. */
+static void lookup_leave(ws_lookup *l)
+{
+    question *q = l->question;
+    if (!q) {
+        return;
+    }
+    l->question = NULL;
+    TAILQ_REMOVE(&q->waiting, l, next);
+    for (unsigned i = 0; i < QUERIES && TAILQ_EMPTY(&q->waiting); i++) {
+        if (q->queries[i].job.queued) {
+            lookup_dequeue(&names, &q->queries[i].job);
+            q->asked &= ~BIT(i);
+        }
+    }
+    lookup_drop(q);
+}
+
+/* ---- TLS contexts ---- */
+
+static int lookup_is_cancelled(ws_lookup *l)
+{
+    int is;
+    pthread_mutex_lock(&lock);
+    is = l->cancelled;
+    pthread_mutex_unlock(&lock);
+    return is;
+}
+
+/* Under the lock: the context is there, or cannot be made. */
+static void lookup_got_tls(ws_lookup *l, SSL_CTX *tls, const char *error)
+{
+    l->tls_missing = 0;
+    l->result.tls = tls;
+    if (*error) {
+        snprintf(l->result.error, sizeof(l->result.error), "%s", error);
+        lookup_leave(l);
+    }
+    if (!l->question || l->result.addresses) {
+        lookup_notify(l);
+    }
+}
+
+static void lookup_read(job *j)
+{
+    ws_lookup *l = (ws_lookup *)((char *)j - offsetof(ws_lookup, reading));
+    SSL_CTX *tls = NULL;
+    char error[WS_TLS_ERROR] = "";
+    int cancelled;
+    pthread_mutex_lock(&in_tls); /* a cancelled lookup must not enter OpenSSL: ws_lookup_settle() */
+    if (!lookup_is_cancelled(l)) {
+        tls = ws_tls_context(&l->files, error);
+    }
+    pthread_mutex_unlock(&in_tls);
+    pthread_mutex_lock(&lock);
+    cancelled = l->cancelled;
+    if (!cancelled) {
+        lookup_got_tls(l, tls, error);
+    }
+    pthread_mutex_unlock(&lock);
+    if (cancelled) {
+        SSL_CTX_free(tls);
+        lookup_release(l);
+    }
 }
 
 /* ---- Called by the loop ---- */
 
+static void lookup_clear_alarm(ws_lookup *l)
+{
+    ws_timer_wheel_clear(&l->loop->event.wheel, &l->split);
+}
+
+/* Give the connection what is there. It may cancel the lookup meanwhile. */
+static void lookup_hand_over(ws_lookup *l)
+{
+    void (*found)(void *, ws_found *) = l->found;
+    void *arg = l->arg;
+    ws_found f;
+    pthread_mutex_lock(&lock);
+    f = l->result;
+    f.more = l->question != NULL;
+    l->result.addresses = NULL;
+    l->result.tls = NULL;
+    pthread_mutex_unlock(&lock);
+    lookup_clear_alarm(l);
+    if (!f.more) {
+        lookup_release(l);
+    }
+    found(arg, &f);
+}
+
 static void lookup_tell(ws_loop *loop, ws_task *task)
 {
     ws_lookup *l = (ws_lookup *)task;
+    int cancelled;
     (void)loop;
-    if (!l->cancelled) { /* only the loop sets it */
-        l->found(l->arg, &l->result);
-        l->result.addresses = NULL;
-        l->result.tls = NULL;
+    pthread_mutex_lock(&lock);
+    l->posted = 0;
+    cancelled = l->cancelled;
+    pthread_mutex_unlock(&lock);
+    if (cancelled) {
+        lookup_release(l);
     }
-    lookup_release(l);
+    else {
+        lookup_hand_over(l);
+    }
+}
+
+static void lookup_takes_long(ws_alarm *a)
+{
+    ws_lookup *l = (ws_lookup *)((char *)a - offsetof(ws_lookup, split));
+    pthread_mutex_lock(&lock);
+    lookup_split_up(l->question);
+    pthread_mutex_unlock(&lock);
 }
 
 static const char *lookup_copy(char **out, const char *s)
@@ -387,18 +476,16 @@ static size_t lookup_length(const char *s)
     return s ? strlen(s) + 1 : 0;
 }
 
-static ws_lookup *lookup_new(const char *host, const ws_tls_files *files)
+/* files may be NULL. */
+static ws_lookup *lookup_new(const ws_tls_files *files)
 {
     static const ws_tls_files none;
     const ws_tls_files *f = files ? files : &none;
-    ws_lookup *l = calloc(1, sizeof(*l) + lookup_length(host) + lookup_length(f->ca_file)
-                                 + lookup_length(f->certificate) + lookup_length(f->key)
-                                 + lookup_length(f->key_log));
+    ws_lookup *l = calloc(1, sizeof(*l) + lookup_length(f->ca_file) + lookup_length(f->certificate)
+                                 + lookup_length(f->key) + lookup_length(f->key_log));
     char *out;
     if (l) {
         out = l->text;
-        l->host = lookup_copy(&out, host);
-        l->tls_wanted = files != NULL;
         l->files =
             (ws_tls_files){lookup_copy(&out, f->ca_file), lookup_copy(&out, f->certificate),
                            lookup_copy(&out, f->key), f->insecure, lookup_copy(&out, f->key_log)};
@@ -406,50 +493,106 @@ static ws_lookup *lookup_new(const char *host, const ws_tls_files *files)
     return l;
 }
 
+/* Numeric addresses do not wait for a thread. @return 0, or -1: out of memory */
+static int lookup_begin_name(ws_lookup *l, const char *host, unsigned port)
+{
+    if ((l->result.addresses = ws_addresses_parse(host, port))) {
+        return 0;
+    }
+    ws_timer_wheel_set(&l->loop->event.wheel, &l->split, ws_clock() + SPLIT_DELAY);
+    return lookup_wait_for(l, host, port);
+}
+
 ws_lookup *ws_lookup_start(ws_loop *loop, const char *host, unsigned port,
                            const ws_tls_files *files, void (*found)(void *arg, ws_found *f),
                            void *arg)
 {
-    ws_lookup *l = lookup_new(host, files);
+    ws_lookup *l = lookup_new(files);
     if (!l) {
         return NULL;
     }
     l->task.fn = lookup_tell;
+    l->reading.run = lookup_read;
+    l->split.fn = lookup_takes_long;
     l->loop = loop;
     l->found = found;
     l->arg = arg;
-    l->port = port;
-    l->lane = &files_lane;
-    if (host && !(l->result.addresses = lookup_resolve(host, port, 1, l->result.error))) {
-        l->lane = &names;
-        *l->result.error = '\0';
-    }
-    if (l->lane == &names || files) {
-        lookup_give(l);
-    }
-    else if (ws_loop_post(loop, &l->task) < 0) {
+    l->tls_missing = files != NULL;
+    if (host && lookup_begin_name(l, host, port) < 0) {
+        lookup_clear_alarm(l);
         lookup_release(l);
         return NULL;
     }
+    pthread_mutex_lock(&lock);
+    if (files && lookup_queue(&files_lane, &l->reading) < 0) {
+        lookup_got_tls(l, NULL, "tls: no thread can be made");
+    }
+    else if (!l->question) {
+        lookup_notify(l);
+    }
+    pthread_mutex_unlock(&lock);
     return l;
 }
 
 void ws_lookup_cancel(ws_lookup *l)
 {
+    int in_use;
+    if (l->loop) {
+        lookup_clear_alarm(l);
+    }
     pthread_mutex_lock(&lock);
     l->cancelled = 1;
-    if (l->on) { /* no thread works on it */
-        TAILQ_REMOVE(l->on, l, next);
-        l->lane->waiting_count -= l->on == &l->lane->waiting;
-        pthread_mutex_unlock(&lock);
-        lookup_release(l);
-        return;
+    lookup_leave(l);
+    if (l->reading.queued) {
+        lookup_dequeue(&files_lane, &l->reading);
+        l->tls_missing = 0;
     }
+    in_use = l->posted || l->tls_missing; /* by its task, or by a thread */
     pthread_mutex_unlock(&lock);
+    if (!in_use) {
+        lookup_release(l);
+    }
 }
 
 void ws_lookup_settle(void)
 {
     pthread_mutex_lock(&in_tls);
     pthread_mutex_unlock(&in_tls);
+}
+
+/* ---- Without a loop ---- */
+
+/* Wait until all addresses are known, but no longer than this. Under the lock. */
+static void lookup_wait(ws_lookup *l, unsigned ms)
+{
+    struct timespec until = lookup_deadline(ms);
+    while (l->question && pthread_cond_timedwait(&answer_came, &lock, &until) == 0) {
+    }
+}
+
+ws_addresses *ws_lookup_now(const char *host, unsigned port, char *error)
+{
+    ws_addresses *all = ws_addresses_parse(host, port);
+    ws_lookup *l = all ? NULL : lookup_new(NULL);
+    if (all) {
+        return all;
+    }
+    if (!l || lookup_wait_for(l, host, port) < 0) {
+        free(l);
+        strcpy(error, "lookup: out of memory");
+        return NULL;
+    }
+    pthread_mutex_lock(&lock);
+    lookup_wait(l, SPLIT_DELAY);
+    lookup_split_up(l->question);
+    lookup_wait(l, NOW_DELAY); /* the first addresses may be unreachable */
+    while (l->question && !l->result.addresses) {
+        pthread_cond_wait(&answer_came, &lock);
+    }
+    all = l->result.addresses;
+    l->result.addresses = NULL;
+    strcpy(error, l->result.error);
+    pthread_mutex_unlock(&lock);
+    ws_lookup_cancel(l);
+    return all;
 }

@@ -12,21 +12,72 @@
 #include "protocol/handshake.h"
 #include "t/unit/rig.h"
 
-/* ---- A name service: "slow" answers when it is told to, "two" has two addresses ---- */
+/* ---- A name service. Names that start with "slow" are answered while the gate is open. ---- */
 
-static sem_t asked, answer;
+static sem_t asked;       /* posted for each slow name that is looked up for both families */
+static sem_t answered_v6; /* posted when a name has been looked up for IPv6 alone */
+static pthread_mutex_t gate_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
+static int gate_open;
 
-static void add_address(struct addrinfo ***end, const char *address, const char *port)
+static void wait_at_gate(void)
 {
-    struct addrinfo *a = calloc(1, sizeof(*a) + sizeof(struct sockaddr_in));
+    struct timespec until = patience();
+    int rv = 0;
+    pthread_mutex_lock(&gate_lock);
+    while (!gate_open && rv == 0) {
+        rv = pthread_cond_timedwait(&gate_moved, &gate_lock, &until);
+    }
+    pthread_mutex_unlock(&gate_lock);
+    if (rv != 0) {
+        bail_out("nobody lets the name service answer");
+    }
+}
+
+static void set_gate(int open)
+{
+    pthread_mutex_lock(&gate_lock);
+    gate_open = open;
+    pthread_cond_broadcast(&gate_moved);
+    pthread_mutex_unlock(&gate_lock);
+}
+
+/* The addresses of a name, of one family; the last argument: which lookups are slow. */
+static const struct service {
+    const char *name, *v4[2], *v6;
+    enum { NONE = 0, FOR_BOTH = 1, FOR_V4 = 2, FOR_V6 = 4, ALL = 7 } slow;
+} services[] = {
+    {"hole", {"127.0.0.3", "127.0.0.1"}, NULL, NONE}, /* the first is silent */
+    {"two", {"127.0.0.2", "127.0.0.1"}, NULL, NONE},  /* nobody listens on the first */
+    {"slow-aaaa", {"127.0.0.1"}, NULL, FOR_BOTH | FOR_V6},
+    {"slow-a", {"127.0.0.1"}, "::1", FOR_BOTH | FOR_V4}, /* nobody listens on ::1 */
+    {"slow-aaaa-in-vain", {"127.0.0.2"}, NULL, FOR_BOTH | FOR_V6},
+    {"slow-nothing", {NULL}, NULL, FOR_BOTH},
+    {"slow", {"127.0.0.1"}, NULL, ALL}, /* and all that begin so */
+};
+
+static const struct service *service_of(const char *name)
+{
+    for (size_t i = 0; i < sizeof(services) / sizeof(*services); i++) {
+        if (!strcmp(name, services[i].name)) {
+            return &services[i];
+        }
+    }
+    return strncmp(name, "slow", 4) ? NULL : &services[sizeof(services) / sizeof(*services) - 1];
+}
+
+static void add_address(struct addrinfo ***end, int family, const char *address, const char *port)
+{
+    struct addrinfo *a = calloc(1, sizeof(*a) + sizeof(struct sockaddr_in6));
     struct sockaddr_in *in = (struct sockaddr_in *)(a + 1);
-    in->sin_family = AF_INET;
-    in->sin_port = htons((uint16_t)atoi(port));
-    inet_pton(AF_INET, address, &in->sin_addr);
-    a->ai_family = AF_INET;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)(a + 1);
+    in->sin_family = (sa_family_t)family;
+    in->sin_port = htons((uint16_t)atoi(port)); /* at the same place in both */
+    inet_pton(family, address, family == AF_INET ? (void *)&in->sin_addr : &in6->sin6_addr);
+    a->ai_family = family;
     a->ai_socktype = SOCK_STREAM;
     a->ai_addr = (struct sockaddr *)in;
-    a->ai_addrlen = sizeof(*in);
+    a->ai_addrlen = family == AF_INET ? sizeof(*in) : sizeof(*in6);
     **end = a;
     *end = &a->ai_next;
 }
@@ -34,34 +85,34 @@ static void add_address(struct addrinfo ***end, const char *address, const char 
 int getaddrinfo(const char *name, const char *port, const struct addrinfo *hints,
                 struct addrinfo **found)
 {
+    const struct service *s = service_of(name);
+    int family = hints->ai_family;
+    struct addrinfo **first = found;
     struct in_addr in;
     *found = NULL;
     if (inet_pton(AF_INET, name, &in) == 1) {
-        add_address(&found, name, port);
+        add_address(&found, AF_INET, name, port);
         return 0;
     }
-    if (hints->ai_flags & AI_NUMERICHOST) {
+    if (!s || (hints->ai_flags & AI_NUMERICHOST)) {
         return EAI_NONAME;
     }
-    if (!strncmp(name, "slow", 4)) {
+    if (s->slow && family == AF_UNSPEC) {
         sem_post(&asked);
-        sem_must(&answer, "nobody lets the name service answer");
     }
-    if (!strcmp(name, "hole")) {
-        add_address(&found, "127.0.0.3", port); /* takes no more connections, and does not say so */
-        add_address(&found, "127.0.0.1", port);
-        return 0;
+    if (s->slow & (family == AF_INET ? FOR_V4 : family == AF_INET6 ? FOR_V6 : FOR_BOTH)) {
+        wait_at_gate();
     }
-    if (!strcmp(name, "two")) {
-        add_address(&found, "127.0.0.2", port); /* nobody listens there */
-        add_address(&found, "127.0.0.1", port);
-        return 0;
+    if (s->v6 && family != AF_INET) {
+        add_address(&found, AF_INET6, s->v6, port);
     }
-    if (!strncmp(name, "slow", 4)) {
-        add_address(&found, "127.0.0.1", port);
-        return 0;
+    for (int i = 0; i < 2 && s->v4[i] && family != AF_INET6; i++) {
+        add_address(&found, AF_INET, s->v4[i], port);
     }
-    return EAI_NONAME;
+    if (family == AF_INET6) {
+        sem_post(&answered_v6);
+    }
+    return *first ? 0 : EAI_NONAME;
 }
 
 void freeaddrinfo(struct addrinfo *a)
@@ -207,6 +258,7 @@ static void a_slow_name_service(rig *r)
     char key[WS_KEY_SIZE];
     int other, fd;
 
+    set_gate(0);
     attempt("slow", "slow");
     sem_must(&asked, "no thread asks");
     turns(r, 0);
@@ -216,7 +268,7 @@ static void a_slow_name_service(rig *r)
     o.lookup_timeout = 50;
     ws_connect(NULL, &o); /* the thread that asks for the same name asks for both */
     told_is("late", "failed 0 lookup: no answer in 50 ms", "it is not waited for longer than that");
-    sem_post(&answer);
+    set_gate(1);
     fd = request_come(key);
     grant(fd, key);
     told_is("slow", "open", "who has waited is connected");
@@ -233,6 +285,7 @@ static void slow_names_are_alone(rig *r)
     static char names[SLOW_NAMES][16];
     ws_attempt attempts[SLOW_NAMES][2];
     int fd;
+    set_gate(0);
     for (int i = 0; i < SLOW_NAMES; i++) {
         snprintf(names[i], sizeof(names[i]), "slow%d", i);
         attempts[i][0] = attempt(names[i], names[i]);
@@ -247,13 +300,59 @@ static void slow_names_are_alone(rig *r)
         ws_connect_cancel(attempts[i][0]);
         ws_connect_cancel(attempts[i][1]);
     }
-    for (int i = 0; i < SLOW_NAMES; i++) {
-        sem_post(&answer);
-    }
+    set_gate(1);
     leave_server(r, fd, "another name");
 }
 
-/* RFC 8305: the next address does not wait until the first one's time is over. */
+/* RFC 8305, section 3. */
+static void one_family_is_slow(rig *r)
+{
+    char key[WS_KEY_SIZE];
+    ws_connect_options o;
+    int fd;
+
+    set_gate(0);
+    fd = connected("v4", "slow-aaaa");
+    ok(1, "an AAAA answer that does not come delays nothing");
+    sem_must(&asked, "no thread asks");
+    attempt("again", "slow-aaaa");
+    close(request_come(key));
+    told_is("again", "failed 0 handshake: the connection was closed before an answer",
+            "a second attempt gets what has been found");
+    ok(sem_trywait(&asked) < 0, "and asks no more");
+    set_gate(1);
+    leave_server(r, fd, "v4");
+
+    set_gate(0);
+    while (sem_trywait(&answered_v6) == 0) {
+    }
+    attempt("v6", "slow-a");
+    sem_must(&asked, "no thread asks");
+    sem_must(&answered_v6, "no thread asks for AAAA");
+    turns(r, 0);
+    turns(r, 1);
+    set_gate(1);
+    fd = request_come(key);
+    grant(fd, key);
+    told_is("v6", "open", "addresses that come later are tried, too");
+    leave_server(r, fd, "v6");
+
+    set_gate(0);
+    o = to("vain", url("slow-aaaa-in-vain"));
+    o.lookup_timeout = 300;
+    ws_connect(NULL, &o);
+    told_is("vain", "failed 0 connect: Connection refused",
+            "they are waited for as long as for the lookup");
+    sem_must(&asked, "no thread asks");
+    attempt("nothing", "slow-nothing");
+    told_is("nothing", "failed 0 lookup: Name or service not known",
+            "a name without addresses of either family");
+    sem_must(&asked, "no thread asks");
+    set_gate(1);
+    nobody_is_left(r);
+}
+
+/* RFC 8305, section 5: the next address does not wait until the first one's time is over. */
 static void a_silent_address(rig *r)
 {
     struct sockaddr_in in = {.sin_family = AF_INET,
@@ -341,13 +440,15 @@ static void it_connects_again(rig *r)
 static void given_up(rig *r)
 {
     char key[WS_KEY_SIZE], byte;
-    ws_attempt a = attempt("slow", "slow");
+    ws_attempt a;
     int fd;
 
+    set_gate(0);
+    a = attempt("slow", "slow");
     sem_must(&asked, "no thread asks");
     ws_connect_cancel(a);
     nobody_is_left(r);
-    sem_post(&answer);
+    set_gate(1);
     a = attempt("answered", "127.0.0.1");
     fd = request_come(key);
     ws_connect_cancel(a);
@@ -508,6 +609,7 @@ static void the_end(void)
     ws_connect_options o;
     int fd;
 
+    set_gate(0);
     rig_start(&r, &handler, 2);
     attempt("in the lookup", "slow");
     sem_must(&asked, "no thread asks");
@@ -524,20 +626,26 @@ static void the_end(void)
     told_is("delayed", "failed 0 stopped", "before its beginning");
     is_int((int)ws_connect(NULL, &o), 0, "no other begins");
     close(fd);
-    sem_post(&answer);
+    set_gate(1);
     rig_stop(&r);
 }
 
 int main(void)
 {
-    static test *const tests[] = {each_address_is_tried, a_slow_name_service,
-                                  slow_names_are_alone,  a_silent_address,
-                                  it_connects_again,     given_up,
-                                  given_up_at_once,      a_delay,
-                                  nothing_is_tried,      NULL};
+    static test *const tests[] = {each_address_is_tried,
+                                  a_slow_name_service,
+                                  slow_names_are_alone,
+                                  one_family_is_slow,
+                                  a_silent_address,
+                                  it_connects_again,
+                                  given_up,
+                                  given_up_at_once,
+                                  a_delay,
+                                  nothing_is_tried,
+                                  NULL};
     static test *const pairs[] = {one_speaks_for_the_other, NULL};
     sem_init(&asked, 0, 0);
-    sem_init(&answer, 0, 0);
+    sem_init(&answered_v6, 0, 0);
     listen_somewhere();
     rig_run((rig){0}, &handler, 2, tests);
     rig_run((rig){0}, &both, 1, pairs);

@@ -1,0 +1,45 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Lists of addresses, and the calls of getaddrinfo() that fill them. */
+
+#ifndef WS_CLIENT_ADDRESS_LIST_H
+#define WS_CLIENT_ADDRESS_LIST_H
+
+#include <sys/socket.h>
+
+typedef struct ws_address {
+    socklen_t len;
+    struct sockaddr_storage address;
+} ws_address;
+
+/**
+ * Addresses of a name in the order to try them: RFC 6724, with alternating families as in RFC 8305,
+ * section 4. malloc'ed.
+ */
+typedef struct ws_addresses {
+    unsigned count;
+    ws_address list[];
+} ws_addresses;
+
+/**
+ * Look up a name.  [any thread] Blocks.
+ * @param family  AF_UNSPEC, AF_INET or AF_INET6
+ * @param rv  set to getaddrinfo()'s result
+ * @return NULL: there are none, or *rv is EAI_MEMORY
+ */
+ws_addresses *ws_addresses_look_up(const char *host, unsigned port, int family, int *rv);
+
+/**
+ * Parse a comma-separated list of addresses, IPv6 ones with or without brackets.
+ * @return NULL: host is no such list
+ */
+ws_addresses *ws_addresses_parse(const char *host, unsigned port);
+
+/**
+ * Append the addresses of more that *all does not have, up to 64 in all. The first kept ones stay
+ * where they are; the families of the others alternate.
+ * @return how many were added
+ */
+unsigned ws_addresses_merge(ws_addresses **all, const ws_addresses *more, unsigned kept);
+
+#endif
