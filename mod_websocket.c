@@ -6,7 +6,8 @@
  *
  * The path of a connection, and the files that implement it:
  *
- *   configuration          httpd/config.c             directives, merging, settings of a request
+ *   configuration          httpd/directives.c         the table of directives, merging of sections
+ *                          httpd/settings.c           settings of a request
  *                          httpd/plugins.c            handlers: loading and checking
  *                          httpd/handler_directory.c  a directory of them
  *   which module answers   httpd/mapping.c
@@ -43,6 +44,7 @@
 #include <http_config.h>
 
 #include "httpd/config.h"
+#include "httpd/directives.h"
 #include "httpd/subsystems.h"
 
 AP_DECLARE_MODULE(websocket) = {STANDARD20_MODULE_STUFF,

@@ -19,6 +19,7 @@
 #include "httpd/channel_acl.h"
 #include "httpd/channel_http.h"
 #include "httpd/config.h"
+#include "httpd/settings.h"
 
 APLOG_USE_MODULE(websocket);
 

@@ -53,11 +53,12 @@ void ws_channelrules_register(apr_pool_t *p)
 
 /* ---- The directives ---- */
 
-const char *ws_channelrule_parse(cmd_parms *cmd, const char *arg, const ws_channel_acl **rule)
+const char *ws_channelrule_set(cmd_parms *cmd, void *config, const char *arg)
 {
+    ws_action action = (ws_action)(apr_uintptr_t)cmd->info;
     ws_channel_acl *parsed = apr_pcalloc(cmd->pool, sizeof(*parsed));
     const char *error = NULL;
-    *rule = parsed;
+    ((ws_dir_config *)config)->may[action] = parsed;
     if (!strcasecmp(arg, "all")) {
         parsed->kind = EVERYBODY;
     }
@@ -103,8 +104,9 @@ int ws_channelrules_wildcards(void)
     return wildcards_used;
 }
 
-const char *ws_channelrule_wildcard(cmd_parms *cmd, apr_array_header_t **wildcards, const char *arg)
+const char *ws_channelrule_set_wildcard(cmd_parms *cmd, void *config, const char *arg)
 {
+    apr_array_header_t **wildcards = &((ws_dir_config *)config)->wildcards;
     int off = !strcasecmp(arg, "off");
     if (*wildcards && (off || !(*wildcards)->nelts)) {
         return "WebSocketWildcards: off stands alone";

@@ -22,12 +22,10 @@ typedef struct ws_channel_acl ws_channel_acl;
 /** register_hooks: the variable with the channel's name, for expressions. */
 void ws_channelrules_register(apr_pool_t *p);
 
-/** Parse the argument of a directive. @return NULL, or the error */
-const char *ws_channelrule_parse(cmd_parms *cmd, const char *arg, const ws_channel_acl **rule);
-
-/** Parse an argument of WebSocketWildcards. @return NULL, or the error */
-const char *ws_channelrule_wildcard(cmd_parms *cmd, apr_array_header_t **wildcards,
-                                    const char *arg);
+/** Setters of WebSocketSubscribe, WebSocketPublish and WebSocketWildcards. config: a ws_dir_config;
+ *  cmd->info: the ws_action. */
+const char *ws_channelrule_set(cmd_parms *cmd, void *config, const char *arg);
+const char *ws_channelrule_set_wildcard(cmd_parms *cmd, void *config, const char *arg);
 
 /** Whether any section allows wildcards. */
 int ws_channelrules_wildcards(void);

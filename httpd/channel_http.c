@@ -27,6 +27,7 @@
 #include "httpd/channel_request.h"
 #include "httpd/config.h"
 #include "httpd/json_answer.h"
+#include "httpd/origin.h"
 #include "httpd/refusals.h"
 #include "httpd/query.h"
 #include "httpd/request_body.h"

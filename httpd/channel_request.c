@@ -13,7 +13,9 @@
 
 #include "channels/message.h"
 #include "httpd/config.h"
+#include "httpd/origin.h"
 #include "httpd/query.h"
+#include "httpd/settings.h"
 
 /* How long a browser may cache a preflight response, seconds. */
 #define PREFLIGHT_AGE "600"

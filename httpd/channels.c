@@ -14,6 +14,7 @@
 #include <apr_general.h>
 #include <http_log.h>
 
+#include "base/parse.h"
 #include "httpd/application_provider.h"
 #include "httpd/channel_acl.h"
 #include "httpd/config.h"
@@ -29,11 +30,32 @@ APLOG_USE_MODULE(websocket);
 
 #define CHANNELS_DEFAULT 65536
 #define QUEUE_DEFAULT (8 * 1024 * 1024)
+#define CHANNELS_MAX 10000000
+#define BUS_QUEUE_MIN (64 * 1024)
 
 static apr_uint64_t *number; /* of this httpd; private to it and kept across reloads */
 static ws_channels *channels;
 static const ws_remote_bus *remote;                /* or NULL */
 static const ws_application_provider *application; /* or NULL */
+
+const char *ws_httpd_channels_set(cmd_parms *cmd, void *config, const char *arg)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    (void)config;
+    return error ? error
+                 : ws_set_count(cmd, arg, CHANNELS_MAX, ", of channels",
+                                &ws_server_config_of(cmd->server)->channels);
+}
+
+const char *ws_httpd_channels_set_queue(cmd_parms *cmd, void *config, const char *arg)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    apr_int64_t *size = &ws_server_config_of(cmd->server)->bus_queue;
+    (void)config;
+    return error ? error
+                 : ws_refused(cmd, arg,
+                              ws_parse_size(cmd->pool, arg, BUS_QUEUE_MIN, WS_SIZE_MAX, size), "");
+}
 
 apr_status_t ws_httpd_channels_init(apr_pool_t *ptemp, server_rec *s)
 {

@@ -6,8 +6,13 @@
 #define WS_HTTPD_CHANNELS_H
 
 #include <httpd.h>
+#include <http_config.h>
 
 #include "channels/channels.h"
+
+/** Setters of WebSocketChannels and WebSocketBusQueue. */
+const char *ws_httpd_channels_set(cmd_parms *cmd, void *config, const char *arg);
+const char *ws_httpd_channels_set_queue(cmd_parms *cmd, void *config, const char *arg);
 
 /** parent_init: choose the random number that identifies this httpd. */
 apr_status_t ws_httpd_channels_init(apr_pool_t *ptemp, server_rec *s);

@@ -20,6 +20,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "httpd/child_config.h"
 #include "httpd/config.h"
 #include "httpd/shm.h"
 #include "httpd/stranded.h"
@@ -27,17 +28,8 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Default of WebSocketThreads: at most this many event loops per child. */
-#define LOOPS_MAX_DEFAULT 4
-#define BLOCKING_DEFAULT 16
-
-/* Default of WebSocketWatchdog, milliseconds. */
-#define WATCHDOG_DEFAULT (1000)
-
-/* Default of WebSocketDrainTimeout: how long a stopping child keeps its connections open,
- * milliseconds. It then closes them over DRAIN_SPREAD, so that clients do not all reconnect at
- * once. */
-#define DRAIN_TIMEOUT (5 * 60 * 1000)
+/* How long a child takes to close the connections that are left after WebSocketDrainTimeout,
+ * milliseconds, so that clients do not all reconnect at once. */
 #define DRAIN_SPREAD (10 * 1000)
 
 /* How long a child that stops without grace waits for its clients' Close frames, milliseconds.
@@ -57,13 +49,6 @@ static apr_time_t drain_end;               /* end of the drain; 0: no drain has 
 static apr_time_t stop_end;                /* end of STOP_GRACE; 0: close_all() has not run */
 static volatile sig_atomic_t terminated;   /* SIGTERM has arrived */
 static void (*mpm_sigterm)(int);           /* prefork's handler for SIGTERM */
-
-static int threaded(void)
-{
-    int is = 0;
-    ap_mpm_query(AP_MPMQ_IS_THREADED, &is);
-    return is != AP_MPMQ_NOT_SUPPORTED;
-}
 
 ws_engine *ws_child_engine(void)
 {
@@ -136,11 +121,11 @@ static void child_stopping(apr_pool_t *pchild, int graceful)
     (void)pchild;
     /* prefork always passes 0. It sends SIGTERM only to stop a child without grace; reloads,
      * surplus idle children and MaxConnectionsPerChild use other means. */
-    stop_at_once = threaded() ? !graceful : terminated;
+    stop_at_once = ws_mpm_threaded() ? !graceful : terminated;
     if (!stop_at_once) {
         set_once(&drain_end, drain_timeout);
     }
-    if (threaded() && graceful) {
+    if (ws_mpm_threaded() && graceful) {
         /* From now on the MPM only waits for its threads, so the module handles SIGTERM. */
         struct sigaction late = {.sa_sigaction = on_late_sigterm, .sa_flags = SA_SIGINFO};
         sigaction(SIGTERM, &late, NULL);
@@ -199,7 +184,7 @@ static apr_time_t close_all(ws_engine *e)
 static int told_to_go(void)
 {
     int state;
-    if (threaded()) {
+    if (ws_mpm_threaded()) {
         return stop_at_once || __atomic_load_n(&drain_end, __ATOMIC_RELAXED);
     }
     /* A prefork child has one thread, and the relay holds it: child_stopping runs only after the
@@ -268,15 +253,6 @@ static void raise_descriptor_limit(server_rec *s)
     }
 }
 
-static unsigned default_loops(void)
-{
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    /* prefork runs many children, so one loop each is enough. */
-    return !threaded() || cpus < 1    ? 1
-           : cpus > LOOPS_MAX_DEFAULT ? LOOPS_MAX_DEFAULT
-                                      : (unsigned)cpus;
-}
-
 apr_status_t ws_child_engine_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
 {
     apr_status_t rv;
@@ -304,17 +280,6 @@ void ws_child_engine_exit(void)
     ws_engine_destroy(created);
 }
 
-static void configure(ws_engine_options *options, const ws_server_config *conf)
-{
-    options->backend = conf->backend;
-    options->loops = conf->loops ? conf->loops : default_loops();
-    options->blocking = conf->blocking ? conf->blocking : BLOCKING_DEFAULT;
-    options->watchdog = conf->watchdog > 0    ? (unsigned)conf->watchdog
-                        : conf->watchdog == 0 ? WATCHDOG_DEFAULT
-                                              : 0;
-    drain_timeout = conf->drain ? conf->drain : DRAIN_TIMEOUT;
-}
-
 static void begin(apr_pool_t *pchild, server_rec *s)
 {
     ws_engine_options options = {.log = engine_log, .logs = engine_logs};
@@ -325,13 +290,14 @@ static void begin(apr_pool_t *pchild, server_rec *s)
         return;
     }
     raise_descriptor_limit(s);
-    configure(&options, ws_server_config_of(s));
+    ws_child_configure(&options, ws_server_config_of(s));
+    drain_timeout = ws_drain_timeout(ws_server_config_of(s));
     if ((rv = ws_subsystems_child_init(pchild, s, &options)) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
                      "websocket: no event loops: handshakes are refused in this child");
         return;
     }
-    if (!threaded()) {
+    if (!ws_mpm_threaded()) {
         mpm_sigterm = apr_signal(SIGTERM, on_sigterm);
         apr_signal(SIGHUP, on_sigterm); /* an ungraceful restart; prefork's handler is the same */
     }

@@ -9,9 +9,6 @@
 
 #include "engine/engine.h"
 
-/** Maximum number of threads for WS_BLOCKING handlers. */
-#define WS_BLOCKING_MAX 1024
-
 /** register_hooks: hook child_init and child_stopping. */
 void ws_child_register(apr_pool_t *p);
 

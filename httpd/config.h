@@ -92,13 +92,6 @@ typedef struct ws_server_config {
     conn_rec *stub; /**< replaces httpd's conn_rec in mod_ssl's callbacks, see takeover.c */
 } ws_server_config;
 
-void *ws_create_dir_config(apr_pool_t *p, char *dir);
-void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add);
-void *ws_create_server_config(apr_pool_t *p, server_rec *s);
-
-/** The directive table. */
-extern const command_rec ws_directives[];
-
 static inline ws_dir_config *ws_dir_config_of(const request_rec *r)
 {
     return ap_get_module_config(r->per_dir_config, &websocket_module);
@@ -108,28 +101,6 @@ static inline ws_server_config *ws_server_config_of(const server_rec *s)
 {
     return ap_get_module_config(s->module_config, &websocket_module);
 }
-
-/** child_init, before the first ws_settings_of(). */
-apr_status_t ws_settings_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
-
-/**
- * The settings of a request's section, with defaults. Connections with equal settings share one
- * copy, which is valid until the child ends.
- * @return NULL when out of memory
- */
-const ws_settings *ws_settings_of(request_rec *r);
-
-/** The rules for the tokens that a section accepts. */
-ws_token_rules ws_token_rules_of(const ws_dir_config *d);
-
-/** The protocol versions that a section accepts, WS_V13... */
-unsigned ws_versions_of(const ws_dir_config *d);
-
-/** Whether WebSocketOrigin lists an origin, directly or by `same`. `any` does not count. */
-int ws_origin_listed(const ws_dir_config *d, const char *origin, const char *host);
-
-/** Whether a section allows pages of this origin to connect; origin may be NULL. */
-int ws_origin_allowed(const ws_dir_config *d, const char *origin, const char *host);
 
 /* plugins.c */
 
@@ -189,6 +160,8 @@ const char *ws_plugins_add_handler(cmd_parms *cmd, int argc, char *const argv[],
  */
 const char *ws_handler_line_speaks(const ws_handler_line *reg, const char *token, size_t len);
 
+/* config.c */
+
 /**
  * The error of a directive whose argument a parser of websocket_parse.h refuses.
  * @param error  the parser's error, NULL: none
@@ -196,5 +169,17 @@ const char *ws_handler_line_speaks(const ws_handler_line *reg, const char *token
  * @return NULL if error is NULL
  */
 const char *ws_refused(cmd_parms *cmd, const char *arg, const char *error, const char *more);
+
+/** The error of a directive whose argument is invalid. @param takes  the accepted values */
+const char *ws_wrong(cmd_parms *cmd, const char *arg, const char *takes);
+
+/** Setters for the field of ws_dir_config at offset cmd->info: an int, or an apr_int64_t. */
+const char *ws_set_flag(cmd_parms *cmd, void *config, const char *arg);
+const char *ws_set_size(cmd_parms *cmd, void *config, const char *arg);
+const char *ws_set_interval(cmd_parms *cmd, void *config, const char *arg);
+
+/** Parse a number from 1 to max. @param of  what it counts, to append to the error */
+const char *ws_set_count(cmd_parms *cmd, const char *arg, unsigned max, const char *of,
+                         unsigned *n);
 
 #endif

@@ -20,6 +20,7 @@
 
 #include "engine/log_format.h"
 #include "base/thread.h"
+#include "httpd/config.h"
 #include "httpd/counters.h"
 
 APLOG_USE_MODULE(websocket);
@@ -92,8 +93,8 @@ static const char *log_program_obstacle(apr_pool_t *p, const char *command)
                : apr_psprintf(p, "%s cannot be run: %s", file, strerror(errno));
 }
 
-const char *ws_connection_log_parse(cmd_parms *cmd, const char *where, const char *format,
-                                    const ws_connection_log **log)
+static const char *log_parse(cmd_parms *cmd, const char *where, const char *format,
+                             const ws_connection_log **log)
 {
     ws_connection_log *l;
     const char *name = where, *error;
@@ -116,6 +117,13 @@ const char *ws_connection_log_parse(cmd_parms *cmd, const char *where, const cha
     l->target = target_of(cmd->pool, name);
     *log = l;
     return NULL;
+}
+
+const char *ws_connection_log_set(cmd_parms *cmd, void *config, const char *where,
+                                  const char *format)
+{
+    const char *error = log_parse(cmd, where, format, &((ws_dir_config *)config)->log);
+    return error ? apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL) : NULL;
 }
 
 /* The piped log is on the process's pool, so that it stays open across reloads: children of

@@ -22,9 +22,9 @@ extern const ws_connection_log ws_connection_log_off;
 /** pre_config: discard the targets of the previous configuration. */
 void ws_connection_log_reset(apr_pool_t *pconf);
 
-/** Parse a WebSocketLog line. format may be NULL. @return NULL, or the error */
-const char *ws_connection_log_parse(cmd_parms *cmd, const char *where, const char *format,
-                                    const ws_connection_log **log);
+/** Setter of the directive. config: a ws_dir_config; format may be NULL. */
+const char *ws_connection_log_set(cmd_parms *cmd, void *config, const char *where,
+                                  const char *format);
 
 /** register_hooks: the hook that opens the files and programs. */
 void ws_connection_log_register(apr_pool_t *p);

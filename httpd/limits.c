@@ -21,8 +21,9 @@
 
 #include "base/parse.h"
 #include "engine/hash.h"
-#include "httpd/limit_table.h"
+#include "httpd/config.h"
 #include "httpd/counters.h"
+#include "httpd/limit_table.h"
 #include "httpd/refusals.h"
 
 APLOG_USE_MODULE(websocket);
@@ -191,8 +192,9 @@ static const char *fits_together(cmd_parms *cmd, const ws_limit *l, const char *
     return NULL;
 }
 
-const char *ws_limit_add(cmd_parms *cmd, apr_array_header_t **limits, int argc, char *const argv[])
+const char *ws_limit_set(cmd_parms *cmd, void *config, int argc, char *const argv[])
 {
+    apr_array_header_t **limits = &((ws_dir_config *)config)->limits;
     ws_limit *l = apr_pcalloc(cmd->pool, sizeof(*l));
     const char *error = NULL, *key = NULL;
 

@@ -13,9 +13,8 @@
 /** One WebSocketLimit line. */
 typedef struct ws_limit ws_limit;
 
-/** The directive. @param limits  the section's array of ws_limit *, created by its first line
- *  @return NULL, or the error */
-const char *ws_limit_add(cmd_parms *cmd, apr_array_header_t **limits, int argc, char *const argv[]);
+/** Setter of the directive. config: a ws_dir_config. */
+const char *ws_limit_set(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 
 /** Merge the limits of nested sections. */
 apr_array_header_t *ws_limits_merge(apr_pool_t *p, apr_array_header_t *outer,

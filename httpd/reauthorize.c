@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "event/thread_pool.h"
 #include "httpd/channel_http.h"
 #include "httpd/child.h"
@@ -65,9 +66,17 @@ void ws_reauthorize_reset(apr_pool_t *pconf)
     used = 0;
 }
 
-void ws_reauthorize_use(void)
+const char *ws_reauthorize_set(cmd_parms *cmd, void *config, const char *arg)
 {
+    ws_dir_config *d = config;
+    if (!strcasecmp(arg, "off")) {
+        d->reauthorize = 0;
+        return NULL;
+    }
     used = 1;
+    return ws_refused(cmd, arg,
+                      ws_parse_interval(cmd->pool, arg, 100, WS_INTERVAL_MAX, &d->reauthorize),
+                      "; or off");
 }
 
 /* ---- Saving handshakes ---- */

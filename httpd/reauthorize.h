@@ -9,6 +9,7 @@
 #define WS_HTTPD_REAUTHORIZE_H
 
 #include <httpd.h>
+#include <http_config.h>
 
 #include "engine/engine.h"
 
@@ -21,8 +22,9 @@ apr_status_t ws_reauthorize_child_init(apr_pool_t *pchild, server_rec *s,
 
 /** pre_config. */
 void ws_reauthorize_reset(apr_pool_t *pconf);
-/** The configuration sets WebSocketReauthorize somewhere. */
-void ws_reauthorize_use(void);
+
+/** Setter of the directive. config: a ws_dir_config. */
+const char *ws_reauthorize_set(cmd_parms *cmd, void *config, const char *arg);
 
 /** Which headers to keep. */
 typedef enum {

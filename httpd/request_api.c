@@ -11,6 +11,7 @@
 #include "client/connect.h"
 #include "httpd/child.h"
 #include "httpd/config.h"
+#include "httpd/settings.h"
 #include "httpd/ssl_proxy.h"
 #include "protocol/deflate.h"
 #include "protocol/extension_header.h"

@@ -10,6 +10,7 @@
 
 #include "base/strbuf.h"
 #include "httpd/config.h"
+#include "httpd/settings.h"
 
 ws_type ws_body_type(request_rec *r)
 {

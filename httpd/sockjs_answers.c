@@ -13,6 +13,7 @@
 
 #include "httpd/config.h"
 #include "httpd/json_answer.h"
+#include "httpd/origin.h"
 #include "httpd/refusals.h"
 
 APLOG_USE_MODULE(websocket);

@@ -20,6 +20,7 @@
 #include "httpd/limits.h"
 #include "httpd/relay.h"
 #include "httpd/response_headers.h"
+#include "httpd/settings.h"
 #include "httpd/sse_stream.h"
 #include "httpd/takeover.h"
 #include "httpd/token_conn.h"

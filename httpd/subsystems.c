@@ -36,6 +36,7 @@
 #include "httpd/policy_file.h"
 #include "httpd/reauthorize.h"
 #include "httpd/scoreboard.h"
+#include "httpd/settings.h"
 #include "httpd/sockjs.h"
 #include "httpd/sockjs_route.h"
 #include "httpd/status.h"
@@ -90,7 +91,6 @@ static const ws_subsystem table[] = {
     {.name = "channel_acl",
      .reset = ws_channelrules_reset,
      .register_hooks = ws_channelrules_register},
-    {.name = "channel_acl", .register_hooks = ws_channelrules_register},
     {.name = "tokens", /* of requests and connections */
      .register_hooks = ws_token_request_register,
      .child_init = ws_token_conn_child_init},

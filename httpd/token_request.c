@@ -15,6 +15,7 @@
 #include "httpd/config.h"
 #include "httpd/counters.h"
 #include "httpd/refusals.h"
+#include "httpd/settings.h"
 #include "protocol/handshake.h"
 #include "websocket_parse.h"
 

@@ -44,7 +44,7 @@ my $handlers   = slurp('docs/handlers.md');
 my $header     = without_comments(slurp('include/mod_websocket.h'));
 my %source     = map { $_ => without_comments(slurp($_)) }
     'mod_websocket.c', 'mod_websocket_redis.c', 'mod_websocket_hook.c', glob('redis/*.[ch]'), glob('base/*.[ch] httpd/*.[ch] event/*.[ch] engine/*.[ch] protocol/*.[ch] client/*.[ch] channels/*.[ch] handlers/*.c handlers/*/*.[ch]');
-my $config = join '', @source{qw(httpd/config.c httpd/token_config.h mod_websocket_redis.c mod_websocket_hook.c)};
+my $config = join '', @source{qw(httpd/directives.c httpd/token_config.h mod_websocket_redis.c mod_websocket_hook.c)};
 
 # ---- Directives ----
 
@@ -96,16 +96,16 @@ sub number {
 }
 
 for (
-    ['WebSocketMaxMessageSize', 'httpd/config.c', 'DEFAULT_MESSAGE'],
-    ['WebSocketSendQueue',      'httpd/config.c', 'DEFAULT_SEND_QUEUE'],
-    ['WebSocketPing',           'httpd/config.c', 'DEFAULT_PING_INTERVAL', 'DEFAULT_PING_GRACE'],
-    ['WebSocketMessageTimeout', 'httpd/config.c', 'DEFAULT_MESSAGE_TIMEOUT', 'DEFAULT_MESSAGE_RATE'],
-    ['WebSocketCloseTimeout',   'httpd/config.c', 'DEFAULT_CLOSE_TIMEOUT'],
-    ['WebSocketSubscriptions',  'httpd/config.c',   'DEFAULT_SUBSCRIPTIONS'],
+    ['WebSocketMaxMessageSize', 'httpd/settings.c', 'DEFAULT_MESSAGE'],
+    ['WebSocketSendQueue',      'httpd/settings.c', 'DEFAULT_SEND_QUEUE'],
+    ['WebSocketPing',           'httpd/settings.c', 'DEFAULT_PING_INTERVAL', 'DEFAULT_PING_GRACE'],
+    ['WebSocketMessageTimeout', 'httpd/settings.c', 'DEFAULT_MESSAGE_TIMEOUT', 'DEFAULT_MESSAGE_RATE'],
+    ['WebSocketCloseTimeout',   'httpd/settings.c', 'DEFAULT_CLOSE_TIMEOUT'],
+    ['WebSocketSubscriptions',  'httpd/settings.c',   'DEFAULT_SUBSCRIPTIONS'],
     ['WebSocketChannels',       'httpd/channels.c', 'CHANNELS_DEFAULT'],
     ['WebSocketBusQueue',       'httpd/channels.c', 'QUEUE_DEFAULT'],
-    ['WebSocketWatchdog',       'httpd/child.c',  'WATCHDOG_DEFAULT'],
-    ['WebSocketDrainTimeout',   'httpd/child.c',  'DRAIN_TIMEOUT'])
+    ['WebSocketWatchdog',       'httpd/child_config.c',  'WATCHDOG_DEFAULT'],
+    ['WebSocketDrainTimeout',   'httpd/child_config.c',  'DRAIN_TIMEOUT'])
 {
     my ($name, $file, @defines) = @$_;
     my ($default) = (section($directives, "## $name")) =~ /^- \*\*Default:\*\* `$name (.*?)`$/m;
@@ -115,12 +115,12 @@ for (
 
 my $fragment = section($directives, '## WebSocketFragmentSize');
 my ($on) = $fragment =~ /`on` means (\w+)/;
-is(number($on // ''), defined_as('httpd/config.c', 'DEFAULT_FRAGMENT'), 'what WebSocketFragmentSize on is');
+is(number($on // ''), defined_as('httpd/settings.c', 'DEFAULT_FRAGMENT'), 'what WebSocketFragmentSize on is');
 
 my $threads = section($directives, '## WebSocketThreads');
 my ($at_most, $blocking) = $threads =~ /^- \*\*Default:\*\*.* at most (\d+);.*`BLOCKING`: (\d+)$/m;
-is($at_most, defined_as('httpd/child.c', 'LOOPS_MAX_DEFAULT'), 'the default number of loops');
-is($blocking, defined_as('httpd/child.c', 'BLOCKING_DEFAULT'), 'the default number of blocking threads');
+is($at_most, defined_as('httpd/child_config.c', 'LOOPS_MAX_DEFAULT'), 'the default number of loops');
+is($blocking, defined_as('httpd/child_config.c', 'BLOCKING_DEFAULT'), 'the default number of blocking threads');
 
 # ---- Log lines and error texts ----
 # What stands in a block marked log is made by a format of the code; "..." stands for anything.

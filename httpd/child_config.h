@@ -1,0 +1,25 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The directives of a child process: event loops, backend, drain, watchdog. */
+
+#ifndef WS_HTTPD_CHILD_CONFIG_H
+#define WS_HTTPD_CHILD_CONFIG_H
+
+#include "httpd/config.h"
+
+/** Setters of the directives, which set the ws_server_config of the main server. */
+const char *ws_set_threads(cmd_parms *cmd, void *config, const char *loops, const char *blocking);
+const char *ws_set_backend(cmd_parms *cmd, void *config, const char *arg);
+const char *ws_set_drain_timeout(cmd_parms *cmd, void *config, const char *arg);
+const char *ws_set_watchdog(cmd_parms *cmd, void *config, const char *arg);
+
+/** Whether the MPM has several threads in each child. */
+int ws_mpm_threaded(void);
+
+/** Fill in the options that directives set, with defaults. */
+void ws_child_configure(ws_engine_options *options, const ws_server_config *conf);
+
+/** WebSocketDrainTimeout with its default, milliseconds. */
+apr_int64_t ws_drain_timeout(const ws_server_config *conf);
+
+#endif

@@ -1,0 +1,60 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** WebSocketOrigin: the origins whose pages may connect. */
+
+#include "httpd/origin.h"
+
+#include <apr_strings.h>
+#include <string.h>
+
+#include "protocol/handshake.h"
+
+const char *ws_set_origins(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    ws_dir_config *d = config;
+    static const char takes[] = "same, any, or origins such as https://www.example.org, "
+                                "https://*.example.org and http://localhost:8080 (scheme, host and "
+                                "port, no path)";
+    if (argc == 0) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, " takes ", takes, NULL);
+    }
+    d->origins = apr_array_make(cmd->pool, argc, sizeof(const char *));
+    d->origin_same = d->origin_any = 0;
+    for (int i = 0; i < argc; i++) {
+        if (!strcasecmp(argv[i], "same")) {
+            d->origin_same = 1;
+        }
+        else if (!strcasecmp(argv[i], "any")) {
+            if (argc > 1) {
+                return ws_wrong(cmd, argv[i], "any alone: it lets in what else is listed");
+            }
+            d->origin_any = 1;
+        }
+        else if (ws_origin_pattern_valid(argv[i])) {
+            APR_ARRAY_PUSH(d->origins, const char *) = argv[i];
+        }
+        else {
+            return ws_wrong(cmd, argv[i], takes);
+        }
+    }
+    return NULL;
+}
+
+int ws_origin_listed(const ws_dir_config *d, const char *origin, const char *host)
+{
+    if ((!d->origins || d->origin_same) && host && ws_origin_same(origin, host)) {
+        return 1;
+    }
+    for (int i = 0; d->origins && i < d->origins->nelts; i++) {
+        if (ws_origin_matches(origin, APR_ARRAY_IDX(d->origins, i, const char *))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int ws_origin_allowed(const ws_dir_config *d, const char *origin, const char *host)
+{
+    /* A client without Origin is not a browser, and could send any origin. */
+    return !origin || (d->origins && d->origin_any) || ws_origin_listed(d, origin, host);
+}

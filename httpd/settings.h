@@ -1,0 +1,36 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The settings of connections: their directives, defaults, and shared copies. */
+
+#ifndef WS_HTTPD_SETTINGS_H
+#define WS_HTTPD_SETTINGS_H
+
+#include "httpd/config.h"
+
+/** child_init, before the first ws_settings_of(). */
+apr_status_t ws_settings_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
+
+/**
+ * The settings of a request's section, with defaults. Connections with equal settings share one
+ * copy, which is valid until the child ends.
+ * @return NULL when out of memory
+ */
+const ws_settings *ws_settings_of(request_rec *r);
+
+/** The rules for the tokens that a section accepts. */
+ws_token_rules ws_token_rules_of(const ws_dir_config *d);
+
+/** The protocol versions that a section accepts, WS_V13... */
+unsigned ws_versions_of(const ws_dir_config *d);
+
+/** Setters of the directives. config: a ws_dir_config. */
+const char *ws_set_fragment(cmd_parms *cmd, void *config, const char *arg);
+const char *ws_set_ping(cmd_parms *cmd, void *config, const char *interval, const char *grace);
+const char *ws_set_message_timeout(cmd_parms *cmd, void *config, const char *time,
+                                   const char *rate);
+const char *ws_set_slow_reader(cmd_parms *cmd, void *config, const char *policy,
+                               const char *behind);
+const char *ws_set_versions(cmd_parms *cmd, void *config, int argc, char *const argv[]);
+const char *ws_set_subscriptions(cmd_parms *cmd, void *config, const char *arg);
+
+#endif
