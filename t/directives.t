@@ -271,6 +271,7 @@ my %lines = (
     WebSocketControlOpen    => 'off',
     WebSocketFragmentSize   => 'off',
     WebSocketLog            => 'logs/x json',
+    WebSocketPolicyFile     => '*:80',
     WebSocketTransports     => 'sockjs',
     WebSocketSockJS         => 'cookie=on',
     WebSocketSubscribe      => 'all',
