@@ -376,6 +376,11 @@ static ws_status api_send_frame(ws_conn *c, unsigned first, const void *data, ap
 
 ws_status ws_send(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
+    const ws_loop *here = ws_loop_current();
+    if (here && here->corked == c && (type == WS_TEXT || type == WS_BINARY)
+        && ws_conn_gather_plain(c, WS_FIN | (unsigned)type, data, len)) {
+        return WS_SENT;
+    }
     return api_send_frame(c, WS_FIN | (unsigned)type, data, len, 0);
 }
 

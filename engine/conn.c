@@ -43,6 +43,16 @@ static void conn_init_parser(ws_conn *c)
     }
 }
 
+/* Most connections need none of what these exclude. */
+static void conn_note_plain(ws_conn *c)
+{
+    const ws_handler *h = c->location->handler;
+    const ws_settings *s = c->settings;
+    c->plain_out =
+        !c->framed && !c->chain && !ws_is_client(c) && !c->meter && !s->fragment && !s->trace;
+    c->plain_in = c->plain_out && h->on_message && !h->on_frame && !c->jobs;
+}
+
 void ws_conn_open(ws_conn *c)
 {
     ws_loop *loop = c->loop;
@@ -59,6 +69,7 @@ void ws_conn_open(ws_conn *c)
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
     }
     else {
+        conn_note_plain(c);
         ws_cb_open(c);
     }
     if (loop->close_code && !c->freed) {
@@ -284,8 +295,7 @@ void ws_conn_abort(ws_conn *c)
     if (ws_state_of(c) == WS_CLOSED) {
         return;
     }
-    c->aborted = c->broken = c->discard_input =
-        1; /* ended after the current callback, if any */
+    c->aborted = c->broken = c->discard_input = 1; /* ended after the current callback, if any */
     if (ws_conn_gathered(c)) {
         c->loop->cork_len = 0;
     }

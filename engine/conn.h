@@ -5,6 +5,8 @@
 #ifndef WS_ENGINE_CONN_H
 #define WS_ENGINE_CONN_H
 
+#include <string.h>
+
 #include "engine/send_queue.h"
 #include "engine/loop.h"
 #include "engine/rate_limit.h"
@@ -103,7 +105,7 @@ struct ws_conn {
     unsigned char state; /**< ws_state; atomic */
     unsigned char version;
     unsigned char secure;
-    unsigned char parts; /**< ws_send_part() has begun a message; callback thread only */
+    unsigned char parts;     /**< ws_send_part() has begun a message; callback thread only */
     unsigned char transport; /**< ws_transport, never changed */
     unsigned char framed;    /**< never changed */
     apr_uint16_t since;      /**< when the last frame to be answered was sent, units of 256 ms */
@@ -129,6 +131,8 @@ struct ws_conn {
     unsigned resume : 1;        /**< deliver c->rest at the end of the turn */
     unsigned missed : 1;        /**< a ping was not answered in time */
     unsigned closed_by : 2;     /**< ws_closed_by */
+    unsigned plain_in : 1;      /**< never changed once open: input.c can take its fast path */
+    unsigned plain_out : 1;     /**< likewise: ws_conn_gather_plain() */
     ws_bytes *end_reason;       /**< reason of the Close frame of end_code; NULL: empty */
 };
 
@@ -345,18 +349,65 @@ static inline void ws_conn_count_written(ws_conn *c, apr_ssize_t n)
     }
 }
 
+/** Count in the loop's row what the connection has received and sent since ws_conn_cork(), or since
+ *  the last call. */
+void ws_conn_count_corked(ws_conn *c);
+
 /** Count a sent frame as the handler passed it, before extensions. first: its first byte */
 static inline void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len)
 {
+    unsigned messages = (first & WS_FIN) != 0;
     if (first & 0x8) {
         return; /* a control frame */
     }
     c->tally.bytes_out += len;
-    ws_count(c->loop->counters, WS_COUNT_BYTES_OUT, (apr_int64_t)len);
-    if (first & WS_FIN) {
-        c->tally.messages_out++;
-        ws_count(c->loop->counters, WS_COUNT_MESSAGES_OUT, 1);
+    c->tally.messages_out += messages;
+    if (c->loop->corked != c) {
+        ws_count(c->loop->counters, WS_COUNT_BYTES_OUT, (apr_int64_t)len);
+        ws_count(c->loop->counters, WS_COUNT_MESSAGES_OUT, messages);
     }
+}
+
+/** From this payload size on, bytes, a reply to the last message of the input is not copied: one
+ *  system call writes the gathered frames and the payload. Copying pays only if more replies
+ *  follow. */
+#define WS_COPY_MAX (8 * 1024)
+
+/**
+ * Gather a message of the connection whose callback runs: the short way of ws_send(), for the common case.
+ * @param first  WS_FIN and WS_OP_TEXT or WS_OP_BINARY
+ * @return 0: something is in its way, so that it has to take the long way
+ */
+static inline int ws_conn_gather_plain(ws_conn *c, unsigned first, const void *payload,
+                                       apr_size_t len)
+{
+    ws_loop *loop = c->loop;
+    unsigned char *out = loop->cork + loop->cork_len;
+    if (!c->plain_out || c->broken || c->parting || ws_state_of(c) != WS_OPEN || c->out.count
+        || c->deferred || c->cipher_out || c->source.sending || len >= WS_COPY_MAX
+        || loop->cork_len + WS_HEADER_MAX + len > loop->cork_room) {
+        return 0;
+    }
+    c->tally.messages_out++;
+    c->tally.bytes_out += len;
+    *out++ = (unsigned char)first;
+    if (len < 126) {
+        *out++ = (unsigned char)len;
+    }
+    else {
+        *out++ = 126;
+        *out++ = (unsigned char)(len >> 8);
+        *out++ = (unsigned char)len;
+    }
+    if (len - 16 <= 16) { /* two words of 16 bytes, which may overlap, instead of a call */
+        memcpy(out + len - 16, (const char *)payload + len - 16, 16);
+        memcpy(out, payload, 16);
+    }
+    else if (len) {
+        memcpy(out, payload, len);
+    }
+    loop->cork_len = (apr_size_t)(out - loop->cork) + len;
+    return 1;
 }
 
 /* backpressure.c: clients that read too slowly */

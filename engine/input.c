@@ -12,6 +12,7 @@
 
 #include "engine/conn.h"
 #include "protocol/close.h"
+#include "protocol/frame_whole.h"
 
 /* If at least this much of a frame's payload is missing, bytes, it is read straight into the
  * message. */
@@ -31,12 +32,8 @@ static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c
                                                                       unsigned where,
                                                                       apr_uint64_t total)
 {
-    c->tally.bytes_in += len;
-    ws_count(c->loop->counters, WS_COUNT_BYTES_IN, (apr_int64_t)len);
-    if (where & WS_LAST) {
-        c->tally.messages_in++;
-        ws_count(c->loop->counters, WS_COUNT_MESSAGES_IN, 1);
-    }
+    c->tally.bytes_in += len; /* ws_conn_count_corked() counts them for the loop */
+    c->tally.messages_in += (where & WS_LAST) != 0;
     if (opcode == WS_OP_TEXT && !(where & WS_COMPRESSED)) {
         if (where & WS_FIRST) {
             c->utf8 = WS_UTF8_START;
@@ -133,6 +130,36 @@ static void input_take_control(ws_conn *c, const ws_piece *p)
     }
 }
 
+/* Deliver messages as long as each is one short frame: the common case, with all that it needs inlined.
+ * Others are left to the caller. */
+static inline unsigned char *input_take_whole(ws_conn *c, unsigned char *data, apr_size_t *left)
+{
+    const ws_handler *h = c->location->handler;
+    ws_loop *loop = c->loop;
+    apr_size_t len = *left;
+    ws_whole m;
+
+    while (len && !c->held && !c->discard_input && !c->broken && ws_state_of(c) == WS_OPEN
+           && ws_parser_take_whole(&c->parser, &data, &len, &m)) {
+        loop->last_input = len == 0;
+        c->tally.messages_in++;
+        c->tally.bytes_in += m.len;
+        if (m.opcode == WS_OP_TEXT
+            && ws_utf8_check(WS_UTF8_START, m.data, m.len) != WS_UTF8_START) {
+            ws_conn_fail(c, WS_CLOSE_BAD_DATA, "text is not UTF-8");
+            break;
+        }
+        ws_cb_enter(&loop->call, c, "on_message");
+        h->on_message(c, (ws_type)m.opcode, (const char *)m.data, m.len);
+        ws_cb_leave(&loop->call, c);
+        if (c->out.count && ws_conn_backs_up(c)) {
+            ws_conn_hold(c, WS_HELD_QUEUE);
+        }
+    }
+    *left = len;
+    return data;
+}
+
 /* Deliver the frames of the input. framed: parse with c->framer. @return the first byte that
  * could not be delivered yet */
 static inline __attribute__((always_inline)) unsigned char *input_take_frames(ws_conn *c,
@@ -144,9 +171,15 @@ static inline __attribute__((always_inline)) unsigned char *input_take_frames(ws
     ws_parse_error error;
 
     while (*len && !c->held && !c->discard_input && !c->broken) {
-        ws_parse_result result =
-            framed ? c->framer->framing->next(c->framer, &data, len, &piece, &error)
-                   : ws_parser_next(&c->parser, &data, len, &piece, &error);
+        ws_parse_result result;
+        if (!framed && c->plain_in) {
+            data = input_take_whole(c, data, len);
+            if (!*len || c->held || c->discard_input || c->broken) {
+                break;
+            }
+        }
+        result = framed ? c->framer->framing->next(c->framer, &data, len, &piece, &error)
+                        : ws_parser_next(&c->parser, &data, len, &piece, &error);
         if (c->settings->trace && (result == WS_PARSE_DATA || result == WS_PARSE_CONTROL)) {
             ws_trace_in(c, &piece);
         }

@@ -89,8 +89,13 @@ void ws_conn_note_queue(ws_conn *c)
  * @return 0: everything was written; 1: the rest is queued; -1: broken */
 static int output_write_now(ws_conn *c, struct iovec *iov, int n)
 {
-    apr_ssize_t done = c->broken ? -1 : c->out.count ? 0 : ws_socket_write(c, iov, n);
-    int rest = done < 0 ? -1 : output_keep(c, iov, n, (apr_size_t)done);
+    apr_ssize_t done;
+    int rest;
+    if (c->loop->corked == c) {
+        ws_conn_count_corked(c); /* before the peer can have seen it */
+    }
+    done = c->broken ? -1 : c->out.count ? 0 : ws_socket_write(c, iov, n);
+    rest = done < 0 ? -1 : output_keep(c, iov, n, (apr_size_t)done);
     ws_conn_count_written(c, done > 0 ? done : 0);
     if (rest < 0) {
         c->broken = 1;
@@ -114,18 +119,13 @@ static ws_frames *output_frame_of(unsigned first, const unsigned char *head, siz
     return f;
 }
 
-/* From this payload size on, bytes, a reply to the last message of the input is not copied: one
- * system call writes the gathered frames and the payload. Copying pays only if more replies
- * follow. */
-#define COPY_MAX (8 * 1024)
-
 /* Whether the cork buffer takes a frame with this payload. */
 static inline int output_corks(const ws_conn *c, apr_size_t len)
 {
     const ws_loop *loop = c->loop;
     return loop->corked == c && !c->broken && (output_idle(c) || output_joins(c))
            && len < WS_SEND_BUFFER && loop->cork_len + WS_HEADER_MAX + len <= loop->cork_room
-           && (len < COPY_MAX || !loop->last_input || c->ssl || c->source.sending);
+           && (len < WS_COPY_MAX || !loop->last_input || c->ssl || c->source.sending);
 }
 
 /* Append a payload to the cork buffer, after a header of n bytes that is already in place. */
@@ -187,7 +187,7 @@ static ws_status output_gather_lent(ws_conn *c, struct iovec iov[3])
     apr_size_t len = iov[2].iov_len;
     int rest;
     if (loop->cork_len + WS_HEADER_MAX + len <= WS_SEND_BUFFER
-        && (len < COPY_MAX || !loop->last_input || c->ssl)) {
+        && (len < WS_COPY_MAX || !loop->last_input || c->ssl)) {
         memcpy(loop->cork + loop->cork_len, iov[1].iov_base, iov[1].iov_len);
         loop->lent = c;
         loop->lending = WS_LENDING_YES;
@@ -256,8 +256,7 @@ static void output_send_cork(ws_conn *c, struct iovec *iov)
         return;
     }
     ws_stream_send_buffer(&loop->event, &c->source, &loop->cork, iov->iov_len);
-    ws_conn_count_written(c,
-                          (apr_ssize_t)iov->iov_len); /* ws_conn_sent() corrects the count */
+    ws_conn_count_written(c, (apr_ssize_t)iov->iov_len); /* ws_conn_sent() corrects the count */
 }
 
 /* Write the bytes in the cork buffer. */
@@ -397,6 +396,34 @@ ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
     return WS_QUEUED;
 }
 
+static inline void output_note_counted(ws_conn *c)
+{
+    ws_loop *loop = c->loop;
+    loop->counted.messages_in = c->tally.messages_in;
+    loop->counted.messages_out = c->tally.messages_out;
+    loop->counted.bytes_in = c->tally.bytes_in;
+    loop->counted.bytes_out = c->tally.bytes_out;
+}
+
+static inline void output_count_corked(ws_conn *c)
+{
+    const ws_loop *loop = c->loop;
+    ws_counters *row = loop->counters;
+#define COUNT(ID, FIELD)                                                                           \
+    ws_count(row, WS_COUNT_##ID, (apr_int64_t)(c->tally.FIELD - loop->counted.FIELD))
+    COUNT(MESSAGES_IN, messages_in);
+    COUNT(MESSAGES_OUT, messages_out);
+    COUNT(BYTES_IN, bytes_in);
+    COUNT(BYTES_OUT, bytes_out);
+#undef COUNT
+}
+
+void ws_conn_count_corked(ws_conn *c)
+{
+    output_count_corked(c);
+    output_note_counted(c);
+}
+
 void ws_conn_cork(ws_conn *c)
 {
     ws_loop *loop = c->loop;
@@ -405,6 +432,7 @@ void ws_conn_cork(ws_conn *c)
     }
     loop->last_input = 0;
     loop->corked = c;
+    output_note_counted(c);
 }
 
 /* Act on the length of the queue: finish, pause or resume reading, and watch the socket. */
@@ -443,6 +471,7 @@ static int output_settled(const ws_conn *c)
 
 void ws_conn_uncork(ws_conn *c)
 {
+    output_count_corked(c);
     if (c->loop->lending) {
         output_end_lending(c->loop);
         c->loop->lending = WS_LENDING_NO;

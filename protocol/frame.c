@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "protocol/close.h"
+#include "protocol/frame_whole.h"
 #include "protocol/mask.h"
 
 /* A frame's header. */
@@ -197,48 +198,21 @@ static inline ws_parse_result frame_take_header(ws_parser *p, unsigned char **da
     return WS_PARSE_DATA;
 }
 
-/* Fast path: one short unfragmented frame, complete in the input, that has none of the errors
- * frame_take_header() checks for. @return whether it was one; then it is consumed */
-static inline int frame_take_whole(ws_parser *p, unsigned char **data, size_t *len, ws_piece *piece)
-{
-    unsigned char *in = *data, key[4];
-    size_t size = 6, n;
-    if (*len < 8 || p->role != WS_SERVER || p->opcode || !(in[1] & 0x80)
-        || (in[0] != (WS_FIN | WS_OP_TEXT) && in[0] != (WS_FIN | WS_OP_BINARY))) {
-        return 0;
-    }
-    n = in[1] & 0x7F;
-    if (n == 126) {
-        n = (size_t)in[2] << 8 | in[3];
-        size = 8;
-        if (n < 126) {
-            return 0;
-        }
-    }
-    if ((size == 6 && n == 127) || *len - size < n || n > p->max_frame || n > p->max_message) {
-        return 0;
-    }
-    p->message_len = n;
-    piece->opcode = in[0] & 0x0F;
-    piece->rsv = 0;
-    piece->flags = WS_MESSAGE_FIRST | WS_MESSAGE_LAST | WS_FRAME_LAST;
-    piece->data = in + size;
-    piece->len = n;
-    memcpy(key, in + size - 4, 4);
-    ws_mask(piece->data, n, key);
-    *data = in + size + n;
-    *len -= size + n;
-    return 1;
-}
-
 ws_parse_result ws_parser_next(ws_parser *p, unsigned char **data, size_t *len, ws_piece *piece,
                                ws_parse_error *error)
 {
     if (!p->in_frame) {
-        if (frame_take_whole(p, data, len, piece)) {
+        ws_parse_result result;
+        ws_whole whole;
+        if (ws_parser_take_whole(p, data, len, &whole)) {
+            p->message_len = whole.len;
+            *piece = (ws_piece){.opcode = (unsigned char)whole.opcode,
+                                .flags = WS_MESSAGE_FIRST | WS_MESSAGE_LAST | WS_FRAME_LAST,
+                                .data = whole.data,
+                                .len = whole.len};
             return WS_PARSE_DATA;
         }
-        ws_parse_result result = frame_take_header(p, data, len, piece, error);
+        result = frame_take_header(p, data, len, piece, error);
         if (result != WS_PARSE_DATA) {
             return result;
         }

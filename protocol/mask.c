@@ -33,9 +33,6 @@ static inline uint32_t mask_key_at(uint32_t key, size_t i)
 #include "protocol/mask_bulk.h"
 #endif
 
-/* For fewer bytes than this, the indirect call costs more than vectors save. */
-#define BULK_MIN 64
-
 static void (*bulk)(unsigned char *data, size_t len, uint32_t key) = bulk_16;
 
 const char *ws_mask_use(int n)
@@ -59,27 +56,9 @@ __attribute__((constructor)) static void mask_choose(void)
     }
 }
 
-/* The words do not overlap: a read after two overlapping writes would stall. */
-static inline void mask_short(unsigned char *data, size_t len, uint32_t key)
+void ws_mask_bulk(unsigned char *data, size_t len, uint32_t key)
 {
-    const uint64_t keys = (uint64_t)key << 32 | key;
-    for (; len >= 8; data += 8, len -= 8) {
-        uint64_t word;
-        memcpy(&word, data, 8);
-        word ^= keys;
-        memcpy(data, &word, 8);
-    }
-    if (len >= 4) {
-        uint32_t word;
-        memcpy(&word, data, 4);
-        word ^= key;
-        memcpy(data, &word, 4);
-        data += 4;
-        len -= 4;
-    }
-    for (size_t i = 0; i < len; i++) {
-        data[i] ^= ((const unsigned char *)&key)[i];
-    }
+    bulk(data, len, key);
 }
 
 void ws_mask(unsigned char *data, size_t len, unsigned char key[4])
@@ -88,10 +67,5 @@ void ws_mask(unsigned char *data, size_t len, unsigned char key[4])
     memcpy(&now, key, 4);
     next = mask_key_at(now, len);
     memcpy(key, &next, 4);
-    if (len < BULK_MIN) {
-        mask_short(data, len, now);
-    }
-    else {
-        bulk(data, len, now);
-    }
+    ws_mask_whole(data, len, now);
 }

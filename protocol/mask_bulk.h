@@ -18,12 +18,16 @@ TARGET static void BULK(unsigned char *data, size_t len, uint32_t key)
     size_t i = WIDTH - ((uintptr_t)data & (WIDTH - 1));
     const vector keys = (vector){0} ^ mask_key_at(key, i);
 
-    for (; len - i >= 4 * WIDTH; i += 4 * WIDTH) {
+    for (; len - i >= 8 * WIDTH; i += 8 * WIDTH) {
         vector *v = (vector *)(data + i);
         v[0] ^= keys;
         v[1] ^= keys;
         v[2] ^= keys;
         v[3] ^= keys;
+        v[4] ^= keys;
+        v[5] ^= keys;
+        v[6] ^= keys;
+        v[7] ^= keys;
     }
     for (; len - i >= WIDTH; i += WIDTH) {
         *(vector *)(data + i) ^= keys;

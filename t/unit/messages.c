@@ -235,6 +235,62 @@ static void many_in_one_read(rig *r)
     free(stream);
 }
 
+typedef struct sums {
+    ws_loop *loop;
+    ws_tally tally; /* of its connections */
+} sums;
+
+static void sum_up(ws_loop *loop, void *arg)
+{
+    sums *s = arg;
+    s->loop = loop;
+    for (ws_conn *c = LIST_FIRST(&loop->heads[0]); c; c = LIST_NEXT(c, of_location)) {
+        s->tally.messages_in += c->tally.messages_in;
+        s->tally.messages_out += c->tally.messages_out;
+        s->tally.bytes_in += c->tally.bytes_in;
+        s->tally.bytes_out += c->tally.bytes_out;
+    }
+}
+
+/* Messages are counted for the loop once per read: the short ones of one read, fragments, long ones. */
+static void each_message_is_counted(rig *r)
+{
+    static char data[70000];
+    unsigned char *stream = malloc(200000);
+    apr_uint64_t before[WS_COUNTER_COUNT], *now;
+    sums s = {0};
+    size_t n = 0;
+    wire w = enter(r, "a");
+    on_loop_of(r, 0, sum_up, &s);
+    now = s.loop->counters->value;
+    memcpy(before, now, sizeof(before));
+    for (int i = 0; i < 10; i++) {
+        n += frame_put(stream + n, FIN | BINARY, data, (size_t)i);
+    }
+    n += frame_put(stream + n, BINARY, data, 200);
+    n += frame_put(stream + n, FIN | CONT, data, 100);
+    n += frame_put(stream + n, FIN | BINARY, data, 9000);
+    n += frame_put(stream + n, FIN | BINARY, data, 70000);
+    wire_send(&w, stream, n);
+    for (int i = 0; i < 13; i++) {
+        wire_next(&w);
+    }
+    memset(&s, 0, sizeof(s));
+    on_loop_of(r, 0, sum_up, &s);
+    is_int((long long)s.tally.messages_in, 13, "messages of the connection in");
+    is_int((long long)s.tally.messages_out, 13, "and out");
+    is_int((long long)s.tally.bytes_in, 79345, "bytes in");
+    is_int((long long)s.tally.bytes_out, 79345, "and out");
+#define IS_COUNTED(ID, n)                                                                          \
+    is_int((long long)(now[WS_COUNT_##ID] - before[WS_COUNT_##ID]), n, "the loop's " #ID)
+    IS_COUNTED(MESSAGES_IN, 13);
+    IS_COUNTED(MESSAGES_OUT, 13);
+    IS_COUNTED(BYTES_IN, 79345);
+    IS_COUNTED(BYTES_OUT, 79345);
+    leave(&w, "a");
+    free(stream);
+}
+
 static void early_bytes(rig *r)
 {
     unsigned char stream[64];
@@ -361,7 +417,8 @@ int main(void)
         early_bytes, what_is_not_utf8,    broken_frames,
         NULL};
     static test *const limited[] = {limits, NULL};
-    static test *const counted[] = {long_messages, a_storm, many_in_one_read, NULL};
+    static test *const counted[] = {long_messages, a_storm, many_in_one_read,
+                                    each_message_is_counted, NULL};
     static test *const ignored[] = {nobody_listens, NULL};
     ws_settings wide = RIG_SETTINGS, tight = RIG_SETTINGS;
     tight.max_frame = 1000;

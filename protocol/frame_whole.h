@@ -1,0 +1,57 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The parser's fast path, inlined where messages are delivered: one short frame that is a message. */
+
+#ifndef WS_PROTOCOL_FRAME_WHOLE_H
+#define WS_PROTOCOL_FRAME_WHOLE_H
+
+#include <string.h>
+
+#include "protocol/frame.h"
+#include "protocol/mask.h"
+
+/** An unfragmented message in one frame, complete in the input. */
+typedef struct ws_whole {
+    unsigned opcode;     /**< WS_OP_TEXT, WS_OP_BINARY */
+    unsigned char *data; /**< unmasked, in the input */
+    size_t len;
+} ws_whole;
+
+/**
+ * Take such a frame with a payload of less than 64 KiB from the input, if the parser is a server's and
+ * between messages, and the frame has none of the errors that ws_parser_next() checks for.
+ * @return whether it was one; then *data and *len are past it. Else ws_parser_next() has to look at it.
+ */
+static inline int ws_parser_take_whole(const ws_parser *p, unsigned char **data, size_t *len,
+                                       ws_whole *whole)
+{
+    unsigned char *in = *data;
+    size_t left = *len, size = 6, n;
+    uint32_t key;
+    if (left < 8 || p->role != WS_SERVER || p->opcode || !(in[1] & 0x80)
+        || (in[0] != (WS_FIN | WS_OP_TEXT) && in[0] != (WS_FIN | WS_OP_BINARY))) {
+        return 0;
+    }
+    n = in[1] & 0x7F;
+    if (n >= 126) {
+        if (n == 127) {
+            return 0;
+        }
+        n = (size_t)in[2] << 8 | in[3];
+        size = 8;
+        if (n < 126) {
+            return 0;
+        }
+    }
+    if (left - size < n || n > p->max_frame || n > p->max_message) {
+        return 0;
+    }
+    memcpy(&key, in + size - 4, 4);
+    *whole = (ws_whole){.opcode = in[0] & 0x0F, .data = in + size, .len = n};
+    *data = in + size + n;
+    *len = left - size - n;
+    ws_mask_whole(in + size, n, key);
+    return 1;
+}
+
+#endif
