@@ -1,0 +1,111 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# Peers on slow lines, which have megabytes in front of them and take them without a pause. A Ping is behind these, so that
+# its answer comes late: both sides are to see that the peer is there.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use IO::Socket::INET;
+use POSIX ();
+use Test::More;
+use Time::HiRes qw(sleep time);
+use Client qw(frame_bytes TEXT BINARY PONG PING);
+use Httpd;
+use Program;
+
+Httpd::once();
+
+# What is sent at once, and the rates in bytes a second: a Ping needs much longer than the time for its answer.
+my ($upload, $up_rate)     = (2_000_000, 100_000);
+my ($download, $down_rate) = (600_000,   25_000);
+my ($interval, $grace)     = (1, 5);
+
+# "size N" is answered by N bytes, anything else by its length.
+my $handler = Httpd::compile('amount', <<'END');
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "mod_websocket.h"
+static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    char text[32];
+    (void)type;
+    if (len < 20 && !memcmp(data, "size ", 5)) {
+        apr_size_t n = strtoul(data + 5, NULL, 10);
+        char *bytes = calloc(1, n);
+        ws_send(c, WS_BINARY, bytes, n);
+        free(bytes);
+        return;
+    }
+    ws_send(c, WS_TEXT, text, (apr_size_t)snprintf(text, sizeof(text), "%lu", (unsigned long)len));
+}
+WS_HANDLER(amount) = {.on_message = on_message};
+END
+
+my $httpd = Httpd->start(conf => <<"END");
+WebSocketHandler $handler
+WebSocketMaxMessageSize 64M
+WebSocketPing ${interval}s ${grace}s
+END
+
+# Passes bytes on: to the server so many a second, back as they come. Returns its port and its process.
+sub slow_line {
+    my ($rate) = @_;
+    my $listener = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die $!;
+    $listener->sockopt(SO_RCVBUF, 16384);
+    my $pid = fork // die $!;
+    return ($listener->sockport, $pid) if $pid;
+    my $client = $listener->accept;
+    my $server = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $httpd->port);
+    for (my ($begin, $passed) = (time, 0); $client && $server;) {
+        my $may = int((time - $begin) * $rate) - $passed;
+        if ($may > 0 && Httpd::ready($client, 0, 0)) {
+            my $n = sysread $client, my $bytes, $may > 65536 ? 65536 : $may;
+            $passed += $n || last;
+            syswrite $server, $bytes;
+        }
+        if (Httpd::ready($server, 0, 0.02)) {
+            sysread $server, my $bytes, 65536 or last;
+            syswrite $client, $bytes;
+        }
+    }
+    POSIX::_exit(0);
+}
+
+# Reads a long message at the rate until a Ping and its answer would have been due twice, then the rest; the Pings that
+# are behind it are answered.
+sub slow_reader {
+    my $c = Client->new($httpd, '/', rcvbuf => 16384);
+    $c->text("size $download");
+    my ($begin, $got, $bytes) = (time, 0, '');
+    my $until = $begin + 2 * ($interval + $grace);
+    while (time < $until) {
+        my $may = int((time - $begin) * $down_rate) - $got;
+        my $n = $may > 0 ? sysread $c->socket, $bytes, $may, length $bytes : undef;
+        last if defined $n && $n == 0;
+        $got += $n // 0;
+        sleep 0.02;
+    }
+    $c->{in} .= $bytes;
+    return ($c, $got);
+}
+
+my ($port, $line) = slow_line($up_rate);
+my $sender = Program->start('sh', '-c',
+    "head -c $upload /dev/zero | tr '\\0' x | \"\$0\" --ping=1 -c 1 ws://127.0.0.1:$port/", "$Httpd::BUILD/bin/wsclient");
+
+my ($reader, $got) = slow_reader();
+cmp_ok($got, '<', $download, 'a slow reader has not come to the end');
+my ($type, $message) = $reader->message;
+is(length($message // ''), $download, 'and then gets all of its message');
+$reader->text('four');
+is(($reader->message)[1], '4', 'and is still connected');
+unlike($httpd->error_log, qr/no answer to a ping/, 'it was never taken for dead');
+
+is($sender->finish, 0, 'a slow upload ends well');
+like($sender->output, qr/^$upload$/m, 'and has arrived as a whole');
+kill 'KILL', $line;
+waitpid $line, 0;
+
+done_testing;
