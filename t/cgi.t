@@ -6,9 +6,11 @@
 use strict;
 use warnings;
 use lib 't/lib';
+use JSON::PP;
 use Test::More;
 use Client;
 use Httpd;
+use Program;
 
 my $dir = Httpd::folder();
 chmod 0777, $dir;
@@ -22,8 +24,10 @@ for my $program (keys %program) {
 
 my $module = $Httpd::MPM eq 'prefork' ? 'cgi' : 'cgid';
 my $socket = $module eq 'cgid' ? 'ScriptSock cgisock' : '';
-my $httpd  = Httpd->start(modules => [$module, 'alias'], tls => 1, conf => <<"END");
+my $h2     = $module eq 'cgid' ? "Protocols h2 http/1.1\nH2WebSockets on\nWebSocketRelay on" : '';
+my $httpd  = Httpd->start(modules => [$module, 'alias', $h2 ? 'http2' : ()], tls => 1, conf => <<"END");
 $socket
+$h2
 ScriptAlias "/script" "$dir/bin/show"
 ScriptAlias "/bin/" "$dir/bin/"
 Alias "/alias" "$dir/cgi"
@@ -46,8 +50,8 @@ SetEnv OWN_VARIABLE value
 </Location>
 END
 
-# What belongs to the connection or to the handshake. mod_cgi's PATH comes from httpd's own environment.
-my $own = qr/^(?:REMOTE_PORT|PWD|OLDPWD|_|SHLVL|HTTP_(?:UPGRADE|CONNECTION|SEC_WEBSOCKET_\w+)|WEBSOCKET_\w+|UNIQUE_ID)$/;
+# What belongs to the connection, the stream or the handshake. mod_cgi's PATH comes from httpd's own environment.
+my $own = qr/^(?:REMOTE_PORT|PWD|OLDPWD|_|SHLVL|HTTP_(?:UPGRADE|CONNECTION|SEC_WEBSOCKET_\w+)|WEBSOCKET_\w+|UNIQUE_ID|H2_STREAM_(?:ID|TAG))$/;
 
 sub variables {
     my ($text) = @_;
@@ -56,8 +60,9 @@ sub variables {
     return \%v;
 }
 
+my @paths = ('/script', '/script/', '/script/a/b%20c?x=1&y=%2B', '/bin/show', '/bin/show/extra//path/?q', '/alias/show.cgi/p?a+b');
 for my $tls (0, 1) {
-    for my $path ('/script', '/script/', '/script/a/b%20c?x=1&y=%2B', '/bin/show', '/bin/show/extra//path/?q', '/alias/show.cgi/p?a+b') {
+    for my $path (@paths) {
         my @headers = ('User-Agent: test', 'X-Thing: a, b', 'Cookie: c=d', 'Accept: */*', 'Proxy: evil');
         my $get = Client->new($httpd, $path, tls => $tls, request => join("\r\n", "GET $path HTTP/1.1", 'Host: localhost:'
                 . ($tls ? $httpd->ssl_port : $httpd->port), 'Connection: close', @headers, '', ''), expect => 0);
@@ -68,6 +73,17 @@ for my $tls (0, 1) {
         my (undef, $text) = Client->new($httpd, $path, tls => $tls, headers => \@headers)->message;
         is_deeply(variables($text), variables($body), ($tls ? 'TLS' : 'plain') . ": $path: ws_exec and mod_$module give the same environment");
     }
+}
+
+# Over HTTP/2, on one connection. mod_http2 is inactive with prefork.
+for my $path ($module eq 'cgid' ? @paths : ()) {
+    my ($status, $output) = Program::run('node', 't/clients/h2.js', $httpd->ssl_port, Httpd::certificates() . '/ca.crt', 'both', $path);
+    is($status, 0, "HTTP/2: $path") or diag($output), next;
+    my $both = decode_json($output =~ s/\n.*//sr);
+    is($both->{get}{status}, 200, "HTTP/2: GET $path");
+    my ($cgi, $exec) = map { variables($_) } $both->{get}{body}, $both->{message};
+    is($cgi->{SERVER_PROTOCOL}, 'HTTP/2.0', 'mod_cgid runs it for HTTP/2');
+    is_deeply($exec, $cgi, "HTTP/2: $path: ws_exec and mod_cgid give the same environment");
 }
 
 done_testing;

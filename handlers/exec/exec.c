@@ -111,6 +111,8 @@ static char **exec_environment(request_rec *r, ws_request *rq, const exec_choice
     else {
         ap_add_cgi_vars(r);
     }
+    /* mod_http2 adds the header for the stream's data, which is no body of the request. */
+    apr_table_unset(r->subprocess_env, "HTTP_TRANSFER_ENCODING");
     if (!strcmp(ap_http_scheme(r), "https")) {
         apr_table_setn(r->subprocess_env, "HTTPS", "on");
     }

@@ -1,7 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// WebSockets over HTTP/2 (RFC 8441) with node's own client: node h2.js PORT CA PART. Prints "ok NAME" or
-// "not ok NAME" for each test, and "done".
+// WebSockets over HTTP/2 (RFC 8441) with node's own client: node h2.js PORT CA PART [PATH]. Prints "ok NAME" or
+// "not ok NAME" for each test, and "done"; the parts hold and both print what comes.
 
 'use strict';
 
@@ -9,7 +9,7 @@ const fs = require('fs');
 const http2 = require('http2');
 const readline = require('readline');
 
-const [port, caFile, part] = process.argv.slice(2);
+const [port, caFile, part, path] = process.argv.slice(2);
 const ca = fs.readFileSync(caFile);
 const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
 const TEXT = 1, BINARY = 2, CLOSE = 8;
@@ -134,16 +134,21 @@ class Socket {
     }
 }
 
-// An ordinary request on the same connection: its status.
-function get(session, path) {
+// An ordinary request on the same connection: its status and its body.
+function ask(session, path, headers = {}) {
     return new Promise(resolve => {
-        const stream = session.request({':path': path});
+        const stream = session.request({':path': path, ':authority': `localhost:${port}`, ...headers});
+        const pieces = [];
         let status;
         stream.on('response', headers => { status = headers[':status']; });
-        stream.on('close', () => resolve(status));
-        stream.resume();
+        stream.on('data', piece => pieces.push(piece));
+        stream.on('close', () => resolve({status, body: Buffer.concat(pieces).toString()}));
         stream.end();
     });
+}
+
+async function get(session, path) {
+    return (await ask(session, path)).status;
 }
 
 const parts = {
@@ -382,6 +387,17 @@ const parts = {
             const status = (await open('/who?refuse=409').answer)[':status'];
             check(status === 409, `the server's refusal: ${status}`);
         });
+    },
+
+    // The response to a GET and the first message of a WebSocket, both with these headers and on one connection.
+    async both() {
+        const session = await connect();
+        const headers = {'user-agent': 'test', 'x-thing': 'a, b', 'cookie': 'c=d', 'accept': '*/*', 'proxy': 'evil'};
+        console.log(JSON.stringify({
+            get: await ask(session, path, headers),
+            message: (await new Socket(session, path, headers).message()).data.toString(),
+        }));
+        await leave(session);
     },
 
     // One connection for as long as it is wanted: each line is sent, each frame is printed.
