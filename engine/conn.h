@@ -130,6 +130,8 @@ struct ws_conn {
     unsigned parting : 1;       /**< a frame without FIN has been sent: the message is incomplete */
     unsigned resume : 1;        /**< deliver c->rest at the end of the turn */
     unsigned missed : 1;        /**< a ping was not answered in time */
+    unsigned tls_warm : 1;      /**< the connection is in loop->warm */
+    unsigned tls_used : 3;      /**< uses of TLS lately, at most WARM_USES (tls.c) */
     unsigned closed_by : 2;     /**< ws_closed_by */
     unsigned plain_in : 1;      /**< never changed once open: input.c can take its fast path */
     unsigned plain_out : 1;     /**< likewise: ws_conn_gather_plain() */

@@ -89,6 +89,12 @@ struct ws_loop {
     apr_size_t cipher_out_len, cipher_out_size;
     int renegotiates;     /**< the connection's peer has started a renegotiation */
     unsigned char *plain; /**< frames to encrypt, WS_TLS_CHUNK */
+    struct {                    /**< connections whose SSL objects keep their record buffers */
+        ws_id *ids;
+        apr_uint32_t count, max;
+        apr_uint32_t ms; /**< how long without a message they keep them */
+        ws_alarm alarm;
+    } warm;
 };
 
 struct ws_engine {

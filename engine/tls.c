@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,6 +25,13 @@
  * adds itself (replies to KeyUpdates, alerts). If a peer causes more and reads nothing, its
  * connection is ended. */
 #define CIPHER_OUT_MAX (2 * WS_TLS_CHUNK)
+
+/* OpenSSL's record buffers of a connection are 34 KB. They are allocated and freed for each record,
+ * unless the connection keeps them. A connection does so from its fourth read or write on, until no
+ * message has come for WARM_MS to twice that, milliseconds. A loop lets at most WARM_MAX do so. */
+#define WARM_MAX 1024
+#define WARM_MS 1000
+#define WARM_USES 4
 
 /* Shared by all loops; ws_engine_create() creates it before any thread starts. */
 static BIO_METHOD *method;
@@ -75,6 +83,63 @@ static long tls_bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
     return cmd == BIO_CTRL_FLUSH;
 }
 
+/* ---- Record buffers ---- */
+
+static void tls_cool(ws_alarm *a)
+{
+    ws_loop *loop = (ws_loop *)((char *)a - offsetof(ws_loop, warm.alarm));
+    apr_uint32_t kept = 0;
+    for (apr_uint32_t i = 0; i < loop->warm.count; i++) {
+        ws_conn *c = ws_conn_find(loop, loop->warm.ids[i]);
+        if (!c) {
+            continue;
+        }
+        if (c->tls_used || !SSL_free_buffers(c->ssl)) { /* a record is incomplete */
+            c->tls_used = 0;
+            loop->warm.ids[kept++] = c->id;
+            continue;
+        }
+        c->tls_warm = 0;
+        SSL_set_mode(c->ssl, SSL_MODE_RELEASE_BUFFERS);
+    }
+    loop->warm.count = kept;
+    if (kept) {
+        ws_timer_wheel_set(&loop->event.wheel, a, loop->event.now + loop->warm.ms);
+    }
+}
+
+/* Let the connection keep its buffers if it is busy. Call before records are read or written. */
+static void tls_warm(ws_conn *c)
+{
+    ws_loop *loop = c->loop;
+    if (!c->tls_warm && loop->event.now - c->last_input >= loop->warm.ms) {
+        c->tls_used = 0;
+    }
+    if (c->tls_used < WARM_USES) {
+        c->tls_used++;
+    }
+    if (c->tls_warm || c->tls_used < WARM_USES || loop->warm.count >= loop->warm.max) {
+        return;
+    }
+    c->tls_warm = 1;
+    loop->warm.ids[loop->warm.count++] = c->id;
+    SSL_clear_mode(c->ssl, SSL_MODE_RELEASE_BUFFERS);
+    SSL_set_mode(c->ssl, SSL_MODE_AUTO_RETRY); /* OpenSSL 3.2 does not apply what is cleared */
+    if (!loop->warm.alarm.link) {
+        ws_timer_wheel_set(&loop->event.wheel, &loop->warm.alarm, loop->event.now + loop->warm.ms);
+    }
+}
+
+/* OpenSSL reports old errors of the thread as those of this call. Clearing costs much, looking little. */
+static void tls_forget_errors(void)
+{
+    if (ERR_peek_error()) {
+        ERR_clear_error();
+    }
+}
+
+/* ---- Init ---- */
+
 apr_status_t ws_tls_init(ws_loop *loop)
 {
     BIO *bio;
@@ -90,8 +155,12 @@ apr_status_t ws_tls_init(ws_loop *loop)
     loop->cipher_in = malloc(WS_INPUT_SIZE);
     loop->cipher_out = malloc(loop->cipher_out_size);
     loop->plain = malloc(WS_TLS_CHUNK);
+    loop->warm.ids = malloc(WARM_MAX * sizeof(*loop->warm.ids));
+    loop->warm.max = WARM_MAX;
+    loop->warm.ms = WARM_MS;
+    loop->warm.alarm.fn = tls_cool;
     loop->bio = bio = BIO_new(method);
-    if (!loop->cipher_in || !loop->cipher_out || !loop->plain || !bio) {
+    if (!loop->cipher_in || !loop->cipher_out || !loop->plain || !loop->warm.ids || !bio) {
         return APR_ENOMEM;
     }
     BIO_set_data(bio, loop);
@@ -105,6 +174,7 @@ void ws_tls_destroy(ws_loop *loop)
     free(loop->cipher_in);
     free(loop->cipher_out);
     free(loop->plain);
+    free(loop->warm.ids);
 }
 
 /* Before TLS 1.3, a peer may request a renegotiation at any time. A handshake costs the server
@@ -225,7 +295,8 @@ apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more)
     loop->cipher_in_pos = 0;
     loop->cipher_in_len = n > 0 ? (apr_size_t)n : 0;
 
-    ERR_clear_error();
+    tls_warm(c);
+    tls_forget_errors();
     loop->renegotiates = 0;
     while (got < size && !loop->renegotiates && loop->cipher_out_len <= CIPHER_OUT_MAX) {
         int r = SSL_read(c->ssl, (char *)buf + got, (int)(size - got));
@@ -234,6 +305,9 @@ apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more)
             break;
         }
         got += (apr_size_t)r;
+        if (loop->cipher_in_pos == loop->cipher_in_len && !SSL_has_pending(c->ssl)) {
+            break; /* another SSL_read() would find this out at the cost of a record */
+        }
     }
     if (loop->renegotiates || loop->cipher_out_len > CIPHER_OUT_MAX) {
         ws_engine_log(loop->engine, WS_LOG_INFO, c,
@@ -267,6 +341,7 @@ apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n)
     int i = 0, state = c->cipher_out ? tls_give(c) : 0;
     apr_size_t done = 0; /* of iov[i] */
 
+    tls_warm(c);
     while (state == 0 && i < n) {
         apr_size_t len = 0, sealed = 0;
         const unsigned char *plain = loop->plain;
@@ -294,7 +369,7 @@ apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n)
                 }
             }
         }
-        ERR_clear_error();
+        tls_forget_errors();
         while (sealed < len) { /* partial writes are enabled: one record per call */
             int r = SSL_write(c->ssl, plain + sealed, (int)(len - sealed));
             if (r <= 0) {
