@@ -2,11 +2,13 @@
 
 /**
  * Writes WebSocketLog. A thread of the child writes the records, so loops never wait for a disk or
- * a program. Records that exceed the buffer are dropped and counted.
+ * a program. Records that exceed the buffer are dropped and counted. The provider of a database has
+ * its own thread for each log, so that files do not wait for it.
  */
 
 #include "httpd/connection_log.h"
 
+#include <ap_provider.h>
 #include <apr_portable.h>
 #include <apr_strings.h>
 #include <apr_thread_cond.h>
@@ -22,20 +24,23 @@
 #include "base/thread.h"
 #include "httpd/config.h"
 #include "httpd/counters.h"
+#include "httpd/log_provider.h"
 
 APLOG_USE_MODULE(websocket);
 
-/* Maximum size of records that wait to be written in a child, bytes. */
+/* Maximum size of records that wait to be written in a child, bytes; for each store, likewise. */
 #define WAITING_MAX (4 * 1024 * 1024)
 
 /* How long a stopping child waits for the log's thread, milliseconds. */
 #define EXIT_WAIT 1000
 
-/** A file, or a program behind a pipe. All lines with the same name share it. */
+/** A file, a program behind a pipe, or a store. All lines with the same name share it. */
 typedef struct target {
-    const char *name; /**< with its | if it is a program */
+    const char *name; /**< with its | if it is a program; of a store with its words */
     int fd;
-    int losing; /**< per child: the loss of records has been logged */
+    ws_log_store *store; /**< NULL: a file or a program */
+    const char *shown;   /**< the name in the error log */
+    int losing;          /**< per child: the loss of records has been logged */
 } target;
 
 struct ws_connection_log {
@@ -45,7 +50,8 @@ struct ws_connection_log {
 
 const ws_connection_log ws_connection_log_off;
 
-static apr_array_header_t *targets; /* target * */
+static apr_array_header_t *targets;     /* target * */
+static const ws_log_provider *provider; /* of stores; NULL: none is loaded */
 
 void ws_connection_log_reset(apr_pool_t *pconf)
 {
@@ -64,7 +70,7 @@ static target *target_of(apr_pool_t *p, const char *name)
         }
     }
     t = apr_pcalloc(p, sizeof(*t));
-    t->name = name;
+    t->name = t->shown = name;
     t->fd = -1;
     APR_ARRAY_PUSH(targets, target *) = t;
     return t;
@@ -93,36 +99,100 @@ static const char *log_program_obstacle(apr_pool_t *p, const char *command)
                : apr_psprintf(p, "%s cannot be run: %s", file, strerror(errno));
 }
 
-static const char *log_parse(cmd_parms *cmd, const char *where, const char *format,
-                             const ws_connection_log **log)
+static const char *log_parse_file(cmd_parms *cmd, const char *where, target **t)
 {
-    ws_connection_log *l;
     const char *name = where, *error;
-    if (!strcasecmp(where, "off")) {
-        *log = &ws_connection_log_off;
-        return format ? "nothing stands behind off" : NULL;
-    }
     if (*where == '|' ? !where[1] : !(name = ap_server_root_relative(cmd->pool, where))) {
         return apr_psprintf(cmd->pool, "\"%s\" is no file and no program", where);
     }
-    if ((error = *where == '|' ? log_program_obstacle(cmd->pool, where + 1)
-                               : log_obstacle(cmd->pool, name))) {
+    error =
+        *where == '|' ? log_program_obstacle(cmd->pool, where + 1) : log_obstacle(cmd->pool, name);
+    *t = error ? NULL : target_of(cmd->pool, name);
+    return error;
+}
+
+static int log_is_url(const char *where)
+{
+    apr_size_t scheme =
+        strspn(where, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-");
+    return scheme && (!strncmp(where + scheme, "://", 3) || !strncmp(where, "unix:", 5));
+}
+
+static const char *log_parse_store(cmd_parms *cmd, const char *url, int count, char *const words[],
+                                   target **t)
+{
+    const char *name = url, *shown, *error;
+    ws_log_store *store;
+    provider = ap_lookup_provider(WS_LOG_GROUP, "remote", WS_LOG_VERSION);
+    if (!provider) {
+        return "a log in Redis needs a module: add \"LoadModule websocket_redis_module "
+               "modules/mod_websocket_redis.so\"";
+    }
+    if ((error = provider->parse(cmd, url, count, words, &store, &shown))) {
         return error;
     }
-    l = apr_pcalloc(cmd->pool, sizeof(*l));
-    if ((error =
-             ws_log_format_parse(cmd->pool, format ? format : WS_LOG_FORMAT_DEFAULT, &l->format))) {
-        return error;
+    for (int i = 0; i < count; i++) {
+        name = apr_pstrcat(cmd->pool, name, " ", words[i], NULL);
     }
-    l->target = target_of(cmd->pool, name);
-    *log = l;
+    *t = target_of(cmd->pool, name);
+    if (!(*t)->store) {
+        (*t)->store = store;
+        (*t)->shown = shown;
+    }
     return NULL;
 }
 
-const char *ws_connection_log_set(cmd_parms *cmd, void *config, const char *where,
-                                  const char *format)
+/* Remove the format from the words. Of several, the last stays among the words, and is refused. */
+static const char *log_take_format(int *count, char **words)
 {
-    const char *error = log_parse(cmd, where, format, &((ws_dir_config *)config)->log);
+    const char *format = NULL;
+    int n = 0;
+    for (int i = 0; i < *count; i++) {
+        int key = !strncmp(words[i], "sentinel=", 9); /* a password */
+        if (!format && (!strcasecmp(words[i], "json") || (strchr(words[i], '%') && !key))) {
+            format = words[i];
+        }
+        else {
+            words[n++] = words[i];
+        }
+    }
+    *count = n;
+    return format ? format : WS_LOG_FORMAT_DEFAULT;
+}
+
+static const char *log_parse(cmd_parms *cmd, int argc, char *const argv[],
+                             const ws_connection_log **log)
+{
+    ws_connection_log *l = apr_pcalloc(cmd->pool, sizeof(*l));
+    int count = argc - 1;
+    char **words;
+    const char *format, *error;
+    if (argc < 1) {
+        return apr_pstrcat(cmd->pool, "it takes ", cmd->cmd->errmsg, NULL);
+    }
+    if (!strcasecmp(argv[0], "off")) {
+        *log = &ws_connection_log_off;
+        return count ? "nothing stands behind off" : NULL;
+    }
+    words = apr_pmemdup(cmd->pool, argv + 1, (apr_size_t)count * sizeof(*words));
+    if (log_is_url(argv[0])) {
+        format = log_take_format(&count, words);
+        error = log_parse_store(cmd, argv[0], count, words, &l->target);
+    }
+    else {
+        format = count ? words[0] : WS_LOG_FORMAT_DEFAULT;
+        error = count > 1 ? "behind the file or program stands one format: put it in quotes"
+                          : log_parse_file(cmd, argv[0], &l->target);
+    }
+    if (!error && !(error = ws_log_format_parse(cmd->pool, format, &l->format))) {
+        *log = l;
+    }
+    return error;
+}
+
+const char *ws_connection_log_set(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    const char *error = log_parse(cmd, argc, argv, &((ws_dir_config *)config)->log);
     return error ? apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL) : NULL;
 }
 
@@ -150,6 +220,9 @@ static int open_logs(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
         target *t = APR_ARRAY_IDX(targets, i, target *);
         apr_file_t *file = NULL;
         apr_status_t rv = APR_SUCCESS;
+        if (t->store) {
+            continue;
+        }
         if (*t->name == '|') {
             piped_log *pl = program_of(s, t->name);
             file = pl ? ap_piped_log_write_fd(pl) : NULL;
@@ -217,7 +290,7 @@ static void lost(target *t, apr_status_t why, const char *text)
     if (!t->losing) {
         t->losing = 1;
         ap_log_error(APLOG_MARK, APLOG_ERR, why, main_server,
-                     "websocket: records of WebSocketLog are lost: %s: %s", t->name, text);
+                     "websocket: records of WebSocketLog are lost: %s: %s", t->shown, text);
     }
 }
 
@@ -256,6 +329,56 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *data)
     return NULL;
 }
 
+/* A record of a store does not end with a newline. */
+static void log_store_write(target *t, const ws_strbuf *text)
+{
+    apr_size_t len = text->len && text->data[text->len - 1] == '\n' ? text->len - 1 : text->len;
+    if (text->broken || provider->write(t->store, text->data, len) < 0) {
+        apr_thread_mutex_lock(list.lock);
+        lost(t, 0, text->broken ? "out of memory" : "4 MiB of records wait to be written");
+        apr_thread_mutex_unlock(list.lock);
+    }
+}
+
+/* [the store's thread] */
+static void log_store_done(void *arg, const char *why, int last)
+{
+    target *t = arg;
+    apr_thread_mutex_lock(list.lock);
+    if (why) {
+        lost(t, 0, why);
+    }
+    else if (last) {
+        t->losing = 0;
+    }
+    apr_thread_mutex_unlock(list.lock);
+}
+
+static void log_stores_start(apr_pool_t *pchild, server_rec *s)
+{
+    for (int i = 0; i < targets->nelts; i++) {
+        target *t = APR_ARRAY_IDX(targets, i, target *);
+        apr_status_t rv = t->store
+                              ? provider->start(t->store, pchild, s, WAITING_MAX, log_store_done, t)
+                              : APR_SUCCESS;
+        if (rv != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
+                         "websocket: no thread for WebSocketLog %s: its records are lost",
+                         t->shown);
+        }
+    }
+}
+
+static void log_stores_stop(void)
+{
+    for (int i = 0; i < targets->nelts; i++) {
+        target *t = APR_ARRAY_IDX(targets, i, target *);
+        if (t->store) {
+            provider->stop(t->store);
+        }
+    }
+}
+
 void ws_connection_log_on_end(const ws_conn *c, const char *why)
 {
     ws_strbuf t = {0};
@@ -269,6 +392,11 @@ void ws_connection_log_on_end(const ws_conn *c, const char *why)
         return;
     }
     ws_log_format_write(log->format, c, why, &t);
+    if (log->target->store) {
+        log_store_write(log->target, &t);
+        ws_strbuf_free(&t);
+        return;
+    }
     r = t.broken ? NULL : malloc(sizeof(*r) + t.len);
     if (r) {
         r->next = NULL;
@@ -313,7 +441,9 @@ apr_status_t ws_connection_log_child_init(apr_pool_t *pchild, server_rec *s,
         list.lock = NULL;
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
                      "websocket: no thread for WebSocketLog: nothing is logged in this child");
+        return APR_SUCCESS;
     }
+    log_stores_start(pchild, s);
     return APR_SUCCESS;
 }
 
@@ -336,5 +466,6 @@ int ws_connection_log_child_stop(void)
     if (ended) {
         apr_thread_join(&rv, list.thread);
     }
+    log_stores_stop();
     return 1;
 }

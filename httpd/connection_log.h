@@ -2,7 +2,8 @@
 
 /**
  * WebSocketLog: a record of each connection that has ended. Loops only append records to a list. A
- * thread of the child writes them, so that a full disk or a slow program does not block a loop.
+ * thread of the child writes them, so that a full disk or a slow program does not block a loop. A log
+ * in a database (log_provider.h) has a queue and a thread of the provider.
  */
 
 #ifndef WS_HTTPD_CONNECTION_LOG_H
@@ -22,9 +23,8 @@ extern const ws_connection_log ws_connection_log_off;
 /** pre_config: discard the targets of the previous configuration. */
 void ws_connection_log_reset(apr_pool_t *pconf);
 
-/** Setter of the directive. config: a ws_dir_config; format may be NULL. */
-const char *ws_connection_log_set(cmd_parms *cmd, void *config, const char *where,
-                                  const char *format);
+/** Setter of the directive. config: a ws_dir_config. */
+const char *ws_connection_log_set(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 
 /** register_hooks: the hook that opens the files and programs. */
 void ws_connection_log_register(apr_pool_t *p);

@@ -191,10 +191,9 @@ const command_rec ws_directives[] = {
     AP_INIT_TAKE_ARGV("WebSocketLimit", ws_limit_set, NULL, WHERE,
                       "connections=, handshakes=, messages=, bytes=, lifetime= or idle=, then "
                       "burst=, key= and dry-run; or off"),
-    AP_INIT_TAKE12(
-        "WebSocketLog", ws_connection_log_set, NULL, WHERE,
-        "a file, or | and a program, for a record of each connection that has ended, and "
-        "then json or a format; or off"),
+    AP_INIT_TAKE_ARGV("WebSocketLog", ws_connection_log_set, NULL, WHERE,
+                      "a file, | and a program, or the URL of a Redis, for a record of each "
+                      "connection that has ended, and then json or a format; or off"),
     AP_INIT_TAKE_ARGV("WebSocketPolicyFile", ws_policy_file_set, NULL, PER_HOST,
                       "domains with ports, as \"*.example.org:80,443\"; or a file; or off"),
     AP_INIT_TAKE_ARGV("WebSocketExtension", ws_set_extension, NULL, WHERE,

@@ -385,7 +385,8 @@ apr_status_t ws_redis_create(ws_redis **redis, const ws_redis_options *options, 
     }
     if ((rv = ws_wake_create(&r->wake)) != APR_SUCCESS
         || (rv = ws_thread_create(&r->sender, ws_redis_send_all, r, pool)) != APR_SUCCESS
-        || (rv = ws_thread_create(&r->receiver, bus_receiver, r, pool)) != APR_SUCCESS) {
+        || (!options->send_only
+            && (rv = ws_thread_create(&r->receiver, bus_receiver, r, pool)) != APR_SUCCESS)) {
         return rv;
     }
     *redis = r;
@@ -416,7 +417,9 @@ void ws_redis_destroy(ws_redis *r)
     apr_thread_mutex_unlock(r->lock);
     ws_wake(r->wake);
     apr_thread_join(&rv, r->sender);
-    apr_thread_join(&rv, r->receiver);
+    if (r->receiver) {
+        apr_thread_join(&rv, r->receiver);
+    }
     close(r->wake);
     apr_pool_destroy(r->pool);
     apr_pool_destroy(r->tails_pool);

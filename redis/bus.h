@@ -46,6 +46,7 @@ typedef struct ws_redis_options {
     const ws_history_rule *rules;
     unsigned rule_count;
     ws_history_log_fn *log;
+    int send_only; /**< no bus: no thread receives */
 } ws_redis_options;
 
 typedef struct ws_redis ws_redis;

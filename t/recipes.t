@@ -29,9 +29,10 @@ is(scalar(grep { !/ file=/ } $page =~ /^```(\w.*)$/mg), 0, 'each listing of the 
 
 # What each recipe is made for, and what it becomes here.
 my @others = (
+    ['modules/mod_websocket_redis' => "$Httpd::BUILD/mod_websocket_redis"],
     ['/srv/recipes/' => "$dir/"], ['modules/mod_' => "$Httpd::MODULES/mod_"], ['127.0.0.1:9010' => "127.0.0.1:$fpm_port"],
     ['127.0.0.1:1883' => "127.0.0.1:$mqtt_port"], ['127.0.0.1:61613' => "127.0.0.1:$stomp_port"],
-    ['-p 6379' => '-p ' . ($redis ? $redis->{port} : 1)], ['WebSocketReauthorize 10s' => 'WebSocketReauthorize 200ms']);
+    [':6379' => ':' . ($redis ? $redis->{port} : 1)], ['WebSocketReauthorize 10s' => 'WebSocketReauthorize 200ms']);
 for my $other (@others) {
     my ($from, $to) = @$other;
     cmp_ok(scalar(grep {/\Q$from\E/} values %file), '>', 0, "there is $from");
@@ -45,7 +46,7 @@ my %has = (
     'lua.conf'     => -e "$Httpd::MODULES/mod_lua.so",
     'brokers.conf' => 1,
     'publish.conf' => 1,
-    'redis.conf'   => !!$redis);
+    'redis.conf'   => $redis && -e "$Httpd::BUILD/mod_websocket_redis.so");
 is_deeply([sort grep {/conf$/} keys %file], [sort keys %has], 'the recipes');
 $has{$_} or diag("left out: $_") for sort keys %has;
 my $httpd = Httpd->new(conf => join "\n", 'WebSocketOrigin any', 'WebSocketPing 5min 5min', "<Directory $dir>\nRequire all granted\n</Directory>",
@@ -216,7 +217,7 @@ SKIP: {
 # ---- Redis ----
 
 SKIP: {
-    skip 'no redis', 1 if !$redis;
+    skip 'no redis', 1 if !$has{'redis.conf'};
     Httpd::wait_for(sub { $redis->cli('XREVRANGE', 'connections', '+', '-', 'COUNT', 100) =~ m{"uri":"/live"} }, 'an entry in Redis');
     pass('Redis: connections are in the log');
 }

@@ -72,7 +72,7 @@ sub heard {
     my $nowhere = Httpd::free_port();
     my $bus = "redis-cluster://127.0.0.1:$nowhere,127.0.0.1:" . $nodes[1]->port . ',127.0.0.1:' . $nodes[2]->port;
     my $big = "StartServers 3\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32\nMinSpareThreads 16\nMaxSpareThreads 32";
-    my @both = map { httpd($bus, log_level => 'info', mpm_conf => $big) } 1, 2;
+    my @both = map { httpd("$bus\nWebSocketLog $bus/ends \"%U %P %{id}w\"", log_level => 'info', mpm_conf => $big) } 1, 2;
 
     my @slots = map { $nodes[0]->cli('CLUSTER', 'KEYSLOT', "'websocket:{kept/$_}:m'") + 0 } 'a' .. 'f';
     ok((grep { $_ < 5461 } @slots) && (grep { $_ > 10922 } @slots), 'channels of several masters') or diag "@slots";
@@ -118,6 +118,16 @@ sub heard {
     is($all, $subscribers, "$subscribers subscribers are left when a master of the cluster was killed, and an httpd reloaded");
     cmp_ok($messages, '>=', 600, "$messages messages have come back to their publishers");
     is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in order');
+    my $ends = 0;
+    Httpd::wait_for(
+        sub {
+            my $answer = `redis-cli -c -p @{[$left[0]->port]} --raw LRANGE ends 0 -1 2>/dev/null`;
+            $ends = keys %{ { map { $_ => 1 } grep {m{^/ws \d+ [0-9a-f]+$}} split /\n/, $answer } };
+            return $ends >= $subscribers;
+        },
+        'WebSocketLog in the cluster to have a record of each subscriber',
+        sub {$ends});
+    pass("$ends records of the log are in the cluster");
 }
 
 # ---- TLS ----

@@ -1,0 +1,249 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Parses the URL of a Redis, and the words behind it, for WebSocketBus and WebSocketLog. */
+
+#include "redis/options.h"
+
+#include <apr_strings.h>
+#include <string.h>
+
+#include "base/parse.h"
+
+#define PORT 6379
+#define SENTINEL_PORT 26379
+
+const char ws_redis_options_takes[] =
+    "takes redis://[user:password@]host[:port][/db], unix:/path, "
+    "sentinel://[user:password@]host[:port][,host[:port]...]/master[/db], or "
+    "redis-cluster://[user:password@]host[:port][,host[:port]...]; with TLS rediss://, "
+    "rediss-sentinel:// or "
+    "rediss-cluster://; and then prefix=TEXT, sentinel=[user:]password, ca=FILE, cert=FILE, "
+    "key=FILE and name=HOST";
+
+typedef struct options_scheme {
+    const char *text;
+    int tls, sentinel, cluster, port;
+} options_scheme;
+
+static const options_scheme schemes[] = {{"redis", 0, 0, 0, PORT},
+                                         {"rediss", 1, 0, 0, PORT},
+                                         {"sentinel", 0, 1, 0, SENTINEL_PORT},
+                                         {"redis-sentinel", 0, 1, 0, SENTINEL_PORT},
+                                         {"rediss-sentinel", 1, 1, 0, SENTINEL_PORT},
+                                         {"redis-cluster", 0, 0, 1, PORT},
+                                         {"rediss-cluster", 1, 0, 1, PORT}};
+
+static const char *options_db(apr_pool_t *p, const char *text, int *db)
+{
+    apr_int64_t n = 0;
+    const char *error = ws_parse_count(p, text, 0, 65535, &n);
+    *db = (int)n;
+    return error ? apr_psprintf(p, "\"%s\" is no number of a database: it %s", text, error) : NULL;
+}
+
+/* Decode percent-encoding in place. @return 0: the encoding is invalid */
+static int options_decode(char *text)
+{
+    return ws_percent_decode(text, strlen(text), 0, text, strlen(text) + 1) >= 0;
+}
+
+/* user:password@ */
+static const char *options_login(char *login, ws_redis_options *o)
+{
+    char *colon = strchr(login, ':');
+    if (!colon) {
+        return "a user has a password: user:password@";
+    }
+    *colon = 0;
+    if (!options_decode(login) || !options_decode(colon + 1)) {
+        return "in the user's name and the password % is written as %25, @ as %40, "
+               ": as %3A and / as %2F";
+    }
+    o->user = *login ? login : NULL;
+    o->password = colon + 1;
+    return NULL;
+}
+
+/* host, host:port, [address]:port */
+static const char *options_host(apr_pool_t *p, char *text, int port, ws_redis_options *o)
+{
+    ws_redis_host *h = &o->hosts[o->host_count];
+    char *colon = *text == '[' ? strchr(text, ']') : strchr(text, ':');
+    apr_int64_t n = port;
+    if (o->host_count == WS_REDIS_HOSTS_MAX) {
+        return "it takes at most 16 addresses";
+    }
+    if (*text == '[' && colon) {
+        text++;
+        *colon++ = 0;
+    }
+    if (colon && *colon) {
+        if (*colon != ':' || ws_parse_count(p, colon + 1, 1, 65535, &n)) {
+            return apr_psprintf(p, "\"%s\" is no port: it takes 1 to 65535", colon + 1);
+        }
+        *colon = 0;
+    }
+    h->name = text;
+    h->port = (int)n;
+    o->host_count++;
+    return *text ? NULL : apr_psprintf(p, "the URL is wrong, it %s", ws_redis_options_takes);
+}
+
+static const char *options_hosts(apr_pool_t *p, char *text, const options_scheme *s,
+                                 ws_redis_options *o)
+{
+    const char *error = NULL;
+    char *next = text;
+    while (!error && next) {
+        char *comma = strchr(next, ',');
+        if (comma) {
+            *comma = 0;
+        }
+        error = options_host(p, next, s->port, o);
+        next = comma ? comma + 1 : NULL;
+    }
+    if (!error && o->host_count > 1 && !s->sentinel && !s->cluster) {
+        error = "several addresses are sentinels (sentinel://a,b/master) or nodes of a "
+                "cluster (redis-cluster://a,b)";
+    }
+    return error;
+}
+
+/* The path after the hosts: the master's name, the database. */
+static const char *options_path(apr_pool_t *p, char *path, const options_scheme *s,
+                                ws_redis_options *o)
+{
+    char *slash;
+    if (s->cluster) {
+        return *path ? "a cluster has one database: remove what is behind the addresses" : NULL;
+    }
+    if (s->sentinel) {
+        if (!*path || *path == '/') {
+            return "behind the sentinel stands the name of the master: "
+                   "sentinel://host/mymaster";
+        }
+        o->master = path;
+        slash = strchr(path, '/');
+        if (!slash) {
+            return NULL;
+        }
+        *slash = 0;
+        path = slash + 1;
+    }
+    return *path ? options_db(p, path, &o->db) : NULL;
+}
+
+static const options_scheme *options_scheme_of(const char *url)
+{
+    const char *rest = strstr(url, "://");
+    for (unsigned i = 0; rest && i < sizeof(schemes) / sizeof(*schemes); i++) {
+        if (strlen(schemes[i].text) == (apr_size_t)(rest - url)
+            && !strncmp(schemes[i].text, url, (apr_size_t)(rest - url))) {
+            return &schemes[i];
+        }
+    }
+    return NULL;
+}
+
+const char *ws_redis_options_url(apr_pool_t *p, const char *url, ws_redis_options *o)
+{
+    char *text = apr_pstrdup(p, url), *at, *slash;
+    const options_scheme *s = options_scheme_of(url);
+    const char *error = NULL;
+    if (!strncmp(url, "unix:/", 6)) {
+        o->path = url + 5;
+        return NULL;
+    }
+    if (!s) {
+        return apr_psprintf(p, "the URL is wrong, it %s", ws_redis_options_takes);
+    }
+    o->tls.on = s->tls;
+    o->cluster = s->cluster;
+    text += strlen(s->text) + 3;
+    slash = strchr(text, '/');
+    if (slash) {
+        *slash++ = 0;
+    }
+    if ((at = strrchr(text, '@'))) {
+        *at = 0;
+        error = options_login(text, o);
+        text = at + 1;
+    }
+    if (!error && !(error = options_hosts(p, text, s, o))) {
+        error = options_path(p, slash ? slash : (char *)"", s, o);
+    }
+    return error;
+}
+
+static const char *options_sentinel(char *text, ws_redis_options *o)
+{
+    char *colon;
+    if ((colon = strchr(text, ':'))) {
+        *colon = 0;
+        o->sentinel_user = *text ? text : NULL;
+        text = colon + 1;
+    }
+    o->sentinel_password = text;
+    return *text ? NULL : "behind sentinel= stands the sentinel's password";
+}
+
+const char *ws_redis_options_word(apr_pool_t *p, char *text, ws_redis_options *o)
+{
+    char *value = strchr(text, '=');
+    apr_size_t len = value ? (apr_size_t)(value++ - text) : 0;
+    if (len == 6 && !strncmp(text, "prefix", len)) {
+        o->prefix = value;
+        return strlen(value) > 100 || strchr(value, '{')
+                   ? "a prefix has at most 100 characters, and none of them is {"
+                   : NULL;
+    }
+    if (len == 8 && !strncmp(text, "sentinel", len)) {
+        return options_sentinel(value, o);
+    }
+    if (len == 4 && !strncmp(text, "name", len) && *value) {
+        o->tls.name = value;
+    }
+    else if (len == 2 && !strncmp(text, "ca", len)) {
+        o->tls.ca = value;
+    }
+    else if (len == 4 && !strncmp(text, "cert", len)) {
+        o->tls.cert = value;
+    }
+    else if (len == 3 && !strncmp(text, "key", len)) {
+        o->tls.key = value;
+    }
+    else {
+        return apr_psprintf(p, "\"%s\" is wrong, it %s", text, ws_redis_options_takes);
+    }
+    return NULL;
+}
+
+static apr_status_t options_free_tls(void *ctx)
+{
+    SSL_CTX_free(ctx);
+    return APR_SUCCESS;
+}
+
+/* Check combinations of options, and read the TLS files as root. */
+const char *ws_redis_options_check(apr_pool_t *p, ws_redis_options *o)
+{
+    char *why;
+    if (o->sentinel_password && !o->master) {
+        return "sentinel= is the password of a sentinel: it stands behind "
+               "sentinel://";
+    }
+    if (!o->tls.on) {
+        return o->tls.ca || o->tls.cert || o->tls.key || o->tls.name
+                   ? "ca=, cert=, key= and name= are for TLS: rediss://"
+                   : NULL;
+    }
+    if (o->tls.key && !o->tls.cert) {
+        return "key= belongs to a certificate: cert=FILE";
+    }
+    why = apr_palloc(p, 200);
+    if (!(o->tls_ctx = ws_redis_tls_create(&o->tls, why))) {
+        return why;
+    }
+    apr_pool_cleanup_register(p, o->tls_ctx, options_free_tls, apr_pool_cleanup_null);
+    return NULL;
+}

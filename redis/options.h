@@ -1,0 +1,29 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The URL of a Redis, and the words behind it, as directives have them. */
+
+#ifndef WS_REDIS_OPTIONS_H
+#define WS_REDIS_OPTIONS_H
+
+#include <apr_pools.h>
+
+#include "redis/bus.h"
+
+/** Parse a URL: redis://, rediss://, sentinel://, redis-cluster:// and the like, or unix:/path.
+ *  @return NULL, or the error */
+const char *ws_redis_options_url(apr_pool_t *p, const char *url, ws_redis_options *o);
+
+/** What they accept, for error texts: "takes redis://..." */
+extern const char ws_redis_options_takes[];
+
+/**
+ * Parse prefix=, sentinel=, ca=, cert=, key= or name=. File names stay as they are.
+ * @param text  is changed, and must stay valid
+ * @return NULL, or the error
+ */
+const char *ws_redis_options_word(apr_pool_t *p, char *text, ws_redis_options *o);
+
+/** Check the combination of options, and read the TLS files as root. @return NULL, or the error */
+const char *ws_redis_options_check(apr_pool_t *p, ws_redis_options *o);
+
+#endif
