@@ -59,6 +59,7 @@ typedef struct ws_partial {
     ws_conn *c;
     apr_uint32_t begun, moved; /**< when its timeout started, and when it last grew: loop time */
     apr_uint64_t wire_in;      /**< bytes received when its timeout started */
+    struct ws_partial *next;   /**< of the loop's spare buffers */
     apr_size_t len, size;
     unsigned char data[];
 } ws_partial;
@@ -113,6 +114,8 @@ struct ws_conn {
     unsigned char held;      /**< WS_HELD_... */
     unsigned char carrier;   /**< ws_carrier, never changed */
     ws_utf8_state utf8;
+    unsigned char
+        large; /**< the last message in pieces was large, 2^large bytes or more; 0: it was not */
     unsigned opened : 1; /**< on_open has been called, or is a job */
     unsigned dirty : 1;
     unsigned discard_input : 1; /**< input is read and discarded: the connection is ending */
@@ -248,6 +251,12 @@ void ws_partial_released(ws_partial *m);
 
 /** Free the message, if there is one. */
 void ws_partial_free(ws_conn *c);
+
+/** The message is complete: note in c->large whether it was a large one. */
+void ws_partial_note_large(ws_conn *c);
+
+/** Free the buffers that the loop keeps for large messages. */
+void ws_partial_free_spares(ws_loop *loop);
 
 /* input.c */
 

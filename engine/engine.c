@@ -240,6 +240,7 @@ void ws_engine_destroy(ws_engine *e)
     if (e->loops) {
         for (unsigned i = 0; i < e->options.loops; i++) {
             ws_chain_loop_end(&e->loops[i]);
+            ws_partial_free_spares(&e->loops[i]);
             ws_loop_destroy(&e->loops[i]);
         }
         free(e->loops);

@@ -70,6 +70,9 @@ static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c
     if (where & WS_LAST) {
         static const unsigned char nothing[1];
         ws_partial *m = c->message;
+        if (m) {
+            ws_partial_note_large(c);
+        }
         ws_cb_message(c, (ws_type)opcode, m ? m->data : nothing, m ? m->len : 0);
         ws_partial_free(c);
     }
@@ -284,15 +287,17 @@ static void input_deliver_kept(ws_conn *c)
     ws_conn_uncork(c);
 }
 
-/* Where to read the next bytes: into the message, if much of its frame is missing. */
+/* The place for the next bytes of the socket: the message, if much of its frame is missing. After a large
+ * message, only the beginning of the next one is read elsewhere. */
 static unsigned char *input_place(ws_conn *c, apr_size_t *space)
 {
     apr_uint64_t left = c->parser.left;
-    *space = WS_INPUT_SIZE;
-    if (c->message && !c->ssl && !c->chain && !c->discard_input && left >= DIRECT_MIN) {
+    int direct = !c->ssl && !c->chain && !c->discard_input;
+    *space = direct && c->large ? DIRECT_MIN : WS_INPUT_SIZE;
+    if (direct && c->message && left >= DIRECT_MIN) {
         ws_partial *m = ws_partial_reserve(c, left < DIRECT_SIZE ? (apr_size_t)left : DIRECT_SIZE,
                                            c->parser.message_len);
-        if (m) { /* otherwise delivery from the loop's buffer reports that memory is exhausted */
+        if (m) { /* out of memory: copying from the loop's buffer fails later */
             *space = m->size - m->len < left ? m->size - m->len : (apr_size_t)left;
             return m->data + m->len;
         }

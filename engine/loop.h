@@ -67,13 +67,16 @@ struct ws_loop {
     unsigned char *cork;     /**< WS_SEND_BUFFER bytes of gathered output; see ws_stream_buffer() */
     unsigned char *own_cork; /**< the engine's own buffer, if the event loop provides none */
     apr_size_t cork_len;
-    apr_size_t cork_room; /**< WS_SEND_BUFFER; 0 while it is lent */
-    ws_conn *lent;        /**< the other connection that output is gathered for, or NULL */
-    int lending;          /**< WS_LENDING_...; NO at the start of each callback */
-    ws_conn *reading;     /**< connection whose input is being delivered, or NULL */
-    apr_size_t spent;     /**< bytes that it has caused the loop to handle in this turn */
-    ws_conn *later;       /**< connections with no share left; dirty again in the next turn */
-    int last_input;       /**< the message in delivery is the last one of the input */
+    apr_size_t cork_room;      /**< WS_SEND_BUFFER; 0 while it is lent */
+    ws_conn *lent;             /**< the other connection that output is gathered for, or NULL */
+    int lending;               /**< WS_LENDING_...; NO at the start of each callback */
+    ws_conn *reading;          /**< connection whose input is being delivered, or NULL */
+    apr_size_t spent;          /**< bytes that it has caused the loop to handle in this turn */
+    ws_conn *later;            /**< connections with no share left; dirty again in the next turn */
+    struct ws_partial *spares; /**< buffers of large messages, for the next ones: partial.c */
+    apr_size_t spare_bytes;
+    ws_alarm spare_alarm;
+    int last_input; /**< the message in delivery is the last one of the input */
 
     void *shared[WS_EXTENSIONS_MAX]; /**< shared state of extensions, by ws_extension_use.index */
     unsigned char *scratch;          /**< output buffer of the extensions */

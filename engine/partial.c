@@ -13,6 +13,18 @@
  * announces a large payload allocates no memory. */
 #define MESSAGE_MIN (4 * 1024)
 
+/* The whole of an announced length is reserved at once up to this, bytes, if the connection's last
+ * message was at least half as long. */
+#define RESERVE_MAX (4 * 1024 * 1024)
+
+/* A message of this length, bytes, is large: see ws_conn.large. */
+#define LARGE_MIN (128 * 1024)
+
+/* A loop keeps buffers of large messages for the next ones, since the kernel would clear the pages of
+ * a new buffer first: bytes, and milliseconds. */
+#define SPARE_MAX (4 * 1024 * 1024)
+#define SPARE_TIME 1000
+
 static void partial_begin_time(ws_partial *m)
 {
     m->begun = m->moved = m->c->loop->event.now;
@@ -57,33 +69,90 @@ static void partial_look(ws_alarm *a)
     ws_conn_mark_dirty(c);
 }
 
-ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
+void ws_partial_free_spares(ws_loop *loop)
 {
-    ws_partial *m = c->message;
-    apr_size_t len = m ? m->len : 0, size = m ? m->size : 0;
-    if (m && size - len >= more) {
-        return m;
+    ws_partial *m;
+    while ((m = loop->spares)) {
+        loop->spares = m->next;
+        free(m);
     }
-    size = size ? size * 2 : MESSAGE_MIN;
+    loop->spare_bytes = 0;
+}
+
+static void partial_free_spares(ws_alarm *a)
+{
+    ws_partial_free_spares((ws_loop *)((char *)a - offsetof(ws_loop, spare_alarm)));
+}
+
+static void partial_give(ws_loop *loop, ws_partial *m)
+{
+    if (m->size < LARGE_MIN || loop->spare_bytes + m->size > SPARE_MAX) {
+        free(m);
+        return;
+    }
+    m->next = loop->spares;
+    loop->spares = m;
+    loop->spare_bytes += m->size;
+    loop->spare_alarm.fn = partial_free_spares;
+    ws_timer_wheel_set(&loop->event.wheel, &loop->spare_alarm, loop->event.now + SPARE_TIME);
+}
+
+/* A buffer of size to twice that many bytes; m->size is set. @return NULL: out of memory */
+static ws_partial *partial_take(ws_loop *loop, apr_size_t size)
+{
+    ws_partial *m;
+    for (ws_partial **p = &loop->spares; size >= LARGE_MIN && (m = *p); p = &m->next) {
+        if (m->size >= size && m->size / 2 <= size) {
+            *p = m->next;
+            loop->spare_bytes -= m->size;
+            return m;
+        }
+    }
+    if ((m = malloc(sizeof(*m) + size))) {
+        m->size = size;
+    }
+    return m;
+}
+
+/* The size of the buffer for a message that has len bytes and gets more, of total as announced. */
+static apr_size_t partial_size(const ws_conn *c, apr_size_t len, apr_size_t more,
+                               apr_uint64_t total)
+{
+    apr_size_t size = c->message ? c->message->size * 2 : MESSAGE_MIN;
+    if (c->large && size < RESERVE_MAX) { /* as much as it has sent before */
+        apr_size_t known = (apr_size_t)2 << c->large;
+        size = known < RESERVE_MAX ? known : RESERVE_MAX;
+    }
     if (size < len + more) {
         size = len + more;
     }
-    if (size > total && total >= len + more) {
-        size = (apr_size_t)total;
+    return size > total && total >= len + more ? (apr_size_t)total : size;
+}
+
+ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
+{
+    ws_partial *m = c->message;
+    apr_size_t len = m ? m->len : 0, size;
+    if (m && m->size - len >= more) {
+        return m;
     }
+    size = partial_size(c, len, more, total);
     if (m) {
         ws_timer_wheel_clear(&c->loop->event.wheel, &m->alarm);
+        if (!(m = realloc(m, sizeof(*m) + size))) {
+            return NULL;
+        }
+        m->size = size;
     }
-    if (!(m = realloc(m, sizeof(*m) + size))) {
-        return NULL;
-    }
-    if (!c->message) {
-        *m = (ws_partial){.c = c};
+    else if ((m = partial_take(c->loop, size))) {
+        *m = (ws_partial){.c = c, .size = m->size};
         partial_begin_time(m);
         m->wire_in -= c->chain ? 0 : more; /* counted already by the read that delivered the first
                                             * bytes */
     }
-    m->size = size;
+    else {
+        return NULL;
+    }
     c->message = m;
     partial_set_alarm(m);
     return m;
@@ -102,9 +171,16 @@ void ws_partial_released(ws_partial *m)
 
 void ws_partial_free(ws_conn *c)
 {
-    if (c->message) {
-        ws_timer_wheel_clear(&c->loop->event.wheel, &c->message->alarm);
-        free(c->message);
+    ws_partial *m = c->message;
+    if (m) {
         c->message = NULL;
+        ws_timer_wheel_clear(&c->loop->event.wheel, &m->alarm);
+        partial_give(c->loop, m);
     }
+}
+
+void ws_partial_note_large(ws_conn *c)
+{
+    apr_size_t len = c->message->len;
+    c->large = len < LARGE_MIN ? 0 : (unsigned char)(63 - __builtin_clzll(len));
 }

@@ -151,6 +151,89 @@ static void long_messages(rig *r)
     free(data);
 }
 
+typedef struct large {
+    apr_size_t size;        /* of the buffer of an incomplete message */
+    apr_size_t spare_bytes; /* of the loop's spare buffers */
+    int spares, none;
+} large;
+
+static void look_at_large(ws_loop *loop, void *arg)
+{
+    large *l = arg;
+    const ws_conn *c = LIST_FIRST(&loop->heads[0]);
+    *l = (large){.size = c && c->message ? c->message->size : 0, .spare_bytes = loop->spare_bytes};
+    for (const ws_partial *m = loop->spares; m; m = m->next) {
+        l->spares++;
+    }
+    l->none = !l->spares;
+}
+
+/* Send a header that announces 60 MiB, and the first len bytes. @return the buffer's size */
+static apr_size_t announce(rig *r, const char *data, size_t len)
+{
+    static const unsigned char head[] = {0x82, 0xFF, 0, 0, 0, 0, 0x03, 0xC0, 0, 0, 0, 0, 0, 0};
+    large l;
+    wire w = enter(r, "a");
+    wire_frame(&w, FIN | BINARY, data, 1 << 20);
+    wire_next(&w);
+    wire_send(&w, head, sizeof(head));
+    wire_send(&w, data, len);
+    turns(r, 0);
+    on_loop_of(r, 0, look_at_large, &l);
+    wire_reset(&w);
+    told("a");
+    return l.size;
+}
+
+static void an_announcement_costs_little(rig *r)
+{
+    char *data = calloc(1, 1 << 20);
+    apr_size_t size = announce(r, data, 20000);
+    ok(size >= 20000 && size <= 2 << 20,
+       "60 MiB announced: room for what the peer has sent before: %zu", (size_t)size);
+    is_int((long long)announce(r, data, 0), 0, "a header alone reserves nothing");
+    free(data);
+}
+
+/* Buffers of large messages are used again, few are kept, and none for long. */
+static void large_buffers_are_used_again(rig *r)
+{
+    enum { MANY = 12, SIZE = 1 << 20 };
+    char *data = calloc(1, SIZE), text[TEXT_SIZE];
+    unsigned char *stream = malloc(SIZE + 14);
+    size_t n = frame_put(stream, FIN | BINARY, data, SIZE);
+    wire w[MANY];
+    large l;
+    int right = 0;
+    describe(text, BINARY, data, SIZE);
+    for (int i = 0; i < MANY; i++) {
+        w[i] = enter(r, "a");
+        wire_send(&w[i], stream, n / 2);
+    }
+    turns(r, 0);
+    for (int i = 0; i < MANY; i++) {
+        wire_send(&w[i], stream + n / 2, n - n / 2);
+    }
+    for (int i = 0; i < MANY; i++) {
+        right += !strcmp(wire_next(&w[i]), text);
+    }
+    is_int(right, MANY, "large messages at the same time");
+    for (int i = 0; i < 3; i++) {
+        wire_send(&w[i], stream, n);
+        right += !strcmp(wire_next(&w[i]), text);
+    }
+    is_int(right, MANY + 3, "and more, in buffers of those");
+    on_loop_of(r, 0, look_at_large, &l);
+    ok(l.spare_bytes <= 4 << 20, "the loop keeps %zu bytes", (size_t)l.spare_bytes);
+    until(r, 0, look_at_large, &l, &l.none);
+    is_int((long long)l.spare_bytes, 0, "after a second it keeps none");
+    for (int i = 0; i < MANY; i++) {
+        leave(&w[i], "a");
+    }
+    free(stream);
+    free(data);
+}
+
 static unsigned dice(void)
 {
     static unsigned seed = 11;
@@ -417,8 +500,13 @@ int main(void)
         early_bytes, what_is_not_utf8,    broken_frames,
         NULL};
     static test *const limited[] = {limits, NULL};
-    static test *const counted[] = {long_messages, a_storm, many_in_one_read,
-                                    each_message_is_counted, NULL};
+    static test *const counted[] = {long_messages,
+                                    an_announcement_costs_little,
+                                    large_buffers_are_used_again,
+                                    a_storm,
+                                    many_in_one_read,
+                                    each_message_is_counted,
+                                    NULL};
     static test *const ignored[] = {nobody_listens, NULL};
     ws_settings wide = RIG_SETTINGS, tight = RIG_SETTINGS;
     tight.max_frame = 1000;
