@@ -28,7 +28,8 @@ struct ws_bus {
 
     /**
      * Add or remove one subscriber of a channel in this process. From the first subscriber on, the
-     * bus delivers the channel's packets. If setup takes time, the bus starts it immediately.
+     * bus delivers the channel's packets. If setup takes time, the bus starts it immediately, and
+     * calls ws_channels_wanted() when it is complete.
      * @param change  1 or -1; -1 always succeeds
      * @return WS_QUEUED; WS_LIMIT: the bus's limit of channels is reached; WS_FULL: out of memory
      */
@@ -72,6 +73,10 @@ struct ws_bus {
  * this is the back-pressure on senders.
  */
 WS_API void ws_channels_receive(ws_channels *h, const ws_packet *p);
+
+/** A bus whose want() takes time calls this once the channel's packets arrive. Messages that were
+ *  stored before are read from the history, and the members are asked for again.  [any thread] */
+WS_API void ws_channels_wanted(ws_channels *h, const char *channel, unsigned len);
 
 /** A bus calls this after it has lost packets for this process. The channels read missing messages
  *  from their histories. @param how_many  added to the counter of missed messages  [any thread] */

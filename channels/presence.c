@@ -518,14 +518,15 @@ void ws_presence_receive(ws_channels *h, const ws_packet *p)
     presence_give_answers(answers);
 }
 
-void ws_presence_again(ws_channels *h)
+void ws_presence_again(ws_channels *h, const ws_channel *ch)
 {
     answer *answers = NULL;
     apr_thread_mutex_lock(h->presence->lock);
     for (int i = 0; i < WS_VIEWS; i++) {
         for (ws_member_view *v = h->presence->views[i], *next; v; v = next) {
             next = v->next;
-            if (v->watchers) {
+            if (v->watchers
+                && (!ch || (v->len == ch->len && !memcmp(v->name, ch->name, ch->len)))) {
                 presence_ask_others(h, v, &answers);
             }
         }

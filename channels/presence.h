@@ -29,7 +29,8 @@ ws_status ws_presence_take(ws_channels *h, const ws_channel *ch, ws_presence_fn 
 /** Handle JOIN, LEAVE, WHO and HERE from another process. */
 void ws_presence_receive(ws_channels *h, const ws_packet *p);
 
-/** Ask again for all watched channels, after packets were lost. */
-void ws_presence_again(ws_channels *h);
+/** Ask again for the members of a watched channel, or of all (ch is NULL), after packets were
+ *  lost. */
+void ws_presence_again(ws_channels *h, const ws_channel *ch);
 
 #endif

@@ -99,6 +99,23 @@ void ws_channels_receive(ws_channels *h, const ws_packet *p)
     }
 }
 
+void ws_channels_wanted(ws_channels *h, const char *channel, unsigned len)
+{
+    ws_channel *ch = len <= WS_CHANNEL_MAX
+                         ? ws_channel_find(h, channel, len, ws_channel_hash(channel, len))
+                         : NULL;
+    if (!ch) {
+        return;
+    }
+    for (unsigned i = 0; ch->kept && i < h->loops; i++) {
+        if (ws_sub_list_count(ch, i)) {
+            ws_look_again_at(h, i, ch);
+        }
+    }
+    ws_presence_again(h, ch);
+    ws_channel_unref(h, ch);
+}
+
 void ws_channels_missed(ws_channels *h, apr_uint64_t how_many)
 {
     if (how_many) {
@@ -107,5 +124,5 @@ void ws_channels_missed(ws_channels *h, apr_uint64_t how_many)
     for (unsigned i = 0; i < h->loops; i++) {
         ws_look_again(h, i);
     }
-    ws_presence_again(h);
+    ws_presence_again(h, NULL);
 }

@@ -188,7 +188,7 @@ static void replay_go_live(ws_channels *h, ws_sub *sub)
     sub->live = 1;
     sub->resumes = sub->newest = sub->lenient = 0;
     ws_deliver_now(h, loop, ch, WS_EVENT_LIVE, NULL, sub);
-    if (begins && list->started && list->again && !list->reading && list->at.epoch) {
+    if (begins && list->started && list->again && !list->reading && !list->lost) {
         replay_read_for_list(h, loop, ch);
     }
 }
@@ -415,44 +415,72 @@ void ws_catch_up_drained(ws_conn *c)
 typedef struct look_task {
     ws_task task;
     ws_channels *h;
+    ws_channel *ch; /* NULL: all channels of the loop */
 } look_task;
+
+static void replay_look_at(ws_channels *h, ws_loop *loop, ws_channel *ch)
+{
+    ws_sub_list *list = ws_sub_list_of(loop, ch);
+    if (!ch->kept) {
+        ws_deliver_now(h, loop, ch, WS_EVENT_GAP, NULL, NULL);
+    }
+    else if (!list->started || list->reading) {
+        list->again = 1;
+    }
+    else {
+        replay_read_for_list(h, loop, ch);
+    }
+    ws_channel_unref(h, ch);
+}
 
 static void replay_look(ws_loop *loop, ws_task *task)
 {
-    ws_channels *h = ((look_task *)task)->h;
+    const look_task *t = (look_task *)task;
+    ws_channels *h = t->h;
     ws_channel **all;
     unsigned n;
+    if (t->ch) {
+        replay_look_at(h, loop, t->ch);
+        free(task);
+        return;
+    }
     __atomic_store_n(&h->loop_queues[loop->index].looking, 0, __ATOMIC_SEQ_CST);
     n = ws_channels_of_loop(h, loop->index, &all);
     for (unsigned i = 0; i < n; i++) {
-        ws_sub_list *list = ws_sub_list_of(loop, all[i]);
-        if (!all[i]->kept) {
-            ws_deliver_now(h, loop, all[i], WS_EVENT_GAP, NULL, NULL);
-        }
-        else if (list->started && list->reading) {
-            list->again = 1;
-        }
-        else if (list->started) {
-            replay_read_for_list(h, loop, all[i]);
-        }
-        ws_channel_unref(h, all[i]);
+        replay_look_at(h, loop, all[i]);
     }
     free(all);
     free(task);
 }
 
+/* @return 0; -1: out of memory, or the process is stopping */
+static int replay_post_look(ws_channels *h, unsigned loop, ws_channel *ch)
+{
+    look_task *t = ws_task_new(sizeof(*t), replay_look);
+    if (!t) {
+        return -1;
+    }
+    t->h = h;
+    t->ch = ch;
+    if (ws_loop_post(&h->options.engine->loops[loop], &t->task) < 0) {
+        free(t);
+        return -1;
+    }
+    return 0;
+}
+
 void ws_look_again(ws_channels *h, unsigned loop)
 {
-    look_task *t;
-    if (__atomic_exchange_n(&h->loop_queues[loop].looking, 1, __ATOMIC_SEQ_CST)) {
-        return; /* a task is already queued */
-    }
-    t = ws_task_new(sizeof(*t), replay_look);
-    if (t) {
-        t->h = h;
-    }
-    if (!t || ws_loop_post(&h->options.engine->loops[loop], &t->task) < 0) {
+    /* If a task is already queued, it does. */
+    if (!__atomic_exchange_n(&h->loop_queues[loop].looking, 1, __ATOMIC_SEQ_CST)
+        && replay_post_look(h, loop, NULL) < 0) {
         __atomic_store_n(&h->loop_queues[loop].looking, 0, __ATOMIC_SEQ_CST);
-        free(t);
+    }
+}
+
+void ws_look_again_at(ws_channels *h, unsigned loop, ws_channel *ch)
+{
+    if (replay_post_look(h, loop, ws_channel_ref(h, ch)) < 0) {
+        ws_channel_unref(h, ch);
     }
 }

@@ -25,4 +25,7 @@ void ws_deliver_in_order(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_messa
  *  [any thread] */
 void ws_look_again(ws_channels *h, unsigned loop);
 
+/** Make a loop read missed messages of one channel from its history.  [any thread] */
+void ws_look_again_at(ws_channels *h, unsigned loop, ws_channel *ch);
+
 #endif

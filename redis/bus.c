@@ -231,6 +231,35 @@ static void bus_subscribe(ws_redis *r, redisContext *c, int all)
     apr_thread_mutex_unlock(r->lock);
 }
 
+/*
+ * The first PING follows the SUBSCRIBE commands of a new connection, so its reply says that they
+ * are in effect. Only now is what was missed before complete: in the histories, or lost.
+ */
+static void bus_settle(ws_redis *r, ws_channels *h)
+{
+    if (!r->settled && r->again && h) {
+        ws_channels_missed(h, 1 + __atomic_exchange_n(&r->lost, 0, __ATOMIC_RELAXED));
+    }
+    r->settled = r->again = 1;
+}
+
+/* A subscription takes effect with its reply. A message may have been stored before, after the
+ * subscriber had read the history. */
+static void bus_subscribed(const ws_redis *r, ws_channels *h, const redisReply *reply)
+{
+    size_t prefix = strlen(r->options.prefix) + 2;
+    const redisReply *name;
+    if (!h || (r->again && !r->settled) || !ws_redis_is_array(reply, 3)
+        || !ws_redis_is(reply->element[0], "subscribe") || !ws_redis_is_text(reply->element[1])) {
+        return;
+    }
+    name = reply->element[1];
+    if ((size_t)name->len > prefix && !strncmp(name->str, r->options.prefix, prefix - 2)
+        && !strncmp(name->str + prefix - 2, "c:", 2)) {
+        ws_channels_wanted(h, name->str + prefix, (unsigned)((size_t)name->len - prefix));
+    }
+}
+
 void ws_redis_receive(ws_redis *r, const redisReply *reply)
 {
     ws_channels *h = ws_channels_current();
@@ -242,8 +271,12 @@ void ws_redis_receive(ws_redis *r, const redisReply *reply)
         r->options.log(WS_LOG_WARNING, text);
         return;
     }
+    if (ws_redis_is_array(reply, 2) && ws_redis_is(reply->element[0], "pong")) {
+        bus_settle(r, h);
+    }
     if (!ws_redis_is_array(reply, 3) || !ws_redis_is(reply->element[0], "message")) {
-        return; /* a reply to SUBSCRIBE or PING */
+        bus_subscribed(r, h, reply);
+        return;
     }
     message = reply->element[2];
     if (message->type != REDIS_REPLY_STRING
@@ -330,7 +363,7 @@ static void *APR_THREAD_FUNC bus_receiver(apr_thread_t *self, void *arg)
 {
     ws_redis *r = arg;
     unsigned attempts = 0;
-    int told = 0, again = 0;
+    int told = 0;
     (void)self;
     while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
         redisContext *c = ws_redis_connect(r, &told);
@@ -338,12 +371,7 @@ static void *APR_THREAD_FUNC bus_receiver(apr_thread_t *self, void *arg)
             apr_time_t since = apr_time_now();
             __atomic_store_n(&r->there_since, since, __ATOMIC_RELAXED);
             __atomic_store_n(&r->away, 0, __ATOMIC_RELAXED);
-            /* Messages sent meanwhile are in the histories, or lost. */
-            if (again && ws_channels_current()) {
-                ws_channels_missed(ws_channels_current(),
-                                   1 + __atomic_exchange_n(&r->lost, 0, __ATOMIC_RELAXED));
-            }
-            again = 1;
+            r->settled = 0;
             bus_receive_all(r, c);
             if (apr_time_now() - since > apr_time_from_msec(BEAT)) {
                 attempts = 0;

@@ -54,6 +54,9 @@ struct ws_redis {
     int away;               /**< atomic: the receiver has no connection */
     apr_time_t there_since; /**< atomic: time when the receiver last connected */
     apr_uint64_t lost;      /**< packets that could not be sent */
+    /* Used by the receiver only: */
+    int again;   /**< it was connected before */
+    int settled; /**< Redis has processed the subscriptions that were sent at connecting */
     /* Used by the sender only: */
     char refusal[200];                /**< the last error that was logged */
     apr_time_t alone;                 /**< no replica confirmed a WAIT: omit WAIT until then */

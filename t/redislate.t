@@ -1,0 +1,136 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# A Redis that takes its time to process SUBSCRIBE: what another machine publishes meanwhile, after a client has been
+# told that it is subscribed, arrives all the same, and members that join meanwhile are known.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use IO::Select;
+use IO::Socket::INET;
+use JSON::PP;
+use POSIX ();
+use Socket;
+use Test::More;
+use Client;
+use Httpd;
+use Redis;
+
+Httpd::once();
+
+my $redis = Redis->start;
+
+# ---- A relay in front of Redis, which on demand keeps the bytes of connections that subscribe to channels ----
+
+my $listener = IO::Socket::INET->new(Listen => 50, LocalAddr => '127.0.0.1') or die $!;
+socketpair my $control, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die $!;
+my $relay = fork // die $!;
+if (!$relay) {
+    close $control;
+    relay();
+    POSIX::_exit(0);
+}
+close $theirs;
+$control->autoflush(1);
+
+sub relay {
+    my $all = IO::Select->new($listener, $theirs);
+    my (%other, %server, %kept, $holds);
+    while (1) {
+        for my $s ($all->can_read) {
+            if ($s == $listener) {
+                my $client = $listener->accept                                       or next;
+                my $server = IO::Socket::INET->new('127.0.0.1:' . $redis->port) or die $!;
+                @other{ $client, $server } = ($server, $client);
+                $server{$client} = $server;
+                $all->add($client, $server);
+            }
+            elsif ($s == $theirs) {
+                sysread $s, my $order, 1 or return;
+                $holds = $order eq 'h';
+                if (!$holds) {
+                    syswrite $_->[0], $_->[1] for values %kept;
+                    %kept = ();
+                }
+                syswrite $s, '.';
+            }
+            elsif (!sysread $s, my $bytes, 65536) {
+                my $o = delete $other{$s};
+                $all->remove($_), close $_ for grep {$_} $s, $o;
+            }
+            elsif ($server{$s} && ($kept{$s} || ($holds && $bytes =~ /SUBSCRIBE/))) {
+                $kept{$s} ||= [$other{$s}, ''];
+                $kept{$s}[1] .= $bytes;
+            }
+            else {
+                syswrite $other{$s}, $bytes;
+            }
+        }
+    }
+}
+
+sub order {
+    syswrite $control, $_[0];
+    sysread $control, my $done, 1 or die 'the relay has ended';
+}
+
+# ---- Two machines, one behind the relay ----
+
+my $load = "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so";
+my $conf = <<'END';
+WebSocketHistory kept/* 1000
+WebSocketPing off
+<Location "/ws">
+    WebSocketHandler ws_channel.so
+</Location>
+WebSocketSubscribe all
+WebSocketPublish all
+END
+my ($slow, $fast) = map { Httpd->start(load => $load, conf => "WebSocketBus redis://127.0.0.1:$_\n$conf") } $listener->sockport, $redis->port;
+
+# The next event of the type, of the channel's client.
+sub event {
+    my ($client, $type) = @_;
+    while (1) {
+        my $o = decode_json(($client->message)[1]);
+        return $o if $o->{type} eq $type;
+    }
+}
+
+sub subscribed {
+    my ($httpd, $channel, %how) = @_;
+    my $c = Client->new($httpd, '/ws', protocol => 'channel.v1.json');
+    $c->text(encode_json({ type => 'subscribe', channel => $channel, %how }));
+    return ($c, event($c, 'subscribed'));
+}
+
+sub publish {
+    my ($client, $channel, $text) = @_;
+    $client->text(encode_json({ type => 'publish', channel => $channel, data => $text, id => 1 }));
+    return event($client, 'published');
+}
+
+my ($writer) = subscribed($fast, 'kept/x');
+for my $round (1 .. 3) {
+    order('h');
+    my ($reader) = subscribed($slow, "kept/$round");
+    publish($writer, "kept/$round", 'while Redis does not know of the subscription');
+    order('g');
+    is(event($reader, 'message')->{data}, 'while Redis does not know of the subscription', "round $round: the message arrives");
+    publish($writer, "kept/$round", 'next');
+    is(event($reader, 'message')->{data}, 'next', 'and the next one, once each');
+}
+
+order('h');
+my ($watcher) = subscribed($slow, 'kept/room', watch => JSON::PP::true);
+$watcher->text(encode_json({ type => 'presence', channel => 'kept/room' }));
+is_deeply(event($watcher, 'presence')->{members}, [], 'a channel without members');
+my ($member) = subscribed($fast, 'kept/room', member => 'late');
+order('g');
+is(event($watcher, 'join')->{data}, 'late', 'a member that joins meanwhile is reported');
+
+$_->stop for $slow, $fast;
+is_deeply([map { $_->complaints } $slow, $fast], [], 'no child crashed');
+kill 'TERM', $relay;
+waitpid $relay, 0;
+done_testing();
