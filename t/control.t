@@ -15,24 +15,11 @@ use Httpd;
 use Program;
 use Redis;
 
-my %password = map { ($_ => "$_-secret") } qw(alice bob), 'carol d';
-my $httpd = Httpd->start(
-    mpm_conf => $Httpd::MPM eq 'prefork'
-    ? "StartServers 4\nServerLimit 32\nMaxRequestWorkers 32\nMinSpareServers 4\nMaxSpareServers 32"
-    : "StartServers 4\nServerLimit 16\nThreadsPerChild 8\nMaxRequestWorkers 32\n"
-        . "MinSpareThreads 24\nMaxSpareThreads 32",
-    log_level => 'info',
-    files     => { users => join '', map { "$_:{SHA}" . sha1_base64($password{$_}) . "=\n" } sort keys %password },
-    conf      => <<'END',
+# For clients of all machines.
+my $sections = <<'END';
 WebSocketPing off
-WebSocketThreads 2
-WebSocketDrainTimeout 10min
 <Location /echo>
     WebSocketHandler ws_echo.so
-</Location>
-<Location /narrow>
-    WebSocketHandler ws_echo.so
-    WebSocketSendQueue 64K
 </Location>
 <Location /users>
     WebSocketHandler ws_echo.so
@@ -41,6 +28,22 @@ WebSocketDrainTimeout 10min
     AuthBasicProvider file
     AuthUserFile users
     Require valid-user
+</Location>
+END
+my %password = map { ($_ => "$_-secret") } qw(alice bob), 'carol d';
+my $httpd = Httpd->start(
+    mpm_conf => $Httpd::MPM eq 'prefork'
+    ? "StartServers 4\nServerLimit 32\nMaxRequestWorkers 32\nMinSpareServers 4\nMaxSpareServers 32"
+    : "StartServers 4\nServerLimit 16\nThreadsPerChild 8\nMaxRequestWorkers 32\n"
+        . "MinSpareThreads 24\nMaxSpareThreads 32",
+    log_level => 'info',
+    files     => { users => join '', map { "$_:{SHA}" . sha1_base64($password{$_}) . "=\n" } sort keys %password },
+    conf      => $sections . <<'END',
+WebSocketThreads 2
+WebSocketDrainTimeout 10min
+<Location /narrow>
+    WebSocketHandler ws_echo.so
+    WebSocketSendQueue 64K
 </Location>
 <Location /old>
     WebSocketHandler ws_echo.so
@@ -516,23 +519,10 @@ sub aws {
 {
     my $redis = Redis->start;
     my %arg   = (
-        load  => "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so",
+        load  => $Redis::LOAD,
         files => { users => "alice:{SHA}" . sha1_base64($password{alice}) . "=\n" },
         children => 2, log_level => 'info',
-        conf  => 'WebSocketBus redis://127.0.0.1:' . $redis->port . <<'END');
-
-WebSocketPing off
-<Location /echo>
-    WebSocketHandler ws_echo.so
-</Location>
-<Location /users>
-    WebSocketHandler ws_echo.so
-    AuthType Basic
-    AuthName users
-    AuthBasicProvider file
-    AuthUserFile users
-    Require valid-user
-</Location>
+        conf  => 'WebSocketBus redis://127.0.0.1:' . $redis->port . "\n$sections" . <<'END');
 <Location /control>
     SetHandler websocket-control
     Require local

@@ -11,46 +11,20 @@ use Client;
 use FakeRedis;
 use Httpd;
 use JSON::PP;
+use Redis qw(bus_httpd channel_http);
 
 Httpd::once();
 
 my $fake = FakeRedis->start;
-my $load = "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so";
-my $conf = <<'END';
-WebSocketHistory kept/* 100
-WebSocketPing off
-<Location "/ws">
-    WebSocketHandler ws_channel.so channel=%{arg:channel} publish=on
-</Location>
-<Location "/members">
-    WebSocketHandler ws_channel.so channel=%{arg:channel} presence=on
-</Location>
-<Location "/channels">
-    WebSocketChannelHTTP publish
-    WebSocketPublish all
-</Location>
-END
-
 # One child, so that it is known where everything happens.
 my %mpm = $Httpd::MPM eq 'prefork'
     ? (mpm_conf => "StartServers 6\nServerLimit 6\nMaxRequestWorkers 6\nMinSpareServers 1\nMaxSpareServers 6")
     : (mpm_conf => "StartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8");
 
-sub httpd {
-    my ($bus) = @_;
-    return Httpd->start(load => $load, conf => "WebSocketBus $bus\n$conf", %mpm);
-}
+sub httpd { return bus_httpd($_[0], %mpm) }
 
-sub bulk { return '$' . length($_[0]) . "\r\n$_[0]\r\n" }
-
-sub http {
-    my ($httpd, $method, $path, $body) = @_;
-    my $socket = $httpd->connect or die $!;
-    print $socket "$method /channels/$path HTTP/1.0\r\nContent-Type: text/plain\r\nContent-Length: ",
-        length $body, "\r\n\r\n$body";
-    my $answer = do { local $/; <$socket> } // '';
-    return $answer =~ m{^HTTP/1.1 (\d+)} ? $1 : 0;
-}
+sub bulk { return FakeRedis::bulk(@_) }
+sub http { return (channel_http(@_))[0] // 0 }
 
 my $deep = ("*1\r\n" x 6) . ":1\r\n";
 my %wrong = (

@@ -10,18 +10,9 @@ use Client;
 use Httpd;
 use Test::More;
 
-my $sections = <<'END';
+my $sections = <<'END' . $Httpd::STREAMS;
 <Location "/ws">
     WebSocketHandler ws_echo.so
-</Location>
-<Location "/events">
-    WebSocketChannelHTTP subscribe
-    WebSocketSubscribe all
-</Location>
-<Location "/relayed">
-    WebSocketChannelHTTP subscribe
-    WebSocketSubscribe all
-    WebSocketRelay on
 </Location>
 END
 my $page  = join '', map {"line $_ of the page\n"} 1 .. 1000;

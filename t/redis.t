@@ -11,76 +11,39 @@ use Crowd;
 use Httpd;
 use IO::Select;
 use JSON::PP;
-use Redis;
+use Redis qw(bus_httpd channel_http publish stop_bus_httpds subscribed_in_redis);
 
 Httpd::once();
 
 my $redis = Redis->start;
-my $load  = "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so";
 my $conf  = <<'END';
-WebSocketHistory kept/* 100000
-WebSocketPing off
-<Location "/ws">
-    WebSocketHandler ws_channel.so channel=%{arg:channel} publish=on
-</Location>
 <Location "/json">
     WebSocketHandler ws_channel.so
     WebSocketSubscribe all
     WebSocketWildcards far/*
 </Location>
-<Location "/members">
-    WebSocketHandler ws_channel.so channel=%{arg:channel} presence=on
-</Location>
-<Location "/channels">
-    WebSocketChannelHTTP publish
-    WebSocketPublish all
-</Location>
 END
 
-my @httpds;
-
 sub httpd {
-    my ($text, %arg) = @_;
-    push @httpds, Httpd->start(load => $load, conf => "$text\n$conf", %arg);
-    return $httpds[-1];
+    my ($bus, %arg) = @_;
+    return bus_httpd($bus, %arg, conf => $conf . ($arg{conf} // ''));
 }
 
 # One by its port, the other by its socket.
-my $one      = httpd('WebSocketBus redis://127.0.0.1:' . $redis->port);
-my $two      = httpd('WebSocketBus unix:' . $redis->socket);
-my $stranger = httpd('WebSocketBus redis://127.0.0.1:' . $redis->port . '/1 prefix=other:');
-
-sub http {
-    my ($httpd, $method, $path, $body) = @_;
-    $body //= '';
-    my ($status, undef, $text) = $httpd->request($method, $path, 'Content-Type: text/plain',
-        'Content-Length: ' . length($body), '', $body);
-    return ($status, eval { decode_json($text) });
-}
-
-# HTTP with a body: request() ends the headers itself.
-sub publish {
-    my ($httpd, $channel, $text) = @_;
-    my $socket = $httpd->connect or die $!;
-    print $socket "POST /channels/$channel HTTP/1.0\r\nContent-Type: text/plain\r\nContent-Length: ",
-        length $text, "\r\n\r\n$text";
-    my $answer = do { local $/; <$socket> } // '';
-    my ($status) = $answer =~ m{^HTTP/1.1 (\d+)};
-    return ($status, eval { decode_json(($answer =~ /\r\n\r\n(.*)/s)[0]) });
-}
+my $one      = httpd('redis://127.0.0.1:' . $redis->port);
+my $two      = httpd('unix:' . $redis->socket);
+my $stranger = httpd('redis://127.0.0.1:' . $redis->port . '/1 prefix=other:');
 
 # Subscribed in Redis, too?
 sub heard {
     my ($channel, $n, $server) = @_;
-    Httpd::wait_for(
-        sub { ($server || $redis)->cli('PUBSUB', 'NUMSUB', "websocket:c:$channel") =~ /^$n$/m },
-        "$n processes to hear $channel");
+    subscribed_in_redis($channel, $n, $server || $redis);
 }
 
 # The answer to a handshake comes before the subscription.
 sub subscribed {
     my ($httpd, $channel) = @_;
-    Httpd::wait_for(sub { (http($httpd, 'GET', "/channels/$channel"))[1]{channels}[0]{subscribers} },
+    Httpd::wait_for(sub { (channel_http($httpd, 'GET', $channel, ''))[1]{channels}[0]{subscribers} },
         "a subscriber of $channel");
 }
 
@@ -117,10 +80,10 @@ publish($one, 'far/a?key=k&event=e', 'seen');
 my $seen = decode_json(($wild->message)[1]);
 is_deeply([@$seen{qw(channel wildcard data key event)}], ['far/a', 'far/*', 'seen', 'k', 'e'], 'a message from the other machine');
 is(($far->message)[1], 'seen', 'and by its channel');
-my $list = (http($one, 'GET', '/channels/?prefix=far/'))[1];
+my $list = (channel_http($one, 'GET', '?prefix=far/', ''))[1];
 is_deeply($list->{channels}, [{ channel => 'far/a', subscribers => 2 }], 'the list counts both machines');
 publish($one, 'kept/fields?key=k&event=e&ttl=60', 'kept');
-my ($kept) = @{ (http($two, 'GET', '/channels/kept/fields?history'))[1]{messages} };
+my ($kept) = @{ (channel_http($two, 'GET', 'kept/fields?history', ''))[1]{messages} };
 is_deeply([@$kept{qw(data key event)}], ['kept', 'k', 'e'], 'the history in Redis has key and event');
 $_->close for $wild, $near, $far;
 
@@ -131,7 +94,7 @@ heard('room', 1);
 my $bob = Client->new($two, '/members?channel=room&name=Bob', protocol => 'channel.v1.json');
 Httpd::wait_for(
     sub {
-        my (undef, $here) = http($two, 'GET', '/channels/room');
+        my (undef, $here) = channel_http($two, 'GET', 'room', '');
         return join(',', sort map { $_->{data} } @{ $here->{channels}[0]{members} || [] }) eq 'Ann,Bob';
     },
     'all members, of both');
@@ -247,7 +210,7 @@ for my $channel ('once', 'kept/once') {
 {
     my $subscribers = Crowd::size();
     my @both = map {
-        httpd("WebSocketBus $_\nWebSocketThreads 2", log_level => 'info',
+        httpd("$_\nWebSocketThreads 2", log_level => 'info',
             mpm_conf => "StartServers 3\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32\n"
                 . "MinSpareThreads 16\nMaxSpareThreads 32")
     } 'redis://127.0.0.1:' . $redis->port, 'unix:' . $redis->socket;
@@ -270,7 +233,7 @@ for my $channel ('once', 'kept/once') {
     my $replica  = Redis->start(options => ['--replicaof', '127.0.0.1', $master->port]);
     my $port     = $replica->port;
     my $sentinel = Redis->start(watches => $master);
-    my @both = map { httpd('WebSocketBus sentinel://127.0.0.1:' . $sentinel->port . '/mymaster') } 1, 2;
+    my @both = map { httpd('sentinel://127.0.0.1:' . $sentinel->port . '/mymaster') } 1, 2;
     Httpd::wait_for(sub { $replica->cli('INFO', 'replication') =~ /master_link_status:up/ }, 'the replica');
     Httpd::wait_for(sub { $sentinel->cli(qw(SENTINEL replicas mymaster)) =~ /^$port$/m }, 'the sentinel to see it');
     my @readers = map { Client->new($_, '/ws?channel=kept/s') } @both;
@@ -314,9 +277,9 @@ for my $channel ('once', 'kept/once') {
     my $same     = Redis->start(watches => $master, password => 'secret');
     my ($at, $by) = map { '127.0.0.1:' . $_->port } $own, $same;
     my %told = (
-        "WebSocketBus sentinel://:secret\@$at/mymaster"                => qr/the sentinel says: \S*(?:NOAUTH|WRONGPASS)|redis: 127.0.0.1: (?:WRONGPASS|ERR invalid)/,
-        "WebSocketBus sentinel://:secret\@$at/mymaster sentinel=wrong" => qr/redis: 127.0.0.1: (?:WRONGPASS|ERR invalid)|the sentinel says: \S*(?:WRONGPASS|ERR)/,
-        "WebSocketBus sentinel://:secret\@$at/nobody sentinel=other"   => qr/the sentinel does not know a master of the name nobody/,
+        "sentinel://:secret\@$at/mymaster"                => qr/the sentinel says: \S*(?:NOAUTH|WRONGPASS)|redis: 127.0.0.1: (?:WRONGPASS|ERR invalid)/,
+        "sentinel://:secret\@$at/mymaster sentinel=wrong" => qr/redis: 127.0.0.1: (?:WRONGPASS|ERR invalid)|the sentinel says: \S*(?:WRONGPASS|ERR)/,
+        "sentinel://:secret\@$at/nobody sentinel=other"   => qr/the sentinel does not know a master of the name nobody/,
     );
     for my $line (sort keys %told) {
         my $refused = httpd($line);
@@ -325,9 +288,9 @@ for my $channel ('once', 'kept/once') {
         is($refused->count_log(qr/does not know/), $line =~ /nobody/ ? 1 : 0, 'the name is blamed when it is the name')
             if $Httpd::MPM ne 'prefork';
     }
-    for my $line ("WebSocketBus sentinel://:secret\@$at/mymaster sentinel=other",
-        "WebSocketBus sentinel://:secret\@$by/mymaster",
-        "WebSocketBus sentinel://:secret\@$at/mymaster prefix=p: sentinel=default:other")
+    for my $line ("sentinel://:secret\@$at/mymaster sentinel=other",
+        "sentinel://:secret\@$by/mymaster",
+        "sentinel://:secret\@$at/mymaster prefix=p: sentinel=default:other")
     {
         my $third = httpd($line);
         my (undef, $answer);
@@ -354,14 +317,12 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
 }
 WS_HANDLER(everywhere) = {.on_message = on_message};
 END
-    my $bus = 'WebSocketBus redis://127.0.0.1:' . $redis->port;
+    my $bus = 'redis://127.0.0.1:' . $redis->port;
     my @paths = map { '/' . join '/', map { substr($_, 0, 1) x 60 } 1 .. $_ } 3, 4, 6;
     $paths[3] = "/other$paths[2]";    # differs where a key that is cut at 255 would not
     my @both = map {
-        Httpd->start(load => $load, conf => "$bus\n"
-                . join '', map {"<Location \"$_\">\n    WebSocketHandler $handler\n</Location>\n"} @paths)
+        bus_httpd($bus, conf => join '', map {"<Location \"$_\">\n    WebSocketHandler $handler\n</Location>\n"} @paths)
     } 1, 2;
-    push @httpds, @both;
     for my $path (@paths) {
         my ($near, $far) = map { Client->new($_, $path) } @both;
         my @others = map { Client->new($both[1], $_) } grep { $_ ne $path } @paths;
@@ -391,24 +352,24 @@ my $rights = join ' ', '~site:* &site:* +@connection', map {"+$_"}
     qw(publish subscribe unsubscribe eval del get set hget hsetnx hincrby xadd xrange expire);
 my $locked = Redis->start(options => ['--requirepass', 'secret', '--user', 'web', 'on', '>pass', split ' ', $rights]);
 my $at     = '127.0.0.1:' . $locked->port;
-my $acl    = httpd("WebSocketBus redis://web:pass\@$at prefix=site:");
+my $acl    = httpd("redis://web:pass\@$at prefix=site:");
 my $third  = Client->new($acl, '/ws?channel=kept/b&after=all');
 ($status, $answer) = publish($acl, 'kept/b', 'x');
 like($answer->{published}[0]{position}, qr/-1$/, 'with an ACL user');
 is(($third->message)[1], 'x', 'who hears');
 my $again = Client->new($acl, '/ws?channel=kept/b&after=all');
 is(($again->message)[1], 'x', 'and reads');
-($status) = http($acl, 'DELETE', '/channels/kept/b');
+($status) = channel_http($acl, 'DELETE', 'kept/b', '');
 is($status, 200, 'and clears');
 is($acl->count_log(qr/redis: /), 0, 'without a complaint');
 
-my $outside = httpd("WebSocketBus redis://w%65b:p%61%73%73\@$at");    # percent-encoded, as in any URL
+my $outside = httpd("redis://w%65b:p%61%73%73\@$at");    # percent-encoded, as in any URL
 ($status) = publish($outside, 'kept/b', 'x');
 is($status, 503, 'nothing outside of the prefix is for that user');
 $outside->wait_log(qr/redis: .*NOPERM.*channel|redis: .*permission.* channel/i);
 $outside->wait_log(qr/redis: .*NOPERM.*key|redis: .*permission.* key/i);
 pass('which the log says, of channels and keys');
-my $wrong = httpd("WebSocketBus redis://:no\@$at");
+my $wrong = httpd("redis://:no\@$at");
 $wrong->wait_log(qr/redis: 127.0.0.1: .*(?:WRONGPASS|invalid)/);
 pass('a wrong password is told');
 
@@ -431,13 +392,11 @@ for (
     ["redis://host\nWebSocketBus redis://host", qr/there can be one/])
 {
     my ($what, $why) = @$_;
-    my ($right, $text) = Httpd->check("WebSocketBus $what\n", load => $load);
+    my ($right, $text) = Httpd->check("WebSocketBus $what\n", load => $Redis::LOAD);
     ok(!$right, "WebSocketBus $what is refused");
     like($text, $why, 'with the reason');
 }
 
 # All at the same time: each takes some seconds.
-kill 'TERM', map { $_->pid } @httpds;
-$_->stop for @httpds;
-is_deeply([map { $_->complaints } @httpds], [], 'no child crashed');
+stop_bus_httpds();
 done_testing();

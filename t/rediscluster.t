@@ -11,50 +11,11 @@ use Test::More;
 use Client;
 use Crowd;
 use Httpd;
-use Redis;
+use Redis qw(bus_httpd publish stop_bus_httpds subscribed_in_redis);
 
 Httpd::once();
 
-my $load = "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so";
-my $conf = <<'END';
-WebSocketHistory kept/* 100000
-WebSocketPing off
-<Location "/ws">
-    WebSocketHandler ws_channel.so channel=%{arg:channel} publish=on
-</Location>
-<Location "/channels">
-    WebSocketChannelHTTP publish
-    WebSocketPublish all
-</Location>
-END
-my @httpds;
-
-sub httpd {
-    my ($bus, %arg) = @_;
-    push @httpds, Httpd->start(load => $load, conf => "WebSocketBus $bus\n$conf", %arg);
-    return $httpds[-1];
-}
-
-sub publish {
-    my ($httpd, $channel, $text) = @_;
-    my $socket = $httpd->connect or die $!;
-    print $socket "POST /channels/$channel HTTP/1.0\r\nContent-Type: text/plain\r\nContent-Length: ", length $text, "\r\n\r\n$text";
-    my $answer = do { local $/; <$socket> } // '';
-    return eval { decode_json(($answer =~ /\r\n\r\n(.*)/s)[0]) } // {};
-}
-sub position { return publish(@_)->{published}[0]{position} // '' }
-
-# Subscribed in Redis, too?
-sub heard {
-    my ($channel, $n, @redis) = @_;
-    Httpd::wait_for(
-        sub {
-            my $sum = 0;
-            $sum += $_->cli('PUBSUB', 'NUMSUB', "websocket:c:$channel") =~ /^(\d+)$/m ? $1 : 0 for @redis;
-            return $sum == $n;
-        },
-        "$n processes to hear $channel");
-}
+sub position { return (publish(@_))[1]{published}[0]{position} // '' }
 
 # ---- A cluster ----
 
@@ -72,7 +33,7 @@ sub heard {
     my $nowhere = Httpd::free_port();
     my $bus = "redis-cluster://127.0.0.1:$nowhere,127.0.0.1:" . $nodes[1]->port . ',127.0.0.1:' . $nodes[2]->port;
     my $big = "StartServers 3\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32\nMinSpareThreads 16\nMaxSpareThreads 32";
-    my @both = map { httpd("$bus\nWebSocketLog $bus/ends \"%U %P %{id}w\"", log_level => 'info', mpm_conf => $big) } 1, 2;
+    my @both = map { bus_httpd("$bus\nWebSocketLog $bus/ends \"%U %P %{id}w\"", log_level => 'info', mpm_conf => $big) } 1, 2;
 
     my @slots = map { $nodes[0]->cli('CLUSTER', 'KEYSLOT', "'websocket:{kept/$_}:m'") + 0 } 'a' .. 'f';
     ok((grep { $_ < 5461 } @slots) && (grep { $_ > 10922 } @slots), 'channels of several masters') or diag "@slots";
@@ -82,7 +43,7 @@ sub heard {
         is(($reader{$channel}->message)[1], "to $channel", 'and its message arrives at the other httpd');
     }
     my $plain = Client->new($both[0], '/ws?channel=plain');
-    heard('plain', 1, @nodes);
+    subscribed_in_redis('plain', 1, @nodes);
     publish($both[1], 'plain', 'everywhere');
     is(($plain->message)[1], 'everywhere', 'all nodes bring what is published without a history');
 
@@ -138,15 +99,15 @@ sub heard {
     my $redis = Redis->start(options => ['--tls-port', $port, '--port', 0, '--tls-cert-file', "$certs/server.crt",
         '--tls-key-file', "$certs/server.key", '--tls-ca-cert-file', "$certs/ca.crt", '--tls-auth-clients', 'yes']);
     my $files = "ca=$certs/ca.crt cert=$certs/client.crt key=$certs/client.key";
-    my @both = map { httpd($_) } "rediss://localhost:$port $files", "rediss://127.0.0.1:$port/0 name=localhost $files";
+    my @both = map { bus_httpd($_) } "rediss://localhost:$port $files", "rediss://127.0.0.1:$port/0 name=localhost $files";
     my @readers = map { Client->new($_, '/ws?channel=kept/tls') } @both;
-    heard('kept/tls', 2, $redis);
+    subscribed_in_redis('kept/tls', 2, $redis);
     like(position($both[0], 'kept/tls', 'x' x 300_000), qr/-1$/, 'rediss: a large message');
     is(length(($_->message)[1]), 300_000, 'which arrives') for @readers;
     $redis->stop('KILL');
     $_->wait_log(qr/redis: .*trying again/) for @both;
     $redis->again;
-    heard('kept/tls', 2, $redis);
+    subscribed_in_redis('kept/tls', 2, $redis);
     like(position($both[1], 'kept/tls', 'again'), qr/-2$/, 'and after a restart');
     for (
         ["rediss://localhost:$port cert=$certs/client.crt key=$certs/client.key", qr/TLS: .*(?:issuer|self|unable)/i, 'an unknown authority'],
@@ -156,7 +117,7 @@ sub heard {
         )
     {
         my ($bus, $says, $what) = @$_;
-        httpd($bus)->wait_log($says);
+        bus_httpd($bus)->wait_log($says);
         pass("$what: the log tells");
     }
 }
@@ -175,14 +136,14 @@ sub heard {
     }
     $sentinels[0]->stop('KILL');
     my $bus = 'sentinel://' . join(',', map { '127.0.0.1:' . $_->port } @sentinels) . '/mymaster';
-    my @both = map { httpd($bus) } 1, 2;
+    my @both = map { bus_httpd($bus) } 1, 2;
     my @readers = map { Client->new($_, '/ws?channel=kept/s') } @both;
-    heard('kept/s', 2, $master);
+    subscribed_in_redis('kept/s', 2, $master);
     my $first = position($both[0], 'kept/s', 'one');
     like($first, qr/-1$/, 'of several sentinels one is down: another names the master');
     unlike($both[0]->error_log, qr/redis: .*trying again/, 'which is no reason to complain');
     $master->stop('KILL');
-    heard('kept/s', 2, $replica);
+    subscribed_in_redis('kept/s', 2, $replica);
     is(position($both[1], 'kept/s', 'two') =~ s/-.*//r, $first =~ s/-.*//r, 'and its successor');
     is(join(' ', map { ($_->message)[1] } $readers[0], $readers[0]), 'one two', 'nothing is missing');
 }
@@ -191,16 +152,16 @@ sub heard {
 
 {
     my $redis = Redis->start(options => ['--appendonly', 'no']);
-    my $httpd = httpd('redis://127.0.0.1:' . $redis->port);
+    my $httpd = bus_httpd('redis://127.0.0.1:' . $redis->port);
     my $reader = Client->new($httpd, '/ws?channel=kept/lost', protocol => 'channel.v1.json');
-    heard('kept/lost', 1, $redis);
+    subscribed_in_redis('kept/lost', 1, $redis);
     position($httpd, 'kept/lost', "m$_") for 1 .. 3;
     $redis->cli('SAVE');
     my %given = map { position($httpd, 'kept/lost', "m$_") => 1 } 4 .. 6;
     $redis->stop('KILL');
     $httpd->wait_log(qr/redis: .*trying again/);
     $redis->again;
-    heard('kept/lost', 1, $redis);
+    subscribed_in_redis('kept/lost', 1, $redis);
     my @now = map { position($httpd, 'kept/lost', "n$_") } 1 .. 4;
     is_deeply([grep { $given{$_} } @now], [], 'no position is given a second time') or diag join ' ', sort keys %given, @now;
     isnt($now[0] =~ s/-.*//r, (keys %given)[0] =~ s/-.*//r, 'there is a new epoch');
@@ -225,12 +186,10 @@ for (
     ['rediss://a name=', qr/"name=" is wrong/], ['rediss-cluster://', qr/the URL is wrong/])
 {
     my ($what, $why) = @$_;
-    my ($right, $text) = Httpd->check("WebSocketBus $what\n", load => $load);
+    my ($right, $text) = Httpd->check("WebSocketBus $what\n", load => $Redis::LOAD);
     ok(!$right, "WebSocketBus $what is refused");
     like($text, $why, 'with the reason');
 }
 
-kill 'TERM', map { $_->pid } @httpds;
-$_->stop for @httpds;
-is_deeply([map { $_->complaints } @httpds], [], 'no child crashed');
+stop_bus_httpds();
 done_testing();

@@ -14,7 +14,7 @@ use Redis;
 
 Httpd::once();
 
-my $load   = "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so";
+my $load   = $Redis::LOAD;
 my $status = "<Location /status>\nSetHandler websocket-status\nRequire all granted\n</Location>";
 my $one    = "StartServers 1\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8";
 my @httpds;

@@ -168,13 +168,13 @@ SKIP: {
     skip 'no redis-server', 1 if !-x '/usr/bin/redis-server' || !-e "$Httpd::BUILD/mod_websocket_redis.so";
     my $redis = Redis->start;
     my $both  = start(
-        load => "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so",
+        load => $Redis::LOAD,
         more => "<IfModule websocket_redis_module>\nWebSocketBus redis://127.0.0.1:" . $redis->port . "\n</IfModule>\n"
     );
     my @c = connections($both, 'with Redis');
     for my $cycle (1 .. 2) {
         for my $with (0, 1) {
-            $both->{load_all} = $with ? "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so" : undef;
+            $both->{load_all} = $with ? $Redis::LOAD : undef;
             reload($both, 1);
             push @c, connections($both, $with ? 'with Redis again' : 'without Redis');
         }

@@ -4,19 +4,14 @@
 
 'use strict';
 
+const launch = require('./browser');
 const deadline = require('./deadline');
-const {chromium} = require('playwright-core');
 const base = process.argv[2];
 const answers = require('readline').createInterface({input: process.stdin})[Symbol.asyncIterator]();
 const ask = async name => { console.log(`do ${name}`); await answers.next(); };
 
 (async () => {
-    const browser = await chromium.launch({
-        timeout: deadline,
-        executablePath: '/usr/bin/chromium',
-        args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-            '--disable-component-update', '--disable-sync'],
-    });
+    const browser = await launch();
     const page = await browser.newPage(), devtools = await page.context().newCDPSession(page);
     const here = {
         offline: () => page.context().setOffline(true),

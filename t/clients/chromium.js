@@ -5,8 +5,8 @@
 
 'use strict';
 
+const launch = require('./browser');
 const deadline = require('./deadline');
-const {chromium} = require('playwright-core');
 const urls = process.argv.slice(2);
 const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
 
@@ -51,12 +51,7 @@ const echo = url => new Promise(resolve => {
 });
 
 (async () => {
-    const browser = await chromium.launch({
-        timeout: deadline,
-        executablePath: '/usr/bin/chromium',
-        args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-            '--disable-component-update', '--disable-sync'],
-    });
+    const browser = await launch();
     const page = await browser.newPage({ignoreHTTPSErrors: true});
     page.setDefaultTimeout(deadline);
     for (let i = 0; i < urls.length; i += 2) {

@@ -5,16 +5,12 @@
 
 'use strict';
 
-const {chromium} = require('playwright-core');
+const launch = require('./browser');
 const [address, events] = process.argv.slice(2);
 const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
 
 (async () => {
-    const browser = await chromium.launch({
-        executablePath: '/usr/bin/chromium',
-        args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-            '--disable-component-update', '--disable-sync'],
-    });
+    const browser = await launch();
     // Contexts share nothing: each has connections of its own. Four streams leave room for two requests (HTTP/1.1).
     const protocol = () => performance.getEntriesByType('navigation')[0].nextHopProtocol;
     const protocols = [], pages = [];

@@ -5,17 +5,12 @@
 
 'use strict';
 
+const launch = require('./browser');
 const deadline = require('./deadline');
-const {chromium} = require('playwright-core');
 const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
 
 (async () => {
-    const browser = await chromium.launch({
-        timeout: deadline,
-        executablePath: '/usr/bin/chromium',
-        args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-            '--disable-component-update', '--disable-sync'],
-    });
+    const browser = await launch();
     const errors = [];
     const open = async () => {
         const page = await browser.newPage();

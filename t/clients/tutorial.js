@@ -5,8 +5,8 @@
 
 'use strict';
 
+const launch = require('./browser');
 const deadline = require('./deadline');
-const {chromium} = require('playwright-core');
 const [which, url, folder] = process.argv.slice(2);
 const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
 
@@ -38,12 +38,7 @@ const tests = {
 };
 
 (async () => {
-    const browser = await chromium.launch({
-        timeout: deadline,
-        executablePath: '/usr/bin/chromium',
-        args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-            '--disable-component-update', '--disable-sync'],
-    });
+    const browser = await launch();
     const page = await browser.newPage({viewport: {width: 1100, height: 700}});
     const errors = [];
     page.setDefaultTimeout(deadline);

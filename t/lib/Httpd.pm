@@ -83,6 +83,19 @@ my %MPM_CONF = (
     prefork => "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMinSpareServers 4\nMaxSpareServers 64",
 );
 
+# Sections for requests that take their connection out of httpd: event streams and polls, also with the socket in httpd.
+our $STREAMS = <<'END';
+<Location "/events">
+    WebSocketChannelHTTP subscribe
+    WebSocketSubscribe all
+</Location>
+<Location "/relayed">
+    WebSocketChannelHTTP subscribe
+    WebSocketSubscribe all
+    WebSocketRelay on
+</Location>
+END
+
 # As many children as that, which stay as long as httpd does. With event a reload finds places for others; with worker
 # and prefork only when these have gone.
 sub mpm_conf {

@@ -4,12 +4,83 @@
 #
 #   my $redis = Redis->start(options => [...]);   $redis->stop;   $redis->again;   $redis->cli('PING');
 #   my $sentinel = Redis->start(watches => $redis);   # under the name "mymaster"; password => 'x'
+#
+# And httpds with mod_websocket_redis.so:
+#
+#   my $httpd = bus_httpd("redis://127.0.0.1:$port");        my ($status, $answer) = publish($httpd, 'kept/a', 'text');
+#   subscribed_in_redis('kept/a', 2, $redis);                stop_bus_httpds();
 
 package Redis;
 
 use strict;
 use warnings;
+use Exporter qw(import);
+use JSON::PP;
+use Test::More;
 use Httpd;
+
+our @EXPORT_OK = qw(bus_httpd channel_http publish stop_bus_httpds subscribed_in_redis);
+
+# The line that loads the module.
+our $LOAD = "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so";
+
+# Of each such httpd: publishers on /channels, subscribers on /ws and /members. kept/* has a history.
+our $CONF = <<'END';
+WebSocketHistory kept/* 100000
+WebSocketPing off
+<Location "/ws">
+    WebSocketHandler ws_channel.so channel=%{arg:channel} publish=on
+</Location>
+<Location "/members">
+    WebSocketHandler ws_channel.so channel=%{arg:channel} presence=on
+</Location>
+<Location "/channels">
+    WebSocketChannelHTTP publish
+    WebSocketPublish all
+</Location>
+END
+
+my @httpds;
+
+# The bus is the argument of WebSocketBus; conf => more lines, others as those of Httpd->start.
+sub bus_httpd {
+    my ($bus, %arg) = @_;
+    push @httpds, Httpd->start(load => $LOAD, %arg, conf => "WebSocketBus $bus\n$CONF" . ($arg{conf} // ''));
+    return $httpds[-1];
+}
+
+sub stop_bus_httpds {
+    kill 'TERM', map { $_->pid } @httpds;
+    $_->stop for @httpds;
+    is_deeply([map { $_->complaints } @httpds], [], 'no child crashed');
+}
+
+# The HTTP interface of channels: (status, answer as JSON)
+sub channel_http {
+    my ($httpd, $method, $channel, $body) = @_;
+    my $socket = $httpd->connect or die $!;
+    print $socket "$method /channels/$channel HTTP/1.0\r\nContent-Type: text/plain\r\nContent-Length: ",
+        length $body, "\r\n\r\n$body";
+    my $answer = do { local $/; <$socket> } // '';
+    my ($status) = $answer =~ m{^HTTP/1.1 (\d+)};
+    return ($status, eval { decode_json(($answer =~ /\r\n\r\n(.*)/s)[0]) });
+}
+
+sub publish { my ($httpd, $channel, $text) = @_; return channel_http($httpd, 'POST', $channel, $text) }
+
+# Wait until so many processes have subscribed to a channel on these servers together.
+sub subscribed_in_redis {
+    my ($channel, $n, @redis) = @_;
+    my $sum;
+    Httpd::wait_for(
+        sub {
+            $sum = 0;
+            $sum += $_->cli('PUBSUB', 'NUMSUB', "websocket:c:$channel") =~ /^(\d+)$/m ? $1 : 0 for @redis;
+            return $sum == $n;
+        },
+        "$n processes to subscribe to $channel",
+        sub { "$sum have" });
+}
 
 sub start {
     my ($class, %arg) = @_;
