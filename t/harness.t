@@ -144,6 +144,78 @@ kill 'KILL', @servers;
 waitpid $_, 0 for @servers;
 is(Httpd::read_file($journal), "dear diary\n", 'a handler does what it does');
 
+# ---- Calls that no client sees ----
+
+my $closer = <<'END';
+#include <stdio.h>
+#include <string.h>
+#include "mod_websocket.h"
+
+static void later(ws_conn *c, void *arg)
+{
+    (void)arg;
+    ws_close(c, 4010, "later");
+}
+
+static void message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    (void)type;
+    if (len == 5 && !memcmp(data, "close", 5)) {
+        ws_close(c, 1000, NULL);
+    }
+}
+
+static int closing(ws_conn *c, int code, const char *reason, apr_size_t len)
+{
+    (void)reason, (void)len;
+    ws_send(c, WS_TEXT, "bye", 3);
+    return code == 4001 && ws_timer_start(c, 1000, 0, later, NULL) != NULL;
+}
+
+#ifdef BLOCKING
+WS_HANDLER(closer) = {.on_message = message, .on_closing = closing, .flags = WS_BLOCKING};
+#else
+WS_HANDLER(closer) = {.on_message = message, .on_closing = closing};
+#endif
+END
+$so{closer}   = Httpd::compile('harness_closer', $closer);
+$so{blocking} = Httpd::compile('harness_closer_blocking', $closer, '-DBLOCKING');
+for my $handler (qw(closer blocking)) {
+    Httpd::write_file("$dir/$handler.calls", <<'END');
+connect a /
+connect b /
+a! nothing
+a> close 4000 "enough"
+a! closing 4000 "enough"
+a! state closing
+a! state closed
+a! nothing
+a< "bye"
+
+# The answer waits.
+b> close 4001
+b! closing 4001
+b! nothing
+b< "bye"
+wait 1s
+b! state closing
+b< close 4010 "later"
+
+# The server's own Close frame: on_closing is not called.
+connect c /
+c> "close"
+c! state closing
+c< close 1000
+c! state closed
+c! nothing
+connect d /
+d> break
+d! state closed
+END
+    my ($status, $output) = play($so{$handler}, "$dir/$handler.calls");
+    is($status, 0, "$handler: on_closing and on_state are in the transcript") or diag($output);
+}
+
 # ---- What is wrong is told ----
 
 # A transcript's output is as expected: {...} is a regular expression.
@@ -170,6 +242,40 @@ not ok 1 - another-text:3: < "hallo"
 #   they differ from byte 1 on, text "hallo" and text "hello"
 ok 2 - another-text:5: < "well"
 1..2
+TOLD
+told('another-call', 'closer', <<'END', 1, <<'TOLD', '--patience=1');
+connect a /
+a> close 4000 "enough"
+a! closing 4001 ~ e
+a! state closed
+a! closing
+a! nothing
+END
+not ok 1 - another-call:3: a! closing 4001 ~ e
+#   expected: closing 4001 ~ e
+#   got:      closing 4000 "enough"
+not ok 2 - another-call:4: a! state closed
+#   expected: state closed
+#   got:      state closing
+not ok 3 - another-call:5: a! closing
+#   expected: closing
+#   got:      state closed
+ok 4 - another-call:6: a! nothing
+not ok 5 - another-call:6: a< nothing more
+#   got: text "bye"
+1..5
+TOLD
+told('unknown-call', 'closer', <<'END', 2, <<'TOLD');
+connect a /
+a! state open
+END
+{(?s).*}behind state stands closing or closed{(?s).*}
+TOLD
+told('unknown-call-word', 'closer', <<'END', 2, <<'TOLD');
+connect a /
+a! "text"
+END
+{(?s).*}the handler's calls are state closing, state closed, closing CODE "REASON", or nothing{(?s).*}
 TOLD
 told('another-length', 'echo', <<'END', 1, <<'TOLD');
 connect /
@@ -269,7 +375,7 @@ my @mistakes = (
     ['< pause'       => '"pause": text, binary, ping, pong, close, break, anything or nothing can be expected, and'
             . ' behind connect a status'],
     ['> nothing'     => '"nothing": a client sends text, binary, ping, pong or close; it may break, pause or resume'],
-    ['say "x"'       => '"say "x"": a line is connect, NAME> ..., NAME< ..., wait, configure, start fails, or a directive'],
+    ['say "x"'       => '"say "x"": a line is connect, NAME> ..., NAME< ..., NAME! ..., wait, configure, start fails, or a directive'],
     ['wait 5sec'     => 'wait takes an interval from 0 to 2147483647ms, in seconds or with ms, s, min, h or d'],
     ['connect ann'   => 'connect [NAME] /PATH: the path begins with a slash'],
     ["connect /\n    version 9" => 'versions are 13, 8, 7, 76 and 75'],

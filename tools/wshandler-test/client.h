@@ -6,6 +6,7 @@
 #define WS_TOOLS_ACTOR_H
 
 #include "base/strbuf.h"
+#include "include/mod_websocket.h"
 #include "protocol/frame.h"
 #include "protocol/hixie.h"
 #include "tools/wshandler-test/transcript.h"
@@ -22,7 +23,8 @@ struct ws_happening {
 
 typedef struct ws_test_client {
     const char *name;
-    int fd; /**< -1: not connected */
+    int fd;            /**< -1: not connected */
+    ws_id conn; /**< id of the connection; 0: not open yet */
     int version;
     int mute;   /**< does not reply to pings */
     int paused; /**< does not read */

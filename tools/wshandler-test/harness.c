@@ -6,6 +6,7 @@
  */
 
 #include "tools/wshandler-test/harness.h"
+#include "tools/wshandler-test/calls.h"
 #include "tools/wshandler-test/transcript.h"
 
 #include <apr_lib.h>
@@ -173,6 +174,7 @@ apr_status_t ws_harness_start(ws_harness *s)
     s->channels = ws_channels_create(
         &(ws_channels_options){.engine = s->engine, .self = {.server = 1, .process = 1}}, s->pool);
     current = s;
+    s->location->handler = ws_calls_record(h);
     rv = h->start ? h->start(s->pool, s->location->config, s->location) : APR_SUCCESS;
     s->started = rv == APR_SUCCESS;
     return rv;
@@ -194,6 +196,7 @@ void ws_harness_stop(ws_harness *s)
     ws_channels_destroy(s->channels);
     ws_api_engine(NULL);
     ws_engine_destroy(s->engine);
+    ws_calls_clear();
     current = NULL;
 }
 
@@ -335,6 +338,7 @@ void ws_harness_connect(ws_harness *s, ws_test_client *p, const ws_step *connect
         p->version = connect->who.version;
         p->mute = connect->who.mute;
         ws_test_client_open(p, fd[0]);
+        ws_calls_of_next(p);
         ws_engine_add(s->engine, &n);
     }
     else if (rq.pool) {

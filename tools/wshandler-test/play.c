@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "include/mod_websocket.h"
+#include "tools/wshandler-test/calls.h"
 #include "tools/wshandler-test/harness.h"
 
 /* Longest part of a message in the report, bytes. */
@@ -142,9 +143,24 @@ static ws_happening *play_next_event(play *p, ws_test_client *peer, int patience
     return e;
 }
 
+/* The next call of the handler for a client's connection. */
+static ws_happening *play_next_call(play *p, const ws_test_client *peer, int patience)
+{
+    long until = play_now_ms() + patience;
+    ws_happening *e;
+    play_settle(p);
+    while (!(e = ws_calls_take(peer)) && play_now_ms() < until) {
+        poll(NULL, 0, 5);
+        play_settle(p);
+    }
+    return e;
+}
+
 static void play_expect(play *p, ws_test_client *peer, const ws_step *s)
 {
-    ws_happening *e = play_next_event(p, peer, s->say == WS_SAY_NOTHING ? 0 : ws_harness_patience);
+    int patience = s->say == WS_SAY_NOTHING ? 0 : ws_harness_patience;
+    ws_happening *e = s->kind == WS_STEP_CALL ? play_next_call(p, peer, patience)
+                                              : play_next_event(p, peer, patience);
     int passed = play_fits(s, e);
     play_check(p, passed, s, s->source);
     if (!passed) {
@@ -259,6 +275,7 @@ static const char *play_step(play *p, const ws_step *s, const ws_step *next)
         play_expect_status(p, peer, s);
         break;
     case WS_STEP_EXPECT:
+    case WS_STEP_CALL:
         play_expect(p, peer, s);
         break;
     default:

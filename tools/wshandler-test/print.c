@@ -45,6 +45,10 @@ static const char *print_name_of(ws_say say)
         return "break";
     case WS_SAY_NOTHING:
         return "nothing";
+    case WS_SAY_STATE:
+        return "state";
+    case WS_SAY_CLOSING:
+        return "closing";
     default:
         return "anything";
     }
@@ -85,11 +89,15 @@ static const char *print_show(const char *data, apr_size_t len, int hex, apr_siz
 const char *ws_transcript_show(ws_say say, int code, const char *data, apr_size_t len,
                                apr_size_t most, apr_pool_t *p)
 {
-    if (say == WS_SAY_CLOSE) {
+    if (say == WS_SAY_CLOSE || say == WS_SAY_CLOSING) {
+        const char *name = print_name_of(say);
         return code == 0 || code == WS_CLOSE_NO_STATUS
-                   ? "close"
-                   : apr_psprintf(p, len ? "close %d %s" : "close %d", code,
+                   ? name
+                   : apr_psprintf(p, len ? "%s %d %s" : "%s %d", name, code,
                                   len ? print_show(data, len, 0, most, p) : "");
+    }
+    if (say == WS_SAY_STATE) {
+        return code == WS_CLOSED ? "state closed" : "state closing";
     }
     if (!data) {
         return print_name_of(say);

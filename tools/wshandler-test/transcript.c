@@ -254,6 +254,15 @@ static int transcript_closing(reader *r, ws_step *s)
     return transcript_number(r, 1000, 4999, &s->code) && transcript_control(r, s);
 }
 
+static int transcript_state(reader *r, ws_step *s)
+{
+    s->code = transcript_next_is(r, "closing")  ? WS_CLOSING
+              : transcript_next_is(r, "closed") ? WS_CLOSED
+                                                : 0;
+    return s->code ? transcript_at_end(r)
+                   : transcript_wrong(r, "behind state stands closing or closed");
+}
+
 /* ---- Steps ---- */
 
 static ws_step *transcript_step(reader *r, ws_step_kind kind, const char *name)
@@ -283,11 +292,13 @@ static int transcript_say(reader *r, ws_step *s)
         {"break", WS_SAY_BREAK, NULL, 1 << WS_STEP_SEND | 1 << WS_STEP_EXPECT},
         {"pause", WS_SAY_PAUSE, NULL, 1 << WS_STEP_SEND},
         {"resume", WS_SAY_RESUME, NULL, 1 << WS_STEP_SEND},
-        {"nothing", WS_SAY_NOTHING, NULL, 1 << WS_STEP_EXPECT},
+        {"nothing", WS_SAY_NOTHING, NULL, 1 << WS_STEP_EXPECT | 1 << WS_STEP_CALL},
+        {"state", WS_SAY_STATE, transcript_state, 1 << WS_STEP_CALL},
+        {"closing", WS_SAY_CLOSING, transcript_closing, 1 << WS_STEP_CALL},
         {"anything", WS_SAY_ANYTHING, NULL, 1 << WS_STEP_EXPECT},
     };
     transcript_skip_blanks(r);
-    if (*r->line == '"' || !strncmp(r->line, "...", 3)) {
+    if (s->kind != WS_STEP_CALL && (*r->line == '"' || !strncmp(r->line, "...", 3))) {
         s->say = WS_SAY_TEXT;
         return transcript_message(r, s);
     }
@@ -308,6 +319,9 @@ static int transcript_say(reader *r, ws_step *s)
         s->kind == WS_STEP_SEND
             ? "a client sends text, binary, ping, pong or close; it may break, pause or "
               "resume"
+        : s->kind == WS_STEP_CALL
+            ? "the handler's calls are state closing, state closed, closing CODE \"REASON\", or "
+              "nothing"
             : "text, binary, ping, pong, close, break, anything or nothing can be "
               "expected, and behind connect a status");
 }
@@ -418,21 +432,25 @@ static int transcript_wait_for(reader *r)
     return error ? transcript_wrong(r, "wait %s", error) : transcript_at_end(r);
 }
 
-/* Parse NAME> and NAME<, or the sign alone. */
+/* Parse NAME>, NAME< and NAME!, or the sign alone. */
 static int transcript_dialogue(reader *r)
 {
-    size_t len = strcspn(r->line, "<> \t");
+    size_t len = strcspn(r->line, "<>! \t");
     char sign = r->line[len];
     const char *name = apr_pstrmemdup(r->pool, r->line, len);
-    if (sign != '<' && sign != '>') {
+    if (sign != '<' && sign != '>' && sign != '!') {
         return transcript_wrong(
             r,
-            "\"%s\": a line is connect, NAME> ..., NAME< ..., wait, configure, start "
-            "fails, or a directive",
+            "\"%s\": a line is connect, NAME> ..., NAME< ..., NAME! ..., wait, configure, "
+            "start fails, or a directive",
             r->line);
     }
     r->line += len + 1;
-    return transcript_say(r, transcript_step(r, sign == '>' ? WS_STEP_SEND : WS_STEP_EXPECT, name));
+    return transcript_say(r, transcript_step(r,
+                                             sign == '>'   ? WS_STEP_SEND
+                                             : sign == '<' ? WS_STEP_EXPECT
+                                                           : WS_STEP_CALL,
+                                             name));
 }
 
 static int transcript_read_line(reader *r, const char *line)

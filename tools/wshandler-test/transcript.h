@@ -16,6 +16,7 @@ typedef enum {
     WS_STEP_STATUS, /**< expect a response to the handshake */
     WS_STEP_SEND,
     WS_STEP_EXPECT,
+    WS_STEP_CALL, /**< expect a call of the handler */
     WS_STEP_WAIT
 } ws_step_kind;
 
@@ -26,11 +27,13 @@ typedef enum {
     WS_SAY_CLOSE = 0x8,
     WS_SAY_PING = 0x9,
     WS_SAY_PONG = 0xA,
-    WS_SAY_BREAK,   /**< end of the connection without a Close frame */
-    WS_SAY_PAUSE,   /**< send: the client stops reading */
-    WS_SAY_RESUME,  /**< send: the client resumes reading */
-    WS_SAY_NOTHING, /**< expect */
-    WS_SAY_ANYTHING /**< expect: any one message */
+    WS_SAY_BREAK,    /**< end of the connection without a Close frame */
+    WS_SAY_PAUSE,    /**< send: the client stops reading */
+    WS_SAY_RESUME,   /**< send: the client resumes reading */
+    WS_SAY_NOTHING,  /**< expect */
+    WS_SAY_ANYTHING, /**< expect: any one message */
+    WS_SAY_STATE,    /**< a call: on_state; code is the new ws_state */
+    WS_SAY_CLOSING   /**< a call: on_closing, with code and reason */
 } ws_say;
 
 /** The client of a connect step, without its headers. */
@@ -50,7 +53,7 @@ typedef struct ws_step {
     apr_size_t len;
     const char *pattern; /**< expect: a regular expression for data */
     regex_t regex;
-    int code;             /**< of a Close frame, or a status; 0: any */
+    int code;             /**< of a Close frame, a status or a ws_state; 0: any */
     unsigned where;       /**< send: WS_FIRST, WS_LAST */
     apr_uint32_t time;    /**< wait: milliseconds */
     const char *uri;      /**< connect */
