@@ -90,6 +90,10 @@ static void conn_ready(ws_source *s, const ws_ready *r)
     case WS_STREAM_SENT:
         ws_conn_sent(c, r);
         return;
+    case WS_STREAM_READABLE:
+        ws_conn_read(c);
+        ws_conn_watch(c);
+        return;
     default:
         break;
     }
@@ -193,7 +197,7 @@ void ws_conn_watch(ws_conn *c)
     }
     /* A connection that continues in the next turn stays in the poller: no system call. An async
      * stream must stop reading. */
-    if (!(c->source.async ? c->held : c->held & ~WS_HELD_TURN) || c->discard_input) {
+    if (!(ws_stream_is_read(&c->source) ? c->held & ~WS_HELD_TURN : c->held) || c->discard_input) {
         events |= WS_READABLE;
     }
     if (c->source.async ? c->write_blocked : c->out.count || c->cipher_out) {

@@ -344,7 +344,7 @@ static int input_read_once(ws_conn *c)
         input_deliver_kept(c);
         return 1;
     }
-    if (c->source.async) {
+    if (!ws_stream_is_read(&c->source)) {
         return 0;
     }
     data = input_place(c, &space);
@@ -357,6 +357,9 @@ static int input_read_once(ws_conn *c)
         return 0;
     }
     input_note_input(c, n);
+    if (c->source.async) {
+        ws_stream_adapt(&c->loop->event, &c->source, (apr_size_t)n);
+    }
     if (!c->discard_input) {
         input_deliver(c, data, kept, kept + (apr_size_t)n);
     }
@@ -413,6 +416,7 @@ void ws_conn_received(ws_conn *c, const ws_ready *r)
     }
     if (r->result > 0) {
         input_note_input(c, r->result);
+        ws_stream_adapt(&c->loop->event, &c->source, len);
         if (kept && (c->held || c->resume || kept > WS_RECEIVE_HEADROOM)) {
             input_keep_input(c, r->data, len);
         }

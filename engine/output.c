@@ -247,11 +247,12 @@ static ws_status output_gather(ws_conn *c, unsigned first, unsigned char *head, 
     return WS_QUEUED;
 }
 
-/* An async stream sends the gathered bytes at the end of the turn. */
+/* An async stream sends the gathered bytes at the end of the turn, if they are few. */
 static void output_send_cork(ws_conn *c, struct iovec *iov)
 {
     ws_loop *loop = c->loop;
-    if (c->broken || !(output_idle(c) || output_joins(c))) {
+    if (c->broken || !(output_idle(c) || output_joins(c))
+        || (iov->iov_len >= WS_SEND_LATER_MAX && !c->source.sending)) {
         output_write_now(c, iov, 1);
         return;
     }

@@ -19,16 +19,15 @@ typedef struct ws_source ws_source;
  *  (stream.h). */
 #define WS_STREAM_RECEIVED 0x100 /**< bytes have been received, or receiving has ended */
 #define WS_STREAM_SENT 0x200     /**< a send has ended */
+#define WS_STREAM_READABLE 0x400 /**< the owner of a direct stream can read */
 
 /** An event of a source. */
 typedef struct ws_ready {
     ws_source *source;
-    unsigned
-        events; /**< WS_READABLE and the like; or WS_STREAM_RECEIVED or WS_STREAM_SENT alone */
-    int result; /**< bytes received or sent; received 0: end of the stream; or -errno */
-    unsigned char
-        *data;      /**< the bytes; WS_STREAM_SENT: NULL if not in a buffer of the loop */
-    apr_size_t len; /**< WS_STREAM_SENT: length of the send, bytes */
+    unsigned events;        /**< WS_READABLE and the like; or one WS_STREAM_... alone */
+    int result;             /**< bytes received or sent; received 0: end of the stream; or -errno */
+    unsigned char *data;    /**< the bytes; WS_STREAM_SENT: NULL if not in a buffer of the loop */
+    apr_size_t len;         /**< WS_STREAM_SENT: length of the send, bytes */
     unsigned short buffer;  /**< private */
     unsigned char buffered; /**< private */
     unsigned char more;     /**< WS_STREAM_RECEIVED: receiving continues */
@@ -41,10 +40,13 @@ struct ws_source {
     signed char watched; /**< the watched events; -1: none, and ready is not called */
     /* Private to the loop, for streams that it reads and writes. */
     unsigned char async : 1;     /**< the loop reads and writes this stream */
+    unsigned char direct : 1;    /**< the owner is to read: its input is bulky */
     unsigned char polled : 1;    /**< the poller watches the descriptor */
     unsigned char receiving : 1; /**< the kernel refers to the source */
+    unsigned char buffered : 1;  /**< the kernel puts input into the loop's buffers */
     unsigned char stopping : 1;  /**< the loop has asked the kernel to stop receiving */
     unsigned char sending : 1;   /**< a send has not ended */
+    unsigned char small;         /**< small reads in a row, while direct */
 };
 
 /** Watch fd for events, which replace the earlier ones. fd: the same until ws_source_unwatch() */

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Streams. With a completion ring, the ring receives and sends. The poller reports when a stream is
- * writable again. It also reports a broken connection while the stream does not receive.
+ * Streams. With a completion ring, the ring receives and sends. For direct streams it only reports
+ * that they are readable. The poller reports when a stream is writable again. It also reports a broken connection while the stream does not receive.
  */
 
 #include "event/stream.h"
@@ -10,6 +10,13 @@
 #include "event/loop.h"
 #include "event/poller.h"
 #include "event/ring.h"
+
+/* Input of this length makes a stream direct, bytes. Below it, both ways cost the same. */
+#define DIRECT_MIN (8 * 1024)
+
+/* After this many reads of less than half of DIRECT_MIN in a row, a stream is no longer direct. Each
+ * change costs a system call or more. */
+#define SMALL_MAX 16
 
 void ws_stream_init(ws_event_loop *loop, ws_source *s)
 {
@@ -29,8 +36,14 @@ static apr_status_t stream_watch_async(ws_event_loop *loop, ws_source *s, int ev
     int poll = events != WS_READABLE;
     apr_status_t rv = APR_SUCCESS;
     if ((events & WS_READABLE) && !s->receiving) {
-        ws_ring_receive(loop->ring, s->fd, s);
+        if (s->direct) {
+            ws_ring_poll(loop->ring, s->fd, s);
+        }
+        else {
+            ws_ring_receive(loop->ring, s->fd, s);
+        }
         s->receiving = 1;
+        s->buffered = !s->direct;
     }
     else if (!(events & WS_READABLE)) {
         stream_stop_receiving(loop, s);
@@ -57,6 +70,20 @@ apr_status_t ws_stream_watch(ws_event_loop *loop, ws_source *s, unsigned events)
     }
     s->watched = rv == APR_SUCCESS ? (signed char)events : s->watched;
     return rv;
+}
+
+void ws_stream_adapt(ws_event_loop *loop, ws_source *s, apr_size_t n)
+{
+    if (n >= DIRECT_MIN) {
+        s->small = 0;
+        if (!s->direct) {
+            s->direct = 1;
+            stream_stop_receiving(loop, s);
+        }
+    }
+    else if (s->direct && n < DIRECT_MIN / 2 && ++s->small == SMALL_MAX) {
+        s->direct = 0;
+    }
 }
 
 void ws_stream_close(ws_event_loop *loop, ws_source *s)

@@ -3,7 +3,8 @@
 /**
  * Sources whose bytes the loop moves. With io_uring, the loop receives into the ring's buffers and
  * reports WS_STREAM_RECEIVED. It collects sends, and the system call that waits for the next events
- * submits them; the loop then reports WS_STREAM_SENT. With epoll, a stream is an ordinary source:
+ * submits them; the loop then reports WS_STREAM_SENT. If a stream's input is bulky, its owner reads
+ * it to its place, which saves a copy (ws_stream_adapt). With epoll, a stream is an ordinary source:
  * its owner reads and writes when it is ready. ws_source.async is set for the first case.
  *
  * Call all functions in the loop's thread. Those without a remark are for async streams only.
@@ -25,11 +26,27 @@
 /** Maximum number of pieces in one send. */
 #define WS_SEND_PIECES 64
 
+/** Gathered bytes from this length on are sent at once, bytes: until the end of the turn, others would
+ *  take their place in the processor's cache, which costs more than the system call. */
+#define WS_SEND_LATER_MAX (4 * 1024)
+
 /** Let the loop move the source's bytes, if its backend supports it. [any stream] */
 void ws_stream_init(ws_event_loop *loop, ws_source *s);
 
 /** Watch for events. For async streams WS_READABLE starts and stops receiving. [any stream] */
 apr_status_t ws_stream_watch(ws_event_loop *loop, ws_source *s, unsigned events);
+
+/** Report that n bytes of input were received or read at once. The stream becomes direct if much
+ *  arrives at a time, and is no longer direct after many short reads. A direct stream reports
+ *  WS_STREAM_READABLE instead of WS_STREAM_RECEIVED, and its owner reads the socket. */
+void ws_stream_adapt(ws_event_loop *loop, ws_source *s, apr_size_t n);
+
+/** Whether the owner reads the socket itself: the stream is not async, or it is direct and all
+ *  input that the loop received has been reported. [any stream] */
+static inline int ws_stream_is_read(const ws_source *s)
+{
+    return !s->async || (s->direct && !s->buffered);
+}
 
 /** Stop watching and receiving. Call it before you close the descriptor. [any stream] */
 void ws_stream_close(ws_event_loop *loop, ws_source *s);
