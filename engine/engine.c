@@ -26,12 +26,14 @@
 
 static void engine_loop_started(ws_loop *loop, ws_backend backend, apr_status_t failure)
 {
-    char text[120];
-    if (failure != APR_SUCCESS) {
-        ws_engine_log(loop->engine, WS_LOG_WARNING, NULL,
-                      "%s cannot be used (%s), epoll is used instead (WebSocketBackend)",
-                      ws_backend_name(backend), apr_strerror(failure, text, sizeof(text)));
+    char why[WS_BACKEND_TEXT];
+    if (failure == APR_SUCCESS || (backend == WS_BACKEND_AUTO && loop->index)) {
+        return; /* auto: one line for each child process is enough */
     }
+    ws_backend_explain(failure, why);
+    ws_engine_log(loop->engine, backend == WS_BACKEND_AUTO ? WS_LOG_INFO : WS_LOG_WARNING, NULL,
+                  "epoll is used instead of io_uring (WebSocketBackend %s): %s",
+                  ws_backend_name(backend), why);
 }
 
 static int engine_loop_pending(const ws_loop *loop)

@@ -247,13 +247,17 @@ static ws_status output_gather(ws_conn *c, unsigned first, unsigned char *head, 
     return WS_QUEUED;
 }
 
-/* An async stream sends the gathered bytes at the end of the turn, if they are few. */
-static void output_send_cork(ws_conn *c, struct iovec *iov)
+/* Whether the loop is to send so many gathered bytes at the end of the turn. */
+static int output_sends_later(const ws_conn *c, apr_size_t len)
+{
+    return c->source.async && (len < WS_SEND_LATER_MAX || c->source.sending || c->out.count);
+}
+
+static void output_send_later(ws_conn *c, struct iovec *iov)
 {
     ws_loop *loop = c->loop;
-    if (c->broken || !(output_idle(c) || output_joins(c))
-        || (iov->iov_len >= WS_SEND_LATER_MAX && !c->source.sending)) {
-        output_write_now(c, iov, 1);
+    if (c->broken || !(output_idle(c) || output_joins(c))) {
+        c->broken |= output_keep(c, iov, 1, 0) < 0;
         return;
     }
     ws_stream_send_buffer(&loop->event, &c->source, &loop->cork, iov->iov_len);
@@ -270,8 +274,8 @@ static void output_pull_cork(ws_conn *c)
         return;
     }
     loop->cork_len = 0;
-    if (c->source.async) {
-        output_send_cork(c, &iov);
+    if (output_sends_later(c, iov.iov_len)) {
+        output_send_later(c, &iov);
         return;
     }
     done = ws_socket_write(c, &iov, 1);

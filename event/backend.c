@@ -11,17 +11,34 @@
 
 const char *ws_backend_name(ws_backend backend)
 {
-    return backend == WS_BACKEND_URING ? "io_uring" : "epoll";
+    static const char *const names[] = {"epoll", "io_uring", "auto"};
+    return names[backend];
 }
 
 int ws_backend_parse(const char *name, ws_backend *backend)
 {
-    *backend =
-        strcasecmp(name, ws_backend_name(WS_BACKEND_URING)) ? WS_BACKEND_EPOLL : WS_BACKEND_URING;
-    return strcasecmp(name, ws_backend_name(*backend)) ? -1 : 0;
+    for (ws_backend b = WS_BACKEND_EPOLL; b <= WS_BACKEND_AUTO; b++) {
+        if (!strcasecmp(name, ws_backend_name(b))) {
+            *backend = b;
+            return 0;
+        }
+    }
+    return -1;
 }
 
-static void backend_explain(apr_status_t rv, char why[WS_BACKEND_TEXT])
+static const char *backend_remedy(apr_status_t rv)
+{
+    if (APR_STATUS_IS_EACCES(rv) || rv == EPERM) {
+        return "Set the sysctl kernel.io_uring_disabled to 0, or allow io_uring_setup(2) in the "
+               "container's seccomp profile";
+    }
+    if (APR_STATUS_IS_ENOMEM(rv)) {
+        return "Raise the limit of locked memory (ulimit -l): a loop takes 128 KiB of it";
+    }
+    return "It takes Linux 6.1 or newer";
+}
+
+void ws_backend_explain(apr_status_t rv, char why[WS_BACKEND_TEXT])
 {
     char text[120];
     if (rv == APR_ENOTIMPL) {
@@ -31,20 +48,15 @@ static void backend_explain(apr_status_t rv, char why[WS_BACKEND_TEXT])
             "installed");
         return;
     }
-    snprintf(
-        why, WS_BACKEND_TEXT, "the kernel refuses io_uring: %s. %s",
-        apr_strerror(rv, text, sizeof(text)),
-        APR_STATUS_IS_EACCES(rv) || rv == EPERM
-            ? "Set the sysctl kernel.io_uring_disabled to 0, or allow io_uring_setup(2) in the "
-              "container's seccomp profile"
-            : "It takes Linux 6.1 or newer");
+    snprintf(why, WS_BACKEND_TEXT, "the kernel refuses io_uring: %s. %s",
+             apr_strerror(rv, text, sizeof(text)), backend_remedy(rv));
 }
 
 apr_status_t ws_backend_check(ws_backend backend, char why[WS_BACKEND_TEXT])
 {
     apr_status_t rv = backend == WS_BACKEND_URING ? ws_ring_check() : APR_SUCCESS;
     if (rv != APR_SUCCESS && why) {
-        backend_explain(rv, why);
+        ws_backend_explain(rv, why);
     }
     return rv;
 }

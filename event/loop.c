@@ -189,7 +189,7 @@ void ws_loop_catch_up(ws_loop *user)
 static void loop_choose_backend(ws_event_loop *loop)
 {
     apr_status_t rv = APR_SUCCESS;
-    if (loop->backend == WS_BACKEND_URING) {
+    if (loop->backend != WS_BACKEND_EPOLL) {
         rv = ws_ring_create(&loop->ring, loop->poller);
     }
     loop->hooks->started(loop_user(loop), loop->backend, rv);

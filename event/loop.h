@@ -25,10 +25,11 @@ typedef struct ws_loop ws_loop;
 /** The system interface that waits for the sources. */
 typedef enum {
     WS_BACKEND_EPOLL,
-    WS_BACKEND_URING /**< io_uring; epoll where it is unavailable */
+    WS_BACKEND_URING, /**< io_uring; if it is unavailable, epoll and a warning */
+    WS_BACKEND_AUTO   /**< io_uring if it is available, otherwise epoll */
 } ws_backend;
 
-#define WS_BACKEND_NAMES "epoll or io_uring"
+#define WS_BACKEND_NAMES "auto, epoll or io_uring"
 
 /** [any thread] */
 const char *ws_backend_name(ws_backend backend);
@@ -36,8 +37,12 @@ const char *ws_backend_name(ws_backend backend);
 /** @return 0; -1 if no backend has this name.  [any thread] */
 int ws_backend_parse(const char *name, ws_backend *backend);
 
-/** Size of the buffer for the text of ws_backend_check(), bytes. */
+/** Size of the buffer for the text of ws_backend_explain(), bytes. */
 #define WS_BACKEND_TEXT 256
+
+/** Write why io_uring cannot be used, and the remedy. rv: as returned by ws_backend_check()
+ *  [any thread] */
+void ws_backend_explain(apr_status_t rv, char why[WS_BACKEND_TEXT]);
 
 /** Check whether a backend can be used. why: NULL, or receives the reason and the remedy on
  * failure.

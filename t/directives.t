@@ -131,10 +131,10 @@ refuses("WebSocketThreads 2 $_",
 refuses('WebSocketThreads', qr/^WebSocketThreads takes 1-2 arguments/);
 takes("WebSocketThreads $_", "taken: WebSocketThreads $_") for '1', '64', '2 1', '2 1024';
 
-refuses("WebSocketBackend $_", qr/^WebSocketBackend: "\Q$_\E" is wrong, it takes epoll or io_uring/)
+refuses("WebSocketBackend $_", qr/^WebSocketBackend: "\Q$_\E" is wrong, it takes auto, epoll or io_uring/)
     for qw(poll kqueue 1);
 refuses('WebSocketBackend', qr/^WebSocketBackend takes one argument/);
-takes("WebSocketBackend $_", "taken: WebSocketBackend $_") for qw(epoll Epoll);
+takes("WebSocketBackend $_", "taken: WebSocketBackend $_") for qw(epoll Epoll auto);
 
 refuses('WebSocketRelay maybe', qr/^WebSocketRelay must be On or Off/);
 refuses("$_ on off", qr/^$_ takes one argument/) for qw(WebSocketRelay WebSocketStatusClose WebSocketControlOpen);

@@ -232,14 +232,15 @@ static inline int descriptors(void)
 static inline ws_backend rig_backend(void)
 {
     const char *name = getenv("WS_TEST_BACKEND");
-    if (!name || strcmp(name, "io_uring")) {
-        return WS_BACKEND_EPOLL;
+    ws_backend backend = WS_BACKEND_EPOLL;
+    if (name && ws_backend_parse(name, &backend) < 0) {
+        bail_out("WS_TEST_BACKEND=%s", name);
     }
-    if (ws_backend_check(WS_BACKEND_URING, NULL) != APR_SUCCESS) {
+    if (ws_backend_check(backend, NULL) != APR_SUCCESS) {
         printf("1..0 # SKIP there is no io_uring\n");
         exit(0);
     }
-    return WS_BACKEND_URING;
+    return backend;
 }
 
 /** Start an engine with this handler. The caller may set r->settings first. */
