@@ -247,7 +247,7 @@ static ws_status output_gather(ws_conn *c, unsigned first, unsigned char *head, 
     return WS_QUEUED;
 }
 
-/* Whether the loop is to send so many gathered bytes at the end of the turn. */
+/* Whether the loop is to send len gathered bytes at the end of the turn. */
 static int output_sends_later(const ws_conn *c, apr_size_t len)
 {
     return c->source.async && (len < WS_SEND_LATER_MAX || c->source.sending || c->out.count);

@@ -26,7 +26,7 @@
 /** Maximum number of pieces in one send. */
 #define WS_SEND_PIECES 64
 
-/** Gathered bytes from this length on are sent at once, bytes: until the end of the turn, others would
+/** Gathered bytes from this length on are sent immediately, bytes: until the end of the turn, others would
  *  take their place in the processor's cache, which costs more than the system call. */
 #define WS_SEND_LATER_MAX (4 * 1024)
 
@@ -36,7 +36,7 @@ void ws_stream_init(ws_event_loop *loop, ws_source *s);
 /** Watch for events. For async streams WS_READABLE starts and stops receiving. [any stream] */
 apr_status_t ws_stream_watch(ws_event_loop *loop, ws_source *s, unsigned events);
 
-/** Report that n bytes of input were received or read at once. The stream becomes direct if much
+/** Report that n bytes of input were received or read in one piece. The stream becomes direct if much
  *  arrives at a time, and is no longer direct after many short reads. A direct stream reports
  *  WS_STREAM_READABLE instead of WS_STREAM_RECEIVED, and its owner reads the socket. */
 void ws_stream_adapt(ws_event_loop *loop, ws_source *s, apr_size_t n);
