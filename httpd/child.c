@@ -129,7 +129,6 @@ static void child_stopping(apr_pool_t *pchild, int graceful)
         /* From now on the MPM only waits for its threads, so the module handles SIGTERM. */
         struct sigaction late = {.sa_sigaction = on_late_sigterm, .sa_flags = SA_SIGINFO};
         sigaction(SIGTERM, &late, NULL);
-        ws_stranded_look();
     }
 }
 
@@ -220,6 +219,7 @@ static apr_status_t child_cleanup(void *pchild)
     (void)pchild;
     if (!stop_at_once) {
         apr_time_t end = start_drain(e);
+        ws_stranded_serve(main_server);
         /* A stop during the drain is a SIGTERM. The MPM no longer handles it. */
         mpm_sigterm = NULL;
         apr_signal(SIGTERM, on_sigterm);

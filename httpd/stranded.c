@@ -1,7 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Serves stranded connections of a stopping child. Each gets a thread that blocks, as in an MPM
- *  without events. */
+/**
+ * Finds stranded connections in the child's descriptor table, when the MPM has no threads any more.
+ * core_pre_connection() in core.c makes each socket non-blocking, and accept4(2) does not: a
+ * blocking socket of a listener's port was never started. Each gets a thread that blocks, as in an
+ * MPM without events.
+ */
 
 #include "httpd/stranded.h"
 
@@ -9,14 +13,16 @@
 #include <ap_mpm.h>
 #include <apr_portable.h>
 #include <apr_support.h>
-#include <apr_thread_mutex.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <http_config.h>
 #include <http_connection.h>
 #include <http_log.h>
 #include <http_protocol.h>
-#include <http_vhost.h>
+#include <netinet/in.h>
+#include <pthread.h>
 #include <scoreboard.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -25,131 +31,69 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* A connection counts as stranded when it has not started this long after the listeners were
- * closed, milliseconds. Too short a time does no harm: the worker or this file, whichever is first,
- * serves the connection. */
-#define PATIENCE 1000
-#define TICK 50
-
-/* An accepted connection that pre_connection has not seen. Allocated from the connection's pool. */
-typedef struct accepted {
-    struct accepted *next, **link;
-    apr_socket_t *socket;
-    int ours; /**< this file serves it */
-} accepted;
-
-typedef struct served {
-    struct served *next;
+typedef struct stranded_conn {
+    struct stranded_conn *next;
     apr_thread_t *thread;
     apr_pool_t *pool; /**< used by its thread */
-    int fd, serving;  /**< both the client's socket; fd is for shutdown(2), -1: it has ended */
-} served;
+    server_rec *server;
+    module *mpm;
+    int fd, serving; /**< both the client's socket; fd is for shutdown(2), -1: it has ended */
+} stranded_conn;
 
 /* Size of a dummy for the event MPM's private record of a connection, bytes (216 in httpd 2.4.71).
  * The MPM stores the current request in it, and reads it only for connections in its queues. */
 #define RECORD 2048
 
-static server_rec *server;
-static module *mpm;
-static accept_function accept_of_httpd;
-static apr_thread_mutex_t *lock; /* guards the variables below */
-static apr_pool_t *pool;
-static accepted *waiting;
-static served *all;
-static apr_thread_t *monitor;
-static int looking, ended;
-static int slot; /* in the scoreboard, set by the monitor: the parent writes it after the fork */
+static pthread_mutex_t stranded_lock = PTHREAD_MUTEX_INITIALIZER; /* guards fd */
+static stranded_conn *stranded_all;
 
-/* ---- Accepted connections ---- */
+/* ---- Finding them ---- */
 
-static void unlink_accepted(accepted *a)
+static int stranded_is_listener(apr_port_t port)
 {
-    *a->link = a->next;
-    if (a->next) {
-        a->next->link = a->link;
-    }
-}
-
-static apr_status_t forget(void *data)
-{
-    apr_thread_mutex_lock(lock);
-    unlink_accepted(data);
-    apr_thread_mutex_unlock(lock);
-    return APR_SUCCESS;
-}
-
-static apr_status_t accept_and_note(void **csd, ap_listen_rec *lr, apr_pool_t *p)
-{
-    apr_status_t rv = accept_of_httpd(csd, lr, p);
-    if (*csd) {
-        accepted *a = apr_palloc(p, sizeof(*a));
-        a->socket = *csd;
-        a->ours = 0;
-        apr_thread_mutex_lock(lock);
-        a->next = waiting;
-        a->link = &waiting;
-        if (waiting) {
-            waiting->link = &a->next;
-        }
-        waiting = a;
-        apr_thread_mutex_unlock(lock);
-        apr_pool_cleanup_register(p, a, forget, apr_pool_cleanup_null);
-    }
-    return rv;
-}
-
-/* Replace the accept functions. The MPM sets them after child_init, before it starts to accept. */
-static void wrap_listeners(void)
-{
-    static int wrapped;
-    if (__atomic_exchange_n(&wrapped, 1, __ATOMIC_RELAXED)) {
-        return;
-    }
-    accept_of_httpd = ap_listeners->accept_func;
-    for (ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
-        if (lr->accept_func == accept_of_httpd) {
-            __atomic_store_n(&lr->accept_func, accept_and_note, __ATOMIC_RELEASE);
+    for (const ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
+        if (lr->bind_addr && lr->bind_addr->port == port) {
+            return 1;
         }
     }
+    return 0;
 }
 
-int ws_stranded_begins(apr_socket_t *socket)
+static int stranded_is(int fd)
 {
-    accepted *a;
-    if (!lock) {
-        return 1;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } at;
+    socklen_t len = sizeof(at), flag_len = sizeof(int);
+    int listens = 1, flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || flags & O_NONBLOCK || getsockname(fd, &at.any, &len) < 0
+        || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &flag_len) < 0 || listens) {
+        return 0;
     }
-    wrap_listeners();
-    apr_thread_mutex_lock(lock);
-    for (a = waiting; a && a->socket != socket; a = a->next) {
-    }
-    if (a && !a->ours) {
-        unlink_accepted(a);
-        apr_pool_cleanup_kill(apr_socket_pool_get(socket), a, forget);
-        a = NULL;
-    }
-    apr_thread_mutex_unlock(lock);
-    return !a;
+    return (at.any.sa_family == AF_INET && stranded_is_listener(ntohs(at.v4.sin_port)))
+           || (at.any.sa_family == AF_INET6 && stranded_is_listener(ntohs(at.v6.sin6_port)));
 }
 
-apr_status_t ws_stranded_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
+/* Take the socket out of httpd's apr_socket_t, whose pool closes the descriptor when the child
+ * exits: it becomes an unconnected socket. @return the socket, or -1 */
+static int stranded_take(int from)
 {
-    int async = 0;
-    (void)pchild, (void)options;
-    server = s;
-    if (ap_mpm_query(AP_MPMQ_IS_ASYNC, &async) == APR_SUCCESS && async && ap_listeners
-        && (mpm = ap_find_linked_module("event.c"))
-        && apr_pool_create_unmanaged(&pool) == APR_SUCCESS
-        && apr_thread_mutex_create(&lock, APR_THREAD_MUTEX_DEFAULT, pool) != APR_SUCCESS) {
-        lock = NULL;
+    int unconnected = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = -1;
+    if (unconnected >= 0 && (fd = fcntl(from, F_DUPFD_CLOEXEC, 3)) >= 0) {
+        dup3(unconnected, from, O_CLOEXEC);
     }
-    return APR_SUCCESS;
+    if (unconnected >= 0) {
+        close(unconnected);
+    }
+    return fd;
 }
 
 /* ---- Serving them ---- */
 
-/* @return this child's index in the scoreboard, or -1 */
-static int place(void)
+/* @return this child's index in the scoreboard, or 0 */
+static int stranded_place(void)
 {
     int limit = 0;
     ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &limit);
@@ -159,27 +103,27 @@ static int place(void)
             return i;
         }
     }
-    return -1;
+    return 0;
 }
 
 /* As an MPM without events does. mod_http2 has to be called again when input arrives. */
-static void *APR_THREAD_FUNC serve(apr_thread_t *self, void *arg)
+static void *APR_THREAD_FUNC stranded_run(apr_thread_t *self, void *arg)
 {
-    served *s = arg;
+    stranded_conn *s = arg;
     apr_socket_t *socket = NULL;
     ap_sb_handle_t *score;
     conn_rec *c;
 
-    ap_create_sb_handle(&score, s->pool, slot < 0 ? 0 : slot, 0);
+    ap_create_sb_handle(&score, s->pool, stranded_place(), 0);
     apr_os_sock_put(&socket, &s->serving, s->pool);
-    c = ap_run_create_connection(s->pool, server, socket, s->fd, score,
+    c = ap_run_create_connection(s->pool, s->server, socket, s->fd, score,
                                  apr_bucket_alloc_create(s->pool));
     if (c) {
         ap_log_cerror(
             APLOG_MARK, APLOG_INFO, 0, c,
-            "websocket: this child has to go, and httpd had forgotten a connection that it "
-            "had accepted: it is served");
-        ap_set_module_config(c->conn_config, mpm, apr_pcalloc(s->pool, RECORD));
+            "websocket: this stopping child had accepted a connection without starting to "
+            "process it: it is served now");
+        ap_set_module_config(c->conn_config, s->mpm, apr_pcalloc(s->pool, RECORD));
         c->current_thread = self;
         c->clogging_input_filters = 1; /* modules must block: no MPM waits for events of c */
         ap_process_connection(c, socket);
@@ -191,114 +135,87 @@ static void *APR_THREAD_FUNC serve(apr_thread_t *self, void *arg)
         ap_lingering_close(c);
         ap_update_child_status(score, SERVER_GRACEFUL, NULL);
     }
-    apr_thread_mutex_lock(lock);
+    pthread_mutex_lock(&stranded_lock);
     close(s->fd);
     s->fd = -1;
-    apr_thread_mutex_unlock(lock);
+    pthread_mutex_unlock(&stranded_lock);
     apr_pool_destroy(s->pool);
     return NULL;
 }
 
-/* Take the socket out of httpd's apr_socket_t. A worker may be about to use that descriptor, so it
- * is replaced by an unconnected socket.
- * @return the socket, or -1 */
-static int take(apr_socket_t *from)
+static void stranded_start(server_rec *server, module *mpm, int from, apr_pool_t *p)
 {
-    apr_os_sock_t theirs;
-    int nowhere = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = -1;
-    if (nowhere >= 0 && apr_os_sock_get(&theirs, from) == APR_SUCCESS
-        && (fd = fcntl(theirs, F_DUPFD_CLOEXEC, 3)) >= 0) {
-        dup3(nowhere, theirs, O_CLOEXEC);
-    }
-    if (nowhere >= 0) {
-        close(nowhere);
-    }
-    return fd;
-}
-
-static void rescue(accepted *a)
-{
-    served *s = apr_pcalloc(pool, sizeof(*s));
-    if ((s->serving = take(a->socket)) < 0) {
+    stranded_conn *s = apr_pcalloc(p, sizeof(*s));
+    s->server = server;
+    s->mpm = mpm;
+    if ((s->serving = stranded_take(from)) < 0) {
         return;
     }
-    a->ours = 1;
     s->fd = fcntl(s->serving, F_DUPFD_CLOEXEC, 3);
     if (apr_pool_create_unmanaged(&s->pool) == APR_SUCCESS
-        && ws_thread_create(&s->thread, serve, s, pool) == APR_SUCCESS) {
-        s->next = all;
-        all = s;
+        && ws_thread_create(&s->thread, stranded_run, s, p) == APR_SUCCESS) {
+        s->next = stranded_all;
+        stranded_all = s;
         return;
     }
     close(s->serving);
     close(s->fd);
 }
 
-static void *APR_THREAD_FUNC look(apr_thread_t *self, void *arg)
+/* All are found before the first is started, which adds descriptors. @return int * */
+static apr_array_header_t *stranded_find(apr_pool_t *p)
 {
-    (void)self, (void)arg;
-    slot = place();
-    for (int ms = 0; ms < PATIENCE && !__atomic_load_n(&ended, __ATOMIC_RELAXED);) {
-        apr_sleep(apr_time_from_msec(TICK));
-        /* event.c sets quiescing when it stops accepting. */
-        ms += slot < 0 || ap_get_scoreboard_process(slot)->quiescing ? TICK : 0;
+    apr_array_header_t *found = apr_array_make(p, 4, sizeof(int));
+    DIR *table = opendir("/proc/self/fd");
+    const struct dirent *entry;
+    while (table && (entry = readdir(table))) {
+        int fd = atoi(entry->d_name);
+        if (*entry->d_name != '.' && stranded_is(fd)) {
+            APR_ARRAY_PUSH(found, int) = fd;
+        }
     }
-    apr_thread_mutex_lock(lock);
-    for (accepted *a = waiting; a && !ended; a = a->next) {
-        rescue(a);
+    if (table) {
+        closedir(table);
     }
-    looking = 0;
-    apr_thread_mutex_unlock(lock);
-    return NULL;
+    return found;
 }
 
-void ws_stranded_look(void)
+void ws_stranded_serve(server_rec *s)
 {
-    if (!lock) {
+    module *mpm = ap_find_linked_module("event.c");
+    const apr_array_header_t *found;
+    apr_pool_t *p;
+    if (!mpm || apr_pool_create_unmanaged(&p) != APR_SUCCESS) {
         return;
     }
-    apr_thread_mutex_lock(lock);
-    if (!monitor && !ended) {
-        looking = ws_thread_create(&monitor, look, NULL, pool) == APR_SUCCESS;
+    found = stranded_find(p);
+    for (int i = 0; i < found->nelts; i++) {
+        stranded_start(s, mpm, APR_ARRAY_IDX(found, i, int), p);
     }
-    apr_thread_mutex_unlock(lock);
 }
 
 unsigned ws_stranded_count(void)
 {
     unsigned count = 0;
-    if (lock) {
-        apr_thread_mutex_lock(lock);
-        for (accepted *a = waiting; a; a = a->next) {
-            count += looking;
-        }
-        for (served *s = all; s; s = s->next) {
-            count += s->fd >= 0;
-        }
-        apr_thread_mutex_unlock(lock);
+    pthread_mutex_lock(&stranded_lock);
+    for (const stranded_conn *s = stranded_all; s; s = s->next) {
+        count += s->fd >= 0;
     }
+    pthread_mutex_unlock(&stranded_lock);
     return count;
 }
 
 int ws_stranded_child_stop(void)
 {
     apr_status_t rv;
-    if (!lock) {
-        return 1;
-    }
-    apr_thread_mutex_lock(lock);
-    __atomic_store_n(&ended, 1, __ATOMIC_RELAXED);
-    for (served *s = all; s; s = s->next) {
+    pthread_mutex_lock(&stranded_lock);
+    for (const stranded_conn *s = stranded_all; s; s = s->next) {
         if (s->fd >= 0) {
             shutdown(s->fd, SHUT_RDWR);
         }
     }
-    apr_thread_mutex_unlock(lock);
-    if (monitor) {
-        apr_thread_join(&rv, monitor);
-    }
-    /* The monitor has ended, so the list does not change. */
-    for (served *s = all; s; s = s->next) {
+    pthread_mutex_unlock(&stranded_lock);
+    for (const stranded_conn *s = stranded_all; s; s = s->next) {
         apr_thread_join(&rv, s->thread);
     }
     return 1;

@@ -158,7 +158,6 @@ static const ws_subsystem table[] = {
     {.name = "channel_stores", /* stop before the handlers: no store may call a stopped handler */
      .child_exit = ws_httpd_channels_finish},
     {.name = "stranded", /* last: serves connections with all of the above */
-     .child_init = ws_stranded_child_init,
      .child_stop = ws_stranded_child_stop},
 };
 

@@ -19,7 +19,6 @@
 #include "httpd/child.h"
 #include "httpd/config.h"
 #include "httpd/counters.h"
-#include "httpd/stranded.h"
 
 /* Limit of the input that httpd has read beyond the request, bytes. Usually it is one read of the
  * core filter (8,000 bytes) and the bytes that mod_ssl has decrypted; an amount near the limit is a
@@ -47,12 +46,9 @@ static ws_resource *owned_of(conn_rec *c)
 
 static int pre_connection(conn_rec *c, void *csd)
 {
+    (void)csd;
     if (c->master) {
         return DECLINED; /* an HTTP/2 stream has no socket */
-    }
-    if (!ws_stranded_begins(csd)) {
-        c->aborted = 1;
-        return HTTP_SERVICE_UNAVAILABLE;
     }
     ap_set_module_config(c->conn_config, &websocket_module,
                          apr_pcalloc(c->pool, sizeof(ws_resource)));

@@ -113,10 +113,10 @@ if ($Httpd::MPM eq 'event') {
         $running[$_]->write("end\n");
         is($running[$_]->finish, 0, "$clients[$_][0]: until its end");
     }
-    is($httpd->count_log(qr/httpd had forgotten a connection/), @clients, 'the log has a line for each');
+    is($httpd->count_log(qr/accepted a connection without starting/), @clients, 'the log has a line for each');
     $stays->echoes('still here', 'the others are as they were');
     $stays->drop;
-    my ($old) = $httpd->error_log =~ /pid (\d+).*httpd had forgotten/;
+    my ($old) = $httpd->error_log =~ /pid (\d+).*accepted a connection without/;
     Httpd::wait_for(sub { !kill 0, $old }, 'the old child to end');
     pass('and the old child ends');
 }
