@@ -36,6 +36,9 @@ APLOG_USE_MODULE(websocket);
 /* Interval of the check whether a child with waiting packets still runs, milliseconds. */
 #define LOOK 200
 
+/* Pause before a descriptor is sent again when too many are on their way, milliseconds. */
+#define CROWDED 2
+
 /* Time to send waiting packets when this child exits, milliseconds. */
 #define CLOSE_GRACE 500
 
@@ -192,7 +195,7 @@ static int stands_still(const outbox *b)
 static int send_now(unsigned slot, const outbox *b, const packet_ref *p)
 {
     struct iovec iov = {(void *)p->data, p->fd < 0 ? p->len : 0};
-    return ws_ipc_send(slot, b->process, WS_IPC_PACKETS, &iov, 1, p->fd);
+    return ws_ipc_send(slot, b->process, WS_IPC_PACKETS, &iov, 1, p->fd, 0);
 }
 
 /* @return 0, or -1 if the child missed the packet */
@@ -230,7 +233,7 @@ static int send_some(unsigned slot, outbox *b)
         iov[n++] = (struct iovec){w->packet_ref->data, w->packet_ref->len};
         size += w->packet_ref->len;
     }
-    if (ws_ipc_send(slot, b->process, WS_IPC_PACKETS, iov, n, fd) < 0) {
+    if (ws_ipc_send(slot, b->process, WS_IPC_PACKETS, iov, n, fd, 0) < 0) {
         return -1;
     }
     b->since = ws_clock();
@@ -262,21 +265,23 @@ static void tell_missed(unsigned slot, outbox *b)
     }
 }
 
-static void empty(unsigned slot)
+/* @return 0, or the errno of a packet that is left */
+static int empty(unsigned slot)
 {
     outbox *b = &local.boxes[slot];
     ws_shm_owner owner;
-    if (!b->first) {
-        return;
-    }
-    if (!look_up(slot, &owner)) {
-        return;
+    if (!b->first || !look_up(slot, &owner)) {
+        return 0;
     }
     while (b->first && send_some(slot, b) == 0) {
     }
-    if (!b->first && b->missed) {
+    if (b->first) {
+        return errno;
+    }
+    if (b->missed) {
         tell_missed(slot, b);
     }
+    return 0;
 }
 
 /* ---- The thread that sends queued packets ---- */
@@ -288,14 +293,17 @@ static void *APR_THREAD_FUNC run(apr_thread_t *self, void *arg)
     (void)self, (void)arg;
     for (;;) {
         nfds_t n = 1;
-        int done;
+        int done, wait = -1;
 
         local.polled[0] = (struct pollfd){.fd = local.wake_fd, .events = POLLIN};
         apr_thread_mutex_lock(local.lock);
         for (unsigned i = 0; i < count; i++) {
-            empty(i);
+            /* POLLOUT does not tell when the kernel takes descriptors again. */
+            int crowded = empty(i) == ETOOMANYREFS;
             if (local.boxes[i].first) {
-                local.polled[n++] = (struct pollfd){.fd = ws_ipc_socket(i), .events = POLLOUT};
+                wait = crowded ? CROWDED : wait < 0 ? LOOK : wait;
+                local.polled[n++] =
+                    (struct pollfd){.fd = ws_ipc_socket(i), .events = crowded ? 0 : POLLOUT};
             }
         }
         done = local.ended;
@@ -306,7 +314,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *self, void *arg)
         if (done && (n == 1 || (apr_int32_t)(ws_clock() - end) >= 0)) {
             return NULL;
         }
-        if (poll(local.polled, n, n > 1 ? LOOK : -1) > 0 && local.polled[0].revents) {
+        if (poll(local.polled, n, wait) > 0 && local.polled[0].revents) {
             ws_woken(local.wake_fd);
         }
     }

@@ -30,6 +30,9 @@ APLOG_USE_MODULE(websocket);
 /* Size of a socket's send buffer, bytes. The system may allow less. */
 #define SOCKET_BUFFER (4 * 1024 * 1024)
 
+/* Pause before a message that could not be sent is sent again, microseconds. */
+#define SEND_PAUSE 2000
+
 WS_SHM_STRUCT(head, {
     apr_uint32_t layout; /* ws_shm_layout_id() */
     apr_uint16_t kind, from;
@@ -149,6 +152,30 @@ static int send_iov(unsigned slot, const head *h, const struct iovec *data, int 
     return sendmsg(ws_ipc_socket(slot), &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
 
+/* As ws_ipc_send(), until `until`. */
+static int send_until(unsigned slot, const head *h, const struct iovec *data, int n, int fd,
+                      apr_time_t until)
+{
+    struct pollfd p = {.fd = -1, .events = POLLOUT};
+    ws_shm_owner owner;
+    while (send_iov(slot, h, data, n, fd) < 0) {
+        apr_time_t left = until - apr_time_now();
+        if ((errno != EAGAIN && errno != ETOOMANYREFS) || left <= 0) {
+            return -1;
+        }
+        /* Others fill the socket, too: free space may be used up again. */
+        p.fd = ws_ipc_socket(slot);
+        if (errno == ETOOMANYREFS || poll(&p, 1, 1 + (int)apr_time_as_msec(left)) > 0) {
+            apr_sleep(SEND_PAUSE);
+        }
+        if (!ws_shm_owner_of(slot, &owner) || owner.process != h->to_process) {
+            errno = ESRCH;
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int send_to(unsigned slot, const head *h, const void *data, apr_size_t len)
 {
     struct iovec iov = {(void *)data, len};
@@ -156,14 +183,15 @@ static int send_to(unsigned slot, const head *h, const void *data, apr_size_t le
 }
 
 int ws_ipc_send(unsigned slot, apr_uint32_t process, ws_ipc_kind kind, const struct iovec *iov,
-                int n, int fd)
+                int n, int fd, apr_uint32_t timeout)
 {
     head h = {.layout = ws_shm_layout_id(),
               .kind = (apr_uint16_t)kind,
               .from = (apr_uint16_t)ws_shm_slot(),
               .from_process = ws_shm_process(),
               .to_process = process};
-    return send_iov(slot, &h, iov, n, fd);
+    return timeout ? send_until(slot, &h, iov, n, fd, apr_time_now() + apr_time_from_msec(timeout))
+                   : send_iov(slot, &h, iov, n, fd);
 }
 
 int ws_ipc_socket(unsigned slot)
@@ -209,8 +237,10 @@ apr_ssize_t ws_ipc_ask_iov(unsigned slot, ws_ipc_kind kind, const struct iovec *
               .from = (apr_uint16_t)ws_shm_slot(),
               .from_process = ws_shm_process()};
     ws_shm_owner owner;
+    int error = ETIMEDOUT;
 
     if (!thread || !ws_shm_owner_of(slot, &owner)) {
+        errno = ESRCH;
         return -1;
     }
     h.to_process = owner.process;
@@ -218,15 +248,20 @@ apr_ssize_t ws_ipc_ask_iov(unsigned slot, ws_ipc_kind kind, const struct iovec *
     h.request = w.request = ++requests;
     w.next = waiters;
     waiters = &w;
-    if (send_iov(slot, &h, iov, n, fd) == 0) {
-        while (w.got < 0 && (left = until - apr_time_now()) > 0) {
-            apr_thread_cond_timedwait(answered, lock, left);
-        }
+    apr_thread_mutex_unlock(lock);
+    if (send_until(slot, &h, iov, n, fd, until) < 0) {
+        error = errno;
+        until = 0;
+    }
+    apr_thread_mutex_lock(lock);
+    while (w.got < 0 && (left = until - apr_time_now()) > 0) {
+        apr_thread_cond_timedwait(answered, lock, left);
     }
     for (link = &waiters; *link != &w; link = &(*link)->next) {
     }
     *link = w.next;
     apr_thread_mutex_unlock(lock);
+    errno = error;
     return w.got;
 }
 

@@ -22,6 +22,9 @@
 /** Largest message, bytes. */
 #define WS_IPC_SIZE (32 * 1024)
 
+/** How long to wait until a process takes a message with a descriptor, milliseconds. */
+#define WS_IPC_PATIENCE 15000
+
 extern const ws_shm_layout *const ws_ipc_layout[];
 
 /** The kinds of messages. Children of builds with another layout (shm.h) use other sockets. */
@@ -74,14 +77,16 @@ void ws_ipc_receive(const void *bytes, apr_size_t len, int fd);
 int ws_ipc_answer(const ws_ipc_message *m, const void *data, apr_size_t len);
 
 /**
- * Send to the process that owned a slot when it was looked up; never blocks.
- * [any thread of a child]
- * @param n   entries of iov, at most WS_IPC_IOVECS, WS_IPC_SIZE bytes in all
- * @param fd  a descriptor to pass, or -1
- * @return 0; -1 with errno: EAGAIN if the socket is full
+ * Send to the process that owned a slot when it was looked up.  [any thread of a child]
+ * @param n        entries of iov, at most WS_IPC_IOVECS, WS_IPC_SIZE bytes in all
+ * @param fd       a descriptor to pass, or -1
+ * @param timeout  how long to wait while it cannot be sent, milliseconds; 0: do not block
+ * @return 0; -1 with errno: EAGAIN if the socket is full; ETOOMANYREFS if too many descriptors have
+ *         been sent and not received yet, by all processes of httpd's user (unix(7)): POLLOUT does
+ *         not tell when that ends; ESRCH if another process has the slot by now
  */
 int ws_ipc_send(unsigned slot, apr_uint32_t process, ws_ipc_kind kind, const struct iovec *iov,
-                int n, int fd);
+                int n, int fd, apr_uint32_t timeout);
 #define WS_IPC_IOVECS 64
 
 /** The socket of a slot, to poll for POLLOUT.  [any thread of a child] */
@@ -94,11 +99,13 @@ unsigned ws_ipc_count(void);
 int ws_ipc_reachable(void);
 
 /**
- * Send to the child that owns a slot, this one included, and wait for its answer.
+ * Send to the child that owns a slot, this one included, and wait for its answer. Waits as
+ * ws_ipc_send() does while it cannot be sent.
  * [threads of httpd]
  * @param answer   size bytes
  * @param timeout  milliseconds
- * @return bytes of the answer, cut to size; -1 if none came in time
+ * @return bytes of the answer, cut to size; -1 if none came in time, with errno as ws_ipc_send(),
+ *         or ETIMEDOUT
  */
 apr_ssize_t ws_ipc_ask(unsigned slot, ws_ipc_kind kind, const void *data, apr_size_t len,
                        void *answer, apr_size_t size, apr_uint32_t timeout);

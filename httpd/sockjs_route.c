@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <http_log.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,12 +23,6 @@
 #include "httpd/ipc.h"
 
 APLOG_USE_MODULE(websocket);
-
-/* Timeout of a message to another child, milliseconds. */
-#define ROUTE_TIMEOUT 15000
-
-/* Pause before a message that found the socket full is sent again, microseconds. */
-#define ROUTE_PAUSE 2000
 
 /* Limit of the frames of one request, bytes. A body of WS_PUBLISH_MAX fits, even if it consists of
  * short messages, each with a frame header. */
@@ -78,25 +71,13 @@ static int route_attach(const ws_sockjs_delivery *d, int fd)
                        .kind = (apr_uint32_t)d->request.kind,
                        .chunked = (apr_uint32_t)d->request.chunked};
     struct iovec iov[2] = {{&m, sizeof(m)}, {(void *)d->head, d->request.head_len}};
-    struct pollfd p = {.fd = ws_ipc_socket(d->slot), .events = POLLOUT};
-    apr_time_t end = apr_time_now() + apr_time_from_msec(ROUTE_TIMEOUT), left;
     ws_shm_owner owner;
     memcpy(m.callback, d->request.callback, sizeof(d->request.callback));
-    while (ws_shm_owner_of(d->slot, &owner)) {
-        if (ws_ipc_send(d->slot, owner.process, WS_IPC_SOCKJS_ATTACH, iov, 2, fd) == 0) {
-            return 0;
-        }
-        /* Other children and threads fill the socket, too: free space may be used up again. */
-        left = end - apr_time_now();
-        if ((errno != EAGAIN && errno != ETOOMANYREFS) || left <= 0) {
-            return -1;
-        }
-        if (errno == ETOOMANYREFS || poll(&p, 1, (int)apr_time_as_msec(left)) > 0) {
-            apr_sleep(ROUTE_PAUSE);
-        }
+    if (!ws_shm_owner_of(d->slot, &owner)) {
+        errno = ESRCH;
+        return -1;
     }
-    errno = ESRCH;
-    return -1;
+    return ws_ipc_send(d->slot, owner.process, WS_IPC_SOCKJS_ATTACH, iov, 2, fd, WS_IPC_PATIENCE);
 }
 
 static void route_away(const ws_sockjs_delivery *d, ws_engine *engine, int fd, SSL *ssl)
@@ -182,7 +163,6 @@ int ws_sockjs_route_input(const ws_sockjs_key *key, unsigned slot, ws_strbuf *fr
     sockjs_input m = {.high = key->high, .low = key->low};
     sockjs_answer answer = {.status = WS_SOCKJS_FULL};
     struct iovec iov[2] = {{&m, sizeof(m)}, {frames->data, frames->len}};
-    apr_time_t end = apr_time_now() + apr_time_from_msec(ROUTE_TIMEOUT);
     apr_ssize_t got = -1;
     int n = frames->len ? 2 : 1, fd = -1;
     if (frames->len > WS_IPC_SIZE - sizeof(m)) {
@@ -190,15 +170,9 @@ int ws_sockjs_route_input(const ws_sockjs_key *key, unsigned slot, ws_strbuf *fr
         m.length = frames->len;
         n = 1;
     }
-    /* The kernel limits the descriptors that all processes of a user are passing (unix(7)). */
-    while (!m.length || fd >= 0) {
-        errno = 0;
+    if (!m.length || fd >= 0) {
         got = ws_ipc_ask_iov(slot, WS_IPC_SOCKJS_INPUT, iov, n, fd, &answer, sizeof(answer),
-                             ROUTE_TIMEOUT);
-        if (got >= 0 || errno != ETOOMANYREFS || apr_time_now() > end) {
-            break;
-        }
-        apr_sleep(ROUTE_PAUSE);
+                             WS_IPC_PATIENCE);
     }
     if (got != sizeof(answer)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, NULL,
