@@ -75,8 +75,13 @@ static apr_table_t *headers_all(request_rec *r)
 const char *ws_response_head(request_rec *r, const char *more)
 {
     apr_array_header_t *lines = apr_array_make(r->pool, 16, sizeof(const char *));
+    apr_table_t *before[2] = {apr_table_copy(r->pool, r->headers_out),
+                              apr_table_copy(r->pool, r->err_headers_out)};
     const apr_table_t *all = headers_all(r);
     if (!ws_response_headers_valid(r, all)) {
+        r->headers_out = before[0];
+        r->err_headers_out = before[1];
+        r->content_type = NULL;
         return NULL;
     }
     APR_ARRAY_PUSH(lines, const char *) =

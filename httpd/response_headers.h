@@ -20,7 +20,8 @@ int ws_response_headers_valid(request_rec *r, const apr_table_t *headers);
  * Make the head of a response that this module sends, with Connection: close. It consists of
  * r->status and the headers of r, after the filters of mod_headers and mod_session.
  * @param more  further lines, each with its CRLF; or NULL
- * @return the text, from the request's pool; NULL: a header is invalid, refuse with 500
+ * @return the text, from the request's pool; NULL: a header is invalid, refuse with 500, for which r
+ *         has the headers from before the filters, and no content type
  */
 const char *ws_response_head(request_rec *r, const char *more);
 

@@ -59,78 +59,29 @@ int ws_sse_wanted(request_rec *r)
     return accepts_events(r) || ws_argument(r, "after") || ws_argument(r, "last");
 }
 
-static int add_line(void *t, const char *name, const char *value)
-{
-    ws_strbuf_printf(t, "%s: %s\r\n", name, value);
-    return 1;
-}
-
-/* The headers of a response that httpd does not send. @return NULL: one of them is invalid */
-static const apr_table_t *headers_of(request_rec *r)
-{
-    static const char *const ours[] = {"Date",       "Server",         "Content-Type",
-                                       "Connection", "Content-Length", "Transfer-Encoding"};
-    apr_table_t *before[2] = {apr_table_copy(r->pool, r->headers_out),
-                              apr_table_copy(r->pool, r->err_headers_out)};
-    char *date = apr_palloc(r->pool, APR_RFC822_DATE_LEN);
-    apr_table_t *first = apr_table_make(r->pool, 4), *all;
-
-    ws_upgrade_run_header_filters(r);
-    all = apr_table_overlay(r->pool, r->headers_out, r->err_headers_out);
-    for (unsigned i = 0; i < sizeof(ours) / sizeof(*ours); i++) {
-        apr_table_unset(all, ours[i]);
-    }
-    apr_rfc822_date(date, apr_time_now());
-    apr_table_setn(first, "Date", date);
-    apr_table_setn(first, "Server", ap_get_server_banner());
-    apr_table_setn(first, "Content-Type", r->content_type);
-    apr_table_setn(first, "Connection", "close");
-    all = apr_table_overlay(r->pool, first, all);
-    if (!ws_response_headers_valid(r, all)) {
-        r->headers_out = before[0];
-        r->err_headers_out = before[1];
-        r->content_type = NULL;
-        return NULL;
-    }
-    return all;
-}
-
-static ws_strbuf head_of(const apr_table_t *headers)
-{
-    ws_strbuf t = {NULL, 0, 0, 0};
-    ws_strbuf_puts(&t, "HTTP/1.1 200 OK\r\n");
-    apr_table_do(add_line, &t, headers, NULL);
-    return t;
-}
-
-static int take_over(request_rec *r, ws_new_conn *n, ws_sse_stream *s)
+static int sse_take_over(request_rec *r, ws_new_conn *n, ws_sse_stream *s)
 {
     conn_rec *c = r->connection;
-    const apr_table_t *headers = headers_of(r);
-    ws_strbuf head;
+    const char *head = ws_response_head(r, NULL);
     apr_status_t rv;
 
-    if (!headers) {
+    if (!head) {
         ws_new_conn_drop(n);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    head = head_of(headers);
     if (s->polls) {
-        ws_strbuf_add(&head, "", 1);
-        s->head = head.data; /* sent with the body */
+        s->head = strndup(head, strlen(head) - 2); /* sent with the body, whose length comes last */
     }
     else {
         apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);
-        ws_strbuf_puts(&head, "\r\n");
-        apr_brigade_write(bb, NULL, NULL, head.data, head.len);
+        apr_brigade_puts(bb, NULL, NULL, head);
         APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(c->bucket_alloc));
         if (ap_pass_brigade(c->output_filters, bb) != APR_SUCCESS) {
             c->aborted = 1;
         }
-        ws_strbuf_free(&head);
     }
     ap_remove_input_filter_byhandle(c->input_filters, "reqtimeout");
-    rv = c->aborted || head.broken ? APR_EGENERAL : ws_takeover(r, n);
+    rv = c->aborted || (s->polls && !s->head) ? APR_EGENERAL : ws_takeover(r, n);
     if (rv != APR_SUCCESS) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, rv, r,
                       "websocket: the connection could not be taken over");
@@ -243,7 +194,7 @@ static int serve(request_rec *r, const ws_settings *settings, ws_sse_stream *s)
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: channel %s, the first of %u: %s%s%s",
                   s->channels[0].name, s->count, s->polls ? "a poll" : "an event stream",
                   obstacle ? ", with a thread of httpd's: " : "", obstacle ? obstacle : "");
-    return obstacle ? ws_relay_answer(r, &n) : take_over(r, &n, s);
+    return obstacle ? ws_relay_answer(r, &n) : sse_take_over(r, &n, s);
 }
 
 /* Refuse an SSI include: the page needs the connection itself. */
