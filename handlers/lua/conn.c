@@ -518,21 +518,8 @@ void script_open_conn(lua_State *L)
                                        {"arg", conn_arg},
                                        {"log", conn_log},
                                        {NULL, NULL}};
+    static const luaL_Reg timer_methods[] = {{"stop", timer_stop}, {NULL, NULL}};
 
-    luaL_newmetatable(L, CONN_TYPE);
-    luaL_newlib(L, methods);
-    lua_pushcclosure(L, conn_index, 1);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, conn_newindex);
-    lua_setfield(L, -2, "__newindex");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable"); /* getmetatable(c) returns false */
-    luaL_newmetatable(L, TIMER_TYPE);
-    lua_newtable(L);
-    lua_pushcfunction(L, timer_stop);
-    lua_setfield(L, -2, "stop");
-    lua_setfield(L, -2, "__index");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 2);
+    script_new_type(L, CONN_TYPE, methods, conn_index, conn_newindex);
+    script_new_type(L, TIMER_TYPE, timer_methods, NULL, NULL);
 }

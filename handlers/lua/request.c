@@ -241,13 +241,5 @@ void script_open_request(lua_State *L)
                                        {"body", request_body},
                                        {NULL, NULL}};
 
-    luaL_newmetatable(L, REQUEST_TYPE);
-    luaL_newlib(L, methods);
-    lua_pushcclosure(L, request_index, 1);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, request_newindex);
-    lua_setfield(L, -2, "__newindex");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
+    script_new_type(L, REQUEST_TYPE, methods, request_index, request_newindex);
 }

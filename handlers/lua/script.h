@@ -109,6 +109,11 @@ script_state *script_state_in(lua_State *L);
 
 /* ---- conn.c, request.c, server.c: what they add to a state; may raise errors ---- */
 
+/* Register the type of an object. index is called with the table of methods as its upvalue; NULL:
+ * the methods are the fields. newindex NULL: fields can be set, of tables only. */
+void script_new_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction index,
+                     lua_CFunction newindex);
+
 void script_open_conn(lua_State *L);
 void script_open_request(lua_State *L);
 void script_open_server(lua_State *L, const script_config *config);

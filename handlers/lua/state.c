@@ -204,6 +204,25 @@ static void state_find_functions(lua_State *L, script_state *s)
     }
 }
 
+void script_new_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction index,
+                     lua_CFunction newindex)
+{
+    luaL_newmetatable(L, type);
+    lua_newtable(L);
+    luaL_setfuncs(L, methods, 0);
+    if (index) {
+        lua_pushcclosure(L, index, 1);
+    }
+    lua_setfield(L, -2, "__index");
+    if (newindex) {
+        lua_pushcfunction(L, newindex);
+        lua_setfield(L, -2, "__newindex");
+    }
+    lua_pushboolean(L, 0); /* getmetatable() returns false */
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+}
+
 static int state_load(lua_State *L)
 {
     script_state *s = lua_touserdata(L, 1);
