@@ -84,9 +84,8 @@ static char *handshake_joined(const ws_connector *t, const ws_client_response *a
     return all;
 }
 
-/* Set *chain to the negotiated extensions, or NULL. @return NULL, or what is wrong */
-static const char *handshake_extend(const ws_connector *t, const ws_client_response *a,
-                                    ws_chain **chain)
+/* @return the configuration of permessage-deflate of the connector's engine */
+static const ws_deflate_config *handshake_deflate_config(const ws_connector *t)
 {
     /* For engines without a configuration of their own. Static, because connections keep a
      * pointer. */
@@ -95,8 +94,16 @@ static const char *handshake_extend(const ws_connector *t, const ws_client_respo
                                             .client_window = WS_DEFLATE_BITS_MAX,
                                             .takeover = 1,
                                             .threshold = 64};
-    static ws_extension_use use = {&ws_deflate, WS_DEFLATE_NAME, NULL, 0};
     const ws_deflate_config *config = t->handle.loop->engine->options.deflate;
+    return config ? config : &plain;
+}
+
+/* Set *chain to the negotiated extensions, or NULL. @return NULL, or what is wrong */
+static const char *handshake_extend(const ws_connector *t, const ws_client_response *a,
+                                    ws_chain **chain)
+{
+    static ws_extension_use use = {&ws_deflate, WS_DEFLATE_NAME, NULL, 0};
+    const ws_deflate_config *config = handshake_deflate_config(t);
     ws_negotiation n = {0};
     ws_offer answer;
     const char *wrong;
@@ -123,7 +130,6 @@ static const char *handshake_extend(const ws_connector *t, const ws_client_respo
     if (strcmp(answer.name, WS_DEFLATE_NAME)) {
         return "the server chose an extension that was not offered";
     }
-    config = config ? config : &plain;
     if ((wrong = ws_deflate_agree(config, handshake_takeover(t), &answer, &n.agreed))) {
         return wrong;
     }

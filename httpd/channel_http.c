@@ -324,12 +324,51 @@ static int subscribe(request_rec *r, const apr_array_header_t *names)
 
 /* ---- Handler ---- */
 
+/* Check origin, method and token. @return 1; 0: answered, *result is what the handler returns */
+static int channel_admit(request_rec *r, int publishes, int *result)
+{
+    const char *wrong, *origin = apr_table_get(r->headers_in, "Origin");
+    const char *allow = publishes ? "GET, HEAD, POST, DELETE, OPTIONS" : "GET, HEAD, OPTIONS";
+    int status;
+
+    /* A page of another site could send a POST with the user's cookies for this site. */
+    if (!ws_origin_allowed(ws_dir_config_of(r), origin, apr_table_get(r->headers_in, "Host"))) {
+        ws_refusal_log(
+            r, WS_REFUSAL_ORIGIN,
+            "channels: refused with 403: pages of origin \"%s\" may not (WebSocketOrigin)", origin);
+        *result =
+            channel_refuse(r, HTTP_FORBIDDEN, "pages of this origin may not (WebSocketOrigin)");
+        return 0;
+    }
+    ws_channel_add_cors(r, origin);
+    if (r->method_number == M_OPTIONS) {
+        *result = ws_channel_preflight(r, allow);
+        return 0;
+    }
+    if ((status = ws_token_request_admit(r, &wrong)) != OK) {
+        *result = channel_refuse(r, status, wrong);
+        return 0;
+    }
+    if (r->method_number != M_GET
+        && !(publishes && (r->method_number == M_POST || r->method_number == M_DELETE))) {
+        apr_table_setn(r->err_headers_out, "Allow", allow);
+        *result =
+            channel_refuse(r, HTTP_METHOD_NOT_ALLOWED, "the method is none of those in Allow");
+        return 0;
+    }
+    if (!ws_channels_current()) {
+        *result =
+            channel_refuse(r, HTTP_SERVICE_UNAVAILABLE, "there are no channels in this process");
+        return 0;
+    }
+    return 1;
+}
+
 int ws_channel_http_handler(request_rec *r)
 {
     const ws_channel_http *h = ws_dir_config_of(r)->channel_http;
-    const char *wrong, *origin = apr_table_get(r->headers_in, "Origin");
-    const char *allow = "GET, HEAD, OPTIONS";
-    int publishes, subscribes, status;
+    const char *wrong;
+    int publishes, subscribes, result;
     apr_array_header_t *names;
 
     if (!ws_channel_http_wanted(r)) {
@@ -338,35 +377,13 @@ int ws_channel_http_handler(request_rec *r)
     ws_upgrade_restore_args(r);
     publishes = (h->what & WS_CHANNEL_HTTP_PUBLISH) != 0;
     subscribes = (h->what & WS_CHANNEL_HTTP_SUBSCRIBE) != 0;
-    if (publishes) {
-        allow = "GET, HEAD, POST, DELETE, OPTIONS";
-    }
-    /* A page of another site could send a POST with the user's cookies for this site. */
-    if (!ws_origin_allowed(ws_dir_config_of(r), origin, apr_table_get(r->headers_in, "Host"))) {
-        ws_refusal_log(
-            r, WS_REFUSAL_ORIGIN,
-            "channels: refused with 403: pages of origin \"%s\" may not (WebSocketOrigin)", origin);
-        return channel_refuse(r, HTTP_FORBIDDEN, "pages of this origin may not (WebSocketOrigin)");
-    }
-    ws_channel_add_cors(r, origin);
-    if (r->method_number == M_OPTIONS) {
-        return ws_channel_preflight(r, allow);
-    }
-    if ((status = ws_token_request_admit(r, &wrong)) != OK) {
-        return channel_refuse(r, status, wrong);
-    }
-    if (r->method_number != M_GET
-        && !(publishes && (r->method_number == M_POST || r->method_number == M_DELETE))) {
-        apr_table_setn(r->err_headers_out, "Allow", allow);
-        return channel_refuse(r, HTTP_METHOD_NOT_ALLOWED, "the method is none of those in Allow");
+    if (!channel_admit(r, publishes, &result)) {
+        return result;
     }
     subscribes &= r->method_number == M_GET && (!publishes || ws_sse_wanted(r));
     names = ws_channel_names(r, h);
     if (subscribes) {
         names = ws_channel_names_split(r, names);
-    }
-    if (!ws_channels_current()) {
-        return channel_refuse(r, HTTP_SERVICE_UNAVAILABLE, "there are no channels in this process");
     }
     if (publishes && r->method_number == M_GET && !names->nelts && ws_argument(r, "prefix")) {
         return ws_channel_list(r);

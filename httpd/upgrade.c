@@ -97,6 +97,58 @@ void ws_upgrade_restore_args(request_rec *r)
 /* Log arguments for refused handshakes: level info. */
 #define REFUSED APLOG_MARK, APLOG_INFO, 0
 
+static void upgrade_require(request_rec *r, unsigned versions)
+{
+    char spoken[32];
+    if (*ws_versions_text(versions, spoken)) {
+        apr_table_setn(r->err_headers_out, "Sec-WebSocket-Version", apr_pstrdup(r->pool, spoken));
+    }
+    /* RFC 9110, section 15.5.22 */
+    apr_table_setn(r->err_headers_out, "Upgrade", "websocket");
+    apr_table_mergen(r->err_headers_out, "Connection", "Upgrade");
+}
+
+/* @return what is wrong with the headers beside those of ws_handshake_check(), or NULL */
+static const char *upgrade_problem(request_rec *r, int version)
+{
+    const char *length = header(r, "Content-Length"), *list;
+    if ((header(r, "Transfer-Encoding") && !r->connection->master) /* mod_http2 adds it */
+        || (length && strcmp(length, "0") && (version != 76 || strcmp(length, "8")))) {
+        return "the request has a body";
+    }
+    if (version > 13) {
+        ws_hixie_request(r);
+    }
+    if ((list = header(r, "Sec-WebSocket-Protocol")) && !ws_protocols_valid(list)) {
+        return "Sec-WebSocket-Protocol is not a list of different tokens";
+    }
+    if (version <= 13 && (list = header(r, "Sec-WebSocket-Extensions"))
+        && !ws_extensions_valid(r, list)) {
+        return "Sec-WebSocket-Extensions is not a list of extensions (RFC 6455, section 9.1)";
+    }
+    return NULL;
+}
+
+/* @return OK, or the status to refuse with */
+static int upgrade_check_origin(request_rec *r, const ws_dir_config *d, int version)
+{
+    const char *origin = NULL, *host = header(r, "Host");
+    if (version == 8 || version == 7) { /* hybi-07 to hybi-12, section 5.1 */
+        origin = header(r, "Sec-WebSocket-Origin");
+    }
+    if (!origin) {
+        origin = header(r, "Origin");
+    }
+    if (ws_origin_allowed(d, origin, host)) {
+        return OK;
+    }
+    ws_refusal_log(r, WS_REFUSAL_ORIGIN,
+                   "handshake refused with 403: pages of origin \"%s\" may not connect to %s "
+                   "(WebSocketOrigin)",
+                   origin, host);
+    return refuse(WS_COUNT_REFUSED_ORIGIN, HTTP_FORBIDDEN);
+}
+
 /* RFC 6455, section 4.2.1. @return OK, or the status to refuse with */
 static int check(request_rec *r, const ws_dir_config *d, int *version)
 {
@@ -110,41 +162,18 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
                             .draft = header(r, "Sec-WebSocket-Draft"),
                             .key1 = header(r, "Sec-WebSocket-Key1"),
                             .key2 = header(r, "Sec-WebSocket-Key2")};
-    const char *problem = "", *length = header(r, "Content-Length"), *origin = NULL, *protocols,
-               *extensions;
+    const char *problem = "", *more;
     /* RFC 8441 allows only the handshake of RFC 6455, for which mod_http2 invents a key. */
     unsigned drafts = r->connection->master ? WS_V76 | WS_V75 : 0;
     unsigned versions = ws_versions_of(d) & ~drafts;
     int status = ws_handshake_check(&h, versions, version, &problem);
 
     if (status == HTTP_UPGRADE_REQUIRED) {
-        char spoken[32];
-        if (*ws_versions_text(versions, spoken)) {
-            apr_table_setn(r->err_headers_out, "Sec-WebSocket-Version",
-                           apr_pstrdup(r->pool, spoken));
-        }
-        /* RFC 9110, section 15.5.22 */
-        apr_table_setn(r->err_headers_out, "Upgrade", "websocket");
-        apr_table_mergen(r->err_headers_out, "Connection", "Upgrade");
+        upgrade_require(r, versions);
     }
-    else if (!status
-             && ((header(r, "Transfer-Encoding") && !r->connection->master) /* mod_http2 adds it */
-                 || (length && strcmp(length, "0") && (*version != 76 || strcmp(length, "8"))))) {
+    else if (!status && (more = upgrade_problem(r, *version))) {
         status = HTTP_BAD_REQUEST;
-        problem = "the request has a body";
-    }
-    if (!status && *version > 13) {
-        ws_hixie_request(r);
-    }
-    if (!status && (protocols = header(r, "Sec-WebSocket-Protocol"))
-        && !ws_protocols_valid(protocols)) {
-        status = HTTP_BAD_REQUEST;
-        problem = "Sec-WebSocket-Protocol is not a list of different tokens";
-    }
-    if (!status && *version <= 13 && (extensions = header(r, "Sec-WebSocket-Extensions"))
-        && !ws_extensions_valid(r, extensions)) {
-        status = HTTP_BAD_REQUEST;
-        problem = "Sec-WebSocket-Extensions is not a list of extensions (RFC 6455, section 9.1)";
+        problem = more;
     }
     if (status) {
         ap_log_rerror(REFUSED, r, "websocket: handshake refused with %d: %s", status, problem);
@@ -152,20 +181,7 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
                                                       : WS_COUNT_REFUSED_REQUEST,
                       status);
     }
-    if (*version == 8 || *version == 7) { /* hybi-07 to hybi-12, section 5.1 */
-        origin = header(r, "Sec-WebSocket-Origin");
-    }
-    if (!origin) {
-        origin = header(r, "Origin");
-    }
-    if (!ws_origin_allowed(d, origin, h.host)) {
-        ws_refusal_log(r, WS_REFUSAL_ORIGIN,
-                       "handshake refused with 403: pages of origin \"%s\" may not connect to %s "
-                       "(WebSocketOrigin)",
-                       origin, h.host);
-        return refuse(WS_COUNT_REFUSED_ORIGIN, HTTP_FORBIDDEN);
-    }
-    return OK;
+    return upgrade_check_origin(r, d, *version);
 }
 
 /* Find the line by subprotocol, in the client's order of preference. *protocol is set to the

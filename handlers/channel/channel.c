@@ -361,13 +361,47 @@ static void channel_do_publish(ws_conn *c, const char *channel, const cJSON *o, 
     free(data);
 }
 
+/* Requests with a channel. @return a negative status is an error to report */
+static ws_status channel_do(ws_conn *c, const char *type, const char *channel, const cJSON *o,
+                            const cJSON *number)
+{
+    ws_status status;
+    if (!strcmp(type, "subscribe")) {
+        return channel_do_subscribe(c, channel, o, number);
+    }
+    if (!strcmp(type, "unsubscribe")) {
+        if ((status = ws_unsubscribe(c, channel)) >= 0) {
+            channel_send_json(c, json_answer("unsubscribed", channel), number);
+        }
+        return status;
+    }
+    if (!strcmp(type, "publish")) {
+        channel_do_publish(c, channel, o, number);
+        return WS_QUEUED;
+    }
+    if (!strcmp(type, "presence")) {
+        return channel_do_presence(c, channel, number);
+    }
+    if (!strcmp(type, "history")) {
+        return channel_may_subscribe(c, channel) ? channel_history(c, channel, o, number)
+                                                 : WS_FORBIDDEN;
+    }
+    channel_send_json(
+        c,
+        json_error(channel,
+                   "the types are subscribe, unsubscribe, publish, presence, history, refresh and "
+                   "ping"),
+        number);
+    return WS_QUEUED;
+}
+
 static void channel_on_json(ws_conn *c, const char *data, apr_size_t len)
 {
     cJSON *o = cJSON_ParseWithLength(data, len);
     const cJSON *number = cJSON_GetObjectItemCaseSensitive(o, "id");
     const char *type = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "type"));
     const char *channel = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "channel"));
-    ws_status status = WS_QUEUED;
+    ws_status status;
 
     if (number && !cJSON_IsNumber(number) && !cJSON_IsString(number)) {
         number = NULL;
@@ -382,36 +416,8 @@ static void channel_on_json(ws_conn *c, const char *data, apr_size_t len)
         channel_send_json(
             c, json_error(NULL, "an object with \"type\" and \"channel\" is expected"), number);
     }
-    else if (!strcmp(type, "subscribe")) {
-        status = channel_do_subscribe(c, channel, o, number);
-    }
-    else if (!strcmp(type, "unsubscribe")) {
-        status = ws_unsubscribe(c, channel);
-    }
-    else if (!strcmp(type, "publish")) {
-        channel_do_publish(c, channel, o, number);
-    }
-    else if (!strcmp(type, "presence")) {
-        status = channel_do_presence(c, channel, number);
-    }
-    else if (!strcmp(type, "history")) {
-        status = channel_may_subscribe(c, channel) ? channel_history(c, channel, o, number)
-                                                   : WS_FORBIDDEN;
-    }
-    else {
-        channel_send_json(
-            c,
-            json_error(
-                channel,
-                "the types are subscribe, unsubscribe, publish, presence, history, refresh and "
-                "ping"),
-            number);
-    }
-    if (status < 0) {
+    else if ((status = channel_do(c, type, channel, o, number)) < 0) {
         channel_send_json(c, json_error(channel, status_words(status)), number);
-    }
-    else if (type && channel && !strcmp(type, "unsubscribe")) {
-        channel_send_json(c, json_answer("unsubscribed", channel), number);
     }
     cJSON_Delete(o);
 }

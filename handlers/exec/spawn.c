@@ -86,12 +86,25 @@ static void spawn_close_both(int fd[2])
     }
 }
 
+/* Make the pipes of a program. @param theirs  set to its ends. @return 0, or errno */
+static int spawn_pipes(int pipes[3][2], int theirs[3])
+{
+    for (int i = 0; i < 3; i++) {
+        int ours = i == 0;
+        if (pipe2(pipes[i], O_CLOEXEC) < 0 || fcntl(pipes[i][ours], F_SETFL, O_NONBLOCK) < 0) {
+            return errno;
+        }
+        theirs[i] = pipes[i][!ours];
+    }
+    return 0;
+}
+
 int exec_spawn(const exec_start *start, exec_process *process, const char **what)
 {
     int pipes[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}};
     child_arg c = {.start = start, .error = 0};
     sigset_t all, before;
-    int error = 0;
+    int error;
     char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 
@@ -100,14 +113,7 @@ int exec_spawn(const exec_start *start, exec_process *process, const char **what
         return errno;
     }
     *what = "its pipes";
-    for (int i = 0; i < 3 && !error; i++) {
-        int ours = i == 0;
-        error = pipe2(pipes[i], O_CLOEXEC) < 0 || fcntl(pipes[i][ours], F_SETFL, O_NONBLOCK) < 0
-                    ? errno
-                    : 0;
-        c.fd[i] = pipes[i][!ours];
-    }
-    if (!error) {
+    if (!(error = spawn_pipes(pipes, c.fd))) {
         getrlimit(RLIMIT_NOFILE, &c.descriptors);
         if (c.descriptors.rlim_cur > DESCRIPTORS) {
             c.descriptors.rlim_cur = DESCRIPTORS;

@@ -239,41 +239,10 @@ static const char *config_complete(proxy_config *config)
                : NULL;
 }
 
-const char *proxy_configure(apr_pool_t *p, const char *key, const char *value, void **data)
+/* The keys of the connections to the servers. */
+static const char *config_set_connection(apr_pool_t *p, const char *key, const char *value,
+                                         ws_connect_options *o)
 {
-    proxy_config *config = *data;
-    ws_connect_options *o;
-
-    if (!config) {
-        *data = config = config_new(p);
-    }
-    o = &config->options;
-    if (!key) {
-        return config_complete(config);
-    }
-    if (!strcmp(key, "to")) {
-        return config_set_servers(p, config, value);
-    }
-    if (!strcmp(key, "headers")) {
-        return config_set_headers(p, config, value);
-    }
-    if (!strcmp(key, "user")) {
-        config->user_header = apr_pstrdup(p, value);
-        return config_is_token(value) && !config_is_reserved(value) ? NULL
-                                                                    : "takes the name of a header";
-    }
-    if (!strcmp(key, "origin")) {
-        return config_set_origin(p, config, value);
-    }
-    if (!strcmp(key, "forwarded")) {
-        return config_set_switch(value, 1, 0, &config->forwarded);
-    }
-    if (!strcmp(key, "preserve-host")) {
-        return config_set_switch(value, 1, 0, &config->preserve_host);
-    }
-    if (!strcmp(key, "compression")) {
-        return config_set_compression(config, value);
-    }
     if (!strcmp(key, "insecure")) {
         return config_set_switch(value, 1, 0, &o->insecure);
     }
@@ -300,12 +269,48 @@ const char *proxy_configure(apr_pool_t *p, const char *key, const char *value, v
     if (!strcmp(key, "timeout")) {
         return config_set_interval(p, value, &o->handshake_timeout);
     }
-    if (!strcmp(key, "retry")) {
-        return config_set_interval(p, value, &config->retry);
-    }
     return "unknown key; there are to, headers, user, origin, forwarded, preserve-host, "
            "compression, "
            "ca, certificate, key, server-name, insecure, via, connect-timeout, timeout and retry";
+}
+
+const char *proxy_configure(apr_pool_t *p, const char *key, const char *value, void **data)
+{
+    proxy_config *config = *data;
+
+    if (!config) {
+        *data = config = config_new(p);
+    }
+    if (!key) {
+        return config_complete(config);
+    }
+    if (!strcmp(key, "to")) {
+        return config_set_servers(p, config, value);
+    }
+    if (!strcmp(key, "headers")) {
+        return config_set_headers(p, config, value);
+    }
+    if (!strcmp(key, "user")) {
+        config->user_header = apr_pstrdup(p, value);
+        return config_is_token(value) && !config_is_reserved(value) ? NULL
+                                                                    : "takes the name of a header";
+    }
+    if (!strcmp(key, "origin")) {
+        return config_set_origin(p, config, value);
+    }
+    if (!strcmp(key, "forwarded")) {
+        return config_set_switch(value, 1, 0, &config->forwarded);
+    }
+    if (!strcmp(key, "preserve-host")) {
+        return config_set_switch(value, 1, 0, &config->preserve_host);
+    }
+    if (!strcmp(key, "compression")) {
+        return config_set_compression(config, value);
+    }
+    if (!strcmp(key, "retry")) {
+        return config_set_interval(p, value, &config->retry);
+    }
+    return config_set_connection(p, key, value, &config->options);
 }
 
 /* ---- The request to the server ---- */

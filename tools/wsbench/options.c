@@ -211,7 +211,8 @@ static void options_read_target(target *t, const char *url)
     }
 }
 
-static void options_read_option(int o, const char **publish)
+/* What the connections send, and how much of it. @return whether it is such an option */
+static int options_read_load(int o)
 {
     static const char *const contents[] = {"binary", "text", "utf8", "json", NULL};
     static const char *const windows[] = {"takeover", NULL};
@@ -244,15 +245,8 @@ static void options_read_option(int o, const char **publish)
         opt.deflate = optarg && options_one_of(optarg, "deflate", windows) == 0 ? DEFLATE_TAKEOVER
                                                                                 : DEFLATE_ON;
         break;
-    case 'f':
-        opt.mode = MODE_FAN;
-        *publish = optarg;
-        break;
-    case OPT_IDLE:
-        opt.mode = MODE_IDLE;
-        break;
-    case OPT_CONNECT:
-        opt.mode = MODE_CONNECT;
+    case OPT_SKIP:
+        opt.skip = options_count(optarg, "skip", 0, 1000000000);
         break;
     case OPT_HELLO:
         opt.hello = optarg;
@@ -263,8 +257,30 @@ static void options_read_option(int o, const char **publish)
     case OPT_RAW:
         opt.raw = 1;
         break;
-    case OPT_SKIP:
-        opt.skip = options_count(optarg, "skip", 0, 1000000000);
+    case OPT_OPENING:
+        opt.opening = options_count(optarg, "opening", 1, 4096);
+        break;
+    default:
+        return 0;
+    }
+    return 1;
+}
+
+static void options_read_option(int o, const char **publish)
+{
+    if (options_read_load(o)) {
+        return;
+    }
+    switch (o) {
+    case 'f':
+        opt.mode = MODE_FAN;
+        *publish = optarg;
+        break;
+    case OPT_IDLE:
+        opt.mode = MODE_IDLE;
+        break;
+    case OPT_CONNECT:
+        opt.mode = MODE_CONNECT;
         break;
     case 'H':
         options_add_header(optarg);
@@ -277,9 +293,6 @@ static void options_read_option(int o, const char **publish)
         break;
     case 'S':
         options_read_sources(optarg);
-        break;
-    case OPT_OPENING:
-        opt.opening = options_count(optarg, "opening", 1, 4096);
         break;
     case 'P':
         options_read_pid_file(optarg);
