@@ -101,21 +101,21 @@ struct ws_conn {
     ws_tally tally;
     apr_uint32_t last_input; /**< loop time of the last input */
     apr_uint32_t dropped;    /**< messages dropped since the client became too slow */
-    /* Threads of WS_BLOCKING callbacks also use the next four fields. They are kept apart from the
+    /* Threads of WS_BLOCKING callbacks also use the next fields, up to framed. They are kept apart from the
      * loop's bit-fields, which the compiler loads and stores together. */
     unsigned char state; /**< ws_state; atomic */
     unsigned char version;
-    unsigned char secure;
-    unsigned char parts;     /**< ws_send_part() has begun a message; callback thread only */
-    unsigned char transport; /**< ws_transport, never changed */
-    unsigned char framed;    /**< never changed */
-    apr_uint16_t since;      /**< when the last frame to be answered was sent, units of 256 ms */
-    apr_uint16_t end_code;   /**< code of the first Close frame of either side; 0: none */
-    unsigned char held;      /**< WS_HELD_... */
-    unsigned char carrier;   /**< ws_carrier, never changed */
+    unsigned char parts;         /**< ws_send_part() has begun a message; callback thread only */
+    unsigned char transport : 3; /**< ws_transport; these four are never changed */
+    unsigned char carrier : 3;   /**< ws_carrier */
+    unsigned char secure : 1;    /**< the peer uses TLS */
+    unsigned char framed : 1;    /**< messages are not framed by RFC 6455 */
+    apr_uint16_t since;    /**< when the last frame to be answered was sent, units of 256 ms */
+    apr_uint16_t end_code; /**< code of the first Close frame of either side; 0: none */
+    unsigned char held;    /**< WS_HELD_... */
     ws_utf8_state utf8;
     unsigned char
-        large; /**< the last message in pieces was large, 2^large bytes or more; 0: it was not */
+        large; /**< the last message in pieces had 2^large bytes or more; 0: it was not large */
     unsigned opened : 1; /**< on_open has been called, or is a job */
     unsigned dirty : 1;
     unsigned discard_input : 1; /**< input is read and discarded: the connection is ending */
