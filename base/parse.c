@@ -293,3 +293,19 @@ int ws_query_next(const char **query, const char *name, char *value, apr_size_t 
     *query = at;
     return 0;
 }
+
+int ws_json_has_nul(const char *json, apr_size_t len)
+{
+    const char *end = json + len, *at = json;
+
+    if (memchr(json, '\0', len)) {
+        return 1;
+    }
+    while ((at = memchr(at, '\\', (apr_size_t)(end - at)))) {
+        if (end - at >= 6 && !memcmp(at, "\\u0000", 6)) {
+            return 1;
+        }
+        at += end - at > 1 ? 2 : 1; /* also skip the escaped character */
+    }
+    return 0;
+}

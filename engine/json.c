@@ -71,14 +71,3 @@ void ws_strbuf_json(ws_strbuf *t, const char *s, apr_size_t len)
     }
     ws_strbuf_puts(t, "\"");
 }
-
-int ws_json_has_nul(const char *json, apr_size_t len)
-{
-    for (apr_size_t i = 0; i < len; i++) {
-        if (!json[i] || (len - i >= 6 && !memcmp(json + i, "\\u0000", 6))) {
-            return 1;
-        }
-        i += json[i] == '\\'; /* also skip the escaped character */
-    }
-    return 0;
-}

@@ -26,6 +26,7 @@
 
 #include "mod_websocket.h"
 #include "reading.h"
+#include "websocket_parse.h"
 
 #include <apr_strings.h>
 #include <apr_time.h>
@@ -251,7 +252,9 @@ static void chat_on_open(ws_conn *c)
 
 static void chat_on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
-    cJSON *o = type == WS_TEXT ? cJSON_ParseWithLength(data, len) : NULL;
+    /* cJSON would truncate a text at a NUL */
+    cJSON *o =
+        type == WS_TEXT && !ws_json_has_nul(data, len) ? cJSON_ParseWithLength(data, len) : NULL;
     const char *room = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "enter"));
     const char *words = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "say"));
     guest *g = ws_data(c);

@@ -7,13 +7,14 @@
 
 #include "httpd/channel_publish.h"
 
-#include <apr_base64.h>
+#include <apr_encode.h>
 #include <apr_strings.h>
 #include <http_protocol.h>
 #include <string.h>
 
 #include "httpd/json_answer.h"
 #include "httpd/request_body.h"
+#include "websocket_parse.h"
 
 int ws_channel_has_lines(request_rec *r)
 {
@@ -79,8 +80,14 @@ static const char *lines_message(const cJSON *o, const char *channel, const ws_p
         return "\"data\" is missing, or its \"encoding\" is not base64";
     }
     if (encoding) {
-        made = malloc((apr_size_t)apr_base64_decode_len(text) + 1);
-        len = made ? (apr_size_t)apr_base64_decode_binary((unsigned char *)made, text) : 0;
+        made = malloc(strlen(text) + 1);
+        if (made
+            && apr_decode_base64_binary((unsigned char *)made, text, APR_ENCODE_STRING,
+                                        APR_ENCODE_NONE, &len)
+                   != APR_SUCCESS) {
+            free(made);
+            return "\"data\" is not base64";
+        }
     }
     else {
         made = text ? strdup(text) : cJSON_PrintUnformatted(data);
@@ -103,6 +110,9 @@ static const char *lines_take(request_rec *r, const char *text, apr_size_t len,
     if (!cJSON_IsObject(o) || end != text + len || !lines_fields(o, &how)) {
         why = "it is not an object with \"channel\", \"data\" and, if wanted, \"id\", \"key\", "
               "\"event\", \"ttl\" and \"encoding\"";
+    }
+    else if (ws_json_has_nul(text, len)) { /* cJSON would truncate the text */
+        why = "a text has U+0000: send it as base64";
     }
     else {
         channel = lines_text(o, "channel") ? lines_text(o, "channel") : fallback;

@@ -24,6 +24,7 @@
 #include "httpd/request_body.h"
 #include "protocol/close.h"
 #include "protocol/utf8.h"
+#include "websocket_parse.h"
 
 /* Maximum number of messages and channels in one request. */
 #define ITEMS_MAX 1000

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/json.h"
 #include "httpd/token_keys.h"
 #include "protocol/utf8.h"
+#include "websocket_parse.h"
 
 /* Reminders start in the last quarter of a token's time, and at most this long before its end. */
 #define REMIND_MAX apr_time_from_sec(60)

@@ -175,6 +175,8 @@ like(($httpd->get('/status-close', 'Accept: application/json'))[2], qr/"closing"
 }
 
 my $c = Client->new($httpd, '/chat');
+$c->text('{"enter":"lobby","name":"Bob\u0000by"}');
+like(($c->message)[1], qr/Enter a room/, 'a name with U+0000 is not cut off');
 $c->text('{"enter":"lobby","name":"Ann"}');
 $c->text('{"say":"Hello"}');
 my $said = '';

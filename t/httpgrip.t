@@ -70,6 +70,9 @@ SKIP: {
     $does->($c, 'control {"type":"subscribe","channel":"a*b"}');
     $does->($c, 'control nonsense');
     ok($httpd->wait_log(qr/control message of an unknown type left out: none/), 'an unknown control message is logged');
+    $does->($c, 'control {"type":"subscribe","channel":"news\u0000x"}');
+    Httpd::wait_for(sub { $httpd->count_log(qr/unknown type left out: none/) == 2 }, 'the log');
+    pass('a channel with U+0000 is not cut off');
     $c->close(4005, '');
     is(unpack('n', ($c->frame)[1]), 4005, 'Close is answered');
     Httpd::wait_for(sub { $noted->() =~ /closed 4005/ }, 'the event CLOSE');

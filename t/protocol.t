@@ -207,6 +207,17 @@ subtest 'bytes over WebSocket' => sub {
     $m //= next_of($c);
     is_deeply([@$m{qw(data encoding)}], ['AAEC/w==', 'base64'], 'base64 both ways');
     is((ask($c, type => 'publish', channel => 'bytes', data => 'x', encoding => 'hex', id => 'h'))[-1]{error}, 'no base64', 'no other encoding');
+    is((ask($c, type => 'publish', channel => 'bytes', data => $_, encoding => 'base64', id => 'h'))[-1]{error}, 'no base64', "no base64: $_")
+        for 'AAEC*/w==', 'AAEC/w== ', 'A';
+    # A parser with C strings cuts these off: the message, the name, the JSON inside.
+    for my $o ({ type => 'publish', channel => 'bytes', data => "cut\0off" }, { type => 'publish', channel => "bytes\0x", data => 'x' },
+        { type => 'publish', channel => 'bytes', data => ["a\0b"] }, { type => 'subscribe', channel => "bytes2\0" })
+    {
+        my ($answer, @more) = ask($c, %$o, id => 'nul');
+        is($answer->{error}, 'a text has U+0000: send it as base64', "refused: $o->{type} with a NUL");
+        is_deeply(\@more, [], 'and nothing has arrived');
+    }
+    is((ask($c, type => 'publish', channel => 'bytes', data => 'no\\u0000', id => 'b'))[0]{data}, 'no\\u0000', 'a backslash is no NUL');
     $c->close;
 };
 
@@ -228,6 +239,8 @@ subtest 'several messages in one request (NDJSON)' => sub {
     (undef, $answer) = curl('/channels/kept/nd', @type, '--data-binary', '{"data":"x","id":"nd-1"}');
     ok($answer->{published}[0]{duplicate}, 'an id is published once; the path names the channel of lines without one');
     for (
+        ['{"channel":"nd/a","data":"cut\u0000off"}', 'U+0000', 400], ['{"channel":"nd/a\u0000b","data":"x"}', 'U+0000', 400],
+        ['{"channel":"nd/a","data":"AP*=","encoding":"base64"}', 'is not base64', 400],
         ["{\"channel\":\"nd/a\",\"data\":\"x\"}\n{\"channel\":\"nd/a\"}", 'line 2', 400],
         ['[]', 'line 1', 400], ['{"channel":"no channel","data":1}', 'line 1', 400], ['{"data":1}', 'line 1', 400], ["\n\n", 'no message', 400],
         ['{"channel":"secret","data":1}', 'WebSocketPublish', 400], ['{"channel":"nd/a","data":1,"ttl":-1}', 'line 1', 400],

@@ -20,6 +20,7 @@
 #include "names.h"
 #include "request.h"
 #include "settings.h"
+#include "websocket_parse.h"
 
 #include <apr_strings.h>
 #include <cjson/cJSON.h>
@@ -406,7 +407,10 @@ static void channel_on_json(ws_conn *c, const char *data, apr_size_t len)
     if (number && !cJSON_IsNumber(number) && !cJSON_IsString(number)) {
         number = NULL;
     }
-    if (type && !strcmp(type, "ping")) {
+    if (ws_json_has_nul(data, len)) { /* cJSON would truncate the text */
+        channel_send_json(c, json_error(NULL, "a text has U+0000: send it as base64"), number);
+    }
+    else if (type && !strcmp(type, "ping")) {
         channel_send_json(c, json_answer("pong", NULL), number);
     }
     else if (type && !strcmp(type, "refresh")) {

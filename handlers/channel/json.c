@@ -5,6 +5,7 @@
 #include "json.h"
 
 #include <apr_base64.h>
+#include <apr_encode.h>
 #include <apr_strings.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,12 +109,10 @@ int json_bytes(const cJSON *o, ws_type *type, char **data, apr_size_t *len)
     if (encoding) {
         const char *text = cJSON_GetStringValue(value);
         const char *how = cJSON_GetStringValue(encoding);
-        if (!text || !how || strcmp(how, "base64")
-            || !(*data = malloc((apr_size_t)apr_base64_decode_len(text) + 1))) {
-            return 0;
-        }
-        *len = (apr_size_t)apr_base64_decode_binary((unsigned char *)*data, text);
-        return 1;
+        return text && how && !strcmp(how, "base64") && (*data = malloc(strlen(text) + 1))
+               && apr_decode_base64_binary((unsigned char *)*data, text, APR_ENCODE_STRING,
+                                           APR_ENCODE_NONE, len)
+                      == APR_SUCCESS;
     }
     *data = cJSON_IsString(value) ? strdup(value->valuestring)
             : value               ? cJSON_PrintUnformatted(value)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "grip.h"
+#include "websocket_parse.h"
 
 /* ---- style=form ---- */
 
@@ -93,7 +94,8 @@ static void orders_control_channel(ws_conn *c, int subscribe, const char *channe
 
 static void orders_control(ws_conn *c, orders_grip *how, const char *json, size_t len)
 {
-    cJSON *o = cJSON_ParseWithLength(json, len);
+    /* cJSON would truncate a text at a NUL */
+    cJSON *o = ws_json_has_nul(json, len) ? NULL : cJSON_ParseWithLength(json, len);
     const char *type = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "type"));
     const char *channel = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "channel"));
     if (type && (!strcmp(type, "subscribe") || !strcmp(type, "unsubscribe"))) {

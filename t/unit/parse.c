@@ -353,6 +353,18 @@ static void positions(void)
     ok(ws_parse_position("all", &at) && !at.epoch, "all");
 }
 
+static void nuls_in_json(void)
+{
+    static const char raw[] = "[\"a\\u0001\0b\"]";
+    ok(ws_json_has_nul("\"a\\u0000b\"", 10), "an escaped NUL");
+    ok(ws_json_has_nul("\\\\\\u0000", 8), "behind a backslash");
+    ok(ws_json_has_nul(raw, sizeof(raw) - 1), "a byte");
+    ok(!ws_json_has_nul("\"a\\\\u0000b\"", 11), "a backslash and text");
+    ok(!ws_json_has_nul("\"\\u0001\\u000", 11), "what only looks like it");
+    ok(!ws_json_has_nul("\\", 1), "a backslash at the end");
+    ok(!ws_json_has_nul("", 0), "nothing");
+}
+
 int main(void)
 {
     apr_initialize();
@@ -364,6 +376,7 @@ int main(void)
     hexadecimal();
     ids();
     positions();
+    nuls_in_json();
     percent();
     queries();
     apr_terminate();
