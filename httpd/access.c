@@ -139,6 +139,12 @@ int ws_access_decided(const request_rec *r)
     return (ws_dir_config_of(r)->access.decided & (AP_METHOD_BIT << r->method_number)) != 0;
 }
 
+int ws_access_request_may(request_rec *r, ws_action action, const char *channel)
+{
+    int may = ws_channelrules_request_may(r, action, channel);
+    return may < 0 ? ws_access_decided(r) : may;
+}
+
 /* ---- Open sections ---- */
 
 void ws_access_opens(const cmd_parms *cmd)

@@ -12,6 +12,8 @@
 #include <httpd.h>
 #include <http_config.h>
 
+#include "include/mod_websocket.h"
+
 /** The effect of a section's Require directives. Methods are bits of 1 << M_GET and so on. */
 typedef struct ws_access {
     int set;
@@ -46,6 +48,9 @@ ws_access ws_access_merge(const ws_access *base, const ws_access *add);
 
 /** Whether a Require applies to the method of a request. */
 int ws_access_decided(const request_rec *r);
+
+/** Whether a request may publish or subscribe: a rule of the channels decides, or a Require. */
+int ws_access_request_may(request_rec *r, ws_action action, const char *channel);
 
 /** pre_config: discard the directives recorded from the previous configuration. */
 void ws_access_reset(apr_pool_t *pconf);

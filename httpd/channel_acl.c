@@ -203,7 +203,7 @@ int ws_channelrules_request_may(request_rec *r, ws_action action, const char *ch
         return 0;
     }
     return !(rule && rule->kind == NOBODY) && ws_token_request_permits(r, action, channel) ? 1
-           : !ws_channelrule_decides(rule)      ? ws_access_decided(r)
+           : !ws_channelrule_decides(rule)                                                 ? -1
            : ws_channelrule_needs_request(rule) ? evaluate(r, rule, channel)
                                                 : without_request(rule);
 }

@@ -45,10 +45,7 @@ int ws_channelrule_needs_request(const ws_channel_acl *rule);
  */
 int ws_channelrules_may(ws_conn *c, ws_action action, const char *channel);
 
-/**
- * The same for a request, such as a publisher over HTTP. If no rule decides, a Require must apply
- * (access.h).
- */
+/** The same for a request, such as a publisher over HTTP. @return -1: no rule decides */
 int ws_channelrules_request_may(request_rec *r, ws_action action, const char *channel);
 
 #endif

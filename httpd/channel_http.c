@@ -28,6 +28,7 @@
 #include "httpd/config.h"
 #include "httpd/json_answer.h"
 #include "httpd/origin.h"
+#include "httpd/reauthorize.h"
 #include "httpd/refusals.h"
 #include "httpd/query.h"
 #include "httpd/request_body.h"
@@ -91,6 +92,7 @@ const char *ws_channel_http_set(cmd_parms *cmd, void *config, int argc, char *co
     ws_access_opens(cmd);
     if (h->what && !used) {
         used = 1;
+        ws_reauthorize_subscribers();
         ws_sse_register(cmd->pool);
     }
     return NULL;
@@ -191,29 +193,6 @@ static int clear(request_rec *r, const apr_array_header_t *names)
         }
     }
     return ws_channel_answer(r, w, "cleared");
-}
-
-const char *ws_channel_forbidden(request_rec *r, ws_action action, const apr_array_header_t *names)
-{
-    const char *directive = action == WS_MAY_SUBSCRIBE ? "WebSocketSubscribe" : "WebSocketPublish";
-    int tokens = ws_token_request_wanted(r);
-    if (!ws_channelrule_decides(ws_dir_config_of(r)->may[action]) && !ws_access_decided(r)
-        && !tokens) {
-        ws_refusal_log(
-            r, WS_REFUSAL_ACCESS,
-            "channels: refused with 403: nothing says who may do this: add \"%s all\" or an "
-            "expression, or a Require for %s, to the <Location>",
-            directive, r->method);
-        return apr_pstrcat(r->pool, "neither ", directive, " nor a Require allows it", NULL);
-    }
-    for (int i = 0; i < names->nelts; i++) {
-        if (!ws_channelrules_request_may(r, action, APR_ARRAY_IDX(names, i, const char *))) {
-            return apr_pstrcat(
-                r->pool, directive,
-                tokens ? " does not allow it, nor does a token" : " does not allow it", NULL);
-        }
-    }
-    return NULL;
 }
 
 /* ---- Decisions of the application about subscriptions ---- */

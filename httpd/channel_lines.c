@@ -12,6 +12,7 @@
 #include <http_protocol.h>
 #include <string.h>
 
+#include "httpd/channel_request.h"
 #include "httpd/json_answer.h"
 #include "httpd/request_body.h"
 #include "websocket_parse.h"

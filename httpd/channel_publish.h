@@ -35,10 +35,4 @@ void ws_channel_publish_one(ws_channel_wait *w, const char *name, ws_message *m,
 /** Wait for all reports, and send an object that contains them as its member `name`. */
 int ws_channel_answer(request_rec *r, ws_channel_wait *w, const char *name);
 
-/**
- * Whether the section's directives allow an action on the channels.
- * @return NULL, or the reason why not
- */
-const char *ws_channel_forbidden(request_rec *r, ws_action action, const apr_array_header_t *names);
-
 #endif

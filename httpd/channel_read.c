@@ -17,8 +17,10 @@
 
 #include "base/parse.h"
 #include "engine/json.h"
+#include "httpd/access.h"
 #include "httpd/channel_acl.h"
 #include "httpd/channel_publish.h"
+#include "httpd/channel_request.h"
 #include "httpd/json_answer.h"
 #include "httpd/query.h"
 
@@ -272,7 +274,7 @@ int ws_channel_list_json(request_rec *r, const char *prefix, const char *after, 
 /* A client that may publish to a channel may also see it in the list. */
 static int read_may_list(request_rec *r, const char *channel)
 {
-    return ws_channelrules_request_may(r, WS_MAY_PUBLISH, channel);
+    return ws_access_request_may(r, WS_MAY_PUBLISH, channel);
 }
 
 int ws_channel_list(request_rec *r)

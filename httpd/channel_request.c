@@ -12,10 +12,14 @@
 #include <string.h>
 
 #include "channels/message.h"
+#include "httpd/access.h"
+#include "httpd/channel_acl.h"
 #include "httpd/config.h"
 #include "httpd/origin.h"
 #include "httpd/query.h"
+#include "httpd/refusals.h"
 #include "httpd/settings.h"
+#include "httpd/token_request.h"
 
 /* How long a browser may cache a preflight response, seconds. */
 #define PREFLIGHT_AGE "600"
@@ -118,4 +122,27 @@ int ws_channel_preflight(request_rec *r, const char *allow)
     }
     r->status = HTTP_NO_CONTENT;
     return OK;
+}
+
+const char *ws_channel_forbidden(request_rec *r, ws_action action, const apr_array_header_t *names)
+{
+    const char *directive = action == WS_MAY_SUBSCRIBE ? "WebSocketSubscribe" : "WebSocketPublish";
+    int tokens = ws_token_request_wanted(r);
+    if (!ws_channelrule_decides(ws_dir_config_of(r)->may[action]) && !ws_access_decided(r)
+        && !tokens) {
+        ws_refusal_log(
+            r, WS_REFUSAL_ACCESS,
+            "channels: refused with 403: nothing says who may do this: add \"%s all\" or an "
+            "expression, or a Require for %s, to the <Location>",
+            directive, r->method);
+        return apr_pstrcat(r->pool, "neither ", directive, " nor a Require allows it", NULL);
+    }
+    for (int i = 0; i < names->nelts; i++) {
+        if (!ws_access_request_may(r, action, APR_ARRAY_IDX(names, i, const char *))) {
+            return apr_pstrcat(
+                r->pool, directive,
+                tokens ? " does not allow it, nor does a token" : " does not allow it", NULL);
+        }
+    }
+    return NULL;
 }

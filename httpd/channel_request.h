@@ -8,6 +8,7 @@
 #include <httpd.h>
 
 #include "httpd/channel_http.h"
+#include "include/mod_websocket.h"
 
 /**
  * The names of channels in a request, const char *: the path after the Location's, and each
@@ -25,6 +26,12 @@ apr_array_header_t *ws_channel_names_split(request_rec *r, const apr_array_heade
  */
 const char *ws_channel_names_problem(const apr_array_header_t *names, request_rec *subscriber);
 const char *ws_channel_subscribe_problem(request_rec *r, const apr_array_header_t *names);
+
+/**
+ * Whether the section's directives allow an action on the channels.
+ * @return NULL, or the reason why not
+ */
+const char *ws_channel_forbidden(request_rec *r, ws_action action, const apr_array_header_t *names);
 
 /**
  * Add the CORS headers for a page of this origin, which WebSocketOrigin allows; NULL: the client is

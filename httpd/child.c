@@ -24,7 +24,6 @@
 #include "httpd/config.h"
 #include "httpd/shm.h"
 #include "httpd/stranded.h"
-#include "httpd/subsystems.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -211,12 +210,10 @@ int ws_child_check(void)
     return 0;
 }
 
-/* httpd ends this child after it has cleaned up pchild, so connections are drained here. */
-static apr_status_t child_cleanup(void *pchild)
+void ws_child_drain(void)
 {
     ws_engine *e = engine;
     apr_time_t farewell;
-    (void)pchild;
     if (!stop_at_once) {
         apr_time_t end = start_drain(e);
         ws_stranded_serve(main_server);
@@ -234,8 +231,6 @@ static apr_status_t child_cleanup(void *pchild)
     ws_engine_wait(e, farewell > 0 ? (apr_uint32_t)apr_time_as_msec(farewell) : 0);
     /* From here on handshakes are refused, and messages that handlers send by id are dropped. */
     __atomic_store_n(&engine, NULL, __ATOMIC_RELEASE);
-    ws_subsystems_child_exit();
-    return APR_SUCCESS;
 }
 
 /* ---- Starting ---- */
@@ -280,47 +275,31 @@ void ws_child_engine_exit(void)
     ws_engine_destroy(created);
 }
 
-static void begin(apr_pool_t *pchild, server_rec *s)
+int ws_child_prepare(server_rec *s, ws_engine_options *options)
 {
-    ws_engine_options options = {.log = engine_log, .logs = engine_logs};
-    apr_status_t rv;
-
     main_server = s;
     if (!ws_handler_lines || !ws_handler_lines->nelts) {
-        return;
+        return 0;
     }
+    options->log = engine_log;
+    options->logs = engine_logs;
     raise_descriptor_limit(s);
-    ws_child_configure(&options, ws_server_config_of(s));
+    ws_child_configure(options, ws_server_config_of(s));
     drain_timeout = ws_drain_timeout(ws_server_config_of(s));
-    if ((rv = ws_subsystems_child_init(pchild, s, &options)) != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
-                     "websocket: no event loops: handshakes are refused in this child");
-        return;
-    }
+    return 1;
+}
+
+void ws_child_accept(void)
+{
     if (!ws_mpm_threaded()) {
         mpm_sigterm = apr_signal(SIGTERM, on_sigterm);
         apr_signal(SIGHUP, on_sigterm); /* an ungraceful restart; prefork's handler is the same */
     }
     engine = created;
-    apr_pool_pre_cleanup_register(pchild, pchild, child_cleanup);
-}
-
-static void child_init(apr_pool_t *pchild, server_rec *s)
-{
-    sigset_t deadly, before;
-    /* prefork's handler for these signals (just_die() in prefork.c) destroys all pools
-     * immediately, even if it interrupts malloc(). Block them until initialization is complete. */
-    sigemptyset(&deadly);
-    sigaddset(&deadly, SIGTERM);
-    sigaddset(&deadly, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &deadly, &before);
-    begin(pchild, s);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 void ws_child_register(apr_pool_t *p)
 {
     (void)p;
-    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_stopping(child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
 }

@@ -9,11 +9,20 @@
 
 #include "engine/engine.h"
 
-/** register_hooks: hook child_init and child_stopping. */
+/** register_hooks: hook child_stopping. */
 void ws_child_register(apr_pool_t *p);
 
 /** parent_init: check that the module and mod_ssl use the same OpenSSL version. */
 apr_status_t ws_child_parent_init(apr_pool_t *ptemp, server_rec *s);
+
+/** Before child_init of all: fill in options. @return 0: the configuration needs no engine */
+int ws_child_prepare(server_rec *s, ws_engine_options *options);
+
+/** After child_init of all: the engine accepts connections from now on. */
+void ws_child_accept(void);
+
+/** Before child_stop of all: keep connections open up to WebSocketDrainTimeout, then close them. */
+void ws_child_drain(void);
 
 /** child_init, child_stop and child_exit: create, stop and destroy the engine. */
 apr_status_t ws_child_engine_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);

@@ -4,7 +4,8 @@
  * `SetHandler websocket-control`: connections, users and channels over HTTP, for applications.
  * docs/control.md describes it.
  *
- *   control.c             access, paths, and functions for all requests
+ *   control.c             access and paths
+ *   control_answer.c      functions for all requests
  *   control_connection.c  one connection, or all of a user
  *   control_list.c        the list of connections
  *   control_channels.c    channels
@@ -68,6 +69,9 @@ ws_control_counts ws_control_ask_all(request_rec *r, ws_packet *question);
 
 /** The first argument of this name, or "". */
 const char *ws_control_argument(request_rec *r, const char *name);
+
+/** The request has a path of AWS API Gateway. */
+void ws_control_set_aws(request_rec *r);
 
 /** Whether the request used a path of AWS API Gateway, whose clients expect its responses. */
 int ws_control_is_aws(request_rec *r);

@@ -16,6 +16,7 @@
 
 #include "base/parse.h"
 #include "engine/json.h"
+#include "httpd/access.h"
 #include "httpd/channel_acl.h"
 #include "httpd/channel_wait.h"
 #include "httpd/config.h"
@@ -228,7 +229,7 @@ static const char *publish_add(request_rec *r, apr_array_header_t *items, const 
         return "a \"channel\" has 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = !";
     }
     if (ws_channelrule_decides(ws_dir_config_of(r)->may[WS_MAY_PUBLISH])
-        && !ws_channelrules_request_may(r, WS_MAY_PUBLISH, channel)) {
+        && !ws_access_request_may(r, WS_MAY_PUBLISH, channel)) {
         return "WebSocketPublish does not allow it";
     }
     if (items->nelts >= ITEMS_MAX) {

@@ -388,7 +388,7 @@ static void work_start(ws_rpc *call, ws_engine *e)
     }
 }
 
-void ws_rpc_carry_out(ws_rpc *call)
+static void work_carry_out(ws_rpc *call)
 {
     ws_engine *e = ws_child_engine();
     int walks = call->kind == WS_RPC_LIST || call->kind == WS_RPC_SEND_USER
@@ -406,4 +406,10 @@ void ws_rpc_carry_out(ws_rpc *call)
     else {
         work_start(call, e);
     }
+}
+
+void ws_control_work_register(apr_pool_t *p)
+{
+    (void)p;
+    ws_rpc_on(work_carry_out);
 }

@@ -18,7 +18,6 @@
 
 #include "base/parse.h"
 #include "event/thread_pool.h"
-#include "httpd/channel_http.h"
 #include "httpd/child.h"
 #include "httpd/config.h"
 
@@ -58,12 +57,18 @@ typedef struct check {
 static apr_thread_mutex_t *lock; /* guards threads */
 static ws_thread_pool *threads;  /* created by the first check */
 
-static int used; /* the configuration has WebSocketReauthorize */
+static int used;           /* the configuration has WebSocketReauthorize */
+static int of_subscribers; /* a GET can open a connection */
 
 void ws_reauthorize_reset(apr_pool_t *pconf)
 {
     (void)pconf;
-    used = 0;
+    used = of_subscribers = 0;
+}
+
+void ws_reauthorize_subscribers(void)
+{
+    of_subscribers = 1;
 }
 
 const char *ws_reauthorize_set(cmd_parms *cmd, void *config, const char *arg)
@@ -108,7 +113,7 @@ static int keep_headers(request_rec *r)
     int check = apr_table_get(r->subprocess_env, ENVIRONMENT) != NULL;
     if (used && !check
         && (apr_table_get(r->headers_in, "Upgrade")
-            || (ws_channel_http_used() && r->method_number == M_GET))) {
+            || (of_subscribers && r->method_number == M_GET))) {
         ap_set_module_config(r->request_config, &websocket_module,
                              apr_table_clone(r->pool, r->headers_in));
     }

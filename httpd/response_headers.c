@@ -10,7 +10,7 @@
 #include <http_log.h>
 #include <http_protocol.h>
 
-#include "httpd/upgrade.h"
+#include "httpd/takeover.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -48,6 +48,37 @@ static int headers_add_line(void *text, const char *name, const char *value)
     return 1;
 }
 
+static apr_status_t headers_swallow(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    (void)f;
+    return apr_brigade_cleanup(bb);
+}
+
+/*
+ * Some modules change a response's headers in an output filter, which a 101 does not pass. This
+ * function runs their filters on an empty brigade, with a final filter after them that drops it. So
+ * `Header set` applies to the 101 too, and mod_session renews its cookie. Afterwards the request
+ * has only the connection's output filters, so no other brigade reaches the final filter.
+ */
+void ws_response_run_header_filters(request_rec *r)
+{
+    apr_bucket_brigade *nothing = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    ap_filter_rec_t *rec = apr_pcalloc(r->pool, sizeof(*rec));
+    ap_filter_t *end = apr_pcalloc(r->pool, sizeof(*end)), *f, *next;
+    rec->name = "websocket_end";
+    rec->filter_func.out_func = headers_swallow;
+    end->frec = rec;
+    end->r = r;
+    end->c = r->connection;
+    for (f = r->output_filters; f && f != r->connection->output_filters; f = next) {
+        next = f->next;
+        if (ws_takeover_filter_of_headers(f)) {
+            f->next = end;
+            ap_pass_brigade(f, nothing);
+        }
+    }
+}
+
 /* The headers that httpd's filter would set come first, and replace other modules' headers of the
  * same names. */
 static apr_table_t *headers_all(request_rec *r)
@@ -57,7 +88,7 @@ static apr_table_t *headers_all(request_rec *r)
     apr_table_t *first = apr_table_make(r->pool, 4), *all;
     char *date = apr_palloc(r->pool, APR_RFC822_DATE_LEN);
 
-    ws_upgrade_run_header_filters(r);
+    ws_response_run_header_filters(r);
     all = apr_table_overlay(r->pool, r->headers_out, r->err_headers_out);
     for (unsigned i = 0; i < sizeof(ours) / sizeof(*ours); i++) {
         apr_table_unset(all, ours[i]);

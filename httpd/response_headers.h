@@ -16,6 +16,10 @@
  */
 int ws_response_headers_valid(request_rec *r, const apr_table_t *headers);
 
+/** Run the filters of mod_headers and mod_session, for a response that httpd does not send. The
+ *  caller must replace the request's output filters afterwards; a takeover does. */
+void ws_response_run_header_filters(request_rec *r);
+
 /**
  * Make the head of a response that this module sends, with Connection: close. It consists of
  * r->status and the headers of r, after the filters of mod_headers and mod_session.

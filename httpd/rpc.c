@@ -272,6 +272,13 @@ static ws_rpc *rpc_new(const ws_packet *p)
     return call;
 }
 
+static void (*rpc_carry_out)(ws_rpc *call);
+
+void ws_rpc_on(void (*carry_out)(ws_rpc *call))
+{
+    rpc_carry_out = carry_out;
+}
+
 void ws_rpc_received(const ws_packet *p)
 {
     ws_rpc *call;
@@ -282,6 +289,6 @@ void ws_rpc_received(const ws_packet *p)
         rpc_reply(&p->from, p->request, WS_RPC_BUSY, "", 0);
     }
     else if (!ws_rpc_drop_late(call)) {
-        ws_rpc_carry_out(call);
+        rpc_carry_out(call);
     }
 }

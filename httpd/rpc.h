@@ -99,8 +99,11 @@ void ws_rpc_answer_with(ws_rpc *call, ws_rpc_status status, const char *data, ap
 /** For ws_channels_options.called. */
 void ws_rpc_received(const ws_packet *p);
 
-/** Carry out a received question. Must not block; calls ws_rpc_answer_with() once. In
- *  control_work.c. [a bus's thread] */
-void ws_rpc_carry_out(ws_rpc *call);
+/** register_hooks: set the function that carries out a received question. It must not block, and calls
+ *  ws_rpc_answer_with() once.  [a bus's thread] */
+void ws_rpc_on(void (*carry_out)(ws_rpc *call));
+
+/** register_hooks: carry out the questions of the control API (control_work.c). */
+void ws_control_work_register(apr_pool_t *p);
 
 #endif

@@ -32,136 +32,17 @@
 #include "httpd/response_headers.h"
 #include "httpd/sockjs_answers.h"
 #include "httpd/sockjs_route.h"
+#include "httpd/sockjs_session.h"
 #include "httpd/sockjs_url.h"
 #include "httpd/takeover.h"
 #include "httpd/upgrade.h"
 
 APLOG_USE_MODULE(websocket);
 
-/* Defaults of WebSocketSockJS: bytes; milliseconds; milliseconds; sessions of a Location in each
- * child. */
-#define DEFAULT_RESPONSE (128 * 1024)
-#define DEFAULT_HEARTBEAT 25000
-#define DEFAULT_DELAY 5000
-#define DEFAULT_SESSIONS 10000
-
-/* Send buffer of a session's socket pair, bytes. Small, so that more data waits in the send queues,
- * where back-pressure counts it. */
-#define PAIR_BUFFER (16 * 1024)
-
 #define PLAIN "text/plain; charset=UTF-8"
 #define SCRIPT "application/javascript; charset=UTF-8"
 
-static ws_handler_line *sockjs_line; /* for WebSockets with SockJS frames */
-
-void ws_sockjs_reset(apr_pool_t *pconf)
-{
-    ws_sockjs_config_reset(pconf);
-    sockjs_line = NULL;
-}
-
-void ws_sockjs_begin(apr_pool_t *pconf)
-{
-    if (!sockjs_line) {
-        sockjs_line = apr_pcalloc(pconf, sizeof(*sockjs_line));
-        sockjs_line->location.handler = &ws_sockjs_websocket;
-        sockjs_line->location.name = "sockjs";
-        sockjs_line->location.internal = 1;
-        APR_ARRAY_PUSH(ws_handler_lines, ws_handler_line *) = sockjs_line;
-    }
-}
-
 /* ---- Sessions ---- */
-
-/* The entry of a session in the directory, and in the count of its Location. */
-typedef struct sockjs_seat {
-    ws_ticket ticket; /* first */
-    ws_sockjs_key key;
-    unsigned *sessions;
-    int listed;
-} sockjs_seat;
-
-static void sockjs_leave(ws_ticket *ticket)
-{
-    sockjs_seat *seat = (sockjs_seat *)ticket;
-    if (seat->listed) {
-        ws_sockjs_directory_release(&seat->key);
-    }
-    __atomic_sub_fetch(seat->sessions, 1, __ATOMIC_RELAXED);
-    free(seat);
-}
-
-/* @return NULL: too many sessions, or out of memory */
-static sockjs_seat *sockjs_seat_new(request_rec *r, const ws_sockjs_key *key, int listed)
-{
-    const ws_dir_config *d = ws_dir_config_of(r);
-    apr_int64_t max = d->sockjs.sessions >= 0 ? d->sockjs.sessions : DEFAULT_SESSIONS;
-    sockjs_seat *seat = malloc(sizeof(*seat));
-    if (!seat) {
-        return NULL;
-    }
-    *seat = (sockjs_seat){{sockjs_leave, NULL}, *key, &d->transports->sessions, listed};
-    if (__atomic_add_fetch(seat->sessions, 1, __ATOMIC_RELAXED) > max) {
-        ws_refusal_log(
-            r, WS_REFUSAL_LIMIT,
-            "SockJS: refused with 503: this child has %d sessions of %s (WebSocketSockJS "
-            "sessions=)",
-            (int)max, d->transports->base);
-        sockjs_leave(&seat->ticket);
-        return NULL;
-    }
-    return seat;
-}
-
-static ws_sockjs_options sockjs_options_of(request_rec *r)
-{
-    const ws_sockjs_config *s = &ws_dir_config_of(r)->sockjs;
-    return (ws_sockjs_options){
-        .response = s->response >= 0 ? (apr_uint64_t)s->response : DEFAULT_RESPONSE,
-        .heartbeat = s->heartbeat >= 0 ? (apr_uint32_t)s->heartbeat : DEFAULT_HEARTBEAT,
-        .delay = s->delay >= 0 ? (apr_uint32_t)s->delay : DEFAULT_DELAY};
-}
-
-static int sockjs_pair(int pair[2])
-{
-    int size = PAIR_BUFFER;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
-        return -1;
-    }
-    setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-    setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-    return 0;
-}
-
-/* Start the session and the handler's connection. Takes ownership of the resources of n and seat,
- * even after an error. @return 0; -1 */
-static int sockjs_connect(request_rec *r, ws_new_conn *n, sockjs_seat *seat, ws_carrier carrier)
-{
-    ws_engine *engine = ws_child_engine();
-    ws_sockjs_options options = sockjs_options_of(r);
-    int pair[2];
-    apr_status_t rv = ESHUTDOWN;
-
-    n->version = 13;
-    n->carrier = carrier;
-    n->secure = ap_ssl_conn_is_ssl(r->connection->master ? r->connection->master : r->connection);
-    if (engine && (rv = sockjs_pair(pair) < 0 ? errno : APR_SUCCESS) == APR_SUCCESS) {
-        n->fd = pair[1];
-        if (ws_sockjs_open(engine, &seat->key, &options, pair[0], n->settings, &seat->ticket)
-            == 0) {
-            rv = ws_engine_add(engine, n);
-            return rv == APR_SUCCESS ? 0 : -1; /* the session ends: its socket pair is closed */
-        }
-    }
-    else {
-        sockjs_leave(&seat->ticket);
-    }
-    ws_new_conn_drop(n);
-    ws_counters_add(APR_STATUS_IS_EMFILE(rv) ? WS_COUNT_REFUSED_DESCRIPTORS
-                                             : WS_COUNT_REFUSED_SERVER);
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "websocket: SockJS: no session could be begun");
-    return -1;
-}
 
 static int sockjs_add_header(void *headers, const char *name, const char *value)
 {
@@ -170,7 +51,7 @@ static int sockjs_add_header(void *headers, const char *name, const char *value)
 }
 
 /* @return OK, or the status to refuse with */
-static int sockjs_admit(request_rec *r, const sockjs_url *url, sockjs_seat *seat,
+static int sockjs_admit(request_rec *r, const sockjs_url *url, ws_sockjs_seat *seat,
                         ws_carrier carrier)
 {
     ws_request rq = {.r = r, .sockjs = 1, .headers = apr_table_make(r->pool, 4)};
@@ -185,89 +66,13 @@ static int sockjs_admit(request_rec *r, const sockjs_url *url, sockjs_seat *seat
     if (status == OK) {
         apr_table_do(sockjs_add_header, r->err_headers_out, rq.headers, NULL);
         ws_upgrade_adopted(&rq);
-        status = sockjs_connect(r, &n, seat, carrier) < 0 ? HTTP_SERVICE_UNAVAILABLE : OK;
+        status = ws_sockjs_connect(r, &n, seat, carrier) < 0 ? HTTP_SERVICE_UNAVAILABLE : OK;
     }
     else {
-        sockjs_leave(&seat->ticket);
+        seat->ticket.release(&seat->ticket);
     }
     ws_upgrade_release(&rq);
     return status;
-}
-
-/* ---- WebSockets ---- */
-
-/* The session of a WebSocket. */
-typedef struct sockjs_link {
-    ws_ticket ticket; /* first; releases it */
-    ws_sockjs_key key;
-} sockjs_link;
-
-static void sockjs_unlink(ws_ticket *ticket)
-{
-    free(ticket);
-}
-
-/* A random key, so that no request has a URL for the session. It belongs to this loop, if one is
- * given. */
-static ws_sockjs_key sockjs_random_key(ws_engine *engine, const ws_loop *loop)
-{
-    unsigned loops = ws_engine_loops(engine);
-    ws_sockjs_key key;
-    apr_generate_random_bytes((unsigned char *)&key, sizeof(key));
-    if (loop) {
-        for (unsigned i = 0; i < loops && ws_sockjs_loop(engine, &key) != loop; i++) {
-            key.low++;
-        }
-    }
-    return key;
-}
-
-int ws_sockjs_wrap(request_rec *r, ws_new_conn *n)
-{
-    ws_new_conn inner = *n;
-    ws_engine *engine = ws_child_engine();
-    sockjs_link *link = engine ? malloc(sizeof(*link)) : NULL;
-    sockjs_seat *seat = NULL;
-
-    if (link) {
-        *link = (sockjs_link){{sockjs_unlink, NULL}, sockjs_random_key(engine, n->loop)};
-        seat = sockjs_seat_new(r, &link->key, 0);
-    }
-    inner.chain = NULL;
-    inner.connecting = 0;
-    if (!seat) {
-        free(link);
-        ws_new_conn_drop(&inner);
-        return -1;
-    }
-    inner.loop = ws_sockjs_loop(engine, &link->key);
-    if (sockjs_connect(r, &inner, seat, WS_CARRIER_SOCKJS_WEBSOCKET) < 0) {
-        free(link);
-        return -1;
-    }
-    n->loop = inner.loop;
-    n->location = &sockjs_line->location;
-    n->data = &link->key;
-    n->ticket = &link->ticket;
-    n->pool = NULL;
-    n->strings.headers = NULL;
-    return 0;
-}
-
-int ws_sockjs_frames(request_rec *r)
-{
-    sockjs_url url;
-    ws_sockjs_url_parse(r, &url);
-    return url.what == SOCKJS_WEBSOCKET;
-}
-
-char *ws_sockjs_handler_uri(request_rec *r)
-{
-    sockjs_url url;
-    ws_sockjs_url_parse(r, &url);
-    return url.what == SOCKJS_WEBSOCKET || url.what == SOCKJS_RAW_WEBSOCKET
-               ? apr_pstrdup(r->pool, url.base)
-               : r->uri;
 }
 
 /* ---- Responses that leave httpd ---- */
@@ -276,7 +81,7 @@ char *ws_sockjs_handler_uri(request_rec *r)
 static int sockjs_relay(request_rec *r, ws_sockjs_delivery *d)
 {
     int pair[2];
-    if (sockjs_pair(pair) < 0) {
+    if (ws_sockjs_pair(pair) < 0) {
         ws_sockjs_deliver(d, -1, NULL);
         return HTTP_SERVICE_UNAVAILABLE;
     }
@@ -365,14 +170,14 @@ static int sockjs_find_or_begin(request_rec *r, const sockjs_url *url, const ws_
                                 unsigned *slot)
 {
     ws_sockjs_place place = ws_sockjs_directory_claim(key, slot);
-    sockjs_seat *seat;
+    ws_sockjs_seat *seat;
     if (place == WS_SOCKJS_LOST || place == WS_SOCKJS_NO_ROOM) {
         return place == WS_SOCKJS_LOST ? HTTP_NOT_FOUND : HTTP_SERVICE_UNAVAILABLE;
     }
     if (place == WS_SOCKJS_KNOWN) {
         return OK;
     }
-    if (!(seat = sockjs_seat_new(r, key, 1))) {
+    if (!(seat = ws_sockjs_seat_new(r, key, 1))) {
         ws_sockjs_directory_release(key);
         return HTTP_SERVICE_UNAVAILABLE;
     }
@@ -461,7 +266,7 @@ static int sockjs_sent_later(request_rec *r, const ws_sockjs_key *key, unsigned 
     if (ws_relay_reason(r, 1) || jsonp) {
         int pair[2];
         ws_sockjs_delivery *d = ws_sockjs_delivery_new(key, slot, &request);
-        if (!d || sockjs_pair(pair) < 0) {
+        if (!d || ws_sockjs_pair(pair) < 0) {
             ws_sockjs_deliver(d, -1, NULL);
             return sockjs_sent(r, jsonp);
         }

@@ -9,7 +9,7 @@
 
 #include "base/parse.h"
 #include "httpd/config.h"
-#include "httpd/sockjs.h"
+#include "sockjs/session.h"
 
 #define RESPONSE_MIN 1024
 #define RESPONSE_MAX (1 << 30)
@@ -17,17 +17,33 @@
 #define DELAY_MAX (10 * 60 * 1000)
 #define SESSIONS_MAX 200000
 
-static int sockjs_used;
+static ws_handler_line *sockjs_line; /* for WebSockets with SockJS frames; NULL: not used */
 
 void ws_sockjs_config_reset(apr_pool_t *pconf)
 {
     (void)pconf;
-    sockjs_used = 0;
+    sockjs_line = NULL;
 }
 
 int ws_sockjs_used(void)
 {
-    return sockjs_used;
+    return sockjs_line != NULL;
+}
+
+ws_location *ws_sockjs_location(void)
+{
+    return &sockjs_line->location;
+}
+
+static void sockjs_use(apr_pool_t *pconf)
+{
+    if (!sockjs_line) {
+        sockjs_line = apr_pcalloc(pconf, sizeof(*sockjs_line));
+        sockjs_line->location.handler = &ws_sockjs_websocket;
+        sockjs_line->location.name = "sockjs";
+        sockjs_line->location.internal = 1;
+        APR_ARRAY_PUSH(ws_handler_lines, ws_handler_line *) = sockjs_line;
+    }
 }
 
 const char *ws_transports_set(cmd_parms *cmd, void *config, int argc, char *const argv[])
@@ -58,8 +74,7 @@ const char *ws_transports_set(cmd_parms *cmd, void *config, int argc, char *cons
         return "WebSocketTransports takes websocket, sockjs, or both";
     }
     if (t->sockjs) {
-        sockjs_used = 1;
-        ws_sockjs_begin(cmd->pool);
+        sockjs_use(cmd->pool);
     }
     ((ws_dir_config *)config)->transports = t;
     return NULL;

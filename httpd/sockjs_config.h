@@ -8,6 +8,8 @@
 #include <httpd.h>
 #include <http_config.h>
 
+#include "engine/engine.h"
+
 /** The value of WebSocketTransports. */
 typedef struct ws_transports {
     int websocket, sockjs;
@@ -33,6 +35,9 @@ void ws_sockjs_config_reset(apr_pool_t *pconf);
 
 /** Whether any section enables SockJS. */
 int ws_sockjs_used(void);
+
+/** Of WebSockets with SockJS frames, if ws_sockjs_used(). */
+ws_location *ws_sockjs_location(void);
 
 /** Setters of the directives. config: a ws_dir_config. */
 const char *ws_transports_set(cmd_parms *cmd, void *config, int argc, char *const argv[]);

@@ -8,6 +8,7 @@
 #include <http_config.h>
 #include <http_core.h>
 #include <http_log.h>
+#include <signal.h>
 
 #include "httpd/access.h"
 #include "httpd/bus_local.h"
@@ -35,9 +36,10 @@
 #include "httpd/once.h"
 #include "httpd/policy_file.h"
 #include "httpd/reauthorize.h"
+#include "httpd/rpc.h"
 #include "httpd/scoreboard.h"
 #include "httpd/settings.h"
-#include "httpd/sockjs.h"
+#include "httpd/sockjs_config.h"
 #include "httpd/sockjs_route.h"
 #include "httpd/status.h"
 #include "httpd/stranded.h"
@@ -103,6 +105,7 @@ static const ws_subsystem table[] = {
      .register_hooks = ws_loopback_register,
      .parent_init = ws_loopback_init},
     {.name = "status", .register_hooks = ws_status_register},
+    {.name = "control_work", .register_hooks = ws_control_work_register},
 #ifdef WS_WITH_CJSON
     {.name = "control", .register_hooks = ws_control_register},
 #endif
@@ -136,7 +139,7 @@ static const ws_subsystem table[] = {
      .layout = ws_connections_layout,
      .register_hooks = ws_connections_register},
     {.name = "bus_local", .register_hooks = ws_bus_local_register}, /* ipc */
-    {.name = "sockjs", .reset = ws_sockjs_reset},
+    {.name = "sockjs", .reset = ws_sockjs_config_reset},
     {.name = "sockjs_directory", /* shm */
      .layout = ws_sockjs_directory_layout,
      .parent_init = ws_sockjs_directory_init},
@@ -227,35 +230,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     return OK;
 }
 
-void ws_subsystems_register(apr_pool_t *p)
-{
-    ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
-    for (unsigned i = 0; i < COUNT; i++) {
-        if (table[i].register_hooks) {
-            table[i].register_hooks(p);
-        }
-    }
-}
-
-apr_status_t ws_subsystems_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
-{
-    apr_status_t rv = APR_SUCCESS;
-    main_server = s;
-    for (started = 0; started < COUNT && rv == APR_SUCCESS; started++) {
-        if (table[started].child_init) {
-            trace(&table[started], "child_init");
-            rv = table[started].child_init(pchild, s, options);
-        }
-    }
-    if (rv != APR_SUCCESS) {
-        started--; /* the failed one has not started */
-        ws_subsystems_child_exit();
-    }
-    return rv;
-}
-
-void ws_subsystems_child_exit(void)
+static void stop_all(void)
 {
     int stopped = 1;
     for (unsigned i = started; i-- > 0;) {
@@ -271,4 +246,73 @@ void ws_subsystems_child_exit(void)
         }
     }
     started = 0;
+}
+
+/* If one fails, this stops the ones before it. */
+static apr_status_t start_all(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
+{
+    apr_status_t rv = APR_SUCCESS;
+    for (started = 0; started < COUNT && rv == APR_SUCCESS; started++) {
+        if (table[started].child_init) {
+            trace(&table[started], "child_init");
+            rv = table[started].child_init(pchild, s, options);
+        }
+    }
+    if (rv != APR_SUCCESS) {
+        started--; /* the failed one has not started */
+        stop_all();
+    }
+    return rv;
+}
+
+/* httpd ends this child after it has cleaned up pchild, so connections are drained here. */
+static apr_status_t child_cleanup(void *pchild)
+{
+    (void)pchild;
+    ws_child_drain();
+    stop_all();
+    return APR_SUCCESS;
+}
+
+static void begin(apr_pool_t *pchild, server_rec *s)
+{
+    ws_engine_options options = {0};
+    apr_status_t rv;
+
+    main_server = s;
+    if (!ws_child_prepare(s, &options)) {
+        return;
+    }
+    if ((rv = start_all(pchild, s, &options)) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
+                     "websocket: no event loops: handshakes are refused in this child");
+        return;
+    }
+    ws_child_accept();
+    apr_pool_pre_cleanup_register(pchild, pchild, child_cleanup);
+}
+
+static void child_init(apr_pool_t *pchild, server_rec *s)
+{
+    sigset_t deadly, before;
+    /* prefork's handler for these signals (just_die() in prefork.c) destroys all pools
+     * immediately, even if it interrupts malloc(). Block them until initialization is complete. */
+    sigemptyset(&deadly);
+    sigaddset(&deadly, SIGTERM);
+    sigaddset(&deadly, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &deadly, &before);
+    begin(pchild, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void ws_subsystems_register(apr_pool_t *p)
+{
+    ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    for (unsigned i = 0; i < COUNT; i++) {
+        if (table[i].register_hooks) {
+            table[i].register_hooks(p);
+        }
+    }
 }

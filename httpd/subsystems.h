@@ -32,14 +32,8 @@ typedef struct ws_subsystem {
     void (*child_exit)(void);
 } ws_subsystem;
 
-/** register_hooks of the module. */
+/** register_hooks of the module. A child runs child_init of all, in order; when it ends, child_stop of all and then
+ *  child_exit of all, in reverse order. */
 void ws_subsystems_register(apr_pool_t *p);
-
-/** child_init of all, in order. If one fails, this stops the ones before it. */
-apr_status_t ws_subsystems_child_init(apr_pool_t *pchild, server_rec *s,
-                                      ws_engine_options *options);
-
-/** child_stop of all, in reverse order; then child_exit of all, in reverse order. */
-void ws_subsystems_child_exit(void);
 
 #endif

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "httpd/channel_acl.h"
 #include "httpd/config.h"
 #include "httpd/token_request.h"
 
@@ -222,7 +221,7 @@ static void token_conn_find_loss(const char *channel, void *arg)
 {
     token_loss *loss = arg;
     if (ws_token_permits(loss->old, WS_MAY_SUBSCRIBE, channel)
-        && ws_channelrules_may(loss->c, WS_MAY_SUBSCRIBE, channel) <= 0) {
+        && ws_may(loss->c, WS_MAY_SUBSCRIBE, channel) <= 0) {
         APR_ARRAY_PUSH(loss->channels, const char *) = apr_pstrdup(loss->channels->pool, channel);
     }
 }

@@ -30,7 +30,7 @@
 #include "httpd/refusals.h"
 #include "httpd/response_headers.h"
 #include "httpd/settings.h"
-#include "httpd/sockjs.h"
+#include "httpd/sockjs_session.h"
 #include "httpd/takeover.h"
 #include "httpd/token_conn.h"
 #include "httpd/token_request.h"
@@ -243,37 +243,6 @@ static int choose(request_rec *r, const ws_dir_config *d, const char **protocol,
 
 /* ---- The response ---- */
 
-static apr_status_t swallow(ap_filter_t *f, apr_bucket_brigade *bb)
-{
-    (void)f;
-    return apr_brigade_cleanup(bb);
-}
-
-/*
- * Some modules change a response's headers in an output filter, which a 101 does not pass. This
- * function runs their filters on an empty brigade, with a final filter after them that drops it. So
- * `Header set` applies to the 101 too, and mod_session renews its cookie. Afterwards the request
- * has only the connection's output filters, so no other brigade reaches the final filter.
- */
-void ws_upgrade_run_header_filters(request_rec *r)
-{
-    apr_bucket_brigade *nothing = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    ap_filter_rec_t *rec = apr_pcalloc(r->pool, sizeof(*rec));
-    ap_filter_t *end = apr_pcalloc(r->pool, sizeof(*end)), *f, *next;
-    rec->name = "websocket_end";
-    rec->filter_func.out_func = swallow;
-    end->frec = rec;
-    end->r = r;
-    end->c = r->connection;
-    for (f = r->output_filters; f && f != r->connection->output_filters; f = next) {
-        next = f->next;
-        if (ws_takeover_filter_of_headers(f)) {
-            f->next = end;
-            ap_pass_brigade(f, nothing);
-        }
-    }
-}
-
 static int add_header(void *headers, const char *name, const char *value)
 {
     apr_table_add(headers, name, value);
@@ -308,7 +277,7 @@ static int make_101(request_rec *r, const ws_request *rq, int version)
     apr_table_t *first = apr_table_make(r->pool, 2), *others;
 
     apr_table_do(add_header, r->err_headers_out, rq->headers, NULL);
-    ws_upgrade_run_header_filters(r);
+    ws_response_run_header_filters(r);
     others = apr_table_overlay(r->pool, r->err_headers_out, r->headers_out);
     apr_table_clear(r->err_headers_out);
     apr_table_unset(others, "Upgrade");

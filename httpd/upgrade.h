@@ -29,10 +29,6 @@ int ws_upgrade_handler(request_rec *r);
  */
 void ws_upgrade_restore_args(request_rec *r);
 
-/** Run the filters of mod_headers and mod_session, for a response that httpd does not send. The
- *  caller must replace the request's output filters afterwards; a takeover does. */
-void ws_upgrade_run_header_filters(request_rec *r);
-
 /**
  * Admit a connection: find its handler, count the connection, and call on_request.
  * @param n  set, except for version and chain
