@@ -482,8 +482,26 @@ sub memory {
 sub graceful {
     my ($self) = @_;
     my $before = $self->count_log(qr/resuming normal operations/);
+    my @old = $self->children;
     kill 'USR1', $self->{pid};
     wait_for(sub { $self->count_log(qr/resuming normal operations/) > $before }, 'the reload');
+    $self->wait_deaf(@old) if $MPM ne 'prefork';    # there, a child that is busy keeps its sockets, but accepts nothing
+}
+
+# Old children may accept a few connections more, with the old configuration, until they have closed their listening
+# sockets. One that a test has stopped never does.
+sub wait_deaf {
+    my ($self, @old) = @_;
+    my $until = time + $DEADLINE / 6;
+    my %port  = map { $_ => 1 } grep {$_} $self->{port}, $self->{ssl_port};
+    my %listening;
+    for (split /\n/, read_file('/proc/net/tcp') . read_file('/proc/net/tcp6')) {
+        my (undef, $local, undef, $state, $inode) = (split)[0 .. 3, 9];
+        $listening{"socket:[$inode]"} = 1 if ($state // '') eq '0A' && $port{ hex((split /:/, $local)[1]) };
+    }
+    while (time < $until && grep { $listening{ readlink($_) // '' } } map { glob "/proc/$_/fd/*" } @old) {
+        sleep 0.01;
+    }
 }
 
 # The event MPM's close_worker_sockets() looks, when the child is told to stop, at sockets that a worker thread
