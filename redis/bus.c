@@ -14,24 +14,14 @@
 
 #include "base/wake.h"
 #include "base/thread.h"
+#include "redis/cluster.h"
 #include "redis/private.h"
+#include "redis/shards.h"
 
 /* Interval of heartbeat packets, and the silence after which a process counts as ended,
  * milliseconds. */
-#define BEAT 2000
+#define BEAT WS_REDIS_BEAT
 #define DEAD 10000
-
-/* Silence after which a connection is closed, milliseconds. Two PINGs are due in that time. */
-#define SILENT (2 * BEAT + BEAT / 2)
-
-/* Time limit of a reply; a connection with a longer one is closed, milliseconds. */
-#define WHOLE 10000
-
-/* A channel: its number of local subscribers, and whether SUBSCRIBE was sent. */
-typedef struct bus_channel {
-    int count, subscribed;
-    char name[WS_CHANNEL_MAX + 1];
-} bus_channel;
 
 /* ---- Other processes ---- */
 
@@ -137,6 +127,7 @@ static int bus_give(ws_redis *r, const ws_packet *p, const char *kind, const cha
         j->lens[2] = head_len + p->len;
         j->cost += j->lens[2];
         j->done = bus_sent;
+        j->shard = *kind == 'c';
         if (ws_redis_job_printf(j, 0, "PUBLISH") == 0
             && ws_redis_job_printf(j, 1, "%s%s%.*s", r->options.prefix, kind, len, name) == 0
             && ws_redis_give(r, j) == 0) {
@@ -185,7 +176,7 @@ static ws_status bus_want(ws_bus *b, const char *channel, unsigned len, apr_uint
 {
     ws_redis *r = WS_REDIS_OF(b, bus);
     int changed = 0;
-    bus_channel *w;
+    ws_redis_channel *w;
     (void)hash;
     apr_thread_mutex_lock(r->lock);
     w = apr_hash_get(r->wanted, channel, len);
@@ -209,10 +200,14 @@ static ws_status bus_want(ws_bus *b, const char *channel, unsigned len, apr_uint
 /* Send the changed subscriptions; all: send all of them over a new connection. */
 static void bus_subscribe(ws_redis *r, redisContext *c, int all)
 {
+    if (r->shards) {
+        ws_redis_shards_subscribe(r);
+        return;
+    }
     apr_thread_mutex_lock(r->lock);
     for (apr_hash_index_t *i = apr_hash_first(NULL, r->wanted); i;) {
         void *value;
-        bus_channel *w;
+        ws_redis_channel *w;
         apr_hash_this(i, NULL, NULL, &value);
         w = value;
         i = apr_hash_next(i);
@@ -250,7 +245,9 @@ static void bus_subscribed(const ws_redis *r, ws_channels *h, const redisReply *
     size_t prefix = strlen(r->options.prefix) + 2;
     const redisReply *name;
     if (!h || (r->again && !r->settled) || !ws_redis_is_array(reply, 3)
-        || !ws_redis_is(reply->element[0], "subscribe") || !ws_redis_is_text(reply->element[1])) {
+        || !(ws_redis_is(reply->element[0], "subscribe")
+             || ws_redis_is(reply->element[0], "ssubscribe"))
+        || !ws_redis_is_text(reply->element[1])) {
         return;
     }
     name = reply->element[1];
@@ -274,7 +271,9 @@ void ws_redis_receive(ws_redis *r, const redisReply *reply)
     if (ws_redis_is_array(reply, 2) && ws_redis_is(reply->element[0], "pong")) {
         bus_settle(r, h);
     }
-    if (!ws_redis_is_array(reply, 3) || !ws_redis_is(reply->element[0], "message")) {
+    if (!ws_redis_is_array(reply, 3)
+        || !(ws_redis_is(reply->element[0], "message")
+             || ws_redis_is(reply->element[0], "smessage"))) {
         bus_subscribed(r, h, reply);
         return;
     }
@@ -331,19 +330,28 @@ static void bus_receive_all(ws_redis *r, redisContext *c)
                        (unsigned long long)r->options.self.server, r->options.self.process);
     bus_subscribe(r, c, 1);
     while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
-        struct pollfd p[2] = {{.fd = c->fd, .events = POLLIN}, {.fd = r->wake, .events = POLLIN}};
+        struct pollfd p[2 + WS_REDIS_NODES_MAX] = {{.fd = c->fd, .events = POLLIN},
+                                                   {.fd = r->wake, .events = POLLIN}};
+        apr_time_t before = apr_time_now();
+        int wait = r->shards ? ws_redis_shards_tick(r) : BEAT;
+        unsigned shards = r->shards ? ws_redis_shards_poll(r, p + 2) : 0;
+        heard += apr_time_now() - before; /* while it connects, nothing is read */
+        whole += apr_time_now() - before;
         if (apr_time_now() >= next) {
             /* A machine that lost power does not close its connections; PING detects that. */
             redisAppendCommand(c, "PING");
             bus_beat(r);
             next = apr_time_now() + apr_time_from_msec(BEAT);
         }
-        if (bus_write_all(c) < 0 || apr_time_now() - heard > apr_time_from_msec(SILENT)
-            || apr_time_now() - whole > apr_time_from_msec(WHOLE)) {
+        if (bus_write_all(c) < 0 || apr_time_now() - heard > apr_time_from_msec(WS_REDIS_SILENT)
+            || apr_time_now() - whole > apr_time_from_msec(WS_REDIS_WHOLE)) {
             return;
         }
-        if (poll(p, 2, BEAT) < 0 && errno != EINTR) {
+        if (poll(p, 2 + shards, wait) < 0 && errno != EINTR) {
             return;
+        }
+        if (shards) {
+            ws_redis_shards_read(r, p + 2, shards);
         }
         if (p[1].revents) {
             ws_woken(r->wake);
@@ -372,7 +380,10 @@ static void *APR_THREAD_FUNC bus_receiver(apr_thread_t *self, void *arg)
             __atomic_store_n(&r->there_since, since, __ATOMIC_RELAXED);
             __atomic_store_n(&r->away, 0, __ATOMIC_RELAXED);
             r->settled = 0;
-            bus_receive_all(r, c);
+            if (!r->options.cluster || ws_redis_shards_begin(r)) {
+                bus_receive_all(r, c);
+            }
+            ws_redis_shards_end(r);
             if (apr_time_now() - since > apr_time_from_msec(BEAT)) {
                 attempts = 0;
             }

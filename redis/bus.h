@@ -33,7 +33,8 @@ typedef struct ws_redis_options {
         hosts[WS_REDIS_HOSTS_MAX]; /**< tried in this order; none: path names a unix socket */
     unsigned host_count;
     const char *path;
-    int cluster; /**< hosts are nodes of a Redis Cluster */
+    int cluster;   /**< hosts are nodes of a Redis Cluster */
+    int unsharded; /**< do not use its sharded channels */
     ws_redis_tls tls;
     SSL_CTX *tls_ctx;            /**< created from tls while the files are readable; NULL: no TLS */
     const char *user, *password; /**< or NULL */

@@ -3,32 +3,14 @@
 /**
  * Redis Cluster: the map of slots to nodes, and the sender's connections to the nodes. After a
  * MOVED reply or a broken connection, the sender reads the map again, and keeps the jobs until
- * then. All nodes receive a published message, so subscriptions need no map.
+ * then. The receiver has its own map if the cluster has sharded channels (shards.c).
  */
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "redis/private.h"
-
-#define SLOTS 16384
-#define NODES_MAX 255
-#define NOBODY 255 /* the slot has no node */
-#define HOST_MAX 256
-
-typedef struct cluster_node {
-    char host[HOST_MAX];
-    int port;
-    redisContext *c;
-} cluster_node;
-
-struct ws_redis_cluster {
-    cluster_node nodes[NODES_MAX];
-    unsigned count;
-    int known;
-    unsigned char slots[SLOTS]; /* index of a node */
-};
+#include "redis/cluster.h"
 
 /* ---- Slots ---- */
 
@@ -49,7 +31,7 @@ static unsigned cluster_slot(const char *key, size_t len)
         }
         crc &= 0xFFFF;
     }
-    return crc % SLOTS;
+    return crc % WS_REDIS_SLOTS;
 }
 
 /* EVAL has its first key after the script and the number of keys, other commands after their
@@ -60,23 +42,23 @@ static unsigned cluster_slot_of(const ws_redis_job *j)
     return cluster_slot(j->argv[key], j->lens[key]);
 }
 
-/* Find a node, or add it. @return its index; NOBODY: too many nodes, or an invalid address */
+/* Find a node, or add it. @return its index; WS_REDIS_NO_NODE: too many nodes, or an invalid address */
 static unsigned cluster_node_of(struct ws_redis_cluster *k, const char *host, apr_uint64_t port)
 {
     unsigned i = 0;
-    if (!*host || strlen(host) >= HOST_MAX || port < 1 || port > 65535) {
-        return NOBODY;
+    if (!*host || strlen(host) >= WS_REDIS_NODE_HOST_MAX || port < 1 || port > 65535) {
+        return WS_REDIS_NO_NODE;
     }
     while (i < k->count && (strcmp(k->nodes[i].host, host) || k->nodes[i].port != (int)port)) {
         i++;
     }
-    if (i == k->count && i < NODES_MAX) {
+    if (i == k->count && i < WS_REDIS_NODES_MAX) {
         k->count++;
-        snprintf(k->nodes[i].host, HOST_MAX, "%s", host);
+        snprintf(k->nodes[i].host, WS_REDIS_NODE_HOST_MAX, "%s", host);
         k->nodes[i].port = (int)port;
         k->nodes[i].c = NULL;
     }
-    return i < NODES_MAX ? i : NOBODY;
+    return i < WS_REDIS_NODES_MAX ? i : WS_REDIS_NO_NODE;
 }
 
 /* Read a row of CLUSTER SLOTS: first and last slot, the master, replicas. A node without a name is
@@ -88,7 +70,7 @@ static void cluster_take_row(struct ws_redis_cluster *k, const redisReply *row, 
     unsigned index;
     if (row->type != REDIS_REPLY_ARRAY || row->elements < 3
         || !ws_redis_number(row->element[0], &first) || !ws_redis_number(row->element[1], &last)
-        || last >= SLOTS || first > last) {
+        || last >= WS_REDIS_SLOTS || first > last) {
         return;
     }
     node = row->element[2];
@@ -108,11 +90,23 @@ static void cluster_forget(struct ws_redis_cluster *k)
     }
     k->count = 0;
     k->known = 0;
-    memset(k->slots, NOBODY, sizeof(k->slots));
+    memset(k->slots, WS_REDIS_NO_NODE, sizeof(k->slots));
+}
+
+/* Redis 7: a reply about SPUBLISH. Before: nil, or an error. Without a reply, the map is not known. */
+static void cluster_look_for_shards(ws_redis *r, struct ws_redis_cluster *k, redisContext *c)
+{
+    redisReply *reply = ws_redis_ask(c, "COMMAND INFO SPUBLISH");
+    k->known &= reply != NULL;
+    k->sharded = !r->options.unsharded && ws_redis_is_array(reply, 1)
+                 && reply->element[0]->type == REDIS_REPLY_ARRAY && reply->element[0]->elements > 0;
+    if (reply) {
+        freeReplyObject(reply);
+    }
 }
 
 /* Read the map from a node. @return 1; 0: no node is reachable, or it has no cluster */
-static int cluster_learn(ws_redis *r, struct ws_redis_cluster *k, int *told)
+int ws_redis_cluster_learn(ws_redis *r, struct ws_redis_cluster *k, int *told)
 {
     redisContext *c = ws_redis_connect(r, told);
     redisReply *reply = c ? ws_redis_ask(c, "CLUSTER SLOTS") : NULL;
@@ -122,6 +116,7 @@ static int cluster_learn(ws_redis *r, struct ws_redis_cluster *k, int *told)
             cluster_take_row(k, reply->element[i], c->tcp.host ? c->tcp.host : "");
         }
         k->known = k->count > 0;
+        cluster_look_for_shards(r, k, c);
     }
     else if (reply) {
         ws_redis_wrong(r, reply);
@@ -156,7 +151,7 @@ static ws_redis_job *cluster_take(struct ws_redis_cluster *k, ws_redis_job **job
     return mine;
 }
 
-static int cluster_connect(ws_redis *r, cluster_node *n)
+int ws_redis_cluster_connect(ws_redis *r, ws_redis_node *n)
 {
     if (!n->c && (n->c = ws_redis_open(r, n->host, n->port)) && !n->c->err) {
         ws_redis_greet(r, n->c);
@@ -169,10 +164,10 @@ static int cluster_connect(ws_redis *r, cluster_node *n)
 }
 
 /* @return whether all jobs have a reply; the others stay in *jobs */
-static int cluster_send_to(ws_redis *r, cluster_node *n, ws_redis_job **jobs)
+static int cluster_send_to(ws_redis *r, ws_redis_node *n, ws_redis_job **jobs)
 {
     while (*jobs) {
-        if (!cluster_connect(r, n) || ws_redis_send_batch(r, n->c, jobs) < 0) {
+        if (!ws_redis_cluster_connect(r, n) || ws_redis_send_batch(r, n->c, jobs) < 0) {
             ws_redis_close(n->c);
             n->c = NULL;
             return 0;
@@ -181,13 +176,31 @@ static int cluster_send_to(ws_redis *r, cluster_node *n, ws_redis_job **jobs)
     return 1;
 }
 
+/* A job is queued before the map is known. */
+static void cluster_name_publications(const struct ws_redis_cluster *k, ws_redis_job *j)
+{
+    const char *name = k->sharded ? "SPUBLISH" : "PUBLISH";
+    for (; j; j = j->next) {
+        if (j->shard && strcmp(j->argv[0], name) != 0) {
+            char *old = j->argv[0];
+            if (ws_redis_job_set(j, 0, name, strlen(name)) < 0) {
+                j->argv[0] = old;
+            }
+            else {
+                free(old);
+            }
+        }
+    }
+}
+
 ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told)
 {
     struct ws_redis_cluster *k = r->cluster;
     ws_redis_job *rest = NULL, **end = &rest;
-    if (!k->known && !cluster_learn(r, k, told)) {
+    if (!k->known && !ws_redis_cluster_learn(r, k, told)) {
         return WS_REDIS_AWAY;
     }
+    cluster_name_publications(k, *jobs);
     for (unsigned i = 0; i < k->count && *jobs; i++) {
         ws_redis_job *mine = cluster_take(k, jobs, i);
         if (!cluster_send_to(r, &k->nodes[i], &mine)) {
@@ -208,7 +221,7 @@ ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told)
  * node's reply, or NULL */
 static redisReply *cluster_ask_other(ws_redis *r, const ws_redis_job *j, const char *text)
 {
-    char host[HOST_MAX];
+    char host[WS_REDIS_NODE_HOST_MAX];
     int port;
     redisContext *c = NULL;
     redisReply *reply = NULL, *asking;
@@ -237,19 +250,39 @@ void ws_redis_cluster_follow(ws_redis *r, const ws_redis_job *j, redisReply **re
     }
 }
 
+/* ---- Maps ---- */
+
+struct ws_redis_cluster *ws_redis_cluster_new(void)
+{
+    struct ws_redis_cluster *k = calloc(1, sizeof(*k));
+    if (k) {
+        cluster_forget(k);
+    }
+    return k;
+}
+
+void ws_redis_cluster_free(struct ws_redis_cluster *k)
+{
+    if (k) {
+        cluster_forget(k);
+        free(k);
+    }
+}
+
+ws_redis_node *ws_redis_cluster_node(struct ws_redis_cluster *k, const char *key, size_t len)
+{
+    unsigned i = k->slots[cluster_slot(key, len)];
+    return i < k->count ? &k->nodes[i] : NULL;
+}
+
 int ws_redis_cluster_init(ws_redis *r)
 {
-    if (r->options.cluster && (r->cluster = calloc(1, sizeof(*r->cluster)))) {
-        cluster_forget(r->cluster);
-    }
+    r->cluster = r->options.cluster ? ws_redis_cluster_new() : NULL;
     return !r->options.cluster || r->cluster;
 }
 
 void ws_redis_cluster_close(ws_redis *r)
 {
-    if (r->cluster) {
-        cluster_forget(r->cluster);
-        free(r->cluster);
-        r->cluster = NULL;
-    }
+    ws_redis_cluster_free(r->cluster);
+    r->cluster = NULL;
 }

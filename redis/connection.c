@@ -225,7 +225,9 @@ int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
     }
     for (int i = 0; i < got; i++) {
         ws_redis_job *j = *jobs;
-        if (j->lasting && ((confirm && rv < 0) || reply_is_temporary(replies[i]))) {
+        int moved = j->shard && replies[i]->type == REDIS_REPLY_ERROR
+                    && !strncmp(replies[i]->str, "MOVED ", 6);
+        if (moved || (j->lasting && ((confirm && rv < 0) || reply_is_temporary(replies[i])))) {
             rv = -1;
             jobs = &j->next; /* repeat it over the next connection, in order */
         }

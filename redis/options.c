@@ -18,7 +18,7 @@ const char ws_redis_options_takes[] =
     "redis-cluster://[user:password@]host[:port][,host[:port]...]; with TLS rediss://, "
     "rediss-sentinel:// or "
     "rediss-cluster://; and then prefix=TEXT, sentinel=[user:]password, ca=FILE, cert=FILE, "
-    "key=FILE and name=HOST";
+    "key=FILE, name=HOST and sharded=on|off";
 
 typedef struct options_scheme {
     const char *text;
@@ -200,6 +200,10 @@ const char *ws_redis_options_word(apr_pool_t *p, char *text, ws_redis_options *o
     if (len == 8 && !strncmp(text, "sentinel", len)) {
         return options_sentinel(value, o);
     }
+    if (len == 7 && !strncmp(text, "sharded", len)) {
+        o->unsharded = strcmp(value, "on") != 0;
+        return o->unsharded && strcmp(value, "off") != 0 ? "sharded= is on or off" : NULL;
+    }
     if (len == 4 && !strncmp(text, "name", len) && *value) {
         o->tls.name = value;
     }
@@ -231,6 +235,9 @@ const char *ws_redis_options_check(apr_pool_t *p, ws_redis_options *o)
     if (o->sentinel_password && !o->master) {
         return "sentinel= is the password of a sentinel: it stands behind "
                "sentinel://";
+    }
+    if (o->unsharded && !o->cluster) {
+        return "sharded= is for a cluster: redis-cluster://";
     }
     if (!o->tls.on) {
         return o->tls.ca || o->tls.cert || o->tls.key || o->tls.name

@@ -23,6 +23,7 @@ struct ws_redis_job {
     char **argv;
     size_t *lens;
     apr_size_t cost;
+    int shard;   /**< publishes to a channel: SPUBLISH where the cluster has it */
     int lasting; /**< repeat it over new connections until it has a reply; otherwise drop it */
     /** Called once; then the job is freed. reply is NULL if none will arrive. */
     void (*done)(ws_redis *r, ws_redis_job *j, const redisReply *reply);
@@ -36,6 +37,15 @@ struct ws_redis_job {
     unsigned max;
     char channel[WS_CHANNEL_MAX + 1];
 };
+
+/** A channel with subscribers in this process. */
+typedef struct ws_redis_channel {
+    int count;        /**< of them */
+    int subscribed;   /**< SUBSCRIBE or SSUBSCRIBE was sent */
+    int before;       /**< sharded: it was sent at some time */
+    redisContext *on; /**< sharded: the connection; NULL: none */
+    char name[WS_CHANNEL_MAX + 1];
+} ws_redis_channel;
 
 struct ws_redis {
     ws_bus bus;
@@ -61,6 +71,8 @@ struct ws_redis {
     char refusal[200];                /**< the last error that was logged */
     apr_time_t alone;                 /**< no replica confirmed a WAIT: omit WAIT until then */
     struct ws_redis_cluster *cluster; /**< nodes and slots; NULL: no cluster */
+    /* Used by the receiver only: */
+    struct ws_redis_shards *shards; /**< NULL: no cluster */
     /* Used by all threads: */
     unsigned host;     /**< atomic: index of the address that worked last */
     apr_hash_t *tails; /**< under the lock: channel -> newest known position */
@@ -147,7 +159,7 @@ void ws_redis_once_init(ws_redis *r);
 int ws_redis_once_key(const ws_redis *r, ws_redis_job *j, int i, const ws_message *m);
 int ws_redis_once_token(const ws_redis *r, ws_redis_job *j, int i, apr_uint64_t number);
 
-/** Process a reply from the connection that subscribes. */
+/** Process a reply from a connection that subscribes. */
 void ws_redis_receive(ws_redis *r, const redisReply *reply);
 
 #endif

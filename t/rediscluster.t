@@ -17,6 +17,17 @@ Httpd::once();
 
 sub position { return (publish(@_))[1]{published}[0]{position} // '' }
 
+# Sharded channels: subscribed at one node, which has the slot?
+sub sharded {
+    my ($channel, $n, @redis) = @_;
+    Httpd::wait_for(
+        sub {
+            my @counts = grep {$_} map { $_->cli('PUBSUB', 'SHARDNUMSUB', "websocket:c:$channel") =~ /^(\d+)$/m ? $1 : 0 } @redis;
+            return @counts == 1 && $counts[0] == $n;
+        },
+        "$n processes to hear $channel at one node");
+}
+
 # ---- A cluster ----
 
 {
@@ -43,9 +54,13 @@ sub position { return (publish(@_))[1]{published}[0]{position} // '' }
         is(($reader{$channel}->message)[1], "to $channel", 'and its message arrives at the other httpd');
     }
     my $plain = Client->new($both[0], '/ws?channel=plain');
-    subscribed_in_redis('plain', 1, @nodes);
+    sharded('plain', 1, @nodes);
     publish($both[1], 'plain', 'everywhere');
-    is(($plain->message)[1], 'everywhere', 'all nodes bring what is published without a history');
+    is(($plain->message)[1], 'everywhere', 'a message without a history goes through the node of its channel only');
+    my @plain = map { Client->new($both[0], "/ws?channel=plain/$_") } 1 .. 20;
+    sharded("plain/$_", 1, @nodes) for 1 .. 20;
+    publish($both[1], "plain/$_", "to $_") for 1 .. 20;
+    is(join(' ', map { ($_->message)[1] } @plain), join(' ', map {"to $_"} 1 .. 20), 'channels of all nodes');
 
     # A slot that is being moved: the node that has it says ASK for keys that it has no more.
     my ($slot) = $nodes[0]->cli('CLUSTER', 'KEYSLOT', "'websocket:{kept/moved}:m'") =~ /(\d+)/;
@@ -63,22 +78,47 @@ sub position { return (publish(@_))[1]{published}[0]{position} // '' }
     like($o->{position}, qr/-1$/, 'a script waits until the slot has moved, and follows MOVED');
     like($to->cli('CLUSTER', 'COUNTKEYSINSLOT', $slot), qr/^[1-9]/, 'to the node that has it now');
 
+    # A slot that is moved takes its sharded channels along.
+    my $told = Client->new($both[0], '/ws?channel=going');
+    sharded('going', 1, @nodes);
+    my ($of_channel) = $nodes[0]->cli('CLUSTER', 'KEYSLOT', 'websocket:c:going') =~ /(\d+)/;
+    my ($was) = grep { $_->cli('PUBSUB', 'SHARDNUMSUB', 'websocket:c:going') =~ /^1$/m } @nodes;
+    my ($will) = grep { $_ != $was } @nodes[0 .. 2];
+    my $new_id = $will->cli('CLUSTER', 'MYID') =~ s/\s//gr;
+    $_->cli('CLUSTER', 'SETSLOT', $of_channel, 'NODE', $new_id) for $will, $was, grep { $_ != $was && $_ != $will } @nodes[0 .. 2];
+    Httpd::wait_for(sub { $will->cli('PUBSUB', 'SHARDNUMSUB', 'websocket:c:going') =~ /^1$/m }, 'the subscription to move');
+    publish($both[1], 'going', 'gone');
+    is(($told->message)[1], 'gone', 'a slot was moved: its channel is subscribed to at the other node');
+
     my $subscribers = Crowd::size();
-    my $crowd = Crowd->start(\@both, '/ws?channel=kept/crowd', $subscribers);
+    # The master that is killed has both the history and the sharded channel.
+    my $third = sub { int(($nodes[0]->cli('CLUSTER', 'KEYSLOT', "'$_[0]'") =~ /(\d+)/)[0] / 5462) };
+    my ($kept) = grep { $third->("websocket:{$_}:m") == $third->("websocket:c:$_") } map {"kept/crowd$_"} 1 .. 100;
+    my $crowd = Crowd->start(\@both, "/ws?channel=$kept", $subscribers);
     $crowd->go_on(200);
-    my ($of) = $nodes[0]->cli('CLUSTER', 'KEYSLOT', "'websocket:{kept/crowd}:m'") =~ /(\d+)/;
+    my ($of) = $nodes[0]->cli('CLUSTER', 'KEYSLOT', "'websocket:{$kept}:m'") =~ /(\d+)/;
     my ($master) = grep { $_->cli('CLUSTER', 'NODES') =~ /myself,master.* connected .*?(\d+)-(\d+)/ && $of >= $1 && $of <= $2 } @nodes[0 .. 2];
     $master->stop('KILL');
     my @left = grep { $_ != $master } @nodes;
     Httpd::wait_for(sub { $left[0]->cli('CLUSTER', 'INFO') =~ /cluster_state:ok/ && $left[0]->cli('CLUSTER', 'NODES') =~ /master,fail/ },
         'a replica to be promoted', sub { $left[0]->cli('CLUSTER', 'NODES') });
     $crowd->go_on(200);
+    sharded("plain/$_", 1, @left) for 1 .. 20;
+    publish($both[1], "plain/$_", "again $_") for 1 .. 20;
+    is(join(' ', map { ($_->message)[1] } @plain), join(' ', map {"again $_"} 1 .. 20), 'channels without a history go on, at the nodes that are left');
     $both[0]->graceful;
     $crowd->go_on(200);
     my ($all, $lost, $messages, $faults) = $crowd->result;
     is($all, $subscribers, "$subscribers subscribers are left when a master of the cluster was killed, and an httpd reloaded");
     cmp_ok($messages, '>=', 600, "$messages messages have come back to their publishers");
     is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in order');
+    {
+        my @plain_bus = map { bus_httpd("$bus sharded=off prefix=off:") } 1, 2;
+        my $reader = Client->new($plain_bus[0], '/ws?channel=plain');
+        Httpd::wait_for(sub { grep { $_->cli('PUBSUB', 'NUMSUB', 'off:c:plain') =~ /^1$/m } @left }, 'a subscription');
+        publish($plain_bus[1], 'plain', 'to all nodes');
+        is(($reader->message)[1], 'to all nodes', 'sharded=off: all nodes bring it');
+    }
     my $ends = 0;
     Httpd::wait_for(
         sub {
@@ -181,6 +221,7 @@ for (
     ['redis://a,b', qr/several addresses are sentinels/], ['redis-cluster://a/1', qr/a cluster has one database/],
     ['redis-cluster://' . join(',', 1 .. 17), qr/at most 16 addresses/], ['redis-cluster://a,,b', qr/the URL is wrong/],
     ['redis-cluster://a:0,b', qr/"0" is no port/], ['sentinel://a,b', qr/name of the master/],
+    ['redis://a sharded=off', qr/is for a cluster/], ['redis-cluster://a sharded=maybe', qr/sharded= is on or off/],
     ['redis://a ca=/x', qr/are for TLS: rediss:/], ['rediss://a ca=/nowhere', qr{/nowhere: }],
     ['rediss://a key=/x', qr/key= belongs to a certificate/], ['rediss://a cert=/nowhere', qr{/nowhere: }],
     ['rediss://a name=', qr/"name=" is wrong/], ['rediss-cluster://', qr/the URL is wrong/])

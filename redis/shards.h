@@ -1,0 +1,41 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * Sharded channels of a Redis Cluster (Redis 7): a message of a channel goes only to the node of the
+ * channel's slot, and the receiver has a connection to each node that it needs. All functions
+ * belong to the receiver's thread.
+ */
+
+#ifndef WS_REDIS_SHARDS_H
+#define WS_REDIS_SHARDS_H
+
+#include <poll.h>
+
+#include "redis/private.h"
+
+/** Intervals of the receiver, milliseconds. */
+#define WS_REDIS_BEAT 2000                                      /* of heartbeats */
+#define WS_REDIS_SILENT (2 * WS_REDIS_BEAT + WS_REDIS_BEAT / 2) /* then a connection is closed */
+#define WS_REDIS_WHOLE 10000                                    /* time limit of a reply */
+
+/** Read the map, and set r->shards if the cluster has sharded channels. @return 1; 0: no node has
+ *  a map */
+int ws_redis_shards_begin(ws_redis *r);
+
+/** Close all connections. */
+void ws_redis_shards_end(ws_redis *r);
+
+/** Send the subscriptions that have changed, and connect where that is necessary. */
+void ws_redis_shards_subscribe(ws_redis *r);
+
+/** Write, send PINGs, close silent connections, and read the map again if it is out of date.
+ *  @return milliseconds until the next call is due */
+int ws_redis_shards_tick(ws_redis *r);
+
+/** The descriptors to wait for. @param p  with room for WS_REDIS_NODES_MAX  @return their number */
+unsigned ws_redis_shards_poll(const ws_redis *r, struct pollfd *p);
+
+/** Read from descriptors that are ready. */
+void ws_redis_shards_read(ws_redis *r, const struct pollfd *p, unsigned count);
+
+#endif
