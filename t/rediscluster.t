@@ -84,9 +84,12 @@ sub sharded {
     my ($of_channel) = $nodes[0]->cli('CLUSTER', 'KEYSLOT', 'websocket:c:going') =~ /(\d+)/;
     my ($was) = grep { $_->cli('PUBSUB', 'SHARDNUMSUB', 'websocket:c:going') =~ /^1$/m } @nodes;
     my ($will) = grep { $_ != $was } @nodes[0 .. 2];
-    my $new_id = $will->cli('CLUSTER', 'MYID') =~ s/\s//gr;
+    my ($old_id, $new_id) = map { $_->cli('CLUSTER', 'MYID') =~ s/\s//gr } $was, $will;
+    $will->cli('CLUSTER', 'SETSLOT', $of_channel, 'IMPORTING', $old_id);    # gives the move an epoch, so that it prevails
+    $was->cli('CLUSTER', 'SETSLOT', $of_channel, 'MIGRATING', $new_id);
     $_->cli('CLUSTER', 'SETSLOT', $of_channel, 'NODE', $new_id) for $will, $was, grep { $_ != $was && $_ != $will } @nodes[0 .. 2];
-    Httpd::wait_for(sub { $will->cli('PUBSUB', 'SHARDNUMSUB', 'websocket:c:going') =~ /^1$/m }, 'the subscription to move');
+    Httpd::wait_for(sub { $will->cli('PUBSUB', 'SHARDNUMSUB', 'websocket:c:going') =~ /^1$/m }, 'the subscription to move',
+        sub { join '', map { $_->cli('CLUSTER', 'NODES') =~ /^(.*myself.*)$/m, "\n" } @nodes });
     publish($both[1], 'going', 'gone');
     is(($told->message)[1], 'gone', 'a slot was moved: its channel is subscribed to at the other node');
 
