@@ -77,7 +77,7 @@ static struct {
     const server_rec *log;
     apr_thread_mutex_t *lock; /* protects the fields below */
     outbox *boxes;            /* one per slot */
-    unsigned *targets;        /* slots, while publish() sends a packet */
+    unsigned *targets;        /* slots, while bus_publish() sends a packet */
     struct pollfd *polled;
     int ended;
     int wake_fd;
@@ -86,7 +86,7 @@ static struct {
 
 /* ---- Shared packets ---- */
 
-static void unref(packet_ref *p)
+static void bus_unref(packet_ref *p)
 {
     if (--p->refs == 0) {
         if (p->fd >= 0) {
@@ -96,8 +96,8 @@ static void unref(packet_ref *p)
     }
 }
 
-static int put_in_file(packet_ref *p, const void *head, apr_size_t head_len,
-                       const ws_packet *packet)
+static int bus_put_in_file(packet_ref *p, const void *head, apr_size_t head_len,
+                           const ws_packet *packet)
 {
     struct iovec iov[2] = {{(void *)head, head_len}, {(void *)packet->data, packet->len}};
     apr_size_t size = head_len + packet->len;
@@ -108,7 +108,7 @@ static int put_in_file(packet_ref *p, const void *head, apr_size_t head_len,
                : -1;
 }
 
-static packet_ref *pack(const ws_packet *packet)
+static packet_ref *bus_pack(const ws_packet *packet)
 {
     unsigned char head[WS_PACKET_HEAD_MAX];
     apr_size_t n = ws_packet_head(packet, head), size = n + packet->len;
@@ -121,8 +121,8 @@ static packet_ref *pack(const ws_packet *packet)
     p->fd = -1;
     p->len = size;
     if (large) {
-        if (put_in_file(p, head, n, packet) < 0) {
-            unref(p);
+        if (bus_put_in_file(p, head, n, packet) < 0) {
+            bus_unref(p);
             return NULL;
         }
     }
@@ -137,12 +137,12 @@ static packet_ref *pack(const ws_packet *packet)
 
 /* ---- Outboxes; under the lock ---- */
 
-static void throw_away(outbox *b)
+static void bus_throw_away(outbox *b)
 {
     while (b->first) {
         waiting *w = b->first;
         b->first = w->next;
-        unref(w->packet_ref);
+        bus_unref(w->packet_ref);
         free(w);
     }
     b->last = &b->first;
@@ -152,18 +152,18 @@ static void throw_away(outbox *b)
 
 /* Look up the owner of a slot, and discard packets for a previous owner. @return whether it has an
  * owner */
-static int look_up(unsigned slot, ws_shm_owner *owner)
+static int bus_look_up(unsigned slot, ws_shm_owner *owner)
 {
     outbox *b = &local.boxes[slot];
     int owned = ws_shm_owner_of(slot, owner);
     if (!owned || owner->process != b->process) {
-        throw_away(b);
+        bus_throw_away(b);
         b->process = owned ? owner->process : 0;
     }
     return owned;
 }
 
-static int wait_in(outbox *b, packet_ref *p)
+static int bus_wait_in(outbox *b, packet_ref *p)
 {
     waiting *w = malloc(sizeof(*w));
     if (!w) {
@@ -182,30 +182,30 @@ static int wait_in(outbox *b, packet_ref *p)
     return 0;
 }
 
-static int is_full(const outbox *b, apr_size_t len)
+static int bus_is_full(const outbox *b, apr_size_t len)
 {
     return b->first && b->bytes + len > local.queue;
 }
 
-static int stands_still(const outbox *b)
+static int bus_stands_still(const outbox *b)
 {
     return b->first && ws_clock() - b->since >= PATIENCE;
 }
 
-static int send_now(unsigned slot, const outbox *b, const packet_ref *p)
+static int bus_send_now(unsigned slot, const outbox *b, const packet_ref *p)
 {
     struct iovec iov = {(void *)p->data, p->fd < 0 ? p->len : 0};
     return ws_ipc_send(slot, b->process, WS_IPC_PACKETS, &iov, 1, p->fd, 0);
 }
 
 /* @return 0, or -1 if the child missed the packet */
-static int hand_over(unsigned slot, packet_ref *p)
+static int bus_hand_over(unsigned slot, packet_ref *p)
 {
     outbox *b = &local.boxes[slot];
-    if (!b->first && !b->missed && send_now(slot, b, p) == 0) {
+    if (!b->first && !b->missed && bus_send_now(slot, b, p) == 0) {
         return 0;
     }
-    if (is_full(b, p->len) || wait_in(b, p) < 0) {
+    if (bus_is_full(b, p->len) || bus_wait_in(b, p) < 0) {
         if (!b->missed++ && b->first) {
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, local.log,
                          "websocket: the child in slot %u does not take messages of channels for "
@@ -219,7 +219,7 @@ static int hand_over(unsigned slot, packet_ref *p)
 
 /* Send one packet in a file, or several small ones together. @return 0, or -1 when the socket is
  * full */
-static int send_some(unsigned slot, outbox *b)
+static int bus_send_some(unsigned slot, outbox *b)
 {
     struct iovec iov[WS_IPC_IOVECS] = {{NULL, 0}};
     apr_size_t size = 0;
@@ -241,7 +241,7 @@ static int send_some(unsigned slot, outbox *b)
         waiting *w = b->first;
         b->first = w->next;
         b->bytes -= w->packet_ref->len + sizeof(*w) + sizeof(*w->packet_ref);
-        unref(w->packet_ref);
+        bus_unref(w->packet_ref);
         free(w);
     }
     if (!b->first) {
@@ -250,36 +250,36 @@ static int send_some(unsigned slot, outbox *b)
     return 0;
 }
 
-static void tell_missed(unsigned slot, outbox *b)
+static void bus_tell_missed(unsigned slot, outbox *b)
 {
     char text[16];
     ws_packet packet = {
         .kind = WS_PACKET_MISSED, .from = {local.server, ws_shm_process() & 0xFFFF}, .data = text};
     packet_ref *p;
     packet.len = (apr_size_t)snprintf(text, sizeof(text), "%u", b->missed);
-    if ((p = pack(&packet))) {
-        if (send_now(slot, b, p) == 0 || wait_in(b, p) == 0) {
+    if ((p = bus_pack(&packet))) {
+        if (bus_send_now(slot, b, p) == 0 || bus_wait_in(b, p) == 0) {
             b->missed = 0;
         }
-        unref(p);
+        bus_unref(p);
     }
 }
 
 /* @return 0, or the errno of a packet that is left */
-static int empty(unsigned slot)
+static int bus_empty(unsigned slot)
 {
     outbox *b = &local.boxes[slot];
     ws_shm_owner owner;
-    if (!b->first || !look_up(slot, &owner)) {
+    if (!b->first || !bus_look_up(slot, &owner)) {
         return 0;
     }
-    while (b->first && send_some(slot, b) == 0) {
+    while (b->first && bus_send_some(slot, b) == 0) {
     }
     if (b->first) {
         return errno;
     }
     if (b->missed) {
-        tell_missed(slot, b);
+        bus_tell_missed(slot, b);
     }
     return 0;
 }
@@ -299,7 +299,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *self, void *arg)
         apr_thread_mutex_lock(local.lock);
         for (unsigned i = 0; i < count; i++) {
             /* POLLOUT does not tell when the kernel takes descriptors again. */
-            int crowded = empty(i) == ETOOMANYREFS;
+            int crowded = bus_empty(i) == ETOOMANYREFS;
             if (local.boxes[i].first) {
                 wait = crowded ? CROWDED : wait < 0 ? LOOK : wait;
                 local.polled[n++] =
@@ -322,14 +322,15 @@ static void *APR_THREAD_FUNC run(apr_thread_t *self, void *arg)
 
 /* ---- The bus ---- */
 
-static ws_status want(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash, int change)
+static ws_status bus_want(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash,
+                          int change)
 {
     (void)b, (void)channel, (void)len;
     ws_interest_change(hash, change);
     return WS_QUEUED;
 }
 
-static apr_uint32_t subscribers(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash)
+static apr_uint32_t bus_subscribers(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash)
 {
     apr_uint32_t n = 0;
     int own = ws_shm_slot();
@@ -344,61 +345,62 @@ static apr_uint32_t subscribers(ws_bus *b, const char *channel, unsigned len, ap
 }
 
 /* Fill local.targets. @return the number of receiving slots */
-static unsigned find_targets(const ws_packet *p)
+static unsigned bus_find_targets(const ws_packet *p)
 {
     int own = ws_shm_slot(), all = ws_packet_is_for_all(p);
     unsigned n = 0;
     for (unsigned i = 0; i < ws_ipc_count(); i++) {
         ws_shm_owner owner;
-        if ((int)i != own && (all || ws_interest_has(i, p->hash)) && look_up(i, &owner)) {
+        if ((int)i != own && (all || ws_interest_has(i, p->hash)) && bus_look_up(i, &owner)) {
             local.targets[n++] = i;
         }
     }
     return n;
 }
 
-static ws_status publish_locked(const ws_packet *p, apr_uint32_t *reached, apr_uint32_t *missed)
+static ws_status bus_publish_locked(const ws_packet *p, apr_uint32_t *reached, apr_uint32_t *missed)
 {
-    unsigned n = local.ended ? 0 : find_targets(p);
+    unsigned n = local.ended ? 0 : bus_find_targets(p);
     apr_size_t size = ws_packet_size(p);
     packet_ref *packet_ref;
 
     for (unsigned i = 0; i < n && !(p->flags & WS_PACKET_STORED); i++) {
         const outbox *b = &local.boxes[local.targets[i]];
-        if (is_full(b, size) && !stands_still(b)) {
+        if (bus_is_full(b, size) && !bus_stands_still(b)) {
             return WS_FULL;
         }
     }
     if (!n) {
         return WS_QUEUED;
     }
-    if (!(packet_ref = pack(p))) {
+    if (!(packet_ref = bus_pack(p))) {
         return WS_FULL;
     }
     for (unsigned i = 0; i < n; i++) {
-        if (hand_over(local.targets[i], packet_ref) < 0) {
+        if (bus_hand_over(local.targets[i], packet_ref) < 0) {
             ++*missed;
         }
         else {
             ++*reached;
         }
     }
-    unref(packet_ref);
+    bus_unref(packet_ref);
     return WS_QUEUED;
 }
 
-static ws_status publish(ws_bus *b, const ws_packet *p, apr_uint32_t *reached, apr_uint32_t *missed)
+static ws_status bus_publish(ws_bus *b, const ws_packet *p, apr_uint32_t *reached,
+                             apr_uint32_t *missed)
 {
     ws_status s;
     (void)b;
     apr_thread_mutex_lock(local.lock);
-    s = publish_locked(p, reached, missed);
+    s = bus_publish_locked(p, reached, missed);
     apr_thread_mutex_unlock(local.lock);
     return s;
 }
 
 /* @return the slot of a process, or -1 if the process has ended */
-static int slot_of(apr_uint32_t process)
+static int bus_slot_of(apr_uint32_t process)
 {
     for (unsigned i = 0; i < ws_ipc_count(); i++) {
         ws_shm_owner owner;
@@ -409,45 +411,45 @@ static int slot_of(apr_uint32_t process)
     return -1;
 }
 
-static ws_status send_locked(unsigned slot, const ws_packet *p)
+static ws_status bus_send_locked(unsigned slot, const ws_packet *p)
 {
     ws_shm_owner owner;
     outbox *b = &local.boxes[slot];
     packet_ref *packet_ref;
     ws_status s = WS_HANDED;
-    if (local.ended || !look_up(slot, &owner)) {
+    if (local.ended || !bus_look_up(slot, &owner)) {
         return WS_GONE;
     }
-    if ((is_full(b, ws_packet_size(p))) || !(packet_ref = pack(p))) {
+    if ((bus_is_full(b, ws_packet_size(p))) || !(packet_ref = bus_pack(p))) {
         return WS_FULL;
     }
-    if (hand_over(slot, packet_ref) < 0) {
+    if (bus_hand_over(slot, packet_ref) < 0) {
         s = WS_FULL;
     }
-    unref(packet_ref);
+    bus_unref(packet_ref);
     return s;
 }
 
-static ws_status send_packet(ws_bus *b, const ws_node *to, const ws_packet *p)
+static ws_status bus_send_packet(ws_bus *b, const ws_node *to, const ws_packet *p)
 {
-    int slot = to->server == local.server ? slot_of(to->process) : -1;
+    int slot = to->server == local.server ? bus_slot_of(to->process) : -1;
     ws_status s = WS_GONE;
     (void)b;
     if (slot >= 0) {
         apr_thread_mutex_lock(local.lock);
-        s = send_locked((unsigned)slot, p);
+        s = bus_send_locked((unsigned)slot, p);
         apr_thread_mutex_unlock(local.lock);
     }
     return s;
 }
 
-static int alive(ws_bus *b, const ws_node *node)
+static int bus_alive(ws_bus *b, const ws_node *node)
 {
     (void)b;
-    return node->server == local.server ? slot_of(node->process) >= 0 : -1;
+    return node->server == local.server ? bus_slot_of(node->process) >= 0 : -1;
 }
 
-static int nodes(ws_bus *b, ws_node *all, unsigned size, unsigned *count)
+static int bus_nodes(ws_bus *b, ws_node *all, unsigned size, unsigned *count)
 {
     (void)b;
     *count = 0;
@@ -462,7 +464,7 @@ static int nodes(ws_bus *b, ws_node *all, unsigned size, unsigned *count)
 
 /* ---- Receiving, on the thread of ipc.c ---- */
 
-static void take_packets(const unsigned char *at, apr_size_t len)
+static void bus_take_packets(const unsigned char *at, apr_size_t len)
 {
     ws_channels *h = ws_channels_current();
     ws_packet p;
@@ -476,7 +478,7 @@ static void take_packets(const unsigned char *at, apr_size_t len)
     }
 }
 
-static void take_file(int fd)
+static void bus_take_file(int fd)
 {
     int seals = fcntl(fd, F_GET_SEALS);
     struct stat st;
@@ -490,23 +492,23 @@ static void take_file(int fd)
         ws_channels_missed(ws_channels_current(), 1);
         return;
     }
-    take_packets(bytes, (apr_size_t)st.st_size);
+    bus_take_packets(bytes, (apr_size_t)st.st_size);
     munmap(bytes, (apr_size_t)st.st_size);
 }
 
-static void on_packets(const ws_ipc_message *m)
+static void bus_on_packets(const ws_ipc_message *m)
 {
     if (!ws_channels_current()) {
         return; /* no subscriptions yet */
     }
     if (m->fd >= 0) {
-        take_file(m->fd);
+        bus_take_file(m->fd);
     }
     else if (m->len == 0) {
         ws_channels_missed(ws_channels_current(), 1); /* no descriptor was free for its file */
     }
     else {
-        take_packets(m->data, m->len);
+        bus_take_packets(m->data, m->len);
     }
 }
 
@@ -515,7 +517,7 @@ static void on_packets(const ws_ipc_message *m)
 void ws_bus_local_register(apr_pool_t *p)
 {
     (void)p;
-    ws_ipc_on(WS_IPC_PACKETS, on_packets);
+    ws_ipc_on(WS_IPC_PACKETS, bus_on_packets);
 }
 
 ws_bus *ws_bus_local_child_init(apr_pool_t *pchild, server_rec *s, apr_uint64_t server,
@@ -531,7 +533,8 @@ ws_bus *ws_bus_local_child_init(apr_pool_t *pchild, server_rec *s, apr_uint64_t 
                      "more descriptors (ulimit -n) mend it");
         return NULL;
     }
-    local.bus = (ws_bus){"local", want, publish, send_packet, subscribers, alive, nodes};
+    local.bus = (ws_bus){"local",         bus_want,  bus_publish, bus_send_packet,
+                         bus_subscribers, bus_alive, bus_nodes};
     local.server = server;
     local.queue = queue;
     local.log = s;

@@ -29,18 +29,18 @@ struct ws_channel_acl {
 
 /* ---- The variable for expressions ---- */
 
-static const char *variable(ap_expr_eval_ctx_t *ctx, const void *data)
+static const char *acl_variable(ap_expr_eval_ctx_t *ctx, const void *data)
 {
     (void)data;
     return ctx->r ? apr_table_get(ctx->r->notes, VARIABLE) : NULL;
 }
 
-static int look_up(ap_expr_lookup_parms *parms)
+static int acl_look_up(ap_expr_lookup_parms *parms)
 {
     if (parms->type != AP_EXPR_FUNC_VAR || strcasecmp(parms->name, VARIABLE)) {
         return DECLINED;
     }
-    *parms->func = (const void *)variable;
+    *parms->func = (const void *)acl_variable;
     *parms->data = NULL;
     return OK;
 }
@@ -48,7 +48,7 @@ static int look_up(ap_expr_lookup_parms *parms)
 void ws_channelrules_register(apr_pool_t *p)
 {
     (void)p;
-    ap_hook_expr_lookup(look_up, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_expr_lookup(acl_look_up, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
 /* ---- The directives ---- */
@@ -131,8 +131,8 @@ const char *ws_channelrule_set_wildcard(cmd_parms *cmd, void *config, const char
 
 /* Whether a listed wildcard covers a subscription. Plain channels and other actions are always
  * allowed. */
-static int wildcard_allowed(const apr_array_header_t *wildcards, ws_action action,
-                            const char *channel)
+static int acl_wildcard_allowed(const apr_array_header_t *wildcards, ws_action action,
+                                const char *channel)
 {
     if (action != WS_MAY_SUBSCRIBE || !ws_wildcard_valid(channel, strlen(channel))) {
         return 1;
@@ -148,7 +148,7 @@ static int wildcard_allowed(const apr_array_header_t *wildcards, ws_action actio
 
 /* ---- Evaluation ---- */
 
-static int evaluate(request_rec *r, const ws_channel_acl *rule, const char *channel)
+static int acl_evaluate(request_rec *r, const ws_channel_acl *rule, const char *channel)
 {
     const char *error = NULL;
     int result;
@@ -165,7 +165,7 @@ static int evaluate(request_rec *r, const ws_channel_acl *rule, const char *chan
     return result > 0;
 }
 
-static int without_request(const ws_channel_acl *rule)
+static int acl_without_request(const ws_channel_acl *rule)
 {
     return !rule || rule->kind == HANDLER ? -1 : rule->kind == EVERYBODY;
 }
@@ -177,20 +177,20 @@ int ws_channelrules_may(ws_conn *c, ws_action action, const char *channel)
     request_rec *r;
     int result = 0;
 
-    if (!wildcard_allowed(ws_conn_settings(c)->wildcards, action, channel)) {
+    if (!acl_wildcard_allowed(ws_conn_settings(c)->wildcards, action, channel)) {
         return 0;
     }
     if (!(rule && rule->kind == NOBODY) && ws_token_conn_permits(c, action, channel)) {
         return 1;
     }
     if (!ws_channelrule_needs_request(rule)) {
-        return without_request(rule);
+        return acl_without_request(rule);
     }
     if (apr_pool_create_unmanaged(&p) != APR_SUCCESS) {
         return 0;
     }
     if ((r = ws_reauthorize_request(c, p))) {
-        result = evaluate(r, rule, channel);
+        result = acl_evaluate(r, rule, channel);
     }
     apr_pool_destroy(p);
     return result;
@@ -199,11 +199,11 @@ int ws_channelrules_may(ws_conn *c, ws_action action, const char *channel)
 int ws_channelrules_request_may(request_rec *r, ws_action action, const char *channel)
 {
     const ws_channel_acl *rule = ws_dir_config_of(r)->may[action];
-    if (!wildcard_allowed(ws_dir_config_of(r)->wildcards, action, channel)) {
+    if (!acl_wildcard_allowed(ws_dir_config_of(r)->wildcards, action, channel)) {
         return 0;
     }
     return !(rule && rule->kind == NOBODY) && ws_token_request_permits(r, action, channel) ? 1
            : !ws_channelrule_decides(rule)                                                 ? -1
-           : ws_channelrule_needs_request(rule) ? evaluate(r, rule, channel)
-                                                : without_request(rule);
+           : ws_channelrule_needs_request(rule) ? acl_evaluate(r, rule, channel)
+                                                : acl_without_request(rule);
 }

@@ -112,8 +112,8 @@ static int channel_refuse(request_rec *r, int status, const char *why)
 
 /* ---- GET ---- */
 
-static void has_members(const char *channel, const ws_member *members, apr_size_t count,
-                        int complete, void *arg)
+static void channel_has_members(const char *channel, const ws_member *members, apr_size_t count,
+                                int complete, void *arg)
 {
     ws_channel_part *p = arg;
     ws_strbuf *t = ws_channel_part_begin(p);
@@ -134,7 +134,7 @@ static void has_members(const char *channel, const ws_member *members, apr_size_
     ws_channel_part_end(p);
 }
 
-static int count(request_rec *r, const apr_array_header_t *names)
+static int channel_count(request_rec *r, const apr_array_header_t *names)
 {
     ws_channel_wait *w = ws_channel_wait_new(1);
     if (!w) {
@@ -146,7 +146,7 @@ static int count(request_rec *r, const apr_array_header_t *names)
         if (p) {
             p->subscribers = ws_subscribers(name);
         }
-        if (p && ws_presence(name, has_members, p) < 0) {
+        if (p && ws_presence(name, channel_has_members, p) < 0) {
             ws_channel_part_fail(p, 0);
         }
         if (!p) {
@@ -158,7 +158,7 @@ static int count(request_rec *r, const apr_array_header_t *names)
 
 /* ---- DELETE ---- */
 
-static void has_been_cleared(void *arg, apr_status_t status)
+static void channel_has_been_cleared(void *arg, apr_status_t status)
 {
     ws_channel_part *p = arg;
     if (status != APR_SUCCESS) {
@@ -170,7 +170,7 @@ static void has_been_cleared(void *arg, apr_status_t status)
     }
 }
 
-static int clear(request_rec *r, const apr_array_header_t *names)
+static int channel_clear(request_rec *r, const apr_array_header_t *names)
 {
     const ws_channels_options *o = ws_channels_options_of(ws_channels_current());
     ws_channel_wait *w;
@@ -185,7 +185,7 @@ static int clear(request_rec *r, const apr_array_header_t *names)
     for (int i = 0; i < names->nelts; i++) {
         const char *name = APR_ARRAY_IDX(names, i, const char *);
         ws_channel_part *p = ws_channel_part_new(w, name, NULL);
-        if (p && ws_channels_clear(name, has_been_cleared, p) < 0) {
+        if (p && ws_channels_clear(name, channel_has_been_cleared, p) < 0) {
             ws_channel_part_fail(p, 0);
         }
         if (!p) {
@@ -259,7 +259,7 @@ static void subscriptions_ask(request_rec *r, subscriptions *s, const ws_applica
 }
 
 /* @return WS_QUEUED: allowed; WS_FORBIDDEN; WS_FULL: the application did not answer */
-static ws_status application_allows(request_rec *r, const apr_array_header_t *names)
+static ws_status channel_application_allows(request_rec *r, const apr_array_header_t *names)
 {
     const ws_application *app = ws_channels_options_of(ws_channels_current())->application;
     apr_time_t until = apr_time_now() + APPLICATION_TIME, left;
@@ -281,7 +281,7 @@ static ws_status application_allows(request_rec *r, const apr_array_header_t *na
     return worst;
 }
 
-static int subscribe(request_rec *r, const apr_array_header_t *names)
+static int channel_subscribe(request_rec *r, const apr_array_header_t *names)
 {
     const char *wrong;
     if ((wrong = ws_channel_subscribe_problem(r, names))) {
@@ -290,7 +290,7 @@ static int subscribe(request_rec *r, const apr_array_header_t *names)
     if ((wrong = ws_channel_forbidden(r, WS_MAY_SUBSCRIBE, names))) {
         return channel_refuse(r, HTTP_FORBIDDEN, wrong);
     }
-    switch (application_allows(r, names)) {
+    switch (channel_application_allows(r, names)) {
     case WS_FORBIDDEN:
         return channel_refuse(r, HTTP_FORBIDDEN, "the application refuses it");
     case WS_FULL:
@@ -377,12 +377,12 @@ int ws_channel_http_handler(request_rec *r)
         return ws_channel_read(r, names, (h->what & WS_CHANNEL_HTTP_SUBSCRIBE) != 0);
     }
     if (subscribes) {
-        return subscribe(r, names);
+        return channel_subscribe(r, names);
     }
     if ((wrong = ws_channel_forbidden(r, WS_MAY_PUBLISH, names))) {
         return channel_refuse(r, HTTP_FORBIDDEN, wrong);
     }
     return r->method_number == M_POST     ? ws_channel_publish(r, names)
-           : r->method_number == M_DELETE ? clear(r, names)
-                                          : count(r, names);
+           : r->method_number == M_DELETE ? channel_clear(r, names)
+                                          : channel_count(r, names);
 }

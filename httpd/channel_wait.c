@@ -145,7 +145,7 @@ void ws_channel_wait_fail(ws_channel_wait *w)
 }
 
 /* The client has closed its side of the connection, so it expects no response. */
-static int client_is_gone(request_rec *r)
+static int wait_client_is_gone(request_rec *r)
 {
     struct pollfd p = {.events = POLLRDHUP};
     apr_socket_t *socket = r->connection->master ? NULL : ap_get_conn_socket(r->connection);
@@ -186,7 +186,7 @@ int ws_channel_wait_end(request_rec *r, ws_channel_wait *w, ws_strbuf *text)
     apr_time_t until = apr_time_now() + PATIENCE;
     int status;
     apr_thread_mutex_lock(w->lock);
-    while (w->open && apr_time_now() < until && !client_is_gone(r)) {
+    while (w->open && apr_time_now() < until && !wait_client_is_gone(r)) {
         apr_thread_cond_timedwait(w->told, w->lock, LOOK);
     }
     wait_give_up(w);

@@ -45,7 +45,7 @@ static server_rec *main_server;
 static volatile sig_atomic_t stop_at_once; /* the MPM stops this child without grace */
 static apr_int64_t drain_timeout;          /* milliseconds */
 static apr_time_t drain_end;               /* end of the drain; 0: no drain has started */
-static apr_time_t stop_end;                /* end of STOP_GRACE; 0: close_all() has not run */
+static apr_time_t stop_end;                /* end of STOP_GRACE; 0: child_close_all() has not run */
 static volatile sig_atomic_t terminated;   /* SIGTERM has arrived */
 static void (*mpm_sigterm)(int);           /* prefork's handler for SIGTERM */
 
@@ -68,40 +68,41 @@ apr_status_t ws_child_parent_init(apr_pool_t *ptemp, server_rec *s)
 
 /* ---- Log ---- */
 
-static int level_of(ws_log_level level)
+static int child_level_of(ws_log_level level)
 {
     static const int levels[] = {APLOG_ERR, APLOG_WARNING, APLOG_INFO, APLOG_DEBUG, APLOG_TRACE4};
     return levels[level];
 }
 
-static const server_rec *server_of(const ws_settings *settings)
+static const server_rec *child_server_of(const ws_settings *settings)
 {
     return settings && settings->server ? settings->server : main_server;
 }
 
-static int engine_logs(ws_log_level level, const ws_settings *settings)
+static int child_engine_logs(ws_log_level level, const ws_settings *settings)
 {
-    return APLOG_IS_LEVEL(server_of(settings), level_of(level));
+    return APLOG_IS_LEVEL(child_server_of(settings), child_level_of(level));
 }
 
-static void engine_log(ws_log_level level, const ws_settings *settings, const ws_conn *c,
-                       const char *text)
+static void child_engine_log(ws_log_level level, const ws_settings *settings, const ws_conn *c,
+                             const char *text)
 {
     if (c) {
-        ap_log_error(APLOG_MARK, level_of(level), 0, server_of(settings),
+        ap_log_error(APLOG_MARK, child_level_of(level), 0, child_server_of(settings),
                      "websocket: [%s %s] %s, connection %016" APR_UINT64_T_HEX_FMT ": %s",
                      ws_conn_transport(c) == WS_TRANSPORT_OUTGOING ? "server" : "client",
                      ws_peer(c) ? ws_peer(c) : "-", ws_uri(c), ws_conn_id(c), text);
     }
     else {
-        ap_log_error(APLOG_MARK, level_of(level), 0, server_of(settings), "websocket: %s", text);
+        ap_log_error(APLOG_MARK, child_level_of(level), 0, child_server_of(settings),
+                     "websocket: %s", text);
     }
 }
 
 /* ---- Stopping ---- */
 
 /* Set a time, ms milliseconds from now, unless it is set already. @return the time */
-static apr_time_t set_once(apr_time_t *when, apr_int64_t ms)
+static apr_time_t child_set_once(apr_time_t *when, apr_int64_t ms)
 {
     apr_time_t set = 0, then = apr_time_now() + apr_time_from_msec(ms);
     return __atomic_compare_exchange_n(when, &set, then, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)
@@ -109,7 +110,7 @@ static apr_time_t set_once(apr_time_t *when, apr_int64_t ms)
                : set;
 }
 
-static void on_late_sigterm(int sig, siginfo_t *info, void *context)
+static void child_on_late_sigterm(int sig, siginfo_t *info, void *context)
 {
     (void)sig, (void)context;
     terminated |= info->si_pid != getpid(); /* the MPM's threads also send it to each other */
@@ -122,16 +123,16 @@ static void child_stopping(apr_pool_t *pchild, int graceful)
      * surplus idle children and MaxConnectionsPerChild use other means. */
     stop_at_once = ws_mpm_threaded() ? !graceful : terminated;
     if (!stop_at_once) {
-        set_once(&drain_end, drain_timeout);
+        child_set_once(&drain_end, drain_timeout);
     }
     if (ws_mpm_threaded() && graceful) {
         /* From now on the MPM only waits for its threads, so the module handles SIGTERM. */
-        struct sigaction late = {.sa_sigaction = on_late_sigterm, .sa_flags = SA_SIGINFO};
+        struct sigaction late = {.sa_sigaction = child_on_late_sigterm, .sa_flags = SA_SIGINFO};
         sigaction(SIGTERM, &late, NULL);
     }
 }
 
-static void on_sigterm(int sig)
+static void child_on_sigterm(int sig)
 {
     terminated = 1;
     if (mpm_sigterm) {
@@ -141,7 +142,7 @@ static void on_sigterm(int sig)
 
 /* Outgoing connections of handlers do not delay the stop. @return whether all clients are gone
  * or SIGTERM has arrived */
-static int wait_unless_terminated(ws_engine *e, apr_time_t until)
+static int child_wait_unless_terminated(ws_engine *e, apr_time_t until)
 {
     while (!terminated && (ws_engine_count(e) || ws_stranded_count())) {
         if (apr_time_now() >= until) {
@@ -155,7 +156,7 @@ static int wait_unless_terminated(ws_engine *e, apr_time_t until)
 }
 
 /* @return the end of the drain */
-static apr_time_t start_drain(ws_engine *e)
+static apr_time_t child_start_drain(ws_engine *e)
 {
     static int told;
     if (ws_engine_count(e) && !__atomic_exchange_n(&told, 1, __ATOMIC_RELAXED)) {
@@ -165,21 +166,21 @@ static apr_time_t start_drain(ws_engine *e)
                      " s at most (WebSocketDrainTimeout)",
                      ws_engine_count(e), (drain_timeout + 999) / 1000);
     }
-    return set_once(&drain_end, drain_timeout);
+    return child_set_once(&drain_end, drain_timeout);
 }
 
 /* @return when to stop waiting for the clients' Close frames */
-static apr_time_t close_all(ws_engine *e)
+static apr_time_t child_close_all(ws_engine *e)
 {
     static int said;
     if (!__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED)) {
         ws_engine_close_all(e, WS_CLOSE_GOING_AWAY, "server stops", 0);
     }
-    return set_once(&stop_end, STOP_GRACE);
+    return child_set_once(&stop_end, STOP_GRACE);
 }
 
 /* Whether the MPM is stopping this child, with or without grace. */
-static int told_to_go(void)
+static int child_told_to_go(void)
 {
     int state;
     if (ws_mpm_threaded()) {
@@ -198,13 +199,14 @@ int ws_child_check(void)
     if (!e) {
         return 1;
     }
-    if (!told_to_go()) {
+    if (!child_told_to_go()) {
         return 0;
     }
     if (stop_at_once || terminated) {
-        return apr_time_now() >= close_all(e);
+        return apr_time_now() >= child_close_all(e);
     }
-    if (apr_time_now() >= start_drain(e) && !__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED)) {
+    if (apr_time_now() >= child_start_drain(e)
+        && !__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED)) {
         ws_engine_close_all(e, WS_CLOSE_RESTART, "server restarts", DRAIN_SPREAD);
     }
     return 0;
@@ -215,19 +217,19 @@ void ws_child_drain(void)
     ws_engine *e = engine;
     apr_time_t farewell;
     if (!stop_at_once) {
-        apr_time_t end = start_drain(e);
+        apr_time_t end = child_start_drain(e);
         ws_stranded_serve(main_server);
         /* A stop during the drain is a SIGTERM. The MPM no longer handles it. */
         mpm_sigterm = NULL;
-        apr_signal(SIGTERM, on_sigterm);
+        apr_signal(SIGTERM, child_on_sigterm);
         apr_signal_unblock(SIGTERM);
-        if (!wait_unless_terminated(e, end)) {
+        if (!child_wait_unless_terminated(e, end)) {
             ws_engine_close_all(e, WS_CLOSE_RESTART, "server restarts", DRAIN_SPREAD);
-            wait_unless_terminated(e,
-                                   apr_time_now() + apr_time_from_msec(DRAIN_SPREAD + CLOSE_GRACE));
+            child_wait_unless_terminated(e, apr_time_now()
+                                                + apr_time_from_msec(DRAIN_SPREAD + CLOSE_GRACE));
         }
     }
-    farewell = close_all(e) - apr_time_now();
+    farewell = child_close_all(e) - apr_time_now();
     ws_engine_wait(e, farewell > 0 ? (apr_uint32_t)apr_time_as_msec(farewell) : 0);
     /* From here on handshakes are refused, and messages that handlers send by id are dropped. */
     __atomic_store_n(&engine, NULL, __ATOMIC_RELEASE);
@@ -236,7 +238,7 @@ void ws_child_drain(void)
 /* ---- Starting ---- */
 
 /* Every connection needs a descriptor, and the default limit on Debian is 8,192. */
-static void raise_descriptor_limit(server_rec *s)
+static void child_raise_descriptor_limit(server_rec *s)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
@@ -281,9 +283,9 @@ int ws_child_prepare(server_rec *s, ws_engine_options *options)
     if (!ws_handler_lines || !ws_handler_lines->nelts) {
         return 0;
     }
-    options->log = engine_log;
-    options->logs = engine_logs;
-    raise_descriptor_limit(s);
+    options->log = child_engine_log;
+    options->logs = child_engine_logs;
+    child_raise_descriptor_limit(s);
     ws_child_configure(options, ws_server_config_of(s));
     drain_timeout = ws_drain_timeout(ws_server_config_of(s));
     return 1;
@@ -292,8 +294,9 @@ int ws_child_prepare(server_rec *s, ws_engine_options *options)
 void ws_child_accept(void)
 {
     if (!ws_mpm_threaded()) {
-        mpm_sigterm = apr_signal(SIGTERM, on_sigterm);
-        apr_signal(SIGHUP, on_sigterm); /* an ungraceful restart; prefork's handler is the same */
+        mpm_sigterm = apr_signal(SIGTERM, child_on_sigterm);
+        apr_signal(SIGHUP,
+                   child_on_sigterm); /* an ungraceful restart; prefork's handler is the same */
     }
     engine = created;
 }

@@ -90,7 +90,7 @@ int ws_mpm_threaded(void)
     return is != AP_MPMQ_NOT_SUPPORTED;
 }
 
-static unsigned default_loops(void)
+static unsigned child_default_loops(void)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     /* prefork runs many children, so one loop each is enough. */
@@ -102,7 +102,7 @@ static unsigned default_loops(void)
 void ws_child_configure(ws_engine_options *options, const ws_server_config *conf)
 {
     options->backend = conf->backend;
-    options->loops = conf->loops ? conf->loops : default_loops();
+    options->loops = conf->loops ? conf->loops : child_default_loops();
     options->blocking = conf->blocking ? conf->blocking : BLOCKING_DEFAULT;
     options->watchdog = conf->watchdog > 0    ? (unsigned)conf->watchdog
                         : conf->watchdog == 0 ? WATCHDOG_DEFAULT

@@ -22,7 +22,7 @@ const char *ws_refused(cmd_parms *cmd, const char *arg, const char *error, const
 }
 
 /* The field of ws_dir_config that a directive sets. */
-static apr_int64_t *field(cmd_parms *cmd, void *config)
+static apr_int64_t *config_field(cmd_parms *cmd, void *config)
 {
     return (apr_int64_t *)((char *)config + (apr_size_t)(apr_uintptr_t)cmd->info);
 }
@@ -38,14 +38,15 @@ const char *ws_set_flag(cmd_parms *cmd, void *config, const char *arg)
 
 const char *ws_set_size(cmd_parms *cmd, void *config, const char *arg)
 {
-    return ws_refused(cmd, arg, ws_parse_size(cmd->pool, arg, 1, WS_SIZE_MAX, field(cmd, config)),
-                      "");
+    return ws_refused(cmd, arg,
+                      ws_parse_size(cmd->pool, arg, 1, WS_SIZE_MAX, config_field(cmd, config)), "");
 }
 
 const char *ws_set_interval(cmd_parms *cmd, void *config, const char *arg)
 {
     return ws_refused(
-        cmd, arg, ws_parse_interval(cmd->pool, arg, 1, WS_INTERVAL_MAX, field(cmd, config)), "");
+        cmd, arg, ws_parse_interval(cmd->pool, arg, 1, WS_INTERVAL_MAX, config_field(cmd, config)),
+        "");
 }
 
 const char *ws_set_count(cmd_parms *cmd, const char *arg, unsigned max, const char *of, unsigned *n)

@@ -60,7 +60,7 @@ void ws_connection_log_reset(apr_pool_t *pconf)
 
 /* ---- Configuration ---- */
 
-static target *target_of(apr_pool_t *p, const char *name)
+static target *log_target_of(apr_pool_t *p, const char *name)
 {
     target *t;
     for (int i = 0; i < targets->nelts; i++) {
@@ -107,7 +107,7 @@ static const char *log_parse_file(cmd_parms *cmd, const char *where, target **t)
     }
     error =
         *where == '|' ? log_program_obstacle(cmd->pool, where + 1) : log_obstacle(cmd->pool, name);
-    *t = error ? NULL : target_of(cmd->pool, name);
+    *t = error ? NULL : log_target_of(cmd->pool, name);
     return error;
 }
 
@@ -134,7 +134,7 @@ static const char *log_parse_store(cmd_parms *cmd, const char *url, int count, c
     for (int i = 0; i < count; i++) {
         name = apr_pstrcat(cmd->pool, name, " ", words[i], NULL);
     }
-    *t = target_of(cmd->pool, name);
+    *t = log_target_of(cmd->pool, name);
     if (!(*t)->store) {
         (*t)->store = store;
         (*t)->shown = shown;
@@ -198,7 +198,7 @@ const char *ws_connection_log_set(cmd_parms *cmd, void *config, int argc, char *
 
 /* The piped log is on the process's pool, so that it stays open across reloads: children of
  * older generations still write to the pipe. httpd restarts the program if it exits. */
-static piped_log *program_of(server_rec *s, const char *name)
+static piped_log *log_program_of(server_rec *s, const char *name)
 {
     apr_pool_t *process = s->process->pool;
     const char *key = apr_pstrcat(s->process->pconf, "mod_websocket log ", name, NULL);
@@ -210,7 +210,7 @@ static piped_log *program_of(server_rec *s, const char *name)
     return pl;
 }
 
-static int open_logs(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+static int log_open_logs(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     (void)plog, (void)ptemp;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
@@ -224,7 +224,7 @@ static int open_logs(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
             continue;
         }
         if (*t->name == '|') {
-            piped_log *pl = program_of(s, t->name);
+            piped_log *pl = log_program_of(s, t->name);
             file = pl ? ap_piped_log_write_fd(pl) : NULL;
         }
         else {
@@ -244,7 +244,7 @@ static int open_logs(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
 void ws_connection_log_register(apr_pool_t *p)
 {
     (void)p;
-    ap_hook_open_logs(open_logs, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_open_logs(log_open_logs, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
 /* ---- Writing ---- */
@@ -270,7 +270,7 @@ static server_rec *main_server;
 
 /* One write(2) per record: records of several processes do not mix in a file, nor in a pipe up
  * to PIPE_BUF bytes. */
-static int write_record(const record *r)
+static int log_write_record(const record *r)
 {
     apr_size_t done = 0;
     while (done < r->len) {
@@ -284,7 +284,7 @@ static int write_record(const record *r)
 }
 
 /* The caller holds the lock. */
-static void lost(target *t, apr_status_t why, const char *text)
+static void log_lost(target *t, apr_status_t why, const char *text)
 {
     ws_counters_add(WS_COUNT_LOG_LOST);
     if (!t->losing) {
@@ -312,10 +312,10 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *data)
             list.end = &list.first;
         }
         apr_thread_mutex_unlock(list.lock);
-        error = write_record(r);
+        error = log_write_record(r);
         apr_thread_mutex_lock(list.lock);
         if (error) {
-            lost(r->target, error, "it cannot be written");
+            log_lost(r->target, error, "it cannot be written");
         }
         else if (!list.first) { /* all records are written, so log the next loss again */
             r->target->losing = 0;
@@ -335,7 +335,7 @@ static void log_store_write(target *t, const ws_strbuf *text)
     apr_size_t len = text->len && text->data[text->len - 1] == '\n' ? text->len - 1 : text->len;
     if (text->broken || provider->write(t->store, text->data, len) < 0) {
         apr_thread_mutex_lock(list.lock);
-        lost(t, 0, text->broken ? "out of memory" : "4 MiB of records wait to be written");
+        log_lost(t, 0, text->broken ? "out of memory" : "4 MiB of records wait to be written");
         apr_thread_mutex_unlock(list.lock);
     }
 }
@@ -346,7 +346,7 @@ static void log_store_done(void *arg, const char *why, int last)
     target *t = arg;
     apr_thread_mutex_lock(list.lock);
     if (why) {
-        lost(t, 0, why);
+        log_lost(t, 0, why);
     }
     else if (last) {
         t->losing = 0;
@@ -408,7 +408,7 @@ void ws_connection_log_on_end(const ws_conn *c, const char *why)
 
     apr_thread_mutex_lock(list.lock);
     if (!r || list.waiting + r->len > WAITING_MAX) {
-        lost(log->target, 0, r ? "it takes too little" : "out of memory");
+        log_lost(log->target, 0, r ? "it takes too little" : "out of memory");
         free(r);
     }
     else {

@@ -76,7 +76,7 @@ const char *ws_connection_text(const ws_connection_info *l, unsigned which)
 
 static unsigned questions; /* atomic */
 
-static void *question_new(apr_size_t size)
+static void *connections_question_new(apr_size_t size)
 {
     void *q =
         __atomic_add_fetch(&questions, 1, __ATOMIC_RELAXED) <= QUESTIONS_MAX ? malloc(size) : NULL;
@@ -86,13 +86,13 @@ static void *question_new(apr_size_t size)
     return q;
 }
 
-static void question_free(void *q)
+static void connections_question_free(void *q)
 {
     __atomic_sub_fetch(&questions, 1, __ATOMIC_RELAXED);
     free(q);
 }
 
-static int contains(const char *text, const char *part, apr_size_t len)
+static int connections_contains(const char *text, const char *part, apr_size_t len)
 {
     for (; text && *text; text++) {
         if (!strncasecmp(text, part, len)) {
@@ -102,22 +102,22 @@ static int contains(const char *text, const char *part, apr_size_t len)
     return 0;
 }
 
-static int matches(const ws_conn *c, const char *const texts[], const char *filter)
+static int connections_matches(const ws_conn *c, const char *const texts[], const char *filter)
 {
     apr_size_t len = strlen(filter);
     char id[20];
     snprintf(id, sizeof(id), "%016" APR_UINT64_T_HEX_FMT, ws_conn_id(c));
     for (unsigned i = 0; len && i < WS_LISTED_TEXTS; i++) {
-        if (contains(texts[i], filter, len)) {
+        if (connections_contains(texts[i], filter, len)) {
             return 1;
         }
     }
-    return !len || contains(id, filter, len);
+    return !len || connections_contains(id, filter, len);
 }
 
 /* @return bytes written; 0 if they exceed the room */
-static apr_size_t put(ws_connection_info *l, apr_size_t room, const ws_conn *c,
-                      const ws_conn_info *r, const char *const texts[])
+static apr_size_t connections_put(ws_connection_info *l, apr_size_t room, const ws_conn *c,
+                                  const ws_conn_info *r, const char *const texts[])
 {
     apr_size_t size = sizeof(*l), len[WS_LISTED_TEXTS];
     char *out = l->texts;
@@ -153,7 +153,7 @@ static apr_size_t put(ws_connection_info *l, apr_size_t room, const ws_conn *c,
     return size;
 }
 
-static void do_list(ws_engine *e, unsigned loop, void *arg)
+static void connections_do_list(ws_engine *e, unsigned loop, void *arg)
 {
     listing *g = arg;
     apr_uint32_t place = g->question.place, until = place + PLACES;
@@ -171,9 +171,9 @@ static void do_list(ws_engine *e, unsigned loop, void *arg)
             ws_conn_inspect(c, &r);
             const char *const texts[WS_LISTED_TEXTS] = {
                 ws_peer(c), ws_user(c), ws_vhost(c), ws_uri(c), ws_protocol(c), r.location->name};
-            if (!r.location->internal && matches(c, texts, g->question.filter)) {
-                apr_size_t size = put((ws_connection_info *)(g->bytes + used),
-                                      sizeof(g->bytes) - used, c, &r, texts);
+            if (!r.location->internal && connections_matches(c, texts, g->question.filter)) {
+                apr_size_t size = connections_put((ws_connection_info *)(g->bytes + used),
+                                                  sizeof(g->bytes) - used, c, &r, texts);
                 if (!size) {
                     break; /* the next answer starts with this connection */
                 }
@@ -186,56 +186,56 @@ static void do_list(ws_engine *e, unsigned loop, void *arg)
     g->head.place = end ? 0 : place;
     g->head.done = g->head.loop == ws_engine_loops(e);
     ws_ipc_answer(&g->to, g->bytes, used);
-    question_free(g);
+    connections_question_free(g);
 }
 
-static void asked_to_list(const ws_ipc_message *m)
+static void connections_asked_to_list(const ws_ipc_message *m)
 {
     ws_engine *e = ws_child_engine();
     listing *g;
-    if (!e || m->len != sizeof(question) || !(g = question_new(sizeof(*g)))) {
+    if (!e || m->len != sizeof(question) || !(g = connections_question_new(sizeof(*g)))) {
         return;
     }
     g->to = *m;
     memcpy(&g->question, m->data, sizeof(g->question));
     g->question.filter[WS_CONNECTIONS_FILTER] = '\0';
     if (g->question.loop >= ws_engine_loops(e)
-        || ws_engine_on_loop(e, g->question.loop, do_list, g) < 0) {
-        question_free(g);
+        || ws_engine_on_loop(e, g->question.loop, connections_do_list, g) < 0) {
+        connections_question_free(g);
     }
 }
 
-static void do_close(ws_engine *e, unsigned loop, void *arg)
+static void connections_do_close(ws_engine *e, unsigned loop, void *arg)
 {
     static const char reason[] = "closed by the administrator";
     closing *g = arg;
     ws_conn *c = ws_engine_find(e, loop, g->id);
     char closed = c && ws_close(c, WS_CLOSE_POLICY, reason) >= 0;
     ws_ipc_answer(&g->to, &closed, sizeof(closed));
-    question_free(g);
+    connections_question_free(g);
 }
 
-static void asked_to_close(const ws_ipc_message *m)
+static void connections_asked_to_close(const ws_ipc_message *m)
 {
     ws_engine *e = ws_child_engine();
     closing *g;
     int loop;
-    if (!e || m->len != sizeof(g->id) || !(g = question_new(sizeof(*g)))) {
+    if (!e || m->len != sizeof(g->id) || !(g = connections_question_new(sizeof(*g)))) {
         return;
     }
     g->to = *m;
     memcpy(&g->id, m->data, sizeof(g->id));
     if ((loop = ws_engine_loop_of(e, g->id)) < 0
-        || ws_engine_on_loop(e, (unsigned)loop, do_close, g) < 0) {
-        question_free(g);
+        || ws_engine_on_loop(e, (unsigned)loop, connections_do_close, g) < 0) {
+        connections_question_free(g);
     }
 }
 
 void ws_connections_register(apr_pool_t *p)
 {
     (void)p;
-    ws_ipc_on(WS_IPC_LIST, asked_to_list);
-    ws_ipc_on(WS_IPC_CLOSE, asked_to_close);
+    ws_ipc_on(WS_IPC_LIST, connections_asked_to_list);
+    ws_ipc_on(WS_IPC_CLOSE, connections_asked_to_close);
 }
 
 /* ---- Sorting ---- */
@@ -246,32 +246,33 @@ const char *const ws_connections_sorts[] = {
 
 static __thread const ws_connections_query *sorting; /* qsort() passes no context */
 
-static int compare_numbers(apr_uint64_t a, apr_uint64_t b)
+static int connections_compare_numbers(apr_uint64_t a, apr_uint64_t b)
 {
     return a < b ? -1 : a > b;
 }
 
-static int compare_by(unsigned column, const ws_connection_info *a, const ws_connection_info *b)
+static int connections_compare_by(unsigned column, const ws_connection_info *a,
+                                  const ws_connection_info *b)
 {
     switch (column) {
     case 0:
-        return compare_numbers((apr_uint64_t)a->start, (apr_uint64_t)b->start);
+        return connections_compare_numbers((apr_uint64_t)a->start, (apr_uint64_t)b->start);
     case 7:
-        return compare_numbers(a->messages_in, b->messages_in);
+        return connections_compare_numbers(a->messages_in, b->messages_in);
     case 8:
-        return compare_numbers(a->messages_out, b->messages_out);
+        return connections_compare_numbers(a->messages_out, b->messages_out);
     case 9:
-        return compare_numbers(a->bytes_in, b->bytes_in);
+        return connections_compare_numbers(a->bytes_in, b->bytes_in);
     case 10:
-        return compare_numbers(a->bytes_out, b->bytes_out);
+        return connections_compare_numbers(a->bytes_out, b->bytes_out);
     case 11:
-        return compare_numbers(a->queued, b->queued);
+        return connections_compare_numbers(a->queued, b->queued);
     default:
         return strcasecmp(ws_connection_text(a, column - 1), ws_connection_text(b, column - 1));
     }
 }
 
-static int compare(const void *x, const void *y)
+static int connections_compare(const void *x, const void *y)
 {
     const ws_connection_info *a = *(ws_connection_info *const *)x,
                              *b = *(ws_connection_info *const *)y;
@@ -280,8 +281,8 @@ static int compare(const void *x, const void *y)
     while (ws_connections_sorts[column] && strcmp(ws_connections_sorts[column], sorting->sort)) {
         column++;
     }
-    order = compare_by(column, a, b);
-    order = order ? order : compare_numbers(a->id, b->id);
+    order = connections_compare_by(column, a, b);
+    order = order ? order : connections_compare_numbers(a->id, b->id);
     return sorting->descending ? -order : order;
 }
 
@@ -294,19 +295,19 @@ typedef struct collection {
     const ws_connections_query *query;
 } collection;
 
-static void sort_and_cut(collection *l)
+static void connections_sort_and_cut(collection *l)
 {
     sorting = l->query;
-    qsort(l->items, l->count, sizeof(*l->items), compare);
+    qsort(l->items, l->count, sizeof(*l->items), connections_compare);
     while (l->count > l->wanted) {
         free(l->items[--l->count]);
     }
 }
 
-static void collect(collection *l, const ws_connection_info *item)
+static void connections_collect(collection *l, const ws_connection_info *item)
 {
     if (l->count == l->size) {
-        sort_and_cut(l);
+        connections_sort_and_cut(l);
     }
     if ((l->items[l->count] = malloc(item->size))) {
         memcpy(l->items[l->count++], item, item->size);
@@ -328,7 +329,7 @@ const ws_connection_info *ws_connection_check(const char *bytes, apr_size_t len)
 }
 
 /* @return 0 if the answer is malformed */
-static int take(collection *l, ws_connections *list, const char *bytes, apr_size_t len)
+static int connections_take(collection *l, ws_connections *list, const char *bytes, apr_size_t len)
 {
     const answer *a = (const answer *)bytes;
     apr_size_t at = sizeof(*a);
@@ -337,7 +338,7 @@ static int take(collection *l, ws_connections *list, const char *bytes, apr_size
         if (!item) {
             return 0;
         }
-        collect(l, item);
+        connections_collect(l, item);
         list->matching++;
         at += item->size;
     }
@@ -345,8 +346,8 @@ static int take(collection *l, ws_connections *list, const char *bytes, apr_size
 }
 
 /* @return 0 if the child does not answer in time or its answer is malformed */
-static int ask(unsigned slot, const ws_connections_query *query, collection *l,
-               ws_connections *list, char *bytes, apr_time_t until)
+static int connections_ask(unsigned slot, const ws_connections_query *query, collection *l,
+                           ws_connections *list, char *bytes, apr_time_t until)
 {
     question q = {0};
     const answer *a = (const answer *)bytes;
@@ -355,7 +356,7 @@ static int ask(unsigned slot, const ws_connections_query *query, collection *l,
         apr_ssize_t len = apr_time_now() >= until ? -1
                                                   : ws_ipc_ask(slot, WS_IPC_LIST, &q, sizeof(q),
                                                                bytes, WS_IPC_SIZE, ANSWER_TIMEOUT);
-        if (len < (apr_ssize_t)sizeof(*a) || !take(l, list, bytes, (apr_size_t)len)) {
+        if (len < (apr_ssize_t)sizeof(*a) || !connections_take(l, list, bytes, (apr_size_t)len)) {
             return 0;
         }
         q.loop = a->loop;
@@ -376,14 +377,14 @@ void ws_connections_make(apr_pool_t *p, const ws_connections_query *query, ws_co
     for (unsigned s = 0; s < ws_shm_slots(); s++) {
         ws_shm_owner owner, now;
         if (ws_shm_owner_of(s, &owner) && ws_counters_open(s)
-            && !ask(s, query, &l, list, bytes, until) && ws_shm_owner_of(s, &now)
+            && !connections_ask(s, query, &l, list, bytes, until) && ws_shm_owner_of(s, &now)
             && now.process == owner.process && ws_counters_open(s)) { /* it was not ending */
             if (list->missing_count < sizeof(list->missing) / sizeof(*list->missing)) {
                 list->missing[list->missing_count++] = (unsigned)owner.pid;
             }
         }
     }
-    sort_and_cut(&l);
+    connections_sort_and_cut(&l);
     list->first = l.items + (query->offset < l.count ? query->offset : l.count);
     list->count = query->offset < l.count ? l.count - query->offset : 0;
     for (unsigned i = 0; i < l.count; i++) {

@@ -39,7 +39,7 @@ const ws_shm_layout *const ws_counters_layout[] = {&child_layout, &counters_layo
 static counters *memory;
 static ws_counters unseen, *httpd_row = &unseen;
 
-static void add_up(ws_counters *sum, const ws_counters *row)
+static void counters_add_up(ws_counters *sum, const ws_counters *row)
 {
     for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
         sum->value[i] += __atomic_load_n(&row->value[i], __ATOMIC_RELAXED);
@@ -47,26 +47,26 @@ static void add_up(ws_counters *sum, const ws_counters *row)
 }
 
 /* The child could have written any number, so the number is limited. */
-static unsigned rows_of(const child *c)
+static unsigned counters_rows_of(const child *c)
 {
     unsigned rows = __atomic_load_n(&c->rows, __ATOMIC_ACQUIRE);
     return rows < 1 + WS_LOOPS_MAX ? rows : 1 + WS_LOOPS_MAX;
 }
 
-static void sum_up(unsigned slot, ws_counters *sum)
+static void counters_sum_up(unsigned slot, ws_counters *sum)
 {
     const child *c = &memory->child[slot];
-    unsigned rows = rows_of(c);
+    unsigned rows = counters_rows_of(c);
     memset(sum, 0, sizeof(*sum));
     for (unsigned r = 0; r < rows; r++) {
-        add_up(sum, &c->row[r]);
+        counters_add_up(sum, &c->row[r]);
     }
 }
 
 apr_uint64_t ws_counters_open(unsigned slot)
 {
     ws_counters sum;
-    sum_up(slot, &sum);
+    counters_sum_up(slot, &sum);
     return sum.value[WS_COUNT_OPEN_DIRECT] + sum.value[WS_COUNT_OPEN_TLS]
            + sum.value[WS_COUNT_OPEN_RELAY] + sum.value[WS_COUNT_OPEN_SOCKJS];
 }
@@ -78,28 +78,28 @@ void ws_counters_reclaim(unsigned slot)
     child *c = &memory->child[slot];
     ws_counters sum;
     unsigned odd = __atomic_load_n(&memory->folding, __ATOMIC_SEQ_CST) | 1;
-    sum_up(slot, &sum);
+    counters_sum_up(slot, &sum);
     __atomic_store_n(&memory->folding, odd, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
         if (!ws_counter_table[i].gauge) {
             ws_count(&memory->ended, (ws_counter)i, (apr_int64_t)sum.value[i]);
         }
     }
-    memset(c->row, 0, rows_of(c) * sizeof(*c->row));
+    memset(c->row, 0, counters_rows_of(c) * sizeof(*c->row));
     __atomic_store_n(&c->rows, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&memory->folding, odd + 1, __ATOMIC_SEQ_CST);
 }
 
-static void sum_all(ws_counters *sum)
+static void counters_sum_all(ws_counters *sum)
 {
     memset(sum, 0, sizeof(*sum));
-    add_up(sum, &memory->ended);
+    counters_add_up(sum, &memory->ended);
     for (unsigned s = 0; s < ws_shm_slots(); s++) {
         const child *c = &memory->child[s];
         ws_shm_owner owner;
-        unsigned rows = ws_shm_owner_of(s, &owner) ? rows_of(c) : 0;
+        unsigned rows = ws_shm_owner_of(s, &owner) ? counters_rows_of(c) : 0;
         for (unsigned r = 0; r < rows; r++) {
-            add_up(sum, &c->row[r]);
+            counters_add_up(sum, &c->row[r]);
         }
     }
 }
@@ -109,14 +109,14 @@ void ws_counters_sum(ws_counters *sum)
     for (int i = 0; i < TRIES; i++) {
         unsigned before = __atomic_load_n(&memory->folding, __ATOMIC_SEQ_CST);
         if (!(before & 1)) {
-            sum_all(sum);
+            counters_sum_all(sum);
             if (__atomic_load_n(&memory->folding, __ATOMIC_SEQ_CST) == before) {
                 return;
             }
         }
         sched_yield();
     }
-    sum_all(sum);
+    counters_sum_all(sum);
 }
 
 apr_status_t ws_counters_init(apr_pool_t *ptemp, server_rec *s)

@@ -52,7 +52,7 @@ const ws_shm_layout *const ws_extensions_layout[] = {&account_layout, NULL};
 static account *accounts;
 static account alone; /* used by a child without a slot; other processes do not see it */
 
-static apr_uint64_t used_by_all(void)
+static apr_uint64_t extensions_used_by_all(void)
 {
     apr_uint64_t sum = __atomic_load_n(&alone.used, __ATOMIC_RELAXED);
     for (unsigned i = 0; accounts && i < ws_shm_slots(); i++) {
@@ -61,7 +61,7 @@ static apr_uint64_t used_by_all(void)
     return sum;
 }
 
-static ws_deflate_memory memory = {DEFAULT_MEMORY, &alone.used, used_by_all};
+static ws_deflate_memory memory = {DEFAULT_MEMORY, &alone.used, extensions_used_by_all};
 
 void ws_extensions_reclaim(unsigned slot)
 {
@@ -113,7 +113,8 @@ static const ws_plugin_kind kind = {.noun = "extension",
                                     .abi = WS_EXTENSION_ABI,
                                     .size = sizeof(ws_extension)};
 
-static const char *check(apr_pool_t *p, const char *file, const char *name, const ws_extension *e)
+static const char *extensions_check(apr_pool_t *p, const char *file, const char *name,
+                                    const ws_extension *e)
 {
     if (!name || !ws_is_token(name, strlen(name))) {
         return apr_psprintf(p,
@@ -138,7 +139,7 @@ static const char *check(apr_pool_t *p, const char *file, const char *name, cons
 }
 
 /* @return the index; -1 if there are too many */
-static int index_of(const ws_plugin_descriptor *d, const ws_extension *e)
+static int extensions_index_of(const ws_plugin_descriptor *d, const ws_extension *e)
 {
     for (unsigned i = DEFLATE_INDEX + 1; i < extension_count; i++) {
         if (descriptors[i] == d) {
@@ -153,7 +154,8 @@ static int index_of(const ws_plugin_descriptor *d, const ws_extension *e)
     return (int)extension_count++;
 }
 
-static const char *configure(cmd_parms *cmd, ws_extension_use *use, int argc, char *const argv[])
+static const char *extensions_configure(cmd_parms *cmd, ws_extension_use *use, int argc,
+                                        char *const argv[])
 {
     const ws_extension *e = use->extension;
     const char *error = NULL;
@@ -209,15 +211,15 @@ const char *ws_set_extension(cmd_parms *cmd, void *config, int argc, char *const
     if (!error) {
         use->extension = table;
         use->name = apr_pstrdup(cmd->pool, found->name);
-        error = check(cmd->pool, argv[0], found->name, table);
+        error = extensions_check(cmd->pool, argv[0], found->name, table);
     }
-    if (!error && (index = index_of(found, table)) < 0) {
+    if (!error && (index = extensions_index_of(found, table)) < 0) {
         error = apr_psprintf(cmd->pool, "there can be %d different extensions at most",
                              WS_EXTENSIONS_MAX - 1);
     }
     if (!error) {
         use->index = (unsigned)index;
-        error = configure(cmd, use, argc - 1, argv + 1);
+        error = extensions_configure(cmd, use, argc - 1, argv + 1);
     }
     if (error) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL);
@@ -231,7 +233,7 @@ const char *ws_set_extension(cmd_parms *cmd, void *config, int argc, char *const
 
 /* ---- WebSocketCompression ---- */
 
-static const char *set_memory(cmd_parms *cmd, const char *value)
+static const char *extensions_set_memory(cmd_parms *cmd, const char *value)
 {
     apr_int64_t size = 0;
     const char *error = ws_parse_size(cmd->pool, value, 1, WS_SIZE_MAX, &size);
@@ -244,7 +246,8 @@ static const char *set_memory(cmd_parms *cmd, const char *value)
     return error;
 }
 
-static const char *set_number(cmd_parms *cmd, const char *value, int min, int max, int *n)
+static const char *extensions_set_number(cmd_parms *cmd, const char *value, int min, int max,
+                                         int *n)
 {
     apr_int64_t number = *n;
     const char *error = ws_parse_count(cmd->pool, value, min, max, &number);
@@ -252,32 +255,35 @@ static const char *set_number(cmd_parms *cmd, const char *value, int min, int ma
     return error;
 }
 
-static const char *set_takeover(ws_compression *c, const char *value)
+static const char *extensions_set_takeover(ws_compression *c, const char *value)
 {
     c->takeover = !strcasecmp(value, "on");
     return c->takeover || !strcasecmp(value, "off") ? NULL : "takes on or off";
 }
 
 /* @return NULL, or the text after "key= " in the error */
-static const char *set_key(cmd_parms *cmd, ws_compression *c, const char *key, const char *value)
+static const char *extensions_set_key(cmd_parms *cmd, ws_compression *c, const char *key,
+                                      const char *value)
 {
     if (!strcmp(key, "level")) {
-        return set_number(cmd, value, 1, 9, &c->level);
+        return extensions_set_number(cmd, value, 1, 9, &c->level);
     }
     if (!strcmp(key, "window")) {
-        return set_number(cmd, value, WS_DEFLATE_BITS_MIN, WS_DEFLATE_BITS_MAX, &c->window);
+        return extensions_set_number(cmd, value, WS_DEFLATE_BITS_MIN, WS_DEFLATE_BITS_MAX,
+                                     &c->window);
     }
     if (!strcmp(key, "client-window")) {
-        return set_number(cmd, value, WS_DEFLATE_BITS_MIN, WS_DEFLATE_BITS_MAX, &c->client_window);
+        return extensions_set_number(cmd, value, WS_DEFLATE_BITS_MIN, WS_DEFLATE_BITS_MAX,
+                                     &c->client_window);
     }
     if (!strcmp(key, "takeover")) {
-        return set_takeover(c, value);
+        return extensions_set_takeover(c, value);
     }
     if (!strcmp(key, "threshold")) {
         return ws_parse_size(cmd->pool, value, 0, WS_SIZE_MAX, &c->threshold);
     }
     if (!strcmp(key, "memory")) {
-        return set_memory(cmd, value);
+        return extensions_set_memory(cmd, value);
     }
     return "is none of level=, window=, client-window=, takeover=, threshold= and memory=";
 }
@@ -297,9 +303,9 @@ const char *ws_set_compression(cmd_parms *cmd, void *config, int argc, char *con
             return apr_psprintf(cmd->pool, "%s: \"%s\" is wrong, behind %s stand key=value pairs",
                                 cmd->cmd->name, argv[i], argv[0]);
         }
-        error =
-            set_key(cmd, &d->compression,
-                    apr_pstrmemdup(cmd->pool, argv[i], (apr_size_t)(equals - argv[i])), equals + 1);
+        error = extensions_set_key(
+            cmd, &d->compression,
+            apr_pstrmemdup(cmd->pool, argv[i], (apr_size_t)(equals - argv[i])), equals + 1);
         if (error) {
             return apr_psprintf(cmd->pool, "%s: \"%s\" is wrong: %.*s= %s", cmd->cmd->name, argv[i],
                                 (int)(equals - argv[i]), argv[i], error);
@@ -330,19 +336,19 @@ static struct interned {
     ws_extension_use use;
 } * all_interned;
 
-static int or_default(int value, int otherwise)
+static int extensions_or_default(int value, int otherwise)
 {
     return value < 0 ? otherwise : value;
 }
 
-static const ws_extension_use *deflate_of(const ws_compression *c)
+static const ws_extension_use *extensions_deflate_of(const ws_compression *c)
 {
     interned *i, *first = __atomic_load_n(&all_interned, __ATOMIC_ACQUIRE);
     ws_deflate_config config;
     memset(&config, 0, sizeof(config));
-    config.level = or_default(c->level, DEFAULT_LEVEL);
-    config.window = or_default(c->window, WS_DEFLATE_BITS_MAX);
-    config.client_window = or_default(c->client_window, WS_DEFLATE_BITS_MAX);
+    config.level = extensions_or_default(c->level, DEFAULT_LEVEL);
+    config.window = extensions_or_default(c->window, WS_DEFLATE_BITS_MAX);
+    config.client_window = extensions_or_default(c->client_window, WS_DEFLATE_BITS_MAX);
     config.takeover = c->takeover > 0;
     config.threshold = c->threshold < 0 ? DEFAULT_THRESHOLD : (apr_size_t)c->threshold;
     config.memory = &memory;
@@ -373,11 +379,11 @@ int ws_extensions_valid(request_rec *r, const char *header)
 }
 
 /* Find an extension of the Location that fits an offer. */
-static const ws_extension_use *find(request_rec *r, const char *name, unsigned n)
+static const ws_extension_use *extensions_find(request_rec *r, const char *name, unsigned n)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
     if (!strcmp(name, WS_DEFLATE_NAME)) {
-        return n == 0 && d->compression.on > 0 ? deflate_of(&d->compression) : NULL;
+        return n == 0 && d->compression.on > 0 ? extensions_deflate_of(&d->compression) : NULL;
     }
     for (int i = 0; d->extensions && i < d->extensions->nelts; i++) {
         const ws_extension_use *use = APR_ARRAY_IDX(d->extensions, i, ws_extension_use *);
@@ -389,7 +395,7 @@ static const ws_extension_use *find(request_rec *r, const char *name, unsigned n
 }
 
 /* An extension must not use the RSV bits of another, and each is used only once. */
-static int is_free(const ws_extension_use *use, unsigned used, unsigned bits)
+static int extensions_is_free(const ws_extension_use *use, unsigned used, unsigned bits)
 {
     return !(used >> use->index & 1) && !(use->extension->rsv & bits);
 }
@@ -411,10 +417,10 @@ ws_chain *ws_extensions_negotiate(request_rec *r, const ws_settings *settings, c
     list = apr_pstrdup(r->pool, header);
     while (ws_offer_next(&list, &offer) > 0) {
         const ws_extension_use *use;
-        for (unsigned n = 0; (use = find(r, offer.name, n)); n++) {
+        for (unsigned n = 0; (use = extensions_find(r, offer.name, n)); n++) {
             ws_negotiation negotiation = {.count = offer.count, .parameters = offer.parameters};
             negotiation.may_drop = settings->slow != WS_SLOW_CLOSE;
-            if (offer.count > WS_PARAMETERS_MAX || !is_free(use, used, bits)
+            if (offer.count > WS_PARAMETERS_MAX || !extensions_is_free(use, used, bits)
                 || (!chain && !(chain = ws_chain_new(most)))
                 || !use->extension->negotiate(&negotiation, use->config)) {
                 continue;

@@ -28,7 +28,7 @@ struct ws_handler_directory {
     apr_array_header_t *entries; /* entry, sorted by name */
 };
 
-static int name_valid(const char *name)
+static int directory_name_valid(const char *name)
 {
     size_t len = strlen(name);
     return !strcmp(name, DEFAULT_NAME)
@@ -36,13 +36,13 @@ static int name_valid(const char *name)
                && strspn(name, ALPHANUMERIC "-_") == len);
 }
 
-static int by_name(const void *a, const void *b)
+static int directory_by_name(const void *a, const void *b)
 {
     return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
 }
 
 /* Add a file. Every file that ends in .so must be a handler. */
-static const char *add_file(apr_pool_t *p, ws_handler_directory *d, const char *file)
+static const char *directory_add_file(apr_pool_t *p, ws_handler_directory *d, const char *file)
 {
     apr_size_t len = strlen(file);
     entry *e;
@@ -56,7 +56,7 @@ static const char *add_file(apr_pool_t *p, ws_handler_directory *d, const char *
         len -= 3;
     }
     e->name = apr_pstrmemdup(p, file, len - 3);
-    if (name_valid(e->name)) {
+    if (directory_name_valid(e->name)) {
         return NULL;
     }
     return apr_psprintf(p,
@@ -66,7 +66,7 @@ static const char *add_file(apr_pool_t *p, ws_handler_directory *d, const char *
                         d->path, e->file, WS_DIRECTORY_NAME_MAX);
 }
 
-static const char *read_files(cmd_parms *cmd, ws_handler_directory *d)
+static const char *directory_read_files(cmd_parms *cmd, ws_handler_directory *d)
 {
     const char *error = NULL;
     apr_finfo_t info;
@@ -76,7 +76,7 @@ static const char *read_files(cmd_parms *cmd, ws_handler_directory *d)
 
     if (rv == APR_SUCCESS) {
         while (!error && (rv = apr_dir_read(&info, APR_FINFO_NAME, dir)) == APR_SUCCESS) {
-            error = add_file(cmd->pool, d, info.name);
+            error = directory_add_file(cmd->pool, d, info.name);
         }
         apr_dir_close(dir);
         if (error) {
@@ -95,10 +95,10 @@ static const char *read_files(cmd_parms *cmd, ws_handler_directory *d)
 }
 
 /* Load the files in the order of their names, so that errors are reported in a fixed order. */
-static const char *load_files(cmd_parms *cmd, ws_handler_directory *d)
+static const char *directory_load_files(cmd_parms *cmd, ws_handler_directory *d)
 {
     entry *e = (entry *)d->entries->elts;
-    qsort(e, (size_t)d->entries->nelts, sizeof(*e), by_name);
+    qsort(e, (size_t)d->entries->nelts, sizeof(*e), directory_by_name);
     for (int i = 0; i < d->entries->nelts; i++) {
         char *argv[] = {apr_pstrcat(cmd->pool, d->path, "/", e[i].file, NULL)};
         const char *error;
@@ -125,7 +125,7 @@ const char *ws_handler_directory_load(cmd_parms *cmd, const char *path,
         return "it can stand outside of sections, in a <VirtualHost>, or in a <Location> without "
                "wildcards: the segment of the path that follows names the handler";
     }
-    if ((error = read_files(cmd, d)) || (error = load_files(cmd, d))) {
+    if ((error = directory_read_files(cmd, d)) || (error = directory_load_files(cmd, d))) {
         return error;
     }
     *loaded = d;

@@ -29,7 +29,7 @@ static server_rec *main_server;
 static ws_history *history;
 static const char *directory; /* set by the parent */
 
-static void log_line(ws_log_level level, const char *text)
+static void history_log_line(ws_log_level level, const char *text)
 {
     int httpd_level = level == WS_LOG_ERROR ? APLOG_ERR : APLOG_WARNING;
     ap_log_error(APLOG_MARK, httpd_level, 0, main_server, "websocket: %s", text);
@@ -96,14 +96,15 @@ apr_status_t ws_httpd_history_init(apr_pool_t *ptemp, server_rec *s)
             return errno;
         }
     }
-    return ws_history_records_inspect(path, (apr_uint64_t)ws_httpd_history_bytes(), log_line, uid,
-                                      gid);
+    return ws_history_records_inspect(path, (apr_uint64_t)ws_httpd_history_bytes(),
+                                      history_log_line, uid, gid);
 }
 
 ws_history *ws_httpd_history_child_init(apr_pool_t *pchild, server_rec *s)
 {
-    ws_history_lmdb_options options = {
-        .directory = directory, .size = (apr_uint64_t)ws_httpd_history_bytes(), .log = log_line};
+    ws_history_lmdb_options options = {.directory = directory,
+                                       .size = (apr_uint64_t)ws_httpd_history_bytes(),
+                                       .log = history_log_line};
     apr_status_t rv;
     main_server = s;
     options.rule_count = ws_httpd_history_rules(&options.rules);

@@ -22,7 +22,7 @@ void ws_hixie_request(request_rec *r)
 
 /* The URL as the client requested it, byte for byte: the client compares it (hybi-00, section
  * 4.1). */
-static const char *location(request_rec *r)
+static const char *hixie_location(request_rec *r)
 {
     const char *path = r->unparsed_uri;
     apr_uri_t uri;
@@ -42,7 +42,7 @@ void ws_hixie_answer_headers(request_rec *r, int version, const char *protocol)
     if (origin) {
         apr_table_setn(out, apr_pstrcat(r->pool, prefix, "Origin", NULL), origin);
     }
-    apr_table_setn(out, apr_pstrcat(r->pool, prefix, "Location", NULL), location(r));
+    apr_table_setn(out, apr_pstrcat(r->pool, prefix, "Location", NULL), hixie_location(r));
     if (protocol) {
         apr_table_setn(out, apr_pstrcat(r->pool, prefix, "Protocol", NULL), protocol);
     }

@@ -24,7 +24,7 @@ APLOG_USE_MODULE(websocket);
 static int of_child; /* atomic; WebSockets over HTTP/2 in this process */
 
 /* Half of the threads are reserved for requests. */
-static int child_max(void)
+static int http2_child_max(void)
 {
     int threads = 0;
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
@@ -44,7 +44,7 @@ int ws_http2_begin(const request_rec *r)
     }
     here = ws_takeover_streams(r->connection, 1);
     all = __atomic_add_fetch(&of_child, 1, __ATOMIC_RELAXED);
-    return !ws_http2_unwanted(r) || (here <= PER_CONNECTION && all <= child_max());
+    return !ws_http2_unwanted(r) || (here <= PER_CONNECTION && all <= http2_child_max());
 }
 
 void ws_http2_end(const request_rec *r)

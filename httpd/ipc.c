@@ -68,7 +68,7 @@ void ws_ipc_on(ws_ipc_kind kind, void (*fn)(const ws_ipc_message *m))
 
 /* ---- Parent ---- */
 
-static void set_buffer(int fd)
+static void ipc_set_buffer(int fd)
 {
     int size = SOCKET_BUFFER;
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0) {
@@ -77,7 +77,7 @@ static void set_buffer(int fd)
 }
 
 /* Each pair needs two descriptors, so raise the soft limit when it is exceeded. */
-static int raise_limit(void)
+static int ipc_raise_limit(void)
 {
     struct rlimit limit;
     if (errno != EMFILE || getrlimit(RLIMIT_NOFILE, &limit) < 0
@@ -88,14 +88,14 @@ static int raise_limit(void)
     return setrlimit(RLIMIT_NOFILE, &limit) == 0;
 }
 
-static int make_pair(int fd[2])
+static int ipc_make_pair(int fd[2])
 {
     while (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) < 0) {
-        if (!raise_limit()) {
+        if (!ipc_raise_limit()) {
             return 0;
         }
     }
-    set_buffer(fd[1]);
+    ipc_set_buffer(fd[1]);
     return 1;
 }
 
@@ -109,7 +109,7 @@ apr_status_t ws_ipc_init(apr_pool_t *ptemp, server_rec *s)
     if (descriptors[0]) {
         return APR_SUCCESS;
     }
-    while (ws_ipc_count() < most && make_pair(&descriptors[1 + descriptors[0]])) {
+    while (ws_ipc_count() < most && ipc_make_pair(&descriptors[1 + descriptors[0]])) {
         descriptors[0] += 2;
     }
     if (ws_ipc_count() < most) {
@@ -128,7 +128,7 @@ typedef union passed_fd {
     char bytes[CMSG_SPACE(sizeof(int))];
 } passed_fd;
 
-static int send_iov(unsigned slot, const head *h, const struct iovec *data, int n, int fd)
+static int ipc_send_iov(unsigned slot, const head *h, const struct iovec *data, int n, int fd)
 {
     struct iovec iov[1 + WS_IPC_IOVECS] = {{(void *)h, sizeof(*h)}};
     struct msghdr m = {.msg_iov = iov, .msg_iovlen = (apr_size_t)n + 1};
@@ -153,12 +153,12 @@ static int send_iov(unsigned slot, const head *h, const struct iovec *data, int 
 }
 
 /* As ws_ipc_send(), until `until`. */
-static int send_until(unsigned slot, const head *h, const struct iovec *data, int n, int fd,
-                      apr_time_t until)
+static int ipc_send_until(unsigned slot, const head *h, const struct iovec *data, int n, int fd,
+                          apr_time_t until)
 {
     struct pollfd p = {.fd = -1, .events = POLLOUT};
     ws_shm_owner owner;
-    while (send_iov(slot, h, data, n, fd) < 0) {
+    while (ipc_send_iov(slot, h, data, n, fd) < 0) {
         apr_time_t left = until - apr_time_now();
         if ((errno != EAGAIN && errno != ETOOMANYREFS) || left <= 0) {
             return -1;
@@ -176,10 +176,10 @@ static int send_until(unsigned slot, const head *h, const struct iovec *data, in
     return 0;
 }
 
-static int send_to(unsigned slot, const head *h, const void *data, apr_size_t len)
+static int ipc_send_to(unsigned slot, const head *h, const void *data, apr_size_t len)
 {
     struct iovec iov = {(void *)data, len};
-    return send_iov(slot, h, &iov, 1, -1);
+    return ipc_send_iov(slot, h, &iov, 1, -1);
 }
 
 int ws_ipc_send(unsigned slot, apr_uint32_t process, ws_ipc_kind kind, const struct iovec *iov,
@@ -190,8 +190,9 @@ int ws_ipc_send(unsigned slot, apr_uint32_t process, ws_ipc_kind kind, const str
               .from = (apr_uint16_t)ws_shm_slot(),
               .from_process = ws_shm_process(),
               .to_process = process};
-    return timeout ? send_until(slot, &h, iov, n, fd, apr_time_now() + apr_time_from_msec(timeout))
-                   : send_iov(slot, &h, iov, n, fd);
+    return timeout
+               ? ipc_send_until(slot, &h, iov, n, fd, apr_time_now() + apr_time_from_msec(timeout))
+               : ipc_send_iov(slot, &h, iov, n, fd);
 }
 
 int ws_ipc_socket(unsigned slot)
@@ -217,7 +218,7 @@ int ws_ipc_answer(const ws_ipc_message *m, const void *data, apr_size_t len)
               .from_process = ws_shm_process(),
               .to_process = m->from_process,
               .request = m->request};
-    return send_to(m->from, &h, data, len);
+    return ipc_send_to(m->from, &h, data, len);
 }
 
 apr_ssize_t ws_ipc_ask(unsigned slot, ws_ipc_kind kind, const void *data, apr_size_t len,
@@ -249,7 +250,7 @@ apr_ssize_t ws_ipc_ask_iov(unsigned slot, ws_ipc_kind kind, const struct iovec *
     w.next = waiters;
     waiters = &w;
     apr_thread_mutex_unlock(lock);
-    if (send_until(slot, &h, iov, n, fd, until) < 0) {
+    if (ipc_send_until(slot, &h, iov, n, fd, until) < 0) {
         error = errno;
         until = 0;
     }
@@ -267,7 +268,7 @@ apr_ssize_t ws_ipc_ask_iov(unsigned slot, ws_ipc_kind kind, const struct iovec *
 
 /* ---- Receiving ---- */
 
-static void take_answer(const ws_ipc_message *m)
+static void ipc_take_answer(const ws_ipc_message *m)
 {
     apr_thread_mutex_lock(lock);
     for (waiter *w = waiters; w; w = w->next) {
@@ -296,7 +297,7 @@ void ws_ipc_receive(const void *bytes, apr_size_t len, int fd)
     m.len = len - sizeof(*h);
     m.fd = fd;
     if (h->kind == WS_IPC_ANSWER) {
-        take_answer(&m);
+        ipc_take_answer(&m);
     }
     else if (h->kind < WS_IPC_KINDS && receivers[h->kind]) {
         receivers[h->kind](&m);
@@ -305,7 +306,7 @@ void ws_ipc_receive(const void *bytes, apr_size_t len, int fd)
 
 /* A sender could pass more than one descriptor. Closes all but the first. @return the first, or
  * -1 */
-static int take_descriptor(struct msghdr *m)
+static int ipc_take_descriptor(struct msghdr *m)
 {
     int first = -1;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
@@ -326,7 +327,7 @@ static int take_descriptor(struct msghdr *m)
 }
 
 /* @return bytes, or -1 if no message is there */
-static ssize_t receive_one(int from, void *buffer)
+static ssize_t ipc_receive_one(int from, void *buffer)
 {
     passed_fd control;
     struct iovec iov = {buffer, sizeof(head) + WS_IPC_SIZE};
@@ -336,7 +337,7 @@ static ssize_t receive_one(int from, void *buffer)
                        .msg_controllen = sizeof(control)};
     ssize_t n = recvmsg(from, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n >= 0) {
-        int fd = take_descriptor(&m);
+        int fd = ipc_take_descriptor(&m);
         if (!(m.msg_flags & MSG_TRUNC)) {
             ws_ipc_receive(buffer, (apr_size_t)n, fd);
         }
@@ -356,7 +357,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *self, void *buffer)
         if (poll(p, 2, -1) < 0 && errno != EINTR) {
             break;
         }
-        while (receive_one(p[0].fd, buffer) > 0) {
+        while (ipc_receive_one(p[0].fd, buffer) > 0) {
             if (poll(&p[1], 1, 0) > 0) {
                 break;
             }

@@ -67,7 +67,7 @@ void ws_limits_reset(apr_pool_t *pconf)
     seeds = apr_hash_make(pconf);
 }
 
-static apr_uint64_t mix(apr_uint64_t hash, const void *data, apr_size_t len)
+static apr_uint64_t limits_mix(apr_uint64_t hash, const void *data, apr_size_t len)
 {
     const unsigned char *p = data;
     for (; len; len--) { /* FNV-1a */
@@ -80,7 +80,7 @@ static apr_uint64_t mix(apr_uint64_t hash, const void *data, apr_size_t len)
 }
 
 /* The seed depends on the line's section and on what it counts, so that it survives reloads. */
-static apr_uint64_t seed_of(cmd_parms *cmd, const ws_limit *l, const char *key)
+static apr_uint64_t limits_seed_of(cmd_parms *cmd, const ws_limit *l, const char *key)
 {
     const server_rec *s = cmd->server;
     const char *name =
@@ -92,11 +92,12 @@ static apr_uint64_t seed_of(cmd_parms *cmd, const ws_limit *l, const char *key)
         apr_hash_set(seeds, name, APR_HASH_KEY_STRING, same);
     }
     name = apr_psprintf(cmd->pool, "%s %d", name, (*same)++);
-    return mix(0xCBF29CE484222325u, name, strlen(name));
+    return limits_mix(0xCBF29CE484222325u, name, strlen(name));
 }
 
 /* The value after "=", in the unit of the kind: a number, bytes or milliseconds. */
-static const char *set_number(cmd_parms *cmd, const char *word, limit_kind kind, apr_uint64_t *n)
+static const char *limits_set_number(cmd_parms *cmd, const char *word, limit_kind kind,
+                                     apr_uint64_t *n)
 {
     const char *value = strchr(word, '=') + 1, *error;
     apr_int64_t number = 0;
@@ -115,7 +116,7 @@ static const char *set_number(cmd_parms *cmd, const char *word, limit_kind kind,
                  : NULL;
 }
 
-static const char *set_key(cmd_parms *cmd, ws_limit *l, const char *word, const char *key)
+static const char *limits_set_key(cmd_parms *cmd, ws_limit *l, const char *word, const char *key)
 {
     const char *error = NULL;
     if (!strcasecmp(key, "address")) {
@@ -134,7 +135,7 @@ static const char *set_key(cmd_parms *cmd, ws_limit *l, const char *word, const 
                                  error);
 }
 
-static const char *takes(cmd_parms *cmd, const char *word)
+static const char *limits_takes(cmd_parms *cmd, const char *word)
 {
     return apr_psprintf(
         cmd->pool,
@@ -144,7 +145,8 @@ static const char *takes(cmd_parms *cmd, const char *word)
         word);
 }
 
-static const char *parse_word(cmd_parms *cmd, ws_limit *l, const char *word, const char **key)
+static const char *limits_parse_word(cmd_parms *cmd, ws_limit *l, const char *word,
+                                     const char **key)
 {
     const char *equals = strchr(word, '=');
     apr_size_t len = equals ? (apr_size_t)(equals - word) : 0;
@@ -154,14 +156,14 @@ static const char *parse_word(cmd_parms *cmd, ws_limit *l, const char *word, con
         return NULL;
     }
     if (!equals) {
-        return takes(cmd, word);
+        return limits_takes(cmd, word);
     }
     if (!strncasecmp(word, "key=", 4)) {
         *key = equals + 1;
-        return set_key(cmd, l, word, *key);
+        return limits_set_key(cmd, l, word, *key);
     }
     if (!strncasecmp(word, "burst=", 6)) {
-        return set_number(cmd, word, l->kind == BYTES ? BYTES : MESSAGES, &l->burst);
+        return limits_set_number(cmd, word, l->kind == BYTES ? BYTES : MESSAGES, &l->burst);
     }
     for (limit_kind k = CONNECTIONS; k <= IDLE; k++) {
         if (strlen(names[k]) == len && !strncasecmp(word, names[k], len)) {
@@ -171,13 +173,13 @@ static const char *parse_word(cmd_parms *cmd, ws_limit *l, const char *word, con
                     word, names[l->kind]);
             }
             l->kind = k;
-            return set_number(cmd, word, k, &l->value);
+            return limits_set_number(cmd, word, k, &l->value);
         }
     }
-    return takes(cmd, word);
+    return limits_takes(cmd, word);
 }
 
-static const char *fits_together(cmd_parms *cmd, const ws_limit *l, const char *key)
+static const char *limits_fits_together(cmd_parms *cmd, const ws_limit *l, const char *key)
 {
     if (l->burst && (l->kind == CONNECTIONS || l->kind == LIFETIME || l->kind == IDLE)) {
         return apr_psprintf(cmd->pool,
@@ -199,20 +201,20 @@ const char *ws_limit_set(cmd_parms *cmd, void *config, int argc, char *const arg
     const char *error = NULL, *key = NULL;
 
     if (argc == 0) {
-        return takes(cmd, "");
+        return limits_takes(cmd, "");
     }
     l->text = "";
     if (argc > 1 || strcasecmp(argv[0], "off")) {
         for (int i = 0; i < argc && !error; i++) {
-            error =
-                i || strchr(argv[0], '=') ? parse_word(cmd, l, argv[i], &key) : takes(cmd, argv[0]);
+            error = i || strchr(argv[0], '=') ? limits_parse_word(cmd, l, argv[i], &key)
+                                              : limits_takes(cmd, argv[0]);
             if (!error && l->kind == OFF) {
-                error = takes(cmd, argv[0]);
+                error = limits_takes(cmd, argv[0]);
             }
             l->text = apr_pstrcat(cmd->pool, l->text, i ? " " : "", argv[i], NULL);
         }
     }
-    if (error || (error = fits_together(cmd, l, key))) {
+    if (error || (error = limits_fits_together(cmd, l, key))) {
         return error;
     }
     if (!*limits) {
@@ -231,7 +233,7 @@ const char *ws_limit_set(cmd_parms *cmd, void *config, int argc, char *const arg
         l->burst = l->value;
     }
     if (l->kind == CONNECTIONS || l->kind == HANDSHAKES) {
-        l->seed = seed_of(cmd, l, key ? key : "");
+        l->seed = limits_seed_of(cmd, l, key ? key : "");
     }
     APR_ARRAY_PUSH(*limits, ws_limit *) = l;
     return NULL;
@@ -305,7 +307,7 @@ typedef struct limits_ticket {
     apr_uint64_t keys[];
 } limits_ticket;
 
-static void release(ws_ticket *ticket)
+static void limits_release(ws_ticket *ticket)
 {
     limits_ticket *t = (limits_ticket *)ticket;
     for (unsigned i = 0; i < t->count; i++) {
@@ -315,7 +317,7 @@ static void release(ws_ticket *ticket)
 }
 
 /* Hash the first 64 bits of an IPv6 address: one client usually controls the whole /64. */
-static apr_uint64_t network_of(const apr_sockaddr_t *a, apr_uint64_t seed)
+static apr_uint64_t limits_network_of(const apr_sockaddr_t *a, apr_uint64_t seed)
 {
     const unsigned char *address = a->ipaddr_ptr;
     apr_size_t len = (apr_size_t)a->ipaddr_len;
@@ -328,13 +330,13 @@ static apr_uint64_t network_of(const apr_sockaddr_t *a, apr_uint64_t seed)
 }
 
 /* The key that this handshake counts for. @return 0: do not count it */
-static apr_uint64_t key_of(request_rec *r, const ws_limit *l, const char **text)
+static apr_uint64_t limits_key_of(request_rec *r, const ws_limit *l, const char **text)
 {
     const char *error = NULL;
     *text = "";
     if (l->by_address) {
         *text = r->useragent_ip;
-        return network_of(r->useragent_addr, l->seed);
+        return limits_network_of(r->useragent_addr, l->seed);
     }
     if (l->key) {
         *text = ap_expr_str_exec(r, l->key, &error);
@@ -349,8 +351,8 @@ static apr_uint64_t key_of(request_rec *r, const ws_limit *l, const char **text)
 }
 
 /* Log that a limit is reached. @return 1: refuse the handshake; 0: dry run */
-static int refused(request_rec *r, const ws_limit *l, const char *key, apr_int64_t retry_after,
-                   const char *why)
+static int limits_refused(request_rec *r, const ws_limit *l, const char *key,
+                          apr_int64_t retry_after, const char *why)
 {
     ws_refusal_log(
         r, WS_REFUSAL_LIMIT,
@@ -367,7 +369,7 @@ static int refused(request_rec *r, const ws_limit *l, const char *key, apr_int64
 }
 
 /* Refuse: a client that is not counted would have no limit. */
-static int table_full(request_rec *r, const ws_limit *l, const char *key)
+static int limits_table_full(request_rec *r, const ws_limit *l, const char *key)
 {
     if (!__atomic_exchange_n(&table_told, 1, __ATOMIC_RELAXED)) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
@@ -375,10 +377,10 @@ static int table_full(request_rec *r, const ws_limit *l, const char *key)
                       "handshakes with keys that find no place are refused with 503. Use a key= "
                       "with fewer values, or increase ServerLimit (needs a stop and start)");
     }
-    return refused(r, l, key, RETRY_AFTER, "not countable, since the table is full");
+    return limits_refused(r, l, key, RETRY_AFTER, "not countable, since the table is full");
 }
 
-static int descriptors_short(request_rec *r)
+static int limits_descriptors_short(request_rec *r)
 {
     /* The kernel allocates the lowest free descriptor, so its number shows how many are in use. */
     int level, fd = descriptor_mark ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0) : 0;
@@ -398,26 +400,27 @@ static int descriptors_short(request_rec *r)
 }
 
 /* @return whether l admits the handshake; a counted connection is added to the ticket */
-static int admits(request_rec *r, const ws_limit *l, limits_ticket *t)
+static int limits_admits(request_rec *r, const ws_limit *l, limits_ticket *t)
 {
     const char *text;
-    apr_uint64_t key = key_of(r, l, &text);
+    apr_uint64_t key = limits_key_of(r, l, &text);
 
     if (!key) {
         return 1;
     }
     if (l->kind == HANDSHAKES) {
         apr_int64_t wait = ws_limit_table_rate(key, l->value, l->burst);
-        return wait < 0 ? !table_full(r, l, text)
-                        : !wait || !refused(r, l, text, wait / APR_USEC_PER_SEC + 1, TOO_MANY);
+        return wait < 0
+                   ? !limits_table_full(r, l, text)
+                   : !wait || !limits_refused(r, l, text, wait / APR_USEC_PER_SEC + 1, TOO_MANY);
     }
     if (l->kind == CONNECTIONS) {
         apr_uint64_t sum;
         if (!ws_limit_table_add(key, &sum)) {
-            return !table_full(r, l, text);
+            return !limits_table_full(r, l, text);
         }
         t->keys[t->count++] = key;
-        return sum <= l->value || !refused(r, l, text, RETRY_AFTER, TOO_MANY);
+        return sum <= l->value || !limits_refused(r, l, text, RETRY_AFTER, TOO_MANY);
     }
     return 1;
 }
@@ -428,7 +431,7 @@ int ws_limits_admit(request_rec *r, const apr_array_header_t *limits, ws_ticket 
     int n = limits ? limits->nelts : 0, i;
 
     *ticket = NULL;
-    if (descriptors_short(r)) {
+    if (limits_descriptors_short(r)) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
     if (!n) {
@@ -437,12 +440,12 @@ int ws_limits_admit(request_rec *r, const apr_array_header_t *limits, ws_ticket 
     if (!(t = malloc(sizeof(*t) + (apr_size_t)n * sizeof(*t->keys)))) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    t->ticket.release = release;
+    t->ticket.release = limits_release;
     t->count = 0;
-    for (i = 0; i < n && admits(r, APR_ARRAY_IDX(limits, i, ws_limit *), t); i++) {
+    for (i = 0; i < n && limits_admits(r, APR_ARRAY_IDX(limits, i, ws_limit *), t); i++) {
     }
     if (i < n || !t->count) {
-        release(&t->ticket);
+        limits_release(&t->ticket);
         return i < n ? HTTP_SERVICE_UNAVAILABLE : OK;
     }
     t->ticket.next = NULL;

@@ -13,12 +13,12 @@
 #include "httpd/shm.h"
 
 /* Whether a row of the table is the first one of its metric. */
-static int begins(unsigned i)
+static int metrics_begins(unsigned i)
 {
     return i == 0 || strcmp(ws_counter_table[i - 1].metric, ws_counter_table[i].metric) != 0;
 }
 
-static unsigned children(void)
+static unsigned metrics_children(void)
 {
     unsigned n = 0;
     ws_shm_owner owner;
@@ -40,10 +40,10 @@ void ws_metrics_prometheus(ws_strbuf *t)
         "# HELP websocket_children Child processes that serve WebSockets, old and new\n"
         "# TYPE websocket_children gauge\n"
         "websocket_children %u\n",
-        children());
+        metrics_children());
     for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
         const ws_counter_info *c = &ws_counter_table[i];
-        if (begins(i)) {
+        if (metrics_begins(i)) {
             ws_strbuf_printf(t, "# HELP websocket_%s %s\n# TYPE websocket_%s %s\n", c->metric,
                              c->help, c->metric, c->gauge ? "gauge" : "counter");
         }
@@ -59,10 +59,10 @@ void ws_metrics_json(ws_strbuf *t)
 {
     ws_counters sum;
     ws_counters_sum(&sum);
-    ws_strbuf_printf(t, "{\"children\":%u", children());
+    ws_strbuf_printf(t, "{\"children\":%u", metrics_children());
     for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
         const ws_counter_info *c = &ws_counter_table[i];
-        if (begins(i)) {
+        if (metrics_begins(i)) {
             ws_strbuf_printf(t, ",\"%s\":%s", c->metric, *c->label ? "{" : "");
         }
         else {
@@ -72,7 +72,7 @@ void ws_metrics_json(ws_strbuf *t)
             ws_strbuf_printf(t, "\"%s\":", c->value);
         }
         ws_strbuf_printf(t, "%" APR_UINT64_T_FMT, sum.value[i]);
-        if (*c->label && (i + 1 == WS_COUNTER_COUNT || begins(i + 1))) {
+        if (*c->label && (i + 1 == WS_COUNTER_COUNT || metrics_begins(i + 1))) {
             ws_strbuf_puts(t, "}");
         }
     }
@@ -81,9 +81,9 @@ void ws_metrics_json(ws_strbuf *t)
 
 /* ---- mod_status ---- */
 
-static void short_page(request_rec *r, const ws_counters *sum)
+static void metrics_short_page(request_rec *r, const ws_counters *sum)
 {
-    ap_rprintf(r, "websocket_children: %u\n", children());
+    ap_rprintf(r, "websocket_children: %u\n", metrics_children());
     for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
         const ws_counter_info *c = &ws_counter_table[i];
         ap_rprintf(r, "websocket_%s%s%s: %" APR_UINT64_T_FMT "\n", c->metric, *c->value ? "_" : "",
@@ -91,15 +91,15 @@ static void short_page(request_rec *r, const ws_counters *sum)
     }
 }
 
-static void page(request_rec *r, const ws_counters *sum)
+static void metrics_page(request_rec *r, const ws_counters *sum)
 {
     ap_rprintf(r,
                "<hr>\n<h2>WebSockets</h2>\n<p>%u child processes with WebSockets</p>\n"
                "<table border=\"0\">\n",
-               children());
+               metrics_children());
     for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
         const ws_counter_info *c = &ws_counter_table[i];
-        if (begins(i)) {
+        if (metrics_begins(i)) {
             ap_rprintf(r, "%s<tr title=\"%s\"><th align=\"left\">%s</th><td>",
                        i ? "</td></tr>\n" : "", c->help, c->metric);
         }
@@ -109,15 +109,15 @@ static void page(request_rec *r, const ws_counters *sum)
     ap_rputs("</td></tr>\n</table>\n", r);
 }
 
-static int status_hook(request_rec *r, int flags)
+static int metrics_status_hook(request_rec *r, int flags)
 {
     ws_counters sum;
     ws_counters_sum(&sum);
     if (flags & AP_STATUS_SHORT) {
-        short_page(r, &sum);
+        metrics_short_page(r, &sum);
     }
     else {
-        page(r, &sum);
+        metrics_page(r, &sum);
     }
     return OK;
 }
@@ -125,5 +125,5 @@ static int status_hook(request_rec *r, int flags)
 void ws_metrics_register(apr_pool_t *p)
 {
     (void)p;
-    APR_OPTIONAL_HOOK(ap, status_hook, status_hook, NULL, NULL, APR_HOOK_MIDDLE);
+    APR_OPTIONAL_HOOK(ap, status_hook, metrics_status_hook, NULL, NULL, APR_HOOK_MIDDLE);
 }

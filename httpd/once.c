@@ -40,13 +40,13 @@ apr_status_t ws_once_init(apr_pool_t *ptemp, server_rec *s)
     return places && once_guard ? APR_SUCCESS : APR_ENOMEM;
 }
 
-static once_place *bucket_of(const ws_message *m)
+static once_place *once_bucket_of(const ws_message *m)
 {
     unsigned n = ((unsigned)m->id[0] << 8 | m->id[1]) % BUCKETS;
     return places + n * BUCKET;
 }
 
-static once_place *find_place(once_place *bucket, const ws_message *m, apr_int64_t now)
+static once_place *once_find_place(once_place *bucket, const ws_message *m, apr_int64_t now)
 {
     for (unsigned i = 0; i < BUCKET; i++) {
         if (bucket[i].until > now && !memcmp(bucket[i].id, m->id, sizeof(m->id))) {
@@ -56,7 +56,7 @@ static once_place *find_place(once_place *bucket, const ws_message *m, apr_int64
     return NULL;
 }
 
-static once_place *oldest_place(once_place *bucket)
+static once_place *once_oldest_place(once_place *bucket)
 {
     once_place *oldest = bucket;
     for (unsigned i = 1; i < BUCKET; i++) {
@@ -65,10 +65,10 @@ static once_place *oldest_place(once_place *bucket)
     return oldest;
 }
 
-static ws_once_answer claim_locked(const ws_message *m, ws_published *then)
+static ws_once_answer once_claim_locked(const ws_message *m, ws_published *then)
 {
     apr_int64_t now = apr_time_now();
-    once_place *bucket = bucket_of(m), *p = find_place(bucket, m, now);
+    once_place *bucket = once_bucket_of(m), *p = once_find_place(bucket, m, now);
     if (p && p->state == PUBLISHED) {
         then->position = (ws_position){p->epoch, p->offset};
         then->receivers = p->receivers;
@@ -77,7 +77,7 @@ static ws_once_answer claim_locked(const ws_message *m, ws_published *then)
     if (p && ws_shm_is_alive(p->process)) {
         return WS_ONCE_BUSY;
     }
-    p = p ? p : oldest_place(bucket);
+    p = p ? p : once_oldest_place(bucket);
     *p = (once_place){.number = m->number,
                       .until = now + apr_time_from_sec(WS_ONCE_TIME),
                       .process = ws_shm_process(),
@@ -86,26 +86,26 @@ static ws_once_answer claim_locked(const ws_message *m, ws_published *then)
     return WS_ONCE_NEW;
 }
 
-static void claim(ws_once *o, ws_message *m, ws_once_done done, void *arg)
+static void once_claim(ws_once *o, ws_message *m, ws_once_done done, void *arg)
 {
     ws_published then = {.status = WS_QUEUED};
     ws_once_answer answer = WS_ONCE_BUSY;
     (void)o;
     if (ws_shm_lock_take(once_guard)) {
-        answer = claim_locked(m, &then);
+        answer = once_claim_locked(m, &then);
         ws_shm_lock_give(once_guard);
     }
     done(arg, answer, &then);
 }
 
-static void settle(ws_once *o, ws_message *m, const ws_published *what)
+static void once_settle(ws_once *o, ws_message *m, const ws_published *what)
 {
     once_place *p;
     (void)o;
     if (!ws_shm_lock_take(once_guard)) {
         return; /* the id stays claimed until this process has ended */
     }
-    p = find_place(bucket_of(m), m, apr_time_now());
+    p = once_find_place(once_bucket_of(m), m, apr_time_now());
     if (p && p->process == ws_shm_process() && p->number == m->number) {
         p->state = PUBLISHED;
         p->epoch = what->position.epoch;
@@ -120,6 +120,6 @@ static void settle(ws_once *o, ws_message *m, const ws_published *what)
 
 ws_once *ws_once_local(void)
 {
-    static ws_once local = {claim, settle};
+    static ws_once local = {once_claim, once_settle};
     return places ? &local : NULL;
 }

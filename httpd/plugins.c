@@ -34,14 +34,14 @@ const char *ws_handler_path(apr_pool_t *p, const char *file)
                         file);
 }
 
-static apr_status_t unload(void *handle)
+static apr_status_t plugins_unload(void *handle)
 {
     dlclose(handle);
     return APR_SUCCESS;
 }
 
-static const char *load(apr_pool_t *p, const ws_plugin_kind *kind, const char *path,
-                        const ws_plugin_descriptor **d)
+static const char *plugins_load(apr_pool_t *p, const ws_plugin_kind *kind, const char *path,
+                                const ws_plugin_descriptor **d)
 {
     /* Not apr_dso_load(), which makes all symbols global: two handlers with a function "join" would
      * share one. */
@@ -49,7 +49,7 @@ static const char *load(apr_pool_t *p, const ws_plugin_kind *kind, const char *p
     if (!handle) {
         return apr_psprintf(p, "cannot load the %s: %s", kind->noun, dlerror());
     }
-    apr_pool_cleanup_register(p, handle, unload, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(p, handle, plugins_unload, apr_pool_cleanup_null);
     if (!(*d = dlsym(handle, kind->symbol))) {
         return apr_psprintf(p,
                             "%s is not a WebSocket %s: it has no symbol %s; define one with "
@@ -61,8 +61,8 @@ static const char *load(apr_pool_t *p, const ws_plugin_kind *kind, const char *p
 
 /* Check a plugin. A plugin built against an older table with fewer callbacks is accepted; *whole is
  * set to a complete table. */
-static const char *check(apr_pool_t *p, const ws_plugin_kind *kind, const char *name,
-                         const ws_plugin_descriptor *d, const void **whole)
+static const char *plugins_check(apr_pool_t *p, const ws_plugin_kind *kind, const char *name,
+                                 const ws_plugin_descriptor *d, const void **whole)
 {
     void *copy;
     if (d->magic != kind->magic) {
@@ -96,7 +96,7 @@ const char *ws_plugin_find(apr_pool_t *p, const ws_plugin_kind *kind, const char
     *file = NULL;
     if (strchr(name, '/') || (len > 3 && !strcmp(name + len - 3, ".so"))) {
         *file = ws_handler_path(p, name);
-        if ((error = load(p, kind, *file, d))) {
+        if ((error = plugins_load(p, kind, *file, d))) {
             return error;
         }
     }
@@ -106,7 +106,7 @@ const char *ws_plugin_find(apr_pool_t *p, const ws_plugin_kind *kind, const char
                             "LoadModule above this line; the name of a file ends in .so",
                             kind->noun, name);
     }
-    return check(p, kind, name, *d, table);
+    return plugins_check(p, kind, name, *d, table);
 }
 
 static const ws_plugin_kind handlers = {.noun = "handler",
@@ -119,7 +119,7 @@ static const ws_plugin_kind handlers = {.noun = "handler",
                                         .abi = WS_ABI,
                                         .size = sizeof(ws_handler)};
 
-static const char *set_protocols(cmd_parms *cmd, ws_handler_line *reg, const char *list)
+static const char *plugins_set_protocols(cmd_parms *cmd, ws_handler_line *reg, const char *list)
 {
     const char *token;
     size_t len;
@@ -138,7 +138,8 @@ static const char *set_protocols(cmd_parms *cmd, ws_handler_line *reg, const cha
     return NULL;
 }
 
-static const char *configure(cmd_parms *cmd, ws_handler_line *reg, int argc, char *const argv[])
+static const char *plugins_configure(cmd_parms *cmd, ws_handler_line *reg, int argc,
+                                     char *const argv[])
 {
     const ws_handler *h = reg->location.handler;
     const char *error = NULL;
@@ -152,7 +153,7 @@ static const char *configure(cmd_parms *cmd, ws_handler_line *reg, int argc, cha
         key = apr_pstrmemdup(cmd->pool, argv[i], (apr_size_t)(equals - argv[i]));
         value = equals + 1;
         if (!strcmp(key, "protocol")) {
-            error = set_protocols(cmd, reg, value);
+            error = plugins_set_protocols(cmd, reg, value);
         }
         else if (!h->configure) {
             error = apr_psprintf(cmd->pool, "handler %s takes no keys but protocol=, not \"%s\"",
@@ -174,7 +175,7 @@ static const char *configure(cmd_parms *cmd, ws_handler_line *reg, int argc, cha
 
 /* The key of a line: the same in other processes, after a reload, and on other machines. A bus
  * sends its length in one byte, so a hash replaces the beginning of a long key. */
-static const char *key_of(cmd_parms *cmd, const char *handler)
+static const char *plugins_key_of(cmd_parms *cmd, const char *handler)
 {
     const server_rec *s = cmd->server;
     const char *key =
@@ -223,10 +224,10 @@ const char *ws_plugins_add_handler(cmd_parms *cmd, int argc, char *const argv[],
     }
     reg->location.handler = table;
     reg->location.name = apr_pstrdup(cmd->pool, d->name);
-    if ((error = configure(cmd, reg, argc - 1, argv + 1))) {
+    if ((error = plugins_configure(cmd, reg, argc - 1, argv + 1))) {
         return error;
     }
-    reg->location.key = key_of(cmd, argv[0]);
+    reg->location.key = plugins_key_of(cmd, argv[0]);
     reg->base = ws_section_base(cmd);
     APR_ARRAY_PUSH(ws_handler_lines, ws_handler_line *) = reg;
     *added = reg;

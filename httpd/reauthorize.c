@@ -86,19 +86,19 @@ const char *ws_reauthorize_set(cmd_parms *cmd, void *config, const char *arg)
 
 /* ---- Saving handshakes ---- */
 
-static void unref(saved *s)
+static void reauthorize_unref(saved *s)
 {
     if (__atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) == 0) {
         free(s);
     }
 }
 
-static void release(ws_ticket *ticket)
+static void reauthorize_release(ws_ticket *ticket)
 {
-    unref((saved *)ticket);
+    reauthorize_unref((saved *)ticket);
 }
 
-static char *put(char *at, const char *text)
+static char *reauthorize_put(char *at, const char *text)
 {
     apr_size_t len = text ? strlen(text) : 0;
     memcpy(at, text ? text : "", len + 1);
@@ -108,7 +108,7 @@ static char *put(char *at, const char *text)
 /* Modules change headers before the handler sees them (RequestHeader, SessionCookieRemove), and
  * would change them again at each check. So save the headers as read, in the request, if checks may
  * follow. */
-static int keep_headers(request_rec *r)
+static int reauthorize_keep_headers(request_rec *r)
 {
     int check = apr_table_get(r->subprocess_env, ENVIRONMENT) != NULL;
     if (used && !check
@@ -120,7 +120,7 @@ static int keep_headers(request_rec *r)
     return DECLINED;
 }
 
-static const apr_table_t *headers_of(const request_rec *r, ws_reauthorize_headers which)
+static const apr_table_t *reauthorize_headers_of(const request_rec *r, ws_reauthorize_headers which)
 {
     const request_rec *first = r;
     const apr_table_t *kept;
@@ -134,7 +134,7 @@ static const apr_table_t *headers_of(const request_rec *r, ws_reauthorize_header
 int ws_reauthorize_save(request_rec *r, ws_reauthorize_headers which, ws_ticket **tickets)
 {
     const conn_rec *c = r->connection;
-    const apr_array_header_t *headers = apr_table_elts(headers_of(r, which));
+    const apr_array_header_t *headers = apr_table_elts(reauthorize_headers_of(r, which));
     const apr_table_entry_t *entry = (const apr_table_entry_t *)headers->elts;
     const char *strings[STRINGS] = {r->method,   r->unparsed_uri, r->protocol,     r->the_request,
                                     r->hostname, c->client_ip,    r->useragent_ip, c->local_ip};
@@ -160,7 +160,7 @@ int ws_reauthorize_save(request_rec *r, ws_reauthorize_headers which, ws_ticket 
                       "websocket: handshake refused with 503: out of memory");
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    s->ticket.release = release;
+    s->ticket.release = reauthorize_release;
     s->refs = 1;
     s->base = c->base_server;
     s->server = r->server;
@@ -173,10 +173,10 @@ int ws_reauthorize_save(request_rec *r, ws_reauthorize_headers which, ws_ticket 
     s->headers = (unsigned)headers->nelts;
     at = s->text;
     for (int i = 0; i < STRINGS; i++) {
-        at = put(at, strings[i]);
+        at = reauthorize_put(at, strings[i]);
     }
     for (int i = 0; i < headers->nelts; i++) {
-        at = put(put(at, entry[i].key), entry[i].val);
+        at = reauthorize_put(reauthorize_put(at, entry[i].key), entry[i].val);
     }
     s->ticket.next = *tickets;
     *tickets = &s->ticket;
@@ -189,26 +189,27 @@ int ws_reauthorize_save(request_rec *r, ws_reauthorize_headers which, ws_ticket 
 static const char tls_note[] = "websocket-reauthorize-tls";
 
 /* A synthetic request has no TLS connection, but modules may ask whether its handshake used TLS. */
-static int conn_is_ssl(conn_rec *c)
+static int reauthorize_conn_is_ssl(conn_rec *c)
 {
     return c->notes && apr_table_get(c->notes, tls_note) ? OK : DECLINED;
 }
 
-static const char *http_scheme(const request_rec *r)
+static const char *reauthorize_http_scheme(const request_rec *r)
 {
-    return conn_is_ssl(r->connection) == OK ? "https" : NULL;
+    return reauthorize_conn_is_ssl(r->connection) == OK ? "https" : NULL;
 }
 
-static apr_port_t default_port(const request_rec *r)
+static apr_port_t reauthorize_default_port(const request_rec *r)
 {
-    return conn_is_ssl(r->connection) == OK ? DEFAULT_HTTPS_PORT : 0;
+    return reauthorize_conn_is_ssl(r->connection) == OK ? DEFAULT_HTTPS_PORT : 0;
 }
 
 /* Size of a dummy for the event MPM's private state of a connection, bytes. Its post_read_request
  * writes a pointer there. The real state has some 200 bytes; this has room for any version's. */
 #define MPM_STATE 4096
 
-static conn_rec *make_connection(apr_pool_t *p, const saved *s, const char *const *strings)
+static conn_rec *reauthorize_make_connection(apr_pool_t *p, const saved *s,
+                                             const char *const *strings)
 {
     conn_rec *c = apr_pcalloc(p, sizeof(*c));
     module *event = ap_find_linked_module("event.c");
@@ -237,7 +238,8 @@ static conn_rec *make_connection(apr_pool_t *p, const saved *s, const char *cons
 }
 
 /* Make a request in the state after ap_read_request(). @return NULL: its address is invalid */
-static request_rec *make_request(conn_rec *c, const saved *s, const char *const *strings)
+static request_rec *reauthorize_make_request(conn_rec *c, const saved *s,
+                                             const char *const *strings)
 {
     request_rec *r = ap_create_request(c);
     const char *at = strings[STRINGS - 1];
@@ -268,7 +270,7 @@ static request_rec *make_request(conn_rec *c, const saved *s, const char *const 
                : NULL;
 }
 
-static void take_apart(const saved *s, const char *strings[STRINGS])
+static void reauthorize_take_apart(const saved *s, const char *strings[STRINGS])
 {
     const char *at = s->text;
     for (int i = 0; i < STRINGS; i++) {
@@ -277,17 +279,17 @@ static void take_apart(const saved *s, const char *strings[STRINGS])
     }
 }
 
-static saved *saved_of(const ws_conn *c, ws_reauthorize_headers which)
+static saved *reauthorize_saved_of(const ws_conn *c, ws_reauthorize_headers which)
 {
     ws_ticket *t = ws_conn_ticket(c);
-    while (t && (t->release != release || ((saved *)t)->which != which)) {
+    while (t && (t->release != reauthorize_release || ((saved *)t)->which != which)) {
         t = t->next;
     }
     return (saved *)t;
 }
 
 /* @return the status with which httpd would refuse the handshake now, or OK */
-static int ask(const saved *s)
+static int reauthorize_ask(const saved *s)
 {
     const char *strings[STRINGS];
     int status = HTTP_INTERNAL_SERVER_ERROR;
@@ -297,9 +299,9 @@ static int ask(const saved *s)
     if (apr_pool_create_unmanaged(&p) != APR_SUCCESS) {
         return status;
     }
-    take_apart(s, strings);
-    if ((c = make_connection(p, s, strings))) {
-        request_rec *r = make_request(c, s, strings);
+    reauthorize_take_apart(s, strings);
+    if ((c = reauthorize_make_connection(p, s, strings))) {
+        request_rec *r = reauthorize_make_request(c, s, strings);
         /* Run all phases before the content handler, so that access control runs in the right order
          * and finds everything that it depends on. */
         if (r && (status = ap_post_read_request(r)) == OK) {
@@ -313,17 +315,17 @@ static int ask(const saved *s)
 request_rec *ws_reauthorize_request(ws_conn *conn, apr_pool_t *p)
 {
     const char *strings[STRINGS];
-    const saved *s = saved_of(conn, WS_HEADERS_AS_CHANGED);
+    const saved *s = reauthorize_saved_of(conn, WS_HEADERS_AS_CHANGED);
     request_rec *r;
     conn_rec *c;
     if (!s) {
         return NULL;
     }
-    take_apart(s, strings);
-    if (!(c = make_connection(p, s, strings))) {
+    reauthorize_take_apart(s, strings);
+    if (!(c = reauthorize_make_connection(p, s, strings))) {
         return NULL;
     }
-    if ((r = make_request(c, s, strings))) {
+    if ((r = reauthorize_make_request(c, s, strings))) {
         r->user = (char *)ws_user(conn);
     }
     return r;
@@ -331,7 +333,7 @@ request_rec *ws_reauthorize_request(ws_conn *conn, apr_pool_t *p)
 
 /* ---- Checks ---- */
 
-static void do_check(ws_work *work)
+static void reauthorize_do_check(ws_work *work)
 {
     check *k = (check *)work;
     saved *s = k->handshake;
@@ -339,7 +341,7 @@ static void do_check(ws_work *work)
     int path = (int)strcspn(uri, "?"); /* a query string can hold a token */
 
     if (ws_child_engine()) {
-        int status = ask(s);
+        int status = reauthorize_ask(s);
         if (status >= HTTP_INTERNAL_SERVER_ERROR) {
             /* A failing backend does not mean that access was revoked. */
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s->server,
@@ -356,11 +358,11 @@ static void do_check(ws_work *work)
         }
     }
     __atomic_store_n(&s->busy, 0, __ATOMIC_RELEASE);
-    unref(s);
+    reauthorize_unref(s);
     free(k);
 }
 
-static ws_thread_pool *pool(void)
+static ws_thread_pool *reauthorize_pool(void)
 {
     int threaded = 0;
     apr_thread_mutex_lock(lock);
@@ -376,18 +378,18 @@ static ws_thread_pool *pool(void)
 
 void ws_reauthorize(ws_conn *c)
 {
-    saved *s = saved_of(c, WS_HEADERS_AS_READ);
+    saved *s = reauthorize_saved_of(c, WS_HEADERS_AS_READ);
     check *k;
 
     if (!s || __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE)) {
         return; /* the previous check is still queued or runs */
     }
-    if (!pool() || !(k = calloc(1, sizeof(*k)))) {
+    if (!reauthorize_pool() || !(k = calloc(1, sizeof(*k)))) {
         __atomic_store_n(&s->busy, 0, __ATOMIC_RELEASE);
         return;
     }
     __atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
-    k->work.fn = do_check;
+    k->work.fn = reauthorize_do_check;
     k->id = ws_conn_id(c);
     k->handshake = s;
     ws_thread_pool_push(threads, &k->work);
@@ -413,8 +415,8 @@ apr_status_t ws_reauthorize_child_init(apr_pool_t *pchild, server_rec *s,
 void ws_reauthorize_register(apr_pool_t *p)
 {
     (void)p;
-    ap_hook_post_read_request(keep_headers, NULL, NULL, APR_HOOK_REALLY_FIRST);
-    ap_hook_ssl_conn_is_ssl(conn_is_ssl, NULL, NULL, APR_HOOK_FIRST);
-    ap_hook_http_scheme(http_scheme, NULL, NULL, APR_HOOK_FIRST);
-    ap_hook_default_port(default_port, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_post_read_request(reauthorize_keep_headers, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_ssl_conn_is_ssl(reauthorize_conn_is_ssl, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_http_scheme(reauthorize_http_scheme, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_default_port(reauthorize_default_port, NULL, NULL, APR_HOOK_FIRST);
 }

@@ -38,7 +38,7 @@ typedef struct relay {
     conn_rec *c;
     int pair;                 /**< the relay's end; the other end is the engine's socket */
     apr_bucket_brigade *up;   /**< from the client; input that the engine has not read yet */
-    apr_bucket_brigade *down; /**< from the engine; empty except in carry_down() */
+    apr_bucket_brigade *down; /**< from the engine; empty except in relay_carry_down() */
     char *buf;                /**< memory for the data of down, PIECE bytes */
     int headers_ended;        /**< the request has ended; the stream has not */
     int up_ended;             /**< the client has ended its side; the engine has the end of file */
@@ -48,7 +48,7 @@ typedef struct relay {
 
 /* ---- From the client to the engine ---- */
 
-static void end_up(relay *w)
+static void relay_end_up(relay *w)
 {
     w->up_ended = 1;
     apr_brigade_cleanup(w->up);
@@ -56,7 +56,7 @@ static void end_up(relay *w)
 }
 
 /* @return 1: all of it was sent; 0: the engine's socket is full; -1: it is closed */
-static int send_bucket(relay *w, apr_bucket *b)
+static int relay_send_bucket(relay *w, apr_bucket *b)
 {
     const char *data;
     apr_size_t len;
@@ -83,7 +83,7 @@ static int send_bucket(relay *w, apr_bucket *b)
  * half of an HTTP/2 frame. So the caller repeats this until the filters return EAGAIN.
  * @return 1: repeat; 0: wait for events
  */
-static int carry_up(relay *w)
+static int relay_carry_up(relay *w)
 {
     if (APR_BRIGADE_EMPTY(w->up)) {
         apr_status_t rv =
@@ -92,7 +92,7 @@ static int carry_up(relay *w)
             return 0;
         }
         if (rv != APR_SUCCESS) {
-            end_up(w);
+            relay_end_up(w);
             return 1;
         }
     }
@@ -100,7 +100,7 @@ static int carry_up(relay *w)
         apr_bucket *b = APR_BRIGADE_FIRST(w->up);
         int sent = 1;
         if (APR_BUCKET_IS_EOS(b) && w->headers_ended) {
-            end_up(w); /* END_STREAM */
+            relay_end_up(w); /* END_STREAM */
             break;
         }
         if (APR_BUCKET_IS_METADATA(b)) {
@@ -109,8 +109,8 @@ static int carry_up(relay *w)
             w->headers_ended |= APR_BUCKET_IS_EOS(b);
             apr_bucket_delete(b);
         }
-        else if ((sent = send_bucket(w, b)) < 0) {
-            end_up(w);
+        else if ((sent = relay_send_bucket(w, b)) < 0) {
+            relay_end_up(w);
             break;
         }
         if (!sent) {
@@ -123,7 +123,7 @@ static int carry_up(relay *w)
 /* ---- From the engine to the client ---- */
 
 /* @return 1: repeat; 0: wait for events */
-static int carry_down(relay *w)
+static int relay_carry_down(relay *w)
 {
     ssize_t n;
     do {
@@ -151,7 +151,7 @@ static int carry_down(relay *w)
 
 /* The descriptor to poll for input; -1: it is closed. Not cached, since a stopping MPM closes the
  * sockets of its threads. */
-static int client_fd(conn_rec *c)
+static int relay_client_fd(conn_rec *c)
 {
     int fd = -1;
 #if AP_MODULE_MAGIC_AT_LEAST(20120211, 129)
@@ -172,9 +172,9 @@ static int client_fd(conn_rec *c)
     return fd;
 }
 
-static void wait_for_either(relay *w)
+static void relay_wait_for_either(relay *w)
 {
-    int client = client_fd(w->c), full = !APR_BRIGADE_EMPTY(w->up);
+    int client = relay_client_fd(w->c), full = !APR_BRIGADE_EMPTY(w->up);
     /* poll() always reports a client's reset, even with no events requested. With HTTP/2 it would
      * report the end of mod_http2's pipe, which means nothing. */
     struct pollfd p[2] = {{.fd = w->pair, .events = (short)(POLLIN | (full ? POLLOUT : 0))},
@@ -190,14 +190,14 @@ static void wait_for_either(relay *w)
     }
 }
 
-static void carry(relay *w)
+static void relay_carry(relay *w)
 {
     while (!w->over) {
         int more = 0;
         if (!w->up_ended) {
-            more |= carry_up(w);
+            more |= relay_carry_up(w);
         }
-        more |= carry_down(w);
+        more |= relay_carry_down(w);
         w->down_broken |= w->c->aborted;
         /* Messages that the client sent before its end may still be in the filters; deliver
          * them. */
@@ -205,13 +205,13 @@ static void carry(relay *w)
             w->over = 1;
         }
         if (!more && !w->over) {
-            wait_for_either(w);
+            relay_wait_for_either(w);
         }
         w->over |= ws_child_check();
     }
 }
 
-static apr_status_t hand_over(int *ours, ws_new_conn *n)
+static apr_status_t relay_hand_over(int *ours, ws_new_conn *n)
 {
     ws_engine *engine = ws_child_engine();
     apr_status_t rv = ESHUTDOWN;
@@ -234,7 +234,7 @@ static apr_status_t hand_over(int *ours, ws_new_conn *n)
     return rv;
 }
 
-static void log_lost(request_rec *r, apr_status_t rv)
+static void relay_log_lost(request_rec *r, apr_status_t rv)
 {
     ws_counters_add(APR_STATUS_IS_EMFILE(rv) ? WS_COUNT_REFUSED_DESCRIPTORS
                                              : WS_COUNT_REFUSED_SERVER);
@@ -254,17 +254,17 @@ int ws_relay(request_rec *r, ws_new_conn *n)
 
     n->secure = ap_ssl_conn_is_ssl(c);
     if (ws_new_conn_framing(n) && !c->master) { /* this framing has no pings */
-        ws_socket_keep_alive(client_fd(c), n->settings);
+        ws_socket_keep_alive(relay_client_fd(c), n->settings);
     }
-    if ((rv = hand_over(&w.pair, n)) != APR_SUCCESS) {
-        log_lost(r, rv);
+    if ((rv = relay_hand_over(&w.pair, n)) != APR_SUCCESS) {
+        relay_log_lost(r, rv);
         c->aborted = 1;
         return DONE;
     }
     w.up = apr_brigade_create(r->pool, c->bucket_alloc);
     w.down = apr_brigade_create(r->pool, c->bucket_alloc);
     w.buf = apr_palloc(r->pool, PIECE);
-    carry(&w);
+    relay_carry(&w);
     close(w.pair);
     return OK;
 }
@@ -273,16 +273,16 @@ int ws_relay(request_rec *r, ws_new_conn *n)
 
 /* Wait for the engine. @return whether the client is connected. Its input is its next request, so
  * only a closed connection counts, as for httpd's other modules */
-static int wait_for_engine(conn_rec *c, int pair)
+static int relay_wait_for_engine(conn_rec *c, int pair)
 {
     struct pollfd p[2] = {{.fd = pair, .events = POLLIN},
-                          {.fd = c->master ? -1 : client_fd(c), .events = POLLRDHUP}};
+                          {.fd = c->master ? -1 : relay_client_fd(c), .events = POLLRDHUP}};
     poll(p, 2, TICK);
     return !c->aborted && !p[1].revents;
 }
 
 /* @return 1: repeat; 0: the response has ended */
-static int carry_answer(request_rec *r, int pair, char *buf)
+static int relay_carry_answer(request_rec *r, int pair, char *buf)
 {
     ssize_t n = recv(pair, buf, PIECE, 0);
     if (n < 0) {
@@ -294,7 +294,8 @@ static int carry_answer(request_rec *r, int pair, char *buf)
 int ws_relay_body(request_rec *r, int fd)
 {
     char *buf = apr_palloc(r->pool, PIECE);
-    while (wait_for_engine(r->connection, fd) && carry_answer(r, fd, buf) && !ws_child_check()) {
+    while (relay_wait_for_engine(r->connection, fd) && relay_carry_answer(r, fd, buf)
+           && !ws_child_check()) {
     }
     close(fd);
     return OK;
@@ -311,12 +312,12 @@ int ws_relay_answer(request_rec *r, ws_new_conn *n)
         return DONE;
     }
     n->secure = ap_ssl_conn_is_ssl(r->connection);
-    if ((rv = hand_over(&pair, n)) != APR_SUCCESS) {
-        log_lost(r, rv);
+    if ((rv = relay_hand_over(&pair, n)) != APR_SUCCESS) {
+        relay_log_lost(r, rv);
         return HTTP_SERVICE_UNAVAILABLE;
     }
     if (!r->connection->master) {
-        ws_socket_keep_alive(client_fd(r->connection), settings);
+        ws_socket_keep_alive(relay_client_fd(r->connection), settings);
     }
     return ws_relay_body(r, pair);
 }

@@ -14,7 +14,7 @@
 APLOG_USE_MODULE(websocket);
 
 /* Whether the process may have WebSockets: such children own a slot. */
-static int is_ours(pid_t pid)
+static int scoreboard_is_ours(pid_t pid)
 {
     for (unsigned i = 0; i < ws_shm_slots(); i++) {
         ws_shm_owner owner;
@@ -26,7 +26,7 @@ static int is_ours(pid_t pid)
 }
 
 /* The parent runs this hook every ten seconds. */
-static int monitor(apr_pool_t *p, server_rec *s)
+static int scoreboard_monitor(apr_pool_t *p, server_rec *s)
 {
     static int told; /* a reload loads the module again, and so resets it */
     int limit = 0, generation = 0, taken = 0, old = 0;
@@ -41,7 +41,8 @@ static int monitor(apr_pool_t *p, server_rec *s)
         const process_score *child = ap_get_scoreboard_process(i);
         if (child && child->pid) {
             taken++;
-            old += (child->quiescing || child->generation != generation) && is_ours(child->pid);
+            old += (child->quiescing || child->generation != generation)
+                   && scoreboard_is_ours(child->pid);
         }
     }
     if (taken >= limit && old) {
@@ -59,5 +60,5 @@ static int monitor(apr_pool_t *p, server_rec *s)
 void ws_scoreboard_register(apr_pool_t *p)
 {
     (void)p;
-    ap_hook_monitor(monitor, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_monitor(scoreboard_monitor, NULL, NULL, APR_HOOK_MIDDLE);
 }

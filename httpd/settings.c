@@ -142,18 +142,18 @@ unsigned ws_versions_of(const ws_dir_config *d)
 
 /* ---- Settings of a request ---- */
 
-static apr_uint64_t or_default(apr_int64_t value, apr_uint64_t otherwise)
+static apr_uint64_t settings_or_default(apr_int64_t value, apr_uint64_t otherwise)
 {
     return value < 0 ? otherwise : (apr_uint64_t)value;
 }
 
 ws_token_rules ws_token_rules_of(const ws_dir_config *d)
 {
-    ws_token_rules rules = {.keys = d->token_keys && d->token_keys->nelts ? d->token_keys : NULL,
-                            .audiences = d->token_audiences,
-                            .issuers = d->token_issuers,
-                            .leeway =
-                                (apr_int64_t)or_default(d->token_leeway, DEFAULT_TOKEN_LEEWAY)};
+    ws_token_rules rules = {
+        .keys = d->token_keys && d->token_keys->nelts ? d->token_keys : NULL,
+        .audiences = d->token_audiences,
+        .issuers = d->token_issuers,
+        .leeway = (apr_int64_t)settings_or_default(d->token_leeway, DEFAULT_TOKEN_LEEWAY)};
     return rules;
 }
 
@@ -179,19 +179,20 @@ const ws_settings *ws_settings_of(request_rec *r)
     ws_settings s;
 
     memset(&s, 0, sizeof(s)); /* clears the padding for memcmp() */
-    s.max_message = or_default(d->max_message, DEFAULT_MESSAGE);
-    s.max_frame = or_default(d->max_frame, s.max_message);
-    s.send_queue = or_default(d->send_queue, DEFAULT_SEND_QUEUE);
-    s.fragment = or_default(d->fragment, 0);
-    s.ping_interval = (apr_uint32_t)or_default(d->ping_interval, DEFAULT_PING_INTERVAL);
-    s.ping_grace = (apr_uint32_t)or_default(d->ping_grace, DEFAULT_PING_GRACE);
-    s.message_timeout = (apr_uint32_t)or_default(d->message_timeout, DEFAULT_MESSAGE_TIMEOUT);
-    s.message_rate = (apr_uint32_t)or_default(d->message_rate, DEFAULT_MESSAGE_RATE);
-    s.close_timeout = (apr_uint32_t)or_default(d->close_timeout, DEFAULT_CLOSE_TIMEOUT);
+    s.max_message = settings_or_default(d->max_message, DEFAULT_MESSAGE);
+    s.max_frame = settings_or_default(d->max_frame, s.max_message);
+    s.send_queue = settings_or_default(d->send_queue, DEFAULT_SEND_QUEUE);
+    s.fragment = settings_or_default(d->fragment, 0);
+    s.ping_interval = (apr_uint32_t)settings_or_default(d->ping_interval, DEFAULT_PING_INTERVAL);
+    s.ping_grace = (apr_uint32_t)settings_or_default(d->ping_grace, DEFAULT_PING_GRACE);
+    s.message_timeout =
+        (apr_uint32_t)settings_or_default(d->message_timeout, DEFAULT_MESSAGE_TIMEOUT);
+    s.message_rate = (apr_uint32_t)settings_or_default(d->message_rate, DEFAULT_MESSAGE_RATE);
+    s.close_timeout = (apr_uint32_t)settings_or_default(d->close_timeout, DEFAULT_CLOSE_TIMEOUT);
     s.slow = d->slow < 0 ? WS_SLOW_CLOSE : (apr_uint32_t)d->slow;
-    s.behind = (apr_uint32_t)or_default(d->behind, 0);
-    s.recheck = (apr_uint32_t)or_default(d->reauthorize, 0);
-    s.subscriptions = (apr_uint32_t)or_default(d->subscriptions, DEFAULT_SUBSCRIPTIONS);
+    s.behind = (apr_uint32_t)settings_or_default(d->behind, 0);
+    s.recheck = (apr_uint32_t)settings_or_default(d->reauthorize, 0);
+    s.subscriptions = (apr_uint32_t)settings_or_default(d->subscriptions, DEFAULT_SUBSCRIPTIONS);
     ws_limits_bounds(d->limits, s.bounds);
     s.may[WS_MAY_SUBSCRIBE] = d->may[WS_MAY_SUBSCRIBE];
     s.may[WS_MAY_PUBLISH] = d->may[WS_MAY_PUBLISH];

@@ -210,12 +210,12 @@ apr_status_t ws_shm_init(apr_pool_t *ptemp, server_rec *s)
     return shm_set_hash_key();
 }
 
-static pid_t pid_of(const slot *sl)
+static pid_t shm_pid_of(const slot *sl)
 {
     return __atomic_load_n(&sl->pid, __ATOMIC_ACQUIRE);
 }
 
-static void reclaim(unsigned i)
+static void shm_reclaim(unsigned i)
 {
     slot *sl = &memory->slot[i];
     reclaim_rows(i);
@@ -225,20 +225,20 @@ static void reclaim(unsigned i)
 
 /* All MPMs run this hook after wait(2) for a child, whether it exited or was killed. They do so
  * even if the child has lost its place in the scoreboard. */
-static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, int place,
-                         mpm_child_status state)
+static void shm_child_status(server_rec *s, pid_t pid, ap_generation_t generation, int place,
+                             mpm_child_status state)
 {
     (void)s, (void)generation, (void)place;
     for (unsigned i = 0; reclaim_rows && state == MPM_CHILD_EXITED && i < slot_count; i++) {
-        if (pid_of(&memory->slot[i]) == pid) {
-            reclaim(i);
+        if (shm_pid_of(&memory->slot[i]) == pid) {
+            shm_reclaim(i);
         }
     }
 }
 
 /* Whether a child of this process runs, or is a zombie for which the MPM will wait. kill() does not
  * show that, since another process may have the number now. */
-static int is_our_child(pid_t pid)
+static int shm_is_our_child(pid_t pid)
 {
     siginfo_t info;
     return pid > 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
@@ -248,9 +248,9 @@ void ws_shm_start_reclaiming(void (*fn)(unsigned slot))
 {
     reclaim_rows = fn;
     for (unsigned i = 0; i < slot_count; i++) {
-        pid_t pid = pid_of(&memory->slot[i]);
-        if (pid && !is_our_child(pid)) {
-            reclaim(i);
+        pid_t pid = shm_pid_of(&memory->slot[i]);
+        if (pid && !shm_is_our_child(pid)) {
+            shm_reclaim(i);
         }
     }
 }
@@ -304,7 +304,7 @@ apr_uint32_t ws_shm_process(void)
 int ws_shm_owner_of(unsigned i, ws_shm_owner *owner)
 {
     const slot *sl = &memory->slot[i];
-    owner->pid = pid_of(sl);
+    owner->pid = shm_pid_of(sl);
     if (!owner->pid || !__atomic_load_n(&sl->ready, __ATOMIC_ACQUIRE)) {
         return 0;
     }
@@ -314,11 +314,11 @@ int ws_shm_owner_of(unsigned i, ws_shm_owner *owner)
     if (owner->started_at < 0 || owner->started_at > WS_SHM_TIME_MAX) {
         owner->started_at = 0;
     }
-    return pid_of(sl) == owner->pid;
+    return shm_pid_of(sl) == owner->pid;
 }
 
 void ws_shm_register(apr_pool_t *p)
 {
     (void)p;
-    ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_status(shm_child_status, NULL, NULL, APR_HOOK_MIDDLE);
 }

@@ -48,7 +48,7 @@ void ws_sse_register(apr_pool_t *pconf)
 
 /* ---- The request ---- */
 
-static int accepts_events(const request_rec *r)
+static int sse_accepts_events(const request_rec *r)
 {
     const char *accept = apr_table_get(r->headers_in, "Accept");
     return accept && ap_strcasestr(accept, "text/event-stream") != NULL;
@@ -56,7 +56,7 @@ static int accepts_events(const request_rec *r)
 
 int ws_sse_wanted(request_rec *r)
 {
-    return accepts_events(r) || ws_argument(r, "after") || ws_argument(r, "last");
+    return sse_accepts_events(r) || ws_argument(r, "after") || ws_argument(r, "last");
 }
 
 static int sse_take_over(request_rec *r, ws_new_conn *n, ws_sse_stream *s)
@@ -94,7 +94,7 @@ static int sse_take_over(request_rec *r, ws_new_conn *n, ws_sse_stream *s)
 }
 
 /* @return OK, or the status to refuse with */
-static int read_arguments(request_rec *r, ws_sse_stream *s)
+static int sse_read_arguments(request_rec *r, ws_sse_stream *s)
 {
     const char *after = apr_table_get(r->headers_in, "Last-Event-ID");
     const char *wait = ws_argument(r, "wait"), *last = ws_argument(r, "last");
@@ -113,7 +113,7 @@ static int read_arguments(request_rec *r, ws_sse_stream *s)
         s->channels[i].last = (apr_uint32_t)n;
     }
     s->json |= format != NULL;
-    s->polls = !accepts_events(r);
+    s->polls = !sse_accepts_events(r);
     s->wait = ms > WAIT_MAX ? WAIT_MAX : (apr_uint32_t)ms;
     return OK;
 }
@@ -166,7 +166,7 @@ static void hint_count(request_rec *r, ws_ticket **tickets)
 }
 
 /* Takes ownership of the stream. @return as a handler of httpd */
-static int serve(request_rec *r, const ws_settings *settings, ws_sse_stream *s)
+static int sse_serve(request_rec *r, const ws_settings *settings, ws_sse_stream *s)
 {
     ws_new_conn n = {.fd = -1, .location = &registration->location, .framing = &ws_framing_raw};
     ws_ticket *tickets = NULL;
@@ -198,7 +198,7 @@ static int serve(request_rec *r, const ws_settings *settings, ws_sse_stream *s)
 }
 
 /* Refuse an SSI include: the page needs the connection itself. */
-static int included(request_rec *r)
+static int sse_included(request_rec *r)
 {
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
                   "websocket: refused with 403: a page includes %s (SSI); a subscriber needs a "
@@ -217,7 +217,7 @@ int ws_sse_serve(request_rec *r, const apr_array_header_t *names)
         free(s);
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    if ((status = read_arguments(r, s)) != OK) {
+    if ((status = sse_read_arguments(r, s)) != OK) {
         ws_sse_stream_free(s);
         return status;
     }
@@ -227,7 +227,7 @@ int ws_sse_serve(request_rec *r, const apr_array_header_t *names)
     if (r->header_only || r->main || ws_http2_unwanted(r)) {
         const char *what = s->polls ? "a poll" : "an event stream";
         ws_sse_stream_free(s);
-        return r->header_only ? OK : r->main ? included(r) : ws_http2_send_to_http_1_1(r, what);
+        return r->header_only ? OK : r->main ? sse_included(r) : ws_http2_send_to_http_1_1(r, what);
     }
-    return serve(r, settings, s);
+    return sse_serve(r, settings, s);
 }

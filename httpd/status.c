@@ -44,7 +44,7 @@ extern const char ws_status_html[];
 /* ---- The query string ---- */
 
 /* Read a number, limited to max. The default is *n. @return 0: it is no number */
-static int read_number(request_rec *r, const char *name, unsigned max, unsigned *n)
+static int status_read_number(request_rec *r, const char *name, unsigned max, unsigned *n)
 {
     const char *text = ws_argument(r, name);
     apr_int64_t value = *n;
@@ -56,7 +56,7 @@ static int read_number(request_rec *r, const char *name, unsigned max, unsigned 
 }
 
 /* @return 0: a number is invalid, or the sort order is unknown */
-static int read_query(request_rec *r, ws_connections_query *q)
+static int status_read_query(request_rec *r, ws_connections_query *q)
 {
     const char *filter = ws_argument(r, "filter"), *sort = ws_argument(r, "sort");
     unsigned descending = 0;
@@ -69,9 +69,9 @@ static int read_query(request_rec *r, ws_connections_query *q)
     }
     q->limit = LIMIT_DEFAULT;
     q->offset = 0;
-    if (!q->sort || !read_number(r, "descending", 1, &descending)
-        || !read_number(r, "limit", 1000, &q->limit)
-        || !read_number(r, "offset", WS_CONNECTIONS_MAX - q->limit, &q->offset)) {
+    if (!q->sort || !status_read_number(r, "descending", 1, &descending)
+        || !status_read_number(r, "limit", 1000, &q->limit)
+        || !status_read_number(r, "offset", WS_CONNECTIONS_MAX - q->limit, &q->offset)) {
         return 0;
     }
     q->descending = (int)descending;
@@ -80,18 +80,18 @@ static int read_query(request_rec *r, ws_connections_query *q)
 
 /* ---- JSON ---- */
 
-static void put_text(ws_strbuf *t, const char *name, const char *value)
+static void status_put_text(ws_strbuf *t, const char *name, const char *value)
 {
     ws_strbuf_printf(t, ",\"%s\":", name);
     ws_strbuf_json(t, *value ? value : NULL, strlen(value));
 }
 
-static void put_number(ws_strbuf *t, const char *name, apr_uint64_t n)
+static void status_put_number(ws_strbuf *t, const char *name, apr_uint64_t n)
 {
     ws_strbuf_printf(t, ",\"%s\":%" APR_UINT64_T_FMT, name, n);
 }
 
-static void put_connection(ws_strbuf *t, const ws_connection_info *l)
+static void status_put_connection(ws_strbuf *t, const ws_connection_info *l)
 {
     static const char *const ways[] = {"direct", "tls", "relay", "sockjs", "outgoing"};
     const char *way = l->carrier                                    ? ws_carrier_name(l->carrier)
@@ -100,26 +100,26 @@ static void put_connection(ws_strbuf *t, const ws_connection_info *l)
     ws_strbuf_printf(t, "{\"id\":\"%016" APR_UINT64_T_HEX_FMT "\",\"start\":\"", l->id);
     ws_strbuf_time(t, l->start);
     ws_strbuf_puts(t, "\"");
-    put_text(t, "address", ws_connection_text(l, WS_LISTED_ADDRESS));
-    put_text(t, "user", ws_connection_text(l, WS_LISTED_USER));
-    put_text(t, "vhost", ws_connection_text(l, WS_LISTED_VHOST));
-    put_text(t, "uri", ws_connection_text(l, WS_LISTED_URI));
-    put_text(t, "subprotocol", ws_connection_text(l, WS_LISTED_SUBPROTOCOL));
-    put_text(t, "handler", ws_connection_text(l, WS_LISTED_HANDLER));
-    put_text(t, "way", way);
-    put_number(t, "version", l->version);
-    put_number(t, "messages_in", l->messages_in);
-    put_number(t, "messages_out", l->messages_out);
-    put_number(t, "bytes_in", l->bytes_in);
-    put_number(t, "bytes_out", l->bytes_out);
-    put_number(t, "wire_in", l->wire_in);
-    put_number(t, "wire_out", l->wire_out);
-    put_number(t, "queued", l->queued);
-    put_number(t, "pid", l->pid);
+    status_put_text(t, "address", ws_connection_text(l, WS_LISTED_ADDRESS));
+    status_put_text(t, "user", ws_connection_text(l, WS_LISTED_USER));
+    status_put_text(t, "vhost", ws_connection_text(l, WS_LISTED_VHOST));
+    status_put_text(t, "uri", ws_connection_text(l, WS_LISTED_URI));
+    status_put_text(t, "subprotocol", ws_connection_text(l, WS_LISTED_SUBPROTOCOL));
+    status_put_text(t, "handler", ws_connection_text(l, WS_LISTED_HANDLER));
+    status_put_text(t, "way", way);
+    status_put_number(t, "version", l->version);
+    status_put_number(t, "messages_in", l->messages_in);
+    status_put_number(t, "messages_out", l->messages_out);
+    status_put_number(t, "bytes_in", l->bytes_in);
+    status_put_number(t, "bytes_out", l->bytes_out);
+    status_put_number(t, "wire_in", l->wire_in);
+    status_put_number(t, "wire_out", l->wire_out);
+    status_put_number(t, "queued", l->queued);
+    status_put_number(t, "pid", l->pid);
     ws_strbuf_puts(t, "}");
 }
 
-static void put_children(ws_strbuf *t)
+static void status_put_children(ws_strbuf *t)
 {
     const char *comma = "";
     for (unsigned s = 0; s < ws_shm_slots(); s++) {
@@ -131,14 +131,14 @@ static void put_children(ws_strbuf *t)
                          (long)owner.pid, owner.generation);
         ws_strbuf_time(t, owner.started_at);
         ws_strbuf_puts(t, "\"");
-        put_number(t, "process", owner.process & 0xFFFF); /* as in ids */
-        put_number(t, "connections", ws_counters_open(s));
+        status_put_number(t, "process", owner.process & 0xFFFF); /* as in ids */
+        status_put_number(t, "connections", ws_counters_open(s));
         ws_strbuf_puts(t, "}");
         comma = ",";
     }
 }
 
-static void make_json(request_rec *r, const ws_connections_query *q, ws_strbuf *t)
+static void status_make_json(request_rec *r, const ws_connections_query *q, ws_strbuf *t)
 {
     ws_connections list;
     ws_connections_make(r->pool, q, &list);
@@ -151,26 +151,26 @@ static void make_json(request_rec *r, const ws_connections_query *q, ws_strbuf *
                      ws_dir_config_of(r)->status_close > 0 ? "true" : "false");
     ws_metrics_json(t);
     ws_strbuf_puts(t, ",\"children\":[");
-    put_children(t);
+    status_put_children(t);
     ws_strbuf_puts(t, "],\"missing\":[");
     for (unsigned i = 0; i < list.missing_count; i++) {
         ws_strbuf_printf(t, "%s%u", i ? "," : "", list.missing[i]);
     }
     ws_strbuf_puts(t, "]");
-    put_number(t, "matching", list.matching);
-    put_number(t, "offset", q->offset);
-    put_number(t, "limit", q->limit);
+    status_put_number(t, "matching", list.matching);
+    status_put_number(t, "offset", q->offset);
+    status_put_number(t, "limit", q->limit);
     ws_strbuf_puts(t, ",\"connections\":[");
     for (unsigned i = 0; i < list.count; i++) {
         ws_strbuf_puts(t, i ? "," : "");
-        put_connection(t, list.first[i]);
+        status_put_connection(t, list.first[i]);
     }
     ws_strbuf_puts(t, "]}\n");
 }
 
 /* ---- Responses ---- */
 
-static int send_text(request_rec *r, const char *type, ws_strbuf *t)
+static int status_send_text(request_rec *r, const char *type, ws_strbuf *t)
 {
     int status = OK;
     ap_set_content_type(r, type);
@@ -185,13 +185,13 @@ static int send_text(request_rec *r, const char *type, ws_strbuf *t)
     return status;
 }
 
-static int wants_json(request_rec *r)
+static int status_wants_json(request_rec *r)
 {
     const char *accept = apr_table_get(r->headers_in, "Accept");
     return accept && ap_strstr_c(accept, "application/json") && !ap_strstr_c(accept, "text/html");
 }
 
-static int show(request_rec *r)
+static int status_show(request_rec *r)
 {
     ws_connections_query q;
     ws_strbuf t = {0};
@@ -200,15 +200,15 @@ static int show(request_rec *r)
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
     if (ws_argument(r, "prometheus")) {
         ws_metrics_prometheus(&t);
-        return send_text(r, "text/plain; version=0.0.4; charset=utf-8", &t);
+        return status_send_text(r, "text/plain; version=0.0.4; charset=utf-8", &t);
     }
     apr_table_mergen(r->headers_out, "Vary", "Accept");
-    if (wants_json(r)) {
-        if (!read_query(r, &q)) {
+    if (status_wants_json(r)) {
+        if (!status_read_query(r, &q)) {
             return HTTP_BAD_REQUEST;
         }
-        make_json(r, &q, &t);
-        return send_text(r, "application/json", &t);
+        status_make_json(r, &q, &t);
+        return status_send_text(r, "application/json", &t);
     }
     /* The page is self-contained. Framing is forbidden, against clickjacking. */
     apr_table_setn(
@@ -216,7 +216,7 @@ static int show(request_rec *r)
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
         "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'");
     ws_strbuf_puts(&t, ws_status_html);
-    return send_text(r, "text/html; charset=utf-8", &t);
+    return status_send_text(r, "text/html; charset=utf-8", &t);
 }
 
 /*
@@ -224,7 +224,7 @@ static int show(request_rec *r)
  * not with a custom header: the browser would send a CORS preflight first, which this server does
  * not grant. Browsers also send the origin of a request.
  */
-static const char *foreign(request_rec *r)
+static const char *status_foreign(request_rec *r)
 {
     const char *word = apr_table_get(r->headers_in, "WebSocket-Status");
     return word && !strcmp(word, CLOSE_WORD) ? ws_foreign_page(r)
@@ -232,9 +232,9 @@ static const char *foreign(request_rec *r)
                                                "\"";
 }
 
-static int close_one(request_rec *r)
+static int status_close_one(request_rec *r)
 {
-    const char *id = ws_argument(r, "close"), *problem = foreign(r);
+    const char *id = ws_argument(r, "close"), *problem = status_foreign(r);
     ws_strbuf t = {0};
     ws_id number;
     int closed;
@@ -264,7 +264,7 @@ static int close_one(request_rec *r)
     ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "websocket: connection %s is closed by %s", id,
                   r->user ? r->user : r->useragent_ip);
     ws_strbuf_printf(&t, "{\"closed\":\"%s\"}\n", id);
-    return send_text(r, "application/json", &t);
+    return status_send_text(r, "application/json", &t);
 }
 
 int ws_status_handler(request_rec *r)
@@ -293,9 +293,9 @@ int ws_status_handler(request_rec *r)
     r->allowed |= AP_METHOD_BIT << M_GET | AP_METHOD_BIT << M_POST;
     switch (r->method_number) {
     case M_GET:
-        return show(r);
+        return status_show(r);
     case M_POST:
-        return close_one(r);
+        return status_close_one(r);
     default:
         return DECLINED;
     }

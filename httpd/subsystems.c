@@ -169,12 +169,12 @@ static const ws_subsystem table[] = {
 static server_rec *main_server;
 static unsigned started; /* number of subsystems that have started in this child */
 
-static void trace(const ws_subsystem *sub, const char *phase)
+static void subsystems_trace(const ws_subsystem *sub, const char *phase)
 {
     ap_log_error(APLOG_MARK, APLOG_TRACE1, 0, main_server, "websocket: %s: %s", phase, sub->name);
 }
 
-static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+static int subsystems_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
     (void)plog, (void)ptemp;
     for (unsigned i = 0; i < COUNT; i++) {
@@ -186,7 +186,7 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 }
 
 /* The texts and sizes of all structs that processes share. */
-static const char *layout(apr_pool_t *p)
+static const char *subsystems_layout(apr_pool_t *p)
 {
     const char *text = apr_psprintf(p, "%d", (int)sizeof(void *));
     for (unsigned i = 0; i < COUNT; i++) {
@@ -197,7 +197,7 @@ static const char *layout(apr_pool_t *p)
     return text;
 }
 
-static void reclaim(unsigned slot)
+static void subsystems_reclaim(unsigned slot)
 {
     for (unsigned i = 0; i < COUNT; i++) {
         if (table[i].reclaim) {
@@ -206,42 +206,43 @@ static void reclaim(unsigned slot)
     }
 }
 
-static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+static int subsystems_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
+                                  server_rec *s)
 {
     (void)plog;
     main_server = s;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK;
     }
-    if (ws_shm_open(s, layout(ptemp)) != APR_SUCCESS) {
+    if (ws_shm_open(s, subsystems_layout(ptemp)) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     for (unsigned i = 0; i < COUNT; i++) {
         if (table[i].parent_init) {
-            trace(&table[i], "parent_init");
+            subsystems_trace(&table[i], "parent_init");
             if (table[i].parent_init(ptemp, s) != APR_SUCCESS) {
                 return HTTP_INTERNAL_SERVER_ERROR;
             }
         }
     }
-    ws_shm_start_reclaiming(reclaim);
+    ws_shm_start_reclaiming(subsystems_reclaim);
     ap_add_version_component(pconf, "mod_websocket/" WS_VERSION);
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "websocket: mod_websocket %s", WS_VERSION);
     return OK;
 }
 
-static void stop_all(void)
+static void subsystems_stop_all(void)
 {
     int stopped = 1;
     for (unsigned i = started; i-- > 0;) {
         if (table[i].child_stop) {
-            trace(&table[i], "child_stop");
+            subsystems_trace(&table[i], "child_stop");
             stopped &= table[i].child_stop();
         }
     }
     for (unsigned i = started; stopped && i-- > 0;) {
         if (table[i].child_exit) {
-            trace(&table[i], "child_exit");
+            subsystems_trace(&table[i], "child_exit");
             table[i].child_exit();
         }
     }
@@ -249,32 +250,33 @@ static void stop_all(void)
 }
 
 /* If one fails, this stops the ones before it. */
-static apr_status_t start_all(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
+static apr_status_t subsystems_start_all(apr_pool_t *pchild, server_rec *s,
+                                         ws_engine_options *options)
 {
     apr_status_t rv = APR_SUCCESS;
     for (started = 0; started < COUNT && rv == APR_SUCCESS; started++) {
         if (table[started].child_init) {
-            trace(&table[started], "child_init");
+            subsystems_trace(&table[started], "child_init");
             rv = table[started].child_init(pchild, s, options);
         }
     }
     if (rv != APR_SUCCESS) {
         started--; /* the failed one has not started */
-        stop_all();
+        subsystems_stop_all();
     }
     return rv;
 }
 
 /* httpd ends this child after it has cleaned up pchild, so connections are drained here. */
-static apr_status_t child_cleanup(void *pchild)
+static apr_status_t subsystems_child_cleanup(void *pchild)
 {
     (void)pchild;
     ws_child_drain();
-    stop_all();
+    subsystems_stop_all();
     return APR_SUCCESS;
 }
 
-static void begin(apr_pool_t *pchild, server_rec *s)
+static void subsystems_begin(apr_pool_t *pchild, server_rec *s)
 {
     ws_engine_options options = {0};
     apr_status_t rv;
@@ -283,16 +285,16 @@ static void begin(apr_pool_t *pchild, server_rec *s)
     if (!ws_child_prepare(s, &options)) {
         return;
     }
-    if ((rv = start_all(pchild, s, &options)) != APR_SUCCESS) {
+    if ((rv = subsystems_start_all(pchild, s, &options)) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
                      "websocket: no event loops: handshakes are refused in this child");
         return;
     }
     ws_child_accept();
-    apr_pool_pre_cleanup_register(pchild, pchild, child_cleanup);
+    apr_pool_pre_cleanup_register(pchild, pchild, subsystems_child_cleanup);
 }
 
-static void child_init(apr_pool_t *pchild, server_rec *s)
+static void subsystems_child_init(apr_pool_t *pchild, server_rec *s)
 {
     sigset_t deadly, before;
     /* prefork's handler for these signals (just_die() in prefork.c) destroys all pools
@@ -301,15 +303,15 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     sigaddset(&deadly, SIGTERM);
     sigaddset(&deadly, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &deadly, &before);
-    begin(pchild, s);
+    subsystems_begin(pchild, s);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 void ws_subsystems_register(apr_pool_t *p)
 {
-    ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_pre_config(subsystems_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(subsystems_post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(subsystems_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     for (unsigned i = 0; i < COUNT; i++) {
         if (table[i].register_hooks) {
             table[i].register_hooks(p);

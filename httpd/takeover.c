@@ -39,12 +39,12 @@ typedef struct ws_resource {
 
 static ap_filter_rec_t *gate_handle;
 
-static ws_resource *owned_of(conn_rec *c)
+static ws_resource *takeover_owned_of(conn_rec *c)
 {
     return ap_get_module_config(c->conn_config, &websocket_module);
 }
 
-static int pre_connection(conn_rec *c, void *csd)
+static int takeover_pre_connection(conn_rec *c, void *csd)
 {
     (void)csd;
     if (c->master) {
@@ -55,9 +55,9 @@ static int pre_connection(conn_rec *c, void *csd)
     return OK;
 }
 
-static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
+static int takeover_pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
 {
-    ws_resource *o = owned_of(c);
+    ws_resource *o = takeover_owned_of(c);
     if (!is_proxy && o) {
         o->ssl = ssl;
     }
@@ -77,8 +77,8 @@ typedef struct gate_ctx {
  * socket. So draining ends even if the client sends fast, and the rest stays in the socket for the
  * loop.
  */
-static apr_status_t gate(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode,
-                         apr_read_type_e block, apr_off_t readbytes)
+static apr_status_t takeover_gate(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode,
+                                  apr_read_type_e block, apr_off_t readbytes)
 {
     gate_ctx *ctx = f->ctx;
     apr_bucket *after, *b;
@@ -115,7 +115,7 @@ static apr_status_t gate(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t
     return APR_SUCCESS;
 }
 
-static apr_status_t drain(conn_rec *c, ws_new_conn *n)
+static apr_status_t takeover_drain(conn_rec *c, ws_new_conn *n)
 {
     apr_bucket_brigade *bb = apr_brigade_create(c->pool, c->bucket_alloc);
     gate_ctx *ctx = apr_pcalloc(c->pool, sizeof(*ctx));
@@ -154,7 +154,7 @@ static apr_status_t drain(conn_rec *c, ws_new_conn *n)
     return rv == APR_SUCCESS || APR_STATUS_IS_EAGAIN(rv) ? APR_SUCCESS : rv;
 }
 
-static int among(const char *name, const char *const *names)
+static int takeover_among(const char *name, const char *const *names)
 {
     while (*names && strcasecmp(name, *names)) {
         names++;
@@ -172,14 +172,14 @@ const char *ws_takeover_obstacle(conn_rec *c)
                                         "http_in",        "core_in",
                                         "core",           "remoteip_input",
                                         "websocket_gate", NULL};
-    const ws_resource *o = owned_of(c);
+    const ws_resource *o = takeover_owned_of(c);
 
     if (!o || c->master) {
         return "it is a stream of HTTP/2";
     }
     for (int i = 0; i < 2; i++) {
         for (ap_filter_t *f = i ? c->output_filters : c->input_filters; f; f = f->next) {
-            if (!among(f->frec->name, known)) {
+            if (!takeover_among(f->frec->name, known)) {
                 return apr_psprintf(c->pool, "filter %s has to see its bytes", f->frec->name);
             }
             if (!strncasecmp(f->frec->name, "ssl/tls", 7) && !o->ssl) {
@@ -193,7 +193,7 @@ const char *ws_takeover_obstacle(conn_rec *c)
 int ws_takeover_filter_of_headers(const ap_filter_t *f)
 {
     static const char *const names[] = {"fixup_headers_out", "mod_session_out", NULL};
-    return among(f->frec->name, names);
+    return takeover_among(f->frec->name, names);
 }
 
 const char *ws_takeover_answer_obstacle(request_rec *r)
@@ -206,7 +206,7 @@ const char *ws_takeover_answer_obstacle(request_rec *r)
                                            "mod_expires",   "brotli_compress",   NULL};
     for (ap_filter_t *f = r->output_filters; f && f != r->connection->output_filters; f = f->next) {
         int by_type = !strncasecmp(f->frec->name, "bytype:", 7); /* AddOutputFilterByType */
-        if (!among(f->frec->name + (by_type ? 7 : 0), harmless)
+        if (!takeover_among(f->frec->name + (by_type ? 7 : 0), harmless)
             && !ws_takeover_filter_of_headers(f)) {
             return apr_psprintf(r->pool, "filter %s has to see its answer", f->frec->name);
         }
@@ -216,7 +216,7 @@ const char *ws_takeover_answer_obstacle(request_rec *r)
 
 int ws_takeover_streams(conn_rec *c, int change)
 {
-    ws_resource *o = c->master ? owned_of(c->master) : NULL;
+    ws_resource *o = c->master ? takeover_owned_of(c->master) : NULL;
     return o ? __atomic_add_fetch(&o->streams, change, __ATOMIC_RELAXED) : 0;
 }
 
@@ -236,7 +236,7 @@ static apr_status_t takeover_flush(conn_rec *c)
 apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n)
 {
     conn_rec *c = r->connection;
-    ws_resource *o = owned_of(c);
+    ws_resource *o = takeover_owned_of(c);
     apr_socket_t *socket = ap_get_conn_socket(c);
     apr_os_sock_t fd;
     apr_status_t rv;
@@ -250,7 +250,7 @@ apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n)
         return rv;
     }
     o->newcomer = *n;
-    if ((rv = drain(c, &o->newcomer)) != APR_SUCCESS) {
+    if ((rv = takeover_drain(c, &o->newcomer)) != APR_SUCCESS) {
         return rv;
     }
     if ((rv = apr_os_sock_get(&fd, socket)) != APR_SUCCESS) {
@@ -287,7 +287,7 @@ apr_status_t ws_takeover_to(request_rec *r, void (*give)(void *arg, int fd, SSL 
     ws_new_conn n = {.fd = -1, .strings = {.uri = ""}};
     apr_status_t rv = ws_takeover(r, &n);
     if (rv == APR_SUCCESS) {
-        ws_resource *o = owned_of(r->connection);
+        ws_resource *o = takeover_owned_of(r->connection);
         o->give = give;
         o->arg = arg;
     }
@@ -296,29 +296,29 @@ apr_status_t ws_takeover_to(request_rec *r, void (*give)(void *arg, int fd, SSL 
 
 /* ---- The handoff from httpd to the engine ---- */
 
-static void no_info(const SSL *ssl, int where, int ret)
+static void takeover_no_info(const SSL *ssl, int where, int ret)
 {
     (void)ssl, (void)where, (void)ret;
 }
 
 /* Detach mod_ssl from the SSL object. It frees its state of the connection, but neither sends a
  * close_notify nor frees our reference. */
-static void detach_ssl(conn_rec *c, SSL *ssl)
+static void takeover_detach_ssl(conn_rec *c, SSL *ssl)
 {
     SSL_set_quiet_shutdown(ssl, 1);
     ap_shutdown_conn(c, 0);
     SSL_set_quiet_shutdown(ssl, 0);
     SSL_set_shutdown(ssl, 0);
     SSL_set_bio(ssl, NULL, NULL);
-    SSL_set_info_callback(ssl, no_info);
+    SSL_set_info_callback(ssl, takeover_no_info);
     /* mod_ssl's key-log callback expects a conn_rec here, even at a KeyUpdate long after the
      * takeover. */
     SSL_set_app_data(ssl, ws_server_config_of(c->base_server)->stub);
 }
 
-static int pre_close_connection(conn_rec *c)
+static int takeover_pre_close_connection(conn_rec *c)
 {
-    ws_resource *o = owned_of(c);
+    ws_resource *o = takeover_owned_of(c);
     ws_engine *engine;
     apr_status_t rv = APR_EGENERAL;
 
@@ -327,7 +327,7 @@ static int pre_close_connection(conn_rec *c)
     }
     o->taken = 0;
     if (o->newcomer.ssl) {
-        detach_ssl(c, o->newcomer.ssl);
+        takeover_detach_ssl(c, o->newcomer.ssl);
     }
     c->aborted = 1; /* httpd closes its descriptor without shutdown(2): the duplicate stays open */
     if (o->give) {
@@ -371,8 +371,8 @@ void ws_takeover_register(apr_pool_t *p)
 {
     (void)p;
     gate_handle =
-        ap_register_input_filter(GATE, gate, NULL, (ap_filter_type)(AP_FTYPE_NETWORK - 1));
-    ap_hook_pre_connection(pre_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
-    ap_hook_pre_close_connection(pre_close_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
-    APR_OPTIONAL_HOOK(ssl, pre_handshake, pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);
+        ap_register_input_filter(GATE, takeover_gate, NULL, (ap_filter_type)(AP_FTYPE_NETWORK - 1));
+    ap_hook_pre_connection(takeover_pre_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_pre_close_connection(takeover_pre_close_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    APR_OPTIONAL_HOOK(ssl, pre_handshake, takeover_pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);
 }

@@ -39,19 +39,21 @@
 
 APLOG_USE_MODULE(websocket);
 
-static const char *header(const request_rec *r, const char *name)
+static const char *upgrade_header(const request_rec *r, const char *name)
 {
     return apr_table_get(r->headers_in, name);
 }
 
-static ws_handler_line *by_protocol(request_rec *r, const ws_dir_config *d, const char **protocol);
+static ws_handler_line *upgrade_by_protocol(request_rec *r, const ws_dir_config *d,
+                                            const char **protocol);
 
 /* The line whose handler has on_claim for this handshake, or NULL. */
 static ws_handler_line *upgrade_asked(request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
     const char *protocol;
-    ws_handler_line *line = d->handlers && !d->directory ? by_protocol(r, d, &protocol) : NULL;
+    ws_handler_line *line =
+        d->handlers && !d->directory ? upgrade_by_protocol(r, d, &protocol) : NULL;
     return line && line->location.handler->on_claim ? line : NULL;
 }
 
@@ -75,11 +77,11 @@ int ws_upgrade_wanted(request_rec *r)
     int other = r->main || (r->prev && ap_is_HTTP_ERROR(r->prev->status));
     int set = d->handlers ? d->handlers->nelts || d->directory : d->site_page && *d->site_page;
     int off = d->transports && !d->transports->websocket;
-    return set && !off && !other && ws_handshake_wanted(header(r, "Upgrade"))
+    return set && !off && !other && ws_handshake_wanted(upgrade_header(r, "Upgrade"))
            && !upgrade_declined(r);
 }
 
-static int refuse(ws_counter why, int status)
+static int upgrade_refuse(ws_counter why, int status)
 {
     ws_counters_add(why);
     return status;
@@ -111,18 +113,18 @@ static void upgrade_require(request_rec *r, unsigned versions)
 /* @return what is wrong with the headers beside those of ws_handshake_check(), or NULL */
 static const char *upgrade_problem(request_rec *r, int version)
 {
-    const char *length = header(r, "Content-Length"), *list;
-    if ((header(r, "Transfer-Encoding") && !r->connection->master) /* mod_http2 adds it */
+    const char *length = upgrade_header(r, "Content-Length"), *list;
+    if ((upgrade_header(r, "Transfer-Encoding") && !r->connection->master) /* mod_http2 adds it */
         || (length && strcmp(length, "0") && (version != 76 || strcmp(length, "8")))) {
         return "the request has a body";
     }
     if (version > 13) {
         ws_hixie_request(r);
     }
-    if ((list = header(r, "Sec-WebSocket-Protocol")) && !ws_protocols_valid(list)) {
+    if ((list = upgrade_header(r, "Sec-WebSocket-Protocol")) && !ws_protocols_valid(list)) {
         return "Sec-WebSocket-Protocol is not a list of different tokens";
     }
-    if (version <= 13 && (list = header(r, "Sec-WebSocket-Extensions"))
+    if (version <= 13 && (list = upgrade_header(r, "Sec-WebSocket-Extensions"))
         && !ws_extensions_valid(r, list)) {
         return "Sec-WebSocket-Extensions is not a list of extensions (RFC 6455, section 9.1)";
     }
@@ -132,12 +134,12 @@ static const char *upgrade_problem(request_rec *r, int version)
 /* @return OK, or the status to refuse with */
 static int upgrade_check_origin(request_rec *r, const ws_dir_config *d, int version)
 {
-    const char *origin = NULL, *host = header(r, "Host");
+    const char *origin = NULL, *host = upgrade_header(r, "Host");
     if (version == 8 || version == 7) { /* hybi-07 to hybi-12, section 5.1 */
-        origin = header(r, "Sec-WebSocket-Origin");
+        origin = upgrade_header(r, "Sec-WebSocket-Origin");
     }
     if (!origin) {
-        origin = header(r, "Origin");
+        origin = upgrade_header(r, "Origin");
     }
     if (ws_origin_allowed(d, origin, host)) {
         return OK;
@@ -146,22 +148,22 @@ static int upgrade_check_origin(request_rec *r, const ws_dir_config *d, int vers
                    "handshake refused with 403: pages of origin \"%s\" may not connect to %s "
                    "(WebSocketOrigin)",
                    origin, host);
-    return refuse(WS_COUNT_REFUSED_ORIGIN, HTTP_FORBIDDEN);
+    return upgrade_refuse(WS_COUNT_REFUSED_ORIGIN, HTTP_FORBIDDEN);
 }
 
 /* RFC 6455, section 4.2.1. @return OK, or the status to refuse with */
-static int check(request_rec *r, const ws_dir_config *d, int *version)
+static int upgrade_check(request_rec *r, const ws_dir_config *d, int *version)
 {
     const ws_handshake h = {.method = r->method,
                             .http = r->proto_num,
-                            .host = header(r, "Host"),
-                            .upgrade = header(r, "Upgrade"),
-                            .connection = header(r, "Connection"),
-                            .key = header(r, "Sec-WebSocket-Key"),
-                            .version = header(r, "Sec-WebSocket-Version"),
-                            .draft = header(r, "Sec-WebSocket-Draft"),
-                            .key1 = header(r, "Sec-WebSocket-Key1"),
-                            .key2 = header(r, "Sec-WebSocket-Key2")};
+                            .host = upgrade_header(r, "Host"),
+                            .upgrade = upgrade_header(r, "Upgrade"),
+                            .connection = upgrade_header(r, "Connection"),
+                            .key = upgrade_header(r, "Sec-WebSocket-Key"),
+                            .version = upgrade_header(r, "Sec-WebSocket-Version"),
+                            .draft = upgrade_header(r, "Sec-WebSocket-Draft"),
+                            .key1 = upgrade_header(r, "Sec-WebSocket-Key1"),
+                            .key2 = upgrade_header(r, "Sec-WebSocket-Key2")};
     const char *problem = "", *more;
     /* RFC 8441 allows only the handshake of RFC 6455, for which mod_http2 invents a key. */
     unsigned drafts = r->connection->master ? WS_V76 | WS_V75 : 0;
@@ -177,18 +179,19 @@ static int check(request_rec *r, const ws_dir_config *d, int *version)
     }
     if (status) {
         ap_log_rerror(REFUSED, r, "websocket: handshake refused with %d: %s", status, problem);
-        return refuse(status == HTTP_UPGRADE_REQUIRED ? WS_COUNT_REFUSED_VERSION
-                                                      : WS_COUNT_REFUSED_REQUEST,
-                      status);
+        return upgrade_refuse(status == HTTP_UPGRADE_REQUIRED ? WS_COUNT_REFUSED_VERSION
+                                                              : WS_COUNT_REFUSED_REQUEST,
+                              status);
     }
     return upgrade_check_origin(r, d, *version);
 }
 
 /* Find the line by subprotocol, in the client's order of preference. *protocol is set to the
  * selected one, or NULL. */
-static ws_handler_line *by_protocol(request_rec *r, const ws_dir_config *d, const char **protocol)
+static ws_handler_line *upgrade_by_protocol(request_rec *r, const ws_dir_config *d,
+                                            const char **protocol)
 {
-    const char *list = header(r, "Sec-WebSocket-Protocol"), *token;
+    const char *list = upgrade_header(r, "Sec-WebSocket-Protocol"), *token;
     ws_handler_line *otherwise = NULL;
     size_t len;
 
@@ -210,8 +213,8 @@ static ws_handler_line *by_protocol(request_rec *r, const ws_dir_config *d, cons
 }
 
 /* @return OK, or the status to refuse with */
-static int choose(request_rec *r, const ws_dir_config *d, const char **protocol,
-                  ws_handler_line **reg)
+static int upgrade_choose(request_rec *r, const ws_dir_config *d, const char **protocol,
+                          ws_handler_line **reg)
 {
     const char *name;
     apr_size_t len;
@@ -219,7 +222,7 @@ static int choose(request_rec *r, const ws_dir_config *d, const char **protocol,
     *protocol = NULL;
     if (!d->handlers) {
         int status = ws_htaccess_choose(r, d, reg);
-        return status == OK ? OK : refuse(WS_COUNT_REFUSED_SERVER, status);
+        return status == OK ? OK : upgrade_refuse(WS_COUNT_REFUSED_SERVER, status);
     }
     if (d->directory) {
         if (!(*reg = ws_handler_directory_find(d->directory, r->uri, &name, &len))) {
@@ -227,23 +230,23 @@ static int choose(request_rec *r, const ws_dir_config *d, const char **protocol,
                           "websocket: handshake refused with 404: there is no handler \"%.*s\" in "
                           "%s (WebSocketHandlerDirectory)",
                           (int)len, name, ws_handler_directory_path(d->directory));
-            return refuse(WS_COUNT_REFUSED_REQUEST, HTTP_NOT_FOUND);
+            return upgrade_refuse(WS_COUNT_REFUSED_REQUEST, HTTP_NOT_FOUND);
         }
     }
-    else if (!(*reg = by_protocol(r, d, protocol))) {
-        const char *offered = header(r, "Sec-WebSocket-Protocol");
+    else if (!(*reg = upgrade_by_protocol(r, d, protocol))) {
+        const char *offered = upgrade_header(r, "Sec-WebSocket-Protocol");
         ap_log_rerror(REFUSED, r,
                       "websocket: handshake refused with 400: no handler here speaks a subprotocol "
                       "of \"%s\", and none is the default (a WebSocketHandler without protocol=)",
                       offered ? offered : "");
-        return refuse(WS_COUNT_REFUSED_SUBPROTOCOL, HTTP_BAD_REQUEST);
+        return upgrade_refuse(WS_COUNT_REFUSED_SUBPROTOCOL, HTTP_BAD_REQUEST);
     }
     return OK;
 }
 
 /* ---- The response ---- */
 
-static int add_header(void *headers, const char *name, const char *value)
+static int upgrade_add_header(void *headers, const char *name, const char *value)
 {
     apr_table_add(headers, name, value);
     return 1;
@@ -254,7 +257,7 @@ static int add_header(void *headers, const char *name, const char *value)
  * and merges headers with the same name, which breaks two Set-Cookie headers. Its filter for final
  * responses does not. Any brigade makes that filter send the headers.
  */
-static void send_answer(request_rec *r)
+static void upgrade_send_answer(request_rec *r)
 {
     conn_rec *c = r->connection;
     ap_filter_t *f = c->master ? r->proto_output_filters : NULL;
@@ -272,11 +275,11 @@ static void send_answer(request_rec *r)
 }
 
 /* RFC 6455, section 4.2.2. @return whether all headers are valid */
-static int make_101(request_rec *r, const ws_request *rq, int version)
+static int upgrade_make_101(request_rec *r, const ws_request *rq, int version)
 {
     apr_table_t *first = apr_table_make(r->pool, 2), *others;
 
-    apr_table_do(add_header, r->err_headers_out, rq->headers, NULL);
+    apr_table_do(upgrade_add_header, r->err_headers_out, rq->headers, NULL);
     ws_response_run_header_filters(r);
     others = apr_table_overlay(r->pool, r->err_headers_out, r->headers_out);
     apr_table_clear(r->err_headers_out);
@@ -294,7 +297,7 @@ static int make_101(request_rec *r, const ws_request *rq, int version)
     }
     else {
         char accept[WS_ACCEPT_SIZE];
-        ws_accept_key(header(r, "Sec-WebSocket-Key"), accept);
+        ws_accept_key(upgrade_header(r, "Sec-WebSocket-Key"), accept);
         apr_table_set(r->headers_out, "Sec-WebSocket-Accept", accept);
         if (rq->protocol) {
             apr_table_setn(r->headers_out, "Sec-WebSocket-Protocol", rq->protocol);
@@ -307,27 +310,27 @@ static int make_101(request_rec *r, const ws_request *rq, int version)
 }
 
 /* @return OK; DONE: the client has closed the connection; or the status to refuse with */
-static int send_101(request_rec *r, const ws_request *rq, int version)
+static int upgrade_send_101(request_rec *r, const ws_request *rq, int version)
 {
     conn_rec *c = r->connection;
     apr_table_t *before[2] = {apr_table_copy(r->pool, r->headers_out),
                               apr_table_copy(r->pool, r->err_headers_out)};
 
-    if (!make_101(r, rq, version)) {
+    if (!upgrade_make_101(r, rq, version)) {
         /* Restore the state before the 101, since httpd adds the headers of the error response. */
         r->headers_out = before[0];
         r->err_headers_out = before[1];
         r->status = HTTP_OK;
         r->status_line = NULL;
-        return refuse(WS_COUNT_REFUSED_SERVER, HTTP_INTERNAL_SERVER_ERROR);
+        return upgrade_refuse(WS_COUNT_REFUSED_SERVER, HTTP_INTERNAL_SERVER_ERROR);
     }
     /* mod_reqtimeout limits the time of requests, not of connections. */
     ap_remove_input_filter_byhandle(c->input_filters, "reqtimeout");
-    send_answer(r);
+    upgrade_send_answer(r);
     if (c->aborted || c->data_in_output_filters) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "websocket: the client went away at its 101");
         c->keepalive = AP_CONN_CLOSE;
-        return refuse(WS_COUNT_REFUSED_LOST, DONE);
+        return upgrade_refuse(WS_COUNT_REFUSED_LOST, DONE);
     }
     return OK;
 }
@@ -335,17 +338,17 @@ static int send_101(request_rec *r, const ws_request *rq, int version)
 /* ---- The whole handshake ---- */
 
 /* Whether httpd has a status line and a page for this status; otherwise it would send 500. */
-static int has_page(int status)
+static int upgrade_has_page(int status)
 {
     return atoi(ap_get_status_line(status)) == status;
 }
 
 /* Send a refusal, with the handler's body if it has set one. */
-static int send_body(const ws_request *rq, int status)
+static int upgrade_send_body(const ws_request *rq, int status)
 {
     request_rec *r = rq->r;
     r->status = status;
-    r->status_line = has_page(status) ? NULL : apr_psprintf(r->pool, "%d Refused", status);
+    r->status_line = upgrade_has_page(status) ? NULL : apr_psprintf(r->pool, "%d Refused", status);
     if (rq->body_type) {
         ap_set_content_type(r, rq->body_type);
     }
@@ -354,7 +357,7 @@ static int send_body(const ws_request *rq, int status)
     return DONE;
 }
 
-static int ask_handler(ws_request *rq, const ws_handler_line *reg)
+static int upgrade_ask_handler(ws_request *rq, const ws_handler_line *reg)
 {
     const ws_handler *h = reg->location.handler;
     int status;
@@ -376,9 +379,10 @@ static int ask_handler(ws_request *rq, const ws_handler_line *reg)
         ap_log_rerror(REFUSED, rq->r, "websocket: handler %s refuses with %d", reg->location.name,
                       status);
     }
-    apr_table_do(add_header, rq->r->err_headers_out, rq->headers, NULL);
-    return refuse(WS_COUNT_REFUSED_HANDLER,
-                  rq->body || !has_page(status) ? send_body(rq, status) : status);
+    apr_table_do(upgrade_add_header, rq->r->err_headers_out, rq->headers, NULL);
+    return upgrade_refuse(WS_COUNT_REFUSED_HANDLER, rq->body || !upgrade_has_page(status)
+                                                        ? upgrade_send_body(rq, status)
+                                                        : status);
 }
 
 int ws_upgrade_keep_request(request_rec *r, const ws_settings *settings, ws_ticket **tickets)
@@ -402,7 +406,7 @@ int ws_upgrade_admit(request_rec *r, ws_request *rq, ws_new_conn *n)
     const char *why;
     int status;
 
-    if ((status = choose(r, d, &rq->protocol, &reg)) != OK) {
+    if ((status = upgrade_choose(r, d, &rq->protocol, &reg)) != OK) {
         return status;
     }
     if (!ws_child_engine() || reg->started != APR_SUCCESS || !(n->settings = ws_settings_of(r))) {
@@ -410,15 +414,15 @@ int ws_upgrade_admit(request_rec *r, ws_request *rq, ws_new_conn *n)
                       "websocket: handshake refused with 503: handler %s %s", reg->location.name,
                       reg->started != APR_SUCCESS ? "could not start in this child"
                                                   : "has no event loop in this child");
-        return refuse(WS_COUNT_REFUSED_SERVER, HTTP_SERVICE_UNAVAILABLE);
+        return upgrade_refuse(WS_COUNT_REFUSED_SERVER, HTTP_SERVICE_UNAVAILABLE);
     }
     if ((status = ws_token_request_admit(r, &why)) != OK) {
-        return refuse(WS_COUNT_REFUSED_TOKEN, status);
+        return upgrade_refuse(WS_COUNT_REFUSED_TOKEN, status);
     }
     if ((status = ws_limits_admit(r, d->limits, &rq->ticket)) != OK
         || (status = ws_upgrade_keep_request(r, n->settings, &rq->ticket)) != OK
         || (status = ws_token_conn_attach(r, n->settings, &rq->ticket)) != OK
-        || (status = ask_handler(rq, reg)) != OK) {
+        || (status = upgrade_ask_handler(rq, reg)) != OK) {
         return status;
     }
     n->loop = rq->loop;
@@ -452,7 +456,7 @@ void ws_upgrade_release(ws_request *rq)
 }
 
 /* The 101 has been sent. @return as a handler of httpd */
-static int hand_over(request_rec *r, ws_request *rq, ws_new_conn *n)
+static int upgrade_hand_over(request_rec *r, ws_request *rq, ws_new_conn *n)
 {
     const char *obstacle = ws_relay_reason(r, 0);
     apr_status_t rv;
@@ -466,40 +470,40 @@ static int hand_over(request_rec *r, ws_request *rq, ws_new_conn *n)
         ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r,
                       "websocket: the connection could not be taken over");
         r->connection->aborted = 1;
-        return refuse(APR_STATUS_IS_EMFILE(rv) ? WS_COUNT_REFUSED_DESCRIPTORS
-                                               : WS_COUNT_REFUSED_SERVER,
-                      DONE);
+        return upgrade_refuse(APR_STATUS_IS_EMFILE(rv) ? WS_COUNT_REFUSED_DESCRIPTORS
+                                                       : WS_COUNT_REFUSED_SERVER,
+                              DONE);
     }
     ws_upgrade_adopted(rq);
     return OK;
 }
 
-static int upgrade(request_rec *r, ws_request *rq)
+static int upgrade_upgrade(request_rec *r, ws_request *rq)
 {
     ws_new_conn n = {.fd = -1};
-    int version, status = check(r, ws_dir_config_of(r), &version);
+    int version, status = upgrade_check(r, ws_dir_config_of(r), &version);
 
     if (status != OK || (status = ws_upgrade_admit(r, rq, &n)) != OK) {
         return status;
     }
     if (rq->passes) {
         if (!(rq->chain = ws_chain_passing())) {
-            return refuse(WS_COUNT_REFUSED_SERVER, HTTP_SERVICE_UNAVAILABLE);
+            return upgrade_refuse(WS_COUNT_REFUSED_SERVER, HTTP_SERVICE_UNAVAILABLE);
         }
     }
     else if (version <= 13) {
-        rq->chain = ws_extensions_negotiate(r, n.settings, header(r, "Sec-WebSocket-Extensions"),
-                                            &rq->extensions);
+        rq->chain = ws_extensions_negotiate(
+            r, n.settings, upgrade_header(r, "Sec-WebSocket-Extensions"), &rq->extensions);
     }
-    if ((status = send_101(r, rq, version)) != OK) {
+    if ((status = upgrade_send_101(r, rq, version)) != OK) {
         return status;
     }
     n.version = version;
     n.chain = rq->chain;
     if (version == 76) { /* proxies may hold the third key back until the response's headers */
         n.connecting = 1;
-        ws_hixie_numbers(header(r, "Sec-WebSocket-Key1"), header(r, "Sec-WebSocket-Key2"),
-                         n.numbers);
+        ws_hixie_numbers(upgrade_header(r, "Sec-WebSocket-Key1"),
+                         upgrade_header(r, "Sec-WebSocket-Key2"), n.numbers);
     }
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
                   "websocket: version %d, handler %s, subprotocol %s", version, n.location->name,
@@ -509,10 +513,10 @@ static int upgrade(request_rec *r, ws_request *rq)
         rq->pool = NULL;
         if (ws_sockjs_wrap(r, &n) < 0) {
             r->connection->aborted = 1;
-            return refuse(WS_COUNT_REFUSED_SERVER, DONE);
+            return upgrade_refuse(WS_COUNT_REFUSED_SERVER, DONE);
         }
     }
-    return hand_over(r, rq, &n);
+    return upgrade_hand_over(r, rq, &n);
 }
 
 int ws_upgrade_handler(request_rec *r)
@@ -527,7 +531,8 @@ int ws_upgrade_handler(request_rec *r)
     ws_upgrade_restore_args(r);
     r->uri = ws_sockjs_handler_uri(r);
     rq.headers = apr_table_make(r->pool, 4);
-    status = ws_http2_begin(r) ? upgrade(r, &rq) : ws_http2_send_to_http_1_1(r, "a WebSocket");
+    status =
+        ws_http2_begin(r) ? upgrade_upgrade(r, &rq) : ws_http2_send_to_http_1_1(r, "a WebSocket");
     ws_http2_end(r);
     ws_upgrade_release(&rq);
     r->uri = uri;
