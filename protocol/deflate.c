@@ -1,16 +1,15 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** permessage-deflate (RFC 7692) with zlib. Each zlib state counts against a memory limit; when memory is
+/** permessage-deflate (RFC 7692) with zlib; deflate_negotiate.c agrees on its parameters. Each zlib state counts against a memory limit; when memory is
  * scarce, connections lose context takeover first, then compression. */
 
 #include "protocol/deflate.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
-#include "protocol/extension_header.h"
+#include "protocol/deflate_private.h"
 
 /* Size of the output buffers, bytes. */
 #define CHUNK (32 * 1024)
@@ -42,10 +41,6 @@ typedef struct state {
 /* Unused states that a loop keeps per direction; one while memory is scarce. */
 #define SPARE 4
 
-/* ---- The agreed parameters, in 64 bits ---- */
-
-enum { SERVER_TAKEOVER = 0x100, CLIENT_TAKEOVER = 0x200 };
-
 static int pmd_server_bits(const ws_extended *x)
 {
     return (int)(x->agreed & 0xF);
@@ -56,245 +51,9 @@ static int pmd_client_bits(const ws_extended *x)
     return (int)(x->agreed >> 4 & 0xF);
 }
 
-/* ---- Memory ---- */
-
-/* zlib's deflate does not support a window of 256 bytes (it uses 512). But it never looks back further than
- * its window less 262 bytes, so a window of 512 stays within 256. */
-static int pmd_bits(int bits)
-{
-    return bits < 9 ? 9 : bits;
-}
-
-static int pmd_memory_level(int bits)
-{
-    return bits < 10 ? 3 : bits > 15 ? 8 : bits - 7;
-}
-
-/* zconf.h: (1 << (windowBits + 2)) + (1 << (memLevel + 9)), plus the state itself. */
-static apr_size_t deflate_cost(int bits)
-{
-    return ((apr_size_t)1 << (pmd_bits(bits) + 2)) + ((apr_size_t)1 << (pmd_memory_level(bits) + 9))
-           + 6 * 1024;
-}
-
-static apr_size_t pmd_inflate_cost(int bits)
-{
-    return ((apr_size_t)1 << bits) + 7 * 1024;
-}
-
-/* Reserve memory. @return 0, or -1 if that would exceed the limit */
-static int pmd_take(const ws_deflate_memory *m, apr_size_t cost, apr_uint64_t limit)
-{
-    if (m && cost) {
-        __atomic_add_fetch(m->mine, cost, __ATOMIC_RELAXED);
-        if (m->used() > limit) {
-            __atomic_sub_fetch(m->mine, cost, __ATOMIC_RELAXED);
-            return -1;
-        }
-    }
-    return 0;
-}
-
-static void pmd_give_back(const ws_deflate_memory *m, apr_size_t cost)
-{
-    if (m && cost) {
-        __atomic_sub_fetch(m->mine, cost, __ATOMIC_RELAXED);
-    }
-}
-
-/* Memory reserved for a connection's lifetime, bytes. */
-static apr_size_t pmd_promised(apr_uint64_t agreed)
-{
-    return (agreed & SERVER_TAKEOVER ? deflate_cost((int)(agreed & 0xF)) : 0)
-           + (agreed & CLIENT_TAKEOVER ? pmd_inflate_cost((int)(agreed >> 4 & 0xF)) : 0);
-}
-
 static const ws_deflate_memory *pmd_memory_of(const ws_extended *x)
 {
     return ((const ws_deflate_config *)x->config)->memory;
-}
-
-/* ---- Negotiation: section 7.1 ---- */
-
-typedef struct offer {
-    int server_no_takeover, client_no_takeover;
-    int server_bits; /* 0: not offered */
-    int client_bits; /* likewise */
-} offer;
-
-/* @return 8 to 15, or 0 for anything else */
-static int pmd_window_bits(const char *value)
-{
-    if (value && value[0] >= '8' && value[0] <= '9' && !value[1]) {
-        return value[0] - '0';
-    }
-    if (value && value[0] == '1' && value[1] >= '0' && value[1] <= '5' && !value[2]) {
-        return 10 + value[1] - '0';
-    }
-    return 0;
-}
-
-/* @return whether the offer is valid: no repeated or unknown parameter, no invalid value */
-static int pmd_read_offer(const ws_negotiation *n, offer *o)
-{
-    memset(o, 0, sizeof(*o));
-    for (apr_size_t i = 0; i < n->count; i++) {
-        const ws_parameter *p = &n->parameters[i];
-        if (!strcmp(p->name, "server_no_context_takeover")) {
-            if (p->value || o->server_no_takeover++) {
-                return 0;
-            }
-        }
-        else if (!strcmp(p->name, "client_no_context_takeover")) {
-            if (p->value || o->client_no_takeover++) {
-                return 0;
-            }
-        }
-        else if (!strcmp(p->name, "server_max_window_bits")) {
-            if (o->server_bits || !(o->server_bits = pmd_window_bits(p->value))) {
-                return 0;
-            }
-        }
-        else if (!strcmp(p->name, "client_max_window_bits")) {
-            if (o->client_bits
-                || !(o->client_bits = p->value ? pmd_window_bits(p->value) : WS_DEFLATE_BITS_MAX)) {
-                return 0;
-            }
-        }
-        else {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-static int pmd_at_most(int bits, int most)
-{
-    return bits < most ? bits : most;
-}
-
-static int pmd_negotiate(ws_negotiation *n, void *config)
-{
-    const ws_deflate_config *conf = config;
-    const ws_deflate_memory *m = conf->memory;
-    int server, client;
-    offer o;
-    char *end = n->answer;
-
-    if (!pmd_read_offer(n, &o)) {
-        return 0;
-    }
-    server = pmd_at_most(o.server_bits ? o.server_bits : WS_DEFLATE_BITS_MAX, conf->window);
-    client = o.client_bits ? pmd_at_most(o.client_bits, conf->client_window) : WS_DEFLATE_BITS_MAX;
-    n->agreed = (apr_uint64_t)(server | client << 4);
-    if (conf->takeover) {
-        n->agreed |= o.server_no_takeover || n->may_drop ? 0 : SERVER_TAKEOVER;
-        n->agreed |= o.client_no_takeover ? 0 : CLIENT_TAKEOVER;
-        /* Keep a quarter for connections without context takeover. */
-        if (m && pmd_take(m, pmd_promised(n->agreed), m->limit - m->limit / 4) < 0) {
-            n->agreed &= ~(apr_uint64_t)(SERVER_TAKEOVER | CLIENT_TAKEOVER);
-        }
-    }
-    if (m && !pmd_promised(n->agreed) && m->used() + pmd_inflate_cost(client) > m->limit) {
-        return 0;
-    }
-    n->stateless = !(n->agreed & SERVER_TAKEOVER);
-    if (n->stateless) {
-        end += sprintf(end, "; server_no_context_takeover");
-    }
-    if (!(n->agreed & CLIENT_TAKEOVER)) {
-        end += sprintf(end, "; client_no_context_takeover");
-    }
-    if (o.server_bits || server < WS_DEFLATE_BITS_MAX) {
-        end += sprintf(end, "; server_max_window_bits=%d", server);
-    }
-    if (o.client_bits && client < WS_DEFLATE_BITS_MAX) {
-        end += sprintf(end, "; client_max_window_bits=%d", client);
-    }
-    if (*n->answer) {
-        memmove(n->answer, n->answer + 2, (size_t)(end - n->answer) - 1);
-    }
-    return 1;
-}
-
-/* ---- Negotiation as a client: section 7.1. In the client, "server" bits stand for our own window. ---- */
-
-const char *ws_deflate_offer(int takeover)
-{
-    return takeover ? WS_DEFLATE_NAME "; client_max_window_bits"
-                    : WS_DEFLATE_NAME "; client_max_window_bits; server_no_context_takeover; "
-                                      "client_no_context_takeover";
-}
-
-const char *ws_deflate_agree(const ws_deflate_config *config, int takeover,
-                             const struct ws_offer *answer, apr_uint64_t *agreed)
-{
-    ws_negotiation n = {.count = answer->count, .parameters = answer->parameters};
-    const ws_deflate_memory *m = config->memory;
-    int ours, theirs;
-    offer o;
-
-    for (apr_size_t i = 0; i < n.count && i < WS_PARAMETERS_MAX; i++) {
-        if (!strcmp(n.parameters[i].name, "client_max_window_bits") && !n.parameters[i].value) {
-            return "client_max_window_bits has no value in the answer"; /* section 7.1.2.2 */
-        }
-    }
-    if (n.count > WS_PARAMETERS_MAX || !pmd_read_offer(&n, &o)) {
-        return "the server chose unknown parameters of permessage-deflate";
-    }
-    if (!takeover && !o.server_no_takeover) {
-        return "the server did not accept server_no_context_takeover"; /* section 7.1.1.1 */
-    }
-    ours = pmd_at_most(o.client_bits ? o.client_bits : WS_DEFLATE_BITS_MAX, config->window);
-    theirs = o.server_bits ? o.server_bits : WS_DEFLATE_BITS_MAX;
-    *agreed = (apr_uint64_t)(ours | theirs << 4);
-    *agreed |= takeover && config->takeover && !o.client_no_takeover ? SERVER_TAKEOVER : 0;
-    *agreed |= o.server_no_takeover ? 0 : CLIENT_TAKEOVER;
-    if (m && pmd_take(m, pmd_promised(*agreed), m->limit) < 0) {
-        return "the memory limit for compression is reached";
-    }
-    return NULL;
-}
-
-static int pmd_is_ours(const ws_offer *o)
-{
-    return !strcmp(o->name, WS_DEFLATE_NAME) && o->count <= WS_PARAMETERS_MAX;
-}
-
-/* @return whether `a` is a valid answer to `o`: sections 7.1.1 and 7.1.2 */
-static int pmd_accepts(const offer *o, const offer *a)
-{
-    return (!o->server_no_takeover || a->server_no_takeover)
-           && (!o->server_bits || (a->server_bits && a->server_bits <= o->server_bits))
-           && (!a->client_bits || (o->client_bits && a->client_bits <= o->client_bits));
-}
-
-int ws_deflate_answers(char *offers, char *answer)
-{
-    ws_offer given, next;
-    offer a, o;
-    int found = 0;
-    if (ws_offer_next(&answer, &given) <= 0 || !pmd_is_ours(&given)
-        || ws_offer_next(&answer, &next) != 0) {
-        return 0;
-    }
-    for (apr_size_t i = 0; i < given.count; i++) {
-        if (!strcmp(given.parameters[i].name, "client_max_window_bits")
-            && !given.parameters[i].value) {
-            return 0;
-        }
-    }
-    if (!pmd_read_offer(&(ws_negotiation){.count = given.count, .parameters = given.parameters},
-                        &a)) {
-        return 0;
-    }
-    while (!found && ws_offer_next(&offers, &given) > 0) {
-        found = pmd_is_ours(&given)
-                && pmd_read_offer(
-                    &(ws_negotiation){.count = given.count, .parameters = given.parameters}, &o)
-                && pmd_accepts(&o, &a);
-    }
-    return found;
 }
 
 /* ---- zlib's states ---- */
@@ -343,10 +102,10 @@ static unsigned pmd_length(const stream *list)
 /* cost 0: already reserved. level 0: an inflater. */
 static stream *pmd_make(const ws_deflate_memory *m, int level, int bits, apr_size_t cost)
 {
-    stream *s = pmd_take(m, cost, m ? m->limit : 0) == 0 ? calloc(1, sizeof(*s)) : NULL;
+    stream *s = ws_pmd_take(m, cost, m ? m->limit : 0) == 0 ? calloc(1, sizeof(*s)) : NULL;
     int ok = s
-             && (level ? deflateInit2(&s->z, level, Z_DEFLATED, -pmd_bits(bits),
-                                      pmd_memory_level(bits), Z_DEFAULT_STRATEGY)
+             && (level ? deflateInit2(&s->z, level, Z_DEFLATED, -ws_pmd_bits(bits),
+                                      ws_pmd_memory_level(bits), Z_DEFAULT_STRATEGY)
                        : inflateInit2(&s->z, -bits))
                     == Z_OK;
     if (ok) {
@@ -356,7 +115,7 @@ static stream *pmd_make(const ws_deflate_memory *m, int level, int bits, apr_siz
         return s;
     }
     if (s) {
-        pmd_give_back(m, cost);
+        ws_pmd_give_back(m, cost);
         free(s);
     }
     return NULL;
@@ -364,7 +123,7 @@ static stream *pmd_make(const ws_deflate_memory *m, int level, int bits, apr_siz
 
 static void pmd_destroy(const ws_deflate_memory *m, stream *s)
 {
-    pmd_give_back(m, s->cost);
+    ws_pmd_give_back(m, s->cost);
     if (s->level) {
         deflateEnd(&s->z);
     }
@@ -383,7 +142,7 @@ static stream *pmd_inflater(ws_extended *x, shared *sh)
         }
         else if (!(s->in = pmd_reuse(&sh->inflaters, 0, pmd_client_bits(x)))) {
             s->in = pmd_make(pmd_memory_of(x), 0, pmd_client_bits(x),
-                             pmd_inflate_cost(pmd_client_bits(x)));
+                             ws_pmd_inflate_cost(pmd_client_bits(x)));
         }
     }
     return s ? s->in : NULL;
@@ -398,7 +157,7 @@ static stream *pmd_deflater(ws_extended *x, shared *sh)
             s->out = pmd_make(pmd_memory_of(x), level, bits, 0);
         }
         else if (!(s->out = pmd_reuse(&sh->deflaters, level, bits))) {
-            s->out = pmd_make(pmd_memory_of(x), level, bits, deflate_cost(bits));
+            s->out = pmd_make(pmd_memory_of(x), level, bits, ws_pmd_deflate_cost(bits));
         }
     }
     return s ? s->out : NULL;
@@ -606,7 +365,7 @@ static void pmd_close_connection(ws_extended *x)
 {
     state *s = x->state;
     shared *sh = x->shared ? *x->shared : NULL;
-    pmd_give_back(pmd_memory_of(x), pmd_promised(x->agreed));
+    ws_pmd_give_back(pmd_memory_of(x), ws_pmd_promised(x->agreed));
     if (s && s->in) {
         if (x->agreed & CLIENT_TAKEOVER) {
             pmd_destroy(pmd_memory_of(x), s->in);
@@ -643,7 +402,7 @@ static void pmd_end_loop(void *p)
 }
 
 const ws_extension ws_deflate = {.rsv = WS_RSV1,
-                                 .negotiate = pmd_negotiate,
+                                 .negotiate = ws_pmd_negotiate,
                                  .receive = pmd_receive_message,
                                  .send = pmd_send_message,
                                  .close = pmd_close_connection,

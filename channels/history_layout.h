@@ -1,0 +1,83 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The records of the history file, for history_records.c and history_changes.c. */
+
+#ifndef WS_CHANNELS_LAYOUT_H
+#define WS_CHANNELS_LAYOUT_H
+
+#include "channels/history_records.h"
+
+/*
+ * Five databases:
+ *
+ *   channels  name -> channel
+ *   names     id of a channel -> name
+ *   messages  id, offset -> past, data
+ *   order     number, increasing with each message of all channels -> turn
+ *   totals    one record
+ *
+ * A channel's messages have consecutive offsets, because they are deleted in the order of arrival.
+ * The offset of the first one is therefore not stored: it is the first record in messages with that
+ * id.
+ *
+ * When a channel's last message is deleted, a turn with offset 0 is appended to the order. When
+ * that turn expires and nothing has been published meanwhile, the channel itself is deleted.
+ */
+enum { CHANNELS, NAMES, MESSAGES, ORDER, TOTALS };
+
+typedef struct channel {
+    apr_uint64_t id, epoch, next; /* next: offset of the next message, at least 1 */
+} channel;
+
+typedef struct message_head {
+    apr_uint64_t turn;
+    apr_int64_t time, expires; /* apr_time_t; expires 0: never */
+    apr_uint64_t type, server;
+    ws_id except;
+} message_head;
+
+typedef struct turn {
+    apr_uint64_t id, offset; /* offset 0: a channel without messages */
+    apr_int64_t expires;
+    apr_uint64_t next; /* with offset 0: the channel's next offset when the turn was added */
+} turn;
+
+typedef struct totals {
+    apr_uint64_t turn, id; /* the last ones assigned */
+    apr_uint64_t epoch;    /* the last one assigned: microseconds since 1970, strictly increasing */
+    apr_uint64_t lost;     /* epoch of the last deletion of a channel, or of the file's creation */
+    apr_uint64_t cost;     /* of all records, bytes */
+} totals;
+
+struct ws_history_records {
+    ws_history_env *lmdb;
+    apr_uint64_t budget;
+};
+
+/* The length of the fields is in the upper bits of `type`. */
+#define TYPE_BITS 8
+#define TYPE_MASK 0xFFu
+
+typedef struct pair_key {
+    unsigned char bytes[16];
+} pair_key;
+
+MDB_val ws_record_message_key(pair_key *k, apr_uint64_t id, apr_uint64_t offset);
+MDB_val ws_record_number_key(pair_key *k, apr_uint64_t n);
+MDB_val ws_record_text_val(const char *text);
+
+/** Read a record of a fixed size. @return 0, MDB_NOTFOUND, or an error */
+int ws_record_get(ws_history_records *h, MDB_txn *txn, unsigned base, MDB_val key, void *record,
+                  size_t size);
+
+/** The oldest message of a channel. @return 0, MDB_NOTFOUND, or an error */
+int ws_record_first_message(MDB_cursor *cursor, apr_uint64_t id, apr_uint64_t *offset,
+                            MDB_val *value);
+
+/** Read the totals; those of an empty file without them. */
+int ws_record_load_totals(ws_history_records *h, MDB_txn *txn, apr_time_t now, totals *t);
+
+/** The status of a function of LMDB. */
+apr_status_t ws_record_status_of(int rc);
+
+#endif
