@@ -24,18 +24,6 @@
 #include "protocol/printable.h"
 #include "tools/wsbench/handshake.h"
 
-/* Time limit for an address if others are left, nanoseconds. */
-#define ADDRESS_TIME SECOND
-
-static void *connection_must(void *memory)
-{
-    if (!memory) {
-        fputs("wsbench: out of memory\n", stderr);
-        _exit(1);
-    }
-    return memory;
-}
-
 /* ---- Closing ---- */
 
 static void connection_release(worker *w, peer *p)
@@ -87,107 +75,6 @@ void peer_fail(worker *w, peer *p, const char *format, ...)
     connection_release(w, p);
 }
 
-/* ---- The socket ---- */
-
-/* Describe the last error of TLS or the socket. */
-static const char *connection_reason(const peer *p)
-{
-    unsigned long error = p->ssl ? ERR_peek_last_error() : 0;
-    long verified = p->ssl ? SSL_get_verify_result(p->ssl) : X509_V_OK;
-    if (p->state == PEER_TLS && verified != X509_V_OK) {
-        return X509_verify_cert_error_string(verified);
-    }
-    return error && ERR_reason_error_string(error) ? ERR_reason_error_string(error)
-           : errno                                 ? strerror(errno)
-                                                   : "the server closed the connection";
-}
-
-/* @return bytes; 0: no data yet; -1: end of stream (errno 0), or an error */
-static ssize_t connection_take(peer *p, void *buf, size_t size)
-{
-    ssize_t n;
-    int error;
-    errno = 0;
-    if (!p->ssl) {
-        do {
-            n = recv(p->fd, buf, size, 0);
-        } while (n < 0 && errno == EINTR);
-        return n < 0 && errno == EAGAIN ? 0 : n == 0 ? -1 : n;
-    }
-    ERR_clear_error();
-    n = SSL_read(p->ssl, buf, (int)size);
-    if (n > 0) {
-        return n;
-    }
-    error = SSL_get_error(p->ssl, (int)n);
-    return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : -1;
-}
-
-static ssize_t connection_give(peer *p, const void *buf, size_t size)
-{
-    ssize_t n;
-    int error;
-    errno = 0;
-    if (!p->ssl) {
-        do {
-            n = send(p->fd, buf, size, MSG_NOSIGNAL);
-        } while (n < 0 && errno == EINTR);
-        return n < 0 && errno == EAGAIN ? 0 : n;
-    }
-    ERR_clear_error();
-    n = SSL_write(p->ssl, buf, (int)size);
-    if (n > 0) {
-        return n;
-    }
-    error = SSL_get_error(p->ssl, (int)n);
-    return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : -1;
-}
-
-/* @return 0, or -1: the connection has been released */
-static int connection_flush_pending(worker *w, peer *p)
-{
-    while (p->pending_at < p->pending_len) {
-        ssize_t n = connection_give(p, p->pending + p->pending_at, p->pending_len - p->pending_at);
-        if (n < 0) {
-            peer_fail(w, p, "write: %s", connection_reason(p));
-            return -1;
-        }
-        if (n == 0) {
-            return 0;
-        }
-        p->pending_at += (size_t)n;
-    }
-    free(p->pending);
-    p->pending = NULL;
-    p->pending_len = p->pending_at = 0;
-    return 0;
-}
-
-/* Send after the pending bytes. Bytes that the socket does not accept become pending. @return as
- * flush_pending */
-static int connection_send_bytes(worker *w, peer *p, const unsigned char *data, size_t len)
-{
-    while (len > 0 && !p->pending) {
-        ssize_t n = connection_give(p, data, len);
-        if (n < 0) {
-            peer_fail(w, p, "write: %s", connection_reason(p));
-            return -1;
-        }
-        if (n == 0) {
-            break;
-        }
-        data += n;
-        len -= (size_t)n;
-    }
-    if (len > 0) {
-        /* keeps the order of bytes, and repeats OpenSSL's incomplete write */
-        p->pending = connection_must(realloc(p->pending, p->pending_len + len));
-        memcpy(p->pending + p->pending_len, data, len);
-        p->pending_len += len;
-    }
-    return 0;
-}
-
 /* ---- Sending messages ---- */
 
 void peer_due(worker *w, peer *p, uint64_t then)
@@ -203,7 +90,7 @@ void peer_due(worker *w, peer *p, uint64_t then)
             while (size < opt.in_flight) {
                 size *= 2;
             }
-            times = connection_must(malloc(size * sizeof(*times)));
+            times = peer_must(malloc(size * sizeof(*times)));
             for (uint64_t i = p->got; i < p->due; i++) {
                 times[i & (size - 1)] = p->times[i & (p->times_size - 1)];
             }
@@ -223,7 +110,7 @@ static const unsigned char *connection_pack(peer *p, size_t *len)
     peer_windows *x = p->windows;
     if (p->sent_bytes == 0) {
         x->packed_size = opt.size + opt.size / 1000 + 64;
-        x->packed = x->packed ? x->packed : connection_must(malloc(x->packed_size));
+        x->packed = x->packed ? x->packed : peer_must(malloc(x->packed_size));
         x->out.next_in = (unsigned char *)payload_of(p->number, p->sent);
         x->out.avail_in = (uInt)opt.size;
         x->out.next_out = x->packed;
@@ -277,11 +164,11 @@ static size_t connection_compose(worker *w, peer *p)
 
 void peer_write(worker *w, peer *p)
 {
-    if (connection_flush_pending(w, p) < 0) {
+    if (peer_flush_pending(w, p) < 0) {
         return;
     }
     while (!p->pending && p->sent < p->due && p->state == PEER_OPEN) {
-        if (connection_send_bytes(w, p, w->out, connection_compose(w, p)) < 0) {
+        if (peer_send_bytes(w, p, w->out, connection_compose(w, p)) < 0) {
             return;
         }
     }
@@ -300,7 +187,7 @@ static int connection_send_frame(worker *w, peer *p, unsigned opcode, const void
     size = ws_frame_header(w->out, WS_FIN | opcode, len, key);
     memcpy(w->out + size, data, len);
     ws_mask(w->out + size, len, key);
-    return connection_send_bytes(w, p, w->out, size + len);
+    return peer_send_bytes(w, p, w->out, size + len);
 }
 
 void peer_close(worker *w, peer *p)
@@ -446,7 +333,7 @@ static int connection_parse(worker *w, peer *p, unsigned char *data, size_t len)
             break;
         case WS_PARSE_MORE:
             if (len > 0) {
-                p->rest = connection_must(realloc(p->rest, len));
+                p->rest = peer_must(realloc(p->rest, len));
                 memmove(p->rest, data, len);
             }
             p->rest_len = len;
@@ -462,7 +349,7 @@ static int connection_parse(worker *w, peer *p, unsigned char *data, size_t len)
 static int connection_begin(worker *w, peer *p)
 {
     if (p->deflate == DEFLATE_TAKEOVER) {
-        p->windows = connection_must(calloc(1, sizeof(*p->windows)));
+        p->windows = peer_must(calloc(1, sizeof(*p->windows)));
         inflateInit2(&p->windows->in, -15);
         deflateInit2(&p->windows->out, 1, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
     }
@@ -488,7 +375,7 @@ static int connection_take_answer(worker *w, peer *p, unsigned char *data, size_
         return -1;
     }
     if (!head) {
-        p->rest = connection_must(realloc(p->rest, len + 1));
+        p->rest = peer_must(realloc(p->rest, len + 1));
         memcpy(p->rest, data, len);
         p->rest_len = len;
         return 0;
@@ -504,10 +391,10 @@ static void connection_ended(worker *w, peer *p)
         connection_release(w, p);
     }
     else if (p->state == PEER_OPEN) {
-        peer_fail(w, p, "a connection was lost: %s", connection_reason(p));
+        peer_fail(w, p, "a connection was lost: %s", peer_reason(p));
     }
     else {
-        peer_fail(w, p, "handshake: %s", connection_reason(p));
+        peer_fail(w, p, "handshake: %s", peer_reason(p));
     }
 }
 
@@ -523,7 +410,7 @@ static void connection_read_all(worker *w, peer *p, int end)
         if (rest > 0) {
             memcpy(w->in, p->rest, rest);
         }
-        n = connection_take(p, w->in + rest, room);
+        n = peer_take(p, w->in + rest, room);
         if (n < 0) {
             connection_ended(w, p);
             return;
@@ -553,7 +440,7 @@ static void connection_start_handshake(worker *w, peer *p)
         return;
     }
     p->state = PEER_HANDSHAKE;
-    connection_send_bytes(w, p, (const unsigned char *)p->to->request, p->to->request_len);
+    peer_send_bytes(w, p, (const unsigned char *)p->to->request, p->to->request_len);
 }
 
 static void connection_start_tls(worker *w, peer *p)
@@ -562,7 +449,7 @@ static void connection_start_tls(worker *w, peer *p)
         connection_start_handshake(w, p);
         return;
     }
-    p->ssl = connection_must(ws_tls_connect(tls, p->fd, p->to->url.host, opt.insecure));
+    p->ssl = peer_must(ws_tls_connect(tls, p->fd, p->to->url.host, opt.insecure));
     p->state = PEER_TLS;
 }
 
@@ -577,92 +464,7 @@ static void connection_shake_hands(worker *w, peer *p)
         connection_start_handshake(w, p);
     }
     else if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
-        peer_fail(w, p, "TLS handshake: %s", connection_reason(p));
-    }
-}
-
-static const ws_address *connection_address_of(const peer *p)
-{
-    return &p->to->addresses->list[p->address];
-}
-
-/* Bind to one of the source addresses. Each has a separate range of ports. */
-static int connection_bind_source(const peer *p)
-{
-    struct sockaddr_in from = {.sin_family = AF_INET};
-    int one = 1;
-    if (!opt.sources || connection_address_of(p)->address.ss_family != AF_INET) {
-        return 0;
-    }
-    /* otherwise the port would be reserved for all destinations */
-    setsockopt(p->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
-    from.sin_addr.s_addr = htonl(opt.source + p->number % opt.sources);
-    return bind(p->fd, (struct sockaddr *)&from, sizeof(from));
-}
-
-/* @return NULL; or the failed operation, with errno set */
-static const char *connection_connect_peer(worker *w, peer *p)
-{
-    struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = p};
-    const ws_address *to = connection_address_of(p);
-    int one = 1;
-    p->tried_at = nanoseconds();
-    p->fd = socket(to->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (p->fd < 0) {
-        return "socket";
-    }
-    setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    if (connection_bind_source(p) < 0) {
-        return "bind";
-    }
-    return (connect(p->fd, (const struct sockaddr *)&to->address, to->len) < 0
-            && errno != EINPROGRESS)
-                   || epoll_ctl(w->epoll, EPOLL_CTL_ADD, p->fd, &e) < 0
-               ? "connect"
-               : NULL;
-}
-
-/* An address has failed: try the others. */
-static void connection_try_others(worker *w, peer *p, const char *what)
-{
-    while (what && p->tries + 1 < p->to->addresses->count) {
-        p->tries++;
-        p->address = (p->address + 1) % p->to->addresses->count;
-        if (p->fd >= 0) {
-            close(p->fd);
-        }
-        what = connection_connect_peer(w, p);
-    }
-    if (what) {
-        peer_fail(w, p, "%s: %s", what, strerror(errno));
-    }
-}
-
-int peer_next_address(worker *w, peer *p)
-{
-    if (p->state != PEER_CONNECTING || p->tries + 1 >= p->to->addresses->count) {
-        return 0;
-    }
-    if (w->now - p->tried_at > ADDRESS_TIME) {
-        errno = ETIMEDOUT;
-        connection_try_others(w, p, "connect");
-    }
-    return p->state == PEER_CONNECTING;
-}
-
-void peer_open(worker *w, peer *p)
-{
-    const char *what;
-    p->state = PEER_CONNECTING;
-    p->deflate = DEFLATE_OFF;
-    p->bad = p->ended = 0;
-    p->due = p->sent = p->got = 0;
-    p->sent_bytes = p->got_bytes = 0;
-    p->started = nanoseconds();
-    p->address = p->to->best;
-    p->tries = 0;
-    if ((what = connection_connect_peer(w, p))) {
-        connection_try_others(w, p, what);
+        peer_fail(w, p, "TLS handshake: %s", peer_reason(p));
     }
 }
 
@@ -674,7 +476,7 @@ void peer_event(worker *w, peer *p, unsigned events)
         getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &size);
         if (error) {
             errno = error;
-            connection_try_others(w, p, "connect");
+            peer_try_others(w, p, "connect");
             return;
         }
         if (!(events & EPOLLOUT)) {

@@ -107,6 +107,26 @@ void peer_close(worker *w, peer *p);
 /** Count a failed connection, and report the first one. */
 void peer_fail(worker *w, peer *p, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/** An address has failed while doing `what`, with errno set: try the others. */
+void peer_try_others(worker *w, peer *p, const char *what);
+
+/* ---- The socket ---- */
+
+/** @return memory, unless it is NULL: then exit */
+void *peer_must(void *memory);
+
+/** Describe the last error of TLS or the socket. */
+const char *peer_reason(const peer *p);
+
+/** Read. @return bytes; 0: no data yet; -1: end of stream (errno 0), or an error */
+ssize_t peer_take(peer *p, void *buf, size_t size);
+
+/** Send bytes that the socket has not accepted. @return 0, or -1: the connection has been released */
+int peer_flush_pending(worker *w, peer *p);
+
+/** Send after those bytes, which keep what the socket does not accept. @return likewise */
+int peer_send_bytes(worker *w, peer *p, const unsigned char *data, size_t len);
+
 /* ---- Callbacks into worker.c ---- */
 
 /** The connection is open. */

@@ -1,0 +1,101 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** Connecting: the addresses of a target are tried in turn, from the one that worked last. */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tools/wsbench/connection.h"
+
+/* Time limit for an address if others are left, nanoseconds. */
+#define ADDRESS_TIME SECOND
+
+static const ws_address *connect_address_of(const peer *p)
+{
+    return &p->to->addresses->list[p->address];
+}
+
+/* Bind to one of the source addresses. Each has a separate range of ports. */
+static int connect_bind_source(const peer *p)
+{
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    int one = 1;
+    if (!opt.sources || connect_address_of(p)->address.ss_family != AF_INET) {
+        return 0;
+    }
+    /* otherwise the port would be reserved for all destinations */
+    setsockopt(p->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+    from.sin_addr.s_addr = htonl(opt.source + p->number % opt.sources);
+    return bind(p->fd, (struct sockaddr *)&from, sizeof(from));
+}
+
+/* @return NULL; or the failed operation, with errno set */
+static const char *connect_connect_peer(worker *w, peer *p)
+{
+    struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = p};
+    const ws_address *to = connect_address_of(p);
+    int one = 1;
+    p->tried_at = nanoseconds();
+    p->fd = socket(to->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (p->fd < 0) {
+        return "socket";
+    }
+    setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (connect_bind_source(p) < 0) {
+        return "bind";
+    }
+    return (connect(p->fd, (const struct sockaddr *)&to->address, to->len) < 0
+            && errno != EINPROGRESS)
+                   || epoll_ctl(w->epoll, EPOLL_CTL_ADD, p->fd, &e) < 0
+               ? "connect"
+               : NULL;
+}
+
+/* An address has failed: try the others. */
+void peer_try_others(worker *w, peer *p, const char *what)
+{
+    while (what && p->tries + 1 < p->to->addresses->count) {
+        p->tries++;
+        p->address = (p->address + 1) % p->to->addresses->count;
+        if (p->fd >= 0) {
+            close(p->fd);
+        }
+        what = connect_connect_peer(w, p);
+    }
+    if (what) {
+        peer_fail(w, p, "%s: %s", what, strerror(errno));
+    }
+}
+
+int peer_next_address(worker *w, peer *p)
+{
+    if (p->state != PEER_CONNECTING || p->tries + 1 >= p->to->addresses->count) {
+        return 0;
+    }
+    if (w->now - p->tried_at > ADDRESS_TIME) {
+        errno = ETIMEDOUT;
+        peer_try_others(w, p, "connect");
+    }
+    return p->state == PEER_CONNECTING;
+}
+
+void peer_open(worker *w, peer *p)
+{
+    const char *what;
+    p->state = PEER_CONNECTING;
+    p->deflate = DEFLATE_OFF;
+    p->bad = p->ended = 0;
+    p->due = p->sent = p->got = 0;
+    p->sent_bytes = p->got_bytes = 0;
+    p->started = nanoseconds();
+    p->address = p->to->best;
+    p->tries = 0;
+    if ((what = connect_connect_peer(w, p))) {
+        peer_try_others(w, p, what);
+    }
+}
