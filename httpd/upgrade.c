@@ -478,7 +478,7 @@ static int upgrade_hand_over(request_rec *r, ws_request *rq, ws_new_conn *n)
     return OK;
 }
 
-static int upgrade_upgrade(request_rec *r, ws_request *rq)
+static int upgrade_run(request_rec *r, ws_request *rq)
 {
     ws_new_conn n = {.fd = -1};
     int version, status = upgrade_check(r, ws_dir_config_of(r), &version);
@@ -532,7 +532,7 @@ int ws_upgrade_handler(request_rec *r)
     r->uri = ws_sockjs_handler_uri(r);
     rq.headers = apr_table_make(r->pool, 4);
     status =
-        ws_http2_begin(r) ? upgrade_upgrade(r, &rq) : ws_http2_send_to_http_1_1(r, "a WebSocket");
+        ws_http2_begin(r) ? upgrade_run(r, &rq) : ws_http2_send_to_http_1_1(r, "a WebSocket");
     ws_http2_end(r);
     ws_upgrade_release(&rq);
     r->uri = uri;
