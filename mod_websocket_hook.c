@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channels/message.h"
 #include "handlers/http/courier.h"
 #include "handlers/http/form.h"
 #include "httpd/application_provider.h"
@@ -79,6 +80,9 @@ static apr_hash_t *queues; /* hook_queue, by its key */
 static const char *hook_events(apr_pool_t *p, const char *text, unsigned *events)
 {
     char *rest, *name = apr_strtok(apr_pstrdup(p, text), ",", &rest);
+    if (!name) {
+        return "WebSocketChannelHook takes one or more events";
+    }
     for (; name; name = apr_strtok(NULL, ",", &rest)) {
         unsigned i = 0;
         while (i < NAMES && strcasecmp(name, names[i])) {
@@ -104,7 +108,10 @@ static const char *hook_option(cmd_parms *cmd, hook_line *line, const char *text
     key = apr_pstrmemdup(cmd->pool, text, (apr_size_t)(equals - text));
     if (!strcmp(key, "channel")) {
         line->pattern = apr_pstrdup(cmd->pool, equals + 1);
-        return NULL;
+        return ws_channel_pattern_valid(line->pattern)
+                   ? NULL
+                   : apr_psprintf(cmd->pool, "WebSocketChannelHook: \"%s\" is wrong, channel= %s",
+                                  text, WS_CHANNEL_PATTERN);
     }
     if (!strcmp(key, "style") || !strcmp(key, "key") || !strcmp(key, "iss") || !strcmp(key, "to")) {
         return apr_psprintf(cmd->pool,

@@ -39,6 +39,17 @@ int ws_channel_valid(const char *channel)
     return channel && ws_channel_valid_len(channel, strlen(channel));
 }
 
+int ws_channel_pattern_valid(const char *pattern)
+{
+    const char *open = strchr(pattern, '[');
+    for (const char *c = pattern; *c; c++) {
+        if (!message_allowed((unsigned char)*c) && !strchr("*?[]\\^", *c)) {
+            return 0;
+        }
+    }
+    return *pattern && (!open || strchr(open, ']'));
+}
+
 int ws_wildcard_valid(const char *text, apr_size_t len)
 {
     return len > 2 && len <= WS_CHANNEL_MAX && !memcmp(text + len - 2, "/*", 2)

@@ -127,6 +127,13 @@ ws_message *ws_message_about(const char *channel, const char *whole, apr_size_t 
 /** Whether a text is a wildcard: a channel's name followed by a slash and a star. */
 WS_API int ws_wildcard_valid(const char *text, apr_size_t len);
 
+/** Whether a pattern, for apr_fnmatch() without flags, can match a channel's name. */
+WS_API int ws_channel_pattern_valid(const char *pattern);
+
+/** What to say if it cannot. */
+#define WS_CHANNEL_PATTERN                                                                         \
+    "takes a pattern of channels' names, as news/*: A-Z a-z 0-9 - _ . ~ : / @ + = ! and * ? [a-z]"
+
 /** As ws_channel_valid(). */
 WS_API int ws_channel_valid_len(const char *channel, apr_size_t len);
 

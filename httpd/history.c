@@ -12,6 +12,7 @@
 #include <http_log.h>
 
 #include "base/parse.h"
+#include "channels/message.h"
 #include "httpd/bus_remote.h"
 #include "httpd/config.h"
 
@@ -45,6 +46,9 @@ const char *ws_httpd_history_add(cmd_parms *cmd, void *config, const char *patte
     if (error) {
         return error;
     }
+    if (!ws_channel_pattern_valid(pattern)) {
+        return ws_refused(cmd, pattern, WS_CHANNEL_PATTERN, "");
+    }
     if (off && age) {
         return "WebSocketHistory: off takes no further argument";
     }
@@ -72,6 +76,25 @@ const char *ws_httpd_history_size(cmd_parms *cmd, void *config, const char *arg)
                             "");
 }
 
+/* The server creates the folder, but not the one above it.
+ * @return NULL, or why it cannot */
+static const char *history_obstacle(apr_pool_t *p, const char *path)
+{
+    const char *parent = ap_make_dirstr_parent(p, path);
+    apr_finfo_t info;
+    if (apr_stat(&info, path, APR_FINFO_TYPE, p) == APR_SUCCESS) {
+        return info.filetype == APR_DIR
+                   ? NULL
+                   : apr_psprintf(p, "WebSocketHistoryDirectory: \"%s\" is no folder", path);
+    }
+    return apr_stat(&info, parent, APR_FINFO_TYPE, p) == APR_SUCCESS && info.filetype == APR_DIR
+               ? NULL
+               : apr_psprintf(p,
+                              "WebSocketHistoryDirectory: \"%s\" cannot be created: there is no "
+                              "folder %s: create it",
+                              path, parent);
+}
+
 const char *ws_httpd_history_set_directory(cmd_parms *cmd, void *config, const char *arg)
 {
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
@@ -79,7 +102,7 @@ const char *ws_httpd_history_set_directory(cmd_parms *cmd, void *config, const c
     if (!error && !(folder = ap_server_root_relative(cmd->pool, arg))) {
         error = apr_psprintf(cmd->pool, "WebSocketHistoryDirectory: \"%s\" is no path", arg);
     }
-    return error;
+    return error ? error : history_obstacle(cmd->pool, folder);
 }
 
 const char *ws_httpd_history_directory(void)

@@ -102,6 +102,20 @@ for my $directive (qw(WebSocketCloseTimeout WebSocketDrainTimeout)) {
     takes("$directive $_", "taken: $directive $_") for qw(1ms 24h 5 500ms 1min 1d 20S 2Min);
 }
 
+# What cannot work: patterns that match no channel, folders that cannot be, ports, targets that would be left out.
+refuses("WebSocketHistory \"$_\" 10", qr/^WebSocketHistory: "\Q$_\E" is wrong, it takes a pattern of channels' names/)
+    for 'a b', 'news,*', 'news[a', 'n%20';
+takes("WebSocketHistory $_ 10", "taken: WebSocketHistory $_") for qw(* kept/* k?pt/[a-f]* [!a]* [^a]*);
+refuses("WebSocketHistoryDirectory $_->[0]", qr/^WebSocketHistoryDirectory: "\Q$_->[0]\E" $_->[1]/)
+    for ['/nonexistent/x', qr{cannot be created: there is no folder /nonexistent/: create it}], ['/etc/passwd', 'is no folder'], ['/etc/passwd/x', 'cannot be created'];
+refuses("WebSocketHandler ws_proxy.so to=$_", qr/^WebSocketHandler: handler proxy, to=\S+: takes a port from 1 to 65535/)
+    for qw(ws://x:0 ws://x:65536 wss://x:8x/y ws://x,ws://y:99999 unix:/s|ws://x:0/);
+refuses("WebSocketHandler ws_http.so to=$_", qr/^WebSocketHandler: handler http, to=\S+: takes /)
+    for qw(http://x:0/ https://x:65536/ http://x:8x/ http:///x http://:80/);
+refuses("WebSocketHandler $_", qr/^WebSocketHandler: handler (?:tcp|proxy|http), to=\S+: can be given once/)
+    for 'ws_tcp.so to=127.0.0.1:1 to=127.0.0.1:2', 'ws_proxy.so to=ws://x to=ws://y', 'ws_proxy.so to=ws://x to=proxypass', 'ws_http.so to=/a to=/b';
+takes("WebSocketHandler ws_proxy.so to=$_", "taken: ws_proxy.so to=$_") for qw(ws://x:1 ws://[::1]:65535/x?y wss://u:p@x:443/,ws://y);
+
 refuses("WebSocketMessageTimeout $_", qr/^WebSocketMessageTimeout: "\Q$_\E" is wrong, it takes an interval from 100ms to 24h.*; or off/)
     for qw(0 99ms 25h x -1), @nonsense;
 refuses("WebSocketMessageTimeout 5s $_", qr/^WebSocketMessageTimeout: "\Q$_\E" is wrong, it takes a size.*, as bytes a second/)

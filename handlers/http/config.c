@@ -6,6 +6,7 @@
 
 #include <apr_encode.h>
 #include <apr_strings.h>
+#include <apr_uri.h>
 #include <httpd.h>
 #include <http_config.h>
 
@@ -24,8 +25,20 @@
 static const char *takes_url = "takes a path of this server, http://, https://, or "
                                "unix:/socket|http://host/path";
 
+static int is_url(apr_pool_t *p, const char *value)
+{
+    apr_uri_t uri;
+    apr_int64_t port;
+    return (!strncmp(value, "http://", 7) || !strncmp(value, "https://", 8))
+           && apr_uri_parse(p, value, &uri) == APR_SUCCESS && uri.hostname && *uri.hostname
+           && (!uri.port_str || !ws_parse_count(p, uri.port_str, 1, 65535, &port));
+}
+
 static const char *set_to(apr_pool_t *p, http_config *config, const char *value)
 {
+    if (config->to) {
+        return "can be given once";
+    }
     if (value[strcspn(value, " \t\"<>#")]) {
         return takes_url;
     }
@@ -41,9 +54,7 @@ static const char *set_to(apr_pool_t *p, http_config *config, const char *value)
     if (!strcmp(value, HTTP_TO_HTACCESS) && !config->unix_socket) {
         return NULL;
     }
-    return (*value == '/' && value[1] != '/' && !config->unix_socket)
-                   || (!strncmp(value, "http://", 7) && value[7])
-                   || (!strncmp(value, "https://", 8) && value[8])
+    return (*value == '/' && value[1] != '/' && !config->unix_socket) || is_url(p, value)
                ? NULL
                : takes_url;
 }

@@ -9,6 +9,7 @@
 
 #include <apr_lib.h>
 #include <apr_strings.h>
+#include <apr_uri.h>
 #include <ap_expr.h>
 #include <http_log.h>
 
@@ -92,9 +93,17 @@ static const char *config_set_expression(apr_pool_t *p, proxy_server *s, char *u
     return NULL;
 }
 
+static int config_port_valid(apr_pool_t *p, const char *url)
+{
+    apr_uri_t uri;
+    apr_int64_t port;
+    return apr_uri_parse(p, url, &uri) == APR_SUCCESS
+           && (!uri.port_str || !ws_parse_count(p, uri.port_str, 1, 65535, &port));
+}
+
 static const char *config_set_server(apr_pool_t *p, proxy_server *s, char *url)
 {
-    const char *at, *slash, *shown;
+    const char *at, *slash, *shown, *error;
     size_t scheme;
 
     if (!config_set_socket(p, &url, &s->socket)) {
@@ -112,13 +121,19 @@ static const char *config_set_server(apr_pool_t *p, proxy_server *s, char *url)
                 : url;
     s->shown = apr_pstrmemdup(p, shown, strcspn(shown, "?")); /* a query can hold a token */
     s->url = url;
-    return config_set_expression(p, s, url, scheme);
+    if ((error = config_set_expression(p, s, url, scheme))) {
+        return error;
+    }
+    return config_port_valid(p, url) ? NULL : "takes a port from 1 to 65535";
 }
 
 static const char *config_set_servers(apr_pool_t *p, proxy_config *config, const char *list)
 {
     const char *error = NULL;
     char *url;
+    if (config->proxypass || config->servers->nelts) {
+        return "can be given once; separate several servers by commas";
+    }
     if (!strcmp(list, "proxypass")) {
         config->proxypass = 1;
         return proxypass_available();

@@ -93,6 +93,9 @@ static const char *tcp_configure(apr_pool_t *pconf, const char *key, const char 
                                                       : NULL;
     }
     if (!strcmp(key, "to")) {
+        if (config->to) {
+            return "can be given once; tokens= chooses between several services";
+        }
         config->to = apr_pstrdup(pconf, value);
         return tcp_target_check(value);
     }
