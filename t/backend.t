@@ -1,0 +1,56 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# WebSocketBackend: where the system gives httpd's user no locked memory, as newer kernels require for io_uring,
+# WebSockets work on, with epoll. (Older kernels do not count it: then there is nothing to log.)
+
+use strict;
+use warnings;
+use lib 't/lib';
+use Test::More;
+use Httpd;
+use Client;
+use List::Util qw(max);
+
+my $refused = qr/epoll is used instead of io_uring \(WebSocketBackend \w+\): .*ulimit -l/;
+
+sub start {
+    my ($backend, $locked) = @_;
+    local $ENV{WS_TEST_BACKEND} = $backend;
+    local $Httpd::PROGRAM = "ulimit -l $locked; $Httpd::PROGRAM" if defined $locked;
+    return Httpd->start(log_level => 'info', conf => "WebSocketHandler ws_echo.so\nWebSocketThreads 2\n");
+}
+
+sub echoes {
+    my ($httpd, $name) = @_;
+    Client->new($httpd, '/')->echoes('short', "$name: a short message");
+    Client->new($httpd, '/')->echoes('x' x 60000, "$name: a long message");
+}
+
+# The lines about it at a level, and the most that one child process has logged.
+sub lines {
+    my ($httpd, $level) = @_;
+    my @lines = grep { /:$level\]/ && /$refused/ } split /\n/, $httpd->error_log;
+    my %of;
+    $of{$_}++ for map { /\[pid (\d+)/ } @lines;
+    return (scalar @lines, max(0, values %of));
+}
+
+SKIP: {
+    my $probe = Httpd->new(conf => "WebSocketHandler ws_echo.so\nWebSocketBackend io_uring\n");
+    my $answer = $probe->run('-t');
+    skip "no io_uring: $answer", 1 if $answer !~ /Syntax OK/;
+    skip 'not root: httpd -t reports it', 1 if $>;
+
+    for my $locked (undef, 0) {
+        my $name  = defined $locked ? 'without locked memory' : 'with it';
+        my $httpd = start('auto', $locked);
+        echoes($httpd, "auto, $name");
+        is((lines($httpd, 'warn'))[0], 0, "auto, $name: no warning");
+        my ($all, $most) = lines($httpd, 'info');
+        ok($most <= 1, "auto, $name: at most a line of a child: $all lines");
+    }
+    my $httpd = start('io_uring', 0);
+    echoes($httpd, 'io_uring without locked memory');
+    is((lines($httpd, 'info'))[0], 0, 'it is no mere information');
+}
+done_testing();
