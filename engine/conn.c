@@ -90,10 +90,6 @@ static void conn_ready(ws_source *s, const ws_ready *r)
     case WS_STREAM_SENT:
         ws_conn_sent(c, r);
         return;
-    case WS_STREAM_READABLE:
-        ws_conn_read(c);
-        ws_conn_watch(c);
-        return;
     default:
         break;
     }

@@ -163,10 +163,9 @@ static int loop_wait(ws_event_loop *loop, int timeout)
     loop->now = ws_clock();
     for (int i = 0; i < n; i++) {
         ws_ready *r = &ready[i];
-        if (r->events & (WS_STREAM_RECEIVED | WS_STREAM_READABLE)) {
-            received += r->events == WS_STREAM_RECEIVED;
+        if (r->events == WS_STREAM_RECEIVED) {
+            received++;
             r->source->receiving = r->more;
-            r->source->buffered &= r->more;
             r->source->stopping &= r->more;
             r->source->ready(r->source, r);
             ws_ring_give_back(loop->ring, r);

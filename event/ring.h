@@ -44,11 +44,7 @@ void ws_ring_give_back(ws_ring *r, const ws_ready *ready);
  *  divisible by 8. */
 void ws_ring_receive(ws_ring *r, int fd, ws_source *source);
 
-/** Report WS_STREAM_READABLE once, when the socket is readable or broken. */
-void ws_ring_poll(ws_ring *r, int fd, ws_source *source);
-
-/** Stop receiving or polling. One last WS_STREAM_RECEIVED or WS_STREAM_READABLE follows, whose `more`
- *  is 0. */
+/** Stop receiving. One last WS_STREAM_RECEIVED follows, whose `more` is 0. */
 void ws_ring_stop(ws_ring *r, ws_source *source);
 
 /** @return a buffer of WS_SEND_BUFFER bytes. Unsent data in an earlier buffer is lost. */

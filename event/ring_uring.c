@@ -39,11 +39,6 @@ void ws_ring_receive(ws_ring *r, int fd, ws_source *source)
     (void)r, (void)fd, (void)source;
 }
 
-void ws_ring_poll(ws_ring *r, int fd, ws_source *source)
-{
-    (void)r, (void)fd, (void)source;
-}
-
 void ws_ring_stop(ws_ring *r, ws_source *source)
 {
     (void)r, (void)source;
@@ -116,7 +111,7 @@ void ws_ring_submit(ws_ring *r)
 #define TRIES 100
 
 /* The type of a completion: the lowest bits of its user_data. 0: ignore the completion. */
-enum { TAG_RECEIVE = 1, TAG_SEND = 2, TAG_POLLER = 3, TAG_POLL = 4, TAGS = 7 };
+enum { TAG_RECEIVE = 1, TAG_SEND = 2, TAG_POLLER = 3, TAGS = 7 };
 
 #define FLAGS                                                                                      \
     (IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL             \
@@ -393,7 +388,7 @@ int ws_ring_wait(ws_ring *r, ws_ready *ready, int max, int timeout)
             continue;
         }
         ready[n].source = (ws_source *)(apr_uintptr_t)(c->about & ~(apr_uint64_t)TAGS);
-        ready[n].events = (c->about & TAGS) == TAG_POLL ? WS_STREAM_READABLE : WS_STREAM_RECEIVED;
+        ready[n].events = WS_STREAM_RECEIVED;
         ready[n].result = c->result;
         ready[n].more = (c->flags & IORING_CQE_F_MORE) != 0;
         ready[n].buffered = (c->flags & IORING_CQE_F_BUFFER) != 0;
@@ -426,18 +421,10 @@ void ws_ring_receive(ws_ring *r, int fd, ws_source *source)
     sqe->user_data = (apr_uintptr_t)source | TAG_RECEIVE;
 }
 
-void ws_ring_poll(ws_ring *r, int fd, ws_source *source)
-{
-    struct io_uring_sqe *sqe = ring_request(r);
-    io_uring_prep_poll_add(sqe, fd, POLLIN);
-    sqe->user_data = (apr_uintptr_t)source | TAG_POLL;
-}
-
 void ws_ring_stop(ws_ring *r, ws_source *source)
 {
     struct io_uring_sqe *sqe = ring_request(r);
-    io_uring_prep_cancel64(sqe, (apr_uintptr_t)source | (source->buffered ? TAG_RECEIVE : TAG_POLL),
-                           0);
+    io_uring_prep_cancel64(sqe, (apr_uintptr_t)source | TAG_RECEIVE, 0);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     sqe->user_data = 0;
 }

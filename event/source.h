@@ -19,7 +19,6 @@ typedef struct ws_source ws_source;
  *  (stream.h). */
 #define WS_STREAM_RECEIVED 0x100 /**< bytes have been received, or receiving has ended */
 #define WS_STREAM_SENT 0x200     /**< a send has ended */
-#define WS_STREAM_READABLE 0x400 /**< the owner of a direct stream can read */
 
 /** An event of a source. */
 typedef struct ws_ready {
@@ -43,9 +42,9 @@ struct ws_source {
     unsigned char direct : 1;    /**< the owner is to read: its input is bulky */
     unsigned char polled : 1;    /**< the poller watches the descriptor */
     unsigned char receiving : 1; /**< the kernel refers to the source */
-    unsigned char buffered : 1;  /**< the kernel puts input into the loop's buffers */
     unsigned char stopping : 1;  /**< the loop has asked the kernel to stop receiving */
     unsigned char sending : 1;   /**< a send has not ended */
+    unsigned char poll_events;   /**< the events that it watches for, while polled */
     unsigned char small;         /**< small reads in a row, while direct */
 };
 

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Streams. With a completion ring, the ring receives and sends. For direct streams it only reports
- * that they are readable. The poller reports when a stream is writable again. It also reports a broken connection while the stream does not receive.
+ * Streams. With a completion ring, the ring receives and sends. The poller reports when a
+ * stream is writable again, and when a direct stream is readable. It also reports a broken connection
+ * while the stream does not receive.
  */
 
 #include "event/stream.h"
@@ -31,32 +32,40 @@ static void stream_stop_receiving(ws_event_loop *loop, ws_source *s)
     }
 }
 
-static apr_status_t stream_watch_async(ws_event_loop *loop, ws_source *s, int events)
+/* Let the poller watch for events; -1: for none, not even for a broken connection. */
+static apr_status_t stream_poll(ws_event_loop *loop, ws_source *s, int events)
 {
-    int poll = events != WS_READABLE;
+    int now = s->polled ? s->poll_events : -1;
     apr_status_t rv = APR_SUCCESS;
-    if ((events & WS_READABLE) && !s->receiving) {
-        if (s->direct) {
-            ws_ring_poll(loop->ring, s->fd, s);
-        }
-        else {
-            ws_ring_receive(loop->ring, s->fd, s);
-        }
-        s->receiving = 1;
-        s->buffered = !s->direct;
+    if (events == now) {
+        return APR_SUCCESS;
     }
-    else if (!(events & WS_READABLE)) {
-        stream_stop_receiving(loop, s);
-    }
-    if (poll && !(s->polled && events == s->watched)) {
-        rv = ws_poller_set(loop->poller, s->fd, s, s->polled ? s->watched : -1,
-                           (unsigned)(events & ~WS_READABLE));
-    }
-    else if (!poll && s->polled) {
+    if (events < 0) {
         ws_poller_remove(loop->poller, s->fd);
     }
-    s->polled = poll && rv == APR_SUCCESS;
+    else {
+        rv = ws_poller_set(loop->poller, s->fd, s, now, (unsigned)events);
+    }
+    if (rv == APR_SUCCESS) {
+        s->polled = events >= 0;
+        s->poll_events = (unsigned char)events;
+    }
     return rv;
+}
+
+static apr_status_t stream_watch_async(ws_event_loop *loop, ws_source *s, int events)
+{
+    if (!(events & WS_READABLE) || s->direct) {
+        stream_stop_receiving(loop, s);
+    }
+    else if (!s->receiving) {
+        ws_ring_receive(loop->ring, s->fd, s);
+        s->receiving = 1;
+    }
+    if ((events & WS_READABLE) && s->direct && !s->receiving) {
+        return stream_poll(loop, s, events);
+    }
+    return stream_poll(loop, s, events == WS_READABLE ? -1 : events & ~WS_READABLE);
 }
 
 apr_status_t ws_stream_watch(ws_event_loop *loop, ws_source *s, unsigned events)
@@ -74,15 +83,16 @@ apr_status_t ws_stream_watch(ws_event_loop *loop, ws_source *s, unsigned events)
 
 void ws_stream_adapt(ws_event_loop *loop, ws_source *s, apr_size_t n)
 {
+    unsigned direct = s->direct;
     if (n >= DIRECT_MIN) {
         s->small = 0;
-        if (!s->direct) {
-            s->direct = 1;
-            stream_stop_receiving(loop, s);
-        }
+        s->direct = 1;
     }
-    else if (s->direct && n < DIRECT_MIN / 2 && ++s->small == SMALL_MAX) {
+    else if (direct && n < DIRECT_MIN / 2 && ++s->small == SMALL_MAX) {
         s->direct = 0;
+    }
+    if (s->direct != direct && s->watched >= 0) {
+        stream_watch_async(loop, s, s->watched);
     }
 }
 
@@ -93,10 +103,7 @@ void ws_stream_close(ws_event_loop *loop, ws_source *s)
         return;
     }
     stream_stop_receiving(loop, s);
-    if (s->polled) {
-        ws_poller_remove(loop->poller, s->fd);
-        s->polled = 0;
-    }
+    stream_poll(loop, s, -1);
     s->watched = -1;
 }
 

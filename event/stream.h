@@ -38,14 +38,14 @@ apr_status_t ws_stream_watch(ws_event_loop *loop, ws_source *s, unsigned events)
 
 /** Report that n bytes of input were received or read in one piece. The stream becomes direct if much
  *  arrives at a time, and is no longer direct after many short reads. A direct stream reports
- *  WS_STREAM_READABLE instead of WS_STREAM_RECEIVED, and its owner reads the socket. */
+ *  WS_READABLE instead of WS_STREAM_RECEIVED, and its owner reads the socket. */
 void ws_stream_adapt(ws_event_loop *loop, ws_source *s, apr_size_t n);
 
-/** Whether the owner reads the socket itself: the stream is not async, or it is direct and all
- *  input that the loop received has been reported. [any stream] */
+/** Whether the owner reads the socket now: the stream is not async, or it is direct and all input
+ *  that the loop received has been reported. [any stream] */
 static inline int ws_stream_is_read(const ws_source *s)
 {
-    return !s->async || (s->direct && !s->buffered);
+    return !s->async || (s->polled && (s->poll_events & WS_READABLE));
 }
 
 /** Stop watching and receiving. Call it before you close the descriptor. [any stream] */
