@@ -6,8 +6,8 @@
  * slow name delays only those. Reading the files of TLS contexts has separate threads.
  *
  * getaddrinfo() waits for both the A and the AAAA answer. A name for which it takes longer than
- * SPLIT_DELAY is also looked up for each family alone, and the first addresses that come are used
- * (RFC 8305, section 3). One call for each family from the beginning would be wrong: a name that
+ * SPLIT_DELAY is also looked up for each family separately, and the client uses the first addresses that
+ * arrive (RFC 8305, section 3). One call for each family from the beginning would be wrong: a name that
  * /etc/hosts has for IPv4 only would get its IPv6 addresses from DNS.
  */
 
@@ -90,7 +90,7 @@ struct ws_lookup {
     /* Under the lock: */
     question *question; /* NULL: all addresses are known */
     int cancelled, posted;
-    int tls_missing; /* the TLS context is not there yet */
+    int tls_missing; /* the TLS context has not been created */
     ws_found result;
     char text[]; /* holds all strings */
 };
@@ -198,7 +198,7 @@ static void lookup_release(ws_lookup *l)
     free(l);
 }
 
-/* Under the lock: tell the loop, unless it will look anyway, or the TLS context is missing. */
+/* Under the lock: notify the loop, unless a task is queued already or the TLS context is missing. */
 static void lookup_notify(ws_lookup *l)
 {
     if (!l->loop) {
@@ -230,7 +230,7 @@ static int lookup_is_complete(const question *q)
     return (q->answered & BIT(EITHER)) || (q->answered & both) == both;
 }
 
-/* Under the lock: free a question that is of no use any longer. */
+/* Under the lock: free a question that has no queries and no lookups left. */
 static void lookup_drop(question *q)
 {
     if (q->asked == q->answered && TAILQ_EMPTY(&q->waiting)) {
@@ -284,7 +284,7 @@ static void lookup_ask(question *q, unsigned which)
     }
 }
 
-/* Under the lock: no answer has come for a while. */
+/* Under the lock: getaddrinfo() has not answered within SPLIT_DELAY. */
 static void lookup_split_up(question *q)
 {
     if (q && !q->addresses) {
@@ -344,7 +344,8 @@ static int lookup_wait_for(ws_lookup *l, const char *host, unsigned port)
     return rv;
 }
 
-/* Under the lock: wait no longer. Queries that no thread has begun are not needed any more. */
+/* Under the lock: stop waiting. If no other lookup waits, remove the queries that no thread has
+ * started. */
 static void lookup_leave(ws_lookup *l)
 {
     question *q = l->question;
@@ -373,7 +374,7 @@ static int lookup_is_cancelled(ws_lookup *l)
     return is;
 }
 
-/* Under the lock: the context is there, or cannot be made. */
+/* Under the lock: the context has been created, or an error occurred. */
 static void lookup_got_tls(ws_lookup *l, SSL_CTX *tls, const char *error)
 {
     l->tls_missing = 0;
@@ -417,7 +418,7 @@ static void lookup_clear_alarm(ws_lookup *l)
     ws_timer_wheel_clear(&l->loop->event.wheel, &l->split);
 }
 
-/* Give the connection what is there. It may cancel the lookup meanwhile. */
+/* Pass the results to the connector, which may cancel the lookup. */
 static void lookup_hand_over(ws_lookup *l)
 {
     void (*found)(void *, ws_found *) = l->found;
@@ -562,7 +563,7 @@ void ws_lookup_settle(void)
 
 /* ---- Without a loop ---- */
 
-/* Wait until all addresses are known, but no longer than this. Under the lock. */
+/* Wait up to ms milliseconds for all addresses. Under the lock. */
 static void lookup_wait(ws_lookup *l, unsigned ms)
 {
     struct timespec until = lookup_deadline(ms);

@@ -28,8 +28,8 @@ typedef struct ws_found {
 
 /**
  * Look up a host, and create a TLS context if files is not NULL. Calls found on the loop, unless
- * the lookup is cancelled: when the first addresses and the context are there, and again when there
- * are more. Numeric addresses do not wait for the resolver.
+ * the lookup is cancelled: with the first addresses and the context, and again with further
+ * addresses. Numeric addresses do not wait for the resolver.
  * @param host  a name; an address; a comma-separated list of addresses, IPv6 ones with or without
  *              brackets; NULL: create only the context
  * @return valid until found is called with more = 0; NULL: out of memory
@@ -47,7 +47,7 @@ void ws_lookup_cancel(ws_lookup *l);
 void ws_lookup_settle(void);
 
 /**
- * Look up a host as ws_lookup_start(), but block until the first addresses are there, and
+ * Look up a host as ws_lookup_start(), but block until the first addresses arrive, and
  * up to a second for the others.
  * @param error  WS_TLS_ERROR bytes, set if there are no addresses
  * @return malloc'ed; or NULL
