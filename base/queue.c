@@ -4,6 +4,8 @@
 
 #include "base/queue.h"
 
+#include <errno.h>
+
 void ws_queue_init(ws_queue *q)
 {
     pthread_mutex_init(&q->lock, NULL);
@@ -59,17 +61,24 @@ ws_queue_item *ws_queue_pop(ws_queue *q)
     return item;
 }
 
-ws_queue_item *ws_queue_wait(ws_queue *q)
+ws_queue_item *ws_queue_wait_until(ws_queue *q, const struct timespec *until)
 {
     ws_queue_item *item;
+    int late = 0;
     pthread_mutex_lock(&q->lock);
-    while (!(item = queue_shift(q)) && !q->closed) {
+    while (!(item = queue_shift(q)) && !q->closed && !late) {
         q->idle++;
-        pthread_cond_wait(&q->more, &q->lock);
+        late = until ? pthread_cond_timedwait(&q->more, &q->lock, until) == ETIMEDOUT
+                     : pthread_cond_wait(&q->more, &q->lock) != 0;
         q->idle--;
     }
     pthread_mutex_unlock(&q->lock);
     return item;
+}
+
+ws_queue_item *ws_queue_wait(ws_queue *q)
+{
+    return ws_queue_wait_until(q, NULL);
 }
 
 void ws_queue_take(ws_queue *q, ws_queue_items *items)

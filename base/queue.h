@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 #include <sys/queue.h>
+#include <time.h>
 
 typedef struct ws_queue_item {
     STAILQ_ENTRY(ws_queue_item) next;
@@ -46,6 +47,9 @@ ws_queue_item *ws_queue_pop(ws_queue *q);
  * @return NULL: the queue is closed and empty
  */
 ws_queue_item *ws_queue_wait(ws_queue *q);
+
+/** As ws_queue_wait(), until a time of CLOCK_REALTIME. @return NULL also when it has come */
+ws_queue_item *ws_queue_wait_until(ws_queue *q, const struct timespec *until);
 
 /** Remove all items, in order.  [any thread] */
 void ws_queue_take(ws_queue *q, ws_queue_items *items);

@@ -6,11 +6,11 @@
 #include "httpd/occupancy.h"
 
 #include <http_log.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/queue.h"
 #include "base/thread.h"
 #include "channels/message.h"
 #include "httpd/interest.h"
@@ -40,7 +40,7 @@ const ws_shm_layout *const ws_occupancy_layout[] = {&occupancy_place_layout, &ws
                                                     NULL};
 
 typedef struct waiting {
-    struct waiting *next;
+    ws_queue_item link; /* first */
     char channel[WS_CHANNEL_MAX + 1];
 } waiting;
 
@@ -50,23 +50,20 @@ typedef struct notice {
     char channel[WS_CHANNEL_MAX + 1];
 } notice;
 
-static occupancy_place *places;
-static ws_shm_lock *guard;
-static const ws_application *application;
-static server_rec *log_server;
-static apr_thread_t *thread;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the variables below */
-static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
-static waiting *first, **last = &first;
-static unsigned count;
-static int stopping;
+static occupancy_place *occupancy_places;
+static ws_shm_lock *occupancy_guard;
+static const ws_application *occupancy_application;
+static server_rec *occupancy_log_server;
+static apr_thread_t *occupancy_thread;
+static ws_queue occupancy_queue; /* of waiting */
+static int occupancy_stopping;   /* atomic */
 
 apr_status_t ws_occupancy_init(apr_pool_t *ptemp, server_rec *s)
 {
     (void)ptemp;
-    places = ws_shm_table(s, "occupancy", sizeof(*places) * BUCKETS * BUCKET);
-    guard = ws_shm_table(s, "occupancy-lock", sizeof(*guard));
-    return places && guard ? APR_SUCCESS : APR_ENOMEM;
+    occupancy_places = ws_shm_table(s, "occupancy", sizeof(*occupancy_places) * BUCKETS * BUCKET);
+    occupancy_guard = ws_shm_table(s, "occupancy-lock", sizeof(*occupancy_guard));
+    return occupancy_places && occupancy_guard ? APR_SUCCESS : APR_ENOMEM;
 }
 
 void ws_occupancy_changed(const char *channel)
@@ -75,15 +72,12 @@ void ws_occupancy_changed(const char *channel)
     if (!ws_channel_valid(channel)) {
         return; /* a wildcard */
     }
-    pthread_mutex_lock(&lock);
-    if (!stopping && count < WAITING_MAX && (w = calloc(1, sizeof(*w)))) {
+    if (ws_queue_count(&occupancy_queue) < WAITING_MAX && (w = calloc(1, sizeof(*w)))) {
         strcpy(w->channel, channel);
-        *last = w;
-        last = &w->next;
-        count++;
-        pthread_cond_signal(&work);
+        if (ws_queue_push(&occupancy_queue, &w->link) < 0) {
+            free(w);
+        }
     }
-    pthread_mutex_unlock(&lock);
 }
 
 /* ---- The table; the caller holds guard ---- */
@@ -108,7 +102,7 @@ static int occupancy_is(const occupancy_place *p, apr_uint64_t hash, const char 
 /* Find a channel's place; make: create it. @return NULL: not found, or the bucket is full */
 static occupancy_place *occupancy_find(apr_uint64_t hash, const char *channel, int make)
 {
-    occupancy_place *bucket = places + hash % BUCKETS * BUCKET, *place = NULL;
+    occupancy_place *bucket = occupancy_places + hash % BUCKETS * BUCKET, *place = NULL;
     for (unsigned i = 0; i < BUCKET; i++) {
         if (occupancy_is(&bucket[i], hash, channel)) {
             return &bucket[i];
@@ -129,7 +123,7 @@ static void occupancy_warn(const char *channel)
     static int said;
     if (!__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED)) {
         ap_log_error(
-            APLOG_MARK, APLOG_WARNING, 0, log_server,
+            APLOG_MARK, APLOG_WARNING, 0, occupancy_log_server,
             "websocket: WebSocketChannelHook: too many channels are occupied: \"occupied\" "
             "and \"vacated\" are not sent for channel %s and others; name fewer with "
             "channel=",
@@ -158,7 +152,7 @@ static int occupancy_decide(const char *channel, notice *n)
         p->hash = occupied ? p->hash : 0;
         return 0;
     }
-    if (!application->wants(occupied ? WS_APP_OCCUPIED : WS_APP_VACATED, channel)) {
+    if (!occupancy_application->wants(occupied ? WS_APP_OCCUPIED : WS_APP_VACATED, channel)) {
         p->told = (apr_uint32_t)occupied;
         p->hash = occupied ? p->hash : 0;
         return 0;
@@ -173,7 +167,7 @@ static int occupancy_decide(const char *channel, notice *n)
 static void occupancy_settle(const notice *n, int told)
 {
     occupancy_place *p;
-    if (!ws_shm_lock_take(guard)) {
+    if (!ws_shm_lock_take(occupancy_guard)) {
         return; /* the place stays marked until this process ends */
     }
     p = occupancy_find(ws_channel_hash(n->channel, strlen(n->channel)), n->channel, 0);
@@ -181,7 +175,7 @@ static void occupancy_settle(const notice *n, int told)
         p->sender = 0;
         p->told = told ? (apr_uint32_t)n->occupied : p->told;
     }
-    ws_shm_lock_give(guard);
+    ws_shm_lock_give(occupancy_guard);
 }
 
 /* ---- Notifications ---- */
@@ -204,17 +198,17 @@ static void occupancy_check(const char *channel)
     notice *n = calloc(1, sizeof(*n));
     ws_app_question question = {.channel = channel};
     int tell;
-    if (!n || !ws_shm_lock_take(guard)) {
+    if (!n || !ws_shm_lock_take(occupancy_guard)) {
         free(n);
         return; /* the next sweep tries again */
     }
     tell = occupancy_decide(channel, n);
-    ws_shm_lock_give(guard);
+    ws_shm_lock_give(occupancy_guard);
     question.event = n->occupied ? WS_APP_OCCUPIED : WS_APP_VACATED;
     if (!tell) {
         free(n);
     }
-    else if (application->ask(&question, occupancy_told, n) < 0) {
+    else if (occupancy_application->ask(&question, occupancy_told, n) < 0) {
         occupancy_settle(n, 0);
         free(n);
     }
@@ -238,11 +232,11 @@ static void occupancy_sweep(void)
 {
     for (unsigned i = 0; i < BUCKETS * BUCKET; i++) {
         char channel[WS_CHANNEL_MAX + 1];
-        apr_uint32_t len = places[i].len;
-        if (!places[i].hash || len > WS_CHANNEL_MAX) {
+        apr_uint32_t len = occupancy_places[i].len;
+        if (!occupancy_places[i].hash || len > WS_CHANNEL_MAX) {
             continue;
         }
-        memcpy(channel, places[i].name, len);
+        memcpy(channel, occupancy_places[i].name, len);
         channel[len] = 0;
         if (ws_channel_valid(channel)) {
             occupancy_check(channel);
@@ -255,25 +249,14 @@ static waiting *occupancy_next(apr_time_t until)
 {
     struct timespec t = {.tv_sec = (time_t)apr_time_sec(until),
                          .tv_nsec = (long)apr_time_usec(until) * 1000};
-    waiting *w;
-    pthread_mutex_lock(&lock);
-    while (!first && !stopping && apr_time_now() < until) {
-        pthread_cond_timedwait(&work, &lock, &t);
-    }
-    if ((w = first)) {
-        first = w->next;
-        last = first ? last : &first;
-        count--;
-    }
-    pthread_mutex_unlock(&lock);
-    return w;
+    return (waiting *)ws_queue_wait_until(&occupancy_queue, &t);
 }
 
 static void *APR_THREAD_FUNC occupancy_run(apr_thread_t *self, void *arg)
 {
     apr_time_t next = apr_time_now() + apr_time_from_sec(SWEEP);
     (void)self, (void)arg;
-    while (!__atomic_load_n(&stopping, __ATOMIC_RELAXED)) {
+    while (!__atomic_load_n(&occupancy_stopping, __ATOMIC_RELAXED)) {
         waiting *w = occupancy_next(next);
         if (w) {
             occupancy_check(w->channel);
@@ -291,21 +274,20 @@ static void *APR_THREAD_FUNC occupancy_run(apr_thread_t *self, void *arg)
 
 apr_status_t ws_occupancy_start(apr_pool_t *pchild, server_rec *s, const ws_application *app)
 {
-    application = app;
-    log_server = s;
+    occupancy_application = app;
+    occupancy_log_server = s;
+    ws_queue_init(&occupancy_queue);
     return ws_shm_slot() < 0 ? APR_ENOTIMPL
-                             : ws_thread_create(&thread, occupancy_run, NULL, pchild);
+                             : ws_thread_create(&occupancy_thread, occupancy_run, NULL, pchild);
 }
 
 void ws_occupancy_stop(void)
 {
     apr_status_t rv;
-    pthread_mutex_lock(&lock);
-    __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
-    pthread_cond_signal(&work);
-    pthread_mutex_unlock(&lock);
-    if (thread) {
-        apr_thread_join(&rv, thread);
-        thread = NULL;
+    if (occupancy_thread) {
+        __atomic_store_n(&occupancy_stopping, 1, __ATOMIC_RELAXED);
+        ws_queue_close(&occupancy_queue);
+        apr_thread_join(&rv, occupancy_thread);
+        occupancy_thread = NULL;
     }
 }
