@@ -179,7 +179,7 @@ static int deliver_ask(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_messa
         return WS_FORM_AS_IS;
     }
     event = deliver_event_of(kind, sub->ch, m, sub, forms);
-    if (c->jobs) {
+    if (c->rare->jobs) {
         deliver_call_later(h, sub, &event, m);
         return WS_FORM_NONE;
     }

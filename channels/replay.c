@@ -241,7 +241,7 @@ static void replay_read_on(ws_channels *h, ws_sub *sub)
 {
     ws_conn *c = sub->c;
     sub->waits = 1;
-    if (c && c->jobs) {
+    if (c && c->rare->jobs) {
         ws_cb_run(c, replay_has_been_called, NULL);
     }
     else if (!c || !ws_send_queue_bytes(&c->out)) {
@@ -402,7 +402,7 @@ void ws_catch_up_again(ws_channels *h, ws_sub *sub, const ws_subscription *how)
 
 void ws_catch_up_drained(ws_conn *c)
 {
-    for (ws_sub *sub = c->channels ? c->channels->first : NULL; sub; sub = sub->next) {
+    for (ws_sub *sub = c->rare->channels ? c->rare->channels->first : NULL; sub; sub = sub->next) {
         if (sub->waits) {
             sub->waits = 0;
             replay_read_for_sub(ws_channels_current(), sub);

@@ -150,8 +150,8 @@ static ws_status sub_subscribe(ws_channels *h, ws_conn *c, void *arg)
     if ((sub = ws_sub_find(c, ch))) {
         sub_change(h, sub, w->how);
     }
-    else if (c->settings->subscriptions && c->channels
-             && c->channels->count >= c->settings->subscriptions) {
+    else if (c->settings->subscriptions && c->rare->channels
+             && c->rare->channels->count >= c->settings->subscriptions) {
         s = WS_LIMIT;
     }
     else if ((s = sub_take_sub(h, c, ch, w->how)) >= 0) {
@@ -297,7 +297,7 @@ static ws_status sub_subscribe_or_ask(ws_channels *h, ws_conn *c, void *arg)
 {
     const sub_args *w = arg;
     const ws_application *app = h->options.application;
-    const ws_sub *sub = c->channels && app ? c->channels->first : NULL;
+    const ws_sub *sub = c->rare->channels && app ? c->rare->channels->first : NULL;
     while (sub && strcmp(sub->ch->name, w->name)) {
         sub = sub->next;
     }
@@ -342,7 +342,7 @@ ws_status ws_subscribe_unasked(ws_conn *c, const char *channel, const ws_subscri
 static ws_status sub_unsubscribe(ws_channels *h, ws_conn *c, void *arg)
 {
     const char *name = arg;
-    ws_sub *sub = c->channels ? c->channels->first : NULL;
+    ws_sub *sub = c->rare->channels ? c->rare->channels->first : NULL;
     while (sub && strcmp(sub->ch->name, name)) {
         sub = sub->next;
     }
@@ -367,7 +367,7 @@ static ws_status sub_go_through(ws_channels *h, ws_conn *c, void *arg)
 {
     const iter *t = arg;
     (void)h;
-    for (ws_sub *sub = c->channels ? c->channels->first : NULL; sub; sub = sub->next) {
+    for (ws_sub *sub = c->rare->channels ? c->rare->channels->first : NULL; sub; sub = sub->next) {
         t->fn(sub->ch->name, t->arg);
     }
     return WS_QUEUED;
@@ -396,8 +396,8 @@ const char *ws_use_token(ws_conn *c, const char *channel, const char *token)
 
 static void sub_leave_all(ws_conn *c)
 {
-    while (c->channels) {
-        sub_leave(ws_channels_current(), c->channels->first);
+    while (c->rare->channels) {
+        sub_leave(ws_channels_current(), c->rare->channels->first);
     }
 }
 

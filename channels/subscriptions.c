@@ -192,7 +192,7 @@ ws_status ws_sub_want(ws_channels *h, const ws_channel *ch, int change)
 
 ws_sub *ws_sub_find(const ws_conn *c, const ws_channel *ch)
 {
-    ws_sub *sub = c->channels ? c->channels->first : NULL;
+    ws_sub *sub = c->rare->channels ? c->rare->channels->first : NULL;
     while (sub && sub->ch != ch) {
         sub = sub->next;
     }
@@ -241,18 +241,19 @@ static ws_sub *sub_new(ws_channels *h, ws_loop *loop, ws_channel *ch)
 ws_sub *ws_sub_take(ws_channels *h, ws_conn *c, ws_channel *ch)
 {
     ws_sub *sub = NULL;
-    if (!c->channels && !(c->channels = calloc(1, sizeof(*c->channels)))) {
+    ws_rare *rare = ws_conn_rare(c);
+    if (!rare || (!rare->channels && !(rare->channels = calloc(1, sizeof(*rare->channels))))) {
         return NULL;
     }
     if ((sub = sub_new(h, c->loop, ch))) {
         sub->c = c;
-        sub->next = c->channels->first;
-        c->channels->first = sub;
-        c->channels->count++;
+        sub->next = rare->channels->first;
+        rare->channels->first = sub;
+        rare->channels->count++;
     }
-    else if (!c->channels->first) {
-        free(c->channels);
-        c->channels = NULL;
+    else if (!rare->channels->first) {
+        free(rare->channels);
+        rare->channels = NULL;
     }
     return sub;
 }
@@ -345,7 +346,7 @@ static void sub_remove(ws_sub_list *list, const ws_sub *sub)
 
 static void sub_unlink(ws_sub *sub)
 {
-    ws_subscriptions *s = sub->c->channels;
+    ws_subscriptions *s = sub->c->rare->channels;
     ws_sub **link = &s->first;
     while (*link != sub) {
         link = &(*link)->next;
@@ -353,7 +354,7 @@ static void sub_unlink(ws_sub *sub)
     *link = sub->next;
     if (--s->count == 0) {
         free(s);
-        sub->c->channels = NULL;
+        ws_rare_of(sub->c)->channels = NULL;
     }
 }
 

@@ -111,24 +111,26 @@ static int api_must_wait(ws_conn *c, unsigned first)
 /* Takes over the reference. */
 static ws_status api_send_later(ws_conn *c, ws_frames *f)
 {
-    if (!f || (!c->deferred && !(c->deferred = calloc(1, sizeof(*c->deferred))))) {
+    ws_rare *rare = ws_conn_rare(c);
+    if (!f || !rare
+        || (!rare->deferred && !(rare->deferred = calloc(1, sizeof(*rare->deferred))))) {
         if (f) {
             ws_frames_unref(f);
         }
         return WS_FULL;
     }
-    return ws_send_queue_push(c->deferred, f, c->loop->event.now) < 0 ? WS_FULL : WS_QUEUED;
+    return ws_send_queue_push(c->rare->deferred, f, c->loop->event.now) < 0 ? WS_FULL : WS_QUEUED;
 }
 
 /* After the last part: send the messages that waited for it. */
 static void api_send_waiting(ws_conn *c)
 {
-    ws_send_queue *later = c->deferred;
+    ws_send_queue *later = c->rare->deferred;
     ws_frames *f;
     if (c->parting || !later) {
         return;
     }
-    c->deferred = NULL;
+    ws_rare_of(c)->deferred = NULL;
     while ((f = ws_send_queue_shift(later))) {
         ws_conn_share(c, f);
     }
@@ -140,13 +142,14 @@ static void api_send_waiting(ws_conn *c)
  * its other parts too. */
 static inline ws_status api_admit(ws_conn *c, unsigned first)
 {
-    if (c->meter && !(first & 0x8)) {
+    if (c->rare->meter && !(first & 0x8)) {
         ws_rate_limit_touch(c);
     }
     if ((first & 0xF) == WS_OP_CONTINUATION && !c->parting) {
         return WS_DROPPED;
     }
-    return c->out.count || c->deferred ? ws_backpressure_admit(c, first) : WS_SENT;
+    return ws_send_queue_count(&c->out) || c->rare->deferred ? ws_backpressure_admit(c, first)
+                                                             : WS_SENT;
 }
 
 /* Build the final frames of a message in a separate buffer, so that the queue can drop it as a
@@ -242,7 +245,7 @@ ws_status ws_conn_share(ws_conn *c, ws_frames *f)
         s = ws_conn_send_message(c, first, payload, len);
         ws_frames_unref(f);
     }
-    else if (c->chain && !(first & 0x8)) {
+    else if (c->rare->chain && !(first & 0x8)) {
         s = api_send_extended(c, f);
     }
     else {
@@ -350,8 +353,8 @@ static ws_status api_send_frame(ws_conn *c, unsigned first, const void *data, ap
         }
         return api_post_frame(c->id, c, first, data, len, key);
     }
-    if ((c->out.count || c->deferred) && ws_backpressure_drops(c) && (first & WS_FIN)
-        && !(first & 0x8) && (first & 0xF) != WS_OP_CONTINUATION) {
+    if ((ws_send_queue_count(&c->out) || c->rare->deferred) && ws_backpressure_drops(c)
+        && (first & WS_FIN) && !(first & 0x8) && (first & 0xF) != WS_OP_CONTINUATION) {
         ws_frames *f = ws_frames_build(first, data, len);
         if (f) {
             f->key = key;
@@ -366,9 +369,9 @@ static ws_status api_send_frame(ws_conn *c, unsigned first, const void *data, ap
     }
     ws_conn_count_sent(c, first, len);
     /* Without extensions, framing and fragmentation the payload is sent unchanged. */
-    s = (c->chain || c->settings->fragment ? ws_conn_send_message : ws_conn_send)(c, first, data,
-                                                                                  len);
-    if (c->deferred) {
+    s = (c->rare->chain || c->settings->fragment ? ws_conn_send_message : ws_conn_send)(c, first,
+                                                                                        data, len);
+    if (c->rare->deferred) {
         api_send_waiting(c);
     }
     return s;
@@ -398,7 +401,7 @@ ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t le
         return WS_MISPLACED;
     }
     if ((where & (WS_FIRST | WS_COMPRESSED)) == (WS_FIRST | WS_COMPRESSED)) {
-        if (!c->chain || !ws_chain_passes(c->chain)) {
+        if (!c->rare->chain || !ws_chain_passes(c->rare->chain)) {
             return WS_UNSUPPORTED;
         }
         first |= WS_RSV1;
@@ -418,7 +421,7 @@ ws_status ws_ping(ws_conn *c, const char *data, apr_size_t len)
 apr_size_t ws_queued(ws_conn *c)
 {
     return ws_send_queue_bytes(&c->out)
-           + (api_on_loop(c) && c->deferred ? ws_send_queue_bytes(c->deferred) : 0)
+           + (api_on_loop(c) && c->rare->deferred ? ws_send_queue_bytes(c->rare->deferred) : 0)
            + (api_on_loop(c) ? ws_conn_gathered(c) : 0);
 }
 
@@ -673,7 +676,7 @@ ws_state ws_conn_state(const ws_conn *c)
 
 ws_ticket *ws_conn_ticket(const ws_conn *c)
 {
-    return c->ticket;
+    return c->rare->ticket;
 }
 
 const ws_settings *ws_conn_settings(const ws_conn *c)
@@ -708,10 +711,11 @@ ws_location *ws_conn_location(const ws_conn *c)
 
 apr_pool_t *ws_pool(ws_conn *c)
 {
-    if (!c->pool && apr_pool_create_unmanaged(&c->pool) != APR_SUCCESS) {
-        c->pool = NULL;
+    ws_rare *rare = ws_conn_rare(c);
+    if (rare && !rare->pool && apr_pool_create_unmanaged(&rare->pool) != APR_SUCCESS) {
+        rare->pool = NULL;
     }
-    return c->pool;
+    return rare ? rare->pool : NULL;
 }
 
 int ws_version(const ws_conn *c)

@@ -13,19 +13,21 @@
 static apr_size_t slow_on_its_way(const ws_conn *c)
 {
     const ws_send_queue *q = &c->out;
-    return q->count && (ws_send_queue_untouched(q) || !ws_send_queue_at(q, 0)->frames->whole)
-               ? ws_send_queue_at(q, 0)->frames->len - q->sent
+    return ws_send_queue_count(q)
+                   && (ws_send_queue_untouched(q) || !ws_send_queue_at(q, 0)->frames->whole)
+               ? ws_send_queue_at(q, 0)->frames->len - q->ring->sent
                : 0;
 }
 
 static apr_size_t slow_cost(const ws_send_queue *q)
 {
-    return ws_send_queue_bytes(q) + q->count * WS_SEND_ENTRY_COST;
+    return ws_send_queue_bytes(q) + ws_send_queue_count(q) * WS_SEND_ENTRY_COST;
 }
 
 static int slow_full(const ws_conn *c)
 {
-    apr_size_t waiting = slow_cost(&c->out) + (c->deferred ? slow_cost(c->deferred) : 0);
+    apr_size_t waiting =
+        slow_cost(&c->out) + (c->rare->deferred ? slow_cost(c->rare->deferred) : 0);
     if (ws_backpressure_drops(c)) {
         waiting -= slow_on_its_way(c);
     }
@@ -39,7 +41,8 @@ static apr_uint32_t slow_age(const ws_conn *c, const ws_send_queue *q, apr_uint3
 
 static int slow_behind(const ws_conn *c)
 {
-    return c->settings->behind && c->out.count && slow_age(c, &c->out, 0) > c->settings->behind;
+    return c->settings->behind && ws_send_queue_count(&c->out)
+           && slow_age(c, &c->out, 0) > c->settings->behind;
 }
 
 static void slow_count_drop(ws_conn *c)
@@ -62,9 +65,10 @@ static void slow_drop(ws_conn *c, ws_send_queue *q, apr_uint32_t i)
 /* @return whether a message was dropped */
 static int slow_drop_oldest(ws_conn *c)
 {
-    ws_send_queue *queues[] = {&c->out, c->deferred};
+    ws_send_queue *queues[] = {&c->out, c->rare->deferred};
     for (int n = 0; n < 2 && queues[n]; n++) {
-        for (apr_uint32_t i = ws_send_queue_untouched(queues[n]); i < queues[n]->count; i++) {
+        for (apr_uint32_t i = ws_send_queue_untouched(queues[n]);
+             i < ws_send_queue_count(queues[n]); i++) {
             if (ws_send_queue_at(queues[n], i)->frames->whole) {
                 slow_drop(c, queues[n], i);
                 return 1;
@@ -81,7 +85,7 @@ void ws_backpressure_trim(ws_conn *c)
     if (ws_backpressure_policy(c) == WS_SLOW_DROP_NEWEST) {
         return;
     }
-    while (i < q->count) {
+    while (i < ws_send_queue_count(q)) {
         const ws_frames *f = ws_send_queue_at(q, i)->frames;
         if (!f->whole || (f->key && ws_backpressure_policy(c) == WS_SLOW_KEEP_LATEST)) {
             i++; /* the client needs the latest message of a key, however old */
@@ -97,9 +101,9 @@ void ws_backpressure_trim(ws_conn *c)
 
 ws_send_queue *ws_backpressure_find(ws_conn *c, apr_uint64_t key, apr_uint32_t *place)
 {
-    ws_send_queue *queues[] = {&c->out, c->deferred};
+    ws_send_queue *queues[] = {&c->out, c->rare->deferred};
     for (int n = 0; ws_backpressure_policy(c) == WS_SLOW_KEEP_LATEST && n < 2 && queues[n]; n++) {
-        if ((*place = ws_send_queue_find(queues[n], key)) < queues[n]->count) {
+        if ((*place = ws_send_queue_find(queues[n], key)) < ws_send_queue_count(queues[n])) {
             return queues[n];
         }
     }

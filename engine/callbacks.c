@@ -73,7 +73,7 @@ static const ws_handler *cb_handler_of(const ws_conn *c)
 
 static void cb_call_close(ws_conn *c)
 {
-    const ws_bytes *reason = c->end_reason;
+    const ws_bytes *reason = c->rare->end_reason;
     if (cb_handler_of(c)->on_close) {
         cb_handler_of(c)->on_close(c, c->end_code ? c->end_code : WS_CLOSE_ABNORMAL,
                                    reason ? (const char *)reason->data : "",
@@ -83,13 +83,13 @@ static void cb_call_close(ws_conn *c)
 
 static void cb_call_closing(ws_conn *c)
 {
-    const ws_bytes *reason = c->end_reason;
+    const ws_bytes *reason = c->rare->end_reason;
     int later = cb_handler_of(c)->on_closing(
         c, c->end_code, reason ? (const char *)reason->data : "", reason ? reason->len : 0);
     if (later) {
         return;
     }
-    if (c->jobs) {
+    if (c->rare->jobs) {
         ws_engine_on_conn(c, ws_conn_answer_close); /* if out of memory, the alarm answers later */
     }
     else {
@@ -114,9 +114,9 @@ static void cb_release(ws_loop *loop, ws_task *task)
     ws_conn *c = ws_conn_find(loop, ((release_task *)task)->id);
     int held = 0;
     if (c) {
-        apr_thread_mutex_lock(c->jobs->lock);
-        held = c->jobs->held; /* held again since this task was posted */
-        apr_thread_mutex_unlock(c->jobs->lock);
+        apr_thread_mutex_lock(c->rare->jobs->lock);
+        held = c->rare->jobs->held; /* held again since this task was posted */
+        apr_thread_mutex_unlock(c->rare->jobs->lock);
     }
     if (c && !held) {
         ws_conn_release(c, WS_HELD_JOBS);
@@ -258,7 +258,7 @@ static job *cb_job_new(job_kind kind, const void *data, apr_size_t len)
 /* Takes over the job. */
 static void cb_give(ws_conn *c, job *j)
 {
-    ws_jobs *jobs = c->jobs;
+    ws_jobs *jobs = c->rare->jobs;
     int start, hold, last;
 
     if (!j) {
@@ -297,7 +297,8 @@ int ws_cb_init(ws_conn *c)
     if (!(cb_handler_of(c)->flags & WS_BLOCKING)) {
         return 0;
     }
-    if (!(pool = cb_threads(c->loop->engine)) || !(jobs = calloc(1, sizeof(*jobs)))) {
+    if (!ws_conn_rare(c) || !(pool = cb_threads(c->loop->engine))
+        || !(jobs = calloc(1, sizeof(*jobs)))) {
         return -1;
     }
     jobs->work.fn = cb_do_jobs;
@@ -316,24 +317,26 @@ int ws_cb_init(ws_conn *c)
         free(jobs);
         return -1;
     }
-    c->jobs = jobs;
+    ws_rare_of(c)->jobs = jobs;
     return 0;
 }
 
 apr_size_t ws_cb_posted(ws_conn *c, apr_ssize_t change)
 {
-    return c->jobs ? __atomic_add_fetch(&c->jobs->posted, (apr_size_t)change, __ATOMIC_RELAXED) : 0;
+    return c->rare->jobs
+               ? __atomic_add_fetch(&c->rare->jobs->posted, (apr_size_t)change, __ATOMIC_RELAXED)
+               : 0;
 }
 
 int ws_cb_keeps_pace(ws_conn *c)
 {
     apr_uint32_t n;
-    if (!c->jobs) {
+    if (!c->rare->jobs) {
         return 1;
     }
-    apr_thread_mutex_lock(c->jobs->lock);
-    n = c->jobs->count;
-    apr_thread_mutex_unlock(c->jobs->lock);
+    apr_thread_mutex_lock(c->rare->jobs->lock);
+    n = c->rare->jobs->count;
+    apr_thread_mutex_unlock(c->rare->jobs->lock);
     if (n >= WS_CALLBACKS_MAX) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "too many callbacks wait for the handler");
         return 0;
@@ -343,29 +346,29 @@ int ws_cb_keeps_pace(ws_conn *c)
 
 int ws_cb_over(const ws_conn *c)
 {
-    return !c->jobs || !c->opened || c->jobs->over;
+    return !c->rare->jobs || !c->opened || c->rare->jobs->over;
 }
 
 void ws_cb_free(ws_conn *c)
 {
-    if (c->jobs) {
-        free(c->jobs->close); /* not NULL if it never became a job */
-        apr_pool_destroy(c->jobs->pool);
-        free(c->jobs);
-        c->jobs = NULL;
+    if (c->rare->jobs) {
+        free(c->rare->jobs->close); /* not NULL if it never became a job */
+        apr_pool_destroy(c->rare->jobs->pool);
+        free(c->rare->jobs);
+        ws_rare_of(c)->jobs = NULL;
     }
 }
 
 void ws_cb_open(ws_conn *c)
 {
     c->opened = 1;
-    if (c->ticket && c->loop->engine->options.opened) {
+    if (c->rare->ticket && c->loop->engine->options.opened) {
         c->loop->engine->options.opened(c);
     }
     if (!cb_handler_of(c)->on_open) {
         return;
     }
-    if (c->jobs) {
+    if (c->rare->jobs) {
         cb_give(c, cb_job_new(OPEN, NULL, 0));
         return;
     }
@@ -383,7 +386,7 @@ void ws_cb_message(ws_conn *c, ws_type type, const unsigned char *data, apr_size
     if (!cb_handler_of(c)->on_message) {
         return;
     }
-    if (c->jobs) {
+    if (c->rare->jobs) {
         job *j = cb_job_new(MESSAGE, data, len);
         if (j) {
             j->type = type;
@@ -399,7 +402,7 @@ void ws_cb_message(ws_conn *c, ws_type type, const unsigned char *data, apr_size
 void ws_cb_frame(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len,
                  unsigned where)
 {
-    if (c->jobs) {
+    if (c->rare->jobs) {
         job *j = cb_job_new(FRAME, data, len);
         if (j) {
             j->type = type;
@@ -418,7 +421,7 @@ void ws_cb_pong(ws_conn *c, const unsigned char *data, apr_size_t len)
     if (!cb_handler_of(c)->on_pong) {
         return;
     }
-    if (c->jobs) {
+    if (c->rare->jobs) {
         cb_give(c, cb_job_new(PONG, data, len));
         return;
     }
@@ -432,7 +435,7 @@ void ws_cb_ping(ws_conn *c, const unsigned char *data, apr_size_t len)
     if (!cb_handler_of(c)->on_ping) {
         return;
     }
-    if (c->jobs) {
+    if (c->rare->jobs) {
         cb_give(c, cb_job_new(PING, data, len));
         return;
     }
@@ -446,7 +449,7 @@ void ws_cb_drain(ws_conn *c)
     if (!cb_handler_of(c)->on_drain || ws_state_of(c) != WS_OPEN) {
         return;
     }
-    if (c->jobs) {
+    if (c->rare->jobs) {
         cb_give(c, cb_job_new(DRAIN, NULL, 0));
         return;
     }
@@ -470,7 +473,7 @@ int ws_cb_channel(ws_conn *c, const ws_event *event)
 
 void ws_cb_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg)
 {
-    if (c->jobs) {
+    if (c->rare->jobs) {
         job *j = cb_job_new(RUN, NULL, 0);
         if (j) {
             j->fn = fn;
@@ -491,7 +494,7 @@ void ws_cb_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg)
 
 void ws_cb_call(ws_conn *c, const ws_cb_resource *r, void *what, unsigned events)
 {
-    if (c->jobs) {
+    if (c->rare->jobs) {
         job *j = cb_job_new(RESOURCE, NULL, 0);
         if (j) {
             j->resource = r;
@@ -518,7 +521,7 @@ void ws_cb_closing(ws_conn *c)
         ws_conn_answer_close(c);
         return;
     }
-    if (c->jobs) {
+    if (c->rare->jobs) {
         cb_give(c, cb_job_new(CLOSING, NULL, 0));
         return;
     }
@@ -533,7 +536,7 @@ void ws_cb_state(ws_conn *c, ws_state from, ws_state to)
     ws_call *call = &c->loop->call;
     const char *what = call->what;
     const ws_conn *of = call->c;
-    if (c->jobs) {
+    if (c->rare->jobs) {
         job *j = cb_job_new(STATE, NULL, 0);
         if (j) {
             j->where = (unsigned)from << 8 | (unsigned)to;
@@ -555,9 +558,9 @@ void ws_cb_close(ws_conn *c)
         return;
     }
     c->closed_told = 1;
-    if (c->jobs) {
-        job *j = c->jobs->close;
-        c->jobs->close = NULL;
+    if (c->rare->jobs) {
+        job *j = c->rare->jobs->close;
+        c->rare->jobs->close = NULL;
         cb_give(c, j);
         return;
     }

@@ -28,19 +28,60 @@ static void conn_link_to_location(ws_conn *c)
     LIST_INSERT_HEAD(&c->loop->heads[c->location->index], c, of_location);
 }
 
-static void conn_init_parser(ws_conn *c)
+const ws_rare ws_rare_none;
+
+ws_rare *ws_conn_rare(ws_conn *c)
+{
+    ws_rare *rare;
+    if (c->rare == &ws_rare_none && (rare = calloc(1, sizeof(*rare)))) {
+        ws_conn_init_parser(c, &rare->parser);
+        c->rare = rare;
+    }
+    return c->rare == &ws_rare_none ? NULL : ws_rare_of(c);
+}
+
+void ws_conn_carry(ws_conn *c, ws_sum which, apr_uint32_t high)
+{
+    ws_rare *rare = ws_conn_rare(c);
+    if (rare) {
+        rare->high_sums[which] += high;
+    }
+}
+
+void ws_conn_init_parser(const ws_conn *c, ws_parser *p)
 {
     const ws_handler *h = c->location->handler;
     int any = h->on_frame && (h->flags & WS_ANY_SIZE);
     apr_uint64_t frame = any ? APR_INT64_MAX : c->settings->max_frame;
     apr_uint64_t message = any ? APR_INT64_MAX : c->settings->max_message;
-    ws_parser_init(&c->parser, ws_is_client(c) ? WS_CLIENT : WS_SERVER, frame, message);
-    if (ws_chain_of(c)) {
+    ws_parser_init(p, ws_is_client(c) ? WS_CLIENT : WS_SERVER, frame, message);
+}
+
+/* Most connections have none of this. @return whether there is memory */
+static int conn_init_rare(ws_conn *c, const ws_handoff *h)
+{
+    const ws_new_conn *n = &h->from;
+    ws_rare *rare;
+    if (!n->pool && !n->ticket && !n->chain && !h->framer && !h->early) {
+        return 1;
+    }
+    if (!(rare = ws_conn_rare(c))) {
+        return 0;
+    }
+    rare->pool = n->pool;
+    rare->ticket = n->ticket;
+    rare->rest = h->early;
+    c->resume = h->early != NULL;
+    if (h->framer) {
+        rare->framer = h->framer;
+        rare->framer->max = rare->parser.max_frame < rare->parser.max_message
+                                ? rare->parser.max_frame
+                                : rare->parser.max_message;
+    }
+    else if ((rare->chain = n->chain)) {
         ws_chain_adopt(c);
     }
-    if (c->framed) {
-        c->framer->max = frame < message ? frame : message;
-    }
+    return 1;
 }
 
 /* Most connections need none of what these exclude. */
@@ -48,9 +89,9 @@ static void conn_note_plain(ws_conn *c)
 {
     const ws_handler *h = c->location->handler;
     const ws_settings *s = c->settings;
-    c->plain_out =
-        !c->framed && !c->chain && !ws_is_client(c) && !c->meter && !s->fragment && !s->trace;
-    c->plain_in = c->plain_out && h->on_message && !h->on_frame && !c->jobs;
+    c->plain_out = !c->framed && !c->rare->chain && !ws_is_client(c) && !c->rare->meter
+                   && !s->fragment && !s->trace;
+    c->plain_in = c->plain_out && h->on_message && !h->on_frame && !c->rare->jobs;
 }
 
 void ws_conn_open(ws_conn *c)
@@ -123,21 +164,11 @@ static void conn_init(ws_conn *c, const ws_handoff *h)
                                    : n->ssl     ? WS_TRANSPORT_TLS
                                                 : WS_TRANSPORT_DIRECT);
     c->carrier = (unsigned char)n->carrier;
-    c->tally.start = apr_time_now();
+    c->start = apr_time_now();
     c->version = (unsigned char)n->version;
     c->data = n->data;
-    c->pool = n->pool;
-    c->ticket = n->ticket;
     c->strings = h->strings;
-    c->rest = h->early;
-    c->resume = h->early != NULL;
     c->framed = h->framer != NULL;
-    if (c->framed) {
-        c->framer = h->framer;
-    }
-    else {
-        c->chain = n->chain;
-    }
 }
 
 int ws_conn_create(ws_loop *loop, ws_handoff *h)
@@ -156,8 +187,14 @@ int ws_conn_create(ws_loop *loop, ws_handoff *h)
     c->loop = loop;
     c->last_input = loop->event.now;
     c->alarm.fn = ws_conn_housekeeping;
+    c->rare = &ws_rare_none;
     conn_init(c, h);
-    conn_init_parser(c);
+    if (!conn_init_rare(c, h)) {
+        c->freed = 1;
+        ws_slab_give(&loop->slab, place);
+        ws_engine_log(loop->engine, WS_LOG_ERROR, NULL, "out of memory: a connection is dropped");
+        return -1;
+    }
     conn_link_to_location(c);
     if (!c->location->internal) {
         ws_count(loop->counters, (ws_counter)(WS_COUNT_OPEN_DIRECT + c->transport), 1);
@@ -196,12 +233,22 @@ void ws_conn_watch(ws_conn *c)
     if (!(ws_stream_is_read(&c->source) ? c->held & ~WS_HELD_TURN : c->held) || c->discard_input) {
         events |= WS_READABLE;
     }
-    if (c->source.async ? c->write_blocked : c->out.count || c->cipher_out) {
+    if (c->source.async ? c->write_blocked : ws_send_queue_count(&c->out) || c->cipher_out) {
         events |= WS_WRITABLE;
     }
     rv = ws_stream_watch(&c->loop->event, &c->source, (unsigned)events);
     if (rv != APR_SUCCESS) {
         ws_conn_end(c, "the socket cannot be watched");
+    }
+}
+
+/* If memory is exhausted, the reason is empty. */
+static void conn_set_reason(ws_conn *c, const void *reason, apr_size_t len)
+{
+    ws_rare *rare = len || c->rare->end_reason ? ws_conn_rare(c) : NULL;
+    if (rare) {
+        free(rare->end_reason);
+        rare->end_reason = len ? ws_bytes_new(reason, len) : NULL;
     }
 }
 
@@ -224,7 +271,7 @@ void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_l
     if (!c->end_code) {
         /* Record the code that is sent, which may differ from the requested one. */
         c->end_code = len ? (apr_uint16_t)(payload[0] << 8 | payload[1]) : WS_CLOSE_NO_STATUS;
-        c->end_reason = len > 2 ? ws_bytes_new(payload + 2, len - 2) : NULL;
+        conn_set_reason(c, payload + 2, len > 2 ? len - 2 : 0);
         c->closed_by = ws_is_client(c) ? WS_CLOSED_BY_CLIENT : WS_CLOSED_BY_SERVER;
     }
     if (len && c->end_code != code && c->end_code == WS_CLOSE_INTERNAL) {
@@ -260,14 +307,13 @@ static void conn_take_reason(ws_conn *c, int code, const char *reason, apr_size_
 {
     c->closed_by = ws_is_client(c) ? WS_CLOSED_BY_SERVER : WS_CLOSED_BY_CLIENT;
     c->end_code = (apr_uint16_t)code;
-    free(c->end_reason);
-    c->end_reason = reason_len ? ws_bytes_new(reason, reason_len) : NULL;
+    conn_set_reason(c, reason, reason_len);
 }
 
 /* RFC 6455, section 5.5.1, suggests the code; browsers' test suites also expect the reason. */
 void ws_conn_answer_close(ws_conn *c)
 {
-    const ws_bytes *reason = c->end_reason;
+    const ws_bytes *reason = c->rare->end_reason;
     ws_conn_close(c, c->end_code, reason ? (const char *)reason->data : NULL,
                   reason ? reason->len : 0);
 }
@@ -309,19 +355,23 @@ static void conn_let_go_of_buffers(ws_conn *c)
         c->loop->cork_len = 0;
     }
     ws_send_queue_clear(&c->out);
-    if (c->deferred) {
-        ws_send_queue_clear(c->deferred);
-        free(c->deferred);
-        c->deferred = NULL;
-    }
     ws_partial_free(c);
-    free(c->rest);
     free(c->cipher_out);
-    if (!c->framed) {
-        ws_chain_free(c->chain);
-        c->chain = NULL;
+    c->cipher_out = NULL;
+    if (c->rare != &ws_rare_none) {
+        ws_rare *rare = ws_rare_of(c);
+        if (rare->deferred) {
+            ws_send_queue_clear(rare->deferred);
+            free(rare->deferred);
+        }
+        free(rare->rest);
+        rare->deferred = NULL;
+        rare->rest = NULL;
+        if (!c->framed) {
+            ws_chain_free(rare->chain);
+            rare->chain = NULL;
+        }
     }
-    c->rest = c->cipher_out = NULL;
     c->resume = 0;
     ws_conn_note_queue(c);
 }
@@ -342,11 +392,28 @@ void ws_conn_finish(ws_conn *c)
 /* Callbacks use tickets, see ws_conn_ticket(). A WS_BLOCKING handler's last job must end first. */
 static void conn_release_tickets(ws_conn *c)
 {
-    ws_ticket *ticket = c->ticket;
-    if (ws_cb_over(c)) {
-        c->ticket = NULL;
+    ws_ticket *ticket = c->rare->ticket;
+    if (ticket && ws_cb_over(c)) {
+        ws_rare_of(c)->ticket = NULL;
         ws_tickets_release(ticket);
     }
+}
+
+static void conn_free_rare(ws_conn *c)
+{
+    ws_rare *rare = ws_rare_of(c);
+    if (c->rare == &ws_rare_none) {
+        return;
+    }
+    if (c->framed) {
+        free(rare->framer);
+    }
+    free(rare->end_reason);
+    if (rare->pool) {
+        apr_pool_destroy(rare->pool);
+    }
+    c->rare = &ws_rare_none;
+    free(rare);
 }
 
 /* Free a connection. @return 0: something still refers to it */
@@ -361,13 +428,7 @@ static int conn_free(ws_loop *loop, ws_deferred *d)
     ws_resource_free(c);
     ws_cb_free(c);
     free(c->strings);
-    if (c->framed) {
-        free(c->framer);
-    }
-    free(c->end_reason);
-    if (c->pool) {
-        apr_pool_destroy(c->pool);
-    }
+    conn_free_rare(c);
     if (outgoing) {
         ws_outgoing *o = (ws_outgoing *)c->location;
         if (o->ended) {

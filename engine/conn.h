@@ -67,6 +67,40 @@ typedef struct ws_partial {
 /** State of channels/ for a connection. */
 typedef struct ws_subscriptions ws_subscriptions;
 
+/** Totals of a connection; the first four are also counted by its loop. */
+typedef enum {
+    WS_SUM_MESSAGES_IN,
+    WS_SUM_MESSAGES_OUT,
+    WS_SUM_BYTES_IN,
+    WS_SUM_BYTES_OUT,
+    WS_SUM_WIRE_IN,
+    WS_SUM_WIRE_OUT,
+    WS_SUMS
+} ws_sum;
+
+/** What an idle plain connection does without: allocated at its first use, ws_conn_rare(). */
+typedef struct ws_rare {
+    ws_parser parser;    /**< valid here; without a ws_rare, the connection is between messages */
+    ws_partial *message; /**< an incomplete message, or NULL */
+    ws_bytes *rest;      /**< input not parsed yet, or not delivered while reading is held */
+    union {
+        ws_chain *chain;   /**< not framed: extensions, NULL: none; see ws_chain_of() */
+        ws_framer *framer; /**< framed: messages are not framed by RFC 6455 */
+    };
+    ws_send_queue *deferred; /**< messages waiting for the last part of another; or NULL */
+    apr_pool_t *pool;
+    ws_resource *owned;         /**< timers, watches */
+    ws_rate_limit *meter;       /**< NULL: the connection has no limits */
+    ws_ticket *ticket;          /**< the tickets to release at the end, or NULL */
+    ws_jobs *jobs;              /**< of a WS_BLOCKING handler */
+    ws_subscriptions *channels; /**< NULL: no subscriptions */
+    ws_bytes *end_reason;       /**< reason of the Close frame of end_code; NULL: empty */
+    apr_uint32_t high_sums[WS_SUMS];
+} ws_rare;
+
+/** All zero: ws_conn.rare of a connection that needs none, so that it can be read without a check. */
+extern const ws_rare ws_rare_none;
+
 struct ws_conn {
     ws_loop *loop;
     ws_location *location;
@@ -74,33 +108,25 @@ struct ws_conn {
     SSL *ssl;
     ws_source source; /**< its socket */
     ws_id id;         /**< 0 in a slab place that was never used */
-    ws_parser parser;
-    ws_partial *message; /**< an incomplete message, or NULL */
-    ws_bytes *rest;      /**< input not parsed yet, or not delivered while reading is held */
-    union {
-        ws_chain *chain;   /**< not framed: extensions, NULL: none; see ws_chain_of() */
-        ws_framer *framer; /**< framed: messages are not framed by RFC 6455 */
-    };
     ws_send_queue out;
-    ws_send_queue *deferred; /**< messages waiting for the last part of another; or NULL */
-    ws_bytes *cipher_out;    /**< TLS records that the socket has not accepted yet */
+    const ws_rare
+        *rare; /**< write by ws_conn_rare() or ws_rare_of(); set before the first callback of a
+                              WS_BLOCKING handler, and then never changed */
+    ws_bytes *cipher_out; /**< TLS records that the socket has not accepted yet */
     void *data;
-    apr_pool_t *pool;
-    char *strings;              /**< see ws_strings_pack */
-    ws_alarm alarm;             /**< ping, close timeout; arg: keepalive.c */
-    ws_resource *owned;         /**< timers, watches */
-    ws_rate_limit *meter;       /**< NULL: the connection has no limits */
-    ws_ticket *ticket;          /**< the tickets to release at the end, or NULL */
-    ws_jobs *jobs;              /**< of a WS_BLOCKING handler */
-    ws_subscriptions *channels; /**< NULL: no subscriptions */
+    char *strings;  /**< see ws_strings_pack */
+    ws_alarm alarm; /**< ping, close timeout; arg: keepalive.c */
     union {
         LIST_ENTRY(ws_conn) of_location; /**< list of the location's connections in this loop */
         ws_deferred deferred_free;       /**< used once freed is set */
     };
     ws_conn *next_dirty;
-    ws_tally tally;
-    apr_uint32_t last_input; /**< loop time of the last input */
-    apr_uint32_t dropped;    /**< messages dropped since the client became too slow */
+    apr_time_t start;
+    apr_uint32_t sums[WS_SUMS]; /**< the low words of its totals: ws_conn_add(), ws_conn_sum() */
+    apr_uint32_t queued;        /**< bytes in the send queue, at most 4 GiB */
+    apr_uint32_t most_queued;   /**< the greatest value of queued */
+    apr_uint32_t last_input;    /**< loop time of the last input */
+    apr_uint32_t dropped;       /**< messages dropped since the client became too slow */
     /* Threads of WS_BLOCKING callbacks also use the next fields, up to framed. They are kept apart from the
      * loop's bit-fields, which the compiler loads and stores together. */
     unsigned char state; /**< ws_state; atomic */
@@ -138,10 +164,21 @@ struct ws_conn {
     unsigned closed_by : 2;     /**< ws_closed_by */
     unsigned plain_in : 1;      /**< never changed once open: input.c can take its fast path */
     unsigned plain_out : 1;     /**< likewise: ws_conn_gather_plain() */
-    ws_bytes *end_reason;       /**< reason of the Close frame of end_code; NULL: empty */
 };
 
 /* conn.c: opening and closing */
+
+/** The connection's ws_rare, allocated if it has none. @return NULL: out of memory */
+ws_rare *ws_conn_rare(ws_conn *c);
+
+/** The same for a connection that has one: since a field of it was not zero. */
+static inline ws_rare *ws_rare_of(ws_conn *c)
+{
+    return (ws_rare *)c->rare;
+}
+
+/** Initialize a parser for a connection that is between messages. */
+void ws_conn_init_parser(const ws_conn *c, ws_parser *p);
 
 /** The handshake is complete: open the connection for messages. */
 void ws_conn_open(ws_conn *c);
@@ -222,7 +259,7 @@ static inline ws_state ws_state_of(const ws_conn *c)
 /** The connection's extensions, or NULL. */
 static inline ws_chain *ws_chain_of(const ws_conn *c)
 {
-    return c->framed ? NULL : c->chain;
+    return c->framed ? NULL : c->rare->chain;
 }
 
 /** Whether received messages are delivered to the handler. */
@@ -351,11 +388,37 @@ void ws_conn_writable(ws_conn *c);
 /** Update the counters of queued bytes. */
 void ws_conn_note_queue(ws_conn *c);
 
+/** Carry into the high word of a total. If memory is exhausted, the total stays below 4 GiB. */
+void ws_conn_carry(ws_conn *c, ws_sum which, apr_uint32_t high);
+
+/** Add to a total; n < 0: subtract from it. */
+static inline void ws_conn_add(ws_conn *c, ws_sum which, apr_int64_t n)
+{
+    apr_int64_t sum = (apr_int64_t)c->sums[which] + n;
+    c->sums[which] = (apr_uint32_t)sum;
+    if (sum >> 32) {
+        ws_conn_carry(c, which, (apr_uint32_t)(sum >> 32));
+    }
+}
+
+/** The same for a short n: two instructions. */
+static inline void ws_conn_add_short(ws_conn *c, ws_sum which, apr_uint32_t n)
+{
+    if (__builtin_add_overflow(c->sums[which], n, &c->sums[which])) {
+        ws_conn_carry(c, which, 1);
+    }
+}
+
+static inline apr_uint64_t ws_conn_sum(const ws_conn *c, ws_sum which)
+{
+    return (apr_uint64_t)c->rare->high_sums[which] << 32 | c->sums[which];
+}
+
 /** Count bytes that the socket has accepted; n < 0: subtract bytes that it has not. */
 static inline void ws_conn_count_written(ws_conn *c, apr_ssize_t n)
 {
     if (n) {
-        c->tally.wire_out += (apr_uint64_t)n;
+        ws_conn_add(c, WS_SUM_WIRE_OUT, n);
         ws_count(c->loop->counters, WS_COUNT_WIRE_OUT, n);
     }
 }
@@ -371,11 +434,13 @@ static inline void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len
     if (first & 0x8) {
         return; /* a control frame */
     }
-    c->tally.bytes_out += len;
-    c->tally.messages_out += messages;
-    if (c->loop->corked != c) {
+    ws_conn_add(c, WS_SUM_BYTES_OUT, (apr_int64_t)len);
+    ws_conn_add_short(c, WS_SUM_MESSAGES_OUT, messages);
+    if (c->loop->corked != c || len >> 31) { /* ws_conn_count_corked() does not see the high word */
         ws_count(c->loop->counters, WS_COUNT_BYTES_OUT, (apr_int64_t)len);
         ws_count(c->loop->counters, WS_COUNT_MESSAGES_OUT, messages);
+        c->loop->counted[WS_SUM_BYTES_OUT] += (apr_uint32_t)len;
+        c->loop->counted[WS_SUM_MESSAGES_OUT] += messages;
     }
 }
 
@@ -394,13 +459,13 @@ static inline int ws_conn_gather_plain(ws_conn *c, unsigned first, const void *p
 {
     ws_loop *loop = c->loop;
     unsigned char *out = loop->cork + loop->cork_len;
-    if (!c->plain_out || c->broken || c->parting || ws_state_of(c) != WS_OPEN || c->out.count
-        || c->deferred || c->cipher_out || c->source.sending || len >= WS_COPY_MAX
-        || loop->cork_len + WS_HEADER_MAX + len > loop->cork_room) {
+    if (!c->plain_out || c->broken || c->parting || ws_state_of(c) != WS_OPEN
+        || ws_send_queue_count(&c->out) || c->rare->deferred || c->cipher_out || c->source.sending
+        || len >= WS_COPY_MAX || loop->cork_len + WS_HEADER_MAX + len > loop->cork_room) {
         return 0;
     }
-    c->tally.messages_out++;
-    c->tally.bytes_out += len;
+    ws_conn_add_short(c, WS_SUM_MESSAGES_OUT, 1);
+    ws_conn_add_short(c, WS_SUM_BYTES_OUT, (apr_uint32_t)len);
     *out++ = (unsigned char)first;
     if (len < 126) {
         *out++ = (unsigned char)len;
@@ -532,7 +597,7 @@ int ws_cb_channel(ws_conn *c, const ws_event *event);
 /** End the connection's subscriptions. Call after on_close. */
 static inline void ws_cb_leave_channels(ws_conn *c)
 {
-    if (c->channels) {
+    if (c->rare->channels) {
         c->loop->engine->channels->leave(c);
     }
 }

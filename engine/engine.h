@@ -77,9 +77,8 @@ struct ws_location {
     const char *name;  /**< the handler's name, for the log */
     ws_engine *engine; /**< set by ws_engine_create */
     unsigned index;    /**< set by ws_engine_create */
-    const char
-        *key;     /**< identifies the directive in all processes and hosts; or NULL */
-    int internal; /**< carries connections of another location: not counted, not logged */
+    const char *key;   /**< identifies the directive in all processes and hosts; or NULL */
+    int internal;      /**< carries connections of another location: not counted, not logged */
 };
 
 /** How a connection was made; the last kind is an outgoing connection. */
@@ -117,8 +116,8 @@ typedef struct ws_engine_options {
     ws_backend backend; /**< if it is unavailable, log a warning and use epoll */
     unsigned loops;     /**< event loops, 1 to WS_LOOPS_MAX */
     unsigned blocking;  /**< greatest number of threads for WS_BLOCKING handlers */
-    unsigned watchdog; /**< milliseconds before a running callback is logged, 0: never */
-    unsigned process;  /**< 16 bits that make connection ids unique among processes */
+    unsigned watchdog;  /**< milliseconds before a running callback is logged, 0: never */
+    unsigned process;   /**< 16 bits that make connection ids unique among processes */
     ws_location **locations;
     unsigned location_count;
     /** All extensions that connections may use; ws_extension_use.index is an index into it. */
@@ -178,15 +177,14 @@ static inline void ws_tickets_release(ws_ticket *ticket)
 typedef struct ws_new_conn {
     ws_loop *loop; /**< the loop to give it to; NULL: any */
     int fd;        /**< non-blocking socket; the engine takes it over */
-    SSL *ssl;    /**< established, without BIOs; the engine takes over one reference; or NULL */
-    int secure;  /**< the client uses TLS */
-    int relayed; /**< fd is connected to a relay, not to the client */
+    SSL *ssl;      /**< established, without BIOs; the engine takes over one reference; or NULL */
+    int secure;    /**< the client uses TLS */
+    int relayed;   /**< fd is connected to a relay, not to the client */
     ws_carrier carrier; /**< other than WS_CARRIER_WEBSOCKET: fd is connected to a SockJS session */
     ws_location *location;
     const ws_settings *settings; /**< must be valid as long as the engine */
-    ws_outgoing
-        *outgoing; /**< replaces both; malloc'ed, the engine takes it over; or NULL */
-    int version;   /**< of WebSocket; 0: none, requires a framing */
+    ws_outgoing *outgoing;       /**< replaces both; malloc'ed, the engine takes it over; or NULL */
+    int version;                 /**< of WebSocket; 0: none, requires a framing */
     const struct ws_framing *framing; /**< protocol/framing.h; NULL: that of the version */
     int connecting; /**< version 76: the third key is still to be read, from early or the socket */
     unsigned char numbers[8]; /**< if connecting: those of the other keys, see ws_hixie_numbers() */
@@ -227,7 +225,7 @@ typedef struct ws_tally {
 } ws_tally;
 
 typedef struct ws_conn_info {
-    const ws_tally *tally;
+    ws_tally tally;
     ws_transport transport;
     ws_carrier carrier;
     ws_closed_by closed_by;

@@ -37,7 +37,7 @@ struct ws_chain {
     unsigned char passing;  /* the received message goes through the chain */
     unsigned char opaque;   /* RSV bits of messages that pass unchanged */
     apr_uint64_t delivered; /* bytes of the received message */
-    apr_size_t counted; /* received payload bytes without corresponding output yet */
+    apr_size_t counted;     /* received payload bytes without corresponding output yet */
     step steps[];
 };
 
@@ -92,9 +92,9 @@ void ws_chain_free(ws_chain *chain)
 
 void ws_chain_adopt(ws_conn *c)
 {
-    ws_chain *chain = c->chain;
+    ws_chain *chain = c->rare->chain;
     chain->c = c;
-    c->parser.rsv_ok = (unsigned char)ws_chain_rsv(chain);
+    ws_rare_of(c)->parser.rsv_ok = (unsigned char)ws_chain_rsv(chain);
     for (unsigned i = 0; i < chain->count; i++) {
         chain->steps[i].x.shared = &c->loop->shared[chain->steps[i].use->index];
     }
@@ -124,17 +124,17 @@ static int chain_arrive(ws_chain *chain, unsigned char *data, apr_size_t len, in
     }
     chain->begun = 1;
     chain->ended = last != 0;
-    if (len > c->parser.max_message - chain->delivered) {
+    if (len > c->rare->parser.max_message - chain->delivered) {
         ws_conn_fail(c, WS_CLOSE_TOO_BIG, "message is too big");
         return -1;
     }
     chain->delivered += len;
     ws_count(c->loop->counters, WS_COUNT_DECOMPRESSED_IN, (apr_int64_t)len);
     ws_loop_spend(c->loop, len);
-    if (c->meter && !ws_rate_limit_take(c, chain_beyond_wire(chain, len), 0)) {
+    if (c->rare->meter && !ws_rate_limit_take(c, chain_beyond_wire(chain, len), 0)) {
         return -1;
     }
-    ws_conn_deliver(c, chain->opcode, data, len, where, c->parser.max_message);
+    ws_conn_deliver(c, chain->opcode, data, len, where, c->rare->parser.max_message);
     return ws_conn_accepts_input(c) ? 0 : -1;
 }
 
@@ -178,7 +178,7 @@ int ws_extension_deliver(ws_extended *x, unsigned char *data, apr_size_t len, in
 
 int ws_chain_wants(const ws_conn *c, const ws_piece *p)
 {
-    ws_chain *chain = c->chain;
+    ws_chain *chain = c->rare->chain;
     if (p->flags & WS_MESSAGE_FIRST) {
         chain->passing = p->rsv & chain->opaque;
         for (unsigned i = 0; i < chain->count; i++) {
@@ -199,15 +199,15 @@ int ws_chain_wants(const ws_conn *c, const ws_piece *p)
 void ws_chain_receive(ws_conn *c, const ws_piece *p)
 {
     int last = (p->flags & WS_MESSAGE_LAST) != 0;
-    if (c->chain->opaque) {
+    if (c->rare->chain->opaque) {
         ws_conn_deliver(c, p->opcode, p->data, p->len, p->flags | WS_COMPRESSED,
-                        c->parser.message_len);
+                        c->rare->parser.message_len);
         return;
     }
     ws_count(c->loop->counters, WS_COUNT_COMPRESSED_IN, (apr_int64_t)p->len);
-    c->chain->counted += p->len;
-    if (chain_deliver(c->chain, c->chain->count, p->data, p->len, last) == 0 && last
-        && !c->chain->ended && ws_conn_accepts_input(c) && !c->discard_input && !c->broken) {
+    c->rare->chain->counted += p->len;
+    if (chain_deliver(c->rare->chain, c->rare->chain->count, p->data, p->len, last) == 0 && last
+        && !c->rare->chain->ended && ws_conn_accepts_input(c) && !c->discard_input && !c->broken) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "an extension has lost the end of the message");
     }
 }
@@ -271,7 +271,7 @@ static void chain_count_sent(ws_loop *loop, apr_size_t before, apr_size_t after)
 
 ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_size_t *len)
 {
-    ws_chain *chain = c->chain;
+    ws_chain *chain = c->rare->chain;
     ws_loop *loop = c->loop;
     unsigned opcode = *first & 0xF;
     apr_size_t before = *len;
@@ -327,13 +327,13 @@ void ws_chain_forget_shared(ws_loop *loop)
 ws_frames *ws_chain_shared(ws_conn *c, ws_frames *f)
 {
     ws_loop *loop = c->loop;
-    const step *s = &c->chain->steps[0];
+    const step *s = &c->rare->chain->steps[0];
     const void *payload, *as_it_is;
     unsigned first = f->data[0];
     apr_size_t len, after;
     ws_frames *made;
 
-    if (c->chain->count != 1 || !s->stateless || !f->whole) {
+    if (c->rare->chain->count != 1 || !s->stateless || !f->whole) {
         return NULL;
     }
     if (loop->shared_from == f && loop->shared_use == s->use

@@ -12,7 +12,7 @@
 
 static const ws_framing *framing_of(const ws_conn *c)
 {
-    return c->framer->framing;
+    return c->rare->framer->framing;
 }
 
 /* Close, with the payload of a Close frame. The framing's close frame cannot be sent within a
@@ -72,7 +72,7 @@ int ws_framing_sends(const ws_conn *c, unsigned opcode)
 void ws_framing_ended(ws_conn *c)
 {
     const ws_framing *f = framing_of(c);
-    if (!f->answered && ws_state_of(c) == WS_OPEN && (!f->between || f->between(c->framer))) {
+    if (!f->answered && ws_state_of(c) == WS_OPEN && (!f->between || f->between(c->rare->framer))) {
         c->end_code = WS_CLOSE_NO_STATUS;
         c->closed_by = WS_CLOSED_BY_CLIENT;
     }

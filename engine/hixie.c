@@ -10,7 +10,7 @@
 
 int ws_hixie_shake(ws_conn *c, unsigned char **data, size_t *len)
 {
-    const ws_hixie *state = (const ws_hixie *)c->framer;
+    const ws_hixie *state = (const ws_hixie *)c->rare->framer;
     unsigned char answer[WS_HIXIE_ANSWER];
     if (*len < WS_HIXIE_KEY3) {
         return 0;

@@ -32,8 +32,8 @@ static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c
                                                                       unsigned where,
                                                                       apr_uint64_t total)
 {
-    c->tally.bytes_in += len; /* ws_conn_count_corked() counts them for the loop */
-    c->tally.messages_in += (where & WS_LAST) != 0;
+    ws_conn_add(c, WS_SUM_BYTES_IN, (apr_int64_t)len); /* the loop: ws_conn_count_corked() */
+    ws_conn_add_short(c, WS_SUM_MESSAGES_IN, (where & WS_LAST) != 0);
     if (opcode == WS_OP_TEXT && !(where & WS_COMPRESSED)) {
         if (where & WS_FIRST) {
             c->utf8 = WS_UTF8_START;
@@ -54,7 +54,7 @@ static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c
         return;
     }
     if (len) {
-        ws_partial *m = c->message;
+        ws_partial *m = c->rare->message;
         if (m && data == m->data + m->len) {
             ws_partial_grow(m, len); /* the bytes were read in place */
         }
@@ -69,7 +69,7 @@ static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c
     }
     if (where & WS_LAST) {
         static const unsigned char nothing[1];
-        ws_partial *m = c->message;
+        ws_partial *m = c->rare->message;
         if (m) {
             ws_partial_note_large(c);
         }
@@ -88,7 +88,8 @@ _Static_assert(WS_MESSAGE_FIRST == WS_FIRST && WS_MESSAGE_LAST == WS_LAST
                    && WS_FRAME_LAST == WS_FRAME_END,
                "the parser's flags are those of the API");
 
-static void input_take_data(ws_conn *c, const ws_piece *p)
+/* total: bytes of the message announced so far */
+static void input_take_data(ws_conn *c, const ws_piece *p, apr_uint64_t total)
 {
     if (!ws_conn_accepts_input(c)) {
         ws_partial_free(c); /* we have sent Close: data is discarded */
@@ -98,7 +99,7 @@ static void input_take_data(ws_conn *c, const ws_piece *p)
         ws_chain_receive(c, p);
         return;
     }
-    input_deliver_piece(c, p->opcode, p->data, p->len, p->flags, c->parser.message_len);
+    input_deliver_piece(c, p->opcode, p->data, p->len, p->flags, total);
 }
 
 static void input_take_control(ws_conn *c, const ws_piece *p)
@@ -138,15 +139,17 @@ static void input_take_control(ws_conn *c, const ws_piece *p)
 static inline unsigned char *input_take_whole(ws_conn *c, unsigned char *data, apr_size_t *left)
 {
     const ws_handler *h = c->location->handler;
+    const ws_settings *s = c->settings;
+    const apr_uint64_t limit = s->max_frame < s->max_message ? s->max_frame : s->max_message;
     ws_loop *loop = c->loop;
     apr_size_t len = *left;
     ws_whole m;
 
     while (len && !c->held && !c->discard_input && !c->broken && ws_state_of(c) == WS_OPEN
-           && ws_parser_take_whole(&c->parser, &data, &len, &m)) {
+           && ws_frame_take_whole(limit, &data, &len, &m)) {
         loop->last_input = len == 0;
-        c->tally.messages_in++;
-        c->tally.bytes_in += m.len;
+        ws_conn_add_short(c, WS_SUM_MESSAGES_IN, 1);
+        ws_conn_add_short(c, WS_SUM_BYTES_IN, (apr_uint32_t)m.len);
         if (m.opcode == WS_OP_TEXT
             && ws_utf8_check(WS_UTF8_START, m.data, m.len) != WS_UTF8_START) {
             ws_conn_fail(c, WS_CLOSE_BAD_DATA, "text is not UTF-8");
@@ -155,7 +158,7 @@ static inline unsigned char *input_take_whole(ws_conn *c, unsigned char *data, a
         ws_cb_enter(&loop->call, c, "on_message");
         h->on_message(c, (ws_type)m.opcode, (const char *)m.data, m.len);
         ws_cb_leave(&loop->call, c);
-        if (c->out.count && ws_conn_backs_up(c)) {
+        if (ws_send_queue_count(&c->out) && ws_conn_backs_up(c)) {
             ws_conn_hold(c, WS_HELD_QUEUE);
         }
     }
@@ -163,32 +166,31 @@ static inline unsigned char *input_take_whole(ws_conn *c, unsigned char *data, a
     return data;
 }
 
-/* Deliver the frames of the input. framed: parse with c->framer. @return the first byte that
+/* Deliver the frames of the input. framed: parse with the framer, else with p. @return the first byte that
  * could not be delivered yet */
-static inline __attribute__((always_inline)) unsigned char *input_take_frames(ws_conn *c,
-                                                                              unsigned char *data,
-                                                                              apr_size_t *len,
-                                                                              int framed)
+static inline __attribute__((always_inline)) unsigned char *input_take_frames(
+    ws_conn *c, ws_parser *p, unsigned char *data, apr_size_t *len, int framed)
 {
     ws_piece piece;
     ws_parse_error error;
 
     while (*len && !c->held && !c->discard_input && !c->broken) {
         ws_parse_result result;
-        if (!framed && c->plain_in) {
+        if (!framed && c->plain_in && !p->opcode) {
             data = input_take_whole(c, data, len);
             if (!*len || c->held || c->discard_input || c->broken) {
                 break;
             }
         }
-        result = framed ? c->framer->framing->next(c->framer, &data, len, &piece, &error)
-                        : ws_parser_next(&c->parser, &data, len, &piece, &error);
+        result = framed
+                     ? c->rare->framer->framing->next(c->rare->framer, &data, len, &piece, &error)
+                     : ws_parser_next(p, &data, len, &piece, &error);
         if (c->settings->trace && (result == WS_PARSE_DATA || result == WS_PARSE_CONTROL)) {
             ws_trace_in(c, &piece);
         }
         switch (result) {
         case WS_PARSE_DATA:
-            if (c->meter) {
+            if (c->rare->meter) {
                 if ((piece.flags & WS_MESSAGE_LAST) || c->location->handler->on_frame) {
                     ws_rate_limit_touch(c);
                 }
@@ -197,10 +199,11 @@ static inline __attribute__((always_inline)) unsigned char *input_take_frames(ws
                 }
             }
             c->loop->last_input = *len == 0;
-            input_take_data(c, &piece);
+            input_take_data(c, &piece, framed ? 0 : p->message_len);
             break;
         case WS_PARSE_CONTROL:
-            if (c->meter && piece.opcode != WS_OP_CLOSE && !ws_rate_limit_take(c, piece.len, 1)) {
+            if (c->rare->meter && piece.opcode != WS_OP_CLOSE
+                && !ws_rate_limit_take(c, piece.len, 1)) {
                 break;
             }
             input_take_control(c, &piece);
@@ -212,7 +215,7 @@ static inline __attribute__((always_inline)) unsigned char *input_take_frames(ws
             return data;
         }
         /* The peer does not read, and replies would fill the queue: parse the rest later. */
-        if (c->out.count && ws_conn_backs_up(c)) {
+        if (ws_send_queue_count(&c->out) && ws_conn_backs_up(c)) {
             ws_conn_hold(c, WS_HELD_QUEUE);
         }
     }
@@ -221,43 +224,78 @@ static inline __attribute__((always_inline)) unsigned char *input_take_frames(ws
 
 /* An extension can turn little input into much output. Between steps, a handler with on_frame
  * can pause the connection. */
-static unsigned char *input_take_in_steps(ws_conn *c, unsigned char *data, apr_size_t *len)
+static unsigned char *input_take_in_steps(ws_conn *c, ws_parser *p, unsigned char *data,
+                                          apr_size_t *len)
 {
     apr_size_t step, left;
     do {
         step = left = *len < EXTENDED_STEP ? *len : EXTENDED_STEP;
-        data = input_take_frames(c, data, &left, 0);
+        data = input_take_frames(c, p, data, &left, 0);
         *len -= step - left;
     } while (*len && left < step && !c->held && !c->discard_input && !c->broken);
+    return data;
+}
+
+/* Without a ws_rare, the parser is on the stack, and moves there only with an incomplete message. */
+static unsigned char *input_parse(ws_conn *c, unsigned char *data, apr_size_t *len)
+{
+    ws_rare *rare = c->rare != &ws_rare_none || c->settings->trace ? ws_conn_rare(c) : NULL;
+    ws_parser own, *p = rare ? &rare->parser : &own;
+    if (!rare) {
+        ws_conn_init_parser(c, &own);
+    }
+    data = rare && rare->chain && c->location->handler->on_frame && !ws_chain_passes(rare->chain)
+               ? input_take_in_steps(c, p, data, len)
+               : input_take_frames(c, p, data, len, 0);
+    if (!rare && own.opcode) {
+        if ((rare = ws_conn_rare(c))) {
+            rare->parser = own;
+        }
+        else {
+            ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
+        }
+    }
     return data;
 }
 
 static unsigned char *input_take(ws_conn *c, unsigned char *data, apr_size_t *len)
 {
     if (!c->framed) {
-        int steps = c->chain && c->location->handler->on_frame && !ws_chain_passes(c->chain);
-        return steps ? input_take_in_steps(c, data, len) : input_take_frames(c, data, len, 0);
+        if (c->plain_in && !c->rare->parser.opcode) {
+            data = input_take_whole(c, data, len);
+        }
+        return *len ? input_parse(c, data, len) : data;
     }
     if (ws_state_of(c) == WS_CONNECTING && !ws_hixie_shake(c, &data, len)) {
         return data;
     }
-    return input_take_frames(c, data, len, 1);
+    return input_take_frames(c, NULL, data, len, 1);
 }
 
-/* Deliver len bytes of input, of which the first kept are copied from c->rest. */
+static void input_keep(ws_conn *c, const unsigned char *data, apr_size_t len)
+{
+    ws_rare *rare = ws_conn_rare(c);
+    if (!rare || !(rare->rest = ws_bytes_new(data, len))) {
+        ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
+    }
+}
+
+/* Deliver len bytes of input, of which the first kept are copied from c->rare->rest. */
 static void input_deliver(ws_conn *c, unsigned char *data, apr_size_t kept, apr_size_t len)
 {
     if (kept) {
-        memcpy(data, c->rest->data, kept);
+        memcpy(data, c->rare->rest->data, kept);
     }
-    free(c->rest);
-    c->rest = NULL;
+    if (c->rare->rest) {
+        free(c->rare->rest);
+        ws_rare_of(c)->rest = NULL;
+    }
 
     ws_conn_cork(c);
     data = input_take(c, data, &len);
     /* Keep an incomplete header, and bytes received while the connection was held. */
-    if (len && !c->discard_input && !(c->rest = ws_bytes_new(data, len))) {
-        ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
+    if (len && !c->discard_input) {
+        input_keep(c, data, len);
     }
     ws_conn_uncork(c);
 }
@@ -266,21 +304,21 @@ static void input_deliver(ws_conn *c, unsigned char *data, apr_size_t kept, apr_
  * connection again after each message; the remaining bytes then stay in the same buffer. */
 static void input_deliver_kept(ws_conn *c)
 {
-    ws_bytes *rest = c->rest;
+    ws_bytes *rest = c->rare->rest;
     unsigned char *data = rest->data + rest->pos;
     apr_size_t len = rest->len - rest->pos;
-    c->rest = NULL;
+    ws_rare_of(c)->rest = NULL;
     c->resume = 0;
 
     ws_conn_cork(c);
     data = input_take(c, data, &len);
     if (len && c->held && !c->discard_input) {
         rest->pos = (apr_size_t)(data - rest->data);
-        c->rest = rest;
+        ws_rare_of(c)->rest = rest;
     }
     else {
-        if (len && !c->discard_input && !(c->rest = ws_bytes_new(data, len))) {
-            ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
+        if (len && !c->discard_input) {
+            input_keep(c, data, len);
         }
         free(rest);
     }
@@ -291,12 +329,12 @@ static void input_deliver_kept(ws_conn *c)
  * message, only the beginning of the next one is read elsewhere. */
 static unsigned char *input_place(ws_conn *c, apr_size_t *space)
 {
-    apr_uint64_t left = c->parser.left;
-    int direct = !c->ssl && !c->chain && !c->discard_input;
+    apr_uint64_t left = c->rare->parser.left;
+    int direct = !c->ssl && !c->rare->chain && !c->discard_input;
     *space = direct && c->large ? DIRECT_MIN : WS_INPUT_SIZE;
-    if (direct && c->message && left >= DIRECT_MIN) {
+    if (direct && c->rare->message && left >= DIRECT_MIN) {
         ws_partial *m = ws_partial_reserve(c, left < DIRECT_SIZE ? (apr_size_t)left : DIRECT_SIZE,
-                                           c->parser.message_len);
+                                           c->rare->parser.message_len);
         if (m) { /* out of memory: copying from the loop's buffer fails later */
             *space = m->size - m->len < left ? m->size - m->len : (apr_size_t)left;
             return m->data + m->len;
@@ -305,11 +343,11 @@ static unsigned char *input_place(ws_conn *c, apr_size_t *space)
     return c->loop->input;
 }
 
-/* Bytes of c->rest to copy before new input: an incomplete header. c->rest can hold more only
+/* Bytes of c->rare->rest to copy before new input: an incomplete header. c->rare->rest can hold more only
  * if the connection was held, and is then read only to be discarded. */
 static apr_size_t input_to_put_before(const ws_conn *c)
 {
-    return c->rest && !c->discard_input ? c->rest->len : 0;
+    return c->rare->rest && !c->discard_input ? c->rare->rest->len : 0;
 }
 
 static void input_over(ws_conn *c, int broke)
@@ -325,7 +363,7 @@ static void input_over(ws_conn *c, int broke)
 static void input_note_input(ws_conn *c, apr_ssize_t n)
 {
     c->last_input = c->loop->event.now;
-    c->tally.wire_in += (apr_size_t)n;
+    ws_conn_add_short(c, WS_SUM_WIRE_IN, (apr_uint32_t)n);
     ws_count(c->loop->counters, WS_COUNT_WIRE_IN, n);
     if (c->pinged) {
         ws_conn_answered(c);
@@ -370,7 +408,7 @@ static int input_read_once(ws_conn *c)
 /* Append to the bytes kept already; they are delivered at the end of the turn or on release. */
 static void input_keep_input(ws_conn *c, const unsigned char *data, apr_size_t len)
 {
-    ws_bytes *rest = realloc(c->rest, sizeof(*rest) + c->rest->len + len);
+    ws_bytes *rest = realloc(c->rare->rest, sizeof(*rest) + c->rare->rest->len + len);
     if (!rest) {
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
         ws_conn_mark_dirty(c);
@@ -378,7 +416,7 @@ static void input_keep_input(ws_conn *c, const unsigned char *data, apr_size_t l
     }
     memcpy(rest->data + rest->len, data, len);
     rest->len = rest->size = rest->len + len;
-    c->rest = rest;
+    ws_rare_of(c)->rest = rest;
     if (!c->held) {
         c->resume = 1;
         ws_conn_mark_dirty(c);
@@ -429,7 +467,8 @@ void ws_conn_received(ws_conn *c, const ws_ready *r)
     else if (r->result != -ENOBUFS && r->result != -ECANCELED && r->result != -EINTR
              && r->result != -EAGAIN
              && (c->discard_input
-                 || !(c->held || c->resume))) { /* else the end is found again, after c->rest */
+                 || !(c->held
+                      || c->resume))) { /* else the end is found again, after c->rare->rest */
         input_over(c, r->result < 0);
     }
     if (!r->more && !c->freed) {

@@ -88,13 +88,21 @@ ws_conn *ws_engine_find(ws_engine *e, unsigned loop, ws_id id)
 }
 void ws_conn_inspect(const ws_conn *c, ws_conn_info *r)
 {
-    r->tally = &c->tally;
+    r->tally = (ws_tally){.start = c->start,
+                          .messages_in = ws_conn_sum(c, WS_SUM_MESSAGES_IN),
+                          .messages_out = ws_conn_sum(c, WS_SUM_MESSAGES_OUT),
+                          .bytes_in = ws_conn_sum(c, WS_SUM_BYTES_IN),
+                          .bytes_out = ws_conn_sum(c, WS_SUM_BYTES_OUT),
+                          .wire_in = ws_conn_sum(c, WS_SUM_WIRE_IN),
+                          .wire_out = ws_conn_sum(c, WS_SUM_WIRE_OUT),
+                          .queued = c->queued,
+                          .most_queued = c->most_queued};
     r->transport = (ws_transport)c->transport;
     r->carrier = (ws_carrier)c->carrier;
     r->closed_by = (ws_closed_by)c->closed_by;
     r->code = c->end_code ? c->end_code : WS_CLOSE_ABNORMAL;
-    r->reason = c->end_reason ? (const char *)c->end_reason->data : "";
-    r->reason_len = c->end_reason ? c->end_reason->len : 0;
+    r->reason = c->rare->end_reason ? (const char *)c->rare->end_reason->data : "";
+    r->reason_len = c->rare->end_reason ? c->rare->end_reason->len : 0;
     r->pings_missed = c->missed;
     r->silent = c->loop->event.now - c->last_input;
     r->location = c->location;

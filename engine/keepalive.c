@@ -44,10 +44,10 @@ static apr_uint32_t keepalive_taken(const ws_conn *c, int *waiting)
     struct tcp_info info;
     socklen_t len = sizeof(info);
     memset(&info, 0, sizeof(info));
-    *waiting = c->out.count || c->cipher_out;
+    *waiting = ws_send_queue_count(&c->out) || c->cipher_out;
     if (getsockopt(c->source.fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0
         || len < offsetof(struct tcp_info, tcpi_notsent_bytes) + sizeof(info.tcpi_notsent_bytes)) {
-        return (apr_uint32_t)c->tally.wire_out; /* a relay's socket, which buffers little */
+        return c->sums[WS_SUM_WIRE_OUT]; /* a relay's socket, which buffers little */
     }
     *waiting |= info.tcpi_unacked || info.tcpi_notsent_bytes;
     /* The window grows when the peer's program reads data that its kernel acknowledged earlier. */

@@ -52,17 +52,17 @@ static value format_number_of(apr_uint64_t n)
     X("subprotocol", format_text_of(ws_protocol(s->c)))                                            \
     X("version", format_number_of((apr_uint64_t)ws_version(s->c)))                                 \
     X("way", format_text_of(format_way_of(s)))                                                     \
-    X("messages-in", format_number_of(s->report.tally->messages_in))                               \
-    X("messages-out", format_number_of(s->report.tally->messages_out))                             \
-    X("bytes-in", format_number_of(s->report.tally->bytes_in))                                     \
-    X("bytes-out", format_number_of(s->report.tally->bytes_out))                                   \
-    X("wire-in", format_number_of(s->report.tally->wire_in))                                       \
-    X("wire-out", format_number_of(s->report.tally->wire_out))                                     \
+    X("messages-in", format_number_of(s->report.tally.messages_in))                                \
+    X("messages-out", format_number_of(s->report.tally.messages_out))                              \
+    X("bytes-in", format_number_of(s->report.tally.bytes_in))                                      \
+    X("bytes-out", format_number_of(s->report.tally.bytes_out))                                    \
+    X("wire-in", format_number_of(s->report.tally.wire_in))                                        \
+    X("wire-out", format_number_of(s->report.tally.wire_out))                                      \
     X("code", format_number_of((apr_uint64_t)s->report.code))                                      \
     X("reason", ((value){.text = s->report.reason, .len = s->report.reason_len}))                  \
     X("closer", format_text_of(closers[s->report.closed_by]))                                      \
     X("why", format_text_of(s->why))                                                               \
-    X("most-queued", format_number_of(s->report.tally->most_queued))                               \
+    X("most-queued", format_number_of(s->report.tally.most_queued))                                \
     X("pings-missed", format_number_of((apr_uint64_t)s->report.pings_missed))
 
 static const char *const field_names[] = {
@@ -117,11 +117,11 @@ static void format_write_json(ws_strbuf *t, const source *s)
 {
     char buf[20];
     ws_strbuf_puts(t, "{\"start\":\"");
-    ws_strbuf_time(t, s->report.tally->start);
+    ws_strbuf_time(t, s->report.tally.start);
     ws_strbuf_puts(t, "\"");
     format_put_json(
         t, "milliseconds",
-        format_number_of((apr_uint64_t)apr_time_as_msec(s->end - s->report.tally->start)));
+        format_number_of((apr_uint64_t)apr_time_as_msec(s->end - s->report.tally.start)));
     format_put_json(t, "address", format_text_of(ws_peer(s->c)));
     format_put_json(t, "user", format_text_of(ws_user(s->c)));
     format_put_json(t, "vhost", format_text_of(ws_vhost(s->c)));
@@ -187,7 +187,7 @@ static void format_write_value(ws_strbuf *t, value v)
 
 static void format_write_item(ws_strbuf *t, const item *i, const source *s)
 {
-    const ws_tally *tally = s->report.tally;
+    const ws_tally *tally = &s->report.tally;
     char buf[20];
     switch (i->letter) {
     case 'a':

@@ -58,12 +58,10 @@ struct ws_loop {
     ws_alarm close_alarm; /**< while the loop closes its connections over time */
     apr_uint32_t close_steps;
 
-    unsigned char *input; /**< WS_INPUT_SIZE */
-    ws_call call;         /**< the running callback, for the watchdog */
-    ws_conn *corked;      /**< connection whose callback runs */
-    struct {
-        apr_uint64_t messages_in, messages_out, bytes_in, bytes_out;
-    } counted;               /**< its totals, as far as the counters have them */
+    unsigned char *input;    /**< WS_INPUT_SIZE */
+    ws_call call;            /**< the running callback, for the watchdog */
+    ws_conn *corked;         /**< connection whose callback runs */
+    apr_uint32_t counted[4]; /**< its totals, as far as the counters have them */
     unsigned char *cork;     /**< WS_SEND_BUFFER bytes of gathered output; see ws_stream_buffer() */
     unsigned char *own_cork; /**< the engine's own buffer, if the event loop provides none */
     apr_size_t cork_len;
@@ -92,7 +90,7 @@ struct ws_loop {
     apr_size_t cipher_out_len, cipher_out_size;
     int renegotiates;     /**< the connection's peer has started a renegotiation */
     unsigned char *plain; /**< frames to encrypt, WS_TLS_CHUNK */
-    struct {                    /**< connections whose SSL objects keep their record buffers */
+    struct {              /**< connections whose SSL objects keep their record buffers */
         ws_id *ids;
         apr_uint32_t count, max;
         apr_uint32_t ms; /**< how long without a message they keep them */

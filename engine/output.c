@@ -20,13 +20,14 @@
 
 static int output_idle(const ws_conn *c)
 {
-    return c->out.count == 0 && !c->cipher_out && !c->source.sending;
+    return !ws_send_queue_count(&c->out) && !c->cipher_out && !c->source.sending;
 }
 
 /* Whether gathered bytes may be appended to a send that the loop has not submitted yet. */
 static int output_joins(const ws_conn *c)
 {
-    return c->source.sending && c->out.count == 0 && ws_stream_grows(&c->loop->event, &c->source);
+    return c->source.sending && !ws_send_queue_count(&c->out)
+           && ws_stream_grows(&c->loop->event, &c->source);
 }
 
 void ws_conn_mark_dirty(ws_conn *c)
@@ -51,7 +52,7 @@ void ws_conn_postpone(ws_conn *c)
  * @return 0: no rest; 1: queued; -1: no memory */
 static int output_keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
 {
-    int cut = c->out.count == 0 && done > 0;
+    int cut = !ws_send_queue_count(&c->out) && done > 0;
     while (n > 0 && done >= iov->iov_len) {
         done -= iov->iov_len;
         iov++;
@@ -65,7 +66,7 @@ static int output_keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
     if (ws_send_queue_append(&c->out, iov, n, c->loop->event.now) < 0) {
         return -1;
     }
-    c->out.partial |= cut;
+    c->out.ring->partial |= cut;
     c->write_blocked = 1;
     c->want_drain = 1;
     return 1;
@@ -73,14 +74,14 @@ static int output_keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
 
 void ws_conn_note_queue(ws_conn *c)
 {
-    apr_size_t waiting =
-        ws_send_queue_bytes(&c->out) + (c->deferred ? ws_send_queue_bytes(c->deferred) : 0);
+    apr_size_t waiting = ws_send_queue_bytes(&c->out)
+                         + (c->rare->deferred ? ws_send_queue_bytes(c->rare->deferred) : 0);
     apr_uint32_t now = waiting < 0xFFFFFFFFu ? (apr_uint32_t)waiting : 0xFFFFFFFFu;
-    if (now != c->tally.queued) {
-        ws_count(c->loop->counters, WS_COUNT_QUEUED, (apr_int64_t)now - c->tally.queued);
-        c->tally.queued = now;
-        if (now > c->tally.most_queued) {
-            c->tally.most_queued = now;
+    if (now != c->queued) {
+        ws_count(c->loop->counters, WS_COUNT_QUEUED, (apr_int64_t)now - c->queued);
+        c->queued = now;
+        if (now > c->most_queued) {
+            c->most_queued = now;
         }
     }
 }
@@ -94,7 +95,7 @@ static int output_write_now(ws_conn *c, struct iovec *iov, int n)
     if (c->loop->corked == c) {
         ws_conn_count_corked(c); /* before the peer can have seen it */
     }
-    done = c->broken ? -1 : c->out.count ? 0 : ws_socket_write(c, iov, n);
+    done = c->broken ? -1 : ws_send_queue_count(&c->out) ? 0 : ws_socket_write(c, iov, n);
     rest = done < 0 ? -1 : output_keep(c, iov, n, (apr_size_t)done);
     ws_conn_count_written(c, done > 0 ? done : 0);
     if (rest < 0) {
@@ -231,7 +232,7 @@ static ws_status output_gather(ws_conn *c, unsigned first, unsigned char *head, 
         rest = output_write_now(c, iov, 3);
         return rest < 0 ? WS_GONE : rest ? WS_QUEUED : WS_SENT;
     }
-    if ((first & 0x8) && c->out.count && (first & 0xF) != WS_OP_CLOSE) {
+    if ((first & 0x8) && ws_send_queue_count(&c->out) && (first & 0xF) != WS_OP_CLOSE) {
         ws_frames *f = output_frame_of(first, head, n, payload, len);
         if (!f || ws_send_queue_push_control(&c->out, f, loop->event.now) < 0) {
             return WS_FULL;
@@ -250,7 +251,8 @@ static ws_status output_gather(ws_conn *c, unsigned first, unsigned char *head, 
 /* Whether the loop is to send len gathered bytes at the end of the turn. */
 static int output_sends_later(const ws_conn *c, apr_size_t len)
 {
-    return c->source.async && (len < WS_SEND_LATER_MAX || c->source.sending || c->out.count);
+    return c->source.async
+           && (len < WS_SEND_LATER_MAX || c->source.sending || ws_send_queue_count(&c->out));
 }
 
 static void output_send_later(ws_conn *c, struct iovec *iov)
@@ -322,10 +324,10 @@ static ws_status output_send_masked(ws_conn *c, unsigned first, const void *payl
     if (!c->write_blocked) {
         ws_conn_write(c);
     }
-    if (c->out.count) {
+    if (ws_send_queue_count(&c->out)) {
         c->want_drain = 1;
     }
-    return c->broken ? WS_GONE : c->out.count ? WS_QUEUED : WS_SENT;
+    return c->broken ? WS_GONE : ws_send_queue_count(&c->out) ? WS_QUEUED : WS_SENT;
 }
 
 ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
@@ -403,23 +405,19 @@ ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
 
 static inline void output_note_counted(ws_conn *c)
 {
-    ws_loop *loop = c->loop;
-    loop->counted.messages_in = c->tally.messages_in;
-    loop->counted.messages_out = c->tally.messages_out;
-    loop->counted.bytes_in = c->tally.bytes_in;
-    loop->counted.bytes_out = c->tally.bytes_out;
+    memcpy(c->loop->counted, c->sums, sizeof(c->loop->counted));
 }
 
 static inline void output_count_corked(ws_conn *c)
 {
-    const ws_loop *loop = c->loop;
-    ws_counters *row = loop->counters;
-#define COUNT(ID, FIELD)                                                                           \
-    ws_count(row, WS_COUNT_##ID, (apr_int64_t)(c->tally.FIELD - loop->counted.FIELD))
-    COUNT(MESSAGES_IN, messages_in);
-    COUNT(MESSAGES_OUT, messages_out);
-    COUNT(BYTES_IN, bytes_in);
-    COUNT(BYTES_OUT, bytes_out);
+    const apr_uint32_t *before = c->loop->counted;
+    ws_counters *row = c->loop->counters;
+#define COUNT(ID)                                                                                  \
+    ws_count(row, WS_COUNT_##ID, (apr_uint32_t)(c->sums[WS_SUM_##ID] - before[WS_SUM_##ID]))
+    COUNT(MESSAGES_IN);
+    COUNT(MESSAGES_OUT);
+    COUNT(BYTES_IN);
+    COUNT(BYTES_OUT);
 #undef COUNT
 }
 
@@ -433,7 +431,7 @@ void ws_conn_cork(ws_conn *c)
 {
     ws_loop *loop = c->loop;
     if (!loop->cork_len) {
-        ws_stream_buffer(&loop->event, &c->source, c->out.count == 0, &loop->cork);
+        ws_stream_buffer(&loop->event, &c->source, !ws_send_queue_count(&c->out), &loop->cork);
     }
     loop->last_input = 0;
     loop->corked = c;
@@ -470,8 +468,8 @@ static void output_settle(ws_conn *c)
 /* Whether output_settle() would have nothing to do: the queue is empty, and was empty before. */
 static int output_settled(const ws_conn *c)
 {
-    return c->source.watched == WS_READABLE && !c->out.count && !c->cipher_out && !c->deferred
-           && !c->tally.queued && !c->held && !c->freed && !c->broken && !c->finish;
+    return c->source.watched == WS_READABLE && !ws_send_queue_count(&c->out) && !c->cipher_out
+           && !c->rare->deferred && !c->queued && !c->held && !c->freed && !c->broken && !c->finish;
 }
 
 void ws_conn_uncork(ws_conn *c)
@@ -511,7 +509,7 @@ void ws_conn_write(ws_conn *c)
     ws_stream_settle(&c->loop->event, &c->source);
     state = c->freed || c->broken ? 0 : ws_socket_pending(c);
     ws_conn_note_queue(c);
-    while (state == 0 && c->out.count && !c->broken) {
+    while (state == 0 && ws_send_queue_count(&c->out) && !c->broken) {
         int n = ws_send_queue_peek(&c->out, iov, WS_SEND_PIECES);
         apr_size_t len = 0;
         apr_ssize_t done;
@@ -537,25 +535,25 @@ void ws_conn_write(ws_conn *c)
 
 void ws_conn_flush(ws_conn *c)
 {
-    if (c->out.count && c->settings->behind && ws_backpressure_drops(c)) {
+    if (ws_send_queue_count(&c->out) && c->settings->behind && ws_backpressure_drops(c)) {
         ws_backpressure_trim(c);
     }
     if (!c->source.async) {
         ws_conn_write(c);
     }
-    else if (c->out.count && !c->write_blocked && !c->broken) {
+    else if (ws_send_queue_count(&c->out) && !c->write_blocked && !c->broken) {
         c->dirty = 1;
         c->next_dirty = c->loop->senders;
         c->loop->senders = c;
         return; /* ws_conn_sent() causes another call */
     }
-    if (c->dropped && !c->out.count) {
+    if (c->dropped && !ws_send_queue_count(&c->out)) {
         ws_backpressure_over(c);
     }
     output_settle(c);
     if (!c->freed && c->want_drain && ws_send_queue_bytes(&c->out) <= ws_low_mark(c)) {
         c->want_drain = 0;
-        if (c->channels) {
+        if (c->rare->channels) {
             c->loop->engine->channels->drained(c);
         }
         ws_cb_drain(c);

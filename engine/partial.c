@@ -28,7 +28,7 @@
 static void partial_begin_time(ws_partial *m)
 {
     m->begun = m->moved = m->c->loop->event.now;
-    m->wire_in = m->c->tally.wire_in;
+    m->wire_in = ws_conn_sum(m->c, WS_SUM_WIRE_IN);
 }
 
 /* Milliseconds that the message may take in total. */
@@ -36,7 +36,9 @@ static apr_uint64_t partial_allowed(const ws_partial *m)
 {
     const ws_settings *s = m->c->settings;
     return s->message_timeout
-           + (s->message_rate ? (m->c->tally.wire_in - m->wire_in) * 1000 / s->message_rate : 0);
+           + (s->message_rate
+                  ? (ws_conn_sum(m->c, WS_SUM_WIRE_IN) - m->wire_in) * 1000 / s->message_rate
+                  : 0);
 }
 
 static void partial_look(ws_alarm *a);
@@ -118,7 +120,7 @@ static ws_partial *partial_take(ws_loop *loop, apr_size_t size)
 static apr_size_t partial_size(const ws_conn *c, apr_size_t len, apr_size_t more,
                                apr_uint64_t total)
 {
-    apr_size_t size = c->message ? c->message->size * 2 : MESSAGE_MIN;
+    apr_size_t size = c->rare->message ? c->rare->message->size * 2 : MESSAGE_MIN;
     if (c->large && size < RESERVE_MAX) { /* as much as it has sent before */
         apr_size_t known = (apr_size_t)2 << c->large;
         size = known < RESERVE_MAX ? known : RESERVE_MAX;
@@ -131,7 +133,7 @@ static apr_size_t partial_size(const ws_conn *c, apr_size_t len, apr_size_t more
 
 ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
 {
-    ws_partial *m = c->message;
+    ws_partial *m = c->rare->message;
     apr_size_t len = m ? m->len : 0, size;
     if (m && m->size - len >= more) {
         return m;
@@ -144,16 +146,17 @@ ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
         }
         m->size = size;
     }
-    else if ((m = partial_take(c->loop, size))) {
+    else if (ws_conn_rare(c) && (m = partial_take(c->loop, size))) {
         *m = (ws_partial){.c = c, .size = m->size};
         partial_begin_time(m);
-        m->wire_in -= c->chain ? 0 : more; /* counted already by the read that delivered the first
+        m->wire_in -=
+            c->rare->chain ? 0 : more; /* counted already by the read that delivered the first
                                             * bytes */
     }
     else {
         return NULL;
     }
-    c->message = m;
+    ws_rare_of(c)->message = m;
     partial_set_alarm(m);
     return m;
 }
@@ -171,9 +174,9 @@ void ws_partial_released(ws_partial *m)
 
 void ws_partial_free(ws_conn *c)
 {
-    ws_partial *m = c->message;
+    ws_partial *m = c->rare->message;
     if (m) {
-        c->message = NULL;
+        ws_rare_of(c)->message = NULL;
         ws_timer_wheel_clear(&c->loop->event.wheel, &m->alarm);
         partial_give(c->loop, m);
     }
@@ -181,6 +184,6 @@ void ws_partial_free(ws_conn *c)
 
 void ws_partial_note_large(ws_conn *c)
 {
-    apr_size_t len = c->message->len;
+    apr_size_t len = c->rare->message->len;
     c->large = len < LARGE_MIN ? 0 : (unsigned char)(63 - __builtin_clzll(len));
 }

@@ -76,15 +76,17 @@ static void rate_look_if_idle(ws_alarm *a)
 {
     due *d = (due *)a;
     ws_conn *c = d->c;
-    apr_uint32_t most = rate_bounds(c, d->kind)->idle, idle = c->loop->event.now - c->meter->active;
+    apr_uint32_t most = rate_bounds(c, d->kind)->idle,
+                 idle = c->loop->event.now - c->rare->meter->active;
     if (ws_state_of(c) != WS_OPEN) {
         return;
     }
     if (idle < most) {
-        rate_set_alarm(c, d, c->meter->active + most);
+        rate_set_alarm(c, d, c->rare->meter->active + most);
         return;
     }
-    if (c->message && c->settings->message_timeout) { /* which ends the connection if the message
+    if (c->rare->message
+        && c->settings->message_timeout) { /* which ends the connection if the message
                                                        * is too slow */
         rate_set_alarm(c, d, c->loop->event.now + most);
         return;
@@ -95,7 +97,8 @@ static void rate_look_if_idle(ws_alarm *a)
 static void rate_set_recheck(ws_conn *c)
 {
     apr_uint32_t interval = c->settings->recheck;
-    rate_set_alarm(c, &c->meter->recheck, c->loop->event.now + ws_loop_spread(c->loop, interval));
+    rate_set_alarm(c, &c->rare->meter->recheck,
+                   c->loop->event.now + ws_loop_spread(c->loop, interval));
 }
 
 static void rate_recheck(ws_alarm *a)
@@ -109,7 +112,7 @@ static void rate_recheck(ws_alarm *a)
 
 void ws_rate_limit_touch(ws_conn *c)
 {
-    c->meter->active = c->loop->event.now;
+    c->rare->meter->active = c->loop->event.now;
 }
 
 /* ---- Messages and bytes ---- */
@@ -154,7 +157,7 @@ static int rate_exceeded(ws_conn *c, bucket *b, int kind, const char *what)
 
 int ws_rate_limit_take(ws_conn *c, apr_size_t len, unsigned frames)
 {
-    ws_rate_limit *m = c->meter;
+    ws_rate_limit *m = c->rare->meter;
     for (int kind = 0; kind < KINDS; kind++) {
         const ws_bounds *b = rate_bounds(c, kind);
         if (b->messages && frames
@@ -180,10 +183,10 @@ int ws_rate_limit_start(ws_conn *c)
     if (!memcmp(c->settings->bounds, none, sizeof(none)) && !c->settings->recheck) {
         return 0;
     }
-    if (!(m = calloc(1, sizeof(*m)))) {
+    if (!ws_conn_rare(c) || !(m = calloc(1, sizeof(*m)))) {
         return -1;
     }
-    c->meter = m;
+    ws_rare_of(c)->meter = m;
     ws_rate_limit_touch(c);
     for (int kind = 0; kind < KINDS; kind++) {
         const ws_bounds *b = rate_bounds(c, kind);
@@ -209,14 +212,15 @@ int ws_rate_limit_start(ws_conn *c)
 
 void ws_rate_limit_end(ws_conn *c)
 {
-    ws_rate_limit *m = c->meter;
-    for (int kind = 0; m && kind < KINDS; kind++) {
+    ws_rate_limit *m = c->rare->meter;
+    if (!m) {
+        return;
+    }
+    for (int kind = 0; kind < KINDS; kind++) {
         ws_timer_wheel_clear(&c->loop->event.wheel, &m->lifetime[kind].alarm);
         ws_timer_wheel_clear(&c->loop->event.wheel, &m->idle[kind].alarm);
     }
-    if (m) {
-        ws_timer_wheel_clear(&c->loop->event.wheel, &m->recheck.alarm);
-    }
+    ws_timer_wheel_clear(&c->loop->event.wheel, &m->recheck.alarm);
     free(m);
-    c->meter = NULL;
+    ws_rare_of(c)->meter = NULL;
 }

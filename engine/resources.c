@@ -6,13 +6,17 @@
 
 void ws_resource_link(ws_conn *c, ws_resource *o)
 {
-    o->next = c->owned;
-    c->owned = o;
+    o->next = c->rare->owned;
+    ws_rare_of(c)->owned = o;
 }
 
 void ws_resource_unlink(ws_conn *c, ws_resource *o)
 {
-    ws_resource **link = &c->owned;
+    ws_resource **link;
+    if (!c->rare->owned) {
+        return;
+    }
+    link = &ws_rare_of(c)->owned;
     while (*link && *link != o) {
         link = &(*link)->next;
     }
@@ -23,7 +27,7 @@ void ws_resource_unlink(ws_conn *c, ws_resource *o)
 
 void ws_resource_end(ws_conn *c)
 {
-    for (ws_resource *o = c->owned; o; o = o->next) {
+    for (ws_resource *o = c->rare->owned; o; o = o->next) {
         o->end(c, o);
     }
 }
@@ -31,8 +35,8 @@ void ws_resource_end(ws_conn *c)
 void ws_resource_free(ws_conn *c)
 {
     ws_resource *o;
-    while ((o = c->owned)) {
-        c->owned = o->next;
+    while ((o = c->rare->owned)) {
+        ws_rare_of(c)->owned = o->next;
         o->free(o);
     }
 }

@@ -98,7 +98,7 @@ void ws_frames_unref(ws_frames *f)
 
 static ws_send_entry *sendq_at(const ws_send_queue *q, apr_uint32_t i)
 {
-    return &q->ring[(q->head + i) & (q->size - 1)];
+    return &q->ring->entry[(q->ring->head + i) & (q->ring->size - 1)];
 }
 
 static apr_uint32_t sendq_hint_of(apr_uint64_t key)
@@ -123,22 +123,34 @@ apr_size_t ws_send_queue_bytes(const ws_send_queue *q)
 
 static int sendq_reserve(ws_send_queue *q)
 {
-    apr_uint32_t size = q->size ? q->size * 2 : 4;
-    ws_send_entry *ring;
-    if (q->count < q->size) {
+    ws_send_ring *old = q->ring, *ring;
+    apr_uint32_t size = old ? old->size * 2 : 4;
+    if (old && old->count < old->size) {
         return 0;
     }
-    if (!(ring = malloc(size * sizeof(*ring)))) {
+    if (!(ring = malloc(sizeof(*ring) + size * sizeof(*ring->entry)))) {
         return -1;
     }
-    for (apr_uint32_t i = 0; i < q->count; i++) {
-        ring[i] = *sendq_at(q, i);
+    *ring = (ws_send_ring){.size = size};
+    if (old) {
+        ring->count = old->count;
+        ring->partial = old->partial;
+        ring->sent = old->sent;
+        for (apr_uint32_t i = 0; i < old->count; i++) {
+            ring->entry[i] = *sendq_at(q, i);
+        }
+        free(old);
     }
-    free(q->ring);
     q->ring = ring;
-    q->size = size;
-    q->head = 0;
     return 0;
+}
+
+/* Without entries, the queue has no ring. */
+static void sendq_settle(ws_send_queue *q)
+{
+    if (q->ring && !q->ring->count) {
+        ws_send_queue_clear(q);
+    }
 }
 
 int ws_send_queue_push(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
@@ -147,14 +159,14 @@ int ws_send_queue_push(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
         ws_frames_unref(f);
         return -1;
     }
-    *sendq_at(q, q->count++) = sendq_entry_of(f, now);
+    *sendq_at(q, q->ring->count++) = sendq_entry_of(f, now);
     sendq_add_bytes(q, f->len);
     return 0;
 }
 
 int ws_send_queue_append(ws_send_queue *q, const struct iovec *iov, int n, apr_uint32_t now)
 {
-    ws_frames *f = q->count ? sendq_at(q, q->count - 1)->frames : NULL;
+    ws_frames *f = q->ring ? sendq_at(q, q->ring->count - 1)->frames : NULL;
     apr_size_t len = 0;
     for (int i = 0; i < n; i++) {
         len += iov[i].iov_len;
@@ -181,14 +193,15 @@ int ws_send_queue_prepend(ws_send_queue *q, const void *data, apr_size_t n, int 
 {
     ws_frames *f = sendq_reserve(q) < 0 ? NULL : ws_frames_new(n);
     if (!f) {
+        sendq_settle(q);
         return -1;
     }
     memcpy(f->data, data, n);
     f->len = n;
-    q->head--;
-    q->count++;
+    q->ring->head--;
+    q->ring->count++;
     *sendq_at(q, 0) = sendq_entry_of(f, now);
-    q->partial = cut != 0;
+    q->ring->partial = cut != 0;
     sendq_add_bytes(q, n);
     return 0;
 }
@@ -200,13 +213,13 @@ const ws_send_entry *ws_send_queue_at(const ws_send_queue *q, apr_uint32_t i)
 
 apr_uint32_t ws_send_queue_untouched(const ws_send_queue *q)
 {
-    return q->count && (q->sent > 0 || q->partial);
+    return q->ring && (q->ring->sent > 0 || q->ring->partial);
 }
 
 apr_uint32_t ws_send_queue_find(const ws_send_queue *q, apr_uint64_t key)
 {
     apr_uint32_t i, hint = sendq_hint_of(key);
-    for (i = ws_send_queue_untouched(q); i < q->count; i++) {
+    for (i = ws_send_queue_untouched(q); i < ws_send_queue_count(q); i++) {
         if (sendq_at(q, i)->hint == hint && sendq_at(q, i)->frames->key == key) {
             break;
         }
@@ -221,6 +234,12 @@ void ws_send_queue_replace(ws_send_queue *q, apr_uint32_t i, ws_frames *f, apr_u
     *sendq_at(q, i) = sendq_entry_of(f, now);
 }
 
+static void sendq_advance(ws_send_queue *q)
+{
+    q->ring->head = (q->ring->head + 1) & (q->ring->size - 1);
+    q->ring->count--;
+}
+
 void ws_send_queue_remove(ws_send_queue *q, apr_uint32_t i)
 {
     ws_frames *f = sendq_at(q, i)->frames;
@@ -228,19 +247,15 @@ void ws_send_queue_remove(ws_send_queue *q, apr_uint32_t i)
     for (; i > 0; i--) { /* removed entries are usually near the head */
         *sendq_at(q, i) = *sendq_at(q, i - 1);
     }
-    q->head = (q->head + 1) & (q->size - 1);
-    q->count--;
+    sendq_advance(q);
     ws_frames_unref(f);
-    if (!q->count) {
-        ws_send_queue_clear(q);
-    }
+    sendq_settle(q);
 }
 
 int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
 {
-    apr_uint32_t i =
-        ws_send_queue_untouched(q); /* nothing may be sent in the middle of a frame */
-    if (f->pong && i < q->count && sendq_at(q, i)->frames->pong) {
+    apr_uint32_t i = ws_send_queue_untouched(q); /* nothing may be sent in the middle of a frame */
+    if (f->pong && i < ws_send_queue_count(q) && sendq_at(q, i)->frames->pong) {
         ws_send_queue_replace(q, i, f, sendq_at(q, i)->since);
         return 0;
     }
@@ -248,12 +263,12 @@ int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
         ws_frames_unref(f);
         return -1;
     }
-    for (apr_uint32_t j = q->count++; j > i; j--) {
+    for (apr_uint32_t j = q->ring->count++; j > i; j--) {
         *sendq_at(q, j) = *sendq_at(q, j - 1);
     }
     /* It takes the time of the entry that it precedes, so that the first entry always shows how
      * long the queue has waited. */
-    *sendq_at(q, i) = sendq_entry_of(f, i + 1 < q->count ? sendq_at(q, i + 1)->since : now);
+    *sendq_at(q, i) = sendq_entry_of(f, i + 1 < q->ring->count ? sendq_at(q, i + 1)->since : now);
     sendq_add_bytes(q, f->len);
     return 0;
 }
@@ -261,8 +276,8 @@ int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
 int ws_send_queue_peek(const ws_send_queue *q, struct iovec *iov, int max)
 {
     int n = 0;
-    for (apr_uint32_t i = 0; i < q->count && n < max; i++, n++) {
-        apr_size_t sent = i ? 0 : q->sent;
+    for (apr_uint32_t i = 0; i < ws_send_queue_count(q) && n < max; i++, n++) {
+        apr_size_t sent = i ? 0 : q->ring->sent;
         iov[n].iov_base = sendq_at(q, i)->frames->data + sent;
         iov[n].iov_len = sendq_at(q, i)->frames->len - sent;
     }
@@ -271,41 +286,38 @@ int ws_send_queue_peek(const ws_send_queue *q, struct iovec *iov, int max)
 
 void ws_send_queue_drop(ws_send_queue *q, apr_size_t n)
 {
+    if (!q->ring) {
+        return;
+    }
     sendq_add_bytes(q, -n);
-    n += q->sent;
-    while (q->count && n >= sendq_at(q, 0)->frames->len) {
+    n += q->ring->sent;
+    while (q->ring->count && n >= sendq_at(q, 0)->frames->len) {
         n -= sendq_at(q, 0)->frames->len;
         ws_frames_unref(sendq_at(q, 0)->frames);
-        q->head = (q->head + 1) & (q->size - 1);
-        q->count--;
-        q->partial = 0;
+        sendq_advance(q);
+        q->ring->partial = 0;
     }
-    q->sent = n;
-    if (!q->count) {
-        ws_send_queue_clear(q);
-    }
+    q->ring->sent = n;
+    sendq_settle(q);
 }
 
 ws_frames *ws_send_queue_shift(ws_send_queue *q)
 {
-    ws_frames *f = q->count ? sendq_at(q, 0)->frames : NULL;
+    ws_frames *f = q->ring ? sendq_at(q, 0)->frames : NULL;
     if (f) {
-        q->head = (q->head + 1) & (q->size - 1);
-        q->count--;
         sendq_add_bytes(q, -f->len);
+        sendq_advance(q);
+        sendq_settle(q);
     }
     return f;
 }
 
 void ws_send_queue_clear(ws_send_queue *q)
 {
-    for (apr_uint32_t i = 0; i < q->count; i++) {
+    for (apr_uint32_t i = 0; i < ws_send_queue_count(q); i++) {
         ws_frames_unref(sendq_at(q, i)->frames);
     }
     free(q->ring);
     q->ring = NULL;
-    q->size = q->head = q->count = 0;
-    q->sent = 0;
-    q->partial = 0;
     __atomic_store_n(&q->bytes, 0, __ATOMIC_RELAXED);
 }

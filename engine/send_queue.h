@@ -48,14 +48,24 @@ typedef struct ws_send_entry {
 /** Memory of an entry besides its bytes, bytes. */
 #define WS_SEND_ENTRY_COST (sizeof(ws_send_entry) + sizeof(ws_frames))
 
-/** A ring of reference-counted buffers, allocated only while the queue is not empty. */
-typedef struct ws_send_queue {
-    ws_send_entry *ring;
+/** A ring of reference-counted buffers. */
+typedef struct ws_send_ring {
     apr_uint32_t size, head, count;
     unsigned char partial; /**< the first buffer begins inside a frame whose start has been sent */
     apr_size_t sent;       /**< bytes of the first buffer that have been sent */
-    apr_size_t bytes;      /**< bytes in the queue; atomic, other threads read it */
+    ws_send_entry entry[];
+} ws_send_ring;
+
+typedef struct ws_send_queue {
+    ws_send_ring *ring; /**< NULL while the queue is empty */
+    apr_size_t bytes;   /**< bytes in the queue; atomic, other threads read it */
 } ws_send_queue;
+
+/** The number of its entries. */
+static inline apr_uint32_t ws_send_queue_count(const ws_send_queue *q)
+{
+    return q->ring ? q->ring->count : 0;
+}
 
 /** Append a buffer. Takes over the reference. now: milliseconds.
  *  @return 0, or -1 if out of memory: the reference is released */
@@ -75,13 +85,13 @@ int ws_send_queue_prepend(ws_send_queue *q, const void *data, apr_size_t n, int 
  *  ws_send_queue_push() */
 int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now);
 
-/** The entry with an index below q->count; 0 is sent next. */
+/** The entry with an index below ws_send_queue_count(); 0 is sent next. */
 const ws_send_entry *ws_send_queue_at(const ws_send_queue *q, apr_uint32_t i);
 
-/** Index of the first entry of which nothing has been sent; q->count if none. */
+/** Index of the first entry of which nothing has been sent; their count if none. */
 apr_uint32_t ws_send_queue_untouched(const ws_send_queue *q);
 
-/** Index of a message with this key of which nothing has been sent, or q->count. */
+/** Index of a message with this key of which nothing has been sent, or their count. */
 apr_uint32_t ws_send_queue_find(const ws_send_queue *q, apr_uint64_t key);
 
 /** Replace the buffer of an entry of which nothing has been sent. Takes over the reference. */

@@ -135,8 +135,7 @@ ws_ticker *ws_ticker_start(apr_uint32_t delay, apr_uint32_t interval, ws_ticker_
 void ws_ticker_stop(ws_ticker *t)
 {
     if (!__atomic_exchange_n(&t->stopped, 1, __ATOMIC_ACQ_REL)) {
-        ticker_post(t, ticker_do_stop,
-                    0); /* if that fails, the engine ends the ticker */
+        ticker_post(t, ticker_do_stop, 0); /* if that fails, the engine ends the ticker */
     }
 }
 

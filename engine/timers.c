@@ -161,7 +161,7 @@ static void timer_free_timer(ws_resource *o)
 ws_timer *ws_timer_start(ws_conn *c, apr_uint32_t delay, apr_uint32_t interval, ws_timer_fn fn,
                          void *arg)
 {
-    ws_timer *t = ws_state_of(c) == WS_CLOSED ? NULL : calloc(1, sizeof(*t));
+    ws_timer *t = ws_state_of(c) == WS_CLOSED || !ws_conn_rare(c) ? NULL : calloc(1, sizeof(*t));
     apr_uint32_t due;
     if (!t) {
         return NULL;

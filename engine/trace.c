@@ -37,7 +37,7 @@ void ws_trace_in(const ws_conn *c, const ws_piece *p)
     char bytes[4 * SHOWN + 8], more[48] = "";
     if (!(p->flags & WS_FRAME_LAST)) {
         snprintf(more, sizeof(more), ", %" APR_UINT64_T_FMT " of the frame to come",
-                 (apr_uint64_t)c->parser.left);
+                 (apr_uint64_t)c->rare->parser.left);
     }
     ws_engine_log(c->loop->engine, WS_LOG_TRACE, c, "in: %s%s, %" APR_SIZE_T_FMT " bytes%s%s",
                   names[p->opcode & 0xF], p->flags & WS_MESSAGE_LAST ? " fin" : "", p->len, more,

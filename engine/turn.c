@@ -20,7 +20,7 @@ void ws_conn_send_queues(ws_loop *loop)
         if (c->freed) {
             continue;
         }
-        if (c->broken || c->write_blocked || !c->out.count) {
+        if (c->broken || c->write_blocked || !ws_send_queue_count(&c->out)) {
             ws_conn_mark_dirty(c);
             continue;
         }
@@ -66,7 +66,7 @@ void ws_conn_flush_dirty(ws_loop *loop)
         c->dirty = 0;
         if (c->held & WS_HELD_TURN) {
             c->held &= ~WS_HELD_TURN;
-            c->resume |= !c->held && c->rest;
+            c->resume |= !c->held && c->rare->rest;
         }
         if (!c->freed) {
             ws_conn_flush(c);
@@ -93,10 +93,10 @@ void ws_conn_release(ws_conn *c, unsigned why)
         return;
     }
     c->held &= ~why;
-    if (!c->held && c->message) {
-        ws_partial_released(c->message);
+    if (!c->held && c->rare->message) {
+        ws_partial_released(c->rare->message);
     }
-    if (!c->held && c->rest) {
+    if (!c->held && c->rare->rest) {
         c->resume = 1;
         ws_conn_mark_dirty(c);
     }

@@ -48,7 +48,7 @@ static int watch_polled(const ws_watch *w)
 static apr_status_t watch_apply(ws_watch *w)
 {
     ws_event_loop *loop = &w->c->loop->event;
-    int waits = w->over || w->c->closed_told || (w->busy && w->c->jobs);
+    int waits = w->over || w->c->closed_told || (w->busy && w->c->rare->jobs);
     unsigned events = waits ? 0 : w->events;
     if (events) {
         return ws_source_watch(loop, &w->source, watch_polled(w), events);
@@ -205,7 +205,7 @@ static void watch_ready(ws_source *s, const ws_ready *r)
         return;
     }
     w->busy = 1;
-    if (c->jobs) {
+    if (c->rare->jobs) {
         watch_apply(w);
     }
     ws_cb_call(c, &calls, w, events);
@@ -213,7 +213,7 @@ static void watch_ready(ws_source *s, const ws_ready *r)
 
 ws_watch *ws_watch_start(ws_conn *c, int fd, unsigned events, ws_watch_fn fn, void *arg)
 {
-    ws_watch *w = ws_state_of(c) == WS_CLOSED ? NULL : calloc(1, sizeof(*w));
+    ws_watch *w = ws_state_of(c) == WS_CLOSED || !ws_conn_rare(c) ? NULL : calloc(1, sizeof(*w));
     if (!w) {
         return NULL;
     }

@@ -137,14 +137,14 @@ static apr_size_t connections_put(ws_connection_info *l, apr_size_t room, const 
         out += len[i] + 1;
     }
     l->id = ws_conn_id(c);
-    l->start = r->tally->start;
-    l->messages_in = r->tally->messages_in;
-    l->messages_out = r->tally->messages_out;
-    l->bytes_in = r->tally->bytes_in;
-    l->bytes_out = r->tally->bytes_out;
-    l->wire_in = r->tally->wire_in;
-    l->wire_out = r->tally->wire_out;
-    l->queued = r->tally->queued;
+    l->start = r->tally.start;
+    l->messages_in = r->tally.messages_in;
+    l->messages_out = r->tally.messages_out;
+    l->bytes_in = r->tally.bytes_in;
+    l->bytes_out = r->tally.bytes_out;
+    l->wire_in = r->tally.wire_in;
+    l->wire_out = r->tally.wire_out;
+    l->queued = r->tally.queued;
     l->pid = (apr_uint32_t)getpid();
     l->size = (apr_uint16_t)size;
     l->version = (unsigned char)ws_version(c);

@@ -53,7 +53,7 @@ static void work_put(ws_strbuf *t, const ws_conn *c)
     ws_conn_info info;
     ws_conn_inspect(c, &info);
     ws_strbuf_printf(t, "{\"id\":\"%s\",\"start\":\"", ws_control_print_id(ws_conn_id(c), id));
-    ws_strbuf_time(t, info.tally->start);
+    ws_strbuf_time(t, info.tally.start);
     ws_strbuf_puts(t, "\",\"active\":\"");
     ws_strbuf_time(t, apr_time_now() - apr_time_from_msec(info.silent));
     ws_strbuf_puts(t, "\"");
@@ -64,11 +64,11 @@ static void work_put(ws_strbuf *t, const ws_conn *c)
     work_text(t, "subprotocol", ws_protocol(c));
     work_text(t, "handler", info.location->name);
     work_text(t, "agent", ws_header(c, "User-Agent"));
-    work_number(t, "messages_in", info.tally->messages_in);
-    work_number(t, "messages_out", info.tally->messages_out);
-    work_number(t, "bytes_in", info.tally->bytes_in);
-    work_number(t, "bytes_out", info.tally->bytes_out);
-    work_number(t, "queued", info.tally->queued);
+    work_number(t, "messages_in", info.tally.messages_in);
+    work_number(t, "messages_out", info.tally.messages_out);
+    work_number(t, "bytes_in", info.tally.bytes_in);
+    work_number(t, "bytes_out", info.tally.bytes_out);
+    work_number(t, "queued", info.tally.queued);
 }
 
 static void work_put_channel(const char *channel, void *arg)

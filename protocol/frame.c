@@ -204,7 +204,9 @@ ws_parse_result ws_parser_next(ws_parser *p, unsigned char **data, size_t *len, 
     if (!p->in_frame) {
         ws_parse_result result;
         ws_whole whole;
-        if (ws_parser_take_whole(p, data, len, &whole)) {
+        if (p->role == WS_SERVER && !p->opcode
+            && ws_frame_take_whole(p->max_frame < p->max_message ? p->max_frame : p->max_message,
+                                   data, len, &whole)) {
             p->message_len = whole.len;
             *piece = (ws_piece){.opcode = (unsigned char)whole.opcode,
                                 .flags = WS_MESSAGE_FIRST | WS_MESSAGE_LAST | WS_FRAME_LAST,

@@ -18,17 +18,17 @@ typedef struct ws_whole {
 } ws_whole;
 
 /**
- * Take such a frame with a payload of less than 64 KiB from the input, if the parser is a server's and
- * between messages, and the frame has none of the errors that ws_parser_next() checks for.
+ * Take such a frame with a payload of at most limit and less than 64 KiB from the input of a server's
+ * parser that is between messages, if it has none of the errors that ws_parser_next() checks for.
  * @return whether it was one; then *data and *len are past it. Else ws_parser_next() has to look at it.
  */
-static inline int ws_parser_take_whole(const ws_parser *p, unsigned char **data, size_t *len,
-                                       ws_whole *whole)
+static inline int ws_frame_take_whole(uint64_t limit, unsigned char **data, size_t *len,
+                                      ws_whole *whole)
 {
     unsigned char *in = *data;
     size_t left = *len, size = 6, n;
     uint32_t key;
-    if (left < 8 || p->role != WS_SERVER || p->opcode || !(in[1] & 0x80)
+    if (left < 8 || !(in[1] & 0x80)
         || (in[0] != (WS_FIN | WS_OP_TEXT) && in[0] != (WS_FIN | WS_OP_BINARY))) {
         return 0;
     }
@@ -43,7 +43,7 @@ static inline int ws_parser_take_whole(const ws_parser *p, unsigned char **data,
             return 0;
         }
     }
-    if (left - size < n || n > p->max_frame || n > p->max_message) {
+    if (left - size < n || n > limit) {
         return 0;
     }
     memcpy(&key, in + size - 4, 4);

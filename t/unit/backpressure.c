@@ -329,7 +329,7 @@ static void a_first_part_can_be_dropped(rig *r)
 static void make_old(ws_loop *loop, void *arg)
 {
     ws_conn *c = ws_conn_find(loop, *(ws_id *)arg);
-    for (apr_uint32_t i = 0; i < c->out.count; i++) {
+    for (apr_uint32_t i = 0; i < ws_send_queue_count(&c->out); i++) {
         ((ws_send_entry *)ws_send_queue_at(&c->out, i))->since -= 3600 * 1000;
     }
 }
@@ -448,7 +448,7 @@ typedef struct places {
 static void count_places(ws_loop *loop, void *arg)
 {
     places *p = arg;
-    p->count = ws_conn_find(loop, p->id)->out.count;
+    p->count = ws_send_queue_count(&ws_conn_find(loop, p->id)->out);
 }
 
 static void many_small_messages_are_many(rig *r)

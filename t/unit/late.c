@@ -27,11 +27,11 @@ static void pass(ws_loop *loop, void *arg)
 {
     passing *p = arg;
     ws_conn *c = LIST_FIRST(&loop->heads[0]);
-    p->begun = c && c->message;
+    p->begun = c && c->rare->message;
     if (p->begun && p->ms) {
-        c->message->begun -= p->ms;
-        c->message->moved -= p->whole ? 0 : p->ms;
-        c->message->alarm.fn(&c->message->alarm);
+        c->rare->message->begun -= p->ms;
+        c->rare->message->moved -= p->whole ? 0 : p->ms;
+        c->rare->message->alarm.fn(&c->rare->message->alarm);
     }
 }
 

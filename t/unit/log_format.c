@@ -25,12 +25,16 @@ static ws_conn *connection(void)
     static ws_location location = {.handler = &handler, .name = "chat"};
     static ws_conn c;
     static ws_loop loop;
+    static ws_rare rare;
     ws_strings s = {.uri = "/a b\x7f",
                     .args = "q=1",
                     .peer = "192.0.2.1",
                     .protocol = "v1",
                     .headers = headers};
+    rare.high_sums[WS_SUM_BYTES_OUT] = 1 << 8; /* 2^40 bytes */
+    rare.end_reason = ws_bytes_new("\"no\"\n\xc3\xa4\xff", 8);
     c = (ws_conn){.loop = &loop,
+                  .rare = &rare,
                   .id = 0x0001000000400002,
                   .settings = &settings,
                   .location = &location,
@@ -40,22 +44,20 @@ static ws_conn *connection(void)
                   .closed_by = WS_CLOSED_BY_SERVER,
                   .missed = 1,
                   .end_code = 1008,
-                  .end_reason = ws_bytes_new("\"no\"\n\xc3\xa4\xff", 8),
-                  .tally = {.start = START,
-                            .messages_in = 1,
-                            .messages_out = 2,
-                            .bytes_in = 3,
-                            .bytes_out = APR_UINT64_C(1) << 40,
-                            .wire_in = 5,
-                            .wire_out = 6,
-                            .most_queued = 7}};
+                  .start = START,
+                  .sums = {[WS_SUM_MESSAGES_IN] = 1,
+                           [WS_SUM_MESSAGES_OUT] = 2,
+                           [WS_SUM_BYTES_IN] = 3,
+                           [WS_SUM_WIRE_IN] = 5,
+                           [WS_SUM_WIRE_OUT] = 6},
+                  .most_queued = 7};
     return &c;
 }
 
 static void let_go(ws_conn *c)
 {
     free(c->strings);
-    free(c->end_reason);
+    free(c->rare->end_reason);
 }
 
 /* What a format makes of a connection, without the end of the line; or what is wrong with it. */

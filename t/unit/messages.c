@@ -104,7 +104,7 @@ static void any_cut_is_the_same(rig *r)
 static void count_buffers(ws_loop *loop, void *arg)
 {
     for (ws_conn *c = LIST_FIRST(&loop->heads[0]); c; c = LIST_NEXT(c, of_location)) {
-        *(int *)arg += c->message || c->rest || c->out.ring || c->cipher_out;
+        *(int *)arg += c->rare->message || c->rare->rest || c->out.ring || c->cipher_out;
     }
 }
 
@@ -161,7 +161,8 @@ static void look_at_large(ws_loop *loop, void *arg)
 {
     large *l = arg;
     const ws_conn *c = LIST_FIRST(&loop->heads[0]);
-    *l = (large){.size = c && c->message ? c->message->size : 0, .spare_bytes = loop->spare_bytes};
+    *l = (large){.size = c && c->rare->message ? c->rare->message->size : 0,
+                 .spare_bytes = loop->spare_bytes};
     for (const ws_partial *m = loop->spares; m; m = m->next) {
         l->spares++;
     }
@@ -328,10 +329,10 @@ static void sum_up(ws_loop *loop, void *arg)
     sums *s = arg;
     s->loop = loop;
     for (ws_conn *c = LIST_FIRST(&loop->heads[0]); c; c = LIST_NEXT(c, of_location)) {
-        s->tally.messages_in += c->tally.messages_in;
-        s->tally.messages_out += c->tally.messages_out;
-        s->tally.bytes_in += c->tally.bytes_in;
-        s->tally.bytes_out += c->tally.bytes_out;
+        s->tally.messages_in += ws_conn_sum(c, WS_SUM_MESSAGES_IN);
+        s->tally.messages_out += ws_conn_sum(c, WS_SUM_MESSAGES_OUT);
+        s->tally.bytes_in += ws_conn_sum(c, WS_SUM_BYTES_IN);
+        s->tally.bytes_out += ws_conn_sum(c, WS_SUM_BYTES_OUT);
     }
 }
 
@@ -372,6 +373,37 @@ static void each_message_is_counted(rig *r)
     IS_COUNTED(BYTES_OUT, 79345);
     leave(&w, "a");
     free(stream);
+}
+
+static void almost_wrap(ws_loop *loop, void *arg)
+{
+    (void)arg;
+    LIST_FIRST(&loop->heads[0])->sums[WS_SUM_BYTES_IN] = 0xFFFFFFF0u;
+}
+
+static void look_at_sums(ws_loop *loop, void *arg)
+{
+    const ws_conn *c = LIST_FIRST(&loop->heads[0]);
+    apr_uint64_t *sums = arg;
+    sums[0] = ws_conn_sum(c, WS_SUM_BYTES_IN);
+    sums[1] = ws_conn_sum(c, WS_SUM_BYTES_OUT);
+    sums[2] = c->rare == &ws_rare_none;
+}
+
+/* A connection keeps 32 bits of each total, and the rest only once there is one. */
+static void totals_exceed_32_bits(rig *r)
+{
+    apr_uint64_t sums[3];
+    wire w = enter(r, "a");
+    on_loop_of(r, 0, almost_wrap, NULL);
+    on_loop_of(r, 0, look_at_sums, sums);
+    is_int((long long)sums[2], 1, "a new connection needs no more");
+    wire_text(&w, "a message of twenty b");
+    wire_next_is(&w, "text \"a message of twenty b\"", "a message");
+    on_loop_of(r, 0, look_at_sums, sums);
+    is_int((long long)sums[0], 0x100000005, "more than 4 GiB have come in");
+    is_int((long long)sums[1], 21, "and 21 bytes have gone out");
+    leave(&w, "a");
 }
 
 static void early_bytes(rig *r)
@@ -500,13 +532,9 @@ int main(void)
         early_bytes, what_is_not_utf8,    broken_frames,
         NULL};
     static test *const limited[] = {limits, NULL};
-    static test *const counted[] = {long_messages,
-                                    an_announcement_costs_little,
-                                    large_buffers_are_used_again,
-                                    a_storm,
-                                    many_in_one_read,
-                                    each_message_is_counted,
-                                    NULL};
+    static test *const counted[] = {
+        long_messages,    an_announcement_costs_little, large_buffers_are_used_again, a_storm,
+        many_in_one_read, totals_exceed_32_bits,        each_message_is_counted,      NULL};
     static test *const ignored[] = {nobody_listens, NULL};
     ws_settings wide = RIG_SETTINGS, tight = RIG_SETTINGS;
     tight.max_frame = 1000;

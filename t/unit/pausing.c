@@ -188,7 +188,7 @@ typedef struct kept {
 static void look(ws_loop *loop, void *arg)
 {
     *(kept *)arg =
-        (kept){LIST_FIRST(&loop->heads[0])->rest, LIST_FIRST(&loop->heads[0])->rest->pos};
+        (kept){LIST_FIRST(&loop->heads[0])->rare->rest, LIST_FIRST(&loop->heads[0])->rare->rest->pos};
 }
 
 static void what_waits_is_not_copied_each_time(rig *r)

@@ -17,7 +17,7 @@ static apr_size_t out_len;
 /* Take n bytes out of the queue, as a socket would. */
 static void take(ws_send_queue *q, apr_size_t n)
 {
-    while (n > 0 && q->count) {
+    while (n > 0 && ws_send_queue_count(q)) {
         struct iovec iov[3];
         int vectors = ws_send_queue_peek(q, iov, 3);
         apr_size_t done = 0;
@@ -68,7 +68,7 @@ static void bytes_keep_their_order(void)
     ws_frames *f;
     append(&q, "one", "");
     append(&q, " two", " three");
-    is_int(q.count, 1, "what is appended shares a buffer");
+    is_int(ws_send_queue_count(&q), 1, "what is appended shares a buffer");
     ws_send_queue_push(&q, ws_frames_build(FIN | WS_OP_TEXT, "four", 4), 0);
     append(&q, "five", "");
     COMES_OUT_AS(&q,
@@ -113,13 +113,13 @@ static void control_frames_go_first(void)
     COMES_OUT_AS(&q, "datamore\x89\x01p\x81\x01t", "a Ping waits for what is partly sent");
 
     append(&q, "rest", ""); /* its beginning went to the socket at once */
-    q.partial = 1;
+    q.ring->partial = 1;
     control(&q, WS_OP_PING, "p");
     COMES_OUT_AS(&q, "rest\x89\x01p", "a Ping waits for the rest of a frame");
-    is_int(q.partial, 0, "that is forgotten with it");
+    is_int(q.ring && q.ring->partial, 0, "that is forgotten with it");
 
     append(&q, "rest", "");
-    q.partial = 1;
+    q.ring->partial = 1;
     ws_send_queue_push(&q, ws_frames_build(FIN | WS_OP_TEXT, "t", 1), 0);
     take(&q, 4);
     control(&q, WS_OP_PING, "p");
@@ -196,7 +196,7 @@ static void agrees_with_a_plain_array(void)
     while (len + 2 * sizeof(piece) < OUT_MAX) {
         unsigned r = (seed = seed * 1664525u + 1013904223u) >> 8;
         unsigned n = r / 8 % (r % 64 ? 50 : sizeof(piece));
-        if (r % 8 < 3 || q.count < 40 - r / 64 % 40) {
+        if (r % 8 < 3 || ws_send_queue_count(&q) < 40 - r / 64 % 40) {
             for (unsigned i = 0; i < n; i++) {
                 piece[i] = (char)(len + i);
             }
@@ -217,7 +217,7 @@ static void agrees_with_a_plain_array(void)
         else {
             take(&q, n);
         }
-        most = q.count > most ? q.count : most;
+        most = ws_send_queue_count(&q) > most ? ws_send_queue_count(&q) : most;
         counted &= ws_send_queue_bytes(&q) == len - out_len;
     }
     ok(most > 16, "the ring has grown");

@@ -188,7 +188,7 @@ static void session_watch_close(ws_conn *c, void *arg)
 {
     static apr_uint64_t before;
     static apr_uint32_t since;
-    apr_uint64_t now = wanted_bytes + (c->message ? c->message->len : 0);
+    apr_uint64_t now = wanted_bytes + (c->rare->message ? c->rare->message->len : 0);
     (void)arg;
     if (ws_state_of(c) == WS_OPEN || now != before || c->held) {
         before = now;
