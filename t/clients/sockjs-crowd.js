@@ -13,6 +13,8 @@
 
 const SockJS = require('sockjs-client');
 const readline = require('readline');
+// Its limit of 8 s for /info ends clients that a busy machine lets wait.
+require('sockjs-client/lib/info-receiver').timeout = 100000;
 const urls = process.argv.slice(2);
 const transports = ['xhr-streaming', 'xhr-polling', 'eventsource'];
 const clients = [], wrong = [];
