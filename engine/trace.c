@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Log lines for received and sent frames, at level trace5; trace6 adds payload. */
+/** Log lines for received and sent frames, at level trace4; trace6 adds payload. */
 
 #include <stdio.h>
 

@@ -295,7 +295,7 @@ for (['noise', substr $noise, 0, 500], ['a reserved type of block', "\x07"], ['a
     $c->send(BINARY, $final->('final') . "\x00", rsv => RSV1);
     is((message($c))[0], 'final', 'a block with BFINAL');
     $c->send(BINARY, $final->('final'), rsv => RSV1);
-    is((message($c))[0], 'final', 'and without the empty block behind it');
+    is((message($c))[0], 'final', 'and without the final empty block');
     $c->send(BINARY, $final->('one ') . $final->('two') . "\x00", rsv => RSV1);
     is((message($c))[0], 'one two', 'and two of them');
     $c->send(BINARY, $final->('final'), rsv => RSV1);

@@ -89,8 +89,8 @@ is((attempt($get, @right, 'X-Unknown: something', 'Sec-WebSocket-Unknown: x'))[0
     my (undef, $c) = attempt($get, @right);
     my @names = sort map { lc } $c->head =~ /^([\w-]+):/mg;
     is(join(' ', grep { /^(?:upgrade|connection|sec-websocket-.*|content-.*|transfer-.*)$/ } @names),
-        'connection sec-websocket-accept upgrade', 'the 101 has what it has to, once, and nothing of a body');
-    $c->echoes('first', 'right behind the 101 come frames');
+        'connection sec-websocket-accept upgrade', 'the 101 has its headers once, and no body');
+    $c->echoes('first', 'frames directly after the 101');
     (undef, $c) = attempt('GET /two HTTP/1.1', @right, 'Sec-WebSocket-Protocol: none', 'Sec-WebSocket-Protocol: two, one');
     is(join('|', $c->header('Sec-WebSocket-Protocol')), 'two', 'subprotocols in several headers are one list; the answer has one');
     (undef, $c) = attempt('GET /two HTTP/1.1', @right, 'Sec-WebSocket-Protocol: none');
@@ -163,10 +163,10 @@ for (['a frame without a mask', frame_bytes(TEXT, 'x', mask => '')], ['an opcode
     my $c = Client->new($httpd, '/');
     $c->raw(frame_bytes(TEXT, 'before') . $bad . frame_bytes(TEXT, 'behind') . frame_bytes(PING, 'behind'));
     my @first = wire($c);
-    is($first[3], 'before', "$name: what came before it is answered");
+    is($first[3], 'before', "$name: earlier messages are answered");
     my @next = wire($c);
     is($next[0], 0x88, "$name: then comes the Close frame");
-    ok($c->at_end, "$name: nothing behind it is looked at");
+    ok($c->at_end, "$name: later input is ignored");
 }
 {
     my $c = Client->new($httpd, '/');
@@ -191,7 +191,7 @@ for (['a frame without a mask', frame_bytes(TEXT, 'x', mask => '')], ['an opcode
     is(unpack('n', $close[3]), 4000, 'the server closes');
     my ($opcode, $payload) = $c->frame;
     is("$opcode $payload", PONG . ' late', 'it answers a Ping until the client has closed, too');
-    ok($c->at_end, 'behind its Close frame it sends nothing else, not even to the client\'s Close');
+    ok($c->at_end, 'it sends nothing after its Close frame else, not even to the client\'s Close');
 }
 for my $code (1005, 1006, 1015, 1004, 999, 5000) {
     my $c = Client->new($httpd, "/api?name=code$code");

@@ -63,7 +63,7 @@ for my $path ('/loop', '/blocking') {
     is(($c->message)[1], 'misplaced', "$id: a middle part without a first is refused");
     my @frames = map { [($c->frame)[0, 1, 2]] } 1 .. 5;
     is_deeply([map { $_->[1] } grep { $_->[0] != PING } @frames], ['one ', 'two ', 'three', 'behind the parts'],
-        "$id: ws_send_part, and what was sent meanwhile behind it");
+        "$id: ws_send_part, then the messages sent meanwhile");
     is_deeply([map { sprintf '%02x', $_->[2] } grep { $_->[0] != PING } @frames], ['01', '00', '80', '81'],
         "$id: as one fragmented message");
     is((grep { $_->[0] == PING } @frames), 1, "$id: with a ping between");
@@ -73,7 +73,7 @@ for my $path ('/loop', '/blocking') {
     $c->text('close 4001 enough');
     $c->expect_close(4001, "$id: ws_close");
     is($c->{reason}, 'enough', "$id: with its reason");
-    ok($httpd->wait_log(qr/api: after close: gone, gone, state 2/), "$id: nothing can be sent behind it")
+    ok($httpd->wait_log(qr/api: after close: gone, gone, state 2/), "$id: nothing can be sent after the Close frame")
         if $path eq '/loop';
     ok($httpd->wait_log(qr/api: closed closer$id 4001 "enough" state 3, gone/), "$id: on_close has code and reason");
     ok($httpd->wait_log(qr/api: pool destroyed closer$id/), "$id: then the pool goes");
