@@ -186,11 +186,16 @@ static int deliver_ask(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_messa
     return ws_cb_channel(c, &event);
 }
 
+/* The handler has not sent this message, so on_drain is only called if it fills the queue. */
 static void deliver_send_form(ws_sub *sub, ws_frames *f)
 {
-    ws_loop *loop = sub->c->loop;
-    if (ws_conn_share(sub->c, ws_frames_ref(f)) >= 0) {
-        ws_count(loop->counters, WS_COUNT_DELIVERED, 1);
+    ws_conn *c = sub->c;
+    unsigned drains = c->want_drain;
+    if (ws_conn_share(c, ws_frames_ref(f)) >= 0) {
+        ws_count(c->loop->counters, WS_COUNT_DELIVERED, 1);
+    }
+    if (!drains && !ws_conn_backs_up(c)) {
+        c->want_drain = 0;
     }
 }
 

@@ -109,6 +109,7 @@ static void dispatch_lose(ws_channels *h, unsigned loop, const ws_channel *ch)
 
 apr_uint32_t ws_dispatch_message(ws_channels *h, ws_channel *ch, ws_message *m)
 {
+    ws_loop *here = ws_loop_current(); /* that of the publisher, or NULL */
     apr_uint32_t receivers = 0;
     for (unsigned i = 0; ch && i < h->loops; i++) {
         apr_uint32_t count = ws_sub_list_count(ch, i);
@@ -116,6 +117,9 @@ apr_uint32_t ws_dispatch_message(ws_channels *h, ws_channel *ch, ws_message *m)
             continue;
         }
         receivers += count;
+        if (here) {
+            ws_loop_spend(here, ws_message_cost(m) + ws_fan_out_work(count));
+        }
         if (dispatch_queue_state_of(h, i, m) != FREE
             || ws_dispatch(h, i, ch, WS_EVENT_MESSAGE, m) < 0) {
             dispatch_lose(h, i, ch);

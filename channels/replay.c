@@ -248,6 +248,9 @@ static void replay_read_on(ws_channels *h, ws_sub *sub)
         sub->waits = 0;
         replay_read_for_sub(h, sub);
     }
+    else {
+        c->want_drain = 1; /* ws_catch_up_drained() */
+    }
 }
 
 static ws_sub *replay_sub_of(const page *p)

@@ -43,8 +43,8 @@ typedef struct api_task {
 
 /* Post a task to a loop, unless its pending tasks already hold WS_POSTED_MAX bytes. Tasks that
  * a connection's callback posts use up part of its share of the turn. cost: bytes that the task
- * holds. work: bytes that the loop will handle */
-static ws_status api_post_to(ws_loop *loop, api_task *t, apr_size_t cost, apr_size_t work)
+ * holds. receivers: connections to which it sends them */
+static ws_status api_post_to(ws_loop *loop, api_task *t, apr_size_t cost, apr_uint32_t receivers)
 {
     ws_loop *here = ws_loop_current();
     apr_size_t before = __atomic_fetch_add(&loop->posted, cost, __ATOMIC_RELAXED);
@@ -53,8 +53,8 @@ static ws_status api_post_to(ws_loop *loop, api_task *t, apr_size_t cost, apr_si
         __atomic_sub_fetch(&loop->posted, cost, __ATOMIC_RELAXED);
         return WS_FULL;
     }
-    if (here && work) {
-        ws_loop_spend(here, work);
+    if (here && cost) {
+        ws_loop_spend(here, cost + ws_fan_out_work(receivers));
     }
     if (ws_loop_post(loop, &t->task) < 0) {
         __atomic_sub_fetch(&loop->posted, cost, __ATOMIC_RELAXED);
@@ -79,7 +79,7 @@ static ws_status api_post(ws_id id, api_task *t, apr_size_t cost)
         return WS_FULL;
     }
     t->id = id;
-    return loop ? api_post_to(loop, t, cost, cost) : WS_GONE;
+    return loop ? api_post_to(loop, t, cost, 1) : WS_GONE;
 }
 
 static int api_on_loop(const ws_conn *c)
@@ -503,12 +503,6 @@ static void api_do_broadcast(ws_loop *loop, ws_task *task)
     free(t);
 }
 
-/* Bytes of the queue entries of a broadcast, one for each connection. */
-static apr_size_t api_places(const ws_loop *loop)
-{
-    return WS_SEND_ENTRY_COST * __atomic_load_n(&loop->count, __ATOMIC_RELAXED);
-}
-
 ws_status ws_broadcast(ws_location *here, ws_type type, const char *data, apr_size_t len,
                        ws_id except)
 {
@@ -534,7 +528,8 @@ ws_status ws_broadcast_keyed(ws_location *here, ws_type type, const char *data, 
         t->broadcast_to = here->index;
         t->id = except;
         t->frames = ws_frames_ref(f);
-        if ((posted = api_post_to(&e->loops[i], t, cost, cost + api_places(&e->loops[i])))
+        if ((posted = api_post_to(&e->loops[i], t, cost,
+                                  __atomic_load_n(&e->loops[i].count, __ATOMIC_RELAXED)))
             != WS_QUEUED) {
             s = posted == WS_FULL ? WS_FULL : s;
             ws_frames_unref(f);

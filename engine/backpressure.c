@@ -132,17 +132,19 @@ static ws_status slow_too_slow(ws_conn *c)
 ws_status ws_backpressure_admit(ws_conn *c, unsigned first)
 {
     int part = (first & 0xF) == WS_OP_CONTINUATION; /* its message has begun: cannot be dropped */
-    if (!c->write_blocked && slow_full(c)) {
+    int full = slow_full(c);
+    if (full && !c->write_blocked) {
         ws_conn_write(c); /* one turn may queue much, even for a fast client */
+        full = slow_full(c);
     }
     if (first & 0x8) {
-        return slow_full(c) ? WS_DROPPED : WS_SENT; /* not worth closing, but bounded */
+        return full ? WS_DROPPED : WS_SENT; /* not worth closing, but bounded */
     }
     switch (ws_backpressure_policy(c)) {
     case WS_SLOW_CLOSE:
-        return slow_full(c) || slow_behind(c) ? slow_too_slow(c) : WS_SENT;
+        return full || slow_behind(c) ? slow_too_slow(c) : WS_SENT;
     case WS_SLOW_DROP_NEWEST:
-        if (!slow_full(c) && !slow_behind(c)) {
+        if (!full && !slow_behind(c)) {
             return WS_SENT;
         }
         break;

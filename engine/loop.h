@@ -121,6 +121,15 @@ void ws_loop_destroy(ws_loop *loop);
  * up, the rest of its input waits for the next turn. */
 void ws_loop_spend(ws_loop *loop, apr_size_t bytes);
 
+/** How much of its share of a turn a connection uses up with a message to n others, in bytes, besides
+ *  the message. Each of them costs a write, but only one in a turn, however many messages it carries.
+ *  So messages to many are bounded by their number in a turn. */
+static inline apr_size_t ws_fan_out_work(apr_uint32_t n)
+{
+    apr_size_t entries = (apr_size_t)n * 16; /* bytes in the queues */
+    return entries < WS_TURN_BYTES / 64 ? entries : WS_TURN_BYTES / 64;
+}
+
 /** Write a line to the log. The text is formatted only if the level is enabled.  [any thread] */
 void ws_engine_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

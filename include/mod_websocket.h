@@ -274,7 +274,8 @@ typedef struct ws_handler {
     void (*on_pong)(ws_conn *c, const char *data, apr_size_t len);
 
     /** Data was queued, and the queue has fallen to a quarter of WebSocketSendQueue.
-     *  A handler that sends much stops at WS_QUEUED and continues here. */
+     *  A handler that sends much stops at WS_QUEUED and continues here. Messages of channels cause
+     *  this call only if the queue has exceeded a quarter. */
     void (*on_drain)(ws_conn *c);
 
     /**

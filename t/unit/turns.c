@@ -2,6 +2,7 @@
 
 /** What one connection may make its loop do before others get their turn, and what may wait for a loop. */
 
+#include "channels/channels.h"
 #include "t/unit/rig.h"
 
 enum { MANY = 3000, LONG = 20000 };
@@ -133,6 +134,78 @@ static void broadcasts_are_bounded(rig *r)
     forget("b");
 }
 
+/* ---- Short messages to many ---- */
+
+enum { SUBSCRIBERS = 100 };
+
+static void open_subscribed(ws_conn *c)
+{
+    rec_open(c);
+    if (*name_of(c) == 's') {
+        ws_subscribe(c, "all", NULL);
+    }
+}
+
+static void publish_short(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    if (counts(c, type, data, len)) {
+        ws_publish("all", WS_TEXT, "x", 1, 0, NULL, NULL);
+    }
+}
+
+static void broadcast_short(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    if (counts(c, type, data, len)) {
+        ws_broadcast(ws_conn_location(c), WS_TEXT, "x", 1, ws_conn_id(c));
+    }
+}
+
+static const ws_handler publishing = {
+    .on_open = open_subscribed, .on_message = publish_short, .on_close = rec_close};
+static const ws_handler broadcasting = {
+    .on_open = rec_open, .on_message = broadcast_short, .on_close = rec_close};
+
+static void short_messages_to_many_are_bounded(rig *r)
+{
+    wire s[SUBSCRIBERS], a = enter(r, "a"), b = enter(r, "b");
+    for (int i = 0; i < SUBSCRIBERS; i++) {
+        s[i] = enter(r, "s");
+    }
+    send_both(r, &a, &b);
+    while (strcmp(wire_next(&b), "text \"b\"")) {
+    }
+    ok(__atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED) < MANY / 2,
+       "another client is answered behind %d messages to all",
+       __atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED));
+    wire_free(&a);
+    wire_free(&b);
+    for (int i = 0; i < SUBSCRIBERS; i++) {
+        wire_free(&s[i]);
+    }
+    nobody_is_left(r);
+    forget("a");
+    forget("b");
+    forget("s");
+}
+
+static void run_with_channels(test *const *tests)
+{
+    ws_channels_options options = {.self = {1, 7}, .channels = 4};
+    ws_channels *channels;
+    rig r = {0};
+    rig_start(&r, &publishing, 1);
+    options.engine = r.engine;
+    channels = ws_channels_create(&options, r.pool);
+    for (; *tests; tests++) {
+        (*tests)(&r);
+    }
+    ws_channels_stop(channels);
+    ws_engine_stop(r.engine);
+    ws_channels_finish(channels);
+    ws_channels_destroy(channels);
+    rig_stop(&r);
+}
+
 /* ---- Messages that become larger ---- */
 
 static int swell(ws_extended *x, unsigned char *data, apr_size_t len, unsigned where)
@@ -257,12 +330,15 @@ int main(void)
 {
     static test *const ids[] = {answers_by_id_are_bounded, what_waits_for_a_loop_is_bounded, NULL};
     static test *const broadcasts[] = {broadcasts_are_bounded, NULL};
+    static test *const to_many[] = {short_messages_to_many_are_bounded, NULL};
     static test *const larger[] = {inflated_bytes_count, NULL};
     static test *const limited[] = {inflated_bytes_are_limited, NULL};
     static test *const threads[] = {a_blocking_callback_waits, NULL};
     rig extended = {.settings = RIG_SETTINGS, .extensions = all, .extension_count = 1};
     rig_run((rig){0}, &by_id, 1, ids);
     rig_run((rig){0}, &by_broadcast, 1, broadcasts);
+    rig_run((rig){0}, &broadcasting, 1, to_many);
+    run_with_channels(to_many);
     rig_run(extended, &counting, 1, larger);
     extended.settings.bounds[0].bytes = 1000;
     extended.settings.bounds[0].byte_burst = 3 << 19; /* one and a half messages */
