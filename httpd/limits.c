@@ -21,10 +21,12 @@
 
 #include "base/parse.h"
 #include "engine/hash.h"
+#include "httpd/accept.h"
 #include "httpd/config.h"
 #include "httpd/counters.h"
 #include "httpd/limit_table.h"
 #include "httpd/refusals.h"
+#include "httpd/shm.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -41,6 +43,11 @@ APLOG_USE_MODULE(websocket);
 #define MARGIN 32
 #define MARGIN_THREAD 2
 #define MARGIN_PART 4
+
+/* When fewer than this part of the others are free, new connections are left to other children. */
+#define MARGIN_LOW 16
+
+#define CHECK_EVERY 16
 
 typedef enum { OFF, CONNECTIONS, HANDSHAKES, MESSAGES, BYTES, LIFETIME, IDLE } limit_kind;
 
@@ -279,8 +286,9 @@ void ws_limits_bounds(const apr_array_header_t *limits, ws_bounds bounds[2])
 
 /* ---- Life of a process ---- */
 
-static rlim_t descriptor_mark;    /* refuse handshakes from this descriptor number on; 0: unknown */
-static int table_told, mark_told; /* atomic */
+static rlim_t descriptor_mark; /* refuse handshakes from this descriptor number on; 0: unknown */
+static apr_uint64_t descriptors_low; /* connections when few were left, 0: enough are; atomic */
+static int table_told, mark_told;    /* atomic */
 
 apr_status_t ws_limits_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
 {
@@ -380,14 +388,62 @@ static int limits_table_full(request_rec *r, const ws_limit *l, const char *key)
     return limits_refused(r, l, key, RETRY_AFTER, "not countable, since the table is full");
 }
 
+/* The kernel allocates the lowest free descriptor, so its number shows how many are in use. */
+static rlim_t limits_descriptors_used(void)
+{
+    int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+    if (fd >= 0) {
+        close(fd);
+        return (rlim_t)fd;
+    }
+    return errno == EMFILE ? RLIM_INFINITY : 0;
+}
+
+static apr_uint64_t limits_connections_here(void)
+{
+    int slot = ws_shm_slot();
+    return slot < 0 ? 0 : ws_counters_open((unsigned)slot);
+}
+
+int ws_limits_descriptors_low(void)
+{
+    apr_uint64_t low = __atomic_load_n(&descriptors_low, __ATOMIC_RELAXED);
+    if (low && limits_connections_here() < low - low / MARGIN_LOW) {
+        __atomic_store_n(&descriptors_low, 0, __ATOMIC_RELAXED);
+        return 0;
+    }
+    return low != 0;
+}
+
+/* While less than half of the descriptors are in use, one of CHECK_EVERY handshakes counts them, which
+ * takes two system calls. So few handshakes cannot use up the other half, unless that is small.
+ * @return the number in use; 0: enough are free, or unknown */
+static rlim_t limits_count_descriptors(void)
+{
+    static apr_uint32_t handshakes; /* atomic */
+    static rlim_t last;             /* atomic */
+    apr_uint32_t n = __atomic_fetch_add(&handshakes, 1, __ATOMIC_RELAXED);
+    rlim_t used;
+    if (!descriptor_mark
+        || (n % CHECK_EVERY && descriptor_mark >= CHECK_EVERY * CHECK_EVERY
+            && __atomic_load_n(&last, __ATOMIC_RELAXED) < descriptor_mark / 2)) {
+        return 0;
+    }
+    used = limits_descriptors_used();
+    __atomic_store_n(&last, used, __ATOMIC_RELAXED);
+    return used;
+}
+
 static int limits_descriptors_short(request_rec *r)
 {
-    /* The kernel allocates the lowest free descriptor, so its number shows how many are in use. */
-    int level, fd = descriptor_mark ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0) : 0;
-    if (fd > 0) {
-        close(fd);
+    rlim_t used = limits_count_descriptors();
+    int level;
+    if (!used || used < descriptor_mark - descriptor_mark / MARGIN_LOW) {
+        return 0;
     }
-    if (fd < 0 ? errno != EMFILE : (rlim_t)fd < descriptor_mark || !descriptor_mark) {
+    __atomic_store_n(&descriptors_low, limits_connections_here(), __ATOMIC_RELAXED);
+    ws_accept_spread();
+    if (used < descriptor_mark) {
         return 0;
     }
     level = __atomic_exchange_n(&mark_told, 1, __ATOMIC_RELAXED) ? APLOG_INFO : APLOG_ERR;

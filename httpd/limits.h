@@ -29,6 +29,9 @@ void ws_limits_reset(apr_pool_t *pconf);
 /** child_init, after ws_shm_child_init(). */
 apr_status_t ws_limits_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
+/** Whether few descriptors are left before handshakes are refused.  [any thread of a child] */
+int ws_limits_descriptors_low(void);
+
 /**
  * Count a valid handshake, and check it against the limits.
  * @param limits  of its section, or NULL

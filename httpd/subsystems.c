@@ -10,6 +10,7 @@
 #include <http_log.h>
 #include <signal.h>
 
+#include "httpd/accept.h"
 #include "httpd/access.h"
 #include "httpd/bus_local.h"
 #include "httpd/channel_acl.h"
@@ -160,6 +161,7 @@ static const ws_subsystem table[] = {
      .child_exit = ws_handlers_child_exit},
     {.name = "channel_stores", /* stop before the handlers: no store may call a stopped handler */
      .child_exit = ws_httpd_channels_finish},
+    {.name = "accept", .child_init = ws_accept_child_init}, /* for limits */
     {.name = "stranded", /* last: serves connections with all of the above */
      .child_stop = ws_stranded_child_stop},
 };

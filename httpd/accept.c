@@ -1,0 +1,122 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * Once descriptors have run short, the listeners of the child have another accept function. While
+ * few are left, it waits until another child has accepted the connection. A listener that stays
+ * readable for LEAVE_MAX may have no other child, so one connection is accepted then.
+ */
+
+#include "httpd/accept.h"
+
+#include <ap_listen.h>
+#include <ap_mpm.h>
+#include <apr_portable.h>
+#include <poll.h>
+
+#include "httpd/counters.h"
+#include "httpd/limits.h"
+#include "httpd/shm.h"
+
+/* How long to wait for another child before the MPM polls again, milliseconds. Ordinary requests on
+ * open connections wait meanwhile. */
+#define LEAVE 10
+
+#define LEAVE_MAX APR_TIME_C(1000000) /* microseconds */
+
+/* Of the connections of this child, another has at most this part less one to be left some. */
+#define FEWER 16
+
+typedef struct accept_listener {
+    ap_listen_rec *lr;
+    accept_function accept;
+    apr_time_t since; /* the listener has been readable since then; 0: it was not */
+} accept_listener;
+
+static accept_listener *listeners; /* used by the MPM's one thread for listeners */
+static unsigned listener_count;
+
+static int accept_other_has_fewer(void)
+{
+    int slot = ws_shm_slot();
+    ws_shm_owner own, other;
+    apr_uint64_t most;
+    if (slot < 0 || !ws_shm_owner_of((unsigned)slot, &own)) {
+        return 0;
+    }
+    most = ws_counters_open((unsigned)slot);
+    most -= most / FEWER;
+    for (unsigned i = 0; i < ws_shm_slots(); i++) {
+        if (i != (unsigned)slot && ws_counters_open(i) < most && ws_shm_owner_of(i, &other)
+            && other.pid && other.generation == own.generation) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* @return whether the connection is left to other children */
+static int accept_leaves(accept_listener *l)
+{
+    struct pollfd p = {.events = POLLIN};
+    apr_time_t now = apr_time_now();
+    if (apr_os_sock_get(&p.fd, l->lr->sd) != APR_SUCCESS) {
+        return 0;
+    }
+    apr_sleep(apr_time_from_msec(LEAVE));
+    if (poll(&p, 1, 0) == 0) {
+        l->since = 0;
+        return 1;
+    }
+    if (!l->since) {
+        l->since = now;
+    }
+    if (now - l->since < LEAVE_MAX) {
+        return 1;
+    }
+    l->since = 0;
+    return 0;
+}
+
+static apr_status_t accept_unless_full(void **accepted, ap_listen_rec *lr, apr_pool_t *p)
+{
+    accept_listener *l = listeners;
+    while (l->lr != lr) {
+        l++;
+    }
+    if (ws_limits_descriptors_low() && accept_other_has_fewer() && accept_leaves(l)) {
+        *accepted = NULL;
+        return APR_EAGAIN;
+    }
+    return l->accept(accepted, lr, p);
+}
+
+apr_status_t ws_accept_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
+{
+    int async = 0;
+    (void)s, (void)options;
+    /* Other MPMs hold a lock for all children while they accept. */
+    if (ap_mpm_query(AP_MPMQ_IS_ASYNC, &async) != APR_SUCCESS || !async) {
+        return APR_SUCCESS;
+    }
+    for (ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
+        listener_count++;
+    }
+    listeners = apr_pcalloc(pchild, listener_count * sizeof(*listeners));
+    return APR_SUCCESS;
+}
+
+void ws_accept_spread(void)
+{
+    static int done; /* atomic */
+    accept_listener *l = listeners;
+    if (__atomic_exchange_n(&done, 1, __ATOMIC_ACQ_REL)) {
+        return;
+    }
+    for (ap_listen_rec *lr = ap_listeners; lr && l < listeners + listener_count; lr = lr->next) {
+        *l = (accept_listener){.lr = lr, .accept = lr->accept_func};
+        if (l->accept) {
+            __atomic_store_n(&lr->accept_func, accept_unless_full, __ATOMIC_RELEASE);
+        }
+        l++;
+    }
+}
