@@ -333,7 +333,11 @@ for my $files (200, 500) {
     is($status, 503, "$files descriptors run short after " . @c . ' connections');
     ok($short->wait_log(qr/\[websocket:error\].*handshake refused with 503: descriptors run short, the rest of this child's is for httpd/),
         'the log says so');
-    is((Client->refused($short, '/'))[0], 503, 'once more');
+    for (1 .. 5) { # the connection before the refused one may still have had two descriptors
+        ($status, $c) = Client->refused($short, '/');
+        push @c, $c if $status == 101;
+    }
+    is($status, 503, 'once more');
     is($short->count_log(qr/\[websocket:error\].*descriptors run short/), 1, 'as an error once');
     is(($short->get('/index.html'))[0], 200, 'ordinary requests are served') for 1 .. 5;
     $_->drop for splice @c, 0, 20;
