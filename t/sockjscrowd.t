@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A thousand sessions of SockJS over four children, half of them over TLS, with a reload and a killed child in the
+# A thousand sessions of SockJS over four children, some of them over TLS, with a reload and a killed child in the
 # middle: no message is lost, doubled or out of order, and only the sessions of the killed child end. With prefork,
 # which has a process for each request, and under a sanitizer, there are sixty.
 
@@ -54,9 +54,9 @@ my $conf    = <<"END";
 END
 
 # Node uses a kept connection again, and reports an error if httpd has just closed it. Children that have to go keep
-# their places.
+# their places. With TCP_DEFER_ACCEPT, which AcceptFilter sets, the kernel drops a few of so many connections.
 my $httpd = Httpd->start(
-    conf     => "WebSocketPing 20s 10min\nWebSocketDrainTimeout 1h\nListenBacklog 2000\nKeepAlive off\n$conf",
+    conf     => "WebSocketPing 20s 10min\nWebSocketDrainTimeout 1h\nListenBacklog 2000\nKeepAlive off\nAcceptFilter http none\nAcceptFilter https none\n$conf",
     ssl_conf => $conf,
     mpm_conf => $prefork ? "StartServers 8\nServerLimit 60\nMaxRequestWorkers 60\nMinSpareServers 4\nMaxSpareServers 60"
         : "StartServers 4\nServerLimit 40\nThreadsPerChild 25\nMaxRequestWorkers 1000\nMinSpareThreads 100\nMaxSpareThreads 1000",
@@ -71,7 +71,7 @@ sub ask {
     return ($client->wait_output(qr/^$answer ?(.*)\n/m))[1];
 }
 
-is(ask("open $sessions", 'opened'), $sessions, "$sessions sessions");
+is(ask("open $sessions", 'opened'), $sessions, "$sessions sessions") or diag ask('why', 'why');
 my %of = map { split /:/ } split ' ', ask('pids', 'pids');
 while ($small && keys %of < $children && $sessions < 600) {    # few sessions may all have come to one child
     ask('open 20', 'opened');
@@ -79,15 +79,15 @@ while ($small && keys %of < $children && $sessions < 600) {    # few sessions ma
     %of = map { split /:/ } split ' ', ask('pids', 'pids');
 }
 cmp_ok(scalar keys %of, '>=', $children, "in $children children or more: " . join ' ', values %of);
-is(ask('rounds 2', 'done'), $sessions, 'all of them send and receive');
+is(ask('rounds 1', 'done'), $sessions, 'all of them send and receive');
 
 $httpd->graceful;
-is(ask('rounds 3', 'done'), $sessions, 'after a reload, too: their requests reach other children');
+is(ask('rounds 2', 'done'), $sessions, 'after a reload, too: their requests reach other children') or diag ask('why', 'why');
 is(ask('ended', 'ended'), '', 'none has ended');
 
 my ($victim) = sort { $of{$a} <=> $of{$b} } keys %of;
 kill 'KILL', $victim;
-is(ask('rounds 3', 'done'), $sessions - $of{$victim}, 'all but those of a killed child go on');
+is(ask('rounds 2', 'done'), $sessions - $of{$victim}, 'all but those of a killed child go on');
 is(ask('ended', 'ended'), "$victim:1006:$of{$victim}", 'which end with 1006');
 is(ask('wrong', 'wrong'), '0 ', 'no message is lost, doubled or out of order');
 $client->write("quit\n");

@@ -1,21 +1,31 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// Many clients of SockJS that send and receive all the time: node sockjs-crowd.js URL [URL ...]. Commands on
-// standard input, each with an answer of one line:
-//   open N      N more clients, transports and URLs in turn: "opened N"
+// Many clients of SockJS that send and receive all the time: node sockjs-crowd.js URL TLS-URL. One client in eight
+// uses TLS. Commands on standard input, each with an answer of one line:
+//   open N      N more clients, transports in turn: "opened N"
 //   rounds N    each open client sends and receives N more messages: "done OPEN"
 //   pids        processes of the sessions and their number: "pids PID:N ..."
 //   ended       closed clients, by process and code: "ended PID:CODE:N ..."
+//   why         failed requests, and closed clients by transport, code and reason: "why TEXT:N ..."
 //   wrong       messages that were lost, doubled or out of order, and the first of them: "wrong N ..."
 //   quit
 
 'use strict';
 
 const SockJS = require('sockjs-client');
+const http = require('http');
 const readline = require('readline');
-// Its limit of 8 s for /info ends clients that a busy machine lets wait.
-require('sockjs-client/lib/info-receiver').timeout = 100000;
+// A busy machine answers late. The limit for /info is 8 s otherwise.
+const patience = 1000 * (process.env.WS_TEST_DEADLINE || 60);
+require('sockjs-client/lib/info-receiver').timeout = patience;
 const urls = process.argv.slice(2);
+const url = i => urls[i % 8 === 7 ? 1 : 0];
+// sockjs-client reports each failed request as "http status 0".
+const failed = [], {request} = http;
+http.request = (...args) => {
+    const begun = Date.now();
+    return request(...args).on('error', e => failed.push(`${e.code || e.message} after ${Math.round((Date.now() - begun) / 1000)} s`));
+};
 const transports = ['xhr-streaming', 'xhr-polling', 'eventsource'];
 const clients = [], wrong = [];
 const pause = 300; // ms between the messages of a client, so that many fit on one machine
@@ -25,8 +35,8 @@ const check = () => waiting = waiting.filter(w => !w());
 
 class Client {
     constructor(i) {
-        const c = this.socket = new SockJS(urls[i % urls.length], null, {transports: [transports[i % 3]], timeout: 100000});
-        this.sent = this.got = 0; this.kind = transports[i % 3] + urls[i % urls.length].slice(0, 5);
+        const c = this.socket = new SockJS(url(i), null, {transports: [transports[i % 3]], timeout: patience});
+        this.sent = this.got = 0; this.kind = transports[i % 3] + url(i).slice(0, 5);
         c.onmessage = event => this.message(event.data);
         c.onclose = event => {
             this.code = event.code;
@@ -91,7 +101,7 @@ const commands = {
     }),
     pids: async () => `pids ${sum(clients.map(c => c.pid))}`,
     ended: async () => `ended ${sum(clients.filter(c => c.code).map(c => `${c.pid}:${c.code}`))}`,
-    why: async () => `why ${sum(clients.filter(c => c.code).map(c => `${c.kind}/${c.code}/${c.reason}/${c.got}`))}`,
+    why: async () => `why ${sum(failed)} ${sum(clients.filter(c => c.code).map(c => `${c.kind}/${c.code}/${c.reason}/${c.got}`))}`,
     wrong: async () => `wrong ${wrong.length} ${wrong[0] || ''}`,
     quit: async () => process.exit(0),
 };
