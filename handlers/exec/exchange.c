@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* Exchange between a shared program and its connections, and the choice of the process that runs
+/** Exchange between a shared program and its connections, and the choice of the process that runs
  * it: this one, or with shared=server the owner. */
 
 #include "shared_private.h"

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* Starts a program. In a process with threads, a child of fork() may make only async-signal-safe
+/** Starts a program. In a process with threads, a child of fork() may make only async-signal-safe
  * calls, and fork() copies the page tables of httpd. posix_spawn() avoids both, but cannot set
  * limits. So this does what posix_spawn() does internally: the child shares our memory while this
  * thread waits (CLONE_VM and CLONE_VFORK), makes only system calls, and ends with execve(2) or

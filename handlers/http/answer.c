@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Collects an application's answer with bounded headers and body, and checks every header before
+ *  anything takes effect: one invalid header makes the whole answer invalid. */
+
 #include "answer.h"
 
 #include <stdio.h>

@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Parses and checks the keys of the handler http while httpd reads its configuration, so that a
+ *  request never fails because of an invalid value. */
+
 #include "config.h"
 
 #include <string.h>

@@ -1,5 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Queues the requests of all connections and makes them with libcurl on one thread per child. Each
+ *  connection has at most one request in progress, so that its events stay in order. After repeated
+ *  failures a circuit breaker refuses new connections for a while. */
+
 #include "courier.h"
 
 #include <signal.h>

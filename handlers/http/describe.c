@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Chooses URL and headers of a connection's requests when the handshake arrives. Headers that an
+ *  application would trust, such as X-Remote-User, never come from the client. */
+
 #include "describe.h"
 
 #include <string.h>

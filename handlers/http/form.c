@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Builds a request's body in a growing buffer. Out of memory is recorded once and checked at the
+ *  end, so that callers need no check after each field. */
+
 #include "form.h"
 
 #include <stdlib.h>

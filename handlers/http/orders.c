@@ -1,5 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Carries out an answer that has been checked. A failed subscription or publication is logged, and
+ *  the connection stays open. */
+
 #include "orders.h"
 
 #include <cjson/cJSON.h>

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/*
+/**
  * Connections on demand, for tests, on libwsclient. Commands come a line each; what happens is told a line
  * each, with the connection's name first.
  *

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/*
+/**
  * permessage-deflate. What a peer sends is inflated to the same, however it is cut, and never beyond what
  * its receiver takes; what we send is what a receiver reads. Input: two bytes of settings, four that cut,
  * then the payload.

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/*
+/**
  * The parser of frames: the same events however the input is cut, and nothing beyond the limits. Input:
  * a byte of settings, four that cut, then the stream.
  */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/*
+/**
  * What an application may answer in the format of WebSocket-over-HTTP: no event reaches beyond the body, what is
  * accepted can be sent, and events written again read the same.
  */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/*
+/**
  * Versions 76 and 75: the same events however the input is cut; keys; and what is written is what is
  * read. Input: a byte of settings, four that cut, then the stream.
  */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/*
+/**
  * What a Redis may answer: the input's first byte chooses a question, the rest is what comes back, as bytes
  * of its protocol. Messages that come of it are valid, and their positions grow.
  */

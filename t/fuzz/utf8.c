@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/*
+/**
  * UTF-8 validation in all its ways against a plain reference, whole and in pieces. Input: a byte that
  * shifts the text behind that much ASCII, one that cuts it, then the text.
  */

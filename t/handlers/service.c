@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* The services that tests of SockJS expect: service=close, amplify, broadcast, binary, pause or transport. */
+/** The services that tests of SockJS expect: service=close, amplify, broadcast, binary, pause or transport. */
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Backends by name, and a system that forbids io_uring, as the seccomp profile of a container does. */
+/** Selecting backends by name. A seccomp filter forbids io_uring, as in containers. */
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -10,7 +10,7 @@
 #include "t/unit/rig.h"
 
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-static int infos, warnings; /* log lines about the backend */
+static int infos, warnings; /* number of log lines about the backend */
 static char last[512];
 
 static void log_backend(ws_log_level level, const ws_settings *settings, const ws_conn *c,
@@ -82,7 +82,7 @@ static void start_loops(ws_backend backend)
     if (ws_engine_create(&e, &o, pool) != APR_SUCCESS) {
         bail_out("no engine");
     }
-    ws_engine_stop(e); /* the loops have started: their threads have ended */
+    ws_engine_stop(e); /* the loops have started, so the threads that start them have ended */
     ws_engine_destroy(e);
     apr_pool_destroy(pool);
 }

@@ -1,12 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Clients that read too slowly: what is dropped for them, and that no message is ever cut. */
+/** Clients that read too slowly: which messages the policies drop, and that no message is ever
+ *  cut. */
 
 #include "t/unit/rig.h"
 
 enum { SIZE = 4000, QUEUE = 100000, MANY = 200 };
 
-static int drains; /* of the handler, atomic */
+static int drains; /* calls of on_drain, atomic */
 
 static void count_drain(ws_conn *c)
 {
@@ -48,12 +49,12 @@ static wire enter_with(rig *r, const char *name, const ws_settings *s)
     return enter_version(r, name, s, 13);
 }
 
-/* ---- Sending, a message in each callback ---- */
+/* ---- Handlers that send one message in each callback ---- */
 
 typedef struct order {
     int number;
     apr_uint64_t key;
-    unsigned where; /* of a part; 0: a whole message */
+    unsigned where; /* position of the part; 0: a whole message */
     ws_status got;
     apr_size_t queued;
 } order;
@@ -82,7 +83,7 @@ static order send_one(ws_id id, int number, apr_uint64_t key)
     return o;
 }
 
-/* What the client reads: numbers of whole messages, until one that is called. */
+/* Read whole messages until the one with this number. Stores the numbers of all. */
 static int read_until(wire *w, int last, int *numbers)
 {
     int n = 0, whole = 1;
@@ -233,7 +234,7 @@ static void the_latest_of_a_key_is_kept(rig *r)
     ok(most < 16 * SIZE, "keep-latest: one for each key waits, %zu bytes", most);
     is_int(send_one(id, last, 0).got, WS_QUEUED, "keep-latest: one without a key");
     n = read_until(&w, last, numbers);
-    /* What had left or was on its way when the first had to wait; then the latest of each. */
+    /* The messages sent before the queue filled up, then the latest message of each key. */
     ok(n >= 8 && n < MANY, "keep-latest: %d arrive", n);
     for (int key = 0; key < 7; key++) {
         int found = 0;
@@ -267,7 +268,7 @@ static void a_long_message_does_not_keep_out_new_ones(rig *r)
     int numbers[2 * MANY];
     int taken = 0;
     hold h;
-    hold_loop(&h, r); /* all comes to the loop at once: the socket has not been asked yet */
+    hold_loop(&h, r); /* the loop reads all messages in one turn, before it writes to the socket */
     is_int(ws_send_to(id, WS_BINARY, much, sizeof(much)), WS_QUEUED, "a message beyond the queue");
     ws_send_to(id, WS_BINARY, "-1", 3);
     let_loop_go(&h);
@@ -388,7 +389,7 @@ static void a_message_that_waits_too_long_closes(rig *r, ws_slow policy)
     for (i = 0; send_one(id, i, 0).queued < QUEUE / 2; i++) {
     }
     on_loop_of(r, 0, make_old, &id);
-    /* A Pong goes before what waits, and hides it not. */
+    /* A Pong overtakes queued messages, but the oldest message still counts for the time limit. */
     wire_frame(&w, FIN | PING, "x", 1);
     turns(r, 0);
     is_int(send_one(id, MANY, 0).got, policy == WS_SLOW_CLOSE ? WS_FULL : WS_DROPPED,

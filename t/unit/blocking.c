@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WS_BLOCKING handlers: callbacks on threads of their own, one at a time and in order for each
- *  connection, and nobody waits for another's. */
+/** WS_BLOCKING handlers: callbacks run on pool threads, one at a time and in order for each
+ *  connection. A blocked connection does not delay others. */
 
 #include "t/unit/rig.h"
 
-static sem_t gate; /* "wait" waits for it */
+static sem_t gate; /* the message "wait" blocks on it */
 
-static int inside, most_inside; /* callbacks at the same time, of connection "one"; atomic */
+static int inside, most_inside; /* callbacks of connection "one", now and at most; atomic */
 
 static void enter_callback(const ws_conn *c)
 {
@@ -66,7 +66,7 @@ static const ws_handler pinged = {
 static const ws_handler pinged_on_the_loop = {
     .on_open = rec_open, .on_ping = rec_ping, .on_close = rec_close};
 
-/* Make a callback of the connection wait, so that everything else queues behind it. */
+/* Block a callback of the connection, so that later events are queued. */
 static void block(wire *w, const char *name)
 {
     wire_text(w, "wait");
@@ -98,7 +98,7 @@ static void one_at_a_time_and_in_order(rig *r)
     leave(&w, "one");
 }
 
-/* ---- Nobody waits for another ---- */
+/* ---- Connections do not delay each other ---- */
 
 static sem_t here, there;
 
@@ -156,7 +156,7 @@ static void a_waiting_callback_holds_up_nobody(rig *r)
     leave(&late, "late");
 }
 
-/* Wait until the record has n lines. @return how many of them come before the first of a name */
+/* Wait until the record has n lines. @return how many of them precede the first line of a name */
 static int lines_before(const char *name, int n)
 {
     int count = 0, before = 0;
@@ -214,7 +214,7 @@ static void look(ws_loop *loop, void *arg)
     state *s = arg;
     s->held = c->held;
     s->watched = c->source.watched;
-    /* A socket that is watched but not read keeps the loop from sleeping. */
+    /* The loop cannot sleep while it polls a socket that it does not read. */
     s->wrong = c->held && (c->source.watched & WS_READABLE);
 }
 
@@ -286,7 +286,8 @@ static void calls_of_others_count(rig *r)
     is_int(s.held, WS_HELD_JOBS, "many calls by ws_run(): reading waits");
     ok(!s.wrong, "and the loop sleeps meanwhile");
 
-    /* The handler catches up and reading is to go on, but before the loop knows there are more. */
+    /* The handler catches up and the loop is about to resume reading, but does not know yet that
+     * more messages arrive. */
     hold_loop(&h, r);
     for (int i = 0; i < 70; i++) {
         ws_run(id, take_permit, &permit);
@@ -503,14 +504,14 @@ static void a_storm(rig *r)
     forget("storm");
 }
 
-/* ---- What a callback may look into stays until the last one has returned ---- */
+/* ---- A connection's data stay valid until its last callback has returned ---- */
 
 typedef struct pass {
-    ws_ticket ticket; /* first */
+    ws_ticket ticket; /* must be the first field */
     unsigned char text[200];
 } pass;
 
-static int released; /* tickets; atomic */
+static int released; /* number of released tickets; atomic */
 
 static void release_pass(ws_ticket *ticket)
 {
@@ -519,7 +520,7 @@ static void release_pass(ws_ticket *ticket)
     __atomic_add_fetch(&released, 1, __ATOMIC_RELAXED);
 }
 
-/* Reads all that the API shows of a connection, as an expression rule reads the handshake. */
+/* Read all data of a connection that the API exposes, for example to an expression rule. */
 static void look_at_all(ws_conn *c)
 {
     const pass *p = (const pass *)ws_conn_ticket(c);
@@ -595,7 +596,8 @@ static void a_callback_outlasts_its_connection(rig *r)
     sem_destroy(&permit);
 }
 
-/* Clients that send a few messages and go, while callbacks look at all that a connection has. */
+/* Clients send a few messages and disconnect, while callbacks read everything of their
+ * connections. */
 static void connections_end_under_callbacks(rig *r)
 {
     enum { MANY = 12, TIMES = 60 };

@@ -1,12 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Subscribing, publishing and presence in one process, beside one that a test plays. */
+/** Subscribing, publishing and presence in one process, next to a second process that the test
+ *  plays. */
 
 #include "channels/channels.h"
 #include "t/unit/supervisor.h"
 #include "t/unit/rig.h"
 
-/* ---- A bus with one other process, which is the test ---- */
+/* ---- A bus with one other process, which the test plays ---- */
 
 #define OTHER ((ws_node){1, 8})
 
@@ -14,7 +15,7 @@ static struct {
     ws_bus bus;
     pthread_mutex_t lock;
     int wants, refuses, other_has_ended;
-    apr_uint32_t elsewhere; /* subscribers */
+    apr_uint32_t elsewhere; /* number of subscribers in the other process */
     apr_uint32_t last_request;
 } other;
 
@@ -92,7 +93,7 @@ static void other_says(ws_packet p)
 
 enum { RAW = 2 };
 
-/* Messages that begin with "no" are not for this handler's connections, those with "up" in capitals. */
+/* Drops messages that begin with "no", and changes those that begin with "up" to capitals. */
 static int on_channel(ws_conn *c, const ws_event *e)
 {
     static const char *const kinds[] = {"?", "message", "live", "gap", "join", "leave"};
@@ -120,7 +121,7 @@ static const ws_handler watching = {.on_channel = on_channel, NOTES};
 static const ws_handler blocking = {.flags = WS_BLOCKING, .on_channel = on_channel, NOTES};
 static const ws_handler plain = {NOTES};
 
-/* ---- What tests do ---- */
+/* ---- Helpers of the tests ---- */
 
 static keeper history;
 static ws_channels_options with;
@@ -170,7 +171,7 @@ static ws_status publish(const char *channel, const char *text)
     return ws_publish(channel, WS_TEXT, text, strlen(text), 0, NULL, NULL);
 }
 
-/* One that is subscribed. */
+/* Add a connection that is subscribed to the channel. */
 static wire enter_channel(rig *r, const char *name, const char *channel, unsigned flags)
 {
     wire w = enter(r, name);
@@ -310,7 +311,7 @@ static void a_loop_that_is_behind_is_not_given_more(rig *r)
     leave(&a, "a");
 }
 
-/* ---- From the other process ---- */
+/* ---- Packets from the other process ---- */
 
 static void the_bus_brings_and_takes(rig *r)
 {
@@ -361,7 +362,7 @@ static void the_bus_brings_and_takes(rig *r)
     forget("other");
 }
 
-/* ---- What a handler sees ---- */
+/* ---- on_channel ---- */
 
 static void a_handler_sees_and_decides(rig *r)
 {
@@ -437,7 +438,7 @@ static void members_come_and_go(rig *r)
     told_is("a", "join room \"b\" 0/0", "a is told");
     told_is("other", "gets join room \"b\" 0", "so are others");
     p = from_other(WS_PACKET_JOIN, "room", "y");
-    p.len++; /* and no user */
+    p.len++; /* without a user */
     p.id = 2;
     other_says(p);
     told_is("a", "join room \"y\" 0/0", "one enters elsewhere");
@@ -485,7 +486,7 @@ static ws_packet kept_by_other(const char *text, apr_uint64_t epoch, apr_uint64_
     return p;
 }
 
-/* The other process publishes, and its message does not come here, yet. */
+/* The other process publishes; its message has not arrived here yet. */
 static void other_keeps(const char *text)
 {
     ws_message *m = ws_message_new("kept", WS_TEXT, text, strlen(text));

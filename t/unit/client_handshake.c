@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The client's handshake: RFC 6455, section 4.1; the request that is written, the answer that is read. */
+/** The client's handshake, RFC 6455, section 4.1: the request written and the answers read. */
 
 #include "protocol/client_handshake.h"
 
@@ -82,7 +82,7 @@ static void keys(void)
     is_str(key, KEY, "section 1.3");
 }
 
-/* What becomes of an answer. */
+/* Read an answer. @return the result as a text */
 static const char *becomes(const ws_client_request *ask, const char *text)
 {
     static char result[256];
@@ -199,7 +199,7 @@ static void a_head_that_comes_in_bytes(void)
            "and what is behind is not its");
 }
 
-/* What comes of an answer to our offer of compression: our window, theirs, and who keeps one. */
+/* Read an answer to an offer of compression. @return the agreed windows and context takeover */
 static const char *agreed(const char *answer, int takeover)
 {
     static const ws_deflate_config config = {.level = 6,

@@ -52,7 +52,7 @@ static const struct {
     const char *name, *payload;
     size_t len;
     int status, code;
-    const char *reason; /* or NULL if there is none to be read */
+    const char *reason; /* NULL: the frame has no valid reason */
 } payloads[] = {
     {"an empty one has no code", "", 0, 0, 1005, ""},
     {"a code alone", "\x03\xE8", 2, 0, 1000, ""},

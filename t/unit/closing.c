@@ -1,12 +1,12 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Every way a connection can end, and what on_close is told: once, and the right thing. */
+/** All ways in which a connection can end. on_close is called once, with the right code. */
 
 #include <sys/ioctl.h>
 
 #include "t/unit/rig.h"
 
-/* Does what the message says: "close CODE REASON" with what comes of it, or "send N" bytes. */
+/* Carry out the message: "close CODE REASON" also sends the result; "send N" sends N bytes. */
 static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     char text[TEXT_SIZE], reason[TEXT_SIZE] = "";
@@ -35,7 +35,7 @@ static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
     }
 }
 
-/* Nothing works in on_close any more, and nothing breaks. */
+/* In on_close every call fails without side effects. */
 static void farewell(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
     int refused = ws_send(c, WS_TEXT, "x", 1) == WS_GONE && ws_ping(c, "x", 1) == WS_GONE
@@ -104,7 +104,7 @@ static void the_peer_does_not_wait(rig *r)
 static void what_comes_behind_close_is_ignored(rig *r)
 {
     unsigned char stream[64];
-    size_t n = frame_put(stream, TEXT, "begun", 5); /* a message that never ends */
+    size_t n = frame_put(stream, TEXT, "begun", 5); /* the message stays incomplete */
     wire w = enter(r, "a");
     n += frame_put(stream + n, FIN | CLOSE, "\x03\xe8", 2);
     n += frame_put(stream + n, FIN | CONT, "more", 4);
@@ -209,7 +209,8 @@ static void the_connection_breaks(rig *r)
     told_is("a", "close 1000 \"\"", "an end instead of an answer: our code stands");
 }
 
-/* A loop that is busy while a client sends much and resets finds both at once. */
+/* A client sends many messages and a reset while the loop is busy. The loop then finds both in one
+ * turn. */
 static void what_came_before_a_reset_is_delivered(rig *r)
 {
     enum { SIZE = 50000, FRAME = 8 + SIZE };
@@ -222,7 +223,7 @@ static void what_came_before_a_reset_is_delivered(rig *r)
     frame_put(stream, FIN | BINARY, stream, SIZE);
     tcp_pair(fd);
     setsockopt(fd[1], SOL_SOCKET, SO_RCVBUF, &size,
-               sizeof(size)); /* as far as the system lets us */
+               sizeof(size)); /* or the system's maximum */
     w = rig_join_pair(r, "a", fd);
     told_is("a", "open", "a connection over TCP");
     turns(r, 0);
@@ -328,7 +329,7 @@ static void the_peer_is_heard_out(rig *r)
     end(r, &w);
 }
 
-/* ---- Handlers that answer a Close themselves ---- */
+/* ---- Handlers that answer a Close frame themselves ---- */
 
 static void rec_state(ws_conn *c, ws_state from, ws_state to)
 {
@@ -337,9 +338,10 @@ static void rec_state(ws_conn *c, ws_state from, ws_state to)
          ws_conn_state(c) == to || name_of(c)[0] == 'b' ? "" : ", in a wrong state");
 }
 
-static ws_id later_id; /* of the connection that answers later */
+static ws_id later_id; /* the connection whose Close frame is answered later */
 
-/* By the reason: "own" is answered at once, "later" later, "never" never, others by the server. */
+/* The reason decides: "own" answers immediately, "later" later, "never" never. The server answers
+ * all others. */
 static int rec_closing(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
     __atomic_store_n(&later_id, ws_conn_id(c), __ATOMIC_RELAXED);
@@ -476,7 +478,7 @@ static void a_blocking_handler_breaks_it(rig *r)
     the_handler_breaks_it(r, "b");
 }
 
-/* A client that does not read is broken, too, and nothing behind the abort is delivered. */
+/* ws_abort() works on a client that does not read. Later messages are not delivered. */
 static void abort_from_a_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     rec_message(c, type, data, len);
@@ -522,7 +524,7 @@ static void time_is_over(ws_loop *loop, void *arg)
     }
 }
 
-/* The time for what the peer has to do is over now. */
+/* The time limit for the peer's next step expires. @return whether the connection is still open */
 static int outlives(rig *r)
 {
     on_loop_of(r, 0, time_is_over, NULL);
@@ -530,7 +532,7 @@ static int outlives(rig *r)
     return ws_engine_count(r->engine) == 1;
 }
 
-/* The connection has been ending for half a minute, all the time of which its peer was sending. */
+/* The connection has been closing for 30 s, and its peer has sent data all the time. */
 static void half_a_minute_later(ws_loop *loop, void *arg)
 {
     ws_conn *c = LIST_FIRST(&loop->heads[0]);
@@ -616,7 +618,7 @@ static void a_slow_reader_is_lingered_for(rig *r)
     tcp_pair(fd);
     small_buffers(fd);
     setsockopt(fd[1], SOL_SOCKET, SO_SNDBUF, &large,
-               sizeof(large)); /* all is the kernel's at once */
+               sizeof(large)); /* the kernel takes everything in one call */
     w = rig_join_pair(r, "a", fd);
     told_is("a", "open", "a client that reads slowly");
     n += frame_put(stream + n, FIN | CLOSE, "\x03\xe8", 2);
@@ -632,7 +634,7 @@ static void a_slow_reader_is_lingered_for(rig *r)
     end(r, &w);
 }
 
-/* Hundreds of connections, each ended by both sides at some point of its life. */
+/* Hundreds of connections: both sides close each of them at a random point. */
 static void all_at_once(rig *r)
 {
     enum { MANY = 400 };
@@ -669,7 +671,7 @@ static void all_at_once(rig *r)
     }
     ok(1, "each of %d connections has its on_close", MANY);
     nobody_is_left(r);
-    forget("many"); /* what the others said before they went */
+    forget("many"); /* the record of connections that ended earlier */
 }
 
 int main(void)

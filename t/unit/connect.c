@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * ws_connect() on an engine: names and their addresses, attempts that are given up at any time, and two
- * connections of one loop that speak for each other. The name service is the test's.
+ * ws_connect() on an engine: names and their addresses, connection attempts that are cancelled at
+ * any time, and two connections of one loop that relay messages to each other. The test provides
+ * the name service.
  */
 
 #include <arpa/inet.h>
@@ -12,10 +13,10 @@
 #include "protocol/handshake.h"
 #include "t/unit/rig.h"
 
-/* ---- A name service. Names that start with "slow" are answered while the gate is open. ---- */
+/* ---- A name service. It answers names that start with "slow" while the gate is open. ---- */
 
-static sem_t asked;       /* posted for each slow name that is looked up for both families */
-static sem_t answered_v6; /* posted when a name has been looked up for IPv6 alone */
+static sem_t asked;       /* posted for each lookup of a slow name for both families */
+static sem_t answered_v6; /* posted after each lookup for IPv6 only */
 static pthread_mutex_t gate_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
 static int gate_open;
@@ -42,18 +43,18 @@ static void set_gate(int open)
     pthread_mutex_unlock(&gate_lock);
 }
 
-/* The addresses of a name, of one family; the last argument: which lookups are slow. */
+/* Addresses by name and family. The last field says which lookups are slow. */
 static const struct service {
     const char *name, *v4[2], *v6;
     enum { NONE = 0, FOR_BOTH = 1, FOR_V4 = 2, FOR_V6 = 4, ALL = 7 } slow;
 } services[] = {
-    {"hole", {"127.0.0.3", "127.0.0.1"}, NULL, NONE}, /* the first is silent */
-    {"two", {"127.0.0.2", "127.0.0.1"}, NULL, NONE},  /* nobody listens on the first */
+    {"hole", {"127.0.0.3", "127.0.0.1"}, NULL, NONE}, /* the first address does not answer */
+    {"two", {"127.0.0.2", "127.0.0.1"}, NULL, NONE},  /* the first address refuses connections */
     {"slow-aaaa", {"127.0.0.1"}, NULL, FOR_BOTH | FOR_V6},
-    {"slow-a", {"127.0.0.1"}, "::1", FOR_BOTH | FOR_V4}, /* nobody listens on ::1 */
+    {"slow-a", {"127.0.0.1"}, "::1", FOR_BOTH | FOR_V4}, /* ::1 refuses connections */
     {"slow-aaaa-in-vain", {"127.0.0.2"}, NULL, FOR_BOTH | FOR_V6},
     {"slow-nothing", {NULL}, NULL, FOR_BOTH},
-    {"slow", {"127.0.0.1"}, NULL, ALL}, /* and all that begin so */
+    {"slow", {"127.0.0.1"}, NULL, ALL}, /* also all other names with this prefix */
 };
 
 static const struct service *service_of(const char *name)
@@ -72,7 +73,7 @@ static void add_address(struct addrinfo ***end, int family, const char *address,
     struct sockaddr_in *in = (struct sockaddr_in *)(a + 1);
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)(a + 1);
     in->sin_family = (sa_family_t)family;
-    in->sin_port = htons((uint16_t)atoi(port)); /* at the same place in both */
+    in->sin_port = htons((uint16_t)atoi(port)); /* same offset in both structures */
     inet_pton(family, address, family == AF_INET ? (void *)&in->sin_addr : &in6->sin6_addr);
     a->ai_family = family;
     a->ai_socktype = SOCK_STREAM;
@@ -150,7 +151,7 @@ static const char *url(const char *host)
     return text;
 }
 
-/* A connection, whose request has been read. One that was given up before may still stand in line. */
+/* Accept a connection and read its request. Skips connections of cancelled attempts. */
 static int request_come(char key[WS_KEY_SIZE])
 {
     char head[2048] = "";
@@ -186,7 +187,7 @@ static void grant(int fd, const char *key)
     send(fd, text, strlen(text), MSG_NOSIGNAL);
 }
 
-/* ---- What is told ---- */
+/* ---- The handler and its record ---- */
 
 static const ws_handler handler = {.on_message = rec_message, RECORDER};
 
@@ -211,7 +212,7 @@ static ws_attempt attempt(const char *name, const char *host)
     return ws_connect(NULL, &o);
 }
 
-/* The server's end of a new connection. */
+/* Connect. @return the server's end of the connection */
 static int connected(const char *name, const char *host)
 {
     char key[WS_KEY_SIZE];
@@ -223,7 +224,7 @@ static int connected(const char *name, const char *host)
     return fd;
 }
 
-/* An unmasked frame. */
+/* Send an unmasked text frame. */
 static void say(int fd, const char *text)
 {
     char frame[130] = {(char)0x81, (char)strlen(text)};
@@ -231,7 +232,7 @@ static void say(int fd, const char *text)
     send(fd, frame, 2 + strlen(text), MSG_NOSIGNAL);
 }
 
-/* The server goes, and the connection with it. */
+/* Close the server's end, and wait for the client's on_close. */
 static void leave_server(rig *r, int fd, const char *name)
 {
     close(fd);
@@ -266,7 +267,7 @@ static void a_slow_name_service(rig *r)
     ok(1, "the loop goes on meanwhile");
     o = to("late", url("slow"));
     o.lookup_timeout = 50;
-    ws_connect(NULL, &o); /* the thread that asks for the same name asks for both */
+    ws_connect(NULL, &o); /* one lookup serves both connections */
     told_is("late", "failed 0 lookup: no answer in 50 ms", "it is not waited for longer than that");
     set_gate(1);
     fd = request_come(key);
@@ -279,7 +280,7 @@ static void a_slow_name_service(rig *r)
 
 #define SLOW_NAMES 100
 
-/* Many names that do not answer, each of which many ask for: no other name waits for them. */
+/* Many connections look up many names without an answer. Other lookups are not delayed. */
 static void slow_names_are_alone(rig *r)
 {
     static char names[SLOW_NAMES][16];
@@ -352,7 +353,7 @@ static void one_family_is_slow(rig *r)
     nobody_is_left(r);
 }
 
-/* RFC 8305, section 5: the next address does not wait until the first one's time is over. */
+/* RFC 8305, section 5: the next address is tried before the first one times out. */
 static void a_silent_address(rig *r)
 {
     struct sockaddr_in in = {.sin_family = AF_INET,
@@ -380,7 +381,7 @@ static void a_silent_address(rig *r)
     close(hole);
 }
 
-/* Again after its end, and after a failure; not when we have closed it. */
+/* Reconnect after the server closes, and after a failure; not after ws_close() on this side. */
 static int again(void *data, apr_uint32_t delay, const char *reason, int status)
 {
     note(data, "again %s %d%s", reason, status, delay > 40 ? " late" : "");
@@ -503,7 +504,7 @@ static void nothing_is_tried(rig *r)
     is_int((int)ws_connect(NULL, &o), 0, "without the options' size");
 }
 
-/* ---- Two connections of one loop: the client's handler says what is done to the other ---- */
+/* ---- Two connections of one loop: the client's handler acts on the server's connection ---- */
 
 static ws_conn *server_side;
 
@@ -515,7 +516,7 @@ static void other_open(ws_conn *c)
 
 static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
-    /* Without on_drain: whether a message is queued depends on the backend. */
+    /* on_drain is not recorded: whether a message is queued depends on the backend. */
     static const ws_handler other = {
         .on_open = other_open, .on_message = rec_message, .on_close = rec_close};
     if (!strncmp(data, "connect", len)) {
@@ -600,7 +601,7 @@ static void one_speaks_for_the_other(rig *r)
     nobody_is_left(r);
 }
 
-/* ---- The end of the engine, with attempts in all their stages ---- */
+/* ---- The engine stops while attempts are in all their stages ---- */
 
 static void the_end(void)
 {

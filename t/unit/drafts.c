@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Connections of versions 76 and 75: their beginning, what is said on them, and their end. */
+/** Connections of protocol versions 76 and 75: handshake, messages, closing. */
 
 #include <netinet/tcp.h>
 
 #include "protocol/hixie.h"
 #include "t/unit/rig.h"
 
-/* The example of hybi-00, section 1.3: what the keys stand for, the third key, the answer. */
+/* The example of hybi-00, section 1.3: the two key numbers, the third key, the answer. */
 #define KEY1 "4 @1  46546xW%0l 1 5"
 #define KEY2 "12998 5 Y3 1  .P00"
 #define KEY3 "^n:ds[4U"
@@ -15,7 +15,7 @@
 
 static char much[1 << 20];
 
-/* ---- A handler that does what the client says ---- */
+/* ---- A handler that executes the client's commands ---- */
 
 static const char *status(ws_status s)
 {
@@ -114,7 +114,7 @@ static wire join(rig *r, const char *name, int version)
     return join_by(r, name, version, fd, NULL);
 }
 
-/* Bytes that come next. */
+/* Check the next bytes. */
 static void comes(wire *w, const char *bytes, size_t len, const char *name)
 {
     wire_need(w, len);
@@ -132,7 +132,7 @@ static void ends(wire *w, const char *name)
     wire_free(w);
 }
 
-/* One that is open. */
+/* Open a connection and read the handshake's answer. */
 static wire come_in(rig *r, const char *name, int version)
 {
     wire w = join(r, name, version);
@@ -153,7 +153,7 @@ static void go(wire *w, const char *name)
     told_is(name, "close 1005 \"\"", "on_close");
 }
 
-/* ---- Beginnings ---- */
+/* ---- Handshakes ---- */
 
 static void the_third_key(rig *r)
 {
@@ -240,8 +240,8 @@ static void close_everybody(rig *r)
     ends(&w, "and answers");
     told_is("a", "close 1001 \"server stops\"", "on_close is told why");
     join(r, "b", 76);
-    turns(r, 0);      /* rig_stop finds it there ... */
-    r->descriptors++; /* ... and our end of it */
+    turns(r, 0);      /* b stays open until rig_stop() ... */
+    r->descriptors++; /* ... and its client's end even longer */
 }
 
 /* ---- Messages ---- */
@@ -388,7 +388,7 @@ static void pieces_of_texts(rig *r)
     told_is("a", "close 1005 \"\"", "on_close");
 }
 
-/* ---- Ends ---- */
+/* ---- Closing ---- */
 
 static void the_server_closes(rig *r)
 {
@@ -513,7 +513,7 @@ typedef struct alarms {
     apr_uint32_t due;
 } alarms;
 
-/* Make housekeeping come at once, and count how often it has come. */
+/* Run housekeeping now, and count its runs. */
 static void hurry(ws_loop *loop, void *arg)
 {
     ws_conn *c = LIST_FIRST(&loop->heads[0]);

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The engine's life: newcomers, closing all, stopping, and nothing left over. */
+/** An engine from start to stop: adding connections, closing all, stopping. No descriptor or memory is
+ *  left. */
 
 #include <sched.h>
 #include <sys/resource.h>
@@ -36,7 +37,7 @@ static void nothing_happens(void)
     rig_stop(&r);
 }
 
-/* The limit that leaves so many descriptors. */
+/* @return the RLIMIT_NOFILE that leaves this number of free descriptors */
 static rlim_t limit_for(int few)
 {
     int fd = 0;
@@ -63,7 +64,7 @@ static void a_machine_without_descriptors(void)
     apr_initialize();
     apr_pool_create(&pool, NULL);
     getrlimit(RLIMIT_NOFILE, &before);
-    /* Each loop takes two: every count that does not suffice. */
+    /* Each loop takes two descriptors. Try every number that does not suffice. */
     for (int few = 0; few < 8; few++) {
         none = before;
         none.rlim_cur = limit_for(few);
@@ -100,7 +101,7 @@ static void loops_share_the_connections(void)
 
 static void a_connection_costs_little(void)
 {
-    /* With its strings, which take 32 or 48, less than 273. */
+    /* Together with its strings, of 32 or 48 bytes: less than 273 bytes. */
     ok(sizeof(ws_conn) <= 224, "a connection has %zu bytes", sizeof(ws_conn));
 }
 
@@ -288,11 +289,11 @@ static void what_comes_after_the_stop(void)
     rig_stop(&r);
 }
 
-/* Others do not know that the engine stops. */
+/* These threads do not know that the engine stops. */
 
 enum { THREADS = 3, MANY_DESCRIPTORS = 2000 };
-static int stopped;        /* atomic: the threads may end */
-static int queued, called; /* ws_run(); atomic */
+static int stopped;        /* atomic: the threads end when it is set */
+static int queued, called; /* calls of ws_run(); atomic */
 
 static void count_call(ws_conn *c, void *arg)
 {
@@ -306,12 +307,12 @@ static void *keep_coming(void *arg)
     while (!__atomic_load_n(&stopped, __ATOMIC_ACQUIRE)) {
         int fd[2];
         ws_new_conn n;
-        if (ws_engine_count(r->engine) > 200) { /* a loop that is behind holds their descriptors */
+        if (ws_engine_count(r->engine) > 200) { /* a late loop still holds their descriptors */
             sched_yield();
             continue;
         }
         unix_pair(fd);
-        if (fd[1] > MANY_DESCRIPTORS) { /* they count no more, and a loop has still to close them */
+        if (fd[1] > MANY_DESCRIPTORS) { /* no longer counted, but not closed by a loop yet */
             close(fd[0]);
             close(fd[1]);
             usleep(1000);
@@ -380,7 +381,7 @@ static void while_others_go_on(void *(*others)(void *arg), const char *name)
     diag("%d newcomers left, %d of %d calls", none, called, queued);
 }
 
-/* ---- A newcomer whose thread has just seen that the engine does not stop ---- */
+/* ---- A thread adds a connection after it has checked that the engine is not stopping ---- */
 
 static void *stop(void *r)
 {
@@ -404,10 +405,10 @@ static void a_newcomer_slips_in(void)
     rig_start(&r, &counter, 1);
     hold_loop(&h, &r);
     pthread_create(&stopper, NULL, stop, &r);
-    while (!has_task(&r.engine->loops[0])) { /* what ends all connections */
+    while (!has_task(&r.engine->loops[0])) { /* the task that closes all connections */
         usleep(1000);
     }
-    __atomic_store_n(&r.engine->stopping, 0, __ATOMIC_RELEASE); /* as its thread saw it */
+    __atomic_store_n(&r.engine->stopping, 0, __ATOMIC_RELEASE); /* as the other thread read it */
     w = rig_join(&r, "late");
     __atomic_store_n(&r.engine->stopping, 1, __ATOMIC_RELEASE);
     let_loop_go(&h);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* Extensions: offers as they are read, permessage-deflate's answers, messages through an engine. */
+/** Extensions: parsing offers, answers of permessage-deflate, and messages through an engine. */
 
 #include <zlib.h>
 
@@ -11,7 +11,7 @@
 
 /* ---- Offers ---- */
 
-/* What a header is read as: "name a b=c | name", or "malformed". */
+/* Parse a header. @return "name a b=c | name", or "malformed" */
 static const char *read_as(const char *header)
 {
     static char text[4096];
@@ -64,7 +64,7 @@ static void offers(void)
     }
 }
 
-/* ---- Memory: an account of two processes, one of which is this ---- */
+/* ---- Memory: the account of two processes; this process is one of them ---- */
 
 static apr_uint64_t mine, theirs;
 
@@ -85,7 +85,7 @@ static const ws_extension *const all[] = {&ws_deflate};
 typedef struct peer {
     wire w;
     z_stream in, out;
-    int keeps; /* its windows */
+    int keeps; /* window of context takeover */
 } peer;
 
 static void join(peer *p, rig *r, const char *name, int takeover)
@@ -119,7 +119,7 @@ static void part(peer *p, const char *name)
     leave(&p->w, name);
 }
 
-/* Compress, and cut off the tail. @return the length */
+/* Compress, and remove the tail 00 00 FF FF. @return the length */
 static size_t squeeze(peer *p, const void *data, size_t len, unsigned char *out, size_t size)
 {
     p->out.next_in = (unsigned char *)data;
@@ -134,7 +134,7 @@ static size_t squeeze(peer *p, const void *data, size_t len, unsigned char *out,
     return size - 4;
 }
 
-/* The next message, which comes whole, as describe() has it. */
+/* @return the next message, unfragmented, formatted by describe() */
 static const char *next(peer *p)
 {
     static char text[TEXT_SIZE];
@@ -162,7 +162,7 @@ static const char *next(peer *p)
     memcpy(in + len, "\0\0\xff\xff", 4);
     head = p->w.in + p->w.pos;
     p->w.pos += at + len;
-    if (!(head[0] & 0x40)) { /* it would not have become shorter */
+    if (!(head[0] & 0x40)) { /* uncompressed: compression would not have made it shorter */
         return p->keeps ? "a message that is not compressed"
                         : describe(text, head[0] & 0xF, in, len);
     }
@@ -192,11 +192,11 @@ static void messages(rig *r, int takeover)
         char text[TEXT_SIZE];
         size_t len = i ? random_below(sizeof(data)) : sizeof(data), n, pos = 0;
         int first = 0x40 | BINARY;
-        for (size_t j = 0; j < len; j++) { /* long repeats, and noise */
+        for (size_t j = 0; j < len; j++) { /* long repetitions and random bytes */
             data[j] = j > 5000 && random_below(50) ? data[j - 5000] : (unsigned char)random_bits();
         }
         n = squeeze(&p, data, len, z, sizeof(z));
-        while (pos < n) { /* in fragments of any size, each in pieces of any size */
+        while (pos < n) { /* fragments of random sizes, each sent in pieces of random sizes */
             size_t cut = i % 2 ? n : 1 + random_below(n - pos);
             unsigned char *f = malloc(HEAD_MAX + cut);
             size_t size;
@@ -233,7 +233,7 @@ static void with_takeover(rig *r)
     is_int(used(), before, "a connection gives back what it was promised");
 }
 
-/* ---- Many at once ---- */
+/* ---- Broadcasting ---- */
 
 static void broadcast(rig *r)
 {
@@ -260,7 +260,7 @@ static void broadcast(rig *r)
     nobody_is_left(r);
 }
 
-/* A connection that breaks inside a message leaves nothing. */
+/* A connection that breaks inside a message leaves no memory behind. */
 static void broken(rig *r)
 {
     for (int takeover = 0; takeover < 2; takeover++) {

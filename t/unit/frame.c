@@ -1,11 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Frames that are right: RFC 6455, section 5. */
+/** Valid frames: RFC 6455, section 5. */
 
 #include "t/unit/random.h"
 #include "t/unit/stream.h"
 
-/* ---- What frames are taken as ---- */
+/* ---- Parsing ---- */
 
 static void the_examples_of_the_rfc(void)
 {
@@ -39,7 +39,7 @@ static void the_examples_of_the_rfc(void)
     is_taken_as(expected.text, "section 5.7: 64KiB binary message in a single unmasked frame");
 }
 
-/* Frames of every form of length, from either end. */
+/* Frames of every length form, masked and unmasked. */
 static void every_length(void)
 {
     static const size_t lengths[] = {0, 1, 3, 124, 125, 126, 127, 255, 256, 65535, 65536, 65537};
@@ -123,7 +123,7 @@ static void reserved_bits(void)
     is_taken_as("text RSV1 RSV2 RSV3 \"x\".", "all three may be claimed");
 }
 
-/* ---- How it is given out ---- */
+/* ---- Zero copy ---- */
 
 static void a_whole_frame_is_one_piece_where_it_lies(void)
 {
@@ -205,7 +205,7 @@ static void a_cut_control_frame_is_not_touched(void)
 
 /* ---- Random streams ---- */
 
-/* A random control frame, into the stream and what is expected of it. */
+/* Add a random control frame to the stream and to the expected transcript. */
 static void random_control_frame(transcript *expected)
 {
     unsigned char payload[WS_CONTROL_MAX];
@@ -264,7 +264,7 @@ static void random_streams(void)
     in_len = 0;
 }
 
-/* ---- Headers out ---- */
+/* ---- Writing headers ---- */
 
 static void headers(void)
 {

@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Frames that are refused, at the byte that makes them wrong: RFC 6455, section 5. */
+/** Invalid frames are refused at the first byte that makes them invalid: RFC 6455, section 5. */
 
 #include "t/unit/stream.h"
 
 static const struct {
     const char *name;
     ws_role role;
-    const char *bytes; /* the last of them is the one that cannot be right */
+    const char *bytes; /* the last byte is the invalid one */
     size_t len;
     const char *expected;
 } refused[] = {
@@ -62,7 +62,7 @@ static const struct {
             "1009: frame is too big"),
 };
 
-/* At the very byte, before anything more has come. */
+/* At that very byte, before the next one arrives. */
 static void refused_as_soon_as_it_is_wrong(void)
 {
     for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {

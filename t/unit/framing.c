@@ -1,11 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* Connections with a framing other than RFC 6455's: the raw one, and one of a test's own. */
+/** Connections whose framing is not that of RFC 6455: raw bytes, and a line framing defined here. */
 
 #include "protocol/framing.h"
 #include "t/unit/rig.h"
 
-/* ---- A framing: lines. Each line that comes is a text; "!" at its beginning is a close ---- */
+/* ---- A line framing: each line is a text message; a line that starts with "!" is a close ---- */
 
 static size_t lines_max(const void *payload, size_t len)
 {
@@ -91,7 +91,7 @@ static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
     }
 }
 
-/* What a raw connection's client says, no handler gets: it is told by ws_run(). */
+/* No handler receives the input of a raw connection, so the test calls this with ws_run(). */
 static void send_two(ws_conn *c, void *arg)
 {
     (void)arg;

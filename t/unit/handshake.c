@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The opening handshake, RFC 6455, section 4, and what its headers are made of. */
+/** The opening handshake, RFC 6455, section 4, and the syntax of its headers. */
 
 #include "protocol/handshake.h"
 
@@ -10,7 +10,7 @@
 
 #define ALL (WS_V13 | WS_V8 | WS_V7)
 
-/* Section 1.2, as far as it is checked here. */
+/* The example of section 1.2; headers that are not checked are left out. */
 static const ws_handshake example = {.method = "GET",
                                      .http = 1001,
                                      .host = "server.example.com",
@@ -108,9 +108,9 @@ static void versions_that_are_not_spoken(void)
     refused(WITH(version, "13"), WS_V8, 426, "Sec-WebSocket-Version", "13 switched off");
 }
 
-/* ---- Versions 76 and 75, which no header names ---- */
+/* ---- Versions 76 and 75: no header contains the number ---- */
 
-/* hybi-00, section 1.3, as far as it is checked here. */
+/* The example of hybi-00, section 1.3; headers that are not checked are left out. */
 static const ws_handshake example_76 = {.method = "GET",
                                         .http = 1001,
                                         .host = "example.com",
@@ -199,7 +199,7 @@ static void accept_keys(void)
 
 /* ---- Lists ---- */
 
-/* The elements, each in brackets. */
+/* @return the elements, each in brackets */
 static const char *elements(const char *list)
 {
     static char out[200];
@@ -250,7 +250,7 @@ static void tokens(void)
 
 static void protocols(void)
 {
-    /* Names of 3 characters and a comma each. */
+    /* Names of 3 characters, each with a comma. */
     char many[4 * (WS_PROTOCOLS_MAX + 1) + 1] = "";
     for (int i = 0; i < WS_PROTOCOLS_MAX; i++) {
         sprintf(many + strlen(many), "%s%03d", i ? "," : "", i);

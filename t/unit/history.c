@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The file of histories: positions, what is kept, many processes, and what none of them may break. */
+/** The history file: positions, retention, several processes, and damage. */
 
 #include <apr_general.h>
 #include <apr_strings.h>
@@ -90,7 +90,7 @@ static apr_status_t clear(ws_history_records *h, const char *channel)
     return rv;
 }
 
-/* What was read, as one text: "a b c". */
+/* The messages read, as one text: "a b c". */
 typedef struct reading {
     char text[4096];
     ws_position last;
@@ -218,7 +218,7 @@ static apr_off_t file_size(const char *name)
     return stat(path(name), &s) == 0 ? s.st_size : -1;
 }
 
-/* Publish far more than there is room for. @return how many appends failed */
+/* Publish far more than fits. @return the number of failed appends */
 static int flood(ws_history_records *h, apr_size_t most, int channels, apr_uint64_t bytes)
 {
     char *data = malloc(most);
@@ -334,7 +334,7 @@ static void many_processes(void)
     for (int i = 0; i < WRITERS; i++) {
         pids[i] = spawn(write_many, i);
     }
-    /* A reader that goes on from where it was sees everything, once. */
+    /* A reader that continues from its last position sees every message, once. */
     seen = everything;
     for (int last = 0; !last; reads++) {
         int status;
@@ -425,7 +425,8 @@ static void killed_processes(void)
         r = read_from(h, "killed", everything);
         wrong += r->holes || r->span.gap || r->count > 200 || r->last.offset < before;
         before = r->last.offset;
-        /* What was committed, but not told when its writer was killed, is seen by the next one. */
+        /* The writer was killed after its commit and before its notification. The next reader
+         * sees the message. */
         at = append(h, "killed", 200, "mine");
         r = read_from(h, "killed", everything);
         wrong += at.offset <= before || r->last.offset != at.offset || r->holes;
@@ -510,7 +511,7 @@ static void with_damage(const char *what, void (*damage)(void))
     ok(read_from(h, "news", at)->span.gap, "%s: positions of the old one are gaps", what);
     unlink(path("data.mdb.damaged"));
 
-    /* Others notice that there is another file now. */
+    /* Other processes notice that the file has been replaced. */
     rename(path("data.mdb"), path("gone"));
     unlink(path("lock.mdb"));
     unlink(path("gone"));

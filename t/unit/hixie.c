@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Versions 76 and 75: keys and their answer, frames in, frames out. Sections are those of hybi-00. */
+/** Versions 76 and 75: keys and their answer, frames in, frames out. Sections are those of
+ *  hybi-00. */
 
 #include "protocol/hixie.h"
 
@@ -215,7 +216,7 @@ static void random_frame(transcript *expected)
     case 1: {
         unsigned char head[3] = {(unsigned char)(0x80 + random_below(0x80)),
                                  (unsigned char)(0x80 | len >> 7), (unsigned char)(len & 0x7F)};
-        len += len == 0; /* that would be a close */
+        len += len == 0; /* a frame without content would be a close */
         head[2] |= len == 1;
         raw(head, 3);
         raw(content, len);
@@ -256,7 +257,7 @@ static void random_streams(void)
     in_len = 0;
 }
 
-/* Bytes of no meaning: whatever they are taken as, it is the same in any pieces. */
+/* Random bytes give the same transcript in pieces of any size. */
 static void random_garbage(void)
 {
     static char whole[1 << 16];
@@ -281,7 +282,7 @@ static void random_garbage(void)
     in_len = 0;
 }
 
-/* What is written is never more than one frame, and comes back as it was where it is text. */
+/* A text is written as one frame. Bytes 0xFF are replaced; all others come back unchanged. */
 static void random_texts_there_and_back(void)
 {
     unsigned char text[64], out[200];

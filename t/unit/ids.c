@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Reaching connections from other threads: by id, and all of a location. */
+/** Reaching connections from other threads, by id and by location. */
 
 #include "t/unit/rig.h"
 
@@ -66,7 +66,7 @@ static void a_stale_id_names_nobody_else(rig *r)
 {
     ws_id first = 0;
     int again = 0;
-    /* A loop's places are used in turn, so each of them is used again. */
+    /* A loop reuses its slots in turn, so this reuses each of them. */
     for (int i = 0; i < 2 * LOOPS * WS_SLAB_CHUNK; i++) {
         wire w = rig_join(r, "a");
         ws_id id;
@@ -258,7 +258,7 @@ static void one_that_does_not_read(rig *r)
     leave(&quick, "quick");
 }
 
-/* ---- Everything at once ---- */
+/* ---- All calls at the same time ---- */
 
 static int storm_over; /* atomic */
 static ws_id storm_ids[MANY];

@@ -18,9 +18,9 @@ static void rec_piece(ws_conn *c, ws_type type, const char *data, apr_size_t len
 static const ws_handler pieces = {.on_frame = rec_piece, RECORDER};
 
 typedef struct passing {
-    apr_uint32_t ms; /* go by, since the message began or grew */
-    int whole;       /* since it began */
-    int begun;       /* set: there is one */
+    apr_uint32_t ms; /* the message's age, milliseconds */
+    int whole;       /* the message has grown meanwhile */
+    int begun;       /* set by pass(): a message is incomplete */
 } passing;
 
 static void pass(ws_loop *loop, void *arg)
@@ -35,7 +35,7 @@ static void pass(ws_loop *loop, void *arg)
     }
 }
 
-/* A message is begun and has len bytes. */
+/* Start a message of which len bytes have arrived. */
 static wire begin(rig *r, size_t len)
 {
     static const char much[100000];
@@ -109,7 +109,7 @@ static void an_unfinished_message_ends_with_its_connection(rig *r)
     nobody_is_left(r);
 }
 
-/* A byte now and then is no message: idle= holds. */
+/* Single bytes are not a message: idle= still closes the connection. */
 static void pieces_do_not_keep_it_from_being_idle(rig *r)
 {
     wire w = enter(r, "a");

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Formats of the log of connections: what is read, what is refused, what is written. */
+/** Formats of the connection log: valid ones, refused ones, and the lines that they produce. */
 
 #include <apr_general.h>
 #include <apr_strings.h>
@@ -60,7 +60,7 @@ static void let_go(ws_conn *c)
     free(c->rare->end_reason);
 }
 
-/* What a format makes of a connection, without the end of the line; or what is wrong with it. */
+/* Format one connection. @return the line without its newline, or the error */
 static const char *made(const char *text)
 {
     const ws_log_format *f;

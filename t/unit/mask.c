@@ -22,7 +22,7 @@ static void naive(unsigned char *out, const unsigned char *in, size_t len,
     }
 }
 
-/* The key that ws_mask must leave behind: rotated, so that its first byte is the next one's. */
+/* The key that ws_mask() must leave: rotated, so that its first byte applies to the next byte. */
 static int rotated(const unsigned char now[4], const unsigned char before[4], size_t len)
 {
     for (size_t i = 0; i < 4; i++) {

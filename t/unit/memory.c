@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A connection that finds no memory is closed; all others go on. */
+/** Running out of memory closes one connection and no other. */
 
 #include <sys/resource.h>
 
@@ -8,7 +8,7 @@
 
 #define MIB ((size_t)1 << 20)
 
-/* What the process may take more than it has, bytes. */
+/* memory that the process may still allocate, bytes */
 #define ROOM (40 * MIB)
 
 static const ws_handler handler = {ECHO_RECORDER};

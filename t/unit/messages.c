@@ -1,12 +1,12 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Messages through a real engine: every cut, every size. */
+/** Messages through a real engine: all sizes, and input that is cut at every byte. */
 
 #include "t/unit/rig.h"
 
 static const ws_handler echo = {ECHO_RECORDER};
 
-/* For messages that are many or long: what comes back is looked at, the record is not. */
+/* For many or long messages: checks the echo only, and records no callback. */
 static void only_echo(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     ws_send(c, type, data, len);
@@ -44,7 +44,7 @@ static size_t all_kinds(unsigned char *out)
     static const char letters[200] = {[0 ... 199] = 'x'};
     size_t n = frame_put(out, FIN | TEXT, "one", 3);
     n += frame_put(out + n, FIN | BINARY, letters, 126); /* a length of 16 bits */
-    n += frame_put(out + n, TEXT, "\xc3", 1);            /* half a letter */
+    n += frame_put(out + n, TEXT, "\xc3", 1);            /* the first byte of a character of two */
     n += frame_put(out + n, FIN | PING, "p", 1);
     n += frame_put(out + n, CONT, "", 0);
     n += frame_put(out + n, FIN | PONG, letters, 125);
@@ -100,7 +100,7 @@ static void any_cut_is_the_same(rig *r)
     leave(&w, "a");
 }
 
-/* The connections of a loop that hold a buffer of their own. */
+/* Count the connections of a loop that hold an incomplete message's buffer. */
 static void count_buffers(ws_loop *loop, void *arg)
 {
     for (ws_conn *c = LIST_FIRST(&loop->heads[0]); c; c = LIST_NEXT(c, of_location)) {
@@ -261,7 +261,7 @@ static size_t fragments(unsigned char *out, int opcode, const char *data, size_t
     }
 }
 
-/* Random messages in random fragments, control frames between them, all in random cuts. */
+/* Random messages in random fragments, with control frames in between and random cuts. */
 static void a_storm(rig *r)
 {
     enum { MESSAGES = 300, SIZE = 1 << 18 };
@@ -336,7 +336,7 @@ static void sum_up(ws_loop *loop, void *arg)
     }
 }
 
-/* Messages are counted for the loop once per read: the short ones of one read, fragments, long ones. */
+/* The loop counts the messages of each read: several short ones, fragments, long ones. */
 static void each_message_is_counted(rig *r)
 {
     static char data[70000];
@@ -390,7 +390,8 @@ static void look_at_sums(ws_loop *loop, void *arg)
     sums[2] = c->rare == &ws_rare_none;
 }
 
-/* A connection keeps 32 bits of each total, and the rest only once there is one. */
+/* A connection stores the low 32 bits of each total, and the high bits only if they are not
+ * zero. */
 static void totals_exceed_32_bits(rig *r)
 {
     apr_uint64_t sums[3];
@@ -431,7 +432,8 @@ static void early_bytes(rig *r)
     }
 }
 
-/* What comes back for a stream that breaks a rule: Close with this code, and the end. */
+/* A stream that violates the protocol gets a Close frame with this code; then the connection
+ * ends. */
 static void is_refused(rig *r, const unsigned char *stream, size_t n, int code, const char *name)
 {
     char expected[TEXT_SIZE];

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/* What travels on a bus, as bytes. */
+/** The encoding of packets that a bus carries. */
 
 #include "channels/packet.h"
 #include "t/unit/tap.h"
@@ -54,7 +54,7 @@ static void back_again(void)
        "its numbers are what they were");
     ok(p.channel_len == 4 && !memcmp(p.channel, "news", 4), "so is the channel");
     ok(p.len == 5 && !memcmp(p.data, "hello", 5), "and the data");
-    memcpy(out + n, out, n); /* another one behind it */
+    memcpy(out + n, out, n); /* followed by a second packet */
     is_int(ws_packet_decode(&p, out, 2 * n), n, "of two packets the first is read");
 }
 
@@ -64,7 +64,8 @@ static void pieces(void)
     apr_size_t n = build(&whole, out);
     int taken = 0;
     for (apr_size_t i = 0; i < n; i++) {
-        unsigned char *piece = malloc(i ? i : 1); /* so that a sanitizer sees what reads beyond */
+        /* exact size, so that a sanitizer reports reads beyond its end */
+        unsigned char *piece = malloc(i ? i : 1);
         ws_packet p;
         memcpy(piece, out, i);
         taken += ws_packet_decode(&p, piece, i) != 0;
@@ -103,7 +104,7 @@ static void strangers(void)
     is_int(p.kind, 0, "a channel's name has no blanks");
 }
 
-/* One packet with something changed, decoded: its kind. */
+/* Encode and decode a packet that has one changed field. @return the decoded kind */
 static int kind_of(ws_packet p)
 {
     unsigned char out[WS_PACKET_HEAD_MAX + 2 * WS_MEMBER_MAX];
@@ -120,7 +121,7 @@ static int kind_of(ws_packet p)
         kind_of(p);                                                                                \
     })
 
-/* What another machine, or who plays it, may have put into a field. */
+/* Values that another machine, or an attacker in its place, may put into a field. */
 static void fields(void)
 {
     static const char text[] = "\xC3\xBC";

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Numbers, sizes, intervals, percent-encoding and query arguments: what is accepted, and what is refused. */
+/** Numbers, sizes, intervals, percent-encoding and query arguments: accepted and refused texts. */
 
 #include "base/parse.h"
 
@@ -30,7 +30,7 @@ static void refuses(parser *parse, const char *const *texts, const char *kind)
     }
 }
 
-/* What no number begins or ends with. */
+/* Texts that no number may begin or end with. */
 static const char *const never[] = {"",
                                     " ",
                                     "-",

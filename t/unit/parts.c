@@ -43,7 +43,7 @@ static const ws_handler blocking_mirror = {.flags = WS_ANY_SIZE | WS_BLOCKING,
                                            .on_open = rec_open,
                                            .on_close = rec_close};
 
-/* ---- In ---- */
+/* ---- Receiving ---- */
 
 static void pieces_come_as_they_arrive(rig *r)
 {
@@ -111,14 +111,14 @@ static void any_size_is_let_in(rig *r)
         wire_frame(&w, i ? CONT : BINARY, much, 1600);
         ok(strstr(told("a"), "binary of 1600 bytes") != NULL, "a frame beyond the limit");
     }
-    /* A frame of 2^62 bytes, and another: the first bytes of it come through. */
+    /* A frame of 2^62 bytes and a second one. The handler receives the first bytes immediately. */
     wire_send(&w, "\x00\xff\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00some of it", 24);
     told_is("a", "binary \"some of it\"", "a frame that no memory could hold");
     wire_free(&w);
     told_is("a", "close 1006 \"\"", "on_close");
 }
 
-/* What the client gets as one message, in however many frames. */
+/* Receive one message, in any number of frames. */
 static size_t whole_message(wire *w, unsigned char *out, int *fragments)
 {
     size_t n = 0;
@@ -165,7 +165,7 @@ static void what_comes_in_pieces_goes_out_in_parts(rig *r)
     free(back);
 }
 
-/* ---- Out ---- */
+/* ---- Sending ---- */
 
 static void send_in_parts(ws_conn *c, void *arg)
 {

@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** ws_pause() and ws_resume(): nothing is lost, nothing changes its order. */
+/** ws_pause() and ws_resume(): no message is lost, and the order stays. */
 
 #include "t/unit/rig.h"
 
-/* Pauses at "pause"; "both" pauses and resumes at once. */
+/* "pause" pauses; "both" pauses and resumes in the same callback. */
 static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     rec_message(c, type, data, len);
@@ -36,7 +36,7 @@ static void open_paused(ws_conn *c)
 static const ws_handler paused_from_the_start = {
     .on_message = obey, .on_open = open_paused, .on_close = rec_close};
 
-/* Nothing is told, though the loop had time to. */
+/* No callback is recorded, although the loop has had time for one. */
 static void is_quiet(rig *r, const char *name)
 {
     turns(r, 0);
@@ -68,7 +68,7 @@ static void messages_of_one_read_wait(rig *r)
     leave(&w, "a");
 }
 
-/* Wherever the input is cut when a connection is paused. */
+/* Pause with the input cut at every byte. */
 static void any_cut_is_the_same(rig *r)
 {
     unsigned char stream[300];
@@ -124,7 +124,8 @@ static void a_long_message_is_paused(rig *r)
         part = part < n - i ? part : n - i;
         turns(r, 0); /* the socket is empty */
         as_callback(id_of(r, "a"), do_pause, NULL);
-        wire_send(&w, stream + i, part / 4); /* fits into it while nobody reads */
+        /* fits into the socket's buffer while the server does not read */
+        wire_send(&w, stream + i, part / 4);
         as_callback(id_of(r, "a"), do_resume, NULL);
         wire_send(&w, stream + i + part / 4, part - part / 4);
     }

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Keeping idle connections alive, and finding those that are not. */
+/** Pings that keep idle connections open, and the detection of dead ones. */
 
 #include "t/unit/rig.h"
 
@@ -29,7 +29,7 @@ typedef struct state {
     apr_uint32_t due;
 } state;
 
-/* Make housekeeping come at once. */
+/* Run housekeeping now. */
 static void hurry(ws_loop *loop, void *arg)
 {
     ws_conn *c = LIST_FIRST(&loop->heads[0]);
@@ -47,7 +47,8 @@ static void answers_keep_it_alive(rig *r)
         wire_next_is(&w, "ping", "an idle connection is pinged");
         wire_frame(&w, FIN | PONG, "", 0);
         told_is("a", "pong", "its answer is told; nothing was queued, so no on_drain comes");
-        on_loop_of(r, 0, hurry, &s); /* a long grace does not have to pass for the next one */
+        /* so that the next ping does not need a long grace period to pass */
+        on_loop_of(r, 0, hurry, &s);
     }
     wire_next_is(&w, "ping", "and pinged again");
     wire_text(&w, "something else");
@@ -72,7 +73,7 @@ static void resume(ws_conn *c, void *arg)
     ws_resume(c);
 }
 
-/* Time enough for others to be found dead. */
+/* Wait long enough for the server to detect other dead connections. */
 static void wait_for_others(rig *r)
 {
     for (int i = 0; i < 2; i++) {
@@ -141,7 +142,7 @@ static void its_time_begins_when_it_stops_reading(rig *r)
 
 static void a_loop_that_was_held_up_blames_nobody(rig *r)
 {
-    enum { MANY = 600 }; /* more than come with one turn of the loop */
+    enum { MANY = 600 }; /* more than one turn of the loop accepts */
     static wire w[MANY];
     ws_loop *loop = &r->engine->loops[0];
     hold h;
@@ -150,7 +151,7 @@ static void a_loop_that_was_held_up_blames_nobody(rig *r)
         w[i] = enter(r, "a");
     }
     hold_loop(&h, r);
-    /* Everybody has been asked, and the time to answer is over. */
+    /* All connections have received a Ping, and the time to answer has passed. */
     for (ws_conn *c = LIST_FIRST(&loop->heads[0]); c; c = LIST_NEXT(c, of_location)) {
         c->pinged = 1;
         ws_timer_wheel_set(&loop->event.wheel, &c->alarm, loop->event.now);
@@ -158,7 +159,7 @@ static void a_loop_that_was_held_up_blames_nobody(rig *r)
     for (int i = 0; i < MANY; i++) {
         wire_text(&w[i], "alive");
     }
-    usleep(50000); /* the loop's clock is to be behind that time in any case */
+    usleep(50000); /* so that the loop's clock is older than this */
     let_loop_go(&h);
     for (int i = 0; i < MANY; i++) {
         alive += !strcmp(wire_next(&w[i]), "text \"alive\"");
@@ -181,7 +182,7 @@ static void who_goes_while_nothing_is_read_is_not_kept(rig *r)
     wire_free(&w);
 }
 
-/* ---- Clients that read slowly ---- */
+/* ---- Slow readers ---- */
 
 typedef struct slow_state {
     int pinged, gone;
@@ -203,7 +204,7 @@ static void time_is_over(ws_loop *loop, void *arg)
     }
 }
 
-/* The time to answer is over now. */
+/* The time to answer expires now. @return whether the connection is still open */
 static int outlives_grace(rig *r)
 {
     slow_state s;
@@ -215,7 +216,8 @@ static int outlives_grace(rig *r)
 
 static void send_some(ws_conn *c, void *arg)
 {
-    static const char some[200000]; /* more than the sockets take; not so much that reading stops */
+    /* more than the sockets' buffers hold, but too little to stop reading */
+    static const char some[200000];
     (void)arg;
     ws_send(c, WS_BINARY, some, sizeof(some));
 }

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** No byte of a peer makes a terminal do anything. */
+/** Text of a peer is printed without bytes that control a terminal. */
 
 #include "protocol/printable.h"
 

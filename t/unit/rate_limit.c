@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What a connection may do in a time, and tickets of who counts connections. */
+/** Rates and totals of a connection, and the release of its tickets. */
 
 #include "t/unit/rig.h"
 
@@ -33,7 +33,7 @@ static void is_ended(rig *r, wire *w, const char *close, const char *name)
     nobody_is_left(r);
 }
 
-/* Change the loop's idea of time: as if so much had passed since the last message. */
+/* Set the time of the last message back by 10 s. */
 static void long_ago(ws_loop *loop, void *arg)
 {
     ws_conn *c = ws_conn_find(loop, *(ws_id *)arg);
@@ -89,7 +89,8 @@ static void tokens_come_back(rig *r)
 {
     ws_settings s = RIG_SETTINGS;
     wire w;
-    /* The second message needs what comes back in a millisecond; the clock may stand still. */
+    /* One millisecond refills the bucket for the second message; the clock may not advance at
+     * all. */
     s.bounds[0] = (ws_bounds){.messages = 1000000, .message_burst = 1};
     w = enter_bounded(r, &s, NULL);
     for (int i = 0; i < 5; i++) {

@@ -47,7 +47,7 @@ static void *count_realloc(void *p, size_t size, const char *file, int line)
     return p;
 }
 
-/* Clients keep two each, from the handshake on. */
+/* each client's SSL keeps two buffers after the handshake */
 static int clients;
 
 static int of_server(void)
@@ -60,7 +60,7 @@ static void set_max(ws_loop *loop, void *arg)
     loop->warm.max = *(apr_uint32_t *)arg;
 }
 
-/* Only the test lets time pass, so that a slow machine does not look like an idle connection. */
+/* Only the test advances the clock, so that a connection on a slow machine does not look idle. */
 static void stop_time(ws_loop *loop, void *arg)
 {
     (void)arg;
@@ -92,7 +92,7 @@ static void leave_client(wire *w)
     clients--;
 }
 
-static int seen; /* buffers of the server while the last message was handled */
+static int seen; /* the server's buffers while it handled the last message */
 
 static void echo_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
@@ -103,7 +103,7 @@ static void echo_message(ws_conn *c, ws_type type, const char *data, apr_size_t 
 static const ws_handler echo = {
     .on_open = rec_open, .on_message = echo_message, .on_close = rec_close};
 
-/* It leaves an error in the queue of its thread, as a handler that uses OpenSSL may. */
+/* Leaves an error in the thread's OpenSSL queue, as a handler that uses OpenSSL may do. */
 static void fail_and_echo(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     ERR_raise(ERR_LIB_USER, ERR_R_MALLOC_FAILURE);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The send queue: what goes in, and in which order it comes out. */
+/** The send queue: pushes, appends, partial writes, and the order of the output. */
 
 #include "engine/send_queue.h"
 
@@ -47,7 +47,7 @@ static void control(ws_send_queue *q, unsigned opcode, const char *text)
     }
 }
 
-/* All that the queue holds comes out as this. */
+/* Check that the whole output of the queue is this. */
 static void comes_out_as(ws_send_queue *q, const char *expected, apr_size_t len, const char *name)
 {
     apr_size_t bytes = ws_send_queue_bytes(q);
@@ -82,7 +82,7 @@ static void bytes_keep_their_order(void)
     COMES_OUT_AS(&q, "abcdefghi", "appended to a buffer that is partly sent");
 
     f = ws_frames_build(FIN | WS_OP_BINARY, "shared", 6);
-    f->size = f->len; /* exact, as it is made */
+    f->size = f->len; /* allocated with its exact size */
     ws_send_queue_push(&q, ws_frames_ref(f), 0);
     append(&q, "own", "");
     is_mem(f->data, f->len, "\x82\x06shared", 8, "a shared frame is not appended to");
@@ -112,7 +112,7 @@ static void control_frames_go_first(void)
     control(&q, WS_OP_PING, "p");
     COMES_OUT_AS(&q, "datamore\x89\x01p\x81\x01t", "a Ping waits for what is partly sent");
 
-    append(&q, "rest", ""); /* its beginning went to the socket at once */
+    append(&q, "rest", ""); /* the socket has already taken its beginning */
     q.ring->partial = 1;
     control(&q, WS_OP_PING, "p");
     COMES_OUT_AS(&q, "rest\x89\x01p", "a Ping waits for the rest of a frame");

@@ -1,7 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What ws_send() answers, in which order things leave, and what happens when the client does not
- *  read. */
+/** ws_send(): its results, the order of messages, and clients that do not read. */
 
 #include "t/unit/rig.h"
 
@@ -27,7 +26,7 @@ static void sends_of_a_callback_leave_together(rig *r)
     int fd[2];
     char packet[100] = {0};
     wire w;
-    /* Sockets that keep the borders of writes. */
+    /* Sockets that preserve the boundaries of writes. */
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) < 0) {
         bail_out("socketpair: %s", strerror(errno));
     }
@@ -141,7 +140,7 @@ static void a_stream_goes_on_at_on_drain(rig *r)
 {
     int right = 0;
     wire w = rig_join(r, "a");
-    opens++; /* the handler has an on_open of its own */
+    opens++; /* counted here, because the handler has another on_open */
     for (int i = 0; i < STREAM; i++) {
         char message[2000] = "", expected[TEXT_SIZE];
         sprintf(message, "%d", i);
@@ -152,7 +151,7 @@ static void a_stream_goes_on_at_on_drain(rig *r)
     leave(&w, "a");
 }
 
-/* ---- What passes what waits ---- */
+/* ---- Which frames overtake queued messages ---- */
 
 static void send_two(ws_conn *c, void *arg)
 {

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Places of the slab: each given to one at a time, never moved, reused in turn. */
+/** The slab's slots: each has one owner at a time, never moves, and is reused in turn. */
 
 #include "base/slab.h"
 
@@ -46,7 +46,7 @@ int main(void)
     ok(!ws_slab_at(&s, WS_SLAB_PLACES), "nor one that cannot exist");
     ok(!ws_slab_at(&s, 0xFFFFFFFFu), "nor any number");
 
-    /* The places of the last chunk that are still free come before those given back now. */
+    /* Free slots of the last chunk are used before those returned now. */
     ws_slab_give(&s, place[5]);
     ws_slab_give(&s, place[3]);
     for (unsigned i = N; i < 4 * WS_SLAB_CHUNK; i++) {

@@ -43,7 +43,7 @@ static int is_direct(rig *r)
     return direct;
 }
 
-/* Send a message while the loop is held, so that it finds all of it. */
+/* Send a message while the loop is blocked, so that the loop finds it complete. */
 static void send_at_once(rig *r, wire *w, size_t len)
 {
     hold h;
@@ -107,7 +107,7 @@ typedef struct sender {
     int fd, messages;
 } sender;
 
-/* Unlike wire_frame(), it does not read meanwhile. */
+/* Unlike wire_frame(), this does not read while it sends. */
 static void *send_many(void *arg)
 {
     sender *s = arg;

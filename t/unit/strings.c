@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What a connection knows of its handshake, packed and looked up. */
+/** The handshake's strings of a connection: packed into one block, and found again. */
 
 #include <stdlib.h>
 
@@ -9,7 +9,7 @@
 
 int main(void)
 {
-    /* A name that is another's beginning, a value that is a name, values that are empty. */
+    /* A name that begins another name, a value that equals a name, and empty values. */
     const char *const headers[] = {"Cookie", "a=b; c=d", "X", "",        "X-Empty", "",  "X-Name",
                                    "Host",   "Host",     "h", "X-Name-", "last",    NULL};
     ws_strings all = {"/uri", "a=1&b=2", "user", "192.0.2.1", "chat", headers};

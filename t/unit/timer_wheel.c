@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The timer wheel, with a clock of its own. */
+/** The timer wheel, with a simulated clock. */
 
 #include "event/timer_wheel.h"
 #include "t/unit/tap.h"
@@ -15,7 +15,7 @@ typedef struct thing {
     ws_alarm alarm;
     int fired;
     apr_uint32_t at;
-    struct thing *other; /* to be cleared or set by this one */
+    struct thing *other; /* the timer that this one clears or sets */
     apr_uint32_t again;
 } thing;
 
@@ -37,7 +37,8 @@ static thing unset(void)
     return (thing){.alarm = {.fn = fire}};
 }
 
-/* Let time pass as a loop does: sleep no longer than the wheel allows. @return turns of the loop */
+/* Advance the clock as a loop does: sleep no longer than the wheel allows. @return turns of the
+ * loop */
 static int pass(apr_uint32_t ms)
 {
     apr_uint32_t end = now + ms;
@@ -173,7 +174,7 @@ static void a_loop_that_was_held_up_misses_nothing(void)
         t[i] = unset();
         ws_timer_wheel_set(&wheel, &t[i].alarm, i * 977);
     }
-    now = 50 * 977 + 100 * TURN; /* no run in all that time */
+    now = 50 * 977 + 100 * TURN; /* the wheel does not run during this time */
     ws_timer_wheel_run(&wheel, now);
     for (unsigned i = 0; i < 50; i++) {
         fired += t[i].fired == 1;
@@ -181,7 +182,7 @@ static void a_loop_that_was_held_up_misses_nothing(void)
     is_int(fired, 50, "all fire in the first run after a long time");
 }
 
-/* A wheel against an array, over hours of random work around the clock's wrap. */
+/* Compares a wheel with an array, over hours of random operations and a wrap of the clock. */
 static void agrees_with_a_plain_list(void)
 {
     enum { N = 200 };

@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Timers of connections: on the loop, and on the threads of a WS_BLOCKING handler. */
+/** Timers of connections: on the loop, and on the pool threads of a WS_BLOCKING handler. */
 
 #include "t/unit/rig.h"
 
-/* One line of the record for each call: "NAME N". */
+/* Each call adds one line to the record: "NAME N". */
 typedef struct timer {
     const char *name;
     ws_timer *t;
@@ -46,7 +46,7 @@ static void fire_and_stop_other(ws_conn *c, void *arg)
     if (t->other->t) {
         ws_timer_stop(c, t->other->t);
     }
-    t->t = NULL; /* it fires once: the other one must not stop it */
+    t->t = NULL; /* it fires once, so the other timer must not stop it */
 }
 
 static void fire_slowly(ws_conn *c, void *arg)
@@ -97,7 +97,7 @@ static void stop_in_on_close(ws_conn *c, int code, const char *reason, apr_size_
 static const ws_handler on_the_loop = {CALLBACKS};
 static const ws_handler blocking = {.flags = WS_BLOCKING, CALLBACKS};
 
-/* Wait until a timer started now has fired: those before it had their time. */
+/* Wait until a timer that starts now has fired: earlier timers were due before it. */
 static void let_time_pass(rig *r, const char *name, apr_uint32_t delay)
 {
     timer t = {.name = "passed", .delay = delay, .fn = fire};
@@ -199,7 +199,8 @@ static void stopped_before(rig *r)
     as_callback(id_of(r, "a"), stop, &t);
     as_callback(id_of(r, "a"), start, &v);
     farewell = &u;
-    leave(&w, "a"); /* one stopped, one stopped in on_close, one that ends with the connection */
+    /* one timer stopped, one stopped in on_close, one that ends with the connection */
+    leave(&w, "a");
     farewell = NULL;
 }
 
@@ -234,7 +235,7 @@ static void no_timer_behind_on_close(rig *r)
     wire_close(&w, 1000, "");
     wire_next_is(&w, "close 1000", "its connection closes");
     told_is("a", "close 1000 \"\"", "on_close");
-    calls = t.calls; /* the record's lock is between */
+    calls = t.calls; /* the record's lock orders the accesses */
     other = rig_join(r, "b");
     told_is("b", "open", "another connection");
     let_time_pass(r, "b", 100);

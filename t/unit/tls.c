@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** TLS connections, with OpenSSL's own client at the other end; each test for TLS 1.2 and for 1.3. */
+/** TLS connections with a client that uses OpenSSL directly. Each test runs with TLS 1.2 and
+ *  1.3. */
 
 #include "t/unit/tls.h"
 
@@ -96,7 +97,7 @@ static void long_messages(rig *r)
     free(data);
 }
 
-/* Many messages that come at once: each in a record of its own, or many in one. */
+/* Many messages in one read: each in its own record, or all in one record. */
 static void many_at_once(rig *r)
 {
     enum { MANY = 20000 };
@@ -126,7 +127,7 @@ static void many_at_once(rig *r)
     free(stream);
 }
 
-/* ---- What the SSL object holds already ---- */
+/* ---- Data that the SSL object has already read ---- */
 
 static void records_that_openssl_has_read(rig *r)
 {
@@ -139,7 +140,7 @@ static void records_that_openssl_has_read(rig *r)
         n = rig_newcomer(r, fd[1], "a");
         n.ssl = shake_hands(fd, &w);
         SSL_set_read_ahead(n.ssl, 1);
-        if (early) { /* httpd has taken half a frame out of it */
+        if (early) { /* httpd has read half a frame from it */
             n.early = "\x81\x85\x00\x00\x00\x00\x65\x61";
             n.early_len = 8;
             wire_send(&w, "rly", 3);
@@ -171,7 +172,8 @@ static void key_updates(rig *r)
     size_t n = 0;
     int right = 0;
     wire w = tls_enter(r, "a");
-    for (int i = 0; i < 20; i++) { /* a KeyUpdate and a message in each piece, all in one read */
+    /* each piece holds a KeyUpdate and a message; the server reads all pieces in one read */
+    for (int i = 0; i < 20; i++) {
         sprintf(text, "%d", i);
         n += sealed(&w, cipher + n, sizeof(cipher) - n, i % 2, plain,
                     frame_put(plain, FIN | TEXT, text, strlen(text)));
@@ -216,7 +218,7 @@ static void a_key_update_while_much_waits(rig *r)
     }
     is_int(right, 4, "a client that updates its keys before it reads gets what waited");
     wire_text(&w, "still");
-    do { /* the Pings may have waited behind it all */
+    do { /* the Pings may have been queued after all messages */
         strcpy(text, wire_next(&w));
     } while (!strcmp(text, "pong \"ping\""));
     is_str(text, "text \"still\"", "it goes on");
@@ -272,7 +274,7 @@ static void pausing(rig *r)
     leave(&w, "a");
 }
 
-/* ---- Several at once on one loop ---- */
+/* ---- Several connections of one loop ---- */
 
 typedef struct talker {
     wire w;
@@ -333,7 +335,7 @@ static void nobody_gets_anothers_bytes(rig *r)
     }
 }
 
-/* ---- Ends ---- */
+/* ---- Endings ---- */
 
 static void ends(rig *r)
 {
@@ -352,7 +354,7 @@ static void ends(rig *r)
     SSL_shutdown(w.ssl);
     n = (size_t)BIO_read(memory, cipher, sizeof(cipher));
     SSL_set0_wbio(w.ssl, BIO_new_socket(w.fd, BIO_NOCLOSE));
-    send_raw(&w, cipher, n); /* both at once, and the socket stays open */
+    send_raw(&w, cipher, n); /* both arrive in one read, and the socket stays open */
     told_is("a", "text \"last\"", "a message before close_notify comes");
     told_is("a", "close 1006 \"\"", "then 1006");
     wire_free(&w);
@@ -409,7 +411,7 @@ static void renegotiation_is_refused(rig *r)
     wire_free(&w);
 }
 
-/* ---- What OpenSSL writes by itself ---- */
+/* ---- Records that OpenSSL writes on its own initiative ---- */
 
 typedef struct held_back {
     size_t most, buffer;
@@ -438,7 +440,7 @@ static void a_flood_of_key_updates_is_bounded(rig *r)
     unsigned char plain[20];
     held_back h = {0};
     wire w = tls_enter_narrow(r, "a"), raw;
-    as_callback(id_of(r, "a"), send_some, much); /* not so much that it is not read */
+    as_callback(id_of(r, "a"), send_some, much); /* too little to make the server stop reading */
     raw = (wire){.fd = w.fd, .discard_input = 1};
     for (int i = 0; i < 100 && !h.gone; i++) {
         size_t n = 0;
@@ -465,7 +467,7 @@ static void break_it(ws_loop *loop, void *arg)
     ws_conn_end(LIST_FIRST(&loop->heads[0]), "the test says so");
 }
 
-/* However the WebSocket ends, TLS ends in order: RFC 8446, section 6.1. */
+/* TLS ends with close_notify, regardless of how the WebSocket ends: RFC 8446, section 6.1. */
 static void the_end_is_notified(rig *r)
 {
     wire w = tls_enter(r, "a");
@@ -519,7 +521,7 @@ int main(void)
                                     nobody_gets_anothers_bytes,
                                     the_engine_stops,
                                     NULL};
-    signal(SIGPIPE, SIG_IGN); /* OpenSSL's own sockets, at the client's end */
+    signal(SIGPIPE, SIG_IGN); /* for the sockets that OpenSSL writes to at the client's end */
     make_contexts();
     for (int i = 0; i < 2; i++) {
         version = i ? TLS1_3_VERSION : TLS1_2_VERSION;

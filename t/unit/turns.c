@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What one connection may make its loop do before others get their turn, and what may wait for a loop. */
+/** Fairness: how much work one connection may cause in a turn of its loop, and how much may be
+ *  queued for a loop. */
 
 #include "channels/channels.h"
 #include "t/unit/rig.h"
@@ -8,9 +9,9 @@
 enum { MANY = 3000, LONG = 20000 };
 
 /* All atomic. */
-static int of_a;        /* messages of connection "a" that its handler has seen; the loop's */
-static int of_a_when_b; /* as many, when "b" had its first */
-static apr_size_t most_posted; /* bytes that ever waited for the loop */
+static int of_a;        /* messages of connection "a" in all */
+static int of_a_when_b; /* the same number at the first message of "b" */
+static apr_size_t most_posted; /* maximum of bytes queued for the loop */
 static char answer[LONG];
 
 static void watch_posted(const ws_conn *c)
@@ -28,7 +29,7 @@ static void forget_counts(void)
     __atomic_store_n(&most_posted, 0, __ATOMIC_RELAXED);
 }
 
-/* "b" is answered at once; "a" is counted. @return whether it was "a" */
+/* Echo the messages of "b", and count those of "a". @return whether it was "a" */
 static int counts(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     if (*name_of(c) == 'b') {
@@ -70,7 +71,8 @@ static const ws_handler by_broadcast = {
 static const ws_handler counting = {
     .on_open = rec_open, .on_message = only_count, .on_close = rec_close};
 
-/* Many short messages of "a" lie in the socket, then one of "b". */
+/* Send many short messages of "a", then one of "b". All are in the sockets before the loop
+ * reads. */
 static void send_both(rig *r, wire *a, wire *b)
 {
     unsigned char *stream = malloc((size_t)MANY * 16);
@@ -206,7 +208,7 @@ static void run_with_channels(test *const *tests)
     rig_stop(&r);
 }
 
-/* ---- Messages that become larger ---- */
+/* ---- An extension that enlarges messages ---- */
 
 static int swell(ws_extended *x, unsigned char *data, apr_size_t len, unsigned where)
 {

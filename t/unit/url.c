@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WebSocket URLs, RFC 6455, section 3, and where redirects lead. */
+/** WebSocket URLs, RFC 6455, section 3, and targets of redirects. */
 
 #include "protocol/url.h"
 
@@ -8,7 +8,7 @@
 
 #include "t/unit/tap.h"
 
-/* Its parts, in a line. */
+/* @return the URL's parts in one line */
 static const char *parts(const char *text)
 {
     static char line[4 * WS_URL_SIZE];

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** UTF-8: RFC 3629, in pieces, and refused at the first byte that cannot be right. */
+/** UTF-8 in pieces: RFC 3629. Invalid text is refused at its first invalid byte. */
 
 #include "protocol/utf8.h"
 
@@ -10,7 +10,7 @@
 #include "t/unit/random.h"
 #include "t/unit/tap.h"
 
-/* ---- The reference: the grammar of RFC 3629, section 4, word for word ---- */
+/* ---- The reference: the grammar of RFC 3629, section 4, literally ---- */
 
 static const struct {
     size_t len;
@@ -32,7 +32,7 @@ static const struct {
 typedef enum { WHOLE, CUT, WRONG } verdict;
 static const char *const verdicts[] = {"whole", "cut", "wrong"};
 
-/* @return the length of the character at the beginning; 0 if it is cut; -1 if there can be none */
+/* @return the length of the first character; 0: it is incomplete; -1: it is invalid */
 static int character(const unsigned char *s, size_t len)
 {
     for (size_t row = 0; row < ROWS; row++) {
@@ -74,7 +74,7 @@ static verdict check(const void *s, size_t len)
     return of(ws_utf8_check(WS_UTF8_START, s, len));
 }
 
-/* ---- Quoted texts ---- */
+/* ---- Fixed examples ---- */
 
 static const struct {
     const char *name, *text;
@@ -126,7 +126,8 @@ static void quoted_texts(const char *way)
 
 /* ---- Every sequence ---- */
 
-/* A sequence alone, and so far into a longer text that it lies at every place of the vectors. */
+/* A sequence alone, and at each offset of a longer text, so that it crosses the vectors'
+ * borders. */
 enum { SPAN = 100 };
 
 static size_t wrong_count;
@@ -160,7 +161,7 @@ static void sequence(const unsigned char *s, size_t len)
     }
 }
 
-/* The sequence in the middle of ASCII, where it must not be cut either, and at the end of a text. */
+/* The sequence inside ASCII, where it must not be incomplete, and at the end of a text. */
 static void sequence_inside(const unsigned char *s, size_t len, size_t at)
 {
     static unsigned char text[SPAN];
@@ -170,15 +171,15 @@ static void sequence_inside(const unsigned char *s, size_t len, size_t at)
     if ((got = check(text, at + len)) != expected) {
         wrong_at(s, len, at, got, expected);
     }
-    /* Behind a cut character 'a' is wrong. */
+    /* After an incomplete character, 'a' is invalid. */
     expected = expected == WHOLE ? WHOLE : WRONG;
     if ((got = check(text, sizeof(text))) != expected) {
         wrong_at(s, len, at, got, expected);
     }
 }
 
-/* All sequences that begin with these bytes. Behind what is wrong already, and as fourth byte, the
- * bounds of the grammar's ranges stand for all bytes. */
+/* All sequences that begin with these bytes. After an invalid byte, and for the fourth byte,
+ * only the bounds of the grammar's ranges are tried. */
 static void sequences(unsigned char s[4], size_t len)
 {
     static const unsigned char bounds[] = {0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0,
@@ -228,7 +229,7 @@ static size_t random_character(unsigned char *out, size_t most)
     return grammar[row].len;
 }
 
-/* Valid, but for some random bytes; sometimes with long stretches of ASCII, or cut at its end. */
+/* Valid text with some random bytes; sometimes with long runs of ASCII, or cut at its end. */
 static void random_text(unsigned char *out, size_t len, int mistakes)
 {
     size_t i = 0;
@@ -289,7 +290,7 @@ static void nothing_beyond_is_read(const char *way)
     none_wrong(way, "0 to 300 bytes at both fences of memory");
 }
 
-/* In pieces, after each of which the verdict must be that of all the text so far. */
+/* In pieces: the verdict after each piece must be that on the whole text so far. */
 static void pieces(const unsigned char *text, size_t len, size_t longest)
 {
     ws_utf8_state state = WS_UTF8_START;

@@ -1,25 +1,25 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Descriptors of handlers: on the loop, and on the threads of a WS_BLOCKING handler. */
+/** Descriptors of handlers: on the loop, and on the pool threads of a WS_BLOCKING handler. */
 
 #include <fcntl.h>
 #include <sys/socket.h>
 
 #include "t/unit/rig.h"
 
-/* A watch of one end of a socket pair. One line of the record for each call that reads something. */
+/* A watch of one end of a socket pair. Each call that reads something adds a line to the record. */
 typedef struct pair {
     const char *name;
     int ours, theirs;
     unsigned events;
     ws_watch *w;
-    struct pair *other; /* stopped by stop_other */
+    struct pair *other; /* the watch that stop_other stops */
     int calls;
-    int fail; /* it is expected to */
+    int fail; /* starting the watch must fail */
 } pair;
 
-/* On_close stops this one and closes it. Atomic, since ThreadSanitizer does not see that what a ring
- * receives was sent before. */
+/* on_close stops this watch and closes its descriptor. Atomic, because ThreadSanitizer does not
+ * see that data which a ring receives was sent before. */
 static pair *_Atomic farewell;
 
 static void farewell_close(ws_conn *c, int code, const char *reason, apr_size_t len)
@@ -60,7 +60,7 @@ static void say(const pair *p, const char *text)
     }
 }
 
-/* Reads one byte, so that what is there is reported again. */
+/* Read one byte, so that the loop reports the remaining bytes again. */
 static void take(ws_conn *c, int fd, unsigned events, void *arg)
 {
     pair *p = arg;
@@ -125,7 +125,7 @@ static void stop(ws_conn *c, void *arg)
     ws_watch_stop(c, ((pair *)arg)->w);
 }
 
-/* Stops it, closes the descriptor, and gives its number to one that is watched from then on. */
+/* Stop the watch, close the descriptor, and watch a new one that has the same number. */
 static void stop_and_reuse(ws_conn *c, void *arg)
 {
     pair *p = arg, *other = p->other;
@@ -140,7 +140,7 @@ static void stop_and_reuse(ws_conn *c, void *arg)
     start(c, other);
 }
 
-/* Two turns of the loop and a callback behind them: what had to be told has been. */
+/* Wait for two turns of the loop and a later callback: all events have been delivered. */
 static void settle(rig *r, const char *conn)
 {
     turns(r, 0);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Callbacks that hold up their loop. */
+/** The watchdog reports callbacks that block their loop. */
 
 #include "t/unit/rig.h"
 
@@ -19,7 +19,7 @@ static void wait_for_lines(int n)
     }
 }
 
-/* Does not return before the log has a line more. */
+/* Block until the log has another line. */
 static void block(void)
 {
     wait_for_lines(lines() + 1);
@@ -75,7 +75,7 @@ static void a_callback_is_named_while_it_runs(rig *r)
     nobody_is_left(r);
 }
 
-/* Longer than the watchdog's time together, none by itself. */
+/* Together longer than the watchdog's time, but not each of them. */
 static void a_short_nap(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     usleep(25000);
