@@ -57,6 +57,13 @@ static char *url_cut(char *path)
     return slash + 1;
 }
 
+/* httpd merges slashes in r->uri, but the protocol's greeting has at most one. */
+static int url_ends_in_slashes(request_rec *r)
+{
+    apr_size_t len = strcspn(r->unparsed_uri, "?");
+    return len > 1 && !strncmp(r->unparsed_uri + len - 2, "//", 2);
+}
+
 /* /SERVER/SESSION/TRANSPORT */
 static int url_parse_session(request_rec *r, char *rest, sockjs_url *url)
 {
@@ -83,7 +90,9 @@ void ws_sockjs_url_parse(request_rec *r, sockjs_url *url)
         return;
     }
     if (!*rest || !strcmp(rest, "/")) {
-        *url = (sockjs_url){SOCKJS_GREETING, t->base, NULL};
+        if (!url_ends_in_slashes(r)) {
+            *url = (sockjs_url){SOCKJS_GREETING, t->base, NULL};
+        }
         return;
     }
     if (url_parse_session(r, apr_pstrdup(r->pool, rest), url)) {

@@ -181,7 +181,7 @@ void ws_sockjs_session_close(ws_sockjs_session *s, int code, const char *reason,
 
 void ws_sockjs_session_gone(ws_sockjs_session *s, int code, const char *reason, apr_size_t len)
 {
-    static const char why[] = "Connection interrupted!";
+    static const char why[] = "Connection interrupted";
     ws_sockjs_response *r = s->response;
     s->response = NULL;
     s->array = 0;

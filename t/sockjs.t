@@ -82,7 +82,7 @@ subtest 'The base URL greets' => sub {
         is $r->body, "Welcome to SockJS!\n";
         is $r->header('Set-Cookie'), undef;
     }
-    is ask('GET', "/echo$_")->status, 404, "$_ is nothing" for qw(/a /a.html /a/a /a/a/ /a/);
+    is ask('GET', "/echo$_")->status, 404, "$_ is nothing" for qw(/a /a.html // /// //?a=b /a/a /a/a/ /a/);
 };
 
 subtest 'The connection of whole answers is kept, in HTTP/1.0 on request' => sub {
@@ -219,7 +219,7 @@ subtest 'A second request for frames is refused, the first goes on' => sub {
     is $stream->chunk, qq(a["still"]\n);
     $stream->close;
     $httpd->wait_log(qr{/echo, connection \w+: end, code 1006});
-    is post("/echo$s/xhr")->body, qq(c[1002,"Connection interrupted!"]\n), 'a client that goes ends its session';
+    is post("/echo$s/xhr")->body, qq(c[1002,"Connection interrupted"]\n), 'a client that goes ends its session';
 };
 
 subtest 'A handler that closes: every request tells code and reason, for a while' => sub {
