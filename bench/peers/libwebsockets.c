@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * libwebsockets, as bench/compare wants a server: an echo.
+ * An echo server on libwebsockets for bench/compare.
  *
  *   libwebsockets PORT TLS_PORT CERTIFICATE KEY
  */
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A message, or the rest of one, behind the room that lws_write() wants for its header. */
+/* A message, or the rest of one, after the LWS_PRE bytes that lws_write() needs for its header. */
 typedef struct part {
     struct part *next;
     size_t len;

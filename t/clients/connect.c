@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Connections on demand, for tests, on libwsclient. Commands come a line each; what happens is told a line
- * each, with the connection's name first.
+ * Connections on demand, for tests of libwsclient. Each line of input is a command. Each event
+ * is a line of output that starts with the connection's name.
  *
  *   connect NAME URL [OPTION=VALUE]...   send NAME TEXT   bytes NAME COUNT   parts NAME COUNT TEXT
  *   ping NAME   close NAME CODE REASON   cancel NAME   all CODE REASON
@@ -20,7 +20,7 @@
 #define LINE 65536
 #define WORDS 64
 
-/* A connection, or an attempt. Never freed before the end: names stay known. */
+/* A connection, or an attempt. Freed only at the end, so that names stay valid. */
 typedef struct named {
     struct named *next;
     char name[32];
@@ -94,7 +94,7 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
 
 static void on_pong(ws_conn *c, const char *data, apr_size_t len)
 {
-    if (len) { /* else it answers a ping of the engine's */
+    if (len) { /* an empty Pong answers a ping of the engine */
         say(name_of(c), "pong %.*s", (int)len, data);
     }
 }
@@ -247,7 +247,7 @@ static void do_connect(char **words, int count)
     }
 }
 
-/* The rest of a line behind so many words. */
+/* The rest of a line after this number of words. */
 static char *behind(char *line, int words)
 {
     for (; words > 0 && line; words--) {

@@ -1,9 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * stream PORT CA|- PATH frames|one|receive MIB: a client that sends one binary message of so many MiB, in
- * frames of 64 KiB or in a single one, and prints the answer; or has a message of that length sent to
- * it, with rests in which it does not read, and says what it was. With the file of a CA over TLS.
+ * stream PORT CA|- PATH frames|one|receive MIB
+ *
+ * Sends one binary message of MIB MiB, in frames of 64 KiB or in a single frame, and prints the
+ * answer. With "receive" the server sends a message of that length; the client pauses its reads
+ * and prints a verdict. With a CA file the connection uses TLS.
  */
 
 #include <arpa/inet.h>
@@ -18,7 +20,7 @@
 
 #define BLOCK (64 * 1024)
 
-/* Reading rests so often in a message, and so long, microseconds. */
+/* Pauses of reading in one message, and the length of each, microseconds. */
 #define RESTS 5
 #define REST 200000
 
@@ -115,7 +117,7 @@ static void put_header(unsigned first, uint64_t len)
     put(h, sizeof(h));
 }
 
-/* 64 KiB of a message whose bytes are the low byte of their place, masked: the same at any multiple. */
+/* 64 KiB of a message, masked. Each byte is the low byte of its offset, so all blocks are equal. */
 static void fill(unsigned char *block)
 {
     for (size_t i = 0; i < BLOCK; i++) {

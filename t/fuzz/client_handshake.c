@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A server's answer to our handshake: whatever it is, it is taken apart within its bounds, and refused
- * with a reason or accepted; and what is accepted holds to RFC 6455, section 4.1, and RFC 7692.
+ * The server's answer to a client handshake. The parser stays within its bounds and accepts the
+ * answer or refuses it with a reason. An accepted answer conforms to RFC 6455, section 4.1, and
+ * RFC 7692.
  */
 
 #include "protocol/client_handshake.h"

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The answers of a SOCKS5 proxy: the attempt fails, or goes on with nothing left over. */
+/** The answers of a SOCKS5 proxy: the attempt fails, or continues without unread bytes. */
 
 #include "t/fuzz/connector.h"
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The payload of a Close frame: RFC 6455, sections 5.5.1 and 7.4, read and written. */
+/** The payload of a Close frame, parsed and written: RFC 6455, sections 5.5.1 and 7.4. */
 
 #include "protocol/close.h"
 #include "t/fuzz/fuzz.h"

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A connector whose peer sends the input, in pieces; stand-ins for what lies above and below the file under test. */
+/** A connector whose peer sends the input in pieces, and stubs for the files above and below
+ *  the one under test. */
 
 #ifndef WS_T_FUZZ_CONNECTOR_H
 #define WS_T_FUZZ_CONNECTOR_H
@@ -17,7 +18,7 @@ static struct {
     int failed, tunneled;
 } peer;
 
-/* The input is in memory of exactly as many bytes as have come. */
+/* Received bytes lie in memory of exactly their size. */
 apr_ssize_t ws_connector_receive(ws_connector *t)
 {
     size_t n = next_cut(&peer.cuts), room = t->in_max - t->in_len;
@@ -58,7 +59,7 @@ void ws_connector_lost(ws_connector *t, const char *who, apr_ssize_t result)
     ws_connector_fail(t, 0, "%s", who);
 }
 
-/** A connector at the beginning, with a pool for one attempt. */
+/** A connector in its initial state, with a pool for one attempt. */
 static inline ws_connector *connector_new(const uint8_t *data, size_t len, unsigned cuts)
 {
     static apr_pool_t *root;

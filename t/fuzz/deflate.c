@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * permessage-deflate. What a peer sends is inflated to the same, however it is cut, and never beyond what
- * its receiver takes; what we send is what a receiver reads. Input: two bytes of settings, four that cut,
- * then the payload.
+ * permessage-deflate. Inflating a message gives the same result for every cut, and never more
+ * bytes than the receiver accepts. A receiver can inflate every message that we deflate. Input:
+ * two bytes of settings, four for the cuts, then the payload.
  */
 
 #include "protocol/deflate.h"
@@ -14,9 +14,9 @@
 
 #define CHUNK_MAX (32 * 1024)
 
-/* One direction of a connection, and what has come out of it. */
+/* One direction of a connection, and its output. */
 typedef struct end {
-    ws_extended x; /* first: the extension gives us this */
+    ws_extended x; /* must be the first field: the extension receives a pointer to it */
     unsigned char *out;
     size_t len, size, most;
     int last, stopped, code;
@@ -65,7 +65,7 @@ static void next_message(end *e)
     e->last = e->stopped = e->code = 0;
 }
 
-/* Give a message to the extension, in one piece or, if cuts are given, in several. */
+/* Pass a message to the extension, in one piece or, if cuts are given, in several. */
 static void pass(end *e, const unsigned char *data, size_t len, uint32_t *cuts, int sent)
 {
     unsigned where = WS_FIRST;
@@ -84,8 +84,8 @@ static void pass(end *e, const unsigned char *data, size_t len, uint32_t *cuts, 
     } while (!where && !e->code && !e->stopped);
 }
 
-/* A message of two connections that have seen the same so far, cut in one of them. @return whether they
- * live on */
+/* Pass a message to two connections in the same state, cut in one of them. @return whether both
+ * stay open */
 static int inflated_the_same(end *whole, end *cut, uint32_t *cuts, const unsigned char *data,
                              size_t len, int bits)
 {
@@ -96,11 +96,10 @@ static int inflated_the_same(end *whole, end *cut, uint32_t *cuts, const unsigne
     pass(cut, data, len, cuts, 0);
     common = whole->len < cut->len ? whole->len : cut->len;
     MUST(common == 0 || !memcmp(whole->out, cut->out, common));
-    if (whole->stopped
-        || cut->stopped) { /* there is more than is taken; how much more, nobody asks */
+    if (whole->stopped || cut->stopped) { /* the output is too long; the excess may differ */
         return 0;
     }
-    /* What refers to more than the window is found in the output, as far as that is in one piece. */
+    /* A reference beyond the window may still succeed inside a single piece of output. */
     MUST(whole->code == cut->code || (bits < 15 && cut->code == WS_CLOSE_BAD_DATA));
     MUST(whole->code == 0 || whole->code == WS_CLOSE_BAD_DATA);
     MUST(whole->code || whole->last);
@@ -108,7 +107,7 @@ static int inflated_the_same(end *whole, end *cut, uint32_t *cuts, const unsigne
     return cut->code == 0;
 }
 
-/* zlib reads a message alone as we do, if it holds no block with BFINAL. */
+/* zlib inflates a single message to the same bytes, unless a block has BFINAL. */
 static void as_zlib_inflates(const unsigned char *data, size_t len, int bits, const end *whole)
 {
     size_t all = len + 4, size = whole->most + 1;
@@ -147,7 +146,7 @@ static void close_end(end *e)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static const size_t limits[] = {0, 10, 1000, 100 * 1000};
-    static void *loop; /* a loop's states are used again */
+    static void *loop; /* the states of a loop are reused */
     unsigned how = take_byte(&data, &len), more = take_byte(&data, &len);
     int bits = 8 + (int)(how & 7);
     ws_deflate_memory memory = {.limit = 1 << 30, .mine = &used, .used = all_used};
@@ -172,7 +171,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         MUST(ws_deflate.negotiate(&n[i], &conf) == 1);
         ends[i]->x = (ws_extended){.config = &conf, .agreed = n[i].agreed, .shared = &loop};
     }
-    /* The same message twice: the second may refer to the first. */
+    /* The same message twice: the second one may refer to the first. */
     for (int i = 0, same = 1; i < 2 && same; i++) {
         same = inflated_the_same(&whole, &cut, &cuts, data, len, bits);
         if (i == 0) {
@@ -182,7 +181,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     close_end(&whole);
     close_end(&cut);
 
-    /* And as a message of ours, in pieces, twice; to a connection that has read nothing else. */
+    /* Also as an outgoing message, in pieces, twice; the receiving connection has no earlier
+     * message. */
     whole = (end){.most = SIZE_MAX, .x = {.config = &conf, .shared = &loop}};
     MUST(ws_deflate.negotiate(&n[0], &conf) == 1);
     whole.x.agreed = n[0].agreed;
@@ -201,7 +201,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     }
     close_end(&out);
     close_end(&whole);
-    MUST(used < 16 << 20); /* what is kept for the next ones */
+    MUST(used < 16 << 20); /* the states that are kept for reuse */
     if (loop && more & 0x80) {
         ws_deflate.end(loop);
         loop = NULL;

@@ -1,9 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/**
- * What a parser of frames makes of an input, written down so that it is the same however the input was
- * cut: marks (above 255) and bytes.
- */
+/** The output of a frame parser as a list that does not depend on the cuts: bytes, and marks
+ *  above 255. */
 
 #ifndef WS_T_FUZZ_EVENTS_H
 #define WS_T_FUZZ_EVENTS_H
@@ -17,7 +15,7 @@ enum { FIRST = 0x100, FRAME_END = 0x200, MESSAGE_END = 0x300, CONTROL = 0x400 };
 typedef struct events {
     uint16_t *at;
     size_t count, size;
-    int failed; /* with this code, or 0 */
+    int failed; /* the close code of the failure, or 0 */
 } events;
 
 typedef ws_parse_result next_fn(void *parser, unsigned char **data, size_t *len, ws_piece *piece,
@@ -53,11 +51,11 @@ static inline void note_piece(events *e, ws_parse_result result, const ws_piece 
     }
 }
 
-/** Parse what there is of *rest; what the parser has to see again stays there. */
+/** Parse the available bytes. The parser sees unconsumed bytes again in the next call. */
 static inline void parse(events *e, next_fn *next, void *parser, const unsigned char *bytes,
                          size_t len, size_t *consumed)
 {
-    /* The parser writes into its input: it gets a copy of what has not been consumed. */
+    /* The parser writes into its input, so it gets a copy of the unconsumed bytes. */
     unsigned char *copy = copy_of(bytes + *consumed, len - *consumed), *at = copy;
     size_t left = len - *consumed;
     ws_parse_error error;
@@ -81,10 +79,8 @@ static inline void parse(events *e, next_fn *next, void *parser, const unsigned 
     free(copy);
 }
 
-/**
- * The same events, whole and in pieces? The parsers are two in the same state.
- * @return whether the input came to its end
- */
+/** Check that whole input and cut input give the same events. Both parsers start in the same
+ *  state. @return whether all input was parsed */
 static inline int same_in_pieces(next_fn *next, void *whole_parser, void *cut_parser, uint32_t cuts,
                                  const unsigned char *data, size_t len)
 {
@@ -98,7 +94,7 @@ static inline int same_in_pieces(next_fn *next, void *whole_parser, void *cut_pa
         parse(&cut, next, cut_parser, data, end, &consumed);
     }
     MUST(cut.failed == whole.failed);
-    /* Where no length announces what is too much, pieces may have gone ahead of it. */
+    /* Without an announced length, pieces may be delivered before a message proves too long. */
     MUST(cut.failed == 1009 ? cut.count >= whole.count : cut.count == whole.count);
     MUST(whole.count == 0 || !memcmp(cut.at, whole.at, whole.count * sizeof(*whole.at)));
     free(whole.at);

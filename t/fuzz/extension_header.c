@@ -1,9 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/**
- * Sec-WebSocket-Extensions: what is read of an offer is made of tokens and reads the same when it is
- * written down again; and permessage-deflate answers only what RFC 7692, section 7.1, lets it.
- */
+/** Sec-WebSocket-Extensions: a parsed offer consists of tokens, and parses the same after it is
+ *  written again. permessage-deflate answers as RFC 7692, section 7.1, allows. */
 
 #include "protocol/extension_header.h"
 

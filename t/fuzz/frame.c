@@ -1,9 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/**
- * The parser of frames: the same events however the input is cut, and nothing beyond the limits. Input:
- * a byte of settings, four that cut, then the stream.
- */
+/** The frame parser: the events do not depend on the cuts, and respect the limits. Input: a
+ *  byte of settings, four for the cuts, then the stream. */
 
 #include "t/fuzz/events.h"
 
@@ -20,7 +18,7 @@ static ws_parse_result next(void *parser, unsigned char **data, size_t *len, ws_
     return result;
 }
 
-/* A header that is written is one that is read. */
+/* A written header parses to the same values. */
 static void header(ws_role reader, unsigned opcode, uint64_t len)
 {
     static const unsigned char key[4] = {1, 2, 3, 4};

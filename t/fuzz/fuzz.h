@@ -1,9 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/**
- * What fuzz targets have in common. A target is t/fuzz/NAME.c, a libFuzzer program that checks what must
- * hold for every input; t/fuzz/NAME.seeds has inputs to begin with.
- */
+/** Shared by all fuzz targets. A target is t/fuzz/NAME.c, a libFuzzer program that checks
+ *  properties of every input. t/fuzz/NAME.seeds holds its first inputs. */
 
 #ifndef WS_T_FUZZ_FUZZ_H
 #define WS_T_FUZZ_FUZZ_H
@@ -15,7 +13,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-/** What must hold. libFuzzer keeps the input of a program that aborts. */
+/** A property that must hold. libFuzzer saves the input of a program that aborts. */
 #define MUST(CONDITION)                                                                            \
     do {                                                                                           \
         if (!(CONDITION)) {                                                                        \
@@ -24,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
         }                                                                                          \
     } while (0)
 
-/** Bytes in memory of exactly their size, so that AddressSanitizer sees who reads beyond. */
+/** A copy in memory of exactly its size, so that AddressSanitizer reports reads beyond its end. */
 static inline unsigned char *copy_of(const void *data, size_t len)
 {
     unsigned char *copy = malloc(len ? len : 1);
@@ -44,17 +42,15 @@ static inline unsigned take_byte(const uint8_t **data, size_t *len)
     return *(*data)++;
 }
 
-/** Lengths to cut an input into, made of a number: small ones, and now and then a large one. */
+/** Derive the next cut from a number: mostly small lengths, sometimes a large one. */
 static inline size_t next_cut(uint32_t *state)
 {
     *state = *state * 1664525u + 1013904223u;
     return (*state >> 16) % ((*state >> 30) ? 7 : 200) + 1;
 }
 
-/**
- * RFC 3629 as it stands there: one character after another.
- * @return 1 if a text is valid, 0 if it is the beginning of a valid one, -1 if it is neither
- */
+/** Checks UTF-8 character by character, following the text of RFC 3629. @return 1: valid; 0:
+ *  the beginning of a valid text; -1: invalid */
 static inline int utf8_reference(const unsigned char *s, size_t len)
 {
     for (size_t i = 0; i < len;) {

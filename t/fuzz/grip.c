@@ -1,16 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/**
- * What an application may answer in the format of WebSocket-over-HTTP: no event reaches beyond the body, what is
- * accepted can be sent, and events written again read the same.
- */
+/** Answers in the format of WebSocket-over-HTTP: no event reaches beyond the body, accepted
+ *  events can be sent, and events that are written again parse the same. */
 
 #include "handlers/http/answer.c"
 #include "handlers/http/form.c"
 #include "handlers/http/grip.c"
 #include "t/fuzz/fuzz.h"
 
-/* All events of a body, written again. @return as the last grip_next() */
+/* Write all events of a body again. @return the last result of grip_next() */
 static int again(const char *body, size_t len, form *f)
 {
     const char *at = body, *end = body + len, *before = at;

@@ -1,9 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/**
- * A handshake request: whatever it says, it is accepted or refused with a reason; and what is accepted
- * holds to RFC 6455, section 4.1. Lists, tokens and origins are read as plain code reads them.
- */
+/** A handshake request is accepted, or refused with a reason. An accepted request conforms to
+ *  RFC 6455, section 4.1. Lists, tokens and origins are compared with a simple reference. */
 
 #include "protocol/handshake.h"
 
@@ -11,13 +9,13 @@
 
 #include "t/fuzz/fuzz.h"
 
-/* The lines of an input, in this order. One that is not there is a header that is not. */
+/* The lines of an input, in this order. A missing line is a missing header. */
 typedef struct request {
     char *upgrade, *connection, *key, *version, *protocol, *host, *origin, *other_origin, *method;
     char *draft, *key1, *key2;
 } request;
 
-/* @return the text that the lines stand in, to be freed */
+/* @return the text that holds the lines, to be freed */
 static char *read_request(request *r, const uint8_t *data, size_t len)
 {
     char **fields = (char **)r, *text = malloc(len + 1), *line = text;
@@ -35,9 +33,9 @@ static char *read_request(request *r, const uint8_t *data, size_t len)
     return text;
 }
 
-/* ---- What must hold ---- */
+/* ---- Properties ---- */
 
-/* Section 4.1, and hybi-00, section 5.2, for the number of a key. */
+/* Section 4.1; for the number of a key, hybi-00, section 5.2. */
 static int number_right(const char *key)
 {
     unsigned long long number = 0, spaces = 0;
@@ -93,7 +91,7 @@ static void checked(const ws_handshake *h, unsigned versions)
     }
 }
 
-/* The elements of a list, cut at commas. */
+/* Compare the elements of a list with the text split at commas. */
 static void listed(const char *list)
 {
     const char *rest = list, *from = list, *e;
@@ -173,7 +171,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
                        .draft = r.draft,
                        .key1 = r.key1,
                        .key2 = r.key2};
-    if (how & 0x80) { /* requests of versions 76 and 75 have none of these */
+    if (how & 0x80) { /* requests of versions 76 and 75 lack these */
         h.version = h.draft = h.key = NULL;
     }
     if (how & 0x40) {

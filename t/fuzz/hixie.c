@@ -1,9 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/**
- * Versions 76 and 75: the same events however the input is cut; keys; and what is written is what is
- * read. Input: a byte of settings, four that cut, then the stream.
- */
+/** Versions 76 and 75: events do not depend on the cuts, keys are checked, and written frames
+ *  parse to the same text. Input: a byte of settings, four for the cuts, then the stream. */
 
 #include "protocol/hixie.h"
 #include "t/fuzz/events.h"
@@ -25,7 +23,7 @@ static ws_parse_result next(void *parser, unsigned char **data, size_t *len, ws_
     return result;
 }
 
-/* Two lines of the input as keys. */
+/* Use two lines of the input as keys. */
 static void keys(const uint8_t *data, size_t len)
 {
     const uint8_t *line = len ? memchr(data, '\n', len) : NULL;
@@ -48,7 +46,7 @@ static void keys(const uint8_t *data, size_t len)
     free(second);
 }
 
-/* A text there and back: what is no 0xFF stays as it is. */
+/* Write a text and parse it again: bytes 0xFF are replaced, all others stay unchanged. */
 static void there_and_back(const uint8_t *data, size_t len)
 {
     size_t max = ws_hixie_frame_max(data, len), wire, at = 0;

@@ -1,9 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/**
- * Masking in all its ways against RFC 6455, section 5.3, to the letter, whole and in pieces. Input: a
- * byte for the alignment, one that cuts, the key, then the payload.
- */
+/** All implementations of masking, compared with RFC 6455, section 5.3, whole and in pieces.
+ *  Input: a byte for the alignment, one for the cut, the key, then the payload. */
 
 #include "protocol/mask.h"
 #include "protocol/simd.h"

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Numbers, sizes, intervals, query strings: what is accepted is what a plain reference makes of it. */
+/** Numbers, sizes, intervals and query strings, compared with a simple reference. */
 
 #include "base/parse.h"
 
@@ -8,7 +8,7 @@
 
 #define UNREAD -2
 
-/* Digits and one of the units, in the arithmetic of 128 bits. @return -1 if it is refused */
+/* Parse digits and a unit with 128-bit arithmetic. @return -1: refused */
 static apr_int64_t reference(const char *text, const char *units, const long *factors,
                              apr_int64_t least, apr_int64_t most)
 {
@@ -30,7 +30,7 @@ static apr_int64_t reference(const char *text, const char *units, const long *fa
     if (!units) {
         return -1;
     }
-    for (; *units; units++) { /* as many factors to skip as units stand behind it */
+    for (; *units; units++) { /* skip one factor for each remaining unit */
         factors += *units == '|';
     }
     n *= factors[-2];
@@ -60,7 +60,7 @@ static void numbers(const char *text, apr_int64_t least, apr_int64_t most)
     check(error, n, reference(text, "|k|m|g||", sizes, least, most));
 }
 
-/* Each value that is found decodes to itself when it is encoded again, byte by byte. */
+/* Encode a value byte by byte; it must decode to itself. */
 static void again(const char *value)
 {
     char *text = malloc(3 * strlen(value) + 1), *out = malloc(strlen(value) + 1);
@@ -94,7 +94,7 @@ static void query(const char *text)
     free(value);
 }
 
-/* What is read is written as the same, but for the case of digits and zeros in front. */
+/* A position that is printed again is the same, except for leading zeros and the case of digits. */
 static void position(const char *text)
 {
     char out[WS_POSITION_SIZE];

@@ -1,9 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/**
- * What a Redis may answer: the input's first byte chooses a question, the rest is what comes back, as bytes
- * of its protocol. Messages that come of it are valid, and their positions grow.
- */
+/** Replies of a Redis server. The first byte of the input chooses the request, the rest is the
+ *  reply in Redis's protocol. Messages in the reply are valid, and their positions increase. */
 
 #include "redis/bus.c"
 #include "redis/cluster.c"

@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/*
- * What children share: shared memory and messages. The input is a list of steps. Some write to the tables, as a
- * child could that an attacker controls; the others do what the parent and siblings do. All memory of APR's shared
- * memory ends at a page that nobody may touch, so that each step beyond it crashes.
+/**
+ * Data that child processes share: shared memory and packets. The input is a list of steps. Some
+ * steps write to the tables, as a child could that an attacker controls. The others do what the
+ * parent and other children do. Each segment of shared memory ends at an inaccessible page, so
+ * that any access beyond it crashes.
  */
 
 #include <apr_general.h>
@@ -28,7 +29,7 @@
 
 #define PAGE 4096
 #define TABLES_MAX 16
-#define SLOTS 64 /* of one child and its old generations */
+#define SLOTS 64 /* for one child and its earlier generations */
 
 /* ---- httpd ---- */
 
@@ -56,7 +57,7 @@ apr_status_t ap_mpm_query(int code, int *result)
     return APR_SUCCESS;
 }
 
-/* ---- APR's shared memory, so that it has an end ---- */
+/* ---- apr_shm with an inaccessible page after each segment ---- */
 
 struct apr_shm_t {
     unsigned char *start;
@@ -85,7 +86,7 @@ void *apr_shm_baseaddr_get(const apr_shm_t *m)
     return m->start;
 }
 
-/* ---- What lies above: an engine without connections, and channels that read what they get ---- */
+/* ---- Stubs: an engine without connections, and channels that read every packet ---- */
 
 static char engine_stub, channels_stub;
 
@@ -185,7 +186,7 @@ static void reclaim(unsigned slot)
     ws_interest_reclaim(slot);
 }
 
-/* As a reload does it. */
+/* Attach as a child does after a reload. */
 static void attach(void)
 {
     MUST(ws_shm_open(&server, "layout") == APR_SUCCESS);
@@ -222,7 +223,7 @@ static void start(void)
     MUST(ws_ipc_child_init(process.pool, &server, &options) == APR_SUCCESS);
 }
 
-/* Each input begins with tables that are zero. */
+/* All tables are zero at the start of each input. */
 static void again(void)
 {
     for (unsigned i = 0; i < table_count; i++) {
@@ -244,7 +245,8 @@ static apr_uint64_t take_number(const uint8_t **data, size_t *len, int bytes)
     return n;
 }
 
-/* A value, so often, somewhere in a table; mostly near its beginning, where heads and the first rows are. */
+/* Write a value several times to a table, mostly near its beginning, where heads and the first
+ * rows are. */
 static void scribble(const uint8_t **data, size_t *len)
 {
     const struct apr_shm_t *t = &tables[take_byte(data, len) % table_count];
@@ -286,7 +288,7 @@ static void use_keys(unsigned what, apr_uint64_t key)
     }
 }
 
-/* A descriptor of some kind that holds the bytes. */
+/* Create a descriptor of the given kind that holds the bytes. */
 static int make_fd(unsigned kind, const void *bytes, size_t len)
 {
     int fd = kind == 1   ? -1
@@ -300,7 +302,7 @@ static int make_fd(unsigned kind, const void *bytes, size_t len)
     return fd;
 }
 
-/* A message, with a right head if the input wants that: else nearly all would be thrown away at once. */
+/* Send a packet. Most have a valid head: otherwise the receiver would drop nearly all. */
 static void message(const uint8_t **data, size_t *len)
 {
     unsigned how = take_byte(data, len), fd_kind = how >> 4 & 7, size = take_byte(data, len);
@@ -323,7 +325,7 @@ static void message(const uint8_t **data, size_t *len)
     *len -= n;
 }
 
-/* What a child answers to a listing. */
+/* A child's answer to a request for its connections. */
 static void item(const uint8_t **data, size_t *len)
 {
     size_t n = take_number(data, len, 1);

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** URLs: what is accepted can stand in a request, line by line, and is read as it is written. */
+/** URLs: an accepted URL is safe in a request, line by line, and parses the same after it is
+ *  written again. */
 
 #include "protocol/url.h"
 
@@ -26,14 +27,14 @@ static void check(const ws_url *url)
     MUST(!url->user || (printable(url->user, 1) && printable(url->password, 1)));
 }
 
-/* Written again from its parts, it has the same. */
+/* A URL that is written from its parts parses to the same parts. */
 static void again(const ws_url *url)
 {
     char authority[WS_AUTHORITY_SIZE], text[2 * WS_URL_SIZE], room[sizeof(text) + 64];
     const char *wrong;
     ws_url other;
     if (url->socks) {
-        return; /* only proxies have these; they are not written as ws */
+        return; /* only proxies have user names; they are not written as ws URLs */
     }
     snprintf(text, sizeof(text), "%s://%s%s", url->secure ? "wss" : "ws",
              ws_url_authority(url, 0, authority), url->target);
@@ -53,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     MUST(text);
     memcpy(text, data, len);
     text[len] = '\0';
-    location = strchr(text, '\n'); /* what a second line leads to, seen from the first */
+    location = strchr(text, '\n'); /* the second line is a redirect from the first */
     if (location) {
         *location++ = '\0';
     }

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * UTF-8 validation in all its ways against a plain reference, whole and in pieces. Input: a byte that
- * shifts the text behind that much ASCII, one that cuts it, then the text.
+ * All implementations of UTF-8 validation, compared with a simple reference, whole and in
+ * pieces. Input: the number of ASCII bytes to insert before the text, a byte for the cuts, then
+ * the text.
  */
 
 #include "protocol/utf8.h"
@@ -15,7 +16,7 @@ static void is(ws_utf8_state got, int reference)
     MUST((got == WS_UTF8_START) == (reference > 0));
 }
 
-/* No longer beginning of the text is valid. */
+/* Check that no longer beginning of the text is valid. */
 static void whole_characters(const unsigned char *text, size_t len)
 {
     size_t n = ws_utf8_prefix(text, len, len);
@@ -40,7 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     for (int n = 0; ws_utf8_use(n); n++) {
         ws_utf8_state state = WS_UTF8_START;
         uint32_t c = cuts;
-        size_t whole = 0; /* bytes of whole characters, which the reference need not see again */
+        /* bytes of complete characters, which the reference has already checked */
+        size_t whole = 0;
         is(ws_utf8_check(WS_UTF8_START, text, len), reference);
         for (size_t at = 0; at < len;) {
             size_t cut = next_cut(&c);
@@ -49,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             state = ws_utf8_check(state, text + at, cut);
             at += cut;
             so_far = utf8_reference(text + whole, at - whole);
-            is(state, so_far); /* as soon as it is certain */
+            is(state, so_far); /* the verdict after each piece */
             whole = so_far > 0 ? at : whole;
         }
         is(state, reference);

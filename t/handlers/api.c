@@ -1,9 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/**
- * A handler that does what its client tells it to, one call of the API for each command, and writes to
- * the error log what becomes of its connections. Compiled with -DBLOCKING it is a WS_BLOCKING one.
- */
+/** A handler that executes the commands of its client, one API call each, and logs the events
+ *  of its connections to the error log. With -DBLOCKING it is a WS_BLOCKING handler. */
 
 #include <apr_strings.h>
 #include <httpd.h>
@@ -24,7 +22,7 @@ typedef struct state {
 
 static void say(const char *what, const char *name)
 {
-    /* Not stderr: httpd has given that stream a buffer when it went to the background. */
+    /* Not stderr: httpd buffers that stream when it becomes a daemon. */
     dprintf(STDERR_FILENO, "api: %s %s\n", what, name);
 }
 
@@ -65,7 +63,7 @@ static const char *or_none(const char *s)
     return s ? s : "none";
 }
 
-/* ---- Configuration and life of a child ---- */
+/* ---- Configuration, start and stop of a child ---- */
 
 typedef struct config {
     const char *greeting;
@@ -105,7 +103,7 @@ static void stop(void *conf)
     say("stop", "");
 }
 
-/* ---- Handshake: the query string says what to do ---- */
+/* ---- Handshake: the query string holds commands ---- */
 
 static apr_status_t released(void *s)
 {
@@ -243,7 +241,7 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
         sscanf(arg, "%u %u %d", &delay, &interval, &s->left);
         s->timer = ws_timer_start(c, delay, interval, tick, (void *)"tick");
         if (!interval) {
-            s->timer = NULL; /* it is gone as soon as it has fired */
+            s->timer = NULL; /* a timer is freed when it has fired */
         }
     }
     else if (!strcmp(text, "pause")) {
@@ -279,12 +277,12 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
         ws_send_part(c, WS_TEXT, "two ", 4, 0);
         ws_send_part(c, WS_TEXT, "three", 5, WS_LAST);
     }
-    else if (!strcmp(text, "flood")) { /* N messages of 10,000 bytes, as the client takes them */
+    else if (!strcmp(text, "flood")) { /* N messages of 10,000 bytes, at the client's pace */
         s->flood_left = atoi(arg);
         s->flooding = 1;
         flood(c);
     }
-    else if (!strcmp(text, "burst")) { /* N messages of 10,000 bytes at once */
+    else if (!strcmp(text, "burst")) { /* N messages of 10,000 bytes in one callback */
         char *payload = calloc(1, 10000);
         ws_status status = WS_SENT;
         for (int i = atoi(arg); i > 0 && status >= 0; i--) {
@@ -294,7 +292,8 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
                 (unsigned long)ws_queued(c));
         free(payload);
     }
-    else if (!strcmp(text, "sleep")) { /* MILLISECONDS, or "while FILE": as long as it is there */
+    /* MILLISECONDS, or "while FILE": until the file is removed */
+    else if (!strcmp(text, "sleep")) {
         if (!strncmp(arg, "while ", 6)) {
             while (access(arg + 6, F_OK) == 0) {
                 usleep(10000);

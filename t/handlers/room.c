@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A handler with state of its process and no connection for it: it listens to the channel "room" from start to stop,
- * counts messages and members, publishes the counts to "counts" at each tick, and logs its last calls.
+ * A handler with per-process state and no connections. From start to stop it subscribes to the
+ * channel "room", counts messages and members, publishes the counts to "counts" at each tick,
+ * and logs its last calls.
  */
 
 #include "mod_websocket.h"

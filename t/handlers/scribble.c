@@ -1,11 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A module that does in a child process what an attacker who controls it could do to all others: it writes random
- * bytes to all shared memory of mod_websocket, and sends random messages and wrong descriptors to all children.
- *
- * GET /scribble?memory and GET /scribble?LAYOUT, the number of the messages' layout, do so once. httpd's own shared
- * memory is left alone. The answer says how many tables or sockets there are.
+ * A module that attacks other child processes as a compromised child could: it writes random
+ * bytes to all shared memory of mod_websocket, and sends random packets and invalid descriptors
+ * to all children. GET /scribble?memory and GET /scribble?LAYOUT, the version of the packets'
+ * layout, do this once. httpd's own shared memory stays untouched. The answer is the number of
+ * tables or sockets.
  */
 
 #include <fcntl.h>
@@ -24,7 +24,7 @@
 
 #define MESSAGES 200
 
-/* Messages with descriptors, in each process. */
+/* Maximum of packets with descriptors in each process. */
 #define ATTACHED_MAX 500
 
 static unsigned long long state = 88172645463325252ull;
@@ -36,7 +36,7 @@ static unsigned long long random_number(void)
     return state ^= state << 17;
 }
 
-/* Numbers that have broken something before, or that are next to a border. */
+/* Numbers that have caused faults before, or that are next to a limit. */
 static unsigned long long number(void)
 {
     static const unsigned long long likely[] = {
@@ -45,7 +45,7 @@ static unsigned long long number(void)
     return r % 3 ? likely[r / 3 % (sizeof(likely) / sizeof(*likely))] : random_number();
 }
 
-/* A table is memory of apr_shm, which keeps its size in the first bytes. httpd's scoreboard is one, too. */
+/* A table is an apr_shm segment, whose first bytes hold its size. So is httpd's scoreboard. */
 static int is_ours(unsigned long from, unsigned long to)
 {
     unsigned long scoreboard = (unsigned long)ap_scoreboard_image->global;
@@ -55,8 +55,8 @@ static int is_ours(unsigned long from, unsigned long to)
            && (scoreboard < from || scoreboard >= to);
 }
 
-/* The head of each page of the first few, and now and then all of it; little of the rest, so that this does not use
- * memory that nobody uses. */
+/* Write to the head of each of the first pages, sometimes to all of a page, and rarely to later
+ * pages: writing to unused pages would allocate them. */
 static void scribble_table(unsigned long from, unsigned long to)
 {
     for (unsigned long page = from; page < to; page += 4096) {
@@ -90,7 +90,7 @@ static int scribble_memory(void)
     return found;
 }
 
-/* A descriptor that is not what is expected: a file that others can still cut, a device, a pipe's end. */
+/* An unexpected descriptor: a file that others can still truncate, a device, one end of a pipe. */
 static int wrong_descriptor(void)
 {
     int fd[2];
@@ -111,8 +111,8 @@ static int wrong_descriptor(void)
 static void send_message(int to, unsigned layout)
 {
     char bytes[512];
-    /* Sockets that no process reads keep them, and the kernel limits those of all processes of a user:
-     * tests beside this one need some. */
+    /* Sockets that no process reads keep the descriptors, and the kernel limits those of all
+     * processes of a user. Other tests need some, too. */
     static unsigned attached;
     int fds[2] = {-1, -1};
     struct iovec iov = {bytes, random_number() % 2 ? 24 + random_number() % 300 : sizeof(bytes)};
@@ -149,7 +149,7 @@ static void send_message(int to, unsigned layout)
     }
 }
 
-/* The sockets of mod_websocket's children are all that are of this type. */
+/* Only the sockets of mod_websocket's children have this type. */
 static int scribble_messages(unsigned layout)
 {
     int found = 0, type;

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The services that tests of SockJS expect: service=close, amplify, broadcast, binary, pause or transport. */
+/** The services that SockJS's tests expect: service=close, amplify, broadcast, binary, pause or
+ *  transport. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +44,7 @@ static void service_open(ws_conn *c)
     }
 }
 
-/* 2^n characters. */
+/* Send 2^n characters. */
 static void service_amplify(ws_conn *c, const char *data, apr_size_t len)
 {
     char digits[8] = "", *text;

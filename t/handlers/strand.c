@@ -1,9 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/**
- * A module that makes of a rare race of the event MPM the rule: while there is a file "strand" in the
- * server's root, connections are accepted, and no worker ever sees them.
- */
+/** A module that turns a rare race of the event MPM into a certain one: while the file "strand"
+ *  exists in the server's root, accepted connections never reach a worker. */
 
 #include <ap_listen.h>
 #include <apr_file_info.h>
@@ -33,7 +31,7 @@ static apr_status_t accept_and_strand(void **csd, ap_listen_rec *lr, apr_pool_t 
     return rv;
 }
 
-/* The MPM says how to accept behind child_init. */
+/* The MPM sets the accept function after child_init. */
 static int pre_connection(conn_rec *c, void *csd)
 {
     static int done;

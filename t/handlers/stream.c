@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A handler for messages that are larger than memory. Of a binary message it tells how long it was, in
- * bytes, and whether each of them was what it had to be: the low byte of its place in the message. To a
- * text, a number of KiB, it answers with a binary message of that length, in parts.
+ * A handler for messages larger than memory. It answers a binary message with its length in
+ * bytes, and whether each byte was the low byte of its offset. It answers a text, a number of
+ * KiB, with a binary message of that length, in parts.
  */
 
 #include <stdio.h>
@@ -16,9 +16,9 @@
 #define TURN 16
 
 typedef struct {
-    apr_uint64_t came; /* bytes of the current message */
+    apr_uint64_t came; /* received bytes of the current message */
     int wrong;
-    apr_uint64_t due, sent; /* bytes of the message that is sent */
+    apr_uint64_t due, sent; /* bytes of the message that is being sent */
 } stream;
 
 static char pattern[PART + 256];
@@ -39,7 +39,7 @@ static void on_open(ws_conn *c)
 
 static void go_on(ws_conn *c, void *arg);
 
-/* As much as there is room for; after a turn the loop's other connections have theirs. */
+/* Send as much as fits; after one turn the loop serves its other connections. */
 static void pour(ws_conn *c)
 {
     stream *s = ws_data(c);

@@ -3,13 +3,14 @@
 /**
  * reap COMMAND [ARGUMENT...]
  *
- * Runs COMMAND and ends every process that it has started, itself or through others, as soon as COMMAND
- * ends in any way, reap gets SIGTERM, SIGINT, SIGHUP or SIGQUIT, or reap's parent dies. It finds daemons as
- * well: a subreaper (prctl(2)) becomes the parent of every orphan below it. Exits as COMMAND does.
+ * Runs COMMAND, and ends every process that it has started, directly or through others. This
+ * happens when COMMAND ends in any way, when reap receives SIGTERM, SIGINT, SIGHUP or SIGQUIT,
+ * and when reap's parent ends. It finds daemons as well: a subreaper (prctl(2)) becomes the
+ * parent of every orphan below it. The exit status is COMMAND's.
  *
- * Temporary files go into a folder of the run's own (TMPDIR). reap removes it, unless COMMAND fails.
+ * Temporary files go into a separate folder (TMPDIR). reap removes it, unless COMMAND fails.
  *
- * There are two such processes, one below the other, since SIGKILL may end either.
+ * reap runs as two processes, one the parent of the other, because SIGKILL may end either.
  */
 
 #define _GNU_SOURCE
@@ -34,7 +35,7 @@ static void die(const char *what)
     exit(127);
 }
 
-/** The parent of a process and its name, 0 if there is no such process. */
+/** The parent of a process, and its name. @return 0: the process does not exist */
 static pid_t parent_of(const char *pid, char name[64])
 {
     char path[64], text[512];
@@ -46,7 +47,7 @@ static pid_t parent_of(const char *pid, char name[64])
     if (f) {
         fclose(f);
     }
-    /* A name may have blanks and parentheses. */
+    /* A name may contain blanks and parentheses. */
     char *begin = strchr(text, '('), *end = strrchr(text, ')');
     if (begin && end && sscanf(end, ") %*c %d", &parent) == 1) {
         snprintf(name, 64, "%.*s", (int)(end - begin - 1), begin + 1);
@@ -54,7 +55,7 @@ static pid_t parent_of(const char *pid, char name[64])
     return parent;
 }
 
-/** Send a signal to each child, 0 for none. @return how many there are */
+/** Send a signal to each child; 0: none. @return the number of children */
 static int children(int signal, int tell)
 {
     DIR *proc = opendir("/proc");
@@ -78,7 +79,8 @@ static int children(int signal, int tell)
     return n;
 }
 
-/** Take the status of all that have ended. @return 1, and its status, if child is among them */
+/** Collect the status of all ended children. @return 1, and child's status, if child is one of
+ *  them */
 static int take(pid_t child, int *status)
 {
     int s, found = 0;
@@ -97,7 +99,7 @@ static void tick(void)
     nanosleep(&(struct timespec){0, TICK * 1000000}, NULL);
 }
 
-/** Ends what is left. The children of one that ends become our own. */
+/** End the remaining processes. The children of a process that ends become reap's own. */
 static void end_all(int grace, int tell)
 {
     int status;
@@ -110,7 +112,7 @@ static void end_all(int grace, int tell)
     }
 }
 
-/** @return child's status, or as if it had ended by the signal that was sent to us */
+/** @return child's status; after a signal to reap, the status of an end by that signal */
 static int wait_for(pid_t child)
 {
     int status = 0;
@@ -123,7 +125,7 @@ static int wait_for(pid_t child)
     return status;
 }
 
-/** End as another process did. */
+/** End with the status of another process. */
 static void end_as(int status)
 {
     if (WIFSIGNALED(status)) {
@@ -134,7 +136,7 @@ static void end_as(int status)
     exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }
 
-/** Fork, with a signal for the child when we die. */
+/** Fork. The kernel sends the child this signal when reap ends. */
 static pid_t fork_bound(int signal)
 {
     pid_t parent = getpid(), pid = fork();
@@ -154,7 +156,7 @@ static void run(char **command)
 {
     static const int usual[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCHLD, SIGPIPE};
     for (size_t i = 0; i < sizeof(usual) / sizeof(*usual); i++) {
-        signal(usual[i], SIG_DFL); /* a shell ignores some in what it runs in the background */
+        signal(usual[i], SIG_DFL); /* a shell lets its background processes ignore some signals */
     }
     sigprocmask(SIG_UNBLOCK, &signals, NULL);
     execvp(command[0], command);
@@ -177,7 +179,7 @@ static char *make_folder(void)
     static char folder[256];
     const char *at = getenv("TMPDIR");
     snprintf(folder, sizeof(folder), "%.200s/mod_websocket-XXXXXX", at && *at ? at : "/tmp");
-    if (!mkdtemp(folder) || chmod(folder, 0755)) { /* httpd's own user reads files there */
+    if (!mkdtemp(folder) || chmod(folder, 0755)) { /* httpd's user reads files there */
         die(folder);
     }
     setenv("TMPDIR", folder, 1);
@@ -214,7 +216,7 @@ int main(int argc, char **argv)
     char *folder = make_folder();
     pid_t child = fork_bound(SIGTERM);
     if (child == 0) {
-        prctl(PR_SET_CHILD_SUBREAPER, 1); /* is not inherited */
+        prctl(PR_SET_CHILD_SUBREAPER, 1); /* children do not inherit it */
         end_as(inner(argv + 1));
     }
     int status = getppid() == parent ? wait_for(child) : SIGTERM;

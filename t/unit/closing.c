@@ -222,8 +222,7 @@ static void what_came_before_a_reset_is_delivered(rig *r)
 
     frame_put(stream, FIN | BINARY, stream, SIZE);
     tcp_pair(fd);
-    setsockopt(fd[1], SOL_SOCKET, SO_RCVBUF, &size,
-               sizeof(size)); /* or the system's maximum */
+    setsockopt(fd[1], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)); /* or the system's maximum */
     w = rig_join_pair(r, "a", fd);
     told_is("a", "open", "a connection over TCP");
     turns(r, 0);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Connections whose framing is not that of RFC 6455: raw bytes, and a line framing defined here. */
+/** Framings other than RFC 6455: raw bytes, and a line framing defined by this test. */
 
 #include "protocol/framing.h"
 #include "t/unit/rig.h"

@@ -188,8 +188,8 @@ typedef struct kept {
 
 static void look(ws_loop *loop, void *arg)
 {
-    *(kept *)arg =
-        (kept){LIST_FIRST(&loop->heads[0])->rare->rest, LIST_FIRST(&loop->heads[0])->rare->rest->pos};
+    *(kept *)arg = (kept){LIST_FIRST(&loop->heads[0])->rare->rest,
+                          LIST_FIRST(&loop->heads[0])->rare->rest->pos};
 }
 
 static void what_waits_is_not_copied_each_time(rig *r)

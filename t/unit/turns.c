@@ -9,8 +9,8 @@
 enum { MANY = 3000, LONG = 20000 };
 
 /* All atomic. */
-static int of_a;        /* messages of connection "a" in all */
-static int of_a_when_b; /* the same number at the first message of "b" */
+static int of_a;               /* messages of connection "a" in all */
+static int of_a_when_b;        /* the same number at the first message of "b" */
 static apr_size_t most_posted; /* maximum of bytes queued for the loop */
 static char answer[LONG];
 
