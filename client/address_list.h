@@ -25,7 +25,7 @@ typedef struct ws_addresses {
  * Look up a name.  [any thread] Blocks.
  * @param family  AF_UNSPEC, AF_INET or AF_INET6
  * @param rv  set to getaddrinfo()'s result
- * @return NULL: there are none, or *rv is EAI_MEMORY
+ * @return NULL: no addresses, or *rv is EAI_MEMORY
  */
 ws_addresses *ws_addresses_look_up(const char *host, unsigned port, int family, int *rv);
 

@@ -402,7 +402,7 @@ static void connector_release(ws_handle *h)
     }
 }
 
-/* @return NULL, or what is wrong with the options, with the stage's name */
+/* @return NULL, or an error in the options, with the stage's name */
 static const char *connector_check_options(ws_connector *t)
 {
     const ws_connect_options *o = &t->o;

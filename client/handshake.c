@@ -72,7 +72,7 @@ void ws_connector_ask(ws_connector *t)
 
 /* ---- Extensions ---- */
 
-/* All values of a header, joined to one list; NULL if there are none. */
+/* All values of a header, joined to one list; NULL without the header. */
 static char *handshake_joined(const ws_connector *t, const ws_client_response *a, const char *name)
 {
     const char *value;
@@ -98,7 +98,7 @@ static const ws_deflate_config *handshake_deflate_config(const ws_connector *t)
     return config ? config : &plain;
 }
 
-/* Set *chain to the negotiated extensions, or NULL. @return NULL, or what is wrong */
+/* Set *chain to the negotiated extensions, or NULL. @return NULL, or an error text */
 static const char *handshake_extend(const ws_connector *t, const ws_client_response *a,
                                     ws_chain **chain)
 {

@@ -190,7 +190,7 @@ static int lookup_queue(lane *lane, job *j)
 
 /* ---- Names ---- */
 
-/* Free what is left of a lookup. */
+/* Free the rest of a lookup. */
 static void lookup_release(ws_lookup *l)
 {
     free(l->result.addresses);
@@ -209,7 +209,7 @@ static void lookup_notify(ws_lookup *l)
     }
 }
 
-/* Under the lock: give a lookup what is known. */
+/* Under the lock: copy the results so far to a lookup. */
 static void lookup_inform(ws_lookup *l, const question *q, int complete)
 {
     free(l->result.addresses);

@@ -47,9 +47,9 @@ void ws_lookup_cancel(ws_lookup *l);
 void ws_lookup_settle(void);
 
 /**
- * Look up a host as ws_lookup_start(), but block until the first addresses arrive, and
- * up to a second for the others.
- * @param error  WS_TLS_ERROR bytes, set if there are no addresses
+ * Look up a host like ws_lookup_start(), but block until the first addresses arrive, and up to a
+ * second for the others.
+ * @param error  WS_TLS_ERROR bytes, set on failure
  * @return malloc'ed; or NULL
  */
 ws_addresses *ws_lookup_now(const char *host, unsigned port, char *error);

@@ -483,7 +483,7 @@ void ws_conn_end(ws_conn *c, const char *why)
     conn_count_end(c, why);
     ws_stream_close(&loop->event, &c->source);
     SSL_free(c->ssl);
-    conn_release_tickets(c); /* before close(): a peer may reconnect at once */
+    conn_release_tickets(c); /* before close(): the peer may reconnect immediately */
     close(c->source.fd);
     LIST_REMOVE(c, of_location);
     c->deferred_free.release = conn_free;

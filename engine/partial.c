@@ -1,9 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/**
- * Incomplete messages. One can use much memory at little cost to the peer. It must therefore make
- * progress, and arrive at the minimum rate that WebSocketMessageTimeout sets.
- */
+/** Incomplete messages. They can use much memory at little cost to the peer. Therefore a
+ *  message must make progress and arrive at the minimum rate that WebSocketMessageTimeout sets. */
 
 #include <stdlib.h>
 
@@ -13,8 +11,8 @@
  * announces a large payload allocates no memory. */
 #define MESSAGE_MIN (4 * 1024)
 
-/* The whole of an announced length is reserved at once up to this, bytes, if the connection's last
- * message was at least half as long. */
+/* Lengths up to this, bytes, are reserved immediately if the last message was at least half as
+ * long. */
 #define RESERVE_MAX (4 * 1024 * 1024)
 
 /* A message of this length, bytes, is large: see ws_conn.large. */

@@ -46,7 +46,7 @@ int ws_redis_cluster_learn(ws_redis *r, struct ws_redis_cluster *k, int *told);
 /** Connect to a node, unless there is a connection. @return 1; 0: not reachable */
 int ws_redis_cluster_connect(ws_redis *r, ws_redis_node *n);
 
-/** The node of a key. @return NULL: none is known */
+/** The node of a key. @return NULL: unknown */
 ws_redis_node *ws_redis_cluster_node(struct ws_redis_cluster *k, const char *key, size_t len);
 
 #endif

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parses the URL of a Redis, and the words behind it, for WebSocketBus and WebSocketLog. */
+/** Parses the URL of a Redis server and the options after it. */
 
 #include "redis/options.h"
 

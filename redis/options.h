@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The URL of a Redis, and the words behind it, as directives have them. */
+/** The URL of a Redis server and the options after it, as in directives. */
 
 #ifndef WS_REDIS_OPTIONS_H
 #define WS_REDIS_OPTIONS_H

@@ -18,7 +18,7 @@
 #define CARRY_PIECE (16 * 1024)
 
 typedef struct carrier {
-    ws_handle handle; /**< must be first; the session's side */
+    ws_handle handle; /**< must be first; connected to the session's process */
     int fd;
     ws_sockjs_response *to;
 } carrier;
@@ -105,7 +105,7 @@ static void carry_begin(ws_loop *loop, ws_task *task)
     w->to->owner = w;
     w->to->gone = carry_client_gone;
     w->to->drained = carry_drained;
-    if (ws_sockjs_response_flush(w->to) < 0) { /* the client is watched from now on */
+    if (ws_sockjs_response_flush(w->to) < 0) { /* this also watches the client */
         carry_client_gone(w->to);
         return;
     }
@@ -117,7 +117,7 @@ void ws_sockjs_carry(ws_engine *engine, int fd, int client, SSL *ssl)
     ws_loop *loop = ws_engine_least_busy(engine);
     carrier *w = calloc(1, sizeof(*w));
     carry_task *t = ws_task_new(sizeof(*t), carry_begin);
-    ws_loop_entered(loop, 0); /* a child that has to go waits for it, as for a connection */
+    ws_loop_entered(loop, 0); /* the draining of a child waits for it, as for a connection */
     if (w && t) {
         w->fd = fd;
         w->handle.source.ready = carry_ready;
@@ -125,7 +125,7 @@ void ws_sockjs_carry(ws_engine *engine, int fd, int client, SSL *ssl)
         w->handle.release = carry_free;
         *t = (carry_task){t->task, w, client, ssl};
         if (ws_loop_post(loop, &t->task) == 0) {
-            /* cppcheck-suppress memleak -- the task has it */
+            /* cppcheck-suppress memleak -- the task owns it */
             return;
         }
     }

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * From frames of RFC 6455 to an array of SockJS. Messages are not put together: each piece is escaped into the
- * response as it comes, so that a message of any length needs no memory. What comes from one read makes one array.
+ * Converts frames of RFC 6455 to arrays of SockJS. Messages are not reassembled: each piece is
+ * escaped into the response as it arrives, so that memory does not depend on a message's length.
+ * The messages of one read form one array.
  */
 
 #include <string.h>
@@ -84,7 +85,7 @@ static int decode_payload(ws_sockjs_session *s, const char *data, apr_size_t len
     return decode_text(s, data, len);
 }
 
-/* How many bytes the header has that begins with these; at least 2 are there. */
+/* The length of a header whose first bytes, at least 2, are these. */
 static unsigned decode_head_size(const unsigned char *head)
 {
     return head[1] == 127 ? 10 : head[1] == 126 ? 4 : 2;

@@ -9,7 +9,7 @@
 
 #include "sockjs/session_state.h"
 
-/* ---- A response ---- */
+/* ---- Responses ---- */
 
 typedef struct attach_task {
     ws_task task;
@@ -34,7 +34,8 @@ static void requests_answer_later(ws_sockjs_session *s, ws_sockjs_response *r)
         ws_sockjs_response_finish(r);
         return;
     }
-    /* Its client may go: the messages have been taken, and nothing depends on the answer. */
+    /* The client may disconnect: the messages have been accepted, and nothing depends on the
+     * answer. */
     s->answer = r;
 }
 

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Responses never wait: what a socket does not take lies in a buffer, and the session stops reading from its
- * handler's connection meanwhile. A response that ends is shut down, and closed when the client has closed,
- * so that no reset overtakes its last bytes.
+ * Writing never blocks: bytes that the socket does not accept are buffered, and the session
+ * meanwhile stops reading from its handler's connection. A finished response is shut down, and
+ * closed when the client has closed, so that no reset overtakes its last bytes.
  */
 
 #include "sockjs/response.h"
@@ -15,10 +15,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A frame of this size and more is sent in parts, bytes. */
+/* Frames of at least this size are sent in parts, bytes. */
 #define RESPONSE_PART (16 * 1024)
 
-/* A client that waits for nothing more is left after this time without progress, milliseconds. */
+/* A finished response is closed after this time without progress, milliseconds. */
 #define RESPONSE_LINGER 5000
 
 /* Some browsers show nothing before they have received this much, bytes: protocol 0.3.3. */
@@ -71,7 +71,7 @@ static void response_expired(ws_alarm *a)
 
 /* ---- The socket ---- */
 
-/* @return bytes; 0: it takes none now; -1 */
+/* @return bytes; 0: the socket is full; -1 */
 static apr_ssize_t response_write(ws_sockjs_response *r, const char *data, apr_size_t len)
 {
     apr_ssize_t n;
@@ -91,7 +91,7 @@ static apr_ssize_t response_write(ws_sockjs_response *r, const char *data, apr_s
     return n >= 0 ? n : errno == EAGAIN ? 0 : -1;
 }
 
-/* What a client sends behind its request is not ours. @return whether it is still there */
+/* Discard input after the request. @return whether the client is still connected */
 static int response_discard(ws_sockjs_response *r)
 {
     char buf[4096];
@@ -221,7 +221,7 @@ ws_sockjs_response *ws_sockjs_response_to(ws_conn *c)
     return r;
 }
 
-/* ---- What it says ---- */
+/* ---- The content ---- */
 
 void ws_sockjs_response_head(ws_sockjs_response *r, const char *data, apr_size_t len)
 {
@@ -275,7 +275,7 @@ void ws_sockjs_response_prelude(ws_sockjs_response *r)
     }
     response_body(r, t.data, t.len);
     r->out.broken |= t.broken;
-    r->sent = 0; /* the limit is about frames */
+    r->sent = 0; /* only frames count for the limit */
     ws_strbuf_free(&t);
 }
 

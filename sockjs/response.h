@@ -23,28 +23,28 @@ typedef enum {
     WS_SOCKJS_HTMLFILE,
     WS_SOCKJS_WEBSOCKET,
     WS_SOCKJS_ANSWER, /**< no frames: a head, sent when the handler has taken the client's messages */
-    WS_SOCKJS_RAW,    /**< no frames: bytes of another process's session, as they are */
+    WS_SOCKJS_RAW,    /**< no frames: bytes of another process's session, unchanged */
     WS_SOCKJS_KINDS
 } ws_sockjs_kind;
 
 typedef struct ws_sockjs_response ws_sockjs_response;
 
 struct ws_sockjs_response {
-    ws_handle handle; /**< first */
+    ws_handle handle; /**< must be first */
     ws_alarm alarm;   /**< set while the response ends */
     int fd;           /**< -1: conn */
     SSL *ssl;         /**< or NULL */
     ws_conn *conn;    /**< WS_SOCKJS_WEBSOCKET; or NULL */
     unsigned char kind;
     unsigned char chunked; /**< RFC 9112, section 7.1 */
-    unsigned char ending;  /**< no more data follows: close after all bytes are written */
+    unsigned char ending;  /**< no more data: close when all bytes are written */
     unsigned char write_shut;
     unsigned char parts; /**< the beginning of the frame has been sent */
     apr_uint64_t sent;   /**< bytes of the body */
     ws_strbuf frame;     /**< the frame under construction */
     ws_strbuf out;       /**< bytes for the socket, from pos on */
     apr_size_t pos;
-    /** Called until the response is finished: the client has closed; all bytes are written. */
+    /** Called when the response is finished: the client has closed, or all bytes are written. */
     void (*gone)(ws_sockjs_response *r);
     void (*drained)(ws_sockjs_response *r);
     void *owner;
@@ -54,19 +54,19 @@ struct ws_sockjs_response {
 /** Takes over fd and ssl. @return NULL if out of memory; fd and ssl are then released */
 ws_sockjs_response *ws_sockjs_response_new(ws_loop *loop, int fd, SSL *ssl, ws_sockjs_kind kind);
 
-/** A WebSocket, for which the caller calls gone and drained. */
+/** A response over a WebSocket. The caller calls gone and drained. */
 ws_sockjs_response *ws_sockjs_response_to(ws_conn *c);
 
-/** Append the head. */
+/** Append the response's header. */
 void ws_sockjs_response_head(ws_sockjs_response *r, const char *data, apr_size_t len);
 
-/** The beginning of the body that the kind demands. */
+/** Append the first bytes of the body that the kind requires. */
 void ws_sockjs_response_prelude(ws_sockjs_response *r);
 
-/** Whether frames lie in a string of JavaScript. */
+/** Whether frames are part of a JavaScript string. */
 int ws_sockjs_response_nested(const ws_sockjs_response *r);
 
-/** Begin a frame: then its text goes to r->frame. */
+/** Begin a frame. The caller then appends its text to r->frame. */
 void ws_sockjs_response_begin(ws_sockjs_response *r);
 
 /** Send the beginning of a long frame. */
@@ -75,7 +75,7 @@ void ws_sockjs_response_spill(ws_sockjs_response *r);
 /** The frame is complete. */
 void ws_sockjs_response_end_frame(ws_sockjs_response *r);
 
-/** A whole frame. */
+/** Append a complete frame. */
 void ws_sockjs_response_put(ws_sockjs_response *r, const char *frame);
 
 /** Write the buffered bytes; calls neither gone nor drained. @return 0; -1 if the client has closed

@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A session is open while its end of the pair is. Then it answers the client's requests with the reason of its end,
- * until the delay is over. While no response is open, the session does not read from the pair, so that the send
- * queue of the handler's connection fills and its policies apply.
+ * A session is open while its end of the socket pair is. After that it answers the client's
+ * requests with the close code and reason until `delay` has passed. Without a response, the
+ * session does not read from the pair, so that the send queue of the handler's connection fills
+ * and its policies apply.
  */
 
 #include <errno.h>
@@ -14,13 +15,13 @@
 
 #include "sockjs/session_state.h"
 
-/* Places of a loop's table; sessions of one place form a list. */
+/* Slots of a loop's hash table; the sessions of one slot form a list. */
 #define SESSION_PLACES 4096u
 
 /* One read from the pair, bytes. */
 #define SESSION_PIECE (16 * 1024)
 
-/* Each loop's own. */
+/* One table per loop. */
 static ws_sockjs_session **session_tables[WS_LOOPS_MAX];
 
 /* ---- The table ---- */
@@ -48,7 +49,7 @@ ws_loop *ws_sockjs_loop(ws_engine *engine, const ws_sockjs_key *key)
     return &engine->loops[key->low % engine->options.loops];
 }
 
-/* ---- Its end ---- */
+/* ---- Closing ---- */
 
 static void session_free(ws_handle *g)
 {
@@ -59,7 +60,7 @@ static void session_free(ws_handle *g)
     free(s);
 }
 
-/* An end with a Close frame: the socket stays open until the engine has answered. */
+/* After a Close frame, the socket stays open until the engine has answered. */
 static void session_finish_pair(ws_sockjs_session *s)
 {
     ws_sockjs_response *r;
@@ -104,7 +105,7 @@ static void session_alarm_in(ws_sockjs_session *s, apr_uint32_t ms)
     ws_timer_wheel_set(&s->handle.loop->event.wheel, &s->alarm, s->handle.loop->event.now + ms);
 }
 
-/* Without a response that accepts bytes, the pair is not read. */
+/* Stop reading from the pair: there is no response that accepts bytes. */
 static void session_rest(ws_sockjs_session *s)
 {
     if (s->fd >= 0 && ws_sockjs_session_waits(s)) {
@@ -142,7 +143,7 @@ static void session_put_close(const ws_sockjs_session *s, ws_sockjs_response *r)
     ws_strbuf_free(&t);
 }
 
-/* The frame that was being written has no end. */
+/* A frame that has begun cannot be completed, so the response is cut off. */
 static void session_tell_close(ws_sockjs_session *s)
 {
     if (!s->response) {
@@ -217,7 +218,7 @@ static int session_response_full(const ws_sockjs_session *s)
            && (r->kind <= WS_SOCKJS_JSONP || r->sent >= s->options.response);
 }
 
-/* @return whether there is more to do */
+/* @return whether the pump continues */
 static int session_settle(ws_sockjs_session *s)
 {
     if (!s->response) {
@@ -234,7 +235,7 @@ static int session_settle(ws_sockjs_session *s)
     return s->fd >= 0;
 }
 
-/* @return bytes; 0: none for now, or the session is closed */
+/* @return bytes; 0: no data yet, or the session is closed */
 static apr_ssize_t session_read(ws_sockjs_session *s, char *buf)
 {
     apr_ssize_t n;
@@ -365,7 +366,7 @@ int ws_sockjs_session_input(ws_sockjs_session *s, ws_strbuf *frames)
         s->in_pos = 0;
     }
     if (s->in.broken || session_write(s) < 0) {
-        return WS_SOCKJS_UNKNOWN; /* the pair's end is noticed when it is read */
+        return WS_SOCKJS_UNKNOWN; /* the next read detects the end of the pair */
     }
     session_watch_writes(s);
     return ws_sockjs_session_waits(s) ? WS_SOCKJS_WAITS : WS_SOCKJS_TAKEN;
@@ -378,7 +379,7 @@ void ws_sockjs_session_ping(ws_sockjs_session *s, const unsigned char *data, apr
     ws_sockjs_session_input(s, &pong);
 }
 
-/* ---- Both ---- */
+/* ---- Both directions ---- */
 
 static void session_ready(ws_source *g, const ws_ready *ready)
 {
@@ -400,7 +401,7 @@ static void session_stop(ws_handle *g)
 {
     ws_sockjs_session *s = (ws_sockjs_session *)g;
     if (s->response && s->fd >= 0) {
-        ws_sockjs_session_pump(s); /* the Close frame of the engine's */
+        ws_sockjs_session_pump(s); /* it may hold the engine's Close frame */
     }
     session_remove(s);
 }

@@ -1,12 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * SockJS sessions of a process. A session is the client side of a WebSocket that the process has with itself:
- * one end of a pair of sockets. The other end is an ordinary connection of the engine, so that handlers, queues,
- * limits and channels work as for any other. The session turns the frames that it receives there into those
- * of SockJS, for the response that is open, and messages of clients into frames for the engine.
+ * SockJS sessions of a process. A session is the client side of a WebSocket inside the process,
+ * over a pair of sockets. The other end is an ordinary connection of the engine, so that
+ * handlers, queues, limits and channels work as for any other connection. The session converts
+ * frames from there into SockJS frames for the open response, and messages of clients into
+ * frames for the engine.
  *
- * A session belongs to a loop, which its key names. Functions with an engine may be called on any thread.
+ * The session's key determines its loop. Functions with an engine may be called on any thread.
  */
 
 #ifndef WS_SOCKJS_SESSION_H
@@ -21,17 +22,17 @@ typedef struct ws_sockjs_key {
 
 /** Options of WebSocketSockJS. */
 typedef struct ws_sockjs_options {
-    apr_uint64_t response;         /**< bytes of frames in a streaming response */
+    apr_uint64_t response;         /**< length of a streaming response, bytes of frames */
     apr_uint32_t heartbeat, delay; /**< milliseconds */
 } ws_sockjs_options;
 
-/** Results for a client's messages; HTTP statuses. */
+/** Results for a client's messages, as HTTP statuses. */
 enum {
     WS_SOCKJS_TAKEN = 204,
     WS_SOCKJS_WAITS =
-        202, /**< taken, but the handler does not read: the client is to be answered later */
+        202, /**< accepted, but the handler does not read: answer the client later */
     WS_SOCKJS_UNKNOWN = 404,
-    WS_SOCKJS_FULL = 503 /**< more waits than WebSocketMaxMessageSize */
+    WS_SOCKJS_FULL = 503 /**< more bytes are queued than WebSocketMaxMessageSize */
 };
 
 /** The loop that a session belongs to. */
@@ -47,7 +48,7 @@ ws_loop *ws_sockjs_loop(ws_engine *engine, const ws_sockjs_key *key);
 int ws_sockjs_open(ws_engine *engine, const ws_sockjs_key *key, const ws_sockjs_options *options,
                    int fd, const ws_settings *settings, ws_ticket *ticket);
 
-/** A request for frames. */
+/** A request that waits for frames. */
 typedef struct ws_sockjs_request {
     ws_sockjs_kind kind;
     int chunked;
@@ -56,11 +57,11 @@ typedef struct ws_sockjs_request {
     apr_size_t head_len;
 } ws_sockjs_request;
 
-/** Give a session a response to write to. fd and ssl are taken over in every case. */
+/** Attach a response to a session. Takes over fd and ssl in every case. */
 void ws_sockjs_attach(ws_engine *engine, const ws_sockjs_key *key, const ws_sockjs_request *request,
                       int fd, SSL *ssl);
 
-/** Carry the bytes of another process's session from fd to a client. All are taken over. */
+/** Copy the bytes of another process's session from fd to a client. Takes over all arguments. */
 void ws_sockjs_carry(ws_engine *engine, int fd, int client, SSL *ssl);
 
 /**

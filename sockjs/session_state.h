@@ -12,32 +12,32 @@
 /** The decoder's position in the current frame from the engine. */
 typedef struct ws_sockjs_decoder {
     unsigned char head[WS_HEADER_MAX], head_len;
-    unsigned char first;  /**< its first byte */
+    unsigned char first;  /**< first byte of the frame */
     unsigned char inside; /**< the head is complete */
-    apr_uint64_t left;    /**< bytes of its payload that are still to come */
+    apr_uint64_t left;    /**< remaining bytes of its payload */
     unsigned char control[WS_CONTROL_MAX], control_len;
 } ws_sockjs_decoder;
 
 typedef struct ws_sockjs_session ws_sockjs_session;
 struct ws_sockjs_session {
-    ws_handle handle;        /**< first; its end of the pair */
-    ws_alarm alarm;          /**< heartbeats while there is a response, else the end */
-    ws_sockjs_session *next; /**< in its place of the table */
+    ws_handle handle;        /**< must be first; its end of the pair */
+    ws_alarm alarm;          /**< the next heartbeat; without a response, the session's end */
+    ws_sockjs_session *next; /**< next session in the same slot */
     ws_sockjs_key key;
     ws_sockjs_options options;
     const ws_settings *settings;
     ws_ticket *ticket;
-    ws_sockjs_response *response; /**< that is open, or NULL */
-    ws_sockjs_response *answer;   /**< to a client whose messages wait, or NULL */
+    ws_sockjs_response *response; /**< the open response, or NULL */
+    ws_sockjs_response *answer;   /**< response to a client whose messages are queued, or NULL */
     int fd;                       /**< -1: the session is closed */
     unsigned char greeted;        /**< "o" has been sent */
     unsigned char array;          /**< an array of messages has begun */
     unsigned char message;        /**< a message has begun */
     ws_sockjs_decoder decoder;
     ws_sockjs_cut cut;
-    ws_strbuf in; /**< what the pair has not taken, from in_pos on */
+    ws_strbuf in; /**< bytes that the pair has not accepted, from in_pos on */
     apr_size_t in_pos;
-    int code; /**< of its end */
+    int code; /**< close code */
     ws_strbuf reason;
 };
 
@@ -51,10 +51,11 @@ void ws_sockjs_session_attach(ws_sockjs_session *s, ws_sockjs_response *r);
 /** Read from the handler's connection while the response accepts bytes. */
 void ws_sockjs_session_pump(ws_sockjs_session *s);
 
-/** Frames for the handler. Taken over. @return as ws_sockjs_input() tells */
+/** Pass frames to the handler. Takes them over. @return the result for `done` of
+ *  ws_sockjs_input() */
 int ws_sockjs_session_input(ws_sockjs_session *s, ws_strbuf *frames);
 
-/** Whether frames wait for the handler. */
+/** Whether frames for the handler are queued. */
 static inline int ws_sockjs_session_waits(const ws_sockjs_session *s)
 {
     return s->in.len > s->in_pos;
@@ -69,7 +70,7 @@ void ws_sockjs_session_gone(ws_sockjs_session *s, int code, const char *reason, 
  */
 int ws_sockjs_decode(ws_sockjs_session *s, const char *data, apr_size_t len);
 
-/* What decoding leads to: */
+/* Called while decoding: */
 
 void ws_sockjs_session_ping(ws_sockjs_session *s, const unsigned char *data, apr_size_t len);
 

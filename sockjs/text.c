@@ -15,7 +15,7 @@
 
 typedef struct text_input {
     const char *at, *end;
-    ws_strbuf string; /* the one that is read */
+    ws_strbuf string; /* the string being parsed */
 } text_input;
 
 static void text_skip_space(text_input *in)
@@ -99,7 +99,7 @@ static int text_escape(text_input *in)
     return 1;
 }
 
-/* A string after its first quote. @return whether it is one */
+/* Parse a string after its first quote. @return whether it is valid */
 static int text_string(text_input *in)
 {
     in->string.len = 0;
@@ -192,7 +192,7 @@ void ws_sockjs_puts(ws_strbuf *t, int nested, const char *s)
     }
 }
 
-/* Characters beyond ASCII that are escaped all have three bytes, and begin with one of these. */
+/* All characters to be escaped beyond ASCII have three bytes and begin with one of these. */
 static int text_is_lead(unsigned char c)
 {
     return c == 0xE2 || c == 0xEF;

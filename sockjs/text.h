@@ -43,7 +43,8 @@ typedef struct ws_sockjs_cut {
 void ws_sockjs_escape(ws_strbuf *t, ws_sockjs_cut *cut, int nested, const char *data,
                       apr_size_t len);
 
-/** Append characters of the frame's own, which JSON need not escape, to what ws_sockjs_escape() writes. */
+/** Append ASCII text that is part of the frame, not of a message. JSON does not require
+ *  escaping it. */
 void ws_sockjs_puts(ws_strbuf *t, int nested, const char *s);
 
 /** Whether a name can be called as a function: letters, digits, "_", "-", ".", 1 to 120 of them. */

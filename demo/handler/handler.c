@@ -28,7 +28,7 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
         config->greeting = "Welcome to NAME.";
     }
     if (key == NULL) {
-        return NULL; /* the line is complete: the place to say what is missing */
+        return NULL; /* the line is complete: check here for missing keys */
     }
     if (strcmp(key, "greeting") == 0) {
         config->greeting = apr_pstrdup(pconf, value);

@@ -1,12 +1,12 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The request "history": a page of what is kept, the newest messages first. */
+/** The request "history": returns a page of stored messages, newest first. */
 
 #include "history.h"
 
 #include "websocket_parse.h"
 
-/* Messages of a page, if the request does not say. */
+/* Messages per page, unless the request sets a number. */
 #define LIMIT 100
 
 static void history_read(const char *channel, const ws_history_part *part, void *arg)

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Requests of clients whose answers come later, from any thread. */
+/** Requests of clients that are answered later, from any thread. */
 
 #include "request.h"
 

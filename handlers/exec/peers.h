@@ -31,7 +31,7 @@ typedef struct exec_peer {
 /** Called with a line of a peer. @param len  of the line, without its tag */
 typedef void exec_peer_says(void *arg, exec_peer *p, const char *line, apr_size_t len);
 
-/** Add a connection, and send the greeting. Closes fd if there is no memory. */
+/** Add a connection, and send the greeting. Closes fd if memory is exhausted. */
 void exec_peer_add(exec_peer **all, int fd);
 
 /** Queue a line. */

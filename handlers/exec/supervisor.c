@@ -96,7 +96,7 @@ static void supervisor_close_fd(int *fd)
     }
 }
 
-/* Read what is available. A program that writes without pause has to wait for its next turn. */
+/* Read the available bytes. A program that writes without pause has to wait for its next turn. */
 static void supervisor_read_errors(exec_program *p)
 {
     char data[READ_SIZE];

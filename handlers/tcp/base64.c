@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** An incremental decoder of base64. */
+/** Decodes base64 incrementally. Padding is optional; incomplete padding and other characters are errors. */
 
 #include "base64.h"
 
