@@ -436,9 +436,12 @@ static inline void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len
     }
     ws_conn_add(c, WS_SUM_BYTES_OUT, (apr_int64_t)len);
     ws_conn_add_short(c, WS_SUM_MESSAGES_OUT, messages);
-    if (c->loop->corked != c || len >> 31) { /* ws_conn_count_corked() does not see the high word */
-        ws_count(c->loop->counters, WS_COUNT_BYTES_OUT, (apr_int64_t)len);
-        ws_count(c->loop->counters, WS_COUNT_MESSAGES_OUT, messages);
+    if (c->loop->corked == c && !(len >> 31)) {
+        return; /* ws_conn_count_corked() counts it */
+    }
+    ws_count(c->loop->counters, WS_COUNT_BYTES_OUT, (apr_int64_t)len);
+    ws_count(c->loop->counters, WS_COUNT_MESSAGES_OUT, messages);
+    if (c->loop->corked == c) { /* which does not see the high word */
         c->loop->counted[WS_SUM_BYTES_OUT] += (apr_uint32_t)len;
         c->loop->counted[WS_SUM_MESSAGES_OUT] += messages;
     }

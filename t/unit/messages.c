@@ -375,6 +375,42 @@ static void each_message_is_counted(rig *r)
     free(stream);
 }
 
+static void send_to_another(ws_conn *c, void *arg)
+{
+    ws_send(ws_conn_find(c->loop, *(ws_id *)arg), WS_BINARY, "for b", 5);
+}
+
+static void send_to_both(ws_conn *c, void *arg)
+{
+    ws_send(c, WS_BINARY, "for a", 5);
+    send_to_another(c, arg);
+}
+
+/* Also what a callback of one connection sends to another, as that of a proxy does. */
+static void messages_to_others_are_counted(rig *r)
+{
+    apr_uint64_t before[WS_COUNTER_COUNT], *now;
+    sums s = {0};
+    wire a = enter(r, "a"), b = enter(r, "b");
+    ws_id other = id_of(r, "b");
+    on_loop_of(r, 0, sum_up, &s);
+    now = s.loop->counters->value;
+    memcpy(before, now, sizeof(before));
+    as_callback(id_of(r, "a"), send_to_another, &other);
+    turns(r, 0);
+    IS_COUNTED(MESSAGES_OUT, 1);
+    IS_COUNTED(BYTES_OUT, 5);
+    as_callback(id_of(r, "a"), send_to_both, &other);
+    turns(r, 0);
+    IS_COUNTED(MESSAGES_OUT, 3);
+    IS_COUNTED(BYTES_OUT, 15);
+    wire_next_is(&b, "binary \"for b\"", "the other client's message");
+    wire_next_is(&b, "binary \"for b\"", "and the second");
+    wire_next_is(&a, "binary \"for a\"", "the own client's");
+    leave(&a, "a");
+    leave(&b, "b");
+}
+
 static void almost_wrap(ws_loop *loop, void *arg)
 {
     (void)arg;
@@ -534,9 +570,15 @@ int main(void)
         early_bytes, what_is_not_utf8,    broken_frames,
         NULL};
     static test *const limited[] = {limits, NULL};
-    static test *const counted[] = {
-        long_messages,    an_announcement_costs_little, large_buffers_are_used_again, a_storm,
-        many_in_one_read, totals_exceed_32_bits,        each_message_is_counted,      NULL};
+    static test *const counted[] = {long_messages,
+                                    an_announcement_costs_little,
+                                    large_buffers_are_used_again,
+                                    a_storm,
+                                    many_in_one_read,
+                                    totals_exceed_32_bits,
+                                    each_message_is_counted,
+                                    messages_to_others_are_counted,
+                                    NULL};
     static test *const ignored[] = {nobody_listens, NULL};
     ws_settings wide = RIG_SETTINGS, tight = RIG_SETTINGS;
     tight.max_frame = 1000;
