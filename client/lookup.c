@@ -418,39 +418,34 @@ static void lookup_clear_alarm(ws_lookup *l)
     ws_timer_wheel_clear(&l->loop->event.wheel, &l->split);
 }
 
-/* Pass the results to the connector, which may cancel the lookup. */
-static void lookup_hand_over(ws_lookup *l)
-{
-    void (*found)(void *, ws_found *) = l->found;
-    void *arg = l->arg;
-    ws_found f;
-    pthread_mutex_lock(&lock);
-    f = l->result;
-    f.more = l->question != NULL;
-    l->result.addresses = NULL;
-    l->result.tls = NULL;
-    pthread_mutex_unlock(&lock);
-    lookup_clear_alarm(l);
-    if (!f.more) {
-        lookup_release(l);
-    }
-    found(arg, &f);
-}
-
+/* Pass the results to the connector, which may cancel the lookup. One section of the lock takes them and
+ * decides that nothing more follows: a later answer queues another task. */
 static void lookup_tell(ws_loop *loop, ws_task *task)
 {
     ws_lookup *l = (ws_lookup *)task;
+    void (*found)(void *, ws_found *) = l->found;
+    void *arg = l->arg;
     int cancelled;
+    ws_found f = {0};
     (void)loop;
     pthread_mutex_lock(&lock);
     l->posted = 0;
     cancelled = l->cancelled;
+    if (!cancelled) {
+        f = l->result;
+        f.more = l->question != NULL;
+        l->result.addresses = NULL;
+        l->result.tls = NULL;
+    }
     pthread_mutex_unlock(&lock);
-    if (cancelled) {
+    if (!cancelled) {
+        lookup_clear_alarm(l);
+    }
+    if (!f.more) {
         lookup_release(l);
     }
-    else {
-        lookup_hand_over(l);
+    if (!cancelled) {
+        found(arg, &f);
     }
 }
 
