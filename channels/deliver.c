@@ -186,7 +186,8 @@ static int deliver_ask(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_messa
     return ws_cb_channel(c, &event);
 }
 
-/* The handler has not sent this message, so on_drain is only called if it fills the queue. */
+/* The handler did not send this message itself. It gets on_drain only if the message fills the
+ * queue. */
 static void deliver_send_form(ws_sub *sub, ws_frames *f)
 {
     ws_conn *c = sub->c;

@@ -474,7 +474,7 @@ static int replay_post_look(ws_channels *h, unsigned loop, ws_channel *ch)
 
 void ws_look_again(ws_channels *h, unsigned loop)
 {
-    /* If a task is already queued, it does. */
+    /* A task that is already queued does this. */
     if (!__atomic_exchange_n(&h->loop_queues[loop].looking, 1, __ATOMIC_SEQ_CST)
         && replay_post_look(h, loop, NULL) < 0) {
         __atomic_store_n(&h->loop_queues[loop].looking, 0, __ATOMIC_SEQ_CST);

@@ -13,7 +13,7 @@
  *  @return NULL, or the error */
 const char *ws_redis_options_url(apr_pool_t *p, const char *url, ws_redis_options *o);
 
-/** What they accept, for error texts: "takes redis://..." */
+/** Error text that lists the accepted URLs: "takes redis://..." */
 extern const char ws_redis_options_takes[];
 
 /**

@@ -29,8 +29,7 @@ typedef struct ws_sockjs_options {
 /** Results for a client's messages, as HTTP statuses. */
 enum {
     WS_SOCKJS_TAKEN = 204,
-    WS_SOCKJS_WAITS =
-        202, /**< accepted, but the handler does not read: answer the client later */
+    WS_SOCKJS_WAITS = 202, /**< accepted, but the handler does not read: answer the client later */
     WS_SOCKJS_UNKNOWN = 404,
     WS_SOCKJS_FULL = 503 /**< more bytes are queued than WebSocketMaxMessageSize */
 };

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Decodes base64 incrementally. Padding is optional; incomplete padding and other characters are errors. */
+/** Decodes base64 incrementally. Padding is optional, but incomplete padding is an error. */
 
 #include "base64.h"
 
