@@ -906,11 +906,13 @@ WS_API void ws_subscriptions_of(ws_conn *c, void (*fn)(const char *channel, void
 
 /** The result of publishing. */
 typedef struct ws_published {
-    ws_status status;       /**< WS_QUEUED: published. WS_FULL: not published, see ws_publish.
+    ws_status status;     /**< WS_QUEUED: published. WS_FULL: not published, see ws_publish.
                            WS_UNCERTAIN: the bus failed; publish it again with ws_publish_once() */
-    ws_position position;   /**< epoch 0: the channel has no history */
-    apr_uint32_t receivers; /**< subscribed connections, as far as is known here */
-    apr_uint32_t missed;    /**< processes or machines that could not be reached */
+    ws_position position; /**< epoch 0: the channel has no history */
+    apr_uint32_t
+        receivers;       /**< subscribed connections of all child processes of this httpd, as far as
+                               is known here. Those of other machines are not counted */
+    apr_uint32_t missed; /**< processes or machines that could not be reached */
     int duplicate; /**< 1: a message with that id was published before; the other fields are of that one */
 } ws_published;
 
@@ -952,8 +954,8 @@ WS_API ws_status ws_publish_once(const char *channel, ws_type type, const char *
 /** Maximum size of a published message: 16 MiB. */
 #define WS_PUBLISH_MAX (16 * 1024 * 1024)
 
-/** Number of connections that are subscribed to a channel, in all processes of this httpd, and on other
- *  machines as far as the bus knows; 0 for an invalid name.  [any] */
+/** Number of connections that are subscribed to a channel, in all processes of this httpd, as far as is known
+ *  here. Those of other machines are not counted: ws_list_channels() counts them. 0 for an invalid name.  [any] */
 WS_API apr_uint32_t ws_subscribers(const char *channel);
 
 /** A member of a channel. */

@@ -43,7 +43,12 @@ export interface PublishOptions {
 }
 
 export interface Member { member: string; data: string; user?: string; }
-export interface Published { channel: string; receivers: number; position?: string; }
+export interface Published {
+    channel: string;
+    /** Subscribed connections of the httpd that has published the message, without those of other machines. */
+    receivers: number;
+    position?: string;
+}
 export interface Presence { channel: string; members: Member[]; subscribers: number; complete: boolean; }
 export interface History { channel: string; messages: Message[]; more: boolean; gap: boolean; position?: string; }
 export type State = 'waiting' | 'connecting' | 'open' | 'closed';

@@ -175,6 +175,9 @@ sub subscribed {
     ok($got{published}, 'by a client') or diag(explain(\%got));
     is($got{message}{data}, 'json, rewritten');
     is(($c->message)[1], 'json, rewritten');
+    my $before = told();
+    is(answer($publisher, { type => 'ping', id => $_ })->{type}, 'pong', 'a ping is answered') for 1 .. 3;
+    is(told(), $before, 'pings do not reach the application');
     my $json_answer = answer($publisher, { type => 'publish', channel => 'plain/a', data => 'refuse json', id => 2 });
     is_deeply([@$json_answer{qw(type id)}], ['error', 2], 'a refusal is an error frame');
     my $raw = subscribed('plain/raw');

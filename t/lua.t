@@ -45,7 +45,7 @@ function commands.badtimer(c) c:timer(1, function() error("in a timer") end) end
 function commands.remember(c) stale = c; c:send("kept") end
 function commands.what(c)
     c:send(table.concat({c.uri, c.args or "", tostring(c.user), c.peer, c.state, tostring(c.secure), c.version,
-        c:arg("name") or "none", #c:id(), ws.config.colour}, " "))
+        c:arg("name") or "none", #c:id(), ws.config.colour, c.transport}, " "))
 end
 function commands.join(c) c:subscribe("room", {watch = true, member = "me"}); end
 function commands.leave(c) c:unsubscribe("room"); c:send("left " .. #c:subscriptions()) end
@@ -153,7 +153,7 @@ my $ask = sub { my ($c, $command) = @_; $c->text($command); return ($c->message)
 {
     my $c = $open->('/all?name=x%20y');
     is(join(',', map { $ask->($c, 'count') } 1 .. 3), '1,2,3', 'c.data');
-    is($ask->($c, 'what'), '/all name=x%20y nil 127.0.0.1 open false 13 x y 16 blue', 'fields, and ws.config');
+    is($ask->($c, 'what'), '/all name=x%20y nil 127.0.0.1 open false 13 x y 16 blue websocket', 'fields, and ws.config');
     is($ask->($c, 'libraries'), 'nil nil nil nil nil table', 'safe libraries only');
     is($ask->($open->('/libraries'), 'libraries'), 'table table function nil nil table', 'and others on request');
     is($ask->($c, 'once'), 'once', 'c:timer');

@@ -417,8 +417,13 @@ static int conn_push_text(lua_State *L, const ws_conn *c, const char *name)
     static const struct {
         const char *name;
         const char *(*get)(const ws_conn *c);
-    } texts[] = {{"user", ws_user}, {"uri", ws_uri},     {"args", ws_args},
-                 {"peer", ws_peer}, {"vhost", ws_vhost}, {"protocol", ws_protocol}};
+    } texts[] = {{"user", ws_user},
+                 {"uri", ws_uri},
+                 {"args", ws_args},
+                 {"peer", ws_peer},
+                 {"vhost", ws_vhost},
+                 {"protocol", ws_protocol},
+                 {"transport", ws_transport_name}};
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
         if (!strcmp(name, texts[i].name)) {
