@@ -176,7 +176,7 @@ static int cluster_send_to(ws_redis *r, ws_redis_node *n, ws_redis_job **jobs)
     return 1;
 }
 
-/* A job is queued before the map is known. */
+/* A job is queued before the map has arrived. */
 static void cluster_name_publications(const struct ws_redis_cluster *k, ws_redis_job *j)
 {
     const char *name = k->sharded ? "SPUBLISH" : "PUBLISH";

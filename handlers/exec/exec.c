@@ -84,7 +84,7 @@ static void exec_child_stop(void *data)
 
 /* ---- The handshake ---- */
 
-/* The variables of a program whose name ends in the middle of the path: httpd maps what follows it, as it does for
+/* Set the path variables of a program. httpd maps the rest of the path after its name, as for
  * mod_cgi. */
 static void exec_locate(request_rec *r, const exec_choice *choice)
 {

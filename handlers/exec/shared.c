@@ -14,7 +14,7 @@
 #include <http_log.h>
 #include <util_script.h>
 
-/* The owner may end before it accepts. Interval of checks for that, milliseconds. */
+/* Interval of checks whether the owner ended before it accepted the connection, milliseconds. */
 #define LOOK 200
 
 /* Interval of checks for stalled peers, milliseconds. */

@@ -28,7 +28,7 @@ typedef struct exec_program {
     char *who;                /**< client and path, for the log */
     int refs;                 /**< this and all below: under the supervisor's lock */
     int stopping;             /**< its standard input has been closed on purpose */
-    apr_time_t stopped_at;    /**< when that was */
+    apr_time_t stopped_at;    /**< time of that closing */
     int steps;                /**< steps of stopping it that have been taken */
     int ended, status;        /**< status: as of waitpid(2) */
     ws_id conn;               /**< connection to notify of the end; 0: none */

@@ -34,8 +34,8 @@ static int describe_same(const char *name, const char *other, size_t len)
     return 1;
 }
 
-/* Headers of the handshake, of one connection (RFC 9110, section 7.6.1) and of a body are not sent on, nor are those
- * that an application would trust. */
+/* Drop hop-by-hop headers (RFC 9110, section 7.6.1), those of the handshake and of a body, and
+ * those that an application would trust. */
 static int describe_keeps(const char *name, const describing *d)
 {
     static const char *const names[] = {"Host",
@@ -97,8 +97,8 @@ static int describe_claims(request_rec *r, const char *to, const char *dir, sess
     return s->claims != NULL;
 }
 
-/* The request goes to the address that the client has connected to, with TLS if the client uses it, where the same
- * virtual host is. */
+/* The request goes to the address that the client has connected to, with TLS if the client uses it,
+ * so that the same virtual host serves it. */
 static const char *describe_local(request_rec *r, const char *to, const char *dir, describing *d)
 {
     const char *host = apr_table_get(r->headers_in, "Host");

@@ -36,7 +36,7 @@ void grip_add_close(form *f, int code, const char *reason, size_t len);
 /** Read the next event. @param at  moved past the event @return 1; 0 at the end; -1: malformed, or cut off */
 int grip_next(const char **at, const char *end, grip_event *e);
 
-/** The code of a CLOSE: what it says, 1000 for none or 0. @return -1 if it cannot be sent */
+/** The code of a CLOSE event; 1000 if it is missing or 0. @return -1: invalid in a frame */
 int grip_close_code(const grip_event *e);
 
 /** Check an answer of status 200 to 299 and read its headers. @param opening  it answers the OPEN event */
