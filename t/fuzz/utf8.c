@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             state = ws_utf8_check(state, text + at, cut);
             at += cut;
             so_far = utf8_reference(text + whole, at - whole);
-            is(state, so_far); /* the verdict after each piece */
+            is(state, so_far); /* as soon as it is certain */
             whole = so_far > 0 ? at : whole;
         }
         is(state, reference);
