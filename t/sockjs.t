@@ -8,7 +8,9 @@ use lib 't/lib';
 use Test::More;
 use Httpd;
 use Client;
+use Digest::MD5 qw(md5);
 use JSON::PP;
+use Redis;
 use SockJS;
 
 my $httpd = Httpd->start(
@@ -33,6 +35,11 @@ LogLevel websocket:debug
     WebSocketTransports sockjs
     WebSocketSockJS sessions=1
     WebSocketMaxMessageSize 1000
+</Location>
+<Location "/old">
+    WebSocketHandler ws_echo.so
+    WebSocketTransports websocket sockjs
+    WebSocketVersions 13 76
 </Location>
 <Location "/beat">
     WebSocketHandler ws_echo.so
@@ -512,6 +519,24 @@ subtest 'WebSockets with frames' => sub {
     is(($_->message)[1], 'o', 'the id of a session may be used again') for $one, $two;
 };
 
+subtest 'Version 76, whose 101 comes before the last bytes of the handshake' => sub {
+    my $path = '/old' . SockJS::session() . '/websocket';
+    my $host = "127.0.0.1:$port";
+    my $r    = ask('GET', $path, headers => {
+        Connection => 'Upgrade', Upgrade => 'WebSocket', Origin => "http://$host",
+        'Sec-WebSocket-Key1' => '1 2345 6 78', 'Sec-WebSocket-Key2' => '9 8 7654320',
+    });
+    is $r->status, 101;
+    is $r->header('Sec-WebSocket-Location'), "ws://$host$path";
+    is $r->header('Sec-WebSocket-Origin'), "http://$host";
+    is $r->header('Content-Length'), undef;
+    $r->{socket}->syswrite('abcdefgh');
+    is $r->read_bytes(16), md5(pack('NN', 12345678 / 3, 987654320 / 2) . 'abcdefgh'), 'the answer to both keys';
+    is $r->read_until(qr/\xff/), "\0o\xff", 'the session is open';
+    $r->{socket}->syswrite("\0[\"a\"]\xff");
+    is $r->read_until(qr/\xff/), qq(\0a["a"]\xff), 'an echo';
+};
+
 subtest 'WebSockets without frames' => sub {
     my $c = Client->new($httpd, '/echo/websocket');
     $c->echoes('Hello!', 'an echo');
@@ -544,6 +569,18 @@ subtest 'The handler is told the transport, and so is the status page' => sub {
         like $r->read_until(qr/\Q$carrier{$t}\E\\?"\]/) // '', qr/a\[/, $t;
         $r->close;
     }
+};
+
+subtest 'With a bus, a session belongs to one machine: others answer 404' => sub {
+    plan skip_all => 'made without hiredis' if !-e "$Httpd::BUILD/mod_websocket_redis.so";
+    my $redis = Redis->start;
+    my $bus   = "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so\nWebSocketBus redis://127.0.0.1:" . $redis->port . "\n";
+    my ($here, $there) = map { Httpd->start(conf => $bus . SockJS::services()) } 1, 2;
+    my $s     = SockJS::session();
+    my $send  = sub { SockJS->new(port => $_[0]->port)->ask('POST', "/echo$s/$_[1]", body => $_[2] // '') };
+    is $send->($here, 'xhr')->body, "o\n", 'a session here';
+    is $send->($there, $_, '["x"]')->status, 404, "$_ there" for qw(xhr_send jsonp_send);
+    is $send->($here, 'xhr_send', '["x"]')->status, 204, 'which goes on here';
 };
 
 done_testing;
