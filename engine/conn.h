@@ -453,9 +453,9 @@ static inline void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len
 #define WS_COPY_MAX (8 * 1024)
 
 /**
- * Gather a message of the connection whose callback runs: the short way of ws_send(), for the common case.
+ * Gather a message of the connection whose callback runs: the fast path of ws_send().
  * @param first  WS_FIN and WS_OP_TEXT or WS_OP_BINARY
- * @return 0: something is in its way, so that it has to take the long way
+ * @return 0: not possible; the caller must use the general path
  */
 static inline int ws_conn_gather_plain(ws_conn *c, unsigned first, const void *payload,
                                        apr_size_t len)

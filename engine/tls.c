@@ -124,7 +124,7 @@ static void tls_warm(ws_conn *c)
     c->tls_warm = 1;
     loop->warm.ids[loop->warm.count++] = c->id;
     SSL_clear_mode(c->ssl, SSL_MODE_RELEASE_BUFFERS);
-    SSL_set_mode(c->ssl, SSL_MODE_AUTO_RETRY); /* OpenSSL 3.2 does not apply what is cleared */
+    SSL_set_mode(c->ssl, SSL_MODE_AUTO_RETRY); /* with OpenSSL 3.2, this applies the cleared mode */
     if (!loop->warm.alarm.link) {
         ws_timer_wheel_set(&loop->event.wheel, &loop->warm.alarm, loop->event.now + loop->warm.ms);
     }

@@ -28,7 +28,7 @@
 
 /* The token of a request. */
 typedef struct token_request {
-    const char *text; /* where it is known; or NULL */
+    const char *text; /* NULL: none found yet */
     ws_token *token;
 } token_request;
 

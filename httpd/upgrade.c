@@ -110,7 +110,7 @@ static void upgrade_require(request_rec *r, unsigned versions)
     apr_table_mergen(r->err_headers_out, "Connection", "Upgrade");
 }
 
-/* @return what is wrong with the headers beside those of ws_handshake_check(), or NULL */
+/* Check the headers that ws_handshake_check() does not check. @return NULL, or an error text */
 static const char *upgrade_problem(request_rec *r, int version)
 {
     const char *length = upgrade_header(r, "Content-Length"), *list;

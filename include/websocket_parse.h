@@ -30,7 +30,7 @@ extern "C" {
  * @param p      pool for the error text; NULL: the text is static and does not name the range
  * @param least  0 or more
  * @param n      not changed if the text is refused
- * @return NULL, or what is expected: "takes a whole number from 1 to 64"
+ * @return NULL, or an error text: "takes a whole number from 1 to 64"
  */
 WS_API const char *ws_parse_count(apr_pool_t *p, const char *text, apr_int64_t least,
                                   apr_int64_t most, apr_int64_t *n);

@@ -32,7 +32,7 @@ typedef struct ws_client_request {
 /**
  * Check an additional header: its name must be a token and none of the handshake's, its value must be
  * free of control characters.
- * @return NULL, or what is wrong, a static string
+ * @return NULL, or a static error text
  */
 const char *ws_header_wrong(const char *name, const char *value);
 

@@ -41,7 +41,7 @@ const char *ws_deflate_offer(int takeover);
 /**
  * Check the server's response to that offer.
  * @param agreed  set to the agreed parameters from the client's view, for ws_negotiation.agreed
- * @return NULL, or what is wrong, a static string
+ * @return NULL, or a static error text
  */
 const char *ws_deflate_agree(const ws_deflate_config *config, int takeover,
                              const struct ws_offer *answer, apr_uint64_t *agreed);

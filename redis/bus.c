@@ -228,7 +228,7 @@ static void bus_subscribe(ws_redis *r, redisContext *c, int all)
 
 /*
  * The first PING follows the SUBSCRIBE commands of a new connection, so its reply says that they
- * are in effect. Only now is what was missed before complete: in the histories, or lost.
+ * are in effect. No further message can be missed: all missed ones are in the histories, or lost.
  */
 static void bus_settle(ws_redis *r, ws_channels *h)
 {

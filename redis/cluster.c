@@ -93,7 +93,8 @@ static void cluster_forget(struct ws_redis_cluster *k)
     memset(k->slots, WS_REDIS_NO_NODE, sizeof(k->slots));
 }
 
-/* Redis 7: a reply about SPUBLISH. Before: nil, or an error. Without a reply, the map is not known. */
+/* Redis 7 describes SPUBLISH; earlier versions reply nil or an error. Without a reply, the map stays
+ * incomplete. */
 static void cluster_look_for_shards(ws_redis *r, struct ws_redis_cluster *k, redisContext *c)
 {
     redisReply *reply = ws_redis_ask(c, "COMMAND INFO SPUBLISH");

@@ -17,7 +17,7 @@ const char *ws_redis_options_url(apr_pool_t *p, const char *url, ws_redis_option
 extern const char ws_redis_options_takes[];
 
 /**
- * Parse prefix=, sentinel=, ca=, cert=, key= or name=. File names stay as they are.
+ * Parse prefix=, sentinel=, ca=, cert=, key= or name=. File names stay unchanged.
  * @param text  is changed, and must stay valid
  * @return NULL, or the error
  */

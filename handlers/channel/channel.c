@@ -8,7 +8,7 @@
  * Keys: channel=NAME, repeatable, expands %{user}, %{path:N} (Nth segment of the path) and
  * %{arg:NAME} (argument of the query string); publish=on lets clients publish to their channels;
  * echo=off does not send them their own messages; presence=on makes them members, by user name or
- * the argument "name"; heartbeat=INTERVAL sends a message, with the text of beat=, so often.
+ * the argument "name"; heartbeat=INTERVAL sends the text of beat= at this interval.
  *
  * A client without subprotocol receives published messages unchanged, and publishes each of its
  * messages to all its channels. With ?after=POSITION it first receives missed messages. Clients
