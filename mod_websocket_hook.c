@@ -90,7 +90,7 @@ static const char *hook_events(apr_pool_t *p, const char *text, unsigned *events
         }
         if (i == NAMES) {
             return apr_psprintf(p,
-                                "WebSocketChannelHook: \"%s\" is no event: it takes publish, "
+                                "WebSocketChannelHook: unknown event \"%s\": expected publish, "
                                 "subscribe, unsubscribe, occupied and vacated, separated by commas",
                                 name);
         }
@@ -103,7 +103,7 @@ static const char *hook_option(cmd_parms *cmd, hook_line *line, const char *text
 {
     const char *equals = strchr(text, '='), *key, *error;
     if (!equals || !equals[1]) {
-        return apr_psprintf(cmd->pool, "WebSocketChannelHook: \"%s\" is no key=value", text);
+        return apr_psprintf(cmd->pool, "WebSocketChannelHook: \"%s\" is not key=value", text);
     }
     key = apr_pstrmemdup(cmd->pool, text, (apr_size_t)(equals - text));
     if (!strcmp(key, "channel")) {
@@ -115,7 +115,7 @@ static const char *hook_option(cmd_parms *cmd, hook_line *line, const char *text
     }
     if (!strcmp(key, "style") || !strcmp(key, "key") || !strcmp(key, "iss") || !strcmp(key, "to")) {
         return apr_psprintf(cmd->pool,
-                            "WebSocketChannelHook: unknown key \"%s\": there are channel, ca, "
+                            "WebSocketChannelHook: unknown key \"%s\"; the keys are channel, ca, "
                             "timeout, retry, concurrency, queue and longest",
                             key);
     }
@@ -132,7 +132,7 @@ static const char *hook_set(cmd_parms *cmd, void *config, int argc, char *const 
         return error;
     }
     if (argc < 2) {
-        return "WebSocketChannelHook takes events, the path or URL of the application, and then "
+        return "WebSocketChannelHook takes events, the path or URL of the application, then "
                "key=value";
     }
     line->pattern = "*";
@@ -143,7 +143,7 @@ static const char *hook_set(cmd_parms *cmd, void *config, int argc, char *const 
     if ((error = http_configure(cmd->pool, "to", argv[1], (void **)&line->config))
         || !strcmp(argv[1], HTTP_TO_HTACCESS)) {
         return apr_psprintf(cmd->pool, "WebSocketChannelHook: \"%s\": %s", argv[1],
-                            error ? error : "it takes a path or URL");
+                            error ? error : "takes a path or URL");
     }
     for (int i = 2; i < argc && !error; i++) {
         error = hook_option(cmd, line, argv[i]);
@@ -278,8 +278,8 @@ static void hook_log(hook_line *line, const hook_question *h, const char *error)
     if (__atomic_exchange_n(&line->logged, now, __ATOMIC_RELAXED) != now) {
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, 0, main_server,
-            "websocket: WebSocketChannelHook: %s of channel %s: the application at %s does "
-            "not answer as it should: %s",
+            "websocket: WebSocketChannelHook: %s of channel %s: invalid answer of the application "
+            "at %s: %s",
             hook_name(h->event), h->channel, line->config->to, error);
     }
 }
@@ -460,7 +460,7 @@ static const ws_application *hook_child_init(apr_pool_t *pchild, server_rec *s)
         line->config->sign = APR_RETRIEVE_OPTIONAL_FN(ws_loopback_sign);
         if (!hook_describe(pchild, s, line) || !(line->courier = courier_start(line->config))) {
             ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
-                         "websocket: WebSocketChannelHook: the application at %s is not asked in "
+                         "websocket: WebSocketChannelHook: cannot ask the application at %s in "
                          "this child: publications and subscriptions are refused",
                          line->config->to);
         }
@@ -496,7 +496,7 @@ static void hook_register(apr_pool_t *p)
 
 static const command_rec directives[] = {
     AP_INIT_TAKE_ARGV("WebSocketChannelHook", hook_set, NULL, RSRC_CONF,
-                      "events, the path or URL of the application, and then key=value"),
+                      "events, the path or URL of the application, then key=value"),
     {.name = NULL}};
 
 AP_DECLARE_MODULE(websocket_hook) = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, directives,

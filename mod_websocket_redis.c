@@ -55,10 +55,10 @@ static const char *bus_set(cmd_parms *cmd, void *config, int argc, char *const a
         return error;
     }
     if (is_set) {
-        return "WebSocketBus: there can be one";
+        return "WebSocketBus is set twice: remove one";
     }
     if (!argc) {
-        return apr_pstrcat(cmd->pool, "WebSocketBus ", ws_redis_options_takes, NULL);
+        return apr_pstrcat(cmd->pool, "WebSocketBus takes ", ws_redis_options_takes, NULL);
     }
     memset(&settings, 0, sizeof(settings));
     settings.prefix = "websocket:";
@@ -97,7 +97,8 @@ static void child_init(apr_pool_t *pchild, server_rec *s, ws_channels_options *o
     settings.log = log_line;
     if ((rv = ws_redis_create(&redis, &settings, pchild)) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
-                     "websocket: no WebSocketBus in this child: other machines are not reached");
+                     "websocket: WebSocketBus is unavailable in this child: channel "
+                     "messages are not exchanged with other machines");
         redis = NULL;
         return;
     }
@@ -132,14 +133,14 @@ static int log_word(apr_pool_t *p, const char *word, ws_log_store *l, const char
 {
     apr_int64_t max = 0;
     if (!strncmp(word, "list=", 5) || !strncmp(word, "stream=", 7)) {
-        *error = l->options.key ? "it takes one list= or stream=" : NULL;
+        *error = l->options.key ? "name one list= or stream=" : NULL;
         l->options.stream = *word == 's';
         l->options.key = strchr(word, '=') + 1;
         return *error ? -1 : 1;
     }
     if (!strncmp(word, "max=", 4)) {
         *error = ws_parse_count(p, word + 4, 1, LOG_MAX_LIMIT, &max);
-        *error = *error ? apr_psprintf(p, "\"%s\" is wrong, it %s", word, *error) : NULL;
+        *error = *error ? apr_psprintf(p, "invalid value \"%s\": %s", word, *error) : NULL;
         l->options.max = (unsigned)max;
         return *error ? -1 : 1;
     }
@@ -152,15 +153,14 @@ static const char *log_key_of_url(char *url, ws_log_store *l)
     char *host = strstr(url, "://"), *key = host ? strrchr(host + 3, '/') : NULL;
     apr_ssize_t len;
     if (!key || !key[1]) {
-        return "behind the server stands the name of a list, as in redis://localhost/websocket; or "
-               "add list=NAME or stream=NAME";
+        return "add the name of a list after the server, such as redis://localhost/websocket, or "
+               "list=NAME or stream=NAME";
     }
     *key++ = 0;
     l->options.key = key;
     len = ws_percent_decode(key, strlen(key), 0, key, strlen(key) + 1);
-    return len < 0 || strlen(key) != (apr_size_t)len
-               ? "in the name of the list, % is written as %25"
-               : NULL;
+    return len < 0 || strlen(key) != (apr_size_t)len ? "in the name of the list, write % as %25"
+                                                     : NULL;
 }
 
 /* The URL without user and password, and the name. */
@@ -195,13 +195,13 @@ static const char *log_parse(cmd_parms *cmd, const char *text, int count, char *
         return error;
     }
     if (!*l->options.key || strlen(l->options.key) > WS_REDIS_LOG_KEY_MAX) {
-        return "the name of a list or stream has 1 to 512 bytes";
+        return "the name of a list or stream must have 1 to 512 bytes";
     }
     if ((error = redis_parse(p, url, rest, others, &l->redis))) {
         return error;
     }
     if (l->redis.prefix) {
-        return "prefix= is for WebSocketBus: write the whole name of the list";
+        return "remove prefix=, which is for WebSocketBus, and write the whole name of the list";
     }
     *store = l;
     *shown = log_shown(p, url, l);
@@ -263,7 +263,7 @@ static void register_hooks(apr_pool_t *p)
 static const command_rec directives[] = {
     AP_INIT_TAKE_ARGV(
         "WebSocketBus", bus_set, NULL, RSRC_CONF,
-        "the Redis that connects machines, and then prefix=TEXT, sentinel=[user:]password, "
+        "the Redis server that connects machines, then prefix=TEXT, sentinel=[user:]password, "
         "ca=, cert=, key= and name="),
     {.name = NULL}};
 

@@ -166,6 +166,11 @@ const char *ws_parse_seconds(apr_pool_t *p, const char *text, apr_int64_t least,
     return ws_parse_interval(p, text, least, most, ms);
 }
 
+const char *ws_parse_expected(const char *error)
+{
+    return error + sizeof("takes ") - 1;
+}
+
 /* ---- Hexadecimal digits ---- */
 
 int ws_hex_digit(int c)

@@ -117,7 +117,7 @@ static void env_set_aside(ws_history_env *m, ino_t inode, const char *why)
         if (rename(m->data, m->damaged) < 0) {
             unlink(m->data);
         }
-        env_say(m, WS_LOG_ERROR, "history: %s was damaged (%s): set aside as %s, a new one begins",
+        env_say(m, WS_LOG_ERROR, "history: %s was damaged (%s): renamed to %s, and created again",
                 m->data, why, m->damaged);
     }
     if (fd >= 0) {
@@ -219,7 +219,7 @@ apr_status_t ws_history_env_open(ws_history_env **lmdb, const ws_history_env_opt
         return rv;
     }
     if ((rc = env_open_env(m))) {
-        env_say(m, WS_LOG_ERROR, "history: %s cannot be opened: %s", m->data, mdb_strerror(rc));
+        env_say(m, WS_LOG_ERROR, "history: cannot open %s: %s", m->data, mdb_strerror(rc));
         return rc > 0 ? rc : APR_EGENERAL;
     }
     *lmdb = m;
@@ -284,7 +284,7 @@ int ws_history_env_begin(ws_history_env *m, int write, MDB_txn **txn)
     }
     now = apr_time_now();
     if (now - __atomic_exchange_n(&m->said, now, __ATOMIC_RELAXED) > apr_time_from_sec(1)) {
-        env_say(m, WS_LOG_ERROR, "history: %s cannot be used: %s", m->data, mdb_strerror(rc));
+        env_say(m, WS_LOG_ERROR, "history: cannot use %s: %s", m->data, mdb_strerror(rc));
     }
     return rc;
 }
@@ -388,7 +388,7 @@ static int env_inspect(ws_history_env *m)
         return SET_ASIDE;
     }
     if (status >= 0 && WEXITSTATUS(status) == SET_ASIDE) {
-        env_set_aside(m, there.st_ino, "its pages make no sense");
+        env_set_aside(m, there.st_ino, "its pages are inconsistent");
         return SET_ASIDE;
     }
     return status < 0 ? HOPELESS : WEXITSTATUS(status);
@@ -420,7 +420,7 @@ apr_status_t ws_history_env_inspect(const ws_history_env_options *options, uid_t
     as_group = gid;
     status = env_in_a_process(env_inspect_as_user, &m);
     if (status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) == HOPELESS) {
-        env_say(&m, WS_LOG_ERROR, "history: %s cannot be used: look at its owner and mode", m.data);
+        env_say(&m, WS_LOG_ERROR, "history: cannot use %s: check its owner and mode", m.data);
         apr_pool_destroy(pool);
         return APR_EGENERAL;
     }

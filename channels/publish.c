@@ -155,9 +155,9 @@ static void publish_log_loss(const keeping *k, apr_status_t status)
     ws_engine_log(
         k->h->options.engine, WS_LOG_WARNING, NULL,
         status == APR_INCOMPLETE
-            ? "channel %s: nobody knows whether a message has been kept (status %d): it is not "
-              "published from here"
-            : "channel %s: a message could not be kept, status %d: it is not published",
+            ? "channel %s: unknown whether a message was stored (status %d): it is not published "
+              "from this process"
+            : "channel %s: cannot store a message, status %d: it is not published",
         k->m->channel, (int)status);
 }
 

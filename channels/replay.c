@@ -85,7 +85,7 @@ static int replay_start_reading(ws_channels *h, ws_loop *loop, ws_channel *ch, w
 static void replay_tell_failure(const page *p)
 {
     ws_engine_log(p->h->options.engine, WS_LOG_WARNING, NULL,
-                  "channel %s: its history cannot be read, status %d: messages may be missing",
+                  "channel %s: cannot read the history, status %d: messages may be missing",
                   p->sub.ch->name, (int)p->status);
 }
 

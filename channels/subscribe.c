@@ -227,7 +227,7 @@ static void sub_refused(ws_conn *c, const char *channel, ws_status status)
         ws_close(c, WS_CLOSE_POLICY, "the subscription is refused");
     }
     else {
-        ws_close(c, WS_CLOSE_TRY_LATER, "the subscription is not possible now");
+        ws_close(c, WS_CLOSE_TRY_LATER, "the subscription is not possible now, try again later");
     }
 }
 
@@ -254,7 +254,7 @@ static void sub_answered(void *arg, const ws_app_answer *answer)
     p->status = answer->status;
     if ((s = ws_run(p->id, sub_settle, p)) != WS_QUEUED) {
         if (s == WS_FULL) {
-            ws_close_id(p->id, WS_CLOSE_TRY_LATER, "the server has too much to do");
+            ws_close_id(p->id, WS_CLOSE_TRY_LATER, "the server is overloaded");
         }
         sub_settle(NULL, p);
     }
@@ -389,7 +389,7 @@ const char *ws_use_token(ws_conn *c, const char *channel, const char *token)
 {
     ws_channels *h = ws_channels_current();
     return h && h->options.use_token ? h->options.use_token(c, channel, token)
-                                     : "no tokens are accepted here";
+                                     : "this section accepts no tokens";
 }
 
 /* ---- End of a connection ---- */

@@ -87,7 +87,7 @@ void ws_connector_fail(ws_connector *t, int status, const char *format, ...)
         ws_url_authority(&t->url, 1, host);
     }
     if (options->logs(WS_LOG_INFO, &t->settings)) {
-        snprintf(line, sizeof(line), "no connection to %.300s: %s", host, reason);
+        snprintf(line, sizeof(line), "cannot connect to %.300s: %s", host, reason);
         options->log(WS_LOG_INFO, &t->settings, NULL, line);
     }
     if (ws_connector_retry(t, status, reason)) {
@@ -146,7 +146,7 @@ static void connector_start_tls(ws_connector *t, const char *name, ws_connect_st
     if (!(t->ssl = t->tls && stage == WS_AT_TLS
                        ? ws_tls_connect(t->tls, t->fd, name, 0)
                        : ws_tls_connect(t->found.tls, t->fd, name, t->o.insecure))) {
-        ws_connector_fail(t, 0, "tls: \"%s\" cannot be the name of a server", name);
+        ws_connector_fail(t, 0, "tls: \"%s\" is not a valid server name", name);
         return;
     }
     if (stage == WS_AT_PROXY_TLS) {
@@ -411,7 +411,7 @@ static const char *connector_check_options(ws_connector *t)
         return apr_psprintf(t->once, "request: version %d is neither 13 nor 8", o->version);
     }
     if (o->protocols && *o->protocols && !ws_protocols_valid(o->protocols)) {
-        return "request: the subprotocols are no list of different tokens";
+        return "request: the subprotocols are not a list of different tokens";
     }
     for (const char *const *h = o->headers; h && *h; h += 2) {
         if ((wrong = ws_header_wrong(h[0], h[1]))) {

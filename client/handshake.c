@@ -270,7 +270,7 @@ static void handshake_redirect(ws_connector *t, const ws_client_response *a)
         return;
     }
     if (t->redirects++ == t->o.redirects) {
-        ws_connector_fail(t, a->status, "redirect: more than %u of them", t->o.redirects);
+        ws_connector_fail(t, a->status, "redirect: more than %u redirects", t->o.redirects);
         return;
     }
     if (ws_url_resolve(&t->url, location, text) < 0
@@ -279,11 +279,11 @@ static void handshake_redirect(ws_connector *t, const ws_client_response *a)
         return;
     }
     if (t->url.secure && !to.secure) {
-        ws_connector_fail(t, a->status, "redirect: it leads from wss to ws");
+        ws_connector_fail(t, a->status, "redirect: from wss to ws");
         return;
     }
     if (to.socks) {
-        ws_connector_fail(t, a->status, "redirect: it leads to no WebSocket");
+        ws_connector_fail(t, a->status, "redirect: not to a WebSocket URL");
         return;
     }
     if (to.international && (wrong = ws_connector_international(t, &to))) {

@@ -27,7 +27,7 @@ const char *ws_idn_to_ascii(const char *host, char out[WS_IDN_SIZE])
         || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
                < len) {
         idn2_free(name);
-        return "it has characters that no host has";
+        return "it has characters that are invalid in a host name";
     }
     memcpy(out, name, len + 1);
     idn2_free(name);

@@ -120,15 +120,14 @@ int ws_connector_choose_proxy(ws_connector *t)
         return 0;
     }
     if (t->o.unix_socket) {
-        ws_connector_fail(t, 0, "proxy: a unix socket is not reached by a proxy");
+        ws_connector_fail(t, 0, "proxy: a unix socket cannot be reached through a proxy");
         return -1;
     }
     text = strstr(text, "://") ? text : apr_pstrcat(t->once, "http://", text, NULL);
     if (ws_url_parse(&t->proxy, text, apr_palloc(t->once, WS_URL_ROOM(strlen(text))), &wrong) < 0
         || (!t->proxy.http && !t->proxy.socks)) {
         t->proxy.host = NULL;
-        ws_connector_fail(t, 0,
-                          "proxy: its URL is not http://host:port, nor one of https or socks5");
+        ws_connector_fail(t, 0, "proxy: its URL is not an http://host:port, https or socks5 URL");
         return -1;
     }
     if (t->proxy.international && (wrong = ws_connector_international(t, &t->proxy))) {
@@ -148,7 +147,7 @@ void ws_connector_tunneled(ws_connector *t)
     if (t->ssl && t->url.secure) {
         if ((fd = ws_tunnel_start(t->handle.loop, (ws_handle_unwatch(&t->handle), t->fd), t->ssl))
             < 0) {
-            ws_connector_fail(t, 0, "proxy: no tunnel can be made");
+            ws_connector_fail(t, 0, "proxy: cannot create a tunnel");
             return;
         }
         t->fd = fd;
@@ -197,7 +196,7 @@ void ws_connector_proxy_answered(ws_connector *t)
     }
     else if (t->in_len > 0) { /* the server has not received a request yet, so it cannot have sent
                                * data */
-        ws_connector_fail(t, 0, "proxy: something comes behind its answer");
+        ws_connector_fail(t, 0, "proxy: unexpected data after its answer");
     }
     else {
         ws_connector_tell_response(t);

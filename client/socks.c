@@ -95,14 +95,14 @@ static void socks_chosen(ws_connector *t)
 {
     unsigned method = (unsigned char)t->in[1];
     if (t->in[0] != 5) {
-        ws_connector_fail(t, 0, "proxy: it is no SOCKS5 proxy");
+        ws_connector_fail(t, 0, "proxy: it is not a SOCKS5 proxy");
     }
     else if (method == 0 || (method == 2 && t->proxy.user)) {
         t->in_len = 0;
         (method ? socks_authenticate : socks_ask)(t);
     }
     else {
-        ws_connector_fail(t, 0, "proxy: it wants other credentials");
+        ws_connector_fail(t, 0, "proxy: it requires other credentials");
     }
 }
 
@@ -116,11 +116,11 @@ static void socks_answered(ws_connector *t)
                                           "connection refused",
                                           "time to live expired",
                                           "command is not supported",
-                                          "kind of address is not supported"};
+                                          "address type is not supported"};
     const unsigned char *in = (const unsigned char *)t->in;
     apr_size_t len = 4 + 2 + (in[3] == 1 ? 4u : in[3] == 4 ? 16u : 1u + in[4]);
     if (in[0] != 5 || (in[3] != 1 && in[3] != 3 && in[3] != 4)) {
-        ws_connector_fail(t, 0, "proxy: its answer is no SOCKS5");
+        ws_connector_fail(t, 0, "proxy: its answer is not SOCKS5");
     }
     else if (in[1] != 0) {
         ws_connector_fail(t, 0, "proxy: %s",
@@ -130,7 +130,7 @@ static void socks_answered(ws_connector *t)
     else if (socks_has(t, len)) {
         if (t->in_len > len) { /* the server has not received a request yet, so it cannot have sent
                                 * data */
-            ws_connector_fail(t, 0, "proxy: something comes behind its answer");
+            ws_connector_fail(t, 0, "proxy: unexpected data after its answer");
             return;
         }
         ws_connector_tunneled(t);

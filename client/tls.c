@@ -71,7 +71,7 @@ static const char *tls_complaint(void)
 {
     unsigned long e = ERR_peek_last_error();
     const char *text = e ? ERR_reason_error_string(e) : NULL;
-    return text ? text : "no reason is known";
+    return text ? text : "unknown reason";
 }
 
 static int tls_refuse(char *error, const char *what, const char *file)

@@ -215,7 +215,7 @@ ws_status ws_conn_share(ws_conn *c, ws_frames *f)
     }
     if (api_unsupported(c, first)) {
         ws_engine_log(c->loop->engine, WS_LOG_DEBUG, c,
-                      "version %d has no such message: it is dropped", c->version);
+                      "dropped a message: version %d cannot transmit it", c->version);
         ws_frames_unref(f);
         return WS_UNSUPPORTED;
     }

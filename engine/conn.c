@@ -276,7 +276,7 @@ void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_l
     }
     if (len && c->end_code != code && c->end_code == WS_CLOSE_INTERNAL) {
         ws_engine_log(c->loop->engine, WS_LOG_WARNING, c,
-                      "handler %s closes with code %d, which may not be sent: 1011 is",
+                      "handler %s closes with code %d, which must not be sent: sending 1011",
                       c->location->name, code);
     }
     ws_count(c->loop->counters,
@@ -467,7 +467,7 @@ void ws_conn_end(ws_conn *c, const char *why)
         ws_backpressure_over(c);
     }
     if (c->aborted) {
-        why = "broken by its handler (ws_abort())";
+        why = "aborted by its handler (ws_abort())";
         ws_socket_reset(c);
     }
     ws_engine_log(loop->engine, WS_LOG_DEBUG, c, "end, code %d: %s",

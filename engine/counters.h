@@ -37,11 +37,11 @@
     X(TOTAL_SOCKJS, COUNTER, "connections_total", "way", "sockjs", "")                             \
     X(TOTAL_OUTGOING, COUNTER, "connections_total", "way", "outgoing", "")                         \
     X(REFUSED_REQUEST, COUNTER, "handshakes_refused_total", "reason", "request",                   \
-      "Handshakes that were refused: wrong request or path, version not spoken, origin not "       \
+      "Handshakes that were refused: wrong request or path, unsupported version, origin not "      \
       "allowed, no "                                                                               \
       "handler for a subprotocol, a token missing or refused, by the handler, by a limit, by a "   \
       "child without engine or "                                                                   \
-      "memory, without free descriptors; or lost: the client went away at its 101")                \
+      "memory, without free descriptors; or lost: the client disconnected before the 101")         \
     X(REFUSED_VERSION, COUNTER, "handshakes_refused_total", "reason", "version", "")               \
     X(REFUSED_ORIGIN, COUNTER, "handshakes_refused_total", "reason", "origin", "")                 \
     X(REFUSED_SUBPROTOCOL, COUNTER, "handshakes_refused_total", "reason", "subprotocol", "")       \
@@ -51,18 +51,16 @@
     X(REFUSED_SERVER, COUNTER, "handshakes_refused_total", "reason", "server", "")                 \
     X(REFUSED_DESCRIPTORS, COUNTER, "handshakes_refused_total", "reason", "descriptors", "")       \
     X(REFUSED_LOST, COUNTER, "handshakes_refused_total", "reason", "lost", "")                     \
-    X(MESSAGES_IN, COUNTER, "messages_total", "direction", "in", "Messages, whole ones")           \
+    X(MESSAGES_IN, COUNTER, "messages_total", "direction", "in", "Complete messages")              \
     X(MESSAGES_OUT, COUNTER, "messages_total", "direction", "out", "")                             \
     X(BYTES_IN, COUNTER, "message_bytes_total", "direction", "in",                                 \
       "Payload of messages, as handlers see it: after decompression, before compression")          \
     X(BYTES_OUT, COUNTER, "message_bytes_total", "direction", "out", "")                           \
     X(WIRE_IN, COUNTER, "wire_bytes_total", "direction", "in",                                     \
-      "Frames with their headers and control frames, compressed if they are, without what TLS "    \
-      "adds")                                                                                      \
+      "Frames with their headers and control frames, after compression, without TLS")              \
     X(WIRE_OUT, COUNTER, "wire_bytes_total", "direction", "out", "")                               \
     X(COMPRESSED_IN, COUNTER, "compressed_bytes_total", "direction", "in",                         \
-      "Payload of compressed messages (or those that another extension transforms), as it is on "  \
-      "the wire")                                                                                  \
+      "Payload of messages that an extension compresses or transforms, as transmitted")            \
     X(COMPRESSED_OUT, COUNTER, "compressed_bytes_total", "direction", "out", "")                   \
     X(DECOMPRESSED_IN, COUNTER, "decompressed_bytes_total", "direction", "in",                     \
       "The same, as handlers see it")                                                              \
@@ -75,29 +73,29 @@
       "Connections that ended without a Close frame from either side")                             \
     X(PINGS_SENT, COUNTER, "pings_sent_total", "", "", "Pings sent to silent clients")             \
     X(PINGS_MISSED, COUNTER, "pings_missed_total", "", "",                                         \
-      "Pings without an answer in time; the connection is ended")                                  \
-    X(QUEUED, GAUGE, "send_queue_bytes", "", "", "Bytes that wait for slow clients")               \
+      "Pings without an answer in time; the connection is closed")                                 \
+    X(QUEUED, GAUGE, "send_queue_bytes", "", "", "Bytes in the send queues of slow clients")       \
     X(SLOW_QUEUE, COUNTER, "slow_clients_total", "reason", "queue",                                \
-      "Connections ended since the client reads too slowly: too much waited or for too long, or "  \
-      "it took nothing at all for the time of a ping")                                             \
+      "Connections closed since the client reads too slowly: its send queue was too long or too "  \
+      "old, or it read nothing for a ping interval")                                               \
     X(SLOW_STALLED, COUNTER, "slow_clients_total", "reason", "stalled", "")                        \
     X(DROPPED, COUNTER, "messages_dropped_total", "", "",                                          \
       "Messages dropped, or replaced by newer ones, for clients that read too slowly")             \
     X(CHANNELS, GAUGE, "channels", "", "",                                                         \
-      "Channels with subscribers, counted in each child process for itself")                       \
+      "Channels with subscribers, counted separately in each child process")                       \
     X(SUBSCRIPTIONS, GAUGE, "subscriptions", "", "", "Subscriptions of connections to channels")   \
     X(PUBLISHED, COUNTER, "published_total", "", "", "Messages published to channels here")        \
     X(PUBLISH_REFUSED, COUNTER, "publish_refused_total", "", "",                                   \
-      "Messages that publishers were told to try again later, since too much waited "              \
+      "Messages refused since a queue was full; their publisher can try again later "              \
       "(WebSocketBusQueue)")                                                                       \
     X(DELIVERED, COUNTER, "delivered_total", "", "",                                               \
-      "Messages of channels, counted for each connection that they were sent to")                  \
+      "Channel messages sent, counted for each connection")                                        \
     X(BUS_MISSED, COUNTER, "bus_missed_total", "", "",                                             \
-      "Messages of channels that did not reach a process, since it did not read for too long")     \
+      "Channel messages dropped for a process that did not read for too long")                     \
     X(GAPS, COUNTER, "channel_gaps_total", "", "",                                                 \
-      "Connections that were told that messages of a channel are missing")                         \
+      "Connections notified that messages of a channel are missing")                               \
     X(LOG_LOST, COUNTER, "log_lost_total", "", "",                                                 \
-      "Log records of connections that were lost, since the log took nothing for too long")
+      "Log records of connections that were lost, since the log could not be written")
 
 typedef enum ws_counter {
 #define WS_ID(id, type, metric, label, value, help) WS_COUNT_##id,

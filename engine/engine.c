@@ -32,7 +32,7 @@ static void engine_loop_started(ws_loop *loop, ws_backend backend, apr_status_t 
     }
     ws_backend_explain(failure, why);
     ws_engine_log(loop->engine, backend == WS_BACKEND_AUTO ? WS_LOG_INFO : WS_LOG_WARNING, NULL,
-                  "epoll is used instead of io_uring (WebSocketBackend %s): %s",
+                  "using epoll instead of io_uring (WebSocketBackend %s): %s",
                   ws_backend_name(backend), why);
 }
 

@@ -292,8 +292,7 @@ ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_s
         }
     }
     if (chain_emit(chain, 0, *payload, *len, *first & WS_FIN) < 0) {
-        ws_engine_log(loop->engine, WS_LOG_ERROR, c,
-                      "a message cannot be sent: no memory to transform it");
+        ws_engine_log(loop->engine, WS_LOG_ERROR, c, "out of memory to transform a sent message");
         c->broken = 1; /* the peer could not decode later messages */
         ws_conn_mark_dirty(c);
         return WS_FULL;

@@ -131,7 +131,7 @@ static int keepalive_is_ending(ws_conn *c)
         return c->peer_closed;
     }
     if (ws_state_of(c) == WS_CONNECTING) {
-        ws_conn_end(c, "the client did not end its handshake of version 76 "
+        ws_conn_end(c, "the client did not complete the handshake of version 76 "
                        "(WebSocketCloseTimeout)");
     }
     else if (c->write_shut) {
@@ -170,8 +170,9 @@ static void keepalive_look_at_held(ws_conn *c)
      * the hold may never end. */
     if (c->loop->event.now - c->last_input > c->settings->ping_interval
         && ws_socket_half_closed(c)) {
-        ws_conn_end(c, ws_is_client(c) ? "the server has gone while it was not read (WebSocketPing)"
-                                       : "the client has gone while it was not read "
+        ws_conn_end(c, ws_is_client(c) ? "the server closed its side while reading was paused "
+                                         "(WebSocketPing)"
+                                       : "the client closed its side while reading was paused "
                                          "(WebSocketPing)");
         return;
     }

@@ -263,7 +263,7 @@ static const char *format_find_field(apr_pool_t *p, const char *name, unsigned *
         }
         all = apr_pstrcat(p, all, *index ? ", " : "", field_names[*index], NULL);
     }
-    return apr_psprintf(p, "there is no field %%{%s}w; there are %s", name, all);
+    return apr_psprintf(p, "unknown field %%{%s}w; the fields are %s", name, all);
 }
 
 static const char *format_check(apr_pool_t *p, item *i)
@@ -276,11 +276,10 @@ static const char *format_check(apr_pool_t *p, item *i)
     }
     if (i->letter == 'T' && i->arg && strcmp(i->arg, "s") && strcmp(i->arg, "ms")
         && strcmp(i->arg, "us")) {
-        return apr_psprintf(p, "%%{%s}T: it takes s, ms or us", i->arg);
+        return apr_psprintf(p, "%%{%s}T: expected s, ms or us", i->arg);
     }
     if (i->arg && i->letter != 'T' && i->letter != 't') {
-        return apr_psprintf(p, "%%{%s}%c: %%%c takes nothing in braces", i->arg, i->letter,
-                            i->letter);
+        return apr_psprintf(p, "%%{%s}%c: remove the braces", i->arg, i->letter);
     }
     return NULL;
 }
@@ -305,8 +304,8 @@ static const char *format_parse_item(apr_pool_t *p, const char **text, item *i)
     }
     else if (!*s || !strchr("auvUqitTDIOPw", i->letter)) {
         return apr_psprintf(p,
-                            "\"%%%s\": there are %%a %%h %%u %%v %%U %%q %%{HEADER}i %%t %%T %%D "
-                            "%%I %%O %%P %%{NAME}w and %%%%",
+                            "\"%%%s\": unknown item; the items are %%a %%h %%u %%v %%U %%q "
+                            "%%{HEADER}i %%t %%T %%D %%I %%O %%P %%{NAME}w and %%%%",
                             *text);
     }
     *text = s + 1;

@@ -56,7 +56,7 @@ static void rate_over(const due *d, const char *reason)
 {
     ws_conn *c = d->c;
     ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
-                  d->kind == DRY ? "dry run: it would be closed: %s (WebSocketLimit)"
+                  d->kind == DRY ? "dry run: the connection would be closed: %s (WebSocketLimit)"
                                  : "closing: %s (WebSocketLimit)",
                   reason);
     if (d->kind == REAL) {
@@ -68,7 +68,7 @@ static void rate_lifetime_over(ws_alarm *a)
 {
     due *d = (due *)a;
     if (ws_state_of(d->c) == WS_OPEN) {
-        rate_over(d, "its lifetime is over");
+        rate_over(d, "its lifetime has ended");
     }
 }
 
@@ -149,7 +149,9 @@ static int rate_exceeded(ws_conn *c, bucket *b, int kind, const char *what)
     }
     if (!b->told) {
         b->told = 1;
-        ws_engine_log(c->loop->engine, WS_LOG_INFO, c, "dry run: it would be failed with 1008: %s",
+        ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
+                      "dry run: the connection would be failed "
+                      "with 1008: %s",
                       what);
     }
     return 1;

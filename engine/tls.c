@@ -209,7 +209,7 @@ static ws_bytes *tls_add_to_kept(ws_conn *c, const unsigned char *data, apr_size
     apr_size_t waits = kept->len - kept->pos;
     if (waits + len > CIPHER_OUT_MAX) {
         ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
-                      "ending: the peer makes TLS answer and does not read the answers");
+                      "ending: the peer causes TLS replies and does not read them");
         return NULL;
     }
     memmove(kept->data, kept->data + kept->pos, waits);
@@ -311,8 +311,8 @@ apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more)
     }
     if (loop->renegotiates || loop->cipher_out_len > CIPHER_OUT_MAX) {
         ws_engine_log(loop->engine, WS_LOG_INFO, c,
-                      loop->renegotiates ? "ending: the peer asks for a TLS renegotiation"
-                                         : "ending: the peer makes TLS answer too much");
+                      loop->renegotiates ? "ending: the peer requests a TLS renegotiation"
+                                         : "ending: the peer causes too many TLS replies");
         tls_give(c);
         return -2;
     }

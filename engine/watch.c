@@ -63,8 +63,8 @@ static void watch_apply_or_end(ws_watch *w)
     ws_conn *c = w->c;
     apr_status_t rv = watch_apply(w);
     if (rv != APR_SUCCESS && !c->broken) {
-        ws_engine_log(c->loop->engine, WS_LOG_ERROR, c, "descriptor %d cannot be watched: %s",
-                      w->fd, strerror(rv));
+        ws_engine_log(c->loop->engine, WS_LOG_ERROR, c, "cannot watch descriptor %d: %s", w->fd,
+                      strerror(rv));
         c->broken = 1; /* ended at the end of the turn: a callback may be running */
         ws_conn_mark_dirty(c);
     }

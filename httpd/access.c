@@ -78,16 +78,14 @@ const char *ws_access_set_handler(cmd_parms *cmd, void *config, const char *args
 #ifndef WS_WITH_CJSON
     if (control) {
         return "SetHandler websocket-control: mod_websocket was built without cJSON, which the "
-               "control "
-               "API needs";
+               "control API needs: install libcjson-dev and rebuild";
     }
 #else
     if (control) {
         d->control = ws_section_base(cmd);
         if (!d->control || ap_check_cmd_context(cmd, NOT_IN_HTACCESS)) {
-            return "SetHandler websocket-control: it can stand in a <Location> without wildcards: "
-                   "the "
-                   "path that follows names what is asked for";
+            return "SetHandler websocket-control is allowed only in a <Location> without "
+                   "wildcards, since the rest of the path selects the resource";
         }
         ws_access_opens(cmd);
     }
@@ -271,16 +269,16 @@ static void access_warn(apr_pool_t *p, const opening *o)
         && !ws_channelrule_decides(d->may[WS_MAY_SUBSCRIBE]) && !ws_token_rules_of(d).keys) {
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, 0, o->server,
-            "websocket: %s:%d: nobody may subscribe in <Location \"%s\">, since nothing says "
-            "who may: add \"WebSocketSubscribe all\" or an expression, or a Require",
+            "websocket: %s:%d: every subscription in <Location \"%s\"> is refused, since no rule "
+            "allows it: add \"WebSocketSubscribe all\", an expression, or a Require",
             o->file, o->line, o->path);
     }
     if (!http && (file = access_restricted_file(p, o))) {
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, 0, o->server,
-            "websocket: %s:%d: %s in <Location \"%s\"> is open to everybody: the Require for the "
-            "directory of %s does not apply to it; repeat it in the <Location>, or add "
-            "\"Require all granted\" there",
+            "websocket: %s:%d: %s in <Location \"%s\"> is open to everyone: the Require for the "
+            "directory of %s does not apply to it. Repeat it in the <Location>, or add \"Require "
+            "all granted\" there",
             o->file, o->line, o->directive, o->path, file);
     }
 }
@@ -296,10 +294,10 @@ static int access_check_publish(apr_pool_t *p, const opening *o)
         return 1;
     }
     ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, o->server,
-                 "%s:%d: WebSocketChannelHTTP publish in <Location \"%s\">: nothing says who may "
-                 "publish. Add a "
-                 "Require to this <Location> (those of <Directory> and .htaccess do not apply), "
-                 "WebSocketPublish all|none|\"EXPRESSION\", or WebSocketTokenKey",
+                 "%s:%d: WebSocketChannelHTTP publish in <Location \"%s\">: no rule restricts "
+                 "publishing. Add a Require to this <Location> (those of <Directory> and "
+                 ".htaccess do not apply), WebSocketPublish all|none|\"EXPRESSION\", or "
+                 "WebSocketTokenKey",
                  o->file, o->line, o->path);
     return 0;
 }

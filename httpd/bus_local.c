@@ -208,8 +208,8 @@ static int bus_hand_over(unsigned slot, packet_ref *p)
     if (bus_is_full(b, p->len) || bus_wait_in(b, p) < 0) {
         if (!b->missed++ && b->first) {
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, local.log,
-                         "websocket: the child in slot %u does not take messages of channels for "
-                         "%u s: it misses some",
+                         "websocket: the child in slot %u has not read channel messages for %u s: "
+                         "some are dropped for it",
                          slot, (ws_clock() - b->since) / 1000);
         }
         return -1;
@@ -528,9 +528,9 @@ ws_bus *ws_bus_local_child_init(apr_pool_t *pchild, server_rec *s, apr_uint64_t 
 
     if (!ws_ipc_reachable() || ws_interest_child_init(pchild) < 0) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
-                     "websocket: this child hears nothing of channels from other child processes, "
-                     "and they hear nothing from it: more ServerLimit (and a stop and start) or "
-                     "more descriptors (ulimit -n) mend it");
+                     "websocket: channel messages are not exchanged between this child and the "
+                     "others. Increase ServerLimit (needs a stop and start) or the descriptor "
+                     "limit (ulimit -n)");
         return NULL;
     }
     local.bus = (ws_bus){"local",         bus_want,  bus_publish, bus_send_packet,
@@ -550,7 +550,8 @@ ws_bus *ws_bus_local_child_init(apr_pool_t *pchild, server_rec *s, apr_uint64_t 
         || (rv = ws_thread_create(&local.thread, run, NULL, pchild)) != APR_SUCCESS) {
         local.thread = NULL;
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
-                     "websocket: no thread for messages of channels to other child processes");
+                     "websocket: cannot create the thread that sends channel messages to other "
+                     "child processes");
         return NULL;
     }
     return &local.bus;

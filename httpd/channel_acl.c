@@ -73,8 +73,8 @@ const char *ws_channelrule_set(cmd_parms *cmd, void *config, const char *arg)
         parsed->expr = ap_expr_parse_cmd(cmd, arg, 0, &error, NULL);
     }
     return error ? apr_psprintf(cmd->pool,
-                                "%s takes all, none, handler, or an expression, in quotes, that "
-                                "is true where it is allowed: %s",
+                                "%s takes all, none, handler, or a quoted expression that is true "
+                                "for allowed clients: %s",
                                 cmd->cmd->name, error)
                  : NULL;
 }
@@ -109,7 +109,7 @@ const char *ws_channelrule_set_wildcard(cmd_parms *cmd, void *config, const char
     apr_array_header_t **wildcards = &((ws_dir_config *)config)->wildcards;
     int off = !strcasecmp(arg, "off");
     if (*wildcards && (off || !(*wildcards)->nelts)) {
-        return "WebSocketWildcards: off stands alone";
+        return "WebSocketWildcards: off cannot be combined with wildcards: remove one";
     }
     if (!*wildcards) {
         *wildcards = apr_array_make(cmd->pool, 2, sizeof(const char *));
@@ -120,8 +120,8 @@ const char *ws_channelrule_set_wildcard(cmd_parms *cmd, void *config, const char
     if (!ws_wildcard_valid(arg, strlen(arg))) {
         return apr_psprintf(
             cmd->pool,
-            "WebSocketWildcards: \"%s\" is wrong, it takes a channel's name followed "
-            "by /*, as news/*; or off",
+            "WebSocketWildcards: invalid value \"%s\": expected a channel name followed by /*, "
+            "such as news/*; or off",
             arg);
     }
     APR_ARRAY_PUSH(*wildcards, const char *) = arg;
@@ -157,8 +157,7 @@ static int acl_evaluate(request_rec *r, const ws_channel_acl *rule, const char *
     apr_table_unset(r->notes, VARIABLE);
     if (result < 0 || error) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, r->server,
-                     "websocket: %s: the expression for channel %s fails, so that it is not "
-                     "allowed: %s",
+                     "websocket: %s: the expression fails for channel %s, so access is refused: %s",
                      r->uri, channel, error ? error : "");
         return 0;
     }

@@ -65,9 +65,8 @@ const char *ws_channel_http_set(cmd_parms *cmd, void *config, int argc, char *co
 
     if (!section || strcasecmp(section->directive, "<Location") || *section->args == '~'
         || apr_fnmatch_test(cmd->path)) {
-        return "WebSocketChannelHTTP: it can stand in a <Location> without wildcards: the path "
-               "that "
-               "follows names the channel";
+        return "WebSocketChannelHTTP is allowed only in a <Location> without wildcards, since the "
+               "rest of the path names the channel";
     }
     for (int i = 0; i < argc; i++) {
         if (!strcasecmp(argv[i], "publish")) {
@@ -78,7 +77,7 @@ const char *ws_channel_http_set(cmd_parms *cmd, void *config, int argc, char *co
         }
         else if (strcasecmp(argv[i], "off") || argc > 1) {
             return apr_psprintf(cmd->pool,
-                                "WebSocketChannelHTTP: \"%s\" is wrong, it takes publish, "
+                                "WebSocketChannelHTTP: invalid value \"%s\": expected publish, "
                                 "subscribe, or both; or off",
                                 argv[i]);
         }
@@ -292,7 +291,7 @@ static int channel_subscribe(request_rec *r, const apr_array_header_t *names)
     }
     switch (channel_application_allows(r, names)) {
     case WS_FORBIDDEN:
-        return channel_refuse(r, HTTP_FORBIDDEN, "the application refuses it");
+        return channel_refuse(r, HTTP_FORBIDDEN, "the application refuses the subscription");
     case WS_FULL:
         apr_table_setn(r->err_headers_out, "Retry-After", "1");
         return channel_refuse(r, HTTP_SERVICE_UNAVAILABLE, "the application does not answer");
@@ -312,11 +311,10 @@ static int channel_admit(request_rec *r, int publishes, int *result)
 
     /* A page of another site could send a POST with the user's cookies for this site. */
     if (!ws_origin_allowed(ws_dir_config_of(r), origin, apr_table_get(r->headers_in, "Host"))) {
-        ws_refusal_log(
-            r, WS_REFUSAL_ORIGIN,
-            "channels: refused with 403: pages of origin \"%s\" may not (WebSocketOrigin)", origin);
-        *result =
-            channel_refuse(r, HTTP_FORBIDDEN, "pages of this origin may not (WebSocketOrigin)");
+        ws_refusal_log(r, WS_REFUSAL_ORIGIN,
+                       "channels: refused with 403: origin \"%s\" is not allowed (WebSocketOrigin)",
+                       origin);
+        *result = channel_refuse(r, HTTP_FORBIDDEN, "this origin is not allowed (WebSocketOrigin)");
         return 0;
     }
     ws_channel_add_cors(r, origin);
@@ -331,13 +329,12 @@ static int channel_admit(request_rec *r, int publishes, int *result)
     if (r->method_number != M_GET
         && !(publishes && (r->method_number == M_POST || r->method_number == M_DELETE))) {
         apr_table_setn(r->err_headers_out, "Allow", allow);
-        *result =
-            channel_refuse(r, HTTP_METHOD_NOT_ALLOWED, "the method is none of those in Allow");
+        *result = channel_refuse(r, HTTP_METHOD_NOT_ALLOWED, "method not allowed, see Allow");
         return 0;
     }
     if (!ws_channels_current()) {
         *result =
-            channel_refuse(r, HTTP_SERVICE_UNAVAILABLE, "there are no channels in this process");
+            channel_refuse(r, HTTP_SERVICE_UNAVAILABLE, "channels are unavailable in this process");
         return 0;
     }
     return 1;

@@ -109,7 +109,7 @@ static const char *lines_take(request_rec *r, const char *text, apr_size_t len,
     ws_publication how;
     apr_array_header_t *names = apr_array_make(r->pool, 1, sizeof(const char *));
     if (!cJSON_IsObject(o) || end != text + len || !lines_fields(o, &how)) {
-        why = "it is not an object with \"channel\", \"data\" and, if wanted, \"id\", \"key\", "
+        why = "expected an object with \"channel\", \"data\" and optionally \"id\", \"key\", "
               "\"event\", \"ttl\" and \"encoding\"";
     }
     else if (ws_json_has_nul(text, len)) { /* cJSON would truncate the text */
@@ -119,7 +119,7 @@ static const char *lines_take(request_rec *r, const char *text, apr_size_t len,
         channel = lines_text(o, "channel") ? lines_text(o, "channel") : fallback;
         APR_ARRAY_PUSH(names, const char *) = channel;
         if (!channel || !ws_channel_valid(channel)) {
-            why = "it names no channel";
+            why = "no valid channel name";
         }
         else if (!(why = ws_channel_forbidden(r, WS_MAY_PUBLISH, names))) {
             why = lines_message(o, channel, &how, &l->m);
@@ -149,7 +149,7 @@ static const char *lines_read(request_rec *r, const char *data, apr_size_t len,
         line l = {.number = number + 1};
         apr_size_t text = n && data[n - 1] == '\r' ? n - 1 : n;
         if (lines->nelts == LINES_MAX) {
-            why = "there are more than 1000 lines";
+            why = "more than 1000 lines";
         }
         else if (text && !(why = lines_take(r, data, text, fallback, &l))) {
             APR_ARRAY_PUSH(lines, line) = l;
@@ -158,7 +158,7 @@ static const char *lines_read(request_rec *r, const char *data, apr_size_t len,
         data += n + 1;
     }
     if (!why && !lines->nelts) {
-        why = "there is no message";
+        why = "no message";
     }
     if (why) {
         lines_release(lines);
@@ -179,7 +179,7 @@ int ws_channel_publish_lines(request_rec *r, const apr_array_header_t *names)
     }
     if (names->nelts > 1) {
         return ws_json_refuse(r, "channels", HTTP_BAD_REQUEST,
-                              "name one channel, or one in each line");
+                              "the URL names several channels: name one, or one in each line");
     }
     why = lines_read(r, data, len, names->nelts ? APR_ARRAY_IDX(names, 0, const char *) : NULL,
                      lines);

@@ -113,7 +113,7 @@ static const char *publish_fields(request_rec *r, ws_publication *how)
         return NULL;
     }
     if (ws_parse_interval(NULL, ttl, 1000, TTL_MAX * APR_INT64_C(1000), &ms)) {
-        return "ttl= is an interval of at least a second";
+        return "ttl= must be an interval of at least 1s";
     }
     how->ttl = (apr_uint32_t)(ms / 1000);
     return NULL;
@@ -140,15 +140,15 @@ const char *ws_channel_problem(ws_status status)
 {
     switch (status) {
     case WS_BAD_NAME:
-        return "an id (Idempotency-Key, or id=) has 1 to 255 bytes, percent-encoded; a channel's "
-               "name has 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = !";
+        return "an id (Idempotency-Key, or id=) must have 1 to 255 bytes, percent-encoded; a "
+               "channel name must have 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = !";
     case WS_BAD_TEXT:
-        return "a text is not UTF-8; or a key or event is not one of 1 to 255 bytes without "
-               "control characters, or the event is gap, live or binary";
+        return "the text must be UTF-8; a key or event must have 1 to 255 bytes without control "
+               "characters, and the event must not be gap, live or binary";
     case WS_TOO_BIG:
-        return "the message is larger than 16 MiB, the most that a channel takes";
+        return "the message is larger than 16 MiB, the limit of a channel message";
     default:
-        return "there is no memory";
+        return "out of memory";
     }
 }
 
@@ -163,7 +163,7 @@ int ws_channel_publish(request_rec *r, const apr_array_header_t *names)
     int status;
 
     if (!type) {
-        return publish_refuse(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "text has to be in UTF-8");
+        return publish_refuse(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "text must be UTF-8");
     }
     if ((status = ws_body_read(r, &data, &len, &why)) != OK) {
         return why ? publish_refuse(r, status, why) : status;

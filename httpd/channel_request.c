@@ -62,12 +62,12 @@ const char *ws_channel_subscribe_problem(request_rec *r, const apr_array_header_
     const ws_settings *settings = ws_settings_of(r);
     apr_hash_t *seen = apr_hash_make(r->pool);
     if (settings && names->nelts > (int)settings->subscriptions) {
-        return "more channels are named than WebSocketSubscriptions allows";
+        return "more channels than WebSocketSubscriptions allows";
     }
     for (int i = 0; i < names->nelts; i++) {
         const char *name = APR_ARRAY_IDX(names, i, const char *);
         if (apr_hash_get(seen, name, APR_HASH_KEY_STRING)) {
-            return "a channel is named twice";
+            return "the same channel is named twice";
         }
         apr_hash_set(seen, name, APR_HASH_KEY_STRING, name);
     }
@@ -77,15 +77,15 @@ const char *ws_channel_subscribe_problem(request_rec *r, const apr_array_header_
 const char *ws_channel_names_problem(const apr_array_header_t *names, request_rec *subscriber)
 {
     if (!names->nelts) {
-        return "no channel is named, neither by the path nor by channel=";
+        return "no channel: name one in the path or with channel=";
     }
     if (names->nelts > NAMES_MAX) {
-        return "too many channels are named, 100 is the most";
+        return "more than 100 channels";
     }
     for (int i = 0; i < names->nelts; i++) {
         const char *name = APR_ARRAY_IDX(names, i, const char *);
         if (!ws_channel_valid(name) && !(subscriber && ws_wildcard_valid(name, strlen(name)))) {
-            return "a name has 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = !";
+            return "invalid channel name: it must have 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = !";
         }
     }
     return NULL;
@@ -132,8 +132,8 @@ const char *ws_channel_forbidden(request_rec *r, ws_action action, const apr_arr
         && !tokens) {
         ws_refusal_log(
             r, WS_REFUSAL_ACCESS,
-            "channels: refused with 403: nothing says who may do this: add \"%s all\" or an "
-            "expression, or a Require for %s, to the <Location>",
+            "channels: refused with 403: no rule allows this: add \"%s all\", an expression, or a "
+            "Require for %s to the <Location>",
             directive, r->method);
         return apr_pstrcat(r->pool, "neither ", directive, " nor a Require allows it", NULL);
     }

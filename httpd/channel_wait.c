@@ -25,7 +25,7 @@
 #define LOOK apr_time_from_msec(250)
 
 #define LATER "try again later"
-#define UNKNOWN "it is not known whether it was published"
+#define UNKNOWN "unknown whether it was published"
 
 struct ws_channel_wait {
     apr_uint32_t refs; /* atomic */

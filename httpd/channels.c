@@ -104,7 +104,8 @@ apr_status_t ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s,
     channels_find_application(pchild, s, &options);
     if (!(channels = ws_channels_create(&options, pchild))) {
         ap_log_error(APLOG_MARK, APLOG_ERR, APR_ENOMEM, s,
-                     "websocket: no channels in this child: nobody can subscribe");
+                     "websocket: channels are unavailable in this child: subscriptions and "
+                     "publications are refused");
     }
     return APR_SUCCESS;
 }

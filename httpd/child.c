@@ -60,7 +60,7 @@ apr_status_t ws_child_parent_init(apr_pool_t *ptemp, server_rec *s)
     /* The module uses objects of mod_ssl, so both need the same OpenSSL version. */
     if (OpenSSL_version_num() >> 20 != OPENSSL_VERSION_NUMBER >> 20) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
-                     "websocket: built for %s, but mod_ssl has brought %s: build the module again",
+                     "websocket: built for %s, but mod_ssl has loaded %s: rebuild the module",
                      OPENSSL_VERSION_TEXT, OpenSSL_version(OPENSSL_VERSION));
     }
     return APR_SUCCESS;
@@ -161,9 +161,8 @@ static apr_time_t child_start_drain(ws_engine *e)
     static int told;
     if (ws_engine_count(e) && !__atomic_exchange_n(&told, 1, __ATOMIC_RELAXED)) {
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, main_server,
-                     "websocket: this child has to go; its %" APR_SIZE_T_FMT
-                     " connections live on, for %" APR_INT64_T_FMT
-                     " s at most (WebSocketDrainTimeout)",
+                     "websocket: child is stopping; draining %" APR_SIZE_T_FMT
+                     " connections for up to %" APR_INT64_T_FMT " s (WebSocketDrainTimeout)",
                      ws_engine_count(e), (drain_timeout + 999) / 1000);
     }
     return child_set_once(&drain_end, drain_timeout);
@@ -245,7 +244,7 @@ static void child_raise_descriptor_limit(server_rec *s)
         limit.rlim_cur = limit.rlim_max;
         if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
             ap_log_error(APLOG_MARK, APLOG_NOTICE, errno, s,
-                         "websocket: the limit of descriptors cannot be raised");
+                         "websocket: cannot raise the descriptor limit to its hard limit");
         }
     }
 }

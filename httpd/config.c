@@ -11,13 +11,14 @@
 
 const char *ws_wrong(cmd_parms *cmd, const char *arg, const char *takes)
 {
-    return apr_psprintf(cmd->pool, "%s: \"%s\" is wrong, it takes %s", cmd->cmd->name, arg, takes);
+    return apr_psprintf(cmd->pool, "%s: invalid value \"%s\": expected %s", cmd->cmd->name, arg,
+                        takes);
 }
 
 const char *ws_refused(cmd_parms *cmd, const char *arg, const char *error, const char *more)
 {
-    return error ? apr_psprintf(cmd->pool, "%s: \"%s\" is wrong, it %s%s", cmd->cmd->name, arg,
-                                error, more)
+    return error ? apr_psprintf(cmd->pool, "%s: invalid value \"%s\": expected %s%s",
+                                cmd->cmd->name, arg, ws_parse_expected(error), more)
                  : NULL;
 }
 

@@ -82,11 +82,10 @@ static const char *log_obstacle(apr_pool_t *p, const char *file)
     const char *folder = ap_make_dirstr_parent(p, file);
     apr_finfo_t info;
     if (apr_stat(&info, folder, APR_FINFO_TYPE, p) != APR_SUCCESS || info.filetype != APR_DIR) {
-        return apr_psprintf(p, "\"%s\" cannot be written: there is no folder %s: create it", file,
-                            folder);
+        return apr_psprintf(p, "\"%s\" cannot be written: create the directory %s", file, folder);
     }
     return apr_stat(&info, file, APR_FINFO_TYPE, p) == APR_SUCCESS && info.filetype == APR_DIR
-               ? apr_psprintf(p, "\"%s\" is a folder: name a file in it", file)
+               ? apr_psprintf(p, "\"%s\" is a directory: name a file in it", file)
                : NULL;
 }
 
@@ -103,7 +102,7 @@ static const char *log_parse_file(cmd_parms *cmd, const char *where, target **t)
 {
     const char *name = where, *error;
     if (*where == '|' ? !where[1] : !(name = ap_server_root_relative(cmd->pool, where))) {
-        return apr_psprintf(cmd->pool, "\"%s\" is no file and no program", where);
+        return apr_psprintf(cmd->pool, "\"%s\" is neither a file nor a program", where);
     }
     error =
         *where == '|' ? log_program_obstacle(cmd->pool, where + 1) : log_obstacle(cmd->pool, name);
@@ -168,11 +167,11 @@ static const char *log_parse(cmd_parms *cmd, int argc, char *const argv[],
     char **words;
     const char *format, *error;
     if (argc < 1) {
-        return apr_pstrcat(cmd->pool, "it takes ", cmd->cmd->errmsg, NULL);
+        return apr_pstrcat(cmd->pool, "takes ", cmd->cmd->errmsg, NULL);
     }
     if (!strcasecmp(argv[0], "off")) {
         *log = &ws_connection_log_off;
-        return count ? "nothing stands behind off" : NULL;
+        return count ? "remove the argument after off" : NULL;
     }
     words = apr_pmemdup(cmd->pool, argv + 1, (apr_size_t)count * sizeof(*words));
     if (log_is_url(argv[0])) {
@@ -181,7 +180,7 @@ static const char *log_parse(cmd_parms *cmd, int argc, char *const argv[],
     }
     else {
         format = count ? words[0] : WS_LOG_FORMAT_DEFAULT;
-        error = count > 1 ? "behind the file or program stands one format: put it in quotes"
+        error = count > 1 ? "only one format is possible: put it in quotes"
                           : log_parse_file(cmd, argv[0], &l->target);
     }
     if (!error && !(error = ws_log_format_parse(cmd->pool, format, &l->format))) {
@@ -363,7 +362,8 @@ static void log_stores_start(apr_pool_t *pchild, server_rec *s)
                               : APR_SUCCESS;
         if (rv != APR_SUCCESS) {
             ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
-                         "websocket: no thread for WebSocketLog %s: its records are lost",
+                         "websocket: cannot create the thread of WebSocketLog %s: its records are "
+                         "lost",
                          t->shown);
         }
     }
@@ -408,7 +408,7 @@ void ws_connection_log_on_end(const ws_conn *c, const char *why)
 
     apr_thread_mutex_lock(list.lock);
     if (!r || list.waiting + r->len > WAITING_MAX) {
-        log_lost(log->target, 0, r ? "it takes too little" : "out of memory");
+        log_lost(log->target, 0, r ? "does not keep up with the writes" : "out of memory");
         free(r);
     }
     else {
@@ -440,7 +440,8 @@ apr_status_t ws_connection_log_child_init(apr_pool_t *pchild, server_rec *s,
     if (rv != APR_SUCCESS) {
         list.lock = NULL;
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
-                     "websocket: no thread for WebSocketLog: nothing is logged in this child");
+                     "websocket: cannot create the thread of WebSocketLog: this child writes no "
+                     "records");
         return APR_SUCCESS;
     }
     log_stores_start(pchild, s);

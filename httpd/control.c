@@ -27,9 +27,8 @@ static const char *control_forbidden(request_rec *r)
     const ws_dir_config *d = ws_dir_config_of(r);
     const char *foreign;
     if (d->control_open <= 0 && d->access.overruled) {
-        return "a section that comes later, such as a virtual host's <Location \"/\">, replaces "
-               "the Require of the section with SetHandler: add \"AuthMerging And\" to that later "
-               "section";
+        return "a later section, such as a virtual host's <Location \"/\">, replaces the Require "
+               "of the section with SetHandler: add \"AuthMerging And\" to that later section";
     }
     if (d->control_open <= 0 && !(d->access.restricted & (AP_METHOD_BIT << r->method_number))) {
         return apr_psprintf(r->pool,
@@ -66,7 +65,7 @@ static int control_route(request_rec *r, const char *path)
         return r->method_number == M_POST ? ws_control_publish(r)
                                           : ws_control_not_allowed(r, "POST");
     }
-    return ws_control_refuse(r, HTTP_NOT_FOUND, "there is no such path");
+    return ws_control_refuse(r, HTTP_NOT_FOUND, "no such path");
 }
 
 static int control_handler(request_rec *r)
@@ -88,7 +87,7 @@ static int control_handler(request_rec *r)
     }
     ws_upgrade_restore_args(r);
     if (!ws_channels_current() || !ws_channels_options_of(ws_channels_current())->local) {
-        return ws_control_later(r, "this child process does not reach the others");
+        return ws_control_later(r, "this child process cannot reach the other ones");
     }
     return control_route(r, r->uri + len);
 }

@@ -89,31 +89,33 @@ int ws_control_failed(request_rec *r, ws_rpc_status s)
     switch (s) {
     case WS_RPC_GONE:
     case WS_RPC_ENDED:
-        return ws_control_refuse(r, HTTP_NOT_FOUND, "there is no such connection");
+        return ws_control_refuse(r, HTTP_NOT_FOUND, "no such connection");
     case WS_RPC_NOTHING:
-        return ws_control_refuse(r, HTTP_NOT_FOUND, "the connection is not subscribed to it");
+        return ws_control_refuse(r, HTTP_NOT_FOUND, "the connection is not subscribed to this "
+                                                    "channel");
     case WS_RPC_FULL:
-        return ws_control_later(r, "as much waits for this client as WebSocketSendQueue allows");
+        return ws_control_later(r, "the client's send queue is full (WebSocketSendQueue)");
     case WS_RPC_BUSY:
-        return ws_control_later(r, "the process that has the connection has too much to do");
+        return ws_control_later(r, "the connection's process is overloaded");
     case WS_RPC_FORBIDDEN:
-        return ws_control_refuse(r, HTTP_FORBIDDEN, "WebSocketSubscribe does not allow it");
+        return ws_control_refuse(r, HTTP_FORBIDDEN, "WebSocketSubscribe does not allow this "
+                                                    "subscription");
     case WS_RPC_LIMIT:
         return ws_control_refuse(
             r, HTTP_CONFLICT,
             "more channels than WebSocketSubscriptions or WebSocketChannels allows");
     case WS_RPC_UNSUPPORTED:
         return ws_control_refuse(r, HTTP_CONFLICT,
-                                 "this connection has no such messages: its version has no binary "
-                                 "ones, or it is a stream of events");
+                                 "this connection cannot receive such messages: its version has "
+                                 "no binary messages, or it is an event stream");
     case WS_RPC_LATE:
         return ws_control_refuse(r, HTTP_GATEWAY_TIME_OUT,
-                                 "the process that has the connection does not answer: it is not "
-                                 "known whether it was done");
+                                 "the connection's process does not answer: unknown whether the "
+                                 "request was executed");
     default:
         return ws_control_refuse(r, HTTP_BAD_GATEWAY,
-                                 "the process that has the connection does not understand this: "
-                                 "another release of mod_websocket runs there");
+                                 "the connection's process does not support this request: it runs "
+                                 "another release of mod_websocket");
     }
 }
 
@@ -157,10 +159,10 @@ const char *ws_control_close_text(request_rec *r, const char **why)
     apr_int64_t n = WS_CLOSE_NORMAL;
     *why = NULL;
     if (code && (ws_parse_count(NULL, code, 1000, 4999, &n) || !ws_close_code_valid((int)n))) {
-        *why = "code is none that a Close frame can have: 1000 to 1003, 1007 to 1014, 3000 to 4999";
+        *why = "invalid code: a Close frame can have 1000 to 1003, 1007 to 1014 and 3000 to 4999";
     }
     else if (strlen(reason) > WS_REASON_MAX) {
-        *why = "a reason has at most 123 bytes";
+        *why = "the reason is longer than 123 bytes";
     }
     else if (ws_utf8_check(WS_UTF8_START, (const unsigned char *)reason, strlen(reason))
              != WS_UTF8_START) {
@@ -201,7 +203,7 @@ int ws_control_read_message(request_rec *r, ws_packet *question, int *done)
     *done = 1;
     question->type = ws_body_type(r);
     if (!question->type) {
-        return ws_control_refuse(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "text has to be in UTF-8");
+        return ws_control_refuse(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "text must be UTF-8");
     }
     if ((status = ws_body_read(r, &question->data, &question->len, &why)) != OK) {
         return why ? ws_control_refuse(r, status, why) : status;
@@ -219,7 +221,7 @@ int ws_control_read_message(request_rec *r, ws_packet *question, int *done)
 int ws_control_not_allowed(request_rec *r, const char *allow)
 {
     apr_table_setn(r->err_headers_out, "Allow", allow);
-    return ws_control_refuse(r, HTTP_METHOD_NOT_ALLOWED, "the method is none of those in Allow");
+    return ws_control_refuse(r, HTTP_METHOD_NOT_ALLOWED, "method not allowed, see Allow");
 }
 
 unsigned ws_control_missing(ws_strbuf *t, const ws_rpc_answer *answers, unsigned count)

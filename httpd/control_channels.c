@@ -137,10 +137,12 @@ int ws_control_list_channels(request_rec *r)
     int all;
 
     if (!ws_control_limit(r, &limit)) {
-        return ws_control_refuse(r, HTTP_BAD_REQUEST, "limit is a number from 1 to 1000");
+        return ws_control_refuse(r, HTTP_BAD_REQUEST, "limit must be a number from 1 to 1000");
     }
     if ((prefix && *prefix && !ws_channel_valid(prefix)) || (after && !ws_channel_valid(after))) {
-        return ws_control_refuse(r, HTTP_BAD_REQUEST, "prefix or next can be no channel's");
+        return ws_control_refuse(r, HTTP_BAD_REQUEST,
+                                 "prefix or next is not the beginning of a "
+                                 "channel name");
     }
     all = ws_rpc_nodes(r->pool, &nodes, &count);
     answers = apr_pcalloc(r->pool, (count + 1) * sizeof(*answers));
@@ -185,10 +187,10 @@ static const char *publish_read_close(apr_pool_t *p, const cJSON *format, publis
     const char *reason = publish_text(format, "reason");
     int n = code ? code->valueint : WS_CLOSE_NORMAL;
     if ((code && !cJSON_IsNumber(code)) || !ws_close_code_valid(n)) {
-        return "\"code\" is none that a Close frame can have";
+        return "\"code\" is not valid in a Close frame";
     }
     if (reason && strlen(reason) > WS_REASON_MAX) {
-        return "a \"reason\" has at most 123 bytes";
+        return "\"reason\" is longer than 123 bytes";
     }
     item->close = apr_psprintf(p, "%d %s", n, reason ? reason : "");
     return NULL;
@@ -204,10 +206,10 @@ static const char *publish_read_format(apr_pool_t *p, const cJSON *format, publi
         return publish_read_close(p, format, item);
     }
     if (action && strcmp(action, "send")) {
-        return "the \"action\" of a ws-message is \"send\" or \"close\"";
+        return "the \"action\" of a ws-message must be \"send\" or \"close\"";
     }
     if (!content == !binary) {
-        return "a ws-message has either \"content\" or \"content-bin\"";
+        return "a ws-message must have either \"content\" or \"content-bin\"";
     }
     item->type = content ? WS_TEXT : WS_BINARY;
     item->data = content;
@@ -226,14 +228,14 @@ static const char *publish_add(request_rec *r, apr_array_header_t *items, const 
                                const char *channel)
 {
     if (!channel || !ws_channel_valid(channel)) {
-        return "a \"channel\" has 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = !";
+        return "\"channel\" must have 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = !";
     }
     if (ws_channelrule_decides(ws_dir_config_of(r)->may[WS_MAY_PUBLISH])
         && !ws_access_request_may(r, WS_MAY_PUBLISH, channel)) {
-        return "WebSocketPublish does not allow it";
+        return "WebSocketPublish does not allow publishing to this channel";
     }
     if (items->nelts >= ITEMS_MAX) {
-        return "a request has at most 1,000 messages and channels";
+        return "a request may have at most 1,000 messages and channels";
     }
     *(publish_item *)apr_array_push(items) = *item;
     APR_ARRAY_IDX(items, items->nelts - 1, publish_item).channel = channel;
@@ -252,7 +254,7 @@ static const char *publish_read_item(request_rec *r, const cJSON *json, apr_arra
         return "an item has no \"ws-message\" in its \"formats\"";
     }
     if (item.id && (!*item.id || strlen(item.id) > WS_ONCE_MAX)) {
-        return "an \"id\" has 1 to 255 bytes";
+        return "\"id\" must have 1 to 255 bytes";
     }
     if ((wrong = publish_read_format(r->pool, format, &item))) {
         return wrong;
@@ -261,7 +263,7 @@ static const char *publish_read_item(request_rec *r, const cJSON *json, apr_arra
         return publish_add(r, items, &item, publish_text(json, "channel"));
     }
     if (!cJSON_IsArray(channels) || !cJSON_GetArraySize(channels)) {
-        return "\"channels\" is a list of names";
+        return "\"channels\" must be a list of names";
     }
     cJSON_ArrayForEach(channel, channels)
     {
@@ -282,11 +284,11 @@ static const char *publish_read(request_rec *r, const char *data, apr_size_t len
         return "the body is not JSON in UTF-8";
     }
     if (ws_json_has_nul(data, len)) { /* cJSON would truncate the text */
-        return "a text has \\u0000: send it as \"content-bin\"";
+        return "a string contains \\u0000: send it as \"content-bin\"";
     }
     list = cJSON_GetObjectItemCaseSensitive(*json, "items");
     if (!cJSON_IsArray(list) || !cJSON_GetArraySize(list)) {
-        return "the body is an object with \"items\", a list";
+        return "the body must be an object with the list \"items\"";
     }
     cJSON_ArrayForEach(item, list)
     {

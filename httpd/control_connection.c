@@ -160,7 +160,8 @@ static int control_subscribe(request_rec *r, const control_target *target, const
     }
     if (!ws_channel_valid(channel)) {
         return ws_control_refuse(r, HTTP_BAD_REQUEST,
-                                 "a channel has 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = !");
+                                 "a channel name must have 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ "
+                                 "+ = !");
     }
     s = control_ask(r, target, &question, &answer);
     return s != WS_RPC_OK ? ws_control_failed(r, s)
@@ -176,13 +177,14 @@ int ws_control_connection(request_rec *r, const char *path)
     if (!control_read_id(path, len, &target)) {
         return ws_control_refuse(
             r, HTTP_BAD_REQUEST,
-            "an id has 16 hexadecimal digits, after 16 of its server and \"-\" or alone");
+            "an id must have 16 hexadecimal digits, optionally preceded by 16 digits for the "
+            "server and \"-\"");
     }
     if (path[len] && !ws_control_is_aws(r) && !strncmp(path + len, "/channels/", 10)) {
         return control_subscribe(r, &target, path + len + 10);
     }
     if (path[len]) {
-        return ws_control_refuse(r, HTTP_NOT_FOUND, "there is no such path");
+        return ws_control_refuse(r, HTTP_NOT_FOUND, "no such path");
     }
     switch (r->method_number) {
     case M_GET:
@@ -238,7 +240,7 @@ int ws_control_user(request_rec *r, const char *user)
     ws_control_counts sums;
     apr_size_t len;
     if (!*user) {
-        return ws_control_refuse(r, HTTP_BAD_REQUEST, "no user is named");
+        return ws_control_refuse(r, HTTP_BAD_REQUEST, "name a user");
     }
     if (!closes && r->method_number != M_POST) {
         return ws_control_not_allowed(r, "POST, DELETE");

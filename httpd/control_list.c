@@ -155,13 +155,13 @@ int ws_control_connections(request_rec *r)
         return ws_control_not_allowed(r, "GET, HEAD");
     }
     if (!ws_control_limit(r, &l.left)) {
-        return ws_control_refuse(r, HTTP_BAD_REQUEST, "limit is a number from 1 to 1000");
+        return ws_control_refuse(r, HTTP_BAD_REQUEST, "limit must be a number from 1 to 1000");
     }
     if (*l.channel && !ws_channel_valid(l.channel)) {
-        return ws_control_refuse(r, HTTP_BAD_REQUEST, "there can be no such channel");
+        return ws_control_refuse(r, HTTP_BAD_REQUEST, "invalid channel name");
     }
     if (!control_read_next(ws_control_argument(r, "next"), &l)) {
-        return ws_control_refuse(r, HTTP_BAD_REQUEST, "next is none that an earlier page gave");
+        return ws_control_refuse(r, HTTP_BAD_REQUEST, "next is not from an earlier page");
     }
     control_list_all(&l);
     ws_strbuf_puts(&t, "{\"connections\":[");

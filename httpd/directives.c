@@ -110,73 +110,72 @@ const command_rec ws_directives[] = {
     WS_ACCESS_MERGING,
     WS_ACCESS_SET_HANDLER,
     AP_INIT_TAKE1("WebSocketStatusClose", ws_set_flag, FIELD(status_close), WHERE,
-                  "whether the status page can close connections"),
+                  "on or off: whether the status page can close connections"),
     AP_INIT_TAKE1("WebSocketControlOpen", ws_set_flag, FIELD(control_open), WHERE,
-                  "whether the control API may be open to everyone"),
+                  "on or off: whether the control API may be open to everyone"),
     AP_INIT_TAKE_ARGV("WebSocketHtaccess", ws_htaccess_allow, NULL, WHERE,
-                      "ws_http.so and keys but to=, for pages that .htaccess names; or off"),
+                      "ws_http.so and its keys except to=, for .htaccess files; or off"),
     AP_INIT_TAKE_ARGV("WebSocketHandler", ws_set_handler, NULL, WHERE | OR_FILEINFO,
                       "a handler's file or name, then [protocol=a,b] [key=value ...]; or off"),
     AP_INIT_TAKE1("WebSocketHandlerDirectory", ws_set_handler_directory, NULL, WHERE,
-                  "a directory of handlers, of which the next segment of the path names one"),
+                  "a directory of handlers; the next segment of the path selects one"),
     AP_INIT_TAKE12("WebSocketThreads", ws_set_threads, NULL, RSRC_CONF,
-                   "the number of event loops in each child process, and then the greatest number "
-                   "of threads for blocking handlers"),
+                   "the number of event loops in each child process, then the maximum number of "
+                   "threads for blocking handlers"),
     AP_INIT_TAKE1("WebSocketBackend", ws_set_backend, NULL, RSRC_CONF,
-                  "how event loops wait for their sockets: " WS_BACKEND_NAMES),
+                  "the system interface of the event loops: " WS_BACKEND_NAMES),
     AP_INIT_TAKE1("WebSocketDrainTimeout", ws_set_drain_timeout, NULL, RSRC_CONF,
-                  "how long connections live on in a child process that httpd has told to go"),
+                  "how long a stopping child process keeps its connections open"),
     AP_INIT_TAKE1("WebSocketWatchdog", ws_set_watchdog, NULL, RSRC_CONF,
-                  "how long a handler's callback may take before the log names it, or off"),
+                  "how long a handler's callback may take before it is logged, or off"),
     AP_INIT_TAKE23("WebSocketHistory", ws_httpd_history_add, NULL, RSRC_CONF,
-                   "a pattern of channels' names, how many messages of each are kept, or off, and "
-                   "then how long"),
+                   "a pattern of channel names, the number of messages kept for each channel or "
+                   "off, then how long they are kept"),
     AP_INIT_TAKE1("WebSocketHistoryDirectory", ws_httpd_history_set_directory, NULL, RSRC_CONF,
-                  "the folder of the file in which messages are kept"),
+                  "the directory of the history file"),
     AP_INIT_TAKE1("WebSocketHistorySize", ws_httpd_history_size, NULL, RSRC_CONF,
-                  "the greatest size of the file in which messages are kept"),
+                  "the maximum size of the history file"),
     AP_INIT_TAKE1("WebSocketMaxMessageSize", ws_set_size, FIELD(max_message), WHERE,
-                  "the greatest size of a received message, in bytes or with K, M or G"),
+                  "the maximum size of a received message, in bytes or with K, M or G"),
     AP_INIT_TAKE1("WebSocketMaxFrameSize", ws_set_size, FIELD(max_frame), WHERE,
-                  "the greatest payload of a received frame, in bytes or with K, M or G"),
+                  "the maximum payload of a received frame, in bytes or with K, M or G"),
     AP_INIT_TAKE12(
         "WebSocketPing", ws_set_ping, NULL, WHERE,
-        "the time without traffic after which a ping is sent, and then the time to answer "
-        "it; or off"),
+        "the time without input after which a ping is sent, then the time to answer it; or off"),
     AP_INIT_TAKE12(
         "WebSocketMessageTimeout", ws_set_message_timeout, NULL, WHERE,
-        "Time in which an unfinished message has to grow, then bytes a second beyond it"),
+        "the time in which an incomplete message must grow, then its minimum rate in bytes per "
+        "second"),
     AP_INIT_TAKE1("WebSocketCloseTimeout", ws_set_interval, FIELD(close_timeout), WHERE,
-                  "the time that the closing handshake may take"),
+                  "the timeout of the closing handshake"),
     AP_INIT_TAKE_ARGV("WebSocketOrigin", ws_set_origins, NULL, WHERE,
                       "same, any, or the origins whose pages may connect"),
     AP_INIT_TAKE_ARGV("WebSocketVersions", ws_set_versions, NULL, WHERE,
-                      "the protocol versions that are spoken, of 13, 8, 7, 76 and 75"),
+                      "the accepted protocol versions, of 13, 8, 7, 76 and 75"),
     AP_INIT_TAKE1(
         "WebSocketRelay", ws_set_flag, FIELD(relay), WHERE,
-        "on: pass connections through httpd's filters, each with a thread of httpd's; or off: "
-        "only where they cannot be taken over"),
+        "on: relay all connections through httpd's filters, each with a worker thread; off: only "
+        "those that cannot be taken over"),
     AP_INIT_TAKE1("WebSocketFragmentSize", ws_set_fragment, FIELD(fragment), WHERE,
-                  "off, on, or the greatest payload of a sent frame, in bytes or with K, M or G"),
+                  "off, on, or the maximum payload of a sent frame, in bytes or with K, M or G"),
     AP_INIT_TAKE1("WebSocketSendQueue", ws_set_size, FIELD(send_queue), WHERE,
-                  "how much may wait to be sent to a client, in bytes or with K, M or G"),
+                  "the maximum length of a client's send queue, in bytes or with K, M or G"),
     AP_INIT_TAKE12(
         "WebSocketSlowReader", ws_set_slow_reader, NULL, WHERE,
-        "close, drop-newest, drop-oldest or keep-latest, and then how long a message may "
-        "wait, or off"),
+        "close, drop-newest, drop-oldest or keep-latest, then how long a message may wait, or off"),
     AP_INIT_TAKE1("WebSocketReauthorize", ws_reauthorize_set, NULL, WHERE,
                   "how often access to an open connection is checked again, or off"),
     AP_INIT_TAKE1("WebSocketSubscribe", ws_channelrule_set, (void *)WS_MAY_SUBSCRIBE, WHERE,
-                  "all, none, handler, or an expression that is true for who may subscribe to "
-                  "%{WEBSOCKET_CHANNEL}"),
+                  "all, none, handler, or an expression that is true if the client may subscribe "
+                  "to %{WEBSOCKET_CHANNEL}"),
     AP_INIT_TAKE1("WebSocketPublish", ws_channelrule_set, (void *)WS_MAY_PUBLISH, WHERE,
-                  "all, none, handler, or an expression that is true for who may publish to "
+                  "all, none, handler, or an expression that is true if the client may publish to "
                   "%{WEBSOCKET_CHANNEL}"),
     AP_INIT_ITERATE("WebSocketWildcards", ws_channelrule_set_wildcard, NULL, WHERE,
-                    "the wildcards that clients may subscribe to, as news/*; or off"),
+                    "the wildcards that clients may subscribe to, such as news/*; or off"),
     WS_TOKEN_DIRECTIVES(WHERE),
     AP_INIT_TAKE1("WebSocketSubscriptions", ws_set_subscriptions, NULL, WHERE,
-                  "how many channels a connection may be subscribed to"),
+                  "the maximum number of channels that a connection may subscribe to"),
     AP_INIT_TAKE_ARGV("WebSocketChannelHTTP", ws_channel_http_set, NULL, WHERE,
                       "publish, subscribe or both; or off"),
     AP_INIT_TAKE_ARGV("WebSocketTransports", ws_transports_set, NULL, WHERE,
@@ -184,21 +183,21 @@ const command_rec ws_directives[] = {
     AP_INIT_TAKE_ARGV("WebSocketSockJS", ws_sockjs_set, NULL, WHERE,
                       "key=value: client, response, heartbeat, delay, sessions, cookie"),
     AP_INIT_TAKE1("WebSocketChannels", ws_httpd_channels_set, NULL, RSRC_CONF,
-                  "how many channels a child process may have"),
+                  "the maximum number of channels in a child process"),
     AP_INIT_TAKE1("WebSocketBusQueue", ws_httpd_channels_set_queue, NULL, RSRC_CONF,
-                  "how much may wait for a process or a loop before publishing is refused, in "
-                  "bytes or with K, M or G"),
+                  "the maximum length of the queue to a process or loop, above which publishing "
+                  "is refused, in bytes or with K, M or G"),
     AP_INIT_TAKE_ARGV("WebSocketLimit", ws_limit_set, NULL, WHERE,
                       "connections=, handshakes=, messages=, bytes=, lifetime= or idle=, then "
                       "burst=, key= and dry-run; or off"),
     AP_INIT_TAKE_ARGV("WebSocketLog", ws_connection_log_set, NULL, WHERE,
-                      "a file, | and a program, or the URL of a Redis, for a record of each "
-                      "connection that has ended, and then json or a format; or off"),
+                      "a file, | and a program, or the URL of a Redis server, for the records of "
+                      "ended connections, then json or a format; or off"),
     AP_INIT_TAKE_ARGV("WebSocketPolicyFile", ws_policy_file_set, NULL, PER_HOST,
                       "domains with ports, as \"*.example.org:80,443\"; or a file; or off"),
     AP_INIT_TAKE_ARGV("WebSocketExtension", ws_set_extension, NULL, WHERE,
                       "an extension's file or name, then [key=value ...]; or off"),
     AP_INIT_TAKE_ARGV("WebSocketCompression", ws_set_compression, NULL, WHERE,
-                      "off or on, and then [level=1-9] [window=8-15] [client-window=8-15] "
+                      "off or on, then [level=1-9] [window=8-15] [client-window=8-15] "
                       "[takeover=on|off] [threshold=SIZE] [memory=SIZE]"),
     {.name = NULL}};

@@ -118,16 +118,15 @@ static const char *extensions_check(apr_pool_t *p, const char *file, const char 
 {
     if (!name || !ws_is_token(name, strlen(name))) {
         return apr_psprintf(p,
-                            "extension %s: its name \"%s\" cannot stand in a header: letters, "
-                            "digits and !#$%%&'*+-.^_`|~ can",
+                            "extension %s: the name \"%s\" is not valid in a header: use letters, "
+                            "digits and !#$%%&'*+-.^_`|~",
                             file, name ? name : "");
     }
     if (!strcmp(name, WS_DEFLATE_NAME)) {
-        return "permessage-deflate is there already: see WebSocketCompression";
+        return "permessage-deflate is built in: see WebSocketCompression";
     }
     if (e->rsv & ~(unsigned)(WS_RSV1 | WS_RSV2 | WS_RSV3)) {
-        return apr_psprintf(p, "extension %s claims bits that are none of WS_RSV1 to WS_RSV3",
-                            name);
+        return apr_psprintf(p, "extension %s claims bits other than WS_RSV1 to WS_RSV3", name);
     }
     if (!e->negotiate || !e->receive || !e->send) {
         return apr_psprintf(p, "extension %s has no %s", name,
@@ -162,13 +161,11 @@ static const char *extensions_configure(cmd_parms *cmd, ws_extension_use *use, i
     for (int i = 0; i < argc; i++) {
         const char *equals = strchr(argv[i], '=');
         if (!equals || equals == argv[i]) {
-            return apr_psprintf(cmd->pool,
-                                "\"%s\": behind the extension's name stand key=value "
-                                "pairs",
+            return apr_psprintf(cmd->pool, "\"%s\": expected key=value after the extension's name",
                                 argv[i]);
         }
         if (!e->configure) {
-            return apr_psprintf(cmd->pool, "extension %s takes no keys, not \"%s\"", use->name,
+            return apr_psprintf(cmd->pool, "extension %s has no keys: remove \"%s\"", use->name,
                                 argv[i]);
         }
         error = e->configure(cmd->pool,
@@ -198,13 +195,14 @@ const char *ws_set_extension(cmd_parms *cmd, void *config, int argc, char *const
     }
     if (argc == 1 && !strcasecmp(argv[0], "off")) {
         if (d->extensions) {
-            return "WebSocketExtension off stands beside another one of this section: remove one";
+            return "WebSocketExtension off and another extension are in the same section: remove "
+                   "one";
         }
         d->extensions = apr_array_make(cmd->pool, 0, sizeof(ws_extension_use *));
         return NULL;
     }
     if (d->extensions && !d->extensions->nelts) {
-        return "WebSocketExtension off stands beside another one of this section: remove one";
+        return "WebSocketExtension off and another extension are in the same section: remove one";
     }
     use = apr_pcalloc(cmd->pool, sizeof(*use));
     error = ws_plugin_find(cmd->pool, &kind, argv[0], &file, &found, &table);
@@ -214,7 +212,7 @@ const char *ws_set_extension(cmd_parms *cmd, void *config, int argc, char *const
         error = extensions_check(cmd->pool, argv[0], found->name, table);
     }
     if (!error && (index = extensions_index_of(found, table)) < 0) {
-        error = apr_psprintf(cmd->pool, "there can be %d different extensions at most",
+        error = apr_psprintf(cmd->pool, "at most %d different extensions are possible",
                              WS_EXTENSIONS_MAX - 1);
     }
     if (!error) {
@@ -238,7 +236,7 @@ static const char *extensions_set_memory(cmd_parms *cmd, const char *value)
     apr_int64_t size = 0;
     const char *error = ws_parse_size(cmd->pool, value, 1, WS_SIZE_MAX, &size);
     if (ap_check_cmd_context(cmd, GLOBAL_ONLY)) {
-        return "is for the whole server: it stands outside of all sections";
+        return "applies to the whole server: move it outside of all sections";
     }
     if (!error) {
         ws_server_config_of(cmd->server)->compression_memory = (apr_uint64_t)size;
@@ -285,14 +283,14 @@ static const char *extensions_set_key(cmd_parms *cmd, ws_compression *c, const c
     if (!strcmp(key, "memory")) {
         return extensions_set_memory(cmd, value);
     }
-    return "is none of level=, window=, client-window=, takeover=, threshold= and memory=";
+    return "is unknown; the keys are level, window, client-window, takeover, threshold and memory";
 }
 
 const char *ws_set_compression(cmd_parms *cmd, void *config, int argc, char *const argv[])
 {
     ws_dir_config *d = config;
     if (argc == 0 || (strcasecmp(argv[0], "on") && strcasecmp(argv[0], "off"))) {
-        return apr_psprintf(cmd->pool, "%s: \"%s\" is wrong, it takes %s", cmd->cmd->name,
+        return apr_psprintf(cmd->pool, "%s: invalid value \"%s\": expected %s", cmd->cmd->name,
                             argc ? argv[0] : "", cmd->cmd->errmsg);
     }
     d->compression.on = !strcasecmp(argv[0], "on");
@@ -300,15 +298,15 @@ const char *ws_set_compression(cmd_parms *cmd, void *config, int argc, char *con
         const char *equals = strchr(argv[i], '=');
         const char *error;
         if (!equals) {
-            return apr_psprintf(cmd->pool, "%s: \"%s\" is wrong, behind %s stand key=value pairs",
+            return apr_psprintf(cmd->pool, "%s: invalid value \"%s\": expected key=value after %s",
                                 cmd->cmd->name, argv[i], argv[0]);
         }
         error = extensions_set_key(
             cmd, &d->compression,
             apr_pstrmemdup(cmd->pool, argv[i], (apr_size_t)(equals - argv[i])), equals + 1);
         if (error) {
-            return apr_psprintf(cmd->pool, "%s: \"%s\" is wrong: %.*s= %s", cmd->cmd->name, argv[i],
-                                (int)(equals - argv[i]), argv[i], error);
+            return apr_psprintf(cmd->pool, "%s: invalid value \"%s\": %.*s= %s", cmd->cmd->name,
+                                argv[i], (int)(equals - argv[i]), argv[i], error);
         }
     }
     return NULL;

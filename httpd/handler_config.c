@@ -32,15 +32,15 @@ static const char *handler_conflict(apr_pool_t *p, const apr_array_header_t *oth
         const char *protocol = handler_shared_protocol(line, other);
         if (!line->protocols && !other->protocols) {
             return apr_psprintf(p,
-                                "WebSocketHandler %s: this section has a handler without protocol= "
-                                "already (%s); only one can be the default, give the others "
-                                "protocol=",
+                                "WebSocketHandler %s: this section already has a handler without "
+                                "protocol= (%s). Only one can be the default: add protocol= to "
+                                "the others",
                                 name, other->location.name);
         }
         if (protocol) {
             return apr_psprintf(p,
-                                "WebSocketHandler %s: subprotocol \"%s\" belongs to handler "
-                                "%s of this section already; name it once",
+                                "WebSocketHandler %s: handler %s of this section already has "
+                                "subprotocol \"%s\": name it once",
                                 name, protocol, other->location.name);
         }
     }
@@ -50,7 +50,7 @@ static const char *handler_conflict(apr_pool_t *p, const apr_array_header_t *oth
 static const char *handler_set_off(cmd_parms *cmd, ws_dir_config *d)
 {
     if (d->handlers && (d->handlers->nelts || d->directory)) {
-        return "WebSocketHandler off stands beside another handler of this section: remove one";
+        return "WebSocketHandler off and another handler are in the same section: remove one";
     }
     d->handlers = apr_array_make(cmd->pool, 0, sizeof(ws_handler_line *));
     return NULL;
@@ -78,11 +78,11 @@ const char *ws_set_handler(cmd_parms *cmd, void *config, int argc, char *const a
         d->handlers = apr_array_make(cmd->pool, 1, sizeof(ws_handler_line *));
     }
     else if (d->directory) {
-        return "WebSocketHandler stands beside WebSocketHandlerDirectory: remove one, or give it a "
-               "section of its own";
+        return "WebSocketHandler and WebSocketHandlerDirectory are in the same section: remove "
+               "one, or move it to another section";
     }
     else if (!d->handlers->nelts) {
-        return "WebSocketHandler off stands beside another handler of this section: remove one";
+        return "WebSocketHandler off and another handler are in the same section: remove one";
     }
     if ((error = handler_conflict(cmd->pool, d->handlers, line, argv[0]))) {
         return error;
@@ -97,9 +97,8 @@ const char *ws_set_handler_directory(cmd_parms *cmd, void *config, const char *p
     ws_dir_config *d = config;
     const char *error;
     if (d->handlers) {
-        return "WebSocketHandlerDirectory stands beside another one, or a WebSocketHandler, of "
-               "this "
-               "section: remove one, or give it a section of its own";
+        return "this section already has a WebSocketHandlerDirectory or WebSocketHandler: remove "
+               "one, or move WebSocketHandlerDirectory to another section";
     }
     if ((error = ws_handler_directory_load(cmd, path, &d->directory))) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL);

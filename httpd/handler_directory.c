@@ -60,9 +60,9 @@ static const char *directory_add_file(apr_pool_t *p, ws_handler_directory *d, co
         return NULL;
     }
     return apr_psprintf(p,
-                        "%s/%s: the name of a handler here has 1 to %d letters, digits, - and _, "
-                        "the first a letter or digit, or is _default; then comes .so: rename or "
-                        "remove it",
+                        "%s/%s: a handler file is named NAME.so or _default.so, where NAME has 1 "
+                        "to %d letters, digits, - and _ and starts with a letter or digit: rename "
+                        "or remove it",
                         d->path, e->file, WS_DIRECTORY_NAME_MAX);
 }
 
@@ -85,8 +85,8 @@ static const char *directory_read_files(cmd_parms *cmd, ws_handler_directory *d)
         if (APR_STATUS_IS_ENOENT(rv)) { /* end of the directory */
             return d->entries->nelts ? NULL
                                      : apr_psprintf(cmd->pool,
-                                                    "there is no handler in %s: it takes files "
-                                                    "whose names end in .so",
+                                                    "no handler in %s: add a file whose name ends "
+                                                    "in .so",
                                                     d->path);
         }
     }
@@ -122,8 +122,8 @@ const char *ws_handler_directory_load(cmd_parms *cmd, const char *path,
     d->path = ws_handler_path(cmd->pool, path);
     d->entries = apr_array_make(cmd->pool, 8, sizeof(entry));
     if (!(d->base = ws_section_base(cmd))) {
-        return "it can stand outside of sections, in a <VirtualHost>, or in a <Location> without "
-               "wildcards: the segment of the path that follows names the handler";
+        return "allowed outside of sections, in a <VirtualHost>, or in a <Location> without "
+               "wildcards, since the next segment of the path selects the handler";
     }
     if ((error = directory_read_files(cmd, d)) || (error = directory_load_files(cmd, d))) {
         return error;

@@ -50,7 +50,7 @@ const char *ws_httpd_history_add(cmd_parms *cmd, void *config, const char *patte
         return ws_refused(cmd, pattern, WS_CHANNEL_PATTERN, "");
     }
     if (off && age) {
-        return "WebSocketHistory: off takes no further argument";
+        return "WebSocketHistory: remove the argument after off";
     }
     if (!off && (error = ws_parse_count(cmd->pool, count, 1, COUNT_MAX, &n))) {
         return ws_refused(cmd, count, error, ", of messages that are kept; or off");
@@ -100,7 +100,8 @@ const char *ws_httpd_history_set_directory(cmd_parms *cmd, void *config, const c
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
     (void)config;
     if (!error && !(folder = ap_server_root_relative(cmd->pool, arg))) {
-        error = apr_psprintf(cmd->pool, "WebSocketHistoryDirectory: \"%s\" is no path", arg);
+        error =
+            apr_psprintf(cmd->pool, "WebSocketHistoryDirectory: \"%s\" is not a valid path", arg);
     }
     return error ? error : history_obstacle(cmd->pool, folder);
 }

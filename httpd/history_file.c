@@ -59,8 +59,8 @@ static const char *history_default(apr_pool_t *p)
             return apr_pstrcat(p, kept, "/" DIRECTORY, NULL);
         }
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, main_server,
-                     "websocket: cannot write to %s, so that a reboot deletes the messages of "
-                     "WebSocketHistory: set WebSocketHistoryDirectory",
+                     "websocket: cannot write to %s, so WebSocketHistory uses temporary storage, "
+                     "which a reboot deletes: set WebSocketHistoryDirectory",
                      kept);
     }
     return ap_runtime_dir_relative(p, DIRECTORY);

@@ -18,9 +18,9 @@
 APLOG_USE_MODULE(websocket);
 
 static const char *htaccess_only =
-    "WebSocketHandler: .htaccess can have \"WebSocketHandler ws_http.so to=PAGE\" or "
-    "\"WebSocketHandler off\" only, PAGE in the folder of the file or below it; all else belongs "
-    "in the server's configuration";
+    "WebSocketHandler: .htaccess can have only \"WebSocketHandler ws_http.so to=PAGE\", with PAGE "
+    "in the file's directory or below it, or \"WebSocketHandler off\"; use the server's "
+    "configuration for anything else";
 
 int ws_htaccess_here(cmd_parms *cmd)
 {
@@ -68,12 +68,12 @@ const char *ws_htaccess_allow(cmd_parms *cmd, void *config, int argc, char *cons
         return NULL;
     }
     if (argc == 0 || strcmp(argv[0], "ws_http.so")) {
-        return "WebSocketHtaccess takes ws_http.so and its keys but to=, or off";
+        return "WebSocketHtaccess takes ws_http.so and its keys except to=, or off";
     }
     memcpy(all, argv, sizeof(*all) * (apr_size_t)argc);
     for (int i = 1; i < argc; i++) {
         if (!strncmp(argv[i], "to=", 3)) {
-            return "WebSocketHtaccess takes no to=: each .htaccess names its page";
+            return "WebSocketHtaccess: remove to=: each .htaccess names its page";
         }
     }
     all[argc] = "to=.htaccess";
@@ -116,8 +116,8 @@ int ws_htaccess_choose(request_rec *r, const ws_dir_config *d, ws_handler_line *
     }
     if (!url) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                      "websocket: handshake refused with 500: the URL %s does not show where the "
-                      "folder %s is; use a URL below that of the folder (WebSocketHandler)",
+                      "websocket: handshake refused with 500: the URL %s is not below the URL of "
+                      "the directory %s: use a URL below it (WebSocketHandler)",
                       r->uri, d->site_dir);
         return HTTP_INTERNAL_SERVER_ERROR;
     }

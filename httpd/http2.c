@@ -61,9 +61,9 @@ int ws_http2_send_to_http_1_1(request_rec *r, const char *what)
     int first = !__atomic_exchange_n(&logged, 1, __ATOMIC_RELAXED);
     ap_log_rerror(
         APLOG_MARK, first ? APLOG_WARNING : APLOG_DEBUG, 0, r,
-        "websocket: %s over HTTP/2 is sent to HTTP/1.1 (HTTP_1_1_REQUIRED): over HTTP/2 "
-        "each holds two threads of httpd. Give event streams, polls and WebSockets a host "
-        "with \"Protocols http/1.1\", so that clients need not ask twice",
+        "websocket: %s over HTTP/2 is refused with HTTP_1_1_REQUIRED, since it would occupy two "
+        "worker threads; the client repeats it over HTTP/1.1. Serve event streams, polls and "
+        "WebSockets on a virtual host with \"Protocols http/1.1\" to avoid the second request",
         what);
     /* mod_http2 converts this status with this note into RST_STREAM(HTTP_1_1_REQUIRED)
      * (h2_headers.c). The handler returns OK, because an ErrorDocument elsewhere would turn an

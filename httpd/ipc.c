@@ -114,8 +114,8 @@ apr_status_t ws_ipc_init(apr_pool_t *ptemp, server_rec *s)
     }
     if (ws_ipc_count() < most) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,
-                     "websocket: only %u child processes can be asked for their connections: "
-                     "increase the limit of descriptors (LimitNOFILE, ulimit -Hn)",
+                     "websocket: the descriptor limit allows only %u child processes to exchange "
+                     "channel messages and the status page: increase it (LimitNOFILE, ulimit -Hn)",
                      ws_ipc_count());
     }
     return APR_SUCCESS;
@@ -388,8 +388,8 @@ apr_status_t ws_ipc_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_opti
         || (rv = ws_thread_create(&thread, run, buffer, pchild)) != APR_SUCCESS) {
         thread = NULL;
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
-                     "websocket: no thread for the other child processes: what this one has is "
-                     "missing in websocket-status");
+                     "websocket: cannot create the thread that answers other child processes: the "
+                     "status page does not show this child's connections");
     }
     return APR_SUCCESS;
 }

@@ -63,10 +63,10 @@ const char *ws_foreign_page(const request_rec *r)
     const char *origin = apr_table_get(r->headers_in, "Origin");
     const char *host = apr_table_get(r->headers_in, "Host");
     if (site && strcmp(site, "same-origin") && strcmp(site, "none")) {
-        return "it comes from another site's page";
+        return "it was sent by a page of another site";
     }
     if (origin && (!host || !ws_origin_same(origin, host))) {
-        return "it comes from a page of another origin";
+        return "it was sent by a page of another origin";
     }
     return NULL;
 }

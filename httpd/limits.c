@@ -36,7 +36,7 @@ APLOG_USE_MODULE(websocket);
 /* Retry-After where the time of the next free place is unknown, seconds. */
 #define RETRY_AFTER 10
 
-#define TOO_MANY "as many as allowed already"
+#define TOO_MANY "the limit is reached"
 
 /* Descriptors reserved for httpd: MARGIN, and MARGIN_THREAD for each of its threads, but at most
  * 1/MARGIN_PART of all. */
@@ -118,7 +118,7 @@ static const char *limits_set_number(cmd_parms *cmd, const char *word, limit_kin
         error = ws_parse_count(cmd->pool, value, 1, NUMBER_MAX, &number);
     }
     *n = (apr_uint64_t)number;
-    return error ? apr_psprintf(cmd->pool, "WebSocketLimit: \"%s\" is wrong: %.*s= %s", word,
+    return error ? apr_psprintf(cmd->pool, "WebSocketLimit: invalid value \"%s\": %.*s= %s", word,
                                 (int)(value - 1 - word), word, error)
                  : NULL;
 }
@@ -138,17 +138,17 @@ static const char *limits_set_key(cmd_parms *cmd, ws_limit *l, const char *word,
     }
     l->key = ap_expr_parse_cmd(cmd, key, AP_EXPR_FLAG_STRING_RESULT, &error, NULL);
     return l->key ? NULL
-                  : apr_psprintf(cmd->pool, "WebSocketLimit: \"%s\" is no expression: %s", word,
-                                 error);
+                  : apr_psprintf(cmd->pool, "WebSocketLimit: \"%s\" is not a valid expression: %s",
+                                 word, error);
 }
 
 static const char *limits_takes(cmd_parms *cmd, const char *word)
 {
     return apr_psprintf(
         cmd->pool,
-        "WebSocketLimit: \"%s\" is wrong, it takes one of connections=N, handshakes=N, messages=N, "
-        "bytes=SIZE (a second), lifetime=INTERVAL and idle=INTERVAL (1ms to 24h), and behind it "
-        "burst=N, key=address or key=EXPRESSION, and dry-run; or off",
+        "WebSocketLimit: invalid value \"%s\": expected one of connections=N, handshakes=N, "
+        "messages=N, bytes=SIZE (a second), lifetime=INTERVAL and idle=INTERVAL (1ms to 24h), and "
+        "then burst=N, key=address or key=EXPRESSION, and dry-run; or off",
         word);
 }
 
@@ -176,7 +176,9 @@ static const char *limits_parse_word(cmd_parms *cmd, ws_limit *l, const char *wo
         if (strlen(names[k]) == len && !strncasecmp(word, names[k], len)) {
             if (l->kind != OFF) {
                 return apr_psprintf(
-                    cmd->pool, "WebSocketLimit: \"%s\" stands behind %s: write a line for each",
+                    cmd->pool,
+                    "WebSocketLimit: \"%s\" follows %s: write one directive for each "
+                    "limit",
                     word, names[l->kind]);
             }
             l->kind = k;
@@ -189,13 +191,12 @@ static const char *limits_parse_word(cmd_parms *cmd, ws_limit *l, const char *wo
 static const char *limits_fits_together(cmd_parms *cmd, const ws_limit *l, const char *key)
 {
     if (l->burst && (l->kind == CONNECTIONS || l->kind == LIFETIME || l->kind == IDLE)) {
-        return apr_psprintf(cmd->pool,
-                            "WebSocketLimit: %s= has no burst=, which is for a number a second",
+        return apr_psprintf(cmd->pool, "WebSocketLimit: remove burst=: %s= is not a rate",
                             names[l->kind]);
     }
     if (key && l->kind != CONNECTIONS && l->kind != HANDSHAKES) {
         return apr_psprintf(cmd->pool,
-                            "WebSocketLimit: %s= has no key=: it holds for each connection",
+                            "WebSocketLimit: remove key=: %s= is a limit of each connection",
                             names[l->kind]);
     }
     return NULL;
@@ -231,8 +232,8 @@ const char *ws_limit_set(cmd_parms *cmd, void *config, int argc, char *const arg
         const ws_limit *other = APR_ARRAY_IDX(*limits, i, ws_limit *);
         if (l->kind >= MESSAGES && other->kind == l->kind && other->dry_run == l->dry_run) {
             return apr_psprintf(cmd->pool,
-                                "WebSocketLimit: this section has \"%s\" already; only another "
-                                "dry-run can stand beside it",
+                                "WebSocketLimit: this section already has \"%s\"; a second limit "
+                                "of this kind must be a dry-run",
                                 other->text);
         }
     }
@@ -382,8 +383,8 @@ static int limits_table_full(request_rec *r, const ws_limit *l, const char *key)
     if (!__atomic_exchange_n(&table_told, 1, __ATOMIC_RELAXED)) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
                       "websocket: the table of WebSocketLimit is full, or this child has none: "
-                      "handshakes with keys that find no place are refused with 503. Use a key= "
-                      "with fewer values, or increase ServerLimit (needs a stop and start)");
+                      "handshakes whose key is not in it are refused with 503. Use a key= with "
+                      "fewer values, or increase ServerLimit (needs a stop and start)");
     }
     return limits_refused(r, l, key, RETRY_AFTER, "not countable, since the table is full");
 }
@@ -448,8 +449,8 @@ static int limits_descriptors_short(request_rec *r)
     }
     level = __atomic_exchange_n(&mark_told, 1, __ATOMIC_RELAXED) ? APLOG_INFO : APLOG_ERR;
     ap_log_rerror(APLOG_MARK, level, 0, r,
-                  "websocket: handshake refused with 503: descriptors run short, the rest of this "
-                  "child's is for httpd. Raise the hard limit (LimitNOFILE, ulimit -Hn)");
+                  "websocket: handshake refused with 503: too few descriptors left in this child, "
+                  "and httpd needs them. Increase the hard limit (LimitNOFILE, ulimit -Hn)");
     ws_counters_add(WS_COUNT_REFUSED_DESCRIPTORS);
     apr_table_setn(r->err_headers_out, "Retry-After", APR_STRINGIFY(RETRY_AFTER));
     return 1;

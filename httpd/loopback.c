@@ -221,7 +221,7 @@ static const char *loopback_objection(request_rec *r, const loopback_client *cli
     const char *host = apr_table_get(r->headers_in, "Host");
     if (!client->ip || !client->host || !client->path || !host || strcmp(host, client->host)
         || strcmp(r->uri, client->path) || r->method_number != M_POST) {
-        return "it is for another page";
+        return "it was signed for another page";
     }
     if (loopback_number(head, 16) < loopback_now()) {
         return "it has expired";
@@ -229,7 +229,7 @@ static const char *loopback_objection(request_rec *r, const loopback_client *cli
     return loopback_is_new((apr_uint32_t)loopback_number(head + 16, 8),
                            (apr_uint32_t)loopback_number(head + 24, 8))
                ? NULL
-               : "it has been used, or the process that has signed it has ended";
+               : "it was used before, or the process that signed it has ended";
 }
 
 /* @return NULL: refused, *why is set to the reason */
@@ -237,12 +237,12 @@ static loopback_client *loopback_accept(request_rec *r, const char *value, const
 {
     char mac[MAC_TEXT + 1];
     loopback_client *client = NULL;
-    *why = "this server has not signed it";
+    *why = "it was not signed by this server";
     if (!loopback_key || strlen(value) <= MAC_TEXT + HEAD_TEXT) {
         return NULL;
     }
     if (!apr_sockaddr_equal(r->connection->client_addr, r->connection->local_addr)) {
-        *why = "it comes from another machine";
+        *why = "it was sent from another machine";
         return NULL;
     }
     loopback_mac(value + MAC_TEXT, mac);

@@ -34,9 +34,8 @@ void ws_metrics_prometheus(ws_strbuf *t)
     ws_counters_sum(&sum);
     ws_strbuf_printf(
         t,
-        "# HELP websocket_build_info Always 1; the label tells the version of the module\n"
-        "# TYPE websocket_build_info gauge\n"
-        "websocket_build_info{version=\"" WS_VERSION "\"} 1\n"
+        "# HELP websocket_build_info Always 1; the label is the version of the module\n# TYPE "
+        "websocket_build_info gauge\nwebsocket_build_info{version=\"" WS_VERSION "\"} 1\n"
         "# HELP websocket_children Child processes that serve WebSockets, old and new\n"
         "# TYPE websocket_children gauge\n"
         "websocket_children %u\n",

@@ -124,8 +124,8 @@ static void occupancy_warn(const char *channel)
     if (!__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED)) {
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, 0, occupancy_log_server,
-            "websocket: WebSocketChannelHook: too many channels are occupied: \"occupied\" "
-            "and \"vacated\" are not sent for channel %s and others; name fewer with "
+            "websocket: WebSocketChannelHook: too many occupied channels: \"occupied\" and "
+            "\"vacated\" are not sent for channel %s and others; select fewer channels with "
             "channel=",
             channel);
     }

@@ -26,7 +26,9 @@ const char *ws_set_origins(cmd_parms *cmd, void *config, int argc, char *const a
         }
         else if (!strcasecmp(argv[i], "any")) {
             if (argc > 1) {
-                return ws_wrong(cmd, argv[i], "any alone: it lets in what else is listed");
+                return ws_wrong(cmd, argv[i],
+                                "any to stand alone, since it includes all other "
+                                "origins");
             }
             d->origin_any = 1;
         }

@@ -71,15 +71,15 @@ static const char *plugins_check(apr_pool_t *p, const ws_plugin_kind *kind, cons
     }
     if (d->abi != kind->abi) {
         return apr_psprintf(p,
-                            "%s %s was built for ABI %u of %s, this module has "
-                            "ABI %u: build it again with this module's header",
+                            "%s %s was built for ABI %u of %s, but this module has ABI %u: "
+                            "rebuild it with this module's header",
                             kind->noun, name, d->abi, kind->header, kind->abi);
     }
     if (d->size > kind->size) {
         return apr_psprintf(p,
-                            "%s %s was built with a newer %s (its table has %u "
-                            "bytes, this module knows %u): install the newer module, or build the "
-                            "%s again with this module's header",
+                            "%s %s was built with a newer %s (its table has %u bytes, this "
+                            "module's %u): install the newer module, or rebuild the %s with this "
+                            "module's header",
                             kind->noun, name, kind->header, d->size, kind->size, kind->noun);
     }
     copy = apr_pcalloc(p, kind->size);
@@ -102,8 +102,8 @@ const char *ws_plugin_find(apr_pool_t *p, const ws_plugin_kind *kind, const char
     }
     else if (!(*d = ap_lookup_provider(kind->group, name, kind->version))) {
         return apr_psprintf(p,
-                            "no module has registered a WebSocket %s \"%s\": put its "
-                            "LoadModule above this line; the name of a file ends in .so",
+                            "no module has registered a WebSocket %s \"%s\": move its LoadModule "
+                            "above this line. To load a file, use a name that ends in .so",
                             kind->noun, name);
     }
     return plugins_check(p, kind, name, *d, table);
@@ -125,8 +125,8 @@ static const char *plugins_set_protocols(cmd_parms *cmd, ws_handler_line *reg, c
     size_t len;
     if (!ws_protocols_valid(list)) {
         return apr_psprintf(cmd->pool,
-                            "protocol=%s: name subprotocols as they stand in "
-                            "Sec-WebSocket-Protocol, separated by commas, each once",
+                            "protocol=%s: list subprotocols as in Sec-WebSocket-Protocol, "
+                            "separated by commas, each once",
                             list);
     }
     if (!reg->protocols) {
@@ -147,8 +147,8 @@ static const char *plugins_configure(cmd_parms *cmd, ws_handler_line *reg, int a
         const char *equals = strchr(argv[i], '=');
         const char *key, *value;
         if (!equals || equals == argv[i]) {
-            return apr_psprintf(cmd->pool,
-                                "\"%s\": behind the handler's name stand key=value pairs", argv[i]);
+            return apr_psprintf(cmd->pool, "\"%s\": expected key=value after the handler's name",
+                                argv[i]);
         }
         key = apr_pstrmemdup(cmd->pool, argv[i], (apr_size_t)(equals - argv[i]));
         value = equals + 1;
@@ -156,7 +156,9 @@ static const char *plugins_configure(cmd_parms *cmd, ws_handler_line *reg, int a
             error = plugins_set_protocols(cmd, reg, value);
         }
         else if (!h->configure) {
-            error = apr_psprintf(cmd->pool, "handler %s takes no keys but protocol=, not \"%s\"",
+            error = apr_psprintf(cmd->pool,
+                                 "handler %s has no keys except protocol=: remove "
+                                 "\"%s\"",
                                  reg->location.name, key);
         }
         else if ((error = h->configure(cmd->pool, key, value, &reg->location.config))) {

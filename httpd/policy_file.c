@@ -174,7 +174,7 @@ static const char *policy_add(cmd_parms *cmd, const char *arg, const char **elem
     apr_size_t len = colon ? (apr_size_t)(colon - arg) : 0;
     if (!colon || !policy_is_domain(arg, len) || !policy_is_ports(cmd->temp_pool, colon + 1)) {
         return apr_psprintf(cmd->pool,
-                            "%s: \"%s\" is wrong: write a domain and its ports, as "
+                            "%s: invalid value \"%s\": expected a domain with ports, such as "
                             "\"*.example.org:80,443\", \"*:8000-8999\" or \"example.org:*\"",
                             cmd->cmd->name, arg);
     }
@@ -215,10 +215,10 @@ static const char *policy_obstacle(apr_pool_t *p, const char *text, apr_size_t l
     if (apr_xml_parser_feed(parser, text, len) != APR_SUCCESS
         || apr_xml_parser_done(parser, &doc) != APR_SUCCESS || !doc || !doc->root) {
         char why[200];
-        return apr_psprintf(p, "is no valid XML: %s",
+        return apr_psprintf(p, "is not valid XML: %s",
                             apr_xml_parser_geterror(parser, why, sizeof(why)));
     }
-    return strcmp(doc->root->name, ROOT) ? "is no policy: its root element is not <" ROOT ">"
+    return strcmp(doc->root->name, ROOT) ? "is not a policy: its root element is not <" ROOT ">"
                                          : NULL;
 }
 
@@ -235,8 +235,8 @@ static const char *policy_of_file(cmd_parms *cmd, const char *arg, const char **
     }
     if (rv != APR_SUCCESS) {
         return apr_psprintf(cmd->pool,
-                            "%s: \"%s\" is no file that can be read (%s), and has no ports, as "
-                            "\"*.example.org:80,443\" has",
+                            "%s: \"%s\" is neither a readable file (%s) nor a domain with ports, "
+                            "such as \"*.example.org:80,443\"",
                             cmd->cmd->name, arg, apr_strerror(rv, reason, sizeof(reason)));
     }
     if (info.filetype != APR_REG || info.size > POLICY_MAX) {
@@ -261,7 +261,7 @@ const char *ws_policy_file_set(cmd_parms *cmd, void *config, int argc, char *con
         return apr_pstrcat(cmd->pool, cmd->cmd->name, " takes ", cmd->cmd->errmsg, NULL);
     }
     if (own->policy) {
-        return apr_pstrcat(cmd->pool, cmd->cmd->name, " stands twice: name all domains in one line",
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, " is set twice: name all domains in one line",
                            NULL);
     }
     if (argc == 1 && !strcasecmp(argv[0], "off")) {

@@ -151,7 +151,7 @@ int ws_reauthorize_save(request_rec *r, ws_reauthorize_headers which, ws_ticket 
     if (size > KEPT_MAX) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                       "websocket: handshake refused with 431: its headers have %" APR_SIZE_T_FMT
-                      " bytes, and only %d can be kept (WebSocketReauthorize)",
+                      " bytes, above the limit of %d (WebSocketReauthorize)",
                       size, KEPT_MAX);
         return HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
     }
@@ -346,15 +346,16 @@ static void reauthorize_do_check(ws_work *work)
             /* A failing backend does not mean that access was revoked. */
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s->server,
                          "websocket: %.*s, connection %016" APR_UINT64_T_HEX_FMT
-                         ": access cannot be checked, status %d: it goes on (WebSocketReauthorize)",
+                         ": cannot check access, status %d: the connection stays open "
+                         "(WebSocketReauthorize)",
                          path, uri, k->id, status);
         }
         else if (status != OK) {
             ap_log_error(APLOG_MARK, APLOG_INFO, 0, s->server,
                          "websocket: %.*s, connection %016" APR_UINT64_T_HEX_FMT
-                         ": closing: access is granted no more, status %d (WebSocketReauthorize)",
+                         ": closing: access was revoked, status %d (WebSocketReauthorize)",
                          path, uri, k->id, status);
-            ws_close_id(k->id, WS_CLOSE_POLICY, "access is granted no more");
+            ws_close_id(k->id, WS_CLOSE_POLICY, "access was revoked");
         }
     }
     __atomic_store_n(&s->busy, 0, __ATOMIC_RELEASE);

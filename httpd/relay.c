@@ -238,7 +238,7 @@ static void relay_log_lost(request_rec *r, apr_status_t rv)
 {
     ws_counters_add(APR_STATUS_IS_EMFILE(rv) ? WS_COUNT_REFUSED_DESCRIPTORS
                                              : WS_COUNT_REFUSED_SERVER);
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "websocket: the connection cannot be relayed");
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "websocket: cannot relay the connection");
 }
 
 int ws_relay(request_rec *r, ws_new_conn *n)
@@ -338,10 +338,9 @@ const char *ws_relay_reason(request_rec *r, int answers)
     if (why && !r->connection->master && !__atomic_exchange_n(&logged, 1, __ATOMIC_RELAXED)) {
         ap_log_rerror(
             APLOG_MARK, APLOG_WARNING, 0, r,
-            "websocket: the connection is relayed: %s. Each such connection holds a thread of "
-            "httpd: "
-            "keep the filter away from this Location, or allow for it in MaxRequestWorkers; "
-            "further ones are logged at level debug",
+            "websocket: the connection is relayed: %s. Each relayed connection occupies a worker "
+            "thread: remove the filter from this Location, or increase MaxRequestWorkers. Further "
+            "ones are logged at level debug",
             why);
     }
     return why;

@@ -47,7 +47,7 @@ static apr_size_t body_max(request_rec *r, const char **whose)
     apr_size_t max = settings ? settings->max_message : 0;
     *whose = "the message is larger than WebSocketMaxMessageSize";
     if (max > WS_PUBLISH_MAX) {
-        *whose = "the message is larger than 16 MiB, the most that a channel takes";
+        *whose = "the message is larger than 16 MiB, the limit of a channel message";
         max = WS_PUBLISH_MAX;
     }
     return max;

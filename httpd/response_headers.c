@@ -19,7 +19,7 @@ static const char *headers_problem(const request_rec *r, const apr_table_entry_t
     const core_server_config *core = ap_get_core_module_config(r->server->module_config);
     int strict = core->http_conformance != AP_HTTP_CONFORMANCE_UNSAFE;
     const char *end = strict ? ap_scan_http_token(header->key) : ap_scan_vchar_obstext(header->key);
-    return !*header->key || *end                      ? "the name is no token"
+    return !*header->key || *end                      ? "the name is not a token"
            : *ap_scan_http_field_content(header->val) ? "the value contains control characters"
                                                       : NULL;
 }
@@ -32,7 +32,7 @@ int ws_response_headers_valid(request_rec *r, const apr_table_t *headers)
         const char *problem = headers_problem(r, header);
         if (problem) {
             ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                          "websocket: refused with 500: response header \"%s\": %s; look for the "
+                          "websocket: refused with 500: response header \"%s\": %s; find the "
                           "Header directive, handler or module that sets it from the request",
                           header->key, problem);
             return 0;

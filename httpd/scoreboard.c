@@ -49,9 +49,9 @@ static int scoreboard_monitor(apr_pool_t *p, server_rec *s)
         told = 1;
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, 0, s,
-            "websocket: all %d places for child processes are taken, %d of them by old ones "
-            "that still have WebSockets: requests may have to wait. Increase ServerLimit "
-            "(needs a stop and start) or lower WebSocketDrainTimeout",
+            "websocket: all %d slots for child processes are in use, %d of them by stopping "
+            "children that still have WebSockets: requests may be delayed. Increase ServerLimit "
+            "(needs a stop and start) or decrease WebSocketDrainTimeout",
             limit, old);
     }
     return DECLINED;

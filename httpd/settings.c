@@ -52,7 +52,7 @@ const char *ws_set_ping(cmd_parms *cmd, void *config, const char *interval, cons
     const char *error;
     if (!strcasecmp(interval, "off")) {
         d->ping_interval = 0;
-        return grace ? ws_wrong(cmd, grace, "nothing behind off") : NULL;
+        return grace ? ws_wrong(cmd, grace, "nothing after off") : NULL;
     }
     error = ws_parse_interval(cmd->pool, interval, 100, WS_INTERVAL_MAX, &d->ping_interval);
     if (error) {
@@ -75,7 +75,7 @@ const char *ws_set_message_timeout(cmd_parms *cmd, void *config, const char *tim
     const char *error;
     if (!strcasecmp(time, "off")) {
         d->message_timeout = 0;
-        return rate ? ws_wrong(cmd, rate, "nothing behind off") : NULL;
+        return rate ? ws_wrong(cmd, rate, "nothing after off") : NULL;
     }
     error = ws_parse_interval(cmd->pool, time, 100, WS_INTERVAL_MAX, &d->message_timeout);
     if (error) {

@@ -88,8 +88,8 @@ static table *shm_make(server_rec *s, const char *name, apr_size_t size)
     apr_status_t rv = apr_shm_create(&shm, size + CACHE_LINE, NULL, pool);
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
-                     "websocket: no shared memory, %" APR_SIZE_T_FMT
-                     " bytes: free memory, or decrease ServerLimit",
+                     "websocket: cannot create %" APR_SIZE_T_FMT
+                     " bytes of shared memory: free memory, or decrease ServerLimit",
                      size);
         return NULL;
     }
@@ -156,10 +156,10 @@ apr_status_t ws_shm_open(server_rec *s, const char *layout)
     if (strcmp(theirs, layout)) {
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, 0, s,
-            "websocket: this build of the module has another layout of shared memory than "
-            "the one before: counters and WebSocketLimit start at zero; connections of old "
-            "children continue (WebSocketDrainTimeout), but are not counted, and channels "
-            "do not connect them with new ones. Stop and start httpd to avoid that");
+            "websocket: this build of the module has another layout of shared memory than the "
+            "previous one. Counters and WebSocketLimit start at zero. Connections of old children "
+            "stay open (WebSocketDrainTimeout), but are not counted, and channels do not reach "
+            "them from new children. Stop and start httpd to avoid this");
         if (pool) {
             shm_give_up(pool);
             pool = NULL;

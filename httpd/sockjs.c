@@ -102,8 +102,7 @@ static int sockjs_take_over(request_rec *r, ws_sockjs_delivery *d)
     apr_status_t rv;
     ap_remove_input_filter_byhandle(c->input_filters, "reqtimeout");
     if ((rv = ws_takeover_to(r, ws_sockjs_deliver, d)) != APR_SUCCESS) {
-        ap_log_rerror(APLOG_MARK, APLOG_INFO, rv, r,
-                      "websocket: the connection could not be taken over");
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, rv, r, "websocket: cannot take over the connection");
         c->aborted = 1;
         c->keepalive = AP_CONN_CLOSE;
         ws_sockjs_deliver(d, -1, NULL);

@@ -166,10 +166,9 @@ int ws_sockjs_iframe(request_rec *r)
     char *page;
     int status;
     if (!client) {
-        ap_log_rerror(
-            APLOG_MARK, APLOG_INFO, 0, r,
-            "websocket: SockJS: no page for iframes: name the script of the client library "
-            "(WebSocketSockJS client=URL)");
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                      "websocket: SockJS: no page for iframes: set the URL of the client library "
+                      "(WebSocketSockJS client=URL)");
         return HTTP_NOT_FOUND;
     }
     page =
@@ -220,7 +219,7 @@ int ws_sockjs_foreign(request_rec *r, int script)
         return 0;
     }
     ws_refusal_log(r, WS_REFUSAL_ORIGIN,
-                   "SockJS: refused with 403: pages of origin \"%s\" may not connect to %s "
+                   "SockJS: refused with 403: origin \"%s\" may not connect to %s "
                    "(WebSocketOrigin)",
                    origin, host ? host : "-");
     return 1;

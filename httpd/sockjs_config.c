@@ -51,9 +51,8 @@ const char *ws_transports_set(cmd_parms *cmd, void *config, int argc, char *cons
     ws_transports *t = apr_pcalloc(cmd->pool, sizeof(*t));
     const char *base = ws_section_base(cmd);
     if (!base || !*base) {
-        return "WebSocketTransports: it can stand in a <Location> without wildcards: the URLs of "
-               "the "
-               "transports lie below its path";
+        return "WebSocketTransports is allowed only in a <Location> without wildcards, since the "
+               "transports have URLs below its path";
     }
     t->base = base;
     for (int i = 0; i < argc; i++) {
@@ -65,8 +64,8 @@ const char *ws_transports_set(cmd_parms *cmd, void *config, int argc, char *cons
         }
         else {
             return apr_psprintf(cmd->pool,
-                                "WebSocketTransports: \"%s\" is wrong, it takes websocket, sockjs, "
-                                "or both",
+                                "WebSocketTransports: invalid value \"%s\": expected websocket, "
+                                "sockjs, or both",
                                 argv[i]);
         }
     }
@@ -85,7 +84,7 @@ static const char *sockjs_client(cmd_parms *cmd, const char *url, const char **c
 {
     if ((*url != '/' && strncmp(url, "https://", 8) && strncmp(url, "http://", 7))
         || strpbrk(url, "\"'<>\\ \t\r\n") || strstr(url, "&#")) {
-        return "takes a path that begins with / or a URL with http:// or https://";
+        return "takes a path that starts with /, or a URL with http:// or https://";
     }
     *client = apr_pstrdup(cmd->pool, url);
     return NULL;
@@ -115,8 +114,8 @@ static const char *sockjs_key(cmd_parms *cmd, ws_sockjs_config *s, const char *k
         return NULL;
     }
     return !strcasecmp(key, "cookie") ? "takes on or off"
-                                      : "is no key: client, response, heartbeat, delay, sessions, "
-                                        "cookie are";
+                                      : "is unknown; the keys are client, response, heartbeat, "
+                                        "delay, sessions and cookie";
 }
 
 const char *ws_sockjs_set(cmd_parms *cmd, void *config, int argc, char *const argv[])
@@ -127,8 +126,8 @@ const char *ws_sockjs_set(cmd_parms *cmd, void *config, int argc, char *const ar
         const char *key =
             value ? apr_pstrmemdup(cmd->pool, argv[i], (apr_size_t)(value - argv[i])) : argv[i];
         if ((error = value ? sockjs_key(cmd, s, key, value + 1) : "takes a value: key=value")) {
-            return apr_psprintf(cmd->pool, "WebSocketSockJS: \"%s\" is wrong, %s %s", argv[i], key,
-                                error);
+            return apr_psprintf(cmd->pool, "WebSocketSockJS: invalid value \"%s\": %s %s", argv[i],
+                                key, error);
         }
     }
     return argc ? NULL

@@ -112,7 +112,7 @@ int ws_sockjs_connect(request_rec *r, ws_new_conn *n, ws_sockjs_seat *seat, ws_c
     ws_new_conn_drop(n);
     ws_counters_add(APR_STATUS_IS_EMFILE(rv) ? WS_COUNT_REFUSED_DESCRIPTORS
                                              : WS_COUNT_REFUSED_SERVER);
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "websocket: SockJS: no session could be begun");
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "websocket: SockJS: cannot create a session");
     return -1;
 }
 

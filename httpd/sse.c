@@ -83,8 +83,7 @@ static int sse_take_over(request_rec *r, ws_new_conn *n, ws_sse_stream *s)
     ap_remove_input_filter_byhandle(c->input_filters, "reqtimeout");
     rv = c->aborted || (s->polls && !s->head) ? APR_EGENERAL : ws_takeover(r, n);
     if (rv != APR_SUCCESS) {
-        ap_log_rerror(APLOG_MARK, APLOG_INFO, rv, r,
-                      "websocket: the connection could not be taken over");
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, rv, r, "websocket: cannot take over the connection");
         c->aborted = 1;
         c->keepalive = AP_CONN_CLOSE;
         ws_new_conn_drop(n);
@@ -158,9 +157,9 @@ static void hint_count(request_rec *r, ws_ticket **tickets)
     if (n >= BROWSER_CONNECTIONS && !__atomic_exchange_n(&told, 1, __ATOMIC_RELAXED)) {
         ap_log_rerror(
             APLOG_MARK, APLOG_WARNING, 0, r,
-            "websocket: channels: %u event streams of one client are open; a browser opens "
-            "no more than six connections over HTTP/1.1: subscribe to several channels "
-            "with one stream, or use a WebSocket",
+            "websocket: channels: one client has %u event streams open, and a browser opens at "
+            "most six connections over HTTP/1.1: subscribe to several channels with one stream, "
+            "or use a WebSocket",
             n);
     }
 }
@@ -193,7 +192,7 @@ static int sse_serve(request_rec *r, const ws_settings *settings, ws_sse_stream 
     obstacle = ws_relay_reason(r, 1);
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "websocket: channel %s, the first of %u: %s%s%s",
                   s->channels[0].name, s->count, s->polls ? "a poll" : "an event stream",
-                  obstacle ? ", with a thread of httpd's: " : "", obstacle ? obstacle : "");
+                  obstacle ? ", which occupies a worker thread: " : "", obstacle ? obstacle : "");
     return obstacle ? ws_relay_answer(r, &n) : sse_take_over(r, &n, s);
 }
 
@@ -201,8 +200,8 @@ static int sse_serve(request_rec *r, const ws_settings *settings, ws_sse_stream 
 static int sse_included(request_rec *r)
 {
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
-                  "websocket: refused with 403: a page includes %s (SSI); a subscriber needs a "
-                  "connection of its own: let a script in the page subscribe",
+                  "websocket: refused with 403: a page includes %s (SSI), but a subscriber needs "
+                  "a separate connection: let a script in the page subscribe",
                   r->uri);
     return HTTP_FORBIDDEN;
 }

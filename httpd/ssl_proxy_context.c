@@ -241,8 +241,8 @@ static proxy_context *proxy_context_new(request_rec *r, const ws_ssl_proxy *s)
     }
     reason = ERR_reason_error_string(ERR_peek_last_error());
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                  "websocket: no TLS to servers: a file or list of the SSLProxy directives cannot "
-                  "be used: %s",
+                  "websocket: no TLS to servers: cannot use a file or list of the SSLProxy "
+                  "directives: %s",
                   reason ? reason : "out of memory");
     ERR_clear_error();
     if (p) {
@@ -258,8 +258,8 @@ static void proxy_warn_unverified(request_rec *r, const ws_ssl_proxy *s)
     if (s->verify <= WS_SSL_VERIFY_NONE) {
         ap_log_rerror(APLOG_MARK, s->verify == WS_SSL_VERIFY_NONE ? APLOG_INFO : APLOG_WARNING, 0,
                       r,
-                      "websocket: certificates of wss servers may be of any CA, as for mod_proxy; "
-                      "use \"SSLProxyVerify require\" and SSLProxyCACertificateFile");
+                      "websocket: certificates of wss servers are not verified, as for mod_proxy; "
+                      "set \"SSLProxyVerify require\" and SSLProxyCACertificateFile");
     }
 }
 

@@ -240,11 +240,11 @@ static int status_close_one(request_rec *r)
     int closed;
 
     if (ws_dir_config_of(r)->status_close <= 0) {
-        problem = "this section is for reading (WebSocketStatusClose off)";
+        problem = "this section is read-only (WebSocketStatusClose off)";
     }
     if (problem) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
-                      "websocket: a request to close a connection is refused: %s", problem);
+                      "websocket: refused to close a connection: %s", problem);
         return HTTP_FORBIDDEN;
     }
     if (!id || !ws_parse_id(id, strlen(id), &number)) {
@@ -255,14 +255,14 @@ static int status_close_one(request_rec *r)
     }
     if ((closed = ws_connections_close(number)) < 0) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
-                      "websocket: connection %s cannot be closed: its child does not answer", id);
+                      "websocket: cannot close connection %s: its child does not answer", id);
         return HTTP_GATEWAY_TIME_OUT;
     }
     if (!closed) {
         return HTTP_NOT_FOUND;
     }
-    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "websocket: connection %s is closed by %s", id,
-                  r->user ? r->user : r->useragent_ip);
+    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "websocket: closing connection %s for user %s",
+                  id, r->user ? r->user : r->useragent_ip);
     ws_strbuf_printf(&t, "{\"closed\":\"%s\"}\n", id);
     return status_send_text(r, "application/json", &t);
 }
@@ -275,18 +275,17 @@ int ws_status_handler(request_rec *r)
     if (ws_dir_config_of(r)->access.overruled) {
         ws_refusal_log(
             r, WS_REFUSAL_ACCESS,
-            "status page refused with 403: a section that comes later, such as a virtual host's "
-            "<Location \"/\">, replaces the Require of the section with SetHandler: add "
-            "\"AuthMerging And\" to that later section, or give the page a virtual host of its "
-            "own");
+            "status page refused with 403: a later section, such as a virtual host's <Location "
+            "\"/\">, replaces the Require of the section with SetHandler: add \"AuthMerging "
+            "And\" to that later section, or move the page to a separate virtual host");
         return HTTP_FORBIDDEN;
     }
     if (!ws_access_decided(r)) {
         ws_refusal_log(
             r, WS_REFUSAL_ACCESS,
-            "status page refused with 403: nothing says who may %s: add a Require to its section, "
-            "such as \"Require local\"",
-            r->method_number == M_POST ? "close connections" : "see it");
+            "status page refused with 403: no Require protects %s: add one to its section, such as "
+            "\"Require local\"",
+            r->method_number == M_POST ? "closing connections" : "it");
         return HTTP_FORBIDDEN;
     }
     ws_upgrade_restore_args(r);

@@ -289,7 +289,7 @@ static void subsystems_begin(apr_pool_t *pchild, server_rec *s)
     }
     if ((rv = subsystems_start_all(pchild, s, &options)) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
-                     "websocket: no event loops: handshakes are refused in this child");
+                     "websocket: cannot start event loops: handshakes are refused in this child");
         return;
     }
     ws_child_accept();

@@ -175,15 +175,15 @@ const char *ws_takeover_obstacle(conn_rec *c)
     const ws_resource *o = takeover_owned_of(c);
 
     if (!o || c->master) {
-        return "it is a stream of HTTP/2";
+        return "it is an HTTP/2 stream";
     }
     for (int i = 0; i < 2; i++) {
         for (ap_filter_t *f = i ? c->output_filters : c->input_filters; f; f = f->next) {
             if (!takeover_among(f->frec->name, known)) {
-                return apr_psprintf(c->pool, "filter %s has to see its bytes", f->frec->name);
+                return apr_psprintf(c->pool, "filter %s must see its bytes", f->frec->name);
             }
             if (!strncasecmp(f->frec->name, "ssl/tls", 7) && !o->ssl) {
-                return "its TLS connection is unknown to this module";
+                return "its TLS connection is not mod_ssl's";
             }
         }
     }
@@ -208,7 +208,7 @@ const char *ws_takeover_answer_obstacle(request_rec *r)
         int by_type = !strncasecmp(f->frec->name, "bytype:", 7); /* AddOutputFilterByType */
         if (!takeover_among(f->frec->name + (by_type ? 7 : 0), harmless)
             && !ws_takeover_filter_of_headers(f)) {
-            return apr_psprintf(r->pool, "filter %s has to see its answer", f->frec->name);
+            return apr_psprintf(r->pool, "filter %s must see its response", f->frec->name);
         }
     }
     return NULL;
@@ -342,7 +342,9 @@ static int takeover_pre_close_connection(conn_rec *c)
     }
     if (rv != APR_SUCCESS) {
         ws_counters_add(WS_COUNT_REFUSED_SERVER);
-        ap_log_cerror(APLOG_MARK, APLOG_ERR, rv, c, "websocket: the connection is lost");
+        ap_log_cerror(APLOG_MARK, APLOG_ERR, rv, c,
+                      "websocket: the connection was lost after its "
+                      "response");
     }
     return OK;
 }

@@ -45,10 +45,9 @@ static cJSON *token_part(apr_pool_t *p, const char *text, apr_size_t len, const 
     apr_size_t size = 0;
     const unsigned char *data = apr_pdecode_base64_binary(p, text, (apr_ssize_t)len, 0, &size);
     cJSON *o = data ? cJSON_ParseWithLength((const char *)data, size) : NULL;
-    *why = !cJSON_IsObject(o) ? no_object
-           : ws_json_has_nul((const char *)data, size)
-               ? "the token has a text with the character U+0000"
-               : NULL;
+    *why = !cJSON_IsObject(o)                          ? no_object
+           : ws_json_has_nul((const char *)data, size) ? "a string in the token contains U+0000"
+                                                       : NULL;
     if (*why) {
         cJSON_Delete(o);
         o = NULL;
@@ -61,14 +60,15 @@ static const char *token_check_signature(const ws_token_rules *rules, apr_pool_t
                                          const char *text, apr_size_t len, apr_size_t header_len)
 {
     const char *why;
-    cJSON *header = token_part(p, text, header_len, "the token's header is no JSON object", &why);
+    cJSON *header =
+        token_part(p, text, header_len, "the token's header is not a JSON object", &why);
     const char *alg = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(header, "alg"));
     const cJSON *kid = cJSON_GetObjectItemCaseSensitive(header, "kid");
     why = !header                       ? why
           : !alg                        ? "the token's header has no alg"
-          : kid && !cJSON_IsString(kid) ? "the token's kid is no text"
+          : kid && !cJSON_IsString(kid) ? "the token's kid is not a string"
           : cJSON_HasObjectItem(header, "crit") /* RFC 7515, section 4.1.11 */
-              ? "the token's header has crit, which is not understood"
+              ? "the token's header has crit, which is not supported"
               : ws_token_keys_check(rules->keys, p, text, len, alg, cJSON_GetStringValue(kid));
     cJSON_Delete(header);
     return why;
@@ -125,7 +125,7 @@ static const char *token_check_audience(const ws_token_rules *rules, const cJSON
     const cJSON *aud = cJSON_GetObjectItemCaseSensitive(claims, "aud"),
                 *iss = cJSON_GetObjectItemCaseSensitive(claims, "iss");
     if (!rules->audiences && aud) {
-        return "the token has an aud, and no WebSocketTokenAudience is set here";
+        return "the token has an aud, but WebSocketTokenAudience is not set";
     }
     if (rules->audiences
         && (!token_is_list(aud) || !token_any(aud, token_is_one_of, rules->audiences))) {
@@ -133,7 +133,7 @@ static const char *token_check_audience(const ws_token_rules *rules, const cJSON
     }
     if (rules->issuers
         && (!cJSON_IsString(iss) || !token_is_one_of(iss->valuestring, rules->issuers))) {
-        return "the token is not of an issuer that is accepted here (iss)";
+        return "the token's issuer is not accepted (iss)";
     }
     return NULL;
 }
@@ -154,7 +154,7 @@ static const char *token_check_times(const ws_token_rules *rules, ws_token *t)
         return "the token has no exp";
     }
     if (token_time(exp) < 0 || (nbf && token_time(nbf) < 0)) {
-        return "the token's exp or nbf is no time in seconds";
+        return "the token's exp or nbf is not a time in seconds";
     }
     if (nbf && token_time(nbf) > now + leeway) {
         return "the token is not valid yet (nbf)";
@@ -190,11 +190,11 @@ static const char *token_check_claims(const ws_token_rules *rules, ws_token *t)
         return why;
     }
     if (sub && !(cJSON_IsString(sub) && token_user_valid(sub->valuestring))) {
-        return "the token's sub is no text of 1 to 255 bytes without control characters";
+        return "the token's sub is not a string of 1 to 255 bytes without control characters";
     }
     if (!token_is_list(cJSON_GetObjectItemCaseSensitive(t->claims, "channels"))
         || !(cJSON_IsBool(publish) || token_is_list(publish))) {
-        return "the token's channels and publish have to be lists of patterns";
+        return "the token's channels and publish must be lists of patterns";
     }
     t->user = cJSON_GetStringValue(sub);
     return NULL;
@@ -207,7 +207,7 @@ ws_token *ws_token_read(const ws_token_rules *rules, const char *text, const cha
     apr_pool_t *p = NULL;
 
     *why = len > WS_TOKEN_MAX             ? "the token is larger than 8 KiB"
-           : !token_is_compact(text, len) ? "this is no signed token (JWS in compact form)"
+           : !token_is_compact(text, len) ? "not a signed token (JWS in compact form)"
            : !t || apr_pool_create_unmanaged(&p) != APR_SUCCESS ? "try again later"
                                                                 : NULL;
     if (!*why) {
@@ -215,7 +215,7 @@ ws_token *ws_token_read(const ws_token_rules *rules, const char *text, const cha
         claims = strcspn(text + header + 1, ".");
         if (!(*why = token_check_signature(rules, p, text, len, header))) {
             t->claims = token_part(p, text + header + 1, claims,
-                                   "the token's claims are no JSON object", why);
+                                   "the token's claims are not a JSON object", why);
             *why = t->claims ? token_check_claims(rules, t) : *why;
         }
         apr_pool_destroy(p);

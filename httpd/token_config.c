@@ -20,7 +20,7 @@ const char *ws_token_set_key(cmd_parms *cmd, void *config, const char *kind, con
     ws_dir_config *d = config;
     if (!file && !strcasecmp(kind, "off")) {
         if (d->token_keys) {
-            return "WebSocketTokenKey off stands beside another one of this section: remove one";
+            return "WebSocketTokenKey off and a key are in the same section: remove one";
         }
         d->token_keys = apr_array_make(cmd->pool, 0, sizeof(void *));
         return NULL;
@@ -31,10 +31,11 @@ const char *ws_token_set_key(cmd_parms *cmd, void *config, const char *kind, con
                "off";
     }
     if (kid && (strncmp(kid, "kid=", 4) || !kid[4])) {
-        return apr_psprintf(cmd->pool, "WebSocketTokenKey: \"%s\" is wrong, it takes kid=ID", kid);
+        return apr_psprintf(cmd->pool, "WebSocketTokenKey: invalid value \"%s\": expected kid=ID",
+                            kid);
     }
     if (d->token_keys && !d->token_keys->nelts) {
-        return "WebSocketTokenKey off stands beside another one of this section: remove one";
+        return "WebSocketTokenKey off and a key are in the same section: remove one";
     }
     return ws_token_keys_add(cmd, &d->token_keys, kind, file, kid ? kid + 4 : NULL);
 }

@@ -21,13 +21,13 @@ const char *ws_token_set_required(cmd_parms *cmd, void *config, int on);
     AP_INIT_TAKE123("WebSocketTokenKey", ws_token_set_key, NULL, WHERE, \
                     "HS256, RS256, ES256, EdDSA or JWKS, then a file, then kid=ID; or off"), \
     AP_INIT_TAKE_ARGV("WebSocketTokenAudience", ws_token_set_audience, NULL, WHERE, \
-                      "values of aud, one of which a token has"), \
+                      "the accepted values of aud; a token must have one"), \
     AP_INIT_TAKE_ARGV("WebSocketTokenIssuer", ws_token_set_issuer, NULL, WHERE, \
-                      "values of iss, one of which a token has"), \
+                      "the accepted values of iss; a token must have one"), \
     AP_INIT_TAKE1("WebSocketTokenLeeway", ws_token_set_leeway, NULL, WHERE, \
-                  "how far the clocks of application and server may differ"), \
+                  "the maximum difference between the clocks of application and server"), \
     AP_INIT_FLAG("WebSocketTokenRequired", ws_token_set_required, NULL, WHERE, \
-                 "whether requests without a token are refused")
+                 "on or off: whether requests without a token are refused")
 /* clang-format on */
 
 #endif

@@ -303,7 +303,7 @@ static const char *token_conn_identify(ws_conn *c, token_state *s, const ws_toke
 {
     const char *user = ws_user(c);
     if (user && (t->user ? strcmp(user, t->user) : whole && s->token && s->token->user)) {
-        return "the token is of another user (sub)";
+        return "the token belongs to another user (sub)";
     }
     if (!user && t->user && !ws_conn_set_user(c, t->user, &s->strings)) {
         return "try again later";
@@ -318,7 +318,7 @@ const char *ws_token_conn_use(ws_conn *c, const char *channel, const char *text)
                             settings->token_issuers, settings->token_leeway};
     token_state *s = token_conn_of(c);
     ws_token *t, *old = s ? s->token : NULL;
-    const char *why = s ? NULL : "no tokens are accepted here";
+    const char *why = s ? NULL : "this section accepts no tokens";
 
     if (why || !(t = ws_token_read(&rules, text, &why))) {
         return why;

@@ -64,7 +64,7 @@ static const char *token_keys_push(apr_pool_t *p, apr_array_header_t *keys, toke
     token_key *copy = apr_pmemdup(p, k, sizeof(*k));
     apr_pool_cleanup_register(p, copy, token_keys_free, apr_pool_cleanup_null);
     if (keys->nelts == WS_TOKEN_KEYS_MAX) {
-        return "a section takes at most 32 keys";
+        return "a section can have at most 32 keys";
     }
     APR_ARRAY_PUSH(keys, token_key *) = copy;
     return NULL;
@@ -82,7 +82,7 @@ static const char *token_keys_read(apr_pool_t *p, const char *path, char **data,
         rv = apr_file_info_get(&info, APR_FINFO_NORM, file);
     }
     if (rv == APR_SUCCESS && (info.filetype != APR_REG || info.size > FILE_MAX)) {
-        return "is no file of at most 256 KiB";
+        return "is not a file of at most 256 KiB";
     }
     if (rv == APR_SUCCESS) {
         *len = (apr_size_t)info.size;
@@ -103,8 +103,8 @@ static void token_keys_warn(cmd_parms *cmd, const char *path)
         || ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST) {
         ap_log_error(
             APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, cmd->server,
-            "websocket: WebSocketTokenKey: every user of this machine can read the secret in "
-            "%s, and make tokens with it: chmod 600 %s",
+            "websocket: WebSocketTokenKey: every user of this machine can read the secret in %s "
+            "and create tokens with it: chmod 600 %s",
             path, path);
     }
 }
@@ -135,9 +135,10 @@ static const char *token_keys_add_jwk(apr_pool_t *p, apr_array_header_t *keys, t
         return apr_psprintf(p, "has a key that the JOSE library refuses: %s", error.message);
     }
     wrong = k->alg == RS256 && cjose_jwk_get_keysize(k->jwk, &error) < RSA_MIN
-                ? "has an RSA key of fewer than 2048 bits: make a longer one"
+                ? "has an RSA key of fewer than 2048 bits: create a longer one"
             : k->alg == HS256 && cjose_jwk_get_keysize(k->jwk, &error) < 8 * SECRET_MIN
-                ? "has a secret of fewer than 32 bytes: openssl rand -base64 48 makes a longer one"
+                ? "has a secret of fewer than 32 bytes: create a longer one with openssl rand "
+                  "-base64 48"
                 : token_keys_push(p, keys, k);
     if (wrong) {
         cjose_jwk_release(k->jwk);
@@ -150,13 +151,15 @@ static const char *token_keys_add_secret(apr_pool_t *p, apr_array_header_t *keys
 {
     const char *text;
     if (strstr(data, "-----BEGIN ")) {
-        return "is a PEM file: a secret is arbitrary text, and a public key is none";
+        return "is a PEM file, so it holds a key, not a secret: use RS256, ES256 or EdDSA, or a "
+               "file with a secret";
     }
     if (len && data[len - 1] == '\n') {
         len -= 1 + (len > 1 && data[len - 2] == '\r');
     }
     if (len < SECRET_MIN) {
-        return "has a secret of fewer than 32 bytes: openssl rand -base64 48 makes a longer one";
+        return "has a secret of fewer than 32 bytes: create a longer one with openssl rand "
+               "-base64 48";
     }
     text = apr_pencode_base64_binary(p, (const unsigned char *)data, (apr_ssize_t)len,
                                      APR_ENCODE_BASE64URL, NULL);
@@ -205,9 +208,9 @@ static const char *token_keys_add_pem(apr_pool_t *p, apr_array_header_t *keys, t
     EVP_PKEY *pkey = strstr(data, "PRIVATE KEY-----") ? NULL : token_keys_public(data, len);
     const char *wrong = NULL, *json;
     if (!pkey) {
-        return "has no public key or certificate in PEM: openssl pkey -in private.pem -pubout "
-               "makes "
-               "one of a private key, which stays with the application";
+        return "has no public key or certificate in PEM: create it from the private key with "
+               "openssl pkey -in private.pem -pubout, and leave the private key with the "
+               "application";
     }
     if (k->alg == EDDSA && EVP_PKEY_is_a(pkey, "ED25519")) {
         k->ed25519 = pkey;
@@ -254,7 +257,7 @@ static const char *token_keys_add_okp(apr_pool_t *p, apr_array_header_t *keys, t
     const unsigned char *bytes = apr_pdecode_base64_binary(p, x, (apr_ssize_t)strlen(x), 0, &len);
     if (!bytes || len != ED25519_BYTES
         || !(k->ed25519 = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, bytes, len))) {
-        return "has an Ed25519 key whose x is wrong";
+        return "has an Ed25519 key with an invalid x";
     }
     return token_keys_push(p, keys, k);
 }
@@ -285,7 +288,7 @@ static const char *token_keys_add_set(apr_pool_t *p, apr_array_header_t *keys, c
     cJSON *set = cJSON_ParseWithLength(data, len);
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(set, "keys"), *o;
     const char *wrong =
-        cJSON_IsArray(list) ? NULL : "is no JWKS, a JSON object with an array \"keys\"";
+        cJSON_IsArray(list) ? NULL : "is not a JWKS: a JSON object with an array \"keys\"";
     int before = keys->nelts;
     cJSON_ArrayForEach(o, list)
     {
@@ -314,14 +317,14 @@ const char *ws_token_keys_add(cmd_parms *cmd, apr_array_header_t **keys, const c
     if (k.alg == ALGORITHMS && !set) {
         return apr_psprintf(
             p,
-            "WebSocketTokenKey: \"%s\" is wrong, it takes HS256, RS256, ES256, EdDSA or "
+            "WebSocketTokenKey: invalid value \"%s\": expected HS256, RS256, ES256, EdDSA or "
             "JWKS, then a file, then kid=ID; or off",
             kind);
     }
     if (set && kid) {
-        return "WebSocketTokenKey: a JWKS names the kid of each key itself: remove kid=";
+        return "WebSocketTokenKey: remove kid=: a JWKS has the kid of each key";
     }
-    wrong = path ? token_keys_read(p, path, &data, &len, &open) : "is no path";
+    wrong = path ? token_keys_read(p, path, &data, &len, &open) : "is not a valid path";
     if (!wrong) {
         wrong = set              ? token_keys_add_set(p, *keys, data, len, &secret)
                 : k.alg == HS256 ? token_keys_add_secret(p, *keys, &k, data, len)
@@ -386,7 +389,7 @@ const char *ws_token_keys_check(const apr_array_header_t *keys, apr_pool_t *p, c
             }
         }
     }
-    return !found   ? "no key here is for the token's alg"
-           : !tried ? "no key here has the token's kid"
-                    : "the token's signature is wrong";
+    return !found   ? "no key is for the token's alg"
+           : !tried ? "no key has the token's kid"
+                    : "the token's signature does not match";
 }

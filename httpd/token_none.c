@@ -11,13 +11,13 @@ const char *ws_token_keys_add(cmd_parms *cmd, apr_array_header_t **keys, const c
 {
     (void)cmd, (void)keys, (void)kind, (void)file, (void)kid;
     return "WebSocketTokenKey: this module was built without tokens: install libcjose-dev and "
-           "libcjson-dev, and build it again";
+           "libcjson-dev and rebuild";
 }
 
 ws_token *ws_token_read(const ws_token_rules *rules, const char *text, const char **why)
 {
     (void)rules, (void)text;
-    *why = "no tokens are accepted here";
+    *why = "this section accepts no tokens";
     return NULL;
 }
 

@@ -185,7 +185,8 @@ static int token_request_check(request_rec *r, const ws_token_rules *rules, cons
 
     *why = NULL;
     if (!text) {
-        *why = "a token is needed: ?token=, Authorization: Bearer, or the subprotocol bearer.TOKEN";
+        *why = "a token is required: ?token=, Authorization: Bearer, or the subprotocol "
+               "bearer.TOKEN";
         return d->token_required > 0 ? token_request_refuse(r, *why, 0) : OK;
     }
     ws_token_free(t->token); /* of an earlier check */

@@ -145,7 +145,7 @@ static int upgrade_check_origin(request_rec *r, const ws_dir_config *d, int vers
         return OK;
     }
     ws_refusal_log(r, WS_REFUSAL_ORIGIN,
-                   "handshake refused with 403: pages of origin \"%s\" may not connect to %s "
+                   "handshake refused with 403: origin \"%s\" may not connect to %s "
                    "(WebSocketOrigin)",
                    origin, host);
     return upgrade_refuse(WS_COUNT_REFUSED_ORIGIN, HTTP_FORBIDDEN);
@@ -227,8 +227,8 @@ static int upgrade_choose(request_rec *r, const ws_dir_config *d, const char **p
     if (d->directory) {
         if (!(*reg = ws_handler_directory_find(d->directory, r->uri, &name, &len))) {
             ap_log_rerror(REFUSED, r,
-                          "websocket: handshake refused with 404: there is no handler \"%.*s\" in "
-                          "%s (WebSocketHandlerDirectory)",
+                          "websocket: handshake refused with 404: no handler \"%.*s\" in %s "
+                          "(WebSocketHandlerDirectory)",
                           (int)len, name, ws_handler_directory_path(d->directory));
             return upgrade_refuse(WS_COUNT_REFUSED_REQUEST, HTTP_NOT_FOUND);
         }
@@ -236,8 +236,9 @@ static int upgrade_choose(request_rec *r, const ws_dir_config *d, const char **p
     else if (!(*reg = upgrade_by_protocol(r, d, protocol))) {
         const char *offered = upgrade_header(r, "Sec-WebSocket-Protocol");
         ap_log_rerror(REFUSED, r,
-                      "websocket: handshake refused with 400: no handler here speaks a subprotocol "
-                      "of \"%s\", and none is the default (a WebSocketHandler without protocol=)",
+                      "websocket: handshake refused with 400: no handler has a subprotocol of "
+                      "\"%s\", and there is no default handler (a WebSocketHandler without "
+                      "protocol=)",
                       offered ? offered : "");
         return upgrade_refuse(WS_COUNT_REFUSED_SUBPROTOCOL, HTTP_BAD_REQUEST);
     }
@@ -328,7 +329,9 @@ static int upgrade_send_101(request_rec *r, const ws_request *rq, int version)
     ap_remove_input_filter_byhandle(c->input_filters, "reqtimeout");
     upgrade_send_answer(r);
     if (c->aborted || c->data_in_output_filters) {
-        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "websocket: the client went away at its 101");
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                      "websocket: the client disconnected before "
+                      "the 101 response was sent");
         c->keepalive = AP_CONN_CLOSE;
         return upgrade_refuse(WS_COUNT_REFUSED_LOST, DONE);
     }
@@ -467,8 +470,7 @@ static int upgrade_hand_over(request_rec *r, ws_request *rq, ws_new_conn *n)
         return ws_relay(r, n);
     }
     if ((rv = ws_takeover(r, n)) != APR_SUCCESS) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r,
-                      "websocket: the connection could not be taken over");
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "websocket: cannot take over the connection");
         r->connection->aborted = 1;
         return upgrade_refuse(APR_STATUS_IS_EMFILE(rv) ? WS_COUNT_REFUSED_DESCRIPTORS
                                                        : WS_COUNT_REFUSED_SERVER,

@@ -85,7 +85,7 @@ static void connect_refused(redisContext *c, redisReply *reply)
 {
     if (reply) {
         ws_redis_blame(c, "%.100s",
-                       connect_is_error(reply) ? reply->str : "this does not answer as Redis does");
+                       connect_is_error(reply) ? reply->str : "this is not a Redis server");
         freeReplyObject(reply);
     }
 }
@@ -127,14 +127,13 @@ static redisContext *connect_to_master(ws_redis *r, redisContext *c)
         ws_redis_close(c);
     }
     else if (connect_is_error(reply)) {
-        ws_redis_blame(c, "the sentinel says: %.100s", reply->str);
+        ws_redis_blame(c, "the sentinel answered: %.100s", reply->str);
     }
     else if (reply && (reply->type == REDIS_REPLY_NIL || ws_redis_is_array(reply, 0))) {
-        ws_redis_blame(c, "the sentinel does not know a master of the name %.60s",
-                       r->options.master);
+        ws_redis_blame(c, "the sentinel has no master named %.60s", r->options.master);
     }
     else if (reply) {
-        ws_redis_blame(c, "%s", "this does not answer as a sentinel does");
+        ws_redis_blame(c, "%s", "this is not a sentinel");
     }
     if (reply) {
         freeReplyObject(reply);
@@ -150,7 +149,10 @@ static void connect_check_master(redisContext *c)
     int is = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements
              && ws_redis_is(reply->element[0], "master");
     if (reply && !is) {
-        ws_redis_blame(c, "%.100s", connect_is_error(reply) ? reply->str : "this is no master");
+        ws_redis_blame(c, "%.100s",
+                       connect_is_error(reply) ? reply->str
+                                               : "this server is not a "
+                                                 "master");
     }
     if (reply) {
         freeReplyObject(reply);

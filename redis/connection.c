@@ -120,7 +120,7 @@ int ws_redis_refused(ws_redis *r, const redisReply *reply)
 void ws_redis_wrong(ws_redis *r, const redisReply *reply)
 {
     if (reply && !ws_redis_refused(r, reply)) {
-        ws_redis_complain(r, "the answer is none to the question: is this a Redis, 5 or later?");
+        ws_redis_complain(r, "unexpected reply; is this Redis 5 or later?");
     }
 }
 
@@ -219,7 +219,7 @@ int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
     }
     if (c->reader->pos < c->reader->len) {
         ws_redis_blame(c, "%s",
-                       "more answers than questions"); /* replies can no longer be matched */
+                       "more replies than commands"); /* replies can no longer be matched */
         c->err = REDIS_ERR_PROTOCOL;
         rv = -1;
     }

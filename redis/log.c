@@ -28,7 +28,7 @@ static void log_sent(ws_redis *r, ws_redis_job *j, const redisReply *reply)
                       : reply->type == REDIS_REPLY_ERROR ? reply->str
                       : ws_redis_is_text(reply) || ws_redis_number(reply, &length)
                           ? NULL
-                          : "the answer is none to the question: is this a Redis, 5 or later?";
+                          : "unexpected reply; is this Redis 5 or later?";
     (void)r;
     log->options.done(log->options.arg, why);
 }

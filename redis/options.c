@@ -13,12 +13,11 @@
 #define SENTINEL_PORT 26379
 
 const char ws_redis_options_takes[] =
-    "takes redis://[user:password@]host[:port][/db], unix:/path, "
+    "redis://[user:password@]host[:port][/db], unix:/path, "
     "sentinel://[user:password@]host[:port][,host[:port]...]/master[/db], or "
     "redis-cluster://[user:password@]host[:port][,host[:port]...]; with TLS rediss://, "
-    "rediss-sentinel:// or "
-    "rediss-cluster://; and then prefix=TEXT, sentinel=[user:]password, ca=FILE, cert=FILE, "
-    "key=FILE, name=HOST and sharded=on|off";
+    "rediss-sentinel:// or rediss-cluster://; then prefix=TEXT, sentinel=[user:]password, "
+    "ca=FILE, cert=FILE, key=FILE, name=HOST and sharded=on|off";
 
 typedef struct options_scheme {
     const char *text;
@@ -38,7 +37,7 @@ static const char *options_db(apr_pool_t *p, const char *text, int *db)
     apr_int64_t n = 0;
     const char *error = ws_parse_count(p, text, 0, 65535, &n);
     *db = (int)n;
-    return error ? apr_psprintf(p, "\"%s\" is no number of a database: it %s", text, error) : NULL;
+    return error ? apr_psprintf(p, "invalid database number \"%s\": %s", text, error) : NULL;
 }
 
 /* Decode percent-encoding in place. @return 0: the encoding is invalid */
@@ -52,12 +51,11 @@ static const char *options_login(char *login, ws_redis_options *o)
 {
     char *colon = strchr(login, ':');
     if (!colon) {
-        return "a user has a password: user:password@";
+        return "a user needs a password: user:password@";
     }
     *colon = 0;
     if (!options_decode(login) || !options_decode(colon + 1)) {
-        return "in the user's name and the password % is written as %25, @ as %40, "
-               ": as %3A and / as %2F";
+        return "in user name and password, write % as %25, @ as %40, : as %3A and / as %2F";
     }
     o->user = *login ? login : NULL;
     o->password = colon + 1;
@@ -71,7 +69,7 @@ static const char *options_host(apr_pool_t *p, char *text, int port, ws_redis_op
     char *colon = *text == '[' ? strchr(text, ']') : strchr(text, ':');
     apr_int64_t n = port;
     if (o->host_count == WS_REDIS_HOSTS_MAX) {
-        return "it takes at most 16 addresses";
+        return "at most 16 addresses are possible";
     }
     if (*text == '[' && colon) {
         text++;
@@ -79,14 +77,14 @@ static const char *options_host(apr_pool_t *p, char *text, int port, ws_redis_op
     }
     if (colon && *colon) {
         if (*colon != ':' || ws_parse_count(p, colon + 1, 1, 65535, &n)) {
-            return apr_psprintf(p, "\"%s\" is no port: it takes 1 to 65535", colon + 1);
+            return apr_psprintf(p, "invalid port \"%s\": expected 1 to 65535", colon + 1);
         }
         *colon = 0;
     }
     h->name = text;
     h->port = (int)n;
     o->host_count++;
-    return *text ? NULL : apr_psprintf(p, "the URL is wrong, it %s", ws_redis_options_takes);
+    return *text ? NULL : apr_psprintf(p, "invalid URL: expected %s", ws_redis_options_takes);
 }
 
 static const char *options_hosts(apr_pool_t *p, char *text, const options_scheme *s,
@@ -103,8 +101,7 @@ static const char *options_hosts(apr_pool_t *p, char *text, const options_scheme
         next = comma ? comma + 1 : NULL;
     }
     if (!error && o->host_count > 1 && !s->sentinel && !s->cluster) {
-        error = "several addresses are sentinels (sentinel://a,b/master) or nodes of a "
-                "cluster (redis-cluster://a,b)";
+        error = "several addresses need sentinel://a,b/master or redis-cluster://a,b";
     }
     return error;
 }
@@ -115,12 +112,11 @@ static const char *options_path(apr_pool_t *p, char *path, const options_scheme 
 {
     char *slash;
     if (s->cluster) {
-        return *path ? "a cluster has one database: remove what is behind the addresses" : NULL;
+        return *path ? "a cluster has one database: remove the path after the addresses" : NULL;
     }
     if (s->sentinel) {
         if (!*path || *path == '/') {
-            return "behind the sentinel stands the name of the master: "
-                   "sentinel://host/mymaster";
+            return "add the name of the master after the sentinels: sentinel://host/mymaster";
         }
         o->master = path;
         slash = strchr(path, '/');
@@ -155,7 +151,7 @@ const char *ws_redis_options_url(apr_pool_t *p, const char *url, ws_redis_option
         return NULL;
     }
     if (!s) {
-        return apr_psprintf(p, "the URL is wrong, it %s", ws_redis_options_takes);
+        return apr_psprintf(p, "invalid URL: expected %s", ws_redis_options_takes);
     }
     o->tls.on = s->tls;
     o->cluster = s->cluster;
@@ -184,7 +180,7 @@ static const char *options_sentinel(char *text, ws_redis_options *o)
         text = colon + 1;
     }
     o->sentinel_password = text;
-    return *text ? NULL : "behind sentinel= stands the sentinel's password";
+    return *text ? NULL : "sentinel= needs the sentinel's password";
 }
 
 const char *ws_redis_options_word(apr_pool_t *p, char *text, ws_redis_options *o)
@@ -194,7 +190,7 @@ const char *ws_redis_options_word(apr_pool_t *p, char *text, ws_redis_options *o
     if (len == 6 && !strncmp(text, "prefix", len)) {
         o->prefix = value;
         return strlen(value) > 100 || strchr(value, '{')
-                   ? "a prefix has at most 100 characters, and none of them is {"
+                   ? "a prefix may have at most 100 characters, and no {"
                    : NULL;
     }
     if (len == 8 && !strncmp(text, "sentinel", len)) {
@@ -217,7 +213,7 @@ const char *ws_redis_options_word(apr_pool_t *p, char *text, ws_redis_options *o
         o->tls.key = value;
     }
     else {
-        return apr_psprintf(p, "\"%s\" is wrong, it %s", text, ws_redis_options_takes);
+        return apr_psprintf(p, "invalid value \"%s\": expected %s", text, ws_redis_options_takes);
     }
     return NULL;
 }
@@ -233,19 +229,18 @@ const char *ws_redis_options_check(apr_pool_t *p, ws_redis_options *o)
 {
     char *why;
     if (o->sentinel_password && !o->master) {
-        return "sentinel= is the password of a sentinel: it stands behind "
-               "sentinel://";
+        return "sentinel= is the password of a sentinel: it needs a sentinel:// URL";
     }
     if (o->unsharded && !o->cluster) {
         return "sharded= is for a cluster: redis-cluster://";
     }
     if (!o->tls.on) {
         return o->tls.ca || o->tls.cert || o->tls.key || o->tls.name
-                   ? "ca=, cert=, key= and name= are for TLS: rediss://"
+                   ? "ca=, cert=, key= and name= need TLS: use rediss://"
                    : NULL;
     }
     if (o->tls.key && !o->tls.cert) {
-        return "key= belongs to a certificate: cert=FILE";
+        return "key= needs a certificate: add cert=FILE";
     }
     why = apr_palloc(p, 200);
     if (!(o->tls_ctx = ws_redis_tls_create(&o->tls, why))) {

@@ -13,7 +13,7 @@
  *  @return NULL, or the error */
 const char *ws_redis_options_url(apr_pool_t *p, const char *url, ws_redis_options *o);
 
-/** Error text that lists the accepted URLs: "takes redis://..." */
+/** The accepted URLs and options, for error texts. */
 extern const char ws_redis_options_takes[];
 
 /**

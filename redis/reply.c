@@ -72,7 +72,7 @@ int ws_redis_reply_fill(redisContext *c, apr_size_t *size)
     if (c->reader->len > before) {
         *size += c->reader->len - before;
     }
-    return *size > WS_REDIS_REPLY_MAX ? reply_fail(c, "a reply does not end") : 0;
+    return *size > WS_REDIS_REPLY_MAX ? reply_fail(c, "a reply is too long") : 0;
 }
 
 redisReply *ws_redis_reply_next(redisContext *c, apr_size_t *size)
@@ -105,7 +105,7 @@ redisReply *ws_redis_reply_wait(redisContext *c)
     }
     while (!(reply = ws_redis_reply_next(c, &size)) && !c->err) {
         if (apr_time_now() > until) {
-            reply_fail(c, "a reply does not end");
+            reply_fail(c, "a reply takes too long");
         }
         else if (ws_redis_reply_fill(c, &size) < 0) {
             break;

@@ -134,7 +134,7 @@ int ws_redis_write(redisContext *c, int *done)
     }
     ERR_clear_error();
     if (len && SSL_write_ex(ssl, c->obuf, len, &sent) != 1) {
-        return tls_gone(c, "what was sent is not taken");
+        return tls_gone(c, "the peer does not read");
     }
     sdsfree(c->obuf);
     if (!(c->obuf = sdsempty())) {

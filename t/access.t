@@ -113,9 +113,9 @@ for my $path (qw(/silent /below /handler /limited)) {
 }
 is(poll('/none'), 403, 'what WebSocketSubscribe refuses stays refused');
 is(poll($_), 200, "subscribe in $_: something says who may") for qw(/all /required /nested /if /outer/inner /match);
-ok($httpd->wait_log(qr/\[client 127[^\n]*refused with 403: nothing says who may do this: add "WebSocketSubscribe all" or an expression, or a Require for GET, to the <Location>/),
+ok($httpd->wait_log(qr/\[client 127[^\n]*refused with 403: no rule allows this: add "WebSocketSubscribe all", an expression, or a Require for GET to the <Location>/),
     'the log names the remedy, at level warn');
-ok($httpd->wait_log(qr{httpd\.conf:\d+: nobody may subscribe in <Location "/silent">, since nothing says who may}), 'and the start does');
+ok($httpd->wait_log(qr{httpd\.conf:\d+: every subscription in <Location "/silent"> is refused, since no rule allows it}), 'and the start does');
 like(`curl -s -m 60 -d x '$url/limited/news'`, qr/"published"/, 'by method: POST is allowed');
 like(`curl -s -m 60 '$url/limited/news'`, qr/neither WebSocketPublish nor a Require allows it/, 'and GET is not');
 
@@ -124,12 +124,12 @@ for my $path (qw(/status-silent /status-silent?prometheus)) {
 }
 my @close = ('Content-Length: 0', 'WebSocket-Status: close');
 is(($httpd->request('POST', '/status-silent?close=0000000000000001', @close))[0], 403, 'connections cannot be closed there');
-ok($httpd->wait_log(qr/status page refused with 403: nothing says who may close connections: add a Require/), 'the log names the remedy');
+ok($httpd->wait_log(qr/status page refused with 403: no Require protects closing connections: add one/), 'the log names the remedy');
 is(($httpd->get('/status'))[0], 200, 'a status page with a Require is open to those');
 is(($httpd->get('/status-read'))[0], 200, 'by method: may be seen');
 is(($httpd->request('POST', '/status-read?close=0000000000000001', @close))[0], 403, 'but not close connections');
 is(($httpd->request('POST', '/status?close=0000000000000001', @close))[0], 403, 'without WebSocketStatusClose, no connection can be closed');
-ok($httpd->wait_log(qr/a request to close a connection is refused: this section is for reading \(WebSocketStatusClose off\)/), 'the log says so');
+ok($httpd->wait_log(qr/refused to close a connection: this section is read-only \(WebSocketStatusClose off\)/), 'the log says so');
 like(($httpd->get('/status', 'Accept: application/json'))[2], qr/"closing":false/, 'and the page shows no button');
 is(($httpd->request('POST', '/status-close?close=0000000000000001', @close))[0], 404, 'with it, they can');
 like(($httpd->get('/status-close', 'Accept: application/json'))[2], qr/"closing":true/, 'and the page shows buttons');
@@ -169,7 +169,7 @@ like(($httpd->get('/status-close', 'Accept: application/json'))[2], qr/"closing"
         is($asks->('GET', "$name.example", '/websocket-status'), 403, "$name: a customer does not see the server's page");
         is($asks->('POST', "$name.example", '/websocket-status?close=0000000000000001', @close), 403, "$name: and closes nothing");
     }
-    ok($server->wait_log(qr/\[websocket:warn\].*status page refused with 403: a section that comes later.*"AuthMerging And"/), 'the log names the remedy');
+    ok($server->wait_log(qr/\[websocket:warn\].*status page refused with 403: a later section.*"AuthMerging And"/), 'the log names the remedy');
     is($asks->('GET', "$_.example", '/websocket-status'), 200, "$_: a section for this very path decides") for qw(own again);
     is($asks->('GET', "$_.example", '/open-status'), 200, "$_: who meets both is let in") for qw(plain and);
 }
@@ -192,7 +192,7 @@ sub is_refused {
     my ($name, $conf, %arg) = @_;
     my ($right, $text) = check($conf, %arg);
     ok(!$right, "publish is refused: $name");
-    like($text, qr{WebSocketChannelHTTP publish in <Location "/p">: nothing says who may publish. Add a Require to this <Location>},
+    like($text, qr{WebSocketChannelHTTP publish in <Location "/p">: no rule restricts publishing. Add a Require to this <Location>},
         'with the remedy');
 }
 
@@ -224,7 +224,7 @@ for (
 
 # ---- A handler that only a directory protects ----
 
-my $open = qr{httpd\.conf:\d+: WebSocketHandler in <Location "/live[^"]*"> is open to everybody: the Require for the directory of \S+ does not apply};
+my $open = qr{httpd\.conf:\d+: WebSocketHandler in <Location "/live[^"]*"> is open to everyone: the Require for the directory of \S+ does not apply};
 my $live = "<Location /live>\nWebSocketHandler ws_echo.so\n";
 
 sub warns {

@@ -225,7 +225,7 @@ failed('a redirect unasked for', 'handshake: server answered 307', "ws://127.0.0
     like($told, qr{uri=/echo args=moved }, 'is followed');
 }
 failed('a redirect in a circle', 'redirect: more than 3 of them', "ws://127.0.0.1:$plain/round", 'redirects=3');
-failed('a redirect to what is not secure', 'redirect: it leads from wss to ws',
+failed('a redirect to what is not secure', 'redirect: from wss to ws',
     "wss://127.0.0.1:$tls/down", $ca, 'redirects=3');
 opened('a source address', "ws://127.0.0.1:$plain/echo", 'source=127.0.0.5');
 failed('no address of ours', 'connect: Cannot assign requested address', "ws://127.0.0.1:$plain/echo",
@@ -267,7 +267,7 @@ failed('a proxy that refuses', 'proxy: it answered 407', "ws://127.0.0.1:$plain/
     "proxy=http://127.0.0.1:$tunnel_port");
 failed('a proxy that does not reach it', 'proxy: it answered 503', 'ws://127.0.0.1:1/',
     "proxy=http://user:secret\@127.0.0.1:$tunnel_port");
-failed('a proxy that is none', 'proxy: its URL is not http://host:port, nor one of https or socks5', 'ws://127.0.0.1:1/', 'proxy=ftp://x');
+failed('a proxy that is none', 'proxy: its URL is not an http://host:port, https or socks5 URL', 'ws://127.0.0.1:1/', 'proxy=ftp://x');
 {
     my $by = "proxy=https://user:secret\@localhost:$tls_tunnel_port";
     for my $case (["ws://127.0.0.1:$plain/echo"], ["wss://localhost:$tls/echo"], ["wss://localhost:$port{'ws-tls'}/"]) {
@@ -297,7 +297,7 @@ failed('a proxy that is none', 'proxy: its URL is not http://host:port, nor one 
     }
     failed('a wrong password for SOCKS', 'proxy: it refuses user and password', "ws://127.0.0.1:$plain/echo",
         "proxy=socks5://user:wrong\@127.0.0.1:$socks");
-    failed('no password for SOCKS', 'proxy: it wants other credentials', "ws://127.0.0.1:$plain/echo",
+    failed('no password for SOCKS', 'proxy: it requires other credentials', "ws://127.0.0.1:$plain/echo",
         "proxy=socks5://127.0.0.1:$socks");
     failed('SOCKS to nobody', 'proxy: connection refused', 'ws://127.0.0.1:1/', "proxy=socks5://127.0.0.1:$open");
     failed('SOCKS that is none', 'proxy: .+', "ws://127.0.0.1:$plain/echo", "proxy=socks5://127.0.0.1:$plain");
@@ -571,7 +571,7 @@ for my $case (
     ['ws://127.0.0.1:0/', "url: the URL's port is not 1 to 65535"],
     ['ws://name.invalid/', qr/lookup: .+/],
     ['ws://127.0.0.1/', 'request: version 76 is neither 13 nor 8', 'version=76'],
-    ['ws://127.0.0.1/', 'request: the subprotocols are no list of different tokens', 'protocols=a,a'],
+    ['ws://127.0.0.1/', 'request: the subprotocols are not a list of different tokens', 'protocols=a,a'],
     ['ws://127.0.0.1/', "request: an additional header is reserved for the handshake", 'header=Upgrade:h2c'],
     ['ws://127.0.0.1/', "request: the name of an additional header is not a token", 'header=X(Y:z'],
     ['ws://127.0.0.1:1/', 'connect: Connection refused'])

@@ -457,17 +457,17 @@ SKIP: {
 # ---- Directives ----
 
 for (
-    ['WebSocketCompression', '"" is wrong, it takes off or on'],
-    ['WebSocketCompression yes', '"yes" is wrong, it takes off or on'],
-    ['WebSocketCompression on fast', '"fast" is wrong, behind on stand key=value pairs'],
-    ['WebSocketCompression on speed=9', '"speed=9" is wrong: speed= is none of level='],
-    ['WebSocketCompression on level=0', '"level=0" is wrong: level= takes a whole number from 1 to 9'],
-    ['WebSocketCompression on level=10', '"level=10" is wrong: level= takes a whole number from 1 to 9'],
-    ['WebSocketCompression on window=7', '"window=7" is wrong: window= takes a whole number from 8 to 15'],
-    ['WebSocketCompression on client-window=16', '"client-window=16" is wrong: client-window= takes a whole number from 8 to 15'],
-    ['WebSocketCompression on takeover=maybe', '"takeover=maybe" is wrong: takeover= takes on or off'],
-    ['WebSocketCompression on threshold=-1', '"threshold=-1" is wrong: threshold= takes'],
-    ['WebSocketCompression on memory=lots', '"memory=lots" is wrong: memory= takes'],
+    ['WebSocketCompression', 'invalid value "": expected off or on'],
+    ['WebSocketCompression yes', 'invalid value "yes": expected off or on'],
+    ['WebSocketCompression on fast', 'invalid value "fast": expected key=value after on'],
+    ['WebSocketCompression on speed=9', 'invalid value "speed=9": speed= is unknown; the keys are level'],
+    ['WebSocketCompression on level=0', 'invalid value "level=0": level= takes a whole number from 1 to 9'],
+    ['WebSocketCompression on level=10', 'invalid value "level=10": level= takes a whole number from 1 to 9'],
+    ['WebSocketCompression on window=7', 'invalid value "window=7": window= takes a whole number from 8 to 15'],
+    ['WebSocketCompression on client-window=16', 'invalid value "client-window=16": client-window= takes a whole number from 8 to 15'],
+    ['WebSocketCompression on takeover=maybe', 'invalid value "takeover=maybe": takeover= takes on or off'],
+    ['WebSocketCompression on threshold=-1', 'invalid value "threshold=-1": threshold= takes'],
+    ['WebSocketCompression on memory=lots', 'invalid value "memory=lots": memory= takes'],
     ["<Location /x>\nWebSocketCompression on memory=1M\n</Location>", 'memory= is for the whole server'])
 {
     my ($conf, $error) = @$_;

@@ -276,7 +276,7 @@ sub children {
     is((ask('POST', '/users/ALICE', 'x'))[1]{sent}, 0, 'upper case is another user');
     is((ask('POST', '/users/alice?vhost=elsewhere', 'x'))[1]{sent}, 0, 'nor has one in another virtual host');
     $bob->echoes('x', 'another user has got nothing');
-    status_is(400, 'no user is named', 'POST', '/users/', 'x');
+    status_is(400, 'name a user', 'POST', '/users/', 'x');
     status_is(405, 'a user is not read', 'GET', '/users/alice');
     status_is(400, 'a user is not disconnected with a wrong code', 'DELETE', '/users/alice?code=999');
     ($json) = status_is(200, 'a user logs out', 'DELETE', '/users/alice?code=4000&reason=logout');
@@ -601,7 +601,7 @@ if ($Httpd::MPM eq 'event') {
         my ($open, $close) = split /\|/, $section;
         my ($ok, $text) = Httpd->check("$open\nSetHandler websocket-control\nRequire local\n$close");
         ok(!$ok, "nor in $open");
-        like($text, qr/it can stand in a <Location> without wildcards/, 'for the path names things');
+        like($text, qr/is allowed only in a <Location> without wildcards/, 'for the path names things');
     }
 }
 

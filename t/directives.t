@@ -37,66 +37,66 @@ sub takes {
 # What no interval is.
 my @nonsense = qw(1h30min 20sec 5sfoo 1s500ms 5m 5mi 5mins 1hr 1w 1us 1.5s 0x10 +5s 1e3 20K ss s5 5s5);
 for my $directive (qw(WebSocketMaxMessageSize WebSocketMaxFrameSize WebSocketSendQueue)) {
-    refuses("$directive $_", qr/^$directive: "\Q$_\E" is wrong, it takes a size from 1 to 1024G, in bytes or with K, M or G/)
+    refuses("$directive $_", qr/^$directive: invalid value "\Q$_\E": expected a size from 1 to 1024G, in bytes or with K, M or G/)
         for qw(0 -1 x 1x 1KB 1.5M 1T K 9223372036854775808 9999999999G 1025G 1M1K 0x10 +1 1e3);
-    refuses(qq($directive "$_"), qr/^$directive: "$_" is wrong, it takes a size/) for ' 1', '1 ', '1 K';
+    refuses(qq($directive "$_"), qr/^$directive: invalid value "$_": expected a size/) for ' 1', '1 ', '1 K';
     refuses("$directive ''", qr/^$directive takes one argument/);
     refuses($directive,      qr/^$directive takes one argument, .* in bytes or with K, M or G/);
     refuses("$directive 1 2", qr/^$directive takes one argument/);
     takes("$directive $_", "taken: $directive $_") for qw(1 65536 64k 1M 2G);
 }
-refuses("WebSocketFragmentSize $_", qr/^WebSocketFragmentSize: "\Q$_\E" is wrong, it takes a size from 1 to 1024G, .*, or on \(16K\) or off/)
+refuses("WebSocketFragmentSize $_", qr/^WebSocketFragmentSize: invalid value "\Q$_\E": expected a size from 1 to 1024G, .*, or on \(16K\) or off/)
     for qw(0 -5 yes 4KB);
 refuses('WebSocketFragmentSize', qr/^WebSocketFragmentSize takes one argument, off, on, or/);
 takes("WebSocketFragmentSize $_", "taken: WebSocketFragmentSize $_") for qw(off On 1 4096 64K);
 
-refuses("WebSocketPing $_", qr/^WebSocketPing: "\Q$_\E" is wrong, it takes an interval from 100ms to 24h, in seconds or with ms, s, min, h or d; or off/)
+refuses("WebSocketPing $_", qr/^WebSocketPing: invalid value "\Q$_\E": expected an interval from 100ms to 24h, in seconds or with ms, s, min, h or d; or off/)
     for qw(0 99ms 25h x 5q -1 5000000000000), @nonsense;
-refuses("WebSocketPing 20s $_", qr/^WebSocketPing: "\Q$_\E" is wrong, it takes an interval from 100ms to 24h,.*, as the time to answer a ping; or off, to keep clients that do not$/m)
+refuses("WebSocketPing 20s $_", qr/^WebSocketPing: invalid value "\Q$_\E": expected an interval from 100ms to 24h,.*, as the time to answer a ping; or off, to keep clients that do not$/m)
     for qw(0 99ms 25h), @nonsense;
-refuses('WebSocketPing off 5s',   qr/^WebSocketPing: "5s" is wrong, it takes nothing behind off/);
+refuses('WebSocketPing off 5s',   qr/^WebSocketPing: invalid value "5s": expected nothing after off/);
 refuses('WebSocketPing',          qr/^WebSocketPing takes 1-2 arguments/);
 refuses('WebSocketPing 1s 1s 1s', qr/^WebSocketPing takes 1-2 arguments/);
 takes("WebSocketPing $_", "taken: WebSocketPing $_") for 'off', '20s off', 'Off', '100ms', '24h', '20', '2min', '20s 100ms', '100ms 24h';
 
-refuses("WebSocketLimit $_", qr/^WebSocketLimit: "[^"]*" is wrong, it takes one of connections=N, .* or off/)
+refuses("WebSocketLimit $_", qr/^WebSocketLimit: invalid value "[^"]*": expected one of connections=N, .* or off/)
     for 'x', 'connections', 'off 1', 'dry-run', 'burst=5', 'key=address', 'messages=5 rate=1', '';
-refuses("WebSocketLimit $_", qr/^WebSocketLimit: "(\w+)=[^"]*" is wrong: \1= takes a whole number from 1 to 1000000000$/m)
+refuses("WebSocketLimit $_", qr/^WebSocketLimit: invalid value "(\w+)=[^"]*": \1= takes a whole number from 1 to 1000000000$/m)
     for map({ "connections=$_" } '', qw(0 1x 1K -1 +1 1.5 1000000001)), 'messages=1 burst=0', 'handshakes=1 burst=1K', 'messages=one';
-refuses("WebSocketLimit $_", qr/^WebSocketLimit: "(\w+)=[^"]*" is wrong: \1= takes a size from 1 to 1024G, /)
+refuses("WebSocketLimit $_", qr/^WebSocketLimit: invalid value "(\w+)=[^"]*": \1= takes a size from 1 to 1024G, /)
     for qw(bytes=2T bytes=0 bytes=1KB bytes=1.5M), 'bytes=1 burst=1s';
 for my $kind (qw(lifetime idle)) {
-    refuses("WebSocketLimit $kind=$_", qr/^WebSocketLimit: "$kind=\Q$_\E" is wrong: $kind= takes an interval from 1ms to 24h, /)
+    refuses("WebSocketLimit $kind=$_", qr/^WebSocketLimit: invalid value "$kind=\Q$_\E": $kind= takes an interval from 1ms to 24h, /)
         for qw(0 25h), @nonsense;
 }
 refuses("WebSocketLimit connections=1 key=$_", qr/^WebSocketLimit: "key=$_" is the same for all clients: key= takes address, or an expression/)
     for qw(ip addr user REMOTE_USER %REMOTE_ADDR);
-refuses('WebSocketLimit connections=1 messages=1', qr/^WebSocketLimit: "messages=1" stands behind connections: write a line for each/);
+refuses('WebSocketLimit connections=1 messages=1', qr/^WebSocketLimit: "messages=1" follows connections: write one directive for each limit/);
 refuses("WebSocketLimit $_=1 burst=2", qr/^WebSocketLimit: $_= has no burst=/) for qw(connections lifetime idle);
 refuses("WebSocketLimit $_=1 key=address", qr/^WebSocketLimit: $_= has no key=/) for qw(messages bytes lifetime idle);
-refuses('WebSocketLimit connections=1 key=%{X', qr/^WebSocketLimit: "key=%\{X" is no expression: /);
-refuses('WebSocketLimit messages=2', qr/^WebSocketLimit: this section has "messages=1" already; only another dry-run/,
+refuses('WebSocketLimit connections=1 key=%{X', qr/^WebSocketLimit: "key=%\{X" is not a valid expression: /);
+refuses('WebSocketLimit messages=2', qr/^WebSocketLimit: this section already has "messages=1"; a second limit/,
     undef, 'WebSocketLimit messages=1');
 takes("WebSocketLimit $_", "taken: WebSocketLimit $_")
     for 'off', 'connections=1', 'Connections=100000 KEY=address Dry-Run', 'handshakes=5 burst=10 "key=%{REMOTE_USER}-%{REMOTE_ADDR}"',
     'messages=100', 'bytes=1m burst=64K', 'lifetime=1ms', 'idle=24h dry-run';
 takes("WebSocketLimit messages=1\nWebSocketLimit messages=2 dry-run\nWebSocketLimit connections=1\nWebSocketLimit connections=1", 'several limits');
-refuses("WebSocketReauthorize $_", qr/^WebSocketReauthorize: "\Q$_\E" is wrong, it takes an interval from 100ms to 24h.*; or off/)
+refuses("WebSocketReauthorize $_", qr/^WebSocketReauthorize: invalid value "\Q$_\E": expected an interval from 100ms to 24h.*; or off/)
     for qw(0 99ms 25h x -1), @nonsense;
 takes("WebSocketReauthorize $_", "taken: WebSocketReauthorize $_") for qw(off 100ms 24h 60 5min);
-refuses("WebSocketWatchdog $_", qr/^WebSocketWatchdog: "\Q$_\E" is wrong, it takes an interval from 10ms to 24h.*; or off/)
+refuses("WebSocketWatchdog $_", qr/^WebSocketWatchdog: invalid value "\Q$_\E": expected an interval from 10ms to 24h.*; or off/)
     for qw(0 9ms 25h x -1), @nonsense;
 takes("WebSocketWatchdog $_", "taken: WebSocketWatchdog $_") for qw(off 10ms 24h 2);
-refuses("WebSocketSlowReader $_", qr/^WebSocketSlowReader: "\Q$_\E" is wrong, it takes close, drop-newest, drop-oldest or/)
+refuses("WebSocketSlowReader $_", qr/^WebSocketSlowReader: invalid value "\Q$_\E": expected close, drop-newest, drop-oldest or/)
     for qw(drop 5s off);
-refuses("WebSocketSlowReader close $_", qr/^WebSocketSlowReader: "\Q$_\E" is wrong, it takes an interval from 1ms to 24h.*, as the time that a message may wait; or off/)
+refuses("WebSocketSlowReader close $_", qr/^WebSocketSlowReader: invalid value "\Q$_\E": expected an interval from 1ms to 24h.*, as the time that a message may wait; or off/)
     for qw(0 25h x -1), @nonsense;
 refuses('WebSocketSlowReader', qr/^WebSocketSlowReader takes 1-2 arguments/);
 takes("WebSocketSlowReader $_", "taken: WebSocketSlowReader $_")
     for 'close', 'Drop-Newest', 'drop-oldest 1ms', 'keep-latest 24h', 'close off';
 
 for my $directive (qw(WebSocketCloseTimeout WebSocketDrainTimeout)) {
-    refuses("$directive $_", qr/^$directive: "\Q$_\E" is wrong, it takes an interval from 1ms to 24h, in seconds or with/)
+    refuses("$directive $_", qr/^$directive: invalid value "\Q$_\E": expected an interval from 1ms to 24h, in seconds or with/)
         for qw(0 0ms 25h x -1 off), @nonsense;
     refuses($directive, qr/^$directive takes one argument/);
     takes("$directive $_", "taken: $directive $_") for qw(1ms 24h 5 500ms 1min 1d 20S 2Min);
@@ -118,34 +118,34 @@ takes("WebSocketHandler ws_proxy.so to=$_", "taken: ws_proxy.so to=$_") for qw(w
 
 refuses("WebSocketMessageTimeout $_", qr/^WebSocketMessageTimeout: "\Q$_\E" is wrong, it takes an interval from 100ms to 24h.*; or off/)
     for qw(0 99ms 25h x -1), @nonsense;
-refuses("WebSocketMessageTimeout 5s $_", qr/^WebSocketMessageTimeout: "\Q$_\E" is wrong, it takes a size.*, as bytes a second/)
+refuses("WebSocketMessageTimeout 5s $_", qr/^WebSocketMessageTimeout: invalid value "\Q$_\E": expected a size.*, as bytes a second/)
     for qw(x -1 2G off);
-refuses('WebSocketMessageTimeout off 500', qr/^WebSocketMessageTimeout: "500" is wrong, it takes nothing behind off/);
+refuses('WebSocketMessageTimeout off 500', qr/^WebSocketMessageTimeout: invalid value "500": expected nothing after off/);
 takes("WebSocketMessageTimeout $_", "taken: WebSocketMessageTimeout $_") for 'off', '100ms', '24h 0', '60s 500', '1min 10K';
 
-refuses("WebSocketOrigin $_", qr/^WebSocketOrigin: "\Q$_\E" is wrong, it takes same, any, or origins such as https:/)
+refuses("WebSocketOrigin $_", qr/^WebSocketOrigin: invalid value "\Q$_\E": expected same, any, or origins such as https:/)
     for qw(example.org https:// https://a/ https://a/path http://a:x http://a:65536 //a *), 'http://';
-refuses('WebSocketOrigin any http://a', qr/^WebSocketOrigin: "any" is wrong, it takes any alone/);
-refuses('WebSocketOrigin http://a any', qr/^WebSocketOrigin: "any" is wrong, it takes any alone/);
+refuses('WebSocketOrigin any http://a', qr/^WebSocketOrigin: invalid value "any": expected any to stand alone/);
+refuses('WebSocketOrigin http://a any', qr/^WebSocketOrigin: invalid value "any": expected any to stand alone/);
 refuses('WebSocketOrigin',              qr/^WebSocketOrigin takes same, any, or origins/);
 takes("WebSocketOrigin $_", "taken: WebSocketOrigin $_")
     for 'same', 'any', 'https://a', 'Same http://localhost:8080 https://[::1]:8443';
 
-refuses("WebSocketVersions $_", qr/^WebSocketVersions: "\Q$_\E" is wrong, it takes one or more of 13, 8, 7, 76 and 75/)
+refuses("WebSocketVersions $_", qr/^WebSocketVersions: invalid value "\Q$_\E": expected one or more of 13, 8, 7, 76 and 75/)
     for qw(6 9 14 0 x 130 013 -13);
-refuses('WebSocketVersions 13 5', qr/^WebSocketVersions: "5" is wrong/);
+refuses('WebSocketVersions 13 5', qr/^WebSocketVersions: invalid value "5"/);
 refuses('WebSocketVersions',      qr/^WebSocketVersions takes one or more of/);
 takes("WebSocketVersions $_", "taken: WebSocketVersions $_") for '13', '7 8 13', '8', '13 8 7 76 75', '75';
 
-refuses("WebSocketThreads $_", qr/^WebSocketThreads: "\Q$_\E" is wrong, it takes a whole number from 1 to 64, of event loops/)
+refuses("WebSocketThreads $_", qr/^WebSocketThreads: invalid value "\Q$_\E": expected a whole number from 1 to 64, of event loops/)
     for qw(0 65 -1 x 2x 4294967297);
 refuses("WebSocketThreads 2 $_",
-    qr/^WebSocketThreads: "\Q$_\E" is wrong, it takes a whole number from 1 to 1024, of threads for blocking handlers/)
+    qr/^WebSocketThreads: invalid value "\Q$_\E": expected a whole number from 1 to 1024, of threads for blocking handlers/)
     for qw(0 1025 x);
 refuses('WebSocketThreads', qr/^WebSocketThreads takes 1-2 arguments/);
 takes("WebSocketThreads $_", "taken: WebSocketThreads $_") for '1', '64', '2 1', '2 1024';
 
-refuses("WebSocketBackend $_", qr/^WebSocketBackend: "\Q$_\E" is wrong, it takes auto, epoll or io_uring/)
+refuses("WebSocketBackend $_", qr/^WebSocketBackend: invalid value "\Q$_\E": expected auto, epoll or io_uring/)
     for qw(poll kqueue 1);
 refuses('WebSocketBackend', qr/^WebSocketBackend takes one argument/);
 takes("WebSocketBackend $_", "taken: WebSocketBackend $_") for qw(epoll Epoll auto);
@@ -199,15 +199,15 @@ refuses("$h $missing",       qr/^$h: cannot load the handler: .*defined_nowhere/
 refuses("$h $nothing",       qr/^$h: \Q$nothing\E is not a WebSocket handler: it has no symbol ws_handler_descriptor_v1; define one with WS_HANDLER/,
     'a shared object without a handler');
 refuses("$h $damaged", qr/^$h: handler \Q$damaged\E: its descriptor is damaged \(magic 12345678, not 57534844\)/, 'a damaged descriptor');
-refuses("$h $foreign", qr/^$h: handler \Q$foreign\E was built for ABI \d+ of mod_websocket\.h, this module has ABI \d+: build it again/, 'another ABI');
+refuses("$h $foreign", qr/^$h: handler \Q$foreign\E was built for ABI \d+ of mod_websocket\.h, but this module has ABI \d+: rebuild it/, 'another ABI');
 refuses("$h $newer", qr/^$h: handler \Q$newer\E was built with a newer mod_websocket\.h .* install the newer module/, 'a newer table');
 refuses("$h nosuch", qr/^$h: no module has registered a WebSocket handler "nosuch": put its LoadModule above/, 'a name that no module has registered');
 
 # ---- Keys ----
-refuses("$h ws_echo.so nonsense", qr/^$h: "nonsense": behind the handler's name stand key=value pairs/);
-refuses("$h ws_echo.so =value",   qr/^$h: "=value": behind the handler's name stand key=value pairs/);
+refuses("$h ws_echo.so nonsense", qr/^$h: "nonsense": expected key=value after the handler's name/);
+refuses("$h ws_echo.so =value",   qr/^$h: "=value": expected key=value after the handler's name/);
 refuses("$h ws_echo.so key=1",    qr/^$h: handler echo takes no keys but protocol=, not "key"/);
-refuses("$h ws_echo.so protocol=$_", qr/^$h: protocol=\Q$_\E: name subprotocols as they stand/) for '', 'a,a', 'a;b', 'a/b';
+refuses("$h ws_echo.so protocol=$_", qr/^$h: protocol=\Q$_\E: list subprotocols as in/) for '', 'a,a', 'a;b', 'a/b';
 refuses("$h $api unknown=1",  qr/^$h: handler api, unknown=1: unknown key; there are greeting and start/, 'what configure says of a key');
 refuses("$h $api greeting=a start=2", qr/^$h: handler api, start=2: unknown key/, 'what configure says of a value');
 refuses("$h $api greeting=",  qr/^$h: handler api: greeting= wants a text/, 'what configure says in the end');
@@ -219,7 +219,7 @@ refuses("$h ws_channel.so channel=$_", qr/^$h: handler channel, channel=\Q$_\E: 
 takes("$h ws_channel.so channel=$_", "taken: channel=$_") for qw(%{user} a:%{path:1}/%{path:100} room:%{arg:x}-%{user});
 
 # ---- Several handlers of a section ----
-refuses("$h $api", qr/^$h \Q$api\E: this section has a handler without protocol= already \(echo\); only one can be the default/,
+refuses("$h $api", qr/^$h \Q$api\E: this section already has a handler without protocol= \(echo\)\. Only one can be the default/,
     'a second default', "$h ws_echo.so");
 refuses("$h $api protocol=b,c", qr/^$h \Q$api\E: subprotocol "b" belongs to handler echo of this section already/,
     'a subprotocol of two handlers', "$h ws_echo.so protocol=a,b");
@@ -227,11 +227,11 @@ refuses("$h off", qr/^$h off stands beside another handler/, 'off behind a handl
 refuses("$h ws_echo.so", qr/^$h off stands beside another handler/, 'a handler behind off', "$h off");
 takes("$h ws_echo.so protocol=a\n$h $api\n$h $api protocol=b greeting=hi", 'taken: several handlers');
 
-refuses("WebSocketSubscriptions $_", qr/^WebSocketSubscriptions: "\Q$_\E" is wrong, it takes a whole number from 1 to 100000, of channels/)
+refuses("WebSocketSubscriptions $_", qr/^WebSocketSubscriptions: invalid value "\Q$_\E": expected a whole number from 1 to 100000, of channels/)
     for qw(0 -1 x 1K 100001);
-refuses("WebSocketChannels $_", qr/^WebSocketChannels: "\Q$_\E" is wrong, it takes a whole number from 1 to 10000000, of channels/)
+refuses("WebSocketChannels $_", qr/^WebSocketChannels: invalid value "\Q$_\E": expected a whole number from 1 to 10000000, of channels/)
     for qw(0 -1 x 1K 10000001);
-refuses("WebSocketBusQueue $_", qr/^WebSocketBusQueue: "\Q$_\E" is wrong, it takes a size from 64K to 1024G/)
+refuses("WebSocketBusQueue $_", qr/^WebSocketBusQueue: invalid value "\Q$_\E": expected a size from 64K to 1024G/)
     for qw(0 -1 x 63K 65535);
 for my $directive (qw(WebSocketSubscribe WebSocketPublish)) {
     refuses(qq($directive "%{WEBSOCKET_CHANNEL} =="), qr/^$directive takes all, none, handler, or an expression, in quotes/);
@@ -245,14 +245,14 @@ for my $directive (qw(WebSocketChannels WebSocketBusQueue)) {
     like($output, qr/$directive cannot occur within <VirtualHost> section/, "$directive is for the whole server");
 }
 
-for (['', qr/takes websocket, sockjs, or both/], ['polling', qr/"polling" is wrong, it takes websocket, sockjs, or both/]) {
+for (['', qr/takes websocket, sockjs, or both/], ['polling', qr/invalid value "polling": expected websocket, sockjs, or both/]) {
     refuses("WebSocketTransports $_->[0]", qr/^WebSocketTransports:? .*$_->[1]|^WebSocketTransports $_->[1]/, undef, '<Location /x>', '</Location>');
 }
-refuses('WebSocketTransports sockjs', qr/^WebSocketTransports: it can stand in a <Location> without wildcards/, 'SockJS outside of a section');
-refuses('WebSocketTransports sockjs', qr/^WebSocketTransports: it can stand in a <Location> without wildcards/,
+refuses('WebSocketTransports sockjs', qr/^WebSocketTransports is allowed only in a <Location> without wildcards/, 'SockJS outside of a section');
+refuses('WebSocketTransports sockjs', qr/^WebSocketTransports is allowed only in a <Location> without wildcards/,
     'SockJS in a section with wildcards', '<LocationMatch ^/x>', '</LocationMatch>');
 refuses("WebSocketSockJS $_->[0]", qr/^WebSocketSockJS.*$_->[1]/)
-    for ['', qr/takes key=value/], ['x=1', qr/is no key/], ['cookie', qr/takes a value/], ['cookie=yes', qr/takes on or off/],
+    for ['', qr/takes key=value/], ['x=1', qr/is unknown/], ['cookie', qr/takes a value/], ['cookie=yes', qr/takes on or off/],
     ['response=1', qr/takes a size from 1K to 1G/], ['heartbeat=0', qr/takes an interval/], ['delay=1h', qr/takes an interval/],
     ['sessions=0', qr/takes a whole number from 1 to 200000/], ['client=javascript:x', qr/takes a path/], ["client=/x'y", qr/takes a path/];
 takes("<Location /x>\nWebSocketTransports websocket sockjs\nWebSocketSockJS client=https://x.example/s.js response=1M heartbeat=1s delay=1s sessions=1 cookie=off\n</Location>",

@@ -133,10 +133,10 @@ for my $path ('nosuch', 'tes', 'testx', 'Test', 'test.so', 'ws_other', 'ws_other
     like(status("/ws/$path"), qr/^40[04]$/, "refused: /ws/$path");
 }
 is(status('/ws/nosuch'), 404, 'with 404');
-ok($httpd->wait_log(qr/handshake refused with 404: there is no handler "nosuch" in \Q$dir\E \(WebSocketHandlerDirectory\)/),
+ok($httpd->wait_log(qr/handshake refused with 404: no handler "nosuch" in \Q$dir\E \(WebSocketHandlerDirectory\)/),
     'and the log names handler and directory');
 is(status('/slash/'), 404, 'the bare Location without _default: 404');
-ok($httpd->wait_log(qr/refused with 404: there is no handler "_default" in \Q$bare\E /), 'the log says what there is not');
+ok($httpd->wait_log(qr/refused with 404: no handler "_default" in \Q$bare\E /), 'the log says what there is not');
 is(status('/ws/nosuch', version => 99), 426, 'a broken handshake is refused as such');
 like(status('/wsx/test'), qr/^404$/, 'a path beside the Location is none of it');
 
@@ -148,7 +148,7 @@ is(($httpd->get('/ws/test'))[0], 301, 'and a directory its slash');
 # ---- Merging ----
 Client->new($httpd, '/ws/deep')->echoes('hello', 'an inner WebSocketHandler takes the place of the directory');
 is(status('/ws/off/test'), 404, 'WebSocketHandler off takes it away');
-unlike($httpd->error_log, qr/there is no handler "off"/, 'altogether');
+unlike($httpd->error_log, qr/no handler "off"/, 'altogether');
 is(told('/echo/sub/test', protocol => 'its-own'), 'test /echo/sub/test', 'an inner directory takes the place of handlers');
 is(told('/echo/sub'), 'default /echo/sub', 'of all of them');
 Client->new($httpd, '/echo/x')->echoes('hello', 'which are there beside it');
@@ -207,12 +207,12 @@ SKIP: {
     refuses(below("$folder/closed"), qr/^$d: cannot read the directory .*closed: Permission denied/, 'one that is closed');
 }
 make_path("$folder/empty", "$folder/folders/x.so");
-refuses(below("$folder/empty"), qr/^$d: there is no handler in \Q$folder\E\/empty: it takes files whose names end in \.so/,
+refuses(below("$folder/empty"), qr/^$d: no handler in \Q$folder\E\/empty: add a file whose name ends in \.so/,
     'an empty directory');
 refuses(below("$folder/folders"), qr/^$d: \Q$folder\E\/folders\/x\.so: cannot load the handler: /, 'a folder instead of a file');
 for my $file ('a.b.so', 'a b.so', 'a+b.so', '-a.so', '_a.so', 'ws_.so', '__default.so', 'x' x 65 . '.so') {
     my $at = directory("named-$file", $file => $test, 'ok.so' => $test);
-    refuses(below("\"$at\""), qr/^$d: \Q$at\/$file\E: the name of a handler here has 1 to 64 letters, digits/, "named $file");
+    refuses(below("\"$at\""), qr/^$d: \Q$at\/$file\E: a handler file is named NAME\.so or _default\.so/, "named $file");
 }
 refuses(below(directory('both', 'ws_a.so' => $test, 'a.so' => $test)),
     qr/^$d: (?:ws_a\.so and a\.so|a\.so and ws_a\.so) in .*both are both named "a": rename or remove one/, 'two of one name');
@@ -229,16 +229,16 @@ WS_HANDLER(keyed) = {.configure = configure};
 END
     qr/^$d: .*\/a\.so: handler keyed: there is no key/, 'one that does not do without keys');
 
-refuses("<$_>\n$d $dir\n</" . (split ' ')[0] . '>', qr/^$d: it can stand outside of sections, in a <VirtualHost>, or in a <Location> without/,
+refuses("<$_>\n$d $dir\n</" . (split ' ')[0] . '>', qr/^$d: allowed outside of sections, in a <VirtualHost>, or in a <Location> without/,
     "inside <$_>")
     for 'LocationMatch ^/x', 'Location ~ ^/x', 'Location /x*', 'Location "/[xy]"', 'Directory /', 'Files x', 'If true';
-refuses("<Location /x>\n<If true>\n$d $bare\n</If>\n</Location>", qr/^$d: it can stand outside/, 'inside <If> of a <Location>');
-my $beside = qr/stands beside .*: remove one, or give it a section of its own/;
-refuses("$d $bare\n$d $bare", qr/^$d $beside/, 'two in a section');
-refuses("$d $bare\nWebSocketHandler ws_echo.so", qr/^WebSocketHandler $beside/, 'WebSocketHandler behind it');
-refuses("WebSocketHandler ws_echo.so\n$d $bare", qr/^$d $beside/, 'and before it');
-refuses("$d $bare\nWebSocketHandler off", qr/^WebSocketHandler off stands beside another handler/, 'off behind it');
-refuses("WebSocketHandler off\n$d $bare", qr/^$d $beside/, 'and before it');
+refuses("<Location /x>\n<If true>\n$d $bare\n</If>\n</Location>", qr/^$d: allowed outside/, 'inside <If> of a <Location>');
+my $beside = qr/this section already has a $d or WebSocketHandler: remove one, or move $d/;
+refuses("$d $bare\n$d $bare", qr/^$beside/, 'two in a section');
+refuses("$d $bare\nWebSocketHandler ws_echo.so", qr/^WebSocketHandler and $d are in the same section: remove one, or move it/, 'WebSocketHandler behind it');
+refuses("WebSocketHandler ws_echo.so\n$d $bare", qr/^$beside/, 'and before it');
+refuses("$d $bare\nWebSocketHandler off", qr/^WebSocketHandler off and another handler are in the same section/, 'off behind it');
+refuses("WebSocketHandler off\n$d $bare", qr/^$beside/, 'and before it');
 
 my ($ok, $said) = Httpd->check("<Location /a>\n$d $bare\n</Location>\n<Location /b>\n$d $bare\n</Location>");
 ok($ok, 'taken: one directory in two places') or diag($said);

@@ -86,7 +86,7 @@ is_told(@$_) for ['client-closes', '4321 "done"'], ['server-closes', '4002 "enou
     ['ends-its-stream', '1006 ""'], ['resets-its-stream', '1006 ""'], ['is-gone-1', '1006 ""'], ['is-gone-2', '1006 ""'];
 Program::tap('node', node('streams'));
 Program::tap('node', node('refused'));
-is($httpd->count_log(qr/is sent to HTTP\/1\.1/), 0, 'with WebSocketRelay on, none is sent to HTTP/1.1');
+is($httpd->count_log(qr/is refused with HTTP_1_1_REQUIRED/), 0, 'with WebSocketRelay on, none is sent to HTTP/1.1');
 
 {
     my $slow = Program->start(node('slow'));
@@ -99,11 +99,11 @@ is($httpd->count_log(qr/is sent to HTTP\/1\.1/), 0, 'with WebSocketRelay on, non
 # ---- How many there can be ----
 
 Program::tap('node', node('limit'));
-is($httpd->count_log(qr/\[websocket:warn\].* a WebSocket over HTTP\/2 is sent to HTTP\/1\.1/), 1, 'the log says so, once');
+is($httpd->count_log(qr/\[websocket:warn\].* a WebSocket over HTTP\/2 is refused with HTTP_1_1_REQUIRED/), 1, 'the log says so, once');
 {
     my $small = server(mpm_conf => "StartServers 1\nServerLimit 1\nThreadsPerChild 25\nMaxRequestWorkers 25\n");
     Program::tap('one on each of many connections', node('connections', $small));
-    is($small->count_log(qr/\[websocket:warn\].* a WebSocket over HTTP\/2 is sent to HTTP\/1\.1/), 1, 'the log says so, once');
+    is($small->count_log(qr/\[websocket:warn\].* a WebSocket over HTTP\/2 is refused with HTTP_1_1_REQUIRED/), 1, 'the log says so, once');
 }
 
 # ---- Others ----

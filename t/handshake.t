@@ -179,7 +179,7 @@ is(origin('/listed', 'null'), 101, 'listed: null, where it is listed');
 is(origin('/listed', $same), 403, 'listed: same is not in the list');
 is(origin('/listed-and-same', $same), 101, 'same and listed: the same host');
 is(origin('/listed-and-same', 'https://app.example.org'), 101, 'same and listed: a listed one');
-like(scalar $httpd->wait_log(qr/refused with 403: pages of origin "http:\/\/evil\.example" may not.*WebSocketOrigin/),
+like(scalar $httpd->wait_log(qr/refused with 403: origin "http:\/\/evil\.example" may not.*WebSocketOrigin/),
     qr/403/, 'the log names the origin and the directive');
 
 # ---- Subprotocols: the client's order decides ----
@@ -200,6 +200,6 @@ is(agreed('/several', 'ONE'), '- otherwise', 'subprotocols are compared with reg
 is(agreed('/several', undef), '- otherwise', 'none offered: the default handler');
 is((Client->refused($httpd, '/no-default', protocol => 'three'))[0], 400, 'no handler for it: 400');
 is((Client->refused($httpd, '/no-default'))[0], 400, 'none offered and no default: 400');
-ok($httpd->wait_log(qr/no handler here speaks a subprotocol of "three"/), 'the log says which');
+ok($httpd->wait_log(qr/no handler has a subprotocol of "three"/), 'the log says which');
 
 done_testing;

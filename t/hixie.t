@@ -182,8 +182,8 @@ for (
     ['75, off by default', 75, '/default', 426, qr/refused with 426: no Sec-WebSocket-Version and no key/],
     ['76, where only 75 is spoken', 76, '/only75', 426, qr/refused with 426: version 76 is not enabled/],
     ['hybi-02', 76, '/', 426, qr/refused with 426: the draft in Sec-WebSocket-Draft/, headers => ['Sec-WebSocket-Draft: 2']],
-    ['another page with 76', 76, '/', 403, qr/refused with 403: pages of origin "http:\/\/evil/, origin => 'http://evil.example'],
-    ['another page with 75', 75, '/', 403, qr/refused with 403: pages of origin "http:\/\/evil/, origin => 'http://evil.example'],
+    ['another page with 76', 76, '/', 403, qr/refused with 403: origin "http:\/\/evil/, origin => 'http://evil.example'],
+    ['another page with 75', 75, '/', 403, qr/refused with 403: origin "http:\/\/evil/, origin => 'http://evil.example'],
     ['a body with 76', 76, '/', 400, qr/refused with 400: the request has a body/, headers => ['Content-Length: 9']],
     ['a body with 75', 75, '/', 400, qr/refused with 400: the request has a body/, headers => ['Content-Length: 8']],
     ['a handler that refuses', 76, '/?refuse=404', 404, qr/handler api refuses with 404/],
@@ -207,7 +207,7 @@ for my $path (qw(/hasty /hasty-relay)) {
     my $c = Client->new($httpd, $path, request => request(76, "$path?name=never"), behind => 'seven..');
     ok($c->at_end, "$path: a client that does not send all of its third key is left");
 }
-ok($httpd->wait_log(qr/the client did not end its handshake of version 76 \(WebSocketCloseTimeout\)/), 'the log says so');
+ok($httpd->wait_log(qr/the client did not complete the handshake of version 76 \(WebSocketCloseTimeout\)/), 'the log says so');
 is($httpd->count_log(qr/api: (?:open|closed) never/), 0, 'and no handler hears of it');
 
 # ---- Texts ----

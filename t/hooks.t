@@ -340,7 +340,7 @@ if ($Httpd::MPM eq 'event') {
     my $load = "LoadModule websocket_hook_module $Httpd::BUILD/mod_websocket_hook.so\n";
     my %wrong = (
         'publish'                              => qr/takes events, the path or URL/,
-        'published /x'                         => qr/"published" is no event/,
+        'published /x'                         => qr/unknown event "published"/,
         'publish x'                            => qr/"x": takes a path of this server, http/,
         'publish ftp://x/'                     => qr/takes a path of this server/,
         'publish /x channel'                   => qr/"channel" is no key=value/,

@@ -131,7 +131,7 @@ for (0 .. $#others) {
     ok($httpd->wait_log(qr{other$_/\.htaccess: \w+ not allowed here}), 'with a text');
 }
 
-for (['ws_http.so to=/x', 'takes no to='], ['ws_echo.so', 'takes ws_http.so'], ['', 'takes'], ['ws_http.so nonsense=1', 'unknown key']) {
+for (['ws_http.so to=/x', 'remove to='], ['ws_echo.so', 'takes ws_http.so'], ['', 'takes'], ['ws_http.so nonsense=1', 'unknown key']) {
     my ($arguments, $match) = @$_;
     my ($good, $text) = Httpd->check("<Directory />\nWebSocketHtaccess $arguments\n</Directory>");
     ok(!$good && $text =~ /\Q$match\E/, "WebSocketHtaccess $arguments") or diag($text);

@@ -59,7 +59,7 @@ Httpd::wait_for(sub { $httpd->count_log(qr/channel many, the first of 1: a poll$
 like(scalar `curl -s -m 60 $http/index.html`, qr/ordinary content/, 'an ordinary page is answered over HTTP/1.1');
 like(scalar `curl -s -m 60 --http2 --cacert $ca $tls/index.html`, qr/ordinary content/, 'and over HTTP/2');
 ok(Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') <= 2 }, 'the threads'), 'no thread is held');
-is($httpd->count_log(qr/\[websocket:warn\].* is sent to HTTP\/1\.1 .*"Protocols http\/1\.1"/), 1,
+is($httpd->count_log(qr/\[websocket:warn\].* is refused with HTTP_1_1_REQUIRED.*"Protocols http\/1\.1"/), 1,
     'the log names the remedy, once');
 undef $_ for @streams, @polls;
 

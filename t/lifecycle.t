@@ -183,7 +183,7 @@ MinSpareThreads 5
 MaxSpareThreads 10
 THREADS
     my @open = map { client($httpd, "idle$_", tls => $_ % 2) } 1 .. 20;
-    ok($httpd->wait_log(qr/its \d+ connections live on/), 'spare children: one with connections is told to go');
+    ok($httpd->wait_log(qr/draining \d+ connections/), 'spare children: one with connections is told to go');
     is(join(',', map { ask($_, 'live') } @open), join(',', ('live') x 20),
         'spare children: its connections go on');
 }

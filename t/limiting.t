@@ -291,16 +291,16 @@ for (
 }
 ok($httpd->wait_log(qr/failing the connection with 1008: more messages than WebSocketLimit allows/), 'the log says so');
 is_deeply([answers('/messages/dry', frame_bytes(TEXT, 'm') x 50 . frame_bytes(TEXT, 'last'))], [51], 'a dry run lets all through');
-is($httpd->count_log(qr/dry run: it would be failed with 1008: more messages than WebSocketLimit allows/), 1, 'and logs it once');
+is($httpd->count_log(qr/dry run: the connection would be failed with 1008: more messages than WebSocketLimit allows/), 1, 'and logs it once');
 is_deeply([answers('/messages/more', frame_bytes(TEXT, 'm') x 500 . frame_bytes(TEXT, 'last'))], [501], 'an inner section allows more');
 
 {
     my $c = client('/lifetime');
     $c->expect_close(1001, 'a lifetime that is over: 1001');
-    is($c->{reason}, 'its lifetime is over', 'the client is told');
-    ok($httpd->wait_log(qr/closing: its lifetime is over \(WebSocketLimit\)/), 'so is the log');
+    is($c->{reason}, 'its lifetime has ended', 'the client is told');
+    ok($httpd->wait_log(qr/closing: its lifetime has ended \(WebSocketLimit\)/), 'so is the log');
     $c = client('/lifetime/dry');
-    ok($httpd->wait_log(qr/dry run: it would be closed: its lifetime is over \(WebSocketLimit\)/), 'lifetime: a dry run logs');
+    ok($httpd->wait_log(qr/dry run: the connection would be closed: its lifetime has ended \(WebSocketLimit\)/), 'lifetime: a dry run logs');
     $c->echoes('on', 'and lets live');
 }
 {
@@ -310,7 +310,7 @@ is_deeply([answers('/messages/more', frame_bytes(TEXT, 'm') x 500 . frame_bytes(
     is($c->{reason}, 'no message for too long', 'the client is told');
     $c = client('/idle/time');
     $c->message for 1 .. 3;
-    ok($httpd->wait_log(qr{/idle/time, .*: dry run: it would be closed: no message for too long \(WebSocketLimit\)}), 'idle: a dry run logs');
+    ok($httpd->wait_log(qr{/idle/time, .*: dry run: the connection would be closed: no message for too long \(WebSocketLimit\)}), 'idle: a dry run logs');
     $c->message;
     pass('who is sent messages is not idle');
 }
@@ -330,15 +330,15 @@ for my $files (200, 500) {
         last if $status != 101;
         push @c, $c;
     }
-    is($status, 503, "$files descriptors run short after " . @c . ' connections');
-    ok($short->wait_log(qr/\[websocket:error\].*handshake refused with 503: descriptors run short, the rest of this child's is for httpd/),
+    is($status, 503, "$files: too few descriptors left after " . @c . ' connections');
+    ok($short->wait_log(qr/\[websocket:error\].*handshake refused with 503: too few descriptors left in this child/),
         'the log says so');
     for (1 .. 5) { # the connection before the refused one may still have had two descriptors
         ($status, $c) = Client->refused($short, '/');
         push @c, $c if $status == 101;
     }
     is($status, 503, 'once more');
-    is($short->count_log(qr/\[websocket:error\].*descriptors run short/), 1, 'as an error once');
+    is($short->count_log(qr/\[websocket:error\].*too few descriptors left/), 1, 'as an error once');
     is(($short->get('/index.html'))[0], 200, 'ordinary requests are served') for 1 .. 5;
     $_->drop for splice @c, 0, 20;
     Httpd::wait_for(sub { (Client->refused($short, '/'))[0] == 101 }, 'descriptors to be free again');

@@ -47,20 +47,20 @@ END
 # ---- WebSocketLog: errors of the configuration ----
 
 for (
-    ['logs/x "%{nothing}w"', qr/there is no field %\{nothing\}w; there are id, handler,/],
-    ['logs/x "%y"',          qr/"%y": there are %a %h/],
+    ['logs/x "%{nothing}w"', qr/unknown field %\{nothing\}w; the fields are id, handler,/],
+    ['logs/x "%y"',          qr/"%y": unknown item; the items are %a %h/],
     ['logs/x "%{x"',         qr/"%\{x" has no closing brace/],
-    ['logs/x "%{x}u"',       qr/%u takes nothing in braces/],
-    ['logs/x "%{min}T"',     qr/it takes s, ms or us/],
+    ['logs/x "%{x}u"',       qr/%\{x\}u: remove the braces/],
+    ['logs/x "%{min}T"',     qr/expected s, ms or us/],
     ['logs/x "%i"',          qr/%i takes the name of a header/],
     ['logs/x plain',         qr/"plain" is neither json nor a format/],
-    ['|',                    qr/"\|" is no file and no program/],
-    ['no/such/folder/x',     qr{"[^"]*no/such/folder/x" cannot be written: there is no folder [^"]*no/such/folder/: create it}],
-    ['/dev/null/x',          qr{"/dev/null/x" cannot be written: there is no folder /dev/null/}],
-    ['logs',                 qr/logs" is a folder: name a file in it/],
+    ['|',                    qr/"\|" is neither a file nor a program/],
+    ['no/such/folder/x',     qr{"[^"]*no/such/folder/x" cannot be written: create the directory [^"]*no/such/folder/}],
+    ['/dev/null/x',          qr{"/dev/null/x" cannot be written: create the directory /dev/null/}],
+    ['logs',                 qr/logs" is a directory: name a file in it/],
     ['"|/no/such/program x"',  qr{/no/such/program cannot be run: No such file}],
     ['"|/etc/passwd x"',     qr{/etc/passwd cannot be run: Permission denied}],
-    ['off json',             qr/nothing stands behind off/])
+    ['off json',             qr/remove the argument after off/])
 {
     my ($line, $error) = @$_;
     my ($ok, $output) = Httpd->check("WebSocketLog $line");
@@ -288,7 +288,7 @@ sub lost_records {
 }
 
 close_with(Client->new($httpd, '/echo/full'), 1000);
-ok($httpd->wait_log(qr/No space left on device: .*records of WebSocketLog are lost: \/dev\/full: it cannot be written/),
+ok($httpd->wait_log(qr/No space left on device: .*records of WebSocketLog are lost: \/dev\/full: cannot be written/),
     'a full disk is told');
 is(lost_records(), 1, 'and counted');
 {
@@ -298,7 +298,7 @@ is(lost_records(), 1, 'and counted');
     until ($httpd->status_value('websocket_log_lost_total') > 1 || time > $until) {
         close_with(Client->new($httpd, $long), 1000) for 1 .. 10;
     }
-    ok($httpd->wait_log(qr/records of WebSocketLog are lost: \|\/bin\/sleep 1000: it takes too little/), 'a program that does not read is told');
+    ok($httpd->wait_log(qr/records of WebSocketLog are lost: \|\/bin\/sleep 1000: does not keep up with the writes/), 'a program that does not read is told');
     cmp_ok(lost_records(), '>', 1, 'and counted');
     Client->new($httpd, '/echo')->echoes('hello', 'nobody waits for it');
     $httpd->stop;

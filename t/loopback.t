@@ -65,23 +65,23 @@ my $c = Client->new($httpd, '/app');
 is(($c->frame)[1], 'trusted', 'the server trusts its own request');
 my ($value) = Httpd::wait_for(sub { (seen())[0] }, 'a header');
 is(ask('/cgi/app.pl', $value), 403, 'used again');
-ok($httpd->wait_log(qr/cannot be trusted: it has been used/), 'with a line in the log');
+ok($httpd->wait_log(qr/cannot be trusted: it was used before/), 'with a line in the log');
 
 # The checks of page and host come first, so that the log tells which one has refused it.
 for (['another page', '/cgi/app.pl/other', undef, 'POST'], ['another host', '/cgi/app.pl', 'example.org', 'POST'],
     ['another method', '/cgi/app.pl', undef, 'GET'])
 {
     my ($name, $path, $of, $method) = @$_;
-    my $before = () = $httpd->error_log =~ /it is for another page/g;
+    my $before = () = $httpd->error_log =~ /it was signed for another page/g;
     is(ask($path, $value, host => $of, method => $method), 403, "for $name");
-    Httpd::wait_for(sub { (() = $httpd->error_log =~ /it is for another page/g) > $before }, "the log about $name");
+    Httpd::wait_for(sub { (() = $httpd->error_log =~ /it was signed for another page/g) > $before }, "the log about $name");
 }
 for my $at (0, 63, 64, 79, 80, 88, 96, 120, length($value) - 1) {
     my $changed = $value;
     substr($changed, $at, 1) = substr($changed, $at, 1) eq '0' ? '1' : '0';
     is(ask('/cgi/app.pl', $changed), 403, "changed at $at");
 }
-ok($httpd->wait_log(qr/cannot be trusted: this server has not signed it/), 'with a line in the log');
+ok($httpd->wait_log(qr/cannot be trusted: it was not signed by this server/), 'with a line in the log');
 is(ask('/cgi/app.pl', $_), 403, 'cut off') for substr($value, 0, 64), substr($value, 0, 96), substr $value, 0, 97;
 
 # ---- Expired ----

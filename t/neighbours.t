@@ -210,7 +210,7 @@ END
         unlike($c->head, qr/^(?:Content-Encoding|Expires)/m, 'but nothing of a filter for bodies');
         $c->echoes('hello', 'the WebSocket');
     }
-    is($server->count_log(qr/with a thread of httpd|is relayed/), 0, 'none of them holds a thread');
+    is($server->count_log(qr/which occupies a worker thread|is relayed/), 0, 'none of them holds a thread');
 }
 {
     # The session is renewed: the cookie that comes back has a later end.
@@ -249,10 +249,10 @@ END
         like($poll, $module eq 'substitute' ? qr/"\*\*\*\*\*\*\/news"/ : qr/"secret\/news"/, "$how: the filter sees a poll's answer");
         like($stream, qr/event: live/, 'and an event stream');
         my $name = $how =~ /ByType/ ? "BYTYPE:$filter" : $filter;
-        is($server->count_log(qr/with a thread of httpd's: filter \Q$name\E has to see its answer/i), 2, 'the log says why');
+        is($server->count_log(qr/which occupies a worker thread: filter \Q$name\E must see its response/i), 2, 'the log says why');
         is($server->count_log(qr/\[websocket:warn\].*the connection is relayed: filter .* MaxRequestWorkers/) >= 1, 1, 'and warns');
         Client->new($server, '/echo')->echoes('hello', 'a WebSocket is taken over');
-        is($server->count_log(qr/has to see its bytes/), 0, 'since its messages are no answer');
+        is($server->count_log(qr/must see its bytes/), 0, 'since its messages are no answer');
     }
 }
 

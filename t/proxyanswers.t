@@ -237,7 +237,7 @@ for (
     $c->echoes('hello', '  echoes') if $status == 101;
     ok($httpd->wait_log($why), '  and the log says why') if $why;
 }
-$httpd->wait_log(qr{certificates of wss servers may be of any CA});
+$httpd->wait_log(qr{certificates of wss servers are not verified});
 
 # ---- Compression ----
 

@@ -185,15 +185,15 @@ is(($f->message)[1], 'after', 'what was kept is not there any more');
 my $long = 'x' x 101;
 for (
     ['no channel',       400, qr/no channel/,   '/channels',              '-d', 'x'],
-    ['a bad name',       400, qr/a name has/,   '/channels/a%20b',        '-d', 'x'],
-    ['a broken name',    400, qr/a name has/,   '/channels/a?channel=b%2', '-d', 'x'],
-    ['one of several',   400, qr/a name has/,   '/channels/a?channel=%3C', '-d', 'x'],
+    ['a bad name',       400, qr/invalid channel name/,   '/channels/a%20b',        '-d', 'x'],
+    ['a broken name',    400, qr/invalid channel name/,   '/channels/a?channel=b%2', '-d', 'x'],
+    ['one of several',   400, qr/invalid channel name/,   '/channels/a?channel=%3C', '-d', 'x'],
     ['too many',         400, qr/too many/,     '/channels/a?' . join('&', map {"channel=c$_"} 1 .. 100), '-d', 'x'],
     ['not UTF-8',        400, qr/not UTF-8/,    '/channels/a', '--data-binary', "\xff"],
     ['another encoding', 415, qr/UTF-8/,        '/channels/a', '-H', 'Content-Type: text/plain; charset=latin1', '-d', 'x'],
     ['too large',        413, qr/larger/,       '/channels/a', '-d', $long],
     ['too large, in chunks', 413, qr/larger/,   '/channels/a', '-H', 'Transfer-Encoding: chunked', '-d', $long],
-    ['a method',         405, qr/none of those/, '/channels/a', '-X', 'PUT', '-d', 'x'],
+    ['a method',         405, qr/method not allowed/, '/channels/a', '-X', 'PUT', '-d', 'x'],
     ['no history',       404, qr/no history/,   '/channels/a', '-X', 'DELETE'],
     ['not allowed',      403, qr/WebSocketPublish/, '/channels/secret', '-d', 'x'],
     ['one not allowed',  403, qr/WebSocketPublish/, '/channels/a?channel=secret', '-d', 'x'],
@@ -234,15 +234,15 @@ is(($httpd->get('/index.html'))[0], 200, 'other URLs are as they were');
 # ---- The directive ----
 
 for (
-    ['WebSocketChannelHTTP publish', qr/it can stand in a <Location> without wildcards/],
+    ['WebSocketChannelHTTP publish', qr/is allowed only in a <Location> without wildcards/],
     ['<LocationMatch "x"> WebSocketChannelHTTP publish', qr/without wildcards/],
     ['<Location "/x"> WebSocketChannelHTTP', qr/takes publish, subscribe, or both/],
-    ['<Location "/x"> WebSocketChannelHTTP publish off', qr/"off" is wrong/],
-    ['WebSocketHistory * 0', qr/"0" is wrong, it takes a whole number from 1 to 1000000, of messages that are kept; or off/],
-    ['WebSocketHistory * 5 never', qr/"never" is wrong, it takes an interval from 1s to 365d, .*, as the time that messages are kept/],
-    ['WebSocketHistory * off 5s', qr/off takes no further argument/],
-    ['WebSocketHistorySize 5', qr/it takes a size from 1M to 1024G/],
-    (map { ["WebSocketHistory * 5 $_", qr/"\Q$_\E" is wrong, it takes an interval from 1s to 365d/] } qw(366d 1h30min 20sec 999ms 1m)),
+    ['<Location "/x"> WebSocketChannelHTTP publish off', qr/invalid value "off"/],
+    ['WebSocketHistory * 0', qr/invalid value "0": expected a whole number from 1 to 1000000, of messages that are kept; or off/],
+    ['WebSocketHistory * 5 never', qr/invalid value "never": expected an interval from 1s to 365d, .*, as the time that messages are kept/],
+    ['WebSocketHistory * off 5s', qr/remove the argument after off/],
+    ['WebSocketHistorySize 5', qr/expected a size from 1M to 1024G/],
+    (map { ["WebSocketHistory * 5 $_", qr/invalid value "\Q$_\E": expected an interval from 1s to 365d/] } qw(366d 1h30min 20sec 999ms 1m)),
     ['<Location "/x"> WebSocketHistory * 5', qr/not allowed in <Location>/])
 {
     my ($line, $why) = @$_;

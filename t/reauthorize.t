@@ -162,7 +162,7 @@ sub client {
     return $c;
 }
 
-my $refused = qr/access is granted no more, status (\d+) \(WebSocketReauthorize\)/;
+my $refused = qr/access was revoked, status (\d+) \(WebSocketReauthorize\)/;
 
 # ---- Require expr on the time ----
 SKIP: {
@@ -181,9 +181,9 @@ for my $tls (0, 1) {
     $_->echoes('hello') for $alice, $bob;
     write_new('users', "alice:$hash\ncarol:$hash\n");
     $bob->expect_close(1008, "a user who was removed is closed$over");
-    is($bob->{reason}, 'access is granted no more', "and told why$over");
+    is($bob->{reason}, 'access was revoked', "and told why$over");
     like($httpd->wait_log(qr/api: closed $bob->{name} .*/), qr/ 1008 /, "so is the handler$over");
-    my $closing = qr{websocket: /password, connection [0-9a-f]{16}: closing: access is granted no more, status 401};
+    my $closing = qr{websocket: /password, connection [0-9a-f]{16}: closing: access was revoked, status 401};
     Httpd::wait_for(sub { $httpd->count_log($closing) == $tls + 1 }, 'the log');
     unlike($httpd->error_log, qr/connection [0-9a-f]{16}: closing.*name=|name=.*: closing/, "and the log$over, without the query string");
     $alice->echoes('still here', "others go on$over");
@@ -251,7 +251,7 @@ for my $tls (0, 1) {
     is((Client->refused($httpd, '/file', headers => \@large))[0], 403, 'access comes first');
     Httpd::write_file("$dir/flag", 'open');
     is((Client->refused($httpd, '/file', headers => \@large))[0], 431, 'headers of more than 64 KiB are not kept');
-    ok($httpd->wait_log(qr/handshake refused with 431: its headers have 7\d+ bytes, and only 65536 can be kept \(WebSocketReauthorize\)/),
+    ok($httpd->wait_log(qr/handshake refused with 431: its headers have 7\d+ bytes, above the limit of 65536 \(WebSocketReauthorize\)/),
         'the log says why');
     client('/', headers => \@large)->echoes('hello', 'where there are no checks, they are welcome');
 }
@@ -269,7 +269,7 @@ for my $tls (0, 1) {
     write_new('login', "alice:$hash\n");
     my $c = client('/broken', user => 'alice');
     unlink $httpd->root . '/login';
-    my (undef, $status) = $httpd->wait_log(qr/access cannot be checked, status (\d+): it goes on \(WebSocketReauthorize\)/);
+    my (undef, $status) = $httpd->wait_log(qr/cannot check access, status (\d+): the connection stays open \(WebSocketReauthorize\)/);
     is($status, 500, 'who could tell is out of order: the log says so');
     $c->echoes('still here', 'and the connection goes on');
     write_new('login', "bob:$hash\n");

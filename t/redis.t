@@ -277,15 +277,15 @@ for my $channel ('once', 'kept/once') {
     my $same     = Redis->start(watches => $master, password => 'secret');
     my ($at, $by) = map { '127.0.0.1:' . $_->port } $own, $same;
     my %told = (
-        "sentinel://:secret\@$at/mymaster"                => qr/the sentinel says: \S*(?:NOAUTH|WRONGPASS)|redis: 127.0.0.1: (?:WRONGPASS|ERR invalid)/,
-        "sentinel://:secret\@$at/mymaster sentinel=wrong" => qr/redis: 127.0.0.1: (?:WRONGPASS|ERR invalid)|the sentinel says: \S*(?:WRONGPASS|ERR)/,
-        "sentinel://:secret\@$at/nobody sentinel=other"   => qr/the sentinel does not know a master of the name nobody/,
+        "sentinel://:secret\@$at/mymaster"                => qr/the sentinel answered: \S*(?:NOAUTH|WRONGPASS)|redis: 127.0.0.1: (?:WRONGPASS|ERR invalid)/,
+        "sentinel://:secret\@$at/mymaster sentinel=wrong" => qr/redis: 127.0.0.1: (?:WRONGPASS|ERR invalid)|the sentinel answered: \S*(?:WRONGPASS|ERR)/,
+        "sentinel://:secret\@$at/nobody sentinel=other"   => qr/the sentinel has no master named nobody/,
     );
     for my $line (sort keys %told) {
         my $refused = httpd($line);
         $refused->wait_log($told{$line});
         pass("the log tells what is wrong with $line");
-        is($refused->count_log(qr/does not know/), $line =~ /nobody/ ? 1 : 0, 'the name is blamed when it is the name')
+        is($refused->count_log(qr/has no master/), $line =~ /nobody/ ? 1 : 0, 'the name is blamed when it is the name')
             if $Httpd::MPM ne 'prefork';
     }
     for my $line ("sentinel://:secret\@$at/mymaster sentinel=other",
@@ -376,20 +376,20 @@ pass('a wrong password is told');
 # ---- The directive ----
 
 for (
-    ['http://host',           qr/the URL is wrong, it takes redis:/],
-    ['redis://host/x',        qr/"x" is no number of a database: it takes a whole number from 0 to 65535/],
-    ['redis://host/1x',       qr/"1x" is no number of a database/],
-    ['redis://host:0',        qr/"0" is no port: it takes 1 to 65535/],
-    ['redis://host:65536',    qr/"65536" is no port/],
-    ['redis://:50%@host',     qr/% is written as %25/],
-    ['redis://%zz:x@host',    qr/% is written as %25/],
-    ['redis://user@host',     qr/a user has a password/],
+    ['http://host',           qr/invalid URL: expected redis:/],
+    ['redis://host/x',        qr/invalid database number "x": takes a whole number from 0 to 65535/],
+    ['redis://host/1x',       qr/invalid database number "1x"/],
+    ['redis://host:0',        qr/invalid port "0": expected 1 to 65535/],
+    ['redis://host:65536',    qr/invalid port "65536"/],
+    ['redis://:50%@host',     qr/write % as %25/],
+    ['redis://%zz:x@host',    qr/write % as %25/],
+    ['redis://user@host',     qr/a user needs a password/],
     ['sentinel://host',       qr/name of the master/],
-    ['redis://host suffix=x', qr/"suffix=x" is wrong/],
-    ['redis://host prefix=a suffix=x', qr/"suffix=x" is wrong/],
-    ['redis://host sentinel=x', qr/it stands behind sentinel:/],
+    ['redis://host suffix=x', qr/invalid value "suffix=x"/],
+    ['redis://host prefix=a suffix=x', qr/invalid value "suffix=x"/],
+    ['redis://host sentinel=x', qr/it needs a sentinel:/],
     ['sentinel://host/m sentinel=', qr/the sentinel's password/],
-    ["redis://host\nWebSocketBus redis://host", qr/there can be one/])
+    ["redis://host\nWebSocketBus redis://host", qr/is set twice/])
 {
     my ($what, $why) = @$_;
     my ($right, $text) = Httpd->check("WebSocketBus $what\n", load => $Redis::LOAD);

@@ -221,13 +221,13 @@ sub sharded {
 # ---- httpd -t ----
 
 for (
-    ['redis://a,b', qr/several addresses are sentinels/], ['redis-cluster://a/1', qr/a cluster has one database/],
-    ['redis-cluster://' . join(',', 1 .. 17), qr/at most 16 addresses/], ['redis-cluster://a,,b', qr/the URL is wrong/],
-    ['redis-cluster://a:0,b', qr/"0" is no port/], ['sentinel://a,b', qr/name of the master/],
+    ['redis://a,b', qr/several addresses need sentinel/], ['redis-cluster://a/1', qr/a cluster has one database/],
+    ['redis-cluster://' . join(',', 1 .. 17), qr/at most 16 addresses/], ['redis-cluster://a,,b', qr/invalid URL/],
+    ['redis-cluster://a:0,b', qr/invalid port "0"/], ['sentinel://a,b', qr/name of the master/],
     ['redis://a sharded=off', qr/is for a cluster/], ['redis-cluster://a sharded=maybe', qr/sharded= is on or off/],
-    ['redis://a ca=/x', qr/are for TLS: rediss:/], ['rediss://a ca=/nowhere', qr{/nowhere: }],
-    ['rediss://a key=/x', qr/key= belongs to a certificate/], ['rediss://a cert=/nowhere', qr{/nowhere: }],
-    ['rediss://a name=', qr/"name=" is wrong/], ['rediss-cluster://', qr/the URL is wrong/])
+    ['redis://a ca=/x', qr/need TLS: use rediss:/], ['rediss://a ca=/nowhere', qr{/nowhere: }],
+    ['rediss://a key=/x', qr/key= needs a certificate/], ['rediss://a cert=/nowhere', qr{/nowhere: }],
+    ['rediss://a name=', qr/invalid value "name="/], ['rediss-cluster://', qr/invalid URL/])
 {
     my ($what, $why) = @$_;
     my ($right, $text) = Httpd->check("WebSocketBus $what\n", load => $Redis::LOAD);

@@ -43,10 +43,10 @@ $c->text($_) for 1 .. 50;
 ok($httpd->wait_log(qr/\[websocket:warn\][^\n]*\[client 127\.0\.0\.1\] \/messages, connection [0-9a-f]{16}: failing with 1008: more messages than WebSocketLimit allows/),
     'a limit on messages');
 is((Client->refused($httpd, '/origin?token=secret', origin => 'https://evil.example'))[0], 403, 'an origin');
-ok($httpd->wait_log(qr{${level}handshake refused with 403: pages of origin "https://evil\.example" may not connect to localhost:\d+ \(WebSocketOrigin\)}),
+ok($httpd->wait_log(qr{${level}handshake refused with 403: origin "https://evil\.example" may not connect to localhost:\d+ \(WebSocketOrigin\)}),
     'with the origin and the directive');
 is(($httpd->get('/events/news?token=secret', 'Origin: https://evil.example'))[0], 403, 'of an event stream');
-ok($httpd->wait_log(qr{${level}channels: refused with 403: pages of origin "https://evil\.example" may not \(WebSocketOrigin\)}), 'likewise');
+ok($httpd->wait_log(qr{${level}channels: refused with 403: origin "https://evil\.example" is not allowed \(WebSocketOrigin\)}), 'likewise');
 SKIP: {
     skip 'prefork has many processes', 2 if $Httpd::MPM eq 'prefork';
     Client->refused($httpd, '/origin', origin => 'https://evil.example') for 1 .. 40;

@@ -294,7 +294,7 @@ END
     $c->echoes('x' x 100_000, 'TLS whose SSL object could not be taken is relayed');
     $c->close(1000);
     $c->expect_close(1000, 'to the end');
-    $server->wait_log(qr/the connection is relayed: its TLS connection is unknown to this module/);
+    $server->wait_log(qr/the connection is relayed: its TLS connection is not mod_ssl's/);
     $server->stop;
 }
 

@@ -57,8 +57,8 @@ is(ask("open $connections", 'opened'), $connections, "$connections connections")
 traffic($connections);
 
 # httpd looks for idle children once a second; those that have served their number go, too.
-Httpd::wait_for(sub { $httpd->count_log(qr/this child has to go; its \d+ connections live on/) >= 5 }, 'children to go');
-pass($httpd->count_log(qr/this child has to go/) . ' children had to go, idle or with their number of connections');
+Httpd::wait_for(sub { $httpd->count_log(qr/child is stopping; draining \d+ connections/) >= 5 }, 'children to go');
+pass($httpd->count_log(qr/child is stopping; draining/) . ' children had to go, idle or with their number of connections');
 traffic($connections);
 
 my $total = $connections;

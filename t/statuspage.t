@@ -183,7 +183,7 @@ sub id_of { my ($uri) = @_; return status("filter=$uri")->{connections}[0]{id} }
         my ($name, @headers) = @$_;
         is((post("close=$id", @headers))[0], 403, "a POST is refused: $name");
     }
-    ok($httpd->wait_log(qr/a request to close a connection is refused: it comes from another site's page/), 'the log says why');
+    ok($httpd->wait_log(qr/refused to close a connection: it was sent by a page of another site/), 'the log says why');
     is((post('close=12', @word))[0], 400, 'what is no id is refused');
     is((post('', @word))[0], 400, 'so is nothing');
     is((post('close=00ff000000000001', @word))[0], 404, 'an id of nobody is not found');

@@ -224,49 +224,49 @@ is(ask(live('/live', mint({ channels => ['n?ws', 'n[e]ws'] })), type => 'subscri
 
 my $rsa_public = Httpd::read_file("$keys/rsa.pub");
 my @refused = (
-    ['/live', 'no JWT', 'this is no signed token (JWS in compact form)', 'abc'],
-    ['/live', 'a JWE', 'this is no signed token (JWS in compact form)', 'a.b.c.d.e'],
-    ['/live', 'what is no base64url', 'this is no signed token (JWS in compact form)', 'a+b.c.d'],
-    ['/live', 'no JSON', q(the token's header is no JSON object), forge('nothing')],
+    ['/live', 'no JWT', 'not a signed token (JWS in compact form)', 'abc'],
+    ['/live', 'a JWE', 'not a signed token (JWS in compact form)', 'a.b.c.d.e'],
+    ['/live', 'what is no base64url', 'not a signed token (JWS in compact form)', 'a+b.c.d'],
+    ['/live', 'no JSON', q(the token's header is not a JSON object), forge('nothing')],
     ['/live', 'no alg', q(the token's header has no alg), forge({ typ => 'JWT' })],
     ['/live', 'alg none', q(the token's alg is not HS256, RS256, ES256 or EdDSA), forge({ alg => 'none' })],
     ['/live', 'alg None', q(the token's alg is not HS256, RS256, ES256 or EdDSA), forge({ alg => 'None' })],
     ['/live', 'HS384', q(the token's alg is not HS256, RS256, ES256 or EdDSA), mint({}, 'HS384')],
-    ['/live', 'crit', q(the token's header has crit, which is not understood), mint({}, undef, undef, { crit => ['b64'] })],
-    ['/live', 'a kid that is a number', q(the token's kid is no text), forge({ alg => 'HS256', kid => 1 })],
-    ['/live', 'no signature', q(the token's signature is wrong), forge({ alg => 'HS256' })],
-    ['/live', 'a changed signature', q(the token's signature is wrong), mint({}) =~ s/\.[^.]+\z/.AAAA/r],
-    ['/live', 'changed claims', q(the token's signature is wrong),
+    ['/live', 'crit', q(the token's header has crit, which is not supported), mint({}, undef, undef, { crit => ['b64'] })],
+    ['/live', 'a kid that is a number', q(the token's kid is not a string), forge({ alg => 'HS256', kid => 1 })],
+    ['/live', 'no signature', q(the token's signature does not match), forge({ alg => 'HS256' })],
+    ['/live', 'a changed signature', q(the token's signature does not match), mint({}) =~ s/\.[^.]+\z/.AAAA/r],
+    ['/live', 'changed claims', q(the token's signature does not match),
         do { my @p = split /\./, mint({}); join '.', $p[0], encode_base64url('{"sub":"root","exp":9999999999}'), $p[2] }],
-    ['/live', q(another's RSA key), q(the token's signature is wrong), mint({}, 'RS256', 'stranger.pem')],
-    ['/live', 'HS256 with the text of the RSA key', q(the token's signature is wrong), confused()],
-    ['/only-rsa', 'HS256 where keys are RSA', q(no key here is for the token's alg), confused()],
-    ['/only-rsa', 'an Ed25519 signature where keys are RSA', q(no key here is for the token's alg), mint({}, 'EdDSA', 'ed.pem')],
-    ['/jwks', 'an unknown kid', q(no key here has the token's kid), mint({}, 'ES256', 'ec2.pem', { kid => 'nobody' })],
-    ['/jwks', 'the kid of another key', q(no key here has the token's kid), mint({}, 'ES256', 'ec2.pem', { kid => 'rsa' })],
-    ['/jwks', 'a key that is for encryption', q(no key here has the token's kid),
+    ['/live', q(another's RSA key), q(the token's signature does not match), mint({}, 'RS256', 'stranger.pem')],
+    ['/live', 'HS256 with the text of the RSA key', q(the token's signature does not match), confused()],
+    ['/only-rsa', 'HS256 where keys are RSA', q(no key is for the token's alg), confused()],
+    ['/only-rsa', 'an Ed25519 signature where keys are RSA', q(no key is for the token's alg), mint({}, 'EdDSA', 'ed.pem')],
+    ['/jwks', 'an unknown kid', q(no key has the token's kid), mint({}, 'ES256', 'ec2.pem', { kid => 'nobody' })],
+    ['/jwks', 'the kid of another key', q(no key has the token's kid), mint({}, 'ES256', 'ec2.pem', { kid => 'rsa' })],
+    ['/jwks', 'a key that is for encryption', q(no key has the token's kid),
         mint({}, 'RS256', 'stranger.pem', { kid => 'encrypts' })],
     ['/live', 'an expired token', 'the token has expired (exp)', mint({ exp => time - 60 })],
     ['/live', 'no exp', 'the token has no exp', mint({ exp => undef })],
-    ['/live', 'exp in milliseconds', q(the token's exp or nbf is no time in seconds), mint({ exp => 1000 * time })],
-    ['/live', 'exp that is text', q(the token's exp or nbf is no time in seconds),
+    ['/live', 'exp in milliseconds', q(the token's exp or nbf is not a time in seconds), mint({ exp => 1000 * time })],
+    ['/live', 'exp that is text', q(the token's exp or nbf is not a time in seconds),
         hs256({ alg => 'HS256' }, '{"exp":"tomorrow"}')],
     ['/live', 'a token of tomorrow', 'the token is not valid yet (nbf)', mint({ nbf => time + 600 })],
-    ['/live', 'an aud where none is set', 'the token has an aud, and no WebSocketTokenAudience is set here', mint({ aud => 'x' })],
+    ['/live', 'an aud where none is set', 'the token has an aud, but WebSocketTokenAudience is not set', mint({ aud => 'x' })],
     ['/echo', 'no aud', 'the token is not for this audience (aud)', mint({ iss => 'https://app.example.org' })],
     ['/echo', 'another aud', 'the token is not for this audience (aud)', mint({ aud => ['x', 'y'], iss => 'https://app.example.org' })],
-    ['/echo', 'another iss', 'the token is not of an issuer that is accepted here (iss)', mint({ aud => 'live', iss => 'https://evil.example' })],
-    ['/echo', 'no iss', 'the token is not of an issuer that is accepted here (iss)', mint({ aud => 'live' })],
-    ['/live', 'a user with a line break', q(the token's sub is no text of 1 to 255 bytes without control characters), mint({ sub => "a\nb" })],
-    ['/live', 'a user that would end at a NUL', 'the token has a text with the character U+0000', mint({ sub => "root\0x" })],
-    ['/live', 'a channel that would end at one', 'the token has a text with the character U+0000', mint({ channels => ["*\0x"] })],
-    ['/live', 'the byte itself', 'the token has a text with the character U+0000', hs256({ alg => 'HS256' }, qq({"exp":9999999999,"sub":"root\0x"}))],
-    ['/live', 'a user that is a number', q(the token's sub is no text of 1 to 255 bytes without control characters), hs256({ alg => 'HS256' }, '{"exp":9999999999,"sub":1}')],
-    ['/live', 'a user of 256 bytes', q(the token's sub is no text of 1 to 255 bytes without control characters), mint({ sub => 'x' x 256 })],
-    ['/live', 'channels that are a number', q(the token's channels and publish have to be lists of patterns), mint({ channels => 1 })],
-    ['/live', 'channels with a number', q(the token's channels and publish have to be lists of patterns), mint({ channels => ['a', 1] })],
-    ['/live', 'publish that is an object', q(the token's channels and publish have to be lists of patterns), mint({ publish => {} })],
-    ['/live', 'claims that are a list', q(the token's claims are no JSON object), hs256({ alg => 'HS256' }, '[1]')],
+    ['/echo', 'another iss', 'the token's issuer is not accepted (iss)', mint({ aud => 'live', iss => 'https://evil.example' })],
+    ['/echo', 'no iss', 'the token's issuer is not accepted (iss)', mint({ aud => 'live' })],
+    ['/live', 'a user with a line break', q(the token's sub is not a string of 1 to 255 bytes without control characters), mint({ sub => "a\nb" })],
+    ['/live', 'a user that would end at a NUL', 'a string in the token contains U+0000', mint({ sub => "root\0x" })],
+    ['/live', 'a channel that would end at one', 'a string in the token contains U+0000', mint({ channels => ["*\0x"] })],
+    ['/live', 'the byte itself', 'a string in the token contains U+0000', hs256({ alg => 'HS256' }, qq({"exp":9999999999,"sub":"root\0x"}))],
+    ['/live', 'a user that is a number', q(the token's sub is not a string of 1 to 255 bytes without control characters), hs256({ alg => 'HS256' }, '{"exp":9999999999,"sub":1}')],
+    ['/live', 'a user of 256 bytes', q(the token's sub is not a string of 1 to 255 bytes without control characters), mint({ sub => 'x' x 256 })],
+    ['/live', 'channels that are a number', q(the token's channels and publish must be lists of patterns), mint({ channels => 1 })],
+    ['/live', 'channels with a number', q(the token's channels and publish must be lists of patterns), mint({ channels => ['a', 1] })],
+    ['/live', 'publish that is an object', q(the token's channels and publish must be lists of patterns), mint({ publish => {} })],
+    ['/live', 'claims that are a list', q(the token's claims are not a JSON object), hs256({ alg => 'HS256' }, '[1]')],
     ['/live', 'more than 8 KiB', 'the token is larger than 8 KiB', mint({ pad => 'x' x 8192 })],
 );
 
@@ -285,7 +285,7 @@ for (@refused) {
     is($status, 401, "$what is refused");
     is($client->header('WWW-Authenticate'), qq(Bearer error="invalid_token", error_description="$why"), $why);
 }
-$httpd->wait_log(qr/refused with 401: this is no signed token \(JWS in compact form\) \(WebSocketTokenKey\)/);
+$httpd->wait_log(qr/refused with 401: not a signed token \(JWS in compact form\) \(WebSocketTokenKey\)/);
 {
     my ($status, $client) = Client->refused($httpd, '/only-rsa');
     is($status, 401, 'WebSocketTokenRequired refuses requests without a token');
@@ -327,7 +327,7 @@ for (['ES256', 'ec2'], ['EdDSA', 'ed'], ['RS256', 'rsa']) {
 {
     my $client = live('/quick');
     my $answer = ask($client, type => 'subscribe', channel => 'news', token => 'x.y.z', id => 'a');
-    is("@$answer{qw(type channel id error)}", q(error news a the token's header is no JSON object), 'a subscription says why its token is refused');
+    is("@$answer{qw(type channel id error)}", q(error news a the token's header is not a JSON object), 'a subscription says why its token is refused');
     $answer = ask($client, type => 'subscribe', channel => 'other', token => mint({}), id => 'b');
     is($answer->{error}, 'the token does not name this channel', 'or that it is for other channels');
     is(ask($client, type => 'subscribe', channel => 'news', token => mint({ publish => JSON::PP::true }), id => 'c')->{type},
@@ -338,7 +338,7 @@ for (['ES256', 'ec2'], ['EdDSA', 'ed'], ['RS256', 'rsa']) {
     my (undef, undef, $page) = $httpd->get('/status', 'Accept: application/json');
     like($page, qr/"user": ?"alice"/, 'it names the user of a connection that has none');
     is(ask($client, type => 'subscribe', channel => 'team/1', token => mint({ sub => 'bob' }), id => 'f')->{error},
-        'the token is of another user (sub)', 'which does not change');
+        'the token belongs to another user (sub)', 'which does not change');
     is(ask($client, type => 'subscribe', channel => 'team/1', token => mint({ sub => undef }), id => 'f')->{type},
         'subscribed', 'a token of no user is for any');
     is(ask($client, type => 'refresh', id => 'g')->{error}, 'refresh has a member token', 'refresh needs a token');
@@ -401,7 +401,7 @@ sub short { return mint({ exp => time + Patience::stretching() * 3, %{ $_[0] // 
     ask($client, type => 'subscribe', channel => 'news', id => 1);
     ask($client, type => 'subscribe', channel => 'team/1', id => 2);
     until_type($client, 'expiring');
-    is(ask($client, type => 'refresh', token => mint({ sub => 'bob' }), id => 3)->{error}, 'the token is of another user (sub)',
+    is(ask($client, type => 'refresh', token => mint({ sub => 'bob' }), id => 3)->{error}, 'the token belongs to another user (sub)',
         'a refresh is of the same user');
     $client->text(encode_json({ type => 'refresh', id => 4, token => mint({ channels => ['news'] }) }));
     is(until_type($client, 'expired')->{channel}, 'team/1', 'what the newer token does not permit ends');
@@ -432,7 +432,7 @@ like(curl('/http/news', '-d', 'more', '-H', 'Content-Type: text/plain', '-H', "A
 like(curl('/http/team/a', '-d', 'x', '-H', "Authorization: Bearer $publisher"), qr/403.*nor does a token/s, 'for its channels');
 like(curl("/http/news?token=$publisher"), qr/"channel":"news","subscribers":/, 'and counting');
 like(curl('/http/news', '-X', 'DELETE', '-H', "Authorization: Bearer $publisher"), qr/^HTTP\/1.1 403/, 'but not clearing the history');
-like(curl("/http/news?token=x.y.z", '-d', 'x'), qr/^HTTP\/1.1 401.*"error":"the token's header is no JSON object"/s, 'a wrong one is refused with its reason');
+like(curl("/http/news?token=x.y.z", '-d', 'x'), qr/^HTTP\/1.1 401.*"error":"the token's header is not a JSON object"/s, 'a wrong one is refused with its reason');
 {
     my $reader = mint({});
     push @tokens, $reader;
@@ -484,7 +484,7 @@ like(curl("/http/news?token=x.y.z", '-d', 'x'), qr/^HTTP\/1.1 401.*"error":"the 
 
 for (
     ['HS256 nowhere', qr/nowhere cannot be read: /, 'a file that is not there'],
-    ["HS256 $keys", qr/is no file of at most 256 KiB/, 'a directory'],
+    ["HS256 $keys", qr/is not a file of at most 256 KiB/, 'a directory'],
     ["HS256 $keys/short", qr/fewer than 32 bytes: openssl rand/, 'a short secret'],
     ["HS256 $keys/empty", qr/fewer than 32 bytes/, 'no secret'],
     ["HS256 $keys/rsa.pub", qr/is a PEM file/, 'a public key as a secret'],
@@ -494,10 +494,10 @@ for (
     ["ES256 $keys/p384.pub", qr/takes a key on the curve P-256/, 'another curve'],
     ["EdDSA $keys/rsa.pub", qr/takes an Ed25519 key/, 'RSA as EdDSA'],
     ["RS256 $keys/secret", qr/has no public key or certificate in PEM/, 'a secret as a public key'],
-    ["none $keys/secret", qr/"none" is wrong, it takes HS256, RS256, ES256, EdDSA or JWKS/, 'alg none'],
-    ["JWKS $keys/secret", qr/is no JWKS/, 'a JWKS that is no JSON'],
+    ["none $keys/secret", qr/invalid value "none": expected HS256, RS256, ES256, EdDSA or JWKS/, 'alg none'],
+    ["JWKS $keys/secret", qr/is not a JWKS/, 'a JWKS that is no JSON'],
     ["JWKS $keys/jwks.json kid=a", qr/remove kid=/, 'a kid beside a JWKS'],
-    ["HS256 $keys/secret id=a", qr/it takes kid=ID/, 'another word'],
+    ["HS256 $keys/secret id=a", qr/expected kid=ID/, 'another word'],
     ['HS256', qr/takes HS256, RS256, ES256, EdDSA or JWKS, then a file/, 'no file'],
     )
 {
@@ -507,7 +507,7 @@ for (
     like($output, $says, 'and says what to do');
 }
 for (["WebSocketTokenLeeway 1h", qr/WebSocketTokenLeeway: "1h"/], ["WebSocketTokenAudience", qr/WebSocketTokenAudience takes/],
-    ["WebSocketTokenKey off\nWebSocketTokenKey HS256 $keys/secret", qr/off stands beside another one/])
+    ["WebSocketTokenKey off\nWebSocketTokenKey HS256 $keys/secret", qr/off and a key are in the same section/])
 {
     my ($right, $output) = Httpd->check($_->[0] . "\n");
     ok(!$right && $output =~ $_->[1], "httpd -t refuses $_->[0]");

@@ -17,7 +17,7 @@ use Httpd;
 use Program;
 
 my $certs = Httpd::certificates();
-my $said  = qr/this build of the module has another layout of shared memory than the one before/;
+my $said  = qr/this build of the module has another layout of shared memory than the previous one/;
 
 # A release of before there were layouts, built once from the history of the sources, where that is at hand.
 sub release_of_old {

@@ -366,11 +366,11 @@ unlike($text, qr/\r/, 'no progress where there is no terminal');
 for (
     [ 'no URL', qr/there is no URL/ ],
     [ 'another scheme', qr/does not start with ws/, 'http://127.0.0.1/' ],
-    [ 'a number', qr/--connections: "many" is wrong, it takes a whole number from 1 to 4000000/, qw(-c many ws://127.0.0.1/) ],
-    [ 'a number that is another one', qr/--connections: "1e3" is wrong/, qw(-c 1e3 ws://127.0.0.1/) ],
-    [ 'a time', qr/--time: "5sec" is wrong, it takes an interval from 100ms to /, qw(-t 5sec ws://127.0.0.1/) ],
-    [ 'a rate', qr/--rate: "nan" is wrong, it takes a number from 0.001 to 1000000000/, qw(-r nan ws://127.0.0.1/) ],
-    [ 'a size', qr/--size: "3x" is wrong, it takes a size from 0 to 1G/, qw(-s 3x ws://127.0.0.1/) ],
+    [ 'a number', qr/--connections: invalid value "many": expected a whole number from 1 to 4000000/, qw(-c many ws://127.0.0.1/) ],
+    [ 'a number that is another one', qr/--connections: invalid value "1e3"/, qw(-c 1e3 ws://127.0.0.1/) ],
+    [ 'a time', qr/--time: invalid value "5sec": expected an interval from 100ms to /, qw(-t 5sec ws://127.0.0.1/) ],
+    [ 'a rate', qr/--rate: invalid value "nan": expected a number from 0.001 to 1000000000/, qw(-r nan ws://127.0.0.1/) ],
+    [ 'a size', qr/--size: invalid value "3x": expected a size from 0 to 1G/, qw(-s 3x ws://127.0.0.1/) ],
     [ 'a kind', qr/--content: "prose"/, qw(-C prose ws://127.0.0.1/) ],
     [ 'addresses', qr/--sources: "here"/, qw(-S here ws://127.0.0.1/) ],
     [ 'an unknown option', qr/unrecognized option/, '--nothing' ])

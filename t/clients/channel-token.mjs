@@ -46,7 +46,7 @@ const post = text => fetch(`${base}/http/news`, {method: 'POST', body: text, hea
     const live = new Channels(`${base}/quick`, {WebSocket}), sub = live.subscribe('news', {token: counted(n => n === 1 ? token() : null)});
     check(await ends(sub) === 'expired', 'a subscription without a newer token ends');
     const refused = live.subscribe('news', {token: () => 'x.y.z'});
-    check(/header is no JSON/.test(await ends(refused)), 'one whose token is refused, too');
+    check(/header is not a JSON/.test(await ends(refused)), 'one whose token is refused, too');
     live.close();
 }
 {

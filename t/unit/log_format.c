@@ -131,19 +131,21 @@ static void refused(void)
     static const char *const wrong[][2] = {
         {"plain", "\"plain\" is neither json nor a format with fields such as %a"},
         {"%{x", "\"%{x\" has no closing brace"},
-        {"%{x}a", "%{x}a: %a takes nothing in braces"},
-        {"%{h}T", "%{h}T: it takes s, ms or us"},
+        {"%{x}a", "%{x}a: remove the braces"},
+        {"%{h}T", "%{h}T: expected s, ms or us"},
         {"%i", "%i takes the name of a header: %{User-Agent}i"},
         {"%{}i", "%i takes the name of a header: %{User-Agent}i"},
     };
     for (unsigned i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
         is_str(made(wrong[i][0]), wrong[i][1], "%s", wrong[i][0]);
     }
-    ok(!strncmp(made("%{code}w %"), "\"%\": there are %a %h", 20), "nothing behind a percent sign");
-    ok(!strncmp(made("%>s"), "\"%>s\": there are %a", 19), "a letter of another log");
-    ok(!strncmp(made("%{codes}w"), "there is no field %{codes}w; there are id, handler,", 51),
+    ok(!strncmp(made("%{code}w %"), "\"%\": unknown item; the items are %a %h", 38),
+       "nothing behind a percent sign");
+    ok(!strncmp(made("%>s"), "\"%>s\": unknown item; the items are %a", 37),
+       "a letter of another log");
+    ok(!strncmp(made("%{codes}w"), "unknown field %{codes}w; the fields are id, handler,", 52),
        "an unknown field, and the known ones");
-    ok(!strncmp(made("%w"), "there is no field %{}w", 22), "no field");
+    ok(!strncmp(made("%w"), "unknown field %{}w", 18), "no field");
 }
 
 static void codes(void)

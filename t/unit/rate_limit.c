@@ -126,7 +126,7 @@ static void a_lifetime_ends(rig *r)
     wire w;
     s.bounds[0].lifetime = 1;
     w = enter_bounded(r, &s, NULL);
-    is_ended(r, &w, "1001 \"its lifetime is over\"", "lifetime");
+    is_ended(r, &w, "1001 \"its lifetime has ended\"", "lifetime");
 }
 
 static void an_idle_connection_ends(rig *r)

@@ -126,7 +126,8 @@ static apr_pool_t *pool; /* for error texts */
 static void options_check(const char *error, const char *text, const char *name)
 {
     if (error) {
-        options_wrong("--%s: \"%s\" is wrong, it %s", name, text, error);
+        options_wrong("--%s: invalid value \"%s\": expected %s", name, text,
+                      ws_parse_expected(error));
     }
 }
 

@@ -172,7 +172,8 @@ __attribute__((noreturn, format(printf, 1, 2))) static void options_wrong(const 
 static void options_check(const char *error, const char *text, const char *name)
 {
     if (error) {
-        options_wrong("--%s: \"%s\" is wrong, it %s", name, text, error);
+        options_wrong("--%s: invalid value \"%s\": expected %s", name, text,
+                      ws_parse_expected(error));
     }
 }
 
