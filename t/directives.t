@@ -72,8 +72,8 @@ for my $kind (qw(lifetime idle)) {
 refuses("WebSocketLimit connections=1 key=$_", qr/^WebSocketLimit: "key=$_" is the same for all clients: key= takes address, or an expression/)
     for qw(ip addr user REMOTE_USER %REMOTE_ADDR);
 refuses('WebSocketLimit connections=1 messages=1', qr/^WebSocketLimit: "messages=1" follows connections: write one directive for each limit/);
-refuses("WebSocketLimit $_=1 burst=2", qr/^WebSocketLimit: $_= has no burst=/) for qw(connections lifetime idle);
-refuses("WebSocketLimit $_=1 key=address", qr/^WebSocketLimit: $_= has no key=/) for qw(messages bytes lifetime idle);
+refuses("WebSocketLimit $_=1 burst=2", qr/^WebSocketLimit: remove burst=: $_= is not a rate/) for qw(connections lifetime idle);
+refuses("WebSocketLimit $_=1 key=address", qr/^WebSocketLimit: remove key=: $_= is a limit of each connection/) for qw(messages bytes lifetime idle);
 refuses('WebSocketLimit connections=1 key=%{X', qr/^WebSocketLimit: "key=%\{X" is not a valid expression: /);
 refuses('WebSocketLimit messages=2', qr/^WebSocketLimit: this section already has "messages=1"; a second limit/,
     undef, 'WebSocketLimit messages=1');
@@ -103,7 +103,7 @@ for my $directive (qw(WebSocketCloseTimeout WebSocketDrainTimeout)) {
 }
 
 # What cannot work: patterns that match no channel, folders that cannot be, ports, targets that would be left out.
-refuses("WebSocketHistory \"$_\" 10", qr/^WebSocketHistory: "\Q$_\E" is wrong, it takes a pattern of channels' names/)
+refuses("WebSocketHistory \"$_\" 10", qr/^WebSocketHistory: invalid value "\Q$_\E": expected a pattern of channels' names/)
     for 'a b', 'news,*', 'news[a', 'n%20';
 takes("WebSocketHistory $_ 10", "taken: WebSocketHistory $_") for qw(* kept/* k?pt/[a-f]* [!a]* [^a]*);
 refuses("WebSocketHistoryDirectory $_->[0]", qr/^WebSocketHistoryDirectory: "\Q$_->[0]\E" $_->[1]/)
@@ -116,7 +116,7 @@ refuses("WebSocketHandler $_", qr/^WebSocketHandler: handler (?:tcp|proxy|http),
     for 'ws_tcp.so to=127.0.0.1:1 to=127.0.0.1:2', 'ws_proxy.so to=ws://x to=ws://y', 'ws_proxy.so to=ws://x to=proxypass', 'ws_http.so to=/a to=/b';
 takes("WebSocketHandler ws_proxy.so to=$_", "taken: ws_proxy.so to=$_") for qw(ws://x:1 ws://[::1]:65535/x?y wss://u:p@x:443/,ws://y);
 
-refuses("WebSocketMessageTimeout $_", qr/^WebSocketMessageTimeout: "\Q$_\E" is wrong, it takes an interval from 100ms to 24h.*; or off/)
+refuses("WebSocketMessageTimeout $_", qr/^WebSocketMessageTimeout: invalid value "\Q$_\E": expected an interval from 100ms to 24h.*; or off/)
     for qw(0 99ms 25h x -1), @nonsense;
 refuses("WebSocketMessageTimeout 5s $_", qr/^WebSocketMessageTimeout: invalid value "\Q$_\E": expected a size.*, as bytes a second/)
     for qw(x -1 2G off);
@@ -201,12 +201,12 @@ refuses("$h $nothing",       qr/^$h: \Q$nothing\E is not a WebSocket handler: it
 refuses("$h $damaged", qr/^$h: handler \Q$damaged\E: its descriptor is damaged \(magic 12345678, not 57534844\)/, 'a damaged descriptor');
 refuses("$h $foreign", qr/^$h: handler \Q$foreign\E was built for ABI \d+ of mod_websocket\.h, but this module has ABI \d+: rebuild it/, 'another ABI');
 refuses("$h $newer", qr/^$h: handler \Q$newer\E was built with a newer mod_websocket\.h .* install the newer module/, 'a newer table');
-refuses("$h nosuch", qr/^$h: no module has registered a WebSocket handler "nosuch": put its LoadModule above/, 'a name that no module has registered');
+refuses("$h nosuch", qr/^$h: no module has registered a WebSocket handler "nosuch": move its LoadModule above/, 'a name that no module has registered');
 
 # ---- Keys ----
 refuses("$h ws_echo.so nonsense", qr/^$h: "nonsense": expected key=value after the handler's name/);
 refuses("$h ws_echo.so =value",   qr/^$h: "=value": expected key=value after the handler's name/);
-refuses("$h ws_echo.so key=1",    qr/^$h: handler echo takes no keys but protocol=, not "key"/);
+refuses("$h ws_echo.so key=1",    qr/^$h: handler echo has no keys except protocol=: remove "key"/);
 refuses("$h ws_echo.so protocol=$_", qr/^$h: protocol=\Q$_\E: list subprotocols as in/) for '', 'a,a', 'a;b', 'a/b';
 refuses("$h $api unknown=1",  qr/^$h: handler api, unknown=1: unknown key; there are greeting and start/, 'what configure says of a key');
 refuses("$h $api greeting=a start=2", qr/^$h: handler api, start=2: unknown key/, 'what configure says of a value');
@@ -221,10 +221,10 @@ takes("$h ws_channel.so channel=$_", "taken: channel=$_") for qw(%{user} a:%{pat
 # ---- Several handlers of a section ----
 refuses("$h $api", qr/^$h \Q$api\E: this section already has a handler without protocol= \(echo\)\. Only one can be the default/,
     'a second default', "$h ws_echo.so");
-refuses("$h $api protocol=b,c", qr/^$h \Q$api\E: subprotocol "b" belongs to handler echo of this section already/,
+refuses("$h $api protocol=b,c", qr/^$h \Q$api\E: handler echo of this section already has subprotocol "b"/,
     'a subprotocol of two handlers', "$h ws_echo.so protocol=a,b");
-refuses("$h off", qr/^$h off stands beside another handler/, 'off behind a handler', "$h ws_echo.so");
-refuses("$h ws_echo.so", qr/^$h off stands beside another handler/, 'a handler behind off', "$h off");
+refuses("$h off", qr/^$h off and another handler are in the same section/, 'off behind a handler', "$h ws_echo.so");
+refuses("$h ws_echo.so", qr/^$h off and another handler are in the same section/, 'a handler behind off', "$h off");
 takes("$h ws_echo.so protocol=a\n$h $api\n$h $api protocol=b greeting=hi", 'taken: several handlers');
 
 refuses("WebSocketSubscriptions $_", qr/^WebSocketSubscriptions: invalid value "\Q$_\E": expected a whole number from 1 to 100000, of channels/)

@@ -262,7 +262,7 @@ for (
     ["WebSocketExtension /nowhere.so", 'cannot load the extension: /nowhere.so'],
     ["WebSocketExtension $api", 'is not a WebSocket extension: it has no symbol ws_extension_descriptor_v1'],
     ["WebSocketHandler $shift", 'is not a WebSocket handler'],
-    ["WebSocketExtension $shift a=b", 'extension x-shift takes no keys, not "a=b"'],
+    ["WebSocketExtension $shift a=b", 'extension x-shift has no keys: remove "a=b"'],
     ["WebSocketExtension $stamp", 'extension x-stamp: mark= is missing'],
     ["WebSocketExtension $stamp a=b", 'extension x-stamp, a=b: mark= is all there is'],
     ["WebSocketExtension $stamp mark", '"mark": expected key=value after the extension\'s name'],

@@ -127,7 +127,7 @@ $httpd->run('-k start');
 $httpd->{pid} = Httpd::wait_for(sub { Httpd::read_file($httpd->root . '/httpd.pid') =~ /(\d+)/ && kill(0, $1) && $1 },
     'httpd to start');
 Httpd::wait_for(sub { $httpd->connect }, 'httpd to listen');
-$httpd->wait_log(qr/history: \S+ was damaged \(.*set aside as \S+\.damaged, a new one begins/);
+$httpd->wait_log(qr/history: \S+ was damaged \(.*renamed to \S+\.damaged, and created again/);
 ok(-s "$file.damaged", 'a damaged file is set aside');
 my $again = json_client('kept/a', $tenth);
 is(event($again)->{type}, 'gap', 'positions in it are gaps');

@@ -165,7 +165,7 @@ sub subscribed {
         is($s, 503, "an answer that cannot be used ($bad)");
         like($head, qr/^Retry-After/m, 'may be tried again');
     }
-    ok($httpd->wait_log(qr{WebSocketChannelHook: publish of channel plain/a: the application at /cgi/app\.pl does not answer as it should}),
+    ok($httpd->wait_log(qr{WebSocketChannelHook: publish of channel plain/a: invalid answer of the application at /cgi/app\.pl}),
         'and is logged');
     # Clients publish, too.
     my $publisher = json_client();

@@ -151,7 +151,7 @@ for my $tls (0, 1) {
     my $over = $tls ? ' (TLS)' : '';
     my @c = map { $tls ? enter('/total', tls => $tls) : client('/total') } 1 .. 3;
     is_full('/total', "a fourth connection$over") for 1 .. 10;    # whichever child takes it
-    ok($httpd->wait_log(qr/handshake refused with 503: as many as allowed already, for all clients \(WebSocketLimit connections=3\)/),
+    ok($httpd->wait_log(qr/handshake refused with 503: the limit is reached, for all clients \(WebSocketLimit connections=3\)/),
         "the log says why$over");
     $c[0]->close(1000);
     $c[0]->expect_close(1000);
@@ -172,7 +172,7 @@ for my $tls (0, 1) {
 {
     my @c = map { client('/address', from => '127.0.0.2') } 1 .. 2;
     is_full('/address', 'a third connection of an address', from => '127.0.0.2');
-    ok($httpd->wait_log(qr/as many as allowed already, for 127\.0\.0\.2 \(WebSocketLimit connections=2 key=address\)/), 'the log says whose');
+    ok($httpd->wait_log(qr/the limit is reached, for 127\.0\.0\.2 \(WebSocketLimit connections=2 key=address\)/), 'the log says whose');
     push @c, map { client('/address', from => '127.0.0.3') } 1 .. 2;
     pass('another address has its own');
     push @c, client('/address', from => '127.0.0.2', headers => ['X-Forwarded-For: 203.0.113.7']);
@@ -207,7 +207,7 @@ for my $tls (0, 1) {
 }
 {
     my @c = map { client('/dry') } 1 .. 4;
-    is($httpd->count_log(qr/dry run: handshake would be refused with 503: as many as allowed already, for all clients \(WebSocketLimit connections=1 dry-run\)/),
+    is($httpd->count_log(qr/dry run: handshake would be refused with 503: the limit is reached, for all clients \(WebSocketLimit connections=1 dry-run\)/),
         3, 'a dry run lets in, and logs');
 }
 

@@ -36,7 +36,7 @@ my $level = qr/\[websocket:warn\][^\n]*\[client 127\.0\.0\.1:\d+\] websocket: /;
 
 Client->new($httpd, '/limit');
 Httpd::wait_for(sub { (Client->refused($httpd, '/limit?token=secret'))[0] == 503 }, 'the limit');
-ok($httpd->wait_log(qr/${level}handshake refused with 503: as many as allowed already, for 127\.0\.0\.1 \(WebSocketLimit handshakes=1 key=address\)/),
+ok($httpd->wait_log(qr/${level}handshake refused with 503: the limit is reached, for 127\.0\.0\.1 \(WebSocketLimit handshakes=1 key=address\)/),
     'a limit on handshakes');
 my $c = Client->new($httpd, '/messages?token=secret');
 $c->text($_) for 1 .. 50;

@@ -199,7 +199,7 @@ END
         my $c = client('/', server => $dump, tls => $tls);
         $c->binary($name, mask => '    '); # on the wire, lower case is upper case
         is(($c->message)[1], $name, "$name: with mod_dumpio a connection echoes");
-        ok($dump->wait_log(qr/relayed: filter dumpio_in has to see its bytes/), "$name: relayed");
+        ok($dump->wait_log(qr/relayed: filter dumpio_in must see its bytes/), "$name: relayed");
         ok($dump->wait_log(qr/dumpio_in \(data-\w+\): .*    \U$name/), "$name: mod_dumpio sees what comes");
         ok($dump->wait_log(qr/dumpio_out \(data-\w+\): .*$name/), "$name: and what goes");
         $c->close(1000);
