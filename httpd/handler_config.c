@@ -41,7 +41,7 @@ static const char *handler_conflict(apr_pool_t *p, const apr_array_header_t *oth
             return apr_psprintf(p,
                                 "WebSocketHandler %s: handler %s of this section already has "
                                 "subprotocol \"%s\": name it once",
-                                name, protocol, other->location.name);
+                                name, other->location.name, protocol);
         }
     }
     return NULL;

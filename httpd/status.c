@@ -261,8 +261,9 @@ static int status_close_one(request_rec *r)
     if (!closed) {
         return HTTP_NOT_FOUND;
     }
-    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "websocket: closing connection %s for user %s",
-                  id, r->user ? r->user : r->useragent_ip);
+    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r,
+                  "websocket: closing connection %s as requested by %s", id,
+                  r->user ? r->user : r->useragent_ip);
     ws_strbuf_printf(&t, "{\"closed\":\"%s\"}\n", id);
     return status_send_text(r, "application/json", &t);
 }

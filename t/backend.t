@@ -11,7 +11,7 @@ use Httpd;
 use Client;
 use List::Util qw(max);
 
-my $refused = qr/epoll is used instead of io_uring \(WebSocketBackend \w+\): .*ulimit -l/;
+my $refused = qr/using epoll instead of io_uring \(WebSocketBackend \w+\): .*ulimit -l/;
 
 sub start {
     my ($backend, $locked) = @_;

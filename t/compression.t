@@ -468,7 +468,7 @@ for (
     ['WebSocketCompression on takeover=maybe', 'invalid value "takeover=maybe": takeover= takes on or off'],
     ['WebSocketCompression on threshold=-1', 'invalid value "threshold=-1": threshold= takes'],
     ['WebSocketCompression on memory=lots', 'invalid value "memory=lots": memory= takes'],
-    ["<Location /x>\nWebSocketCompression on memory=1M\n</Location>", 'memory= is for the whole server'])
+    ["<Location /x>\nWebSocketCompression on memory=1M\n</Location>", 'memory= applies to the whole server: move it outside of all sections'])
 {
     my ($conf, $error) = @$_;
     my ($ok, $output) = Httpd->check($conf);

@@ -234,8 +234,8 @@ refuses("WebSocketChannels $_", qr/^WebSocketChannels: invalid value "\Q$_\E": e
 refuses("WebSocketBusQueue $_", qr/^WebSocketBusQueue: invalid value "\Q$_\E": expected a size from 64K to 1024G/)
     for qw(0 -1 x 63K 65535);
 for my $directive (qw(WebSocketSubscribe WebSocketPublish)) {
-    refuses(qq($directive "%{WEBSOCKET_CHANNEL} =="), qr/^$directive takes all, none, handler, or an expression, in quotes/);
-    refuses(qq($directive "%{NO_SUCH_VARIABLE} == 'x'"), qr/^$directive takes all, none, handler, or an expression, in quotes/);
+    refuses(qq($directive "%{WEBSOCKET_CHANNEL} =="), qr/^$directive takes all, none, handler, or a quoted expression that is true for allowed clients: /);
+    refuses(qq($directive "%{NO_SUCH_VARIABLE} == 'x'"), qr/^$directive takes all, none, handler, or a quoted expression that is true for allowed clients: /);
     takes("$directive $_", "taken: $directive $_")
         for qw(all None handler), q("%{WEBSOCKET_CHANNEL} == 'x'"), q("%{REMOTE_USER} == 'ann' && %{websocket_channel} =~ /^a/");
 }

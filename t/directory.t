@@ -192,7 +192,7 @@ sub refuses {
 sub below { return "<Location /x>\nWebSocketHandlerDirectory $_[0]\n</Location>" }
 
 my $d = 'WebSocketHandlerDirectory';
-refuses(below(''), qr/^$d takes one argument, a directory of handlers, of which the next segment/, 'no directory');
+refuses(below(''), qr/^$d takes one argument, a directory of handlers; the next segment/, 'no directory');
 refuses(below('/a /b'), qr/^$d takes one argument/, 'two directories');
 refuses(below("$folder/nosuch"), qr/^$d: cannot read the directory \Q$folder\E\/nosuch: No such file/, 'a missing directory');
 refuses(below('nosuch'), qr/^$d: cannot read the directory \Q$Httpd::BUILD\E\/websocket\/nosuch: No such file/,

@@ -54,7 +54,7 @@ sub list {
 for (
     ['redis://localhost',              qr/add the name of a list after the server/],
     ['redis://localhost/',             qr/add the name of a list after the server/],
-    ['unix:/socket',                   qr/or add list=NAME or stream=NAME/],
+    ['unix:/socket',                   qr/or list=NAME or stream=NAME/],
     ['redis://localhost/x/log',        qr/invalid database number "x"/],
     ['redis://localhost:0/log',        qr/invalid port "0"/],
     ['redis://user@localhost/log',     qr/a user needs a password/],

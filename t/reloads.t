@@ -129,7 +129,7 @@ if ($Httpd::MPM eq 'event') {
         ? "StartServers 1\nServerLimit 3\nMaxRequestWorkers 3\nMinSpareServers 1\nMaxSpareServers 3"
         : "StartServers 1\nServerLimit 3\nThreadsPerChild 2\nMaxRequestWorkers 6\nMinSpareThreads 1\nMaxSpareThreads 6",
     );
-    my $told = qr/all 3 places for child processes are taken, \d of them by old ones that still have WebSockets/;
+    my $told = qr/all 3 slots for child processes are in use, \d of them by stopping children that still have WebSockets/;
     my @old;
     for (1 .. 3) {
         push @old, Client->new($full, '/');

@@ -197,7 +197,7 @@ sub id_of { my ($uri) = @_; return status("filter=$uri")->{connections}[0]{id} }
         is($clients[$n - 1]{reason}, 'closed by the administrator', 'and a reason');
     }
     is((post("close=$id", @word))[0], 404, 'a connection that is gone is not found');
-    ok($httpd->wait_log(qr/connection $id is closed by 127\.0\.0\.1/), 'the log says who did it');
+    ok($httpd->wait_log(qr/closing connection $id as requested by 127\.0\.0\.1/), 'the log says who did it');
 }
 
 # ---- Children that are old, stopped, killed ----
