@@ -314,7 +314,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *data)
         error = log_write_record(r);
         apr_thread_mutex_lock(list.lock);
         if (error) {
-            log_lost(r->target, error, "it cannot be written");
+            log_lost(r->target, error, "cannot be written");
         }
         else if (!list.first) { /* all records are written, so log the next loss again */
             r->target->losing = 0;

@@ -224,7 +224,7 @@ failed('a redirect unasked for', 'handshake: server answered 307', "ws://127.0.0
     my (undef, $told) = opened('a redirect', "ws://127.0.0.1:$plain/moved", 'redirects=1');
     like($told, qr{uri=/echo args=moved }, 'is followed');
 }
-failed('a redirect in a circle', 'redirect: more than 3 of them', "ws://127.0.0.1:$plain/round", 'redirects=3');
+failed('a redirect in a circle', 'redirect: more than 3 redirects', "ws://127.0.0.1:$plain/round", 'redirects=3');
 failed('a redirect to what is not secure', 'redirect: from wss to ws',
     "wss://127.0.0.1:$tls/down", $ca, 'redirects=3');
 opened('a source address', "ws://127.0.0.1:$plain/echo", 'source=127.0.0.5');

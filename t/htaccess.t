@@ -124,7 +124,7 @@ is((Client->refused($httpd, '/sites/closed/chat'))[0], 403, 'where the administr
 ok($httpd->wait_log(qr/closed\/\.htaccess has a WebSocketHandler, and the server's configuration does not allow it/), 'and the log says so');
 for (0 .. $#refused) {
     is((Client->refused($httpd, "/sites/refused$_/chat"))[0], 500, "refused: $refused[$_]");
-    ok($httpd->wait_log(qr{refused$_/\.htaccess: WebSocketHandler: \.htaccess can have "WebSocketHandler ws_http\.so to=PAGE"}), 'with a text');
+    ok($httpd->wait_log(qr{refused$_/\.htaccess: WebSocketHandler: \.htaccess can have only "WebSocketHandler ws_http\.so to=PAGE"}), 'with a text');
 }
 for (0 .. $#others) {
     is((Client->refused($httpd, "/sites/other$_/chat"))[0], 500, "refused: $others[$_]");
