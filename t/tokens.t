@@ -255,8 +255,8 @@ my @refused = (
     ['/live', 'an aud where none is set', 'the token has an aud, but WebSocketTokenAudience is not set', mint({ aud => 'x' })],
     ['/echo', 'no aud', 'the token is not for this audience (aud)', mint({ iss => 'https://app.example.org' })],
     ['/echo', 'another aud', 'the token is not for this audience (aud)', mint({ aud => ['x', 'y'], iss => 'https://app.example.org' })],
-    ['/echo', 'another iss', 'the token's issuer is not accepted (iss)', mint({ aud => 'live', iss => 'https://evil.example' })],
-    ['/echo', 'no iss', 'the token's issuer is not accepted (iss)', mint({ aud => 'live' })],
+    ['/echo', 'another iss', q(the token's issuer is not accepted (iss)), mint({ aud => 'live', iss => 'https://evil.example' })],
+    ['/echo', 'no iss', q(the token's issuer is not accepted (iss)), mint({ aud => 'live' })],
     ['/live', 'a user with a line break', q(the token's sub is not a string of 1 to 255 bytes without control characters), mint({ sub => "a\nb" })],
     ['/live', 'a user that would end at a NUL', 'a string in the token contains U+0000', mint({ sub => "root\0x" })],
     ['/live', 'a channel that would end at one', 'a string in the token contains U+0000', mint({ channels => ["*\0x"] })],
@@ -485,7 +485,7 @@ like(curl("/http/news?token=x.y.z", '-d', 'x'), qr/^HTTP\/1.1 401.*"error":"the 
 for (
     ['HS256 nowhere', qr/nowhere cannot be read: /, 'a file that is not there'],
     ["HS256 $keys", qr/is not a file of at most 256 KiB/, 'a directory'],
-    ["HS256 $keys/short", qr/fewer than 32 bytes: openssl rand/, 'a short secret'],
+    ["HS256 $keys/short", qr/fewer than 32 bytes: .*openssl rand/, 'a short secret'],
     ["HS256 $keys/empty", qr/fewer than 32 bytes/, 'no secret'],
     ["HS256 $keys/rsa.pub", qr/is a PEM file/, 'a public key as a secret'],
     ["RS256 $keys/rsa.pem", qr/openssl pkey -in private.pem -pubout/, 'a private key'],
@@ -506,7 +506,7 @@ for (
     ok(!$right, "httpd -t refuses $what");
     like($output, $says, 'and says what to do');
 }
-for (["WebSocketTokenLeeway 1h", qr/WebSocketTokenLeeway: "1h"/], ["WebSocketTokenAudience", qr/WebSocketTokenAudience takes/],
+for (["WebSocketTokenLeeway 1h", qr/WebSocketTokenLeeway: invalid value "1h"/], ["WebSocketTokenAudience", qr/WebSocketTokenAudience takes/],
     ["WebSocketTokenKey off\nWebSocketTokenKey HS256 $keys/secret", qr/off and a key are in the same section/])
 {
     my ($right, $output) = Httpd->check($_->[0] . "\n");
