@@ -67,7 +67,7 @@ static int policy_take_request(conn_rec *c)
     for (; len < sizeof(REQUEST) && apr_time_now() < until; len += n) {
         n = sizeof(REQUEST) - len;
         if (policy_read(c, AP_MODE_READBYTES, text + len, &n) != APR_SUCCESS
-            || memcmp(text + len, REQUEST + len, n)) {
+            || memcmp(text + len, &REQUEST[len], n)) {
             return 0;
         }
     }

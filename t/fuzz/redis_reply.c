@@ -10,6 +10,7 @@
 #include "redis/history.c"
 #include "redis/once.c"
 #include "redis/reply.c"
+#include "redis/shards.c"
 #include "redis/tails.c"
 #include "redis/tls.c"
 #include "t/fuzz/fuzz.h"
