@@ -60,7 +60,7 @@ my %do = (
         Httpd::wait_for(
             sub { my %now = map { $_ => 1 } $httpd->children; !grep { $now{$_} } @children }, 'the children to end');
     },
-    freeze => sub { kill 'STOP', $httpd->children },
+    freeze => sub { Httpd::freeze($_) for $httpd->children },
     thaw   => sub { kill 'CONT', $httpd->children },
     restart => sub {
         $httpd->stop;

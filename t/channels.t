@@ -397,7 +397,7 @@ sub counter {
     my ($publisher, $other, $pid, @same) = two_apart('full');
     $_->close for @same;
     my $refused = counter('publish_refused_total');
-    kill 'STOP', $pid;
+    Httpd::freeze($pid);
     my ($taken, $number, $error) = (0, 0);
     my $filler = 'x' x 20000;
     while (!$error && $number < 5000) {

@@ -491,7 +491,7 @@ sub aws {
     push @c, map { [connected('/echo/stopped')] } 1 .. 3;
     my $alice  = user_client('alice');
     my $theirs = grep { child_of($_->[1]) eq child_of($id) } @c;
-    kill 'STOP', $child->{pid};
+    Httpd::freeze($child->{pid});
     my $name = 'a stopped child';
     status_is(504, "$name: nothing is sent", 'POST', "/connections/$id", 'late');
     status_is(504, "$name: nothing is closed", 'DELETE', "/connections/$id");

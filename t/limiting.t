@@ -353,7 +353,7 @@ if ($Httpd::MPM eq 'event') {
         mpm_conf => "StartServers 2\nServerLimit 2\nThreadsPerChild 4\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8");
     my ($full, $empty) = $two->children;
     my (@c, $status, $c);
-    kill 'STOP', $empty;
+    Httpd::freeze($empty);
     Httpd::wait_for(sub { !grep { Httpd::read_file($_) !~ /\) T / } glob "/proc/$empty/task/*/stat" }, 'all threads to stand still');
     while (@c < 200) {
         ($status, $c) = Client->refused($two, '/');

@@ -102,7 +102,7 @@ pass('members of both machines are seen');
 
 # ---- With a history, while Redis is restarted ----
 
-my @readers = map { Client->new($_, '/ws?channel=kept/a') } $one, $two, $one, $two;
+my @readers = map { Client->new($_, '/ws?channel=kept/a&after=all') } $one, $two, $one, $two;
 heard('kept/a', 2);
 my ($first, $position);
 for my $i (1 .. 20) {
@@ -169,7 +169,7 @@ sub answer_of {
 }
 
 for my $channel ('once', 'kept/once') {
-    my @readers = map { Client->new($_, "/ws?channel=$channel") } $one, $two;
+    my @readers = map { Client->new($_, "/ws?channel=$channel&after=all") } $one, $two;
     heard($channel, 2);
     my @first = map { (answer_of(publish_with($_, "$channel?id=x", 'x')))[1]{published}[0] } $one, $two, $one, $two;
     is_deeply([map { $_->{duplicate} ? 1 : 0 } @first], [0, 1, 1, 1], "$channel: once on all machines");
@@ -181,7 +181,7 @@ for my $channel ('once', 'kept/once') {
 
 # While Redis is away: what is refused is not published later, whether its client waits or has gone.
 {
-    my @readers = map { Client->new($_, '/ws?channel=kept/refused') } $one, $two;
+    my @readers = map { Client->new($_, '/ws?channel=kept/refused&after=all') } $one, $two;
     heard('kept/refused', 2);
     $redis->stop;
     $one->wait_log(qr/(?:redis: .*trying again.*){2}/s);
@@ -236,7 +236,7 @@ for my $channel ('once', 'kept/once') {
     my @both = map { httpd('sentinel://127.0.0.1:' . $sentinel->port . '/mymaster') } 1, 2;
     Httpd::wait_for(sub { $replica->cli('INFO', 'replication') =~ /master_link_status:up/ }, 'the replica');
     Httpd::wait_for(sub { $sentinel->cli(qw(SENTINEL replicas mymaster)) =~ /^$port$/m }, 'the sentinel to see it');
-    my @readers = map { Client->new($_, '/ws?channel=kept/s') } @both;
+    my @readers = map { Client->new($_, '/ws?channel=kept/s&after=all') } @both;
     my @writers = map { Client->new($_, '/ws?channel=kept/s', protocol => 'channel.v1.json') } @both;
     heard('kept/s', 2, $master);
     my (undef, $answer) = publish($both[0], 'kept/s', 'first');

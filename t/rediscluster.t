@@ -48,7 +48,8 @@ sub sharded {
 
     my @slots = map { $nodes[0]->cli('CLUSTER', 'KEYSLOT', "'websocket:{kept/$_}:m'") + 0 } 'a' .. 'f';
     ok((grep { $_ < 5461 } @slots) && (grep { $_ > 10922 } @slots), 'channels of several masters') or diag "@slots";
-    my %reader = map { $_ => Client->new($both[0], "/ws?channel=kept/$_") } 'a' .. 'f';
+    # From the beginning, since a client without subprotocol does not know when it is subscribed.
+    my %reader = map { $_ => Client->new($both[0], "/ws?channel=kept/$_&after=all") } 'a' .. 'f';
     for my $channel ('a' .. 'f') {
         like(position($both[1], "kept/$channel", "to $channel"), qr/-1$/, "kept/$channel has its first position from its master");
         is(($reader{$channel}->message)[1], "to $channel", 'and its message arrives at the other httpd');
@@ -143,7 +144,7 @@ sub sharded {
         '--tls-key-file', "$certs/server.key", '--tls-ca-cert-file', "$certs/ca.crt", '--tls-auth-clients', 'yes']);
     my $files = "ca=$certs/ca.crt cert=$certs/client.crt key=$certs/client.key";
     my @both = map { bus_httpd($_) } "rediss://localhost:$port $files", "rediss://127.0.0.1:$port/0 name=localhost $files";
-    my @readers = map { Client->new($_, '/ws?channel=kept/tls') } @both;
+    my @readers = map { Client->new($_, '/ws?channel=kept/tls&after=all') } @both;
     subscribed_in_redis('kept/tls', 2, $redis);
     like(position($both[0], 'kept/tls', 'x' x 300_000), qr/-1$/, 'rediss: a large message');
     is(length(($_->message)[1]), 300_000, 'which arrives') for @readers;
@@ -180,7 +181,7 @@ sub sharded {
     $sentinels[0]->stop('KILL');
     my $bus = 'sentinel://' . join(',', map { '127.0.0.1:' . $_->port } @sentinels) . '/mymaster';
     my @both = map { bus_httpd($bus) } 1, 2;
-    my @readers = map { Client->new($_, '/ws?channel=kept/s') } @both;
+    my @readers = map { Client->new($_, '/ws?channel=kept/s&after=all') } @both;
     subscribed_in_redis('kept/s', 2, $master);
     my $first = position($both[0], 'kept/s', 'one');
     like($first, qr/-1$/, 'of several sentinels one is down: another names the master');

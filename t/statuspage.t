@@ -212,7 +212,7 @@ sub id_of { my ($uri) = @_; return status("filter=$uri")->{connections}[0]{id} }
     my ($stopped) = sort keys %old;
     my $theirs = grep { $_->{pid} == $stopped } @{ $s->{connections} };
     cmp_ok($theirs, '>', 0, 'a child with connections');
-    kill 'STOP', $stopped;
+    Httpd::freeze($stopped);
     Httpd::wait_for(sub { $s = status('', 'partly'); @{ $s->{missing} } == 1 }, 'a list without one child',
         sub {"missing are @{$s->{missing}}"});
     is_deeply($s->{missing}, [$stopped], 'a child that does not answer is named');

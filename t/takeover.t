@@ -137,7 +137,7 @@ sub key_update {
         $s->wait_output(qr/\x81\x07round $round/);
     }
     pass("TLS 1.3: $_[1]");
-    kill 'STOP', $httpd->children;    # so that it reads both at once
+    Httpd::freeze($_) for $httpd->children;    # so that it reads both at once
     Httpd::wait_for(sub { !grep { Httpd::read_file("/proc/$_/stat") !~ /\) T / } $httpd->children }, 'the children to stop');
     $update->();
     Httpd::wait_for(sub { unread() > 0 }, 'the key update to be sent');

@@ -65,8 +65,10 @@ sub reload {
 
 sub status {
     my ($httpd) = @_;
-    my ($code, undef, $body) = $httpd->get('/websocket-status', @$json);
-    return $code == 200 ? decode_json($body) : { counters => {} };
+    my ($code, $body);
+    # A child that httpd began right before a reload may answer with the configuration of before.
+    Httpd::wait_for(sub { ($code, undef, $body) = $httpd->get('/websocket-status', @$json); $code == 200 }, 'the status page', sub {$code});
+    return decode_json($body);
 }
 
 sub open_now {

@@ -531,6 +531,13 @@ sub stop {
     wait_for(sub { !kill(0, $pid) }, 'httpd to end');
 }
 
+# Stop a process. Its threads stop one after the other; none runs any more when this returns.
+sub freeze {
+    my ($pid) = @_;
+    kill 'STOP', $pid;
+    wait_for(sub { !grep { read_file($_) !~ /\) [Tt]/ } glob "/proc/$pid/task/*/stat" }, "process $pid to stop");
+}
+
 # The last lines of the error log.
 sub tails {
     my ($self) = @_;
