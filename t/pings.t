@@ -18,6 +18,9 @@ WebSocketPing 100ms 1h
 <Location /off>
     WebSocketPing off
 </Location>
+<Location /forgiving>
+    WebSocketPing 100ms off
+</Location>
 <Location /impatient>
     WebSocketHandler $api
     WebSocketPing 100ms 100ms
@@ -65,6 +68,17 @@ ok($httpd->wait_log(qr/no answer to a ping \(WebSocketPing\)/), 'the log says wh
     is((grep { pinged($on) } 1 .. 5), 5, 'while one client is pinged');
     $off->text('nothing came before this');
     is(($off->frame)[1], 'nothing came before this', 'another, with WebSocketPing off, is not');
+}
+{
+    my $c = client('/forgiving', '');
+    is_deeply([map { ($c->frame)[0] } 1 .. 3], [(PING) x 3], 'with "off", a client that does not answer is pinged again');
+    $c->text('still here');
+    my $text;
+    while (!defined $text) {
+        my ($opcode, $payload) = $c->frame;
+        $text = $payload if $opcode == TEXT;
+    }
+    is($text, 'still here', 'and is kept');
 }
 {
     my ($patient, $impatient) = (client('/', ''), client('/impatient', 'other'));
