@@ -374,6 +374,7 @@ sub start {
     $self->{pid} = wait_for(
         sub { read_file("$self->{root}/httpd.pid") =~ /(\d+)/ ? $1 : 0 }, 'the pid file');
     wait_for(sub { $self->connect }, 'httpd to listen');
+    wait_for(sub { $self->children }, 'the first child');    # the kernel accepts connections before
     wait_is(sub { scalar(() = $self->children) }, $self->{children}, 'children') if $self->{children};
     return $self;
 }
