@@ -108,7 +108,9 @@ sub authorization {
 
 sub user_client {
     my ($user, %o) = @_;
-    return Client->new($httpd, '/users', headers => [authorization($user)], %o);
+    my $c = Client->new($httpd, '/users', headers => [authorization($user)], %o);
+    $c->echoes('here');    # so it is listed
+    return $c;
 }
 
 # All pages of a list.
@@ -127,13 +129,21 @@ sub all {
 
 sub ids { return map { $_->{id} } all(@_) }
 
+# Those of a query, when there are as many: a client has its 101 a moment before its connection is listed.
+sub listed {
+    my ($query, $n) = @_;
+    my @got;
+    Httpd::wait_for(sub { (@got = all($query, 1000)) >= $n }, "$n connections with $query");
+    return @got;
+}
+
 # A client, and its id.
 sub connected {
     my ($path, %o) = @_;
     our $count;
     my $uri = "$path/" . ++$count;
     my $c = Client->new($httpd, $uri . ($o{query} // ''), %o);
-    my ($info, @more) = all("uri=$uri", 10);
+    my ($info, @more) = listed("uri=$uri", 1);
     die 'more than one' if @more;
     return wantarray ? ($c, $info->{id}) : $c;
 }
@@ -533,7 +543,7 @@ END
     $httpd = $one;
     Httpd::wait_for(sub { (ask('GET', '/connections'))[1]{complete} }, 'a machine to know the other');
     my $c = Client->new($two, '/echo/far');
-    my ($info) = all('uri=/echo/far', 10);
+    my ($info) = listed('uri=/echo/far', 1);
     like($info->{id}, qr/\A[0-9a-f]{16}-[0-9a-f]{16}\z/, 'an id names the server, too');
     my $id = $info->{id};
     status_is(200, 'a connection of another machine', 'GET', "/connections/$id");
@@ -549,8 +559,7 @@ END
     status_is(200, 'on its own machine it has the short id, too', 'GET', "/connections/$own");
     $httpd = $one;
     my @alice = map { Client->new($_, '/users', headers => [authorization('alice')]) } $one, $two, $two;
-    # A client has its 101 a moment before its connection is listed.
-    Httpd::wait_is(sub { scalar(() = ids('user=alice', 10)) }, 3, 'connections of alice');
+    listed('user=alice', 3);
     my $json = (ask('POST', '/users/alice', 'everywhere'))[1];
     is($json->{sent}, 3, 'a user has connections on both');
     is(($_->message)[1], 'everywhere') for @alice;
@@ -562,7 +571,7 @@ END
     my ($unknown) = status_is(404, 'a server that is not there', 'GET', '/connections/00000000000000aa-0001000000000001');
     # Without Redis, nothing is said of what may be there.
     $c = Client->new($two, '/echo/far');
-    ($id) = ids('uri=/echo/far', 10);
+    ($id) = map { $_->{id} } listed('uri=/echo/far', 1);
     $redis->stop;
     Httpd::wait_for(sub { !(ask('GET', '/connections'))[1]{complete} }, 'the bus to be missed');
     status_is(504, 'without the bus it is not known', 'POST', "/connections/$id", 'x');

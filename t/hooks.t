@@ -260,6 +260,7 @@ sub subscribed {
 # The control API subscribes without a question.
 {
     my $c = Client->new($httpd, '/echo/control');
+    $c->echoes('here');    # so it is listed
     my ($id) = map { $_->{id} } @{ (http('GET', '/control/connections?uri=/echo/control'))[1]{connections} };
     is((http('PUT', "/control/connections/$id/channels/secret/x"))[0], 200, 'the control API subscribes to what clients may not');
 }
