@@ -96,7 +96,7 @@ static void connect_settle(ws_connector *t, const ws_settings *base)
     /* The Location's limits are for its clients, not for servers that handlers connect to. */
     memset(s->bounds, 0, sizeof(s->bounds));
     s->slow = WS_SLOW_CLOSE;
-    s->behind = s->recheck = 0;
+    s->max_delay = s->recheck = 0;
     s->log = NULL;
     s->max_frame = connect_length(o->max_frame, o->max_message ? connect_length(o->max_message, 0)
                                                                : s->max_frame);

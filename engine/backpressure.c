@@ -10,7 +10,7 @@
 
 /* Remaining bytes of a message that cannot be dropped since it is being sent. Policies that drop do
  * not count them: otherwise one long message would block all new ones. */
-static apr_size_t slow_on_its_way(const ws_conn *c)
+static apr_size_t backpressure_in_transit(const ws_conn *c)
 {
     const ws_send_queue *q = &c->out;
     return ws_send_queue_count(q)
@@ -19,33 +19,33 @@ static apr_size_t slow_on_its_way(const ws_conn *c)
                : 0;
 }
 
-static apr_size_t slow_cost(const ws_send_queue *q)
+static apr_size_t backpressure_cost(const ws_send_queue *q)
 {
     return ws_send_queue_bytes(q) + ws_send_queue_count(q) * WS_SEND_ENTRY_COST;
 }
 
-static int slow_full(const ws_conn *c)
+static int backpressure_full(const ws_conn *c)
 {
     apr_size_t waiting =
-        slow_cost(&c->out) + (c->rare->deferred ? slow_cost(c->rare->deferred) : 0);
+        backpressure_cost(&c->out) + (c->rare->deferred ? backpressure_cost(c->rare->deferred) : 0);
     if (ws_backpressure_drops(c)) {
-        waiting -= slow_on_its_way(c);
+        waiting -= backpressure_in_transit(c);
     }
     return waiting >= c->settings->send_queue;
 }
 
-static apr_uint32_t slow_age(const ws_conn *c, const ws_send_queue *q, apr_uint32_t i)
+static apr_uint32_t backpressure_age(const ws_conn *c, const ws_send_queue *q, apr_uint32_t i)
 {
     return c->loop->event.now - ws_send_queue_at(q, i)->since;
 }
 
-static int slow_behind(const ws_conn *c)
+static int backpressure_late(const ws_conn *c)
 {
-    return c->settings->behind && ws_send_queue_count(&c->out)
-           && slow_age(c, &c->out, 0) > c->settings->behind;
+    return c->settings->max_delay && ws_send_queue_count(&c->out)
+           && backpressure_age(c, &c->out, 0) > c->settings->max_delay;
 }
 
-static void slow_count_drop(ws_conn *c)
+static void backpressure_count_drop(ws_conn *c)
 {
     ws_count(c->loop->counters, WS_COUNT_DROPPED, 1);
     if (!c->dropped++) {
@@ -56,21 +56,21 @@ static void slow_count_drop(ws_conn *c)
     }
 }
 
-static void slow_drop(ws_conn *c, ws_send_queue *q, apr_uint32_t i)
+static void backpressure_drop(ws_conn *c, ws_send_queue *q, apr_uint32_t i)
 {
-    slow_count_drop(c);
+    backpressure_count_drop(c);
     ws_send_queue_remove(q, i);
 }
 
 /* @return whether a message was dropped */
-static int slow_drop_oldest(ws_conn *c)
+static int backpressure_drop_oldest(ws_conn *c)
 {
     ws_send_queue *queues[] = {&c->out, c->rare->deferred};
     for (int n = 0; n < 2 && queues[n]; n++) {
         for (apr_uint32_t i = ws_send_queue_untouched(queues[n]);
              i < ws_send_queue_count(queues[n]); i++) {
             if (ws_send_queue_at(queues[n], i)->frames->whole) {
-                slow_drop(c, queues[n], i);
+                backpressure_drop(c, queues[n], i);
                 return 1;
             }
         }
@@ -90,8 +90,8 @@ void ws_backpressure_trim(ws_conn *c)
         if (!f->whole || (f->key && ws_backpressure_policy(c) == WS_SLOW_KEEP_LATEST)) {
             i++; /* the client needs the latest message of a key, however old */
         }
-        else if (slow_age(c, q, i) > c->settings->behind) {
-            slow_drop(c, q, i);
+        else if (backpressure_age(c, q, i) > c->settings->max_delay) {
+            backpressure_drop(c, q, i);
         }
         else {
             break; /* later messages are newer */
@@ -110,13 +110,13 @@ ws_send_queue *ws_backpressure_find(ws_conn *c, apr_uint64_t key, apr_uint32_t *
     return NULL;
 }
 
-static ws_status slow_too_slow(ws_conn *c)
+static ws_status backpressure_close(ws_conn *c)
 {
-    if (slow_behind(c)) {
+    if (backpressure_late(c)) {
         ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
                       "closing: the client reads too slowly, a message has waited for %u ms "
                       "(WebSocketSlowReader)",
-                      slow_age(c, &c->out, 0));
+                      backpressure_age(c, &c->out, 0));
     }
     else {
         ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
@@ -132,36 +132,36 @@ static ws_status slow_too_slow(ws_conn *c)
 ws_status ws_backpressure_admit(ws_conn *c, unsigned first)
 {
     int part = (first & 0xF) == WS_OP_CONTINUATION; /* its message has begun: cannot be dropped */
-    int full = slow_full(c);
+    int full = backpressure_full(c);
     if (full && !c->write_blocked) {
         ws_conn_write(c); /* one turn may queue much, even for a fast client */
-        full = slow_full(c);
+        full = backpressure_full(c);
     }
     if (first & 0x8) {
         return full ? WS_DROPPED : WS_SENT; /* not worth closing, but bounded */
     }
     switch (ws_backpressure_policy(c)) {
     case WS_SLOW_CLOSE:
-        return full || slow_behind(c) ? slow_too_slow(c) : WS_SENT;
+        return full || backpressure_late(c) ? backpressure_close(c) : WS_SENT;
     case WS_SLOW_DROP_NEWEST:
-        if (!full && !slow_behind(c)) {
+        if (!full && !backpressure_late(c)) {
             return WS_SENT;
         }
         break;
     default:
-        if (c->settings->behind) {
+        if (c->settings->max_delay) {
             ws_backpressure_trim(c);
         }
-        while (slow_full(c) && slow_drop_oldest(c)) {
+        while (backpressure_full(c) && backpressure_drop_oldest(c)) {
         }
-        if (!slow_full(c)) {
+        if (!backpressure_full(c)) {
             return WS_SENT;
         }
     }
     if (part) {
-        return slow_full(c) ? slow_too_slow(c) : WS_SENT;
+        return backpressure_full(c) ? backpressure_close(c) : WS_SENT;
     }
-    slow_count_drop(c);
+    backpressure_count_drop(c);
     return WS_DROPPED;
 }
 

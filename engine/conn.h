@@ -148,7 +148,7 @@ struct ws_conn {
     unsigned finish : 1;        /**< close our side once everything has been written */
     unsigned write_shut : 1;    /**< our side of the socket is closed; the peer's is awaited */
     unsigned pinged : 1;        /**< a ping has not been answered yet */
-    unsigned behind : 1;        /**< unsent bytes preceded the frame that needs an answer */
+    unsigned ask_queued : 1;    /**< unsent bytes preceded the frame that needs an answer */
     unsigned peer_closed : 1;   /**< the peer's Close frame has been received */
     unsigned aborted : 1;       /**< ws_abort() */
     unsigned write_blocked : 1; /**< the socket did not accept all bytes */

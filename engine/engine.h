@@ -51,7 +51,7 @@ typedef struct ws_settings {
     apr_uint32_t message_rate;  /**< least bytes per second of it after that time, 0: any */
     apr_uint32_t close_timeout; /**< milliseconds for the closing handshake */
     apr_uint32_t slow;          /**< policy for a client that is too slow: ws_slow */
-    apr_uint32_t behind;        /**< milliseconds queued before a client is too slow, 0: any */
+    apr_uint32_t max_delay;     /**< milliseconds queued before a client is too slow, 0: any */
     apr_uint32_t recheck;       /**< milliseconds between two calls of recheck, 0: never */
     apr_uint32_t subscriptions; /**< greatest number of channels per connection */
     ws_bounds bounds[2];        /**< enforced limits; limits that are only logged */

@@ -74,7 +74,7 @@ void ws_conn_ask(ws_conn *c)
 {
     int waiting;
     keepalive_takes(c, &waiting);
-    c->behind = waiting != 0;
+    c->ask_queued = waiting != 0;
     c->since = (apr_uint16_t)(c->loop->event.now >> SINCE_SHIFT);
 }
 
@@ -88,7 +88,7 @@ static apr_uint32_t keepalive_asked_for(const ws_conn *c)
 static apr_uint32_t keepalive_more_time(ws_conn *c, apr_uint32_t time)
 {
     int waiting;
-    if (!c->behind || !keepalive_takes(c, &waiting)) {
+    if (!c->ask_queued || !keepalive_takes(c, &waiting)) {
         return 0;
     }
     if (!waiting) {
@@ -99,8 +99,9 @@ static apr_uint32_t keepalive_more_time(ws_conn *c, apr_uint32_t time)
     return time;
 }
 
-/* The same while the connection ends. The peer may also have data to send before its own Close. */
-static int keepalive_goes_on(ws_conn *c, apr_uint32_t time)
+/* While the connection ends: set the alarm to give the peer more time, if it is entitled to some. It
+ * may also have data to send before its own Close. @return 0: its time is over */
+static int keepalive_extend(ws_conn *c, apr_uint32_t time)
 {
     apr_uint32_t passed = keepalive_asked_for(c),
                  left = passed < ENDING_MAX ? ENDING_MAX - passed : 0;
@@ -135,11 +136,11 @@ static int keepalive_is_ending(ws_conn *c)
                        "(WebSocketCloseTimeout)");
     }
     else if (c->write_shut) {
-        if (!keepalive_goes_on(c, LINGER)) {
+        if (!keepalive_extend(c, LINGER)) {
             ws_conn_end(c, "closed; the peer did not close its side");
         }
     }
-    else if (!keepalive_goes_on(c, c->settings->close_timeout)) {
+    else if (!keepalive_extend(c, c->settings->close_timeout)) {
         ws_conn_end(c, "the closing handshake took too long (WebSocketCloseTimeout)");
     }
     return 1;

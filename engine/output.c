@@ -535,7 +535,7 @@ void ws_conn_write(ws_conn *c)
 
 void ws_conn_flush(ws_conn *c)
 {
-    if (ws_send_queue_count(&c->out) && c->settings->behind && ws_backpressure_drops(c)) {
+    if (ws_send_queue_count(&c->out) && c->settings->max_delay && ws_backpressure_drops(c)) {
         ws_backpressure_trim(c);
     }
     if (!c->source.async) {

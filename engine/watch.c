@@ -93,14 +93,14 @@ static int watch_release(ws_loop *loop, ws_deferred *d)
 }
 
 /* Events of this turn may still refer to the watch: free it at the end of the turn. */
-static void watch_unlink_watch(ws_watch *w)
+static void watch_unlink(ws_watch *w)
 {
     ws_resource_unlink(w->c, &w->owned);
     w->deferred.release = watch_release;
     ws_loop_defer(w->c->loop, &w->deferred);
 }
 
-static void watch_let_go(ws_watch *w)
+static void watch_finish(ws_watch *w)
 {
     if (w->over) {
         return;
@@ -108,7 +108,7 @@ static void watch_let_go(ws_watch *w)
     w->over = 1;
     watch_apply(w);
     if (!w->busy) {
-        watch_unlink_watch(w);
+        watch_unlink(w);
     }
 }
 
@@ -116,7 +116,7 @@ static void watch_settle(ws_watch *w)
 {
     w->busy = 0;
     if (w->over) {
-        watch_unlink_watch(w);
+        watch_unlink(w);
     }
     else if (!w->c->freed) {
         watch_apply_or_end(w);
@@ -144,7 +144,7 @@ static void watch_do_done(ws_loop *loop, ws_task *task)
 static void watch_do_stop(ws_loop *loop, ws_task *task)
 {
     (void)loop;
-    watch_let_go(((watch_task *)task)->watch);
+    watch_finish(((watch_task *)task)->watch);
     free(task);
 }
 
@@ -257,7 +257,7 @@ void ws_watch_stop(ws_conn *c, ws_watch *w)
 {
     __atomic_store_n(&w->stopped, 1, __ATOMIC_RELEASE);
     if (ws_loop_current() == c->loop) {
-        watch_let_go(w);
+        watch_finish(w);
     }
     else {
         watch_post(w, watch_do_stop, 0);

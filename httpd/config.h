@@ -59,7 +59,7 @@ typedef struct ws_dir_config {
     apr_int64_t reauthorize;                    /**< milliseconds, 0: off; -1: not set */
     apr_int64_t subscriptions;                  /**< -1: not set */
     int slow;                                   /**< ws_slow; -1: not set */
-    apr_int64_t behind;                         /**< milliseconds, 0: no limit; -1: not set */
+    apr_int64_t max_delay;                      /**< milliseconds, 0: no limit; -1: not set */
     const struct ws_channel_http *channel_http; /**< NULL: not set */
     ws_access access;
     const struct ws_channel_acl *may[2]; /**< by ws_action; NULL: not set */

@@ -28,7 +28,7 @@ void *ws_create_dir_config(apr_pool_t *p, char *dir)
     (void)dir;
     d->site_handlers = d->relay = d->slow = d->status_close = d->control_open = -1;
     d->relay = d->slow = d->status_close = d->control_open = d->token_required = -1;
-    d->behind = d->reauthorize = -1;
+    d->max_delay = d->reauthorize = -1;
     d->max_frame = d->max_message = d->send_queue = -1;
     d->sockjs = (ws_sockjs_config)WS_SOCKJS_UNSET;
     d->compression = (ws_compression){-1, -1, -1, -1, -1, -1};
@@ -76,7 +76,7 @@ void *ws_merge_dir_config(apr_pool_t *p, void *base, void *add)
     MERGE(message_timeout, -1);
     MERGE(message_rate, -1);
     MERGE(slow, -1);
-    MERGE(behind, -1);
+    MERGE(max_delay, -1);
     MERGE(reauthorize, -1);
     d->ssl_proxy = ws_ssl_proxy_merge(&b->ssl_proxy, &a->ssl_proxy);
     d->access = ws_access_merge(&b->access, &a->access);

@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Watches the scoreboard, where old children keep their places as long as they have WebSockets. */
+/** Watches the scoreboard, where old children keep their slots as long as they have WebSockets. */
 
-#ifndef WS_HTTPD_PLACES_H
-#define WS_HTTPD_PLACES_H
+#ifndef WS_HTTPD_SCOREBOARD_H
+#define WS_HTTPD_SCOREBOARD_H
 
 #include <httpd.h>
 
-/** register_hooks: the parent periodically checks for free places. */
+/** register_hooks: the parent periodically checks for free slots. */
 void ws_scoreboard_register(apr_pool_t *p);
 
 #endif

@@ -87,7 +87,8 @@ const char *ws_set_message_timeout(cmd_parms *cmd, void *config, const char *tim
                 : NULL;
 }
 
-const char *ws_set_slow_reader(cmd_parms *cmd, void *config, const char *policy, const char *behind)
+const char *ws_set_slow_reader(cmd_parms *cmd, void *config, const char *policy,
+                               const char *max_delay)
 {
     static const char *const policies[] = {"close", "drop-newest", "drop-oldest", "keep-latest"};
     ws_dir_config *d = config;
@@ -99,14 +100,15 @@ const char *ws_set_slow_reader(cmd_parms *cmd, void *config, const char *policy,
         return ws_wrong(cmd, policy, "close, drop-newest, drop-oldest or keep-latest");
     }
     d->slow = i;
-    if (behind && !strcasecmp(behind, "off")) {
-        d->behind = 0;
+    if (max_delay && !strcasecmp(max_delay, "off")) {
+        d->max_delay = 0;
         return NULL;
     }
-    return behind ? ws_refused(cmd, behind,
-                               ws_parse_interval(cmd->pool, behind, 1, WS_INTERVAL_MAX, &d->behind),
-                               ", as the time that a message may wait; or off")
-                  : NULL;
+    return max_delay ? ws_refused(
+               cmd, max_delay,
+               ws_parse_interval(cmd->pool, max_delay, 1, WS_INTERVAL_MAX, &d->max_delay),
+               ", as the time that a message may wait; or off")
+                     : NULL;
 }
 
 const char *ws_set_versions(cmd_parms *cmd, void *config, int argc, char *const argv[])
@@ -190,7 +192,7 @@ const ws_settings *ws_settings_of(request_rec *r)
     s.message_rate = (apr_uint32_t)settings_or_default(d->message_rate, DEFAULT_MESSAGE_RATE);
     s.close_timeout = (apr_uint32_t)settings_or_default(d->close_timeout, DEFAULT_CLOSE_TIMEOUT);
     s.slow = d->slow < 0 ? WS_SLOW_CLOSE : (apr_uint32_t)d->slow;
-    s.behind = (apr_uint32_t)settings_or_default(d->behind, 0);
+    s.max_delay = (apr_uint32_t)settings_or_default(d->max_delay, 0);
     s.recheck = (apr_uint32_t)settings_or_default(d->reauthorize, 0);
     s.subscriptions = (apr_uint32_t)settings_or_default(d->subscriptions, DEFAULT_SUBSCRIPTIONS);
     ws_limits_bounds(d->limits, s.bounds);

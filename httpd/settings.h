@@ -29,7 +29,7 @@ const char *ws_set_ping(cmd_parms *cmd, void *config, const char *interval, cons
 const char *ws_set_message_timeout(cmd_parms *cmd, void *config, const char *time,
                                    const char *rate);
 const char *ws_set_slow_reader(cmd_parms *cmd, void *config, const char *policy,
-                               const char *behind);
+                               const char *max_delay);
 const char *ws_set_versions(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 const char *ws_set_subscriptions(cmd_parms *cmd, void *config, const char *arg);
 

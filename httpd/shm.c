@@ -23,7 +23,7 @@ APLOG_USE_MODULE(websocket);
 
 /* Number of generations, each of ServerLimit children, that can have slots at the same time. That
  * many are rare: with few exceptions (ap_register_extra_mpm_process()), an old child keeps its
- * place in the scoreboard. Unused slots cost address space, but no memory. */
+ * slot in the scoreboard. Unused slots cost address space, but no memory. */
 #define GENERATIONS 4
 #define SLOTS_MIN 64
 
@@ -224,11 +224,11 @@ static void shm_reclaim(unsigned i)
 }
 
 /* All MPMs run this hook after wait(2) for a child, whether it exited or was killed. They do so
- * even if the child has lost its place in the scoreboard. */
-static void shm_child_status(server_rec *s, pid_t pid, ap_generation_t generation, int place,
+ * even if the child has lost its slot in the scoreboard. */
+static void shm_child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot,
                              mpm_child_status state)
 {
-    (void)s, (void)generation, (void)place;
+    (void)s, (void)generation, (void)slot;
     for (unsigned i = 0; reclaim_rows && state == MPM_CHILD_EXITED && i < slot_count; i++) {
         if (shm_pid_of(&memory->slot[i]) == pid) {
             shm_reclaim(i);

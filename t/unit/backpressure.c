@@ -341,7 +341,7 @@ static void old_messages_are_dropped(rig *r)
     int numbers[2 * MANY], n, i;
     wire w;
     ws_id id;
-    s.behind = 1800 * 1000;
+    s.max_delay = 1800 * 1000;
     w = enter_with(r, "a", &s);
     id = id_of(r, "a");
     for (i = 0; send_one(id, i, 0).queued < QUEUE / 2; i++) {
@@ -359,7 +359,7 @@ static void old_messages_are_not_written(rig *r)
     int numbers[2 * MANY], n, i;
     wire w;
     ws_id id;
-    s.behind = 1800 * 1000;
+    s.max_delay = 1800 * 1000;
     w = enter_with(r, "a", &s);
     id = id_of(r, "a");
     for (i = 0; send_one(id, i, 0).queued < QUEUE / 2; i++) {
@@ -383,7 +383,7 @@ static void a_message_that_waits_too_long_closes(rig *r, ws_slow policy)
     int numbers[2 * MANY], i;
     wire w;
     ws_id id;
-    s.behind = 1800 * 1000;
+    s.max_delay = 1800 * 1000;
     w = enter_with(r, "a", &s);
     id = id_of(r, "a");
     for (i = 0; send_one(id, i, 0).queued < QUEUE / 2; i++) {
