@@ -98,7 +98,7 @@ static void deliver_call_late(ws_conn *c, void *arg)
     struct ws_forms forms = {.key = l->m ? l->m->frames->key : 0};
     l->event.forms = &forms;
     if (c && ws_conn_state(c) == WS_OPEN) {
-        int form = c->location->handler->on_channel(c, &l->event);
+        int form = ws_conn_handler(c)->on_channel(c, &l->event);
         ws_frames *f = deliver_frames_of(form, l->event.kind, l->m, &forms);
         if (f && ws_conn_share_later(ws_conn_id(c), f) >= 0) {
             ws_channels_count(l->h, WS_COUNT_DELIVERED, 1);
@@ -136,12 +136,12 @@ static void deliver_call_later(ws_channels *h, const ws_sub *sub, const ws_event
 static int deliver_concerns(const ws_channels *h, const ws_sub *sub, ws_event_kind kind,
                             const ws_message *m)
 {
-    if (sub->c && ws_state_of(sub->c) != WS_OPEN) {
+    if (sub->c && ws_conn_state(sub->c) != WS_OPEN) {
         return 0;
     }
     switch (kind) {
     case WS_EVENT_MESSAGE:
-        return (!sub->c || m->except != sub->c->id || m->server != h->options.self.server)
+        return (!sub->c || m->except != ws_conn_id(sub->c) || m->server != h->options.self.server)
                && (m->position.epoch != sub->at.epoch || m->position.offset > sub->at.offset
                    || !m->position.epoch);
     case WS_EVENT_JOIN:
@@ -156,7 +156,7 @@ static int deliver_concerns(const ws_channels *h, const ws_sub *sub, ws_event_ki
 static int deliver_is_plain(const ws_sub *sub, ws_event_kind kind)
 {
     return kind == WS_EVENT_MESSAGE && sub->c
-           && (sub->flags & WS_AS_PUBLISHED || !sub->c->location->handler->on_channel);
+           && (sub->flags & WS_AS_PUBLISHED || !ws_conn_handler(sub->c)->on_channel);
 }
 
 /* Ask the handler for the form of an event. The subscription may have been freed when this
@@ -167,7 +167,7 @@ static int deliver_ask(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_messa
     ws_conn *c = sub->c;
     ws_event event;
     if (kind == WS_EVENT_GAP) {
-        ws_count(sub->loop->counters, WS_COUNT_GAPS, 1);
+        ws_loop_count(sub->loop, WS_COUNT_GAPS, 1);
     }
     if (!c) {
         ws_listener *l = sub->listener;
@@ -175,28 +175,21 @@ static int deliver_ask(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_messa
         l->fn(&event, l->arg);
         return WS_FORM_NONE;
     }
-    if (deliver_is_plain(sub, kind) || !c->location->handler->on_channel) {
+    if (deliver_is_plain(sub, kind) || !ws_conn_handler(c)->on_channel) {
         return WS_FORM_AS_IS;
     }
     event = deliver_event_of(kind, sub->ch, m, sub, forms);
-    if (c->rare->jobs) {
+    if (ws_conn_has_jobs(c)) {
         deliver_call_later(h, sub, &event, m);
         return WS_FORM_NONE;
     }
     return ws_cb_channel(c, &event);
 }
 
-/* The handler did not send this message itself. It gets on_drain only if the message fills the
- * queue. */
 static void deliver_send_form(ws_sub *sub, ws_frames *f)
 {
-    ws_conn *c = sub->c;
-    unsigned drains = c->want_drain;
-    if (ws_conn_share(c, ws_frames_ref(f)) >= 0) {
-        ws_count(c->loop->counters, WS_COUNT_DELIVERED, 1);
-    }
-    if (!drains && !ws_conn_backs_up(c)) {
-        c->want_drain = 0;
+    if (ws_conn_share_unasked(sub->c, ws_frames_ref(f)) >= 0) {
+        ws_loop_count(sub->loop, WS_COUNT_DELIVERED, 1);
     }
 }
 

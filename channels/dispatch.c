@@ -28,7 +28,7 @@ typedef struct delivery {
 static void dispatch_do_deliver(ws_loop *loop, ws_task *task)
 {
     delivery *d = (delivery *)task;
-    __atomic_sub_fetch(&d->h->loop_queues[loop->index].waiting, ws_message_cost(d->m),
+    __atomic_sub_fetch(&d->h->loop_queues[ws_loop_index(loop)].waiting, ws_message_cost(d->m),
                        __ATOMIC_RELAXED);
     if (d->kind == WS_EVENT_MESSAGE && d->ch->kept) {
         ws_deliver_in_order(d->h, loop, d->ch, d->m);
@@ -52,7 +52,7 @@ int ws_dispatch(ws_channels *h, unsigned loop, ws_channel *ch, ws_event_kind kin
     d->kind = kind;
     d->m = ws_message_ref(m);
     __atomic_add_fetch(&h->loop_queues[loop].waiting, ws_message_cost(m), __ATOMIC_RELAXED);
-    if (ws_loop_post(&h->options.engine->loops[loop], &d->task) < 0) {
+    if (ws_loop_post(ws_engine_loop(h->options.engine, loop), &d->task) < 0) {
         __atomic_sub_fetch(&h->loop_queues[loop].waiting, ws_message_cost(m), __ATOMIC_RELAXED);
         ws_channel_unref(h, ch);
         ws_message_unref(m);

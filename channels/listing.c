@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/ticker.h"
+#include "engine/services.h"
 
 /* Time limit for answers, milliseconds. A bus to other machines does not know how many processes
  * will answer. */

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/hash.h"
 #include "protocol/frame.h"
 #include "protocol/utf8.h"
 

@@ -7,7 +7,7 @@
 
 #include <apr_time.h>
 
-#include "engine/send_queue.h"
+#include "engine/services.h"
 #include "include/mod_websocket.h"
 
 /** Size of a message's id digest, bytes. */

@@ -21,7 +21,7 @@
 
 #include "channels/dispatch.h"
 #include "channels/members.h"
-#include "engine/ticker.h"
+#include "engine/services.h"
 
 /* Time limit for answers, milliseconds. A bus to other machines does not know how many processes
  * will answer. */
@@ -326,12 +326,12 @@ void ws_presence_join(ws_channels *h, const ws_channel *ch, const ws_conn *c,
     char whole[WS_MEMBER_WHOLE];
     ws_member_entry *e;
     ws_member_view *v;
-    p.id = c->id;
+    p.id = ws_conn_id(c);
     p.data = whole;
     p.len = presence_describe(how, ws_user(c), whole);
     apr_thread_mutex_lock(h->presence->lock);
     v = ws_view_of(h, ch->name, ch->len, ch->hash, 1);
-    if (v && (e = ws_view_put(h, v, &h->options.self, c->id, whole, p.len, 0))) {
+    if (v && (e = ws_view_put(h, v, &h->options.self, ws_conn_id(c), whole, p.len, 0))) {
         presence_publish(h, &p);
         presence_tell(h, v, WS_EVENT_JOIN, e);
     }

@@ -358,8 +358,7 @@ static ws_status publish_check(ws_type type, const char *data, apr_size_t len)
 /* Record the connection whose callback is running. */
 static void publish_note_publisher(ws_message *m)
 {
-    const ws_loop *loop = ws_loop_current();
-    const ws_conn *c = loop ? loop->corked : NULL;
+    const ws_conn *c = ws_conn_in_callback();
     if (c) {
         m->publisher = ws_conn_id(c);
         m->by = ws_user(c) ? strdup(ws_user(c)) : NULL;

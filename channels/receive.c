@@ -49,7 +49,7 @@ static void receive_message(ws_channels *h, const ws_packet *p)
 
 static void receive_broadcast(ws_channels *h, const ws_packet *p)
 {
-    const ws_engine_options *o = &h->options.engine->options;
+    const ws_engine_options *o = ws_engine_options_of(h->options.engine);
     ws_id except = p->from.server == h->options.self.server ? p->id : 0;
     for (unsigned i = 0; i < o->location_count; i++) {
         ws_location *l = o->locations[i];

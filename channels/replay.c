@@ -241,15 +241,12 @@ static void replay_read_on(ws_channels *h, ws_sub *sub)
 {
     ws_conn *c = sub->c;
     sub->waits = 1;
-    if (c && c->rare->jobs) {
+    if (c && ws_conn_has_jobs(c)) {
         ws_cb_run(c, replay_has_been_called, NULL);
     }
-    else if (!c || !ws_send_queue_bytes(&c->out)) {
+    else if (!c || ws_conn_drained(c)) { /* if not, ws_catch_up_drained() is called */
         sub->waits = 0;
         replay_read_for_sub(h, sub);
-    }
-    else {
-        c->want_drain = 1; /* ws_catch_up_drained() */
     }
 }
 
@@ -405,7 +402,7 @@ void ws_catch_up_again(ws_channels *h, ws_sub *sub, const ws_subscription *how)
 
 void ws_catch_up_drained(ws_conn *c)
 {
-    for (ws_sub *sub = c->rare->channels ? c->rare->channels->first : NULL; sub; sub = sub->next) {
+    for (ws_sub *sub = ws_sub_first(c); sub; sub = sub->next) {
         if (sub->waits) {
             sub->waits = 0;
             replay_read_for_sub(ws_channels_current(), sub);
@@ -447,8 +444,8 @@ static void replay_look(ws_loop *loop, ws_task *task)
         free(task);
         return;
     }
-    __atomic_store_n(&h->loop_queues[loop->index].looking, 0, __ATOMIC_SEQ_CST);
-    n = ws_channels_of_loop(h, loop->index, &all);
+    __atomic_store_n(&h->loop_queues[ws_loop_index(loop)].looking, 0, __ATOMIC_SEQ_CST);
+    n = ws_channels_of_loop(h, ws_loop_index(loop), &all);
     for (unsigned i = 0; i < n; i++) {
         replay_look_at(h, loop, all[i]);
     }
@@ -465,7 +462,7 @@ static int replay_post_look(ws_channels *h, unsigned loop, ws_channel *ch)
     }
     t->h = h;
     t->ch = ch;
-    if (ws_loop_post(&h->options.engine->loops[loop], &t->task) < 0) {
+    if (ws_loop_post(ws_engine_loop(h->options.engine, loop), &t->task) < 0) {
         free(t);
         return -1;
     }

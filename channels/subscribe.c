@@ -42,11 +42,11 @@ static ws_status sub_on_its_loop(ws_conn *c, ws_status (*fn)(ws_channels *h, ws_
     if (!h) {
         return WS_GONE;
     }
-    if (ws_loop_current() == c->loop) {
+    if (ws_loop_current() == ws_conn_loop(c)) {
         return fn(h, c, arg);
     }
     sem_init(&e.done, 0, 0);
-    if (ws_loop_post(c->loop, &e.task) < 0) {
+    if (ws_loop_post(ws_conn_loop(c), &e.task) < 0) {
         e.status = WS_GONE;
     }
     else {
@@ -70,7 +70,7 @@ static void sub_notify(const ws_channels *h, const ws_sub *sub)
     const ws_application *app = h->options.application;
     ws_app_question question = {.event = WS_APP_UNSUBSCRIBE,
                                 .channel = sub->ch->name,
-                                .id = sub->c->id,
+                                .id = ws_conn_id(sub->c),
                                 .user = ws_user(sub->c),
                                 .uri = ws_uri(sub->c)};
     if (app && app->wants(WS_APP_UNSUBSCRIBE, sub->ch->name)) {
@@ -82,7 +82,7 @@ static void sub_leave(ws_channels *h, ws_sub *sub)
 {
     sub_notify(h, sub);
     if (sub->flags & WS_MEMBER) {
-        ws_presence_leave(h, sub->ch, sub->c->id);
+        ws_presence_leave(h, sub->ch, ws_conn_id(sub->c));
     }
     if (sub->flags & WS_WATCH) {
         ws_presence_watch(h, sub->ch, -1);
@@ -134,6 +134,13 @@ static void sub_change(ws_channels *h, ws_sub *sub, const ws_subscription *how)
     }
 }
 
+static int sub_is_at_limit(const ws_conn *c)
+{
+    unsigned limit = ws_conn_settings(c)->subscriptions;
+    const ws_subscriptions *s = ws_conn_subscriptions(c);
+    return limit && s && s->count >= limit;
+}
+
 static ws_status sub_subscribe(ws_channels *h, ws_conn *c, void *arg)
 {
     const sub_args *w = arg;
@@ -141,7 +148,7 @@ static ws_status sub_subscribe(ws_channels *h, ws_conn *c, void *arg)
     ws_channel *ch;
     ws_sub *sub;
 
-    if (ws_state_of(c) != WS_OPEN) {
+    if (ws_conn_state(c) != WS_OPEN) {
         return WS_GONE;
     }
     if (!(ch = ws_channel_take(h, w->name, w->len, &s))) {
@@ -150,8 +157,7 @@ static ws_status sub_subscribe(ws_channels *h, ws_conn *c, void *arg)
     if ((sub = ws_sub_find(c, ch))) {
         sub_change(h, sub, w->how);
     }
-    else if (c->settings->subscriptions && c->rare->channels
-             && c->rare->channels->count >= c->settings->subscriptions) {
+    else if (sub_is_at_limit(c)) {
         s = WS_LIMIT;
     }
     else if ((s = sub_take_sub(h, c, ch, w->how)) >= 0) {
@@ -218,7 +224,7 @@ static void sub_pending_free(ws_channels *h, ws_sub_pending *p)
  * forever. */
 static void sub_refused(ws_conn *c, const char *channel, ws_status status)
 {
-    const ws_handler *handler = c->location->handler;
+    const ws_handler *handler = ws_conn_handler(c);
     ws_event event = {.kind = WS_EVENT_REFUSED, .channel = channel, .status = status};
     if (handler->on_channel && handler->flags & WS_REFUSED_EVENTS) {
         handler->on_channel(c, &event);
@@ -264,17 +270,17 @@ static ws_status sub_ask(ws_channels *h, ws_conn *c, const sub_args *w)
 {
     ws_app_question question = {.event = WS_APP_SUBSCRIBE,
                                 .channel = w->name,
-                                .id = c->id,
+                                .id = ws_conn_id(c),
                                 .user = ws_user(c),
                                 .uri = ws_uri(c)};
     ws_sub_pending *p;
-    if (sub_is_pending(h, c->id, w->name, 0)) {
+    if (sub_is_pending(h, ws_conn_id(c), w->name, 0)) {
         return WS_QUEUED;
     }
     if (!(p = calloc(1, sizeof(*p)))) {
         return WS_FULL;
     }
-    p->id = c->id;
+    p->id = ws_conn_id(c);
     p->how = *w->how;
     if (p->how.flags & WS_MEMBER && p->how.member_len) {
         memcpy(p->member, p->how.member, p->how.member_len);
@@ -297,12 +303,12 @@ static ws_status sub_subscribe_or_ask(ws_channels *h, ws_conn *c, void *arg)
 {
     const sub_args *w = arg;
     const ws_application *app = h->options.application;
-    const ws_sub *sub = c->rare->channels && app ? c->rare->channels->first : NULL;
+    const ws_sub *sub = app ? ws_sub_first(c) : NULL;
     while (sub && strcmp(sub->ch->name, w->name)) {
         sub = sub->next;
     }
     return sub || !app || !app->wants(WS_APP_SUBSCRIBE, w->name) ? sub_subscribe(h, c, arg)
-           : ws_state_of(c) != WS_OPEN                           ? WS_GONE
+           : ws_conn_state(c) != WS_OPEN                         ? WS_GONE
                                                                  : sub_ask(h, c, w);
 }
 
@@ -342,12 +348,12 @@ ws_status ws_subscribe_unasked(ws_conn *c, const char *channel, const ws_subscri
 static ws_status sub_unsubscribe(ws_channels *h, ws_conn *c, void *arg)
 {
     const char *name = arg;
-    ws_sub *sub = c->rare->channels ? c->rare->channels->first : NULL;
+    ws_sub *sub = ws_sub_first(c);
     while (sub && strcmp(sub->ch->name, name)) {
         sub = sub->next;
     }
     if (!sub) {
-        return sub_is_pending(h, c->id, name, 1) ? WS_QUEUED : WS_GONE;
+        return sub_is_pending(h, ws_conn_id(c), name, 1) ? WS_QUEUED : WS_GONE;
     }
     sub_leave(h, sub);
     return WS_QUEUED;
@@ -367,7 +373,7 @@ static ws_status sub_go_through(ws_channels *h, ws_conn *c, void *arg)
 {
     const iter *t = arg;
     (void)h;
-    for (ws_sub *sub = c->rare->channels ? c->rare->channels->first : NULL; sub; sub = sub->next) {
+    for (ws_sub *sub = ws_sub_first(c); sub; sub = sub->next) {
         t->fn(sub->ch->name, t->arg);
     }
     return WS_QUEUED;
@@ -396,8 +402,8 @@ const char *ws_use_token(ws_conn *c, const char *channel, const char *token)
 
 static void sub_leave_all(ws_conn *c)
 {
-    while (c->rare->channels) {
-        sub_leave(ws_channels_current(), c->rare->channels->first);
+    for (ws_sub *sub; (sub = ws_sub_first(c));) {
+        sub_leave(ws_channels_current(), sub);
     }
 }
 

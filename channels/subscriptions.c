@@ -192,7 +192,7 @@ ws_status ws_sub_want(ws_channels *h, const ws_channel *ch, int change)
 
 ws_sub *ws_sub_find(const ws_conn *c, const ws_channel *ch)
 {
-    ws_sub *sub = c->rare->channels ? c->rare->channels->first : NULL;
+    ws_sub *sub = ws_sub_first(c);
     while (sub && sub->ch != ch) {
         sub = sub->next;
     }
@@ -234,26 +234,27 @@ static ws_sub *sub_new(ws_channels *h, ws_loop *loop, ws_channel *ch)
     if (!__atomic_fetch_add(&ch->total, 1, __ATOMIC_SEQ_CST) && h->options.changed) {
         h->options.changed(ch->name);
     }
-    ws_count(loop->counters, WS_COUNT_SUBSCRIPTIONS, 1);
+    ws_loop_count(loop, WS_COUNT_SUBSCRIPTIONS, 1);
     return sub;
 }
 
 ws_sub *ws_sub_take(ws_channels *h, ws_conn *c, ws_channel *ch)
 {
-    ws_sub *sub = NULL;
-    ws_rare *rare = ws_conn_rare(c);
-    if (!rare || (!rare->channels && !(rare->channels = calloc(1, sizeof(*rare->channels))))) {
+    ws_subscriptions *s = ws_conn_subscriptions(c);
+    ws_sub *sub;
+    if (!s && (!(s = calloc(1, sizeof(*s))) || ws_conn_set_subscriptions(c, s) < 0)) {
+        free(s);
         return NULL;
     }
-    if ((sub = sub_new(h, c->loop, ch))) {
+    if ((sub = sub_new(h, ws_conn_loop(c), ch))) {
         sub->c = c;
-        sub->next = rare->channels->first;
-        rare->channels->first = sub;
-        rare->channels->count++;
+        sub->next = s->first;
+        s->first = sub;
+        s->count++;
     }
-    else if (!rare->channels->first) {
-        free(rare->channels);
-        rare->channels = NULL;
+    else if (!s->first) {
+        free(s);
+        ws_conn_set_subscriptions(c, NULL);
     }
     return sub;
 }
@@ -283,7 +284,7 @@ void ws_listener_unref(ws_listener *l)
 
 ws_sub_ref ws_sub_ref_to(ws_channels *h, const ws_sub *sub)
 {
-    return (ws_sub_ref){.id = sub->c ? sub->c->id : 0,
+    return (ws_sub_ref){.id = sub->c ? ws_conn_id(sub->c) : 0,
                         .listener = sub->listener ? ws_listener_ref(sub->listener) : NULL,
                         .ch = ws_channel_ref(h, sub->ch),
                         .serial = sub->serial};
@@ -346,7 +347,7 @@ static void sub_remove(ws_sub_list *list, const ws_sub *sub)
 
 static void sub_unlink(ws_sub *sub)
 {
-    ws_subscriptions *s = sub->c->rare->channels;
+    ws_subscriptions *s = ws_conn_subscriptions(sub->c);
     ws_sub **link = &s->first;
     while (*link != sub) {
         link = &(*link)->next;
@@ -354,7 +355,7 @@ static void sub_unlink(ws_sub *sub)
     *link = sub->next;
     if (--s->count == 0) {
         free(s);
-        ws_rare_of(sub->c)->channels = NULL;
+        ws_conn_set_subscriptions(sub->c, NULL);
     }
 }
 
@@ -370,7 +371,7 @@ void ws_sub_give(ws_channels *h, ws_sub *sub)
     if (!__atomic_sub_fetch(&sub->ch->total, 1, __ATOMIC_SEQ_CST) && h->options.changed) {
         h->options.changed(sub->ch->name);
     }
-    ws_count(loop->counters, WS_COUNT_SUBSCRIPTIONS, -1);
+    ws_loop_count(loop, WS_COUNT_SUBSCRIPTIONS, -1);
     ws_channel_unref(h, sub->ch);
     if (sub->listener) {
         sub->listener->sub = NULL;

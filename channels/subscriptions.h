@@ -10,7 +10,7 @@
 #define WS_CHANNELS_SUBSCRIPTIONS_H
 
 #include "channels/channels.h"
-#include "engine/conn.h"
+#include "engine/services.h"
 
 typedef struct ws_channel ws_channel;
 typedef struct ws_sub ws_sub;
@@ -118,6 +118,13 @@ void ws_channel_unref(ws_channels *h, ws_channel *ch);
  *  @return the number */
 unsigned ws_channels_of_loop(ws_channels *h, unsigned loop, ws_channel ***all);
 
+/** The first subscription of a connection, or NULL.  [loop] */
+static inline ws_sub *ws_sub_first(const ws_conn *c)
+{
+    const ws_subscriptions *s = ws_conn_subscriptions(c);
+    return s ? s->first : NULL;
+}
+
 /** The subscription of a connection to a channel, or NULL.  [loop] */
 ws_sub *ws_sub_find(const ws_conn *c, const ws_channel *ch);
 
@@ -158,7 +165,7 @@ void ws_sub_list_compact(ws_sub_list *list);
 
 static inline ws_sub_list *ws_sub_list_of(const ws_loop *loop, ws_channel *ch)
 {
-    return &ch->lists[loop->index];
+    return &ch->lists[ws_loop_index(loop)];
 }
 
 /** Receives the events of a channel without a connection. */
@@ -190,7 +197,7 @@ static inline apr_uint32_t ws_sub_list_count(const ws_channel *ch, unsigned loop
 /** Add to a counter that many threads update. */
 static inline void ws_channels_count(const ws_channels *h, ws_counter which, apr_int64_t n)
 {
-    ws_count_shared(h->options.engine->options.counters, which, n);
+    ws_count_shared(ws_engine_options_of(h->options.engine)->counters, which, n);
 }
 
 #endif

@@ -10,6 +10,7 @@
 #include "engine/send_queue.h"
 #include "engine/loop.h"
 #include "engine/rate_limit.h"
+#include "engine/services.h"
 #include "protocol/frame.h"
 #include "protocol/framing.h"
 #include "protocol/utf8.h"
@@ -63,9 +64,6 @@ typedef struct ws_partial {
     apr_size_t len, size;
     unsigned char data[];
 } ws_partial;
-
-/** State of channels/ for a connection. */
-typedef struct ws_subscriptions ws_subscriptions;
 
 /** Totals of a connection; the first four are also counted by its loop. */
 typedef enum {
@@ -189,17 +187,11 @@ void ws_conn_open(ws_conn *c);
 ws_id ws_id_make(const ws_loop *loop, apr_uint32_t place, ws_id last);
 apr_uint32_t ws_id_place(ws_id id);
 
-/** Find a connection of this loop by its id. @return NULL: it has ended */
-ws_conn *ws_conn_find(ws_loop *loop, ws_id id);
-
 /** The loop of an id; NULL: the id is not from this process.  [any thread] */
 ws_loop *ws_id_loop(ws_engine *engine, ws_id id);
 
 /** Send a Close frame, refuse all further sends, and wait for the peer's Close frame. */
 void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_len);
-
-/** Fail the connection: RFC 6455, section 7.1.7. text is for the log and the Close frame. */
-void ws_conn_fail(ws_conn *c, int code, const char *text);
 
 /** Handle the peer's Close frame. */
 void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t reason_len);
@@ -338,17 +330,6 @@ ws_status ws_conn_send_bytes(ws_conn *c, const void *bytes, apr_size_t len);
 
 /** Send a shared frame. Takes over the reference. */
 ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f);
-
-/** Send a whole frame as ws_send_to() does: extensions transform it, and the connection's settings
- *  may fragment or drop it. Takes over the reference. After sending a frame to several connections,
- *  call ws_chain_forget_shared(). */
-ws_status ws_conn_share(ws_conn *c, ws_frames *f);
-
-/** Run fn on the connection's loop, unless it has ended.  [any thread of its callbacks] */
-void ws_engine_on_conn(ws_conn *c, void (*fn)(ws_conn *c));
-
-/** ws_conn_share() from another thread. Takes over the reference. */
-ws_status ws_conn_share_later(ws_id id, ws_frames *f);
 
 /** Gather sends to c between the two calls. They do not nest: a loop corks one connection. */
 void ws_conn_cork(ws_conn *c);
@@ -595,8 +576,6 @@ void ws_cb_closing(ws_conn *c);
 void ws_cb_state(ws_conn *c, ws_state from, ws_state to);
 /** Call on_close, if on_open was called. A second call does nothing. */
 void ws_cb_close(ws_conn *c);
-/** Call on_channel. Not for WS_BLOCKING handlers. */
-int ws_cb_channel(ws_conn *c, const ws_event *event);
 /** End the connection's subscriptions. Call after on_close. */
 static inline void ws_cb_leave_channels(ws_conn *c)
 {
@@ -604,7 +583,6 @@ static inline void ws_cb_leave_channels(ws_conn *c)
         c->loop->engine->channels->leave(c);
     }
 }
-void ws_cb_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg);
 /** The functions of a kind of resource: a handler's callback, and its cleanup. */
 typedef struct ws_cb_resource {
     const char *name; /**< for the log */
@@ -616,9 +594,6 @@ void ws_cb_call(ws_conn *c, const ws_cb_resource *r, void *what, unsigned events
 /** Count bytes that a WS_BLOCKING handler's callbacks have sent and the loop has not handled yet.
  *  @return the new total, bytes; 0 for other handlers  [any thread of its callbacks] */
 apr_size_t ws_cb_posted(ws_conn *c, apr_ssize_t change);
-/** Close the connection if WS_CALLBACKS_MAX callbacks of a WS_BLOCKING handler are pending. Call
- *  before callbacks whose number has no other limit. @return 0: it has been closed */
-int ws_cb_keeps_pace(ws_conn *c);
 /** Whether no callback will follow, so that c may be freed. */
 int ws_cb_over(const ws_conn *c);
 void ws_cb_free(ws_conn *c);

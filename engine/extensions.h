@@ -66,9 +66,6 @@ ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_s
  */
 struct ws_frames *ws_chain_shared(ws_conn *c, struct ws_frames *f);
 
-/** Release the last shared message. */
-void ws_chain_forget_shared(ws_loop *loop);
-
 /** The loop ends: release the state that extensions share in it. */
 void ws_chain_loop_end(ws_loop *loop);
 

@@ -14,6 +14,7 @@
 #include "engine/engine.h"
 #include "engine/extensions.h"
 #include "engine/mask_keys.h"
+#include "engine/services.h"
 #include "base/slab.h"
 #include "event/loop.h"
 #include "event/stream.h"
@@ -25,10 +26,6 @@
 
 /** Plaintext passed to OpenSSL in one call, bytes: four records. */
 #define WS_TLS_CHUNK (64 * 1024)
-
-/** Bytes that one connection may cause the loop to handle in a turn: input, inflated input, and
- * data that handlers post. The rest follows in the next turn, after the other connections. */
-#define WS_TURN_BYTES (512 * 1024)
 
 /** Bytes that handlers may have posted to a loop and that it has not handled yet. */
 #define WS_POSTED_MAX (64 * 1024 * 1024)
@@ -116,22 +113,5 @@ apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index,
                           const ws_loop_hooks *hooks);
 /** Call after the loop's thread has ended. */
 void ws_loop_destroy(ws_loop *loop);
-
-/** Add bytes that the connection being read has caused the loop to handle. If its share is used
- * up, the rest of its input waits for the next turn. */
-void ws_loop_spend(ws_loop *loop, apr_size_t bytes);
-
-/** How much of its share of a turn a connection uses up with a message to n others, in bytes, besides
- *  the message. Each of them costs a write, but only one in a turn, however many messages it carries.
- *  So messages to many are bounded by their number in a turn. */
-static inline apr_size_t ws_fan_out_work(apr_uint32_t n)
-{
-    apr_size_t entries = (apr_size_t)n * 16; /* bytes in the queues */
-    return entries < WS_TURN_BYTES / 64 ? entries : WS_TURN_BYTES / 64;
-}
-
-/** Write a line to the log. The text is formatted only if the level is enabled.  [any thread] */
-void ws_engine_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
 
 #endif

@@ -7,10 +7,6 @@
 
 #include "engine/engine.h"
 
-/** ws_ticker_start() for one engine. */
-ws_ticker *ws_engine_ticker(ws_engine *engine, apr_uint32_t delay, apr_uint32_t interval,
-                            ws_ticker_fn fn, void *arg);
-
 /** The loops have ended: call each ticker's fn for the last time. */
 void ws_tickers_end(ws_engine *engine);
 
