@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The bus: publishes messages to Redis, and receives the messages of other machines on a
- *  thread. */
+/** The bus: publishes messages to Redis, and receives messages from other machines on a thread of
+ *  its own. */
 
 #include "redis/bus.h"
 
@@ -54,7 +54,8 @@ static void bus_note_peer(ws_redis *r, const ws_node *node)
     if (!p && peer_count < PEERS_MAX) {
         p = &peers[peer_count++];
     }
-    for (unsigned i = 0; !p && i < PEERS_MAX; i++) { /* reuse the place of one that has ended */
+    for (unsigned i = 0; !p && i < PEERS_MAX; i++) { /* reuse the entry of a process that has
+                                                      * ended */
         if (apr_time_now() - peers[i].seen > apr_time_from_msec(2 * DEAD)) {
             p = &peers[i];
         }
@@ -84,7 +85,7 @@ static int bus_alive(ws_bus *b, const ws_node *node)
     return running;
 }
 
-/* A process that has just started is unknown for up to one BEAT. */
+/* For up to one BEAT after its start, a process is unknown. */
 static int bus_nodes(ws_bus *b, ws_node *all, unsigned size, unsigned *count)
 {
     ws_redis *r = WS_REDIS_OF(b, bus);
@@ -168,7 +169,7 @@ static ws_status bus_send_to(ws_bus *b, const ws_node *to, const ws_packet *p)
 static apr_uint32_t bus_subscribers(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash)
 {
     (void)b, (void)channel, (void)len, (void)hash;
-    return 0; /* unknown without a question to all machines */
+    return 0; /* not known without asking all machines */
 }
 
 static ws_status bus_want(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash,
@@ -197,7 +198,7 @@ static ws_status bus_want(ws_bus *b, const char *channel, unsigned len, apr_uint
 
 /* ---- Receiving ---- */
 
-/* Send the changed subscriptions; all: send all of them over a new connection. */
+/* Send the changed subscriptions. all: send every subscription, for a new connection. */
 static void bus_subscribe(ws_redis *r, redisContext *c, int all)
 {
     if (r->shards) {
@@ -227,8 +228,8 @@ static void bus_subscribe(ws_redis *r, redisContext *c, int all)
 }
 
 /*
- * The first PING follows the SUBSCRIBE commands of a new connection, so its reply says that they
- * are in effect. No further message can be missed: all missed ones are in the histories, or lost.
+ * On a new connection, the first PING follows the SUBSCRIBE commands, so its reply confirms them.
+ * From now on no message is missed. Earlier ones are in the histories, or lost.
  */
 static void bus_settle(ws_redis *r, ws_channels *h)
 {
@@ -238,8 +239,8 @@ static void bus_settle(ws_redis *r, ws_channels *h)
     r->settled = r->again = 1;
 }
 
-/* A subscription takes effect with its reply. A message may have been stored before, after the
- * subscriber had read the history. */
+/* A subscription takes effect with its reply. Between the subscriber's read of the history and this
+ * reply, a message may have been stored. */
 static void bus_subscribed(const ws_redis *r, ws_channels *h, const redisReply *reply)
 {
     size_t prefix = strlen(r->options.prefix) + 2;
@@ -263,7 +264,7 @@ void ws_redis_receive(ws_redis *r, const redisReply *reply)
     const redisReply *message;
     ws_packet p;
     char text[400];
-    if (reply->type == REDIS_REPLY_ERROR) { /* each command that is sent here is sent once */
+    if (reply->type == REDIS_REPLY_ERROR) { /* these commands are sent only once, never repeated */
         snprintf(text, sizeof(text), "redis: %s", reply->str);
         r->options.log(WS_LOG_WARNING, text);
         return;
@@ -335,7 +336,7 @@ static void bus_receive_all(ws_redis *r, redisContext *c)
         apr_time_t before = apr_time_now();
         int wait = r->shards ? ws_redis_shards_tick(r) : BEAT;
         unsigned shards = r->shards ? ws_redis_shards_poll(r, p + 2) : 0;
-        heard += apr_time_now() - before; /* while it connects, nothing is read */
+        heard += apr_time_now() - before; /* nothing was read while the thread connected */
         whole += apr_time_now() - before;
         if (apr_time_now() >= next) {
             /* A machine that lost power does not close its connections; PING detects that. */

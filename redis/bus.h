@@ -4,13 +4,15 @@
  * A bus between machines and a shared history, in Redis. docs/internals/redis.md describes the
  * design.
  *
- * Each process has two threads with one connection each: one receives the channels with local
- * subscribers, one sends. While Redis is unreachable, both reconnect. A bounded queue holds
- * messages to store. After the reconnect, missed messages are read from the history.
+ * Each process has two threads with one connection each. One receives messages of the channels with
+ * local subscribers, the other sends. While Redis is unreachable, both try to reconnect, and a
+ * bounded queue holds the messages to store. After a reconnect, missed messages are read from the
+ * history.
  *
- * Keys and channels, after the prefix: c:NAME a channel, n:SERVER.PROCESS one process, all every
- * process; {NAME}:m the stored messages, a stream whose ids start with the offset; {NAME}:p the
- * epoch and newest offset; {NAME}:d:ID marks a message id as published.
+ * Redis channels, after the prefix: "c:NAME" for a channel, "n:SERVER.PROCESS" for one process,
+ * "all" for every process. Keys: "{NAME}:m" is a stream of the stored messages, whose ids start
+ * with the offset; "{NAME}:p" holds the epoch and the newest offset; "{NAME}:d:ID" marks a message
+ * id as published.
  */
 
 #ifndef WS_REDIS_BUS_H
@@ -33,13 +35,14 @@ typedef struct ws_redis_options {
         hosts[WS_REDIS_HOSTS_MAX]; /**< tried in this order; none: path names a unix socket */
     unsigned host_count;
     const char *path;
-    int cluster;   /**< hosts are nodes of a Redis Cluster */
-    int unsharded; /**< do not use its sharded channels */
+    int cluster;   /**< the hosts are nodes of a Redis Cluster */
+    int unsharded; /**< do not use the cluster's sharded channels */
     ws_redis_tls tls;
-    SSL_CTX *tls_ctx;            /**< created from tls while the files are readable; NULL: no TLS */
+    SSL_CTX *tls_ctx;            /**< created from tls while httpd can still read the files; NULL:
+                                  *    no TLS */
     const char *user, *password; /**< or NULL */
     const char *sentinel_user, *sentinel_password; /**< or NULL */
-    const char *master; /**< name of the master, and hosts are sentinels; or NULL */
+    const char *master; /**< name of the master if the hosts are sentinels; or NULL */
     int db;
     const char *prefix;
     ws_node self;
@@ -47,7 +50,7 @@ typedef struct ws_redis_options {
     const ws_history_rule *rules;
     unsigned rule_count;
     ws_history_log_fn *log;
-    int send_only; /**< no bus: no thread receives */
+    int send_only; /**< history only: no receiver thread, no bus */
 } ws_redis_options;
 
 typedef struct ws_redis ws_redis;

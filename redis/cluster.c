@@ -2,8 +2,8 @@
 
 /**
  * Redis Cluster: the map of slots to nodes, and the sender's connections to the nodes. After a
- * MOVED reply or a broken connection, the sender reads the map again, and keeps the jobs until
- * then. The receiver has its own map if the cluster has sharded channels (shards.c).
+ * MOVED reply or a broken connection, the sender keeps its jobs until it has read the map again.
+ * The receiver has its own map if the cluster has sharded channels (shards.c).
  */
 
 #include <stdio.h>
@@ -34,8 +34,8 @@ static unsigned cluster_slot(const char *key, size_t len)
     return crc % WS_REDIS_SLOTS;
 }
 
-/* EVAL has its first key after the script and the number of keys, other commands after their
- * names. */
+/* In EVAL the first key follows the script and the number of keys; in other commands it follows the
+ * command name. */
 static unsigned cluster_slot_of(const ws_redis_job *j)
 {
     int key = !strcmp(j->argv[0], "EVAL") ? 3 : 1;
@@ -62,7 +62,7 @@ static unsigned cluster_node_of(struct ws_redis_cluster *k, const char *host, ap
 }
 
 /* Read a row of CLUSTER SLOTS: first and last slot, the master, replicas. A node without a name is
- * the one that sent the reply. */
+ * the node that sent the reply. */
 static void cluster_take_row(struct ws_redis_cluster *k, const redisReply *row, const char *asked)
 {
     const redisReply *node;
@@ -93,8 +93,8 @@ static void cluster_forget(struct ws_redis_cluster *k)
     memset(k->slots, WS_REDIS_NO_NODE, sizeof(k->slots));
 }
 
-/* Redis 7 describes SPUBLISH; earlier versions reply nil or an error. Without a reply, the map stays
- * incomplete. */
+/* Redis 7 returns a description of SPUBLISH; earlier versions reply nil or an error. Without a
+ * reply, the map stays incomplete. */
 static void cluster_look_for_shards(ws_redis *r, struct ws_redis_cluster *k, redisContext *c)
 {
     redisReply *reply = ws_redis_ask(c, "COMMAND INFO SPUBLISH");
@@ -106,7 +106,7 @@ static void cluster_look_for_shards(ws_redis *r, struct ws_redis_cluster *k, red
     }
 }
 
-/* Read the map from a node. @return 1; 0: no node is reachable, or it has no cluster */
+/* Read the map from a node. @return 1; 0: no node is reachable, or the server is not a cluster */
 int ws_redis_cluster_learn(ws_redis *r, struct ws_redis_cluster *k, int *told)
 {
     redisContext *c = ws_redis_connect(r, told);
@@ -177,7 +177,7 @@ static int cluster_send_to(ws_redis *r, ws_redis_node *n, ws_redis_job **jobs)
     return 1;
 }
 
-/* A job is queued before the map has arrived. */
+/* The job was queued before the map had arrived. */
 static void cluster_name_publications(const struct ws_redis_cluster *k, ws_redis_job *j)
 {
     const char *name = k->sharded ? "SPUBLISH" : "PUBLISH";
@@ -210,7 +210,7 @@ ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told)
         for (*end = mine; *end; end = &(*end)->next) {
         }
     }
-    if (*jobs) { /* their slots have no node */
+    if (*jobs) { /* no node has their slots */
         k->known = 0;
     }
     *end = *jobs;
@@ -218,8 +218,8 @@ ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told)
     return rest ? WS_REDIS_BROKEN : WS_REDIS_DONE;
 }
 
-/* Follow an ASK reply of a slot that is migrating: "ASK 3999 127.0.0.1:6381". @return the other
- * node's reply, or NULL */
+/* Follow an ASK reply, sent for a slot that is migrating: "ASK 3999 127.0.0.1:6381". @return the
+ * other node's reply, or NULL */
 static redisReply *cluster_ask_other(ws_redis *r, const ws_redis_job *j, const char *text)
 {
     char host[WS_REDIS_NODE_HOST_MAX];

@@ -18,12 +18,12 @@ typedef struct ws_redis_node {
     int port;
     redisContext *c; /**< NULL: not connected */
     /* Of the receiver: */
-    int needed;       /**< a channel waits for the connection */
-    int missed;       /**< after the next acknowledgements, histories are to be read */
-    unsigned acks;    /**< subscriptions that are not acknowledged yet */
-    apr_time_t heard; /**< when bytes came last */
-    apr_time_t whole; /**< when no reply was incomplete */
-    apr_size_t size;  /**< of an incomplete reply, bytes */
+    int needed;       /**< a channel is waiting for this connection */
+    int missed;       /**< read the histories after the next acknowledgements */
+    unsigned acks;    /**< number of subscriptions not yet acknowledged */
+    apr_time_t heard; /**< time when bytes last arrived */
+    apr_time_t whole; /**< last time without an incomplete reply */
+    apr_size_t size;  /**< size of the incomplete reply, bytes */
 } ws_redis_node;
 
 struct ws_redis_cluster {
@@ -40,13 +40,13 @@ struct ws_redis_cluster *ws_redis_cluster_new(void);
 /** Close the connections, and free the map. Ignores NULL. */
 void ws_redis_cluster_free(struct ws_redis_cluster *k);
 
-/** Read the map from any node. Closes all connections. @return 1; 0: no node has one */
+/** Read the map from any node. Closes all connections. @return 1; 0: no node has a map */
 int ws_redis_cluster_learn(ws_redis *r, struct ws_redis_cluster *k, int *told);
 
-/** Connect to a node, unless there is a connection. @return 1; 0: not reachable */
+/** Connect to a node, unless already connected. @return 1; 0: the node is not reachable */
 int ws_redis_cluster_connect(ws_redis *r, ws_redis_node *n);
 
-/** The node of a key. @return NULL: unknown */
+/** Find the node of a key. @return NULL: unknown */
 ws_redis_node *ws_redis_cluster_node(struct ws_redis_cluster *k, const char *key, size_t len);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "redis/private.h"
 
-#define TIMEOUT 5         /* of connects and replies, seconds */
+#define TIMEOUT 5         /* timeout of connects and replies, seconds */
 #define BACK_OFF_MIN 50   /* milliseconds */
 #define BACK_OFF_MAX 2000 /* milliseconds */
 
@@ -80,7 +80,7 @@ static redisReply *connect_log_in(redisContext *c, const char *user, const char 
     return reply;
 }
 
-/* Set the connection's error to a reply other than OK, and free the reply. */
+/* Unless the reply is OK, set it as the connection's error. Frees the reply. */
 static void connect_refused(redisContext *c, redisReply *reply)
 {
     if (reply) {
@@ -97,8 +97,8 @@ static redisReply *connect_ask_for_master(const ws_redis *r, redisContext *c)
     return ws_redis_ask(c, "SENTINEL get-master-addr-by-name %s", r->options.master);
 }
 
-/* Ask a sentinel. If it requires a password, use sentinel_password, or else password. @return its
- * reply */
+/* Ask a sentinel. If it requires a password, send sentinel_password, or password if that is not
+ * set. @return its reply */
 static redisReply *connect_ask_sentinel(const ws_redis *r, redisContext *c)
 {
     const ws_redis_options *o = &r->options;
@@ -141,8 +141,8 @@ static redisContext *connect_to_master(ws_redis *r, redisContext *c)
     return master;
 }
 
-/* A sentinel may name a server that is not yet, or no longer, a master. Set an error then, so that
- * no command is sent to it. */
+/* A sentinel may name a server that is not yet a master, or is one no longer. In this case set an
+ * error, so that no command is sent to it. */
 static void connect_check_master(redisContext *c)
 {
     redisReply *reply = ws_redis_ask(c, "ROLE");

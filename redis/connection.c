@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Commands, and the thread that sends them in batches. Lasting commands are repeated over new
- *  connections until they have a reply. */
+/** The queue of commands, and the thread that sends them in batches. Lasting commands are sent
+ *  again over new connections until a reply arrives. */
 
 #include <poll.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@
 
 #define BATCH 256    /* commands per batch */
 #define CONFIRM 1000 /* timeout of WAIT, milliseconds */
-#define ALONE 10     /* time without WAIT after no replica has confirmed, seconds */
+#define ALONE 10     /* after a WAIT that no replica confirmed: time without WAIT, seconds */
 #define PROBE 50     /* timeout of the first WAIT after that, milliseconds */
 
 /* ---- Jobs ---- */
@@ -124,8 +124,8 @@ void ws_redis_wrong(ws_redis *r, const redisReply *reply)
     }
 }
 
-/* Errors of a server that is starting, is not a master, or does not have the slot: the job is
- * repeated. */
+/* Errors of a server that is starting, is not a master, or does not have the slot: the job is sent
+ * again. */
 static int reply_is_temporary(const redisReply *reply)
 {
     static const char *const why[] = {"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS",
@@ -133,7 +133,7 @@ static int reply_is_temporary(const redisReply *reply)
     int later = 0;
     for (size_t i = 0; reply->type == REDIS_REPLY_ERROR && i < sizeof(why) / sizeof(*why); i++) {
         later |= strstr(reply->str, why[i])
-                 != NULL; /* before Redis 7 the error of a script contains it */
+                 != NULL; /* before Redis 7, the error of a script only contains the word */
     }
     return later;
 }
@@ -167,16 +167,17 @@ static int batch_take_wait(ws_redis *r, redisContext *c)
     return 0;
 }
 
-/* Checked before a batch is sent, since the outcome of commands on a broken connection is unknown.
- * No reply is due, so a readable socket means that the connection has ended. */
+/* Checked before a batch is sent, because the outcome of commands sent over a broken connection is
+ * unknown. No reply is due, so a readable socket means that the server has closed the
+ * connection. */
 static int batch_connection_ended(const redisContext *c)
 {
     struct pollfd p = {.fd = c->fd, .events = POLLIN};
     return poll(&p, 1, 0) > 0;
 }
 
-/* Drop messages that were withdrawn while queued. After this call, the others cannot be
- * withdrawn. */
+/* Drop the messages that were withdrawn while queued. After this call, the remaining ones can no
+ * longer be withdrawn. */
 static void batch_drop_withdrawn(ws_redis *r, ws_redis_job **jobs)
 {
     for (int n = 0; *jobs && n < BATCH;) {
@@ -219,7 +220,8 @@ int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
     }
     if (c->reader->pos < c->reader->len) {
         ws_redis_blame(c, "%s",
-                       "more replies than commands"); /* replies can no longer be matched */
+                       "more replies than commands"); /* later replies can no longer be matched to
+                                                       * their commands */
         c->err = REDIS_ERR_PROTOCOL;
         rv = -1;
     }
@@ -229,7 +231,7 @@ int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
                     && !strncmp(replies[i]->str, "MOVED ", 6);
         if (moved || (j->lasting && ((confirm && rv < 0) || reply_is_temporary(replies[i])))) {
             rv = -1;
-            jobs = &j->next; /* repeat it over the next connection, in order */
+            jobs = &j->next; /* send it again over the next connection, in order */
         }
         else {
             *jobs = j->next;

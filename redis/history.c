@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The history of channels in Redis: one stream per channel. Scripts make each operation atomic,
- *  and idempotent, since a lost connection leaves its outcome unknown. */
+/** The history of channels in Redis: one stream per channel. Scripts make each operation atomic.
+ *  They also make it idempotent, because its outcome is unknown when the connection is lost. */
 
 #include <apr_strings.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 
 #include "redis/private.h"
 
-/* Time for which epoch and offset outlive the messages of a channel, so that positions stay valid,
+/* Time that a channel's epoch and offset are kept after its messages, so that positions stay valid,
  * seconds. */
 #define REMEMBERED (24 * 3600)
 
@@ -18,8 +18,8 @@
 
 /* clang-format off */
 
-/* These arguments are the newest known epoch and offset. If the offset in Redis is lower, begin a
- * new epoch. */
+/* The arguments are the newest known epoch and offset. If the offset in Redis is lower, the script
+ * begins a new epoch. */
 #define TAIL(epoch, offset)                                                                        \
     "if redis.call('HGET', KEYS[2], 'epoch') == ARGV[" epoch "]"                                   \
     " and tonumber(redis.call('HGET', KEYS[2], 'offset') or 0) < tonumber(ARGV[" offset            \
@@ -30,9 +30,9 @@
 /*
  * KEYS: messages, position, done. ARGV: a new epoch, used if the channel has none; count; age;
  * type; server; except; time; data; REMEMBERED; KNOWN; a token that is unique to the message; its
- * fields; epoch and offset of the newest known message. If the message was stored before, since its
- * reply was lost with the connection, the reply has that position. If another message with the same
- * id was stored, the reply has its position, and 1 as third element.
+ * fields; epoch and offset of the newest known message. A message is sent again if its reply was
+ * lost with the connection. If it is already stored, the reply is its position. If another message
+ * with the same id is stored, the reply is the position of that message, and 1 as third element.
  */
 static const char append_script[] =
     "local was = redis.call('GET', KEYS[3])\n"
@@ -128,7 +128,8 @@ static void history_appended(ws_redis *r, ws_redis_job *j, const redisReply *rep
         ws_redis_tail_note(r, j->channel, at);
     }
     else {
-        /* Redis reports errors before it writes. Other replies leave the outcome unknown. */
+        /* After an error reply nothing is written, because Redis reports errors before it writes.
+         * Other unexpected replies leave the outcome unknown. */
         int refused = (reply && reply->type == REDIS_REPLY_ERROR) || ws_message_withdraw(j->m);
         ws_redis_wrong(r, reply);
         rv = refused ? APR_EGENERAL : APR_INCOMPLETE;
@@ -195,7 +196,7 @@ static apr_uint64_t history_offset(const redisReply *entry)
     return *end == '-' ? offset : 0;
 }
 
-/* Make a message from the fields of an entry. @return APR_EINVAL: another program wrote the
+/* Create a message from the fields of an entry. @return APR_EINVAL: another program wrote the
  * entry */
 static apr_status_t history_message(const ws_redis_job *j, const redisReply *entry, ws_position at,
                                     ws_message **m)
@@ -232,14 +233,15 @@ static apr_status_t history_message(const ws_redis_job *j, const redisReply *ent
     return APR_SUCCESS;
 }
 
-/* A page that is being built. */
+/* A page under construction. */
 typedef struct reading {
     ws_history_page page;
     ws_message **messages;
     apr_uint64_t last; /* offset */
 } reading;
 
-/* Add an entry. Refuses offsets that do not grow, or a reader might never finish. */
+/* Add an entry. Offsets that do not increase are rejected, because a reader might otherwise never
+ * finish. */
 static apr_status_t history_take_entry(const ws_redis_job *j, const redisReply *entry, reading *g)
 {
     ws_position at = {g->page.head.epoch, history_offset(entry)};

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Records of connections in Redis: each is a lasting job of a sender without a receiver. */
+/** Writes connection records to Redis. Each record is a lasting job; the sender runs without a
+ *  receiver. */
 
 #include "redis/log.h"
 
@@ -14,7 +15,7 @@ struct ws_redis_log {
     ws_redis_log_options options;
 };
 
-/* One command, so that the list is never longer. */
+/* One atomic command, so that the list never exceeds its maximum length. */
 static const char push[] = "local n = redis.call('RPUSH', KEYS[1], ARGV[2]) "
                            "if n > tonumber(ARGV[1]) then "
                            "redis.call('LTRIM', KEYS[1], -tonumber(ARGV[1]), -1) end "

@@ -2,7 +2,7 @@
 
 /**
  * WebSocketLog in Redis: a list or a stream with a maximum length. A thread sends the records.
- * While Redis is unreachable, it reconnects, and a bounded queue keeps the records.
+ * While Redis is unreachable, the thread tries to reconnect, and a bounded queue holds the records.
  */
 
 #ifndef WS_REDIS_LOG_H
@@ -19,8 +19,8 @@ typedef struct ws_redis_log_options {
     const ws_redis_options *redis; /**< must outlive the log */
     const char *key;
     int stream;   /**< 0: a list */
-    unsigned max; /**< records; older ones are removed */
-    /** A record has been written, or is lost, why.  [the log's thread] */
+    unsigned max; /**< maximum number of records; older ones are removed */
+    /** Called when a record has been written, or is lost; why: the reason.  [the log's thread] */
     void (*done)(void *arg, const char *why);
     void *arg;
 } ws_redis_log_options;
@@ -32,7 +32,7 @@ apr_status_t ws_redis_log_create(ws_redis_log **log, const ws_redis_log_options 
 /** Queue a record. Does not wait. [any thread] @return 0; -1: the queue is full */
 int ws_redis_log_write(ws_redis_log *log, const char *data, apr_size_t len);
 
-/** Whether no record waits. [any thread] */
+/** Whether the queue is empty. [any thread] */
 int ws_redis_log_is_idle(ws_redis_log *log);
 
 /** Send the remaining records, unless Redis is unreachable, and stop the thread. */

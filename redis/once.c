@@ -1,14 +1,15 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Ids of messages of channels without a history, stored in Redis. */
+/** Stores message ids in Redis for channels without a history. */
 
 #include <apr_strings.h>
 #include <string.h>
 
 #include "redis/private.h"
 
-/* KEYS: the key of the id. ARGV: the claiming message; lifetime of the key, seconds. The script is
- * idempotent: after a lost connection, the same message gets the same reply. */
+/* KEYS: the key of the id. ARGV: a token of the message that claims the id; lifetime of the key,
+ * seconds. The script is idempotent: after a lost connection, the same message gets the same
+ * reply. */
 static const char claim_script[] =
     "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return 1 end\n"
     "return redis.call('GET', KEYS[1]) == ARGV[1] and 1 or 0\n";
@@ -72,7 +73,7 @@ static void once_claim(ws_once *o, ws_message *m, ws_once_done done, void *arg)
     ws_redis *r = WS_REDIS_OF(o, once);
     ws_redis_job *j = once_job(r, m, claim_script);
     if (j) {
-        j->m = ws_message_ref(m); /* it can be withdrawn while queued */
+        j->m = ws_message_ref(m); /* the message can be withdrawn while queued */
         j->once_done = done;
         j->arg = arg;
         j->done = once_claimed;

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The URL of a Redis server and the options after it, as in directives. */
+/** Parses the URL of a Redis server, and the options after it in a directive. */
 
 #ifndef WS_REDIS_OPTIONS_H
 #define WS_REDIS_OPTIONS_H
@@ -18,7 +18,7 @@ extern const char ws_redis_options_takes[];
 
 /**
  * Parse prefix=, sentinel=, ca=, cert=, key= or name=. File names stay unchanged.
- * @param text  is changed, and must stay valid
+ * @param text  modified; must stay valid afterwards
  * @return NULL, or the error
  */
 const char *ws_redis_options_word(apr_pool_t *p, char *text, ws_redis_options *o);

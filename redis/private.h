@@ -23,11 +23,12 @@ struct ws_redis_job {
     char **argv;
     size_t *lens;
     apr_size_t cost;
-    int shard;   /**< publishes to a channel: SPUBLISH where the cluster has it */
-    int lasting; /**< repeat it over new connections until it has a reply; otherwise drop it */
-    /** Called once; then the job is freed. reply is NULL if none will arrive. */
+    int shard;   /**< publishes to a channel, with SPUBLISH if the cluster has it */
+    int lasting; /**< if the connection breaks, send it again until it has a reply; 0: drop it */
+    /** Called once, before the job is freed. reply is NULL if none will arrive. */
     void (*done)(ws_redis *r, ws_redis_job *j, const redisReply *reply);
-    ws_message *m; /**< the message to keep, unless it is withdrawn before it is sent; or NULL */
+    ws_message *m; /**< message that the job stores; it may be withdrawn until it is sent; or
+                    *    NULL */
     ws_append_done append_done;
     ws_read_done read_done;
     ws_clear_done clear_done;
@@ -42,7 +43,7 @@ struct ws_redis_job {
 typedef struct ws_redis_channel {
     int count;        /**< of them */
     int subscribed;   /**< SUBSCRIBE or SSUBSCRIBE was sent */
-    int before;       /**< sharded: it was sent at some time */
+    int before;       /**< sharded: the command has been sent before */
     redisContext *on; /**< sharded: the connection; NULL: none */
     char name[WS_CHANNEL_MAX + 1];
 } ws_redis_channel;
@@ -53,7 +54,7 @@ struct ws_redis {
     ws_once once;
     ws_redis_options options;
     apr_thread_t *sender, *receiver;
-    apr_thread_mutex_t *lock; /**< guards the fields that follow */
+    apr_thread_mutex_t *lock; /**< protects the fields below */
     apr_thread_cond_t *work;
     ws_redis_job *first, **last;
     apr_size_t waiting; /**< bytes */
@@ -65,14 +66,15 @@ struct ws_redis {
     apr_time_t there_since; /**< atomic: time when the receiver last connected */
     apr_uint64_t lost;      /**< packets that could not be sent */
     /* Used by the receiver only: */
-    int again;   /**< it was connected before */
-    int settled; /**< Redis has processed the subscriptions that were sent at connecting */
+    int again;   /**< it has been connected before */
+    int settled; /**< Redis has processed the subscriptions that were sent after connecting */
     /* Used by the sender only: */
     char refusal[200];                /**< the last error that was logged */
-    apr_time_t alone;                 /**< no replica confirmed a WAIT: omit WAIT until then */
-    struct ws_redis_cluster *cluster; /**< nodes and slots; NULL: no cluster */
+    apr_time_t alone;                 /**< after a WAIT that no replica confirmed: omit WAIT until
+                                       *    this time */
+    struct ws_redis_cluster *cluster; /**< nodes and slots; NULL: not a cluster */
     /* Used by the receiver only: */
-    struct ws_redis_shards *shards; /**< NULL: no cluster */
+    struct ws_redis_shards *shards; /**< NULL: not a cluster */
     /* Used by all threads: */
     unsigned host;     /**< atomic: index of the address that worked last */
     apr_hash_t *tails; /**< under the lock: channel -> newest known position */
@@ -83,7 +85,8 @@ struct ws_redis {
 typedef enum {
     WS_REDIS_DONE,
     WS_REDIS_AWAY,  /**< no connection */
-    WS_REDIS_BROKEN /**< it broke, or a server cannot answer now: some jobs have no reply */
+    WS_REDIS_BROKEN /**< the connection broke, or a server cannot answer now: some jobs have no
+                     *    reply */
 } ws_redis_sent;
 
 #define WS_REDIS_OF(pointer, field) ((ws_redis *)((char *)(pointer)-offsetof(ws_redis, field)))
@@ -103,24 +106,25 @@ void ws_redis_job_free(ws_redis_job *j);
  *  caller */
 int ws_redis_give(ws_redis *r, ws_redis_job *j);
 
-/** Whether a reply is an error. Logs it unless it was logged last. Sender only. */
+/** Whether a reply is an error. Logs it, unless it is the one that was logged last. Sender only. */
 int ws_redis_refused(ws_redis *r, const redisReply *reply);
 
-/** Log a problem unless it was logged last. Sender only. */
+/** Log a problem, unless it is the one that was logged last. Sender only. */
 void ws_redis_complain(ws_redis *r, const char *why);
 
 /** Log that a reply is invalid; NULL is not logged. Sender only. */
 void ws_redis_wrong(ws_redis *r, const redisReply *reply);
 
-/** Connect to the first address that works, log in and choose the database. @return NULL: none
- *  works; logged once */
+/** Connect to the first address that works, log in and select the database. @return NULL: none
+ *  works; this is logged once */
 redisContext *ws_redis_connect(ws_redis *r, int *told);
 
 /** Open a connection, with TLS if it is configured. @return NULL: out of memory; c->err is set for
  *  other failures */
 redisContext *ws_redis_open(ws_redis *r, const char *host, int port);
 
-/** Log in, choose the database, and check that a sentinel named a master. Failures set c->err. */
+/** Log in, select the database, and check that a server named by a sentinel is a master. Failures
+ *  set c->err. */
 void ws_redis_greet(ws_redis *r, redisContext *c);
 
 /** Set the error of a connection. format has one %s */
@@ -130,7 +134,7 @@ void ws_redis_blame(redisContext *c, const char *format, const char *detail);
  *  @return 0; -1: the connection broke, or the server cannot answer now */
 int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs);
 
-/** cluster.c. Sender only, except init. @return init: 0: out of memory */
+/** In cluster.c. Sender only, except init. @return init: 0: out of memory */
 int ws_redis_cluster_init(ws_redis *r);
 void ws_redis_cluster_close(ws_redis *r);
 ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told);
@@ -138,14 +142,14 @@ ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told)
 /** Replace each ASK reply by the reply of the node that it names. */
 void ws_redis_cluster_follow(ws_redis *r, const ws_redis_job *j, redisReply **replies, int count);
 
-/** tails.c: the newest known position of a channel. */
+/** In tails.c: the newest known position of a channel. */
 void ws_redis_tail_note(ws_redis *r, const char *channel, ws_position at);
 ws_position ws_redis_tail_of(ws_redis *r, const char *channel);
 
 /** Log, once, an invalid reply that ended a connection. */
 void ws_redis_tell(ws_redis *r, const redisContext *c, int *told);
 
-/** Sleep before the next attempt, longer each time; return early when the process stops. */
+/** Sleep before the next attempt, longer each time. Returns early when the process stops. */
 void ws_redis_back_off(ws_redis *r, unsigned *attempts);
 
 /** The sender's thread. */
@@ -154,8 +158,8 @@ void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *redis);
 void ws_redis_history_init(ws_redis *r);
 void ws_redis_once_init(ws_redis *r);
 
-/** Set argument i to the key of a message's id, or to a token that is unique to a message. As
- *  ws_redis_job_set() */
+/** Set argument i to the key of a message's id, or to a token that is unique to a message. @return
+ *  as ws_redis_job_set() */
 int ws_redis_once_key(const ws_redis *r, ws_redis_job *j, int i, const ws_message *m);
 int ws_redis_once_token(const ws_redis *r, ws_redis_job *j, int i, apr_uint64_t number);
 

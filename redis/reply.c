@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Reads replies of Redis, with limits for their size, their elements and the time they take. */
+/** Reads Redis replies, with limits on their size, their number of elements and the time they
+ *  take. */
 
 #include "redis/reply.h"
 
@@ -33,7 +34,7 @@ static void *reply_make_array(const redisReadTask *task, element_count n)
     return n > WS_REDIS_ELEMENTS_MAX ? NULL : make_array(task, n);
 }
 
-/* hiredis exposes its functions only through a reader. */
+/* hiredis exposes its reply functions only through a reader. */
 static void reply_find_functions(void)
 {
     redisReader *r = redisReaderCreate();

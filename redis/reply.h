@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Replies of Redis. The server may be another program, or compromised. So each reply is checked
- * like input of a client before it is used: its type, its size and the time that it takes.
+ * Replies of Redis. The server may be a different program, or compromised. Each reply is therefore
+ * checked like client input before it is used: its type, its size and the time it takes.
  */
 
 #ifndef WS_REDIS_REPLY_H
@@ -17,7 +17,8 @@
 /** Largest number of elements of an array. */
 #define WS_REDIS_ELEMENTS_MAX 1024
 
-/** Limit the arrays of a reader: hiredis allocates them when they are announced. */
+/** Limit the size of arrays in a reader: hiredis allocates an array as soon as its length
+ *  arrives. */
 void ws_redis_reply_bound(redisReader *reader);
 
 /**
@@ -46,7 +47,8 @@ int ws_redis_is(const redisReply *reply, const char *text);
 /** Whether a reply is an array with this number of elements. */
 int ws_redis_is_array(const redisReply *reply, size_t elements);
 
-/** Read a non-negative number, from an integer or from decimal digits. @return whether it is one */
+/** Read a non-negative number from an integer reply or a string of decimal digits. @return whether
+ *  the reply is such a number */
 int ws_redis_number(const redisReply *reply, apr_uint64_t *n);
 
 #endif

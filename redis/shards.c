@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Subscriptions to sharded channels. A node that fails, moves a slot or is not the right one makes
- * the map out of date: it is read again, with a back-off, and the channels of that node are
- * subscribed to where they are now. Channels of other nodes keep their connections.
+ * Subscriptions to sharded channels. When a node fails, moves a slot or is not the right one, the
+ * map is out of date. It is then read again, with a back-off, and the channels of that node are
+ * subscribed to on their new nodes. Channels of other nodes keep their connections.
  */
 
 #include "redis/shards.h"
@@ -20,7 +20,7 @@ struct ws_redis_shards {
     struct ws_redis_cluster *map;
     int stale; /**< read the map again at `retry` */
     apr_time_t retry;
-    unsigned attempts; /**< since the last time that everything was subscribed */
+    unsigned attempts; /**< since all channels were last subscribed */
     apr_time_t ping;   /**< when the next PINGs are due */
     int told;
 };
@@ -32,7 +32,7 @@ static const char *shards_name(const ws_redis *r, const ws_redis_channel *w, cha
     return text;
 }
 
-/* Close a connection. Its channels are without one then. */
+/* Close a connection. Its channels then have none. */
 static void shards_close(ws_redis *r, ws_redis_node *n)
 {
     if (!n->c) {
@@ -59,7 +59,7 @@ static void shards_close(ws_redis *r, ws_redis_node *n)
 
 /* ---- The map ---- */
 
-/* Keep the connections to nodes that are still there. */
+/* Keep the connections to the nodes that are still in the map. */
 static void shards_move(struct ws_redis_cluster *from, struct ws_redis_cluster *to)
 {
     for (unsigned i = 0; i < to->count; i++) {
@@ -100,8 +100,8 @@ static void shards_schedule(struct ws_redis_shards *s)
 
 /* ---- Subscribing ---- */
 
-/* Subscribe to a channel at its node, or note that the node needs a connection. Call with the
- * lock held. */
+/* Subscribe to a channel on its node, or note that the node needs a connection. The caller holds
+ * the lock. */
 static void shards_place(ws_redis *r, ws_redis_channel *w)
 {
     char name[WS_CHANNEL_MAX + 300];
@@ -153,7 +153,7 @@ static void shards_place_all(ws_redis *r)
     apr_thread_mutex_unlock(r->lock);
 }
 
-/* Connecting takes time, in which nothing is read: silence of that time does not count. */
+/* Nothing is read while a connection is made, so that time does not count as silence. */
 static void shards_excuse(struct ws_redis_cluster *k)
 {
     for (unsigned i = 0; i < k->count; i++) {
@@ -161,7 +161,7 @@ static void shards_excuse(struct ws_redis_cluster *k)
     }
 }
 
-/* @return whether there is a new connection */
+/* @return whether a connection was made */
 static int shards_connect(ws_redis *r)
 {
     struct ws_redis_cluster *k = r->shards->map;
@@ -199,7 +199,7 @@ void ws_redis_shards_subscribe(ws_redis *r)
 
 /* ---- Receiving ---- */
 
-/* The server has ended a subscription, since it moves the slot. */
+/* The server has ended a subscription because it is moving the slot. */
 static void shards_unsubscribed(ws_redis *r, const ws_redis_node *n, const redisReply *name)
 {
     size_t prefix = strlen(r->options.prefix) + 2;
@@ -227,7 +227,7 @@ static int shards_is_redirect(const redisReply *reply)
     return is;
 }
 
-/* @return 0; -1: the connection is of no further use */
+/* @return 0; -1: the connection cannot be used any longer */
 static int shards_take(ws_redis *r, ws_redis_node *n, const redisReply *reply)
 {
     if (reply->type == REDIS_REPLY_ERROR) {

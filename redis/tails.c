@@ -2,16 +2,16 @@
 
 /**
  * The newest known position of each channel in this process. A server that has lost acknowledged
- * writes (no disk, or a replica that lagged) would assign their positions again, to other messages.
- * So the scripts compare their position with the newest known one, and begin a new epoch if it is
- * lower.
+ * writes, for lack of a disk or because a replica lagged, would assign the same positions to other
+ * messages. The scripts therefore compare the stored position with the newest known one, and begin
+ * a new epoch if it is lower.
  */
 
 #include <string.h>
 
 #include "redis/private.h"
 
-/* Limit of channels. When it is reached, all positions are dropped. */
+/* Maximum number of channels. When it is reached, all positions are dropped. */
 #define TAILS_MAX 16384
 
 typedef struct tail {

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** TLS for connections of hiredis: replaces its read and write functions by those of OpenSSL. */
+/** TLS for connections of hiredis: replaces its read and write functions with those of OpenSSL. */
 
 #include "redis/tls.h"
 
@@ -113,7 +113,7 @@ int ws_redis_read(redisContext *c)
     if (!ssl) {
         return redisBufferRead(c);
     }
-    do { /* poll() does not see bytes that are already in OpenSSL */
+    do { /* poll() does not report bytes that OpenSSL has already read */
         ERR_clear_error();
         if ((n = SSL_read(ssl, data, sizeof(data))) <= 0) {
             return tls_gone(c, "the connection has ended");

@@ -12,14 +12,14 @@
 typedef struct ws_redis_tls {
     int on;
     const char *ca;         /**< trusted CA certificates; NULL: those of the system */
-    const char *cert, *key; /**< of the client */
-    const char *name; /**< of the server, for SNI and its certificate; NULL: the host of the URL */
+    const char *cert, *key; /**< certificate and key of the client */
+    const char *name; /**< server name for SNI and verification; NULL: the host of the URL */
 } ws_redis_tls;
 
-/** Create a TLS context. @param why  set to the error  @return NULL: an error occurred */
+/** Create a TLS context. @param why  set to the error text  @return NULL: an error occurred */
 SSL_CTX *ws_redis_tls_create(const ws_redis_tls *o, char why[200]);
 
-/** Do the TLS handshake. Blocks, at most for the connection's timeout. @return 0; -1: c->err is
+/** Do the TLS handshake. Blocks for at most the connection's timeout. @return 0; -1: c->err is
  *  set */
 int ws_redis_tls_connect(SSL_CTX *ctx, redisContext *c, const char *name);
 

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Converts frames of RFC 6455 to arrays of SockJS. Messages are not reassembled: each piece is
- * escaped into the response as it arrives, so that memory does not depend on a message's length.
- * The messages of one read form one array.
+ * Converts RFC 6455 frames to SockJS arrays. Messages are not reassembled: each piece is escaped
+ * into the response as it arrives, so the memory used does not depend on the message's length. All
+ * messages from one read form one array.
  */
 
 #include <string.h>
@@ -85,7 +85,7 @@ static int decode_payload(ws_sockjs_session *s, const char *data, apr_size_t len
     return decode_text(s, data, len);
 }
 
-/* The length of a header whose first bytes, at least 2, are these. */
+/* Compute the length of a frame header from its first two bytes. */
 static unsigned decode_head_size(const unsigned char *head)
 {
     return head[1] == 127 ? 10 : head[1] == 126 ? 4 : 2;

@@ -1,7 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Passes the responses and messages of HTTP requests to sessions, as tasks of the sessions' loops.
- */
+/** Passes the responses and messages of HTTP requests to sessions, as tasks on the sessions' loops. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,8 +33,8 @@ static void requests_answer_later(ws_sockjs_session *s, ws_sockjs_response *r)
         ws_sockjs_response_finish(r);
         return;
     }
-    /* The client may disconnect: the messages have been accepted, and nothing depends on the
-     * answer. */
+    /* The messages have been accepted, so it does not matter if the client disconnects before it
+     * receives the answer. */
     s->answer = r;
 }
 

@@ -2,8 +2,9 @@
 
 /**
  * Writing never blocks: bytes that the socket does not accept are buffered, and the session
- * meanwhile stops reading from its handler's connection. A finished response is shut down, and
- * closed when the client has closed, so that no reset overtakes its last bytes.
+ * meanwhile stops reading from its handler's connection. A finished response is shut down for
+ * writing, and closed after the client has closed its side, so that a reset cannot destroy the last
+ * bytes.
  */
 
 #include "sockjs/response.h"
@@ -18,10 +19,11 @@
 /* Frames of at least this size are sent in parts, bytes. */
 #define RESPONSE_PART (16 * 1024)
 
-/* A finished response is closed after this time without progress, milliseconds. */
+/* Time without progress after which a finished response is closed, milliseconds. */
 #define RESPONSE_LINGER 5000
 
-/* Some browsers show nothing before they have received this much, bytes: protocol 0.3.3. */
+/* Padding, bytes: some browsers process a response only after receiving this much. See SockJS
+ * protocol 0.3.3. */
 #define RESPONSE_PRELUDE 2048
 #define RESPONSE_PAGE 1024
 

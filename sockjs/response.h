@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The response that a session writes to: a socket of a client that waits for frames, over HTTP with
- * its framing and TLS, or a WebSocket. For its loop's thread.
+ * The open response of a session: an HTTP response to a client that waits for frames, with HTTP's
+ * framing and TLS, or a WebSocket. Use it in the loop's thread only.
  */
 
 #ifndef WS_SOCKJS_RESPONSE_H
@@ -22,8 +22,10 @@ typedef enum {
     WS_SOCKJS_EVENTSOURCE,
     WS_SOCKJS_HTMLFILE,
     WS_SOCKJS_WEBSOCKET,
-    WS_SOCKJS_ANSWER, /**< no frames: a head, sent when the handler has taken the client's messages */
-    WS_SOCKJS_RAW,    /**< no frames: bytes of another process's session, unchanged */
+    WS_SOCKJS_ANSWER, /**< no frames: only a response header, sent when the handler has read the
+                       *    client's messages */
+    WS_SOCKJS_RAW,    /**< no frames: bytes from a session in another process, passed on
+                       *    unchanged */
     WS_SOCKJS_KINDS
 } ws_sockjs_kind;
 
@@ -42,9 +44,10 @@ struct ws_sockjs_response {
     unsigned char parts; /**< the beginning of the frame has been sent */
     apr_uint64_t sent;   /**< bytes of the body */
     ws_strbuf frame;     /**< the frame under construction */
-    ws_strbuf out;       /**< bytes for the socket, from pos on */
+    ws_strbuf out;       /**< bytes to write to the socket, starting at pos */
     apr_size_t pos;
-    /** Called when the response is finished: the client has closed, or all bytes are written. */
+    /** Called when the response is finished: the client has closed the connection, or all bytes are
+     *  written. */
     void (*gone)(ws_sockjs_response *r);
     void (*drained)(ws_sockjs_response *r);
     void *owner;
@@ -54,13 +57,13 @@ struct ws_sockjs_response {
 /** Takes over fd and ssl. @return NULL if out of memory; fd and ssl are then released */
 ws_sockjs_response *ws_sockjs_response_new(ws_loop *loop, int fd, SSL *ssl, ws_sockjs_kind kind);
 
-/** A response over a WebSocket. The caller calls gone and drained. */
+/** Create a response over a WebSocket. The caller must call gone and drained. */
 ws_sockjs_response *ws_sockjs_response_to(ws_conn *c);
 
 /** Append the response's header. */
 void ws_sockjs_response_head(ws_sockjs_response *r, const char *data, apr_size_t len);
 
-/** Append the first bytes of the body that the kind requires. */
+/** Append the bytes with which the body of this kind of response begins. */
 void ws_sockjs_response_prelude(ws_sockjs_response *r);
 
 /** Whether frames are part of a JavaScript string. */
@@ -72,7 +75,7 @@ void ws_sockjs_response_begin(ws_sockjs_response *r);
 /** Send the beginning of a long frame. */
 void ws_sockjs_response_spill(ws_sockjs_response *r);
 
-/** The frame is complete. */
+/** Complete the frame in r->frame. */
 void ws_sockjs_response_end_frame(ws_sockjs_response *r);
 
 /** Append a complete frame. */
@@ -82,13 +85,13 @@ void ws_sockjs_response_put(ws_sockjs_response *r, const char *frame);
  */
 int ws_sockjs_response_flush(ws_sockjs_response *r);
 
-/** Whether the client has not accepted all bytes yet. */
+/** Whether bytes are still buffered because the client has not accepted them. */
 int ws_sockjs_response_blocked(const ws_sockjs_response *r);
 
-/** The owner no longer uses it: close it after all bytes are written. */
+/** Close the response after all bytes are written. The caller must not use it again. */
 void ws_sockjs_response_finish(ws_sockjs_response *r);
 
-/** Close it now. */
+/** Close the response immediately. */
 void ws_sockjs_response_drop(ws_sockjs_response *r);
 
 #endif

@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A session is open while its end of the socket pair is. After that it answers the client's
- * requests with the close code and reason until `delay` has passed. Without a response, the
- * session does not read from the pair, so that the send queue of the handler's connection fills
- * and its policies apply.
+ * A session is open as long as its end of the socket pair is open. After that, it answers the
+ * client's requests with the close code and reason until `delay` has passed. While no response is
+ * open, the session does not read from the pair. The send queue of the handler's connection then
+ * fills, and its back-pressure policy applies.
  */
 
 #include <errno.h>
@@ -18,7 +18,7 @@
 /* Slots of a loop's hash table; the sessions of one slot form a list. */
 #define SESSION_PLACES 4096u
 
-/* One read from the pair, bytes. */
+/* Size of one read from the pair, bytes. */
 #define SESSION_PIECE (16 * 1024)
 
 /* One table per loop. */
@@ -105,7 +105,7 @@ static void session_alarm_in(ws_sockjs_session *s, apr_uint32_t ms)
     ws_timer_wheel_set(&s->handle.loop->event.wheel, &s->alarm, s->handle.loop->event.now + ms);
 }
 
-/* Stop reading from the pair: there is no response that accepts bytes. */
+/* Stop reading from the pair because no response accepts bytes. */
 static void session_rest(ws_sockjs_session *s)
 {
     if (s->fd >= 0 && ws_sockjs_session_waits(s)) {
@@ -143,7 +143,7 @@ static void session_put_close(const ws_sockjs_session *s, ws_sockjs_response *r)
     ws_strbuf_free(&t);
 }
 
-/* A frame that has begun cannot be completed, so the response is cut off. */
+/* The current frame cannot be completed, so abort the response. */
 static void session_tell_close(ws_sockjs_session *s)
 {
     if (!s->response) {

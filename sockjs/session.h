@@ -2,10 +2,10 @@
 
 /**
  * SockJS sessions of a process. A session is the client side of a WebSocket inside the process,
- * over a pair of sockets. The other end is an ordinary connection of the engine, so that
- * handlers, queues, limits and channels work as for any other connection. The session converts
- * frames from there into SockJS frames for the open response, and messages of clients into
- * frames for the engine.
+ * over a pair of sockets. The other end is an ordinary connection of the engine, so that handlers,
+ * queues, limits and channels work as for any other connection. The session converts frames from
+ * the engine into SockJS frames for the open response, and messages from the client into frames for
+ * the engine.
  *
  * The session's key determines its loop. Functions with an engine may be called on any thread.
  */
@@ -22,14 +22,14 @@ typedef struct ws_sockjs_key {
 
 /** Options of WebSocketSockJS. */
 typedef struct ws_sockjs_options {
-    apr_uint64_t response;         /**< length of a streaming response, bytes of frames */
+    apr_uint64_t response;         /**< maximum length of a streaming response, bytes of frames */
     apr_uint32_t heartbeat, delay; /**< milliseconds */
 } ws_sockjs_options;
 
 /** Results for a client's messages, as HTTP statuses. */
 enum {
     WS_SOCKJS_TAKEN = 204,
-    WS_SOCKJS_WAITS = 202, /**< accepted, but the handler does not read: answer the client later */
+    WS_SOCKJS_WAITS = 202, /**< accepted, but the handler is not reading: answer the client later */
     WS_SOCKJS_UNKNOWN = 404,
     WS_SOCKJS_FULL = 503 /**< more bytes are queued than WebSocketMaxMessageSize */
 };
@@ -38,16 +38,16 @@ enum {
 ws_loop *ws_sockjs_loop(ws_engine *engine, const ws_sockjs_key *key);
 
 /**
- * Begin a session.
+ * Create a session.
  * @param fd        its end of the pair, which it takes over
  * @param settings  of the Location
- * @param ticket    released when it is gone; or NULL
+ * @param ticket    released when the session is freed; or NULL
  * @return 0; -1: fd and ticket have been released
  */
 int ws_sockjs_open(ws_engine *engine, const ws_sockjs_key *key, const ws_sockjs_options *options,
                    int fd, const ws_settings *settings, ws_ticket *ticket);
 
-/** A request that waits for frames. */
+/** A request whose response waits for frames. */
 typedef struct ws_sockjs_request {
     ws_sockjs_kind kind;
     int chunked;
@@ -60,18 +60,19 @@ typedef struct ws_sockjs_request {
 void ws_sockjs_attach(ws_engine *engine, const ws_sockjs_key *key, const ws_sockjs_request *request,
                       int fd, SSL *ssl);
 
-/** Copy the bytes of another process's session from fd to a client. Takes over all arguments. */
+/** Copy bytes from fd, which is connected to a session in another process, to a client. Takes over
+ *  all arguments. */
 void ws_sockjs_carry(ws_engine *engine, int fd, int client, SSL *ssl);
 
 /**
- * Messages of a client.
- * @param frames  as ws_sockjs_parse() makes them; taken over
+ * Pass a client's messages to its session.
+ * @param frames  output of ws_sockjs_parse(); taken over
  * @param done    called with the result, on the loop or before this returns
  */
 void ws_sockjs_input(ws_engine *engine, const ws_sockjs_key *key, ws_strbuf *frames,
                      void (*done)(void *arg, int status), void *arg);
 
-/** The handler of WebSockets that carry SockJS frames; their data is a ws_sockjs_key. */
+/** The handler for WebSockets that carry SockJS frames. Its connection data is a ws_sockjs_key. */
 extern const ws_handler ws_sockjs_websocket;
 
 #endif

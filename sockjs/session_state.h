@@ -20,7 +20,7 @@ typedef struct ws_sockjs_decoder {
 
 typedef struct ws_sockjs_session ws_sockjs_session;
 struct ws_sockjs_session {
-    ws_handle handle;        /**< must be first; its end of the pair */
+    ws_handle handle;        /**< must be first; the session's end of the pair */
     ws_alarm alarm;          /**< the next heartbeat; without a response, the session's end */
     ws_sockjs_session *next; /**< next session in the same slot */
     ws_sockjs_key key;
@@ -28,30 +28,31 @@ struct ws_sockjs_session {
     const ws_settings *settings;
     ws_ticket *ticket;
     ws_sockjs_response *response; /**< the open response, or NULL */
-    ws_sockjs_response *answer;   /**< response to a client whose messages are queued, or NULL */
+    ws_sockjs_response *answer;   /**< response to a client whose messages are still queued, or
+                                   *    NULL */
     int fd;                       /**< -1: the session is closed */
     unsigned char greeted;        /**< "o" has been sent */
     unsigned char array;          /**< an array of messages has begun */
     unsigned char message;        /**< a message has begun */
     ws_sockjs_decoder decoder;
     ws_sockjs_cut cut;
-    ws_strbuf in; /**< bytes that the pair has not accepted, from in_pos on */
+    ws_strbuf in; /**< bytes not yet accepted by the pair, starting at in_pos */
     apr_size_t in_pos;
     int code; /**< close code */
     ws_strbuf reason;
 };
 
-/** The session of a key in this loop, or NULL. */
+/** Find the session with this key in this loop. @return NULL: there is none */
 ws_sockjs_session *ws_sockjs_find(ws_loop *loop, const ws_sockjs_key *key);
 
-/** Write to this response from now on. If the session is closed, end the response with the reason.
- */
+/** Make this the session's open response. If the session is closed, send the close reason and end
+ *  the response. */
 void ws_sockjs_session_attach(ws_sockjs_session *s, ws_sockjs_response *r);
 
-/** Read from the handler's connection while the response accepts bytes. */
+/** Read from the handler's connection as long as the response accepts bytes. */
 void ws_sockjs_session_pump(ws_sockjs_session *s);
 
-/** Pass frames to the handler. Takes them over. @return the result for `done` of
+/** Pass frames to the handler. Takes ownership of them. @return the result for `done` of
  *  ws_sockjs_input() */
 int ws_sockjs_session_input(ws_sockjs_session *s, ws_strbuf *frames);
 
@@ -61,11 +62,12 @@ static inline int ws_sockjs_session_waits(const ws_sockjs_session *s)
     return s->in.len > s->in_pos;
 }
 
-/** The client has gone: end the handler's connection, with a Close frame if the client sent one. */
+/** End the handler's connection after the client has disconnected, with a Close frame if the client
+ *  sent one. */
 void ws_sockjs_session_gone(ws_sockjs_session *s, int code, const char *reason, apr_size_t len);
 
 /**
- * Decode what the engine has sent, and write it to the response.
+ * Decode the bytes that the engine has sent, and write them to the response.
  * @return 0; -1 if the session was closed inside
  */
 int ws_sockjs_decode(ws_sockjs_session *s, const char *data, apr_size_t len);

@@ -1,7 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parses messages of clients and escapes messages to them. Every byte of a client is checked here.
- */
+/** Parses untrusted messages from clients, and escapes messages to clients. */
 
 #include "sockjs/text.h"
 
@@ -125,8 +124,8 @@ static int text_string(text_input *in)
 
 void ws_sockjs_client_frame(ws_strbuf *frames, unsigned first, const void *data, apr_size_t len)
 {
-    /* RFC 6455 requires a key. The frame does not leave the machine, so a key of zeroes is enough.
-     */
+    /* RFC 6455 requires a masking key. The frame does not leave the machine, so a zero key
+     * suffices. */
     static const unsigned char no_mask[4];
     unsigned char head[WS_HEADER_MAX];
     ws_strbuf_add(frames, (char *)head, ws_frame_header(head, first, len, no_mask));
@@ -192,7 +191,7 @@ void ws_sockjs_puts(ws_strbuf *t, int nested, const char *s)
     }
 }
 
-/* All characters to be escaped beyond ASCII have three bytes and begin with one of these. */
+/* Every non-ASCII character that must be escaped has three bytes, and the first is one of these. */
 static int text_is_lead(unsigned char c)
 {
     return c == 0xE2 || c == 0xEF;
@@ -239,7 +238,8 @@ static void text_put_special(ws_strbuf *t, int nested, unsigned char c)
     ws_sockjs_puts(t, nested, escaped);
 }
 
-/* Complete a character that the last piece began. @return bytes taken */
+/* Complete a character that was split between the previous piece and this one. @return bytes
+ * taken */
 static apr_size_t text_complete(ws_strbuf *t, ws_sockjs_cut *cut, int nested, const char *data,
                                 apr_size_t len)
 {

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * SockJS text: messages as JSON strings, in both directions (protocol 0.3.3). Bytes in, bytes out; no sockets.
- * For one thread at a time.
+ * SockJS text: messages as JSON strings, in both directions (protocol 0.3.3). These functions only
+ * convert bytes and use no sockets. Only one thread at a time may use an object.
  */
 
 #ifndef WS_SOCKJS_TEXT_H
@@ -15,30 +15,31 @@
 
 typedef enum {
     WS_SOCKJS_PARSED,
-    WS_SOCKJS_EMPTY,  /**< no text, or no array: "Payload expected." */
-    WS_SOCKJS_BROKEN, /**< no JSON, or an array of anything but strings: "Broken JSON encoding." */
+    WS_SOCKJS_EMPTY,  /**< empty, or not an array: "Payload expected." */
+    WS_SOCKJS_BROKEN, /**< not JSON, or an array with elements that are not strings: "Broken JSON
+                       *    encoding." */
     WS_SOCKJS_MEMORY
 } ws_sockjs_parsed;
 
 /**
- * Read an array of strings, or one string, and append each as a text frame of a WebSocket client. An unpaired
- * surrogate becomes U+FFFD, as in the messages of a browser's WebSocket. UTF-8 is not checked.
+ * Read an array of strings, or one string, and append each as a text frame of a WebSocket client.
+ * An unpaired surrogate becomes U+FFFD, as a browser's WebSocket does it. UTF-8 is not checked.
  * @param frames  incomplete unless WS_SOCKJS_PARSED is returned
  */
 ws_sockjs_parsed ws_sockjs_parse(const char *text, apr_size_t len, ws_strbuf *frames);
 
-/** Append a frame of a WebSocket client. first: its first byte */
+/** Append a frame as a WebSocket client sends it. first: its first byte */
 void ws_sockjs_client_frame(ws_strbuf *frames, unsigned first, const void *data, apr_size_t len);
 
-/** Where a text that comes in pieces was cut. Zeroed at first. */
+/** The state of a text that arrives in pieces, between two pieces. Initially zero. */
 typedef struct ws_sockjs_cut {
     unsigned char held[2], count;
 } ws_sockjs_cut;
 
 /**
- * Append a piece of UTF-8 as the inside of a JSON string. Besides what JSON demands, characters are escaped that
- * browsers change or that end a line of JavaScript.
- * @param nested  whether the JSON lies inside a string of JavaScript in an HTML page
+ * Append a piece of UTF-8 as the content of a JSON string. Besides the characters that JSON
+ * requires to be escaped, this escapes those that browsers change or that end a line in JavaScript.
+ * @param nested  whether the JSON is inside a JavaScript string in an HTML page
  */
 void ws_sockjs_escape(ws_strbuf *t, ws_sockjs_cut *cut, int nested, const char *data,
                       apr_size_t len);
@@ -47,7 +48,7 @@ void ws_sockjs_escape(ws_strbuf *t, ws_sockjs_cut *cut, int nested, const char *
  *  escaping it. */
 void ws_sockjs_puts(ws_strbuf *t, int nested, const char *s);
 
-/** Whether a name can be called as a function: letters, digits, "_", "-", ".", 1 to 120 of them. */
+/** Whether a name is a valid callback: 1 to 120 letters, digits, "_", "-" or ".". */
 int ws_sockjs_callback_valid(const char *name);
 
 #endif

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The transport "websocket": the response is a WebSocket that stays open, and messages come the same way. */
+/** The transport "websocket": one WebSocket carries frames to the client and messages from it. */
 
 #include "engine/conn.h"
 #include "sockjs/session_state.h"
