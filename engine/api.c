@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The functions of include/mod_websocket.h that need the loop. On the connection's loop they act at
- * once. From another thread they post a task to that loop.
+ * The functions of include/mod_websocket.h that need the loop. Called on the connection's loop,
+ * they act at once. Called on another thread, they post a task to that loop.
  */
 
 #include <errno.h>
@@ -32,7 +32,7 @@ typedef struct api_task {
     ws_task task;
     ws_id id;
     apr_size_t cost; /* bytes added to loop->posted */
-    ws_conn *own;    /* the sender, if a WS_BLOCKING callback: its posted bytes are counted */
+    ws_conn *own;    /* the sender, if it is in a WS_BLOCKING callback: for ws_cb_posted() */
     ws_frames *frames;
     unsigned broadcast_to; /**< location index */
     int code;
@@ -41,9 +41,9 @@ typedef struct api_task {
     void *arg;
 } api_task;
 
-/* Post a task to a loop, unless its pending tasks already hold WS_POSTED_MAX bytes. Tasks that
- * a connection's callback posts use up part of its share of the turn. cost: bytes that the task
- * holds. receivers: connections to which it sends them */
+/* Post a task to a loop, unless its pending tasks already hold WS_POSTED_MAX bytes. A task posted
+ * by a connection's callback counts against that connection's share of the turn. cost: bytes that
+ * the task holds. receivers: number of connections that it sends to */
 static ws_status api_post_to(ws_loop *loop, api_task *t, apr_size_t cost, apr_uint32_t receivers)
 {
     ws_loop *here = ws_loop_current();
@@ -63,14 +63,14 @@ static ws_status api_post_to(ws_loop *loop, api_task *t, apr_size_t cost, apr_ui
     return WS_QUEUED;
 }
 
-/* A task has arrived at its loop. */
+/* The loop has taken a task: it no longer counts as posted. */
 static void api_arrived(ws_loop *loop, const api_task *t)
 {
     __atomic_sub_fetch(&loop->posted, t->cost, __ATOMIC_RELAXED);
 }
 
-/* Post a task to the loop of an id. cost 0: it is not refused for lack of room.
- * @return WS_QUEUED: the task is taken over; WS_GONE, WS_FULL: it is not */
+/* Post a task to the loop of an id. cost 0: post it even if WS_POSTED_MAX is reached.
+ * @return WS_QUEUED: the loop owns the task; WS_GONE, WS_FULL: the caller still owns it */
 static ws_status api_post(ws_id id, api_task *t, apr_size_t cost)
 {
     ws_engine *e = ws_api_engine_now();
@@ -89,7 +89,8 @@ static int api_on_loop(const ws_conn *c)
 
 /* ---- Sending ---- */
 
-/* Versions 76 and 75, for example, have only text messages and a closing frame. */
+/* Whether the framing has no such frame: versions 76 and 75 only have text messages and a closing
+ * frame. */
 static int api_unsupported(const ws_conn *c, unsigned first)
 {
     return c->framed && !ws_framing_sends(c, first & 0xF);
@@ -122,7 +123,7 @@ static ws_status api_send_later(ws_conn *c, ws_frames *f)
     return ws_send_queue_push(c->rare->deferred, f, c->loop->event.now) < 0 ? WS_FULL : WS_QUEUED;
 }
 
-/* After the last part: send the messages that waited for it. */
+/* Send the messages that waited for the last part. */
 static void api_send_waiting(ws_conn *c)
 {
     ws_send_queue *later = c->rare->deferred;
@@ -152,8 +153,8 @@ static inline ws_status api_admit(ws_conn *c, unsigned first)
                                                              : WS_SENT;
 }
 
-/* Build the final frames of a message in a separate buffer, so that the queue can drop it as a
- * whole. Takes over the reference. */
+/* Build the final frames of a message in a separate buffer, so that the queue can drop the whole
+ * message. Takes over the reference. */
 static ws_frames *api_shape(ws_conn *c, ws_frames *f)
 {
     apr_size_t len, most = (apr_size_t)c->settings->fragment;
@@ -312,9 +313,9 @@ static void api_pass_barrier(ws_loop *loop, ws_task *task)
     sem_post(&((barrier *)task)->done);
 }
 
-/* A WS_BLOCKING callback may send faster than the loop can handle. The callback then waits for the
- * loop, after which the send queue's limit applies. This cannot deadlock: the loop never waits for
- * callbacks. */
+/* A WS_BLOCKING callback may post frames faster than the loop handles them. Wait until the loop has
+ * queued them: only then does the limit of the send queue apply. This cannot deadlock, because the
+ * loop never waits for callbacks. */
 static void api_wait_for_loop(ws_conn *c)
 {
     barrier b = {.task = {.fn = api_pass_barrier}};
@@ -368,7 +369,7 @@ static ws_status api_send_frame(ws_conn *c, unsigned first, const void *data, ap
         return api_send_later(c, ws_frames_build(first, data, len));
     }
     ws_conn_count_sent(c, first, len);
-    /* Without extensions, framing and fragmentation the payload is sent unchanged. */
+    /* no extensions, no fragmentation: skip ws_conn_send_message() */
     s = (c->rare->chain || c->settings->fragment ? ws_conn_send_message : ws_conn_send)(c, first,
                                                                                         data, len);
     if (c->rare->deferred) {
@@ -575,9 +576,9 @@ static void api_pause_or_resume(ws_conn *c, void *paused)
         return;
     }
     if (api_on_loop(c)) {
-        api_hold(c, paused); /* the socket is watched again after the callback */
+        api_hold(c, paused); /* the end of the callback updates the watch of the socket */
         if (c->loop->corked != c) {
-            ws_conn_mark_dirty(c); /* another connection's callback: at the turn's end */
+            ws_conn_mark_dirty(c); /* not in a callback of c: settle it later */
         }
         return;
     }

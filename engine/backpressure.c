@@ -1,15 +1,16 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Clients that read too slowly: limits of the send queue in bytes and in time, and the policy when
- * a limit is reached. Only whole messages are dropped, and only before their first byte is sent.
- * Queued control frames and messages in parts are never dropped.
+ * Clients that read too slowly: the limits of the send queue in bytes and in time, and the policy
+ * when a limit is reached. A message is dropped only as a whole, and only before its first byte is
+ * sent. Control frames that are already queued, and messages sent in parts, are never dropped.
  */
 
 #include "engine/conn.h"
 
-/* Remaining bytes of a message that cannot be dropped since it is being sent. Policies that drop do
- * not count them: otherwise one long message would block all new ones. */
+/* Unsent bytes of the message that is being sent, which can no longer be dropped. Policies that
+ * drop messages do not count these bytes: otherwise one long message would cause all new ones to be
+ * dropped. */
 static apr_size_t backpressure_in_transit(const ws_conn *c)
 {
     const ws_send_queue *q = &c->out;
@@ -88,7 +89,7 @@ void ws_backpressure_trim(ws_conn *c)
     while (i < ws_send_queue_count(q)) {
         const ws_frames *f = ws_send_queue_at(q, i)->frames;
         if (!f->whole || (f->key && ws_backpressure_policy(c) == WS_SLOW_KEEP_LATEST)) {
-            i++; /* the client needs the latest message of a key, however old */
+            i++; /* keep the latest message of a key, however old */
         }
         else if (backpressure_age(c, q, i) > c->settings->max_delay) {
             backpressure_drop(c, q, i);
@@ -131,14 +132,14 @@ static ws_status backpressure_close(ws_conn *c)
 
 ws_status ws_backpressure_admit(ws_conn *c, unsigned first)
 {
-    int part = (first & 0xF) == WS_OP_CONTINUATION; /* its message has begun: cannot be dropped */
+    int part = (first & 0xF) == WS_OP_CONTINUATION; /* cannot be dropped: its message has begun */
     int full = backpressure_full(c);
     if (full && !c->write_blocked) {
-        ws_conn_write(c); /* one turn may queue much, even for a fast client */
+        ws_conn_write(c); /* the queue may be full only because it has not been written yet */
         full = backpressure_full(c);
     }
     if (first & 0x8) {
-        return full ? WS_DROPPED : WS_SENT; /* not worth closing, but bounded */
+        return full ? WS_DROPPED : WS_SENT; /* a control frame is no reason to close */
     }
     switch (ws_backpressure_policy(c)) {
     case WS_SLOW_CLOSE:

@@ -10,11 +10,11 @@
 
 #include "engine/conn.h"
 
-/* Reading is held while more jobs or bytes than this are pending for the handler. */
+/* If more jobs or bytes than this are pending for the handler, reading is held. */
 #define JOBS_MAX 64
 #define JOB_BYTES_MAX (1024 * 1024)
 
-/* Jobs of one connection before its thread serves others. */
+/* Jobs of one connection that a thread runs before it serves other connections. */
 #define TURN 16
 
 typedef enum {
@@ -54,11 +54,11 @@ struct ws_jobs {
     apr_uint32_t count;
     apr_size_t bytes;
     job *close;        /**< allocated in advance, so that closing cannot fail */
-    int running;       /**< the pool runs this connection's jobs, or will */
+    int running;       /**< a thread runs this connection's jobs, or the pool has queued them */
     int held;          /**< WS_HELD_JOBS is set or will be */
     apr_size_t posted; /**< bytes, see ws_cb_posted(); atomic */
     int over;          /**< on_close has been called; loop thread only */
-    ws_task last_task; /**< sets over, after all tasks that the jobs have posted */
+    ws_task last_task; /**< sets over; posted after all tasks of the jobs */
 };
 
 typedef struct release_task {
@@ -90,7 +90,7 @@ static void cb_call_closing(ws_conn *c)
         return;
     }
     if (c->rare->jobs) {
-        ws_engine_on_conn(c, ws_conn_answer_close); /* if out of memory, the alarm answers later */
+        ws_engine_on_conn(c, ws_conn_answer_close); /* if this fails, the alarm answers */
     }
     else {
         ws_conn_answer_close(c);
@@ -221,7 +221,7 @@ static void cb_do_jobs(ws_work *work)
         cb_do_job(c, j);
         if (j->kind == CLOSE) {
             free(j);
-            ws_loop_post(loop, &jobs->last_task); /* then the loop frees the connection */
+            ws_loop_post(loop, &jobs->last_task); /* the loop may free c after this task */
             return;
         }
         free(j);
@@ -262,7 +262,7 @@ static void cb_give(ws_conn *c, job *j)
     int start, hold, last;
 
     if (!j) {
-        /* A lost callback would leave the handler with a wrong state of the connection. */
+        /* Skipping a callback would leave the handler with a wrong state for this connection. */
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
         return;
     }
@@ -278,7 +278,7 @@ static void cb_give(ws_conn *c, job *j)
     hold = !jobs->held && (jobs->count > JOBS_MAX || jobs->bytes > JOB_BYTES_MAX);
     if (hold) {
         jobs->held = 1;
-        /* Under the lock, so that the release, a task, is handled later. */
+        /* Hold under the lock: the task that releases it can then only run afterwards. */
         ws_conn_hold(c, WS_HELD_JOBS);
     }
     apr_thread_mutex_unlock(jobs->lock);
@@ -286,7 +286,7 @@ static void cb_give(ws_conn *c, job *j)
         ws_thread_pool_push(jobs->threads, &jobs->work);
     }
     if (hold && c->loop->corked != c && !last) {
-        ws_conn_watch(c); /* otherwise input.c does this after the input */
+        ws_conn_watch(c); /* otherwise input.c does this when it has delivered the input */
     }
 }
 
@@ -352,7 +352,7 @@ int ws_cb_over(const ws_conn *c)
 void ws_cb_free(ws_conn *c)
 {
     if (c->rare->jobs) {
-        free(c->rare->jobs->close); /* not NULL if it never became a job */
+        free(c->rare->jobs->close); /* still set if it was never queued */
         apr_pool_destroy(c->rare->jobs->pool);
         free(c->rare->jobs);
         ws_rare_of(c)->jobs = NULL;

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Opening, closing and ending connections. A connection is freed at the end of a turn, when neither
- * a callback nor the stream refers to it.
+ * Opening, closing and ending connections. A connection is freed at the end of a turn, once no
+ * callback and no stream operation refers to it.
  */
 
 #include "engine/conn.h"
@@ -57,7 +57,8 @@ void ws_conn_init_parser(const ws_conn *c, ws_parser *p)
     ws_parser_init(p, ws_is_client(c) ? WS_CLIENT : WS_SERVER, frame, message);
 }
 
-/* Most connections have none of this. @return whether there is memory */
+/* Fill the connection's ws_rare if it needs one; most connections do not. @return 0: out of
+ * memory */
 static int conn_init_rare(ws_conn *c, const ws_handoff *h)
 {
     const ws_new_conn *n = &h->from;
@@ -84,7 +85,7 @@ static int conn_init_rare(ws_conn *c, const ws_handoff *h)
     return 1;
 }
 
-/* Most connections need none of what these exclude. */
+/* Set plain_out and plain_in for the fast paths, which most connections can use. */
 static void conn_note_plain(ws_conn *c)
 {
     const ws_handler *h = c->location->handler;
@@ -101,7 +102,7 @@ void ws_conn_open(ws_conn *c)
     ws_timer_wheel_clear(&loop->event.wheel, &c->alarm);
     if (c->framed) {
         ws_socket_keep_alive(c->source.fd,
-                             c->settings); /* a relay sets this on its client's socket itself */
+                             c->settings); /* if relayed: the relay sets it on the client's */
     }
     if (c->settings->ping_interval) {
         ws_conn_alarm_in(c, ws_loop_spread(loop, c->settings->ping_interval));
@@ -140,8 +141,9 @@ static void conn_ready(ws_source *s, const ws_ready *r)
     if (!c->freed && (r->events & WS_READABLE)) {
         ws_conn_read(c);
     }
-    /* A broken socket may still hold input. Reading it finds the end, possibly some turns later. If
-     * the stream is receiving, the loop finds the end. */
+    /* A broken socket may still hold input: ws_conn_read() ends the connection when it has read
+     * everything, possibly some turns later. If the loop is receiving, it reports the end
+     * instead. */
     if (!c->freed && (r->events & (WS_BROKEN | WS_READABLE)) == WS_BROKEN
         && !ws_stream_is_busy(&c->source)) {
         ws_conn_end(c, "the connection broke");
@@ -228,8 +230,8 @@ void ws_conn_watch(ws_conn *c)
     if (c->freed) {
         return;
     }
-    /* A connection that continues in the next turn stays in the poller: no system call. An async
-     * stream must stop reading. */
+    /* A connection whose share of this turn is used up stays in the poller, which saves a system
+     * call. An async stream must stop receiving. */
     if (!(ws_stream_is_read(&c->source) ? c->held & ~WS_HELD_TURN : c->held) || c->discard_input) {
         events |= WS_READABLE;
     }
@@ -287,7 +289,7 @@ void ws_conn_close(ws_conn *c, int code, const char *reason, apr_size_t reason_l
     ws_conn_send(c, WS_FIN | WS_OP_CLOSE, payload, len);
     conn_set_state(c, WS_CLOSING);
     if (!ws_conn_accepts_input(c)) {
-        ws_conn_release(c, WS_HELD_HANDLER); /* the peer's Close has to be read */
+        ws_conn_release(c, WS_HELD_HANDLER); /* resume reading, to receive the peer's Close */
     }
     if (c->peer_closed) {
         conn_end_after_writing(c);
@@ -310,7 +312,8 @@ static void conn_take_reason(ws_conn *c, int code, const char *reason, apr_size_
     conn_set_reason(c, reason, reason_len);
 }
 
-/* RFC 6455, section 5.5.1, suggests the code; browsers' test suites also expect the reason. */
+/* RFC 6455, section 5.5.1, suggests to echo the code. Test suites of browsers also expect the
+ * reason. */
 void ws_conn_answer_close(ws_conn *c)
 {
     const ws_bytes *reason = c->rare->end_reason;
@@ -331,7 +334,7 @@ void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t
         return;
     }
     if (c->location->handler->flags & WS_HEAR_OUT && code != c->end_code) {
-        conn_take_reason(c, code, reason, reason_len); /* not just an echo of our code */
+        conn_take_reason(c, code, reason, reason_len); /* the peer did not just echo our code */
     }
     conn_end_after_writing(c);
 }
@@ -341,7 +344,7 @@ void ws_conn_abort(ws_conn *c)
     if (ws_state_of(c) == WS_CLOSED) {
         return;
     }
-    c->aborted = c->broken = c->discard_input = 1; /* ended after the current callback, if any */
+    c->aborted = c->broken = c->discard_input = 1; /* c ends after a running callback */
     if (ws_conn_gathered(c)) {
         c->loop->cork_len = 0;
     }
@@ -384,12 +387,13 @@ void ws_conn_finish(ws_conn *c)
     ws_cb_close(c);
     conn_let_go_of_buffers(c);
     ws_conn_ask(c);
-    ws_socket_shutdown(c, !ws_is_client(c)); /* RFC 6455, section 7.1.1: server first */
+    ws_socket_shutdown(c, !ws_is_client(c)); /* RFC 6455, section 7.1.1: the server closes first */
     ws_conn_linger(c);
     ws_conn_watch(c);
 }
 
-/* Callbacks use tickets, see ws_conn_ticket(). A WS_BLOCKING handler's last job must end first. */
+/* Callbacks may use the tickets (ws_conn_ticket()), so call this only after a WS_BLOCKING handler's
+ * last job has ended. */
 static void conn_release_tickets(ws_conn *c)
 {
     ws_ticket *ticket = c->rare->ticket;
@@ -477,7 +481,7 @@ void ws_conn_end(ws_conn *c, const char *why)
     ws_resource_end(c);
     ws_cb_close(c);
     if (c->ssl && !c->write_shut && !c->aborted) {
-        ws_tls_shutdown(c); /* close_notify after queued bytes: RFC 8446, section 6.1 */
+        ws_tls_shutdown(c); /* sends close_notify after the queued bytes: RFC 8446, section 6.1 */
     }
     conn_let_go_of_buffers(c);
     conn_count_end(c, why);

@@ -54,11 +54,11 @@ struct ws_outgoing {
     char host[]; /**< for settings.vhost */
 };
 
-/** An incomplete message: partial.c. */
+/** An incomplete message, see partial.c. */
 typedef struct ws_partial {
     ws_alarm alarm; /**< first member */
     ws_conn *c;
-    apr_uint32_t begun, moved; /**< when its timeout started, and when it last grew: loop time */
+    apr_uint32_t begun, moved; /**< when its timeout started, and when it last grew (loop time) */
     apr_uint64_t wire_in;      /**< bytes received when its timeout started */
     struct ws_partial *next;   /**< of the loop's spare buffers */
     apr_size_t len, size;
@@ -76,14 +76,15 @@ typedef enum {
     WS_SUMS
 } ws_sum;
 
-/** What an idle plain connection does without: allocated at its first use, ws_conn_rare(). */
+/** State that an idle plain connection does not need. ws_conn_rare() allocates it at its first
+ *  use. */
 typedef struct ws_rare {
-    ws_parser parser;    /**< valid here; without a ws_rare, the connection is between messages */
+    ws_parser parser;    /**< without a ws_rare, there is no incomplete message */
     ws_partial *message; /**< an incomplete message, or NULL */
-    ws_bytes *rest;      /**< input not parsed yet, or not delivered while reading is held */
+    ws_bytes *rest;      /**< input that is not parsed or not delivered yet */
     union {
-        ws_chain *chain;   /**< not framed: extensions, NULL: none; see ws_chain_of() */
-        ws_framer *framer; /**< framed: messages are not framed by RFC 6455 */
+        ws_chain *chain;   /**< extensions, or NULL; only valid if not framed: use ws_chain_of() */
+        ws_framer *framer; /**< valid if framed */
     };
     ws_send_queue *deferred; /**< messages waiting for the last part of another; or NULL */
     apr_pool_t *pool;
@@ -96,7 +97,8 @@ typedef struct ws_rare {
     apr_uint32_t high_sums[WS_SUMS];
 } ws_rare;
 
-/** All zero: ws_conn.rare of a connection that needs none, so that it can be read without a check. */
+/** All zero. ws_conn.rare of a connection without a ws_rare points to it, so that readers need no
+ *  check. */
 extern const ws_rare ws_rare_none;
 
 struct ws_conn {
@@ -108,8 +110,8 @@ struct ws_conn {
     ws_id id;         /**< 0 in a slab place that was never used */
     ws_send_queue out;
     const ws_rare
-        *rare; /**< write by ws_conn_rare() or ws_rare_of(); set before the first callback of a
-                              WS_BLOCKING handler, and then never changed */
+        *rare; /**< for writing, use ws_conn_rare() or ws_rare_of(). For a WS_BLOCKING handler,
+                *   it is set before the first callback and never changes */
     ws_bytes *cipher_out; /**< TLS records that the socket has not accepted yet */
     void *data;
     char *strings;  /**< see ws_strings_pack */
@@ -125,21 +127,21 @@ struct ws_conn {
     apr_uint32_t most_queued;   /**< the greatest value of queued */
     apr_uint32_t last_input;    /**< loop time of the last input */
     apr_uint32_t dropped;       /**< messages dropped since the client became too slow */
-    /* Threads of WS_BLOCKING callbacks also use the next fields, up to framed. They are kept apart from the
-     * loop's bit-fields, which the compiler loads and stores together. */
+    /* The fields from here to framed are also used by the threads of WS_BLOCKING callbacks. They
+     * are separate from the loop's bit-fields, which the compiler loads and stores together. */
     unsigned char state; /**< ws_state; atomic */
     unsigned char version;
     unsigned char parts;         /**< ws_send_part() has begun a message; callback thread only */
-    unsigned char transport : 3; /**< ws_transport; these four are never changed */
+    unsigned char transport : 3; /**< ws_transport; this field and the next three never change */
     unsigned char carrier : 3;   /**< ws_carrier */
     unsigned char secure : 1;    /**< the peer uses TLS */
     unsigned char framed : 1;    /**< messages are not framed by RFC 6455 */
-    apr_uint16_t since;    /**< when the last frame to be answered was sent, units of 256 ms */
-    apr_uint16_t end_code; /**< code of the first Close frame of either side; 0: none */
-    unsigned char held;    /**< WS_HELD_... */
+    apr_uint16_t since;          /**< when a frame that needs an answer was sent; unit: 256 ms */
+    apr_uint16_t end_code;       /**< code of the first Close frame of either side; 0: none */
+    unsigned char held;          /**< WS_HELD_... */
     ws_utf8_state utf8;
     unsigned char
-        large; /**< the last message in pieces had 2^large bytes or more; 0: it was not large */
+        large; /**< the last buffered message had at least 2^large bytes; 0: it was small */
     unsigned opened : 1; /**< on_open has been called, or is a job */
     unsigned dirty : 1;
     unsigned discard_input : 1; /**< input is read and discarded: the connection is ending */
@@ -160,8 +162,8 @@ struct ws_conn {
     unsigned tls_warm : 1;      /**< the connection is in loop->warm */
     unsigned tls_used : 3;      /**< uses of TLS lately, at most WARM_USES (tls.c) */
     unsigned closed_by : 2;     /**< ws_closed_by */
-    unsigned plain_in : 1;      /**< never changed once open: input.c can take its fast path */
-    unsigned plain_out : 1;     /**< likewise: ws_conn_gather_plain() */
+    unsigned plain_in : 1;      /**< input.c can use its fast path; does not change once open */
+    unsigned plain_out : 1;     /**< likewise for ws_conn_gather_plain() */
 };
 
 /* conn.c: opening and closing */
@@ -169,7 +171,7 @@ struct ws_conn {
 /** The connection's ws_rare, allocated if it has none. @return NULL: out of memory */
 ws_rare *ws_conn_rare(ws_conn *c);
 
-/** The same for a connection that has one: since a field of it was not zero. */
+/** The same for a connection that has one, which a field other than zero shows. */
 static inline ws_rare *ws_rare_of(ws_conn *c)
 {
     return (ws_rare *)c->rare;
@@ -222,7 +224,7 @@ void ws_conn_ask(ws_conn *c);
 /** After closing our side: give the peer 2 s to close its side. */
 void ws_conn_linger(ws_conn *c);
 
-/** Restart the time in which the peer has to take some bytes. */
+/** Restart the timeout in which the peer has to receive some bytes. */
 void ws_conn_count_as_taken(ws_conn *c);
 
 /** A pinged peer has sent something: schedule the next ping after one interval. */
@@ -266,13 +268,13 @@ static inline int ws_conn_accepts_input(const ws_conn *c)
 /* partial.c */
 
 /**
- * Make room for more bytes at the end of the message; starts one if there is none.
+ * Make room for `more` bytes at the end of the message. Starts a message if there is none.
  * @param total  bytes of the message announced so far
  * @return NULL: out of memory
  */
 ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total);
 
-/** Add len bytes that the caller has written there. */
+/** Add len bytes that the caller has written to the room made by ws_partial_reserve(). */
 void ws_partial_grow(ws_partial *m, apr_size_t len);
 
 /** Reading has resumed: restart the message's timeout. */
@@ -281,7 +283,7 @@ void ws_partial_released(ws_partial *m);
 /** Free the message, if there is one. */
 void ws_partial_free(ws_conn *c);
 
-/** The message is complete: note in c->large whether it was a large one. */
+/** The message is complete: record in c->large whether it was large. */
 void ws_partial_note_large(ws_conn *c);
 
 /** Free the buffers that the loop keeps for large messages. */
@@ -289,13 +291,14 @@ void ws_partial_free_spares(ws_loop *loop);
 
 /* input.c */
 
-/** Read. Call when the socket is readable, or c->rest or OpenSSL may hold input. */
+/** Read and deliver input. Call when the socket is readable, or when c->rest or OpenSSL may hold
+ *  input. */
 void ws_conn_read(ws_conn *c);
 
 /**
  * Deliver a piece of a message to the handler.
  * @param where  WS_FIRST, WS_LAST
- * @param total  upper bound of the message's length as known so far: limits the buffer
+ * @param total largest length that the message can have, as far as known: limits its buffer
  */
 void ws_conn_deliver(ws_conn *c, unsigned opcode, const unsigned char *data, apr_size_t len,
                      unsigned where, apr_uint64_t total);
@@ -311,8 +314,8 @@ static inline apr_size_t ws_low_mark(const ws_conn *c)
     return (apr_size_t)(c->settings->send_queue / 4);
 }
 
-/** Whether the send queue is long enough to stop reading. Never for a client: if both ends stopped
- *  reading, they could deadlock. */
+/** Whether the send queue is so long that reading stops. A client never stops reading for this: if
+ *  both ends stopped, they could deadlock. */
 static inline int ws_conn_backs_up(const ws_conn *c)
 {
     return !ws_is_client(c) && ws_send_queue_bytes(&c->out) > ws_low_mark(c);
@@ -331,7 +334,8 @@ ws_status ws_conn_send_bytes(ws_conn *c, const void *bytes, apr_size_t len);
 /** Send a shared frame. Takes over the reference. */
 ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f);
 
-/** Gather sends to c between the two calls. They do not nest: a loop corks one connection. */
+/** Between these two calls, sends to c are gathered. They do not nest: a loop corks one connection
+ *  at a time. */
 void ws_conn_cork(ws_conn *c);
 void ws_conn_uncork(ws_conn *c);
 
@@ -351,7 +355,8 @@ void ws_conn_mark_dirty(ws_conn *c);
 /** Flush at the end of the next turn. */
 void ws_conn_postpone(ws_conn *c);
 
-/** Like ws_conn_flush(), inside a callback. Its consequences are handled after the callback. */
+/** Like ws_conn_flush(), for use inside a callback. If the connection has to end or to resume
+ *  reading, that happens after the callback. */
 void ws_conn_write(ws_conn *c);
 
 /** Flush the connections that were marked dirty during this turn. */
@@ -395,7 +400,8 @@ static inline apr_uint64_t ws_conn_sum(const ws_conn *c, ws_sum which)
     return (apr_uint64_t)c->rare->high_sums[which] << 32 | c->sums[which];
 }
 
-/** Count bytes that the socket has accepted; n < 0: subtract bytes that it has not. */
+/** Count bytes that the socket has accepted. n < 0: subtract bytes that were counted, but not
+ *  accepted. */
 static inline void ws_conn_count_written(ws_conn *c, apr_ssize_t n)
 {
     if (n) {
@@ -404,8 +410,8 @@ static inline void ws_conn_count_written(ws_conn *c, apr_ssize_t n)
     }
 }
 
-/** Count in the loop's row what the connection has received and sent since ws_conn_cork(), or since
- *  the last call. */
+/** Add to the loop's counters what the connection has received and sent since ws_conn_cork(), or
+ *  since the last call. */
 void ws_conn_count_corked(ws_conn *c);
 
 /** Count a sent frame as the handler passed it, before extensions. first: its first byte */
@@ -422,15 +428,15 @@ static inline void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len
     }
     ws_count(c->loop->counters, WS_COUNT_BYTES_OUT, (apr_int64_t)len);
     ws_count(c->loop->counters, WS_COUNT_MESSAGES_OUT, messages);
-    if (c->loop->corked == c) { /* which does not see the high word */
+    if (c->loop->corked == c) { /* ws_conn_count_corked() does not see the high word */
         c->loop->counted[WS_SUM_BYTES_OUT] += (apr_uint32_t)len;
         c->loop->counted[WS_SUM_MESSAGES_OUT] += messages;
     }
 }
 
-/** From this payload size on, bytes, a reply to the last message of the input is not copied: one
- *  system call writes the gathered frames and the payload. Copying pays only if more replies
- *  follow. */
+/** A reply to the last message of the input is not copied if its payload has at least this size,
+ *  bytes: one system call writes the gathered frames and the payload. Copying saves a system call
+ *  only if more replies follow. */
 #define WS_COPY_MAX (8 * 1024)
 
 /**
@@ -459,7 +465,7 @@ static inline int ws_conn_gather_plain(ws_conn *c, unsigned first, const void *p
         *out++ = (unsigned char)(len >> 8);
         *out++ = (unsigned char)len;
     }
-    if (len - 16 <= 16) { /* two words of 16 bytes, which may overlap, instead of a call */
+    if (len - 16 <= 16) { /* two copies, which may overlap, need no function call */
         memcpy(out + len - 16, (const char *)payload + len - 16, 16);
         memcpy(out, payload, 16);
     }
@@ -506,8 +512,8 @@ int ws_hixie_shake(ws_conn *c, unsigned char **data, size_t *len);
 
 /* framing.c: connections with a framer */
 
-/** ws_conn_send() for these connections. If the framing has no close frame, a Close ends the
- *  connection once everything queued has been written. */
+/** ws_conn_send() for these connections. If the framing has no close frame, sending a Close ends
+ *  the connection after all queued bytes. */
 ws_status ws_framing_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len);
 
 /** Build a message in a separate buffer. @return NULL: out of memory */
@@ -536,7 +542,7 @@ apr_ssize_t ws_socket_read(ws_conn *c, void *buf, apr_size_t size, int *more);
 /** Write to the socket. @return bytes accepted; 0: no room; -2: the socket is broken */
 apr_ssize_t ws_socket_write(ws_conn *c, const struct iovec *iov, int n);
 
-/** Write bytes that ws_socket_write() has accepted and not yet passed to the socket.
+/** Write bytes that ws_socket_write() has accepted, but not yet passed to the socket.
  *  @return whether some remain; -2: the socket is broken */
 int ws_socket_pending(ws_conn *c);
 
@@ -587,11 +593,11 @@ static inline void ws_cb_leave_channels(ws_conn *c)
 typedef struct ws_cb_resource {
     const char *name; /**< for the log */
     void (*call)(ws_conn *c, void *what,
-                 unsigned events);        /**< call it, unless stopped  [the handler's thread] */
+                 unsigned events);        /**< unless stopped [the handler's thread] */
     void (*done)(ws_conn *c, void *what); /**< after call, or instead of it  [likewise] */
 } ws_cb_resource;
 void ws_cb_call(ws_conn *c, const ws_cb_resource *r, void *what, unsigned events);
-/** Count bytes that a WS_BLOCKING handler's callbacks have sent and the loop has not handled yet.
+/** Count bytes that callbacks of a WS_BLOCKING handler have sent, but the loop has not handled yet.
  *  @return the new total, bytes; 0 for other handlers  [any thread of its callbacks] */
 apr_size_t ws_cb_posted(ws_conn *c, apr_ssize_t change);
 /** Whether no callback will follow, so that c may be freed. */

@@ -21,14 +21,15 @@
 /* How long stopping waits for WS_BLOCKING callbacks that do not return, milliseconds. */
 #define STOP_WAIT 5000
 
-/* Interval between two groups of connections when closing all of them is spread, milliseconds. */
+/* Milliseconds between two groups of connections while ws_engine_close_all() spreads the Close
+ * frames. */
 #define CLOSE_STEP 100
 
 static void engine_loop_started(ws_loop *loop, ws_backend backend, apr_status_t failure)
 {
     char why[WS_BACKEND_TEXT];
     if (failure == APR_SUCCESS || (backend == WS_BACKEND_AUTO && loop->index)) {
-        return; /* auto: one line for each child process is enough */
+        return; /* with `auto`, one line for each child process is enough */
     }
     ws_backend_explain(failure, why);
     ws_engine_log(loop->engine, backend == WS_BACKEND_AUTO ? WS_LOG_INFO : WS_LOG_WARNING, NULL,
@@ -116,7 +117,7 @@ typedef struct close_task {
     apr_uint32_t spread;
 } close_task;
 
-/* Close at most `most` open connections of a loop; 0: only count. @return how many were open */
+/* Close up to `most` open connections of a loop. @return how many were open before */
 static apr_uint32_t engine_close_first(ws_loop *loop, apr_uint32_t most)
 {
     apr_uint32_t open = 0;

@@ -27,7 +27,7 @@ typedef enum {
     WS_SLOW_CLOSE,       /**< close the connection */
     WS_SLOW_DROP_NEWEST, /**< drop the new message */
     WS_SLOW_DROP_OLDEST, /**< drop the messages that have waited longest */
-    WS_SLOW_KEEP_LATEST  /**< the same, and queue only the newest message of each key */
+    WS_SLOW_KEEP_LATEST  /**< as WS_SLOW_DROP_OLDEST, but keep the newest message of each key */
 } ws_slow;
 
 /** Rates and times of an open connection; 0: unlimited. */
@@ -47,11 +47,11 @@ typedef struct ws_settings {
     apr_uint32_t ping_interval; /**< milliseconds without input before a ping, 0: no pings */
     apr_uint32_t ping_grace;    /**< milliseconds to answer a ping */
     apr_uint32_t
-        message_timeout; /**< milliseconds in which an incomplete message has to grow, 0: any */
-    apr_uint32_t message_rate;  /**< least bytes per second of it after that time, 0: any */
+        message_timeout; /**< milliseconds in which a partial message has to grow; 0: no limit */
+    apr_uint32_t message_rate;  /**< minimum rate of a message, bytes per second, 0: none */
     apr_uint32_t close_timeout; /**< milliseconds for the closing handshake */
     apr_uint32_t slow;          /**< policy for a client that is too slow: ws_slow */
-    apr_uint32_t max_delay;     /**< milliseconds queued before a client is too slow, 0: any */
+    apr_uint32_t max_delay;     /**< milliseconds a message may be queued, 0: no limit */
     apr_uint32_t recheck;       /**< milliseconds between two calls of recheck, 0: never */
     apr_uint32_t subscriptions; /**< greatest number of channels per connection */
     ws_bounds bounds[2];        /**< enforced limits; limits that are only logged */
@@ -77,8 +77,8 @@ struct ws_location {
     const char *name;  /**< the handler's name, for the log */
     ws_engine *engine; /**< set by ws_engine_create */
     unsigned index;    /**< set by ws_engine_create */
-    const char *key;   /**< identifies the directive in all processes and hosts; or NULL */
-    int internal;      /**< carries connections of another location: not counted, not logged */
+    const char *key;   /**< identifies the directive across processes and hosts; or NULL */
+    int internal;      /**< only carries connections of another location: not counted, not logged */
 };
 
 /** How a connection was made; the last kind is an outgoing connection. */
@@ -113,7 +113,7 @@ typedef void ws_log_fn(ws_log_level level, const ws_settings *settings, const ws
                        const char *text);
 
 typedef struct ws_engine_options {
-    ws_backend backend; /**< if it is unavailable, log a warning and use epoll */
+    ws_backend backend; /**< requested backend */
     unsigned loops;     /**< event loops, 1 to WS_LOOPS_MAX */
     unsigned blocking;  /**< greatest number of threads for WS_BLOCKING handlers */
     unsigned watchdog;  /**< milliseconds before a running callback is logged, 0: never */
@@ -124,14 +124,16 @@ typedef struct ws_engine_options {
     const struct ws_extension *const *extensions;
     unsigned extension_count;
     ws_log_fn *log;
-    /** Whether the log writes lines of this level; saves formatting them otherwise. */
+    /** Whether lines of this level are logged: the engine does not format other lines. */
     int (*logs)(ws_log_level level, const ws_settings *settings);
-    /** permessage-deflate as outgoing connections offer it; extensions[0] must be it. Or NULL. */
+    /** What outgoing connections offer for permessage-deflate, which must be extensions[0]; or
+     *  NULL. */
     const struct ws_deflate_config *deflate;
     /** One row per loop, each aligned to a cache line. Must be valid until the engine is destroyed.
      *  NULL: the engine allocates the rows. */
     ws_counters *counters;
-    /** Check whether the connection is still allowed. On its loop; must not block. May be NULL. */
+    /** Check whether the connection is still authorized. On its loop; must not block. May be
+     *  NULL. */
     void (*recheck)(ws_conn *c);
     /** A connection has opened; on_open follows. On its loop; must not block. May be NULL. */
     void (*opened)(ws_conn *c);
@@ -182,12 +184,12 @@ typedef struct ws_new_conn {
     int relayed;   /**< fd is connected to a relay, not to the client */
     ws_carrier carrier; /**< other than WS_CARRIER_WEBSOCKET: fd is connected to a SockJS session */
     ws_location *location;
-    const ws_settings *settings; /**< must be valid as long as the engine */
-    ws_outgoing *outgoing;       /**< replaces both; malloc'ed, the engine takes it over; or NULL */
-    int version;                 /**< of WebSocket; 0: none, requires a framing */
+    const ws_settings *settings;      /**< must be valid as long as the engine */
+    ws_outgoing *outgoing;            /**< replaces both; malloc'ed, owned by the engine; or NULL */
+    int version;                      /**< of WebSocket; 0: none, requires a framing */
     const struct ws_framing *framing; /**< protocol/framing.h; NULL: that of the version */
-    int connecting; /**< version 76: the third key is still to be read, from early or the socket */
-    unsigned char numbers[8]; /**< if connecting: those of the other keys, see ws_hixie_numbers() */
+    int connecting; /**< version 76: the third key has not been read yet from early or the socket */
+    unsigned char numbers[8]; /**< if connecting: set by ws_hixie_numbers() */
     void *data;               /**< ws_data() */
     ws_ticket *ticket;        /**< or NULL; released when the connection is dropped, or has ended
                                    and its last callback has returned */
@@ -250,7 +252,7 @@ int ws_conn_set_user(ws_conn *c, const char *user, char **old);
  *  the caller returns to the loop.  [its loop] */
 void ws_conn_inspect(const ws_conn *c, ws_conn_info *report);
 
-/** The settings of its Location.  [callback] */
+/** The settings of the connection's Location. [callback] */
 const ws_settings *ws_conn_settings(const ws_conn *c);
 
 /** How the connection was made.  [callback] */
@@ -280,7 +282,7 @@ int ws_engine_loop_of(ws_engine *engine, ws_id id);
 /** Find a connection by its id. @return NULL: it has ended  [that loop] */
 ws_conn *ws_engine_find(ws_engine *engine, unsigned loop, ws_id id);
 
-/** The framing of its messages; NULL: frames of RFC 6455. */
+/** The framing of the connection's messages; NULL: frames of RFC 6455. */
 const struct ws_framing *ws_new_conn_framing(const ws_new_conn *newcomer);
 
 /** Release fd, ssl, pool, ticket, chain and outgoing of a connection not given to an engine. */
@@ -291,7 +293,7 @@ void ws_new_conn_drop(const ws_new_conn *newcomer);
 apr_size_t ws_engine_count(ws_engine *engine);
 
 /**
- * Close all connections as ws_close() does, also those that open later.  [any thread]
+ * Close all connections, and those that open later, as ws_close() does. [any thread]
  * @param spread  milliseconds over which the Close frames are spread, so that the peers do not all
  *                reconnect at once; 0: now
  */
@@ -304,7 +306,8 @@ int ws_engine_wait(ws_engine *engine, apr_uint32_t timeout);
 /** Set the hooks, before the first connection. They must be valid as long as the engine. */
 void ws_engine_channels(ws_engine *engine, const ws_channels_hooks *hooks);
 
-/** Set the engine for ws_send_to() and similar calls; NULL: none, all connections have ended. */
+/** Set the engine for ws_send_to() and similar calls. NULL: there is none, all connections have
+ *  ended. */
 void ws_api_engine(ws_engine *engine);
 ws_engine *ws_api_engine_now(void);
 

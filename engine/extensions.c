@@ -12,12 +12,12 @@
 
 #include "engine/conn.h"
 
-/* Bytes: a scratch buffer of the loop that has grown beyond this size is freed. */
+/* A scratch buffer of the loop that has grown beyond this size, bytes, is freed. */
 #define KEEP_MAX (256 * 1024)
 
 /* One extension of a connection. */
 typedef struct step {
-    ws_extended x; /* first member: extensions pass a pointer to it */
+    ws_extended x; /* first member: extensions get a pointer to it */
     const ws_extension_use *use;
     ws_chain *chain;
     unsigned stateless : 1;
@@ -37,7 +37,7 @@ struct ws_chain {
     unsigned char passing;  /* the received message goes through the chain */
     unsigned char opaque;   /* RSV bits of messages that pass unchanged */
     apr_uint64_t delivered; /* bytes of the received message */
-    apr_size_t counted;     /* received payload bytes without corresponding output yet */
+    apr_size_t counted;     /* received payload bytes that have not produced output yet */
     step steps[];
 };
 
@@ -105,7 +105,8 @@ void ws_chain_adopt(ws_conn *c)
 static int chain_deliver(ws_chain *chain, unsigned n, unsigned char *data, apr_size_t len,
                          int last);
 
-/* Bytes of output beyond the received bytes that the rate limit has already counted. */
+/* How many of len output bytes the rate limit has not counted yet. It has counted the received
+ * bytes that produced them. */
 static apr_size_t chain_beyond_wire(ws_chain *chain, apr_size_t len)
 {
     apr_size_t counted = len < chain->counted ? len : chain->counted;
@@ -293,7 +294,7 @@ ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_s
     }
     if (chain_emit(chain, 0, *payload, *len, *first & WS_FIN) < 0) {
         ws_engine_log(loop->engine, WS_LOG_ERROR, c, "out of memory to transform a sent message");
-        c->broken = 1; /* the peer could not decode later messages */
+        c->broken = 1; /* without this message, the peer could not decode later ones */
         ws_conn_mark_dirty(c);
         return WS_FULL;
     }

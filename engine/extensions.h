@@ -26,20 +26,21 @@ typedef struct ws_extension_use {
  *  ws_new_conn. @return NULL: out of memory */
 ws_chain *ws_chain_new(unsigned count);
 
-/** Create a chain for a connection whose compressed messages pass unchanged: it has no extension,
- *  but allows RSV1. @return NULL: out of memory */
+/** Create a chain for a connection whose compressed messages pass unchanged. It contains no
+ *  extension, but allows RSV1. @return NULL: out of memory */
 ws_chain *ws_chain_passing(void);
 
-/** Whether ws_chain_passing() has created the chain. */
+/** Whether the chain is from ws_chain_passing(). */
 int ws_chain_passes(const ws_chain *chain);
 
 /** Add a negotiated extension. The caller must check that no other extension uses its RSV bits. */
 void ws_chain_add(ws_chain *chain, const ws_extension_use *use, const ws_negotiation *n);
 
-/** The RSV bits of its extensions. */
+/** The RSV bits that the chain's extensions use. */
 unsigned ws_chain_rsv(const ws_chain *chain);
 
-/** Close its extensions and free it. chain may be NULL.  [the loop's or the creator's thread] */
+/** Close the extensions and free the chain, which may be NULL. [the loop's or the creator's
+ *  thread] */
 void ws_chain_free(ws_chain *chain);
 
 /* The following functions are for the loop's thread. */
@@ -61,12 +62,13 @@ void ws_chain_receive(ws_conn *c, const ws_piece *p);
 ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_size_t *len);
 
 /**
- * Get the transformed frame for c of a whole message for several connections.
+ * Transform a whole message that is sent to several connections into the frame for c. Connections
+ * with the same parameters share the result.
  * @return a reference; NULL: transform the message for c alone
  */
 struct ws_frames *ws_chain_shared(ws_conn *c, struct ws_frames *f);
 
-/** The loop ends: release the state that extensions share in it. */
+/** The loop ends: release the state that extensions share on it. */
 void ws_chain_loop_end(ws_loop *loop);
 
 #endif

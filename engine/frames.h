@@ -10,7 +10,8 @@
 #include "engine/mask_keys.h"
 #include "protocol/frame.h"
 
-/** Encoded frames, ready to be sent. A broadcast frame is an entry of many queues. */
+/** Encoded frames, ready to be sent. Many queues can refer to the same buffer, for example of a
+ *  broadcast. */
 typedef struct ws_frames {
     apr_uint32_t refs;   /**< atomic */
     unsigned char pong;  /**< a Pong; a newer Pong may replace it */
@@ -20,14 +21,14 @@ typedef struct ws_frames {
     unsigned char data[];
 } ws_frames;
 
-/** An empty buffer for size bytes with one reference; NULL if out of memory. */
+/** Allocate an empty buffer for size bytes, with one reference. @return NULL: out of memory */
 ws_frames *ws_frames_new(apr_size_t size);
 
-/** One frame, not masked. first: opcode and WS_FIN. NULL if out of memory. */
+/** Build one frame, not masked. first: opcode and WS_FIN. @return NULL: out of memory */
 ws_frames *ws_frames_build(unsigned first, const void *payload, apr_size_t len);
 
-/** The same, split into frames with a payload of at most `most` bytes; 0: one frame. masks: each
- *  frame is masked with its own key from it; NULL: not masked. */
+/** Build frames with a payload of at most `most` bytes each; 0: one frame. masks: source of a
+ *  masking key for each frame; NULL: not masked. */
 ws_frames *ws_frames_build_cut(unsigned first, const void *payload, apr_size_t len, apr_size_t most,
                                ws_mask_keys *masks);
 

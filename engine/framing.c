@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Sending and closing on connections whose framing is not that of RFC 6455: protocol/framing.h.
- * A framing without a close handshake closes the connection after all queued bytes.
+ * Sending and closing on connections whose framing is not that of RFC 6455: protocol/framing.h. If
+ * the framing has no close handshake, a close ends the connection after all queued bytes.
  */
 
 #include <stdlib.h>
@@ -15,8 +15,8 @@ static const ws_framing *framing_of(const ws_conn *c)
     return c->rare->framer->framing;
 }
 
-/* Close, with the payload of a Close frame. The framing's close frame cannot be sent within a
- * message in parts. */
+/* Close. payload: that of a Close frame. The framing's close frame cannot be sent between the parts
+ * of a message. */
 static ws_status framing_close(ws_conn *c, const unsigned char *payload, apr_size_t len)
 {
     const ws_framing *f = framing_of(c);

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Passing a connection from the thread that did its handshake to its loop. If the engine stops
- * meanwhile, the connection is dropped.
+ * Passes a connection from the thread that did its handshake to its loop. If the engine stops
+ * before the loop accepts it, the connection is dropped.
  */
 
 #include "engine/handoff.h"
@@ -46,7 +46,7 @@ static void handoff_accept(ws_loop *loop, ws_task *task)
     ws_handoff *h = (ws_handoff *)task;
     int outgoing = h->from.outgoing != NULL;
     if (__atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)
-        || ws_conn_create(loop, h) < 0) { /* no other code would drop it */
+        || ws_conn_create(loop, h) < 0) { /* here nobody else drops the connection */
         handoff_drop(h);
         ws_loop_left(loop, outgoing);
         return;

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Passing a connection from the thread that did its handshake to its loop. */
+/** Passes a connection from the thread that did its handshake to its loop. */
 
 #ifndef WS_ENGINE_HANDOFF_H
 #define WS_ENGINE_HANDOFF_H
@@ -9,7 +9,7 @@
 
 typedef struct ws_handoff {
     ws_task task;
-    ws_new_conn from;  /**< except strings and early, which are not valid: use the copies below */
+    ws_new_conn from;  /**< its strings and early are not valid: use the copies below */
     char *strings;     /**< packed by ws_strings_pack() */
     ws_bytes *early;   /**< or NULL */
     ws_framer *framer; /**< or NULL */
@@ -23,7 +23,8 @@ int ws_conn_create(ws_loop *loop, ws_handoff *h);
  *  been dropped, and ws_loop_left() called */
 apr_status_t ws_handoff_here(ws_loop *loop, const ws_new_conn *newcomer);
 
-/** Count a connection of a loop, or its end. Outgoing ones are counted separately.  [any thread] */
+/** Count a new connection of a loop, or the end of one. Outgoing connections are counted
+ *  separately. [any thread] */
 void ws_loop_entered(ws_loop *loop, int outgoing);
 void ws_loop_left(ws_loop *loop, int outgoing);
 

@@ -14,13 +14,14 @@
 #include "protocol/close.h"
 #include "protocol/frame_whole.h"
 
-/* If at least this much of a frame's payload is missing, bytes, it is read straight into the
+/* If at least this many bytes of a frame's payload are missing, they are read straight into the
  * message. */
 #define DIRECT_MIN (16 * 1024)
 
 #define DIRECT_SIZE (64 * 1024)
 
-/* Step for input that passes through extensions to a handler with on_frame, bytes. */
+/* Input that passes through extensions to a handler with on_frame is parsed in steps of this size,
+ * bytes. */
 #define EXTENDED_STEP 4096
 
 /* Reads of one connection before the loop serves others. */
@@ -32,7 +33,7 @@ static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c
                                                                       unsigned where,
                                                                       apr_uint64_t total)
 {
-    ws_conn_add(c, WS_SUM_BYTES_IN, (apr_int64_t)len); /* the loop: ws_conn_count_corked() */
+    ws_conn_add(c, WS_SUM_BYTES_IN, (apr_int64_t)len); /* not the loop's counter */
     ws_conn_add_short(c, WS_SUM_MESSAGES_IN, (where & WS_LAST) != 0);
     if (opcode == WS_OP_TEXT && !(where & WS_COMPRESSED)) {
         if (where & WS_FIRST) {
@@ -134,8 +135,8 @@ static void input_take_control(ws_conn *c, const ws_piece *p)
     }
 }
 
-/* Deliver messages as long as each is one short frame: the common case, with all that it needs inlined.
- * Others are left to the caller. */
+/* Deliver messages that are one short frame each: the common case, with everything inlined. Stop at
+ * the first other frame, for the caller. */
 static inline unsigned char *input_take_whole(ws_conn *c, unsigned char *data, apr_size_t *left)
 {
     const ws_handler *h = c->location->handler;
@@ -166,8 +167,8 @@ static inline unsigned char *input_take_whole(ws_conn *c, unsigned char *data, a
     return data;
 }
 
-/* Deliver the frames of the input. framed: parse with the framer, else with p. @return the first byte that
- * could not be delivered yet */
+/* Deliver the frames of the input. framed: parse with the framer instead of p. @return the first
+ * byte that was not consumed */
 static inline __attribute__((always_inline)) unsigned char *input_take_frames(
     ws_conn *c, ws_parser *p, unsigned char *data, apr_size_t *len, int framed)
 {
@@ -214,7 +215,7 @@ static inline __attribute__((always_inline)) unsigned char *input_take_frames(
         case WS_PARSE_MORE:
             return data;
         }
-        /* The peer does not read, and replies would fill the queue: parse the rest later. */
+        /* The peer does not read, and replies would make the queue longer: parse the rest later. */
         if (ws_send_queue_count(&c->out) && ws_conn_backs_up(c)) {
             ws_conn_hold(c, WS_HELD_QUEUE);
         }
@@ -222,8 +223,8 @@ static inline __attribute__((always_inline)) unsigned char *input_take_frames(
     return data;
 }
 
-/* An extension can turn little input into much output. Between steps, a handler with on_frame
- * can pause the connection. */
+/* An extension can turn little input into much output. A handler with on_frame can pause the
+ * connection between two steps. */
 static unsigned char *input_take_in_steps(ws_conn *c, ws_parser *p, unsigned char *data,
                                           apr_size_t *len)
 {
@@ -236,7 +237,8 @@ static unsigned char *input_take_in_steps(ws_conn *c, ws_parser *p, unsigned cha
     return data;
 }
 
-/* Without a ws_rare, the parser is on the stack, and moves there only with an incomplete message. */
+/* Without a ws_rare, the parser is on the stack. It moves to a ws_rare only if a message is
+ * incomplete. */
 static unsigned char *input_parse(ws_conn *c, unsigned char *data, apr_size_t *len)
 {
     ws_rare *rare = c->rare != &ws_rare_none || c->settings->trace ? ws_conn_rare(c) : NULL;
@@ -280,7 +282,7 @@ static void input_keep(ws_conn *c, const unsigned char *data, apr_size_t len)
     }
 }
 
-/* Deliver len bytes of input, of which the first kept are copied from c->rare->rest. */
+/* Deliver len bytes of input. The first `kept` of them are a copy of c->rare->rest. */
 static void input_deliver(ws_conn *c, unsigned char *data, apr_size_t kept, apr_size_t len)
 {
     if (kept) {
@@ -301,7 +303,7 @@ static void input_deliver(ws_conn *c, unsigned char *data, apr_size_t kept, apr_
 }
 
 /* Deliver the bytes that were received while the connection was held. The handler may hold the
- * connection again after each message; the remaining bytes then stay in the same buffer. */
+ * connection again after each message. The remaining bytes then stay in c->rare->rest. */
 static void input_deliver_kept(ws_conn *c)
 {
     ws_bytes *rest = c->rare->rest;
@@ -325,8 +327,9 @@ static void input_deliver_kept(ws_conn *c)
     ws_conn_uncork(c);
 }
 
-/* The place for the next bytes of the socket: the message, if much of its frame is missing. After a large
- * message, only the beginning of the next one is read elsewhere. */
+/* Where to read the next bytes to: into the message, if much of its frame is missing, otherwise
+ * into the loop's buffer. After a large message, the loop's buffer gets only DIRECT_MIN bytes, so
+ * that the rest of another large message is read straight into it. */
 static unsigned char *input_place(ws_conn *c, apr_size_t *space)
 {
     apr_uint64_t left = c->rare->parser.left;
@@ -335,7 +338,7 @@ static unsigned char *input_place(ws_conn *c, apr_size_t *space)
     if (direct && c->rare->message && left >= DIRECT_MIN) {
         ws_partial *m = ws_partial_reserve(c, left < DIRECT_SIZE ? (apr_size_t)left : DIRECT_SIZE,
                                            c->rare->parser.message_len);
-        if (m) { /* out of memory: copying from the loop's buffer fails later */
+        if (m) { /* if out of memory, delivering from the loop's buffer will report it */
             *space = m->size - m->len < left ? m->size - m->len : (apr_size_t)left;
             return m->data + m->len;
         }
@@ -343,8 +346,8 @@ static unsigned char *input_place(ws_conn *c, apr_size_t *space)
     return c->loop->input;
 }
 
-/* Bytes of c->rare->rest to copy before new input: an incomplete header. c->rare->rest can hold more only
- * if the connection was held, and is then read only to be discarded. */
+/* Bytes of c->rare->rest to put before new input: usually an incomplete header. Nothing is kept if
+ * input is discarded. */
 static apr_size_t input_to_put_before(const ws_conn *c)
 {
     return c->rare->rest && !c->discard_input ? c->rare->rest->len : 0;
@@ -370,7 +373,7 @@ static void input_note_input(ws_conn *c, apr_ssize_t n)
     }
 }
 
-/* Read once. @return whether to try again */
+/* Read once. @return whether to read again */
 static int input_read_once(ws_conn *c)
 {
     apr_size_t kept = input_to_put_before(c), space;
@@ -405,7 +408,8 @@ static int input_read_once(ws_conn *c)
     return more;
 }
 
-/* Append to the bytes kept already; they are delivered at the end of the turn or on release. */
+/* Append input to c->rare->rest. It is delivered at the end of the turn, or when reading
+ * resumes. */
 static void input_keep_input(ws_conn *c, const unsigned char *data, apr_size_t len)
 {
     ws_bytes *rest = realloc(c->rare->rest, sizeof(*rest) + c->rare->rest->len + len);
@@ -423,8 +427,8 @@ static void input_keep_input(ws_conn *c, const unsigned char *data, apr_size_t l
     }
 }
 
-/* A connection's share of a turn. It includes the replies, which must not exceed the queue's low
- * mark before reading pauses. */
+/* A connection's share of a turn, bytes. It is at most the queue's low mark, so that the replies to
+ * one turn's input do not exceed that mark before reading stops. */
 static apr_size_t input_share_of(const ws_conn *c)
 {
     apr_size_t most = c->discard_input ? WS_TURN_BYTES : ws_low_mark(c);
@@ -468,7 +472,7 @@ void ws_conn_received(ws_conn *c, const ws_ready *r)
              && r->result != -EAGAIN
              && (c->discard_input
                  || !(c->held
-                      || c->resume))) { /* else the end is found again, after c->rare->rest */
+                      || c->resume))) { /* c->rare->rest comes first; the end is reported again */
         input_over(c, r->result < 0);
     }
     if (!r->more && !c->freed) {

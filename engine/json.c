@@ -10,7 +10,7 @@
 #include "protocol/printable.h"
 #include "protocol/utf8.h"
 
-/* Append a character, len bytes of UTF-8, in \u notation. */
+/* Append a character in \u notation. len: its bytes of UTF-8 */
 static void json_escape(ws_strbuf *t, const char *s, apr_size_t len)
 {
     unsigned code = (unsigned char)*s & (len == 1 ? 0xFFu : 0xFFu >> (len + 1));
@@ -35,7 +35,7 @@ static apr_size_t json_plain(const char *s, apr_size_t len)
     return n;
 }
 
-/* Append the character after them. @return its length in bytes */
+/* Append the character that follows those bytes, escaped. @return its length in bytes */
 static apr_size_t json_other(ws_strbuf *t, const char *s, apr_size_t len, int utf8)
 {
     int acts = 1;

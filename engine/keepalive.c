@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Timeouts of the peer: for the answer to a Ping, for the answer to our Close, and for the end of
- * its side of the socket. Megabytes in the kernel may precede the frame that needs an answer. These
- * timeouts therefore count from the last byte that the peer's kernel has acknowledged.
+ * Timeouts of the peer: for answering a Ping, for answering our Close, and for closing its side of
+ * the socket. The kernel may have to send megabytes before the frame that needs an answer. A
+ * timeout is therefore extended as long as the peer's kernel acknowledges data.
  */
 
 #include <linux/tcp.h>
@@ -19,14 +19,14 @@
  * and the reset could destroy our Close frame on its way. */
 #define LINGER 2000
 
-/* Limit for a peer that keeps reading or sending a little while the connection ends,
- * milliseconds. The lingering close of httpd and nginx takes as long. */
+/* Limit for a peer that keeps reading or sending a little while the connection ends, milliseconds.
+ * httpd and nginx have the same limit for their lingering close. */
 #define ENDING_MAX 30000
 
 /* A housekeeping alarm may fire this much later, milliseconds: many connections share a slot. */
 #define SLACK 256
 
-/* Unit of ws_conn.since, as a shift: milliseconds. */
+/* The unit of ws_conn.since is 1 << SINCE_SHIFT milliseconds. */
 #define SINCE_SHIFT 8
 
 void ws_conn_alarm_in(ws_conn *c, apr_uint32_t ms)
@@ -37,8 +37,8 @@ void ws_conn_alarm_in(ws_conn *c, apr_uint32_t ms)
 
 /* ---- Bytes that the peer has received ---- */
 
-/* A number that changes when the peer has received data. *waiting: not all data has been
- * acknowledged. */
+/* A number that changes when the peer has received data. *waiting: whether some data is not
+ * acknowledged yet */
 static apr_uint32_t keepalive_taken(const ws_conn *c, int *waiting)
 {
     struct tcp_info info;
@@ -47,10 +47,11 @@ static apr_uint32_t keepalive_taken(const ws_conn *c, int *waiting)
     *waiting = ws_send_queue_count(&c->out) || c->cipher_out;
     if (getsockopt(c->source.fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0
         || len < offsetof(struct tcp_info, tcpi_notsent_bytes) + sizeof(info.tcpi_notsent_bytes)) {
-        return c->sums[WS_SUM_WIRE_OUT]; /* a relay's socket, which buffers little */
+        return c->sums[WS_SUM_WIRE_OUT]; /* the socket of a relay or a session; it buffers little */
     }
     *waiting |= info.tcpi_unacked || info.tcpi_notsent_bytes;
-    /* The window grows when the peer's program reads data that its kernel acknowledged earlier. */
+    /* The send window grows when the peer's program reads data that its kernel has already
+     * acknowledged. */
     return 2 * (apr_uint32_t)info.tcpi_bytes_acked + info.tcpi_snd_wnd;
 }
 
@@ -84,7 +85,7 @@ static apr_uint32_t keepalive_asked_for(const ws_conn *c)
            << SINCE_SHIFT;
 }
 
-/* The timeout has expired. @return how many milliseconds to extend it by, 0: none */
+/* A timeout has expired. @return by how many milliseconds to extend it, 0: not at all */
 static apr_uint32_t keepalive_more_time(ws_conn *c, apr_uint32_t time)
 {
     int waiting;
@@ -92,15 +93,15 @@ static apr_uint32_t keepalive_more_time(ws_conn *c, apr_uint32_t time)
         return 0;
     }
     if (!waiting) {
-        /* The frame has only now arrived, after a long delay. The peer's program may have as much
-         * data to read before it. */
+        /* The frame has only now reached the peer's kernel. The peer's program may still have to
+         * read everything before it, which may take as long again. */
         time = time > keepalive_asked_for(c) ? time : keepalive_asked_for(c);
     }
     return time;
 }
 
-/* While the connection ends: set the alarm to give the peer more time, if it is entitled to some. It
- * may also have data to send before its own Close. @return 0: its time is over */
+/* While the connection ends: give the peer more time if it has received or sent something since the
+ * last check. It may have data to send before its own Close. @return 0: its time is over */
 static int keepalive_extend(ws_conn *c, apr_uint32_t time)
 {
     apr_uint32_t passed = keepalive_asked_for(c),
@@ -121,7 +122,7 @@ void ws_conn_linger(ws_conn *c)
     ws_conn_alarm_in(c, LINGER);
 }
 
-/* @return whether the connection was about to end and has been handled */
+/* @return whether the alarm was for a connection that is not open, or is closing */
 static int keepalive_is_ending(ws_conn *c)
 {
     if (ws_state_of(c) == WS_OPEN) {
@@ -156,7 +157,7 @@ void ws_conn_answered(ws_conn *c)
     }
 }
 
-/* Reading is held, so a Pong could not be received: do not ping. */
+/* Reading is held, so a Pong could not be received: check the peer without a ping. */
 static void keepalive_look_at_held(ws_conn *c)
 {
     int waiting;
@@ -167,8 +168,8 @@ static void keepalive_look_at_held(ws_conn *c)
                                        : "the client reads nothing (WebSocketPing)");
         return;
     }
-    /* The peer has closed its side, and no input has been read for an interval: the reason for
-     * the hold may never end. */
+    /* The peer has closed its side, and nothing has been read for an interval. Do not wait for
+     * reading to resume: that may never happen. */
     if (c->loop->event.now - c->last_input > c->settings->ping_interval
         && ws_socket_half_closed(c)) {
         ws_conn_end(c, ws_is_client(c) ? "the server closed its side while reading was paused "
@@ -181,7 +182,7 @@ static void keepalive_look_at_held(ws_conn *c)
     ws_conn_alarm_in(c, c->settings->ping_interval + c->settings->ping_grace);
 }
 
-/* @return whether the next ping is due */
+/* A ping was not answered in time. @return whether to send another ping */
 static int keepalive_misses_pong(ws_conn *c)
 {
     apr_uint32_t more = keepalive_more_time(c, c->settings->ping_grace);
@@ -217,7 +218,7 @@ void ws_conn_housekeeping(ws_alarm *a)
         return;
     }
     if (c->pinged) {
-        /* If the loop was blocked, answers may have arrived that it has not read yet. */
+        /* If the loop was blocked, it may not have read an answer that has arrived. */
         ws_conn_read(c);
         ws_loop_catch_up(c->loop);
         if (c->freed || ws_state_of(c) != WS_OPEN || c->peer_closed) {
@@ -228,8 +229,7 @@ void ws_conn_housekeeping(ws_alarm *a)
         keepalive_look_at_held(c);
         return;
     }
-    if (c->framed) { /* not RFC 6455, no pings: TCP keepalive probes the peer; only held
-                      * connections are checked */
+    if (c->framed) { /* not RFC 6455: there are no pings, and TCP keepalive probes the peer */
         ws_conn_alarm_in(c, interval + c->settings->ping_grace);
         return;
     }

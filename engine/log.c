@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Lines for the log, which the owner of the engine writes. Disabled levels cost no formatting. */
+/** Formats log lines, which the owner of the engine writes. Lines of a disabled level are not
+ * formatted. */
 
 #include <stdarg.h>
 #include <stdio.h>

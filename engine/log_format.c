@@ -26,7 +26,7 @@ typedef struct source {
 } source;
 
 typedef struct value {
-    const char *text; /**< NULL: the value is the number, or absent */
+    const char *text; /**< NULL: the value is the number, or there is none */
     apr_size_t len;
     int is_number;
     apr_uint64_t number;
@@ -44,7 +44,7 @@ static value format_number_of(apr_uint64_t n)
     return v;
 }
 
-/* ---- Own fields: %{NAME}w; in JSON, with _ instead of - ---- */
+/* ---- The module's own fields: %{NAME}w; in JSON, the names have _ instead of - ---- */
 
 #define FIELDS(X)                                                                                  \
     X("id", format_text_of(format_id_of(s, buf)))                                                  \
@@ -297,7 +297,7 @@ static const char *format_parse_item(apr_pool_t *p, const char **text, item *i)
         i->arg = apr_pstrmemdup(p, s + 1, (apr_size_t)(end - s - 1));
         s = end + 1;
     }
-    i->letter = *s == 'h' ? 'a' : *s; /* lookups are never made: %h is %a */
+    i->letter = *s == 'h' ? 'a' : *s; /* host names are never looked up, so %h is %a */
     if (*s == '%' && !i->arg) {
         i->letter = 0;
         i->arg = "%";

@@ -18,8 +18,8 @@ typedef struct ws_log_format ws_log_format;
     " %{closer}w %{code}w \"%{reason}w\""
 
 /**
- * Parse a format: mod_log_config's letters where they have the same meaning, %{NAME}w for own
- * fields, or the name "json".
+ * Parse a format: letters of mod_log_config with the same meaning, %{NAME}w for fields of the
+ * module, or the name "json".
  * @return NULL, or an error text
  */
 const char *ws_log_format_parse(apr_pool_t *p, const char *text, const ws_log_format **format);

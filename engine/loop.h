@@ -30,8 +30,8 @@
 /** Bytes that handlers may have posted to a loop and that it has not handled yet. */
 #define WS_POSTED_MAX (64 * 1024 * 1024)
 
-/** Whether the cork buffer is lent to another connection. OVER: it was lent during this callback
- * and is not lent again. */
+/** Whether the cork buffer is lent to another connection. OVER: it was lent during this callback,
+ * and cannot be lent again before the next one. */
 enum { WS_LENDING_NO, WS_LENDING_YES, WS_LENDING_OVER };
 
 struct ws_loop {
@@ -58,7 +58,7 @@ struct ws_loop {
     unsigned char *input;    /**< WS_INPUT_SIZE */
     ws_call call;            /**< the running callback, for the watchdog */
     ws_conn *corked;         /**< connection whose callback runs */
-    apr_uint32_t counted[4]; /**< its totals, as far as the counters have them */
+    apr_uint32_t counted[4]; /**< its totals that the counters already include */
     unsigned char *cork;     /**< WS_SEND_BUFFER bytes of gathered output; see ws_stream_buffer() */
     unsigned char *own_cork; /**< the engine's own buffer, if the event loop provides none */
     apr_size_t cork_len;
@@ -66,12 +66,12 @@ struct ws_loop {
     ws_conn *lent;             /**< the other connection that output is gathered for, or NULL */
     int lending;               /**< WS_LENDING_...; NO at the start of each callback */
     ws_conn *reading;          /**< connection whose input is being delivered, or NULL */
-    apr_size_t spent;          /**< bytes that it has caused the loop to handle in this turn */
-    ws_conn *later;            /**< connections with no share left; dirty again in the next turn */
-    struct ws_partial *spares; /**< buffers of large messages, for the next ones: partial.c */
+    apr_size_t spent;          /**< bytes counted against the share of `reading` in this turn */
+    ws_conn *later;            /**< connections whose share is used up, for the next turn */
+    struct ws_partial *spares; /**< unused buffers of large messages: partial.c */
     apr_size_t spare_bytes;
     ws_alarm spare_alarm;
-    int last_input; /**< the message in delivery is the last one of the input */
+    int last_input; /**< the message being delivered is the last one of the input */
 
     void *shared[WS_EXTENSIONS_MAX]; /**< shared state of extensions, by ws_extension_use.index */
     unsigned char *scratch;          /**< output buffer of the extensions */
@@ -90,7 +90,7 @@ struct ws_loop {
     struct {              /**< connections whose SSL objects keep their record buffers */
         ws_id *ids;
         apr_uint32_t count, max;
-        apr_uint32_t ms; /**< how long without a message they keep them */
+        apr_uint32_t ms; /**< how long they keep them without a message */
         ws_alarm alarm;
     } warm;
 };

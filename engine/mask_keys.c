@@ -9,8 +9,8 @@
 
 void ws_random(void *out, size_t len)
 {
-    /* getrandom(2) returns up to 256 bytes completely and without interruption, once the
-     * kernel's generator is seeded. Wait for that: a key must not be predictable. */
+    /* Until the kernel's generator is seeded, getrandom(2) can be interrupted. Wait for that: a key
+     * must not be predictable. After that, it always returns up to 256 bytes completely. */
     while (getrandom(out, len, 0) != (ssize_t)len) {
     }
 }

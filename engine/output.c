@@ -2,8 +2,9 @@
 
 /**
  * Sending: from ws_send() to the socket. While a callback of a connection runs, the cork buffer of
- * the loop gathers the frames of that connection; the end of the callback writes them together.
- * Bytes that the socket does not accept are queued, and so are frames sent by other connections.
+ * the loop gathers the frames of that connection; they are written together at the end of the
+ * callback. Bytes that the socket does not accept are queued. Frames that callbacks of other
+ * connections send are queued, too.
  */
 
 #include <errno.h>
@@ -48,7 +49,7 @@ void ws_conn_postpone(ws_conn *c)
     }
 }
 
-/* Queue the rest of iov, after its first done bytes.
+/* Queue what follows the first `done` bytes of iov.
  * @return 0: no rest; 1: queued; -1: no memory */
 static int output_keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
 {
@@ -87,13 +88,13 @@ void ws_conn_note_queue(ws_conn *c)
 }
 
 /* Write without delay; if the queue is not empty, append to it.
- * @return 0: everything was written; 1: the rest is queued; -1: broken */
+ * @return 0: everything was written; 1: some bytes are queued; -1: broken */
 static int output_write_now(ws_conn *c, struct iovec *iov, int n)
 {
     apr_ssize_t done;
     int rest;
     if (c->loop->corked == c) {
-        ws_conn_count_corked(c); /* before the peer can have seen it */
+        ws_conn_count_corked(c); /* before the peer can receive the bytes */
     }
     done = c->broken ? -1 : ws_send_queue_count(&c->out) ? 0 : ws_socket_write(c, iov, n);
     rest = done < 0 ? -1 : output_keep(c, iov, n, (apr_size_t)done);
@@ -104,7 +105,7 @@ static int output_write_now(ws_conn *c, struct iovec *iov, int n)
     return rest;
 }
 
-/* A control frame in a buffer that holds no other frame. */
+/* Build a control frame in a buffer of its own. */
 static ws_frames *output_frame_of(unsigned first, const unsigned char *head, size_t n,
                                   const void *payload, apr_size_t len)
 {
@@ -120,7 +121,7 @@ static ws_frames *output_frame_of(unsigned first, const unsigned char *head, siz
     return f;
 }
 
-/* Whether the cork buffer takes a frame with this payload. */
+/* Whether a frame with a payload of len bytes goes into the cork buffer. */
 static inline int output_corks(const ws_conn *c, apr_size_t len)
 {
     const ws_loop *loop = c->loop;
@@ -143,9 +144,9 @@ static inline ws_status output_cork(ws_loop *loop, size_t n, const void *payload
 
 /*
  * A callback of one connection may send to another one, as a bridge does. If nothing is gathered
- * for the first, the buffer gathers for the other until the callback ends, which saves a queue
- * entry. Only one other connection can borrow the buffer: a callback that sends to many
- * connections would write more often than the queues do.
+ * for the first connection, the cork buffer gathers frames for the other one until the callback
+ * ends, which saves a queue entry. The buffer is lent to only one other connection: a callback that
+ * sends to many connections in turn would otherwise write more often than through their queues.
  */
 
 static void output_pull_cork(ws_conn *c);
@@ -206,7 +207,7 @@ static ws_status output_gather_lent(ws_conn *c, struct iovec iov[3])
     return rest < 0 ? WS_GONE : rest ? WS_QUEUED : WS_SENT;
 }
 
-/* Send a frame: a header of n bytes, and its payload. It is gathered, written or queued. */
+/* Gather, write or queue a frame. n: bytes of its header */
 static ws_status output_gather(ws_conn *c, unsigned first, unsigned char *head, size_t n,
                                const void *payload, apr_size_t len)
 {
@@ -248,7 +249,7 @@ static ws_status output_gather(ws_conn *c, unsigned first, unsigned char *head, 
     return WS_QUEUED;
 }
 
-/* Whether the loop is to send len gathered bytes at the end of the turn. */
+/* Whether the loop sends len gathered bytes at the end of the turn instead of now. */
 static int output_sends_later(const ws_conn *c, apr_size_t len)
 {
     return c->source.async
@@ -297,7 +298,8 @@ static void output_pull_gathered(ws_conn *c)
     }
 }
 
-/* Send a frame as a client: RFC 6455, section 5.3. Masks a copy: the payload is the handler's. */
+/* Send a frame as a client: RFC 6455, section 5.3. Masks a copy, because the payload belongs to the
+ * handler. */
 static ws_status output_send_masked(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
 {
     unsigned char head[WS_HEADER_MAX], masked[MASKED_MAX], *key;
@@ -360,7 +362,7 @@ ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, 
 {
     apr_size_t most = (apr_size_t)c->settings->fragment;
     const char *data;
-    int bound = 0; /* a failure to send must break the connection */
+    int bound = 0; /* if sending fails, the connection must end */
     ws_status s;
     if (ws_chain_of(c) && !(first & 0x8)) {
         s = c->broken ? WS_GONE : ws_chain_send(c, &first, &payload, &len);
@@ -453,7 +455,7 @@ static void output_settle(ws_conn *c)
         return;
     }
     if (c->source.sending && c->finish) {
-        ws_stream_hurry(&c->loop->event); /* ws_conn_sent() causes another call */
+        ws_stream_hurry(&c->loop->event); /* ws_conn_sent() marks c dirty again */
     }
     ws_conn_note_queue(c);
     if (ws_conn_backs_up(c)) {
@@ -465,7 +467,8 @@ static void output_settle(ws_conn *c)
     ws_conn_watch(c);
 }
 
-/* Whether output_settle() would have nothing to do: the queue is empty, and was empty before. */
+/* Whether output_settle() would have nothing to do. That is so if the queue is empty and was empty
+ * before. */
 static int output_settled(const ws_conn *c)
 {
     return c->source.watched == WS_READABLE && !ws_send_queue_count(&c->out) && !c->cipher_out
@@ -545,7 +548,7 @@ void ws_conn_flush(ws_conn *c)
         c->dirty = 1;
         c->next_dirty = c->loop->senders;
         c->loop->senders = c;
-        return; /* ws_conn_sent() causes another call */
+        return; /* ws_conn_sent() marks c dirty again */
     }
     if (c->dropped && !ws_send_queue_count(&c->out)) {
         ws_backpressure_over(c);

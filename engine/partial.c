@@ -1,25 +1,26 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Incomplete messages. They can use much memory at little cost to the peer. Therefore a
- *  message must make progress and arrive at the minimum rate that WebSocketMessageTimeout sets. */
+/** Incomplete messages. They can use much memory at little cost to the peer.
+ *  WebSocketMessageTimeout therefore limits how long a message may not grow, and sets a minimum
+ *  rate. */
 
 #include <stdlib.h>
 
 #include "engine/conn.h"
 
-/* First size of a message's buffer, bytes. It doubles as payload arrives: a header that
- * announces a large payload allocates no memory. */
+/* Initial size of a message's buffer, bytes. The buffer doubles as payload arrives, so that a
+ * header that announces a large payload does not allocate much memory. */
 #define MESSAGE_MIN (4 * 1024)
 
-/* Lengths up to this, bytes, are reserved immediately if the last message was at least half as
- * long. */
+/* If the last message was large, the buffer for the next one starts with at least its size, but at
+ * most with this size, bytes. */
 #define RESERVE_MAX (4 * 1024 * 1024)
 
-/* A message of this length, bytes, is large: see ws_conn.large. */
+/* A message of at least this length, bytes, is large: see ws_conn.large. */
 #define LARGE_MIN (128 * 1024)
 
-/* A loop keeps buffers of large messages for the next ones, since the kernel would clear the pages of
- * a new buffer first: bytes, and milliseconds. */
+/* A loop keeps unused buffers of large messages: at most SPARE_MAX bytes, for SPARE_TIME
+ * milliseconds. The kernel would have to clear the pages of a new buffer. */
 #define SPARE_MAX (4 * 1024 * 1024)
 #define SPARE_TIME 1000
 
@@ -56,7 +57,7 @@ static void partial_look(ws_alarm *a)
     ws_partial *m = (ws_partial *)a;
     ws_conn *c = m->c;
     apr_uint32_t now = c->loop->event.now, timeout = c->settings->message_timeout;
-    if (c->held & ~WS_HELD_TURN) { /* the peer could not send */
+    if (c->held & ~WS_HELD_TURN) { /* the peer could not send while reading was held */
         partial_begin_time(m);
     }
     if (now - m->moved < timeout
@@ -97,7 +98,8 @@ static void partial_give(ws_loop *loop, ws_partial *m)
     ws_timer_wheel_set(&loop->event.wheel, &loop->spare_alarm, loop->event.now + SPARE_TIME);
 }
 
-/* A buffer of size to twice that many bytes; m->size is set. @return NULL: out of memory */
+/* Get a buffer of at least size bytes, and if it is reused, at most about twice as many. Sets size
+ * in it. @return NULL: out of memory */
 static ws_partial *partial_take(ws_loop *loop, apr_size_t size)
 {
     ws_partial *m;
@@ -114,12 +116,13 @@ static ws_partial *partial_take(ws_loop *loop, apr_size_t size)
     return m;
 }
 
-/* The size of the buffer for a message that has len bytes and gets more, of total as announced. */
+/* How large to make the buffer of a message that has len bytes and now needs room for `more`.
+ * total: bytes announced so far */
 static apr_size_t partial_size(const ws_conn *c, apr_size_t len, apr_size_t more,
                                apr_uint64_t total)
 {
     apr_size_t size = c->rare->message ? c->rare->message->size * 2 : MESSAGE_MIN;
-    if (c->large && size < RESERVE_MAX) { /* as much as it has sent before */
+    if (c->large && size < RESERVE_MAX) { /* expect another message of that size */
         apr_size_t known = (apr_size_t)2 << c->large;
         size = known < RESERVE_MAX ? known : RESERVE_MAX;
     }
@@ -148,8 +151,7 @@ ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
         *m = (ws_partial){.c = c, .size = m->size};
         partial_begin_time(m);
         m->wire_in -=
-            c->rare->chain ? 0 : more; /* counted already by the read that delivered the first
-                                            * bytes */
+            c->rare->chain ? 0 : more; /* WS_SUM_WIRE_IN already includes the first bytes */
     }
     else {
         return NULL;

@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Rates of an open connection, as token buckets. A limit in a dry run is logged, but not enforced.
+ * Rate limits of an open connection, as token buckets. A limit in a dry run is logged, but not
+ * enforced.
  */
 
 #include "engine/rate_limit.h"
@@ -86,8 +87,7 @@ static void rate_look_if_idle(ws_alarm *a)
         return;
     }
     if (c->rare->message
-        && c->settings->message_timeout) { /* which ends the connection if the message
-                                                       * is too slow */
+        && c->settings->message_timeout) { /* the message timeout handles a slow message */
         rate_set_alarm(c, d, c->loop->event.now + most);
         return;
     }
@@ -124,7 +124,7 @@ static int rate_take(const ws_conn *c, bucket *b, apr_uint64_t rate, apr_uint64_
     apr_int64_t most = (apr_int64_t)burst * TOKEN;
     apr_uint32_t passed = c->loop->event.now - b->filled;
     b->filled = c->loop->event.now;
-    /* passed is at most a day: no overflow below a petabyte per second. */
+    /* passed is at most a day, so this cannot overflow below a petabyte per second. */
     b->tokens += (apr_int64_t)(passed * rate);
     if (b->tokens > most) {
         b->tokens = most;
@@ -139,7 +139,7 @@ static int rate_take(const ws_conn *c, bucket *b, apr_uint64_t rate, apr_uint64_
 /* @return whether the connection stays open */
 static int rate_exceeded(ws_conn *c, bucket *b, int kind, const char *what)
 {
-    static ws_log_window window; /* ordinary closes are logged at level info */
+    static ws_log_window window; /* for warnings; other closes are logged at level info */
     if (kind == REAL) {
         if (ws_log_window_take(&window) >= 0) {
             ws_engine_log(c->loop->engine, WS_LOG_WARNING, c, "failing with 1008: %s", what);

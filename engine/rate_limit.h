@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Rates of an open connection: messages and bytes per second, its lifetime, its idle time, and the
+ * Limits of an open connection: messages and bytes per second, lifetime and idle time. Also the
  * interval of its reauthorization. Only connections with such limits have a ws_rate_limit.
  */
 
@@ -17,8 +17,8 @@ typedef struct ws_rate_limit ws_rate_limit;
  * memory */
 int ws_rate_limit_start(ws_conn *c);
 
-/** Count len bytes of payload, and the ends of some frames. @return whether the connection stays
- * open; if not, it has been failed */
+/** Count len bytes of payload, and frames that have ended. @return 0: a limit is exceeded, and the
+ * connection is being closed */
 int ws_rate_limit_take(ws_conn *c, apr_size_t len, unsigned frames);
 
 /** A message is received or sent: the connection is not idle. */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Smallest buffer for bytes that are appended by copy, bytes: many short messages share one. */
+/* Minimum size of a buffer for copied bytes, so that many short messages share one. */
 #define APPEND_SIZE 4096
 
 static ws_send_entry *sendq_at(const ws_send_queue *q, apr_uint32_t i)
@@ -20,7 +20,7 @@ static ws_send_entry *sendq_at(const ws_send_queue *q, apr_uint32_t i)
 
 static apr_uint32_t sendq_hint_of(apr_uint64_t key)
 {
-    return (apr_uint32_t)(key * 0x9E3779B97F4A7C15u >> 32); /* keys may differ in any bit */
+    return (apr_uint32_t)(key * 0x9E3779B97F4A7C15u >> 32); /* mixes all bits of the key */
 }
 
 static ws_send_entry sendq_entry_of(ws_frames *f, apr_uint32_t now)
@@ -62,7 +62,7 @@ static int sendq_reserve(ws_send_queue *q)
     return 0;
 }
 
-/* Without entries, the queue has no ring. */
+/* Free the ring if the queue has no entries. */
 static void sendq_settle(ws_send_queue *q)
 {
     if (q->ring && !q->ring->count) {
@@ -171,7 +171,7 @@ void ws_send_queue_remove(ws_send_queue *q, apr_uint32_t i)
 
 int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
 {
-    apr_uint32_t i = ws_send_queue_untouched(q); /* nothing may be sent in the middle of a frame */
+    apr_uint32_t i = ws_send_queue_untouched(q); /* not in the middle of a frame */
     if (f->pong && i < ws_send_queue_count(q) && sendq_at(q, i)->frames->pong) {
         ws_send_queue_replace(q, i, f, sendq_at(q, i)->since);
         return 0;
@@ -183,7 +183,7 @@ int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
     for (apr_uint32_t j = q->ring->count++; j > i; j--) {
         *sendq_at(q, j) = *sendq_at(q, j - 1);
     }
-    /* It takes the time of the entry that it precedes, so that the first entry always shows how
+    /* The new entry gets the time of the entry after it, so that the first entry always shows how
      * long the queue has waited. */
     *sendq_at(q, i) = sendq_entry_of(f, i + 1 < q->ring->count ? sendq_at(q, i + 1)->since : now);
     sendq_add_bytes(q, f->len);

@@ -17,7 +17,7 @@ typedef struct ws_send_entry {
     apr_uint32_t hint;  /**< hash of the key; a search skips entries with another hash */
 } ws_send_entry;
 
-/** Memory of an entry besides its bytes, bytes. */
+/** Memory that an entry needs in addition to its frames, bytes. */
 #define WS_SEND_ENTRY_COST (sizeof(ws_send_entry) + sizeof(ws_frames))
 
 /** A ring of reference-counted buffers. */
@@ -47,8 +47,8 @@ int ws_send_queue_push(ws_send_queue *q, ws_frames *f, apr_uint32_t now);
  *  otherwise in a new buffer. @return 0, or -1 if out of memory */
 int ws_send_queue_append(ws_send_queue *q, const struct iovec *iov, int n, apr_uint32_t now);
 
-/** Put n bytes that a send has left over before all entries, of which nothing may have been sent.
- *  cut: the bytes begin inside a frame. @return 0, or -1 if out of memory */
+/** Put n unsent bytes of a send before all entries. Nothing of the entries may have been sent. cut:
+ *  the bytes begin inside a frame. @return 0, or -1 if out of memory */
 int ws_send_queue_prepend(ws_send_queue *q, const void *data, apr_size_t n, int cut,
                           apr_uint32_t now);
 
@@ -60,10 +60,12 @@ int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
 /** The entry with an index below ws_send_queue_count(); 0 is sent next. */
 const ws_send_entry *ws_send_queue_at(const ws_send_queue *q, apr_uint32_t i);
 
-/** Index of the first entry of which nothing has been sent; their count if none. */
+/** Index of the first entry of which nothing has been sent; the number of entries if there is
+ *  none. */
 apr_uint32_t ws_send_queue_untouched(const ws_send_queue *q);
 
-/** Index of a message with this key of which nothing has been sent, or their count. */
+/** Index of the entry with this key of which nothing has been sent; the number of entries if there
+ *  is none. */
 apr_uint32_t ws_send_queue_find(const ws_send_queue *q, apr_uint64_t key);
 
 /** Replace the buffer of an entry of which nothing has been sent. Takes over the reference. */
@@ -72,14 +74,14 @@ void ws_send_queue_replace(ws_send_queue *q, apr_uint32_t i, ws_frames *f, apr_u
 /** Remove an entry of which nothing has been sent, and release its reference. */
 void ws_send_queue_remove(ws_send_queue *q, apr_uint32_t i);
 
-/** The bytes to be sent next. @return how many elements of iov were filled */
+/** Get the bytes to be sent next. @return how many elements of iov were filled */
 int ws_send_queue_peek(const ws_send_queue *q, struct iovec *iov, int max);
 
 /** Remove n bytes that have been written. */
 void ws_send_queue_drop(ws_send_queue *q, apr_size_t n);
 
-/** Remove the first buffer and return it with its reference; NULL if none. Nothing of it
- *  may have been sent. */
+/** Remove the first buffer, and return it with its reference; NULL: the queue is empty. Nothing of
+ *  the buffer may have been sent. */
 ws_frames *ws_send_queue_shift(ws_send_queue *q);
 
 void ws_send_queue_clear(ws_send_queue *q);

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The view of engines, loops and connections that channels/ has: neither shows its fields. */
+/** The functions through which channels/ uses engines, loops and connections, which are opaque to
+ * it. */
 
 #include "engine/services.h"
 
@@ -78,6 +79,6 @@ int ws_conn_drained(ws_conn *c)
     if (!ws_send_queue_bytes(&c->out)) {
         return 1;
     }
-    c->want_drain = 1; /* its hook is called with on_drain */
+    c->want_drain = 1; /* on_drain also calls the hook */
     return 0;
 }

@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * What channels/ uses of the engine, besides engine.h: connections as subscribers, their loops,
- * sending and calling handlers, and what it includes: frames, hashes, and tasks (ws_task_new(),
- * ws_loop_post()). Connections and loops
- * are opaque here. Call from the connection's loop unless stated otherwise.
+ * What channels/ uses of the engine besides engine.h: connections as subscribers, their loops,
+ * sending, and calling handlers. This header also includes frames, hashes and tasks (ws_task_new(),
+ * ws_loop_post()). Connections and loops are opaque. Call these functions on the connection's loop
+ * unless stated otherwise.
  */
 
 #ifndef WS_ENGINE_SERVICES_H
@@ -37,17 +37,18 @@ ws_ticker *ws_engine_ticker(ws_engine *engine, apr_uint32_t delay, apr_uint32_t 
 void ws_engine_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/** Add bytes that the connection being read has caused the loop to handle. If its share is used
- * up, the rest of its input waits for the next turn. */
+/** Count bytes against the share of the connection that is being read. When its share is used up,
+ * the rest of its input waits for the next turn. */
 void ws_loop_spend(ws_loop *loop, apr_size_t bytes);
 
 /** Bytes that one connection may cause the loop to handle in a turn: input, inflated input, and
  * data that handlers post. The rest follows in the next turn, after the other connections. */
 #define WS_TURN_BYTES (512 * 1024)
 
-/** How much of its share of a turn a connection uses up with a message to n others, in bytes, besides
- *  the message. Each of them costs a write, but only one in a turn, however many messages it carries.
- *  So messages to many are bounded by their number in a turn. */
+/** How many bytes of its share of a turn a connection uses up with a message to n others, in
+ *  addition to the message itself. Each receiver costs one write in a turn, however many messages
+ *  that write carries. The result has an upper limit, so that a turn can still hold a certain
+ *  number of messages to many receivers. */
 static inline apr_size_t ws_fan_out_work(apr_uint32_t n)
 {
     apr_size_t entries = (apr_size_t)n * 16; /* bytes in the queues */
@@ -62,7 +63,8 @@ typedef struct ws_subscriptions ws_subscriptions;
 /** Find a connection of this loop by its id. @return NULL: it has ended */
 ws_conn *ws_conn_find(ws_loop *loop, ws_id id);
 
-/** The connection whose callback runs on this thread, which is a loop; or NULL.  [any thread] */
+/** The connection whose callback runs on this thread; NULL: none, or the thread is not a loop. [any
+ *  thread] */
 const ws_conn *ws_conn_in_callback(void);
 
 /** The loop of a connection, which never changes.  [any thread of its callbacks] */
@@ -103,7 +105,8 @@ ws_status ws_conn_share_unasked(ws_conn *c, ws_frames *f);
 /** Release the encoded form that the extensions keep of the frame sent last. */
 void ws_chain_forget_shared(ws_loop *loop);
 
-/** Whether everything sent has been written; if not, call the hook `drained` when it has. */
+/** Whether everything sent has been written. If not, the hook `drained` is called when it has
+ *  been. */
 int ws_conn_drained(ws_conn *c);
 
 /* ---- Calling handlers ---- */
@@ -111,12 +114,13 @@ int ws_conn_drained(ws_conn *c);
 /** Call on_channel. Not for WS_BLOCKING handlers. */
 int ws_cb_channel(ws_conn *c, const ws_event *event);
 
-/** Call fn as a callback of the connection, after its earlier ones; c is NULL if the connection has
- *  ended. */
+/** Call fn as a callback of the connection, after the callbacks that are pending. fn gets c NULL if
+ *  the connection has ended. */
 void ws_cb_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg);
 
 /** Close the connection if WS_CALLBACKS_MAX callbacks of a WS_BLOCKING handler are pending. Call
- *  before callbacks whose number has no other limit. @return 0: it has been closed */
+ *  this before a callback whose number has no other limit. @return 0: the connection has been
+ *  closed */
 int ws_cb_keeps_pace(ws_conn *c);
 
 #endif

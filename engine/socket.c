@@ -27,8 +27,8 @@
 #define SEND(fd, buf, size) send(fd, buf, size, MSG_NOSIGNAL)
 #endif
 
-/* Where there are no pings, TCP keepalive detects a dead peer. Unanswered probes before the
- * kernel gives up. */
+/* Unanswered probes before the kernel gives up. On connections without pings, TCP keepalive detects
+ * a dead peer. */
 #define PROBES 3
 
 static int socket_seconds(apr_uint32_t ms)
@@ -48,8 +48,8 @@ void ws_socket_keep_alive(int fd, const ws_settings *s)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof(between));
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    /* The kernel probes only if nothing waits for an acknowledgement. A heartbeat of an event
-     * stream does, so it needs this timeout. */
+    /* The kernel sends no probes while data waits for an acknowledgement, for example a heartbeat
+     * of an event stream. This timeout covers that case. */
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged, sizeof(unacknowledged));
 }
 

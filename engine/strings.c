@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Stores the strings of a connection in one block: 100,000 idle connections do not need eight
- * pointers each. The block has a tag and a text for each string, each ending with NUL, and then a
- * tag 0. Header values follow their names.
+ * Stores the strings of a connection in one block: an idle connection then does not need eight
+ * pointers. For each string, the block has a tag and a text that ends with NUL. A tag 0 ends the
+ * block. Header values follow their names.
  */
 
 #include <stdlib.h>

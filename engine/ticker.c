@@ -43,9 +43,9 @@ static void ticker_fire(ws_alarm *a)
     ws_ticker *t = (ws_ticker *)((char *)a - offsetof(ws_ticker, alarm));
     ws_loop *loop = t->loop;
     if (__atomic_load_n(&t->stopped, __ATOMIC_ACQUIRE)) {
-        return; /* a task will end the ticker */
+        return; /* the task of ws_ticker_stop() will end the ticker */
     }
-    if (t->interval) { /* a blocked loop skips the calls that it missed */
+    if (t->interval) { /* after a blocked loop, skip the missed calls */
         apr_uint32_t due = a->due + t->interval;
         due = (apr_int32_t)(loop->event.now - due) > 0 ? loop->event.now + t->interval : due;
         ws_timer_wheel_set(&loop->event.wheel, a, due);

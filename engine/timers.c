@@ -17,8 +17,8 @@ struct ws_timer {
     void *arg;
     apr_uint32_t interval;
     int stopped; /**< atomic: do not call fn again */
-    int busy;    /**< fired, and fn has not returned; freed after that */
-    int over;    /**< to be freed once not busy */
+    int busy;    /**< the timer has fired and fn has not returned yet: do not free the timer */
+    int over;    /**< free the timer when it is no longer busy */
 };
 
 typedef struct timer_task {
@@ -34,7 +34,7 @@ static void timer_unlink_and_free(ws_conn *c, ws_timer *t)
     free(t);
 }
 
-/* The loop no longer needs the timer. */
+/* Free the timer now, or when fn has returned. */
 static void timer_let_go(ws_conn *c, ws_timer *t)
 {
     ws_timer_wheel_clear(&c->loop->event.wheel, &t->alarm);
@@ -61,8 +61,9 @@ static void timer_settle(ws_conn *c, ws_timer *t)
     }
 }
 
-/* These tasks hold a pointer to the timer. It stays valid: a connection is freed after a task
- * that its last job posts, and tasks keep their order. */
+/* These tasks hold a pointer to the timer, which is freed with its connection at the latest. The
+ * pointer stays valid: the last job of the connection posts a task, tasks keep their order, and the
+ * connection is freed only after that task. */
 
 static void timer_do_done(ws_loop *loop, ws_task *task)
 {
@@ -120,7 +121,7 @@ static void timer_done(ws_conn *c, void *what)
         timer_settle(c, t);
     }
     else {
-        timer_post(t, timer_do_done, 0); /* if out of memory, freed with the connection */
+        timer_post(t, timer_do_done, 0); /* if this fails, the timer is freed with the connection */
     }
 }
 
@@ -132,13 +133,13 @@ static void timer_fire(ws_alarm *a)
     ws_conn *c = t->c;
     if (t->interval) {
         apr_uint32_t due = a->due + t->interval;
-        /* A blocked loop skips the calls that it missed. */
+        /* After a blocked loop, skip the missed calls. */
         if ((apr_int32_t)(c->loop->event.now - due) > 0) {
             due = c->loop->event.now + t->interval;
         }
         ws_timer_wheel_set(&c->loop->event.wheel, a, due);
         if (t->busy) {
-            return; /* the handler has not returned from the last call */
+            return; /* the last call of fn has not returned */
         }
     }
     else {
@@ -173,7 +174,7 @@ ws_timer *ws_timer_start(ws_conn *c, apr_uint32_t delay, apr_uint32_t interval, 
     t->fn = fn;
     t->arg = arg;
     t->interval = interval && interval < 10 ? 10 : interval;
-    due = ws_clock() + delay; /* the loop's clock shows the start of its turn */
+    due = ws_clock() + delay; /* event.now would be the start of the turn */
     if (ws_loop_current() == c->loop) {
         timer_set(t, due);
     }

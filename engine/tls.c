@@ -17,18 +17,19 @@
 
 #include "engine/conn.h"
 
-/* Earlier input that OpenSSL may still hold, and that adds to the plaintext of one read, bytes:
- * at most one incomplete record and one unread record. */
+/* Bytes that one read may return in addition to the plaintext of its own input. They are from
+ * earlier input that OpenSSL holds: at most one incomplete record and one unread record. */
 #define HELD_BACK (2 * (SSL3_RT_MAX_PLAIN_LENGTH + 1024))
 
-/* Records that may wait for a socket, bytes: one encrypted chunk, and the records that OpenSSL
- * adds itself (replies to KeyUpdates, alerts). If a peer causes more and reads nothing, its
- * connection is ended. */
+/* Maximum size of records that wait for the socket, bytes: one encrypted chunk, and records that
+ * OpenSSL itself adds (replies to KeyUpdates, alerts). If a peer causes more of these without
+ * reading, the connection is ended. */
 #define CIPHER_OUT_MAX (2 * WS_TLS_CHUNK)
 
-/* OpenSSL's record buffers of a connection are 34 KB. They are allocated and freed for each record,
- * unless the connection keeps them. A connection does so from its fourth read or write on, until no
- * message has come for WARM_MS to twice that, milliseconds. A loop lets at most WARM_MAX do so. */
+/* OpenSSL's record buffers of a connection take 34 KB. OpenSSL allocates and frees them for each
+ * record unless the connection keeps them. A connection keeps them from its fourth read or write
+ * on, until it has been silent for between WARM_MS and 2 * WARM_MS milliseconds. At most WARM_MAX
+ * connections of a loop keep their buffers. */
 #define WARM_MAX 1024
 #define WARM_MS 1000
 #define WARM_USES 4
@@ -130,7 +131,8 @@ static void tls_warm(ws_conn *c)
     }
 }
 
-/* OpenSSL reports old errors of the thread as those of this call. Clearing costs much, looking little. */
+/* OpenSSL would report old errors of this thread as errors of the next call. Check first: clearing
+ * is expensive. */
 static void tls_forget_errors(void)
 {
     if (ERR_peek_error()) {
@@ -177,8 +179,8 @@ void ws_tls_destroy(ws_loop *loop)
     free(loop->warm.ids);
 }
 
-/* Before TLS 1.3, a peer may request a renegotiation at any time. A handshake costs the server
- * much more than the client; where OpenSSL refuses it, each request still queues an alert. */
+/* Before TLS 1.3, a peer may request a renegotiation at any time. A handshake costs the server much
+ * more than the client. Even where OpenSSL refuses it, each request queues an alert. */
 static void tls_watch_handshakes(const SSL *ssl, int where, int value)
 {
     ws_loop *loop = BIO_get_data(SSL_get_rbio(ssl));
@@ -201,7 +203,7 @@ void ws_tls_adopt(ws_conn *c)
                              | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
 }
 
-/* Append records that OpenSSL has added to the records that wait.
+/* Append records that OpenSSL itself has added to those that wait for the socket.
  * @return NULL: no memory, or too much waits */
 static ws_bytes *tls_add_to_kept(ws_conn *c, const unsigned char *data, apr_size_t len)
 {
@@ -223,8 +225,8 @@ static ws_bytes *tls_add_to_kept(ws_conn *c, const unsigned char *data, apr_size
     return c->cipher_out = grown;
 }
 
-/* Send cipher_out; keep the bytes that the socket does not accept in c->cipher_out. Nothing is
- * encrypted until these have been sent, so there is at most one such rest.
+/* Send the loop's cipher_out. Bytes that the socket does not accept are kept in c->cipher_out.
+ * Nothing more is encrypted until those have been sent, so a connection has at most one such rest.
  * @return 0; 1: bytes wait; -2: the connection is broken */
 static int tls_give(ws_conn *c)
 {
@@ -306,7 +308,7 @@ apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more)
         }
         got += (apr_size_t)r;
         if (loop->cipher_in_pos == loop->cipher_in_len && !SSL_has_pending(c->ssl)) {
-            break; /* another SSL_read() would find this out at the cost of a record */
+            break; /* another SSL_read() would only allocate a buffer */
         }
     }
     if (loop->renegotiates || loop->cipher_out_len > CIPHER_OUT_MAX) {
@@ -319,7 +321,7 @@ apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more)
     if (tls_give(c) < 0) {
         return -2;
     }
-    /* The next read reports an end or an error that followed the last complete record. */
+    /* If an end or an error followed the last complete record, the next read reports it. */
     *more = full || (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ);
     if (got > 0) {
         return (apr_ssize_t)got;
@@ -373,7 +375,7 @@ apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n)
         while (sealed < len) { /* partial writes are enabled: one record per call */
             int r = SSL_write(c->ssl, plain + sealed, (int)(len - sealed));
             if (r <= 0) {
-                loop->cipher_out_len = 0; /* shared: these bytes must not reach another peer */
+                loop->cipher_out_len = 0; /* shared buffer: no other peer may get these bytes */
                 return -2;
             }
             sealed += (apr_size_t)r;

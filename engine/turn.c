@@ -8,7 +8,7 @@
 
 #include "engine/conn.h"
 
-/* The system call follows immediately. Until then, buffers in queues must not move. */
+/* The system call follows immediately. Buffers in queues must not move before it. */
 void ws_conn_send_queues(ws_loop *loop)
 {
     struct iovec iov[WS_SEND_PIECES];
@@ -29,7 +29,8 @@ void ws_conn_send_queues(ws_loop *loop)
     }
 }
 
-/* io_uring calls this while it submits for any connection: do the rest at the end of the turn. */
+/* May be called while the sends of any connection are submitted, so leave further work to the end
+ * of the turn. */
 void ws_conn_sent(ws_conn *c, const ws_ready *r)
 {
     const unsigned char *data = r->data;

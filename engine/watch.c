@@ -6,8 +6,8 @@
  * which keep their order.
  *
  * A thread of a WS_BLOCKING handler may close a descriptor before the loop stops watching it, and
- * the number may then be reused. For these handlers the loop watches a duplicate of the descriptor.
- * While a call of fn is pending, the poller does not watch it: otherwise it would report the same
+ * the number may then be reused. For these handlers, the loop therefore watches a duplicate of the
+ * descriptor. It does not watch while a call of fn is pending: the poller would report the same
  * events again.
  */
 
@@ -30,7 +30,7 @@ struct ws_watch {
     unsigned events; /**< events that the handler wants; loop thread only */
     int stopped;     /**< atomic: do not call fn again */
     int busy;        /**< fn is running, or is a pending job */
-    int over;        /**< to be freed once not busy */
+    int over;        /**< free the watch when it is no longer busy */
 };
 
 typedef struct watch_task {
@@ -53,8 +53,7 @@ static apr_status_t watch_apply(ws_watch *w)
     if (events) {
         return ws_source_watch(loop, &w->source, watch_polled(w), events);
     }
-    ws_source_unwatch(loop, &w->source); /* removed even if no events are wanted: errors would
-                                          * still be reported */
+    ws_source_unwatch(loop, &w->source); /* events 0 would still report errors */
     return APR_SUCCESS;
 }
 
@@ -65,7 +64,7 @@ static void watch_apply_or_end(ws_watch *w)
     if (rv != APR_SUCCESS && !c->broken) {
         ws_engine_log(c->loop->engine, WS_LOG_ERROR, c, "cannot watch descriptor %d: %s", w->fd,
                       strerror(rv));
-        c->broken = 1; /* ended at the end of the turn: a callback may be running */
+        c->broken = 1; /* end it at the end of the turn: a callback may be running */
         ws_conn_mark_dirty(c);
     }
 }
@@ -131,8 +130,9 @@ static void watch_call(ws_conn *c, void *what, unsigned events)
     }
 }
 
-/* These tasks hold a pointer to the watch. It stays valid: a connection is freed after a task
- * that its last job posts, and tasks keep their order. */
+/* These tasks hold a pointer to the watch, which is freed with its connection at the latest. The
+ * pointer stays valid: the last job of the connection posts a task, tasks keep their order, and the
+ * connection is freed only after that task. */
 
 static void watch_do_done(ws_loop *loop, ws_task *task)
 {
@@ -189,7 +189,7 @@ static void watch_done(ws_conn *c, void *what)
         watch_settle(w);
     }
     else {
-        watch_post(w, watch_do_done, 0); /* if out of memory, freed with the connection */
+        watch_post(w, watch_do_done, 0); /* if this fails, the watch is freed with the connection */
     }
 }
 

@@ -32,8 +32,8 @@ struct ws_watchdog {
     seen seen[];
 };
 
-/* The call may return at any time. The values read are valid if the loop is still in that call
- * afterwards. */
+/* The call may return at any time. The values read are valid only if the loop is still in the same
+ * call after they were read. */
 static void watchdog_tell(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t now)
 {
     const ws_conn *c = __atomic_load_n(&call->c, __ATOMIC_RELAXED);

@@ -17,8 +17,8 @@
 typedef struct ws_engine ws_engine;
 typedef struct ws_watchdog ws_watchdog;
 
-/** The callback that a loop runs. The loop writes it and the watchdog reads it, so all fields are
- * atomic. The watchdog also writes late and since. */
+/** The callback that a loop runs. The loop writes this struct and the watchdog reads it, so all
+ * fields are atomic. The watchdog also writes late and since. */
 typedef struct ws_call {
     const char *what;    /**< name of the callback, NULL: none runs */
     const ws_conn *c;    /**< valid to read: slab memory stays allocated while loops run */
@@ -34,7 +34,7 @@ static inline void ws_cb_enter(ws_call *call, const ws_conn *c, const char *what
     __atomic_store_n(&call->what, what, __ATOMIC_RELEASE);
 }
 
-/** Log that a call reported as late has returned. */
+/** Log that a call which was reported as late has returned. */
 void ws_cb_late(ws_call *call, ws_conn *c);
 
 static inline void ws_cb_leave(ws_call *call, ws_conn *c)
