@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Once descriptors have run short, the listeners of the child have another accept function. While
- * few are left, it waits until another child has accepted the connection. A listener that stays
- * readable for LEAVE_MAX may have no other child, so one connection is accepted then.
+ * Once descriptors run short, the child's listeners get a different accept function. While few
+ * descriptors are left, this function waits for another child to accept the connection. If a
+ * listener stays readable for LEAVE_MAX, perhaps no other child can accept, so it accepts one
+ * connection itself.
  */
 
 #include "httpd/accept.h"
@@ -17,22 +18,23 @@
 #include "httpd/limits.h"
 #include "httpd/shm.h"
 
-/* How long to wait for another child before the MPM polls again, milliseconds. Ordinary requests on
- * open connections wait meanwhile. */
+/* How long to wait for another child before the MPM polls again, milliseconds. Meanwhile, ordinary
+ * requests on open connections wait. */
 #define LEAVE 10
 
 #define LEAVE_MAX APR_TIME_C(1000000) /* microseconds */
 
-/* Of the connections of this child, another has at most this part less one to be left some. */
+/* Connections are left to another child only if it has fewer than this child by more than
+ * 1/FEWER. */
 #define FEWER 16
 
 typedef struct accept_listener {
     ap_listen_rec *lr;
     accept_function accept;
-    apr_time_t since; /* the listener has been readable since then; 0: it was not */
+    apr_time_t since; /* time since when the listener has been readable; 0: it was not */
 } accept_listener;
 
-static accept_listener *listeners; /* used by the MPM's one thread for listeners */
+static accept_listener *listeners; /* used only by the MPM's single listener thread */
 static unsigned listener_count;
 
 static int accept_other_has_fewer(void)
@@ -54,7 +56,7 @@ static int accept_other_has_fewer(void)
     return 0;
 }
 
-/* @return whether the connection is left to other children */
+/* @return whether to leave the connection to other children */
 static int accept_leaves(accept_listener *l)
 {
     struct pollfd p = {.events = POLLIN};
@@ -94,7 +96,7 @@ apr_status_t ws_accept_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_o
 {
     int async = 0;
     (void)s, (void)options;
-    /* Other MPMs hold a lock for all children while they accept. */
+    /* The other MPMs hold a lock shared by all children while they accept. */
     if (ap_mpm_query(AP_MPMQ_IS_ASYNC, &async) != APR_SUCCESS || !async) {
         return APR_SUCCESS;
     }

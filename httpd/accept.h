@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Spreads connections over the children of the event MPM, which do not accept them evenly: a child
- * whose descriptors run short leaves new connections to a child that has fewer.
+ * Balances connections between the children of the event MPM, which do not accept them evenly. A
+ * child whose descriptors run short leaves new connections to a child that has fewer connections.
  */
 
 #ifndef WS_HTTPD_ACCEPT_H
@@ -15,8 +15,8 @@
 /** child_init. */
 apr_status_t ws_accept_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
-/** Descriptors run short for the first time: replace the accept function of the listeners, which
- *  the MPM sets after child_init.  [any thread of a child] */
+/** Replace the accept function of the listeners, which the MPM sets after child_init. Called when
+ *  descriptors run short for the first time.  [any thread of a child] */
 void ws_accept_spread(void);
 
 #endif

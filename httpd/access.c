@@ -103,7 +103,7 @@ ws_access ws_access_merge(const ws_access *base, const ws_access *add)
         a.overruled = add->path + 1 < base->status;
     }
     if (add->set && base->set) {
-        a.joins = base->joins; /* how both join the sections before them */
+        a.joins = base->joins; /* how the merged section combines with earlier ones */
     }
     if (add->set && add->joins) {
         a.decided |= base->decided;
@@ -127,7 +127,7 @@ const char *ws_access_require(cmd_parms *cmd, void *config, const char *args)
     access->set = 1;
     access->path = access_path(cmd);
     access->restricted |= granted ? 0 : cmd->limited;
-    /* `Require all granted` for a directory is about its files, not about a handler. */
+    /* `Require all granted` in a <Directory> concerns its files, not a handler. */
     access->decided |= granted && access_by_file(cmd) ? 0 : cmd->limited;
     return NULL;
 }
@@ -149,8 +149,8 @@ void ws_access_opens(const cmd_parms *cmd)
 {
     const ap_directive_t *section = cmd->directive->parent;
     opening *o;
-    /* A regular expression maps to no file. In sections that httpd selects by file, the Require
-     * of that file applies. */
+    /* A regular expression does not map to a file. A section that httpd selects by file is subject
+     * to the Require of that file. */
     if (cmd->path
         && (!section || strcasecmp(section->directive, "<Location") || *section->args == '~'
             || apr_fnmatch_test(cmd->path))) {
@@ -164,7 +164,7 @@ void ws_access_opens(const cmd_parms *cmd)
     o->line = cmd->directive->line_num;
 }
 
-/* Run only the core's hook. Those of other modules expect a client and a child process. */
+/* Run only the core's hook. The hooks of other modules expect a client and a child process. */
 static void access_create_request(request_rec *r)
 {
     const apr_array_header_t *hooks = ap_hook_get_create_request();
@@ -205,8 +205,8 @@ static request_rec *access_probe(apr_pool_t *p, server_rec *s, const char *path)
     return r;
 }
 
-/* The merged configuration of a path: of all <Location>s that match the section's path followed
- * by below. */
+/* The merged configuration of a path: of all <Location>s that match the section's path with `below`
+ * appended. */
 static ws_dir_config *access_location(apr_pool_t *p, const opening *o, const char *below)
 {
     request_rec *r = access_probe(p, o->server, apr_pstrcat(p, o->path, below, NULL));

@@ -17,19 +17,20 @@
 /** The effect of a section's Require directives. Methods are bits of 1 << M_GET and so on. */
 typedef struct ws_access {
     int set;
-    apr_int64_t decided;    /**< methods with a Require that is for the URL or restricts access */
+    apr_int64_t decided;    /**< methods with a Require that applies to the URL or restricts
+                             *    access */
     apr_int64_t restricted; /**< methods with a Require other than `Require all granted` */
-    int joins;       /**< AuthMerging And: applies in addition to the Require of earlier sections */
+    int joins;       /**< AuthMerging And: the Require of earlier sections applies too */
     apr_size_t path; /**< length of the path of the section with the Require */
-    apr_size_t status; /**< length of the path of the section with SetHandler websocket-status or
-                        websocket-control, plus 1; 0: none */
+    apr_size_t status; /**< length plus 1 of the path of the section with SetHandler
+                          websocket-status or websocket-control; 0: none */
     int overruled;     /**< a Require of a less specific section has replaced the Require of such a
                         section */
 } ws_access;
 
 /**
- * A row of the directive table. httpd calls all modules that declare a directive: mod_authz_core
- * enforces the Require, this module only records it.
+ * A row of the directive table. httpd passes a directive to every module that declares it:
+ * mod_authz_core enforces Require, and this module only records it.
  */
 #define WS_ACCESS_REQUIRE                                                                          \
     AP_INIT_RAW_ARGS("Require", ws_access_require, NULL, OR_AUTHCFG, "see mod_authz_core")
@@ -49,7 +50,8 @@ ws_access ws_access_merge(const ws_access *base, const ws_access *add);
 /** Whether a Require applies to the method of a request. */
 int ws_access_decided(const request_rec *r);
 
-/** Whether a request may publish or subscribe: a rule of the channels decides, or a Require. */
+/** Whether a request may publish or subscribe. A channel rule decides; without one, the request may
+ *  if a Require has decided about it. */
 int ws_access_request_may(request_rec *r, ws_action action, const char *channel);
 
 /** pre_config: discard the directives recorded from the previous configuration. */

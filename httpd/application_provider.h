@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The provider interface for an application that decides about channels. */
+/** The provider interface for an application that authorizes the use of channels. */
 
 #ifndef WS_HTTPD_APPLICATION_PROVIDER_H
 #define WS_HTTPD_APPLICATION_PROVIDER_H
@@ -16,10 +16,10 @@
 typedef struct ws_application_provider {
     /**
      * child_init.
-     * @return NULL: none is configured, or it cannot start; the reason has been logged
+     * @return NULL: none is configured, or it cannot start and has logged the reason
      */
     const ws_application *(*child_init)(apr_pool_t *pchild, server_rec *s);
-    /** Called before channels and engine stop: must answer all open questions. */
+    /** Called before the channels and the engine stop. Must answer all open questions. */
     void (*child_stop)(void);
 } ws_application_provider;
 

@@ -2,9 +2,9 @@
 
 /**
  * The bus between the children of one httpd. If a child's socket is full, packets wait in a bounded
- * queue. A full queue refuses publishers, except for packets of a history, which the child then
- * misses. If the child has made no progress for PATIENCE, it misses packets and publishers are not
- * refused.
+ * queue. When the queue is full, publishing fails, unless the message is in a history: then the
+ * child misses the packet. If the child has made no progress for PATIENCE, it misses all further
+ * packets, and publishing no longer fails.
  */
 
 #include "httpd/bus_local.h"
@@ -29,20 +29,20 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* A child without progress for this long no longer makes publishing fail. It is notified of the
- * packets that it missed. Milliseconds. */
+/* Time without progress after which a child's full queue no longer makes publishing fail,
+ * milliseconds. The child is notified of the packets that it missed. */
 #define PATIENCE 5000
 
-/* Interval of the check whether a child with waiting packets still runs, milliseconds. */
+/* How often to check whether a child with queued packets still runs, milliseconds. */
 #define LOOK 200
 
-/* Pause before a descriptor is sent again when too many are on their way, milliseconds. */
+/* Pause before retrying to send a descriptor when too many are in flight, milliseconds. */
 #define CROWDED 2
 
-/* Time to send waiting packets when this child exits, milliseconds. */
+/* Time for sending queued packets when this child exits, milliseconds. */
 #define CLOSE_GRACE 500
 
-/* Seals that keep a file from changing while the receiver reads it. */
+/* Seals that prevent changes to a file while the receiver reads it. */
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
 
 /* The length field has 32 bits. */
@@ -53,7 +53,7 @@ typedef struct packet_ref {
     unsigned refs;
     int fd; /* sealed file with a large packet, or -1 */
     apr_size_t len;
-    unsigned char data[]; /* empty if the packet is in the file */
+    unsigned char data[]; /* empty if the packet is in a file */
 } packet_ref;
 
 typedef struct waiting {
@@ -77,7 +77,7 @@ static struct {
     const server_rec *log;
     apr_thread_mutex_t *lock; /* protects the fields below */
     outbox *boxes;            /* one per slot */
-    unsigned *targets;        /* slots, while bus_publish() sends a packet */
+    unsigned *targets;        /* slots of the receivers, used by bus_publish() */
     struct pollfd *polled;
     int ended;
     int wake_fd;
@@ -265,7 +265,7 @@ static void bus_tell_missed(unsigned slot, outbox *b)
     }
 }
 
-/* @return 0, or the errno of a packet that is left */
+/* @return 0, or the errno of the first packet that could not be sent */
 static int bus_empty(unsigned slot)
 {
     outbox *b = &local.boxes[slot];
@@ -298,7 +298,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *self, void *arg)
         local.polled[0] = (struct pollfd){.fd = local.wake_fd, .events = POLLIN};
         apr_thread_mutex_lock(local.lock);
         for (unsigned i = 0; i < count; i++) {
-            /* POLLOUT does not tell when the kernel takes descriptors again. */
+            /* POLLOUT does not indicate when the kernel accepts descriptors again. */
             int crowded = bus_empty(i) == ETOOMANYREFS;
             if (local.boxes[i].first) {
                 wait = crowded ? CROWDED : wait < 0 ? LOOK : wait;

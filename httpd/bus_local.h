@@ -3,11 +3,11 @@
 /**
  * The bus between the children of one httpd, old generations and new ones.
  *
- * interest.h records in shared memory which child has subscribers of which channel: one row per
- * slot of shm.h. Only the child writes its row, and the parent clears it when the child has ended.
- * A publisher reads the rows and writes to the sockets of the interested children (ipc.h). Packets
- * that a socket does not accept wait in a bounded queue of the publisher's process, and a thread
- * sends them.
+ * interest.h records in shared memory which child has subscribers of which channel, in one row per
+ * slot of shm.h. Only the child writes to its row, and the parent clears the row when the child has
+ * ended. A publisher reads the rows and writes to the sockets of the interested children (ipc.h).
+ * Packets that a socket does not accept wait in a bounded queue of the publisher's process, and a
+ * thread sends them.
  */
 
 #ifndef WS_HTTPD_BUS_LOCAL_H
@@ -24,7 +24,7 @@ void ws_bus_local_register(apr_pool_t *p);
  * child_init, after ws_ipc_child_init().
  * @param server  ws_server()
  * @param queue   maximum size of the queue for one child, bytes
- * @return NULL when this child cannot take part; the reason has been logged
+ * @return NULL: this child has no bus; the reason has been logged
  */
 ws_bus *ws_bus_local_child_init(apr_pool_t *pchild, server_rec *s, apr_uint64_t server,
                                 apr_size_t queue);

@@ -14,8 +14,8 @@
 #include "include/mod_websocket.h"
 
 /**
- * The value of a directive: all, none, an expression, or `handler`, which leaves the decision to
- * the handler.
+ * The value of a directive: all, none, an expression, or `handler`, which means that the handler
+ * decides.
  */
 typedef struct ws_channel_acl ws_channel_acl;
 
@@ -33,7 +33,7 @@ int ws_channelrules_wildcards(void);
 /** pre_config: reset ws_channelrules_wildcards(). */
 void ws_channelrules_reset(apr_pool_t *pconf);
 
-/** Whether a rule decides about requests; `handler` and NULL do not. */
+/** Whether a rule decides about requests. `handler` and NULL do not. */
 int ws_channelrule_decides(const ws_channel_acl *rule);
 
 /** Whether evaluating a rule needs the request of the connection's handshake. */

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Serves channels over plain HTTP. Pages of origins that WebSocketOrigin does not allow
- * are refused before access is checked.
+ * Serves channels over plain HTTP. A request from a page whose origin WebSocketOrigin does not
+ * allow is refused before its access is checked.
  */
 
 #include "httpd/channel_http.h"
@@ -309,7 +309,7 @@ static int channel_admit(request_rec *r, int publishes, int *result)
     const char *allow = publishes ? "GET, HEAD, POST, DELETE, OPTIONS" : "GET, HEAD, OPTIONS";
     int status;
 
-    /* A page of another site could send a POST with the user's cookies for this site. */
+    /* Another site's page could send a POST with the user's cookies for this site. */
     if (!ws_origin_allowed(ws_dir_config_of(r), origin, apr_table_get(r->headers_in, "Host"))) {
         ws_refusal_log(r, WS_REFUSAL_ORIGIN,
                        "channels: refused with 403: origin \"%s\" is not allowed (WebSocketOrigin)",

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Publishing of several messages with one request: each line of the body is a JSON object (NDJSON).
+ * Publishes several messages with one request, whose body has a JSON object on each line (NDJSON).
  * All lines are checked before the first message is published.
  */
 

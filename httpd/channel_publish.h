@@ -32,7 +32,7 @@ const char *ws_channel_problem(ws_status status);
  */
 void ws_channel_publish_one(ws_channel_wait *w, const char *name, ws_message *m, unsigned line);
 
-/** Wait for all reports, and send an object that contains them as its member `name`. */
+/** Wait for all reports, and send a JSON object with an array of them as member `name`. */
 int ws_channel_answer(request_rec *r, ws_channel_wait *w, const char *name);
 
 #endif

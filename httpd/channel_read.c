@@ -30,10 +30,10 @@
 /* Default of limit=: messages or channels per page. */
 #define LIMIT 100
 
-/* ---- Waiting for an answer of another thread ---- */
+/* ---- Waiting for another thread's answer ---- */
 
 typedef struct answer {
-    apr_uint32_t refs; /* atomic; one of the request, one of the other thread */
+    apr_uint32_t refs; /* atomic; the request and the other thread have one each */
     apr_pool_t *pool;
     apr_thread_mutex_t *lock;
     apr_thread_cond_t *told;

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The names of channels in a request, and CORS. Only pages that WebSocketOrigin lists may send the
- * user's cookies; `any` allows requests without cookies.
+ * Parses the names of channels in a request, and handles CORS. Only pages whose origin
+ * WebSocketOrigin lists may send the user's cookies; `any` allows requests without cookies.
  */
 
 #include "httpd/channel_request.h"
@@ -38,7 +38,7 @@ apr_array_header_t *ws_channel_names(request_rec *r, const ws_channel_http *h)
     return names;
 }
 
-/* Subscribers may also separate names by commas, which names cannot contain. */
+/* Subscribers may also separate names by commas, since names cannot contain them. */
 apr_array_header_t *ws_channel_names_split(request_rec *r, const apr_array_header_t *names)
 {
     apr_array_header_t *all = apr_array_make(r->pool, names->nelts, sizeof(const char *));
@@ -91,8 +91,8 @@ const char *ws_channel_names_problem(const apr_array_header_t *names, request_re
     return NULL;
 }
 
-/* CORS (the Fetch standard, section 3.2). Origins that only `any` allows get no
- * Allow-Credentials. */
+/* CORS: see the Fetch standard, section 3.2. An origin that only `any` allows gets no
+ * Access-Control-Allow-Credentials. */
 void ws_channel_add_cors(request_rec *r, const char *origin)
 {
     const ws_dir_config *d = ws_dir_config_of(r);

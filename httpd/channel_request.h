@@ -11,8 +11,8 @@
 #include "include/mod_websocket.h"
 
 /**
- * The names of channels in a request, const char *: the path after the Location's, and each
- * argument channel=.
+ * Get the names of channels in a request, as const char *: the rest of the path after the
+ * Location's, and the value of each channel= argument.
  */
 apr_array_header_t *ws_channel_names(request_rec *r, const ws_channel_http *h);
 
@@ -34,8 +34,8 @@ const char *ws_channel_subscribe_problem(request_rec *r, const apr_array_header_
 const char *ws_channel_forbidden(request_rec *r, ws_action action, const apr_array_header_t *names);
 
 /**
- * Add the CORS headers for a page of this origin, which WebSocketOrigin allows; NULL: the client is
- * not a page.
+ * Add the CORS headers for a page of this origin, which must be allowed by WebSocketOrigin. NULL:
+ * the client is not a page.
  */
 void ws_channel_add_cors(request_rec *r, const char *origin);
 

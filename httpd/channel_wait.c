@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Waits on a thread of httpd until other threads have reported on each channel of a request. After
- * ten seconds, or when the client disconnects, it withdraws the rest.
+ * Blocks a thread of httpd until other threads have reported on each channel of a request. After
+ * ten seconds, or when the client disconnects, it withdraws the messages without a report.
  */
 
 #include "httpd/channel_wait.h"
@@ -21,7 +21,7 @@
 /* Longest time that a request waits for its reports. */
 #define PATIENCE apr_time_from_sec(10)
 
-/* Interval of the check whether the client is still connected. */
+/* How often to check whether the client is still connected. */
 #define LOOK apr_time_from_msec(250)
 
 #define LATER "try again later"
@@ -33,7 +33,7 @@ struct ws_channel_wait {
     apr_pool_t *pool;
     apr_thread_mutex_t *lock; /* protects the fields below */
     apr_thread_cond_t *told;
-    ws_channel_part *open; /* without a report yet */
+    ws_channel_part *open; /* parts that have no report yet */
     ws_strbuf text;
     unsigned done, failed, uncertain, refused;
 };
@@ -174,7 +174,7 @@ static int wait_status(request_rec *r, const ws_channel_wait *w)
     if (!w->failed && !w->text.broken) {
         return w->refused ? HTTP_FORBIDDEN : HTTP_OK;
     }
-    /* A repeated request would publish twice to the channels that have the message. */
+    /* If the client repeated the request, channels that have the message would get it twice. */
     if (w->retries || !w->done) {
         apr_table_setn(r->err_headers_out, "Retry-After", "1");
     }

@@ -26,13 +26,13 @@ typedef struct ws_channel_part {
 } ws_channel_part;
 
 /**
- * @param retries  1: repeating the request is harmless, so always send Retry-After
+ * @param retries  1: the request can be repeated safely, so always send Retry-After
  * @return NULL when out of memory
  */
 ws_channel_wait *ws_channel_wait_new(int retries);
 
 /**
- * @param m  a message, of which a reference is taken; or NULL
+ * @param m  a message, to which this takes a reference; or NULL
  * @return NULL when out of memory
  */
 ws_channel_part *ws_channel_part_new(ws_channel_wait *w, const char *channel, ws_message *m);

@@ -33,7 +33,7 @@ APLOG_USE_MODULE(websocket);
 #define CHANNELS_MAX 10000000
 #define BUS_QUEUE_MIN (64 * 1024)
 
-static apr_uint64_t *number; /* of this httpd; private to it and kept across reloads */
+static apr_uint64_t *number; /* of this httpd: secret, and kept across reloads */
 static ws_channels *channels;
 static const ws_remote_bus *remote;                /* or NULL */
 static const ws_application_provider *application; /* or NULL */
@@ -65,7 +65,7 @@ apr_status_t ws_httpd_channels_init(apr_pool_t *ptemp, server_rec *s)
                    : apr_generate_random_bytes((unsigned char *)number, sizeof(*number));
 }
 
-/* Find the application of another module that decides about channels. */
+/* Find the application, provided by another module, that authorizes the use of channels. */
 static void channels_find_application(apr_pool_t *pchild, server_rec *s,
                                       ws_channels_options *options)
 {

@@ -2,8 +2,8 @@
 
 /**
  * Starts the engine in each child process, and drains its connections when the MPM stops the child.
- * A graceful stop keeps connections open up to WebSocketDrainTimeout; any other stop closes them
- * immediately.
+ * A graceful stop keeps connections open for up to WebSocketDrainTimeout; any other stop closes
+ * them immediately.
  */
 
 #include "httpd/child.h"
@@ -27,22 +27,21 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* How long a child takes to close the connections that are left after WebSocketDrainTimeout,
- * milliseconds, so that clients do not all reconnect at once. */
+/* After WebSocketDrainTimeout, the remaining connections are closed over this period, so that
+ * clients do not reconnect all at the same time. Milliseconds. */
 #define DRAIN_SPREAD (10 * 1000)
 
-/* How long a child that stops without grace waits for its clients' Close frames, milliseconds.
- * httpd kills children that take longer. */
+/* How long a child waits for its clients' Close frames in an ungraceful stop, milliseconds. httpd
+ * kills children that take longer. */
 #define STOP_GRACE 1500
 
-/* How long a child waits for Close frames after the drain, in addition to DRAIN_SPREAD,
- * milliseconds. */
+/* How long a child waits for Close frames after the drain and DRAIN_SPREAD, milliseconds. */
 #define CLOSE_GRACE 5000
 
 static ws_engine *engine; /* accepts handshakes; NULL before child_init and after child_cleanup */
 static ws_engine *created;
 static server_rec *main_server;
-static volatile sig_atomic_t stop_at_once; /* the MPM stops this child without grace */
+static volatile sig_atomic_t stop_at_once; /* the MPM stops this child ungracefully */
 static apr_int64_t drain_timeout;          /* milliseconds */
 static apr_time_t drain_end;               /* end of the drain; 0: no drain has started */
 static apr_time_t stop_end;                /* end of STOP_GRACE; 0: child_close_all() has not run */
@@ -113,14 +112,14 @@ static apr_time_t child_set_once(apr_time_t *when, apr_int64_t ms)
 static void child_on_late_sigterm(int sig, siginfo_t *info, void *context)
 {
     (void)sig, (void)context;
-    terminated |= info->si_pid != getpid(); /* the MPM's threads also send it to each other */
+    terminated |= info->si_pid != getpid(); /* the MPM's threads also send it within this process */
 }
 
 static void child_stopping(apr_pool_t *pchild, int graceful)
 {
     (void)pchild;
-    /* prefork always passes 0. It sends SIGTERM only to stop a child without grace; reloads,
-     * surplus idle children and MaxConnectionsPerChild use other means. */
+    /* prefork always passes 0. It sends SIGTERM only for an ungraceful stop; reloads, surplus idle
+     * children and MaxConnectionsPerChild use other means. */
     stop_at_once = ws_mpm_threaded() ? !graceful : terminated;
     if (!stop_at_once) {
         child_set_once(&drain_end, drain_timeout);
@@ -185,8 +184,8 @@ static int child_told_to_go(void)
     if (ws_mpm_threaded()) {
         return stop_at_once || __atomic_load_n(&drain_end, __ATOMIC_RELAXED);
     }
-    /* A prefork child has one thread, and the relay holds it: child_stopping runs only after the
-     * relay. */
+    /* A prefork child has only one thread, which runs the relay, so child_stopping runs only after
+     * the relay has returned. */
     return ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING;
 }
 
@@ -218,7 +217,7 @@ void ws_child_drain(void)
     if (!stop_at_once) {
         apr_time_t end = child_start_drain(e);
         ws_stranded_serve(main_server);
-        /* A stop during the drain is a SIGTERM. The MPM no longer handles it. */
+        /* A stop during the drain arrives as a SIGTERM, which the MPM no longer handles. */
         mpm_sigterm = NULL;
         apr_signal(SIGTERM, child_on_sigterm);
         apr_signal_unblock(SIGTERM);
@@ -230,7 +229,7 @@ void ws_child_drain(void)
     }
     farewell = child_close_all(e) - apr_time_now();
     ws_engine_wait(e, farewell > 0 ? (apr_uint32_t)apr_time_as_msec(farewell) : 0);
-    /* From here on handshakes are refused, and messages that handlers send by id are dropped. */
+    /* From now on, handshakes are refused, and messages that handlers send by id are dropped. */
     __atomic_store_n(&engine, NULL, __ATOMIC_RELEASE);
 }
 
@@ -295,7 +294,8 @@ void ws_child_accept(void)
     if (!ws_mpm_threaded()) {
         mpm_sigterm = apr_signal(SIGTERM, child_on_sigterm);
         apr_signal(SIGHUP,
-                   child_on_sigterm); /* an ungraceful restart; prefork's handler is the same */
+                   child_on_sigterm); /* an ungraceful restart; prefork has the same handler for
+                                       * it */
     }
     engine = created;
 }

@@ -2,8 +2,8 @@
 
 /**
  * Writes WebSocketLog. A thread of the child writes the records, so loops never wait for a disk or
- * a program. Records that exceed the buffer are dropped and counted. The provider of a database has
- * its own thread for each log, so that files do not wait for it.
+ * a program. When the buffer is full, records are dropped and counted. The provider of a database
+ * uses a separate thread for each log, so a slow database does not delay files.
  */
 
 #include "httpd/connection_log.h"
@@ -28,7 +28,7 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Maximum size of records that wait to be written in a child, bytes; for each store, likewise. */
+/* Limit of the records that wait to be written, in each child and for each store, bytes. */
 #define WAITING_MAX (4 * 1024 * 1024)
 
 /* How long a stopping child waits for the log's thread, milliseconds. */
@@ -36,11 +36,11 @@ APLOG_USE_MODULE(websocket);
 
 /** A file, a program behind a pipe, or a store. All lines with the same name share it. */
 typedef struct target {
-    const char *name; /**< with its | if it is a program; of a store with its words */
+    const char *name; /**< including the "|" of a program or the words of a store */
     int fd;
     ws_log_store *store; /**< NULL: a file or a program */
-    const char *shown;   /**< the name in the error log */
-    int losing;          /**< per child: the loss of records has been logged */
+    const char *shown;   /**< how the error log names the target */
+    int losing;          /**< per child: the current loss of records has been logged */
 } target;
 
 struct ws_connection_log {
@@ -89,7 +89,8 @@ static const char *log_obstacle(apr_pool_t *p, const char *file)
                : NULL;
 }
 
-/* Checks programs with an absolute path. Other commands, as those for a shell, are not checked. */
+/* Only programs with an absolute path are checked. Other commands, such as those for a shell, are
+ * not. */
 static const char *log_program_obstacle(apr_pool_t *p, const char *command)
 {
     const char *file = *command == '/' ? ap_getword_conf(p, &command) : NULL;
@@ -141,7 +142,8 @@ static const char *log_parse_store(cmd_parms *cmd, const char *url, int count, c
     return NULL;
 }
 
-/* Remove the format from the words. Of several, the last stays among the words, and is refused. */
+/* Remove the first format from the words. If there are several, the parser later refuses the
+ * rest. */
 static const char *log_take_format(int *count, char **words)
 {
     const char *format = NULL;
@@ -213,7 +215,7 @@ static int log_open_logs(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
 {
     (void)plog, (void)ptemp;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
-        return OK; /* httpd reads this configuration a second time */
+        return OK; /* httpd is going to read this configuration again */
     }
     for (int i = 0; i < targets->nelts; i++) {
         target *t = APR_ARRAY_IDX(targets, i, target *);
@@ -267,8 +269,8 @@ static struct {
 
 static server_rec *main_server;
 
-/* One write(2) per record: records of several processes do not mix in a file, nor in a pipe up
- * to PIPE_BUF bytes. */
+/* Use one write(2) per record. Records from several processes then do not mix in a file, nor, up to
+ * PIPE_BUF bytes, in a pipe. */
 static int log_write_record(const record *r)
 {
     apr_size_t done = 0;
@@ -328,7 +330,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *data)
     return NULL;
 }
 
-/* A record of a store does not end with a newline. */
+/* A store's records do not end with a newline. */
 static void log_store_write(target *t, const ws_strbuf *text)
 {
     apr_size_t len = text->len && text->data[text->len - 1] == '\n' ? text->len - 1 : text->len;

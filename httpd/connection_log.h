@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketLog: a record of each connection that has ended. Loops only append records to a list. A
- * thread of the child writes them, so that a full disk or a slow program does not block a loop. A log
- * in a database (log_provider.h) has a queue and a thread of the provider.
+ * WebSocketLog: writes a record for each connection that has ended. Loops only append records to a
+ * list. A thread of the child writes them, so that a full disk or a slow program does not block a
+ * loop. For a log in a database, the provider has a queue and a thread (log_provider.h).
  */
 
 #ifndef WS_HTTPD_CONNECTION_LOG_H

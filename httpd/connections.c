@@ -23,7 +23,7 @@
 #define ANSWER_TIMEOUT 1000
 #define LIST_TIMEOUT 5000
 
-/* Places that a loop examines per question, which bounds how long it is blocked. */
+/* Number of slots that a loop examines per question, to limit how long it is blocked. */
 #define PLACES 1024
 
 /* Longest text in a listing, bytes. Longer texts are cut. */
@@ -32,13 +32,13 @@
 /* Questions that this child processes at the same time. Each needs the memory of one answer. */
 #define QUESTIONS_MAX 64
 
-/* A request to examine one loop, starting at a place. */
+/* A request to examine one loop, starting at the slot `place`. */
 WS_SHM_STRUCT(question, {
     apr_uint32_t loop, place;
     char filter[WS_CONNECTIONS_FILTER + 1];
 });
 
-/* The response; connections follow. */
+/* The header of an answer; connections follow. */
 WS_SHM_STRUCT(answer, {
     apr_uint32_t loop, place; /* where to continue */
     apr_uint32_t done;        /* all loops have been examined */
@@ -48,7 +48,7 @@ WS_SHM_STRUCT(answer, {
 const ws_shm_layout *const ws_connections_layout[] = {&question_layout, &answer_layout,
                                                       &ws_connection_info_layout, NULL};
 
-/** The answer while a loop fills it. */
+/** An answer that a loop is filling. */
 typedef struct listing {
     ws_ipc_message to;
     question question;
@@ -378,7 +378,8 @@ void ws_connections_make(apr_pool_t *p, const ws_connections_query *query, ws_co
         ws_shm_owner owner, now;
         if (ws_shm_owner_of(s, &owner) && ws_counters_open(s)
             && !connections_ask(s, query, &l, list, bytes, until) && ws_shm_owner_of(s, &now)
-            && now.process == owner.process && ws_counters_open(s)) { /* it was not ending */
+            && now.process == owner.process && ws_counters_open(s)) { /* the connection was not
+                                                                       * already ending */
             if (list->missing_count < sizeof(list->missing) / sizeof(*list->missing)) {
                 list->missing[list->missing_count++] = (unsigned)owner.pid;
             }

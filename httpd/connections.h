@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The open connections of all children, collected over ipc.h. */
+/** Collects the open connections of all children, through ipc.h. */
 
 #ifndef WS_HTTPD_CONNECTIONS_H
 #define WS_HTTPD_CONNECTIONS_H
@@ -36,24 +36,24 @@ WS_SHM_STRUCT(ws_connection_info, {
     apr_uint64_t messages_in, messages_out, bytes_in, bytes_out, wire_in, wire_out;
     apr_uint32_t queued;
     apr_uint32_t pid;
-    apr_uint16_t size; /**< of the whole structure, bytes, a multiple of 8 */
+    apr_uint16_t size; /**< size of the whole structure, bytes, a multiple of 8 */
     unsigned char version, transport, carrier;
-    char texts[]; /**< each terminated by NUL; an empty one is unknown */
+    char texts[]; /**< each NUL-terminated; empty: unknown */
 });
 
 typedef struct ws_connections_query {
     char filter[WS_CONNECTIONS_FILTER
-                + 1]; /**< part of one of the texts or the id, in any case; "": all */
+                + 1]; /**< substring of one of the texts or the id, ignoring case; "": all */
     const char *sort; /**< one of ws_connections_sorts */
     int descending;
-    unsigned offset, limit; /**< in the sorted list of matches */
+    unsigned offset, limit; /**< range in the sorted list of matches */
 } ws_connections_query;
 
 typedef struct ws_connections {
     ws_connection_info **first; /**< array of count entries, on the pool */
     unsigned count;
     apr_uint64_t matching;
-    unsigned missing[64]; /**< pids of children that did not answer, as many as fit */
+    unsigned missing[64]; /**< pids of children that did not answer, as far as they fit */
     unsigned missing_count;
 } ws_connections;
 
@@ -64,8 +64,8 @@ extern const char *const ws_connections_sorts[];
 void ws_connections_register(apr_pool_t *p);
 
 /**
- * Collect the connections of all children. Takes at most 5 seconds; each child that does not answer
- * costs one second.  [threads of httpd]
+ * Collect the connections of all children. Takes at most 5 seconds, up to one of them for each
+ * child that does not answer.  [threads of httpd]
  */
 void ws_connections_make(apr_pool_t *p, const ws_connections_query *query, ws_connections *list);
 
@@ -82,7 +82,7 @@ int ws_connections_close(ws_id id);
  */
 const ws_connection_info *ws_connection_check(const char *bytes, apr_size_t len);
 
-/** A text of a connection; which: WS_LISTED_ADDRESS and so on. */
+/** Get a text of a connection. which: WS_LISTED_ADDRESS and so on. */
 const char *ws_connection_text(const ws_connection_info *l, unsigned which);
 
 #endif

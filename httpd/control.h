@@ -29,8 +29,8 @@
 void ws_control_register(apr_pool_t *p);
 
 /**
- * Write the id of a connection of this process in the format of the API. It includes the server's
- * number if a bus connects several machines.
+ * Format the id of a connection of this process for the API. The id includes the server's number if
+ * a bus connects several machines.
  * @return text
  */
 const char *ws_control_print_id(ws_id id, char text[static WS_CONTROL_ID]);
@@ -56,7 +56,7 @@ int ws_control_later(request_rec *r, const char *why);
 /** Write the processes that did not answer, as a JSON array. @return their number */
 unsigned ws_control_missing(ws_strbuf *t, const ws_rpc_answer *answers, unsigned count);
 
-/** The sums of the counts of all processes. */
+/** The sums of the counts in all processes' answers. */
 typedef struct ws_control_counts {
     apr_int64_t done, full, failed;
     int complete; /**< all processes have answered, and no process is unknown */
@@ -67,16 +67,16 @@ typedef struct ws_control_counts {
 /** Send a question to all processes and add up their counts. */
 ws_control_counts ws_control_ask_all(request_rec *r, ws_packet *question);
 
-/** The first argument of this name, or "". */
+/** Get the first argument with this name, or "". */
 const char *ws_control_argument(request_rec *r, const char *name);
 
-/** The request has a path of AWS API Gateway. */
+/** Mark a request whose path is one of AWS API Gateway. */
 void ws_control_set_aws(request_rec *r);
 
 /** Whether the request used a path of AWS API Gateway, whose clients expect its responses. */
 int ws_control_is_aws(request_rec *r);
 
-/** Refuse a request because of a status other than WS_RPC_OK. */
+/** Send the error response for a status other than WS_RPC_OK. */
 int ws_control_failed(request_rec *r, ws_rpc_status s);
 
 /** Respond with 405. @param allow  the methods */

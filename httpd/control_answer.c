@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What the requests of the control API share: errors, arguments, messages, questions to all. */
+/** Functions shared by all requests of the control API: errors, arguments, messages, and questions
+ *  to all processes. */
 
 #include "httpd/control.h"
 
@@ -24,7 +25,8 @@ APLOG_USE_MODULE(websocket);
 
 #define LIMIT_DEFAULT 100
 
-/* Marks requests with the paths of AWS API Gateway. Its SDKs use them and expect its responses. */
+/* Marks requests whose path is one of AWS API Gateway. Its SDKs use these paths and expect its
+ * responses. */
 #define AWS_NOTE "websocket-control-aws"
 
 /* ---- Errors ---- */
@@ -179,7 +181,7 @@ void ws_control_log(request_rec *r, const char *what, const char *whom)
                   ap_escape_logitem(r->pool, whom), r->user ? r->user : r->useragent_ip);
 }
 
-/* The data of another process is untrusted. @return whether it is JSON of this type */
+/* Data from another process is untrusted. @return whether it is JSON of this type */
 int ws_control_check_json(const char *data, apr_size_t len, int array, unsigned *items)
 {
     cJSON *json = cJSON_ParseWithLength(data, len);

@@ -1,8 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Requests of the control API about channels: the list of channels, and publishing of several
- * messages.
+ * Control API requests about channels: lists channels, and publishes several messages.
  */
 
 #include "httpd/control.h"
@@ -41,8 +40,8 @@ typedef struct channel_sums {
     apr_pool_t *pool;
     apr_hash_t *by_name;
     apr_array_header_t *all; /* channel_sum */
-    const char *last; /* some process has not reported names after this one; NULL: the list is
-                       * complete */
+    const char *last; /* the list is complete only up to this name, because a process has more;
+                       * NULL: it is complete */
 } channel_sums;
 
 static void channels_add(channel_sums *sums, const char *name, apr_int64_t subscribers,
@@ -360,7 +359,7 @@ static int publish_close(request_rec *r, const publish_item *item, ws_strbuf *t)
     return counts.complete ? HTTP_OK : HTTP_GATEWAY_TIME_OUT;
 }
 
-/* Publishes the messages in their order, and then closes connections. */
+/* Publish the messages in order, then close the connections. */
 static int publish_all(request_rec *r, const apr_array_header_t *items)
 {
     unsigned ids = 0, closes = 0;

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Requests of the control API about one connection, or about all connections of a user. */
+/** Control API requests about one connection, or about all connections of a user. */
 
 #include "httpd/control.h"
 
@@ -209,7 +209,7 @@ static int control_answer_counts(request_rec *r, const char *name, const ws_cont
     }
     else if (sums->full || sums->failed) {
         status = HTTP_SERVICE_UNAVAILABLE;
-        if (!sums->done) { /* if some were done, a repeated request would do them twice */
+        if (!sums->done) { /* repeating the request would repeat what was done */
             apr_table_setn(r->err_headers_out, "Retry-After", "1");
         }
     }

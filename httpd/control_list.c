@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The list of connections in the control API: process by process, page by page. */
+/** Lists connections for the control API, one process after another, in pages. */
 
 #include "httpd/control.h"
 
@@ -17,12 +17,12 @@
 typedef struct control_list {
     request_rec *r;
     const char *user, *uri, *vhost, *channel;
-    unsigned left;        /* how many connections the page can still hold */
-    ws_node from;         /* the process to start at, */
-    unsigned loop, place; /* and the place to start at in it */
+    unsigned left;        /* number of connections that still fit the page */
+    ws_node from;         /* process to start at */
+    unsigned loop, place; /* position in that process */
     ws_strbuf items, missing;
     const char *next; /* start of the next page; NULL: this is the last one */
-    int complete;     /* no process is unknown, and all have answered */
+    int complete;     /* all processes are known and have answered */
 } control_list;
 
 static int control_compare_nodes(const void *x, const void *y)

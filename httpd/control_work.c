@@ -17,7 +17,7 @@
 #include "httpd/control.h"
 #include "protocol/close.h"
 
-/* Places that a loop examines per turn. */
+/* Number of slots that a loop examines per turn. */
 #define PLACES 256
 
 /* Longest list in one answer, bytes. The next answer continues the list. */
@@ -90,12 +90,13 @@ static void work_inform(ws_rpc *call, ws_conn *c)
 
 /* ---- Actions ---- */
 
-/* A full send queue refuses the message and keeps the connection open: the caller can retry. */
+/* If the send queue is full, the message is refused and the connection stays open, so the caller
+ * can retry. */
 static ws_rpc_status work_send(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     apr_size_t queued = ws_queued(c);
     ws_status s;
-    if (!ws_version(c)) { /* an event stream, which has no version */
+    if (!ws_version(c)) { /* an event stream has no version */
         return WS_RPC_UNSUPPORTED;
     }
     if (queued && queued + len > ws_conn_settings(c)->send_queue) {
@@ -159,7 +160,7 @@ static ws_rpc_status work_do(ws_rpc *call, ws_conn *c)
     }
 }
 
-/* Whether it is a client's connection and open for messages. */
+/* Whether the connection is a client's and can send messages. */
 static int work_is_open(const ws_conn *c)
 {
     return ws_conn_state(c) == WS_OPEN && ws_conn_location(c);
@@ -272,7 +273,8 @@ static void work_walk(ws_engine *e, unsigned loop, void *arg)
     ws_channel *ch = NULL;
     int end;
     (void)loop;
-    /* Only a walk that has not started can be dropped: its counts must be complete. */
+    /* A late question may only be dropped before the first connection is processed. Afterwards the
+     * counts must be reported. */
     if (!call->loop && !call->place && ws_rpc_drop_late(call)) {
         return;
     }
@@ -317,7 +319,7 @@ static void work_list_channels(ws_rpc *call)
 
 /* ---- Questions ---- */
 
-/* @return the word at *at, which moves past its NUL; NULL: no word is left */
+/* Get the word at *at, and advance *at past its NUL. @return NULL: there are no more words */
 static const char *work_word(const ws_rpc *call, const char **at)
 {
     const char *word = *at, *end = call->data + call->len;
@@ -326,7 +328,7 @@ static const char *work_word(const ws_rpc *call, const char **at)
     return nul ? word : NULL;
 }
 
-/* @return the number that a word is, at most max; -1: not such a number */
+/* Parse a word as a number. @return -1: it is not a number from 0 to max */
 static apr_int64_t work_number_of(const char *word, apr_int64_t max)
 {
     apr_int64_t n;
@@ -398,7 +400,8 @@ static void work_carry_out(ws_rpc *call)
         ws_rpc_answer_with(call, WS_RPC_WRONG, NULL, 0);
     }
     else if (!e) {
-        ws_rpc_answer_with(call, WS_RPC_BUSY, NULL, 0); /* this process is starting or stopping */
+        ws_rpc_answer_with(call, WS_RPC_BUSY, NULL, 0); /* this process is still starting, or
+                                                         * stopping */
     }
     else if (call->kind == WS_RPC_CHANNELS) {
         work_list_channels(call);

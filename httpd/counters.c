@@ -10,10 +10,10 @@
 #include <sched.h>
 #include <string.h>
 
-/* While the parent moves a child's rows to the totals, a reader retries, at most this often. */
+/* Maximum number of retries of a reader while the parent moves a child's rows to the totals. */
 #define TRIES 1000
 
-/* The kernel allocates no memory for rows that stay untouched. */
+/* Unused rows cost no memory, since the kernel allocates pages on first use. */
 WS_SHM_STRUCT(child, {
     char shift[WS_SHM_SHIFT];
     unsigned rows; /* atomic; rows in use */
@@ -46,7 +46,7 @@ static void counters_add_up(ws_counters *sum, const ws_counters *row)
     }
 }
 
-/* The child could have written any number, so the number is limited. */
+/* A compromised child could have written any number, so limit it. */
 static unsigned counters_rows_of(const child *c)
 {
     unsigned rows = __atomic_load_n(&c->rows, __ATOMIC_ACQUIRE);
@@ -71,8 +71,8 @@ apr_uint64_t ws_counters_open(unsigned slot)
            + sum.value[WS_COUNT_OPEN_RELAY] + sum.value[WS_COUNT_OPEN_SOCKJS];
 }
 
-/* The child has ended, so no process writes to these rows; others may read them. The totals keep
- * counters. Gauges end with the child. */
+/* The child has ended, so no process writes to these rows, but others may read them. Counters are
+ * added to the totals; gauges end with the child. */
 void ws_counters_reclaim(unsigned slot)
 {
     child *c = &memory->child[slot];

@@ -27,10 +27,10 @@ void ws_counters_reclaim(unsigned slot);
  */
 apr_status_t ws_counters_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
-/** Count 1 in the row of httpd's threads.  [any thread of a child] */
+/** Increment a counter in the row of httpd's threads.  [any thread of a child] */
 void ws_counters_add(ws_counter which);
 
-/** The sum of all children, ended ones included.  [any process, any thread] */
+/** The sum over all children, including ended ones.  [any process, any thread] */
 void ws_counters_sum(ws_counters *sum);
 
 /** The number of open connections of a child.  [any process, any thread] */

@@ -50,7 +50,7 @@ WS_SHM_STRUCT(account, {
 const ws_shm_layout *const ws_extensions_layout[] = {&account_layout, NULL};
 
 static account *accounts;
-static account alone; /* used by a child without a slot; other processes do not see it */
+static account alone; /* used by a child without a slot, and not shared */
 
 static apr_uint64_t extensions_used_by_all(void)
 {
@@ -376,7 +376,7 @@ int ws_extensions_valid(request_rec *r, const char *header)
     return result == 0;
 }
 
-/* Find an extension of the Location that fits an offer. */
+/* Find an extension of the Location that accepts an offer. */
 static const ws_extension_use *extensions_find(request_rec *r, const char *name, unsigned n)
 {
     const ws_dir_config *d = ws_dir_config_of(r);

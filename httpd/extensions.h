@@ -17,14 +17,14 @@ extern const ws_shm_layout *const ws_extensions_layout[];
 /** parent_init: create the table of zlib's memory. */
 apr_status_t ws_extensions_init(apr_pool_t *ptemp, server_rec *s);
 
-/** Clear the memory count of an ended child.  [parent] */
+/** Clear the memory counter of an ended child.  [parent] */
 void ws_extensions_reclaim(unsigned slot);
 
 /** child_init, after ws_shm_child_init(): set the extensions of the engine. */
 apr_status_t ws_extensions_child_init(apr_pool_t *pchild, server_rec *s,
                                       ws_engine_options *options);
 
-/** The functions of the directives. */
+/** Setters of the directives. */
 const char *ws_set_extension(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 const char *ws_set_compression(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 

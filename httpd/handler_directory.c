@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A directory of handlers, read only with the configuration. A request selects among the loaded
- * handlers, so no text of a client becomes part of a file name. A new file in the directory is not
- * loaded before the next reload. `httpd -t` reports a broken handler.
+ * Loads a directory of handlers when httpd reads the configuration. A request selects one of the
+ * loaded handlers, so client input never becomes part of a file name. A new file in the directory
+ * is loaded by the next reload. `httpd -t` reports a broken handler.
  */
 
 #include "httpd/handler_directory.h"
@@ -94,7 +94,7 @@ static const char *directory_read_files(cmd_parms *cmd, ws_handler_directory *d)
                         apr_strerror(rv, why, sizeof(why)));
 }
 
-/* Load the files in the order of their names, so that errors are reported in a fixed order. */
+/* Load the files sorted by name, so that errors are reported in a stable order. */
 static const char *directory_load_files(cmd_parms *cmd, ws_handler_directory *d)
 {
     entry *e = (entry *)d->entries->elts;

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Starts and stops the handlers of a child. A handler that cannot start does not stop the child:
- * its handshakes get 503.
+ * Starts and stops the handlers of a child. If a handler cannot start, the child continues, and
+ * handshakes for this handler get 503.
  */
 
 #include "httpd/handlers.h"

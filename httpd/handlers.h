@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Start and stop of the handlers in a child process. */
+/** Starts and stops the handlers in a child process. */
 
 #ifndef WS_HTTPD_HANDLERS_H
 #define WS_HTTPD_HANDLERS_H
@@ -15,7 +15,7 @@
  */
 apr_status_t ws_handlers_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
-/** child_exit: call stop of the handlers that have started. No callback is running any longer. */
+/** child_exit: call stop of each handler that has started. Callbacks are no longer running. */
 void ws_handlers_child_exit(void);
 
 #endif

@@ -35,7 +35,8 @@ static void history_log_line(ws_log_level level, const char *text)
     ap_log_error(APLOG_MARK, httpd_level, 0, main_server, "websocket: %s", text);
 }
 
-/* The part of httpd's runtime directory after /run/, which a reboot empties; or NULL. */
+/* Get the part of httpd's runtime directory after /run/, which a reboot empties. @return NULL: the
+ * directory is not below /run/ */
 static const char *history_name_of_run(apr_pool_t *p)
 {
     char real[PATH_MAX];

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The headers of hixie-76 and hixie-75 handshakes. Requests get the subprotocol header of RFC
- * 6455, so that other code needs no special case.
+ * Converts the headers of hixie-76 and hixie-75 handshakes. A request's subprotocol is copied to
+ * the header of RFC 6455, so other code needs no special case.
  */
 
 #include "httpd/hixie.h"
@@ -20,7 +20,7 @@ void ws_hixie_request(request_rec *r)
     }
 }
 
-/* The URL as the client requested it, byte for byte: the client compares it (hybi-00, section
+/* The URL exactly as the client requested it, because the client compares it (hybi-00, section
  * 4.1). */
 static const char *hixie_location(request_rec *r)
 {

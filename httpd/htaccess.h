@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketHandler in .htaccess: only with the handler that the administrator has chosen, and a
- * page below the directory of the .htaccess.
+ * WebSocketHandler in .htaccess, which can only use the handler that the administrator has chosen,
+ * and a page below the directory of the .htaccess.
  */
 
 #ifndef WS_HTTPD_HTACCESS_H

@@ -16,9 +16,9 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* WebSockets per connection. mod_http2 starts with 6 parallel streams per connection. Each
- * stream that it resets lowers that number, down to 2 (m_be_annoyed() in h2_mplx.c). One must
- * stay free for ordinary requests and for those that are sent to HTTP/1.1. */
+/* WebSockets per connection. mod_http2 starts with 6 parallel streams per connection. Each stream
+ * that it resets lowers that number, down to 2 (m_be_annoyed() in h2_mplx.c). One of the two must
+ * stay free for ordinary requests and for requests to be sent to HTTP/1.1. */
 #define PER_CONNECTION 1
 
 static int of_child; /* atomic; WebSockets over HTTP/2 in this process */
@@ -65,7 +65,7 @@ int ws_http2_send_to_http_1_1(request_rec *r, const char *what)
         "worker threads; the client repeats it over HTTP/1.1. Serve event streams, polls and "
         "WebSockets on a virtual host with \"Protocols http/1.1\" to avoid the second request",
         what);
-    /* mod_http2 converts this status with this note into RST_STREAM(HTTP_1_1_REQUIRED)
+    /* When this status is set with this note, mod_http2 sends RST_STREAM(HTTP_1_1_REQUIRED)
      * (h2_headers.c). The handler returns OK, because an ErrorDocument elsewhere would turn an
      * error into a redirect. */
     apr_table_setn(r->notes, "ssl-renegotiate-forbidden", "websocket");

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Which requests may stay on HTTP/2. A stream cannot leave httpd: until it ends, it holds a worker
- * of mod_http2, and its connection holds a thread of the MPM. A WebSocket over HTTP/1.1 holds
- * neither, so clients are sent there.
+ * Decides which requests may stay on HTTP/2. A stream cannot be taken over from httpd: until it
+ * ends, it occupies a worker of mod_http2, and its connection occupies a thread of the MPM. A
+ * WebSocket over HTTP/1.1 occupies neither, so clients are told to use HTTP/1.1.
  */
 
 #ifndef WS_HTTPD_HTTP2_H
@@ -15,7 +15,7 @@
 int ws_http2_unwanted(const request_rec *r);
 
 /**
- * Count a WebSocket on its HTTP/2 connection, if it has one. Every call needs a ws_http2_end().
+ * Count a WebSocket if its connection uses HTTP/2. Each call must be followed by a ws_http2_end().
  * [any thread]
  * @return whether the limits allow it
  */

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Subscriber counts per child and channel, in shared memory. Subscriptions that exceed the child's
- * row are counted as overflow.
+ * Subscriber counts per child and channel, in shared memory. Subscriptions that do not fit the
+ * child's row are counted as overflow.
  */
 
 #include "httpd/interest.h"
@@ -11,7 +11,8 @@
 
 #define PLACES (1u << 21)
 
-/* Subscriptions beyond a child's row. A child with any of them receives all messages. */
+/* Number of subscriptions that do not fit a child's row. If there are any, the child receives all
+ * messages. */
 WS_SHM_STRUCT(interest_overflow, {
     apr_uint32_t count; /* atomic */
 });

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Which child has subscribers of which channels, and how many: counts by the hash of the channel's
- * name (key_counts.h). If two names have the same hash, a child receives messages that it then
- * drops. A child with more channels than its row can hold receives all messages.
+ * Counts each child's subscribers of each channel, by the hash of the channel's name
+ * (key_counts.h). If two names have the same hash, a child receives messages that it then drops. A
+ * child with more channels than its row can hold receives all messages.
  */
 
 #ifndef WS_HTTPD_INTEREST_H
@@ -29,8 +29,8 @@ void ws_interest_change(apr_uint64_t channel, int change);
 int ws_interest_has(unsigned slot, apr_uint64_t channel);
 
 /**
- * Number of subscribers of a channel in a slot's child, without those that exceed its row.
- * [any process, any thread]
+ * Number of subscribers of a channel in a slot's child, except those that do not fit its row. [any
+ * process, any thread]
  */
 apr_uint32_t ws_interest_count(unsigned slot, apr_uint64_t channel);
 

@@ -51,8 +51,8 @@ typedef struct waiter {
 } waiter;
 
 static int
-    *descriptors; /* the number of descriptors; then for each slot the end that its owner reads
-                   * and the end to which all write */
+    *descriptors; /* the number of descriptors; then for each slot the end that its owner reads and
+                   * the end that all others write to */
 static void (*receivers[WS_IPC_KINDS])(const ws_ipc_message *m);
 static apr_thread_mutex_t *lock; /* protects the three fields below */
 static apr_thread_cond_t *answered;
@@ -163,7 +163,7 @@ static int ipc_send_until(unsigned slot, const head *h, const struct iovec *data
         if ((errno != EAGAIN && errno != ETOOMANYREFS) || left <= 0) {
             return -1;
         }
-        /* Others fill the socket, too: free space may be used up again. */
+        /* Other processes write to the socket too, so its free space may be gone again. */
         p.fd = ws_ipc_socket(slot);
         if (errno == ETOOMANYREFS || poll(&p, 1, 1 + (int)apr_time_as_msec(left)) > 0) {
             apr_sleep(SEND_PAUSE);
@@ -304,8 +304,8 @@ void ws_ipc_receive(const void *bytes, apr_size_t len, int fd)
     }
 }
 
-/* A sender could pass more than one descriptor. Closes all but the first. @return the first, or
- * -1 */
+/* Close all received descriptors except the first, since a sender could pass several. @return the
+ * first, or -1 */
 static int ipc_take_descriptor(struct msghdr *m)
 {
     int first = -1;
@@ -326,7 +326,7 @@ static int ipc_take_descriptor(struct msghdr *m)
     return first;
 }
 
-/* @return bytes, or -1 if no message is there */
+/* @return bytes, or -1 if no message is waiting */
 static ssize_t ipc_receive_one(int from, void *buffer)
 {
     passed_fd control;
@@ -374,7 +374,7 @@ apr_status_t ws_ipc_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_opti
 
     (void)options;
     if (own < 0 || (unsigned)own >= ws_ipc_count()) {
-        return APR_SUCCESS; /* logged by ws_shm_child_init() or ws_ipc_init() */
+        return APR_SUCCESS; /* already logged by ws_shm_child_init() or ws_ipc_init() */
     }
     for (unsigned i = 0; i < ws_ipc_count(); i++) {
         if (i != (unsigned)own) {

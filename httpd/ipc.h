@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Messages between the children of one httpd, old generations and new ones. Each slot of shm.h has
- * a socket pair, which the parent creates and keeps across reloads. The child that owns the slot
- * reads one end, and all others write to the other. The kernel queues messages, wakes readers and
- * cleans up after a crash. No lock can stay held by a killed child.
+ * Messages between the children of one httpd, old generations and new ones. The parent creates a
+ * socket pair for each slot of shm.h and keeps it across reloads. The child that owns the slot
+ * reads from one end, and all other children write to the other end. The kernel queues messages,
+ * wakes readers and cleans up after a crash. There is no lock that a killed child could leave held.
  *
- * Each child has a thread that receives. Only ws_ipc_ask() and ws_ipc_ask_iov() wait, for their
- * answer.
+ * A thread of each child receives the messages. Only ws_ipc_ask() and ws_ipc_ask_iov() wait: for
+ * their answer.
  */
 
 #ifndef WS_HTTPD_IPC_H
@@ -22,7 +22,7 @@
 /** Largest message, bytes. */
 #define WS_IPC_SIZE (32 * 1024)
 
-/** How long to wait until a process takes a message with a descriptor, milliseconds. */
+/** How long to wait until a message with a descriptor can be sent, milliseconds. */
 #define WS_IPC_PATIENCE 15000
 
 extern const ws_shm_layout *const ws_ipc_layout[];
@@ -41,7 +41,7 @@ typedef enum {
 typedef struct ws_ipc_message {
     unsigned from;             /**< slot of the sender */
     apr_uint32_t from_process; /**< see ws_shm_process() */
-    apr_uint32_t request;      /**< number that the answer repeats */
+    apr_uint32_t request;      /**< number to repeat in the answer */
     const void *data;          /**< valid until the function returns; aligned to 8 bytes */
     apr_size_t len;
     int fd; /**< descriptor that came with the message, closed after the function has returned;
@@ -64,7 +64,7 @@ apr_status_t ws_ipc_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_opti
 int ws_ipc_child_stop(void);
 
 /**
- * Process a received message; public for the fuzz target.
+ * Process a received message. Public only for the fuzz target.
  * @param bytes  aligned to 8
  * @param fd     a descriptor that came with the message, or -1
  */
@@ -77,13 +77,14 @@ void ws_ipc_receive(const void *bytes, apr_size_t len, int fd);
 int ws_ipc_answer(const ws_ipc_message *m, const void *data, apr_size_t len);
 
 /**
- * Send to the process that owned a slot when it was looked up.  [any thread of a child]
+ * Send a message to a process, identified by its slot and its owner when it was looked up.  [any
+ * thread of a child]
  * @param n        entries of iov, at most WS_IPC_IOVECS, WS_IPC_SIZE bytes in all
  * @param fd       a descriptor to pass, or -1
  * @param timeout  how long to wait while it cannot be sent, milliseconds; 0: do not block
- * @return 0; -1 with errno: EAGAIN if the socket is full; ETOOMANYREFS if too many descriptors have
- *         been sent and not received yet, by all processes of httpd's user (unix(7)): POLLOUT does
- *         not tell when that ends; ESRCH if another process has the slot by now
+ * @return 0; -1 with errno: EAGAIN if the socket is full; ETOOMANYREFS if the processes of httpd's
+ *         user have too many descriptors in flight (unix(7)), which POLLOUT does not report; ESRCH
+ *         if another process has the slot by now
  */
 int ws_ipc_send(unsigned slot, apr_uint32_t process, ws_ipc_kind kind, const struct iovec *iov,
                 int n, int fd, apr_uint32_t timeout);
@@ -92,20 +93,19 @@ int ws_ipc_send(unsigned slot, apr_uint32_t process, ws_ipc_kind kind, const str
 /** The socket of a slot, to poll for POLLOUT.  [any thread of a child] */
 int ws_ipc_socket(unsigned slot);
 
-/** How many slots have sockets. They are the first ones.  [any thread] */
+/** Number of slots that have sockets, starting at slot 0.  [any thread] */
 unsigned ws_ipc_count(void);
 
 /** Whether this child receives messages.  [any thread of a child] */
 int ws_ipc_reachable(void);
 
 /**
- * Send to the child that owns a slot, this one included, and wait for its answer. Waits as
- * ws_ipc_send() does while it cannot be sent.
- * [threads of httpd]
+ * Send a message to the child that owns a slot, which may be this child, and wait for its answer.
+ * While the message cannot be sent, this waits like ws_ipc_send(). [threads of httpd]
  * @param answer   size bytes
  * @param timeout  milliseconds
- * @return bytes of the answer, cut to size; -1 if none came in time, with errno as ws_ipc_send(),
- *         or ETIMEDOUT
+ * @return length of the answer, truncated to size; -1 if none arrived in time, with errno as for
+ *         ws_ipc_send(), or ETIMEDOUT
  */
 apr_ssize_t ws_ipc_ask(unsigned slot, ws_ipc_kind kind, const void *data, apr_size_t len,
                        void *answer, apr_size_t size, apr_uint32_t timeout);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** JSON responses, and the check for requests that another site's page has sent. */
+/** Sends JSON responses, and detects requests sent by another site's page. */
 
 #include "httpd/json_answer.h"
 
@@ -35,7 +35,7 @@ int ws_json_send(request_rec *r, int status, ws_strbuf *t)
 int ws_json_discard(request_rec *r, int status)
 {
     int discarded;
-    r->status = status; /* for some statuses, httpd does not read the body */
+    r->status = status; /* httpd does not discard the body for some statuses */
     if ((discarded = ap_discard_request_body(r)) != OK) {
         r->status = HTTP_OK; /* httpd's input filter may have sent a response */
     }

@@ -11,7 +11,7 @@
 
 #include "base/strbuf.h"
 
-/** Send a text and free it. @return the value for the handler to return */
+/** Send a text as the response, and free it. @return the value for the handler to return */
 int ws_json_send(request_rec *r, int status, ws_strbuf *t);
 
 /**

@@ -15,8 +15,8 @@
 #define PLACES_MIN (1u << 10)
 #define PLACES_MAX (1u << 16)
 
-/* Places per bucket: four cache lines. With two buckets per key, a row is about 90 % full before
- * the first key finds no place. */
+/* Places per bucket: four cache lines. With two buckets per key, a row is about 90 % full before an
+ * insertion fails for the first time. */
 #define BUCKET 16
 
 WS_SHM_STRUCT(key_place, {
@@ -25,7 +25,7 @@ WS_SHM_STRUCT(key_place, {
     apr_uint32_t unused;
 });
 
-/* Summary of a row, which readers check first: reading the row itself would make the kernel
+/* The summary of a row. Readers check it first, because reading an unused row would make the kernel
  * allocate its pages. */
 WS_SHM_STRUCT(key_summary, {
     apr_uint32_t keys; /* atomic */
@@ -64,7 +64,7 @@ static key_place *key_row(const ws_key_counts *t, unsigned slot)
 void ws_key_counts_clear(ws_key_counts *t, unsigned slot)
 {
     if (ws_key_counts_any(t, slot)) {
-        /* Readers check this first, so they find nothing from now on. */
+        /* Readers check this first, so the row is empty for them from now on. */
         __atomic_store_n(&t->summaries[slot].keys, 0, __ATOMIC_SEQ_CST);
         memset(key_row(t, slot), 0, t->places * sizeof(key_place));
     }

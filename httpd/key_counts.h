@@ -5,8 +5,9 @@
  * row, under its lock. All processes read all rows without a lock. The parent clears the row of a
  * child that has ended.
  *
- * A key is in one of two buckets, chosen by its two halves, so that no entry moves while others
- * read. Keys come from ws_hash(), so a client cannot choose its buckets.
+ * The two halves of a key select two buckets, and the key is in either of them. Entries never move,
+ * since other processes may be reading. Keys come from ws_hash(), so a client cannot choose its
+ * buckets.
  */
 
 #ifndef WS_HTTPD_KEY_COUNTS_H
@@ -19,7 +20,7 @@ typedef struct ws_key_counts ws_key_counts;
 extern const ws_shm_layout *const ws_key_counts_layout[];
 
 /**
- * Create or attach to the table of this name, with about this many places in all rows together.
+ * Create the table of this name, or attach to it. All rows together have about this many entries.
  * [parent_init]
  * @return NULL when out of memory
  */
@@ -39,11 +40,11 @@ int ws_key_counts_add(ws_key_counts *t, apr_uint64_t key);
 
 /**
  * Decrement a key's count in this child's row.  [child, any thread]
- * @return 1; 0 when the key is not there, or the child has no row
+ * @return 1; 0 when the row does not contain the key, or the child has no row
  */
 int ws_key_counts_remove(ws_key_counts *t, apr_uint64_t key);
 
-/** The count of a key in a row; 0: the key is not there.  [any process, any thread] */
+/** The count of a key in a row; 0: the row does not contain it.  [any process, any thread] */
 apr_uint32_t ws_key_counts_get(const ws_key_counts *t, unsigned slot, apr_uint64_t key);
 
 /** Whether a row has any key.  [any process, any thread] */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Counters of WebSocketLimit in shared memory, without locks. A key that finds no free entry is
- *  reported to the caller, never dropped silently. */
+/** Counters of WebSocketLimit in shared memory, without locks. If there is no free entry for a key,
+ *  the caller gets an error; counts are never dropped silently. */
 
 #include "httpd/limit_table.h"
 
@@ -18,8 +18,8 @@
 WS_SHM_STRUCT(limit_rate, {
     apr_uint64_t key; /* atomic */
     apr_int64_t
-        until; /* atomic; apr_time_t when the counted events are paid off at the rate; in the
-                          past: the entry is free */
+        until; /* atomic; apr_time_t when the counted events no longer count, at the limit's rate;
+                  in the past: the entry is free */
 });
 
 static ws_key_counts *connections;
@@ -51,8 +51,8 @@ int ws_limit_table_add(apr_uint64_t key, apr_uint64_t *sum)
     if (!ws_key_counts_add(connections, key)) {
         return 0;
     }
-    /* Count first, then sum: if two children count the last allowed connection at the same time, at
-     * least one of them sees both. */
+    /* Count first, then compute the sum. If two children count a connection at the same time, at
+     * least one of them then sees both. */
     for (unsigned i = 0; i < ws_shm_slots(); i++) {
         ws_shm_owner owner;
         if (ws_key_counts_any(connections, i)
@@ -109,7 +109,7 @@ apr_int64_t ws_limit_table_rate(apr_uint64_t key, apr_uint64_t rate, apr_uint64_
     most = now + (apr_int64_t)burst * step;
     until = __atomic_load_n(&r->until, __ATOMIC_SEQ_CST);
     do {
-        /* A time after most was left by another key or limit, or by a compromised child. */
+        /* A time later than `most` was set for another key or limit, or by a compromised child. */
         then = (until > most ? most : until > now ? until : now) + step;
         if (then > most) {
             return then - most;

@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Counts of open connections (key_counts.h) and rates of handshakes, by key, across all children of
- * all generations. A count is the sum of the counts of the children. A rate is one number that all
- * children share. When the table is full, a new key cannot be counted, and the caller must refuse
- * the handshake.
+ * Keeps counts of open connections (key_counts.h) and rates of handshakes by key, across all
+ * children of all generations. A key's count is the sum of its counts in the children. A key's rate
+ * is a single number that all children share. When the table is full, a new key cannot be counted,
+ * and the caller must refuse the handshake.
  */
 
 #ifndef WS_HTTPD_LIMIT_TABLE_H
@@ -27,11 +27,11 @@ void ws_limit_table_child_init(apr_pool_t *pchild);
  * Count a connection with this key.  [child, any thread]
  * @param key  of ws_hash()
  * @param sum  set to the number of connections with this key in all children, this one included
- * @return 1; 0: it was not counted, since the table is full or this child has no slot
+ * @return 1; 0: not counted, because the table is full or this child has no slot
  */
 int ws_limit_table_add(apr_uint64_t key, apr_uint64_t *sum);
 
-/** A connection with this key has ended.  [child, any thread] */
+/** Stop counting a connection with this key, which has ended.  [child, any thread] */
 void ws_limit_table_remove(apr_uint64_t key);
 
 /**

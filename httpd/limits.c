@@ -33,7 +33,7 @@ APLOG_USE_MODULE(websocket);
 /* Largest number, rate or burst. The product of two fits into 64 bits. */
 #define NUMBER_MAX (1000000000)
 
-/* Retry-After where the time of the next free place is unknown, seconds. */
+/* Retry-After if it is unknown when the limit will allow a handshake again, seconds. */
 #define RETRY_AFTER 10
 
 #define TOO_MANY "the limit is reached"
@@ -44,7 +44,8 @@ APLOG_USE_MODULE(websocket);
 #define MARGIN_THREAD 2
 #define MARGIN_PART 4
 
-/* When fewer than this part of the others are free, new connections are left to other children. */
+/* When fewer than 1/MARGIN_LOW of the unreserved descriptors are free, new connections are left to
+ * other children. */
 #define MARGIN_LOW 16
 
 #define CHECK_EVERY 16
@@ -57,17 +58,17 @@ static const char *const names[] = {"off",   "connections", "handshakes", "messa
 struct ws_limit {
     limit_kind kind;
     int dry_run;
-    apr_uint64_t value;        /**< a number, or milliseconds */
-    apr_uint64_t burst;        /**< of a rate */
+    apr_uint64_t value;        /**< maximum number, or milliseconds */
+    apr_uint64_t burst;        /**< burst of a rate */
     int by_address;            /**< count per client address */
     const ap_expr_info_t *key; /**< count per value of this expression; NULL: one count for all */
-    const char *text;          /**< of the line, for the log */
+    const char *text;          /**< arguments of the directive, for the log */
     apr_uint64_t seed;         /**< hash seed of keys: unique to this line, stable across reloads */
 };
 
 /* ---- The directive ---- */
 
-static apr_hash_t *seeds; /* name of a line -> number of lines with that name so far */
+static apr_hash_t *seeds; /* text that identifies a line -> number of lines with that text so far */
 
 void ws_limits_reset(apr_pool_t *pconf)
 {
@@ -288,7 +289,8 @@ void ws_limits_bounds(const apr_array_header_t *limits, ws_bounds bounds[2])
 /* ---- Life of a process ---- */
 
 static rlim_t descriptor_mark; /* refuse handshakes from this descriptor number on; 0: unknown */
-static apr_uint64_t descriptors_low; /* connections when few were left, 0: enough are; atomic */
+static apr_uint64_t descriptors_low; /* number of connections when descriptors ran short; 0: enough
+                                      * are left; atomic */
 static int table_told, mark_told;    /* atomic */
 
 apr_status_t ws_limits_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
@@ -377,7 +379,7 @@ static int limits_refused(request_rec *r, const ws_limit *l, const char *key,
     return 1;
 }
 
-/* Refuse: a client that is not counted would have no limit. */
+/* Refuse, because a client that is not counted would have no limit. */
 static int limits_table_full(request_rec *r, const ws_limit *l, const char *key)
 {
     if (!__atomic_exchange_n(&table_told, 1, __ATOMIC_RELAXED)) {
@@ -416,8 +418,9 @@ int ws_limits_descriptors_low(void)
     return low != 0;
 }
 
-/* While less than half of the descriptors are in use, one of CHECK_EVERY handshakes counts them, which
- * takes two system calls. So few handshakes cannot use up the other half, unless that is small.
+/* While less than half of the descriptors are in use, one of CHECK_EVERY handshakes counts them,
+ * which takes two system calls. The handshakes in between cannot use up the other half, unless that
+ * is small.
  * @return the number in use; 0: enough are free, or unknown */
 static rlim_t limits_count_descriptors(void)
 {

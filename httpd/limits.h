@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WebSocketLimit: limits of connections, handshakes, messages, bytes, lifetime and idle time. */
+/** WebSocketLimit: limits on connections, handshakes, messages, bytes, lifetime and idle time. */
 
 #ifndef WS_HTTPD_LIMITS_H
 #define WS_HTTPD_LIMITS_H
@@ -20,7 +20,7 @@ const char *ws_limit_set(cmd_parms *cmd, void *config, int argc, char *const arg
 apr_array_header_t *ws_limits_merge(apr_pool_t *p, apr_array_header_t *outer,
                                     apr_array_header_t *inner);
 
-/** Set the bounds of an open connection: [0] are enforced, [1] are of dry-run lines. */
+/** Set the bounds of an open connection. [0]: enforced; [1]: from dry-run lines, only logged. */
 void ws_limits_bounds(const apr_array_header_t *limits, ws_bounds bounds[2]);
 
 /** pre_config: httpd is about to read a new configuration. */
@@ -29,12 +29,13 @@ void ws_limits_reset(apr_pool_t *pconf);
 /** child_init, after ws_shm_child_init(). */
 apr_status_t ws_limits_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
-/** Whether few descriptors are left before handshakes are refused.  [any thread of a child] */
+/** Whether so few descriptors are left that handshakes will soon be refused.  [any thread of a
+ *  child] */
 int ws_limits_descriptors_low(void);
 
 /**
  * Count a valid handshake, and check it against the limits.
- * @param limits  of its section, or NULL
+ * @param limits  the limits of its section, or NULL
  * @param ticket  set to a ticket to release when the connection has ended, or NULL
  * @return OK; or HTTP_SERVICE_UNAVAILABLE, with Retry-After set and without a ticket
  */

@@ -12,7 +12,7 @@
 #define WS_LOG_GROUP "websocket_log"
 #define WS_LOG_VERSION "1"
 
-/** Where one or several lines log to: a type of the provider. */
+/** A target that one or several lines log to. The provider defines the type. */
 typedef struct ws_log_store ws_log_store;
 
 typedef struct ws_log_provider {
@@ -27,9 +27,9 @@ typedef struct ws_log_provider {
                          ws_log_store **store, const char **shown);
     /**
      * child_init: start the thread.
-     * @param queue  maximum size of records that wait, bytes
-     * @param done   called when a record is written, and when it is lost, why
-     *               [any thread; `last`: no other record waits]
+     * @param queue  maximum size of the queue, bytes
+     * @param done   called when a record is written, or when it is lost, with the reason `why`.
+     *               `last`: the queue is empty  [any thread]
      */
     apr_status_t (*start)(ws_log_store *store, apr_pool_t *pchild, server_rec *s, apr_size_t queue,
                           void (*done)(void *arg, const char *why, int last), void *arg);

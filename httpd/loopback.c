@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** Signs and checks the credentials of requests that the server sends to itself. A credential is
- *  valid once, for one request and a short time. */
+ *  valid for one request, and only for a short time. */
 
 #include "httpd/loopback.h"
 
@@ -30,14 +30,16 @@ APLOG_USE_MODULE(websocket);
 #define MAC_TEXT (2 * MAC_BYTES)
 #define RETAINED "websocket_loopback_key"
 
-/* Size of the fields after the MAC, hexadecimal digits: expiry, milliseconds of the monotonic
- * clock; number of the signing process; its count of credentials. */
+/* Sizes of the fields after the MAC, hexadecimal digits. They are the expiry, in milliseconds of
+ * the monotonic clock; the number of the signing process; and its count of credentials so far. */
 #define HEAD_TEXT (16 + 8 + 8)
 
-/* Requests of a process may arrive out of order, by fewer than this number of requests. */
+/* A request is accepted if fewer than this number of later ones of its process have overtaken
+ * it. */
 #define WINDOW 4096u
 
-/* The used counts, at index count % WINDOW, so that each is accepted once. One row per slot. */
+/* The counts that have been used, at index count % WINDOW, so that each is accepted only once. One
+ * row per slot. */
 WS_SHM_STRUCT(loopback_seen, {
     apr_uint64_t taken[4096]; /* atomic; process and number */
 });
@@ -191,8 +193,8 @@ static apr_uint64_t loopback_number(const char *text, int digits)
     return strtoull(copy, NULL, 16);
 }
 
-/* Mark a count as used. A compromised process can write anything to the row; at worst, a request is
- * refused or accepted twice. */
+/* Mark a count as used. A compromised process can write anything to the row. At worst, a request is
+ * then refused, or accepted twice. */
 static int loopback_is_new(apr_uint32_t process, apr_uint32_t number)
 {
     for (unsigned slot = 0; slot < ws_shm_slots(); slot++) {
@@ -305,7 +307,7 @@ static int loopback_is_below(const request_rec *r, const loopback_client *client
     return !client->dir || (r->filename && !strncmp(r->filename, client->dir, strlen(client->dir)));
 }
 
-/* Runs after the mapping to a file, since rewriting can lead elsewhere. */
+/* Runs after the mapping to a file, since a rewrite can change the file. */
 static int loopback_header_parser(request_rec *r)
 {
     const loopback_client *client = loopback_of(r);
@@ -317,7 +319,7 @@ static int loopback_header_parser(request_rec *r)
     return DECLINED;
 }
 
-/* The handshake has authenticated the user. */
+/* The user was authenticated by the handshake. */
 static int loopback_authn(request_rec *r)
 {
     const loopback_client *client = loopback_of(r);

@@ -15,8 +15,8 @@
 #include "httpd/upgrade.h"
 #include "protocol/handshake.h"
 
-/* For this hook, ap_process_request_internal() has set per_dir_config to the server's. This walk
- * finds the configuration of the Locations again, and httpd caches the result. */
+/* When this hook runs, ap_process_request_internal() has reset per_dir_config to the server's. So
+ * walk the Locations again; httpd caches the result. */
 static int mapping_is_ours(request_rec *r)
 {
     ap_conf_vector_t *before = r->per_dir_config;
@@ -30,7 +30,8 @@ static int mapping_is_ours(request_rec *r)
     return ours;
 }
 
-/* Answer the hook: the request has no file, and mod_dir must not redirect it to a directory. */
+/* Claim the request in the hook: it has no file, and mod_dir must not redirect it to a
+ * directory. */
 static int mapping_map_to_storage(request_rec *r)
 {
     if (!mapping_is_ours(r)) {
@@ -41,7 +42,7 @@ static int mapping_map_to_storage(request_rec *r)
         r->proxyreq = PROXYREQ_NONE;
         r->filename = apr_pstrcat(r->pool, ap_document_root(r), r->uri, NULL);
     }
-    r->handler = "websocket"; /* or mod_dir's FallbackResource would apply */
+    r->handler = "websocket"; /* otherwise mod_dir's FallbackResource would apply */
     return OK;
 }
 
@@ -61,8 +62,8 @@ static int mapping_quick_handler(request_rec *r, int lookup)
 /* If a Location has both directives, a handshake goes to the WebSocket handler. */
 static int mapping_handler(request_rec *r)
 {
-    /* A SockJS WebSocket URL answers other methods as the SockJS protocol requires, whatever the
-     * headers. */
+    /* Requests with other methods for a SockJS WebSocket URL get the response that the SockJS
+     * protocol requires, whatever their headers. */
     int status = r->method_number == M_GET ? ws_upgrade_handler(r) : ws_sockjs_handler(r);
     if (status == DECLINED && r->method_number != M_GET) {
         status = ws_upgrade_handler(r);
@@ -75,8 +76,8 @@ static int mapping_handler(request_rec *r)
 
 void ws_mapping_register(apr_pool_t *p)
 {
-    /* Run before these handlers: the core answers "Upgrade: h2c", mod_cache sends a cached page,
-     * and mod_proxy forwards the request. */
+    /* Run before these handlers: the core's, which answers "Upgrade: h2c"; mod_cache's, which sends
+     * a cached page; and mod_proxy's, which forwards the request. */
     static const char *const before[] = {"core.c", "mod_cache.c", "mod_proxy.c", NULL};
     (void)p;
     ap_hook_quick_handler(mapping_quick_handler, NULL, before, APR_HOOK_FIRST);

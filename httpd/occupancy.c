@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Notifies the application of occupied and vacated channels, and repeats notifications that
- *  failed. The table may contain anything, so every field is checked. */
+/** Notifies the application of occupied and vacated channels, and retries failed notifications. A
+ *  compromised child can write anything to the table, so every field is checked. */
 
 #include "httpd/occupancy.h"
 
@@ -25,7 +25,7 @@ APLOG_USE_MODULE(websocket);
 /* Interval of sweeps, seconds. */
 #define SWEEP 2
 
-/* Limit of queued channels. The next sweep finds channels that were not queued. */
+/* Maximum number of queued channels. The next sweep finds channels that did not fit. */
 #define WAITING_MAX 16384
 
 WS_SHM_STRUCT(occupancy_place, {
@@ -55,7 +55,7 @@ static ws_shm_lock *occupancy_guard;
 static const ws_application *occupancy_application;
 static server_rec *occupancy_log_server;
 static apr_thread_t *occupancy_thread;
-static ws_queue occupancy_queue; /* of waiting */
+static ws_queue occupancy_queue; /* queue of `waiting` */
 static int occupancy_stopping;   /* atomic */
 
 apr_status_t ws_occupancy_init(apr_pool_t *ptemp, server_rec *s)
@@ -143,9 +143,10 @@ static int occupancy_decide(const char *channel, notice *n)
         }
         return 0;
     }
-    died = p->sender && !ws_shm_is_alive(p->sender); /* the outcome is unknown */
+    died = p->sender && !ws_shm_is_alive(p->sender); /* the outcome of its last notification is
+                                                      * unknown */
     if (p->sender && !died) {
-        return 0; /* that process checks again */
+        return 0; /* that process will check again afterwards */
     }
     p->sender = 0;
     if (!died && occupied == (p->told != 0)) {
@@ -188,7 +189,7 @@ static void occupancy_told(void *arg, const ws_app_answer *answer)
     int told = answer->status != WS_FULL;
     occupancy_settle(n, told);
     if (told) {
-        ws_occupancy_changed(n->channel); /* it may have changed meanwhile */
+        ws_occupancy_changed(n->channel); /* the channel may have changed meanwhile */
     }
     free(n);
 }
@@ -244,7 +245,7 @@ static void occupancy_sweep(void)
     }
 }
 
-/* Wait for a queued channel. @return NULL: the time until has come, or the thread has to stop */
+/* Wait for a queued channel. @return NULL: `until` has passed, or the thread has to stop */
 static waiting *occupancy_next(apr_time_t until)
 {
     struct timespec t = {.tv_sec = (time_t)apr_time_sec(until),

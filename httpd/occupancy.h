@@ -2,10 +2,11 @@
 
 /**
  * Notifies the application when a channel gets its first subscriber in this httpd, or loses its
- * last one. A table in shared memory has the last notification of each channel. A thread in each
- * child compares it with the counts of interest.h after a change in its process. The child with the
- * lowest slot compares the whole table every two seconds, for channels of killed children and for
- * failed notifications. Only one process at a time sends a notification of a channel.
+ * last one. A table in shared memory holds the last notification of each channel. After a change in
+ * its process, a thread in each child compares the table's entry with the counts of interest.h.
+ * Every two seconds, the child with the lowest slot compares the whole table, to find channels of
+ * killed children and failed notifications. Only one process at a time sends a notification of a
+ * channel.
  */
 
 #ifndef WS_HTTPD_OCCUPANCY_H

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Detects messages that were published before, by their ids, in a table in shared memory. When a
- *  bucket is full, the oldest id is replaced. */
+/** Detects messages that have already been published, by their ids. The ids are in a table in
+ *  shared memory; when a bucket is full, the oldest id is replaced. */
 
 #include "httpd/once.h"
 

@@ -43,8 +43,8 @@ static apr_status_t plugins_unload(void *handle)
 static const char *plugins_load(apr_pool_t *p, const ws_plugin_kind *kind, const char *path,
                                 const ws_plugin_descriptor **d)
 {
-    /* Not apr_dso_load(), which makes all symbols global: two handlers with a function "join" would
-     * share one. */
+    /* Do not use apr_dso_load(). It makes all symbols global, so two handlers with a function
+     * "join" would share one. */
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
         return apr_psprintf(p, "cannot load the %s: %s", kind->noun, dlerror());
@@ -59,8 +59,8 @@ static const char *plugins_load(apr_pool_t *p, const ws_plugin_kind *kind, const
     return NULL;
 }
 
-/* Check a plugin. A plugin built against an older table with fewer callbacks is accepted; *whole is
- * set to a complete table. */
+/* Check a plugin. A plugin built for an older API version, whose table has fewer callbacks, is
+ * accepted; *whole is set to a complete table. */
 static const char *plugins_check(apr_pool_t *p, const ws_plugin_kind *kind, const char *name,
                                  const ws_plugin_descriptor *d, const void **whole)
 {
@@ -175,8 +175,9 @@ static const char *plugins_configure(cmd_parms *cmd, ws_handler_line *reg, int a
 
 #define KEY_MAX 255
 
-/* The key of a line: the same in other processes, after a reload, and on other machines. A bus
- * sends its length in one byte, so a hash replaces the beginning of a long key. */
+/* Build the key of a line, which is the same in other processes, after a reload, and on other
+ * machines. Packets have one byte for its length, so a hash replaces the beginning of a long
+ * key. */
 static const char *plugins_key_of(cmd_parms *cmd, const char *handler)
 {
     const server_rec *s = cmd->server;

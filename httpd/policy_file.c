@@ -1,12 +1,12 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Socket policy files. A client sends REQUEST and its NUL as the first bytes of a connection; the
- * server answers with the policy, and closes. The policy is built and checked at start-up.
+ * Socket policy files. A client sends REQUEST and a NUL as the first bytes of a connection. The
+ * server sends the policy and closes the connection. The policy is built and checked at start-up.
  *
- * No method of HTTP begins with "<", so this file only peeks at the first bytes of a
- * connection, and leaves one that begins otherwise unchanged. After a part of REQUEST, it reads, and closes the connection
- * if the rest does not follow.
+ * No HTTP method begins with "<". So the hook only peeks at the first bytes, and does not touch a
+ * connection that begins differently. If they match the beginning of REQUEST, the hook reads the
+ * request, and closes the connection if the rest does not follow.
  */
 
 #include "httpd/policy_file.h"
@@ -32,10 +32,10 @@ APLOG_USE_MODULE(websocket);
 /* Maximum size of a policy, bytes. */
 #define POLICY_MAX (64 * 1024)
 
-/* In the notes of a connection whose first bytes have been looked at. */
+/* A note of connections whose first bytes have been examined. */
 #define NOTE "websocket-policy-file"
 
-static int hooked; /* in this configuration */
+static int hooked; /* the current configuration has a policy */
 
 void ws_policy_file_reset(apr_pool_t *pconf)
 {
@@ -45,7 +45,7 @@ void ws_policy_file_reset(apr_pool_t *pconf)
 
 /* ---- Connections ---- */
 
-/* @param len  the most bytes; set to the number of bytes */
+/* @param len  maximum number of bytes; set to the number read */
 static apr_status_t policy_read(conn_rec *c, ap_input_mode_t mode, char *to, apr_size_t *len)
 {
     apr_bucket_brigade *bb = apr_brigade_create(c->pool, c->bucket_alloc);
@@ -57,8 +57,9 @@ static apr_status_t policy_read(conn_rec *c, ap_input_mode_t mode, char *to, apr
     return rv == APR_SUCCESS && !*len ? APR_EOF : rv;
 }
 
-/* Read the request, in as many pieces as it arrives. The whole may take as long as one read.
- * @return 0: something else follows, or too late */
+/* Read the request, in as many pieces as it arrives. The timeout of one read applies to the whole
+ * request.
+ * @return 0: other bytes follow, or the time is over */
 static int policy_take_request(conn_rec *c)
 {
     apr_time_t until = apr_time_now() + c->base_server->timeout;
@@ -105,9 +106,9 @@ static int policy_process_connection(conn_rec *c)
     return OK;
 }
 
-/* httpd sorts its hooks after it has read the configuration. Modules that read the beginning of a
- * connection need the order of the names: TLS and the time limits of reads first, and HTTP/2,
- * which looks for its preface, afterwards. */
+/* httpd sorts its hooks after it has read the configuration. The lists of names set the order among
+ * modules that process the beginning of a connection: TLS and the read timeouts run before this
+ * hook, and HTTP/2, which looks for its preface, runs after it. */
 static void policy_hook(void)
 {
     static const char *const before[] = {"mod_ssl.c", "mod_reqtimeout.c", NULL};
@@ -129,7 +130,7 @@ static void policy_hook(void)
 /* Longest list of ports, characters. */
 #define PORTS_MAX 600
 
-/* httpd passes a directive at most 64 arguments, and ignores the rest. */
+/* httpd passes at most 64 arguments to a directive, and ignores the rest. */
 #define DOMAINS_MAX 63
 
 /* "*", or a host name or address, which may begin with "*." */
@@ -167,7 +168,8 @@ static int policy_is_ports(apr_pool_t *p, const char *text)
     return items == commas + 1 && strlen(text) <= PORTS_MAX;
 }
 
-/* Append the element for DOMAIN:PORTS. Neither may contain a character that XML escapes. */
+/* Append the element for DOMAIN:PORTS. Neither part may contain a character that XML would have to
+ * escape. */
 static const char *policy_add(cmd_parms *cmd, const char *arg, const char **elements)
 {
     const char *colon = strrchr(arg, ':');

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketPolicyFile: answers the policy request that Flash Player and its relatives send before
- * they open a socket. A server whose configuration does not have the directive has no hook.
+ * WebSocketPolicyFile: answers the policy request that Flash Player and similar clients send before
+ * they open a socket. Without the directive, the hook is not registered.
  */
 
 #ifndef WS_HTTPD_POLICY_FILE_H
@@ -11,7 +11,7 @@
 #include <httpd.h>
 #include <http_config.h>
 
-/** pre_config: the hook is not registered yet. */
+/** pre_config: reset the state of the previous configuration. */
 void ws_policy_file_reset(apr_pool_t *pconf);
 
 /** The directive: `DOMAIN:PORTS ...`, a file, or off. */

@@ -10,7 +10,7 @@
 /**
  * The first argument with this name, decoded.
  * @return "" for an argument without "="; NULL: not present; "%": ws_percent_decode() refuses it.
- *         "%" is no valid number, position, id or channel
+ *         "%" is never valid as a number, position, id or channel
  */
 const char *ws_argument(request_rec *r, const char *name);
 

@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Saves handshakes, and runs httpd's access control on them again. A check that fails with a 5xx
- *  status keeps the connection: a failing backend does not mean that access was revoked. */
+/** Saves handshakes, and runs httpd's access control on them again. If a check fails with a 5xx
+ *  status, the connection is kept, because a failing backend does not mean that access was
+ *  revoked. */
 
 #include "httpd/reauthorize.h"
 
@@ -23,14 +24,15 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Threads for checks. One with prefork: modules may rely on one request at a time there, and more
- * threads would make a conflict more likely. */
+/* Maximum number of threads for checks. With prefork it is one: modules there may expect only one
+ * request at a time, and more threads would make a conflict more likely. */
 #define THREADS_MAX 4
 
 /* Set in the environment of a check, so that `Require env` can tell it from a handshake. */
 #define ENVIRONMENT "WEBSOCKET_REAUTHORIZE"
 
-/* Strings of a saved handshake, in this order. Names and values of its headers follow. */
+/* The strings of a saved handshake, in this order, followed by the names and values of its
+ * headers. */
 enum { METHOD, URI, PROTOCOL, REQUEST_LINE, HOST, CLIENT, USERAGENT, LOCAL, STRINGS };
 
 /* Largest handshake that can be saved, bytes. Larger ones are refused where saving is required. */
@@ -38,7 +40,7 @@ enum { METHOD, URI, PROTOCOL, REQUEST_LINE, HOST, CLIENT, USERAGENT, LOCAL, STRI
 
 typedef struct saved {
     ws_ticket ticket;
-    unsigned refs; /**< atomic: the connection has one, a check another */
+    unsigned refs; /**< atomic; one of the connection, one of a check */
     int busy;      /**< atomic: a check is queued or runs */
     server_rec *base, *server;
     apr_port_t client_port, useragent_port, local_port;
@@ -54,11 +56,11 @@ typedef struct check {
     saved *handshake;
 } check;
 
-static apr_thread_mutex_t *lock; /* guards threads */
+static apr_thread_mutex_t *lock; /* protects `threads` */
 static ws_thread_pool *threads;  /* created by the first check */
 
 static int used;           /* the configuration has WebSocketReauthorize */
-static int of_subscribers; /* a GET can open a connection */
+static int of_subscribers; /* a GET without Upgrade can open a connection */
 
 void ws_reauthorize_reset(apr_pool_t *pconf)
 {
@@ -106,8 +108,8 @@ static char *reauthorize_put(char *at, const char *text)
 }
 
 /* Modules change headers before the handler sees them (RequestHeader, SessionCookieRemove), and
- * would change them again at each check. So save the headers as read, in the request, if checks may
- * follow. */
+ * would change them again in each check. If checks may follow, save the headers as they were
+ * read. */
 static int reauthorize_keep_headers(request_rec *r)
 {
     int check = apr_table_get(r->subprocess_env, ENVIRONMENT) != NULL;
@@ -204,8 +206,8 @@ static apr_port_t reauthorize_default_port(const request_rec *r)
     return reauthorize_conn_is_ssl(r->connection) == OK ? DEFAULT_HTTPS_PORT : 0;
 }
 
-/* Size of a dummy for the event MPM's private state of a connection, bytes. Its post_read_request
- * writes a pointer there. The real state has some 200 bytes; this has room for any version's. */
+/* Size of a dummy for the event MPM's private connection state, bytes. The MPM's post_read_request
+ * writes a pointer there. The real state has about 200 bytes, so this is enough for any version. */
 #define MPM_STATE 4096
 
 static conn_rec *reauthorize_make_connection(apr_pool_t *p, const saved *s,
@@ -237,7 +239,8 @@ static conn_rec *reauthorize_make_connection(apr_pool_t *p, const saved *s,
     return c;
 }
 
-/* Make a request in the state after ap_read_request(). @return NULL: its address is invalid */
+/* Create a request in the state that it has after ap_read_request(). @return NULL: its address is
+ * invalid */
 static request_rec *reauthorize_make_request(conn_rec *c, const saved *s,
                                              const char *const *strings)
 {
@@ -259,9 +262,9 @@ static request_rec *reauthorize_make_request(conn_rec *c, const saved *s,
     }
     apr_table_setn(r->subprocess_env, ENVIRONMENT, "1");
     ap_parse_uri(r, strings[URI]);
-    /* mod_remoteip starts from this address, which it found for the handshake, and finds it again:
-     * either the remaining addresses in its header are trusted proxies, or it stops there. With
-     * the PROXY protocol, this address is all that is left of the header. */
+    /* mod_remoteip found this address for the handshake. Starting from it, mod_remoteip finds it
+     * again: either the remaining addresses in its header are trusted proxies, or it stops at this
+     * one. With the PROXY protocol, only this address remains of the PROXY header. */
     r->useragent_ip = (char *)strings[USERAGENT];
     return apr_sockaddr_info_get(&r->useragent_addr, r->useragent_ip, APR_UNSPEC, s->useragent_port,
                                  0, r->pool)
@@ -303,7 +306,7 @@ static int reauthorize_ask(const saved *s)
     if ((c = reauthorize_make_connection(p, s, strings))) {
         request_rec *r = reauthorize_make_request(c, s, strings);
         /* Run all phases before the content handler, so that access control runs in the right order
-         * and finds everything that it depends on. */
+         * and everything that it depends on is set. */
         if (r && (status = ap_post_read_request(r)) == OK) {
             status = ap_process_request_internal(r);
         }

@@ -23,13 +23,13 @@ apr_status_t ws_reauthorize_child_init(apr_pool_t *pchild, server_rec *s,
 /** pre_config. */
 void ws_reauthorize_reset(apr_pool_t *pconf);
 
-/** The configuration lets requests without Upgrade subscribe. */
+/** Called if the configuration lets requests without Upgrade subscribe. */
 void ws_reauthorize_subscribers(void);
 
 /** Setter of the directive. config: a ws_dir_config. */
 const char *ws_reauthorize_set(cmd_parms *cmd, void *config, const char *arg);
 
-/** Which headers to keep. */
+/** Which headers to save. */
 typedef enum {
     WS_HEADERS_AS_READ,   /**< before modules change them: for checks, which repeat the changes */
     WS_HEADERS_AS_CHANGED /**< after modules have changed them: for expressions */

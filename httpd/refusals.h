@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Refusals that an administrator has to see at httpd's default LogLevel. */
+/** Logs refusals that an administrator has to see at httpd's default LogLevel. */
 
 #ifndef WS_HTTPD_REFUSALS_H
 #define WS_HTTPD_REFUSALS_H

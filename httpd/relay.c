@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Relays connections that cannot leave httpd. Each direction holds at most one piece, so a slow
+/** Relays connections that cannot leave httpd. Each direction buffers at most one piece, so a slow
  *  receiver stops the sender (back-pressure). */
 
 #include "httpd/relay.h"
@@ -26,22 +26,22 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Size of a piece, bytes. The relay holds at most one piece per direction, so that a side that does
- * not read stops the other side. */
+/* Size of a piece, bytes. */
 #define PIECE (32 * 1024)
 
-/* Interval of checks for events without a descriptor, milliseconds: the child stops, or the HTTP/2
- * connection ends. */
+/* How often to check for events without a descriptor, milliseconds: the child is stopping, or the
+ * HTTP/2 connection has ended. */
 #define TICK 1000
 
 typedef struct relay {
     conn_rec *c;
     int pair;                 /**< the relay's end; the other end is the engine's socket */
-    apr_bucket_brigade *up;   /**< from the client; input that the engine has not read yet */
+    apr_bucket_brigade *up;   /**< client input not yet written to the engine's socket */
     apr_bucket_brigade *down; /**< from the engine; empty except in relay_carry_down() */
     char *buf;                /**< memory for the data of down, PIECE bytes */
-    int headers_ended;        /**< the request has ended; the stream has not */
-    int up_ended;             /**< the client has ended its side; the engine has the end of file */
+    int headers_ended;        /**< the upgrade request has ended; the stream continues */
+    int up_ended;             /**< the client has closed its side, and the engine's socket has been
+                               *    shut down */
     int down_broken;          /**< sending to the client has failed */
     int over;
 } relay;
@@ -79,8 +79,9 @@ static int relay_send_bucket(relay *w, apr_bucket *b)
 }
 
 /*
- * Carry one piece from the filters. poll() does not see input that is in the filters, decrypted or
- * half of an HTTP/2 frame. So the caller repeats this until the filters return EAGAIN.
+ * Carry one piece from the filters. They may hold input that poll() does not report: decrypted
+ * bytes, or half of an HTTP/2 frame. Therefore the caller repeats this until the filters return
+ * EAGAIN.
  * @return 1: repeat; 0: wait for events
  */
 static int relay_carry_up(relay *w)
@@ -138,8 +139,8 @@ static int relay_carry_down(relay *w)
     else if (!w->down_broken) {
         APR_BRIGADE_INSERT_TAIL(
             w->down, apr_bucket_transient_create(w->buf, (apr_size_t)n, w->c->bucket_alloc));
-        /* Filters may keep data without a flush. With it, this blocks for a slow client, at most
-         * for Timeout. */
+        /* Without a flush, filters may keep data. With it, this call blocks while the client is
+         * slow, for at most Timeout. */
         APR_BRIGADE_INSERT_TAIL(w->down, apr_bucket_flush_create(w->c->bucket_alloc));
         w->down_broken = ap_pass_brigade(w->c->output_filters, w->down) != APR_SUCCESS;
         apr_brigade_cleanup(w->down);
@@ -149,8 +150,8 @@ static int relay_carry_down(relay *w)
 
 /* ---- Both ---- */
 
-/* The descriptor to poll for input; -1: it is closed. Not cached, since a stopping MPM closes the
- * sockets of its threads. */
+/* The descriptor to poll for input; -1: it is closed. Do not cache it, since a stopping MPM closes
+ * the sockets of its threads. */
 static int relay_client_fd(conn_rec *c)
 {
     int fd = -1;
@@ -175,8 +176,8 @@ static int relay_client_fd(conn_rec *c)
 static void relay_wait_for_either(relay *w)
 {
     int client = relay_client_fd(w->c), full = !APR_BRIGADE_EMPTY(w->up);
-    /* poll() always reports a client's reset, even with no events requested. With HTTP/2 it would
-     * report the end of mod_http2's pipe, which means nothing. */
+    /* poll() always reports a client's reset, even if no events are requested. With HTTP/2, it
+     * would report the end of mod_http2's pipe, which has no meaning here. */
     struct pollfd p[2] = {{.fd = w->pair, .events = (short)(POLLIN | (full ? POLLOUT : 0))},
                           {.fd = (full || w->up_ended) && w->c->master ? -1 : client,
                            .events = full || w->up_ended ? 0 : POLLIN}};
@@ -199,8 +200,8 @@ static void relay_carry(relay *w)
         }
         more |= relay_carry_down(w);
         w->down_broken |= w->c->aborted;
-        /* Messages that the client sent before its end may still be in the filters; deliver
-         * them. */
+        /* The filters may still hold messages that the client sent before it closed its side;
+         * deliver them. */
         if (w->down_broken && (w->up_ended || (!more && APR_BRIGADE_EMPTY(w->up)))) {
             w->over = 1;
         }
@@ -247,7 +248,7 @@ int ws_relay(request_rec *r, ws_new_conn *n)
     relay w = {.c = c};
     apr_status_t rv;
 
-    /* The HTTP exchange has ended: the request keeps only the connection's filters. */
+    /* The HTTP exchange has ended, so keep only the connection's filters. */
     r->input_filters = r->proto_input_filters = c->input_filters;
     r->output_filters = r->proto_output_filters = c->output_filters;
     c->keepalive = AP_CONN_CLOSE;
@@ -271,8 +272,8 @@ int ws_relay(request_rec *r, ws_new_conn *n)
 
 /* ---- Responses, in one direction only ---- */
 
-/* Wait for the engine. @return whether the client is connected. Its input is its next request, so
- * only a closed connection counts, as for httpd's other modules */
+/* Wait for the engine. @return whether the client is connected. Any input is the next request, so
+ * check only for a closed connection, as httpd's other modules do */
 static int relay_wait_for_engine(conn_rec *c, int pair)
 {
     struct pollfd p[2] = {{.fd = pair, .events = POLLIN},

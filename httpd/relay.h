@@ -3,8 +3,8 @@
 /**
  * Relays a connection that cannot leave httpd: an HTTP/2 stream, or a connection with a filter that
  * has to process its bytes. The engine gets one end of a socket pair in place of the client's
- * socket. The thread of the handshake stays, and carries bytes between the other end and httpd's
- * filters.
+ * socket. The thread that accepted the handshake keeps running, and copies bytes between the other
+ * end and httpd's filters.
  */
 
 #ifndef WS_HTTPD_RELAY_H
@@ -15,16 +15,16 @@
 #include "engine/engine.h"
 
 /**
- * After the 101 has been sent, hand the connection to the engine, and carry its bytes until both
- * sides have ended.
+ * Hand the connection to the engine after the 101 has been sent, and relay its bytes until both
+ * sides have closed.
  * @param n  as for ws_takeover(); its pool then belongs to the engine, or is destroyed
  * @return the return value for the request's handler
  */
 int ws_relay(request_rec *r, ws_new_conn *n);
 
 /**
- * Relay a response. The engine gets one end of a socket pair; the bytes that it sends are the body,
- * until it or the client closes.
+ * Relay a response. The engine gets one end of a socket pair, and the bytes that it sends become
+ * the response's body, until the engine or the client closes.
  * @param n  as for ws_relay()
  * @return the return value for the request's handler
  */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The API of include/mod_websocket.h for on_request, and the saved request headers. Calls no
- *  function of httpd, since wshandler-test links this file, too. */
+/** Implements the API of include/mod_websocket.h for on_request, and the saved request headers.
+ *  wshandler-test links this file too, so it must not call functions of httpd. */
 
 #include "httpd/request_api.h"
 

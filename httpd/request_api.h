@@ -13,23 +13,23 @@ struct ws_request {
     request_rec *r;
     const char *location;   /**< returned by ws_request_location() */
     const char *protocol;   /**< selected subprotocol, or NULL */
-    apr_table_t *headers;   /**< of the response */
-    apr_pool_t *pool;       /**< the connection's, or NULL */
+    apr_table_t *headers;   /**< headers of the response */
+    apr_pool_t *pool;       /**< the connection's pool, or NULL */
     ws_chain *chain;        /**< negotiated extensions, or NULL */
     const char *extensions; /**< value of the response header, or NULL */
     int extended;           /**< WebSocketExtension: messages have to be decoded */
     int passes;             /**< another server negotiated the extensions: do not decode messages */
-    const char *body;       /**< of a refusal, or NULL */
-    apr_size_t body_len;    /**< bytes */
+    const char *body;       /**< body of a refusal, or NULL */
+    apr_size_t body_len;    /**< its length, bytes */
     const char *body_type;  /**< its Content-Type, or NULL */
     void *data;
     ws_ticket *ticket; /**< to release when the connection has ended, or NULL */
     int sockjs;        /**< messages are wrapped in SockJS frames */
-    ws_loop *loop;     /**< of an outgoing connection that was made for this request, or NULL */
+    ws_loop *loop;     /**< loop of an outgoing connection made for this request, or NULL */
 };
 
-/** The request headers with these names, in the form of ws_strings.headers, from r->pool. @return
- *  NULL if names is NULL */
+/** Copy the request headers with these names, in the format of ws_strings.headers, to r->pool.
+ *  @return NULL if names is NULL */
 const char *const *ws_request_kept(request_rec *r, const char *names);
 
 #endif

@@ -40,7 +40,8 @@ ws_type ws_body_type(request_rec *r)
     return WS_TEXT;
 }
 
-/* The largest message, bytes. *whose is set to the reason for a refusal of larger ones. */
+/* Maximum size of a message, bytes. *whose is set to the reason to give when a larger one is
+ * refused. */
 static apr_size_t body_max(request_rec *r, const char **whose)
 {
     const ws_settings *settings = ws_settings_of(r);

@@ -9,7 +9,7 @@
 
 #include "include/mod_websocket.h"
 
-/** The type of a message, by Content-Type. @return 0: text in an encoding other than UTF-8 */
+/** Get the type of a message from Content-Type. @return 0: text in an encoding other than UTF-8 */
 ws_type ws_body_type(request_rec *r);
 
 /**

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Checks the headers of responses that this module writes without httpd's filters: the 101, and
- *  the heads of event streams and polls. */
+/** Builds and checks the headers of responses that this module writes without httpd's filters: the
+ *  101, and the headers of event streams and polls. */
 
 #include "httpd/response_headers.h"
 
@@ -55,10 +55,11 @@ static apr_status_t headers_swallow(ap_filter_t *f, apr_bucket_brigade *bb)
 }
 
 /*
- * Some modules change a response's headers in an output filter, which a 101 does not pass. This
- * function runs their filters on an empty brigade, with a final filter after them that drops it. So
- * `Header set` applies to the 101 too, and mod_session renews its cookie. Afterwards the request
- * has only the connection's output filters, so no other brigade reaches the final filter.
+ * Some modules change a response's headers in an output filter, but a 101 does not pass through
+ * output filters. This function therefore runs their filters on an empty brigade, which a final
+ * filter then drops. So `Header set` applies to the 101 too, and mod_session renews its cookie.
+ * Afterwards the request has only the connection's output filters, so no other brigade reaches the
+ * final filter.
  */
 void ws_response_run_header_filters(request_rec *r)
 {
@@ -79,8 +80,8 @@ void ws_response_run_header_filters(request_rec *r)
     }
 }
 
-/* The headers that httpd's filter would set come first, and replace other modules' headers of the
- * same names. */
+/* The headers that httpd's filter would set come first. They replace headers of the same name from
+ * other modules. */
 static apr_table_t *headers_all(request_rec *r)
 {
     static const char *const ours[] = {"Date",       "Server",         "Content-Type",

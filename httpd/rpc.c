@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Sends questions to other processes and waits for the answers; receives the questions of others.
- *  No request waits for a process that has ended, and limits bound the work that others can
- *  cause. */
+/** Sends questions to other processes and waits for the answers, and receives the questions of
+ *  other processes. A request does not wait for a process that has ended. Limits bound the work
+ *  that other processes can cause. */
 
 #include "httpd/rpc.h"
 
@@ -15,12 +15,13 @@
 
 #include "event/clock.h"
 
-/* Time limit of a request's answers, and interval of checks whether the processes run,
+/* How long a request waits for answers, and how often it checks whether the processes run,
  * milliseconds. */
 #define PATIENCE 3000
 #define LOOK 200
 
-/* Limits of unanswered questions in this process: their number, and the bytes of their data. */
+/* Limits on unanswered questions in this process: their number, and the size of their data,
+ * bytes. */
 #define QUESTIONS_MAX 256
 #define BYTES_MAX (64 * 1024 * 1024)
 
@@ -34,7 +35,7 @@ typedef struct rpc_waiter {
 } rpc_waiter;
 
 static pthread_mutex_t lock =
-    PTHREAD_MUTEX_INITIALIZER; /* guards answered, waiters, and the answers of the waiters */
+    PTHREAD_MUTEX_INITIALIZER; /* protects answered, waiters, and the waiters' answers */
 static pthread_cond_t answered = PTHREAD_COND_INITIALIZER;
 static rpc_waiter *waiters;
 static apr_uint32_t requests; /* atomic */
@@ -263,7 +264,7 @@ static ws_rpc *rpc_new(const ws_packet *p)
     call->kind = (ws_rpc_kind)p->flags;
     call->type = p->type;
     call->id = p->id;
-    if (o && p->from.server == o->self.server) { /* clocks of machines differ */
+    if (o && p->from.server == o->self.server) { /* clocks of other machines differ */
         call->until = (apr_uint32_t)p->position.offset;
     }
     memcpy(call->channel, p->channel, p->channel_len);

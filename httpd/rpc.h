@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Calls to other processes: the child processes of this httpd, and with a bus those of other
- * machines. The buses of channels carry questions and answers. A request waits for its answers, for
- * a limited time.
+ * Calls functions in other processes: in the child processes of this httpd, and, with a bus between
+ * machines, in those of other machines. Questions and answers are sent over the buses of the
+ * channels. A request waits for its answers for a limited time.
  */
 
 #ifndef WS_HTTPD_RPC_H
@@ -17,7 +17,7 @@
 /** The kinds of questions. The numbers are part of the packet format. */
 typedef enum {
     WS_RPC_LIST = 1,      /**< connections; data: user, uri, vhost, place, maximum number */
-    WS_RPC_INFO = 2,      /**< of a connection */
+    WS_RPC_INFO = 2,      /**< description of a connection */
     WS_RPC_SEND = 3,      /**< data: the message */
     WS_RPC_CLOSE = 4,     /**< data: code, a space, the reason */
     WS_RPC_SUBSCRIBE = 5, /**< to channel */
@@ -35,7 +35,7 @@ typedef enum {
     WS_RPC_FULL = 2,        /**< the client reads too slowly; nothing was done */
     WS_RPC_FORBIDDEN = 3,   /**< WebSocketSubscribe */
     WS_RPC_LIMIT = 4,       /**< WebSocketSubscriptions, or WebSocketChannels */
-    WS_RPC_UNSUPPORTED = 5, /**< the connection does not support the type of the message */
+    WS_RPC_UNSUPPORTED = 5, /**< the connection does not support messages of this type */
     WS_RPC_BUSY = 6,        /**< the process is overloaded; nothing was done */
     WS_RPC_WRONG = 7,       /**< the process does not know the kind of question */
     WS_RPC_NOTHING = 8,     /**< not subscribed */
@@ -46,7 +46,7 @@ typedef enum {
 typedef struct ws_rpc_answer {
     ws_node node;
     ws_rpc_status status;
-    char *data; /**< NUL-terminated beyond its length, from the pool of the request */
+    char *data; /**< followed by a NUL; allocated from the request's pool */
     apr_size_t len;
 } ws_rpc_answer;
 
@@ -64,7 +64,7 @@ int ws_rpc_alive(apr_pool_t *p, const ws_node *node);
 
 /**
  * Ask processes, and wait at most three seconds. A process of this httpd drops a question that it
- * reads later. [threads of httpd]
+ * reads after that time. [threads of httpd]
  * @param question  with flags: ws_rpc_kind; this function sets its packet kind
  * @param answers   count answers with their nodes; this function sets the other fields
  */
@@ -78,19 +78,19 @@ typedef struct ws_rpc {
     ws_type type;
     ws_id id;
     apr_uint32_t until;               /**< ws_clock() when the request stops waiting; 0: unknown */
-    unsigned loop, place;             /**< position of a walk through all connections */
-    const char *user, *uri, *vhost;   /**< of the connections to find; "": any */
-    const char *rest;                 /**< the data after them */
+    unsigned loop, place;             /**< current position when processing all connections */
+    const char *user, *uri, *vhost;   /**< properties of the connections to find; "": any */
+    const char *rest;                 /**< the rest of the data */
     unsigned most;                    /**< maximum number of connections */
-    unsigned done, full, failed;      /**< counts of the walk */
-    ws_strbuf text;                   /**< output of the walk */
+    unsigned done, full, failed;      /**< counts so far */
+    ws_strbuf text;                   /**< output so far */
     char channel[WS_CHANNEL_MAX + 1]; /**< or "" */
     apr_size_t len;
-    char data[]; /**< NUL-terminated beyond len */
+    char data[]; /**< followed by a NUL */
 } ws_rpc;
 
-/** Whether the request has stopped waiting. Then this frees the question; do not carry it out.
- *  [any thread] */
+/** Whether the request has stopped waiting. If so, this frees the question, and the caller must not
+ *  process it. [any thread] */
 int ws_rpc_drop_late(ws_rpc *call);
 
 /** Send the answer to a question, and free the question.  [any thread] */
@@ -99,11 +99,11 @@ void ws_rpc_answer_with(ws_rpc *call, ws_rpc_status status, const char *data, ap
 /** For ws_channels_options.called. */
 void ws_rpc_received(const ws_packet *p);
 
-/** register_hooks: set the function that carries out a received question. It must not block, and calls
- *  ws_rpc_answer_with() once.  [a bus's thread] */
+/** register_hooks: set the function that processes received questions. For each, it must call
+ *  ws_rpc_answer_with() once. It must not block.  [a bus's thread] */
 void ws_rpc_on(void (*carry_out)(ws_rpc *call));
 
-/** register_hooks: carry out the questions of the control API (control_work.c). */
+/** register_hooks: process the questions of the control API (control_work.c). */
 void ws_control_work_register(apr_pool_t *p);
 
 #endif

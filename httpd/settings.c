@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The settings of connections: their directives, defaults, and one shared copy for connections with
- * equal settings.
+ * The directives and defaults for the settings of connections. Connections with equal settings
+ * share one copy.
  */
 
 #include "httpd/settings.h"

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The settings of connections: their directives, defaults, and shared copies. */
+/** The settings of connections: directives, defaults, and shared copies. */
 
 #ifndef WS_HTTPD_SETTINGS_H
 #define WS_HTTPD_SETTINGS_H
@@ -17,7 +17,7 @@ apr_status_t ws_settings_child_init(apr_pool_t *pchild, server_rec *s, ws_engine
  */
 const ws_settings *ws_settings_of(request_rec *r);
 
-/** The rules for the tokens that a section accepts. */
+/** The rules for tokens in a section. */
 ws_token_rules ws_token_rules_of(const ws_dir_config *d);
 
 /** The protocol versions that a section accepts, WS_V13... */

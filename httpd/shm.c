@@ -21,16 +21,17 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Number of generations, each of ServerLimit children, that can have slots at the same time. That
- * many are rare: with few exceptions (ap_register_extra_mpm_process()), an old child keeps its
- * slot in the scoreboard. Unused slots cost address space, but no memory. */
+/* Number of generations, each of ServerLimit children, that can have slots at the same time. More
+ * than one full generation is rare, because an old child usually keeps its slot in the scoreboard
+ * (for the exceptions see ap_register_extra_mpm_process()). Unused slots cost address space, but no
+ * memory. */
 #define GENERATIONS 4
 #define SLOTS_MIN 64
 
 /* Alignment of tables, bytes. apr_shm stores a length before the memory that it returns. */
 #define CACHE_LINE 64
 
-/* Keys in the process's pool and in the pool of the tables. All builds use the same three. */
+/* Keys in the process's pool and in the pool of the tables. They must be the same in all builds. */
 #define POOL_KEY "mod_websocket shared memory"
 #define LAYOUT_KEY "mod_websocket layout"
 #define DESCRIPTORS_KEY "mod_websocket descriptors"
@@ -55,7 +56,8 @@ WS_SHM_STRUCT(slots, {
     slot slot[];
 });
 
-/* In the pool of the tables. Part of the layout, since a reloaded module reads it. */
+/* Stored in the pool of the tables. Part of the layout, since the module reads it after a
+ * reload. */
 WS_SHM_STRUCT(table, {
     void *start;
     apr_size_t size;
@@ -72,8 +74,7 @@ static void (*reclaim_rows)(unsigned slot);
 
 /* ---- Tables ---- */
 
-/* Never use apr_pool_userdata_setn(): a reload unloads the module, and with it the text of the
- * key. */
+/* Never use apr_pool_userdata_setn(): a reload unloads the module, and the key's text with it. */
 static void *shm_find(apr_pool_t *in, const char *key)
 {
     void *data = NULL;
@@ -131,7 +132,7 @@ void ws_shm_keep_descriptors(int *count_and_fds)
     apr_pool_userdata_set(count_and_fds, DESCRIPTORS_KEY, NULL, pool);
 }
 
-/* Children of the other build keep their mappings and their ends of the sockets. */
+/* The children of the other build still have their own mappings and descriptors. */
 static void shm_give_up(apr_pool_t *theirs)
 {
     const int *fds = shm_find(theirs, DESCRIPTORS_KEY);
@@ -178,7 +179,7 @@ apr_status_t ws_shm_open(server_rec *s, const char *layout)
 
 /* ---- Slots ---- */
 
-/* All children have the same key, since they share tables. It is random, so that clients cannot
+/* All children use the same key, since they share tables. The key is random, so that clients cannot
  * predict hashes. */
 static apr_status_t shm_set_hash_key(void)
 {
@@ -223,8 +224,8 @@ static void shm_reclaim(unsigned i)
     __atomic_store_n(&sl->pid, 0, __ATOMIC_RELEASE);
 }
 
-/* All MPMs run this hook after wait(2) for a child, whether it exited or was killed. They do so
- * even if the child has lost its slot in the scoreboard. */
+/* All MPMs run this hook after wait(2) has returned a child, whether it exited or was killed, even
+ * if the child has lost its slot in the scoreboard. */
 static void shm_child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot,
                              mpm_child_status state)
 {
@@ -236,8 +237,8 @@ static void shm_child_status(server_rec *s, pid_t pid, ap_generation_t generatio
     }
 }
 
-/* Whether a child of this process runs, or is a zombie for which the MPM will wait. kill() does not
- * show that, since another process may have the number now. */
+/* Whether a child of this process runs, or is a zombie that the MPM will wait for. kill() cannot
+ * tell, since another process may have the pid by now. */
 static int shm_is_our_child(pid_t pid)
 {
     siginfo_t info;

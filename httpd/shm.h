@@ -5,17 +5,18 @@
  * the first configuration. It survives reloads, and has the same address in all processes.
  *
  * Each child with WebSockets owns a slot, a small number. It takes the slot in child_init, and the
- * parent frees the slot when the child has exited or was killed. Per-child state is in tables with
- * one row per slot. The reclaim function of each subsystem (subsystems.h) clears the row of a child
- * that has ended. So a killed child leaves no stale state, and no child has to clean up.
+ * parent frees the slot after the child has exited or was killed. Per-child state is in tables with
+ * one row per slot. When a child has ended, the reclaim function of each subsystem (subsystems.h)
+ * clears its row. So a killed child leaves no stale state, and no child has to clean up.
  *
  * LAYOUT. A reload loads the module's current file, so children of two builds can run at the same
  * time. All tables belong to a layout: the text and the size of every struct in them. A build with
  * another layout gets separate tables, and the children of the two builds do not see each other.
  *
- * TRUST. Children run as another user than the parent. A compromised child can write anything to
- * any table. So bounds (the number of slots, the size of a row) are in private memory, which
- * children inherit. An index, length or address from a table is never used without a check.
+ * TRUST. Children run as a different user than the parent. A compromised child can write anything
+ * to any table. Therefore bounds, such as the number of slots and the size of a row, are in private
+ * memory, which children inherit. An index, length or address from a table is always checked before
+ * use.
  */
 
 #ifndef WS_HTTPD_SHM_H
@@ -28,35 +29,34 @@
 
 /** A part of the layout. */
 typedef struct ws_shm_layout {
-    const char *text; /**< of a struct's definition */
-    apr_size_t size;  /**< of the struct, bytes */
+    const char *text; /**< text of a struct's definition */
+    apr_size_t size;  /**< size of the struct, bytes */
 } ws_shm_layout;
 
 /**
- * Define struct NAME for shared memory, or for messages between children: WS_SHM_STRUCT(name,
- * {...}); NAME_layout has its text and size. Add it to a NULL-terminated list in the table of
- * subsystems.
+ * Define a struct for shared memory or for messages between children: WS_SHM_STRUCT(name, {...}).
+ * This also defines name_layout, which has its text and size. Add name_layout to a NULL-terminated
+ * list in the table of subsystems.
  */
 #define WS_SHM_STRUCT(name, ...)                                                                   \
     typedef struct name __VA_ARGS__ name;                                                          \
     static const ws_shm_layout name##_layout                                                       \
         __attribute__((unused)) = {#name #__VA_ARGS__, sizeof(name)}
 
-/* -DWS_SHM_SHIFT=BYTES makes a build with another layout than all other builds, to test
- * upgrades. */
+/* -DWS_SHM_SHIFT=BYTES gives a build a layout of its own, to test upgrades. */
 #ifndef WS_SHM_SHIFT
 #define WS_SHM_SHIFT 0
 #endif
 
 extern const ws_shm_layout *const ws_shm_layouts[];
 
-/** Latest time that is accepted from another process: the end of the year 9999, microseconds. */
+/** Latest time accepted from another process: the end of the year 9999, microseconds. */
 #define WS_SHM_TIME_MAX (APR_INT64_C(253402214400) * APR_USEC_PER_SEC)
 
 /** The owner of a slot. */
 typedef struct ws_shm_owner {
     pid_t pid;              /**< 0: the slot is free */
-    int generation;         /**< httpd's, grows with each reload */
+    int generation;         /**< httpd's generation, incremented by each reload */
     apr_uint32_t process;   /**< unique number of the child, see ws_shm_process() */
     apr_int64_t started_at; /**< apr_time_t, of the years 1970 to 9999 */
 } ws_shm_owner;
@@ -64,7 +64,7 @@ typedef struct ws_shm_owner {
 /** register_hooks. */
 void ws_shm_register(apr_pool_t *p);
 
-/** Find the tables of this layout, or begin new ones. The parent then abandons the tables of
+/** Find the tables of this layout, or create new ones. The parent abandons existing tables of
  *  another layout, and logs that. [parent, before parent_init of all subsystems]
  *  @param layout  a NUL-terminated text */
 apr_status_t ws_shm_open(server_rec *s, const char *layout);
@@ -73,14 +73,15 @@ apr_status_t ws_shm_open(server_rec *s, const char *layout);
 apr_status_t ws_shm_init(apr_pool_t *ptemp, server_rec *s);
 
 /**
- * Set the function that clears the rows of a slot. The parent calls fn when a child has ended,
- * before another child can take the slot. This call runs fn for children that ended while this
- * module was not loaded. Other children run meanwhile, and may read the rows. [parent, after
- * parent_init of all subsystems]
+ * Set the function that clears the rows of a slot. The parent calls fn after a child has ended,
+ * before another child can take the slot. This function also calls fn for children that ended while
+ * the module was not loaded. Other children keep running, and may be reading the rows. [parent,
+ * after parent_init of all subsystems]
  */
 void ws_shm_start_reclaiming(void (*fn)(unsigned slot));
 
-/** child_init: take a slot. If all are taken, log that once per reload, and run without a slot. */
+/** child_init: take a slot. If all are taken, this is logged once per reload, and the child runs
+ *  without a slot. */
 apr_status_t ws_shm_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
 /**
@@ -95,7 +96,7 @@ void *ws_shm_table(server_rec *s, const char *name, apr_size_t size);
  *  [parent_init] */
 void *ws_shm_private(const char *name, apr_size_t size);
 
-/** Register descriptors that the parent closes when it abandons the tables.
+/** Register descriptors for the parent to close when it abandons the tables.
  *  @param count_and_fds  from ws_shm_private(): the count, then the descriptors; read at that time
  *  [parent_init, once for each layout] */
 void ws_shm_keep_descriptors(int *count_and_fds);
@@ -113,7 +114,8 @@ int ws_shm_slot(void);
 /** This child's number, which is part of its connection ids; 1 in the first child.  [any thread] */
 apr_uint32_t ws_shm_process(void);
 
-/** Copy the owner of a slot. The owner may have ended meanwhile.  [any process, any thread]
+/** Copy the owner of a slot. By the time this returns, the owner may have ended.  [any process, any
+ *  thread]
  *  @return 1; 0: the slot is free */
 int ws_shm_owner_of(unsigned slot, ws_shm_owner *owner);
 

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A lock in shared memory, by compare and swap. A lock whose holder has ended is free. */
+/** A lock in shared memory, taken by compare-and-swap. A lock whose holder has ended counts as
+ *  free. */
 
 #include "httpd/shm_lock.h"
 

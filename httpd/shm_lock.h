@@ -14,8 +14,8 @@ WS_SHM_STRUCT(ws_shm_lock, {
 /** Whether a process of this httpd runs. @param process  see ws_shm_process() */
 int ws_shm_is_alive(apr_uint32_t process);
 
-/** Take the lock. The caller must check the data that the lock guards, since a killed child may
- *  have left it inconsistent.
+/** Take the lock. The caller must check the protected data, since a killed child may have left it
+ *  inconsistent.
  *  @return 1; 0: another process held it for 200 ms, for example a stopped one */
 int ws_shm_lock_take(ws_shm_lock *lock);
 

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** Serves SockJS: starts sessions, hands responses to the child that has the session, and receives
- *  messages. A request that waits for frames occupies no thread of httpd, unless its connection has
- *  to be relayed. */
+ *  messages. A request that waits for frames does not occupy a thread of httpd, unless its
+ *  connection has to be relayed. */
 
 #include "httpd/sockjs.h"
 
@@ -137,7 +137,7 @@ static int sockjs_respond(request_rec *r, const ws_sockjs_key *key, unsigned slo
 static const struct {
     ws_sockjs_kind kind;
     ws_carrier carrier;
-    int post, script; /* method is POST; browsers send it for pages of any site */
+    int post, script; /* the method is POST, which browsers send for pages of any site */
     const char *type, *what;
 } sockjs_receivers[] = {
     [SOCKJS_XHR] = {WS_SOCKJS_XHR, WS_CARRIER_XHR, 1, 0, SCRIPT, "a poll"},
@@ -256,7 +256,8 @@ static int sockjs_sent(request_rec *r, int jsonp)
     return ws_sockjs_say(r, jsonp ? HTTP_OK : HTTP_NO_CONTENT, PLAIN, jsonp ? "ok" : "");
 }
 
-/* Back-pressure: the client gets the response, and can send more, when the handler reads again. */
+/* Back-pressure: the client gets the response only when the handler reads again, and sends no more
+ * until then. */
 static int sockjs_sent_later(request_rec *r, const ws_sockjs_key *key, unsigned slot, int jsonp)
 {
     ws_sockjs_request request = {.kind = WS_SOCKJS_ANSWER};
@@ -357,7 +358,7 @@ int ws_sockjs_wanted(request_rec *r)
            && !(url.what == SOCKJS_GREETING && ws_channel_http_wanted(r));
 }
 
-/* Answer a request for a WebSocket URL that is no handshake. */
+/* Answer a request for a WebSocket URL that is not a handshake. */
 static int sockjs_no_handshake(request_rec *r)
 {
     if (!ws_dir_config_of(r)->transports->websocket) {

@@ -16,7 +16,7 @@
 /** Whether a request's URL belongs to the protocol. Requires the location walk. */
 int ws_sockjs_wanted(request_rec *r);
 
-/** handler: answers these requests, and declines all others. */
+/** The handler hook: answers these requests, and declines all others. */
 int ws_sockjs_handler(request_rec *r);
 
 #endif

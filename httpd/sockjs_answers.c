@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Responses of SockJS. Their texts, types and headers match the test suite of protocol 0.3.3. */
+/** Sends the responses of SockJS that need no session. Their texts, types and headers match the
+ *  test suite of protocol 0.3.3. */
 
 #include "httpd/sockjs_answers.h"
 
@@ -81,7 +82,7 @@ static void answers_may_be_kept(request_rec *r)
     apr_table_setn(r->headers_out, "Expires", date);
 }
 
-/* The value of the cookie, if all its characters are valid. */
+/* Get the value of the cookie if all its characters are valid. */
 static const char *answers_cookie(request_rec *r)
 {
     const char *all = apr_table_get(r->headers_in, "Cookie");
@@ -142,8 +143,9 @@ int ws_sockjs_info(request_rec *r)
 
 /* ---- The iframe page ---- */
 
-/* The iframe page sends requests on behalf of the page that embeds it, but no request names the
- * origin of that page. So only pages that WebSocketOrigin permits may embed it. */
+/* The iframe page sends requests on behalf of the page that embeds it, but its requests do not
+ * contain the origin of the embedding page. Therefore only pages that WebSocketOrigin permits may
+ * embed it. */
 static void answers_add_ancestors(request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
@@ -157,7 +159,7 @@ static void answers_add_ancestors(request_rec *r)
     }
     apr_table_setn(r->headers_out, "Content-Security-Policy", policy);
     apr_table_setn(r->headers_out, "X-Frame-Options",
-                   "SAMEORIGIN"); /* for browsers without Content-Security-Policy */
+                   "SAMEORIGIN"); /* for browsers that do not support Content-Security-Policy */
 }
 
 int ws_sockjs_iframe(request_rec *r)

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Responses of SockJS that need no session, and headers of the others. [the request's thread] */
+/** Sends the responses of SockJS that need no session, and adds headers to the others. [the
+ *  request's thread] */
 
 #ifndef WS_HTTPD_SOCKJS_ANSWERS_H
 #define WS_HTTPD_SOCKJS_ANSWERS_H
@@ -28,8 +29,9 @@ int ws_sockjs_info(request_rec *r);
 int ws_sockjs_iframe(request_rec *r);
 
 /**
- * Whether the request may come from a page of an origin that WebSocketOrigin does not permit.
- * @param script  1: browsers send this request without Origin for pages of any site (JSONP, iframe)
+ * Whether the request may have been sent by a page whose origin WebSocketOrigin does not permit.
+ * @param script  1: a request that browsers send without Origin for pages of any site (JSONP,
+ *                iframe)
  */
 int ws_sockjs_foreign(request_rec *r, int script);
 

@@ -2,8 +2,8 @@
 
 /**
  * A hash table with buckets, without locks. An entry names the process that has the session. The
- * entries of a killed process need no cleanup: they show that its sessions are lost, until others
- * reuse them.
+ * entries of a killed process need no cleanup: they show that its sessions are lost, until new
+ * sessions reuse them.
  */
 
 #include "httpd/sockjs_directory.h"
@@ -79,7 +79,7 @@ ws_sockjs_place ws_sockjs_directory_find(const ws_sockjs_key *key, unsigned *slo
     return directory ? directory_place(directory_owner(key, NULL), slot) : WS_SOCKJS_NO_ROOM;
 }
 
-/* Take a free entry, or else an entry of a process that has ended. */
+/* Take a free entry, or if there is none, an entry of a process that has ended. */
 static sockjs_entry *directory_take(const ws_sockjs_key *key)
 {
     for (int dead = 0; dead < 2; dead++) {
@@ -108,7 +108,8 @@ ws_sockjs_place ws_sockjs_directory_claim(const ws_sockjs_key *key, unsigned *sl
         return WS_SOCKJS_NO_ROOM;
     }
     __atomic_store_n(&e->key, key->high, __ATOMIC_SEQ_CST);
-    /* Of two concurrent requests for a session, at least one sees the other's entry. */
+    /* If two requests create a session at the same time, at least one of them sees the other's
+     * entry. */
     if ((other = directory_owner(key, e))) {
         __atomic_store_n(&e->owner, 0, __ATOMIC_SEQ_CST);
         return directory_place(other, slot);

@@ -24,8 +24,8 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Limit of the frames of one request, bytes. A body of WS_PUBLISH_MAX fits, even if it consists of
- * short messages, each with a frame header. */
+/* Limit on the frames of one request, bytes. A body of WS_PUBLISH_MAX fits even if it consists of
+ * short messages, each of which gets a frame header. */
 #define ROUTE_INPUT_MAX (128 * 1024 * 1024)
 
 WS_SHM_STRUCT(sockjs_attach, {
@@ -36,7 +36,8 @@ WS_SHM_STRUCT(sockjs_attach, {
 
 WS_SHM_STRUCT(sockjs_input, {
     apr_uint64_t high, low;
-    apr_uint64_t length; /* of the frames in the passed descriptor; 0: they follow this struct */
+    apr_uint64_t length; /* size of the frames in the passed descriptor; 0: they follow this
+                          * struct */
 });
 
 WS_SHM_STRUCT(sockjs_answer, { apr_uint32_t status; });

@@ -27,8 +27,8 @@ typedef struct ws_sockjs_delivery {
 ws_sockjs_delivery *ws_sockjs_delivery_new(const ws_sockjs_key *key, unsigned slot,
                                            const ws_sockjs_request *request);
 
-/** Deliver a response; for ws_takeover_to(). Frees the delivery, and takes ownership of fd and ssl.
- *  fd -1: only free the delivery. */
+/** Deliver a response; a callback for ws_takeover_to(). Frees the delivery, and takes ownership of
+ *  fd and ssl. If fd is -1, it only frees the delivery. */
 void ws_sockjs_deliver(void *delivery, int fd, SSL *ssl);
 
 /** Send messages to a session, and wait for the result. frames: from ws_sockjs_parse(); this

@@ -10,7 +10,7 @@
 #include "engine/engine.h"
 #include "sockjs/session.h"
 
-/* The entry of a session in the directory, and in the count of its Location. */
+/* A session's entry in the directory, and its part in the count of its Location. */
 typedef struct ws_sockjs_seat {
     ws_ticket ticket; /* first */
     ws_sockjs_key key;
@@ -20,7 +20,7 @@ typedef struct ws_sockjs_seat {
 
 /**
  * Count a session of a request's Location.
- * @param listed  the directory of sessions has it
+ * @param listed  the directory contains the session
  * @return NULL: too many sessions, or out of memory
  */
 ws_sockjs_seat *ws_sockjs_seat_new(request_rec *r, const ws_sockjs_key *key, int listed);
@@ -30,7 +30,7 @@ int ws_sockjs_pair(int pair[2]);
 
 /**
  * Start the session and the handler's connection. Takes ownership of the resources of n and seat,
- * even after an error.
+ * even if it fails.
  * @return 0; -1
  */
 int ws_sockjs_connect(request_rec *r, ws_new_conn *n, ws_sockjs_seat *seat, ws_carrier carrier);
@@ -42,8 +42,8 @@ char *ws_sockjs_handler_uri(request_rec *r);
 int ws_sockjs_frames(request_rec *r);
 
 /**
- * Wrap a WebSocket with SockJS frames. n becomes the connection that carries the frames, and a new
- * session gets the handler's connection that n was.
+ * Wrap a WebSocket with SockJS frames. n becomes the connection that carries the frames, and the
+ * handler's connection moves from n to a new session.
  * @return 0; -1: all resources of n are released, except its chain
  */
 int ws_sockjs_wrap(request_rec *r, ws_new_conn *n);

@@ -112,7 +112,7 @@ int ws_sockjs_url_key(request_rec *r, const sockjs_url *url, ws_sockjs_key *key)
     int status = ws_token_request_identify(r); /* a session belongs to its user */
     const char *port = apr_itoa(r->pool, r->server->port);
     const char *host = r->server->server_hostname ? r->server->server_hostname : "";
-    /* The lengths come first, so that different parts never make the same text. */
+    /* The lengths come first, so that different parts never result in the same text. */
     const char *text =
         apr_psprintf(r->pool, "%d,%d,%d,%d\n%s\n%s\n%s\n%s\n%s", (int)strlen(host),
                      (int)strlen(url->base), (int)strlen(r->user ? r->user : ""), r->user != NULL,

@@ -34,8 +34,9 @@ typedef struct sockjs_url {
 void ws_sockjs_url_parse(request_rec *r, sockjs_url *url);
 
 /**
- * The key of a session. It depends on the virtual host, the base URL and the user, so that requests of other users
- * cannot reach the session. In sections with tokens the user is that of the request's token.
+ * Compute the key of a session. It depends on the virtual host, the base URL and the user, so that
+ * requests of other users cannot reach the session. In sections with tokens, the user is the one in
+ * the request's token.
  * @return OK; HTTP_UNAUTHORIZED: the token is refused
  */
 int ws_sockjs_url_key(request_rec *r, const sockjs_url *url, ws_sockjs_key *key);

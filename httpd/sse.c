@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Accepts event streams and polls. As for WebSockets, the engine takes their connections over, or
- *  a relay carries the bytes. */
+/** Accepts event streams and polls. As with WebSockets, the engine takes over their connections, or
+ *  a relay copies the bytes. */
 
 #include "httpd/sse.h"
 
@@ -119,12 +119,12 @@ static int sse_read_arguments(request_rec *r, ws_sse_stream *s)
 
 /* ---- The hint ---- */
 
-/* Connections of a browser to one server over HTTP/1.1. With as many streams, its other requests
- * wait. */
+/* Maximum number of HTTP/1.1 connections from a browser to one server. With this many streams, its
+ * other requests have to wait. */
 #define BROWSER_CONNECTIONS 6
 
 /* Open streams of this process, by a hash of address and User-Agent. Two clients may share a
- * counter, which makes the hint early. */
+ * counter; the hint then comes too early. */
 static apr_uint32_t hint_counts[1024]; /* atomic */
 
 typedef struct hint_ticket {
@@ -138,7 +138,7 @@ static void hint_release(ws_ticket *ticket)
     free(ticket);
 }
 
-/* Count a stream. Warn once if a client has so many that its other requests wait. */
+/* Count a stream. Warn once if a client has so many that its other requests have to wait. */
 static void hint_count(request_rec *r, ws_ticket **tickets)
 {
     static int told;
@@ -196,7 +196,7 @@ static int sse_serve(request_rec *r, const ws_settings *settings, ws_sse_stream 
     return obstacle ? ws_relay_answer(r, &n) : sse_take_over(r, &n, s);
 }
 
-/* Refuse an SSI include: the page needs the connection itself. */
+/* Refuse an SSI include, because the page itself still needs the connection. */
 static int sse_included(request_rec *r)
 {
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,

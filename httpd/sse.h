@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Subscribers over HTTP: EventSource and long polling. As for a WebSocket, the engine takes the
- * connection over after the request. It uses raw framing: the handler's data is sent unchanged.
+ * Subscribers over HTTP: EventSource and long polling. As with a WebSocket, the engine takes over
+ * the connection after the request. It uses raw framing: the handler's data is sent unchanged.
  */
 
 #ifndef WS_HTTPD_EVENTSTREAM_H

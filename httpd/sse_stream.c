@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Formats channel events for event streams and polls. A poll is answered once, then its connection
- *  closes. */
+/** Formats channel events for event streams and polls. A poll gets one response, then its
+ *  connection is closed. */
 
 #include "httpd/sse_stream.h"
 
@@ -15,13 +15,13 @@
 #include "engine/hash.h"
 #include "engine/json.h"
 
-/* Interval of comment lines, so that proxies do not close an idle response, milliseconds. */
+/* Interval of comment lines, which keep proxies from closing an idle response, milliseconds. */
 #define HEARTBEAT 15000
 
 /* A poll is answered when its messages exceed this size, bytes. */
 #define ANSWER_MAX (1024 * 1024)
 
-/* The shared form of an event: all streams of one channel send the same bytes. */
+/* The form of an event that is shared: all streams with only one channel send the same bytes. */
 #define AS_EVENT 2
 
 /* ---- Positions ---- */
@@ -120,7 +120,7 @@ static char *sse_base64(const char *data, apr_size_t len)
 
 static void sse_add_event(ws_strbuf *t, const ws_event *e)
 {
-    if (e->kind != WS_EVENT_GAP) { /* the next event has the position */
+    if (e->kind != WS_EVENT_GAP) { /* the next event will contain the position */
         sse_add_position(t, "id: ", e->position, "\n");
     }
     if (e->kind == WS_EVENT_MESSAGE && e->type == WS_TEXT) {
@@ -197,8 +197,8 @@ static apr_uint64_t sse_key(const ws_event *e)
     return e->key ? ws_hash(ws_hash(0, e->channel, strlen(e->channel)), e->key, strlen(e->key)) : 0;
 }
 
-/* Send an event of a stream with several channels: an object that names its channel, and the
- * positions of all channels. */
+/* Send an event to a stream with several channels: an object that names the event's channel, and
+ * the positions of all channels. */
 static void sse_send_event(ws_conn *c, const ws_sse_stream *s, const ws_event *e)
 {
     ws_strbuf t = {NULL, 0, 0, 0};

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The handler of event streams and polls, and their formats of events. [the loop's thread, unless
- *  noted] */
+/** The handler of event streams and polls, and the formats of their events. [the loop's thread,
+ *  unless noted] */
 
 #ifndef WS_HTTPD_SSE_STREAM_H
 #define WS_HTTPD_SSE_STREAM_H
@@ -15,12 +15,13 @@
 typedef struct ws_sse_channel {
     char name[WS_CHANNEL_MAX + 1];
     int resume, gap, live;
-    apr_uint32_t last; /**< start with this number of the newest messages; 0: see resume */
+    apr_uint32_t last; /**< number of newest messages to start with; 0: see resume */
     ws_position
-        at; /**< of the last event; epoch 0: start with new messages, or all if resume is set */
+        at; /**< position of the last event; epoch 0: start with new messages, or with all if
+             *    resume is set */
 } ws_sse_channel;
 
-/** A subscriber. Belongs to its connection. */
+/** A subscriber. It belongs to its connection. */
 typedef struct ws_sse_stream {
     ws_ticket ticket; /**< frees the stream */
     int polls, answered;

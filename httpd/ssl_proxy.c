@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Notes the values of mod_ssl's SSLProxy directives, for connections of handlers to wss
+/** Records the values of mod_ssl's SSLProxy directives, for handlers' connections to wss
  *  servers. */
 
 #include "httpd/ssl_proxy.h"

@@ -3,8 +3,8 @@
 /**
  * mod_ssl's SSLProxy directives, for connections to wss servers that mod_proxy has selected.
  * mod_ssl has no function that returns their values. httpd passes a directive to all modules that
- * define it, so this module stores the values while httpd reads the configuration. It then reads
- * the files too, as root, since child processes may be unable to read a key.
+ * define it, so this module records the values while httpd reads the configuration. At that time it
+ * also reads the files, as root, since child processes may not be allowed to read a key.
  */
 
 #ifndef WS_HTTPD_SSL_PROXY_H
@@ -61,8 +61,8 @@ ws_ssl_proxy ws_ssl_proxy_merge(const ws_ssl_proxy *base, const ws_ssl_proxy *ad
 int ws_ssl_proxy_same(const ws_ssl_proxy *a, const ws_ssl_proxy *b);
 
 /**
- * The TLS context for a request's section. Sections with the same directives share it. It is valid
- * until the child process exits. May read files. [any thread of httpd]
+ * Get the TLS context for a request's section. Sections with the same directives share a context,
+ * which is valid until the child process exits. May read files. [any thread of httpd]
  * @return the context, without a new reference; NULL: creation failed, the reason is logged
  */
 SSL_CTX *ws_ssl_proxy_context(request_rec *r);

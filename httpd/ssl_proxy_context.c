@@ -93,8 +93,8 @@ static int proxy_is_issuer(const STACK_OF(X509_NAME) * names, const X509 *certif
     return 0;
 }
 
-/* Select a certificate when the server requests one: the first from a CA that the server names,
- * else the first one. */
+/* Select a certificate when the server requests one: the first that was issued by a CA in the
+ * server's list, or else the first one. */
 static int proxy_certificate(SSL *ssl, X509 **certificate, EVP_PKEY **key)
 {
     const proxy_context *p = proxy_context_of(ssl);
@@ -160,8 +160,8 @@ static int proxy_add_chain(SSL_CTX *context, const char *text)
 
 /* ---- Versions ---- */
 
-/* SSLProxyProtocol: words with an optional + or -. @return the OpenSSL options that disable
- * versions */
+/* SSLProxyProtocol: a list of words, each with an optional + or -. @return the OpenSSL options that
+ * disable versions */
 static uint64_t proxy_versions_off(const char *words)
 {
     static const struct {

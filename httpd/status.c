@@ -43,7 +43,8 @@ extern const char ws_status_html[];
 
 /* ---- The query string ---- */
 
-/* Read a number, limited to max. The default is *n. @return 0: it is no number */
+/* Read a number into *n, limited to max. Without the argument *n is unchanged. @return 0: it is not
+ * a number */
 static int status_read_number(request_rec *r, const char *name, unsigned max, unsigned *n)
 {
     const char *text = ws_argument(r, name);
@@ -195,7 +196,7 @@ static int status_show(request_rec *r)
 {
     ws_connections_query q;
     ws_strbuf t = {0};
-    /* Connections are private data, and change every second. */
+    /* The list contains private data, and changes every second. */
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
     if (ws_argument(r, "prometheus")) {
@@ -221,8 +222,8 @@ static int status_show(request_rec *r)
 
 /*
  * Protection against CSRF. A page of another site can send a POST with the user's credentials, but
- * not with a custom header: the browser would send a CORS preflight first, which this server does
- * not grant. Browsers also send the origin of a request.
+ * not with a custom header: for that, the browser would first send a CORS preflight, which this
+ * server refuses. Browsers also send the origin of a request.
  */
 static const char *status_foreign(request_rec *r)
 {

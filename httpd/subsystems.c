@@ -50,8 +50,8 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* All start in this order, and stop in the reverse order. A comment names what a line depends
- * on. */
+/* Subsystems start in this order, and stop in the reverse order. The comments name what a line
+ * depends on. */
 static const ws_subsystem table[] = {
     {.name = "shm", /* first: all others use slots and the hash key */
      .layout = ws_shm_layouts,
@@ -78,7 +78,7 @@ static const ws_subsystem table[] = {
     {.name = "occupancy",                                                    /* shm */
      .layout = ws_occupancy_layout,
      .parent_init = ws_occupancy_init},
-    {.name = "key_counts", .layout = ws_key_counts_layout}, /* of limit_table and interest */
+    {.name = "key_counts", .layout = ws_key_counts_layout}, /* those of limit_table and interest */
     {.name = "extensions",                                  /* shm: memory of zlib per child */
      .layout = ws_extensions_layout,
      .reset = ws_extensions_reset,
@@ -94,10 +94,10 @@ static const ws_subsystem table[] = {
     {.name = "channel_acl",
      .reset = ws_channelrules_reset,
      .register_hooks = ws_channelrules_register},
-    {.name = "tokens", /* of requests and connections */
+    {.name = "tokens", /* for requests and connections */
      .register_hooks = ws_token_request_register,
      .child_init = ws_token_conn_child_init},
-    {.name = "access", /* the configuration has been read */
+    {.name = "access", /* needs the complete configuration */
      .reset = ws_access_reset,
      .register_hooks = ws_access_register,
      .parent_init = ws_access_parent_init},
@@ -112,7 +112,7 @@ static const ws_subsystem table[] = {
 #endif
     {.name = "metrics", .register_hooks = ws_metrics_register},
     {.name = "scoreboard", .register_hooks = ws_scoreboard_register},
-    {.name = "connection_log", /* stops after the engine, whose last connections still log */
+    {.name = "connection_log", /* stops after the engine, which still logs its last connections */
      .reset = ws_connection_log_reset,
      .register_hooks = ws_connection_log_register,
      .child_init = ws_connection_log_child_init,
@@ -156,7 +156,7 @@ static const ws_subsystem table[] = {
      .child_init = ws_httpd_channels_child_init,
      .child_stop = ws_httpd_channels_child_stop,
      .child_exit = ws_httpd_channels_child_exit},
-    {.name = "handlers", /* after all of the API, which their start and stop functions may use */
+    {.name = "handlers", /* after the whole API, which their start and stop functions may use */
      .child_init = ws_handlers_child_init,
      .child_exit = ws_handlers_child_exit},
     {.name = "channel_stores", /* stop before the handlers: no store may call a stopped handler */
@@ -251,7 +251,7 @@ static void subsystems_stop_all(void)
     started = 0;
 }
 
-/* If one fails, this stops the ones before it. */
+/* If a subsystem fails to start, stop those before it. */
 static apr_status_t subsystems_start_all(apr_pool_t *pchild, server_rec *s,
                                          ws_engine_options *options)
 {
@@ -263,7 +263,7 @@ static apr_status_t subsystems_start_all(apr_pool_t *pchild, server_rec *s,
         }
     }
     if (rv != APR_SUCCESS) {
-        started--; /* the failed one has not started */
+        started--; /* the one that failed has not started */
         subsystems_stop_all();
     }
     return rv;

@@ -24,16 +24,16 @@ typedef struct ws_subsystem {
     void (*reclaim)(unsigned slot);
     /** child_init. Fills in options for the engine. If it fails, this child has no engine. */
     apr_status_t (*child_init)(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
-    /** The child is stopping: start nothing new, and stop the threads. @return 1; 0: a thread
-     *  cannot be stopped; then the process exits without child_exit, since the thread may use
-     *  anything */
+    /** The child is stopping: start no more work, and stop the threads. @return 1; 0: a thread
+     *  cannot be stopped. The process then exits without child_exit, because the thread may still
+     *  use any object */
     int (*child_stop)(void);
     /** All callbacks of handlers have ended: release resources. */
     void (*child_exit)(void);
 } ws_subsystem;
 
-/** register_hooks of the module. A child runs child_init of all, in order; when it ends, child_stop of all and then
- *  child_exit of all, in reverse order. */
+/** register_hooks of the module. A child calls child_init of all subsystems in order. When it ends,
+ *  it calls child_stop of all, then child_exit of all, both in reverse order. */
 void ws_subsystems_register(apr_pool_t *p);
 
 #endif

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Takes connections over from httpd. Input that httpd has read is handed to the engine; nothing is
- *  lost or reordered. A connection with an unknown filter is not taken over. */
+/** Takes connections over from httpd. Input that httpd has already read is handed to the engine, so
+ *  no byte is lost or reordered. A connection with an unknown filter is not taken over. */
 
 #include "httpd/takeover.h"
 
@@ -20,9 +20,9 @@
 #include "httpd/config.h"
 #include "httpd/counters.h"
 
-/* Limit of the input that httpd has read beyond the request, bytes. Usually it is one read of the
- * core filter (8,000 bytes) and the bytes that mod_ssl has decrypted; an amount near the limit is a
- * bug. */
+/* Limit on the input that httpd has read beyond the request, bytes. Usually this is one read of the
+ * core filter (8,000 bytes) plus the bytes that mod_ssl has decrypted. An amount near the limit
+ * indicates a bug. */
 #define EARLY_MAX (256 * 1024)
 
 #define GATE "WEBSOCKET_GATE"
@@ -64,7 +64,7 @@ static int takeover_pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
     return OK;
 }
 
-/* ---- Input that httpd has read already ---- */
+/* ---- Input that httpd has already read ---- */
 
 typedef struct gate_ctx {
     apr_bucket_brigade *rest; /**< input that the core filter had read */
@@ -164,9 +164,9 @@ static int takeover_among(const char *name, const char *const *names)
 
 const char *ws_takeover_obstacle(conn_rec *c)
 {
-    /* Filters that need no bytes after the takeover: they have finished (mod_remoteip's has read
-     * the PROXY header), or they serve httpd itself. Any other filter would miss the bytes that it
-     * exists to process. */
+    /* These filters need no bytes after the takeover. Either they have finished, such as
+     * mod_remoteip's after the PROXY header, or they serve only httpd itself. Any other filter
+     * would miss bytes that it has to process. */
     static const char *const known[] = {"ssl/tls filter", "ssl/tls coalescing filter",
                                         "reqtimeout",     "log_input_output",
                                         "http_in",        "core_in",
@@ -220,8 +220,8 @@ int ws_takeover_streams(conn_rec *c, int change)
     return o ? __atomic_add_fetch(&o->streams, change, __ATOMIC_RELAXED) : 0;
 }
 
-/* Flush the previous response. If the client pipelined both requests, it may still be in httpd's
- * filters, and would be lost with them. */
+/* Flush the previous response. If the client pipelined both requests, that response may still be in
+ * httpd's filters, and would be lost with them. */
 static apr_status_t takeover_flush(conn_rec *c)
 {
     apr_bucket_brigade *bb = apr_brigade_create(c->pool, c->bucket_alloc);
@@ -241,7 +241,7 @@ apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n)
     apr_os_sock_t fd;
     apr_status_t rv;
 
-    /* The HTTP exchange has ended: the request keeps only the connection's filters. */
+    /* The HTTP exchange has ended, so keep only the connection's filters. */
     r->input_filters = r->proto_input_filters = c->input_filters;
     r->output_filters = r->proto_output_filters = c->output_filters;
     c->keepalive = AP_CONN_CLOSE;
@@ -329,7 +329,8 @@ static int takeover_pre_close_connection(conn_rec *c)
     if (o->newcomer.ssl) {
         takeover_detach_ssl(c, o->newcomer.ssl);
     }
-    c->aborted = 1; /* httpd closes its descriptor without shutdown(2): the duplicate stays open */
+    c->aborted = 1; /* httpd closes its descriptor without shutdown(2), so the duplicate stays
+                     * connected */
     if (o->give) {
         o->give(o->arg, o->newcomer.fd, o->newcomer.ssl);
         return OK;

@@ -1,7 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Checks tokens (JWT) and answers what they permit. A token that is invalid in any part permits
- *  nothing. */
+/** Checks tokens (JWT) and what they permit. A token with any invalid part permits nothing. */
 
 #include "httpd/token.h"
 
@@ -15,7 +14,8 @@
 #include "protocol/utf8.h"
 #include "websocket_parse.h"
 
-/* Reminders start in the last quarter of a token's time, and at most this long before its end. */
+/* A reminder is sent in the last quarter of a token's lifetime, and at most this long before its
+ * end. */
 #define REMIND_MAX apr_time_from_sec(60)
 
 /* Latest valid time, seconds since 1970. A larger value is probably in milliseconds. */
@@ -138,7 +138,7 @@ static const char *token_check_audience(const ws_token_rules *rules, const cJSON
     return NULL;
 }
 
-/* @return apr_time_t; -1: this is no time in seconds since 1970 */
+/* @return apr_time_t; -1: not a time in seconds since 1970 */
 static apr_time_t token_time(const cJSON *o)
 {
     double t = cJSON_IsNumber(o) ? o->valuedouble : -1;
@@ -168,7 +168,7 @@ static const char *token_check_times(const ws_token_rules *rules, ws_token *t)
     return NULL;
 }
 
-/* Restricts user names, since they go to logs and to other clients. */
+/* Restricts user names, since they appear in logs and are sent to other clients. */
 static int token_user_valid(const char *user)
 {
     apr_size_t len = strlen(user);
@@ -235,9 +235,9 @@ void ws_token_free(ws_token *t)
     }
 }
 
-/* A star matches any characters, slashes too. Channel names contain no star. So if a pattern
- * matches the text of the wildcard subscription "news/" and a star, it matches all channels that
- * begin with "news/". */
+/* A star matches any characters, including slashes, and channel names contain no star. So a pattern
+ * that matches the text of a wildcard subscription, "news/" and a star, also matches all channels
+ * that begin with "news/". */
 static int token_matches(const char *pattern, const void *arg)
 {
     const char *name = arg, *star = NULL, *again = NULL;

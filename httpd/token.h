@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Tokens of the application (JWT, RFC 7519): their claims and permissions. [any thread] */
+/** Tokens issued by the application (JWT, RFC 7519): their claims and permissions. [any thread] */
 
 #ifndef WS_HTTPD_TOKEN_H
 #define WS_HTTPD_TOKEN_H
@@ -27,7 +27,7 @@ typedef struct ws_token {
     struct cJSON *claims;
     const char *user; /**< sub, or NULL */
     apr_time_t ends;  /**< exp plus the leeway */
-    apr_time_t soon;  /**< time of the reminder */
+    apr_time_t soon;  /**< when to send the reminder */
     int reminded;     /**< the reminder was sent */
 } ws_token;
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Tokens of open connections: timers that end connections and subscriptions with their tokens, and
- *  replacement by new tokens. */
+/** The tokens of open connections. Timers end connections and subscriptions when their tokens
+ *  expire, and clients can replace tokens with new ones. */
 
 #include "httpd/token_conn.h"
 
@@ -13,7 +13,7 @@
 #include "httpd/config.h"
 #include "httpd/token_request.h"
 
-/* Longest timer, milliseconds. Later times need several timers. */
+/* Longest timer, milliseconds. For a later time, several timers run one after another. */
 #define WAIT_MAX ((apr_time_t)24 * 3600 * 1000)
 
 /* A token for one channel. */
@@ -28,9 +28,10 @@ typedef struct token_state {
     ws_ticket ticket;
     ws_token *token; /* for the whole connection, or NULL */
     token_grant *grants;
-    unsigned count; /* of grants */
+    unsigned count; /* number of grants */
     ws_timer *timer;
-    char *strings; /* the connection's strings before it got a user: others may still read them */
+    char *strings; /* the connection's strings from before it got a user, since other threads may
+                    * still read them */
 } token_state;
 
 static void token_conn_release(ws_ticket *ticket)
@@ -124,7 +125,7 @@ static void token_conn_end_subscription(ws_conn *c, const char *channel)
     }
 }
 
-/* @return whether the handler was called; it may have changed the list of grants */
+/* @return whether the handler was called, which may have changed the list of grants */
 static int token_conn_remind(ws_conn *c, const char *channel, ws_token *t, apr_time_t now)
 {
     if (t->reminded || t->soon > now) {
@@ -150,7 +151,7 @@ static void token_conn_expire(ws_conn *c, token_state *s, apr_time_t now)
                 token_conn_end_subscription(c, channel);
             }
             free(channel);
-            g = &s->grants; /* start again: the handler may have changed the list */
+            g = &s->grants; /* start again, because the handler may have changed the list */
         }
     }
     if (s->token && s->token->ends <= now) {
@@ -210,7 +211,7 @@ static void token_conn_opened(ws_conn *c)
 
 /* ---- New tokens of open connections ---- */
 
-/* Collects the subscriptions that the old token permitted and the new one does not. */
+/* Collects the subscriptions that the old token permitted but the new one does not. */
 typedef struct token_loss {
     const ws_token *old;
     ws_conn *c;

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Reads keys of tokens and verifies signatures. A key has one algorithm; the header of a token
- *  cannot choose another. */
+/** Reads keys of tokens and verifies signatures. Each key has one algorithm, and a token's header
+ *  cannot select a different one. */
 
 #include "httpd/token_keys.h"
 
@@ -32,7 +32,7 @@ enum { HS256, RS256, ES256, EDDSA, ALGORITHMS };
 
 static const char *const names[] = {"HS256", "RS256", "ES256", "EdDSA"};
 
-/* A key has one algorithm. The header of a token cannot select another. */
+/* Each key has one algorithm. A token's header cannot select a different one. */
 typedef struct token_key {
     int alg;
     const char *kid;  /* NULL: matches any kid */
@@ -181,7 +181,8 @@ static EVP_PKEY *token_keys_public(const char *data, apr_size_t len)
     return pkey;
 }
 
-/* Convert a key to a JWK for the JOSE library. @return NULL: the key does not fit the algorithm */
+/* Convert a key to a JWK for the JOSE library. @return NULL: the key is not suitable for the
+ * algorithm */
 static const char *token_keys_jwk(apr_pool_t *p, const EVP_PKEY *pkey, int alg)
 {
     char curve[32] = "";

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Replaces token.c and token_keys.c in builds without libcjose or cJSON. It accepts no key, so no
+/** Replaces token.c and token_keys.c in builds without libcjose or cJSON. It accepts no keys, so no
  *  token is ever read. */
 
 #include "httpd/token.h"

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Finds the token of a request, removes it from everything that is logged, and authenticates the
+/** Finds the token of a request, removes it from all texts that are logged, and authenticates the
  *  request. */
 
 #include "httpd/token_request.h"
@@ -23,7 +23,7 @@
 #define SCHEME "Bearer "
 #define SUBPROTOCOL "bearer."
 
-/* A leeway with which no token has expired, milliseconds. */
+/* A leeway so large that no token has expired, milliseconds. */
 #define ANY_TIME 100000000000000
 
 /* The token of a request. */
@@ -89,7 +89,7 @@ static char *token_request_strip(apr_pool_t *p, const char *query, const char **
     return rest;
 }
 
-/* The same for a text that contains a query string, from "?" to a space or the end. */
+/* The same for a text that contains a query string: the part from "?" to a space or the end. */
 static char *token_request_strip_text(apr_pool_t *p, char *text)
 {
     const char *begin = text ? strchr(text, '?') : NULL, *token = NULL;
@@ -101,8 +101,8 @@ static char *token_request_strip_text(apr_pool_t *p, char *text)
                  : text;
 }
 
-/* Runs before access control, since its refusals are logged, too. If a rewrite has changed the
- * query string, the token in the original query string counts. */
+/* Runs before access control, since its refusals are logged too. If a rewrite has changed the query
+ * string, the token in the original query string counts. */
 static int token_request_hide(request_rec *r)
 {
     const char *rewritten = NULL, *sent = NULL;
@@ -132,7 +132,8 @@ static const char *token_request_bearer(request_rec *r)
     return value + strspn(value, " ");
 }
 
-/* Scripts in browsers can set only this header. The handler does not see the subprotocol. */
+/* This is the only header that scripts in browsers can set. The token's subprotocol is hidden from
+ * the handler. */
 static const char *token_request_subprotocol(request_rec *r)
 {
     const char *list = apr_table_get(r->headers_in, "Sec-WebSocket-Protocol"), *name, *token = NULL;
@@ -215,7 +216,7 @@ int ws_token_request_identify(request_rec *r)
     rules.leeway = ANY_TIME;
     if (ws_token_request_wanted(r)) {
         status = token_request_check(r, &rules, &why);
-        ws_token_free(ws_token_request_take(r)); /* it permits nothing */
+        ws_token_free(ws_token_request_take(r)); /* an invalid token permits nothing */
     }
     return status;
 }

@@ -22,8 +22,8 @@ void ws_token_request_register(apr_pool_t *p);
 int ws_token_request_admit(request_rec *r, const char **why);
 
 /**
- * Set the request's user from its token, which may have expired. For later requests of a session: the session ends
- * with the token that opened it, or with a newer one.
+ * Set the request's user from its token, which may have expired. This is for later requests of a
+ * session, which ends when the token that opened it, or a newer one, expires.
  * @return as ws_token_request_admit()
  */
 int ws_token_request_identify(request_rec *r);

@@ -73,7 +73,7 @@ static int upgrade_declined(request_rec *r)
 int ws_upgrade_wanted(request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
-    /* Subrequests for error pages and SSI includes have the headers of the handshake, too. */
+    /* Subrequests for error pages and SSI includes also have the headers of the handshake. */
     int other = r->main || (r->prev && ap_is_HTTP_ERROR(r->prev->status));
     int set = d->handlers ? d->handlers->nelts || d->directory : d->site_page && *d->site_page;
     int off = d->transports && !d->transports->websocket;
@@ -96,7 +96,7 @@ void ws_upgrade_restore_args(request_rec *r)
     }
 }
 
-/* Log arguments for refused handshakes: level info. */
+/* Log arguments for refused handshakes, at level info. */
 #define REFUSED APLOG_MARK, APLOG_INFO, 0
 
 static void upgrade_require(request_rec *r, unsigned versions)
@@ -110,7 +110,7 @@ static void upgrade_require(request_rec *r, unsigned versions)
     apr_table_mergen(r->err_headers_out, "Connection", "Upgrade");
 }
 
-/* Check the headers that ws_handshake_check() does not check. @return NULL, or an error text */
+/* Check the headers that are not checked by ws_handshake_check(). @return NULL, or an error text */
 static const char *upgrade_problem(request_rec *r, int version)
 {
     const char *length = upgrade_header(r, "Content-Length"), *list;
@@ -165,7 +165,7 @@ static int upgrade_check(request_rec *r, const ws_dir_config *d, int *version)
                             .key1 = upgrade_header(r, "Sec-WebSocket-Key1"),
                             .key2 = upgrade_header(r, "Sec-WebSocket-Key2")};
     const char *problem = "", *more;
-    /* RFC 8441 allows only the handshake of RFC 6455, for which mod_http2 invents a key. */
+    /* RFC 8441 allows only the handshake of RFC 6455, for which mod_http2 generates a key. */
     unsigned drafts = r->connection->master ? WS_V76 | WS_V75 : 0;
     unsigned versions = ws_versions_of(d) & ~drafts;
     int status = ws_handshake_check(&h, versions, version, &problem);
@@ -256,7 +256,7 @@ static int upgrade_add_header(void *headers, const char *name, const char *value
 /*
  * Send the 101, which mod_http2 changes to a 200. For interim responses, mod_http2 parses the text
  * and merges headers with the same name, which breaks two Set-Cookie headers. Its filter for final
- * responses does not. Any brigade makes that filter send the headers.
+ * responses does not merge them. Any brigade makes that filter send the headers.
  */
 static void upgrade_send_answer(request_rec *r)
 {
@@ -325,7 +325,7 @@ static int upgrade_send_101(request_rec *r, const ws_request *rq, int version)
         r->status_line = NULL;
         return upgrade_refuse(WS_COUNT_REFUSED_SERVER, HTTP_INTERNAL_SERVER_ERROR);
     }
-    /* mod_reqtimeout limits the time of requests, not of connections. */
+    /* mod_reqtimeout is meant to limit the time of requests, not of connections. */
     ap_remove_input_filter_byhandle(c->input_filters, "reqtimeout");
     upgrade_send_answer(r);
     if (c->aborted || c->data_in_output_filters) {
@@ -340,7 +340,7 @@ static int upgrade_send_101(request_rec *r, const ws_request *rq, int version)
 
 /* ---- The whole handshake ---- */
 
-/* Whether httpd has a status line and a page for this status; otherwise it would send 500. */
+/* Whether httpd has a status line and an error page for this status. If not, it would send 500. */
 static int upgrade_has_page(int status)
 {
     return atoi(ap_get_status_line(status)) == status;
@@ -502,7 +502,8 @@ static int upgrade_run(request_rec *r, ws_request *rq)
     }
     n.version = version;
     n.chain = rq->chain;
-    if (version == 76) { /* proxies may hold the third key back until the response's headers */
+    if (version == 76) { /* a proxy may hold the third key back until it has the response's
+                          * headers */
         n.connecting = 1;
         ws_hixie_numbers(upgrade_header(r, "Sec-WebSocket-Key1"),
                          upgrade_header(r, "Sec-WebSocket-Key2"), n.numbers);

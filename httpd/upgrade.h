@@ -13,7 +13,7 @@
  *  walk. */
 int ws_upgrade_wanted(request_rec *r);
 
-/** Whether the handler has on_claim. A request that mod_proxy has mapped then stays mapped until
+/** Whether the handler has on_claim. If so, a request that mod_proxy has mapped stays mapped until
  *  the handler hook. */
 int ws_upgrade_is_asked(request_rec *r);
 
@@ -22,10 +22,10 @@ int ws_upgrade_is_asked(request_rec *r);
 int ws_upgrade_handler(request_rec *r);
 
 /**
- * Restore the arguments of the request line, if a front controller has replaced them.
- * `RewriteRule ^/(.*)$ /index.html?path=$1` maps the request to another file, but keeps the path,
- * and so the section. If a rule has also rewritten the path ([PT]), or the file belongs to the
- * path, the new arguments are intended and stay.
+ * Restore the arguments of the request line if a front controller has replaced them. For example,
+ * `RewriteRule ^/(.*)$ /index.html?path=$1` maps the request to another file, but keeps the path
+ * and therefore the section. If a rule has also rewritten the path ([PT]), or the file belongs to
+ * the path, the new arguments are intended and kept.
  */
 void ws_upgrade_restore_args(request_rec *r);
 
@@ -36,10 +36,11 @@ void ws_upgrade_restore_args(request_rec *r);
  */
 int ws_upgrade_admit(request_rec *r, struct ws_request *rq, ws_new_conn *n);
 
-/** Release all resources that no connection has adopted. */
+/** Release all resources that no connection has taken over. */
 void ws_upgrade_release(struct ws_request *rq);
 
-/** A connection has adopted the resources: ws_upgrade_release() must not release them. */
+/** Note that a connection has taken over the resources, so that ws_upgrade_release() does not
+ *  release them. */
 void ws_upgrade_adopted(struct ws_request *rq);
 
 /** Save what WebSocketReauthorize and channel expressions need of a request, if they are
