@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A chat with rooms: an example of channels, to read and to start from.
+ * A chat with rooms: an example of the use of channels, to read or to build on.
  *
  *     WebSocketHandler ws_chat.so
  *
@@ -13,8 +13,7 @@
  * It receives the events of its room:
  *
  *     {"kind":"room","room":"lobby","id":"00aa..."}                   it has entered, with this id
- *     {"kind":"here","id":"00bb...","name":"Bob"}                     Bob is present, or has
- * entered
+ *     {"kind":"here","id":"00bb...","name":"Bob"}                     Bob is present or enters
  *     {"kind":"said","id":"00bb...","name":"Bob","text":"Hello","at":1700000000}
  *     {"kind":"left","id":"00bb...","name":"Bob"}
  *     {"kind":"missed"}                                               messages are missing
@@ -91,7 +90,7 @@ static void chat_complain(ws_conn *c, const char *text)
 
 /* ---- Events of a room ---- */
 
-/* The members of a room, on the way to a client that has entered. */
+/* The list of a room's members, while it is sent to a client that has entered. */
 typedef struct guest_list {
     ws_id id;
     apr_size_t count;
@@ -138,7 +137,7 @@ static void chat_list_guests(const char *channel, const ws_member *members, apr_
     free(id);
 }
 
-/* Read nothing more from the client until it has received the list. */
+/* Stop reading from the client until it has received the list. */
 static void chat_has_entered(ws_conn *c, guest *g, const char *channel)
 {
     ws_id *id = malloc(sizeof(*id));
@@ -173,7 +172,7 @@ static int chat_on_channel(ws_conn *c, const ws_event *e)
         break;
     default:
         if (e->id == ws_conn_id(c) && e->server == ws_server()) {
-            return WS_FORM_NONE; /* the list of guests names the client itself */
+            return WS_FORM_NONE; /* the list of members contains the client itself */
         }
         o = chat_object(e->kind == WS_EVENT_JOIN ? "here" : "left", e->id, e->data, e->len);
     }

@@ -53,7 +53,8 @@ static inline int outbox_add(outbox *o, const void *data, apr_size_t len)
 }
 
 /**
- * Write until the descriptor is full. httpd ignores SIGPIPE. @return 0, or errno of a failed write
+ * Write until the descriptor accepts no more. httpd ignores SIGPIPE. @return 0, or the errno of a
+ * failed write
  */
 static inline int outbox_write(outbox *o, int fd)
 {

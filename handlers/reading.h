@@ -2,10 +2,11 @@
 
 /**
  * Back-pressure for requests whose replies are larger than the request, or arrive later. While
- * replies are pending or queued, the handler reads no further requests from the connection. So the
- * rate at which a client reads bounds its queue, even if it sends faster.
+ * replies are pending or queued, the handler reads no further requests from the connection. So a
+ * client's queue stays bounded even if it sends faster than it reads.
  *
- * A `reading` must be the first member of the structure at ws_data(). All functions: [callback].
+ * A `reading` must be the first member of the structure at ws_data(). Call all functions in
+ * callbacks of the connection.
  */
 
 #ifndef WS_HANDLERS_READING_H
@@ -13,7 +14,7 @@
 
 #include "mod_websocket.h"
 
-/** Maximum number of pending replies, if they are as small as their requests. */
+/** Maximum number of pending replies that are as small as their requests. */
 #define READING_ANSWERS_MAX 64
 
 /** Bytes queued for sending above which no requests are read. */
@@ -21,7 +22,7 @@
 
 typedef struct reading {
     unsigned answers; /**< pending replies */
-    unsigned alone;   /**< of these, large ones: wait for each */
+    unsigned alone;   /**< number of large ones among these: read nothing while there are any */
     int full;         /**< waiting for the send queue to drain */
 } reading;
 
@@ -35,7 +36,7 @@ static inline void reading_update(ws_conn *c, const reading *r)
     }
 }
 
-/* The previous callback's output has been sent, or on_drain has been or will be called. */
+/* Either the previous callback's output has been sent, or on_drain has been or will be called. */
 static inline void reading_after_flush(ws_conn *c, void *arg)
 {
     reading *r = c ? ws_data(c) : NULL;
@@ -62,7 +63,7 @@ static inline void reading_expect(reading *r, int alone)
     r->alone += alone != 0;
 }
 
-/** It has been sent, or failed. Call reading_settle() afterwards. */
+/** The reply has been sent or has failed. Call reading_settle() afterwards. */
 static inline void reading_answered(reading *r, int alone)
 {
     r->answers--;

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Sends the time when a client connects, and then at every interval.
+ * Sends the current time when a client connects, and then at each interval.
  *
  *     WebSocketHandler ws_time.so interval=SECONDS format=STRFTIME
  *
@@ -68,7 +68,7 @@ static const char *time_configure(apr_pool_t *pconf, const char *key, const char
     return "unknown key; there are interval and format";
 }
 
-/* WS_FULL is ignored: the module closes a client that is too slow. */
+/* WS_FULL is ignored, because the module closes a client that is too slow. */
 static void time_tell(ws_conn *c, void *arg)
 {
     char text[TEXT_SIZE];
@@ -83,7 +83,8 @@ static void time_open_clock(ws_conn *c)
     struct timespec now;
 
     time_tell(c, NULL);
-    /* Wait until shortly after a full second: a tick before it would send the old second again. */
+    /* Wait until shortly after a full second, since a tick before it would send the old second
+     * again. */
     clock_gettime(CLOCK_REALTIME, &now);
     ws_timer_start(c, config->interval - (apr_uint32_t)(now.tv_nsec / 1000000), config->interval,
                    time_tell, NULL);

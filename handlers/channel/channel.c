@@ -7,12 +7,13 @@
  *
  * Keys: channel=NAME, repeatable, expands %{user}, %{path:N} (Nth segment of the path) and
  * %{arg:NAME} (argument of the query string); publish=on lets clients publish to their channels;
- * echo=off does not send them their own messages; presence=on makes them members, by user name or
- * the argument "name"; heartbeat=INTERVAL sends the text of beat= at this interval.
+ * echo=off does not send clients their own messages; presence=on makes clients members, under their
+ * user name or the argument "name"; heartbeat=INTERVAL sends the text of the key beat= at this
+ * interval.
  *
- * A client without subprotocol receives published messages unchanged, and publishes each of its
- * messages to all its channels. With ?after=POSITION it first receives missed messages. Clients
- * with channel.v1.json can do more: docs/channels.md.
+ * A client without a subprotocol receives published messages unchanged, and publishes each of its
+ * messages to all its channels. With ?after=POSITION it first receives the messages that it missed.
+ * Clients with the subprotocol channel.v1.json can do more: see docs/channels.md.
  */
 
 #include "history.h"
@@ -27,7 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Greatest number of `last=`. */
+/* Largest value of `last=`. */
 #define LAST_MAX 1000000
 
 /* Index of the JSON form for ws_event_form(). */
@@ -63,7 +64,7 @@ static void channel_refused(ws_conn *c, client *me, const ws_event *e)
 {
     int answers = me && me->subscribing && !strcmp(me->subscribing, e->channel);
     char *text;
-    if (!channel_speaks_json(c) || !answers) { /* of the Location's channels */
+    if (!channel_speaks_json(c) || !answers) { /* number of the Location's channels */
         ws_close(c, e->status == WS_FORBIDDEN ? WS_CLOSE_POLICY : WS_CLOSE_TRY_LATER,
                  status_words(e->status));
         return;
@@ -146,7 +147,7 @@ static int channel_is_wildcard(const char *channel)
     return len > 2 && !strcmp(channel + len - 2, "/*");
 }
 
-/* A position, "all" or "last". @return whether it is one of them */
+/* Parse a position, "all" or "last". @return whether it is valid */
 static int channel_parse_start(const char *text, ws_subscription *how)
 {
     if (!strcmp(text, "last")) {
@@ -193,7 +194,7 @@ static void channel_refuse(ws_conn *c, const char *channel, ws_status status, co
     }
 }
 
-/* @param how  the id, key, event and time to live */
+/* @param how  the message's id, key, event and time to live */
 static void channel_publish(ws_conn *c, const char *channel, ws_type type, const char *data,
                             apr_size_t len, ws_publication *how, const cJSON *number)
 {
@@ -273,7 +274,7 @@ static int channel_start_of(const cJSON *o, ws_subscription *how)
     return !after || (cJSON_IsString(after) && channel_parse_start(after->valuestring, how));
 }
 
-/* Checks everything before any change. */
+/* All checks come before any change. */
 static ws_status channel_do_subscribe(ws_conn *c, const char *channel, const cJSON *o,
                                       const cJSON *number)
 {
@@ -322,7 +323,7 @@ static const char *channel_text(const cJSON *o, const char *name)
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, name));
 }
 
-/* A newer token: for a channel, or for the whole connection. */
+/* Use a newer token, for one channel or for the whole connection. */
 static void channel_do_refresh(ws_conn *c, const char *channel, const cJSON *o, const cJSON *number)
 {
     const char *token = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "token"));
@@ -362,7 +363,7 @@ static void channel_do_publish(ws_conn *c, const char *channel, const cJSON *o, 
     free(data);
 }
 
-/* Requests with a channel. @return a negative status is an error to report */
+/* Process a request with a channel. @return a negative status is an error to report */
 static ws_status channel_do(ws_conn *c, const char *type, const char *channel, const cJSON *o,
                             const cJSON *number)
 {
@@ -467,7 +468,7 @@ static int channel_on_request(ws_request *rq, void *config)
     return 0;
 }
 
-/* The member's name: its user's name, or the argument "name". */
+/* The member's name: the user name, or the argument "name". */
 static void channel_be_member(ws_conn *c, char *text, ws_subscription *how)
 {
     const char *args = ws_args(c), *name = ws_user(c);
@@ -484,7 +485,7 @@ static void channel_be_member(ws_conn *c, char *text, ws_subscription *how)
     free(decoded);
 }
 
-/* last=N. @return whether it is valid, and stands alone */
+/* Parse last=N. @return whether it is valid, and not combined with after= */
 static int channel_last_argument(ws_conn *c, int resumes, ws_subscription *how)
 {
     char text[16];

@@ -12,7 +12,7 @@
 
 #include "websocket_parse.h"
 
-/* Greatest number of messages or seconds that a client can name. */
+/* Largest number of messages or seconds that a client can request. */
 #define COUNT_MAX 1000000000.0
 
 void json_position(cJSON *o, ws_position p)

@@ -20,16 +20,17 @@ void json_position(cJSON *o, ws_position p);
 /** Add data: text unchanged; bytes, and text with a NUL, which cJSON cannot hold, in base64. */
 void json_data(cJSON *o, ws_type type, const char *data, apr_size_t len);
 
-/** Add the parts that the message has: data, event, key, wildcard and position. */
+/** Add the parts of a message that are set: data, event, key, wildcard and position. */
 void json_message(cJSON *o, const ws_event *e);
 
-/** An event of a channel as an object. */
+/** Create an object for an event of a channel. */
 cJSON *json_event(const ws_event *e);
 
 /** Read a whole number of at least 1. @return whether it is valid */
 int json_count(const cJSON *value, apr_uint32_t *n);
 
-/** Read the content of a publication: text; another value as JSON; with "encoding":"base64", bytes.
+/** Read the content of a publication. A string is text; other values become JSON text. With
+ *  "encoding":"base64", the string is decoded to bytes.
  *  @param data  set, to be freed  @return 0: it is not base64, or out of memory */
 int json_bytes(const cJSON *o, ws_type *type, char **data, apr_size_t *len);
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Expands placeholders in the names of channels. Values that are not valid parts of a name are
+ * Expands placeholders in the names of channels. A value that is not valid as part of a name is
  * refused.
  */
 

@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Names of channels from the request. */
+/** Builds names of channels from the request. */
 
 #ifndef WS_HANDLERS_CHANNEL_NAMES_H
 #define WS_HANDLERS_CHANNEL_NAMES_H
 
 #include "websocket_parse.h"
 
-/** An argument of the query string. @return as ws_query_next() */
+/** Get an argument of the query string. @return as ws_query_next() */
 int channel_argument(ws_conn *c, const char *name, char *out, apr_size_t size);
 
 /**

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Requests of clients that are answered later, from any thread. */
+/** Handles requests of clients that are answered later, from any thread. */
 
 #include "request.h"
 
@@ -36,7 +36,7 @@ void channel_request_free(request *q)
     free(q);
 }
 
-/* The request has failed, or has been answered. */
+/* Finish a request that has failed or been answered. */
 void channel_request_end(ws_conn *c, request *q)
 {
     client *me = c ? ws_data(c) : NULL;

@@ -14,7 +14,7 @@
 typedef struct client {
     reading reading; /* must be first */
     /* The subscription in progress, answered by WS_EVENT_LIVE; one at a time. */
-    char *subscribing; /* its channel, or NULL */
+    char *subscribing; /* channel of that subscription, or NULL */
     cJSON *number;     /* id of the request, or NULL */
 } client;
 
@@ -30,12 +30,13 @@ typedef struct request {
 
 int channel_speaks_json(const ws_conn *c);
 
-/** @param alone  nothing more is read until it is answered  @return NULL: no memory */
+/** @param alone  read no further requests until this one is answered  @return NULL: no memory */
 request *channel_request_new(ws_conn *c, const char *channel, const cJSON *number, int alone);
 
 void channel_request_free(request *q);
 
-/** The request has failed, or has been answered.  [callback] @param c  NULL: it has gone */
+/** Finish a request that has failed or been answered.  [callback] @param c  NULL: the connection
+ *  has ended */
 void channel_request_end(ws_conn *c, request *q);
 
 /** Send q->text, then end the request.  [any thread] */

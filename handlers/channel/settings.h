@@ -16,7 +16,7 @@ typedef struct settings {
     names *channels, **last;
     int publish, echo, presence;
     apr_int64_t heartbeat; /**< milliseconds, 0: none */
-    const char *beat;      /**< text that clients without subprotocol get */
+    const char *beat;      /**< text for clients without a subprotocol */
 } settings;
 
 /** For ws_handler.configure. */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parses the keys of the handler exec. Values that cannot work are refused when httpd reads its
+/** Parses the keys of the exec handler. Invalid values are refused when httpd reads its
  * configuration. */
 
 #include <errno.h>

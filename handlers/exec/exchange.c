@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Exchange between a shared program and its connections, and the choice of the process that runs
- * it: this one, or with shared=server the owner. */
+/** Passes messages between a shared program and its connections. Also decides which process runs the
+ * program: this one, or with shared=server, the owner. */
 
 #include "shared_private.h"
 
@@ -33,7 +33,7 @@ void exec_close_fd(int *fd)
 
 /* ---- To the program; under the lock ---- */
 
-/* A connection between processes carries any message. */
+/* A connection between processes can carry any message. */
 static exec_framing exchange_framing_of(const exec_shared *h)
 {
     return h->linked ? EXEC_LENGTH : h->config->framing;
@@ -126,7 +126,7 @@ void exec_shared_close_all(exec_shared *h, int code, const char *reason)
     h->paused.count = 0;
 }
 
-/* Send a new program, or owner, all "open" lines and the messages queued meanwhile. */
+/* Send all "open" lines and the messages queued meanwhile to a new program or owner. */
 static void exchange_announce(exec_shared *h)
 {
     outbox early = h->early;
@@ -172,7 +172,8 @@ static int exchange_take_word_of_owner(exec_shared *h, const exec_line *l)
     return exec_line_is(l, "end") || exec_line_is(l, "hello");
 }
 
-/* As the owner, pass a line to other processes. @return whether one may have that connection */
+/* As the owner, pass a line to the other processes. @return whether one of them may have that
+ * connection */
 static int exchange_pass_on(exec_shared *h, ws_id id, const char *data, apr_size_t len)
 {
     int passed = 0;
@@ -205,7 +206,7 @@ static void exchange_take_message(void *arg, const char *data, apr_size_t len)
         return;
     }
     if (exchange_pass_on(h, l.id, data, len) || (l.id && !exec_ids_find(&h->members, l.id))) {
-        return; /* a connection of another process, or one that has ended */
+        return; /* the connection belongs to another process, or has ended */
     }
     if (exec_line_is(&l, "message")) {
         exchange_send_to(h, l.id, l.text, l.len);
@@ -344,7 +345,7 @@ void exec_shared_lose_owner(exec_shared *h)
 
 /* ---- Other processes; under the lock ---- */
 
-/* Handle a line of a peer: a message, an opened or a closed connection. */
+/* Handle a line from a peer: a message, or the opening or closing of a connection. */
 void exec_shared_peer_says(void *arg, exec_peer *p, const char *data, apr_size_t len)
 {
     exec_shared *h = arg;

@@ -9,7 +9,7 @@
  *         [stderr=N|off] [stop=TIME,TIME,TIME]
  *
  * Reference: docs/bridges.md. Programs are started in on_request, on a thread of httpd, which may
- * wait for the disk. So if a program cannot be started, the client gets an HTTP status. The
+ * wait for the disk. The client therefore gets an HTTP status if the program cannot be started. The
  * connection's loop watches the program's pipes; supervisor.h does the rest. shared.h handles
  * shared programs.
  */
@@ -32,11 +32,12 @@
 #include "supervisor.h"
 #include "slots.h"
 
-/* Bytes per read from a program, and reads before other connections have their turn. */
+/* Bytes per read from a program, and number of reads before other connections get their turn. */
 #define READ_SIZE (32 * 1024)
 #define ROUNDS 4
 
-/* The same after the program has ended: processes that it left may continue to write. */
+/* Number of reads after the program has ended, since processes that it left behind may continue to
+ * write. */
 #define LAST_ROUNDS 64
 
 typedef struct session {
@@ -44,7 +45,7 @@ typedef struct session {
     int in, out; /* -1: closed */
     ws_watch *in_watch, *out_watch;
     outbox to;  /* input that the program has not read */
-    int waits;  /* `to` is not empty */
+    int waits;  /* waiting for the pipe to accept the bytes in `to` */
     char *from; /* output without a complete message */
     apr_size_t from_len;
     int full;  /* the client's queue is full: on_drain continues */
@@ -84,8 +85,8 @@ static void exec_child_stop(void *data)
 
 /* ---- The handshake ---- */
 
-/* Set the path variables of a program. httpd maps the rest of the path after its name, as for
- * mod_cgi. */
+/* Set the path variables of a program. httpd maps the part of the path after the program's name, as
+ * for mod_cgi. */
 static void exec_locate(request_rec *r, const exec_choice *choice)
 {
     char *path_info = r->path_info;
@@ -111,7 +112,8 @@ static char **exec_environment(request_rec *r, ws_request *rq, const exec_choice
     else {
         ap_add_cgi_vars(r);
     }
-    /* mod_http2 adds the header for the stream's data, which is no body of the request. */
+    /* mod_http2 adds the header because of the stream's data, which is not a body of the
+     * request. */
     apr_table_unset(r->subprocess_env, "HTTP_TRANSFER_ENCODING");
     if (!strcmp(ap_http_scheme(r), "https")) {
         apr_table_setn(r->subprocess_env, "HTTPS", "on");
@@ -284,7 +286,7 @@ static void exec_give(ws_conn *c, session *s)
 {
     int waited = s->waits, error = outbox_write(&s->to, s->in);
 
-    if (error) { /* it does not read any more, but may still write */
+    if (error) { /* the program has stopped reading, but may still write */
         ws_conn_log(c, WS_LOG_DEBUG, "the program has closed its standard input");
         outbox_clear(&s->to);
         exec_close_watched(c, &s->in_watch, &s->in);
@@ -402,7 +404,7 @@ static void exec_take(ws_conn *c, session *s)
     while (s->out >= 0 && !s->full && !s->over && rounds-- > 0 && (n = exec_read_more(s)) > 0) {
         exec_deliver(c, s, 0);
     }
-    /* Other processes may hold the pipe open; only the end of the program counts. */
+    /* Other processes may still have the pipe open, so only the end of the program counts. */
     if (s->out >= 0 && !s->full && !s->over
         && (s->ended || n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))) {
         exec_close_watched(c, &s->out_watch, &s->out);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Shared by the files of the handler exec. */
+/** Types and functions shared by the files of the exec handler. */
 
 #ifndef WS_EXEC_H
 #define WS_EXEC_H
@@ -23,18 +23,19 @@ typedef struct exec_shared exec_shared;
 
 typedef struct exec_config {
     char **argv;                  /**< argv[0] ends in "/" and "*" for a directory of programs */
-    apr_array_header_t *programs; /**< of that directory, see programs.h; NULL: a single program */
-    const char *folder;           /**< that directory */
+    apr_array_header_t *programs; /**< names of its programs, see programs.h; NULL: a single
+                                   *    program */
+    const char *folder;           /**< the directory's path */
     const char *directory;
     exec_framing framing;
     ws_type type;
     enum { EXEC_EACH, EXEC_CHILD, EXEC_SERVER } shared; /**< which connections share a program */
-    exec_server *server;                                /**< with EXEC_SERVER */
+    exec_server *server;                                /**< only with EXEC_SERVER */
     apr_uint32_t max;                                   /**< maximum number of running programs */
     apr_uint32_t longest;                               /**< longest message of a program, bytes */
     apr_uint32_t lines;               /**< lines of standard error to log per second; 0: none */
     apr_uint32_t stop_at[EXEC_STEPS]; /**< milliseconds after standard input has been closed */
-    int *slots;                       /**< max of them, see slots.h */
+    int *slots;                       /**< `max` slots, see slots.h */
     exec_supervisor *supervisor;      /**< of this child process */
     exec_shared *shared_program;      /**< of this child process, if the program is shared */
 } exec_config;

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Framing of messages in a byte stream: lines, NUL-terminated, or with a length before each. */
+/** Framing of messages in a byte stream. Messages are lines, end with a NUL, or follow their
+ *  length. */
 
 #ifndef WS_EXEC_FRAMING_H
 #define WS_EXEC_FRAMING_H
@@ -11,7 +12,7 @@
 
 typedef enum { EXEC_LINE, EXEC_NUL, EXEC_LENGTH } exec_framing;
 
-/** Whether a message can be sent with this framing: it must not contain the separator. */
+/** Whether a message can be sent with this framing, since it must not contain the separator. */
 int exec_fits(exec_framing framing, const char *data, apr_size_t len);
 
 /** Queue a message. @return 0; -1: out of memory */
@@ -19,7 +20,7 @@ int exec_put(outbox *to, exec_framing framing, const char *data, apr_size_t len)
 
 /**
  * Find the first message of a stream.
- * @param over   end of the stream: the last line needs no separator
+ * @param over   whether the stream has ended; the last line then needs no separator
  * @param start  set to its offset
  * @param size   set to its length, bytes
  * @return offset of the next message; 0: incomplete; -1: longer than longest
@@ -27,14 +28,14 @@ int exec_put(outbox *to, exec_framing framing, const char *data, apr_size_t len)
 apr_ssize_t exec_get(exec_framing framing, const char *data, apr_size_t len, int over,
                      apr_size_t longest, const char **start, apr_size_t *size);
 
-/** Buffered input without a complete message. Initialized with zeroes. */
+/** Buffered input that is not yet a complete message. Initialized with zeroes. */
 typedef struct exec_input {
     char *data;
     apr_size_t len;
 } exec_input;
 
 /**
- * Read once, and call take for each complete message; take must not change the input.
+ * Read once, and call `take` for each complete message. `take` must not change the input.
  * @return 1: there may be more; 0: no more data yet; -1: end of stream, or out of memory; -2: a
  *         message is longer than longest
  */
@@ -44,7 +45,7 @@ int exec_input_take(exec_input *in, int fd, exec_framing framing, apr_size_t lon
 void exec_input_clear(exec_input *in);
 
 /**
- * Replace invalid UTF-8. A program may write any bytes, but text messages are UTF-8 (RFC 6455,
+ * Replace invalid UTF-8. A program may write any bytes, but text messages must be UTF-8 (RFC 6455,
  * section 8.1).
  * @return NULL: valid; else a copy, to be freed, in which each invalid byte is U+FFFD. NULL with
  *         *len 0: out of memory

@@ -8,7 +8,7 @@
 #include "mod_websocket.h"
 
 typedef struct exec_line {
-    ws_id id; /**< 0: all */
+    ws_id id; /**< 0: all connections */
     const char *kind, *text;
     apr_size_t kind_len, len;
 } exec_line;

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Connections of the owner to the other child processes. Queues are bounded: a peer that does
- * not read pauses the program, and is closed after 10 seconds.
+ * The owner's connections to the other child processes. Queues are bounded: if a peer does not
+ * read, the owner stops reading from the program, and closes the peer after 10 seconds.
  */
 
 #include "peers.h"
@@ -16,7 +16,7 @@
 /* Sanity limit of a line, bytes. WebSocketMaxMessageSize limits messages. */
 #define LONGEST (1 << 30)
 
-/* A child process that reads nothing for this long hangs. */
+/* A child process that reads nothing for this long is considered hung. */
 #define STALLED_MAX apr_time_from_sec(10)
 
 #define HELLO "*\thello\t"

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The other child processes, seen by the owner of a program for all processes. Each is a connection
- * that carries the same lines as the program's pipes, each after its length. Called under the lock
- * of the shared program.
+ * The other child processes, as seen by the owner of a program that all processes share. Each peer
+ * is a connection that carries the same lines as the program's pipes, each preceded by its length.
+ * Call these functions under the lock of the shared program.
  */
 
 #ifndef WS_EXEC_PEERS_H
@@ -23,9 +23,9 @@ typedef struct exec_peer {
     int leaving; /**< close it when its queue is empty */
     outbox to;
     exec_input from;
-    exec_ids ids;       /**< connections of this process that the program knows */
-    apr_time_t stalled; /**< time since when its queue is not empty and it has read nothing; 0:
-                         *   queue empty */
+    exec_ids ids;       /**< the peer's connections that the program knows */
+    apr_time_t stalled; /**< since when the peer has read nothing of its queue; 0: its queue is
+                         *   empty */
 } exec_peer;
 
 /** Called with a line of a peer. @param len  of the line, without its tag */
@@ -37,7 +37,7 @@ void exec_peer_add(exec_peer **all, int fd);
 /** Queue a line. */
 void exec_peer_put(exec_peer *p, const char *line, apr_size_t len);
 
-/** Whether a peer's queue is so long that the program must not be read. */
+/** Whether a peer's queue is so long that the owner must stop reading from the program. */
 int exec_peers_full(const exec_peer *all);
 
 /** Whether a peer's queue is not empty. */
@@ -58,7 +58,7 @@ void exec_peers_act(exec_peer **all, const struct pollfd *fd, exec_peer_says *sa
 /** Close peers that have read nothing for too long. */
 void exec_peers_sweep(exec_peer **all, void (*gone)(void *arg, exec_peer *p), void *arg);
 
-/** Close all immediately. */
+/** Close all peers immediately. */
 void exec_peers_close(exec_peer **all);
 
 #endif

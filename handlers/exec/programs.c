@@ -26,7 +26,7 @@ static int programs_name_valid(const char *name)
                && strspn(name, ALPHANUMERIC "-_.") == len && name[len - 1] != '.');
 }
 
-/* Skip hidden files, and backup files of editors. */
+/* Skip hidden files and editors' backup files. */
 static const char *programs_add(apr_pool_t *pool, apr_array_header_t *programs,
                                 const char *directory, const char *name)
 {

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Elects the owner of a program for all child processes with a record lock, and connects the
- * others to it over a unix socket.
+ * Elects the owner of a program that all child processes share, with a record lock. The other
+ * processes connect to the owner over a unix socket.
  */
 
 #include "server.h"
@@ -17,11 +17,11 @@
 
 #include <apr_strings.h>
 
-/* Backlog, so that the next owner finds waiting connections: above the number of child processes.
- * */
+/* Backlog of the socket, which keeps connections for the next owner: more than the number of child
+ * processes. */
 #define BACKLOG 1024
 
-/* Allocated from the parent's process pool: this object is unloaded at each reload. */
+/* Allocated from the parent's process pool, because this object is unloaded at each reload. */
 struct exec_server {
     int lock;     /* a memfd, locked by the owner; contains the time of the last start */
     int listener; /* with a name chosen by the kernel */
@@ -41,7 +41,7 @@ static int server_listener_new(void)
     return fd;
 }
 
-/* Two directives of a configuration may be identical: number them. */
+/* Number the directives, since two of them may be identical. */
 static const char *server_numbered(apr_pool_t *pconf, const char *name)
 {
     const char *key = apr_pstrcat(pconf, "ws_exec count ", name, NULL);
@@ -80,7 +80,7 @@ exec_server *exec_server_new(apr_pool_t *pconf, const char *name)
     return s;
 }
 
-/* A record lock belongs to the process, not to the inherited descriptor. */
+/* A record lock belongs to the process, not to the descriptor that the processes have inherited. */
 static int server_set_lock(exec_server *s, short type)
 {
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET};
@@ -124,7 +124,8 @@ int exec_server_accept(const exec_server *s)
     socklen_t len = sizeof(peer);
     int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-    /* The socket's name is visible in /proc: accept only httpd's own user. */
+    /* Accept only connections from httpd's own user, since the socket's name is visible in
+     * /proc. */
     if (fd >= 0
         && (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || peer.uid != geteuid())) {
         close(fd);

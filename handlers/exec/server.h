@@ -19,7 +19,7 @@
 typedef struct exec_server exec_server;
 
 /**
- * Call in the parent. Finds an earlier configuration's server again by its name.
+ * Call in the parent. Finds the server of an earlier configuration by its name, or creates one.
  * @return NULL: no descriptors, or out of memory
  */
 exec_server *exec_server_new(apr_pool_t *pconf, const char *name);
@@ -31,11 +31,11 @@ void exec_server_disown(exec_server *s);
 /** Connect to the owner. @return a non-blocking descriptor, or -1 */
 int exec_server_connect(const exec_server *s);
 
-/** For the owner: the descriptor to poll, and an accepted connection or -1. */
+/** For the owner: get the descriptor to poll; accept a connection, or return -1. */
 int exec_server_listener(const exec_server *s);
 int exec_server_accept(const exec_server *s);
 
-/** Time of the program's last start, by any process. */
+/** Time when any process last started the program. */
 apr_time_t exec_server_started(const exec_server *s);
 void exec_server_set_started(exec_server *s, apr_time_t when);
 

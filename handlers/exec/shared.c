@@ -14,10 +14,10 @@
 #include <http_log.h>
 #include <util_script.h>
 
-/* Interval of checks whether the owner ended before it accepted the connection, milliseconds. */
+/* How often to check whether the owner ended before it accepted the connection, milliseconds. */
 #define LOOK 200
 
-/* Interval of checks for stalled peers, milliseconds. */
+/* How often to check for stalled peers, milliseconds. */
 #define SWEEP 1000
 
 /* ---- On the supervisor's thread ---- */
@@ -75,7 +75,7 @@ static void shared_act_on(exec_shared *h, const struct pollfd *fd)
     }
     else if (fd->fd == h->in) {
         if (fd->revents && outbox_write(&h->to, h->in) != 0) {
-            exec_close_fd(&h->in); /* the program does not read any more */
+            exec_close_fd(&h->in); /* the program has stopped reading */
             outbox_clear(&h->to);
         }
     }
@@ -161,7 +161,7 @@ int exec_shared_ready(exec_shared *h, request_rec *r)
     int status = 0;
 
     pthread_mutex_lock(&h->lock);
-    if (!h->server) { /* resource limits of the request are those of its Location */
+    if (!h->server) { /* the request has the resource limits of its Location */
         exec_how(&h->how, h->config, r);
         h->how.argv = h->config->argv;
         h->how.env = shared_environment(h->pool);

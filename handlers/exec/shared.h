@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A program shared by all connections of a WebSocketHandler directive: in this child process, or in
- * all of them (server.h). Each message has a tag that names its connection:
+ * A program shared by all connections of a WebSocketHandler directive, either in this child process
+ * or in all of them (server.h). Each message has a tag that names its connection:
  *
  *     ID TAB open TAB peer TAB user TAB path TAB arguments      to the program
  *     ID TAB message TAB text                                   both ways; from it also to ID *
@@ -10,7 +10,7 @@
  *     ID TAB close TAB code reason                              from it
  *
  * The supervisor's thread handles the program's pipes. Connections and httpd's threads add lines
- * under a lock, which is taken before the supervisor's, never after it.
+ * under a lock, which must be taken before the supervisor's lock, never after it.
  */
 
 #ifndef WS_EXEC_HUB_H
@@ -35,10 +35,10 @@ void exec_shared_join(exec_shared *h, ws_conn *c);
 void exec_shared_message(exec_shared *h, ws_conn *c, const char *data, apr_size_t len);
 void exec_shared_leave(exec_shared *h, ws_conn *c, int code);
 
-/** exec.c: the program's folder, and the resource limits of the request's Location. */
+/** In exec.c: get the program's directory, and the resource limits of the request's Location. */
 void exec_how(exec_start *how, const exec_config *config, request_rec *r);
 
-/** exec.c: start a program, and log errors. @return 0, or the status to refuse with */
+/** In exec.c: start a program, and log errors. @return 0, or the status to refuse with */
 int exec_launch(const exec_config *config, const exec_start *how, const server_rec *server,
                 exec_process *process, int **slot);
 

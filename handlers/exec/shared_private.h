@@ -12,7 +12,8 @@
 #include "shared.h"
 #include "supervisor.h"
 
-/* Either this process runs the program, or in and out are a connection to the owner, or neither. */
+/* One of three states: this process runs the program; `in` and `out` are a connection to the owner;
+ * or neither. */
 struct exec_shared {
     exec_config *config;
     ws_location *here;
@@ -22,13 +23,13 @@ struct exec_shared {
     int greeted; /* the owner has sent its greeting */
     int in, out; /* -1: closed */
     outbox to;
-    outbox early; /* lines for a program that is not running yet, each after its length */
+    outbox early; /* lines for a program that is not running yet, each preceded by its length */
     exec_input from;
-    exec_ids members; /* with the text of "open", if it may have to be sent again */
+    exec_ids members; /* with the text of "open" if it may have to be sent again */
     exec_ids paused;
-    exec_peer *peers; /* of the owner */
+    exec_peer *peers; /* peers of the owner */
     apr_time_t started;
-    apr_time_t since;           /* time of the last request for a program */
+    apr_time_t since;           /* time when a program was last requested */
     int complained;             /* invalid output of the program has been logged */
     int stopping;               /* the child process is stopping */
     exec_server *server_of_all; /* NULL: the program is for this process only */
@@ -64,10 +65,10 @@ void exec_shared_forget_pipes(exec_shared *h);
  */
 int exec_shared_get_program(exec_shared *h);
 
-/** Connections are waiting: try to get a program again. */
+/** Try again to get a program, because connections are waiting. */
 void exec_shared_try_again(exec_shared *h);
 
-/** The owner has ended, or does not read. */
+/** Handle an owner that has ended or does not read. */
 void exec_shared_lose_owner(exec_shared *h);
 
 /* For the owner, about other processes: */

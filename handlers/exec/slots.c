@@ -35,7 +35,7 @@ int *exec_slots_new(apr_pool_t *pool, apr_uint32_t count)
     return m->slots;
 }
 
-/* Negative: the process of httpd that is about to start a program. */
+/* Negative: the pid of the httpd process that is about to start a program. */
 static int slots_gone(int owner)
 {
     return owner != 0 && kill(owner < 0 ? -owner : owner, 0) < 0 && errno == ESRCH;

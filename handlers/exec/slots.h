@@ -2,9 +2,8 @@
 
 /**
  * Limits the number of programs that run at the same time in all child processes of httpd. Each
- * program has a slot with its process id, in memory shared with the parent. Slots need not be
- * released: when all are taken, those whose process has ended are reused. So a killed child process
- * leaks none.
+ * program has a slot with its pid, in memory shared with the parent. When all slots are taken,
+ * those whose process has ended are reused, so a child process that is killed leaks none.
  */
 
 #ifndef WS_EXEC_SLOTS_H

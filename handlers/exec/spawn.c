@@ -1,11 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Starts a program. In a process with threads, a child of fork() may make only async-signal-safe
- * calls, and fork() copies the page tables of httpd. posix_spawn() avoids both, but cannot set
- * limits. So this does what posix_spawn() does internally: the child shares our memory while this
- * thread waits (CLONE_VM and CLONE_VFORK), makes only system calls, and ends with execve(2) or
- * _exit(2). All signals are blocked meanwhile, so that none of httpd's signal handlers runs in the
- * child. Other threads continue; the child takes no locks. */
+/** Starts a program. fork() would copy the page tables of httpd, and in a process with threads its
+ * child may make only async-signal-safe calls. posix_spawn() avoids both problems, but cannot set
+ * limits. So this file does what posix_spawn() does internally. The child shares our memory while
+ * this thread waits (CLONE_VM and CLONE_VFORK), makes only system calls, and ends with execve(2) or
+ * _exit(2). Meanwhile all signals are blocked, so that none of httpd's signal handlers runs in the
+ * child. Other threads continue, and the child takes no locks. */
 
 #include "spawn.h"
 
@@ -41,7 +41,8 @@ static void spawn_limit(int which, const struct rlimit *to)
     }
 }
 
-/* Runs in the child. AddressSanitizer would look for the end of an unknown stack. */
+/* Runs in the child. AddressSanitizer must not instrument it, because it does not know this
+ * stack. */
 __attribute__((no_sanitize_address)) static int spawn_run(void *arg)
 {
     child_arg *c = arg;
@@ -55,7 +56,7 @@ __attribute__((no_sanitize_address)) static int spawn_run(void *arg)
             goto failed;
         }
     }
-    /* Ours are close-on-exec, but those of other modules may not be. */
+    /* Our descriptors are close-on-exec, but those of other modules may not be. */
     syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
     c->what = c->start->directory;
     if (chdir(c->start->directory) < 0) {
@@ -67,7 +68,8 @@ __attribute__((no_sanitize_address)) static int spawn_run(void *arg)
     spawn_limit(RLIMIT_NPROC, c->start->nproc);
     spawn_limit(RLIMIT_NOFILE, &c->descriptors);
     for (int i = 1; i < NSIG; i++) {
-        sigaction(i, &normal, NULL); /* httpd ignores some, and they would be inherited */
+        sigaction(i, &normal, NULL); /* httpd ignores some signals, which the program would
+                                      * inherit */
     }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -86,7 +88,7 @@ static void spawn_close_both(int fd[2])
     }
 }
 
-/* Make the pipes of a program. @param theirs  set to its ends. @return 0, or errno */
+/* Create the pipes of a program. @param theirs  set to the program's ends. @return 0, or errno */
 static int spawn_pipes(int pipes[3][2], int theirs[3])
 {
     for (int i = 0; i < 3; i++) {

@@ -17,7 +17,7 @@ typedef struct exec_start {
 
 /** A running program, and our ends of its pipes: non-blocking, close-on-exec. */
 typedef struct exec_process {
-    pid_t pid; /**< leader of a new session and process group */
+    pid_t pid; /**< leads a new session and process group */
     int pidfd;
     int in, out, err;
 } exec_process;

@@ -25,11 +25,12 @@
 /* Bytes per read of standard error, or of output to discard. */
 #define READ_SIZE 4096
 
-/* At the end of the child process: SIGTERM immediately, SIGKILL after this, milliseconds. httpd
- * kills a child 9 seconds after asking it to stop; draining connections uses most of that. */
+/* When the child process ends, programs get SIGTERM immediately, and SIGKILL after this time,
+ * milliseconds. httpd kills a child 9 seconds after asking it to stop, and draining connections
+ * takes most of that time. */
 #define CLOSE_GRACE 1000
 
-/* If another module has waited for the program: exit status 255. */
+/* Used if another module has waited for the program: exit status 255. */
 #define UNKNOWN_STATUS 0xFF00
 
 struct exec_supervisor {
@@ -96,7 +97,8 @@ static void supervisor_close_fd(int *fd)
     }
 }
 
-/* Read the available bytes. A program that writes without pause has to wait for its next turn. */
+/* Read the available bytes, up to a limit, so that a program that writes continuously does not
+ * delay the others. */
 static void supervisor_read_errors(exec_program *p)
 {
     char data[READ_SIZE];
@@ -173,7 +175,7 @@ static int supervisor_reap(exec_supervisor *k, exec_program *p)
     pid_t waited;
     char text[64];
 
-    /* Send its process group a hangup, like a terminal at the end of a session. The kernel does
+    /* Send SIGHUP to its process group, as a terminal does at the end of a session. The kernel does
      * not reuse the id before waitpid(2). */
     kill(-p->pid, SIGHUP);
     waited = waitpid(p->pid, &status, WNOHANG);
@@ -205,7 +207,7 @@ static int supervisor_reap(exec_supervisor *k, exec_program *p)
     return 1;
 }
 
-/* Take the steps of stopping that are due. @return milliseconds to the next; -1: none */
+/* Take the stopping steps that are due. @return milliseconds until the next step; -1: none */
 static int supervisor_step(const exec_supervisor *k, exec_program *p, apr_time_t now)
 {
     apr_int64_t gone = apr_time_as_msec(now - p->stopped_at);
@@ -253,8 +255,8 @@ static unsigned supervisor_fill(exec_supervisor *k, struct pollfd *fds, int *tim
 }
 
 /*
- * Under the lock. Programs added after supervisor_fill() are at the front of the list, and were
- * not polled.
+ * Under the lock. Programs added after supervisor_fill() are at the front of the list and have not
+ * been polled.
  * @return those that have ended
  */
 static exec_program *supervisor_look(exec_supervisor *k, const struct pollfd *fds, unsigned n)

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Supervises the programs of a child process in a thread: waits for their ends, logs their standard
- * error, and stops those that are no longer needed. Stopping a program can take longer than its
- * connection stays open, so the connection's loop cannot do it.
+ * Supervises the programs of a child process in a thread: waits for them to end, logs their
+ * standard error, and stops those that are no longer needed. A connection's loop cannot stop its
+ * program, because that can take longer than the connection stays open.
  */
 
 #ifndef WS_EXEC_KEEPER_H
@@ -26,17 +26,17 @@ typedef struct exec_program {
     int *slot;                /**< see slots.h */
     const server_rec *server; /**< for the log */
     char *who;                /**< client and path, for the log */
-    int refs;                 /**< this and all below: under the supervisor's lock */
-    int stopping;             /**< its standard input has been closed on purpose */
-    apr_time_t stopped_at;    /**< time of that closing */
-    int steps;                /**< steps of stopping it that have been taken */
-    int ended, status;        /**< status: as of waitpid(2) */
+    int refs;                 /**< this field and those below: under the supervisor's lock */
+    int stopping;             /**< its standard input has been closed to stop it */
+    apr_time_t stopped_at;    /**< time when it was closed */
+    int steps;                /**< number of stopping steps taken so far */
+    int ended, status;        /**< status: as from waitpid(2) */
     ws_id conn;               /**< connection to notify of the end; 0: none */
     char *line;               /**< incomplete line of standard error */
     apr_size_t line_len;
     apr_int64_t second;  /**< time of the last logged line, seconds */
     apr_uint32_t said;   /**< lines logged in that second */
-    apr_uint32_t unsaid; /**< lines not logged in that second */
+    apr_uint32_t unsaid; /**< lines dropped in that second */
 } exec_program;
 
 /** Work for a shared program on the supervisor's thread. Called without the supervisor's lock. */
@@ -55,7 +55,7 @@ typedef struct exec_side {
     void *data;
 } exec_side;
 
-/** Starts no thread; the first program does. @return NULL: out of memory */
+/** The thread starts with the first program. @return NULL: out of memory */
 exec_supervisor *exec_supervisor_new(const exec_config *config);
 
 /** Start the thread if it is not running. @return whether it runs */
@@ -70,8 +70,8 @@ void exec_supervisor_attend(exec_supervisor *k, const exec_side *side);
 /**
  * Supervise a program from now on. Takes ownership of process->err, process->pidfd and the slot.
  * @param who  for the log
- * @return with a reference for the caller; NULL: no memory or no thread; the program has been
- *         killed, and the caller still owns its pipes
+ * @return the process, with a reference for the caller; NULL: out of memory, or no thread. The
+ *         program has then been killed, and the caller still owns its pipes
  */
 exec_program *exec_supervise(exec_supervisor *k, const exec_process *process, int *slot,
                              const server_rec *server, const char *who);
@@ -83,8 +83,8 @@ exec_program *exec_supervise(exec_supervisor *k, const exec_process *process, in
 void exec_stop(exec_program *p, int out);
 
 /**
- * Set the connection to notify of the end: ws_run() calls exec_on_end with p. @return whether it
- * has ended already
+ * Set the connection to notify when the program ends: ws_run() calls exec_on_end with p. @return
+ * whether it has ended already
  */
 int exec_set_owner(exec_program *p, ws_id id);
 
@@ -97,8 +97,7 @@ void exec_wake(exec_supervisor *k);
 const char *exec_status_text(int status, char *text, apr_size_t size);
 
 /**
- * Called by ws_run() at the end of a program that has a connection. arg: the program, with a
- * reference.
+ * Called by ws_run() when a program that has a connection ends. arg: the program, with a reference.
  */
 void exec_on_end(ws_conn *c, void *arg);
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Collects an application's answer with bounded headers and body, and checks every header before
- *  anything takes effect: one invalid header makes the whole answer invalid. */
+/** Collects an application's answer, with limits on its headers and body. All headers are checked
+ *  before any takes effect: one invalid header makes the whole answer invalid. */
 
 #include "answer.h"
 
@@ -88,7 +88,7 @@ void answer_append(answer *a, struct curl_slist **list, const char *value)
     *list = longer;
 }
 
-/* Names between commas and blanks, in all headers of that name. */
+/* Names separated by commas and blanks, in all headers with that name. */
 static void answer_names(answer *a, CURL *easy, const char *header, struct curl_slist **list)
 {
     const char *value;
@@ -209,7 +209,7 @@ int answer_read(answer *a, CURL *easy, CURLcode code)
     const char *type = answer_header(easy, "Content-Type", 0);
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &a->status);
     curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &a->asked);
-    if (a->kind == ANSWER_BAD) { /* our callbacks have refused it */
+    if (a->kind == ANSWER_BAD) { /* our callbacks have refused the answer */
         return 0;
     }
     if (code != CURLE_OK) {

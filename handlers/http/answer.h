@@ -14,20 +14,20 @@
 typedef enum {
     ANSWER_GOOD,
     ANSWER_REFUSAL, /* a status of 400 to 499 */
-    ANSWER_BAD,     /* invalid */
+    ANSWER_BAD,     /* the answer is invalid */
     ANSWER_DOWN     /* no answer in time, or no connection */
 } answer_kind;
 
-/** Zeroed at first. Texts are malloc'ed. */
+/** Initially zeroed. Texts are malloc'ed. */
 typedef struct {
     answer_kind kind;
     long status;           /* 0: none */
     long asked;            /* bytes of the request that were sent */
-    char error[160];       /* for the log, unless good */
-    char *body;            /* NUL-terminated beyond its length */
-    size_t len, size, max; /* bytes; a body longer than max is refused */
-    size_t head;           /* of all header lines, bytes */
-    int head_ended;        /* with an empty line */
+    char error[160];       /* for the log, unless kind is ANSWER_GOOD */
+    char *body;            /* followed by a NUL */
+    size_t len, size, max; /* bytes; a body longer than `max` is refused */
+    size_t head;           /* size of all header lines, bytes */
+    int head_ended;        /* by the empty line */
     ws_type type;
     int html;  /* the body is HTML */
     int lines; /* each line of the body is a message */
@@ -39,8 +39,8 @@ typedef struct {
     char *state; /* NULL: unchanged */
 
     /* style=grip */
-    int control;             /* the first answer has chosen the extension "grip" */
-    char *prefix;            /* of messages, with control */
+    int control;             /* the first answer selected the extension "grip" */
+    char *prefix;            /* prefix of messages, if `control` is set */
     struct curl_slist *meta; /* "Meta-NAME: VALUE", fields to be set; an empty VALUE removes it */
     unsigned metas;
     long keepalive; /* seconds; 0: off; -1: unchanged */
@@ -49,7 +49,8 @@ typedef struct {
 /** Set up a transfer so that its answer is read into a. */
 void answer_expect(answer *a, CURL *easy, size_t max);
 
-/** Read the status of a finished request. @return 1: it is 200 to 299, the rest is read according to the style */
+/** Read the status of a finished request. @return 1: it is 200 to 299; the caller reads the rest
+ *  according to the style */
 int answer_read(answer *a, CURL *easy, CURLcode code);
 
 /** Read the rest of a good answer, style=form. */
@@ -64,7 +65,7 @@ int answer_is(const char *type, const char *name);
 /** Whether a Close frame may have this code (RFC 6455, section 7.4). */
 int answer_close_code_valid(long code);
 
-/** Add to one of a's lists; without memory the answer is bad. */
+/** Add to one of a's lists. If memory is exhausted, the answer becomes bad. */
 void answer_append(answer *a, struct curl_slist **list, const char *value);
 
 void answer_fail(answer *a, answer_kind kind, const char *why);

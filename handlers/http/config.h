@@ -16,17 +16,17 @@ typedef struct courier courier;
 typedef struct {
     const char *to;           /* a path of this server, or an absolute URL; HTTP_TO_HTACCESS */
     const char *unix_socket;  /* NULL: none */
-    apr_uint32_t timeout;     /* of a request, milliseconds */
+    apr_uint32_t timeout;     /* timeout of a request, milliseconds */
     apr_uint32_t retry;       /* pause after failures, milliseconds */
     apr_int64_t concurrency;  /* simultaneous requests of a child process */
-    apr_int64_t queue;        /* connections that wait for a request */
-    apr_int64_t longest;      /* of an answer's body, bytes */
+    apr_int64_t queue;        /* maximum number of connections that wait for a request */
+    apr_int64_t longest;      /* maximum size of an answer's body, bytes */
     int grip;                 /* style=grip: the WebSocket-over-HTTP protocol */
-    const char *issuer, *key; /* of Grip-Sig; key NULL: none is sent */
+    const char *issuer, *key; /* for Grip-Sig; key NULL: do not send it */
     apr_size_t key_len;
     const char *ca; /* file of CA certificates for https://; NULL: the system's */
     APR_OPTIONAL_FN_TYPE(ws_loopback_sign) * sign; /* the child's */
-    int keepalive;    /* loopback connections are kept alive: the MPM is asynchronous */
+    int keepalive;    /* keep loopback connections alive, because the MPM is asynchronous */
     courier *courier; /* the child's; NULL in the parent */
 } http_config;
 

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Queues the requests of all connections and makes them with libcurl on one thread per child. Each
- *  connection has at most one request in progress, so that its events stay in order. After repeated
- *  failures a circuit breaker refuses new connections for a while. */
+/** Queues the requests of all connections, and sends them with libcurl on one thread per child.
+ *  Each connection has at most one request in progress, so that its events stay in order. After
+ *  repeated failures a circuit breaker refuses new connections for a while. */
 
 #include "courier.h"
 
@@ -16,8 +16,8 @@
 #include "headers.h"
 
 #define CLOSE_RETRIES 3
-#define CLOSE_DELAY 500 /* milliseconds, then twice as long each time */
-#define FAILURES_MAX 5  /* consecutive failures open the circuit breaker */
+#define CLOSE_DELAY 500 /* milliseconds, doubled each time */
+#define FAILURES_MAX 5  /* number of consecutive failures that open the circuit breaker */
 #define STOP_PATIENCE (5 * 1000)
 #define IDLE (60 * 1000)
 
@@ -31,11 +31,12 @@ struct courier {
     int stopping;
 
     /* Atomic, read by other threads. */
-    long waiting;        /* sessions in ready, and jobs in incoming */
-    long long closed_by; /* end of the pause, courier_now(); 0: none */
+    long waiting;        /* number of sessions in `ready`, plus jobs in `incoming` */
+    long long closed_by; /* time by courier_now() when the circuit breaker's pause ends; 0: no
+                          * pause */
 
     /* Used by the courier's thread only. */
-    job *ready, *ready_last; /* first jobs of sessions, by next_ready */
+    job *ready, *ready_last; /* first jobs of sessions, jobs in progress, by next_ready */
     job *later;              /* close events that wait for their retry, by next_ready */
     job *flying;             /* by next_ready */
     long running;
@@ -154,7 +155,7 @@ static void courier_remove(job **list, const job *j)
     *list = j->next_ready;
 }
 
-/* The session's first job is finished; its next job becomes ready. */
+/* Remove the session's first job, which is finished, and make the next one ready. */
 static void courier_done(courier *c, job *j)
 {
     session *s = j->session;
@@ -218,7 +219,7 @@ static void courier_options(const http_config *config, const job *j)
         curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca);
     }
     curl_easy_setopt(easy, CURLOPT_CONNECT_TO, j->session->connect_to);
-    if (j->session->claims) { /* a loopback connection stays inside this machine */
+    if (j->session->claims) { /* a loopback connection does not leave this machine */
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
         curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, config->keepalive ? 0L : 1L);
@@ -236,7 +237,8 @@ static void courier_judge(courier *c, const answer *a)
     }
 }
 
-/* Only close events are retried: no later event would show the application that the connection has ended. */
+/* Only close events are retried, because no later event would tell the application that the
+ * connection has ended. */
 static int courier_again(courier *c, job *j)
 {
     if (j->kind != JOB_CLOSE || j->answer.kind == ANSWER_GOOD || j->answer.kind == ANSWER_REFUSAL
@@ -279,7 +281,7 @@ static void courier_begin(courier *c, job *j)
 {
     if (j->kind == JOB_OPEN && courier_now() > j->expires) {
         answer_fail(&j->answer, ANSWER_DOWN, "it has waited for too long");
-        courier_done(c, j); /* this is no failure of the application */
+        courier_done(c, j); /* this is not a failure of the application */
         return;
     }
     if (!courier_prepare(c, j)) {
@@ -409,7 +411,7 @@ static void *courier_run(void *arg)
     } while (1);
 }
 
-/* ---- Beginning and end ---- */
+/* ---- Start and stop ---- */
 
 /* httpd's threads handle signals. */
 static int courier_spawn(courier *c)

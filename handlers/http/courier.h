@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The thread that makes all requests of a WebSocketHandler line in this child process. */
+/** The thread that sends all requests of a WebSocketHandler line in this child process. */
 
 #ifndef HTTP_COURIER_H
 #define HTTP_COURIER_H
@@ -11,16 +11,17 @@
 #include "answer.h"
 #include "config.h"
 
-/** What the courier needs of a connection. malloc'ed; one reference of the connection, and one of each job. */
+/** The state of a connection that the courier needs. malloc'ed; the connection and each job hold a
+ *  reference. */
 typedef struct session {
     int refs;
     int grip; /* style=grip */
     courier *courier;
     char *url;
     struct curl_slist *headers, *connect_to; /* constant, like url and claims */
-    char *claims; /* of the loopback credential; NULL: another server is asked */
+    char *claims; /* claims of the loopback credential; NULL: the requests go to another server */
     char id[33];
-    ws_id conn; /* set before the second job */
+    ws_id conn; /* set before the second job is added */
 
     /* Used by the courier's thread only. */
     char *state;             /* malloc'ed; the application's last WebSocket-State */
@@ -31,13 +32,13 @@ typedef struct session {
 
 typedef enum { JOB_OPEN, JOB_MESSAGES, JOB_CLOSE } job_kind;
 
-/** One event, or messages that came together. malloc'ed. */
+/** One event, or several messages for one request. malloc'ed. */
 typedef struct job {
     job_kind kind;
     session *session;
-    char *body; /* malloc'ed, with style=form without the state; NULL: empty */
+    char *body; /* malloc'ed; with style=form, without the state; NULL: empty */
     size_t len;
-    void (*done)(struct job *job); /* called on the courier's thread; takes over the job */
+    void (*done)(struct job *job); /* called on the courier's thread; takes ownership of the job */
     void *arg;
     answer answer; /* read by done */
 
@@ -57,7 +58,8 @@ void session_unref(session *s);
 /** @return NULL: no memory, or no thread */
 courier *courier_start(http_config *config);
 
-/** Stop the thread. Remaining jobs have a few seconds, then they fail; done is called for each. */
+/** Stop the thread. Remaining jobs have a few seconds to finish, and then fail. `done` is called
+ *  for each. */
 void courier_stop(courier *c);
 
 /** Whether the queue has room for another connection. [any] */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Chooses URL and headers of a connection's requests when the handshake arrives. Headers that an
- *  application would trust, such as X-Remote-User, never come from the client. */
+/** Determines the URL and headers of a connection's requests during the handshake. Headers that an
+ *  application would trust, such as X-Remote-User, are never taken from the client. */
 
 #include "describe.h"
 
@@ -27,7 +27,7 @@ static int describe_same(const char *name, const char *other, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         char c = name[i] == '_' ? '-' : (char)apr_tolower(name[i]);
-        if (c != apr_tolower(other[i])) { /* also at the end of the name */
+        if (c != apr_tolower(other[i])) { /* also detects the end of `name` */
             return 0;
         }
     }
@@ -87,7 +87,7 @@ static int describe_header(void *arg, const char *name, const char *value)
     return 1;
 }
 
-/* @return 0: no memory, or more than a credential takes */
+/* @return 0: out of memory, or too long for a credential */
 static int describe_claims(request_rec *r, const char *to, const char *dir, session *s)
 {
     APR_OPTIONAL_FN_TYPE(ws_loopback_claims) *claims = APR_RETRIEVE_OPTIONAL_FN(ws_loopback_claims);
@@ -97,7 +97,7 @@ static int describe_claims(request_rec *r, const char *to, const char *dir, sess
     return s->claims != NULL;
 }
 
-/* The request goes to the address that the client has connected to, with TLS if the client uses it,
+/* Send the request to the address that the client has connected to, with TLS if the client uses it,
  * so that the same virtual host serves it. */
 static const char *describe_local(request_rec *r, const char *to, const char *dir, describing *d)
 {

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Builds a request's body in a growing buffer. Out of memory is recorded once and checked at the
- *  end, so that callers need no check after each field. */
+/** Builds a request's body in a growing buffer. If memory is exhausted, a flag is set. Callers
+ *  check it once at the end instead of after each field. */
 
 #include "form.h"
 

@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A request's body as it grows: of type application/x-www-form-urlencoded, or other bytes. */
+/** A buffer for a request's body: application/x-www-form-urlencoded, or other bytes. */
 
 #ifndef HTTP_FORM_H
 #define HTTP_FORM_H
 
 #include <stddef.h>
 
-/** Zeroed at first. */
+/** Initially zeroed. */
 typedef struct {
     char *text; /* malloc'ed, NUL-terminated; NULL: empty */
     size_t len, size;
@@ -17,7 +17,7 @@ typedef struct {
 /** Add a field. @param name  already escaped */
 void form_add(form *f, const char *name, const char *value, size_t len);
 
-/** Add bytes, not escaped. */
+/** Add bytes without escaping them. */
 void form_add_bytes(form *f, const char *bytes, size_t len);
 
 #endif

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Encodes and decodes events of the WebSocket-over-HTTP protocol. No event of an answer takes effect
- * unless all of the answer is well-formed. */
+/** Encodes and decodes events of the WebSocket-over-HTTP protocol. Events of an answer take effect
+ * only if the whole answer is well-formed. */
 
 #include "grip.h"
 
@@ -68,7 +68,7 @@ static int grip_digit(char c)
                                   : -1;
 }
 
-/* @param max  greatest valid length @return 0: not a valid length */
+/* @param max  largest valid length @return 0: not a valid length */
 static int grip_length(const char *digits, const char *end, size_t max, size_t *len)
 {
     *len = 0;
@@ -160,7 +160,7 @@ static void grip_check_events(answer *a, int opening)
     }
 }
 
-/* "grip; message-prefix=X", among other extensions; X may be quoted. */
+/* Find "grip; message-prefix=X" among other extensions. X may be quoted. */
 static void grip_extension(answer *a, const char *value)
 {
     const char *prefix;
@@ -192,7 +192,8 @@ static int grip_is_name(const char *name)
     return len > 0 && len < 100;
 }
 
-/* Headers about the application's server, its connection or this body do not become part of the handshake's answer. */
+/* Headers that describe the application's server, its connection or this body are not copied to the
+ * handshake's response. */
 static int grip_relays(const char *name)
 {
     static const char *const names[] = {

@@ -30,13 +30,14 @@ typedef struct {
 /** Add an event to a body. @param data  NULL: without content */
 void grip_add(form *f, grip_kind kind, const char *data, size_t len);
 
-/** The event of a connection's end: CLOSE with code and reason, or DISCONNECT if there was no Close frame. */
+/** Add the event for the end of a connection: CLOSE with code and reason, or DISCONNECT if there
+ *  was no Close frame. */
 void grip_add_close(form *f, int code, const char *reason, size_t len);
 
 /** Read the next event. @param at  moved past the event @return 1; 0 at the end; -1: malformed, or cut off */
 int grip_next(const char **at, const char *end, grip_event *e);
 
-/** The code of a CLOSE event; 1000 if it is missing or 0. @return -1: invalid in a frame */
+/** Get the code of a CLOSE event; 1000 if it is missing or 0. @return -1: invalid in a frame */
 int grip_close_code(const grip_event *e);
 
 /** Check an answer of status 200 to 299 and read its headers. @param opening  it answers the OPEN event */

@@ -1,15 +1,15 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * An application in any language: the events of a connection are HTTP requests, and their answers say what
- * is to be done.
+ * Connects applications in any language: each event of a connection is sent as an HTTP request, and
+ * the response contains the actions to take.
  *
  *     WebSocketHandler ws_http.so to=/chat.php [KEY=VALUE...]
  *
- * See docs/applications.md. A connection has at most one request under way; messages that arrive meanwhile
- * go together in the next one. One thread for each line of the configuration and child process asks the application
- * (courier.c): close events are tried again when the connection is gone, and connections to the application
- * are shared by all of them.
+ * See docs/applications.md. A connection has at most one request in progress; messages that arrive
+ * meanwhile are sent together in the next one. In each child process, one thread per
+ * WebSocketHandler line sends the requests (courier.c). Therefore close events can be retried after
+ * the connection has ended, and all connections share those to the application.
  */
 
 #include <pthread.h>
@@ -31,7 +31,7 @@
 #include "grip.h"
 #include "orders.h"
 
-/* Reading pauses when so much waits for the application. */
+/* Reading from the client pauses when this much is queued for the application: bytes, messages. */
 #define PENDING_MAX (64 * 1024)
 #define MESSAGES_MAX 256
 
@@ -41,19 +41,20 @@ typedef struct {
     form pending; /* messages of the next request */
     unsigned messages;
     size_t bytes;
-    int busy; /* a request is under way */
+    int busy; /* a request is in progress */
     int over; /* the close event has been queued */
     answer opening;
 
     orders_grip grip;
-    long keepalive;   /* seconds without a request until an empty one; 0: never */
-    ws_timer *silent; /* until the empty request; NULL: not running */
+    long keepalive;   /* time without a request after which an empty one is sent, seconds; 0:
+                       * never */
+    ws_timer *silent; /* timer for the empty request; NULL: not running */
 } client;
 
 /* ---- Jobs ---- */
 
 /* The fields that all events of style=form have. */
-/* The id for the control API, once there is a connection. */
+/* Add the id for the control API if the connection exists already. */
 static void http_add_connection(form *f, const session *s)
 {
     char id[20];
@@ -151,7 +152,7 @@ static void http_done(job *j)
     }
 }
 
-/* Send the waiting messages to the application. @return 0: no memory */
+/* Send the queued messages to the application. @return 0: out of memory */
 static int http_ask_pending(client *k)
 {
     form f = k->pending;
@@ -403,9 +404,10 @@ static int http_accept(ws_request *rq, const answer *a)
     return 0;
 }
 
-/* A handshake at a page of this server needs two workers: its own, and that of the open event. If handshakes held all
- * workers, each would wait for another. So half of a child's threads are for open events and everything else; with one
- * thread for each child, the administrator has to provide enough children. */
+/* If the application is a page of this server, a handshake needs two workers: one for itself, and
+ * one for the open event. If handshakes occupied all workers, they would wait for each other
+ * forever. Therefore handshakes may occupy only half of a child's threads. With one thread per
+ * child, the administrator has to configure enough children. */
 static int http_open_waiting, http_open_max;
 
 static int http_ask_open_of_half(ws_request *rq, client *k)
@@ -438,7 +440,7 @@ static int http_open(ws_request *rq, client *k)
     if (k->opening.kind == ANSWER_GOOD) {
         return http_accept(rq, &k->opening);
     }
-    /* If it was asked and has not answered, it may have seen the event. */
+    /* If the application was asked and has not answered, it may have received the event. */
     k->over = k->opening.status || !k->opening.asked;
     return http_refuse(r, &k->opening);
 }

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Carries out an answer that has been checked. A failed subscription or publication is logged, and
- *  the connection stays open. */
+/** Carries out the actions of an answer that has been checked. A failed subscription or publication
+ *  is logged, and the connection stays open. */
 
 #include "orders.h"
 
@@ -159,7 +159,8 @@ static void orders_event(ws_conn *c, orders_grip *how, const grip_event *e)
     case GRIP_DISCONNECT:
         ws_abort(c);
         break;
-    default: /* OPEN; a PONG: the server has answered the Ping */
+    default: /* OPEN needs no action; nor does PONG, since the server has already answered the
+              * Ping */
         break;
     }
 }

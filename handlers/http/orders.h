@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Carries out an answer: sends messages, subscribes, publishes, closes. */
+/** Carries out the actions of an answer: sends messages, subscribes, publishes, closes. */
 
 #ifndef HTTP_ORDERS_H
 #define HTTP_ORDERS_H
@@ -12,9 +12,9 @@ void orders_obey_form(ws_conn *c, const answer *a);
 
 /** State of a connection with style=grip. */
 typedef struct {
-    int control;  /* messages have a prefix, and can be control messages */
+    int control;  /* messages have a prefix, which marks control messages */
     char *prefix; /* malloc'ed; NULL without control */
-    int detached; /* the application receives no further events of this connection */
+    int detached; /* send no further events of this connection to the application */
 } orders_grip;
 
 /** style=grip. */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The connection objects of scripts. A script may keep one after the connection has ended: its
- *  methods then return nil and "gone". */
+/** Implements the connection objects of scripts. A script may keep an object after its connection
+ *  has ended; the object's methods then return nil and "gone". */
 
 #include <string.h>
 
@@ -96,7 +96,7 @@ static int conn_resume(lua_State *L)
 
 /* ---- Channels ---- */
 
-/* A boolean field of the table at 3. */
+/* Get a boolean field of the table at stack index 3. */
 static unsigned conn_flag(lua_State *L, const char *name, unsigned flag)
 {
     unsigned set;
@@ -214,7 +214,7 @@ static void conn_take_name(const char *channel, void *arg)
     names->count++;
 }
 
-/* No error may pass through the module's list, so the names are copied first. */
+/* Copy the names first, since a Lua error must not unwind the module's iteration. */
 static int conn_subscriptions(lua_State *L)
 {
     ws_conn *c = conn_at_1(L)->c;
@@ -367,7 +367,7 @@ static int timer_stop(lua_State *L)
     return 0;
 }
 
-/* ---- What it is ---- */
+/* ---- Properties ---- */
 
 static int conn_id(lua_State *L)
 {
@@ -411,7 +411,8 @@ static int conn_push_state(lua_State *L, ws_conn *c)
     return 1;
 }
 
-/* @return 1 if `name` is a field with a text; else 0, with nothing pushed */
+/* @return 1: pushed the string of the field `name`; 0: there is no such field, and nothing was
+ * pushed */
 static int conn_push_text(lua_State *L, const ws_conn *c, const char *name)
 {
     static const struct {

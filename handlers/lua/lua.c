@@ -1,11 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A handler that is a Lua script.
+ * Runs Lua scripts as handlers.
  *
  *     WebSocketHandler ws_lua.so script=FILE
  *
- * docs/lua.md describes its keys, and the functions of scripts.
+ * docs/lua.md describes the keys, and the functions that scripts define and call.
  */
 
 #include "script.h"
@@ -93,7 +93,7 @@ static int lua_new_body(lua_State *L)
         lua_setiuservalue(L, -2, 1);
     }
     a->lc->ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    /* From here on on_close releases it, also if the script fails. */
+    /* From now on, on_close releases the connection object, even if the script fails. */
     s->connections++;
     ws_set_data(a->c, a->lc);
     return 0;

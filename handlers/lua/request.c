@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The object r of the script's request(r): the handshake. r is valid only until request() returns.
- */
+/** Implements the object r of the script's function request(r): the handshake. r is valid only
+ *  until request() returns. */
 
 #include <string.h>
 
@@ -19,7 +19,7 @@ typedef struct request_call {
 } request_call;
 
 typedef struct request_object {
-    apr_uint64_t number; /* of the request, in its state */
+    apr_uint64_t number; /* number of the request among those of its state */
 } request_object;
 
 static request_call *request_at_1(lua_State *L)
@@ -153,7 +153,8 @@ static int request_index(lua_State *L)
     return luaL_error(L, "a request has no field %s", name);
 }
 
-/* r.data = TEXT becomes c.data: the states of requests and of connections share nothing else. */
+/* r.data = TEXT becomes c.data. Nothing else is passed from a request's Lua state to its
+ * connection's. */
 static int request_newindex(lua_State *L)
 {
     request_call *call = request_at_1(L);
@@ -181,8 +182,8 @@ static int request_newindex(lua_State *L)
 
 /* ---- The call ---- */
 
-/* What request() returns: nothing or true accepts, false refuses with 403, a number is the status.
- */
+/* Process the result of request(): nothing or true accepts, false refuses with 403, and a number is
+ * the status. */
 static int request_take_status(lua_State *L, const request_call *call)
 {
     lua_Integer status;

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Types and functions that the files of the handler lua share. One thread at a time uses a Lua
- *  state: each event loop has a state for its connections, and requests take a state from a pool.
- *  */
+/** Types and functions that the files of the lua handler share. Only one thread at a time uses a
+ *  Lua state: each event loop has a state for its connections, and each request takes a state from
+ *  a pool. */
 
 #ifndef SCRIPT_H
 #define SCRIPT_H
@@ -46,9 +46,9 @@ typedef struct script_config {
     apr_table_t *values;           /* ws.config */
     int defined[SCRIPT_FUNCTIONS]; /* whether the script defines it */
     ws_location *here;
-    pthread_mutex_t lock; /* guards the lists */
-    script_state *loops;  /* one per event loop, and retired ones */
-    script_state *idle;   /* for requests */
+    pthread_mutex_t lock; /* protects the lists */
+    script_state *loops;  /* states of the event loops, including retired ones */
+    script_state *idle;   /* unused states for requests */
 } script_config;
 
 struct script_state {
@@ -61,7 +61,7 @@ struct script_state {
     int owned;   /* `owner` is set */
     pthread_t owner;
     unsigned connections;
-    int functions[SCRIPT_FUNCTIONS]; /* references, LUA_NOREF: not defined */
+    int functions[SCRIPT_FUNCTIONS]; /* references; LUA_NOREF: not defined */
     char error[4096];                /* of the last call: message and traceback */
     struct request_call *request;    /* while request() runs */
     apr_uint64_t requests;
@@ -77,7 +77,7 @@ typedef struct script_conn {
     struct script_timer *timers;
 } script_conn;
 
-/* What on_request leaves for on_open: r.data. */
+/* Data that on_request passes to on_open: r.data. */
 typedef struct script_kept {
     apr_size_t len; /* bytes */
     char text[];
@@ -98,7 +98,8 @@ int script_call(script_state *s, lua_CFunction body, void *arg);
 /* Log s->error line by line; c may be NULL. */
 void script_log_error(script_state *s, ws_conn *c);
 
-/* The state of the calling loop, counted as used by one more connection. NULL: logged */
+/* Get the calling loop's state, and count one more connection that uses it. @return NULL: failed;
+ * the reason is logged */
 script_state *script_state_of_loop(script_config *config);
 void script_state_release(script_state *s);
 
@@ -107,10 +108,11 @@ void script_state_give(script_state *s);
 
 script_state *script_state_in(lua_State *L);
 
-/* ---- conn.c, request.c, server.c: what they add to a state; may raise errors ---- */
+/* ---- conn.c, request.c, server.c: functions that extend a state. They may raise errors ---- */
 
-/* Register the type of an object. index is called with the table of methods as its upvalue; NULL:
- * the methods are the fields. newindex NULL: fields can be set, of tables only. */
+/* Register the type of an object. `index` is called with the table of methods as its upvalue; NULL:
+ * the methods are the only fields. newindex NULL: fields can be set only if the object is a
+ * table. */
 void script_new_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction index,
                      lua_CFunction newindex);
 
@@ -121,7 +123,7 @@ void script_open_server(lua_State *L, const script_config *config);
 /* Push the userdata of a new connection and set its fields. */
 script_conn *script_push_new_conn(lua_State *L, ws_conn *c);
 void script_push_conn(lua_State *L, const script_conn *lc);
-/* Release what the script holds of the connection: its timers and its userdata. */
+/* Release the script's resources of the connection: its timers and its userdata. */
 void script_release_conn(lua_State *L, script_conn *lc);
 void script_push_event(lua_State *L, const ws_event *event);
 
@@ -130,12 +132,12 @@ int script_request(script_state *s, ws_request *rq);
 
 /* ---- server.c: arguments and results ---- */
 
-/* true; or nil and the status's name. @return the number of results */
+/* Push true, or nil and the name of the status. @return the number of results */
 int script_push_status(lua_State *L, ws_status status);
 void script_push_id(lua_State *L, ws_id id);
-/* A string without NUL. */
+/* Get a string argument, which must not contain a NUL. */
 const char *script_check_name(lua_State *L, int index);
-/* The arguments data and kind. Raises an error for text that is not UTF-8. */
+/* Get the arguments `data` and `kind`. Raises an error if the text is not UTF-8. */
 const char *script_check_message(lua_State *L, int index, apr_size_t *len, ws_type *type);
 int script_publish(lua_State *L, int first, ws_id sender);
 ws_log_level script_check_level(lua_State *L, int index);

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The table `ws` of scripts, and the arguments and results that it shares with connections. */
+/** Implements the table `ws` of scripts, and handles arguments and results for its functions and
+ *  for connections' methods. */
 
 #include <string.h>
 
@@ -82,7 +83,7 @@ static ws_id server_check_id(lua_State *L, int index)
     return id;
 }
 
-/* NULL in the state with which httpd only checks the script. */
+/* NULL in the state that is only used to check the script. */
 static ws_location *server_here(lua_State *L)
 {
     return script_state_in(L)->config->here;

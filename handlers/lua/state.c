@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Lua states: their libraries, limits of memory and instructions, and owners. Code that can raise
- *  an error runs only inside script_call(). */
+/** Manages Lua states: their libraries, their owners, and their limits on memory and instructions.
+ *  Code that can raise an error runs only inside script_call(). */
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +18,9 @@ static const char *const state_names[SCRIPT_FUNCTIONS] = {
     [SCRIPT_CHANNEL] = "channel", [SCRIPT_DRAIN] = "drain",     [SCRIPT_PONG] = "pong",
     [SCRIPT_REQUEST] = "request"};
 
-/* The hook does not run inside a finalizer, nor inside xpcall's handler when the hook itself raised
- * the error: both could loop forever. load() takes no bytecode, which Lua does not verify. */
+/* These functions are restricted. The hook does not run inside a finalizer, nor inside xpcall's
+ * handler if the hook itself raised the error, so both could loop forever. load() must not accept
+ * bytecode, which Lua does not verify. */
 static const char state_prelude[] =
     "local load0, pcall, set, gc, error = load, pcall, setmetatable, collectgarbage, error\n"
     "local type, rawget, select, concat, log = type, rawget, select, table.concat, ws.log\n"
@@ -70,8 +71,8 @@ static void *state_allocate(void *arg, void *old, size_t old_size, size_t size)
     return new;
 }
 
-/* After the limit every further instruction fails, so that a pcall() in the script cannot continue.
- */
+/* Once the limit is reached, every further instruction fails, so that a pcall() in the script
+ * cannot continue. */
 static void state_hook(lua_State *L, lua_Debug *ar)
 {
     script_state *s = script_state_in(L);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
-/** Passes a server's answer to the client, without the headers that apply to one connection only.
- */
+/** Passes a server's answer on to the client, without the headers that apply to one connection
+ *  only. */
 
 #include "answer.h"
 
@@ -33,7 +33,7 @@ static int answer_is_own(const char *name)
     return !strncasecmp(name, "Sec-WebSocket-", 14) || !strncasecmp(name, "Proxy-", 6);
 }
 
-/* Those that describe a body: useless without it. */
+/* Headers that describe a body, and are useless without it. */
 static int answer_is_of_body(const char *name)
 {
     return !strncasecmp(name, "Content-", 8) || !strcasecmp(name, "ETag")
@@ -50,7 +50,7 @@ static const char *answer_value(const ws_response *response, const char *name)
     return NULL;
 }
 
-/* Whether a list with commas has the element. */
+/* Whether a comma-separated list contains the element. */
 static int answer_lists(const char *list, const char *element)
 {
     size_t len = strlen(element);
@@ -64,7 +64,7 @@ static int answer_lists(const char *list, const char *element)
     return 0;
 }
 
-/* Whether Connection names the header: it is for this connection alone. */
+/* Whether Connection names the header, which then applies to this connection only. */
 static int answer_is_of_connection(const ws_response *response, const char *name)
 {
     for (const char *const *h = response->headers; *h; h += 2) {

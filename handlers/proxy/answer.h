@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A server's answer to the handshake, and the parts of it that the client receives. */
+/** A server's answer to the handshake, and the parts of it that are passed to the client. */
 
 #ifndef WS_HANDLERS_PROXY_ANSWER_H
 #define WS_HANDLERS_PROXY_ANSWER_H
@@ -14,13 +14,13 @@
 
 /** Strings are from pool. */
 typedef struct {
-    apr_pool_t *pool;     /* of the request; its thread waits while the loop uses it */
+    apr_pool_t *pool;     /* the request's; its thread waits while the loop uses the pool */
     int status;           /* 0: no answer, or an invalid one */
-    apr_table_t *headers; /* for the client */
+    apr_table_t *headers; /* headers for the client */
     const char *extensions;
     const char *type, *body;
     apr_size_t body_len; /* bytes */
-    int body_cut;        /* the body is longer than PROXY_BODY_MAX, or broke off */
+    int body_cut;        /* the body is longer than PROXY_BODY_MAX, or incomplete */
 } proxy_answer;
 
 /** Initialize as an answer that has not arrived. */
@@ -29,13 +29,13 @@ void proxy_answer_clear(proxy_answer *a, apr_pool_t *pool);
 /** Copy a response, but not an interim one.  [on the loop, while the request's thread waits] */
 void proxy_answer_copy(proxy_answer *a, const ws_response *response);
 
-/** Add the headers to what the client gets. */
+/** Add the headers to the response for the client. */
 void proxy_answer_headers(ws_request *rq, const proxy_answer *a);
 
 /**
- * Refuse as the server has refused.
+ * Refuse the client's handshake as the server has refused.
  * @param page  whether httpd's page or ErrorDocument replaces the server's body
- * @return the status for on_request: 502 for a status below 300 whose body is not whole
+ * @return the status for on_request: 502 for a status below 300 with an incomplete body
  */
 int proxy_answer_refuse(ws_request *rq, const proxy_answer *a, int page);
 

@@ -1,5 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
-/** Parses the keys of ws_proxy.so, and makes the URL and the headers of a request to the server. */
+/** Parses the keys of ws_proxy.so, and builds the URL and the headers of a request to the
+ *  server. */
 
 #include "config.h"
 
@@ -21,7 +22,7 @@ APLOG_USE_MODULE(websocket);
 #define TIMEOUT_MAX (10 * 60 * 1000)
 #define RETRY (10 * 1000)
 
-/* A thread of httpd waits for connection and answer; milliseconds. */
+/* How long a thread of httpd waits for the connection and the answer, milliseconds. */
 #define HANDSHAKE_TIMEOUT (10 * 1000)
 #define CONNECT_TIMEOUT (3 * 1000)
 
@@ -42,7 +43,7 @@ static proxy_config *config_new(apr_pool_t *p)
     return config;
 }
 
-/* @return the next element of a list with commas; NULL at the end */
+/* @return the next element of a comma-separated list; NULL at the end */
 static char *config_next(apr_pool_t *p, const char **list)
 {
     size_t len = strcspn(*list, ",");
@@ -156,7 +157,7 @@ static int config_is_token(const char *s)
     return *s != '\0';
 }
 
-/* Headers of the handshake, and those of one connection (RFC 9110, section 7.6.1). */
+/* Headers of the handshake, and hop-by-hop headers (RFC 9110, section 7.6.1). */
 static int config_is_reserved(const char *name)
 {
     static const char *const names[] = {
@@ -254,7 +255,7 @@ static const char *config_complete(proxy_config *config)
                : NULL;
 }
 
-/* The keys of the connections to the servers. */
+/* Parse the keys for connections to the servers. */
 static const char *config_set_connection(apr_pool_t *p, const char *key, const char *value,
                                          ws_connect_options *o)
 {
@@ -338,7 +339,7 @@ static void config_add_header(apr_array_header_t *headers, const char *name, con
     }
 }
 
-/* Append to the value that a proxy in front of this one has set. */
+/* Append to the value set by a proxy in front of this one. */
 static void config_append_header(request_rec *r, apr_array_header_t *headers, const char *name,
                                  const char *value)
 {
@@ -359,7 +360,7 @@ const char *const *proxy_headers(ws_request *rq, const proxy_config *config)
             config_add_header(headers, name, ws_request_header(rq, name));
         }
     }
-    if (config->user_header) { /* never the client's own header */
+    if (config->user_header) { /* the client's own header is never passed on */
         config_add_header(headers, config->user_header, r->user);
     }
     if (config->forwarded) {
@@ -374,8 +375,8 @@ const char *const *proxy_headers(ws_request *rq, const proxy_config *config)
     return (const char *const *)headers->elts;
 }
 
-/* The value of the expression, or the path after the section's path. @return NULL: an error, which
- * is logged */
+/* Get the value of the expression, or the rest of the path after the section's. @return NULL: an
+ * error, which has been logged */
 static const char *config_path(ws_request *rq, const proxy_server *server)
 {
     request_rec *r = ws_request_rec(rq);

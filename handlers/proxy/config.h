@@ -13,11 +13,11 @@
 
 /** A server of to=. */
 typedef struct {
-    const char *url;      /* of the configuration; without the path if that is an expression */
+    const char *url;      /* as configured; without the path if that is an expression */
     const char *socket;   /* path of a unix socket, or NULL */
     ap_expr_info_t *path; /* an expression, or NULL */
     const char *shown;    /* without password, for the log */
-    apr_time_t failed;    /* when it last failed in this process, 0: never; atomic */
+    apr_time_t failed;    /* time of its last failure in this process, 0: never; atomic */
 } proxy_server;
 
 typedef struct {
@@ -28,9 +28,11 @@ typedef struct {
     const char *user_header;     /* header with the name of the user, or NULL */
     int forwarded;               /* add X-Forwarded-For, -Host and -Server */
     int preserve_host;
-    int compression;      /* of compression= */
-    int pass_compression; /* compressed messages pass without being decoded, if the server agrees */
-    apr_uint32_t retry;   /* milliseconds during which a failed server is tried last */
+    int compression;      /* value of compression= */
+    int pass_compression; /* pass on compressed messages without decoding them, if the server
+                           * agrees */
+    apr_uint32_t retry;   /* how long a failed server is tried only after the others,
+                           * milliseconds */
     ws_connect_options options;
 } proxy_config;
 
@@ -40,9 +42,9 @@ const char *proxy_configure(apr_pool_t *pconf, const char *key, const char *valu
 const char *const *proxy_headers(ws_request *rq, const proxy_config *config);
 
 /**
- * Make a server's URL. If it ends in a slash, the path after the section's path is appended; if it
+ * Build a server's URL. If it ends in a slash, the path after the section's path is appended; if it
  * has no query string, the client's is added.
- * @return NULL: the expression of its path cannot be evaluated, which is logged
+ * @return NULL: the expression of its path cannot be evaluated; this has been logged
  */
 const char *proxy_url(ws_request *rq, const proxy_server *server);
 

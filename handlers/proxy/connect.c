@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Tries servers in turn until one accepts the handshake. Refusals of a server are passed on; a
- * server that cannot be connected to, or whose answer is not valid, is answered 502 or 504, with a
- * log line.
+ * Tries servers in turn until one answers the handshake. A server's refusal is passed on to the
+ * client. If no server can be reached, or an answer is invalid, the client gets 502 or 504, and the
+ * reason is logged.
  */
 
 #include "connect.h"
@@ -114,7 +114,7 @@ static int connect_timed_out(const attempt *a)
     return strstr(a->reason, "no answer in") != NULL;
 }
 
-/* The status if the server has not answered with one that is passed on. */
+/* Get the status to send if the server has sent none that can be passed on. */
 static int connect_failure_status(const attempt *a)
 {
     return connect_timed_out(a) ? HTTP_GATEWAY_TIME_OUT : HTTP_BAD_GATEWAY;
@@ -138,10 +138,11 @@ static int connect_failed_lately(const proxy_config *config, const proxy_server 
 
 static int connect_is_final(int status)
 {
-    return status >= 400 && status < 500; /* another server would answer the same */
+    return status >= 400 && status < 500; /* any other server would give the same answer */
 }
 
-/* The servers in order, those that have failed lately at the end. @return 0, or the status */
+/* Sort the servers: in order, but with those that failed recently at the end. @return 0, or the
+ * status */
 static int connect_to_any(ws_request *rq, const proxy_config *config, attempt *a, pair **made)
 {
     request_rec *r = ws_request_rec(rq);
@@ -217,7 +218,8 @@ int proxy_connect(ws_request *rq, const proxy_config *config, pair **made)
     if (!*made) {
         return status;
     }
-    ws_request_choose_protocol(rq, a.protocol); /* the engine has checked that it was offered */
+    ws_request_choose_protocol(rq, a.protocol); /* the engine has checked that the client offered
+                                                 * it */
     free(a.protocol);
     proxy_answer_headers(rq, &a.answer);
     if (a.answer.extensions && config->pass_compression) {

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Connecting to a server, on the request's thread, before the client is answered. */
+/** Connects to a server, on the request's thread, before the client gets a response. */
 
 #ifndef WS_HANDLERS_PROXY_CONNECT_H
 #define WS_HANDLERS_PROXY_CONNECT_H
@@ -9,8 +9,8 @@
 #include "pair.h"
 
 /**
- * Connect to one of the servers, or to the one that mod_proxy chooses. Then the request has the answer's
- * headers, subprotocol and extensions.
+ * Connect to one of the servers, or to the one that mod_proxy chooses. Sets the request's headers,
+ * subprotocol and extensions from the answer.
  * @param made  set to the pair, with the server's connection
  * @return 0, or the status for on_request
  */

@@ -1,15 +1,17 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A bridge to another WebSocket server. Messages pass piece by piece, as they arrive, in both directions.
+ * A bridge to another WebSocket server. Messages are passed on in pieces, as they arrive, in both
+ * directions.
  *
  *     WebSocketHandler ws_proxy.so to=wss://host:port/path[,second...] [KEY=VALUE...]
  *     WebSocketHandler ws_proxy.so to=proxypass [KEY=VALUE...]
  *
- * docs/bridges.md and docs/proxying.md describe it. As mod_proxy does, the request's thread connects to the server
- * before it answers the client: only then can the answer be a 502 or the server's own refusal, and name the
- * subprotocol and the extensions that the server has chosen. After that, one event loop has both connections, so that
- * callbacks of the two never run at the same time.
+ * docs/bridges.md and docs/proxying.md describe it. Like mod_proxy, the request's thread connects
+ * to the server before it answers the client. So the answer can be a 502 or the server's own
+ * refusal, and can contain the subprotocol and the extensions that the server has selected.
+ * Afterwards both connections belong to the same event loop, so that their callbacks never run at
+ * the same time.
  */
 
 #include <stdlib.h>
@@ -20,7 +22,7 @@
 #include "connect.h"
 #include "proxypass.h"
 
-/* While more than this is queued for one side, the other side is not read; bytes. */
+/* While more than this is queued for one side, the other side is not read, bytes. */
 #define PROXY_QUEUE_MAX (64 * 1024)
 
 static void proxy_unref(pair *p)
@@ -62,7 +64,7 @@ static void proxy_on_drain(ws_conn *c)
     }
 }
 
-/* One connection has ended: end the other one with the same code and reason. */
+/* End the other connection with the code and reason with which one of them has ended. */
 static void proxy_pass_close(ws_conn *other, int code, const char *reason, apr_size_t len, int lost)
 {
     char text[124];

@@ -1,5 +1,5 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
-/** to=proxypass: chooses the server and makes the request as mod_proxy would. */
+/** to=proxypass: chooses the server and builds the request as mod_proxy would. */
 
 #include "proxypass.h"
 
@@ -14,7 +14,8 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Resolved when httpd reads the WebSocketHandler line; NULL if mod_proxy is not loaded above it. */
+/* Resolved when httpd reads the WebSocketHandler line; NULL if mod_proxy has not been loaded
+ * before. */
 #pragma weak proxy_module
 #pragma weak ap_proxy_pre_request
 #pragma weak ap_proxy_post_request
@@ -25,8 +26,8 @@ APLOG_USE_MODULE(websocket);
 #pragma weak ap_proxy_should_override
 #pragma weak proxy_run_fixups
 
-/* Exported by mod_proxy for its own modules, in no header that is installed; not in all versions.
- */
+/* mod_proxy exports this for its own modules, not in all versions, and no installed header declares
+ * it. */
 extern int ap_proxy_canon_url(request_rec *r);
 
 #define PROXYPASS_TIME_MAX (10 * 60 * 1000) /* milliseconds */
@@ -93,8 +94,8 @@ int proxypass_claims(ws_request *rq)
     char *url;
 
     proxypass_by_handler(r);
-    /* mod_proxy serves requests for another proxy (ProxyRemote), and those that name the server
-     * themselves. */
+    /* Leave to mod_proxy the requests that go through another proxy (ProxyRemote), and those that
+     * name the server themselves. */
     if (r->proxyreq != PROXYREQ_REVERSE || !r->filename || strncmp(r->filename, "proxy:", 6)
         || proxypass_conf(r)->proxies->nelts) {
         return 0;
@@ -154,7 +155,8 @@ static const char *proxypass_via(request_rec *r)
         return NULL;
     }
     if (name
-        == r->hostname) { /* UseCanonicalName Off: that is the server's name, not the proxy's */
+        == r->hostname) { /* with UseCanonicalName Off, that is the server's name, not the
+                           * proxy's */
         name = r->server->server_hostname;
     }
     port = ap_is_default_port(ap_get_server_port(r), r)
@@ -175,7 +177,7 @@ static void proxypass_set_via(request_rec *r, apr_table_t *headers)
     }
 }
 
-/* Changes r->headers_in, because mod_proxy's hook proxy_fixups does. */
+/* Changes r->headers_in, as mod_proxy's hook proxy_fixups does. */
 static int proxypass_make_headers(request_rec *r, const char *host)
 {
     const proxy_dir_conf *dir = ap_get_module_config(r->per_dir_config, &proxy_module);
@@ -239,7 +241,7 @@ static void proxypass_times(const request_rec *r, const proxy_worker *worker,
     }
 }
 
-/* ProxyPreserveHost: the name in the server's certificate is the client's Host, too. */
+/* With ProxyPreserveHost, the name to expect in the server's certificate is the client's Host. */
 static void proxypass_set_name(request_rec *r, ws_connect_options *options)
 {
     const proxy_dir_conf *dir = ap_get_module_config(r->per_dir_config, &proxy_module);
@@ -360,7 +362,7 @@ void proxypass_keep_busy(apr_pool_t *pool, proxypass_target *target)
 {
     target->worker->s->error_time = 0;
     target->worker->s->retries = 0;
-    if (target->balancer) { /* mod_proxy counts until the end of the request */
+    if (target->balancer) { /* mod_proxy would count only until the end of the request */
         __atomic_add_fetch(&target->worker->s->busy, 1, __ATOMIC_RELAXED);
         apr_pool_cleanup_register(pool, target->worker, proxypass_idle, apr_pool_cleanup_null);
     }

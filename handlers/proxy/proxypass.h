@@ -25,21 +25,21 @@ const char *proxypass_available(void);
 int proxypass_claims(ws_request *rq);
 
 /**
- * Let mod_proxy choose a worker; for a balancer another one after each failure. Sets url, unix_socket, headers and
- * times of the options.
+ * Let mod_proxy choose a worker: with a balancer, another one after each failure. Sets the options
+ * url, unix_socket, headers and the timeouts.
  * @return OK, or the status to answer
  */
 int proxypass_choose(ws_request *rq, proxypass_target *target, ws_connect_options *options);
 
-/** No connection could be made. @return whether mod_proxy would try another worker */
+/** Report that no connection could be made. @return whether mod_proxy would try another worker */
 int proxypass_failed(ws_request *rq, proxypass_target *target, int timed_out);
 
-/** Tell mod_proxy how the handshake has ended: with this status of HTTP. */
+/** Report the HTTP status of the handshake to mod_proxy. */
 void proxypass_answered(ws_request *rq, proxypass_target *target, int status);
 
 /**
- * Change headers of the server's answer as mod_proxy does: ProxyPassReverse, ProxyPassReverseCookieDomain and
- * -Path, ProxyVia.
+ * Change the headers of the server's answer as mod_proxy does for ProxyPassReverse,
+ * ProxyPassReverseCookieDomain, ProxyPassReverseCookiePath and ProxyVia.
  * @return the new headers
  */
 struct apr_table_t *proxypass_answer_headers(ws_request *rq, struct apr_table_t *headers);
@@ -47,7 +47,7 @@ struct apr_table_t *proxypass_answer_headers(ws_request *rq, struct apr_table_t 
 /** Whether ProxyErrorOverride replaces the server's page for this status. */
 int proxypass_overrides(ws_request *rq, int status);
 
-/** Count the worker as busy until the pool's end. */
+/** Count the worker as busy until the pool is destroyed. */
 void proxypass_keep_busy(apr_pool_t *pool, proxypass_target *target);
 
 #endif

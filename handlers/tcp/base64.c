@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Decodes base64 incrementally. Padding is optional, but incomplete padding is an error. */
+/** Decodes base64 incrementally. Missing padding is accepted, incomplete padding is not. */
 
 #include "base64.h"
 
@@ -41,7 +41,7 @@ apr_ssize_t base64_decode(base64_state *s, unsigned char *data, const char *text
         }
     }
     if (last) {
-        /* Padding is optional, but must be complete. */
+        /* Missing padding is accepted, incomplete padding is not. */
         if (s->digits == 1 || (s->padding && s->digits + s->padding != 4)) {
             return -1;
         }

@@ -1,16 +1,16 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Decodes base64 (RFC 4648, section 4) in pieces of any length, which APR cannot. */
+/** Decodes base64 (RFC 4648, section 4) in pieces of any length, which APR cannot do. */
 
 #ifndef WS_TCP_BASE64_H
 #define WS_TCP_BASE64_H
 
 #include <apr.h>
 
-/** State of a decoder; zeroed before each message. */
+/** State of a decoder. Zero it before each message. */
 typedef struct base64_state {
     apr_uint32_t bits;
-    unsigned char digits;  /**< of the incomplete group */
+    unsigned char digits;  /**< bits of the incomplete group */
     unsigned char padding; /**< padding characters so far */
 } base64_state;
 

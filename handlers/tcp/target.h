@@ -21,7 +21,7 @@ typedef struct tcp_address {
 const char *tcp_target_check(const char *text);
 
 /**
- * Resolve a target. Blocks while it looks up the name.
+ * Resolve a target. Blocks during the name lookup.
  * @param pool   of the addresses
  * @param error  set if there are none
  */

@@ -32,15 +32,15 @@
 #include "base64.h"
 #include "target.h"
 
-/* Bytes per read from the service, and per decoded piece; one message each. */
+/* Size of a read from the service, and of a decoded piece, bytes. Each becomes one message. */
 #define PIECE (48 * 1024)
 
-/* Reads of discarded data before closing: with unread data the close would be a reset, which could
- * destroy data that the service has not read. */
+/* Maximum number of reads to discard data before closing. With unread data, closing would send a
+ * reset, which could destroy data that the service has not read yet. */
 #define LAST_READS 16
 
 /* Close a service that acknowledges nothing for this long, milliseconds (TCP_USER_TIMEOUT): the
- * kernel's keepalive probes only idle connections. */
+ * kernel's keepalive only probes idle connections. */
 #define UNACKNOWLEDGED_MAX (2 * 60 * 1000)
 
 #define CONNECT_TIMEOUT (10 * 1000)
@@ -63,8 +63,8 @@ typedef struct {
     int ended; /* the service has closed its side */
     base64_state decoder;
     outbox rest;                 /* bytes that the service has not accepted */
-    int waits;                   /* `rest` is not empty */
-    apr_uint64_t sent, received; /* bytes to and from the service */
+    int waits;                   /* waiting for the service to accept the bytes in `rest` */
+    apr_uint64_t sent, received; /* counts of bytes to and from the service */
 } bridge;
 
 /* ---- Configuration ---- */
@@ -115,7 +115,7 @@ static const char *tcp_configure(apr_pool_t *pconf, const char *key, const char 
 
 /* ---- The handshake ---- */
 
-/* The decoded value of a query argument; NULL if it is missing or malformed. */
+/* Get the decoded value of a query argument. @return NULL: missing or malformed */
 static const char *tcp_parameter_of(request_rec *r, const char *name)
 {
     const char *query = r->args;
@@ -170,7 +170,7 @@ static int tcp_on_request(ws_request *rq, void *data)
                       target, error);
         return HTTP_BAD_GATEWAY;
     }
-    /* Keep the subprotocol chosen by `protocol=`, if it is one of the two. */
+    /* Keep the subprotocol selected by `protocol=` if it is one of the two. */
     protocol = ws_request_protocol(rq);
     if (!protocol || (strcmp(protocol, "binary") && strcmp(protocol, "base64"))) {
         if (ws_request_choose_protocol(rq, "binary") != APR_SUCCESS) {
@@ -215,8 +215,8 @@ static void tcp_watch_what_is_wanted(ws_conn *c, bridge *b)
     }
 }
 
-/* Write the queued bytes to the service. The client is not read while the queue is not empty, so
- * it holds at most one piece of on_frame. */
+/* Write the queued bytes to the service. While the queue is not empty, nothing is read from the
+ * client, so the queue holds at most one piece from on_frame. */
 static void tcp_give(ws_conn *c, bridge *b)
 {
     apr_size_t before = outbox_left(&b->rest);
@@ -255,7 +255,7 @@ static void tcp_on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t 
         return;
     }
     if (!b->base64) {
-        tcp_to_service(c, b, data, len); /* text messages, too */
+        tcp_to_service(c, b, data, len); /* text messages are passed on like binary ones */
         return;
     }
     if (type != WS_TEXT) {
@@ -324,7 +324,8 @@ static void tcp_exchange(ws_conn *c, int fd, unsigned events, void *arg)
     bridge *b = arg;
 
     (void)fd;
-    /* Read a broken socket, too: data received earlier comes first, then the error. */
+    /* Read even if the socket is broken: read(2) returns data received earlier before it returns
+     * the error. */
     if (!b->ended && !b->full && (events & (WS_READABLE | WS_BROKEN))) {
         tcp_from_service(c, b);
     }
@@ -391,7 +392,7 @@ static void tcp_on_ready(ws_conn *c, int fd, unsigned events, void *arg)
     tcp_watch_what_is_wanted(c, b);
 }
 
-/* error: of the previous address, reported if no other is left. */
+/* error: from the previous address, reported if no address is left. */
 static void tcp_connect_to_next(ws_conn *c, bridge *b, int error)
 {
     for (; b->address; b->address = b->address->next) {
@@ -450,8 +451,8 @@ static void tcp_on_open(ws_conn *c)
 
 /* ---- The client has closed ---- */
 
-/* After a proper close of the client, close the service's connection in the same way. If the
- * client's connection broke, its data may be incomplete: reset, so that the service knows. */
+/* If the client has closed properly, close the service's connection properly too. If the client's
+ * connection broke, its data may be incomplete, so send a reset to let the service know. */
 static void tcp_hang_up(const bridge *b, int cut)
 {
     char bytes[PIECE];
