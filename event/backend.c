@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Backend names, and checks whether the build and the kernel support a backend. */
+/** The names of the backends, and checks whether the build and the kernel support one. */
 
 #include <errno.h>
 #include <stdio.h>

@@ -10,15 +10,15 @@
 /** Milliseconds, monotonic; the value wraps.  [any thread] */
 apr_uint32_t ws_clock(void);
 
-/** Hold the clock: from now on only ws_clock_advance() moves it. For tests of handlers. Call this
- *  before an engine exists. */
+/** Stop the clock, so that only ws_clock_advance() moves it. For tests of handlers. Call this
+ *  before an engine is created. */
 void ws_clock_hold(void);
 
 /** Advance a held clock by ms milliseconds. A loop reads the clock at the start of a turn, so post
  *  a task to wake it.  [any thread] */
 void ws_clock_advance(apr_uint32_t ms);
 
-/** The timeout of a wait of ms milliseconds: ms, or -1 (no limit) while the clock is held and
+/** The timeout to use for a wait of ms milliseconds: ms, or -1 (no limit) if the clock is held and
  *  ms is positive. */
 int ws_clock_patience(int ms);
 

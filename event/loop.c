@@ -19,8 +19,8 @@
 /* Maximum rounds of ws_loop_catch_up(): a peer may never stop sending. */
 #define CATCH_UP_MAX 1000
 
-/* Initial-exec: with the default TLS model of a shared object, each access is a function call. That
- * call costs more than all checks of a ws_send(). */
+/* Initial-exec: with the default thread-local storage model of a shared object, each access is a
+ * function call, which costs more than all checks in ws_send(). */
 static __thread ws_event_loop *current __attribute__((tls_model("initial-exec")));
 
 ws_loop *ws_loop_current(void)
@@ -88,7 +88,7 @@ void ws_loop_defer(ws_loop *loop, ws_deferred *d)
     STAILQ_INSERT_TAIL(&loop_of(loop)->deferred, d, next);
 }
 
-/* A release may defer more objects; they are released in the same turn. */
+/* Releasing an object may defer others. They are released in the same turn. */
 static void loop_release(ws_event_loop *loop)
 {
     STAILQ_HEAD(ws_deferred_kept, ws_deferred) kept = STAILQ_HEAD_INITIALIZER(kept);
@@ -170,7 +170,7 @@ static int loop_wait(ws_event_loop *loop, int timeout)
             r->source->ready(r->source, r);
             ws_ring_give_back(loop->ring, r);
         }
-        else if (r->source->watched >= 0) { /* else an earlier event of this turn has closed it */
+        else if (r->source->watched >= 0) { /* not closed by an earlier event of this turn */
             r->source->ready(r->source, r);
         }
     }
@@ -184,7 +184,7 @@ void ws_loop_catch_up(ws_loop *user)
     }
 }
 
-/* Must run in the loop's thread: the kernel lets only the thread that created the ring use it. */
+/* Must run in the loop's thread, because only the thread that creates the ring may use it. */
 static void loop_choose_backend(ws_event_loop *loop)
 {
     apr_status_t rv = APR_SUCCESS;
@@ -215,7 +215,7 @@ static void *APR_THREAD_FUNC loop_run(apr_thread_t *thread, void *arg)
             hooks->submit(loop_user(loop));
         }
     }
-    loop_run_tasks(loop); /* tasks posted since the last turn: ws_run() guarantees the call */
+    loop_run_tasks(loop); /* tasks posted since then: ws_run() guarantees its call */
     loop_release(loop);
     /* Not apr_thread_exit(), which ends the thread without returning from this frame.
      * AddressSanitizer would report the thread's cleanup on this stack as an overflow. */

@@ -2,10 +2,11 @@
 
 /**
  * An event loop: one thread that waits for sources, runs alarms, and runs tasks that other threads
- * post. It does not depend on connections. Call functions without a thread remark in the loop's
- * thread only.
+ * post. It does not depend on connections. Call a function in the loop's thread, unless it states
+ * other threads.
  *
- * A turn: events of sources, tasks, alarms, hooks.turn, deferred frees, hooks.submit, and the wait.
+ * A turn runs, in this order: events of sources, tasks, alarms, hooks.turn, deferred frees and
+ * hooks.submit. Then the loop waits for the next events.
  */
 
 #ifndef WS_EVENT_LOOP_H
@@ -40,12 +41,12 @@ int ws_backend_parse(const char *name, ws_backend *backend);
 /** Size of the buffer for the text of ws_backend_explain(), bytes. */
 #define WS_BACKEND_TEXT 256
 
-/** Write why io_uring cannot be used, and the remedy. rv: as returned by ws_backend_check()
- *  [any thread] */
+/** Write why io_uring cannot be used, and what to do. rv: as returned by ws_backend_check() [any
+ *  thread] */
 void ws_backend_explain(apr_status_t rv, char why[WS_BACKEND_TEXT]);
 
-/** Check whether a backend can be used. why: NULL, or receives the reason and the remedy on
- * failure.
+/** Check whether a backend can be used. why: NULL, or set to the text of ws_backend_explain() on
+ * failure
  *  @return APR_ENOTIMPL: not built in; ENOSYS or EINVAL: the kernel is too old; EPERM: the kernel
  *  forbids it.  [any thread] */
 apr_status_t ws_backend_check(ws_backend backend, char why[WS_BACKEND_TEXT]);
@@ -57,17 +58,16 @@ struct ws_task {
     void (*fn)(ws_loop *loop, ws_task *task);
 };
 
-/** An object to release at the end of a turn, when no event of the turn can refer to it any longer.
- * */
+/** An object to release at the end of a turn, when no event of the turn can refer to it. */
 typedef struct ws_deferred ws_deferred;
 struct ws_deferred {
     STAILQ_ENTRY(ws_deferred) next;
-    /** @return whether the object has been released; if not, the next turn calls this again */
+    /** @return whether the object is released; if not, the next turn calls this again */
     int (*release)(ws_loop *loop, ws_deferred *d);
 };
 
-/** A source that no connection owns, such as a connection attempt. The loop stops it when the loop
- * ends. */
+/** A source that no connection owns, such as a connection attempt. When the loop ends, it calls
+ * stop. */
 typedef struct ws_handle ws_handle;
 struct ws_handle {
     ws_source source; /**< must be first */
@@ -145,18 +145,19 @@ int ws_loop_post(ws_loop *loop, ws_task *task);
 /** Release d at the end of the turn. */
 void ws_loop_defer(ws_loop *loop, ws_deferred *d);
 
-/** Handle all bytes received so far. Call this before you time out a silent peer. Does nothing if
- *  streams are not async. */
+/** Handle all bytes that have been received. Call this before you close a connection because its
+ *  peer is silent. Does nothing if streams are not async. */
 void ws_loop_catch_up(ws_loop *loop);
 
-/** @return a random time between ms / 2 and ms, so that timers set together do not fire together */
+/** @return a random time from ms / 2 to ms, so that timers set at the same time fire at different
+ *  times */
 apr_uint32_t ws_loop_spread(ws_loop *loop, apr_uint32_t ms);
 
 /* ---- Handles ---- */
 
 void ws_handle_open(ws_loop *loop, ws_handle *h);
 
-/** Undo ws_handle_open() at once, without a call of release. The handle must not watch a
+/** Undo ws_handle_open() at once, without calling release. The handle must not watch a
  *  descriptor. */
 void ws_handle_forget(ws_handle *h);
 

@@ -85,14 +85,14 @@ void ws_ring_submit(ws_ring *r)
 #include <string.h>
 #include <sys/mman.h>
 
-/* Maximum number of requests in one system call, and of sends among them. */
+/* Maximum number of requests, and also of sends, in one system call. */
 #define ENTRIES 512
 
-/* Size of the completion queue. The kernel keeps an overflow in its own memory. */
+/* Size of the completion queue. The kernel stores further completions in its own memory. */
 #define COMPLETIONS 4096
 
 /* Number of receive buffers, a power of two. Newer kernels report about 20 sockets at a time. Older
- * kernels report all, and some sockets then wait until buffers are returned. */
+ * kernels report all ready sockets, so some of these have to wait until buffers are returned. */
 #define BUFFERS 128
 #define BUFFER_SIZE (16 * 1024)
 #define GROUP 0
@@ -103,8 +103,8 @@ void ws_ring_submit(ws_ring *r)
 /* Maximum number of pieces in all sends of one system call. */
 #define IOVECS 2048
 
-/* Pieces of at most this average length are copied into one buffer, bytes: one copy is cheaper than
- * many pieces. */
+/* Pieces are copied into one buffer if their average length is at most this, bytes: one copy is
+ * cheaper than many pieces. */
 #define JOIN_MAX 1024
 
 /* Maximum number of retries when the kernel is out of memory. */
@@ -121,7 +121,7 @@ enum { TAG_RECEIVE = 1, TAG_SEND = 2, TAG_POLLER = 3, TAGS = 7 };
 
 typedef struct ring_send {
     ws_source *source;
-    const unsigned char *data; /* NULL: pieces */
+    const unsigned char *data; /* NULL: sent as pieces */
     apr_size_t len;
     int done;
     struct io_uring_sqe *sqe;
@@ -139,12 +139,12 @@ struct ws_ring {
     ws_poller *poller;
     int polled; /* the ring polls the poller's descriptor */
     int hurry;
-    void *memory; /* the buffers, and the ring that shows their addresses to the kernel */
+    void *memory; /* the buffers, and the ring that tells the kernel their addresses */
     struct io_uring_buf_ring *shown;
     unsigned char *buffers;
     int given_back; /* returned buffers that the kernel cannot see yet */
 
-    completion *came; /* completions taken from the kernel's queue */
+    completion *came; /* completions copied from the kernel's queue */
     unsigned first, last, size;
 
     ring_send sends[ENTRIES];
@@ -180,7 +180,7 @@ static apr_status_t ring_open_ring(ws_ring *r)
     if (rv < 0) {
         return -rv;
     }
-    /* A forked child does not need the buffers' contents. */
+    /* A forked child does not need these buffers. */
     r->memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (r->memory == MAP_FAILED) {
         rv = -errno;
@@ -267,7 +267,7 @@ static int ring_reserve(ws_ring *r, unsigned n)
     return 0;
 }
 
-/* Take all completions from the kernel: a failed send may be the last one. */
+/* Copy all completions from the kernel's queue: the last of them may report a failed send. */
 static int ring_drain(ws_ring *r)
 {
     unsigned n;
@@ -309,8 +309,8 @@ static void ring_report(const ring_send *s)
     s->source->ready(s->source, &r);
 }
 
-/* Report the results of all sends. Every request has been submitted, unless the kernel is out of
- * memory: then the unsubmitted sends fail with ENOMEM. */
+/* Report the results of all sends. If the kernel is out of memory, not all of them may have been
+ * submitted. They then fail with ENOMEM. */
 static void ring_settle(ws_ring *r)
 {
     unsigned n = r->send_count;
@@ -326,7 +326,7 @@ static void ring_settle(ws_ring *r)
     for (unsigned i = 0; i < n; i++) {
         ring_send *s = &r->sends[i];
         if (!known) {
-            io_uring_prep_nop(s->sqe); /* the kernel may run it after its memory was freed */
+            io_uring_prep_nop(s->sqe); /* the kernel may run it when its data is already freed */
             s->sqe->user_data = 0;
             s->done = -ENOMEM;
         }
@@ -384,7 +384,7 @@ int ws_ring_wait(ws_ring *r, ws_ready *ready, int max, int timeout)
         if (c->about == TAG_POLLER) {
             r->polled = 0;
             look = 1;
-            max--; /* reserve an entry for the poller */
+            max--; /* keep an entry for the poller */
             continue;
         }
         ready[n].source = (ws_source *)(apr_uintptr_t)(c->about & ~(apr_uint64_t)TAGS);
@@ -451,7 +451,7 @@ static ring_send *ring_add(ws_ring *r, ws_source *source, const unsigned char *d
     s->source = source;
     s->data = data;
     s->len = len;
-    s->done = (int)len; /* IOSQE_CQE_SKIP_SUCCESS: only a failure is reported */
+    s->done = (int)len; /* with IOSQE_CQE_SKIP_SUCCESS, only failures are reported */
     s->sqe = sqe;
     return s;
 }
@@ -517,7 +517,7 @@ void ws_ring_send_pieces(ws_ring *r, int fd, ws_source *source, const struct iov
         io_uring_prep_sendmsg(s->sqe, fd, &s->message, SEND_FLAGS);
     }
     ring_mark(r, s);
-    r->hurry = 1; /* the owner keeps the pieces until the send has ended */
+    r->hurry = 1; /* do not sleep: the owner keeps the pieces until the send ends */
 }
 
 #endif

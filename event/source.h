@@ -15,8 +15,8 @@
 typedef struct ws_event_loop ws_event_loop;
 typedef struct ws_source ws_source;
 
-/** Events in addition to those of mod_websocket.h. Only for streams that the loop reads and writes
- *  (stream.h). */
+/** Events in addition to those of mod_websocket.h. They occur only on streams that the loop reads
+ *  and writes (stream.h). */
 #define WS_STREAM_RECEIVED 0x100 /**< bytes have been received, or receiving has ended */
 #define WS_STREAM_SENT 0x200     /**< a send has ended */
 
@@ -25,7 +25,7 @@ typedef struct ws_ready {
     ws_source *source;
     unsigned events;        /**< WS_READABLE and the like; or one WS_STREAM_... alone */
     int result;             /**< bytes received or sent; received 0: end of the stream; or -errno */
-    unsigned char *data;    /**< the bytes; WS_STREAM_SENT: NULL if not in a buffer of the loop */
+    unsigned char *data;    /**< the bytes; WS_STREAM_SENT: NULL if they were sent as pieces */
     apr_size_t len;         /**< WS_STREAM_SENT: length of the send, bytes */
     unsigned short buffer;  /**< private */
     unsigned char buffered; /**< private */
@@ -39,19 +39,20 @@ struct ws_source {
     signed char watched; /**< the watched events; -1: none, and ready is not called */
     /* Private to the loop, for streams that it reads and writes. */
     unsigned char async : 1;     /**< the loop reads and writes this stream */
-    unsigned char direct : 1;    /**< the owner is to read: its input is bulky */
+    unsigned char direct : 1;    /**< the owner reads the socket, because its input is bulky */
     unsigned char polled : 1;    /**< the poller watches the descriptor */
     unsigned char receiving : 1; /**< the kernel refers to the source */
     unsigned char stopping : 1;  /**< the loop has asked the kernel to stop receiving */
     unsigned char sending : 1;   /**< a send has not ended */
-    unsigned char poll_events;   /**< the events that it watches for, while polled */
+    unsigned char poll_events;   /**< the events that the poller watches, while polled */
     unsigned char small;         /**< small reads in a row, while direct */
 };
 
-/** Watch fd for events, which replace the earlier ones. fd: the same until ws_source_unwatch() */
+/** Watch fd for events, which replace those of an earlier call. fd must be the same until
+ *  ws_source_unwatch(). */
 apr_status_t ws_source_watch(ws_event_loop *loop, ws_source *s, int fd, unsigned events);
 
-/** Watch no events any longer. Call it before you close fd or pass it on. */
+/** Stop watching. Call it before you close fd or pass it on. */
 void ws_source_unwatch(ws_event_loop *loop, ws_source *s);
 
 #endif

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Streams. With a completion ring, the ring receives and sends. The poller reports when a
- * stream is writable again, and when a direct stream is readable. It also reports a broken connection
- * while the stream does not receive.
+ * Streams. If the loop has a completion ring, the ring receives and sends. The poller then reports
+ * when a stream is writable again, and when a direct stream is readable. It also reports a broken
+ * connection, but only while the ring does not receive on it.
  */
 
 #include "event/stream.h"
@@ -12,11 +12,12 @@
 #include "event/poller.h"
 #include "event/ring.h"
 
-/* Input of this length makes a stream direct, bytes. Below it, both ways cost the same. */
+/* A stream becomes direct when this much input arrives at a time, bytes. For less input, reading
+ * directly is not cheaper. */
 #define DIRECT_MIN (8 * 1024)
 
-/* After this many reads of less than half of DIRECT_MIN in a row, a stream is no longer direct. Each
- * change costs a system call or more. */
+/* A stream is no longer direct after this many consecutive reads that return less than DIRECT_MIN /
+ * 2. Each change costs at least one system call. */
 #define SMALL_MAX 16
 
 void ws_stream_init(ws_event_loop *loop, ws_source *s)
@@ -32,7 +33,7 @@ static void stream_stop_receiving(ws_event_loop *loop, ws_source *s)
     }
 }
 
-/* Let the poller watch for events; -1: for none, not even for a broken connection. */
+/* Let the poller watch for events. -1: do not watch at all, not even for a broken connection. */
 static apr_status_t stream_poll(ws_event_loop *loop, ws_source *s, int events)
 {
     int now = s->polled ? s->poll_events : -1;
@@ -110,7 +111,7 @@ void ws_stream_close(ws_event_loop *loop, ws_source *s)
 void ws_stream_next_buffer(ws_event_loop *loop, ws_source *s, int grows, unsigned char **buffer)
 {
     if (s->sending && !(grows && ws_stream_grows(loop, s))) {
-        ws_ring_submit(loop->ring); /* the earlier send must leave before the next one */
+        ws_ring_submit(loop->ring); /* a source can have only one send at a time */
     }
     *buffer = ws_ring_room(loop->ring);
 }

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Threads for queued work. The pool creates a thread when work is queued and no thread is idle. It
- *  keeps all threads until the pool ends. */
+/** Threads for queued work. The pool creates a thread when work is queued and no thread is idle.
+ *  Threads end only when the pool ends. */
 
 #include "event/thread_pool.h"
 
@@ -69,7 +69,7 @@ apr_status_t ws_thread_pool_create(ws_thread_pool **threads, unsigned max)
 void ws_thread_pool_push(ws_thread_pool *t, ws_work *w)
 {
     ws_queue_push(&t->work, &w->link);
-    /* If no thread can be created, the existing ones do the work later. */
+    /* If no thread can be created, an existing one does the work later. */
     if (ws_queue_is_busy(&t->work)) {
         pool_add_thread(t);
     }

@@ -21,15 +21,16 @@ struct ws_work {
     void (*fn)(ws_work *w);
 };
 
-/** max: maximum number of threads, at least 1. This call creates the first thread, so that pushed
- *  work always runs. */
+/** Create a pool with at most max threads, at least 1. This call creates the first thread, so that
+ *  pushed work always runs. */
 apr_status_t ws_thread_pool_create(ws_thread_pool **threads, unsigned max);
 
 /** Call w->fn on one of the threads; items start in the order of the calls. Do not push w again
  *  before fn has been called.  [any thread] */
 void ws_thread_pool_push(ws_thread_pool *threads, ws_work *w);
 
-/** Run the pushed work, then end the threads. No thread may push work after this call. */
+/** Wait until all pushed work has run, then end the threads. No thread may push work after this
+ *  call. */
 void ws_thread_pool_destroy(ws_thread_pool *threads);
 
 #endif

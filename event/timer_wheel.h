@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Timers of one loop: a wheel of 1,024 slots of 16 ms. The cost of adding and removing does not
- * depend on their number. A run skips a timer that is due more than one revolution (16 s) later.
+ * Timers of one loop: a wheel of 1,024 slots of 16 ms. The cost of adding or removing a timer does
+ * not depend on the number of timers. A slot may contain timers that are due in a later revolution
+ * (16 s); a run skips them.
  */
 
 #ifndef WS_EVENT_TIMER_WHEEL_H
@@ -33,7 +34,7 @@ typedef struct ws_timer_wheel {
 
 void ws_timer_wheel_init(ws_timer_wheel *w, apr_uint32_t now);
 
-/** Call a->fn at due or up to a tick later. An alarm that is already set is moved. */
+/** Call a->fn at `due` or up to one tick later. An alarm that is already set is moved. */
 void ws_timer_wheel_set(ws_timer_wheel *w, ws_alarm *a, apr_uint32_t due);
 
 /** Clear the alarm. Allowed for an alarm that is not set, and inside any alarm's fn. */
