@@ -9,7 +9,7 @@
 int ws_log_window_take(ws_log_window *w)
 {
     apr_uint32_t minute = (apr_uint32_t)(apr_time_sec(apr_time_now()) / 60) | 1u << 31, count;
-    /* Threads that race here may lose one line's count. */
+    /* Threads that race here may fail to count one line. */
     if (__atomic_exchange_n(&w->minute, minute, __ATOMIC_RELAXED) != minute) {
         __atomic_store_n(&w->count, 0, __ATOMIC_RELAXED);
     }

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Limits the log lines of one kind that clients can cause at will. [any thread] */
+/** Limits how many log lines of one kind are written per minute, where clients can cause any
+ * number. [any thread] */
 
 #ifndef WS_BASE_LOG_WINDOW_H
 #define WS_BASE_LOG_WINDOW_H

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Parsers of numbers, sizes, intervals, positions and query arguments. They accept or refuse a text
- * as a whole, and an error names the accepted range.
+ * Parsers of numbers, sizes, intervals, positions and query arguments. A parser refuses a text that
+ * is valid only in part. An error text for a number names the accepted range.
  */
 
 #include "base/parse.h"
@@ -20,7 +20,7 @@ typedef struct unit {
 
 #define DAY (24 * 3600 * 1000)
 
-/* Largest first. */
+/* The largest unit comes first. */
 static const unit times[] = {{"d", DAY},  {"h", 3600 * 1000}, {"min", 60 * 1000},
                              {"s", 1000}, {"ms", 1},          {NULL, 0}};
 static const unit sizes[] = {{"G", 1 << 30}, {"M", 1 << 20}, {"K", 1 << 10}, {"", 1}, {NULL, 0}};
@@ -67,7 +67,7 @@ static int parse_scaled(const char *text, const unit *units, apr_int64_t factor,
     return 1;
 }
 
-/* Print a value in the largest unit that divides it; a day is 24h. */
+/* Print a value in the largest unit that divides it; one day is printed as 24h. */
 static const char *parse_show(apr_pool_t *p, apr_int64_t value, const unit *u)
 {
     while (value % u->factor || (value == DAY && u->factor == DAY)) {
@@ -151,7 +151,7 @@ const char *ws_parse_decimal(apr_pool_t *p, const char *text, double least, doub
         }
     }
     snprintf(expected, sizeof(expected), "takes a number from %.15g to %.15g", least, most);
-    return p ? apr_pstrdup(p, expected) : "takes a number"; /* APR's %g prints .5 without a zero */
+    return p ? apr_pstrdup(p, expected) : "takes a number"; /* APR's %g would print 0.5 as .5 */
 }
 
 const char *ws_parse_seconds(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,

@@ -32,7 +32,8 @@ const char *ws_parse_decimal(apr_pool_t *p, const char *text, double least, doub
 const char *ws_parse_seconds(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
                              apr_int64_t *ms);
 
-/** @return what a parser's error text says after "takes ", for 'invalid value "x": expected ...' */
+/** @return the part of a parser's error text after "takes ", for 'invalid value "x": expected
+ * ...' */
 const char *ws_parse_expected(const char *error);
 
 /** @return the value of a hexadecimal digit, or -1 */

@@ -48,7 +48,8 @@ ws_queue_item *ws_queue_pop(ws_queue *q);
  */
 ws_queue_item *ws_queue_wait(ws_queue *q);
 
-/** As ws_queue_wait(), until a time of CLOCK_REALTIME. @return NULL also when it has come */
+/** Like ws_queue_wait(), but wait at most until a time of CLOCK_REALTIME. @return NULL also after
+ * that time */
 ws_queue_item *ws_queue_wait_until(ws_queue *q, const struct timespec *until);
 
 /** Remove all items, in order.  [any thread] */
@@ -60,7 +61,7 @@ void ws_queue_take(ws_queue *q, ws_queue_items *items);
  */
 void ws_queue_close(ws_queue *q);
 
-/** Whether there are more items than threads that wait for one.  [any thread] */
+/** Whether there are more items than waiting threads. [any thread] */
 int ws_queue_is_busy(ws_queue *q);
 
 /** Number of items. Another thread may change it at any time.  [any thread] */

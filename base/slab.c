@@ -17,8 +17,8 @@ int ws_slab_init(ws_slab *s, apr_size_t size)
     memset(s, 0, sizeof(*s));
     s->size = size;
     s->first = s->last = NONE;
-    /* Tables for the maximum number of places. The kernel allocates no memory for parts that
-     * stay untouched. */
+    /* Tables for the maximum number of places. The kernel allocates no memory for pages that are
+     * never used. */
     s->chunks = calloc(WS_SLAB_PLACES / WS_SLAB_CHUNK, sizeof(*s->chunks));
     s->next = calloc(WS_SLAB_PLACES, sizeof(*s->next));
     if (!s->chunks || !s->next) {

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Connections of one loop: places in chunks that never move. The place that has been free for the
- * longest time is reused first, so that its generation grows slowly.
+ * The memory of a loop's connections: places in chunks that never move. The place that has been
+ * free for the longest time is reused first, so that generations grow slowly (ids.c).
  */
 
 #ifndef WS_BASE_SLAB_H
@@ -17,7 +17,7 @@ typedef struct ws_slab {
     void **chunks;
     apr_size_t size;          /**< of a place, bytes */
     apr_uint32_t count;       /**< places that exist */
-    apr_uint32_t *next;       /**< per free place: the next free place */
+    apr_uint32_t *next;       /**< for each free place: the next free one */
     apr_uint32_t first, last; /**< first and last free place; 0xFFFFFFFF: none */
 } ws_slab;
 
@@ -26,7 +26,8 @@ int ws_slab_init(ws_slab *s, apr_size_t size);
 void ws_slab_destroy(ws_slab *s);
 
 /**
- * Take a free place. Its memory is zeroed the first time; later it has its previous content.
+ * Take a free place. The memory of a new place is zeroed; a reused place keeps its previous
+ * content.
  * @return NULL when out of memory or places
  */
 void *ws_slab_take(ws_slab *s, apr_uint32_t *place);

@@ -18,8 +18,8 @@ void ws_strbuf_puts(ws_strbuf *t, const char *s);
 void ws_strbuf_printf(ws_strbuf *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /**
- * Append client data, escaped as mod_log_config does: quotes, backslashes, and bytes that are not
- * printable ASCII. "-" if s is NULL or empty.
+ * Append client data, escaped as in mod_log_config: quotes, backslashes, and bytes that are not
+ * printable ASCII. Append "-" if s is NULL or empty.
  */
 void ws_strbuf_escaped(ws_strbuf *t, const char *s, apr_size_t len);
 
