@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The client's opening handshake: writes the request, parses the response strictly. */
+/** The client's opening handshake: writes the request, and parses the response strictly. */
 
 #include "protocol/client_handshake.h"
 
@@ -140,7 +140,7 @@ static const char *chs_take_line(ws_client_response *a, char *line, char *end)
     return NULL;
 }
 
-/* The CRLF at the end of a line. There is always one, since the head ends in one. */
+/* Find the CRLF at the end of a line. There always is one, because the head ends with a CRLF. */
 static char *chs_end_of_line(char *line, const char *end_of_head)
 {
     return memmem(line, (size_t)(end_of_head - line), "\r\n", 2);
@@ -193,7 +193,7 @@ const char *ws_client_response_header(const ws_client_response *a, const char *n
     return NULL;
 }
 
-/* The value of a header that may occur once. Sets *twice if it occurs more often. */
+/* The value of a header that must not be repeated. Sets *twice if it is. */
 static const char *chs_only(const ws_client_response *a, const char *name, int *twice)
 {
     size_t at = 0;

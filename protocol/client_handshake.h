@@ -30,13 +30,13 @@ typedef struct ws_client_request {
 } ws_client_request;
 
 /**
- * Check an additional header: its name must be a token and none of the handshake's, its value must be
- * free of control characters.
+ * Check an additional header. Its name must be a token that the handshake itself does not use. Its
+ * value must not contain control characters.
  * @return NULL, or a static error text
  */
 const char *ws_header_wrong(const char *name, const char *value);
 
-/** Write the request. @return its length, bytes; if that is size or more, out is incomplete */
+/** Write the request. @return its length, bytes. If that is size or more, out is incomplete. */
 size_t ws_client_request_write(const ws_client_request *ask, char *out, size_t size);
 
 /** Maximum number of header lines in a response. */

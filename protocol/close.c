@@ -13,8 +13,9 @@
 
 int ws_close_code_valid(int code)
 {
-    /* 1004 is reserved; 1005, 1006 and 1015 are for APIs only (RFC 6455, section 7.4.1); 1012 to
-     * 1014 came with the registry; 3000 to 4999 belong to libraries and applications (7.4.2). */
+    /* RFC 6455, section 7.4.1: 1004 is reserved, and 1005, 1006 and 1015 are for APIs only. The
+     * IANA registry has added 1012 to 1014. 3000 to 4999 are for libraries and applications
+     * (7.4.2). */
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)
            || (code >= 3000 && code <= 4999);
 }
@@ -53,7 +54,8 @@ size_t ws_close_build(unsigned char *out, int code, const char *reason, size_t r
     if (!reason) {
         return 2;
     }
-    /* Whatever a handler was given by others: a peer would fail the connection for what is not UTF-8. */
+    /* A handler may pass on text from elsewhere. If it were not UTF-8, the peer would fail the
+     * connection. */
     reason_len = ws_utf8_prefix((const unsigned char *)reason, reason_len, WS_REASON_MAX);
     memcpy(out + 2, reason, reason_len);
     return 2 + reason_len;

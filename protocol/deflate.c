@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** permessage-deflate (RFC 7692) with zlib; deflate_negotiate.c agrees on its parameters. Each zlib state counts against a memory limit; when memory is
- * scarce, connections lose context takeover first, then compression. */
+/** permessage-deflate (RFC 7692) with zlib. deflate_negotiate.c negotiates its parameters. Each
+ * zlib state counts against a memory limit. When memory is scarce, new connections first get no
+ * context takeover, then no compression. */
 
 #include "protocol/deflate.h"
 
@@ -14,7 +15,7 @@
 /* Size of the output buffers, bytes. */
 #define CHUNK (32 * 1024)
 
-/* The end of the empty stored block of a flush, which senders omit: section 7.2.1. */
+/* A flush ends with these bytes of an empty stored block. Senders omit them: section 7.2.1. */
 static const unsigned char tail[] = {0x00, 0x00, 0xFF, 0xFF};
 
 /* A zlib state for one direction. */
@@ -24,7 +25,7 @@ struct stream {
     stream *next;
     apr_size_t cost; /* bytes */
     int level, bits; /* its parameters */
-    int ended;       /* the input so far ends with a block that has BFINAL */
+    int ended;       /* the input so far ends with a BFINAL block */
 };
 
 /* Per event loop. */
@@ -33,12 +34,13 @@ typedef struct shared {
     unsigned char inflated[CHUNK], deflated[CHUNK];
 } shared;
 
-/* Per connection; exists while at least one of the two does. */
+/* Per connection; exists while at least one of its two streams does. */
 typedef struct state {
     stream *in, *out;
 } state;
 
-/* Unused states that a loop keeps per direction; one while memory is scarce. */
+/* Maximum number of unused states that a loop keeps per direction; while memory is scarce, it keeps
+ * one. */
 #define SPARE 4
 
 static int pmd_server_bits(const ws_extended *x)
@@ -200,7 +202,7 @@ static void pmd_end_out(ws_extended *x, shared *sh)
 
 /* ---- Inflate: section 7.2.2 ---- */
 
-/* Result of pmd_inflate_piece() besides 0 and close codes: the receiver wants no more data. */
+/* A result of pmd_inflate_piece() that is not a close code: the receiver wants no more data. */
 #define STOPPED (-2)
 
 /* Inflate, and deliver each full buffer. *out: bytes in the buffer */
@@ -218,7 +220,8 @@ static int pmd_inflate_piece(ws_extended *x, stream *s, shared *sh, const unsign
         result = inflate(z, Z_SYNC_FLUSH);
         *out = CHUNK - z->avail_out;
         if (result == Z_STREAM_END) {
-            /* A block with BFINAL (section 7.2.3.4); later data may still refer to earlier data. */
+            /* Continue after a block with BFINAL (section 7.2.3.4). Later data may still refer to
+             * earlier data. */
             result = inflateResetKeep(z);
             s->ended = z->avail_in == 0;
         }
@@ -281,8 +284,9 @@ static int pmd_receive_message(ws_extended *x, unsigned char *data, apr_size_t l
 
 /* ---- Deflate: section 7.2.1 ---- */
 
-/* Whether a whole message should be sent uncompressed because compression did not shorten it. Not with
- * threshold=0, which is for peers that do not cope with uncompressed messages between compressed ones. */
+/* Whether a whole message should be sent uncompressed because compression did not shorten it. Never
+ * with threshold=0, which is for peers that fail on uncompressed messages between compressed
+ * ones. */
 static int pmd_useless(const ws_extended *x, unsigned where, apr_size_t len, apr_size_t out)
 {
     const ws_deflate_config *conf = x->config;
@@ -313,7 +317,7 @@ static int pmd_send_piece(ws_extended *x, stream *s, shared *sh, const unsigned 
             if (z->avail_out) {
                 break;
             }
-            /* Keep back what may be the tail. */
+            /* Do not emit the last bytes: they may be the tail. */
             if (ws_extension_emit(x, sh->deflated, CHUNK - sizeof(tail), 0)) {
                 return WS_CLOSE_INTERNAL;
             }
@@ -326,7 +330,7 @@ static int pmd_send_piece(ws_extended *x, stream *s, shared *sh, const unsigned 
     if (!(where & WS_LAST)) {
         return ws_extension_emit(x, sh->deflated, out, 0) ? WS_CLOSE_INTERNAL : 0;
     }
-    if (out < sizeof(tail)) { /* nothing new since the last flush: section 7.2.3.6 */
+    if (out < sizeof(tail)) { /* no output since the last flush: section 7.2.3.6 */
         sh->deflated[0] = 0;
         out = 1 + sizeof(tail);
     }
@@ -392,7 +396,7 @@ static void pmd_end_loop(void *p)
     stream *s;
     while ((s = sh->inflaters)) {
         sh->inflaters = s->next;
-        pmd_destroy(NULL, s); /* the process ends, and its accounting with it */
+        pmd_destroy(NULL, s); /* not counted: the process ends */
     }
     while ((s = sh->deflaters)) {
         sh->deflaters = s->next;

@@ -25,9 +25,9 @@ typedef struct ws_deflate_memory {
 
 /** The extension's configuration. */
 typedef struct ws_deflate_config {
-    int level;  /**< 1 (fastest) to 9 (smallest output) */
-    int window; /**< maximum window bits for outgoing messages */
-    int client_window; /**< maximum window bits for incoming messages, if the client lets the server choose */
+    int level;                       /**< 1 (fastest) to 9 (smallest output) */
+    int window;                      /**< maximum window bits for outgoing messages */
+    int client_window;               /**< maximum for incoming messages, if the client allows one */
     int takeover;                    /**< allow context takeover */
     apr_size_t threshold;            /**< do not compress messages shorter than this, bytes */
     const ws_deflate_memory *memory; /**< NULL: no limit */
@@ -35,7 +35,8 @@ typedef struct ws_deflate_config {
 
 struct ws_offer;
 
-/** The offer of a client, a whole Sec-WebSocket-Extensions element. takeover: allow context takeover */
+/** @return the offer of a client: an element of Sec-WebSocket-Extensions. takeover: allow context
+ * takeover */
 const char *ws_deflate_offer(int takeover);
 
 /**
@@ -47,10 +48,11 @@ const char *ws_deflate_agree(const ws_deflate_config *config, int takeover,
                              const struct ws_offer *answer, apr_uint64_t *agreed);
 
 /**
- * Check a server's answer on behalf of a client.
- * @param offers  the client's offers: value of Sec-WebSocket-Extensions, written to
- * @param answer  the server's answer, likewise
- * @return whether it accepts one of the offers of permessage-deflate, and nothing else
+ * Check another server's answer to a client's offers, without using the extension.
+ * @param offers value of the client's Sec-WebSocket-Extensions; overwritten
+ * @param answer value of the server's; overwritten
+ * @return whether the answer accepts one offer of permessage-deflate, and no other
+ *         extension
  */
 int ws_deflate_answers(char *offers, char *answer);
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Negotiation of permessage-deflate (RFC 7692, section 7.1), as a server and as a client, and the memory
- * that the result reserves. */
+/** Negotiates permessage-deflate (RFC 7692, section 7.1) as a server and as a client. Reserves the
+ * memory that the negotiated parameters need. */
 
 #include "protocol/deflate_private.h"
 
@@ -12,8 +12,8 @@
 
 /* ---- Memory ---- */
 
-/* zlib's deflate does not support a window of 256 bytes (it uses 512). But it never looks back further than
- * its window less 262 bytes, so a window of 512 stays within 256. */
+/* zlib's deflate does not support a window of 256 bytes; it uses 512. But it never refers back
+ * further than its window size minus 262 bytes, so its output is valid for a window of 256. */
 int ws_pmd_bits(int bits)
 {
     return bits < 9 ? 9 : bits;
@@ -137,7 +137,7 @@ int ws_pmd_negotiate(ws_negotiation *n, void *config)
     if (conf->takeover) {
         n->agreed |= o.server_no_takeover || n->may_drop ? 0 : SERVER_TAKEOVER;
         n->agreed |= o.client_no_takeover ? 0 : CLIENT_TAKEOVER;
-        /* Keep a quarter for connections without context takeover. */
+        /* Leave a quarter of the limit to connections without context takeover. */
         if (m && ws_pmd_take(m, ws_pmd_promised(n->agreed), m->limit - m->limit / 4) < 0) {
             n->agreed &= ~(apr_uint64_t)(SERVER_TAKEOVER | CLIENT_TAKEOVER);
         }
@@ -164,7 +164,7 @@ int ws_pmd_negotiate(ws_negotiation *n, void *config)
     return 1;
 }
 
-/* ---- Negotiation as a client: section 7.1. In the client, "server" bits stand for our own window. ---- */
+/* ---- Negotiation as a client: section 7.1. Here the "server" bits are for our own window. ---- */
 
 const char *ws_deflate_offer(int takeover)
 {

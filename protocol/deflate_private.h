@@ -7,8 +7,8 @@
 
 #include "protocol/deflate.h"
 
-/* The agreed parameters, in 64 bits: window bits of server and client, 4 each, and these flags. In a
- * client, "server" bits stand for its own window. */
+/* The agreed parameters, in 64 bits: window bits of server and client, 4 each, and these flags. In
+ * a client, the "server" bits are for its own window. */
 enum { SERVER_TAKEOVER = 0x100, CLIENT_TAKEOVER = 0x200 };
 
 /** The `negotiate` of ws_extension. */

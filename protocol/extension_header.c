@@ -23,8 +23,8 @@ static char *exthdr_skip_token(char *s)
     return end == s ? NULL : end;
 }
 
-/* A quoted string: RFC 9110, section 5.6.4. Moves the content, which must be a token, to the
- * place of the opening quote. @return the end; NULL if it is malformed */
+/* Parse a quoted string (RFC 9110, section 5.6.4) whose content is a token. Moves the content to
+ * where the opening quote is. @return the end; NULL if it is malformed */
 static char *exthdr_unquote(char *s)
 {
     char *to = s, *from = s + 1;

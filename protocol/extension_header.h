@@ -16,8 +16,8 @@ typedef struct ws_offer {
 } ws_offer;
 
 /**
- * Parse the next element. Advances *list past it and overwrites delimiters with NULs; the strings of the
- * offer point into the list.
+ * Parse the next element. Advances *list past it, and overwrites delimiters with NULs. The strings
+ * of the offer point into the list.
  * @return 1; 0 at the end of the list; -1 if the element is malformed
  */
 int ws_offer_next(char **list, ws_offer *offer);

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The frame parser. It does no I/O, allocates nothing, and checks limits before it waits for more input. */
+/** The frame parser. It does no I/O and allocates nothing. It checks limits as soon as a length is
+ * known, before it waits for more input. */
 
 #include "protocol/frame.h"
 
@@ -40,7 +41,7 @@ static uint64_t frame_big_endian(const unsigned char *data, size_t n)
     return value;
 }
 
-/* RFC 6455, sections 5.2, 5.4 and 5.5, the checks of the first byte. @return NULL, or the error */
+/* Check a header's first byte: RFC 6455, sections 5.2, 5.4 and 5.5. @return NULL, or the error */
 static inline const char *frame_check_first(const ws_parser *p, const header *h)
 {
     switch (h->opcode) {
@@ -182,7 +183,8 @@ static inline ws_parse_result frame_take_header(ws_parser *p, unsigned char **da
             return frame_fail(error, 1002, "frame length is not in its shortest form");
         }
     }
-    /* Check the limits before the masking key arrives: fail at once on an announcement that is too big. */
+    /* Check the limits before the masking key arrives, to fail at once if the announced length is
+     * too big. */
     if (h.len > p->max_frame) {
         return frame_fail(error, 1009, "frame is too big");
     }

@@ -28,7 +28,7 @@ enum {
 /** Maximum length of a frame header, bytes: 2, an 8-byte length, a 4-byte masking key. */
 #define WS_HEADER_MAX 14
 
-/** Our end of the connection: a server accepts only masked frames, a client only unmasked ones. */
+/** The role of this side: a server accepts only masked frames, a client only unmasked ones. */
 typedef enum { WS_SERVER, WS_CLIENT } ws_role;
 
 /** ws_piece.flags */
@@ -66,24 +66,25 @@ typedef struct ws_parser {
     uint64_t message_len;   /**< payload bytes of the current message announced so far */
     uint64_t max_frame;     /**< maximum payload of a data frame, bytes */
     uint64_t max_message;   /**< maximum payload of a message on the wire, bytes */
-    unsigned char mask[4];  /**< rotated: mask[0] applies to the next byte */
+    unsigned char mask[4];  /**< rotated so that mask[0] applies to the next byte */
     unsigned char role;     /**< ws_role */
     unsigned char rsv_ok;   /**< reserved bits claimed by extensions */
     unsigned char opcode;   /**< of the current message, 0 between messages */
     unsigned char rsv;      /**< of the current message */
     unsigned char fin;      /**< the current frame is the message's last */
     unsigned char in_frame; /**< inside a data frame: header read, payload incomplete */
-    unsigned char first;    /**< no piece of the current message has been returned */
+    unsigned char first;    /**< no piece of the current message has been returned yet */
 } ws_parser;
 
 void ws_parser_init(ws_parser *p, ws_role role, uint64_t max_frame, uint64_t max_message);
 
 /**
- * Parse the next event from the input at *data and advance *data and *len past the consumed bytes. The
- * payload is unmasked in place. A data frame is returned in pieces as its bytes arrive; a frame that is
- * complete in the input is one piece, an empty frame one empty piece. A control frame is returned whole
- * and consumed whole, so the caller keeps at most WS_HEADER_MAX + WS_CONTROL_MAX bytes between calls.
- * Allocates no memory. Fails as soon as a header is invalid or an announced length exceeds a limit.
+ * Parse the next event from the input at *data, and advance *data and *len past the consumed bytes.
+ * The payload is unmasked in place. A data frame is returned in pieces as its bytes arrive. If the
+ * input contains the whole frame, it is one piece; an empty frame is one empty piece. A control
+ * frame is consumed only when it is complete, so the caller keeps at most WS_HEADER_MAX +
+ * WS_CONTROL_MAX bytes between calls. Allocates no memory. Fails as soon as a header is invalid or
+ * an announced length exceeds a limit.
  */
 ws_parse_result ws_parser_next(ws_parser *p, unsigned char **data, size_t *len, ws_piece *piece,
                                ws_parse_error *error);

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The parser's fast path, inlined where messages are delivered: one short frame that is a message. */
+/** The parser's fast path for a message in one short frame, to be inlined where messages are
+ * delivered. */
 
 #ifndef WS_PROTOCOL_FRAME_WHOLE_H
 #define WS_PROTOCOL_FRAME_WHOLE_H
@@ -18,9 +19,10 @@ typedef struct ws_whole {
 } ws_whole;
 
 /**
- * Take such a frame with a payload of at most limit and less than 64 KiB from the input of a server's
- * parser that is between messages, if it has none of the errors that ws_parser_next() checks for.
- * @return whether it was one; then *data and *len are past it. Else ws_parser_next() has to look at it.
+ * Take such a message from the input, as a server whose parser is between messages. Its payload
+ * must be at most limit bytes and less than 64 KiB, and it must have none of the errors that
+ * ws_parser_next() checks for.
+ * @return 1: taken, *data and *len are past it; 0: use ws_parser_next()
  */
 static inline int ws_frame_take_whole(uint64_t limit, unsigned char **data, size_t *len,
                                       ws_whole *whole)

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The framing that adds nothing: for responses of HTTP whose bytes the handler makes. */
+/** The framing that adds nothing, for HTTP responses whose bytes the handler itself builds. */
 
 #include "protocol/framing.h"
 

@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Framings other than RFC 6455's: conversions between messages and bytes. The drafts hixie-76 and
- * hixie-75 have one each (hixie.h). HTTP responses that stay open, such as event streams and long
- * polls, use ws_framing_raw or a separate framing.
+ * Framings convert between messages and bytes, where the format is not that of RFC 6455. The drafts
+ * hixie-76 and hixie-75 have one each (hixie.h). HTTP responses that stay open, such as event
+ * streams and long polls, use ws_framing_raw or their own framing.
  *
- * A framing is a constant table. The engine allocates the state of each connection, `size` zeroed
- * bytes that begin with a ws_framer, and frees it with the connection. Framings have no pings: the
- * engine sets TCP keep-alive for such connections instead.
+ * A framing is a constant table. For each connection, the engine allocates a state of `size` zeroed
+ * bytes, which begins with a ws_framer, and frees it with the connection. Framings have no pings:
+ * the engine sets TCP keep-alive for such connections instead.
  */
 
 #ifndef WS_PROTOCOL_FRAMING_H
@@ -33,24 +33,22 @@ typedef struct ws_framer {
 struct ws_framing {
     size_t size; /**< of the state, bytes; at least sizeof(ws_framer) */
     int binary; /**< whether binary messages can be sent; if not, ws_send() returns WS_UNSUPPORTED */
-    int answered; /**< whether the peer answers what `close` writes; if not, the connection ends after it */
+    int answered; /**< whether the peer answers a `close`; if not, the connection then ends */
 
     /** Maximum output of `write` for this payload, bytes. */
     size_t (*max)(const void *payload, size_t len);
 
     /**
-     * Write a message, or part of one.
-     * @param first  opcode and WS_FIN as for ws_frame_header(): a continuation omits the start of
-     *               the message; without WS_FIN its end is omitted
+     * Write a message, or a part of it.
+     * @param first opcode and WS_FIN as for ws_frame_header(). The start of the
+     *               message is not written for a continuation, and its end only with WS_FIN
      * @return the length written, bytes
      */
     size_t (*write)(unsigned char *out, unsigned first, const void *payload, size_t len);
 
-    /** Write the closing bytes for the peer; NULL: none. Not called within a message that is
-         * sent in parts. reason: not NUL-terminated; code WS_CLOSE_NO_STATUS: neither code nor
-         * reason
-         * @return the length written, bytes
-         */
+    /** Write the bytes that announce a close; NULL: there are none. Not called between the parts of
+     * a message. reason: not NUL-terminated. code WS_CLOSE_NO_STATUS: neither code nor reason
+     * @return the length written, bytes */
     size_t (*close)(unsigned char out[WS_FRAMING_CLOSE_MAX], int code, const char *reason,
                     size_t len);
 
@@ -58,12 +56,12 @@ struct ws_framing {
     ws_parse_result (*next)(ws_framer *f, unsigned char **data, size_t *len, ws_piece *piece,
                             ws_parse_error *error);
 
-    /** Whether the input may end here, so that the end of the stream is a close (code 1005) and not
-     *  a broken connection (1006). NULL: anywhere. Not asked if `answered`. */
+    /** Whether the input may end here: the end of the stream is then a close (code 1005), otherwise
+     *  a broken connection (1006). NULL: it may end anywhere. Not called if `answered` is set. */
     int (*between)(const ws_framer *f);
 };
 
-/** Payload is sent unchanged, text and binary; input is discarded; the end of the stream is the
+/** Text and binary payload is sent unchanged. Input is discarded. The end of the stream is the
  * close. */
 extern const ws_framing ws_framing_raw;
 

@@ -108,8 +108,9 @@ const char *ws_versions_text(unsigned versions, char *out)
     return out;
 }
 
-/* The base64 form of 16 bytes: 22 characters and "==". The four spare bits of the last character may have
- * any value, as in "AQIDBAUGBwgJCgsMDQ4PEC==", the example of RFC 6455, section 4.1. */
+/* Whether a key is the base64 form of 16 bytes: 22 characters and "==". The last character has four
+ * unused bits, which may have any value, as in the example of RFC 6455, section 4.1:
+ * "AQIDBAUGBwgJCgsMDQ4PEC==". */
 static int hs_key_valid(const char *key)
 {
     return strspn(key, LETTERS DIGITS "+/") == 22 && !strcmp(key + 22, "==");
@@ -297,7 +298,7 @@ int ws_origin_valid(const char *origin)
     return !strcmp(origin, "null") || (rest && hs_parse_authority(rest, &a));
 }
 
-/* @return the domain behind "*." of a pattern; NULL if it is none */
+/* @return the domain after the "*." of a pattern; NULL: text is not a pattern */
 static const char *hs_wildcard(const char *pattern, size_t *len)
 {
     const char *rest = hs_parse_scheme(pattern, len);

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The server's opening handshake: RFC 6455, section 4, and the drafts hybi-07 to hybi-16 (versions 7 and
- * 8), which differ only in the name of the Origin header. Detects requests of versions 76 and 75; hixie.h
- * implements those.
+ * The server's opening handshake: RFC 6455, section 4, and the drafts hybi-07 to hybi-16 (versions
+ * 7 and 8), which differ only in the name of the Origin header. Requests of versions 76 and 75 are
+ * detected here and handled by hixie.h.
  */
 
 #ifndef WS_PROTOCOL_HANDSHAKE_H
@@ -79,8 +79,8 @@ int ws_is_token(const char *s, size_t len);
 int ws_protocols_valid(const char *list);
 
 /**
- * Whether an Origin ("https://example.org:8443") has the host and port of a Host header. A missing port on
- * either side means the default of the origin's scheme, since a proxy may terminate TLS.
+ * Whether an Origin ("https://example.org:8443") has the host and port of a Host header. If either
+ * has no port, it is the default port of the origin's scheme, because a proxy may terminate TLS.
  */
 int ws_origin_same(const char *origin, const char *host);
 
@@ -90,10 +90,12 @@ int ws_origin_equal(const char *a, const char *b);
 /** Whether a string is an origin as browsers send it: scheme "://" host [":" port], or "null". */
 int ws_origin_valid(const char *origin);
 
-/** Whether a string is an origin, or one whose host begins with "*.": all hosts below that one. */
+/** Whether a string is a pattern for origins: an origin, or an origin whose host begins with "*.",
+ *  which stands for all hosts below it. */
 int ws_origin_pattern_valid(const char *pattern);
 
-/** Whether an origin is equal to a pattern, or its host lies below the pattern's, at any depth. */
+/** Whether an origin matches a pattern: it is equal, or its host is below the pattern's, at any
+ *  depth. */
 int ws_origin_matches(const char *origin, const char *pattern);
 
 #endif

@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The drafts that predate masking: hixie-75 (2010-02) and hixie-76, also known as hybi-00. Both carry only
- * text, between 0x00 and 0xFF. hixie-76 adds a closing handshake, FF 00, and eight bytes after the opening
- * request, which the server answers with an MD5 digest.
+ * The drafts that predate masking: hixie-75 (2010-02) and hixie-76, also known as hybi-00. Both can
+ * send only text, as frames that begin with 0x00 and end with 0xFF. hixie-76 adds a closing
+ * handshake, FF 00. It also adds eight bytes after the opening request, which the server answers
+ * with an MD5 digest.
  */
 
 #ifndef WS_PROTOCOL_HIXIE_H
@@ -37,10 +38,10 @@ void ws_hixie_answer(const unsigned char numbers[WS_HIXIE_NUMBERS],
 
 /** State between calls; initially zero except base.max. Private, except base and numbers. */
 typedef struct ws_hixie {
-    ws_framer base;                          /**< max: content of a frame, too */
+    ws_framer base;                          /**< its max also limits the content of a frame */
     uint64_t len;                            /**< content of the current frame so far, bytes */
     uint64_t left;                           /**< bytes still to skip */
-    unsigned char state;                     /**< what the next byte is */
+    unsigned char state;                     /**< what the next byte is part of */
     unsigned char type;                      /**< type byte of the current frame */
     unsigned char digits;                    /**< length bytes read */
     unsigned char first;                     /**< no piece of the current text has been returned */
@@ -48,10 +49,10 @@ typedef struct ws_hixie {
 } ws_hixie;
 
 /**
- * Parse the next event from the input at *data and advance *data and *len past the consumed bytes, which
- * is all of them if they contain no event. A text is returned in pieces as its bytes arrive; the last
- * piece may be empty. FF 00 is returned as a Close frame without a code. Frames of other types are skipped
- * (hybi-00, section 5.3) up to the size limit.
+ * Parse the next event from the input at *data, and advance *data and *len past the consumed bytes.
+ * If there is no event, all input is consumed. A text is returned in pieces as its bytes arrive;
+ * the last piece may be empty. FF 00 is returned as a Close frame without a code. Frames of other
+ * types are skipped (hybi-00, section 5.3) up to the size limit.
  */
 ws_parse_result ws_hixie_next(ws_hixie *p, unsigned char **data, size_t *len, ws_piece *piece,
                               ws_parse_error *error);
@@ -63,10 +64,10 @@ int ws_hixie_between(const ws_hixie *p);
 size_t ws_hixie_frame_max(const void *text, size_t len);
 
 /**
- * Write a text frame, or part of one. A byte 0xFF would end the frame; it cannot occur in UTF-8, so it is
- * replaced with U+FFFD.
- * @param first  as for ws_frame_header(): a continuation omits the start of the frame; without WS_FIN its
- *               end is omitted
+ * Write a text frame, or a part of it. A byte 0xFF would end the frame. It cannot occur in UTF-8;
+ * in other text it is replaced with U+FFFD.
+ * @param first as for ws_frame_header(). The start of the frame is not written for a
+ *               continuation, and its end only with WS_FIN
  * @return the length written, bytes
  */
 size_t ws_hixie_frame(unsigned char *out, unsigned first, const void *text, size_t len);

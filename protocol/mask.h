@@ -8,13 +8,13 @@
 #include <string.h>
 
 /**
- * Mask or unmask len bytes in place: RFC 6455, section 5.3. Rotates key so that key[0] applies to the
- * byte that follows: a payload may be masked in any number of pieces.
+ * Mask or unmask len bytes in place: RFC 6455, section 5.3. Rotates key so that key[0] applies to
+ * the next byte. A payload can therefore be masked in any number of pieces.
  */
 void ws_mask(unsigned char *data, size_t len, unsigned char key[4]);
 
-/** Payloads shorter than this, bytes, are masked word by word: an indirect call would cost more than
- *  vectors save. */
+/** Payloads shorter than this, bytes, are masked word by word: vectors would save less than the
+ *  indirect call costs. */
 #define WS_MASK_BULK_MIN 64
 
 /** Mask at least WS_MASK_BULK_MIN bytes with the fastest implementation. key: in memory order */

@@ -12,8 +12,8 @@ TARGET static void BULK(unsigned char *data, size_t len, uint32_t key)
 {
     typedef uint32_t vector __attribute__((vector_size(WIDTH), aligned(1), may_alias));
     vector *first = (vector *)data, *last = (vector *)(data + len - WIDTH);
-    /* The unaligned first and last vectors overlap the aligned loop. Read them before the loop and write
-     * them after it, so that each byte is masked once. */
+    /* The unaligned first and last vectors overlap the aligned loop. They are read before the loop
+     * and written after it, so that each byte is masked only once. */
     const vector first_masked = *first ^ key, last_masked = *last ^ mask_key_at(key, len - WIDTH);
     size_t i = WIDTH - ((uintptr_t)data & (WIDTH - 1));
     const vector keys = (vector){0} ^ mask_key_at(key, i);

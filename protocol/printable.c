@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Text of a peer for a terminal. */
+/** Makes text from a peer safe for a terminal. */
 
 #include "protocol/printable.h"
 

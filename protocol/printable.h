@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Text of a peer for a terminal. What a terminal would act on is replaced by \xHH, byte by byte: control
- * characters (C0, DEL, C1 both as U+0080 to U+009F and as single bytes), bytes that are not UTF-8, and the
- * format characters that reorder or hide text (Unicode Technical Report 36, section 2.8).
+ * Makes text from a peer safe for a terminal: replaces each byte of a character that a terminal
+ * would act on with \xHH. These are control characters (C0, DEL, and C1 both as U+0080 to U+009F
+ * and as single bytes), bytes that are not UTF-8, and the format characters that reorder or hide
+ * text (Unicode Technical Report 36, section 2.8).
  */
 
 #ifndef WS_PROTOCOL_PRINTABLE_H
@@ -11,18 +12,20 @@
 
 #include <stddef.h>
 
-/** Bytes that one byte of input becomes at most. */
+/** Maximum number of output bytes for one byte of input. */
 #define WS_PRINTABLE_MAX 4
 
 /**
- * The character at the beginning of a text.
+ * Find the character at the beginning of a text.
  * @param acts  set to whether a terminal would act on it
- * @return its bytes, 1 for a byte that belongs to no character; 0 if len bytes are only its beginning
+ * @return its length, bytes; 1: a byte that is not part of a character; 0: the text ends
+ *         inside the character
  */
 size_t ws_printable_next(const char *s, size_t len, int *acts);
 
 /**
- * Write a text so that no terminal acts on it, NUL-terminated, cut at a character if out is too small.
+ * Write a text so that no terminal acts on it. It is NUL-terminated. If out is too small, it is cut
+ * between two characters.
  * @param keep  control characters that stay as they are: "\n\t"
  * @return the bytes written, without the NUL
  */

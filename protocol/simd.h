@@ -17,14 +17,15 @@
 #define WS_NEON 1
 #endif
 
-/** Compile one function for an instruction set that the build flags do not enable. Call it only if the
- *  processor supports that set. */
+/** Compile one function for an instruction set that the build flags do not enable. Call the
+ *  function only if the processor supports that set. */
 #define WS_TARGET(NAME) __attribute__((target(NAME)))
 
 /**
  * Select implementation n: 0 is the portable one, the last one is the default. For tests; not safe while
  * another thread masks or validates.
- * @return its name, or NULL if this processor has no implementation n; the selection is unchanged then
+ * @return its name; NULL: this processor has no implementation n, and the selection is
+ *         unchanged
  */
 const char *ws_mask_use(int n);
 const char *ws_utf8_use(int n);

@@ -32,8 +32,8 @@ static int url_digit_of(char c)
                                   : -1;
 }
 
-/* Decode len characters with %HH to *out, NUL-terminated, and advance *out. @return NULL if a %HH is
- * malformed or yields a control character, which could end a header */
+/* Decode the %HH in len characters. Write the text to *out, NUL-terminated, and advance *out.
+ * @return NULL: a %HH is malformed, or is a control character, which could end a header */
 static const char *url_decode(char **out, const char *s, size_t len)
 {
     char *start = *out;
@@ -81,7 +81,7 @@ static const char *url_read_user(ws_url *url, char **out, const char *s, size_t 
     return NULL;
 }
 
-/* Letters beyond ASCII are for IDNA. */
+/* Characters beyond ASCII are allowed: IDNA converts them. */
 static int url_is_host_char(char c)
 {
     return (unsigned char)c > 127 || (c && strchr(LETTERS DIGITS "-._", c));
@@ -197,7 +197,7 @@ int ws_url_resolve(const ws_url *from, const char *location, char out[WS_URL_SIZ
 {
     char authority[WS_AUTHORITY_SIZE];
     size_t path = strcspn(from->target, "?");
-    const char *fragment = strchr(location, '#'); /* for user agents only */
+    const char *fragment = strchr(location, '#'); /* a fragment is not sent to a server */
     int len = fragment ? (int)(fragment - location) : (int)strlen(location), n;
 
     if (strstr(location, "://") && strcspn(location, "/?#") > 0 && *location != '/'

@@ -11,16 +11,16 @@
 
 /* ---- Byte by byte ----
  *
- * The state tells which bytes may follow:
+ * The state determines which bytes may follow:
  *
  *   START   a character begins          E0, F0  80..BF without overlong forms
- *   T1..T3  1 to 3 continuation bytes   ED, F4  80..BF without surrogates, without what is above 10FFFF
- */
+ *   T1..T3  1 to 3 continuation bytes   ED, F4  80..BF without surrogates, without what is above
+ * 10FFFF */
 
 enum { START = WS_UTF8_START, REJECT = WS_UTF8_REJECT, T1, T2, T3, E0, ED, F0, F4 };
 
-/* One word per byte value holds the successor of each state, 6 bits each, so that a step is one shift by
- * six times the state. */
+/* For each byte value, one word holds the successors of all states, 6 bits each. A state is stored
+ * multiplied by six, so that a step is a single shift. */
 #define STATE(AT, NEXT) ((uint64_t)(6 * (NEXT)) << (6 * (AT)))
 #define ROW(FROM_START, FROM_T1, FROM_T2, FROM_T3, FROM_E0, FROM_ED, FROM_F0, FROM_F4)             \
     (STATE(START, FROM_START) | STATE(REJECT, REJECT) | STATE(T1, FROM_T1) | STATE(T2, FROM_T2)    \
@@ -58,7 +58,7 @@ static inline ws_utf8_state utf8_step(ws_utf8_state state, const unsigned char *
 
 #define BAD SIZE_MAX
 
-/* The number of leading ASCII bytes. May be too low, never too high. */
+/* The number of leading ASCII bytes, or fewer. */
 static inline size_t utf8_ascii(const unsigned char *data, size_t len)
 {
     const uint64_t high = 0x8080808080808080u;
@@ -78,7 +78,7 @@ static inline size_t utf8_ascii(const unsigned char *data, size_t len)
 }
 
 #if defined(WS_X86) || defined(WS_NEON)
-/* Errors in two adjacent bytes. */
+/* Errors that two adjacent bytes can show. */
 enum {
     LEAD_ALONE = 0x01,          /* lead byte without a continuation */
     CONTINUATION_ALONE = 0x02,  /* continuation after ASCII */
@@ -147,7 +147,8 @@ static const unsigned char mistakes_by_second_high[16] = {
 #include "protocol/utf8_bulk.h"
 #endif
 
-/* Shorter input is checked in words. Room for the widest vector and the 3 bytes before it. */
+/* Minimum length for vectors: the widest vector and the 3 bytes before it. Shorter input is checked
+ * in words. */
 #define BULK_MIN 35
 
 static size_t (*bulk)(const unsigned char *data, size_t len) = utf8_ascii;
@@ -183,7 +184,8 @@ __attribute__((constructor)) static void utf8_choose(void)
     }
 }
 
-/* The number of bytes, from a character boundary, that are valid and need no stepping; or BAD. */
+/* Validate many bytes at a time, starting at a character boundary. @return how many are valid, up
+ * to a character boundary, so that no single steps are needed for them; or BAD */
 static inline size_t utf8_skip(const unsigned char *data, size_t len)
 {
     if (len < BULK_MIN) {

@@ -5,7 +5,8 @@
 
 #include <stddef.h>
 
-/** Validator state of a text that arrives in pieces; WS_UTF8_START at each character boundary. */
+/** The state of the validator between two pieces of a text. It is WS_UTF8_START at each character
+ * boundary. */
 typedef unsigned char ws_utf8_state;
 
 #define WS_UTF8_START 0

@@ -11,10 +11,11 @@
  *   LOOKUP(T, I)  for each byte of I (0 to 15), the table's byte with that index
  *   ANY_HIGH(V)   whether any byte of V has its highest bit set
  *
- * Three nibbles identify an error in two adjacent bytes: both nibbles of the first byte and the high nibble
- * of the second. Each nibble indexes a table of the errors it permits; an error that all three permit is
- * real. Two continuation bytes in a row are valid exactly if a lead byte of a 3-byte character stands two
- * bytes, or one of a 4-byte character three bytes, before the second.
+ * Three nibbles identify an error in two adjacent bytes: both nibbles of the first byte and the
+ * high nibble of the second. For each nibble, a table lists the errors that are possible with it.
+ * An error that is in all three lists has occurred. Two continuation bytes in a row are valid only
+ * in two cases: the byte two before the second one starts a 3-byte character, or the byte three
+ * before it starts a 4-byte character.
  *
  * The first 3 bytes must begin a text and be valid; len must be at least 3 + WIDTH. @return the number of
  * bytes in complete characters; up to 4 bytes follow, the last character, complete or truncated. BAD if an
