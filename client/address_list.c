@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Lists of addresses. They are short, so that searching them needs no index. */
+/** Lists of addresses. They are short, so they are searched without an index. */
 
 #include "client/address_list.h"
 
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Greatest number of addresses tried for a name. */
+/* Maximum number of addresses that are tried for a name. */
 #define ADDRESSES_MAX 64
 
 /* Longest textual address, bytes with the final NUL: an IPv6 address with a zone. */
@@ -105,7 +105,7 @@ ws_addresses *ws_addresses_look_up(const char *host, unsigned port, int family, 
     return address_list_get(host, port, family, 0, rv);
 }
 
-/* The address between two commas. */
+/* Parse one address of a list, without the commas. */
 static ws_addresses *address_list_parse_one(const char *host, size_t len, unsigned port)
 {
     char one[TEXT_SIZE];

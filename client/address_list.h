@@ -13,8 +13,8 @@ typedef struct ws_address {
 } ws_address;
 
 /**
- * Addresses of a name in the order to try them: RFC 6724, with alternating families as in RFC 8305,
- * section 4. malloc'ed.
+ * The addresses of a name, in the order in which they are tried: RFC 6724, with alternating
+ * families as in RFC 8305, section 4. malloc'ed.
  */
 typedef struct ws_addresses {
     unsigned count;
@@ -30,14 +30,14 @@ typedef struct ws_addresses {
 ws_addresses *ws_addresses_look_up(const char *host, unsigned port, int family, int *rv);
 
 /**
- * Parse a comma-separated list of addresses, IPv6 ones with or without brackets.
+ * Parse a comma-separated list of addresses. IPv6 addresses may be in brackets.
  * @return NULL: host is no such list
  */
 ws_addresses *ws_addresses_parse(const char *host, unsigned port);
 
 /**
- * Append the addresses of more that *all does not have, up to 64 in all. The first kept ones stay
- * where they are; the families of the others alternate.
+ * Append those addresses of `more` that are not in *all yet, up to a total of 64. The first `kept`
+ * addresses keep their positions; the families of the others alternate.
  * @return how many were added
  */
 unsigned ws_addresses_merge(ws_addresses **all, const ws_addresses *more, unsigned kept);

@@ -2,8 +2,8 @@
 
 /**
  * Connects to one of a name's addresses: RFC 8305, section 5. Tries the next address when one has
- * failed, or after 250 ms. Keeps the first connection that is established and closes the others.
- * Addresses that the lookup finds meanwhile are tried, too (section 3).
+ * failed, or after 250 ms. Keeps the first connection that is established, and closes the others.
+ * Addresses that the lookup finds later are tried, too (section 3).
  */
 
 #include <arpa/inet.h>
@@ -114,7 +114,7 @@ static int addresses_bind_source(const ws_connector *t, int fd, int family)
         errno = EAFNOSUPPORT;
         return -1;
     }
-    /* Choose the port at connect(): it may then be in use for other servers, too. */
+    /* Let connect() choose the local port: it can then be one that is in use for another server. */
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof(late));
     return bind(fd, (struct sockaddr *)&source, len);
 }
@@ -225,7 +225,7 @@ void ws_connector_try_tick(ws_connector *t)
         ws_connector_alarm(t, addresses_rest(t, now));
     }
     else if (t->lookup && t->o.lookup_timeout == WS_NEVER) {
-        ws_connector_alarm(t, WS_NEVER); /* further addresses may come */
+        ws_connector_alarm(t, WS_NEVER); /* the lookup may find further addresses */
     }
     else if (t->lookup && (apr_int32_t)(t->lookup_until - now) > 0) {
         ws_connector_alarm(t, t->lookup_until - now);

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Reads the response of a server or proxy for on_response, with the body of a refusal: RFC 9112,
- * section 6. The body is bounded by the option max_body.
+ * Reads the body of a refusal by a server or proxy (RFC 9112, section 6), then calls on_response.
+ * The option max_body limits the body.
  */
 
 #include <apr_strings.h>

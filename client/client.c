@@ -28,7 +28,8 @@ typedef struct reason {
     char text[];
 } reason;
 
-/* Only one client at a time: ws_send_to() and the like take only a connection's id. */
+/* Whether the process has a client. There can be only one, since ws_send_to() and similar functions
+ * take only a connection's id. */
 static int exists;
 static ws_client_options options_of_it;
 
@@ -48,7 +49,7 @@ static void client_write_log(ws_log_level level, const ws_settings *settings, co
 static apr_status_t client_set_up(ws_client *client)
 {
     static const ws_extension *const extensions[] = {&ws_deflate};
-    static unsigned process; /* so that ids of an earlier client's connections are not valid */
+    static unsigned process; /* makes ids of an earlier client's connections invalid */
     const ws_engine_options options = {.loops = options_of_it.loops ? options_of_it.loops : 1,
                                        .blocking = options_of_it.blocking ? options_of_it.blocking
                                                                           : BLOCKING_DEFAULT,
@@ -148,7 +149,7 @@ void ws_client_free(ws_client *client)
     stopped = ws_engine_stop(client->engine);
     ws_api_engine(NULL);
     if (!stopped) {
-        return; /* a callback has not returned: leak the engine, which it still uses */
+        return; /* a callback has not returned and still uses the engine: leak it */
     }
     ws_engine_destroy(client->engine);
     ws_tls_forget();

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * ws_connect() and ws_connect_cancel(), for any thread: copy and check the options, then post the
- * connector to a loop.
+ * ws_connect() and ws_connect_cancel(), which any thread may call. ws_connect() copies and checks
+ * the options, then posts the connector to a loop.
  */
 
 #include <apr_strings.h>
@@ -145,7 +145,7 @@ ws_attempt ws_connect_from(ws_engine *e, ws_loop *loop, const ws_settings *base,
     id = t->id = __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED) << LOOP_BITS | loop->index;
     ws_loop_entered(loop, 1);
     if (loop == ws_loop_current()) {
-        ws_handle_open(loop, &t->handle); /* so that ws_connect_cancel() finds it */
+        ws_handle_open(loop, &t->handle); /* so that ws_connect_cancel() can find it */
     }
     if (ws_loop_post(loop, &t->start) < 0) {
         if (t->handle.loop) {

@@ -211,7 +211,7 @@ const char *ws_connector_international(ws_connector *t, ws_url *url)
 /* The first addresses. */
 static void connector_found_some(ws_connector *t, ws_found *f)
 {
-    if (f->addresses) { /* not with a unix socket */
+    if (f->addresses) { /* NULL for a unix socket */
         t->found.addresses = f->addresses;
     }
     t->found.tls = f->tls;
@@ -258,8 +258,8 @@ static int connector_use_unix_socket(ws_connector *t)
     return 0;
 }
 
-/* The next field of HOST:PORT:HOST:PORT, from the pool. Colons in brackets are part of an address.
- * */
+/* Read the next field of HOST:PORT:HOST:PORT. Colons in brackets are part of an address. @return
+ * the field, allocated from the pool */
 static char *connector_next_field(ws_connector *t, const char **s)
 {
     size_t len = 0;
@@ -282,7 +282,8 @@ static int connector_same_host(const char *bracketed, const char *host)
     return strlen(host) == len && !strncasecmp(bracketed, host, len);
 }
 
-/* Change host and port as connect_to says for them. @return NULL, or the invalid entry */
+/* Replace host and port if an entry of connect_to matches them. @return NULL, or an invalid
+ * entry */
 static const char *connector_redirect_connection(ws_connector *t, const char **host, unsigned *port)
 {
     for (const char *const *entry = t->o.connect_to; entry && *entry; entry++) {
@@ -402,7 +403,7 @@ static void connector_release(ws_handle *h)
     }
 }
 
-/* @return NULL, or an error in the options, with the stage's name */
+/* @return NULL, or an error text for the options that begins with the stage */
 static const char *connector_check_options(ws_connector *t)
 {
     const ws_connect_options *o = &t->o;
@@ -466,7 +467,7 @@ static void connector_start(ws_loop *loop, ws_task *task)
     if (t->released) {
         connector_free(t);
     }
-    else if (t->stage == WS_AT_START) { /* not if it has been cancelled */
+    else if (t->stage == WS_AT_START) { /* otherwise it has been cancelled */
         if (__atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
             connector_stop(&t->handle);
         }

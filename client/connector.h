@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * An outgoing connection in progress, from the lookup of its name to the server's 101. Unless
- * marked otherwise, functions are called by the loop's thread only.
+ * An outgoing connection that is being made, from the lookup of the name to the server's 101. Call
+ * the functions in the loop's thread unless marked otherwise.
  */
 
 #ifndef WS_CLIENT_CONNECTOR_H
@@ -22,11 +22,11 @@ typedef enum {
     WS_AT_TLS,
     WS_AT_ANSWER, /**< request sent, waiting for the response */
     WS_AT_BODY,   /**< reading the body of a refusal */
-    WS_AT_OPEN,   /**< connected; connects again when the connection ends: reconnect.c */
+    WS_AT_OPEN,   /**< connected; waits for the end of the connection to reconnect: reconnect.c */
     WS_AT_END
 } ws_connect_stage;
 
-/** Greatest number of interim responses: a server must not prolong a handshake with them. */
+/** Maximum number of interim responses, so that a server cannot prolong a handshake with them. */
 #define WS_INTERIM_MAX 32
 
 /** One address that is being tried. */
@@ -47,25 +47,25 @@ typedef struct ws_connector {
     ws_handle handle; /**< must be first */
     ws_task start;
     int started;  /**< the start task has run */
-    int released; /**< released by the loop before the start task has run */
+    int released; /**< the loop has released it before the start task has run */
     ws_alarm alarm;
     ws_attempt id;
-    apr_pool_t *pool; /**< for strings that stay until the end */
+    apr_pool_t *pool; /**< for strings that are valid until the end */
     apr_pool_t *once; /**< for one attempt; cleared before the next */
     ws_connect_options o;
     ws_settings settings; /**< of the future connection */
     ws_connect_stage stage;
     ws_url url, proxy; /**< proxy.host is NULL without a proxy */
     unsigned redirects, interim;
-    int other_server;          /**< redirected to another server: send it no secrets */
-    ws_lookup *lookup;         /**< NULL: it has ended */
+    int other_server;          /**< redirected to another server: do not send secrets */
+    ws_lookup *lookup;         /**< NULL: none is in progress */
     apr_uint32_t lookup_until; /**< its time limit, loop time, unless it is WS_NEVER */
     ws_found found;
     unsigned next_address; /**< index of the first untried address */
     ws_try *tries;
     apr_uint32_t next_try; /**< when to try the next address, loop time */
     ws_address peer;       /**< the connected address */
-    SSL_CTX *tls;          /**< for the server's TLS instead of found.tls; a reference, or NULL */
+    SSL_CTX *tls;          /**< used for the server instead of found.tls; a reference, or NULL */
     int fd;
     SSL *ssl;
     unsigned char socks_step;
@@ -87,7 +87,7 @@ typedef struct ws_connector {
 
 /**
  * Initialize the fields that do not start as zero. The caller then posts t->start to the loop. t
- * may already be one of the loop's handles.
+ * may already be on the loop's list of handles.
  */
 void ws_connector_init(ws_connector *t);
 
@@ -103,7 +103,7 @@ void ws_connector_end(ws_connector *t);
 
 void ws_connector_end_lookup(ws_connector *t);
 
-/** Close the socket, cancel lookup and alarm. */
+/** Close the socket, and cancel the lookup and the alarm. */
 void ws_connector_hang_up(ws_connector *t);
 
 /** Limit the current stage to ms milliseconds. WS_NEVER: no limit. */
@@ -118,7 +118,7 @@ void ws_connector_ask(ws_connector *t);
 /** Continue the handshake: the socket may be readable or writable. */
 void ws_connector_answered(ws_connector *t);
 
-/** Connect to t->url, which may name another server than the options. */
+/** Connect to t->url, which after a redirect may name another server than the options. */
 void ws_connector_again(ws_connector *t);
 
 /** Connect to the URL of the options. */
@@ -135,7 +135,7 @@ const char *ws_connector_international(ws_connector *t, ws_url *url);
 /** Try t->found.addresses until one is connected. */
 void ws_connector_try(ws_connector *t);
 
-/** The lookup has found these addresses, too. They may be NULL, when the lookup has ended. */
+/** Add addresses that the lookup has found since. more: NULL if the lookup has ended without any */
 void ws_connector_try_more(ws_connector *t, const ws_addresses *more);
 
 /** The alarm of an address, or for the next address, has fired. */
@@ -155,7 +155,7 @@ void ws_connector_connected(ws_connector *t);
  */
 int ws_connector_choose_proxy(ws_connector *t);
 
-/** Send CONNECT to the proxy. t->fd, and t->ssl for a proxy with TLS, are connected to it. */
+/** Send CONNECT to the proxy. t->fd is connected to it, with t->ssl if the proxy uses TLS. */
 void ws_connector_ask_proxy(ws_connector *t);
 void ws_connector_proxy_answered(ws_connector *t);
 
@@ -172,9 +172,9 @@ void ws_connector_socks_answered(ws_connector *t);
 /* tunnel.c */
 
 /**
- * TLS inside the TLS of a proxy. The engine has one SSL per socket, so the bytes pass through a
- * pair of sockets. Takes ownership of fd and ssl if it succeeds.
- * @return the other end; -1 with errno set: the caller still owns fd and ssl
+ * Start TLS inside the TLS of a proxy. The engine supports one SSL object per socket, so the bytes
+ * pass through a pair of sockets. Takes ownership of fd and ssl if it succeeds.
+ * @return the socket to use; -1 with errno set: the caller still owns fd and ssl
  */
 int ws_tunnel_start(ws_loop *loop, int fd, SSL *ssl);
 
@@ -200,19 +200,19 @@ void ws_connector_tell_response(ws_connector *t);
  */
 int ws_connector_retry(ws_connector *t, int status, const char *reason);
 
-/** The connection has been established. @return whether t stays, to reconnect later */
+/** The connection has been established. @return whether t stays allocated, to reconnect later */
 int ws_connector_stays(ws_connector *t, struct ws_outgoing *outgoing);
 
 /** End the connectors that wait for a retry. */
 void ws_connector_end_waiting(ws_loop *loop);
 
-/** Detach from t->outgoing, which stays open. */
+/** Detach t from t->outgoing, which stays open. */
 void ws_connector_forget_connection(ws_connector *t);
 
 /* io.c */
 
 /**
- * Wait for the event that an incomplete OpenSSL call needs.
+ * Wait for the event that OpenSSL needs to continue a call.
  * @return 0, or -2: an error, in t->error
  */
 apr_ssize_t ws_connector_wanted(ws_connector *t, int result);
@@ -236,7 +236,8 @@ apr_size_t ws_connector_read_head(ws_connector *t, const char *who);
  */
 void ws_connector_lost(ws_connector *t, const char *who, apr_ssize_t result);
 
-/** Send the rest of t->out. @return whether all of it has been sent; if not, wait */
+/** Send the rest of t->out. @return whether all of it has been sent; if not, call again when the
+ * socket is writable */
 int ws_connector_send(ws_connector *t, const char *who);
 
 #endif

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Sends the WebSocket request, checks the response, and hands the connection to the engine. A
- * redirect to another server drops credentials and headers that may hold secrets.
+ * Sends the WebSocket request, checks the response, and hands the connection to the engine. After a
+ * redirect to another server, credentials and headers that may contain secrets are not sent.
  */
 
 #include <apr_strings.h>
@@ -72,7 +72,7 @@ void ws_connector_ask(ws_connector *t)
 
 /* ---- Extensions ---- */
 
-/* All values of a header, joined to one list; NULL without the header. */
+/* Join all values of a header to one list. @return NULL: there is no such header */
 static char *handshake_joined(const ws_connector *t, const ws_client_response *a, const char *name)
 {
     const char *value;
@@ -87,8 +87,7 @@ static char *handshake_joined(const ws_connector *t, const ws_client_response *a
 /* @return the configuration of permessage-deflate of the connector's engine */
 static const ws_deflate_config *handshake_deflate_config(const ws_connector *t)
 {
-    /* For engines without a configuration of their own. Static, because connections keep a
-     * pointer. */
+    /* For engines without a configuration. Static, because connections keep a pointer to it. */
     static const ws_deflate_config plain = {.level = 6,
                                             .window = WS_DEFLATE_BITS_MAX,
                                             .client_window = WS_DEFLATE_BITS_MAX,
@@ -240,7 +239,7 @@ static void handshake_become_connection(ws_connector *t)
         ws_connector_end(t);
     }
     if (ws_handoff_here(loop, &n) != APR_SUCCESS) {
-        t->outgoing = NULL; /* freed */
+        t->outgoing = NULL; /* has been freed */
         if (stays) {
             ws_connector_end(t);
         }

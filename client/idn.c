@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Converts internationalized host names to ASCII with libidn2. Without the library they are
- * refused.
+ * Converts internationalized host names to ASCII with libidn2. A build without the library refuses
+ * them.
  */
 
 #include "client/idn.h"

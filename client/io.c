@@ -1,8 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Reads and writes of a connector, plain or with TLS. Non-blocking; the buffer is bounded by
- * t->in_max.
+ * Reads and writes for a connector, with or without TLS. Never blocks. t->in_max limits the buffer.
  */
 
 #include <errno.h>
@@ -14,7 +13,7 @@
 
 #include "client/connector.h"
 
-/* First size of the buffer for a response, bytes. It grows up to t->in_max. */
+/* Initial size of the buffer for a response, bytes. It grows up to t->in_max. */
 #define ANSWER_MIN 2048
 
 apr_ssize_t ws_connector_wanted(ws_connector *t, int result)

@@ -2,13 +2,13 @@
 
 /**
  * Looks up names on threads. A resolver can block for half a minute, so stopping the engine does
- * not wait for these threads. All connections that wait for a name share its threads, so that a
- * slow name delays only those. Reading the files of TLS contexts has separate threads.
+ * not wait for these threads. All connections that need the same name share its lookup, so that a
+ * slow name delays only them. Other threads read the files of TLS contexts.
  *
- * getaddrinfo() waits for both the A and the AAAA answer. A name for which it takes longer than
- * SPLIT_DELAY is also looked up for each family separately, and the client uses the first addresses that
- * arrive (RFC 8305, section 3). One call for each family from the beginning would be wrong: a name that
- * /etc/hosts has for IPv4 only would get its IPv6 addresses from DNS.
+ * getaddrinfo() waits for both the A and the AAAA answer. If that takes longer than SPLIT_DELAY,
+ * the name is also looked up for each family separately, and the first addresses that arrive are
+ * used (RFC 8305, section 3). It would be wrong to use one call for each family from the beginning:
+ * if /etc/hosts has only an IPv4 address for a name, the IPv6 addresses would come from DNS.
  */
 
 #include "client/lookup.h"
@@ -24,7 +24,7 @@
 #include <sys/queue.h>
 #include <time.h>
 
-/* Greatest number of threads for names, three for each, and for files. */
+/* Maximum number of threads for names, of which each uses up to three; and for files. */
 #define NAME_THREADS 384
 #define FILE_THREADS 4
 
@@ -37,7 +37,7 @@
 /* Time until the families are looked up separately, milliseconds. */
 #define SPLIT_DELAY 100
 
-/* Time that ws_lookup_now() then waits for all addresses, milliseconds. */
+/* Time for which ws_lookup_now() then waits for further addresses, milliseconds. */
 #define NOW_DELAY 1000
 
 /* Work for a thread; the first member of a struct. */
@@ -47,14 +47,14 @@ typedef struct job {
     void (*run)(struct job *j);
 } job;
 
-/* The threads for one kind of job, and its queue. Under the lock. */
+/* The threads for one kind of job, and their queue. Protected by the lock. */
 typedef struct lane {
     TAILQ_HEAD(jobs, job) waiting;
     pthread_cond_t more;
     unsigned waiting_count, threads, idle, most;
 } lane;
 
-/* A call of getaddrinfo() for a question. */
+/* One call of getaddrinfo() for a question. */
 typedef struct query {
     job job; /* must be first */
     struct question *question;
@@ -65,14 +65,14 @@ enum { EITHER, ONLY_V4, ONLY_V6, QUERIES };
 
 #define BIT(n) (1u << (n))
 
-/* A name that is being looked up, and all lookups that wait for it. Under the lock. Freed when
- * nothing waits and no query is left. */
+/* A name that is being looked up, and all lookups that wait for it. Protected by the lock. Freed
+ * when no lookup waits and no query is left. */
 typedef struct question {
     LIST_ENTRY(question) others;
     TAILQ_HEAD(lookups, ws_lookup) waiting;
     query queries[QUERIES];
     unsigned asked, answered; /* bits of queries */
-    ws_addresses *addresses;  /* all that have come so far */
+    ws_addresses *addresses;  /* all that have been found so far */
     char error[WS_TLS_ERROR];
     unsigned port;
     char host[];
@@ -87,7 +87,7 @@ struct ws_lookup {
     void (*found)(void *arg, ws_found *f);
     void *arg;
     ws_tls_files files;
-    /* Under the lock: */
+    /* Protected by the lock: */
     question *question; /* NULL: all addresses are known */
     int cancelled, posted;
     int tls_missing; /* the TLS context has not been created */
@@ -190,7 +190,7 @@ static int lookup_queue(lane *lane, job *j)
 
 /* ---- Names ---- */
 
-/* Free the rest of a lookup. */
+/* Free a lookup, and the results that it still owns. */
 static void lookup_release(ws_lookup *l)
 {
     free(l->result.addresses);
@@ -418,8 +418,9 @@ static void lookup_clear_alarm(ws_lookup *l)
     ws_timer_wheel_clear(&l->loop->event.wheel, &l->split);
 }
 
-/* Pass the results to the connector, which may cancel the lookup. One section of the lock takes them and
- * decides that nothing more follows: a later answer queues another task. */
+/* Pass the results to the connector, which may cancel the lookup. The results are taken and `more`
+ * is determined while the lock is held, so that no answer is lost: a later answer queues another
+ * task. */
 static void lookup_tell(ws_loop *loop, ws_task *task)
 {
     ws_lookup *l = (ws_lookup *)task;
@@ -543,7 +544,7 @@ void ws_lookup_cancel(ws_lookup *l)
         lookup_dequeue(&files_lane, &l->reading);
         l->tls_missing = 0;
     }
-    in_use = l->posted || l->tls_missing; /* by its task, or by a thread */
+    in_use = l->posted || l->tls_missing; /* a task or a thread still uses it */
     pthread_mutex_unlock(&lock);
     if (!in_use) {
         lookup_release(l);

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Lookups of names, and creation of TLS contexts, which reads files. Both can block, so they run on
- * threads, never on a loop.
+ * Looks up names, and creates TLS contexts, which requires reading files. Both can block, so they
+ * run on separate threads, never on a loop.
  */
 
 #ifndef WS_CLIENT_LOOKUP_H
@@ -27,11 +27,11 @@ typedef struct ws_found {
 } ws_found;
 
 /**
- * Look up a host, and create a TLS context if files is not NULL. Calls found on the loop, unless
- * the lookup is cancelled: with the first addresses and the context, and again with further
- * addresses. Numeric addresses do not wait for the resolver.
- * @param host  a name; an address; a comma-separated list of addresses, IPv6 ones with or without
- *              brackets; NULL: create only the context
+ * Look up a host, and create a TLS context if files is not NULL. Calls `found` on the loop with the
+ * first addresses and the context, and again with further addresses, unless the lookup is
+ * cancelled. Numeric addresses do not wait for the resolver.
+ * @param host a name, an address, or a comma-separated list of addresses, where IPv6
+ *              addresses may be in brackets; NULL: only create the context
  * @return valid until found is called with more = 0; NULL: out of memory
  */
 ws_lookup *ws_lookup_start(ws_loop *loop, const char *host, unsigned port,
@@ -47,8 +47,8 @@ void ws_lookup_cancel(ws_lookup *l);
 void ws_lookup_settle(void);
 
 /**
- * Look up a host like ws_lookup_start(), but block until the first addresses arrive, and up to a
- * second for the others.
+ * Look up a host like ws_lookup_start(), but block until the first addresses arrive. Wait up to one
+ * second for further addresses.
  * @param error  WS_TLS_ERROR bytes, set on failure
  * @return malloc'ed; or NULL
  */

@@ -49,7 +49,7 @@ static int proxy_in_network(const char *host, const char *entry)
            && proxy_same_bits(a, b, bits);
 }
 
-/* Whether host is the domain or below it. A dot before or after the domain is ignored. */
+/* Whether host is this domain, or below it. A dot before or after the domain is ignored. */
 static int proxy_in_domain(const char *host, const char *entry)
 {
     size_t host_len = strlen(host), len;
@@ -100,7 +100,7 @@ static int proxy_needs_none(ws_connector *t)
     return 0;
 }
 
-/* HTTP_PROXY in capitals is ignored: in a CGI program the client can set it with a header. */
+/* HTTP_PROXY in capitals is ignored: in a CGI program, a client can set it with a header. */
 static const char *proxy_from_environment(ws_connector *t)
 {
     const char *proxy = t->url.secure ? proxy_variable("https_proxy", "HTTPS_PROXY")

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Reconnects after a temporary failure and after the end of a connection. Delays double up to a
- * maximum. Each is random, between half and all of that, so that clients of a restarted server do
- * not return at the same moment.
+ * Reconnects after a temporary failure, and after the end of a connection. The delay doubles up to
+ * a maximum. The time waited is random, between half the delay and the delay, so that the clients
+ * of a restarted server do not return at the same moment.
  */
 
 #include <stdio.h>
@@ -13,7 +13,7 @@
 #include "client/connector.h"
 #include "engine/handoff.h"
 
-/* Default of the greatest delay, milliseconds. */
+/* Default of reconnect_max, milliseconds. */
 #define RECONNECT_MAX 60000
 
 static apr_uint32_t reconnect_longest(const ws_connector *t)
@@ -47,7 +47,8 @@ static apr_uint32_t reconnect_next_delay(ws_connector *t, apr_uint32_t least)
     return half > least ? half : least;
 }
 
-/* Whether a retry would fail again: RFC 9110, section 15.5, and errors in the options. */
+/* Whether a retry is expected to fail in the same way: RFC 9110, section 15.5, and errors in the
+ * options. */
 static int reconnect_is_final(int status, const char *reason)
 {
     return !strncmp(reason, "url:", 4) || !strncmp(reason, "request:", 8)
@@ -88,8 +89,8 @@ int ws_connector_retry(ws_connector *t, int status, const char *reason)
 
 /* ---- The connection ---- */
 
-/* The program has closed the connection. After a protocol error of the server it is retried: a
- * restart may have updated the server. */
+/* Whether the program has closed the connection. A close because of a server's protocol error does
+ * not count: the server may be updated when it restarts. */
 static int reconnect_closed_by_program(const ws_conn *c)
 {
     return c->closed_by == WS_CLOSED_BY_CLIENT && c->end_code != WS_CLOSE_PROTOCOL_ERROR
@@ -108,7 +109,7 @@ static void reconnect_connection_ended(ws_outgoing *o, const ws_conn *c)
     loop = t->handle.loop;
     t->outgoing = NULL;
     if (loop->event.now - t->opened_at > t->wait) {
-        t->wait = 0; /* the connection was useful: begin with the first delay again */
+        t->wait = 0; /* the connection was stable: start with the first delay again */
     }
     ws_loop_entered(loop, 1);
     t->counted = 1;
@@ -129,7 +130,7 @@ int ws_connector_stays(ws_connector *t, ws_outgoing *outgoing)
     t->stage = WS_AT_OPEN;
     t->outgoing = outgoing;
     t->opened_at = t->handle.loop->event.now;
-    t->counted = 0; /* the open connection is counted instead */
+    t->counted = 0; /* the open connection is counted instead of t */
     ws_loop_left(t->handle.loop, 1);
     outgoing->owner = t;
     outgoing->ended = reconnect_connection_ended;

@@ -31,7 +31,7 @@ void ws_connector_ask_socks(ws_connector *t)
     ws_connector_socks_answered(t);
 }
 
-/* Read until there are n bytes. @return whether there are */
+/* Read until n bytes have arrived. @return whether they have */
 static int socks_has(ws_connector *t, apr_size_t n)
 {
     while (t->in_len < n) {

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * TLS contexts and connections of a client. Contexts are cached until their files change.
- * Certificates are verified unless the options turn it off.
+ * TLS contexts and connections of a client. A context is cached until its files change.
+ * Certificates are verified unless the options disable that.
  */
 
 #include "client/tls.h"
@@ -21,7 +21,7 @@
 
 /* ---- Contexts: cached, because reading the system's certificates takes tens of ms ---- */
 
-/* Greatest number of cached contexts: a process uses few sets of files. */
+/* Maximum number of cached contexts. A process usually uses few different sets of files. */
 #define KEPT_MAX 32
 
 typedef struct kept {
@@ -123,7 +123,7 @@ static void tls_log_key(const SSL *ssl, const char *line)
     int len = snprintf(text, sizeof(text), "%s\n", line);
     if (ptr && len > 0 && len < (int)sizeof(text)
         && write((int)(intptr_t)ptr - 1, text, (size_t)len) < 0) {
-        return; /* ignored: a full disk is no reason to end the connection */
+        return; /* ignore it: a full disk is no reason to end the connection */
     }
 }
 
@@ -152,7 +152,7 @@ SSL_CTX *ws_tls_plain_context(void)
     }
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_alpn_protos(context, http, sizeof(http) - 1);
-    /* httpd asks for a certificate after the handshake if only a <Location> requires one. */
+    /* If only a <Location> requires a certificate, httpd requests it after the handshake. */
     SSL_CTX_set_post_handshake_auth(context, 1);
     /* Sessions are not resumed: nothing stores them. */
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
@@ -245,7 +245,7 @@ static int tls_is_address(const char *name)
     return inet_pton(AF_INET, name, buf) == 1 || inet_pton(AF_INET6, name, buf) == 1;
 }
 
-/* Whether the resolver accepts it as an address, including old forms: 127.1, 0x7f000001. */
+/* Whether the resolver accepts a name as an address, including old forms: 127.1, 0x7f000001. */
 static int tls_is_numeric(const char *name)
 {
     struct in_addr buf;

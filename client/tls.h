@@ -18,8 +18,8 @@ typedef struct ws_tls_files {
 #define WS_TLS_ERROR 512
 
 /**
- * Get a context for these files, cached as long as the files have not changed. Reads files.  [any
- * thread that is not a loop]
+ * Get a context for these files. It is cached until the files change. Reads files, so not for a
+ * loop. [any other thread]
  * @param error  WS_TLS_ERROR bytes, set if it fails
  * @return a reference, or NULL
  */
@@ -35,7 +35,7 @@ SSL_CTX *ws_tls_plain_context(void);
  */
 SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *host, int insecure);
 
-/** Describe why a call of OpenSSL has failed: "certificate: host name mismatch", "tls: ...". */
+/** Write why a call of OpenSSL has failed: "certificate: host name mismatch", "tls: ...". */
 void ws_tls_explain(const SSL *ssl, int ssl_error, int system_error, char *error);
 
 /** Free all cached contexts. They must not be in use. */

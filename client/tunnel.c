@@ -2,7 +2,7 @@
 
 /**
  * TLS inside the TLS of a proxy: copies bytes between the proxy's connection and a pair of sockets,
- * on the loop. Both directions are bounded by a fixed buffer.
+ * on the loop. Each direction has a buffer of fixed size.
  */
 
 #include <errno.h>
