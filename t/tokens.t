@@ -7,7 +7,7 @@ use strict;
 use warnings;
 use lib 't/lib';
 use JSON::PP;
-use MIME::Base64 qw(encode_base64url);
+use MIME::Base64 qw(decode_base64url encode_base64url);
 use Test::More;
 use Client;
 use Httpd;
@@ -35,7 +35,8 @@ for (
     system('openssl', 'pkey', '-in', "$keys/$name.pem", '-pubout', '-out', "$keys/$name.pub") == 0 or die 'openssl';
 }
 
-# Of PEM, as PyJWT and its library see it.
+# Of PEM, as PyJWT and its library see it; but a coordinate has all its bytes (RFC 7518, 6.2.1.2), of which PyJWT
+# leaves out leading zeros.
 sub jwk {
     my ($name, $kind, %more) = @_;
     my ($status, $json) = Program::run('/usr/bin/python3', '-c', <<"END");
@@ -43,7 +44,11 @@ import jwt.algorithms as a
 from cryptography.hazmat.primitives.serialization import load_pem_public_key as load
 print(a.$kind.to_jwk(load(open('$keys/$name.pub', 'rb').read())))
 END
-    return { %{ decode_json($json) }, %more };
+    my $jwk = decode_json($json);
+    if ($kind eq 'ECAlgorithm') {
+        $_ = encode_base64url(substr "\0" x 32 . decode_base64url($_), -32) for @{$jwk}{qw(x y)};
+    }
+    return { %$jwk, %more };
 }
 
 sub write_jwks { Httpd::write_file("$keys/jwks.json", encode_json({ keys => [@_] })) }
@@ -89,7 +94,7 @@ WebSocketLog logs/websocket_log
     WebSocketTokenKey RS256 $keys/rsa.pub
     WebSocketTokenKey ES256 $keys/ec.pub
     WebSocketTokenKey EdDSA $keys/ed.pub
-    WebSocketTokenLeeway 2s
+    WebSocketTokenLeeway 30s
 </Location>
 <Location /private>
     WebSocketHandler ws_channel.so channel=user:%{user} presence=on

@@ -158,8 +158,8 @@ is_deeply([talk($text, '--deflate', "$ws/echo")], [0, $text, ''], 'many lines, c
 like((talk("hi\n", '--frames', "$ws/echo"))[2],
     qr/^-> text fin, 2 bytes: "hi"\n<- text fin, 2 bytes: "hi"\n|^-> text fin.*-> close fin/s, '--frames');
 {
-    my ($status) = talk("say \"it\"\n\n\\\n", "--record=$dir/echo.transcript", '-o', 'http://here', '-s', 'b,a', '-H', 'X: y', "$ws/agreed?q");
-    is($status, 0, '--record');
+    my ($status, undef, $error) = talk("say \"it\"\n\n\\\n", "--record=$dir/echo.transcript", '-o', 'http://here', '-s', 'b,a', '-H', 'X: y', "$ws/agreed?q");
+    is($status, 0, '--record') or diag($error);
     my $transcript = Httpd::read_file("$dir/echo.transcript");
     like($transcript, qr{^connect /agreed\?q\n    Origin: http://here\n    Sec-WebSocket-Protocol: b,a\n    X: y\n< 101\n    Sec-WebSocket-Protocol: b$}m,
         'has the handshake');

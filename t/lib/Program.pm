@@ -63,11 +63,11 @@ sub wait_output {
     }
 }
 
-# Wait for the end of its output and its own; returns the exit status (or with signal, as $?).
+# Wait for the end of its output and its own; returns the exit status (or with signal, as $?). The time counts from
+# its last output: a build under load may take long.
 sub finish {
     my ($self, $deadline) = @_;
-    my $until = time + ($deadline || $Httpd::DEADLINE);
-    1 while $self->read_on($until);
+    1 while $self->read_on(time + ($deadline || $Httpd::DEADLINE));
     waitpid delete $self->{pid}, 0;
     return $? & 127 ? $? : $? >> 8;
 }
