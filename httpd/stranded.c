@@ -81,8 +81,10 @@ static int stranded_is(int fd)
 static int stranded_take(int from)
 {
     int unconnected = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = -1;
-    if (unconnected >= 0 && (fd = fcntl(from, F_DUPFD_CLOEXEC, 3)) >= 0) {
-        dup3(unconnected, from, O_CLOEXEC);
+    if (unconnected >= 0 && (fd = fcntl(from, F_DUPFD_CLOEXEC, 3)) >= 0
+        && dup3(unconnected, from, O_CLOEXEC) < 0) {
+        close(fd);
+        fd = -1;
     }
     if (unconnected >= 0) {
         close(unconnected);
@@ -152,14 +154,16 @@ static void stranded_start(server_rec *server, module *mpm, int from, apr_pool_t
         return;
     }
     s->fd = fcntl(s->serving, F_DUPFD_CLOEXEC, 3);
-    if (apr_pool_create_unmanaged(&s->pool) == APR_SUCCESS
+    if (s->fd >= 0 && apr_pool_create_unmanaged(&s->pool) == APR_SUCCESS
         && ws_thread_create(&s->thread, stranded_run, s, p) == APR_SUCCESS) {
         s->next = stranded_all;
         stranded_all = s;
         return;
     }
     close(s->serving);
-    close(s->fd);
+    if (s->fd >= 0) {
+        close(s->fd);
+    }
 }
 
 /* All are found before the first is started, which adds descriptors. @return int * */
