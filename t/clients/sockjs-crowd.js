@@ -106,6 +106,16 @@ const commands = {
     quit: async () => process.exit(0),
 };
 
+// Whoever waits sees that something happens.
+let seen = 0;
+setInterval(() => {
+    const now = clients.reduce((n, c) => n + c.sent + c.got + (c.code ? 1 : 0), clients.length);
+    if (now !== seen) {
+        seen = now;
+        console.log(`progress ${now}`);
+    }
+}, 1000);
+
 readline.createInterface({input: process.stdin}).on('line', async line => {
     const [name, argument] = line.split(' ');
     console.log(await commands[name](argument));

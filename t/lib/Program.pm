@@ -50,21 +50,20 @@ sub read_on {
     return sysread $self->{stream}, $self->{output}, 65536, length $self->{output};
 }
 
-# Wait until the output matches, and return the match with its groups. Output up to there is forgotten.
+# Wait until the output matches, and return the match with its groups. Output up to there is forgotten. The time counts
+# from the last output, here and in finish(): what goes on under load may take long.
 sub wait_output {
     my ($self, $match, $deadline) = @_;
-    my $until = time + ($deadline || $Httpd::DEADLINE);
     while (1) {
         if (my @found = $self->{output} =~ /($match)/) {
             $self->{output} = substr $self->{output}, $+[0];
             return wantarray ? @found : $found[0];
         }
-        $self->read_on($until) or Httpd::give_up("$self->{name} ended before $match: $self->{output}");
+        $self->read_on(time + ($deadline || $Httpd::DEADLINE)) or Httpd::give_up("$self->{name} ended before $match: $self->{output}");
     }
 }
 
-# Wait for the end of its output and its own; returns the exit status (or with signal, as $?). The time counts from
-# its last output: a build under load may take long.
+# Wait for the end of its output and its own; returns the exit status (or with signal, as $?).
 sub finish {
     my ($self, $deadline) = @_;
     1 while $self->read_on(time + ($deadline || $Httpd::DEADLINE));
