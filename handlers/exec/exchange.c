@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Passes messages between a shared program and its connections. Also decides which process runs the
+/** Passes messages between a shared program and its connections. Decides which process runs the
  * program: this one, or with shared=server, the owner. */
 
 #include "shared_private.h"

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Connecting: the addresses of a target are tried in turn, from the one that worked last. */
+/** Connects to a target. Tries its addresses in turn, starting with the one that worked last. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -12,7 +12,7 @@
 
 #include "tools/wsbench/connection.h"
 
-/* Time limit for an address if others are left, nanoseconds. */
+/* Time limit for an address if there are others to try, nanoseconds. */
 #define ADDRESS_TIME SECOND
 
 static const ws_address *connect_address_of(const peer *p)
@@ -20,7 +20,7 @@ static const ws_address *connect_address_of(const peer *p)
     return &p->to->addresses->list[p->address];
 }
 
-/* Bind to one of the source addresses. Each has a separate range of ports. */
+/* Bind to one of the source addresses. Each source address has a separate range of ports. */
 static int connect_bind_source(const peer *p)
 {
     struct sockaddr_in from = {.sin_family = AF_INET};
@@ -56,7 +56,7 @@ static const char *connect_connect_peer(worker *w, peer *p)
                : NULL;
 }
 
-/* An address has failed: try the others. */
+/* Try the other addresses after one has failed. */
 void peer_try_others(worker *w, peer *p, const char *what)
 {
     while (what && p->tries + 1 < p->to->addresses->count) {

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A worker's connections: connects, sends and compares messages. Never blocks; a failed
- * connection is reported once and not reopened.
+ * Handles a worker's connections: connects, sends messages, and compares the received ones. Never
+ * blocks. A failed connection is reported once and not reopened.
  */
 
 #include "tools/wsbench/connection.h"
@@ -63,7 +63,7 @@ void peer_fail(worker *w, peer *p, const char *format, ...)
         va_start(args, format);
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
-        /* it quotes server data, and may be printed to a terminal */
+        /* the text quotes server data, and may be printed to a terminal */
         ws_printable(w->board->problem, sizeof(w->board->problem), text, strlen(text), "");
     }
     if (p->state == PEER_OPEN || p->state == PEER_CLOSING) {
@@ -125,7 +125,7 @@ static const unsigned char *connection_pack(peer *p, size_t *len)
     return x->packed;
 }
 
-/* The payload of the next frame, compressed if negotiated. */
+/* Get the payload of the next frame, compressed if negotiated. */
 static const unsigned char *connection_contents(peer *p, size_t *len)
 {
     *len = opt.size;
@@ -134,7 +134,7 @@ static const unsigned char *connection_contents(peer *p, size_t *len)
                                             : payload_of(p->number, p->sent);
 }
 
-/* Write frames of due messages into the worker's buffer, the last one perhaps in part. @return
+/* Write frames of due messages to the worker's buffer. The last one may be incomplete. @return
  * bytes */
 static size_t connection_compose(worker *w, peer *p)
 {
@@ -174,8 +174,8 @@ void peer_write(worker *w, peer *p)
     }
 }
 
-/* Send a control frame. A pong that would interrupt a frame is left out: a later one replaces it
- * (RFC 6455, section 5.5.3). @return as flush_pending */
+/* Send a control frame. A pong that would interrupt a frame is dropped, since a later one replaces
+ * it (RFC 6455, section 5.5.3). @return as flush_pending */
 static int connection_send_frame(worker *w, peer *p, unsigned opcode, const void *data, size_t len)
 {
     unsigned char key[4];
@@ -398,8 +398,8 @@ static void connection_ended(worker *w, peer *p)
     }
 }
 
-/* Read until the socket is empty, as edge-triggered events require. A short read means empty,
- * unless the peer has closed. */
+/* Read until the socket is empty, as edge-triggered events require. A short read means that it is
+ * empty, unless the peer has closed. */
 static void connection_read_all(worker *w, peer *p, int end)
 {
     size_t room, rest;
@@ -480,7 +480,7 @@ void peer_event(worker *w, peer *p, unsigned events)
             return;
         }
         if (!(events & EPOLLOUT)) {
-            return; /* an event of an earlier address */
+            return; /* the event is for an earlier address */
         }
         p->to->best = p->address;
         connection_start_tls(w, p);

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A worker's connections. Edge-triggered: each is read and written until the socket has no more
- * data or room. A connection owns buffers only while a frame is incomplete or the socket is full.
+ * A worker's connections. Events are edge-triggered, so each connection is read and written until
+ * the socket has no more data or room. A connection owns buffers only while a frame is incomplete
+ * or the socket is full.
  */
 
 #ifndef WSBENCH_PEER_H
@@ -23,7 +24,7 @@ typedef enum {
     PEER_GONE
 } peer_state;
 
-/** zlib states of a connection that keeps its windows. */
+/** The zlib states of a connection that keeps its compression windows. */
 typedef struct peer_windows {
     z_stream in, out;
     unsigned char *packed; /**< the message that is being sent */
@@ -33,13 +34,13 @@ typedef struct peer_windows {
 typedef struct peer {
     int fd;
     unsigned char state;     /**< peer_state */
-    unsigned char publisher; /**< of MODE_FAN; messages it receives are not counted */
+    unsigned char publisher; /**< publishes in MODE_FAN; the messages it receives are not counted */
     unsigned char deflate;   /**< negotiated bench_deflate */
     unsigned char forget;    /**< our window is reset after each message */
     unsigned char ended;     /**< the last block of compressed data had the final bit */
     unsigned char bad;       /**< the current message differs from the one that was sent */
     unsigned number;         /**< index among the connections of all workers */
-    unsigned skip;           /**< messages still to ignore */
+    unsigned skip;           /**< number of messages still to be ignored */
     SSL *ssl;
     target *to;
     unsigned address, tries; /**< index of the current address; number of addresses tried before */
@@ -51,7 +52,7 @@ typedef struct peer {
     size_t got_bytes;       /**< bytes received of the next message's payload */
     uint64_t *times;        /**< a ring: start times of the messages in flight */
     uint32_t times_size;    /**< a power of two, or 0 */
-    unsigned char mask[4];  /**< of the current frame, rotated to the next byte */
+    unsigned char mask[4];  /**< masking key of the current frame, rotated to the next byte */
     unsigned char *pending; /**< bytes that the socket has not accepted */
     size_t pending_len, pending_at;
     unsigned char *rest; /**< an incomplete frame header, or an incomplete response */
@@ -75,10 +76,11 @@ typedef struct worker {
     int measuring;
     /* MODE_FAN: messages are published in batches */
     unsigned subscribers, at_target;
-    uint64_t target;         /**< messages each subscriber has received at the end of the batch */
+    uint64_t target;         /**< number of messages that each subscriber has received at the end
+                              *    of the batch */
     unsigned char *in, *out; /**< WORKER_BUFFER bytes each: input and output */
     unsigned char *inflated;
-    z_stream inflater; /**< shared by the connections that keep no window */
+    z_stream inflater; /**< shared by the connections that keep no compression window */
 } worker;
 
 #define WORKER_BUFFER ((size_t)256 * 1024)
@@ -87,7 +89,7 @@ typedef struct worker {
 void peer_open(worker *w, peer *p);
 
 /**
- * Give up the current address, whose time is over. @return whether others are left after the next
+ * Give up the current address, which has timed out. @return whether there are others after the next
  * one
  */
 int peer_next_address(worker *w, peer *p);
@@ -95,7 +97,7 @@ int peer_next_address(worker *w, peer *p);
 /** Handle epoll events of the socket. */
 void peer_event(worker *w, peer *p, unsigned events);
 
-/** Add a message, whose latency is measured from `then` (nanoseconds). peer_write() sends it. */
+/** Add a message for peer_write() to send. Its latency is measured from `then`, nanoseconds. */
 void peer_due(worker *w, peer *p, uint64_t then);
 
 /** Send due messages until the socket is full. */
@@ -107,12 +109,12 @@ void peer_close(worker *w, peer *p);
 /** Count a failed connection, and report the first one. */
 void peer_fail(worker *w, peer *p, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/** An address has failed while doing `what`, with errno set: try the others. */
+/** Try the other addresses after one has failed during `what`, with errno set. */
 void peer_try_others(worker *w, peer *p, const char *what);
 
 /* ---- The socket ---- */
 
-/** @return memory, unless it is NULL: then exit */
+/** Exit if memory is NULL. @return memory */
 void *peer_must(void *memory);
 
 /** Describe the last error of TLS or the socket. */
@@ -124,7 +126,8 @@ ssize_t peer_take(peer *p, void *buf, size_t size);
 /** Send bytes that the socket has not accepted. @return 0, or -1: the connection has been released */
 int peer_flush_pending(worker *w, peer *p);
 
-/** Send after those bytes, which keep what the socket does not accept. @return likewise */
+/** Send new bytes after the pending ones. Those that the socket does not accept become pending.
+ *  @return likewise */
 int peer_send_bytes(worker *w, peer *p, const unsigned char *data, size_t len);
 
 /* ---- Callbacks into worker.c ---- */
@@ -132,7 +135,7 @@ int peer_send_bytes(worker *w, peer *p, const unsigned char *data, size_t len);
 /** The connection is open. */
 void worker_opened(worker *w, peer *p);
 
-/** The connection has ended; was_open: it had been established. */
+/** The connection has ended. was_open: it had been established. */
 void worker_gone(worker *w, peer *p, int was_open);
 
 /** A complete message has arrived. */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Targets, and the opening handshake: requests and checks come from protocol/. */
+/** Parses targets, and performs the opening handshake with the functions of protocol/. */
 
 #include "tools/wsbench/handshake.h"
 
@@ -15,7 +15,7 @@
 #include "protocol/deflate.h"
 #include "protocol/extension_header.h"
 
-/* One key for the whole run: it is no secret, and only excludes cached responses. */
+/* One key for the whole run. It is not secret, and only serves to detect cached responses. */
 static char key[32];
 
 static void handshake_make_key(void)
@@ -27,8 +27,8 @@ static void handshake_make_key(void)
     apr_base64_encode_binary(key, bytes, sizeof(bytes));
 }
 
-/* The offer has no client_max_window_bits: messages are compressed in advance with the largest
- * window. */
+/* The offer does not contain client_max_window_bits, since messages are compressed in advance with
+ * the largest window. */
 static const char *handshake_offer(void)
 {
     return opt.deflate == DEFLATE_ON ? WS_DEFLATE_NAME
@@ -144,7 +144,7 @@ static const char *handshake_check_extensions(peer *p, const ws_client_response 
     ws_offer o;
     p->forget = 0;
     if (!opt.deflate) {
-        return NULL; /* ws_client_response_check() has excluded it */
+        return NULL; /* ws_client_response_check() has ruled this out */
     }
     if (!list || ws_offer_next(&list, &o) != 1) {
         return "the server does not compress";

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** URLs, and a client's opening handshake: RFC 6455, sections 3 and 4.1. */
+/** Parses URLs, and does a client's opening handshake: RFC 6455, sections 3 and 4.1. */
 
 #ifndef WSBENCH_GREETING_H
 #define WSBENCH_GREETING_H

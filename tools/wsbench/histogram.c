@@ -6,8 +6,8 @@
 
 #define STEPS_SHIFT 6
 
-/* Values below 64 have a step each. For others the highest bit and the six bits below it select
- * the step. */
+/* Each value below 64 has its own step. For larger values, the highest bit and the six bits below
+ * it select the step. */
 static unsigned histogram_step_of(uint64_t value)
 {
     unsigned power, step;

@@ -20,7 +20,7 @@ void histogram_add(histogram *h, uint64_t value);
 /** Add the counts of another histogram. */
 void histogram_merge(histogram *h, const histogram *other);
 
-/** The quantile for part (0.99); 0 without values. */
+/** Get a quantile: part is, for example, 0.99. @return 0: there are no values */
 uint64_t histogram_at(const histogram *h, double part);
 
 #endif

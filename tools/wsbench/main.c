@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The first process: forks the workers, leads them through the phases, and adds up their results.
+ * The main process: forks the workers, leads them through the phases, and adds up their results.
  */
 
 #include <errno.h>
@@ -48,7 +48,7 @@ static void bench_pause_for(double seconds)
     nanosleep(&t, NULL);
 }
 
-/* Start enough workers for the limit of descriptors. */
+/* Start enough workers for the limit on descriptors. */
 static void bench_allow_files(void)
 {
     struct rlimit files;
@@ -220,7 +220,7 @@ static int bench_all_idle(void)
 static uint64_t deadline, run_messages;
 static int stalled;
 
-/* Whether the time is over, or a fault of the server has ended all connections. */
+/* Whether the time is over, or a server failure has ended all connections. */
 static int bench_time_over(void)
 {
     static uint64_t last, since;

@@ -212,7 +212,8 @@ static void options_read_target(target *t, const char *url)
     }
 }
 
-/* What the connections send, and how much of it. @return whether it is such an option */
+/* Parse an option about what the connections send, and how much of it. @return whether it is such
+ * an option */
 static int options_read_load(int o)
 {
     static const char *const contents[] = {"binary", "text", "utf8", "json", NULL};
@@ -319,7 +320,7 @@ static void options_read_option(int o, const char **publish)
     }
 }
 
-/* Ports of a source address towards one server port: Linux has 28,232 by default. */
+/* Number of ports that a source address can use for one server port: on Linux 28,232 by default. */
 #define PORTS 25000u
 
 static void options_choose_sources(void)
@@ -327,7 +328,7 @@ static void options_choose_sources(void)
     const struct sockaddr_in *to = (struct sockaddr_in *)&opt.targets[0].addresses->list[0].address;
     unsigned needed = opt.connections / PORTS + 1;
     if (opt.mode == MODE_CONNECT && needed < 8) {
-        needed = 8; /* after a connection its port is unusable for a minute */
+        needed = 8; /* a port cannot be reused for a minute after its connection */
     }
     if (!opt.sources && needed > 1 && to->sin_family == AF_INET
         && ntohl(to->sin_addr.s_addr) >> 24 == 127) {

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Generates payloads. All messages are slices of one pattern, and each message of a connection
- * starts one cell later, so that a wrong or old message cannot pass as the right one. Text is valid
- * UTF-8 at any offset: characters do not cross the places where a slice can begin or end.
+ * Generates payloads. All messages are slices of one pattern. Each message of a connection starts
+ * one cell later, so that a wrong or old message is not mistaken for the right one. Text is valid
+ * UTF-8 in every slice, because no character crosses an offset where a slice can begin or end.
  */
 
 #include <stdio.h>
@@ -32,7 +32,7 @@ static size_t pool_at = sizeof(pool);
 static void payload_draw(void *out, size_t len)
 {
     if (pool_at + len > sizeof(pool)) {
-        for (size_t i = 0; i < sizeof(pool); i += 256) { /* getrandom() never returns less */
+        for (size_t i = 0; i < sizeof(pool); i += 256) { /* getrandom() never returns fewer bytes */
             if (getrandom(pool + i, 256, 0) != 256) {
                 perror("wsbench: getrandom");
                 exit(1);
@@ -73,7 +73,7 @@ static size_t payload_put_utf8(unsigned char *out, unsigned code)
     return n;
 }
 
-/* Fill with characters of all lengths; the remainder is ASCII. */
+/* Fill the buffer with characters of all lengths; the remainder is ASCII. */
 static void payload_fill_utf8(unsigned char *out, size_t len)
 {
     while (len > 0) {
@@ -104,7 +104,7 @@ static void payload_fill_bytes(unsigned char *out, size_t len, int text)
     }
 }
 
-/* Data like that of an API: constant names, changing values. */
+/* Data like the JSON of an API: constant names, changing values. */
 static void payload_fill_json(char *out, size_t len)
 {
     static const char *const state[] = {"open", "closed", "waiting", "unknown"};
@@ -125,7 +125,7 @@ static void payload_fill_json(char *out, size_t len)
     }
 }
 
-/* Without the tail: RFC 7692, section 7.2.1. */
+/* Omit the tail: RFC 7692, section 7.2.1. */
 static void payload_deflate_stretch(unsigned i)
 {
     z_stream z = {0};

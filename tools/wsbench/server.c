@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** CPU time and memory of the server's processes, from /proc. */
+/** Reads CPU time and memory of the server's processes from /proc. */
 
 #include <dirent.h>
 #include <stdio.h>

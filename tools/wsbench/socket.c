@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The socket of a connection, with or without TLS. Bytes that it does not accept wait in memory. */
+/** Reads and writes the socket of a connection, with or without TLS. Bytes that the socket does not
+ *  accept are kept in memory. */
 
 #include <errno.h>
 #include <openssl/err.h>

@@ -156,7 +156,7 @@ void worker_message(worker *w, peer *p)
     if (opt.mode == MODE_FAN) {
         then = __atomic_load_n(&shared->published_at[p->got % FAN_RING], __ATOMIC_RELAXED);
     }
-    else if (p->got >= p->due) { /* more echoes than messages: already counted as wrong */
+    else if (p->got >= p->due) { /* more echoes than messages, which has been counted as wrong */
         w->board->wrong++;
         p->due++;
         p->sent++;
@@ -180,7 +180,7 @@ void worker_message(worker *w, peer *p)
 
 /* ---- Phases ---- */
 
-/* Send the first messages: one each, or as many as may be in flight. */
+/* Send the first messages: one per connection, or as many as may be in flight. */
 static void worker_start_all(worker *w, unsigned messages)
 {
     for (unsigned i = 0; i < w->count; i++) {
@@ -285,8 +285,8 @@ static peer *worker_next_open(worker *w)
     return NULL;
 }
 
-/* Send messages that are due at the given rate. After a delay latency counts from the scheduled
- * time. @return the next due time, 0: none */
+/* Send messages that are due at the given rate. If they are late, latency is still measured from
+ * the scheduled time. @return the next due time, 0: none */
 static uint64_t worker_send_due(worker *w)
 {
     uint64_t now = nanoseconds(), due = 0;

@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * wsbench, a load generator. The first process reads the options, forks the workers, leads them
+ * wsbench, a load generator. The main process parses the options, forks the workers, leads them
  * through the phases, and reports. Each worker has an event loop and a share of the connections.
- * Workers are processes because the limit of open files applies to each process. They count in
- * shared memory, the board.
+ * Workers are processes because the limit on open files applies to each process. Their counters are
+ * in shared memory, the board.
  */
 
 #ifndef WSBENCH_H
@@ -39,7 +39,7 @@ typedef struct target {
     ws_addresses *addresses;
     unsigned best;       /**< index of the last address that accepted; private to each worker */
     char *authorization; /**< or NULL */
-    char *request;       /**< of the handshake */
+    char *request;       /**< handshake request */
     size_t request_len;
 } target;
 
@@ -51,16 +51,17 @@ typedef struct options {
     unsigned in_flight;
     unsigned workers;
     unsigned opening; /**< limit of concurrent handshakes in a worker */
-    size_t size;      /**< of a message, bytes */
+    size_t size;      /**< size of a message, bytes */
     double rate;      /**< messages per second, 0: closed loop */
     double seconds, warm_up;
-    unsigned skip;              /**< messages that a subscriber receives before the publisher's */
+    unsigned skip;              /**< number of messages that a subscriber receives before the
+                                 *    publisher's */
     const char *hello;          /**< first message of a subscriber, or NULL */
     const char *const *headers; /**< further headers of the handshake: name, value ..., NULL */
     const char *ca_file;        /**< NULL: the system's */
-    int raw;                    /**< no handshake; the server echoes raw frames */
+    int raw;                    /**< omit the handshake; the server echoes raw frames */
     int insecure, json, quiet;
-    long pid;         /**< of the server, 0: unknown */
+    long pid;         /**< pid of the server; 0: unknown */
     uint32_t source;  /**< first source address, host order; 0: chosen by the kernel */
     unsigned sources; /**< number of consecutive source addresses */
     target *targets;  /**< connections are distributed round-robin */
@@ -78,13 +79,13 @@ void options_read(int argc, char **argv);
 /** Generate all payloads. Call before forking, so that all workers have the same. */
 void payload_make(void);
 
-/** The payload of a connection's message; opt.size bytes. */
+/** Get the payload of a connection's message; opt.size bytes. */
 const unsigned char *payload_of(unsigned connection, uint64_t message);
 
 /** The same, compressed without a window; *len is set to its length. */
 const unsigned char *payload_deflated(unsigned connection, uint64_t message, size_t *len);
 
-/** The opcode of all messages. */
+/** Get the opcode of all messages. */
 unsigned payload_opcode(void);
 
 /** Generate a random masking key. */
@@ -93,7 +94,7 @@ void payload_mask(unsigned char key[4]);
 /** Discard the inherited random bytes. Call after fork(). */
 void payload_forked(void);
 
-/* ---- Shared by the workers and the first process ---- */
+/* ---- Shared by the workers and the main process ---- */
 
 typedef enum {
     PHASE_OPEN,    /**< opening connections */
@@ -110,7 +111,7 @@ typedef struct worker_board {
     uint64_t failed;   /**< failed handshakes */
     uint64_t lost;     /**< connections ended by the server */
     uint64_t messages; /**< echoed or delivered */
-    uint64_t bytes;    /**< of their payload */
+    uint64_t bytes;    /**< bytes of their payload */
     uint64_t wrong;    /**< different from the message that was sent */
     uint64_t closed; /**< MODE_CONNECT: rounds, from connect to the end of the closing handshake */
     int phase;       /**< the worker's bench_phase; atomic */
@@ -126,14 +127,15 @@ typedef struct worker_board {
 
 typedef struct board {
     int phase;      /**< bench_phase; atomic */
-    uint64_t start; /**< of PHASE_RUN, nanoseconds; the rate's schedule starts here */
+    uint64_t start; /**< start of PHASE_RUN and of the rate's schedule, nanoseconds */
     /* MODE_FAN */
     unsigned participants; /**< workers that have subscribers; atomic */
     unsigned waiting;      /**< participants with incomplete batches; atomic */
     int batch_over;        /**< atomic */
     uint64_t first;        /**< time of the batch's first delivery; atomic, 0: none yet */
-    histogram complete;    /**< from publication to the last delivery; written by the last worker */
-    histogram spread;      /**< from the first to the last delivery */
+    histogram complete;    /**< times from publication to the last delivery; written by the last
+                            *    worker to finish */
+    histogram spread;      /**< times from the first to the last delivery */
     uint64_t published_at[FAN_RING];
     unsigned workers;
     worker_board worker[];
@@ -157,7 +159,7 @@ void worker_run(unsigned number) __attribute__((noreturn));
 /** CPU time of a process and its descendants, seconds; -1: no such process. */
 double server_cpu(long pid);
 
-/** Their memory: proportional set size, KiB; -1: not readable. */
+/** Memory of the same processes: proportional set size, KiB; -1: not readable. */
 double server_memory(long pid);
 
 /* ---- report.c ---- */
@@ -167,10 +169,10 @@ typedef struct result {
     uint64_t opened, failed, lost, messages, bytes, wrong, closed;
     double server_cpu;            /**< seconds, -1: unknown */
     double own_cpu, busiest_cpu;  /**< seconds */
-    double memory_before, memory; /**< of the server, KiB, -1: unknown */
+    double memory_before, memory; /**< memory of the server, KiB; -1: unknown */
     histogram latency;
     const char *problem; /**< or NULL */
-    int interrupted;     /**< by Ctrl-C: the result is partial */
+    int interrupted;     /**< by Ctrl-C, so the result is partial */
 } result;
 
 /** Print the result, as text or JSON. */

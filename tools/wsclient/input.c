@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Converts input to messages. Reads no more than the connection accepts, and sends long lines in
+ * Converts input to messages. Reads only as much as the connection accepts, and sends long lines in
  * parts.
  */
 
@@ -23,9 +23,9 @@
 #define BLOCK (64 * 1024)
 
 static char data[BLOCK];
-static size_t len, pos; /* bytes read, and bytes of them sent */
+static size_t len, pos; /* number of bytes read, and how many of them have been sent */
 static int at_end;      /* end of input */
-static int inside;      /* in a line of which a part has been sent */
+static int inside;      /* part of the current line has been sent */
 static ws_utf8_state utf8;
 static int half = -1; /* the first hexadecimal digit of an incomplete byte, or -1 */
 static unsigned long line_number = 1;
@@ -171,7 +171,7 @@ const char *ws_input_line(const char *line, apr_size_t n)
     return error;
 }
 
-/* The end of the next message in data; NULL: incomplete. */
+/* Find the end of the next message in data. @return NULL: it is incomplete */
 static const char *input_next_end(void)
 {
     const char *newline;

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Converts standard input, --execute and typed lines to messages. For the main thread. */
+/** Converts standard input, --execute and typed lines to messages. Use it in the main thread
+ *  only. */
 
 #ifndef WS_TOOLS_INPUT_H
 #define WS_TOOLS_INPUT_H

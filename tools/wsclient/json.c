@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Writes events as JSON, one object per line. Data that JSON cannot hold is encoded in base64. */
+/** Writes events as JSON, one object per line. Data that JSON cannot represent is encoded in
+ *  base64. */
 
 #include "tools/wsclient/json.h"
 
@@ -88,7 +89,7 @@ void ws_json_close(ws_conn *c, int code, const char *reason, apr_size_t len, int
     json_end(&o, c);
 }
 
-/* Members about the refusing response, for the next failure object. */
+/* Members that describe the refusing response, for the next failure object. */
 static ws_strbuf refusal;
 
 void ws_json_refused(const ws_response *r)

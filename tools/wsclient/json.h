@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** --json: writes each event as a JSON object on one line. For the loop's thread. */
+/** --json: writes each event as a JSON object on one line. Use it in the loop's thread only. */
 
 #ifndef WS_TOOLS_JSON_H
 #define WS_TOOLS_JSON_H

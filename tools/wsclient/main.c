@@ -133,7 +133,8 @@ static ws_exit client_must_end(long until)
         return WS_EXIT_CLOSED;
     }
     if (ws_output_error()) {
-        if (ws_output_error() != EPIPE) { /* the reader of a closed pipe needs no more output */
+        if (ws_output_error() != EPIPE) { /* the pipe's reader has closed it and needs no more
+                                           * output */
             ws_output_note(WS_TONE_BAD, "wsclient: output: %s", strerror(ws_output_error()));
         }
         return WS_EXIT_IO;
@@ -172,7 +173,8 @@ static ws_exit client_run(void)
     }
 }
 
-/* Open descriptors 0 to 2 if the caller closed them, so that no socket gets such a number. */
+/* Open descriptors 0 to 2 if the caller has closed them, so that no socket gets one of these
+ * numbers. */
 static void client_open_standard(void)
 {
     int fd;

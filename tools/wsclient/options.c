@@ -25,15 +25,15 @@
 /* Maximum number of redirects for --location. */
 #define REDIRECTS 10
 
-/* Largest message that is assembled before output, bytes. Without options that need that, messages
- * are streamed. */
+/* Largest message that is assembled before output, bytes. Messages are streamed unless an option
+ * requires assembling them. */
 #define MESSAGE_MAX (256u << 20)
 
 /* Limit of the send queue, bytes. session.c pauses far below it. */
 #define SEND_QUEUE (4 << 20)
 
-/* Limit for the closing handshake, milliseconds. Long, because the server may still send data that
- * a slow standard output delays. session.c ends it earlier without progress. */
+/* Limit for the closing handshake, milliseconds. It is long because the server may still send data
+ * that a slow standard output delays. Without progress, session.c ends the handshake earlier. */
 #define CLOSE_TIMEOUT (3600 * 1000)
 
 /* Longest time without data after our Close frame, milliseconds. */
@@ -203,7 +203,7 @@ static struct {
     apr_array_header_t *headers, *connect_to, *messages;
 } lists;
 
-/* Number of colons outside brackets. *second points after the second one. */
+/* Count the colons outside brackets. *second is set to the text after the second one. */
 static int options_count_colons(const char *text, const char **second)
 {
     int count = 0, inside = 0;
@@ -392,7 +392,7 @@ static void options_read_option(int c, const char *next)
     }
 }
 
-/* Set constant options, and check combinations. */
+/* Set fixed options, and check combinations. */
 static void options_settle(void)
 {
     ws_connect_options *to = &ws_options.to;

@@ -23,13 +23,13 @@
 /* Output buffered for the terminal before the connection is paused, bytes. */
 #define SHOWN_MAX (1 << 20)
 
-/* Output that standard output has not accepted. For the loop's thread; after that has ended, the
- * main thread. */
+/* Output that standard output has not accepted. Used by the loop's thread; after that has ended, by
+ * the main thread. */
 static ws_strbuf kept;
 static apr_size_t kept_pos;
 static ws_watch *watch;
 static int is_file;     /* writes do not block */
-static int is_terminal; /* control characters are replaced */
+static int is_terminal; /* replace control characters */
 static char half[4];    /* the first bytes of an incomplete UTF-8 character */
 static apr_size_t half_len;
 static int error; /* atomic: errno of the first failed write */
@@ -59,8 +59,8 @@ static int output_takes_more(void)
     return is_file || poll(&p, 1, 0) > 0;
 }
 
-/* Write without blocking. A pipe that polls as writable accepts PIPE_BUF bytes. It is not made
- * non-blocking, because other processes share it. @return bytes written */
+/* Write without blocking. A pipe that polls as writable accepts PIPE_BUF bytes. O_NONBLOCK is not
+ * set, because it would affect other processes that share the pipe. @return bytes written */
 static apr_size_t output_write_some(const char *data, apr_size_t len)
 {
     apr_size_t done = 0;
@@ -117,7 +117,7 @@ static void output_write_all(ws_conn *c, const void *data, apr_size_t len)
     }
 }
 
-/* Messages may come in pieces: keep an incomplete character for the next piece. */
+/* Messages may arrive in pieces, so keep an incomplete character for the next piece. */
 static void output_write_printable(ws_conn *c, const char *data, apr_size_t len)
 {
     char *text = malloc(half_len + len), *out = malloc(WS_PRINTABLE_MAX * (half_len + len) + 1);
@@ -227,7 +227,7 @@ void ws_output_note(ws_tone tone, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    /* a single line, even if it quotes server data */
+    /* a note is a single line even if it quotes server data */
     ws_printable(line, sizeof(line), text, strlen(text), "");
     if (ws_options.terminal) {
         ws_output_show(NULL, tone, "", line, strlen(line));

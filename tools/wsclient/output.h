@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Writes messages and notes: to standard output and error, or above the line that is being edited.
+ * Writes messages and notes to standard output and standard error, or above the line that is being
+ * edited.
  */
 
 #ifndef WS_TOOLS_OUTPUT_H
@@ -24,7 +25,7 @@ void ws_output_init(void);
 
 /**
  * Write to standard output. Bytes that it does not accept are buffered, and the connection is
- * paused until they are written. For the loop's thread.
+ * paused until they are written. Call it in the loop's thread only.
  */
 void ws_output_write(ws_conn *c, const void *data, apr_size_t len);
 
@@ -34,14 +35,14 @@ void ws_output_note(ws_tone tone, const char *format, ...) __attribute__((format
 /** Write a line to the terminal, with control characters as \\xHH.  [any thread] */
 void ws_output_show(ws_conn *c, ws_tone tone, const char *mark, const char *data, apr_size_t len);
 
-/** Write the buffered rest.  [main thread, after the connection has ended] */
+/** Write the remaining buffered bytes.  [main thread, after the connection has ended] */
 void ws_output_end(void);
 
 /** errno of the first failed write, or 0. */
 int ws_output_error(void);
 
 /**
- * Take the terminal's buffer, and resume a connection that was paused because of its size.  [main
+ * Take the terminal's buffer, and resume the connection if the buffer's size had paused it.  [main
  * thread]
  * @return to be freed; NULL: empty
  */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Writes a session as a transcript, with waits where the server may have used a timer. */
+/** Writes a session as a transcript, and adds waits where the server may have used a timer. */
 
 #include "tools/wsclient/record.h"
 
@@ -15,7 +15,7 @@
 /* A message that takes this long may come from a handler's timer, milliseconds. */
 #define PAUSE 100
 
-/* Added to a recorded wait, so that the timer has fired when the transcript continues;
+/* Added to a recorded wait, so that the timer has fired when the transcript continues,
  * milliseconds. */
 #define SLACK 30
 

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** --record: writes a session as a transcript for wshandler-test. For the loop's thread. */
+/** --record: writes a session as a transcript for wshandler-test. Use it in the loop's thread
+ *  only. */
 
 #ifndef WS_TOOLS_RECORD_H
 #define WS_TOOLS_RECORD_H
@@ -13,7 +14,7 @@ int ws_record_open(const char *file);
 /** Record the handshake's result. protocol: the subprotocol, or NULL */
 void ws_record_connect(int status, const char *protocol);
 
-/** Record a message, or a part of one that is sent. where: WS_FIRST, WS_LAST */
+/** Record a message, or part of a message being sent. where: WS_FIRST, WS_LAST */
 void ws_record_message(char sign, ws_type type, const char *data, apr_size_t len, unsigned where);
 
 void ws_record_close(char sign, int code, const char *reason, apr_size_t len);

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Runs the connection on the loop, and passes data and events between it and the main thread.
- * Memory in both directions is bounded.
+ * Runs the connection on the loop, and passes data and events between the loop and the main thread.
+ * Memory is bounded in both directions.
  */
 
 #include "tools/wsclient/session.h"
@@ -19,17 +19,17 @@
 #include "tools/wsclient/output.h"
 #include "tools/wsclient/record.h"
 
-/* Limit of bytes queued for the loop, or sent but not acknowledged by it. */
+/* Limit on the bytes queued for the loop or not yet acknowledged by it. */
 #define IN_FLIGHT_MAX (512 * 1024)
 
-/* Stop reading input while this much waits for the socket. on_drain is called at a quarter of the
- * send queue, which is the same size. */
+/* Stop reading input while this many bytes wait for the socket. It is a quarter of the send queue,
+ * which is also when on_drain is called. */
 #define QUEUED_MAX (1024 * 1024)
 
 /* Longest wait for the reply to our last Close frame, milliseconds. */
 #define GOODBYE 1000
 
-/* Accounted for each message in addition to its bytes. */
+/* Overhead counted for each message, bytes. */
 #define OVERHEAD 64
 
 static ws_client *client;
@@ -40,18 +40,18 @@ static int state;
 static apr_size_t in_flight;
 static ws_id id;
 
-/* Interval of checks during the closing handshake, milliseconds. */
+/* How often to check during the closing handshake, milliseconds. */
 #define CLOSE_CHECK 200
 
 /* Atomic: the server does not reply to our Close frame. */
 static int stuck;
 
-/* For the loop's thread; after that has ended, the main thread. */
+/* Used by the loop's thread; after that has ended, by the main thread. */
 static apr_uint64_t received;
 static apr_size_t owed; /* part of in_flight, released when the queue has drained */
 static int exit_code;
 static apr_time_t ping_sent;      /* 0: none */
-static apr_uint64_t wanted_bytes; /* of the messages counted by --count */
+static apr_uint64_t wanted_bytes; /* bytes of the messages counted by --count */
 
 ws_session_state ws_session_now(void)
 {
@@ -95,7 +95,7 @@ static int session_count_message(ws_conn *c, apr_size_t len, int last)
     }
     received += last != 0;
     wanted_bytes +=
-        ws_options.terminal ? 0 : len + 1; /* a user at a terminal reads at any pace: do not wait */
+        ws_options.terminal ? 0 : len + 1; /* never wait for a user's reading */
     if (o->count && received == o->count) {
         ws_close(c, WS_CLOSE_NORMAL, NULL);
     }
@@ -119,7 +119,7 @@ static void session_write_out(ws_conn *c, ws_type type, const char *data, apr_si
     }
 }
 
-/* Assembled messages. */
+/* Receives assembled messages. */
 
 static void session_show_hex(ws_conn *c, const char *data, apr_size_t len)
 {
@@ -164,7 +164,7 @@ static void session_on_message(ws_conn *c, ws_type type, const char *data, apr_s
     }
 }
 
-/* Streamed messages, in pieces. */
+/* Receives streamed messages, in pieces. */
 static void session_on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len,
                              unsigned where)
 {
@@ -181,9 +181,9 @@ int ws_session_stuck(void)
     return __atomic_load_n(&stuck, __ATOMIC_ACQUIRE);
 }
 
-/* Check the closing handshake. After our Close frame the server may still send data. It has
- * --close-timeout for the next piece or its Close frame; time in which standard output blocks is
- * not counted. Pings are not progress. */
+/* Check the closing handshake. After our Close frame, the server may still send data. It has
+ * --close-timeout to send the next piece or its Close frame. Time during which standard output
+ * blocks is not counted. Pings do not count as progress. */
 static void session_watch_close(ws_conn *c, void *arg)
 {
     static apr_uint64_t before;
@@ -220,7 +220,7 @@ static void session_on_open(ws_conn *c)
 static void session_on_pong(ws_conn *c, const char *data, apr_size_t len)
 {
     (void)c;
-    if (ping_sent && len) { /* others reply to the engine's pings */
+    if (ping_sent && len) { /* other pongs reply to the engine's pings */
         ws_output_note(WS_TONE_NOTE, "pong %.*s: %.1f ms", (int)len, data,
                        (double)(apr_time_now() - ping_sent) / 1000);
         ping_sent = 0;
@@ -250,7 +250,7 @@ static int session_will_reconnect(const ws_conn *c)
 
 static void session_on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
-    /* With the peer's Close frame all data has arrived; without it some may be missing. */
+    /* If the peer's Close frame has arrived, so has all data; otherwise some may be missing. */
     int whole = c->discard_input, closed_by_server = c->closed_by == WS_CLOSED_BY_SERVER;
     int normal =
         code == WS_CLOSE_NORMAL || code == WS_CLOSE_GOING_AWAY || code == WS_CLOSE_NO_STATUS;
@@ -327,7 +327,7 @@ static void session_show_body(const ws_response *r)
 
 static void session_on_response(void *data, const ws_response *r)
 {
-    static int interim; /* the previous response was interim: the request has been shown */
+    static int interim; /* the previous response was interim, so the request has been shown */
     (void)data;
     if (r->status >= 300) {
         ws_json_refused(r);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The connection: what the main thread and the loop's thread share. */
+/** The connection, and its interface between the main thread and the loop's thread. */
 
 #ifndef WS_TOOLS_SESSION_H
 #define WS_TOOLS_SESSION_H
@@ -27,13 +27,13 @@ int ws_session_stuck(void);
 /** A descriptor that is readable after an event for the main thread. */
 int ws_session_fd(void);
 
-/** Make it readable.  [any thread, signal handlers] */
+/** Make that descriptor readable.  [any thread, signal handlers] */
 void ws_session_wake(void);
 
-/** Reset it. */
+/** Make that descriptor unreadable again. */
 void ws_session_woken(void);
 
-/** Whether the queues have room for more. */
+/** Whether the queues accept more data. */
 int ws_session_takes(void);
 
 /** Send a message, or a part of one. data is copied. where: WS_FIRST, WS_LAST */

@@ -58,7 +58,7 @@ static void terminal_on_line(char *line)
         ws_output_note(WS_TONE_BAD, "%s", error);
     }
     free(line);
-    /* after a signal libedit reads whole lines; this restores the prompt and reading by key */
+    /* after a signal, libedit reads whole lines; this restores the prompt and reading by key */
     rl_callback_handler_install(PROMPT, terminal_on_line);
 }
 

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The prompt of a build without libedit: the terminal itself edits the line, and there is no history.
- * Text that arrives while the user types is shown above a new prompt; the terminal keeps the typed keys.
+ * The prompt in a build without libedit: the terminal itself edits the line, and there is no
+ * history. Text that arrives while the user types is shown above a new prompt, and the terminal
+ * keeps what has been typed.
  */
 
 #include "tools/wsclient/terminal.h"

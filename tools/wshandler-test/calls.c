@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A copy of the handler's table, whose callbacks record each call before they pass it on. The
+/** Copies the handler's table, with callbacks that record each call before they pass it on. The
  *  callbacks may run on several threads. */
 
 #include "tools/wshandler-test/calls.h"
@@ -15,7 +15,7 @@ typedef struct call {
     ws_happening *what;
 } call;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the fields that follow */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects the fields below */
 static call *first, **last = &first;
 static ws_test_client *opening;
 

@@ -82,8 +82,8 @@ void ws_test_client_free(ws_test_client *p)
 
 static void client_send_frame(ws_test_client *p, unsigned first, const void *data, apr_size_t len)
 {
-    /* A fixed key makes runs repeatable. It has no zero bytes, so data that is not unmasked shows.
-     * */
+    /* A fixed key makes runs repeatable. It has no zero bytes, so that missing unmasking is
+     * detected. */
     static const unsigned char mask[4] = {0x37, 0xfa, 0x21, 0x3d};
     unsigned char head[WS_HEADER_MAX] = {0};
     apr_size_t at;
@@ -116,7 +116,7 @@ static void client_send_close(ws_test_client *p, int code, const char *reason, a
     unsigned char payload[WS_CONTROL_MAX];
     p->close_code = code;
     if (p->version == 75) {
-        shutdown(p->fd, SHUT_WR); /* TCP has no other way to end the stream */
+        shutdown(p->fd, SHUT_WR); /* TCP cannot end the stream in any other way */
         return;
     }
     len = ws_close_build(payload, code, reason, len);
@@ -177,7 +177,7 @@ static void client_on_close(ws_test_client *p, const ws_piece *piece)
     apr_size_t len = 0;
     ws_close_parse(piece->data, piece->len, &code, &reason, &len);
     p->close_told = 1;
-    /* the module, not the handler, sends replies to the client's Close frames */
+    /* the module, not the handler, replies to the client's Close frames */
     if (!p->close_code) {
         client_happens(p, WS_SAY_CLOSE, code, reason, len);
         client_send_close(p, code, NULL, 0);

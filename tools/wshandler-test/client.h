@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A client of a transcript: the other end of a connection's socket. Functions do not block. */
+/** A client of a transcript: the other end of a connection's socket. The functions do not block. */
 
 #ifndef WS_TOOLS_ACTOR_H
 #define WS_TOOLS_ACTOR_H
@@ -30,7 +30,7 @@ typedef struct ws_test_client {
     int paused; /**< does not read */
     int lost;   /**< an expectation timed out: do not wait again */
 
-    int status; /**< of the handshake's response */
+    int status; /**< status of the handshake's response */
     const char *protocol;
     apr_table_t *answer; /**< its headers */
 
@@ -38,7 +38,7 @@ typedef struct ws_test_client {
     ws_hixie hixie;
     ws_strbuf in, out, message;
     ws_happening *first, **last;
-    int close_code;          /**< sent, 0: none */
+    int close_code;          /**< close code that was sent; 0: none */
     unsigned close_told : 1; /**< the server's Close frame has arrived */
 } ws_test_client;
 
@@ -46,7 +46,7 @@ typedef struct ws_test_client {
 void ws_test_client_open(ws_test_client *p, int fd);
 void ws_test_client_free(ws_test_client *p);
 
-/** Send what a step describes. */
+/** Send the data that a step describes. */
 void ws_test_client_say(ws_test_client *p, const ws_step *s);
 
 /** Write and read without blocking. @return whether there was progress */

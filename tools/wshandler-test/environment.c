@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * CGI variables (RFC 3875, section 4.1) for handlers that start programs, as far as a transcript
- * sets them.
+ * Sets CGI variables (RFC 3875, section 4.1) for handlers that start programs, from the values in
+ * the transcript.
  */
 
 #pragma GCC visibility push(default)
@@ -24,7 +24,7 @@ const char *ap_get_server_banner(void)
     return "wshandler-test";
 }
 
-/* There is no ServerRoot: relative to the working directory. */
+/* Paths are relative to the working directory, since there is no ServerRoot. */
 char *ap_server_root_relative(apr_pool_t *pool, const char *path)
 {
     return apr_pstrdup(pool, path);
@@ -36,8 +36,8 @@ char *ap_make_dirstr_parent(apr_pool_t *pool, const char *path)
     return apr_pstrmemdup(pool, path, slash ? (apr_size_t)(slash + 1 - path) : 0);
 }
 
-/* Like httpd, leave out credentials, and Proxy, which would become HTTP_PROXY, a setting of some
- * programs. */
+/* Like httpd, omit credentials, and the header Proxy: it would become HTTP_PROXY, which configures
+ * some programs. */
 static int environment_add_header(void *request, const char *name, const char *value)
 {
     static const char *const secret[] = {"Authorization", "Proxy-Authorization", "Proxy"};

@@ -64,7 +64,7 @@ void ws_harness_bail_out(const char *format, ...)
     va_end(args);
     ws_print_line(stdout, "Bail out! %s", text);
     fflush(stdout);
-    _exit(2); /* exit() would free memory that other threads use */
+    _exit(2); /* exit() would free memory that other threads still use */
 }
 
 /* ---- Loading ---- */
@@ -353,14 +353,14 @@ void ws_harness_connect(ws_harness *s, ws_test_client *p, const ws_step *connect
 typedef struct barrier {
     pthread_mutex_t lock;
     pthread_cond_t passed;
-    unsigned left; /* number that have not passed yet */
+    unsigned left; /* number of them that have not passed yet */
 } barrier;
 
 typedef struct visit {
     ws_task task;
     barrier *b;
     int next; /* milliseconds to the next timer; -1: none */
-    int due;  /* timers have expired, but run at the end of a tick */
+    int due;  /* timers have expired and will run at the end of the tick */
 } visit;
 
 static barrier barrier_all = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
@@ -381,7 +381,7 @@ static void harness_pass(barrier *b)
 }
 
 /* Time limit of a callback, milliseconds. A short limit for messages does not shorten it below
- * CALLBACK_MIN: the machine may be slow. */
+ * CALLBACK_MIN, since the machine may be slow. */
 static int harness_callback_patience(void)
 {
     return ws_harness_patience > CALLBACK_MIN ? ws_harness_patience : CALLBACK_MIN;
@@ -421,7 +421,8 @@ static int harness_any_due(const ws_timer_wheel *w, apr_uint32_t now)
     return 0;
 }
 
-/* A connection's callbacks keep their order, so earlier ones have returned when this is called. */
+/* A connection's callbacks run in order, so the earlier ones have returned when this one is
+ * called. */
 static void harness_on_turn(ws_loop *loop, ws_task *task)
 {
     visit *v = (visit *)task;
@@ -486,7 +487,7 @@ void ws_harness_pass(ws_harness *s, const apr_array_header_t *actors, apr_uint32
         }
         left -= step < left ? step : left;
         ws_clock_advance(step);
-        harness_one_turn(s, &v); /* the loop reads the clock only then */
+        harness_one_turn(s, &v); /* the loop only reads the clock when it runs */
         harness_settle(s, actors, &v);
     }
 }

@@ -2,7 +2,7 @@
 
 /**
  * Runs a handler: loads, configures and starts it as the module does, on an engine whose clock is
- * stopped. One at a time.
+ * stopped. Only one handler can run at a time.
  */
 
 #ifndef WS_TOOLS_STAGE_H
@@ -15,7 +15,7 @@ typedef struct ws_harness ws_harness;
 
 /**
  * Load a handler and pass its keys to configure.
- * @return NULL, or the error: configure's text, or why it cannot be loaded
+ * @return NULL, or the error: configure's text, or the reason why the handler cannot be loaded
  */
 const char *ws_harness_configure(ws_harness **stage, const char *handler, int argc,
                                  char *const argv[], apr_pool_t *pool);
@@ -46,13 +46,13 @@ void ws_harness_pass(ws_harness *stage, const apr_array_header_t *actors, apr_ui
 /** Close the connections, and call the handler's stop. */
 void ws_harness_stop(ws_harness *stage);
 
-/** End the program when it cannot continue, with TAP's "Bail out!". */
+/** End the program with TAP's "Bail out!", because it cannot continue. */
 void ws_harness_bail_out(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 /** Time limit of a callback, and for messages from other threads, milliseconds. */
 extern int ws_harness_patience;
 
-/** Show log lines up to this level. */
+/** Log lines up to this level are shown. */
 extern ws_log_level ws_harness_log_level;
 
 #endif

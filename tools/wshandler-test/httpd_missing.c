@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A stub for each function of httpd, so that every handler can be loaded. Calling a stub ends the
- * test with the function's name. The weak symbols yield to httpd_stubs.c and environment.c.
+ * Defines a stub for each function of httpd, so that every handler can be loaded. A call to a stub
+ * ends the test and names the function. The stubs are weak symbols, so the functions in
+ * httpd_stubs.c and environment.c replace them.
  */
 
 #include "tools/wshandler-test/harness.h"

@@ -19,10 +19,10 @@
 
 #pragma GCC visibility push(default)
 
-/* Its address identifies the module's folder, for handlers without a path. */
+/* Its address locates the module's directory, for handlers without a path. */
 module AP_MODULE_DECLARE_DATA websocket_module;
 
-/* Used by the log macros; its level lets all lines pass to the functions below. */
+/* Used by the log macros. At its level, all lines are passed to the functions below. */
 server_rec *ap_server_conf;
 
 static void httpd_stubs_show(int level, apr_status_t status, const char *format, va_list args)
@@ -41,7 +41,7 @@ static void httpd_stubs_show(int level, apr_status_t status, const char *format,
     ws_print_line(stdout, "# log: %s%s%s", reason, status ? ": " : "", text);
 }
 
-/* httpd's log functions, which differ in the object that a line is about. */
+/* httpd's log functions, which differ in the type of the object that a line is about. */
 #define LOG_FUNCTION(NAME, TYPE)                                                                   \
     void NAME(const char *file, int line, int module_index, int level, apr_status_t status,        \
               TYPE about, const char *format, ...)                                                 \

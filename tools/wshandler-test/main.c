@@ -93,7 +93,8 @@ static int handler_test_read_options(int argc, const char *const *argv, apr_pool
     return o->ind;
 }
 
-/* dlopen() and the module search other folders for a name without a path: use the absolute one. */
+/* Use the absolute path, because dlopen() and the module search other directories for a name
+ * without a path. */
 static const char *handler_test_handler_file(const char *name)
 {
     char *path = realpath(name, NULL);

@@ -123,8 +123,8 @@ static long play_now_ms(void)
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* The next event of a client. Waits a while even if nothing is in progress: the handler may have
- * threads of its own. */
+/* Get the next event of a client. Waits even if nothing is in progress, since the handler may have
+ * its own threads. */
 static ws_happening *play_next_event(play *p, ws_test_client *peer, int patience)
 {
     long until = play_now_ms() + (peer->lost ? 0 : patience);
@@ -143,7 +143,7 @@ static ws_happening *play_next_event(play *p, ws_test_client *peer, int patience
     return e;
 }
 
-/* The next call of the handler for a client's connection. */
+/* Get the next call of the handler for a client's connection. */
 static ws_happening *play_next_call(play *p, const ws_test_client *peer, int patience)
 {
     long until = play_now_ms() + patience;
@@ -237,7 +237,7 @@ static void play_check_silence(play *p, ws_test_client *peer, const ws_step *s)
 static void play_connect_peer(play *p, const ws_step *s, const ws_step *next)
 {
     ws_test_client *peer = play_find(p, s->name);
-    if (peer) { /* the name may be used again */
+    if (peer) { /* the name can be reused */
         play_settle(p);
         play_check_silence(p, peer, s);
     }

@@ -15,7 +15,7 @@
 /* Longest wait, milliseconds: the test clock's range. */
 #define WAIT_MAX APR_INT32_MAX
 
-/* Largest data of one message, bytes. More is probably a mistake: "x" * 1000000000. */
+/* Largest data of one message, bytes. More is probably a mistake, such as "x" * 1000000000. */
 #define DATA_MAX (64 << 20)
 
 typedef struct reader {
@@ -24,7 +24,7 @@ typedef struct reader {
     const char *line; /* the unread rest of the current line */
     unsigned number;
     const char *error;
-    ws_step *connect; /* the connect or status that indented lines belong to */
+    ws_step *connect; /* the connect or status step that indented lines belong to */
 } reader;
 
 __attribute__((format(printf, 2, 3))) static int transcript_wrong(reader *r, const char *format,
@@ -47,7 +47,7 @@ static void transcript_skip_blanks(reader *r)
     r->line += strspn(r->line, " \t");
 }
 
-/* The next word; "" at the end of the line. */
+/* Read the next word; "" at the end of the line. */
 static const char *transcript_word(reader *r)
 {
     const char *w;
@@ -57,7 +57,7 @@ static const char *transcript_word(reader *r)
     return apr_pstrmemdup(r->pool, w, (apr_size_t)(r->line - w));
 }
 
-/* If the next word is w, read it. @return whether it is */
+/* Read the next word if it is w. @return whether it was */
 static int transcript_next_is(reader *r, const char *w)
 {
     size_t len = strlen(w);
@@ -188,7 +188,8 @@ static int transcript_pattern(reader *r, ws_step *s)
     return 1;
 }
 
-/* Parse data after text, ping, a code...: quotes, bytes, or for an expectation "~ REGEX". */
+/* Parse the data after a word such as text or ping, or after a code: a quoted text, bytes, or in an
+ * expectation, "~ REGEX". */
 static int transcript_data(reader *r, ws_step *s)
 {
     transcript_skip_blanks(r);
@@ -205,7 +206,7 @@ static int transcript_data(reader *r, ws_step *s)
     return 1;
 }
 
-/* Parse a message, or a part of one, marked with "..." before or after it. */
+/* Parse a message, or a part of a message, which has "..." before or after it. */
 static int transcript_message(reader *r, ws_step *s)
 {
     s->where = WS_FIRST | WS_LAST;
@@ -432,7 +433,7 @@ static int transcript_wait_for(reader *r)
     return error ? transcript_wrong(r, "wait %s", error) : transcript_at_end(r);
 }
 
-/* Parse NAME>, NAME< and NAME!, or the sign alone. */
+/* Parse NAME>, NAME< or NAME!. The name may be missing. */
 static int transcript_dialogue(reader *r)
 {
     size_t len = strcspn(r->line, "<>! \t");
@@ -511,7 +512,7 @@ const char *ws_transcript_read(ws_transcript *t, const char *file, apr_pool_t *p
     t->file = file;
     t->keys = apr_array_make(p, 4, sizeof(char *));
     t->settings = apr_table_make(p, 4);
-    /* Allocate all at once: a compiled regular expression must not move. */
+    /* Allocate all steps together, because a compiled regular expression must not move. */
     t->steps = apr_array_make(p, (int)lines, sizeof(ws_step));
     while (text && !r.error) {
         int before = t->steps->nelts;

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A transcript: the exchange of clients and a handler, parsed from a file. */
+/** A transcript: an exchange between clients and a handler, parsed from a file. */
 
 #ifndef WS_TOOLS_TRANSCRIPT_H
 #define WS_TOOLS_TRANSCRIPT_H
@@ -20,7 +20,7 @@ typedef enum {
     WS_STEP_WAIT
 } ws_step_kind;
 
-/** What is sent or expected. The first values equal opcodes. */
+/** The kind of data to send or expect. The first values equal opcodes. */
 typedef enum {
     WS_SAY_TEXT = 0x1,
     WS_SAY_BINARY = 0x2,
@@ -47,21 +47,22 @@ typedef struct ws_step {
     ws_step_kind kind;
     unsigned line;
     const char *source; /**< the line, for the report */
-    const char *name;   /**< of the connection; "": the only one */
+    const char *name;   /**< name of the connection; "": the only one */
     ws_say say;
-    const char *data; /**< bytes, or a Close frame's reason; NULL: any */
+    const char *data; /**< payload, or a Close frame's reason; NULL: any */
     apr_size_t len;
     const char *pattern; /**< expect: a regular expression for data */
     regex_t regex;
-    int code;             /**< of a Close frame, a status or a ws_state; 0: any */
+    int code;             /**< close code, status or ws_state; 0: any */
     unsigned where;       /**< send: WS_FIRST, WS_LAST */
     apr_uint32_t time;    /**< wait: milliseconds */
     const char *uri;      /**< connect */
     ws_who who;           /**< connect */
-    apr_table_t *headers; /**< connect: of the request; status: required in the response */
+    apr_table_t *headers; /**< connect: headers of the request; status: headers that the response
+                           *    must have */
 } ws_step;
 
-/** A parsed file: settings, in the syntax of directives, keys and steps. */
+/** A parsed file: settings in the syntax of directives, keys, and steps. */
 typedef struct ws_transcript {
     const char *file;
     apr_array_header_t *keys;  /**< char *: key=value */
@@ -75,7 +76,7 @@ void ws_print_line(FILE *stream, const char *format, ...) __attribute__((format(
 /** Parse a file. @return NULL, or an error text with file and line */
 const char *ws_transcript_read(ws_transcript *t, const char *file, apr_pool_t *p);
 
-/** Format an event as a transcript would. most: bytes of data that are shown, 0: all */
+/** Format an event as a transcript would. most: maximum number of bytes of data to show; 0: all */
 const char *ws_transcript_show(ws_say say, int code, const char *data, apr_size_t len,
                                apr_size_t most, apr_pool_t *p);
 
