@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Nothing is open because nothing was said: subscribing and publishing by HTTP, the status page, and a warning for
-# handlers that only a directory protects.
+# Without access rules, nothing is open: subscribing and publishing over HTTP, and the status page. httpd warns about
+# handlers that only a <Directory> section protects.
 
 use strict;
 use warnings;
@@ -222,7 +222,7 @@ for (
     ok($right, 'taken: ' . s/\n/ /gr) or diag $text;
 }
 
-# ---- A handler that only a directory protects ----
+# ---- A handler protected only by a directory ----
 
 my $open = qr{httpd\.conf:\d+: WebSocketHandler in <Location "/live[^"]*"> is open to everyone: the Require for the directory of \S+ does not apply};
 my $live = "<Location /live>\nWebSocketHandler ws_echo.so\n";

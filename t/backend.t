@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketBackend: where the system gives httpd's user no locked memory, as newer kernels require for io_uring,
-# WebSockets work on, with epoll. (Older kernels do not count it: then there is nothing to log.)
+# WebSocketBackend: io_uring counts as locked memory on some kernels. If the limit for httpd's user does not allow it,
+# WebSockets use epoll instead. On kernels that do not count it, nothing is logged.
 
 use strict;
 use warnings;
@@ -26,7 +26,7 @@ sub echoes {
     Client->new($httpd, '/')->echoes('x' x 60000, "$name: a long message");
 }
 
-# The lines about it at a level, and the most that one child process has logged.
+# The number of lines about it at a level, and the largest number from one child process.
 sub lines {
     my ($httpd, $level) = @_;
     my @lines = grep { /:$level\]/ && /$refused/ } split /\n/, $httpd->error_log;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Bodies of publishers that are too large, broken or late: one answer, with the status that httpd gives, which
-# names the directive that it was.
+# Publishers whose request body is too large, broken or late get exactly one response. It has httpd's status, and names
+# the directive that was responsible.
 
 use strict;
 use warnings;
@@ -42,7 +42,7 @@ END
 
 my $chunk = sub { my ($len, $count) = @_; return (sprintf("%x\r\n%s\r\n", $len, 'x' x $len) x $count) . "0\r\n\r\n" };
 
-# All that a connection gets.
+# Everything that a connection receives.
 sub talk {
     my ($request) = @_;
     my $c = Client->new($httpd, '', expect => 0, request => $request);

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The demo, as `make -f Makefile.apxs run` starts it, in Chromium over ws and wss.
+# Runs the demo of `make -f Makefile.apxs run` in Chromium, over ws and wss.
 
 use strict;
 use warnings;

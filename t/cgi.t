@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The environment of a program that ws_exec runs is that which httpd's own mod_cgid or mod_cgi gives a program for the
-# same URL: an ordinary GET of the Location goes there.
+# ws_exec gives a program the same environment as httpd's mod_cgid or mod_cgi does for the same URL. To compare them, an
+# ordinary GET of the Location runs the program as CGI.
 
 use strict;
 use warnings;
@@ -50,7 +50,8 @@ SetEnv OWN_VARIABLE value
 </Location>
 END
 
-# What belongs to the connection, the stream or the handshake. mod_cgi's PATH comes from httpd's own environment.
+# Variables that depend on the connection, the stream or the handshake. mod_cgi's PATH comes from httpd's own
+# environment.
 my $own = qr/^(?:REMOTE_PORT|PWD|OLDPWD|_|SHLVL|HTTP_(?:UPGRADE|CONNECTION|SEC_WEBSOCKET_\w+)|WEBSOCKET_\w+|UNIQUE_ID|H2_STREAM_(?:ID|TAG))$/;
 
 sub variables {

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# js/channel.js, the library for browsers and Node: in Node with npm ws, and in Chromium. httpd is reloaded, its
-# children are killed or stand still, it is started anew, and the browser is offline or asleep.
+# js/channel.js, the library for browsers and Node, is tested in Node with npm ws, and in Chromium. Meanwhile httpd is
+# reloaded and restarted, its children are killed or stopped, and the browser goes offline or sleeps.
 
 use strict;
 use warnings;
@@ -15,7 +15,7 @@ my $library = Httpd::read_file("$Httpd::TOP/js/channel.js");
 cmp_ok(scalar(() = $library =~ /\n/g), '<=', 300, 'the library has at most 300 lines');
 unlike($library, qr/^import\b|\bimport\(/m, 'and no dependency');
 
-# Node before version 22 has no WebSocket: the page must not wait in silence.
+# Node before version 22 has no WebSocket. The library must report that instead of waiting silently.
 my $without = Program->start('node', '--input-type=module', '-e', <<'END');
 import {Channels} from './js/channel.js';
 try { new Channels('ws://127.0.0.1:1/live', {WebSocket: undefined}).close(); } catch (error) { console.log(error.message); }

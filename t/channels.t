@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Channels across child processes: everybody gets everything once and in order, also while children come,
-# go and are killed; the stock handler; who may; presence.
+# Channels across child processes: each subscriber receives each message once and in order, even while children start,
+# stop and are killed. Also the bundled handler, access control, and presence.
 
 use strict;
 use warnings;
@@ -77,23 +77,23 @@ WebSocketHistory kept:* 1000
 END
 );
 
-# Which child a connection belongs to stands in its id.
+# A connection's id contains the number of its child.
 sub process_of { return hex substr $_[0], 0, 4 }
 
-# ---- The crowd ----
+# ---- Many clients ----
 
 sub children {
     my (undef, undef, $body) = $httpd->get('/ws-status?limit=0', 'Accept: application/json');
     return @{ decode_json($body)->{children} };
 }
 
-# After a reload the new ones come one after the other.
+# After a reload, the new children start one after another.
 sub several_children {
     my @newest = sort { $b <=> $a } map { $_->{generation} } children();
     return @newest >= 3 && $newest[2] == $newest[0];
 }
 
-# Of these children the one with the fewest connections: there is no saying how httpd spreads them.
+# The child with the fewest connections, since httpd's distribution is unpredictable.
 sub one_of {
     my @children = @_;
     my %open = map { $_->{pid} => $_->{connections} } children();
@@ -117,7 +117,7 @@ for (['/crowd', $subscribers], ['/kept', $subscribers / 4]) {
     $crowd->go_on(100);
     pass('and after a graceful reload');
 
-    # New children of the new generation, beside the old one's.
+    # New children of the new generation, next to those of the old one.
     my @new = grep { my $pid = $_; !grep { $_ == $pid } @children } $httpd->children;
     kill 'KILL', one_of(@new) if @new;
     $crowd->go_on(100);
@@ -128,7 +128,7 @@ for (['/crowd', $subscribers], ['/kept', $subscribers / 4]) {
     is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in order');
 }
 
-# The list of connections says which child has one.
+# Find a connection's child in the list of connections.
 sub child_of {
     my ($process) = @_;
     return Httpd::wait_for(
@@ -140,7 +140,7 @@ sub child_of {
         "a child with ids of $process");
 }
 
-# ---- The stock handler ----
+# ---- The bundled handler ----
 
 sub client {
     my ($path, %arg) = @_;
@@ -162,7 +162,7 @@ sub told {
 
 sub say_json { my ($client, %o) = @_; return $client->text(encode_json(\%o)) }
 
-# The next one that is of a type.
+# The next event of a type.
 sub told_type {
     my ($client, $type) = @_;
     my $o;
@@ -263,7 +263,7 @@ sub subscribers_are {
     $ann->close;
 }
 
-# ---- Text of others ----
+# ---- Text from other clients ----
 
 {
     my $watcher = json_client('/room/text?name=watcher');
@@ -343,7 +343,7 @@ SKIP: {
     my ($process) = grep { $_ != $own } keys %of;
 SKIP: {
         skip 'all are in one child', 2 if !$process;
-        # Its pid: it is the one whose connections break.
+        # Its pid: the one whose connections break when it is killed.
         my $gone = @{ $of{$process} };
         my ($pid) = child_of($process);
         kill 'KILL', $pid;
@@ -355,7 +355,7 @@ SKIP: {
     $watcher->close;
 }
 
-# ---- Too much ----
+# ---- Overload ----
 
 # Two members of a room in two children: the one that publishes, and the pid of the other's child.
 sub two_apart {
@@ -373,7 +373,7 @@ sub two_apart {
     die "all connections are in one child\n";
 }
 
-# Returns what is wrong, or nothing. What the client is told before its answer is added to @before_answer.
+# Returns the error, or nothing. Adds the types of events that arrive before the answer to @before_answer.
 my @before_answer;
 sub publish {
     my ($client, $channel, $data) = @_;
@@ -385,7 +385,7 @@ sub publish {
     }
 }
 
-# As one that is told to try again later has to.
+# Retry, as a client that is told to try again later must.
 sub publish_at_last {
     my ($client, @what) = @_;
     Httpd::wait_for(sub { !publish($client, @what) }, 'room for a message');

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# libwsclient against servers that were written elsewhere and our own, over all its options; and against
-# servers that do everything wrong. Each of those has an error of its own.
+# libwsclient against third-party servers and our own, with all its options; and against faulty servers, each of which
+# must result in a different error.
 
 use strict;
 use warnings;
@@ -23,7 +23,7 @@ $SIG{PIPE} = 'IGNORE';
 my $certs = Httpd::certificates();
 my $dir   = Httpd::folder();
 
-# ---- The program under test, built as anybody's would be ----
+# ---- The program under test, built like an application ----
 
 sub build {
     my ($out, @how) = @_;
@@ -39,7 +39,7 @@ my $p = Program->start("$dir/connect");
 
 my $number = 0;
 
-# Connect; the name of the connection, and what becomes of it.
+# Connect. Returns the name of the connection, and its outcome.
 sub connect_to {
     my ($url, @options) = @_;
     my $name = 'n' . ++$number;
@@ -203,7 +203,7 @@ for my $case (
     ended($what, $name);
 }
 
-# ---- What is told to the server, and of it ----
+# ---- What the client sends, and what it reports about the server ----
 
 {
     my (undef, $told) = opened('URL', "ws://127.0.0.1:$plain/echo?a=b&c", 'header=X-Given:this');
@@ -307,7 +307,7 @@ failed('a proxy that is none', 'proxy: its URL is not an http://host:port, https
 failed('a proxy that is not there', 'connect: Connection refused', "ws://127.0.0.1:$plain/echo",
     'proxy=http://127.0.0.1:1');
 
-# ---- Servers that do everything wrong ----
+# ---- Faulty servers ----
 
 my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die $!;
 my $bad      = 'ws://127.0.0.1:' . $listener->sockport . '/';
@@ -327,7 +327,7 @@ sub right_answer {
         "Sec-WebSocket-Accept: $accept", @more, '', '';
 }
 
-# What becomes of a connection to a server that gives this answer.
+# The outcome of a connection to a server that sends this response.
 sub answered {
     my ($answer, @options) = @_;
     my $name = connect_to($bad, @options);
@@ -520,7 +520,7 @@ failed('no place', 'request: "a:b:c:d" is not HOST:PORT:HOST:PORT', 'ws://x.test
         'ws://127.0.0.1:' . $full->sockport . '/', 'connect_timeout=300');
 }
 
-# Each kind of certificate: a CA, and what is wrong with the certificate.
+# Each kind of certificate: its CA, and its fault.
 {
     my @ca = CERT_create(CA => 1, subject => { commonName => 'another CA' });
     PEM_cert2file($ca[0], "$dir/ca.crt");
@@ -563,7 +563,7 @@ SKIP: {
     like(told($name), qr/^open .* peer=::1 .* host=::1 /, 'is connected to');
 }
 
-# ---- What cannot even be asked ----
+# ---- Invalid arguments ----
 
 for my $case (
     ['http://127.0.0.1/', 'url: the URL does not start with ws:// or wss://'],
@@ -580,7 +580,7 @@ for my $case (
     failed("@$case[0, 2 .. $#$case]", ref $error ? $error : quotemeta $error, $url, @options);
 }
 
-# ---- Giving up, trying again, and the end ----
+# ---- Timeouts, retries, and closing ----
 
 {
     my $name = connect_to('ws://127.0.0.1:1/', 'retry=2');

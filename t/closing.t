@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The end of a connection: RFC 6455, sections 5.5.1 and 7. What the handler is told is in its log lines.
+# Closing a connection: RFC 6455, sections 5.5.1 and 7. The handler logs the arguments of its callbacks.
 
 use strict;
 use warnings;
@@ -32,7 +32,7 @@ sub client {
     return $c;
 }
 
-# What on_close of a client's connection was told: "CODE REASON".
+# The arguments of on_close for a client's connection: "CODE REASON".
 sub told {
     my ($c) = @_;
     my (undef, $code, $reason) = $httpd->wait_log(qr/api: closed $c->{name} (\d+) "(.*?)"/);
@@ -91,7 +91,7 @@ for (
     $c->expect_close(1000, 'a Close frame inside a fragmented message');
 }
 
-# ---- The server begins ----
+# ---- The server closes first ----
 
 for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
     my $over = $tls ? "over $tls: " : '';
@@ -127,7 +127,7 @@ for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
     ok($httpd->wait_log(qr/code 1000: closed; the peer did not close its side/), 'is not waited for');
 }
 
-# ---- What was sent before goes first ----
+# ---- Data queued earlier is sent first ----
 
 {
     my $c = client('/', rcvbuf => 131072);

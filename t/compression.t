@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# permessage-deflate (RFC 7692): what is agreed on, messages, windows, limits, memory.
+# permessage-deflate (RFC 7692): negotiation, messages, windows, limits, memory.
 
 use strict;
 use warnings;
@@ -62,7 +62,7 @@ WebSocketMaxFrameSize 4M
 </Location>
 END
 
-# ---- What is agreed on ----
+# ---- Negotiation ----
 
 sub agreed {
     my ($path, $offer) = @_;
@@ -157,7 +157,7 @@ sub squeezed {
     $c->send($type, squeeze($c, $data), rsv => RSV1);
 }
 
-# The next message: its text, how many bytes of it came compressed (undef: it did not), and how many frames.
+# The next message: its text, its compressed size (undef: it was not compressed), and its number of frames.
 sub message {
     my ($c) = @_;
     my ($all, $compressed, $frames) = ('', undef, 0);
@@ -225,7 +225,7 @@ for (['without takeover', path => '/'], ['with takeover', path => '/takeover', t
 # ---- Windows ----
 
 for my $bits (8 .. 15) {
-    # zlib has no deflate for 8; one that never looks back further than 256 bytes does for both.
+    # zlib has no deflate with a window of 8 bits. One that never refers back more than 256 bytes serves for both.
     my $far = join '', map { ($noise =~ /\A.{$_}(.{300})/s)[0] x 2 } map { $_ * 300 } 0 .. 60;
     my $c = client(path => '/takeover', takeover => 1, in => $bits, out => $bits == 8 ? 15 : $bits,
         offer => "permessage-deflate; server_max_window_bits=$bits; client_max_window_bits=" . ($bits == 8 ? 15 : $bits));
@@ -262,7 +262,7 @@ for (['on a continuation', [TEXT, 'a', fin => 0], [CONTINUATION, 'b', rsv => RSV
     $c->expect_close(1002, 'a compressed message without an agreement');
 }
 
-# ---- What cannot be read ----
+# ---- Invalid data ----
 
 for (['noise', substr $noise, 0, 500], ['a reserved type of block', "\x07"], ['a cut message', 'cut'],
     ['a distance too far back', "\x4a\x04\x22\x00"])
@@ -307,7 +307,7 @@ for (['noise', substr $noise, 0, 500], ['a reserved type of block', "\x07"], ['a
 # ---- Handlers ----
 
 {
-    # Those of one process: its number stands in their ids.
+    # The connections of one process, whose number is in their ids.
     my (@c, $process);
     while (@c < 3) {
         my $c = @c == 1 ? Client->new($httpd, '/') : client();
@@ -340,7 +340,7 @@ for (['noise', substr $noise, 0, 500], ['a reserved type of block', "\x07"], ['a
 
 # ---- Limits ----
 
-# How much the child has grown at most, in kilobytes.
+# The largest growth of the child's memory, kilobytes.
 sub peak { return Httpd::read_file("/proc/$_[0]/status") =~ /^VmHWM:\s+(\d+)/m ? $1 : 0 }
 
 SKIP: {
@@ -386,7 +386,7 @@ sub server {
     is(scalar @kept, int((2 << 20) * 3 / 4 / $each), 'three quarters of the memory are for takeover');
     is($c[5]->header('Sec-WebSocket-Extensions'), "permessage-deflate; $none", 'then there is none');
     ok(defined echo_is($c[5], $json, 'and messages go without'), 'compressed');
-    # What messages without takeover have used stays with the loop: it is as much as one connection's.
+    # The loop keeps the memory used by messages without takeover, which is as much as that of one connection.
     for my $kept (splice @kept, 0, 2) {
         $kept->close(1000);
         $kept->expect_close(1000, 'one of them goes');

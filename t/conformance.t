@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# docs/conformance.md: each test that it names exists. And what RFC 6455 asks of a server that no other
-# test looks at: above all, what the server itself puts on the wire.
+# Checks that each test named in docs/conformance.md exists. Also tests the requirements of RFC 6455 that no other test
+# covers, above all on the bytes that the server sends.
 
 use strict;
 use warnings;
@@ -12,7 +12,7 @@ use Client qw(frame_bytes TEXT BINARY CLOSE PING PONG CONTINUATION);
 
 Httpd::once();
 
-# ---- The table: a row's last column has files, and behind each the names of tests in it ----
+# ---- The table: the last column has files, each followed by the names of its tests ----
 
 my $document = Httpd::read_file('docs/conformance.md');
 my (%source, @lost, $named, $rows);
@@ -66,7 +66,7 @@ END
 my @right = ('Host: localhost', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13',
     'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==');
 
-# A request with these header lines, in their order.
+# A request with these header lines, in this order.
 sub attempt {
     my ($line, @headers) = @_;
     return Client->refused($httpd, '', request => join "\r\n", $line, @headers, '', '');
@@ -101,9 +101,9 @@ is((attempt($get, @right, 'X-Unknown: something', 'Sec-WebSocket-Unknown: x'))[0
     ok($status == 426 && !$refused->header('Sec-WebSocket-Accept'), 'a refusal has no Sec-WebSocket-Accept');
 }
 
-# ---- What the server puts on the wire: section 5.2 ----
+# ---- Frames that the server sends: section 5.2 ----
 
-# The next frame as it stands there: (first byte, second byte, header's length, payload).
+# The next frame as received: (first byte, second byte, header's length, payload).
 sub wire {
     my ($c) = @_;
     $c->fill while length $c->{in} < 2;

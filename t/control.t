@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The control API: connections, users and channels over HTTP, in all child processes, with one of them stopped,
-# and over a reload.
+# The control API: connections, users and channels over HTTP, in all child processes, even if one of them is stopped,
+# and across a reload.
 
 use strict;
 use warnings;
@@ -129,7 +129,7 @@ sub all {
 
 sub ids { return map { $_->{id} } all(@_) }
 
-# Those of a query, when there are as many: a client has its 101 a moment before its connection is listed.
+# The results of a query, once there are this many: a client gets its 101 a moment before its connection is listed.
 sub listed {
     my ($query, $n) = @_;
     my @got;
@@ -208,7 +208,7 @@ status_is(404, 'a path that is not there', 'GET', '/nothing');
 status_is(404, 'below a connection', 'GET', '/connections/' . '0' x 16 . '/nothing');
 status_is(405, 'connections are not made', 'POST', '/connections');
 
-# A stream of events is a connection, but takes no messages; its end is a close.
+# An event stream is a connection, but accepts no messages; closing it is allowed.
 {
     my $socket = $httpd->connect;
     print $socket "GET /events/x HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
@@ -264,7 +264,7 @@ status_is(405, 'connections are not made', 'POST', '/connections');
     status_is(404, "a killed child's connection", 'POST', "/connections/$victim", 'x');
 }
 
-# What the status page knows of child processes.
+# The child processes on the status page.
 sub children {
     my $status = decode_json(($httpd->request('GET', '/ws-status', 'Accept: application/json'))[2] || '{}');
     return $status->{children} || [];
@@ -492,7 +492,7 @@ sub aws {
 
 # ---- A stopped child ----
 
-# It is one of the old generation, since others accept requests, which then wait for them.
+# Stop a child of the old generation. Others accept requests, which would then wait for the stopped child.
 {
     my @c = map { [connected('/echo/stopped')] } 1 .. 8;
     my ($c, $id) = @{ $c[0] };
@@ -569,7 +569,7 @@ END
     is((ask('DELETE', '/users/alice?code=4005'))[1]{closed}, 3, 'a user logs out on both');
     $_->expect_close(4005) for @alice;
     my ($unknown) = status_is(404, 'a server that is not there', 'GET', '/connections/00000000000000aa-0001000000000001');
-    # Without Redis, nothing is said of what may be there.
+    # Without Redis, nothing is known of other machines.
     $c = Client->new($two, '/echo/far');
     ($id) = map { $_->{id} } listed('uri=/echo/far', 1);
     $redis->stop;

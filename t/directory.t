@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketHandlerDirectory: which handler a path leads to, which it does not, and what is refused at
-# start-up.
+# WebSocketHandlerDirectory: how a path selects a handler, which paths select none, and which configurations are
+# refused.
 
 use strict;
 use warnings;
@@ -18,7 +18,7 @@ Httpd::once();
 my $folder = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 chmod 0755, $folder;
 
-# A handler that says its name, how many messages it has had in this process, and the path.
+# A handler that sends its name, its number of messages in this process, and the path.
 my $teller = <<'END';
 #include <stdio.h>
 #include <httpd.h>
@@ -125,7 +125,7 @@ is(told('/ws/test', tls => 1), 'test /ws/test', 'over TLS');
 is(told('/ws/../ws/./test'), 'test /ws/test',  'dots are resolved before');
 Client->new($httpd, '/ws/echo')->echoes('hello', 'a stock handler under its own file name');
 
-# ---- Which does not ----
+# ---- Which paths have no handler ----
 for my $path ('nosuch', 'tes', 'testx', 'Test', 'test.so', 'ws_other', 'ws_other.so', '_default', '_default.so', '_',
     '.hidden', '.hidden.so', 'README', 'test.so.old', '%2e%2e%2fhandlers%2ftest', '/etc/passwd', '*', 'te%00st',
     'test%20', 'x' x 65, '%2Ftest', '..%5ctest', 'inherited')
@@ -166,7 +166,7 @@ is($c->header('Sec-WebSocket-Protocol'), 'its-own', 'a handler chooses the subpr
 $c = Client->new($httpd, '/ws/echo', protocol => 'a');
 is($c->header('Sec-WebSocket-Protocol'), undef, 'one that does not choose agrees on none');
 
-# ---- What is there at start-up counts ----
+# ---- Only files that exist at start-up count ----
 copy($test, "$dir/later.so") or die $!;
 unlink "$dir/ws_other.so" or die $!;
 is(status('/ws/later'), 404, 'a file that comes later is not found');

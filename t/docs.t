@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# What the documents say of the code is what the code says: directives, their contexts and defaults, log
-# lines, the handlers' API, and that links lead somewhere.
+# Checks the documentation against the code: directives with their contexts and defaults, log lines, and the handlers'
+# API. Also checks that links have targets.
 
 use strict;
 use warnings;
@@ -25,7 +25,7 @@ sub without_comments {
     return $code;
 }
 
-# The text of a section, its subsections included. A "#" inside a listing begins none.
+# The text of a section, including its subsections. A "#" inside a listing does not begin a section.
 sub section {
     my ($text, $heading) = @_;
     my ($level) = $heading =~ /^(#+)/;
@@ -123,7 +123,7 @@ is($at_most, defined_as('httpd/child_config.c', 'LOOPS_MAX_DEFAULT'), 'the defau
 is($blocking, defined_as('httpd/child_config.c', 'BLOCKING_DEFAULT'), 'the default number of blocking threads');
 
 # ---- Log lines and error texts ----
-# What stands in a block marked log is made by a format of the code; "..." stands for anything.
+# Each line in a block marked log must match a format in the code; "..." matches anything.
 
 my @formats;
 for my $code (values %source) {
@@ -140,7 +140,7 @@ for my $code (values %source) {
     }
 }
 
-# Words that a format fills in have to come from somewhere, too.
+# Words that a format inserts must also appear in the code.
 sub known {
     my ($line) = @_;
     for my $format (@formats) {
@@ -182,8 +182,8 @@ for (
 }
 
 # ---- Folders ----
-# The page of each folder says what it may include, and the includes are just that. A public header is of include/,
-# wherever it is included from.
+# Each folder's page lists the folders that it may include, and the list must match the includes. A public header
+# belongs to include/, wherever it is included from.
 
 for my $page (grep { !/README/ } glob 'docs/internals/*.md') {
     my ($folder) = $page =~ m{(\w+)\.md$};
@@ -218,8 +218,8 @@ for my $file (glob 'base/*.[ch] handlers/*.[ch] handlers/*/*.[ch]') {
     is("@httpd", '', "$file knows no httpd") if $room eq 'base';
 }
 
-# A page may draw its folder in lines, in a block marked calls. A file calls files of its own line, and of the lines
-# below it.
+# A page may show the layers of its folder in a block marked calls. A file may call files on its own line and on the
+# lines below.
 
 for my $page (grep { slurp($_) =~ /^```calls$/m } glob 'docs/internals/*.md') {
     my ($room) = $page =~ m{(\w+)\.md$};
@@ -257,7 +257,7 @@ for my $page (grep { slurp($_) =~ /^```calls$/m } glob 'docs/internals/*.md') {
     }
 }
 
-# ---- Names of functions and files in the description of the inside ----
+# ---- Names of functions and files in docs/internals ----
 
 my $inside = join '', map { slurp($_) } 'docs/architecture.md', glob 'docs/internals/*.md';
 my $code   = join '', values %source, $header;
@@ -277,7 +277,7 @@ for my $name (sort keys %named) {
 
 # ---- Counters ----
 
-# The table of docs/operating.md, made from that of the code.
+# The table for docs/operating.md, generated from the code.
 sub counter_rows {
     my ($h, $c) = map { slurp("engine/counters.$_") =~ s/\\\n//gr } qw(h c);
     my @codes = ($h =~ /define WS_COUNTED_CODES\(X\)(.*)/)[0] =~ /X\((\d+)\)/g;
@@ -299,14 +299,14 @@ sub counter_rows {
     } @order;
 }
 
-# The first two are not counters, but written by metrics.c.
+# The first two are not counters; metrics.c writes them.
 my @rows = section(slurp('docs/operating.md'), '### Counters') =~ /^(\| `websocket_.*)$/mg;
 is_deeply([@rows[2 .. $#rows]], [counter_rows()], 'the table of counters is that of the code');
 
 cmp_ok(scalar @rows, '>', 12, 'which can be read');
 
 # ---- The conformance table of channels ----
-# Each request, answer and error names a text of a test.
+# Each request, answer and error names a text that occurs in a test.
 
 {
     my $text = slurp('docs/channel-protocol.md');
@@ -336,7 +336,7 @@ is("@unmarked", '', 'each listing has the name of its file');
 
 # ---- Links ----
 
-# Anchors as forges make them of headings.
+# Anchors as GitHub and similar sites generate them from headings.
 sub anchors {
     my ($file) = @_;
     my %anchor;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Subscribers that speak HTTP: EventSource and long polling.
+# Subscribers over HTTP: EventSource and long polling.
 
 use strict;
 use warnings;
@@ -40,7 +40,7 @@ my $httpd = Httpd->start(
 my $url = 'http://127.0.0.1:' . $httpd->port;
 my $tls = 'https://localhost:' . $httpd->ssl_port;
 
-# A curl that goes on; what it has got so far is in ->().
+# Start a curl that keeps running. Calling the result returns what it has received so far.
 my @running;
 
 sub stream {
@@ -157,7 +157,7 @@ is_deeply($answer, { gaps => [], gap => JSON::PP::false, position => "$next,$two
 is_deeply($answer->{gaps}, ['kept/a'], 'which says where the gap is');
 kill 'KILL', pop @running for 1, 2;
 
-# ---- With a thread of httpd's ----
+# ---- On a thread of httpd ----
 
 my $relayed = events("/relayed/kept/a?after=$epoch-7");
 has($relayed, qr/data: m8\n\nid: $epoch-8\nevent: live/, 'relayed');
@@ -183,7 +183,7 @@ SKIP: {
         "$url/events/kept/chromium", "$url/channels/kept/chromium", $begin);
 }
 
-# ---- What is wrong ----
+# ---- Errors ----
 
 for (['/events/a?channel=a', 400], ['/events/a,,b', 400], ['/events/a,b?after=1-1', 400], ['/events/a?after=1-1,1-1', 400], ['/events/a,b?after=1-1,', 400], ['/events/a,secret', 403], ['/events', 400], (map { ["/events/a?$_", 400] }
     qw(after=now after=%zz after=1-2x after=0x1-1 after=-1-1 wait=abc wait=5sec wait=-1 wait=1h30min), 'wait=+5'), ['/events/secret', 403]) {

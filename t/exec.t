@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Programs behind WebSockets: messages both ways, their environment, ends of all kinds, who waits for whom,
-# limits, and that nothing is left of them.
+# Programs behind WebSockets: messages in both directions, their environment, all ways of ending, back-pressure, limits,
+# and that no process remains.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ use Client qw(frame_bytes TEXT BINARY CLOSE);
 my $dir = Httpd::folder();
 chmod 0777, $dir;
 
-# A program of the test's: its text; returns its path.
+# Write a program with this text; returns its path.
 sub program {
     my ($name, $text) = @_;
     $text = "#!/usr/bin/perl\n\$| = 1; use strict; use warnings;\n$text" if $text !~ /^#!/;
@@ -26,7 +26,7 @@ sub program {
     return "$dir/$name";
 }
 
-# Where httpd's own user can read them: the project may lie in a directory that is closed to it.
+# A place that httpd's user can read, since it may have no access to the project's directory.
 my %example = map { $_ => program($_, Httpd::read_file("$Httpd::TOP/docs/examples/$_")) } qw(greet.sh tally.py room.pl);
 
 my %program = (
@@ -57,7 +57,7 @@ while (<STDIN>) {
 }
 print STDERR "input has ended\n";
 END
-    # What it writes down when it is stopped, and how long that takes.
+    # What the program records when it is stopped, and how long stopping takes.
     stubborn => program('stubborn', <<'END'),
 open my $log, '>>', $ARGV[0]; $log->autoflush(1) if $log->can('autoflush'); select((select($log), $| = 1)[0]);
 my %ends = map { $_ => 1 } split /,/, $ARGV[1];
@@ -70,7 +70,7 @@ sleep 1 while 1;
 END
 );
 
-# How long each step may take is the program's affair, which a busy machine slows down.
+# How long each step takes depends on the program, which is slower on a busy machine.
 my $stop = join ',', map { Patience::stretch($_) } qw(200ms 400ms 600ms);
 my $conf = join '', map { "<Location /$_>\n    WebSocketHandler ws_exec.so command=$program{$_} type=text max=300\n</Location>\n" } qw(echo say);
 my $httpd = Httpd->start(
@@ -178,7 +178,7 @@ sub ask { my ($c, $text) = @_; $c->text($text); return ($c->message)[1] }
     is(($c->message)[1], 'b', 'are two messages');
 }
 
-# ---- What a program finds ----
+# ---- The environment of a program ----
 
 {
     my $c = open_at('/say?a=b%20c', headers => ['X-Thing: 42', 'Cookie: x=y']);
@@ -191,7 +191,7 @@ sub ask { my ($c, $text) = @_; $c->text($text); return ($c->message)[1] }
     my ($pid, $group) = split ' ', ask($c, 'pid');
     is($pid, $group, 'it leads a process group');
     is(ask($c, 'fds'), '0 1 2', 'it has three descriptors');
-    # SIGFPE is ignored by Perl; the two below SIGRTMIN are the C library's, which lets nobody touch them.
+    # Perl ignores SIGFPE. The two signals below SIGRTMIN belong to the C library, which does not allow changing them.
     no warnings 'portable';    # 64 bits
     my ($blocked, $ignored) = map { hex } split ' ', ask($c, 'signals');
     is($blocked | ($ignored & ~0x180000080), 0, 'no signal is blocked or ignored');
@@ -343,7 +343,7 @@ for (['EOF', 'EOF '], ['INT', 'EOF INT '], ['TERM', 'EOF INT TERM '], ['KILL', '
     is($httpd->count_log(qr/unheard/), 0, 'logs nothing');
 }
 
-# ---- Who waits for whom ----
+# ---- Back-pressure ----
 
 sub fill_up {
     my ($socket, $bytes) = @_;
@@ -466,7 +466,7 @@ sub fill_up {
 
 # ---- A hundred at once ----
 
-# Processes that httpd's children have started, and that are still there in any way.
+# Processes started by httpd's children that still exist, including zombies.
 sub programs {
     return map { Httpd::read_file($_) =~ /(\d+)/g } map { glob "/proc/$_/task/*/children" } $httpd->children;
 }

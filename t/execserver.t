@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# ws_exec shared=server: one program for all child processes, over kills, reloads and its own end.
+# ws_exec shared=server: one program for all child processes, even if children are killed, httpd is reloaded, or the
+# program ends.
 
 use strict;
 use warnings;
@@ -49,7 +50,7 @@ WebSocketPing off
 </Location>
 END
 
-# A client that the program has welcomed: {id}, {program}, and of which process it is.
+# A client that the program has welcomed: its id, program and process.
 sub guest {
     my ($path) = @_;
     my $c = Client->new($httpd, $path // '/hall');
@@ -66,7 +67,7 @@ sub welcomed {
     return $c;
 }
 
-# The next message that is no news of others' ends.
+# The next message, except those about the end of other connections.
 sub hear {
     my ($c) = @_;
     my $text;
@@ -90,7 +91,7 @@ sub heard_gone {
 sub parent_of { return (Httpd::read_file("/proc/$_[0]/stat") =~ /\) \w (\d+)/)[0] }
 sub runs      { return -d "/proc/$_[0]" && Httpd::read_file("/proc/$_[0]/stat") !~ /\) Z / }
 
-# Guests of at least two processes: the owner's among them, and another.
+# Clients in at least two processes: the owner and another.
 sub gather {
     my @all;
     Httpd::wait_for(sub {
@@ -101,7 +102,7 @@ sub gather {
     return @all;
 }
 
-# Which of them are the owner's: those that its killing breaks.
+# The owner's clients are those whose connections break when it is killed.
 my @all = gather();
 my $pid = $all[0]{program};
 is_deeply([map { $_->{program} } @all], [($pid) x @all], 'all child processes have one program');
@@ -147,7 +148,7 @@ for my $c ($here, $there) {
 
 # ---- A child that is killed ----
 
-# kill -9 of the owner; returns clients that are still open, welcomed by another program.
+# Kill the owner. Returns clients that are still open, and have been welcomed by another program.
 sub kill_owner {
     my @clients = @_;
     my $before  = $clients[0]{program};

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Extensions: that of docs/extensions.md, alone and beside others, what can go wrong at start-up.
+# Extensions: the example of docs/extensions.md, alone and with others, and errors at start-up.
 
 use strict;
 use warnings;
@@ -16,7 +16,7 @@ my ($listing) = $document =~ /^```c file=ws_shift\.c\n(.*?)^```$/ms or die 'no l
 my $shift = Httpd::compile('ws_shift', $listing);
 my $api   = Httpd::compile('api');
 
-# One without bits, which sees all messages, and works on pieces; it counts what it is told to forget.
+# An extension without RSV bits that processes all messages in pieces, and counts the calls of its free functions.
 my $stamp = Httpd::compile('stamp', <<'END');
 #include <stdio.h>
 #include <stdlib.h>

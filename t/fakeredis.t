@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A Redis that answers wrongly wherever it is asked: no child may crash, nothing is believed that has the
-# wrong shape, and what is right works again afterwards.
+# A Redis that sends wrong replies to any command. No child may crash, malformed replies are rejected, and afterwards
+# correct replies work again.
 
 use strict;
 use warnings;
@@ -16,7 +16,7 @@ use Redis qw(bus_httpd channel_http);
 Httpd::once();
 
 my $fake = FakeRedis->start;
-# One child, so that it is known where everything happens.
+# A single child, so that it is known which one does the work.
 my %mpm = $Httpd::MPM eq 'prefork'
     ? (mpm_conf => "StartServers 6\nServerLimit 6\nMaxRequestWorkers 6\nMinSpareServers 1\nMaxSpareServers 6")
     : (mpm_conf => "StartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8");
@@ -56,12 +56,12 @@ my %wrong = (
     'a huge array'      => "*2147483647\r\n",
     'a huge text, the beginning' => "\$2147483647\r\nxxx",
 );
-# These leave no connection that could go on, so that it is made again, later each time.
+# After these, the connection cannot be used any more, and a new one is made, with a growing delay.
 my %breaks = map { $_ => 1 } 'two answers', 'what is no answer', 'a huge array', 'a huge text, the beginning';
 
 my $httpd = httpd('redis://:secret@127.0.0.1:' . $fake->port);
 
-# A packet as channels/packet.h describes it, of another server.
+# A packet from another server, in the format of channels/packet.h.
 sub packet {
     my ($kind, $type, $channel, $data, %o) = @_;
     my $p = pack('CCCCNQ>NNQ>Q>Q>C', 1, $kind, $type, 0, 49 + length($channel) + length $data,
@@ -82,7 +82,7 @@ my $json     = Client->new($httpd, '/members?channel=news', protocol => 'channel
 is(decode_json(($json->message)[1])->{type}, 'subscribed', 'a reader');
 Httpd::wait_for(sub { $fake->seen('SUBSCRIBE') >= 2 }, 'the subscription to reach the server');
 
-# ---- What is asked for ----
+# ---- Replies to commands ----
 
 for my $what (sort keys %wrong) {
     my @commands = $breaks{$what} ? qw(APPEND) : qw(APPEND READ DEL PUBLISH);
@@ -114,9 +114,9 @@ like($httpd->error_log, qr/redis: unexpected reply/, 'the log tells that answers
 like($httpd->error_log, qr/redis: 127.0.0.1: .*more replies than commands/, 'or were too many');
 unlike($httpd->error_log, qr/[\x1b\xff]/, 'without the bytes of the server');
 
-# ---- When nobody knows ----
+# ---- Unknown outcomes ----
 
-# An answer that tells nothing, and one that does not come: the message may have been kept.
+# A meaningless reply, and none at all: the message may have been stored.
 for my $what ('a status', 'nothing') {
     $fake->answer('APPEND', $what eq 'nothing' ? '' : $wrong{$what});
     my $socket = $httpd->connect or die $!;
@@ -129,9 +129,9 @@ for my $what ('a status', 'nothing') {
 }
 works('silence');
 
-# ---- What comes by itself ----
+# ---- Unsolicited data ----
 
-# Until the one behind comes through: the connection may have been lost.
+# Until the following message arrives, since the connection may have been lost.
 sub heard_of {
     my ($after) = @_;
     $reader->{in} = '';
@@ -198,9 +198,9 @@ while (1) {
 is_deeply([grep {/bad/} @members], [], 'and no member is made of them');
 is_deeply([sort $httpd->children], \@children, 'no child has ended');
 
-# ---- When a connection begins ----
+# ---- Replies while connecting ----
 
-# All at the same time, since each attempt comes later than the one before.
+# All at the same time, since the delay before each attempt grows.
 my @beginnings = map { { command => $_, fake => FakeRedis->start } } qw(AUTH SELECT SENTINEL ROLE);
 for my $b (@beginnings) {
     my $at = '127.0.0.1:' . $b->{fake}->port;

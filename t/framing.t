@@ -20,7 +20,7 @@ WebSocketMaxMessageSize 100000
 </Location>
 END
 
-# What is sent, and the messages that come back, [type, payload]; or the close code, and its reason.
+# The bytes to send, and the messages that come back, [type, payload]; or the close code and its reason.
 sub good { my ($name, $bytes, @expected) = @_; return { name => $name, bytes => $bytes, messages => \@expected } }
 sub bad { my ($name, $bytes, $code, $why, %o) = @_; return { name => $name, bytes => $bytes, code => $code, why => $why, %o } }
 
@@ -110,7 +110,7 @@ for my $case (@cases) {
     }
 }
 
-# ---- Wrong text is refused before its message is whole ----
+# ---- Invalid text is refused before its message is complete ----
 
 {
     my $c = Client->new($httpd, '/');

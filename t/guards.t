@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# What guards any URL guards a WebSocket: access control, authentication, rewriting, virtual hosts.
+# httpd's mechanisms apply to WebSockets as to any URL: access control, authentication, rewriting, virtual hosts.
 
 use strict;
 use warnings;
@@ -123,7 +123,7 @@ sub basic {
     return (headers => ['Authorization: Basic ' . MIME::Base64::encode("$name:$password", '')]);
 }
 
-# The end of a refused handshake's answer, whole.
+# The complete response to a refused handshake.
 sub body {
     my ($client) = @_;
     my $length = $client->header('Content-Length');

@@ -66,7 +66,7 @@ my $ca    = Httpd::certificates() . '/ca.crt';
 sub node { my ($part, $server) = @_; return ('node', 't/clients/h2.js', ($server || $httpd)->ssl_port, $ca, $part) }
 sub h2_log { Httpd::read_file($httpd->root . '/logs/h2_log') }
 
-# What on_close of a connection was told.
+# The arguments of on_close for a connection.
 sub is_told {
     my ($name, $told, $test, $server) = @_;
     my (undef, $got) = ($server || $httpd)->wait_log(qr/api: closed \Q$name\E (\d+ ".*?")/);
@@ -96,7 +96,7 @@ is($httpd->count_log(qr/is refused with HTTP_1_1_REQUIRED/), 0, 'with WebSocketR
     ok($slow->wait_output(qr/^ok when it reads.*/m), 'when it reads, it gets all the rest');
 }
 
-# ---- How many there can be ----
+# ---- Limits ----
 
 Program::tap('node', node('limit'));
 is($httpd->count_log(qr/\[websocket:warn\].* a WebSocket over HTTP\/2 is refused with HTTP_1_1_REQUIRED/), 1, 'the log says so, once');
@@ -114,8 +114,8 @@ ok(Httpd::wait_for(sub { h2_log() =~ m{^\d+ HTTP/2\.0 101 /chromium$}m }, 'the a
     'Chromium: it was a stream of HTTP/2');
 
 {
-    # HTTP/1.1 to haproxy, HTTP/2 from there. It passes the upgrade's token on as it came; mod_http2 knows it
-    # in lower case only.
+    # HTTP/1.1 to haproxy, HTTP/2 from there. haproxy passes the upgrade token on unchanged, and mod_http2 only accepts
+    # it in lower case.
     my $port = Httpd::free_port();
     my $file = $httpd->root . '/haproxy.cfg';
     Httpd::write_file($file, <<"END");

@@ -37,14 +37,14 @@ sub ask {
     return ($c->message)[1];
 }
 
-# On prefork each connection has a process of its own, so what is about others cannot be seen there.
+# On prefork each connection has its own process, so functions that concern other connections cannot be tested.
 my $one_child = $Httpd::MPM ne 'prefork';
 
 for my $path ('/loop', '/blocking') {
     my $open = sub { my ($name, %o) = @_; Client->new($httpd, "$path?name=$name", %o) };
     my $id = $path =~ s{/}{}r;
 
-    # ---- What a connection is ----
+    # ---- Properties of a connection ----
     my $c = $open->("who$id", headers => ['X-Kept: a value', 'X-Third: not kept']);
     is(ask($c, 'who'), "uri=$path args=name=who$id user=none peer=127.0.0.1 vhost=localhost protocol=none version=13 "
             . 'secure=0 kept=a value/none greeting=hello state=1', "$id: accessors");
@@ -181,7 +181,7 @@ SKIP: {
     my $c = Client->new($httpd, '/small-queue?name=slow');
     $c->text('burst 100000');
     my (undef, $queued) = $httpd->wait_log(qr/api: burst ended full, (\d+) queued/);
-    # What it costs to keep a frame counts, too.
+    # The overhead of a queued frame counts too.
     cmp_ok($queued, '>', 39000, 'WS_FULL comes when WebSocketSendQueue is full');
     cmp_ok($queued, '<', 40000 + 128 * 1024 + 11000, 'and no later than what one callback gathers');
     ok($httpd->wait_log(qr/closing: the client reads too slowly.*WebSocketSendQueue/), 'the log says why it is closed');
@@ -189,7 +189,7 @@ SKIP: {
     ok($httpd->wait_log(qr/api: closed slow 1008/), 'and on_close is told');
 }
 
-# ---- WS_BLOCKING: who waits ----
+# ---- WS_BLOCKING: what waits ----
 SKIP: {
     skip 'each child of prefork has one connection of this test', 3 if !$one_child;
     my ($sleeper, $other) = map { Client->new($httpd, "/blocking?name=$_") } qw(sleeper other);

@@ -73,7 +73,7 @@ for my $version (13, 8, 7) {
     Client->new($httpd, '/echo', version => $version)->echoes("v$version", "version $version echoes");
 }
 
-# ---- What is wrong, its status, and what the log says: section 4.2.1 ----
+# ---- Invalid handshakes, their status, and the log: section 4.2.1 ----
 
 my $port  = $httpd->port;
 my %right = (

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# wshandler-test: the stock handlers and the tutorial's pass their transcripts, and what is not as a
-# transcript says is told so that one can read it.
+# wshandler-test: the bundled handlers and the tutorial's pass their transcripts, and deviations from a transcript are
+# reported clearly.
 
 use strict;
 use warnings;
@@ -23,7 +23,7 @@ local $ENV{ASAN_OPTIONS} = 'detect_leaks=1';
 
 sub play { return Program::run($program, @_) }
 
-# ---- The API is whole ----
+# ---- The API is complete ----
 
 {
     my @names = `nm -D --defined-only $Httpd::BUILD/mod_websocket.so` =~ / T (ws_\w+)$/mg;
@@ -52,7 +52,7 @@ my %keys = (
 
 Httpd::write_file("$dir/chat.lua", Httpd::read_file("$Httpd::TOP/docs/lua.md") =~ /^```lua file=chat\.lua\n(.*?)^```$/ms);
 
-# What exec starts.
+# The program that exec starts.
 Httpd::write_file("$dir/program", <<'END');
 #!/bin/sh
 trap '' INT
@@ -78,7 +78,7 @@ END
 chmod 0755, "$dir/program";
 POSIX::mkfifo("$dir/ends", 0600) or die "mkfifo: $!";
 
-# What tcp is a bridge to: an echo, until a NUL comes.
+# The service behind tcp: echoes until it receives a NUL.
 sub echo_bytes {
     my ($client) = @_;
     while (sysread $client, my $bytes, 65536) {
@@ -87,7 +87,7 @@ sub echo_bytes {
     }
 }
 
-# And proxy: a server that echoes frames, and obeys a few. It answers with the status of the query string.
+# The server behind proxy: echoes frames, and obeys some of them. It answers with the status in the query string.
 pipe my $left, my $leaves or die;
 $leaves->autoflush(1);
 sub echo_frames {
@@ -144,7 +144,7 @@ kill 'KILL', @servers;
 waitpid $_, 0 for @servers;
 is(Httpd::read_file($journal), "dear diary\n", 'a handler does what it does');
 
-# ---- Calls that no client sees ----
+# ---- Calls that clients cannot observe ----
 
 my $closer = <<'END';
 #include <stdio.h>
@@ -192,7 +192,7 @@ a! state closed
 a! nothing
 a< "bye"
 
-# The answer waits.
+# The answer is delayed.
 b> close 4001
 b! closing 4001
 b! nothing
@@ -216,7 +216,7 @@ END
     is($status, 0, "$handler: on_closing and on_state are in the transcript") or diag($output);
 }
 
-# ---- What is wrong is told ----
+# ---- Reports of failures ----
 
 # A transcript's output is as expected: {...} is a regular expression.
 sub told {

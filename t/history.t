@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# History: who joins while others publish, in several processes, loses nothing and gets nothing twice; and
-# what the file of the history survives.
+# History: a client that joins while others publish, in several processes, misses no message and receives none twice.
+# Also, which events the history file survives.
 
 use strict;
 use warnings;
@@ -38,7 +38,7 @@ sub publish {
     $c->text(encode_json({ type => 'publish', channel => $channel, data => "$text", id => 1 }));
 }
 
-# What comes until so many messages have: their texts, and of other events the types.
+# Events up to a number of messages: the texts of messages, and the types of other events.
 sub collect {
     my ($c, $count) = @_;
     my @got;
@@ -57,7 +57,7 @@ is(event($first)->{type}, 'subscribed', 'live');
 my @joiners;
 my @speakers = map { json_client('kept/a') } 1 .. 3;
 event($_) for @speakers;
-# None hears itself, so the first listens only.
+# No client receives its own messages, so the first one only listens.
 for my $i (1 .. 100) {
     publish($speakers[$_], 'kept/a', "$_.$i") for 0 .. 2;
     push @joiners, json_client('kept/a', 'all') if $i % 10 == 5;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Versions 76 (hixie-76, hybi-00) and 75 (hixie-75), byte by byte: handshakes, texts, ends; plain, with
-# TLS, and relayed. (t/matrix.t has clients that were written elsewhere.)
+# Versions 76 (hixie-76, hybi-00) and 75 (hixie-75), byte by byte: handshakes, texts, closing; plain, with TLS, and
+# relayed. For third-party clients see t/matrix.t.
 
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ use Client qw(TEXT BINARY);
 
 Httpd::once();
 
-# A relayed connection keeps a thread; all are to be in one child.
+# A relayed connection occupies a thread, and one child must have them all.
 my %mpm = (prefork => "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMaxSpareServers 64",
     map { $_->[0] => "StartServers 1\nServerLimit 4\nThreadsPerChild 60\nMaxRequestWorkers $_->[1]\nMinSpareThreads 1" }
         [event => 60], [worker => 240]);
@@ -63,7 +63,7 @@ sub request {
         @{ $o{headers} || [] }, '', '';
 }
 
-# The next bytes of the server.
+# The next bytes from the server.
 sub take {
     my ($c, $length) = @_;
     $c->fill while length $c->{in} < $length;
@@ -88,14 +88,14 @@ sub refused {
 
 sub say_text { my ($c, $text) = @_; return $c->raw("\0$text\xff") }
 
-# The next text of the server.
+# The next text from the server.
 sub text {
     my ($c) = @_;
     $c->fill until $c->{in} =~ s/\A\0([^\xff]*)\xff//;
     return $1;
 }
 
-# What on_close of a client's connection was told: "CODE REASON".
+# The arguments of on_close for a client's connection: "CODE REASON".
 sub told {
     my ($c) = @_;
     my (undef, $code, $reason) = $httpd->wait_log(qr/api: closed $c->{name} (\d+) "(.*?)"/);
@@ -125,7 +125,7 @@ for my $path (qw(/ /relay)) {
             like(text($c), qr/ protocol=chat version=$version secure=$tls /, "$way, $version: what the handler knows");
         }
 
-        # A proxy that keeps back what is behind the headers until it sees those of the answer.
+        # A proxy that holds back the bytes after the headers until it receives the response's headers.
         my $c = Client->new($httpd, $path, tls => $tls, request => request(76, "$path?name=proxy$number", tls => $tls));
         is($c->status, 101, "$way: the headers of the answer come before the third key");
         is($c->{in}, '', "$way: and no more");

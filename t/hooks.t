@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# An application that decides about channels (WebSocketChannelHook): publications, subscriptions, and channels
-# that get their first subscriber and lose their last one; when it is down, slow, or wrong.
+# WebSocketChannelHook: an application authorizes publications and subscriptions, and is notified when channels get
+# their first subscriber or lose their last one. Also tests an application that is down, slow, or faulty.
 
 use strict;
 use warnings;
@@ -20,7 +20,7 @@ my $cgi = $Httpd::MPM eq 'prefork' ? 'cgi' : 'cgid';
 my $dir = Httpd::folder();
 chmod 0777, $dir;
 
-# Does what the name of the channel, or the message, says; writes down what it was asked.
+# Does what the channel's name or the message says, and records its requests.
 sub script {
     my ($name, $text) = @_;
     Httpd::write_file("$dir/$name", $text);
@@ -127,7 +127,7 @@ sub publish { my ($channel, $text) = @_; return http('POST', "/http/$channel", $
 sub listener { my ($channel, $path) = @_; return Client->new($httpd, ($path // '/ws') . "?to=$channel") }
 sub json_client { return Client->new($httpd, '/json', protocol => 'channel.v1.json', @_) }
 
-# A client of the JSON protocol asks, and gets an answer of these types.
+# A client of the JSON protocol sends a request, and receives an answer of one of these types.
 sub answer {
     my ($c, $request) = @_;
     $c->text(encode_json($request));
@@ -167,7 +167,7 @@ sub subscribed {
     }
     ok($httpd->wait_log(qr{WebSocketChannelHook: publish of channel plain/a: invalid answer of the application at /cgi/app\.pl}),
         'and is logged');
-    # Clients publish, too.
+    # Clients publish too.
     my $publisher = json_client();
     is(answer($publisher, { type => 'subscribe', channel => 'plain/a' })->{type}, 'subscribed');
     $publisher->text(encode_json({ type => 'publish', channel => 'plain/a', data => 'rewrite json', id => 1 }));
@@ -185,12 +185,12 @@ sub subscribed {
     $raw->expect_close(1008, 'a client without a protocol is closed');
     wait_told(qr{^unsubscribe plain/raw - [0-9a-f]{16} /ws});
     pass('the application learns that it has gone');
-    # The application itself publishes: it is not asked.
+    # The application is not asked about its own publications.
     my $before = lines(qr/^publish/);
     http('POST', '/control/publish/', encode_json({ items => [{ channel => 'plain/a', formats => { 'ws-message' => { content => 'refuse own' } } }] }));
     is(($c->message)[1], 'refuse own', 'the control API is not asked about');
     is(lines(qr/^publish/) + 0, $before + 0, 'at all');
-    # Other channels are not either.
+    # Nor is it asked about other channels.
     my $other = listener('other');
     is((publish('other', 'refuse other'))[0], 200, 'nor are channels of no hook');
 }
@@ -204,7 +204,7 @@ sub subscribed {
     pass('the application knows the user and the connection');
 }
 
-# Order: one request of a channel at a time.
+# Order: one request at a time for each channel.
 {
     my $c = subscribed('plain/order');
     my $p = json_client();
@@ -257,7 +257,7 @@ sub subscribed {
     my $again = subscribed('held/b');
     is((publish('held/a', 'x'))[1]{published}[0]{receivers}, 0, 'and is subscribed to nothing');
 }
-# The control API subscribes without a question.
+# The control API subscribes without asking the application.
 {
     my $c = Client->new($httpd, '/echo/control');
     $c->echoes('here');    # so it is listed
@@ -292,7 +292,7 @@ sub occupancy_is {
     $again->close(1000);
     Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 1 }, 'the new one to be left');
     is(occupancy('room/1'), 'occupied vacated occupied', 'old and new processes count together');
-    # The application is down meanwhile, and learns it later.
+    # The application is down meanwhile, and is notified later.
     Httpd::write_file("$dir/down", '');
     $new->close(1000);
     wait_told(qr{^vacated room/1 }, 2);

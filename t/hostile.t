@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# What hostile clients do to a real httpd: TLS 1.2 renegotiation, and resets while WS_BLOCKING handlers ask whether
-# their clients may do something.
+# Attacks by clients on a real httpd: TLS 1.2 renegotiation, and resets while WS_BLOCKING handlers check permissions of
+# their clients.
 
 use strict;
 use warnings;
@@ -36,7 +36,7 @@ END
             $client->wait_output(qr/101 Switching Protocols.*?\r\n\r\n/s);
             $client->write("R\n");
             my $status = $client->finish;
-            # Where the server was faster, openssl ends before it says that it renegotiates.
+            # If the server was faster, openssl ends before it reports that it renegotiates.
             die "openssl did not renegotiate: ", $client->output
                 if $client->output !~ /RENEGOTIATING/ && $httpd->error_log !~ /renegotiation/;
             return $status;

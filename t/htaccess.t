@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketHandler in .htaccess: a page below the file's own folder, where the administrator allows it; everything else
-# is refused with a text that says so, and the rights of one folder's users do not reach beyond it.
+# WebSocketHandler in .htaccess: a page below the file's own folder, if the administrator allows it. Everything else is
+# refused with an explanation, and the rights of a folder's users do not extend beyond it.
 
 use strict;
 use warnings;
@@ -16,7 +16,7 @@ my $cgi = $Httpd::MPM eq 'prefork' ? 'cgi' : 'cgid';
 my $dir = Httpd::folder();
 chmod 0777, $dir;
 
-# Answers with what it is asked for: an environment variable.
+# Responds with the requested environment variable.
 my $page = <<'END';
 #!/usr/bin/perl
 read STDIN, my $body, $ENV{CONTENT_LENGTH} || 0;

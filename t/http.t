@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Applications behind HTTP: what they are asked and as whom, their answers, good and bad, order, load, the end
-# of connections, and that nobody else can ask as the server does. CGI in Perl and Python, PHP by php-fpm, and
-# servers of the test's own.
+# Applications behind HTTP: the requests they get and with which user, valid and invalid answers, order, load, the end
+# of connections, and that no client can forge the server's requests. The applications are CGI programs in Perl and
+# Python, PHP with php-fpm, and the test's own servers.
 
 use strict;
 use warnings;
@@ -29,7 +29,7 @@ sub script {
 }
 script($_, Httpd::read_file("$Httpd::TOP/docs/examples/$_")) for qw(chat.pl chat.py chat.php);
 
-# Does what the message says; writes down what it was asked.
+# Does what the message says, and records its requests.
 script('app.pl', <<"END");
 #!/usr/bin/perl
 use strict; use warnings; \$| = 1;
@@ -116,7 +116,7 @@ sub asks {
     return scalar(($c->frame)[1]);
 }
 
-# ---- What the application learns, and as whom ----
+# ---- The requests to the application, and their user ----
 
 {
     my $c = Client->new($httpd, '/app?a=b', headers => ['Cookie: c=d']);
@@ -350,11 +350,11 @@ END
     Program::tap('npm ws', 'node', 't/clients/chat-crowd.js', Httpd::certificates() . '/ca.crt', 20, 5,
         'ws://localhost:' . $httpd->port . '/chat', 'wss://localhost:' . $httpd->ssl_port . '/chat')
         if !$ENV{WS_TEST_PRELOAD};
-    # Of the crowd some is still under way to $two; a new one is told of nothing old.
+    # Some old events are still on their way to $two. A new application must not receive any of them.
     $two = Client->new($httpd, '/chat');
     $two->frame;
 
-    # It restarts in the middle.
+    # The application restarts in between.
     kill 'TERM', $fpm->{pid};
     $fpm->finish;
     $two->text('now');

@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Event streams and polls over HTTP/2 come back over HTTP/1.1, where they cost no thread: curl, node, Chromium.
+# Clients repeat event streams and polls over HTTP/1.1, where they occupy no thread, after a refusal over HTTP/2: curl,
+# node, Chromium.
 
 use strict;
 use warnings;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Applications at URLs, over TCP, TLS and unix sockets: what they are told of the client; their bad answers, with the
-# close code, the line in the log, and nothing left behind; the close event's retries; the circuit breaker; the queue.
+# Applications at URLs, over TCP, TLS and unix sockets: what they learn about the client; invalid answers, with the
+# close code and the log line, and without leaks; retries of the close event; the circuit breaker; the queue.
 
 use strict;
 use warnings;
@@ -76,7 +76,7 @@ Alias /pages $dir
 </Location>
 END
 
-# A connection of this upstream's, and the head of its first request.
+# A connection to this upstream, and the header of its first request.
 sub opened {
     my ($path, $upstream, %o) = @_;
     my $c = Client->new($httpd, $path, expect => 0, %o);
@@ -86,7 +86,7 @@ sub opened {
     return ($c, $head);
 }
 
-# Ends it, and answers the close event.
+# End the connection, and answer the close event.
 sub leave {
     my ($c, $upstream) = @_;
     $c->close(1000, '');
@@ -128,7 +128,7 @@ sub leave {
     ok($httpd->wait_log(qr/application's answer to the handshake: [^\n]*certificate/i), 'the log says why');
 }
 
-# ---- Bad answers ----
+# ---- Invalid answers ----
 
 my $descriptors = sub { Httpd::descriptors($_[0], qr/^socket:/) };
 my $before;
@@ -191,7 +191,7 @@ $httpd->none_grows($before, $descriptors, 'no socket is left behind by bad answe
     is($c->status, 502, 'and the handshake is refused with 502');
 }
 
-# ---- The close event is told again ----
+# ---- The close event is retried ----
 
 {
     my ($c) = opened('/app');

@@ -1,7 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# More handshakes at the same time than httpd has workers, to a page of the same server, which needs a worker itself: some
-# are refused with 503, none waits for a worker that another one holds, and other requests are served meanwhile.
+# More simultaneous handshakes than httpd has workers. Their application is a page of the same server, which itself
+# needs a worker. Some handshakes are refused with 503, none waits for a worker that another one occupies, and other
+# requests are served meanwhile.
 
 use strict;
 use warnings;

@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
 # 500 connections of npm's ws, over ws and wss, to a page in PHP: by php-fpm, and with prefork by mod_php. Users,
-# cookies, order, close codes, a refusal; the application and httpd restart in the middle; and busy workers are the
-# requests under way, not the connections.
+# cookies, order, close codes, a refusal. The application and httpd are restarted in between. Only requests in progress
+# occupy workers, not connections.
 
 use strict;
 use warnings;
@@ -106,7 +106,7 @@ my $crowd = Program->start('node', 't/clients/crowd.mjs', Httpd::certificates() 
     'ws://localhost:' . $httpd->port . '/crowd', 'wss://localhost:' . $httpd->ssl_port . '/crowd');
 $crowd->wait_output(qr/ready/);
 
-# What it prints up to the end of a command.
+# The output of the program up to the end of a command.
 sub finish {
     my ($command) = @_;
     my ($all) = $crowd->wait_output(qr/\A.*?done $command\n/s);
@@ -136,7 +136,7 @@ for my $c (@held) {
 pass('and are answered');
 $_->drop for @held;
 
-# ---- Restarts in the middle ----
+# ---- Restarts in between ----
 
 if ($fpm) {
     my $running = () = Httpd::read_file("$dir/fpm.log") =~ /ready to handle/g;

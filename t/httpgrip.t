@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The WebSocket-over-HTTP protocol (style=grip): an application with npm's @fanoutio/grip over our server, the bytes
-# of each event as the published document has them, and answers that do not keep to it.
+# The WebSocket-over-HTTP protocol (style=grip): an application that uses npm's @fanoutio/grip with our server, the
+# bytes of each event as in the published document, and answers that violate it.
 
 use strict;
 use warnings;
@@ -202,7 +202,7 @@ sub opened {
     answer((next_request())[0], '');
 }
 
-# ---- Answers that do not keep to it ----
+# ---- Answers that violate the protocol ----
 
 for (['no events', ''], ['TEXT before OPEN', "TEXT 1\r\nx\r\nOPEN\r\n"], ['half an event', 'OPE'],
     ['no such event', "OPEN\r\nHELLO\r\n"]) {
@@ -242,7 +242,7 @@ for (
 }
 like($httpd->error_log, qr/answer to a message: its events are malformed or cut off/, 'the log says what is wrong');
 
-# ---- The end is told again ----
+# ---- The close event is retried ----
 
 {
     my ($c) = opened();

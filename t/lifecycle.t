@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# What becomes of connections when httpd stops, reloads, restarts, or ends a child process.
+# What happens to connections when httpd stops, reloads, restarts, or ends a child process.
 
 use strict;
 use warnings;
@@ -22,7 +22,7 @@ sub ask {
     return ($c->message)[1];
 }
 
-# A connection that has left httpd for sure.
+# A connection that the engine has certainly taken over.
 sub client {
     my ($httpd, $name, %o) = @_;
     my $c = Client->new($httpd, "/?name=$name", %o);
@@ -32,7 +32,7 @@ sub client {
 
 sub greeting { return ask($_[0], 'who') =~ /greeting=(\w+)/ ? $1 : 'none' }
 
-# A connection to a child with this greeting: right after a reload an old one may still answer.
+# A connection to a child with this greeting, since an old child may still answer right after a reload.
 sub connect_to {
     my ($httpd, $greeting) = @_;
     return Httpd::wait_for(
@@ -44,7 +44,7 @@ sub connect_to {
     );
 }
 
-# Closed by the server with this code; then the client closes its socket too, so that nobody waits for it.
+# The server closes with this code. Then the client closes its socket too, so that the server does not wait for it.
 sub closed {
     my ($c, $code, $name) = @_;
     $c->expect_close($code, $name);
@@ -144,7 +144,7 @@ sub ended {
     ok(ended($httpd), 'graceful stop: then httpd ends');
 }
 
-# ---- Children that httpd ends by itself ----
+# ---- Children that httpd ends on its own ----
 
 {
     my $httpd = server('MaxConnectionsPerChild 4', mpm_conf => $Httpd::MPM eq 'prefork' ? <<'PREFORK' : <<'THREADS');
@@ -167,7 +167,7 @@ THREADS
     cmp_ok(scalar($httpd->children), '>', 2, 'MaxConnectionsPerChild: several children have connections');
 }
 {
-    # A child that is left with nothing but WebSockets looks idle to httpd, which ends it.
+    # httpd considers a child that only has WebSockets idle, and ends it.
     my $httpd = server('', mpm_conf => $Httpd::MPM eq 'prefork' ? <<'PREFORK' : <<'THREADS');
 StartServers 8
 ServerLimit 32

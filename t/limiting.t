@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketLimit: connections and handshakes are counted across all children and reloads, and given back
-# whatever becomes of them; what an open connection may do.
+# WebSocketLimit: connections and handshakes are counted across all children and reloads, and connections are released
+# however they end. Also the limits of open connections.
 
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ use Time::HiRes qw(time);
 use Httpd;
 use Client qw(frame_bytes TEXT BINARY CLOSE PING PONG);
 
-# The last test wants many. A soft limit is lifted by the shell, for httpd too.
+# The last test needs many descriptors. The shell raises the soft limit, for httpd too.
 my $files = 1500;
 if (!$ENV{WS_TEST_FILES}) {
     $ENV{WS_TEST_FILES} = 1;
@@ -126,7 +126,7 @@ END
 sub client { my ($path, %o) = @_; return Client->new($httpd, $path, %o) }
 sub refused { my ($path, %o) = @_; return Client->refused($httpd, $path, %o) }
 
-# Try until there is room again.
+# Retry until a connection is allowed again.
 sub enter {
     my ($path, %o) = @_;
     my $c;
@@ -243,7 +243,7 @@ for my $tls (0, 1) {
 # ---- Handshakes ----
 
 {
-    # All are asked for before one answer is read: how fast this test is plays no part.
+    # All requests are sent before any answer is read, so the speed of this test does not matter.
     my $at_once = sub { my ($n, @to) = @_; map { $_->read_answer; $_ } map { Client->new($httpd, @to, expect => 0) } 1 .. $n };
     my @all = $at_once->(60, '/pace');
     my ($retry) = map { $_->header('Retry-After') } grep { $_->status == 503 } @all;
@@ -259,7 +259,7 @@ for my $tls (0, 1) {
     }
 }
 
-# ---- What an open connection may do ----
+# ---- Limits of an open connection ----
 
 sub answers {
     my ($path, $bytes) = @_;
@@ -368,7 +368,7 @@ if ($Httpd::MPM eq 'event') {
         push @c, $c if $status == 101;
         $opened++ if $status == 101;
     }
-    # On a busy machine the other child may take longer than the second that it is given.
+    # On a busy machine, the other child may need more than one second.
     cmp_ok($opened, '>=', 36, 'it leaves new connections to the other');
     my $before = @c;
     while (@c < 400) {
@@ -383,7 +383,7 @@ if ($Httpd::MPM eq 'event') {
 
 # ---- The table ----
 
-# Where builds without a random key put the key of "?TEXT" in a row of 1,024 places: FNV-1a, mixed.
+# The position of the key of "?TEXT" in a row of 1,024 entries, in builds without a random hash key: FNV-1a, mixed.
 sub unkeyed_place {
     my ($text) = @_;
     use integer;
@@ -400,7 +400,7 @@ sub unkeyed_place {
 }
 
 SKIP: {
-    # Many children share the table's places, and one of them gets all the keys.
+    # Many children share the table's entries, and one of them gets all the keys.
     skip 'the same on all MPMs', 5 if $Httpd::MPM ne 'event';
     skip "ulimit -n allows $limit open files", 5 if $limit ne 'unlimited' && $limit < $files;
     my $server = Httpd->start(conf => <<'END', mpm_conf => "StartServers 1\nServerLimit 1100\nThreadsPerChild 25\nMaxRequestWorkers 25\n");

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Settings of server, virtual host and Location: each is inherited on its own, and the innermost counts.
+# Settings of server, virtual host and Location: each is inherited separately, and the innermost value applies.
 
 use strict;
 use warnings;
@@ -11,7 +11,7 @@ use Client qw(frame_bytes BINARY CONTINUATION);
 
 Httpd::once();
 
-# A handler that says its name and the virtual host.
+# A handler that sends its name and the virtual host.
 sub named {
     my ($name) = @_;
     return Httpd::compile("called_$name", <<"END");
@@ -94,7 +94,7 @@ sub fragments {
     return join '', @frames;
 }
 
-# What is let in at most: payload of a frame, of a message.
+# The largest accepted payload of a frame and of a message.
 for (
     ['localhost',   '/',                3000,    4000,    'the server sets both'],
     ['one.example', '/',                2000,    4000,    'a virtual host sets one'],

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# docs/tutorial.md, command by command and file by file, as a reader follows it. Only ports, the display and the
-# place of the build are others than it says.
+# Follows docs/tutorial.md command by command and file by file. Only the ports, the display and the build directory
+# differ.
 
 use strict;
 use warnings;
@@ -29,7 +29,7 @@ sub here {
     return $text;
 }
 
-# A block of commands, in the shell that the blocks before have left: its environment and its folder.
+# Run a block of commands in the shell, environment and folder of the previous blocks.
 my $state = "$home/.state";
 Httpd::write_file($state, "cd '$Httpd::TOP'\n");
 sub shell {
@@ -49,7 +49,7 @@ my @blocks;
 push @blocks, [$1, $2, $3] while $text =~ /^```(\w+)(?: (\S+))?\n(.*?)^```$/msg;
 cmp_ok(scalar @blocks, '>=', 14, 'the tutorial has its blocks');
 
-# What a reader sees when a command has been run.
+# The output that a reader sees after a command.
 my %seen = (
     'localhost:8080/vmstat' => sub {
         like($_[0], qr/procs .*\n\s*r\s+b\s+swpd.*\n(?:\s*\d+){17}\s*$/, 'three lines of vmstat');

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# What logs tell of connections.
+# Log lines and records of connections.
 
 use strict;
 use warnings;
@@ -70,7 +70,7 @@ for (
 
 # ---- WebSocketLog: records ----
 
-# All lines of a log, as soon as there are as many as that.
+# All lines of a log, once there are this many.
 sub records {
     my ($httpd, $file, $number) = @_;
     my @lines;
@@ -279,7 +279,7 @@ sub piped {
     is_deeply([sort(piped(4))], [qw(again first new old)], 'but if it ends; no record is lost');
 }
 
-# ---- WebSocketLog: a log that takes nothing ----
+# ---- WebSocketLog: a log that accepts nothing ----
 
 sub lost_records {
     my $lost = 0;
@@ -292,7 +292,7 @@ ok($httpd->wait_log(qr/No space left on device: .*records of WebSocketLog are lo
     'a full disk is told');
 is(lost_records(), 1, 'and counted');
 {
-    # 75 KB each, more than 4 MiB and what the pipe takes, in whichever child.
+    # 75 KB each: in any child more than 4 MiB plus the size of the pipe.
     my $long = '/echo/stuck' . ('/' . 'x' x 200) x 19;
     my $until = time + $Httpd::DEADLINE;
     until ($httpd->status_value('websocket_log_lost_total') > 1 || time > $until) {

@@ -1,7 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The header by which the server asks itself: one that has been seen (here by mod_dumpio) is of no use to others: not
-# again, not for another page, host or method, not from elsewhere, not changed, and not later.
+# The header that authenticates the server's requests to itself. A captured header (here by mod_dumpio) cannot be used
+# again: not for the same request, not for another page, host or method, not from another address, not modified, and not
+# later.
 
 use strict;
 use warnings;
@@ -49,7 +50,7 @@ ScriptAlias /cgi/ $dir/
 </Location>
 END
 
-# The headers that have come so far.
+# The headers captured so far.
 sub seen { return $httpd->error_log =~ /WebSocket-Loopback: (\w{64}[\w+\/=]+)/g }
 
 sub ask {
@@ -67,7 +68,7 @@ my ($value) = Httpd::wait_for(sub { (seen())[0] }, 'a header');
 is(ask('/cgi/app.pl', $value), 403, 'used again');
 ok($httpd->wait_log(qr/cannot be trusted: it was used before/), 'with a line in the log');
 
-# The checks of page and host come first, so that the log tells which one has refused it.
+# Page and host are checked first, so that the log shows which check has failed.
 for (['another page', '/cgi/app.pl/other', undef, 'POST'], ['another host', '/cgi/app.pl', 'example.org', 'POST'],
     ['another method', '/cgi/app.pl', undef, 'GET'])
 {

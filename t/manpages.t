@@ -1,7 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The manual pages: those that are generated name every directive and every function of the API, and all are well
-# formed.
+# The manual pages: the generated ones contain every directive and every function of the API, and all are well-formed.
 
 use strict;
 use warnings;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Far more WebSockets than httpd has workers, half of them over TLS, and ordinary requests beside them.
-# WS_TEST_SECONDS says for how long.
+# Far more WebSockets than httpd has workers, half of them over TLS, with ordinary requests at the same time.
+# WS_TEST_SECONDS sets the duration.
 
 use strict;
 use warnings;
@@ -14,7 +14,7 @@ use Client qw(CLOSE PING);
 my ($connections, $workers) = (2000, 25);
 my $seconds = $ENV{WS_TEST_SECONDS} || 5;
 
-# Both ends need a descriptor for each. A soft limit is lifted by the shell, for httpd too.
+# Both ends need a descriptor for each connection. The shell raises the soft limit, for httpd too.
 my $files = $connections + 200;
 if (!$ENV{WS_TEST_FILES}) {
     $ENV{WS_TEST_FILES} = 1;
@@ -39,17 +39,17 @@ END
         . "MinSpareThreads 1\nMaxSpareThreads $workers",
 );
 
-# Of each child; ServerLimit says how many these are.
+# Limit for each child; ServerLimit is their number.
 sub threads {
     return join ' ', map { my @tasks = glob "/proc/$_/task/*"; "$_:" . @tasks } sort $httpd->children;
 }
 
-# The request that asks is busy itself.
+# The status request itself occupies a worker.
 sub only_one_busy {
     Httpd::wait_for(sub { ($httpd->status_value('BusyWorkers') // 0) == 1 }, 'all other workers to be idle');
 }
 
-# The children and their threads come one after the other.
+# The children and their threads start one after another.
 my $threads = '';
 Httpd::wait_for(
     sub {

@@ -1,7 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Clients that nobody here wrote: each with every version that it speaks, over every way in. (HTTP/2 has a
-# test of its own.)
+# Third-party clients: each with every protocol version that it supports, over every transport. For HTTP/2 see t/h2.t.
 
 use strict;
 use warnings;
@@ -40,8 +39,8 @@ my $ws  = 'ws://127.0.0.1:' . $httpd->port;
 my $wss = 'wss://127.0.0.1:' . $httpd->ssl_port;
 
 # ---- The matrix ----
-# A client is a program of t/clients/: its name, its versions, and its command line up to the version, behind
-# which come URL and CA. One without versions speaks 13 and is not told so.
+# A client is a program in t/clients/: its name, its versions, and its command line up to the version, followed by URL
+# and CA. A client without versions uses 13, and gets no version argument.
 
 my @clients = (
     ['npm ws', [13, 8], 'node', 't/clients/echo.js', 'ws'],
@@ -69,14 +68,14 @@ for my $client (@clients) {
     }
 }
 
-# The versions are not only said to be spoken.
+# Check that the versions were really used.
 my %seen;
 $seen{$_}++ for $httpd->error_log =~ /websocket: version (\d+), handler echo/g;
 my %expected = (13 => 6, 8 => 4, 7 => 1, 76 => 2, 75 => 2);
 ok(($seen{$_} || 0) >= @ways * $expected{$_}, "version $_ was spoken by $expected{$_} clients, over each way")
     for sort keys %expected;
 
-# ---- A browser, which does not care for the MPM ----
+# ---- A browser, independent of the MPM ----
 
 SKIP: {
     skip 'Chromium speaks with the event MPM only', 9 if $Httpd::MPM ne 'event';
@@ -84,7 +83,7 @@ SKIP: {
     Program::tap('Chromium', 'node', 't/clients/chromium.js', @pages);
 }
 
-# ---- curl: what is not a WebSocket, and what is refused ----
+# ---- curl: ordinary requests, and refusals ----
 
 my $http = 'http://127.0.0.1:' . $httpd->port . '/page';
 my $curl = sub {

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Together with httpd's other modules, in whatever order they are loaded: mod_proxy and mod_rewrite, mod_cache,
-# mod_include, and output filters of others.
+# Cooperation with httpd's other modules, in any order of loading: mod_proxy and mod_rewrite, mod_cache, mod_include,
+# and output filters.
 
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ use Test::More;
 use Httpd;
 use Client qw(frame_bytes TEXT);
 
-# For what other modules keep.
+# For the files of other modules.
 my $scratch = tempdir(TMPDIR => 1, CLEANUP => 1);
 chmod 0777, $scratch;
 
@@ -213,7 +213,7 @@ END
     is($server->count_log(qr/which occupies a worker thread|is relayed/), 0, 'none of them holds a thread');
 }
 {
-    # The session is renewed: the cookie that comes back has a later end.
+    # The session is renewed: the returned cookie expires later.
     my $server = Httpd->start(modules => [qw(session session_cookie)], conf => $session . $locations);
     my $given = sub { my ($head) = @_; $head =~ /^Set-Cookie: (session=expiry=(\d+))/m ? ($1, $2) : die $head };
     my ($cookie, $end) = $given->(($server->get('/index.html'))[1]);

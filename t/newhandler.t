@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# new-handler: what it writes is built and passes its test at once, and it writes over nothing.
+# new-handler: the handler that it generates builds and passes its test immediately, and no file is overwritten.
 
 use strict;
 use warnings;
@@ -32,7 +32,7 @@ is($status, 0, 'it is built with the header of the tree, and passes') or diag($o
 like($output, qr/^ok 1 - foo\.transcript:.*^1\.\.\d+$/ms, 'its transcript');
 unlike($output, qr/warning/i, 'without a warning');
 
-# As one does who has only what is installed.
+# Build it with installed files only.
 Httpd::write_file("$dir/apxs", <<"END");
 #!/bin/sh
 case \$* in '-q INCLUDEDIR') echo $dir/include ;; *) exec apxs "\$@" ;; esac

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A build without any optional library: it says what it leaves out, its module serves connections, and what
-# needs a missing library is refused with the remedy.
+# A build without any optional library: it lists what it omits, its module serves connections, and directives that need
+# a missing library are refused with the remedy.
 
 use strict;
 use warnings;

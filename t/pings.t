@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Pings find out who is gone, and leave everybody else alone.
+# Pings detect clients that are gone, and do not affect others.
 
 use strict;
 use warnings;
@@ -35,7 +35,7 @@ sub client {
     return Client->new($httpd, "$path?name=$name", %o);
 }
 
-# The next frame has to be a ping; it is answered with $answer.
+# The next frame must be a ping, which is answered with $answer.
 sub pinged {
     my ($c, @answer) = @_;
     my ($opcode, $payload) = $c->frame;
@@ -89,7 +89,7 @@ ok($httpd->wait_log(qr/no answer to a ping \(WebSocketPing\)/), 'the log says wh
     is(($patient->frame)[1], 'late', 'while the first goes on');
 }
 {
-    # For several times as long as an answer may take.
+    # For several times the time allowed for an answer.
     my $c = client('/impatient', 'paused', behind => frame_bytes(TEXT, 'pause 2000') . frame_bytes(TEXT, 'and then'));
     is_deeply([map { ($c->message)[1] } 1 .. 2], ['resumed', 'and then'],
         'a client that is not read cannot answer, and is not ended');

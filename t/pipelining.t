@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A request that takes its connection out of httpd, in one segment with requests before it: their answers are
-# whole, and come first.
+# A request after which the engine takes over the connection arrives in one segment with earlier requests. Their
+# responses are complete, and are sent first.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketPolicyFile: the policy for clients that ask, and nothing else for all others.
+# WebSocketPolicyFile: clients that request the policy get it, and all others are unaffected.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ sub policy {
     return "$HEAD<cross-domain-policy>\n" . join('', map {"  <allow-access-from $_/>\n"} @allowed) . "</cross-domain-policy>\n";
 }
 
-# What the server sends until it closes, for bytes that are sent in these pieces.
+# The bytes that the server sends until it closes, after the client has sent these pieces.
 sub answer {
     my ($httpd, $o, @pieces) = @_;
     my $c = Client->new($httpd, '/', %$o, request => shift @pieces, expect => 0);
@@ -66,7 +66,7 @@ for (
     ok(!$ok && $output =~ /WebSocketPolicyFile not allowed/, 'httpd -t: not in a section') or diag($output);
 }
 
-# ---- What is hooked ----
+# ---- Hooks ----
 
 sub hooks {
     my ($conf) = @_;

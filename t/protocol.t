@@ -56,7 +56,7 @@ sub next_of {
     return decode_json(($c->message)[1]);
 }
 
-# What comes until the answer with this id, the answer last.
+# All events up to and including the answer with this id.
 sub ask {
     my ($c, %request) = @_;
     my @got;
@@ -209,7 +209,7 @@ subtest 'bytes over WebSocket' => sub {
     is((ask($c, type => 'publish', channel => 'bytes', data => 'x', encoding => 'hex', id => 'h'))[-1]{error}, 'no base64', 'no other encoding');
     is((ask($c, type => 'publish', channel => 'bytes', data => $_, encoding => 'base64', id => 'h'))[-1]{error}, 'no base64', "no base64: $_")
         for 'AAEC*/w==', 'AAEC/w== ', 'A';
-    # A parser with C strings cuts these off: the message, the name, the JSON inside.
+    # A parser that uses C strings would truncate these: the message, the name, the JSON inside.
     for my $o ({ type => 'publish', channel => 'bytes', data => "cut\0off" }, { type => 'publish', channel => "bytes\0x", data => 'x' },
         { type => 'publish', channel => 'bytes', data => ["a\0b"] }, { type => 'subscribe', channel => "bytes2\0" })
     {

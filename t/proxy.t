@@ -1,7 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The bridge to other WebSocket servers: which one, what it is told, messages of all sizes both ways, who
-# waits for whom, pings, limits, and ends. The test itself is the server where its bytes matter.
+# The bridge to other WebSocket servers: which one is chosen, what it receives, messages of all sizes in both
+# directions, back-pressure, pings, limits, and closing. Where the server's exact bytes matter, the test itself is the
+# server.
 
 use strict;
 use warnings;
@@ -20,7 +21,7 @@ my $server   = 'ws://127.0.0.1:' . $listener->sockport;
 my $closed   = Httpd::free_port();
 my $tmp      = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 my $ca       = "$tmp/ca.crt";
-# Where httpd's own user can read it: the build may lie in a directory that is closed to it.
+# A place that httpd's user can read, since it may have no access to the build's directory.
 chmod 0755, $tmp;
 Httpd::write_file($ca, Httpd::read_file(Httpd::certificates() . '/ca.crt'));
 my ($plain, $tls) = (Httpd::free_port(), Httpd::free_port());
@@ -103,7 +104,7 @@ END
 
 # ---- The test as the server ----
 
-# A client by the proxy: (client, socket, request).
+# A client through the proxy: (client, socket, request).
 sub bridged {
     my ($path, $more, %o) = @_;
     my $c = Client->new($httpd, $path, %o, expect => 0);
@@ -189,7 +190,7 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last')
     is($opcode, CLOSE, 'a client that goes away while the server is asked: the server learns it');
 }
 
-# ---- What the server is told ----
+# ---- The request to the server ----
 
 {
     my (undef, undef, $head) = bridged('/test?a=b', [], origin => 'http://there.example', protocol => 'x, y',
@@ -246,7 +247,7 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last')
     $c->expect_close(1007, 'does, too');
 }
 
-# ---- Pieces pass as they come ----
+# ---- Pieces are passed on as they arrive ----
 
 {
     my ($c, $s) = bridged('/test');
@@ -258,12 +259,12 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last')
     is_deeply([$close[0], unpack 'n', $close[1]], [CLOSE, 1001], 'the server learns that the client is lost');
 }
 
-# ---- Who waits for whom ----
+# ---- Back-pressure ----
 
 my $piece = join '', map { chr($_ & 0xFF) } 1 .. 65536;
 my $count = 1024;    # of pieces: 64 MiB, more than all sockets on the way hold
 
-# Write as many pieces as are taken until nothing more is for a while.
+# Write pieces until none has been accepted for a while.
 sub flood {
     my ($socket, $bytes) = @_;
     my ($sent, $at, $left) = (0, 0, $count);
@@ -286,7 +287,7 @@ for my $direction (qw(client server)) {
     cmp_ok($left, '>', 0, "the $direction is slowed down when the other side does not read")
         or diag("$sent bytes were taken");
     my ($child) = $httpd->children;
-    # Both ends go on, until everything has arrived.
+    # Both ends continue until everything has arrived.
     my ($received, $buffer, $writing) = (0, '', IO::Select->new($from));
     my ($expect, $wrong, $until) = (length($piece) * $count, 0, time + $Httpd::DEADLINE);
     $to->blocking(0);

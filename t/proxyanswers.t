@@ -1,7 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# to=proxypass: what the client gets of the server's answer, TLS as the SSLProxy directives say, compressed messages
-# that pass as they are. The test itself is the server where its bytes matter.
+# to=proxypass: which parts of the server's answer the client gets, TLS according to the SSLProxy directives, and
+# compressed messages that are passed on unchanged. Where the server's exact bytes matter, the test itself is the
+# server.
 
 use strict;
 use warnings;
@@ -191,7 +192,7 @@ for (
 }
 unlike($httpd->error_log, qr/secret=1/, 'without the query string');
 
-# ---- The 101 and what the server is told ----
+# ---- The 101 and the request to the server ----
 
 sub bridged {
     my ($path, $answer, @headers) = @_;
@@ -243,7 +244,7 @@ $httpd->wait_log(qr{certificates of wss servers are not verified});
 
 my $pmd = 'permessage-deflate';
 
-# As zlib has it, without the end of the flush.
+# The output of zlib, without the tail of the flush.
 sub deflated {
     my ($d, $text) = @_;
     my ($out, $rest) = ('', '');

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A reverse proxy as it stands, and one line more: every way in which mod_proxy is told a target, to npm's ws,
-# with fewer workers than clients.
+# An existing reverse proxy with one more line: every way to give mod_proxy a target, with npm's ws as the server, and
+# fewer workers than clients.
 
 use strict;
 use warnings;
@@ -93,7 +93,7 @@ ProxyPass /tls/ wss://localhost:$tls/base/
 </Location>
 END
 
-# worker and prefork start no child beyond MaxRequestWorkers, old ones counted: there a reload needs places.
+# worker and prefork start no child beyond MaxRequestWorkers, old ones counted: so a reload needs free slots.
 my $workers = $Httpd::MPM eq 'event' ? 12 : 36;
 my $mpm     = $Httpd::MPM eq 'prefork'
     ? "StartServers 12\nServerLimit 48\nMaxRequestWorkers $workers\nMinSpareServers 1\nMaxSpareServers 12"
@@ -134,7 +134,7 @@ for (['/pass/', 'one'], ['/match/', 'one'], ['/section/', 'one'], ['/rewritten/'
     is(unpack('n', ($c->frame)[1]), 4000, "$path: closed");
 }
 
-# ---- What is not ours ----
+# ---- Requests left to mod_proxy ----
 
 for my $path ('/rewritten/', '/http/') {
     like(($httpd->get("${path}page"))[2], qr{page of one at /base/page}, "$path: a plain request");
@@ -194,7 +194,7 @@ for my $route ('one', 'two') {
     }
 }
 
-# Busy, by mod_proxy's own count, of both members together.
+# The sum of mod_proxy's busy counts of both members.
 sub busy {
     my $page = ($httpd->get('/balancers'))[2];
     my ($pool) = $page =~ m{balancer://pool.*?(<table.*?</table>).*?(?:balancer://over|$)}s ? $& : $page;
@@ -234,7 +234,8 @@ $httpd->stop;
 my $stock = Httpd->start(@modules, mpm_conf => $mpm, conf => configuration(''));
 is(asked(Client->new($stock, '/pass/x'))->{url}, '/base/x', 'stock: mod_proxy alone');
 {
-    # Each connection holds a worker, so 200 clients leave none: as many as there are workers are connected.
+    # Each connection occupies a worker, so with 200 clients none is free: only as many are connected as there are
+    # workers.
     my @forms = qw(/pass/ /rewritten/ /http/ /unix/ /pool/ /section/ /match/);
     my @crowd = map { Client->new($stock, $forms[$_ % @forms], expect => 0) } 1 .. 200;
     my %open;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The recipes of docs/proxying.md: each passes httpd -t as it is written, and serves page and WebSocket of an
-# application in the place of the documented one.
+# The recipes of docs/proxying.md: each passes httpd -t as written, and serves the page and the WebSocket of an
+# application that stands in for the documented one.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketChannelHTTP: publishing, counting and clearing by HTTP.
+# WebSocketChannelHTTP: publishing, counting and clearing over HTTP.
 
 use strict;
 use warnings;
@@ -92,7 +92,7 @@ is(($e->message)[1], 'more', 'the position is one to resume from');
 for my $channel ('once', 'kept/once') {
     my $g = Client->new($httpd, "/plain?channel=$channel");
     Httpd::wait_for(sub { (curl("/channels/$channel"))[1]{channels}[0]{subscribers} == 1 }, 'the reader');
-    # Each time by another connection, and so by any child.
+    # Each time over another connection, and so in any child.
     my @answers = map { [curl("/channels/$channel", '-H', 'Idempotency-Key: "a 1"', '-d', 'once')] } 1 .. 8;
     is_deeply([map { $_->[0] } @answers], [(200) x 8], "$channel: published with an id, eight times");
     my @first = map { $_->[1]{published}[0] } @answers;
@@ -104,7 +104,7 @@ for my $channel ('once', 'kept/once') {
     is(($g->message)[1], 'once', 'it comes');
     is(($g->message)[1], 'another', 'once');
 
-    # Many at the same time: some may be told that the first is under way, and are published by none.
+    # Many at the same time: some may be refused because the first one is still in progress.
     my @at_once = map { open my $p, '-|', 'curl', '-s', '-m', 50, '-H', 'Idempotency-Key: c', '-d', 'race',
             'http://127.0.0.1:' . $httpd->port . "/channels/$channel" or die $!; $p } 1 .. 10;
     my @told = map { my $p = $_; decode_json(do { local $/; <$p> })->{published}[0] } @at_once;
@@ -136,7 +136,7 @@ for ('', '%zz', 'x' x 256) {
 is((curl('/channels/once?channel=a%20b&id=x', '-d', 'x'))[0], 400, 'a refused request');
 ok(!(curl('/channels/once?id=x', '-d', 'x'))[1]{published}[0]{duplicate}, 'has used no id');
 
-# The same subscription once more, from an earlier position: what is kept, and then what is new.
+# The same subscription again, from an earlier position: first the stored messages, then new ones.
 {
     my $g = Client->new($httpd, '/plain?channel=kept/g', protocol => 'channel.v1.json');
     is(decode_json(($g->message)[1])->{type}, 'subscribed', 'a subscription');
@@ -181,7 +181,7 @@ my $f = Client->new($httpd, '/plain?channel=kept/a&after=all');
 curl('/channels/kept/a', '-d', 'after');
 is(($f->message)[1], 'after', 'what was kept is not there any more');
 
-# What is wrong.
+# Errors.
 my $long = 'x' x 101;
 for (
     ['no channel',       400, qr/no channel/,   '/channels',              '-d', 'x'],

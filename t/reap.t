@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# What a test has started ends with it, however it ends: also daemons, what is stopped, and what ignores signals.
+# Processes started by a test end with it, however it ends: even daemons, stopped processes, and those that ignore
+# signals.
 
 use strict;
 use warnings;
@@ -14,8 +15,8 @@ plan skip_all => 'no sanitizer matters here' if $ENV{WS_TEST_PRELOAD};
 
 my $dir = Httpd::folder();
 
-# A test that starts a program, a daemon, one that ignores what it can, and one that is stopped; and then does as it
-# is told. Its own pid and that of its parent, the inner reap, go to the output.
+# A test that starts a program, a daemon, one that ignores all signals it can, and one that is stopped, and then follows
+# its argument. It prints its own pid and that of its parent, the inner reap.
 Httpd::write_file("$dir/some.t", <<"END");
 use strict; use warnings;
 use lib '$Httpd::TOP/t/lib';
@@ -37,7 +38,7 @@ END
 
 sub environ { return Httpd::read_file("/proc/$_[0]/environ") =~ tr/\0/\n/r }
 
-# Starts it, below a shell that waits for it, as prove does.
+# Start it from a shell that waits for it, as prove does.
 sub start {
     my ($what) = @_;
     delete local $ENV{WS_TEST_REAPED};

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketReauthorize: whoever would not be let in any more is closed; all others go on.
+# WebSocketReauthorize: connections that would no longer be admitted are closed; all others stay open.
 
 use strict;
 use warnings;
@@ -16,10 +16,10 @@ my $api = Httpd::compile('api');
 # The passwords are "sesame", as htpasswd -s writes them.
 my $hash  = '{SHA}CEo1Ae3vaEXy8eQZjsOiuBz1xrw=';
 my $certs = Httpd::certificates();
-# The user of /time has as long as that to connect.
+# The user of /time has this long to connect.
 my $until = time + 8 * Patience::stretching();
 
-# Read by an expression, which wants the whole path.
+# Read by an expression, which needs the absolute path.
 my $dir = tempdir(TMPDIR => 1, CLEANUP => 1);
 chmod 0755, $dir;
 
@@ -144,7 +144,7 @@ sub stamp {
     return sprintf '%04d%02d%02d%02d%02d%02d', $t[5] + 1900, $t[4] + 1, @t[3, 2, 1, 0];
 }
 
-# As htpasswd does it: the old file is there until the new one is whole.
+# As htpasswd does it: the old file exists until the new one is complete.
 sub write_new {
     my ($name, $text) = @_;
     Httpd::write_file($httpd->root . "/$name.new", $text);
@@ -211,7 +211,7 @@ for my $tls (0, 1) {
     Httpd::write_file("$dir/flag", 'closed');
     $_->expect_close(1008, 'an expression that is true no more') for @c;
 }
-# ---- What is the same as at the handshake ----
+# ---- Same state as at the handshake ----
 {
     my $checks = sub { $httpd->count_log(qr{remote 203\.0\.113\.7:\d+\] \w+: authorization result of Require env ticket ?: granted}) };
     my $c = client('/as-before/here?name=before', headers => ['X-Forwarded-For: 203.0.113.7', 'X-Ticket: valid', 'Cookie: a=1']);
@@ -223,7 +223,7 @@ for my $tls (0, 1) {
     $c->echoes('still here', '%{HTTPS} is that of the handshake');
 }
 
-# ---- What modules have changed ----
+# ---- Changes by modules ----
 {
     my $basic = 'Authorization: Basic ' . encode_base64('alice:sesame', '');
     my %asked = (
@@ -256,7 +256,7 @@ for my $tls (0, 1) {
     client('/', headers => \@large)->echoes('hello', 'where there are no checks, they are welcome');
 }
 
-# ---- What cannot be checked again ----
+# ---- Requests that cannot be checked again ----
 {
     my $c    = client('/certificate', tls => 1, cert => 1);
     my $only = client('/certificate/only', tls => 1, cert => 1);

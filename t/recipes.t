@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Each recipe of docs/recipes.md, as it stands on the page, but for ports and folders.
+# Each recipe of docs/recipes.md, exactly as on the page except for ports and folders.
 
 use strict;
 use warnings;
@@ -27,7 +27,7 @@ my %file;
 $file{$1} = $2 while $page =~ /^```\w+ file=(\S+)\n(.*?)^```$/msg;
 is(scalar(grep { !/ file=/ } $page =~ /^```(\w.*)$/mg), 0, 'each listing of the page is run');
 
-# What each recipe is made for, and what it becomes here.
+# Texts of the recipes, and their replacements in this test.
 my @others = (
     ['modules/mod_websocket_redis' => "$Httpd::BUILD/mod_websocket_redis"],
     ['/srv/recipes/' => "$dir/"], ['modules/mod_' => "$Httpd::MODULES/mod_"], ['127.0.0.1:9010' => "127.0.0.1:$fpm_port"],
@@ -63,7 +63,7 @@ $httpd->{pid} = Httpd::wait_for(sub { Httpd::read_file($httpd->root . '/httpd.pi
 
 sub joins { my ($path, @o) = @_; return Client->new($httpd, $path, protocol => 'channel.v1.json', @o) }
 
-# A connection that the recipe has let in is closed with 1008 after $end->().
+# A connection that the recipe has admitted is closed with 1008 after $end->().
 sub ends {
     my ($c, $name, $end) = @_;
     $c->text('{"type":"subscribe","channel":"news"}');
@@ -142,7 +142,7 @@ SKIP: {
 
 # ---- Brokers ----
 
-# A program of the page, until it has printed this.
+# Run a program of the page until it has printed this.
 sub program_prints {
     my ($name, $match, @before) = @_;
     Httpd::write_file("$Httpd::BUILD/t/recipe-$$-$name", join "\n", @before, $file{$name});
@@ -153,7 +153,7 @@ sub program_prints {
     unlink "$Httpd::BUILD/t/recipe-$$-$name";
 }
 
-# Node finds packages above the program.
+# Node looks for packages in the program's parent folders.
 symlink "$Httpd::TOP/t/node_modules", "$Httpd::BUILD/t/node_modules" if !-e "$Httpd::BUILD/t/node_modules";
 
 SKIP: {
@@ -166,7 +166,7 @@ SKIP: {
     $broker->finish;
 }
 
-# A broker of one queue: what is sent to it goes to the subscriber of the same connection.
+# A broker with one queue: it delivers each message to the subscriber on the same connection.
 sub stomp_broker {
     my $listener = IO::Socket::INET->new(Listen => 4, LocalAddr => '127.0.0.1', LocalPort => $stomp_port, ReuseAddr => 1) or die $!;
     my $pid = fork // die $!;

@@ -29,12 +29,12 @@ sub httpd {
     return bus_httpd($bus, %arg, conf => $conf . ($arg{conf} // ''));
 }
 
-# One by its port, the other by its socket.
+# One connects to Redis by its port, the other by its socket.
 my $one      = httpd('redis://127.0.0.1:' . $redis->port);
 my $two      = httpd('unix:' . $redis->socket);
 my $stranger = httpd('redis://127.0.0.1:' . $redis->port . '/1 prefix=other:');
 
-# Subscribed in Redis, too?
+# Whether the subscription exists in Redis too.
 sub heard {
     my ($channel, $n, $server) = @_;
     subscribed_in_redis($channel, $n, $server || $redis);
@@ -121,7 +121,7 @@ is(($local->message)[1], 'meanwhile', 'while Redis is away local delivery goes o
 publish($one, 'news', 'lost');
 is(($a->message)[1], 'lost', 'also of what others would hear');
 
-# Publishers by WebSocket, who do not wait: their messages do.
+# Publishers over WebSocket do not wait, but their messages are queued.
 my @json = map { Client->new($_, '/ws?channel=kept/a', protocol => 'channel.v1.json') } $one, $two;
 for my $i (1 .. 10) {
     $_->text(encode_json({ type => 'publish', channel => 'kept/a', data => "n$i" })) for @json;
@@ -145,7 +145,7 @@ my @resumed = map { ($back->message)[1] } 2 .. @want;
 is("@resumed[0 .. 18]", join(' ', map {"m$_"} 2 .. 20), 'what the other machine published can be resumed');
 is(join(' ', sort @resumed), join(' ', sort @want[1 .. $#want]), 'up to the last, each once');
 
-# What was published while Redis was away may have been on its way when it came back.
+# A message published while Redis was away may still have been in flight when it came back.
 publish($one, 'news', 'again');
 my $next = ($b->message)[1];
 $next = ($b->message)[1] if $next eq 'lost';
@@ -179,7 +179,7 @@ for my $channel ('once', 'kept/once') {
     $_->close for @readers;
 }
 
-# While Redis is away: what is refused is not published later, whether its client waits or has gone.
+# While Redis is away: a refused message is not published later, whether its client waits or has disconnected.
 {
     my @readers = map { Client->new($_, '/ws?channel=kept/refused&after=all') } $one, $two;
     heard('kept/refused', 2);
@@ -205,7 +205,7 @@ for my $channel ('once', 'kept/once') {
     $_->close for @readers;
 }
 
-# ---- A crowd, while Redis is killed ----
+# ---- Many clients, while Redis is killed ----
 
 {
     my $subscribers = Crowd::size();
@@ -270,7 +270,7 @@ for my $channel ('once', 'kept/once') {
     is(($_->message)[1], 'again', 'what has no history is heard again') for @plain;
 }
 
-# A sentinel may want a password, its own or the one of the servers.
+# A sentinel may require a password, its own or that of the servers.
 {
     my $master   = Redis->start(options => ['--requirepass', 'secret']);
     my $own      = Redis->start(watches => $master, password => 'other');
@@ -347,7 +347,7 @@ END
 
 # ---- Users ----
 
-# What the docs say that it takes, and no more.
+# Its minimal permissions according to the docs.
 my $rights = join ' ', '~site:* &site:* +@connection', map {"+$_"}
     qw(publish subscribe unsubscribe eval del get set hget hsetnx hincrby xadd xrange expire);
 my $locked = Redis->start(options => ['--requirepass', 'secret', '--user', 'web', 'on', '>pass', split ' ', $rights]);
@@ -397,6 +397,6 @@ for (
     like($text, $why, 'with the reason');
 }
 
-# All at the same time: each takes some seconds.
+# All at the same time, since each takes several seconds.
 stop_bus_httpds();
 done_testing();

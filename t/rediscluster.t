@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Redis as people run it: a cluster of three masters and their replicas, one of which takes over; TLS with a private
-# authority; several sentinels; and a server that loses what it has acknowledged.
+# Redis in production setups: a cluster of three masters with replicas, one of which takes over; TLS with a private CA;
+# several sentinels; and a server that loses acknowledged writes.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ Httpd::once();
 
 sub position { return (publish(@_))[1]{published}[0]{position} // '' }
 
-# Sharded channels: subscribed at one node, which has the slot?
+# Whether the sharded channel is subscribed at exactly one node, which has the slot.
 sub sharded {
     my ($channel, $n, @redis) = @_;
     Httpd::wait_for(
@@ -63,7 +63,7 @@ sub sharded {
     publish($both[1], "plain/$_", "to $_") for 1 .. 20;
     is(join(' ', map { ($_->message)[1] } @plain), join(' ', map {"to $_"} 1 .. 20), 'channels of all nodes');
 
-    # A slot that is being moved: the node that has it says ASK for keys that it has no more.
+    # A slot that is migrating: its node replies ASK for keys that it no longer has.
     my ($slot) = $nodes[0]->cli('CLUSTER', 'KEYSLOT', "'websocket:{kept/moved}:m'") =~ /(\d+)/;
     my ($from) = grep { $_->cli('CLUSTER', 'COUNTKEYSINSLOT', $slot) =~ /^0/ && $_->cli('CLUSTER', 'NODES') =~ /myself,master.* connected (\d+)-(\d+)/ && $slot >= $1 && $slot <= $2 } @nodes[0 .. 2];
     my ($to) = grep { $_ != $from } @nodes[0 .. 2];
@@ -79,7 +79,7 @@ sub sharded {
     like($o->{position}, qr/-1$/, 'a script waits until the slot has moved, and follows MOVED');
     like($to->cli('CLUSTER', 'COUNTKEYSINSLOT', $slot), qr/^[1-9]/, 'to the node that has it now');
 
-    # A slot that is moved takes its sharded channels along.
+    # When a slot is moved, its sharded channels move too.
     my $told = Client->new($both[0], '/ws?channel=going');
     sharded('going', 1, @nodes);
     my ($of_channel) = $nodes[0]->cli('CLUSTER', 'KEYSLOT', 'websocket:c:going') =~ /(\d+)/;

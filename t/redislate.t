@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A Redis that takes its time to process SUBSCRIBE: what another machine publishes meanwhile, after a client has been
-# told that it is subscribed, arrives all the same, and members that join meanwhile are known.
+# A Redis that processes SUBSCRIBE slowly. A client that has been told it is subscribed still receives the messages that
+# another machine publishes meanwhile, and members that join meanwhile are known.
 
 use strict;
 use warnings;
@@ -20,7 +20,7 @@ Httpd::once();
 
 my $redis = Redis->start;
 
-# ---- A relay in front of Redis, which on demand keeps the bytes of connections that subscribe to channels ----
+# ---- A relay in front of Redis that can hold back the bytes of connections that subscribe to channels ----
 
 my $listener = IO::Socket::INET->new(Listen => 50, LocalAddr => '127.0.0.1') or die $!;
 socketpair my $control, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die $!;

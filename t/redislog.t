@@ -25,7 +25,7 @@ sub httpd {
     return $httpds[-1];
 }
 
-# A connection that ends. Its record may be queued a little later, and behind that of the next connection.
+# Open and close a connection. Its record may be queued a little later, even after that of the next connection.
 sub visit {
     my ($httpd, $path) = @_;
     my $c = Client->new($httpd, $path);
@@ -36,7 +36,7 @@ sub visit {
 
 sub lost { return ($_[0]->get('/status?prometheus'))[2] =~ /^websocket_log_lost_total (\d+)/m ? $1 : -1 }
 
-# The elements of a list, when there are as many as that.
+# The elements of a list, once there are this many.
 sub list {
     my ($redis, $key, $count, @cli) = @_;
     my @all;
@@ -183,7 +183,7 @@ END
     is(lost($httpd), 3, 'none of them is lost');
     $redis->cli('DEL', 'log');
 
-    # 60 KB a record, so that the queue is full after 70.
+    # A record has 60 KB, so that the queue is full after 70.
     $redis->stop('KILL');
     my $before = $httpd->count_log(qr/trying again/);
     visit($httpd, "/many/$_?" . 'x' x 7500) for 1 .. 3;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# What an administrator sees at LogLevel warn: refusals by a limit or for the origin, with client and directive; and
-# not more of them than a log can bear.
+# At LogLevel warn, an administrator sees refusals by a limit or for the origin, with the client and the directive.
+# Their number is limited so that they do not flood the log.
 
 use strict;
 use warnings;

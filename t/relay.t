@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Connections that go through httpd's filters: by WebSocketRelay, or because a filter has to see them.
-# To client and handler they are like all others. (HTTP/2 has a test of its own.)
+# Connections that pass through httpd's filters, because of WebSocketRelay or because a filter must process them. For
+# the client and the handler they are like any other. For HTTP/2 see t/h2.t.
 
 use strict;
 use warnings;
@@ -11,7 +11,7 @@ use Test::More;
 use Httpd;
 use Client qw(frame_bytes TEXT BINARY CLOSE);
 
-# Each connection keeps a thread; all are to be in one child.
+# Each connection occupies a thread, and one child must have them all.
 my %mpm = (prefork => "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMaxSpareServers 64",
     map { $_->[0] => "StartServers 1\nServerLimit 4\nThreadsPerChild 60\nMaxRequestWorkers $_->[1]\nMinSpareThreads 1" }
         [event => 60], [worker => 240]);
@@ -42,7 +42,7 @@ sub client {
     return $c;
 }
 
-# What on_close of a client's connection was told: "CODE REASON".
+# The arguments of on_close for a client's connection: "CODE REASON".
 sub told {
     my ($c) = @_;
     my (undef, $code, $reason) = $c->{httpd}->wait_log(qr/api: closed $c->{name} (\d+) "(.*?)"/);
@@ -163,7 +163,7 @@ SKIP: {
         }
         $c->binary('x' x 4_000_000), $c->message for 1 .. 5;
     };
-    # A leak grows with every round; what the allocator keeps for the next one does not.
+    # A leak grows with every round; memory that the allocator keeps for the next round does not.
     my @after = ($memory->());
     do { $some->(); push @after, $memory->() } until $after[-1] - $after[-2] < 64 || @after > 20;
     cmp_ok($after[-1] - $after[-2], '<', 64, 'what passes through leaves nothing behind') or diag("KiB: @after");
@@ -172,7 +172,7 @@ SKIP: {
 # ---- The directive ----
 
 {
-    # A relayed request goes on until the WebSocket has ended.
+    # A relayed request lasts until the WebSocket has ended.
     my $off = client('/off');
     ok($httpd->wait_log(qr/name=$off->{name} HTTP\S+ 101/, 1), 'WebSocketRelay off in a Location: taken over');
     my $on = client('/on');
@@ -185,7 +185,7 @@ SKIP: {
     ok(!$ok && $text =~ /WebSocketRelay must be On or Off/, 'anything but on and off is an error');
 }
 
-# ---- Filters of others ----
+# ---- Filters of other modules ----
 
 {
     my $dump = Httpd->start(modules => ['dumpio'], mpm_conf => $mpm, conf => <<"END");
@@ -207,7 +207,7 @@ END
     }
 }
 {
-    # A filter may keep what it likes until it is told to flush.
+    # A filter may keep data until it gets a flush.
     my $hoarder = Httpd::compile('hoarder', <<'END');
 #include <httpd.h>
 #include <http_config.h>
@@ -257,7 +257,7 @@ END
 # ---- TLS that this module cannot take over ----
 
 {
-    # A filter that looks like mod_ssl's, on connections whose SSL object nobody has shown us.
+    # A filter that looks like mod_ssl's, on connections whose SSL object the module does not know.
     my $foreign = Httpd::compile('foreign_tls', <<'END');
 #include <httpd.h>
 #include <http_config.h>

@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A thousand connections with steady traffic, half of them over TLS, while children come and go: too many
-# idle ones, MaxConnectionsPerChild, ten reloads in a row. No message is lost, doubled or out of order,
-# and no connection is dropped.
+# A thousand connections with steady traffic, half of them over TLS, while children start and stop because of idle
+# limits, MaxConnectionsPerChild, and ten reloads in a row. No message is lost, duplicated or out of order, and no
+# connection is dropped.
 
 use strict;
 use warnings;
@@ -15,7 +15,7 @@ use Program;
 
 my ($connections, $reloads) = ($ENV{WS_TEST_CONNECTIONS} || 1000, 10);
 
-# The client needs a descriptor for each. A soft limit is lifted by the shell, for httpd too.
+# The client needs a descriptor for each connection. The shell raises the soft limit, for httpd too.
 my $files = $connections + 300 * $reloads;
 if (!$ENV{WS_TEST_FILES}) {
     $ENV{WS_TEST_FILES} = 1;
@@ -26,7 +26,7 @@ chomp(my $limit = `sh -c 'ulimit -n'`);
 plan skip_all => "$connections connections need $files open files, ulimit -n allows $limit"
     if $limit ne 'unlimited' && $limit < $files;
 
-# Children that have to go keep their places.
+# Stopping children keep their slots.
 my $prefork = $Httpd::MPM eq 'prefork';
 my $httpd = Httpd->start(
     conf     => "WebSocketHandler ws_echo.so\nWebSocketPing 20s 10min\nWebSocketDrainTimeout 1h\n"
@@ -46,7 +46,7 @@ sub ask {
     return ($client->wait_output(qr/^$answer (\d+)$/m))[1];
 }
 
-# So many messages are echoed from now on.
+# Wait until this many more messages have been echoed.
 sub traffic {
     my ($n) = @_;
     my $until = ask('count', 'echoed') + $n;
@@ -56,14 +56,14 @@ sub traffic {
 is(ask("open $connections", 'opened'), $connections, "$connections connections");
 traffic($connections);
 
-# httpd looks for idle children once a second; those that have served their number go, too.
+# httpd checks for idle children once a second; children that have served their number of connections stop too.
 Httpd::wait_for(sub { $httpd->count_log(qr/child is stopping; draining \d+ connections/) >= 5 }, 'children to go');
 pass($httpd->count_log(qr/child is stopping; draining/) . ' children had to go, idle or with their number of connections');
 traffic($connections);
 
 my $total = $connections;
 for my $i (1 .. $reloads) {
-    # New ones while httpd reloads: a handshake that is on its way is not lost.
+    # New connections while httpd reloads: a handshake in progress is not lost.
     $total += 20;
     $client->write("open 20\n");
     $httpd->graceful;
@@ -83,7 +83,7 @@ is("@wrong", '', 'nothing went wrong');
 Httpd::wait_for(sub { my $n = () = $httpd->children; $n < $children }, 'old children to end');
 pass('old children end when their last connection has gone');
 
-# ---- What event's workers leave in their queue ----
+# ---- Connections left in the queue of event's workers ----
 
 if ($Httpd::MPM eq 'event') {
     my $strand = Httpd::compile('strand');
@@ -121,7 +121,7 @@ if ($Httpd::MPM eq 'event') {
     pass('and the old child ends');
 }
 
-# ---- Too few places for children ----
+# ---- Too few slots for children ----
 {
     my $full = Httpd->start(
         conf     => "WebSocketHandler ws_echo.so\nWebSocketPing off\n",

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Response headers that mod_headers computes from the request, in answers that this module writes itself: a line
-# break in them does not split the answer.
+# Response headers that mod_headers computes from the request, in responses that this module writes itself. A line break
+# in such a header does not split the response.
 
 use strict;
 use warnings;

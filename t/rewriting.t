@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Arguments of the request line behind a front controller, and those of rules that are meant for a section.
+# Arguments of the request line after a front controller has replaced them, and arguments set by rules that are meant
+# for a section.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Channels and timers of a handler without a connection: state of a room in its process.
+# Channels and timers of a handler without a connection, used for the state of a room in its process.
 
 use strict;
 use warnings;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A child process that an attacker controls: it writes anything to the memory that all share, and sends anything to
-# its siblings. The parent, which runs as root, and the other children go on; connections that are open stay open.
+# A child process that an attacker controls writes arbitrary data to shared memory, and sends arbitrary messages to the
+# other children. The parent, which runs as root, and the other children keep running, and open connections stay open.
 
 use strict;
 use warnings;
@@ -42,7 +42,7 @@ my @news = map { Client->new($httpd, '/news') } 1 .. 4;
 my (undef, undef, $children) = $httpd->get('/status', 'Accept: application/json');
 my %holds = map { $_->{pid} => 1 } grep { $_->{connections} } @{ decode_json($children)->{children} };
 
-# What a request is answered with; a child that is just told to go may drop it.
+# The response to a request. A child that is just being stopped may drop the request.
 sub get {
     my ($path, @headers) = @_;
     my @answer;
@@ -70,7 +70,7 @@ for my $round (1 .. $rounds) {
 
     $httpd->graceful;
     get('/scribble?memory');
-    # One of the new children, which holds none of the connections that are to stay.
+    # One of the new children, which has none of the connections that must stay open.
     my $victim = Httpd::wait_for(sub { (grep { !$holds{$_} } reverse $httpd->children)[0] }, 'a new child');
     $killed += kill 'KILL', $victim;
     Httpd::wait_for(sub { !kill 0, $victim }, 'it to be gone');

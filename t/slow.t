@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Clients that read too slowly, or not at all, or never say anything whole: none costs more than its
-# bounds in memory and processor time, and nobody else is served worse for it.
+# Clients that read too slowly or not at all, or never send anything complete. None uses more memory and CPU time than
+# its limits, and other clients are not affected.
 
 use strict;
 use warnings;
@@ -12,7 +12,7 @@ use Client qw(frame_bytes TEXT BINARY CLOSE PING PONG);
 
 Httpd::once();
 
-# "pour N": so many messages of 10,000 bytes, in turns of 20, numbered; their key is the number modulo 10.
+# "pour N": sends N numbered messages of 10,000 bytes, in batches of 20. Their key is the number modulo 10.
 my $pump = Httpd::compile('pump', <<'END');
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,7 +86,7 @@ SKIP: {
     }
 }
 
-# Send the same again and again, as much as the server takes, and read nothing. Returns how much that was.
+# Send the same data repeatedly as long as the server accepts it, and read nothing. Returns the number of bytes.
 sub stuff {
     my ($c, $frame, $most) = @_;
     my ($sent, $left) = (0, '');
@@ -105,7 +105,7 @@ sub stuff {
     return $sent;
 }
 
-# What has come, as numbers of messages.
+# The numbers of the received messages.
 sub numbers {
     my ($c, $last) = @_;
     my @numbers;
@@ -127,7 +127,7 @@ sub pour {
 my $everybody = Client->new($httpd, '/');
 $everybody->echoes('hello', 'somebody else');
 
-# ---- One that never reads ----
+# ---- A client that never reads ----
 
 my $before = memory();
 {
@@ -177,7 +177,7 @@ for my $policy (qw(newest oldest latest)) {
 }
 $everybody->echoes('1', 'somebody else is served');
 
-# ---- One that sends a byte at a time ----
+# ---- A client that sends one byte at a time ----
 
 {
     my @clients = map { Client->new($httpd, '/impatient') } 1 .. 50;
@@ -189,14 +189,14 @@ $everybody->echoes('1', 'somebody else is served');
     is((grep { 1 while $_->frame; $_->{eof} } @clients), 50, 'who says nothing for long is ended');
 }
 
-# ---- One that says nothing ----
+# ---- A client that sends nothing ----
 
 {
     my @clients = map { Client->new($httpd, '/impatient') } 1 .. 50;
     is((grep { my ($opcode) = $_->frame; $opcode == PING && $_->at_end } @clients), 50, 'who opens and says nothing is ended');
 }
 
-# ---- One that pings without end and never reads ----
+# ---- A client that pings endlessly and never reads ----
 
 {
     my $c = Client->new($httpd, '/', rcvbuf => 65536);
@@ -215,7 +215,7 @@ $everybody->echoes('1', 'somebody else is served');
         },
         'all threads to sleep');
     pass('what waits to be read costs no processor time');
-    # The rest of what was stuffed goes as the server takes it, which is as its pongs are read.
+    # The server accepts the rest of the pings only as fast as the client reads the pongs.
     my $rest = $c->{left} . frame_bytes(TEXT, 'end');
     while (my ($opcode, $payload) = $c->frame) {
         last if $opcode == TEXT;
@@ -226,7 +226,7 @@ $everybody->echoes('1', 'somebody else is served');
     cmp_ok($pongs, '>', 0, "$pongs pongs come, whole, and then the answer to a message");
 }
 
-# ---- One that sends and does not read the answers ----
+# ---- A client that sends and does not read the answers ----
 
 {
     my $c = Client->new($httpd, '/oldest', rcvbuf => 65536);
@@ -237,9 +237,10 @@ $everybody->echoes('1', 'somebody else is served');
 }
 $everybody->echoes('3', 'somebody else is served');
 
-# ---- One that reads slowly, and without a pause ----
+# ---- A client that reads slowly but steadily ----
 
-# All that is sent to it, and each Ping behind it, lies in the kernel for many times what WebSocketPing waits.
+# The data sent to it, and each Ping after the data, stay in the kernel's buffers for many times the interval of
+# WebSocketPing.
 {
     my $grace = Patience::stretch('2s') =~ s/ms//r / 1000;
     my $slow  = Httpd->start(conf => <<"END");
@@ -248,7 +249,8 @@ WebSocketCloseTimeout @{[1000 * $grace]}ms
 WebSocketSendQueue 8M
 WebSocketHandler ws_echo.so
 END
-    # Its kernel acknowledges some 8 KB at a time, ten times in $grace: so a busy machine does not make it silent.
+    # Its kernel acknowledges about 8 KB at a time, ten times in $grace, so the client does not appear silent even on a
+    # busy machine.
     my $c = Client->new($slow, '/', rcvbuf => 8192);
     my $n = 800_000;
     $c->binary('s' x $n);
@@ -259,7 +261,7 @@ END
         my $more = $c->socket->sysread($got, $n / 400, length $got);
         last if defined $more && !$more || !defined $more && !$!{EAGAIN};
     }
-    # The message without its head, and what has come before or behind it: Pings, and Close.
+    # The message without its header, and the frames received before or after it: Pings, and Close.
     is($got =~ tr/s//, $n, "a client that takes ten times as long as WebSocketPing waits gets all");
     is(substr($got, -4), "\x88\x02\x03\xe8", 'and then Close');
 }

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Each configuration in the documentation passes `httpd -t` as it stands, in a server that has httpd's modules loaded,
-# as on Debian. Those that name a file, user or module of the reader's own are counted, not checked.
+# Each configuration in the documentation passes `httpd -t` unchanged, in a server that has httpd's modules loaded, as
+# on Debian. Those that name a file, user or module of the reader are counted but not checked.
 
 use strict;
 use warnings;
@@ -20,7 +20,7 @@ my @more = grep { -e "$modules/mod_$_.so" } qw(access_compat actions cgid deflat
     authn_file authn_socache authnz_fcgi authz_groupfile authz_host authz_owner authz_user cache cache_disk lua unique_id macro filter mime
     dir env log_config status watchdog);
 
-# What a server does not have that a reader has: nothing to check then.
+# Names that exist only on a reader's server, so the snippet cannot be checked.
 sub of_the_reader {
     my ($text) = @_;
     return 'a .htaccess file' if $text =~ /\bto=[\w.]+$/m && $text !~ /to=proxypass/;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# bench/soak, for some seconds: clients that talk, are slow, abort, or send garbage, with reloads among
-# them. Memory and descriptors are flat, and every echo is right.
+# Runs bench/soak for a few seconds: clients that send messages, are slow, abort, or send garbage, while httpd is
+# reloaded. Memory and descriptors do not grow, and every echo is correct.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# What protocol 0.3.3 of SockJS says of URLs, headers, frames and errors, byte by byte.
+# URLs, headers, frames and errors of SockJS protocol 0.3.3, byte by byte.
 
 use strict;
 use warnings;

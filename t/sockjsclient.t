@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# sockjs-client, under Node and in Chromium, with each transport; its requests reach any of several children.
+# sockjs-client in Node and in Chromium, with each transport. Its requests can reach any of several children.
 
 use strict;
 use warnings;

@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
 # A thousand sessions of SockJS over four children, some of them over TLS, with a reload and a killed child in the
-# middle: no message is lost, doubled or out of order, and only the sessions of the killed child end. Under a
-# sanitizer there are sixty.
+# middle: no message is lost, duplicated or out of order, and only the sessions of the killed child end. With a
+# sanitizer there are only sixty sessions.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ my $small    = $ENV{WS_TEST_PRELOAD};
 my $sessions = $ENV{WS_TEST_CONNECTIONS} || ($small ? 60 : 1000);
 my $children = $small ? 2 : 4;
 
-# Client and children need descriptors for them. A soft limit is lifted by the shell, for httpd too.
+# The client and the children need descriptors for them. The shell raises the soft limit, for httpd too.
 my $files = 5 * $sessions;
 if (!$ENV{WS_TEST_FILES}) {
     $ENV{WS_TEST_FILES} = 1;
@@ -53,8 +53,8 @@ my $conf    = <<"END";
 </Location>
 END
 
-# Node uses a kept connection again, and reports an error if httpd has just closed it. Children that have to go keep
-# their places. With TCP_DEFER_ACCEPT, which AcceptFilter sets, the kernel drops a few of so many connections.
+# Node reuses a kept connection, and reports an error if httpd has just closed it. Stopping children keep their slots.
+# With TCP_DEFER_ACCEPT, which AcceptFilter sets, the kernel drops a few of so many connections.
 my $httpd = Httpd->start(
     conf     => "WebSocketPing 20s 10min\nWebSocketDrainTimeout 1h\nListenBacklog 2000\nKeepAlive off\nAcceptFilter http none\nAcceptFilter https none\n$conf",
     ssl_conf => $conf,

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# What mod_status shows of WebSockets, and what becomes of it when children end.
+# The values that mod_status shows for WebSockets, and how they change when children end.
 
 use strict;
 use warnings;
@@ -65,7 +65,7 @@ sub values_at_rest {
     return $now;
 }
 
-# Wait until values have grown by so much since $before.
+# Wait until values have increased by this much since $before.
 sub grown {
     my ($before, %by) = @_;
     my $now;
@@ -123,7 +123,7 @@ sub grown {
         'with the counters');
 }
 
-# The child that owns a connection: the one that dies with it.
+# Find the child that has a connection.
 {
     my $before = values_at_rest();
     my $none   = $httpd->each_child(\&sockets);
@@ -147,7 +147,7 @@ sub grown {
         'totals never go down');
 }
 
-# How many sockets a process has: that with most more than before has connections.
+# The number of sockets of a process. The process with the largest increase has the connections.
 sub sockets { return Httpd::descriptors($_[0], qr/^socket:/) }
 
 sub ping_answered {

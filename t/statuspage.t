@@ -47,7 +47,7 @@ WebSocketDrainTimeout 1h
 </Location>
 END
 
-# The answer once all children have given theirs in time, or with "partly" the first one.
+# The response once all children have answered in time, or with "partly" the first response.
 sub status {
     my ($query, $partly) = @_;
     my $s;
@@ -68,7 +68,7 @@ sub post {
     return $httpd->request('POST', "/websocket-status?$query", 'Content-Length: 0', @headers);
 }
 
-# Wait until so many connections are listed.
+# Wait until this many connections are listed.
 sub listed {
     my ($number, $query) = @_;
     my $s;
@@ -77,7 +77,7 @@ sub listed {
     return $s;
 }
 
-# Connections in at least two children, with what they are told.
+# Connections in at least two children, with the first message to each.
 my @clients;
 for my $n (1 .. 12) {
     my $c = Client->new($httpd, "/echo/$n", protocol => $n % 2 ? 'echo' : undef, tls => $n == 3);
@@ -160,7 +160,7 @@ listed(12);
 is(($httpd->get('/metrics?prometheus='))[0], 200, 'Prometheus alone can be let in');
 is(($httpd->get("/metrics$_"))[0], 403, "and nobody else: $_") for '', '?prometheus&x', '?x=prometheus';
 
-# ---- What is answered ----
+# ---- Responses ----
 {
     my ($status, $head, $body) = $httpd->get('/websocket-status', 'Accept: text/html,application/json;q=0.9');
     like($head, qr{^Content-Type: text/html}m, 'a browser gets the page');

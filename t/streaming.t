@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# One message of 500 MiB passes through a handler with on_frame and WS_ANY_SIZE, and out of one with
-# ws_send_part, while the child's memory stays as it is.
+# One message of 500 MiB passes through a handler with on_frame and WS_ANY_SIZE, and out of one with ws_send_part, while
+# the child's memory does not grow.
 
 use strict;
 use warnings;
@@ -16,13 +16,13 @@ my $client = Httpd::folder() . '/stream';
 my $said   = `@{[Httpd::apxs_query('CC')]} -O2 -std=gnu11 -Wall -Wextra -Werror $Httpd::TOP/t/clients/stream.c -o $client -lssl -lcrypto 2>&1`;
 is($said, '', 'the client compiles');
 
-# AddressSanitizer keeps what is freed, and is slow.
+# AddressSanitizer keeps freed memory, and is slow.
 my $sanitized = $ENV{WS_TEST_PRELOAD};
 my $mib       = $sanitized ? 30 : 500;
 my $allowed   = 2048;    # KiB
 
 my $httpd = Httpd->start(
-    # One child, whose memory can be looked at.
+    # A single child, whose memory can be measured.
     mpm_conf => $Httpd::MPM eq 'prefork'
     ? "StartServers 1\nServerLimit 1\nMaxRequestWorkers 1\nMinSpareServers 1\nMaxSpareServers 1"
     : "StartServers 1\nServerLimit 1\nThreadsPerChild 5\nMaxRequestWorkers 5\nMinSpareThreads 1\nMaxSpareThreads 5",
@@ -38,7 +38,7 @@ END
 my @children = $httpd->children;
 is(scalar @children, 1, 'there is one child');
 
-# KiB of the child: what is in memory (RSS), or the most that was since forget_peak (HWM).
+# Memory of the child, KiB: currently resident (RSS), or the peak since forget_peak (HWM).
 sub memory { return Httpd::memory($children[0], $_[0]) }
 
 # proc(5), /proc/PID/clear_refs
@@ -47,7 +47,7 @@ sub forget_peak {
     syswrite $file, "5\n" or die "clear_refs: $!";
 }
 
-# Let the client do something, and return what it said.
+# Make the client do something, and return its output.
 sub run {
     my ($tls, $what, $size) = @_;
     open my $out, '-|', $client, $tls ? $httpd->ssl_port : $httpd->port,

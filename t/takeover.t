@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# How a connection leaves httpd: nothing is lost, nothing is held, TLS goes on.
+# How the engine takes over a connection from httpd: no data is lost, httpd's resources are released, and TLS continues.
 
 use strict;
 use warnings;
@@ -24,9 +24,9 @@ END
 
 my @transports = (['plain', 0], ['TLS 1.2', 'TLSv1_2'], ['TLS 1.3', 'TLSv1_3']);
 
-# ---- Bytes right behind the handshake ----
+# ---- Bytes right after the handshake ----
 
-# Messages of 1,000 bytes that are $total bytes of frames in all.
+# Messages of 1,000 bytes whose frames have $total bytes in total.
 sub frames {
     my ($total) = @_;
     my (@messages, $bytes);
@@ -71,12 +71,12 @@ for (@transports) {
     is($c->header('Content-Length'), undef, 'nor a length');
 }
 
-# ---- Nothing is held ----
+# ---- httpd's resources are released ----
 
 sub sockets { return Httpd::descriptors($_[0], qr/^socket:/) }
 
 {
-    # httpd's own numbers of what is still open take a moment to fall.
+    # httpd's numbers of open connections take a moment to decrease.
     my $idle = sub { ($httpd->status_value('BusyWorkers') // 99) <= 1 };
     Httpd::wait_for($idle, 'httpd to be idle');
     my $before = $httpd->each_child(\&sockets);
@@ -94,14 +94,14 @@ sub sockets { return Httpd::descriptors($_[0], qr/^socket:/) }
     $_->close(1000) for @open[0 .. 74];
     is((grep { ($_->frame)[0] == CLOSE } @open[0 .. 74]), 75, 'half of them say goodbye');
     $_->drop for @open;
-    # One has the connection of the last request to httpd, which it closes in its own time.
+    # One thread has the connection of the last request, which httpd closes later.
     $httpd->none_grows($before, \&sockets, 'when they have ended, no socket is left', 1);
 }
 
-# ---- TLS goes on ----
+# ---- TLS continues ----
 
-# openssl's client with a WebSocket open. It takes its commands from the same input as the data: each is
-# waited for, so that they do not mix.
+# openssl's client with a WebSocket open. It reads its commands from the same input as the data, so the test waits for
+# each one to keep them apart.
 sub s_client {
     my ($server, $path, @options) = @_;
     my $s = Program->start(qw(openssl s_client -brief -servername localhost -connect),
@@ -113,7 +113,7 @@ sub s_client {
     return $s;
 }
 
-# Bytes that the server has not read on its TLS connections.
+# Number of bytes that the server has not read on its TLS connections.
 sub unread {
     my $port = sprintf ':%04X', $httpd->ssl_port;
     my $bytes = 0;
@@ -152,7 +152,7 @@ key_update('K', "a client that updates its key and asks for the server's");
 like(Httpd::read_file("$keys"), qr/^CLIENT_TRAFFIC_SECRET_0 /m, 'meanwhile, keys were logged');
 
 {
-    # httpd refuses it, and it must not bring anything else down.
+    # httpd refuses it, and nothing else must fail because of it.
     my $s = s_client($httpd, '/echo', '-tls1_2');
     $s->write("R\n");
     $s->wait_output(qr/RENEGOTIATING/);
@@ -193,7 +193,7 @@ for (grep { $_->[1] } @transports) {
     is((Client->refused($mutual, '/', tls => $tls))[0], 403, "$name: a client without one is refused");
 }
 {
-    # What only the Location asks for takes a second handshake inside the connection.
+    # If only the Location requires a certificate, a second handshake takes place inside the connection.
     my $c = Client->new($asking, '/', tls => 'TLSv1_2', cert => 1);
     $c->text(' asked');
     is(($c->message)[1], 'client asked', 'TLS 1.2: a certificate that the Location asks for');

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The bridge to TCP and unix-socket services: where to, bytes both ways, who waits for whom, and ends.
-# The test itself is the service.
+# The bridge to TCP and unix-socket services: targets, bytes in both directions, back-pressure, and closing. The test
+# itself is the service.
 
 use strict;
 use warnings;
@@ -47,7 +47,7 @@ sub read_exactly {
     return $data;
 }
 
-# How the stream ends: "end", or what is wrong with it.
+# How the stream ends: "end", or the error.
 sub ending {
     my ($socket) = @_;
     Httpd::ready($socket) or Httpd::give_up('no end comes');
@@ -55,7 +55,7 @@ sub ending {
     return !defined $got ? "$!" : $got ? "data: $data" : 'end';
 }
 
-# Bytes in messages of the client's, put together until there are so many.
+# The bytes of the client's messages, joined until there are this many.
 sub messages {
     my ($client, $n) = @_;
     my ($data, %types) = '';
@@ -72,7 +72,7 @@ my $at = '127.0.0.1:' . $service->sockport;
 Httpd::write_file($tokens, "# who may go where\n\n  desk : $at \nlocal: unix:$dir/socket\nodd&token: $at\n");
 my $nobody = do { my $s = tcp_service(); $s->sockport };    # is closed again
 
-# A service that never accepts: its queue is full, so that whoever comes waits.
+# A service that never accepts. Its backlog is full, so that connection attempts wait.
 my $deaf = tcp_service(1);
 my @queue = map {
     IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $deaf->sockport, Blocking => 0)
@@ -147,7 +147,7 @@ for pid in map(int, sys.argv[2:]):
 ' $port @{[$httpd->children]}`;
 }
 
-# ---- Where to ----
+# ---- Targets ----
 
 {
     my ($c, $s) = bridge('/fixed');
@@ -255,7 +255,7 @@ Httpd::write_file($tokens, "new: $at\nbad: nowhere\n");
     is(substr($c->{in}, 16), "\xff\0", 'and nothing without: it is closed');
 }
 
-# ---- Who cannot be reached ----
+# ---- Unreachable services ----
 
 for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such file/],
     ['/deaf', 1014, qr/Connection timed out/])
@@ -319,9 +319,9 @@ for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such fi
     is(ending($s), 'end', 'and then the end, though not all was read that the service has said');
 }
 
-# ---- Who waits for whom ----
+# ---- Back-pressure ----
 
-# Write until nothing goes any more. Returns how many bytes went.
+# Write until no more is accepted. Returns the number of bytes.
 sub fill_up {
     my ($socket, $bytes) = @_;
     my ($done, $last) = (0, time);
@@ -396,7 +396,7 @@ for (['', 'to=TARGET or tokens=FILE'], ["to=$at tokens=$dir/good", 'to=TARGET or
 ok((Httpd->check("<Location /x>\nWebSocketHandler ws_tcp.so to=[::1]:80 connect-timeout=1min\n</Location>"))[0],
     'an address of IPv6');
 
-# ---- Nothing is left ----
+# ---- No leaks ----
 
 Httpd::wait_for(sub { $httpd->count_log(qr/is let go/) == $httpd->count_log(qr/is connected/) }, 'the last on_close');
 my $open = `cat /proc/net/tcp | awk '\$4 == "01"' | grep -ci ":@{[sprintf '%04X', $service->sockport]} "`;

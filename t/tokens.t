@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Tokens of the application (WebSocketTokenKey), made by PyJWT: at the handshake, over HTTP and for a subscription;
-# what is refused; their end; rotation; and no log that has one.
+# Tokens of the application (WebSocketTokenKey), created with PyJWT: in the handshake, over HTTP and for a subscription.
+# Also refusals, expiry, key rotation, and that no log contains a token.
 
 use strict;
 use warnings;
@@ -35,8 +35,8 @@ for (
     system('openssl', 'pkey', '-in', "$keys/$name.pem", '-pubout', '-out', "$keys/$name.pub") == 0 or die 'openssl';
 }
 
-# Of PEM, as PyJWT and its library see it; but a coordinate has all its bytes (RFC 7518, 6.2.1.2), of which PyJWT
-# leaves out leading zeros.
+# The public key of a PEM text, as PyJWT and its library parse it. A coordinate keeps its leading zeros (RFC 7518,
+# section 6.2.1.2), which PyJWT omits.
 sub jwk {
     my ($name, $kind, %more) = @_;
     my ($status, $json) = Program::run('/usr/bin/python3', '-c', <<"END");
@@ -63,7 +63,7 @@ write_jwks(
 
 my $python = Program->start('/usr/bin/python3', 't/clients/mint.py');
 
-# Claims that are undef are left out.
+# Claims that are undef are omitted.
 sub mint {
     my ($claims, $algorithm, $key, $header) = @_;
     my %claims = (sub => 'alice', channels => ['news', 'team/*'], exp => time + 3600, %$claims);
@@ -72,7 +72,7 @@ sub mint {
     return ($python->wait_output(qr/(.+)\n/))[1];
 }
 
-# What PyJWT does not make: a token with this header, and whatever signature.
+# A token that PyJWT cannot create: with this header, and an arbitrary signature.
 sub forge {
     my ($header, $claims, $signature) = @_;
     my %claims = (sub => 'mallory', channels => ['*'], exp => time + 3600, %{ $claims // {} });
@@ -275,7 +275,7 @@ my @refused = (
     ['/live', 'more than 8 KiB', 'the token is larger than 8 KiB', mint({ pad => 'x' x 8192 })],
 );
 
-# With PyJWT's own HMAC, which would refuse a public key as its secret.
+# Uses PyJWT's HMAC directly, since PyJWT refuses a public key as the secret.
 sub hs256 {
     my ($header, $claims, $key) = @_;
     require Digest::SHA;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Peers on slow lines, which have megabytes in front of them and take them without a pause. A Ping is behind these, so that
-# its answer comes late: both sides are to see that the peer is there.
+# Peers on slow links receive megabytes without a pause. A Ping is queued after this data, so its answer arrives late.
+# Both sides must recognize that the peer is still alive.
 
 use strict;
 use warnings;
@@ -16,12 +16,13 @@ use Program;
 
 Httpd::once();
 
-# What is sent at once, and the rates in bytes a second: a Ping needs much longer than the time for its answer.
+# The size of the data, and the rates in bytes per second: a Ping takes much longer than the time allowed for its
+# answer.
 my ($upload, $up_rate)     = (2_000_000, 100_000);
 my ($download, $down_rate) = (600_000,   25_000);
 my ($interval, $grace)     = (1, 5);
 
-# "size N" is answered by N bytes, anything else by its length.
+# Answers "size N" with N bytes, and anything else with its length.
 my $handler = Httpd::compile('amount', <<'END');
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +50,7 @@ WebSocketMaxMessageSize 64M
 WebSocketPing ${interval}s ${grace}s
 END
 
-# Passes bytes on: to the server so many a second, back as they come. Returns its port and its process.
+# Passes bytes on: to the server at this rate, back without delay. Returns its port and its process.
 sub slow_line {
     my ($rate) = @_;
     my $listener = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die $!;
@@ -73,8 +74,8 @@ sub slow_line {
     POSIX::_exit(0);
 }
 
-# Reads a long message at the rate until a Ping and its answer would have been due twice, then the rest; the Pings that
-# are behind it are answered.
+# Reads a long message at the rate until a Ping and its answer would have been due twice, then the rest. Answers the
+# Pings that follow it.
 sub slow_reader {
     my $c = Client->new($httpd, '/', rcvbuf => 16384);
     $c->text("size $download");

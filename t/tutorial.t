@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The tutorial's handlers, as a reader builds them: from docs/handlers.md, outside of the tree, by apxs
-# against the installed header. And what install and uninstall leave where.
+# Builds the tutorial's handlers as a reader does: from docs/handlers.md, outside of the source tree, with apxs and the
+# installed header. Also checks the files that install and uninstall leave.
 
 use strict;
 use warnings;

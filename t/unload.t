@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The module is taken out of the configuration by one reload and put back by a later one, with everything in use
-# that it keeps beside the configuration: shared memory, sockets, files, programs, Redis. The parent goes on,
-# connections of old children too, and what is counted is right. And the order in which subsystems begin and end.
+# One reload removes the module from the configuration and a later one adds it again. Meanwhile everything that outlives
+# a configuration is in use: shared memory, sockets, files, programs, Redis. The parent keeps running, connections of
+# old children stay open, and the counters are right. Also tests the order in which subsystems start and stop.
 
 use strict;
 use warnings;
@@ -53,20 +53,20 @@ sub start {
     return $httpd;
 }
 
-# Reload with the module, or without. The old children have been told to go when it returns.
+# Reload with or without the module. When this returns, the old children are stopping.
 sub reload {
     my ($httpd, $with) = @_;
     $httpd->{no_module} = !$with;
     $httpd->{load}      = $with ? $httpd->{load_all} : undef;
     $httpd->write_conf($with ? $httpd->{full} : '');
     $httpd->graceful;
-    ok(kill(0, $httpd->pid), ($with ? 'with' : 'without') . ' the module: the parent goes on');
+    ok(kill(0, $httpd->pid), ($with ? 'with' : 'without') . ' the module: the parent keeps running');
 }
 
 sub status {
     my ($httpd) = @_;
     my ($code, $body);
-    # A child that httpd began right before a reload may answer with the configuration of before.
+    # A child that httpd started just before a reload may still answer with the old configuration.
     Httpd::wait_for(sub { ($code, undef, $body) = $httpd->get('/websocket-status', @$json); $code == 200 }, 'the status page', sub {$code});
     return decode_json($body);
 }
@@ -121,7 +121,7 @@ for my $cycle (1 .. 3) {
     is(($httpd->get('/index.html'))[0], 200, 'ordinary requests are served');
     $c[$_]->echoes('still here', 'a connection of an old child') for 0, 1;
     if ($cycle == 2) {
-        # Children that end while nothing of the module is loaded in the parent.
+        # Children that end while the parent has not loaded the module.
         my @before = $httpd->children;
         drop(@c, splice @old);
         my %new = map { $_ => 1 } grep { Httpd::read_file("/proc/$_/maps") !~ /mod_websocket\.so/ } @before;
@@ -143,7 +143,7 @@ publish($old[2], 'to all');
 is(event($late[2], 'message')->{data}, 'to all', 'an old child publishes to a new one');
 drop(@old);
 Httpd::wait_for(sub { open_now($httpd) == @late }, 'the old ones to be gone');
-is(total($httpd), $total, "and those of ended children stay in the totals: $total");
+is(total($httpd), $total, "the totals keep the connections of ended children: $total");
 drop(@late);
 Httpd::wait_for(sub { open_now($httpd) == 0 }, 'all to be gone');
 my @log = map { split /\n/, Httpd::read_file("$httpd->{root}/logs/$_") } qw(websocket program);
@@ -153,7 +153,7 @@ Httpd::wait_for(sub {
 }, 'the logs');
 pass("both logs have their records, $total");
 
-# ---- Killed children, and the module away ----
+# ---- Children killed while the module is not loaded ----
 {
     my @c = connections($httpd, 'before the kill');
     my @pids = map { $_->{pid} } @{ status($httpd)->{children} };
@@ -162,7 +162,7 @@ pass("both logs have their records, $total");
     Httpd::wait_for(sub { !grep { kill 0, $_ } @pids }, 'the killed children to be gone');
     reload($httpd, 1);
     Httpd::wait_for(sub { open_now($httpd) == 0 }, 'nothing of the killed children is left');
-    is(total($httpd), $total + @c, 'but for what they have counted');
+    is(total($httpd), $total + @c, 'the totals keep their connections');
 }
 
 # ---- The Redis module alone ----

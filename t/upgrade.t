@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# An upgrade by a reload, under load: the module's file is replaced by one of another build, whose shared memory has
-# another layout. Connections of old children go on and end as usual, the new children count from zero, and nothing
-# of one build is read by the other.
+# An upgrade by a reload, under load: the module's file is replaced with that of another build, whose shared memory has
+# a different layout. Connections of old children continue and end as usual, the new children count from zero, and
+# neither build reads data of the other.
 
 use strict;
 use warnings;
@@ -19,7 +19,7 @@ use Program;
 my $certs = Httpd::certificates();
 my $said  = qr/this build of the module has another layout of shared memory than the previous one/;
 
-# A release of before there were layouts, built once from the history of the sources, where that is at hand.
+# A release from before layouts were introduced, built once from the Git history if that is available.
 sub release_of_old {
     my $commit = 'e815b5c';
     my $dir    = "$Httpd::BUILD/t/release-$commit";
@@ -41,7 +41,7 @@ sub release_of_old {
     return $dir;
 }
 
-# As make install does it.
+# Replace the file as make install does it.
 sub install {
     my ($to, $module, $handlers) = @_;
     make_path("$to/websocket");
@@ -97,7 +97,7 @@ sub counters {
 
 sub descriptors { my @all = glob "/proc/$_[0]{pid}/fd/*"; return scalar @all }
 
-# Two that are subscribed: each has got what each of them has said.
+# Two subscribers: each has received the messages of both.
 sub listeners {
     my ($httpd) = @_;
     my @c;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Clients that vanish without a word: their cable is pulled. They are in a network namespace of their own.
+# Clients that vanish without closing, as if their cable was pulled. They run in a separate network namespace.
 
 use strict;
 use warnings;

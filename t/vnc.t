@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# What noVNC does: a real VNC server answers through the bridge, to a client that nobody here wrote.
+# noVNC's use of the bridge: a real VNC server answers a third-party client through it.
 
 use strict;
 use warnings;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A handler that blocks its event loop is named in the log, while it does and when it has done; others
-# lose nothing by it.
+# A handler that blocks its event loop is named in the log, both while it blocks and afterwards. Other connections are
+# not affected.
 
 use strict;
 use warnings;

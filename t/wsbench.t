@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# wsbench: what it prints is what happened, and a server's mistake does not pass.
+# wsbench: its results match what happened, and server errors are detected.
 
 use strict;
 use warnings;
@@ -84,7 +84,7 @@ my ($ws, $wss) = ('ws://127.0.0.1:' . $httpd->port, 'wss://localhost:' . $httpd-
 my $ca      = Httpd::certificates() . '/ca.crt';
 my $program = "$Httpd::BUILD/bin/wsbench";
 
-# (status, what its JSON says)
+# (status, decoded JSON)
 sub bench {
     my ($status, $output) = Program::run($program, '--json', qw(-t 0.1 -w 0.02), @_);
     my $r = eval { decode_json($output) } or diag($output);
@@ -101,7 +101,7 @@ sub right {
 
 sub any { return $_[0]{messages} > 0 }
 
-# Measure for twice as long until $enough->(what its JSON says): how much comes in a time is the machine's affair.
+# Double the duration until $enough->(decoded JSON), since the rate depends on the machine.
 sub until_right {
     my ($name, $enough, @arguments) = @_;
     my $r;
@@ -147,7 +147,7 @@ for my $how ('on', 'takeover') {
     cmp_ok($r->{messages}, '>', 0, "compressed, $how: messages");
 }
 
-# ---- A mistake of the server's ----
+# ---- A faulty server ----
 
 my $status;
 for (my $time = 0.2; ; $time *= 2) {
@@ -174,9 +174,10 @@ for (
     is($r->{failed}, $failed, "$name: all that met it are counted");
 }
 
-# ---- Servers that only a few are like ----
+# ---- Unusual servers ----
 
-# A server that answers each connection as told, and echoes with what is made of a message; ended with the object.
+# A server that answers each connection as given, and echoes the result of a function for each message. It ends with the
+# object.
 sub server {
     my ($answer, $echo) = @_;
     my $listen = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1') or die $!;
@@ -252,7 +253,7 @@ for my $case (
     like($output, qr/answered 403 \\x1b\]0;x\\x07\\xc2\\x9b\\x9b/, 'its reason phrase is shown escaped');
 }
 {
-    # A name service of the test's: two addresses, of which the first refuses or is silent.
+    # A name service for the test, with two addresses, of which the first refuses or does not answer.
     my $hole = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die $!;
     my @filling = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $hole->sockport, Blocking => 0) } 1 .. 8;
     my $shim = $httpd->root . '/names';
@@ -361,7 +362,7 @@ like($text, qr/^server +[\d.]+ of a processor, [\d.]+ us for each message$/m, 't
 like($text, qr/^load +1 worker, [\d.]+ of a processor, the busiest [\d.]+/m, 'itself');
 unlike($text, qr/\r/, 'no progress where there is no terminal');
 
-# ---- Command line, and what stands about it ----
+# ---- The command line, and its documentation ----
 
 for (
     [ 'no URL', qr/there is no URL/ ],

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# wsclient: in pipes and at a terminal.
+# wsclient in pipes and at a terminal.
 
 use strict;
 use warnings;
@@ -57,7 +57,7 @@ my ($port, $ssl_port) = ($httpd->port, $httpd->ssl_port);
 my $ws = "ws://127.0.0.1:$port";
 my $wss = "wss://127.0.0.1:$ssl_port";
 
-# Of wsclient with this input: exit code, standard output, standard error.
+# Run wsclient with this input. Returns exit code, standard output, standard error.
 sub talk {
     my ($input, @arguments) = @_;
     Httpd::write_file("$dir/in", $input);
@@ -110,7 +110,7 @@ like(Httpd::read_file("$dir/out"), qr/"close","code":1000,.*"clean":true/, 'ther
 is(system("echo x | $program $ws/echo >/dev/full 2>$dir/err") >> 8, 5, 'output that cannot be written: exit code');
 is(Httpd::read_file("$dir/err"), "wsclient: output: No space left on device\n", 'and why');
 
-# ---- Much of it ----
+# ---- Large amounts of data ----
 
 my $bytes = 64 * 1024 * 1024;
 for (['plain', "$ws/echo"], ['TLS', '-k', "$wss/echo"]) {
@@ -129,7 +129,7 @@ def send():
     client.stdin.close()
 thread = threading.Thread(target=send)
 thread.start()
-# Nobody reads until everything on the way is full.
+# Nothing is read until all buffers are full.
 before = -1
 while True:
     now = [int(l.split()[1]) for l in open("/proc/%d/io" % client.pid) if l.startswith("rchar")][0]
@@ -153,7 +153,7 @@ END
 my $text = join '', map {"line $_\n"} 1 .. 20_000;
 is_deeply([talk($text, '--deflate', "$ws/echo")], [0, $text, ''], 'many lines, compressed');
 
-# ---- What is shown ----
+# ---- Output ----
 
 like((talk("hi\n", '--frames', "$ws/echo"))[2],
     qr/^-> text fin, 2 bytes: "hi"\n<- text fin, 2 bytes: "hi"\n|^-> text fin.*-> close fin/s, '--frames');
@@ -176,7 +176,8 @@ like((talk("hi\n", '--frames', "$ws/echo"))[2],
 
 # ---- Handshake ----
 
-# A server that answers one connection as told, and then goes away; returns its port and what tells what it was told.
+# A server that answers one connection as given, and then ends. Returns its port, and a function that returns the data
+# it received.
 sub server {
     my ($answer) = @_;
     my $listen = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die;
@@ -229,7 +230,7 @@ sub server {
     is((talk('', '--count=2', "ws://127.0.0.1:$own/"))[0], 1, 'fewer messages than --count wants');
     $told->();
 }
-# ---- Nothing of a server's makes a terminal do anything ----
+# ---- Server data cannot control the terminal ----
 
 sub frames { join '', map { pack('CC', $_->[0], length $_->[1]) . $_->[1] } @_ }
 sub upgraded {
@@ -421,7 +422,7 @@ Program::tap('terminal', '/usr/bin/python3', 't/clients/terminal.py', $program, 
 
 # ---- The end of TLS (RFC 8446, 6.1) ----
 
-# A server that says how each connection ended: whether close_notify came before the end of the stream.
+# A server that reports how each connection ended: whether close_notify arrived before the end of the stream.
 {
     require IO::Socket::SSL;
     my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die "listen: $!";
@@ -437,7 +438,7 @@ Program::tap('terminal', '/usr/bin/python3', 't/clients/terminal.py', $program, 
             my $accept = sha1_base64($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11') . '=';
             syswrite $c, "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: $accept\r\n\r\n";
             $in = '';
-            # Its Close is the first frame whose opcode is 8; or it is sent what no server may send.
+            # Its Close is the first frame with opcode 8; or it is sent a frame that no server may send.
             syswrite $c, "\x83\x00" if !$answers;
             1 while $in !~ /\A\x88/ && sysread $c, $in, 4096, length $in;
             syswrite $c, "\x88\x02\x03\xe8" if $answers;
