@@ -16,25 +16,25 @@
 typedef enum {
     WS_APP_PUBLISH = 0x1,     /**< a question */
     WS_APP_SUBSCRIBE = 0x2,   /**< a question */
-    WS_APP_UNSUBSCRIBE = 0x4, /**< a notification, like the two below */
+    WS_APP_UNSUBSCRIBE = 0x4, /**< a notification, as are the two below */
     WS_APP_OCCUPIED =
         0x8, /**< the channel has its first subscriber in all processes of this httpd */
     WS_APP_VACATED = 0x10 /**< the channel has lost its last subscriber */
 } ws_app_event;
 
-/** A question or notification. Pointers are valid until ask returns. */
+/** A question or notification. Its pointers are valid until `ask` returns. */
 typedef struct ws_app_question {
     ws_app_event event;
     const char *channel;
-    ws_id id;         /**< the connection that publishes or is subscribed; 0: none */
-    const char *user; /**< user of the connection or the request; NULL: none */
+    ws_id id;         /**< the connection that publishes, or whose subscription it is; 0: none */
+    const char *user; /**< user of the connection or HTTP request; NULL: none */
     const char *uri;  /**< URI of the connection, or NULL */
     ws_type type;     /**< type of the message */
     const char *data; /**< payload of the message */
     apr_size_t len;   /**< bytes */
 } ws_app_question;
 
-/** The application's answer. Pointers are valid until done returns. */
+/** The application's answer. Its pointers are valid until `done` returns. */
 typedef struct ws_app_answer {
     ws_status status; /**< WS_QUEUED: allowed; WS_FORBIDDEN: refused; WS_FULL: no valid answer */
     ws_type type;     /**< type of the message that replaces the published one */
@@ -46,12 +46,13 @@ typedef struct ws_app_answer {
 typedef void (*ws_app_done)(void *arg, const ws_app_answer *answer);
 
 typedef struct ws_application {
-    /** Whether to call ask for an event on a channel. */
+    /** Whether `ask` must be called for this kind of event on a channel. */
     int (*wants)(ws_app_event event, const char *channel);
 
     /**
-     * Ask, or notify. The application answers questions about publications to one channel in order.
-     * It also processes notifications about one connection, or one channel, in order.
+     * Ask, or notify. The application answers questions about publications on the same channel in
+     * order. It also processes notifications about the same connection or the same channel in
+     * order.
      * @param done  NULL: ignore the answer
      * @return WS_QUEUED: done will be called. WS_FULL: done will not be called, because the queue
      *         is full or the application is down

@@ -4,15 +4,15 @@
  * The interface of a bus: a table of functions that carry packets to other processes.
  *
  * One bus connects the processes of this httpd (httpd/bus_local.c). A second, optional bus connects
- * other machines. Packets are handed to both. The bus to other machines does not deliver packets of
- * this server (packet.from.server) back to it.
+ * this httpd to other machines. Packets are handed to both. The bus to other machines does not
+ * deliver packets of this server (packet.from.server) back to it.
  *
  * THREADS. All functions may be called from any thread at any time and never block. They never call
  * ws_channels_receive() before they return. A caller of ws_channels_receive() holds no lock that
  * these functions take.
  *
- * ORDER. Packets that one process hands to a bus for another process, by publish and send, arrive
- * in that order or not at all.
+ * ORDER. Packets that one process hands to a bus for another process, with publish and send, arrive
+ * in the same order or not at all.
  */
 
 #ifndef WS_CHANNELS_BUS_H
@@ -27,9 +27,9 @@ struct ws_bus {
     const char *name; /**< for the log */
 
     /**
-     * Add or remove one subscriber of a channel in this process. From the first subscriber on, the
-     * bus delivers the channel's packets. If setup takes time, the bus starts it immediately, and
-     * calls ws_channels_wanted() when it is complete.
+     * Add or remove one subscriber of a channel in this process. The bus delivers the channel's
+     * packets while there is at least one subscriber. If setup takes time, the bus starts it
+     * immediately, and calls ws_channels_wanted() when it is complete.
      * @param change  1 or -1; -1 always succeeds
      * @return WS_QUEUED; WS_LIMIT: the bus's limit of channels is reached; WS_FULL: out of memory
      */
@@ -52,7 +52,7 @@ struct ws_bus {
      *  exist, or this bus does not reach it */
     ws_status (*send)(ws_bus *b, const ws_node *to, const ws_packet *p);
 
-    /** Number of a channel's subscribers in other processes, as far as this process knows. */
+    /** Number of a channel's subscribers in other processes, as far as known to this process. */
     apr_uint32_t (*subscribers)(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash);
 
     /** 1: the process runs. 0: it has ended. -1: this bus does not reach it. */
@@ -68,14 +68,15 @@ struct ws_bus {
 };
 
 /**
- * A bus calls this for each packet that it receives. It passes the packets of one sender in order,
- * from one thread at a time. The function may block for a few seconds while a loop's queue is full:
- * this is the back-pressure on senders.
+ * A bus calls this for each packet that it receives. It must pass the packets of one sender in
+ * order, and from one thread at a time. The function may block for a few seconds while a loop's
+ * queue is full: this is the back-pressure on senders.
  */
 WS_API void ws_channels_receive(ws_channels *h, const ws_packet *p);
 
-/** A bus whose want() takes time calls this once the channel's packets arrive. Messages that were
- *  stored before are read from the history, and the members are asked for again.  [any thread] */
+/** A bus whose want() takes time calls this when the channel's packets start to arrive. Messages
+ *  stored before are then read from the history, and the members are requested again.  [any
+ *  thread] */
 WS_API void ws_channels_wanted(ws_channels *h, const char *channel, unsigned len);
 
 /** A bus calls this after it has lost packets for this process. The channels read missing messages

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The channels of a process: the subscriptions of its connections, and the path of a message from a
- * publisher to a history, to buses and to loops.
+ * The channels of a process: the subscriptions of its connections, and the route of a message from
+ * a publisher to a history, to buses and to loops.
  *
  *   name -> ws_channel (subscriptions.c, one lock, held briefly) -> for each loop a list of
  *   subscriptions, which only that loop's thread accesses
@@ -22,12 +22,12 @@
 typedef struct ws_channels_options {
     ws_engine *engine;
     ws_node self;        /**< this process */
-    ws_bus *local;       /**< to the other processes of this httpd, or NULL */
-    ws_bus *remote;      /**< to other machines, or NULL */
+    ws_bus *local;       /**< bus to the other processes of this httpd, or NULL */
+    ws_bus *remote;      /**< bus to other machines, or NULL */
     ws_history *history; /**< or NULL */
-    ws_once *once;       /**< NULL: publishing with an id is refused, unless the history has once */
+    ws_once *once;       /**< NULL: refuse to publish with an id, unless the history has `once` */
     unsigned channels;   /**< maximum number of channels in this process; 0: no limit */
-    int wildcards;       /**< also publish to wildcards, because clients may be allowed them */
+    int wildcards;       /**< also publish to wildcards, because clients may subscribe to them */
     apr_size_t queue;    /**< limit of a loop's queue, bytes; 0: 8 MiB */
     /** As ws_may(); NULL: no directives. Called on any thread that runs the connection's
      *  callbacks. */
@@ -51,8 +51,8 @@ WS_API ws_channels *ws_channels_create(const ws_channels_options *options, apr_p
 /** The process's channels, or NULL.  [any thread] */
 WS_API ws_channels *ws_channels_current(void);
 
-/** Refuse publishing from now on (WS_GONE). The buses have stopped or stop now; the engine and the
- *  history still run. */
+/** Refuse publishing from now on (WS_GONE). The buses have stopped or are about to stop; the engine
+ *  and the history still run. */
 void ws_channels_stop(ws_channels *h);
 
 /** End the listeners, and answer pending questions. Call it after ws_engine_stop() and after the
@@ -74,8 +74,8 @@ WS_API ws_status ws_publish_message(ws_message *m, ws_published_fn fn, void *arg
 WS_API ws_status ws_message_create(const char *channel, ws_type type, const char *data,
                                    apr_size_t len, const ws_publication *how, ws_message **m);
 
-/** ws_subscribe() without asking the application, which requested the subscription itself or has
- *  already been asked. */
+/** As ws_subscribe(), but without asking the application, because it requested the subscription
+ *  itself or has already been asked. */
 ws_status ws_subscribe_unasked(ws_conn *c, const char *channel, const ws_subscription *how);
 
 /** Set a message's id, of 1 to WS_ONCE_MAX bytes. @return 0: the id is invalid */
@@ -97,7 +97,7 @@ typedef struct ws_channel_count {
  * @param after   only names that follow it in byte order
  * @param most    maximum number
  * @param all     set, sorted; malloc'ed, with room for 2 * most
- * @param more    set to whether other channels follow the last one
+ * @param more    set to 1 if there are channels after the last one
  * @return the number; -1: out of memory  [any thread]
  */
 WS_API int ws_channels_list(const char *prefix, const char *after, unsigned most,

@@ -66,8 +66,8 @@ int ws_dispatch(ws_channels *h, unsigned loop, ws_channel *ch, ws_event_kind kin
 
 typedef enum { STOPPED = -1, FULL = 0, FREE = 1 } queue_state;
 
-/* Whether a loop's queue has room for a message. Threads check and add without a lock, so the queue
- * may exceed its limit by a few messages. */
+/* Whether a loop's queue has room for a message. Threads check the size and add messages without a
+ * lock, so a queue may exceed its limit by a few messages. */
 static queue_state dispatch_queue_state_of(ws_channels *h, unsigned loop, const ws_message *m)
 {
     ws_loop_queue *queue = &h->loop_queues[loop];
@@ -97,7 +97,7 @@ int ws_dispatch_must_wait(ws_channels *h, const ws_channel *ch, const ws_message
     return 0;
 }
 
-/* Handle a message that a loop cannot receive. The loop reads it from the history, or reports a
+/* Handle a message that a loop cannot receive: the loop will read it from the history, or report a
  * gap. */
 static void dispatch_lose(ws_channels *h, unsigned loop, const ws_channel *ch)
 {
@@ -109,7 +109,7 @@ static void dispatch_lose(ws_channels *h, unsigned loop, const ws_channel *ch)
 
 apr_uint32_t ws_dispatch_message(ws_channels *h, ws_channel *ch, ws_message *m)
 {
-    ws_loop *here = ws_loop_current(); /* that of the publisher, or NULL */
+    ws_loop *here = ws_loop_current(); /* the publisher's loop, or NULL */
     apr_uint32_t receivers = 0;
     for (unsigned i = 0; ch && i < h->loops; i++) {
         apr_uint32_t count = ws_sub_list_count(ch, i);

@@ -8,7 +8,7 @@
 #include "channels/subscriptions.h"
 
 /**
- * Post an event to one loop: a message for the channel's subscribers there, or a change of members
+ * Post an event to one loop: a message for its subscribers of the channel, or a change of members
  * for those that watch. Takes a reference to m. For a change of members, m->server and m->except
  * identify the member.
  * @return 0; -1: the loop has ended, or memory is exhausted
@@ -20,8 +20,8 @@ int ws_dispatch(ws_channels *h, unsigned loop, ws_channel *ch, ws_event_kind kin
  *  subscribers */
 apr_uint32_t ws_dispatch_message(ws_channels *h, ws_channel *ch, ws_message *m);
 
-/** Whether a loop with subscribers has a full queue, and has not been full so long that it is
- *  considered stopped. @param ch  or NULL */
+/** Whether any loop with subscribers has a full queue. A loop whose queue has been full for too
+ *  long is considered stopped, and does not count. @param ch  or NULL */
 int ws_dispatch_must_wait(ws_channels *h, const ws_channel *ch, const ws_message *m);
 
 #endif

@@ -5,10 +5,10 @@
  * each with a position.
  *
  * THREADS. All functions may be called from any thread at any time and never block. A store that
- * has to wait for a disk, a lock or a network uses a separate thread, or is asynchronous. Each call
- * reports its result by calling `done` exactly once, on any thread, before the call returns or
- * later. `done` does not block either. For one channel, append calls `done` in the order of the
- * calls.
+ * has to wait for a disk, a lock or a network uses a separate thread, or works asynchronously. Each
+ * call reports its result by calling `done` exactly once, on any thread, before or after the call
+ * returns. `done` must not block either. For the same channel, append calls `done` in the order of
+ * the calls.
  *
  * ORDER. append gives each message of a channel the offset of the previous one plus one, regardless
  * of the process or machine that publishes it. The first message of an epoch has offset 1. Once
@@ -17,8 +17,8 @@
  * may lose or reorder messages; each subscriber still receives them once and in order.
  *
  * EPOCH. A number that no other history of the channel has used, for example the time plus a random
- * number. A store whose data were lost or set aside uses a new one. After clear, a store uses a new
- * one, or continues the offsets.
+ * number. A store that has lost or discarded its data begins a new epoch. After clear, a store
+ * begins a new epoch, or continues the offsets.
  */
 
 #ifndef WS_CHANNELS_HISTORY_H
@@ -36,7 +36,7 @@ typedef struct ws_history_page {
     unsigned count;
     ws_position head; /**< position of the newest message; offset 0: none so far in this epoch */
     int gap;          /**< messages between `after` and the first one here are no longer stored, or
-                           `after` is of another epoch */
+                         `after` belongs to another epoch */
     int more;         /**< the store has more messages after the last one here */
 } ws_history_page;
 
@@ -54,8 +54,8 @@ struct ws_history {
     int (*keeps)(ws_history *h, const char *channel);
 
     /**
-     * Store a message and assign a position, unless ws_message_take() returns 0. Holds a reference
-     * until it has called done. Does not set m->position.
+     * Store a message and assign a position to it, unless ws_message_take() returns 0. The store
+     * holds a reference until it has called done. Does not set m->position.
      * @return WS_QUEUED: done will be or has been called. WS_FULL: the write queue is full; done is
      *         not called, and the message is not stored
      */
@@ -70,11 +70,11 @@ struct ws_history {
     void (*read)(ws_history *h, const char *channel, ws_position after, unsigned max,
                  ws_read_done done, void *arg);
 
-    /** Delete a channel's messages. Offsets continue, or restart in a new epoch. A read after an
-     *  earlier position then finds a gap, unless that was the position of the newest message. */
+    /** Delete a channel's messages. Offsets continue, or restart in a new epoch. A later read from
+     *  an earlier position finds a gap, unless it was the position of the newest message. */
     void (*clear)(ws_history *h, const char *channel, ws_clear_done done, void *arg);
 
-    int once; /**< append stores a given id (ws_message.id) only once in ten minutes */
+    int once; /**< append stores each id (ws_message.id) only once in ten minutes */
 };
 
 #endif

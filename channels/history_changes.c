@@ -120,7 +120,7 @@ static int changes_forget_channel(change *c, const turn *t)
     return rc ? rc : changes_del(c, NAMES, key);
 }
 
-/* Delete the oldest turn, with its message or channel, if it has expired or has_to_be is set.
+/* Delete the oldest turn and its message or channel if the turn has expired or has_to_be is set.
  * @param done  set to 1 if there was no turn to delete */
 static int changes_end_turn(change *c, int has_to_be, int *done)
 {
@@ -151,7 +151,7 @@ static int changes_end_turn(change *c, int has_to_be, int *done)
     return t.offset ? changes_drop_first(c, t.id) : changes_forget_channel(c, &t);
 }
 
-/* Delete old messages until a record of this cost, in bytes, fits. */
+/* Delete old messages until a record of this cost fits, bytes. */
 static int changes_make_room(change *c, apr_uint64_t cost)
 {
     int rc = 0, done = 0;

@@ -35,10 +35,10 @@ struct ws_history_env {
     const char *data, *lock_file, *damaged;
     apr_time_t said; /**< when an error was last logged; atomic */
     apr_thread_rwlock_t
-        *lock;    /**< transactions hold it for reading; a change of env holds it for writing */
+        *lock;    /**< transactions hold it for reading; changing env holds it for writing */
     MDB_env *env; /**< NULL when reopening has failed */
     MDB_dbi base[WS_HISTORY_ENV_BASES];
-    dev_t device; /**< with inode: identify the data file, to detect that another one replaced it */
+    dev_t device; /**< with inode: identify the data file, to detect its replacement */
     ino_t inode;
 };
 

@@ -33,12 +33,12 @@ typedef struct ws_history_env_options {
 
 /**
  * Check the existing file. Rename a damaged one to data.mdb.damaged, replacing an older one, and
- * log that. Reading a damaged file can crash the reader, so a separate process does it, which first
- * switches to the given user and group. A missing file is not an error. Other processes may use the
- * file meanwhile.  [in the parent process, before it creates threads]
+ * log that. Reading a damaged file can crash the reader, so this is done in a separate process,
+ * which first switches to the given user and group. A missing file is not an error. Other processes
+ * may use the file meanwhile.  [in the parent process, before it creates threads]
  * @param uid  0: keep the current user
  * @param gid  0: keep the current group
- * @return APR_SUCCESS, also when a file was renamed; otherwise an error: no file can be used
+ * @return APR_SUCCESS, even if a file was renamed; otherwise an error: no file can be used
  */
 apr_status_t ws_history_env_inspect(const ws_history_env_options *options, uid_t uid, gid_t gid);
 

@@ -70,14 +70,14 @@ MDB_val ws_record_text_val(const char *text);
 int ws_record_get(ws_history_records *h, MDB_txn *txn, unsigned base, MDB_val key, void *record,
                   size_t size);
 
-/** The oldest message of a channel. @return 0, MDB_NOTFOUND, or an error */
+/** Find the oldest message of a channel. @return 0, MDB_NOTFOUND, or an error */
 int ws_record_first_message(MDB_cursor *cursor, apr_uint64_t id, apr_uint64_t *offset,
                             MDB_val *value);
 
-/** Read the totals; those of an empty file without them. */
+/** Read the totals. If there are none, return those of an empty file. */
 int ws_record_load_totals(ws_history_records *h, MDB_txn *txn, apr_time_t now, totals *t);
 
-/** The status of a function of LMDB. */
+/** Convert the result of an LMDB function to a status. */
 apr_status_t ws_record_status_of(int rc);
 
 #endif

@@ -2,9 +2,9 @@
 
 /**
  * The history that all child processes of an httpd share, in a file: implements history.h with
- * history_records.h. One thread writes. The messages that arrive during a transaction form the next
- * one, so the cost per message falls as the load rises. Reads run in the calling thread; they do
- * not wait for the writer.
+ * history_records.h. One thread writes. The messages that arrive during a transaction are written
+ * by the next one, so the cost per message decreases as the load increases. Reads run in the
+ * calling thread; they do not wait for the writer.
  */
 
 #ifndef WS_CHANNELS_HISTORY_LMDB_H

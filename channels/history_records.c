@@ -21,7 +21,8 @@ static int records_follows(ws_position after, const channel *ch, apr_uint64_t fi
     if (after.epoch == ch->epoch) {
         return after.offset + 1 >= first && after.offset < ch->next;
     }
-    /* A position from before the channel's first message, and no channel has been deleted since. */
+    /* The position is from before the channel's first message, and no channel has been deleted
+     * since. */
     return !after.epoch
            || (!after.offset && after.epoch < ch->epoch && t->lost <= after.epoch && first == 1);
 }
@@ -150,7 +151,7 @@ apr_status_t ws_history_records_inspect(const char *directory, apr_uint64_t size
     return ws_history_env_inspect(&options, uid, gid);
 }
 
-/* Write the first totals, which record the time from which no message has been lost. If the file
+/* Write the initial totals, which record the time since which no message has been lost. If the file
  * already has totals, do not write: there may be no room while another process reads. */
 static apr_status_t records_begin_totals(ws_history_records *h)
 {

@@ -49,7 +49,8 @@ apr_status_t ws_history_records_open(ws_history_records **h, const char *directo
 void ws_history_records_close(ws_history_records *h);
 
 /**
- * Begin a change. A thread has one at a time, and does not read meanwhile. All other writers wait.
+ * Begin a change. A thread can have only one at a time, and must not read meanwhile. All other
+ * writers wait.
  * @param harder  0 at first. After APR_ENOSPC, retry with 1 to WS_CHANGE_HARDEST: a higher value
  *                waits longer, 2^harder milliseconds, and deletes more old messages
  * @return APR_SUCCESS: the caller must call ws_change_end(). Otherwise an error

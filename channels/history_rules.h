@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Which channels have a history, and how many messages each keeps. Every store applies these
- *  rules. */
+/** The rules that determine which channels have a history, and how many messages each keeps. Every
+ *  store applies them. */
 
 #ifndef WS_CHANNELS_HISTORY_RULES_H
 #define WS_CHANNELS_HISTORY_RULES_H

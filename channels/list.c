@@ -8,7 +8,8 @@
 
 #include "channels/presence.h"
 
-/* Number of buckets read before the lock is released. Every subscription takes this lock. */
+/* Number of buckets read before the lock is released, because every subscription takes this
+ * lock. */
 #define SLICE 256
 
 typedef struct channel_page {

@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Lists the channels of all processes. A process only knows the channels of its connections. A
- * question goes to all processes. Each answers with its first names after `after`, one more than
- * the limit. The first names of the merged answers are therefore the first ones overall, with
- * complete counts. An extra name means that there are more.
+ * Lists the channels of all processes. A process only knows the channels of its own connections, so
+ * a question goes to all processes. Each answers with its first names after `after`, up to one more
+ * than the limit. The first names of the merged answers are then the first ones overall, with
+ * complete counts. The additional name shows that there are more.
  *
  * Data of LIST: the limit (2 bytes), the length of the prefix (1), the prefix, and `after`. Data of
  * LISTED: for each channel the number of subscribers (4), the length of its name (1), and the name.

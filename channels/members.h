@@ -17,7 +17,7 @@ typedef struct ws_member_entry {
     ws_id id;
     apr_uint32_t seen; /* the number of the last question whose answer contained the member */
     apr_size_t len;
-    char data[]; /* for ws_member_split(), plus a NUL */
+    char data[]; /* an encoded member for ws_member_split(), plus a NUL */
 } ws_member_entry;
 
 typedef struct ws_presence_question {
@@ -34,7 +34,7 @@ typedef struct ws_member_view {
     unsigned size, count, own;
     unsigned watchers;
     ws_presence_question *questions, **last;
-    int asking;            /* answers are pending */
+    int asking;            /* number of pending answers */
     int known;             /* the view is complete */
     apr_uint32_t request;  /* the number of the last question */
     apr_uint32_t deadline; /* ws_clock() */
@@ -55,12 +55,13 @@ struct ws_presence_state {
 int ws_node_same(const ws_node *a, const ws_node *b);
 int ws_node_is_self(const ws_channels *h, const ws_node *n);
 
-/** The view of a channel. @param make  create it if it does not exist
+/** Get the view of a channel. @param make  create it if it does not exist
  *  @return NULL: it does not exist, or memory is exhausted */
 ws_member_view *ws_view_of(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash,
                            int make);
 
-/** The link to a member's entry, or the link for inserting it. The view must have a table. */
+/** Find the link to a member's entry, or the link at which to insert it. The view must have a
+ *  table. */
 ws_member_entry **ws_view_find(ws_member_view *v, const ws_node *node, ws_id id);
 
 /** Remove and free an entry. */

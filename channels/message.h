@@ -41,14 +41,14 @@ typedef struct ws_message {
     ws_id except;                    /**< a connection of that server to skip, or 0 */
     apr_uint64_t hash;               /**< of the channel's name */
     apr_uint32_t fate;               /**< atomic: see ws_message_take() */
-    int once;                        /**< the message has an id, to be published only once: */
+    int once;                        /**< the message has an id, and must be published only once: */
     unsigned char id[WS_MESSAGE_ID]; /**< digest of the id and the channel's name */
     apr_uint64_t number;             /**< with `once`: serial number in this process */
     ws_message_fields fields;        /**< texts are stored after the channel's name */
     const char *user;                /**< for an event of a member: its user, or NULL */
     ws_id publisher;                 /**< the connection whose callback publishes it, or 0 */
     char *by;                        /**< the publisher's user; malloc'ed; or NULL */
-    int trusted;                     /**< published by the application, which is not asked */
+    int trusted;                     /**< published by the application, so do not ask it */
     unsigned channel_len;
     char channel[]; /**< NUL-terminated */
 } ws_message;
@@ -88,7 +88,7 @@ static inline int ws_message_expired(const ws_message *m)
 WS_API ws_message *ws_message_ref(ws_message *m);
 WS_API void ws_message_unref(ws_message *m);
 
-/** A store calls this immediately before it stores a message. May be called again.
+/** A store calls this immediately before it stores a message. It may call it again.
  *  @return 0: the publisher has withdrawn the message, which must not be stored */
 WS_API int ws_message_take(ws_message *m);
 
@@ -130,7 +130,7 @@ WS_API int ws_wildcard_valid(const char *text, apr_size_t len);
 /** Whether a pattern, for apr_fnmatch() without flags, can match a channel's name. */
 WS_API int ws_channel_pattern_valid(const char *pattern);
 
-/** What to say if it cannot. */
+/** The error text if it cannot. */
 #define WS_CHANNEL_PATTERN                                                                         \
     "takes a pattern of channels' names, as news/*: A-Z a-z 0-9 - _ . ~ : / @ + = ! and * ? [a-z]"
 

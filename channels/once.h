@@ -3,7 +3,7 @@
 /**
  * The interface of a store of message ids: a table of functions that record for ten minutes which
  * messages have been published. Publishers choose the ids. A history that does this itself
- * (ws_history.once) does not use it.
+ * (ws_history.once) does not need such a store.
  *
  * THREADS. All functions may be called from any thread at any time and never block for long.
  */
@@ -17,7 +17,7 @@
 #define WS_ONCE_TIME 600
 
 typedef enum {
-    WS_ONCE_NEW,   /**< the caller publishes the message, then calls settle */
+    WS_ONCE_NEW,   /**< the caller must publish the message, then call settle */
     WS_ONCE_AGAIN, /**< the message has already been published */
     WS_ONCE_BUSY   /**< another claim is pending, or the store cannot tell now: do not publish */
 } ws_once_answer;

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Reads a history backwards, page by page, for ws_read_history(). A store only reads forwards from
- * a position. The start is therefore calculated from the end of the page. The page starts one
- * message earlier than requested, to detect whether there are more.
+ * Reads a history backwards, page by page, for ws_read_history(). A store can only read forwards
+ * from a position, so the start of a page is calculated from its end. The read starts one message
+ * earlier than requested, to detect whether there are more.
  */
 
 #include <stdlib.h>
@@ -18,8 +18,8 @@ typedef struct past {
     ws_history *history;
     ws_history_fn fn;
     void *arg;
-    ws_position before; /* the end of the page; epoch 0: after the newest message */
-    ws_position at;     /* read the messages after it */
+    ws_position before; /* end of the page; epoch 0: after the newest message */
+    ws_position at;     /* start of the read: read the messages after it */
     ws_position head;
     apr_uint32_t limit;
     ws_message **messages; /* at most limit + 1 */

@@ -3,8 +3,8 @@
 /**
  * Tracks the members of channels. Each process knows its own members. For a channel with a watcher
  * or a pending question, it also has a view of the other processes' members. It asks all processes
- * (WHO), and they answer with their members (HERE). Their JOIN and LEAVE then keep the view
- * current, because packets of one process arrive in order. After a loss of packets, the process
+ * (WHO), and they answer with their members (HERE). Later JOIN and LEAVE packets keep the view
+ * current, because packets from one process arrive in order. After a loss of packets, the process
  * asks again. The members of a process that has ended are removed within two seconds.
  *
  * The lock is held while packets are handed to a bus, so that they are sent in the order of the

@@ -29,8 +29,8 @@ ws_status ws_presence_take(ws_channels *h, const ws_channel *ch, ws_presence_fn 
 /** Handle JOIN, LEAVE, WHO and HERE from another process. */
 void ws_presence_receive(ws_channels *h, const ws_packet *p);
 
-/** Ask again for the members of a watched channel, or of all (ch is NULL), after packets were
- *  lost. */
+/** After a loss of packets, ask again for the members of a watched channel, or of all watched
+ *  channels if ch is NULL. */
 void ws_presence_again(ws_channels *h, const ws_channel *ch);
 
 #endif

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Publishing: a message goes to its history, then to the buses and the loops. If the history, a
- * loop's full queue or the local bus refuses a message, it is not delivered at all.
+ * Publishes messages: first to the history, then to the buses and the loops. If the history or the
+ * local bus refuses a message, or a loop's queue is full, the message is not delivered at all.
  */
 
 #include "channels/channels.h"
@@ -37,7 +37,7 @@ static apr_uint32_t publish_subscribers_elsewhere(const ws_channels *h, const ch
            + (remote ? remote->subscribers(remote, name, len, hash) : 0);
 }
 
-/* All processes of this httpd receive the message, or none. flags: WS_PACKET_STORED */
+/* Either all processes of this httpd receive the message, or none. flags: WS_PACKET_STORED */
 static void publish_route(ws_channels *h, ws_message *m, unsigned flags, ws_published *what)
 {
     ws_channel *ch = ws_channel_find(h, m->channel, m->channel_len, m->hash);
@@ -99,8 +99,8 @@ static ws_message *publish_copy_for(ws_channels *h, const char *wildcard, const 
     return copy;
 }
 
-/* Send copies of a published message to the matching wildcards. For "a/b/c", these are "a/" plus a
- * star, and "a/b/" plus a star. A subscriber that misses a copy receives a gap event. */
+/* Send copies of a published message to the matching wildcards. For "a/b/c", these are "a/" and
+ * "a/b/", each followed by a star. A subscriber that misses a copy receives a gap event. */
 static void publish_to_wildcards(ws_channels *h, const ws_message *m, ws_published *what)
 {
     char wildcard[WS_CHANNEL_MAX + 2];
@@ -175,7 +175,7 @@ static void publish_has_been_kept(void *arg, apr_status_t status, ws_position po
     else {
         what.status = status == APR_INCOMPLETE ? WS_UNCERTAIN : WS_FULL;
         ws_channels_count(k->h, WS_COUNT_PUBLISH_REFUSED, 1);
-        if (ws_message_take(k->m)) { /* otherwise the publisher has withdrawn it */
+        if (ws_message_take(k->m)) { /* otherwise, the publisher has withdrawn the message */
             publish_log_loss(k, status);
         }
     }

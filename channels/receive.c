@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Handles packets from other processes and machines. While a loop's queue is full, a message
- *  blocks its bus, which slows down the senders. */
+/** Handles packets from other processes and machines. While a loop's queue is full, the bus is
+ *  blocked, which slows down the senders. */
 
 #include <string.h>
 

@@ -4,12 +4,12 @@
  * Replays messages from a history. On a channel with a history, each subscription receives each
  * message once, in the order of the positions, even if the bus loses or reorders packets.
  *
- * A list stores the position that all its live subscriptions have reached. It delivers the next
- * message and drops older ones. A later message shows that messages are missing: the list reads all
- * of them from the history.
+ * A list stores the position that all its live subscriptions have reached. It delivers the message
+ * that follows and drops older ones. A message with a later position shows that others are missing,
+ * so the list reads all of them from the history.
  *
- * A new subscription reads from the history until it has reached the position of its list. Then it
- * is live.
+ * A new subscription reads from the history until it has reached the position of its list. From
+ * then on it is live.
  */
 
 #include "channels/replay.h"
@@ -148,7 +148,8 @@ void ws_deliver_in_order(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_messa
         return;
     }
     if (!m->position.epoch) {
-        /* From a process with an older configuration, in which the channel had no history. */
+        /* The message comes from a process with an older configuration, in which the channel had no
+         * history. */
         ws_deliver_now(h, loop, ch, WS_EVENT_MESSAGE, m, NULL);
         return;
     }
@@ -244,7 +245,7 @@ static void replay_read_on(ws_channels *h, ws_sub *sub)
     if (c && ws_conn_has_jobs(c)) {
         ws_cb_run(c, replay_has_been_called, NULL);
     }
-    else if (!c || ws_conn_drained(c)) { /* if not, ws_catch_up_drained() is called */
+    else if (!c || ws_conn_drained(c)) { /* if not, ws_catch_up_drained() will be called */
         sub->waits = 0;
         replay_read_for_sub(h, sub);
     }
@@ -313,8 +314,8 @@ static void replay_sub_has_read(ws_loop *loop, ws_task *task)
     replay_free_page(p);
 }
 
-/* Without a history, a subscription starts in a task, so that it starts after all messages that
- * were published before. */
+/* Without a history, a subscription starts in a task, so that it starts after all messages
+ * published earlier. */
 typedef struct beginning {
     ws_task task;
     ws_channels *h;

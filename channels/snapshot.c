@@ -2,7 +2,8 @@
 
 /**
  * Delivers the members of a channel to one subscription. The list is copied and posted to the loop
- * under the presence lock, like changes. A change is therefore either in the list, or follows it.
+ * under the presence lock, as changes are. Each change is therefore either included in the list, or
+ * delivered after it.
  */
 
 #include "channels/snapshot.h"

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Subscribing and unsubscribing connections. All of it runs on the connection's loop; the thread
- *  of a WS_BLOCKING handler waits for the loop. */
+/** Subscribing and unsubscribing connections. All of this runs on the connection's loop, and the
+ *  thread of a WS_BLOCKING handler waits for the loop. */
 
 #include "channels/presence.h"
 #include "channels/replay.h"
@@ -185,7 +185,8 @@ struct ws_sub_pending {
     char channel[WS_CHANNEL_MAX + 1];
 };
 
-/* Under the lock. @return the link to the pending subscription, or to the end of the list */
+/* Under the lock. @return the link to the pending subscription, or the link at the end of the
+ * list */
 static ws_sub_pending **sub_pending_of(ws_channels *h, ws_id id, const char *channel)
 {
     ws_sub_pending **link = &h->pending;

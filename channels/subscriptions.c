@@ -215,7 +215,7 @@ static int sub_enter(ws_sub_list *list, ws_sub *sub)
     return 0;
 }
 
-/* Create a subscription and add it to its list. From then on publishers count it. */
+/* Create a subscription and add it to its list. Publishers count it from then on. */
 static ws_sub *sub_new(ws_channels *h, ws_loop *loop, ws_channel *ch)
 {
     ws_sub_list *list = ws_sub_list_of(loop, ch);

@@ -26,15 +26,15 @@ struct ws_sub {
     ws_channel *ch;
     apr_uint32_t place; /**< index in the list */
     apr_uint32_t
-        serial;     /**< distinguishes it from an earlier one of the same connection and channel */
+        serial;     /**< distinguishes it from earlier ones of the same connection and channel */
     ws_position at; /**< position of the last message received */
     unsigned char flags;   /**< WS_MEMBER, WS_WATCH, WS_AS_PUBLISHED */
     unsigned char form;    /**< valid while an event is delivered */
     unsigned live : 1;     /**< receives the messages of the list */
     unsigned resumes : 1;  /**< first receives the stored messages after `at` */
-    unsigned newest : 1;   /**< `at.offset` is the number of newest messages to receive */
-    unsigned lenient : 1;  /**< messages missing before the first one are not reported as a gap */
-    unsigned snapshot : 1; /**< the event for each current member is still to be delivered */
+    unsigned newest : 1;   /**< `at.offset` is the number of newest messages to receive first */
+    unsigned lenient : 1;  /**< do not report messages missing before the first one as a gap */
+    unsigned snapshot : 1; /**< the events for the current members have not been delivered yet */
     unsigned waits : 1;    /**< the next page is read once the client has read the last one */
 };
 
@@ -52,7 +52,8 @@ typedef struct ws_sub_list {
     int holes;
     /* The fields below are for channels with a history. */
     int started; /**< `at` is valid */
-    int reading; /**< reading missing messages; messages that arrive meanwhile are read as well */
+    int reading; /**< reading missing messages; those that arrive meanwhile are read from the
+                  *    history too */
     int again;   /**< a message has arrived meanwhile */
     int lost;    /**< the history could not be read: messages may be missing */
     ws_position at; /**< all live subscriptions have received the messages up to here */
@@ -98,7 +99,7 @@ struct ws_channels {
 /** The hooks of subscribe.c that the engine calls for its connections. */
 extern const ws_channels_hooks ws_channels_for_engine;
 
-/** Sets what ws_channels_current() returns. */
+/** Set the result of ws_channels_current(). */
 void ws_channels_set_current(ws_channels *h);
 
 /** The process's channels; NULL after ws_channels_stop().  [any thread] */

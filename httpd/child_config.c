@@ -12,7 +12,8 @@
 #include "base/parse.h"
 #include "httpd/config.h"
 
-/* Defaults of WebSocketThreads: at most this many event loops, and blocking threads. */
+/* Defaults of WebSocketThreads: the maximum number of event loops, and the number of blocking
+ * threads. */
 #define LOOPS_MAX_DEFAULT 4
 #define BLOCKING_DEFAULT 16
 #define BLOCKING_MAX 1024
@@ -20,8 +21,7 @@
 /* Default of WebSocketWatchdog, milliseconds. */
 #define WATCHDOG_DEFAULT (1000)
 
-/* Default of WebSocketDrainTimeout: how long a stopping child keeps its connections open,
- * milliseconds. */
+/* Default of WebSocketDrainTimeout, milliseconds. */
 #define DRAIN_TIMEOUT (5 * 60 * 1000)
 
 const char *ws_set_threads(cmd_parms *cmd, void *config, const char *loops, const char *blocking)

@@ -7,7 +7,7 @@
 
 #include "httpd/config.h"
 
-/** Setters of the directives, which set the ws_server_config of the main server. */
+/** Setters of the directives. They store values in the ws_server_config of the main server. */
 const char *ws_set_threads(cmd_parms *cmd, void *config, const char *loops, const char *blocking);
 const char *ws_set_backend(cmd_parms *cmd, void *config, const char *arg);
 const char *ws_set_drain_timeout(cmd_parms *cmd, void *config, const char *arg);
@@ -16,7 +16,7 @@ const char *ws_set_watchdog(cmd_parms *cmd, void *config, const char *arg);
 /** Whether the MPM has several threads in each child. */
 int ws_mpm_threaded(void);
 
-/** Fill in the options that directives set, with defaults. */
+/** Fill in the options that directives set, or their defaults. */
 void ws_child_configure(ws_engine_options *options, const ws_server_config *conf);
 
 /** WebSocketDrainTimeout with its default, milliseconds. */

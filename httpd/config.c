@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Helpers of the directives: what setters of several features share. */
+/** Helper functions shared by the directives' setters. */
 
 #include "httpd/config.h"
 
@@ -28,7 +28,8 @@ static apr_int64_t *config_field(cmd_parms *cmd, void *config)
     return (apr_int64_t *)((char *)config + (apr_size_t)(apr_uintptr_t)cmd->info);
 }
 
-/* httpd's own flags ignore text after the first word, so this function parses the flag itself. */
+/* This function parses the flag itself, because httpd's flag directives ignore text after the first
+ * word. */
 const char *ws_set_flag(cmd_parms *cmd, void *config, const char *arg)
 {
     if (strcasecmp(arg, "on") && strcasecmp(arg, "off")) {

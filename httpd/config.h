@@ -20,9 +20,10 @@ extern module AP_MODULE_DECLARE_DATA websocket_module WS_API;
 /** One WebSocketHandler line. */
 typedef struct ws_handler_line {
     ws_location location;
-    apr_array_header_t *protocols; /**< const char *; NULL: the Location's default handler */
+    apr_array_header_t *protocols; /**< subprotocols, const char *; NULL: the Location's default
+                                    *    handler */
     const char *file;              /**< the shared object, or NULL for a provider */
-    const char *base;              /**< as ws_section_base() returns */
+    const char *base;              /**< as returned by ws_section_base() */
     apr_status_t started;          /**< result of the handler's start in this child */
 } ws_handler_line;
 
@@ -34,7 +35,7 @@ typedef struct ws_compression {
     apr_int64_t threshold; /**< bytes */
 } ws_compression;
 
-/** Fields that are not set inherit the value of the enclosing section, or the default. */
+/** A field that is not set inherits the value of the enclosing section, or else the default. */
 typedef struct ws_dir_config {
     apr_array_header_t *handlers;          /**< ws_handler_line *; NULL: not set; empty: off, or a
                                        directory of handlers */
@@ -78,7 +79,7 @@ typedef struct ws_dir_config {
     ws_sockjs_config sockjs;
 } ws_dir_config;
 
-/** The configuration of a server. All but policy and stub: of the main server only. */
+/** The configuration of a server. Only `policy` and `stub` are used in virtual hosts. */
 typedef struct ws_server_config {
     unsigned loops;    /**< 0: not set */
     unsigned blocking; /**< 0: not set */
@@ -107,8 +108,8 @@ static inline ws_server_config *ws_server_config_of(const server_rec *s)
 /** A kind of plugin: handlers or extensions. */
 typedef struct ws_plugin_kind {
     const char *noun, *header, *macro; /**< for error texts */
-    const char *symbol;                /**< of the descriptor in the shared object */
-    const char *group, *version;       /**< of the provider */
+    const char *symbol;                /**< symbol of the descriptor in the shared object */
+    const char *group, *version;       /**< group of the provider */
     apr_uint32_t magic, abi, size;     /**< required values of the descriptor */
 } ws_plugin_kind;
 
@@ -148,7 +149,7 @@ const char *ws_handler_path(apr_pool_t *p, const char *file);
 const char *ws_section_base(cmd_parms *cmd);
 
 /**
- * Load and check a handler, and pass it its keys.
+ * Load and check a handler, and pass its keys to it.
  * @param args  the arguments of the directive
  * @return NULL, or the error
  */
@@ -156,21 +157,22 @@ const char *ws_plugins_add_handler(cmd_parms *cmd, int argc, char *const argv[],
                                    ws_handler_line **added);
 
 /**
- * The subprotocol that equals the len bytes of token, if the line's protocol= lists it; or NULL.
+ * Find the subprotocol that equals the len bytes of token in the line's protocol=. @return NULL:
+ * not listed
  */
 const char *ws_handler_line_speaks(const ws_handler_line *reg, const char *token, size_t len);
 
 /* config.c */
 
 /**
- * The error of a directive whose argument a parser of websocket_parse.h refuses.
- * @param error  the parser's error, NULL: none
+ * Build a directive's error from the error of a parser in websocket_parse.h.
+ * @param error  the parser's error; NULL: none
  * @param more   text to append
  * @return NULL if error is NULL
  */
 const char *ws_refused(cmd_parms *cmd, const char *arg, const char *error, const char *more);
 
-/** The error of a directive whose argument is invalid. @param takes  the accepted values */
+/** Build the error for an invalid argument of a directive. @param takes  the accepted values */
 const char *ws_wrong(cmd_parms *cmd, const char *arg, const char *takes);
 
 /** Setters for the field of ws_dir_config at offset cmd->info: an int, or an apr_int64_t. */
@@ -178,7 +180,7 @@ const char *ws_set_flag(cmd_parms *cmd, void *config, const char *arg);
 const char *ws_set_size(cmd_parms *cmd, void *config, const char *arg);
 const char *ws_set_interval(cmd_parms *cmd, void *config, const char *arg);
 
-/** Parse a number from 1 to max. @param of  what it counts, to append to the error */
+/** Parse a number from 1 to max. @param of  unit of the number, to append to the error */
 const char *ws_set_count(cmd_parms *cmd, const char *arg, unsigned max, const char *of,
                          unsigned *n);
 

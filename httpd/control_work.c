@@ -319,7 +319,7 @@ static void work_list_channels(ws_rpc *call)
 
 /* ---- Questions ---- */
 
-/* Get the word at *at, and advance *at past its NUL. @return NULL: there are no more words */
+/* Get the word at *at, and advance *at past its NUL. @return NULL: the data has ended */
 static const char *work_word(const ws_rpc *call, const char **at)
 {
     const char *word = *at, *end = call->data + call->len;

@@ -100,7 +100,7 @@ void *ws_create_server_config(apr_pool_t *p, server_rec *s)
 
 #define FIELD(name) ((void *)APR_OFFSETOF(ws_dir_config, name))
 
-/* .htaccess may neither load code nor raise a limit. */
+/* .htaccess must not load code or raise a limit. */
 #define WHERE (RSRC_CONF | ACCESS_CONF)
 #define PER_HOST RSRC_CONF /* a virtual host can have its own */
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The table of directives, and the merging of sections: for the module record. */
+/** The table of directives and the functions that merge sections, for the module record. */
 
 #ifndef WS_HTTPD_DIRECTIVES_H
 #define WS_HTTPD_DIRECTIVES_H

@@ -11,7 +11,7 @@
 #include "httpd/handler_directory.h"
 #include "httpd/htaccess.h"
 
-/* @return a subprotocol that both lines have, or NULL */
+/* @return a subprotocol that both lines list, or NULL */
 static const char *handler_shared_protocol(const ws_handler_line *a, const ws_handler_line *b)
 {
     for (int i = 0; a->protocols && i < a->protocols->nelts; i++) {
@@ -23,7 +23,7 @@ static const char *handler_shared_protocol(const ws_handler_line *a, const ws_ha
     return NULL;
 }
 
-/* Each subprotocol of a section has one handler, and one handler is the default. */
+/* In a section, each subprotocol has only one handler, and only one handler is the default. */
 static const char *handler_conflict(apr_pool_t *p, const apr_array_header_t *others,
                                     const ws_handler_line *line, const char *name)
 {

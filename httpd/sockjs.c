@@ -256,8 +256,8 @@ static int sockjs_sent(request_rec *r, int jsonp)
     return ws_sockjs_say(r, jsonp ? HTTP_OK : HTTP_NO_CONTENT, PLAIN, jsonp ? "ok" : "");
 }
 
-/* Back-pressure: the client gets the response only when the handler reads again, and sends no more
- * until then. */
+/* Back-pressure: the client gets the response, and can send more, only when the handler reads
+ * again. */
 static int sockjs_sent_later(request_rec *r, const ws_sockjs_key *key, unsigned slot, int jsonp)
 {
     ws_sockjs_request request = {.kind = WS_SOCKJS_ANSWER};

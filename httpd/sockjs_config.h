@@ -20,8 +20,9 @@ typedef struct ws_transports {
 /** The value of WebSocketSockJS; -1, NULL: not set. */
 typedef struct ws_sockjs_config {
     const char *client;                     /**< URL of the client library, for the iframe page */
-    apr_int64_t response, heartbeat, delay; /**< bytes; milliseconds; milliseconds */
-    apr_int64_t sessions;                   /**< limit for this Location in each child */
+    apr_int64_t response, heartbeat, delay; /**< in bytes, milliseconds, milliseconds */
+    apr_int64_t sessions;                   /**< maximum number of sessions of this Location in
+                                             *    each child */
     int cookie;
 } ws_sockjs_config;
 
@@ -30,13 +31,13 @@ typedef struct ws_sockjs_config {
         NULL, -1, -1, -1, -1, -1                                                                   \
     }
 
-/** pre_config: httpd is about to read a new configuration. */
+/** pre_config: reset the state of the previous configuration. */
 void ws_sockjs_config_reset(apr_pool_t *pconf);
 
 /** Whether any section enables SockJS. */
 int ws_sockjs_used(void);
 
-/** Of WebSockets with SockJS frames, if ws_sockjs_used(). */
+/** The handler line for WebSockets with SockJS frames. Set if ws_sockjs_used(). */
 ws_location *ws_sockjs_location(void);
 
 /** Setters of the directives. config: a ws_dir_config. */

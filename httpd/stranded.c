@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Finds stranded connections in the child's descriptor table, when the MPM has no threads any more.
- * core_pre_connection() in core.c makes each socket non-blocking, and accept4(2) does not: a
- * blocking socket of a listener's port was never started. Each gets a thread that blocks, as in an
- * MPM without events.
+ * Finds stranded connections in the child's descriptor table, after the MPM's threads have ended.
+ * core_pre_connection() in core.c makes each socket non-blocking, but accept4(2) does not. So a
+ * blocking socket with a listener's port belongs to a connection that was never started. Each such
+ * connection gets a thread that blocks, as in an MPM without events.
  */
 
 #include "httpd/stranded.h"
@@ -37,14 +37,14 @@ typedef struct stranded_conn {
     apr_pool_t *pool; /**< used by its thread */
     server_rec *server;
     module *mpm;
-    int fd, serving; /**< both the client's socket; fd is for shutdown(2), -1: it has ended */
+    int fd, serving; /**< both are the client's socket; fd is for shutdown(2), -1: it has ended */
 } stranded_conn;
 
 /* Size of a dummy for the event MPM's private record of a connection, bytes (216 in httpd 2.4.71).
- * The MPM stores the current request in it, and reads it only for connections in its queues. */
+ * The MPM stores the current request in it, but reads it only for connections in its queues. */
 #define RECORD 2048
 
-static pthread_mutex_t stranded_lock = PTHREAD_MUTEX_INITIALIZER; /* guards fd */
+static pthread_mutex_t stranded_lock = PTHREAD_MUTEX_INITIALIZER; /* protects fd */
 static stranded_conn *stranded_all;
 
 /* ---- Finding them ---- */
@@ -76,8 +76,8 @@ static int stranded_is(int fd)
            || (at.any.sa_family == AF_INET6 && stranded_is_listener(ntohs(at.v6.sin6_port)));
 }
 
-/* Take the socket out of httpd's apr_socket_t, whose pool closes the descriptor when the child
- * exits: it becomes an unconnected socket. @return the socket, or -1 */
+/* Take the socket out of httpd's apr_socket_t, which gets an unconnected socket instead, because
+ * its pool closes the descriptor when the child exits. @return the socket, or -1 */
 static int stranded_take(int from)
 {
     int unconnected = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = -1;
@@ -108,7 +108,8 @@ static int stranded_place(void)
     return 0;
 }
 
-/* As an MPM without events does. mod_http2 has to be called again when input arrives. */
+/* Process a connection as an MPM without events does. mod_http2 must be called again when input
+ * arrives. */
 static void *APR_THREAD_FUNC stranded_run(apr_thread_t *self, void *arg)
 {
     stranded_conn *s = arg;
@@ -127,7 +128,7 @@ static void *APR_THREAD_FUNC stranded_run(apr_thread_t *self, void *arg)
             "process it: it is served now");
         ap_set_module_config(c->conn_config, s->mpm, apr_pcalloc(s->pool, RECORD));
         c->current_thread = self;
-        c->clogging_input_filters = 1; /* modules must block: no MPM waits for events of c */
+        c->clogging_input_filters = 1; /* modules must block, since no MPM waits for events of c */
         ap_process_connection(c, socket);
         while (!c->aborted && c->keepalive == AP_CONN_KEEPALIVE
                && strncmp(ap_get_protocol(c), "h2", 2) == 0
@@ -166,7 +167,7 @@ static void stranded_start(server_rec *server, module *mpm, int from, apr_pool_t
     }
 }
 
-/* All are found before the first is started, which adds descriptors. @return int * */
+/* Find all connections before the first one is started, which adds descriptors. @return int * */
 static apr_array_header_t *stranded_find(apr_pool_t *p)
 {
     apr_array_header_t *found = apr_array_make(p, 4, sizeof(int));

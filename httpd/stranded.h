@@ -5,11 +5,11 @@
  *
  * The event MPM queues an accepted connection, and counts it only when a worker thread dequeues it.
  * In a stopping child, workers exit while that count is lower than the number of remaining threads
- * (worker_thread_should_exit_early() in event.c). WebSockets do not count, since the engine has
+ * (worker_thread_should_exit_early() in event.c). WebSockets are not counted, since the engine has
  * taken them over. So all workers can exit while the last accepted connection is still in the
- * queue. A reload under load does this to one connection or two. Without WebSockets the child then
- * exits, which closes the connection. With WebSockets the child stays until they end, and the
- * client would wait as long.
+ * queue. During a reload under load, this happens to one or two connections. A child without
+ * WebSockets then exits, which closes the connection. A child with WebSockets stays until they end,
+ * and the client would have to wait that long.
  */
 
 #ifndef WS_HTTPD_STRANDED_H
@@ -17,7 +17,7 @@
 
 #include <httpd.h>
 
-/** Serve the stranded connections of this child, after the MPM has joined its worker threads. */
+/** Serve this child's stranded connections. Call it after the MPM has joined its worker threads. */
 void ws_stranded_serve(server_rec *s);
 
 /** Number of connections that are being served.  [httpd's last thread] */

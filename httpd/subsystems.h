@@ -24,9 +24,9 @@ typedef struct ws_subsystem {
     void (*reclaim)(unsigned slot);
     /** child_init. Fills in options for the engine. If it fails, this child has no engine. */
     apr_status_t (*child_init)(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
-    /** The child is stopping: start no more work, and stop the threads. @return 1; 0: a thread
-     *  cannot be stopped. The process then exits without child_exit, because the thread may still
-     *  use any object */
+    /** The child is stopping: do not start anything new, and stop the threads. @return 1; 0: a
+     *  thread cannot be stopped. The process then exits without child_exit, because the thread may
+     *  still use any object */
     int (*child_stop)(void);
     /** All callbacks of handlers have ended: release resources. */
     void (*child_exit)(void);

@@ -492,7 +492,8 @@ sub aws {
 
 # ---- A stopped child ----
 
-# Stop a child of the old generation. Others accept requests, which would then wait for the stopped child.
+# Stop a child of the old generation. A stopped child of the new one could accept the test's requests, which would then
+# wait for it.
 {
     my @c = map { [connected('/echo/stopped')] } 1 .. 8;
     my ($c, $id) = @{ $c[0] };

@@ -77,7 +77,7 @@ sub listed {
     return $s;
 }
 
-# Connections in at least two children, with the first message to each.
+# Connections in at least two children, each with a different number of messages.
 my @clients;
 for my $n (1 .. 12) {
     my $c = Client->new($httpd, "/echo/$n", protocol => $n % 2 ? 'echo' : undef, tls => $n == 3);

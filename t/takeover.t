@@ -94,7 +94,7 @@ sub sockets { return Httpd::descriptors($_[0], qr/^socket:/) }
     $_->close(1000) for @open[0 .. 74];
     is((grep { ($_->frame)[0] == CLOSE } @open[0 .. 74]), 75, 'half of them say goodbye');
     $_->drop for @open;
-    # One thread has the connection of the last request, which httpd closes later.
+    # One socket may remain: the connection of the last request, which httpd closes later.
     $httpd->none_grows($before, \&sockets, 'when they have ended, no socket is left', 1);
 }
 
