@@ -51,11 +51,10 @@ typedef struct ws_sub_list {
     unsigned visiting; /**< number of nested iterations */
     int holes;
     /* The fields below are for channels with a history. */
-    int started; /**< `at` is valid */
-    int reading; /**< reading missing messages; those that arrive meanwhile are read from the
-                  *    history too */
-    int again;   /**< a message has arrived meanwhile */
-    int lost;    /**< the history could not be read: messages may be missing */
+    int started;    /**< `at` is valid */
+    int reading;    /**< reading missing messages, including those that arrive meanwhile */
+    int again;      /**< a message has arrived meanwhile */
+    int lost;       /**< the history could not be read: messages may be missing */
     ws_position at; /**< all live subscriptions have received the messages up to here */
 } ws_sub_list;
 

@@ -17,14 +17,13 @@
 /** The effect of a section's Require directives. Methods are bits of 1 << M_GET and so on. */
 typedef struct ws_access {
     int set;
-    apr_int64_t decided;    /**< methods with a Require that applies to the URL or restricts
-                             *    access */
+    apr_int64_t decided;    /**< methods with a Require that is for the URL or restricts access */
     apr_int64_t restricted; /**< methods with a Require other than `Require all granted` */
-    int joins;       /**< AuthMerging And: the Require of earlier sections applies too */
-    apr_size_t path; /**< length of the path of the section with the Require */
-    apr_size_t status; /**< length plus 1 of the path of the section with SetHandler
+    int joins;              /**< AuthMerging And: the Require of earlier sections applies too */
+    apr_size_t path;        /**< length of the path of the section with the Require */
+    apr_size_t status;      /**< length plus 1 of the path of the section with SetHandler
                           websocket-status or websocket-control; 0: none */
-    int overruled;     /**< a Require of a less specific section has replaced the Require of such a
+    int overruled; /**< a Require of a less specific section has replaced the Require of such a
                         section */
 } ws_access;
 

@@ -294,8 +294,7 @@ void ws_child_accept(void)
     if (!ws_mpm_threaded()) {
         mpm_sigterm = apr_signal(SIGTERM, child_on_sigterm);
         apr_signal(SIGHUP,
-                   child_on_sigterm); /* an ungraceful restart; prefork has the same handler for
-                                       * it */
+                   child_on_sigterm); /* an ungraceful restart; prefork uses the same handler */
     }
     engine = created;
 }

@@ -20,8 +20,7 @@ extern module AP_MODULE_DECLARE_DATA websocket_module WS_API;
 /** One WebSocketHandler line. */
 typedef struct ws_handler_line {
     ws_location location;
-    apr_array_header_t *protocols; /**< subprotocols, const char *; NULL: the Location's default
-                                    *    handler */
+    apr_array_header_t *protocols; /**< subprotocols, const char *; NULL: default handler */
     const char *file;              /**< the shared object, or NULL for a provider */
     const char *base;              /**< as returned by ws_section_base() */
     apr_status_t started;          /**< result of the handler's start in this child */

@@ -378,8 +378,8 @@ void ws_connections_make(apr_pool_t *p, const ws_connections_query *query, ws_co
         ws_shm_owner owner, now;
         if (ws_shm_owner_of(s, &owner) && ws_counters_open(s)
             && !connections_ask(s, query, &l, list, bytes, until) && ws_shm_owner_of(s, &now)
-            && now.process == owner.process && ws_counters_open(s)) { /* the connection was not
-                                                                       * already ending */
+            && now.process == owner.process && ws_counters_open(s)) { /* it was not already
+                                                                       * closing */
             if (list->missing_count < sizeof(list->missing) / sizeof(*list->missing)) {
                 list->missing[list->missing_count++] = (unsigned)owner.pid;
             }

@@ -40,8 +40,7 @@ typedef struct channel_sums {
     apr_pool_t *pool;
     apr_hash_t *by_name;
     apr_array_header_t *all; /* channel_sum */
-    const char *last; /* the list is complete only up to this name, because a process has more;
-                       * NULL: it is complete */
+    const char *last;        /* the list is complete only up to this name; NULL: it is complete */
 } channel_sums;
 
 static void channels_add(channel_sums *sums, const char *name, apr_int64_t subscribers,

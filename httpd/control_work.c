@@ -400,8 +400,7 @@ static void work_carry_out(ws_rpc *call)
         ws_rpc_answer_with(call, WS_RPC_WRONG, NULL, 0);
     }
     else if (!e) {
-        ws_rpc_answer_with(call, WS_RPC_BUSY, NULL, 0); /* this process is still starting, or
-                                                         * stopping */
+        ws_rpc_answer_with(call, WS_RPC_BUSY, NULL, 0); /* this process is starting or stopping */
     }
     else if (call->kind == WS_RPC_CHANNELS) {
         work_list_channels(call);

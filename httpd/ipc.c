@@ -51,8 +51,8 @@ typedef struct waiter {
 } waiter;
 
 static int
-    *descriptors; /* the number of descriptors; then for each slot the end that its owner reads and
-                   * the end that all others write to */
+    *descriptors; /* their number; then for each slot the end that its owner reads, and the end for
+                   * all writers */
 static void (*receivers[WS_IPC_KINDS])(const ws_ipc_message *m);
 static apr_thread_mutex_t *lock; /* protects the three fields below */
 static apr_thread_cond_t *answered;

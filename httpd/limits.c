@@ -289,8 +289,7 @@ void ws_limits_bounds(const apr_array_header_t *limits, ws_bounds bounds[2])
 /* ---- Life of a process ---- */
 
 static rlim_t descriptor_mark; /* refuse handshakes from this descriptor number on; 0: unknown */
-static apr_uint64_t descriptors_low; /* number of connections when descriptors ran short; 0: enough
-                                      * are left; atomic */
+static apr_uint64_t descriptors_low; /* atomic; connections when descriptors ran short; 0: enough */
 static int table_told, mark_told;    /* atomic */
 
 apr_status_t ws_limits_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)

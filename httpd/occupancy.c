@@ -143,8 +143,7 @@ static int occupancy_decide(const char *channel, notice *n)
         }
         return 0;
     }
-    died = p->sender && !ws_shm_is_alive(p->sender); /* the outcome of its last notification is
-                                                      * unknown */
+    died = p->sender && !ws_shm_is_alive(p->sender); /* its outcome is unknown */
     if (p->sender && !died) {
         return 0; /* that process will check again afterwards */
     }

@@ -40,8 +40,7 @@ typedef struct relay {
     apr_bucket_brigade *down; /**< from the engine; empty except in relay_carry_down() */
     char *buf;                /**< memory for the data of down, PIECE bytes */
     int headers_ended;        /**< the upgrade request has ended; the stream continues */
-    int up_ended;             /**< the client has closed its side, and the engine's socket has been
-                               *    shut down */
+    int up_ended;             /**< no more client input; the engine's socket is shut down */
     int down_broken;          /**< sending to the client has failed */
     int over;
 } relay;

@@ -14,7 +14,7 @@ ws_type ws_body_type(request_rec *r);
 
 /**
  * Read the body, at most WebSocketMaxMessageSize and WS_PUBLISH_MAX bytes.
- * @param data  set, NUL-terminated beyond len, from the request's pool
+ * @param data  set to len bytes and a NUL, from the request's pool
  * @param why   set to the reason if the caller has to send the error; NULL: httpd sends it
  * @return OK; a status; AP_FILTER_ERROR: httpd's filter has already sent an error page
  */

@@ -21,8 +21,7 @@ typedef struct ws_transports {
 typedef struct ws_sockjs_config {
     const char *client;                     /**< URL of the client library, for the iframe page */
     apr_int64_t response, heartbeat, delay; /**< in bytes, milliseconds, milliseconds */
-    apr_int64_t sessions;                   /**< maximum number of sessions of this Location in
-                                             *    each child */
+    apr_int64_t sessions;                   /**< limit for the Location in each child */
     int cookie;
 } ws_sockjs_config;
 
@@ -37,7 +36,7 @@ void ws_sockjs_config_reset(apr_pool_t *pconf);
 /** Whether any section enables SockJS. */
 int ws_sockjs_used(void);
 
-/** The handler line for WebSockets with SockJS frames. Set if ws_sockjs_used(). */
+/** The ws_location for WebSockets with SockJS frames; set if ws_sockjs_used(). */
 ws_location *ws_sockjs_location(void);
 
 /** Setters of the directives. config: a ws_dir_config. */

@@ -17,8 +17,7 @@ typedef enum {
     WS_SOCKJS_MINE,   /**< it did not exist, and now belongs to this child */
     WS_SOCKJS_KNOWN,  /**< a child has it */
     WS_SOCKJS_LOST,   /**< the child that had it has ended */
-    WS_SOCKJS_NO_ROOM /**< the table is full or does not exist, or this child has no slot or no
-                       *    IPC */
+    WS_SOCKJS_NO_ROOM /**< the table is full or missing, or this child has no slot or no IPC */
 } ws_sockjs_place;
 
 /** Find a session. @param slot  set to the slot of its child  [threads of a child] */

@@ -329,8 +329,7 @@ static int takeover_pre_close_connection(conn_rec *c)
     if (o->newcomer.ssl) {
         takeover_detach_ssl(c, o->newcomer.ssl);
     }
-    c->aborted = 1; /* httpd closes its descriptor without shutdown(2), so the duplicate stays
-                     * connected */
+    c->aborted = 1; /* httpd closes its descriptor but not the connection */
     if (o->give) {
         o->give(o->arg, o->newcomer.fd, o->newcomer.ssl);
         return OK;

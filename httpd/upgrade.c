@@ -502,8 +502,7 @@ static int upgrade_run(request_rec *r, ws_request *rq)
     }
     n.version = version;
     n.chain = rq->chain;
-    if (version == 76) { /* a proxy may hold the third key back until it has the response's
-                          * headers */
+    if (version == 76) { /* a proxy may hold back the third key until then */
         n.connecting = 1;
         ws_hixie_numbers(upgrade_header(r, "Sec-WebSocket-Key1"),
                          upgrade_header(r, "Sec-WebSocket-Key2"), n.numbers);

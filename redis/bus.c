@@ -54,8 +54,7 @@ static void bus_note_peer(ws_redis *r, const ws_node *node)
     if (!p && peer_count < PEERS_MAX) {
         p = &peers[peer_count++];
     }
-    for (unsigned i = 0; !p && i < PEERS_MAX; i++) { /* reuse the entry of a process that has
-                                                      * ended */
+    for (unsigned i = 0; !p && i < PEERS_MAX; i++) { /* reuse an ended process's entry */
         if (apr_time_now() - peers[i].seen > apr_time_from_msec(2 * DEAD)) {
             p = &peers[i];
         }

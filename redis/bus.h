@@ -38,8 +38,7 @@ typedef struct ws_redis_options {
     int cluster;   /**< the hosts are nodes of a Redis Cluster */
     int unsharded; /**< do not use the cluster's sharded channels */
     ws_redis_tls tls;
-    SSL_CTX *tls_ctx;            /**< created from tls while httpd can still read the files; NULL:
-                                  *    no TLS */
+    SSL_CTX *tls_ctx;            /**< created from tls when its files are readable; NULL: no TLS */
     const char *user, *password; /**< or NULL */
     const char *sentinel_user, *sentinel_password; /**< or NULL */
     const char *master; /**< name of the master if the hosts are sentinels; or NULL */

@@ -220,8 +220,7 @@ int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
     }
     if (c->reader->pos < c->reader->len) {
         ws_redis_blame(c, "%s",
-                       "more replies than commands"); /* later replies can no longer be matched to
-                                                       * their commands */
+                       "more replies than commands"); /* later replies would be mismatched */
         c->err = REDIS_ERR_PROTOCOL;
         rv = -1;
     }

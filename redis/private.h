@@ -27,8 +27,7 @@ struct ws_redis_job {
     int lasting; /**< if the connection breaks, send it again until it has a reply; 0: drop it */
     /** Called once, before the job is freed. reply is NULL if none will arrive. */
     void (*done)(ws_redis *r, ws_redis_job *j, const redisReply *reply);
-    ws_message *m; /**< message that the job stores; it may be withdrawn until it is sent; or
-                    *    NULL */
+    ws_message *m; /**< message to store, which may be withdrawn until it is sent; or NULL */
     ws_append_done append_done;
     ws_read_done read_done;
     ws_clear_done clear_done;
@@ -70,8 +69,7 @@ struct ws_redis {
     int settled; /**< Redis has processed the subscriptions that were sent after connecting */
     /* Used by the sender only: */
     char refusal[200];                /**< the last error that was logged */
-    apr_time_t alone;                 /**< after a WAIT that no replica confirmed: omit WAIT until
-                                       *    this time */
+    apr_time_t alone;                 /**< omit WAIT until then, since no replica confirmed one */
     struct ws_redis_cluster *cluster; /**< nodes and slots; NULL: not a cluster */
     /* Used by the receiver only: */
     struct ws_redis_shards *shards; /**< NULL: not a cluster */
@@ -85,8 +83,7 @@ struct ws_redis {
 typedef enum {
     WS_REDIS_DONE,
     WS_REDIS_AWAY,  /**< no connection */
-    WS_REDIS_BROKEN /**< the connection broke, or a server cannot answer now: some jobs have no
-                     *    reply */
+    WS_REDIS_BROKEN /**< broken connection, or unavailable server: some jobs have no reply */
 } ws_redis_sent;
 
 #define WS_REDIS_OF(pointer, field) ((ws_redis *)((char *)(pointer)-offsetof(ws_redis, field)))

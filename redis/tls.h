@@ -13,7 +13,7 @@ typedef struct ws_redis_tls {
     int on;
     const char *ca;         /**< trusted CA certificates; NULL: those of the system */
     const char *cert, *key; /**< certificate and key of the client */
-    const char *name; /**< server name for SNI and verification; NULL: the host of the URL */
+    const char *name;       /**< server name for SNI and verification; NULL: the host of the URL */
 } ws_redis_tls;
 
 /** Create a TLS context. @param why  set to the error text  @return NULL: an error occurred */

@@ -22,10 +22,8 @@ typedef enum {
     WS_SOCKJS_EVENTSOURCE,
     WS_SOCKJS_HTMLFILE,
     WS_SOCKJS_WEBSOCKET,
-    WS_SOCKJS_ANSWER, /**< no frames: only a response header, sent when the handler has read the
-                       *    client's messages */
-    WS_SOCKJS_RAW,    /**< no frames: bytes from a session in another process, passed on
-                       *    unchanged */
+    WS_SOCKJS_ANSWER, /**< only a header, sent when the handler has read the client's messages */
+    WS_SOCKJS_RAW,    /**< passes on bytes from a session in another process */
     WS_SOCKJS_KINDS
 } ws_sockjs_kind;
 

@@ -28,8 +28,7 @@ struct ws_sockjs_session {
     const ws_settings *settings;
     ws_ticket *ticket;
     ws_sockjs_response *response; /**< the open response, or NULL */
-    ws_sockjs_response *answer;   /**< response to a client whose messages are still queued, or
-                                   *    NULL */
+    ws_sockjs_response *answer;   /**< response to a client whose messages are queued, or NULL */
     int fd;                       /**< -1: the session is closed */
     unsigned char greeted;        /**< "o" has been sent */
     unsigned char array;          /**< an array of messages has begun */

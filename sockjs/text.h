@@ -16,8 +16,7 @@
 typedef enum {
     WS_SOCKJS_PARSED,
     WS_SOCKJS_EMPTY,  /**< empty, or not an array: "Payload expected." */
-    WS_SOCKJS_BROKEN, /**< not JSON, or an array with elements that are not strings: "Broken JSON
-                       *    encoding." */
+    WS_SOCKJS_BROKEN, /**< not JSON, or not only strings: "Broken JSON encoding." */
     WS_SOCKJS_MEMORY
 } ws_sockjs_parsed;
 

@@ -385,7 +385,7 @@ sub publish {
     }
 }
 
-# Retry, as a client that is told to try again later must.
+# Retry, as a client must after "try again later".
 sub publish_at_last {
     my ($client, @what) = @_;
     Httpd::wait_for(sub { !publish($client, @what) }, 'room for a message');

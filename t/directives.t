@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Directives: what they take, what they refuse and in which words, and what a reload makes of a mistake.
+# Directives: accepted values, refused values with their error texts, and the effect of a mistake at a reload.
 
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ Httpd::once();
 
 my $api = Httpd::compile('api');
 
-# httpd refuses this line, names its place, and says what is wrong with it.
+# httpd refuses this line, and reports its location and the error.
 sub refuses {
     my ($line, $match, $name, $before, $after) = @_;
     my $httpd  = Httpd->new(conf => join "\n", $before // (), $line, $after // ());
@@ -34,7 +34,7 @@ sub takes {
 
 # ---- Values ----
 
-# What no interval is.
+# Invalid intervals.
 my @nonsense = qw(1h30min 20sec 5sfoo 1s500ms 5m 5mi 5mins 1hr 1w 1us 1.5s 0x10 +5s 1e3 20K ss s5 5s5);
 for my $directive (qw(WebSocketMaxMessageSize WebSocketMaxFrameSize WebSocketSendQueue)) {
     refuses("$directive $_", qr/^$directive: invalid value "\Q$_\E": expected a size from 1 to 1024G, in bytes or with K, M or G/)
@@ -102,7 +102,8 @@ for my $directive (qw(WebSocketCloseTimeout WebSocketDrainTimeout)) {
     takes("$directive $_", "taken: $directive $_") for qw(1ms 24h 5 500ms 1min 1d 20S 2Min);
 }
 
-# What cannot work: patterns that match no channel, folders that cannot be, ports, targets that would be left out.
+# Values that cannot work: patterns that match no channel, impossible folders, invalid ports, targets that would be
+# ignored.
 refuses("WebSocketHistory \"$_\" 10", qr/^WebSocketHistory: invalid value "\Q$_\E": expected a pattern of channels' names/)
     for 'a b', 'news,*', 'news[a', 'n%20';
 takes("WebSocketHistory $_ 10", "taken: WebSocketHistory $_") for qw(* kept/* k?pt/[a-f]* [!a]* [^a]*);
@@ -351,7 +352,7 @@ for my $directive (sort keys %lines) {
 my %known = map { $_ => 1 } $httpd->run('-L') =~ /^(WebSocket\w+) \(/mg;
 is_deeply([sort keys %known], [sort keys %lines], 'there are no other directives');
 
-# ---- What a handler of yesterday does today ----
+# ---- Handlers built for an older release ----
 my $c = Client->new($httpd, '/old');
 $c->echoes('hello', 'a handler with the table of an older header works');
 $c->send(Client::PONG, 'x');

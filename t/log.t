@@ -230,7 +230,7 @@ undef $httpd;
 
 # ---- WebSocketLog: a program ----
 
-# Writes what it reads to a file, line by line, with its process id.
+# Copies its input to a file, line by line, with its process id.
 my $dir = File::Temp->newdir;
 chmod 0755, "$dir";
 Httpd::write_file("$dir/program", <<'END');

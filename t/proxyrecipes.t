@@ -17,7 +17,7 @@ my $server = Program->start('node', 't/clients/upstream.js', 'application', $por
 $server->wait_output(qr/^ready$/m);
 my @modules = (modules => [qw(proxy proxy_http proxy_wstunnel slotmem_shm proxy_balancer lbmethod_byrequests access_compat)]);
 
-# The path of the WebSocket and of a page, and what the application gets.
+# The path of the WebSocket and of a page, and the paths that the application receives.
 my %recipes = (
     'JupyterHub'     => ['/user/ann/api/kernels/1/channels?token=x', undef, '/hub/home'],
     'Home Assistant' => ['/api/websocket', undef, '/lovelace'],

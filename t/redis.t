@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Channels across machines: two httpds and a Redis, which goes away and comes back.
+# Channels across machines: two httpds and a Redis that is stopped and restarted.
 
 use strict;
 use warnings;
@@ -40,7 +40,7 @@ sub heard {
     subscribed_in_redis($channel, $n, $server || $redis);
 }
 
-# The answer to a handshake comes before the subscription.
+# A handshake is answered before the subscription takes effect.
 sub subscribed {
     my ($httpd, $channel) = @_;
     Httpd::wait_for(sub { (channel_http($httpd, 'GET', $channel, ''))[1]{channels}[0]{subscribers} },
@@ -307,7 +307,8 @@ for my $channel ('once', 'kept/once') {
 
 # ---- To a location, on all machines ----
 
-# Its path and the handler's file make a key that is longer than a channel's name, or than one byte can tell.
+# Its path and the handler's file form a key that is longer than a channel's name, and whose length does not fit into
+# one byte.
 {
     my $handler = Httpd::compile('everywhere', <<'END');
 #include "mod_websocket.h"

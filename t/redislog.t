@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketLog in Redis: lists and streams of a maximum length, and a Redis that goes away and comes back.
+# WebSocketLog in Redis: lists and streams with a maximum length, and a Redis that is stopped and restarted.
 
 use strict;
 use warnings;

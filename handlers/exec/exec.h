@@ -23,8 +23,7 @@ typedef struct exec_shared exec_shared;
 
 typedef struct exec_config {
     char **argv;                  /**< argv[0] ends in "/" and "*" for a directory of programs */
-    apr_array_header_t *programs; /**< names of its programs, see programs.h; NULL: a single
-                                   *    program */
+    apr_array_header_t *programs; /**< its programs, see programs.h; NULL: a single one */
     const char *folder;           /**< the directory's path */
     const char *directory;
     exec_framing framing;

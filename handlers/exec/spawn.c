@@ -68,8 +68,7 @@ __attribute__((no_sanitize_address)) static int spawn_run(void *arg)
     spawn_limit(RLIMIT_NPROC, c->start->nproc);
     spawn_limit(RLIMIT_NOFILE, &c->descriptors);
     for (int i = 1; i < NSIG; i++) {
-        sigaction(i, &normal, NULL); /* httpd ignores some signals, which the program would
-                                      * inherit */
+        sigaction(i, &normal, NULL); /* or the program would ignore some, as httpd does */
     }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

@@ -32,8 +32,7 @@ struct courier {
 
     /* Atomic, read by other threads. */
     long waiting;        /* number of sessions in `ready`, plus jobs in `incoming` */
-    long long closed_by; /* time by courier_now() when the circuit breaker's pause ends; 0: no
-                          * pause */
+    long long closed_by; /* end of the circuit breaker's pause, courier_now(); 0: none */
 
     /* Used by the courier's thread only. */
     job *ready, *ready_last; /* first jobs of sessions, jobs in progress, by next_ready */

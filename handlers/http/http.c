@@ -46,8 +46,7 @@ typedef struct {
     answer opening;
 
     orders_grip grip;
-    long keepalive;   /* time without a request after which an empty one is sent, seconds; 0:
-                       * never */
+    long keepalive;   /* send an empty request after this idle time, seconds; 0: never */
     ws_timer *silent; /* timer for the empty request; NULL: not running */
 } client;
 

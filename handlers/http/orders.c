@@ -159,8 +159,7 @@ static void orders_event(ws_conn *c, orders_grip *how, const grip_event *e)
     case GRIP_DISCONNECT:
         ws_abort(c);
         break;
-    default: /* OPEN needs no action; nor does PONG, since the server has already answered the
-              * Ping */
+    default: /* OPEN; PONG, since the server has answered the Ping itself */
         break;
     }
 }

@@ -29,10 +29,8 @@ typedef struct {
     int forwarded;               /* add X-Forwarded-For, -Host and -Server */
     int preserve_host;
     int compression;      /* value of compression= */
-    int pass_compression; /* pass on compressed messages without decoding them, if the server
-                           * agrees */
-    apr_uint32_t retry;   /* how long a failed server is tried only after the others,
-                           * milliseconds */
+    int pass_compression; /* if the server agrees, pass on compressed messages as they are */
+    apr_uint32_t retry;   /* how long a failed server is tried last, milliseconds */
     ws_connect_options options;
 } proxy_config;
 

@@ -218,8 +218,7 @@ int proxy_connect(ws_request *rq, const proxy_config *config, pair **made)
     if (!*made) {
         return status;
     }
-    ws_request_choose_protocol(rq, a.protocol); /* the engine has checked that the client offered
-                                                 * it */
+    ws_request_choose_protocol(rq, a.protocol); /* the client has offered it */
     free(a.protocol);
     proxy_answer_headers(rq, &a.answer);
     if (a.answer.extensions && config->pass_compression) {

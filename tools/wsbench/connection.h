@@ -76,8 +76,7 @@ typedef struct worker {
     int measuring;
     /* MODE_FAN: messages are published in batches */
     unsigned subscribers, at_target;
-    uint64_t target;         /**< number of messages that each subscriber has received at the end
-                              *    of the batch */
+    uint64_t target;         /**< messages per subscriber at the end of the batch */
     unsigned char *in, *out; /**< WORKER_BUFFER bytes each: input and output */
     unsigned char *inflated;
     z_stream inflater; /**< shared by the connections that keep no compression window */

@@ -54,8 +54,7 @@ typedef struct options {
     size_t size;      /**< size of a message, bytes */
     double rate;      /**< messages per second, 0: closed loop */
     double seconds, warm_up;
-    unsigned skip;              /**< number of messages that a subscriber receives before the
-                                 *    publisher's */
+    unsigned skip;              /**< number of messages that precede the publisher's */
     const char *hello;          /**< first message of a subscriber, or NULL */
     const char *const *headers; /**< further headers of the handshake: name, value ..., NULL */
     const char *ca_file;        /**< NULL: the system's */
@@ -133,9 +132,8 @@ typedef struct board {
     unsigned waiting;      /**< participants with incomplete batches; atomic */
     int batch_over;        /**< atomic */
     uint64_t first;        /**< time of the batch's first delivery; atomic, 0: none yet */
-    histogram complete;    /**< times from publication to the last delivery; written by the last
-                            *    worker to finish */
-    histogram spread;      /**< times from the first to the last delivery */
+    histogram complete;    /**< from publication to last delivery; the last worker writes it */
+    histogram spread;      /**< from first to last delivery */
     uint64_t published_at[FAN_RING];
     unsigned workers;
     worker_board worker[];

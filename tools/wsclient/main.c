@@ -133,8 +133,7 @@ static ws_exit client_must_end(long until)
         return WS_EXIT_CLOSED;
     }
     if (ws_output_error()) {
-        if (ws_output_error() != EPIPE) { /* the pipe's reader has closed it and needs no more
-                                           * output */
+        if (ws_output_error() != EPIPE) { /* not if the reader has closed the pipe */
             ws_output_note(WS_TONE_BAD, "wsclient: output: %s", strerror(ws_output_error()));
         }
         return WS_EXIT_IO;

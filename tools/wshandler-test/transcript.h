@@ -58,8 +58,7 @@ typedef struct ws_step {
     apr_uint32_t time;    /**< wait: milliseconds */
     const char *uri;      /**< connect */
     ws_who who;           /**< connect */
-    apr_table_t *headers; /**< connect: headers of the request; status: headers that the response
-                           *    must have */
+    apr_table_t *headers; /**< connect: request headers; status: required response headers */
 } ws_step;
 
 /** A parsed file: settings in the syntax of directives, keys, and steps. */
