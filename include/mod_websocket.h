@@ -20,8 +20,8 @@
  *
  * THREADS. A connection belongs to one event loop, a thread of the child process. Its callbacks run
  * there, one at a time. A callback that waits (for a database, a file, a lock) delays all other
- * connections of the loop. A handler that waits sets WS_BLOCKING; its callbacks then run on a thread
- * pool, still one at a time and in order for each connection.
+ * connections of the loop. If your handler waits, set WS_BLOCKING. Its callbacks then run on a
+ * thread pool, for each connection still one at a time and in order.
  *
  * Each function states where it may be called:
  *   [callback]  inside a callback of this connection, also a WS_BLOCKING one;
@@ -66,16 +66,16 @@ typedef struct ws_conn ws_conn;
 /** A handshake request that on_request decides about. Opaque; valid until on_request returns. */
 typedef struct ws_request ws_request;
 
-/** One WebSocketHandler line of the configuration, and all its connections in this process. */
+/** A WebSocketHandler line of the configuration, with all its connections in this process. */
 typedef struct ws_location ws_location;
 
 /** httpd's request; handlers that use its fields include httpd.h. */
 struct request_rec;
 
 /**
- * Identifies a connection as long as the server runs. It contains the child process, the position in the
- * child and a generation, so that a stale id gives WS_GONE, and never refers to another connection. 0 is no
- * connection.
+ * Identifies a connection as long as the server runs. An id contains the child process, the
+ * position in it and a generation, so that a stale id never refers to another connection: calls
+ * with it return WS_GONE. 0 is no connection.
  */
 typedef apr_uint64_t ws_id;
 
@@ -84,9 +84,9 @@ typedef enum { WS_TEXT = 1, WS_BINARY = 2 } ws_type;
 
 /** The result of sending. Negative: the message was not accepted. */
 typedef enum {
-    WS_SENT = 0,   /**< accepted; it leaves at the end of the callback at the latest */
+    WS_SENT = 0,   /**< accepted; written at the end of the callback at the latest */
     WS_QUEUED = 1, /**< accepted; it is queued, or passed to another thread */
-    WS_HANDED = 2, /**< passed to the process that owns the connection: ws_send_anywhere */
+    WS_HANDED = 2, /**< passed to the connection's process: ws_send_anywhere */
     WS_FULL = -1, /**< not accepted: the queue has reached WebSocketSendQueue, and the connection is
                         being closed (WebSocketSlowReader); or out of memory */
     WS_GONE = -2, /**< not accepted: the connection is closing, closed or unknown */
@@ -106,7 +106,7 @@ typedef enum {
 /** State of a connection: RFC 6455, sections 4.1 and 7.1. */
 typedef enum {
     WS_OPEN = 1,    /**< messages pass in both directions */
-    WS_CLOSING = 2, /**< a Close frame was sent or received; nothing can be sent any more */
+    WS_CLOSING = 2, /**< a Close frame was sent or received; nothing more can be sent */
     WS_CLOSED = 3   /**< the connection has ended; only inside on_close */
 } ws_state;
 
@@ -116,8 +116,8 @@ enum {
     WS_CLOSE_GOING_AWAY = 1001,
     WS_CLOSE_PROTOCOL_ERROR = 1002,
     WS_CLOSE_UNSUPPORTED = 1003,
-    WS_CLOSE_NO_STATUS = 1005, /**< never sent; on_close: the peer's Close frame had no code */
-    WS_CLOSE_ABNORMAL = 1006,  /**< never sent; on_close: the connection broke */
+    WS_CLOSE_NO_STATUS = 1005, /**< only in on_close: the peer's Close frame had no code */
+    WS_CLOSE_ABNORMAL = 1006,  /**< only in on_close: the connection broke */
     WS_CLOSE_BAD_DATA = 1007,
     WS_CLOSE_POLICY = 1008,
     WS_CLOSE_TOO_BIG = 1009,
@@ -135,56 +135,56 @@ enum {
  *  and WebSocketMaxFrameSize do not apply to this handler. */
 #define WS_ANY_SIZE 0x2u
 
-/** ws_handler.flags: no message may be dropped, for example because messages form a stream of bytes. Where
- *  WebSocketSlowReader would drop messages, the connection is closed instead. */
+/** ws_handler.flags: never drop a message, for example because messages form a stream of bytes. If
+ *  WebSocketSlowReader would drop one, the connection is closed instead. */
 #define WS_LOSSLESS 0x4u
 
-/** ws_handler.flags: after ws_close(), messages of the peer (RFC 6455, section 1.4) are still delivered until its
- *  Close frame arrives, or WebSocketCloseTimeout expires. on_close gets the code of the peer's Close frame, if it
- *  differs. */
+/** ws_handler.flags: after ws_close(), deliver the peer's messages (RFC 6455, section 1.4) until
+ *  its Close frame arrives or WebSocketCloseTimeout expires. If the peer's Close frame has another
+ *  code, on_close gets that one. */
 #define WS_HEAR_OUT 0x8u
 
 /** ws_handler.flags, with on_frame: report WS_FRAME_END in `where`. */
 #define WS_FRAME_ENDS 0x10u
 
-/** ws_handler.flags, with on_channel: it handles WS_EVENT_REFUSED. If an application refuses a subscription
- *  (WebSocketChannelHook), the connection of a handler without this flag is closed with 1008, or with 1013
- *  if the application does not answer. */
+/** ws_handler.flags, with on_channel: report WS_EVENT_REFUSED. Without this flag, the connection is
+ *  closed if an application refuses its subscription (WebSocketChannelHook): with 1008, or with
+ *  1013 if the application does not answer. */
 #define WS_REFUSED_EVENTS 0x20u
 
-/** on_frame, ws_send_part: the first and the last piece of a message. A message of one piece has both. */
+/** on_frame, ws_send_part: the first and the last piece of a message. A message in one piece has
+ *  both. */
 #define WS_FIRST 0x1u
 #define WS_LAST 0x2u
 
-/** on_frame, with WS_FRAME_ENDS: a frame of the peer ends with this piece. Of a message that an extension
- *  has changed, for example by compression, only the last end is reported. */
+/** on_frame, with WS_FRAME_ENDS: a frame of the peer ends with this piece. If an extension has
+ *  changed the message, for example by compression, only the end of the last frame is reported. */
 #define WS_FRAME_END 0x4u
 
-/** on_frame, ws_send_part: the message is compressed as the client and another server have agreed; see
- *  ws_request_pass_extensions(). The server has not decoded it: text may be invalid UTF-8. */
+/** on_frame, ws_send_part: the message is compressed, with the parameters that the client and
+ *  another server have negotiated; see ws_request_pass_extensions(). The server has not decoded it,
+ *  so text may be invalid UTF-8. */
 #define WS_COMPRESSED 0x8u
 
 /** The position of a message in the history of its channel. */
 typedef struct ws_position {
     apr_uint64_t
-        epoch; /**< of the history; changes when the history is lost or cleared; 0: no position */
-    apr_uint64_t offset; /**< 1 for the first message of the epoch, then one more each */
+        epoch; /**< identifies the history; changes when it is lost or cleared; 0: no position */
+    apr_uint64_t offset; /**< 1 for the first message of the epoch, 2 for the second ... */
 } ws_position;
 
 /** What happens on a channel. */
 typedef enum {
-    WS_EVENT_MESSAGE = 1, /**< published */
+    WS_EVENT_MESSAGE = 1, /**< a message was published */
     WS_EVENT_LIVE =
-        2, /**< the resumed messages have been delivered; the position is that of the newest
-                               message before */
+        2, /**< the resumed messages have been delivered; position: the newest message so far */
     WS_EVENT_GAP = 3,     /**< messages before the next one are lost */
     WS_EVENT_JOIN = 4,    /**< a member has joined, or has new data; only with WS_WATCH */
     WS_EVENT_LEAVE = 5,   /**< a member has left; only with WS_WATCH */
-    WS_EVENT_MEMBERS = 6, /**< end of the list of members, each of them a WS_EVENT_JOIN; only with
-                               WS_SNAPSHOT */
+    WS_EVENT_MEMBERS = 6, /**< all current members have been reported; only with WS_SNAPSHOT */
     WS_EVENT_REFUSED =
-        7 /**< a subscription for which ws_subscribe() returned WS_QUEUED is refused (see
-                              `status`); only with WS_REFUSED_EVENTS */
+        7 /**< a subscription is refused after ws_subscribe() has returned WS_QUEUED (see
+           *   `status`); only with WS_REFUSED_EVENTS */
 } ws_event_kind;
 
 /** An event, for on_channel. Pointers are valid until it returns. */
@@ -199,20 +199,21 @@ typedef struct ws_event {
     ws_id id;               /**< of the member */
     struct ws_forms *forms; /**< private */
     const char *
-        user; /**< of the member: ws_user() of its connection, which no client can choose; NULL: none,
+        user; /**< of the member: ws_user() of its connection, which the client cannot choose; NULL: none,
                            or not UTF-8 of at most 255 bytes */
     const char *event; /**< of a message: ws_publication.event, or NULL */
     const char *key;   /**< of a message: ws_publication.key, or NULL */
     const char
-        *wildcard; /**< the subscription, where that is a wildcard; `channel` is then the channel
-                               that the message was published to. Else NULL */
+        *wildcard; /**< the subscription, if it is a wildcard; `channel` is then the channel that
+                    *   the message was published to. Otherwise NULL */
     ws_status
         status; /**< of WS_EVENT_REFUSED: WS_FORBIDDEN; WS_FULL: the application does not answer; or as
                            ws_subscribe() */
 } ws_event;
 
-/** Results of on_channel: do not send the message to this connection, or send it unchanged. Greater
- *  numbers, up to WS_FORMS_MAX: send a form that ws_event_form() has created. */
+/** Results of on_channel. WS_FORM_NONE: do not send the message to this connection. WS_FORM_AS_IS:
+ *  send it unchanged. Greater numbers, up to WS_FORMS_MAX: send the form that ws_event_form() has
+ *  created with this number. */
 #define WS_FORM_NONE 0
 #define WS_FORM_AS_IS 1
 #define WS_FORMS_MAX 7
@@ -232,17 +233,18 @@ typedef struct ws_handler {
 
     /**
      * Called at start-up in the parent process, as root if httpd starts as root: once for each
-     * `key=value` on the WebSocketHandler line, and once more with key and value NULL at the end of the
-     * line. *config is NULL in the first call and then the value of the previous call; allocate it
-     * from pconf, which is valid until the next reload. A handler without this callback has no keys.
-     * @return NULL, or the text of an error; httpd prints it with file and line and does
-     *         not start (a reload keeps the running configuration).
+     * `key=value` on the WebSocketHandler line, and once more with key and value NULL at the end of
+     * the line. *config is NULL in the first call; after that it has the value set by the previous
+     * call. Allocate it from pconf, which is valid until the next reload. A handler without this
+     * callback accepts no keys.
+     * @return NULL, or an error text. httpd then prints it with file and line, and does not
+     *         start; a reload keeps the running configuration.
      */
     const char *(*configure)(apr_pool_t *pconf, const char *key, const char *value, void **config);
 
     /**
-     * Called in each child process before its first connection, for each WebSocketHandler line, with
-     * httpd's user and group. May create threads.
+     * Called in each child process before its first connection, once for each WebSocketHandler
+     * line. Runs as httpd's User and Group. May create threads.
      * @param pchild  valid until the child ends
      * @param here    for ws_broadcast(); valid until stop returns
      * @return APR_SUCCESS, or an error, which is logged; the child then refuses handshakes of this line
@@ -254,8 +256,8 @@ typedef struct ws_handler {
     void (*stop)(void *config);
 
     /**
-     * A valid handshake that httpd's access control has granted. May block: it runs on
-     * httpd's worker threads, several at the same time.
+     * Called for a valid handshake that httpd's access control has granted. May block: it runs on
+     * httpd's worker threads, several of them at the same time.
      * @return 0 to accept; an HTTP status of 300 to 599 to refuse with its ErrorDocument;
      *         any other value refuses with 500.
      */
@@ -273,13 +275,13 @@ typedef struct ws_handler {
     /** A Pong frame, an answer to ws_ping() or unsolicited; len 0 to 125 bytes. */
     void (*on_pong)(ws_conn *c, const char *data, apr_size_t len);
 
-    /** Data was queued, and the queue has fallen to a quarter of WebSocketSendQueue.
-     *  A handler that sends much stops at WS_QUEUED and continues here. Messages of channels cause
-     *  this call only if the queue has exceeded a quarter. */
+    /** Data was queued, and the queue has fallen to a quarter of WebSocketSendQueue. If you send
+     *  much data, stop at WS_QUEUED and continue here. Messages of channels cause this call only if
+     *  the queue was longer than a quarter. */
     void (*on_drain)(ws_conn *c);
 
     /**
-     * The connection has ended: exactly once for each on_open, and the last callback.
+     * The connection has ended. Called exactly once for each on_open, as the last callback.
      * @param code    the code of the first Close frame of either side;
      *                WS_CLOSE_NO_STATUS if it had none; WS_CLOSE_ABNORMAL if there was no Close frame
      * @param reason  UTF-8, len 0 to 123 bytes, not NUL-terminated
@@ -287,50 +289,53 @@ typedef struct ws_handler {
     void (*on_close)(ws_conn *c, int code, const char *reason, apr_size_t len);
 
     /**
-     * Instead of on_message: a piece of a message, as it arrives. The network determines the size of
-     * pieces, up to 512 KiB; nothing is assembled, so a message of any size needs
-     * bounded memory. A piece of text may end inside a character; invalid UTF-8 fails
-     * the connection when it is found, after earlier pieces have been delivered.
+     * Called instead of on_message, with a piece of a message as it arrives. The network determines
+     * the size of the pieces, up to 512 KiB. They are not assembled, so a message of any size needs
+     * bounded memory. A piece of text may end inside a character. Invalid UTF-8 fails the
+     * connection when it is found, possibly after earlier pieces have been delivered.
      * @param len    bytes, may be 0
-     * @param where  WS_FIRST and WS_LAST, or 0 in the middle; with WS_FRAME_ENDS also WS_FRAME_END; with
-     *               ws_request_pass_extensions() also WS_COMPRESSED, in all pieces of a compressed message
+     * @param where WS_FIRST, WS_LAST, both, or 0 in the middle. With WS_FRAME_ENDS
+     *               also WS_FRAME_END. With ws_request_pass_extensions() also WS_COMPRESSED, in all
+     *               pieces of a compressed message
      */
     void (*on_frame)(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where);
 
     /**
-     * An event on a channel that this connection is subscribed to. The result decides
-     * whether and how it is sent. Without this callback, messages are sent unchanged, and other events are
-     * not sent.
-     * @return WS_FORM_NONE, WS_FORM_AS_IS (messages only; of other events nothing is sent), or the
+     * An event on a channel that this connection is subscribed to. The result determines whether
+     * the event is sent, and in which form. Without this callback, messages are sent unchanged, and
+     * other events are not sent.
+     * @return WS_FORM_NONE; WS_FORM_AS_IS, which sends messages but no other events; or the
      *         number of a form
      */
     int (*on_channel)(ws_conn *c, const ws_event *event);
 
     /**
-     * The peer's Close frame has arrived and has not been answered: the connection is still WS_OPEN, so that
-     * messages can be sent before the answer. No further message arrives. Not called if this side has sent its
-     * Close first.
-     * @param code    the peer's, or WS_CLOSE_NO_STATUS
+     * The peer's Close frame has arrived and has not been answered yet. The connection is still
+     * WS_OPEN, so that you can send messages before the answer. No further message arrives. Not
+     * called if this side has already sent its Close frame.
+     * @param code the peer's code, or WS_CLOSE_NO_STATUS
      * @param reason  UTF-8, len 0 to 123 bytes, not NUL-terminated
-     * @return 0: the server answers with code and reason, unless this callback has called ws_close();
-     *         1: the handler calls ws_close() later. After WebSocketCloseTimeout the server answers.
+     * @return 0: the server answers with code and reason, unless this callback has called
+     *         ws_close(); 1: the handler will call ws_close(). If it has not done so after
+     *         WebSocketCloseTimeout, the server answers.
      */
     int (*on_closing)(ws_conn *c, int code, const char *reason, apr_size_t len);
 
     /**
-     * The connection's state has changed: from WS_OPEN to WS_CLOSING or WS_CLOSED, from WS_CLOSING to
-     * WS_CLOSED. on_open and on_close report begin and end; this callback also reports that a Close frame was
-     * sent, for example because of a limit. If the handler itself calls ws_close() or ws_abort(), it is
-     * called inside of that.
+     * The connection's state has changed: from WS_OPEN to WS_CLOSING or WS_CLOSED, or from
+     * WS_CLOSING to WS_CLOSED. Unlike on_open and on_close, this callback also reports that a Close
+     * frame was sent, for example because of a limit. If the handler itself calls ws_close() or
+     * ws_abort(), this callback runs before that call returns.
      */
     void (*on_state)(ws_conn *c, ws_state from, ws_state to);
 
     /**
-     * Whether this handler serves the handshake; without this callback it serves all. Called before all other
-     * checks: version, Origin, limits. Runs on a worker thread of httpd; it must not wait, and may be
-     * called twice for one request, first before httpd has mapped it to a file. Of the functions for requests
-     * it may call ws_request_rec(), ws_request_location(), ws_request_header() and ws_request_protocols().
-     * @return 1: yes; 0: no, then httpd serves the request as if there were no WebSocketHandler
+     * Whether this handler serves the handshake. Without this callback it serves all. Called before
+     * all other checks: version, Origin, limits. Runs on a worker thread of httpd and must not
+     * wait. It may be called twice for one request; the first call is before httpd has mapped the
+     * request to a file. Of the functions for requests, only ws_request_rec(),
+     * ws_request_location(), ws_request_header() and ws_request_protocols() may be called.
+     * @return 1: yes; 0: no, httpd serves the request as if there were no WebSocketHandler
      */
     int (*on_claim)(ws_request *rq, void *config);
 
@@ -338,11 +343,12 @@ typedef struct ws_handler {
     void (*on_ping)(ws_conn *c, const char *data, apr_size_t len);
 
     /**
-     * A token (WebSocketTokenKey) expires soon, or has expired. Notify the client: it can replace the token by
-     * a newer one, with ws_use_token(), before the end.
+     * A token (WebSocketTokenKey) expires soon, or has expired. Tell the client, so that it sends a
+     * newer token in time; use that with ws_use_token().
      * @param channel  the subscription that the token belongs to; NULL: the connection
-     * @param expired  0: it expires within 60 s. 1: it has expired, and the subscription has ended; or the
-     *                 server closes the connection (1008, "expired") after this callback
+     * @param expired 0: it expires within 60 s. 1: it has expired. The subscription
+     *                 has ended; for the connection's token, the server closes the connection
+     *                 (1008, "expired") after this callback
      */
     void (*on_token)(ws_conn *c, const char *channel, int expired);
 } ws_handler;
@@ -362,7 +368,7 @@ typedef struct ws_handler_descriptor {
 #define WS_DESCRIPTOR_SYMBOL "ws_handler_descriptor_v1"
 
 /**
- * Defines the handler of a shared object; once, at the end of the file:
+ * Defines the handler of a shared object. Use it once, at the end of the file:
  *
  *     WS_HANDLER(chat) = { .on_open = join, .on_message = say, .on_close = leave };
  */
@@ -374,8 +380,8 @@ typedef struct ws_handler_descriptor {
     const ws_handler NAME##_ws_handler
 
 /**
- * An httpd module can also be a handler. It fills a
- * ws_handler_descriptor and registers it in its register_hooks:
+ * An httpd module can also be a handler. It fills a ws_handler_descriptor, and registers it in its
+ * register_hooks function:
  *
  *     ap_register_provider(p, WS_PROVIDER_GROUP, "name", WS_PROVIDER_VERSION, &descriptor);
  *
@@ -390,9 +396,11 @@ typedef struct ws_handler_descriptor {
 WS_API struct request_rec *ws_request_rec(ws_request *rq);
 
 /**
- * The path of the <Location> with the WebSocketHandler line, without a trailing slash: "" outside of sections,
- * in a <VirtualHost> and in <Location "/">. The rest of r->uri is for the handler.
- * @return NULL in sections whose path is a pattern, and in other ones; valid as long as the configuration
+ * The path of the <Location> with the WebSocketHandler line, without a trailing slash. It is ""
+ * outside of sections, in a <VirtualHost> and in <Location "/">. The handler can use the rest of
+ * r->uri.
+ * @return valid as long as the configuration; NULL: the section's path is a pattern, or it
+ *         is another kind of section
  */
 WS_API const char *ws_request_location(ws_request *rq);
 
@@ -406,8 +414,8 @@ WS_API const char *ws_request_header(ws_request *rq, const char *name);
 WS_API const char *ws_request_protocols(ws_request *rq);
 
 /**
- * Choose the subprotocol of the answer. By default it is the first of the client's that
- * `protocol=` of the WebSocketHandler line lists, or none. NULL chooses none.
+ * Choose the subprotocol of the answer. NULL chooses none. By default, the answer has the first of
+ * the client's subprotocols that `protocol=` of the WebSocketHandler line lists, or none.
  * @return APR_SUCCESS; APR_EINVAL if the client did not offer it (the choice is then unchanged).
  */
 WS_API apr_status_t ws_request_choose_protocol(ws_request *rq, const char *protocol);
@@ -416,7 +424,8 @@ WS_API apr_status_t ws_request_choose_protocol(ws_request *rq, const char *proto
 WS_API const char *ws_request_protocol(ws_request *rq);
 
 /**
- * Add a header to the answer, the 101 or the refusal, for example Set-Cookie. Copied.
+ * Add a header, for example Set-Cookie, to the answer: the 101 or the refusal. Both strings are
+ * copied.
  * @return APR_SUCCESS; APR_EINVAL for an invalid name, a value with control characters (RFC
  *         9110, section 5.5), and for the names that the handshake itself uses (Connection, Upgrade,
  *         Content-Length, Transfer-Encoding, Sec-WebSocket-*, WebSocket-*).
@@ -424,8 +433,8 @@ WS_API const char *ws_request_protocol(ws_request *rq);
 WS_API apr_status_t ws_request_add_header(ws_request *rq, const char *name, const char *value);
 
 /**
- * Refuse with this body, instead of httpd's page or ErrorDocument. on_request may then
- * also return 200 to 299: the client gets an ordinary response.
+ * Refuse with this body instead of httpd's page or ErrorDocument. on_request may then also return
+ * 200 to 299 to send an ordinary response.
  * @param type  Content-Type, or NULL; copied
  * @param data  copied
  * @param len   bytes
@@ -435,88 +444,89 @@ WS_API apr_status_t ws_request_set_body(ws_request *rq, const char *type, const 
                                         apr_size_t len);
 
 /**
- * The client's offers of permessage-deflate, for ws_connect_options.pass_extensions, so that compressed
- * messages are forwarded without decoding.
- * @return from r->pool; NULL: the client offers none, or a WebSocketExtension of the section
- *         reads the messages
+ * The client's offers of permessage-deflate. Pass them to ws_connect_options.pass_extensions to
+ * forward compressed messages without decoding them.
+ * @return allocated from r->pool; NULL: the client offers none, or a WebSocketExtension of
+ *         the section needs to read the messages
  */
 WS_API const char *ws_request_offers(ws_request *rq);
 
 /**
- * Answer the client's offers as another server has answered them, instead of WebSocketCompression. Messages
- * are then neither inflated nor deflated: on_frame and ws_send_part() get WS_COMPRESSED for compressed
- * ones. WebSocketMaxMessageSize and rates apply to the compressed size. The handler needs on_frame and
- * WS_LOSSLESS: a missing message would make later ones unreadable.
+ * Answer the client's offers as another server has answered them, instead of using
+ * WebSocketCompression. Messages are then neither inflated nor deflated; compressed ones have
+ * WS_COMPRESSED in on_frame and ws_send_part(). WebSocketMaxMessageSize and rates apply to the
+ * compressed size. The handler needs on_frame and WS_LOSSLESS, because a missing message would make
+ * later ones unreadable.
  * @param answer  value of the other server's Sec-WebSocket-Extensions; copied
  * @return APR_SUCCESS; APR_EINVAL: it does not match ws_request_offers()
  */
 WS_API apr_status_t ws_request_pass_extensions(ws_request *rq, const char *answer);
 
 /**
- * The pool that becomes the connection's (ws_pool), created by the first call (8 KiB). It is destroyed
- * after on_close, or when the handshake fails: release the data of
- * ws_request_set_data() in a cleanup of this pool.
+ * The pool that becomes the connection's pool (ws_pool). The first call creates it (8 KiB). It is
+ * destroyed after on_close, or when the handshake fails. Release the data of ws_request_set_data()
+ * in a cleanup of this pool.
  */
 WS_API apr_pool_t *ws_request_pool(ws_request *rq);
 
-/** Attach data of the handler; ws_data() returns it. */
+/** Attach data of the handler, which ws_data() returns. */
 WS_API void ws_request_set_data(ws_request *rq, void *data);
 
 /* ---- Sending ---------------------------------------------------------------------------------- */
 
 /**
- * Send one message. data is copied or sent before the call returns. Text must be UTF-8, which is not
- * checked. Messages to the connection whose callback runs leave together at its end, in one system
- * call if they fit.
+ * Send one message. data is copied or sent before the call returns. Text must be UTF-8; this is not
+ * checked. Messages to the connection whose callback runs are written together at the end of the
+ * callback, in one system call if they fit.
  * @param len  bytes
  * @return WS_SENT, WS_QUEUED, WS_FULL, WS_DROPPED, WS_GONE, WS_UNSUPPORTED.  [callback]
  */
 WS_API ws_status ws_send(ws_conn *c, ws_type type, const char *data, apr_size_t len);
 
 /**
- * ws_send() with a key, any number except 0, for the subject of the message, such as the price of one share.
- * With WebSocketSlowReader keep-latest, a newer message replaces a queued one with the same key, at the same
- * position. Otherwise the key has no effect.
+ * ws_send() with a key: any number except 0, which stands for the subject of the message, such as
+ * the price of one share. With WebSocketSlowReader keep-latest, a newer message replaces a queued
+ * one with the same key, at the same position in the queue. Otherwise the key has no effect.
  * @return as ws_send  [callback]
  */
 WS_API ws_status ws_send_keyed(ws_conn *c, ws_type type, const char *data, apr_size_t len,
                                apr_uint64_t key);
 
 /**
- * Send one message in parts, each as a separate frame (RFC 6455, section 5.4), so that a message of any
- * size needs bounded memory. Other messages to the connection
- * (ws_send, ws_send_to, ws_broadcast) wait for the last part; control frames are sent between the parts.
+ * Send one message in parts, each as a separate frame (RFC 6455, section 5.4). A message of any
+ * size then needs bounded memory. Other messages to the connection (ws_send, ws_send_to,
+ * ws_broadcast) wait for the last part. Control frames are sent between the parts.
  * @param type   of the message, the same for all its parts
- * @param where  WS_FIRST for the first, WS_LAST for the last part (which may be empty); with WS_FIRST also
- *               WS_COMPRESSED, see ws_request_pass_extensions()
+ * @param where WS_FIRST for the first part, WS_LAST for the last part, which may be
+ *               empty. The first part may also have WS_COMPRESSED, see ws_request_pass_extensions()
  * @return as ws_send; WS_MISPLACED for a first part inside of a message, or another part
- *         without a first. If the first part is dropped, the message has not begun. Later parts are never
- *         dropped: if the queue is full, the connection is closed.  [callback]
+ *         without a first. If the first part is dropped, the message has not begun. Later parts are
+ *         never dropped; instead, the connection is closed if the queue is full.  [callback]
  */
 WS_API ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t len,
                               unsigned where);
 
 /**
- * Send a Ping frame with up to 125 bytes; the answer is passed to on_pong. WebSocketPing works without it.
- * If the queue is full, the Ping is not accepted, and the connection stays open.
+ * Send a Ping frame with up to 125 bytes. The answer is passed to on_pong. WebSocketPing sends its
+ * own pings. If the queue is full, the Ping is not accepted, and the connection stays open.
  * @return as ws_send, or WS_TOO_BIG.  [callback]
  */
 WS_API ws_status ws_ping(ws_conn *c, const char *data, apr_size_t len);
 
 /**
- * Start the closing handshake: messages that were sent before leave first, then a Close frame; on_close
- * follows when the peer answers, or after WebSocketCloseTimeout.
- * @param code    1000 to 1003, 1007 to 1014 or 3000 to 4999; WS_CLOSE_NO_STATUS for a frame
- *                without code; any other is sent as 1011 and logged
- * @param reason  UTF-8, shortened to 123 bytes between characters; NULL for none
+ * Start the closing handshake: a Close frame follows all messages that were sent before. on_close
+ * is called when the peer answers, or after WebSocketCloseTimeout.
+ * @param code 1000 to 1003, 1007 to 1014 or 3000 to 4999; WS_CLOSE_NO_STATUS for a
+ *                frame without code. Any other code is sent as 1011 and logged
+ * @param reason UTF-8, truncated to 123 bytes at a character boundary; NULL: none
  * @return WS_QUEUED, or WS_GONE if the connection is already closing.  [callback]
  */
 WS_API ws_status ws_close(ws_conn *c, int code, const char *reason);
 
 /**
- * Break the connection without a closing handshake, for abusive peers. Queued data is dropped, and the client
- * gets a reset (RST); for a relayed connection (HTTP/2) its stream ends.
- * on_close follows, with WS_CLOSE_ABNORMAL unless there was a Close frame before.
+ * Break the connection without a closing handshake, for example if the peer is abusive. Queued data
+ * is dropped, and the client gets a reset (RST). For a relayed connection (HTTP/2), its stream
+ * ends. on_close follows, with WS_CLOSE_ABNORMAL unless a Close frame was sent or received before.
  * @return WS_QUEUED, or WS_GONE if the connection is already closed.  [callback]
  */
 WS_API ws_status ws_abort(ws_conn *c);
@@ -524,9 +534,10 @@ WS_API ws_status ws_abort(ws_conn *c);
 /** Queued bytes, frame headers included.  [callback] */
 WS_API apr_size_t ws_queued(ws_conn *c);
 
-/** ws_send() to a connection of this process by its id. The message is lost if, after WS_QUEUED, the connection
- *  has ended, its queue is full, or its version has no binary messages; the latter two are logged.
- *  @return WS_QUEUED; WS_GONE; WS_FULL: 64 MiB wait for its loop, or out of memory  [any] */
+/** ws_send() to a connection of this process by its id. A message with the result WS_QUEUED can
+ *  still be lost: if the connection has ended, if its queue is full, or if its version has no
+ *  binary messages. The last two cases are logged.
+ *  @return WS_QUEUED; WS_GONE; WS_FULL: 64 MiB are pending for its loop, or out of memory  [any] */
 WS_API ws_status ws_send_to(ws_id id, ws_type type, const char *data, apr_size_t len);
 
 /** ws_close() by id. @return WS_QUEUED; WS_GONE; WS_FULL: out of memory.  [any] */
@@ -536,7 +547,7 @@ WS_API ws_status ws_close_id(ws_id id, int code, const char *reason);
  * Send one message to all open connections of a WebSocketHandler line in this process. The frame is
  * built once and shared. Connections of versions 76 and 75 do not get binary messages.
  * @param except  a connection to exclude, for example the sender, or 0
- * @return WS_QUEUED; WS_FULL: 64 MiB wait for a loop, or out of memory.  [any]
+ * @return WS_QUEUED; WS_FULL: 64 MiB are pending for a loop, or out of memory.  [any]
  */
 WS_API ws_status ws_broadcast(ws_location *here, ws_type type, const char *data, apr_size_t len,
                               ws_id except);
@@ -548,14 +559,13 @@ WS_API ws_status ws_broadcast_keyed(ws_location *here, ws_type type, const char 
 /* ---- Reading ---------------------------------------------------------------------------------- */
 
 /**
- * Stop reading from the socket: no message is delivered until ws_resume(), and TCP slows the peer
- * down. Meanwhile pings are not answered, and missing pongs are ignored; but if the peer closes
- * its side of the stream, the connection ends after the time of WebSocketPing.
- * [callback]
+ * Stop reading from the socket. No message is delivered until ws_resume(), and TCP slows the peer
+ * down. Meanwhile, pings are not answered, and missing pongs are ignored. But if the peer closes
+ * its side of the stream, the connection ends after the time of WebSocketPing.  [callback]
  */
 WS_API void ws_pause(ws_conn *c);
 
-/** Read again. One ws_resume() ends any number of ws_pause().  [callback] */
+/** Resume reading. One ws_resume() ends any number of ws_pause() calls.  [callback] */
 WS_API void ws_resume(ws_conn *c);
 
 /* ---- Properties of a connection --------------------------------------------------------------- */
@@ -572,18 +582,18 @@ WS_API void ws_set_data(ws_conn *c, void *data);
 /** The result of configure, or NULL. */
 WS_API void *ws_config(const ws_conn *c);
 WS_API ws_location *ws_conn_location(const ws_conn *c);
-/** The connection's pool, created by the first call (8 KiB), destroyed after on_close; NULL: out of memory. */
+/** The connection's pool. The first call creates it (8 KiB). It is destroyed after on_close. NULL:
+ *  out of memory. */
 WS_API apr_pool_t *ws_pool(ws_conn *c);
 /** The subprotocol, or NULL. */
 WS_API const char *ws_protocol(const ws_conn *c);
 /**
- * Version of the protocol: 13, 8 or 7; or 76 or 75, if WebSocketVersions enables these drafts. The drafts
- * only have text, and no pings:
- *   - ws_send() and ws_send_part() of WS_BINARY, and ws_ping(), return WS_UNSUPPORTED; on_pong is not
- *     called;
- *   - in text that is not UTF-8, a byte 0xFF is sent as U+FFFD;
- *   - code and reason of ws_close() are not sent, but passed to on_close; a close by the client is
- *     WS_CLOSE_NO_STATUS. 75 has no closing handshake: the end of the stream is its close.
+ * Version of the protocol: 13, 8 or 7; or 76 or 75, if WebSocketVersions enables these drafts.
+ * Versions 76 and 75 have only text messages, and no pings: - ws_send() and ws_send_part() of
+ * WS_BINARY, and ws_ping(), return WS_UNSUPPORTED; on_pong is not called; - in text that is not
+ * UTF-8, a byte 0xFF is sent as U+FFFD; - code and reason of ws_close() are not sent, but passed to
+ * on_close; a close by the client is WS_CLOSE_NO_STATUS. 75 has no closing handshake: the end of
+ * the stream is its close.
  */
 WS_API int ws_version(const ws_conn *c);
 /** Path of the request, decoded, as in r->uri. */
@@ -599,20 +609,21 @@ WS_API const char *ws_vhost(const ws_conn *c);
 /** 1 if the client uses TLS to this server. */
 WS_API int ws_secure(const ws_conn *c);
 /**
- * What carries the messages: "websocket"; or, where WebSocketTransports has sockjs, the transport of the session's
- * first request: "sockjs-websocket", "xhr-streaming", "xhr", "eventsource", "htmlfile" or "jsonp".
+ * The transport that carries the messages: "websocket". With WebSocketTransports sockjs, that of
+ * the session's first request: "sockjs-websocket", "xhr-streaming", "xhr", "eventsource",
+ * "htmlfile" or "jsonp".
  * @return static text  [callback]
  */
 WS_API const char *ws_transport_name(const ws_conn *c);
 /** A request header that keep_headers names (not case-sensitive), or NULL. */
 WS_API const char *ws_header(const ws_conn *c, const char *name);
 
-/** Levels of the log, httpd's: error, warn, info, debug, trace4. */
+/** Log levels. They correspond to httpd's error, warn, info, debug and trace4. */
 typedef enum { WS_LOG_ERROR, WS_LOG_WARNING, WS_LOG_INFO, WS_LOG_DEBUG, WS_LOG_TRACE } ws_log_level;
 
 /**
- * Write a line about the connection to httpd's error log, after client, path and id, if `LogLevel websocket:...`
- * includes the level. The line has at most 1,023 bytes.  [callback]
+ * Write a line about the connection to httpd's error log, if `LogLevel websocket:...` includes the
+ * level. The line begins with client, path and id, and has at most 1,023 bytes.  [callback]
  */
 WS_API void ws_conn_log(ws_conn *c, ws_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -625,8 +636,8 @@ typedef apr_uint64_t ws_attempt;
 /** ws_connect_options: no limit for a time or length; ping_interval: no pings. */
 #define WS_NEVER 0xFFFFFFFFu
 
-/** The answer of a server or proxy to a handshake. Pointers are valid until on_response returns. The texts
- *  are from the server: escape them for a terminal or a page. */
+/** The answer of a server or proxy to a handshake. Pointers are valid until on_response returns.
+ *  The server chooses the texts, so escape them for a terminal or a page. */
 typedef struct ws_response {
     int status;                 /**< 100 to 999 */
     int proxy;                  /**< 1: the answer of the proxy to CONNECT */
@@ -643,22 +654,23 @@ typedef struct ws_response {
 typedef struct ws_connect_options {
     apr_size_t size; /**< sizeof(ws_connect_options) */
 
-    /** "wss://user:password@host:port/path?query"; ws for no TLS. User and password are sent as Basic
-     *  credentials. IPv6 addresses are in brackets. */
+    /** "wss://user:password@host:port/path?query"; ws:// for no TLS. User and password are sent as
+     *  Basic credentials. IPv6 addresses must be in brackets. */
     const char *url;
-    /** The connection's callbacks: on_open to on_frame, flags, and keep_headers, which names headers of
-     *  the server's answer. Valid as long as the connection. */
+    /** The connection's handler. Used are flags, the callbacks on_open to on_frame, and
+     *  keep_headers, which here names headers of the server's answer. Must be valid as long as the
+     *  connection. */
     const ws_handler *handler;
     /** Becomes the connection's ws_data(). */
     void *data;
     /**
-     * The attempt has failed; no other callback follows. May call ws_connect(). Runs on the event
-     * loop, also for WS_BLOCKING handlers: it must not wait.
+     * The attempt has failed. No other callback follows. May call ws_connect(). Runs on the event
+     * loop even for WS_BLOCKING handlers, so it must not wait.
      * @param data    of these options
      * @param reason  "connect: Connection refused", "handshake: server answered
      *                403", "certificate: host name mismatch"; docs/client.md lists them. Valid until
      *                on_failure returns.
-     * @param status  the HTTP status of an answer that refused, or 0
+     * @param status the HTTP status of a refusal, or 0
      */
     void (*on_failure)(void *data, const char *reason, int status);
 
@@ -674,113 +686,120 @@ typedef struct ws_connect_options {
     const char *server_name; /**< the name to request (SNI) and to verify; NULL: the URL's host */
     int insecure;            /**< 1: do not verify the server's certificate */
 
-    /** A proxy: "http://user:password@host:port", https:// for TLS to it, or socks5://, which resolves the
-     *  server's name. NULL: none, or see proxy_environment; "": none. */
+    /** A proxy: "http://user:password@host:port"; https:// for TLS to the proxy; or socks5://,
+     *  where the proxy resolves the server's name. NULL: none, but see proxy_environment; "":
+     *  none. */
     const char *proxy;
     const char *source; /**< local address to connect from; NULL: any */
     unsigned redirects; /**< maximum number of redirects; 0: a redirect is a failure */
 
     apr_uint32_t lookup_timeout; /**< for the names of server or proxy; 5 s */
     apr_uint32_t
-        connect_timeout; /**< for each address; the next one is tried in parallel after 250 ms
-                                         (RFC 8305); 5 s */
-    apr_uint32_t handshake_timeout; /**< from then to the end of the handshake; 10 s */
-    apr_uint32_t close_timeout;     /**< of the closing handshake; as of the caller, or 5 s */
+        connect_timeout; /**< for each address, of which the next is tried in parallel after 250
+                          *   ms (RFC 8305); 5 s */
+    apr_uint32_t handshake_timeout; /**< from the connection to the end of the handshake; 10 s */
+    apr_uint32_t close_timeout;     /**< for the closing handshake; that of c, or 5 s */
     apr_uint32_t
-        ping_interval;       /**< without traffic; as of the caller, or 20 s; WS_NEVER: no pings */
-    apr_uint32_t ping_grace; /**< to answer one; as of the caller, or 10 s */
+        ping_interval;       /**< how long without input before a ping is sent; that of c, or 20 s;
+                        *   WS_NEVER: no pings */
+    apr_uint32_t ping_grace; /**< to answer a ping; that of c, or 10 s */
 
     apr_size_t max_answer;    /**< of the answer's head, bytes; 16 KiB */
-    apr_uint64_t max_message; /**< bytes; as of the caller, or 1 MiB; WS_NEVER: any */
+    apr_uint64_t max_message; /**< bytes; that of c, or 1 MiB; WS_NEVER: no limit */
     apr_uint64_t max_frame;   /**< likewise */
-    apr_size_t send_queue;    /**< size of the send queue, bytes; as of the caller, or 1 MiB */
+    apr_size_t send_queue;    /**< size of the send queue, bytes; that of c, or 1 MiB */
     apr_size_t fragment;      /**< maximum payload of a sent frame, bytes; 0: any */
-    int trace;          /**< 1: log each frame; 2: with its first bytes. As of the caller, or 0 */
-    apr_uint32_t delay; /**< milliseconds before the attempt begins */
+    int trace;                /**< 1: log each frame; 2: with its first bytes. That of c, or 0 */
+    apr_uint32_t delay;       /**< milliseconds before the attempt begins */
 
-    /** Called for each answer in order: interim ones (1xx), those of a proxy, redirects, refusals, 101. On the
-     *  event loop: it must not wait. NULL: not called. */
+    /** Called for each answer in order: interim ones (1xx), those of a proxy, redirects, refusals,
+     *  101. Runs on the event loop, so it must not wait. May be NULL. */
     void (*on_response)(void *data, const ws_response *response);
     apr_size_t
-        max_body; /**< bytes of a refusal's body to read for on_response, at most 1 MiB; 0: none.
-                              Limited by handshake_timeout, too */
-    /** 1: use the proxy of the environment if proxy is NULL: https_proxy for wss, http_proxy for ws, else all_proxy,
-     *  unless no_proxy lists the host. */
+        max_body; /**< how many bytes of a refusal's body to read for on_response, at most 1 MiB;
+                   *   0: none. handshake_timeout limits reading it, too */
+    /** 1: if proxy is NULL, use the proxy of the environment: https_proxy for wss, http_proxy for
+     *  ws, otherwise all_proxy. No proxy is used if no_proxy lists the host. */
     int proxy_environment;
     const char *const
-        *connect_to; /**< "HOST:PORT:HOST2:PORT2" ..., NULL: connect to the second instead of the
-                                        first. An empty field means any, or the same. HOST2 can be several
-                                        addresses with commas. Not with a proxy */
+        *connect_to; /**< "HOST:PORT:HOST2:PORT2" ..., NULL: for HOST:PORT, connect to HOST2:PORT2
+                      *   instead. An empty HOST or PORT means any; an empty HOST2 or PORT2 means
+                      *   unchanged. HOST2 can be several addresses with commas. Not for use with a
+                      *   proxy */
     const char *unix_socket; /**< path of a unix socket to connect to instead of the URL's host */
     const char *key_log;     /**< file for the secrets of TLS sessions, like SSLKEYLOGFILE, for
-                                        debugging. Only programs should set it */
+                              *   debugging. Do not set it in a handler */
     /**
      * Connect again after this many milliseconds if the connection has ended or failed; 0: never.
-     * Delays double up to reconnect_max, and each is a random time in its upper half; Retry-After of 503 and 429
-     * extends them, up to reconnect_max. After a connection that stayed open for longer than the last delay, the first
-     * delay applies again. No attempt follows failures "url:" and "request:", a status of 400 to 499 except 408, 425
-     * and 429, and a connection that ws_close() has closed. on_failure is called at the end of all attempts, but not
-     * after an on_close. ws_connect_cancel() ends the attempts; an open connection stays open.
+     * The delay doubles up to reconnect_max. The time waited is random, between half the delay and
+     * the delay. Retry-After of 503 and 429 extends it, up to reconnect_max. After a connection
+     * that stayed open for longer than the last delay, the first delay applies again. There is no
+     * further attempt after failures "url:" and "request:", after a status of 400 to 499 except
+     * 408, 425 and 429, and after a connection that ws_close() has closed. on_failure is called
+     * when the attempts end, except after an on_close. ws_connect_cancel() ends the attempts; an
+     * open connection stays open.
      */
     apr_uint32_t reconnect;
     apr_uint32_t reconnect_max; /**< milliseconds; 60 s */
     /**
-     * Called before each delay, on the event loop; NULL: always continue.
+     * Called on the event loop before each delay. NULL: always continue.
      * @param delay   milliseconds
-     * @param reason  as for on_failure; or "closed: 1006" with the code of an on_close
+     * @param reason as for on_failure; or "closed: 1006", with the code that on_close got
      * @param status  as for on_failure
-     * @return 0 to stop
+     * @return 0: stop; anything else: continue
      */
     int (*on_reconnect)(void *data, apr_uint32_t delay, const char *reason, int status);
-    /** Offers of permessage-deflate to send unchanged, see ws_request_offers(). If the server accepts one,
-     *  messages are neither inflated nor deflated, and have WS_COMPRESSED: needs a handler with on_frame. NULL: see
-     *  deflate */
+    /** Offers of permessage-deflate to send unchanged, see ws_request_offers(). If the server
+     *  accepts one, messages are neither inflated nor deflated, and compressed ones have
+     *  WS_COMPRESSED. This needs a handler with on_frame. NULL: see deflate */
     const char *pass_extensions;
-    /** 1: ws_request_connect() to a wss URL uses mod_ssl's SSLProxy directives of the request's section,
-     *  instead of ca_file, certificate, key and insecure */
+    /** 1: for a wss URL, ws_request_connect() uses mod_ssl's SSLProxy directives of the request's
+     *  section instead of ca_file, certificate, key and insecure */
     int ssl_proxy;
 } ws_connect_options;
 
-/** ws_connect_options.deflate: offer permessage-deflate (RFC 7692); WITHOUT_TAKEOVER: keep no window
- *  from message to message, which saves memory on both sides. */
+/** ws_connect_options.deflate: offer permessage-deflate (RFC 7692). WITHOUT_TAKEOVER: compress each
+ *  message independently, which saves memory on both sides. */
 #define WS_DEFLATE_OFFER 1
 #define WS_DEFLATE_WITHOUT_TAKEOVER 2
 
 /**
- * Connect to another WebSocket server. The connection is like any other, with the callbacks of options->handler;
- * its ws_conn_location() and ws_config() are NULL, ws_peer() is the server's address, ws_uri() and
- * ws_args() are from the URL, and ws_vhost() is the URL's host.
+ * Connect to another WebSocket server. The connection is like any other, with the callbacks of
+ * options->handler. Its ws_conn_location() and ws_config() are NULL, ws_peer() is the server's
+ * address, ws_uri() and ws_args() are from the URL, and ws_vhost() is the URL's host.
  *
- * With a connection c, the new one belongs to the same event loop, so that their callbacks never run at the
- * same time. Unless one of the handlers is WS_BLOCKING, callbacks of each may call functions marked
- * [callback] for the other. The limits and times of c are the defaults of the options.
+ * If c is not NULL, the new connection belongs to the event loop of c. Unless one of the two
+ * handlers is WS_BLOCKING, their callbacks never run at the same time, and a callback of one
+ * connection may call functions marked  [callback] for the other. The limits and times of c are the
+ * defaults of the options.
  *
- * @param c  the connection whose callback this is, or NULL: the calling loop, or
- *           else the one with the fewest connections
- * @return an attempt; on_open or on_failure follows, never before this returns; 0: out of
- *         memory, no handler, or the server stops; then nothing is called.  [any], with c [callback]
+ * @param c the connection whose callback makes this call. NULL: use the calling loop, or
+ *           on another thread the loop with the fewest connections
+ * @return an attempt: on_open or on_failure follows, after this call has returned; 0: out
+ *         of memory, no handler, or the server stops: nothing is called.  [any], with c  [callback]
  */
 WS_API ws_attempt ws_connect(ws_conn *c, const ws_connect_options *options);
 
 /**
  * ws_connect() inside on_request, for the client of the handshake. The limits and times of its
- * Location apply, and both connections will belong to the same event loop. on_request runs on a
- * thread of httpd and may wait until on_open or on_failure has been called on the loop, so that it can answer with
- * the answer of the other server. If the client's on_open is not called, the handler must close the
- * other connection, in a cleanup of ws_request_pool().
+ * Location are the defaults, and both connections will belong to the same event loop. on_request
+ * runs on a thread of httpd, so it may wait until on_open or on_failure has been called on the
+ * loop, and then pass the other server's answer on to the client. If the client's on_open is never
+ * called, the handler must close the other connection, in a cleanup of ws_request_pool().
  * @return as ws_connect
  */
 WS_API ws_attempt ws_request_connect(ws_request *rq, const ws_connect_options *options);
 
-/** Cancel an attempt: on_failure is not called, nor on_open if it has not been called yet. If called on another
- *  thread, either may be called meanwhile. No effect on an attempt that has ended.  [any] */
+/** Cancel an attempt: on_failure is not called, and neither is on_open, unless it already was. If
+ *  you call this on another thread, either of them may run at the same time. No effect on an
+ *  attempt that has ended.  [any] */
 WS_API void ws_connect_cancel(ws_attempt attempt);
 
 /* ---- Time and other threads ------------------------------------------------------------------- */
 
 typedef struct ws_timer ws_timer;
 
-/** A timer's function; it runs as a callback of the connection. */
+/** A timer's function. It runs as a callback of the connection. */
 typedef void (*ws_timer_fn)(ws_conn *c, void *arg);
 
 /**
@@ -794,57 +813,58 @@ typedef void (*ws_timer_fn)(ws_conn *c, void *arg);
 WS_API ws_timer *ws_timer_start(ws_conn *c, apr_uint32_t delay, apr_uint32_t interval,
                                 ws_timer_fn fn, void *arg);
 
-/** Stop a timer, also inside of its fn; fn is not called again.  [callback] */
+/** Stop a timer: fn is not called again. May be called inside of fn.  [callback] */
 WS_API void ws_timer_stop(ws_conn *c, ws_timer *t);
 
 /** Events of a descriptor. */
 enum {
     WS_READABLE = 0x1,
     WS_WRITABLE = 0x2,
-    WS_BROKEN = 0x4 /**< both directions are closed, or there is an error; earlier data can still be
-                         read. Always reported, except to a watch of 0 */
+    WS_BROKEN = 0x4 /**< both directions are closed, or an error occurred; earlier data can still
+                     *   be read. Always reported, unless the watch has events 0 */
 };
 
 /** A descriptor of the handler that the connection's loop watches. */
 typedef struct ws_watch ws_watch;
 
-/** A watch's function; it runs as a callback of the connection. events: WS_READABLE... */
+/** A watch's function. It runs as a callback of the connection. events: WS_READABLE... */
 typedef void (*ws_watch_fn)(ws_conn *c, int fd, unsigned events, void *arg);
 
 /**
- * Call fn whenever a descriptor is ready, repeatedly as long as it is: a socket, a pipe, a pidfd, anything that
- * epoll(7) accepts, but not a file. Handlers on the loop should use non-blocking descriptors. Watches end with
- * their connection, before on_close. The handler closes the descriptor in on_close, or after
- * ws_watch_stop().
- * @param events  WS_READABLE, WS_WRITABLE, both, or 0: nothing is reported for now
+ * Call fn when a descriptor is ready, and again as long as it is. It can be a socket, a pipe, a
+ * pidfd, or anything else that epoll(7) accepts, but not a file. Handlers on the loop should use
+ * non-blocking descriptors. Watches end with their connection, before on_close. Close the
+ * descriptor in on_close, or after ws_watch_stop().
+ * @param events WS_READABLE, WS_WRITABLE, both, or 0: report nothing for now
  * @return the watch, valid until ws_watch_stop() or until on_close returns; NULL: out of memory,
  *         the descriptor cannot be watched (a file; already watched), or the connection is
  *         closed. With a WS_BLOCKING handler, the connection ends if the descriptor cannot be watched.  [callback]
  */
 WS_API ws_watch *ws_watch_start(ws_conn *c, int fd, unsigned events, ws_watch_fn fn, void *arg);
 
-/** Watch for other events from now on; also inside of its fn.  [callback] */
+/** Watch for other events from now on. May be called inside of fn.  [callback] */
 WS_API void ws_watch_set(ws_conn *c, ws_watch *w, unsigned events);
 
-/** Stop a watch, also inside of its fn; fn is not called again.  [callback] */
+/** Stop a watch: fn is not called again. May be called inside of fn.  [callback] */
 WS_API void ws_watch_stop(ws_conn *c, ws_watch *w);
 
 /**
- * Run fn as a callback of the connection: on its loop, or for a WS_BLOCKING handler on the thread pool, in
- * order with its other callbacks.
- * @return WS_QUEUED: fn is called exactly once, with c NULL if the connection has ended by then (on
- *         any thread), so that arg can be released; WS_GONE or WS_FULL (out of memory, or
- *         64 MiB of calls wait for its loop): fn is not called. When 4,096 callbacks wait for a
- *         WS_BLOCKING handler, the connection is closed with 1011, and c is NULL.  [any]
+ * Run fn as a callback of the connection, in order with its other callbacks: on its loop, or on the
+ * thread pool for a WS_BLOCKING handler.
+ * @return WS_QUEUED: fn is called exactly once. If the connection has ended by then, c is
+ *         NULL, so that fn can release arg; this call may be on any thread. WS_GONE or WS_FULL (out
+ *         of memory, or 64 MiB of calls are pending for its loop): fn is not called. If 4,096
+ *         callbacks are pending for a WS_BLOCKING handler, the connection is closed with 1011, and
+ *         c is NULL.  [any]
  */
 WS_API ws_status ws_run(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg);
 
 /* ---- Channels --------------------------------------------------------------------------------- */
 /*
- * A channel is a name. A message that is published to it is sent to all connections that are subscribed to it, in all
- * child processes, including old generations after a reload, and with WebSocketBus on all machines.
- * Messages that one thread publishes to a channel keep their order. docs/channels.md lists the
- * guarantees.
+ * A channel is a name. A message that is published to a channel is sent to all connections that are
+ * subscribed to it. These can be in any child process, including old generations after a reload,
+ * and with WebSocketBus on any machine. Messages that one thread publishes to a channel keep their
+ * order. docs/channels.md lists the guarantees.
  */
 
 /** Maximum length of a channel's name, and of a member's data, bytes. */
@@ -854,16 +874,16 @@ WS_API ws_status ws_run(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg);
 /** Whether this is a valid channel name: 1 to WS_CHANNEL_MAX of A-Z a-z 0-9 - _ . ~ : / @ + = !  [any] */
 WS_API int ws_channel_valid(const char *channel);
 
-/** Length of the longest prefix of a text, at most max bytes, that is UTF-8 and does not end inside a character:
- *  to send names from other sources.  [any] */
+/** Length of the longest prefix of a text that is UTF-8, has at most max bytes, and does not end
+ *  inside a character. Use it to send names from other sources.  [any] */
 WS_API apr_size_t ws_text_prefix(const char *text, apr_size_t len, apr_size_t max);
 
 /** ws_subscription.flags */
-#define WS_RESUME 0x1u /**< first deliver the kept messages after `after` */
-#define WS_MEMBER 0x2u /**< be a member of the channel, visible to others: ws_presence() */
+#define WS_RESUME 0x1u /**< first deliver the messages of the history after `after` */
+#define WS_MEMBER 0x2u /**< become a member of the channel, visible to others: ws_presence() */
 #define WS_WATCH 0x4u  /**< receive events for members: WS_EVENT_JOIN, WS_EVENT_LEAVE */
 
-/** First deliver the newest `last` kept messages; not together with WS_RESUME. */
+/** First deliver the newest `last` messages of the history. Not together with WS_RESUME. */
 #define WS_RESUME_LAST 0x10u
 
 /** With WS_WATCH: first report the current members, each as a WS_EVENT_JOIN, then WS_EVENT_MEMBERS, then
@@ -873,26 +893,27 @@ WS_API apr_size_t ws_text_prefix(const char *text, apr_size_t len, apr_size_t ma
 /** Send messages unchanged, and call on_channel for other events only. */
 #define WS_AS_PUBLISHED 0x40u
 
-/** Change an existing subscription: it also watches, or becomes a member, from now on,
- *  and with WS_RESUME receives the messages after `after` again; another WS_EVENT_LIVE follows. No message that is
- *  published meanwhile is lost. Without a subscription, the flag has no effect. */
+/** Change an existing subscription. From now on it also watches, or is a member. With WS_RESUME, it
+ *  receives the messages after `after` again, followed by another WS_EVENT_LIVE. No message that is
+ *  published meanwhile is lost. If there is no subscription, this flag has no effect. */
 #define WS_CHANGE 0x8u
 
 /** How to subscribe. */
 typedef struct ws_subscription {
     unsigned flags;
-    ws_position after;     /**< with WS_RESUME; epoch 0: all kept messages */
+    ws_position after;     /**< with WS_RESUME; epoch 0: the whole history */
     const char *member;    /**< with WS_MEMBER: data for others, UTF-8; copied */
     apr_size_t member_len; /**< bytes, at most WS_MEMBER_MAX */
     apr_uint32_t last;     /**< with WS_RESUME_LAST: number of messages, at least 1 */
 } ws_subscription;
 
 /**
- * Subscribe the connection to messages that are published from now on. The resumed messages are delivered first, then
- * WS_EVENT_LIVE, then messages in the order of publication; with a history, in
- * the order of their positions, each exactly once. The subscription ends with the connection.
- * @param how  NULL: all zero. On an existing subscription, only the member's data is changed, unless WS_CHANGE is
- *             set
+ * Subscribe the connection to messages that are published from now on. The resumed messages are
+ * delivered first, then WS_EVENT_LIVE, then messages in the order of publication. If the channel
+ * has a history, they are delivered in the order of their positions, each exactly once. The
+ * subscription ends with the connection.
+ * @param how NULL: all zero. If the connection is subscribed already, only the member's
+ *             data is changed, unless WS_CHANGE is set
  * @return WS_QUEUED; WS_BAD_NAME; WS_FORBIDDEN; WS_LIMIT; WS_TOO_BIG (member_len); WS_GONE; WS_FULL: out of
  *         memory; WS_BAD_TEXT: member is not UTF-8.  [callback]
  */
@@ -901,7 +922,8 @@ WS_API ws_status ws_subscribe(ws_conn *c, const char *channel, const ws_subscrip
 /** End a subscription. @return WS_QUEUED, or WS_GONE: not subscribed.  [callback] */
 WS_API ws_status ws_unsubscribe(ws_conn *c, const char *channel);
 
-/** Call fn for each channel that the connection is subscribed to, before this returns.  [callback] */
+/** Call fn for each channel that the connection is subscribed to. All calls are made before this
+ *  function returns.  [callback] */
 WS_API void ws_subscriptions_of(ws_conn *c, void (*fn)(const char *channel, void *arg), void *arg);
 
 /** The result of publishing. */
@@ -910,10 +932,11 @@ typedef struct ws_published {
                            WS_UNCERTAIN: the bus failed; publish it again with ws_publish_once() */
     ws_position position; /**< epoch 0: the channel has no history */
     apr_uint32_t
-        receivers;       /**< subscribed connections of all child processes of this httpd, as far as
-                               is known here. Those of other machines are not counted */
+        receivers;       /**< subscribed connections of all child processes of this httpd that this
+                    *   process knows of. Those of other machines are not counted */
     apr_uint32_t missed; /**< processes or machines that could not be reached */
-    int duplicate; /**< 1: a message with that id was published before; the other fields are of that one */
+    int duplicate;       /**< 1: a message with that id was published before; the other fields are
+                    *   about that message */
 } ws_published;
 
 /** Receives the result of publishing. Must not block.  [any thread] */
@@ -924,11 +947,12 @@ typedef void (*ws_published_fn)(const ws_published *what, void *arg);
  * subscribers.
  * @param len     bytes, at most WS_PUBLISH_MAX
  * @param except  a connection to exclude, for example the sender, or 0
- * @param fn      NULL, or called exactly once if WS_QUEUED is returned: before that, or later on
- *                another thread
- * @return WS_QUEUED; WS_BAD_NAME; WS_TOO_BIG; WS_BAD_TEXT; WS_FULL: WebSocketBusQueue is reached for a loop, a process or the
- *         history, or out of memory. The message is then not published at all, and can be published
- *         again later; a counter shows it; WS_GONE: the server stops.  [any]
+ * @param fn NULL, or called exactly once if the result is WS_QUEUED: before this
+ *                function returns, or later on another thread
+ * @return WS_QUEUED; WS_BAD_NAME; WS_TOO_BIG; WS_BAD_TEXT; WS_GONE: the server stops;
+ *         WS_FULL: WebSocketBusQueue is reached for a loop, a process or the history, or out of
+ *         memory. After WS_FULL, the message is not published at all, so you can publish it again
+ *         later. A counter shows how often this happens.  [any]
  */
 WS_API ws_status ws_publish(const char *channel, ws_type type, const char *data, apr_size_t len,
                             ws_id except, ws_published_fn fn, void *arg);
@@ -937,14 +961,14 @@ WS_API ws_status ws_publish(const char *channel, ws_type type, const char *data,
 #define WS_ONCE_MAX 255
 
 /**
- * ws_publish() with an id that the publisher chooses: for ten minutes, no other message with the same id
- * is published to that channel, in any process of this httpd, or with WebSocketBus on any
- * machine. So a publisher that does not know the result can publish again.
- * httpd stores at least 8,000 ids and drops the oldest first. If a child is
- * killed between publishing and storing the id, the message can be published twice.
+ * ws_publish() with an id that the publisher chooses. For ten minutes, no other message with the
+ * same id is published to that channel by any process of this httpd, or with WebSocketBus on any
+ * machine. A publisher that does not know the result can therefore publish again. httpd stores at
+ * least 8,000 ids and drops the oldest first. If a child is killed between publishing and storing
+ * the id, the message can be published twice.
  * @param id   1 to WS_ONCE_MAX bytes, NUL-terminated
- * @param fn   gets WS_QUEUED with `duplicate` if the message was published before, and WS_FULL while the first one
- *             with that id is being published
+ * @param fn gets WS_QUEUED with `duplicate` if a message with that id was published
+ *             before, or WS_FULL if one is just being published
  * @return as ws_publish; WS_BAD_NAME also for the id.  [any]
  */
 WS_API ws_status ws_publish_once(const char *channel, ws_type type, const char *data,
@@ -954,8 +978,9 @@ WS_API ws_status ws_publish_once(const char *channel, ws_type type, const char *
 /** Maximum size of a published message: 16 MiB. */
 #define WS_PUBLISH_MAX (16 * 1024 * 1024)
 
-/** Number of connections that are subscribed to a channel, in all processes of this httpd, as far as is known
- *  here. Those of other machines are not counted: ws_list_channels() counts them. 0 for an invalid name.  [any] */
+/** Number of connections that are subscribed to a channel in all processes of this httpd, as far as
+ *  this process knows. Those of other machines are not counted; ws_list_channels() counts them. 0
+ *  for an invalid name.  [any] */
 WS_API apr_uint32_t ws_subscribers(const char *channel);
 
 /** A member of a channel. */
@@ -969,8 +994,8 @@ typedef struct ws_member {
 /** The user of a member, as in ws_event, or NULL.  [inside ws_presence_fn] */
 WS_API const char *ws_member_user(const ws_member *member);
 
-/** Receives the members of a channel. complete is 0 if a process did not answer in time. Pointers are
- *  valid until it returns; must not block.  [any thread] */
+/** Receives the members of a channel. complete is 0 if a process did not answer in time. Pointers
+ *  are valid until this function returns. It must not block.  [any thread] */
 typedef void (*ws_presence_fn)(const char *channel, const ws_member *members, apr_size_t count,
                                int complete, void *arg);
 
@@ -983,48 +1008,51 @@ typedef enum { WS_MAY_SUBSCRIBE, WS_MAY_PUBLISH } ws_action;
 
 /**
  * Check WebSocketSubscribe or WebSocketPublish for this connection and this channel. ws_subscribe()
- * checks it itself; call this function before you publish a client's message.
- * @return 1: allowed; 0: denied; -1: there is no such directive, the handler decides.  [callback]
+ * itself makes this check. Call this function before you publish a client's message.
+ * @return 1: allowed; 0: denied; -1: the directive is not set, and the handler decides.
+ *         [callback]
  */
 WS_API int ws_may(ws_conn *c, ws_action action, const char *channel);
 
 /**
- * Use a token that the client has sent (docs/tokens.md). Its sub becomes the user of a connection that has none.
- * @param channel  the channel that it is for; NULL: it replaces the connection's token, and
- *                 subscriptions that only the old one permitted end
- * @return NULL, or the reason of the refusal, a static text for the client.  [callback]
+ * Use a token that the client has sent (docs/tokens.md). If the connection has no user, the token's
+ * `sub` becomes its user.
+ * @param channel the channel that the token is for; NULL: it replaces the
+ *                 connection's token, and subscriptions that only the old token permitted end
+ * @return NULL, or why the token is refused: a static text for the client.  [callback]
  */
 WS_API const char *ws_use_token(ws_conn *c, const char *channel, const char *token);
 
-/** The number of this httpd among those that a bus connects: random, and the same in all its processes until it
- *  stops.  [any] */
+/** The number that identifies this httpd among those that a bus connects. It is random, and the
+ *  same in all processes of this httpd until it stops.  [any] */
 WS_API apr_uint64_t ws_server(void);
 
 /**
  * ws_send_to() to a connection in any process, or on any machine.
  * @param server  the httpd that it belongs to; 0: this one
- * @return WS_QUEUED: it is in this process; WS_HANDED: passed to another process or the bus,
- *         where the connection may have ended; WS_GONE: its process has ended;
+ * @return WS_QUEUED: the connection is in this process; WS_HANDED: passed to another
+ *         process or the bus, where the connection may have ended; WS_GONE: its process has ended;
  *         WS_TOO_BIG; WS_BAD_TEXT; WS_FULL: as ws_publish.  [any]
  */
 WS_API ws_status ws_send_anywhere(apr_uint64_t server, ws_id id, ws_type type, const char *data,
                                   apr_size_t len);
 
 /**
- * ws_broadcast() in all processes, old and new, and on all machines, that have a WebSocketHandler line
- * with the same handler in the same virtual host and section.
+ * ws_broadcast() in all processes, old and new, and on all machines, where a WebSocketHandler line
+ * has the same handler in the same virtual host and section.
  * @return WS_QUEUED, WS_TOO_BIG, WS_BAD_TEXT, WS_FULL as ws_publish.  [any]
  */
 WS_API ws_status ws_broadcast_everywhere(ws_location *here, ws_type type, const char *data,
                                          apr_size_t len, ws_id except);
 
-/** Whether this form of the message exists.  [inside on_channel] */
+/** Whether this form of the event has been created.  [inside on_channel] */
 WS_API int ws_event_has_form(const ws_event *event, int form);
 
 /**
- * Create a form of an event, which is sent instead of it. It is created for the first connection that needs it,
- * framed once, and shared by all connections of the loop whose on_channel returns its number.
- * @param form  2 to WS_FORMS_MAX, with a meaning that the handler defines
+ * Create a form of an event: a message to send instead of it. Create a form for the first
+ * connection that needs it. It is framed once, and shared by all connections of the loop whose
+ * on_channel returns its number.
+ * @param form 2 to WS_FORMS_MAX; the handler defines the meaning
  * @return form, or WS_FORM_NONE: out of memory.  [inside on_channel]
  */
 WS_API int ws_event_form(const ws_event *event, int form, ws_type type, const char *data,
@@ -1041,14 +1069,15 @@ typedef struct ws_publication {
     apr_size_t size; /**< sizeof(ws_publication) */
     ws_id except;    /**< as for ws_publish() */
     const char *id;  /**< as for ws_publish_once(), or NULL */
-    /** The subject of the message, 1 to WS_PUBLISH_FIELD_MAX bytes of UTF-8 without control characters, or NULL:
-     *  with WebSocketSlowReader keep-latest, the newest message with a key replaces
-     *  older ones in the queues of slow clients. */
+    /** The subject of the message: 1 to WS_PUBLISH_FIELD_MAX bytes of UTF-8 without control
+     *  characters, or NULL. With WebSocketSlowReader keep-latest, a newer message replaces those
+     *  with the same key in the queues of slow clients. */
     const char *key;
-    /** The event's name for EventSource, and the field "event" in JSON; as key, but not gap, live or binary. */
+    /** The event's name for EventSource, and the field "event" in JSON. The same characters as in
+     *  key; must not be gap, live or binary. */
     const char *event;
-    /** Seconds after which the message is no longer delivered, nor from the history; 0: no limit. The
-     *  clocks of machines that share a bus must agree. */
+    /** Seconds after which the message is no longer delivered, not even from the history; 0: no
+     *  limit. The clocks of machines that share a bus must agree. */
     apr_uint32_t ttl;
 } ws_publication;
 
@@ -1057,19 +1086,20 @@ WS_API ws_status ws_publish_with(const char *channel, ws_type type, const char *
                                  apr_size_t len, const ws_publication *how, ws_published_fn fn,
                                  void *arg);
 
-/** 1 if messages of this channel are kept (WebSocketHistory), else 0.  [any] */
+/** 1: the channel has a history (WebSocketHistory); 0: it has none.  [any] */
 WS_API int ws_channel_kept(const char *channel);
 
 /** A page of a channel's history, the oldest message first. Pointers are valid until the function returns. */
 typedef struct ws_history_part {
-    apr_status_t status; /**< APR_SUCCESS, or an error: nothing could be read */
+    apr_status_t status; /**< APR_SUCCESS; or an error, and nothing was read */
     const ws_event
-        *events; /**< WS_EVENT_MESSAGE, of which kind, type, channel, data, len, position, event
-                                 and key are set */
+        *events; /**< of kind WS_EVENT_MESSAGE. Only kind, type, channel, data, len, position,
+                  *   event and key are set */
     apr_size_t count;
-    ws_position head; /**< of the newest message; offset 0: no message yet */
-    int more;         /**< 1: older messages are kept: request those before the first of these */
-    int gap;          /**< 1: `before` is of an earlier history */
+    ws_position head; /**< position of the newest message; offset 0: no message yet */
+    int more;         /**< 1: there are older messages; request those before the first of this
+                       *   page */
+    int gap;          /**< 1: `before` belongs to an earlier history */
 } ws_history_part;
 
 /** Receives a page. Must not block.  [any thread] */
@@ -1079,7 +1109,7 @@ typedef void (*ws_history_fn)(const char *channel, const ws_history_part *part, 
 #define WS_HISTORY_LIMIT 1000
 
 /**
- * Read the history of a channel page by page, the newest first.
+ * Read the history of a channel page by page, starting with the newest page.
  * @param before  only messages before this one; epoch 0: the newest
  * @param limit   maximum number of messages, 1 to WS_HISTORY_LIMIT
  * @return WS_QUEUED: fn is called exactly once, possibly before this returns; WS_BAD_NAME; WS_TOO_BIG (limit);
@@ -1090,21 +1120,23 @@ WS_API ws_status ws_read_history(const char *channel, ws_position before, apr_ui
 
 /* ---- Without a connection --------------------------------------------------------------------- */
 /*
- * For state of a process, such as a room, a handler publishes with ws_publish(), receives with a listener, and
- * uses tickers as timers, from start on. Their last calls, and those of ws_published_fn, ws_presence_fn,
- * ws_channels_fn and ws_history_fn, happen before the handler's stop.
+ * A handler can keep state for a process, such as a room. For this, it publishes with ws_publish(),
+ * receives with a listener, and uses tickers as timers. All of these can be used from its start
+ * callback on. The last calls of listeners and tickers, and of ws_published_fn, ws_presence_fn,
+ * ws_channels_fn and ws_history_fn, happen before the handler's stop callback.
  */
 
 /** A subscription without a connection. */
 typedef struct ws_listener ws_listener;
 
-/** Receives events of the channel; NULL: the last call, after which the listener is freed. Runs on the thread of an event
- *  loop, for one listener always the same: must not block. */
+/** Receives events of the channel. event is NULL in the last call, after which the listener is
+ *  freed. Runs on an event loop, which is always the same for one listener, so it must not
+ *  block. */
 typedef void (*ws_listen_fn)(const ws_event *event, void *arg);
 
 /**
- * Subscribe without a connection. The listener counts as a subscriber, from WS_EVENT_LIVE on. WebSocketSubscribe
- * does not apply.
+ * Subscribe without a connection. From WS_EVENT_LIVE on, the listener counts as a subscriber.
+ * WebSocketSubscribe does not apply.
  * @param how       as for ws_subscribe(), without WS_MEMBER; or NULL
  * @param listener  set before fn is called; valid until the last call of fn
  * @return WS_QUEUED; WS_BAD_NAME; WS_LIMIT; WS_FULL: out of memory; WS_GONE: the server stops. fn is only called
@@ -1113,14 +1145,16 @@ typedef void (*ws_listen_fn)(const ws_event *event, void *arg);
 WS_API ws_status ws_listen(const char *channel, const ws_subscription *how, ws_listen_fn fn,
                            void *arg, ws_listener **listener);
 
-/** End a listener. The last call of fn follows, or is running.  [any, until the last call] */
+/** End a listener. The last call of fn follows, or is already running. [any, until the last
+ *  call] */
 WS_API void ws_listen_end(ws_listener *listener);
 
 /** A timer without a connection. */
 typedef struct ws_ticker ws_ticker;
 
-/** The function of a ticker. last: 1 in the last call: it was stopped, was to be called once, or the server stops; the
- *  ticker is then freed. Runs on the thread of an event loop, for one ticker always the same: must not block. */
+/** The function of a ticker. last: 1 in the last call, after which the ticker is freed. It is the
+ *  last call if the ticker was stopped, if it fires only once, or if the server stops. Runs on an
+ *  event loop, which is always the same for one ticker, so it must not block. */
 typedef void (*ws_ticker_fn)(void *arg, int last);
 
 /**
@@ -1132,7 +1166,8 @@ typedef void (*ws_ticker_fn)(void *arg, int last);
 WS_API ws_ticker *ws_ticker_start(apr_uint32_t delay, apr_uint32_t interval, ws_ticker_fn fn,
                                   void *arg);
 
-/** Stop a ticker: only the last call of fn follows, unless one is running.  [any, until the last call] */
+/** Stop a ticker. Only the last call of fn follows; another call may be running. [any, until the
+ *  last call] */
 WS_API void ws_ticker_stop(ws_ticker *ticker);
 
 /** A channel that has subscribers. */
@@ -1152,7 +1187,7 @@ typedef void (*ws_channels_fn)(const ws_listed_channel *channels, apr_size_t cou
 
 /**
  * List the channels that have subscribers, in all processes and on all machines.
- * @param prefix  begin of their names, "" for all
+ * @param prefix beginning of their names; "" for all
  * @param after   only names after this one, the last of the previous page; "" for the first page
  * @param limit   1 to WS_LIST_LIMIT
  * @return WS_QUEUED: fn is called exactly once, within two seconds, possibly before this returns; WS_BAD_NAME: prefix
@@ -1164,14 +1199,16 @@ WS_API ws_status ws_list_channels(const char *prefix, const char *after, apr_uin
 /* ---- Arguments and the log -------------------------------------------------------------------- */
 
 /**
- * The first argument of that name in the connection's query string, decoded (%XX, and + as a space).
+ * Get the first argument with this name in the connection's query string, decoded (%XX, and + as a
+ * space).
  * @param size   of value, bytes with its NUL; strlen(ws_args(c)) + 1 is always enough
- * @return 1; 0: no such argument, value is ""; -1: it cannot be decoded, or is too long.  [callback]
+ * @return 1: found; 0: no such argument, value is ""; -1: it cannot be decoded, or is too
+ *         long.  [callback]
  */
 WS_API int ws_arg(const ws_conn *c, const char *name, char *value, apr_size_t size);
 
-/** The same for a handshake. [inside on_request] @return the value, allocated for the request, or NULL: no such
- *  argument, or it cannot be decoded */
+/** The same for a handshake. [inside on_request] @return the value, allocated for the request;
+ *  NULL: no such argument, or it cannot be decoded */
 WS_API const char *ws_request_arg(ws_request *rq, const char *name);
 
 /** Write a line to httpd's error log, as ws_conn_log() does, without a connection. The line has at most 1,023

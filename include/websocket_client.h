@@ -5,9 +5,9 @@
  * @brief WebSocket connections for programs without httpd: libwsclient.
  *
  * The program creates a client, which runs its event loops in threads, and connects with
- * ws_connect() of mod_websocket.h. A connection's events call the same callbacks as a handler's, on
- * the thread of its loop. There the same functions may be called (ws_send, ws_close, ws_timer_start
- * ...). Other threads send with ws_send_to(), or run a function on the loop with ws_run().
+ * ws_connect() of mod_websocket.h. A connection calls the same callbacks as in a handler, on the
+ * thread of its loop. These may call the same functions (ws_send, ws_close, ws_timer_start ...).
+ * Other threads send with ws_send_to(), or run a function on the loop with ws_run().
  *
  *     static void show(ws_conn *c, ws_type type, const char *data, apr_size_t len) { ... }
  *     static void failed(void *data, const char *reason, int status) { ... }
@@ -44,8 +44,8 @@ typedef struct ws_client_options {
     /** Write a log line; NULL: no log. Several threads may call it at the same time.
      *  @param c  the connection that the line is about, or NULL */
     void (*log)(ws_log_level level, const ws_conn *c, const char *text);
-    ws_log_level log_level; /**< least severe level to log: WS_LOG_INFO adds failures,
-                                 WS_LOG_DEBUG why each connection ended; zero: WS_LOG_ERROR */
+    ws_log_level log_level; /**< least severe level to log. WS_LOG_INFO adds failures,
+                             *   WS_LOG_DEBUG adds why each connection ended. Zero: WS_LOG_ERROR */
 } ws_client_options;
 
 /**
@@ -65,7 +65,8 @@ WS_API apr_size_t ws_client_count(ws_client *client);
  *  @return 1: none are left; 0: timeout.  [any thread that is not a loop] */
 WS_API int ws_client_wait(ws_client *client, apr_uint32_t timeout);
 
-/** ws_close() all connections, including attempts in progress and later ones.  [any] */
+/** Close all connections as ws_close() does, including attempts in progress and later ones.
+ *  [any] */
 WS_API void ws_client_close_all(ws_client *client, int code, const char *reason);
 
 /** Abort all connections, call their on_close, and end the loops. NULL is ignored.

@@ -5,17 +5,17 @@
  * @brief How to write a WebSocket extension (RFC 6455, section 9) for mod_websocket.
  *
  * An extension is a table of callbacks, like a handler. It accepts or declines each offer that
- * names it, claims reserved bits of the frame header, and transforms messages that are received and
- * sent. permessage-deflate is an extension (protocol/deflate.c). docs/extensions.md has a small
- * complete one.
+ * names it, claims reserved bits of the frame header, and transforms received and sent messages.
+ * permessage-deflate is an extension (protocol/deflate.c). docs/extensions.md has a small complete
+ * one.
  *
  * Build it like a handler, and load it with `WebSocketExtension /path/NAME.so` in a <Location>. An
  * httpd module can provide an extension without another shared object: it registers a descriptor as
  * a provider of group WS_EXTENSION_PROVIDER_GROUP.
  *
- * THREADS. configure runs at start-up; negotiate on httpd's worker threads, several at a time; all
- * other callbacks on the event loop of their connection, also for WS_BLOCKING handlers. They must
- * not block.
+ * THREADS. configure runs at start-up. negotiate runs on httpd's worker threads, several at a time.
+ * All other callbacks run on the event loop of their connection, even for WS_BLOCKING handlers, and
+ * must not block.
  *
  * SEVERAL EXTENSIONS can be negotiated for one connection if they claim different bits. Messages
  * that are sent pass through them in the order of the response, received messages in the opposite
@@ -52,25 +52,28 @@ typedef struct ws_parameter {
 typedef struct ws_negotiation {
     apr_size_t count; /**< number of parameters */
     const ws_parameter *parameters;
-    /** Set by negotiate: parameters of the response, "a; b=1", without the name; initially "". */
+    /** Set by negotiate: the parameters of the response without the name, "a; b=1". Initially
+     *  "". */
     char answer[WS_ANSWER_SIZE];
-    /** Set by negotiate, for the extension's use; initially 0. Copied to ws_extended.agreed. */
+    /** Set by negotiate, for the extension's use, and copied to ws_extended.agreed. Initially 0. */
     apr_uint64_t agreed;
-    /** Set to 1 by negotiate if the output of send depends only on the message, agreed and the
-     *  configuration. A broadcast is then transformed once for all such connections. */
+    /** negotiate sets this to 1 if the output of send depends only on the message, `agreed` and the
+     *  configuration. A broadcast is then transformed once for all connections with the same
+     *  `agreed`. */
     int stateless;
-    /** Whether messages may be dropped after send, if this client is slow (WebSocketSlowReader). An
-     *  extension whose messages depend on earlier ones must then decline, or not use that. */
+    /** Whether messages may be dropped after send if this client is slow (WebSocketSlowReader). If
+     *  so, a message must not depend on earlier ones; an extension that cannot avoid this must
+     *  decline. */
     int may_drop;
 } ws_negotiation;
 
-/** An extension's state for one connection. Do not assign the structure's fields, except state. */
+/** An extension's state for one connection. Do not change any field except state. */
 typedef struct ws_extended {
     void *config;        /**< set by configure */
     apr_uint64_t agreed; /**< set by negotiate */
     void *state;         /**< for the extension, initially NULL; close releases it */
-    /** A pointer per event loop and extension, initially NULL, for data that a loop's connections
-     *  share; end releases it. For the loop's thread only. */
+    /** A pointer for data that the connections of an event loop share. Each loop and extension has
+     *  one, initially NULL. end releases the data. For the loop's thread only. */
     void **shared;
 } ws_extended;
 
@@ -80,9 +83,9 @@ typedef struct ws_extended {
 
 /** An extension: bits and callbacks. negotiate, receive and send are required. */
 typedef struct ws_extension {
-    /** WS_RSV1, WS_RSV2, WS_RSV3 or several of them. They are set on messages that send transforms,
-     *  and receive is called only for messages with one of them. 0: no bit, receive is called for
-     *  all messages. */
+    /** WS_RSV1, WS_RSV2, WS_RSV3 or several of them. Messages that send transforms have these bits,
+     *  and receive is called only for messages with one of them. 0: no bits, and receive is called
+     *  for all messages. */
     unsigned rsv;
 
     /** As ws_handler.configure, for key=value after the name in WebSocketExtension. */
@@ -106,18 +109,18 @@ typedef struct ws_extension {
 
     /**
      * Transform a message before it is sent, or a part of it (ws_send_part). Pass the result to
-     * ws_extension_emit(). Data that you hold back is not sent before the next part.
+     * ws_extension_emit(). Data that you do not pass on is not sent before the next part.
      * @return 0; WS_PASS_BY; or a code to fail the connection with (WS_CLOSE_INTERNAL)
      */
     int (*send)(ws_extended *x, ws_type type, const unsigned char *data, apr_size_t len,
                 unsigned where);
 
-    /** The connection has ended: release x->state. Also called if neither receive nor send has been
-     *  called; then on any thread, and with shared NULL. */
+    /** The connection has ended: release x->state. Also called if neither receive nor send was
+     *  called. In this case it runs on any thread, and shared is NULL. */
     void (*close)(ws_extended *x);
 
-    /** An event loop has ended, after all its connections: release the data of *shared. Called only
-     *  if it is not NULL. */
+    /** An event loop has ended, after all its connections: release the data of *shared. Not called
+     *  if that is NULL. */
     void (*end)(void *shared);
 } ws_extension;
 
@@ -137,7 +140,7 @@ WS_API int ws_extension_deliver(ws_extended *x, unsigned char *data, apr_size_t 
  */
 WS_API int ws_extension_emit(ws_extended *x, const void *data, apr_size_t len, int last);
 
-/** Exported by an extension's shared object, or registered as a provider by a module. */
+/** A shared object with an extension exports this; a module registers it as a provider. */
 typedef struct ws_extension_descriptor {
     apr_uint32_t magic;            /**< WS_EXTENSION_MAGIC */
     apr_uint32_t abi;              /**< WS_EXTENSION_ABI at the extension's build */

@@ -4,9 +4,9 @@
  * @file websocket_loopback.h
  * @brief Requests of the server to itself, on behalf of a client.
  *
- * A handler that requests a page of the same server for a client, over a separate connection from
- * the same machine, sends this header. The server then takes the user, address and TLS variables
- * from it, and sets WEBSOCKET=1 in the environment of the request. The header's value is a
+ * A handler may request a page of the same server for a client, over a separate connection from the
+ * same machine. It then sends this header. The server takes the user, address and TLS variables
+ * from the header, and sets WEBSOCKET=1 in the environment of the request. The header's value is a
  * credential, signed with a key that the server creates when it starts. It is valid for one POST
  * request to one page of one host. It expires after a short time, and when the process that signed
  * it ends. The server answers a request with an invalid credential with 403.
@@ -27,8 +27,8 @@
  *  are left out. */
 #define WS_LOOPBACK_MAX 6144
 
-/** Notes of a request whose WebSocketHandler is set in a .htaccess file. They contain path and dir
- *  for ws_loopback_claims(). */
+/** Names of notes of a request whose WebSocketHandler is set in a .htaccess file. The notes contain
+ *  path and dir for ws_loopback_claims(). */
 #define WS_LOOPBACK_NOTE_PATH "websocket-htaccess-path"
 #define WS_LOOPBACK_NOTE_DIR "websocket-htaccess-dir"
 
@@ -38,9 +38,10 @@
  * @param r     inside on_request, on its thread
  * @param path  path of the page, as in the request line, without query string. The request must
  *              have the same Host header as r
- * @param dir   NULL; or a directory, ending with a slash, in which the page must be a file. If it
- *              is not, the request has neither a user nor WEBSOCKET
- * @return allocated from r->pool; NULL: too long without TLS variables, or r has no Host header
+ * @param dir NULL; or a directory, ending with a slash, that must contain the page as
+ *              a file. If it does not, the request has neither a user nor WEBSOCKET
+ * @return allocated from r->pool; NULL: too long even without TLS variables, or r has no
+ *         Host header
  */
 APR_DECLARE_OPTIONAL_FN(const char *, ws_loopback_claims,
                         (request_rec * r, const char *path, const char *dir));

@@ -5,15 +5,15 @@
  * @brief Parsers of numbers, sizes, intervals, ids, positions and query arguments, as the module's
  * directives use them.
  *
- * For a handler's `configure` and a request's arguments. A text is accepted as a whole or refused:
- * no sign, no space, nothing after the unit.
+ * For a handler's `configure` and a request's arguments. The whole text must be valid: no sign, no
+ * space, nothing after the unit.
  *
  *     if (strcmp(key, "timeout") == 0) {
  *         return ws_parse_interval(pconf, value, 1, 60000, &config->timeout);
  *     }
  *
  * All functions may be called from any thread. The module exports them, like those of
- * mod_websocket.h: a handler links against nothing.
+ * mod_websocket.h, so a handler needs no library.
  */
 
 #ifndef WEBSOCKET_PARSE_H
@@ -53,10 +53,10 @@ WS_API const char *ws_parse_interval(apr_pool_t *p, const char *text, apr_int64_
                                      apr_int64_t most, apr_int64_t *ms);
 
 /**
- * Decode %XX, and with `form` "+" as a space (application/x-www-form-urlencoded).
+ * Decode %XX. With `form`, also decode "+" as a space (application/x-www-form-urlencoded).
  * @param size  of out, in bytes, with the NUL that ends the text
- * @return the length of the text in out, or -1: a "%" without two hexadecimal digits, a NUL byte,
- *         or more than out holds
+ * @return the length of the text in out; -1: a "%" without two hexadecimal digits, a NUL
+ *         byte, or out is too small
  */
 WS_API int ws_percent_decode(const char *in, apr_size_t len, int form, char *out, apr_size_t size);
 
