@@ -215,7 +215,7 @@ static void *APR_THREAD_FUNC loop_run(apr_thread_t *thread, void *arg)
             hooks->submit(loop_user(loop));
         }
     }
-    loop_run_tasks(loop); /* tasks posted since then: ws_run() guarantees its call */
+    loop_run_tasks(loop); /* tasks posted after the last turn: ws_run() guarantees the call */
     loop_release(loop);
     /* Not apr_thread_exit(), which ends the thread without returning from this frame.
      * AddressSanitizer would report the thread's cleanup on this stack as an overflow. */

@@ -2,8 +2,8 @@
 
 /**
  * An event loop: one thread that waits for sources, runs alarms, and runs tasks that other threads
- * post. It does not depend on connections. Call a function in the loop's thread, unless it states
- * other threads.
+ * post. It does not depend on connections. Call a function in the loop's thread, unless its
+ * comment names other threads.
  *
  * A turn runs, in this order: events of sources, tasks, alarms, hooks.turn, deferred frees and
  * hooks.submit. Then the loop waits for the next events.
@@ -32,7 +32,7 @@ typedef enum {
 
 #define WS_BACKEND_NAMES "auto, epoll or io_uring"
 
-/** [any thread] */
+/**  [any thread] */
 const char *ws_backend_name(ws_backend backend);
 
 /** @return 0; -1 if no backend has this name.  [any thread] */
@@ -41,8 +41,8 @@ int ws_backend_parse(const char *name, ws_backend *backend);
 /** Size of the buffer for the text of ws_backend_explain(), bytes. */
 #define WS_BACKEND_TEXT 256
 
-/** Write why io_uring cannot be used, and what to do. rv: as returned by ws_backend_check() [any
- *  thread] */
+/** Write why io_uring cannot be used, and what to do. rv: as returned by ws_backend_check()
+ *  [any thread] */
 void ws_backend_explain(apr_status_t rv, char why[WS_BACKEND_TEXT]);
 
 /** Check whether a backend can be used. why: NULL, or set to the text of ws_backend_explain() on
@@ -111,7 +111,7 @@ struct ws_event_loop {
 
 /* ---- Start and stop ---- */
 
-/** [any thread] */
+/**  [any thread] */
 apr_status_t ws_event_loop_init(ws_event_loop *loop, const ws_loop_hooks *hooks, ws_backend backend,
                                 unsigned seed);
 
