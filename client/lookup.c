@@ -24,7 +24,7 @@
 #include <sys/queue.h>
 #include <time.h>
 
-/* Maximum number of threads for names, of which each uses up to three; and for files. */
+/* Maximum numbers of threads: for names, of which each needs up to three, and for files. */
 #define NAME_THREADS 384
 #define FILE_THREADS 4
 

@@ -30,7 +30,7 @@ typedef struct ws_found {
  * Look up a host, and create a TLS context if files is not NULL. Calls `found` on the loop with the
  * first addresses and the context, and again with further addresses, unless the lookup is
  * cancelled. Numeric addresses do not wait for the resolver.
- * @param host a name, an address, or a comma-separated list of addresses, where IPv6
+ * @param host  a name, an address, or a comma-separated list of addresses, where IPv6
  *              addresses may be in brackets; NULL: only create the context
  * @return valid until found is called with more = 0; NULL: out of memory
  */

@@ -18,8 +18,8 @@ typedef struct ws_tls_files {
 #define WS_TLS_ERROR 512
 
 /**
- * Get a context for these files. It is cached until the files change. Reads files, so not for a
- * loop. [any other thread]
+ * Get a context for these files. It is cached until the files change. Reads files, so it must not
+ * run on a loop. [any other thread]
  * @param error  WS_TLS_ERROR bytes, set if it fails
  * @return a reference, or NULL
  */

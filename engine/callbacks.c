@@ -278,7 +278,7 @@ static void cb_give(ws_conn *c, job *j)
     hold = !jobs->held && (jobs->count > JOBS_MAX || jobs->bytes > JOB_BYTES_MAX);
     if (hold) {
         jobs->held = 1;
-        /* Hold under the lock: the task that releases it can then only run afterwards. */
+        /* While the lock is held, no thread can post the task that releases the connection. */
         ws_conn_hold(c, WS_HELD_JOBS);
     }
     apr_thread_mutex_unlock(jobs->lock);

@@ -160,7 +160,7 @@ struct ws_conn {
     unsigned resume : 1;        /**< deliver c->rest at the end of the turn */
     unsigned missed : 1;        /**< a ping was not answered in time */
     unsigned tls_warm : 1;      /**< the connection is in loop->warm */
-    unsigned tls_used : 3;      /**< uses of TLS lately, at most WARM_USES (tls.c) */
+    unsigned tls_used : 3;      /**< number of recent uses of TLS, at most WARM_USES (tls.c) */
     unsigned closed_by : 2;     /**< ws_closed_by */
     unsigned plain_in : 1;      /**< input.c can use its fast path; does not change once open */
     unsigned plain_out : 1;     /**< likewise for ws_conn_gather_plain() */
@@ -215,13 +215,13 @@ void ws_conn_abort(ws_conn *c);
 /** Handle the connection's alarm: closing handshake, linger, pings. */
 void ws_conn_housekeeping(ws_alarm *a);
 
-/** Set the alarm to expire in ms milliseconds, up to 256 ms later. */
+/** Set the alarm to fire after ms milliseconds, or up to 256 ms later than that. */
 void ws_conn_alarm_in(ws_conn *c, apr_uint32_t ms);
 
-/** Start the time to answer. Call before sending a frame that the peer has to answer. */
+/** Start the timeout for an answer. Call it before you send a frame that the peer has to answer. */
 void ws_conn_ask(ws_conn *c);
 
-/** After closing our side: give the peer 2 s to close its side. */
+/** Our side is closed: give the peer 2 s to close its side. */
 void ws_conn_linger(ws_conn *c);
 
 /** Restart the timeout in which the peer has to receive some bytes. */
@@ -298,7 +298,7 @@ void ws_conn_read(ws_conn *c);
 /**
  * Deliver a piece of a message to the handler.
  * @param where  WS_FIRST, WS_LAST
- * @param total largest length that the message can have, as far as known: limits its buffer
+ * @param total  largest length that the message can have, as far as known: limits its buffer
  */
 void ws_conn_deliver(ws_conn *c, unsigned opcode, const unsigned char *data, apr_size_t len,
                      unsigned where, apr_uint64_t total);
@@ -374,7 +374,8 @@ void ws_conn_writable(ws_conn *c);
 /** Update the counters of queued bytes. */
 void ws_conn_note_queue(ws_conn *c);
 
-/** Carry into the high word of a total. If memory is exhausted, the total stays below 4 GiB. */
+/** Add to the high word of a total. If no memory can be allocated for it, the total wraps at 4
+ *  GiB. */
 void ws_conn_carry(ws_conn *c, ws_sum which, apr_uint32_t high);
 
 /** Add to a total; n < 0: subtract from it. */
@@ -387,7 +388,7 @@ static inline void ws_conn_add(ws_conn *c, ws_sum which, apr_int64_t n)
     }
 }
 
-/** The same for a short n: two instructions. */
+/** The same for a small n. Usually takes only two instructions. */
 static inline void ws_conn_add_short(ws_conn *c, ws_sum which, apr_uint32_t n)
 {
     if (__builtin_add_overflow(c->sums[which], n, &c->sums[which])) {

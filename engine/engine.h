@@ -126,8 +126,8 @@ typedef struct ws_engine_options {
     ws_log_fn *log;
     /** Whether lines of this level are logged: the engine does not format other lines. */
     int (*logs)(ws_log_level level, const ws_settings *settings);
-    /** What outgoing connections offer for permessage-deflate, which must be extensions[0]; or
-     *  NULL. */
+    /** The permessage-deflate configuration of outgoing connections, or NULL. If it is set,
+     *  extensions[0] must be permessage-deflate. */
     const struct ws_deflate_config *deflate;
     /** One row per loop, each aligned to a cache line. Must be valid until the engine is destroyed.
      *  NULL: the engine allocates the rows. */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * From socket input to messages. All connections of a loop share its receive buffer: a complete
+ * Turns socket input into messages. All connections of a loop share its receive buffer: a complete
  * frame is delivered in place. A connection allocates a buffer only for an incomplete message and
  * for an incomplete frame header.
  */

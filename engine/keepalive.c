@@ -152,7 +152,7 @@ static int keepalive_is_ending(ws_conn *c)
 void ws_conn_answered(ws_conn *c)
 {
     c->pinged = 0;
-    if (ws_state_of(c) == WS_OPEN) { /* otherwise the alarm belongs to the closing handshake */
+    if (ws_state_of(c) == WS_OPEN) { /* otherwise the closing handshake uses the alarm */
         ws_conn_alarm_in(c, ws_loop_spread(c->loop, c->settings->ping_interval));
     }
 }

@@ -27,7 +27,7 @@
 /** Plaintext passed to OpenSSL in one call, bytes: four records. */
 #define WS_TLS_CHUNK (64 * 1024)
 
-/** Bytes that handlers may have posted to a loop and that it has not handled yet. */
+/** Maximum number of bytes that handlers have posted to a loop and that it has not handled yet. */
 #define WS_POSTED_MAX (64 * 1024 * 1024)
 
 /** Whether the cork buffer is lent to another connection. OVER: it was lent during this callback,

@@ -145,8 +145,9 @@ static inline ws_status output_cork(ws_loop *loop, size_t n, const void *payload
 /*
  * A callback of one connection may send to another one, as a bridge does. If nothing is gathered
  * for the first connection, the cork buffer gathers frames for the other one until the callback
- * ends, which saves a queue entry. The buffer is lent to only one other connection: a callback that
- * sends to many connections in turn would otherwise write more often than through their queues.
+ * ends, which saves a queue entry. The buffer is lent to only one other connection during a
+ * callback. A callback that sends to many connections should use their queues instead, which need
+ * fewer writes.
  */
 
 static void output_pull_cork(ws_conn *c);

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** Incomplete messages. They can use much memory at little cost to the peer.
- *  WebSocketMessageTimeout therefore limits how long a message may not grow, and sets a minimum
+ *  WebSocketMessageTimeout therefore sets how soon more of a message must arrive, and a minimum
  *  rate. */
 
 #include <stdlib.h>
@@ -12,8 +12,8 @@
  * header that announces a large payload does not allocate much memory. */
 #define MESSAGE_MIN (4 * 1024)
 
-/* If the last message was large, the buffer for the next one starts with at least its size, but at
- * most with this size, bytes. */
+/* If the last message was large, the buffer for the next one starts with room for a message of that
+ * size, but not with more than this, bytes. */
 #define RESERVE_MAX (4 * 1024 * 1024)
 
 /* A message of at least this length, bytes, is large: see ws_conn.large. */

@@ -47,8 +47,8 @@ void ws_loop_spend(ws_loop *loop, apr_size_t bytes);
 
 /** How many bytes of its share of a turn a connection uses up with a message to n others, in
  *  addition to the message itself. Each receiver costs one write in a turn, however many messages
- *  that write carries. The result has an upper limit, so that a turn can still hold a certain
- *  number of messages to many receivers. */
+ *  that write carries. The result is at most WS_TURN_BYTES / 64, so that a share has room for about
+ *  64 messages, however many receivers they have. */
 static inline apr_size_t ws_fan_out_work(apr_uint32_t n)
 {
     apr_size_t entries = (apr_size_t)n * 16; /* bytes in the queues */
@@ -63,7 +63,7 @@ typedef struct ws_subscriptions ws_subscriptions;
 /** Find a connection of this loop by its id. @return NULL: it has ended */
 ws_conn *ws_conn_find(ws_loop *loop, ws_id id);
 
-/** The connection whose callback runs on this thread; NULL: none, or the thread is not a loop. [any
+/** The connection whose callback runs on this thread. NULL: none, or not a loop's thread [any
  *  thread] */
 const ws_conn *ws_conn_in_callback(void);
 
@@ -79,7 +79,8 @@ int ws_conn_has_jobs(const ws_conn *c);
 /** Its subscriptions; NULL: none. */
 ws_subscriptions *ws_conn_subscriptions(const ws_conn *c);
 
-/** Set what ws_conn_subscriptions() returns. @return 0; -1: out of memory, never if s is NULL */
+/** Set what ws_conn_subscriptions() returns. @return 0; -1: out of memory, which cannot happen if s
+ *  is NULL */
 int ws_conn_set_subscriptions(ws_conn *c, ws_subscriptions *s);
 
 /** Fail the connection: RFC 6455, section 7.1.7. text is for the log and the Close frame. */
@@ -102,7 +103,7 @@ ws_status ws_conn_share_later(ws_id id, ws_frames *f);
  *  only if the message fills the queue. */
 ws_status ws_conn_share_unasked(ws_conn *c, ws_frames *f);
 
-/** Release the encoded form that the extensions keep of the frame sent last. */
+/** Release the encoded form of the last sent frame, which the extensions keep. */
 void ws_chain_forget_shared(ws_loop *loop);
 
 /** Whether everything sent has been written. If not, the hook `drained` is called when it has

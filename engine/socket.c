@@ -15,9 +15,10 @@
 
 #include "engine/conn.h"
 
-/* The C library's recv() and send() are cancellation points. In a threaded process each call
- * enables and disables cancellation, a tenth of all instructions of a short echo. We never
- * cancel threads, so we use the system calls. Sanitizers intercept the library's functions. */
+/* The C library's recv() and send() are cancellation points. In a threaded process, each call
+ * enables and disables cancellation. That takes a tenth of all instructions of a short echo. We
+ * never cancel threads, so we use the system calls directly, except with AddressSanitizer, which
+ * intercepts the library's functions. */
 #if defined(SYS_recvfrom) && defined(SYS_sendto) && !defined(__SANITIZE_ADDRESS__)                 \
     && !defined(__SANITIZE_THREAD__)
 #define RECV(fd, buf, size) syscall(SYS_recvfrom, fd, buf, size, 0, NULL, NULL)

@@ -193,7 +193,7 @@ static void tls_watch_handshakes(const SSL *ssl, int where, int value)
 
 void ws_tls_adopt(ws_conn *c)
 {
-    /* SSL_set_bio takes one reference when both are the same. */
+    /* If both BIOs are the same, SSL_set_bio() takes over only one reference. */
     BIO_up_ref(c->loop->bio);
     SSL_set_bio(c->ssl, c->loop->bio, c->loop->bio);
     SSL_set_info_callback(c->ssl, tls_watch_handshakes);

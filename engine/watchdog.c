@@ -9,7 +9,8 @@
 #include "engine/handoff.h"
 #include "base/thread.h"
 
-/* Checks per limit, and the smallest interval between checks, milliseconds. */
+/* The interval between two checks is the limit divided by LOOKS, but at least LOOK_MIN
+ * milliseconds. */
 #define LOOKS 4
 #define LOOK_MIN 5
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The names of the backends, and checks whether the build and the kernel support one. */
+/** The backends: their names, and whether the build and the kernel support them. */
 
 #include <errno.h>
 #include <stdio.h>

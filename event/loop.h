@@ -32,7 +32,7 @@ typedef enum {
 
 #define WS_BACKEND_NAMES "auto, epoll or io_uring"
 
-/**  [any thread] */
+/** [any thread] */
 const char *ws_backend_name(ws_backend backend);
 
 /** @return 0; -1 if no backend has this name.  [any thread] */
@@ -111,7 +111,7 @@ struct ws_event_loop {
 
 /* ---- Start and stop ---- */
 
-/**  [any thread] */
+/** [any thread] */
 apr_status_t ws_event_loop_init(ws_event_loop *loop, const ws_loop_hooks *hooks, ws_backend backend,
                                 unsigned seed);
 

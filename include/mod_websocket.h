@@ -23,13 +23,13 @@
  * connections of the loop. If your handler waits, set WS_BLOCKING. Its callbacks then run on a
  * thread pool, for each connection still one at a time and in order.
  *
- * Each function states where it may be called:
- *   [callback]  inside a callback of this connection, also a WS_BLOCKING one;
- *   [any]       from any thread of the child process, at any time between start and stop.
+ * The comment of each function states where it may be called: [callback] inside a callback of this
+ * connection, also a WS_BLOCKING one; [any] from any thread of the child process, at any time
+ * between start and stop.
  *
- * POINTERS. The arguments of a callback (data, reason) are valid until the callback returns. A ws_conn
- * is valid from on_open until on_close returns. To reach a connection later, or from
- * another thread, keep its ws_id and use ws_send_to(), ws_close_id() or ws_run().
+ * POINTERS. The arguments of a callback (data, reason) are valid until it returns. A ws_conn is
+ * valid from on_open until on_close returns. To reach a connection later, or from another thread,
+ * keep its ws_id and use ws_send_to(), ws_close_id() or ws_run().
  *
  * PROCESSES. httpd runs several child processes. Each has its own connections and its own copy
  * of a handler's variables.
@@ -116,8 +116,8 @@ enum {
     WS_CLOSE_GOING_AWAY = 1001,
     WS_CLOSE_PROTOCOL_ERROR = 1002,
     WS_CLOSE_UNSUPPORTED = 1003,
-    WS_CLOSE_NO_STATUS = 1005, /**< only in on_close: the peer's Close frame had no code */
-    WS_CLOSE_ABNORMAL = 1006,  /**< only in on_close: the connection broke */
+    WS_CLOSE_NO_STATUS = 1005, /**< in on_close: the peer's Close frame had no code */
+    WS_CLOSE_ABNORMAL = 1006,  /**< in on_close: the connection broke */
     WS_CLOSE_BAD_DATA = 1007,
     WS_CLOSE_POLICY = 1008,
     WS_CLOSE_TOO_BIG = 1009,
@@ -294,7 +294,7 @@ typedef struct ws_handler {
      * bounded memory. A piece of text may end inside a character. Invalid UTF-8 fails the
      * connection when it is found, possibly after earlier pieces have been delivered.
      * @param len    bytes, may be 0
-     * @param where WS_FIRST, WS_LAST, both, or 0 in the middle. With WS_FRAME_ENDS
+     * @param where  WS_FIRST, WS_LAST, both, or 0 in the middle. With WS_FRAME_ENDS
      *               also WS_FRAME_END. With ws_request_pass_extensions() also WS_COMPRESSED, in all
      *               pieces of a compressed message
      */
@@ -313,7 +313,7 @@ typedef struct ws_handler {
      * The peer's Close frame has arrived and has not been answered yet. The connection is still
      * WS_OPEN, so that you can send messages before the answer. No further message arrives. Not
      * called if this side has already sent its Close frame.
-     * @param code the peer's code, or WS_CLOSE_NO_STATUS
+     * @param code    the peer's code, or WS_CLOSE_NO_STATUS
      * @param reason  UTF-8, len 0 to 123 bytes, not NUL-terminated
      * @return 0: the server answers with code and reason, unless this callback has called
      *         ws_close(); 1: the handler will call ws_close(). If it has not done so after
@@ -344,9 +344,9 @@ typedef struct ws_handler {
 
     /**
      * A token (WebSocketTokenKey) expires soon, or has expired. Tell the client, so that it sends a
-     * newer token in time; use that with ws_use_token().
+     * newer token in time; pass that to ws_use_token().
      * @param channel  the subscription that the token belongs to; NULL: the connection
-     * @param expired 0: it expires within 60 s. 1: it has expired. The subscription
+     * @param expired  0: it expires within 60 s. 1: it has expired. The subscription
      *                 has ended; for the connection's token, the server closes the connection
      *                 (1008, "expired") after this callback
      */
@@ -447,7 +447,7 @@ WS_API apr_status_t ws_request_set_body(ws_request *rq, const char *type, const 
  * The client's offers of permessage-deflate. Pass them to ws_connect_options.pass_extensions to
  * forward compressed messages without decoding them.
  * @return allocated from r->pool; NULL: the client offers none, or a WebSocketExtension of
- *         the section needs to read the messages
+ *         the section has to read the messages
  */
 WS_API const char *ws_request_offers(ws_request *rq);
 
@@ -497,7 +497,7 @@ WS_API ws_status ws_send_keyed(ws_conn *c, ws_type type, const char *data, apr_s
  * size then needs bounded memory. Other messages to the connection (ws_send, ws_send_to,
  * ws_broadcast) wait for the last part. Control frames are sent between the parts.
  * @param type   of the message, the same for all its parts
- * @param where WS_FIRST for the first part, WS_LAST for the last part, which may be
+ * @param where  WS_FIRST for the first part, WS_LAST for the last part, which may be
  *               empty. The first part may also have WS_COMPRESSED, see ws_request_pass_extensions()
  * @return as ws_send; WS_MISPLACED for a first part inside of a message, or another part
  *         without a first. If the first part is dropped, the message has not begun. Later parts are
@@ -516,9 +516,9 @@ WS_API ws_status ws_ping(ws_conn *c, const char *data, apr_size_t len);
 /**
  * Start the closing handshake: a Close frame follows all messages that were sent before. on_close
  * is called when the peer answers, or after WebSocketCloseTimeout.
- * @param code 1000 to 1003, 1007 to 1014 or 3000 to 4999; WS_CLOSE_NO_STATUS for a
+ * @param code    1000 to 1003, 1007 to 1014 or 3000 to 4999; WS_CLOSE_NO_STATUS for a
  *                frame without code. Any other code is sent as 1011 and logged
- * @param reason UTF-8, truncated to 123 bytes at a character boundary; NULL: none
+ * @param reason  UTF-8, truncated to 123 bytes at a character boundary; NULL: none
  * @return WS_QUEUED, or WS_GONE if the connection is already closing.  [callback]
  */
 WS_API ws_status ws_close(ws_conn *c, int code, const char *reason);
@@ -589,11 +589,12 @@ WS_API apr_pool_t *ws_pool(ws_conn *c);
 WS_API const char *ws_protocol(const ws_conn *c);
 /**
  * Version of the protocol: 13, 8 or 7; or 76 or 75, if WebSocketVersions enables these drafts.
- * Versions 76 and 75 have only text messages, and no pings: - ws_send() and ws_send_part() of
- * WS_BINARY, and ws_ping(), return WS_UNSUPPORTED; on_pong is not called; - in text that is not
- * UTF-8, a byte 0xFF is sent as U+FFFD; - code and reason of ws_close() are not sent, but passed to
- * on_close; a close by the client is WS_CLOSE_NO_STATUS. 75 has no closing handshake: the end of
- * the stream is its close.
+ * Versions 76 and 75 have only text messages, and no pings:
+ *   - ws_send() and ws_send_part() of WS_BINARY, and ws_ping(), return WS_UNSUPPORTED; on_pong is
+ *     not called;
+ *   - in text that is not UTF-8, a byte 0xFF is sent as U+FFFD;
+ *   - code and reason of ws_close() are not sent, but passed to on_close; a close by the client has
+ *     the code WS_CLOSE_NO_STATUS. 75 has no closing handshake: the end of the stream is its close.
  */
 WS_API int ws_version(const ws_conn *c);
 /** Path of the request, decoded, as in r->uri. */
@@ -649,8 +650,9 @@ typedef struct ws_response {
     int body_cut;               /**< 1: the body was longer */
 } ws_response;
 
-/** Options of ws_connect(). Set size and the options that you need, and zero the rest. All strings are copied. Times are
- *  milliseconds; 0 is the default. */
+/** Options of ws_connect(). Set size and the options that you need, and zero the rest. All strings
+ *  are copied. Times are in milliseconds. 0 stands for the default, which the comment names
+ *  last. */
 typedef struct ws_connect_options {
     apr_size_t size; /**< sizeof(ws_connect_options) */
 
@@ -670,7 +672,7 @@ typedef struct ws_connect_options {
      * @param reason  "connect: Connection refused", "handshake: server answered
      *                403", "certificate: host name mismatch"; docs/client.md lists them. Valid until
      *                on_failure returns.
-     * @param status the HTTP status of a refusal, or 0
+     * @param status  the HTTP status of a refusal, or 0
      */
     void (*on_failure)(void *data, const char *reason, int status);
 
@@ -695,8 +697,8 @@ typedef struct ws_connect_options {
 
     apr_uint32_t lookup_timeout; /**< for the names of server or proxy; 5 s */
     apr_uint32_t
-        connect_timeout; /**< for each address, of which the next is tried in parallel after 250
-                          *   ms (RFC 8305); 5 s */
+        connect_timeout; /**< for each address; after 250 ms, the next one is tried in parallel
+                          *   (RFC 8305); 5 s */
     apr_uint32_t handshake_timeout; /**< from the connection to the end of the handshake; 10 s */
     apr_uint32_t close_timeout;     /**< for the closing handshake; that of c, or 5 s */
     apr_uint32_t
@@ -744,7 +746,7 @@ typedef struct ws_connect_options {
     /**
      * Called on the event loop before each delay. NULL: always continue.
      * @param delay   milliseconds
-     * @param reason as for on_failure; or "closed: 1006", with the code that on_close got
+     * @param reason  as for on_failure; or "closed: 1006", with the code that on_close got
      * @param status  as for on_failure
      * @return 0: stop; anything else: continue
      */
@@ -770,13 +772,13 @@ typedef struct ws_connect_options {
  *
  * If c is not NULL, the new connection belongs to the event loop of c. Unless one of the two
  * handlers is WS_BLOCKING, their callbacks never run at the same time, and a callback of one
- * connection may call functions marked  [callback] for the other. The limits and times of c are the
+ * connection may call functions marked [callback] for the other. The limits and times of c are the
  * defaults of the options.
  *
- * @param c the connection whose callback makes this call. NULL: use the calling loop, or
+ * @param c  the connection whose callback makes this call. NULL: use the calling loop, or
  *           on another thread the loop with the fewest connections
  * @return an attempt: on_open or on_failure follows, after this call has returned; 0: out
- *         of memory, no handler, or the server stops: nothing is called.  [any], with c  [callback]
+ *         of memory, no handler, or the server stops: nothing is called.  [any], with c [callback]
  */
 WS_API ws_attempt ws_connect(ws_conn *c, const ws_connect_options *options);
 
@@ -835,7 +837,7 @@ typedef void (*ws_watch_fn)(ws_conn *c, int fd, unsigned events, void *arg);
  * pidfd, or anything else that epoll(7) accepts, but not a file. Handlers on the loop should use
  * non-blocking descriptors. Watches end with their connection, before on_close. Close the
  * descriptor in on_close, or after ws_watch_stop().
- * @param events WS_READABLE, WS_WRITABLE, both, or 0: report nothing for now
+ * @param events  WS_READABLE, WS_WRITABLE, both, or 0: report nothing for now
  * @return the watch, valid until ws_watch_stop() or until on_close returns; NULL: out of memory,
  *         the descriptor cannot be watched (a file; already watched), or the connection is
  *         closed. With a WS_BLOCKING handler, the connection ends if the descriptor cannot be watched.  [callback]
@@ -912,7 +914,7 @@ typedef struct ws_subscription {
  * delivered first, then WS_EVENT_LIVE, then messages in the order of publication. If the channel
  * has a history, they are delivered in the order of their positions, each exactly once. The
  * subscription ends with the connection.
- * @param how NULL: all zero. If the connection is subscribed already, only the member's
+ * @param how  NULL: all zero. If the connection is subscribed already, only the member's
  *             data is changed, unless WS_CHANGE is set
  * @return WS_QUEUED; WS_BAD_NAME; WS_FORBIDDEN; WS_LIMIT; WS_TOO_BIG (member_len); WS_GONE; WS_FULL: out of
  *         memory; WS_BAD_TEXT: member is not UTF-8.  [callback]
@@ -947,7 +949,7 @@ typedef void (*ws_published_fn)(const ws_published *what, void *arg);
  * subscribers.
  * @param len     bytes, at most WS_PUBLISH_MAX
  * @param except  a connection to exclude, for example the sender, or 0
- * @param fn NULL, or called exactly once if the result is WS_QUEUED: before this
+ * @param fn      NULL, or called exactly once if the result is WS_QUEUED: before this
  *                function returns, or later on another thread
  * @return WS_QUEUED; WS_BAD_NAME; WS_TOO_BIG; WS_BAD_TEXT; WS_GONE: the server stops;
  *         WS_FULL: WebSocketBusQueue is reached for a loop, a process or the history, or out of
@@ -967,7 +969,7 @@ WS_API ws_status ws_publish(const char *channel, ws_type type, const char *data,
  * least 8,000 ids and drops the oldest first. If a child is killed between publishing and storing
  * the id, the message can be published twice.
  * @param id   1 to WS_ONCE_MAX bytes, NUL-terminated
- * @param fn gets WS_QUEUED with `duplicate` if a message with that id was published
+ * @param fn   gets WS_QUEUED with `duplicate` if a message with that id was published
  *             before, or WS_FULL if one is just being published
  * @return as ws_publish; WS_BAD_NAME also for the id.  [any]
  */
@@ -1017,7 +1019,7 @@ WS_API int ws_may(ws_conn *c, ws_action action, const char *channel);
 /**
  * Use a token that the client has sent (docs/tokens.md). If the connection has no user, the token's
  * `sub` becomes its user.
- * @param channel the channel that the token is for; NULL: it replaces the
+ * @param channel  the channel that the token is for; NULL: it replaces the
  *                 connection's token, and subscriptions that only the old token permitted end
  * @return NULL, or why the token is refused: a static text for the client.  [callback]
  */
@@ -1052,7 +1054,7 @@ WS_API int ws_event_has_form(const ws_event *event, int form);
  * Create a form of an event: a message to send instead of it. Create a form for the first
  * connection that needs it. It is framed once, and shared by all connections of the loop whose
  * on_channel returns its number.
- * @param form 2 to WS_FORMS_MAX; the handler defines the meaning
+ * @param form  2 to WS_FORMS_MAX; the handler defines the meaning
  * @return form, or WS_FORM_NONE: out of memory.  [inside on_channel]
  */
 WS_API int ws_event_form(const ws_event *event, int form, ws_type type, const char *data,
@@ -1187,7 +1189,7 @@ typedef void (*ws_channels_fn)(const ws_listed_channel *channels, apr_size_t cou
 
 /**
  * List the channels that have subscribers, in all processes and on all machines.
- * @param prefix beginning of their names; "" for all
+ * @param prefix  beginning of their names; "" for all
  * @param after   only names after this one, the last of the previous page; "" for the first page
  * @param limit   1 to WS_LIST_LIMIT
  * @return WS_QUEUED: fn is called exactly once, within two seconds, possibly before this returns; WS_BAD_NAME: prefix

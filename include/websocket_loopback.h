@@ -38,7 +38,7 @@
  * @param r     inside on_request, on its thread
  * @param path  path of the page, as in the request line, without query string. The request must
  *              have the same Host header as r
- * @param dir NULL; or a directory, ending with a slash, that must contain the page as
+ * @param dir   NULL; or a directory, ending with a slash, that must contain the page as
  *              a file. If it does not, the request has neither a user nor WEBSOCKET
  * @return allocated from r->pool; NULL: too long even without TLS variables, or r has no
  *         Host header

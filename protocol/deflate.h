@@ -49,8 +49,8 @@ const char *ws_deflate_agree(const ws_deflate_config *config, int takeover,
 
 /**
  * Check another server's answer to a client's offers, without using the extension.
- * @param offers value of the client's Sec-WebSocket-Extensions; overwritten
- * @param answer value of the server's; overwritten
+ * @param offers  value of the client's Sec-WebSocket-Extensions; overwritten
+ * @param answer  value of the server's; overwritten
  * @return whether the answer accepts one offer of permessage-deflate, and no other
  *         extension
  */

@@ -24,7 +24,7 @@ int ws_pmd_memory_level(int bits)
     return bits < 10 ? 3 : bits > 15 ? 8 : bits - 7;
 }
 
-/* zconf.h: (1 << (windowBits + 2)) + (1 << (memLevel + 9)), plus the state itself. */
+/* From zconf.h: (1 << (windowBits + 2)) + (1 << (memLevel + 9)), plus the state itself. */
 apr_size_t ws_pmd_deflate_cost(int bits)
 {
     return ((apr_size_t)1 << (ws_pmd_bits(bits) + 2))

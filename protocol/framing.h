@@ -40,7 +40,7 @@ struct ws_framing {
 
     /**
      * Write a message, or a part of it.
-     * @param first opcode and WS_FIN as for ws_frame_header(). The start of the
+     * @param first  opcode and WS_FIN as for ws_frame_header(). The start of the
      *               message is not written for a continuation, and its end only with WS_FIN
      * @return the length written, bytes
      */

@@ -66,7 +66,7 @@ size_t ws_hixie_frame_max(const void *text, size_t len);
 /**
  * Write a text frame, or a part of it. A byte 0xFF would end the frame. It cannot occur in UTF-8;
  * in other text it is replaced with U+FFFD.
- * @param first as for ws_frame_header(). The start of the frame is not written for a
+ * @param first  as for ws_frame_header(). The start of the frame is not written for a
  *               continuation, and its end only with WS_FIN
  * @return the length written, bytes
  */
