@@ -93,15 +93,15 @@ int ws_control_failed(request_rec *r, ws_rpc_status s)
     case WS_RPC_ENDED:
         return ws_control_refuse(r, HTTP_NOT_FOUND, "no such connection");
     case WS_RPC_NOTHING:
-        return ws_control_refuse(r, HTTP_NOT_FOUND, "the connection is not subscribed to this "
-                                                    "channel");
+        return ws_control_refuse(r, HTTP_NOT_FOUND,
+                                 "the connection is not subscribed to this channel");
     case WS_RPC_FULL:
         return ws_control_later(r, "the client's send queue is full (WebSocketSendQueue)");
     case WS_RPC_BUSY:
         return ws_control_later(r, "the connection's process is overloaded");
     case WS_RPC_FORBIDDEN:
-        return ws_control_refuse(r, HTTP_FORBIDDEN, "WebSocketSubscribe does not allow this "
-                                                    "subscription");
+        return ws_control_refuse(r, HTTP_FORBIDDEN,
+                                 "WebSocketSubscribe does not allow this subscription");
     case WS_RPC_LIMIT:
         return ws_control_refuse(
             r, HTTP_CONFLICT,

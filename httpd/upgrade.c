@@ -533,8 +533,7 @@ int ws_upgrade_handler(request_rec *r)
     ws_upgrade_restore_args(r);
     r->uri = ws_sockjs_handler_uri(r);
     rq.headers = apr_table_make(r->pool, 4);
-    status =
-        ws_http2_begin(r) ? upgrade_run(r, &rq) : ws_http2_send_to_http_1_1(r, "a WebSocket");
+    status = ws_http2_begin(r) ? upgrade_run(r, &rq) : ws_http2_send_to_http_1_1(r, "a WebSocket");
     ws_http2_end(r);
     ws_upgrade_release(&rq);
     r->uri = uri;

@@ -154,8 +154,7 @@ static const char *proxypass_via(request_rec *r)
     if (conf->viaopt != via_on && conf->viaopt != via_full) {
         return NULL;
     }
-    if (name
-        == r->hostname) { /* with UseCanonicalName Off, that is the server's name, not the
+    if (name == r->hostname) { /* with UseCanonicalName Off, that is the server's name, not the
                            * proxy's */
         name = r->server->server_hostname;
     }

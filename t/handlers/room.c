@@ -32,7 +32,8 @@ static void room_event(const ws_event *e, void *arg)
     }
     __atomic_add_fetch(&messages, e->kind == WS_EVENT_MESSAGE, __ATOMIC_SEQ_CST);
     __atomic_add_fetch(&snapshots, e->kind == WS_EVENT_MEMBERS, __ATOMIC_SEQ_CST);
-    __atomic_add_fetch(&members, (e->kind == WS_EVENT_JOIN) - (e->kind == WS_EVENT_LEAVE), __ATOMIC_SEQ_CST);
+    __atomic_add_fetch(&members, (e->kind == WS_EVENT_JOIN) - (e->kind == WS_EVENT_LEAVE),
+                       __ATOMIC_SEQ_CST);
 }
 
 static void room_published(const ws_published *what, void *arg)

@@ -94,8 +94,7 @@ static int session_count_message(ws_conn *c, apr_size_t len, int last)
         return 0;
     }
     received += last != 0;
-    wanted_bytes +=
-        ws_options.terminal ? 0 : len + 1; /* never wait for a user's reading */
+    wanted_bytes += ws_options.terminal ? 0 : len + 1; /* never wait for a user's reading */
     if (o->count && received == o->count) {
         ws_close(c, WS_CLOSE_NORMAL, NULL);
     }

@@ -23,7 +23,7 @@ struct ws_happening {
 
 typedef struct ws_test_client {
     const char *name;
-    int fd;            /**< -1: not connected */
+    int fd;     /**< -1: not connected */
     ws_id conn; /**< id of the connection; 0: not open yet */
     int version;
     int mute;   /**< does not reply to pings */
