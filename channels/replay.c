@@ -216,7 +216,7 @@ static void replay_read_for_sub(ws_channels *h, ws_sub *sub)
     }
 }
 
-/* Calculate the position before the newest messages from the head, and read from there. */
+/* Read from the position before the newest messages, which follows from the head. */
 static void replay_begin_newest(ws_channels *h, ws_sub *sub, ws_position head)
 {
     apr_uint64_t count = sub->at.offset;
@@ -472,7 +472,7 @@ static int replay_post_look(ws_channels *h, unsigned loop, ws_channel *ch)
 
 void ws_look_again(ws_channels *h, unsigned loop)
 {
-    /* A task that is already queued does this. */
+    /* Post one task for all channels of the loop, unless one is queued already. */
     if (!__atomic_exchange_n(&h->loop_queues[loop].looking, 1, __ATOMIC_SEQ_CST)
         && replay_post_look(h, loop, NULL) < 0) {
         __atomic_store_n(&h->loop_queues[loop].looking, 0, __ATOMIC_SEQ_CST);

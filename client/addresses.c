@@ -114,7 +114,7 @@ static int addresses_bind_source(const ws_connector *t, int fd, int family)
         errno = EAFNOSUPPORT;
         return -1;
     }
-    /* Let connect() choose the local port: it can then be one that is in use for another server. */
+    /* Let connect() choose the local port: it may reuse one whose connections go elsewhere. */
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof(late));
     return bind(fd, (struct sockaddr *)&source, len);
 }

@@ -8,8 +8,8 @@
  *
  * See docs/applications.md. A connection has at most one request in progress; messages that arrive
  * meanwhile are sent together in the next one. In each child process, one thread per
- * WebSocketHandler line sends the requests (courier.c). Therefore close events can be retried after
- * the connection has ended, and all connections share those to the application.
+ * WebSocketHandler line sends the requests (courier.c). It can thus retry a close event after the
+ * WebSocket has ended, and reuse its connections to the application for all WebSockets.
  */
 
 #include <pthread.h>
