@@ -74,7 +74,7 @@ int ws_record_get(ws_history_records *h, MDB_txn *txn, unsigned base, MDB_val ke
 int ws_record_first_message(MDB_cursor *cursor, apr_uint64_t id, apr_uint64_t *offset,
                             MDB_val *value);
 
-/** Read the totals. If there are none, return those of an empty file. */
+/** Read the totals. If the file has none yet, return those of an empty file. */
 int ws_record_load_totals(ws_history_records *h, MDB_txn *txn, apr_time_t now, totals *t);
 
 /** Convert the result of an LMDB function to a status. */

@@ -2,7 +2,7 @@
 
 /**
  * Lists the channels of all processes. A process only knows the channels of its own connections, so
- * a question goes to all processes. Each answers with its first names after `after`, up to one more
+ * the asking process sends LIST to all. Each answers with its first names after `after`, up to one more
  * than the limit. The first names of the merged answers are then the first ones overall, with
  * complete counts. The additional name shows that there are more.
  *

@@ -72,7 +72,7 @@ void ws_connector_ask(ws_connector *t)
 
 /* ---- Extensions ---- */
 
-/* Join all values of a header to one list. @return NULL: there is no such header */
+/* Join all values of a header to one list. @return NULL: the header is missing */
 static char *handshake_joined(const ws_connector *t, const ws_client_response *a, const char *name)
 {
     const char *value;

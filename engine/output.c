@@ -49,7 +49,7 @@ void ws_conn_postpone(ws_conn *c)
     }
 }
 
-/* Queue what follows the first `done` bytes of iov.
+/* Queue the rest of iov after the first `done` bytes.
  * @return 0: no rest; 1: queued; -1: no memory */
 static int output_keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
 {
@@ -105,7 +105,7 @@ static int output_write_now(ws_conn *c, struct iovec *iov, int n)
     return rest;
 }
 
-/* Build a control frame in a buffer of its own. */
+/* Build a control frame in a new buffer. */
 static ws_frames *output_frame_of(unsigned first, const unsigned char *head, size_t n,
                                   const void *payload, apr_size_t len)
 {

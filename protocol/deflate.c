@@ -202,7 +202,7 @@ static void pmd_end_out(ws_extended *x, shared *sh)
 
 /* ---- Inflate: section 7.2.2 ---- */
 
-/* A result of pmd_inflate_piece() that is not a close code: the receiver wants no more data. */
+/* A result of pmd_inflate_piece() that is not a close code: the receiver wants no further data. */
 #define STOPPED (-2)
 
 /* Inflate, and deliver each full buffer. *out: bytes in the buffer */

@@ -14,8 +14,8 @@
  * The state determines which bytes may follow:
  *
  *   START   a character begins          E0, F0  80..BF without overlong forms
- *   T1..T3  1 to 3 continuation bytes   ED, F4  80..BF without surrogates, without what is above
- * 10FFFF */
+ *   T1..T3  1 to 3 continuation bytes   ED, F4  80..BF without surrogates and
+ *                                               without characters above 10FFFF */
 
 enum { START = WS_UTF8_START, REJECT = WS_UTF8_REJECT, T1, T2, T3, E0, ED, F0, F4 };
 

@@ -212,8 +212,7 @@ status_is(405, 'connections are not made', 'POST', '/connections');
 {
     my $socket = $httpd->connect;
     print $socket "GET /events/x HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
-    my $id;
-    Httpd::wait_for(sub { ($id) = ids('uri=/events/x', 10); $id }, 'the stream to be listed');
+    my ($id) = map { $_->{id} } listed('uri=/events/x', 1);
     status_is(409, 'a stream of events takes no message', 'POST', "/connections/$id", 'x');
     status_is(200, 'but can be closed', 'DELETE', "/connections/$id");
     my $all = do { local $/; <$socket> };

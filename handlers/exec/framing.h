@@ -36,7 +36,7 @@ typedef struct exec_input {
 
 /**
  * Read once, and call `take` for each complete message. `take` must not change the input.
- * @return 1: there may be more; 0: no more data yet; -1: end of stream, or out of memory; -2: a
+ * @return 1: there may be more; 0: no data to read yet; -1: end of stream, or out of memory; -2: a
  *         message is longer than longest
  */
 int exec_input_take(exec_input *in, int fd, exec_framing framing, apr_size_t longest,

@@ -42,16 +42,16 @@ sub write {
 # No more input.
 sub end_input { shutdown $_[0]{stream}, 1 }
 
-# Read once; 0 at the end of the output.
+# Read once; 0 at the end of the output. As each call waits anew, time limits count from the last output: what goes on
+# under load may take long.
 sub read_on {
-    my ($self, $until) = @_;
-    Httpd::ready($self->{stream}, 0, $until - time)
+    my ($self, $deadline) = @_;
+    Httpd::ready($self->{stream}, 0, $deadline || $Httpd::DEADLINE)
         or Httpd::give_up("$self->{name} says nothing more: $self->{output}");
     return sysread $self->{stream}, $self->{output}, 65536, length $self->{output};
 }
 
-# Wait until the output matches, and return the match with its groups. Output up to there is forgotten. The time counts
-# from the last output, here and in finish(): what goes on under load may take long.
+# Wait until the output matches, and return the match with its groups. Output up to there is forgotten.
 sub wait_output {
     my ($self, $match, $deadline) = @_;
     while (1) {
@@ -59,14 +59,14 @@ sub wait_output {
             $self->{output} = substr $self->{output}, $+[0];
             return wantarray ? @found : $found[0];
         }
-        $self->read_on(time + ($deadline || $Httpd::DEADLINE)) or Httpd::give_up("$self->{name} ended before $match: $self->{output}");
+        $self->read_on($deadline) or Httpd::give_up("$self->{name} ended before $match: $self->{output}");
     }
 }
 
 # Wait for the end of its output and its own; returns the exit status (or with signal, as $?).
 sub finish {
     my ($self, $deadline) = @_;
-    1 while $self->read_on(time + ($deadline || $Httpd::DEADLINE));
+    1 while $self->read_on($deadline);
     waitpid delete $self->{pid}, 0;
     return $? & 127 ? $? : $? >> 8;
 }
