@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The interface of an application that authorizes the use of channels. It may refuse or rewrite a
- * publication, allow or refuse a subscription, and receives notifications about subscribers. It is
- * a table of functions; httpd/application_provider.h describes how a module registers one.
+ * The interface of an application that authorizes the use of channels. The application may refuse
+ * or rewrite a publication and refuse a subscription, and it is notified of subscribers. The
+ * interface is a table of functions; httpd/application_provider.h describes how a module registers
+ * one.
  *
  * THREADS. All functions may be called from any thread at any time, and never block.
  */
@@ -16,7 +17,7 @@
 typedef enum {
     WS_APP_PUBLISH = 0x1,     /**< a question */
     WS_APP_SUBSCRIBE = 0x2,   /**< a question */
-    WS_APP_UNSUBSCRIBE = 0x4, /**< a notification, as are the two below */
+    WS_APP_UNSUBSCRIBE = 0x4, /**< this and the following ones are notifications */
     WS_APP_OCCUPIED =
         0x8, /**< the channel has its first subscriber in all processes of this httpd */
     WS_APP_VACATED = 0x10 /**< the channel has lost its last subscriber */
@@ -26,7 +27,7 @@ typedef enum {
 typedef struct ws_app_question {
     ws_app_event event;
     const char *channel;
-    ws_id id;         /**< the connection that publishes, or whose subscription it is; 0: none */
+    ws_id id;         /**< the connection that publishes or subscribes; 0: none */
     const char *user; /**< user of the connection or HTTP request; NULL: none */
     const char *uri;  /**< URI of the connection, or NULL */
     ws_type type;     /**< type of the message */

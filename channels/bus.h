@@ -4,15 +4,15 @@
  * The interface of a bus: a table of functions that carry packets to other processes.
  *
  * One bus connects the processes of this httpd (httpd/bus_local.c). A second, optional bus connects
- * this httpd to other machines. Packets are handed to both. The bus to other machines does not
- * deliver packets of this server (packet.from.server) back to it.
+ * this httpd to other machines. Each packet is handed to both. The bus to other machines never
+ * delivers this server's own packets (packet.from.server) to this server.
  *
  * THREADS. All functions may be called from any thread at any time and never block. They never call
  * ws_channels_receive() before they return. A caller of ws_channels_receive() holds no lock that
  * these functions take.
  *
- * ORDER. Packets that one process hands to a bus for another process, with publish and send, arrive
- * in the same order or not at all.
+ * ORDER. If one process hands several packets for another process to a bus, with publish or send,
+ * they arrive in the same order or not at all.
  */
 
 #ifndef WS_CHANNELS_BUS_H
@@ -39,8 +39,8 @@ struct ws_bus {
      * Hand a packet to all other processes that have subscribers of its channel. A packet for which
      * ws_packet_is_for_all() is true goes to all other processes.
      * @param reached  incremented for each process that the packet was handed to
-     * @param missed   incremented for each process that could not be reached. The bus sends it
-     *                 WS_PACKET_MISSED once it can be reached
+     * @param missed   incremented for each process that could not be reached. The bus sends
+     *                 WS_PACKET_MISSED to that process once it can be reached
      * @return WS_QUEUED. WS_FULL: the queue of one of the processes is full, and none received the
      *         packet. With WS_PACKET_STORED the bus does not refuse the packet: processes that
      *         miss it read the history
@@ -74,13 +74,13 @@ struct ws_bus {
  */
 WS_API void ws_channels_receive(ws_channels *h, const ws_packet *p);
 
-/** A bus whose want() takes time calls this when the channel's packets start to arrive. Messages
- *  stored before are then read from the history, and the members are requested again.  [any
- *  thread] */
+/** A bus whose want() takes time calls this when the channel's packets start to arrive. This
+ *  function then reads the messages stored before from the history, and requests the members again.
+ *  [any thread] */
 WS_API void ws_channels_wanted(ws_channels *h, const char *channel, unsigned len);
 
 /** A bus calls this after it has lost packets for this process. The channels read missing messages
- *  from their histories. @param how_many  added to the counter of missed messages  [any thread] */
+ *  from their histories. @param how_many added to the counter of missed messages  [any thread] */
 WS_API void ws_channels_missed(ws_channels *h, apr_uint64_t how_many);
 
 #endif

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The channels of a process: the subscriptions of its connections, and the route of a message from
- * a publisher to a history, to buses and to loops.
+ * The channels of a process: the subscriptions of its connections, and the path of a message from
+ * the publisher to the history, the buses and the loops.
  *
  *   name -> ws_channel (subscriptions.c, one lock, held briefly) -> for each loop a list of
  *   subscriptions, which only that loop's thread accesses
@@ -29,13 +29,14 @@ typedef struct ws_channels_options {
     unsigned channels;   /**< maximum number of channels in this process; 0: no limit */
     int wildcards;       /**< also publish to wildcards, because clients may subscribe to them */
     apr_size_t queue;    /**< limit of a loop's queue, bytes; 0: 8 MiB */
-    /** As ws_may(); NULL: no directives. Called on any thread that runs the connection's
+    /** Implements ws_may(); NULL: no directives. Called on any thread that runs the connection's
      *  callbacks. */
     int (*may)(ws_conn *c, ws_action action, const char *channel);
     /** Receives WS_PACKET_ASK and WS_PACKET_ANSWER from other processes; NULL: drop them. Called on
      *  a bus's thread; must not block. */
     void (*called)(const ws_packet *p);
-    /** As ws_use_token(); NULL: tokens are not accepted. Called on the same threads as may. */
+    /** Implements ws_use_token(); NULL: tokens are not accepted. Called on the same threads as
+     *  may. */
     const char *(*use_token)(ws_conn *c, const char *channel, const char *token);
     const ws_application *application; /**< or NULL */
     /** Called when a channel gets its first subscription in this process, and when it loses its
@@ -51,12 +52,12 @@ WS_API ws_channels *ws_channels_create(const ws_channels_options *options, apr_p
 /** The process's channels, or NULL.  [any thread] */
 WS_API ws_channels *ws_channels_current(void);
 
-/** Refuse publishing from now on (WS_GONE). The buses have stopped or are about to stop; the engine
- *  and the history still run. */
+/** Refuse all publications from now on (WS_GONE). Call it before the engine and the history stop.
+ *  The buses may have stopped already. */
 void ws_channels_stop(ws_channels *h);
 
 /** End the listeners, and answer pending questions. Call it after ws_engine_stop() and after the
- *  history has stopped. It calls functions of handlers for the last time. */
+ *  history has stopped. No function of a handler is called after this. */
 void ws_channels_finish(ws_channels *h);
 
 /** Call it after ws_channels_finish(). */
@@ -65,17 +66,17 @@ void ws_channels_destroy(ws_channels *h);
 /** The options of ws_channels_create().  [any thread] */
 WS_API const ws_channels_options *ws_channels_options_of(const ws_channels *h);
 
-/** As ws_publish(), for a message that the caller may withdraw. The caller keeps its reference.
+/** Like ws_publish(), for a message that the caller may withdraw. The caller keeps its reference.
  *  Sets m->server.  [any thread] */
 WS_API ws_status ws_publish_message(ws_message *m, ws_published_fn fn, void *arg);
 
 /** Check all arguments and create a message. @param m  set to one reference
- *  @return as ws_publish_with() */
+ *  @return the same as ws_publish_with() */
 WS_API ws_status ws_message_create(const char *channel, ws_type type, const char *data,
                                    apr_size_t len, const ws_publication *how, ws_message **m);
 
-/** As ws_subscribe(), but without asking the application, because it requested the subscription
- *  itself or has already been asked. */
+/** Like ws_subscribe(), but does not ask the application: it requested the subscription itself, or
+ *  has already been asked. */
 ws_status ws_subscribe_unasked(ws_conn *c, const char *channel, const ws_subscription *how);
 
 /** Set a message's id, of 1 to WS_ONCE_MAX bytes. @return 0: the id is invalid */
@@ -92,11 +93,11 @@ typedef struct ws_channel_count {
 } ws_channel_count;
 
 /**
- * List the channels that have subscribers in this process, the first ones by name.
+ * List the channels that have subscribers in this process, sorted by name.
  * @param prefix  only names that start with it
- * @param after   only names that follow it in byte order
+ * @param after   only names that sort after it, in byte order
  * @param most    maximum number
- * @param all     set, sorted; malloc'ed, with room for 2 * most
+ * @param all     set to the sorted array; malloc'ed, with room for 2 * most
  * @param more    set to 1 if there are channels after the last one
  * @return the number; -1: out of memory  [any thread]
  */

@@ -9,8 +9,8 @@
 
 /**
  * Post an event to one loop: a message for its subscribers of the channel, or a change of members
- * for those that watch. Takes a reference to m. For a change of members, m->server and m->except
- * identify the member.
+ * for the subscribers that watch the members. Takes a reference to m. For a change of members,
+ * m->server and m->except identify the member.
  * @return 0; -1: the loop has ended, or memory is exhausted
  */
 int ws_dispatch(ws_channels *h, unsigned loop, ws_channel *ch, ws_event_kind kind, ws_message *m);

@@ -13,8 +13,8 @@
  * ORDER. append gives each message of a channel the offset of the previous one plus one, regardless
  * of the process or machine that publishes it. The first message of an epoch has offset 1. Once
  * `done` has reported a position, read finds that message and all earlier ones. A process that
- * receives offset n + 2 after n therefore knows that one message is missing, and reads it. The bus
- * may lose or reorder messages; each subscriber still receives them once and in order.
+ * receives offset n + 2 after n therefore knows that one message is missing, and reads it from the
+ * store. The bus may lose or reorder messages, but each subscriber receives them once and in order.
  *
  * EPOCH. A number that no other history of the channel has used, for example the time plus a random
  * number. A store that has lost or discarded its data begins a new epoch. After clear, a store
@@ -35,9 +35,9 @@ typedef struct ws_history_page {
         *messages; /**< in order, with their positions; take a reference to keep one */
     unsigned count;
     ws_position head; /**< position of the newest message; offset 0: none so far in this epoch */
-    int gap;          /**< messages between `after` and the first one here are no longer stored, or
-                         `after` belongs to another epoch */
-    int more;         /**< the store has more messages after the last one here */
+    int gap;          /**< messages between `after` and the first message of the page are no longer
+                         stored, or `after` belongs to another epoch */
+    int more;         /**< the store has more messages after the last one of the page */
 } ws_history_page;
 
 /** status: APR_EEXIST, from a store with `once`: a message with that id is already stored, at this
@@ -54,8 +54,9 @@ struct ws_history {
     int (*keeps)(ws_history *h, const char *channel);
 
     /**
-     * Store a message and assign a position to it, unless ws_message_take() returns 0. The store
-     * holds a reference until it has called done. Does not set m->position.
+     * Store a message and assign a position to it, unless ws_message_take() returns 0, because the
+     * publisher has withdrawn it. The store holds a reference until it has called done. It does not
+     * set m->position.
      * @return WS_QUEUED: done will be or has been called. WS_FULL: the write queue is full; done is
      *         not called, and the message is not stored
      */
@@ -70,8 +71,9 @@ struct ws_history {
     void (*read)(ws_history *h, const char *channel, ws_position after, unsigned max,
                  ws_read_done done, void *arg);
 
-    /** Delete a channel's messages. Offsets continue, or restart in a new epoch. A later read from
-     *  an earlier position finds a gap, unless it was the position of the newest message. */
+    /** Delete a channel's messages. Offsets continue, or restart in a new epoch. A read from a
+     *  position before the deletion reports a gap, unless it was the position of the newest
+     *  message. */
     void (*clear)(ws_history *h, const char *channel, ws_clear_done done, void *arg);
 
     int once; /**< append stores each id (ws_message.id) only once in ten minutes */

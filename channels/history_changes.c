@@ -10,7 +10,7 @@
 
 #include "channels/history_layout.h"
 
-/* Overhead of a message, bytes: its key, head, turn, and its share of inner pages. */
+/* Overhead of a message, bytes: its key, header, turn, and share of inner pages. */
 #define COST 256
 #define PAGE 4096
 
@@ -120,7 +120,7 @@ static int changes_forget_channel(change *c, const turn *t)
     return rc ? rc : changes_del(c, NAMES, key);
 }
 
-/* Delete the oldest turn and its message or channel if the turn has expired or has_to_be is set.
+/* If the oldest turn has expired, or has_to_be is set, delete it and its message or channel.
  * @param done  set to 1 if there was no turn to delete */
 static int changes_end_turn(change *c, int has_to_be, int *done)
 {
@@ -244,8 +244,8 @@ apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change *
         return APR_ENOMEM;
     }
     if (harder) {
-        /* A read transaction prevents the reuse of old pages. Its process may be dead, or it may be
-         * about to end. */
+        /* A read transaction prevents the reuse of old pages. If its process is dead, this ends the
+         * transaction; otherwise, it may end soon. */
         ws_history_env_forget_the_dead(h->lmdb);
         apr_sleep(apr_time_from_msec(1) << harder);
     }

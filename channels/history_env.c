@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Opens the LMDB file of histories, inspects it, and runs its transactions. A damaged file is
- * renamed and a new one is created: the policy is to lose a history rather than to stop the server.
+ * Opens the LMDB file of histories, inspects it, and runs its transactions. If the file is damaged,
+ * it is renamed and a new one is created: a lost history is better than a stopped server.
  */
 
 #include "channels/history_env.h"
@@ -23,7 +23,7 @@
 /* Maximum number of concurrent read transactions, in all processes together. */
 #define READERS_MAX 1024
 
-/* MDB_NOTLS: a reader slot belongs to its transaction, not to its thread. */
+/* MDB_NOTLS: a reader slot belongs to a transaction, not to a thread. */
 #define FLAGS (MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD)
 #define MODE 0600
 
@@ -125,7 +125,7 @@ static void env_set_aside(ws_history_env *m, ino_t inode, const char *why)
     }
 }
 
-/* LMDB aborts the process after this call. Rename the file so that the next process does not fail
+/* LMDB aborts the process after this call. Rename the file, so that the next process does not fail
  * in the same way. */
 static void env_failed_assertion(MDB_env *env, const char *why)
 {
@@ -382,7 +382,8 @@ static int env_inspect(ws_history_env *m)
         return errno == ENOENT ? IN_ORDER : HOPELESS;
     }
     status = env_in_a_process(env_verdict, m);
-    /* A sanitizer, for example, catches the signal and exits with its own status. */
+    /* A crash does not always end in a signal: a sanitizer catches it and exits with its own
+     * status. */
     if (status >= 0 && (WIFSIGNALED(status) || WEXITSTATUS(status) > HOPELESS)) {
         env_set_aside(m, there.st_ino, "it cannot be read");
         return SET_ASIDE;

@@ -6,8 +6,8 @@
  *
  * Killing a process at any moment does not damage the file. LMDB never overwrites pages that the
  * last commit refers to. Its lock is a robust mutex, which the next process takes over. The reader
- * slots of dead processes are released. The file survives the processes, but not the machine:
- * nothing is synced to disk, and a runtime directory is usually in memory.
+ * slots of dead processes are released. The file survives crashes of the processes, but not of the
+ * machine: nothing is synced to disk, and a runtime directory is usually in memory.
  */
 
 #ifndef WS_CHANNELS_LMDB_H
@@ -32,13 +32,13 @@ typedef struct ws_history_env_options {
 } ws_history_env_options;
 
 /**
- * Check the existing file. Rename a damaged one to data.mdb.damaged, replacing an older one, and
- * log that. Reading a damaged file can crash the reader, so this is done in a separate process,
- * which first switches to the given user and group. A missing file is not an error. Other processes
- * may use the file meanwhile.  [in the parent process, before it creates threads]
+ * Check the existing file. If it is damaged, rename it to data.mdb.damaged, replacing an older file
+ * of that name, and log that. Reading a damaged file can crash the reader, so a separate process
+ * does this, which first switches to the given user and group. A missing file is not an error.
+ * Other processes may use the file meanwhile.  [in the parent process, before it creates threads]
  * @param uid  0: keep the current user
  * @param gid  0: keep the current group
- * @return APR_SUCCESS, even if a file was renamed; otherwise an error: no file can be used
+ * @return APR_SUCCESS, even if a file was renamed. An error means that no file can be used
  */
 apr_status_t ws_history_env_inspect(const ws_history_env_options *options, uid_t uid, gid_t gid);
 
@@ -52,8 +52,9 @@ apr_status_t ws_history_env_open(ws_history_env **lmdb, const ws_history_env_opt
 void ws_history_env_close(ws_history_env *lmdb);
 
 /**
- * Begin a transaction. A file has one write transaction at a time, and many read transactions. The
- * caller ends each with ws_history_env_end(). A thread has one at a time.  [any thread]
+ * Begin a transaction. Only one write transaction can run at a time, but many read transactions. A
+ * thread may have one transaction at a time. The caller ends it with ws_history_env_end().
+ * [any thread]
  * @param txn  set; NULL on failure
  * @return 0, or LMDB's error
  */
@@ -65,7 +66,7 @@ MDB_dbi ws_history_env_base(const ws_history_env *lmdb, unsigned i);
 /**
  * Commit if rc is 0, otherwise abort. If the file is damaged, rename it and create a new one.
  * @param rc  0 or LMDB's error
- * @return 0 after a commit; otherwise an error: rc, or that of the commit
+ * @return 0 after a commit; otherwise rc, or the error of the commit
  */
 int ws_history_env_end(ws_history_env *lmdb, MDB_txn *txn, int rc);
 

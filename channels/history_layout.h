@@ -17,11 +17,11 @@
  *   totals    one record
  *
  * A channel's messages have consecutive offsets, because they are deleted in the order of arrival.
- * The offset of the first one is therefore not stored: it is the first record in messages with that
- * id.
+ * The offset of a channel's first message is therefore not stored: it is in the key of the first
+ * record in `messages` with the channel's id.
  *
- * When a channel's last message is deleted, a turn with offset 0 is appended to the order. When
- * that turn expires and nothing has been published meanwhile, the channel itself is deleted.
+ * When a channel's last message is deleted, a turn with offset 0 is appended to `order`. When that
+ * turn expires and nothing has been published meanwhile, the channel itself is deleted.
  */
 enum { CHANNELS, NAMES, MESSAGES, ORDER, TOTALS };
 
@@ -43,7 +43,7 @@ typedef struct turn {
 } turn;
 
 typedef struct totals {
-    apr_uint64_t turn, id; /* the last ones assigned */
+    apr_uint64_t turn, id; /* the last numbers assigned */
     apr_uint64_t epoch;    /* the last one assigned: microseconds since 1970, strictly increasing */
     apr_uint64_t lost;     /* epoch of the last deletion of a channel, or of the file's creation */
     apr_uint64_t cost;     /* of all records, bytes */

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A history store on an LMDB file. One thread writes queued messages in batches; when the queue is
- * full, append refuses the message, and no caller blocks.
+ * A history store on an LMDB file. One thread writes queued messages in batches. Callers never
+ * block: when the queue is full, append refuses the message.
  */
 
 #include "channels/history_lmdb.h"
@@ -84,8 +84,8 @@ static apr_status_t lmdb_do_jobs(store *s, job *first, const job *end, unsigned 
     return ws_change_end(c);
 }
 
-/* After a batch has failed, each job runs in a separate transaction, so that only the bad one
- * fails. */
+/* After a batch has failed, each of its jobs runs in a separate transaction, so that only the bad
+ * job fails. */
 static void lmdb_do_one(store *s, job *j)
 {
     apr_status_t rv = APR_ENOSPC;

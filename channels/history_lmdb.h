@@ -2,8 +2,8 @@
 
 /**
  * The history that all child processes of an httpd share, in a file: implements history.h with
- * history_records.h. One thread writes. The messages that arrive during a transaction are written
- * by the next one, so the cost per message decreases as the load increases. Reads run in the
+ * history_records.h. One thread writes. The next transaction writes all messages that arrive during
+ * the current one, so the cost per message decreases as the load increases. Reads run in the
  * calling thread; they do not wait for the writer.
  */
 

@@ -21,8 +21,8 @@ static int records_follows(ws_position after, const channel *ch, apr_uint64_t fi
     if (after.epoch == ch->epoch) {
         return after.offset + 1 >= first && after.offset < ch->next;
     }
-    /* The position is from before the channel's first message, and no channel has been deleted
-     * since. */
+    /* The position is older than the channel's first message, and no channel has been deleted since
+     * then. */
     return !after.epoch
            || (!after.offset && after.epoch < ch->epoch && t->lost <= after.epoch && first == 1);
 }
@@ -59,7 +59,7 @@ static int records_give(MDB_cursor *cursor, const channel *ch, apr_uint64_t offs
     return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
 }
 
-/* Find the first message that has not expired. Expired ones may not have been deleted yet. */
+/* Find the first message that has not expired. Expired messages may still be stored. */
 static int records_first_of_age(MDB_cursor *cursor, const channel *ch, apr_time_t now,
                                 apr_uint64_t *first)
 {
@@ -151,8 +151,8 @@ apr_status_t ws_history_records_inspect(const char *directory, apr_uint64_t size
     return ws_history_env_inspect(&options, uid, gid);
 }
 
-/* Write the initial totals, which record the time since which no message has been lost. If the file
- * already has totals, do not write: there may be no room while another process reads. */
+/* Write the initial totals. They record the time since which no message has been lost. If the file
+ * already has totals, write nothing: there may be no room while another process reads. */
 static apr_status_t records_begin_totals(ws_history_records *h)
 {
     totals t;

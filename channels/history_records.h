@@ -49,8 +49,8 @@ apr_status_t ws_history_records_open(ws_history_records **h, const char *directo
 void ws_history_records_close(ws_history_records *h);
 
 /**
- * Begin a change. A thread can have only one at a time, and must not read meanwhile. All other
- * writers wait.
+ * Begin a change. A thread can have only one change at a time, and must not read during it. All
+ * other writers wait until it ends.
  * @param harder  0 at first. After APR_ENOSPC, retry with 1 to WS_CHANGE_HARDEST: a higher value
  *                waits longer, 2^harder milliseconds, and deletes more old messages
  * @return APR_SUCCESS: the caller must call ws_change_end(). Otherwise an error
@@ -61,8 +61,8 @@ apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change *
 #define WS_CHANGE_HARDEST 8
 
 /**
- * Store a message, and delete those beyond the channel's limits. The message is stored once
- * ws_change_end() has succeeded.
+ * Store a message, and delete the messages beyond the channel's limits. This takes effect when
+ * ws_change_end() succeeds.
  * @param at  set to its position
  * @return APR_SUCCESS; APR_ENOSPC if the file is full; or another error. An error undoes the whole
  *         change, except APR_ENOSPC for a message that is larger than the total limit
@@ -70,12 +70,12 @@ apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change *
 apr_status_t ws_change_append(ws_change *c, const ws_message *m, const ws_keep *keep,
                               ws_position *at);
 
-/** Delete a channel's messages. The channel keeps its epoch and its next offset until it is
- *  forgotten. */
+/** Delete a channel's messages. The channel keeps its epoch and its next offset until the channel
+ *  itself is deleted. */
 apr_status_t ws_change_clear(ws_change *c, const char *channel);
 
-/** Commit. @return APR_SUCCESS; or the first error of any call for this change: nothing was
- *  changed */
+/** Commit. @return APR_SUCCESS; or the first error of any call for this change, in which case
+ *  nothing was changed */
 apr_status_t ws_change_end(ws_change *c);
 
 /**
@@ -83,8 +83,8 @@ apr_status_t ws_change_end(ws_change *c);
  * @param after  epoch 0: all messages
  * @param fn     called for each message; must not call functions of this file; returns non-zero to
  *               stop. NULL: only fill in span
- * @param span   set. With span->gap, some messages after the position are no longer stored; fn
- *               received the remaining ones
+ * @param span   set. If span->gap is set, some messages after the position are no longer stored,
+ *               and fn received the remaining ones
  * @return APR_SUCCESS, or an error
  */
 apr_status_t ws_history_records_read(ws_history_records *h, const char *channel, ws_position after,

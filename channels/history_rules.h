@@ -20,7 +20,7 @@ typedef struct ws_keep {
     apr_uint32_t age;   /**< maximum age, seconds; 0: no limit */
 } ws_keep;
 
-/** The limits of the matching channels. The first rule that matches a name applies. */
+/** The limits of the channels whose names match a pattern. The first matching rule applies. */
 typedef struct ws_history_rule {
     const char *pattern; /**< for apr_fnmatch() without flags: a star also matches slashes */
     ws_keep keep;        /**< count 0: no history */

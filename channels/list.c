@@ -17,7 +17,7 @@ typedef struct channel_page {
     ws_channel_count *items;
     unsigned count, most;
     int more;
-    char last[WS_CHANNEL_MAX + 1]; /* names from here on are skipped; "": none are */
+    char last[WS_CHANNEL_MAX + 1]; /* skip this name and those that sort after it; "": skip none */
 } channel_page;
 
 static int list_compare(const void *a, const void *b)

@@ -2,9 +2,9 @@
 
 /**
  * Lists the channels of all processes. A process only knows the channels of its own connections, so
- * the asking process sends LIST to all. Each answers with its first names after `after`, up to one more
- * than the limit. The first names of the merged answers are then the first ones overall, with
- * complete counts. The additional name shows that there are more.
+ * the asking process sends LIST to all. Each answers with its first names after `after`, up to one
+ * more than the limit. The first names of the merged answers are then the first names of all
+ * processes, with complete counts. The additional name shows that there are more.
  *
  * Data of LIST: the limit (2 bytes), the length of the prefix (1), the prefix, and `after`. Data of
  * LISTED: for each channel the number of subscribers (4), the length of its name (1), and the name.
@@ -36,7 +36,7 @@ typedef struct counted {
 typedef struct question {
     struct question *next;
     ws_channels *h;
-    ws_ticker *ticker; /* the ticker's last call frees the question */
+    ws_ticker *ticker; /* its last call frees the question */
     ws_channels_fn fn; /* NULL: already called */
     void *arg;
     apr_uint32_t limit, request, expected, answered;
@@ -220,7 +220,7 @@ static ws_status listing_start(ws_channels *h, question *q, const char *prefix, 
     int done;
     q->waits_for_all = h->options.remote != NULL;
     q->incomplete |= listing_own(prefix, after, q->limit, listing_add_own, q) < 0;
-    apr_thread_mutex_lock(h->listing->lock); /* delay answers until all are asked */
+    apr_thread_mutex_lock(h->listing->lock); /* no answer before all are asked */
     q->request = ++h->listing->requests;
     q->next = h->listing->questions;
     q->ticker =

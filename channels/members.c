@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The tables of channel members. When memory is exhausted, a table does not grow, or a new member
- * is left out of it.
+ * The tables of channel members. When memory is exhausted, a table does not grow, or does not
+ * include a new member.
  */
 
 #include "channels/members.h"

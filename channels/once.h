@@ -19,7 +19,7 @@
 typedef enum {
     WS_ONCE_NEW,   /**< the caller must publish the message, then call settle */
     WS_ONCE_AGAIN, /**< the message has already been published */
-    WS_ONCE_BUSY   /**< another claim is pending, or the store cannot tell now: do not publish */
+    WS_ONCE_BUSY   /**< another claim is pending, or the store is unavailable: do not publish */
 } ws_once_answer;
 
 typedef struct ws_once ws_once;

@@ -2,8 +2,8 @@
 
 /**
  * Reads a history backwards, page by page, for ws_read_history(). A store can only read forwards
- * from a position, so the start of a page is calculated from its end. The read starts one message
- * earlier than requested, to detect whether there are more.
+ * from a position, so this file calculates the start of a page from its end. Each read starts one
+ * message before the page, to detect whether there are earlier messages.
  */
 
 #include <stdlib.h>
@@ -99,7 +99,7 @@ static void past_has_read(void *arg, const ws_history_page *page)
     }
 }
 
-/* Calculate the start of the page from the newest position, and read from there. */
+/* Calculate the start of the page from the position of the newest message, and read from there. */
 static void past_has_head(void *arg, const ws_history_page *page)
 {
     past *p = arg;

@@ -2,10 +2,11 @@
 
 /**
  * Tracks the members of channels. Each process knows its own members. For a channel with a watcher
- * or a pending question, it also has a view of the other processes' members. It asks all processes
- * (WHO), and they answer with their members (HERE). Later JOIN and LEAVE packets keep the view
- * current, because packets from one process arrive in order. After a loss of packets, the process
- * asks again. The members of a process that has ended are removed within two seconds.
+ * or a pending question, it also has a view of the members in other processes. To get it, the
+ * process asks all others (WHO), and they answer with their members (HERE). JOIN and LEAVE packets
+ * then keep the view current, because packets from one process arrive in order. After a loss of
+ * packets, the process asks again. When a process ends, the others remove its members within two
+ * seconds.
  *
  * The lock is held while packets are handed to a bus, so that they are sent in the order of the
  * changes. Functions of handlers are called without the lock.
@@ -162,7 +163,7 @@ static void presence_answer_locked(answer *a)
     }
 }
 
-/* The known members, in one block, for all questions. */
+/* Copy the known members into one block, which answers all questions. */
 static void presence_prepare_answer(ws_member_view *v, int complete, answer **answers)
 {
     apr_size_t size = sizeof(answer) + v->count * sizeof(ws_member) + v->len + 1;
@@ -344,7 +345,7 @@ const char *ws_member_user(const ws_member *member)
     return *user ? user : NULL;
 }
 
-/* Remove a member and send the event. @return whether the view contained it */
+/* Remove a member and send the event. @return whether the view contained the member */
 static int presence_remove_member(ws_channels *h, ws_member_view *v, const ws_node *node, ws_id id)
 {
     ws_member_entry **link = v && v->size ? ws_view_find(v, node, id) : NULL;

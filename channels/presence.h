@@ -20,10 +20,12 @@ void ws_presence_leave(ws_channels *h, const ws_channel *ch, ws_id id);
 /** Number of members among the connections of this process.  [any thread] */
 unsigned ws_presence_own(ws_channels *h, const char *channel);
 
-/** Add or remove a subscription of this process that watches the members. @param change  1 or -1 */
+/** Count a subscription of this process that watches the members, or stop counting it.
+ *  @param change  1 or -1 */
 void ws_presence_watch(ws_channels *h, const ws_channel *ch, int change);
 
-/** As ws_presence(), but fn is called under the lock of presence: it must not call presence. */
+/** Like ws_presence(), but calls fn under the presence lock. fn must not call functions of this
+ *  file. */
 ws_status ws_presence_take(ws_channels *h, const ws_channel *ch, ws_presence_fn fn, void *arg);
 
 /** Handle JOIN, LEAVE, WHO and HERE from another process. */

@@ -2,7 +2,7 @@
 
 /**
  * Publishes messages: first to the history, then to the buses and the loops. If the history or the
- * local bus refuses a message, or a loop's queue is full, the message is not delivered at all.
+ * local bus refuses a message, or a loop's queue is full, no subscriber receives it.
  */
 
 #include "channels/channels.h"
@@ -257,8 +257,8 @@ static int publish_must_ask(keeping *k)
     return must;
 }
 
-/* Pass the message to the application, to the history, or directly to the buses. @return <0: the
- * caller still owns k */
+/* Pass the message to the application, to the history, or directly to the buses. @return a negative
+ * status: the caller still owns k */
 static ws_status publish_start(keeping *k)
 {
     ws_history *history = k->h->options.history;

@@ -33,7 +33,7 @@ static void receive_message(ws_channels *h, const ws_packet *p)
         m->position = p->position;
         m->server = p->from.server;
         m->except = p->id;
-        /* Back-pressure: block the bus until the loops' queues have room, or are considered
+        /* Back-pressure: block the bus until all queues have room, or their loops are considered
          * stopped. */
         while (ws_dispatch_must_wait(h, ch, m)) {
             apr_sleep(1000);

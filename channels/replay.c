@@ -4,9 +4,10 @@
  * Replays messages from a history. On a channel with a history, each subscription receives each
  * message once, in the order of the positions, even if the bus loses or reorders packets.
  *
- * A list stores the position that all its live subscriptions have reached. It delivers the message
- * that follows and drops older ones. A message with a later position shows that others are missing,
- * so the list reads all of them from the history.
+ * The list of a channel's subscriptions in a loop stores the position that all live subscriptions
+ * have reached. It delivers the message with the next position and drops messages with earlier
+ * positions. A later position shows that messages are missing: the list then reads them from the
+ * history.
  *
  * A new subscription reads from the history until it has reached the position of its list. From
  * then on it is live.
@@ -139,7 +140,7 @@ void ws_deliver_in_order(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_messa
 {
     ws_sub_list *list = ws_sub_list_of(loop, ch);
     if (!list->started) {
-        /* A new subscription's page may have been read before this message was stored. */
+        /* A new subscription may have read its page before this message was stored. */
         list->again = 1;
         return;
     }
@@ -216,7 +217,7 @@ static void replay_read_for_sub(ws_channels *h, ws_sub *sub)
     }
 }
 
-/* Read from the position before the newest messages, which follows from the head. */
+/* Read the newest messages. The head is the position of the last of them. */
 static void replay_begin_newest(ws_channels *h, ws_sub *sub, ws_position head)
 {
     apr_uint64_t count = sub->at.offset;
@@ -245,7 +246,7 @@ static void replay_read_on(ws_channels *h, ws_sub *sub)
     if (c && ws_conn_has_jobs(c)) {
         ws_cb_run(c, replay_has_been_called, NULL);
     }
-    else if (!c || ws_conn_drained(c)) { /* if not, ws_catch_up_drained() will be called */
+    else if (!c || ws_conn_drained(c)) { /* otherwise, ws_catch_up_drained() reads it */
         sub->waits = 0;
         replay_read_for_sub(h, sub);
     }
@@ -303,7 +304,7 @@ static void replay_sub_has_read(ws_loop *loop, ws_task *task)
         }
         else {
             /* The list has delivered later messages than this subscription has read. If the epochs
-             * differ, the list reads as well, so that one of the two reaches the newer epoch. */
+             * differ, the list also reads from the history, so that both reach the newer epoch. */
             if (!more && sub->at.epoch != list->at.epoch && !list->reading) {
                 replay_read_for_list(p->h, loop, p->sub.ch);
             }
@@ -314,8 +315,8 @@ static void replay_sub_has_read(ws_loop *loop, ws_task *task)
     replay_free_page(p);
 }
 
-/* Without a history, a subscription starts in a task, so that it starts after all messages
- * published earlier. */
+/* Without a history, a subscription starts in a task, so that it does not receive messages that
+ * were published earlier. */
 typedef struct beginning {
     ws_task task;
     ws_channels *h;
@@ -396,7 +397,7 @@ void ws_catch_up_again(ws_channels *h, ws_sub *sub, const ws_subscription *how)
         replay_set_start(sub, how);
     }
     if (resumes || sub->live) {
-        sub->serial = ws_sub_serial(h); /* invalidates pending pages */
+        sub->serial = ws_sub_serial(h); /* discard pages that are being read */
         replay_start(h, sub);
     }
 }

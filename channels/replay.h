@@ -7,18 +7,19 @@
 
 #include "channels/subscriptions.h"
 
-/** Start a subscription that has been added to its list: replay the messages that it resumes, then
- *  make it live.  [loop] */
+/** Start a subscription that has been added to its list: replay the stored messages that it asks
+ *  for, then make it live.  [loop] */
 void ws_catch_up(ws_channels *h, ws_sub *sub, const ws_subscription *how);
 
-/** The same for an existing subscription. Without WS_RESUME and WS_RESUME_LAST, this only repeats
- *  WS_EVENT_LIVE.  [loop] */
+/** The same for an existing subscription. If it has neither WS_RESUME nor WS_RESUME_LAST, only send
+ *  WS_EVENT_LIVE again.  [loop] */
 void ws_catch_up_again(ws_channels *h, ws_sub *sub, const ws_subscription *how);
 
 /** Continue the replays of a connection whose client has read all that was sent.  [loop] */
 void ws_catch_up_drained(ws_conn *c);
 
-/** Deliver a message in the order of the positions, or drop it, or read missing ones.  [loop] */
+/** Deliver a message if it is the next one of its channel, drop it if it has been delivered, or
+ *  read the missing messages before it.  [loop] */
 void ws_deliver_in_order(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_message *m);
 
 /** Make a loop read missed messages from all histories. Channels without a history report a gap.

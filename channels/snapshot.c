@@ -2,8 +2,8 @@
 
 /**
  * Delivers the members of a channel to one subscription. The list is copied and posted to the loop
- * under the presence lock, as changes are. Each change is therefore either included in the list, or
- * delivered after it.
+ * under the presence lock, like every change of members. Each change is therefore either included
+ * in the list, or delivered after it.
  */
 
 #include "channels/snapshot.h"
@@ -91,12 +91,12 @@ void ws_snapshot_begin(ws_channels *h, ws_sub *sub, const ws_subscription *how)
         return;
     }
     if (!(s = ws_task_new(sizeof(*s), snapshot_deliver))) {
-        return; /* the subscription receives the changes without the list */
+        return; /* the subscription receives changes, but no list */
     }
     s->h = h;
     s->loop = sub->loop;
     s->sub = ws_sub_ref_to(h, sub);
-    s->sub.serial = 0; /* a change of the subscription does not matter */
+    s->sub.serial = 0; /* find the subscription even if it has changed */
     s->members = NULL;
     s->count = 0;
     sub->snapshot = 1;

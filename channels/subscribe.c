@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Subscribing and unsubscribing connections. All of this runs on the connection's loop, and the
- *  thread of a WS_BLOCKING handler waits for the loop. */
+/** Subscribes and unsubscribes connections. All of this runs on the connection's loop; a thread of
+ *  a WS_BLOCKING handler waits for the loop. */
 
 #include "channels/presence.h"
 #include "channels/replay.h"
@@ -167,7 +167,7 @@ static ws_status sub_subscribe(ws_channels *h, ws_conn *c, void *arg)
     return s;
 }
 
-/* Whether this is a valid subscription to a wildcard. Wildcards have no members. */
+/* Whether this is a valid subscription to a wildcard. A wildcard has no members. */
 static int sub_is_wildcard(const char *channel, const ws_subscription *how)
 {
     return ws_wildcard_valid(channel, strlen(channel)) && !(how->flags & (WS_MEMBER | WS_WATCH));

@@ -336,7 +336,7 @@ void ws_sub_list_compact(ws_sub_list *list)
 static void sub_remove(ws_sub_list *list, const ws_sub *sub)
 {
     if (list->visiting) {
-        list->subs[sub->place] = NULL; /* an iteration relies on the indexes */
+        list->subs[sub->place] = NULL; /* an iteration is using the indexes */
         list->holes = 1;
         return;
     }

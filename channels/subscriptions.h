@@ -24,10 +24,9 @@ struct ws_sub {
     ws_listener *listener; /**< or NULL */
     ws_loop *loop;
     ws_channel *ch;
-    apr_uint32_t place; /**< index in the list */
-    apr_uint32_t
-        serial;     /**< distinguishes it from earlier ones of the same connection and channel */
-    ws_position at; /**< position of the last message received */
+    apr_uint32_t place;    /**< index in the list */
+    apr_uint32_t serial;   /**< distinguishes it from earlier ones of this connection and channel */
+    ws_position at;        /**< position of the last message received */
     unsigned char flags;   /**< WS_MEMBER, WS_WATCH, WS_AS_PUBLISHED */
     unsigned char form;    /**< valid while an event is delivered */
     unsigned live : 1;     /**< receives the messages of the list */
@@ -35,7 +34,7 @@ struct ws_sub {
     unsigned newest : 1;   /**< `at.offset` is the number of newest messages to receive first */
     unsigned lenient : 1;  /**< do not report messages missing before the first one as a gap */
     unsigned snapshot : 1; /**< the events for the current members have not been delivered yet */
-    unsigned waits : 1;    /**< the next page is read once the client has read the last one */
+    unsigned waits : 1;    /**< reads the next page once the client has received the last one */
 };
 
 struct ws_subscriptions {
@@ -52,8 +51,8 @@ typedef struct ws_sub_list {
     int holes;
     /* The fields below are for channels with a history. */
     int started;    /**< `at` is valid */
-    int reading;    /**< reading missing messages, including those that arrive meanwhile */
-    int again;      /**< a message has arrived meanwhile */
+    int reading;    /**< a read of missing messages is pending */
+    int again;      /**< a message has arrived during the read: read again */
     int lost;       /**< the history could not be read: messages may be missing */
     ws_position at; /**< all live subscriptions have received the messages up to here */
 } ws_sub_list;
@@ -145,8 +144,8 @@ ws_sub_ref ws_sub_ref_to(ws_channels *h, const ws_sub *sub);
 ws_sub *ws_sub_ref_find(ws_loop *loop, const ws_sub_ref *ref);
 void ws_sub_ref_release(ws_channels *h, ws_sub_ref *ref);
 
-/** Create a subscription and add it to its list. On success it owns the caller's reference to the
- *  channel. @return NULL: out of memory  [loop] */
+/** Create a subscription and add it to its list. On success the subscription owns the caller's
+ *  reference to the channel. @return NULL: out of memory  [loop] */
 ws_sub *ws_sub_take(ws_channels *h, ws_conn *c, ws_channel *ch);
 
 static inline apr_uint32_t ws_sub_serial(ws_channels *h)
