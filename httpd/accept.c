@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Once descriptors run short, the child's listeners get a different accept function. While few
- * descriptors are left, this function waits for another child to accept the connection. If a
- * listener stays readable for LEAVE_MAX, perhaps no other child can accept, so it accepts one
- * connection itself.
+ * Leaves new connections to other children while this child has few descriptors left. The first
+ * time that descriptors run short, the child's listeners get the accept function of this file. It
+ * waits for another child to accept the connection. If a listener stays readable for LEAVE_MAX,
+ * perhaps no other child can accept, so the function accepts one connection itself.
  */
 
 #include "httpd/accept.h"
@@ -24,14 +24,14 @@
 
 #define LEAVE_MAX APR_TIME_C(1000000) /* microseconds */
 
-/* Connections are left to another child only if it has fewer than this child by more than
+/* Leave connections only if another child has fewer connections than this one, by more than
  * 1/FEWER. */
 #define FEWER 16
 
 typedef struct accept_listener {
     ap_listen_rec *lr;
     accept_function accept;
-    apr_time_t since; /* time since when the listener has been readable; 0: it was not */
+    apr_time_t since; /* when the listener became readable; 0: it is not */
 } accept_listener;
 
 static accept_listener *listeners; /* used only by the MPM's single listener thread */

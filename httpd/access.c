@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Access control of sections at start-up. The module runs httpd's own walks for an internal request
- * to each section, so that httpd's rules for merging sections apply.
+ * Checks at start-up which sections no Require protects. To apply httpd's own rules for merging
+ * sections, it lets httpd process an internal request to each section.
  */
 
 #include "httpd/access.h"
@@ -103,7 +103,7 @@ ws_access ws_access_merge(const ws_access *base, const ws_access *add)
         a.overruled = add->path + 1 < base->status;
     }
     if (add->set && base->set) {
-        a.joins = base->joins; /* how the merged section combines with earlier ones */
+        a.joins = base->joins; /* combine the result with earlier sections as this one does */
     }
     if (add->set && add->joins) {
         a.decided |= base->decided;
@@ -205,7 +205,7 @@ static request_rec *access_probe(apr_pool_t *p, server_rec *s, const char *path)
     return r;
 }
 
-/* The merged configuration of a path: of all <Location>s that match the section's path with `below`
+/* Merge the configuration of all <Location>s that match the section's path with `below`
  * appended. */
 static ws_dir_config *access_location(apr_pool_t *p, const opening *o, const char *below)
 {

@@ -2,9 +2,9 @@
 
 /**
  * The bus between the children of one httpd. If a child's socket is full, packets wait in a bounded
- * queue. When the queue is full, publishing fails, unless the message is in a history: then the
- * child misses the packet. If the child has made no progress for PATIENCE, it misses all further
- * packets, and publishing no longer fails.
+ * queue. When the queue is full, publishing fails. A message that is in a history is an exception:
+ * it is published, and the child misses the packet. If the child has made no progress for PATIENCE,
+ * it misses all further packets, and publishing no longer fails.
  */
 
 #include "httpd/bus_local.h"
@@ -33,7 +33,7 @@ APLOG_USE_MODULE(websocket);
  * milliseconds. The child is notified of the packets that it missed. */
 #define PATIENCE 5000
 
-/* How often to check whether a child with queued packets still runs, milliseconds. */
+/* Interval of checks whether a child with queued packets still runs, milliseconds. */
 #define LOOK 200
 
 /* Pause before retrying to send a descriptor when too many are in flight, milliseconds. */
@@ -505,7 +505,8 @@ static void bus_on_packets(const ws_ipc_message *m)
         bus_take_file(m->fd);
     }
     else if (m->len == 0) {
-        ws_channels_missed(ws_channels_current(), 1); /* no descriptor was free for its file */
+        ws_channels_missed(ws_channels_current(), 1); /* no descriptor was free for a packet in a
+                                                       * file */
     }
     else {
         bus_take_packets(m->data, m->len);

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Serves channels over plain HTTP. A request from a page whose origin WebSocketOrigin does not
- * allow is refused before its access is checked.
+ * Serves channels over plain HTTP. The origin is checked before access: if WebSocketOrigin does not
+ * allow the page's origin, the request is refused.
  */
 
 #include "httpd/channel_http.h"
@@ -302,7 +302,7 @@ static int channel_subscribe(request_rec *r, const apr_array_header_t *names)
 
 /* ---- Handler ---- */
 
-/* Check origin, method and token. @return 1; 0: answered, *result is what the handler returns */
+/* Check origin, method and token. @return 1; 0: answered, and the handler returns *result */
 static int channel_admit(request_rec *r, int publishes, int *result)
 {
     const char *wrong, *origin = apr_table_get(r->headers_in, "Origin");

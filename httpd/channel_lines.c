@@ -137,7 +137,7 @@ static void lines_release(const apr_array_header_t *lines)
     }
 }
 
-/* @return NULL, or the error; no message is left then */
+/* @return NULL; or the error, and all messages are freed */
 static const char *lines_read(request_rec *r, const char *data, apr_size_t len,
                               const char *fallback, apr_array_header_t *lines)
 {

@@ -63,7 +63,8 @@ static void publish_told(const ws_published *what, void *arg)
     ws_channel_part_end(p);
 }
 
-/* The Idempotency-Key header, with or without quotes, or id=. @return NULL: none */
+/* Get the id from the header Idempotency-Key, with or without quotes, or from id=. @return NULL:
+ * none */
 static const char *publish_id_of(request_rec *r)
 {
     const char *id = apr_table_get(r->headers_in, "Idempotency-Key");
@@ -91,7 +92,7 @@ void ws_channel_publish_one(ws_channel_wait *w, const char *name, ws_message *m,
     }
 }
 
-/* A text that cannot be decoded becomes "", which later checks refuse. */
+/* Decode a text. An invalid one becomes "", which later checks refuse. */
 static const char *publish_decoded(const char *text)
 {
     return text && !strcmp(text, "%") ? "" : text;
@@ -119,7 +120,7 @@ static const char *publish_fields(request_rec *r, ws_publication *how)
     return NULL;
 }
 
-/* @param m  set to one message per channel  @return NULL, or the error; no message is left then */
+/* @param m set to one message per channel @return NULL; or the error, and all messages are freed */
 static const char *publish_make(const apr_array_header_t *names, ws_type type, const char *data,
                                 apr_size_t len, const ws_publication *how, ws_message **m)
 {

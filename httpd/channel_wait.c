@@ -2,7 +2,7 @@
 
 /**
  * Blocks a thread of httpd until other threads have reported on each channel of a request. After
- * ten seconds, or when the client disconnects, it withdraws the messages without a report.
+ * ten seconds, or when the client disconnects, it withdraws the messages that have no report yet.
  */
 
 #include "httpd/channel_wait.h"
@@ -21,7 +21,7 @@
 /* Longest time that a request waits for its reports. */
 #define PATIENCE apr_time_from_sec(10)
 
-/* How often to check whether the client is still connected. */
+/* Interval of checks whether the client is still connected. */
 #define LOOK apr_time_from_msec(250)
 
 #define LATER "try again later"
@@ -174,7 +174,7 @@ static int wait_status(request_rec *r, const ws_channel_wait *w)
     if (!w->failed && !w->text.broken) {
         return w->refused ? HTTP_FORBIDDEN : HTTP_OK;
     }
-    /* If the client repeated the request, channels that have the message would get it twice. */
+    /* If the client repeated the request, channels that have the message would receive it twice. */
     if (w->retries || !w->done) {
         apr_table_setn(r->err_headers_out, "Retry-After", "1");
     }

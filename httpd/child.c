@@ -125,7 +125,8 @@ static void child_stopping(apr_pool_t *pchild, int graceful)
         child_set_once(&drain_end, drain_timeout);
     }
     if (ws_mpm_threaded() && graceful) {
-        /* From now on the MPM only waits for its threads, so the module handles SIGTERM. */
+        /* From now on the MPM only waits for its threads and no longer handles SIGTERM, so the
+         * module does. */
         struct sigaction late = {.sa_sigaction = child_on_late_sigterm, .sa_flags = SA_SIGINFO};
         sigaction(SIGTERM, &late, NULL);
     }
@@ -293,8 +294,7 @@ void ws_child_accept(void)
 {
     if (!ws_mpm_threaded()) {
         mpm_sigterm = apr_signal(SIGTERM, child_on_sigterm);
-        apr_signal(SIGHUP,
-                   child_on_sigterm); /* an ungraceful restart; prefork uses the same handler */
+        apr_signal(SIGHUP, child_on_sigterm); /* an ungraceful stop or restart */
     }
     engine = created;
 }

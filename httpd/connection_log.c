@@ -2,8 +2,8 @@
 
 /**
  * Writes WebSocketLog. A thread of the child writes the records, so loops never wait for a disk or
- * a program. When the buffer is full, records are dropped and counted. The provider of a database
- * uses a separate thread for each log, so a slow database does not delay files.
+ * a program. When the buffer is full, records are dropped and counted. Each log in a database has a
+ * separate thread, so a slow database does not delay logs in files.
  */
 
 #include "httpd/connection_log.h"
@@ -34,7 +34,7 @@ APLOG_USE_MODULE(websocket);
 /* How long a stopping child waits for the log's thread, milliseconds. */
 #define EXIT_WAIT 1000
 
-/** A file, a program behind a pipe, or a store. All lines with the same name share it. */
+/** A file, a program behind a pipe, or a store. Directives with the same name share one target. */
 typedef struct target {
     const char *name; /**< including the "|" of a program or the words of a store */
     int fd;
@@ -89,8 +89,8 @@ static const char *log_obstacle(apr_pool_t *p, const char *file)
                : NULL;
 }
 
-/* Only programs with an absolute path are checked. Other commands, such as those for a shell, are
- * not. */
+/* Check a program with an absolute path. Other commands, such as those for a shell, are not
+ * checked. */
 static const char *log_program_obstacle(apr_pool_t *p, const char *command)
 {
     const char *file = *command == '/' ? ap_getword_conf(p, &command) : NULL;
@@ -215,7 +215,7 @@ static int log_open_logs(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
 {
     (void)plog, (void)ptemp;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
-        return OK; /* httpd is going to read this configuration again */
+        return OK; /* httpd reads this configuration again */
     }
     for (int i = 0; i < targets->nelts; i++) {
         target *t = APR_ARRAY_IDX(targets, i, target *);

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Lists the open connections of all children for the status page, and closes one by its id. Each
- * child answers from its own loops, in parts that fit one message, so no loop stops for long.
+ * Lists the open connections of all children for the status page, and closes a connection by its
+ * id. Each child collects the answer from its loops, in parts that fit one message, so that no loop
+ * is blocked for long.
  */
 
 #include "httpd/connections.h"
@@ -23,13 +24,15 @@
 #define ANSWER_TIMEOUT 1000
 #define LIST_TIMEOUT 5000
 
-/* Number of slots that a loop examines per question, to limit how long it is blocked. */
+/* Number of connection slots that a loop examines per question. This limits how long it is
+ * blocked. */
 #define PLACES 1024
 
 /* Longest text in a listing, bytes. Longer texts are cut. */
 #define TEXT_MAX 512
 
-/* Questions that this child processes at the same time. Each needs the memory of one answer. */
+/* Maximum number of questions that this child processes at the same time. Each needs the memory of
+ * an answer. */
 #define QUESTIONS_MAX 64
 
 /* A request to examine one loop, starting at the slot `place`. */
@@ -378,8 +381,7 @@ void ws_connections_make(apr_pool_t *p, const ws_connections_query *query, ws_co
         ws_shm_owner owner, now;
         if (ws_shm_owner_of(s, &owner) && ws_counters_open(s)
             && !connections_ask(s, query, &l, list, bytes, until) && ws_shm_owner_of(s, &now)
-            && now.process == owner.process && ws_counters_open(s)) { /* it was not already
-                                                                       * closing */
+            && now.process == owner.process && ws_counters_open(s)) { /* it was open */
             if (list->missing_count < sizeof(list->missing) / sizeof(*list->missing)) {
                 list->missing[list->missing_count++] = (unsigned)owner.pid;
             }

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The control API's handler: access and paths. It refuses methods that no Require restricts, unless
- * WebSocketControlOpen is on.
+ * The content handler of the control API: checks access and dispatches by path. It refuses methods
+ * that no Require restricts, unless WebSocketControlOpen is on.
  */
 
 #include "httpd/control.h"

@@ -209,7 +209,7 @@ static int control_answer_counts(request_rec *r, const char *name, const ws_cont
     }
     else if (sums->full || sums->failed) {
         status = HTTP_SERVICE_UNAVAILABLE;
-        if (!sums->done) { /* repeating the request would repeat what was done */
+        if (!sums->done) { /* a second request would repeat the part that has been done */
             apr_table_setn(r->err_headers_out, "Retry-After", "1");
         }
     }

@@ -17,7 +17,7 @@
 typedef struct control_list {
     request_rec *r;
     const char *user, *uri, *vhost, *channel;
-    unsigned left;        /* number of connections that still fit the page */
+    unsigned left;        /* room of the page, connections */
     ws_node from;         /* process to start at */
     unsigned loop, place; /* position in that process */
     ws_strbuf items, missing;

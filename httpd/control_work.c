@@ -2,7 +2,7 @@
 
 /**
  * Executes requests of the control API in the process that has the connection. The connection's
- * loop does the work and sends the answer.
+ * loop executes the request and sends the answer.
  */
 
 #include <stdio.h>
@@ -273,8 +273,8 @@ static void work_walk(ws_engine *e, unsigned loop, void *arg)
     ws_channel *ch = NULL;
     int end;
     (void)loop;
-    /* A late question may only be dropped before the first connection is processed. Afterwards the
-     * counts must be reported. */
+    /* Only drop a late question if no connection has been processed yet. After that, the counts
+     * must be reported. */
     if (!call->loop && !call->place && ws_rpc_drop_late(call)) {
         return;
     }

@@ -326,7 +326,7 @@ void ws_merge_compression(ws_compression *merged, const ws_compression *base,
 }
 
 /* A merged section is freed with its request, so connections need a copy that is valid until the
- * child ends, as in config.c. */
+ * child ends. */
 typedef struct interned interned;
 static struct interned {
     interned *next;
@@ -392,7 +392,7 @@ static const ws_extension_use *extensions_find(request_rec *r, const char *name,
     return NULL;
 }
 
-/* An extension must not use the RSV bits of another, and each is used only once. */
+/* Whether an extension is not in use yet and none of its RSV bits is. */
 static int extensions_is_free(const ws_extension_use *use, unsigned used, unsigned bits)
 {
     return !(used >> use->index & 1) && !(use->extension->rsv & bits);

@@ -2,7 +2,7 @@
 
 /**
  * The file of histories that all child processes share. The parent creates its directory and checks
- * the file; each child opens it. Not part of a build without LMDB.
+ * the file; each child opens it. This file is compiled only with LMDB.
  */
 
 #include <ap_mpm.h>
@@ -35,8 +35,7 @@ static void history_log_line(ws_log_level level, const char *text)
     ap_log_error(APLOG_MARK, httpd_level, 0, main_server, "websocket: %s", text);
 }
 
-/* Get the part of httpd's runtime directory after /run/, which a reboot empties. @return NULL: the
- * directory is not below /run/ */
+/* Get the part of httpd's runtime directory after /run/. @return NULL: it is not below /run/ */
 static const char *history_name_of_run(apr_pool_t *p)
 {
     char real[PATH_MAX];
@@ -48,8 +47,8 @@ static const char *history_name_of_run(apr_pool_t *p)
                                             : NULL;
 }
 
-/* The default directory survives a reboot: /run/apache2 becomes /var/lib/apache2. If it is not
- * writable, use the runtime directory. */
+/* A reboot empties /run, so the default is below /var/lib: /run/apache2 becomes /var/lib/apache2.
+ * If that is not writable, use the runtime directory. */
 static const char *history_default(apr_pool_t *p)
 {
     const char *name = history_name_of_run(p), *kept;

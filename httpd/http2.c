@@ -23,7 +23,7 @@ APLOG_USE_MODULE(websocket);
 
 static int of_child; /* atomic; WebSockets over HTTP/2 in this process */
 
-/* Half of the threads are reserved for requests. */
+/* Half of the threads remain for requests. */
 static int http2_child_max(void)
 {
     int threads = 0;
@@ -65,9 +65,9 @@ int ws_http2_send_to_http_1_1(request_rec *r, const char *what)
         "worker threads; the client repeats it over HTTP/1.1. Serve event streams, polls and "
         "WebSockets on a virtual host with \"Protocols http/1.1\" to avoid the second request",
         what);
-    /* When this status is set with this note, mod_http2 sends RST_STREAM(HTTP_1_1_REQUIRED)
-     * (h2_headers.c). The handler returns OK, because an ErrorDocument elsewhere would turn an
-     * error into a redirect. */
+    /* With this note and this status, mod_http2 sends RST_STREAM(HTTP_1_1_REQUIRED) (h2_headers.c).
+     * The handler returns OK: if it returned an error, an ErrorDocument on another server would
+     * turn it into a redirect. */
     apr_table_setn(r->notes, "ssl-renegotiate-forbidden", "websocket");
     r->status = HTTP_FORBIDDEN;
     ap_set_content_length(r, 0);

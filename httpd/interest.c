@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Subscriber counts per child and channel, in shared memory. Subscriptions that do not fit the
+ * Subscriber counts per child and channel, in shared memory. Subscriptions that do not fit in the
  * child's row are counted as overflow.
  */
 
@@ -11,8 +11,8 @@
 
 #define PLACES (1u << 21)
 
-/* Number of subscriptions that do not fit a child's row. If there are any, the child receives all
- * messages. */
+/* Number of subscriptions that do not fit in a child's row. If there are any, the child receives
+ * the messages of all channels. */
 WS_SHM_STRUCT(interest_overflow, {
     apr_uint32_t count; /* atomic */
 });

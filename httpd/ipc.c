@@ -24,13 +24,13 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Each pair costs the parent two descriptors and each child one or two. */
+/* Each pair needs two descriptors in the parent, and one or two in each child. */
 #define PAIRS_MAX 512
 
 /* Size of a socket's send buffer, bytes. The system may allow less. */
 #define SOCKET_BUFFER (4 * 1024 * 1024)
 
-/* Pause before a message that could not be sent is sent again, microseconds. */
+/* Pause before a message that could not be sent is retried, microseconds. */
 #define SEND_PAUSE 2000
 
 WS_SHM_STRUCT(head, {
@@ -51,8 +51,8 @@ typedef struct waiter {
 } waiter;
 
 static int
-    *descriptors; /* their number; then for each slot the end that its owner reads, and the end for
-                   * all writers */
+    *descriptors; /* [0]: their number; then two for each slot: the end that its owner reads, and
+                   * the end that all others write to */
 static void (*receivers[WS_IPC_KINDS])(const ws_ipc_message *m);
 static apr_thread_mutex_t *lock; /* protects the three fields below */
 static apr_thread_cond_t *answered;
@@ -76,7 +76,7 @@ static void ipc_set_buffer(int fd)
     }
 }
 
-/* Each pair needs two descriptors, so raise the soft limit when it is exceeded. */
+/* Raise the soft limit of descriptors, because each pair needs two. */
 static int ipc_raise_limit(void)
 {
     struct rlimit limit;
@@ -152,7 +152,7 @@ static int ipc_send_iov(unsigned slot, const head *h, const struct iovec *data, 
     return sendmsg(ws_ipc_socket(slot), &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
 
-/* As ws_ipc_send(), until `until`. */
+/* Like ws_ipc_send(), but keeps trying until the time `until`. */
 static int ipc_send_until(unsigned slot, const head *h, const struct iovec *data, int n, int fd,
                           apr_time_t until)
 {
@@ -163,7 +163,7 @@ static int ipc_send_until(unsigned slot, const head *h, const struct iovec *data
         if ((errno != EAGAIN && errno != ETOOMANYREFS) || left <= 0) {
             return -1;
         }
-        /* Other processes write to the socket too, so its free space may be gone again. */
+        /* Other processes also write to the socket, so it may be full again. */
         p.fd = ws_ipc_socket(slot);
         if (errno == ETOOMANYREFS || poll(&p, 1, 1 + (int)apr_time_as_msec(left)) > 0) {
             apr_sleep(SEND_PAUSE);
@@ -304,8 +304,8 @@ void ws_ipc_receive(const void *bytes, apr_size_t len, int fd)
     }
 }
 
-/* Close all received descriptors except the first, since a sender could pass several. @return the
- * first, or -1 */
+/* Get the received descriptor. A faulty sender may pass several: close all except the first.
+ * @return the first, or -1 */
 static int ipc_take_descriptor(struct msghdr *m)
 {
     int first = -1;

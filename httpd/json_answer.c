@@ -35,9 +35,9 @@ int ws_json_send(request_rec *r, int status, ws_strbuf *t)
 int ws_json_discard(request_rec *r, int status)
 {
     int discarded;
-    r->status = status; /* httpd does not discard the body for some statuses */
+    r->status = status; /* for some statuses, httpd does not discard the body */
     if ((discarded = ap_discard_request_body(r)) != OK) {
-        r->status = HTTP_OK; /* httpd's input filter may have sent a response */
+        r->status = HTTP_OK; /* httpd's input filter may have sent a response already */
     }
     return discarded;
 }

@@ -11,7 +11,8 @@
 #include <apr_thread_mutex.h>
 #include <string.h>
 
-/* Places per row; powers of two. The kernel allocates no memory for pages that stay untouched. */
+/* Number of places per row; powers of two. The kernel does not allocate pages that are never
+ * used. */
 #define PLACES_MIN (1u << 10)
 #define PLACES_MAX (1u << 16)
 
@@ -64,7 +65,7 @@ static key_place *key_row(const ws_key_counts *t, unsigned slot)
 void ws_key_counts_clear(ws_key_counts *t, unsigned slot)
 {
     if (ws_key_counts_any(t, slot)) {
-        /* Readers check this first, so the row is empty for them from now on. */
+        /* Readers check this first, so they regard the row as empty from now on. */
         __atomic_store_n(&t->summaries[slot].keys, 0, __ATOMIC_SEQ_CST);
         memset(key_row(t, slot), 0, t->places * sizeof(key_place));
     }

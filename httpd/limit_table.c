@@ -18,8 +18,8 @@
 WS_SHM_STRUCT(limit_rate, {
     apr_uint64_t key; /* atomic */
     apr_int64_t
-        until; /* atomic; apr_time_t when the counted events no longer count, at the limit's rate;
-                  in the past: the entry is free */
+        until; /* atomic; apr_time_t when the counted events expire, at the limit's rate; if it is
+                  in the past, the entry is free */
 });
 
 static ws_key_counts *connections;

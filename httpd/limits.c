@@ -44,7 +44,7 @@ APLOG_USE_MODULE(websocket);
 #define MARGIN_THREAD 2
 #define MARGIN_PART 4
 
-/* When fewer than 1/MARGIN_LOW of the unreserved descriptors are free, new connections are left to
+/* When fewer than 1/MARGIN_LOW of the unreserved descriptors are free, leave new connections to
  * other children. */
 #define MARGIN_LOW 16
 
@@ -68,7 +68,8 @@ struct ws_limit {
 
 /* ---- The directive ---- */
 
-static apr_hash_t *seeds; /* text that identifies a line -> number of lines with that text so far */
+static apr_hash_t *seeds; /* text that identifies a directive -> number of directives with that text
+                           * so far */
 
 void ws_limits_reset(apr_pool_t *pconf)
 {
@@ -81,13 +82,14 @@ static apr_uint64_t limits_mix(apr_uint64_t hash, const void *data, apr_size_t l
     for (; len; len--) { /* FNV-1a */
         hash = (hash ^ *p++) * 0x100000001B3u;
     }
-    /* Makes the upper bits, which select the bucket, depend on the last bytes too. */
+    /* The upper bits select the bucket. Make them depend on the last bytes, too. */
     hash ^= hash >> 29;
     hash *= 0xBF58476D1CE4E5B9u;
     return hash ^ hash >> 32;
 }
 
-/* The seed depends on the line's section and on what it counts, so that it survives reloads. */
+/* Compute a seed from the directive's section, limit and key, so that it is the same after
+ * reloads. */
 static apr_uint64_t limits_seed_of(cmd_parms *cmd, const ws_limit *l, const char *key)
 {
     const server_rec *s = cmd->server;
@@ -262,7 +264,7 @@ apr_array_header_t *ws_limits_merge(apr_pool_t *p, apr_array_header_t *outer,
 
 void ws_limits_bounds(const apr_array_header_t *limits, ws_bounds bounds[2])
 {
-    for (int i = 0; limits && i < limits->nelts; i++) { /* the innermost comes last */
+    for (int i = 0; limits && i < limits->nelts; i++) { /* the innermost limit is the last */
         const ws_limit *l = APR_ARRAY_IDX(limits, i, ws_limit *);
         ws_bounds *b = &bounds[l->dry_run];
         switch (l->kind) {
@@ -339,7 +341,7 @@ static apr_uint64_t limits_network_of(const apr_sockaddr_t *a, apr_uint64_t seed
     return ws_hash(seed, address, len);
 }
 
-/* The key that this handshake counts for. @return 0: do not count it */
+/* Compute the key under which a handshake is counted. @return 0: do not count it */
 static apr_uint64_t limits_key_of(request_rec *r, const ws_limit *l, const char **text)
 {
     const char *error = NULL;
@@ -390,7 +392,8 @@ static int limits_table_full(request_rec *r, const ws_limit *l, const char *key)
     return limits_refused(r, l, key, RETRY_AFTER, "not countable, since the table is full");
 }
 
-/* The kernel allocates the lowest free descriptor, so its number shows how many are in use. */
+/* The kernel allocates the lowest free descriptor, so its number is a lower bound of those in
+ * use. */
 static rlim_t limits_descriptors_used(void)
 {
     int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
@@ -417,9 +420,9 @@ int ws_limits_descriptors_low(void)
     return low != 0;
 }
 
-/* While less than half of the descriptors are in use, one of CHECK_EVERY handshakes counts them,
- * which takes two system calls. The handshakes in between cannot use up the other half, unless that
- * is small.
+/* Counting takes two system calls. While less than half of the descriptors are in use, only one of
+ * CHECK_EVERY handshakes counts them. The handshakes in between cannot use up the other half,
+ * unless the limit is small.
  * @return the number in use; 0: enough are free, or unknown */
 static rlim_t limits_count_descriptors(void)
 {

@@ -30,12 +30,12 @@ APLOG_USE_MODULE(websocket);
 #define MAC_TEXT (2 * MAC_BYTES)
 #define RETAINED "websocket_loopback_key"
 
-/* Sizes of the fields after the MAC, hexadecimal digits. They are the expiry, in milliseconds of
- * the monotonic clock; the number of the signing process; and its count of credentials so far. */
+/* Sizes of the fields after the MAC, in hexadecimal digits. The fields are the expiry, in
+ * milliseconds of the monotonic clock; the number of the process that signs; and its count of
+ * credentials so far. */
 #define HEAD_TEXT (16 + 8 + 8)
 
-/* A request is accepted if fewer than this number of later ones of its process have overtaken
- * it. */
+/* A request is refused if this number of later requests of its process have arrived before it. */
 #define WINDOW 4096u
 
 /* The counts that have been used, at index count % WINDOW, so that each is accepted only once. One
@@ -193,8 +193,8 @@ static apr_uint64_t loopback_number(const char *text, int digits)
     return strtoull(copy, NULL, 16);
 }
 
-/* Mark a count as used. A compromised process can write anything to the row. At worst, a request is
- * then refused, or accepted twice. */
+/* Mark a count as used. A compromised process can write anything to the row. At worst, this causes
+ * a request to be refused, or to be accepted twice. */
 static int loopback_is_new(apr_uint32_t process, apr_uint32_t number)
 {
     for (unsigned slot = 0; slot < ws_shm_slots(); slot++) {
@@ -255,7 +255,8 @@ static loopback_client *loopback_accept(request_rec *r, const char *value, const
     return *why ? NULL : client;
 }
 
-/* The client of a request, or of the request that caused an internal redirect or subrequest. */
+/* Get the client of a request. For an internal redirect or a subrequest, it is that of the original
+ * request. */
 static loopback_client *loopback_of(request_rec *r)
 {
     void *client = NULL;

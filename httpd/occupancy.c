@@ -143,7 +143,7 @@ static int occupancy_decide(const char *channel, notice *n)
         }
         return 0;
     }
-    died = p->sender && !ws_shm_is_alive(p->sender); /* its outcome is unknown */
+    died = p->sender && !ws_shm_is_alive(p->sender); /* the result of its notification is unknown */
     if (p->sender && !died) {
         return 0; /* that process will check again afterwards */
     }
@@ -180,8 +180,8 @@ static void occupancy_settle(const notice *n, int told)
 
 /* ---- Notifications ---- */
 
-/* The result of a notification. If the application is down, a sweep repeats it. A refusal counts as
- * delivered. */
+/* Process the result of a notification. If the application is down, a sweep repeats the
+ * notification. A refusal counts as delivered. */
 static void occupancy_told(void *arg, const ws_app_answer *answer)
 {
     notice *n = arg;

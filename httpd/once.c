@@ -18,7 +18,7 @@ enum { UNDER_WAY = 1, PUBLISHED = 2 };
 
 WS_SHM_STRUCT(once_place, {
     unsigned char id[WS_MESSAGE_ID];
-    apr_uint64_t number; /* of the message that claimed the id, unique in its process */
+    apr_uint64_t number; /* number of the message that claimed the id, unique in its process */
     apr_int64_t until;   /* apr_time_t; in the past: free */
     apr_uint64_t epoch, offset;
     apr_uint32_t process;

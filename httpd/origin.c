@@ -57,6 +57,6 @@ int ws_origin_listed(const ws_dir_config *d, const char *origin, const char *hos
 
 int ws_origin_allowed(const ws_dir_config *d, const char *origin, const char *host)
 {
-    /* A client that sends no Origin is not a browser, and could send any origin it likes. */
+    /* A client that sends no Origin is not a browser, and could send any origin anyway. */
     return !origin || (d->origins && d->origin_any) || ws_origin_listed(d, origin, host);
 }

@@ -2,11 +2,11 @@
 
 /**
  * Socket policy files. A client sends REQUEST and a NUL as the first bytes of a connection. The
- * server sends the policy and closes the connection. The policy is built and checked at start-up.
+ * server sends the policy and closes the connection. The policy is created and checked at start-up.
  *
- * No HTTP method begins with "<". So the hook only peeks at the first bytes, and does not touch a
- * connection that begins differently. If they match the beginning of REQUEST, the hook reads the
- * request, and closes the connection if the rest does not follow.
+ * No HTTP method begins with "<". Therefore the hook only peeks at the first bytes, and leaves a
+ * connection alone that begins differently. If the bytes match the beginning of REQUEST, the hook
+ * reads the rest of the request, and closes the connection if it is different.
  */
 
 #include "httpd/policy_file.h"
@@ -57,9 +57,9 @@ static apr_status_t policy_read(conn_rec *c, ap_input_mode_t mode, char *to, apr
     return rv == APR_SUCCESS && !*len ? APR_EOF : rv;
 }
 
-/* Read the request, in as many pieces as it arrives. The timeout of one read applies to the whole
+/* Read the request, which may arrive in pieces. The timeout of one read applies to the whole
  * request.
- * @return 0: other bytes follow, or the time is over */
+ * @return 0: the bytes are different, or the timeout has expired */
 static int policy_take_request(conn_rec *c)
 {
     apr_time_t until = apr_time_now() + c->base_server->timeout;
@@ -106,9 +106,9 @@ static int policy_process_connection(conn_rec *c)
     return OK;
 }
 
-/* httpd sorts its hooks after it has read the configuration. The lists of names set the order among
- * modules that process the beginning of a connection: TLS and the read timeouts run before this
- * hook, and HTTP/2, which looks for its preface, runs after it. */
+/* Register the hook. The lists of names set its order among the modules that process the beginning
+ * of a connection: TLS and the read timeouts run before it. HTTP/2, which looks for its preface,
+ * runs after it. httpd sorts hooks after it has read the configuration. */
 static void policy_hook(void)
 {
     static const char *const before[] = {"mod_ssl.c", "mod_reqtimeout.c", NULL};

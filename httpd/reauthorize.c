@@ -24,8 +24,8 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Maximum number of threads for checks. With prefork it is one: modules there may expect only one
- * request at a time, and more threads would make a conflict more likely. */
+/* Maximum number of threads for checks. With prefork it is one: modules may expect only one request
+ * at a time there, and more threads would make conflicts more likely. */
 #define THREADS_MAX 4
 
 /* Set in the environment of a check, so that `Require env` can tell it from a handshake. */
@@ -35,7 +35,7 @@ APLOG_USE_MODULE(websocket);
  * headers. */
 enum { METHOD, URI, PROTOCOL, REQUEST_LINE, HOST, CLIENT, USERAGENT, LOCAL, STRINGS };
 
-/* Largest handshake that can be saved, bytes. Larger ones are refused where saving is required. */
+/* Maximum size of a saved handshake, bytes. Larger handshakes are refused if they must be saved. */
 #define KEPT_MAX (64 * 1024)
 
 typedef struct saved {
@@ -107,9 +107,9 @@ static char *reauthorize_put(char *at, const char *text)
     return at + len + 1;
 }
 
-/* Modules change headers before the handler sees them (RequestHeader, SessionCookieRemove), and
- * would change them again in each check. If checks may follow, save the headers as they were
- * read. */
+/* Save the headers as they were received, if checks may follow. Modules change headers before the
+ * handler sees them (RequestHeader, SessionCookieRemove), and would change them again in each
+ * check. */
 static int reauthorize_keep_headers(request_rec *r)
 {
     int check = apr_table_get(r->subprocess_env, ENVIRONMENT) != NULL;
@@ -262,9 +262,9 @@ static request_rec *reauthorize_make_request(conn_rec *c, const saved *s,
     }
     apr_table_setn(r->subprocess_env, ENVIRONMENT, "1");
     ap_parse_uri(r, strings[URI]);
-    /* mod_remoteip found this address for the handshake. Starting from it, mod_remoteip finds it
-     * again: either the remaining addresses in its header are trusted proxies, or it stops at this
-     * one. With the PROXY protocol, only this address remains of the PROXY header. */
+    /* mod_remoteip determined this address for the handshake, and determines the same one in the
+     * check: either the remaining addresses in its header are trusted proxies, or it stops at this
+     * one. Of a PROXY header, only this address has been kept. */
     r->useragent_ip = (char *)strings[USERAGENT];
     return apr_sockaddr_info_get(&r->useragent_addr, r->useragent_ip, APR_UNSPEC, s->useragent_port,
                                  0, r->pool)
@@ -341,7 +341,7 @@ static void reauthorize_do_check(ws_work *work)
     check *k = (check *)work;
     saved *s = k->handshake;
     const char *uri = s->text + strlen(s->text) + 1;
-    int path = (int)strcspn(uri, "?"); /* a query string can hold a token */
+    int path = (int)strcspn(uri, "?"); /* without the query string, which may contain a token */
 
     if (ws_child_engine()) {
         int status = reauthorize_ask(s);

@@ -29,15 +29,17 @@ APLOG_USE_MODULE(websocket);
 /* Size of a piece, bytes. */
 #define PIECE (32 * 1024)
 
-/* How often to check for events without a descriptor, milliseconds: the child is stopping, or the
- * HTTP/2 connection has ended. */
+/* Interval of checks for events that have no descriptor, milliseconds: the child is stopping, or
+ * the HTTP/2 connection has ended. */
 #define TICK 1000
 
 typedef struct relay {
     conn_rec *c;
-    int pair;                 /**< the relay's end; the other end is the engine's socket */
+    int pair;                 /**< the relay's end of the socket pair; the engine has the other
+                               * end */
     apr_bucket_brigade *up;   /**< client input not yet written to the engine's socket */
-    apr_bucket_brigade *down; /**< from the engine; empty except in relay_carry_down() */
+    apr_bucket_brigade *down; /**< engine output not yet sent to the client; empty except in
+                               * relay_carry_down() */
     char *buf;                /**< memory for the data of down, PIECE bytes */
     int headers_ended;        /**< the upgrade request has ended; the stream continues */
     int up_ended;             /**< no more client input; the engine's socket is shut down */
@@ -138,8 +140,8 @@ static int relay_carry_down(relay *w)
     else if (!w->down_broken) {
         APR_BRIGADE_INSERT_TAIL(
             w->down, apr_bucket_transient_create(w->buf, (apr_size_t)n, w->c->bucket_alloc));
-        /* Without a flush, filters may keep data. With it, this call blocks while the client is
-         * slow, for at most Timeout. */
+        /* Without a flush bucket, filters may keep data. With it, this call blocks while the client
+         * is slow, for at most Timeout. */
         APR_BRIGADE_INSERT_TAIL(w->down, apr_bucket_flush_create(w->c->bucket_alloc));
         w->down_broken = ap_pass_brigade(w->c->output_filters, w->down) != APR_SUCCESS;
         apr_brigade_cleanup(w->down);
@@ -199,8 +201,8 @@ static void relay_carry(relay *w)
         }
         more |= relay_carry_down(w);
         w->down_broken |= w->c->aborted;
-        /* The filters may still hold messages that the client sent before it closed its side;
-         * deliver them. */
+        /* The filters may still hold messages that the client sent before it closed its side.
+         * Deliver them first. */
         if (w->down_broken && (w->up_ended || (!more && APR_BRIGADE_EMPTY(w->up)))) {
             w->over = 1;
         }
@@ -253,7 +255,7 @@ int ws_relay(request_rec *r, ws_new_conn *n)
     c->keepalive = AP_CONN_CLOSE;
 
     n->secure = ap_ssl_conn_is_ssl(c);
-    if (ws_new_conn_framing(n) && !c->master) { /* this framing has no pings */
+    if (ws_new_conn_framing(n) && !c->master) { /* only RFC 6455 has pings */
         ws_socket_keep_alive(relay_client_fd(c), n->settings);
     }
     if ((rv = relay_hand_over(&w.pair, n)) != APR_SUCCESS) {

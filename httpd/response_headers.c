@@ -57,8 +57,8 @@ static apr_status_t headers_swallow(ap_filter_t *f, apr_bucket_brigade *bb)
 /*
  * Some modules change a response's headers in an output filter, but a 101 does not pass through
  * output filters. This function therefore runs their filters on an empty brigade, which a final
- * filter then drops. So `Header set` applies to the 101 too, and mod_session renews its cookie.
- * Afterwards the request has only the connection's output filters, so no other brigade reaches the
+ * filter then drops. Thus `Header set` also applies to the 101, and mod_session renews its cookie.
+ * Afterwards, the request has only the connection's output filters, so no other brigade reaches the
  * final filter.
  */
 void ws_response_run_header_filters(request_rec *r)
@@ -80,8 +80,8 @@ void ws_response_run_header_filters(request_rec *r)
     }
 }
 
-/* The headers that httpd's filter would set come first. They replace headers of the same name from
- * other modules. */
+/* Collect all headers. Those that httpd's filter would set come first, and replace headers of the
+ * same name from other modules. */
 static apr_table_t *headers_all(request_rec *r)
 {
     static const char *const ours[] = {"Date",       "Server",         "Content-Type",

@@ -28,7 +28,7 @@ static int scoreboard_is_ours(pid_t pid)
 /* The parent runs this hook every ten seconds. */
 static int scoreboard_monitor(apr_pool_t *p, server_rec *s)
 {
-    static int told; /* reset by a reload, which loads the module again */
+    static int told; /* a reload loads the module again and resets this */
     int limit = 0, generation = 0, taken = 0, old = 0;
 
     (void)p;

@@ -39,7 +39,7 @@ APLOG_USE_MODULE(websocket);
 /* Name of the first table in builds without layouts. */
 #define LEGACY_KEY "mod_websocket slots"
 
-/* A child takes a slot by changing pid from 0; only the parent frees it. */
+/* A child takes a slot by replacing the 0 in pid; only the parent frees the slot. */
 WS_SHM_STRUCT(slot, {
     char shift[WS_SHM_SHIFT];
     pid_t pid; /* atomic; 0: free */
@@ -51,7 +51,7 @@ WS_SHM_STRUCT(slot, {
 
 WS_SHM_STRUCT(slots, {
     char shift[WS_SHM_SHIFT];
-    apr_uint32_t processes; /* atomic; number of children so far */
+    apr_uint32_t processes; /* atomic; number of children that have been started so far */
     int full_told;          /* atomic; the log has the warning */
     slot slot[];
 });
@@ -74,7 +74,8 @@ static void (*reclaim_rows)(unsigned slot);
 
 /* ---- Tables ---- */
 
-/* Never use apr_pool_userdata_setn(): a reload unloads the module, and the key's text with it. */
+/* Never use apr_pool_userdata_setn(): it does not copy the key, and a reload unloads the module
+ * with the key's text. */
 static void *shm_find(apr_pool_t *in, const char *key)
 {
     void *data = NULL;
@@ -144,7 +145,7 @@ static void shm_give_up(apr_pool_t *theirs)
 
 apr_status_t ws_shm_open(server_rec *s, const char *layout)
 {
-    /* The process's pool, since each reload clears the pool of the configuration. */
+    /* Use the process's pool, since each reload clears the pool of the configuration. */
     apr_pool_t *process = s->process->pool;
     apr_ssize_t len = APR_HASH_KEY_STRING;
     const char *theirs;

@@ -77,7 +77,7 @@ static int sockjs_admit(request_rec *r, const sockjs_url *url, ws_sockjs_seat *s
 
 /* ---- Responses that leave httpd ---- */
 
-/* @return as a handler of httpd */
+/* @return the return value for httpd's handler */
 static int sockjs_relay(request_rec *r, ws_sockjs_delivery *d)
 {
     int pair[2];
@@ -95,7 +95,7 @@ static int sockjs_relay(request_rec *r, ws_sockjs_delivery *d)
     return ws_relay_body(r, pair[1]);
 }
 
-/* @return as a handler of httpd */
+/* @return the return value for httpd's handler */
 static int sockjs_take_over(request_rec *r, ws_sockjs_delivery *d)
 {
     conn_rec *c = r->connection;
@@ -111,7 +111,7 @@ static int sockjs_take_over(request_rec *r, ws_sockjs_delivery *d)
     return OK;
 }
 
-/* @return as a handler of httpd */
+/* @return the return value for httpd's handler */
 static int sockjs_respond(request_rec *r, const ws_sockjs_key *key, unsigned slot,
                           ws_sockjs_request *request)
 {
@@ -183,7 +183,7 @@ static int sockjs_find_or_begin(request_rec *r, const sockjs_url *url, const ws_
     return sockjs_admit(r, url, seat, sockjs_receivers[url->what].carrier);
 }
 
-/* @return OK, or the return value for the handler */
+/* @return OK, or the return value for httpd's handler */
 static int sockjs_receive_refused(request_rec *r, const sockjs_url *url, ws_sockjs_request *request)
 {
     const char *wrong = NULL;
@@ -235,7 +235,7 @@ static int sockjs_receive(request_rec *r, const sockjs_url *url)
 
 /* ---- Requests with messages ---- */
 
-/* The messages: the argument d of a form, or else the whole body. @return NULL: out of memory */
+/* Get the messages: the argument d of a form, or the whole body. @return NULL: out of memory */
 static const char *sockjs_payload(request_rec *r, int jsonp, const char *body, apr_size_t *len)
 {
     const char *type = apr_table_get(r->headers_in, "Content-Type"), *query = body;

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A hash table with buckets, without locks. An entry names the process that has the session. The
- * entries of a killed process need no cleanup: they show that its sessions are lost, until new
- * sessions reuse them.
+ * The directory of SockJS sessions in all children: a hash table in shared memory, without locks.
+ * An entry names the process that has the session. The entries of a killed process need no cleanup:
+ * they show that its sessions are lost, until new sessions reuse the entries.
  */
 
 #include "httpd/sockjs_directory.h"
@@ -108,8 +108,8 @@ ws_sockjs_place ws_sockjs_directory_claim(const ws_sockjs_key *key, unsigned *sl
         return WS_SOCKJS_NO_ROOM;
     }
     __atomic_store_n(&e->key, key->high, __ATOMIC_SEQ_CST);
-    /* If two requests create a session at the same time, at least one of them sees the other's
-     * entry. */
+    /* If two requests create the same session at the same time, at least one of them finds the
+     * entry of the other. */
     if ((other = directory_owner(key, e))) {
         __atomic_store_n(&e->owner, 0, __ATOMIC_SEQ_CST);
         return directory_place(other, slot);

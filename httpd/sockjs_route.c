@@ -1,10 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Routes SockJS requests between children, since a client's next request can reach any child. The
- * socket of a request that waits for frames is passed to the child that has the session. A TLS
- * connection cannot be passed, so its bytes are relayed. Messages are sent through ipc.h, long ones
- * in a memory file.
+ * Routes SockJS requests to the child that has the session, since a client's requests can reach any
+ * child. If a request waits for frames, its socket is passed to that child. A TLS connection cannot
+ * be passed, so its bytes are relayed. Messages are sent through ipc.h, long ones in a memory file.
  */
 
 #include "httpd/sockjs_route.h"

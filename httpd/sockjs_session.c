@@ -31,8 +31,8 @@ APLOG_USE_MODULE(websocket);
 #define DEFAULT_DELAY 5000
 #define DEFAULT_SESSIONS 10000
 
-/* Send buffer of a session's socket pair, bytes. It is small so that most data waits in the send
- * queues, where back-pressure counts it. */
+/* Send buffer of a session's socket pair, bytes. It is small, because back-pressure only counts the
+ * data in the send queues. */
 #define PAIR_BUFFER (16 * 1024)
 
 /* ---- Sessions ---- */
@@ -118,7 +118,7 @@ int ws_sockjs_connect(request_rec *r, ws_new_conn *n, ws_sockjs_seat *seat, ws_c
 
 /* ---- WebSockets ---- */
 
-/* The session behind a WebSocket. */
+/* Links a WebSocket to its SockJS session. */
 typedef struct session_link {
     ws_ticket ticket; /* first; releases it */
     ws_sockjs_key key;
@@ -129,8 +129,8 @@ static void session_unlink(ws_ticket *ticket)
     free(ticket);
 }
 
-/* Create a random key, so that no request can have a URL for the session. If a loop is given, the
- * session will belong to it. */
+/* Create a random key, for a session that no URL can refer to. If a loop is given, the session will
+ * belong to it. */
 static ws_sockjs_key session_random_key(ws_engine *engine, const ws_loop *loop)
 {
     unsigned loops = ws_engine_loops(engine);

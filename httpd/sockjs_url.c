@@ -57,7 +57,8 @@ static char *url_cut(char *path)
     return slash + 1;
 }
 
-/* httpd merges slashes in r->uri, but the protocol's greeting has at most one. */
+/* httpd merges slashes in r->uri, but only a URL with at most one slash at its end gets the
+ * greeting. */
 static int url_ends_in_slashes(request_rec *r)
 {
     apr_size_t len = strcspn(r->unparsed_uri, "?");
@@ -112,7 +113,7 @@ int ws_sockjs_url_key(request_rec *r, const sockjs_url *url, ws_sockjs_key *key)
     int status = ws_token_request_identify(r); /* a session belongs to its user */
     const char *port = apr_itoa(r->pool, r->server->port);
     const char *host = r->server->server_hostname ? r->server->server_hostname : "";
-    /* The lengths come first, so that different parts never result in the same text. */
+    /* The text begins with the lengths, so that different parts never result in the same text. */
     const char *text =
         apr_psprintf(r->pool, "%d,%d,%d,%d\n%s\n%s\n%s\n%s\n%s", (int)strlen(host),
                      (int)strlen(url->base), (int)strlen(r->user ? r->user : ""), r->user != NULL,

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Accepts event streams and polls. As with WebSockets, the engine takes over their connections, or
- *  a relay copies the bytes. */
+/** Accepts event streams and polls. The engine takes over their connections like those of
+ *  WebSockets, or a relay copies the bytes. */
 
 #include "httpd/sse.h"
 
@@ -70,7 +70,7 @@ static int sse_take_over(request_rec *r, ws_new_conn *n, ws_sse_stream *s)
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (s->polls) {
-        s->head = strndup(head, strlen(head) - 2); /* sent with the body, whose length comes last */
+        s->head = strndup(head, strlen(head) - 2); /* Content-Length follows */
     }
     else {
         apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);
@@ -164,7 +164,7 @@ static void hint_count(request_rec *r, ws_ticket **tickets)
     }
 }
 
-/* Takes ownership of the stream. @return as a handler of httpd */
+/* Takes ownership of the stream. @return the return value for httpd's handler */
 static int sse_serve(request_rec *r, const ws_settings *settings, ws_sse_stream *s)
 {
     ws_new_conn n = {.fd = -1, .location = &registration->location, .framing = &ws_framing_raw};

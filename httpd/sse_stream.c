@@ -21,7 +21,7 @@
 /* A poll is answered when its messages exceed this size, bytes. */
 #define ANSWER_MAX (1024 * 1024)
 
-/* The form of an event that is shared: all streams with only one channel send the same bytes. */
+/* The form of an event for streams with only one channel: all of them send the same bytes. */
 #define AS_EVENT 2
 
 /* ---- Positions ---- */
@@ -34,7 +34,7 @@ static void sse_add_position(ws_strbuf *t, const char *before, ws_position p, co
     }
 }
 
-/* Add the text that resumes all channels, or nothing if no channel has a position. */
+/* Add the positions of all channels, or nothing if no channel has a position. */
 static void sse_add_positions(ws_strbuf *t, const char *before, const ws_sse_stream *s,
                               const char *behind)
 {

@@ -94,7 +94,7 @@ static int proxy_is_issuer(const STACK_OF(X509_NAME) * names, const X509 *certif
 }
 
 /* Select a certificate when the server requests one: the first that was issued by a CA in the
- * server's list, or else the first one. */
+ * server's list, or, if there is none, the first of all. */
 static int proxy_certificate(SSL *ssl, X509 **certificate, EVP_PKEY **key)
 {
     const proxy_context *p = proxy_context_of(ssl);

@@ -43,8 +43,8 @@ extern const char ws_status_html[];
 
 /* ---- The query string ---- */
 
-/* Read a number into *n, limited to max. Without the argument *n is unchanged. @return 0: it is not
- * a number */
+/* Read a number into *n, limited to max. If the argument is missing, *n is unchanged. @return 0: it
+ * is not a number */
 static int status_read_number(request_rec *r, const char *name, unsigned max, unsigned *n)
 {
     const char *text = ws_argument(r, name);

@@ -1,10 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Finds stranded connections in the child's descriptor table, after the MPM's threads have ended.
- * core_pre_connection() in core.c makes each socket non-blocking, but accept4(2) does not. So a
- * blocking socket with a listener's port belongs to a connection that was never started. Each such
- * connection gets a thread that blocks, as in an MPM without events.
+ * Serves stranded connections: those that a stopping child has accepted but not started to process.
+ * After the MPM's threads have ended, it searches the descriptor table for them.
+ * core_pre_connection() in core.c makes each socket non-blocking, but accept4(2) does not. A
+ * blocking socket with a listener's port therefore belongs to a connection that was never started.
+ * Each such connection gets a thread that blocks, as in an MPM without events.
  */
 
 #include "httpd/stranded.h"
@@ -37,7 +38,8 @@ typedef struct stranded_conn {
     apr_pool_t *pool; /**< used by its thread */
     server_rec *server;
     module *mpm;
-    int fd, serving; /**< both are the client's socket; fd is for shutdown(2), -1: it has ended */
+    int fd, serving; /**< both are the client's socket. fd is for shutdown(2); -1: the connection
+                      * has ended */
 } stranded_conn;
 
 /* Size of a dummy for the event MPM's private record of a connection, bytes (216 in httpd 2.4.71).
@@ -76,8 +78,8 @@ static int stranded_is(int fd)
            || (at.any.sa_family == AF_INET6 && stranded_is_listener(ntohs(at.v6.sin6_port)));
 }
 
-/* Take the socket out of httpd's apr_socket_t, which gets an unconnected socket instead, because
- * its pool closes the descriptor when the child exits. @return the socket, or -1 */
+/* Take the socket out of httpd's apr_socket_t. The apr_socket_t gets an unconnected socket instead,
+ * because its pool closes the descriptor when the child exits. @return the socket, or -1 */
 static int stranded_take(int from)
 {
     int unconnected = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = -1;
@@ -167,7 +169,8 @@ static void stranded_start(server_rec *server, module *mpm, int from, apr_pool_t
     }
 }
 
-/* Find all connections before the first one is started, which adds descriptors. @return int * */
+/* Find all connections. Call it before any of them is started, because that adds descriptors.
+ * @return int * */
 static apr_array_header_t *stranded_find(apr_pool_t *p)
 {
     apr_array_header_t *found = apr_array_make(p, 4, sizeof(int));

@@ -78,7 +78,8 @@ static const ws_subsystem table[] = {
     {.name = "occupancy",                                                    /* shm */
      .layout = ws_occupancy_layout,
      .parent_init = ws_occupancy_init},
-    {.name = "key_counts", .layout = ws_key_counts_layout}, /* those of limit_table and interest */
+    {.name = "key_counts", .layout = ws_key_counts_layout}, /* layout of the tables of limit_table
+                                                             * and interest */
     {.name = "extensions",                                  /* shm: memory of zlib per child */
      .layout = ws_extensions_layout,
      .reset = ws_extensions_reset,
@@ -251,7 +252,7 @@ static void subsystems_stop_all(void)
     started = 0;
 }
 
-/* If a subsystem fails to start, stop those before it. */
+/* Start all subsystems. If one of them fails, stop those that have started. */
 static apr_status_t subsystems_start_all(apr_pool_t *pchild, server_rec *s,
                                          ws_engine_options *options)
 {
@@ -263,13 +264,13 @@ static apr_status_t subsystems_start_all(apr_pool_t *pchild, server_rec *s,
         }
     }
     if (rv != APR_SUCCESS) {
-        started--; /* the one that failed has not started */
+        started--; /* the failed one needs no stop */
         subsystems_stop_all();
     }
     return rv;
 }
 
-/* httpd ends this child after it has cleaned up pchild, so connections are drained here. */
+/* Drain connections here, because httpd ends the child after the cleanup of pchild. */
 static apr_status_t subsystems_child_cleanup(void *pchild)
 {
     (void)pchild;

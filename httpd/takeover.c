@@ -72,10 +72,10 @@ typedef struct gate_ctx {
 } gate_ctx;
 
 /**
- * An input filter directly above the core filter while a connection is drained. It passes the input
- * that the core filter has read already, and then returns EAGAIN instead of reading from the
- * socket. So draining ends even if the client sends fast, and the rest stays in the socket for the
- * loop.
+ * An input filter directly above the core filter, for the time in which the module collects the
+ * input that httpd has read. It passes the input that the core filter has read already, and then
+ * returns EAGAIN instead of reading from the socket. Collecting therefore ends even if the client
+ * sends fast; the loop reads the rest from the socket.
  */
 static apr_status_t takeover_gate(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode,
                                   apr_read_type_e block, apr_off_t readbytes)
@@ -220,8 +220,8 @@ int ws_takeover_streams(conn_rec *c, int change)
     return o ? __atomic_add_fetch(&o->streams, change, __ATOMIC_RELAXED) : 0;
 }
 
-/* Flush the previous response. If the client pipelined both requests, that response may still be in
- * httpd's filters, and would be lost with them. */
+/* Flush the previous response. If the client has pipelined both requests, that response may still
+ * be in httpd's filters, and would be lost. */
 static apr_status_t takeover_flush(conn_rec *c)
 {
     apr_bucket_brigade *bb = apr_brigade_create(c->pool, c->bucket_alloc);
@@ -329,7 +329,7 @@ static int takeover_pre_close_connection(conn_rec *c)
     if (o->newcomer.ssl) {
         takeover_detach_ssl(c, o->newcomer.ssl);
     }
-    c->aborted = 1; /* httpd closes its descriptor but not the connection */
+    c->aborted = 1; /* httpd only closes its descriptor, without a shutdown */
     if (o->give) {
         o->give(o->arg, o->newcomer.fd, o->newcomer.ssl);
         return OK;

@@ -14,8 +14,8 @@
 #include "protocol/utf8.h"
 #include "websocket_parse.h"
 
-/* A reminder is sent in the last quarter of a token's lifetime, and at most this long before its
- * end. */
+/* A reminder is sent in the last quarter of a token's lifetime, at most this long before the token
+ * expires. */
 #define REMIND_MAX apr_time_from_sec(60)
 
 /* Latest valid time, seconds since 1970. A larger value is probably in milliseconds. */
@@ -168,7 +168,7 @@ static const char *token_check_times(const ws_token_rules *rules, ws_token *t)
     return NULL;
 }
 
-/* Restricts user names, since they appear in logs and are sent to other clients. */
+/* Restrict user names, since they appear in logs and are sent to other clients. */
 static int token_user_valid(const char *user)
 {
     apr_size_t len = strlen(user);
@@ -235,9 +235,9 @@ void ws_token_free(ws_token *t)
     }
 }
 
-/* A star matches any characters, including slashes, and channel names contain no star. So a pattern
- * that matches the text of a wildcard subscription, "news/" and a star, also matches all channels
- * that begin with "news/". */
+/* A star matches any characters, including slashes, and channel names contain no star. Therefore a
+ * pattern that matches the text of a wildcard ("news/" and a star) also matches all channels that
+ * begin with "news/". */
 static int token_matches(const char *pattern, const void *arg)
 {
     const char *name = arg, *star = NULL, *again = NULL;

@@ -30,8 +30,8 @@ typedef struct token_state {
     token_grant *grants;
     unsigned count; /* number of grants */
     ws_timer *timer;
-    char *strings; /* the connection's strings from before it got a user, since other threads may
-                    * still read them */
+    char *strings; /* the connection's strings from before it got a user: other threads may still
+                    * read them */
 } token_state;
 
 static void token_conn_release(ws_ticket *ticket)
@@ -211,7 +211,7 @@ static void token_conn_opened(ws_conn *c)
 
 /* ---- New tokens of open connections ---- */
 
-/* Collects the subscriptions that the old token permitted but the new one does not. */
+/* The subscriptions that the old token permitted but the new one does not. */
 typedef struct token_loss {
     const ws_token *old;
     ws_conn *c;

@@ -89,7 +89,8 @@ static char *token_request_strip(apr_pool_t *p, const char *query, const char **
     return rest;
 }
 
-/* The same for a text that contains a query string: the part from "?" to a space or the end. */
+/* The same for a text that contains a query string, which begins after "?" and ends at a space or
+ * at the end of the text. */
 static char *token_request_strip_text(apr_pool_t *p, char *text)
 {
     const char *begin = text ? strchr(text, '?') : NULL, *token = NULL;
@@ -101,8 +102,8 @@ static char *token_request_strip_text(apr_pool_t *p, char *text)
                  : text;
 }
 
-/* Runs before access control, since its refusals are logged too. If a rewrite has changed the query
- * string, the token in the original query string counts. */
+/* Runs before access control, since its refusals are logged too. If a rewrite rule has changed the
+ * query string, the token is taken from the original one. */
 static int token_request_hide(request_rec *r)
 {
     const char *rewritten = NULL, *sent = NULL;
@@ -132,8 +133,8 @@ static const char *token_request_bearer(request_rec *r)
     return value + strspn(value, " ");
 }
 
-/* This is the only header that scripts in browsers can set. The token's subprotocol is hidden from
- * the handler. */
+/* Get the token from Sec-WebSocket-Protocol, the only header of a handshake that scripts in
+ * browsers can set. The handler does not see the subprotocol with the token. */
 static const char *token_request_subprotocol(request_rec *r)
 {
     const char *list = apr_table_get(r->headers_in, "Sec-WebSocket-Protocol"), *name, *token = NULL;

@@ -47,7 +47,7 @@ static const char *upgrade_header(const request_rec *r, const char *name)
 static ws_handler_line *upgrade_by_protocol(request_rec *r, const ws_dir_config *d,
                                             const char **protocol);
 
-/* The line whose handler has on_claim for this handshake, or NULL. */
+/* Get the WebSocketHandler line whose handler is asked with on_claim, or NULL. */
 static ws_handler_line *upgrade_asked(request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
@@ -73,7 +73,7 @@ static int upgrade_declined(request_rec *r)
 int ws_upgrade_wanted(request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
-    /* Subrequests for error pages and SSI includes also have the headers of the handshake. */
+    /* A subrequest for an error page or an SSI include also has the headers of the handshake. */
     int other = r->main || (r->prev && ap_is_HTTP_ERROR(r->prev->status));
     int set = d->handlers ? d->handlers->nelts || d->directory : d->site_page && *d->site_page;
     int off = d->transports && !d->transports->websocket;
@@ -110,7 +110,7 @@ static void upgrade_require(request_rec *r, unsigned versions)
     apr_table_mergen(r->err_headers_out, "Connection", "Upgrade");
 }
 
-/* Check the headers that are not checked by ws_handshake_check(). @return NULL, or an error text */
+/* Check the headers that ws_handshake_check() does not check. @return NULL, or an error text */
 static const char *upgrade_problem(request_rec *r, int version)
 {
     const char *length = upgrade_header(r, "Content-Length"), *list;
@@ -254,7 +254,7 @@ static int upgrade_add_header(void *headers, const char *name, const char *value
 }
 
 /*
- * Send the 101, which mod_http2 changes to a 200. For interim responses, mod_http2 parses the text
+ * Send the 101, which mod_http2 changes to a 200. mod_http2 parses the text of interim responses
  * and merges headers with the same name, which breaks two Set-Cookie headers. Its filter for final
  * responses does not merge them. Any brigade makes that filter send the headers.
  */
@@ -286,7 +286,7 @@ static int upgrade_make_101(request_rec *r, const ws_request *rq, int version)
     apr_table_clear(r->err_headers_out);
     apr_table_unset(others, "Upgrade");
     apr_table_unset(others, "Connection");
-    /* Before all other headers, as version 75 requires (hixie-75, section 3.1). */
+    /* These headers must be the first ones in version 75 (hixie-75, section 3.1). */
     apr_table_setn(first, "Upgrade", version > 13 ? "WebSocket" : "websocket");
     apr_table_setn(first, "Connection", "Upgrade");
     r->headers_out = apr_table_overlay(r->pool, first, others);
@@ -318,7 +318,7 @@ static int upgrade_send_101(request_rec *r, const ws_request *rq, int version)
                               apr_table_copy(r->pool, r->err_headers_out)};
 
     if (!upgrade_make_101(r, rq, version)) {
-        /* Restore the state before the 101, since httpd adds the headers of the error response. */
+        /* Restore the headers from before the 101, since httpd adds those of the error response. */
         r->headers_out = before[0];
         r->err_headers_out = before[1];
         r->status = HTTP_OK;
@@ -458,7 +458,7 @@ void ws_upgrade_release(ws_request *rq)
     ws_tickets_release(rq->ticket);
 }
 
-/* The 101 has been sent. @return as a handler of httpd */
+/* Call it after the 101 has been sent. @return the return value for httpd's handler */
 static int upgrade_hand_over(request_rec *r, ws_request *rq, ws_new_conn *n)
 {
     const char *obstacle = ws_relay_reason(r, 0);
@@ -502,7 +502,7 @@ static int upgrade_run(request_rec *r, ws_request *rq)
     }
     n.version = version;
     n.chain = rq->chain;
-    if (version == 76) { /* a proxy may hold back the third key until then */
+    if (version == 76) { /* a proxy may hold back the third key until the 101 has arrived */
         n.connecting = 1;
         ws_hixie_numbers(upgrade_header(r, "Sec-WebSocket-Key1"),
                          upgrade_header(r, "Sec-WebSocket-Key2"), n.numbers);
