@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The functions of include/mod_websocket.h that need the loop. Called on the connection's loop,
- * they act at once. Called on another thread, they post a task to that loop.
+ * The functions of include/mod_websocket.h that need the loop. A call on the connection's loop
+ * takes effect immediately. A call on another thread posts a task to that loop.
  */
 
 #include <errno.h>
@@ -63,7 +63,7 @@ static ws_status api_post_to(ws_loop *loop, api_task *t, apr_size_t cost, apr_ui
     return WS_QUEUED;
 }
 
-/* The loop has taken a task: it no longer counts as posted. */
+/* Stop counting a task as posted, because the loop has taken it. */
 static void api_arrived(ws_loop *loop, const api_task *t)
 {
     __atomic_sub_fetch(&loop->posted, t->cost, __ATOMIC_RELAXED);
@@ -109,7 +109,7 @@ static int api_must_wait(ws_conn *c, unsigned first)
     return 0;
 }
 
-/* Takes over the reference. */
+/* Takes ownership of the reference. */
 static ws_status api_send_later(ws_conn *c, ws_frames *f)
 {
     ws_rare *rare = ws_conn_rare(c);
@@ -576,7 +576,7 @@ static void api_pause_or_resume(ws_conn *c, void *paused)
         return;
     }
     if (api_on_loop(c)) {
-        api_hold(c, paused); /* the end of the callback updates the watch of the socket */
+        api_hold(c, paused); /* the watch of the socket is updated when the callback ends */
         if (c->loop->corked != c) {
             ws_conn_mark_dirty(c); /* not in a callback of c: settle it later */
         }

@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Clients that read too slowly: the limits of the send queue in bytes and in time, and the policy
- * when a limit is reached. A message is dropped only as a whole, and only before its first byte is
- * sent. Control frames that are already queued, and messages sent in parts, are never dropped.
+ * Handles clients that read too slowly: checks the limits of the send queue in bytes and in time,
+ * and applies the policy when a limit is reached. A message is dropped only as a whole, and only
+ * before its first byte is sent. Control frames that are already queued, and messages sent in
+ * parts, are never dropped.
  */
 
 #include "engine/conn.h"
@@ -89,7 +90,7 @@ void ws_backpressure_trim(ws_conn *c)
     while (i < ws_send_queue_count(q)) {
         const ws_frames *f = ws_send_queue_at(q, i)->frames;
         if (!f->whole || (f->key && ws_backpressure_policy(c) == WS_SLOW_KEEP_LATEST)) {
-            i++; /* keep the latest message of a key, however old */
+            i++; /* keep the latest message of a key, regardless of its age */
         }
         else if (backpressure_age(c, q, i) > c->settings->max_delay) {
             backpressure_drop(c, q, i);
@@ -135,11 +136,11 @@ ws_status ws_backpressure_admit(ws_conn *c, unsigned first)
     int part = (first & 0xF) == WS_OP_CONTINUATION; /* cannot be dropped: its message has begun */
     int full = backpressure_full(c);
     if (full && !c->write_blocked) {
-        ws_conn_write(c); /* the queue may be full only because it has not been written yet */
+        ws_conn_write(c); /* perhaps the queue is full only because it has not been written yet */
         full = backpressure_full(c);
     }
     if (first & 0x8) {
-        return full ? WS_DROPPED : WS_SENT; /* a control frame is no reason to close */
+        return full ? WS_DROPPED : WS_SENT; /* do not close because of a control frame */
     }
     switch (ws_backpressure_policy(c)) {
     case WS_SLOW_CLOSE:

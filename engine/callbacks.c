@@ -10,11 +10,11 @@
 
 #include "engine/conn.h"
 
-/* If more jobs or bytes than this are pending for the handler, reading is held. */
+/* Stop reading while more jobs or bytes than this wait for the handler. */
 #define JOBS_MAX 64
 #define JOB_BYTES_MAX (1024 * 1024)
 
-/* Jobs of one connection that a thread runs before it serves other connections. */
+/* Number of jobs of one connection that a thread runs before it serves other connections. */
 #define TURN 16
 
 typedef enum {
@@ -90,7 +90,7 @@ static void cb_call_closing(ws_conn *c)
         return;
     }
     if (c->rare->jobs) {
-        ws_engine_on_conn(c, ws_conn_answer_close); /* if this fails, the alarm answers */
+        ws_engine_on_conn(c, ws_conn_answer_close); /* if this fails, the alarm answers the Close */
     }
     else {
         ws_conn_answer_close(c);
@@ -115,7 +115,7 @@ static void cb_release(ws_loop *loop, ws_task *task)
     int held = 0;
     if (c) {
         apr_thread_mutex_lock(c->rare->jobs->lock);
-        held = c->rare->jobs->held; /* held again since this task was posted */
+        held = c->rare->jobs->held; /* reading has been held again since this task was posted */
         apr_thread_mutex_unlock(c->rare->jobs->lock);
     }
     if (c && !held) {
@@ -262,7 +262,8 @@ static void cb_give(ws_conn *c, job *j)
     int start, hold, last;
 
     if (!j) {
-        /* Skipping a callback would leave the handler with a wrong state for this connection. */
+        /* The connection must end: if a callback were skipped, the handler would have a wrong state
+         * for it. */
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
         return;
     }

@@ -102,7 +102,7 @@ void ws_conn_open(ws_conn *c)
     ws_timer_wheel_clear(&loop->event.wheel, &c->alarm);
     if (c->framed) {
         ws_socket_keep_alive(c->source.fd,
-                             c->settings); /* if relayed: the relay sets it on the client's */
+                             c->settings); /* a relay sets it on the client's socket */
     }
     if (c->settings->ping_interval) {
         ws_conn_alarm_in(c, ws_loop_spread(loop, c->settings->ping_interval));
@@ -141,9 +141,9 @@ static void conn_ready(ws_source *s, const ws_ready *r)
     if (!c->freed && (r->events & WS_READABLE)) {
         ws_conn_read(c);
     }
-    /* A broken socket may still hold input: ws_conn_read() ends the connection when it has read
-     * everything, possibly some turns later. If the loop is receiving, it reports the end
-     * instead. */
+    /* A broken socket may still hold input: ws_conn_read() ends the connection after it has read
+     * everything, possibly some turns later. If the loop receives for the connection (io_uring),
+     * the loop reports the end instead. */
     if (!c->freed && (r->events & (WS_BROKEN | WS_READABLE)) == WS_BROKEN
         && !ws_stream_is_busy(&c->source)) {
         ws_conn_end(c, "the connection broke");
@@ -230,8 +230,8 @@ void ws_conn_watch(ws_conn *c)
     if (c->freed) {
         return;
     }
-    /* A connection whose share of this turn is used up stays in the poller, which saves a system
-     * call. An async stream must stop receiving. */
+    /* A connection that has used up its share of this turn stays in the poller, which saves a
+     * system call. An asynchronous stream must stop receiving. */
     if (!(ws_stream_is_read(&c->source) ? c->held & ~WS_HELD_TURN : c->held) || c->discard_input) {
         events |= WS_READABLE;
     }
@@ -244,7 +244,7 @@ void ws_conn_watch(ws_conn *c)
     }
 }
 
-/* If memory is exhausted, the reason is empty. */
+/* Set the reason of the end; it is empty if memory is exhausted. */
 static void conn_set_reason(ws_conn *c, const void *reason, apr_size_t len)
 {
     ws_rare *rare = len || c->rare->end_reason ? ws_conn_rare(c) : NULL;
@@ -334,7 +334,7 @@ void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t
         return;
     }
     if (c->location->handler->flags & WS_HEAR_OUT && code != c->end_code) {
-        conn_take_reason(c, code, reason, reason_len); /* the peer did not just echo our code */
+        conn_take_reason(c, code, reason, reason_len); /* the peer closed first */
     }
     conn_end_after_writing(c);
 }
@@ -344,7 +344,7 @@ void ws_conn_abort(ws_conn *c)
     if (ws_state_of(c) == WS_CLOSED) {
         return;
     }
-    c->aborted = c->broken = c->discard_input = 1; /* c ends after a running callback */
+    c->aborted = c->broken = c->discard_input = 1; /* c ends after the callback that is running */
     if (ws_conn_gathered(c)) {
         c->loop->cork_len = 0;
     }

@@ -23,5 +23,5 @@ ws_counter ws_counter_of_code(ws_counter first, int code)
     unsigned i, n = sizeof(codes) / sizeof(*codes);
     for (i = 0; i < n && codes[i] != code; i++) {
     }
-    return (ws_counter)(first + i); /* after the loop, i is the index of "other" */
+    return (ws_counter)(first + i); /* if no code matches, i is the index of "other" */
 }

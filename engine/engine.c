@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Starting, closing and stopping an engine. A WS_BLOCKING callback that does not return makes
- * ws_engine_stop() fail after 5 s; the engine is then never freed.
+ * Starts, closes and stops an engine. If a WS_BLOCKING callback does not return, ws_engine_stop()
+ * fails after 5 s, and the engine is never freed.
  */
 
 #include "engine/engine.h"
@@ -18,7 +18,7 @@
 #include "engine/ticker.h"
 #include "protocol/hixie.h"
 
-/* How long stopping waits for WS_BLOCKING callbacks that do not return, milliseconds. */
+/* How long ws_engine_stop() waits for WS_BLOCKING callbacks that do not return, milliseconds. */
 #define STOP_WAIT 5000
 
 /* Milliseconds between two groups of connections while ws_engine_close_all() spreads the Close
@@ -29,7 +29,7 @@ static void engine_loop_started(ws_loop *loop, ws_backend backend, apr_status_t 
 {
     char why[WS_BACKEND_TEXT];
     if (failure == APR_SUCCESS || (backend == WS_BACKEND_AUTO && loop->index)) {
-        return; /* with `auto`, one line for each child process is enough */
+        return; /* with `auto`, log one line for each child process, not for each loop */
     }
     ws_backend_explain(failure, why);
     ws_engine_log(loop->engine, backend == WS_BACKEND_AUTO ? WS_LOG_INFO : WS_LOG_WARNING, NULL,
@@ -117,7 +117,7 @@ typedef struct close_task {
     apr_uint32_t spread;
 } close_task;
 
-/* Close up to `most` open connections of a loop. @return how many were open before */
+/* Close up to `most` open connections of a loop. @return the number of open connections before */
 static apr_uint32_t engine_close_first(ws_loop *loop, apr_uint32_t most)
 {
     apr_uint32_t open = 0;

@@ -105,8 +105,8 @@ void ws_chain_adopt(ws_conn *c)
 static int chain_deliver(ws_chain *chain, unsigned n, unsigned char *data, apr_size_t len,
                          int last);
 
-/* How many of len output bytes the rate limit has not counted yet. It has counted the received
- * bytes that produced them. */
+/* Compute how many of len output bytes the rate limit must still count. It has already counted the
+ * received bytes that produced them. */
 static apr_size_t chain_beyond_wire(ws_chain *chain, apr_size_t len)
 {
     apr_size_t counted = len < chain->counted ? len : chain->counted;
@@ -294,7 +294,7 @@ ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_s
     }
     if (chain_emit(chain, 0, *payload, *len, *first & WS_FIN) < 0) {
         ws_engine_log(loop->engine, WS_LOG_ERROR, c, "out of memory to transform a sent message");
-        c->broken = 1; /* without this message, the peer could not decode later ones */
+        c->broken = 1; /* without this message, the peer could not decode the next ones */
         ws_conn_mark_dirty(c);
         return WS_FULL;
     }

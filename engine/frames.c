@@ -60,7 +60,7 @@ ws_frames *ws_frames_build_cut(unsigned first, const void *payload, apr_size_t l
         first = (first & WS_FIN) | WS_OP_CONTINUATION;
     }
     frames_add(f, first, data, len, masks);
-    f->size = f->len; /* the last header can be shorter; leave no room for ws_send_queue_append() */
+    f->size = f->len; /* ws_send_queue_append() must not use what a shorter header leaves */
     return f;
 }
 

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Sending and closing on connections whose framing is not that of RFC 6455: protocol/framing.h. If
- * the framing has no close handshake, a close ends the connection after all queued bytes.
+ * Sends and closes on connections whose framing is not that of RFC 6455: protocol/framing.h. If the
+ * framing has no closing handshake, the connection ends after all queued bytes have been sent.
  */
 
 #include <stdlib.h>

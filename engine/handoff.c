@@ -46,7 +46,7 @@ static void handoff_accept(ws_loop *loop, ws_task *task)
     ws_handoff *h = (ws_handoff *)task;
     int outgoing = h->from.outgoing != NULL;
     if (__atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)
-        || ws_conn_create(loop, h) < 0) { /* here nobody else drops the connection */
+        || ws_conn_create(loop, h) < 0) { /* on failure, nothing else drops the connection */
         handoff_drop(h);
         ws_loop_left(loop, outgoing);
         return;

@@ -2,7 +2,7 @@
 
 /**
  * The last step of the opening handshake of version 76 (hixie-76, also known as hybi-00): the
- * third key follows the client's headers, and its answer follows the response's headers.
+ * client sends a third key after its headers, and the server answers it after its own headers.
  */
 
 #include "engine/conn.h"

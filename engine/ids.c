@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Ids of connections. A stale id does not match the generation that its place has now, so it finds
- * no connection. */
+/** Ids of connections. Each new connection at a place gets a new generation. A stale id has an
+ *  older generation, so it finds no connection. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,7 @@ ws_loop *ws_id_loop(ws_engine *engine, ws_id id)
 ws_conn *ws_conn_find(ws_loop *loop, ws_id id)
 {
     ws_conn *c = ws_slab_at(&loop->slab, ws_id_place(id));
-    return c && c->id == id && !c->freed ? c : NULL; /* freed: the place is free */
+    return c && c->id == id && !c->freed ? c : NULL; /* a free place still has the last id */
 }
 
 ws_bytes *ws_bytes_new(const void *data, apr_size_t len)

@@ -24,7 +24,7 @@
  * bytes. */
 #define EXTENDED_STEP 4096
 
-/* Reads of one connection before the loop serves others. */
+/* Maximum number of reads from one connection before the loop serves others. */
 #define ROUNDS 4
 
 static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c, unsigned opcode,
@@ -327,9 +327,9 @@ static void input_deliver_kept(ws_conn *c)
     ws_conn_uncork(c);
 }
 
-/* Where to read the next bytes to: into the message, if much of its frame is missing, otherwise
- * into the loop's buffer. After a large message, the loop's buffer gets only DIRECT_MIN bytes, so
- * that the rest of another large message is read straight into it. */
+/* Select the buffer for the next read: the message itself, if much of its frame is missing,
+ * otherwise the loop's buffer. After a large message, the loop's buffer gets only DIRECT_MIN bytes,
+ * so that the rest of another large message is read straight into it. */
 static unsigned char *input_place(ws_conn *c, apr_size_t *space)
 {
     apr_uint64_t left = c->rare->parser.left;
@@ -381,7 +381,7 @@ static int input_read_once(ws_conn *c)
     apr_ssize_t n;
     int more = 0;
 
-    if (c->resume && !c->discard_input) { /* earlier bytes first */
+    if (c->resume && !c->discard_input) { /** deliver earlier bytes first * */
         input_deliver_kept(c);
         return 1;
     }

@@ -1,7 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Inspecting connections from outside, for the engine's owner. Each connection is visited on its
- * loop. */
+/** Lets the engine's owner inspect connections. Each connection is visited on its loop. */
 
 #include <stdlib.h>
 

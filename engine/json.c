@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** JSON strings, RFC 8259, section 7. Characters that a terminal interprets are escaped too,
- * because the output is often displayed in one. */
+/** JSON strings, RFC 8259, section 7. Characters that a terminal interprets are also escaped,
+ *  because the output is often displayed in a terminal. */
 
 #include "engine/json.h"
 
@@ -35,7 +35,7 @@ static apr_size_t json_plain(const char *s, apr_size_t len)
     return n;
 }
 
-/* Append the character that follows those bytes, escaped. @return its length in bytes */
+/* Append the next character, escaped. @return its length in bytes */
 static apr_size_t json_other(ws_strbuf *t, const char *s, apr_size_t len, int utf8)
 {
     int acts = 1;

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Timeouts of the peer: for answering a Ping, for answering our Close, and for closing its side of
- * the socket. The kernel may have to send megabytes before the frame that needs an answer. A
- * timeout is therefore extended as long as the peer's kernel acknowledges data.
+ * The time limits for the peer: to answer a Ping, to answer our Close, and to close its side of the
+ * socket. The kernel may have to send megabytes before the frame that needs an answer. A timeout is
+ * therefore extended as long as the peer's kernel acknowledges data.
  */
 
 #include <linux/tcp.h>
@@ -19,8 +19,8 @@
  * and the reset could destroy our Close frame on its way. */
 #define LINGER 2000
 
-/* Limit for a peer that keeps reading or sending a little while the connection ends, milliseconds.
- * httpd and nginx have the same limit for their lingering close. */
+/* Maximum duration of the end of a connection, for a peer that keeps reading or sending a little,
+ * milliseconds. httpd and nginx have the same limit for their lingering close. */
 #define ENDING_MAX 30000
 
 /* A housekeeping alarm may fire this much later, milliseconds: many connections share a slot. */
@@ -37,7 +37,7 @@ void ws_conn_alarm_in(ws_conn *c, apr_uint32_t ms)
 
 /* ---- Bytes that the peer has received ---- */
 
-/* A number that changes when the peer has received data. *waiting: whether some data is not
+/* Get a number that changes when the peer receives data. *waiting: whether some data is not
  * acknowledged yet */
 static apr_uint32_t keepalive_taken(const ws_conn *c, int *waiting)
 {
@@ -47,7 +47,7 @@ static apr_uint32_t keepalive_taken(const ws_conn *c, int *waiting)
     *waiting = ws_send_queue_count(&c->out) || c->cipher_out;
     if (getsockopt(c->source.fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0
         || len < offsetof(struct tcp_info, tcpi_notsent_bytes) + sizeof(info.tcpi_notsent_bytes)) {
-        return c->sums[WS_SUM_WIRE_OUT]; /* the socket of a relay or a session; it buffers little */
+        return c->sums[WS_SUM_WIRE_OUT]; /* a socket pair, which buffers little */
     }
     *waiting |= info.tcpi_unacked || info.tcpi_notsent_bytes;
     /* The send window grows when the peer's program reads data that its kernel has already
@@ -93,14 +93,14 @@ static apr_uint32_t keepalive_more_time(ws_conn *c, apr_uint32_t time)
         return 0;
     }
     if (!waiting) {
-        /* The frame has only now reached the peer's kernel. The peer's program may still have to
-         * read everything before it, which may take as long again. */
+        /* The frame has only now reached the peer's kernel. The peer's program may have to read all
+         * data before it, which may take the same time again. */
         time = time > keepalive_asked_for(c) ? time : keepalive_asked_for(c);
     }
     return time;
 }
 
-/* While the connection ends: give the peer more time if it has received or sent something since the
+/* Give the peer of an ending connection more time if it has received or sent something since the
  * last check. It may have data to send before its own Close. @return 0: its time is over */
 static int keepalive_extend(ws_conn *c, apr_uint32_t time)
 {
@@ -229,7 +229,7 @@ void ws_conn_housekeeping(ws_alarm *a)
         keepalive_look_at_held(c);
         return;
     }
-    if (c->framed) { /* not RFC 6455: there are no pings, and TCP keepalive probes the peer */
+    if (c->framed) { /* this framing has no pings: TCP keepalive probes the peer */
         ws_conn_alarm_in(c, interval + c->settings->ping_grace);
         return;
     }

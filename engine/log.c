@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Formats log lines, which the owner of the engine writes. Lines of a disabled level are not
- * formatted. */
+/** Formats log lines; the owner of the engine writes them. Lines of a disabled level are not
+ *  formatted. */
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -26,7 +26,7 @@ typedef struct source {
 } source;
 
 typedef struct value {
-    const char *text; /**< NULL: the value is the number, or there is none */
+    const char *text; /**< NULL: the value is a number, or missing */
     apr_size_t len;
     int is_number;
     apr_uint64_t number;
@@ -202,7 +202,7 @@ static void format_write_item(ws_strbuf *t, const item *i, const source *s)
     case 'U':
         format_write_value(t, format_text_of(ws_uri(s->c)));
         break;
-    case 'q': /* with its question mark; empty if there is no query */
+    case 'q': /* includes the question mark; empty if there is no query */
         if (ws_args(s->c)) {
             ws_strbuf_puts(t, "?");
             if (*ws_args(s->c)) {

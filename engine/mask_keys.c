@@ -9,8 +9,9 @@
 
 void ws_random(void *out, size_t len)
 {
-    /* Until the kernel's generator is seeded, getrandom(2) can be interrupted. Wait for that: a key
-     * must not be predictable. After that, it always returns up to 256 bytes completely. */
+    /* Until the kernel has seeded its generator, a signal can interrupt getrandom(2). Retry,
+     * because a key must not be predictable. Later, getrandom(2) always returns requests of up to
+     * 256 bytes completely. */
     while (getrandom(out, len, 0) != (ssize_t)len) {
     }
 }

@@ -16,7 +16,7 @@
 /* Pieces are joined before they are written if their average length is at most this, bytes. */
 #define JOIN_MAX 1024
 
-/* Largest payload that is masked on the stack and then gathered, bytes. */
+/* Maximum payload that is masked on the stack and then gathered, bytes. */
 #define MASKED_MAX (16 * 1024)
 
 static int output_idle(const ws_conn *c)
@@ -143,11 +143,10 @@ static inline ws_status output_cork(ws_loop *loop, size_t n, const void *payload
 /* ---- Lending the cork buffer ---- */
 
 /*
- * A callback of one connection may send to another one, as a bridge does. If nothing is gathered
- * for the first connection, the cork buffer gathers frames for the other one until the callback
- * ends, which saves a queue entry. The buffer is lent to only one other connection during a
- * callback. A callback that sends to many connections should use their queues instead, which need
- * fewer writes.
+ * A callback of one connection may send to another connection, as bridges do. If the cork buffer is
+ * empty, it then gathers the frames for the other connection until the callback ends, which saves a
+ * queue entry. During a callback, the buffer is lent to one other connection at most: if a callback
+ * sends to many connections, their queues need fewer writes.
  */
 
 static void output_pull_cork(ws_conn *c);
@@ -167,7 +166,7 @@ static void output_end_lending(ws_loop *loop)
     }
 }
 
-/* End a loan to another connection before something is sent to c. */
+/* End the loan of the cork buffer to another connection, before something is sent to c. */
 static void output_take_back(ws_conn *c)
 {
     ws_loop *loop = c->loop;
@@ -441,7 +440,8 @@ void ws_conn_cork(ws_conn *c)
     output_note_counted(c);
 }
 
-/* Act on the length of the queue: finish, pause or resume reading, and watch the socket. */
+/* React to the length of the queue: end the connection, pause or resume reading, and watch the
+ * socket. */
 static void output_settle(ws_conn *c)
 {
     if (c->freed) {
@@ -468,8 +468,7 @@ static void output_settle(ws_conn *c)
     ws_conn_watch(c);
 }
 
-/* Whether output_settle() would have nothing to do. That is so if the queue is empty and was empty
- * before. */
+/* Whether output_settle() has nothing to do: the queue is empty, and was empty before. */
 static int output_settled(const ws_conn *c)
 {
     return c->source.watched == WS_READABLE && !ws_send_queue_count(&c->out) && !c->cipher_out

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Incomplete messages. They can use much memory at little cost to the peer.
- *  WebSocketMessageTimeout therefore sets how soon more of a message must arrive, and a minimum
+/** Incomplete messages. A peer could make the server use much memory for them at little cost.
+ *  Therefore WebSocketMessageTimeout sets how soon more of a message must arrive, and a minimum
  *  rate. */
 
 #include <stdlib.h>
@@ -98,8 +98,8 @@ static void partial_give(ws_loop *loop, ws_partial *m)
     ws_timer_wheel_set(&loop->event.wheel, &loop->spare_alarm, loop->event.now + SPARE_TIME);
 }
 
-/* Get a buffer of at least size bytes, and if it is reused, at most about twice as many. Sets size
- * in it. @return NULL: out of memory */
+/* Get a buffer of at least size bytes. A reused buffer is at most about twice as large. Sets the
+ * size in the buffer. @return NULL: out of memory */
 static ws_partial *partial_take(ws_loop *loop, apr_size_t size)
 {
     ws_partial *m;
@@ -116,7 +116,7 @@ static ws_partial *partial_take(ws_loop *loop, apr_size_t size)
     return m;
 }
 
-/* How large to make the buffer of a message that has len bytes and now needs room for `more`.
+/* Compute the new size of a buffer for a message that has len bytes and needs room for `more`.
  * total: bytes announced so far */
 static apr_size_t partial_size(const ws_conn *c, apr_size_t len, apr_size_t more,
                                apr_uint64_t total)

@@ -16,7 +16,8 @@
 /* Tokens are counted in thousandths, since the clock counts milliseconds. */
 #define TOKEN 1000
 
-/* Alarms are rounded up to a multiple of this, milliseconds: many connections share a slot. */
+/* Alarms are rounded up to a multiple of this, milliseconds, so that connections share slots of the
+ * timer wheel. */
 #define SLACK 256
 
 /* The two kinds of limits: enforced, and only logged (dry run). */
@@ -25,7 +26,7 @@ enum { REAL, DRY, KINDS };
 typedef struct bucket {
     apr_int64_t tokens;
     apr_uint32_t filled; /**< loop time */
-    unsigned told : 1;   /**< a dry run logs an excess once */
+    unsigned told : 1;   /**< the dry run has logged an excess; it does so only once */
 } bucket;
 
 typedef struct due {
@@ -124,7 +125,8 @@ static int rate_take(const ws_conn *c, bucket *b, apr_uint64_t rate, apr_uint64_
     apr_int64_t most = (apr_int64_t)burst * TOKEN;
     apr_uint32_t passed = c->loop->event.now - b->filled;
     b->filled = c->loop->event.now;
-    /* passed is at most a day, so this cannot overflow below a petabyte per second. */
+    /* passed is at most a day, so this cannot overflow if the rate is below a petabyte per
+     * second. */
     b->tokens += (apr_int64_t)(passed * rate);
     if (b->tokens > most) {
         b->tokens = most;

@@ -171,7 +171,7 @@ void ws_send_queue_remove(ws_send_queue *q, apr_uint32_t i)
 
 int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
 {
-    apr_uint32_t i = ws_send_queue_untouched(q); /* not in the middle of a frame */
+    apr_uint32_t i = ws_send_queue_untouched(q); /* never put it in the middle of a frame */
     if (f->pong && i < ws_send_queue_count(q) && sendq_at(q, i)->frames->pong) {
         ws_send_queue_replace(q, i, f, sendq_at(q, i)->since);
         return 0;

@@ -1,8 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Reading, writing and closing a connection's socket, which may be shared with TLS (tls.c). A write
- * never blocks.
+ * Reads, writes and closes a connection's socket; tls.c does so for TLS. A write never blocks.
  */
 
 #include <errno.h>
@@ -16,7 +15,7 @@
 #include "engine/conn.h"
 
 /* The C library's recv() and send() are cancellation points. In a threaded process, each call
- * enables and disables cancellation. That takes a tenth of all instructions of a short echo. We
+ * enables and disables cancellation, which takes a tenth of all instructions of a short echo. We
  * never cancel threads, so we use the system calls directly, except with AddressSanitizer, which
  * intercepts the library's functions. */
 #if defined(SYS_recvfrom) && defined(SYS_sendto) && !defined(__SANITIZE_ADDRESS__)                 \
@@ -49,8 +48,8 @@ void ws_socket_keep_alive(int fd, const ws_settings *s)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof(between));
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    /* The kernel sends no probes while data waits for an acknowledgement, for example a heartbeat
-     * of an event stream. This timeout covers that case. */
+    /* The kernel sends no probes while sent data is not acknowledged, for example a heartbeat of an
+     * event stream. This timeout covers that case. */
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged, sizeof(unacknowledged));
 }
 

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Stores the strings of a connection in one block: an idle connection then does not need eight
- * pointers. For each string, the block has a tag and a text that ends with NUL. A tag 0 ends the
- * block. Header values follow their names.
+ * Stores the strings of a connection in one block, which saves eight pointers in each idle
+ * connection. For each string, the block has a tag and a text that ends with NUL. A tag 0 ends the
+ * block. The value of a header follows its name.
  */
 
 #include <stdlib.h>

@@ -24,7 +24,7 @@ typedef struct ticker_task {
     apr_uint32_t due;
 } ticker_task;
 
-/* The last call of fn, on the loop or after the loop has ended. */
+/* Call fn for the last time, on the loop or after the loop has ended. */
 static void ticker_end(ws_ticker *t)
 {
     ws_engine *e = t->loop->engine;
@@ -45,7 +45,7 @@ static void ticker_fire(ws_alarm *a)
     if (__atomic_load_n(&t->stopped, __ATOMIC_ACQUIRE)) {
         return; /* the task of ws_ticker_stop() will end the ticker */
     }
-    if (t->interval) { /* after a blocked loop, skip the missed calls */
+    if (t->interval) { /* if the loop was blocked, skip the missed calls */
         apr_uint32_t due = a->due + t->interval;
         due = (apr_int32_t)(loop->event.now - due) > 0 ? loop->event.now + t->interval : due;
         ws_timer_wheel_set(&loop->event.wheel, a, due);

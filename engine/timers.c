@@ -34,7 +34,7 @@ static void timer_unlink_and_free(ws_conn *c, ws_timer *t)
     free(t);
 }
 
-/* Free the timer now, or when fn has returned. */
+/* Free the timer now, or, if fn is running, when it has returned. */
 static void timer_let_go(ws_conn *c, ws_timer *t)
 {
     ws_timer_wheel_clear(&c->loop->event.wheel, &t->alarm);
@@ -133,13 +133,13 @@ static void timer_fire(ws_alarm *a)
     ws_conn *c = t->c;
     if (t->interval) {
         apr_uint32_t due = a->due + t->interval;
-        /* After a blocked loop, skip the missed calls. */
+        /* If the loop was blocked, skip the missed calls. */
         if ((apr_int32_t)(c->loop->event.now - due) > 0) {
             due = c->loop->event.now + t->interval;
         }
         ws_timer_wheel_set(&c->loop->event.wheel, a, due);
         if (t->busy) {
-            return; /* the last call of fn has not returned */
+            return; /* the previous call of fn has not returned */
         }
     }
     else {
@@ -174,7 +174,7 @@ ws_timer *ws_timer_start(ws_conn *c, apr_uint32_t delay, apr_uint32_t interval, 
     t->fn = fn;
     t->arg = arg;
     t->interval = interval && interval < 10 ? 10 : interval;
-    due = ws_clock() + delay; /* event.now would be the start of the turn */
+    due = ws_clock() + delay; /* event.now is the start of the turn, which is too early */
     if (ws_loop_current() == c->loop) {
         timer_set(t, due);
     }

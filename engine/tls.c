@@ -17,13 +17,13 @@
 
 #include "engine/conn.h"
 
-/* Bytes that one read may return in addition to the plaintext of its own input. They are from
+/* Bytes that a read may return in addition to the plaintext of its own input. They come from
  * earlier input that OpenSSL holds: at most one incomplete record and one unread record. */
 #define HELD_BACK (2 * (SSL3_RT_MAX_PLAIN_LENGTH + 1024))
 
 /* Maximum size of records that wait for the socket, bytes: one encrypted chunk, and records that
  * OpenSSL itself adds (replies to KeyUpdates, alerts). If a peer causes more of these without
- * reading, the connection is ended. */
+ * reading, the connection ends. */
 #define CIPHER_OUT_MAX (2 * WS_TLS_CHUNK)
 
 /* OpenSSL's record buffers of a connection take 34 KB. OpenSSL allocates and frees them for each
@@ -203,7 +203,7 @@ void ws_tls_adopt(ws_conn *c)
                              | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
 }
 
-/* Append records that OpenSSL itself has added to those that wait for the socket.
+/* Append records that OpenSSL itself has added to the records that wait for the socket.
  * @return NULL: no memory, or too much waits */
 static ws_bytes *tls_add_to_kept(ws_conn *c, const unsigned char *data, apr_size_t len)
 {
@@ -375,7 +375,7 @@ apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n)
         while (sealed < len) { /* partial writes are enabled: one record per call */
             int r = SSL_write(c->ssl, plain + sealed, (int)(len - sealed));
             if (r <= 0) {
-                loop->cipher_out_len = 0; /* shared buffer: no other peer may get these bytes */
+                loop->cipher_out_len = 0; /* no other peer may get these bytes */
                 return -2;
             }
             sealed += (apr_size_t)r;

@@ -1,12 +1,12 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Log lines for received and sent frames, at level trace4; trace6 adds payload. */
+/** Log lines for received and sent frames, at level trace4. At trace6 they include the payload. */
 
 #include <stdio.h>
 
 #include "engine/conn.h"
 
-/* Bytes of a frame's payload that are shown. */
+/* Maximum number of payload bytes in a line. */
 #define SHOWN 64
 
 /* Names by opcode. Other opcodes are neither accepted nor sent. */

@@ -1,14 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The end of a loop's turn: write the queues, and resume connections that were held.
+ * Ends a loop's turn: writes the queues, and resumes connections that were held.
  */
 
 #include <errno.h>
 
 #include "engine/conn.h"
 
-/* The system call follows immediately. Buffers in queues must not move before it. */
+/* The loop makes the system call right after this. Until then, buffers in queues must not move. */
 void ws_conn_send_queues(ws_loop *loop)
 {
     struct iovec iov[WS_SEND_PIECES];
@@ -29,8 +29,8 @@ void ws_conn_send_queues(ws_loop *loop)
     }
 }
 
-/* May be called while the sends of any connection are submitted, so leave further work to the end
- * of the turn. */
+/* This may be called while sends of other connections are being submitted, so leave further work to
+ * the end of the turn. */
 void ws_conn_sent(ws_conn *c, const ws_ready *r)
 {
     const unsigned char *data = r->data;

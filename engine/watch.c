@@ -24,7 +24,7 @@ struct ws_watch {
     ws_deferred deferred;
     ws_conn *c;
     int fd;        /**< the handler's descriptor, passed to fn */
-    int duplicate; /**< what the poller watches, or -1: fd itself */
+    int duplicate; /**< the descriptor that the poller watches; -1: it watches fd */
     ws_watch_fn fn;
     void *arg;
     unsigned events; /**< events that the handler wants; loop thread only */
@@ -53,7 +53,7 @@ static apr_status_t watch_apply(ws_watch *w)
     if (events) {
         return ws_source_watch(loop, &w->source, watch_polled(w), events);
     }
-    ws_source_unwatch(loop, &w->source); /* events 0 would still report errors */
+    ws_source_unwatch(loop, &w->source); /* a watch for no events would still report errors */
     return APR_SUCCESS;
 }
 
@@ -64,7 +64,7 @@ static void watch_apply_or_end(ws_watch *w)
     if (rv != APR_SUCCESS && !c->broken) {
         ws_engine_log(c->loop->engine, WS_LOG_ERROR, c, "cannot watch descriptor %d: %s", w->fd,
                       strerror(rv));
-        c->broken = 1; /* end it at the end of the turn: a callback may be running */
+        c->broken = 1; /* the connection ends at the end of the turn: a callback may be running */
         ws_conn_mark_dirty(c);
     }
 }
@@ -91,7 +91,7 @@ static int watch_release(ws_loop *loop, ws_deferred *d)
     return 1;
 }
 
-/* Events of this turn may still refer to the watch: free it at the end of the turn. */
+/* Free the watch at the end of the turn, because events of this turn may still refer to it. */
 static void watch_unlink(ws_watch *w)
 {
     ws_resource_unlink(w->c, &w->owned);

@@ -33,8 +33,8 @@ struct ws_watchdog {
     seen seen[];
 };
 
-/* The call may return at any time. The values read are valid only if the loop is still in the same
- * call after they were read. */
+/* Log a call that takes too long. It may return at any time, so the values are valid only if the
+ * loop is still in the same call after they were read. */
 static void watchdog_tell(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t now)
 {
     const ws_conn *c = __atomic_load_n(&call->c, __ATOMIC_RELAXED);
