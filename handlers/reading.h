@@ -22,7 +22,7 @@
 
 typedef struct reading {
     unsigned answers; /**< pending replies */
-    unsigned alone;   /**< number of large ones among these: read nothing while there are any */
+    unsigned alone;   /**< how many of these are large: read nothing while there are any */
     int full;         /**< waiting for the send queue to drain */
 } reading;
 

@@ -33,7 +33,7 @@ static apr_size_t time_print_time(const time_config *config, char text[TEXT_SIZE
     struct timespec now;
     struct tm local;
 
-    /* Not time(2): it may lag by a tick of the kernel, and return the previous second. */
+    /* time(2) may lag by a tick of the kernel, and return the previous second. */
     clock_gettime(CLOCK_REALTIME, &now);
     return strftime(text, TEXT_SIZE, config->format, localtime_r(&now.tv_sec, &local));
 }
@@ -83,8 +83,7 @@ static void time_open_clock(ws_conn *c)
     struct timespec now;
 
     time_tell(c, NULL);
-    /* Wait until shortly after a full second, since a tick before it would send the old second
-     * again. */
+    /* Wait until shortly after a full second: a tick before it would send the old second again. */
     clock_gettime(CLOCK_REALTIME, &now);
     ws_timer_start(c, config->interval - (apr_uint32_t)(now.tv_nsec / 1000000), config->interval,
                    time_tell, NULL);

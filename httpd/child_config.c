@@ -54,7 +54,7 @@ const char *ws_set_backend(cmd_parms *cmd, void *config, const char *arg)
     }
     return ws_backend_check(s->backend, why) == APR_SUCCESS
                ? NULL
-               : apr_psprintf(cmd->pool, "WebSocketBackend: %s, or say epoll", why);
+               : apr_psprintf(cmd->pool, "WebSocketBackend: %s, or set epoll", why);
 }
 
 const char *ws_set_drain_timeout(cmd_parms *cmd, void *config, const char *arg)

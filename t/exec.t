@@ -260,9 +260,9 @@ END
     like($says->('/programs/three'), qr{^\Q$programs\E/three\|}, 'after a reload it can');
     is($status->('/programs/two'), 404, 'and what has gone cannot');
     is($status->('/match/three'), 500, 'a pattern has no place for names');
-    ok($chooser->wait_log(qr/a directory of programs can stand outside of sections/), 'which the log tells');
+    ok($chooser->wait_log(qr/a directory of programs is allowed outside of sections/), 'the log says why');
     $chooser->stop;
-    for (["command=$dir/programs/folder/*", 'there is no program in'], ["command=$dir/none/*", 'cannot read the directory'],
+    for (["command=$dir/programs/folder/*", 'no program in'], ["command=$dir/none/*", 'cannot read the directory'],
         ["command=$programs/* shared=on", 'shared= is for one program'])
     {
         my ($right, $said) = Httpd->check("<Location /x>\nWebSocketHandler ws_exec.so $_->[0]\n</Location>");
@@ -270,13 +270,13 @@ END
     }
     $write->('a b', 0755);
     my ($right, $said) = Httpd->check("<Location /x>\nWebSocketHandler ws_exec.so command=$programs/*\n</Location>");
-    ok(!$right && $said =~ m{\Q$programs\E/a b: the name of a program here has}, 'a name that no path should have: refused') or diag($said);
+    ok(!$right && $said =~ m{\Q$programs\E/a b: the name of a program must be}, 'a name that no path should have: refused') or diag($said);
 }
 
 # ---- Ends ----
 
 for (['exit 0', 1000, 'the program has ended with status 0'], ['exit 3', 1011, 'the program has ended with status 3'],
-    ['kill 9', 1011, 'the program was ended by signal 9'])
+    ['kill 9', 1011, 'the program was killed by signal 9'])
 {
     my ($command, $code, $reason) = @$_;
     my $c = open_at('/say');
@@ -301,7 +301,7 @@ for (['exit 0', 1000, 'the program has ended with status 0'], ['exit 3', 1011, '
     is(length ask($c, 'long 1024'), 1024, 'a message of longest= bytes');
     $c->text('long 1025');
     $c->expect_close(1011, 'a longer one ends the connection');
-    ok($httpd->wait_log(qr/writes a message of more than 1024 bytes/), 'the log says why');
+    ok($httpd->wait_log(qr/wrote a message of more than 1024 bytes/), 'the log says why');
     $c = open_at('/short');
     $c->text('raw ' . 'x' x 900);
     is(length(($c->message)[1]), 900, 'a line that comes in pieces is no longer for that');
@@ -314,7 +314,7 @@ for (['EOF', 'EOF '], ['INT', 'EOF INT '], ['TERM', 'EOF INT TERM '], ['KILL', '
     $c->expect_close(1000, 'its client closes');
     is(Httpd::wait_for(sub { my $t = Httpd::read_file("$dir/$end"); length $t >= length $log ? $t : '' }, 'the last step'), $log,
         "sees $log");
-    ok($httpd->wait_log(qr{/stop-KILL: the program was ended by signal 9: it did not end by itself}), 'killed, and logged') if $end eq 'KILL';
+    ok($httpd->wait_log(qr{/stop-KILL: the program was killed by signal 9: it had not stopped when asked to}), 'killed, and logged') if $end eq 'KILL';
 }
 {
     my $c = open_at('/say');
@@ -333,7 +333,7 @@ for (['EOF', 'EOF '], ['INT', 'EOF INT '], ['TERM', 'EOF INT TERM '], ['KILL', '
     is(ask($c, 'errs 100'), 'said', 'much');
     $c->close(1000);
     $c->expect_close(1000, 'and ends');
-    my (undef, $n) = $httpd->wait_log(qr{/short: (\d+) lines of standard error were left out});
+    my (undef, $n) = $httpd->wait_log(qr{/short: (\d+) lines of standard error were dropped});
     my $said = $httpd->count_log(qr{/short: complaint});
     cmp_ok($said, '<=', 9, "stderr=3: $said lines are logged");
     cmp_ok($said + $n, '>=', 100, 'and the others counted');
@@ -392,7 +392,7 @@ sub fill_up {
     my @c = map { open_at('/two') } 1, 2;
     my ($status) = Client->refused($httpd, '/two');
     is($status, 503, 'max=2: a third is refused with 503');
-    ok($httpd->wait_log(qr/refused with 503: 2 programs run already/), 'and the log says why');
+    ok($httpd->wait_log(qr/refused with 503: 2 programs are running already/), 'and the log says why');
     $c[0]->text('exit 0');
     $c[0]->message;
     $c[0]->expect_close(1000, 'one ends');
@@ -412,7 +412,7 @@ sub fill_up {
     is(ask($ann, "tab\there"), "tab\there", 'messages are tagged');
     is(ask($ann, 'other'), 'sent', 'an id that is none of its own reaches nobody');
     is(ask($ann, 'rubbish'), 'still here', 'a line without a tag');
-    ok($httpd->wait_log(qr/the program writes what is not ID TAB message.*what is this/), 'is logged');
+    ok($httpd->wait_log(qr/the program wrote a line that is neither ID TAB message.*what is this/), 'is logged');
     $ann->text("two\nlines");
     $ann->expect_close(1003, 'a line cannot be forged');
     ok($httpd->wait_log(qr/\b[0-9a-f]{16} closed 1003/), 'it is told who goes');
@@ -524,7 +524,7 @@ sub to_programs { return Httpd::descriptors($_[0], qr/pipe:|pidfd/) }
 # ---- Configuration ----
 
 for (['', 'command= is missing'], ['command=perl', 'absolute path'], ["command=$dir/none", 'No such file'],
-    ["command=$dir", 'no file that can be executed'], ['command=/etc/passwd', 'no file that can be executed'],
+    ["command=$dir", 'not an executable file'], ['command=/etc/passwd', 'not an executable file'],
     ['command=/bin/cat framing=word', 'line, nul or length'], ['command=/bin/cat type=json', 'text or binary'],
     ['command=/bin/cat shared=yes', 'takes on, server or off'], (map { ["command=/bin/cat max=$_", 'takes a whole number from 1 to 100000'] } qw(0 1K 100001 1x)),
     (map { ["command=/bin/cat longest=$_", 'takes a size from 1 to 1G'] } qw(2G 0 1KB 1.5M)), ['command=/bin/cat stop=1s,2s,3sec', 'three times'], ['command=/bin/cat stderr=none', 'lines a second'],

@@ -69,9 +69,9 @@ SKIP: {
     $does->($c, 'unsubscribe everyone');
     $does->($c, 'control {"type":"subscribe","channel":"a*b"}');
     $does->($c, 'control nonsense');
-    ok($httpd->wait_log(qr/control message of an unknown type left out: none/), 'an unknown control message is logged');
+    ok($httpd->wait_log(qr/ignored a control message of unknown type: none/), 'an unknown control message is logged');
     $does->($c, 'control {"type":"subscribe","channel":"news\u0000x"}');
-    Httpd::wait_for(sub { $httpd->count_log(qr/unknown type left out: none/) == 2 }, 'the log');
+    Httpd::wait_for(sub { $httpd->count_log(qr/of unknown type: none/) == 2 }, 'the log');
     pass('a channel with U+0000 is not cut off');
     $c->close(4005, '');
     is(unpack('n', ($c->frame)[1]), 4005, 'Close is answered');
@@ -240,7 +240,7 @@ for (
     ($s) = next_request();
     answer($s, '');
 }
-like($httpd->error_log, qr/answer to a message: its events are malformed or cut off/, 'the log says what is wrong');
+like($httpd->error_log, qr/answer to a message: its events are malformed or truncated/, 'the log says what is wrong');
 
 # ---- The close event is retried ----
 
@@ -255,7 +255,7 @@ like($httpd->error_log, qr/answer to a message: its events are malformed or cut 
     ($c) = opened();
     $c->drop;
     close((next_request())[0]) for 1 .. 4;
-    ok($httpd->wait_log(qr/not told of a connection's end: id \w{32}/), 'after three more the log has it');
+    ok($httpd->wait_log(qr/not notified of the end of connection \w{32}/), 'after three more the log has it');
 }
 
 done_testing();

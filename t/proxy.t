@@ -356,9 +356,9 @@ for my $direction (qw(client server)) {
 # ---- Configuration ----
 
 for my $case (
-    ['', qr/takes to=URL: where is the server\?/],
+    ['', qr/to= is missing/],
     ['to=http://x/', qr{takes ws://host:port/path or wss://host:port/path}],
-    ['to=ws://x/ headers=Host', qr/Host is the handshake's own/],
+    ['to=ws://x/ headers=Host', qr/Host belongs to each handshake/],
     (map { ["to=ws://x/ $_=5sfoo", qr/$_=5sfoo: takes an interval from 1ms to 10min, /] } qw(timeout connect-timeout retry)),
     ['to=ws://x/ insecure=perhaps', qr/takes on or off/],
     ['to=ws://x/ origin=example.org', qr/takes pass, none, or an origin/],

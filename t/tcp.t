@@ -166,7 +166,7 @@ for pid in map(int, sys.argv[2:]):
     $c->close(1000);
     $c->expect_close(1000, 'the client closes');
     is(ending($s), 'end', 'the service reads the end');
-    ok($httpd->wait_log(qr/service \Q$at\E is let go: 31 bytes to it, 12 bytes from it/), 'the log has the end');
+    ok($httpd->wait_log(qr/service \Q$at\E is closed: 31 bytes to it, 12 bytes from it/), 'the log has the end');
 }
 for (['/named', $service, 'a name'], ['/unix', $unix, 'a unix socket'], ['/token?token=desk', $service, 'a token'],
     ['/token?a=b&token=local&token=desk', $unix, 'the first of two tokens'],
@@ -398,7 +398,7 @@ ok((Httpd->check("<Location /x>\nWebSocketHandler ws_tcp.so to=[::1]:80 connect-
 
 # ---- No leaks ----
 
-Httpd::wait_for(sub { $httpd->count_log(qr/is let go/) == $httpd->count_log(qr/is connected/) }, 'the last on_close');
+Httpd::wait_for(sub { $httpd->count_log(qr/is closed: /) == $httpd->count_log(qr/is connected/) }, 'the last on_close');
 my $open = `cat /proc/net/tcp | awk '\$4 == "01"' | grep -ci ":@{[sprintf '%04X', $service->sockport]} "`;
 is($open + 0, 0, 'no bridge is left open');
 $httpd->stop;

@@ -111,7 +111,8 @@ static int channel_on_channel(ws_conn *c, const ws_event *e)
 
 /* ---- Requests of clients ---- */
 
-/* Set inside ws_publish(): a result that arrives now is already on the connection's thread. */
+/* Set while ws_publish() runs: a result that arrives in the meantime is already on the connection's
+ * thread. */
 static __thread request *being_published;
 
 static void channel_has_been_published(const ws_published *what, void *arg)
@@ -242,7 +243,7 @@ static ws_status channel_do_presence(ws_conn *c, const char *channel, const cJSO
     ws_status status;
     ws_subscriptions_of(c, channel_is_it, &here);
     if (!here.found) {
-        return WS_GONE; /* presence is shown only to members */
+        return WS_GONE; /* only members may see the members */
     }
     q = channel_request_new(c, channel, number, 1);
     if ((status = q ? ws_presence(channel, channel_has_members, q) : WS_FULL) < 0) {
@@ -251,7 +252,7 @@ static ws_status channel_do_presence(ws_conn *c, const char *channel, const cJSO
     return status;
 }
 
-/* Channels of the directive are allowed; others need WebSocketSubscribe. */
+/* The channels of the directive are always allowed; WebSocketSubscribe must allow all others. */
 static int channel_may_subscribe(ws_conn *c, const char *channel)
 {
     search here = {channel, 0};
@@ -274,7 +275,7 @@ static int channel_start_of(const cJSON *o, ws_subscription *how)
     return !after || (cJSON_IsString(after) && channel_parse_start(after->valuestring, how));
 }
 
-/* All checks come before any change. */
+/* Subscribe, or change a subscription. All checks come before any change. */
 static ws_status channel_do_subscribe(ws_conn *c, const char *channel, const cJSON *o,
                                       const cJSON *number)
 {
@@ -363,7 +364,7 @@ static void channel_do_publish(ws_conn *c, const char *channel, const cJSON *o, 
     free(data);
 }
 
-/* Process a request with a channel. @return a negative status is an error to report */
+/* Process a request about a channel. @return a negative status is an error to report */
 static ws_status channel_do(ws_conn *c, const char *type, const char *channel, const cJSON *o,
                             const cJSON *number)
 {
@@ -527,7 +528,7 @@ static void channel_on_open(ws_conn *c)
     }
     if (!valid || (*after && !channel_parse_start(after, &how))
         || !channel_last_argument(c, *after, &how)) {
-        ws_close(c, WS_CLOSE_POLICY, "after= is no position, or last= no number");
+        ws_close(c, WS_CLOSE_POLICY, "after= is not a position, or last= is not a number");
         return;
     }
     how.flags |= channel_speaks_json(c) ? 0 : WS_AS_PUBLISHED;

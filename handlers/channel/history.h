@@ -8,7 +8,7 @@
 #include "request.h"
 
 /** Answer with the messages before a position. The caller has checked that the client may
- *  subscribe. @return as ws_read_history() */
+ *  subscribe. @return the same as ws_read_history() */
 ws_status channel_history(ws_conn *c, const char *channel, const cJSON *o, const cJSON *number);
 
 #endif

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Expands placeholders in the names of channels. A value that is not valid as part of a name is
- * refused.
+ * Expands placeholders in the names of channels. A value with characters that a name cannot contain
+ * is refused.
  */
 
 #include "names.h"

@@ -40,7 +40,7 @@ static const char *config_set_command(apr_pool_t *pconf, exec_config *config, co
     }
     return S_ISREG(st.st_mode) && (st.st_mode & 0111)
                ? NULL
-               : apr_psprintf(pconf, "%s is no file that can be executed: chmod +x", file);
+               : apr_psprintf(pconf, "%s is not an executable file: chmod +x", file);
 }
 
 typedef const char *parser(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
@@ -171,7 +171,7 @@ const char *exec_configure(apr_pool_t *pconf, const char *key, const char *value
         return config_set(pconf, config, key, value);
     }
     if (!config->argv) {
-        return "command= is missing: which program?";
+        return "command= is missing: name the program";
     }
     if (config->programs && config->shared) {
         return "shared= is for one program: name it in command=";
@@ -180,11 +180,11 @@ const char *exec_configure(apr_pool_t *pconf, const char *key, const char *value
         config->directory = ap_make_dirstr_parent(pconf, config->argv[0]);
     }
     if (!(config->slots = exec_slots_new(pconf, config->max))) {
-        return "there is no memory for so many";
+        return "there is not enough memory for max=";
     }
     if (config->shared == EXEC_SERVER
         && !(config->server = exec_server_new(pconf, config_name_of(pconf, config)))) {
-        return apr_psprintf(pconf, "the socket of shared=server cannot be made: %s",
+        return apr_psprintf(pconf, "cannot create the socket of shared=server: %s",
                             strerror(errno));
     }
     return NULL;

@@ -33,7 +33,7 @@ void exec_close_fd(int *fd)
 
 /* ---- To the program; under the lock ---- */
 
-/* A connection between processes can carry any message. */
+/* Between processes, messages follow their length, so any message can be sent. */
 static exec_framing exchange_framing_of(const exec_shared *h)
 {
     return h->linked ? EXEC_LENGTH : h->config->framing;
@@ -87,11 +87,11 @@ static void exchange_complain(exec_shared *h, const char *line, apr_size_t len)
 {
     if (!h->complained) {
         h->complained = 1;
-        ap_log_error(
-            APLOG_MARK, APLOG_WARNING, 0, h->server,
-            "websocket: exec: shared %s: the program writes what is not ID TAB message TAB text, "
-            "or ID TAB close TAB code: %.*s",
-            h->config->argv[0], len < 100 ? (int)len : 100, line);
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, h->server,
+                     "websocket: exec: shared %s: the program wrote a line that is neither ID TAB "
+                     "message TAB "
+                     "text nor ID TAB close TAB code: %.*s",
+                     h->config->argv[0], len < 100 ? (int)len : 100, line);
     }
 }
 
@@ -126,7 +126,8 @@ void exec_shared_close_all(exec_shared *h, int code, const char *reason)
     h->paused.count = 0;
 }
 
-/* Send all "open" lines and the messages queued meanwhile to a new program or owner. */
+/* Send all "open" lines to a new program or owner, then the messages that have been queued
+ * meanwhile. */
 static void exchange_announce(exec_shared *h)
 {
     outbox early = h->early;
@@ -224,8 +225,8 @@ int exec_shared_take_output(exec_shared *h)
 
     if (rv == -2 && h->program) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, h->server,
-                     "websocket: exec: %s: the program writes a message of more than %u bytes "
-                     "(longest=): it is stopped",
+                     "websocket: exec: %s: the program wrote a message of more than %u bytes "
+                     "(longest=): stopping it",
                      h->program->who, h->config->longest);
         exec_close_fd(&h->in);
         exec_stop(h->program, h->out);
@@ -336,8 +337,8 @@ void exec_shared_lose_owner(exec_shared *h)
     if (h->members.count) {
         ap_log_error(
             APLOG_MARK, APLOG_INFO, 0, h->server,
-            "websocket: exec: shared %s: its process has gone; another one starts it again, "
-            "and %" APR_SIZE_T_FMT " connections of this one are announced to it",
+            "websocket: exec: shared %s: its process has ended; another process starts the "
+            "program again and takes over %" APR_SIZE_T_FMT " connections of this one",
             h->config->argv[0], h->members.count);
         exec_shared_try_again(h);
     }

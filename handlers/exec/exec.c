@@ -32,12 +32,13 @@
 #include "supervisor.h"
 #include "slots.h"
 
-/* Bytes per read from a program, and number of reads before other connections get their turn. */
+/* Bytes per read from a program, and maximum number of reads before other connections get their
+ * turn. */
 #define READ_SIZE (32 * 1024)
 #define ROUNDS 4
 
-/* Number of reads after the program has ended, since processes that it left behind may continue to
- * write. */
+/* Maximum number of reads after the program has ended: processes that it has started may continue
+ * to write. */
 #define LAST_ROUNDS 64
 
 typedef struct session {
@@ -85,8 +86,8 @@ static void exec_child_stop(void *data)
 
 /* ---- The handshake ---- */
 
-/* Set the path variables of a program. httpd maps the part of the path after the program's name, as
- * for mod_cgi. */
+/* Set the path variables of a program, as for mod_cgi: httpd maps the part of the path after the
+ * program's name to a file. */
 static void exec_locate(request_rec *r, const exec_choice *choice)
 {
     char *path_info = r->path_info;
@@ -100,7 +101,7 @@ static void exec_locate(request_rec *r, const exec_choice *choice)
     apr_table_setn(r->subprocess_env, "SCRIPT_FILENAME", choice->file);
 }
 
-/* The environment of a CGI program (RFC 3875), with variables of mod_ssl and SetEnv. */
+/* Create the environment of a CGI program (RFC 3875), with variables of mod_ssl and SetEnv. */
 static char **exec_environment(request_rec *r, ws_request *rq, const exec_choice *choice)
 {
     const char *protocol = ws_request_protocol(rq);
@@ -112,7 +113,7 @@ static char **exec_environment(request_rec *r, ws_request *rq, const exec_choice
     else {
         ap_add_cgi_vars(r);
     }
-    /* mod_http2 adds the header because of the stream's data, which is not a body of the
+    /* mod_http2 adds this header because the stream has data, but the data is not the body of the
      * request. */
     apr_table_unset(r->subprocess_env, "HTTP_TRANSFER_ENCODING");
     if (!strcmp(ap_http_scheme(r), "https")) {
@@ -140,21 +141,21 @@ static int exec_choose(const exec_config *config, request_rec *r, ws_request *rq
     }
     if (!base) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                      "websocket: exec: a directory of programs can stand outside of sections, in "
+                      "websocket: exec: a directory of programs is allowed outside of sections, in "
                       "a <VirtualHost>, or in a <Location> without wildcards");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (!exec_programs_choose(r->pool, config->programs, config->folder, base, r->uri, choice)) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
-                      "websocket: exec: refused with 404: no program of %s has that name; after "
-                      "adding one, reload httpd",
+                      "websocket: exec: refused with 404: no program with that name in %s; "
+                      "after adding one, reload httpd",
                       config->folder);
         return HTTP_NOT_FOUND;
     }
     return 0;
 }
 
-/* The arguments of a program, beginning with its file. */
+/* Create the arguments of a program; the first is its file. */
 static char **exec_with_file(apr_pool_t *pool, char *const *argv, const char *file)
 {
     char **copy;
@@ -186,7 +187,7 @@ int exec_launch(const exec_config *config, const exec_start *how, const server_r
 
     if (!(*slot = exec_slot_take(config->slots, config->max))) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
-                     "websocket: exec: refused with 503: %u programs run already (max=)",
+                     "websocket: exec: refused with 503: %u programs are running already (max=)",
                      config->max);
         return HTTP_SERVICE_UNAVAILABLE;
     }
@@ -201,7 +202,7 @@ int exec_launch(const exec_config *config, const exec_start *how, const server_r
     return 0;
 }
 
-/* The session's pool is destroyed after on_close; without on_close if the handshake fails. */
+/* Runs when the session's pool is destroyed: after on_close, or after a failed handshake. */
 static apr_status_t exec_end_session(void *data)
 {
     session *s = data;
@@ -353,7 +354,7 @@ static void exec_deliver(ws_conn *c, session *s, int over)
         }
         if (n < 0) {
             ws_conn_log(c, WS_LOG_ERROR,
-                        "the program writes a message of more than %u bytes "
+                        "the program wrote a message of more than %u bytes "
                         "(longest=)",
                         config->longest);
             ws_close(c, WS_CLOSE_INTERNAL, "a message of the program is too long");
@@ -376,7 +377,7 @@ static void exec_deliver(ws_conn *c, session *s, int over)
     }
 }
 
-/* @return as read(2) */
+/* @return the same as read(2) */
 static ssize_t exec_read_more(session *s)
 {
     char *more = realloc(s->from, s->from_len + READ_SIZE);
@@ -404,7 +405,8 @@ static void exec_take(ws_conn *c, session *s)
     while (s->out >= 0 && !s->full && !s->over && rounds-- > 0 && (n = exec_read_more(s)) > 0) {
         exec_deliver(c, s, 0);
     }
-    /* Other processes may still have the pipe open, so only the end of the program counts. */
+    /* Other processes may still have the pipe open, so do not wait for its end after the program
+     * has ended. */
     if (s->out >= 0 && !s->full && !s->over
         && (s->ended || n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))) {
         exec_close_watched(c, &s->out_watch, &s->out);

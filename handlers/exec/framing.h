@@ -12,7 +12,7 @@
 
 typedef enum { EXEC_LINE, EXEC_NUL, EXEC_LENGTH } exec_framing;
 
-/** Whether a message can be sent with this framing, since it must not contain the separator. */
+/** Whether a message can be sent with this framing: it must not contain the separator. */
 int exec_fits(exec_framing framing, const char *data, apr_size_t len);
 
 /** Queue a message. @return 0; -1: out of memory */
@@ -20,7 +20,7 @@ int exec_put(outbox *to, exec_framing framing, const char *data, apr_size_t len)
 
 /**
  * Find the first message of a stream.
- * @param over   whether the stream has ended; the last line then needs no separator
+ * @param over   whether the stream has ended: then the last line needs no separator
  * @param start  set to its offset
  * @param size   set to its length, bytes
  * @return offset of the next message; 0: incomplete; -1: longer than longest

@@ -24,11 +24,10 @@ typedef struct exec_peer {
     outbox to;
     exec_input from;
     exec_ids ids;       /**< the peer's connections that the program knows */
-    apr_time_t stalled; /**< since when the peer has read nothing of its queue; 0: its queue is
-                         *   empty */
+    apr_time_t stalled; /**< when the peer last read from its queue; 0: the queue is empty */
 } exec_peer;
 
-/** Called with a line of a peer. @param len  of the line, without its tag */
+/** Called with a line of a peer. @param len  length of the line */
 typedef void exec_peer_says(void *arg, exec_peer *p, const char *line, apr_size_t len);
 
 /** Add a connection, and send the greeting. Closes fd if memory is exhausted. */

@@ -39,8 +39,8 @@ static const char *programs_add(apr_pool_t *pool, apr_array_header_t *programs,
     }
     if (!programs_name_valid(name)) {
         return apr_psprintf(pool,
-                            "%s: the name of a program here has 1 to %d letters, digits, -, _ and "
-                            ". in it, the first a letter or digit, or is _default: rename it, or "
+                            "%s: the name of a program must be _default, or have 1 to %d letters, "
+                            "digits, - _ and . and start with a letter or digit: rename it, or "
                             "chmod -x",
                             file, EXEC_NAME_MAX);
     }
@@ -68,7 +68,7 @@ const char *exec_programs_list(apr_pool_t *pool, const char *directory,
     apr_dir_close(dir);
     return error || (*programs)->nelts
                ? error
-               : apr_psprintf(pool, "there is no program in %s: chmod +x", directory);
+               : apr_psprintf(pool, "no program in %s: chmod +x", directory);
 }
 
 int exec_programs_choose(apr_pool_t *pool, const apr_array_header_t *programs,

@@ -17,8 +17,8 @@
 
 #include <apr_strings.h>
 
-/* Backlog of the socket, which keeps connections for the next owner: more than the number of child
- * processes. */
+/* Backlog of the socket: more than the number of child processes, because the socket keeps their
+ * connections for the next owner. */
 #define BACKLOG 1024
 
 /* Allocated from the parent's process pool, because this object is unloaded at each reload. */
@@ -41,7 +41,7 @@ static int server_listener_new(void)
     return fd;
 }
 
-/* Number the directives, since two of them may be identical. */
+/* Add a number to the name, since two directives may be identical. */
 static const char *server_numbered(apr_pool_t *pconf, const char *name)
 {
     const char *key = apr_pstrcat(pconf, "ws_exec count ", name, NULL);
@@ -145,6 +145,6 @@ apr_time_t exec_server_started(const exec_server *s)
 void exec_server_set_started(exec_server *s, apr_time_t when)
 {
     if (pwrite(s->lock, &when, sizeof(when), 0) < 0) {
-        return; /* ignored: only the pause before the next start is lost */
+        return; /* without the time, there is no pause before the next start */
     }
 }

@@ -7,7 +7,7 @@
  * The parent creates a lock and a listening unix socket, which all children inherit, including
  * those of later generations. The child that holds the lock owns the program and accepts on the
  * socket. The kernel frees the lock when that process ends for any reason. Connections that it has
- * not accepted stay in the socket for the next owner.
+ * not accepted wait in the socket for the next owner.
  */
 
 #ifndef WS_EXEC_SERVER_H
@@ -31,7 +31,8 @@ void exec_server_disown(exec_server *s);
 /** Connect to the owner. @return a non-blocking descriptor, or -1 */
 int exec_server_connect(const exec_server *s);
 
-/** For the owner: get the descriptor to poll; accept a connection, or return -1. */
+/** The first returns the descriptor that the owner polls; the second accepts a connection, or
+ *  returns -1. */
 int exec_server_listener(const exec_server *s);
 int exec_server_accept(const exec_server *s);
 

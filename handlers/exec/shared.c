@@ -14,10 +14,10 @@
 #include <http_log.h>
 #include <util_script.h>
 
-/* How often to check whether the owner ended before it accepted the connection, milliseconds. */
+/* Interval of checks whether the owner ended before it accepted the connection, milliseconds. */
 #define LOOK 200
 
-/* How often to check for stalled peers, milliseconds. */
+/* Interval of checks for stalled peers, milliseconds. */
 #define SWEEP 1000
 
 /* ---- On the supervisor's thread ---- */
@@ -161,7 +161,7 @@ int exec_shared_ready(exec_shared *h, request_rec *r)
     int status = 0;
 
     pthread_mutex_lock(&h->lock);
-    if (!h->server) { /* the request has the resource limits of its Location */
+    if (!h->server) { /* the first request's Location sets the resource limits */
         exec_how(&h->how, h->config, r);
         h->how.argv = h->config->argv;
         h->how.env = shared_environment(h->pool);

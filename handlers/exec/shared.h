@@ -27,7 +27,8 @@ void exec_shared_stop(exec_shared *h);
 void exec_shared_free(exec_shared *h);
 
 /**
- * In on_request: start the program if it is not running. @return 0, or the status to refuse with
+ * Call in on_request: start the program if it is not running. @return 0, or the status to refuse
+ * with
  */
 int exec_shared_ready(exec_shared *h, request_rec *r);
 

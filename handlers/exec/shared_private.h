@@ -25,7 +25,7 @@ struct exec_shared {
     outbox to;
     outbox early; /* lines for a program that is not running yet, each preceded by its length */
     exec_input from;
-    exec_ids members; /* with the text of "open" if it may have to be sent again */
+    exec_ids members; /* each with the text of its "open" line, if that may have to be sent again */
     exec_ids paused;
     exec_peer *peers; /* peers of the owner */
     apr_time_t started;
@@ -71,7 +71,7 @@ void exec_shared_try_again(exec_shared *h);
 /** Handle an owner that has ended or does not read. */
 void exec_shared_lose_owner(exec_shared *h);
 
-/* For the owner, about other processes: */
+/* Functions of the owner that send to the other processes: */
 
 void exec_shared_peer_says(void *arg, exec_peer *p, const char *data, apr_size_t len);
 void exec_shared_peer_gone(void *arg, exec_peer *p);

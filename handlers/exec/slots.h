@@ -3,7 +3,7 @@
 /**
  * Limits the number of programs that run at the same time in all child processes of httpd. Each
  * program has a slot with its pid, in memory shared with the parent. When all slots are taken,
- * those whose process has ended are reused, so a child process that is killed leaks none.
+ * those whose process has ended are reused, so a killed child process leaks no slots.
  */
 
 #ifndef WS_EXEC_SLOTS_H

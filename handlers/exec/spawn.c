@@ -56,19 +56,18 @@ __attribute__((no_sanitize_address)) static int spawn_run(void *arg)
             goto failed;
         }
     }
-    /* Our descriptors are close-on-exec, but those of other modules may not be. */
+    /* Our descriptors are close-on-exec, but perhaps not those of other modules. */
     syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
     c->what = c->start->directory;
     if (chdir(c->start->directory) < 0) {
         goto failed;
     }
     spawn_limit(RLIMIT_CPU, c->start->cpu);
-    spawn_limit(RLIMIT_AS,
-                c->start->mem); /* the limit that RLimitMEM sets, as chosen by APR on Linux */
+    spawn_limit(RLIMIT_AS, c->start->mem); /* RLimitMEM sets this limit in APR on Linux */
     spawn_limit(RLIMIT_NPROC, c->start->nproc);
     spawn_limit(RLIMIT_NOFILE, &c->descriptors);
     for (int i = 1; i < NSIG; i++) {
-        sigaction(i, &normal, NULL); /* or the program would ignore some, as httpd does */
+        sigaction(i, &normal, NULL); /* httpd ignores some signals; the program must not */
     }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

@@ -30,7 +30,7 @@
  * takes most of that time. */
 #define CLOSE_GRACE 1000
 
-/* Used if another module has waited for the program: exit status 255. */
+/* Stands for exit status 255, if another module has waited for the program. */
 #define UNKNOWN_STATUS 0xFF00
 
 struct exec_supervisor {
@@ -56,7 +56,7 @@ static void supervisor_log_line(exec_program *p, apr_uint32_t most)
     if (now != p->second) {
         if (p->unsaid) {
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, p->server,
-                         "websocket: exec: %s: %u lines of standard error were left out", p->who,
+                         "websocket: exec: %s: %u lines of standard error were dropped", p->who,
                          p->unsaid);
         }
         p->second = now;
@@ -130,7 +130,7 @@ static void supervisor_forget_output(exec_program *p)
 const char *exec_status_text(int status, char *text, apr_size_t size)
 {
     if (WIFSIGNALED(status)) {
-        snprintf(text, size, "was ended by signal %d", WTERMSIG(status));
+        snprintf(text, size, "was killed by signal %d", WTERMSIG(status));
     }
     else {
         snprintf(text, size, "has ended with status %d", WEXITSTATUS(status));
@@ -168,7 +168,8 @@ static void supervisor_tell(exec_program *p)
     }
 }
 
-/* pidfd is readable: the program is a zombie. Under the lock. @return whether it is */
+/* Wait for the program if it is a zombie: then its pidfd is readable. Under the lock. @return
+ * whether it was */
 static int supervisor_reap(exec_supervisor *k, exec_program *p)
 {
     int status;
@@ -196,7 +197,7 @@ static int supervisor_reap(exec_supervisor *k, exec_program *p)
     ap_log_error(APLOG_MARK, p->steps == EXEC_STEPS ? APLOG_WARNING : APLOG_DEBUG, 0, p->server,
                  "websocket: exec: %s: the program %s%s", p->who,
                  exec_status_text(status, text, sizeof(text)),
-                 p->steps == EXEC_STEPS ? ": it did not end by itself" : "");
+                 p->steps == EXEC_STEPS ? ": it had not stopped when asked to" : "");
     supervisor_close_fd(&p->pidfd);
     supervisor_close_fd(&p->err);
     supervisor_close_fd(&p->out);
@@ -299,7 +300,7 @@ static void *supervisor_run(void *arg)
         unsigned n = 0, sides = 0;
         struct pollfd *more;
 
-        pthread_mutex_unlock(&k->lock); /* its lock is taken before ours */
+        pthread_mutex_unlock(&k->lock); /* the shared program's lock is taken before ours */
         sides = k->side.count ? k->side.count(k->side.data) : 0;
         pthread_mutex_lock(&k->lock);
         if ((more = realloc(fds, (k->count * 3 + 1 + sides) * sizeof(*fds)))) {

@@ -2,8 +2,8 @@
 
 /**
  * Supervises the programs of a child process in a thread: waits for them to end, logs their
- * standard error, and stops those that are no longer needed. A connection's loop cannot stop its
- * program, because that can take longer than the connection stays open.
+ * standard error, and stops those that are no longer needed. The loop of a connection cannot do
+ * this, because a program can take longer to stop than the connection stays open.
  */
 
 #ifndef WS_EXEC_KEEPER_H
@@ -30,7 +30,7 @@ typedef struct exec_program {
     int stopping;             /**< its standard input has been closed to stop it */
     apr_time_t stopped_at;    /**< time when it was closed */
     int steps;                /**< number of stopping steps taken so far */
-    int ended, status;        /**< status: as from waitpid(2) */
+    int ended, status;        /**< status of waitpid(2) */
     ws_id conn;               /**< connection to notify of the end; 0: none */
     char *line;               /**< incomplete line of standard error */
     apr_size_t line_len;
@@ -84,7 +84,7 @@ void exec_stop(exec_program *p, int out);
 
 /**
  * Set the connection to notify when the program ends: ws_run() calls exec_on_end with p. @return
- * whether it has ended already
+ * whether the program has ended already
  */
 int exec_set_owner(exec_program *p, ws_id id);
 

@@ -88,7 +88,7 @@ void answer_append(answer *a, struct curl_slist **list, const char *value)
     *list = longer;
 }
 
-/* Names separated by commas and blanks, in all headers with that name. */
+/* Collect the names, separated by commas and blanks, in all headers with that name. */
 static void answer_names(answer *a, CURL *easy, const char *header, struct curl_slist **list)
 {
     const char *value;
@@ -96,7 +96,7 @@ static void answer_names(answer *a, CURL *easy, const char *header, struct curl_
         char *copy = strdup(value), *rest = copy, *name;
         while (copy && (name = strsep(&rest, ", "))) {
             if (*name && !ws_channel_valid(name)) {
-                answer_fail(a, ANSWER_BAD, "it names a channel that cannot be one");
+                answer_fail(a, ANSWER_BAD, "it names an invalid channel");
             }
             else if (*name) {
                 answer_append(a, list, name);
@@ -117,13 +117,14 @@ static void answer_close(answer *a, const char *value)
     char *end;
     long code = strtol(value, &end, 10);
     if (end == value || (*end && *end != ' ') || !answer_close_code_valid(code)) {
-        answer_fail(a, ANSWER_BAD, "WebSocket-Close takes a code that may be sent, and a reason");
+        answer_fail(a, ANSWER_BAD, "WebSocket-Close needs a code that may be sent, and a reason");
         return;
     }
     a->close = (int)code;
     a->reason = strdup(*end ? end + 1 : end);
     if (a->reason && ws_text_prefix(a->reason, strlen(a->reason), 123) < strlen(a->reason)) {
-        answer_fail(a, ANSWER_BAD, "the reason of WebSocket-Close is no UTF-8 of 123 bytes");
+        answer_fail(a, ANSWER_BAD,
+                    "the reason of WebSocket-Close is not UTF-8 of at most 123 bytes");
     }
 }
 
@@ -149,7 +150,7 @@ static void answer_check_type(answer *a, const char *type)
         answer_fail(a, ANSWER_BAD, "its type is neither text nor application/octet-stream");
     }
     else if (a->type == WS_TEXT && ws_text_prefix(a->body, a->len, a->len) < a->len) {
-        answer_fail(a, ANSWER_BAD, "its text is no UTF-8");
+        answer_fail(a, ANSWER_BAD, "its text is not UTF-8");
     }
 }
 
@@ -163,12 +164,12 @@ static void answer_orders(answer *a, CURL *easy)
     }
     a->publish = answer_copy(easy, "WebSocket-Publish");
     if (a->publish && !ws_channel_valid(a->publish)) {
-        answer_fail(a, ANSWER_BAD, "it names a channel that cannot be one");
+        answer_fail(a, ANSWER_BAD, "it names an invalid channel");
     }
     value = answer_header(easy, "WebSocket-Framing", 0);
     a->lines = value && !strcasecmp(value, "line");
     if (value && !a->lines) {
-        answer_fail(a, ANSWER_BAD, "WebSocket-Framing takes line");
+        answer_fail(a, ANSWER_BAD, "the only value of WebSocket-Framing is line");
     }
     a->protocol = answer_copy(easy, "WebSocket-Protocol");
     a->state = answer_copy(easy, "WebSocket-State");
@@ -216,8 +217,8 @@ int answer_read(answer *a, CURL *easy, CURLcode code)
         answer_fail(a, ANSWER_DOWN, curl_easy_strerror(code));
         return 0;
     }
-    if (!a->head_ended) { /* libcurl reports no error for this */
-        answer_fail(a, ANSWER_DOWN, "its headers are cut off");
+    if (!a->head_ended) { /* libcurl does not report this as an error */
+        answer_fail(a, ANSWER_DOWN, "its headers are truncated");
         return 0;
     }
     answer_type(a, type ? type : "text/plain");

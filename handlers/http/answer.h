@@ -27,7 +27,7 @@ typedef struct {
     char *body;            /* followed by a NUL */
     size_t len, size, max; /* bytes; a body longer than `max` is refused */
     size_t head;           /* size of all header lines, bytes */
-    int head_ended;        /* by the empty line */
+    int head_ended;        /* the empty line after the headers has arrived */
     ws_type type;
     int html;  /* the body is HTML */
     int lines; /* each line of the body is a message */

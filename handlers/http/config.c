@@ -80,7 +80,7 @@ static const char *set_issuer(apr_pool_t *p, http_config *config, const char *va
 {
     for (const char *c = value; *c; c++) {
         if (*c <= ' ' || *c > '~' || *c == '"' || *c == '\\') {
-            return "takes printable characters but quotes and backslashes";
+            return "takes printable characters except quotes and backslashes";
         }
     }
     config->issuer = apr_pstrdup(p, value);
@@ -117,7 +117,7 @@ static const char *set_ca(apr_pool_t *p, http_config *config, const char *value)
 static const char *config_complete(const http_config *config)
 {
     if (!config->to) {
-        return "takes to=PATH or to=URL: where is the application?";
+        return "to= is missing: name the path or URL of the application";
     }
     if (config->key && !config->grip) {
         return "key= signs requests of style=grip; remove it, or add style=grip";

@@ -10,7 +10,7 @@
 
 typedef struct courier courier;
 
-/** A line of WebSocketHtaccess: each .htaccess names its own page. */
+/** Value of `to` for WebSocketHtaccess: each .htaccess names its own page. */
 #define HTTP_TO_HTACCESS ".htaccess"
 
 typedef struct {

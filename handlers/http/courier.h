@@ -36,7 +36,7 @@ typedef enum { JOB_OPEN, JOB_MESSAGES, JOB_CLOSE } job_kind;
 typedef struct job {
     job_kind kind;
     session *session;
-    char *body; /* malloc'ed; with style=form, without the state; NULL: empty */
+    char *body; /* malloc'ed; NULL: empty. With style=form, the state is added later */
     size_t len;
     void (*done)(struct job *job); /* called on the courier's thread; takes ownership of the job */
     void *arg;

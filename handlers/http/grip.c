@@ -146,21 +146,21 @@ static void grip_check_events(answer *a, int opening)
         }
         first = 0;
         if (e.kind == GRIP_TEXT && !grip_text_valid(&e)) {
-            answer_fail(a, ANSWER_BAD, "its text is no UTF-8");
+            answer_fail(a, ANSWER_BAD, "its text is not UTF-8");
         }
         if (e.kind == GRIP_CLOSE && grip_close_code(&e) < 0) {
             answer_fail(a, ANSWER_BAD, "its CLOSE has a code or a reason that cannot be sent");
         }
     }
     if (found < 0) {
-        answer_fail(a, ANSWER_BAD, "its events are malformed or cut off");
+        answer_fail(a, ANSWER_BAD, "its events are malformed or truncated");
     }
     else if (opening && first) {
         answer_fail(a, ANSWER_BAD, "it does not begin with the event OPEN");
     }
 }
 
-/* Find "grip; message-prefix=X" among other extensions. X may be quoted. */
+/* Find "grip; message-prefix=X" in a list of extensions. X may be quoted. */
 static void grip_extension(answer *a, const char *value)
 {
     const char *prefix;
@@ -220,7 +220,7 @@ static void grip_meta(answer *a, const char *name, const char *value)
     int n = snprintf(line, sizeof(line), "Meta-%s: %s", name, value);
     if (n >= (int)sizeof(line) || !grip_is_name(name) || ++a->metas > META_MAX) {
         answer_fail(a, ANSWER_BAD,
-                    "it sets a Set-Meta- field of a wrong name, too long, or too many");
+                    "it has too many Set-Meta- fields, or one that is invalid or too long");
         return;
     }
     answer_append(a, &a->meta, line);

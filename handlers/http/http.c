@@ -31,7 +31,7 @@
 #include "grip.h"
 #include "orders.h"
 
-/* Reading from the client pauses when this much is queued for the application: bytes, messages. */
+/* Stop reading from the client while this much is queued for the application: bytes, messages. */
 #define PENDING_MAX (64 * 1024)
 #define MESSAGES_MAX 256
 
@@ -53,7 +53,7 @@ typedef struct {
 /* ---- Jobs ---- */
 
 /* The fields that all events of style=form have. */
-/* Add the id for the control API if the connection exists already. */
+/* If the connection exists already, add its id for the control API. */
 static void http_add_connection(form *f, const session *s)
 {
     char id[20];
@@ -166,7 +166,7 @@ static void http_send(ws_conn *c, client *k)
 {
     if (!courier_has_room(k->session->courier)) {
         ws_conn_log(c, WS_LOG_WARNING,
-                    "http: as many connections wait for the application as queue= allows");
+                    "http: too many connections wait for the application (queue=)");
         ws_close(c, WS_CLOSE_TRY_LATER, "too many wait for the application");
         return;
     }
@@ -269,10 +269,11 @@ static void on_pong(ws_conn *c, const char *data, apr_size_t len)
 static void http_closed(job *j)
 {
     if (j->answer.kind == ANSWER_DOWN || j->answer.kind == ANSWER_BAD) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                     "websocket: http: the application was not told of a connection's end: id %s, "
-                     "%s: %s",
-                     j->session->id, j->session->url, j->answer.error);
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+            "websocket: http: the application was not notified of the end of connection %s, "
+            "%s: %s",
+            j->session->id, j->session->url, j->answer.error);
     }
     else if (j->answer.kind == ANSWER_GOOD) {
         http_obey(NULL, j->session, &j->answer);
@@ -307,7 +308,7 @@ static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
     http_leave(ws_data(c), code, reason, len);
 }
 
-/* The connection has ended, or the handshake was refused. */
+/* Runs when the connection has ended, or the handshake was refused. */
 static apr_status_t http_forget(void *data)
 {
     client *k = data;
@@ -357,7 +358,7 @@ static int http_ask_open(ws_request *rq, session *s, answer *a)
         return 0;
     }
     pthread_mutex_lock(&o.lock);
-    while (!o.over) { /* the courier limits the time */
+    while (!o.over) { /* this ends, because the courier has a time limit */
         pthread_cond_wait(&o.told, &o.lock);
     }
     pthread_mutex_unlock(&o.lock);
@@ -395,7 +396,7 @@ static int http_accept(ws_request *rq, const answer *a)
 {
     if (a->protocol && ws_request_choose_protocol(rq, a->protocol) != APR_SUCCESS) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, ws_request_rec(rq),
-                      "websocket: http: the application chooses a subprotocol that the client does "
+                      "websocket: http: the application chose a subprotocol that the client did "
                       "not offer");
         return HTTP_BAD_GATEWAY;
     }
@@ -439,7 +440,7 @@ static int http_open(ws_request *rq, client *k)
     if (k->opening.kind == ANSWER_GOOD) {
         return http_accept(rq, &k->opening);
     }
-    /* If the application was asked and has not answered, it may have received the event. */
+    /* If the request was sent and not answered, the application may have received the event. */
     k->over = k->opening.status || !k->opening.asked;
     return http_refuse(r, &k->opening);
 }

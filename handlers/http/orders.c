@@ -26,7 +26,8 @@ static void orders_publish(const answer *a, const char *data, size_t len)
     }
 }
 
-/* If c is NULL, the connection has ended, and the message can only be published. */
+/* Send or publish a message. If c is NULL, the connection has ended, and it can only be
+ * published. */
 static void orders_say(ws_conn *c, const answer *a, const char *data, size_t len)
 {
     if (a->publish) {
@@ -90,7 +91,7 @@ static void orders_control_channel(ws_conn *c, int subscribe, const char *channe
                        : subscribe                            ? ws_subscribe(c, channel, NULL)
                                                               : ws_unsubscribe(c, channel);
     if (status < 0) {
-        ws_conn_log(c, WS_LOG_WARNING, "http: control message not followed, channel %s: %d",
+        ws_conn_log(c, WS_LOG_WARNING, "http: cannot follow a control message, channel %s: %d",
                     channel ? channel : "missing", (int)status);
     }
 }
@@ -108,7 +109,7 @@ static void orders_control(ws_conn *c, orders_grip *how, const char *json, size_
         how->detached = 1;
     }
     else {
-        ws_conn_log(c, WS_LOG_WARNING, "http: control message of an unknown type left out: %s",
+        ws_conn_log(c, WS_LOG_WARNING, "http: ignored a control message of unknown type: %s",
                     type ? type : "none");
     }
     cJSON_Delete(o);
@@ -129,7 +130,7 @@ static void orders_message(ws_conn *c, orders_grip *how, const grip_event *e)
         ws_send(c, type, data + prefix, e->len - prefix);
     }
     else {
-        ws_conn_log(c, WS_LOG_WARNING, "http: a message without the prefix \"%s\" left out",
+        ws_conn_log(c, WS_LOG_WARNING, "http: dropped a message without the prefix \"%s\"",
                     how->prefix);
     }
 }

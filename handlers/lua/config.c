@@ -46,7 +46,7 @@ static const char *config_failure(apr_pool_t *p, const char *file, apr_status_t 
     return apr_psprintf(p, "%s: %s", file, apr_strerror(status, text, sizeof(text)));
 }
 
-/* Lua ignores a first line that begins with "#". Its newline is kept, so that line numbers are
+/* Skip a first line that begins with "#", as Lua does. Keep its newline, so that line numbers are
  * right. */
 static void config_skip_first_line(script_config *config)
 {

@@ -44,7 +44,7 @@ static void lua_take_decision(lua_State *L, lua_arguments *a)
     }
 }
 
-/* Push the arguments that follow the connection. @return how many */
+/* Push the arguments that follow the connection. @return their number */
 static int lua_push_arguments(lua_State *L, const lua_arguments *a)
 {
     switch (a->function) {

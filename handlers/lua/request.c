@@ -78,7 +78,7 @@ static int request_set_header(lua_State *L)
     const char *name = script_check_name(L, 2), *value = script_check_name(L, 3);
 
     luaL_argcheck(L, ws_request_add_header(call->rq, name, value) == APR_SUCCESS, 2,
-                  "is no header that a script can set, or its value has control characters");
+                  "is not a header that a script can set, or its value has control characters");
     return 0;
 }
 
@@ -91,8 +91,9 @@ static int request_set_cookie(lua_State *L)
         lua_isnoneornil(L, 4) ? "Path=/; HttpOnly; SameSite=Lax" : script_check_name(L, 4);
     const char *text = lua_pushfstring(L, "%s=%s; %s", name, value, attributes);
 
-    luaL_argcheck(L, *name && !strpbrk(name, "=;, \t\""), 2, "is no cookie's name");
-    luaL_argcheck(L, !strpbrk(value, ";, \t\"\\"), 3, "has characters that no cookie can have");
+    luaL_argcheck(L, *name && !strpbrk(name, "=;, \t\""), 2, "is not a valid name of a cookie");
+    luaL_argcheck(L, !strpbrk(value, ";, \t\"\\"), 3,
+                  "has characters that are not allowed in a cookie");
     luaL_argcheck(L, ws_request_add_header(call->rq, "Set-Cookie", text) == APR_SUCCESS, 3,
                   "has control characters");
     return 0;

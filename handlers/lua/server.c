@@ -79,7 +79,7 @@ static ws_id server_check_id(lua_State *L, int index)
     const char *text = script_check_name(L, index);
     ws_id id = 0;
 
-    luaL_argcheck(L, ws_parse_id(text, strlen(text), &id), index, "is no id of a connection");
+    luaL_argcheck(L, ws_parse_id(text, strlen(text), &id), index, "is not the id of a connection");
     return id;
 }
 

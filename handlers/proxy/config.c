@@ -179,8 +179,7 @@ static const char *config_set_headers(apr_pool_t *p, proxy_config *config, const
             return config_takes_names;
         }
         if (config_is_reserved(name)) {
-            return apr_pstrcat(p, name, " is the handshake's own, and is not passed on as it is",
-                               NULL);
+            return apr_pstrcat(p, name, " belongs to each handshake and cannot be passed on", NULL);
         }
         APR_ARRAY_PUSH(config->headers, const char *) = name;
     }
@@ -243,14 +242,15 @@ static const char *config_complete(proxy_config *config)
     config->pass_compression = config->compression == COMPRESSION_PASS;
     config->options.deflate = config->compression == COMPRESSION_ON ? WS_DEFLATE_OFFER : 0;
     if (!config->proxypass) {
-        return config->servers->nelts ? NULL : "takes to=URL: where is the server?";
+        return config->servers->nelts ? NULL : "to= is missing: name the URL of the server";
     }
-    return config->servers->nelts ? "to=proxypass stands alone: mod_proxy knows the servers"
+    return config->servers->nelts
+               ? "to=proxypass cannot be combined with servers: mod_proxy selects them"
            : config->headers->nelts || config->user_header || !config->forwarded
                    || config->preserve_host
-               ? "to=proxypass passes on the headers that mod_proxy does: instead of headers=, "
+               ? "to=proxypass passes on the same headers as mod_proxy: instead of headers=, "
                  "user=, "
-                 "forwarded= and preserve-host= use RequestHeader, ProxyAddHeaders and "
+                 "forwarded= and preserve-host=, use RequestHeader, ProxyAddHeaders and "
                  "ProxyPreserveHost"
                : NULL;
 }
@@ -387,7 +387,7 @@ static const char *config_path(ws_request *rq, const proxy_server *server)
         path = ap_expr_str_exec(r, server->path, &error);
         if (error || !path || *path != '/') {
             ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                          "websocket: proxy: the path for %s cannot be made: %s", server->shown,
+                          "websocket: proxy: cannot build the path for %s: %s", server->shown,
                           error ? error : "it does not begin with a slash");
             return NULL;
         }

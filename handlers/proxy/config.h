@@ -29,8 +29,8 @@ typedef struct {
     int forwarded;               /* add X-Forwarded-For, -Host and -Server */
     int preserve_host;
     int compression;      /* value of compression= */
-    int pass_compression; /* if the server agrees, pass on compressed messages as they are */
-    apr_uint32_t retry;   /* how long a failed server is tried last, milliseconds */
+    int pass_compression; /* if the server agrees to it, pass on compressed messages unchanged */
+    apr_uint32_t retry;   /* for this time after a failure, a server is tried last, milliseconds */
     ws_connect_options options;
 } proxy_config;
 

@@ -98,7 +98,7 @@ static pair *connect_to(ws_request *rq, const proxy_config *config, ws_connect_o
         return NULL;
     }
     pthread_mutex_lock(&a->lock);
-    while (!a->over) { /* each stage has a time limit */
+    while (!a->over) { /* this ends, because each stage has a time limit */
         pthread_cond_wait(&a->signal, &a->lock);
     }
     pthread_mutex_unlock(&a->lock);
@@ -138,7 +138,7 @@ static int connect_failed_lately(const proxy_config *config, const proxy_server 
 
 static int connect_is_final(int status)
 {
-    return status >= 400 && status < 500; /* any other server would give the same answer */
+    return status >= 400 && status < 500; /* other servers would give the same answer */
 }
 
 /* Sort the servers: in order, but with those that failed recently at the end. @return 0, or the

@@ -22,7 +22,7 @@
 #include "connect.h"
 #include "proxypass.h"
 
-/* While more than this is queued for one side, the other side is not read, bytes. */
+/* While more than this is queued for one side, do not read from the other side, bytes. */
 #define PROXY_QUEUE_MAX (64 * 1024)
 
 static void proxy_unref(pair *p)
@@ -64,7 +64,7 @@ static void proxy_on_drain(ws_conn *c)
     }
 }
 
-/* End the other connection with the code and reason with which one of them has ended. */
+/* End the other connection with the code and reason of the one that has ended. */
 static void proxy_pass_close(ws_conn *other, int code, const char *reason, apr_size_t len, int lost)
 {
     char text[124];

@@ -26,7 +26,7 @@ APLOG_USE_MODULE(websocket);
 #pragma weak ap_proxy_should_override
 #pragma weak proxy_run_fixups
 
-/* mod_proxy exports this for its own modules, not in all versions, and no installed header declares
+/* mod_proxy exports this for its own modules, but not in all versions. No installed header declares
  * it. */
 extern int ap_proxy_canon_url(request_rec *r);
 
@@ -94,8 +94,8 @@ int proxypass_claims(ws_request *rq)
     char *url;
 
     proxypass_by_handler(r);
-    /* Leave to mod_proxy the requests that go through another proxy (ProxyRemote), and those that
-     * name the server themselves. */
+    /* Two kinds of requests remain with mod_proxy: those that go through another proxy
+     * (ProxyRemote), and those that name the server themselves. */
     if (r->proxyreq != PROXYREQ_REVERSE || !r->filename || strncmp(r->filename, "proxy:", 6)
         || proxypass_conf(r)->proxies->nelts) {
         return 0;
@@ -154,8 +154,7 @@ static const char *proxypass_via(request_rec *r)
     if (conf->viaopt != via_on && conf->viaopt != via_full) {
         return NULL;
     }
-    if (name == r->hostname) { /* with UseCanonicalName Off, that is the server's name, not the
-                           * proxy's */
+    if (name == r->hostname) { /* with UseCanonicalName Off: a name from the request */
         name = r->server->server_hostname;
     }
     port = ap_is_default_port(ap_get_server_port(r), r)
@@ -361,7 +360,7 @@ void proxypass_keep_busy(apr_pool_t *pool, proxypass_target *target)
 {
     target->worker->s->error_time = 0;
     target->worker->s->retries = 0;
-    if (target->balancer) { /* mod_proxy would count only until the end of the request */
+    if (target->balancer) { /* mod_proxy would count the worker as busy only during the request */
         __atomic_add_fetch(&target->worker->s->busy, 1, __ATOMIC_RELAXED);
         apr_pool_cleanup_register(pool, target->worker, proxypass_idle, apr_pool_cleanup_null);
     }

@@ -44,7 +44,7 @@ const char *tcp_target_check(const char *text)
     if (target_is_unix(text)) {
         const char *path = text + sizeof(UNIX_PREFIX) - 1;
         if (*path != '/') {
-            return "takes an absolute path behind unix:";
+            return "takes an absolute path after unix:";
         }
         return strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path)
                    ? NULL
@@ -130,7 +130,7 @@ static int target_line_next(line *l)
             l->wrong = "the line is too long";
         }
         else if (!colon || colon == text) {
-            l->wrong = "a line is TOKEN: TARGET";
+            l->wrong = "the line is not TOKEN: TARGET";
         }
         else {
             *colon = '\0';

@@ -39,8 +39,8 @@
  * reset, which could destroy data that the service has not read yet. */
 #define LAST_READS 16
 
-/* Close a service that acknowledges nothing for this long, milliseconds (TCP_USER_TIMEOUT): the
- * kernel's keepalive only probes idle connections. */
+/* Close the connection to a service that acknowledges nothing for this time, milliseconds
+ * (TCP_USER_TIMEOUT). The kernel's keepalive only probes idle connections. */
 #define UNACKNOWLEDGED_MAX (2 * 60 * 1000)
 
 #define CONNECT_TIMEOUT (10 * 1000)
@@ -87,8 +87,7 @@ static const char *tcp_configure(apr_pool_t *pconf, const char *key, const char 
         config->timeout = CONNECT_TIMEOUT;
     }
     if (!key) {
-        return (!config->to) == (!config->tokens)
-                   ? "takes either to=TARGET or tokens=FILE: where is the service?"
+        return (!config->to) == (!config->tokens)     ? "needs either to=TARGET or tokens=FILE"
                : config->parameter && !config->tokens ? "parameter= belongs to tokens="
                                                       : NULL;
     }
@@ -392,7 +391,8 @@ static void tcp_on_ready(ws_conn *c, int fd, unsigned events, void *arg)
     tcp_watch_what_is_wanted(c, b);
 }
 
-/* error: from the previous address, reported if no address is left. */
+/* Try the next address. error: that of the previous address; it is reported if no address is
+ * left. */
 static void tcp_connect_to_next(ws_conn *c, bridge *b, int error)
 {
     for (; b->address; b->address = b->address->next) {
@@ -451,8 +451,9 @@ static void tcp_on_open(ws_conn *c)
 
 /* ---- The client has closed ---- */
 
-/* If the client has closed properly, close the service's connection properly too. If the client's
- * connection broke, its data may be incomplete, so send a reset to let the service know. */
+/* If the client has closed its connection properly, close the service's connection properly, too.
+ * If the client's connection broke, its data may be incomplete: send a reset, so that the service
+ * detects that. */
 static void tcp_hang_up(const bridge *b, int cut)
 {
     char bytes[PIECE];
@@ -476,8 +477,8 @@ static void tcp_on_close(ws_conn *c, int code, const char *reason, apr_size_t le
     (void)reason, (void)len;
     if (b->up) {
         ws_conn_log(c, WS_LOG_DEBUG,
-                    "service %s is let go: %" APR_UINT64_T_FMT " bytes to it, %" APR_UINT64_T_FMT
-                    " bytes from it",
+                    "connection to service %s is closed: %" APR_UINT64_T_FMT
+                    " bytes to it, %" APR_UINT64_T_FMT " bytes from it",
                     b->target, b->sent, b->received);
     }
     if (b->fd >= 0) {
