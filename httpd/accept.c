@@ -15,7 +15,7 @@
 #include <poll.h>
 
 #include "httpd/counters.h"
-#include "httpd/limits.h"
+#include "httpd/descriptors.h"
 #include "httpd/shm.h"
 
 /* How long to wait for another child before the MPM polls again, milliseconds. Meanwhile, ordinary
@@ -85,7 +85,7 @@ static apr_status_t accept_unless_full(void **accepted, ap_listen_rec *lr, apr_p
     while (l->lr != lr) {
         l++;
     }
-    if (ws_limits_descriptors_low() && accept_other_has_fewer() && accept_leaves(l)) {
+    if (ws_descriptors_low() && accept_other_has_fewer() && accept_leaves(l)) {
         *accepted = NULL;
         return APR_EAGAIN;
     }

@@ -6,24 +6,20 @@
 #include "httpd/limits.h"
 
 #include <ap_expr.h>
-#include <ap_mpm.h>
 #include <apr_strings.h>
 #include <apr_tables.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <http_core.h>
 #include <http_log.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "base/parse.h"
 #include "engine/hash.h"
 #include "httpd/accept.h"
 #include "httpd/config.h"
 #include "httpd/counters.h"
+#include "httpd/descriptors.h"
 #include "httpd/limit_table.h"
 #include "httpd/refusals.h"
 #include "httpd/shm.h"
@@ -37,18 +33,6 @@ APLOG_USE_MODULE(websocket);
 #define RETRY_AFTER 10
 
 #define TOO_MANY "the limit is reached"
-
-/* Descriptors reserved for httpd: MARGIN, and MARGIN_THREAD for each of its threads, but at most
- * 1/MARGIN_PART of all. */
-#define MARGIN 32
-#define MARGIN_THREAD 2
-#define MARGIN_PART 4
-
-/* When fewer than 1/MARGIN_LOW of the unreserved descriptors are free, leave new connections to
- * other children. */
-#define MARGIN_LOW 16
-
-#define CHECK_EVERY 16
 
 typedef enum { OFF, CONNECTIONS, HANDSHAKES, MESSAGES, BYTES, LIFETIME, IDLE } limit_kind;
 
@@ -290,24 +274,12 @@ void ws_limits_bounds(const apr_array_header_t *limits, ws_bounds bounds[2])
 
 /* ---- Life of a process ---- */
 
-static rlim_t descriptor_mark; /* refuse handshakes from this descriptor number on; 0: unknown */
-static apr_uint64_t descriptors_low; /* atomic; connections when descriptors ran short; 0: enough */
-static int table_told, mark_told;    /* atomic */
+static int table_told, descriptors_told; /* atomic */
 
 apr_status_t ws_limits_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options)
 {
-    struct rlimit limit;
-    int threads = 1;
     (void)s, (void)options;
     ws_limit_table_child_init(pchild);
-    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
-        rlim_t margin = MARGIN + MARGIN_THREAD * (rlim_t)(threads > 0 ? threads : 1);
-        if (margin > limit.rlim_cur / MARGIN_PART) {
-            margin = limit.rlim_cur / MARGIN_PART;
-        }
-        descriptor_mark = limit.rlim_cur - margin;
-    }
     return APR_SUCCESS;
 }
 
@@ -392,67 +364,18 @@ static int limits_table_full(request_rec *r, const ws_limit *l, const char *key)
     return limits_refused(r, l, key, RETRY_AFTER, "not countable, since the table is full");
 }
 
-/* The kernel allocates the lowest free descriptor, so its number is a lower bound of those in
- * use. */
-static rlim_t limits_descriptors_used(void)
-{
-    int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
-    if (fd >= 0) {
-        close(fd);
-        return (rlim_t)fd;
-    }
-    return errno == EMFILE ? RLIM_INFINITY : 0;
-}
-
-static apr_uint64_t limits_connections_here(void)
-{
-    int slot = ws_shm_slot();
-    return slot < 0 ? 0 : ws_counters_open((unsigned)slot);
-}
-
-int ws_limits_descriptors_low(void)
-{
-    apr_uint64_t low = __atomic_load_n(&descriptors_low, __ATOMIC_RELAXED);
-    if (low && limits_connections_here() < low - low / MARGIN_LOW) {
-        __atomic_store_n(&descriptors_low, 0, __ATOMIC_RELAXED);
-        return 0;
-    }
-    return low != 0;
-}
-
-/* Counting takes two system calls. While less than half of the descriptors are in use, only one of
- * CHECK_EVERY handshakes counts them. The handshakes in between cannot use up the other half,
- * unless the limit is small.
- * @return the number in use; 0: enough are free, or unknown */
-static rlim_t limits_count_descriptors(void)
-{
-    static apr_uint32_t handshakes; /* atomic */
-    static rlim_t last;             /* atomic */
-    apr_uint32_t n = __atomic_fetch_add(&handshakes, 1, __ATOMIC_RELAXED);
-    rlim_t used;
-    if (!descriptor_mark
-        || (n % CHECK_EVERY && descriptor_mark >= CHECK_EVERY * CHECK_EVERY
-            && __atomic_load_n(&last, __ATOMIC_RELAXED) < descriptor_mark / 2)) {
-        return 0;
-    }
-    used = limits_descriptors_used();
-    __atomic_store_n(&last, used, __ATOMIC_RELAXED);
-    return used;
-}
-
 static int limits_descriptors_short(request_rec *r)
 {
-    rlim_t used = limits_count_descriptors();
+    ws_descriptors left = ws_descriptors_left();
     int level;
-    if (!used || used < descriptor_mark - descriptor_mark / MARGIN_LOW) {
+    if (left == WS_DESCRIPTORS_ENOUGH) {
         return 0;
     }
-    __atomic_store_n(&descriptors_low, limits_connections_here(), __ATOMIC_RELAXED);
     ws_accept_spread();
-    if (used < descriptor_mark) {
+    if (left == WS_DESCRIPTORS_LOW) {
         return 0;
     }
-    level = __atomic_exchange_n(&mark_told, 1, __ATOMIC_RELAXED) ? APLOG_INFO : APLOG_ERR;
+    level = __atomic_exchange_n(&descriptors_told, 1, __ATOMIC_RELAXED) ? APLOG_INFO : APLOG_ERR;
     ap_log_rerror(APLOG_MARK, level, 0, r,
                   "websocket: handshake refused with 503: too few descriptors left in this child, "
                   "and httpd needs them. Increase the hard limit (LimitNOFILE, ulimit -Hn)");

@@ -29,10 +29,6 @@ void ws_limits_reset(apr_pool_t *pconf);
 /** child_init, after ws_shm_child_init(). */
 apr_status_t ws_limits_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
-/** Whether so few descriptors are left that handshakes will soon be refused.  [any thread of a
- *  child] */
-int ws_limits_descriptors_low(void);
-
 /**
  * Count a valid handshake, and check it against the limits.
  * @param limits  the limits of its section, or NULL

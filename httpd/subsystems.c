@@ -22,6 +22,7 @@
 #include "httpd/connections.h"
 #include "httpd/control.h"
 #include "httpd/counters.h"
+#include "httpd/descriptors.h"
 #include "httpd/extensions.h"
 #include "httpd/handlers.h"
 #include "httpd/history.h"
@@ -67,7 +68,8 @@ static const ws_subsystem table[] = {
      .layout = ws_limit_table_layout,
      .parent_init = ws_limit_table_init,
      .reclaim = ws_limit_table_reclaim},
-    {.name = "limits", /* limit_table; the limit of descriptors has been raised */
+    {.name = "descriptors", .child_init = ws_descriptors_child_init}, /* their limit is raised */
+    {.name = "limits",                                                /* limit_table */
      .reset = ws_limits_reset,
      .child_init = ws_limits_child_init},
     {.name = "interest", /* shm */
