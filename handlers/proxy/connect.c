@@ -23,6 +23,7 @@ APLOG_USE_MODULE(websocket);
 
 /* A connection attempt, and the request's thread that waits for it. */
 typedef struct {
+    const ws_handler *server_side;
     pthread_mutex_t lock;
     pthread_cond_t signal;
     int over;
@@ -66,7 +67,7 @@ static void connect_on_response(void *data, const ws_response *response)
 static void connect_set_options(ws_request *rq, const proxy_config *config, pair *p,
                                 ws_connect_options *o)
 {
-    o->handler = &proxy_server_side;
+    o->handler = ((attempt *)p->attempt)->server_side;
     o->data = p;
     o->on_failure = connect_on_failure;
     o->on_response = connect_on_response;
@@ -210,9 +211,12 @@ static int connect_to_worker(ws_request *rq, const proxy_config *config, attempt
     return refused ? proxy_answer_refuse(rq, &a->answer, proxypass_overrides(rq, status)) : status;
 }
 
-int proxy_connect(ws_request *rq, const proxy_config *config, pair **made)
+int proxy_connect(ws_request *rq, const proxy_config *config, const ws_handler *server_side,
+                  pair **made)
 {
-    attempt a = {.lock = PTHREAD_MUTEX_INITIALIZER, .signal = PTHREAD_COND_INITIALIZER};
+    attempt a = {.server_side = server_side,
+                 .lock = PTHREAD_MUTEX_INITIALIZER,
+                 .signal = PTHREAD_COND_INITIALIZER};
     int status = (config->proxypass ? connect_to_worker : connect_to_any)(rq, config, &a, made);
 
     if (!*made) {

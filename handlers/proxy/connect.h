@@ -11,9 +11,11 @@
 /**
  * Connect to one of the servers, or to the one that mod_proxy chooses. Sets the request's headers,
  * subprotocol and extensions from the answer.
- * @param made  set to the pair, with the server's connection
+ * @param server_side  handler of the server's connection. Its on_open calls proxy_attempt_over()
+ * @param made         set to the pair, with the server's connection
  * @return 0, or the status for on_request
  */
-int proxy_connect(ws_request *rq, const proxy_config *config, pair **made);
+int proxy_connect(ws_request *rq, const proxy_config *config, const ws_handler *server_side,
+                  pair **made);
 
 #endif

@@ -20,7 +20,4 @@ typedef struct {
 /** End the attempt: the server's connection is open, or has failed. */
 void proxy_attempt_over(pair *p, const char *reason, const char *protocol);
 
-/** The handler of the server's connection. */
-extern const ws_handler proxy_server_side;
-
 #endif

@@ -101,11 +101,11 @@ static void proxy_server_close(ws_conn *c, int code, const char *reason, apr_siz
     proxy_unref(p);
 }
 
-const ws_handler proxy_server_side = {.flags = WS_LOSSLESS,
-                                      .on_open = proxy_server_open,
-                                      .on_frame = proxy_on_frame,
-                                      .on_drain = proxy_on_drain,
-                                      .on_close = proxy_server_close};
+static const ws_handler proxy_server_side = {.flags = WS_LOSSLESS,
+                                             .on_open = proxy_server_open,
+                                             .on_frame = proxy_on_frame,
+                                             .on_drain = proxy_on_drain,
+                                             .on_close = proxy_server_close};
 
 /* ---- The client's side ---- */
 
@@ -154,7 +154,7 @@ static int proxy_on_request(ws_request *rq, void *data)
     if (!pool) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    if ((status = proxy_connect(rq, data, &p)) != OK) {
+    if ((status = proxy_connect(rq, data, &proxy_server_side, &p)) != OK) {
         return status;
     }
     apr_pool_cleanup_register(pool, p, proxy_client_over, apr_pool_cleanup_null);
