@@ -27,10 +27,10 @@
 #include <util_script.h>
 
 #include "exec.h"
+#include "launch.h"
 #include "programs.h"
 #include "shared.h"
 #include "supervisor.h"
-#include "slots.h"
 
 /* Bytes per read from a program, and maximum number of reads before other connections get their
  * turn. */
@@ -167,39 +167,6 @@ static char **exec_with_file(apr_pool_t *pool, char *const *argv, const char *fi
     copy = apr_pmemdup(pool, argv, (n + 1) * sizeof(*argv));
     copy[0] = (char *)file;
     return copy;
-}
-
-void exec_how(exec_start *how, const exec_config *config, request_rec *r)
-{
-    const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
-
-    how->directory = config->directory;
-    how->cpu = core->limit_cpu;
-    how->mem = core->limit_mem;
-    how->nproc = core->limit_nproc;
-}
-
-int exec_launch(const exec_config *config, const exec_start *how, const server_rec *server,
-                exec_process *process, int **slot)
-{
-    const char *what;
-    int error;
-
-    if (!(*slot = exec_slot_take(config->slots, config->max))) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
-                     "websocket: exec: refused with 503: %u programs are running already (max=)",
-                     config->max);
-        return HTTP_SERVICE_UNAVAILABLE;
-    }
-    if ((error = exec_spawn(how, process, &what)) != 0) {
-        exec_slot_set(*slot, 0);
-        ap_log_error(APLOG_MARK, APLOG_ERR, error, server,
-                     "websocket: exec: the program cannot be started: %s", what);
-        return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE
-                   ? HTTP_SERVICE_UNAVAILABLE
-                   : HTTP_INTERNAL_SERVER_ERROR;
-    }
-    return 0;
 }
 
 /* Runs when the session's pool is destroyed: after on_close, or after a failed handshake. */
@@ -450,7 +417,7 @@ static void exec_on_drain(ws_conn *c)
 
 /* ---- Opening and closing ---- */
 
-void exec_on_end(ws_conn *c, void *arg)
+static void exec_on_end(ws_conn *c, void *arg)
 {
     if (c) {
         session *s = ws_data(c);
@@ -481,7 +448,7 @@ static void exec_on_open(ws_conn *c)
         ws_close(c, WS_CLOSE_INTERNAL, "out of memory");
         return;
     }
-    if (exec_set_owner(s->program, ws_conn_id(c))) {
+    if (exec_set_owner(s->program, ws_conn_id(c), exec_on_end)) {
         s->ended = 1;
         exec_take(c, s);
         exec_close_if_over(c, s);

@@ -36,11 +36,4 @@ void exec_shared_join(exec_shared *h, ws_conn *c);
 void exec_shared_message(exec_shared *h, ws_conn *c, const char *data, apr_size_t len);
 void exec_shared_leave(exec_shared *h, ws_conn *c, int code);
 
-/** In exec.c: get the program's directory, and the resource limits of the request's Location. */
-void exec_how(exec_start *how, const exec_config *config, request_rec *r);
-
-/** In exec.c: start a program, and log errors. @return 0, or the status to refuse with */
-int exec_launch(const exec_config *config, const exec_start *how, const server_rec *server,
-                exec_process *process, int **slot);
-
 #endif

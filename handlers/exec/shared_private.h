@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "ids.h"
+#include "launch.h"
 #include "peers.h"
 #include "shared.h"
 #include "supervisor.h"

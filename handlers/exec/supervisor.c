@@ -162,7 +162,7 @@ static void supervisor_tell(exec_program *p)
 {
     if (p->conn) {
         p->refs++;
-        if (ws_run(p->conn, exec_on_end, p) != WS_QUEUED) {
+        if (ws_run(p->conn, p->on_end, p) != WS_QUEUED) {
             supervisor_unref(p);
         }
     }
@@ -466,12 +466,13 @@ void exec_stop(exec_program *p, int out)
     exec_wake(k);
 }
 
-int exec_set_owner(exec_program *p, ws_id id)
+int exec_set_owner(exec_program *p, ws_id id, exec_ended *on_end)
 {
     int ended;
 
     pthread_mutex_lock(&p->supervisor->lock);
     p->conn = id;
+    p->on_end = on_end;
     ended = p->ended;
     pthread_mutex_unlock(&p->supervisor->lock);
     return ended;

@@ -14,6 +14,13 @@
 #include "exec.h"
 
 /**
+ * Called by ws_run() after a program that has a connection has ended.
+ * @param c        NULL: the connection has ended too
+ * @param program  with a reference
+ */
+typedef void exec_ended(ws_conn *c, void *program);
+
+/**
  * A running or ended program. Reference-counted; the supervisor holds a reference until the program
  * ends.
  */
@@ -32,6 +39,7 @@ typedef struct exec_program {
     int steps;                /**< number of stopping steps taken so far */
     int ended, status;        /**< status of waitpid(2) */
     ws_id conn;               /**< connection to notify of the end; 0: none */
+    exec_ended *on_end;       /**< called on its loop */
     char *line;               /**< incomplete line of standard error */
     apr_size_t line_len;
     apr_int64_t second;  /**< time of the last logged line, seconds */
@@ -83,10 +91,10 @@ exec_program *exec_supervise(exec_supervisor *k, const exec_process *process, in
 void exec_stop(exec_program *p, int out);
 
 /**
- * Set the connection to notify when the program ends: ws_run() calls exec_on_end with p. @return
- * whether the program has ended already
+ * Set the connection to notify when the program ends: ws_run() calls on_end with p, and a reference
+ * to it. @return whether the program has ended already
  */
-int exec_set_owner(exec_program *p, ws_id id);
+int exec_set_owner(exec_program *p, ws_id id, exec_ended *on_end);
 
 void exec_release(exec_program *p);
 
@@ -95,10 +103,5 @@ void exec_wake(exec_supervisor *k);
 
 /** Describe a status of waitpid(2). */
 const char *exec_status_text(int status, char *text, apr_size_t size);
-
-/**
- * Called by ws_run() when a program that has a connection ends. arg: the program, with a reference.
- */
-void exec_on_end(ws_conn *c, void *arg);
 
 #endif
