@@ -87,8 +87,8 @@ const char *script_configure(apr_pool_t *pconf, const char *key, const char *val
 
 /* ---- state.c ---- */
 
-/* @return NULL if out of memory or if the script fails: `error` has the text */
-script_state *script_state_new(script_config *config, char *error, apr_size_t size);
+/* A state without libraries and without the script. @return NULL: out of memory */
+script_state *script_state_empty(script_config *config);
 void script_state_free(script_state *s);
 
 /* Run body with arg, a light userdata, as a protected call within the limits.
@@ -98,6 +98,21 @@ int script_call(script_state *s, lua_CFunction body, void *arg);
 /* Log s->error line by line; c may be NULL. */
 void script_log_error(script_state *s, ws_conn *c);
 
+script_state *script_state_in(lua_State *L);
+
+/* Register the type of an object. `index` is called with the table of methods as its upvalue; NULL:
+ * the methods are the only fields. newindex NULL: fields can be set only if the object is a
+ * table. */
+void script_new_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction index,
+                     lua_CFunction newindex);
+
+/* ---- load.c ---- */
+
+/* @return NULL if out of memory or if the script fails: `error` has the text */
+script_state *script_state_new(script_config *config, char *error, apr_size_t size);
+
+/* ---- pool.c ---- */
+
 /* Get the calling loop's state, and count one more connection that uses it. @return NULL: failed;
  * the reason is logged */
 script_state *script_state_of_loop(script_config *config);
@@ -106,15 +121,7 @@ void script_state_release(script_state *s);
 script_state *script_state_take(script_config *config);
 void script_state_give(script_state *s);
 
-script_state *script_state_in(lua_State *L);
-
 /* ---- conn.c, request.c, server.c: functions that extend a state. They may raise errors ---- */
-
-/* Register the type of an object. `index` is called with the table of methods as its upvalue; NULL:
- * the methods are the only fields. newindex NULL: fields can be set only if the object is a
- * table. */
-void script_new_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction index,
-                     lua_CFunction newindex);
 
 void script_open_conn(lua_State *L);
 void script_open_request(lua_State *L);
