@@ -201,7 +201,7 @@ pass('who goes is gone');
 $httpd->graceful;
 publish('kept/a', 'm9');
 has($kept, qr/^data: m9\n/m, 'a reload ends nothing');
-kill 'TERM', $httpd->pid;
+$httpd->terminate;
 waitpid $running[1], 0;
 is($? >> 8, 0, 'an end in order');
 Httpd::wait_for(sub { !kill 0, $httpd->pid }, 'the end');

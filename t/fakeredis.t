@@ -223,7 +223,7 @@ for my $b (@beginnings) {
     Httpd::wait_for(sub { http($new, 'POST', 'kept/b', 'x') == 200 }, "a connection after wrong answers");
     pass("$b->{command}: wrong answers make no connection, and the next one is tried");
 }
-kill 'TERM', map { $_->{httpd}->pid } @beginnings;
+$_->{httpd}->terminate for @beginnings;
 for my $b (@beginnings) {
     $b->{httpd}->stop;
     is_deeply([$b->{httpd}->complaints], [], "no child crashed by answers to $b->{command}");

@@ -317,7 +317,7 @@ for (
         say_text($c{$version}, 'still there');
         is(text($c{$version}), 'still there', "a reload: $version lives on");
     }
-    kill 'TERM', $httpd->pid;
+    $httpd->terminate;
     is(take($c{76}, 2), "\xff\0", 'the server stops: 76 is closed');
     $c{76}->raw("\xff\0");
     for my $version (76, 75) {

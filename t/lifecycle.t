@@ -61,7 +61,7 @@ sub ended {
 {
     my $httpd = server();
     my %open  = map { $_ => client($httpd, $_, tls => /tls/ ? 1 : 0) } qw(plain tls silent);
-    kill 'TERM', $httpd->pid;
+    $httpd->terminate;
     closed($open{$_}, 1001, "stop: $_: closed with 1001") for qw(plain tls);
     is(($open{silent}->frame)[0], CLOSE, 'stop: a client that does not answer');
     ok(ended($httpd), 'stop: does not hold it up');
@@ -106,7 +106,7 @@ sub ended {
     $old{other}->drop;
     ok(Httpd::wait_for(sub { !grep { $started{$_} } $httpd->children }, 'the old children to end'),
         'reload: an old child ends with its last connection');
-    kill 'TERM', $httpd->pid;
+    $httpd->terminate;
     closed($_, 1001, 'reload, then stop: connections of all generations are closed with 1001')
         for $new, $newest;
     ok(ended($httpd), 'reload, then stop: ends');
@@ -124,7 +124,7 @@ sub ended {
 {
     my $httpd = server();
     my $c = client($httpd, 'restarted');
-    kill 'HUP', $httpd->pid;
+    $httpd->terminate('HUP');
     closed($c, 1001, 'restart: closed with 1001');
     ok($httpd->wait_log(qr/api: closed restarted 1001/), 'restart: on_close is told');
     ok(connect_to($httpd, 'old'), 'restart: new connections are served');

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Processes started by a test end with it, however it ends: even daemons, stopped processes, and those that ignore
-# signals.
+# What runs the tests: processes started by a test end with it, however it ends: even daemons, stopped processes, and those
+# that ignore signals. The summary says which tests failed, and why, also if they pass in a second run.
 
 use strict;
 use warnings;
@@ -110,6 +110,38 @@ for my $who (qw(test inner outer)) {
     like($@, qr/waited 0 s for the moon; last seen: clouds/, 'and the message has what was seen');
     ok(!eval { Httpd::wait_is(sub {3}, 4, 'moons') }, 'also of a value');
     like($@, qr/for moons \("4"\); last seen: "3"/, 'with both');
+}
+
+# ---- The summary ----
+{
+    my $write = sub { Httpd::write_file("$dir/$_[0].t", "use Test::More;\n$_[1]done_testing;\n") };
+    $write->(fine  => "ok(1);\n");
+    $write->(late  => "ok(-e '$dir/seen', 'it is there') or open my \$f, '>', '$dir/seen';\n");
+    $write->(never => "ok(0, 'it never passes');\n");
+    $write->(dies  => "ok(1); die 'waited 60 s for the moon';\n");
+    $write->(races => "ok(-e '$dir/seen', 'once') or open my \$f, '>', '$dir/seen'; diag('ERROR: AddressSanitizer: heap');\n");
+    my $summary = sub {
+        my @tests = @_;
+        unlink "$dir/seen", "$dir/summary";
+        my ($status) = Program::run("$Httpd::TOP/t/run", 'some tests', "$dir/summary", '-j2', '--', map {"$dir/$_.t"} @tests);
+        return ($status, Httpd::read_file("$dir/summary"));
+    };
+    my ($status, $text) = $summary->(qw(fine late));
+    is($status, 0, 'a test that passes in a second run does not fail');
+    like($text, qr/^PASS some tests: Files=2, .*\n +\S+late\.t .*Failed: 1\), passed in the second run\n +# +Failed test 'it is there'/,
+        'and the summary says so');
+    ($status, $text) = $summary->(qw(fine late never));
+    is($status, 1, 'one that fails twice does');
+    like($text, qr/^FAIL some tests: .*\n.*late\.t .*, passed in the second run\n.*never\.t .*Failed: 1\)\n/, 'the summary has both');
+    ($status, $text) = $summary->(qw(dies));
+    is($status, 1, 'one that dies twice fails');
+    like($text, qr/dies\.t .*\n +waited 60 s for the moon at /, 'the summary says of what it died');
+    ($status, $text) = $summary->(qw(races));
+    is($status, 1, 'the report of a sanitizer is final');
+    like($text, qr/^FAIL .*\n.*Failed: 1\)\n/, 'and is not run again');
+    ($status, $text) = $summary->(qw(fine));
+    is($status, 0, 'when all tests pass');
+    like($text, qr/^PASS some tests: Files=1, .*\n\z/, 'the summary has one line');
 }
 
 done_testing;

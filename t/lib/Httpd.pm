@@ -526,12 +526,20 @@ sub asleep {
     return !grep { $_ ne 'S' } @state;
 }
 
+# Send httpd a signal that ends all its children: TERM, or HUP for a restart. A test never does so by kill(): the MPMs'
+# own crashes at that moment (see wait_asleep() and httpd_s_own_crash()) would be taken for the module's.
+sub terminate {
+    my ($self, $signal) = @_;
+    $self->wait_asleep;
+    $self->{ends_at} //= length $self->error_log;
+    kill $signal // 'TERM', $self->{pid};
+}
+
 sub stop {
     my ($self) = @_;
-    $self->wait_asleep if $self->{pid};
-    my $pid = delete $self->{pid} or return;
-    $self->{ends_at} = length $self->error_log;
-    kill 'TERM', $pid;
+    return if !$self->{pid};
+    $self->terminate;
+    my $pid = delete $self->{pid};
     wait_for(sub { !kill(0, $pid) }, 'httpd to end');
 }
 

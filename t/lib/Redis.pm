@@ -50,7 +50,7 @@ sub bus_httpd {
 }
 
 sub stop_bus_httpds {
-    kill 'TERM', map { $_->pid } @httpds;
+    $_->terminate for @httpds;
     $_->stop for @httpds;
     is_deeply([map { $_->complaints } @httpds], [], 'no child crashed');
 }
