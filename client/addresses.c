@@ -19,49 +19,20 @@
 /* RFC 8305, section 8, milliseconds. */
 #define ATTEMPT_DELAY 250
 
-struct ws_try {
-    ws_handle handle; /* must be first */
-    ws_connector *t;
-    ws_try *next;
-    ws_address to;
-    int fd;
-    apr_uint32_t until;
-};
-
 static void addresses_try_release(ws_handle *h)
 {
     free(h);
 }
 
-static void addresses_try_end(ws_try *y)
-{
-    ws_try **link = &y->t->tries;
-    while (*link != y) {
-        link = &(*link)->next;
-    }
-    *link = y->next;
-    ws_handle_close(&y->handle);
-    if (y->fd >= 0) {
-        close(y->fd);
-    }
-}
-
 static void addresses_try_stop(ws_handle *h)
 {
-    addresses_try_end((ws_try *)h);
-}
-
-void ws_connector_try_end(ws_connector *t)
-{
-    while (t->tries) {
-        addresses_try_end(t->tries);
-    }
+    ws_try_end((ws_try *)h);
 }
 
 static void addresses_won(ws_connector *t, const ws_address *to, int fd)
 {
     t->peer = *to;
-    ws_connector_try_end(t);
+    ws_connector_end_tries(t);
     ws_connector_end_lookup(t);
     t->fd = fd;
     ws_connector_connected(t);
@@ -76,7 +47,7 @@ static void addresses_try_ready(ws_source *s, const ws_ready *r)
     (void)r;
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error) {
         snprintf(t->error, sizeof(t->error), "connect: %s", strerror(error ? error : errno));
-        addresses_try_end(y);
+        ws_try_end(y);
         t->next_try = ws_clock();
         ws_connector_try_tick(t);
         return;
@@ -138,7 +109,7 @@ static int addresses_watch(ws_connector *t, const ws_address *to, int fd)
     ws_handle_open(t->handle.loop, &y->handle);
     if (ws_handle_watch(&y->handle, fd, WS_WRITABLE) != APR_SUCCESS) {
         y->fd = -1;
-        addresses_try_end(y);
+        ws_try_end(y);
         errno = ENOMEM;
         return -1;
     }
@@ -195,7 +166,7 @@ static void addresses_expire(ws_connector *t, apr_uint32_t now)
         if ((apr_int32_t)(now - y->until) >= 0) {
             snprintf(t->error, sizeof(t->error), "connect: no answer in %u ms",
                      t->o.connect_timeout);
-            addresses_try_end(y);
+            ws_try_end(y);
         }
     }
 }

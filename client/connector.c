@@ -1,103 +1,19 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The states of an outgoing connection: lookup, TCP, TLS, redirects and failure. Each stage has a
- * time limit.
+ * The life of an outgoing connection that is being made: its start, the lookup of the name, its time
+ * limits and its end.
  */
 
 #include "client/connector.h"
 
-#include <apr_base64.h>
 #include <apr_strings.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <openssl/err.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
-#include <unistd.h>
 
-#include "client/idn.h"
 #include "engine/handoff.h"
 #include "protocol/handshake.h"
-
-void ws_connector_alarm(ws_connector *t, apr_uint32_t ms)
-{
-    if (ms == WS_NEVER) {
-        ws_timer_wheel_clear(&t->handle.loop->event.wheel, &t->alarm);
-    }
-    else {
-        ws_timer_wheel_set(&t->handle.loop->event.wheel, &t->alarm, ws_clock() + ms);
-    }
-}
-
-/* ---- Failure and end ---- */
-
-void ws_connector_end_lookup(ws_connector *t)
-{
-    if (t->lookup) {
-        ws_lookup_cancel(t->lookup);
-        t->lookup = NULL;
-    }
-}
-
-void ws_connector_hang_up(ws_connector *t)
-{
-    ws_handle_unwatch(&t->handle);
-    ws_timer_wheel_clear(&t->handle.loop->event.wheel, &t->alarm);
-    ws_connector_end_lookup(t);
-    ws_connector_try_end(t);
-    SSL_free(t->ssl);
-    t->ssl = NULL;
-    if (t->fd >= 0) {
-        close(t->fd);
-        t->fd = -1;
-    }
-    free(t->found.addresses);
-    t->found.addresses = NULL;
-    SSL_CTX_free(t->found.tls);
-    t->found.tls = NULL;
-    t->in_len = 0;
-}
-
-void ws_connector_end(ws_connector *t)
-{
-    if (t->stage == WS_AT_END) {
-        return;
-    }
-    ws_connector_forget_connection(t);
-    ws_connector_hang_up(t);
-    t->stage = WS_AT_END;
-    ws_handle_close(&t->handle);
-}
-
-void ws_connector_fail(ws_connector *t, int status, const char *format, ...)
-{
-    const ws_engine_options *options = &t->handle.loop->engine->options;
-    char reason[WS_TLS_ERROR], host[WS_AUTHORITY_SIZE] = "-", line[WS_TLS_ERROR + 512];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(reason, sizeof(reason), format, args);
-    va_end(args);
-    if (t->url.host) {
-        ws_url_authority(&t->url, 1, host);
-    }
-    if (options->logs(WS_LOG_INFO, &t->settings)) {
-        snprintf(line, sizeof(line), "cannot connect to %.300s: %s", host, reason);
-        options->log(WS_LOG_INFO, &t->settings, NULL, line);
-    }
-    if (ws_connector_retry(t, status, reason)) {
-        return;
-    }
-    ws_connector_end(t);
-    if (t->o.on_failure) {
-        t->o.on_failure(t->o.data, reason, status);
-    }
-}
 
 static void connector_time_is_over(ws_alarm *a)
 {
@@ -125,88 +41,7 @@ static void connector_time_is_over(ws_alarm *a)
     }
 }
 
-/* ---- TLS ---- */
-
-static void connector_shake_hands(ws_connector *t)
-{
-    int n;
-    ERR_clear_error();
-    n = SSL_connect(t->ssl);
-    if (n == 1) {
-        (t->stage == WS_AT_PROXY_TLS ? ws_connector_ask_proxy : ws_connector_ask)(t);
-    }
-    else if (ws_connector_wanted(t, n) < 0) {
-        ws_connector_fail(t, 0, "%s%s", t->stage == WS_AT_PROXY_TLS ? "proxy: " : "", t->error);
-    }
-}
-
-static void connector_start_tls(ws_connector *t, const char *name, ws_connect_stage stage)
-{
-    t->stage = stage;
-    if (!(t->ssl = t->tls && stage == WS_AT_TLS
-                       ? ws_tls_connect(t->tls, t->fd, name, 0)
-                       : ws_tls_connect(t->found.tls, t->fd, name, t->o.insecure))) {
-        ws_connector_fail(t, 0, "tls: \"%s\" is not a valid server name", name);
-        return;
-    }
-    if (stage == WS_AT_PROXY_TLS) {
-        SSL_certs_clear(t->ssl); /* the client certificate is for the server, not for the proxy */
-    }
-    connector_shake_hands(t);
-}
-
-void ws_connector_secure(ws_connector *t)
-{
-    if (t->url.secure) {
-        connector_start_tls(
-            t, t->o.server_name && !t->other_server ? t->o.server_name : t->url.host, WS_AT_TLS);
-    }
-    else {
-        ws_connector_ask(t);
-    }
-}
-
-void ws_connector_connected(ws_connector *t)
-{
-    int on = 1;
-    setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    ws_connector_alarm(t, t->o.handshake_timeout);
-    if (t->proxy.host && t->proxy.secure) {
-        connector_start_tls(t, t->proxy.host, WS_AT_PROXY_TLS);
-    }
-    else if (t->proxy.host) {
-        ws_connector_ask_proxy(t);
-    }
-    else {
-        ws_connector_secure(t);
-    }
-}
-
-const char *ws_connector_credentials(const ws_connector *t, const ws_url *url)
-{
-    char *text, *coded;
-    if (!url->user) {
-        return NULL;
-    }
-    text = apr_pstrcat(t->once, url->user, ":", url->password, NULL);
-    coded = apr_palloc(t->once, (apr_size_t)apr_base64_encode_len((int)strlen(text)));
-    apr_base64_encode_binary(coded, (unsigned char *)text, (int)strlen(text));
-    return apr_pstrcat(t->once, "Basic ", coded, NULL);
-}
-
 /* ---- Name lookup ---- */
-
-const char *ws_connector_international(ws_connector *t, ws_url *url)
-{
-    char name[WS_IDN_SIZE];
-    const char *wrong = ws_idn_to_ascii(url->host, name);
-    if (wrong) {
-        return apr_psprintf(t->once, "the host \"%s\": %s", url->host, wrong);
-    }
-    url->host = apr_pstrdup(t->once, name);
-    url->international = 0;
-    return NULL;
-}
 
 /* The first addresses. */
 static void connector_found_some(ws_connector *t, ws_found *f)
@@ -334,7 +169,7 @@ static void connector_look_up(ws_connector *t)
     }
 }
 
-void ws_connector_again(ws_connector *t)
+static void connector_again(ws_connector *t)
 {
     ws_connector_hang_up(t);
     t->interim = 0;
@@ -351,12 +186,10 @@ static void connector_ready(ws_source *s, const ws_ready *r)
     ws_connector *t = (ws_connector *)s;
     (void)r;
     switch (t->stage) {
-    case WS_AT_PROXY:
-        ws_connector_proxy_answered(t);
-        break;
     case WS_AT_PROXY_TLS:
+    case WS_AT_PROXY:
     case WS_AT_TLS:
-        connector_shake_hands(t);
+        ws_connector_transport_ready(t);
         break;
     case WS_AT_ANSWER:
         ws_connector_answered(t);
@@ -425,7 +258,7 @@ static const char *connector_check_options(ws_connector *t)
     return NULL;
 }
 
-void ws_connector_begin(ws_connector *t)
+static void connector_begin(ws_connector *t)
 {
     const char *wrong;
     memset(&t->url, 0, sizeof(t->url));
@@ -448,13 +281,8 @@ void ws_connector_begin(ws_connector *t)
         ws_connector_fail(t, 0, "%s", wrong);
     }
     else {
-        ws_connector_again(t);
+        connector_again(t);
     }
-}
-
-static void connector_delay_is_over(ws_alarm *a)
-{
-    ws_connector_begin((ws_connector *)((char *)a - offsetof(ws_connector, alarm)));
 }
 
 static void connector_start(ws_loop *loop, ws_task *task)
@@ -472,11 +300,10 @@ static void connector_start(ws_loop *loop, ws_task *task)
             connector_stop(&t->handle);
         }
         else if (t->o.delay) {
-            t->alarm.fn = connector_delay_is_over;
-            ws_connector_alarm(t, t->o.delay);
+            ws_connector_begin_in(t, t->o.delay);
         }
         else {
-            ws_connector_begin(t);
+            connector_begin(t);
         }
     }
 }
@@ -485,6 +312,8 @@ void ws_connector_init(ws_connector *t)
 {
     t->fd = -1;
     t->counted = 1;
+    t->begin = connector_begin;
+    t->again = connector_again;
     t->start.fn = connector_start;
     t->handle.source.ready = connector_ready;
     t->handle.stop = connector_stop;

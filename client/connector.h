@@ -30,7 +30,14 @@ typedef enum {
 #define WS_INTERIM_MAX 32
 
 /** One address that is being tried. */
-typedef struct ws_try ws_try;
+typedef struct ws_try {
+    ws_handle handle; /**< must be first */
+    struct ws_connector *t;
+    struct ws_try *next;
+    ws_address to;
+    int fd;
+    apr_uint32_t until; /**< loop time */
+} ws_try;
 
 /** The rest of a response's body: body.c */
 typedef struct ws_body {
@@ -48,6 +55,8 @@ typedef struct ws_connector {
     ws_task start;
     int started;  /**< the start task has run */
     int released; /**< the loop has released it before the start task has run */
+    void (*begin)(struct ws_connector *t); /**< connects to the URL of the options */
+    void (*again)(struct ws_connector *t); /**< connects to `url`, after a redirect */
     ws_alarm alarm;
     ws_attempt id;
     apr_pool_t *pool; /**< for strings that are valid until the end */
@@ -94,35 +103,10 @@ void ws_connector_init(ws_connector *t);
 /** Cancel the attempt with this id, without callbacks. @return whether the loop has it */
 int ws_connector_cancel(ws_loop *loop, ws_attempt id);
 
-/** Report a failure: call on_failure, or schedule a retry. */
-void ws_connector_fail(ws_connector *t, int status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/** End the connectors that wait for a retry. */
+void ws_connector_end_waiting(ws_loop *loop);
 
-/** End the connector, without callbacks. */
-void ws_connector_end(ws_connector *t);
-
-void ws_connector_end_lookup(ws_connector *t);
-
-/** Close the socket, and cancel the lookup and the alarm. */
-void ws_connector_hang_up(ws_connector *t);
-
-/** Limit the current stage to ms milliseconds. WS_NEVER: no limit. */
-void ws_connector_alarm(ws_connector *t, apr_uint32_t ms);
-
-/**
- * Start the WebSocket handshake: handshake.c. The socket is connected, with TLS if the URL needs
- * it.
- */
-void ws_connector_ask(ws_connector *t);
-
-/** Continue the handshake: the socket may be readable or writable. */
-void ws_connector_answered(ws_connector *t);
-
-/** Connect to t->url, which after a redirect may name another server than the options. */
-void ws_connector_again(ws_connector *t);
-
-/** Connect to the URL of the options. */
-void ws_connector_begin(ws_connector *t);
+/* authority.c */
 
 /** Basic credentials of a URL: "Basic ..."; NULL if it has none. */
 const char *ws_connector_credentials(const ws_connector *t, const ws_url *url);
@@ -141,11 +125,21 @@ void ws_connector_try_more(ws_connector *t, const ws_addresses *more);
 /** The alarm of an address, or for the next address, has fired. */
 void ws_connector_try_tick(ws_connector *t);
 
-/** Close all sockets that are still connecting. */
-void ws_connector_try_end(ws_connector *t);
+/* transport.c */
 
 /** Continue after t->fd has been connected. */
 void ws_connector_connected(ws_connector *t);
+
+/** The socket may be readable or writable, at WS_AT_PROXY_TLS, WS_AT_PROXY or WS_AT_TLS. */
+void ws_connector_transport_ready(ws_connector *t);
+
+/* handshake.c */
+
+/** Start the WebSocket handshake. The socket is connected, with TLS if the URL needs it. */
+void ws_connector_ask(ws_connector *t);
+
+/** Continue the handshake: the socket may be readable or writable. */
+void ws_connector_answered(ws_connector *t);
 
 /* proxy.c */
 
@@ -155,19 +149,18 @@ void ws_connector_connected(ws_connector *t);
  */
 int ws_connector_choose_proxy(ws_connector *t);
 
-/** Send CONNECT to the proxy. t->fd is connected to it, with t->ssl if the proxy uses TLS. */
-void ws_connector_ask_proxy(ws_connector *t);
-void ws_connector_proxy_answered(ws_connector *t);
+/**
+ * Send CONNECT to the proxy. t->fd is connected to it, with t->ssl if the proxy uses TLS.
+ * @return whether the proxy has connected to the server already
+ */
+int ws_connector_ask_proxy(ws_connector *t);
 
-/** Continue after the proxy has connected to the server. */
-void ws_connector_tunneled(ws_connector *t);
+/** Continue: the socket may be readable or writable. @return as ws_connector_ask_proxy() */
+int ws_connector_proxy_answered(ws_connector *t);
 
-/** Start TLS with the server if its URL needs it; then call ws_connector_ask(). */
-void ws_connector_secure(ws_connector *t);
-
-/* socks.c: RFC 1928, RFC 1929 */
-void ws_connector_ask_socks(ws_connector *t);
-void ws_connector_socks_answered(ws_connector *t);
+/* socks.c: RFC 1928, RFC 1929. The functions return the same as those of proxy.c. */
+int ws_connector_ask_socks(ws_connector *t);
+int ws_connector_socks_answered(ws_connector *t);
 
 /* tunnel.c */
 
@@ -193,21 +186,34 @@ void ws_connector_tell_response(ws_connector *t);
 
 /* reconnect.c */
 
-/**
- * Schedule a retry, if the options ask for it and the failure may be temporary.
- * @param reason  as for on_failure
- * @return whether a retry is scheduled
- */
-int ws_connector_retry(ws_connector *t, int status, const char *reason);
+/** Report a failure: call on_failure, or schedule a retry. */
+void ws_connector_fail(ws_connector *t, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /** The connection has been established. @return whether t stays allocated, to reconnect later */
 int ws_connector_stays(ws_connector *t, struct ws_outgoing *outgoing);
 
-/** End the connectors that wait for a retry. */
-void ws_connector_end_waiting(ws_loop *loop);
+/* end.c */
 
-/** Detach t from t->outgoing, which stays open. */
-void ws_connector_forget_connection(ws_connector *t);
+/** Limit the current stage to ms milliseconds. WS_NEVER: no limit. */
+void ws_connector_alarm(ws_connector *t, apr_uint32_t ms);
+
+/** Call t->begin after ms milliseconds. */
+void ws_connector_begin_in(ws_connector *t, apr_uint32_t ms);
+
+/** Close the socket of an address, and free y. */
+void ws_try_end(ws_try *y);
+
+/** Close all sockets that are still connecting. */
+void ws_connector_end_tries(ws_connector *t);
+
+void ws_connector_end_lookup(ws_connector *t);
+
+/** Close the socket, and cancel the lookup and the alarm. */
+void ws_connector_hang_up(ws_connector *t);
+
+/** End the connector, without callbacks. A connection that it has made stays open. */
+void ws_connector_end(ws_connector *t);
 
 /* io.c */
 

@@ -297,7 +297,7 @@ static void handshake_redirect(ws_connector *t, const ws_client_response *a)
         t->other_server = 1;
     }
     t->url = to;
-    ws_connector_again(t);
+    t->again(t);
 }
 
 static void handshake_final_answer(ws_connector *t)

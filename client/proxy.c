@@ -140,38 +140,21 @@ int ws_connector_choose_proxy(ws_connector *t)
 
 /* ---- CONNECT ---- */
 
-void ws_connector_tunneled(ws_connector *t)
-{
-    int fd;
-    t->in_len = 0;
-    if (t->ssl && t->url.secure) {
-        if ((fd = ws_tunnel_start(t->handle.loop, (ws_handle_unwatch(&t->handle), t->fd), t->ssl))
-            < 0) {
-            ws_connector_fail(t, 0, "proxy: cannot create a tunnel");
-            return;
-        }
-        t->fd = fd;
-        t->ssl = NULL;
-    }
-    ws_connector_secure(t);
-}
-
-void ws_connector_proxy_answered(ws_connector *t)
+int ws_connector_proxy_answered(ws_connector *t)
 {
     apr_size_t head;
     const char *wrong;
     if (t->proxy.socks) {
-        ws_connector_socks_answered(t);
-        return;
+        return ws_connector_socks_answered(t);
     }
     if (!ws_connector_send(t, "proxy")) {
-        return;
+        return 0;
     }
     while ((head = ws_connector_read_head(t, "proxy"))) {
         if (ws_client_response_parse(&t->answer, apr_pmemdup(t->once, t->in, head), head, &wrong)
             < 0) {
             ws_connector_fail(t, 0, "proxy: %s", wrong);
-            return;
+            return 0;
         }
         t->in_len -= head;
         memmove(t->in, t->in + head, t->in_len);
@@ -181,15 +164,15 @@ void ws_connector_proxy_answered(ws_connector *t)
         ws_connector_tell_response(t); /* RFC 9110, section 15.2: an interim response; another one
                                         * follows */
         if (t->stage == WS_AT_END) {
-            return;
+            return 0;
         }
         if (++t->interim > WS_INTERIM_MAX) {
             ws_connector_fail(t, 0, "proxy: more than %d interim answers", WS_INTERIM_MAX);
-            return;
+            return 0;
         }
     }
     if (!head) {
-        return;
+        return 0;
     }
     if (t->answer.status / 100 != 2) {
         ws_connector_refused(t);
@@ -200,20 +183,18 @@ void ws_connector_proxy_answered(ws_connector *t)
     }
     else {
         ws_connector_tell_response(t);
-        if (t->stage != WS_AT_END) {
-            ws_connector_tunneled(t);
-        }
+        return t->stage != WS_AT_END;
     }
+    return 0;
 }
 
-void ws_connector_ask_proxy(ws_connector *t)
+int ws_connector_ask_proxy(ws_connector *t)
 {
     char to[WS_AUTHORITY_SIZE];
     const char *credentials = ws_connector_credentials(t, &t->proxy);
     t->stage = WS_AT_PROXY;
     if (t->proxy.socks) {
-        ws_connector_ask_socks(t);
-        return;
+        return ws_connector_ask_socks(t);
     }
     ws_url_authority(&t->url, 1, to);
     t->out = apr_pstrcat(t->once, "CONNECT ", to, " HTTP/1.1\r\nHost: ", to, "\r\n",
@@ -221,5 +202,5 @@ void ws_connector_ask_proxy(ws_connector *t)
                          credentials ? "\r\n" : "", "\r\n", NULL);
     t->out_len = strlen(t->out);
     t->out_sent = 0;
-    ws_connector_proxy_answered(t);
+    return ws_connector_proxy_answered(t);
 }

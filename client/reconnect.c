@@ -1,11 +1,12 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Reconnects after a temporary failure, and after the end of a connection. The delay doubles up to
- * a maximum. The time waited is random, between half the delay and the delay, so that the clients
- * of a restarted server do not return at the same moment.
+ * Reports a failure, or reconnects after a temporary one. Also reconnects after the end of a
+ * connection. The delay doubles up to a maximum. The time waited is random, between half the delay
+ * and the delay, so that the clients of a restarted server do not return at the same moment.
  */
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,11 +56,6 @@ static int reconnect_is_final(int status, const char *reason)
            || (status >= 400 && status < 500 && status != 408 && status != 425 && status != 429);
 }
 
-static void reconnect_delay_is_over(ws_alarm *a)
-{
-    ws_connector_begin((ws_connector *)((char *)a - offsetof(ws_connector, alarm)));
-}
-
 /* @return whether the delay has started, or on_reconnect has cancelled the attempt */
 static int reconnect_wait_and_begin(ws_connector *t, apr_uint32_t least, int status,
                                     const char *reason)
@@ -71,13 +67,13 @@ static int reconnect_wait_and_begin(ws_connector *t, apr_uint32_t least, int sta
     if (t->stage != WS_AT_END) {
         ws_connector_hang_up(t);
         t->stage = WS_AT_START;
-        t->alarm.fn = reconnect_delay_is_over;
-        ws_connector_alarm(t, delay);
+        ws_connector_begin_in(t, delay);
     }
     return 1;
 }
 
-int ws_connector_retry(ws_connector *t, int status, const char *reason)
+/* @return whether a retry is scheduled */
+static int reconnect_retry(ws_connector *t, int status, const char *reason)
 {
     ws_loop *loop = t->handle.loop;
     if (!t->o.reconnect || reconnect_is_final(status, reason) || loop->close_code
@@ -85,6 +81,31 @@ int ws_connector_retry(ws_connector *t, int status, const char *reason)
         return 0;
     }
     return reconnect_wait_and_begin(t, reconnect_retry_after(t, status), status, reason);
+}
+
+void ws_connector_fail(ws_connector *t, int status, const char *format, ...)
+{
+    const ws_engine_options *options = &t->handle.loop->engine->options;
+    char reason[WS_TLS_ERROR], host[WS_AUTHORITY_SIZE] = "-", line[WS_TLS_ERROR + 512];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(reason, sizeof(reason), format, args);
+    va_end(args);
+    if (t->url.host) {
+        ws_url_authority(&t->url, 1, host);
+    }
+    if (options->logs(WS_LOG_INFO, &t->settings)) {
+        snprintf(line, sizeof(line), "cannot connect to %.300s: %s", host, reason);
+        options->log(WS_LOG_INFO, &t->settings, NULL, line);
+    }
+    if (reconnect_retry(t, status, reason)) {
+        return;
+    }
+    ws_connector_end(t);
+    if (t->o.on_failure) {
+        t->o.on_failure(t->o.data, reason, status);
+    }
 }
 
 /* ---- The connection ---- */
@@ -135,12 +156,4 @@ int ws_connector_stays(ws_connector *t, ws_outgoing *outgoing)
     outgoing->owner = t;
     outgoing->ended = reconnect_connection_ended;
     return 1;
-}
-
-void ws_connector_forget_connection(ws_connector *t)
-{
-    if (t->outgoing) {
-        t->outgoing->owner = NULL;
-        t->outgoing = NULL;
-    }
 }

@@ -22,13 +22,13 @@ static void socks_send_bytes(ws_connector *t, const void *data, apr_size_t len, 
     t->socks_step = (unsigned char)step;
 }
 
-void ws_connector_ask_socks(ws_connector *t)
+int ws_connector_ask_socks(ws_connector *t)
 {
     const unsigned char greeting[] = {5, t->proxy.user ? 2 : 1, 0, 2};
     t->in_len = 0;
     t->in_max = t->o.max_answer;
     socks_send_bytes(t, greeting, t->proxy.user ? 4 : 3, GREETED);
-    ws_connector_socks_answered(t);
+    return ws_connector_socks_answered(t);
 }
 
 /* Read until n bytes have arrived. @return whether they have */
@@ -46,13 +46,13 @@ static int socks_has(ws_connector *t, apr_size_t n)
     return 1;
 }
 
-static void socks_authenticate(ws_connector *t)
+static int socks_authenticate(ws_connector *t)
 {
     unsigned char text[513], *out = text;
     size_t user = strlen(t->proxy.user), password = strlen(t->proxy.password);
     if (user > 255 || password > 255) {
         ws_connector_fail(t, 0, "proxy: user or password is longer than 255 bytes");
-        return;
+        return 0;
     }
     *out++ = 1;
     *out++ = (unsigned char)user;
@@ -60,10 +60,10 @@ static void socks_authenticate(ws_connector *t)
     *out++ = (unsigned char)password;
     out = (unsigned char *)memcpy(out, t->proxy.password, password) + password;
     socks_send_bytes(t, text, (apr_size_t)(out - text), AUTHENTICATED);
-    ws_connector_socks_answered(t);
+    return ws_connector_socks_answered(t);
 }
 
-static void socks_ask(ws_connector *t)
+static int socks_ask(ws_connector *t)
 {
     unsigned char text[4 + 1 + 255 + 2] = {5, 1, 0}, *out = text + 4;
     const char *host = t->url.host;
@@ -78,7 +78,7 @@ static void socks_ask(ws_connector *t)
     }
     else if (len > 255) {
         ws_connector_fail(t, 0, "proxy: the host's name is longer than 255 bytes");
-        return;
+        return 0;
     }
     else {
         text[3] = 3;
@@ -88,10 +88,10 @@ static void socks_ask(ws_connector *t)
     *out++ = (unsigned char)(t->url.port >> 8);
     *out++ = (unsigned char)t->url.port;
     socks_send_bytes(t, text, (apr_size_t)(out - text), ASKED);
-    ws_connector_socks_answered(t);
+    return ws_connector_socks_answered(t);
 }
 
-static void socks_chosen(ws_connector *t)
+static int socks_chosen(ws_connector *t)
 {
     unsigned method = (unsigned char)t->in[1];
     if (t->in[0] != 5) {
@@ -99,14 +99,15 @@ static void socks_chosen(ws_connector *t)
     }
     else if (method == 0 || (method == 2 && t->proxy.user)) {
         t->in_len = 0;
-        (method ? socks_authenticate : socks_ask)(t);
+        return (method ? socks_authenticate : socks_ask)(t);
     }
     else {
         ws_connector_fail(t, 0, "proxy: it requires other credentials");
     }
+    return 0;
 }
 
-static void socks_answered(ws_connector *t)
+static int socks_answered(ws_connector *t)
 {
     static const char *const reasons[] = {"",
                                           "general failure",
@@ -131,28 +132,30 @@ static void socks_answered(ws_connector *t)
         if (t->in_len > len) { /* the server has not received a request yet, so it cannot have sent
                                 * data */
             ws_connector_fail(t, 0, "proxy: unexpected data after its answer");
-            return;
+            return 0;
         }
-        ws_connector_tunneled(t);
+        return 1;
     }
+    return 0;
 }
 
-void ws_connector_socks_answered(ws_connector *t)
+int ws_connector_socks_answered(ws_connector *t)
 {
     if (!ws_connector_send(t, who) || !socks_has(t, t->socks_step == ASKED ? 5 : 2)) {
-        return;
+        return 0;
     }
     if (t->socks_step == GREETED) {
-        socks_chosen(t);
+        return socks_chosen(t);
     }
     else if (t->socks_step == ASKED) {
-        socks_answered(t);
+        return socks_answered(t);
     }
     else if (t->in[1] != 0) {
         ws_connector_fail(t, 0, "proxy: it refuses user and password");
     }
     else {
         t->in_len = 0;
-        socks_ask(t);
+        return socks_ask(t);
     }
+    return 0;
 }

@@ -15,7 +15,7 @@ static struct {
     const uint8_t *data;
     size_t len;
     uint32_t cuts;
-    int failed, tunneled;
+    int failed;
 } peer;
 
 /* Received bytes lie in memory of exactly their size. */
@@ -72,7 +72,7 @@ static inline ws_connector *connector_new(const uint8_t *data, size_t len, unsig
     peer.data = data;
     peer.len = len;
     peer.cuts = cuts;
-    peer.failed = peer.tunneled = 0;
+    peer.failed = 0;
     return t;
 }
 
