@@ -26,6 +26,7 @@
 #include "handlers/http/courier.h"
 #include "handlers/http/form.h"
 #include "httpd/application_provider.h"
+#include "httpd/arguments.h"
 
 extern module AP_MODULE_DECLARE_DATA websocket_hook_module WS_API;
 
@@ -495,7 +496,7 @@ static void hook_register(apr_pool_t *p)
 }
 
 static const command_rec directives[] = {
-    AP_INIT_TAKE_ARGV("WebSocketChannelHook", hook_set, NULL, RSRC_CONF,
+    WS_INIT_ARGUMENTS("WebSocketChannelHook", hook_set, RSRC_CONF,
                       "events, the path or URL of the application, then key=value"),
     {.name = NULL}};
 

@@ -15,6 +15,7 @@
 #include <http_log.h>
 
 #include "base/parse.h"
+#include "httpd/arguments.h"
 #include "httpd/bus_remote.h"
 #include "httpd/log_provider.h"
 #include "redis/bus.h"
@@ -261,8 +262,8 @@ static void register_hooks(apr_pool_t *p)
 }
 
 static const command_rec directives[] = {
-    AP_INIT_TAKE_ARGV(
-        "WebSocketBus", bus_set, NULL, RSRC_CONF,
+    WS_INIT_ARGUMENTS(
+        "WebSocketBus", bus_set, RSRC_CONF,
         "the Redis server that connects machines, then prefix=TEXT, sentinel=[user:]password, "
         "ca=, cert=, key= and name="),
     {.name = NULL}};

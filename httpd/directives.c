@@ -4,6 +4,7 @@
 
 #include "httpd/directives.h"
 
+#include "httpd/arguments.h"
 #include "httpd/channel_acl.h"
 #include "httpd/channel_http.h"
 #include "httpd/channels.h"
@@ -113,9 +114,9 @@ const command_rec ws_directives[] = {
                   "on or off: whether the status page can close connections"),
     AP_INIT_TAKE1("WebSocketControlOpen", ws_set_flag, FIELD(control_open), WHERE,
                   "on or off: whether the control API may be open to everyone"),
-    AP_INIT_TAKE_ARGV("WebSocketHtaccess", ws_htaccess_allow, NULL, WHERE,
+    WS_INIT_ARGUMENTS("WebSocketHtaccess", ws_htaccess_allow, WHERE,
                       "ws_http.so and its keys except to=, for .htaccess files; or off"),
-    AP_INIT_TAKE_ARGV("WebSocketHandler", ws_set_handler, NULL, WHERE | OR_FILEINFO,
+    WS_INIT_ARGUMENTS("WebSocketHandler", ws_set_handler, WHERE | OR_FILEINFO,
                       "a handler's file or name, then [protocol=a,b] [key=value ...]; or off"),
     AP_INIT_TAKE1("WebSocketHandlerDirectory", ws_set_handler_directory, NULL, WHERE,
                   "a directory of handlers; the next segment of the path selects one"),
@@ -148,9 +149,9 @@ const command_rec ws_directives[] = {
         "second"),
     AP_INIT_TAKE1("WebSocketCloseTimeout", ws_set_interval, FIELD(close_timeout), WHERE,
                   "the timeout of the closing handshake"),
-    AP_INIT_TAKE_ARGV("WebSocketOrigin", ws_set_origins, NULL, WHERE,
+    WS_INIT_ARGUMENTS("WebSocketOrigin", ws_set_origins, WHERE,
                       "same, any, or the origins whose pages may connect"),
-    AP_INIT_TAKE_ARGV("WebSocketVersions", ws_set_versions, NULL, WHERE,
+    WS_INIT_ARGUMENTS("WebSocketVersions", ws_set_versions, WHERE,
                       "the accepted protocol versions, of 13, 8, 7, 76 and 75"),
     AP_INIT_TAKE1(
         "WebSocketRelay", ws_set_flag, FIELD(relay), WHERE,
@@ -176,28 +177,28 @@ const command_rec ws_directives[] = {
     WS_TOKEN_DIRECTIVES(WHERE),
     AP_INIT_TAKE1("WebSocketSubscriptions", ws_set_subscriptions, NULL, WHERE,
                   "the maximum number of channels that a connection may subscribe to"),
-    AP_INIT_TAKE_ARGV("WebSocketChannelHTTP", ws_channel_http_set, NULL, WHERE,
+    WS_INIT_ARGUMENTS("WebSocketChannelHTTP", ws_channel_http_set, WHERE,
                       "publish, subscribe or both; or off"),
-    AP_INIT_TAKE_ARGV("WebSocketTransports", ws_transports_set, NULL, WHERE,
+    WS_INIT_ARGUMENTS("WebSocketTransports", ws_transports_set, WHERE,
                       "websocket, sockjs, or both"),
-    AP_INIT_TAKE_ARGV("WebSocketSockJS", ws_sockjs_set, NULL, WHERE,
+    WS_INIT_ARGUMENTS("WebSocketSockJS", ws_sockjs_set, WHERE,
                       "key=value: client, response, heartbeat, delay, sessions, cookie"),
     AP_INIT_TAKE1("WebSocketChannels", ws_httpd_channels_set, NULL, RSRC_CONF,
                   "the maximum number of channels in a child process"),
     AP_INIT_TAKE1("WebSocketBusQueue", ws_httpd_channels_set_queue, NULL, RSRC_CONF,
                   "the maximum length of the queue to a process or loop, above which publishing "
                   "is refused, in bytes or with K, M or G"),
-    AP_INIT_TAKE_ARGV("WebSocketLimit", ws_limit_set, NULL, WHERE,
+    WS_INIT_ARGUMENTS("WebSocketLimit", ws_limit_set, WHERE,
                       "connections=, handshakes=, messages=, bytes=, lifetime= or idle=, then "
                       "burst=, key= and dry-run; or off"),
-    AP_INIT_TAKE_ARGV("WebSocketLog", ws_connection_log_set, NULL, WHERE,
+    WS_INIT_ARGUMENTS("WebSocketLog", ws_connection_log_set, WHERE,
                       "a file, | and a program, or the URL of a Redis server, for the records of "
                       "ended connections, then json or a format; or off"),
-    AP_INIT_TAKE_ARGV("WebSocketPolicyFile", ws_policy_file_set, NULL, PER_HOST,
+    WS_INIT_ARGUMENTS("WebSocketPolicyFile", ws_policy_file_set, PER_HOST,
                       "domains with ports, as \"*.example.org:80,443\"; or a file; or off"),
-    AP_INIT_TAKE_ARGV("WebSocketExtension", ws_set_extension, NULL, WHERE,
+    WS_INIT_ARGUMENTS("WebSocketExtension", ws_set_extension, WHERE,
                       "an extension's file or name, then [key=value ...]; or off"),
-    AP_INIT_TAKE_ARGV("WebSocketCompression", ws_set_compression, NULL, WHERE,
+    WS_INIT_ARGUMENTS("WebSocketCompression", ws_set_compression, WHERE,
                       "off or on, then [level=1-9] [window=8-15] [client-window=8-15] "
                       "[takeover=on|off] [threshold=SIZE] [memory=SIZE]"),
     {.name = NULL}};

@@ -130,9 +130,6 @@ static void policy_hook(void)
 /* Longest list of ports, characters. */
 #define PORTS_MAX 600
 
-/* httpd passes at most 64 arguments to a directive, and ignores the rest. */
-#define DOMAINS_MAX 63
-
 /* "*", or a host name or address, which may begin with "*." */
 static int policy_is_domain(const char *text, apr_size_t len)
 {
@@ -190,11 +187,6 @@ static const char *policy_of_domains(cmd_parms *cmd, int argc, char *const argv[
                                      const char **policy)
 {
     const char *elements = "", *error = NULL;
-    if (argc > DOMAINS_MAX) {
-        return apr_psprintf(cmd->pool,
-                            "%s takes at most %d domains: name a file with the policy instead",
-                            cmd->cmd->name, DOMAINS_MAX);
-    }
     for (int i = 0; i < argc && !error; i++) {
         error = policy_add(cmd, argv[i], &elements);
     }
@@ -203,6 +195,11 @@ static const char *policy_of_domains(cmd_parms *cmd, int argc, char *const argv[
                     "<?xml version=\"1.0\"?>\n<!DOCTYPE " ROOT " SYSTEM "
                     "\"http://www.adobe.com/xml/dtds/cross-domain-policy.dtd\">\n<" ROOT ">\n",
                     elements, "</" ROOT ">\n", NULL);
+    if (!error && strlen(*policy) > POLICY_MAX) {
+        error = apr_psprintf(cmd->pool,
+                             "%s: the domains make a policy of more than %d bytes: name fewer",
+                             cmd->cmd->name, POLICY_MAX);
+    }
     return error;
 }
 

@@ -8,6 +8,8 @@
 #include <httpd.h>
 #include <http_config.h>
 
+#include "httpd/arguments.h"
+
 const char *ws_token_set_key(cmd_parms *cmd, void *config, const char *kind, const char *file,
                              const char *kid);
 const char *ws_token_set_audience(cmd_parms *cmd, void *config, int argc, char *const argv[]);
@@ -20,9 +22,9 @@ const char *ws_token_set_required(cmd_parms *cmd, void *config, int on);
 #define WS_TOKEN_DIRECTIVES(WHERE) \
     AP_INIT_TAKE123("WebSocketTokenKey", ws_token_set_key, NULL, WHERE, \
                     "HS256, RS256, ES256, EdDSA or JWKS, then a file, then kid=ID; or off"), \
-    AP_INIT_TAKE_ARGV("WebSocketTokenAudience", ws_token_set_audience, NULL, WHERE, \
+    WS_INIT_ARGUMENTS("WebSocketTokenAudience", ws_token_set_audience, WHERE, \
                       "the accepted values of aud; a token must have one"), \
-    AP_INIT_TAKE_ARGV("WebSocketTokenIssuer", ws_token_set_issuer, NULL, WHERE, \
+    WS_INIT_ARGUMENTS("WebSocketTokenIssuer", ws_token_set_issuer, WHERE, \
                       "the accepted values of iss; a token must have one"), \
     AP_INIT_TAKE1("WebSocketTokenLeeway", ws_token_set_leeway, NULL, WHERE, \
                   "the maximum difference between the clocks of application and server"), \

@@ -339,6 +339,10 @@ my $conf = <<"END";
 <Location /fragments/off>
     WebSocketFragmentSize off
 </Location>
+<Location /origins>
+    WebSocketHandler ws_echo.so
+    WebSocketOrigin @{[map {"https://$_.example.org"} 1 .. 100]}
+</Location>
 END
 my $httpd = Httpd->start(
     conf     => $conf,
@@ -373,6 +377,17 @@ for (['/fragments', [1000, 1000, 500]], ['/fragments/off', [2500]], ['/fragments
 $c = Client->new($httpd, '/fragments/default');
 $c->binary('x' x 40000);
 is_deeply([map { length(($c->frame)[1]) } 1 .. 3], [16384, 16384, 7232], 'WebSocketFragmentSize on is 16K');
+
+# ---- More than 64 arguments ----
+Client->new($httpd, '/origins', origin => "https://$_.example.org")->echoes($_, "origin $_ of 100") for 1, 64, 65, 100;
+is((Client->refused($httpd, '/origins', origin => 'https://101.example.org'))[0], 403, 'an origin that is not listed');
+for my $line ("WebSocketHandler ws_channel.so @{[map {qq(channel=c$_)} 1 .. 64]}", "WebSocketPolicyFile @{[map {qq(a$_:80)} 1 .. 64]}",
+    "WebSocketOrigin @{[map {qq(https://a$_)} 1 .. 64]}")
+{
+    my ($directive) = $line =~ /^(\w+)/;
+    my ($ok, $output) = Httpd->check("$line /wrong");
+    like($output, qr{^$directive: .*/wrong}m, "$directive: the 65th argument is checked");
+}
 
 # ---- A mistake does not reach the running server ----
 $c = Client->new($httpd, '/echo');

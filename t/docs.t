@@ -50,10 +50,10 @@ my $config = join '', @source{qw(httpd/directives.c httpd/token_config.h mod_web
 
 my %context = (WHERE => 'server config, virtual host, directory', PER_HOST => 'server config, virtual host', RSRC_CONF => 'server config');
 my %directive;    # name => context
-while ($config =~ /AP_INIT_\w+\(\s*"(\w+)",\s*\w+,\s*(?:NULL|FIELD\(\w+\)|\(void \*\)\w+),\s*(\w+)(?: \| OR_FILEINFO)?,/g) {
+while ($config =~ /\w+_INIT_\w+\(\s*"(\w+)",\s*\w+,\s*(?:(?:NULL|FIELD\(\w+\)|\(void \*\)\w+),\s*)?([A-Z_]+)(?: \| OR_FILEINFO)?,/g) {
     $directive{$1} = $context{$2} || "unknown: $2";
 }
-cmp_ok(scalar(keys %directive), '==', scalar(() = $config =~ /AP_INIT_/g),
+cmp_ok(scalar(keys %directive), '==', scalar(() = $config =~ /_INIT_/g),
     'the directive table can be read');
 
 for my $name (sort keys %directive) {

@@ -1,0 +1,27 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The arguments of directives that take any number of them. */
+
+#ifndef WS_HTTPD_ARGUMENTS_H
+#define WS_HTTPD_ARGUMENTS_H
+
+#include <httpd.h>
+#include <http_config.h>
+
+#include "mod_websocket.h"
+
+/** The setter of a directive, in cmd->info. */
+typedef struct ws_arguments_setter {
+    const char *(*set)(cmd_parms *cmd, void *config, int argc, char *const argv[]);
+} ws_arguments_setter;
+
+/** Split the line of a directive, and call the setter in cmd->info. */
+WS_API const char *ws_set_arguments(cmd_parms *cmd, void *config, const char *line);
+
+/** The row of a directive. Unlike AP_INIT_TAKE_ARGV, which drops all arguments after the 64th, it
+ *  has no limit. */
+#define WS_INIT_ARGUMENTS(directive, func, where, help)                                            \
+    AP_INIT_RAW_ARGS(directive, ws_set_arguments, (void *)&(const ws_arguments_setter){func},      \
+                     where, help)
+
+#endif
