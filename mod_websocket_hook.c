@@ -95,6 +95,9 @@ static const char *hook_events(apr_pool_t *p, const char *text, unsigned *events
                                 "subscribe, unsubscribe, occupied and vacated, separated by commas",
                                 name);
         }
+        if (*events & 1u << i) {
+            return apr_psprintf(p, "WebSocketChannelHook: %s is given twice: remove one", name);
+        }
         *events |= 1u << i;
     }
     return NULL;
@@ -148,6 +151,9 @@ static const char *hook_set(cmd_parms *cmd, void *config, int argc, char *const 
     }
     for (int i = 2; i < argc && !error; i++) {
         error = hook_option(cmd, line, argv[i]);
+    }
+    if (!error) {
+        error = ws_check_repeated(cmd, argc - 2, argv + 2, ws_compare_keys);
     }
     if (!error && (error = http_configure(cmd->pool, NULL, NULL, (void **)&line->config))) {
         error = apr_psprintf(cmd->pool, "WebSocketChannelHook: %s", error);

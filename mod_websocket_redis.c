@@ -64,7 +64,10 @@ static const char *bus_set(cmd_parms *cmd, void *config, int argc, char *const a
     memset(&settings, 0, sizeof(settings));
     settings.prefix = "websocket:";
     is_set = 1;
-    error = redis_parse(cmd->pool, argv[0], argc - 1, argv + 1, &settings);
+    error = ws_find_repeated(cmd->pool, argc - 1, argv + 1, ws_compare_keys);
+    if (!error) {
+        error = redis_parse(cmd->pool, argv[0], argc - 1, argv + 1, &settings);
+    }
     return error ? apr_pstrcat(cmd->pool, "WebSocketBus: ", error, NULL) : NULL;
 }
 

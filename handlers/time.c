@@ -89,4 +89,4 @@ static void time_open_clock(ws_conn *c)
                    time_tell, NULL);
 }
 
-WS_HANDLER(time) = {.configure = time_configure, .on_open = time_open_clock};
+WS_HANDLER(time) = {.configure = time_configure, .repeatable_keys = "", .on_open = time_open_clock};

@@ -1,8 +1,12 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Splits a directive's line into any number of arguments. */
+/** Splits a directive's line into any number of arguments, and refuses those that are given twice:
+ *  one of them would be ignored. */
 
 #include "httpd/arguments.h"
+
+#include <apr_strings.h>
+#include <string.h>
 
 const char *ws_set_arguments(cmd_parms *cmd, void *config, const char *line)
 {
@@ -12,4 +16,38 @@ const char *ws_set_arguments(cmd_parms *cmd, void *config, const char *line)
         APR_ARRAY_PUSH(words, char *) = ap_getword_conf(cmd->pool, &line);
     }
     return setter->set(cmd, config, words->nelts, (char *const *)words->elts);
+}
+
+static apr_size_t arguments_key_length(const char *arg)
+{
+    return strcspn(arg, "=");
+}
+
+int ws_compare_keys(const char *a, const char *b)
+{
+    apr_size_t len = arguments_key_length(a);
+    return len != arguments_key_length(b) || strncasecmp(a, b, len);
+}
+
+const char *ws_find_repeated(apr_pool_t *p, int argc, char *const argv[],
+                             int (*compare)(const char *, const char *))
+{
+    for (int i = 1; i < argc; i++) {
+        for (int j = 0; j < i; j++) {
+            if (!compare(argv[i], argv[j])) {
+                apr_size_t len =
+                    compare == ws_compare_keys ? arguments_key_length(argv[i]) : strlen(argv[i]);
+                return apr_psprintf(p, "%.*s%s is given twice: remove one", (int)len, argv[i],
+                                    argv[i][len] ? "=" : "");
+            }
+        }
+    }
+    return NULL;
+}
+
+const char *ws_check_repeated(cmd_parms *cmd, int argc, char *const argv[],
+                              int (*compare)(const char *, const char *))
+{
+    const char *error = ws_find_repeated(cmd->pool, argc, argv, compare);
+    return error ? apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL) : NULL;
 }

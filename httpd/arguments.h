@@ -24,4 +24,20 @@ WS_API const char *ws_set_arguments(cmd_parms *cmd, void *config, const char *li
     AP_INIT_RAW_ARGS(directive, ws_set_arguments, (void *)&(const ws_arguments_setter){func},      \
                      where, help)
 
+/**
+ * Check that no argument is given twice, since one of them would be ignored.
+ * @param compare  strcmp, strcasecmp or ws_compare_keys
+ * @return NULL, or the error without the directive's name
+ */
+WS_API const char *ws_find_repeated(apr_pool_t *p, int argc, char *const argv[],
+                                    int (*compare)(const char *, const char *));
+
+/** ws_find_repeated(), with the directive's name in the error. */
+WS_API const char *ws_check_repeated(cmd_parms *cmd, int argc, char *const argv[],
+                                     int (*compare)(const char *, const char *));
+
+/** Compare the keys of key=value, without case. An argument without "=" is a key. @return 0: they
+ *  are the same */
+WS_API int ws_compare_keys(const char *a, const char *b);
+
 #endif

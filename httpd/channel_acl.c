@@ -124,6 +124,12 @@ const char *ws_channelrule_set_wildcard(cmd_parms *cmd, void *config, const char
             "such as news/*; or off",
             arg);
     }
+    for (int i = 0; i < (*wildcards)->nelts; i++) {
+        if (!strcmp(arg, APR_ARRAY_IDX(*wildcards, i, const char *))) {
+            return apr_psprintf(cmd->pool, "WebSocketWildcards: %s is given twice: remove one",
+                                arg);
+        }
+    }
     APR_ARRAY_PUSH(*wildcards, const char *) = arg;
     wildcards_used = 1;
     return NULL;

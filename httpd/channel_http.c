@@ -20,6 +20,7 @@
 #include "base/parse.h"
 #include "channels/channels.h"
 #include "engine/json.h"
+#include "httpd/arguments.h"
 #include "httpd/channel_acl.h"
 #include "httpd/channel_publish.h"
 #include "httpd/channel_read.h"
@@ -94,7 +95,7 @@ const char *ws_channel_http_set(cmd_parms *cmd, void *config, int argc, char *co
         ws_reauthorize_subscribers();
         ws_sse_register(cmd->pool);
     }
-    return NULL;
+    return ws_check_repeated(cmd, argc, argv, strcasecmp);
 }
 
 int ws_channel_http_wanted(const request_rec *r)

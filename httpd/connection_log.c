@@ -22,6 +22,7 @@
 
 #include "engine/log_format.h"
 #include "base/thread.h"
+#include "httpd/arguments.h"
 #include "httpd/config.h"
 #include "httpd/counters.h"
 #include "httpd/log_provider.h"
@@ -128,7 +129,8 @@ static const char *log_parse_store(cmd_parms *cmd, const char *url, int count, c
         return "a log in Redis needs a module: add \"LoadModule websocket_redis_module "
                "modules/mod_websocket_redis.so\"";
     }
-    if ((error = provider->parse(cmd, url, count, words, &store, &shown))) {
+    if ((error = ws_find_repeated(cmd->pool, count, words, ws_compare_keys))
+        || (error = provider->parse(cmd, url, count, words, &store, &shown))) {
         return error;
     }
     for (int i = 0; i < count; i++) {

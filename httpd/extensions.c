@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/parse.h"
+#include "httpd/arguments.h"
 #include "httpd/shm.h"
 #include "protocol/deflate.h"
 #include "protocol/frame.h"
@@ -309,7 +310,7 @@ const char *ws_set_compression(cmd_parms *cmd, void *config, int argc, char *con
                                 argv[i], (int)(equals - argv[i]), argv[i], error);
         }
     }
-    return NULL;
+    return ws_check_repeated(cmd, argc, argv, ws_compare_keys);
 }
 
 #define MERGE(field) merged->field = add->field != -1 ? add->field : base->field

@@ -17,6 +17,7 @@
 #include "base/parse.h"
 #include "engine/hash.h"
 #include "httpd/accept.h"
+#include "httpd/arguments.h"
 #include "httpd/config.h"
 #include "httpd/counters.h"
 #include "httpd/descriptors.h"
@@ -209,7 +210,8 @@ const char *ws_limit_set(cmd_parms *cmd, void *config, int argc, char *const arg
             l->text = apr_pstrcat(cmd->pool, l->text, i ? " " : "", argv[i], NULL);
         }
     }
-    if (error || (error = limits_fits_together(cmd, l, key))) {
+    if (error || (error = ws_check_repeated(cmd, argc, argv, ws_compare_keys))
+        || (error = limits_fits_together(cmd, l, key))) {
         return error;
     }
     if (!*limits) {

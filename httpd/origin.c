@@ -7,6 +7,7 @@
 #include <apr_strings.h>
 #include <string.h>
 
+#include "httpd/arguments.h"
 #include "protocol/handshake.h"
 
 const char *ws_set_origins(cmd_parms *cmd, void *config, int argc, char *const argv[])
@@ -39,7 +40,7 @@ const char *ws_set_origins(cmd_parms *cmd, void *config, int argc, char *const a
             return ws_wrong(cmd, argv[i], takes);
         }
     }
-    return NULL;
+    return ws_check_repeated(cmd, argc, argv, strcasecmp);
 }
 
 int ws_origin_listed(const ws_dir_config *d, const char *origin, const char *host)

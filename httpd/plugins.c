@@ -12,6 +12,7 @@
 #include <dlfcn.h>
 #include <string.h>
 
+#include "httpd/arguments.h"
 #include "httpd/config.h"
 #include "protocol/handshake.h"
 
@@ -138,6 +139,36 @@ static const char *plugins_set_protocols(cmd_parms *cmd, ws_handler_line *reg, c
     return NULL;
 }
 
+static int plugins_key_in(const char *list, const char *key, size_t len)
+{
+    const char *token;
+    size_t n;
+    while ((token = ws_header_list_next(&list, &n))) {
+        if (n == len && !strncasecmp(token, key, len)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* protocol= never repeats. A repeatable key needs another value each time. */
+static const char *plugins_check_repeated(cmd_parms *cmd, const ws_handler *h, int argc,
+                                          char *const argv[])
+{
+    char **once = apr_palloc(cmd->pool, sizeof(*once) * ((apr_size_t)argc + 1));
+    const char *error;
+    int n = 0;
+    for (int i = 0; i < argc; i++) {
+        size_t len = strcspn(argv[i], "=");
+        if (plugins_key_in("protocol", argv[i], len)
+            || (h->repeatable_keys && !plugins_key_in(h->repeatable_keys, argv[i], len))) {
+            once[n++] = argv[i];
+        }
+    }
+    error = ws_find_repeated(cmd->pool, n, once, ws_compare_keys);
+    return error || !h->repeatable_keys ? error : ws_find_repeated(cmd->pool, argc, argv, strcmp);
+}
+
 static const char *plugins_configure(cmd_parms *cmd, ws_handler_line *reg, int argc,
                                      char *const argv[])
 {
@@ -165,6 +196,9 @@ static const char *plugins_configure(cmd_parms *cmd, ws_handler_line *reg, int a
             error =
                 apr_psprintf(cmd->pool, "handler %s, %s: %s", reg->location.name, argv[i], error);
         }
+    }
+    if (!error && (error = plugins_check_repeated(cmd, h, argc, argv))) {
+        error = apr_psprintf(cmd->pool, "handler %s: %s", reg->location.name, error);
     }
     if (!error && h->configure
         && (error = h->configure(cmd->pool, NULL, NULL, &reg->location.config))) {

@@ -22,6 +22,7 @@
 #include <util_filter.h>
 
 #include "base/parse.h"
+#include "httpd/arguments.h"
 #include "httpd/config.h"
 
 APLOG_USE_MODULE(websocket);
@@ -186,7 +187,7 @@ static const char *policy_add(cmd_parms *cmd, const char *arg, const char **elem
 static const char *policy_of_domains(cmd_parms *cmd, int argc, char *const argv[],
                                      const char **policy)
 {
-    const char *elements = "", *error = NULL;
+    const char *elements = "", *error = ws_check_repeated(cmd, argc, argv, strcasecmp);
     for (int i = 0; i < argc && !error; i++) {
         error = policy_add(cmd, argv[i], &elements);
     }

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/parse.h"
+#include "httpd/arguments.h"
 #include "httpd/connection_log.h"
 #include "httpd/limits.h"
 #include "protocol/handshake.h"
@@ -126,7 +127,7 @@ const char *ws_set_versions(cmd_parms *cmd, void *config, int argc, char *const 
         }
         d->versions |= bit;
     }
-    return NULL;
+    return ws_check_repeated(cmd, argc, argv, strcmp);
 }
 
 const char *ws_set_subscriptions(cmd_parms *cmd, void *config, const char *arg)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/parse.h"
+#include "httpd/arguments.h"
 #include "httpd/config.h"
 #include "sockjs/session.h"
 
@@ -76,7 +77,7 @@ const char *ws_transports_set(cmd_parms *cmd, void *config, int argc, char *cons
         sockjs_use(cmd->pool);
     }
     ((ws_dir_config *)config)->transports = t;
-    return NULL;
+    return ws_check_repeated(cmd, argc, argv, strcasecmp);
 }
 
 /* Check the URL. The iframe page loads a script from it, which runs with the rights of this
@@ -131,7 +132,7 @@ const char *ws_sockjs_set(cmd_parms *cmd, void *config, int argc, char *const ar
                                 key, error);
         }
     }
-    return argc ? NULL
+    return argc ? ws_check_repeated(cmd, argc, argv, ws_compare_keys)
                 : "WebSocketSockJS takes key=value: client, response, heartbeat, delay, sessions, "
                   "cookie";
 }

@@ -50,7 +50,7 @@ static const char *token_config_list(cmd_parms *cmd, apr_array_header_t **list, 
     for (int i = 0; i < argc; i++) {
         APR_ARRAY_PUSH(*list, const char *) = argv[i];
     }
-    return NULL;
+    return ws_check_repeated(cmd, argc, argv, strcmp);
 }
 
 const char *ws_token_set_audience(cmd_parms *cmd, void *config, int argc, char *const argv[])

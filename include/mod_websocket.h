@@ -351,6 +351,13 @@ typedef struct ws_handler {
      *                 (1008, "expired") after this callback
      */
     void (*on_token)(ws_conn *c, const char *channel, int expired);
+
+    /**
+     * Keys that may repeat on a WebSocketHandler line, each time with another value, separated by
+     * commas: "channel, header". httpd does not start if another key repeats; case does not matter.
+     * "": no key may repeat. NULL: configure decides.
+     */
+    const char *repeatable_keys;
 } ws_handler;
 
 /** The symbol that a handler's shared object exports, or the provider that a module registers. */

@@ -113,8 +113,6 @@ refuses("WebSocketHandler ws_proxy.so to=$_", qr/^WebSocketHandler: handler prox
     for qw(ws://x:0 ws://x:65536 wss://x:8x/y ws://x,ws://y:99999 unix:/s|ws://x:0/);
 refuses("WebSocketHandler ws_http.so to=$_", qr/^WebSocketHandler: handler http, to=\S+: takes /)
     for qw(http://x:0/ https://x:65536/ http://x:8x/ http:///x http://:80/);
-refuses("WebSocketHandler $_", qr/^WebSocketHandler: handler (?:tcp|proxy|http), to=\S+: can be given once/)
-    for 'ws_tcp.so to=127.0.0.1:1 to=127.0.0.1:2', 'ws_proxy.so to=ws://x to=ws://y', 'ws_proxy.so to=ws://x to=proxypass', 'ws_http.so to=/a to=/b';
 takes("WebSocketHandler ws_proxy.so to=$_", "taken: ws_proxy.so to=$_") for qw(ws://x:1 ws://[::1]:65535/x?y wss://u:p@x:443/,ws://y);
 
 refuses("WebSocketMessageTimeout $_", qr/^WebSocketMessageTimeout: invalid value "\Q$_\E": expected an interval from 100ms to 24h.*; or off/)
@@ -213,6 +211,33 @@ refuses("$h $api unknown=1",  qr/^$h: handler api, unknown=1: unknown key; there
 refuses("$h $api greeting=a start=2", qr/^$h: handler api, start=2: unknown key/, 'what configure says of a value');
 refuses("$h $api greeting=",  qr/^$h: handler api: greeting= wants a text/, 'what configure says in the end');
 takes("$h $api greeting=a=b", 'taken: a value with = in it');
+
+# ---- Arguments given twice ----
+sub twice {
+    my ($line, $what, $section) = @_;
+    my ($directive) = $line =~ /^(\w+)/;
+    refuses($line, qr/^$directive: (?:handler \w+(?:, \S+)?: )?\Q$what\E is given twice: remove one$/m, undef,
+        $section ? ('<Location /x>', '</Location>') : ());
+}
+twice(@$_)
+    for ['WebSocketCompression on level=6 level=7', 'level='], ['WebSocketCompression off window=8 level=1 window=8', 'window='],
+    ['WebSocketVersions 13 8 13', '13'], ['WebSocketOrigin http://a same http://A', 'http://A'], ['WebSocketOrigin same Same', 'Same'],
+    ['WebSocketTokenAudience live live', 'live'], ['WebSocketTokenIssuer app app', 'app'], ['WebSocketWildcards news/* news/*', 'news/*'],
+    ['WebSocketPolicyFile a:80 b:80 A:80', 'A:80'],
+    ['WebSocketLimit connections=5 key=address key=%{REMOTE_USER}', 'key='], ['WebSocketLimit messages=5 burst=1 Burst=2', 'Burst='],
+    ['WebSocketLimit messages=5 dry-run dry-run', 'dry-run'],
+    ['WebSocketTransports websocket sockjs WebSocket', 'WebSocket', 1], ['WebSocketSockJS delay=1s cookie=on DELAY=2s', 'DELAY='],
+    ['WebSocketChannelHTTP subscribe subscribe', 'subscribe', 1];
+twice("$h $_->[0]", $_->[1])
+    for ['ws_echo.so protocol=a protocol=b', 'protocol='], ["$api protocol=a greeting=x protocol=a", 'protocol='],
+    ['ws_time.so interval=1 interval=2', 'interval='], ['ws_tcp.so to=127.0.0.1:1 to=127.0.0.1:2', 'to='],
+    ['ws_proxy.so to=ws://x to=ws://y', 'to='], ['ws_proxy.so to=ws://x headers=Cookie,DNT headers=cookie', 'cookie'],
+    ['ws_exec.so command=/bin/cat max=1 max=2', 'max='], ['ws_channel.so channel=a echo=on echo=off', 'echo='],
+    ['ws_channel.so channel=a channel=b channel=a', 'channel=a'];
+twice("$h ws_http.so to=/a to=/b", 'to=') if -e "$in_folder/ws_http.so";
+takes($_, "taken: $_")
+    for 'WebSocketCompression off level=1', "$h ws_channel.so channel=a channel=b", "$h ws_proxy.so to=ws://x headers=Cookie headers=DNT",
+    "$h $api greeting=a greeting=b", 'WebSocketTokenAudience live Live', 'WebSocketTokenAudience x?a=1 x?a=2';
 
 # ---- Placeholders of a channel's name ----
 refuses("$h ws_channel.so channel=$_", qr/^$h: handler channel, channel=\Q$_\E: takes a channel's name, 1 to 200 of .* %\{path:N\} \(N from 1 to 100\)/)

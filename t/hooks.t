@@ -350,6 +350,8 @@ if ($Httpd::MPM eq 'event') {
         'publish http://x:99999/'              => qr/takes a path of this server/,
         '"" /x'                                => qr/takes one or more events/,
         'publish /x style=grip'                => qr/unknown key "style"/,
+        'publish /x queue=1 queue=2'           => qr/WebSocketChannelHook: queue= is given twice: remove one/,
+        'publish,subscribe,publish /x'         => qr/WebSocketChannelHook: publish is given twice: remove one/,
         'publish /x queue=0'                   => qr/queue: /,
         'publish /x timeout=never'             => qr/timeout: /,
         'publish http://x/ ca=/does/not/exist' => qr/ca: /,

@@ -388,6 +388,7 @@ for (
     ['sentinel://host',       qr/name of the master/],
     ['redis://host suffix=x', qr/invalid value "suffix=x"/],
     ['redis://host prefix=a suffix=x', qr/invalid value "suffix=x"/],
+    ['redis://host prefix=a prefix=b', qr/WebSocketBus: prefix= is given twice: remove one/],
     ['redis://host sentinel=x', qr/it needs a sentinel:/],
     ['sentinel://host/m sentinel=', qr/the sentinel's password/],
     ["redis://host\nWebSocketBus redis://host", qr/is set twice/])

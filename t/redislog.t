@@ -67,6 +67,7 @@ for (
     ['redis://localhost/log max=1k',   qr/invalid value "max=1k"/],
     ['redis://localhost/log prefix=a', qr/remove prefix=, which is for WebSocketBus/],
     ['redis://localhost/log ca=/x',    qr/need TLS: use rediss:/],
+    ['redis://localhost/log max=1 max=2', qr/max= is given twice: remove one/],
     ['redis://localhost/log plain',    qr/invalid value "plain"/],
     ['redis://localhost/log json %u',  qr/invalid value "%u"/],
     ['redis://localhost/log %y',       qr/"%y": unknown item; the items are %a %h/],

@@ -565,6 +565,7 @@ static void channel_on_close(ws_conn *c, int code, const char *reason, apr_size_
 
 WS_HANDLER(channel) = {.flags = WS_REFUSED_EVENTS,
                        .configure = channel_configure,
+                       .repeatable_keys = "channel",
                        .on_request = channel_on_request,
                        .on_open = channel_on_open,
                        .on_message = channel_on_message,

@@ -469,6 +469,7 @@ static void exec_on_close(ws_conn *c, int code, const char *reason, apr_size_t l
 }
 
 WS_HANDLER(exec) = {.configure = exec_configure,
+                    .repeatable_keys = "",
                     .start = exec_child_start,
                     .stop = exec_child_stop,
                     .on_request = exec_on_request,

@@ -39,9 +39,6 @@ static int is_url(apr_pool_t *p, const char *value)
 
 static const char *set_to(apr_pool_t *p, http_config *config, const char *value)
 {
-    if (config->to) {
-        return "can be given once";
-    }
     if (value[strcspn(value, " \t\"<>#")]) {
         return takes_url;
     }
@@ -146,7 +143,7 @@ const char *http_configure(apr_pool_t *p, const char *key, const char *value, vo
     if (!config) {
         *data = config = config_new(p);
     }
-    if (!key) {
+    if (!key || !value) {
         return config_complete(config);
     }
     if (!strcmp(key, "to")) {

@@ -516,6 +516,7 @@ static void http_stop(void *data)
 }
 
 WS_HANDLER(http) = {.configure = http_configure,
+                    .repeatable_keys = "",
                     .start = http_start,
                     .stop = http_stop,
                     .on_request = on_request,

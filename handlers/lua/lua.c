@@ -248,6 +248,7 @@ static void lua_stop(void *data)
 }
 
 WS_HANDLER(lua) = {.configure = script_configure,
+                   .repeatable_keys = "",
                    .start = lua_start,
                    .stop = lua_stop,
                    .on_request = lua_on_request,

@@ -132,9 +132,6 @@ static const char *config_set_servers(apr_pool_t *p, proxy_config *config, const
 {
     const char *error = NULL;
     char *url;
-    if (config->proxypass || config->servers->nelts) {
-        return "can be given once; separate several servers by commas";
-    }
     if (!strcmp(list, "proxypass")) {
         config->proxypass = 1;
         return proxypass_available();
@@ -180,6 +177,11 @@ static const char *config_set_headers(apr_pool_t *p, proxy_config *config, const
         }
         if (config_is_reserved(name)) {
             return apr_pstrcat(p, name, " belongs to each handshake and cannot be passed on", NULL);
+        }
+        for (int i = 0; i < config->headers->nelts; i++) {
+            if (!strcasecmp(name, APR_ARRAY_IDX(config->headers, i, const char *))) {
+                return apr_pstrcat(p, name, " is given twice: remove one", NULL);
+            }
         }
         APR_ARRAY_PUSH(config->headers, const char *) = name;
     }

@@ -164,6 +164,7 @@ static int proxy_on_request(ws_request *rq, void *data)
 
 WS_HANDLER(proxy) = {.flags = WS_LOSSLESS,
                      .configure = proxy_configure,
+                     .repeatable_keys = "headers",
                      .on_claim = proxy_on_claim,
                      .on_request = proxy_on_request,
                      .on_open = proxy_on_open,

@@ -92,9 +92,6 @@ static const char *tcp_configure(apr_pool_t *pconf, const char *key, const char 
                                                       : NULL;
     }
     if (!strcmp(key, "to")) {
-        if (config->to) {
-            return "can be given once; tokens= chooses between several services";
-        }
         config->to = apr_pstrdup(pconf, value);
         return tcp_target_check(value);
     }
@@ -489,6 +486,7 @@ static void tcp_on_close(ws_conn *c, int code, const char *reason, apr_size_t le
 
 WS_HANDLER(tcp) = {.flags = WS_ANY_SIZE | WS_LOSSLESS,
                    .configure = tcp_configure,
+                   .repeatable_keys = "",
                    .on_request = tcp_on_request,
                    .on_open = tcp_on_open,
                    .on_frame = tcp_on_frame,
