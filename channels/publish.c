@@ -469,7 +469,7 @@ apr_uint32_t ws_subscribers(const char *channel)
 
 /* ---- Sending to a connection or a location ---- */
 
-/* The process number in an id: see engine/conn.c. */
+/* The process number in an id: see engine/ids.c. */
 static apr_uint32_t publish_process_of(ws_id id)
 {
     return (apr_uint32_t)(id >> 48);

@@ -1,13 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/**
- * Handles clients that read too slowly: checks the limits of the send queue in bytes and in time,
- * and applies the policy when a limit is reached. A message is dropped only as a whole, and only
- * before its first byte is sent. Control frames that are already queued, and messages sent in
- * parts, are never dropped.
- */
+/** Handles clients that read too slowly: checks the limits of the send queue in bytes and in time,
+ *  and applies the policy when a limit is reached. */
 
 #include "engine/conn.h"
+#include "engine/output.h"
 
 /* Unsent bytes of the message that is being sent, which can no longer be dropped. Policies that
  * drop messages do not count these bytes: otherwise one long message would cause all new ones to be
@@ -36,69 +33,10 @@ static int backpressure_full(const ws_conn *c)
     return waiting >= c->settings->send_queue;
 }
 
-static apr_uint32_t backpressure_age(const ws_conn *c, const ws_send_queue *q, apr_uint32_t i)
-{
-    return c->loop->event.now - ws_send_queue_at(q, i)->since;
-}
-
 static int backpressure_late(const ws_conn *c)
 {
     return c->settings->max_delay && ws_send_queue_count(&c->out)
-           && backpressure_age(c, &c->out, 0) > c->settings->max_delay;
-}
-
-static void backpressure_count_drop(ws_conn *c)
-{
-    ws_count(c->loop->counters, WS_COUNT_DROPPED, 1);
-    if (!c->dropped++) {
-        ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
-                      "messages are dropped: the client reads too slowly, %" APR_SIZE_T_FMT
-                      " bytes wait to be sent (WebSocketSlowReader)",
-                      ws_send_queue_bytes(&c->out));
-    }
-}
-
-static void backpressure_drop(ws_conn *c, ws_send_queue *q, apr_uint32_t i)
-{
-    backpressure_count_drop(c);
-    ws_send_queue_remove(q, i);
-}
-
-/* @return whether a message was dropped */
-static int backpressure_drop_oldest(ws_conn *c)
-{
-    ws_send_queue *queues[] = {&c->out, c->rare->deferred};
-    for (int n = 0; n < 2 && queues[n]; n++) {
-        for (apr_uint32_t i = ws_send_queue_untouched(queues[n]);
-             i < ws_send_queue_count(queues[n]); i++) {
-            if (ws_send_queue_at(queues[n], i)->frames->whole) {
-                backpressure_drop(c, queues[n], i);
-                return 1;
-            }
-        }
-    }
-    return 0;
-}
-
-void ws_backpressure_trim(ws_conn *c)
-{
-    ws_send_queue *q = &c->out;
-    apr_uint32_t i = ws_send_queue_untouched(q);
-    if (ws_backpressure_policy(c) == WS_SLOW_DROP_NEWEST) {
-        return;
-    }
-    while (i < ws_send_queue_count(q)) {
-        const ws_frames *f = ws_send_queue_at(q, i)->frames;
-        if (!f->whole || (f->key && ws_backpressure_policy(c) == WS_SLOW_KEEP_LATEST)) {
-            i++; /* keep the latest message of a key, regardless of its age */
-        }
-        else if (backpressure_age(c, q, i) > c->settings->max_delay) {
-            backpressure_drop(c, q, i);
-        }
-        else {
-            break; /* later messages are newer */
-        }
-    }
+           && ws_drop_age(c, &c->out, 0) > c->settings->max_delay;
 }
 
 ws_send_queue *ws_backpressure_find(ws_conn *c, apr_uint64_t key, apr_uint32_t *place)
@@ -118,7 +56,7 @@ static ws_status backpressure_close(ws_conn *c)
         ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
                       "closing: the client reads too slowly, a message has waited for %u ms "
                       "(WebSocketSlowReader)",
-                      backpressure_age(c, &c->out, 0));
+                      ws_drop_age(c, &c->out, 0));
     }
     else {
         ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
@@ -152,9 +90,9 @@ ws_status ws_backpressure_admit(ws_conn *c, unsigned first)
         break;
     default:
         if (c->settings->max_delay) {
-            ws_backpressure_trim(c);
+            ws_drop_late(c);
         }
-        while (backpressure_full(c) && backpressure_drop_oldest(c)) {
+        while (backpressure_full(c) && ws_drop_oldest(c)) {
         }
         if (!backpressure_full(c)) {
             return WS_SENT;
@@ -163,13 +101,6 @@ ws_status ws_backpressure_admit(ws_conn *c, unsigned first)
     if (part) {
         return backpressure_full(c) ? backpressure_close(c) : WS_SENT;
     }
-    backpressure_count_drop(c);
+    ws_drop_count(c);
     return WS_DROPPED;
-}
-
-void ws_backpressure_over(ws_conn *c)
-{
-    ws_engine_log(c->loop->engine, WS_LOG_INFO, c, "%u messages were dropped (WebSocketSlowReader)",
-                  c->dropped);
-    c->dropped = 0;
 }

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/callbacks.h"
 #include "engine/conn.h"
+#include "engine/output.h"
 
 /* Stop reading while more jobs or bytes than this wait for the handler. */
 #define JOBS_MAX 64
@@ -532,7 +534,7 @@ void ws_cb_closing(ws_conn *c)
 }
 
 /* ws_close() may call this within another callback. */
-void ws_cb_state(ws_conn *c, ws_state from, ws_state to)
+static void cb_state(ws_conn *c, ws_state from, ws_state to)
 {
     ws_call *call = &c->loop->call;
     const char *what = call->what;
@@ -550,6 +552,15 @@ void ws_cb_state(ws_conn *c, ws_state from, ws_state to)
     cb_leave(c);
     if (what) {
         ws_cb_enter(call, of, what);
+    }
+}
+
+void ws_cb_set_state(ws_conn *c, ws_state state)
+{
+    ws_state from = ws_state_of(c);
+    __atomic_store_n(&c->state, (unsigned char)state, __ATOMIC_RELAXED);
+    if (c->opened && from != state && c->location->handler->on_state) {
+        cb_state(c, from, state);
     }
 }
 

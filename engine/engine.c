@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "engine/handoff.h"
+#include "engine/output.h"
 #include "engine/ticker.h"
 #include "protocol/hixie.h"
 

@@ -51,8 +51,16 @@ void ws_chain_adopt(ws_conn *c);
 /** Whether a received piece has to go through the chain. */
 int ws_chain_wants(const ws_conn *c, const ws_piece *p);
 
-/** Pass a received piece through the chain to the handler. */
-void ws_chain_receive(ws_conn *c, const ws_piece *p);
+/**
+ * Delivers a piece of a message to the handler.
+ * @param where  WS_FIRST, WS_LAST
+ * @param total  largest length that the message can have, as far as known: limits its buffer
+ */
+typedef void ws_chain_deliver(ws_conn *c, unsigned opcode, const unsigned char *data,
+                              apr_size_t len, unsigned where, apr_uint64_t total);
+
+/** Pass a received piece through the chain, and deliver the result. */
+void ws_chain_receive(ws_conn *c, const ws_piece *p, ws_chain_deliver *deliver);
 
 /**
  * Transform a message or part before it is sent. Sets first, payload and len to the result. A new

@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/callbacks.h"
 #include "engine/conn.h"
+#include "engine/output.h"
+#include "engine/socket.h"
 #include "protocol/close.h"
 #include "protocol/frame_whole.h"
 
@@ -26,6 +29,14 @@
 
 /* Maximum number of reads from one connection before the loop serves others. */
 #define ROUNDS 4
+
+/* The message did not arrive in time: WebSocketMessageTimeout. */
+static void input_late(ws_conn *c)
+{
+    ws_conn_fail(c, WS_CLOSE_POLICY, "a message takes too long to arrive");
+    ws_partial_free(c);
+    ws_conn_mark_dirty(c);
+}
 
 static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c, unsigned opcode,
                                                                       const unsigned char *data,
@@ -59,7 +70,7 @@ static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c
         if (m && data == m->data + m->len) {
             ws_partial_grow(m, len); /* the bytes were read in place */
         }
-        else if ((m = ws_partial_reserve(c, len, total))) {
+        else if ((m = ws_partial_reserve(c, len, total, input_late))) {
             memcpy(m->data + m->len, data, len);
             ws_partial_grow(m, len);
         }
@@ -79,8 +90,9 @@ static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c
     }
 }
 
-void ws_conn_deliver(ws_conn *c, unsigned opcode, const unsigned char *data, apr_size_t len,
-                     unsigned where, apr_uint64_t total)
+/* A ws_chain_deliver. */
+static void input_deliver_extended(ws_conn *c, unsigned opcode, const unsigned char *data,
+                                   apr_size_t len, unsigned where, apr_uint64_t total)
 {
     input_deliver_piece(c, opcode, data, len, where, total);
 }
@@ -97,7 +109,7 @@ static void input_take_data(ws_conn *c, const ws_piece *p, apr_uint64_t total)
         return;
     }
     if (ws_chain_of(c) && ws_chain_wants(c, p)) {
-        ws_chain_receive(c, p);
+        ws_chain_receive(c, p, input_deliver_extended);
         return;
     }
     input_deliver_piece(c, p->opcode, p->data, p->len, p->flags, total);
@@ -337,7 +349,7 @@ static unsigned char *input_place(ws_conn *c, apr_size_t *space)
     *space = direct && c->large ? DIRECT_MIN : WS_INPUT_SIZE;
     if (direct && c->rare->message && left >= DIRECT_MIN) {
         ws_partial *m = ws_partial_reserve(c, left < DIRECT_SIZE ? (apr_size_t)left : DIRECT_SIZE,
-                                           c->rare->parser.message_len);
+                                           c->rare->parser.message_len, input_late);
         if (m) { /* if out of memory, delivering from the loop's buffer will report it */
             *space = m->size - m->len < left ? m->size - m->len : (apr_size_t)left;
             return m->data + m->len;
@@ -427,23 +439,6 @@ static void input_keep_input(ws_conn *c, const unsigned char *data, apr_size_t l
     }
 }
 
-/* A connection's share of a turn, bytes. It is at most the queue's low mark, so that the replies to
- * one turn's input do not exceed that mark before reading stops. */
-static apr_size_t input_share_of(const ws_conn *c)
-{
-    apr_size_t most = c->discard_input ? WS_TURN_BYTES : ws_low_mark(c);
-    return most < WS_TURN_BYTES ? most : WS_TURN_BYTES;
-}
-
-void ws_loop_spend(ws_loop *loop, apr_size_t bytes)
-{
-    loop->spent += bytes;
-    if (loop->reading && loop->spent >= input_share_of(loop->reading)) {
-        ws_conn_hold(loop->reading, WS_HELD_TURN);
-        ws_conn_postpone(loop->reading);
-    }
-}
-
 static inline void input_begin_turn(ws_conn *c)
 {
     c->loop->reading = c;
@@ -485,7 +480,7 @@ void ws_conn_read(ws_conn *c)
     int rounds = 0;
     input_begin_turn(c);
     while (!c->freed && (!c->held || c->discard_input) && input_read_once(c) && ++rounds < ROUNDS
-           && c->loop->spent < input_share_of(c)) {
+           && c->loop->spent < ws_conn_share_of_turn(c)) {
     }
     c->loop->reading = NULL;
 }

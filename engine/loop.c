@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/conn.h"
+#include "engine/socket.h"
 
 apr_status_t ws_loop_init(ws_loop *loop, ws_engine *engine, unsigned index,
                           const ws_loop_hooks *hooks)

@@ -10,44 +10,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/callbacks.h"
 #include "engine/conn.h"
-#include "protocol/mask.h"
+#include "engine/output.h"
+#include "engine/socket.h"
 
 /* Pieces are joined before they are written if their average length is at most this, bytes. */
 #define JOIN_MAX 1024
-
-/* Maximum payload that is masked on the stack and then gathered, bytes. */
-#define MASKED_MAX (16 * 1024)
-
-static int output_idle(const ws_conn *c)
-{
-    return !ws_send_queue_count(&c->out) && !c->cipher_out && !c->source.sending;
-}
-
-/* Whether gathered bytes may be appended to a send that the loop has not submitted yet. */
-static int output_joins(const ws_conn *c)
-{
-    return c->source.sending && !ws_send_queue_count(&c->out)
-           && ws_stream_grows(&c->loop->event, &c->source);
-}
-
-void ws_conn_mark_dirty(ws_conn *c)
-{
-    if (!c->dirty) {
-        c->dirty = 1;
-        c->next_dirty = c->loop->dirty;
-        c->loop->dirty = c;
-    }
-}
-
-void ws_conn_postpone(ws_conn *c)
-{
-    if (!c->dirty) {
-        c->dirty = 1;
-        c->next_dirty = c->loop->later;
-        c->loop->later = c;
-    }
-}
 
 /* Queue the rest of iov after the first `done` bytes.
  * @return 0: no rest; 1: queued; -1: no memory */
@@ -71,20 +40,6 @@ static int output_keep(ws_conn *c, struct iovec *iov, int n, apr_size_t done)
     c->write_blocked = 1;
     c->want_drain = 1;
     return 1;
-}
-
-void ws_conn_note_queue(ws_conn *c)
-{
-    apr_size_t waiting = ws_send_queue_bytes(&c->out)
-                         + (c->rare->deferred ? ws_send_queue_bytes(c->rare->deferred) : 0);
-    apr_uint32_t now = waiting < 0xFFFFFFFFu ? (apr_uint32_t)waiting : 0xFFFFFFFFu;
-    if (now != c->queued) {
-        ws_count(c->loop->counters, WS_COUNT_QUEUED, (apr_int64_t)now - c->queued);
-        c->queued = now;
-        if (now > c->most_queued) {
-            c->most_queued = now;
-        }
-    }
 }
 
 /* Write without delay; if the queue is not empty, append to it.
@@ -119,25 +74,6 @@ static ws_frames *output_frame_of(unsigned first, const unsigned char *head, siz
         f->pong = (first & 0xF) == WS_OP_PONG;
     }
     return f;
-}
-
-/* Whether a frame with a payload of len bytes goes into the cork buffer. */
-static inline int output_corks(const ws_conn *c, apr_size_t len)
-{
-    const ws_loop *loop = c->loop;
-    return loop->corked == c && !c->broken && (output_idle(c) || output_joins(c))
-           && len < WS_SEND_BUFFER && loop->cork_len + WS_HEADER_MAX + len <= loop->cork_room
-           && (len < WS_COPY_MAX || !loop->last_input || c->ssl || c->source.sending);
-}
-
-/* Append a payload to the cork buffer, after a header of n bytes that is already in place. */
-static inline ws_status output_cork(ws_loop *loop, size_t n, const void *payload, apr_size_t len)
-{
-    if (len) {
-        memcpy(loop->cork + loop->cork_len + n, payload, len);
-    }
-    loop->cork_len += n + len;
-    return WS_SENT;
 }
 
 /* ---- Lending the cork buffer ---- */
@@ -179,7 +115,7 @@ static void output_take_back(ws_conn *c)
 static int output_lends(const ws_conn *c)
 {
     const ws_loop *loop = c->loop;
-    return loop->corked && loop->corked != c && !loop->event.ring && output_idle(c)
+    return loop->corked && loop->corked != c && !loop->event.ring && ws_output_idle(c)
            && (loop->lent == c || (!loop->lending && !loop->cork_len));
 }
 
@@ -194,7 +130,7 @@ static ws_status output_gather_lent(ws_conn *c, struct iovec iov[3])
         loop->lent = c;
         loop->lending = WS_LENDING_YES;
         loop->cork_room = 0;
-        return output_cork(loop, iov[1].iov_len, iov[2].iov_base, len);
+        return ws_output_cork(loop, iov[1].iov_len, iov[2].iov_base, len);
     }
     loop->lent = NULL;
     loop->lending = WS_LENDING_NO;
@@ -207,9 +143,8 @@ static ws_status output_gather_lent(ws_conn *c, struct iovec iov[3])
     return rest < 0 ? WS_GONE : rest ? WS_QUEUED : WS_SENT;
 }
 
-/* Gather, write or queue a frame. n: bytes of its header */
-static ws_status output_gather(ws_conn *c, unsigned first, unsigned char *head, size_t n,
-                               const void *payload, apr_size_t len)
+ws_status ws_output_gather(ws_conn *c, unsigned first, unsigned char *head, size_t n,
+                           const void *payload, apr_size_t len)
 {
     ws_loop *loop = c->loop;
     struct iovec iov[3] = {{loop->cork, 0}, {head, n}, {(void *)payload, len}};
@@ -222,11 +157,11 @@ static ws_status output_gather(ws_conn *c, unsigned first, unsigned char *head, 
     if (output_lends(c)) {
         return output_gather_lent(c, iov);
     }
-    if (output_corks(c, len)) {
+    if (ws_output_corks(c, len)) {
         memcpy(loop->cork + loop->cork_len, head, n);
-        return output_cork(loop, n, payload, len);
+        return ws_output_cork(loop, n, payload, len);
     }
-    if (loop->corked == c && (output_idle(c) || output_joins(c))) {
+    if (loop->corked == c && (ws_output_idle(c) || ws_output_joins(c))) {
         int rest;
         loop->cork_len = 0;
         ws_stream_settle(&loop->event, &c->source); /* may leave bytes in the queue */
@@ -259,7 +194,7 @@ static int output_sends_later(const ws_conn *c, apr_size_t len)
 static void output_send_later(ws_conn *c, struct iovec *iov)
 {
     ws_loop *loop = c->loop;
-    if (c->broken || !(output_idle(c) || output_joins(c))) {
+    if (c->broken || !(ws_output_idle(c) || ws_output_joins(c))) {
         c->broken |= output_keep(c, iov, 1, 0) < 0;
         return;
     }
@@ -289,8 +224,7 @@ static void output_pull_cork(ws_conn *c)
     }
 }
 
-/* Write the gathered bytes before something is queued for c, to keep the order. */
-static void output_pull_gathered(ws_conn *c)
+void ws_output_pull(ws_conn *c)
 {
     output_end_lending(c->loop);
     if (c->loop->corked == c) {
@@ -298,101 +232,15 @@ static void output_pull_gathered(ws_conn *c)
     }
 }
 
-/* Send a frame as a client: RFC 6455, section 5.3. Masks a copy, because the payload belongs to the
- * handler. */
-static ws_status output_send_masked(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
-{
-    unsigned char head[WS_HEADER_MAX], masked[MASKED_MAX], *key;
-    ws_frames *f;
-    size_t n;
-
-    if (len <= sizeof(masked)) {
-        key = ws_mask_keys_next(&c->loop->masks);
-        n = ws_frame_header(head, first, len, key);
-        if (len) {
-            memcpy(masked, payload, len);
-            ws_mask(masked, len, key);
-        }
-        return output_gather(c, first, head, n, masked, len);
-    }
-    if (!(f = ws_frames_build_cut(first, payload, len, 0, &c->loop->masks))) {
-        return WS_FULL;
-    }
-    output_pull_gathered(c);
-    if (c->broken || ws_send_queue_push(&c->out, f, c->loop->event.now) < 0) {
-        return c->broken ? ws_frames_unref(f), WS_GONE : WS_FULL;
-    }
-    ws_conn_mark_dirty(c);
-    if (!c->write_blocked) {
-        ws_conn_write(c);
-    }
-    if (ws_send_queue_count(&c->out)) {
-        c->want_drain = 1;
-    }
-    return c->broken ? WS_GONE : ws_send_queue_count(&c->out) ? WS_QUEUED : WS_SENT;
-}
-
-ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
-{
-    unsigned char head[WS_HEADER_MAX];
-    if (c->settings->trace) {
-        ws_trace_out(c, first, payload, len);
-    }
-    if (ws_is_client(c)) {
-        return output_send_masked(c, first, payload, len);
-    }
-    if (c->framed) {
-        return ws_framing_send(c, first, payload, len);
-    }
-    if (output_corks(c, len)) {
-        ws_loop *loop = c->loop;
-        return output_cork(loop, ws_frame_header(loop->cork + loop->cork_len, first, len, NULL),
-                           payload, len);
-    }
-    return output_gather(c, first, head, ws_frame_header(head, first, len, NULL), payload, len);
-}
-
 ws_status ws_conn_send_bytes(ws_conn *c, const void *bytes, apr_size_t len)
 {
     unsigned char none[1];
-    return output_gather(c, WS_OP_TEXT, none, 0, bytes, len);
-}
-
-ws_status ws_conn_send_message(ws_conn *c, unsigned first, const void *payload, apr_size_t len)
-{
-    apr_size_t most = (apr_size_t)c->settings->fragment;
-    const char *data;
-    int bound = 0; /* if sending fails, the connection must end */
-    ws_status s;
-    if (ws_chain_of(c) && !(first & 0x8)) {
-        s = c->broken ? WS_GONE : ws_chain_send(c, &first, &payload, &len);
-        if (s < 0) {
-            return s;
-        }
-        bound = 1; /* extensions may refer to this message when they encode later ones */
-    }
-    data = payload;
-    if (most && !(first & 0x8)) {
-        for (; len > most; data += most, len -= most) {
-            if ((s = ws_conn_send(c, first & ~WS_FIN, data, most)) < 0) {
-                c->broken = 1;
-                ws_conn_mark_dirty(c);
-                return s;
-            }
-            first = (first & WS_FIN) | WS_OP_CONTINUATION;
-        }
-    }
-    s = ws_conn_send(c, first, data, len);
-    if (s < 0 && bound) {
-        c->broken = 1;
-        ws_conn_mark_dirty(c);
-    }
-    return s;
+    return ws_output_gather(c, WS_OP_TEXT, none, 0, bytes, len);
 }
 
 ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
 {
-    output_pull_gathered(c);
+    ws_output_pull(c);
     if (c->broken) {
         ws_frames_unref(f);
         return WS_GONE;
@@ -451,7 +299,7 @@ static void output_settle(ws_conn *c)
         ws_conn_end(c, "the socket cannot be written to");
         return;
     }
-    if (output_idle(c) && c->finish && !c->write_shut) {
+    if (ws_output_idle(c) && c->finish && !c->write_shut) {
         ws_conn_finish(c);
         return;
     }
@@ -533,13 +381,13 @@ void ws_conn_write(ws_conn *c)
     if (state < 0) {
         c->broken = 1;
     }
-    c->write_blocked = !output_idle(c);
+    c->write_blocked = !ws_output_idle(c);
 }
 
 void ws_conn_flush(ws_conn *c)
 {
     if (ws_send_queue_count(&c->out) && c->settings->max_delay && ws_backpressure_drops(c)) {
-        ws_backpressure_trim(c);
+        ws_drop_late(c);
     }
     if (!c->source.async) {
         ws_conn_write(c);
@@ -551,7 +399,7 @@ void ws_conn_flush(ws_conn *c)
         return; /* ws_conn_sent() marks c dirty again */
     }
     if (c->dropped && !ws_send_queue_count(&c->out)) {
-        ws_backpressure_over(c);
+        ws_drop_over(c);
     }
     output_settle(c);
     if (!c->freed && c->want_drain && ws_send_queue_bytes(&c->out) <= ws_low_mark(c)) {

@@ -24,12 +24,6 @@
 #define SPARE_MAX (4 * 1024 * 1024)
 #define SPARE_TIME 1000
 
-static void partial_begin_time(ws_partial *m)
-{
-    m->begun = m->moved = m->c->loop->event.now;
-    m->wire_in = ws_conn_sum(m->c, WS_SUM_WIRE_IN);
-}
-
 /* Milliseconds that the message may take in total. */
 static apr_uint64_t partial_allowed(const ws_partial *m)
 {
@@ -58,16 +52,14 @@ static void partial_look(ws_alarm *a)
     ws_conn *c = m->c;
     apr_uint32_t now = c->loop->event.now, timeout = c->settings->message_timeout;
     if (c->held & ~WS_HELD_TURN) { /* the peer could not send while reading was held */
-        partial_begin_time(m);
+        ws_partial_begin_time(m);
     }
     if (now - m->moved < timeout
         && (!c->settings->message_rate || now - m->begun < partial_allowed(m))) {
         ws_timer_wheel_set(&c->loop->event.wheel, a, m->moved + timeout);
         return;
     }
-    ws_conn_fail(c, WS_CLOSE_POLICY, "a message takes too long to arrive");
-    ws_partial_free(c);
-    ws_conn_mark_dirty(c);
+    m->late(c);
 }
 
 void ws_partial_free_spares(ws_loop *loop)
@@ -132,7 +124,8 @@ static apr_size_t partial_size(const ws_conn *c, apr_size_t len, apr_size_t more
     return size > total && total >= len + more ? (apr_size_t)total : size;
 }
 
-ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
+ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total,
+                               void (*late)(ws_conn *c))
 {
     ws_partial *m = c->rare->message;
     apr_size_t len = m ? m->len : 0, size;
@@ -148,8 +141,8 @@ ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
         m->size = size;
     }
     else if (ws_conn_rare(c) && (m = partial_take(c->loop, size))) {
-        *m = (ws_partial){.c = c, .size = m->size};
-        partial_begin_time(m);
+        *m = (ws_partial){.c = c, .late = late, .size = m->size};
+        ws_partial_begin_time(m);
         m->wire_in -=
             c->rare->chain ? 0 : more; /* WS_SUM_WIRE_IN already includes the first bytes */
     }
@@ -165,11 +158,6 @@ void ws_partial_grow(ws_partial *m, apr_size_t len)
 {
     m->len += len;
     m->moved = m->c->loop->event.now;
-}
-
-void ws_partial_released(ws_partial *m)
-{
-    partial_begin_time(m);
 }
 
 void ws_partial_free(ws_conn *c)

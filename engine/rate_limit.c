@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/log_window.h"
+#include "engine/callbacks.h"
 #include "engine/conn.h"
 
 /* Tokens are counted in thousandths, since the clock counts milliseconds. */
@@ -36,7 +37,8 @@ typedef struct due {
 } due;
 
 struct ws_rate_limit {
-    apr_uint32_t active; /**< loop time of the last message */
+    ws_resource resource; /**< first member */
+    apr_uint32_t active;  /**< loop time of the last message */
     bucket messages[KINDS], bytes[KINDS];
     due lifetime[KINDS], idle[KINDS], recheck;
 };
@@ -180,6 +182,21 @@ int ws_rate_limit_take(ws_conn *c, apr_size_t len, unsigned frames)
 
 /* ---- Beginning and end ---- */
 
+static void rate_end(ws_conn *c, ws_resource *o)
+{
+    ws_rate_limit *m = (ws_rate_limit *)o;
+    for (int kind = 0; kind < KINDS; kind++) {
+        ws_timer_wheel_clear(&c->loop->event.wheel, &m->lifetime[kind].alarm);
+        ws_timer_wheel_clear(&c->loop->event.wheel, &m->idle[kind].alarm);
+    }
+    ws_timer_wheel_clear(&c->loop->event.wheel, &m->recheck.alarm);
+}
+
+static void rate_free(ws_resource *o)
+{
+    free(o);
+}
+
 int ws_rate_limit_start(ws_conn *c)
 {
     static const ws_bounds none[KINDS];
@@ -191,6 +208,9 @@ int ws_rate_limit_start(ws_conn *c)
         return -1;
     }
     ws_rare_of(c)->meter = m;
+    m->resource.end = rate_end;
+    m->resource.free = rate_free;
+    ws_resource_link(c, &m->resource);
     ws_rate_limit_touch(c);
     for (int kind = 0; kind < KINDS; kind++) {
         const ws_bounds *b = rate_bounds(c, kind);
@@ -212,19 +232,4 @@ int ws_rate_limit_start(ws_conn *c)
         rate_set_recheck(c);
     }
     return 0;
-}
-
-void ws_rate_limit_end(ws_conn *c)
-{
-    ws_rate_limit *m = c->rare->meter;
-    if (!m) {
-        return;
-    }
-    for (int kind = 0; kind < KINDS; kind++) {
-        ws_timer_wheel_clear(&c->loop->event.wheel, &m->lifetime[kind].alarm);
-        ws_timer_wheel_clear(&c->loop->event.wheel, &m->idle[kind].alarm);
-    }
-    ws_timer_wheel_clear(&c->loop->event.wheel, &m->recheck.alarm);
-    free(m);
-    ws_rare_of(c)->meter = NULL;
 }

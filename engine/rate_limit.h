@@ -13,7 +13,7 @@
 
 typedef struct ws_rate_limit ws_rate_limit;
 
-/** Create the rate limit if the connection's settings have limits. @return 0, or -1 if out of
+/** Create the rate limit if the connection's settings have limits. It ends with the connection. @return 0, or -1 if out of
  * memory */
 int ws_rate_limit_start(ws_conn *c);
 
@@ -23,7 +23,5 @@ int ws_rate_limit_take(ws_conn *c, apr_size_t len, unsigned frames);
 
 /** A message is received or sent: the connection is not idle. */
 void ws_rate_limit_touch(ws_conn *c);
-
-void ws_rate_limit_end(ws_conn *c);
 
 #endif

@@ -2,6 +2,7 @@
 
 /** The list of a connection's timers and watches, which end with the connection. */
 
+#include "engine/callbacks.h"
 #include "engine/conn.h"
 
 void ws_resource_link(ws_conn *c, ws_resource *o)

@@ -6,6 +6,7 @@
 #include "engine/services.h"
 
 #include "engine/conn.h"
+#include "engine/output.h"
 
 const ws_engine_options *ws_engine_options_of(const ws_engine *e)
 {

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "engine/conn.h"
+#include "engine/socket.h"
 
 /* The C library's recv() and send() are cancellation points. In a threaded process, each call
  * enables and disables cancellation, which takes a tenth of all instructions of a short echo. We

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "engine/callbacks.h"
 #include "engine/conn.h"
 
 struct ws_timer {

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 
 #include "engine/conn.h"
+#include "engine/socket.h"
 
 /* Bytes that a read may return in addition to the plaintext of its own input. They come from
  * earlier input that OpenSSL holds: at most one incomplete record and one unread record. */

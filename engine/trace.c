@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "engine/conn.h"
+#include "engine/output.h"
 
 /* Maximum number of payload bytes in a line. */
 #define SHOWN 64

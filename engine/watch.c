@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/callbacks.h"
 #include "engine/conn.h"
 
 struct ws_watch {

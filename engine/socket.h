@@ -1,0 +1,39 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/** The socket of a connection, with or without TLS. */
+
+#ifndef WS_ENGINE_SOCKET_H
+#define WS_ENGINE_SOCKET_H
+
+#include "engine/conn.h"
+
+/** Read from the socket. *more is set if another read would return bytes without a system call.
+ *  @return bytes read; 0: end of file; -1: nothing to read; -2: the socket is broken */
+apr_ssize_t ws_socket_read(ws_conn *c, void *buf, apr_size_t size, int *more);
+
+/** Write to the socket. @return bytes accepted; 0: no room; -2: the socket is broken */
+apr_ssize_t ws_socket_write(ws_conn *c, const struct iovec *iov, int n);
+
+/** Write bytes that ws_socket_write() has accepted, but not yet passed to the socket.
+ *  @return whether some remain; -2: the socket is broken */
+int ws_socket_pending(ws_conn *c);
+
+/** Whether the kernel knows that the peer has closed its side. */
+int ws_socket_half_closed(const ws_conn *c);
+
+/** Send close_notify if the connection uses TLS; if whole, also close our side of the socket. */
+void ws_socket_shutdown(ws_conn *c, int whole);
+
+/** Make close() reset the connection. */
+void ws_socket_reset(ws_conn *c);
+
+apr_status_t ws_tls_init(ws_loop *loop);
+void ws_tls_destroy(ws_loop *loop);
+/** Set the loop's BIOs in the SSL object. */
+void ws_tls_adopt(ws_conn *c);
+apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more);
+apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n);
+int ws_tls_pending(ws_conn *c);
+void ws_tls_shutdown(ws_conn *c);
+
+#endif

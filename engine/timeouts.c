@@ -1,0 +1,122 @@
+/* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
+
+/**
+ * The time limits for the peer: to answer a Ping, to answer our Close, and to close its side of the
+ * socket. The kernel may have to send megabytes before the frame that needs an answer. A timeout is
+ * therefore extended as long as the peer's kernel acknowledges data.
+ */
+
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "engine/conn.h"
+
+/* Maximum duration of the end of a connection, for a peer that keeps reading or sending a little,
+ * milliseconds. httpd and nginx have the same limit for their lingering close. */
+#define ENDING_MAX 30000
+
+/* A housekeeping alarm may fire this much later, milliseconds: many connections share a slot. */
+#define SLACK 256
+
+/* The unit of ws_conn.since is 1 << SINCE_SHIFT milliseconds. */
+#define SINCE_SHIFT 8
+
+void ws_conn_alarm_in(ws_conn *c, apr_uint32_t ms)
+{
+    apr_uint32_t due = c->loop->event.now + ms;
+    ws_timer_wheel_set(&c->loop->event.wheel, &c->alarm, (due | (SLACK - 1)) + 1);
+}
+
+/* ---- Bytes that the peer has received ---- */
+
+/* Get a number that changes when the peer receives data. *waiting: whether some data is not
+ * acknowledged yet */
+static apr_uint32_t timeouts_taken(const ws_conn *c, int *waiting)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    memset(&info, 0, sizeof(info));
+    *waiting = ws_send_queue_count(&c->out) || c->cipher_out;
+    if (getsockopt(c->source.fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0
+        || len < offsetof(struct tcp_info, tcpi_notsent_bytes) + sizeof(info.tcpi_notsent_bytes)) {
+        return c->sums[WS_SUM_WIRE_OUT]; /* a socket pair, which buffers little */
+    }
+    *waiting |= info.tcpi_unacked || info.tcpi_notsent_bytes;
+    /* The send window grows when the peer's program reads data that its kernel has already
+     * acknowledged. */
+    return 2 * (apr_uint32_t)info.tcpi_bytes_acked + info.tcpi_snd_wnd;
+}
+
+int ws_conn_takes(ws_conn *c, int *waiting)
+{
+    apr_uint32_t now = timeouts_taken(c, waiting);
+    int more = now != c->alarm.arg;
+    c->alarm.arg = now;
+    return more;
+}
+
+void ws_conn_count_as_taken(ws_conn *c)
+{
+    c->alarm.arg = ~c->alarm.arg;
+}
+
+/* ---- Timeouts for an answer ---- */
+
+void ws_conn_ask(ws_conn *c)
+{
+    int waiting;
+    ws_conn_takes(c, &waiting);
+    c->ask_queued = waiting != 0;
+    c->since = (apr_uint16_t)(c->loop->event.now >> SINCE_SHIFT);
+}
+
+static apr_uint32_t timeouts_asked_for(const ws_conn *c)
+{
+    return (apr_uint32_t)(apr_uint16_t)((c->loop->event.now >> SINCE_SHIFT) - c->since)
+           << SINCE_SHIFT;
+}
+
+apr_uint32_t ws_conn_more_time(ws_conn *c, apr_uint32_t time)
+{
+    int waiting;
+    if (!c->ask_queued || !ws_conn_takes(c, &waiting)) {
+        return 0;
+    }
+    if (!waiting) {
+        /* The frame has only now reached the peer's kernel. The peer's program may have to read all
+         * data before it, which may take the same time again. */
+        time = time > timeouts_asked_for(c) ? time : timeouts_asked_for(c);
+    }
+    return time;
+}
+
+int ws_conn_extend(ws_conn *c, apr_uint32_t time)
+{
+    apr_uint32_t passed = timeouts_asked_for(c),
+                 left = passed < ENDING_MAX ? ENDING_MAX - passed : 0;
+    apr_uint32_t silent = c->loop->event.now - c->last_input, more = ws_conn_more_time(c, time);
+    if (!more && silent < time && silent + (1 << SINCE_SHIFT) < passed) {
+        more = time;
+    }
+    more = more < left ? more : left;
+    if (more) {
+        ws_conn_alarm_in(c, more);
+    }
+    return more != 0;
+}
+
+void ws_conn_linger(ws_conn *c)
+{
+    ws_conn_alarm_in(c, WS_LINGER);
+}
+
+void ws_conn_answered(ws_conn *c)
+{
+    c->pinged = 0;
+    if (ws_state_of(c) == WS_OPEN) { /* otherwise the closing handshake uses the alarm */
+        ws_conn_alarm_in(c, ws_loop_spread(c->loop, c->settings->ping_interval));
+    }
+}
