@@ -423,6 +423,7 @@ apr_status_t ws_redis_create(ws_redis **redis, const ws_redis_options *options, 
         return APR_ENOMEM;
     }
     if ((rv = ws_wake_create(&r->wake)) != APR_SUCCESS
+        || (rv = ws_wake_create(&r->ended)) != APR_SUCCESS
         || (rv = ws_thread_create(&r->sender, ws_redis_send_all, r, pool)) != APR_SUCCESS
         || (!options->send_only
             && (rv = ws_thread_create(&r->receiver, bus_receiver, r, pool)) != APR_SUCCESS)) {
@@ -451,15 +452,18 @@ void ws_redis_destroy(ws_redis *r)
 {
     apr_status_t rv;
     apr_thread_mutex_lock(r->lock);
+    __atomic_store_n(&r->stopped, apr_time_now(), __ATOMIC_RELAXED);
     __atomic_store_n(&r->stop, 1, __ATOMIC_RELAXED);
     apr_thread_cond_signal(r->work);
     apr_thread_mutex_unlock(r->lock);
     ws_wake(r->wake);
+    ws_wake(r->ended);
     apr_thread_join(&rv, r->sender);
     if (r->receiver) {
         apr_thread_join(&rv, r->receiver);
     }
     close(r->wake);
+    close(r->ended);
     apr_pool_destroy(r->pool);
     apr_pool_destroy(r->tails_pool);
 }

@@ -3,12 +3,19 @@
 /** Connects to a Redis server, to the master that a sentinel names, or to a node of a cluster.
  *  Tries several addresses in order, starting with the one that worked last. */
 
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "redis/private.h"
 
 #define TIMEOUT 5         /* timeout of connects and replies, seconds */
+#define LAST_CONNECT 500  /* a process that ends connects for at most this long, milliseconds */
 #define BACK_OFF_MIN 50   /* milliseconds */
 #define BACK_OFF_MAX 2000 /* milliseconds */
 
@@ -46,14 +53,66 @@ void ws_redis_tell(ws_redis *r, const redisContext *c, int *told)
 
 /* ---- Steps ---- */
 
+/* Milliseconds until a connect that began at `since` has failed, 0 or more. */
+static int connect_patience(const ws_redis *r, apr_time_t since)
+{
+    apr_time_t stopped = __atomic_load_n(&r->stopped, __ATOMIC_RELAXED);
+    apr_time_t until = since + apr_time_from_sec(TIMEOUT), now = apr_time_now();
+    if (stopped && stopped + apr_time_from_msec(LAST_CONNECT) < until) {
+        until = stopped + apr_time_from_msec(LAST_CONNECT);
+    }
+    return until > now ? (int)((until - now + 999) / 1000) : 0;
+}
+
+/* Wait until the socket is connected, or the time is over. @return 0, or an error of connect(2) */
+static int connect_wait(ws_redis *r, int fd)
+{
+    struct pollfd p[] = {{.fd = fd, .events = POLLOUT}, {.fd = r->ended, .events = POLLIN}};
+    apr_time_t since = apr_time_now();
+    int error = 0, ready = 0, ms = 1;
+    socklen_t len = sizeof(error);
+    while (ready <= 0 && ms > 0) {
+        ms = connect_patience(r, since);
+        ready = poll(p, 2, ms);
+        if (ready > 0 && !p[0].revents) {
+            p[1].fd = -1; /* the process ends, so ms is shorter now */
+            ready = 0;
+        }
+    }
+    if (ready <= 0) {
+        return ETIMEDOUT;
+    }
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ? errno : error;
+}
+
+/* Finish what hiredis has begun. From then on, the connection blocks, with a timeout. */
+static void connect_finish(ws_redis *r, redisContext *c)
+{
+    struct timeval timeout = {TIMEOUT, 0};
+    int error = connect_wait(r, c->fd), one = 1;
+    if (!error && fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) & ~O_NONBLOCK) < 0) {
+        error = errno;
+    }
+    if (error) {
+        ws_redis_blame(c, "%s", strerror(error));
+        return;
+    }
+    if (!r->options.path) {
+        setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    }
+    c->flags |= REDIS_BLOCK;
+    redisSetTimeout(c, timeout);
+}
+
 redisContext *ws_redis_open(ws_redis *r, const char *host, int port)
 {
     const ws_redis_options *o = &r->options;
-    struct timeval timeout = {TIMEOUT, 0};
-    redisContext *c = r->options.path ? redisConnectUnixWithTimeout(r->options.path, timeout)
-                                      : redisConnectWithTimeout(host, port, timeout);
+    redisContext *c = r->options.path ? redisConnectUnixNonBlock(r->options.path)
+                                      : redisConnectNonBlock(host, port);
     if (c && !c->err) {
-        redisSetTimeout(c, timeout);
+        connect_finish(r, c);
+    }
+    if (c && !c->err) {
         ws_redis_reply_bound(c->reader);
         if (o->tls_ctx) {
             ws_redis_tls_connect(o->tls_ctx, c, o->tls.name ? o->tls.name : host);
@@ -206,7 +265,9 @@ redisContext *ws_redis_connect(ws_redis *r, int *told)
         }
     }
     if (!c || c->err) {
-        connect_tell(r, connect_where(r, c), c ? c->errstr : "out of memory", told);
+        if (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
+            connect_tell(r, connect_where(r, c), c ? c->errstr : "out of memory", told);
+        }
         ws_redis_close(c);
         return NULL;
     }
@@ -219,11 +280,9 @@ redisContext *ws_redis_connect(ws_redis *r, int *told)
 
 void ws_redis_back_off(ws_redis *r, unsigned *attempts)
 {
+    struct pollfd p = {.fd = r->ended, .events = POLLIN};
     unsigned ms = BACK_OFF_MIN << (*attempts > 6 ? 6 : *attempts);
     ms = ms > BACK_OFF_MAX ? BACK_OFF_MAX : ms;
     ++*attempts;
-    for (unsigned slept = 0; slept < ms && !__atomic_load_n(&r->stop, __ATOMIC_RELAXED);
-         slept += BACK_OFF_MIN) {
-        apr_sleep(BACK_OFF_MIN * 1000);
-    }
+    poll(&p, 1, (int)ms);
 }

@@ -60,7 +60,9 @@ struct ws_redis {
     apr_hash_t *wanted; /**< channel -> bus_channel */
     apr_pool_t *pool;
     int stop;
+    apr_time_t stopped;     /**< atomic: time of stop; 0: not yet */
     int wake;               /**< eventfd of the receiver: wanted has changed, or stop */
+    int ended;              /**< eventfd, readable from stop on, for both threads */
     int away;               /**< atomic: the receiver has no connection */
     apr_time_t there_since; /**< atomic: time when the receiver last connected */
     apr_uint64_t lost;      /**< packets that could not be sent */
