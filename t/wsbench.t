@@ -392,6 +392,10 @@ is(join(' ', grep { $page !~ /^\.(?:BR?|TP) .*\Q$_\E\b/m } sort keys %option), '
         . 'echo "${COMPREPLY[*]}"');
 is($completed, "--connect --connections\n", 'completion');
 
+($status, my $output) = Program::run('bash', '-c', 'exec "$0" "$@" >/dev/full', $program, qw(-c 1 -t 0.1), "$ws/echo");
+is($status, 1, 'a full disk: ends with 1');
+like($output, qr/^wsbench: cannot write the report$/m, 'and says why');
+
 $httpd->stop;
 
 # ---- bench/compare, which calls it ----

@@ -350,8 +350,8 @@ static int connection_begin(worker *w, peer *p)
 {
     if (p->deflate == DEFLATE_TAKEOVER) {
         p->windows = peer_must(calloc(1, sizeof(*p->windows)));
-        inflateInit2(&p->windows->in, -15);
-        deflateInit2(&p->windows->out, 1, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
+        peer_must_zlib(inflateInit2(&p->windows->in, -15));
+        peer_must_zlib(deflateInit2(&p->windows->out, 1, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY));
     }
     ws_parser_init(&p->parser, opt.raw ? WS_SERVER : WS_CLIENT, UINT64_MAX >> 1, UINT64_MAX >> 1);
     p->parser.rsv_ok = p->deflate ? WS_RSV1 : 0;

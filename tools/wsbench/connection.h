@@ -116,6 +116,9 @@ void peer_try_others(worker *w, peer *p, const char *what);
 /** Exit if memory is NULL. @return memory */
 void *peer_must(void *memory);
 
+/** The same for the result of inflateInit2() and deflateInit2(). */
+void peer_must_zlib(int result);
+
 /** Describe the last error of TLS or the socket. */
 const char *peer_reason(const peer *p);
 

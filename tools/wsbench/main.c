@@ -52,9 +52,13 @@ static void bench_pause_for(double seconds)
 static void bench_allow_files(void)
 {
     struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0) {
+        bench_fail(strerror(errno));
+    }
+    if (files.rlim_cur < files.rlim_max
+        && setrlimit(RLIMIT_NOFILE, &(struct rlimit){files.rlim_max, files.rlim_max}) == 0) {
+        files.rlim_cur = files.rlim_max; /* otherwise the present limit has to do */
+    }
     if (files.rlim_cur < 2 * OTHER_FILES) {
         bench_fail("too few open files are allowed (ulimit -n)");
     }
@@ -369,6 +373,9 @@ int main(int argc, char **argv)
     r->problem = bench_problem_of();
     r->interrupted = interrupted;
     report(r);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        bench_fail("cannot write the report");
+    }
     if (interrupted) {
         return 130;
     }

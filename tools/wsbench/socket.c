@@ -21,6 +21,11 @@ void *peer_must(void *memory)
     return memory;
 }
 
+void peer_must_zlib(int result)
+{
+    peer_must(result == Z_OK ? &result : NULL);
+}
+
 const char *peer_reason(const peer *p)
 {
     unsigned long error = p->ssl ? ERR_peek_last_error() : 0;

@@ -316,12 +316,22 @@ static uint64_t worker_send_due(worker *w)
     return due;
 }
 
+/* End the worker if a system call has failed. @return its result */
+static int worker_must(int result, const char *what)
+{
+    if (result < 0) {
+        fprintf(stderr, "wsbench: %s: %s\n", what, strerror(errno));
+        _exit(1);
+    }
+    return result;
+}
+
 /* The timer's event is edge-triggered: no read is needed. */
 static void worker_set_timer(uint64_t due)
 {
     struct itimerspec t = {
         .it_value = {.tv_sec = (time_t)(due / SECOND), .tv_nsec = (long)(due % SECOND)}};
-    timerfd_settime(this.timer, TFD_TIMER_ABSTIME, &t, NULL);
+    worker_must(timerfd_settime(this.timer, TFD_TIMER_ABSTIME, &t, NULL), "timer");
 }
 
 static void worker_woken(worker *w)
@@ -347,17 +357,12 @@ static int worker_all_back(const worker *w)
 static void worker_watch(worker *w, int fd, void *event)
 {
     struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.ptr = event};
-    epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e);
+    worker_must(epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e), "epoll");
 }
 
 static void *worker_some(size_t n, size_t size)
 {
-    void *memory = calloc(n, size);
-    if (!memory) {
-        fputs("wsbench: out of memory\n", stderr);
-        _exit(1);
-    }
-    return memory;
+    return peer_must(calloc(n, size));
 }
 
 /* Distribute connections round-robin. The publisher belongs to the first worker. */
@@ -384,10 +389,10 @@ static void worker_prepare(worker *w, unsigned number)
     w->out = worker_some(1, WORKER_BUFFER);
     if (opt.deflate) {
         w->inflated = worker_some(1, WORKER_BUFFER);
-        inflateInit2(&w->inflater, -15);
+        peer_must_zlib(inflateInit2(&w->inflater, -15));
     }
-    w->epoll = epoll_create1(EPOLL_CLOEXEC);
-    this.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    w->epoll = worker_must(epoll_create1(EPOLL_CLOEXEC), "epoll");
+    this.timer = worker_must(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), "timer");
     worker_watch(w, w->board->wake, &wake_event);
     worker_watch(w, this.timer, &timer_event);
     payload_forked();
