@@ -25,7 +25,6 @@
 #define LOOK apr_time_from_msec(250)
 
 #define LATER "try again later"
-#define UNKNOWN "unknown whether it was published"
 
 struct ws_channel_wait {
     apr_uint32_t refs; /* atomic */
@@ -117,7 +116,7 @@ void ws_channel_part_end(ws_channel_part *p)
 /* The caller holds the lock. */
 static void wait_fail(ws_channel_wait *w, const ws_channel_part *p, int uncertain)
 {
-    ws_strbuf_printf(wait_name(w, p), ",\"error\":\"%s\"", uncertain ? UNKNOWN : LATER);
+    ws_strbuf_printf(wait_name(w, p), ",\"error\":\"%s\"", uncertain ? WS_UNCERTAIN_TEXT : LATER);
     w->failed += !uncertain;
     w->uncertain += uncertain != 0;
 }

@@ -103,6 +103,9 @@ typedef enum {
     WS_UNCERTAIN = -11 /**< ws_published: it is unknown whether the message is published */
 } ws_status;
 
+/** How clients are told about WS_UNCERTAIN, by every interface of channels. */
+#define WS_UNCERTAIN_TEXT "unknown whether it was published"
+
 /** State of a connection: RFC 6455, sections 4.1 and 7.1. */
 typedef enum {
     WS_OPEN = 1,    /**< messages pass in both directions */

@@ -124,7 +124,12 @@ for my $what ('a status', 'nothing') {
     my $answer = do { local $/; <$socket> };
     like($answer, qr{^HTTP/1.1 504 }, "the answer was $what: nobody knows whether it is published");
     unlike($answer, qr/^Retry-After/mi, 'and a second request could double it');
-    like($answer, qr/unknown whether/, 'which is told');
+    like($answer, qr/"error":"unknown whether it was published"/, 'which is told');
+    my $client = Client->new($httpd, '/ws?channel=kept/a', protocol => 'channel.v1.json');
+    $client->text('{"type":"publish","channel":"kept/a","data":"x","id":1}');
+    my $told = Httpd::wait_for(sub { my $m = decode_json(($client->message)[1]); $m->{type} eq 'error' && $m }, 'the error');
+    is($told->{error}, 'unknown whether it was published', 'a client of ws_channel.so is told the same');
+    $client->drop;
     $fake->answer('APPEND');
 }
 works('silence');

@@ -153,7 +153,7 @@ const char *status_words(ws_status s)
     case WS_BAD_TEXT:
         return "no UTF-8";
     case WS_UNCERTAIN:
-        return "not known whether it is published";
+        return WS_UNCERTAIN_TEXT;
     case WS_MISPLACED:
         return "no such position";
     case WS_FULL:
