@@ -299,8 +299,10 @@ sub write_conf {
     my $ssl  = $self->{ssl_conf} // '';
     my $websocket = $self->{no_module} ? '' : "LoadModule websocket_module $BUILD/mod_websocket.so";
     $websocket .= "\nWebSocketBackend $ENV{WS_TEST_BACKEND}" if $websocket && $ENV{WS_TEST_BACKEND};
-    # What a client reads is what its test is about: on a slow machine it may be silent for long.
-    my $pings = $self->{no_module} ? '' : "<IfModule websocket_module>\nWebSocketPing 10min\n</IfModule>";
+    # On a slow machine a client may be silent for long: it gets no ping that its test does not expect, and may take its
+    # time for a request.
+    my $patient = "<IfModule reqtimeout_module>\nRequestReadTimeout header=0 body=0\n</IfModule>";
+    $patient .= "\n<IfModule websocket_module>\nWebSocketPing 10min\n</IfModule>" if !$self->{no_module};
     my $level = $websocket || ($self->{load} // '') =~ /mod_websocket\.so/ ? ' websocket:' . ($self->{log_level} || 'debug') : '';
     write_file("$root/httpd.conf", <<"END");
 ServerRoot $root
@@ -327,7 +329,7 @@ GracefulShutdownTimeout 10
 <Location /server-status>
     SetHandler server-status
 </Location>
-$pings
+$patient
 $conf
 <VirtualHost 127.0.0.1:$self->{ssl_port}>
     ServerName localhost
