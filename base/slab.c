@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Allocates the places of a loop's connections in chunks that never move. Freed places are reused
+ * Allocates the slots of a loop's connections in chunks that never move. Freed slots are reused
  * oldest first.
  */
 
@@ -17,10 +17,10 @@ int ws_slab_init(ws_slab *s, apr_size_t size)
     memset(s, 0, sizeof(*s));
     s->size = size;
     s->first = s->last = NONE;
-    /* Tables for the maximum number of places. The kernel allocates no memory for pages that are
+    /* Tables for the maximum number of slots. The kernel allocates no memory for pages that are
      * never used. */
-    s->chunks = calloc(WS_SLAB_PLACES / WS_SLAB_CHUNK, sizeof(*s->chunks));
-    s->next = calloc(WS_SLAB_PLACES, sizeof(*s->next));
+    s->chunks = calloc(WS_SLAB_SLOTS / WS_SLAB_CHUNK, sizeof(*s->chunks));
+    s->next = calloc(WS_SLAB_SLOTS, sizeof(*s->next));
     if (!s->chunks || !s->next) {
         ws_slab_destroy(s);
         return -1;
@@ -41,7 +41,7 @@ void ws_slab_destroy(ws_slab *s)
 static int grow(ws_slab *s)
 {
     void *chunk;
-    if (s->count >= WS_SLAB_PLACES || !(chunk = calloc(WS_SLAB_CHUNK, s->size))) {
+    if (s->count >= WS_SLAB_SLOTS || !(chunk = calloc(WS_SLAB_CHUNK, s->size))) {
         return -1;
     }
     s->chunks[s->count / WS_SLAB_CHUNK] = chunk;
@@ -51,35 +51,35 @@ static int grow(ws_slab *s)
     return 0;
 }
 
-void *ws_slab_take(ws_slab *s, apr_uint32_t *place)
+void *ws_slab_take(ws_slab *s, apr_uint32_t *slot)
 {
     if (s->first == NONE && grow(s) < 0) {
         return NULL;
     }
-    *place = s->first;
+    *slot = s->first;
     s->first = s->next[s->first];
     if (s->first == NONE) {
         s->last = NONE;
     }
-    return ws_slab_at(s, *place);
+    return ws_slab_at(s, *slot);
 }
 
-void ws_slab_give(ws_slab *s, apr_uint32_t place)
+void ws_slab_give(ws_slab *s, apr_uint32_t slot)
 {
-    s->next[place] = NONE;
+    s->next[slot] = NONE;
     if (s->last == NONE) {
-        s->first = place;
+        s->first = slot;
     }
     else {
-        s->next[s->last] = place;
+        s->next[s->last] = slot;
     }
-    s->last = place;
+    s->last = slot;
 }
 
-void *ws_slab_at(const ws_slab *s, apr_uint32_t place)
+void *ws_slab_at(const ws_slab *s, apr_uint32_t slot)
 {
-    if (place >= s->count) {
+    if (slot >= s->count) {
         return NULL;
     }
-    return (char *)s->chunks[place / WS_SLAB_CHUNK] + (place % WS_SLAB_CHUNK) * s->size;
+    return (char *)s->chunks[slot / WS_SLAB_CHUNK] + (slot % WS_SLAB_CHUNK) * s->size;
 }

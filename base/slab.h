@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The memory of a loop's connections: places in chunks that never move. The place that has been
+ * The memory of a loop's connections: slots in chunks that never move. The slot that has been
  * free for the longest time is reused first, so that generations grow slowly (ids.c).
  */
 
@@ -10,30 +10,30 @@
 
 #include <apr.h>
 
-#define WS_SLAB_CHUNK 64         /**< places in a chunk */
-#define WS_SLAB_PLACES (1 << 20) /**< at most */
+#define WS_SLAB_CHUNK 64        /**< slots in a chunk */
+#define WS_SLAB_SLOTS (1 << 20) /**< at most */
 
 typedef struct ws_slab {
     void **chunks;
-    apr_size_t size;          /**< of a place, bytes */
-    apr_uint32_t count;       /**< places that exist */
-    apr_uint32_t *next;       /**< for each free place: the next free one */
-    apr_uint32_t first, last; /**< first and last free place; 0xFFFFFFFF: none */
+    apr_size_t size;          /**< of a slot, bytes */
+    apr_uint32_t count;       /**< slots that exist */
+    apr_uint32_t *next;       /**< for each free slot: the next free one */
+    apr_uint32_t first, last; /**< first and last free slot; 0xFFFFFFFF: none */
 } ws_slab;
 
-/** Create a slab. size: bytes per place. @return 0, or -1 when out of memory */
+/** Create a slab. size: bytes per slot. @return 0, or -1 when out of memory */
 int ws_slab_init(ws_slab *s, apr_size_t size);
 void ws_slab_destroy(ws_slab *s);
 
 /**
- * Take a free place. The memory of a new place is zeroed; a reused place keeps its previous
+ * Take a free slot. The memory of a new slot is zeroed; a reused slot keeps its previous
  * content.
- * @return NULL when out of memory or places
+ * @return NULL when out of memory or slots
  */
-void *ws_slab_take(ws_slab *s, apr_uint32_t *place);
-void ws_slab_give(ws_slab *s, apr_uint32_t place);
+void *ws_slab_take(ws_slab *s, apr_uint32_t *slot);
+void ws_slab_give(ws_slab *s, apr_uint32_t slot);
 
-/** The memory of a place, even of a free one; NULL if the place does not exist. */
-void *ws_slab_at(const ws_slab *s, apr_uint32_t place);
+/** The memory of a slot, even of a free one; NULL if the slot does not exist. */
+void *ws_slab_at(const ws_slab *s, apr_uint32_t slot);
 
 #endif

@@ -197,7 +197,7 @@ static void deliver_to_one(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_m
 {
     struct ws_forms forms = {.key = 0};
     ws_sub_list *list = ws_sub_list_of(sub->loop, sub->ch);
-    apr_uint32_t place = sub->place;
+    apr_uint32_t index = sub->index;
     ws_loop *loop = sub->loop;
     ws_frames *f;
     int form;
@@ -207,7 +207,7 @@ static void deliver_to_one(ws_channels *h, ws_sub *sub, ws_event_kind kind, ws_m
     }
     list->visiting++;
     form = deliver_ask(h, sub, kind, m, &forms);
-    if (list->subs[place] == sub && (f = deliver_frames_of(form, kind, m, &forms))) {
+    if (list->subs[index] == sub && (f = deliver_frames_of(form, kind, m, &forms))) {
         deliver_send_form(sub, f);
         ws_frames_unref(f);
     }

@@ -20,8 +20,8 @@ int ws_node_is_self(const ws_channels *h, const ws_node *n)
     return ws_node_same(n, &h->options.self);
 }
 
-static ws_member_view **members_place_of(ws_channels *h, const char *name, unsigned len,
-                                         apr_uint64_t hash)
+static ws_member_view **members_link_of(ws_channels *h, const char *name, unsigned len,
+                                        apr_uint64_t hash)
 {
     ws_member_view **link = &h->presence->views[hash % WS_VIEWS];
     while (*link
@@ -34,7 +34,7 @@ static ws_member_view **members_place_of(ws_channels *h, const char *name, unsig
 ws_member_view *ws_view_of(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash,
                            int make)
 {
-    ws_member_view **link = members_place_of(h, name, len, hash), *v = *link;
+    ws_member_view **link = members_link_of(h, name, len, hash), *v = *link;
     if (!v && make && (v = calloc(1, sizeof(*v) + len + 1))) {
         v->hash = hash;
         v->len = len;
@@ -135,7 +135,7 @@ void ws_view_tidy(ws_channels *h, ws_member_view *v)
         }
     }
     if (!v->count) {
-        ws_member_view **link = members_place_of(h, v->name, v->len, v->hash);
+        ws_member_view **link = members_link_of(h, v->name, v->len, v->hash);
         *link = v->next;
         free(v->table);
         free(v);

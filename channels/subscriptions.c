@@ -210,7 +210,7 @@ static int sub_enter(ws_sub_list *list, ws_sub *sub)
         list->subs = subs;
         list->size = size;
     }
-    sub->place = list->used;
+    sub->index = list->used;
     list->subs[list->used++] = sub;
     return 0;
 }
@@ -324,7 +324,7 @@ void ws_sub_list_compact(ws_sub_list *list)
     }
     for (apr_uint32_t i = 0; i < list->used; i++) {
         if (list->subs[i]) {
-            list->subs[i]->place = n;
+            list->subs[i]->index = n;
             list->subs[n++] = list->subs[i];
         }
     }
@@ -336,12 +336,12 @@ void ws_sub_list_compact(ws_sub_list *list)
 static void sub_remove(ws_sub_list *list, const ws_sub *sub)
 {
     if (list->visiting) {
-        list->subs[sub->place] = NULL; /* an iteration is using the indexes */
+        list->subs[sub->index] = NULL; /* an iteration is using the indexes */
         list->holes = 1;
         return;
     }
-    list->subs[sub->place] = list->subs[--list->used];
-    list->subs[sub->place]->place = sub->place;
+    list->subs[sub->index] = list->subs[--list->used];
+    list->subs[sub->index]->index = sub->index;
     sub_leave_empty(list);
 }
 

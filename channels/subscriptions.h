@@ -24,7 +24,7 @@ struct ws_sub {
     ws_listener *listener; /**< or NULL */
     ws_loop *loop;
     ws_channel *ch;
-    apr_uint32_t place;    /**< index in the list */
+    apr_uint32_t index;    /**< index in the list */
     apr_uint32_t serial;   /**< distinguishes it from earlier ones of this connection and channel */
     ws_position at;        /**< position of the last message received */
     unsigned char flags;   /**< WS_MEMBER, WS_WATCH, WS_AS_PUBLISHED */

@@ -39,11 +39,11 @@ static int backpressure_late(const ws_conn *c)
            && ws_drop_age(c, &c->out, 0) > c->settings->max_delay;
 }
 
-ws_send_queue *ws_backpressure_find(ws_conn *c, apr_uint64_t key, apr_uint32_t *place)
+ws_send_queue *ws_backpressure_find(ws_conn *c, apr_uint64_t key, apr_uint32_t *index)
 {
     ws_send_queue *queues[] = {&c->out, c->rare->deferred};
     for (int n = 0; ws_backpressure_policy(c) == WS_SLOW_KEEP_LATEST && n < 2 && queues[n]; n++) {
-        if ((*place = ws_send_queue_find(queues[n], key)) < ws_send_queue_count(queues[n])) {
+        if ((*index = ws_send_queue_find(queues[n], key)) < ws_send_queue_count(queues[n])) {
             return queues[n];
         }
     }

@@ -99,15 +99,15 @@ static void conn_init(ws_conn *c, const ws_handoff *h)
 
 int ws_conn_create(ws_loop *loop, ws_handoff *h)
 {
-    apr_uint32_t place;
-    ws_conn *c = ws_slab_take(&loop->slab, &place);
+    apr_uint32_t slot;
+    ws_conn *c = ws_slab_take(&loop->slab, &slot);
     ws_id id;
 
     if (!c) {
         ws_engine_log(loop->engine, WS_LOG_ERROR, NULL, "out of memory: a connection is dropped");
         return -1;
     }
-    id = ws_id_make(loop, place, c->id);
+    id = ws_id_make(loop, slot, c->id);
     memset(c, 0, sizeof(*c));
     c->id = id;
     c->loop = loop;
@@ -117,7 +117,7 @@ int ws_conn_create(ws_loop *loop, ws_handoff *h)
     conn_init(c, h);
     if (!conn_init_rare(c, h)) {
         c->freed = 1;
-        ws_slab_give(&loop->slab, place);
+        ws_slab_give(&loop->slab, slot);
         ws_engine_log(loop->engine, WS_LOG_ERROR, NULL, "out of memory: a connection is dropped");
         return -1;
     }

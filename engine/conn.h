@@ -108,7 +108,7 @@ struct ws_conn {
     const ws_settings *settings;
     SSL *ssl;
     ws_source source; /**< its socket */
-    ws_id id;         /**< 0 in a slab place that was never used */
+    ws_id id;         /**< 0 in a slab slot that was never used */
     ws_send_queue out;
     const ws_rare
         *rare; /**< for writing, use ws_conn_rare() or ws_rare_of(). For a WS_BLOCKING handler,
@@ -378,9 +378,9 @@ void ws_conn_received(ws_conn *c, const ws_ready *r);
 
 /* ids.c */
 
-/** Make the id of a connection at a place of the slab. last: the place's previous id; 0: none */
-ws_id ws_id_make(const ws_loop *loop, apr_uint32_t place, ws_id last);
-apr_uint32_t ws_id_place(ws_id id);
+/** Make the id of a connection at a slot of the slab. last: the slot's previous id; 0: none */
+ws_id ws_id_make(const ws_loop *loop, apr_uint32_t slot, ws_id last);
+apr_uint32_t ws_id_slot(ws_id id);
 
 /** The loop of an id; NULL: the id is not from this process.  [any thread] */
 ws_loop *ws_id_loop(ws_engine *engine, ws_id id);

@@ -123,7 +123,7 @@ static int end_free(ws_loop *loop, ws_deferred *d)
         }
         free(o);
     }
-    ws_slab_give(&loop->slab, ws_id_place(c->id));
+    ws_slab_give(&loop->slab, ws_id_slot(c->id));
     ws_loop_left(loop, outgoing);
     return 1;
 }

@@ -272,9 +272,9 @@ ws_loop *ws_engine_least_busy(ws_engine *engine);
 /** The number of loops; they are numbered from 0.  [any thread] */
 unsigned ws_engine_loops(const ws_engine *engine);
 
-/** The connection at a place, counted from 0; NULL: the place is free. *end is set if no connection
- *  is at this place or any later one.  [that loop] */
-const ws_conn *ws_engine_at(ws_engine *engine, unsigned loop, apr_uint32_t place, int *end);
+/** The connection at a slot, counted from 0; NULL: the slot is free. *end is set if no connection
+ *  is at this slot or any later one.  [that loop] */
+const ws_conn *ws_engine_at(ws_engine *engine, unsigned loop, apr_uint32_t slot, int *end);
 
 /** The loop of an id; -1: the id is not from this process.  [any thread] */
 int ws_engine_loop_of(ws_engine *engine, ws_id id);

@@ -68,9 +68,9 @@ unsigned ws_engine_loops(const ws_engine *e)
     return e->options.loops;
 }
 
-const ws_conn *ws_engine_at(ws_engine *e, unsigned loop, apr_uint32_t place, int *end)
+const ws_conn *ws_engine_at(ws_engine *e, unsigned loop, apr_uint32_t slot, int *end)
 {
-    const ws_conn *c = ws_slab_at(&e->loops[loop].slab, place);
+    const ws_conn *c = ws_slab_at(&e->loops[loop].slab, slot);
     *end = !c;
     return c && c->id && !c->freed ? c : NULL;
 }

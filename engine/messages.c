@@ -190,7 +190,7 @@ ws_status ws_conn_share(ws_conn *c, ws_frames *f)
     unsigned first = f->data[0];
     apr_size_t len;
     ws_send_queue *older;
-    apr_uint32_t place;
+    apr_uint32_t index;
 
     if (ws_state_of(c) != WS_OPEN) {
         ws_frames_unref(f);
@@ -202,14 +202,14 @@ ws_status ws_conn_share(ws_conn *c, ws_frames *f)
         ws_frames_unref(f);
         return WS_UNSUPPORTED;
     }
-    if (f->key && (older = ws_backpressure_find(c, f->key, &place))) {
+    if (f->key && (older = ws_backpressure_find(c, f->key, &index))) {
         ws_frames_payload(f, &len);
         if (older == &c->out && !(f = message_shape(c, f))) {
             return WS_FULL;
         }
         ws_conn_count_sent(c, first, len);
         ws_count(c->loop->counters, WS_COUNT_DROPPED, 1);
-        ws_send_queue_replace(older, place, f, c->loop->event.now);
+        ws_send_queue_replace(older, index, f, c->loop->event.now);
         return WS_QUEUED;
     }
     if ((s = message_admit(c, first)) < 0) {

@@ -197,7 +197,7 @@ static inline int ws_backpressure_drops(const ws_conn *c)
 ws_status ws_backpressure_admit(ws_conn *c, unsigned first);
 
 /** Find a queued message that a newer one with this key replaces. @return its queue, or NULL */
-ws_send_queue *ws_backpressure_find(ws_conn *c, apr_uint64_t key, apr_uint32_t *place);
+ws_send_queue *ws_backpressure_find(ws_conn *c, apr_uint64_t key, apr_uint32_t *index);
 
 /** How long a queued message has waited, milliseconds. */
 static inline apr_uint32_t ws_drop_age(const ws_conn *c, const ws_send_queue *q, apr_uint32_t i)

@@ -26,7 +26,7 @@
 
 /* Number of connection slots that a loop examines per question. This limits how long it is
  * blocked. */
-#define PLACES 1024
+#define SLOTS 1024
 
 /* Longest text in a listing, bytes. Longer texts are cut. */
 #define TEXT_MAX 512
@@ -35,16 +35,16 @@
  * an answer. */
 #define QUESTIONS_MAX 64
 
-/* A request to examine one loop, starting at the slot `place`. */
+/* A request to examine one loop, starting at a slot of its slab. */
 WS_SHM_STRUCT(question, {
-    apr_uint32_t loop, place;
+    apr_uint32_t loop, slot;
     char filter[WS_CONNECTIONS_FILTER + 1];
 });
 
 /* The header of an answer; connections follow. */
 WS_SHM_STRUCT(answer, {
-    apr_uint32_t loop, place; /* where to continue */
-    apr_uint32_t done;        /* all loops have been examined */
+    apr_uint32_t loop, slot; /* where to continue */
+    apr_uint32_t done;       /* all loops have been examined */
     apr_uint32_t count;
 });
 
@@ -159,13 +159,13 @@ static apr_size_t connections_put(ws_connection_info *l, apr_size_t room, const 
 static void connections_do_list(ws_engine *e, unsigned loop, void *arg)
 {
     listing *g = arg;
-    apr_uint32_t place = g->question.place, until = place + PLACES;
+    apr_uint32_t slot = g->question.slot, until = slot + SLOTS;
     apr_size_t used = sizeof(g->head);
     int end = 0;
 
     g->head.count = 0;
-    for (; place < until; place++) {
-        const ws_conn *c = ws_engine_at(e, loop, place, &end);
+    for (; slot < until; slot++) {
+        const ws_conn *c = ws_engine_at(e, loop, slot, &end);
         ws_conn_info r;
         if (end) {
             break;
@@ -186,7 +186,7 @@ static void connections_do_list(ws_engine *e, unsigned loop, void *arg)
         }
     }
     g->head.loop = end ? loop + 1 : loop;
-    g->head.place = end ? 0 : place;
+    g->head.slot = end ? 0 : slot;
     g->head.done = g->head.loop == ws_engine_loops(e);
     ws_ipc_answer(&g->to, g->bytes, used);
     connections_question_free(g);
@@ -363,7 +363,7 @@ static int connections_ask(unsigned slot, const ws_connections_query *query, col
             return 0;
         }
         q.loop = a->loop;
-        q.place = a->place;
+        q.slot = a->slot;
     } while (!a->done);
     return 1;
 }

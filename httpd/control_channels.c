@@ -46,17 +46,17 @@ typedef struct channel_sums {
 static void channels_add(channel_sums *sums, const char *name, apr_int64_t subscribers,
                          apr_int64_t members)
 {
-    int *place = apr_hash_get(sums->by_name, name, APR_HASH_KEY_STRING);
+    int *index = apr_hash_get(sums->by_name, name, APR_HASH_KEY_STRING);
     channel_sum *sum;
-    if (place) {
-        sum = &APR_ARRAY_IDX(sums->all, *place, channel_sum);
+    if (index) {
+        sum = &APR_ARRAY_IDX(sums->all, *index, channel_sum);
     }
     else {
-        place = apr_palloc(sums->pool, sizeof(*place));
-        *place = sums->all->nelts;
+        index = apr_palloc(sums->pool, sizeof(*index));
+        *index = sums->all->nelts;
         sum = apr_array_push(sums->all);
         *sum = (channel_sum){.name = name};
-        apr_hash_set(sums->by_name, name, APR_HASH_KEY_STRING, place);
+        apr_hash_set(sums->by_name, name, APR_HASH_KEY_STRING, index);
     }
     sum->subscribers += subscribers;
     sum->members += members;

@@ -17,9 +17,9 @@
 typedef struct control_list {
     request_rec *r;
     const char *user, *uri, *vhost, *channel;
-    unsigned left;        /* room of the page, connections */
-    ws_node from;         /* process to start at */
-    unsigned loop, place; /* position in that process */
+    unsigned left;       /* room of the page, connections */
+    ws_node from;        /* process to start at */
+    unsigned loop, slot; /* position in that process */
     ws_strbuf items, missing;
     const char *next; /* start of the next page; NULL: this is the last one */
     int complete;     /* all processes are known and have answered */
@@ -37,26 +37,26 @@ static int control_compare_nodes(const void *x, const void *y)
  * malformed */
 static int control_read_next(const char *text, control_list *l)
 {
-    apr_uint64_t process, loop, place;
+    apr_uint64_t process, loop, slot;
     if (!*text) {
         return 1;
     }
     if (strlen(text) != 16 + 1 + 4 + 1 + 2 + 1 + 8 || text[16] != '.' || text[21] != '.'
         || text[24] != '.' || !ws_parse_hex(text, 16, &l->from.server)
         || !ws_parse_hex(text + 17, 4, &process) || !ws_parse_hex(text + 22, 2, &loop)
-        || !ws_parse_hex(text + 25, 8, &place)) {
+        || !ws_parse_hex(text + 25, 8, &slot)) {
         return 0;
     }
     l->from.process = (apr_uint32_t)process;
     l->loop = (unsigned)loop;
-    l->place = (unsigned)place;
-    return loop <= WS_LOOPS_MAX && place <= APR_INT32_MAX / 2;
+    l->slot = (unsigned)slot;
+    return loop <= WS_LOOPS_MAX && slot <= APR_INT32_MAX / 2;
 }
 
 static const char *control_print_next(const control_list *l, const ws_node *node)
 {
     return apr_psprintf(l->r->pool, "%016" APR_UINT64_T_HEX_FMT ".%04x.%02x.%08x", node->server,
-                        node->process, l->loop, l->place);
+                        node->process, l->loop, l->slot);
 }
 
 static void control_list_missing(control_list *l, const ws_rpc_answer *answer)
@@ -73,14 +73,14 @@ static void control_list_missing(control_list *l, const ws_rpc_answer *answer)
 static int control_list_take(control_list *l, const ws_rpc_answer *answer, int *more)
 {
     const char *line = memchr(answer->data, '\n', answer->len), *end = answer->data, *list;
-    apr_int64_t loop = 0, place = 0;
+    apr_int64_t loop = 0, slot = 0;
     unsigned items;
     *more = *answer->data != '-';
     if (*more && line && (end = ws_parse_digits(end, &loop)) && *end == ' ') {
-        end = ws_parse_digits(end + 1, &place);
+        end = ws_parse_digits(end + 1, &slot);
     }
     if (!line || !end || (*more && end != line) || loop > WS_LOOPS_MAX
-        || place > APR_INT32_MAX / 2) {
+        || slot > APR_INT32_MAX / 2) {
         return 0;
     }
     list = line + 1;
@@ -93,7 +93,7 @@ static int control_list_take(control_list *l, const ws_rpc_answer *answer, int *
     }
     l->left -= items < l->left ? items : l->left;
     l->loop = (unsigned)loop;
-    l->place = (unsigned)place;
+    l->slot = (unsigned)slot;
     return 1;
 }
 
@@ -108,7 +108,7 @@ static int control_list_process(control_list *l, const ws_node *node, apr_time_t
         ws_rpc_answer answer = {.node = *node};
         ws_control_words(l->r, &question, l->user, l->uri, l->vhost,
                          apr_psprintf(l->r->pool, "%u", l->loop),
-                         apr_psprintf(l->r->pool, "%u", l->place),
+                         apr_psprintf(l->r->pool, "%u", l->slot),
                          apr_psprintf(l->r->pool, "%u", l->left), (char *)NULL);
         ws_rpc_ask(l->r->pool, &question, &answer, 1);
         if (answer.status == WS_RPC_OK && !control_list_take(l, &answer, &more)) {
@@ -135,7 +135,7 @@ static void control_list_all(control_list *l)
             continue;
         }
         if (order > 0) {
-            l->loop = l->place = 0;
+            l->loop = l->slot = 0;
         }
         if (!l->left || apr_time_now() >= until || control_list_process(l, &nodes[i], until)) {
             l->next = control_print_next(l, &nodes[i]);

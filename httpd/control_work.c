@@ -18,7 +18,7 @@
 #include "protocol/close.h"
 
 /* Number of slots that a loop examines per turn. */
-#define PLACES 256
+#define SLOTS 256
 
 /* Longest list in one answer, bytes. The next answer continues the list. */
 #define LIST_TEXT (48 * 1024)
@@ -237,7 +237,7 @@ static void work_finish(ws_rpc *call, int all)
             ws_strbuf_puts(&answer, "-\n[");
         }
         else {
-            ws_strbuf_printf(&answer, "%u %u\n[", call->loop, call->place);
+            ws_strbuf_printf(&answer, "%u %u\n[", call->loop, call->slot);
         }
         ws_strbuf_add(&answer, call->text.data, call->text.len);
         ws_strbuf_puts(&answer, "]");
@@ -250,10 +250,10 @@ static void work_finish(ws_rpc *call, int all)
 /* @return 1 at the end of the loop's connections */
 static int work_look(ws_engine *e, ws_rpc *call, const ws_channel *ch)
 {
-    for (unsigned until = call->place + PLACES; call->place < until && !work_is_enough(call);
-         call->place++) {
+    for (unsigned until = call->slot + SLOTS; call->slot < until && !work_is_enough(call);
+         call->slot++) {
         int end;
-        const ws_conn *seen = ws_engine_at(e, call->loop, call->place, &end);
+        const ws_conn *seen = ws_engine_at(e, call->loop, call->slot, &end);
         ws_conn *c = seen ? ws_engine_find(e, call->loop, ws_conn_id(seen)) : NULL;
         if (end) {
             return 1;
@@ -275,7 +275,7 @@ static void work_walk(ws_engine *e, unsigned loop, void *arg)
     (void)loop;
     /* Only drop a late question if no connection has been processed yet. After that, the counts
      * must be reported. */
-    if (!call->loop && !call->place && ws_rpc_drop_late(call)) {
+    if (!call->loop && !call->slot && ws_rpc_drop_late(call)) {
         return;
     }
     if (len && h) {
@@ -287,7 +287,7 @@ static void work_walk(ws_engine *e, unsigned loop, void *arg)
     }
     if (end) {
         call->loop++;
-        call->place = 0;
+        call->slot = 0;
     }
     if (work_is_enough(call) || call->loop >= ws_engine_loops(e)) {
         work_finish(call, call->loop >= ws_engine_loops(e));
@@ -340,7 +340,7 @@ static apr_int64_t work_number_of(const char *word, apr_int64_t max)
 static int work_read(ws_rpc *call)
 {
     const char *at = call->data;
-    apr_int64_t loop, place, most;
+    apr_int64_t loop, slot, most;
     call->user = call->uri = call->vhost = "";
     switch (call->kind) {
     case WS_RPC_LIST:
@@ -348,12 +348,12 @@ static int work_read(ws_rpc *call)
         call->uri = work_word(call, &at);
         call->vhost = work_word(call, &at);
         loop = work_number_of(work_word(call, &at), WS_LOOPS_MAX);
-        place = work_number_of(work_word(call, &at), APR_INT32_MAX / 2);
+        slot = work_number_of(work_word(call, &at), APR_INT32_MAX / 2);
         most = work_number_of(work_word(call, &at), WS_CONTROL_PAGE_MAX);
         call->loop = (unsigned)loop;
-        call->place = (unsigned)place;
+        call->slot = (unsigned)slot;
         call->most = (unsigned)most;
-        return call->user && call->uri && call->vhost && loop >= 0 && place >= 0 && most > 0;
+        return call->user && call->uri && call->vhost && loop >= 0 && slot >= 0 && most > 0;
     case WS_RPC_CHANNELS:
         call->user = work_word(call, &at); /* the prefix */
         call->uri = work_word(call, &at);  /* the name after which the list starts */

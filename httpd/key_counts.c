@@ -11,16 +11,16 @@
 #include <apr_thread_mutex.h>
 #include <string.h>
 
-/* Number of places per row; powers of two. The kernel does not allocate pages that are never
+/* Number of entries per row; powers of two. The kernel does not allocate pages that are never
  * used. */
-#define PLACES_MIN (1u << 10)
-#define PLACES_MAX (1u << 16)
+#define ENTRIES_MIN (1u << 10)
+#define ENTRIES_MAX (1u << 16)
 
 /* Places per bucket: four cache lines. With two buckets per key, a row is about 90 % full before an
  * insertion fails for the first time. */
 #define BUCKET 16
 
-WS_SHM_STRUCT(key_place, {
+WS_SHM_STRUCT(key_entry, {
     apr_uint64_t key;   /* atomic; 0: free */
     apr_uint32_t count; /* atomic */
     apr_uint32_t unused;
@@ -34,32 +34,32 @@ WS_SHM_STRUCT(key_summary, {
 });
 
 struct ws_key_counts {
-    key_place *rows;
+    key_entry *rows;
     key_summary *summaries;
-    apr_uint32_t places; /* per row */
-    int own;             /* slot of this child; -1: none */
+    apr_uint32_t entries; /* per row */
+    int own;              /* slot of this child; -1: none */
     apr_thread_mutex_t *lock;
 };
 
-const ws_shm_layout *const ws_key_counts_layout[] = {&key_place_layout, &key_summary_layout, NULL};
+const ws_shm_layout *const ws_key_counts_layout[] = {&key_entry_layout, &key_summary_layout, NULL};
 
-ws_key_counts *ws_key_counts_attach(server_rec *s, const char *name, apr_size_t places)
+ws_key_counts *ws_key_counts_attach(server_rec *s, const char *name, apr_size_t entries)
 {
     ws_key_counts *t = apr_pcalloc(s->process->pconf, sizeof(*t));
     unsigned slots = ws_shm_slots();
-    for (t->places = PLACES_MIN; t->places * 2 <= places / slots && t->places < PLACES_MAX;) {
-        t->places *= 2;
+    for (t->entries = ENTRIES_MIN; t->entries * 2 <= entries / slots && t->entries < ENTRIES_MAX;) {
+        t->entries *= 2;
     }
     t->own = -1;
-    t->rows = ws_shm_table(s, name, sizeof(*t->rows) * t->places * slots);
+    t->rows = ws_shm_table(s, name, sizeof(*t->rows) * t->entries * slots);
     t->summaries = ws_shm_table(s, apr_pstrcat(s->process->pconf, name, "-summary", NULL),
                                 sizeof(*t->summaries) * slots);
     return t->rows && t->summaries ? t : NULL;
 }
 
-static key_place *key_row(const ws_key_counts *t, unsigned slot)
+static key_entry *key_row(const ws_key_counts *t, unsigned slot)
 {
-    return t->rows + (apr_size_t)slot * t->places;
+    return t->rows + (apr_size_t)slot * t->entries;
 }
 
 void ws_key_counts_clear(ws_key_counts *t, unsigned slot)
@@ -67,7 +67,7 @@ void ws_key_counts_clear(ws_key_counts *t, unsigned slot)
     if (ws_key_counts_any(t, slot)) {
         /* Readers check this first, so they regard the row as empty from now on. */
         __atomic_store_n(&t->summaries[slot].keys, 0, __ATOMIC_SEQ_CST);
-        memset(key_row(t, slot), 0, t->places * sizeof(key_place));
+        memset(key_row(t, slot), 0, t->entries * sizeof(key_entry));
     }
 }
 
@@ -83,16 +83,16 @@ int ws_key_counts_child_init(ws_key_counts *t, apr_pool_t *pchild)
 }
 
 /* @param which  0 or 1: which of the two buckets */
-static key_place *key_bucket(const ws_key_counts *t, unsigned slot, apr_uint64_t key, int which)
+static key_entry *key_bucket(const ws_key_counts *t, unsigned slot, apr_uint64_t key, int which)
 {
     apr_uint32_t half = (apr_uint32_t)(which ? key >> 32 : key);
-    return key_row(t, slot) + (half & (t->places / BUCKET - 1)) * BUCKET;
+    return key_row(t, slot) + (half & (t->entries / BUCKET - 1)) * BUCKET;
 }
 
-static key_place *key_find(const ws_key_counts *t, unsigned slot, apr_uint64_t key)
+static key_entry *key_find(const ws_key_counts *t, unsigned slot, apr_uint64_t key)
 {
     for (int which = 0; which < 2; which++) {
-        key_place *bucket = key_bucket(t, slot, key, which);
+        key_entry *bucket = key_bucket(t, slot, key, which);
         for (unsigned i = 0; i < BUCKET; i++) {
             if (__atomic_load_n(&bucket[i].key, __ATOMIC_SEQ_CST) == key) {
                 return &bucket[i];
@@ -102,13 +102,13 @@ static key_place *key_find(const ws_key_counts *t, unsigned slot, apr_uint64_t k
     return NULL;
 }
 
-/* The caller holds the lock. @return a free place in the emptier bucket; NULL: both are full */
-static key_place *key_free(const ws_key_counts *t, apr_uint64_t key)
+/* The caller holds the lock. @return a free entry in the emptier bucket; NULL: both are full */
+static key_entry *key_free(const ws_key_counts *t, apr_uint64_t key)
 {
-    key_place *found = NULL;
+    key_entry *found = NULL;
     unsigned most = 0;
     for (int which = 0; which < 2; which++) {
-        key_place *bucket = key_bucket(t, (unsigned)t->own, key, which), *free = NULL;
+        key_entry *bucket = key_bucket(t, (unsigned)t->own, key, which), *free = NULL;
         unsigned n = 0;
         for (unsigned i = 0; i < BUCKET; i++) {
             if (!__atomic_load_n(&bucket[i].key, __ATOMIC_RELAXED)) {
@@ -126,7 +126,7 @@ static key_place *key_free(const ws_key_counts *t, apr_uint64_t key)
 
 int ws_key_counts_add(ws_key_counts *t, apr_uint64_t key)
 {
-    key_place *p;
+    key_entry *p;
     if (t->own < 0) {
         return 0;
     }
@@ -145,7 +145,7 @@ int ws_key_counts_add(ws_key_counts *t, apr_uint64_t key)
 
 int ws_key_counts_remove(ws_key_counts *t, apr_uint64_t key)
 {
-    key_place *p;
+    key_entry *p;
     if (t->own < 0) {
         return 0;
     }
@@ -161,7 +161,7 @@ int ws_key_counts_remove(ws_key_counts *t, apr_uint64_t key)
 
 apr_uint32_t ws_key_counts_get(const ws_key_counts *t, unsigned slot, apr_uint64_t key)
 {
-    const key_place *p = ws_key_counts_any(t, slot) ? key_find(t, slot, key) : NULL;
+    const key_entry *p = ws_key_counts_any(t, slot) ? key_find(t, slot, key) : NULL;
     apr_uint32_t count = p ? __atomic_load_n(&p->count, __ATOMIC_SEQ_CST) : 0;
     return p && __atomic_load_n(&p->key, __ATOMIC_SEQ_CST) == key ? count : 0;
 }

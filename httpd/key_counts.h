@@ -24,7 +24,7 @@ extern const ws_shm_layout *const ws_key_counts_layout[];
  * [parent_init]
  * @return NULL when out of memory
  */
-ws_key_counts *ws_key_counts_attach(server_rec *s, const char *name, apr_size_t places);
+ws_key_counts *ws_key_counts_attach(server_rec *s, const char *name, apr_size_t entries);
 
 /** Clear a row.  [parent, after the child has ended; or the slot's owner] */
 void ws_key_counts_clear(ws_key_counts *t, unsigned slot);

@@ -70,7 +70,7 @@ void ws_limit_table_remove(apr_uint64_t key)
 
 /* ---- Rates ---- */
 
-static limit_rate *rate_place(apr_uint64_t key, unsigned i)
+static limit_rate *rate_entry(apr_uint64_t key, unsigned i)
 {
     apr_uint32_t half = (apr_uint32_t)(i < BUCKET ? key : key >> 32);
     return &rates[(half & (RATES / BUCKET - 1)) * BUCKET + i % BUCKET];
@@ -80,13 +80,13 @@ static limit_rate *rate_place(apr_uint64_t key, unsigned i)
 static limit_rate *rate_find(apr_uint64_t key, apr_int64_t now)
 {
     for (unsigned i = 0; i < 2 * BUCKET; i++) {
-        limit_rate *r = rate_place(key, i);
+        limit_rate *r = rate_entry(key, i);
         if (__atomic_load_n(&r->key, __ATOMIC_SEQ_CST) == key) {
             return r;
         }
     }
     for (unsigned i = 0; i < 2 * BUCKET; i++) {
-        limit_rate *r = rate_place(key, i);
+        limit_rate *r = rate_entry(key, i);
         apr_uint64_t old = __atomic_load_n(&r->key, __ATOMIC_SEQ_CST);
         if (__atomic_load_n(&r->until, __ATOMIC_SEQ_CST) <= now
             && __atomic_compare_exchange_n(&r->key, &old, key, 0, __ATOMIC_SEQ_CST,

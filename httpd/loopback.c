@@ -200,13 +200,13 @@ static int loopback_is_new(apr_uint32_t process, apr_uint32_t number)
     for (unsigned slot = 0; slot < ws_shm_slots(); slot++) {
         ws_shm_owner owner;
         if (ws_shm_owner_of(slot, &owner) && owner.process == process) {
-            apr_uint64_t *place = &loopback_rows[slot].taken[number % WINDOW], before;
-            before = __atomic_load_n(place, __ATOMIC_RELAXED);
+            apr_uint64_t *taken = &loopback_rows[slot].taken[number % WINDOW], before;
+            before = __atomic_load_n(taken, __ATOMIC_RELAXED);
             do {
                 if (before >> 32 == process && (apr_int32_t)((apr_uint32_t)before - number) >= 0) {
                     return 0;
                 }
-            } while (!__atomic_compare_exchange_n(place, &before,
+            } while (!__atomic_compare_exchange_n(taken, &before,
                                                   (apr_uint64_t)process << 32 | number, 0,
                                                   __ATOMIC_RELAXED, __ATOMIC_RELAXED));
             return 1;

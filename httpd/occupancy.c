@@ -28,7 +28,7 @@ APLOG_USE_MODULE(websocket);
 /* Maximum number of queued channels. The next sweep finds channels that did not fit. */
 #define WAITING_MAX 16384
 
-WS_SHM_STRUCT(occupancy_place, {
+WS_SHM_STRUCT(occupancy_entry, {
     apr_uint64_t hash;   /* 0: free */
     apr_uint32_t told;   /* the last notification was "occupied" */
     apr_uint32_t sender; /* the process that is sending a notification, or 0 */
@@ -36,7 +36,7 @@ WS_SHM_STRUCT(occupancy_place, {
     char name[WS_CHANNEL_MAX];
 });
 
-const ws_shm_layout *const ws_occupancy_layout[] = {&occupancy_place_layout, &ws_shm_lock_layout,
+const ws_shm_layout *const ws_occupancy_layout[] = {&occupancy_entry_layout, &ws_shm_lock_layout,
                                                     NULL};
 
 typedef struct waiting {
@@ -50,7 +50,7 @@ typedef struct notice {
     char channel[WS_CHANNEL_MAX + 1];
 } notice;
 
-static occupancy_place *occupancy_places;
+static occupancy_entry *occupancy_entries;
 static ws_shm_lock *occupancy_guard;
 static const ws_application *occupancy_application;
 static server_rec *occupancy_log_server;
@@ -61,9 +61,9 @@ static int occupancy_stopping;   /* atomic */
 apr_status_t ws_occupancy_init(apr_pool_t *ptemp, server_rec *s)
 {
     (void)ptemp;
-    occupancy_places = ws_shm_table(s, "occupancy", sizeof(*occupancy_places) * BUCKETS * BUCKET);
+    occupancy_entries = ws_shm_table(s, "occupancy", sizeof(*occupancy_entries) * BUCKETS * BUCKET);
     occupancy_guard = ws_shm_table(s, "occupancy-lock", sizeof(*occupancy_guard));
-    return occupancy_places && occupancy_guard ? APR_SUCCESS : APR_ENOMEM;
+    return occupancy_entries && occupancy_guard ? APR_SUCCESS : APR_ENOMEM;
 }
 
 void ws_occupancy_changed(const char *channel)
@@ -93,29 +93,29 @@ static int occupancy_now(apr_uint64_t hash)
     return 0;
 }
 
-static int occupancy_is(const occupancy_place *p, apr_uint64_t hash, const char *channel)
+static int occupancy_is(const occupancy_entry *p, apr_uint64_t hash, const char *channel)
 {
     apr_size_t len = strlen(channel);
     return p->hash == hash && p->len == len && !memcmp(p->name, channel, len);
 }
 
-/* Find a channel's place; make: create it. @return NULL: not found, or the bucket is full */
-static occupancy_place *occupancy_find(apr_uint64_t hash, const char *channel, int make)
+/* Find a channel's entry; make: create it. @return NULL: not found, or the bucket is full */
+static occupancy_entry *occupancy_find(apr_uint64_t hash, const char *channel, int make)
 {
-    occupancy_place *bucket = occupancy_places + hash % BUCKETS * BUCKET, *place = NULL;
+    occupancy_entry *bucket = occupancy_entries + hash % BUCKETS * BUCKET, *entry = NULL;
     for (unsigned i = 0; i < BUCKET; i++) {
         if (occupancy_is(&bucket[i], hash, channel)) {
             return &bucket[i];
         }
         if (!bucket[i].hash) {
-            place = &bucket[i];
+            entry = &bucket[i];
         }
     }
-    if (place && make) {
-        *place = (occupancy_place){.hash = hash, .len = (apr_uint32_t)strlen(channel)};
-        memcpy(place->name, channel, place->len);
+    if (entry && make) {
+        *entry = (occupancy_entry){.hash = hash, .len = (apr_uint32_t)strlen(channel)};
+        memcpy(entry->name, channel, entry->len);
     }
-    return make ? place : NULL;
+    return make ? entry : NULL;
 }
 
 static void occupancy_warn(const char *channel)
@@ -131,12 +131,12 @@ static void occupancy_warn(const char *channel)
     }
 }
 
-/* Fill in the next notification of a channel and mark its place. @return 0: none is due */
+/* Fill in the next notification of a channel and mark its entry. @return 0: none is due */
 static int occupancy_decide(const char *channel, notice *n)
 {
     apr_uint64_t hash = ws_channel_hash(channel, strlen(channel));
     int occupied = occupancy_now(hash), died;
-    occupancy_place *p = occupancy_find(hash, channel, occupied);
+    occupancy_entry *p = occupancy_find(hash, channel, occupied);
     if (!p) {
         if (occupied) {
             occupancy_warn(channel);
@@ -166,9 +166,9 @@ static int occupancy_decide(const char *channel, notice *n)
 /* Store the result of a notification. */
 static void occupancy_settle(const notice *n, int told)
 {
-    occupancy_place *p;
+    occupancy_entry *p;
     if (!ws_shm_lock_take(occupancy_guard)) {
-        return; /* the place stays marked until this process ends */
+        return; /* the entry stays marked until this process ends */
     }
     p = occupancy_find(ws_channel_hash(n->channel, strlen(n->channel)), n->channel, 0);
     if (p && p->sender == ws_shm_process()) {
@@ -232,11 +232,11 @@ static void occupancy_sweep(void)
 {
     for (unsigned i = 0; i < BUCKETS * BUCKET; i++) {
         char channel[WS_CHANNEL_MAX + 1];
-        apr_uint32_t len = occupancy_places[i].len;
-        if (!occupancy_places[i].hash || len > WS_CHANNEL_MAX) {
+        apr_uint32_t len = occupancy_entries[i].len;
+        if (!occupancy_entries[i].hash || len > WS_CHANNEL_MAX) {
             continue;
         }
-        memcpy(channel, occupancy_places[i].name, len);
+        memcpy(channel, occupancy_entries[i].name, len);
         channel[len] = 0;
         if (ws_channel_valid(channel)) {
             occupancy_check(channel);

@@ -16,7 +16,7 @@
 
 enum { UNDER_WAY = 1, PUBLISHED = 2 };
 
-WS_SHM_STRUCT(once_place, {
+WS_SHM_STRUCT(once_entry, {
     unsigned char id[WS_MESSAGE_ID];
     apr_uint64_t number; /* number of the message that claimed the id, unique in its process */
     apr_int64_t until;   /* apr_time_t; in the past: free */
@@ -27,26 +27,26 @@ WS_SHM_STRUCT(once_place, {
     apr_uint32_t unused;
 });
 
-const ws_shm_layout *const ws_once_layout[] = {&once_place_layout, &ws_shm_lock_layout, NULL};
+const ws_shm_layout *const ws_once_layout[] = {&once_entry_layout, &ws_shm_lock_layout, NULL};
 
-static once_place *places;
+static once_entry *entries;
 static ws_shm_lock *once_guard;
 
 apr_status_t ws_once_init(apr_pool_t *ptemp, server_rec *s)
 {
     (void)ptemp;
-    places = ws_shm_table(s, "once", sizeof(*places) * BUCKETS * BUCKET);
+    entries = ws_shm_table(s, "once", sizeof(*entries) * BUCKETS * BUCKET);
     once_guard = ws_shm_table(s, "once-lock", sizeof(*once_guard));
-    return places && once_guard ? APR_SUCCESS : APR_ENOMEM;
+    return entries && once_guard ? APR_SUCCESS : APR_ENOMEM;
 }
 
-static once_place *once_bucket_of(const ws_message *m)
+static once_entry *once_bucket_of(const ws_message *m)
 {
     unsigned n = ((unsigned)m->id[0] << 8 | m->id[1]) % BUCKETS;
-    return places + n * BUCKET;
+    return entries + n * BUCKET;
 }
 
-static once_place *once_find_place(once_place *bucket, const ws_message *m, apr_int64_t now)
+static once_entry *once_find(once_entry *bucket, const ws_message *m, apr_int64_t now)
 {
     for (unsigned i = 0; i < BUCKET; i++) {
         if (bucket[i].until > now && !memcmp(bucket[i].id, m->id, sizeof(m->id))) {
@@ -56,9 +56,9 @@ static once_place *once_find_place(once_place *bucket, const ws_message *m, apr_
     return NULL;
 }
 
-static once_place *once_oldest_place(once_place *bucket)
+static once_entry *once_oldest(once_entry *bucket)
 {
-    once_place *oldest = bucket;
+    once_entry *oldest = bucket;
     for (unsigned i = 1; i < BUCKET; i++) {
         oldest = bucket[i].until < oldest->until ? &bucket[i] : oldest;
     }
@@ -68,7 +68,7 @@ static once_place *once_oldest_place(once_place *bucket)
 static ws_once_answer once_claim_locked(const ws_message *m, ws_published *then)
 {
     apr_int64_t now = apr_time_now();
-    once_place *bucket = once_bucket_of(m), *p = once_find_place(bucket, m, now);
+    once_entry *bucket = once_bucket_of(m), *p = once_find(bucket, m, now);
     if (p && p->state == PUBLISHED) {
         then->position = (ws_position){p->epoch, p->offset};
         then->receivers = p->receivers;
@@ -77,8 +77,8 @@ static ws_once_answer once_claim_locked(const ws_message *m, ws_published *then)
     if (p && ws_shm_is_alive(p->process)) {
         return WS_ONCE_BUSY;
     }
-    p = p ? p : once_oldest_place(bucket);
-    *p = (once_place){.number = m->number,
+    p = p ? p : once_oldest(bucket);
+    *p = (once_entry){.number = m->number,
                       .until = now + apr_time_from_sec(WS_ONCE_TIME),
                       .process = ws_shm_process(),
                       .state = UNDER_WAY};
@@ -100,12 +100,12 @@ static void once_claim(ws_once *o, ws_message *m, ws_once_done done, void *arg)
 
 static void once_settle(ws_once *o, ws_message *m, const ws_published *what)
 {
-    once_place *p;
+    once_entry *p;
     (void)o;
     if (!ws_shm_lock_take(once_guard)) {
         return; /* the id stays claimed until this process has ended */
     }
-    p = once_find_place(once_bucket_of(m), m, apr_time_now());
+    p = once_find(once_bucket_of(m), m, apr_time_now());
     if (p && p->process == ws_shm_process() && p->number == m->number) {
         p->state = PUBLISHED;
         p->epoch = what->position.epoch;
@@ -121,5 +121,5 @@ static void once_settle(ws_once *o, ws_message *m, const ws_published *what)
 ws_once *ws_once_local(void)
 {
     static ws_once local = {once_claim, once_settle};
-    return places ? &local : NULL;
+    return entries ? &local : NULL;
 }

@@ -16,7 +16,7 @@
 
 /** The kinds of questions. The numbers are part of the packet format. */
 typedef enum {
-    WS_RPC_LIST = 1,      /**< connections; data: user, uri, vhost, place, maximum number */
+    WS_RPC_LIST = 1,      /**< connections; data: user, uri, vhost, slot, maximum number */
     WS_RPC_INFO = 2,      /**< description of a connection */
     WS_RPC_SEND = 3,      /**< data: the message */
     WS_RPC_CLOSE = 4,     /**< data: code, a space, the reason */
@@ -78,7 +78,7 @@ typedef struct ws_rpc {
     ws_type type;
     ws_id id;
     apr_uint32_t until;               /**< ws_clock() when the request stops waiting; 0: unknown */
-    unsigned loop, place;             /**< current position when processing all connections */
+    unsigned loop, slot;              /**< current position when processing all connections */
     const char *user, *uri, *vhost;   /**< properties of the connections to find; "": any */
     const char *rest;                 /**< the rest of the data */
     unsigned most;                    /**< maximum number of connections */

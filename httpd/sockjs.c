@@ -168,12 +168,12 @@ static const char *sockjs_callback(request_rec *r, ws_sockjs_request *request)
 static int sockjs_find_or_begin(request_rec *r, const sockjs_url *url, const ws_sockjs_key *key,
                                 unsigned *slot)
 {
-    ws_sockjs_place place = ws_sockjs_directory_claim(key, slot);
+    ws_sockjs_owner owner = ws_sockjs_directory_claim(key, slot);
     ws_sockjs_seat *seat;
-    if (place == WS_SOCKJS_LOST || place == WS_SOCKJS_NO_ROOM) {
-        return place == WS_SOCKJS_LOST ? HTTP_NOT_FOUND : HTTP_SERVICE_UNAVAILABLE;
+    if (owner == WS_SOCKJS_LOST || owner == WS_SOCKJS_NO_ROOM) {
+        return owner == WS_SOCKJS_LOST ? HTTP_NOT_FOUND : HTTP_SERVICE_UNAVAILABLE;
     }
-    if (place == WS_SOCKJS_KNOWN) {
+    if (owner == WS_SOCKJS_KNOWN) {
         return OK;
     }
     if (!(seat = ws_sockjs_seat_new(r, key, 1))) {

@@ -68,15 +68,15 @@ static apr_uint64_t directory_owner(const ws_sockjs_key *key, const sockjs_entry
     return 0;
 }
 
-static ws_sockjs_place directory_place(apr_uint64_t owner, unsigned *slot)
+static ws_sockjs_owner directory_owner_slot(apr_uint64_t owner, unsigned *slot)
 {
     *slot = (unsigned)(owner & 0xFFFFFFFF) - 1;
     return !owner ? WS_SOCKJS_NONE : directory_alive(owner) ? WS_SOCKJS_KNOWN : WS_SOCKJS_LOST;
 }
 
-ws_sockjs_place ws_sockjs_directory_find(const ws_sockjs_key *key, unsigned *slot)
+ws_sockjs_owner ws_sockjs_directory_find(const ws_sockjs_key *key, unsigned *slot)
 {
-    return directory ? directory_place(directory_owner(key, NULL), slot) : WS_SOCKJS_NO_ROOM;
+    return directory ? directory_owner_slot(directory_owner(key, NULL), slot) : WS_SOCKJS_NO_ROOM;
 }
 
 /* Take a free entry, or if there is none, an entry of a process that has ended. */
@@ -96,9 +96,9 @@ static sockjs_entry *directory_take(const ws_sockjs_key *key)
     return NULL;
 }
 
-ws_sockjs_place ws_sockjs_directory_claim(const ws_sockjs_key *key, unsigned *slot)
+ws_sockjs_owner ws_sockjs_directory_claim(const ws_sockjs_key *key, unsigned *slot)
 {
-    ws_sockjs_place found = ws_sockjs_directory_find(key, slot);
+    ws_sockjs_owner found = ws_sockjs_directory_find(key, slot);
     apr_uint64_t other;
     sockjs_entry *e;
     if (found != WS_SOCKJS_NONE) {
@@ -112,7 +112,7 @@ ws_sockjs_place ws_sockjs_directory_claim(const ws_sockjs_key *key, unsigned *sl
      * entry of the other. */
     if ((other = directory_owner(key, e))) {
         __atomic_store_n(&e->owner, 0, __ATOMIC_SEQ_CST);
-        return directory_place(other, slot);
+        return directory_owner_slot(other, slot);
     }
     *slot = (unsigned)ws_shm_slot();
     return WS_SOCKJS_MINE;

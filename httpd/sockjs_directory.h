@@ -18,13 +18,13 @@ typedef enum {
     WS_SOCKJS_KNOWN,  /**< a child has it */
     WS_SOCKJS_LOST,   /**< the child that had it has ended */
     WS_SOCKJS_NO_ROOM /**< the table is full or missing, or this child has no slot or no IPC */
-} ws_sockjs_place;
+} ws_sockjs_owner;
 
 /** Find a session. @param slot  set to the slot of its child  [threads of a child] */
-ws_sockjs_place ws_sockjs_directory_find(const ws_sockjs_key *key, unsigned *slot);
+ws_sockjs_owner ws_sockjs_directory_find(const ws_sockjs_key *key, unsigned *slot);
 
 /** Find a session, or create it: a session that does not exist then belongs to this child. */
-ws_sockjs_place ws_sockjs_directory_claim(const ws_sockjs_key *key, unsigned *slot);
+ws_sockjs_owner ws_sockjs_directory_claim(const ws_sockjs_key *key, unsigned *slot);
 
 /** Remove a session of this child that has ended. */
 void ws_sockjs_directory_release(const ws_sockjs_key *key);

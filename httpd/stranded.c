@@ -97,7 +97,7 @@ static int stranded_take(int from)
 /* ---- Serving them ---- */
 
 /* @return this child's index in the scoreboard, or 0 */
-static int stranded_place(void)
+static int stranded_slot(void)
 {
     int limit = 0;
     ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &limit);
@@ -119,7 +119,7 @@ static void *APR_THREAD_FUNC stranded_run(apr_thread_t *self, void *arg)
     ap_sb_handle_t *score;
     conn_rec *c;
 
-    ap_create_sb_handle(&score, s->pool, stranded_place(), 0);
+    ap_create_sb_handle(&score, s->pool, stranded_slot(), 0);
     apr_os_sock_put(&socket, &s->serving, s->pool);
     c = ap_run_create_connection(s->pool, s->server, socket, s->fd, score,
                                  apr_bucket_alloc_create(s->pool));

@@ -102,7 +102,7 @@ static void shards_schedule(struct ws_redis_shards *s)
 
 /* Subscribe to a channel on its node, or note that the node needs a connection. The caller holds
  * the lock. */
-static void shards_place(ws_redis *r, ws_redis_channel *w)
+static void shards_assign(ws_redis *r, ws_redis_channel *w)
 {
     char name[WS_CHANNEL_MAX + 300];
     const char *full = shards_name(r, w, name, sizeof(name));
@@ -130,7 +130,7 @@ static void shards_place(ws_redis *r, ws_redis_channel *w)
     }
 }
 
-static void shards_place_all(ws_redis *r)
+static void shards_assign_all(ws_redis *r)
 {
     char name[WS_CHANNEL_MAX + 300];
     apr_thread_mutex_lock(r->lock);
@@ -141,7 +141,7 @@ static void shards_place_all(ws_redis *r)
         w = value;
         i = apr_hash_next(i);
         if (w->count > 0) {
-            shards_place(r, w);
+            shards_assign(r, w);
             continue;
         }
         if (w->on) {
@@ -187,9 +187,9 @@ void ws_redis_shards_subscribe(ws_redis *r)
 {
     struct ws_redis_shards *s = r->shards;
     int stale = s->stale;
-    shards_place_all(r);
+    shards_assign_all(r);
     if (shards_connect(r)) {
-        shards_place_all(r);
+        shards_assign_all(r);
     }
     shards_excuse(s->map);
     if (s->stale && !stale) {

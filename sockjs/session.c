@@ -16,7 +16,7 @@
 #include "sockjs/session_state.h"
 
 /* Slots of a loop's hash table; the sessions of one slot form a list. */
-#define SESSION_PLACES 4096u
+#define SESSION_BUCKETS 4096u
 
 /* Size of one read from the pair, bytes. */
 #define SESSION_PIECE (16 * 1024)
@@ -26,18 +26,18 @@ static ws_sockjs_session **session_tables[WS_LOOPS_MAX];
 
 /* ---- The table ---- */
 
-static ws_sockjs_session **session_place(ws_loop *loop, const ws_sockjs_key *key)
+static ws_sockjs_session **session_link(ws_loop *loop, const ws_sockjs_key *key)
 {
     ws_sockjs_session ***table = &session_tables[loop->index];
-    if (!*table && !(*table = calloc(SESSION_PLACES, sizeof(**table)))) {
+    if (!*table && !(*table = calloc(SESSION_BUCKETS, sizeof(**table)))) {
         return NULL;
     }
-    return &(*table)[(key->low >> 8) % SESSION_PLACES];
+    return &(*table)[(key->low >> 8) % SESSION_BUCKETS];
 }
 
 ws_sockjs_session *ws_sockjs_find(ws_loop *loop, const ws_sockjs_key *key)
 {
-    ws_sockjs_session **place = session_place(loop, key), *s = place ? *place : NULL;
+    ws_sockjs_session **link = session_link(loop, key), *s = link ? *link : NULL;
     while (s && (s->key.low != key->low || s->key.high != key->high)) {
         s = s->next;
     }
@@ -87,7 +87,7 @@ static void session_close_pair(ws_sockjs_session *s)
 
 static void session_remove(ws_sockjs_session *s)
 {
-    ws_sockjs_session **link = session_place(s->handle.loop, &s->key);
+    ws_sockjs_session **link = session_link(s->handle.loop, &s->key);
     while (*link != s) {
         link = &(*link)->next;
     }
@@ -413,16 +413,16 @@ typedef struct session_task {
 
 static void session_begin(ws_loop *loop, ws_task *task)
 {
-    ws_sockjs_session *s = ((session_task *)task)->s, **place = session_place(loop, &s->key);
+    ws_sockjs_session *s = ((session_task *)task)->s, **link = session_link(loop, &s->key);
     free(task);
     ws_handle_open(loop, &s->handle);
-    if (!place || __atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
+    if (!link || __atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
         close(s->fd);
         ws_handle_close(&s->handle);
         return;
     }
-    s->next = *place;
-    *place = s;
+    s->next = *link;
+    *link = s;
     session_alarm_in(s, s->options.delay);
 }
 

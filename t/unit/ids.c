@@ -58,7 +58,7 @@ static void who_is_gone(rig *r)
     is_int(ws_send_to(strange, WS_TEXT, "x", 1), WS_GONE, "an id of another process");
     is_int(ws_run(strange, note_name, "never"), WS_GONE, "is not of this one");
     is_int(ws_run(id | (ws_id)63 << 42, note_name, "never"), WS_GONE, "a loop that is not there");
-    is_int(ws_run(id | (ws_id)0xFFFFF << 22, note_name, "far"), WS_QUEUED, "a place that is not");
+    is_int(ws_run(id | (ws_id)0xFFFFF << 22, note_name, "far"), WS_QUEUED, "a slot that is not");
     told_is("run", "far for nobody", "is found to be none");
 }
 
@@ -77,7 +77,7 @@ static void a_stale_id_names_nobody_else(rig *r)
         }
         else if (id >> 22 == first >> 22) {
             again++;
-            is_int(ws_run(first, note_name, "stale"), WS_QUEUED, "the same place, another id");
+            is_int(ws_run(first, note_name, "stale"), WS_QUEUED, "the same slot, another id");
             told_is("run", "stale for nobody", "the old one names nobody");
             ok(id != first, "the new one differs");
         }
@@ -85,7 +85,7 @@ static void a_stale_id_names_nobody_else(rig *r)
         told("a");
         nobody_is_left(r);
     }
-    ok(again > 0, "places are used again");
+    ok(again > 0, "slots are used again");
 }
 
 /* ---- Several threads ---- */

@@ -18,56 +18,56 @@ typedef struct thing {
 int main(void)
 {
     static thing *at[N];
-    static apr_uint32_t place[N];
+    static apr_uint32_t slot[N];
     apr_uint32_t p, q;
     ws_slab s;
     int zeroed = 1, kept = 1, found = 1;
     thing *t;
 
     is_int(ws_slab_init(&s, sizeof(thing)), 0, "a slab");
-    ok(!ws_slab_at(&s, 0), "has no place at first");
+    ok(!ws_slab_at(&s, 0), "has no slot at first");
     for (unsigned i = 0; i < N; i++) {
         thing zero = {0};
-        at[i] = ws_slab_take(&s, &place[i]);
+        at[i] = ws_slab_take(&s, &slot[i]);
         zeroed &= !memcmp(at[i], &zero, sizeof(zero));
-        at[i]->mine = place[i];
+        at[i]->mine = slot[i];
     }
-    ok(zeroed, "new places are zeroed");
+    ok(zeroed, "new slots are zeroed");
     for (unsigned i = 0; i < N; i++) {
-        kept &= at[i]->mine == place[i];
-        found &= ws_slab_at(&s, place[i]) == (void *)at[i];
+        kept &= at[i]->mine == slot[i];
+        found &= ws_slab_at(&s, slot[i]) == (void *)at[i];
         for (unsigned j = 0; j < i; j++) {
-            kept &= place[i] != place[j];
+            kept &= slot[i] != slot[j];
         }
     }
-    ok(kept, "no place is given twice, also across chunks");
-    ok(found, "a place is found by its number");
+    ok(kept, "no slot is given twice, also across chunks");
+    ok(found, "a slot is found by its number");
     ok(!ws_slab_at(&s, 4 * WS_SLAB_CHUNK), "one that never existed is not");
-    ok(!ws_slab_at(&s, WS_SLAB_PLACES), "nor one that cannot exist");
+    ok(!ws_slab_at(&s, WS_SLAB_SLOTS), "nor one that cannot exist");
     ok(!ws_slab_at(&s, 0xFFFFFFFFu), "nor any number");
 
     /* Free slots of the last chunk are used before those returned now. */
-    ws_slab_give(&s, place[5]);
-    ws_slab_give(&s, place[3]);
+    ws_slab_give(&s, slot[5]);
+    ws_slab_give(&s, slot[3]);
     for (unsigned i = N; i < 4 * WS_SLAB_CHUNK; i++) {
         ws_slab_take(&s, &p);
     }
-    ok(p != place[5] && p != place[3], "a place rests as long as others are free");
+    ok(p != slot[5] && p != slot[3], "a slot rests as long as others are free");
     t = ws_slab_take(&s, &p);
     ws_slab_take(&s, &q);
-    ok(p == place[5] && q == place[3], "the one longest free is used first");
-    is_int(t->mine, place[5], "and as it was left");
+    ok(p == slot[5] && q == slot[3], "the one longest free is used first");
+    is_int(t->mine, slot[5], "and as it was left");
     ws_slab_destroy(&s);
 
-    is_int(ws_slab_init(&s, 1), 0, "a slab of the smallest places");
-    for (unsigned i = 0; i < WS_SLAB_PLACES; i++) {
+    is_int(ws_slab_init(&s, 1), 0, "a slab of the smallest slots");
+    for (unsigned i = 0; i < WS_SLAB_SLOTS; i++) {
         if (!ws_slab_take(&s, &p)) {
-            bail_out("place %u of %u is not given", i, WS_SLAB_PLACES);
+            bail_out("slot %u of %u is not given", i, WS_SLAB_SLOTS);
         }
     }
     ok(!ws_slab_take(&s, &p), "is full at its greatest number");
     ws_slab_give(&s, 77);
-    ok(ws_slab_take(&s, &p) && p == 77, "until a place is given back");
+    ok(ws_slab_take(&s, &p) && p == 77, "until a slot is given back");
     ws_slab_destroy(&s);
     return done_testing();
 }
