@@ -38,6 +38,22 @@ static void input_late(ws_conn *c)
     ws_conn_mark_dirty(c);
 }
 
+/* Validate a piece of a text. @return 0: the connection fails */
+static inline __attribute__((always_inline)) int input_check_text(ws_conn *c,
+                                                                  const unsigned char *data,
+                                                                  apr_size_t len, unsigned where)
+{
+    if (where & WS_FIRST) {
+        c->utf8 = WS_UTF8_START;
+    }
+    c->utf8 = ws_utf8_check(c->utf8, data, len);
+    if (c->utf8 == WS_UTF8_REJECT || (c->utf8 != WS_UTF8_START && (where & WS_LAST))) {
+        ws_conn_fail(c, WS_CLOSE_BAD_DATA, "text is not UTF-8");
+        return 0;
+    }
+    return 1;
+}
+
 static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c, unsigned opcode,
                                                                       const unsigned char *data,
                                                                       apr_size_t len,
@@ -46,15 +62,9 @@ static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c
 {
     ws_conn_add(c, WS_SUM_BYTES_IN, (apr_int64_t)len); /* not the loop's counter */
     ws_conn_add_short(c, WS_SUM_MESSAGES_IN, (where & WS_LAST) != 0);
-    if (opcode == WS_OP_TEXT && !(where & WS_COMPRESSED)) {
-        if (where & WS_FIRST) {
-            c->utf8 = WS_UTF8_START;
-        }
-        c->utf8 = ws_utf8_check(c->utf8, data, len);
-        if (c->utf8 == WS_UTF8_REJECT || (c->utf8 != WS_UTF8_START && (where & WS_LAST))) {
-            ws_conn_fail(c, WS_CLOSE_BAD_DATA, "text is not UTF-8");
-            return;
-        }
+    if (opcode == WS_OP_TEXT && !(where & WS_COMPRESSED)
+        && !input_check_text(c, data, len, where)) {
+        return;
     }
     if (c->location->handler->on_frame) {
         ws_cb_frame(c, (ws_type)opcode, data, len,
@@ -181,6 +191,15 @@ static inline unsigned char *input_take_whole(ws_conn *c, unsigned char *data, a
 
 /* Deliver the frames of the input. framed: parse with the framer instead of p. @return the first
  * byte that was not consumed */
+/* Count a piece of a message for the rate limit. @return 0: the connection is being closed */
+static int input_count_piece(ws_conn *c, const ws_piece *piece)
+{
+    if ((piece->flags & WS_MESSAGE_LAST) || c->location->handler->on_frame) {
+        ws_rate_limit_touch(c);
+    }
+    return ws_rate_limit_take(c, piece->len, (piece->flags & WS_FRAME_LAST) != 0);
+}
+
 static inline __attribute__((always_inline)) unsigned char *input_take_frames(
     ws_conn *c, ws_parser *p, unsigned char *data, apr_size_t *len, int framed)
 {
@@ -203,13 +222,8 @@ static inline __attribute__((always_inline)) unsigned char *input_take_frames(
         }
         switch (result) {
         case WS_PARSE_DATA:
-            if (c->rare->meter) {
-                if ((piece.flags & WS_MESSAGE_LAST) || c->location->handler->on_frame) {
-                    ws_rate_limit_touch(c);
-                }
-                if (!ws_rate_limit_take(c, piece.len, (piece.flags & WS_FRAME_LAST) != 0)) {
-                    break;
-                }
+            if (c->rare->meter && !input_count_piece(c, &piece)) {
+                break;
             }
             c->loop->last_input = *len == 0;
             input_take_data(c, &piece, framed ? 0 : p->message_len);

@@ -185,6 +185,18 @@ static void format_write_value(ws_strbuf *t, value v)
     }
 }
 
+/* The query with its question mark; nothing if there is no query. */
+static void format_write_query(ws_strbuf *t, const ws_conn *c)
+{
+    const char *query = ws_args(c);
+    if (query) {
+        ws_strbuf_puts(t, "?");
+        if (*query) {
+            format_write_value(t, format_text_of(query));
+        }
+    }
+}
+
 static void format_write_item(ws_strbuf *t, const item *i, const source *s)
 {
     const ws_tally *tally = &s->report.tally;
@@ -202,13 +214,8 @@ static void format_write_item(ws_strbuf *t, const item *i, const source *s)
     case 'U':
         format_write_value(t, format_text_of(ws_uri(s->c)));
         break;
-    case 'q': /* includes the question mark; empty if there is no query */
-        if (ws_args(s->c)) {
-            ws_strbuf_puts(t, "?");
-            if (*ws_args(s->c)) {
-                format_write_value(t, format_text_of(ws_args(s->c)));
-            }
-        }
+    case 'q':
+        format_write_query(t, s->c);
         break;
     case 'i':
         format_write_value(t, format_text_of(ws_header(s->c, i->arg)));

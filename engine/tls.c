@@ -280,24 +280,30 @@ int ws_tls_pending(ws_conn *c)
     return tls_give(c);
 }
 
+/* Receive up to size bytes of TLS records for the next SSL_read(). @return as recv(2), or -2 */
+static apr_ssize_t tls_receive(ws_conn *c, apr_size_t size)
+{
+    ws_loop *loop = c->loop;
+    apr_ssize_t n;
+    do {
+        n = recv(c->source.fd, loop->cipher_in, size, 0);
+    } while (n < 0 && errno == EINTR);
+    loop->cipher_in_pos = 0;
+    loop->cipher_in_len = n > 0 ? (apr_size_t)n : 0;
+    return n < 0 && errno != EAGAIN ? -2 : n;
+}
+
 apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more)
 {
     ws_loop *loop = c->loop;
     apr_size_t got = 0;
     apr_ssize_t n;
-    int full, over = 0, error = SSL_ERROR_NONE;
+    int full, error = SSL_ERROR_NONE;
 
-    do {
-        n = recv(c->source.fd, loop->cipher_in, size - HELD_BACK, 0);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0 && errno != EAGAIN) {
+    if ((n = tls_receive(c, size - HELD_BACK)) == -2) {
         return -2;
     }
     full = n > 0 && (apr_size_t)n >= size - HELD_BACK;
-    over = n == 0;
-    loop->cipher_in_pos = 0;
-    loop->cipher_in_len = n > 0 ? (apr_size_t)n : 0;
-
     tls_warm(c);
     tls_forget_errors();
     loop->renegotiates = 0;
@@ -329,7 +335,7 @@ apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more)
     }
     switch (error) {
     case SSL_ERROR_WANT_READ:
-        return over ? 0 : -1;
+        return n == 0 ? 0 : -1;
     case SSL_ERROR_ZERO_RETURN:
         return 0;
     default:

@@ -133,6 +133,21 @@ static const apr_table_t *reauthorize_headers_of(const request_rec *r, ws_reauth
     return which == WS_HEADERS_AS_READ && kept ? kept : r->headers_in;
 }
 
+static void reauthorize_fill(saved *s, request_rec *r)
+{
+    const conn_rec *c = r->connection;
+
+    s->ticket.release = reauthorize_release;
+    s->refs = 1;
+    s->base = c->base_server;
+    s->server = r->server;
+    s->client_port = c->client_addr->port;
+    s->useragent_port = r->useragent_addr->port;
+    s->local_port = c->local_addr->port;
+    s->proto_num = r->proto_num;
+    s->tls = ap_ssl_conn_is_ssl(r->connection);
+}
+
 int ws_reauthorize_save(request_rec *r, ws_reauthorize_headers which, ws_ticket **tickets)
 {
     const conn_rec *c = r->connection;
@@ -162,16 +177,8 @@ int ws_reauthorize_save(request_rec *r, ws_reauthorize_headers which, ws_ticket 
                       "websocket: handshake refused with 503: out of memory");
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    s->ticket.release = reauthorize_release;
-    s->refs = 1;
-    s->base = c->base_server;
-    s->server = r->server;
+    reauthorize_fill(s, r);
     s->which = which;
-    s->client_port = c->client_addr->port;
-    s->useragent_port = r->useragent_addr->port;
-    s->local_port = c->local_addr->port;
-    s->proto_num = r->proto_num;
-    s->tls = ap_ssl_conn_is_ssl(r->connection);
     s->headers = (unsigned)headers->nelts;
     at = s->text;
     for (int i = 0; i < STRINGS; i++) {

@@ -133,6 +133,25 @@ static ws_parse_result frame_take_payload(ws_parser *p, unsigned char **data, si
 }
 
 /* Parse a header, and the payload of a control frame. @return WS_PARSE_DATA if a data frame starts */
+/* Check the first two bytes. @return NULL, or an error text */
+static inline const char *frame_check_mask(const unsigned char *in, int masked)
+{
+    if ((in[1] & 0x80) != (masked ? 0x80 : 0)) { /* section 5.1 */
+        return masked ? "frame is not masked" : "frame is masked";
+    }
+    return NULL;
+}
+
+/* The length of more than 125 bytes, in n bytes. @return NULL, or an error text */
+static inline const char *frame_long_length(const unsigned char *in, size_t n, uint64_t *len)
+{
+    *len = frame_big_endian(in, n);
+    if (*len >> 63) {
+        return "frame length has its highest bit set";
+    }
+    return *len < (n == 2 ? 126u : 65536u) ? "frame length is not in its shortest form" : NULL;
+}
+
 static inline ws_parse_result frame_take_header(ws_parser *p, unsigned char **data, size_t *len,
                                                 ws_piece *piece, ws_parse_error *error)
 {
@@ -153,8 +172,8 @@ static inline ws_parse_result frame_take_header(ws_parser *p, unsigned char **da
     if (*len < 2) {
         return WS_PARSE_MORE;
     }
-    if ((in[1] & 0x80) != (key_len ? 0x80 : 0)) { /* section 5.1 */
-        return frame_fail(error, 1002, key_len ? "frame is not masked" : "frame is masked");
+    if ((wrong = frame_check_mask(in, key_len != 0))) {
+        return frame_fail(error, 1002, wrong);
     }
     h.len = in[1] & 0x7F;
     if (h.opcode & 0x8) {
@@ -175,12 +194,8 @@ static inline ws_parse_result frame_take_header(ws_parser *p, unsigned char **da
         if (*len < size) {
             return WS_PARSE_MORE;
         }
-        h.len = frame_big_endian(in + 2, n);
-        if (h.len >> 63) {
-            return frame_fail(error, 1002, "frame length has its highest bit set");
-        }
-        if (h.len < (n == 2 ? 126u : 65536u)) {
-            return frame_fail(error, 1002, "frame length is not in its shortest form");
+        if ((wrong = frame_long_length(in + 2, n, &h.len))) {
+            return frame_fail(error, 1002, wrong);
         }
     }
     /* Check the limits before the masking key arrives, to fail at once if the announced length is

@@ -87,25 +87,42 @@ static int config_word(const char *value, const char *const *words)
     return -1;
 }
 
+static const char *config_set_directory(apr_pool_t *pconf, exec_config *config, const char *value)
+{
+    struct stat folder;
+
+    config->directory = apr_pstrdup(pconf, value);
+    return *value != '/'              ? "takes an absolute path"
+           : stat(value, &folder) < 0 ? strerror(errno)
+           : S_ISDIR(folder.st_mode)  ? NULL
+                                      : "is no folder";
+}
+
+static const char *config_set_lines(apr_pool_t *pconf, exec_config *config, const char *value)
+{
+    const char *error;
+
+    config->lines = 0;
+    if (!strcmp(value, "off")
+        || !(error = config_set_number(pconf, ws_parse_count, value, 1, 10000, &config->lines))) {
+        return NULL;
+    }
+    return apr_pstrcat(pconf, error, ", of lines a second that are logged; or off", NULL);
+}
+
 static const char *config_set(apr_pool_t *pconf, exec_config *config, const char *key,
                               const char *value)
 {
     static const char *const framings[] = {"line", "nul", "length", NULL};
     static const char *const types[] = {"text", "binary", NULL};
     static const char *const shares[] = {"off", "on", "server", NULL};
-    const char *error;
-    struct stat folder;
     int n;
 
     if (!strcmp(key, "command")) {
         return config_set_command(pconf, config, value);
     }
     if (!strcmp(key, "directory")) {
-        config->directory = apr_pstrdup(pconf, value);
-        return *value != '/'              ? "takes an absolute path"
-               : stat(value, &folder) < 0 ? strerror(errno)
-               : S_ISDIR(folder.st_mode)  ? NULL
-                                          : "is no folder";
+        return config_set_directory(pconf, config, value);
     }
     if (!strcmp(key, "framing")) {
         config->framing = (exec_framing)(n = config_word(value, framings));
@@ -127,13 +144,7 @@ static const char *config_set(apr_pool_t *pconf, exec_config *config, const char
         return config_set_number(pconf, ws_parse_size, value, 1, 1 << 30, &config->longest);
     }
     if (!strcmp(key, "stderr")) {
-        config->lines = 0;
-        if (!strcmp(value, "off")
-            || !(error =
-                     config_set_number(pconf, ws_parse_count, value, 1, 10000, &config->lines))) {
-            return NULL;
-        }
-        return apr_pstrcat(pconf, error, ", of lines a second that are logged; or off", NULL);
+        return config_set_lines(pconf, config, value);
     }
     if (!strcmp(key, "stop")) {
         return config_set_stop(pconf, config, value);

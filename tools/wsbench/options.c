@@ -214,6 +214,43 @@ static void options_read_target(target *t, const char *url)
 
 /* Parse an option about what the connections send, and how much of it. @return whether it is such
  * an option */
+/* How the connections are opened. @return whether o is such an option */
+static int options_read_opening(int o)
+{
+    switch (o) {
+    case OPT_SKIP:
+        opt.skip = options_count(optarg, "skip", 0, 1000000000);
+        break;
+    case OPT_HELLO:
+        opt.hello = optarg;
+        if (strlen(optarg) > 65536) {
+            options_wrong("--hello: a text of up to 64 KiB");
+        }
+        break;
+    case OPT_RAW:
+        opt.raw = 1;
+        break;
+    case OPT_OPENING:
+        opt.opening = options_count(optarg, "opening", 1, 4096);
+        break;
+    case 'H':
+        options_add_header(optarg);
+        break;
+    case 'k':
+        opt.insecure = 1;
+        break;
+    case OPT_CACERT:
+        opt.ca_file = optarg;
+        break;
+    case 'S':
+        options_read_sources(optarg);
+        break;
+    default:
+        return 0;
+    }
+    return 1;
+}
+
 static int options_read_load(int o)
 {
     static const char *const contents[] = {"binary", "text", "utf8", "json", NULL};
@@ -247,21 +284,6 @@ static int options_read_load(int o)
         opt.deflate = optarg && options_one_of(optarg, "deflate", windows) == 0 ? DEFLATE_TAKEOVER
                                                                                 : DEFLATE_ON;
         break;
-    case OPT_SKIP:
-        opt.skip = options_count(optarg, "skip", 0, 1000000000);
-        break;
-    case OPT_HELLO:
-        opt.hello = optarg;
-        if (strlen(optarg) > 65536) {
-            options_wrong("--hello: a text of up to 64 KiB");
-        }
-        break;
-    case OPT_RAW:
-        opt.raw = 1;
-        break;
-    case OPT_OPENING:
-        opt.opening = options_count(optarg, "opening", 1, 4096);
-        break;
     default:
         return 0;
     }
@@ -270,7 +292,7 @@ static int options_read_load(int o)
 
 static void options_read_option(int o, const char **publish)
 {
-    if (options_read_load(o)) {
+    if (options_read_load(o) || options_read_opening(o)) {
         return;
     }
     switch (o) {
@@ -283,18 +305,6 @@ static void options_read_option(int o, const char **publish)
         break;
     case OPT_CONNECT:
         opt.mode = MODE_CONNECT;
-        break;
-    case 'H':
-        options_add_header(optarg);
-        break;
-    case 'k':
-        opt.insecure = 1;
-        break;
-    case OPT_CACERT:
-        opt.ca_file = optarg;
-        break;
-    case 'S':
-        options_read_sources(optarg);
         break;
     case 'P':
         options_read_pid_file(optarg);

@@ -347,6 +347,19 @@ static int transcript_connect_to(reader *r)
 }
 
 /* Parse an indented line: a header if it has a colon, else a property of the client. */
+static int transcript_version(reader *r, int *version)
+{
+    int v;
+    if (!transcript_number(r, 7, 76, &v) || !transcript_at_end(r)) {
+        return 0;
+    }
+    if (v != 13 && v != 8 && v != 7 && v != 76 && v != 75) {
+        return transcript_wrong(r, "versions are 13, 8, 7, 76 and 75");
+    }
+    *version = v;
+    return 1;
+}
+
 static int transcript_about_client(reader *r)
 {
     ws_step *s = r->connect;
@@ -381,14 +394,7 @@ static int transcript_about_client(reader *r)
         apr_table_setn(s->who.env, name, transcript_rest(r));
     }
     else if (transcript_next_is(r, "version")) {
-        int v;
-        if (!transcript_number(r, 7, 76, &v) || !transcript_at_end(r)) {
-            return 0;
-        }
-        if (v != 13 && v != 8 && v != 7 && v != 76 && v != 75) {
-            return transcript_wrong(r, "versions are 13, 8, 7, 76 and 75");
-        }
-        s->who.version = v;
+        return transcript_version(r, &s->who.version);
     }
     else {
         return transcript_wrong(
