@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The life of an outgoing connection that is being made: its start, the lookup of the name, its time
- * limits and its end.
+ * The life of an outgoing connection that is being made: its start, the lookup of the name, its
+ * time limits and its end.
  */
 
 #include "client/connector.h"

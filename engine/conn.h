@@ -329,8 +329,8 @@ static inline apr_size_t ws_low_mark(const ws_conn *c)
     return (apr_size_t)(c->settings->send_queue / 4);
 }
 
-/** A connection's share of a turn, bytes. It is at most the queue's low mark, so that the replies to
- * one turn's input do not exceed that mark before reading stops. */
+/** A connection's share of a turn, bytes. It is at most the queue's low mark, so that the replies
+ * to one turn's input do not exceed that mark before reading stops. */
 static inline apr_size_t ws_conn_share_of_turn(const ws_conn *c)
 {
     apr_size_t most = c->discard_input ? WS_TURN_BYTES : ws_low_mark(c);

@@ -2,8 +2,8 @@
 
 /**
  * Drops messages to a client that reads too slowly. A message is dropped only as a whole, and only
- * before its first byte is sent. Control frames that are already queued, and messages sent in parts,
- * are never dropped.
+ * before its first byte is sent. Control frames that are already queued, and messages sent in
+ * parts, are never dropped.
  */
 
 #include "engine/conn.h"

@@ -1,6 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Encodes frames into reference-counted buffers, so that the queues of many connections can share one. */
+/**
+ * Encodes frames into reference-counted buffers, so that the queues of many connections can share
+ * one.
+ */
 
 #include "engine/frames.h"
 

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Opens a connection for messages, after its handshake. Version 76 (hixie-76, also known as hybi-00)
- * has one more step: the client sends a third key after its headers, and the server answers it after
- * its own headers.
+ * Opens a connection for messages, after its handshake. Version 76 (hixie-76, also known as
+ * hybi-00) has one more step: the client sends a third key after its headers, and the server
+ * answers it after its own headers.
  */
 
 #include <string.h>

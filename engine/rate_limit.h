@@ -13,8 +13,8 @@
 
 typedef struct ws_rate_limit ws_rate_limit;
 
-/** Create the rate limit if the connection's settings have limits. It ends with the connection. @return 0, or -1 if out of
- * memory */
+/** Create the rate limit if the connection's settings have limits. It ends with the connection.
+ * @return 0, or -1 if out of memory */
 int ws_rate_limit_start(ws_conn *c);
 
 /** Count len bytes of payload, and frames that have ended. @return 0: a limit is exceeded, and the

@@ -15,8 +15,8 @@
  *
  *     WS_HANDLER(echo) = { .on_message = echo };
  *
- * Build it with `apxs -c ws_echo.c`, and configure `WebSocketHandler /path/ws_echo.so` in a <Location>.
- * There is no library to link: the module exports the functions below.
+ * Build it with `apxs -c ws_echo.c`, and configure `WebSocketHandler /path/ws_echo.so` in a
+ * <Location>. There is no library to link: the module exports the functions below.
  *
  * THREADS. A connection belongs to one event loop, a thread of the child process. Its callbacks run
  * there, one at a time. A callback that waits (for a database, a file, a lock) delays all other
@@ -34,8 +34,8 @@
  * PROCESSES. httpd runs several child processes. Each has its own connections and its own copy
  * of a handler's variables.
  *
- * ABI LOG (WS_ABI is the date of the last incompatible change. Callbacks are only added at the end of
- * ws_handler, so that older handlers still load):
+ * ABI LOG (WS_ABI is the date of the last incompatible change. Callbacks are only added at the end
+ * of ws_handler, so that older handlers still load):
  *   20261121  first version
  */
 
@@ -201,17 +201,17 @@ typedef struct ws_event {
     apr_uint64_t server;    /**< of the member, see ws_server() */
     ws_id id;               /**< of the member */
     struct ws_forms *forms; /**< private */
-    const char *
-        user; /**< of the member: ws_user() of its connection, which the client cannot choose; NULL: none,
-                           or not UTF-8 of at most 255 bytes */
+    /** Of the member: ws_user() of its connection, which the client cannot choose. NULL: none, or
+     *  not UTF-8 of at most 255 bytes */
+    const char *user;
     const char *event; /**< of a message: ws_publication.event, or NULL */
     const char *key;   /**< of a message: ws_publication.key, or NULL */
-    const char
-        *wildcard; /**< the subscription, if it is a wildcard; `channel` is then the channel that
-                    *   the message was published to. Otherwise NULL */
-    ws_status
-        status; /**< of WS_EVENT_REFUSED: WS_FORBIDDEN; WS_FULL: the application does not answer; or as
-                           ws_subscribe() */
+    /** The subscription, if it is a wildcard; `channel` is then the channel that the message was
+     *  published to. Otherwise NULL */
+    const char *wildcard;
+    /** Of WS_EVENT_REFUSED: WS_FORBIDDEN; WS_FULL: the application does not answer; or as
+     *  ws_subscribe() */
+    ws_status status;
 } ws_event;
 
 /** Results of on_channel. WS_FORM_NONE: do not send the message to this connection. WS_FORM_AS_IS:
@@ -225,7 +225,9 @@ typedef struct ws_event {
  * A handler: flags and callbacks. All are optional.
  */
 typedef struct ws_handler {
-    /** WS_BLOCKING, WS_ANY_SIZE, WS_LOSSLESS, WS_HEAR_OUT, WS_FRAME_ENDS, WS_REFUSED_EVENTS, or 0. */
+    /**
+     * WS_BLOCKING, WS_ANY_SIZE, WS_LOSSLESS, WS_HEAR_OUT, WS_FRAME_ENDS, WS_REFUSED_EVENTS, or 0.
+     */
     unsigned flags;
 
     /**
@@ -250,8 +252,8 @@ typedef struct ws_handler {
      * line. Runs as httpd's User and Group. May create threads.
      * @param pchild  valid until the child ends
      * @param here    for ws_broadcast(); valid until stop returns
-     * @return APR_SUCCESS, or an error, which is logged; the child then refuses handshakes of this line
-     *         with 503.
+     * @return APR_SUCCESS, or an error, which is logged; the child then refuses handshakes of this
+     *         line with 503.
      */
     apr_status_t (*start)(apr_pool_t *pchild, void *config, ws_location *here);
 
@@ -286,7 +288,8 @@ typedef struct ws_handler {
     /**
      * The connection has ended. Called exactly once for each on_open, as the last callback.
      * @param code    the code of the first Close frame of either side;
-     *                WS_CLOSE_NO_STATUS if it had none; WS_CLOSE_ABNORMAL if there was no Close frame
+     *                WS_CLOSE_NO_STATUS if it had none; WS_CLOSE_ABNORMAL if there was no Close
+     *                frame
      * @param reason  UTF-8, len 0 to 123 bytes, not NUL-terminated
      */
     void (*on_close)(ws_conn *c, int code, const char *reason, apr_size_t len);
@@ -400,7 +403,7 @@ typedef struct ws_handler_descriptor {
 #define WS_PROVIDER_GROUP "websocket_handler"
 #define WS_PROVIDER_VERSION "1"
 
-/* ---- The handshake: inside on_request, on its thread ------------------------------------------ */
+/* ---- The handshake: inside on_request, on its thread ----------------------------------------- */
 
 /** httpd's request_rec: user, headers, notes, TLS variables. */
 WS_API struct request_rec *ws_request_rec(ws_request *rq);
@@ -437,8 +440,8 @@ WS_API const char *ws_request_protocol(ws_request *rq);
  * Add a header, for example Set-Cookie, to the answer: the 101 or the refusal. Both strings are
  * copied.
  * @return APR_SUCCESS; APR_EINVAL for an invalid name, a value with control characters (RFC
- *         9110, section 5.5), and for the names that the handshake itself uses (Connection, Upgrade,
- *         Content-Length, Transfer-Encoding, Sec-WebSocket-*, WebSocket-*).
+ *         9110, section 5.5), and for the names that the handshake itself uses (Connection,
+ *         Upgrade, Content-Length, Transfer-Encoding, Sec-WebSocket-*, WebSocket-*).
  */
 WS_API apr_status_t ws_request_add_header(ws_request *rq, const char *name, const char *value);
 
@@ -482,7 +485,7 @@ WS_API apr_pool_t *ws_request_pool(ws_request *rq);
 /** Attach data of the handler, which ws_data() returns. */
 WS_API void ws_request_set_data(ws_request *rq, void *data);
 
-/* ---- Sending ---------------------------------------------------------------------------------- */
+/* ---- Sending --------------------------------------------------------------------------------- */
 
 /**
  * Send one message. data is copied or sent before the call returns. Text must be UTF-8; this is not
@@ -566,7 +569,7 @@ WS_API ws_status ws_broadcast(ws_location *here, ws_type type, const char *data,
 WS_API ws_status ws_broadcast_keyed(ws_location *here, ws_type type, const char *data,
                                     apr_size_t len, ws_id except, apr_uint64_t key);
 
-/* ---- Reading ---------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 /**
  * Stop reading from the socket. No message is delivered until ws_resume(), and TCP slows the peer
@@ -578,7 +581,7 @@ WS_API void ws_pause(ws_conn *c);
 /** Resume reading. One ws_resume() ends any number of ws_pause() calls.  [callback] */
 WS_API void ws_resume(ws_conn *c);
 
-/* ---- Properties of a connection --------------------------------------------------------------- */
+/* ---- Properties of a connection -------------------------------------------------------------- */
 /* Strings are valid as long as the connection, and never change.  [callback] */
 
 /** The id of the connection, for ws_send_to() and ws_close_id().  [callback] */
@@ -639,7 +642,7 @@ typedef enum { WS_LOG_ERROR, WS_LOG_WARNING, WS_LOG_INFO, WS_LOG_DEBUG, WS_LOG_T
 WS_API void ws_conn_log(ws_conn *c, ws_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* ---- Connections to other servers -------------------------------------------------------------- */
+/* ---- Connections to other servers ------------------------------------------------------------ */
 
 /** An attempt to connect. 0: none. */
 typedef apr_uint64_t ws_attempt;
@@ -680,8 +683,8 @@ typedef struct ws_connect_options {
      * loop even for WS_BLOCKING handlers, so it must not wait.
      * @param data    of these options
      * @param reason  "connect: Connection refused", "handshake: server answered
-     *                403", "certificate: host name mismatch"; docs/client.md lists them. Valid until
-     *                on_failure returns.
+     *                403", "certificate: host name mismatch"; docs/client.md lists them. Valid
+     *                until on_failure returns.
      * @param status  the HTTP status of a refusal, or 0
      */
     void (*on_failure)(void *data, const char *reason, int status);
@@ -807,7 +810,7 @@ WS_API ws_attempt ws_request_connect(ws_request *rq, const ws_connect_options *o
  *  attempt that has ended.  [any] */
 WS_API void ws_connect_cancel(ws_attempt attempt);
 
-/* ---- Time and other threads ------------------------------------------------------------------- */
+/* ---- Time and other threads ------------------------------------------------------------------ */
 
 typedef struct ws_timer ws_timer;
 
@@ -850,7 +853,8 @@ typedef void (*ws_watch_fn)(ws_conn *c, int fd, unsigned events, void *arg);
  * @param events  WS_READABLE, WS_WRITABLE, both, or 0: report nothing for now
  * @return the watch, valid until ws_watch_stop() or until on_close returns; NULL: out of memory,
  *         the descriptor cannot be watched (a file; already watched), or the connection is
- *         closed. With a WS_BLOCKING handler, the connection ends if the descriptor cannot be watched.  [callback]
+ *         closed. With a WS_BLOCKING handler, the connection ends if the descriptor cannot be
+ *         watched.  [callback]
  */
 WS_API ws_watch *ws_watch_start(ws_conn *c, int fd, unsigned events, ws_watch_fn fn, void *arg);
 
@@ -871,7 +875,7 @@ WS_API void ws_watch_stop(ws_conn *c, ws_watch *w);
  */
 WS_API ws_status ws_run(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg);
 
-/* ---- Channels --------------------------------------------------------------------------------- */
+/* ---- Channels -------------------------------------------------------------------------------- */
 /*
  * A channel is a name. A message that is published to a channel is sent to all connections that are
  * subscribed to it. These can be in any child process, including old generations after a reload,
@@ -883,7 +887,8 @@ WS_API ws_status ws_run(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg);
 #define WS_CHANNEL_MAX 200
 #define WS_MEMBER_MAX 1024
 
-/** Whether this is a valid channel name: 1 to WS_CHANNEL_MAX of A-Z a-z 0-9 - _ . ~ : / @ + = !  [any] */
+/** Whether this is a valid channel name: 1 to WS_CHANNEL_MAX of A-Z a-z 0-9 - _ . ~ : / @ + = !
+ *  [any] */
 WS_API int ws_channel_valid(const char *channel);
 
 /** Length of the longest prefix of a text that is UTF-8, has at most max bytes, and does not end
@@ -898,8 +903,8 @@ WS_API apr_size_t ws_text_prefix(const char *text, apr_size_t len, apr_size_t ma
 /** First deliver the newest `last` messages of the history. Not together with WS_RESUME. */
 #define WS_RESUME_LAST 0x10u
 
-/** With WS_WATCH: first report the current members, each as a WS_EVENT_JOIN, then WS_EVENT_MEMBERS, then
- *  changes. */
+/** With WS_WATCH: first report the current members, each as a WS_EVENT_JOIN, then WS_EVENT_MEMBERS,
+ *  then changes. */
 #define WS_SNAPSHOT 0x20u
 
 /** Send messages unchanged, and call on_channel for other events only. */
@@ -926,8 +931,8 @@ typedef struct ws_subscription {
  * subscription ends with the connection.
  * @param how  NULL: all zero. If the connection is subscribed already, only the member's
  *             data is changed, unless WS_CHANGE is set
- * @return WS_QUEUED; WS_BAD_NAME; WS_FORBIDDEN; WS_LIMIT; WS_TOO_BIG (member_len); WS_GONE; WS_FULL: out of
- *         memory; WS_BAD_TEXT: member is not UTF-8.  [callback]
+ * @return WS_QUEUED; WS_BAD_NAME; WS_FORBIDDEN; WS_LIMIT; WS_TOO_BIG (member_len); WS_GONE;
+ *         WS_FULL: out of memory; WS_BAD_TEXT: member is not UTF-8.  [callback]
  */
 WS_API ws_status ws_subscribe(ws_conn *c, const char *channel, const ws_subscription *how);
 
@@ -1011,8 +1016,9 @@ WS_API const char *ws_member_user(const ws_member *member);
 typedef void (*ws_presence_fn)(const char *channel, const ws_member *members, apr_size_t count,
                                int complete, void *arg);
 
-/** Request the members of a channel. @return WS_QUEUED: fn is called exactly once, within two seconds,
- *  possibly before this returns; WS_BAD_NAME, WS_FULL, WS_GONE: it is not called.  [any] */
+/** Request the members of a channel. @return WS_QUEUED: fn is called exactly once, within two
+ *  seconds, possibly before this returns; WS_BAD_NAME, WS_FULL, WS_GONE: it is not called.
+ *  [any] */
 WS_API ws_status ws_presence(const char *channel, ws_presence_fn fn, void *arg);
 
 /** Actions of a client on a channel. */
@@ -1070,13 +1076,13 @@ WS_API int ws_event_has_form(const ws_event *event, int form);
 WS_API int ws_event_form(const ws_event *event, int form, ws_type type, const char *data,
                          apr_size_t len);
 
-/* ---- Publishing with options, and histories --------------------------------------------------- */
+/* ---- Publishing with options, and histories -------------------------------------------------- */
 
 /** Maximum length of a key and of an event's name, bytes. */
 #define WS_PUBLISH_FIELD_MAX 255
 
-/** How to publish a message. Set size and the fields that you need, and zero the rest. Texts are NUL-terminated and
- *  copied. */
+/** How to publish a message. Set size and the fields that you need, and zero the rest. Texts are
+ *  NUL-terminated and copied. */
 typedef struct ws_publication {
     apr_size_t size; /**< sizeof(ws_publication) */
     ws_id except;    /**< as for ws_publish() */
@@ -1093,7 +1099,10 @@ typedef struct ws_publication {
     apr_uint32_t ttl;
 } ws_publication;
 
-/** ws_publish() with more options. @return as ws_publish_once(); WS_BAD_TEXT also for key and event.  [any] */
+/**
+ * ws_publish() with more options.
+ * @return as ws_publish_once(); WS_BAD_TEXT also for key and event.  [any]
+ */
 WS_API ws_status ws_publish_with(const char *channel, ws_type type, const char *data,
                                  apr_size_t len, const ws_publication *how, ws_published_fn fn,
                                  void *arg);
@@ -1101,7 +1110,10 @@ WS_API ws_status ws_publish_with(const char *channel, ws_type type, const char *
 /** 1: the channel has a history (WebSocketHistory); 0: it has none.  [any] */
 WS_API int ws_channel_kept(const char *channel);
 
-/** A page of a channel's history, the oldest message first. Pointers are valid until the function returns. */
+/**
+ * A page of a channel's history, the oldest message first. Pointers are valid until the function
+ * returns.
+ */
 typedef struct ws_history_part {
     apr_status_t status; /**< APR_SUCCESS; or an error, and nothing was read */
     const ws_event
@@ -1124,13 +1136,14 @@ typedef void (*ws_history_fn)(const char *channel, const ws_history_part *part, 
  * Read the history of a channel page by page, starting with the newest page.
  * @param before  only messages before this one; epoch 0: the newest
  * @param limit   maximum number of messages, 1 to WS_HISTORY_LIMIT
- * @return WS_QUEUED: fn is called exactly once, possibly before this returns; WS_BAD_NAME; WS_TOO_BIG (limit);
- *         WS_MISPLACED: the channel has no history; WS_FULL: out of memory; WS_GONE: the server stops.  [any]
+ * @return WS_QUEUED: fn is called exactly once, possibly before this returns; WS_BAD_NAME;
+ *         WS_TOO_BIG (limit); WS_MISPLACED: the channel has no history; WS_FULL: out of memory;
+ *         WS_GONE: the server stops.  [any]
  */
 WS_API ws_status ws_read_history(const char *channel, ws_position before, apr_uint32_t limit,
                                  ws_history_fn fn, void *arg);
 
-/* ---- Without a connection --------------------------------------------------------------------- */
+/* ---- Without a connection -------------------------------------------------------------------- */
 /*
  * A handler can keep state for a process, such as a room. For this, it publishes with ws_publish(),
  * receives with a listener, and uses tickers as timers. All of these can be used from its start
@@ -1151,8 +1164,8 @@ typedef void (*ws_listen_fn)(const ws_event *event, void *arg);
  * WebSocketSubscribe does not apply.
  * @param how       as for ws_subscribe(), without WS_MEMBER; or NULL
  * @param listener  set before fn is called; valid until the last call of fn
- * @return WS_QUEUED; WS_BAD_NAME; WS_LIMIT; WS_FULL: out of memory; WS_GONE: the server stops. fn is only called
- *         after WS_QUEUED.  [any]
+ * @return WS_QUEUED; WS_BAD_NAME; WS_LIMIT; WS_FULL: out of memory; WS_GONE: the server stops. fn
+ *         is only called after WS_QUEUED.  [any]
  */
 WS_API ws_status ws_listen(const char *channel, const ws_subscription *how, ws_listen_fn fn,
                            void *arg, ws_listener **listener);
@@ -1202,13 +1215,14 @@ typedef void (*ws_channels_fn)(const ws_listed_channel *channels, apr_size_t cou
  * @param prefix  beginning of their names; "" for all
  * @param after   only names after this one, the last of the previous page; "" for the first page
  * @param limit   1 to WS_LIST_LIMIT
- * @return WS_QUEUED: fn is called exactly once, within two seconds, possibly before this returns; WS_BAD_NAME: prefix
- *         or after; WS_TOO_BIG (limit); WS_FULL: out of memory; WS_GONE: the server stops.  [any]
+ * @return WS_QUEUED: fn is called exactly once, within two seconds, possibly before this returns;
+ *         WS_BAD_NAME: prefix or after; WS_TOO_BIG (limit); WS_FULL: out of memory; WS_GONE: the
+ *         server stops.  [any]
  */
 WS_API ws_status ws_list_channels(const char *prefix, const char *after, apr_uint32_t limit,
                                   ws_channels_fn fn, void *arg);
 
-/* ---- Arguments and the log -------------------------------------------------------------------- */
+/* ---- Arguments and the log ------------------------------------------------------------------- */
 
 /**
  * Get the first argument with this name in the connection's query string, decoded (%XX, and + as a
@@ -1223,8 +1237,8 @@ WS_API int ws_arg(const ws_conn *c, const char *name, char *value, apr_size_t si
  *  NULL: no such argument, or it cannot be decoded */
 WS_API const char *ws_request_arg(ws_request *rq, const char *name);
 
-/** Write a line to httpd's error log, as ws_conn_log() does, without a connection. The line has at most 1,023
- *  bytes.  [any] */
+/** Write a line to httpd's error log, as ws_conn_log() does, without a connection. The line has at
+ *  most 1,023 bytes.  [any] */
 WS_API void ws_log(ws_log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -91,8 +91,9 @@ WS_API int ws_parse_position(const char *text, ws_position *position);
 WS_API const char *ws_print_position(ws_position position, char text[WS_POSITION_SIZE]);
 
 /**
- * Whether a JSON text has a string with the character U+0000, as \u0000 or as a byte. A parser whose
- * strings end at a NUL, such as cJSON, would cut that string off: "root\u0000x" would become "root".
+ * Whether a JSON text has a string with the character U+0000, as \u0000 or as a byte. A parser
+ * whose strings end at a NUL, such as cJSON, would cut that string off: "root\u0000x" would become
+ * "root".
  */
 WS_API int ws_json_has_nul(const char *json, apr_size_t len);
 

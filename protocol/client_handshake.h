@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The client's opening handshake: RFC 6455, section 4.1, and hybi-07 to hybi-12 for version 8. Writes the
- * request, then parses and checks the server's response.
+ * The client's opening handshake: RFC 6455, section 4.1, and hybi-07 to hybi-12 for version 8.
+ * Writes the request, then parses and checks the server's response.
  */
 
 #ifndef WS_PROTOCOL_CLIENT_HANDSHAKE_H
@@ -52,7 +52,9 @@ typedef struct ws_client_response {
     } lines[WS_CLIENT_RESPONSE_LINES];
 } ws_client_response;
 
-/** Length of the response head, including the empty line; 0 while the empty line has not arrived. */
+/**
+ * Length of the response head, including the empty line; 0 while the empty line has not arrived.
+ */
 size_t ws_client_response_head(const char *data, size_t len);
 
 /**

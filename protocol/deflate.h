@@ -3,8 +3,8 @@
 /**
  * permessage-deflate (RFC 7692) with zlib, implemented through the public extension API.
  *
- * Without context takeover, a connection borrows a zlib state from its event loop for the duration of a
- * message. With context takeover, each direction owns a state.
+ * Without context takeover, a connection borrows a zlib state from its event loop for the duration
+ * of a message. With context takeover, each direction owns a state.
  */
 
 #ifndef WS_PROTOCOL_DEFLATE_H

@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The frame parser of RFC 6455, section 5, for versions 13, 8 and 7: bytes in, pieces of messages out.
+ * The frame parser of RFC 6455, section 5, for versions 13, 8 and 7: bytes in, pieces of messages
+ * out.
  */
 
 #ifndef WS_PROTOCOL_FRAME_H

@@ -47,7 +47,8 @@ struct ws_framing {
     size_t (*write)(unsigned char *out, unsigned first, const void *payload, size_t len);
 
     /** Write the bytes that announce a close; NULL: this framing has none. Not called between the
-     * parts of a message. reason: not NUL-terminated. code WS_CLOSE_NO_STATUS: neither code nor reason
+     * parts of a message. reason: not NUL-terminated. code WS_CLOSE_NO_STATUS: neither code nor
+     * reason
      * @return the length written, bytes */
     size_t (*close)(unsigned char out[WS_FRAMING_CLOSE_MAX], int code, const char *reason,
                     size_t len);

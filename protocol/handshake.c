@@ -1,6 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The server's opening handshake: the checks of RFC 6455, section 4.2.1, and origins (RFC 6454). */
+/**
+ * The server's opening handshake: the checks of RFC 6455, section 4.2.1, and origins (RFC 6454).
+ */
 
 #include "protocol/handshake.h"
 

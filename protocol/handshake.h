@@ -14,8 +14,8 @@
 /** Protocol versions, as bits. */
 enum { WS_V13 = 0x1, WS_V8 = 0x2, WS_V7 = 0x4, WS_V76 = 0x8, WS_V75 = 0x10 };
 
-/** The fields of a client's handshake request. Absent headers are NULL; repeated ones are joined with
- *  ", ". */
+/** The fields of a client's handshake request. Absent headers are NULL; repeated ones are joined
+ *  with ", ". */
 typedef struct ws_handshake {
     const char *method;
     int http;               /**< 1001 for HTTP/1.1 */
@@ -43,8 +43,8 @@ int ws_handshake_wanted(const char *upgrade);
 int ws_handshake_check(const ws_handshake *h, unsigned versions, int *version,
                        const char **problem);
 
-/** Write the Sec-WebSocket-Version of a 426 response: "13, 8, 7", newest first. Omits versions 76 and 75,
- *  which predate the header. out: 32 bytes. */
+/** Write the Sec-WebSocket-Version of a 426 response: "13, 8, 7", newest first. Omits versions 76
+ *  and 75, which predate the header. out: 32 bytes. */
 const char *ws_versions_text(unsigned versions, char *out);
 
 /** The bit of a version number such as "13", or 0. */
@@ -73,8 +73,8 @@ int ws_is_token(const char *s, size_t len);
 #define WS_PROTOCOLS_MAX 100
 
 /**
- * Whether Sec-WebSocket-Protocol is well formed: 1 to WS_PROTOCOLS_MAX distinct tokens (RFC 6455, section
- * 4.1).
+ * Whether Sec-WebSocket-Protocol is well formed: 1 to WS_PROTOCOLS_MAX distinct tokens (RFC 6455,
+ * section 4.1).
  */
 int ws_protocols_valid(const char *list);
 
@@ -84,7 +84,9 @@ int ws_protocols_valid(const char *list);
  */
 int ws_origin_same(const char *origin, const char *host);
 
-/** Whether two origins are equal, ignoring the case of scheme and host and filling in default ports. */
+/**
+ * Whether two origins are equal, ignoring the case of scheme and host and filling in default ports.
+ */
 int ws_origin_equal(const char *a, const char *b);
 
 /** Whether a string is an origin as browsers send it: scheme "://" host [":" port], or "null". */

@@ -25,8 +25,8 @@
 #define WS_HIXIE_NUMBERS 8
 
 /**
- * Decode the numbers of two keys: the digits of each, divided by its number of spaces (hybi-00, section
- * 5.2).
+ * Decode the numbers of two keys: the digits of each, divided by its number of spaces (hybi-00,
+ * section 5.2).
  * @return NULL, or the error, a static string that names the header
  */
 const char *ws_hixie_numbers(const char *key1, const char *key2,

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Processor detection for masking and UTF-8 validation. Both select the fastest implementation that the
- * processor supports when the module is loaded.
+ * Processor detection for masking and UTF-8 validation. Both select the fastest implementation that
+ * the processor supports when the module is loaded.
  */
 
 #ifndef WS_PROTOCOL_SIMD_H
@@ -22,8 +22,8 @@
 #define WS_TARGET(NAME) __attribute__((target(NAME)))
 
 /**
- * Select implementation n: 0 is the portable one, the last one is the default. For tests; not safe while
- * another thread masks or validates.
+ * Select implementation n: 0 is the portable one, the last one is the default. For tests; not safe
+ * while another thread masks or validates.
  * @return its name; NULL: this processor has no implementation n, and the selection is
  *         unchanged
  */

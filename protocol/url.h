@@ -29,7 +29,8 @@ typedef struct ws_url {
 } ws_url;
 
 /**
- * Parse a URL with the scheme ws, wss, http, https (as redirects and proxies use), socks5 or socks5h.
+ * Parse a URL with the scheme ws, wss, http, https (as redirects and proxies use), socks5 or
+ * socks5h.
  * @param room   buffer of WS_URL_ROOM(strlen(text)) bytes
  * @param wrong  set to the error, a static string
  * @return 0, or -1

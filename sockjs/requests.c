@@ -1,6 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Passes the responses and messages of HTTP requests to sessions, as tasks on the sessions' loops. */
+/**
+ * Passes the responses and messages of HTTP requests to sessions, as tasks on the sessions' loops.
+ */
 
 #include <stdlib.h>
 #include <string.h>

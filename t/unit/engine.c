@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** An engine from start to stop: adding connections, closing all, stopping. No descriptor or memory is
- *  left. */
+/** An engine from start to stop: adding connections, closing all, stopping. No descriptor or memory
+ *  is left. */
 
 #include <sched.h>
 #include <sys/resource.h>

@@ -125,7 +125,10 @@ const char *peer_reason(const peer *p);
 /** Read. @return bytes; 0: no data yet; -1: end of stream (errno 0), or an error */
 ssize_t peer_take(peer *p, void *buf, size_t size);
 
-/** Send bytes that the socket has not accepted. @return 0, or -1: the connection has been released */
+/**
+ * Send bytes that the socket has not accepted.
+ * @return 0, or -1: the connection has been released
+ */
 int peer_flush_pending(worker *w, peer *p);
 
 /** Send new bytes after the pending ones. Those that the socket does not accept become pending.
