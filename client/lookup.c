@@ -198,7 +198,8 @@ static void lookup_release(ws_lookup *l)
     free(l);
 }
 
-/* Under the lock: notify the loop, unless a task is queued already or the TLS context is missing. */
+/* Under the lock: notify the loop, unless a task is queued already or the TLS context is
+ * missing. */
 static void lookup_notify(ws_lookup *l)
 {
     if (!l->loop) {

@@ -189,8 +189,6 @@ static inline unsigned char *input_take_whole(ws_conn *c, unsigned char *data, a
     return data;
 }
 
-/* Deliver the frames of the input. framed: parse with the framer instead of p. @return the first
- * byte that was not consumed */
 /* Count a piece of a message for the rate limit. @return 0: the connection is being closed */
 static int input_count_piece(ws_conn *c, const ws_piece *piece)
 {
@@ -200,6 +198,8 @@ static int input_count_piece(ws_conn *c, const ws_piece *piece)
     return ws_rate_limit_take(c, piece->len, (piece->flags & WS_FRAME_LAST) != 0);
 }
 
+/* Deliver the frames of the input. framed: parse with the framer instead of p. @return the first
+ * byte that was not consumed */
 static inline __attribute__((always_inline)) unsigned char *input_take_frames(
     ws_conn *c, ws_parser *p, unsigned char *data, apr_size_t *len, int framed)
 {

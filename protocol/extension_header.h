@@ -10,8 +10,8 @@
 /** One element: an extension's name and its parameters. */
 typedef struct ws_offer {
     const char *name;
-    apr_size_t
-        count; /**< may exceed WS_PARAMETERS_MAX; parameters[] holds only the first WS_PARAMETERS_MAX */
+    /** May exceed WS_PARAMETERS_MAX; parameters[] holds only the first WS_PARAMETERS_MAX. */
+    apr_size_t count;
     ws_parameter parameters[WS_PARAMETERS_MAX];
 } ws_offer;
 

@@ -132,7 +132,6 @@ static ws_parse_result frame_take_payload(ws_parser *p, unsigned char **data, si
     return WS_PARSE_DATA;
 }
 
-/* Parse a header, and the payload of a control frame. @return WS_PARSE_DATA if a data frame starts */
 /* Check the first two bytes. @return NULL, or an error text */
 static inline const char *frame_check_mask(const unsigned char *in, int masked)
 {
@@ -152,6 +151,8 @@ static inline const char *frame_long_length(const unsigned char *in, size_t n, u
     return *len < (n == 2 ? 126u : 65536u) ? "frame length is not in its shortest form" : NULL;
 }
 
+/* Parse a header, and the payload of a control frame. @return WS_PARSE_DATA if a data frame
+ * starts */
 static inline ws_parse_result frame_take_header(ws_parser *p, unsigned char **data, size_t *len,
                                                 ws_piece *piece, ws_parse_error *error)
 {

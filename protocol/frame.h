@@ -50,7 +50,8 @@ typedef struct ws_piece {
 } ws_piece;
 
 typedef enum {
-    WS_PARSE_MORE, /**< the input ends inside a header or control frame: call again with more input */
+    /** The input ends inside a header or control frame: call again with more input. */
+    WS_PARSE_MORE,
     WS_PARSE_DATA,    /**< *piece is part of a data message */
     WS_PARSE_CONTROL, /**< *piece is a control frame; may arrive between the pieces of a message */
     WS_PARSE_FAIL     /**< *error is set; do not call the parser again */

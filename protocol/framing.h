@@ -32,7 +32,8 @@ typedef struct ws_framer {
 /** All functions but `between` and `close` are required. None may block or allocate. */
 struct ws_framing {
     size_t size; /**< of the state, bytes; at least sizeof(ws_framer) */
-    int binary; /**< whether binary messages can be sent; if not, ws_send() returns WS_UNSUPPORTED */
+    /** Whether binary messages can be sent; if not, ws_send() returns WS_UNSUPPORTED. */
+    int binary;
     int answered; /**< whether the peer answers a `close`; if not, the connection then ends */
 
     /** Maximum output of `write` for this payload, bytes. */

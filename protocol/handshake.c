@@ -118,7 +118,8 @@ static int hs_key_valid(const char *key)
     return strspn(key, LETTERS DIGITS "+/") == 22 && !strcmp(key + 22, "==");
 }
 
-/* The bit of a request's version, or 0. Sets *problem to the error for a version that is not enabled. */
+/* The bit of a request's version, or 0. Sets *problem to the error for a version that is not
+ * enabled. */
 static unsigned hs_version_of(const ws_handshake *h, const char **problem)
 {
     if (h->version) {

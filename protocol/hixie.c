@@ -83,7 +83,8 @@ static void hixie_begin(ws_hixie *p, unsigned char type)
     p->state = type & 0x80 ? LENGTH : CONTENT;
 }
 
-/* Take one length byte. @return WS_PARSE_CONTROL if it completes FF 00, WS_PARSE_FAIL or WS_PARSE_MORE */
+/* Take one length byte. @return WS_PARSE_CONTROL if it completes FF 00, WS_PARSE_FAIL or
+ * WS_PARSE_MORE */
 static ws_parse_result hixie_take_length(ws_hixie *p, unsigned char byte, ws_parse_error *error)
 {
     if (++p->digits > DIGITS_MAX) {

@@ -42,7 +42,8 @@ static unsigned cluster_slot_of(const ws_redis_job *j)
     return cluster_slot(j->argv[key], j->lens[key]);
 }
 
-/* Find a node, or add it. @return its index; WS_REDIS_NO_NODE: too many nodes, or an invalid address */
+/* Find a node, or add it. @return its index; WS_REDIS_NO_NODE: too many nodes, or an invalid
+ * address */
 static unsigned cluster_node_of(struct ws_redis_cluster *k, const char *host, apr_uint64_t port)
 {
     unsigned i = 0;

@@ -128,7 +128,8 @@ static void *send_many(void *arg)
     return NULL;
 }
 
-/* More than the send queue and both sockets hold: the engine stops reading until the client reads. */
+/* More than the send queue and both sockets hold: the engine stops reading until the client
+ * reads. */
 static void a_client_that_reads_late(rig *r)
 {
     wire w = enter_narrow(r, "a");

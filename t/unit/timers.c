@@ -80,8 +80,8 @@ static void stop(ws_conn *c, void *arg)
     ws_timer_stop(c, ((timer *)arg)->t);
 }
 
-/* Stopped in on_close. Atomic, since ThreadSanitizer does not see that what a ring receives was sent
- * before. */
+/* Stopped in on_close. Atomic, since ThreadSanitizer does not see that what a ring receives was
+ * sent before. */
 static timer *_Atomic farewell;
 
 static void stop_in_on_close(ws_conn *c, int code, const char *reason, apr_size_t len)

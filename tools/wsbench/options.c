@@ -212,8 +212,6 @@ static void options_read_target(target *t, const char *url)
     }
 }
 
-/* Parse an option about what the connections send, and how much of it. @return whether it is such
- * an option */
 /* How the connections are opened. @return whether o is such an option */
 static int options_read_opening(int o)
 {
@@ -251,6 +249,8 @@ static int options_read_opening(int o)
     return 1;
 }
 
+/* Parse an option about what the connections send, and how much of it. @return whether it is such
+ * an option */
 static int options_read_load(int o)
 {
     static const char *const contents[] = {"binary", "text", "utf8", "json", NULL};

@@ -346,7 +346,6 @@ static int transcript_connect_to(reader *r)
     return transcript_at_end(r);
 }
 
-/* Parse an indented line: a header if it has a colon, else a property of the client. */
 static int transcript_version(reader *r, int *version)
 {
     int v;
@@ -360,6 +359,7 @@ static int transcript_version(reader *r, int *version)
     return 1;
 }
 
+/* Parse an indented line: a header if it has a colon, else a property of the client. */
 static int transcript_about_client(reader *r)
 {
     ws_step *s = r->connect;
