@@ -109,13 +109,13 @@ my $url = 'http://127.0.0.1:' . $httpd->port;
 sub poll { my ($path) = @_; return `curl -s -g -m 60 -o /dev/null -w '%{http_code}' '$url$path/user:alice?wait=0'` }
 
 for my $path (qw(/silent /below /handler /limited)) {
-    is(poll($path), 403, "subscribe in $path: nothing that applies says who may");
+    is(poll($path), 403, "subscribe in $path: no rule applies");
 }
-is(poll('/none'), 403, 'what WebSocketSubscribe refuses stays refused');
-is(poll($_), 200, "subscribe in $_: something says who may") for qw(/all /required /nested /if /outer/inner /match);
+is(poll('/none'), 403, 'WebSocketSubscribe still refuses other channels');
+is(poll($_), 200, "subscribe in $_: a rule applies") for qw(/all /required /nested /if /outer/inner /match);
 ok($httpd->wait_log(qr/\[client 127[^\n]*refused with 403: no rule allows this: add "WebSocketSubscribe all", an expression, or a Require for GET to the <Location>/),
     'the log names the remedy, at level warn');
-ok($httpd->wait_log(qr{httpd\.conf:\d+: every subscription in <Location "/silent"> is refused, since no rule allows it}), 'and the start does');
+ok($httpd->wait_log(qr{httpd\.conf:\d+: every subscription in <Location "/silent"> is refused, since no rule allows it}), 'and so does the log of the start');
 like(`curl -s -m 60 -d x '$url/limited/news'`, qr/"published"/, 'by method: POST is allowed');
 like(`curl -s -m 60 '$url/limited/news'`, qr/neither WebSocketPublish nor a Require allows it/, 'and GET is not');
 
@@ -125,13 +125,13 @@ for my $path (qw(/status-silent /status-silent?prometheus)) {
 my @close = ('Content-Length: 0', 'WebSocket-Status: close');
 is(($httpd->request('POST', '/status-silent?close=0000000000000001', @close))[0], 403, 'connections cannot be closed there');
 ok($httpd->wait_log(qr/status page refused with 403: no Require protects closing connections: add one/), 'the log names the remedy');
-is(($httpd->get('/status'))[0], 200, 'a status page with a Require is open to those');
-is(($httpd->get('/status-read'))[0], 200, 'by method: may be seen');
-is(($httpd->request('POST', '/status-read?close=0000000000000001', @close))[0], 403, 'but not close connections');
+is(($httpd->get('/status'))[0], 200, 'a status page with a Require is open to permitted clients');
+is(($httpd->get('/status-read'))[0], 200, 'by method: the page may be read');
+is(($httpd->request('POST', '/status-read?close=0000000000000001', @close))[0], 403, 'but connections may not be closed');
 is(($httpd->request('POST', '/status?close=0000000000000001', @close))[0], 403, 'without WebSocketStatusClose, no connection can be closed');
 ok($httpd->wait_log(qr/refused to close a connection: this section is read-only \(WebSocketStatusClose off\)/), 'the log says so');
 like(($httpd->get('/status', 'Accept: application/json'))[2], qr/"closing":false/, 'and the page shows no button');
-is(($httpd->request('POST', '/status-close?close=0000000000000001', @close))[0], 404, 'with it, they can');
+is(($httpd->request('POST', '/status-close?close=0000000000000001', @close))[0], 404, 'with WebSocketStatusClose, connections can be closed');
 like(($httpd->get('/status-close', 'Accept: application/json'))[2], qr/"closing":true/, 'and the page shows buttons');
 
 # ---- The server's status page, and the sections of virtual hosts ----
@@ -166,22 +166,22 @@ like(($httpd->get('/status-close', 'Accept: application/json'))[2], qr/"closing"
         return (split ' ', scalar <$socket>)[1];
     };
     for my $name (qw(plain customer match granted and or)) {
-        is($asks->('GET', "$name.example", '/websocket-status'), 403, "$name: a customer does not see the server's page");
-        is($asks->('POST', "$name.example", '/websocket-status?close=0000000000000001', @close), 403, "$name: and closes nothing");
+        is($asks->('GET', "$name.example", '/websocket-status'), 403, "$name: a user of a virtual host does not see the server's page");
+        is($asks->('POST', "$name.example", '/websocket-status?close=0000000000000001', @close), 403, "$name: and cannot close connections");
     }
     ok($server->wait_log(qr/\[websocket:warn\].*status page refused with 403: a later section.*"AuthMerging And"/), 'the log names the remedy');
-    is($asks->('GET', "$_.example", '/websocket-status'), 200, "$_: a section for this very path decides") for qw(own again);
-    is($asks->('GET', "$_.example", '/open-status'), 200, "$_: who meets both is let in") for qw(plain and);
+    is($asks->('GET', "$_.example", '/websocket-status'), 200, "$_: the section for this exact path decides") for qw(own again);
+    is($asks->('GET', "$_.example", '/open-status'), 200, "$_: a client that meets both requirements has access") for qw(plain and);
 }
 
 my $c = Client->new($httpd, '/chat');
 $c->text('{"enter":"lobby","name":"Bob\u0000by"}');
-like(($c->message)[1], qr/Enter a room/, 'a name with U+0000 is not cut off');
+like(($c->message)[1], qr/Enter a room/, 'a name with U+0000 is not truncated');
 $c->text('{"enter":"lobby","name":"Ann"}');
 $c->text('{"say":"Hello"}');
 my $said = '';
 $said = ($c->message)[1] until $said =~ /said|error/;
-like($said, qr/You may not say anything here/, 'chat asks WebSocketPublish');
+like($said, qr/You may not say anything here/, 'the chat handler applies WebSocketPublish');
 $httpd->stop;
 
 # ---- httpd -t ----
@@ -219,7 +219,7 @@ for (
     )
 {
     my ($right, $text) = check($_);
-    ok($right, 'taken: ' . s/\n/ /gr) or diag $text;
+    ok($right, 'accepted: ' . s/\n/ /gr) or diag $text;
 }
 
 # ---- A handler protected only by a directory ----
@@ -232,7 +232,7 @@ sub warns {
     my $httpd = Httpd->new(conf => '', files => { 'htdocs/live/x' => '', 'srv/x' => '', %file });
     $httpd->write_conf($conf =~ s/ROOT/$httpd->{root}/gr);
     my $text = $httpd->run('-t');
-    ok($? == 0, "taken: $name") or diag $text;
+    ok($? == 0, "accepted: $name") or diag $text;
     ($expected ? \&like : \&unlike)->($text, $open, $expected ? 'with a warning' : 'without a warning');
 }
 

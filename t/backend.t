@@ -47,10 +47,10 @@ SKIP: {
         echoes($httpd, "auto, $name");
         is((lines($httpd, 'warn'))[0], 0, "auto, $name: no warning");
         my ($all, $most) = lines($httpd, 'info');
-        ok($most <= 1, "auto, $name: at most a line of a child: $all lines");
+        ok($most <= 1, "auto, $name: at most one line for each child: $all lines");
     }
     my $httpd = start('io_uring', 0);
     echoes($httpd, 'io_uring without locked memory');
-    is((lines($httpd, 'info'))[0], 0, 'it is no mere information');
+    is((lines($httpd, 'info'))[0], 0, 'it is logged as a warning');
 }
 done_testing();

@@ -59,10 +59,10 @@ sub post {
 
 sub answered {
     my ($got, $status, $match, $name) = @_;
-    is(() = $got =~ m{HTTP/1\.1 \d\d\d }g, 1, "$name: one answer");
+    is(() = $got =~ m{HTTP/1\.1 \d\d\d }g, 1, "$name: one response");
     is(() = $got =~ m{<html|"(?:error|published)":}gi, 1, "$name: one body") or diag $got;
     like($got, qr{\AHTTP/1\.1 $status }, "$name: $status");
-    like($got, $match, "$name: says why");
+    like($got, $match, "$name: the body has the reason");
 }
 
 my $long = 'Content-Length: 2000';
@@ -76,11 +76,11 @@ for my $where (qw(/limited /closed)) {
     answered(post("$where/news", "zzz\r\n"), 400, qr/400|Bad Request/, "$where: a chunk that is none");
     answered(post("$where/news", $chunk->(10, 1), 'Content-Length: x'), 400, qr/400|Bad Request/, "$where: a length that is none");
 }
-answered(post('/closed/news', $chunk->(500, 10)), 413, qr/413|Too Large/i, 'a refused one in chunks beyond LimitRequestBody');
-answered(post('/closed/news', $chunk->(500, 1)), 403, qr/WebSocketPublish/, 'a refused one');
+answered(post('/closed/news', $chunk->(500, 10)), 413, qr/413|Too Large/i, 'a refused request with chunks beyond LimitRequestBody');
+answered(post('/closed/news', $chunk->(500, 1)), 403, qr/WebSocketPublish/, 'a refused request');
 answered(post('/events/news?wait=0', "zzz\r\n"), 400, qr/400|Bad Request/, 'a poll with a broken body');
 answered(post('/events/news?wait=0', $chunk->(500, 10)), 413, qr/413|Too Large/i, 'a poll with too large a body');
-answered(post('/limited/news', "5\r\nabc", 'Transfer-Encoding: chunked'), 408, qr/408|Timeout/i, 'a body that does not come');
-answered(post('/limited/news', 'abc', 'Content-Length: 5'), 408, qr/408|Timeout/i, 'one with a length likewise');
+answered(post('/limited/news', "5\r\nabc", 'Transfer-Encoding: chunked'), 408, qr/408|Timeout/i, 'a body that does not arrive');
+answered(post('/limited/news', 'abc', 'Content-Length: 5'), 408, qr/408|Timeout/i, 'a body with a length that does not arrive');
 $httpd->stop;
 done_testing;

@@ -120,7 +120,7 @@ my (undef, undef, $unnamed) = $httpd->request('POST', '/channels?channel=no%20ch
 my ($why) = $unnamed =~ /"error":"(.*?)"/;
 for my $language (sort keys %program) {
     my ($status, $output) = Program::run(@{ $program{$language} });
-    is($output, "0\n$why\n", "the publisher in $language publishes, and tells what is refused");
+    is($output, "0\n$why\n", "the publisher in $language publishes, and reports refusals");
 }
 
 done_testing;

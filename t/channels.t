@@ -112,7 +112,7 @@ for (['/crowd', $subscribers], ['/kept', $subscribers / 4]) {
     kill 'KILL', $victim;
     Httpd::wait_for(sub { !grep { $_ == $victim } $httpd->children }, 'a child to be killed');
     $crowd->go_on(100);
-    pass('publishing goes on when a child has been killed');
+    pass('publishing continues after a child was killed');
     $httpd->graceful;
     $crowd->go_on(100);
     pass('and after a graceful reload');
@@ -123,8 +123,8 @@ for (['/crowd', $subscribers], ['/kept', $subscribers / 4]) {
     $crowd->go_on(100);
     my ($left, $lost, $messages, $faults) = $crowd->result;
     cmp_ok($lost, '<', $subscribers, 'only connections of killed children were lost');
-    is($left + $lost, $subscribers, 'all others are left');
-    cmp_ok($messages, '>=', 400, "$messages messages have come back to their publishers");
+    is($left + $lost, $subscribers, 'all other connections are open');
+    cmp_ok($messages, '>=', 400, "the publishers have received their $messages messages");
     is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in order');
 }
 
@@ -185,26 +185,26 @@ sub subscribers_are {
     my $ann = json_client('/room/1?name=Ann');
     is_deeply(told($ann), { type => 'subscribed', channel => 'room:1' }, 'a client is subscribed to the channel of its URL');
     my $join = told($ann);
-    is($join->{type}, 'join', 'a member is told of itself');
-    is($join->{data}, 'Ann', 'by name');
+    is($join->{type}, 'join', 'a member receives its own join event');
+    is($join->{data}, 'Ann', 'with its name');
     my $bob = client('/room/1?name=Bob+B%C3%B6b');
     $join = told_type($ann, 'join');
-    is($join->{data}, "Bob B\xF6b", 'and of others');
+    is($join->{data}, "Bob B\xF6b", 'and those of others');
     say_json($ann, type => 'presence', channel => 'room:1', id => 7);
     my $here = told_type($ann, 'presence');
-    is(join(',', sort map { $_->{data} } @{ $here->{members} }), "Ann,Bob B\xF6b", 'it asks who is there');
-    is($here->{id},          7, 'with an id of its own');
-    is($here->{subscribers}, 2, 'and how many listen');
-    ok($here->{complete}, 'and is told that this is all');
+    is(join(',', sort map { $_->{data} } @{ $here->{members} }), "Ann,Bob B\xF6b", 'presence lists the members');
+    is($here->{id},          7, 'with its own id');
+    is($here->{subscribers}, 2, 'and the number of subscribers');
+    ok($here->{complete}, 'and the list is complete');
 
     say_json($ann, type => 'publish', channel => 'room:1', data => 'Hello', id => 8);
     is_deeply(told_type($ann, 'published'), { type => 'published', channel => 'room:1', id => 8, receivers => 2 },
-        'it publishes, and is told how many get it');
-    is(($bob->message)[1], 'Hello', 'one without subprotocol gets it as it is');
+        'it publishes, and learns the number of receivers');
+    is(($bob->message)[1], 'Hello', 'a client without subprotocol receives the message unchanged');
     $bob->text('Hi');
-    is_deeply(told($ann), { type => 'message', channel => 'room:1', data => 'Hi' }, 'and publishes what it sends');
+    is_deeply(told($ann), { type => 'message', channel => 'room:1', data => 'Hi' }, 'and its messages are published');
     $bob->binary("\x00\xFF");
-    is_deeply(told($ann), { type => 'message', channel => 'room:1', data => 'AP8=', encoding => 'base64' }, 'bytes too');
+    is_deeply(told($ann), { type => 'message', channel => 'room:1', data => 'AP8=', encoding => 'base64' }, 'bytes are published, too');
     say_json($ann, type => 'publish', channel => 'room:1', data => { x => [1] });
     is(($bob->message)[1], '{"x":[1]}', 'JSON is published as text');
 
@@ -216,28 +216,28 @@ sub subscribers_are {
         'it subscribes to more channels, and the answer has its id');
     is(told($ann)->{type}, 'join', 'as a member');
     say_json($ann, type => 'subscribe', channel => 'secret', id => 11);
-    is(told($ann)->{error}, 'not allowed', 'but not to all (WebSocketSubscribe)');
+    is(told($ann)->{error}, 'not allowed', 'but not to all channels (WebSocketSubscribe)');
     say_json($ann, type => 'subscribe', channel => 'open/2');
-    is(told($ann)->{type}, 'subscribed', 'a third');
+    is(told($ann)->{type}, 'subscribed', 'a third channel');
     say_json($ann, type => 'subscribe', channel => 'open/3');
-    is(told($ann)->{error}, 'too many channels', 'and no fourth (WebSocketSubscriptions)');
+    is(told($ann)->{error}, 'too many channels', 'but no fourth (WebSocketSubscriptions)');
     say_json($ann, type => 'unsubscribe', channel => 'open/2');
     is(told($ann)->{type}, 'unsubscribed', 'it unsubscribes');
     say_json($ann, type => 'unsubscribe', channel => 'open/2');
     is(told($ann)->{error}, 'not subscribed', 'once');
     say_json($ann, type => 'subscribe', channel => 'room:1', after => '65f0', id => 12);
     is_deeply(told($ann), { type => 'error', channel => 'room:1', id => 12, error => 'no such position' },
-        'what is no position is refused');
+        'an invalid position is refused');
     say_json($ann, type => 'subscribe', channel => 'room:1', after => 5, id => 13);
-    is(told($ann)->{error}, 'no such position', 'so is a number');
+    is(told($ann)->{error}, 'no such position', 'so is a number as a position');
     say_json($ann, type => 'subscribe', channel => 'room:1', member => 'x' x 1025, id => 14);
-    is(told($ann)->{error}, 'too big', 'and a member that is too long');
+    is(told($ann)->{error}, 'too big', 'and a member text that is too long');
     $bob->text('still');
-    is_deeply(told($ann), { type => 'message', channel => 'room:1', data => 'still' }, 'the subscription that was there is kept');
+    is_deeply(told($ann), { type => 'message', channel => 'room:1', data => 'still' }, 'the earlier subscription is kept');
     say_json($ann, type => 'subscribe', channel => 'room:1', member => 'Anna', id => 15);
     is_deeply([sort map { $_->{type} } my @two = (told($ann), told($ann))], ['join', 'subscribed'],
-        'subscribed again, as another member');
-    is((grep { $_->{type} eq 'subscribed' } @two)[0]{id}, 15, 'with the id of that request');
+        'subscribed again, with another member text');
+    is((grep { $_->{type} eq 'subscribed' } @two)[0]{id}, 15, 'the answer has the id of that request');
     for my $wrong ('{', '[]', '{"type":"publish"}', '{"type":"x","channel":"room:1"}',
         '{"type":"subscribe","channel":"a b"}', '{"type":"subscribe","channel":"open/1","after":"x"}')
     {
@@ -247,19 +247,19 @@ sub subscribers_are {
 
     my $listener = client('/listen');
     $listener->text('x');
-    $listener->expect_close(1008, 'who may not publish is closed (WebSocketPublish none)');
+    $listener->expect_close(1008, 'a client that may not publish is closed (WebSocketPublish none)');
     my $writer = client('/write');
     $writer->text('written');
-    is(told($ann)->{data}, 'written', 'who may by an expression, may');
+    is(told($ann)->{data}, 'written', 'a client that the expression permits can publish');
     $writer->close;
 
     my $mallory = client('/room/1?name=mallory');
-    $mallory->expect_close(1008, 'who may not subscribe to the channel of its URL is closed');
+    $mallory->expect_close(1008, 'a client that may not subscribe to the channel of its URL is closed');
     my $nowhere = client('/args?to=a%20b');
-    $nowhere->expect_close(1008, 'so is who names what is no channel');
+    $nowhere->expect_close(1008, 'so is a client with an invalid channel name');
 
     $bob->close;
-    is(told_type($ann, 'leave')->{data}, "Bob B\xF6b", 'who goes leaves');
+    is(told_type($ann, 'leave')->{data}, "Bob B\xF6b", 'a client that disconnects leaves the channel');
     $ann->close;
 }
 
@@ -272,13 +272,13 @@ sub subscribers_are {
     for (['%FF', ''], ['a%C3', 'a'], ["x$long", 'x' . "\xFC" x 511], ['%ED%A0%80', '']) {
         my ($name, $shown) = @$_;
         my $other = client("/room/text?name=$name");
-        is(told_type($watcher, 'join')->{data}, $shown, 'a name is shown up to where it is UTF-8: ' . substr $name, 0, 12);
+        is(told_type($watcher, 'join')->{data}, $shown, 'a name is truncated at the first byte that is not UTF-8: ' . substr $name, 0, 12);
         $other->close;
-        is(told_type($watcher, 'leave')->{data}, $shown, 'also when it leaves');
+        is(told_type($watcher, 'leave')->{data}, $shown, 'also in the leave event');
     }
     for my $channel (map { pack 'H*', $_ } 'ff', '726f6f6dc3') {
         my $other = client('/args?to=' . join '', map { sprintf '%%%02X', ord } split //, $channel);
-        $other->expect_close(1008, 'what is no text is no channel');
+        $other->expect_close(1008, 'a channel name that is not text is refused');
     }
     $watcher->close;
 }
@@ -291,18 +291,18 @@ sub subscribers_are {
     told($bob) for 1 .. 2;
     my $alice = client('/users?name=administrator', @as);
     my $join  = told_type($bob, 'join');
-    is_deeply([@$join{qw(user data)}], ['alice', 'alice'], 'a member with a user says so');
+    is_deeply([@$join{qw(user data)}], ['alice', 'alice'], 'a member with a user has the field user');
     told_type($alice, 'join');
     say_json($alice, type => 'subscribe', channel => 'users', member => 'the administrator', id => 1);
     $join = told_type($bob, 'join');
-    is_deeply([@$join{qw(user data)}], ['alice', 'the administrator'], 'whatever it calls itself');
+    is_deeply([@$join{qw(user data)}], ['alice', 'the administrator'], 'whatever its member text is');
     say_json($bob, type => 'subscribe', channel => 'users', member => "alice", user => 'alice', id => 2);
     $join = told_type($alice, 'join') until $join->{data} eq 'alice';
-    ok(!exists $join->{user}, 'who has no user cannot have one');
+    ok(!exists $join->{user}, 'a client without a user cannot set one');
     say_json($bob, type => 'presence', channel => 'users', id => 3);
-    is_deeply([sort map { $_->{user} // '-' } @{ told_type($bob, 'presence')->{members} }], ['-', 'alice'], 'nor in the list');
+    is_deeply([sort map { $_->{user} // '-' } @{ told_type($bob, 'presence')->{members} }], ['-', 'alice'], 'nor is one in the list of members');
     $alice->close;
-    is(told_type($bob, 'leave')->{user}, 'alice', 'the user that leaves');
+    is(told_type($bob, 'leave')->{user}, 'alice', 'the leave event has the user');
     $bob->close;
 }
 
@@ -320,10 +320,10 @@ SKIP: {
     syswrite $flood->socket, $ask;    # what is taken is taken
     for (1 .. 3) {
         say_json($other, type => 'presence', channel => 'room:flood', id => "other$_");
-        is(told_type($other, 'presence')->{id}, "other$_", 'while one asks for more than it reads, another is answered');
+        is(told_type($other, 'presence')->{id}, "other$_", 'while one client requests more than it reads, another is answered');
     }
-    cmp_ok(memory() - $before, '<', 500, 'and what waits for the one is bounded');
-    is(told_type($flood, 'presence')->{id}, 1, 'the one is answered, too, as far as it reads');
+    cmp_ok(memory() - $before, '<', 500, 'and the data queued for the first client is bounded');
+    is(told_type($flood, 'presence')->{id}, 1, 'the first client is answered, too, as fast as it reads');
     is(told_type($flood, 'presence')->{id}, $_, 'in order') for 2 .. 60;
     $_->close for $other, @members;
     $flood->drop;
@@ -350,7 +350,7 @@ SKIP: {
         my @left = map { told_type($watcher, 'leave')->{data} } 1 .. $gone;
         is_deeply([sort @left], [sort @{ $of{$process} }], 'members of a killed child leave');
         say_json($watcher, type => 'presence', channel => 'room:9');
-        is(scalar @{ told_type($watcher, 'presence')->{members} }, 13 - $gone, 'the others are there');
+        is(scalar @{ told_type($watcher, 'presence')->{members} }, 13 - $gone, 'the other members remain');
     }
     $watcher->close;
 }
@@ -408,13 +408,13 @@ sub counter {
         $error = publish($publisher, 'room:full', "$number $filler");
         $taken++ if !$error;
     }
-    is($error, 'try again later', "when a child takes no more, its publisher is told so, after $taken messages");
-    is($taken, $number - 1, 'and at once');
+    is($error, 'try again later', "when a child accepts no more, its publisher is refused, after $taken messages");
+    is($taken, $number - 1, 'and immediately');
     kill 'CONT', $pid;    # before httpd is asked for anything: that child may be the one that accepts
     my @numbers = map { ($other->message)[1] =~ /^(\d+) / } 1 .. $taken;
-    is_deeply(\@numbers, [1 .. $taken], 'all that was taken arrives, in order');
+    is_deeply(\@numbers, [1 .. $taken], 'all accepted messages arrive, in order');
     publish_at_last($publisher, 'room:full', 'last');
-    is(($other->message)[1], 'last', 'nothing of what was refused, and then what was published later');
+    is(($other->message)[1], 'last', 'no refused message arrives, and later messages do');
     cmp_ok(counter('publish_refused_total'), '>', $refused, 'refusals are counted');
     is(counter('bus_missed_total'), 0, 'nothing was missed');
     $_->close for $publisher, $other;
@@ -430,8 +430,8 @@ sub counter {
         publish_at_last($publisher, 'room:big', "$n $big");
         $wrong++ if ($other->message)[1] ne "$n $big";
     }
-    is($wrong, 0, 'messages of 100 KB arrive in other children, while somebody does not read');
-    ok((grep { $_ eq 'leave' } @before_answer) || told_type($publisher, 'leave'), 'who does not is closed');
+    is($wrong, 0, 'messages of 100 KB arrive in other children, while one client does not read');
+    ok((grep { $_ eq 'leave' } @before_answer) || told_type($publisher, 'leave'), 'the client that does not read is closed');
     $_->close for $publisher, $other, @same;
 }
 

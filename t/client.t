@@ -208,7 +208,7 @@ for my $case (
 {
     my (undef, $told) = opened('URL', "ws://127.0.0.1:$plain/echo?a=b&c", 'header=X-Given:this');
     like($told, qr{ peer=127\.0\.0\.1 uri=/echo args=a=b&c host=127\.0\.0\.1 }, 'address and URL');
-    like($told, qr/ server=this$/, 'a further header arrives, one of the answer is kept');
+    like($told, qr/ server=this$/, 'an additional header arrives, and a header of the answer is kept');
 }
 opened('own origin', "ws://127.0.0.1:$plain/echo", "origin=http://127.0.0.1:$plain");
 failed('Origin is sent', 'handshake: server answered 403', "ws://127.0.0.1:$plain/echo",
@@ -222,7 +222,7 @@ failed('no WebSocket', 'handshake: server answered 404', "ws://127.0.0.1:$plain/
 failed('a redirect unasked for', 'handshake: server answered 307', "ws://127.0.0.1:$plain/moved");
 {
     my (undef, $told) = opened('a redirect', "ws://127.0.0.1:$plain/moved", 'redirects=1');
-    like($told, qr{uri=/echo args=moved }, 'is followed');
+    like($told, qr{uri=/echo args=moved }, 'a redirect is followed');
 }
 failed('a redirect in a circle', 'redirect: more than 3 redirects', "ws://127.0.0.1:$plain/round", 'redirects=3');
 failed('a redirect to what is not secure', 'redirect: from wss to ws',
@@ -273,7 +273,7 @@ failed('a proxy that is none', 'proxy: its URL is not an http://host:port, https
     for my $case (["ws://127.0.0.1:$plain/echo"], ["wss://localhost:$tls/echo"], ["wss://localhost:$port{'ws-tls'}/"]) {
         my ($name, $told) = opened("$case->[0] by a TLS proxy", $case->[0], $big, $by, $ca);
         $name or next;
-        like($told, qr/ secure=@{[$case->[0] =~ m{^wss} ? 1 : 0]} /, 'secure is what the URL says');
+        like($told, qr/ secure=@{[$case->[0] =~ m{^wss} ? 1 : 0]} /, 'ws_secure() reports what the URL requires');
         echoes("$case->[0] by a TLS proxy", $name);
         ended("$case->[0] by a TLS proxy", $name);
     }
@@ -375,7 +375,7 @@ badly_answered('a bound of our own', "0 handshake: the answer's head is longer t
     my $name = connect_to($bad);
     my ($s) = accepted();
     close $s;
-    is(told($name), 'failed 0 handshake: the connection was closed before an answer', 'an end');
+    is(told($name), 'failed 0 handshake: the connection was closed before an answer', 'the server closes the connection');
 }
 {
     my ($name, $s) = answered("HTTP/1.1 101 Yes\r\n", 'handshake_timeout=1000');
@@ -391,28 +391,28 @@ is(told((answered('', 'handshake_timeout=200'))[0]), 'failed 0 handshake: no ans
 {
     my ($name, $s, $head) = answered(
         sub { "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" . right_answer(@_) . "\x81\x05early" });
-    like(told($name), qr/^open /, 'an interim answer is passed over');
-    is(told($name), 'text early', 'a message right behind the answer');
+    like(told($name), qr/^open /, 'an interim answer is skipped');
+    is(told($name), 'text early', 'a message directly after the answer');
     syswrite $s, "\x81\x85\1\2\3\4abcde";
     like(told($name), qr/^close 1002 frame is masked$/, 'a masked frame from a server');
     my $bytes = '';
     1 while length $bytes < 6 && sysread $s, $bytes, 4096, length $bytes;
     is(ord(substr $bytes, 1, 1) & 0x80, 0x80, 'what we send is masked');
-    is(unpack('n', substr($bytes, 2, 4) ^ substr($bytes, 6, 2) . "\0\0"), 1002, 'the server is told');
+    is(unpack('n', substr($bytes, 2, 4) ^ substr($bytes, 6, 2) . "\0\0"), 1002, 'the server gets the close code');
 }
 badly_answered('interim answers without end', '0 handshake: more than 32 interim answers',
     "HTTP/1.1 103 Early Hints\r\n\r\n" x 40);
 {
     my $name = connect_to("ws://far.test/", 'answers=1', 'proxy=' . ($bad =~ s/^ws/http/r));
     my ($s, $head) = accepted();
-    like($head, qr/^CONNECT far\.test:80 /, 'a proxy is asked');
+    like($head, qr/^CONNECT far\.test:80 /, 'the proxy gets the request');
     syswrite $s, "HTTP/1.1 100 Wait\r\n\r\nHTTP/1.1 102 Still\r\n\r\nHTTP/1.1 200 Go\r\n\r\n";
     is(told($name), "answered $_ kept=- body=", "its answer $_") for '100 proxy Wait', '102 proxy Still', '200 proxy Go';
     $head = '';
     1 while $head !~ /\r\n\r\n\z/ && sysread $s, $head, 4096, length $head;
     syswrite $s, right_answer($head);
-    is(told($name), 'answered 101 Switching Protocols kept=- body=', 'interim answers of a proxy are passed over');
-    like(told($name), qr/^open /, 'and it opens');
+    is(told($name), 'answered 101 Switching Protocols kept=- body=', 'interim answers of a proxy are skipped');
+    like(told($name), qr/^open /, 'and the connection opens');
 }
 
 # Refusals with their bodies.
@@ -431,7 +431,7 @@ for my $case (
     my ($name, $s) = answered("HTTP/1.1 403 Not you\r\nX-Kept: this\r\n$rest", 'answers=1', 'max_body=64', @options);
     close $s if $close;
     is(told($name), "answered 403 Not you kept=this body=$body", "a refusal's body with $what");
-    is(told($name), 'failed 403 handshake: server answered 403', 'and the failure behind it');
+    is(told($name), 'failed 403 handshake: server answered 403', 'and then the failure');
 }
 
 # A redirect to another server.
@@ -447,7 +447,7 @@ for my $case (
     like($head, qr{^GET /there .*^User-Agent: ours\r$}ms, 'but harmless headers');
     syswrite $s, "HTTP/1.1 307 Back\r\nLocation: $bad\r\n\r\n";
     ($s, $head) = accepted();
-    unlike($head, qr/^(?:Authorization|Cookie|X-Api-Key):/mi, 'nor does the first server when it is led back');
+    unlike($head, qr/^(?:Authorization|Cookie|X-Api-Key):/mi, 'nor does the first server when another redirect leads back to it');
     close $s;
     told($name);
 }
@@ -466,7 +466,7 @@ for my $case (
     syswrite $s, 'HTTP/1.1 302 Elsewhere' . "\r\nLocation: " . ($bad =~ s/^ws:/wss:/r) . "\r\n\r\n";
     $s = $tls_to->();
     ok(!$s->peer_certificate, 'another server does not');
-    ok(!$s->get_servername, 'nor the name of the first one');
+    ok(!$s->get_servername, 'nor the server name of the first one');
     syswrite $s, "no HTTP\r\n\r\n";
     told($name);
 }
@@ -478,7 +478,7 @@ for my $case (
     my ($s, $head) = accepted($unix);
     like($head, qr/^Host: any\.test\r$/m, 'a unix socket');
     syswrite $s, right_answer($head);
-    like(told($name), qr/^open .* peer=\Q$path\E /, 'is connected to');
+    like(told($name), qr/^open .* peer=\Q$path\E /, 'the client connects to it');
     failed('no such socket', 'connect: No such file or directory', 'ws://any.test/', 'unix_socket=/nonexistent');
     failed('a path that is too long', "request: the unix socket's path is too long", 'ws://any.test/',
         'unix_socket=/' . 'x' x 200);
@@ -487,7 +487,7 @@ for my $case (
     unlink "$dir/keys";
     opened('a key log', "wss://localhost:$tls/echo", $ca, "key_log=$dir/keys");
     like(Httpd::read_file("$dir/keys"), qr/^CLIENT_TRAFFIC_SECRET_0 [0-9a-f]{64} [0-9a-f]+$/m, 'has the secrets');
-    is((stat "$dir/keys")[2] & 0777, 0600, 'and is for oneself');
+    is((stat "$dir/keys")[2] & 0777, 0600, 'and only its owner can read it');
 }
 opened('another place', "ws://nowhere.test:81/echo", "connect_to=nowhere.test:81:127.0.0.1:$plain");
 opened('one of several addresses', "ws://nowhere.test:$plain/echo",
@@ -495,20 +495,20 @@ opened('one of several addresses', "ws://nowhere.test:$plain/echo",
 failed('no place', 'request: "a:b:c:d" is not HOST:PORT:HOST:PORT', 'ws://x.test/', 'connect_to=a:b:c:d');
 {
     my ($name, $s, $head) = answered(sub { right_answer(@_) }, 'max_message=1000');
-    like(told($name), qr/^open /, 'a bound on messages');
+    like(told($name), qr/^open /, 'a limit on the size of messages');
     syswrite $s, "\x82\x7e\x03\xe9";
     is(told($name), 'close 1009 frame is too big', 'holds');
 }
 {
     my ($name, $s, $head) = answered(sub { right_answer(@_) }, 'ping_interval=200', 'ping_grace=200');
     like(told($name), qr/^open /, 'pings');
-    is(told($name), 'close 1006 ', 'a server that does not answer them is given up');
+    is(told($name), 'close 1006 ', 'a server that does not answer pings is dropped');
 }
 {
     my ($name, $s, $head) = answered(sub { right_answer(@_) }, 'close_timeout=200');
-    like(told($name), qr/^open /, 'a close');
+    like(told($name), qr/^open /, 'the client closes');
     $p->write("close $name 1000 bye\n");
-    is(told($name), 'close 1000 bye', 'that is not answered is waited for so long');
+    is(told($name), 'close 1000 bye', 'the client waits for the answer as long as configured');
 }
 {
     my $full = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die $!;
@@ -539,7 +539,7 @@ failed('no place', 'request: "a:b:c:d" is not HOST:PORT:HOST:PORT', 'ws://x.test
         my $s    = $listener->accept;
         my $ok   = IO::Socket::SSL->start_SSL($s, SSL_server => 1, SSL_cert => $cert, SSL_key => $key);
         if ($ok) {
-            is($s->get_servername, 'localhost', 'the server is asked for by name');
+            is($s->get_servername, 'localhost', 'the client sends the server name (SNI)');
             sysread $s, my $head, 4096;
             syswrite $s, "no HTTP\r\n\r\n";
         }
@@ -548,9 +548,9 @@ failed('no place', 'request: "a:b:c:d" is not HOST:PORT:HOST:PORT', 'ws://x.test
     my ($cert, $key) = CERT_create(%names, issuer => \@ca);
     my $name = connect_to($bad =~ s/^ws:/wss:/r =~ s/127.0.0.1/localhost./r, "ca_file=$dir/ca.crt", 'connect_to=localhost.::127.0.0.1:');
     my $s    = IO::Socket::SSL->start_SSL(scalar $listener->accept, SSL_server => 1, SSL_cert => $cert, SSL_key => $key);
-    is($s && $s->get_servername, 'localhost', 'a dot at the end of the host is not asked for');
+    is($s && $s->get_servername, 'localhost', 'a dot at the end of the host is not part of the SNI');
     $s and syswrite $s, "no HTTP\r\n\r\n";
-    is(told($name), 'failed 0 handshake: the response is not HTTP/1.1', 'and not compared');
+    is(told($name), 'failed 0 handshake: the response is not HTTP/1.1', 'and is not compared with the certificate');
 }
 
 # An address in brackets.
@@ -560,7 +560,7 @@ SKIP: {
     my ($s, $head) = accepted($six);
     like($head, qr/^Host: \[::1\]:\d+\r$/m, 'an IPv6 address');
     syswrite $s, right_answer($head);
-    like(told($name), qr/^open .* peer=::1 .* host=::1 /, 'is connected to');
+    like(told($name), qr/^open .* peer=::1 .* host=::1 /, 'the client connects to it');
 }
 
 # ---- Invalid arguments ----
@@ -590,8 +590,8 @@ for my $case (
     my $name = connect_to($bad);
     my ($s) = accepted();
     $p->write("cancel $name\n");
-    is(told($name), 'cancelled', 'an attempt is given up');
-    is(sysread($s, my $none, 1), 0, 'which closes its socket');
+    is(told($name), 'cancelled', 'a connection attempt is cancelled');
+    is(sysread($s, my $none, 1), 0, 'and its socket is closed');
 }
 # ---- The listings of docs/client.md ----
 
@@ -611,7 +611,7 @@ is_deeply([sort keys %file], ['talk.c', 'ws_feed.c'], 'docs/client.md has its li
     local $ENV{PKG_CONFIG_PATH} = "$lib/pkgconfig";
     my $flags = `pkg-config --define-prefix --cflags --libs libwsclient` =~ tr/\n/ /r;
     ($status, $output) = Program::run('sh', '-c', "gcc -Wall -Wextra -Werror $dir/talk.c -o $dir/talk $flags");
-    is($status, 0, 'the program is built as it says there') or diag($output);
+    is($status, 0, 'the program builds with the documented command') or diag($output);
     my @exported = map { /^\S+ T (\S+)$/ ? $1 : () } `nm -D --defined-only $lib/libwsclient.so`;
     my %public;
     for my $header (qw(mod_websocket.h websocket_client.h websocket_extension.h websocket_parse.h)) {
@@ -619,7 +619,7 @@ is_deeply([sort keys %file], ['talk.c', 'ws_feed.c'], 'docs/client.md has its li
     }
     is(join(' ', grep { !$public{$_} } @exported), '', 'the shared library exports the public API alone');
     my @archived = map { /^\S+ [TDBR] (\S+)$/ ? $1 : () } `nm -g --defined-only $lib/libwsclient.a`;
-    is(join(' ', grep { !$public{$_} } @archived), '', 'so does the archive');
+    is(join(' ', grep { !$public{$_} } @archived), '', 'so does the static library');
 
     local $ENV{LD_LIBRARY_PATH} = $lib;
     local $ENV{CA} = "$certs/ca.crt";
@@ -628,12 +628,12 @@ is_deeply([sort keys %file], ['talk.c', 'ws_feed.c'], 'docs/client.md has its li
     $talk->write("one\ntwo\n");
     $talk->wait_output(qr/^one\r?\ntwo\r?$/m);
     $talk->end_input;
-    is($talk->finish, 0, 'it talks, and ends well') or diag($talk->output);
+    is($talk->finish, 0, 'it exchanges messages, and ends with 0') or diag($talk->output);
     like($talk->output, qr/^closed with 1000 no more lines$/m, 'and in order');
     delete local $ENV{CA};
     $talk = Program->start("$dir/talk", "wss://localhost:$tls/echo");
     $talk->wait_output(qr/^certificate: unknown CA$/m);
-    is($talk->finish, 1, 'or says why it does not');
+    is($talk->finish, 1, 'or reports the failure');
 }
 {
     my $so = Httpd::compile('feed', $file{'ws_feed.c'});
@@ -649,13 +649,13 @@ END
         $p->write("ping $client\n");    # behind its 101 it comes to the loop: news before that are not for it
         is(told($client), 'pong ping', 'which is there');
         syswrite $s, "\x81\x04news";
-        is(told($client), 'text news', 'it is told the news');
+        is(told($client), 'text news', 'the client receives the news');
         ended('a client of the feed', $client);
     }
     my ($old) = $feeder->children;
     $feeder->graceful;
     Httpd::wait_for(sub { !grep { $_ == $old } $feeder->children }, 'the old child to end');
-    pass('a child process does not live on for the sake of what it has connected to');
+    pass('outgoing connections do not keep a child process running');
 }
 
 # ---- The end ----
@@ -664,8 +664,8 @@ my ($open) = opened('open at the end', "wss://localhost:$tls/echo", $ca, 'deflat
 my ($late, $silent) = answered('');
 $p->end_input;
 is($p->finish, 0, 'the client ends, and no sanitizer complains') or diag($p->output);
-like($p->output, qr/^$open close 1006 $/m, 'what is still open is broken and told so');
-like($p->output, qr/^$late failed 0 stopped$/m, 'what is not open yet has failed');
+like($p->output, qr/^$open close 1006 $/m, 'open connections are aborted, and on_close is called');
+like($p->output, qr/^$late failed 0 stopped$/m, 'connection attempts have failed');
 unlike($p->output, qr/Sanitizer|runtime error/, 'no complaints');
 $_->end_input, $_->finish for @others;
 

@@ -45,13 +45,13 @@ for my $code (1000 .. 1003, 1007 .. 1014, 3000, 3999, 4000, 4999) {
     my $c = client('/');
     $c->close($code, "reason $code");
     $c->expect_close($code, "$code is a code: it is answered with itself");
-    is(told($c), "$code reason $code", "$code: on_close is told");
+    is(told($c), "$code reason $code", "$code: on_close gets the code");
 }
 for my $code (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535) {
     my $c = client('/');
     $c->close($code);
     $c->expect_close(1002, "$code is no code: 1002");
-    like(told($c), qr/^1002 /, "$code: on_close is told 1002");
+    like(told($c), qr/^1002 /, "$code: on_close gets 1002");
 }
 
 # ---- The frame: section 5.5.1 ----
@@ -68,7 +68,7 @@ for (
     my $c = client('/');
     $c->send(CLOSE, $payload);
     $c->expect_close($code, "a Close frame $name");
-    like(told($c), $told, "a Close frame $name: on_close is told");
+    like(told($c), $told, "a Close frame $name: on_close gets code and reason");
 }
 for (
     ['a message', frame_bytes(TEXT, 'late')],
@@ -83,7 +83,7 @@ for (
     my ($opcode, $payload) = $c->frame;
     is("$opcode " . unpack('n', $payload), CLOSE . ' 4001', "$name behind a Close frame is not looked at");
     ok($c->at_end, "$name behind a Close frame: nothing more is sent, and the stream ends in order");
-    is(told($c), '4001 ', "$name behind a Close frame: on_close is told of the first");
+    is(told($c), '4001 ', "$name behind a Close frame: on_close gets the first one");
 }
 {
     my $c = client('/');
@@ -98,7 +98,7 @@ for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
     my $c = client('/', tls => $tls);
     $c->text('close 4000 go');
     $c->expect_close(4000, "${over}the server closes, the client answers, the server ends the stream");
-    is(told($c), '4000 go', "${over}on_close is told");
+    is(told($c), '4000 go', "${over}on_close gets the code");
     $c = client('/', tls => $tls);
     $c->close(4001);
     $c->expect_close(4001, "${over}the client closes, the server answers and ends the stream");
@@ -110,21 +110,21 @@ for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
     my ($opcode, $payload) = $c->frame;
     is("$opcode $payload", CLOSE . ' ' . pack('n', 4000) . 'go', 'both begin: one Close frame');
     ok($c->at_end, 'both begin: no message is delivered between them');
-    is(told($c), '4000 go', 'both begin: on_close is told of the one that was first here');
+    is(told($c), '4000 go', 'both begin: on_close gets the code of the first frame on this side');
 }
 {
     my $c = client('/impatient');
     $c->text('close 4000 go');
-    is(($c->frame)[0], CLOSE, 'the server closes, the client says nothing');
+    is(($c->frame)[0], CLOSE, 'the server closes, the client does not answer');
     ok($c->at_end, 'the stream ends after WebSocketCloseTimeout');
-    is(told($c), '4000 go', 'on_close is told what was sent');
+    is(told($c), '4000 go', 'on_close gets the code that was sent');
     ok($httpd->wait_log(qr/the closing handshake took too long \(WebSocketCloseTimeout\)/), 'the log says so');
 }
 {
     my $c = client('/');
     $c->close(1000);
     is(($c->frame)[0], CLOSE, 'a client that keeps its side of the socket open');
-    ok($httpd->wait_log(qr/code 1000: closed; the peer did not close its side/), 'is not waited for');
+    ok($httpd->wait_log(qr/code 1000: closed; the peer did not close its side/), 'the server does not wait for it');
 }
 
 # ---- Data queued earlier is sent first ----
@@ -148,7 +148,7 @@ for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
 {
     my $c = client('/');
     shutdown $c->socket, 1;
-    ok($c->at_end, 'a client that shuts its side: no Close frame is sent, the stream ends');
+    ok($c->at_end, 'a client that shuts down its side: no Close frame is sent, the stream ends');
     is(told($c), '1006 ', 'a client that shuts its side: 1006');
 
     $c = client('/');
@@ -158,11 +158,11 @@ for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
 
     $c = client('/', tls => 1);
     $c->socket->close(SSL_no_shutdown => 0);
-    is(told($c), '1006 ', "TLS that is closed: 1006");
+    is(told($c), '1006 ', "a TLS connection that is closed with close_notify: 1006");
 
     $c = client('/', tls => 1);
     shutdown $c->socket, 1;
-    is(told($c), '1006 ', "TLS that is cut off: 1006");
+    is(told($c), '1006 ', "a TLS connection that breaks: 1006");
 
     $c = client('/');
     $c->raw(substr frame_bytes(TEXT, 'never whole'), 0, 9);
@@ -172,7 +172,7 @@ for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
     $c = client('/');
     $c->raw(frame_bytes(TEXT, 'x' x 100) . substr frame_bytes(CLOSE, pack 'n', 1000), 0, 3);
     shutdown $c->socket, 1;
-    is(($c->frame)[0], TEXT, 'what came before the end is answered');
+    is(($c->frame)[0], TEXT, 'messages from before the end are answered');
     is(told($c), '1006 ', 'the end inside a Close frame: 1006');
 }
 

@@ -106,9 +106,9 @@ for my $offer (
     is(agreed('/takeover', $offer), 'nothing', 'declined: ' . substr $offer, 0, 90);
 }
 is(agreed('/off', 'permessage-deflate'), 'nothing', 'WebSocketCompression off');
-is(Client->new($httpd, '/')->header('Sec-WebSocket-Extensions'), undef, 'who offers nothing is answered nothing');
+is(Client->new($httpd, '/')->header('Sec-WebSocket-Extensions'), undef, 'without an offer, the answer has no extension');
 is(Client->new($httpd, '/takeover', version => 8, headers => ['Sec-WebSocket-Extensions: permessage-deflate'])
-        ->header('Sec-WebSocket-Extensions'), 'permessage-deflate', 'version 8 can have it, too');
+        ->header('Sec-WebSocket-Extensions'), 'permessage-deflate', 'it is available in version 8, too');
 
 for my $bad ('permessage-deflate;', '; a', 'a b', 'a; b=', 'a; b="', 'a; b="c', 'a; b="c d"', 'a; b=""', 'a=b', 'a; =b',
     "a; b=\"\\", '"a"', 'a; b c')
@@ -215,11 +215,11 @@ for (['without takeover', path => '/'], ['with takeover', path => '/takeover', t
     is(echo_is($c, $json, 'and once more'), $first, 'no takeover: the second is as long');
     $c = client(path => '/threshold');
     is(echo_is($c, 'x' x 99, 'a short message'), undef, 'below the threshold it is not compressed');
-    ok(defined echo_is($c, 'x' x 100, 'a longer one'), 'from there on it is');
-    is(echo_is($c, substr($noise, 0, 1000), 'noise'), undef, 'what does not get shorter is sent as it is');
+    ok(defined echo_is($c, 'x' x 100, 'a longer one'), 'at the threshold it is');
+    is(echo_is($c, substr($noise, 0, 1000), 'noise'), undef, 'a message that does not get shorter is sent uncompressed');
     $c = client();
-    isnt(echo_is($c, 'x', 'one letter'), undef, 'but with threshold=0 all is compressed');
-    isnt(echo_is($c, substr($noise, 0, 1000), 'noise'), undef, 'even what becomes longer');
+    isnt(echo_is($c, 'x', 'one letter'), undef, 'but with threshold=0 every message is compressed');
+    isnt(echo_is($c, substr($noise, 0, 1000), 'noise'), undef, 'even one that gets longer');
 }
 
 # ---- Windows ----
@@ -301,7 +301,7 @@ for (['noise', substr $noise, 0, 500], ['a reserved type of block', "\x07"], ['a
     $c->send(BINARY, $final->('final'), rsv => RSV1);
     is((message($c))[0], 'final', 'one at the end');
     $c->send(BINARY, '', rsv => RSV1);
-    $c->expect_close(1007, 'which is not the end of the next message, that has no byte at all');
+    $c->expect_close(1007, 'which does not end the next message, which is empty');
 }
 
 # ---- Handlers ----
@@ -323,7 +323,7 @@ for (['noise', substr $noise, 0, 500], ['a reserved type of block', "\x07"], ['a
     my ($refusal) = message($c);
     my ($text, $compressed, $frames) = message($c);
     is($text, 'one two three', 'a message in parts');
-    cmp_ok($frames, '>', 2, 'each a frame');
+    cmp_ok($frames, '>', 2, 'each part is a frame');
     ok($compressed, 'compressed');
     $c = client(path => '/fragments', takeover => 1);
     squeezed($c, BINARY, $json);
@@ -389,7 +389,7 @@ sub server {
     # The loop keeps the memory used by messages without takeover, which is as much as that of one connection.
     for my $kept (splice @kept, 0, 2) {
         $kept->close(1000);
-        $kept->expect_close(1000, 'one of them goes');
+        $kept->expect_close(1000, 'one of them disconnects');
     }
     Httpd::wait_for(sub { client()->header('Sec-WebSocket-Extensions') eq 'permessage-deflate' },
         'memory that a connection gives back');
@@ -400,7 +400,7 @@ sub server {
             return @new && !grep { $_->header('Sec-WebSocket-Extensions') ne 'permessage-deflate' } @new;
         },
         'memory of a child that was killed');
-    pass('a child that dies gives its memory back');
+    pass('the memory of a killed child is available again');
 }
 {
     local $httpd = server('400K');

@@ -159,17 +159,17 @@ sub child_of { return substr $_[0], 0, 4 }
     is($json->{id}, $id, 'its id');
     is($json->{address}, '127.0.0.1', 'its address');
     is($json->{handler}, 'echo', 'its handler');
-    like($json->{start}, qr/^\d{4}-\d\d-\d\dT/, 'when it began');
+    like($json->{start}, qr/^\d{4}-\d\d-\d\dT/, 'its start time');
     is_deeply($json->{channels}, [], 'its channels');
     is($json->{user}, undef, 'it has no user');
 
     ($json) = status_is(200, 'a text is sent', 'POST', "/connections/$id", "gr\xc3\xbcn");
     is_deeply($json, { sent => $id }, 'the answer names the connection');
-    is_deeply([$c->message], [TEXT, "gr\xc3\xbcn"], 'the client has got it');
+    is_deeply([$c->message], [TEXT, "gr\xc3\xbcn"], 'the client has received it');
     status_is(200, 'bytes are sent', 'POST', "/connections/$id", "\xff\0x", 'Content-Type: application/octet-stream');
-    is_deeply([$c->message], [BINARY, "\xff\0x"], 'the client has got them');
+    is_deeply([$c->message], [BINARY, "\xff\0x"], 'the client has received the bytes');
     status_is(200, 'nothing is sent', 'POST', "/connections/$id", '');
-    is_deeply([$c->message], [TEXT, ''], 'the client has got an empty message');
+    is_deeply([$c->message], [TEXT, ''], 'the client has received an empty message');
     my $large = 'x' x 90_000;
     status_is(200, 'much is sent', 'POST', "/connections/$id", $large);
     is(($c->message)[1], $large, 'a message larger than a packet between processes arrives');
@@ -182,7 +182,7 @@ sub child_of { return substr $_[0], 0, 4 }
     status_is(400, 'a code that is no number', 'DELETE', "/connections/$id?code=bye");
     status_is(400, 'a long reason', 'DELETE', "/connections/$id?reason=" . 'x' x 124);
     status_is(400, 'a reason that is not UTF-8', 'DELETE', "/connections/$id?reason=%ff");
-    $c->echoes('still here', 'none of this has done anything');
+    $c->echoes('still here', 'none of these requests had an effect');
     status_is(200, 'a connection is closed', 'DELETE', "/connections/$id?code=4001&reason=gr%C3%BCn");
     $c->expect_close(4001, 'with the code');
     is($c->{reason}, "gr\xc3\xbcn", 'and the reason');
@@ -216,7 +216,7 @@ status_is(405, 'connections are not made', 'POST', '/connections');
     status_is(409, 'a stream of events takes no message', 'POST', "/connections/$id", 'x');
     status_is(200, 'but can be closed', 'DELETE', "/connections/$id");
     my $all = do { local $/; <$socket> };
-    unlike($all, qr/^x/m, 'nothing has been written into it');
+    unlike($all, qr/^x/m, 'nothing was written to the stream');
 }
 
 # ---- A client that does not read ----
@@ -230,11 +230,11 @@ status_is(405, 'connections are not made', 'POST', '/connections');
         return $full;
     }, 'the queue to be full');
     is($full, 503, 'a full queue is an error');
-    like($head, qr/^Retry-After: 1\r?$/mi, 'to be tried again');
+    like($head, qr/^Retry-After: 1\r?$/mi, 'with Retry-After');
     my ($json) = status_is(200, 'and the connection is still there', 'GET', "/connections/$id");
-    cmp_ok($json->{queued}, '>', 0, 'with what waits');
+    cmp_ok($json->{queued}, '>', 0, 'and the list shows the queued bytes');
     my $got = ($c->message)[1];
-    is(length $got, 60_000, 'what was reported as sent arrives');
+    is(length $got, 60_000, 'messages that were reported as sent arrive');
 }
 
 # ---- Lists ----
@@ -247,13 +247,13 @@ status_is(405, 'connections are not made', 'POST', '/connections');
     cmp_ok(keys %children, '>', 1, 'from several child processes: ' . keys %children);
     is_deeply([sort(ids('uri=/echo/many/*', 1000))], [sort keys %clients], 'and so has one page');
     is_deeply([ids('uri=/echo/manyfold', 10)], [], 'nothing else is listed');
-    is_deeply([ids('vhost=elsewhere', 10)], [], 'nor what is of another virtual host');
+    is_deeply([ids('vhost=elsewhere', 10)], [], 'nor are connections of another virtual host');
     is(scalar(ids('vhost=localhost&uri=/echo/many/*', 1000)), 30, 'virtual hosts have names');
     for my $wrong (qw(limit=0 limit=1001 limit=x next=x next=0000000000000000.0000.ff.00000000 channel=%20)) {
         status_is(400, "the argument $wrong", 'GET', "/connections?$wrong");
     }
-    is_deeply((ask('GET', '/connections?limit=1'))[1]{missing}, [], 'all have answered');
-    ok((ask('GET', '/connections?limit=1'))[1]{complete}, 'and none may be missing');
+    is_deeply((ask('GET', '/connections?limit=1'))[1]{missing}, [], 'all processes have answered');
+    ok((ask('GET', '/connections?limit=1'))[1]{complete}, 'and the list is complete');
     # One child dies.
     my ($victim) = sort keys %clients;
     my %pid = map { ($_->{process} => $_->{pid}) } @{ children() };
@@ -277,14 +277,14 @@ sub children {
     my $carol = user_client('carol d');
     is(scalar(ids('user=alice', 3)), 6, 'connections of a user');
     my ($json) = status_is(200, 'a message to a user', 'POST', '/users/alice', 'hello alice');
-    is($json->{sent}, 6, 'goes to all connections');
-    is_deeply([map { ($_->message)[1] } @alice], [('hello alice') x 6], 'which get it');
+    is($json->{sent}, 6, 'the message goes to all connections');
+    is_deeply([map { ($_->message)[1] } @alice], [('hello alice') x 6], 'and they receive it');
     status_is(200, 'bytes to a user', 'POST', '/users/carol%20d', "\0\xfe", 'Content-Type: application/octet-stream');
-    is_deeply([$carol->message], [BINARY, "\0\xfe"], 'whose name has a space');
-    is((ask('POST', '/users/nobody', 'x'))[1]{sent}, 0, 'one that is not there has no connections');
+    is_deeply([$carol->message], [BINARY, "\0\xfe"], 'a user whose name has a space');
+    is((ask('POST', '/users/nobody', 'x'))[1]{sent}, 0, 'an unknown user has no connections');
     is((ask('POST', '/users/ALICE', 'x'))[1]{sent}, 0, 'upper case is another user');
-    is((ask('POST', '/users/alice?vhost=elsewhere', 'x'))[1]{sent}, 0, 'nor has one in another virtual host');
-    $bob->echoes('x', 'another user has got nothing');
+    is((ask('POST', '/users/alice?vhost=elsewhere', 'x'))[1]{sent}, 0, 'nor has the user in another virtual host');
+    $bob->echoes('x', 'another user has received nothing');
     status_is(400, 'name a user', 'POST', '/users/', 'x');
     status_is(405, 'a user is not read', 'GET', '/users/alice');
     status_is(400, 'a user is not disconnected with a wrong code', 'DELETE', '/users/alice?code=999');
@@ -292,7 +292,7 @@ sub children {
     is($json->{closed}, 6, 'all connections are closed');
     $_->expect_close(4000) for @alice;
     $bob->echoes('y', 'but not those of another user');
-    is((ask('DELETE', '/users/alice'))[1]{closed}, 0, 'which can be done again');
+    is((ask('DELETE', '/users/alice'))[1]{closed}, 0, 'the request can be repeated');
 }
 
 # ---- Channels of a connection ----
@@ -301,13 +301,13 @@ sub children {
     my ($c, $id) = connected('/plain');
     my ($json) = status_is(200, 'a connection is subscribed', 'PUT', "/connections/$id/channels/news/today");
     is_deeply($json, { subscribed => 'news/today' }, 'to a channel with a slash');
-    is_deeply((ask('GET', "/connections/$id"))[1]{channels}, ['news/today'], 'it is in the list of its channels');
-    is_deeply([ids('channel=news/today', 10)], [$id], 'and in that of the channel');
+    is_deeply((ask('GET', "/connections/$id"))[1]{channels}, ['news/today'], 'the channel is in the list of the connection');
+    is_deeply([ids('channel=news/today', 10)], [$id], 'and the connection in that of the channel');
     status_is(200, 'once more', 'PUT', "/connections/$id/channels/news/today");
     ($json) = status_is(200, 'a message is published', 'POST', '/publish/',
         encode_json({ items => [{ channel => 'news/today', formats => { 'ws-message' => { content => "gr\x{fc}n" } } }] }));
     is($json->{published}[0]{receivers}, 1, 'to one receiver');
-    is_deeply([$c->message], [TEXT, "gr\xc3\xbcn"], 'which gets it');
+    is_deeply([$c->message], [TEXT, "gr\xc3\xbcn"], 'and it receives the message');
     status_is(403, 'WebSocketSubscribe holds', 'PUT', "/connections/$id/channels/secret");
     status_is(400, 'a wrong name', 'PUT', "/connections/$id/channels/a%20b");
     status_is(400, 'no name', 'PUT', "/connections/$id/channels/");
@@ -316,9 +316,9 @@ sub children {
     status_is(409, 'WebSocketSubscriptions holds', 'PUT', "/connections/$id/channels/3");
     status_is(200, 'a subscription is ended', 'DELETE', "/connections/$id/channels/news/today");
     status_is(404, 'one that is none', 'DELETE', "/connections/$id/channels/news/today");
-    is_deeply([ids('channel=news/today', 10)], [], 'it is listed no more');
+    is_deeply([ids('channel=news/today', 10)], [], 'the channel is no longer listed');
     ask('POST', '/publish', encode_json({ items => [{ channel => 'news/today', formats => { 'ws-message' => { content => 'x' } } }] }));
-    $c->echoes('y', 'nothing comes any more');
+    $c->echoes('y', 'and no message arrives');
 }
 
 # ---- All channels ----
@@ -333,7 +333,7 @@ sub children {
         'all with that prefix, sorted');
     is($json->{channels}[0]{subscribers}, 6, 'with their subscribers in all processes');
     is($json->{channels}[0]{members}, 5, 'and members');
-    is($json->{next}, undef, 'there are no more');
+    is($json->{next}, undef, 'there is no further page');
     my (@names, $next);
     do {
         $json = (ask('GET', '/channels?prefix=list/&limit=5' . ($next ? "&next=$next" : '')))[1];
@@ -358,7 +358,7 @@ sub item { my ($channel, %format) = @_; return { channel => $channel, formats =>
         item('grip', content => 'one'), item('grip', 'content-bin' => encode_base64("\0\xff", ''), action => 'send'),
         { channels => ['grip', 'other'], formats => { 'ws-message' => { content => 'three' }, 'http-stream' => { content => 'x' } } },
     ] }), 'Content-Type: application/json');
-    is_deeply([map { $_->{receivers} } grep { $_->{channel} eq 'grip' } @{ $json->{published} }], [6, 6, 6], 'are published');
+    is_deeply([map { $_->{receivers} } grep { $_->{channel} eq 'grip' } @{ $json->{published} }], [6, 6, 6], 'the items are published');
     for my $c (map { $_->[0] } @c) {
         is_deeply([map { $c->message } 1 .. 3], [TEXT, 'one', BINARY, "\0\xff", TEXT, 'three'], 'in their order');
     }
@@ -369,9 +369,9 @@ sub item { my ($channel, %format) = @_; return { channel => $channel, formats =>
     is(($_->[0]->message)[1], 'once') for @c;
     ($json) = status_is(200, 'a message and a close', 'POST', '/publish/', encode_json({ items => [
         item('grip', action => 'close', code => 4002, reason => 'over'), item('grip', content => 'last') ] }));
-    is_deeply([$json->{closed}[0]{channel}, $json->{closed}[0]{closed}], ['grip', 6], 'closes the subscribers');
+    is_deeply([$json->{closed}[0]{channel}, $json->{closed}[0]{closed}], ['grip', 6], 'the action close closes the subscribers');
     for my $c (map { $_->[0] } @c) {
-        is(($c->message)[1], 'last', 'behind the last message');
+        is(($c->message)[1], 'last', 'after the last message');
         $c->expect_close(4002);
         is($c->{reason}, 'over');
     }
@@ -409,7 +409,7 @@ sub item { my ($channel, %format) = @_; return { channel => $channel, formats =>
     status_is(413, 'publish: a large body', 'POST', '/publish/', encode_json({ items => [item('w', content => 'x' x 102_400)] }));
     status_is(405, 'publish: another method', 'GET', '/publish/');
     status_is(200, 'a backslash is no NUL', 'POST', '/publish/', encode_json({ items => [item('w', content => 'a\\u0000b')] }));
-    is(($c->message)[1], 'a\\u0000b', 'nothing of a wrong request was published');
+    is(($c->message)[1], 'a\\u0000b', 'no message of an invalid request was published');
 }
 
 # ---- Access ----
@@ -425,7 +425,7 @@ sub item { my ($channel, %format) = @_; return { channel => $channel, formats =>
         status_is(403, 'as browsers say it', @$request[0, 1], $request->[2] // '', 'Sec-Fetch-Site: cross-site');
         status_is(403, 'or hide it', @$request[0, 1], $request->[2] // '', 'Origin: null');
     }
-    $c->echoes('z', 'has done nothing');
+    $c->echoes('z', 'the request had no effect');
     status_is(200, 'a page of the same host', 'POST', "/connections/$id", 'own', 'Origin: http://localhost:' . $httpd->port);
     is(($c->message)[1], 'own', 'may');
     status_is(401, 'a Require holds', 'GET', '/guarded/connections');
@@ -449,18 +449,18 @@ sub aws {
     my ($c, $id) = connected('/echo');
     my $answer = aws('get', $id);
     is($answer->{status}, 200, 'GetConnection');
-    is($answer->{Identity}{SourceIp} // $answer->{identity}{sourceIp}, '127.0.0.1', 'tells the address') or diag(explain($answer));
+    is($answer->{Identity}{SourceIp} // $answer->{identity}{sourceIp}, '127.0.0.1', 'GetConnection returns the address') or diag(explain($answer));
     like($_, qr/^\d{4}-\d\d-\d\dT[\d:.]+Z$/, 'and a time') for @$answer{qw(ConnectedAt LastActiveAt)};
     is(aws('post', $id, 'from the SDK')->{status}, 200, 'PostToConnection');
-    is_deeply([$c->message], [TEXT, 'from the SDK'], 'sends a text');
+    is_deeply([$c->message], [TEXT, 'from the SDK'], 'PostToConnection sends a text');
     status_is(200, 'bytes by its path', 'POST', "/\@connections/$id", "\xff\xfe", 'Content-Type: application/octet-stream');
-    is_deeply([$c->message], [BINARY, "\xff\xfe"], 'are sent as such');
+    is_deeply([$c->message], [BINARY, "\xff\xfe"], 'bytes are sent as a binary message');
     is(aws('delete', $id)->{status}, 204, 'DeleteConnection');
     $c->expect_close(1000);
     Httpd::wait_for(sub { (ask('GET', "/connections/$id"))[0] == 404 }, 'the connection to end');
     for my $verb (qw(get post delete)) {
         $answer = aws($verb, $id, 'x');
-        is_deeply([@$answer{qw(status name gone)}], [410, 'GoneException', JSON::PP::true], "$verb of one that has gone");
+        is_deeply([@$answer{qw(status name gone)}], [410, 'GoneException', JSON::PP::true], "$verb of a connection that has ended");
     }
     is(aws('get', 'malformed')->{name}, 'BadRequestException', 'a malformed id');
     $answer = aws('post', $id, 'x' x 102_401);
@@ -508,18 +508,18 @@ sub aws {
     status_is(504, "$name: nothing is known", 'GET', "/connections/$id");
     status_is(504, "$name: nothing is subscribed", 'PUT', "/connections/$id/channels/a");
     my ($json) = status_is(504, "$name: a user may have more connections", 'POST', '/users/alice', 'x');
-    cmp_ok($json->{sent}, '>=', 1, 'than those that were sent to');
-    is(($alice->message)[1], 'x', 'and have got it');
+    cmp_ok($json->{sent}, '>=', 1, 'and none other than those that got the message');
+    is(($alice->message)[1], 'x', 'and they have received it');
     ok(!$json->{complete}, 'it is not complete');
     status_is(504, "$name: a channel may have more subscribers", 'POST', '/publish/',
         encode_json({ items => [item('nobody', action => 'close')] }));
     my ($list) = status_is(200, "$name: a list", 'GET', '/connections?limit=1000&uri=/echo/stopped/*');
-    is_deeply([map { $_->{process} } @{ $list->{missing} }], [hex child_of($id)], 'names it as missing');
+    is_deeply([map { $_->{process} } @{ $list->{missing} }], [hex child_of($id)], 'the list names the child as missing');
     ok(!$list->{complete}, 'and is not complete');
-    is(scalar @{ $list->{connections} }, @c - $theirs, 'but has all others');
-    ok(!(ask('GET', '/channels'))[1]{complete}, 'nor is that of channels');
+    is(scalar @{ $list->{connections} }, @c - $theirs, 'but has the connections of all others');
+    ok(!(ask('GET', '/channels'))[1]{complete}, 'nor is the list of channels');
     kill 'CONT', $child->{pid};
-    $c->echoes('again', 'when it goes on, it does nothing that was given up');
+    $c->echoes('again', 'when it continues, it drops requests whose time is over');
     status_is(200, 'and it answers again', 'POST', "/connections/$id", 'now');
     is(($c->message)[1], 'now');
 }
@@ -575,7 +575,7 @@ END
     $redis->stop;
     Httpd::wait_for(sub { !(ask('GET', '/connections'))[1]{complete} }, 'the bus to be missed');
     status_is(504, 'without the bus it is not known', 'POST', "/connections/$id", 'x');
-    is((ask('POST', '/users/alice', 'x'))[0], 504, 'nor of users');
+    is((ask('POST', '/users/alice', 'x'))[0], 504, 'nor are users');
 }
 
 # ---- Configuration ----
@@ -609,8 +609,8 @@ if ($Httpd::MPM eq 'event') {
     for my $section ('<LocationMatch "^/control">|</LocationMatch>', '<Location "/control*">|</Location>', '<Directory />|</Directory>') {
         my ($open, $close) = split /\|/, $section;
         my ($ok, $text) = Httpd->check("$open\nSetHandler websocket-control\nRequire local\n$close");
-        ok(!$ok, "nor in $open");
-        like($text, qr/is allowed only in a <Location> without wildcards/, 'for the path names things');
+        ok(!$ok, "nor does $open");
+        like($text, qr/is allowed only in a <Location> without wildcards/, 'because the path names the resource');
     }
 }
 

@@ -61,7 +61,7 @@ for my $origin ('https://www.example.org', 'https://a.b.example.com') {
     is($h->{'access-control-allow-methods'}, 'GET, HEAD, POST, DELETE, OPTIONS', 'methods');
     is($h->{'access-control-allow-headers'}, 'content-type, x-own', 'headers');
     is($h->{'access-control-max-age'}, 600, 'for ten minutes');
-    like($h->{vary}, qr/\bOrigin\b/, 'which caches know');
+    like($h->{vary}, qr/\bOrigin\b/, 'and has Vary');
     for (['POST', @body], ['GET']) {
         my ($method, @more) = @$_;
         ($status, $h) = ask($method, '/listed', $origin, @more);
@@ -77,22 +77,22 @@ for my $origin ('https://evil.example', 'https://example.com', 'https://evilexam
     for (['OPTIONS', @want], ['POST', @body], ['GET']) {
         my ($status, $h) = ask($_->[0], '/listed', $origin, @$_[1 .. $#$_]);
         is($status, 403, "$origin: $_->[0] is refused");
-        ok(!grep({/^access-control/} keys %$h), 'without a word of CORS');
+        ok(!grep({/^access-control/} keys %$h), 'without CORS headers');
     }
 }
 my ($status, $h) = ask('OPTIONS', '/any', 'https://evil.example', @want);
 is("$status $h->{'access-control-allow-origin'}", '204 https://evil.example', 'any: allowed');
 ok(!$h->{'access-control-allow-credentials'}, 'without credentials');
-is($h->{'access-control-allow-methods'}, 'GET, HEAD, OPTIONS', 'only what can be done there');
+is($h->{'access-control-allow-methods'}, 'GET, HEAD, OPTIONS', 'lists only the methods that are available there');
 ($status, $h) = ask('OPTIONS', '/same', undef);
 is("$status $h->{allow}", '204 GET, HEAD, POST, DELETE, OPTIONS', 'OPTIONS without an origin');
-like($h->{vary}, qr/\bOrigin\b/, 'varies all the same');
+like($h->{vary}, qr/\bOrigin\b/, 'also has Vary');
 ($status, $h) = ask('POST', '/same', 'http://localhost:' . $httpd->port, @body);
 is($status, 200, 'the same origin');
 ($status, $h) = ask('OPTIONS', '/user', 'https://www.example.org', @want);
 is($status, 204, 'a preflight has no password');
 is((ask('POST', '/user', 'https://www.example.org', @body))[0], 401, 'a POST needs one');
-is((ask('POST', '/user', 'https://www.example.org', @body, 'Authorization: Basic YWxpY2U6c2VzYW1l'))[0], 200, 'and passes with it');
+is((ask('POST', '/user', 'https://www.example.org', @body, 'Authorization: Basic YWxpY2U6c2VzYW1l'))[0], 200, 'and succeeds with it');
 
 is((Client->refused($httpd, '/ws', origin => 'https://example.com'))[0], 403, 'a WebSocket: not the domain itself');
 Client->new($httpd, '/ws', origin => 'https://a.example.com')->echoes('from below a listed domain');

@@ -207,10 +207,10 @@ refuses("$h ws_echo.so nonsense", qr/^$h: "nonsense": expected key=value after t
 refuses("$h ws_echo.so =value",   qr/^$h: "=value": expected key=value after the handler's name/);
 refuses("$h ws_echo.so key=1",    qr/^$h: handler echo has no keys except protocol=: remove "key"/);
 refuses("$h ws_echo.so protocol=$_", qr/^$h: protocol=\Q$_\E: list subprotocols as in/) for '', 'a,a', 'a;b', 'a/b';
-refuses("$h $api unknown=1",  qr/^$h: handler api, unknown=1: unknown key; there are greeting and start/, 'what configure says of a key');
-refuses("$h $api greeting=a start=2", qr/^$h: handler api, start=2: unknown key/, 'what configure says of a value');
-refuses("$h $api greeting=",  qr/^$h: handler api: greeting= wants a text/, 'what configure says in the end');
-takes("$h $api greeting=a=b", 'taken: a value with = in it');
+refuses("$h $api unknown=1",  qr/^$h: handler api, unknown=1: unknown key; there are greeting and start/, 'the error of configure about a key');
+refuses("$h $api greeting=a start=2", qr/^$h: handler api, start=2: unknown key/, 'the error of configure about a value');
+refuses("$h $api greeting=",  qr/^$h: handler api: greeting= wants a text/, 'the error of configure at the end of the line');
+takes("$h $api greeting=a=b", 'accepted: a value that contains =');
 
 # ---- Arguments given twice ----
 sub twice {
@@ -251,7 +251,7 @@ refuses("$h $api protocol=b,c", qr/^$h \Q$api\E: handler echo of this section al
     'a subprotocol of two handlers', "$h ws_echo.so protocol=a,b");
 refuses("$h off", qr/^$h off and another handler are in the same section/, 'off behind a handler', "$h ws_echo.so");
 refuses("$h ws_echo.so", qr/^$h off and another handler are in the same section/, 'a handler behind off', "$h off");
-takes("$h ws_echo.so protocol=a\n$h $api\n$h $api protocol=b greeting=hi", 'taken: several handlers');
+takes("$h ws_echo.so protocol=a\n$h $api\n$h $api protocol=b greeting=hi", 'accepted: several handlers');
 
 refuses("WebSocketSubscriptions $_", qr/^WebSocketSubscriptions: invalid value "\Q$_\E": expected a whole number from 1 to 100000, of channels/)
     for qw(0 -1 x 1K 100001);
@@ -385,7 +385,7 @@ is_deeply([sort keys %known], [sort keys %lines], 'there are no other directives
 my $c = Client->new($httpd, '/old');
 $c->echoes('hello', 'a handler with the table of an older header works');
 $c->send(Client::PONG, 'x');
-$c->echoes('again', 'callbacks that its table has not are none');
+$c->echoes('again', 'callbacks missing in its table are not called');
 $c->close(1000);
 $c->expect_close(1000);
 
@@ -420,9 +420,9 @@ $httpd->write_conf("$conf\nWebSocketHandler nosuch.so");
 for my $command ('graceful', 'restart') {
     my $output = $httpd->run("-k $command");
     isnt($?, 0, "-k $command refuses a configuration with a mistake");
-    like($output, qr/cannot load the handler: .*nosuch\.so/, 'and says which');
-    $c->echoes('alive', 'connections live on');
-    Client->new($httpd, '/echo')->echoes('new', 'and there are new ones');
+    like($output, qr/cannot load the handler: .*nosuch\.so/, 'and reports the line');
+    $c->echoes('alive', 'connections stay open');
+    Client->new($httpd, '/echo')->echoes('new', 'and new ones are accepted');
 }
 is($httpd->count_log(qr/resuming normal operations/), 1, 'nothing was reloaded');
 

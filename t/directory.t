@@ -116,13 +116,13 @@ is(told('/ws'),          'default /ws',        '_default answers for the bare Lo
 is(told('/ws/'),         'default /ws/',       'also with a slash');
 is(told('/ws?name=x'),   'default /ws',        'also with arguments');
 is(told('/ws/test/'),    'test /ws/test/',     'what follows is the handler\'s');
-is(told('/ws/test/a/b'), 'test /ws/test/a/b',  'whatever it is');
-is(told('/ws/te%73t'),   'test /ws/test',      'a path is decoded first');
+is(told('/ws/test/a/b'), 'test /ws/test/a/b',  'whatever it contains');
+is(told('/ws/te%73t'),   'test /ws/test',      'the path is decoded first');
 is(told('/ws/A-9_z'),    'test /ws/A-9_z',     'all characters that a name can have');
 is(told('/ws/' . 'x' x 64), 'test /ws/' . 'x' x 64, 'a name of 64 characters');
 is(told('/slash/test'),  'test /slash/test',   'a Location with a slash at its end, and inside <IfModule>');
 is(told('/ws/test', tls => 1), 'test /ws/test', 'over TLS');
-is(told('/ws/../ws/./test'), 'test /ws/test',  'dots are resolved before');
+is(told('/ws/../ws/./test'), 'test /ws/test',  'dots in the path are resolved first');
 Client->new($httpd, '/ws/echo')->echoes('hello', 'a stock handler under its own file name');
 
 # ---- Which paths have no handler ----
@@ -136,9 +136,9 @@ is(status('/ws/nosuch'), 404, 'with 404');
 ok($httpd->wait_log(qr/handshake refused with 404: no handler "nosuch" in \Q$dir\E \(WebSocketHandlerDirectory\)/),
     'and the log names handler and directory');
 is(status('/slash/'), 404, 'the bare Location without _default: 404');
-ok($httpd->wait_log(qr/refused with 404: no handler "_default" in \Q$bare\E /), 'the log says what there is not');
-is(status('/ws/nosuch', version => 99), 426, 'a broken handshake is refused as such');
-like(status('/wsx/test'), qr/^404$/, 'a path beside the Location is none of it');
+ok($httpd->wait_log(qr/refused with 404: no handler "_default" in \Q$bare\E /), 'the log has the missing name');
+is(status('/ws/nosuch', version => 99), 426, 'a malformed handshake is refused with 400');
+like(status('/wsx/test'), qr/^404$/, 'a path beside the Location does not belong to it');
 
 # ---- Ordinary requests ----
 is(($httpd->get('/ws/test/page.html'))[2], 'a page', 'an ordinary request gets its page');
@@ -146,40 +146,40 @@ is(($httpd->get('/ws/nosuch'))[2], 'a file', 'also where a handshake is refused'
 is(($httpd->get('/ws/test'))[0], 301, 'and a directory its slash');
 
 # ---- Merging ----
-Client->new($httpd, '/ws/deep')->echoes('hello', 'an inner WebSocketHandler takes the place of the directory');
-is(status('/ws/off/test'), 404, 'WebSocketHandler off takes it away');
+Client->new($httpd, '/ws/deep')->echoes('hello', 'an inner WebSocketHandler replaces the directory');
+is(status('/ws/off/test'), 404, 'WebSocketHandler off removes it');
 unlike($httpd->error_log, qr/no handler "off"/, 'altogether');
-is(told('/echo/sub/test', protocol => 'its-own'), 'test /echo/sub/test', 'an inner directory takes the place of handlers');
+is(told('/echo/sub/test', protocol => 'its-own'), 'test /echo/sub/test', 'an inner directory replaces handlers');
 is(told('/echo/sub'), 'default /echo/sub', 'of all of them');
-Client->new($httpd, '/echo/x')->echoes('hello', 'which are there beside it');
+Client->new($httpd, '/echo/x')->echoes('hello', 'and these still apply beside it');
 {
     my $at = sub { (request => join "\r\n", "GET $_[0] HTTP/1.1", 'Host: root.example', 'Upgrade: websocket',
         'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', '', '') };
     is(told('', $at->('/test')), 'test /test', 'outside of sections, the first segment names the handler');
-    is(told('', $at->('/')), 'default /', 'and _default has the bare host');
-    is(told('', $at->('/ws/other')), 'other /ws/other', 'below a section of its own');
+    is(told('', $at->('/')), 'default /', 'and _default serves the bare host');
+    is(told('', $at->('/ws/other')), 'other /ws/other', 'below a separate section');
 }
 
 # ---- Subprotocols ----
 my $c = Client->new($httpd, '/ws/test', protocol => 'a, its-own');
 is($c->header('Sec-WebSocket-Protocol'), 'its-own', 'a handler chooses the subprotocol');
 $c = Client->new($httpd, '/ws/echo', protocol => 'a');
-is($c->header('Sec-WebSocket-Protocol'), undef, 'one that does not choose agrees on none');
+is($c->header('Sec-WebSocket-Protocol'), undef, 'without a choice of the handler, no subprotocol is agreed on');
 
 # ---- Only files that exist at start-up count ----
 copy($test, "$dir/later.so") or die $!;
 unlink "$dir/ws_other.so" or die $!;
-is(status('/ws/later'), 404, 'a file that comes later is not found');
-is(told('/ws/other'), 'other /ws/other', 'and one that goes is still there');
+is(status('/ws/later'), 404, 'a file that is added later is not found');
+is(told('/ws/other'), 'other /ws/other', 'and a deleted one still works');
 $httpd->graceful;
 Httpd::wait_for(sub { status('/ws/later') == 101 }, 'the new file');
 is(told('/ws/later'), 'test /ws/later', 'until a reload');
-is(status('/ws/other'), 404, 'which also forgets what is gone');
+is(status('/ws/other'), 404, 'which also drops deleted files');
 copy("$Httpd::TOP/README.md", "$dir/broken.so") or die $!;
 my $output = $httpd->run('-k graceful');
 isnt($?, 0, 'a reload with a broken handler is refused');
 like($output, qr/WebSocketHandlerDirectory: \Q$dir\E\/broken\.so: cannot load the handler: .*ELF/, 'and says which');
-is(told('/ws/later'), 'test /ws/later', 'the running server goes on');
+is(told('/ws/later'), 'test /ws/later', 'the running server continues');
 
 # ---- Mistakes ----
 sub refuses {
@@ -204,7 +204,7 @@ SKIP: {
     skip 'root may read everything', 1 if $> == 0;
     directory('closed', 'test.so' => $test);
     chmod 0, "$folder/closed";
-    refuses(below("$folder/closed"), qr/^$d: cannot read the directory .*closed: Permission denied/, 'one that is closed');
+    refuses(below("$folder/closed"), qr/^$d: cannot read the directory .*closed: Permission denied/, 'a directory without read permission');
 }
 make_path("$folder/empty", "$folder/folders/x.so");
 refuses(below("$folder/empty"), qr/^$d: no handler in \Q$folder\E\/empty: add a file whose name ends in \.so/,
@@ -215,9 +215,9 @@ for my $file ('a.b.so', 'a b.so', 'a+b.so', '-a.so', '_a.so', 'ws_.so', '__defau
     refuses(below("\"$at\""), qr/^$d: \Q$at\/$file\E: a handler file is named NAME\.so or _default\.so/, "named $file");
 }
 refuses(below(directory('both', 'ws_a.so' => $test, 'a.so' => $test)),
-    qr/^$d: (?:ws_a\.so and a\.so|a\.so and ws_a\.so) in .*both are both named "a": rename or remove one/, 'two of one name');
+    qr/^$d: (?:ws_a\.so and a\.so|a\.so and ws_a\.so) in .*both are both named "a": rename or remove one/, 'two files with the same handler name');
 refuses(below(directory('nothing', 'a.so' => $test, 'b.so' => Httpd::compile('nothing-here', "int nothing_at_all;\n"))),
-    qr/^$d: (.*\/b\.so): \1 is not a WebSocket handler: it has no symbol/, 'one that is no handler');
+    qr/^$d: (.*\/b\.so): \1 is not a WebSocket handler: it has no symbol/, 'a file that is not a handler');
 refuses(below(directory('keyed', 'a.so' => Httpd::compile('keyed', <<'END'))),
 #include "mod_websocket.h"
 static const char *configure(apr_pool_t *p, const char *key, const char *value, void **config)
@@ -227,7 +227,7 @@ static const char *configure(apr_pool_t *p, const char *key, const char *value, 
 }
 WS_HANDLER(keyed) = {.configure = configure};
 END
-    qr/^$d: .*\/a\.so: handler keyed: there is no key/, 'one that does not do without keys');
+    qr/^$d: .*\/a\.so: handler keyed: there is no key/, 'a handler that requires keys');
 
 refuses("<$_>\n$d $dir\n</" . (split ' ')[0] . '>', qr/^$d: allowed outside of sections, in a <VirtualHost>, or in a <Location> without/,
     "inside <$_>")
@@ -235,12 +235,12 @@ refuses("<$_>\n$d $dir\n</" . (split ' ')[0] . '>', qr/^$d: allowed outside of s
 refuses("<Location /x>\n<If true>\n$d $bare\n</If>\n</Location>", qr/^$d: allowed outside/, 'inside <If> of a <Location>');
 my $beside = qr/this section already has a $d or WebSocketHandler: remove one, or move $d/;
 refuses("$d $bare\n$d $bare", qr/^$beside/, 'two in a section');
-refuses("$d $bare\nWebSocketHandler ws_echo.so", qr/^WebSocketHandler and $d are in the same section: remove one, or move it/, 'WebSocketHandler behind it');
+refuses("$d $bare\nWebSocketHandler ws_echo.so", qr/^WebSocketHandler and $d are in the same section: remove one, or move it/, 'WebSocketHandler after it');
 refuses("WebSocketHandler ws_echo.so\n$d $bare", qr/^$beside/, 'and before it');
-refuses("$d $bare\nWebSocketHandler off", qr/^WebSocketHandler off and another handler are in the same section/, 'off behind it');
+refuses("$d $bare\nWebSocketHandler off", qr/^WebSocketHandler off and another handler are in the same section/, 'off after it');
 refuses("WebSocketHandler off\n$d $bare", qr/^$beside/, 'and before it');
 
 my ($ok, $said) = Httpd->check("<Location /a>\n$d $bare\n</Location>\n<Location /b>\n$d $bare\n</Location>");
-ok($ok, 'taken: one directory in two places') or diag($said);
+ok($ok, 'accepted: one directory in two places') or diag($said);
 
 done_testing;

@@ -64,17 +64,17 @@ for my $name (sort keys %directive) {
     is($where, $directive{$name}, "$name has its context");
     my $override = $name eq 'WebSocketHandler' ? 'FileInfo, and .*' : 'none';
     like($text, qr/^- \*\*Override:\*\* $override$/m, "$name: what .htaccess may do");
-    like($text, qr/^\*Merging:\*/m, "$name says how it merges");
+    like($text, qr/^\*Merging:\*/m, "$name describes its merging");
     like($text, qr/^```apache\n[^`]*\b$name\b/m, "$name has an example");
     is(scalar(() = $directives =~ /^- \[$name\]\(#\L$name\E\): /mg), 1, "$name is in the list once");
     is(scalar(() = $directives =~ /^## $name$/mg), 1, "$name has one section");
 }
 my @unknown = grep { !$directive{$_} } $directives =~ /^## (WebSocket\w+)$/mg;
-is("@unknown", '', 'there is no section for a directive that is not there');
+is("@unknown", '', 'every section is about an existing directive');
 for my $document ('README.md', glob('docs/*.md docs/internals/*.md')) {
     my %said = map { $_ => 1 } slurp($document) =~ /\b(WebSocket[A-Z]\w+)/g;
     @unknown = grep { !$directive{$_} } sort keys %said;
-    is("@unknown", '', "$document names no directive that is not there");
+    is("@unknown", '', "$document names only existing directives");
 }
 
 # ---- Defaults ----
@@ -115,7 +115,7 @@ for (
 
 my $fragment = section($directives, '## WebSocketFragmentSize');
 my ($on) = $fragment =~ /`on` means (\w+)/;
-is(number($on // ''), defined_as('httpd/settings.c', 'DEFAULT_FRAGMENT'), 'what WebSocketFragmentSize on is');
+is(number($on // ''), defined_as('httpd/settings.c', 'DEFAULT_FRAGMENT'), 'the meaning of WebSocketFragmentSize on');
 
 my $threads = section($directives, '## WebSocketThreads');
 my ($at_most, $blocking) = $threads =~ /^- \*\*Default:\*\*.* at most (\d+);.*`BLOCKING`: (\d+)$/m;
@@ -201,7 +201,7 @@ for my $page (grep { !/README/ } glob 'docs/internals/*.md') {
         }
     }
     is(join("\n", sort keys %foreign), '', "$folder/ includes only what $page says");
-    is(join(' ', grep { !$used{$_} && !/^(?:base|include)$/ } sort keys %may), '', 'and all of that');
+    is(join(' ', grep { !$used{$_} && !/^(?:base|include)$/ } sort keys %may), '', 'and includes all of these folders');
 }
 for my $folder (grep { !/^(?:include|t|docs|demo|bench|debian|js|build)$/ && glob "$_/*.c $_/*/*.c" } map { s{/$}{}r } glob '*/') {
     ok(-e "docs/internals/$folder.md", "$folder/ has its page");
@@ -253,7 +253,7 @@ for my $page (grep { slurp($_) =~ /^```calls$/m } glob 'docs/internals/*.md') {
     my $api  = without_comments(slurp('include/websocket_extension.h'));
     my ($table) = $api =~ /^typedef struct ws_extension \{(.*?)^\} ws_extension;/ms;
     for my $name ($table =~ /\(\*(\w+)\)\(/g, $api =~ /^WS_API\b[^;(]*?\b(ws_\w+)\(/mg) {
-        like($text, qr/`$name(?:\(\))?`/, "docs/extensions.md tells of $name");
+        like($text, qr/`$name(?:\(\))?`/, "docs/extensions.md describes $name");
     }
 }
 
@@ -265,14 +265,14 @@ my %of_httpd = map { $_ => 1 } qw(connections_above_limit ssl_filter_io_shutdown
 my %named = map { $_ => 1 } $inside =~ /`(\w+)\(\)`/g;
 for my $function (sort keys %named) {
     next if $of_httpd{$function} || $function =~ /^(?:ap|SSL)_/;
-    like($code, qr/^[\w \t*]*\b$function\(/m, "there is a function $function()");
+    like($code, qr/^[\w \t*]*\b$function\(/m, "the function $function() exists");
 }
 my %file = map { m{([^/]+)$} => 1 } keys %source, glob('t/*.t t/unit/* t/lib/* include/*.h');
 %named = map { $_ => 1 } $inside =~ m{\b([\w/]*\w+\.(?:c|h|t|pm))\b}g;
 for my $name (sort keys %named) {
     next if $name =~ /^NAME\b|\bNAME\./;
     my ($last) = $name =~ m{([^/]+)$};
-    ok($name =~ m{/} ? -e $name || -e "include/$name" : $file{$last}, "there is a file $name");
+    ok($name =~ m{/} ? -e $name || -e "include/$name" : $file{$last}, "the file $name exists");
 }
 
 # ---- Counters ----
@@ -301,9 +301,9 @@ sub counter_rows {
 
 # The first two are not counters; metrics.c writes them.
 my @rows = section(slurp('docs/operating.md'), '### Counters') =~ /^(\| `websocket_.*)$/mg;
-is_deeply([@rows[2 .. $#rows]], [counter_rows()], 'the table of counters is that of the code');
+is_deeply([@rows[2 .. $#rows]], [counter_rows()], 'the table of counters matches the code');
 
-cmp_ok(scalar @rows, '>', 12, 'which can be read');
+cmp_ok(scalar @rows, '>', 12, 'and can be parsed');
 
 # ---- The conformance table of channels ----
 # Each request, answer and error names a text that occurs in a test.
@@ -327,9 +327,9 @@ cmp_ok(scalar @rows, '>', 12, 'which can be read');
 my %listing;
 while ($handlers =~ /^```c file=(\S+)\n(.*?)^```$/msg) {
     my ($file, $text) = ($1, $2);
-    ok(!$listing{$file}++, "$file stands once");
+    ok(!$listing{$file}++, "$file occurs once");
     my ($name) = $file =~ /^(?:ws|mod)_(\w+)\.c$/;
-    like($text, qr/^(?:WS_HANDLER|AP_DECLARE_MODULE)\($name\) = /m, "$file is a whole one");
+    like($text, qr/^(?:WS_HANDLER|AP_DECLARE_MODULE)\($name\) = /m, "$file is complete");
 }
 my @unmarked = grep { !/ file=/ } $handlers =~ /^```(c\b.*)$/mg;
 is("@unmarked", '', 'each listing has the name of its file');
@@ -361,7 +361,7 @@ for my $document ('README.md', glob 'docs/*.md docs/internals/*.md') {
         my $target = $file eq '' ? $document : "$folder$file";
         push @lost, $link if !-e $target || defined $anchor && !anchors($target)->{$anchor};
     }
-    is("@lost", '', "links of $document lead somewhere");
+    is("@lost", '', "links of $document have targets");
 }
 
 # ---- Lists of pages and packages ----

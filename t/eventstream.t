@@ -78,20 +78,20 @@ sub subscribers {
 # ---- EventSource ----
 
 my $plain = events('/events/news');
-has($plain, qr/event: live\ndata:\n\n/, 'live at once');
-like($plain->(), qr{\AHTTP/1.1 200 OK\n}, 'the answer is an ordinary one');
+has($plain, qr/event: live\ndata:\n\n/, 'live immediately');
+like($plain->(), qr{\AHTTP/1.1 200 OK\n}, 'the response is an ordinary one');
 like($plain->(), qr{^Content-Type: text/event-stream$}m, 'an event stream');
-like($plain->(), qr{^Cache-Control: no-store$}m, 'which nobody keeps');
+like($plain->(), qr{^Cache-Control: no-store$}m, 'which caches must not store');
 like($plain->(), qr{^X-Mark: there$}m, "mod_headers' headers are there");
 unlike($plain->(), qr/^id:/m, 'no position without a history');
-is(publish('news', 'hello', '-H "Content-Type: text/plain"')->{receivers}, 1, 'it is a subscriber');
+is(publish('news', 'hello', '-H "Content-Type: text/plain"')->{receivers}, 1, 'it counts as a subscriber');
 has($plain, qr/^data: hello\n\n/m, 'a message');
 publish('news', "one\ntwo", '-H "Content-Type: text/plain"');
-has($plain, qr/^data: one\ndata: two\n\n/m, 'of two lines');
+has($plain, qr/^data: one\ndata: two\n\n/m, 'a message of two lines');
 publish('news', "\x01\x02", '-H "Content-Type: application/octet-stream"');
-has($plain, qr/^event: binary\ndata: AQI=\n\n/m, 'binary ones in base64');
+has($plain, qr/^event: binary\ndata: AQI=\n\n/m, 'binary messages in base64');
 publish('news', '', '-X POST -H "Content-Type: text/plain"');
-has($plain, qr/^data: \n\n/m, 'an empty one');
+has($plain, qr/^data: \n\n/m, 'an empty message');
 
 my $first = publish('kept/a', 'm1')->{position};
 publish('kept/a', "m$_") for 2 .. 3;
@@ -99,15 +99,15 @@ my $kept = events('/events/kept/a', '-H', "Last-Event-ID: $first");
 has($kept, qr/^event: live\n/m, 'resumed');
 my ($epoch) = split /-/, $first;
 like($kept->(), qr/\n\nid: $epoch-2\ndata: m2\n\nid: $epoch-3\ndata: m3\n\nid: $epoch-3\nevent: live\n/,
-    'what was missed comes in order, each with its position');
+    'missed messages arrive in order, each with its position');
 publish('kept/a', 'm4');
-has($kept, qr/^id: $epoch-4\ndata: m4\n\n\z/m, 'and goes on live');
+has($kept, qr/^id: $epoch-4\ndata: m4\n\n\z/m, 'and then the stream is live');
 publish('kept/a', "m$_") for 5 .. 7;
 my $late = events("/events/kept/a?after=$first");
-has($late, qr/^event: live\n/m, 'who comes too late');
-like($late->(), qr/\n\nevent: gap\ndata:\n\nid: $epoch-3\ndata: m3\n\n/, 'is told that there is a gap');
+has($late, qr/^event: live\n/m, 'a client that resumes too late');
+like($late->(), qr/\n\nevent: gap\ndata:\n\nid: $epoch-3\ndata: m3\n\n/, 'receives a gap');
 has(events("$tls/events/kept/a?after=all", '--http1.1'), qr/data: m7\n\nid: $epoch-7\nevent: live/, 'over TLS');
-has(events('/both/kept/a?after=all'), qr/data: m7/, 'where one can publish as well');
+has(events('/both/kept/a?after=all'), qr/data: m7/, 'a Location that also permits publishing');
 
 # ---- Long polling ----
 
@@ -118,21 +118,21 @@ sub poll {
 }
 
 my ($answer, $head) = poll("/events/kept/a?after=$epoch-5");
-is_deeply([map { $_->{data} } @{ $answer->{messages} }], ['m6', 'm7'], 'what was missed, at once');
-is($answer->{position}, "$epoch-7", 'and from where to go on');
+is_deeply([map { $_->{data} } @{ $answer->{messages} }], ['m6', 'm7'], 'missed messages, immediately');
+is($answer->{position}, "$epoch-7", 'and the position for the next poll');
 ok(!$answer->{gap}, 'without a gap');
 like($head, qr{^Content-Type: application/json$}m, 'as JSON');
 like($head, qr{^X-Mark: there$}m, "with mod_headers' headers");
 ($answer) = poll("/events/kept/a?after=$first");
-ok($answer->{gap}, 'or with one');
+ok($answer->{gap}, 'or with a gap');
 my $poll = stream("/events/kept/a?after=$epoch-7");
 Httpd::wait_for(sub { subscribers('kept/a') >= 5 }, 'the poll to wait');
 publish('kept/a', 'm8');
-has($poll, qr/"messages":\[\{"data":"m8","position":"$epoch-8"\}\]/, 'or when there is something');
+has($poll, qr/"messages":\[\{"data":"m8","position":"$epoch-8"\}\]/, 'the poll ends when there is a message');
 ($answer) = poll("/events/kept/a?after=$epoch-8&wait=1");
 is_deeply($answer, { channel => 'kept/a', messages => [], gap => JSON::PP::false, position => "$epoch-8" },
-    'or when it has waited');
-has(stream("/both/kept/a?after=all"), qr/"m8"/, 'where one can publish as well');
+    'or when its time is over');
+has(stream("/both/kept/a?after=all"), qr/"m8"/, 'a Location that also permits publishing');
 
 # ---- Several channels ----
 
@@ -140,21 +140,21 @@ my $one = publish('kept/m1', 'a1')->{position};
 my $two = publish('kept/m2', 'b1')->{position};
 my $both = events("/events/kept/m1,kept/m2?channel=plain&after=$one,all,-");
 has($both, qr/event: live\ndata: \{"channel":"$_"[,}]/, "$_ is live") for qw(kept/m1 kept/m2 plain);
-like($both->(), qr/^id: $one,$two,-\ndata: \{"channel":"kept\/m2","data":"b1","position":"$two"\}$/m, 'what was kept, of its channel');
+like($both->(), qr/^id: $one,$two,-\ndata: \{"channel":"kept\/m2","data":"b1","position":"$two"\}$/m, 'kept messages, with their channel');
 unlike($both->(), qr/"a1"/, 'each channel from its own position');
 my $next = publish('kept/m1', "a2\n")->{position};
 has($both, qr/^id: $next,$two,-\ndata: \{"channel":"kept\/m1","data":"a2\\u000a","position":"$next"\}\n\n/m, 'one id resumes all of them');
 publish('plain', "\x01", '-H "Content-Type: application/octet-stream"');
-has($both, qr/^data: \{"channel":"plain","data":"AQ==","encoding":"base64"\}$/m, 'binary ones');
+has($both, qr/^data: \{"channel":"plain","data":"AQ==","encoding":"base64"\}$/m, 'binary messages');
 my $again = events('/events/kept/m1,kept/m2?channel=plain', '-H', "Last-Event-ID: $one,$two,-");
 has($again, qr/^id: $next,$two,-\ndata: \{"channel":"kept\/m1","data":"a2/m, 'resumed by it');
 has($again, qr/event: live\ndata: \{"channel":"$_"[,}]/, "$_ is live again") for qw(kept/m1 kept/m2 plain);
-unlike($again->(), qr/"b1"/, 'none twice');
+unlike($again->(), qr/"b1"/, 'no message twice');
 ($answer) = poll("/events/kept/m1,kept/m2?after=$one,$two");
 is_deeply($answer, { gaps => [], gap => JSON::PP::false, position => "$next,$two",
         messages => [{ channel => 'kept/m1', data => "a2\n", position => $next }] }, 'a poll of several channels');
 ($answer) = poll("/events/kept/a,kept/m2?after=$first,$two");
-is_deeply($answer->{gaps}, ['kept/a'], 'which says where the gap is');
+is_deeply($answer->{gaps}, ['kept/a'], 'which names the channel with the gap');
 kill 'KILL', pop @running for 1, 2;
 
 # ---- On a thread of httpd ----
@@ -168,7 +168,7 @@ SKIP: {
     skip 'mod_http2 is inactive with the prefork MPM', 2 if $Httpd::MPM eq 'prefork';
     my $h2 = events("$tls/relayed/kept/a?after=$epoch-7", '--http2');
     has($h2, qr/data: m8\n\nid: $epoch-8\nevent: live/, 'over HTTP/2');
-    like($h2->(), qr{\AHTTP/2 200}, 'which it is');
+    like($h2->(), qr{\AHTTP/2 200}, 'it is HTTP/2');
     kill 'KILL', pop @running;
 }
 kill 'KILL', pop @running;
@@ -190,20 +190,20 @@ for (['/events/a?channel=a', 400], ['/events/a,,b', 400], ['/events/a,b?after=1-
     my ($path, $status) = @$_;
     is(($httpd->get($path, 'Accept: text/event-stream'))[0], $status, "$path: $status");
 }
-is(($httpd->request('POST', '/events/a', 'Content-Length: 0'))[0], 405, 'nobody publishes there');
+is(($httpd->request('POST', '/events/a', 'Content-Length: 0'))[0], 405, 'publishing is refused there');
 
 # ---- The end ----
 
 kill 'KILL', pop @running for 1 .. 3;
 kill 'KILL', $running[0];
-Httpd::wait_for(sub { subscribers('news') == 0 }, 'who is gone to be noticed');
-pass('who goes is gone');
+Httpd::wait_for(sub { subscribers('news') == 0 }, 'the end of a client to be detected');
+pass('a client that disconnects is no longer a subscriber');
 $httpd->graceful;
 publish('kept/a', 'm9');
-has($kept, qr/^data: m9\n/m, 'a reload ends nothing');
+has($kept, qr/^data: m9\n/m, 'a reload ends no stream');
 $httpd->terminate;
 waitpid $running[1], 0;
-is($? >> 8, 0, 'an end in order');
+is($? >> 8, 0, 'an orderly end');
 Httpd::wait_for(sub { !kill 0, $httpd->pid }, 'the end');
 kill 'KILL', @running;
 

@@ -162,7 +162,7 @@ sub ask { my ($c, $text) = @_; $c->text($text); return ($c->message)[1] }
     $c->expect_close(1003, 'binary messages are refused where type=text');
 
     $c = open_at('/nul');
-    is(ask($c, "a\nb"), "<a\nb>", 'framing=nul: messages may have newlines');
+    is(ask($c, "a\nb"), "<a\nb>", 'framing=nul: messages may contain newlines');
     $c = open_at('/length');
     $c->binary($_), is(($c->message)[1], scalar reverse($_), 'framing=length: ' . length($_) . ' bytes of any kind')
         for "\0\n\xff", '', 'x' x 300, join '', map { chr(rand 256) } 1 .. 70000;
@@ -171,7 +171,7 @@ sub ask { my ($c, $text) = @_; $c->text($text); return ($c->message)[1] }
 }
 {
     my $c = open_at('/say');
-    is(ask($c, 'raw \xff\xe2\x82\xac\xc3'), "\xef\xbf\xbd\xe2\x82\xac\xef\xbf\xbd", 'what is not UTF-8 becomes U+FFFD');
+    is(ask($c, 'raw \xff\xe2\x82\xac\xc3'), "\xef\xbf\xbd\xe2\x82\xac\xef\xbf\xbd", 'invalid UTF-8 becomes U+FFFD');
     is(ask($c, 'raw \xed\xa0\x80 \xf5 \xc0\x80 \xf0\x9f\x98\x80'),
         join(' ', "\xef\xbf\xbd" x 3, "\xef\xbf\xbd", "\xef\xbf\xbd" x 2, "\xf0\x9f\x98\x80"), 'byte by byte');
     is(ask($c, 'raw a\nb'), 'a', 'two lines');
@@ -196,7 +196,7 @@ sub ask { my ($c, $text) = @_; $c->text($text); return ($c->message)[1] }
     my ($blocked, $ignored) = map { hex } split ' ', ask($c, 'signals');
     is($blocked | ($ignored & ~0x180000080), 0, 'no signal is blocked or ignored');
     like(ask($c, 'limits Max open files'), qr/^Max open files\s+1024\s/, 'the usual limit of descriptors');
-    is(ask($c, 'cwd'), $dir, 'it runs in its own directory');
+    is(ask($c, 'cwd'), $dir, 'it runs in the directory of the program');
 
     $c = open_at('/args', protocol => 'chat', headers => ['Authorization: Basic ' . MIME::Base64::encode_base64('ann:x', '')]);
     is(ask($c, 'args'), 'one|two words|three', 'arguments');
@@ -241,7 +241,7 @@ END
     my $says = sub { my $c = Client->new($chooser, @_); my (undef, $text) = $c->message; $c->echoes('x', "$_[0] runs"); $text };
     is($says->('/programs/one.sh'), "$programs/one.sh|first and second|/programs/one.sh|$programs/one.sh|unset|unset|unset|$programs",
         'the path names a program, which gets the arguments of all');
-    like($says->('/programs/two/a/b%20c?q'), qr{\|/programs/two\|\Q$programs\E/two\|/a/b c\|[^|]+/a/b c\|}, 'what follows is PATH_INFO');
+    like($says->('/programs/two/a/b%20c?q'), qr{\|/programs/two\|\Q$programs\E/two\|/a/b c\|[^|]+/a/b c\|}, 'the rest of the path is PATH_INFO');
     like($says->('/programs/two/'), qr{\|/programs/two\|[^|]+\|/\|}, 'a slash alone, too');
     like($says->('/programs'),  qr{^\Q$programs\E/_default\|[^|]*\|/programs\|[^|]+\|unset\|}, 'the Location itself: _default');
     like($says->('/programs/'), qr{^\Q$programs\E/_default\|[^|]*\|/programs\|[^|]+\|/\|}, 'and with a slash');
@@ -254,12 +254,12 @@ END
         isnt($status->("/programs/$path"), 101, "/programs/$path is refused");
     }
     $write->('three', 0755);
-    isnt($status->('/programs/three'), 101, 'what was not listed cannot be named');
+    isnt($status->('/programs/three'), 101, 'a program that was not listed is not found');
     unlink "$programs/two";
     $chooser->graceful;
-    like($says->('/programs/three'), qr{^\Q$programs\E/three\|}, 'after a reload it can');
-    is($status->('/programs/two'), 404, 'and what has gone cannot');
-    is($status->('/match/three'), 500, 'a pattern has no place for names');
+    like($says->('/programs/three'), qr{^\Q$programs\E/three\|}, 'after a reload it is found');
+    is($status->('/programs/two'), 404, 'and a deleted one is not');
+    is($status->('/match/three'), 500, 'a LocationMatch cannot have a directory of programs');
     ok($chooser->wait_log(qr/a directory of programs is allowed outside of sections/), 'the log says why');
     $chooser->stop;
     for (["command=$dir/programs/folder/*", 'no program in'], ["command=$dir/none/*", 'cannot read the directory'],
@@ -270,7 +270,7 @@ END
     }
     $write->('a b', 0755);
     my ($right, $said) = Httpd->check("<Location /x>\nWebSocketHandler ws_exec.so command=$programs/*\n</Location>");
-    ok(!$right && $said =~ m{\Q$programs\E/a b: the name of a program must be}, 'a name that no path should have: refused') or diag($said);
+    ok(!$right && $said =~ m{\Q$programs\E/a b: the name of a program must be}, 'an invalid file name: refused') or diag($said);
 }
 
 # ---- Ends ----
@@ -281,37 +281,37 @@ for (['exit 0', 1000, 'the program has ended with status 0'], ['exit 3', 1011, '
     my ($command, $code, $reason) = @$_;
     my $c = open_at('/say');
     $c->text($command);
-    is(($c->message)[1], 'last words', 'a last line needs no end') if $command =~ /exit/;
+    is(($c->message)[1], 'last words', 'the last line needs no newline') if $command =~ /exit/;
     $c->expect_close($code, "$command: $code");
     is($c->{reason}, $reason, 'with a reason');
     ok($httpd->wait_log(qr/\Q$reason\E/), 'in the log, too');
 }
 {
     my $c = open_at('/say');
-    is(ask($c, 'leave'), 'left', 'a program that leaves another behind');
-    $c->expect_close(1000, 'ends all the same');
+    is(ask($c, 'leave'), 'left', 'a program that leaves a background process');
+    $c->expect_close(1000, 'ends nevertheless');
     $c = open_at('/say');
     my ($pid) = split ' ', ask($c, 'pid');
     is(ask($c, 'shut'), 'shut', 'a program that closes its standard input');
     $c->text('x' x 100) for 1 .. 10;
-    ok($httpd->wait_log(qr/the program has closed its standard input/), 'is told nothing more');
+    ok($httpd->wait_log(qr/the program has closed its standard input/), 'gets no further messages');
     kill 'KILL', $pid;
-    $c->expect_close(1011, 'until it ends');
+    $c->expect_close(1011, 'until the program ends');
     $c = open_at('/short');
     is(length ask($c, 'long 1024'), 1024, 'a message of longest= bytes');
     $c->text('long 1025');
-    $c->expect_close(1011, 'a longer one ends the connection');
+    $c->expect_close(1011, 'a longer message ends the connection');
     ok($httpd->wait_log(qr/wrote a message of more than 1024 bytes/), 'the log says why');
     $c = open_at('/short');
     $c->text('raw ' . 'x' x 900);
-    is(length(($c->message)[1]), 900, 'a line that comes in pieces is no longer for that');
+    is(length(($c->message)[1]), 900, 'a line in pieces counts with its total length');
 }
 for (['EOF', 'EOF '], ['INT', 'EOF INT '], ['TERM', 'EOF INT TERM '], ['KILL', 'EOF INT TERM ']) {
     my ($end, $log) = @$_;
     my $c = open_at("/stop-$end");
     is(($c->message)[1], 'ready', "stopping: a program that ends by $end");
     $c->close(1000);
-    $c->expect_close(1000, 'its client closes');
+    $c->expect_close(1000, 'its client closes the connection');
     is(Httpd::wait_for(sub { my $t = Httpd::read_file("$dir/$end"); length $t >= length $log ? $t : '' }, 'the last step'), $log,
         "sees $log");
     ok($httpd->wait_log(qr{/stop-KILL: the program was killed by signal 9: it had not stopped when asked to}), 'killed, and logged') if $end eq 'KILL';
@@ -320,15 +320,15 @@ for (['EOF', 'EOF '], ['INT', 'EOF INT '], ['TERM', 'EOF INT TERM '], ['KILL', '
     my $c = open_at('/say');
     ask($c, 'pid');
     $c->drop;
-    ok($httpd->wait_log(qr{\[client 127.0.0.1\] /say: input has ended}), 'a client that breaks: the program reads the end');
+    ok($httpd->wait_log(qr{\[client 127.0.0.1\] /say: input has ended}), 'a client whose connection breaks: the program reads the end');
 }
 
 # ---- Standard error ----
 
 {
     my $c = open_at('/say');
-    is(ask($c, 'err trouble ahead'), 'said', 'a program complains');
-    ok($httpd->wait_log(qr{websocket: exec: \[client 127.0.0.1\] /say: trouble ahead}), 'which is logged');
+    is(ask($c, 'err trouble ahead'), 'said', 'a program writes to standard error');
+    ok($httpd->wait_log(qr{websocket: exec: \[client 127.0.0.1\] /say: trouble ahead}), 'and the line is logged');
     $c = open_at('/short');
     is(ask($c, 'errs 100'), 'said', 'much');
     $c->close(1000);
@@ -336,7 +336,7 @@ for (['EOF', 'EOF '], ['INT', 'EOF INT '], ['TERM', 'EOF INT TERM '], ['KILL', '
     my (undef, $n) = $httpd->wait_log(qr{/short: (\d+) lines of standard error were dropped});
     my $said = $httpd->count_log(qr{/short: complaint});
     cmp_ok($said, '<=', 9, "stderr=3: $said lines are logged");
-    cmp_ok($said + $n, '>=', 100, 'and the others counted');
+    cmp_ok($said + $n, '>=', 100, 'and the others are counted');
     $c = open_at('/off');
     is(ask($c, 'err unheard'), 'said', 'stderr=off');
     ask($c, 'pid');
@@ -360,7 +360,7 @@ sub fill_up {
     is(ask($c, 'deaf'), 'deaf', 'a program that stops reading');
     my $frames = frame_bytes(TEXT, 'args' . 'x' x 900) x 20_000;
     my $done = fill_up($c->socket, $frames);
-    cmp_ok($done, '<', length $frames, "stops the client ($done bytes)");
+    cmp_ok($done, '<', length $frames, "blocks the client ($done bytes)");
     kill 'CONT', $pid;
     my $child = fork // die "fork: $!";
     if (!$child) {
@@ -391,15 +391,15 @@ sub fill_up {
 {
     my @c = map { open_at('/two') } 1, 2;
     my ($status) = Client->refused($httpd, '/two');
-    is($status, 503, 'max=2: a third is refused with 503');
+    is($status, 503, 'max=2: a third program is refused with 503');
     ok($httpd->wait_log(qr/refused with 503: 2 programs are running already/), 'and the log says why');
     $c[0]->text('exit 0');
     $c[0]->message;
     $c[0]->expect_close(1000, 'one ends');
     my $c;
-    ok(Httpd::wait_for(sub { $c = eval { open_at('/two') } }, 'a place'), 'then there is room');
+    ok(Httpd::wait_for(sub { $c = eval { open_at('/two') } }, 'a place'), 'then another can start');
     unlink "$dir/gone";
-    is((Client->refused($httpd, '/gone'))[0], 500, 'a program that is not there any more');
+    is((Client->refused($httpd, '/gone'))[0], 500, 'a program file that was deleted');
     ok($httpd->wait_log(qr{No such file or directory: .*cannot be started: \Q$dir\E/gone}), 'is named in the log');
 }
 
@@ -408,44 +408,44 @@ sub fill_up {
 {
     my ($ann, $bob) = (open_at('/shared?name=ann'), undef);
     my ($who, $pid) = split ' ', ($ann->message)[1];
-    is($who, '127.0.0.1||/shared|name=ann', 'a shared program is told who comes');
+    is($who, '127.0.0.1||/shared|name=ann', 'a shared program gets a line for each new connection');
     is(ask($ann, "tab\there"), "tab\there", 'messages are tagged');
-    is(ask($ann, 'other'), 'sent', 'an id that is none of its own reaches nobody');
+    is(ask($ann, 'other'), 'sent', 'an id that is not one of its connections reaches no client');
     is(ask($ann, 'rubbish'), 'still here', 'a line without a tag');
     ok($httpd->wait_log(qr/the program wrote a line that is neither ID TAB message.*what is this/), 'is logged');
     $ann->text("two\nlines");
     $ann->expect_close(1003, 'a line cannot be forged');
-    ok($httpd->wait_log(qr/\b[0-9a-f]{16} closed 1003/), 'it is told who goes');
+    ok($httpd->wait_log(qr/\b[0-9a-f]{16} closed 1003/), 'it gets a line for each closed connection');
     $ann = open_at('/shared');
     $ann->message;
     $ann->text('close 4001 enough of you');
-    $ann->expect_close(4001, 'it closes with a code');
+    $ann->expect_close(4001, 'it closes a connection with a code');
     is($ann->{reason}, 'enough of you', 'and a reason');
     $ann = open_at('/shared');
     $ann->message;
     $ann->text('wait');
     my $frames = frame_bytes(TEXT, 'x' x 1000) x 3000;
     $ann->raw($frames);
-    is(ask($ann, 'sum'), 3_000_000, 'what it has no time for waits');
+    is(ask($ann, 'sum'), 3_000_000, 'messages wait while it is busy');
     SKIP: {
         skip 'each child of prefork has a program of its own', 3 if $Httpd::MPM eq 'prefork';
         my @all = map { open_at('/shared') } 1 .. 5;
         my @pids = map { (split ' ', ($_->message)[1])[1] } @all;
-        is_deeply(\@pids, [($pid) x 5], 'there is one for all');
+        is_deeply(\@pids, [($pid) x 5], 'all connections share one program');
         $all[0]->text('exit 7');
-        $_->expect_close(1011, 'when it ends, so do they') for @all[0 .. 1];
+        $_->expect_close(1011, 'when it ends, its connections end') for @all[0 .. 1];
     }
     $ann = open_at('/room?name=ann');
     is(($ann->message)[1], 'ann comes in', 'docs/examples/room.pl');
     SKIP: {
         skip 'each child of prefork has a room of its own', 5 if $Httpd::MPM eq 'prefork';
         $bob = open_at('/room?name=bob');
-        is(($ann->message)[1], 'bob comes in', 'tells everybody who comes');
-        is(ask($bob, 'hello'), 'bob comes in', 'himself, too');
-        is(($ann->message)[1], 'bob: hello', 'what he says');
+        is(($ann->message)[1], 'bob comes in', 'tells all clients that one has come');
+        is(ask($bob, 'hello'), 'bob comes in', 'including the new one');
+        is(($ann->message)[1], 'bob: hello', 'and what it says');
         $bob->text('/quit');
-        $bob->expect_close(1000, 'and closes who wants to go');
-        is(($ann->message)[1], 'bob has left', 'and that he goes');
+        $bob->expect_close(1000, 'and closes a client on request');
+        is(($ann->message)[1], 'bob has left', 'and tells the others');
     }
 }
 
@@ -455,8 +455,8 @@ sub fill_up {
     my $c = open_at('/greet');
     is(($c->message)[1], 'Welcome, stranger from 127.0.0.1. Who is it to be?', 'docs/examples/greet.sh');
     is(ask($c, 'world'), 'Hello, world.', 'greets');
-    is(ask($c, 'bye'), 'Good bye.', 'says good bye');
-    $c->expect_close(1000, 'and goes');
+    is(ask($c, 'bye'), 'Good bye.', 'says goodbye');
+    $c->expect_close(1000, 'and ends');
     $c = open_at('/tally');
     $c->binary('12345');
     is(($c->message)[1], '5 bytes, 5 in all', 'docs/examples/tally.py');
@@ -488,7 +488,7 @@ sub to_programs { return Httpd::descriptors($_[0], qr/pipe:|pidfd/) }
     my $before = $httpd->each_child(\&to_programs);
     {
         my @c = map { open_at('/echo') } 1 .. 10;
-        $_->echoes('x', 'once more') for @c;
+        $_->echoes('x', 'once again') for @c;
     }
     $httpd->none_grows($before, \&to_programs, 'and no descriptor is left');
 }
@@ -505,7 +505,7 @@ sub to_programs { return Httpd::descriptors($_[0], qr/pipe:|pidfd/) }
             push @open, "$fd: $what" if !(oct($flags) & 02000000);
         }
     }
-    is("@open", '', 'every descriptor of a child is close-on-exec, but for the three that programs have');
+    is("@open", '', 'every descriptor of a child is close-on-exec, except the three that programs have');
 }
 
 # ---- A reload, and the end of httpd ----
@@ -516,9 +516,9 @@ sub to_programs { return Httpd::descriptors($_[0], qr/pipe:|pidfd/) }
     is(($d->message)[1], 'ready', 'programs run');
     program('gone', '');
     $httpd->graceful;
-    $c->echoes('still', 'and live on through a reload');
+    $c->echoes('still', 'and continue during a reload');
     $httpd->stop;
-    like(Httpd::read_file("$dir/KILL"), qr/EOF .*TERM/, 'one that does not end by itself is stopped with httpd');
+    like(Httpd::read_file("$dir/KILL"), qr/EOF .*TERM/, 'a program that does not exit is stopped with httpd');
 }
 
 # ---- Configuration ----

@@ -85,7 +85,7 @@ sub heard_gone {
     my ($c, $of, $code) = @_;
     my $text;
     do { (undef, $text) = $c->message } while ($text !~ /^gone $of->{id} /);
-    return is($text, "gone $of->{id} $code", "the program is told of code $code");
+    return is($text, "gone $of->{id} $code", "the program gets the code $code");
 }
 
 sub parent_of { return (Httpd::read_file("/proc/$_[0]/stat") =~ /\) \w (\d+)/)[0] }
@@ -114,27 +114,27 @@ isnt(guest('/other')->{program}, $pid, 'another line has another program');
 for (["to $there->{id} hi", $there], ["to $here->{id} ho", $here]) {
     my ($what, $to) = @$_;
     my ($from) = grep { $_ != $to } $here, $there;
-    is(ask($from, $what), 'sent', 'to one of another process');
-    like(hear($to), qr/^from $from->{id}: h[io]$/, 'which gets it');
+    is(ask($from, $what), 'sent', 'to a client of another process');
+    like(hear($to), qr/^from $from->{id}: h[io]$/, 'which receives it');
 }
 $there->text('all of you');
-is_deeply([map { hear($_) } @all], [('all: of you') x @all], 'to all, once');
-is(ask($_, 'rubbish'), 'still here', 'lines that are none, and words of an owner, are left alone') for $here, $there;
-is(ask($_, 'to 0123456789abcdef x'), 'sent', 'an id that is none reaches nobody') for $here, $there;
+is_deeply([map { hear($_) } @all], [('all: of you') x @all], 'to all clients, once');
+is(ask($_, 'rubbish'), 'still here', 'invalid lines, and lines reserved for the owner, are ignored') for $here, $there;
+is(ask($_, 'to 0123456789abcdef x'), 'sent', 'an unknown id reaches no client') for $here, $there;
 my $big = 'y' x 300_000;
 is(ask($_, "echo $big"), $big, 'a large message') for $here, $there;
 is(length ask($_, 'much 900000'), 900_000, 'a large answer') for $here, $there;
 for my $c ($here, $there) {
     $c->text('wait');
     $c->raw(frame_bytes(TEXT, 'x' x 1000) x 3000);
-    is(ask($c, 'sum'), 3_000_000, 'what it has no time for waits');
+    is(ask($c, 'sum'), 3_000_000, 'messages wait while it is busy');
 }
 
 # ---- Ends of connections ----
 {
     my $c;
     Httpd::wait_for(sub { $c = guest(); $c->{process} ne $here->{process} }, 'a client of another process');
-    is(ask($here, "close $c->{id} 4001 enough"), 'closed', 'the program closes one of another process');
+    is(ask($here, "close $c->{id} 4001 enough"), 'closed', 'the program closes a connection of another process');
     $c->expect_close(4001, 'with a code');
     is($c->{reason}, 'enough', 'and a reason');
     heard_gone($here, $c, 4001);
@@ -159,9 +159,9 @@ sub kill_owner {
     for my $c (@clients) {
         eval { welcomed($c); 1 } and push @left, $c;
     }
-    cmp_ok(scalar @left, '>', 0, 'when the owner is killed, clients of other processes stay');
+    cmp_ok(scalar @left, '>', 0, 'when the owner is killed, clients of other processes stay connected');
     isnt($left[0]{program}, $before, 'another process starts the program again');
-    is_deeply([map { $_->{program} } @left], [($left[0]{program}) x @left], 'one for all, to which all are announced');
+    is_deeply([map { $_->{program} } @left], [($left[0]{program}) x @left], 'one program, which gets an open line for each connection');
     isnt(parent_of($left[0]{program}), $owner, 'in another process');
     Httpd::wait_for(sub { !runs($before) }, 'the end of the old program');
     return @left;
@@ -173,9 +173,9 @@ for my $round (1 .. 2) {
     @all = kill_owner(@all);
     is(ask($all[0], "echo round $round"), "round $round", 'it answers');
     $all[-1]->text("all round $round");
-    is_deeply([map { hear($_) } @all], [("all: round $round") x @all], 'all hear each other');
+    is_deeply([map { hear($_) } @all], [("all: round $round") x @all], 'all clients receive the messages of the others');
     my $new = guest();
-    is($new->{program}, $all[0]{program}, 'new clients come to it');
+    is($new->{program}, $all[0]{program}, 'new clients use it');
     push @all, $new;
 }
 
@@ -192,8 +192,8 @@ for my $round (1 .. 2) {
     kill 'KILL', grep { $_ != $owner } $httpd->children;
     my @left = grep { defined eval { ask($_, 'echo here') } } @all;
     my ($gone) = grep { my $c = $_; !grep { $_ == $c } @left } @all;
-    ok($gone && @left, 'clients of killed processes break, those of the owner stay');
-    is($_->{program}, $all[0]{program}, 'the program stays') for $left[0];
+    ok($gone && @left, 'connections of killed processes break, those of the owner stay open');
+    is($_->{program}, $all[0]{program}, 'the program continues') for $left[0];
     @all = @left;
     my $late = guest();
     is($late->{program}, $all[0]{program}, 'new processes find it');
@@ -205,14 +205,14 @@ for my $round (1 .. 2) {
     my @before = @all;
     $httpd->graceful;
     my @after = map { guest() } 1 .. 4;
-    is_deeply([map { $_->{program} } @after], [($before[0]{program}) x @after], 'after a reload, new clients come to the same program');
+    is_deeply([map { $_->{program} } @after], [($before[0]{program}) x @after], 'after a reload, new clients use the same program');
     $after[0]->text('all generations');
-    is_deeply([map { hear($_) } @before, @after], [('all: generations') x (@before + @after)], 'and hear the old ones');
+    is_deeply([map { hear($_) } @before, @after], [('all: generations') x (@before + @after)], 'and receive messages of the old ones');
     $_->close(1000) for @before;
     welcomed($_) for @after;
     isnt($after[0]{program}, $before[0]{program}, 'when the old process has ended, another one starts it again');
-    is_deeply([map { $_->{program} } @after], [($after[0]{program}) x @after], 'for all that are there');
-    is(ask($after[0], 'echo on'), 'on', 'and it goes on');
+    is_deeply([map { $_->{program} } @after], [($after[0]{program}) x @after], 'for all open connections');
+    is(ask($after[0], 'echo on'), 'on', 'and it works');
     @all = @after;
 }
 
@@ -225,7 +225,7 @@ for my $round (1 .. 2) {
     }, 'clients in two processes');
     $all[0]->text('exit 3');
     for my $c (@all) {
-        $c->expect_close(1011, 'when it ends, all connections do, whose process ever they are');
+        $c->expect_close(1011, 'when it ends, all connections of all processes end');
         is($c->{reason}, 'the program has ended with status 3', 'with its status');
     }
     my $again;

@@ -155,9 +155,9 @@ for (['over TCP'], ['over TLS', tls => 1]) {
         is($first, 0xA0 | BINARY, "$name: the bit is set");
     }
     $c->text(moved(3, "\xc3\xbc"), rsv => 0x20);
-    is(($c->frame)[1], moved(3, "\xc3\xbc"), "$name: what is text when it has been transformed");
+    is(($c->frame)[1], moved(3, "\xc3\xbc"), "$name: a message that is text after it was transformed");
     $c->binary('as it is');
-    is(($c->frame)[1], moved(3, 'as it is'), "$name: a message without the bit is not for the extension");
+    is(($c->frame)[1], moved(3, 'as it is'), "$name: a message without the bit bypasses the extension");
     $c->text(moved(3, "\xff"), rsv => 0x20);
     $c->expect_close(1007, "$name: what is none");
 }
@@ -165,7 +165,7 @@ for (['over TCP'], ['over TLS', tls => 1]) {
     my $c = client('/shift', 'x-shift; by=1');
     $c->send(TEXT, moved(1, 'par'), rsv => 0x20, fin => 0);
     $c->send(PING, 'p');
-    is(($c->frame)[1], 'p', 'control frames pass no extension');
+    is(($c->frame)[1], 'p', 'control frames bypass extensions');
     $c->send(CONTINUATION, moved(1, 'ted'));
     is(($c->frame)[1], moved(1, 'parted'), 'fragments');
     $c->text(moved(1, 'parts'), rsv => 0x20);
@@ -176,7 +176,7 @@ for (['over TCP'], ['over TLS', tls => 1]) {
 }
 is(client('/shift', $_)->header('Sec-WebSocket-Extensions'), undef, "declined: $_")
     for 'x-shift', 'x-shift; by=0', 'x-shift; by', 'x-shift; by=1; by=2', 'x-shift; to=1', 'X-Shift; by=1';
-is(client('/', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), undef, 'where it is not loaded');
+is(client('/', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), undef, 'a Location without the extension');
 is(client('/both/none', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), undef, 'WebSocketExtension off');
 
 # ---- Several ----
@@ -199,17 +199,17 @@ is(client('/both/none', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), un
     $i->inflate($in, $text);
     is($text, 'hello ' x 100, 'in the order of the answer: compressed, then shifted');
     $c->text('plain');
-    is(($c->frame)[2], 0xA0 | TEXT, 'one that does not make it shorter passes by, the other does not');
+    is(($c->frame)[2], 0xA0 | TEXT, 'an extension that does not shorten the message is skipped, the other is not');
 }
 {
     my $c = client('/both', 'x-shift; by=1, x-stamp');
     is($c->header('Sec-WebSocket-Extensions'), 'x-shift; by=1, x-stamp', 'the client\'s order');
     $c->text(moved(1, 'x'), rsv => 0x20);
     # In: x-stamp first, then x-shift; out: x-shift, then x-stamp.
-    is(($c->frame)[1], moved(1, chr(ord('<') - 1) . 'x') . '!', 'one without bits sees all, pieces of any size are fine');
+    is(($c->frame)[1], moved(1, chr(ord('<') - 1) . 'x') . '!', 'an extension without bits processes all messages, in pieces of any size');
     $c->text(moved(1, '-'));
     my (undef, $payload) = $c->frame;
-    is($payload, moved(1, '<' . moved(1, '-')) . '!', 'also messages that have no bit') ;
+    is($payload, moved(1, '<' . moved(1, '-')) . '!', 'also messages without a bit') ;
     $c->close(1000);
     $c->expect_close(1000, 'the end');
     $httpd->wait_log(qr/stamp: close with state/);
@@ -221,7 +221,7 @@ is(client('/both/none', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), un
 {
     my $c = client('/both', 'x-stamp');
     $c->text('pass');
-    is(($c->frame)[1], 'pass!', 'a message that the extension lets pass');
+    is(($c->frame)[1], 'pass!', 'a message that the extension passes unchanged');
     $c->text('lost');
     $c->expect_close(1011, 'a message whose end the extension never delivers');
     $c = client('/both', 'x-stamp');
@@ -231,15 +231,15 @@ is(client('/both/none', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), un
     $c = client('/twice', 'x-stamp, x-stamp');
     is($c->header('Sec-WebSocket-Extensions'), 'x-stamp', 'an extension is used once');
     $c->text('123456789');
-    is(($c->frame)[1], '<1234567891', 'the first line that takes the offer');
+    is(($c->frame)[1], '<1234567891', 'the first line that accepts the offer');
     $c->text('1234567890');
-    $c->expect_close(1009, 'the limit holds for what the extension makes');
+    $c->expect_close(1009, 'the limit applies to the output of the extension');
 }
 client('/both', 'x-stamp')->drop;
 $httpd->wait_log(qr/stamp: close without state/);
 $httpd->stop;
 my $log = $httpd->error_log;
-is(scalar(() = $log =~ /stamp: the loop ends/g), scalar(() = $log =~ /stamp: a loop/g), 'what loops share is released');
+is(scalar(() = $log =~ /stamp: the loop ends/g), scalar(() = $log =~ /stamp: a loop/g), 'data shared by a loop is released');
 
 # ---- Directives ----
 

@@ -102,7 +102,7 @@ for my $what (sort keys %wrong) {
             print $socket "POST /channels/kept/a HTTP/1.0\r\nContent-Length: 1\r\n\r\nx";
         }
         Httpd::wait_for(sub { $fake->seen($command) > $before }, "$command, answered with $what");
-        cmp_ok($status, '>=', 500, "$command, answered with $what: it has failed")
+        cmp_ok($status, '>=', 500, "$command, answered with $what: the request fails")
             if $command eq 'APPEND';
         $fake->answer($command);
         $client->close if $client;
@@ -110,9 +110,9 @@ for my $what (sort keys %wrong) {
 }
 works('wrong answers');
 is_deeply([sort $httpd->children], \@children, 'no child has ended');
-like($httpd->error_log, qr/redis: unexpected reply/, 'the log tells that answers were none');
-like($httpd->error_log, qr/redis: 127.0.0.1: .*more replies than commands/, 'or were too many');
-unlike($httpd->error_log, qr/[\x1b\xff]/, 'without the bytes of the server');
+like($httpd->error_log, qr/redis: unexpected reply/, 'the log reports invalid replies');
+like($httpd->error_log, qr/redis: 127.0.0.1: .*more replies than commands/, 'or too many replies');
+unlike($httpd->error_log, qr/[\x1b\xff]/, 'without the bytes of the reply');
 
 # ---- Unknown outcomes ----
 
@@ -159,7 +159,7 @@ for my $what (sort keys %wrong) {
     heard_of($what) if $breaks{$what};
 }
 heard_of('all of these');
-is_deeply([sort $httpd->children], \@children, 'no child has ended by what comes by itself');
+is_deeply([sort $httpd->children], \@children, 'no child has ended because of unsolicited data');
 
 my $long = 'n' x 255;
 my %packets = (
@@ -193,14 +193,14 @@ my @bad;
 while ((my $text = ($reader->message)[1]) ne 'good') {
     push @bad, $text if $text !~ /^(?:own|behind|news)/;
 }
-is_deeply(\@bad, [], 'of packets with wrong fields none is delivered');
+is_deeply(\@bad, [], 'no packet with invalid fields is delivered');
 my @members;
 while (1) {
     my $o = decode_json(($json->message)[1]);
     push @members, $o->{data} // '' if $o->{type} =~ /^(?:join|leave)$/;
     last if ($o->{data} // '') eq 'good';
 }
-is_deeply([grep {/bad/} @members], [], 'and no member is made of them');
+is_deeply([grep {/bad/} @members], [], 'and none of them adds a member');
 is_deeply([sort $httpd->children], \@children, 'no child has ended');
 
 # ---- Replies while connecting ----
@@ -226,12 +226,12 @@ for my $b (@beginnings) {
     my $new = $b->{httpd};
     $b->{fake}->answer($b->{command});
     Httpd::wait_for(sub { http($new, 'POST', 'kept/b', 'x') == 200 }, "a connection after wrong answers");
-    pass("$b->{command}: wrong answers make no connection, and the next one is tried");
+    pass("$b->{command}: after a wrong answer, the next attempt follows");
 }
 $_->{httpd}->terminate for @beginnings;
 for my $b (@beginnings) {
     $b->{httpd}->stop;
-    is_deeply([$b->{httpd}->complaints], [], "no child crashed by answers to $b->{command}");
+    is_deeply([$b->{httpd}->complaints], [], "no child crashed because of answers to $b->{command}");
 }
 
 $httpd->stop;

@@ -135,7 +135,7 @@ for my $case (@cases) {
     $c = Client->new($httpd, '/small');
     $c->send(BINARY, 'x' x 600, fin => 0);
     $c->send(CONTINUATION, '', length => 401);
-    $c->expect_close(1009, 'a message of one byte more is refused by a header');
+    $c->expect_close(1009, 'a message of one byte more is refused by its header');
 }
 
 done_testing;

@@ -132,25 +132,25 @@ sub body {
 }
 
 # ---- Access control ----
-like(who('/open'), qr/user=none/, 'Location grants what Directory / denies');
+like(who('/open'), qr/user=none/, 'Require in a Location overrides the denial for Directory /');
 my ($status, $refused) = Client->refused($httpd, '/denied');
 is($status, 403, 'Require all denied');
-is(body($refused), 'a page for who is refused', 'has its ErrorDocument');
+is(body($refused), 'a page for who is refused', 'the ErrorDocument applies');
 ($status, $refused) = Client->refused($httpd, '/denied-below');
-is($status, 403, 'an ErrorDocument below the Location that is denied leaves it denied');
-is(body($refused), 'a page for who is refused', 'and is sent');
+is($status, 403, 'with an ErrorDocument below the denied Location, access is still denied');
+is(body($refused), 'a page for who is refused', 'and the document is sent');
 is(status('/expr'), 403, 'Require expr');
-like(who('/expr', headers => ['X-Ticket: valid']), qr/state=1/, 'and who fulfils it');
+like(who('/expr', headers => ['X-Ticket: valid']), qr/state=1/, 'and a client that meets it');
 is(status('/env'), 403, 'Require env');
-like(who('/env', headers => ['X-Ticket: valid']), qr/state=1/, 'and who has it');
+like(who('/env', headers => ['X-Ticket: valid']), qr/state=1/, 'and a client with the variable');
 
 # ---- Basic authentication ----
 ($status, $refused) = Client->refused($httpd, '/password');
 is($status, 401, 'no password');
-like($refused->header('WWW-Authenticate') // '', qr/^Basic realm="test"/, 'is asked for one');
+like($refused->header('WWW-Authenticate') // '', qr/^Basic realm="test"/, 'the response asks for a password');
 is(status('/password', basic('alice', 'wrong')), 401, 'a wrong password');
 is(status('/password', basic('carol', 'sesame')), 401, 'a wrong name');
-like(who('/password', basic('alice', 'sesame')), qr/user=alice /, 'a right one, and the handler knows whose');
+like(who('/password', basic('alice', 'sesame')), qr/user=alice /, 'the right password, and the handler gets the user');
 like(who('/password', basic('bob', 'sesame')), qr/user=bob /, 'another user');
 is(status('/password/alice', basic('bob', 'sesame')), 401, 'Require user: another');
 like(who('/password/alice', basic('alice', 'sesame')), qr/user=alice /, 'Require user');
@@ -163,15 +163,15 @@ like(who('/rewritten/deep'), qr{uri=/open/deep args=name=rewritten }, 'RewriteRu
 is(status('/forbidden'), 403, 'RewriteRule [F]');
 ($status, $refused) = Client->refused($httpd, '/moved');
 is($status, 302, 'RewriteRule [R]');
-like($refused->header('Location') // '', qr{/open$}, 'names the other place');
+like($refused->header('Location') // '', qr{/open$}, 'Location names the target');
 like(who('/by-header'), qr{uri=/open }, 'a RewriteCond on Upgrade');
-is(($httpd->get('/by-header'))[0], 404, 'which does not hold for others');
+is(($httpd->get('/by-header'))[0], 404, 'which does not match ordinary requests');
 
 # ---- mod_remoteip ----
-like(who('/open', headers => ['X-Forwarded-For: 203.0.113.7']), qr/peer=203\.0\.113\.7 /, 'the handler knows the client behind the proxy');
+like(who('/open', headers => ['X-Forwarded-For: 203.0.113.7']), qr/peer=203\.0\.113\.7 /, 'the handler gets the address of the client behind the proxy');
 is(status('/address'), 403, 'Require ip: another address');
 like(who('/address', headers => ['X-Forwarded-For: 203.0.113.7']), qr/peer=203\.0\.113\.7 /,
-    'Require ip: that of the client behind the proxy');
+    'Require ip: the address of the client behind the proxy');
 
 # ---- TLS ----
 for my $tls (qw(TLSv1_2 TLSv1_3)) {
@@ -186,9 +186,9 @@ like(who('/only-tls', tls => 1), qr/secure=1/, 'Require ssl');
 my $host = sub { (request => join "\r\n", "GET $_[1] HTTP/1.1", "Host: $_[0]", 'Upgrade: websocket',
     'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', '', '') };
 like(who('', $host->('chat.example', '/chat')), qr/vhost=chat\.example/, 'a Location of a virtual host');
-is(status('', $host->('other.example', '/chat')), 404, 'is no Location of another');
-is(status('/chat'), 404, 'nor of the first');
-is(status('/only-tls'), 404, 'nor has the plain one what the TLS one has');
-like(who('', $host->('other.example', '/open')), qr/vhost=other\.example/, 'the server\'s own are everyone\'s');
+is(status('', $host->('other.example', '/chat')), 404, 'does not apply to another host');
+is(status('/chat'), 404, 'nor to the first one');
+is(status('/only-tls'), 404, 'nor does that of the TLS host apply to the plain one');
+like(who('', $host->('other.example', '/open')), qr/vhost=other\.example/, 'Locations of the server apply to all hosts');
 
 done_testing;

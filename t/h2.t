@@ -70,7 +70,7 @@ sub h2_log { Httpd::read_file($httpd->root . '/logs/h2_log') }
 sub is_told {
     my ($name, $told, $test, $server) = @_;
     my (undef, $got) = ($server || $httpd)->wait_log(qr/api: closed \Q$name\E (\d+ ".*?")/);
-    is($got, $told, $test // "$name: the handler is told $told");
+    is($got, $told, $test // "$name: the handler gets $told");
 }
 
 # ---- node ----
@@ -93,7 +93,7 @@ is($httpd->count_log(qr/is refused with HTTP_1_1_REQUIRED/), 0, 'with WebSocketR
     $slow->wait_output(qr/not reading/);
     ok($httpd->wait_log(qr/api: flood waits slow/), 'a client that does not read: the handler has to wait');
     $slow->write("go on\n");
-    ok($slow->wait_output(qr/^ok when it reads.*/m), 'when it reads, it gets all the rest');
+    ok($slow->wait_output(qr/^ok when it reads.*/m), 'when it reads, the rest arrives');
 }
 
 # ---- Limits ----
@@ -147,7 +147,7 @@ END
         $c->echoes("through $token", 'it echoes');
         my $data = 'big ' x 250_000;
         $c->binary($data);
-        ok(($c->message)[1] eq $data, 'also much');
+        ok(($c->message)[1] eq $data, 'also large messages');
         $c->close(4005, 'done');
         $c->expect_close(4005, 'the end is in order');
         is_told("haproxy-$token", '4005 "done"');
@@ -165,7 +165,7 @@ END
     $held->wait_output(qr/^open$/m);
     $server->graceful;
     $held->write("hello\n");
-    ok($held->wait_output(qr/^text hello$/m), 'after a reload a stream lives on');
+    ok($held->wait_output(qr/^text hello$/m), 'after a reload a stream stays open');
     ok($held->wait_output(qr/^close 1012$/m), 'at the end of WebSocketDrainTimeout it is closed with 1012');
     ok($held->wait_output(qr/^end 0$/m), 'and ends in order');
     is_told('held', '1012 "server restarts"', 'as the handler is told', $server);
@@ -179,14 +179,14 @@ END
     $held->wait_output(qr/^text hello$/m);
     $server->stop;
     ok($held->wait_output(qr/^close 1001$/m), 'a stop after a reload: closed with 1001');
-    unlike($server->error_log, qr/SIGKILL/, 'nobody had to be killed');
+    unlike($server->error_log, qr/SIGKILL/, 'no child had to be killed');
 }
 {
     my $server = server();
     my $held = Program->start(node('hold', $server));
     $held->wait_output(qr/^open$/m);
     $server->stop;
-    ok($held->finish >= 0, 'a stop ends it');
+    ok($held->finish >= 0, 'a stop ends the stream');
     unlike($server->error_log, qr/SIGKILL/, 'in time');
 }
 

@@ -76,18 +76,18 @@ for my $path ('/loop', '/blocking') {
     ok($httpd->wait_log(qr/api: after close: gone, gone, state 2/), "$id: nothing can be sent after the Close frame")
         if $path eq '/loop';
     ok($httpd->wait_log(qr/api: closed closer$id 4001 "enough" state 3, gone/), "$id: on_close has code and reason");
-    ok($httpd->wait_log(qr/api: pool destroyed closer$id/), "$id: then the pool goes");
+    ok($httpd->wait_log(qr/api: pool destroyed closer$id/), "$id: then the pool is destroyed");
     $c = $open->("badcode$id");
     $c->text('close 1006');
     $c->expect_close(1011, "$id: a code that may not be sent becomes 1011");
     $c = $open->("nocode$id");
     $c->text('close 1005');
     $c->expect_close(undef, "$id: WS_CLOSE_NO_STATUS sends a frame without code");
-    ok($httpd->wait_log(qr/api: closed nocode$id 1005 ""/), "$id: and on_close is told 1005");
+    ok($httpd->wait_log(qr/api: closed nocode$id 1005 ""/), "$id: and on_close gets 1005");
     $c = $open->("longreason$id");
     $c->text('close 1000 ' . "\xc3\xa9" x 80);
     $c->expect_close(1000, "$id: a long reason");
-    is($c->{reason}, "\xc3\xa9" x 61, "$id: is cut at a character's end");
+    is($c->{reason}, "\xc3\xa9" x 61, "$id: a long reason is truncated after a whole character");
 
     # ---- Timers ----
     $c = $open->("timer$id");
@@ -103,7 +103,7 @@ for my $path ('/loop', '/blocking') {
     # ---- Reading ----
     $c = $open->("pause$id");
     $c->raw(join '', map { frame_bytes(TEXT, $_) } 'pause 200', 'one', 'two');
-    is_deeply([map { ($c->message)[1] } 1 .. 3], ['resumed', 'one', 'two'], "$id: ws_pause holds what came in the same read")
+    is_deeply([map { ($c->message)[1] } 1 .. 3], ['resumed', 'one', 'two'], "$id: ws_pause holds messages of the same read")
         if $path eq '/loop';
     if ($path eq '/blocking') {    # what the pool has already goes on, the socket is not read
         my @all = map { ($c->message)[1] } 1 .. 3;
@@ -111,7 +111,7 @@ for my $path ('/loop', '/blocking') {
     }
     $c->text('pause 100');
     $c->raw_bytewise(frame_bytes(TEXT, 'cut'));
-    is(join(' ', map { ($c->message)[1] } 1 .. 2), 'resumed cut', "$id: nor what comes cut while paused");
+    is(join(' ', map { ($c->message)[1] } 1 .. 2), 'resumed cut', "$id: nor incomplete messages during the pause");
 
     # ---- Slow readers ----
     $c = $open->("flood$id");
@@ -119,7 +119,7 @@ for my $path ('/loop', '/blocking') {
     ok($httpd->wait_log(qr/api: flood waits flood$id/), "$id: a send that has to wait is WS_QUEUED");
     my ($n, $type, $data) = (0);
     $n++ while (($type, $data) = $c->message) && $type == BINARY;
-    is("$n $data", '3000 flood over', "$id: on_drain lets the handler go on, nothing is lost");
+    is("$n $data", '3000 flood over', "$id: on_drain lets the handler continue, nothing is lost");
 
     # ---- By id ----
     SKIP: {
@@ -133,11 +133,11 @@ for my $path ('/loop', '/blocking') {
         is(($b->message)[1], "ran a$id", "$id: runs as the other's callback");
         is(ask($a, "closeid $b_id"), 'queued', "$id: ws_close_id");
         $b->expect_close(4000, "$id: closes it");
-        ok($httpd->wait_log(qr/api: pool destroyed b$id/), "$id: it is gone");
+        ok($httpd->wait_log(qr/api: pool destroyed b$id/), "$id: the connection is closed");
         ask($a, "run $b_id");
-        ok($httpd->wait_log(qr/api: ran without a$id/), "$id: ws_run of a connection that is gone says so");
+        ok($httpd->wait_log(qr/api: ran without a$id/), "$id: ws_run of a closed connection returns WS_GONE");
         ask($a, "to $b_id nobody");
-        is(ask($a, "to 123456789 nobody"), 'gone', "$id: an id of another process is gone");
+        is(ask($a, "to 123456789 nobody"), 'gone', "$id: an id of another process returns WS_GONE");
     }
 
     # ---- Ends ----
@@ -148,7 +148,7 @@ for my $path ('/loop', '/blocking') {
     $c = $open->("peerempty$id");
     $c->close;
     $c->expect_close(undef, "$id: a Close without code is answered without");
-    ok($httpd->wait_log(qr/api: closed peerempty$id 1005 ""/), "$id: on_close is told 1005");
+    ok($httpd->wait_log(qr/api: closed peerempty$id 1005 ""/), "$id: on_close gets 1005");
     $c = $open->("broken$id");
     $c->drop;
     ok($httpd->wait_log(qr/api: closed broken$id 1006 ""/), "$id: a connection that breaks: 1006");
@@ -160,7 +160,7 @@ for my $path ('/loop', '/blocking') {
     my (%opened, %closed);
     $opened{$1}++ while /api: open (\w+)/g;
     $closed{$1}++ while /api: closed (\w+)/g;
-    is_deeply([grep { ($closed{$_} || 0) > 1 } keys %opened], [], "$id: on_close came once at most for each");
+    is_deeply([grep { ($closed{$_} || 0) > 1 } keys %opened], [], "$id: on_close was called at most once for each connection");
 }
 
 # ---- Broadcast, within one child ----
@@ -173,7 +173,7 @@ SKIP: {
     is_deeply([map { ($_->message)[1] } @others], [('news') x 19], 'ws_broadcast reaches all others');
     $sender->text('all more');
     is_deeply([map { ($_->message)[1] } @all], [('more') x 20], 'ws_broadcast reaches all');
-    is(ask($sender, 'only mine'), 'only mine', 'the sender had no copy of the first');
+    is(ask($sender, 'only mine'), 'only mine', 'the sender did not receive the first message');
 }
 
 # ---- The send queue's bound ----
@@ -183,10 +183,10 @@ SKIP: {
     my (undef, $queued) = $httpd->wait_log(qr/api: burst ended full, (\d+) queued/);
     # The overhead of a queued frame counts too.
     cmp_ok($queued, '>', 39000, 'WS_FULL comes when WebSocketSendQueue is full');
-    cmp_ok($queued, '<', 40000 + 128 * 1024 + 11000, 'and no later than what one callback gathers');
+    cmp_ok($queued, '<', 40000 + 128 * 1024 + 11000, 'and no later than the bytes that one callback gathers');
     ok($httpd->wait_log(qr/closing: the client reads too slowly.*WebSocketSendQueue/), 'the log says why it is closed');
     $c->expect_close(1008, 'the connection is closed with 1008');
-    ok($httpd->wait_log(qr/api: closed slow 1008/), 'and on_close is told');
+    ok($httpd->wait_log(qr/api: closed slow 1008/), 'and on_close is called');
 }
 
 # ---- WS_BLOCKING: what waits ----
@@ -194,16 +194,16 @@ SKIP: {
     skip 'each child of prefork has one connection of this test', 3 if !$one_child;
     my ($sleeper, $other) = map { Client->new($httpd, "/blocking?name=$_") } qw(sleeper other);
     $sleeper->raw(join '', map { frame_bytes(TEXT, $_) } 'sleep 1500', 'first', 'second');
-    is(ask($other, 'awake'), 'awake', 'another connection of a blocking handler goes on');
+    is(ask($other, 'awake'), 'awake', 'another connection of a blocking handler continues');
     ok(!length $sleeper->{in}, 'while the first still sleeps');
-    is_deeply([map { ($sleeper->message)[1] } 1 .. 3], ['slept', 'first', 'second'], 'whose messages keep their order');
+    is_deeply([map { ($sleeper->message)[1] } 1 .. 3], ['slept', 'first', 'second'], 'and its messages keep their order');
 }
 
 # ---- on_request ----
 is((Client->refused($httpd, '/loop?refuse=403'))[0], 403, 'on_request refuses with its status');
 ok($httpd->wait_log(qr/handler api refuses with 403/), 'the log says which handler');
 is((Client->refused($httpd, '/loop?refuse=429'))[0], 429, 'any status of 400 to 599');
-is((Client->refused($httpd, '/loop?refuse=200'))[0], 500, 'a status that refuses nothing becomes 500');
+is((Client->refused($httpd, '/loop?refuse=200'))[0], 500, 'an invalid status becomes 500');
 is(join('|', (Client->refused($httpd, '/loop?cookie&refuse=401'))[1]->header('Set-Cookie')), 'a=1|b=2; HttpOnly',
     'headers of a refusal');
 is(join('|', Client->new($httpd, '/loop?cookie')->header('Set-Cookie')), 'a=1|b=2; HttpOnly', 'headers of the 101');
@@ -211,7 +211,7 @@ is(Client->new($httpd, '/loop?badheader')->header('X-Results'), 'refused', 'head
 {
     my $c = Client->new($httpd, '/loop?protocol=b', protocol => 'a, b');
     is($c->header('Sec-WebSocket-Protocol') . ' ' . $c->header('X-Choice') . ' ' . $c->header('X-Chosen'), 'b ok b', 'on_request chooses a subprotocol');
-    like(ask($c, 'who'), qr/protocol=b/, 'which the connection knows');
+    like(ask($c, 'who'), qr/protocol=b/, 'and ws_protocol returns it');
     $c = Client->new($httpd, '/loop?protocol=c', protocol => 'a, b');
     is($c->header('X-Choice') . ' ' . $c->header('X-Chosen'), 'no none', 'one that was not offered is refused');
 }

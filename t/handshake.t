@@ -136,14 +136,14 @@ for (
     my ($status, $c) = Client->refused($httpd, '/only13', version => 8);
     is($status, 426, 'WebSocketVersions 13 refuses version 8');
     is($c->header('Sec-WebSocket-Version'), '13', 'and names 13');
-    Client->new($httpd, '/only13')->echoes('x', 'and speaks 13');
+    Client->new($httpd, '/only13')->echoes('x', 'and accepts 13');
 }
 
 # ---- Ordinary requests on the same URL ----
 
 is(($httpd->get('/echo/page.txt'))[2], "a page\n", 'a file below the location is served');
 is(($httpd->get('/echo/'))[2], "an index\n", 'its index is served');
-is(($httpd->get('/nothing-there'))[0], 404, 'what is not there is 404');
+is(($httpd->get('/nothing-there'))[0], 404, 'a missing file is 404');
 is(($httpd->get('/echo/page.txt', 'Upgrade: h2c', 'Connection: Upgrade'))[2], "a page\n",
     'an upgrade to something else is an ordinary request');
 Client->new($httpd, '/echo')->echoes('x', 'a handshake for a directory is not redirected');
@@ -170,7 +170,7 @@ is((Client->refused($httpd, '/echo', version => 8, headers => ['Origin: http://e
 is((Client->refused($httpd, '/echo', request => join "\r\n", 'GET /echo HTTP/1.1', 'Host: www.example.org',
             'Origin: https://www.example.org', (map {"$_: $right{$_}"} grep { $_ ne 'Host' } keys %right), '', ''))[0],
     101, 'same: default ports, TLS ended in front of this server');
-is(origin('/any', 'http://evil.example'), 101, 'any: everybody');
+is(origin('/any', 'http://evil.example'), 101, 'any: every origin');
 is(origin('/listed', 'https://app.example.org'), 101, 'listed: a listed one');
 is(origin('/listed', 'https://app.example.org:443'), 101, 'listed: with its default port');
 is(origin('/listed', 'http://app.example.org'), 403, 'listed: another scheme');
@@ -194,7 +194,7 @@ is(agreed('/several', 'two'), 'two second', 'another');
 is(agreed('/several', 'uno'), 'uno first', 'a handler with two subprotocols');
 is(agreed('/several', 'two, one'), 'two second', 'the first that the client wants');
 is(agreed('/several', 'one, two'), 'one first', 'whatever the order in the configuration');
-is(agreed('/several', 'three, two'), 'two second', 'unknown ones are passed over');
+is(agreed('/several', 'three, two'), 'two second', 'unknown subprotocols are skipped');
 is(agreed('/several', 'three'), '- otherwise', 'none known: the default handler, and none agreed on');
 is(agreed('/several', 'ONE'), '- otherwise', 'subprotocols are compared with regard to case');
 is(agreed('/several', undef), '- otherwise', 'none offered: the default handler');

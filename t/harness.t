@@ -137,12 +137,12 @@ for my $transcript (glob 't/transcripts/*.transcript t/transcripts/tutorial/*.tr
     next if !-e $file;    # made without a library
     my ($status, $output) = play("--patience=" . int($Httpd::DEADLINE / 2), $file, $wrong ? () : @{ $keys{$name} || [] }, $transcript);
     is($status, 0, "$transcript passes") or diag($output);
-    like($output, qr/^ok 1 - \Q$transcript\E:\d+: .*^1\.\.\d+$/ms, 'and says so in TAP');
+    like($output, qr/^ok 1 - \Q$transcript\E:\d+: .*^1\.\.\d+$/ms, 'and reports it as TAP');
 }
 $so{$_} = "$Httpd::BUILD/websocket/ws_$_.so" for qw(echo time);
 kill 'KILL', @servers;
 waitpid $_, 0 for @servers;
-is(Httpd::read_file($journal), "dear diary\n", 'a handler does what it does');
+is(Httpd::read_file($journal), "dear diary\n", 'a handler has the expected effect');
 
 # ---- Calls that clients cannot observe ----
 
@@ -226,7 +226,7 @@ sub told {
     $output =~ s{\Q$dir\E/}{}g;
     is($status, $expected_status, "$name: exit code") or diag($output);
     my $regex = join '', map { /^\{(.*)\}$/s ? $1 : quotemeta } split /(\{.*?\})/, $expected;
-    like($output, qr/\A$regex\z/s, "$name is told");
+    like($output, qr/\A$regex\z/s, "$name is reported");
 }
 
 told('another-text', 'echo', <<'END', 1, <<'TOLD');
@@ -430,7 +430,7 @@ TOLD
 {
     my ($status, $output) = play('--help');
     is($status, 0, '--help');
-    like($output, qr/^Usage: wshandler-test .*^  -p, --patience=/ms, 'tells its options');
+    like($output, qr/^Usage: wshandler-test .*^  -p, --patience=/ms, '--help lists its options');
     for (['x.so'], ['/nowhere.so', 't'], ['--patience=x', 'a', 'b'], ['--what'], [$so{echo}, 'a=b'],
         [$so{echo}, '/nowhere']) {
         is((play(@$_))[0], 2, "@$_ is refused");

@@ -88,21 +88,21 @@ for (1 .. 300) {
 }
 $late->drop;
 is(join(' ', grep { !/</ } collect(json_client('kept/a', $tenth), 290)), "@order[10 .. 299]",
-    'who comes back gets what was missed');
+    'a client that reconnects gets the missed messages');
 my $short = json_client('kept/short');
 event($short);
 publish($short, 'kept/short', "s$_") for 1 .. 10;
 my @positions = map { event($short)->{position} } 1 .. 10;
 my $behind = json_client('kept/short', $positions[1]);
-is(join(' ', (collect($behind, 5))), '<gap> s6 s7 s8 s9 s10', 'or is told of the gap');
-is(event(json_client('kept/short', $positions[9]))->{type}, 'subscribed', 'who has missed nothing is told nothing');
+is(join(' ', (collect($behind, 5))), '<gap> s6 s7 s8 s9 s10', 'or a gap');
+is(event(json_client('kept/short', $positions[9]))->{type}, 'subscribed', 'a client that has missed nothing gets no gap');
 
 # ---- The file ----
 
 my $file = $httpd->root . '/logs/websocket-history/data.mdb';
 my @stat = stat $file;
 is($stat[2] & 0777, 0600, "the file is its owner's");
-is($stat[4], $> ? $> : (getpwnam 'www-data')[2], "who is httpd's user");
+is($stat[4], $> ? $> : (getpwnam 'www-data')[2], "httpd's user");
 
 my %victim = map { $_ => 1 } $httpd->children;
 kill 'KILL', keys %victim;
@@ -113,7 +113,7 @@ Httpd::wait_for(
     },
     'new children');
 is(join(' ', grep { !/</ } collect(json_client('kept/a', $tenth), 290)), "@order[10 .. 299]",
-    'it outlives children that are killed');
+    'it survives killed children');
 $httpd->graceful;
 is(join(' ', grep { !/</ } collect(json_client('kept/a', $tenth), 290)), "@order[10 .. 299]", 'and a reload');
 $httpd->stop;
@@ -128,9 +128,9 @@ $httpd->{pid} = Httpd::wait_for(sub { Httpd::read_file($httpd->root . '/httpd.pi
     'httpd to start');
 Httpd::wait_for(sub { $httpd->connect }, 'httpd to listen');
 $httpd->wait_log(qr/history: \S+ was damaged \(.*renamed to \S+\.damaged, and created again/);
-ok(-s "$file.damaged", 'a damaged file is set aside');
+ok(-s "$file.damaged", 'a damaged file is renamed');
 my $again = json_client('kept/a', $tenth);
-is(event($again)->{type}, 'gap', 'positions in it are gaps');
-is(event($again)->{type}, 'subscribed', 'and all goes on');
+is(event($again)->{type}, 'gap', 'positions in it give a gap');
+is(event($again)->{type}, 'subscribed', 'and everything works');
 
 done_testing();

@@ -44,14 +44,14 @@ SKIP: {
     my $name = "mod_websocket-test-$$";
     mkdir "/run/$name" or skip '/run cannot be written to', 2;
     my $httpd = Httpd->start(conf => "DefaultRuntimeDir /run/$name\n$conf");
-    like(publish($httpd), qr/-1"/, 'below /run it is another one');
+    like(publish($httpd), qr/-1"/, 'below /run the default is another folder');
     ok(-s "/var/lib/$name/websocket-history/data.mdb", 'the folder of the same name below /var/lib');
     $httpd->stop;
     remove_tree("/run/$name", "/var/lib/$name");
 }
 {
     my ($right, $output) = Httpd->check("<Location /x>\nWebSocketHistoryDirectory /x\n</Location>\n");
-    ok(!$right, 'it is refused inside of a section');
+    ok(!$right, 'the directive is refused inside of a section');
     ($right, $output) = Httpd->check("WebSocketHistoryDirectory /nowhere/at/all\n$conf");
     ok(!$right, 'so is a folder that cannot be created');
     like($output, qr{"/nowhere/at/all" cannot be created: there is no folder /nowhere/at/}, 'with the reason');

@@ -122,18 +122,18 @@ for my $path (qw(/ /relay)) {
             is(join('|', $c->header('Set-Cookie')), 'a=1|b=2; HttpOnly', "$way, $version: the handler's headers");
             is($c->header('Sec-WebSocket-Accept'), undef, "$way, $version: nothing of RFC 6455");
             say_text($c, 'who');
-            like(text($c), qr/ protocol=chat version=$version secure=$tls /, "$way, $version: what the handler knows");
+            like(text($c), qr/ protocol=chat version=$version secure=$tls /, "$way, $version: the values that the handler gets");
         }
 
         # A proxy that holds back the bytes after the headers until it receives the response's headers.
         my $c = Client->new($httpd, $path, tls => $tls, request => request(76, "$path?name=proxy$number", tls => $tls));
         is($c->status, 101, "$way: the headers of the answer come before the third key");
-        is($c->{in}, '', "$way: and no more");
+        is($c->{in}, '', "$way: and nothing else");
         $c->raw_bytewise(substr $KEY3, 0, 7);
         ok(!IO::Select->new($c->socket)->can_read(0.1), "$way: nor after seven bytes of it");
-        is($httpd->count_log(qr/api: open proxy$number\b/), 0, "$way: the handler knows nothing yet");
+        is($httpd->count_log(qr/api: open proxy$number\b/), 0, "$way: the handler has not been called yet");
         $c->raw(substr $KEY3, 7);
-        is(take($c, 16), $ANSWER, "$way: the eighth is answered");
+        is(take($c, 16), $ANSWER, "$way: the eighth byte is answered");
         say_text($c, 'hello');
         is(text($c), 'hello', "$way: and the connection echoes");
 
@@ -150,7 +150,7 @@ for my $path (qw(/ /relay)) {
 
 {
     my $c = client(76, '/', origin => '');
-    is($c->header('Sec-WebSocket-Origin'), undef, 'no origin, none in the answer');
+    is($c->header('Sec-WebSocket-Origin'), undef, 'without an origin, the answer has none');
     $c = client(76, '/', headers => ['Content-Length: 8']);
     say_text($c, 'x');
     is(text($c), 'x', 'a client that counts its third key as a body');
@@ -160,7 +160,7 @@ for my $path (qw(/ /relay)) {
     is($c->header('WebSocket-Protocol'), undef, 'an unknown subprotocol is not agreed on');
     my $port = $httpd->port;
     $c = Client->new($httpd, '/', request => request(75, "http://localhost:$port/a%20b?c=d"));
-    is($c->header('WebSocket-Location'), "ws://localhost:$port/a%20b?c=d", 'a request with a whole URL');
+    is($c->header('WebSocket-Location'), "ws://localhost:$port/a%20b?c=d", 'a request with an absolute URL');
     $c = Client->new($httpd, '/', request => request(76, '/'), behind => 'any bytes');
     is(take($c, 16), md5(pack('NN', 829309203, 259970620) . 'any byte'), 'another third key');
 }
@@ -171,7 +171,7 @@ WebSocketHandler ws_echo.so
 WebSocketVersions 75
 END
     my $c = Client->new($front, '/', request => request(75, '/x', origin => ''));
-    like($c->header('WebSocket-Location'), qr{^wss://localhost:\d+/x$}, 'TLS that ends in front: wss');
+    like($c->header('WebSocket-Location'), qr{^wss://localhost:\d+/x$}, 'TLS that a proxy terminates: wss');
     $c->drop;
 }
 
@@ -205,10 +205,10 @@ for my $key (1, 2) {
 }
 for my $path (qw(/hasty /hasty-relay)) {
     my $c = Client->new($httpd, $path, request => request(76, "$path?name=never"), behind => 'seven..');
-    ok($c->at_end, "$path: a client that does not send all of its third key is left");
+    ok($c->at_end, "$path: a client that does not send its whole third key is dropped");
 }
 ok($httpd->wait_log(qr/the client did not complete the handshake of version 76 \(WebSocketCloseTimeout\)/), 'the log says so');
-is($httpd->count_log(qr/api: (?:open|closed) never/), 0, 'and no handler hears of it');
+is($httpd->count_log(qr/api: (?:open|closed) never/), 0, 'and no handler is called');
 
 # ---- Texts ----
 
@@ -223,7 +223,7 @@ for my $path (qw(/ /relay)) {
             ok(text($c) eq $text, "$way: $size bytes are echoed");
         }
         $c->raw("\x80\x83\x74" . "\xff" x 500 . "\x05something else\xff\0next\xff");
-        is(text($c), 'next', "$way: frames of other kinds are passed over");
+        is(text($c), 'next', "$way: frames of other kinds are skipped");
         say_text($c, 'ping x');
         say_text($c, 'parts');
         is(text($c), 'unsupported', "$way: there are no pings");
@@ -235,7 +235,7 @@ for my $path (qw(/ /relay)) {
         is(take($c, 2), "\xff\0", "$way: the server closes") if $version == 76;
         $c->raw("\xff\0") if $version == 76;
         ok($c->at_end, "$way: the server ends the connection");
-        is(told($c), '4002 enough', "$way: on_close is told what the handler said");
+        is(told($c), '4002 enough', "$way: on_close gets code and reason of the handler");
     }
 }
 
@@ -265,7 +265,7 @@ for my $path (qw(/ /relay)) {
         my $way = "$path, " . ($tls ? 'wss' : 'ws');
         my $c = client(76, $path, tls => $tls);
         $c->raw("\0last words\xff\xff\0");
-        is(text($c), 'last words', "$way, 76: what came before the close is answered");
+        is(text($c), 'last words', "$way, 76: messages from before the close are answered");
         is(take($c, 2), "\xff\0", "$way, 76: and the close");
         ok($c->at_end, "$way, 76: and then the connection ends");
         is(told($c), '1005 ', "$way, 76: on_close: the client gave no code");
@@ -273,18 +273,18 @@ for my $path (qw(/ /relay)) {
         $c = client(76, $path, tls => $tls);
         say_text($c, 'gone');
         $c->drop;
-        is(told($c), '1006 ', "$way, 76: a client that just goes: 1006");
+        is(told($c), '1006 ', "$way, 76: a client that disconnects without a close: 1006");
 
         $c = client(75, $path, tls => $tls);
         say_text($c, 'one');
         is(text($c), 'one', "$way, 75: a client ...");
         $tls ? $c->socket->close : $c->drop;
-        is(told($c), '1005 ', "$way, 75: ... that just goes, which is all it can do: 1005");
+        is(told($c), '1005 ', "$way, 75: ... that disconnects, its only way to close: 1005");
 
         $c = client(75, $path, tls => $tls);
         $c->raw("\0half a text");
         $tls ? $c->socket->close : $c->drop;
-        is(told($c), '1006 ', "$way, 75: or goes in the middle of a text: 1006");
+        is(told($c), '1006 ', "$way, 75: or disconnects in the middle of a text: 1006");
     }
 }
 
@@ -301,7 +301,7 @@ for (
         $c->raw($bytes);
         is(take($c, 2), "\xff\0", "$name, 76: the server closes") if $version == 76;
         ok($c->at_end, "$name, $version: the connection ends");
-        is(told($c), "$code $text", "$name, $version: on_close is told why");
+        is(told($c), "$code $text", "$name, $version: on_close gets the reason");
     }
 }
 {
@@ -315,14 +315,14 @@ for (
     $httpd->graceful;
     for my $version (76, 75) {
         say_text($c{$version}, 'still there');
-        is(text($c{$version}), 'still there', "a reload: $version lives on");
+        is(text($c{$version}), 'still there', "a reload: $version stays open");
     }
     $httpd->terminate;
     is(take($c{76}, 2), "\xff\0", 'the server stops: 76 is closed');
     $c{76}->raw("\xff\0");
     for my $version (76, 75) {
         ok($c{$version}->at_end, "the server stops: the connection of $version ends");
-        is(told($c{$version}), '1001 server stops', 'and on_close is told why');
+        is(told($c{$version}), '1001 server stops', 'and on_close gets the reason');
     }
 }
 

@@ -150,20 +150,20 @@ sub subscribed {
     my ($status, $json) = publish('plain/a', 'hello');
     is($status, 200, 'a publication that the application allows');
     is($json->{published}[0]{receivers}, 1, 'has a receiver');
-    is_deeply([$c->message], [TEXT, 'hello'], 'which gets it as it was');
+    is_deeply([$c->message], [TEXT, 'hello'], 'which receives it unchanged');
     wait_told(qr{^publish plain/a - - - text hello 1$});
     pass('the application has got channel, type and message, by a request of the server itself');
     ($status, $json) = publish('plain/a', 'refuse me');
-    is($status, 403, 'one that it refuses');
+    is($status, 403, 'a publication that it refuses');
     is($json->{published}[0]{error}, 'the application refuses it', 'with the reason');
-    is((publish('plain/a', 'rewrite me'))[0], 200, 'one that it rewrites');
-    is_deeply([$c->message], [TEXT, 'me, rewritten'], 'and nothing of the refused one came');
+    is((publish('plain/a', 'rewrite me'))[0], 200, 'a publication that it rewrites');
+    is_deeply([$c->message], [TEXT, 'me, rewritten'], 'and the refused one did not arrive');
     publish('plain/a', 'bytes');
     is_deeply([$c->message], [BINARY, "\0\xff"], 'a text can become bytes');
     for my $bad ('wrong', 'image', 'fail') {
         my ($s, undef, $head) = publish('plain/a', $bad);
-        is($s, 503, "an answer that cannot be used ($bad)");
-        like($head, qr/^Retry-After/m, 'may be tried again');
+        is($s, 503, "an invalid answer ($bad)");
+        like($head, qr/^Retry-After/m, 'the publisher may try again');
     }
     ok($httpd->wait_log(qr{WebSocketChannelHook: publish of channel plain/a: invalid answer of the application at /cgi/app\.pl}),
         'and is logged');
@@ -184,15 +184,15 @@ sub subscribed {
     $raw->text('refuse raw');
     $raw->expect_close(1008, 'a client without a protocol is closed');
     wait_told(qr{^unsubscribe plain/raw - [0-9a-f]{16} /ws});
-    pass('the application learns that it has gone');
+    pass('the application is notified of its end');
     # The application is not asked about its own publications.
     my $before = lines(qr/^publish/);
     http('POST', '/control/publish/', encode_json({ items => [{ channel => 'plain/a', formats => { 'ws-message' => { content => 'refuse own' } } }] }));
-    is(($c->message)[1], 'refuse own', 'the control API is not asked about');
-    is(lines(qr/^publish/) + 0, $before + 0, 'at all');
+    is(($c->message)[1], 'refuse own', 'publications by the control API are not sent to the application');
+    is(lines(qr/^publish/) + 0, $before + 0, 'without any request');
     # Nor is it asked about other channels.
     my $other = listener('other');
-    is((publish('other', 'refuse other'))[0], 200, 'nor are channels of no hook');
+    is((publish('other', 'refuse other'))[0], 200, 'nor are those of channels without a hook');
 }
 {
     my $alice = Client->new($httpd, '/users?to=plain/users', headers => ['Authorization: Basic ' . encode_base64('alice:secret', '')]);
@@ -201,7 +201,7 @@ sub subscribed {
     $alice->text('mine');
     is(($alice->message)[1], 'mine', 'a user publishes');
     wait_told(qr{^publish plain/users alice [0-9a-f]{16} - text mine});
-    pass('the application knows the user and the connection');
+    pass('the request has the user and the connection');
 }
 
 # Order: one request at a time for each channel.
@@ -220,11 +220,11 @@ sub subscribed {
     is((publish('kept/a', 'rewrite kept'))[1]{published}[0]{receivers}, 1, 'a channel with a history');
     is(($c->message)[1], 'kept, rewritten');
     my $late = listener('kept/a&after=all');
-    is(($late->message)[1], 'kept, rewritten', 'keeps the rewritten message');
-    is((publish('kept/a', 'refuse kept'))[0], 403, 'and nothing that is refused');
+    is(($late->message)[1], 'kept, rewritten', 'the history has the rewritten message');
+    is((publish('kept/a', 'refuse kept'))[0], 403, 'and no refused one');
     my ($s1) = http('POST', '/http/kept/a?id=x', 'rewrite once');
     my ($s2, $again) = http('POST', '/http/kept/a?id=x', 'rewrite once');
-    ok($again->{published}[0]{duplicate}, 'an id holds for the rewritten message, too');
+    ok($again->{published}[0]{duplicate}, 'an id applies to the rewritten message, too');
 }
 
 # ---- Subscriptions ----
@@ -234,18 +234,18 @@ sub subscribed {
     my $refused = answer($c, { type => 'subscribe', channel => 'secret/a', id => 7 });
     is_deeply([@$refused{qw(type channel id)}], ['error', 'secret/a', 7], 'a subscription that the application refuses is an error frame');
     $refused = answer($c, { type => 'subscribe', channel => 'broken/a', id => 8 });
-    is_deeply([@$refused{qw(type channel id)}], ['error', 'broken/a', 8], 'so is one that it does not answer');
+    is_deeply([@$refused{qw(type channel id)}], ['error', 'broken/a', 8], 'so is a subscription that it does not answer');
     my $allowed = answer($c, { type => 'subscribe', channel => 'plain/b', id => 9 });
-    is_deeply([@$allowed{qw(type channel)}], ['subscribed', 'plain/b'], 'and another is possible');
+    is_deeply([@$allowed{qw(type channel)}], ['subscribed', 'plain/b'], 'and another subscription is possible');
     is((publish('plain/b', 'to b'))[1]{published}[0]{receivers}, 1);
-    is(decode_json(($c->message)[1])->{data}, 'to b', 'messages come');
+    is(decode_json(($c->message)[1])->{data}, 'to b', 'messages arrive');
     answer($c, { type => 'unsubscribe', channel => 'plain/b', id => 10 });
     wait_told(qr{^unsubscribe plain/b - [0-9a-f]{16}});
-    pass('the application learns that a connection has unsubscribed');
+    pass('the application is notified when a connection unsubscribes');
     listener('secret/b')->expect_close(1008, 'a connection for a refused channel is closed');
     listener('broken/b')->expect_close(1013, 'with 1013 if the application does not answer');
     is((http('GET', '/http/secret/c', '', 'Accept: text/event-stream'))[0], 403, 'a stream of events is refused');
-    is((http('GET', '/http/broken/c', '', 'Accept: text/event-stream'))[0], 503, 'or cannot be had');
+    is((http('GET', '/http/broken/c', '', 'Accept: text/event-stream'))[0], 503, 'or is temporarily unavailable');
 }
 # A connection that ends while the application is asked.
 {
@@ -255,14 +255,14 @@ sub subscribed {
     $c->expect_close(1000, 'a connection ends meanwhile');
     Httpd::write_file("$dir/go", '');
     my $again = subscribed('held/b');
-    is((publish('held/a', 'x'))[1]{published}[0]{receivers}, 0, 'and is subscribed to nothing');
+    is((publish('held/a', 'x'))[1]{published}[0]{receivers}, 0, 'and no subscription remains');
 }
 # The control API subscribes without asking the application.
 {
     my $c = Client->new($httpd, '/echo/control');
     $c->echoes('here');    # so it is listed
     my ($id) = map { $_->{id} } @{ (http('GET', '/control/connections?uri=/echo/control'))[1]{connections} };
-    is((http('PUT', "/control/connections/$id/channels/secret/x"))[0], 200, 'the control API subscribes to what clients may not');
+    is((http('PUT', "/control/connections/$id/channels/secret/x"))[0], 200, 'the control API subscribes to channels that clients may not');
 }
 
 # ---- First and last subscribers ----
@@ -279,12 +279,12 @@ sub occupancy_is {
     Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 1 }, 'one to be left');
     push @c, listener('room/2');
     occupancy_is('room/2', 'occupied', 'another channel');
-    is(occupancy('room/1'), 'occupied', 'nothing is told while one is left');
+    is(occupancy('room/1'), 'occupied', 'no notification while a subscriber is left');
     $_->close(1000) for @c;
-    occupancy_is('room/1', 'occupied vacated', 'the last one has gone');
+    occupancy_is('room/1', 'occupied vacated', 'the last subscriber has left');
     occupancy_is('room/2', 'occupied vacated', 'of the other channel, too');
     my $again = listener('room/1');
-    occupancy_is('room/1', 'occupied vacated occupied', 'and one comes back');
+    occupancy_is('room/1', 'occupied vacated occupied', 'and a subscriber returns');
     # Over a reload the channel stays occupied.
     $httpd->graceful;
     my $new = listener('room/1');
@@ -298,7 +298,7 @@ sub occupancy_is {
     wait_told(qr{^vacated room/1 }, 2);
     unlink "$dir/down";
     ok(Httpd::wait_for(sub { occupancy('room/1') =~ /^occupied vacated occupied(?: vacated){2,}$/ }, 'it to be told again', sub { occupancy('room/1') }),
-        'an application that was down is told later');
+        'an application that was down is notified later');
 }
 # A child that is killed.
 {
@@ -329,10 +329,10 @@ sub child_with {
     like($head, qr/^Retry-After/m, 'for now');
     listener('gone/a')->expect_close(1013, 'nor subscribed');
     my @status = map { (publish('gone/a', 'x'))[0] } 1 .. 8;
-    is_deeply(\@status, [(503) x 8], 'it stays so');
-    is((publish('hang/a', 'hang'))[0], 503, 'one that takes too long');
+    is_deeply(\@status, [(503) x 8], 'the result is the same again');
+    is((publish('hang/a', 'hang'))[0], 503, 'an application that takes too long');
     Httpd::write_file("$dir/over", '');
-    is((publish('other', 'x'))[0], 200, 'others are not held up');
+    is((publish('other', 'x'))[0], 200, 'other channels are not delayed');
 }
 
 # ---- Configuration ----
@@ -365,7 +365,7 @@ if ($Httpd::MPM eq 'event') {
     my ($ok, $text) = Httpd->check("${load}<VirtualHost *:1>\nWebSocketChannelHook publish /x\n</VirtualHost>");
     ok(!$ok, 'not in a virtual host');
     ($ok, $text) = Httpd->check("${load}WebSocketChannelHook publish,subscribe unix:/x|http://localhost/y channel=a* timeout=1s queue=5 concurrency=2");
-    ok($ok, 'a right one') or diag($text);
+    ok($ok, 'a valid line') or diag($text);
 }
 
 done_testing();

@@ -105,30 +105,30 @@ sub says {
 
 is(says('site/chat', 'WEBSOCKET'), 'WEBSOCKET=1', 'a page of the folder is the application');
 is(says('site/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/site/app.cgi', 'by its own URL');
-is(says('site/app.cgi?a=b', 'QUERY_STRING'), 'QUERY_STRING=a=b', 'the page is the WebSocket, too');
+is(says('site/app.cgi?a=b', 'QUERY_STRING'), 'QUERY_STRING=a=b', 'the URL of the page is also the WebSocket');
 is(says('site/deep/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/site/app.cgi', 'also for a folder below');
 is(says('named/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/named/in%20side/app.cgi', 'in <Files>, a name with a blank');
 is(says('site/chat', 'REMOTE_ADDR', from => '127.0.0.9'), 'REMOTE_ADDR=127.0.0.9', 'the address');
 is(says('site/chat', 'HTTPS', tls => 1), 'HTTPS=on', 'TLS');
 isnt((Client->refused($httpd, '/sites/named/other'))[0], 101, '<Files> is for this name only');
 isnt((Client->refused($httpd, '/sites/site/off/chat'))[0], 101, 'off');
-isnt((Client->refused($httpd, '/sites/admin-off/chat'))[0], 101, 'WebSocketHandler off of the administrator wins');
+isnt((Client->refused($httpd, '/sites/admin-off/chat'))[0], 101, 'WebSocketHandler off of the administrator takes precedence');
 isnt((Client->refused($httpd, '/sites/nothing/chat'))[0], 101, 'AllowOverride None');
 
 my @alice = (headers => ['Authorization: Basic ' . 'YWxpY2U6c2VjcmV0']);
 is(says('user/chat', 'REMOTE_USER', @alice), 'REMOTE_USER=alice', 'the user');
-is((Client->refused($httpd, '/sites/user/chat'))[0], 401, 'the handshake needs one');
+is((Client->refused($httpd, '/sites/user/chat'))[0], 401, 'the handshake needs a user');
 is((Client->refused($httpd, '/sites/rewritten/chat', @alice))[0], 401, 'a page outside does not get the user of this folder');
 
 is((Client->refused($httpd, '/sites/closed/chat'))[0], 403, 'where the administrator does not allow it');
 ok($httpd->wait_log(qr/closed\/\.htaccess has a WebSocketHandler, and the server's configuration does not allow it/), 'and the log says so');
 for (0 .. $#refused) {
     is((Client->refused($httpd, "/sites/refused$_/chat"))[0], 500, "refused: $refused[$_]");
-    ok($httpd->wait_log(qr{refused$_/\.htaccess: WebSocketHandler: \.htaccess can have only "WebSocketHandler ws_http\.so to=PAGE"}), 'with a text');
+    ok($httpd->wait_log(qr{refused$_/\.htaccess: WebSocketHandler: \.htaccess can have only "WebSocketHandler ws_http\.so to=PAGE"}), 'with an error text');
 }
 for (0 .. $#others) {
     is((Client->refused($httpd, "/sites/other$_/chat"))[0], 500, "refused: $others[$_]");
-    ok($httpd->wait_log(qr{other$_/\.htaccess: \w+ not allowed here}), 'with a text');
+    ok($httpd->wait_log(qr{other$_/\.htaccess: \w+ not allowed here}), 'with an error text');
 }
 
 for (['ws_http.so to=/x', 'remove to='], ['ws_echo.so', 'takes ws_http.so'], ['', 'takes'], ['ws_http.so nonsense=1', 'unknown key']) {

@@ -120,15 +120,15 @@ sub asks {
 
 {
     my $c = Client->new($httpd, '/app?a=b', headers => ['Cookie: c=d']);
-    is(asks($c, 'hello'), 'text hello', 'a message is asked for, and the body is the answer');
+    is(asks($c, 'hello'), 'text hello', 'a message causes a request, and the body is the answer');
     is(asks($c, 'env QUERY_STRING'), 'QUERY_STRING=a=b', 'the query');
     is(asks($c, 'env HTTP_COOKIE'), 'HTTP_COOKIE=c=d', 'cookies');
-    is(asks($c, 'env WEBSOCKET'), 'WEBSOCKET=1', 'that it is an event');
+    is(asks($c, 'env WEBSOCKET'), 'WEBSOCKET=1', 'WEBSOCKET is set');
     is(asks($c, 'env HTTP_WEBSOCKET_LOOPBACK'), 'HTTP_WEBSOCKET_LOOPBACK=none', 'not the credential');
     is(asks($c, 'env REMOTE_ADDR'), 'REMOTE_ADDR=127.0.0.1', 'the address');
     is(asks($c, 'env REMOTE_USER'), 'REMOTE_USER=none', 'no user');
-    is(asks($c, 'state'), 'state ', 'no state at first');
-    is(asks($c, 'state'), 'state +', 'then what was given');
+    is(asks($c, 'state'), 'state ', 'no state in the first request');
+    is(asks($c, 'state'), 'state +', 'then the state of the last answer');
     my $bytes = join '', map {chr} 0 .. 255;
     $c->binary($bytes);
     is(($c->frame)[1], 'binary ' . unpack('H*', $bytes), 'all bytes arrive');
@@ -143,7 +143,7 @@ sub asks {
 {
     my $c = Client->new($httpd, '/secret', headers => ['Authorization: Basic YWxpY2U6c2VjcmV0']);
     is(asks($c, 'env REMOTE_USER'), 'REMOTE_USER=alice', 'the user');
-    is((Client->refused($httpd, '/secret'))[0], 401, 'whom httpd refuses is not asked about');
+    is((Client->refused($httpd, '/secret'))[0], 401, 'no request for a client that httpd refuses');
 }
 {
     my $c = Client->new($httpd, '/patient', tls => 1);
@@ -156,7 +156,7 @@ sub asks {
     my $id = asks($c, 'connection');
     like($id, qr/\A[0-9a-f]{16}\z/, 'the application learns the id of the connection');
     my ($status) = $httpd->request('POST', "/control/connections/$id", 'Content-Type: text/plain', 'Content-Length: 5', '', 'later');
-    is($status, 200, 'by which it can send');
+    is($status, 200, 'with which it can send');
     is(($c->message)[1], 'later', 'at any time');
 }
 
@@ -164,7 +164,7 @@ sub asks {
 
 {
     my $c = Client->new($httpd, '/guarded');
-    is(asks($c, 'hello'), 'text hello', 'Require env WEBSOCKET lets events in');
+    is(asks($c, 'hello'), 'text hello', 'Require env WEBSOCKET permits events');
     is(($httpd->get('/cgi/app.pl/guarded'))[0], 403, 'and nothing else');
     is(($httpd->request('GET', '/cgi/app.pl', "WebSocket-Loopback: $_"))[0], 403, 'a forged credential is refused')
         for '', 'x', '0' x 64, '0' x 64 . 'aXAAMTI3LjAuMC4xAA==', 'f' x 6000;
@@ -199,7 +199,7 @@ for (
         next;
     }
     is_deeply([($c->frame)[0, 1]], [$type, $body], "$name: the message") if $type;
-    is(asks($c, 'after'), 'text after', "$name: the connection goes on");
+    is(asks($c, 'after'), 'text after', "$name: the connection stays open");
 }
 
 # ---- Channels ----
@@ -213,8 +213,8 @@ for (
     }
     is(asks($two, 'answer Content-Type: text/plain\nWebSocket-Unsubscribe: room\n\nout'), 'out', 'unsubscribed');
     $one->text('answer Content-Type: text/plain\nWebSocket-Publish: room\n\nthree');
-    is(($one->frame)[1], 'three', 'who is subscribed gets it');
-    is(asks($two, 'x'), 'text x', 'who is not does not');
+    is(($one->frame)[1], 'three', 'a subscriber receives it');
+    is(asks($two, 'x'), 'text x', 'other clients do not');
 }
 
 # ---- The handshake ----
@@ -240,10 +240,10 @@ for (
     $c->text($_) for 'a' .. 'c';
     $c->send(9, 'read?');
     my ($opcode) = $c->frame;
-    is($opcode, 10, 'the connection is read meanwhile');
+    is($opcode, 10, 'the connection is read during the request');
     Httpd::write_file("$dir/held", '');
     is(($c->frame)[1], 'held', 'the first answer');
-    is(($c->frame)[1], 'text a|text b|text c', 'what came meanwhile goes together, in order');
+    is(($c->frame)[1], 'text a|text b|text c', 'messages that arrived during the request are combined, in order');
 }
 SKIP: {
     skip 'each connection may be in another child', 3 if $Httpd::MPM eq 'prefork';
@@ -252,12 +252,12 @@ SKIP: {
     Httpd::wait_for(sub { -e "$dir/narrow.there" }, 'the request');
     $two->text('two');
     $two->send(9, 'read?');
-    is(($two->frame)[0], 10, 'a second one waits');
+    is(($two->frame)[0], 10, 'a second request waits');
     $three->text('three');
     my (undef, $payload) = $three->frame;
-    is(unpack('n', $payload), 1013, 'a third one is closed with 1013');
+    is(unpack('n', $payload), 1013, 'a third connection is closed with 1013');
     Httpd::write_file("$dir/narrow", '');
-    is(($two->frame)[1], 'text two', 'the second one is served');
+    is(($two->frame)[1], 'text two', 'the second request is sent');
 }
 {
     my $c = Client->new($httpd, '/patient');
@@ -269,7 +269,7 @@ SKIP: {
     unlike(told(), qr/ final words| close 4002/, 'one request at a time');
     Httpd::write_file("$dir/last", '');
     Httpd::wait_for(sub { told() =~ /(\w+) message .*final words\n(?s:.*)\1 close 4002 off/ }, 'the last messages and the end');
-    pass('what was said before the end comes first');
+    pass('messages from before the end are sent first');
 }
 
 # ---- The application is down ----
@@ -294,29 +294,29 @@ SKIP: {
     is(($c->frame)[1], 'held', 'a reload loses no request');
     $c->text('x');
     my ($opcode, $payload) = $c->frame;
-    ok($opcode == CLOSE || $payload eq 'text x', 'the old child asks the new ones');
+    ok($opcode == CLOSE || $payload eq 'text x', 'the old child sends requests to the new ones');
 }
 
 # ---- The documents' examples ----
 
 for my $name (qw(chat.php chat.py chat.pl)) {
     my $chat = Httpd::read_file("$Httpd::TOP/docs/examples/$name");
-    cmp_ok(index(Httpd::read_file("$Httpd::TOP/docs/applications.md"), $chat), '>', 0, "the page has $name as it is run");
+    cmp_ok(index(Httpd::read_file("$Httpd::TOP/docs/applications.md"), $chat), '>', 0, "the listing $name of the page is the tested file");
     cmp_ok(scalar(() = $chat =~ /\n/g), '<=', 30, "$name has at most 30 lines");
 }
 for my $name (qw(perl python)) {
     my $one = Client->new($httpd, "/$name");
-    like(($one->frame)[1], qr/^guest-\w{4} has come$/, "$name: the first one comes");
+    like(($one->frame)[1], qr/^guest-\w{4} has come$/, "$name: the first one joins");
     my $two = Client->new($httpd, "/$name", headers => ['Authorization: x']);
-    like(($_->frame)[1], qr/^guest-\w{4} has come$/, "$name: both learn of the second") for $one, $two;
+    like(($_->frame)[1], qr/^guest-\w{4} has come$/, "$name: both learn that the second one has joined") for $one, $two;
     $one->text("\xc3\xa9 $_") for 1 .. 3;
     $one->binary('left out');
     for my $c ($one, $two) {
         like(join(' ', map { ($c->frame)[1] } 1 .. 3), qr/^(guest-\w{4}): \xc3\xa9 1 \1: \xc3\xa9 2 \1: \xc3\xa9 3$/, "$name: messages in order");
     }
     $one->close(1000, '');
-    like(($two->frame)[1], qr/has gone$/, "$name: the end is told");
-    is(($httpd->get('/cgi/chat.' . ($name eq 'perl' ? 'pl' : 'py')))[0], 403, "$name: a request of anyone's is refused");
+    like(($two->frame)[1], qr/has gone$/, "$name: the other learns of the end");
+    is(($httpd->get('/cgi/chat.' . ($name eq 'perl' ? 'pl' : 'py')))[0], 403, "$name: a request of another client is refused");
     $two->close(1000, '');
     $two->frame;
     Httpd::wait_for(sub { !$httpd->status_value('BusyWorkers') || $httpd->status_value('BusyWorkers') == 1 }, 'the end of both');
@@ -337,15 +337,15 @@ END
     my $fpm = Program->start($fpm_program, '-n', '-y', "$dir/fpm.conf");
     Httpd::wait_for(sub { -S $fpm_socket }, 'php-fpm');
     my $one = Client->new($httpd, '/chat');
-    like(($one->frame)[1], qr/^guest-\w{4} has come$/, 'PHP: the first one comes');
+    like(($one->frame)[1], qr/^guest-\w{4} has come$/, 'PHP: the first one joins');
     my $two = Client->new($httpd, '/chat');
-    like(($_->frame)[1], qr/^guest-\w{4} has come$/, 'PHP: both learn of the second') for $one, $two;
+    like(($_->frame)[1], qr/^guest-\w{4} has come$/, 'PHP: both learn that the second one has joined') for $one, $two;
     $one->text($_) for 'a' .. 'e';
     for my $c ($one, $two) {
         like(join(' ', map { ($c->frame)[1] } 1 .. 5), qr/: a .*: b .*: c .*: d .*: e$/, 'PHP: messages in order');
     }
     $one->close(1000, '');
-    like(($two->frame)[1], qr/has gone$/, 'PHP: the end is told');
+    like(($two->frame)[1], qr/has gone$/, 'PHP: the other learns of the end');
 
     Program::tap('npm ws', 'node', 't/clients/chat-crowd.js', Httpd::certificates() . '/ca.crt', 20, 5,
         'ws://localhost:' . $httpd->port . '/chat', 'wss://localhost:' . $httpd->ssl_port . '/chat')
@@ -366,7 +366,7 @@ END
     Httpd::wait_for(sub { -S $fpm_socket }, 'php-fpm again');
     my $three;
     Httpd::wait_for(sub { $three = Client->new($httpd, '/chat', expect => 0); $three->read_answer; $three->status == 101 }, 'a handshake');
-    like(($three->frame)[1], qr/has (?:come|gone)$/, 'PHP: handshakes come in again');
+    like(($three->frame)[1], qr/has (?:come|gone)$/, 'PHP: handshakes are accepted again');
     kill 'TERM', $fpm->{pid};
     $fpm->finish;
 }

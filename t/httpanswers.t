@@ -102,8 +102,8 @@ sub leave {
         'X_Remote_User: root', 'WebSocket-State: x']);
     like($head, qr{^POST /app\?x=y&a=b HTTP/1\.1\r\nHost: 127\.0\.0\.1:$port\r\n}, 'a URL over TCP');
     like($head, qr/^X-Forwarded-For: 192\.0\.2\.1, 127\.0\.0\.9\r?$/m, 'with the address');
-    unlike($head, qr/root|WebSocket/i, 'nothing that a client has made up');
-    is($c->status, 101, 'it accepts');
+    unlike($head, qr/root|WebSocket/i, 'none of the headers that the client has forged');
+    is($c->status, 101, 'it accepts the handshake');
     like(leave($c), qr/^event=close&id=\w{32}&connection=\w{16}&code=1000&reason=&state=$/, 'the close event');
     ($c, $head) = opened('/user', undef, headers => ['Authorization: Basic YWxpY2U6c2VjcmV0']);
     like($head, qr/^X-Remote-User: alice\r?$/m, 'the user');
@@ -116,7 +116,7 @@ sub leave {
     leave($c, $tls);
     ($c, $head) = opened('/proxied');
     like($head, qr{^POST /page HTTP/1\.1\r\n}, 'a page that mod_proxy serves');
-    unlike($head, qr/WebSocket-Loopback/i, 'which does not see the credential');
+    unlike($head, qr/WebSocket-Loopback/i, 'which does not get the credential');
     leave($c);
     $c = Client->new($httpd, '/lua', from => '127.0.0.9');
     $c->text('x');
@@ -180,12 +180,12 @@ $httpd->none_grows($before, $descriptors, 'no socket is left behind by bad answe
     my $c = Client->new($httpd, '/app', expect => 0);
     Upstream::answer(($app->next_request)[0], 'short and stout', undef, '418 Teapot');
     $c->read_answer;
-    is($c->status, 418, 'the open event refuses with a status that httpd has no text for');
+    is($c->status, 418, 'the open event refuses with a status for which httpd has no text');
     $c = Client->new($httpd, '/app', expect => 0);
     my ($s) = $app->next_request;
     close $s;
     ($s, undef, my $body) = $app->next_request;
-    like($body, qr/event=close.*code=1006/, 'an open event without an answer may have been seen: a close event follows');
+    like($body, qr/event=close.*code=1006/, 'an open event without an answer may have been processed: a close event follows');
     Upstream::answer($s, '');
     $c->read_answer;
     is($c->status, 502, 'and the handshake is refused with 502');
@@ -204,11 +204,11 @@ $httpd->none_grows($before, $descriptors, 'no socket is left behind by bad answe
     ($c) = opened('/app');
     $c->drop;
     Upstream::answer(($app->next_request)[0], '', undef, '404 Gone');
-    ok($httpd->error_log !~ /not notified of the end of/, 'an answer of 400 to 499 is one');
+    ok($httpd->error_log !~ /not notified of the end of/, 'an answer of 400 to 499 is valid');
     ($c) = opened('/app');
     $c->drop;
     close((($app->next_request)[0])) for 1 .. 4;
-    ok($httpd->wait_log(qr/not notified of the end of connection \w{32}/), 'after three retries the log has it');
+    ok($httpd->wait_log(qr/not notified of the end of connection \w{32}/), 'after three retries it is logged');
 }
 
 # ---- The circuit breaker ----
@@ -230,11 +230,11 @@ SKIP: {
             return $c->status == 101;
         },
         'the application to be asked again');
-    pass('and are let in when it is back');
+    pass('and are accepted when it is back');
     $c->close(1000, '');
     my ($s, undef, $body);
     do { ($s, undef, $body) = $up->next_request; Upstream::answer($s, '') } until $body =~ /code=1000/;
-    pass('its events arrive');
+    pass('the events of the connection arrive');
 }
 
 # ---- The queue ----
@@ -247,7 +247,7 @@ SKIP: {
     my ($other) = opened('/app');
     $other->text('x');
     Upstream::answer(($app->next_request)[0], 'at once');
-    is(($other->frame)[1], 'at once', 'a slow application slows its own Location only');
+    is(($other->frame)[1], 'at once', 'a slow application delays only its own Location');
     leave($other);
     $two->text('two');
     $two->send(9, 'read?');
@@ -264,7 +264,7 @@ SKIP: {
         $answered{ $body =~ /event=(\w+)/ ? $1 : '' }++;
         Upstream::answer($s, '');
     }
-    is_deeply(\%answered, { message => 2, close => 1 }, 'and then the others are asked for');
+    is_deeply(\%answered, { message => 2, close => 1 }, 'and then the requests of the others follow');
     leave($_) for $one, $two;
 }
 

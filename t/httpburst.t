@@ -41,13 +41,13 @@ for my $round (1 .. 3) {
         $c->read_answer;
         $count{ $c->status }++;
     }
-    ok($count{101}, "round $round: some come in");
+    ok($count{101}, "round $round: some are accepted");
     is_deeply([grep { $_ != 101 && $_ != 503 } keys %count], [], "round $round: the others are refused with 503, not late");
     $_->drop for @clients;
 }
-ok($httpd->error_log !~ /Timeout was reached|waited for too long/, 'nothing has waited until the end of its time');
+ok($httpd->error_log !~ /Timeout was reached|waited for too long/, 'no handshake has waited until its timeout');
 my $c;
 Httpd::wait_for(sub { $c = Client->new($httpd, '/app', expect => 0); $c->read_answer; $c->status == 101 }, 'a further handshake');
-pass('afterwards handshakes come in again');
+pass('afterwards handshakes are accepted again');
 
 done_testing();

@@ -127,7 +127,7 @@ my @held = map { Client->new($httpd, '/crowd', headers => ['Cookie: number=0']) 
 $_->frame for @held;
 $_->text("hold $dir/held") for @held;
 Httpd::wait_for(sub { (() = glob "$dir/held.*") == 3 }, 'three requests');
-Httpd::wait_is(\&busy, 4, 'three requests under way keep three workers busy');
+Httpd::wait_is(\&busy, 4, 'three requests in progress occupy three workers');
 Httpd::write_file("$dir/held", '');
 for my $c (@held) {
     my $text;
@@ -151,7 +151,7 @@ finish('say');
 crowd('say 4');
 crowd('leave');
 $crowd->finish;
-Httpd::wait_is(\&busy, 1, 'no worker is left behind');
+Httpd::wait_is(\&busy, 1, 'no worker remains occupied');
 if ($fpm) {
     kill 'TERM', $fpm->{pid};
     $fpm->finish;

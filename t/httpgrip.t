@@ -51,7 +51,7 @@ SKIP: {
         do { $said = ($who->frame)[1] // die "gone at $what" } until $said eq "did $what" || $said =~ /^[{]/;
         return $said;
     };
-    is($does->($c, 'meta'), '{}', 'no Meta- field of the client comes through');
+    is($does->($c, 'meta'), '{}', 'no Meta- field of the client is passed on');
     $c->frame;
     $c->text('set user=alice');
     is($does->($c, 'meta'), '{"user":"alice"}', 'Set-Meta- comes back as Meta-');
@@ -72,7 +72,7 @@ SKIP: {
     ok($httpd->wait_log(qr/ignored a control message of unknown type: none/), 'an unknown control message is logged');
     $does->($c, 'control {"type":"subscribe","channel":"news\u0000x"}');
     Httpd::wait_for(sub { $httpd->count_log(qr/of unknown type: none/) == 2 }, 'the log');
-    pass('a channel with U+0000 is not cut off');
+    pass('a channel with U+0000 is not truncated');
     $c->close(4005, '');
     is(unpack('n', ($c->frame)[1]), 4005, 'Close is answered');
     Httpd::wait_for(sub { $noted->() =~ /closed 4005/ }, 'the event CLOSE');
@@ -114,11 +114,11 @@ SKIP: {
     my $before = () = $noted->() =~ /\n/g;
     $c->text('nobody hears this');
     $c->close(1000, '');
-    is(($c->frame)[0], CLOSE, 'a detached connection goes on');
+    is(($c->frame)[0], CLOSE, 'a detached connection stays open');
     my $other = Client->new($httpd, '/lib');
     $other->frame;
     my $after = () = $noted->() =~ /TEXT|CLOSE/g;
-    is($noted->() =~ /hears/ ? 1 : 0, 0, 'and is not asked about');
+    is($noted->() =~ /hears/ ? 1 : 0, 0, 'and causes no further requests');
     kill 'TERM', $app->{pid};
     $app->finish;
 }
@@ -183,9 +183,9 @@ sub opened {
 }
 {
     my ($c) = opened('', "OPEN\r\nTEXT 7\r\nc:plain\r\nTEXT 3\r\nm:x\r\nCLOSE 6\r\n\x0f\xa0done\r\nTEXT 1\r\nx\r\n");
-    is(($c->frame)[1], 'c:plain', 'without the extension a message is a message');
-    is(($c->frame)[1], 'm:x', 'with all its bytes');
-    is(($c->frame)[1], "\x0f\xa0done", 'CLOSE with code and reason, and nothing behind it');
+    is(($c->frame)[1], 'c:plain', 'without the extension, messages have no prefix');
+    is(($c->frame)[1], 'm:x', 'and are passed on unchanged');
+    is(($c->frame)[1], "\x0f\xa0done", 'CLOSE with code and reason, and no event after it');
     $c->close(4000, '');
     my ($s) = next_request();
     answer($s, '');
@@ -219,7 +219,7 @@ for (['no events', ''], ['TEXT before OPEN', "TEXT 1\r\nx\r\nOPEN\r\n"], ['half 
     is($c->status, 502, 'another type: refused with 502');
 }
 for (
-    ['cut off in a length', 'TEXT 5', 1011], ['cut off in the content', "TEXT 5\r\nabc", 1011],
+    ['truncated in a length', 'TEXT 5', 1011], ['truncated in the content', "TEXT 5\r\nabc", 1011],
     ['no end of the content', "TEXT 3\r\nabcd\r\n", 1011], ['no length', "TEXT \r\n", 1011],
     ['a length beyond all', "TEXT ffffffffffffffff\r\nabc\r\n", 1011], ['a negative length', "TEXT -1\r\n\r\n", 1011],
     ['no UTF-8', "TEXT 1\r\n\xff\r\n", 1011], ['a code that cannot be sent', "CLOSE 2\r\n\x03\xed\r\n", 1011],
@@ -255,7 +255,7 @@ like($httpd->error_log, qr/answer to a message: its events are malformed or trun
     ($c) = opened();
     $c->drop;
     close((next_request())[0]) for 1 .. 4;
-    ok($httpd->wait_log(qr/not notified of the end of connection \w{32}/), 'after three more the log has it');
+    ok($httpd->wait_log(qr/not notified of the end of connection \w{32}/), 'after three retries it is logged');
 }
 
 done_testing();

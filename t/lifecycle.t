@@ -64,10 +64,10 @@ sub ended {
     $httpd->terminate;
     closed($open{$_}, 1001, "stop: $_: closed with 1001") for qw(plain tls);
     is(($open{silent}->frame)[0], CLOSE, 'stop: a client that does not answer');
-    ok(ended($httpd), 'stop: does not hold it up');
-    like($httpd->error_log, qr/api: closed $_ 1001 "server stops"/, "stop: $_: on_close is told")
+    ok(ended($httpd), 'stop: does not delay the stop');
+    like($httpd->error_log, qr/api: closed $_ 1001 "server stops"/, "stop: $_: on_close is called")
         for keys %open;
-    like($httpd->error_log, qr/api: stop/, "stop: then the handler's stop");
+    like($httpd->error_log, qr/api: stop/, "stop: then stop of the handler");
     unlike($httpd->error_log, qr/did not exit/, 'stop: no child had to be killed');
 }
 
@@ -100,8 +100,8 @@ sub ended {
 
     $httpd->write_conf('WebSocketHandler no-such-handler');
     like($httpd->run('-k graceful'), qr/no-such-handler/, 'reload: a mistake in the new configuration is reported');
-    is($generations->(), 'old new newest', 'reload: and harms nobody');
-    is(greeting(client($httpd, 'another')), 'newest', 'reload: the configuration stays');
+    is($generations->(), 'old new newest', 'reload: and has no effect');
+    is(greeting(client($httpd, 'another')), 'newest', 'reload: the old configuration still applies');
 
     $old{other}->drop;
     ok(Httpd::wait_for(sub { !grep { $started{$_} } $httpd->children }, 'the old children to end'),
@@ -115,8 +115,8 @@ sub ended {
     my $httpd = server('WebSocketDrainTimeout 100ms');
     my @open  = map { client($httpd, "drained$_", tls => $_ % 2) } 1 .. 6;
     $httpd->graceful;
-    closed($_, 1012, 'reload: what is left after WebSocketDrainTimeout is closed with 1012') for @open;
-    ok($httpd->wait_log(qr/api: closed drained$_ 1012 /), "reload: on_close is told, $_") for 1 .. 6;
+    closed($_, 1012, 'reload: after WebSocketDrainTimeout the remaining connections are closed with 1012') for @open;
+    ok($httpd->wait_log(qr/api: closed drained$_ 1012 /), "reload: on_close gets the code, $_") for 1 .. 6;
 }
 
 # ---- Restart ----
@@ -126,7 +126,7 @@ sub ended {
     my $c = client($httpd, 'restarted');
     $httpd->terminate('HUP');
     closed($c, 1001, 'restart: closed with 1001');
-    ok($httpd->wait_log(qr/api: closed restarted 1001/), 'restart: on_close is told');
+    ok($httpd->wait_log(qr/api: closed restarted 1001/), 'restart: on_close gets the code');
     ok(connect_to($httpd, 'old'), 'restart: new connections are served');
     unlike($httpd->error_log, qr/did not exit/, 'restart: no child had to be killed');
 }
@@ -137,8 +137,8 @@ sub ended {
     my $httpd = server('GracefulShutdownTimeout 0');
     my $c = client($httpd, 'last');
     kill 'WINCH', $httpd->pid;
-    ok(Httpd::wait_for(sub { !$httpd->connect }, 'the port to be closed'), 'graceful stop: nobody else comes in');
-    is(ask($c, 'still here'), 'still here', 'graceful stop: an open connection goes on');
+    ok(Httpd::wait_for(sub { !$httpd->connect }, 'the port to be closed'), 'graceful stop: no new connection is accepted');
+    is(ask($c, 'still here'), 'still here', 'graceful stop: an open connection continues');
     $c->close(1000);
     closed($c, 1000, 'graceful stop: until it is closed');
     ok(ended($httpd), 'graceful stop: then httpd ends');
@@ -183,9 +183,9 @@ MinSpareThreads 5
 MaxSpareThreads 10
 THREADS
     my @open = map { client($httpd, "idle$_", tls => $_ % 2) } 1 .. 20;
-    ok($httpd->wait_log(qr/draining \d+ connections/), 'spare children: one with connections is told to go');
+    ok($httpd->wait_log(qr/draining \d+ connections/), 'spare children: one with connections is stopped');
     is(join(',', map { ask($_, 'live') } @open), join(',', ('live') x 20),
-        'spare children: its connections go on');
+        'spare children: its connections stay open');
 }
 
 done_testing;

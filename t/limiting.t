@@ -156,25 +156,25 @@ for my $tls (0, 1) {
     $c[0]->close(1000);
     $c[0]->expect_close(1000);
     push @c, enter('/total', tls => $tls);
-    pass("room when one has closed$over");
+    pass("room after one has closed$over");
     $c[1]->drop;
     push @c, enter('/total', tls => $tls);
-    pass("room when one has gone$over");
+    pass("room after one has disconnected$over");
     is_full('/total', "no more than that$over");
     $c[2]->echoes('still here', "those inside go on$over");
 }
 {
     refused('/total?refuse=403') for 1 .. 10;
     my @c = map { enter('/total') } 1 .. 3;
-    pass('what a handler refuses is not counted');
-    is((refused('/total?refuse=403'))[0], 503, 'and a handler is not asked about one too many');
+    pass('a handshake that a handler refuses is not counted');
+    is((refused('/total?refuse=403'))[0], 503, 'and a handler is not called for a handshake beyond the limit');
 }
 {
     my @c = map { client('/address', from => '127.0.0.2') } 1 .. 2;
     is_full('/address', 'a third connection of an address', from => '127.0.0.2');
-    ok($httpd->wait_log(qr/the limit is reached, for 127\.0\.0\.2 \(WebSocketLimit connections=2 key=address\)/), 'the log says whose');
+    ok($httpd->wait_log(qr/the limit is reached, for 127\.0\.0\.2 \(WebSocketLimit connections=2 key=address\)/), 'the log names the address');
     push @c, map { client('/address', from => '127.0.0.3') } 1 .. 2;
-    pass('another address has its own');
+    pass('another address has a separate count');
     push @c, client('/address', from => '127.0.0.2', headers => ['X-Forwarded-For: 203.0.113.7']);
     pass('so has a client behind a proxy');
     push @c, client('/address', from => '127.0.0.3', headers => ['X-Forwarded-For: 203.0.113.7']);
@@ -182,9 +182,9 @@ for my $tls (0, 1) {
     push @c, map { client('/address', headers => ["X-Forwarded-For: 2001:db8:0:1::$_"]) } 1 .. 2;
     is_full('/address', 'an IPv6 network', headers => ['X-Forwarded-For: 2001:db8:0:1:2:3:4:5']);
     push @c, client('/address', headers => ['X-Forwarded-For: 2001:db8:0:2::1']);
-    pass('another has its own');
+    pass('another key has a separate count');
     push @c, client('/total');
-    pass('other limits count for themselves');
+    pass('other limits have separate counts');
 }
 {
     my %login = map { $_ => ['Authorization: Basic ' . encode_base64("$_:sesame", '')] } qw(alice bob);
@@ -193,22 +193,22 @@ for my $tls (0, 1) {
     push @c, client('/user/login', headers => $login{bob});
     pass('another user');
     push @c, map { client('/user') } 1 .. 3;
-    pass('nobody is not counted');
+    pass('clients without a user are not counted');
 }
 {
     my @c = map { client('/query?a') } 1 .. 2;
-    is_full('/query?a', 'a third of one value');
+    is_full('/query?a', 'a third connection with the same value');
     push @c, map { client('/query?b') } 1 .. 2;
     push @c, client('/query/inner?c');
     is_full('/query/inner?d', 'one more than the inner section allows');
-    is_full('/query?e', 'one more than the outer section allows, which counts those of the inner one');
+    is_full('/query?e', 'one more than the outer section allows, which includes those of the inner one');
     push @c, map { client('/query/off?a') } 1 .. 3;
     pass('WebSocketLimit off');
 }
 {
     my @c = map { client('/dry') } 1 .. 4;
     is($httpd->count_log(qr/dry run: handshake would be refused with 503: the limit is reached, for all clients \(WebSocketLimit connections=1 dry-run\)/),
-        3, 'a dry run lets in, and logs');
+        3, 'a dry run accepts, and logs');
 }
 
 # ---- Reloads, and children that die ----
@@ -220,7 +220,7 @@ for my $tls (0, 1) {
     $_->echoes('still here') for @c;
     (shift @c)->drop;
     push @c, enter('/total');
-    is_full('/total', 'and are given back') for 1 .. 5;
+    is_full('/total', 'and are released') for 1 .. 5;
 }
 {
     my @c = map { client('/pids') } 1 .. 20;
@@ -235,9 +235,9 @@ for my $tls (0, 1) {
     note(scalar(keys %of) . " children have connections, $n are killed");
     kill 'KILL', $victim;
     my @new = map { enter('/pids') } 1 .. $n;
-    is_full('/pids', 'a child that was killed gives its connections back, and no more');
+    is_full('/pids', 'the connections of a killed child are released, and no others');
     push @new, grep { !$_->{broken} } map { @{ $of{$_} } } grep { $_ != $victim } keys %of;
-    is(scalar @new, 20, 'those of the others go on');
+    is(scalar @new, 20, 'the connections of other children stay open');
 }
 
 # ---- Handshakes ----
@@ -249,7 +249,7 @@ for my $tls (0, 1) {
     my ($retry) = map { $_->header('Retry-After') } grep { $_->status == 503 } @all;
     cmp_ok(scalar(grep { $_->status == 101 } @all), '>=', 4, 'handshakes: as many as burst at once');
     cmp_ok(scalar(grep { $_->status == 503 } @all), '>', 0, 'then some are refused');
-    like($retry // 'none', qr/^[1-9]\d*$/, 'and told when to come again');
+    like($retry // 'none', qr/^[1-9]\d*$/, 'with Retry-After');
     ok(enter('/pace'), 'later there is room again');
     my %seen;
     for my $from (2, 3) {
@@ -290,7 +290,7 @@ for (
     cmp_ok($n, '<', 100, "too many $name: not all");
 }
 ok($httpd->wait_log(qr/failing the connection with 1008: more messages than WebSocketLimit allows/), 'the log says so');
-is_deeply([answers('/messages/dry', frame_bytes(TEXT, 'm') x 50 . frame_bytes(TEXT, 'last'))], [51], 'a dry run lets all through');
+is_deeply([answers('/messages/dry', frame_bytes(TEXT, 'm') x 50 . frame_bytes(TEXT, 'last'))], [51], 'a dry run lets all messages pass');
 is($httpd->count_log(qr/dry run: the connection would be failed with 1008: more messages than WebSocketLimit allows/), 1, 'and logs it once');
 is_deeply([answers('/messages/more', frame_bytes(TEXT, 'm') x 500 . frame_bytes(TEXT, 'last'))], [501], 'an inner section allows more');
 
@@ -298,10 +298,10 @@ is_deeply([answers('/messages/more', frame_bytes(TEXT, 'm') x 500 . frame_bytes(
     my $c = client('/lifetime');
     $c->expect_close(1001, 'a lifetime that is over: 1001');
     is($c->{reason}, 'its lifetime has ended', 'the client is told');
-    ok($httpd->wait_log(qr/closing: its lifetime has ended \(WebSocketLimit\)/), 'so is the log');
+    ok($httpd->wait_log(qr/closing: its lifetime has ended \(WebSocketLimit\)/), 'and the log has it');
     $c = client('/lifetime/dry');
     ok($httpd->wait_log(qr/dry run: the connection would be closed: its lifetime has ended \(WebSocketLimit\)/), 'lifetime: a dry run logs');
-    $c->echoes('on', 'and lets live');
+    $c->echoes('on', 'and keeps the connection');
 }
 {
     my $c = client('/idle');
@@ -312,7 +312,7 @@ is_deeply([answers('/messages/more', frame_bytes(TEXT, 'm') x 500 . frame_bytes(
     $c->message for 1 .. 3;
     ok($httpd->wait_log(qr{/idle/time, .*: dry run: the connection would be closed: no message for too long \(WebSocketLimit\)}), 'idle: a dry run logs');
     $c->message;
-    pass('who is sent messages is not idle');
+    pass('a client that receives messages is not idle');
 }
 
 # ---- Descriptors ----
@@ -343,7 +343,7 @@ for my $files (200, 500) {
     is(($short->get('/index.html'))[0], 200, 'ordinary requests are served') for 1 .. 5;
     $_->drop for splice @c, 0, 20;
     Httpd::wait_for(sub { (Client->refused($short, '/'))[0] == 101 }, 'descriptors to be free again');
-    pass('and WebSockets again, when some have gone');
+    pass('and WebSockets again, after some have disconnected');
 }
 
 # Other MPMs hold a lock while they accept, so a child of theirs cannot leave connections to another.
@@ -369,7 +369,7 @@ if ($Httpd::MPM eq 'event') {
         $opened++ if $status == 101;
     }
     # On a busy machine, the other child may need more than one second.
-    cmp_ok($opened, '>=', 36, 'it leaves new connections to the other');
+    cmp_ok($opened, '>=', 36, 'the full child leaves new connections to the other');
     my $before = @c;
     while (@c < 400) {
         ($status, $c) = Client->refused($two, '/');
@@ -377,7 +377,7 @@ if ($Httpd::MPM eq 'event') {
         push @c, $c;
     }
     is($status, 503, 'until both are full, with ' . @c . ' connections');
-    cmp_ok(scalar @c, '>=', 2 * ($before - $opened) - 20, 'which have about as many');
+    cmp_ok(scalar @c, '>=', 2 * ($before - $opened) - 20, 'and both have about the same number');
     is(($two->get('/index.html'))[0], 200, 'then both accept ordinary requests') for 1 .. 5;
 }
 
@@ -414,20 +414,20 @@ END
         push @chosen, "chosen$n" if unkeyed_place("chosen$n") == 77;
     }
     push @c, map { Client->new($server, "/?$_") } @chosen;
-    is((Client->refused($server, "/?$chosen[16]"))[0], 503, 'keys that were chosen to fill a window of the table do not: all are counted');
+    is((Client->refused($server, "/?$chosen[16]"))[0], 503, 'keys that were chosen to collide do not collide: all are counted');
 
     my ($status, $c, @more) = (101);
     for ($n = 1; $n <= 1300 && $status == 101; $n++) {
         ($status, $c) = Client->refused($server, "/?key$n");
         push @more, $c if $status == 101;
     }
-    is($status, 503, 'a key that finds no place is refused, not let in without being counted');
+    is($status, 503, 'a key without a free place is refused, rather than accepted without a count');
     cmp_ok(@more, '>', 800, 'the table takes ' . (@more + @c) . ' of 1,024 keys');
     Client->refused($server, '/?key' . ($n - 1));
     is($server->count_log(qr/the table of WebSocketLimit is full/), 1, 'a table that is full is logged once');
     $_->drop for splice @more, 0, 400;
     Httpd::wait_for(sub { (Client->refused($server, '/?key' . ($n - 1)))[0] == 101 }, 'room in the table');
-    pass('when some have gone, it is let in');
+    pass('after some have disconnected, it is accepted');
 }
 
 done_testing;

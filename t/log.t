@@ -157,17 +157,17 @@ END
     close_with($c, 4000, "\xc3\xa4\"\\\x01</script>");
     my ($line) = records($httpd, 'json', 1);
     my $record = JSON::PP->new->utf8->decode($line);
-    like(delete $record->{start}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'json: when it began');
-    like(delete $record->{milliseconds}, qr/^\d+$/, 'json: how long it took');
+    like(delete $record->{start}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'json: the start');
+    like(delete $record->{milliseconds}, qr/^\d+$/, 'json: the duration');
     like(delete $record->{id}, qr/^[0-9a-f]{16}$/, 'json: its id');
-    is(delete $record->{why}, 'closed', 'json: why it ended');
+    is(delete $record->{why}, 'closed', 'json: the reason of the end');
     is_deeply($record, {
         address => '127.0.0.1', user => undef, vhost => 'localhost', uri => '/echo/json', args => 'a=%22',
         handler => 'echo', subprotocol => 'echo', version => 13, way => 'tls', messages_in => 1,
         messages_out => 1, bytes_in => 5, bytes_out => 5, wire_in => 6 + 5 + 6 + 2 + 14,
         wire_out => 2 + 5 + 2 + 2 + 14, code => 4000, reason => "\xe4\"\\\x01</script>", closer => 'client',
         most_queued => 0, pings_missed => 0,
-    }, 'json: all the rest');
+    }, 'json: all other fields');
 }
 {
     my $before = int(Time::HiRes::time() * 1e6);
@@ -176,7 +176,7 @@ END
     close_with($c, 1000, "line\nbreak \xc3\xa4");
     my ($line) = records($httpd, 'own', 1);
     like($line, qr{^127\.0\.0\.1 127\.0\.0\.1 \[localhost\] - /echo/own (\d+) (\d+) (\d+) 32 24 \d+% - [0-9a-f]{16} echo "line\\nbreak \\xc3\\xa4" closed$},
-        'a format of its own');
+        'a custom format');
     my ($start, $ms, $us) = $line =~ m{/echo/own (\d+) (\d+) (\d+)};
     cmp_ok($start, '>=', $before, 'it began after the client connected');
     is($ms, int($us / 1000), 'durations in two units are the same');
@@ -208,8 +208,8 @@ END
     Httpd::wait_for(sub { $httpd->status_value('websocket_send_queue_bytes') > 1000 }, 'a queue');
     is(($c->message)[1], $data, 'a long message comes back');
     close_with($c, 1000);
-    cmp_ok((records($httpd, 'queue', 1))[0], '>', 1000, 'the most bytes that waited');
-    Httpd::wait_is(sub { $httpd->status_value('websocket_send_queue_bytes') }, 0, 'which wait no more');
+    cmp_ok((records($httpd, 'queue', 1))[0], '>', 1000, 'the maximum of queued bytes');
+    Httpd::wait_is(sub { $httpd->status_value('websocket_send_queue_bytes') }, 0, 'which are no longer queued');
 }
 {
     my $c = Client->new($httpd, '/echo/deflated', headers => ['Sec-WebSocket-Extensions: permessage-deflate']);
@@ -218,7 +218,7 @@ END
     close_with($c);
     my @bytes = split ' ', (records($httpd, 'deflated', 1))[0];
     is_deeply([@bytes[0 .. 2]], [10_000, 10_000 + 8 + 6, 10_000], 'bytes before compression');
-    cmp_ok($bytes[3], '<', 200, 'and behind it');
+    cmp_ok($bytes[3], '<', 200, 'and after it');
 }
 {
     my $c = Client->new($httpd, '/echo/user', headers => ['Authorization: Basic amFuZTo=']);
@@ -267,16 +267,16 @@ sub piped {
     is_deeply([piped(1)], ['first'], 'a program gets records');
     $httpd->graceful;
     close_with(Client->new($httpd, '/echo'), 1000, 'new');
-    is_deeply([sort(piped(2))], [qw(first new)], 'those of new children after a reload');
+    is_deeply([sort(piped(2))], [qw(first new)], 'records of new children after a reload');
     close_with($old[1], 1000, 'old');
-    is_deeply([sort(piped(3))], [qw(first new old)], 'and those of old children');
+    is_deeply([sort(piped(3))], [qw(first new old)], 'and records of old children');
     my $starts = () = Httpd::read_file("$dir/piped") =~ /start/g;
-    is($starts, 1, 'it is not started again for that');
+    is($starts, 1, 'the program is not restarted for that');
     my ($pid) = Httpd::read_file("$dir/piped") =~ /start (\d+)/;
     kill 'KILL', $pid;
     Httpd::wait_for(sub { (() = Httpd::read_file("$dir/piped") =~ /start/g) == 2 }, 'the program to be started again');
     close_with($old[2], 1000, 'again');
-    is_deeply([sort(piped(4))], [qw(again first new old)], 'but if it ends; no record is lost');
+    is_deeply([sort(piped(4))], [qw(again first new old)], 'it is restarted when it ends; no record is lost');
 }
 
 # ---- WebSocketLog: a log that accepts nothing ----
@@ -289,7 +289,7 @@ sub lost_records {
 
 close_with(Client->new($httpd, '/echo/full'), 1000);
 ok($httpd->wait_log(qr/No space left on device: .*records of WebSocketLog are lost: \/dev\/full: cannot be written/),
-    'a full disk is told');
+    'a full disk is logged');
 is(lost_records(), 1, 'and counted');
 {
     # 75 KB each: in any child more than 4 MiB plus the size of the pipe.
@@ -298,11 +298,11 @@ is(lost_records(), 1, 'and counted');
     until ($httpd->status_value('websocket_log_lost_total') > 1 || time > $until) {
         close_with(Client->new($httpd, $long), 1000) for 1 .. 10;
     }
-    ok($httpd->wait_log(qr/records of WebSocketLog are lost: \|\/bin\/sleep 1000: does not keep up with the writes/), 'a program that does not read is told');
+    ok($httpd->wait_log(qr/records of WebSocketLog are lost: \|\/bin\/sleep 1000: does not keep up with the writes/), 'a program that does not read is logged');
     cmp_ok(lost_records(), '>', 1, 'and counted');
-    Client->new($httpd, '/echo')->echoes('hello', 'nobody waits for it');
+    Client->new($httpd, '/echo')->echoes('hello', 'no connection waits for it');
     $httpd->stop;
-    pass('nor does the end');
+    pass('nor does the stop');
 }
 
 done_testing;

@@ -83,7 +83,7 @@ for my $at (0, 63, 64, 79, 80, 88, 96, 120, length($value) - 1) {
     is(ask('/cgi/app.pl', $changed), 403, "changed at $at");
 }
 ok($httpd->wait_log(qr/cannot be trusted: it was not signed by this server/), 'with a line in the log');
-is(ask('/cgi/app.pl', $_), 403, 'cut off') for substr($value, 0, 64), substr($value, 0, 96), substr $value, 0, 97;
+is(ask('/cgi/app.pl', $_), 403, 'truncated') for substr($value, 0, 64), substr($value, 0, 96), substr $value, 0, 97;
 
 # ---- Expired ----
 
@@ -108,8 +108,8 @@ is(ask('/cgi/app.pl', $_), 403, 'cut off') for substr($value, 0, 64), substr($va
     my $d = Client->new($httpd, '/user', headers => ['Authorization: Basic YWxpY2U6c2VjcmV0']);
     is(($d->frame)[1], 'trusted', 'a user');
     my @values = seen();
-    is(ask('/cgi/app.pl/user', $values[-1]), 403, 'the rights of a user cannot be taken over');
+    is(ask('/cgi/app.pl/user', $values[-1]), 403, 'the header of a user cannot be used by others');
 }
-is(($httpd->get('/cgi/app.pl'))[2], 'not trusted', 'a request without the header is as any other');
+is(($httpd->get('/cgi/app.pl'))[2], 'not trusted', 'a request without the header is an ordinary one');
 
 done_testing();

@@ -89,7 +89,7 @@ sub refused {
 refused("function open(c)\nend\nfunction message(c", qr/broken\.lua:3: .*near <eof>/, 'a script that does not compile');
 refused("function open() end\n\nerror('at start')", qr/broken\.lua:3: at start/, 'a script that fails');
 refused('x = 1', qr/broken\.lua: defines none of/, 'a script without functions');
-refused('open = 1', qr/open is a number, not a function/, 'a function that is none');
+refused('open = 1', qr/open is a number, not a function/, 'a callback that is not a function');
 refused('function open() end while true do end', qr/broken\.lua:1: more than 10000 instructions/, 'an endless loop', 'instructions=10000');
 refused('x = ("x"):rep(1e9)', qr/not enough memory/, 'too much memory');
 refused('open = print', qr/takes a size/, 'a wrong key', 'memory=lots');
@@ -121,14 +121,14 @@ my $ask = sub { my ($c, $command) = @_; $c->text($command); return ($c->message)
     $bob = $open->('/chat?name=bob');
     is(($_->message)[1], 'bob has come', 'and bob') for $ann, $bob;
     $bob->text('hi');
-    is(($ann->message)[1], 'bob: hi', 'who says something');
+    is(($ann->message)[1], 'bob: hi', 'a message has the name of its sender');
     is((Client->refused($httpd, '/chat?name=a%20b'))[0], 400, 'a wrong name is refused');
 }
 {
     is((Client->refused($httpd, '/guarded'))[0], 401, 'request() refuses with a status');
     my $c = $open->('/guarded', headers => ['X-Key: sesame', 'Cookie: a=b; theme=dark'], protocol => 'x, notes.v1');
     like($c->header('Set-Cookie'), qr/^seen=yes; /, 'request() sets a cookie');
-    is(($c->message)[1], 'Your theme is dark, your protocol is notes.v1.', 'reads one, chooses the subprotocol, and leaves data');
+    is(($c->message)[1], 'Your theme is dark, your protocol is notes.v1.', 'reads one, chooses the subprotocol, and sets data');
     is((Client->refused($httpd, "/refuse?how=$_->[0]"))[0], $_->[1], "request(): $_->[0]")
         for ['false', 403], ['error', 500], ['status', 500], ['loop', 500];
     ok($httpd->wait_log(qr/refuse\.lua:3: broken request/), 'its error is logged with file and line');
@@ -155,7 +155,7 @@ my $ask = sub { my ($c, $command) = @_; $c->text($command); return ($c->message)
     is(join(',', map { $ask->($c, 'count') } 1 .. 3), '1,2,3', 'c.data');
     is($ask->($c, 'what'), '/all name=x%20y nil 127.0.0.1 open false 13 x y 16 blue websocket', 'fields, and ws.config');
     is($ask->($c, 'libraries'), 'nil nil nil nil nil table', 'safe libraries only');
-    is($ask->($open->('/libraries'), 'libraries'), 'table table function nil nil table', 'and others on request');
+    is($ask->($open->('/libraries'), 'libraries'), 'table table function nil nil table', 'and others with libraries=');
     is($ask->($c, 'once'), 'once', 'c:timer');
     is($ask->($c, 'ticks'), 'tick 1', 'with an interval');
     is(join(',', map { ($c->message)[1] } 1 .. 2), 'tick 2,stopped', 'until it is stopped');
@@ -164,7 +164,7 @@ my $ask = sub { my ($c, $command) = @_; $c->text($command); return ($c->message)
     is($ask->($c, 'join'), 'live room', 'c:subscribe, and channel() gets events');
     is($ask->($c, 'list'), 'room', 'c:subscriptions');
     is($ask->($c, 'say'), 'heard said', 'c:publish, in another form');
-    is(($c->message)[1], "\0\xff", 'one left out, and binary as it was published');
+    is(($c->message)[1], "\0\xff", 'one message dropped, and a binary one unchanged');
     is($ask->($c, 'leave'), 'left 0', 'c:unsubscribe');
     is($ask->($c, 'all'), 'for all', 'ws.broadcast');
     $c->text('late');
@@ -183,7 +183,7 @@ my $old = $open->('/version');
 is($ask->($old, 'which'), 'one', 'a script');
 script('version', 'function message(c) c:send("two") end');
 $httpd->graceful;
-Httpd::wait_is(sub { $ask->($open->('/version'), 'which') }, 'two', 'a reload brings a changed one');
-is($ask->($old, 'which'), 'one', 'to new connections');
+Httpd::wait_is(sub { $ask->($open->('/version'), 'which') }, 'two', 'a reload loads the changed script');
+is($ask->($old, 'which'), 'one', 'for new connections');
 
 done_testing();

@@ -64,7 +64,7 @@ only_one_busy();
 
 my @clients = map { Client->new($httpd, '/echo', $_ % 2 ? (tls => 1) : ()) } 1 .. $connections;
 is(scalar @clients, $connections, "$connections connections are open with $workers workers");
-is(threads(), $threads, 'no thread is there for them');
+is(threads(), $threads, 'no thread was created for them');
 only_one_busy();
 pass('no worker is busy with them');
 
@@ -85,10 +85,10 @@ do {
     }
 } while ($rounds < 2 || time < $until);
 is_deeply(\@wrong, [], "$echoes echoes in $rounds rounds, with $requests ordinary requests among them");
-is($echoes, $rounds * $connections, 'every connection had its own in each round');
-is(threads(), $threads, 'and still there is no thread more');
+is($echoes, $rounds * $connections, 'every connection received its own message in each round');
+is(threads(), $threads, 'and there are no more threads than before');
 only_one_busy();
-pass('nor a busy worker');
+pass('nor is a worker busy');
 
 $httpd->stop;
 my $told = 0;
@@ -99,6 +99,6 @@ for my $c (@clients) {
     } while (defined $opcode && $opcode == PING);
     $told++ if ($opcode // -1) == CLOSE && unpack('n', $payload) == 1001;
 }
-is($told, $connections, 'at the end each is told 1001');
+is($told, $connections, 'at the end each connection gets 1001');
 
 done_testing;

@@ -93,7 +93,7 @@ END
         like(($server->request('POST', '/publish/news', 'Content-Length: 0'))[2], qr/"receivers":1/, "$test: publishing");
         next if $name =~ /no module/;
         is(($server->get('/page'))[2], "backend\n", "$test: other pages come from the backend");
-        is(($server->get('/echo'))[2], "backend\n", "$test: and so does what is no handshake") if $after;
+        is(($server->get('/echo'))[2], "backend\n", "$test: and so do requests that are not handshakes") if $after;
     }
 }
 
@@ -252,7 +252,7 @@ END
         is($server->count_log(qr/which occupies a worker thread: filter \Q$name\E must see its response/i), 2, 'the log says why');
         is($server->count_log(qr/\[websocket:warn\].*the connection is relayed: filter .* MaxRequestWorkers/) >= 1, 1, 'and warns');
         Client->new($server, '/echo')->echoes('hello', 'a WebSocket is taken over');
-        is($server->count_log(qr/must see its bytes/), 0, 'since its messages are no answer');
+        is($server->count_log(qr/must see its bytes/), 0, 'since its messages are not a response');
     }
 }
 
@@ -272,7 +272,7 @@ SecRule RESPONSE_BODY "forbidden" "phase:4,deny,status:500,id:1"
 SecRule ARGS "attack" "phase:2,deny,status:403,id:2"
 END
     is(($server->get('/events/forbidden?after=all&wait=0'))[0], 500, "mod_security's phase 4 sees a poll's answer");
-    is(($server->get('/events/allowed?after=all&wait=0'))[0], 200, 'and lets another one pass');
+    is(($server->get('/events/allowed?after=all&wait=0'))[0], 200, 'and permits another one');
     is((Client->refused($server, '/echo?x=attack'))[0], 403, 'its phase 2 sees a handshake');
 }
 
@@ -305,7 +305,7 @@ END
         read_until($socket, qr/event: live/);
         syswrite $socket, "GET /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n";
         $server->request('POST', '/events/pipelined', 'Content-Length: 0');
-        like(read_until($socket, qr/event: binary/), qr/event: binary/, 'a request behind it does not end a stream');
+        like(read_until($socket, qr/event: binary/), qr/event: binary/, 'a pipelined request does not end a stream');
     }
     my $c = Client->new($server, '/api?name=paused');
     $c->text('pause 600000');

@@ -44,18 +44,18 @@ my @installed = ('make', '-C', "$dir/new/foo", "APXS=$dir/apxs", 'MOD_WEBSOCKET=
 is($status, 0, 'it is built with the installed header, too') or diag($output);
 ok(-f "$dir/dest" . Httpd::apxs_query('LIBEXECDIR') . '/websocket/ws_foo.so', 'make install');
 Program::run(@installed, 'clean');
-is(files("$dir/new/foo"), 'Makefile foo.transcript ws_foo.c', 'make clean leaves what was written');
+is(files("$dir/new/foo"), 'Makefile foo.transcript ws_foo.c', 'make clean keeps the sources');
 
 Httpd::write_file("$dir/new/foo/ws_foo.c", "mine\n");
 ($status, $output) = new_handler('NAME=foo', "DIR=$dir/new/foo");
-isnt($status, 0, 'it writes over nothing');
+isnt($status, 0, 'it overwrites no file');
 like($output, qr{^new-handler: \Q$dir\E/new/foo/ws_foo\.c is there already}m, 'and says so');
-is(Httpd::read_file("$dir/new/foo/ws_foo.c"), "mine\n", 'what was there is there');
+is(Httpd::read_file("$dir/new/foo/ws_foo.c"), "mine\n", 'the existing files are unchanged');
 ($status, $output) = new_handler('NAME=bar', "DIR=$dir/new/foo");
-like($output, qr{^new-handler: \Q$dir\E/new/foo/Makefile is there already}m, 'not over half of it, either');
+like($output, qr{^new-handler: \Q$dir\E/new/foo/Makefile is there already}m, 'not even a part of the files');
 for ('NAME=', 'NAME=Foo', 'NAME=1a', 'NAME=a-b') {
     isnt((new_handler($_, "DIR=$dir/wrong"))[0], 0, "$_ is refused");
 }
-ok(!-e "$dir/wrong", 'and leaves nothing');
+ok(!-e "$dir/wrong", 'and no file is written');
 
 done_testing;

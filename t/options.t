@@ -45,7 +45,7 @@ unlike($linked, qr/lib(?:lmdb|hiredis|cjson|edit|curl|lua5.4|uring|idn2)\b/, 'no
     $prompt->write("typed\n");
     ok($prompt->wait_output(qr/< typed/), 'at the prompt, each line is a message');
     $prompt->write("/close 1000 bye\n");
-    is($prompt->finish, 0, 'and a command is one');
+    is($prompt->finish, 0, 'and a command is recognized');
 }
 
 done_testing();

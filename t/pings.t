@@ -51,7 +51,7 @@ for my $tls (0, 1) {
     my $c = client('/impatient', "silent$name", tls => $tls);
     is(($c->frame)[0], PING, "${over}a silent client is pinged");
     ok($c->at_end, "${over}and if it does not answer, the connection ends without a Close frame");
-    is(told("silent$name"), 1006, "${over}on_close is told 1006");
+    is(told("silent$name"), 1006, "${over}on_close gets 1006");
 
     $c = client('/', '', tls => $tls);
     is((grep { pinged($c) } 1 .. 5), 5, "${over}a client that answers is pinged again and again");
@@ -59,7 +59,7 @@ for my $tls (0, 1) {
 ok($httpd->wait_log(qr/no answer to a ping \(WebSocketPing\)/), 'the log says why a connection ended');
 {
     my $c = client('/', '');
-    is((grep { pinged($c, PONG, 'something else') } 1 .. 3), 3, 'a pong that answers no ping is a sign of life too');
+    is((grep { pinged($c, PONG, 'something else') } 1 .. 3), 3, 'an unsolicited pong counts as input, too');
     is((grep { pinged($c, PING, '') && ($c->frame)[0] == PONG } 1 .. 3), 3, 'so is a ping');
     is((grep { pinged($c, TEXT, "m$_") && ($c->frame)[1] eq "m$_" } 1 .. 3), 3, 'so is a message');
 }
@@ -78,27 +78,27 @@ ok($httpd->wait_log(qr/no answer to a ping \(WebSocketPing\)/), 'the log says wh
         my ($opcode, $payload) = $c->frame;
         $text = $payload if $opcode == TEXT;
     }
-    is($text, 'still here', 'and is kept');
+    is($text, 'still here', 'and stays connected');
 }
 {
     my ($patient, $impatient) = (client('/', ''), client('/impatient', 'other'));
     is(($patient->frame)[0],   PING, 'a client with a long time to answer is pinged');
-    is(($impatient->frame)[0], PING, 'so is another with a short one, of the section around its own');
-    ok($impatient->at_end, 'which ends');
+    is(($impatient->frame)[0], PING, 'so is another with the short time limit of the outer section');
+    ok($impatient->at_end, 'and that connection ends');
     $patient->text('late');
-    is(($patient->frame)[1], 'late', 'while the first goes on');
+    is(($patient->frame)[1], 'late', 'while the first one stays open');
 }
 {
     # For several times the time allowed for an answer.
     my $c = client('/impatient', 'paused', behind => frame_bytes(TEXT, 'pause 2000') . frame_bytes(TEXT, 'and then'));
     is_deeply([map { ($c->message)[1] } 1 .. 2], ['resumed', 'and then'],
-        'a client that is not read cannot answer, and is not ended');
+        'a client that the server does not read from cannot answer, and is not dropped');
 }
 {
     my $c = client('/impatient', 'deaf', rcvbuf => 65536);
     my $data = frame_bytes(BINARY, 'x' x 60000);
     1 while $c->raw($data);
-    is(told('deaf'), 1006, 'a client that sends and sends and reads nothing is ended');
+    is(told('deaf'), 1006, 'a client that only sends and never reads is dropped');
     ok($httpd->wait_log(qr/the client reads nothing \(WebSocketPing\)/), 'the log says why');
 }
 

@@ -42,7 +42,7 @@ for my $tls (0, 1) {
         my $name   = join(' ', @$pages) . ($tls ? ', TLS' : '');
         my $begin  = sub {
             my $c = Client->new($httpd, '', tls => $tls, expect => 0, request => $before . $_[0]);
-            is(answer($c), $_ eq '/page.txt' ? $page : 'small', "$_ before $_[1] is whole ($name)") for @$pages;
+            is(answer($c), $_ eq '/page.txt' ? $page : 'small', "$_ before $_[1] is complete ($name)") for @$pages;
             return $c;
         };
         for my $path ('/events', '/relayed') {

@@ -111,10 +111,10 @@ END
 my $main = policy('domain="*.example.org" to-ports="80,443"', 'domain="*" to-ports="8000-8999,1"',
     'domain="example.com" to-ports="*"');
 is(answer($httpd, {}, $REQUEST), $main, 'the policy, and the end of the connection');
-is(answer($httpd, {}, split //, $REQUEST), $main, 'a request that comes bytewise');
+is(answer($httpd, {}, split //, $REQUEST), $main, 'a request that arrives byte by byte');
 is(answer($httpd, {}, $REQUEST . 'and more'), $main, 'bytes after the request are ignored');
 is(answer($httpd, { tls => 1 }, $REQUEST), policy('domain="secure.example.org" to-ports="443"'), 'over TLS: the policy of the virtual host');
-is(answer($httpd, { tls => 1 }, split //, $REQUEST), policy('domain="secure.example.org" to-ports="443"'), 'over TLS: bytewise');
+is(answer($httpd, { tls => 1 }, split //, $REQUEST), policy('domain="secure.example.org" to-ports="443"'), 'over TLS: byte by byte');
 is(answer($httpd, { port => $ports[0] }, $REQUEST), $files{'policy.xml'}, 'a policy from a file, byte by byte');
 is(answer($httpd, { port => $ports[2] }, "PROXY TCP4 192.0.2.1 192.0.2.2 1234 80\r\n$REQUEST"), $main,
     'behind a PROXY header; a virtual host has the policy of the main server');
@@ -127,7 +127,7 @@ like(answer($httpd, {}, "<other>\r\n\r\n"), qr{\AHTTP/1.1 400 }, 'another first 
 like(answer($httpd, {}, "<policy-file-request/> \r\n\r\n"), qr{\AHTTP/1.1 400 }, 'so is one without the NUL');
 like(answer($httpd, {}, "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /index.html HTTP/1.1\r\nHost: a\r\n\r\n$REQUEST\r\n\r\n"),
     qr{\AHTTP/1.1 200 .*ordinary content\nHTTP/1.1 200 .*ordinary content\nHTTP/1.1 400 }s,
-    'it is no request for the policy later in a connection');
+    'later in a connection, it is not a request for the policy');
 is(($httpd->get('/index.html'))[2], "ordinary content\n", 'a request by HTTP');
 for my $tls (0, 1) {
     my $c = Client->new($httpd, '/echo', tls => $tls, behind => Client::frame_bytes(TEXT, 'hello'));
@@ -147,7 +147,7 @@ SKIP: {
     my $c = Client->new($httpd, '/', request => '<policy-file', expect => 0);
     is(answer($httpd, {}, $REQUEST), $main, 'a client that waits in the middle does not delay others');
     $c->drop;
-    is(($httpd->get('/index.html'))[0], 200, 'and its end is no harm');
+    is(($httpd->get('/index.html'))[0], 200, 'and its end has no effect');
 }
 {
     my $impatient = Httpd->start(modules => [], conf => <<'END');

@@ -131,8 +131,8 @@ subtest 'after: "last", last: N, after: "all"' => sub {
         $c->text('{"type":"unsubscribe","channel":"kept/last"}');
         next_of($c);
     }
-    is((ask($c, type => 'subscribe', channel => 'kept/none', after => 'last', id => 'n'))[-1]{type}, 'subscribed', 'of an empty history: nothing');
-    is((ask($c, type => 'subscribe', channel => 'other', last => 5, id => 'o'))[0]{type}, 'subscribed', 'without a history: nothing');
+    is((ask($c, type => 'subscribe', channel => 'kept/none', after => 'last', id => 'n'))[-1]{type}, 'subscribed', 'an empty history: no messages');
+    is((ask($c, type => 'subscribe', channel => 'other', last => 5, id => 'o'))[0]{type}, 'subscribed', 'without a history: no messages');
     for my $wrong ({ last => 0 }, { last => -1 }, { last => 1.5 }, { last => 'x' }, { last => 1, after => 'all' }) {
         is((ask($c, type => 'subscribe', channel => 'kept/w', id => 'w', %$wrong))[-1]{error}, 'no such position', 'refused: ' . $json->encode($wrong));
     }
@@ -169,7 +169,7 @@ subtest 'history, page by page' => sub {
     is((curl('/events/secret?history'))[0], 403, 'a channel that is not allowed');
     is((curl("/channels/long/h?$_"))[0], 400, "refused: $_") for 'history&before=x', 'history&limit=0', 'history&limit=1001', 'history&channel=b';
     my ($gone) = (ask($c, type => 'history', channel => 'long/h', before => '1-5', id => 'gone'))[-1];
-    ok($gone->{gap} && !@{ $gone->{messages} }, 'of a position that is no more: a gap');
+    ok($gone->{gap} && !@{ $gone->{messages} }, 'a position that no longer exists: a gap');
     $c->close;
 };
 
@@ -194,7 +194,7 @@ subtest 'key, event, id and ttl of a message' => sub {
         sub { !grep { $_->{data} eq 'brief' } @{ (curl('/channels/kept/g?history'))[1]{messages} } }, 'a message to expire');
     my $late = connected();
     @got = ask($late, type => 'subscribe', channel => 'kept/g', after => 'all', id => 'l');
-    is_deeply([map { $_->{data} // $_->{type} } @got], ['first', 'third', 'subscribed'], 'what has expired is not delivered, and is no gap');
+    is_deeply([map { $_->{data} // $_->{type} } @got], ['first', 'third', 'subscribed'], 'an expired message is not delivered, and causes no gap');
     is((curl("/channels/kept/f?$_", '-d', 'x'))[0], 400, "refused: $_") for 'key=', 'event=', 'event=gap', 'event=a%0Ab', 'ttl=0', 'ttl=x', 'key=%', 'id=' . 'x' x 256;
     $_->close for $c, $late;
 };
@@ -217,7 +217,7 @@ subtest 'bytes over WebSocket' => sub {
         is($answer->{error}, 'a text has U+0000: send it as base64', "refused: $o->{type} with a NUL");
         is_deeply(\@more, [], 'and nothing has arrived');
     }
-    is((ask($c, type => 'publish', channel => 'bytes', data => 'no\\u0000', id => 'b'))[0]{data}, 'no\\u0000', 'a backslash is no NUL');
+    is((ask($c, type => 'publish', channel => 'bytes', data => 'no\\u0000', id => 'b'))[0]{data}, 'no\\u0000', 'an escaped backslash is not a NUL');
     $c->close;
 };
 
@@ -251,7 +251,7 @@ subtest 'several messages in one request (NDJSON)' => sub {
         is($status, $expected, 'refused: ' . substr $lines, 0, 40);
         like($answer->{error} // '', qr/\Q$why\E/, "with $why");
     }
-    is((ask($c, type => 'ping', id => 'end'))[0]{type}, 'pong', 'of a refused request nothing was published');
+    is((ask($c, type => 'ping', id => 'end'))[0]{type}, 'pong', 'a refused request has published nothing');
     $c->close;
 };
 
@@ -271,7 +271,7 @@ subtest 'the list of channels' => sub {
         $after = $list->{after};
     } while $list->{more};
     is_deeply(\@paged, [map({"list/$_"} 0 .. 5), 'list/all'], 'page by page');
-    is_deeply((curl('/channels/?prefix=nobody'))[1]{channels}, [], 'or nothing');
+    is_deeply((curl('/channels/?prefix=nobody'))[1]{channels}, [], 'or an empty list');
     is((curl("/channels/?$_"))[0], 400, "refused: $_") for 'prefix=%20', 'prefix=&limit=0', 'prefix=&after=*', '';
     is((curl('/events/?prefix=list/'))[0], 400, 'a section for subscribers has none');
     $_->close for @c;
@@ -279,7 +279,7 @@ subtest 'the list of channels' => sub {
 
 subtest 'wildcards' => sub {
     my $c = connected();
-    is((ask($c, type => 'subscribe', channel => 'news/*', id => 'w'))[-1]{type}, 'subscribed', 'a wildcard that is listed');
+    is((ask($c, type => 'subscribe', channel => 'news/*', id => 'w'))[-1]{type}, 'subscribed', 'a listed wildcard');
     is((ask($c, type => 'subscribe', channel => 'news/sport/*', id => 'n'))[-1]{type}, 'subscribed', 'a narrower one');
     for ('other/*', 'closed/*', '*', '/*', 'ne*', 'news/*/x', 'news*') {
         ok((ask($c, type => 'subscribe', channel => $_, id => 'x'))[-1]{error}, "refused: $_");
@@ -296,7 +296,7 @@ subtest 'wildcards' => sub {
     published('news', 'x');
     ask($c, type => 'unsubscribe', channel => 'news/*', id => 'u');
     published('news/x', 'not any more');
-    is((ask($c, type => 'ping', id => 'end'))[0]{type}, 'pong', 'and nothing else, or when it has ended');
+    is((ask($c, type => 'ping', id => 'end'))[0]{type}, 'pong', 'and nothing else, nor after the subscription has ended');
     $c->close;
 };
 
@@ -310,11 +310,11 @@ subtest 'a snapshot of the members' => sub {
         $seen{ $o->{type} }++;
         push @joined, $o->{data} if $o->{type} eq 'join';
     }
-    is_deeply([sort @joined], [qw(m1 m2 m3)], 'those that are there, once each');
+    is_deeply([sort @joined], [qw(m1 m2 m3)], 'the present members, once each');
     next_of($c[0]) if !$seen{subscribed};
     $c[2]->close;
     my $gone = next_of($c[0]);
-    is("$gone->{type} $gone->{data}", 'leave m2', 'then what changes');
+    is("$gone->{type} $gone->{data}", 'leave m2', 'then the changes');
     $_->close for @c[0, 1, 3];
 };
 
@@ -362,7 +362,7 @@ subtest 'EventSource: event, last, format and wildcards' => sub {
     Httpd::wait_for(sub { published('news/z', 'zz')->{receivers} }, 'the wildcard to be known');
     $m = decode_json(event($w)->{data});
     is_deeply([@$m{qw(channel wildcard data)}], ['news/z', 'news/*', 'zz'], 'a message');
-    is((curl('/events/other/*', '-H', 'Accept: text/event-stream'))[0], 403, 'one that is not listed');
+    is((curl('/events/other/*', '-H', 'Accept: text/event-stream'))[0], 403, 'a wildcard that is not listed');
     is((curl("/events/kept/last?$_"))[0], 400, "refused: $_") for 'last=0', 'last=x', 'format=xml', 'after=x';
     my (undef, $poll) = curl('/events/kept/last?last=1');
     is($poll->{messages}[0]{data}, '5', 'long polling: last=1');
@@ -384,7 +384,7 @@ subtest 'key: the latest for slow readers' => sub {
     do { (undef, $text) = $slow->message; push @got, $text =~ /^(\d+|other)/ } while $got[-1] ne '30';
     cmp_ok(scalar @got, '<', 30, 'older messages with the key were replaced');
     push @got, ($slow->message)[1] if !grep { $_ eq 'other' } @got;    # a replaced message keeps its place
-    is(scalar(grep { $_ eq 'other' } @got), 1, 'and none with another key');
+    is(scalar(grep { $_ eq 'other' } @got), 1, 'but none with another key');
     @got = grep { $_ ne 'other' } @got;
     is_deeply(\@got, [sort { $a <=> $b } @got], 'in order, up to the newest');
     $slow->close;

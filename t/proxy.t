@@ -158,10 +158,10 @@ for my $case (
 
 # ---- No connection ----
 
-is((Client->refused($httpd, '/refused'))[0], 502, 'a server that is not there');
-is((Client->refused($httpd, '/unknown-ca'))[0], 502, 'a certificate that nobody vouches for');
+is((Client->refused($httpd, '/refused'))[0], 502, 'a server that does not exist');
+is((Client->refused($httpd, '/unknown-ca'))[0], 502, 'a certificate of an unknown CA');
 $httpd->wait_log(qr{proxy: no connection to wss://localhost:$tls/echo: certificate: unknown CA});
-is((Client->refused($httpd, '/forbidden'))[0], 403, "a server's refusal is passed on, and no other is asked");
+is((Client->refused($httpd, '/forbidden'))[0], 403, "a refusal of a server is passed on, and no other server is tried");
 for my $time (1, 2) {
     Client->new($httpd, '/failover')->echoes('hello', "failover, time $time");
 }
@@ -179,7 +179,7 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last')
     my ($s) = accepted($listener);
     syswrite $s, "HTTP/1.1 503 Not Now\r\n\r\n";
     $c->read_answer;
-    is($c->status, 502, 'a server that cannot');
+    is($c->status, 502, 'a server that answers 503');
 }
 {
     my $c = Client->new($httpd, '/test', expect => 0);
@@ -187,7 +187,7 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last')
     $c->drop;
     answer($s, $head);
     my ($opcode, $payload) = frame($s);
-    is($opcode, CLOSE, 'a client that goes away while the server is asked: the server learns it');
+    is($opcode, CLOSE, 'a client that disconnects during the handshake: the server is notified');
 }
 
 # ---- The request to the server ----
@@ -196,21 +196,21 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last')
     my (undef, undef, $head) = bridged('/test?a=b', [], origin => 'http://there.example', protocol => 'x, y',
         headers => ['Cookie: a=b', 'X-User: forged', 'X-Secret: s', 'X-Forwarded-For: 192.0.2.1']);
     like($head, qr{^GET /path\?a=b HTTP/1\.1\r$}m, "its path, the client's query string");
-    like($head, qr{^Host: 127\.0\.0\.1:\d+\r$}m, 'its own name');
+    like($head, qr{^Host: 127\.0\.0\.1:\d+\r$}m, 'the Host is the server\'s name');
     like($head, qr{^Origin: http://there\.example\r$}m, 'the origin');
     like($head, qr{^Sec-WebSocket-Protocol: x, y\r$}m, 'the subprotocols');
-    like($head, qr{^Cookie: a=b\r$}m, 'a header that is chosen');
-    unlike($head, qr/X-Secret|X-User|forged/, 'no other, and no user where there is none');
-    like($head, qr{^X-Forwarded-For: 192\.0\.2\.1, 127\.0\.0\.1\r$}m, 'who asks');
-    like($head, qr{^X-Forwarded-Host: localhost:\d+\r$}m, 'and for what');
+    like($head, qr{^Cookie: a=b\r$}m, 'a header of headers=');
+    unlike($head, qr/X-Secret|X-User|forged/, 'no other header, and no user if there is none');
+    like($head, qr{^X-Forwarded-For: 192\.0\.2\.1, 127\.0\.0\.1\r$}m, 'the address of the client');
+    like($head, qr{^X-Forwarded-Host: localhost:\d+\r$}m, 'and the host that it requested');
     (undef, undef, $head) = bridged('/test', [], tls => 1, headers => ['X-Client: 192.0.2.7']);
-    like($head, qr{^X-Forwarded-For: 192\.0\.2\.7\r$}m, 'mod_remoteip says who asks, not the proxy before httpd');
+    like($head, qr{^X-Forwarded-For: 192\.0\.2\.7\r$}m, 'the address is that of mod_remoteip, not of the proxy in front');
     (undef, undef, $head) = bridged('/test/private', [],
         headers => ['X-User: forged', 'Authorization: Basic dXNlcjpzZWNyZXQ=']);
-    like($head, qr{^X-User: user\r$}m, 'the user that httpd knows');
-    unlike($head, qr/forged|Authorization/, 'and only that');
+    like($head, qr{^X-User: user\r$}m, 'the authenticated user');
+    unlike($head, qr/forged|Authorization/, 'and no forged one');
     (undef, undef, $head) = bridged('/bare?a=b', [], origin => 'http://there.example');
-    like($head, qr{^GET /path\?own HTTP/1\.1\r$}m, 'a query string of its own');
+    like($head, qr{^GET /path\?own HTTP/1\.1\r$}m, 'the query string of the URL');
     like($head, qr{^Host: localhost:\d+\r$}m, "the client's Host");
     unlike($head, qr/Forwarded|Origin/, 'nothing else');
 }
@@ -221,7 +221,7 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last')
     my ($c, $s) = bridged('/pinged');
     my ($at_client) = $c->frame;
     my ($at_server) = frame($s);
-    is_deeply([$at_client, $at_server], [PING, PING], 'each side is pinged for itself');
+    is_deeply([$at_client, $at_server], [PING, PING], 'each side is pinged separately');
     $c->send(PING, 'mine');
     $c->text('behind it');
     my @got;
@@ -235,16 +235,16 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last')
 {
     my ($c, $s) = bridged('/small');
     $c->binary('x' x 1001);
-    is(unpack('n', (frame($s))[1]), 1009, 'a message of the client that is too big');
-    $c->expect_close(1009, 'ends both');
+    is(unpack('n', (frame($s))[1]), 1009, 'a message of the client that is too large');
+    $c->expect_close(1009, 'ends both connections');
     ($c, $s) = bridged('/small');
     say_to($s, BINARY, 'x' x 1001);
-    is(unpack('n', (frame($s))[1]), 1009, 'and one of the server');
-    $c->expect_close(1009, 'does, too');
+    is(unpack('n', (frame($s))[1]), 1009, 'and a large message of the server');
+    $c->expect_close(1009, 'also ends both');
     ($c, $s) = bridged('/small');
     say_to($s, TEXT, "\xff");
     is(unpack('n', (frame($s))[1]), 1007, 'and text of the server that is not UTF-8');
-    $c->expect_close(1007, 'does, too');
+    $c->expect_close(1007, 'also ends both');
 }
 
 # ---- Pieces are passed on as they arrive ----
@@ -253,7 +253,7 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last')
     my ($c, $s) = bridged('/test');
     $c->raw(substr frame_bytes(TEXT, 'x' x 1000), 0, 500);
     my ($opcode, $payload, $first) = frame($s);
-    ok($opcode == TEXT && !($first & 0x80), 'half a message passes before its other half has come');
+    ok($opcode == TEXT && !($first & 0x80), 'half of a message is forwarded before the other half has arrived');
     $c->drop;
     my @close = frame($s);
     is_deeply([$close[0], unpack 'n', $close[1]], [CLOSE, 1001], 'the server learns that the client is lost');
@@ -317,7 +317,7 @@ for my $direction (qw(client server)) {
             $received += $len;
         }
     }
-    is($received, $expect, "everything of the $direction\'s arrives");
+    is($received, $expect, "all data of the $direction arrives");
     is($wrong, 0, 'unchanged');
 }
 
@@ -329,7 +329,7 @@ for my $direction (qw(client server)) {
     is_deeply([frame($s)], [CLOSE, pack('n', 4000) . 'from the client', 0x88], "the client's code and reason are passed on");
     ($c, $s) = bridged('/test');
     $c->close;
-    is_deeply([frame($s)], [CLOSE, '', 0x88], 'also if there is none');
+    is_deeply([frame($s)], [CLOSE, '', 0x88], 'also without a code');
     ($c, $s) = bridged('/test');
     say_to($s, CLOSE, pack('n', 4001) . 'from the server');
     $c->expect_close(4001, "the server's code");
@@ -337,8 +337,8 @@ for my $direction (qw(client server)) {
     ($c, $s) = bridged('/test');
     say_to($s, TEXT, 'last words');
     close $s;
-    is(($c->message)[1], 'last words', 'what a server has said before it breaks the connection arrives');
-    $c->expect_close(1014, 'and then the code for that');
+    is(($c->message)[1], 'last words', 'data that a server has sent before the connection breaks arrives');
+    $c->expect_close(1014, 'and then the close code 1014');
     ($c, $s) = bridged('/test');
     say_to($s, TEXT, 'masked', mask => 'abcd');
     $c->expect_close(1002, 'a server that masks its frames');
@@ -348,9 +348,9 @@ for my $direction (qw(client server)) {
     my ($c, $s) = bridged('/test');
     $httpd->graceful;
     $c->text('there');
-    is_deeply([(frame($s))[0, 1]], [TEXT, 'there'], 'a reload ends neither side');
+    is_deeply([(frame($s))[0, 1]], [TEXT, 'there'], 'a reload closes neither side');
     say_to($s, TEXT, 'and back');
-    is(($c->message)[1], 'and back', 'both go on');
+    is(($c->message)[1], 'and back', 'both stay open');
 }
 
 # ---- Configuration ----

@@ -141,9 +141,9 @@ for my $status (200, 201, 206, 302, 400, 401, 403, 404, 409, 418, 426, 429, 500,
     my ($status, $head, $body) = refusal('/raw/x', "HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\nContent-Encoding: x-test\r\n"
             . "\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n");
     is("$status $body", '403 hello world', 'a body in chunks');
-    like($head, qr{^Content-Encoding: x-test\r?$}m, 'its coding');
+    like($head, qr{^Content-Encoding: x-test\r?$}m, 'and its Content-Encoding');
     ($status, $head, $body) = refusal('/raw/x', "HTTP/1.0 403 No\r\n\r\nto the end");
-    is("$status $body", '403 to the end', 'a body up to the end');
+    is("$status $body", '403 to the end', 'a body that ends with the connection');
     ($status, $head, $body) = refusal('/raw/x', "HTTP/1.1 404 No\r\nContent-Length: 0\r\nX-Why: told\r\n\r\n", stays => 1);
     is($status, 404, 'no body');
     like($head, qr{^X-Why: told}m, 'but headers');
@@ -151,7 +151,7 @@ for my $status (200, 201, 206, 302, 400, 401, 403, 404, 409, 418, 426, 429, 500,
     is($status, 499, 'a status that httpd has no page for');
     ($status, $head, $body) = refusal('/raw/x', "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nX-Not: 1\r\n\r\n"
             . "HTTP/1.1 401 Who\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 2\r\n\r\nno");
-    is("$status $body", '401 no', 'behind interim answers');
+    is("$status $body", '401 no', 'after interim answers');
     like($head, qr{^WWW-Authenticate: Basic realm=x\r?$}m, 'WWW-Authenticate');
     ($status, undef, $body) = refusal('/pages/x', "HTTP/1.1 404 No\r\nContent-Length: 2\r\nX-Why: told\r\n\r\nno");
     ok($status == 404 && $body =~ /DOCTYPE|not found/i, 'ProxyErrorOverride: the page is httpd\'s') or diag($body);
@@ -159,9 +159,9 @@ for my $status (200, 201, 206, 302, 400, 401, 403, 404, 409, 418, 426, 429, 500,
     ok($status == 403 && length $body < 1000 && $head =~ /X-Why/, 'a body above 256 KiB: httpd\'s page') or diag(length $body);
     $httpd->wait_log(qr{proxy: the body of the answer 403 is incomplete or longer});
     ($status) = refusal('/raw/x', "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhal");
-    is($status, 502, 'a 200 that breaks off: 502, not half a page');
+    is($status, 502, 'a truncated 200: 502, not half of a page');
     ($status, undef, $body) = refusal('/url', "HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno");
-    is("$status $body", '403 no', 'to=URL: likewise');
+    is("$status $body", '403 no', 'to=URL: the same');
 }
 
 # ---- Garbage ----
@@ -186,7 +186,7 @@ for (
     close $s;
     $c->read_answer;
     is($c->status, 502, "$what: 502");
-    unlike($c->head, qr/part=1|Sec-WebSocket/, '  and nothing of the answer');
+    unlike($c->head, qr/part=1|Sec-WebSocket/, '  and no part of the answer');
     ok(Httpd::wait_for(sub { $httpd->count_log(qr{proxy: no connection to ws://127\.0\.0\.1:$port/base/x: .*$why}) > $before },
         'log'), '  with a log line that names the target');
 }
@@ -209,9 +209,9 @@ sub bridged {
     like($head, qr{^Via: 1\.1 outer, 1\.1 \S+ \(Apache.*\)\r$}m, 'ProxyVia full, to the server');
     like($head, qr{^X-Forwarded-For: 192\.0\.2\.7\r$}m, 'mod_remoteip: the client\'s address');
     like($c->head, qr{^Set-Cookie: a=1; Path=/raw/\r$}m, 'a cookie of the 101');
-    like($c->head, qr{^X-Name: me\r$}m, 'another header of it');
+    like($c->head, qr{^X-Name: me\r$}m, 'another header of the 101');
     like($c->head, qr{^Via: 1\.1 inner, 1\.1 \S+ \(Apache.*\)\r$}m, 'ProxyVia full, to the client');
-    unlike($c->head, qr/Content-Type/, 'none that describes a body');
+    unlike($c->head, qr/Content-Type/, 'no header that describes a body');
 }
 
 # ---- TLS ----
@@ -272,7 +272,7 @@ sub zlib_bytes {
         my $bytes = deflated($d, $text);
         $c->raw(frame_bytes(TEXT, $bytes, rsv => 0x40));
         my ($opcode, $payload, $first) = frame($s);
-        ok($opcode == TEXT && $first == 0xC1 && $payload eq $bytes, 'a compressed message passes as it is: to the server');
+        ok($opcode == TEXT && $first == 0xC1 && $payload eq $bytes, 'a compressed message passes unchanged: to the server');
         syswrite $s, frame_bytes(TEXT, $bytes, rsv => 0x40, mask => '');
         my @got = $c->frame;
         ok($got[1] eq $bytes && $got[2] == 0xC1, 'and to the client');
@@ -294,15 +294,15 @@ sub zlib_bytes {
     is((frame($s))[1], 'plain', 'an uncompressed message between them');
     $c->text("\xff");
     is(unpack('n', (frame($s))[1]), 1007, 'whose text is checked');
-    is(zlib_bytes(), 0, 'zlib has had nothing to do');
+    is(zlib_bytes(), 0, 'zlib was not used');
 }
 {
     my ($c, $s, $head) = bridged('/raw/x', [], "Sec-WebSocket-Extensions: $pmd");
     unlike($c->head, qr/Extensions/, 'a server that does not compress: the client does not');
     $c->raw(frame_bytes(TEXT, 'x', rsv => 0x40));
-    is(unpack('n', (frame($s))[1]), 1002, 'and the bit is an error');
+    is(unpack('n', (frame($s))[1]), 1002, 'and RSV1 is an error');
     ($c, $s, $head) = bridged('/raw/x', []);
-    unlike($head, qr/Extensions/, 'nothing is offered that the client does not offer');
+    unlike($head, qr/Extensions/, 'without an offer of the client, none is sent to the server');
     ($c, $s, $head) = bridged('/decoded', ["Sec-WebSocket-Extensions: $pmd; server_no_context_takeover"], "Sec-WebSocket-Extensions: $pmd");
     $c->text('h' x 300);
     my ($opcode, $payload, $first) = frame($s);
@@ -310,15 +310,15 @@ sub zlib_bytes {
     ok(Httpd::wait_for(sub { zlib_bytes() > 300 }, 'zlib'), '  by zlib');
     ($c, $s, $head) = bridged('/off', [], "Sec-WebSocket-Extensions: $pmd");
     unlike($head, qr/Extensions/, 'compression=off: not offered to the server');
-    like($c->head, qr/Extensions: $pmd/, 'but by WebSocketCompression to the client');
+    like($c->head, qr/Extensions: $pmd/, 'but WebSocketCompression offers it to the client');
     ($c, $s, $head) = bridged('/url', ["Sec-WebSocket-Extensions: $pmd"], "Sec-WebSocket-Extensions: $pmd");
     $c->raw(frame_bytes(TEXT, 'any', rsv => 0x40));
-    is((frame($s))[1], 'any', 'to=URL compression=pass: as it is');
+    is((frame($s))[1], 'any', 'to=URL compression=pass: unchanged');
     $c->raw(frame_bytes(BINARY, 'x' x (1 << 20), rsv => 0x40, fin => 0));
     $c->raw(frame_bytes(CONTINUATION, 'x'));
     my @close;
     do { @close = frame($s) } until !@close || $close[0] == CLOSE;
-    is(unpack('n', $close[1] // ''), 1009, 'WebSocketMaxMessageSize holds for the compressed size');
+    is(unpack('n', $close[1] // ''), 1009, 'WebSocketMaxMessageSize applies to the compressed size');
 }
 for my $bad ("$pmd; client_max_window_bits=10", "$pmd; unknown=1", "$pmd, $pmd", "$pmd; client_max_window_bits", 'x-other',
     "$pmd; server_max_window_bits=16")
@@ -334,7 +334,7 @@ for my $bad ("$pmd; client_max_window_bits=10", "$pmd; unknown=1", "$pmd, $pmd",
     my ($s, $head) = accepted($raw);
     answer($s, $head, "Sec-WebSocket-Extensions: $pmd");
     $c->read_answer;
-    is($c->status, 502, 'an answer without what the offer demands: 502');
+    is($c->status, 502, 'an answer without a required parameter: 502');
 }
 $httpd->stop;
 done_testing;

@@ -118,14 +118,14 @@ for (['/pass/', 'one'], ['/match/', 'one'], ['/section/', 'one'], ['/rewritten/'
             'X-Hop: 1', 'Sec-WebSocket-Protocol: first, second']);
     my $r = asked($c);
     is($r->{name}, $name, "$path: the server") or next;
-    $path eq '/handled/' ? like($r->{url}, qr{/htdocs/handled\?token=x%2Fy&z$}, "$path: as mod_proxy has it")
+    $path eq '/handled/' ? like($r->{url}, qr{/htdocs/handled\?token=x%2Fy&z$}, "$path: the same as with mod_proxy")
         : is($r->{url}, '/base/a%20b/c?token=x%2Fy&z', "$path: path and query");
     my $h = $r->{headers};
     is("$h->{cookie} $h->{authorization}", 'a=1; b=2 Bearer abc', "$path: Cookie and Authorization");
     is($h->{'x-added'}, 'by mod_headers', "$path: RequestHeader");
     is($h->{'x-forwarded-for'}, '192.0.2.1, 127.0.0.1', "$path: X-Forwarded-For");
     ok($h->{'x-forwarded-host'} && $h->{'x-forwarded-server'}, "$path: X-Forwarded-Host and -Server");
-    ok(!exists $h->{'x-hop'}, "$path: nothing that belongs to one connection");
+    ok(!exists $h->{'x-hop'}, "$path: no hop-by-hop headers");
     $path eq '/section/' ? is($h->{host}, $h->{'x-forwarded-host'}, "$path: ProxyPreserveHost")
         : isnt($h->{host}, $h->{'x-forwarded-host'}, "$path: the server's own Host");
     like($c->head, qr/^Sec-WebSocket-Protocol: second\r$/m, "$path: the subprotocol is the server's choice");
@@ -141,7 +141,7 @@ for my $path ('/rewritten/', '/http/') {
 }
 is((Client->refused($httpd, '/ordinary?auto'))[0], 200, 'a handshake for what is not proxied: as without the line');
 is((Client->refused($httpd, '/plain/x'))[0], 200, 'one for http without upgrade=: mod_proxy serves it');
-is((Client->refused($httpd, '/pass/private'))[0], 403, '<Proxy> sections hold');
+is((Client->refused($httpd, '/pass/private'))[0], 403, '<Proxy> sections apply');
 
 # ---- Refusals and failures ----
 

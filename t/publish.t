@@ -59,7 +59,7 @@ my ($status, $answer, $head) = curl('/channels/news', '-d', 'hello');
 is($status, 200, 'published');
 is_deeply($answer, { published => [{ channel => 'news', receivers => 1 }] }, 'to one');
 like($head, qr{^Content-Type: application/json\r?$}m, 'the answer is JSON');
-is_deeply([$c->message], [TEXT, 'hello'], 'who gets it');
+is_deeply([$c->message], [TEXT, 'hello'], 'the subscriber receives it');
 curl('/channels/news', '-H', 'Content-Type: application/octet-stream', '--data-binary', "\x01\xff");
 is_deeply([$c->message], [BINARY, "\x01\xff"], 'binary by its type');
 curl('/channels/news', '-H', 'Content-Type: application/json; charset=UTF-8', '-d', '{"a":1}');
@@ -73,19 +73,19 @@ is_deeply([$c->message], [TEXT, ''], 'an empty one');
 
 # Several at once, and positions.
 my $d = Client->new($httpd, '/plain?channel=kept/a');
-Httpd::wait_for(sub { (curl('/channels/kept/a'))[1]{channels}[0]{subscribers} == 1 }, 'the other');
+Httpd::wait_for(sub { (curl('/channels/kept/a'))[1]{channels}[0]{subscribers} == 1 }, 'the other subscriber');
 ($status, $answer) = curl('/channels/kept/a?channel=news&channel=kept%2Fb', '-d', 'all');
 is($status, 200, 'to several channels');
 my %by = map { $_->{channel} => $_ } @{ $answer->{published} };
 is_deeply([sort keys %by], ['kept/a', 'kept/b', 'news'], 'each has its answer');
 like($by{'kept/a'}{position}, qr/^[0-9a-f]+-1$/, 'with a position where there is a history');
-ok(!exists $by{news}{position}, 'and none where there is none');
-is($by{'kept/a'}{receivers}, 1, 'and its receivers');
-is(($c->message)[1], 'all', 'one gets it');
-is(($d->message)[1], 'all', 'the other, too');
+ok(!exists $by{news}{position}, 'and none without a history');
+is($by{'kept/a'}{receivers}, 1, 'and the number of receivers');
+is(($c->message)[1], 'all', 'the first channel receives it');
+is(($d->message)[1], 'all', 'the second channel, too');
 curl('/channels/kept/a', '-d', 'more');
 my $e = Client->new($httpd, '/plain?channel=kept/a&after=' . $by{'kept/a'}{position});
-is(($e->message)[1], 'more', 'the position is one to resume from');
+is(($e->message)[1], 'more', 'the position can be used to resume');
 
 # ---- Published once ----
 
@@ -98,19 +98,19 @@ for my $channel ('once', 'kept/once') {
     my @first = map { $_->[1]{published}[0] } @answers;
     is(scalar(grep { $_->{duplicate} } @first), 7, 'seven are told that it was published before');
     is_deeply([map { $_->{position} } @first], [($first[0]{position}) x 8], 'at the same position');
-    is_deeply([map { $_->{receivers} } @first], [(1) x 8], 'to as many');
+    is_deeply([map { $_->{receivers} } @first], [(1) x 8], 'with the same number of receivers');
     curl("/channels/$channel?id=a+1", '-d', 'by another way');
     curl("/channels/$channel?id=b", '-d', 'another');
-    is(($g->message)[1], 'once', 'it comes');
+    is(($g->message)[1], 'once', 'it arrives');
     is(($g->message)[1], 'another', 'once');
 
     # Many at the same time: some may be refused because the first one is still in progress.
     my @at_once = map { open my $p, '-|', 'curl', '-s', '-m', 50, '-H', 'Idempotency-Key: c', '-d', 'race',
             'http://127.0.0.1:' . $httpd->port . "/channels/$channel" or die $!; $p } 1 .. 10;
     my @told = map { my $p = $_; decode_json(do { local $/; <$p> })->{published}[0] } @at_once;
-    is(scalar(grep { !$_->{duplicate} && !$_->{error} } @told), 1, 'of ten at the same time one is the first');
+    is(scalar(grep { !$_->{duplicate} && !$_->{error} } @told), 1, 'one of ten simultaneous requests is the first');
     curl("/channels/$channel", '-d', 'behind');
-    is(($g->message)[1], 'race', 'it comes');
+    is(($g->message)[1], 'race', 'it arrives');
     is(($g->message)[1], 'behind', 'once');
     $g->close;
 }
@@ -124,17 +124,17 @@ for my $channel ('once', 'kept/once') {
     };
     ok(!$say->(1, 'json')->{duplicate}, 'JSON: published with a key');
     ok($say->(2, 'json')->{duplicate}, 'and not again');
-    ok($say->(3, 'a 1')->{duplicate}, 'the same keys as of HTTP');
-    is($say->(4, '')->{error}, 'no such channel', 'an empty one is none');
+    ok($say->(3, 'a 1')->{duplicate}, 'ids are shared with HTTP');
+    is($say->(4, '')->{error}, 'no such channel', 'an empty id is ignored');
     $g->close;
 }
 for ('', '%zz', 'x' x 256) {
     my ($status, $answer) = curl("/channels/once?id=$_", '-d', 'x');
-    is($status, 400, 'what is no id: ' . substr $_, 0, 4);
-    like($answer->{error}, qr/an id/, 'is told');
+    is($status, 400, 'an invalid id: ' . substr $_, 0, 4);
+    like($answer->{error}, qr/an id/, 'the error says so');
 }
 is((curl('/channels/once?channel=a%20b&id=x', '-d', 'x'))[0], 400, 'a refused request');
-ok(!(curl('/channels/once?id=x', '-d', 'x'))[1]{published}[0]{duplicate}, 'has used no id');
+ok(!(curl('/channels/once?id=x', '-d', 'x'))[1]{published}[0]{duplicate}, 'has not used up its id');
 
 # The same subscription again, from an earlier position: first the stored messages, then new ones.
 {
@@ -150,7 +150,7 @@ ok(!(curl('/channels/once?id=x', '-d', 'x'))[1]{published}[0]{duplicate}, 'has u
     is_deeply(decode_json(($g->message)[1]),
         { type => 'subscribed', channel => 'kept/g', id => 'live', position => $positions[2] }, 'and without one');
     curl('/channels/kept/g', '-d', 'g4');
-    is(decode_json(($g->message)[1])->{data}, 'g4', 'what is new comes once');
+    is(decode_json(($g->message)[1])->{data}, 'g4', 'new messages arrive once');
     $g->text(encode_json({ type => 'subscribe', channel => 'kept/g', after => 'nothing', id => 'wrong' }));
     is(decode_json(($g->message)[1])->{error}, 'no such position', 'a wrong position is refused');
     curl('/channels/kept/g', '-d', 'g5');
@@ -169,17 +169,17 @@ Httpd::wait_for(
     'the member');
 is($here->{members}[0]{data}, 'Ann', 'who is there');
 is($here->{subscribers}, 1, 'how many');
-ok($here->{complete}, 'all have answered');
+ok($here->{complete}, 'all processes have answered');
 
 # Clearing.
 ($status, $answer) = curl('/channels/kept/a', '-X', 'DELETE');
 is($status, 200, 'cleared');
 is_deeply($answer, { cleared => [{ channel => 'kept/a' }] }, 'which');
 my $lost = Client->new($httpd, '/plain?channel=kept/a&after=1-2x');
-$lost->expect_close(1008, 'a position that is none');
+$lost->expect_close(1008, 'an invalid position');
 my $f = Client->new($httpd, '/plain?channel=kept/a&after=all');
 curl('/channels/kept/a', '-d', 'after');
-is(($f->message)[1], 'after', 'what was kept is not there any more');
+is(($f->message)[1], 'after', 'the kept messages are gone');
 
 # Errors.
 my $long = 'x' x 101;
@@ -207,8 +207,8 @@ for (
 }
 is((curl('/closed/a', '-d', 'x'))[0], 403, "httpd's Require guards it");
 is((curl('/user/a', '-d', 'x'))[0], 401, 'so does its authentication');
-like($httpd->error_log, qr/channels: refused with 413/, 'the log tells who was refused');
-is(($httpd->get('/index.html'))[0], 200, 'other URLs are as they were');
+like($httpd->error_log, qr/channels: refused with 413/, 'the log names the refused client');
+is(($httpd->get('/index.html'))[0], 200, 'other URLs are not affected');
 
 # ---- The examples of docs/channels.md ----
 

@@ -58,7 +58,7 @@ sub is_gone {
         },
         "$name: all to be gone",
         sub {"@left"});
-    pass("$name: nothing it has started is left");
+    pass("$name: no process that it has started remains");
     Httpd::wait_for(sub { $kept || !-e $t->{folder} }, "$name: the folder to go");
     is(!!-e $t->{folder}, !!$kept, "$name: its folder is " . ($kept ? 'kept' : 'gone'));
 }
@@ -106,10 +106,10 @@ for my $who (qw(test inner outer)) {
 # ---- Waits ----
 {
     local $Patience::SECONDS = 0;
-    ok(!eval { Httpd::wait_for(sub {''}, 'the moon', sub {'clouds'}) }, 'what does not come is given up');
-    like($@, qr/waited 0 s for the moon; last seen: clouds/, 'and the message has what was seen');
-    ok(!eval { Httpd::wait_is(sub {3}, 4, 'moons') }, 'also of a value');
-    like($@, qr/for moons \("4"\); last seen: "3"/, 'with both');
+    ok(!eval { Httpd::wait_for(sub {''}, 'the moon', sub {'clouds'}) }, 'the wait ends after the time limit');
+    like($@, qr/waited 0 s for the moon; last seen: clouds/, 'and the message contains the last state');
+    ok(!eval { Httpd::wait_is(sub {3}, 4, 'moons') }, 'also for a value');
+    like($@, qr/for moons \("4"\); last seen: "3"/, 'with both values');
 }
 
 # ---- The summary ----

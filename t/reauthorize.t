@@ -181,8 +181,8 @@ for my $tls (0, 1) {
     $_->echoes('hello') for $alice, $bob;
     write_new('users', "alice:$hash\ncarol:$hash\n");
     $bob->expect_close(1008, "a user who was removed is closed$over");
-    is($bob->{reason}, 'access was revoked', "and told why$over");
-    like($httpd->wait_log(qr/api: closed $bob->{name} .*/), qr/ 1008 /, "so is the handler$over");
+    is($bob->{reason}, 'access was revoked', "with the reason$over");
+    like($httpd->wait_log(qr/api: closed $bob->{name} .*/), qr/ 1008 /, "and on_close gets it$over");
     my $closing = qr{websocket: /password, connection [0-9a-f]{16}: closing: access was revoked, status 401};
     Httpd::wait_for(sub { $httpd->count_log($closing) == $tls + 1 }, 'the log');
     unlike($httpd->error_log, qr/connection [0-9a-f]{16}: closing.*name=|name=.*: closing/, "and the log$over, without the query string");
@@ -198,9 +198,9 @@ for my $tls (0, 1) {
     write_new('users', "alice:$hash\nbob:$hash\n");
     my $second = client('/password/staff', user => 'bob');
     write_new('groups', "staff: bob\n");
-    $alice->expect_close(1008, 'a user who leaves the group is closed');
-    $bob->expect_close(1008, 'with all connections');
-    $second->echoes('still here', 'the others go on');
+    $alice->expect_close(1008, 'connections of a user who leaves the group are closed');
+    $bob->expect_close(1008, 'all of them');
+    $second->echoes('still here', 'the others stay open');
 }
 
 # ---- Require expr ----
@@ -209,7 +209,7 @@ for my $tls (0, 1) {
     my @c = map { client('/file') } 1 .. 5;
     $_->echoes('in') for @c;
     Httpd::write_file("$dir/flag", 'closed');
-    $_->expect_close(1008, 'an expression that is true no more') for @c;
+    $_->expect_close(1008, 'an expression that is no longer true') for @c;
 }
 # ---- Same state as at the handshake ----
 {
@@ -248,32 +248,32 @@ for my $tls (0, 1) {
 # ---- Bounds ----
 {
     my @large = map { "X-Large-$_: " . 'x' x 8000 } 1 .. 9;
-    is((Client->refused($httpd, '/file', headers => \@large))[0], 403, 'access comes first');
+    is((Client->refused($httpd, '/file', headers => \@large))[0], 403, 'access is checked first');
     Httpd::write_file("$dir/flag", 'open');
-    is((Client->refused($httpd, '/file', headers => \@large))[0], 431, 'headers of more than 64 KiB are not kept');
+    is((Client->refused($httpd, '/file', headers => \@large))[0], 431, 'headers of more than 64 KiB are refused');
     ok($httpd->wait_log(qr/handshake refused with 431: its headers have 7\d+ bytes, above the limit of 65536 \(WebSocketReauthorize\)/),
         'the log says why');
-    client('/', headers => \@large)->echoes('hello', 'where there are no checks, they are welcome');
+    client('/', headers => \@large)->echoes('hello', 'without checks, they are accepted');
 }
 
 # ---- Requests that cannot be checked again ----
 {
     my $c    = client('/certificate', tls => 1, cert => 1);
     my $only = client('/certificate/only', tls => 1, cert => 1);
-    $only->expect_close(1008, 'a certificate cannot be asked for again: closed');
+    $only->expect_close(1008, 'a certificate cannot be requested again: closed');
     Httpd::wait_for(sub { $httpd->count_log(qr/authorization result of Require env WEBSOCKET_REAUTHORIZE: granted/) >= 2 }, 'the other to be checked');
-    $c->echoes('still here', 'but access can be granted to checks');
-    is((Client->refused($httpd, '/certificate', tls => 1, headers => ['WEBSOCKET_REAUTHORIZE: 1']))[0], 403, 'which no client can pretend to be');
+    $c->echoes('still here', 'but checks can be exempted');
+    is((Client->refused($httpd, '/certificate', tls => 1, headers => ['WEBSOCKET_REAUTHORIZE: 1']))[0], 403, 'which clients cannot forge');
 }
 {
     write_new('login', "alice:$hash\n");
     my $c = client('/broken', user => 'alice');
     unlink $httpd->root . '/login';
     my (undef, $status) = $httpd->wait_log(qr/cannot check access, status (\d+): the connection stays open \(WebSocketReauthorize\)/);
-    is($status, 500, 'who could tell is out of order: the log says so');
-    $c->echoes('still here', 'and the connection goes on');
+    is($status, 500, 'a backend that fails: the log says so');
+    $c->echoes('still here', 'and the connection stays open');
     write_new('login', "bob:$hash\n");
-    $c->expect_close(1008, 'until somebody can tell');
+    $c->expect_close(1008, 'until the backend works again');
 }
 
 # ---- Many ----
@@ -287,7 +287,7 @@ for my $tls (0, 1) {
     $_->echoes('still here') for @carol;
     $httpd->graceful;
     write_new('users', "nobody:$hash\n");
-    is((grep { my ($opcode) = $_->frame; $opcode == 8 } @carol), 20, 'a child that has to go goes on checking');
+    is((grep { my ($opcode) = $_->frame; $opcode == 8 } @carol), 20, 'a stopping child continues to check');
 }
 
 

@@ -25,7 +25,7 @@ my $redis = -x '/usr/bin/redis-server' ? Redis->start : undef;
 my $page = Httpd::read_file("$Httpd::TOP/docs/recipes.md");
 my %file;
 $file{$1} = $2 while $page =~ /^```\w+ file=(\S+)\n(.*?)^```$/msg;
-is(scalar(grep { !/ file=/ } $page =~ /^```(\w.*)$/mg), 0, 'each listing of the page is run');
+is(scalar(grep { !/ file=/ } $page =~ /^```(\w.*)$/mg), 0, 'every listing of the page is tested');
 
 # Texts of the recipes, and their replacements in this test.
 my @others = (
@@ -67,11 +67,11 @@ sub joins { my ($path, @o) = @_; return Client->new($httpd, $path, protocol => '
 sub ends {
     my ($c, $name, $end) = @_;
     $c->text('{"type":"subscribe","channel":"news"}');
-    like(($c->frame)[1], qr/subscribed/, "$name: lets in");
+    like(($c->frame)[1], qr/subscribed/, "$name: permits access");
     $end->();
     my ($opcode, $payload);
     do { ($opcode, $payload) = $c->frame } until !defined $opcode || $opcode == CLOSE;
-    is(unpack('n', $payload // ''), 1008, "$name: the connection ends with the right to it");
+    is(unpack('n', $payload // ''), 1008, "$name: the connection ends when access ends");
 }
 
 # ---- JSON Web Tokens ----
@@ -85,7 +85,7 @@ sub token {
 SKIP: {
     skip 'no mod_oauth2', 1 if !$has{'jwt.conf'};
     my $secret = 'replace-this-secret-of-32-bytes!';
-    is((Client->refused($httpd, '/jwt'))[0], 401, 'JWT: none');
+    is((Client->refused($httpd, '/jwt'))[0], 401, 'JWT: no token');
     is((Client->refused($httpd, '/jwt?token=' . token('another secret of 32 bytes......', time + 60)))[0], 401, 'JWT: forged');
     is((Client->refused($httpd, '/jwt?token=' . token($secret, time - 60)))[0], 401, 'JWT: expired');
     my $c = joins('/jwt?token=' . token($secret, time + 600));
@@ -114,10 +114,10 @@ php_value[session.save_path] = $dir/sessions
 END
     my $fpm = Program->start($fpm_program, '-n', '-y', "$dir/fpm.conf");
     Httpd::wait_for(sub { IO::Socket::INET->new(PeerAddr => "127.0.0.1:$fpm_port") }, 'php-fpm');
-    is((Client->refused($httpd, '/session'))[0], 403, 'PHP session: none');
+    is((Client->refused($httpd, '/session'))[0], 403, 'PHP session: no session');
     Httpd::write_file("$dir/sessions/sess_abc123", 'user|s:5:"alice";');
     chmod 0666, "$dir/sessions/sess_abc123";
-    is((Client->refused($httpd, '/session', headers => ['Cookie: PHPSESSID=abc124']))[0], 403, 'PHP session: another');
+    is((Client->refused($httpd, '/session', headers => ['Cookie: PHPSESSID=abc124']))[0], 403, 'PHP session: an unknown session');
     my $c = joins('/session', headers => ['Cookie: PHPSESSID=abc123']);
     ends($c, 'PHP session', sub { unlink "$dir/sessions/sess_abc123" });
     like(Httpd::read_file($httpd->root . '/logs/access_log'), qr/ alice "GET \/session/, 'PHP session: the user');
@@ -147,7 +147,7 @@ sub program_prints {
     my ($name, $match, @before) = @_;
     Httpd::write_file("$Httpd::BUILD/t/recipe-$$-$name", join "\n", @before, $file{$name});
     my $p = Program->start('node', "$Httpd::BUILD/t/recipe-$$-$name");
-    ok($p->wait_output($match), "$name prints what it gets");
+    ok($p->wait_output($match), "$name prints received messages");
     kill 'KILL', $p->{pid};
     $p->finish;
     unlink "$Httpd::BUILD/t/recipe-$$-$name";

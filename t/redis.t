@@ -57,15 +57,15 @@ subscribed($stranger, 'news');
 my ($status, $answer) = publish($one, 'news', 'from one');
 is($status, 200, 'published');
 is(($a->message)[1], 'from one', 'here');
-is(($b->message)[1], 'from one', 'and there');
+is(($b->message)[1], 'from one', 'and on the other');
 publish($two, 'news', 'from two');
-is(($a->message)[1], 'from two', 'once each: the next one here');
-is(($b->message)[1], 'from two', 'and there');
+is(($a->message)[1], 'from two', 'once each: the next message on this machine');
+is(($b->message)[1], 'from two', 'and on the other');
 publish($stranger, 'news', 'mine');
-is(($x->message)[1], 'mine', 'with another prefix one is among oneself');
+is(($x->message)[1], 'mine', 'another prefix separates the channels');
 publish($one, 'news', 'x' x 100_000);
 is(length(($b->message)[1]), 100_000, 'a large one');
-is(length(($a->message)[1]), 100_000, 'here, too');
+is(length(($a->message)[1]), 100_000, 'on this machine, too');
 
 # ---- Lists, wildcards, keys and events across machines ----
 
@@ -117,9 +117,9 @@ $two->wait_log(qr/redis: .*trying again/);
 my $local = Client->new($one, '/ws?channel=local');
 subscribed($one, 'local');
 publish($one, 'local', 'meanwhile');
-is(($local->message)[1], 'meanwhile', 'while Redis is away local delivery goes on');
+is(($local->message)[1], 'meanwhile', 'without Redis, local delivery continues');
 publish($one, 'news', 'lost');
-is(($a->message)[1], 'lost', 'also of what others would hear');
+is(($a->message)[1], 'lost', 'also for channels with remote subscribers');
 
 # Publishers over WebSocket do not wait, but their messages are queued.
 my @json = map { Client->new($_, '/ws?channel=kept/a', protocol => 'channel.v1.json') } $one, $two;
@@ -142,14 +142,14 @@ is("@wrong", '', 'nothing is lost or doubled: all readers have all messages, onc
 
 my $back = Client->new($two, "/ws?channel=kept/a&after=$first");
 my @resumed = map { ($back->message)[1] } 2 .. @want;
-is("@resumed[0 .. 18]", join(' ', map {"m$_"} 2 .. 20), 'what the other machine published can be resumed');
-is(join(' ', sort @resumed), join(' ', sort @want[1 .. $#want]), 'up to the last, each once');
+is("@resumed[0 .. 18]", join(' ', map {"m$_"} 2 .. 20), 'messages of the other machine can be resumed');
+is(join(' ', sort @resumed), join(' ', sort @want[1 .. $#want]), 'up to the last one, each once');
 
 # A message published while Redis was away may still have been in flight when it came back.
 publish($one, 'news', 'again');
 my $next = ($b->message)[1];
 $next = ($b->message)[1] if $next eq 'lost';
-is($next, 'again', 'what has no history is heard again');
+is($next, 'again', 'channels without a history work again');
 
 # ---- Published once, or not at all ----
 
@@ -173,7 +173,7 @@ for my $channel ('once', 'kept/once') {
     heard($channel, 2);
     my @first = map { (answer_of(publish_with($_, "$channel?id=x", 'x')))[1]{published}[0] } $one, $two, $one, $two;
     is_deeply([map { $_->{duplicate} ? 1 : 0 } @first], [0, 1, 1, 1], "$channel: once on all machines");
-    is($first[1]{position}, $first[0]{position}, 'and its position is told') if $channel =~ /kept/;
+    is($first[1]{position}, $first[0]{position}, 'and the answer has its position') if $channel =~ /kept/;
     publish($two, $channel, 'behind');
     is_deeply([map { ($_->message)[1] } ($_) x 2], ['x', 'behind'], 'each reader has it once') for @readers;
     $_->close for @readers;
@@ -190,18 +190,18 @@ for my $channel ('once', 'kept/once') {
     my $left  = publish_with($one, 'kept/refused', 'left');
     shutdown $left, 1;
     my ($status, $told, $again) = answer_of($left);
-    is($status, 503, 'a client that has closed its side is refused at once');
+    is($status, 503, 'a client that has closed its side is refused immediately');
     ok($again, 'and may try again');
     ($status, $told, $again) = answer_of($waits);
-    is($status, 503, 'one that waits is refused at last');
-    is($told->{published}[0]{error}, 'try again later', 'and told so');
+    is($status, 503, 'a waiting client is refused after the timeout');
+    is($told->{published}[0]{error}, 'try again later', 'with the reason');
     ok($again, 'and may try again');
-    is((answer_of($claim))[0], 503, 'so is one whose id cannot be asked for');
+    is((answer_of($claim))[0], 503, 'so is a message whose id cannot be checked');
     $redis->again;
     Httpd::wait_for(sub { (publish($two, 'kept/refused', 'end'))[0] == 200 }, 'Redis');
     heard('kept/refused', 2);
     ok(!(answer_of(publish_with($one, 'refused?id=claim', 'claim')))[1]{published}[0]{duplicate}, 'its id was not used up');
-    is(($_->message)[1], 'end', 'nothing that was refused is published later') for @readers;
+    is(($_->message)[1], 'end', 'no refused message is published later') for @readers;
     $_->close for @readers;
 }
 
@@ -221,7 +221,7 @@ for my $channel ('once', 'kept/once') {
     $redis->again;
     $crowd->go_on(200);
     my ($left, $lost, $messages, $faults) = $crowd->result;
-    is($left, $subscribers, "$subscribers subscribers in the children of two httpds are left when Redis was killed");
+    is($left, $subscribers, "$subscribers subscribers in the children of two httpds remain after Redis was killed");
     cmp_ok($messages, '>=', 400, "$messages messages have come back to their publishers");
     is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in order');
 }
@@ -264,10 +264,10 @@ for my $channel ('once', 'kept/once') {
     is("@{$got[0]}", "@{$got[1]}", 'in the same order');
     my $back = Client->new($both[1], "/ws?channel=kept/s&after=$first");
     is(join(' ', map { ($back->message)[1] } 2 .. @want), "@{$got[0]}[1 .. $#want]",
-        'positions of before are good');
+        'earlier positions are valid');
     heard('plain', 2, $replica);
     publish($both[0], 'plain', 'again');
-    is(($_->message)[1], 'again', 'what has no history is heard again') for @plain;
+    is(($_->message)[1], 'again', 'channels without a history work again') for @plain;
 }
 
 # A sentinel may require a password, its own or that of the servers.
@@ -284,8 +284,8 @@ for my $channel ('once', 'kept/once') {
     for my $line (sort keys %told) {
         my $refused = httpd($line);
         $refused->wait_log($told{$line});
-        pass("the log tells what is wrong with $line");
-        is($refused->count_log(qr/has no master/), $line =~ /nobody/ ? 1 : 0, 'the name is blamed when it is the name')
+        pass("the log says what is wrong with $line");
+        is($refused->count_log(qr/has no master/), $line =~ /nobody/ ? 1 : 0, 'the log names the wrong user name')
             if $Httpd::MPM ne 'prefork';
     }
     for my $line ("sentinel://:secret\@$at/mymaster sentinel=other",
@@ -342,7 +342,7 @@ END
             my $text;
             push @strange, $text while ($text = ($o->message)[1]) ne 'own';
         }
-        is(scalar(grep {/^to/} @strange), 0, 'others do not');
+        is(scalar(grep {/^to/} @strange), 0, 'others do not receive it');
     }
 }
 
@@ -357,22 +357,22 @@ my $acl    = httpd("redis://web:pass\@$at prefix=site:");
 my $third  = Client->new($acl, '/ws?channel=kept/b&after=all');
 ($status, $answer) = publish($acl, 'kept/b', 'x');
 like($answer->{published}[0]{position}, qr/-1$/, 'with an ACL user');
-is(($third->message)[1], 'x', 'who hears');
+is(($third->message)[1], 'x', 'the user can subscribe');
 my $again = Client->new($acl, '/ws?channel=kept/b&after=all');
-is(($again->message)[1], 'x', 'and reads');
+is(($again->message)[1], 'x', 'and read');
 ($status) = channel_http($acl, 'DELETE', 'kept/b', '');
-is($status, 200, 'and clears');
-is($acl->count_log(qr/redis: /), 0, 'without a complaint');
+is($status, 200, 'and clear');
+is($acl->count_log(qr/redis: /), 0, 'without an error in the log');
 
 my $outside = httpd("redis://w%65b:p%61%73%73\@$at");    # percent-encoded, as in any URL
 ($status) = publish($outside, 'kept/b', 'x');
-is($status, 503, 'nothing outside of the prefix is for that user');
+is($status, 503, 'the user has no access outside of the prefix');
 $outside->wait_log(qr/redis: .*NOPERM.*channel|redis: .*permission.* channel/i);
 $outside->wait_log(qr/redis: .*NOPERM.*key|redis: .*permission.* key/i);
-pass('which the log says, of channels and keys');
+pass('and the log says so, for channels and keys');
 my $wrong = httpd("redis://:no\@$at");
 $wrong->wait_log(qr/redis: 127.0.0.1: .*(?:WRONGPASS|invalid)/);
-pass('a wrong password is told');
+pass('a wrong password is logged');
 
 # ---- The directive ----
 

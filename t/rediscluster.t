@@ -77,7 +77,7 @@ sub sharded {
     my $o = {};
     $o = decode_json(($writer->message)[1]) while ($o->{id} // 0) != 1;
     like($o->{position}, qr/-1$/, 'a script waits until the slot has moved, and follows MOVED');
-    like($to->cli('CLUSTER', 'COUNTKEYSINSLOT', $slot), qr/^[1-9]/, 'to the node that has it now');
+    like($to->cli('CLUSTER', 'COUNTKEYSINSLOT', $slot), qr/^[1-9]/, 'at the node that has it now');
 
     # When a slot is moved, its sharded channels move too.
     my $told = Client->new($both[0], '/ws?channel=going');
@@ -109,11 +109,11 @@ sub sharded {
     $crowd->go_on(200);
     sharded("plain/$_", 1, @left) for 1 .. 20;
     publish($both[1], "plain/$_", "again $_") for 1 .. 20;
-    is(join(' ', map { ($_->message)[1] } @plain), join(' ', map {"again $_"} 1 .. 20), 'channels without a history go on, at the nodes that are left');
+    is(join(' ', map { ($_->message)[1] } @plain), join(' ', map {"again $_"} 1 .. 20), 'channels without a history continue on the remaining nodes');
     $both[0]->graceful;
     $crowd->go_on(200);
     my ($all, $lost, $messages, $faults) = $crowd->result;
-    is($all, $subscribers, "$subscribers subscribers are left when a master of the cluster was killed, and an httpd reloaded");
+    is($all, $subscribers, "$subscribers subscribers remain after a master of the cluster was killed and an httpd was reloaded");
     cmp_ok($messages, '>=', 600, "$messages messages have come back to their publishers");
     is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in order');
     {
@@ -121,7 +121,7 @@ sub sharded {
         my $reader = Client->new($plain_bus[0], '/ws?channel=plain');
         Httpd::wait_for(sub { grep { $_->cli('PUBSUB', 'NUMSUB', 'off:c:plain') =~ /^1$/m } @left }, 'a subscription');
         publish($plain_bus[1], 'plain', 'to all nodes');
-        is(($reader->message)[1], 'to all nodes', 'sharded=off: all nodes bring it');
+        is(($reader->message)[1], 'to all nodes', 'sharded=off: any node delivers it');
     }
     my $ends = 0;
     Httpd::wait_for(
@@ -162,7 +162,7 @@ sub sharded {
     {
         my ($bus, $says, $what) = @$_;
         bus_httpd($bus)->wait_log($says);
-        pass("$what: the log tells");
+        pass("$what: the log has the reason");
     }
 }
 
@@ -184,11 +184,11 @@ sub sharded {
     my @readers = map { Client->new($_, '/ws?channel=kept/s&after=all') } @both;
     subscribed_in_redis('kept/s', 2, $master);
     my $first = position($both[0], 'kept/s', 'one');
-    like($first, qr/-1$/, 'of several sentinels one is down: another names the master');
-    unlike($both[0]->error_log, qr/redis: .*trying again/, 'which is no reason to complain');
+    like($first, qr/-1$/, 'one of several sentinels is down: another one names the master');
+    unlike($both[0]->error_log, qr/redis: .*trying again/, 'without an error in the log');
     $master->stop('KILL');
     subscribed_in_redis('kept/s', 2, $replica);
-    is(position($both[1], 'kept/s', 'two') =~ s/-.*//r, $first =~ s/-.*//r, 'and its successor');
+    is(position($both[1], 'kept/s', 'two') =~ s/-.*//r, $first =~ s/-.*//r, 'and its replacement');
     is(join(' ', map { ($_->message)[1] } $readers[0], $readers[0]), 'one two', 'nothing is missing');
 }
 
@@ -215,7 +215,7 @@ sub sharded {
         push @types, $o->{type};
         last if ($o->{data} // '') eq 'n4';
     }
-    like("@types", qr/ gap /, 'and subscribers are told of a gap');
+    like("@types", qr/ gap /, 'and subscribers get a gap');
     is(position($httpd, 'kept/lost', 'next') =~ s/-.*//r, $now[0] =~ s/-.*//r, 'one');
 }
 

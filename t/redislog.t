@@ -191,19 +191,19 @@ END
     Httpd::wait_for(sub { $httpd->count_log(qr/trying again/) > $before }, 'the next line of the log');
     visit($httpd, "/many/$_?" . 'x' x 7500) for 4 .. 90;
     Httpd::wait_for(sub { lost($httpd) > 4 }, 'a loss');
-    pass('a full queue: the others are lost, and counted');
+    pass('a full queue: further records are lost and counted');
     is($httpd->count_log(qr/records of WebSocketLog are lost: .*: 4 MiB of records wait to be written/), 1, 'logged once');
     visit($httpd, '/file');
     Httpd::wait_for(sub { Httpd::read_file($httpd->root . '/logs/file') eq "/file\n" }, 'a record in a file, which does not wait for Redis');
     $redis->again;
     Httpd::wait_is(sub { $redis->cli('LLEN', 'log') + lost($httpd) - 3 }, 90, 'records that arrive or are counted as lost');
-    cmp_ok($redis->cli('LLEN', 'log'), '>=', 60, 'those that waited arrive');
+    cmp_ok($redis->cli('LLEN', 'log'), '>=', 60, 'queued records arrive');
 
     $redis->stop('KILL');
     visit($httpd, '/last') for 1, 2;
     my $said = $httpd->count_log(qr/records of WebSocketLog are lost/);
     $httpd->stop;
-    is($httpd->count_log(qr/records of WebSocketLog are lost: .*: Redis is unreachable/), 1, 'httpd stops without Redis: the log says what that loses');
+    is($httpd->count_log(qr/records of WebSocketLog are lost: .*: Redis is unreachable/), 1, 'httpd stops while Redis is down: the log has the number of lost records');
     is($httpd->count_log(qr/records of WebSocketLog are lost/), $said + 1, 'once');
 }
 
@@ -226,7 +226,7 @@ END
     my $seen = $fake->seen('XADD');
     visit($httpd, '/x');
     Httpd::wait_for(sub { $fake->seen('XADD') > $seen }, 'the next record');
-    ok(1, 'an answer that is none ends the connection, and the next one serves');
+    ok(1, 'an invalid reply ends the connection, and the next one works');
 }
 
 # ---- TLS ----
@@ -239,7 +239,7 @@ END
         '--tls-key-file', "$certs/server.key", '--tls-ca-cert-file', "$certs/ca.crt", '--tls-auth-clients', 'yes']);
     my $httpd = httpd("WebSocketHandler ws_echo.so\nWebSocketLog rediss://localhost:$port/log %U ca=$certs/ca.crt cert=$certs/client.crt key=$certs/client.key");
     visit($httpd, '/secret');
-    is((list($tls, 'log', 1))[0], '/secret', 'rediss: with a certificate of ours');
+    is((list($tls, 'log', 1))[0], '/secret', 'rediss: with a client certificate');
 }
 
 $_->stop for @httpds;

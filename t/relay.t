@@ -63,10 +63,10 @@ for (['plain', 0], ['TLS 1.2', 'TLSv1_2'], ['TLS 1.3', 'TLSv1_3']) {
         ok($type == BINARY && $got eq $message, "$name: $size bytes are echoed");
     }
     $c->text('who');
-    like(($c->message)[1], qr/ peer=127\.0\.0\.1 .* secure=@{[$tls ? 1 : 0]} /, "$name: the handler knows who it is");
+    like(($c->message)[1], qr/ peer=127\.0\.0\.1 .* secure=@{[$tls ? 1 : 0]} /, "$name: the handler gets the properties of the client");
     $c->close(4321, 'done');
     $c->expect_close(4321, "$name: the client closes");
-    is(told($c), '4321 done', "$name: the handler is told");
+    is(told($c), '4321 done', "$name: the handler gets the code");
 
     for my $count (5, 2000, 60_000) {
         my $behind = join '', map { frame_bytes(TEXT, "message $_") } 1 .. $count;
@@ -84,12 +84,12 @@ for (['plain', 0], ['TLS 1.2', 'TLSv1_2'], ['TLS 1.3', 'TLSv1_3']) {
     $c->text('close 4002 enough');
     $c->expect_close(4002, "$name: the server closes");
     is($c->{reason}, 'enough', "$name: with its reason");
-    is(told($c), '4002 enough', "$name: which the handler is told");
+    is(told($c), '4002 enough', "$name: on_close gets code and reason");
 
     $c = client('/', tls => $tls);
     $c->text('a last message');
     $c->drop;
-    like(told($c), qr/^1006 /, "$name: a client that goes without a word: 1006");
+    like(told($c), qr/^1006 /, "$name: a client that disconnects without a Close frame: 1006");
 
     $c = client('/', tls => $tls);
     $c->echoes('there', "$name: a client ...");
@@ -101,15 +101,15 @@ for (['plain', 0], ['TLS 1.2', 'TLSv1_2'], ['TLS 1.3', 'TLSv1_3']) {
     my $c = client('/');
     shutdown $c->socket, 1;
     ok($c->at_end, 'a client that ends its side without a Close frame: the other side ends too');
-    like(told($c), qr/^1006 /, 'and the handler is told 1006');
+    like(told($c), qr/^1006 /, 'and the handler gets 1006');
 
     $c = client('/');
     $c->raw(frame_bytes(TEXT, 'said') . frame_bytes(CLOSE, pack 'n', 4003));
     shutdown $c->socket, 1;
-    is(($c->message)[1], 'said', 'a client that ends its side behind a Close frame gets what is due to it');
+    is(($c->message)[1], 'said', 'a client that ends its side after a Close frame gets all queued data');
     is_deeply([($c->frame)[0, 1]], [CLOSE, pack 'n', 4003], 'and the Close frame');
     ok($c->at_end, 'and then the end');
-    is(told($c), '4003 ', 'and its code is what the handler is told');
+    is(told($c), '4003 ', 'and the handler gets its code');
 }
 {
     my $c = client('/');
@@ -142,8 +142,8 @@ for (['plain', 0], ['TLS 1.2', 'TLSv1_2'], ['TLS 1.3', 'TLSv1_3']) {
     my $idle = client('/', server => $impatient);
     my $c    = client('/', server => $impatient, rcvbuf => 65536);
     $c->text('flood 3000');
-    like(told($c), qr/^1006 /, 'a client that takes nothing is given up after Timeout');
-    $idle->echoes('still here', 'one that has nothing to say is not');
+    like(told($c), qr/^1006 /, 'a client that accepts nothing is dropped after Timeout');
+    $idle->echoes('still here', 'a silent client is not');
 }
 
 SKIP: {
@@ -177,12 +177,12 @@ SKIP: {
     ok($httpd->wait_log(qr/name=$off->{name} HTTP\S+ 101/, 1), 'WebSocketRelay off in a Location: taken over');
     my $on = client('/on');
     $on->echoes('x', 'WebSocketRelay on is inherited: the connection echoes');
-    unlike($httpd->access_log, qr/name=$on->{name} /, 'and httpd has not done with the request');
+    unlike($httpd->access_log, qr/name=$on->{name} /, 'and the request of httpd has not ended');
     $on->close(1000);
     $on->expect_close(1000);
-    ok($httpd->wait_log(qr/name=$on->{name} HTTP\S+ 101 -/, 1), 'until it ends; then it is logged, and as no abort');
+    ok($httpd->wait_log(qr/name=$on->{name} HTTP\S+ 101 -/, 1), 'until the connection ends; then it is logged, and not as aborted');
     my ($ok, $text) = Httpd->check("WebSocketRelay maybe\n");
-    ok(!$ok && $text =~ /WebSocketRelay must be On or Off/, 'anything but on and off is an error');
+    ok(!$ok && $text =~ /WebSocketRelay must be On or Off/, 'any value except on and off is an error');
 }
 
 # ---- Filters of other modules ----
@@ -200,8 +200,8 @@ END
         $c->binary($name, mask => '    '); # on the wire, lower case is upper case
         is(($c->message)[1], $name, "$name: with mod_dumpio a connection echoes");
         ok($dump->wait_log(qr/relayed: filter dumpio_in must see its bytes/), "$name: relayed");
-        ok($dump->wait_log(qr/dumpio_in \(data-\w+\): .*    \U$name/), "$name: mod_dumpio sees what comes");
-        ok($dump->wait_log(qr/dumpio_out \(data-\w+\): .*$name/), "$name: and what goes");
+        ok($dump->wait_log(qr/dumpio_in \(data-\w+\): .*    \U$name/), "$name: mod_dumpio sees the input");
+        ok($dump->wait_log(qr/dumpio_out \(data-\w+\): .*$name/), "$name: and the output");
         $c->close(1000);
         $c->expect_close(1000, "$name: and it is closed in order");
     }
@@ -248,7 +248,7 @@ END
         conf => "WebSocketHandler $api\n");
     for my $tls (0, 1) {
         my $c = client('/', server => $hoard, tls => $tls);
-        $c->echoes("message $_", 'a filter that keeps all until a flush is made to pass it on') for 1 .. 3;
+        $c->echoes("message $_", 'a filter that buffers until a flush passes data on') for 1 .. 3;
         $c->close(1000);
         $c->expect_close(1000, 'to the end');
     }
@@ -291,7 +291,7 @@ END
     my $server = Httpd->start(load => "LoadModule foreign_tls_module $foreign", mpm_conf => $mpm,
         conf => "WebSocketHandler $api\n");
     my $c = client('/', server => $server);
-    $c->echoes('x' x 100_000, 'TLS whose SSL object could not be taken is relayed');
+    $c->echoes('x' x 100_000, 'TLS with an unknown SSL object is relayed');
     $c->close(1000);
     $c->expect_close(1000, 'to the end');
     $server->wait_log(qr/the connection is relayed: its TLS connection is not mod_ssl's/);
@@ -305,13 +305,13 @@ my $conf = "WebSocketHandler $api\n<Location /relay>\nWebSocketRelay on\n</Locat
     my $server = Httpd->start(mpm_conf => $mpm, conf => "WebSocketPing off\nWebSocketDrainTimeout " . Patience::stretch('3s') . "\n$conf");
     my @c = map { client($_ % 2 ? '/relay' : '/', server => $server, tls => $_ >> 1 & 1) } 1 .. 8;
     $server->graceful;
-    is((grep { $_->text('x'); ($_->frame)[1] eq 'x' } @c), 8, 'after a reload all connections live on, relayed or not');
+    is((grep { $_->text('x'); ($_->frame)[1] eq 'x' } @c), 8, 'after a reload all connections stay open, relayed or not');
     my $new = client('/relay', server => $server);
     is((grep { my ($opcode, $payload) = $_->frame; $opcode == CLOSE && unpack('n', $payload) == 1012 } @c),
         8, 'at the end of WebSocketDrainTimeout all are closed with 1012');
-    $new->echoes('here', 'a new one is not');
+    $new->echoes('here', 'a new connection is not');
     my @old = map { told($_) } @c[0, 1];
-    is("@old", '1012 server restarts 1012 server restarts', 'the handler is told so');
+    is("@old", '1012 server restarts 1012 server restarts', 'the handler gets the code');
 }
 {
     my $server = Httpd->start(mpm_conf => $mpm, conf => $conf);
@@ -320,10 +320,10 @@ my $conf = "WebSocketHandler $api\n<Location /relay>\nWebSocketRelay on\n</Locat
     $_->echoes('y', 'a connection of an old child') for @c[0, 1];
     $server->stop;
     my @ends = map { my ($opcode, $payload) = eval { $_->frame }; defined $opcode ? unpack 'n', $payload : 'none' } @c;
-    is("@ends[1, 3, 5, 7]", '1001 1001 1001 1001', 'a stop meanwhile: those that were taken over are closed with 1001');
+    is("@ends[1, 3, 5, 7]", '1001 1001 1001 1001', 'a stop during the drain: connections that were taken over are closed with 1001');
     is("@ends[0, 2, 4, 6]", $Httpd::MPM eq 'prefork' ? 'none none none none' : '1001 1001 1001 1001',
-        'those that are relayed too, but not on prefork');
-    unlike($server->error_log, qr/SIGKILL/, 'and nobody had to be killed');
+        'relayed ones, too, but not on prefork');
+    unlike($server->error_log, qr/SIGKILL/, 'and no child had to be killed');
 }
 {
     my $server = Httpd->start(mpm_conf => $mpm, conf => $conf);

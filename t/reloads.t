@@ -114,7 +114,7 @@ if ($Httpd::MPM eq 'event') {
         is($running[$_]->finish, 0, "$clients[$_][0]: until its end");
     }
     is($httpd->count_log(qr/accepted a connection without starting/), @clients, 'the log has a line for each');
-    $stays->echoes('still here', 'the others are as they were');
+    $stays->echoes('still here', 'the other connections are not affected');
     $stays->drop;
     my ($old) = $httpd->error_log =~ /pid (\d+).*accepted a connection without/;
     Httpd::wait_for(sub { !kill 0, $old }, 'the old child to end');
@@ -135,11 +135,11 @@ if ($Httpd::MPM eq 'event') {
         push @old, Client->new($full, '/');
         $full->graceful;
     }
-    ok($full->wait_log($told), 'the log says when old children have taken all places');
-    $_->echoes('still here', 'their connections go on') for @old;
+    ok($full->wait_log($told), 'the log says when old children occupy all slots');
+    $_->echoes('still here', 'their connections stay open') for @old;
     $_->drop for @old;
     Httpd::wait_for(sub { ($full->get('/index.html'))[0] == 200 }, 'a new child');
-    is($full->count_log($told), 1, 'it has said so once');
+    is($full->count_log($told), 1, 'the log has it once');
 }
 
 done_testing;

@@ -81,7 +81,7 @@ for (['', 'http://127.0.0.1:' . $httpd->port], ['--http1.1', $https], $h2 ? ['--
             my $answer = `$curl $version -H 'Accept: $accept' '$url$path/news?wait=0&x=$split'`;
             unlike($answer, qr/^X-Split/mi, "$accept, $version $url$path: not split");
             next if $version eq '--http2';    # there mod_http2 resets the stream, as for any page
-            like($answer, qr{^HTTP/\S+ 500 }, 'but refused') or diag $answer;
+            like($answer, qr{^HTTP/\S+ 500 }, 'but refused with 500') or diag $answer;
             is(() = $answer =~ m{^HTTP/}mg, 1, 'once');
         }
     }

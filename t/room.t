@@ -48,7 +48,7 @@ $_->close for $bob, $other;
 my ($pid) = $httpd->children;
 $httpd->stop;
 my $log = $httpd->error_log;
-like($log, qr/websocket:info.*room: the ticker has ended\n(?:.*\n)*?.*room: stop\n/, 'the last call of a ticker comes before stop, and ws_log() writes as the module');
+like($log, qr/websocket:info.*room: the ticker has ended\n(?:.*\n)*?.*room: stop\n/, 'the last call of a ticker is before stop, and ws_log() writes as the module');
 unlike($log, qr/after stop/, 'no function of the handler is called after stop');
 
 done_testing;

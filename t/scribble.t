@@ -73,8 +73,8 @@ for my $round (1 .. $rounds) {
     # One of the new children, which has none of the connections that must stay open.
     my $victim = Httpd::wait_for(sub { (grep { !$holds{$_} } reverse $httpd->children)[0] }, 'a new child');
     $killed += kill 'KILL', $victim;
-    Httpd::wait_for(sub { !kill 0, $victim }, 'it to be gone');
-    ok(kill(0, $httpd->pid), 'the parent goes on');
+    Httpd::wait_for(sub { !kill 0, $victim }, 'its end');
+    ok(kill(0, $httpd->pid), 'the parent continues');
 }
 $_->echoes('still here', 'an open connection') for @open;
 is($httpd->count_log(qr/exit signal (?!Killed)/), 0, 'no child has crashed');

@@ -111,7 +111,7 @@ sub numbers {
     my @numbers;
     do {
         my ($type, $text) = $c->message;
-        length $text == 10000 or BAIL_OUT('a message is cut');
+        length $text == 10000 or BAIL_OUT('a message is truncated');
         push @numbers, $text + 0;
     } while ($numbers[-1] != $last);
     return @numbers;
@@ -152,7 +152,7 @@ for my $policy (qw(newest oldest latest)) {
     }
     ok(@got > 2 && @got < 3000, "$policy: " . @got . ' of 3000 messages arrive, whole');
     if ($policy eq 'latest') {
-        is_deeply([sort map { $_ % 10 } @got[-10 .. -1]], [0 .. 9], 'latest: at the end one of each key');
+        is_deeply([sort map { $_ % 10 } @got[-10 .. -1]], [0 .. 9], 'latest: finally one message of each key');
     }
     else {
         is_deeply(\@got, [sort { $b <=> $a } @got], "$policy: in order");
@@ -171,7 +171,7 @@ for my $policy (qw(newest oldest latest)) {
         'a message that waits too long: the log says so');
     while (my ($opcode, $payload) = $c->frame) {
         next if $opcode != CLOSE;
-        is(unpack('n', $payload), 1008, 'a message that waits too long: close');
+        is(unpack('n', $payload), 1008, 'a message that waits too long: the connection is closed');
         last;
     }
 }
@@ -185,15 +185,15 @@ $everybody->echoes('1', 'somebody else is served');
     $before = memory();
     $_->raw_bytewise($announced) for @clients;
     $_->raw_bytewise('x' x 200) for @clients[0 .. 4];
-    little_memory($before, 'messages of which a byte comes at a time, 50 MB announced');
-    is((grep { 1 while $_->frame; $_->{eof} } @clients), 50, 'who says nothing for long is ended');
+    little_memory($before, 'messages that arrive byte by byte, with 50 MB announced');
+    is((grep { 1 while $_->frame; $_->{eof} } @clients), 50, 'a client that is silent for too long is dropped');
 }
 
 # ---- A client that sends nothing ----
 
 {
     my @clients = map { Client->new($httpd, '/impatient') } 1 .. 50;
-    is((grep { my ($opcode) = $_->frame; $opcode == PING && $_->at_end } @clients), 50, 'who opens and says nothing is ended');
+    is((grep { my ($opcode) = $_->frame; $opcode == PING && $_->at_end } @clients), 50, 'a client that opens a connection and stays silent is dropped');
 }
 
 # ---- A client that pings endlessly and never reads ----
@@ -214,7 +214,7 @@ $everybody->echoes('1', 'somebody else is served');
             return $asleep == 20;
         },
         'all threads to sleep');
-    pass('what waits to be read costs no processor time');
+    pass('unread input uses no processor time');
     # The server accepts the rest of the pings only as fast as the client reads the pongs.
     my $rest = $c->{left} . frame_bytes(TEXT, 'end');
     while (my ($opcode, $payload) = $c->frame) {
@@ -223,7 +223,7 @@ $everybody->echoes('1', 'somebody else is served');
         my $n = length $rest && $c->socket->syswrite($rest) or next;
         substr $rest, 0, $n, '';
     }
-    cmp_ok($pongs, '>', 0, "$pongs pongs come, whole, and then the answer to a message");
+    cmp_ok($pongs, '>', 0, "$pongs complete pongs arrive, and then the answer to a message");
 }
 
 # ---- A client that sends and does not read the answers ----
@@ -232,8 +232,8 @@ $everybody->echoes('1', 'somebody else is served');
     my $c = Client->new($httpd, '/oldest', rcvbuf => 65536);
     $before = memory();
     my $sent = stuff($c, frame_bytes(BINARY, 'e' x 10000), 100_000_000);
-    cmp_ok($sent, '<', 100_000_000, "an echo is not asked for more while answers wait, even where they could be dropped: $sent");
-    little_memory($before, 'answers that nobody reads');
+    cmp_ok($sent, '<', 100_000_000, "the server does not read while answers wait, even if they could be dropped: $sent");
+    little_memory($before, 'answers that the client does not read');
 }
 $everybody->echoes('3', 'somebody else is served');
 
@@ -262,7 +262,7 @@ END
         last if defined $more && !$more || !defined $more && !$!{EAGAIN};
     }
     # The message without its header, and the frames received before or after it: Pings, and Close.
-    is($got =~ tr/s//, $n, "a client that takes ten times as long as WebSocketPing waits gets all");
+    is($got =~ tr/s//, $n, "a client that takes ten times the interval of WebSocketPing gets everything");
     is(substr($got, -4), "\x88\x02\x03\xe8", 'and then Close');
 }
 

@@ -22,6 +22,6 @@ for my $half ('without reloads', 'with reloads') {
         like($output, qr/^$half: descriptors of $process [^\n]*: flat$/m, "$half: descriptors of $process are flat");
     }
 }
-is($status, 0, 'the soak ends well') or diag($output);
+is($status, 0, 'the soak ends with 0') or diag($output);
 
 done_testing;

@@ -86,8 +86,8 @@ is(ask('ended', 'ended'), '', 'none has ended');
 
 my ($victim) = sort { $of{$a} <=> $of{$b} } keys %of;
 kill 'KILL', $victim;
-is(ask('rounds 2', 'done'), $sessions - $of{$victim}, 'all but those of a killed child go on');
-is(ask('ended', 'ended'), "$victim:1006:$of{$victim}", 'which end with 1006');
+is(ask('rounds 2', 'done'), $sessions - $of{$victim}, 'all sessions except those of a killed child continue');
+is(ask('ended', 'ended'), "$victim:1006:$of{$victim}", 'and those end with 1006');
 is(ask('wrong', 'wrong'), '0 ', 'no message is lost, doubled or out of order');
 $client->write("quit\n");
 $client->finish;

@@ -82,7 +82,7 @@ sub grown {
     my $relayed = Client->new($httpd, '/relayed');
     ok(grown($before, connections_direct => 2, connections_tls => 1, connections_relay => 1,
         connections_total_direct => 2, connections_total_tls => 1, connections_total_relay => 1),
-        'connections are counted by their way in');
+        'connections are counted by their transport');
     $plain[0]->text('hello');
     $plain[0]->frame;
     $tls->text('x' x 1000);
@@ -139,12 +139,12 @@ sub grown {
     Httpd::wait_for(sub { !grep { $_ == $victim } $httpd->children }, 'the child to be buried');
     my $lost = grep { !ping_answered($_) } @clients;
     cmp_ok($lost, '>', 0, 'a child with connections is killed');
-    ok(grown($before, connections_direct => 6 - $lost), "a killed child's open connections go ($lost)");
+    ok(grown($before, connections_direct => 6 - $lost), "open connections of a killed child are subtracted ($lost)");
     my $now = values_now();
     is($now->{websocket_messages_total_in} - $before->{websocket_messages_total_in}, 6 + 6 - $lost,
-        'and what it has counted stays');
+        'and its counts remain');
     is($now->{websocket_connections_total_direct} - $before->{websocket_connections_total_direct}, 6,
-        'totals never go down');
+        'totals never decrease');
 }
 
 # The number of sockets of a process. The process with the largest increase has the connections.
@@ -169,7 +169,7 @@ sub ping_answered {
         'old and new children are counted together');
     undef $old;
     ok(grown($before, connections_direct => 1, connections_total_direct => 2, messages_total_in => 1),
-        'when an old child has ended, what it has counted stays');
+        'when an old child has ended, its counts remain');
 }
 
 done_testing;

@@ -94,10 +94,10 @@ for my $n (1 .. 12) {
     is(scalar @{ $s->{connections} }, 12, 'all connections of all children are listed');
     my %pids = map { $_->{pid} => 1 } @{ $s->{connections} };
     my %children = map { $_->{pid} => $_->{connections} } @{ $s->{children} };
-    is(scalar(grep { !defined $children{$_} } keys %pids), 0, 'of children that are listed, too');
+    is(scalar(grep { !defined $children{$_} } keys %pids), 0, 'the children are also listed');
     my $sum = 0;
     $sum += $_ for values %children;
-    is($sum, 12, 'with how many they have');
+    is($sum, 12, 'with their number of connections');
     is_deeply($s->{missing}, [], 'no child is missing');
     is($s->{counters}{messages_total}{in}, 78, 'counters');
     my ($third) = grep { $_->{uri} eq '/echo/3' } @{ $s->{connections} };
@@ -108,22 +108,22 @@ for my $n (1 .. 12) {
         address => '127.0.0.1', user => undef, vhost => 'localhost', uri => '/echo/3', subprotocol => 'echo',
         handler => 'echo', way => 'tls', version => 13, messages_in => 3, messages_out => 3, bytes_in => 300,
         bytes_out => 300, wire_in => 318, wire_out => 306, queued => 0,
-    }, 'and all else');
+    }, 'and all other fields');
 }
 
 # ---- Filter, sort, paging ----
 {
     my $uris = sub { join ' ', map { $_->{uri} =~ m{([^/]+)$} } @{ status($_[0])->{connections} } };
     is($uris->('sort=start'), join(' ', 1 .. 12), 'sorted by age');
-    is($uris->('sort=start&descending=1'), join(' ', reverse 1 .. 12), 'and the other way round');
+    is($uris->('sort=start&descending=1'), join(' ', reverse 1 .. 12), 'and in reverse order');
     is($uris->('sort=bytes_in&descending=1&limit=3'), '12 11 10', 'sorted by bytes');
     is($uris->('sort=messages_out&limit=3&offset=4'), '5 6 7', 'a page of it');
     is($uris->('sort=messages_in&limit=5&offset=10'), '11 12', 'the last page');
     is($uris->('sort=uri'), '1 10 11 12 2 3 4 5 6 7 8 9', 'sorted by a text');
     is($uris->('sort=uri&offset=100'), '', 'beyond the end');
     is($uris->('filter=CHO%2F1&sort=start'), '1 10 11 12', 'filtered by a part of the URI');
-    is(status('filter=CHO%2F1&limit=1')->{matching}, 4, 'with how many match');
-    is($uris->('filter=nobody'), '', 'filtered by what nobody has');
+    is(status('filter=CHO%2F1&limit=1')->{matching}, 4, 'with the number of matches');
+    is($uris->('filter=nobody'), '', 'a filter that matches nothing');
     my ($c) = @{ status('filter=/echo/7')->{connections} };
     is($uris->("filter=$c->{id}"), '7', 'filtered by id');
     is(($httpd->get("/websocket-status?$_", 'Accept: application/json'))[0], 400, "$_: 400")
@@ -157,16 +157,16 @@ listed(12);
     is($value{'websocket_messages_total{direction="out"}'}, 78, 'a counter');
 }
 
-is(($httpd->get('/metrics?prometheus='))[0], 200, 'Prometheus alone can be let in');
+is(($httpd->get('/metrics?prometheus='))[0], 200, 'only Prometheus can be admitted');
 is(($httpd->get("/metrics$_"))[0], 403, "and nobody else: $_") for '', '?prometheus&x', '?x=prometheus';
 
 # ---- Responses ----
 {
     my ($status, $head, $body) = $httpd->get('/websocket-status', 'Accept: text/html,application/json;q=0.9');
     like($head, qr{^Content-Type: text/html}m, 'a browser gets the page');
-    like($head, qr{^Content-Security-Policy: default-src 'none'.*frame-ancestors 'none'}m, 'which may do little');
-    like($head, qr{^Cache-Control: no-store}m, 'and is not kept');
-    unlike($body, qr{(?:src|href)=|url\(|//\w+\.\w}, 'and names nothing outside of itself');
+    like($head, qr{^Content-Security-Policy: default-src 'none'.*frame-ancestors 'none'}m, 'with a restrictive Content-Security-Policy');
+    like($head, qr{^Cache-Control: no-store}m, 'and may not be cached');
+    unlike($body, qr{(?:src|href)=|url\(|//\w+\.\w}, 'and refers to no other resource');
     is(($httpd->request('HEAD', '/websocket-status'))[0], 200, 'HEAD');
     is(($httpd->request('PUT', '/websocket-status', 'Content-Length: 0'))[0], 405, 'other methods are refused');
 }
@@ -184,10 +184,10 @@ sub id_of { my ($uri) = @_; return status("filter=$uri")->{connections}[0]{id} }
         is((post("close=$id", @headers))[0], 403, "a POST is refused: $name");
     }
     ok($httpd->wait_log(qr/refused to close a connection: it was sent by a page of another site/), 'the log says why');
-    is((post('close=12', @word))[0], 400, 'what is no id is refused');
-    is((post('', @word))[0], 400, 'so is nothing');
-    is((post('close=00ff000000000001', @word))[0], 404, 'an id of nobody is not found');
-    $clients[11]->echoes('still there', 'up to now it is open');
+    is((post('close=12', @word))[0], 400, 'an invalid id is refused');
+    is((post('', @word))[0], 400, 'so is an empty id');
+    is((post('close=00ff000000000001', @word))[0], 404, 'an unknown id is not found');
+    $clients[11]->echoes('still there', 'the connection is still open');
     for my $n (1 .. 4, 12) {    # in whichever children they are
         my ($c) = grep { $_->{uri} eq "/echo/$n" } @{ status("filter=/echo/$n")->{connections} };
         my ($status, undef, $body) = post("close=$c->{id}", @word, 'Origin: http://localhost:' . $httpd->port,
@@ -196,8 +196,8 @@ sub id_of { my ($uri) = @_; return status("filter=$uri")->{connections}[0]{id} }
         $clients[$n - 1]->expect_close(1008, 'with 1008');
         is($clients[$n - 1]{reason}, 'closed by the administrator', 'and a reason');
     }
-    is((post("close=$id", @word))[0], 404, 'a connection that is gone is not found');
-    ok($httpd->wait_log(qr/closing connection $id as requested by 127\.0\.0\.1/), 'the log says who did it');
+    is((post("close=$id", @word))[0], 404, 'a closed connection is not found');
+    ok($httpd->wait_log(qr/closing connection $id as requested by 127\.0\.0\.1/), 'the log names the client that closed it');
 }
 
 # ---- Children that are old, stopped, killed ----
@@ -215,23 +215,23 @@ sub id_of { my ($uri) = @_; return status("filter=$uri")->{connections}[0]{id} }
     Httpd::freeze($stopped);
     Httpd::wait_for(sub { $s = status('', 'partly'); @{ $s->{missing} } == 1 }, 'a list without one child',
         sub {"missing are @{$s->{missing}}"});
-    is_deeply($s->{missing}, [$stopped], 'a child that does not answer is named');
+    is_deeply($s->{missing}, [$stopped], 'a child that does not answer is reported as missing');
     is($s->{matching}, 8 - $theirs, 'all others are listed');
     my ($id) = map { $_->{id} } grep { $_->{pid} == $stopped } @{ $before->{connections} };
     is((post("close=$id", @word))[0], 504, 'its connections cannot be closed');
     kill 'CONT', $stopped;
     $s = listed(8);
-    is_deeply($s->{missing}, [], 'when it goes on, nothing is missing');
+    is_deeply($s->{missing}, [], 'when it continues, nothing is missing');
 
     my ($in, $total) = ($s->{counters}{messages_total}{in}, $s->{counters}{connections_total}{direct});
     kill 'KILL', $stopped;
     $s = listed(8 - $theirs);
     Httpd::wait_for(sub { $s = status(); !grep { $_->{pid} == $stopped } @{ $s->{children} } }, 'the child to be buried');
-    is($s->{counters}{messages_total}{in}, $in, "what a killed child's connections said stays counted");
-    is($s->{counters}{connections_total}{direct}, $total, 'so do they');
+    is($s->{counters}{messages_total}{in}, $in, "messages of the connections of a killed child remain counted");
+    is($s->{counters}{connections_total}{direct}, $total, 'so do the connections');
     my $open = 0;
     $open += $_ for values %{ $s->{counters}{connections} };
-    is($open, 8 - $theirs, 'but they are open no more');
+    is($open, 8 - $theirs, 'but they are no longer open');
 }
 
 # ---- The page ----
@@ -243,7 +243,7 @@ SKIP: {
     Program::tap('Chromium', 'node', 't/clients/status-page.js', 'http://localhost:' . $httpd->port . '/websocket-status', $shots);
     ok(-s "$shots/status-light.png" && -s "$shots/status-dark.png", 'there are screenshots');
     Httpd::publish_screenshots($shots);
-    $clients[41]->expect_close(1008, 'what was clicked is closed');
+    $clients[41]->expect_close(1008, 'the clicked connection is closed');
 }
 
 done_testing;

@@ -59,7 +59,7 @@ sub run {
     return $said;
 }
 
-my %name = (frames => 'in many frames', one => 'in a single frame', receive => 'sent in parts to a client that rests');
+my %name = (frames => 'in many frames', one => 'in a single frame', receive => 'sent in parts to a client that pauses');
 for my $tls (0, 1) {
     my $way = $tls ? 'wss' : 'ws';
     run($tls, $_, 2) for sort keys %name;    # what is made once, buffers and code, is there now
@@ -73,10 +73,10 @@ for my $tls (0, 1) {
             skip 'a sanitizer has a memory of its own', 2 if $sanitized;
             note "$before KiB before, at most $peak, $after after";
             cmp_ok($peak - $before,  '<', $allowed, "$way, $name{$what}: the child does not grow meanwhile");
-            cmp_ok($after - $before, '<', $allowed, "$way, $name{$what}: nor has it in the end");
+            cmp_ok($after - $before, '<', $allowed, "$way, $name{$what}: nor has it grown at the end");
         }
     }
 }
-is_deeply([$httpd->children], \@children, 'it has been the same child');
+is_deeply([$httpd->children], \@children, 'it is still the same child');
 
 done_testing;

@@ -62,7 +62,7 @@ for (@transports) {
 
 {
     my $c = Client->new($httpd, '/echo?logged');
-    is($c->header('X-Always'), 'always set', '"Header always set" holds for the 101');
+    is($c->header('X-Always'), 'always set', '"Header always set" applies to the 101');
     is($c->header('X-Set'), 'set', '"Header set" too');
     is(join('|', $c->header('Set-Cookie')), 'one=1|two=2', 'cookies are sent one by one');
     ok($httpd->wait_log(qr{"GET /echo\?logged HTTP/1\.1" 101 -}, 1),
@@ -82,17 +82,17 @@ sub sockets { return Httpd::descriptors($_[0], qr/^socket:/) }
     my $before = $httpd->each_child(\&sockets);
     my @open   = map { Client->new($httpd, '/echo', tls => $_ % 2) } 1 .. 150;
     ok(Httpd::wait_for($idle, 'the workers to be free'),
-        'with 150 open connections no worker is busy but the one that says so');
+        'with 150 open connections, only the worker of the status request is busy');
     $_->text('all live') for @open;
     is((grep { ($_->message)[1] eq 'all live' } @open), 150, 'all 150 echo');
     is(($httpd->get('/index.html'))[0], 200, 'an ordinary request is answered');
     SKIP: {
         skip 'only event counts connections', 1 if $Httpd::MPM ne 'event';
         ok(Httpd::wait_for(sub { $httpd->status_value('ConnsTotal') <= 1 }, 'httpd to forget them'),
-            'httpd knows of none of the connections');
+            'httpd does not count any of the connections');
     }
     $_->close(1000) for @open[0 .. 74];
-    is((grep { ($_->frame)[0] == CLOSE } @open[0 .. 74]), 75, 'half of them say goodbye');
+    is((grep { ($_->frame)[0] == CLOSE } @open[0 .. 74]), 75, 'half of them close');
     $_->drop for @open;
     # One socket may remain: the connection of the last request, which httpd closes later.
     $httpd->none_grows($before, \&sockets, 'when they have ended, no socket is left', 1);

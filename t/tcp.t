@@ -30,7 +30,7 @@ chmod 0777, "$dir/socket";
 
 sub accepted {
     my ($listener) = @_;
-    Httpd::ready($listener) or Httpd::give_up('nobody connects');
+    Httpd::ready($listener) or Httpd::give_up('no connection arrives');
     my $socket = $listener->accept;
     $socket->autoflush(1);
     return $socket;
@@ -50,7 +50,7 @@ sub read_exactly {
 # How the stream ends: "end", or the error.
 sub ending {
     my ($socket) = @_;
-    Httpd::ready($socket) or Httpd::give_up('no end comes');
+    Httpd::ready($socket) or Httpd::give_up('the stream does not end');
     my $got = sysread $socket, my $data, 65536;
     return !defined $got ? "$!" : $got ? "data: $data" : 'end';
 }
@@ -153,7 +153,7 @@ for pid in map(int, sys.argv[2:]):
     my ($c, $s) = bridge('/fixed');
     is($c->header('Sec-WebSocket-Protocol'), undef, 'without a subprotocol');
     print $s "RFB 003.008\n";
-    is(user_timeout($s->peerport), 120_000, 'a service that acknowledges nothing for two minutes is given up (TCP_USER_TIMEOUT)');
+    is(user_timeout($s->peerport), 120_000, 'a service that acknowledges nothing for two minutes is dropped (TCP_USER_TIMEOUT)');
     is_deeply([$c->message], [BINARY, "RFB 003.008\n"], 'the service speaks first: bytes are binary messages');
     $c->binary("RFB 003.008\n");
     is(read_exactly($s, 12), "RFB 003.008\n", 'and messages are bytes');
@@ -191,14 +191,14 @@ Httpd::write_file($tokens, "new: $at\nbad: nowhere\n");
     $c->binary('hello');
     is(read_exactly($s, 5), 'hello', 'a token that was added while httpd runs');
     is((Client->refused($httpd, '/token?token=desk'))[0], 403, 'and one that was taken away');
-    is((Client->refused($httpd, '/token?token=bad'))[0], 500, 'one whose target is none');
+    is((Client->refused($httpd, '/token?token=bad'))[0], 500, 'a token with an invalid target');
     ok($httpd->wait_log(qr/line 2 of \Q$tokens\E: takes host:port/), 'the log says where');
     rename $tokens, "$tokens.gone";
-    is((Client->refused($httpd, '/token?token=new'))[0], 500, 'a file that has gone');
+    is((Client->refused($httpd, '/token?token=new'))[0], 500, 'a deleted file');
     ok($httpd->wait_log(qr/\Q$tokens\E cannot be read/), 'is named in the log');
     rename "$tokens.gone", $tokens;
     $c->binary('still');
-    is(read_exactly($s, 5), 'still', 'open bridges do not care');
+    is(read_exactly($s, 5), 'still', 'open bridges are not affected');
 }
 
 # ---- Subprotocols ----
@@ -210,17 +210,17 @@ Httpd::write_file($tokens, "new: $at\nbad: nowhere\n");
     is_deeply([$c->message], [BINARY, "\0\xff"], 'is bytes');
 
     ($c, $s) = bridge('/fixed', protocol => 'base64');
-    is($c->header('Sec-WebSocket-Protocol'), 'base64', 'base64, where it does not');
+    is($c->header('Sec-WebSocket-Protocol'), 'base64', 'base64, if the client offers only that');
     for my $bytes ("\0", "\0\xff", "\0\xff\x10", join '', map { chr } 0 .. 255) {
         print $s $bytes;
         my ($type, $text) = $c->message;
         is("$type $text", TEXT . ' ' . encode_base64($bytes, ''), length($bytes) . ' bytes come as text');
         $c->text(encode_base64($bytes, ''));
-        is(read_exactly($s, length $bytes), $bytes, 'and go as text');
+        is(read_exactly($s, length $bytes), $bytes, 'and are sent as text');
     }
     $c->raw(join '', frame_bytes(TEXT, 'aGV', fin => 0), frame_bytes(CONTINUATION, 'sb', fin => 0),
         frame_bytes(CONTINUATION, 'G8'));
-    is(read_exactly($s, 5), 'hello', 'cut anywhere, and without its padding');
+    is(read_exactly($s, 5), 'hello', 'in arbitrary pieces, and without padding');
     my $much = join '', map { chr(rand 256) } 1 .. 300_000;
     $c->text(encode_base64($much, ''));
     is(sha1_hex(read_exactly($s, length $much)), sha1_hex($much), 'a large message');
@@ -233,11 +233,11 @@ Httpd::write_file($tokens, "new: $at\nbad: nowhere\n");
         $c->expect_close(1007, "'$wrong' is not base64");
     }
     ($c, $s) = bridge('/base64-only', protocol => 'binary, base64');
-    is($c->header('Sec-WebSocket-Protocol'), 'base64', 'what protocol= says holds');
+    is($c->header('Sec-WebSocket-Protocol'), 'base64', 'protocol= decides');
     print $s 'x';
     is_deeply([$c->message], [TEXT, 'eA=='], 'also for the bytes');
     ($c, $s) = bridge('/fixed', protocol => 'mine');
-    is($c->header('Sec-WebSocket-Protocol'), undef, 'an unknown one is none');
+    is($c->header('Sec-WebSocket-Protocol'), undef, 'an unknown subprotocol is not agreed on');
 }
 {
     my $request = join "\r\n", 'GET /fixed HTTP/1.1', 'Host: localhost', 'Upgrade: WebSocket', 'Connection: Upgrade',
@@ -252,7 +252,7 @@ Httpd::write_file($tokens, "new: $at\nbad: nowhere\n");
     $request =~ s/^Sec-WebSocket-Protocol.*?\n//m;
     $c = Client->new($httpd, '/fixed', request => $request);
     $c->fill while length $c->{in} < 18;
-    is(substr($c->{in}, 16), "\xff\0", 'and nothing without: it is closed');
+    is(substr($c->{in}, 16), "\xff\0", 'without it, the connection is closed');
 }
 
 # ---- Unreachable services ----
@@ -271,7 +271,7 @@ for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such fi
     my $c = Client->new($httpd, '/deaf');
     $c->drop;
     ok(Httpd::wait_for(sub { $httpd->count_log(qr{/deaf, connection \w+: end, code 1014}) == 2 }, 'its end'),
-        'a client that goes while its bridge connects');
+        'a client that disconnects while its bridge connects');
 }
 
 # ---- Ends ----
@@ -280,30 +280,30 @@ for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such fi
     my ($c, $s) = bridge('/fixed');
     print $s 'last words';
     close $s;
-    is_deeply([$c->message], [BINARY, 'last words'], 'the service ends: all that it said comes first');
+    is_deeply([$c->message], [BINARY, 'last words'], 'the service closes: all its data is delivered first');
     $c->expect_close(1000, 'then the connection is closed with 1000');
     is($c->{reason}, 'the service has closed the connection', 'and a reason');
 
     ($c, $s) = bridge('/fixed');
     print $s 'half';
     shutdown $s, SHUT_WR;
-    is_deeply([$c->message], [BINARY, 'half'], 'the service ends its half');
-    $c->expect_close(1000, 'there are no halves here: 1000');
+    is_deeply([$c->message], [BINARY, 'half'], 'the service shuts down its sending side');
+    $c->expect_close(1000, 'the bridge closes both directions: 1000');
     is(ending($s), 'end', 'the service reads the end');
 
     ($c, $s) = bridge('/fixed');
     $c->echoes($_, 'a word both ways') for map { print $s $_; $_ } 'x';
-    is(read_exactly($s, 1), 'x', 'which is taken');
+    is(read_exactly($s, 1), 'x', 'the token is accepted');
     setsockopt $s, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0;
     close $s;
-    $c->expect_close(1014, 'a service that breaks: 1014');
+    $c->expect_close(1014, 'a service whose connection breaks: 1014');
     like($c->{reason}, qr/^the service has broken the connection: Connection reset/, 'with a reason');
 
     ($c, $s) = bridge('/fixed');
     $c->binary('x');
     is(read_exactly($s, 1), 'x', 'a client');
     $c->drop;
-    like(ending($s), qr/reset/, 'that breaks: the service is reset, for it may not have had all');
+    like(ending($s), qr/reset/, 'that breaks: the service gets a reset, because data may be missing');
 
     ($c, $s) = bridge('/unix', service => $unix);
     $c->binary('x');
@@ -315,8 +315,8 @@ for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such fi
     print $s 'y' x 100_000;    # nobody reads it
     $c->binary('z' x 300_000);
     $c->close(1000);
-    is(sha1_hex(read_exactly($s, 300_000)), sha1_hex('z' x 300_000), 'a client says much and closes: all of it arrives');
-    is(ending($s), 'end', 'and then the end, though not all was read that the service has said');
+    is(sha1_hex(read_exactly($s, 300_000)), sha1_hex('z' x 300_000), 'a client sends much data and closes: all of it arrives');
+    is(ending($s), 'end', 'and then the end, although data of the service was not read');
 }
 
 # ---- Back-pressure ----
@@ -353,10 +353,10 @@ my $sum = sha1_hex($bytes);
         $c->raw(substr $frame, $done);
         POSIX::_exit(0);
     }
-    is(sha1_hex(read_exactly($s, $much)), $sum, 'when it reads, all comes');
+    is(sha1_hex(read_exactly($s, $much)), $sum, 'when it reads, all data arrives');
     waitpid $pid, 0;
     print $s 'thanks';
-    is_deeply([$c->message], [BINARY, 'thanks'], 'and the bridge goes on');
+    is_deeply([$c->message], [BINARY, 'thanks'], 'and the bridge continues');
 }
 for my $path ('/fixed', '/small') {
     my ($c, $s) = bridge($path, rcvbuf => 65536);
@@ -371,7 +371,7 @@ for my $path ('/fixed', '/small') {
         POSIX::_exit(0);
     }
     my ($data, $types) = messages($c, $much);
-    is(sha1_hex($data), $sum, 'when it reads, all comes, whatever WebSocketSlowReader says');
+    is(sha1_hex($data), $sum, 'when it reads, all data arrives, regardless of WebSocketSlowReader');
     is($types, BINARY, 'as binary messages');
     waitpid $pid, 0;
 }

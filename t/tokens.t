@@ -183,13 +183,13 @@ for my $how (sort keys %by) {
     my $client = live('/live', undef, $by{$how}->(mint({})));
     is($client->header('Sec-WebSocket-Protocol'), 'channel.v1.json', "$how: the real subprotocol is chosen");
     is(ask($client, type => 'subscribe', channel => 'team/a/b')->{type}, 'subscribed', "$how: the token is found");
-    is(ask($client, type => 'subscribe', channel => 'other')->{error}, 'not allowed', 'other channels are not');
+    is(ask($client, type => 'subscribe', channel => 'other')->{error}, 'not allowed', 'other channels are refused');
 }
 
 is(ask(live('/live'), type => 'subscribe', channel => 'news')->{error}, 'not allowed',
     'without a token the channel is closed');
 is(ask(live('/none', mint({})), type => 'subscribe', channel => 'news')->{error}, 'not allowed',
-    'WebSocketSubscribe none holds for tokens, too');
+    'WebSocketSubscribe none applies to tokens, too');
 
 # publish: true, and a list of its own
 for ([{ publish => JSON::PP::true }, 'news'], [{ publish => ['out*'] }, 'out/1']) {
@@ -213,13 +213,13 @@ is(ask(live('/live', mint({ channels => ['n?ws', 'n[e]ws'] })), type => 'subscri
     my $client = live('/private', mint({}));
     my $answer = ask($client, type => 'presence', channel => 'user:alice', id => 1);
     my $page = ($httpd->get('/status', 'Accept: application/json'))[2];
-    like($page, qr/"user": ?"alice"/, 'the status page has the user');
+    like($page, qr/"user": ?"alice"/, 'the status page shows the user');
     while ($answer->{type} ne 'presence') { $answer = decode_json(($client->message)[1]) }
-    is($answer->{members}[0]{user}, 'alice', 'presence and %{user} have it');
+    is($answer->{members}[0]{user}, 'alice', 'presence and %{user} contain it');
     my ($status, $refused) = Client->refused($httpd, '/private', headers => ['Authorization: Bearer ' . mint({})]);
     is($status, 503, 'WebSocketLimit counts by it');
     my $other = live('/private', mint({ sub => 'bob' }));
-    is(ask($other, type => 'presence', channel => 'user:bob')->{channel}, 'user:bob', 'another user has a place');
+    is(ask($other, type => 'presence', channel => 'user:bob')->{channel}, 'user:bob', 'another user is admitted');
     $client->close(1000);
     Httpd::wait_for(sub { Httpd::read_file($httpd->root . '/logs/websocket_log') =~ /alice/ }, 'WebSocketLog to have it');
     like($httpd->access_log, qr{ alice "GET /private HTTP}, 'and so has the access log');
@@ -294,7 +294,7 @@ $httpd->wait_log(qr/refused with 401: not a signed token \(JWS in compact form\)
 {
     my ($status, $client) = Client->refused($httpd, '/only-rsa');
     is($status, 401, 'WebSocketTokenRequired refuses requests without a token');
-    is($client->header('WWW-Authenticate'), 'Bearer', 'and says how');
+    is($client->header('WWW-Authenticate'), 'Bearer', 'and explains how to send one');
 }
 live('/live', mint({ exp => time - 1 }))->close;
 pass('a clock may differ by WebSocketTokenLeeway');
@@ -324,7 +324,7 @@ for (['ES256', 'ec2'], ['EdDSA', 'ed'], ['RS256', 'rsa']) {
     Client->new($httpd, '/jwks', headers => ['Authorization: Bearer ' . mint({}, 'ES256', 'ec2.pem', { kid => 'ec2' })])->close;
     pass('beside the old ones');
     ($status) = Client->refused($httpd, '/jwks', headers => ['Authorization: Bearer ' . mint({}, 'RS256', 'rsa.pem', { kid => 'rsa' })]);
-    is($status, 401, 'a key that was taken out is refused');
+    is($status, 401, 'a removed key is refused');
 }
 
 # ---- A token for one channel ----
@@ -341,11 +341,11 @@ for (['ES256', 'ec2'], ['EdDSA', 'ed'], ['RS256', 'rsa']) {
     is(until_type($client, 'published')->{id}, 'd', 'and publishing to it');
     is(ask($client, type => 'subscribe', channel => 'team/1', id => 'e')->{error}, 'not allowed', 'but no other');
     my (undef, undef, $page) = $httpd->get('/status', 'Accept: application/json');
-    like($page, qr/"user": ?"alice"/, 'it names the user of a connection that has none');
+    like($page, qr/"user": ?"alice"/, 'it sets the user of a connection without one');
     is(ask($client, type => 'subscribe', channel => 'team/1', token => mint({ sub => 'bob' }), id => 'f')->{error},
-        'the token belongs to another user (sub)', 'which does not change');
+        'the token belongs to another user (sub)', 'and the user does not change');
     is(ask($client, type => 'subscribe', channel => 'team/1', token => mint({ sub => undef }), id => 'f')->{type},
-        'subscribed', 'a token of no user is for any');
+        'subscribed', 'a token without a user works for any user');
     is(ask($client, type => 'refresh', id => 'g')->{error}, 'refresh has a member token', 'refresh needs a token');
     is(ask($client, type => 'refresh', channel => 'no name', token => mint({}), id => 'h')->{error}, 'no such channel', 'and a name');
 }
@@ -363,14 +363,14 @@ for (['ES256', 'ec2'], ['EdDSA', 'ed'], ['RS256', 'rsa']) {
     };
     my $alice = mint({});
     is($poll->('xhr', $alice), "200 o\n", 'a session with a token');
-    is($poll->('xhr_send', $alice, '["hers"]'), '204 ', 'of which each request has it');
-    like($poll->('xhr_send', undef, '["x"]'), qr/^401 /, 'nobody else sends to it, without a token');
+    is($poll->('xhr_send', $alice, '["hers"]'), '204 ', 'with the token in each request');
+    like($poll->('xhr_send', undef, '["x"]'), qr/^401 /, 'others cannot send to it without a token');
     like($poll->('xhr_send', mint({}, undef, 'newer'), '["x"]'), qr/^401 /, 'with a forged one');
     like($poll->('xhr_send', mint({ sub => 'bob' }), '["x"]'), qr/^404 /, 'or with one of another user');
-    like($poll->('xhr'), qr/^401 /, 'or reads from it');
-    is($poll->('xhr', mint({ sub => 'bob' })), "200 o\n", 'another user has a session of the same name');
-    like($poll->('xhr', mint({ sub => 'carol', exp => time - 9 })), qr/^401 /, 'an expired token begins none');
-    is($poll->('xhr', mint({ exp => time - 9 })), "200 a[\"hers\"]\n", 'but reaches one that a newer token prolongs');
+    like($poll->('xhr'), qr/^401 /, 'nor read from it');
+    is($poll->('xhr', mint({ sub => 'bob' })), "200 o\n", 'another user can have a session with the same id');
+    like($poll->('xhr', mint({ sub => 'carol', exp => time - 9 })), qr/^401 /, 'an expired token starts no session');
+    is($poll->('xhr', mint({ exp => time - 9 })), "200 a[\"hers\"]\n", 'but reaches a session that a newer token has prolonged');
 }
 
 # ---- The end ----
@@ -391,7 +391,7 @@ sub short { return mint({ exp => time + Patience::stretching() * 3, %{ $_[0] // 
     is(ask($client, type => 'subscribe', channel => 'news', id => 2)->{error}, 'not allowed', 'and so does the permission');
     ask($client, type => 'subscribe', channel => 'news', token => short(), id => 3);
     until_type($client, 'expiring');
-    is(ask($client, type => 'refresh', channel => 'news', token => mint({}), id => 4)->{type}, 'refreshed', 'a newer one takes its place');
+    is(ask($client, type => 'refresh', channel => 'news', token => mint({}), id => 4)->{type}, 'refreshed', 'a newer token replaces it');
     ask($client, type => 'subscribe', channel => 'team/1', token => short(), id => 5);
     is(until_type($client, 'expired')->{channel}, 'team/1', 'only what has not been refreshed ends');
 }
@@ -407,9 +407,9 @@ sub short { return mint({ exp => time + Patience::stretching() * 3, %{ $_[0] // 
     ask($client, type => 'subscribe', channel => 'team/1', id => 2);
     until_type($client, 'expiring');
     is(ask($client, type => 'refresh', token => mint({ sub => 'bob' }), id => 3)->{error}, 'the token belongs to another user (sub)',
-        'a refresh is of the same user');
+        'a refresh needs the same user');
     $client->text(encode_json({ type => 'refresh', id => 4, token => mint({ channels => ['news'] }) }));
-    is(until_type($client, 'expired')->{channel}, 'team/1', 'what the newer token does not permit ends');
+    is(until_type($client, 'expired')->{channel}, 'team/1', 'subscriptions that the newer token does not permit end');
     is(until_type($client, 'refreshed')->{id}, 4, 'the connection has the newer token');
     is(ask($client, type => 'subscribe', channel => 'team/1', id => 5)->{error}, 'not allowed', 'with its channels');
     ask($client, type => 'subscribe', channel => 'team/2', token => short({ channels => ['team/2'] }), id => 6);
@@ -430,14 +430,14 @@ sub curl {
 }
 my $publisher = mint({ publish => ['news'] });
 push @tokens, $publisher;
-like(curl('/http/news'), qr/^HTTP\/1.1 403.*"error":"WebSocketPublish does not allow it, nor does a token"/s, 'HTTP is closed without a token');
+like(curl('/http/news'), qr/^HTTP\/1.1 403.*"error":"WebSocketPublish does not allow it, nor does a token"/s, 'HTTP is refused without a token');
 like(curl('/http/news', '-d', 'x'), qr/^HTTP\/1.1 403/, 'publishing, too');
 like(curl("/http/news?token=$publisher", '-d', 'hello', '-H', 'Content-Type: text/plain'), qr/"receivers":/, 'a token in the query string permits publishing');
-like(curl('/http/news', '-d', 'more', '-H', 'Content-Type: text/plain', '-H', "Authorization: Bearer $publisher"), qr/"receivers":/, 'or one in the header');
+like(curl('/http/news', '-d', 'more', '-H', 'Content-Type: text/plain', '-H', "Authorization: Bearer $publisher"), qr/"receivers":/, 'or a token in the header');
 like(curl('/http/team/a', '-d', 'x', '-H', "Authorization: Bearer $publisher"), qr/403.*nor does a token/s, 'for its channels');
 like(curl("/http/news?token=$publisher"), qr/"channel":"news","subscribers":/, 'and counting');
 like(curl('/http/news', '-X', 'DELETE', '-H', "Authorization: Bearer $publisher"), qr/^HTTP\/1.1 403/, 'but not clearing the history');
-like(curl("/http/news?token=x.y.z", '-d', 'x'), qr/^HTTP\/1.1 401.*"error":"the token's header is not a JSON object"/s, 'a wrong one is refused with its reason');
+like(curl("/http/news?token=x.y.z", '-d', 'x'), qr/^HTTP\/1.1 401.*"error":"the token's header is not a JSON object"/s, 'an invalid token is refused with the reason');
 {
     my $reader = mint({});
     push @tokens, $reader;
@@ -472,10 +472,10 @@ like(curl("/http/news?token=x.y.z", '-d', 'x'), qr/^HTTP\/1.1 401.*"error":"the 
 {
     my $hidden = mint({});
     push @tokens, $hidden;
-    like(curl("/page/x?a=1&token=$hidden&b=2"), qr/403/, 'access control comes first');
+    like(curl("/page/x?a=1&token=$hidden&b=2"), qr/403/, 'access control is checked first');
     $httpd->wait_log(qr{GET /page/x\?a=1&b=2 HTTP}, 1);
     like(curl("/live?%74oken=$hidden", '-H', 'Upgrade: websocket'), qr/HTTP/, 'an encoded name is the same argument');
-    like(curl("/open?token=$hidden"), qr/HTTP/, 'sections without keys are left alone');
+    like(curl("/open?token=$hidden"), qr/HTTP/, 'sections without keys are not affected');
     $httpd->wait_log(qr{GET /open\?token=\Q$hidden\E HTTP}, 1);
     my $client = live('/private', mint({ sub => 'carol' }));
     my $pages = join '', map { ($httpd->get($_))[2] } '/server-status', '/status';
@@ -523,9 +523,9 @@ for (["WebSocketTokenLeeway 1h", qr/WebSocketTokenLeeway: invalid value "1h"/], 
     like($output, qr/every user of this machine can read the secret in .*open.*chmod 600/, 'with a warning');
     is(scalar(() = $output =~ /chmod/g), 1, 'once');
     ($right, $output) = Httpd->check("WebSocketTokenKey HS256 $keys/secret\nWebSocketTokenKey RS256 $keys/rsa.pub\n");
-    is($output, "Syntax OK\n", 'others are without one');
+    is($output, "Syntax OK\n", 'other files cause no warning');
     ($right, $output) = Httpd->check("<Location /c>\nWebSocketChannelHTTP publish\nWebSocketTokenKey HS256 $keys/secret\n</Location>\n");
-    ok($right, 'a token key says who may publish by HTTP');
+    ok($right, 'a token key counts as a rule for publishing by HTTP');
 }
 
 $httpd->stop;

@@ -78,16 +78,16 @@ $open->('/echo')->echoes('hello', 'echo echoes');
     is(join('|', map { $next->($c) } 1, 2), '1: a|2: b', 'count counts for each connection');
     my $d = $open->('/count');
     $d->text('c');
-    is($next->($d), '1: c', 'from one again for another');
+    is($next->($d), '1: c', 'each connection starts at one');
 }
 {
-    is((Client->refused($httpd, '/named'))[0], 400, 'named wants a name');
-    is((Client->refused($httpd, '/named?name=admin'))[0], 403, 'and not that one');
+    is((Client->refused($httpd, '/named'))[0], 400, 'named requires a name');
+    is((Client->refused($httpd, '/named?name=admin'))[0], 403, 'and refuses this one');
     my $c = $open->('/named?name=ann', headers => ['User-Agent: test'], protocol => 'x, named.v1');
     is($c->header('Set-Cookie'), 'name=ann', 'named sets a cookie');
-    is($next->($c), 'Hello ann with test, we speak named.v1.', 'and knows its client');
+    is($next->($c), 'Hello ann with test, we speak named.v1.', 'and gets the User-Agent');
     $c->text('hi');
-    is($next->($c), 'ann, 1: hi', 'and keeps data');
+    is($next->($c), 'ann, 1: hi', 'and keeps its data');
 }
 {
     my $c = $open->('/polite');
@@ -96,18 +96,18 @@ $open->('/echo')->echoes('hello', 'echo echoes');
     $c->expect_close(1000, 'and closes after as many lines as configured');
     my ($right, $said) = Httpd->check("<Location /x>\nWebSocketHandler " . so('ws_polite') . " lines=many\n</Location>");
     like($said, qr/Syntax error on line \d+ of .*httpd\.conf:\s.*lines=many: .*whole number/s,
-        'a wrong value is refused with file, line and the mend');
+        'a wrong value is refused with file, line and remedy');
 }
-is($next->($open->('/idle')), 'Are you there?', 'idle asks who says nothing');
+is($next->($open->('/idle')), 'Are you there?', 'idle asks a silent client');
 SKIP: {
     skip 'each child of prefork has a room of its own', 3 if $Httpd::MPM eq 'prefork';
     my ($ann, $bob) = ($open->('/chat?name=ann'), undef);
     $ann->text('alone');
     is($next->($ann), 'ann: alone', 'chat tells everybody');
     $bob = $open->('/chat?name=bob');
-    is($next->($ann), 'bob: (comes in)', 'who comes in');
+    is($next->($ann), 'bob: (comes in)', 'that one has joined');
     $bob->close(1000);
-    is($next->($ann), 'bob: (leaves)', 'and who leaves');
+    is($next->($ann), 'bob: (leaves)', 'and that one has left');
 }
 {
     my $c = $open->('/oracle');
@@ -136,7 +136,7 @@ SKIP: {
     is($next->($c), 'kept', 'journal answers');
     like(Httpd::read_file($journal), qr/^dear diary$/m, 'and has written');
 }
-is($next->($open->('/motd')), 'The coffee is ready.', 'motd, a handler inside a module, tells its text over a WebSocket');
+is($next->($open->('/motd')), 'The coffee is ready.', 'motd, a handler inside a module, sends its text over a WebSocket');
 is(($httpd->get('/motd'))[2], 'The coffee is ready.', 'and over HTTP');
 $httpd->stop;
 

@@ -143,7 +143,7 @@ publish($old[2], 'to all');
 is(event($late[2], 'message')->{data}, 'to all', 'an old child publishes to a new one');
 drop(@old);
 Httpd::wait_for(sub { open_now($httpd) == @late }, 'the old ones to be gone');
-is(total($httpd), $total, "the totals keep the connections of ended children: $total");
+is(total($httpd), $total, "the totals include the connections of ended children: $total");
 drop(@late);
 Httpd::wait_for(sub { open_now($httpd) == 0 }, 'all to be gone');
 my @log = map { split /\n/, Httpd::read_file("$httpd->{root}/logs/$_") } qw(websocket program);
@@ -151,7 +151,7 @@ Httpd::wait_for(sub {
     @log = map { split /\n/, Httpd::read_file("$httpd->{root}/logs/$_") } qw(websocket program);
     @log == $total;
 }, 'the logs');
-pass("both logs have their records, $total");
+pass("both logs have all records, $total");
 
 # ---- Children killed while the module is not loaded ----
 {
@@ -162,7 +162,7 @@ pass("both logs have their records, $total");
     Httpd::wait_for(sub { !grep { kill 0, $_ } @pids }, 'the killed children to be gone');
     reload($httpd, 1);
     Httpd::wait_for(sub { open_now($httpd) == 0 }, 'nothing of the killed children is left');
-    is(total($httpd), $total + @c, 'the totals keep their connections');
+    is(total($httpd), $total + @c, 'the totals include their connections');
 }
 
 # ---- The Redis module alone ----
@@ -213,7 +213,7 @@ SKIP: {
         is(join(' ', grep { $both{$_} } @{ $at{"$phase order"} }), join(' ', reverse grep { $has{$_} } @init),
             "$phase: the reverse of child_init");
     }
-    is($init[0], 'shm', 'a child begins with its slot');
+    is($init[0], 'shm', 'a child starts with its slot');
     my @before = ([qw(child_init counters engine)], [qw(child_init ipc channels)], [qw(child_init engine channels)],
         [qw(child_init channels handlers)], [qw(child_stop channels ipc)], [qw(child_stop ipc engine)],
         [qw(child_stop engine connection_log)], [qw(child_stop engine reauthorize)], [qw(child_exit handlers engine)], [qw(child_exit channel_stores handlers)],
@@ -226,7 +226,7 @@ SKIP: {
     my ($stop) = grep { $lines[$_] =~ /child_exit: / } 0 .. $#lines;
     ok(!grep({/child_stop: /} @lines[$stop .. $#lines]), 'all have stopped before the first is released');
     my @parent = $traced->error_log =~ /websocket: parent_init: (\w+)/g;
-    is($parent[0], 'shm', 'the parent begins with the slots');
+    is($parent[0], 'shm', 'the parent starts with the slots');
 }
 
 done_testing;

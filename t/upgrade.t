@@ -159,9 +159,9 @@ for my $pair (['this', 'other'], ['other', 'this'], ['an old release', 'this']) 
     my %expected = (
         'connections direct' => 3, 'connections_total direct' => 3, 'messages_total in' => 6, 'messages_total out' => 6,
         'message_bytes_total in' => 54, 'message_bytes_total out' => 54);
-    is_deeply({ map { $_ => $seen->{$_} } keys %expected }, \%expected, 'they count what they have, and nothing is shifted');
+    is_deeply({ map { $_ => $seen->{$_} } keys %expected }, \%expected, 'they count correctly, and no counter is mixed up');
     my @others = grep { !exists $expected{$_} && !/^(?:children|wire_bytes_total|queued|memory)/ } keys %$seen;
-    is("@others", '', 'no other counter has anything');
+    is("@others", '', 'all other counters are 0');
     my @both = listeners($httpd);
     news(@both, 'a channel of new children works');
 
@@ -169,12 +169,12 @@ for my $pair (['this', 'other'], ['other', 'this'], ['an old release', 'this']) 
     is($httpd->count_log($said), 1, 'another reload of the same build finds its tables');
     is(counters($httpd)->{'connections direct'}, 5, 'and counts the connections of its old children');
 
-    is($ask->('end', 'ended'), 100, 'all connections of the build before have lived until their end');
+    is($ask->('end', 'ended'), 100, 'all connections of the previous build stayed open until their end');
     is($crowd->finish, 0, 'no message was lost, doubled or out of order');
     $_->drop for @old;
-    Httpd::wait_for(sub { !grep { kill 0, $_ } @children }, 'children of the build before to end');
+    Httpd::wait_for(sub { !grep { kill 0, $_ } @children }, 'children of the previous build to end');
     pass('its children end');
-    is(counters($httpd)->{'connections direct'}, 5, 'and are not counted at their end either');
+    is(counters($httpd)->{'connections direct'}, 5, 'and are not counted at their end, either');
 
     if ($from ne 'an old release') {
         for (1 .. 3) {
@@ -184,10 +184,10 @@ for my $pair (['this', 'other'], ['other', 'this'], ['an old release', 'this']) 
             $httpd->graceful;
         }
         is($httpd->count_log($said), 7, 'back and forth');
-        cmp_ok(descriptors($httpd), '<=', $descriptors + 8, 'the parent keeps no sockets of builds before');
+        cmp_ok(descriptors($httpd), '<=', $descriptors + 8, 'the parent keeps no sockets of previous builds');
         my ($c) = Client->new($httpd, '/');
-        $c->echoes('in the end', 'it serves');
-        is(counters($httpd)->{'connections direct'}, 1, 'and counts');
+        $c->echoes('in the end', 'the build serves requests');
+        is(counters($httpd)->{'connections direct'}, 1, 'and counts them');
     }
     $_->echoes('still', 'connections of all builds are open') for @new;
 }

@@ -77,8 +77,8 @@ ok(ip("link set ${name}a down"), 'the cable is pulled');
 $httpd->request('POST', "/channels/$_-told", 'Content-Length: 0') for qw(events relayed);
 for my $c (@clients) {
     my ($program, $channel, $test) = @$c;
-    ok(Httpd::wait_for(sub { subscribers($channel) == 0 }, "$channel to be noticed"), "$test ($channel): its end is noticed");
+    ok(Httpd::wait_for(sub { subscribers($channel) == 0 }, "$channel to be noticed"), "$test ($channel): the loss is detected");
 }
-ok(Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') <= 1 }, 'the threads'), 'no thread is held');
+ok(Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') <= 1 }, 'the threads'), 'no thread is occupied');
 
 done_testing;

@@ -38,7 +38,7 @@ for my $tls (0, 1) {
     my $asleep = $httpd->root . "/logs/asleep$tls";
     Httpd::write_file($asleep, '');
     $sleeper->text("sleep while $asleep");
-    Httpd::wait_for(sub { $httpd->count_log($late) > $told }, 'the watchdog to bark');
+    Httpd::wait_for(sub { $httpd->count_log($late) > $told }, 'the line of the watchdog');
     is($httpd->count_log($over), $ended, "the log names a callback that still runs$over_tls");
     my @named = $httpd->error_log =~ /$late/g;
     is($named[-1], $id, "and its connection$over_tls");
@@ -53,13 +53,13 @@ for my $tls (0, 1) {
             $right++ if ($c->message)[1] eq "message $i";
         }
     }
-    is($right, 200 * @others, "what others send meanwhile comes back, in order$over_tls");
-    is(($sleeper->message)[1], 'slept', "the one that has slept goes on$over_tls");
+    is($right, 200 * @others, "messages of others are answered afterwards, in order$over_tls");
+    is(($sleeper->message)[1], 'slept', "the connection that has slept continues$over_tls");
     Httpd::wait_for(sub { $httpd->count_log($over) > $ended }, 'the watchdog to see the end');
     my ($who, $ms) = @{[$httpd->error_log =~ /$over/g]}[-2, -1];
     is($who, $id, "the log says when it has returned$over_tls");
     cmp_ok($ms, '>=', 100, "and after how long$over_tls");
-    is($httpd->count_log($late), $told + 1, "once for each time$over_tls");
+    is($httpd->count_log($late), $told + 1, "once for each blocked call$over_tls");
     $_->echoes('still here') for $sleeper, @others;
 }
 {
@@ -71,13 +71,13 @@ for my $tls (0, 1) {
     }
     my $sleeper = client('/blocking');
     $sleeper->text('sleep 800');
-    $c->echoes('at once', 'a blocking handler holds up nobody');
-    is(($sleeper->message)[1], 'slept', 'it takes its time');
+    $c->echoes('at once', 'a blocking handler delays no other connection');
+    is(($sleeper->message)[1], 'slept', 'its answer arrives later');
     $c->text('timer 0 0 2');
-    is(($c->message)[1], 'tick', 'other callbacks are calls, too');
+    is(($c->message)[1], 'tick', 'other callbacks are watched, too');
     $c->text('sleep 1000');
     $c->message;
-    Httpd::wait_for(sub { $httpd->count_log($late) > $told }, 'the watchdog to bark again');
+    Httpd::wait_for(sub { $httpd->count_log($late) > $told }, 'the next line of the watchdog');
     ok($httpd->error_log !~ m{/blocking.*WebSocketWatchdog}, 'the blocking handler is not named');
 }
 {
@@ -85,7 +85,7 @@ for my $tls (0, 1) {
     my $c = Client->new($quiet, '/');
     $c->text('sleep 1500');
     is(($c->message)[1], 'slept', 'WebSocketWatchdog off');
-    is($quiet->count_log(qr/WebSocketWatchdog/), 0, 'says nothing');
+    is($quiet->count_log(qr/WebSocketWatchdog/), 0, 'logs nothing');
 }
 
 done_testing;

@@ -119,8 +119,8 @@ cmp_ok($r->{messages}, '>', 40, 'more messages than were in flight at first');
 cmp_ok(abs($r->{messages} / $r->{seconds} / $r->{rate} - 1), '<', 0.01, 'the rate is that of messages');
 my @latency = @{ $r->{latency_us} }{qw(p50 p90 p99 p99.9 max)};
 is("@latency", join(' ', sort { $a <=> $b } @latency), 'percentiles rise');
-cmp_ok($latency[0], '>', 0, 'from more than nothing');
-cmp_ok($latency[-1], '<', ($r->{seconds} + 60) * 1e6, 'to less than the time that it took');
+cmp_ok($latency[0], '>', 0, 'from more than zero');
+cmp_ok($latency[-1], '<', ($r->{seconds} + 60) * 1e6, 'to less than the duration');
 cmp_ok($r->{$_}, '>', 0, "$_ is known") for qw(server_cpu server_cpu_us_each server_memory_kib own_cpu);
 cmp_ok(abs($r->{server_cpu} * $r->{seconds} * 1e6 / $r->{messages} / $r->{server_cpu_us_each} - 1),
     '<', 0.01, 'processor time for each message is that of all');
@@ -139,7 +139,7 @@ for (
 }
 
 cmp_ok(until_right('TLS', \&any, '-s', '40k', '-m', 3, '--cacert', $ca, "$wss/echo")->{messages}, '>', 0, 'TLS: messages');
-is(right('two URLs', '-c', 8, '-k', "$ws/echo", "$wss/echo")->{opened}, 8, 'dealt out to both');
+is(right('two URLs', '-c', 8, '-k', "$ws/echo", "$wss/echo")->{opened}, 8, 'distributed to both');
 for my $how ('on', 'takeover') {
     my $option = $how eq 'on' ? '--deflate' : "--deflate=$how";
     $r = until_right("compressed, $how", \&any, $option, qw(-C json -s 3000 -m 2), "$ws/deflate");
@@ -157,7 +157,7 @@ for (my $time = 0.2; ; $time *= 2) {
 is($status, 1, 'changed messages: ends with 1');
 cmp_ok($r->{wrong}, '>', 0, 'they are counted');
 cmp_ok($r->{wrong}, '<', $r->{messages}, 'the others are not');
-like($r->{problem}, qr/^message \d+ of connection \d+ is not what was sent$/, 'the first one is told');
+like($r->{problem}, qr/^message \d+ of connection \d+ is not what was sent$/, 'the first one is reported');
 
 for (
     [ 'no WebSocket here',       qr/^handshake: the server answered 404 /, 8, "$ws/nothing" ],
@@ -170,8 +170,8 @@ for (
     my ($name, $problem, $failed, @arguments) = @$_;
     ($status, $r) = bench('-c', 8, @arguments);
     is($status, 1, "$name: ends with 1");
-    like($r->{problem}, $problem, "$name: told");
-    is($r->{failed}, $failed, "$name: all that met it are counted");
+    like($r->{problem}, $problem, "$name: reported");
+    is($r->{failed}, $failed, "$name: all affected connections are counted");
 }
 
 # ---- Unusual servers ----
@@ -238,7 +238,7 @@ for my $case (
     my ($child, $port) = server(sub { answer(@_, $header) }, sub { });
     my ($status, $r) = bench('-z', '-c', 1, "ws://127.0.0.1:$port/");
     is($status, 1, "$what: ends with 1");
-    like($r->{problem}, $problem, "$what: told");
+    like($r->{problem}, $problem, "$what: reported");
 }
 {
     my ($child, $port) = server(
@@ -249,7 +249,7 @@ for my $case (
 {
     my ($child, $port) = server(sub { syswrite $_[0], "HTTP/1.1 403 \e]0;x\a\xc2\x9b\x9b\r\n\r\n" }, sub { });
     my ($status, $output) = Program::run($program, qw(-t 0.1 -c 1), "ws://127.0.0.1:$port/");
-    unlike($output, qr/[\x00-\x09\x0b-\x1f\x7f-\x9f]/, 'nothing of a server makes a terminal do anything');
+    unlike($output, qr/[\x00-\x09\x0b-\x1f\x7f-\x9f]/, 'data of a server does not control the terminal');
     like($output, qr/answered 403 \\x1b\]0;x\\x07\\xc2\\x9b\\x9b/, 'its reason phrase is shown escaped');
 }
 {
@@ -312,12 +312,12 @@ END
 # ---- A rate ----
 
 $r = right('a rate', qw(-r 200 -c 10 -t 1), "$ws/echo");
-cmp_ok($r->{messages}, '<=', 200 * ($r->{seconds} + 0.1) + 10, 'no more messages than are wanted');
+cmp_ok($r->{messages}, '<=', 200 * ($r->{seconds} + 0.1) + 10, 'no more messages than the rate');
 my $closed = until_right('slow server, closed loop', \&any, '-c', 1, "$ws/slow");
 my $most   = 5 * $closed->{latency_us}{p50};
 my $open   = until_right('slow server, open loop', sub { $_[0]{latency_us} && $_[0]{latency_us}{max} > $most },
     qw(-c 1 -r 100 -w 0), "$ws/slow");
-cmp_ok($open->{latency_us}{max}, '>', $most, 'by a rate, latency has the time that a message waits for its turn');
+cmp_ok($open->{latency_us}{max}, '>', $most, 'with a rate, latency includes the time before a message is sent');
 
 # ---- Fan-out ----
 
@@ -333,7 +333,7 @@ for (
     is($r->{opened}, 21, 'subscribers and a publisher');
     cmp_ok($r->{deliveries}, '>=', 20, 'deliveries');
     $loop
-        ? cmp_ok($r->{to_last_us}{p50}, '>=', $r->{first_to_last_us}{p50}, 'the last one is behind the first')
+        ? cmp_ok($r->{to_last_us}{p50}, '>=', $r->{first_to_last_us}{p50}, 'the last one is later than the first')
         : is($r->{to_last_us}, undef, 'with a rate there are no batches');
 }
 right('fan-out, behind a greeting', qw(-f -c 4 --hello hello --skip 1), "$ws/all");
@@ -379,7 +379,7 @@ for (
     my ($name, $text, @arguments) = @$_;
     my ($status, $output) = Program::run($program, @arguments);
     is($status, 2, "wrong command line, $name: ends with 2");
-    like($output, $text, "$name: told");
+    like($output, $text, "$name: reported");
     like($output, qr/wsbench --help/, "$name: help is named");
 }
 ($status, my $help) = Program::run($program, '--help');
@@ -405,7 +405,7 @@ $httpd->stop;
         ('utf8', 'text', 'ours,raw,nobody', 1, 0.1, $httpd->root . '/results.json', 'nobody=/nonexistent');
     ($status, my $table) = Program::run($^X, 'bench/compare');
     is($status, 0, 'bench/compare');
-    like($table, qr/^missing: nobody: it has ended/m, 'a server that does not start is missing');
+    like($table, qr/^missing: nobody: it has ended/m, 'a server that does not start is reported');
     like($table, qr/^\| 16 KiB, text \| [\d.]+ \| [\d.]+ \| \d+\.\d+ \| - \|$/m, 'a row of the table');
     my $json = decode_json(Httpd::read_file($ENV{JSON}));
     cmp_ok($json->{medians}{'utf8: 16 KiB, text'}{$_}, '>', 0, "JSON: the median of $_") for qw(ours raw);

@@ -68,17 +68,17 @@ sub talk {
 # ---- Messages ----
 
 is_deeply([talk("one\n\ntwo\nlast", "$ws/echo")], [0, "one\n\ntwo\nlast\n", ''], 'a line is a message');
-is_deeply([talk('', "127.0.0.1:$port/echo")], [0, '', ''], 'no line is none; ws:// can be left out');
+is_deeply([talk('', "127.0.0.1:$port/echo")], [0, '', ''], 'no input, no message; ws:// can be omitted');
 my $long = 'wörd' x 50_000;
-is_deeply([talk("$long\nx\n", "$ws/echo")], [0, "$long\nx\n", ''], 'a line may be long, cut where it may');
+is_deeply([talk("$long\nx\n", "$ws/echo")], [0, "$long\nx\n", ''], 'a long line is sent in parts');
 {
     my ($status, $output, $error) = talk("right\nwr\xffng\n", "$ws/echo");
     is($status, 5, 'bytes that are not UTF-8: exit code');
-    is($error, "wsclient: input: line 2: this is not UTF-8; --binary sends any bytes\n", 'and what to do');
+    is($error, "wsclient: input: line 2: this is not UTF-8; --binary sends any bytes\n", 'and the remedy');
 }
 is_deeply([talk("00 7f80ff\n\n0a\n", '--hex', "$ws/echo")], [0, "00 7f 80 ff\n\n0a\n", ''], '--hex');
-is((talk("00 7\n", '--hex', "$ws/echo"))[2], "wsclient: input: line 1: a hexadecimal digit is missing\n", 'its slips');
-is((talk("xy\n", '--hex', "$ws/echo"))[0], 5, 'are told');
+is((talk("00 7\n", '--hex', "$ws/echo"))[2], "wsclient: input: line 1: a hexadecimal digit is missing\n", 'mistakes in its input');
+is((talk("xy\n", '--hex', "$ws/echo"))[0], 5, 'are reported');
 {
     my ($status, $output) = talk("a\"\\\tb\n", '--json', "$ws/echo");
     is($status, 0, '--json');
@@ -99,14 +99,14 @@ print([json.loads(l) for l in out.splitlines()][1] == {"event": "message", "text
 END
     is($output, "True\n", 'every character survives JSON');
 }
-like((talk('', '--count=2', "$ws/time"))[1], qr/^20[^\n]+\n20[^\n]+\n$/, '--count waits for so many messages');
+like((talk('', '--count=2', "$ws/time"))[1], qr/^20[^\n]+\n20[^\n]+\n$/, '--count waits for that number of messages');
 is((talk('0123456789a', "$ws/small"))[0], 1, 'the server closes with an error: exit code');
 like((talk('0123456789a', "$ws/small"))[2], qr/^wsclient: the server closed the connection: 1009 /, 'and why');
 is((talk('', '--stay', '--timeout=0.2', "$ws/echo"))[0], 4, '--stay stays, until --timeout');
-is((talk('', '--stay', '--timeout=0.2', '-q', "$ws/echo"))[2], '', '--quiet says nothing');
+is((talk('', '--stay', '--timeout=0.2', '-q', "$ws/echo"))[2], '', '--quiet prints nothing');
 
 is(system("$program --json $ws/echo <&- >$dir/out 2>&1") >> 8, 0, 'without standard input');
-like(Httpd::read_file("$dir/out"), qr/"close","code":1000,.*"clean":true/, 'there is nothing to say');
+like(Httpd::read_file("$dir/out"), qr/"close","code":1000,.*"clean":true/, 'there is nothing to send');
 is(system("echo x | $program $ws/echo >/dev/full 2>$dir/err") >> 8, 5, 'output that cannot be written: exit code');
 is(Httpd::read_file("$dir/err"), "wsclient: output: No space left on device\n", 'and why');
 
@@ -165,12 +165,12 @@ like((talk("hi\n", '--frames', "$ws/echo"))[2],
         'has the handshake');
     my ($played, $output) = Program::run("$Httpd::BUILD/bin/wshandler-test", "$Httpd::BUILD/websocket/ws_echo.so", 'protocol=a,b',
         "$dir/echo.transcript");
-    is($played, 0, 'and can be played') or diag($transcript, $output);
+    is($played, 0, 'and is a valid transcript') or diag($transcript, $output);
     talk('', "--record=$dir/idle.transcript", '--count=1', "$ws/idle");
     $transcript = Httpd::read_file("$dir/idle.transcript");
     like($transcript, qr/^wait \d+ms\n< text "Are you there\?"$/m, 'a pause of the server is a wait');
     ($played, $output) = Program::run("$Httpd::BUILD/bin/wshandler-test", $idle, 'patience=300', "$dir/idle.transcript");
-    is($played, 0, 'and can be played') or diag($transcript, $output);
+    is($played, 0, 'and is a valid transcript') or diag($transcript, $output);
     is((talk('', '--record=/nowhere/at/all', "$ws/echo"))[0], 5, 'a file that cannot be written');
 }
 
@@ -302,8 +302,8 @@ for my $case (['is silent', ''], ['pings', frames([0x89, 'x']) x 1000], ['has se
     my $request = do { local $/ = "\r\n\r\n"; <$client> };
     print $client upgraded($request), $more;
     $client->flush;
-    is($p->finish, 1, "a server that $what and does not answer our Close is given up");
-    like($p->output, qr/^wsclient: the server did not answer our Close frame$/m, 'and that is told');
+    is($p->finish, 1, "a server that $what and does not answer our Close is dropped");
+    like($p->output, qr/^wsclient: the server did not answer our Close frame$/m, 'and this is reported');
 }
 
 # ---- Connecting ----
@@ -355,7 +355,7 @@ for my $case (
     my $name = "$variable for $url" . (defined $no ? " and no_proxy=$no" : '');
     if ($used) {
         is($error, "wsclient: proxy: it answered 502\n", "$name: is asked");
-        like((talk('', '--proxy=', 'ws://127.0.0.1:1/'))[2], qr/connect: /, '--proxy= uses none');
+        like((talk('', '--proxy=', 'ws://127.0.0.1:1/'))[2], qr/connect: /, '--proxy= uses no proxy');
     }
     else {
         like($error, qr/^wsclient: (?:lookup|connect): /, "$name: is not asked");
@@ -384,17 +384,17 @@ for my $case (
     $request = do { local $/ = "\r\n\r\n"; <$client> };
     print $client "HTTP/1.1 403 No\r\n\r\n";
     close $client;
-    is($p->finish, 3, '--reconnect, until a refusal stays one');
-    like($p->output, qr/wsclient: handshake: server answered 403/, 'which is told');
+    is($p->finish, 3, '--reconnect, until a permanent refusal');
+    like($p->output, qr/wsclient: handshake: server answered 403/, 'which is reported');
 }
 
 is((talk('', "$ws/old"))[0], 3, 'a redirect is not followed');
 is_deeply([talk('x', '--location', "$ws/old")], [0, "x\n", ''], 'but with --location');
-is((talk('x', "$wss/echo"))[0], 3, 'an unknown certificate');
-like((talk('x', "$wss/echo"))[2], qr/^wsclient: certificate: /, 'is told');
+is((talk('x', "$wss/echo"))[0], 3, 'an unknown CA');
+like((talk('x', "$wss/echo"))[2], qr/^wsclient: certificate: /, 'is reported');
 is_deeply([talk('x', "--cacert=$certs/ca.crt", "$wss/echo")], [0, "x\n", ''], '--cacert');
 is_deeply([talk('x', '--insecure', "$wss/echo")], [0, "x\n", ''], '--insecure');
-is((talk('x', '-k', "$wss/certified"))[0], 3, 'a server that wants a certificate');
+is((talk('x', '-k', "$wss/certified"))[0], 3, 'a server that requires a certificate');
 is_deeply([talk('x', '-k', "--cert=$certs/client.crt", "--key=$certs/client.key", "$wss/certified")], [0, "x\n", ''],
     '--cert and --key');
 is((talk('x', "--cacert=$certs/ca.crt", '--server-name=other.test', "$wss/echo"))[0], 3, '--server-name');
@@ -407,8 +407,8 @@ is((talk('x', "--cacert=$certs/ca.crt", '--server-name=other.test', "$wss/echo")
     kill 'INT', $p->{pid};
     is($p->finish, 130, 'SIGINT ends it');
     like($p->output, qr/"close","code":1001,.*"clean":true/, 'with a Close frame');
-    is(system("yes | head -200000 | $program $ws/echo | head -1 >$dir/out; exit \$?") >> 8, 0, 'a reader that has had enough');
-    is(Httpd::read_file("$dir/out"), "y\n", 'has got what it wanted');
+    is(system("yes | head -200000 | $program $ws/echo | head -1 >$dir/out; exit \$?") >> 8, 0, 'a reader that closes the pipe');
+    is(Httpd::read_file("$dir/out"), "y\n", 'has received its data');
 }
 for (['--ping=0.05', "$ws/echo"]) {
     my $p = Program->start($program, '--frames', '--stay', @$_);
